@@ -71,7 +71,7 @@ norace := StrippedPrograms|CostIsLinear|CostStaysLinear|AnswersKeepToTheirBudget
 race: .cache/testgate
 	set -o pipefail; $(GO) test -vet=off -race -timeout 20m -json -skip '^Test($(norace))' $(RACE) | \
 		tee .cache/race.json | .cache/testgate $(skips) | tee .cache/race.txt
-	$(GO) test -vet=off -race -timeout 20m -run '^(TestFloodsGiveTheSameBytes|TestTranslatedConnectionIsOne|TestTranslatedDatagramsAreOneCall|TestNetworks.*|TestEventsBesideASegment)$$' ./exporter
+	$(GO) test -vet=off -race -timeout 20m -run '^(TestFloodsGiveTheSameBytes|TestTranslatedConnectionIsOne|TestTranslatedDatagramsAreOneCall|TestNetworks.*|TestEventsOfASegment)$$' ./exporter
 
 .PHONY: .cache/testgate
 .cache/testgate:

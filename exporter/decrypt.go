@@ -25,26 +25,26 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/secrets"
 )
 
-// DecryptStats says what Decrypt read and wrote.
+// DecryptStats are the totals of Decrypt.
 type DecryptStats struct {
 	Packets int64 // read
-	PDUs    int64 // written; one of a record too long for a packet is counted for each piece
+	PDUs    int64 // written; a record that is too long for one packet counts once per piece
 	Bytes   int64 // of plaintext in them
-	Written int64 // of the capture
+	Written int64 // size of the capture
 
 	Connections map[string]int64 // encrypted ones, by key state: none, unverified, verified
-	Reasons     map[string]int64 // of those not opened whole, by key reason
+	Reasons     map[string]int64 // reasons of those not decrypted completely
 	Warnings    []string
 }
 
-// Decrypt writes what TLS, DTLS and QUIC carry in the captures, folders, bundles and "-"
-// of inputs as a PCAPNG capture of upper-layer PDUs (link type 252), for tools that cannot
-// decrypt: one PDU a record, datagram or piece of a stream, in the order of the packets
-// that completed them, with the addresses, ports and frame number of the capture. Options
-// says which keys there are and which packets are read; a bundle's own keys are used too.
+// Decrypt writes the content of TLS, DTLS and QUIC as a PCAPNG capture of upper-layer PDUs (link
+// type 252), for tools that cannot decrypt. inputs are captures, folders, bundles and "-". Each
+// record, datagram or piece of a stream is one PDU, in the order of the packets that completed
+// them, with the addresses, ports and frame number of the capture. Options selects the keys and
+// the packets; a bundle's own keys are used too.
 //
-// The errors are those of Run. Nothing opened is no error. What was written is whole only
-// where the error is nil. Where out has a method Dir, standard input is kept in that
+// The errors are those of Run. It is not an error if nothing can be decrypted. The output is
+// complete only if the error is nil. If out has a method Dir, standard input is kept in that
 // folder while it is read, else in the system's folder for temporary files.
 func Decrypt(ctx context.Context, paths []string, out io.Writer, o Options) (*DecryptStats, error) {
 	return decrypt(ctx, paths, out, o, all.Protocols)
@@ -85,8 +85,8 @@ func decrypt(ctx context.Context, paths []string, out io.Writer, o Options, prot
 	return stats, nil
 }
 
-// insideBundles puts the packet files of bundles in the place of bundles, and adds the
-// keys that they keep. names are those that the files had before.
+// insideBundles replaces bundles with their packet files, and adds the keys in the bundles.
+// names are the original names of the files.
 func insideBundles(paths []string, o *Options, stats *DecryptStats) (list []string, names map[string]string, err error) {
 	names = map[string]string{}
 	o.Keys = slices.Clone(o.Keys)
@@ -119,7 +119,7 @@ func insideBundles(paths []string, o *Options, stats *DecryptStats) (list []stri
 	return list, names, nil
 }
 
-// looksBundle reports whether a path is a bundle's folder or a ZIP, which no capture is.
+// looksBundle reports whether a path is a bundle's folder or a ZIP, which is never a capture.
 func looksBundle(p string) bool {
 	if p == "-" {
 		return false
@@ -137,7 +137,7 @@ func looksBundle(p string) bool {
 	}
 	f, err := os.Open(p)
 	if err != nil {
-		return false // reading it says why
+		return false // reading it reports the reason
 	}
 	defer f.Close()
 	var head [4]byte
@@ -148,11 +148,11 @@ func looksBundle(p string) bool {
 // linkUpperPDU is LINKTYPE_WIRESHARK_UPPER_PDU.
 const linkUpperPDU = 252
 
-// maxPDU is the longest packet that is written, so that its block fits into 262,144 bytes.
+// maxPDU is the longest packet to write, so that its block fits into 262,144 bytes.
 const maxPDU = 261_000
 
-// places is for how many packets the place in their file is remembered. A PDU whose packet
-// lies farther back, since it waited for one that was lost, has no frame number.
+// places is the number of packets with a remembered position. A PDU of an earlier packet, which
+// waited for a lost one, has no frame number.
 const places = 1 << 18
 
 type place struct {
@@ -160,7 +160,7 @@ type place struct {
 	file      int32
 }
 
-// plainWriter is the last stage: it writes what came out of encryption.
+// plainWriter is the last stage: it writes decrypted bytes.
 type plainWriter struct {
 	w      *pcapng.Writer
 	stats  *DecryptStats
@@ -214,7 +214,7 @@ func (j *plainWriter) run(ctx context.Context, sources *read.Inputs, o Options, 
 	return err
 }
 
-// round writes the plaintext of a round in the order of the packets that gave it.
+// round writes the plaintext of a round in the order of its packets.
 func (j *plainWriter) round(r *round.Round) error {
 	j.links = append(j.links, r.Facts.Links...)
 	for i := range r.Packets {
@@ -249,7 +249,7 @@ func (j *plainWriter) count(c *table.Connection) {
 	}
 }
 
-// write writes one PDU, in pieces where it is too long.
+// write writes one PDU, in pieces if it is too long.
 func (j *plainWriter) write(p *flow.Plain, data []byte) error {
 	at := j.places[p.No%places]
 	if at.no != p.No {
@@ -259,7 +259,7 @@ func (j *plainWriter) write(p *flow.Plain, data []byte) error {
 	for len(data) > 0 {
 		n := min(len(data), maxPDU-len(j.head))
 		j.data = append(append(j.data[:0], j.head...), data[:n]...)
-		// A time at the end of what 64 bits hold would be written as one that does not fit.
+		// A time near the end of the 64-bit range would overflow when it is written.
 		ns := min(max(p.Time, 0), math.MaxInt64-1)
 		pdu := pcapng.Packet{Kind: pcapng.KindEnhanced, Interface: at.file, Time: ns, TimeOK: true, OrigLen: uint32(len(j.data)), Data: j.data}
 		if err := j.w.WritePacket(&pdu, nil); err != nil {
@@ -288,17 +288,17 @@ const (
 	tagTableNo   = 32
 )
 
-// portTypes are the numbers that the format has for transports, by IP protocol.
+// portTypes are the format's numbers for transports, by IP protocol.
 var portTypes = map[uint8]uint32{132: 1, 6: 2, 17: 3}
 
-// dissectors are Wireshark's names for protocols that it reads in a PDU by itself. HTTP/3
-// is not among them: it needs the QUIC connection around it.
+// dissectors are Wireshark's names for the protocols that it can read in a PDU. HTTP/3 is not
+// one of them, because it needs the QUIC connection around it.
 var dissectors = map[string]string{"http1": "http", "http2": "http2", "grpc": "http2", "postgresql": "pgsql", "dns": "dns", "tls": "tls"}
 
-// byPort are protocols that Wireshark knows by a port in a table only.
+// byPort are protocols that Wireshark only detects by port.
 var byPort = map[string]uint32{"redis": 6379}
 
-// pduHead appends the tags that stand before a PDU's bytes.
+// pduHead appends the tags before a PDU's bytes.
 func pduHead(b []byte, p *flow.Plain, frame int64) []byte {
 	if port, ok := byPort[p.Protocol]; ok {
 		b = tagText(b, tagTable, "tcp.port")
@@ -330,7 +330,7 @@ func pduHead(b []byte, p *flow.Plain, frame int64) []byte {
 	return append(b, 0, tagEnd, 0, 0)
 }
 
-// tagText appends a tag, filled up to four bytes.
+// tagText appends a tag, padded to a multiple of four bytes.
 func tagText(b []byte, tag uint16, v string) []byte {
 	size := (len(v) + 3) &^ 3
 	b = binary.BigEndian.AppendUint16(binary.BigEndian.AppendUint16(b, tag), uint16(size))

@@ -22,8 +22,7 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/secrets"
 )
 
-// toy is an encryption to test with: ENC!, then records of a length in three bytes and
-// bytes that were flipped.
+// toy is an encryption for tests: ENC!, then records of a 3-byte length and inverted bytes.
 func toy(keys *secrets.Store) []*dissect.Protocol {
 	return append(all.Protocols(keys), &dissect.Protocol{Name: "toy", Transports: []dissect.Transport{dissect.TCP},
 		Detect: func(_ dissect.Dir, head []byte) dissect.Verdict {
@@ -135,7 +134,7 @@ func capture(t testing.TB, write func(*talk)) string {
 	return path
 }
 
-// open writes a handshake and the first bytes of both sides, and gives where they are then.
+// open writes a handshake and the first bytes of both sides, and returns the next positions.
 func (k *talk) open(t testing.TB, port uint16) [2]uint32 {
 	t.Helper()
 	k.segment(t, false, port, 0x02, 0, 0, nil)
@@ -146,7 +145,7 @@ func (k *talk) open(t testing.TB, port uint16) [2]uint32 {
 	return at
 }
 
-// toyCapture has connections with three requests each; the first one's answers are long.
+// toyCapture has connections with three requests each; the first answers are long.
 func toyCapture(t testing.TB, conns int) string {
 	t.Helper()
 	return capture(t, func(k *talk) {
@@ -203,7 +202,7 @@ func pdus(t testing.TB, data []byte) (heads []map[uint16]string, bodies []string
 	return heads, bodies, times
 }
 
-func TestDecryptWritesWhatWasInside(t *testing.T) {
+func TestDecryptWritesThePlaintext(t *testing.T) {
 	path := toyCapture(t, 40)
 	var first []byte
 	for _, jobs := range []int{1, 4} {
@@ -297,7 +296,7 @@ type failing struct{ err error }
 
 func (f failing) Write([]byte) (int, error) { return 0, f.err }
 
-// tshark decrypts captures of the toy and prints fields of the frames that a filter takes.
+// tshark decrypts captures of the toy and prints fields of the frames that match a filter.
 func tshark(t *testing.T, capture, filter string, fields ...string) string {
 	t.Helper()
 	if _, err := exec.LookPath("tshark"); err != nil {
@@ -355,8 +354,8 @@ func TestTsharkKnowsTheProtocolsInside(t *testing.T) {
 	}
 }
 
-// FuzzDecrypt decrypts damaged captures: a capture of upper PDUs that is whole, or an
-// error that says no capture.
+// FuzzDecrypt decrypts damaged captures. The result must be a complete capture of upper PDUs, or
+// an error that says the input is not a capture.
 func FuzzDecrypt(f *testing.F) {
 	data, err := os.ReadFile(toyCapture(f, 1))
 	if err != nil {

@@ -1,17 +1,17 @@
 // Package exporter turns capture files into a bundle.
 //
-// A run has four stages, each in a package of its own:
+// A run has four stages, each in its own package:
 //
 //	internal/read      opens inputs, merges packets by time, decodes, cuts rounds
 //	internal/assemble  16 shards by flow hash: streams in order, dissected into rows
 //	internal/join      one order of rows, final numbers, who was behind an address
 //	internal/write     rows to Parquet tables
 //
-// A round (internal/round) is the only thing that crosses from one stage to the next.
+// Only rounds (internal/round) cross from one stage to the next.
 //
-// The same inputs and options give the same bytes below data/, whatever the clock, the
-// machine, the number of workers or the order of arguments. Memory is bounded by the
-// rounds under way and the budgets of the shards, not by the size of the captures.
+// The same inputs and options give the same bytes below data/, whatever the clock, the machine,
+// the number of workers or the order of arguments. The rounds in progress and the budgets of the
+// shards limit memory; the size of the captures does not affect it.
 package exporter
 
 import (
@@ -39,30 +39,30 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
-// Options say what goes into a bundle. The zero value imports everything.
+// Options select the contents of a bundle. The zero value imports everything.
 type Options struct {
-	Kube     []string // files with what kubectl printed
+	Kube     []string // files with kubectl output
 	Hosts    []string // hosts files
 	Keys     []string // key logs, RSA private keys, captures with secrets in them
-	Filter   string   // as pcap-filter(7); packets that do not match stay in the packet files only
-	FromNs   int64    // packets before are left out of the tables; 0 is no bound
-	ToNs     int64    // packets after are left out of the tables; 0 is no bound
+	Filter   string   // in the syntax of pcap-filter(7); packets that do not match stay only in the packet files
+	FromNs   int64    // earlier packets are excluded from the tables; 0 is no limit
+	ToNs     int64    // later packets are excluded from the tables; 0 is no limit
 	DecodeAs []dissect.DecodeAs
 
-	Identities []age.Identity  // open files with keys that age encrypted
-	EmbedKeys  bool            // keep the keys that open connections in the bundle
-	KeysTo     []age.Recipient // encrypt them to these; a bundle with such a file is not the same twice
+	Identities []age.Identity  // decrypt key files encrypted with age
+	EmbedKeys  bool            // keep the keys that decrypt connections in the bundle
+	KeysTo     []age.Recipient // encrypt the keys for these recipients; such a bundle differs in each run
 
-	Jobs     int    // workers; 0 means one a CPU. Changes no byte of the bundle.
-	Memory   int64  // bytes to stay below; 0 means DefaultMemory. Decides how many connections are followed at once.
+	Jobs     int    // workers; 0 means one per CPU. They change no byte of the bundle.
+	Memory   int64  // memory limit in bytes; 0 means DefaultMemory. It determines how many connections are followed at once.
 	Release  string // of this program
 	Custody  bundle.CreateOptions
-	Stdin    io.Reader      // what the input "-" reads
+	Stdin    io.Reader      // content of input "-"
 	Progress func(Progress) // called a few times a second at most; may be nil
-	// Accept sees the manifest before the bundle gets its name; its error ends Run, which
-	// then leaves nothing behind. May be nil.
+	// Accept is called with the manifest before the bundle gets its name. If it returns an
+	// error, Run returns that error and leaves nothing behind. May be nil.
 	Accept  func(*bundle.Manifest) error
-	Repanic bool // a dissector's panic ends the program, as tests want it
+	Repanic bool // a dissector's panic ends the program, for tests
 }
 
 // DefaultMemory is the memory that a run stays below unless Options say otherwise.
@@ -74,9 +74,9 @@ func HeapLimit(bytes int64) int64 { return memory.Limit(bytes).Heap() }
 
 func (o *Options) limit() memory.Limit { return cmp.Or(memory.Limit(o.Memory), memory.Default) }
 
-// Progress says how far Run is.
+// Progress is the progress of Run.
 type Progress struct {
-	ReadBytes, TotalBytes int64 // TotalBytes is 0 where the size is not known
+	ReadBytes, TotalBytes int64 // TotalBytes is 0 if the size is unknown
 	Packets, Calls        int64
 	Stage                 string // reading or sealing
 }
@@ -87,20 +87,19 @@ var ErrNoInput = read.ErrNoInput
 // InputError is an input that cannot be used.
 type InputError = read.InputError
 
-// KeysError is a file with keys that cannot be used.
+// KeysError is a key file that cannot be used.
 type KeysError = read.KeysError
 
-// Run makes a bundle at output from the capture files, folders and "-" in inputs.
-// It answers
-//   - the manifest of the finished bundle, also where captures were damaged,
-//   - bundle.ErrExists where output is there already,
-//   - *InputError for an input that cannot be opened or is no capture, or whose link type
-//     cannot be asked what the filter asks,
-//   - *KeysError for a file with keys that cannot be used,
-//   - *filter.Error for a filter that is wrong,
+// Run makes a bundle at output from the capture files, folders and "-" in inputs. It returns
+//   - the manifest of the finished bundle, even if captures were damaged,
+//   - bundle.ErrExists if output already exists,
+//   - *InputError for an input that cannot be opened or is not a capture, or with a link type
+//     for which the filter cannot be evaluated,
+//   - *KeysError for a key file that cannot be used,
+//   - *filter.Error for an invalid filter,
 //   - the context's error after an interrupt.
 //
-// With an error nothing is left behind.
+// After an error nothing is left behind.
 func Run(ctx context.Context, inputs []string, output string, o Options) (*bundle.Manifest, error) {
 	sources, err := read.Open(inputs, o.Stdin)
 	if err != nil {
@@ -141,7 +140,7 @@ func Run(ctx context.Context, inputs []string, output string, o Options) (*bundl
 	return m, nil
 }
 
-// build writes everything below data/ but the manifest, which it returns.
+// build writes everything below data/ except the manifest, which it returns.
 func build(ctx context.Context, sources *read.Inputs, b *bundle.Builder, o Options) (*bundle.Manifest, error) {
 	who, err := read.LoadIdentity(b, o.Kube, o.Hosts)
 	if err != nil {
@@ -192,12 +191,12 @@ func build(ctx context.Context, sources *read.Inputs, b *bundle.Builder, o Optio
 	return m, nil
 }
 
-// roundsAhead is how many rounds wait for the next stage; with the ones being worked on
-// it bounds the memory that packets take.
+// roundsAhead is the number of rounds that wait for the next stage. Together with the rounds in
+// progress it limits the memory for packets.
 const roundsAhead = 1
 
-// pipe reads and assembles, and gives each round to last in order. b gets copies of the
-// inputs; without b, rounds also hold what came out of encryption.
+// pipe reads and assembles, and passes each round to last in order. b receives copies of the
+// inputs; without b, rounds also hold decrypted bytes.
 func pipe(ctx context.Context, sources *read.Inputs, b *bundle.Builder, protocols func() []*dissect.Protocol, o Options, last func(*round.Round) error) (*read.Reader, error) {
 	pool := round.NewPool(o.limit())
 	shards, err := assemble.New(flow.Options{DecodeAs: o.DecodeAs, Repanic: o.Repanic, Plain: b == nil}, protocols, o.limit().Connections(), pool)
@@ -212,7 +211,7 @@ func pipe(ctx context.Context, sources *read.Inputs, b *bundle.Builder, protocol
 	defer cancel(nil)
 	rounds, made, done := make(chan *round.Round, roundsAhead), make(chan *round.Round), make(chan struct{})
 	go func() {
-		defer close(done) // later than rounds, so that no error is missed
+		defer close(done) // after rounds, so that no error is missed
 		if err := reader.Run(ctx, rounds); err != nil {
 			cancel(err)
 		}
@@ -231,8 +230,8 @@ func pipe(ctx context.Context, sources *read.Inputs, b *bundle.Builder, protocol
 	return reader, context.Cause(ctx)
 }
 
-// explained returns a function that reports whether a protocol other than QUIC knows a
-// datagram for its own, from either side.
+// explained returns a function that reports whether a protocol other than QUIC detects a
+// datagram, from either side.
 func explained(protocols []*dissect.Protocol) func([]byte) bool {
 	var detect []func(dissect.Dir, []byte) dissect.Verdict
 	for _, p := range protocols {
@@ -247,7 +246,7 @@ func explained(protocols []*dissect.Protocol) func([]byte) bool {
 	}
 }
 
-// progress reports how far the run is, if somebody wants to know.
+// progress reports the progress of the run, if the caller requested it.
 func (o *Options) progress(p Progress) {
 	if o.Progress != nil {
 		o.Progress(p)
@@ -279,8 +278,9 @@ func describeOptions(m *bundle.Manifest, o Options) {
 	}
 }
 
-// Protocols lists the protocols that bundles are dissected with.
+// Protocols lists the protocols for dissecting bundles.
 func Protocols() []*dissect.Protocol { return all.Protocols(nil) }
 
-// Schemas lists every table as queries see it: calls with the columns of all protocols.
+// Schemas lists every table in the form that queries see: calls has the columns of all
+// protocols.
 func Schemas() []*table.Schema { return write.Schemas(Protocols()) }

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// TestRunOne makes a bundle from one capture named by PCAPSULE_ONE, for a look by hand.
+// TestRunOne makes a bundle from one capture named by PCAPSULE_ONE, for manual inspection.
 func TestRunOne(t *testing.T) {
 	in := os.Getenv("PCAPSULE_ONE")
 	if in == "" {

@@ -46,7 +46,7 @@ func TestFilterGivesThePacketsOfTcpdump(t *testing.T) {
 	}
 }
 
-// countRecords counts the packets in a classic capture of this machine's byte order.
+// countRecords counts the packets in a classic capture in this machine's byte order.
 func countRecords(b []byte) (n int64) {
 	for b = b[min(24, len(b)):]; len(b) >= 16; n++ {
 		size := int(binary.NativeEndian.Uint32(b[8:]))

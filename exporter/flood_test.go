@@ -17,10 +17,10 @@ import (
 	"time"
 )
 
-// maxRSS is what Run may take at its peak, whatever the capture.
+// maxRSS is Run's largest allowed peak memory for any capture.
 const maxRSS = 256 << 20
 
-// frames is a capture that a function writes frame by frame, for Run's standard input.
+// frames is a capture that a function writes frame by frame to Run's standard input.
 type frames struct {
 	n, i int
 	make func(i int, to []byte) []byte // appends frame i
@@ -86,7 +86,7 @@ func udp4(to []byte, src, dst uint32, sport, dport uint16, payload []byte) []byt
 	return append(append(to, 0, 0), payload...)
 }
 
-// rounds gives frame i of n conversations that take turns: conversation and step.
+// rounds returns the conversation and step of frame i, for n conversations in turn.
 func rounds(i, n int) (conn, step int) { return i % n, i / n }
 
 func client(c int) (addr uint32, port uint16) {
@@ -95,7 +95,7 @@ func client(c int) (addr uint32, port uint16) {
 
 const server = 0x0a800001
 
-// floods are captures that a careless reader needs memory without bound for.
+// floods are captures for which a careless reader needs unlimited memory.
 var floods = map[string]struct {
 	long int // frames of the long form; the short one has a fiftieth
 	make func(n int) io.Reader
@@ -116,7 +116,7 @@ var floods = map[string]struct {
 		question := []byte("who is there, who is there, who?")
 		return newFrames(n, func(i int, to []byte) []byte {
 			a, p := client(i / 2)
-			binary.BigEndian.PutUint32(question, uint32(i/2)) // each is another one
+			binary.BigEndian.PutUint32(question, uint32(i/2)) // each one is different
 			if i%2 == 1 {
 				a += 1 << 24
 			}
@@ -240,7 +240,7 @@ var floods = map[string]struct {
 	}},
 }
 
-// TestPeakMemory runs every flood in a process of its own and looks at its peak.
+// TestPeakMemory runs every flood in a separate process and checks its peak memory.
 func TestPeakMemory(t *testing.T) {
 	if name := os.Getenv("PCAPSULE_FLOOD"); name != "" {
 		flood(t, name)

@@ -13,7 +13,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 )
 
-// rewrite writes a part anew with DuckDB, from a query over the part, which stands as %s.
+// rewrite rewrites a part with DuckDB, using a query in which %s is the part.
 func (f *forger) rewrite(db *sql.DB, part, query string) {
 	f.t.Helper()
 	file := filepath.Join(f.dir, part)
@@ -27,7 +27,7 @@ func (f *forger) rewrite(db *sql.DB, part, query string) {
 	}
 }
 
-// partsCompared compares the parts of one table alone.
+// partsCompared compares only the parts of one table.
 func partsCompared(t *testing.T, x *remade, dir, name, folder string) string {
 	t.Helper()
 	b, err := bundle.Open(dir)
@@ -43,7 +43,7 @@ func partsCompared(t *testing.T, x *remade, dir, name, folder string) string {
 	return strings.Join(all, "\n")
 }
 
-// near is SQL for a value of a type that is not that of the column.
+// near is SQL for a value of a different type from the column's.
 func near(name, typ string) string {
 	q := `"` + name + `"`
 	switch typ {
@@ -74,7 +74,7 @@ func TestEveryColumnIsProven(t *testing.T) {
 	defer db.Close()
 	f := &forger{t, dir}
 	n := 0
-	common := map[string]bool{} // columns that all protocols have, tried once
+	common := map[string]bool{} // columns of all protocols, tried once
 	for _, table := range x.m.Tables {
 		if table.Rows == 0 {
 			continue
@@ -198,8 +198,8 @@ func TestForgedTablesAreNamed(t *testing.T) {
 	}
 }
 
-// TestForgedMetadataIsNamed changes bytes of a part, one at a time, so that its rows stay
-// the same or cannot be read any more. Nothing may pass, and nothing may panic.
+// TestForgedMetadataIsNamed changes bytes of a part, one at a time, so that its rows stay the
+// same or become unreadable. Every change must be reported, without a panic.
 func TestForgedMetadataIsNamed(t *testing.T) {
 	dir := forgeable(t)
 	x := madeAgain(t, dir)

@@ -18,8 +18,8 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 )
 
-// forger changes a bundle and makes all its manifests anew, as somebody would who wants the
-// change to pass.
+// forger changes a bundle and rewrites all its manifests, like an attacker who wants the change
+// to pass.
 type forger struct {
 	t   *testing.T
 	dir string
@@ -57,7 +57,7 @@ func (f *forger) write(rel string, data []byte) {
 	}
 }
 
-// seal makes the manifests and the custody log anew.
+// seal rewrites the manifests and the custody log.
 func (f *forger) seal() {
 	f.t.Helper()
 	var lines []string
@@ -98,8 +98,8 @@ func (f *forger) seal() {
 	f.write("custody/log.jsonl", append(line, '\n'))
 }
 
-// judged verifies and rederives a forged bundle and gives what was found, as text. A bundle
-// that cannot even be opened or made again is found out too.
+// judged verifies and rederives a forged bundle and returns the findings as text. An error from
+// opening or rederiving it also counts as a finding.
 func judged(t *testing.T, path string) string {
 	t.Helper()
 	rep, err := bundle.Verify(context.Background(), path, nil)
@@ -148,7 +148,7 @@ func forgeable(t *testing.T) string {
 	return out
 }
 
-// leaves gives every value of a JSON tree with its path; set changes it.
+// leaves returns every value of a JSON tree with its path; set changes it.
 func leaves(at string, v any, each func(at string, v any, set func(any))) {
 	switch v := v.(type) {
 	case map[string]any:
@@ -196,8 +196,8 @@ func other(v any) any {
 	return "x"
 }
 
-// compared is like judged for a bundle whose packets and options are those that x was made
-// of, so that many forgeries are judged in little time.
+// compared is like judged for a bundle with the packets and options that x was made from, which
+// saves time for many forgeries.
 func compared(t *testing.T, x *remade, path string) string {
 	t.Helper()
 	b, err := bundle.Open(path)
@@ -229,8 +229,8 @@ func madeAgain(t *testing.T, path string) *remade {
 	return x
 }
 
-// TestEveryFieldOfTheManifestIsProven changes every value in bundle.json, one at a time. What
-// is not found out must be among the fields that packets cannot prove.
+// TestEveryFieldOfTheManifestIsProven changes every value in bundle.json, one at a time. A
+// change that is not detected must be in a field that packets cannot prove.
 func TestEveryFieldOfTheManifestIsProven(t *testing.T) {
 	dir := forgeable(t)
 	x := madeAgain(t, dir)
@@ -244,7 +244,7 @@ func TestEveryFieldOfTheManifestIsProven(t *testing.T) {
 	n := 0
 	tried := map[string]int{}
 	try := func(at, what string) {
-		// Items of one list have the same fields; a few of each are enough.
+		// Items of one list have the same fields, so a few of each are enough.
 		kind := regexp.MustCompile(`\[\d+\]`).ReplaceAllString(at, "[]") + what[:5]
 		if tried[kind]++; tried[kind] > 2 {
 			return
@@ -283,8 +283,8 @@ func TestEveryFieldOfTheManifestIsProven(t *testing.T) {
 	t.Logf("%d forgeries", n)
 }
 
-// keys gives every key of the objects at the top and two below; deeper ones have fields of
-// the same structs.
+// keys returns every key of the objects in the top three levels; deeper ones have fields of the
+// same structs.
 func keys(at string, v any, each func(at string, in map[string]any, k string)) {
 	m, ok := v.(map[string]any)
 	if !ok || strings.Count(at, ".") > 2 {

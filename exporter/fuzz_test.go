@@ -13,8 +13,8 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
 )
 
-// FuzzRun makes bundles of damaged captures: a bundle whose accounts add up, or an error
-// that says no capture; never a panic.
+// FuzzRun makes bundles from damaged captures. The result must be a bundle with consistent
+// accounts, or an error that says the input is not a capture; never a panic.
 func FuzzRun(f *testing.F) {
 	for _, name := range []string{"SYNs from random addresses", "requests whose headers never end", "answers of gzip bombs",
 		"commands of six bytes", "fragments whose datagrams stay in pieces"} {

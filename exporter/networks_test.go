@@ -102,7 +102,7 @@ func threeCalls(name string, isn uint32, id uint16) (list [][]byte) {
 	return list
 }
 
-// answers makes a bundle of the file and asks it.
+// answers makes a bundle of the file and queries it.
 func (w *wire) answers(t *testing.T, questions ...string) ([]string, *bundle.Manifest) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "a.pcapsule")
@@ -213,7 +213,7 @@ func TestPacketsThatAreNotIPAreCountedByKind(t *testing.T) {
 	}
 }
 
-// A snap length of 38 leaves of each TCP header 4 bytes: Ethernet 14, IPv4 20.
+// With a snap length of 38, each TCP header has 4 bytes: Ethernet 14, IPv4 20.
 func TestFourBytesOfTCPHavePorts(t *testing.T) {
 	w := newWire(1)
 	for i, ip := range threeCalls("a", 100, 1) {
@@ -227,7 +227,7 @@ func TestFourBytesOfTCPHavePorts(t *testing.T) {
 	}
 }
 
-// lookupParts is a DNS answer of 1,500 bytes and more in three fragments.
+// lookupParts is a DNS answer of more than 1,500 bytes in three fragments.
 func lookupParts() (query []byte, parts [3][]byte) {
 	question := []byte{3, 'b', 'i', 'g', 0, 0, 16, 0, 1}
 	query = udpPacket(7, 1, 53, 40000, 53, append([]byte{0x12, 0x34, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0}, question...))
@@ -261,7 +261,7 @@ func TestFragmentsAreCountedInTheirConversation(t *testing.T) {
 	if want := fmt.Sprintf("[1 3 %d 300000 true ]", size); fmt.Sprint(got) != want {
 		t.Errorf("got %v, want %s", got, want)
 	}
-	w = newWire(101) // a datagram in fragments begins with its first one
+	w = newWire(101) // the number of a datagram in fragments is that of its first fragment
 	for i, p := range parts {
 		w.add(0, int64(i)*100, p, 0)
 	}

@@ -173,8 +173,8 @@ func TestPairsOfDatagrams(t *testing.T) {
 	}
 }
 
-// TestSpoofedCopiesHideNothing surrounds 100 look-ups of a host by copies of its questions,
-// before and after them, with wrong answers, from other addresses.
+// TestSpoofedCopiesHideNothing surrounds 100 lookups of a host with copies of its questions from
+// other addresses, before and after them, with wrong answers.
 func TestSpoofedCopiesHideNothing(t *testing.T) {
 	c := newTranslated()
 	for i := range 100 {
@@ -197,8 +197,8 @@ func TestSpoofedCopiesHideNothing(t *testing.T) {
 	}
 }
 
-// TestForgedCopyIsShown sends a datagram with the identification and the CRC-32C of the one
-// before, but other bytes.
+// TestForgedCopyIsShown sends a datagram with the identification and CRC-32C of the previous
+// one, but with other bytes.
 func TestForgedCopyIsShown(t *testing.T) {
 	c := newTranslated()
 	one, two := query(7, "mild.example"), query(7, "evil.example")
@@ -214,7 +214,7 @@ func TestForgedCopyIsShown(t *testing.T) {
 	}
 }
 
-// TestTranslatedMiddleIsOne reads a TCP connection whose handshake was not captured.
+// TestTranslatedMiddleIsOne reads a TCP connection without a captured handshake.
 func TestTranslatedMiddleIsOne(t *testing.T) {
 	const ask, answer = "GET /x HTTP/1.1\r\nHost: svc\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 	for _, tt := range []struct {
@@ -246,8 +246,8 @@ func TestTranslatedMiddleIsOne(t *testing.T) {
 	}
 }
 
-// TestTranslationsOfTwoNetworks has two tenants with the same addresses and ports, each
-// behind a translator with the same addresses too.
+// TestTranslationsOfTwoNetworks has two tenants with equal addresses and ports, each behind a
+// translator with equal addresses too.
 func TestTranslationsOfTwoNetworks(t *testing.T) {
 	c := newTranslatedIn(10)
 	q, r := [2]string{query(77, "ten.local"), query(77, "twenty.local")}, [2]string{}
@@ -274,7 +274,7 @@ func TestTranslationsOfTwoNetworks(t *testing.T) {
 	}
 }
 
-// TestAnswersInAnotherNetwork has a translation of TCP where each direction has a VLAN of its own.
+// TestAnswersInAnotherNetwork has a translation of TCP in which each direction has its own VLAN.
 func TestAnswersInAnotherNetwork(t *testing.T) {
 	c := newTranslatedIn(10)
 	const ask, answer = "GET /x HTTP/1.1\r\nHost: svc\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -299,8 +299,8 @@ func TestAnswersInAnotherNetwork(t *testing.T) {
 	}
 }
 
-// TestPairsGiveTheSameBytes makes bundles of repeated questions, some of them translations, with
-// several numbers of workers.
+// TestPairsGiveTheSameBytes makes bundles of repeated questions, some of them translated, with
+// different numbers of workers.
 func TestPairsGiveTheSameBytes(t *testing.T) {
 	c := newTranslated()
 	for i := range 6000 {

@@ -8,9 +8,8 @@ import (
 	"testing"
 )
 
-// What was taken out of encryption is told as the same calls again, beside packets that
-// carry it too.
-func TestPlaintextTellsTheSameCalls(t *testing.T) {
+// Decrypted plaintext gives the same calls again, in addition to the packets that carry it.
+func TestPlaintextGivesTheSameCalls(t *testing.T) {
 	sample, log := filepath.Join("..", "samples", "tls.pcapng"), filepath.Join("..", "samples", "tls.keylog")
 	dir := t.TempDir()
 	plain := filepath.Join(dir, "plaintext-tls.pcapng")

@@ -10,8 +10,8 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/workload"
 )
 
-// TestAPodDialsItsNode: a service's address that becomes a port of the pod's own node. The
-// pod sees what it dialled, and the node's socket has its own ends.
+// TestAPodDialsItsNode: a service address that becomes a port of the pod's own node. The pod
+// sees the dialled address, and the node's socket has its own ends.
 func TestAPodDialsItsNode(t *testing.T) {
 	client, service, own := netip.MustParseAddrPort("10.1.1.2:40000"), netip.MustParseAddrPort("10.96.0.10:80"), netip.MustParseAddrPort("10.1.1.1:8080")
 	ask, answer := "GET / HTTP/1.1\r\nHost: svc\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -38,7 +38,7 @@ func TestAPodDialsItsNode(t *testing.T) {
 	}
 	type message struct {
 		back bool
-		ends bool // the node's packet has its socket's
+		ends bool // the node's packet has the ends of its socket
 		make func(a, b netip.AddrPort) []byte
 	}
 	n, m := uint32(len(ask)), uint32(len(answer))

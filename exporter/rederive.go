@@ -16,13 +16,13 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/internal/read"
 )
 
-// Difference is one thing in a bundle that is not what its packets give.
+// Difference is one difference between a bundle and the result of importing its packets again.
 type Difference struct {
-	File   string `json:"file,omitempty"`   // in the bundle; empty where a table is meant
-	Field  string `json:"field,omitempty"`  // of bundle.json, as in accounts.packets
+	File   string `json:"file,omitempty"`   // in the bundle; empty for a table
+	Field  string `json:"field,omitempty"`  // of bundle.json, such as accounts.packets
 	Table  string `json:"table,omitempty"`  // calls/http1 is the part of one protocol
 	Column string `json:"column,omitempty"` // empty: the table as a whole
-	Row    *int64 `json:"row,omitempty"`    // of the table, from 0: the first that differs
+	Row    *int64 `json:"row,omitempty"`    // of the table, from 0: the first different row
 	What   string `json:"what"`
 }
 
@@ -47,10 +47,10 @@ func (d Difference) String() string {
 	return strings.Join(where, ", ") + ": " + d.What
 }
 
-// maxDifferences guards Rederived: differences listed; beyond, they are counted.
+// maxDifferences limits the differences listed in Rederived; further ones are counted.
 const maxDifferences = 1000
 
-// Rederived is the outcome of making a bundle again from its packets.
+// Rederived is the result of making a bundle again from its packets.
 type Rederived struct {
 	Release     string       `json:"release"`      // that made the bundle
 	By          string       `json:"rederived_by"` // release that made it again
@@ -59,12 +59,12 @@ type Rederived struct {
 	Files       int          `json:"files"` // compared byte by byte
 	Differences []Difference `json:"differences"`
 	More        int64        `json:"differences_more,omitempty"` // not listed
-	// Unproven are the fields of bundle.json that packets cannot prove, such as the names
-	// of the files that were imported. Only a signature covers them.
+	// Unproven are the fields of bundle.json that packets cannot prove, such as the names of the
+	// imported files. Only a signature protects them.
 	Unproven []string `json:"unproven"`
 }
 
-// OK reports whether everything is what the packets give.
+// OK reports whether there are no differences.
 func (r *Rederived) OK() bool { return len(r.Differences) == 0 }
 
 func (r *Rederived) add(d Difference) {
@@ -75,16 +75,15 @@ func (r *Rederived) add(d Difference) {
 	r.Differences = append(r.Differences, d)
 }
 
-// ErrNotRederivable means that what the tables were made from is not in the bundle.
+// ErrNotRederivable means that the bundle does not contain all inputs of its tables.
 var ErrNotRederivable = errors.New("the bundle does not hold what its tables were made from")
 
-// ErrNeedsKeys means that the tables were made with keys that must be given.
+// ErrNeedsKeys means that the tables were made with keys that the caller must supply.
 var ErrNeedsKeys = errors.New("the bundle's tables cannot be made again without its keys")
 
-// Rederive makes everything below data/ again, from the packets and inputs that b holds, in a
-// folder for temporary files, and compares it with the files of b: their rows with the rows
-// that the packets give, both with the row digests, and every field of bundle.json. Where
-// this release made b, files must be the same to the byte. b is only read.
+// Rederive makes everything below data/ again, from the packets and inputs in b, in a folder for
+// temporary files, and compares it with the files of b: the rows of both, the row digests, and
+// every field of bundle.json. If this release made b, files must be identical. b is only read.
 func Rederive(ctx context.Context, b *bundle.Bundle, o Options) (*Rederived, error) {
 	x, err := makeAgain(ctx, b, o)
 	if err != nil {
@@ -159,7 +158,7 @@ func beside(kind string) bool {
 	return kind == "owners" || kind == "events" || kind == "seals" || kind == "pin"
 }
 
-// optionsOf reads the options that change data out of the manifest.
+// optionsOf reads the options that affect data from the manifest.
 func optionsOf(b *bundle.Bundle, o Options) (Options, error) {
 	m := b.Manifest
 	var err error
@@ -212,8 +211,7 @@ func optionsOf(b *bundle.Bundle, o Options) (Options, error) {
 	return o, nil
 }
 
-// keysOf finds the keys that a bundle was made with: those that it holds itself, else the
-// caller must give them.
+// keysOf finds the keys that a bundle was made with: those in the bundle, else the caller's.
 func keysOf(b *bundle.Bundle, o *Options) error {
 	var needs []string
 	for _, s := range b.Manifest.SideInputs {

@@ -18,16 +18,16 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/internal/parts"
 )
 
-// comparison holds a bundle against what was made again from its packets.
+// comparison compares a bundle with the one made again from its packets.
 type comparison struct {
 	b     *bundle.Bundle
 	again *bundle.Builder
 	made  *bundle.Manifest
-	files []bundle.Payload // that were made again
-	same  bool             // one release made both, so that bytes must agree
+	files []bundle.Payload // files of the new bundle
+	same  bool             // the same release made both, so the bytes must be equal
 
-	keysAgree    bool // the kept keys are the same, if perhaps in another order
-	otherRelease bool // a part is this release's although bundle.json names another
+	keysAgree    bool // the kept keys are the same, possibly in another order
+	otherRelease bool // a part comes from this release although bundle.json names another
 	r            *Rederived
 }
 
@@ -68,8 +68,8 @@ func (c *comparison) run(ctx context.Context) error {
 	return c.manifest()
 }
 
-// file compares one file of the bundle; differ gets the folder of a table's part that is
-// not the same to the byte.
+// file compares one file of the bundle; differ receives the folder of a table's part that is not
+// identical.
 func (c *comparison) file(f bundle.Payload, want bundle.Digest, ok bool, differ map[string]bool) error {
 	isPart := strings.HasPrefix(f.Path, tablesPath)
 	switch {
@@ -97,7 +97,7 @@ func (c *comparison) file(f bundle.Payload, want bundle.Digest, ok bool, differ 
 		return err
 	case same:
 		c.r.Files++
-		if isPart && !c.same { // each part names the release that wrote it
+		if isPart && !c.same { // each part contains the release that wrote it
 			c.otherRelease = true
 		}
 	case isPart:
@@ -112,7 +112,7 @@ func (c *comparison) file(f bundle.Payload, want bundle.Digest, ok bool, differ 
 	return nil
 }
 
-// keys compares the kept keys, whose order depends on the files that they came from.
+// keys compares the kept keys, which may be in the order of different files.
 func (c *comparison) keys(there, again string) error {
 	a, err := lineSums(there)
 	if err != nil {
@@ -128,7 +128,7 @@ func (c *comparison) keys(there, again string) error {
 	return nil
 }
 
-// lineSums has the SHA-256 of every line of a file, and how often it is there.
+// lineSums returns the SHA-256 of every line of a file, with its number of occurrences.
 func lineSums(path string) (map[[sha256.Size]byte]int, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -144,19 +144,19 @@ func lineSums(path string) (map[[sha256.Size]byte]int, error) {
 	return sums, in.Err()
 }
 
-// uses reports whether bundle.json names a side input of that path.
+// uses reports whether bundle.json lists a side input of that path.
 func (c *comparison) uses(rel string) bool {
 	return slices.ContainsFunc(c.b.Manifest.SideInputs, func(s bundle.SideInput) bool { return s.Path == rel })
 }
 
-// unproven notes what packets cannot prove.
+// unproven records a field that packets cannot prove.
 func (c *comparison) unproven(field string) {
 	if i, found := slices.BinarySearch(c.r.Unproven, field); !found {
 		c.r.Unproven = slices.Insert(c.r.Unproven, i, field)
 	}
 }
 
-// equalFiles compares two files; if they differ, it gives the line.
+// equalFiles compares two files; if they differ, it returns the line.
 func equalFiles(a, b string) (same bool, line int, err error) {
 	f, err := os.Open(a)
 	if err != nil {
@@ -215,7 +215,7 @@ func lineOf(path string, no int) string {
 	}
 }
 
-// tables compares the tables, and the files of those that are not the same to the byte.
+// tables compares the tables, and the files of those that are not identical.
 func (c *comparison) tables(ctx context.Context, differ map[string]bool) error {
 	made := map[string]*bundle.Table{}
 	for i := range c.made.Tables {
@@ -260,7 +260,7 @@ func tableName(t *bundle.Table) string {
 	return t.Name + "/" + t.Protocol
 }
 
-// parts compares the files of a table row by row and gives the digests of what they hold.
+// parts compares the files of a table row by row and returns the digests of their columns.
 func (c *comparison) parts(name, folder string) map[string][sha256.Size]byte {
 	var there, again []string
 	for _, f := range c.b.Payload() {
@@ -288,8 +288,8 @@ func (c *comparison) parts(name, folder string) map[string][sha256.Size]byte {
 	return res.Digests
 }
 
-// table compares what bundle.json says of a table with what the packets give, and with the
-// digests of the columns that the files hold, where these had to be read.
+// table compares the description of a table in bundle.json with the new table, and with the
+// digests of the columns in the files, if these had to be read.
 func (c *comparison) table(name string, t, m *bundle.Table, digests map[string][sha256.Size]byte) {
 	if t.Rows != m.Rows {
 		c.r.add(Difference{Table: name, What: fmt.Sprintf("bundle.json says %d rows, the packets give %d", t.Rows, m.Rows)})

@@ -13,8 +13,8 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 )
 
-// manifest compares bundle.json, field by field, with the one that the packets give. What
-// packets cannot prove is taken over first.
+// manifest compares bundle.json, field by field, with the one made from the packets. Fields that
+// packets cannot prove are copied first.
 func (c *comparison) manifest() error {
 	there, err := c.b.JSON()
 	if err != nil {
@@ -66,7 +66,7 @@ func decodeNumbers(data []byte, into *any) error {
 	return d.Decode(into)
 }
 
-// fields walks two values of JSON and names the fields that differ.
+// fields walks two JSON values and records the fields that differ.
 func (c *comparison) fields(at string, x, y any) {
 	if at == "tables" { // compared by name
 		return
@@ -115,7 +115,7 @@ func (c *comparison) field(at, what string) {
 	c.r.add(Difference{File: jsonPath, Field: at, What: what})
 }
 
-// short is a value of JSON in at most a line.
+// short renders a JSON value in at most one line.
 func short(v any) string {
 	text, err := json.Marshal(v)
 	if err != nil {
@@ -127,7 +127,7 @@ func short(v any) string {
 	return string(text)
 }
 
-// inputs notes what is taken from bundle.json of the inputs: the reader has done so.
+// inputs records the fields of the inputs that the reader took from bundle.json.
 func (c *comparison) inputs(m *bundle.Manifest) {
 	for i := range m.Inputs {
 		c.unproven("inputs.name")
@@ -142,8 +142,8 @@ func (c *comparison) inputs(m *bundle.Manifest) {
 	}
 }
 
-// sides takes over what is said of side inputs that the bundle does not hold as they came:
-// names, original hashes, and those of which nothing was kept.
+// sides copies the fields of side inputs that the bundle does not contain unchanged: names,
+// original hashes, and unused side inputs.
 func (c *comparison) sides(m *bundle.Manifest) {
 	key := func(s *bundle.SideInput) string {
 		kind, file := s.Kind, ""
@@ -169,7 +169,7 @@ func (c *comparison) sides(m *bundle.Manifest) {
 		switch {
 		case ok && s.Kind == "keys_used" && c.keysAgree && s.Size == again.Size && s.SHA256Original == claimedSum(s.SHA256): // Verify has its hash
 			s.Name, s.SizeOriginal = again.Name, again.SizeOriginal
-		case ok && (s.Kind == "seals" || s.Kind == "pin" || s.Kind == "keys_used"): // kept as they came
+		case ok && (s.Kind == "seals" || s.Kind == "pin" || s.Kind == "keys_used"): // kept unchanged
 			s = again
 		case ok:
 			s.SHA256, s.Size = again.SHA256, again.Size
@@ -179,7 +179,7 @@ func (c *comparison) sides(m *bundle.Manifest) {
 			c.unprovenSide()
 			c.unproven("side_inputs")
 		default:
-			continue // what the packets do not give shows as a difference
+			continue // it shows as a difference
 		}
 		used[k] = true
 		out = append(out, s)
@@ -199,7 +199,7 @@ func claimedSum(d *bundle.Digest) bundle.Digest {
 	return *d
 }
 
-// claimed is a hash where there may be one.
+// claimed is an optional hash.
 func claimed(d *bundle.Digest, ok bool) *bundle.Digest {
 	if ok {
 		return d
@@ -213,7 +213,7 @@ func (c *comparison) unprovenSide() {
 	}
 }
 
-// warnings takes over what is said of files that the bundle does not hold as they came.
+// warnings copies the warnings about files that the bundle does not contain unchanged.
 func (c *comparison) warnings(m *bundle.Manifest) {
 	var names, kept []string // of side inputs, as they came and as they are kept
 	for _, s := range c.b.Manifest.SideInputs {
@@ -231,7 +231,7 @@ func (c *comparison) warnings(m *bundle.Manifest) {
 	var out []string
 	for _, w := range c.b.Manifest.Warnings {
 		if i := slices.Index(again, w); i >= 0 {
-			out = append(out, again[:i+1]...) // what is before it and lacking stays, and shows
+			out = append(out, again[:i+1]...) // missing earlier warnings stay and show as a difference
 			again = again[i+1:]
 			continue
 		}
@@ -243,8 +243,8 @@ func (c *comparison) warnings(m *bundle.Manifest) {
 	m.Warnings = append(out, again...)
 }
 
-// counters takes over what was counted in side inputs as they came, of which only the used
-// lines are kept.
+// counters copies the counters of the original side inputs, of which only the used lines are
+// kept.
 func (c *comparison) counters(m *bundle.Manifest) {
 	read := map[string][]string{
 		"owners":    {"lines", "malformed", "oversize", "limited", "replaced"},

@@ -29,8 +29,8 @@ func rederive(t *testing.T, path string, o Options) *Rederived {
 	return r
 }
 
-// TestPackedInputRederives imports whole, cut and damaged packed captures: a bundle holds
-// them unpacked, and must give again what was said of their ends.
+// TestPackedInputRederives imports complete, truncated and damaged compressed captures. A bundle
+// holds them uncompressed, and must reproduce the original report about their ends.
 func TestPackedInputRederives(t *testing.T) {
 	for _, name := range []string{"../samples/http1.pcapng", "../samples/redis.pcap"} {
 		plain, err := os.ReadFile(name)
@@ -60,7 +60,7 @@ func TestPackedInputRederives(t *testing.T) {
 					out := filepath.Join(dir, "x.pcapsule")
 					m, err := Run(context.Background(), []string{in}, out, Options{Release: "test", Repanic: true})
 					if kind == "zst" && what != "whole" && errors.As(err, new(*InputError)) {
-						return // one block, of which nothing can be unpacked
+						return // one block, which cannot be decompressed at all
 					}
 					if err != nil {
 						t.Fatal(err)

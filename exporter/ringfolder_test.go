@@ -28,7 +28,7 @@ const someEvents = `{"time":"2026-03-02T09:00:00.100000001Z","kind":"exec","proc
 nonsense
 {"kind":"exec","pid":7}`
 
-func TestEventsBesideASegment(t *testing.T) {
+func TestEventsOfASegment(t *testing.T) {
 	s := newSegment(t, ring.Header{}, workload.InterfaceComment{Cgroup: "/web", Identity: workload.Identity{Node: "node-a"}})
 	s.exchange(0, 0, clientEnd, serverEnd, "/x")
 	path := s.write(t.TempDir(), "sockets-node-a-000000001", map[string]string{"events": someEvents})
@@ -55,8 +55,8 @@ func TestEventsBesideASegment(t *testing.T) {
 	}
 }
 
-// TestOnlySegmentsHaveSideFiles holds that a capture of somebody else is not joined with
-// whatever lies beside it, and that a link is not followed.
+// TestOnlySegmentsHaveSideFiles: a foreign capture is not joined with the files next to it, and
+// a link is not followed.
 func TestOnlySegmentsHaveSideFiles(t *testing.T) {
 	dir := t.TempDir()
 	s := newSegment(t, ring.Header{}, workload.InterfaceComment{Cgroup: "/web"})
@@ -87,7 +87,7 @@ func TestOnlySegmentsHaveSideFiles(t *testing.T) {
 	}
 }
 
-// ringOf makes a ring of so many segments with an exchange and owners each.
+// ringWith makes a ring of the given number of segments, each with an exchange and owners.
 func ringWith(t *testing.T, dir string, segments int, o ring.Options) {
 	t.Helper()
 	o.Dir, o.Node, o.SyncEvery = dir, "node-a", -1
@@ -145,7 +145,7 @@ func ringWith(t *testing.T, dir string, segments int, o ring.Options) {
 	}
 	for began := time.Now(); o.MaxBytes > 0 && time.Since(began) < 20*time.Second; time.Sleep(20 * time.Millisecond) {
 		if _, err := os.Stat(filepath.Join(dir, ring.ID{Series: "sockets", Node: "node-a", Sequence: 1}.Segment())); err != nil {
-			break // retention has come
+			break // retention has removed it
 		}
 	}
 	if err := w.Close(context.Background()); err != nil {
@@ -168,7 +168,7 @@ func TestARingAsInput(t *testing.T) {
 			"0 drop 3; 0 filter 2; 1 drop 3; 2 drop 3", ""},
 		{"with a segment that is still written", func(t *testing.T, dir string) {
 			writeFile(t, filepath.Join(dir, ".sockets-node-a-000000004.pcapng"), "half")
-		}, 3, "3 worker", "0 drop 3; 0 filter 2; 1 drop 3; 2 drop 3", "not finished and left out"},
+		}, 3, "3 worker", "0 drop 3; 0 filter 2; 1 drop 3; 2 drop 3", "not finished and was skipped"},
 		{"without a segment that was sealed", func(t *testing.T, dir string) {
 			remove(t, filepath.Join(dir, "sockets-node-a-000000002.pcapng"))
 		}, 2, "2 worker", "-1 missing 7; 0 drop 3; 0 filter 2; 1 drop 3", "missing"},
@@ -179,7 +179,7 @@ func TestARingAsInput(t *testing.T) {
 				t.Fatal(err)
 			}
 			writeFile(t, path, strings.Replace(string(data), "GET /x", "GET /y", 1))
-		}, 3, "3 worker", "0 drop 3; 0 filter 2; 1 drop 3; 2 drop 3", "its bytes are not the sealed ones"},
+		}, 3, "3 worker", "0 drop 3; 0 filter 2; 1 drop 3; 2 drop 3", "its bytes differ from the sealed ones"},
 		{"with a line of seals that is none", func(t *testing.T, dir string) {
 			path := filepath.Join(dir, "seals.jsonl")
 			data, err := os.ReadFile(path)
@@ -231,12 +231,12 @@ func TestAPinnedRingAsInput(t *testing.T) {
 	}
 }
 
-// TestAPinWithoutOwnersSaysSo: side files of a pinned segment that were not final are a warning
-// and a counter, also in what is derived of it.
+// TestAPinWithoutOwnersSaysSo: side files of a pinned segment that were not final cause a
+// warning and a counter, also in captures derived from it.
 func TestAPinWithoutOwnersSaysSo(t *testing.T) {
 	dir, pinned, derived := filepath.Join(t.TempDir(), "ring"), filepath.Join(t.TempDir(), "pinned"), filepath.Join(t.TempDir(), "derived")
 	ringWith(t, dir, 1, ring.Options{})
-	// As it is while the recorder still writes the side files: their record is not there.
+	// The recorder is still writing the side files: their record does not exist yet.
 	path := filepath.Join(dir, "seals.jsonl")
 	text, err := os.ReadFile(path)
 	if err != nil {
@@ -267,7 +267,7 @@ func TestAPinWithoutOwnersSaysSo(t *testing.T) {
 	}
 }
 
-func TestRetentionIsAHole(t *testing.T) {
+func TestRetentionIsACoverageGap(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "ring")
 	ringWith(t, dir, 10, ring.Options{MaxBytes: 15_000})
 	m, got := bundleOf(t, Options{}, []string{dir}, "select sum(packets)::bigint::varchar from coverage where reason = 'retention'",
@@ -277,7 +277,7 @@ func TestRetentionIsAHole(t *testing.T) {
 	}
 }
 
-func TestKeysBesideASegment(t *testing.T) {
+func TestKeysOfASegment(t *testing.T) {
 	dir := t.TempDir()
 	s := newSegment(t, ring.Header{}, workload.InterfaceComment{Cgroup: "/web"})
 	s.exchange(0, 0, clientEnd, serverEnd, "/x")
@@ -323,7 +323,7 @@ func remove(t *testing.T, path string) {
 	}
 }
 
-// TestHostileSideFiles makes a bundle whatever stands beside a segment and in its ring.
+// TestHostileSideFiles makes a bundle with any content next to a segment and in its ring.
 func TestHostileSideFiles(t *testing.T) {
 	deep := strings.Repeat("[", 60_000)
 	many := strings.Repeat(proc(11, "worker", ""), 3000)

@@ -10,9 +10,9 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/workload"
 )
 
-// TestWhatPolicyForbids: what a recorder kept off the disk is a hole of its own, apart from
-// what a filter left out.
-func TestWhatPolicyForbids(t *testing.T) {
+// TestPolicyExclusionsAreACoverageGap: packets excluded by a recorder's policy have their own coverage gap,
+// separate from those excluded by a filter.
+func TestPolicyExclusionsAreACoverageGap(t *testing.T) {
 	for _, tt := range []struct {
 		name     string
 		policy   string
@@ -25,7 +25,7 @@ func TestWhatPolicyForbids(t *testing.T) {
 		{"a policy that met nothing", "never port=1; unknown: drop", []ring.Counters{{Seen: 5, Delivered: 5}}, ""},
 		{"counted and not named", "", []ring.Counters{{Seen: 9, Filtered: 4, Policy: 4, Delivered: 5}}, "policy 4 recorded under the policy: none is named"},
 		{"more than was filtered", "", []ring.Counters{{Seen: 5, Policy: 4, Delivered: 5}},
-			"drop 0 the counters of the seal do not add up: seen 5, filtered 0, delivered 5, dropped 0; policy 4 recorded under the policy: none is named"},
+			"drop 0 the counters of the seal are inconsistent: seen 5, filtered 0, delivered 5, dropped 0; policy 4 recorded under the policy: none is named"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "ring")

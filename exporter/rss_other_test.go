@@ -2,5 +2,5 @@
 
 package exporter
 
-// peakRSS is not known here; TestPeakMemory then only looks for panics and accounts.
+// peakRSS is unavailable here; TestPeakMemory then only checks for panics and accounts.
 func peakRSS(any) int64 { return 0 }

@@ -50,7 +50,7 @@ func made(t *testing.T, o Options, inputs ...string) (*bundle.Manifest, []byte) 
 	return m, sums
 }
 
-// readable leaves out what is no capture.
+// readable filters out files that are not captures.
 func readable(t *testing.T, files []string) (good []string) {
 	for _, f := range files {
 		if _, err := read.Open([]string{f}, nil); err == nil {
@@ -116,7 +116,7 @@ func TestFloodsGiveTheSameBytes(t *testing.T) {
 	}
 }
 
-// TestPipeGivesTheSameRows reads captures from standard input: only the name differs.
+// TestPipeGivesTheSameRows reads captures from standard input: only the name may differ.
 func TestPipeGivesTheSameRows(t *testing.T) {
 	for _, path := range readable(t, captureFiles(t, "http1/pcpp-650HttpResponses.pcap", "dns/*.pcap", "mixed/*.pcap*")) {
 		data, err := os.ReadFile(path)
@@ -125,7 +125,7 @@ func TestPipeGivesTheSameRows(t *testing.T) {
 		}
 		file, _ := made(t, Options{}, path)
 		pipe, _ := made(t, Options{Stdin: bytes.NewReader(data)}, "-")
-		// The name of the input is a value of these columns.
+		// The name of the input appears in these columns.
 		named := map[string]bool{"clocks.source": true, "coverage.source": true}
 		c := &comparison{b: &bundle.Bundle{Manifest: file}, made: pipe, same: true, r: &Rederived{}}
 		if err := c.tables(context.Background(), nil); err != nil {

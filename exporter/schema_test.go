@@ -10,7 +10,7 @@ import (
 
 var update = flag.Bool("update", false, "rewrite docs/format/tables.md")
 
-// TestTablesPage holds docs/format/tables.md to the schemas.
+// TestTablesPage compares docs/format/tables.md with the schemas.
 func TestTablesPage(t *testing.T) {
 	const path = "../docs/format/tables.md"
 	want := tablesPage()
@@ -50,7 +50,7 @@ func tablesPage() string {
 	return b.String()
 }
 
-// TestColumnsHaveOneType holds every column name to one type over all tables.
+// TestColumnsHaveOneType checks that every column name has one type in all tables.
 func TestColumnsHaveOneType(t *testing.T) {
 	types := map[string]string{}
 	where := map[string]string{}

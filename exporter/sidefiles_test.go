@@ -22,15 +22,15 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/workload"
 )
 
-// segmentBegin is the time of the first packet of the segments made here.
+// segmentBegin is the time of the first packet of the segments in these tests.
 const segmentBegin = int64(1_772_442_000) * 1e9
 
-// stampOf is a time of side files, in milliseconds since segmentBegin.
+// stampOf is a time in side files, given in milliseconds since segmentBegin.
 func stampOf(ms int64) string {
 	return time.Unix(0, segmentBegin+ms*1e6).UTC().Format("2006-01-02T15:04:05.000000000Z")
 }
 
-// segmentFile makes a segment as a recorder does: cooked packets of sockets, an interface a
+// segmentFile makes a segment like a recorder: cooked packets of sockets, with an interface per
 // control group.
 type segmentFile struct {
 	t    *testing.T
@@ -50,7 +50,7 @@ const (
 	byAcceptor = 3
 	byCreator  = 4
 	byListener = 5
-	byOracle   = 99 // of a release to come
+	byOracle   = 99 // of a future release
 )
 
 // had is the socket of a process.
@@ -132,7 +132,7 @@ func (s *segmentFile) tcp(face int32, ms int64, out bool, src, dst string, seq, 
 	s.packet(face, ms, out, cookedIP(6, a, b, l4, out))
 }
 
-// exchange writes an HTTP exchange as the server's machine sees it, from ms on: handshake,
+// exchange writes an HTTP exchange as seen by the server's machine, from ms on: handshake,
 // request after 10 ms, answer after 20 ms.
 func (s *segmentFile) exchange(face int32, ms int64, client, server, path string) {
 	ask := "GET " + path + " HTTP/1.1\r\nHost: svc\r\n\r\n"
@@ -171,7 +171,7 @@ func (s *segmentFile) write(dir, name string, sides map[string]string) string {
 	return path
 }
 
-// bundleOf makes a bundle, makes its tables again and compares, and answers questions.
+// bundleOf makes a bundle, rederives and compares its tables, and answers questions.
 func bundleOf(t *testing.T, o Options, inputs []string, questions ...string) (*bundle.Manifest, []string) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "x.pcapsule")
@@ -231,7 +231,7 @@ func proc(pid int, name, more string) string {
 
 const aboutServer = "select string_agg(concat_ws(' ', dst_process, dst_pid, dst_how_known, dst_owner_guess, dst_kind, dst_pod, dst_user_name, dst_exe), '; ' order by call_no) from calls where protocol = 'http1'"
 
-func TestOwnersBesideASegment(t *testing.T) {
+func TestOwnersOfASegment(t *testing.T) {
 	host := workload.InterfaceComment{Cgroup: "/web", How: "cgroup", Identity: workload.Identity{Node: "node-a"}}
 	pod := workload.InterfaceComment{Cgroup: "/kubepods/pod1", How: "cgroup", Identity: workload.Identity{Node: "node-a", Namespace: "shop", Pod: "web-1", PodUID: "u1"}}
 	var none pcapng.Socket
@@ -292,7 +292,7 @@ func TestOwnersBesideASegment(t *testing.T) {
 	}
 }
 
-// TestBothEndsOfALoop holds both owners of a conversation inside one machine.
+// TestBothEndsOfALoop checks both owners of a conversation inside one machine.
 func TestBothEndsOfALoop(t *testing.T) {
 	s := newSegment(t, ring.Header{}, workload.InterfaceComment{Cgroup: "/", Identity: workload.Identity{Node: "node-a"}})
 	const a, b, ask, answer = "127.0.0.1:4000", "127.0.0.1:80", "GET / HTTP/1.1\r\nHost: a\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
@@ -318,8 +318,8 @@ func TestBothEndsOfALoop(t *testing.T) {
 	}
 }
 
-// TestCallsOfASocketThatWasHandedOn holds each call to the process that wrote it, on both
-// sides, whatever the others of its connection did.
+// TestCallsOfASocketThatWasHandedOn checks that each call has the process that wrote it, on both
+// sides, independently of the other calls on its connection.
 func TestCallsOfASocketThatWasHandedOn(t *testing.T) {
 	host := workload.InterfaceComment{Cgroup: "/web", Identity: workload.Identity{Node: "node-a"}}
 	const ask, answer = "GET / HTTP/1.1\r\nHost: a\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
@@ -375,7 +375,7 @@ func TestCallsOfASocketThatWasHandedOn(t *testing.T) {
 	}
 }
 
-// TestOwnersOnPackets holds what packets say themselves where no file stands beside them.
+// TestOwnersOnPackets checks the owners in packets without a side file.
 func TestOwnersOnPackets(t *testing.T) {
 	s := newSegment(t, ring.Header{}, workload.InterfaceComment{Cgroup: "/web", Identity: workload.Identity{Node: "node-a"}})
 	s.comment = `pcapsule process="nginx" pid=7 tid=8 known=writer`
@@ -388,8 +388,8 @@ func TestOwnersOnPackets(t *testing.T) {
 	}
 }
 
-// TestOwnerLearnedInTheNextSegment holds a connection that spans a rotation to what is
-// known better later.
+// TestOwnerLearnedInTheNextSegment checks that a connection across a rotation gets the better
+// information of the later segment.
 func TestOwnerLearnedInTheNextSegment(t *testing.T) {
 	dir := t.TempDir()
 	host := workload.InterfaceComment{Cgroup: "/web", Identity: workload.Identity{Node: "node-a"}}
@@ -417,8 +417,8 @@ func TestSameBytesWithSideFiles(t *testing.T) {
 	sameBytes(t, []string{dir})
 }
 
-// TestPeersByAddress: a segment alone names the pods of other nodes, also where two had one
-// address within a minute, and services.
+// TestPeersByAddress: a segment alone names services and the pods of other nodes, even if two
+// pods had the same address within a minute.
 func TestPeersByAddress(t *testing.T) {
 	dir := t.TempDir()
 	host := workload.InterfaceComment{Cgroup: "/web", Identity: workload.Identity{Node: "node-a"}}

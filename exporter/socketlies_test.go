@@ -11,9 +11,9 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/workload"
 )
 
-// TestSocketsThatLie: options that no recorder writes may join what is two, but accounts add
-// up, the bundle can be made again, and no call vanishes without a word.
-func TestSocketsThatLie(t *testing.T) {
+// TestFalseSocketOptions: options that no recorder writes may join separate connections, but
+// accounts add up, the bundle can be rederived, and no call disappears without a report.
+func TestFalseSocketOptions(t *testing.T) {
 	const n = 24
 	client := func(i int) netip.AddrPort { return netip.MustParseAddrPort(fmt.Sprintf("10.0.0.7:%d", 40000+i)) }
 	server := netip.MustParseAddrPort("10.0.0.9:80")
@@ -28,8 +28,8 @@ func TestSocketsThatLie(t *testing.T) {
 		name  string
 		sent  func(i int) pcapng.Socket // of the server's packets of a conversation
 		taken func(i int) pcapng.Socket
-		calls int    // that are whole
-		says  string // an anomaly, where some are not
+		calls int    // complete calls
+		says  string // an anomaly, if some are incomplete
 	}{
 		{"none", func(i int) pcapng.Socket { return in(uint64(i+1), 1, nil) }, nil, n, ""},
 		{"the packet's own ends", func(i int) pcapng.Socket { return in(uint64(i+1), 1, ends(server, client(i))) }, nil, n, ""},

@@ -22,8 +22,8 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/internal/round"
 )
 
-// stacksFolder holds captures of TLS, DTLS and QUIC as many programs speak them, and what
-// those programs say they sent; see samples/README.md.
+// stacksFolder holds captures of TLS, DTLS and QUIC from many programs, with the data that those
+// programs sent; see samples/README.md.
 const stacksFolder = "../samples/secrets"
 
 // stackRow is a line of INDEX.tsv: what a connection, or a stream of one, carried.
@@ -62,16 +62,16 @@ func readStacks(t *testing.T) (files []string, rows map[string][]stackRow) {
 	return files, rows
 }
 
-// stackConn is what came out of a connection.
+// stackConn is the decrypted content of a connection.
 type stackConn struct {
 	first   int64       // ns
 	ends    [2]flow.End // client and server
 	state   string
 	reason  string
-	streams map[int64]*[2][]byte // plaintext from client and server; -1 where there are no streams
+	streams map[int64]*[2][]byte // plaintext from client and server; -1 if there are no streams
 }
 
-// openCapture gives the encrypted connections of a capture, in order of their first packets.
+// openCapture returns the encrypted connections of a capture, ordered by first packet.
 func openCapture(ctx context.Context, path string, o Options) ([]*stackConn, error) {
 	sources, err := read.Open([]string{path}, nil)
 	if err != nil {
@@ -121,8 +121,8 @@ func openCapture(ctx context.Context, path string, o Options) ([]*stackConn, err
 	return list, nil
 }
 
-// TestStacksAreOpenedToTheByte opens what OpenSSL, GnuTLS, nginx, curl, crypto/tls and
-// quic-go said to each other, and compares it with what was given to them.
+// TestStacksAreOpenedToTheByte decrypts conversations of OpenSSL, GnuTLS, nginx, curl,
+// crypto/tls and quic-go, and compares the result with the data that they sent.
 func TestStacksAreOpenedToTheByte(t *testing.T) {
 	files, rows := readStacks(t)
 	for _, file := range files {
@@ -142,8 +142,8 @@ func TestStacksAreOpenedToTheByte(t *testing.T) {
 	}
 }
 
-// TestStacksStayShutWithoutTheirKeys gives every capture no keys, those of another one,
-// and its own with a digit changed in every secret: nothing may come out.
+// TestStacksStayShutWithoutTheirKeys reads every capture without keys, with those of another
+// capture, and with its own after a digit of every secret was changed: nothing may be decrypted.
 func TestStacksStayShutWithoutTheirKeys(t *testing.T) {
 	files, rows := readStacks(t)
 	scratch := filepath.Join(t.TempDir(), "changed.keylog")
@@ -192,7 +192,7 @@ func TestStacksStayShutWithoutTheirKeys(t *testing.T) {
 func (r *stackRow) check(t *testing.T, conns []*stackConn) {
 	t.Helper()
 	if len(conns) < r.conn && r.state == "none" {
-		return // not even told to be encrypted
+		return // not even detected as encrypted
 	}
 	if len(conns) < r.conn {
 		t.Fatalf("%d encrypted connections, want at least %d", len(conns), r.conn)
@@ -231,8 +231,8 @@ func (r *stackRow) check(t *testing.T, conns []*stackConn) {
 	}
 }
 
-// bodiesOf is what the DATA frames of a stream hold, of HTTP/2 among a connection's bytes
-// and of HTTP/3 in the stream's own.
+// bodiesOf is the content of the DATA frames of a stream: for HTTP/2 from a connection's bytes,
+// for HTTP/3 from the stream's own.
 func bodiesOf(r *stackRow, b []byte) (out []byte) {
 	if r.protocol == "http2" {
 		b = bytes.TrimPrefix(b, []byte("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"))
@@ -263,7 +263,7 @@ func bodiesOf(r *stackRow, b []byte) (out []byte) {
 	return out
 }
 
-// quicNumber reads a number of variable length; n is 0 where it is cut.
+// quicNumber reads a variable-length number; n is 0 if it is truncated.
 func quicNumber(b []byte) (v uint64, n int) {
 	if len(b) == 0 {
 		return 0, 0

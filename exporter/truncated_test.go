@@ -18,14 +18,14 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/internal/round"
 )
 
-// TestTruncatedCaptures cuts every small sample after each block, in its header and in its
-// body. What is left is read to its end: packets are the first ones
-// of the whole capture, finished calls are among its calls, and each byte is in one account.
+// TestTruncatedCaptures cuts every small sample after each block, in its header and in its body.
+// The rest must be read to its end: its packets are the first ones of the complete capture, its
+// finished calls are among that capture's calls, and each byte is in one account.
 func TestTruncatedCaptures(t *testing.T) {
 	const (
-		largest = 50_000 // bytes of a capture
-		most    = 24     // blocks of one that are cut, evenly spread
-		each    = 7      // of the many captures with secrets, one in so many is cut
+		largest = 50_000 // largest size of a capture in bytes
+		most    = 24     // number of blocks to cut in one capture, evenly spread
+		each    = 7      // of the many captures with secrets, one in this many is cut
 	)
 	var list []string
 	err := filepath.WalkDir("../samples", func(path string, e fs.DirEntry, err error) error {
@@ -66,7 +66,7 @@ func TestTruncatedCaptures(t *testing.T) {
 	}
 }
 
-// blockEnds are the offsets behind the file header and each block or record.
+// blockEnds are the offsets after the file header and each block or record.
 func blockEnds(data []byte) (ends []int) {
 	if len(data) < 24 {
 		return nil
@@ -92,14 +92,14 @@ func blockEnds(data []byte) (ends []int) {
 	return ends
 }
 
-// taken is what a capture gave.
+// taken is the result of reading a capture.
 type taken struct {
 	err     error
 	packets []string
 	calls   []string // finished before the capture's end
 	last    int64
 	times   []int64
-	odd     []string // accounts that do not balance
+	odd     []string // inconsistent accounts
 }
 
 // takeIn reads and assembles a capture without writing a bundle.
@@ -158,7 +158,7 @@ func takeIn(t *testing.T, data []byte) *taken {
 	return x
 }
 
-// within holds what a cut capture gave to what the whole one gave.
+// within compares the result of a cut capture with that of the complete one.
 func (x *taken) within(t *testing.T, whole *taken, name string) {
 	t.Helper()
 	if x.err != nil {
@@ -178,8 +178,8 @@ func (x *taken) within(t *testing.T, whole *taken, name string) {
 	if x.stepped() {
 		return
 	}
-	// A call may have waited for packets behind the one that completed it, so only the set
-	// of calls is the same.
+	// A call may have waited for packets after the one that completed it, so only the set of
+	// calls is the same.
 	known := map[string]bool{}
 	for _, c := range whole.calls {
 		known[c] = true
@@ -192,8 +192,8 @@ func (x *taken) within(t *testing.T, whole *taken, name string) {
 	}
 }
 
-// stepped reports whether the clock makes a step among the last packets, of which the packets
-// behind them would tell whether it is wrong.
+// stepped reports whether the clock makes a step among the last packets, so that only later
+// packets could show whether it is wrong.
 func (x *taken) stepped() bool {
 	const judges, step = 8, int64(60e9)
 	for i := max(1, len(x.times)-judges); i < len(x.times); i++ {
@@ -204,7 +204,7 @@ func (x *taken) stepped() bool {
 	return false
 }
 
-// TestTruncatedWithWrongTimes cuts captures in which single packets have a time far away.
+// TestTruncatedWithWrongTimes cuts captures in which single packets have times far away.
 func TestTruncatedWithWrongTimes(t *testing.T) {
 	for seed := range int64(6) {
 		rnd := rand.New(rand.NewSource(seed))

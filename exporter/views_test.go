@@ -14,18 +14,18 @@ import (
 	_ "github.com/duckdb/duckdb-go/v2"
 )
 
-// translated builds a capture of one HTTP exchange as a node shows it: each packet as the
-// client's side sees it and, a moment later or before, behind the translation.
+// translated builds a capture of one HTTP exchange on a node: each packet as seen on the
+// client's side and, a moment later or earlier, behind the translation.
 type translated struct {
 	buf  bytes.Buffer
 	time uint32 // µs
 	id   uint16
-	vlan uint16 // of frames; 0: packets are raw IP
+	vlan uint16 // VLAN of frames; 0: packets are raw IP
 }
 
 func newTranslated() *translated { return newTranslatedIn(0) }
 
-// newTranslatedIn begins a capture in a VLAN, 0: of raw IP.
+// newTranslatedIn begins a capture in a VLAN; 0 means raw IP.
 func newTranslatedIn(vlan uint16) *translated {
 	t := &translated{vlan: vlan}
 	link := uint32(101)
@@ -80,7 +80,7 @@ func (t *translated) exchange(client, dialled, seenClient, seenServer string, is
 		t.packet(client, dialled, flags, seq, ack, stamp, data)
 		t.packet(seenClient, seenServer, flags, seq, ack, stamp, data)
 	}
-	down := func(flags byte, seq, ack uint32, data string) { // the translation is undone on the way back
+	down := func(flags byte, seq, ack uint32, data string) { // the translation is reversed on the way back
 		t.packet(seenServer, seenClient, flags, seq, ack, stamp, data)
 		t.packet(dialled, client, flags, seq, ack, stamp, data)
 	}
@@ -94,7 +94,7 @@ func (t *translated) exchange(client, dialled, seenClient, seenServer string, is
 	down(0x11, 501+m, isn+2+n, "")
 }
 
-// answers makes a bundle of the capture and asks it for one text a question.
+// answers makes a bundle of the capture and returns one text per question.
 func (t *translated) answers(test *testing.T, questions ...string) (out []string) {
 	test.Helper()
 	path := filepath.Join(test.TempDir(), "a.pcapsule")
@@ -155,9 +155,9 @@ func TestTranslatedConnectionIsOne(t *testing.T) {
 	}
 }
 
-// TestPortsUsedAgainAreTwoConnections has two connections without time stamps on the same
-// ports, of which the second is translated to another server.
-func TestPortsUsedAgainAreTwoConnections(t *testing.T) {
+// TestReusedPortsAreTwoConnections has two connections without time stamps on the same ports;
+// the second one is translated to another server.
+func TestReusedPortsAreTwoConnections(t *testing.T) {
 	c := newTranslated()
 	c.exchange("10.0.0.5:40000", "10.96.0.10:80", "10.0.0.1:61000", "10.0.1.7:8080", 7000, 0)
 	c.exchange("10.0.0.5:40000", "10.96.0.10:80", "10.0.0.1:61000", "10.0.1.8:8080", 9000, 0)
@@ -181,7 +181,7 @@ func TestScanWithOneSequenceNumberIsManyConnections(t *testing.T) {
 func TestReplayedCaptureIsManyConnections(t *testing.T) {
 	for _, stamp := range []uint32{99, 0} {
 		c := newTranslated()
-		for host := 1; host <= 5; host++ { // the same session again and again with other addresses
+		for host := 1; host <= 5; host++ { // the same session repeatedly with other addresses
 			client, server := fmt.Sprintf("10.0.0.%d:40000", host), fmt.Sprintf("10.0.1.%d:80", host)
 			c.packet(client, server, 0x02, 7000, 0, stamp, "")
 			c.packet(server, client, 0x12, 500, 7001, stamp, "")
@@ -193,7 +193,7 @@ func TestReplayedCaptureIsManyConnections(t *testing.T) {
 	}
 }
 
-func TestPortsUsedAgainAreNotTheOldView(t *testing.T) {
+func TestReusedPortsAreNotTheOldView(t *testing.T) {
 	c := newTranslated()
 	c.exchange("10.0.0.5:40000", "10.96.0.10:80", "10.0.0.5:40000", "10.0.1.7:8080", 7000, 99)
 	c.time += 5_000_000
@@ -204,8 +204,8 @@ func TestPortsUsedAgainAreNotTheOldView(t *testing.T) {
 	}
 }
 
-// TestCopiedSYNTakesNoForeignPayload begins two connections with SYNs that are equal but for
-// the addresses. The servers choose other numbers, so they are two.
+// TestCopiedSYNTakesNoForeignPayload begins two connections with SYNs that differ only in their
+// addresses. The servers choose different numbers, so they are two connections.
 func TestCopiedSYNTakesNoForeignPayload(t *testing.T) {
 	const ask, answer = "GET /x HTTP/1.1\r\nHost: svc\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 	for _, tt := range []struct {

@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// A window and a filter leave a hole only in files of which they leave something out.
-func TestHolesOfWindowAndFilter(t *testing.T) {
+// A window and a filter cause a coverage gap only in files from which they exclude packets.
+func TestCoverageGapsOfWindowAndFilter(t *testing.T) {
 	const first, last = 1_700_000_000_000_000_000, 1_700_000_009_000_000_000
 	var b bytes.Buffer
 	for _, v := range []uint32{0xa1b2c3d4, 4<<16 | 2, 0, 0, 65535, 1} {

@@ -20,7 +20,7 @@ const (
 
 const bagitText = "BagIt-Version: 1.0\nTag-File-Character-Encoding: UTF-8\n"
 
-// tagFiles are what tagmanifest-sha256.txt lists, exactly.
+// tagFiles are exactly the files that tagmanifest-sha256.txt lists.
 var tagFiles = [...]string{bagInfoName, bagitName, manifestName}
 
 // line is one line of a manifest.
@@ -29,7 +29,7 @@ type line struct {
 	sha256 Digest
 }
 
-// writeLines writes a manifest that both BagIt tools and sha256sum -c read.
+// writeLines writes a manifest that BagIt tools and sha256sum -c can read.
 func writeLines(lines []line) []byte {
 	var b bytes.Buffer
 	for _, l := range lines {
@@ -50,8 +50,8 @@ func readLines(src source, rel string) ([]line, error) {
 	return lines, nil
 }
 
-// parseLines reads a manifest. It takes the lines in any order, as other tools may have
-// rewritten it, and gives them sorted by path.
+// parseLines reads a manifest and returns its lines sorted by path. It accepts any order,
+// because other tools may have rewritten the manifest.
 func parseLines(data []byte) ([]line, error) {
 	var lines []line
 	seen := map[string]bool{}
@@ -61,7 +61,7 @@ func parseLines(data []byte) ([]line, error) {
 		hash, rest, ok := strings.Cut(text, " ")
 		var l line
 		if err := l.sha256.UnmarshalText([]byte(hash)); err != nil || !ok {
-			return nil, fmt.Errorf("line %d: want a SHA-256, blanks and a path", n)
+			return nil, fmt.Errorf("line %d: not a SHA-256, blanks and a path", n)
 		}
 		l.path = strings.TrimPrefix(strings.TrimLeft(rest, " \t"), "*")
 		if !validRel(l.path) {
@@ -87,8 +87,8 @@ func sortLines(lines []line) {
 	slices.SortFunc(lines, func(a, b line) int { return strings.Compare(a.path, b.path) })
 }
 
-// bagInfo is bag-info.txt. It may hold time and people, and is not part of what must be
-// the same for the same input.
+// bagInfo is the content of bag-info.txt. It may contain times and people, and is not part of
+// the reproducible data.
 func bagInfo(o CreateOptions, agent string, bytes int64, files int) []byte {
 	var b strings.Builder
 	put := func(key, value string) {
@@ -105,7 +105,7 @@ func bagInfo(o CreateOptions, agent string, bytes int64, files int) []byte {
 	return []byte(b.String())
 }
 
-// oneLine makes a text fit behind a label: no control characters, no blanks around.
+// oneLine makes a text fit after a label: no control characters, and no blanks around it.
 func oneLine(s string) string {
 	s = strings.Map(func(r rune) rune {
 		if unicode.IsControl(r) || r == '\u2028' || r == '\u2029' {

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// BenchmarkCreate writes 256 MiB through a File and finishes the bundle.
+// BenchmarkCreate writes 256 MiB to a File and finishes the bundle.
 func BenchmarkCreate(b *testing.B) {
 	piece := make([]byte, 1<<20)
 	b.SetBytes(256 << 20)

@@ -13,20 +13,20 @@ import (
 	"time"
 )
 
-// CreateOptions are what bag-info.txt and the first custody entry say. Nothing of it
+// CreateOptions are the contents of bag-info.txt and the first custody entry. None of them
 // reaches data/.
 type CreateOptions struct {
 	Time         time.Time // when the bundle is made; zero means now
 	User         string    // who made it, may be empty
-	Host         string    // on which machine, may be empty
-	Organization string    // whose bundle it is, may be empty
+	Host         string    // machine, may be empty
+	Organization string    // owner of the bundle, may be empty
 	Description  string    // one line for archives, may be empty
 	Note         string    // goes into the first custody entry, may be empty
 }
 
-// Builder makes a bundle under a hidden name beside its final one. Its methods may be
-// called from several goroutines. Call Abort when it is no longer wanted; after a
-// successful Finish it does nothing, so it may be deferred.
+// Builder makes a bundle under a hidden name next to its final one. Its methods may be called
+// from several goroutines. Call Abort when the Builder is no longer needed; after a successful
+// Finish it does nothing, so it may be deferred.
 type Builder struct {
 	final string
 	dir   string
@@ -37,7 +37,7 @@ type Builder struct {
 	mu      sync.Mutex
 	known   map[string]known // registered files by path
 	open    map[*File]bool
-	err     error // first misuse or failed directory, told by Finish
+	err     error // first misuse or failed directory, returned by Finish
 	aborted bool
 	done    bool
 }
@@ -76,8 +76,8 @@ func Create(path string, o CreateOptions) (*Builder, error) {
 	return b, nil
 }
 
-// Private lets only the owner read the bundle, from now on: it holds keys, or what they
-// opened.
+// Private restricts reading the bundle to its owner from now on, because it contains keys or
+// decrypted data.
 func (b *Builder) Private() error {
 	b.private.Store(true)
 	if err := os.Chmod(b.dir, 0o700); err != nil {
@@ -86,7 +86,7 @@ func (b *Builder) Private() error {
 	return nil
 }
 
-// Mode is the mode that files of the bundle are made with, before the umask.
+// Mode is the mode of new files in the bundle, before the umask.
 func (b *Builder) Mode() fs.FileMode {
 	if b.private.Load() {
 		return 0o600
@@ -112,7 +112,7 @@ func (b *Builder) Path(rel string) string {
 
 func (b *Builder) allowed(rel string) error {
 	if !validRel(rel) || !portable(rel) || !strings.HasPrefix(rel, "data/") || rel == jsonName {
-		return fmt.Errorf("adding %q: want a path below data/ with plain names, which every system allows", rel)
+		return fmt.Errorf("adding %q: the path must be below data/ and have plain names, which every system allows", rel)
 	}
 	return nil
 }
@@ -133,15 +133,14 @@ func (b *Builder) place(rel string) (string, error) {
 	return p, nil
 }
 
-// Create makes the file rel, such as data/packets/import/000-a.pcapng. Its SHA-256 is
-// taken while it is written, so that nothing is read twice.
+// Create makes the file rel, such as data/packets/import/000-a.pcapng. Its SHA-256 is computed
+// while it is written, so that nothing is read twice.
 func (b *Builder) Create(rel string) (*File, error) {
 	p, err := b.place(rel)
 	if err != nil {
 		return nil, err
 	}
-	// Under the lock, so that Abort either closes the file or comes first, when
-	// its folder is gone.
+	// Hold the lock, so that Abort either closes the file or has already removed its folder.
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	f, err := os.OpenFile(p, os.O_WRONLY|os.O_CREATE|os.O_EXCL, b.Mode())
@@ -153,7 +152,7 @@ func (b *Builder) Create(rel string) (*File, error) {
 	return file, nil
 }
 
-// Discard hashes what is written to the file rel and keeps none of it. Such a bundle can only be
+// Discard hashes the bytes written to file rel and keeps none of them. Such a bundle can only be
 // a Draft.
 func (b *Builder) Discard(rel string) (*File, error) {
 	if err := b.allowed(rel); err != nil {
@@ -166,17 +165,16 @@ func (b *Builder) Discard(rel string) (*File, error) {
 	return file, nil
 }
 
-// Add registers a file that was written at Path(rel), with its size and SHA-256. What
-// was written there and never added is hashed by Finish.
+// Add registers a file that was written at Path(rel), with its size and SHA-256. Finish hashes
+// files that were written but not added.
 func (b *Builder) Add(rel string, size int64, sha256 Digest) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.known[rel] = known{size: size, sha256: sha256}
 }
 
-// Abort removes everything that was made. It may be called at any time and from
-// another goroutine, as on an interrupt; a Finish under way then fails. It does nothing
-// once the bundle has its name.
+// Abort removes everything. It may be called at any time and from another goroutine, as on an
+// interrupt; a concurrent Finish then fails. It does nothing once the bundle has its final name.
 func (b *Builder) Abort() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -192,8 +190,8 @@ func (b *Builder) Abort() {
 		}
 		defer b.held.Release()
 	}
-	// A writer that has not yet heard of it may make a file behind our back, also
-	// after this; the call that follows the last writer finds it.
+	// A writer that has not noticed the abort may still make a file, even after this; a later
+	// call of Abort, after the last writer, removes it.
 	for range 5 {
 		if os.RemoveAll(b.dir) == nil {
 			return

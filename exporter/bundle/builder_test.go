@@ -135,7 +135,7 @@ func TestAbortAfterFinishDoesNothing(t *testing.T) {
 	must(t, verify(t, p).Err())
 }
 
-func TestFullDiskIsToldAndLeavesNothing(t *testing.T) {
+func TestFullDiskIsReportedAndLeavesNothing(t *testing.T) {
 	t.Run("while a capture is written", func(t *testing.T) {
 		dir := smallDisk(t, "256k")
 		b, err := Create(filepath.Join(dir, "a.pcapsule"), testOptions())
@@ -155,7 +155,8 @@ func TestFullDiskIsToldAndLeavesNothing(t *testing.T) {
 		}
 	})
 	t.Run("while finishing", func(t *testing.T) {
-		// From one page of free space to the next, whatever Finish writes last fails.
+		// For one page of free space more each time, so that each of Finish's last writes fails
+		// once.
 		for _, size := range []string{"400k", "404k", "408k", "412k", "416k", "420k", "424k"} {
 			dir := smallDisk(t, size)
 			b, err := Create(filepath.Join(dir, "a.pcapsule"), testOptions())

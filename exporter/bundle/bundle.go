@@ -1,10 +1,9 @@
 // Package bundle creates, opens, verifies and packs bundles: the portable evidence
 // that the exporter writes and forensics reads (docs/format/bundle.md).
 //
-// A bundle is a BagIt bag (RFC 8493). It appears under its name only when every byte
-// of it is on the disk. Opening reads only and hashes nothing; Verify reads
-// everything. What a bundle says of itself is taken for hostile: paths that lead out of
-// it, links, and files it does not list are refused.
+// A bundle is a BagIt bag (RFC 8493). It appears under its name only once every byte is on disk.
+// Opening only reads and hashes nothing; Verify reads everything. The contents of a bundle are
+// treated as hostile: paths that lead out of it, links, and unlisted files are rejected.
 package bundle
 
 import (
@@ -32,17 +31,17 @@ const (
 	custodyName     = "custody/log.jsonl"
 )
 
-// State says what is known about the integrity of an opened bundle.
+// State is the known integrity of an opened bundle.
 type State int32
 
 // The states of a bundle.
 const (
-	NotVerified State = iota // nobody has hashed it since it was opened
-	Verified                 // every file is as the manifests say
+	NotVerified State = iota // not hashed since it was opened
+	Verified                 // every file matches the manifests
 	Broken                   // Verify found problems
 )
 
-// String is the state in words that answers carry.
+// String is the state as shown in answers.
 func (s State) String() string {
 	switch s {
 	case Verified:
@@ -56,32 +55,32 @@ func (s State) String() string {
 // Bundle is an opened bundle. Its methods may be called from several goroutines.
 type Bundle struct {
 	Dir      string    // absolute path of the directory
-	Manifest *Manifest // what data/bundle.json says
-	Unpacked string    // directory a transport ZIP was unpacked to; empty where a directory was opened
-	Reused   bool      // Unpacked was there already, from the same bundle
+	Manifest *Manifest // the content of data/bundle.json
+	Unpacked string    // directory to which a transport ZIP was unpacked; empty if a directory was opened
+	Reused   bool      // Unpacked existed already, from the same bundle
 
 	zip   string // the ZIP that was opened, empty for a directory
-	files []line // payload as manifest-sha256.txt lists it
+	files []line // payload as listed in manifest-sha256.txt
 	state atomic.Int32
 }
 
-// OpenOptions say how to open a bundle.
+// OpenOptions control how a bundle is opened.
 type OpenOptions struct {
-	// CacheDir is where a transport ZIP is unpacked, in a folder named for its
-	// content. Empty means beside the ZIP and, where nothing can be written there,
-	// in the user's cache.
+	// CacheDir is where a transport ZIP is unpacked, in a folder named after its content. If it
+	// is empty, the ZIP is unpacked next to itself or, if that is not writable, in the user's
+	// cache.
 	CacheDir string
 }
 
 // Open opens the bundle at path, a directory or a transport ZIP, with the zero options.
 func Open(path string) (*Bundle, error) { return OpenWith(path, OpenOptions{}) }
 
-// OpenWith opens the bundle at path, a directory or a transport ZIP. A directory is
-// only read. It answers
+// OpenWith opens the bundle at path, a directory or a transport ZIP. A directory is only read.
+// It returns
 //   - an error that wraps ErrNotBundle: there is no bundle at path
 //   - *NewerSchemaError, which wraps ErrNewerSchema: a later release made it
-//   - *DamagedError: it is a bundle, but cannot be used as it is
-//   - any other error: the file system said no
+//   - *DamagedError: it is a bundle, but it cannot be used
+//   - any other error: the file system returned it
 func OpenWith(path string, o OpenOptions) (*Bundle, error) {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -93,7 +92,7 @@ func OpenWith(path string, o OpenOptions) (*Bundle, error) {
 	case info.Mode().IsRegular():
 		return openZip(path, o)
 	}
-	return nil, fmt.Errorf("opening bundle %s: %s, want a directory or a ZIP: %w", path, info.Mode().Type(), ErrNotBundle)
+	return nil, fmt.Errorf("opening bundle %s: %s is neither a directory nor a ZIP: %w", path, info.Mode().Type(), ErrNotBundle)
 }
 
 func openDir(dir string) (*Bundle, error) {
@@ -114,7 +113,7 @@ func openDir(dir string) (*Bundle, error) {
 	return b, nil
 }
 
-// read reads what opening needs and checks that everything listed is there.
+// read reads what opening needs and checks that every listed file exists.
 func read(src source) (*Bundle, error) {
 	if err := readDeclaration(src); err != nil {
 		return nil, err
@@ -171,8 +170,8 @@ func readManifest(src source) (*Manifest, error) {
 	return m, err
 }
 
-// checkPresent finds files that are missing, are no plain files, or have another size
-// than bundle.json says, without reading them.
+// checkPresent finds files that are missing, are not plain files, or have another size than in
+// bundle.json, without reading them.
 func (b *Bundle) checkPresent(src source) error {
 	sizes := map[string]int64{}
 	for i := range b.Manifest.Inputs {
@@ -192,7 +191,7 @@ func (b *Bundle) checkPresent(src source) error {
 		}
 		if want, ok := sizes[l.path]; ok {
 			if info.Size() != want {
-				return &DamagedError{File: l.path, What: fmt.Sprintf("%d bytes, want %d", info.Size(), want)}
+				return &DamagedError{File: l.path, What: fmt.Sprintf("%d bytes instead of %d", info.Size(), want)}
 			}
 			delete(sizes, l.path)
 		}
@@ -210,9 +209,8 @@ func (b *Bundle) checkPresent(src source) error {
 // Path is the absolute path of a file of the bundle, named as in bundle.json.
 func (b *Bundle) Path(rel string) string { return filepath.Join(b.Dir, filepath.FromSlash(rel)) }
 
-// TablePath is the pattern that names all parts of a table, as DuckDB's read_parquet
-// takes it. Where the name of the bundle's folder has pattern characters (*, ?, [),
-// TableParts is the safe way.
+// TablePath is the pattern of all parts of a table for DuckDB's read_parquet. If the name of the
+// bundle's folder contains pattern characters (*, ?, [), use TableParts instead.
 func (b *Bundle) TablePath(name string) string {
 	return filepath.Join(b.Dir, filepath.FromSlash("data/"+tablePattern(name)))
 }
@@ -224,8 +222,8 @@ func tablePattern(name string) string {
 	return "tables/" + name + "/*.parquet"
 }
 
-// TableParts are the absolute paths of a table's parts that the bundle lists, sorted.
-// A file that somebody has added to the folder is not among them.
+// TableParts are the absolute paths of a table's parts that the bundle lists, sorted. Files
+// added to the folder later are not included.
 func (b *Bundle) TableParts(name string) []string {
 	var parts []string
 	for _, l := range b.files {
@@ -250,10 +248,10 @@ func exported(lines []line) []Payload {
 	return list
 }
 
-// Payload lists the files below data/ as the manifest does, sorted.
+// Payload lists the files below data/ in the manifest's order, which is sorted.
 func (b *Bundle) Payload() []Payload { return exported(b.files) }
 
-// JSON is bundle.json as it stands.
+// JSON is the unchanged content of bundle.json.
 func (b *Bundle) JSON() ([]byte, error) {
 	root, err := os.OpenRoot(b.Dir)
 	if err != nil {
@@ -263,14 +261,14 @@ func (b *Bundle) JSON() ([]byte, error) {
 	return readAll(dirSource{root}, jsonName, MaxManifest)
 }
 
-// Verified says what is known about the bundle's integrity since it was opened.
+// Verified is the known integrity of the bundle since it was opened.
 func (b *Bundle) Verified() State { return State(b.state.Load()) }
 
-// source is where a bundle's files are read from: a directory or a ZIP.
+// source is a directory or ZIP with a bundle's files.
 type source interface {
 	stat(rel string) (fs.FileInfo, error) // does not follow links
 	open(rel string) (io.ReadCloser, error)
-	// walk names everything that is not a directory, and empty directories, in any order.
+	// walk visits everything except non-empty directories, in any order.
 	walk(each func(rel string, info fs.FileInfo) error) error
 }
 
@@ -281,8 +279,8 @@ func (d dirSource) stat(rel string) (fs.FileInfo, error) {
 }
 
 func (d dirSource) open(rel string) (io.ReadCloser, error) {
-	// Lstat first: opening a named pipe would wait for ever, and a link may name a
-	// file that is not what was hashed.
+	// Lstat first: opening a named pipe would block forever, and a link may point to a file
+	// other than the hashed one.
 	info, err := d.stat(rel)
 	if err != nil {
 		return nil, err
@@ -324,7 +322,7 @@ func (d dirSource) walk(each func(string, fs.FileInfo) error) error {
 	return err
 }
 
-// readAll reads a whole small file, and refuses one above limit.
+// readAll reads a whole small file, and rejects one above limit.
 func readAll(src source, rel string, limit int64) ([]byte, error) {
 	tooLarge := &DamagedError{File: rel, What: fmt.Sprintf("larger than %d bytes", limit)}
 	if info, err := src.stat(rel); err != nil {

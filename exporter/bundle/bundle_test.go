@@ -16,14 +16,14 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// capture is what the bundles of these tests hold in place of packets.
+// capture replaces packets in the bundles of these tests.
 var capture = bytes.Repeat([]byte("not really packets\n"), 20_000)
 
 func testOptions() CreateOptions {
 	return CreateOptions{Time: time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC), User: "ann", Host: "desk"}
 }
 
-// fill puts a capture and some table parts into b and gives the manifest for them.
+// fill adds a capture and some table parts to b and returns the manifest for them.
 func fill(t testing.TB, b *Builder) *Manifest {
 	t.Helper()
 	f, err := b.Create("data/packets/import/000-" + SafeName("/tmp/first half.pcapng"))
@@ -55,7 +55,7 @@ func fill(t testing.TB, b *Builder) *Manifest {
 	return m
 }
 
-// build makes a bundle in a fresh folder.
+// build makes a bundle in a new folder.
 func build(t testing.TB, o CreateOptions) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "incident.pcapsule")
@@ -80,7 +80,7 @@ func verify(t testing.TB, path string) *Report {
 	return r
 }
 
-// names lists what is in a folder, hidden things too.
+// names lists the contents of a folder, including hidden ones.
 func names(t testing.TB, dir string) (list []string) {
 	t.Helper()
 	entries, err := os.ReadDir(dir)
@@ -123,8 +123,8 @@ func TestBundleOpensAndVerifies(t *testing.T) {
 	}
 }
 
-// TestBundleOfAnOlderReleaseOpens has a bundle.json as releases wrote it that named the
-// system there.
+// TestBundleOfAnOlderReleaseOpens uses a bundle.json of older releases, which named the system
+// there.
 func TestBundleOfAnOlderReleaseOpens(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "old.pcapsule")
 	b, err := Create(dir, CreateOptions{})
@@ -182,7 +182,7 @@ func TestSameInputGivesSameBytes(t *testing.T) {
 	}
 }
 
-func TestVerifyTellsWhatIsWrong(t *testing.T) {
+func TestVerifyReportsProblems(t *testing.T) {
 	const input = "data/packets/import/000-first_half.pcapng"
 	tests := []struct {
 		name   string

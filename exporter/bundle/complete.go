@@ -13,9 +13,9 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
-// Finish writes bundle.json, open.sql (unless the caller created one), the tag files
-// and the custody log, puts everything on the disk, and gives the bundle its name. On
-// any error it aborts; a full disk gives an error that wraps syscall.ENOSPC.
+// Finish writes bundle.json, open.sql (unless the caller created one), the tag files and the
+// custody log, syncs everything to disk, and gives the bundle its name. On any error it aborts;
+// a full disk gives an error that wraps syscall.ENOSPC.
 func (b *Builder) Finish(m *Manifest) error {
 	if err := b.finish(m); err != nil {
 		b.Abort()
@@ -54,7 +54,7 @@ func (b *Builder) finish(m *Manifest) error {
 	return b.publish()
 }
 
-// whole reports why the files that were written cannot be a bundle.
+// whole returns the reason why the written files cannot be a bundle.
 func (b *Builder) whole() error {
 	b.mu.Lock()
 	err := b.err
@@ -70,8 +70,8 @@ func (b *Builder) whole() error {
 	return b.stopped()
 }
 
-// Draft writes open.sql as Finish would and lists every file below data/ but bundle.json,
-// with its SHA-256. The files stay where Path says until Abort.
+// Draft writes open.sql like Finish and lists every file below data/ except bundle.json, with
+// its SHA-256. The files stay at Path until Abort.
 func (b *Builder) Draft() ([]Payload, error) {
 	err := b.whole()
 	if err == nil {
@@ -84,7 +84,7 @@ func (b *Builder) Draft() ([]Payload, error) {
 	return exported(lines), err
 }
 
-// agree refuses a manifest whose inputs are not the files that were written.
+// agree rejects a manifest with inputs that differ from the written files.
 func agree(m *Manifest, payload []line) error {
 	sums := make(map[string]Digest, len(payload))
 	for _, l := range payload {
@@ -97,7 +97,7 @@ func agree(m *Manifest, payload []line) error {
 			return fmt.Errorf("input %d: %s was not written", in.FileID, in.Path)
 		}
 		if sum != in.SHA256 {
-			return fmt.Errorf("input %d: %s has SHA-256 %s, want %s", in.FileID, in.Path, sum, in.SHA256)
+			return fmt.Errorf("input %d: %s has SHA-256 %s instead of %s", in.FileID, in.Path, sum, in.SHA256)
 		}
 	}
 	return nil
@@ -120,7 +120,7 @@ func (b *Builder) writeOpenSQL() error {
 	if have[openSQLName] {
 		return nil
 	}
-	// A view over a table without files would stop the script.
+	// A view of a table without files would stop the script.
 	var there []*table.Schema
 	for _, s := range table.All() {
 		if have[s.Name] {

@@ -21,7 +21,7 @@ const (
 // EventMade is the event of the first entry, and of no other.
 const EventMade = "made"
 
-// Entry is one line of custody/log.jsonl: who did what with the bundle.
+// Entry is one line of custody/log.jsonl: an action on the bundle and who did it.
 type Entry struct {
 	Seq         int64             `json:"seq"` // from 0
 	Time        Time              `json:"time"`
@@ -32,7 +32,7 @@ type Entry struct {
 	Note        string            `json:"note,omitempty"`
 	Details     map[string]string `json:"details,omitempty"`
 	TagManifest *Digest           `json:"tagmanifest_sha256,omitempty"`
-	Prev        *Digest           `json:"prev,omitempty"` // SHA-256 of the line before, without its line end; absent in the first
+	Prev        *Digest           `json:"prev,omitempty"` // SHA-256 of the previous line, without its line end; absent in the first
 }
 
 // EntryError is an entry that the custody log cannot hold.
@@ -66,8 +66,7 @@ type chain struct {
 	size    int64
 }
 
-// parseCustody reads a log and checks its chain. Entries before the first fault are
-// returned with the error.
+// parseCustody reads a log and checks its chain. With an error it returns the entries before it.
 func parseCustody(data []byte) (chain, error) {
 	c := chain{size: int64(len(data))}
 	for n := int64(0); len(data) > 0; n++ {
@@ -91,18 +90,18 @@ func parseCustody(data []byte) (chain, error) {
 		data = rest
 	}
 	if len(c.entries) == 0 {
-		return c, errors.New("empty, want at least the entry made")
+		return c, errors.New("empty: the entry made is missing")
 	}
 	return c, nil
 }
 
-// fits says whether e may stand as entry n behind what was read so far.
+// fits checks whether e is valid as entry n after those read so far.
 func (c *chain) fits(n int64, e *Entry) error {
 	switch {
 	case e.Seq != n:
-		return fmt.Errorf("seq %d, want %d", e.Seq, n)
+		return fmt.Errorf("seq %d instead of %d", e.Seq, n)
 	case !word(e.Event):
-		return fmt.Errorf("event %q, want a lower-case word", e.Event)
+		return fmt.Errorf("event %q is not a lower-case word", e.Event)
 	case (e.Event == EventMade) != (n == 0):
 		return fmt.Errorf("event %q: the first entry, and no other, is %s", e.Event, EventMade)
 	case n == 0 && e.Prev != nil:
@@ -110,9 +109,9 @@ func (c *chain) fits(n int64, e *Entry) error {
 	case n == 0 && e.TagManifest == nil:
 		return errors.New("no tagmanifest_sha256")
 	case n > 0 && e.Prev == nil:
-		return fmt.Errorf("no prev, want %s", c.head)
+		return fmt.Errorf("prev is missing, expected %s", c.head)
 	case n > 0 && *e.Prev != c.head:
-		return fmt.Errorf("prev %s, want %s", e.Prev, c.head)
+		return fmt.Errorf("prev %s instead of %s", e.Prev, c.head)
 	}
 	return nil
 }

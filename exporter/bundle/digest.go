@@ -18,7 +18,7 @@ func (d Digest) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
 // UnmarshalText reads a digest in hexadecimal, either case.
 func (d *Digest) UnmarshalText(text []byte) error {
 	if len(text) != 2*len(d) {
-		return fmt.Errorf("digest of %d characters, want %d", len(text), 2*len(d))
+		return fmt.Errorf("a digest of %d characters must have %d", len(text), 2*len(d))
 	}
 	if _, err := hex.Decode(d[:], text); err != nil {
 		return fmt.Errorf("reading digest: %w", err)
@@ -43,15 +43,15 @@ func (t Time) String() string { return time.Unix(0, int64(t)).UTC().Format(timeL
 // MarshalText writes the time in RFC 3339.
 func (t Time) MarshalText() ([]byte, error) { return []byte(t.String()), nil }
 
-// UnmarshalText reads exactly what MarshalText writes, so that one time has one spelling.
+// UnmarshalText accepts only what MarshalText writes, so that a time has one spelling.
 func (t *Time) UnmarshalText(text []byte) error {
 	v, err := time.Parse(timeLayout, string(text))
 	if err != nil {
 		return fmt.Errorf("reading time: %w", err)
 	}
-	ns := v.UnixNano() // undefined outside 1677 to 2262, so look whether it comes back
+	ns := v.UnixNano() // undefined outside 1677 to 2262, so compare the result
 	if Time(ns).String() != string(text) {
-		return fmt.Errorf("time %q cannot be told in 64-bit nanoseconds", text)
+		return fmt.Errorf("time %q does not fit in 64-bit nanoseconds", text)
 	}
 	*t = Time(ns)
 	return nil

@@ -9,9 +9,8 @@ import (
 	"strings"
 )
 
-// Encode writes bundle.json: keys in a fixed order, lists sorted, no clock.
-// A manifest that grew above MaxManifest loses its list of interfaces, which the
-// packet files still have.
+// Encode writes bundle.json: keys in a fixed order, lists sorted, no clock. A manifest above
+// MaxManifest loses its list of interfaces, which the packet files still contain.
 func (m *Manifest) Encode() ([]byte, error) {
 	c := m.sorted()
 	if err := c.validate(); err != nil {
@@ -26,7 +25,7 @@ func (m *Manifest) Encode() ([]byte, error) {
 		data, err = c.encode()
 	}
 	if err == nil && len(data) > MaxManifest {
-		err = fmt.Errorf("%d bytes, want at most %d", len(data), MaxManifest)
+		err = fmt.Errorf("%d bytes exceed the limit of %d", len(data), MaxManifest)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("writing %s: %w", jsonName, err)
@@ -43,7 +42,8 @@ func (m *Manifest) encode() ([]byte, error) {
 	return buf.Bytes(), err
 }
 
-// sorted is a copy with lists in their order and without nil where a reader wants a list.
+// sorted is a copy with sorted lists, and with empty lists in place of nil if a reader expects a
+// list.
 func (m *Manifest) sorted() *Manifest {
 	c := *m
 	c.SchemaVersion = SchemaVersion
@@ -80,8 +80,8 @@ func (m *Manifest) sorted() *Manifest {
 	return &c
 }
 
-// ParseManifest reads bundle.json. A later schema gives *NewerSchemaError, whatever
-// else is in it. Keys this release does not know are passed over.
+// ParseManifest reads bundle.json. A later schema gives *NewerSchemaError, whatever else is in
+// it. Unknown keys are ignored.
 func ParseManifest(data []byte) (*Manifest, error) {
 	m := &Manifest{}
 	err := decode(data, m)
@@ -116,7 +116,7 @@ func decode[T any](data []byte, into *T) error {
 
 func (m *Manifest) validate() error {
 	if m.SchemaVersion < 1 {
-		return fmt.Errorf("schema version %d, want 1 to %d", m.SchemaVersion, SchemaVersion)
+		return fmt.Errorf("schema version %d is outside 1 to %d", m.SchemaVersion, SchemaVersion)
 	}
 	ids := map[int32]bool{}
 	paths := map[string]bool{}
@@ -126,25 +126,25 @@ func (m *Manifest) validate() error {
 		case ids[in.FileID]:
 			return fmt.Errorf("input %d: file_id twice", in.FileID)
 		case !validRel(in.Path) || !strings.HasPrefix(in.Path, "data/packets/"):
-			return fmt.Errorf("input %d: path %q, want one below data/packets/", in.FileID, in.Path)
+			return fmt.Errorf("input %d: path %q is not below data/packets/", in.FileID, in.Path)
 		case paths[in.Path]:
 			return fmt.Errorf("input %d: path %q twice", in.FileID, in.Path)
 		case in.FileID < 0 || in.Size < 0 || in.Packets < 0:
-			return fmt.Errorf("input %d: size %d, packets %d, want none below zero", in.FileID, in.Size, in.Packets)
+			return fmt.Errorf("input %d: size %d or packets %d is below zero", in.FileID, in.Size, in.Packets)
 		}
 		ids[in.FileID], paths[in.Path] = true, true
 	}
 	for _, s := range m.SideInputs {
 		if s.Path != "" && (!validRel(s.Path) || !strings.HasPrefix(s.Path, "data/inputs/") && !strings.HasPrefix(s.Path, "data/keys/")) {
-			return fmt.Errorf("side input: path %q, want one below data/inputs/ or data/keys/", s.Path)
+			return fmt.Errorf("side input: path %q is not below data/inputs/ or data/keys/", s.Path)
 		}
 	}
 	for _, t := range m.Tables {
 		if !word(t.Name) || t.Protocol != "" && !word(t.Protocol) {
-			return fmt.Errorf("table %q, protocol %q: want lower-case words", t.Name, t.Protocol)
+			return fmt.Errorf("table %q, protocol %q: not lower-case words", t.Name, t.Protocol)
 		}
 		if t.Rows < 0 || t.Parts < 0 {
-			return fmt.Errorf("table %s: %d rows in %d parts, want none below zero", t.Name, t.Rows, t.Parts)
+			return fmt.Errorf("table %s: rows %d or parts %d is below zero", t.Name, t.Rows, t.Parts)
 		}
 	}
 	return nil

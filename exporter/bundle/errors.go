@@ -6,19 +6,19 @@ import (
 )
 
 var (
-	// ErrExists says that something is at the place where a bundle or ZIP should go.
+	// ErrExists means that the output path of a bundle or ZIP already exists.
 	ErrExists = errors.New("output exists")
-	// ErrNotBundle says that what was opened is no bundle at all.
+	// ErrNotBundle means that the opened path is not a bundle.
 	ErrNotBundle = errors.New("not a bundle")
-	// ErrNewerSchema says that a later release made the bundle; see NewerSchemaError.
+	// ErrNewerSchema means that a later release made the bundle; see NewerSchemaError.
 	ErrNewerSchema = errors.New("newer schema")
-	// ErrVerification says that Verify found problems; see Report.
+	// ErrVerification means that Verify found problems; see Report.
 	ErrVerification = errors.New("verification failed")
-	// ErrAborted says that Abort was called before the bundle was finished.
+	// ErrAborted means that Abort was called before the bundle was finished.
 	ErrAborted = errors.New("making the bundle was aborted")
 )
 
-// NewerSchemaError is the refusal of a bundle whose schema this release does not know.
+// NewerSchemaError rejects a bundle with a schema that this release does not support.
 type NewerSchemaError struct {
 	Found, Known int
 	Tool         Tool // who made it
@@ -31,14 +31,14 @@ func (e *NewerSchemaError) Error() string {
 // Is makes the error match ErrNewerSchema.
 func (e *NewerSchemaError) Is(target error) bool { return target == ErrNewerSchema }
 
-// DamagedError is a bundle that cannot be used as it is, and the file to blame.
+// DamagedError is a bundle that cannot be used, with the file that causes it.
 type DamagedError struct {
 	File string // path inside the bundle or ZIP
 	What string
-	Err  error // what stands behind it, may be nil
+	Err  error // the cause, may be nil
 }
 
 func (e *DamagedError) Error() string { return fmt.Sprintf("damaged bundle: %s: %s", e.File, e.What) }
 
-// Unwrap returns what stands behind the damage.
+// Unwrap returns the cause of the damage.
 func (e *DamagedError) Unwrap() error { return e.Err }

@@ -7,7 +7,7 @@ import (
 	"os"
 )
 
-// File is a file of a bundle being made.
+// File is a file of an unfinished bundle.
 type File struct {
 	b      *Builder
 	f      *os.File
@@ -36,7 +36,7 @@ func (f *File) Write(p []byte) (n int, err error) {
 	return n, f.err
 }
 
-// ReadFrom appends all of r in large pieces; io.Copy uses it.
+// ReadFrom appends everything from r in large pieces; io.Copy uses it.
 func (f *File) ReadFrom(r io.Reader) (total int64, err error) {
 	buf := make([]byte, 256<<10)
 	for {
@@ -65,8 +65,8 @@ func (f *File) Size() int64 { return f.size }
 // Sum is the SHA-256 of the file, once Close has returned nil.
 func (f *File) Sum() Digest { return f.sum }
 
-// Close ends the file and registers it. A file whose writing failed is not registered,
-// and Finish will refuse.
+// Close ends the file and registers it. If writing failed, the file is not registered, and
+// Finish will fail.
 func (f *File) Close() error {
 	if f.closed {
 		return f.err

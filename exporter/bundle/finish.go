@@ -11,8 +11,8 @@ import (
 	"sync/atomic"
 )
 
-// payload lists every file below data/ with its SHA-256, sorted, and their size in all.
-// Only what nobody registered is read.
+// payload lists every file below data/ with its SHA-256, sorted, and their total size. It reads
+// only unregistered files.
 func (b *Builder) payload() ([]line, int64, error) {
 	b.mu.Lock()
 	left := make(map[string]known, len(b.known))
@@ -37,7 +37,7 @@ func (b *Builder) payload() ([]line, int64, error) {
 			return err
 		}
 		if !info.Mode().IsRegular() || !validRel(rel) {
-			return fmt.Errorf("%s: want a plain file with a plain name", rel)
+			return fmt.Errorf("%s: not a plain file with a plain name", rel)
 		}
 		if other, ok := folded[strings.ToLower(rel)]; ok {
 			return fmt.Errorf("%s and %s would be one file where case does not count", other, rel)
@@ -76,8 +76,8 @@ func (b *Builder) payload() ([]line, int64, error) {
 	return lines, total, err
 }
 
-// sync puts every file and folder on the disk, files first: a folder that survives a
-// power cut must not name a file whose bytes did not.
+// sync syncs every file and folder to disk, files first: a folder that survives a power cut must
+// not name a file with lost bytes.
 func (b *Builder) sync() error {
 	var files, dirs []string
 	err := filepath.WalkDir(b.dir, func(p string, e fs.DirEntry, err error) error {
@@ -104,7 +104,7 @@ func (b *Builder) sync() error {
 	return nil
 }
 
-// publish gives the bundle its name, and holds off Abort meanwhile.
+// publish gives the bundle its name, and blocks Abort meanwhile.
 func (b *Builder) publish() error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -121,8 +121,7 @@ func (b *Builder) publish() error {
 	return syncParent(b.final)
 }
 
-// syncParent syncs the folder of p, where it may be opened at all: one may have leave
-// to write to a folder and not to read it.
+// syncParent syncs the folder of p, if it can be opened: a writable folder may not be readable.
 func syncParent(p string) error {
 	if err := syncPath(filepath.Dir(p)); !errors.Is(err, fs.ErrPermission) {
 		return err
@@ -145,12 +144,12 @@ func syncPath(p string) error {
 	return nil
 }
 
-// workers is how many files are hashed or synced at a time. Hashing is bound by the
-// disk above two.
+// workers is the number of files hashed or synced in parallel. With more than two, the disk
+// limits hashing.
 const workers = 2
 
-// each runs do for 0 to n-1 on a few goroutines and returns the error of the lowest
-// number that failed.
+// each runs do for 0 to n-1 on a few goroutines and returns the error of the lowest number that
+// failed.
 func each(n int, do func(i int) error) error {
 	errs := make([]error, n)
 	var next atomic.Int64
@@ -159,7 +158,7 @@ func each(n int, do func(i int) error) error {
 		wg.Go(func() {
 			for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
 				if errs[i] = do(i); errs[i] != nil {
-					next.Store(int64(n)) // the rest need not begin
+					next.Store(int64(n)) // the others need not start
 				}
 			}
 		})

@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// Limits that are looked at before anything is hashed. A file can claim terabytes that take
-// no room on the disk and hours to hash.
+// Limits that are checked before anything is hashed. A file can claim terabytes that use no disk
+// space but take hours to hash.
 const (
 	maxOpenSQL    = 16 << 20 // bytes of open.sql
 	maxSignature  = 1 << 20  // bytes of a file in custody/ other than the log
@@ -17,7 +17,8 @@ const (
 	sparseRatio   = 100      // bytes over bytes on the disk
 )
 
-// refuse says why a file may not be in a bundle, whatever is in it; empty if it may.
+// refuse returns the reason why a file is not allowed in a bundle, whatever its content; empty
+// if it is allowed.
 func refuse(rel string, info fs.FileInfo) (want, got string) {
 	if info.IsDir() {
 		return "a folder with files", "an empty folder"
@@ -53,9 +54,9 @@ func refuse(rel string, info fs.FileInfo) (want, got string) {
 	return "", ""
 }
 
-// sizes compares the sizes of files with what is said of them, before they are hashed: those
-// of inputs and side inputs are in bundle.json, the others must fit into Payload-Oxum. A file
-// of another size is reported and not hashed.
+// sizes compares the sizes of files with the recorded ones before the files are hashed: those of
+// inputs and side inputs are in bundle.json, the others must fit into Payload-Oxum. A file of
+// another size is reported and not hashed.
 func (v *verifier) sizes(there map[string]int64) {
 	wrong := func(rel, want string, got int64) {
 		v.report.add(rel, Changed, want, fmt.Sprintf("%d bytes", got))

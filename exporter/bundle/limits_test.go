@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// found is what Verify says of a file.
+// found is Verify's report about a file.
 func found(t *testing.T, dir, rel string) string {
 	t.Helper()
 	began := time.Now()
@@ -29,7 +29,7 @@ func found(t *testing.T, dir, rel string) string {
 	return ""
 }
 
-// TestSparseTerabytesEndAtOnce makes files claim a terabyte that takes no room.
+// TestSparseTerabytesEndAtOnce makes files claim a terabyte that uses no disk space.
 func TestSparseTerabytesEndAtOnce(t *testing.T) {
 	const part = "data/tables/flows/part-000.parquet"
 	for rel, want := range map[string]string{

@@ -4,6 +4,6 @@ package bundle
 
 import "os"
 
-// LIMIT: two programs that append at the same moment are not kept apart here; the
-// chain shows it.
+// LIMIT: two programs that append at the same moment are not serialized here; the chain shows
+// it.
 func lock(*os.File) error { return nil }

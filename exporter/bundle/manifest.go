@@ -7,25 +7,25 @@ import (
 	"unicode/utf8"
 )
 
-// SchemaVersion is the version of the tables and of bundle.json that this release
-// writes. It rises only when an older release would read a bundle wrongly.
+// SchemaVersion is the version of the tables and of bundle.json that this release writes. It
+// increases only if an older release would misread a bundle.
 const SchemaVersion = 1
 
 // Limits of bundle.json.
 const (
 	MaxManifest   = 64 << 20 // bytes of bundle.json
-	MaxInterfaces = 4096     // interfaces listed per input
-	MaxDamage     = 1000     // damaged places listed per input
-	maxText       = 8 << 10  // bytes of one text that comes out of a capture
+	MaxInterfaces = 4096     // interfaces listed for each input
+	MaxDamage     = 1000     // damaged places listed for each input
+	maxText       = 8 << 10  // bytes of one text from a capture
 	maxTexts      = 4 << 20  // bytes of all such texts of one input
 )
 
-// Manifest is data/bundle.json: what is in the bundle and how it was made. It is a
-// function of inputs, options and release; no clock, host, system or folder name is in it.
+// Manifest is data/bundle.json: the contents of the bundle and how it was made. It depends on
+// inputs, options and release only; it contains no clock, host, system or folder name.
 type Manifest struct {
 	SchemaVersion int               `json:"schema_version"`
 	Tool          Tool              `json:"tool"`
-	Options       map[string]string `json:"options"` // the ones that change data; keys as on the command line
+	Options       map[string]string `json:"options"` // those that change data; keys as on the command line
 	Inputs        []Input           `json:"inputs"`
 	SideInputs    []SideInput       `json:"side_inputs"`
 	Window        Window            `json:"window"`
@@ -40,18 +40,18 @@ type Manifest struct {
 type Tool struct {
 	Name     string `json:"name"`
 	Release  string `json:"release"`
-	Platform string `json:"platform,omitempty"` // in bundles of older releases, as in linux/amd64; now the custody log has it
+	Platform string `json:"platform,omitempty"` // in bundles of older releases, such as linux/amd64; now in the custody log
 }
 
 // Input is one capture file of the bundle.
 type Input struct {
 	FileID         int32       `json:"file_id"`
 	Path           string      `json:"path"` // inside the bundle: data/packets/…
-	Name           string      `json:"name"` // base name it came with; - for standard input
+	Name           string      `json:"name"` // original base name; - for standard input
 	Node           string      `json:"node,omitempty"`
 	SHA256         Digest      `json:"sha256"`
 	Size           int64       `json:"size"`
-	Compression    string      `json:"compression,omitempty"`     // gzip or zstd, undone on import
+	Compression    string      `json:"compression,omitempty"`     // gzip or zstd, removed on import
 	SHA256Original *Digest     `json:"sha256_original,omitempty"` // of the compressed file
 	SizeOriginal   int64       `json:"size_original,omitempty"`
 	Format         string      `json:"format"` // pcapng, pcap, pcap_ns, pcap_modified …
@@ -64,14 +64,14 @@ type Input struct {
 	LastNs         *Time       `json:"last,omitempty"`
 	Damage         []Damage    `json:"damage,omitempty"`
 	DamageMore     int64       `json:"damage_more,omitempty"` // above MaxDamage, not listed
-	Drops          int64       `json:"drops"`                 // packets that the file itself says were lost
+	Drops          int64       `json:"drops"`                 // lost packets, according to the file itself
 	Secrets        int64       `json:"secrets"`               // decryption secrets in the file
-	Segment        *Segment    `json:"segment,omitempty"`     // what a segment of a ring says of itself
+	Segment        *Segment    `json:"segment,omitempty"`     // description in the header of a ring's segment
 
 	texts int // bytes of text in Interfaces
 }
 
-// Segment is what the header of a segment says, and what its ring's seal says of it.
+// Segment is the description in a segment's header and in its ring's seal.
 type Segment struct {
 	Ring     string `json:"ring"`
 	Series   string `json:"series,omitempty"`
@@ -80,10 +80,10 @@ type Segment struct {
 	BootID   string `json:"boot_id,omitempty"`
 	Kernel   string `json:"kernel,omitempty"`
 	Filter   string `json:"filter,omitempty"` // in force when it began
-	Only     string `json:"only,omitempty"`   // whose packets were wanted
-	Policy   string `json:"policy,omitempty"` // what must not be recorded
-	Own      string `json:"own,omitempty"`    // how the recorder's own traffic is left out
-	Seal     string `json:"seal,omitempty"`   // sealed: bytes and record agree; broken; none: no record; absent where the ring is not known
+	Only     string `json:"only,omitempty"`   // selected processes or pods
+	Policy   string `json:"policy,omitempty"` // excluded by policy
+	Own      string `json:"own,omitempty"`    // how the recorder's own traffic is excluded
+	Seal     string `json:"seal,omitempty"`   // sealed: bytes and record agree; broken; none: no record; absent if the ring is unknown
 }
 
 // Interface is one interface of a capture file, as the file describes it.
@@ -93,7 +93,7 @@ type Interface struct {
 	Description string   `json:"description,omitempty"`
 	LinkType    int32    `json:"link_type"`
 	SnapLen     int64    `json:"snaplen"`
-	TsResol     uint8    `json:"tsresol"`  // as in the PCAPNG option: 6 is microseconds, 9 nanoseconds, high bit: power of two
+	TsResol     uint8    `json:"tsresol"`  // value of the PCAPNG option: 6 is microseconds, 9 nanoseconds, high bit: power of two
 	TsOffset    int64    `json:"tsoffset"` // seconds
 	Offset      int64    `json:"offset"`   // of its block in the file
 	Section     int64    `json:"section"`  // from 0
@@ -102,11 +102,11 @@ type Interface struct {
 	OS          string   `json:"os,omitempty"`
 	Hardware    string   `json:"hardware,omitempty"`
 	Comments    []string `json:"comments,omitempty"`
-	Received    int64    `json:"received,omitempty"` // of its last statistics block
+	Received    int64    `json:"received,omitempty"` // from its last statistics block
 	Dropped     int64    `json:"dropped,omitempty"`
 }
 
-// Damage is a place of a capture file that could not be read.
+// Damage is a part of a capture file that could not be read.
 type Damage struct {
 	Offset int64  `json:"offset"`
 	Length int64  `json:"length"`
@@ -114,12 +114,12 @@ type Damage struct {
 	Detail string `json:"detail,omitempty"`
 }
 
-// SideInput is what was used of a file that is no capture: owners, events, kube or hosts.
+// SideInput is the used part of a file other than a capture: owners, events, kube or hosts.
 type SideInput struct {
 	Kind           string  `json:"kind"`
-	FileID         *int32  `json:"file_id,omitempty"` // input that it stood beside
-	Path           string  `json:"path,omitempty"`    // inside the bundle: data/inputs/… or data/keys/…; empty where nothing of it was kept
-	Name           string  `json:"name"`              // base name it came with
+	FileID         *int32  `json:"file_id,omitempty"` // input that it belongs to
+	Path           string  `json:"path,omitempty"`    // inside the bundle: data/inputs/… or data/keys/…; empty if nothing was kept
+	Name           string  `json:"name"`              // original base name
 	SHA256         *Digest `json:"sha256,omitempty"`
 	Size           int64   `json:"size"`
 	SHA256Original Digest  `json:"sha256_original"`
@@ -132,15 +132,15 @@ type Window struct {
 	LastNs  *Time `json:"last,omitempty"`
 }
 
-// Filters are what was left out on request.
+// Filters are the packets excluded on request.
 type Filters struct {
 	BPF    string `json:"bpf,omitempty"`
 	FromNs *Time  `json:"from,omitempty"`
 	ToNs   *Time  `json:"to,omitempty"`
 }
 
-// Accounts say where every byte went: payload = cut + rows + anomalies + duplicates.
-// Gaps are what the capture lacks, so they are no part of the payload.
+// Accounts account for every byte: payload = cut + rows + anomalies + duplicates. Gaps are
+// missing from the capture, so they are not part of the payload.
 type Accounts struct {
 	Packets        int64 `json:"packets"`
 	Bytes          int64 `json:"bytes"`
@@ -154,10 +154,10 @@ type Accounts struct {
 	Counters map[string]map[string]int64 `json:"counters"` // source (file, not_ip, link, ip, tcp, engine, a protocol) → kind → count
 }
 
-// NotIP is the source under which Counters has the packets that are not IP, by kind.
+// NotIP is the source under which Counters has the packets other than IP, by kind.
 const NotIP = "not_ip"
 
-// Count is how often a kind of something was met.
+// Count is the number of occurrences of a kind.
 type Count struct {
 	Kind  string `json:"kind"`
 	Count int64  `json:"count"`
@@ -208,13 +208,13 @@ type Column struct {
 	SHA256 Digest `json:"sha256"`
 }
 
-// Decrypted reports whether the bundle holds keys, or what keys opened.
+// Decrypted reports whether the bundle contains keys or decrypted data.
 func (m *Manifest) Decrypted() bool {
 	return m.Accounts.Counters["keys"]["secrets"] > 0 || slices.ContainsFunc(m.SideInputs, func(s SideInput) bool { return strings.HasPrefix(s.Kind, "keys") })
 }
 
-// AddInterface lists an interface, up to the limits; beyond, it is counted. Texts are
-// cut to what the format allows.
+// AddInterface lists an interface, up to the limits; further ones are only counted. Texts are
+// cut to the format's limits.
 func (in *Input) AddInterface(i Interface) {
 	i.Comments = slices.Clone(i.Comments)
 	n := 0
@@ -234,7 +234,7 @@ func (in *Input) AddInterface(i Interface) {
 	in.Interfaces = append(in.Interfaces, i)
 }
 
-// AddDamage lists a damaged place, up to MaxDamage; beyond, it is counted.
+// AddDamage lists damage, up to MaxDamage; further damage is only counted.
 func (in *Input) AddDamage(d Damage) {
 	if len(in.Damage) >= MaxDamage {
 		in.DamageMore++

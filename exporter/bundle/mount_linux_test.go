@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// smallDisk mounts a file system of that size.
+// smallDisk mounts a file system of the given size.
 func smallDisk(t *testing.T, size string) string {
 	t.Helper()
 	if os.Getuid() != 0 {
@@ -20,7 +20,7 @@ func smallDisk(t *testing.T, size string) string {
 	return dir
 }
 
-// makeReadOnly mounts dir on itself, so that even root cannot write there.
+// makeReadOnly mounts dir on itself, so that even root cannot write to it.
 func makeReadOnly(t *testing.T, dir string) {
 	t.Helper()
 	if os.Getuid() != 0 {

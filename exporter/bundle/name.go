@@ -6,13 +6,13 @@ import (
 	"unicode/utf8"
 )
 
-// maxName guards SafeName: room for a number before it and a suffix behind it in the
-// 255 bytes that file systems give a name.
+// maxName limits SafeName, so that a number before it and a suffix after it fit in the 255 bytes
+// of a file name.
 const maxName = 100
 
-// SafeName makes a file name out of any text: ASCII letters, digits, dot, dash and
-// underscore, neither hidden nor reserved on any system, at most 100 bytes, with the
-// extension kept. Different texts may give the same name, so callers put a number first.
+// SafeName makes a file name from any text: ASCII letters, digits, dot, dash and underscore,
+// neither hidden nor reserved on any system, at most 100 bytes, with the extension kept.
+// Different texts may give the same name, so callers put a number first.
 func SafeName(name string) string {
 	if i := strings.LastIndexAny(name, `/\`); i >= 0 {
 		name = name[i+1:]
@@ -51,7 +51,7 @@ func plain(c byte) bool {
 	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '.' || c == '-' || c == '_'
 }
 
-// reserved reports names that Windows keeps for devices, with any extension.
+// reserved reports whether Windows reserves a name for a device, with any extension.
 func reserved(name string) bool {
 	stem, _, _ := strings.Cut(strings.ToUpper(name), ".")
 	stem = strings.TrimRight(stem, " ")
@@ -62,9 +62,9 @@ func reserved(name string) bool {
 	return len(stem) == 4 && (strings.HasPrefix(stem, "COM") || strings.HasPrefix(stem, "LPT")) && stem[3] >= '0' && stem[3] <= '9'
 }
 
-// portable reports whether every system can have a file at a path: Windows refuses these
-// characters, drops dots and blanks at the end of a name, and keeps names for devices. A
-// bundle that others made may have such names, so this holds for what we write.
+// portable reports whether a path is valid on every system: Windows rejects these characters,
+// drops dots and blanks at the end of a name, and reserves names for devices. Bundles from other
+// tools may have such names, so this only applies to those we write.
 func portable(rel string) bool {
 	for el := range strings.SplitSeq(rel, "/") {
 		if strings.ContainsAny(el, `<>:"|?*\`) || strings.TrimRight(el, ". ") != el || reserved(el) {
@@ -74,9 +74,9 @@ func portable(rel string) bool {
 	return true
 }
 
-// validRel reports whether a path may stand in a bundle. Paths are relative, with
-// slashes, and have no byte that BagIt would percent-encode or sha256sum would escape,
-// so that one spelling serves manifests, ZIP and disk.
+// validRel reports whether a path is allowed in a bundle. Paths are relative, with slashes, and
+// have no byte that BagIt would percent-encode or sha256sum would escape, so that manifests, ZIP
+// and disk use the same spelling.
 func validRel(rel string) bool {
 	if !fs.ValidPath(rel) || rel == "." || len(rel) > 1024 || !utf8.ValidString(rel) {
 		return false

@@ -7,17 +7,17 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
-// OpenSQL is the text of data/open.sql: a view for every table, with paths relative to
-// data/, where DuckDB has to be started.
+// OpenSQL is the text of data/open.sql: a view for every table, with paths relative to data/,
+// where DuckDB must be started.
 func OpenSQL(schemas []*table.Schema) string {
 	return "-- Opens this bundle with DuckDB alone. Run it in the folder that holds this file:\n" +
 		"--   duckdb -init open.sql\n" + Views(schemas, tablePattern)
 }
 
-// Views is the SQL that makes a view for every table; pattern gives the path of a
-// table's parts. A table with src_id and dst_id is joined with both its endpoints, whose
-// columns get the prefix src_ or dst_, and is there without the join as NAME_raw. A
-// table with ts_ns gets ts_exact, the same time as TIMESTAMP_NS.
+// Views is the SQL that makes a view for every table; pattern returns the path of a table's
+// parts. A table with src_id and dst_id is joined with both endpoints; their columns have the
+// prefix src_ or dst_, and the table without the join is NAME_raw. A table with ts_ns also gets
+// ts_exact, the same time as TIMESTAMP_NS.
 func Views(schemas []*table.Schema, pattern func(table string) string) string {
 	var ends, flows *table.Schema
 	for _, s := range schemas {
@@ -54,12 +54,12 @@ func Views(schemas []*table.Schema, pattern func(table string) string) string {
 	return b.String()
 }
 
-// TurnedFlows is the counter of flows whose client and server content turned round.
+// TurnedFlows is the counter of flows with client and server swapped by content.
 const TurnedFlows = "turned"
 
-// Turn is the SQL behind SELECT * that gives the rows of a table the direction that content showed
-// later, empty if they have none. flows is what table flows is read from. This is the only place that
-// reads flows.turned.
+// Turn is the SQL after SELECT * that gives the rows of a table the direction that content
+// revealed later, or empty if the table has no direction. flows is the source of table flows. No
+// other code reads flows.turned.
 func Turn(table, flows string) string {
 	const turned = " REPLACE (CASE WHEN flow_id IN (SELECT flow_id FROM %s WHERE turned) THEN %s ELSE %s END AS %[3]s)"
 	switch table {
@@ -71,8 +71,8 @@ func Turn(table, flows string) string {
 	return ""
 }
 
-// endColumns are the endpoint's columns under their prefix, but for those that the
-// table has itself, such as src_ip.
+// endColumns are the endpoint's columns under their prefix, except those that the table has
+// itself, such as src_ip.
 func endColumns(s, ends *table.Schema, alias, prefix string) string {
 	var b strings.Builder
 	for _, c := range ends.Columns {

@@ -29,14 +29,14 @@ func TestOpenSQLHasAViewForEveryTable(t *testing.T) {
 	}
 }
 
-func TestViewsQuoteWhatTheyAreGiven(t *testing.T) {
+func TestViewsQuoteTheirArguments(t *testing.T) {
 	sql := Views(table.All()[1:2], func(string) string { return "/it's/*.parquet" })
 	if !strings.Contains(sql, "read_parquet('/it''s/*.parquet')") {
 		t.Error(sql)
 	}
 }
 
-func TestFinishTakesTheCallersOpenSQL(t *testing.T) {
+func TestFinishKeepsTheCallersOpenSQL(t *testing.T) {
 	p := filepath.Join(t.TempDir(), "a.pcapsule")
 	b, err := Create(p, testOptions())
 	must(t, err)

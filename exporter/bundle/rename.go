@@ -5,8 +5,8 @@ import (
 	"os"
 )
 
-// renameChecked looks before it renames. LIMIT: what appears at to between look and
-// rename is replaced where it is a file or an empty folder.
+// renameChecked checks before it renames. LIMIT: a file or an empty folder that appears at to
+// between check and rename is replaced.
 func renameChecked(from, to string) error {
 	if _, err := os.Lstat(to); err == nil {
 		return fmt.Errorf("%s: %w", to, ErrExists)

@@ -9,8 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// renameNew renames from to to, and refuses where to exists: a plain rename would
-// replace an empty folder or a file that appeared meanwhile.
+// renameNew renames from to to, and fails if to exists: a plain rename would replace an empty
+// folder or a file that appeared meanwhile.
 func renameNew(from, to string) error {
 	err := unix.Renameat2(unix.AT_FDCWD, from, unix.AT_FDCWD, to, unix.RENAME_NOREPLACE)
 	switch {
@@ -24,12 +24,12 @@ func renameNew(from, to string) error {
 	return &os.LinkError{Op: "rename", Old: from, New: to, Err: err}
 }
 
-// unsupported reports that a file system cannot sync what it was asked to.
+// unsupported reports whether a file system does not support syncing.
 func unsupported(err error) bool {
 	return errors.Is(err, syscall.EINVAL) || errors.Is(err, syscall.ENOTSUP)
 }
 
 func openToSync(p string) (*os.File, error) { return os.Open(p) }
 
-// readOnly reports that nothing can be written at that place.
+// readOnly reports whether err means that the file system is read-only.
 func readOnly(err error) bool { return errors.Is(err, syscall.EROFS) }

@@ -10,12 +10,12 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// patience is how long a rename waits for others that have a file open. Windows renames
-// no folder with an open file in it, and virus scanners open what was just written.
-const patience = 2 * time.Second
+// renameTimeout is how long a rename waits for other programs with an open file. Windows does
+// not rename a folder with an open file in it, and virus scanners open newly written files.
+const renameTimeout = 2 * time.Second
 
-// renameNew renames from to to, and refuses where to exists. It returns when the new name
-// is on the disk: Windows cannot sync a folder afterwards.
+// renameNew renames from to to, and fails if to exists. It returns when the new name is on disk,
+// because Windows cannot sync a folder afterwards.
 func renameNew(from, to string) error {
 	a, err := windows.UTF16PtrFromString(longPath(from))
 	if err != nil {
@@ -34,13 +34,13 @@ func renameNew(from, to string) error {
 			return fmt.Errorf("%s: %w", to, ErrExists)
 		}
 		held := errors.Is(err, windows.ERROR_ACCESS_DENIED) || errors.Is(err, windows.ERROR_SHARING_VIOLATION)
-		if !held || time.Since(begun) > patience {
+		if !held || time.Since(begun) > renameTimeout {
 			return &os.LinkError{Op: "rename", Old: from, New: to, Err: err}
 		}
 	}
 }
 
-// longPath lifts the limit of 260 characters for a path that filepath.Abs made.
+// longPath removes the limit of 260 characters from a path made by filepath.Abs.
 func longPath(p string) string {
 	switch {
 	case strings.HasPrefix(p, `\\?\`):
@@ -51,14 +51,14 @@ func longPath(p string) string {
 	return `\\?\` + p
 }
 
-// unsupported reports that a file system cannot sync what it was asked to.
+// unsupported reports whether a file system does not support syncing.
 func unsupported(err error) bool { return errors.Is(err, windows.ERROR_INVALID_FUNCTION) }
 
-// readOnly reports that nothing can be written at that place.
+// readOnly reports whether err means that the file system is read-only.
 func readOnly(err error) bool { return errors.Is(err, windows.ERROR_WRITE_PROTECT) }
 
-// openToSync opens a file so that it can be synced, which needs leave to write. A folder
-// cannot be synced and has no file here.
+// openToSync opens a file for syncing, which requires write permission. A folder cannot be
+// synced, so the file is nil.
 func openToSync(p string) (*os.File, error) {
 	if info, err := os.Lstat(p); err != nil || info.IsDir() {
 		return nil, err

@@ -2,20 +2,20 @@ package bundle
 
 import "fmt"
 
-// maxProblems guards Report: problems listed; beyond, they are counted.
+// maxProblems limits the problems listed in a Report; further ones are counted.
 const maxProblems = 10_000
 
 // The kinds of problems.
 const (
-	Missing   = "missing"   // listed, not there
-	Changed   = "changed"   // there with another hash, size or count
-	Added     = "added"     // there, not listed
-	Refused   = "refused"   // a link, device or the like, which a bundle may not have
-	Malformed = "malformed" // cannot be read as what it should be
-	Chain     = "chain"     // the custody log does not hold together
+	Missing   = "missing"   // listed, but absent
+	Changed   = "changed"   // present with another hash, size or count
+	Added     = "added"     // present, but not listed
+	Refused   = "refused"   // a link, device or similar, which a bundle must not contain
+	Malformed = "malformed" // cannot be read as its format
+	Chain     = "chain"     // the custody log is inconsistent
 )
 
-// Problem is one thing that is not as the bundle says.
+// Problem is one difference between a bundle and its manifests.
 type Problem struct {
 	File string `json:"file"` // path inside the bundle
 	Kind string `json:"kind"`
@@ -35,13 +35,13 @@ func (p Problem) String() string {
 	return s
 }
 
-// Report is what Verify found.
+// Report is the result of Verify.
 type Report struct {
 	Path        string    `json:"path"`
 	Files       int64     `json:"files"` // hashed
 	Bytes       int64     `json:"bytes"` // hashed
 	TagManifest Digest    `json:"tagmanifest_sha256"`
-	Custody     []Entry   `json:"custody"`      // up to the first fault
+	Custody     []Entry   `json:"custody"`      // up to the first error
 	CustodyHead Digest    `json:"custody_head"` // of the last of these lines
 	Problems    []Problem `json:"problems"`
 	More        int64     `json:"problems_more,omitempty"` // not listed
@@ -54,11 +54,11 @@ type Report struct {
 	Content      *Manifest         `json:"-"` // bundle.json, or nil if it cannot be read
 }
 
-// OK reports whether everything is as the bundle says.
+// OK reports whether there are no problems.
 func (r *Report) OK() bool { return len(r.Problems) == 0 }
 
-// Err is nil where everything is as the bundle says, else an error that wraps
-// ErrVerification and names the first problem.
+// Err is nil if there are no problems, else an error that wraps ErrVerification and contains the
+// first problem.
 func (r *Report) Err() error {
 	if r.OK() {
 		return nil

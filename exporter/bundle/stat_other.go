@@ -4,5 +4,5 @@ package bundle
 
 import "io/fs"
 
-// onDisk is not known here.
+// onDisk has no information on this system.
 func onDisk(fs.FileInfo) (names, bytes int64) { return 1, -1 }

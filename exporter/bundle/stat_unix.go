@@ -7,8 +7,8 @@ import (
 	"syscall"
 )
 
-// onDisk is how many names a file has, and how many of its bytes are on the disk; -1 where
-// that is not known, as in a ZIP.
+// onDisk is the number of names of a file, and how many of its bytes are on disk; -1 if unknown,
+// as in a ZIP.
 func onDisk(info fs.FileInfo) (names, bytes int64) {
 	s, ok := info.Sys().(*syscall.Stat_t)
 	if !ok {

@@ -10,8 +10,8 @@ import (
 	"strings"
 )
 
-// unpack makes the bundle in the ZIP the folder dir, which must not exist. Nothing is left if it
-// fails.
+// unpack unpacks the bundle in the ZIP to the folder dir, which must not exist. If it fails, it
+// leaves nothing behind.
 func (z *zipSource) unpack(dir string) (err error) {
 	dir, err = filepath.Abs(dir)
 	if err != nil {

@@ -15,13 +15,13 @@ import (
 	"sync"
 )
 
-// Verify hashes every file of the bundle and compares it with the manifests, looks for
-// what is missing or was added, and follows the chain of the custody log. Problems are
-// in the report; the error is for what kept it from looking. progress, where not nil,
-// is called from several goroutines, but never at the same time.
+// Verify hashes every file of the bundle and compares it with the manifests, looks for missing
+// and added files, and checks the chain of the custody log. The report lists the problems; the
+// error is the reason why verification could not run. progress, if not nil, is called from
+// several goroutines, but never concurrently.
 //
-// Where the bundle was opened from a ZIP, the ZIP itself is verified, and also the
-// folder it was unpacked to, since that is what answers come from.
+// If the bundle was opened from a ZIP, both the ZIP and the folder to which it was unpacked are
+// verified, because answers come from that folder.
 func (b *Bundle) Verify(ctx context.Context, progress func(done, total int64)) (*Report, error) {
 	r, err := verifyPath(ctx, b.Dir, progress)
 	if err == nil && b.zip != "" {
@@ -42,8 +42,8 @@ func (b *Bundle) Verify(ctx context.Context, progress func(done, total int64)) (
 	return r, nil
 }
 
-// Verify verifies the bundle at path, a directory or a transport ZIP, even where it is
-// too damaged to be opened. A ZIP is read in place.
+// Verify verifies the bundle at path, a directory or a transport ZIP, even if it is too damaged
+// to be opened. A ZIP is read in place.
 func Verify(ctx context.Context, path string, progress func(done, total int64)) (*Report, error) {
 	return verifyPath(ctx, path, progress)
 }
@@ -61,7 +61,7 @@ func verifyPath(ctx context.Context, path string, progress func(done, total int6
 	return v.report, nil
 }
 
-// openSource opens a directory or ZIP that has at least one mark of a bundle.
+// openSource opens a directory or ZIP with at least one sign of a bundle.
 func openSource(path string) (src source, done func() error, err error) {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -94,7 +94,7 @@ type verifier struct {
 	src      source
 	report   *Report
 	progress func(done, total int64)
-	seen     map[string]bool // files that are there, but must not be hashed
+	seen     map[string]bool // files that exist, but must not be hashed
 
 	mu    sync.Mutex
 	done  int64
@@ -136,7 +136,7 @@ func (v *verifier) run() error {
 	return nil
 }
 
-// lists reads both manifests and gives what they list together.
+// lists reads both manifests and returns their combined lines.
 func (v *verifier) lists(there map[string]int64) []line {
 	tags, ok := v.list(tagManifestName, there)
 	if ok {
@@ -169,10 +169,10 @@ func (v *verifier) lists(there map[string]int64) []line {
 
 func (v *verifier) list(name string, there map[string]int64) ([]line, bool) {
 	if v.seen[name] {
-		return nil, false // told already
+		return nil, false // already reported
 	}
 	if _, ok := there[name]; !ok {
-		// Where the tagmanifest lists it, hashing would say so a second time.
+		// If the tagmanifest lists it, hashing would report it a second time.
 		if name != manifestName || !v.has(tagManifestName, there) {
 			v.report.add(name, Missing, "", "")
 		}
@@ -200,12 +200,11 @@ func (v *verifier) has(name string, there map[string]int64) bool {
 	return ok
 }
 
-// added finds files that no manifest lists. Below custody/ there may be signatures and
-// time stamps that came later.
+// added finds unlisted files. Below custody/, later signatures and time stamps are allowed.
 func (v *verifier) added(there map[string]int64, listed []line) {
 	known := map[string]bool{tagManifestName: true}
 	for _, name := range tagFiles {
-		known[name] = true // their absence from the tagmanifest was told already
+		known[name] = true // their absence from the tagmanifest was already reported
 	}
 	for _, l := range listed {
 		known[l.path] = true
@@ -217,7 +216,8 @@ func (v *verifier) added(there map[string]int64, listed []line) {
 	}
 }
 
-// hash reads every listed file, the largest first so that the streams end together.
+// hash reads every listed file, the largest first so that all workers end at about the same
+// time.
 func (v *verifier) hash(there map[string]int64, listed []line) error {
 	for _, l := range listed {
 		v.total += there[l.path]
@@ -274,7 +274,7 @@ func (v *verifier) sum(rel string) (Digest, error) {
 // oxum compares the count and size of the payload with bag-info.txt.
 func (v *verifier) oxum(there map[string]int64) {
 	if !v.has(bagInfoName, there) {
-		return // told already
+		return // already reported
 	}
 	data, err := readAll(v.src, bagInfoName, maxTagFile)
 	var size, files int64
@@ -296,16 +296,16 @@ func (v *verifier) oxum(there map[string]int64) {
 	}
 }
 
-// content compares bundle.json with the manifest: both have the hashes of inputs and side
+// content compares bundle.json with the manifest: both contain the hashes of inputs and side
 // inputs.
 func (v *verifier) content(listed []line) {
-	if err := readDeclaration(v.src); err != nil && !errors.Is(err, fs.ErrNotExist) && !v.told(bagitName) {
+	if err := readDeclaration(v.src); err != nil && !errors.Is(err, fs.ErrNotExist) && !v.reported(bagitName) {
 		v.report.add(bagitName, Malformed, "BagIt-Version", err.Error())
 	}
 	m, err := readManifest(v.src)
 	if err != nil {
-		// A later schema is no damage: the files are what this checks.
-		if !v.told(jsonName) && !errors.Is(err, ErrNewerSchema) {
+		// A later schema is not damage: this checks the files.
+		if !v.reported(jsonName) && !errors.Is(err, ErrNewerSchema) {
 			v.report.add(jsonName, Malformed, "", err.Error())
 		}
 		return
@@ -331,12 +331,12 @@ func (v *verifier) content(listed []line) {
 	}
 }
 
-func (v *verifier) told(rel string) bool {
+func (v *verifier) reported(rel string) bool {
 	return slices.ContainsFunc(v.report.Problems, func(p Problem) bool { return p.File == rel })
 }
 
 func (v *verifier) custody() {
-	if v.told(custodyName) {
+	if v.reported(custodyName) {
 		return
 	}
 	data, err := readAll(v.src, custodyName, maxCustody)
@@ -388,7 +388,7 @@ func hashFile(p string) (Digest, error) {
 	return hashReader(f, func(int) error { return nil })
 }
 
-// hashReader hashes r to its end and tells each about every piece.
+// hashReader hashes r to its end and calls each for every piece.
 func hashReader(r io.Reader, each func(n int) error) (Digest, error) {
 	h := sha256.New()
 	buf := make([]byte, 512<<10)

@@ -17,11 +17,11 @@ import (
 // Limits of a transport ZIP.
 const (
 	maxDirectory = 32 << 20 // bytes of its directory, at least 46 for each member
-	maxRatio     = 100      // unpacked over packed bytes, in all
-	freeBytes    = 64 << 20 // unpacked bytes that are allowed whatever the ratio
+	maxRatio     = 100      // unpacked bytes divided by packed bytes, in total
+	freeBytes    = 64 << 20 // unpacked bytes that are allowed for any ratio
 )
 
-// zipSource is a bundle in a ZIP. Its members are checked before any is read.
+// zipSource is a bundle in a ZIP. All members are checked before any is read.
 type zipSource struct {
 	f      *os.File
 	prefix string // top folder with slash, or empty
@@ -30,7 +30,7 @@ type zipSource struct {
 	dirs   []*zip.File
 }
 
-// newZipSource opens a ZIP and refuses one that is not safe to unpack.
+// newZipSource opens a ZIP and rejects one that is not safe to unpack.
 func newZipSource(path string) (*zipSource, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -80,8 +80,8 @@ func readZipAt(r io.ReaderAt, size int64) (*zipSource, error) {
 
 var errDirectory = fmt.Errorf("directory larger than %d bytes", maxDirectory)
 
-// tail lets only the end of a file be read while from is set. The ZIP reader keeps
-// every entry of the directory in memory, so its size has to be bounded first.
+// tail restricts reading to the end of a file while from is set. The ZIP reader keeps every
+// directory entry in memory, so the directory's size must be limited first.
 type tail struct {
 	r    io.ReaderAt
 	from int64
@@ -94,8 +94,8 @@ func (t *tail) ReadAt(p []byte, off int64) (int, error) {
 	return t.r.ReadAt(p, off)
 }
 
-// findPrefix finds the folder that holds the bag: its base name, as RFC 8493 section 4
-// wants, or none.
+// findPrefix finds the folder of the bag: its base name, as required by RFC 8493 section 4, or
+// none.
 func (z *zipSource) findPrefix(files []*zip.File) error {
 	found := false
 	for _, f := range files {
@@ -114,7 +114,7 @@ func (z *zipSource) findPrefix(files []*zip.File) error {
 	return nil
 }
 
-// list checks every member: what it is, where it would go, how large it would be.
+// list checks every member: its kind, its destination and its size.
 func (z *zipSource) list(files []*zip.File, size int64) error {
 	var packed, unpacked uint64
 	folded := map[string]bool{}
@@ -132,7 +132,7 @@ func (z *zipSource) list(files []*zip.File, size int64) error {
 			return bad("leads out of the bundle or cannot be one of its files")
 		}
 		if isDir && f.UncompressedSize64 == 0 {
-			z.dirs = append(z.dirs, f) // they are made as files need them
+			z.dirs = append(z.dirs, f) // they are created when files need them
 			continue
 		}
 		switch mode := f.Mode(); {
@@ -141,7 +141,7 @@ func (z *zipSource) list(files []*zip.File, size int64) error {
 		case f.Flags&1 != 0:
 			return bad("encrypted; unpack it with its password first")
 		case f.Method != zip.Store && f.Method != zip.Deflate:
-			return bad("compression method %d, want 0 or 8", f.Method)
+			return bad("compression method %d is neither 0 nor 8", f.Method)
 		case f.Method == zip.Store && f.CompressedSize64 != f.UncompressedSize64:
 			return bad("stored %d bytes as %d", f.UncompressedSize64, f.CompressedSize64)
 		case folded[strings.ToLower(name)]:
@@ -183,7 +183,7 @@ func (z *zipSource) open(rel string) (io.ReadCloser, error) {
 	return &member{ReadCloser: r, left: int64(f.UncompressedSize64), rel: rel}, nil
 }
 
-// member gives no more bytes than the directory declared.
+// member returns no more bytes than the directory declares.
 type member struct {
 	io.ReadCloser
 	left int64
@@ -274,7 +274,7 @@ func unpackAndOpen(path string, o OpenOptions) (*Bundle, error) {
 	return nil, first
 }
 
-// beside is where a ZIP is unpacked when nothing else was asked for.
+// beside is the default place to unpack a ZIP.
 func beside(path string) string {
 	if dir, ok := strings.CutSuffix(path, ".zip"); ok && filepath.Base(path) != ".zip" {
 		return dir
@@ -282,7 +282,7 @@ func beside(path string) string {
 	return path + ".unpacked"
 }
 
-// openAt unpacks to dir, or takes what an earlier run unpacked there.
+// openAt unpacks to dir, or uses what an earlier run unpacked there.
 func (z *zipSource) openAt(dir, path string, list []byte) (*Bundle, error) {
 	reused := false
 	if _, err := os.Lstat(dir); err == nil {

@@ -110,7 +110,7 @@ type hostile struct {
 	text string
 }
 
-// hostileZip is a good bundle with some members more.
+// hostileZip is a valid bundle with some additional members.
 func hostileZip(t testing.TB, more ...hostile) []byte {
 	t.Helper()
 	dir := build(t, testOptions())
@@ -167,7 +167,7 @@ func TestHostileZipIsRefused(t *testing.T) {
 	}
 }
 
-func TestZipDirectoryThatLiesIsRefused(t *testing.T) {
+func TestZipWithAFalseDirectoryIsRejected(t *testing.T) {
 	tests := []struct {
 		name  string
 		field int // in the entry of the directory
@@ -205,7 +205,7 @@ func TestZipDirectoryThatLiesIsRefused(t *testing.T) {
 }
 
 func TestHugeZipDirectoryIsNotRead(t *testing.T) {
-	// 40 MB of empty entries would be kept in memory many times as large.
+	// 40 MB of empty entries would need many times as much memory.
 	var buf bytes.Buffer
 	entry := make([]byte, 46)
 	copy(entry, "PK\x01\x02")

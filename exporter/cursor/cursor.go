@@ -1,8 +1,8 @@
 // Package cursor reads fields from a byte slice without ever reading past its end.
 //
-// A read beyond the end returns zero values and makes the cursor short for good, so a
-// dissector checks once after a group of reads instead of before each. Cursor never
-// panics on input and never copies: slices it returns alias the bytes it was given.
+// A read beyond the end returns zero values and marks the cursor as short permanently, so a
+// dissector checks once after a group of reads instead of before each. Cursor never panics on
+// input and never copies: the slices it returns alias the input.
 package cursor
 
 import (
@@ -26,14 +26,13 @@ func (c *Cursor) Short() bool { return c.short }
 // Used is the number of bytes read so far.
 func (c *Cursor) Used() int { return c.pos }
 
-// Left is the number of bytes not yet read.
+// Left is the number of unread bytes.
 func (c *Cursor) Left() int { return len(c.data) - c.pos }
 
-// Rest returns the bytes not yet read, without reading them.
+// Rest returns the unread bytes without reading them.
 func (c *Cursor) Rest() []byte { return c.data[c.pos:] }
 
-// Bytes returns the next n bytes, or nil and a short cursor where fewer are left
-// or n is negative.
+// Bytes returns the next n bytes, or nil and a short cursor if fewer are left or n is negative.
 func (c *Cursor) Bytes(n int) []byte {
 	if c.short || n < 0 || n > len(c.data)-c.pos {
 		c.short = true
@@ -44,7 +43,7 @@ func (c *Cursor) Bytes(n int) []byte {
 	return b
 }
 
-// Skip passes over n bytes.
+// Skip skips n bytes.
 func (c *Cursor) Skip(n int) { c.Bytes(n) }
 
 // Uint8 reads one byte.
@@ -87,8 +86,7 @@ func (c *Cursor) Uint64() uint64 {
 	return 0
 }
 
-// CString reads up to a zero byte and passes over it; without a zero byte the
-// cursor becomes short.
+// CString reads up to a zero byte and skips it; without a zero byte the cursor becomes short.
 func (c *Cursor) CString() []byte {
 	if c.short {
 		return nil
@@ -103,8 +101,8 @@ func (c *Cursor) CString() []byte {
 	return b
 }
 
-// Sub returns a cursor over the next n bytes and passes over them. Where fewer are
-// left both cursors are short.
+// Sub returns a cursor over the next n bytes and skips them. If fewer are left, both cursors are
+// short.
 func (c *Cursor) Sub(n int) Cursor {
 	b := c.Bytes(n)
 	return Cursor{data: b, short: c.short}

@@ -49,7 +49,7 @@ func BenchmarkFlowHash(b *testing.B) {
 	_ = sum
 }
 
-// BenchmarkCaptures decodes real traffic, a packet an operation.
+// BenchmarkCaptures decodes real traffic, one packet per operation.
 func BenchmarkCaptures(b *testing.B) {
 	dir := captures(b)
 	packets, err := readCapture(filepath.Join(dir, "mixed", "pcpp-example.pcap"))
@@ -77,7 +77,7 @@ func TestDecodeAllocatesNothing(t *testing.T) {
 	}
 }
 
-// What follows builds packets for tests.
+// Helpers that build packets.
 
 func ethernet(kind uint16, payload []byte) []byte {
 	b := []byte{2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2}

@@ -10,7 +10,7 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
 )
 
-// captures finds the folder of shared captures beside the project, or skips.
+// captures finds the folder of shared captures next to the project, or skips.
 func captures(t testing.TB) string {
 	t.Helper()
 	if dir := os.Getenv("PCAPSULE_CAPTURES"); dir != "" {
@@ -33,7 +33,7 @@ func captures(t testing.TB) string {
 	return ""
 }
 
-// readCapture returns the packets of a capture, each with bytes of its own.
+// readCapture returns the packets of a capture, each with its own bytes.
 func readCapture(path string) ([]Input, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -51,7 +51,7 @@ func readCapture(path string) ([]Input, error) {
 	}
 	var all []Input
 	for {
-		var b pcapng.Batch // a new one each time, so that its packets live on
+		var b pcapng.Batch // a new one each time, so that its packets stay valid
 		if err := r.Next(&b); err == io.EOF {
 			return all, nil
 		} else if err != nil {
@@ -66,7 +66,7 @@ func readCapture(path string) ([]Input, error) {
 	}
 }
 
-// captureFiles lists the captures that have a truth file, by path below dir.
+// captureFiles lists the captures with a truth file, by path below dir.
 func captureFiles(t testing.TB, dir string) []string {
 	t.Helper()
 	var all []string

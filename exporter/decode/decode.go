@@ -1,10 +1,10 @@
-// Package decode turns one captured packet into a Frame: who talked to whom, through
-// which tags and tunnels, and where the transport's payload lies.
+// Package decode turns one captured packet into a Frame: its ends, its tags and tunnels, and the
+// position of the transport payload.
 //
-// It promises to allocate nothing for a packet that is not an IP fragment, to copy no
-// payload but that of fragments, to hold at most Options.MaxFragmentBytes of them, and to
-// answer any bytes at all without a panic. It refuses to guess: a port alone never makes
-// a tunnel, and what is not IP or ARP stays KindNone with its EtherType.
+// It allocates nothing for a packet that is not an IP fragment, copies only the payload of
+// fragments, holds at most Options.MaxFragmentBytes of them, and accepts any bytes without a
+// panic. It does not guess: a port alone never makes a tunnel, and a frame that is neither IP
+// nor ARP stays KindNone with its EtherType.
 package decode
 
 import (
@@ -12,26 +12,26 @@ import (
 	"time"
 )
 
-// Limits of one packet's nesting. Real traffic stays far below them.
+// Limits on one packet's nesting. Real traffic stays far below them.
 const (
 	maxLayers     = 64 // headers walked in one packet, tags and labels included
 	maxExtHeaders = 16 // IPv6 extension headers in one IPv6 packet
 	maxLabels     = 16 // entries of one MPLS label stack
-	maxVLANs      = 4  // VLAN ids kept; later tags are walked, not kept
-	maxTunnels    = 4  // tunnels entered; a fifth stays payload of the fourth
+	maxVLANs      = 4  // VLAN ids kept; later tags are skipped
+	maxTunnels    = 4  // tunnels entered; a fifth is payload of the fourth
 )
 
 // Input is one captured packet.
 type Input struct {
 	LinkType  uint16 // LINKTYPE_ number of the interface
-	Interface int32  // tells interfaces of one file apart, so that fragments do not mix
+	Interface int32  // distinguishes the interfaces of one file, so that fragments do not mix
 	Data      []byte // captured bytes; Frame.Payload aliases them
 	OrigLen   uint32 // length on the wire
 	Time      int64  // ns since 1970
 	No        int64  // number of the packet, for FragNos
 }
 
-// Options set the budgets of a Decoder; zero values take the defaults.
+// Options set the budgets of a Decoder; zero values select the defaults.
 type Options struct {
 	MaxFragmentBytes int           // held for both kinds of IP reassembly, overhead included; 32 MiB
 	MaxDatagram      int           // size of a reassembled datagram's payload; 64 KiB
@@ -39,19 +39,19 @@ type Options struct {
 	TimeoutIPv4      time.Duration // on capture time, from a datagram's first fragment; 30 s
 	TimeoutIPv6      time.Duration // the same for IPv6; 60 s
 
-	// OnIncomplete is told of each datagram that is given up. It must not keep
-	// Incomplete.Nos and must not call the Decoder.
+	// OnIncomplete is called for each datagram that is given up. It must not keep Incomplete.Nos
+	// and must not call the Decoder.
 	OnIncomplete func(Incomplete)
 }
 
-// Decoder decodes packets. It holds the fragments of incomplete datagrams and so belongs
-// to one goroutine.
+// Decoder decodes packets. It holds the fragments of incomplete datagrams, so only one goroutine
+// may use it.
 type Decoder struct {
 	frags reassembler
 	saved Frame // the frame as it was before the innermost tunnel was entered
 }
 
-// New returns a Decoder with the options' budgets.
+// New returns a Decoder with the budgets in opt.
 func New(opt Options) *Decoder {
 	if opt.MaxFragmentBytes <= 0 {
 		opt.MaxFragmentBytes = 32 << 20
@@ -73,7 +73,7 @@ func New(opt Options) *Decoder {
 	return d
 }
 
-// layer names the header that stands next.
+// layer identifies the next header.
 type layer uint8
 
 const (
@@ -82,7 +82,7 @@ const (
 	layerEthernet
 	layerEtherType
 	layerLLC
-	layerIP // version told by the first nibble
+	layerIP // the first nibble contains the version
 	layerIPv4
 	layerIPv6
 	layerExt6
@@ -94,24 +94,24 @@ const (
 	layerWLAN
 )
 
-// walk is the place in the packet being decoded.
+// walk is the position in the packet being decoded.
 type walk struct {
 	d       *Decoder
 	f       *Frame
 	data    []byte // captured bytes from here on, at most wire of them
-	wire    int    // bytes from here on as the headers so far say
-	next    uint16 // link type, EtherType or IP protocol of what stands here
-	cut     bool   // the capture cut this packet short
+	wire    int    // bytes from here on according to the headers so far
+	next    uint16 // link type, EtherType or IP protocol of the next header
+	cut     bool   // the capture truncated this packet
 	ext     uint8  // extension headers walked
 	inner   bool   // d.saved holds the frame outside the innermost tunnel
-	partial bool   // of a datagram that was given up: no tunnel is entered
+	partial bool   // of an incomplete datagram: no tunnel is entered
 	inif    int32
 	time    int64
 	no      int64
 }
 
-// Decode fills f with what p holds. Every field of f is set anew; f.Payload aliases
-// p.Data, or fresh memory that is never used again where f.FragNos is set.
+// Decode fills f from p. It sets every field of f. f.Payload aliases p.Data, or new memory that
+// is never reused if f.FragNos is set.
 func (d *Decoder) Decode(p Input, f *Frame) {
 	*f = Frame{WScale: -1, LinkType: p.LinkType}
 	w := walk{d: d, f: f, data: p.Data, wire: int(p.OrigLen), next: p.LinkType, inif: p.Interface, time: p.Time, no: p.No}
@@ -150,7 +150,7 @@ func (d *Decoder) Decode(p Input, f *Frame) {
 	}
 }
 
-// rare walks the headers that most packets do not have.
+// rare decodes the headers that most packets do not have.
 func (w *walk) rare(at layer) layer {
 	switch at {
 	case layerLink:
@@ -175,7 +175,7 @@ func (w *walk) rare(at layer) layer {
 	return layerDone
 }
 
-// skip passes over n header bytes; where fewer were captured it notes why and is false.
+// skip skips n header bytes. If fewer were captured, it records the reason and returns false.
 func (w *walk) skip(n int) bool {
 	if n > len(w.data) {
 		w.short()
@@ -186,9 +186,9 @@ func (w *walk) skip(n int) bool {
 	return true
 }
 
-// trim takes n as the length on the wire of what stands here, so that padding after it
-// is not payload. Where n goes beyond what the headers outside or the frame itself have,
-// those win: no receiver would have got more.
+// trim sets the length on the wire of the rest to n, so that padding after it is not payload. If
+// n exceeds the length in the outer headers or of the frame itself, those take precedence: no
+// receiver would have got more.
 func (w *walk) trim(n int) {
 	if n > w.wire {
 		w.f.Problems |= BadLength
@@ -200,7 +200,7 @@ func (w *walk) trim(n int) {
 	w.wire = n
 }
 
-// short notes that a header is not whole and ends the walk.
+// short records that a header is incomplete and ends the walk.
 func (w *walk) short() layer {
 	if w.cut {
 		w.f.Problems |= Truncated
@@ -210,13 +210,13 @@ func (w *walk) short() layer {
 	return layerDone
 }
 
-// bad notes a header that contradicts itself and ends the walk.
+// bad records that a header contradicts itself and ends the walk.
 func (w *walk) bad() layer {
 	w.f.Problems |= BadHeader
 	return layerDone
 }
 
-// payload takes everything from here on as the payload of the innermost protocol.
+// payload makes the rest the payload of the innermost protocol.
 func (w *walk) payload() layer {
 	w.f.Payload = w.data
 	w.f.PayloadLen = w.wire

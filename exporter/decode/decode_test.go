@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// tell says in one line what a frame holds, for tables of tests.
-func tell(f *Frame) string {
+// describe renders a frame in one line for table tests.
+func describe(f *Frame) string {
 	var b strings.Builder
 	b.WriteString(f.Kind.String())
 	for _, v := range f.VLANs[:f.NVLANs] {
@@ -130,7 +130,7 @@ func TestDecode(t *testing.T) {
 		{"IP over InfiniBand", linkIPoIB, join(make([]byte, 40), "08 00 00 00", pkt), "ip " + inner},
 		{"Token Ring with a source route", linkTokenRing, join(make([]byte, 8), 0x80, make([]byte, 5), "06 00 00 00 00 00 aa aa 03 00 00 00 08 00", pkt), "ip " + inner},
 		{"ARCNET", linkARCNETLinux, join("01 02 00 00 d4 00 00 01", pkt), "ip " + inner},
-		{"a link type nobody reads", 9999, pkt, "none !unknown_link"},
+		{"an unsupported link type", 9999, pkt, "none !unknown_link"},
 
 		{"802.11 data", linkWLAN, join("08 01", make([]byte, 22), "aa aa 03 00 00 00 08 00", pkt), "ip " + inner},
 		{"802.11 QoS data between access points", linkWLAN, join("88 03", make([]byte, 28), "00 00 aa aa 03 00 00 00 08 00", pkt), "ip " + inner},
@@ -188,7 +188,7 @@ func TestDecode(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			f := decodeOne(c.link, c.data, len(c.data))
-			if got := tell(&f); got != c.want {
+			if got := describe(&f); got != c.want {
 				t.Errorf("\n got %s\nwant %s", got, c.want)
 			}
 		})
@@ -291,7 +291,7 @@ func TestFlowHashForgetsDirection(t *testing.T) {
 		t.Error("the two directions of a flow hash apart")
 	}
 	if got, want := a.FlowHash(), uint64(0xb8b25c0e39be09c0); got != want {
-		t.Errorf("flow hash %#x, want %#x: work would be cut otherwise than in older releases", got, want)
+		t.Errorf("flow hash %#x, want %#x: work would be divided differently than in older releases", got, want)
 	}
 	b.SrcPort, b.DstPort = a.SrcPort, a.DstPort // ports changed places, addresses did not
 	if a.FlowHash() == b.FlowHash() {
@@ -331,6 +331,6 @@ func TestFrameIsSetAnew(t *testing.T) {
 	d.Decode(Input{LinkType: linkEthernet, Data: arp, OrigLen: uint32(len(arp))}, &used)
 	New(Options{}).Decode(Input{LinkType: linkEthernet, Data: arp, OrigLen: uint32(len(arp))}, &fresh)
 	if a, b := fmt.Sprintf("%+v", used), fmt.Sprintf("%+v", fresh); a != b {
-		t.Errorf("a used frame keeps something:\n%s\n%s", a, b)
+		t.Errorf("a reused frame keeps old fields:\n%s\n%s", a, b)
 	}
 }

@@ -22,7 +22,7 @@ const (
 	maxERFExtensions = 16
 )
 
-// erf is one record: a header of 16 bytes, extension headers of 8, and what the type says.
+// erf is one record: a header of 16 bytes, extension headers of 8, and the content of its type.
 func (w *walk) erf() layer {
 	b := w.data
 	if len(b) < 16 {
@@ -70,8 +70,8 @@ func (w *walk) erf() layer {
 	return w.payload()
 }
 
-// erfLength takes what the record says of the length on the wire, which goes beyond the
-// record where that was cut.
+// erfLength applies the record's length on the wire, which exceeds the record if that was
+// truncated.
 func (w *walk) erfLength(wire int) {
 	if wire > w.wire {
 		w.wire, w.cut = wire, true
@@ -80,7 +80,7 @@ func (w *walk) erfLength(wire int) {
 	}
 }
 
-// erfHDLC is PPP, Cisco HDLC or Frame Relay; the first bytes tell.
+// erfHDLC is PPP, Cisco HDLC or Frame Relay, distinguished by the first bytes.
 func (w *walk) erfHDLC(wire int) layer {
 	w.erfLength(wire)
 	b := w.data

@@ -1,6 +1,6 @@
 package decode
 
-// EtherTypes that lead on.
+// EtherTypes that are decoded further.
 const (
 	etherIPv4     = 0x0800
 	etherARP      = 0x0806
@@ -41,7 +41,7 @@ func (w *walk) ethernet() layer {
 	return layerEtherType
 }
 
-// etherType goes on by w.next, or takes it as the length of an 802.3 frame.
+// etherType continues by w.next, or uses it as the length of an 802.3 frame.
 func (w *walk) etherType() layer {
 	if w.next < 0x600 {
 		w.trim(int(w.next))
@@ -120,8 +120,8 @@ func (w *walk) llc() layer {
 	return w.payload()
 }
 
-// snap is an organisation and a type; with organisation 0, 802.1H's and RFC 2684's the
-// type leads on.
+// snap is an organization and a type. The type is an EtherType for organization 0 and those of
+// 802.1H and RFC 2684.
 func (w *walk) snap() layer {
 	b := w.data
 	if len(b) < 5 {
@@ -170,8 +170,9 @@ func (w *walk) arp() layer {
 	return w.payload()
 }
 
-// mpls walks a label stack. What follows has no type, so the first nibble tells, and
-// the IP header must hold water, since an Ethernet address may begin with 4 or 6 too.
+// mpls skips a label stack. The stack does not name the next protocol, so the first nibble
+// decides, and the IP header must be plausible, because an Ethernet address may begin with 4 or
+// 6 too.
 func (w *walk) mpls() layer {
 	f := w.f
 	outer := f.Payload
@@ -192,7 +193,7 @@ func (w *walk) mpls() layer {
 		if e&0x100 == 0 {
 			continue
 		}
-		if e>>12 == 13 || len(w.data) == 0 { // 13: associated channel, no user's packet
+		if e>>12 == 13 || len(w.data) == 0 { // 13: associated channel, not user data
 			break
 		}
 		at, n := layerDone, 0
@@ -204,7 +205,7 @@ func (w *walk) mpls() layer {
 		case nib == 0 && len(w.data) > 4 && plausibleEthernet(w.data[4:], w.wire-4): // control word
 			at, n = layerEthernet, 4
 		case nib == 4 || nib == 6:
-			at = layerIP // damaged or cut, but nothing else either
+			at = layerIP // damaged or truncated, but no other protocol matches
 		default:
 			return w.restPayload(outer)
 		}
@@ -216,7 +217,7 @@ func (w *walk) mpls() layer {
 	return w.restPayload(outer)
 }
 
-// restPayload takes the rest as payload unless an outer IP header has given it already.
+// restPayload makes the rest the payload unless an outer IP header has already set it.
 func (w *walk) restPayload(outer []byte) layer {
 	if outer != nil {
 		return layerDone
@@ -243,8 +244,8 @@ func (w *walk) pppoe() layer {
 	return layerPPP
 }
 
-// ppp reads the protocol field, which is one byte where compressed, after the HDLC
-// address and control where they stand.
+// ppp reads the protocol field, which has one byte if it is compressed, after the HDLC address
+// and control fields if they are present.
 func (w *walk) ppp() layer {
 	b := w.data
 	if len(b) >= 2 && b[0] == 0xff && b[1] == 0x03 {
@@ -308,7 +309,7 @@ func (w *walk) nsh() layer {
 	return w.payload()
 }
 
-// pbb is the service tag of 802.1ah, with the customer's whole frame behind it.
+// pbb is the service tag of 802.1ah, followed by the customer's complete frame.
 func (w *walk) pbb() layer {
 	if len(w.data) < 4 {
 		return w.short()
@@ -320,11 +321,11 @@ func (w *walk) pbb() layer {
 	return w.skipTo(4, layerEthernet)
 }
 
-// fabric is Cisco FabricPath: its header is an Ethernet header of another meaning, and
-// the whole frame follows two bytes of tag.
+// fabric is Cisco FabricPath: its header has the form of an Ethernet header, and the complete
+// frame follows a 2-byte tag.
 func (w *walk) fabric() layer { return w.skipTo(2, layerEthernet) }
 
-// macsec goes on where the frame is only authenticated.
+// macsec continues if the frame is only authenticated.
 func (w *walk) macsec() layer {
 	b := w.data
 	if len(b) < 6 {
@@ -334,7 +335,7 @@ func (w *walk) macsec() layer {
 	if tci&0x20 != 0 { // explicit channel
 		size += 8
 	}
-	if tci&0x0c != 0 { // encrypted or changed text
+	if tci&0x0c != 0 { // encrypted or changed payload
 		w.f.Problems |= Encrypted
 		return w.payload()
 	}
@@ -345,7 +346,7 @@ func (w *walk) macsec() layer {
 	return w.typeAfterSize(size)
 }
 
-// typeAfterSize reads the EtherType behind a header of size bytes.
+// typeAfterSize reads the EtherType after a header of size bytes.
 func (w *walk) typeAfterSize(size int) layer {
 	if !w.skip(size) {
 		return layerDone

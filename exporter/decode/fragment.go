@@ -6,19 +6,19 @@ import (
 	"time"
 )
 
-// What holding costs beside the bytes, so that many tiny fragments count as well.
+// Memory in addition to the bytes, so that many tiny fragments count as well.
 const (
 	datagramCost = 384 + 896 // the first fragment's frame
 	fragmentCost = 96
 )
 
-// Reason is why a datagram was given up.
+// Reason is the reason for giving up a datagram.
 type Reason uint8
 
 // Reasons.
 const (
-	TimedOut Reason = iota // its time was over, on the capture's clock
-	Evicted                // the budget was needed for newer ones
+	TimedOut Reason = iota // its timeout passed, by capture time
+	Evicted                // newer datagrams needed its budget
 	Flushed                // the capture ended
 	TooMany                // more fragments than one datagram may have
 )
@@ -36,15 +36,15 @@ func (r Reason) String() string {
 	return "end"
 }
 
-// Incomplete is a datagram that was given up.
+// Incomplete is an incomplete datagram that was given up.
 type Incomplete struct {
-	Frame     *Frame // the datagram up to the first byte missing, as its first fragment told it; nil where that did not come
+	Frame     *Frame // the datagram up to the first missing byte, from its first fragment; nil if that did not arrive
 	Last      int64  // time of the newest fragment
 	Interface int32
-	First     int64   // number of the first packet
-	Nos       []int64 // packets whose bytes were held, in the order of arrival
+	First     int64   // number of its first packet
+	Nos       []int64 // packets with held bytes, in order of arrival
 	Bytes     int     // payload bytes held
-	Missing   int     // payload bytes known to be missing; -1 where the end was not seen
+	Missing   int     // payload bytes known to be missing; -1 if the end was not seen
 	Version   uint8
 	Proto     uint8
 	ID        uint32
@@ -52,7 +52,7 @@ type Incomplete struct {
 	Reason    Reason
 }
 
-// Counts says what became of fragments.
+// Counts counts the outcomes of fragments.
 type Counts struct {
 	Fragments   int64 // seen
 	Reassembled int64 // datagrams completed
@@ -60,15 +60,15 @@ type Counts struct {
 	Evicted     int64
 	Flushed     int64
 	TooMany     int64
-	Dropped     int64 // fragments that could belong to no datagram
+	Dropped     int64 // fragments that cannot belong to any datagram
 	Overlaps    int64 // fragments that overlapped others
 	Conflicts   int64 // those that contradicted others
 }
 
-// piece is one fragment as its header describes it.
+// piece is one fragment according to its header.
 type piece struct {
 	off    int
-	header int // bytes of the IP header outside the fragmentable part
+	header int // bytes of the IP header before the fragmentable part
 	more   bool
 	proto  uint8
 }
@@ -78,11 +78,11 @@ type fragKey struct {
 	context  uint64
 	id       uint32
 	version  uint8
-	proto    uint8 // IPv4 only: RFC 8200 leaves it out of the key
-	badSum   bool  // receivers drop it, so it joins only its like
+	proto    uint8 // IPv4 only: RFC 8200 excludes it from the key
+	badSum   bool  // receivers drop it, so it only joins others like it
 }
 
-// held is a run of bytes no earlier fragment had.
+// held is a range of bytes that no earlier fragment had.
 type held struct {
 	off, size int    // on the wire
 	data      []byte // captured, at most size
@@ -101,15 +101,15 @@ type datagram struct {
 	cost       int
 	header     int
 	proto      uint8
-	first      bool // the first fragment is there, so proto holds
+	first      bool // the first fragment has arrived, so proto is valid
 	problems   Problem
 	pieces     Pieces
-	newest     int64  // time
+	newest     int64  // time of the newest fragment
 	head       *Frame // of the first fragment
 	inif       int32
 }
 
-// reassembler holds incomplete datagrams, the oldest of each IP version first.
+// reassembler holds incomplete datagrams, those of each IP version oldest first.
 type reassembler struct {
 	opt    Options
 	open   map[fragKey]*datagram
@@ -128,14 +128,14 @@ func (r *reassembler) init(opt Options) {
 	}
 }
 
-// Counts returns what became of fragments so far.
+// Counts returns the current counts of fragments.
 func (d *Decoder) Counts() Counts { return d.frags.counts }
 
 // Held returns the bytes now held for incomplete datagrams, overhead included.
 func (d *Decoder) Held() int { return d.frags.cost }
 
-// Expire gives up the datagrams whose time is over at now. Decode does so by itself when
-// a fragment comes; calling it early only makes OnIncomplete come early.
+// Expire gives up the datagrams whose timeout has passed at now. Decode does so itself with each
+// fragment; an earlier call only calls OnIncomplete earlier.
 func (d *Decoder) Expire(now int64) { d.frags.expire(now) }
 
 // Flush gives up all datagrams, as at the end of a capture.
@@ -205,8 +205,8 @@ func (r *reassembler) remove(g *datagram) {
 	r.cost -= g.cost
 }
 
-// fragment holds the fragment at hand. Where it completes its datagram the walk goes on
-// in the reassembled bytes.
+// fragment holds the current fragment. If it completes its datagram, the walk continues in the
+// reassembled bytes.
 func (w *walk) fragment(p piece) layer {
 	f, r := w.f, &w.d.frags
 	r.counts.Fragments++
@@ -214,7 +214,8 @@ func (w *walk) fragment(p piece) layer {
 	w.payload()
 	size, data := w.wire, w.data
 	if p.more && size&7 != 0 {
-		// Only the last fragment may end anywhere. IPv4 hosts cut it; RFC 8200 discards it.
+		// Only the last fragment may have any length. IPv4 hosts truncate others; RFC 8200
+		// discards them.
 		f.Problems |= BadLength
 		if f.IPVersion == 6 {
 			return w.dropped()
@@ -247,7 +248,7 @@ func (w *walk) fragment(p piece) layer {
 	if p.off == 0 && !g.first {
 		g.first, g.proto, g.header = true, p.proto, p.header
 		head := *f
-		head.Payload = nil // the packet's bytes are the caller's
+		head.Payload = nil // the packet's bytes belong to the caller
 		g.head = &head
 	}
 	w.hold(g, p.off, size, data, cost)
@@ -267,8 +268,8 @@ func (w *walk) dropped() layer {
 	return layerDone
 }
 
-// find returns the datagram of key, with room for need more bytes in the budget, or nil
-// where the budget is too small for even that.
+// find returns the datagram of key and makes room for need more bytes in the budget. It returns
+// nil if the budget is too small for that.
 func (r *reassembler) find(key fragKey, now int64, need int) *datagram {
 	r.expire(now)
 	if _, ok := r.open[key]; !ok {
@@ -280,7 +281,7 @@ func (r *reassembler) find(key fragKey, now int64, need int) *datagram {
 	for r.cost+need > r.opt.MaxFragmentBytes {
 		g := r.oldest()
 		if g.key == key {
-			need += datagramCost // it begins anew
+			need += datagramCost // it starts again
 		}
 		r.giveUp(g, Evicted)
 	}
@@ -300,8 +301,7 @@ func (r *reassembler) find(key fragKey, now int64, need int) *datagram {
 	return g
 }
 
-// fits reports whether a fragment that ends at end agrees with what is known of the
-// datagram's length.
+// fits reports whether a fragment that ends at end agrees with the known length of the datagram.
 func (g *datagram) fits(end int, more bool) bool {
 	if g.total >= 0 {
 		return end <= g.total && (more || end == g.total)
@@ -310,7 +310,7 @@ func (g *datagram) fits(end int, more bool) bool {
 	return more || n == 0 || g.runs[n-1].off+g.runs[n-1].size <= end
 }
 
-// hold copies the bytes of a fragment that no earlier one had and compares the others.
+// hold copies the bytes of a fragment that no earlier one had, and compares the others.
 func (w *walk) hold(g *datagram, off, size int, data []byte, cost int) {
 	f, r := w.f, &w.d.frags
 	g.packets++
@@ -320,7 +320,7 @@ func (w *walk) hold(g *datagram, off, size int, data []byte, cost int) {
 	if added || size == 0 {
 		g.cost += cost
 		r.cost += cost
-		if f.FragNos != nil { // the packet around was reassembled itself
+		if f.FragNos != nil { // the outer packet was reassembled itself
 			g.nos = append(g.nos, f.FragNos...)
 		} else {
 			g.nos = append(g.nos, w.no)
@@ -337,8 +337,8 @@ func (w *walk) hold(g *datagram, off, size int, data []byte, cost int) {
 	g.problems |= f.Problems & (FragmentOverlap | FragmentConflict)
 }
 
-// insert adds what is new of [off, off+size). same means the fragment was there already,
-// byte for byte: a duplicate, as captures on bridges have them.
+// insert adds the new part of [off, off+size). same means that all bytes were there already and
+// are equal: a duplicate, as in captures on bridges.
 func (g *datagram) insert(off, size int, data []byte) (added, overlap, conflict, same bool) {
 	end, i := off+size, len(g.runs)
 	if i > 0 && g.runs[i-1].off+g.runs[i-1].size > off {
@@ -371,12 +371,12 @@ func (g *datagram) insert(off, size int, data []byte) (added, overlap, conflict,
 	return added, overlap, conflict, overlap && !added && !conflict
 }
 
-// cutRange is b[from:to] as far as b goes.
+// cutRange is the available part of b[from:to].
 func cutRange(b []byte, from, to int) []byte {
 	return b[min(from, len(b)):min(to, len(b))]
 }
 
-// complete goes on in the datagram's bytes, which are made anew and never used again.
+// complete continues in the datagram's bytes, which are newly allocated and never reused.
 func (w *walk) complete(g *datagram) layer {
 	f, r := w.f, &w.d.frags
 	r.remove(g)

@@ -78,10 +78,10 @@ func TestFragments(t *testing.T) {
 		{"a duplicate is not an overlap", []part{{0, 48, true, nil}, {0, 48, true, nil}, {48, 108, false, nil}}, "ip [1 3] 100 "},
 		{"overlap of equal bytes", []part{{0, 48, true, nil}, {40, 108, false, nil}}, "ip [1 2] 100 fragment_overlap"},
 		{"overlap of other bytes keeps the first", []part{{0, 48, true, nil}, {40, 96, true, other[40:96]}, {40, 108, false, nil}}, "ip [1 2 3] 100 fragment_overlap,fragment_conflict"},
-		{"one that covers holes on both sides", []part{{48, 56, true, nil}, {0, 96, true, nil}, {96, 108, false, nil}}, "ip [1 2 3] 100 fragment_overlap"},
+		{"one that covers gaps on both sides", []part{{48, 56, true, nil}, {0, 96, true, nil}, {96, 108, false, nil}}, "ip [1 2 3] 100 fragment_overlap"},
 		{"two ends", []part{{0, 48, true, nil}, {96, 108, false, nil}, {48, 72, false, nil}}, "fragment [] 0 fragment_conflict"},
-		{"bytes behind the end", []part{{48, 96, false, nil}, {96, 108, true, other[:8]}}, "fragment [] 0 fragment_conflict"},
-		{"a middle that is missing", []part{{0, 48, true, nil}, {96, 108, false, nil}}, "fragment [] 0 "},
+		{"bytes after the end", []part{{48, 96, false, nil}, {96, 108, true, other[:8]}}, "fragment [] 0 fragment_conflict"},
+		{"a missing middle", []part{{0, 48, true, nil}, {96, 108, false, nil}}, "fragment [] 0 "},
 		{"a middle of odd length is cut", []part{{0, 51, true, nil}, {48, 108, false, nil}}, "ip [1 2] 100 "},
 		{"an empty middle", []part{{0, 0, true, []byte{}}}, "fragment [] 0 fragment_dropped"},
 	} {
@@ -111,7 +111,7 @@ func TestFragmentsOfIPv6(t *testing.T) {
 	x.six(1, 64, false, protoTCP, whole[64:]) // its next header must not count
 	x.six(1, 0, true, protoDestOpts, whole[:64])
 	if x.f.Kind != KindIP || x.f.DstPort != 53 || x.f.PayloadLen != 100 || x.f.Proto != protoUDP {
-		t.Errorf("reassembled: %s %s", tell(&x.f), x.f.Problems)
+		t.Errorf("reassembled: %s %s", describe(&x.f), x.f.Problems)
 	}
 	x.six(2, 0, true, protoUDP, whole[:63])
 	if x.f.Problems != BadLength|FragmentDropped {
@@ -132,7 +132,7 @@ func TestFragmentsStayInTheirContext(t *testing.T) {
 	}
 	x.four(1, 0, true, whole[:48])
 	if x.f.Kind != KindIP || x.f.VLANs[0] != 2 {
-		t.Errorf("fragments of one VLAN were not joined: %s", tell(&x.f))
+		t.Errorf("fragments of one VLAN were not joined: %s", describe(&x.f))
 	}
 }
 
@@ -146,7 +146,7 @@ func TestFragmentsInsideATunnelInsideFragments(t *testing.T) {
 		x.send(ipv4(protoIPv4, id, 32, p[256:]))
 	}
 	if got := fmt.Sprint(x.f.Kind, x.f.FragNos, x.f.PayloadLen, x.f.Tunnels[0].Kind); got != "ip [1 2 3 4] 1000 ipip" {
-		t.Errorf("got %s %s", got, tell(&x.f))
+		t.Errorf("got %s %s", got, describe(&x.f))
 	}
 }
 
@@ -158,7 +158,7 @@ func TestFragmentCutBySnapLength(t *testing.T) {
 	x.no = 1
 	x.four(1, 504, false, whole[504:])
 	if x.f.Kind != KindIP || x.f.PayloadLen != 1000 || len(x.f.Payload) != 200-20-8 || x.f.Problems != Truncated {
-		t.Errorf("got %s", tell(&x.f))
+		t.Errorf("got %s", describe(&x.f))
 	}
 }
 
@@ -196,8 +196,8 @@ func TestFragmentBeyondTheLargestDatagram(t *testing.T) {
 	}
 }
 
-// A flood of fragments that never complete must stay within the budget, in its own
-// account and on the heap.
+// A flood of fragments that never complete must stay within the budget, by its own account and
+// on the heap.
 func TestFragmentFloodIsBounded(t *testing.T) {
 	const budget = 4 << 20
 	evicted := 0
@@ -226,7 +226,7 @@ func TestFragmentFloodIsBounded(t *testing.T) {
 	runtime.KeepAlive(d)
 }
 
-// Any cut of a datagram in any order, with duplicates, must give the datagram back.
+// Fragments of a datagram in any order, with duplicates, must give the datagram back.
 func TestFragmentsInAnyOrder(t *testing.T) {
 	r := rand.New(rand.NewSource(2))
 	whole := udpDatagram(9, 53, body(2000))
@@ -238,7 +238,7 @@ func TestFragmentsInAnyOrder(t *testing.T) {
 			cuts = append(cuts, [2]int{at, end})
 			at = end
 		}
-		for range r.Intn(5) { // equal bytes again, at other places
+		for range r.Intn(5) { // repeats at other positions
 			at := r.Intn(len(whole)/8) * 8
 			end := min(len(whole), at+8*(1+r.Intn(60)))
 			cuts = append(cuts, [2]int{at, end})

@@ -9,8 +9,8 @@ import (
 
 // Addr is an IP address, IPv4 in its IPv6-mapped form.
 //
-// LIMIT: an IPv6 packet that truly carries ::ffff:a.b.c.d on the wire reads as IPv4 a.b.c.d;
-// Frame.IPVersion tells them apart.
+// LIMIT: an IPv6 packet with a real address ::ffff:a.b.c.d on the wire is shown as IPv4 a.b.c.d;
+// Frame.IPVersion distinguishes them.
 type Addr [16]byte
 
 // Netip returns a as a netip.Addr, IPv4 unmapped.
@@ -31,15 +31,15 @@ func (a *Addr) set4(b []byte) {
 	binary.LittleEndian.PutUint32(a[12:], binary.LittleEndian.Uint32(b))
 }
 
-// Kind says what a frame turned out to be.
+// Kind is the kind of a frame.
 type Kind uint8
 
 // Kinds of frames.
 const (
-	KindNone     Kind = iota // neither IP nor ARP, or not readable; EtherType and Problems say more
-	KindIP                   // an IP packet, whole or reassembled
-	KindFragment             // an IP fragment; its bytes are held until the datagram is whole
-	KindARP                  // ARP or RARP; Src and Dst are the protocol addresses where they are IPv4
+	KindNone     Kind = iota // neither IP nor ARP, or unreadable; see EtherType and Problems
+	KindIP                   // an IP packet, complete or reassembled
+	KindFragment             // an IP fragment; its bytes are held until the datagram is complete
+	KindARP                  // ARP or RARP; Src and Dst are the protocol addresses if they are IPv4
 )
 
 // String returns the kind's name.
@@ -55,7 +55,7 @@ func (k Kind) String() string {
 	return "none"
 }
 
-// Problem is a set of things decoding could not accept.
+// Problem is a set of decoding problems.
 type Problem uint16
 
 // Problems of a frame.
@@ -63,25 +63,25 @@ const (
 	Truncated        Problem = 1 << iota // the capture's snap length cut a header or the payload
 	BadLength                            // a length field and the bytes around it contradict each other
 	BadHeader                            // a header field has a value it cannot have
-	BadOptions                           // TCP options do not add up
-	UnknownLink                          // the link type is not one that is read
-	DepthLimit                           // more headers, labels or tunnels than the limits allow
+	BadOptions                           // the TCP options are inconsistent
+	UnknownLink                          // the link type is not supported
+	DepthLimit                           // more headers, labels or tunnels than the limits
 	FragmentOverlap                      // fragments overlap; the first copy of each byte was kept
 	FragmentConflict                     // overlapping fragments differ, or disagree on the datagram's end
 	FragmentDropped                      // the fragment cannot belong to any datagram, or a limit was reached
 	Encrypted                            // a protected 802.11 or MACsec frame: nothing to read
 	Aggregate                            // an 802.11 A-MSDU of which only the first packet was read
-	HeaderCut                            // the snap length cut the transport header behind the ports
-	FragmentMissing                      // a datagram of which not all fragments came: its payload ends at the first one missing
+	HeaderCut                            // the snap length cut the transport header after the ports
+	FragmentMissing                      // some fragments of the datagram did not arrive: its payload ends before the first missing one
 	numProblems      = iota
 )
 
-// Checksums have no code: what a wrong one means is known only beside the other packets of
-// its conversation.
+// Checksums have no code: only the other packets of the conversation show what a wrong one
+// means.
 const (
-	BadIPSum      Problem = 1 << (numProblems + iota) // wrong checksum of the innermost IPv4 header, or of one outside
+	BadIPSum      Problem = 1 << (numProblems + iota) // wrong checksum of the innermost IPv4 header, or of an outer one
 	BadSum                                            // wrong checksum of TCP or UDP
-	UnfinishedSum                                     // no checksum of TCP or UDP: the network adapter was to compute it
+	UnfinishedSum                                     // no checksum of TCP or UDP: the network adapter computes it
 )
 
 var problemCodes = [numProblems]string{
@@ -103,7 +103,7 @@ func (p Problem) Codes() []string {
 // String returns the names of the problems in p, joined by commas.
 func (p Problem) String() string { return strings.Join(p.Codes(), ",") }
 
-// Direction is which way a packet went, where the link layer says so.
+// Direction is the direction of a packet, if the link layer contains it.
 type Direction uint8
 
 // Directions, as seen from the machine that captured.
@@ -124,7 +124,7 @@ func (d Direction) String() string {
 	return "unknown"
 }
 
-// TunnelKind is what carried a packet inside another.
+// TunnelKind is the protocol that carried a packet inside another.
 type TunnelKind uint8
 
 // Kinds of tunnels.
@@ -157,7 +157,7 @@ var tunnelNames = [...]string{
 	"teredo", "ayiya", "l2tp", "etherip", "ethernet", "nsh", "pbb", "capwap",
 }
 
-// String returns the tunnel's name as the tables write it.
+// String returns the tunnel's name in the tables.
 func (k TunnelKind) String() string {
 	if int(k) < len(tunnelNames) {
 		return tunnelNames[k]
@@ -171,11 +171,11 @@ type Tunnel struct {
 	HasID            bool   // the encapsulation has an id, ID
 	ID               uint32 // VNI, GRE key, TEID, session, bottom label, NSH path
 	SrcPort, DstPort uint16 // of UDP tunnels
-	VLAN             uint16 // of ERSPAN: the tag that the mirrored frame had, 0 where it had none or has it still
-	Src, Dst         Addr   // outer addresses; all zero where no IP header stands outside
+	VLAN             uint16 // of ERSPAN: the removed tag of the mirrored frame, 0 if it had none or still has it
+	Src, Dst         Addr   // outer addresses; all zero if there is no outer IP header
 }
 
-// Pieces are the fragments that one datagram was joined from.
+// Pieces are the fragments from which a datagram was reassembled.
 type Pieces struct {
 	Packets int
 	Bytes   int   // IP packets on the wire, headers included
@@ -185,7 +185,7 @@ type Pieces struct {
 // SACKBlock is a range of sequence numbers received out of order.
 type SACKBlock struct{ Left, Right uint32 }
 
-// TCP flag bits of Frame.Flags: the low twelve bits beside the data offset.
+// TCP flag bits of Frame.Flags: the low twelve bits after the data offset.
 const (
 	FIN uint16 = 1 << iota
 	SYN
@@ -198,9 +198,8 @@ const (
 	NS
 )
 
-// Frame is what decoding found in a packet. Addresses, ports and all below them are those
-// of the innermost packet; what stands outside is in VLANs, Labels and Tunnels, from the
-// outside in.
+// Frame is the result of decoding a packet. Addresses, ports and the fields below them are those
+// of the innermost packet; the outer ones are in VLANs, Labels and Tunnels, outermost first.
 type Frame struct {
 	Kind          Kind
 	LinkDirection Direction
@@ -208,16 +207,16 @@ type Frame struct {
 	Proto         uint8 // upper protocol after extension headers
 	TTL           uint8
 	Type, Code    uint8 // of ICMP, ICMPv6 and IGMP (Code of IGMP is its second byte)
-	WScale        int8  // -1 where absent
+	WScale        int8  // -1 if absent
 	Problems      Problem
-	EtherType     uint16 // innermost; 0 where the link has none
+	EtherType     uint16 // innermost; 0 if the link has none
 	LinkType      uint16 // of the packet
 
-	L4            bool // the ports hold; what stands behind them too unless Problems has HeaderCut
+	L4            bool // the ports are valid; so are the fields after them unless Problems has HeaderCut
 	HasTS         bool
 	SACKPermitted bool
 	HasPPPoE      bool
-	PDU           bool // no packet: bytes of a stream or datagram with the ends of its connection (LINKTYPE_WIRESHARK_UPPER_PDU)
+	PDU           bool // not a packet: bytes of a stream or datagram with the ends of its connection (LINKTYPE_WIRESHARK_UPPER_PDU)
 	NSACK         uint8
 	NVLANs        uint8
 	NLabels       uint8
@@ -225,7 +224,7 @@ type Frame struct {
 
 	SrcPort, DstPort uint16
 	Flags, Window    uint16
-	MSS              uint16 // 0 where absent
+	MSS              uint16 // 0 if absent
 	ARPOp            uint16
 	PPPoESession     uint16
 	Urgent           uint16
@@ -237,19 +236,20 @@ type Frame struct {
 	IfIndex      uint32 // of SLL2, 0 elsewhere
 
 	IPLen      int // IP packet on the wire, header included; reassembled: the whole datagram
-	PayloadLen int // transport payload on the wire as headers say; above len(Payload) where cut
+	PayloadLen int // transport payload on the wire according to the headers; above len(Payload) if truncated
 	Src, Dst   Addr
 
-	// Payload is the captured transport payload without link padding: TCP, UDP, DCCP and
-	// UDP-Lite after their header, SCTP its chunks, ICMP, ICMPv6 and IGMP the whole message
-	// with its header, other protocols all after the IP headers. A fragment has its own
-	// bytes, ARP its whole packet, KindNone what stands after the EtherType where known.
+	// Payload is the captured transport payload without link padding: for TCP, UDP, DCCP and
+	// UDP-Lite the bytes after their header; for SCTP its chunks; for ICMP, ICMPv6 and IGMP the
+	// whole message with its header; for other protocols everything after the IP headers. A
+	// fragment has its own bytes, ARP its whole packet, KindNone the bytes after the EtherType
+	// if that is known.
 	Payload []byte
 
 	FragNos []int64 // packets of all fragments, ascending, on the frame that completed them
-	Pieces  Pieces  // what these were; zero where the packet is no joined datagram
+	Pieces  Pieces  // their sizes and times; zero unless the packet was reassembled
 
-	Named string // of a frame that is neither IP nor ARP, where its EtherType does not say it all; see Name
+	Named string // of a frame that is neither IP nor ARP, if its EtherType is not specific enough; see Name
 
 	VLANs   [maxVLANs]uint16
 	Labels  [4]uint32
@@ -264,10 +264,10 @@ const (
 	hashC = 0x94d049bb133111eb
 )
 
-// FlowHash is a hash of the innermost addresses, ports and protocol that is the same for
-// both directions, on every machine and in every release, so work can be cut by it.
+// FlowHash is a hash of the innermost addresses, ports and protocol. It is the same for both
+// directions, on every machine and in every release, so that work can be divided by it.
 func (f *Frame) FlowHash() uint64 {
-	// The ends are hashed apart and added, which forgets their order.
+	// The ends are hashed separately and added, which makes their order irrelevant.
 	return mix(endHash(&f.Src, f.SrcPort) + endHash(&f.Dst, f.DstPort) + uint64(f.Proto)*hashA)
 }
 
@@ -282,8 +282,8 @@ func mix(h uint64) uint64 {
 	return h ^ h>>31
 }
 
-// context is a hash of what stands around the IP packet at hand. Fragments of equal ids
-// in different VLANs, tunnels or interfaces are different datagrams.
+// context is a hash of everything around the current IP packet. Fragments with equal ids in
+// different VLANs, tunnels or interfaces are different datagrams.
 func (f *Frame) context(inif int32) uint64 {
 	h := mix(uint64(uint32(inif))<<32 | uint64(f.IfIndex))
 	for _, v := range f.VLANs[:f.NVLANs] {
@@ -294,8 +294,8 @@ func (f *Frame) context(inif int32) uint64 {
 	}
 	for i := range f.Tunnels[:f.NTunnels] {
 		t := &f.Tunnels[i]
-		// Source ports of UDP tunnels are entropy of the inner flow; fragments without
-		// ports may have another, so they stay out.
+		// Source ports of UDP tunnels are derived from the inner flow. Fragments without ports
+		// may have another one, so the hash omits them.
 		h = mix(h ^ uint64(t.Kind)<<32 ^ uint64(t.ID))
 		h = mix(h ^ endHash(&t.Src, 0)*hashA ^ endHash(&t.Dst, 0)*hashC)
 	}

@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// FuzzDecode gives a Decoder three packets cut from the input. It must not panic, must
-// keep payloads inside what it was given, and must keep to its budget.
+// FuzzDecode passes three packets cut from the input to a Decoder. It must not panic, must keep
+// payloads inside its input, and must stay within its budget.
 func FuzzDecode(f *testing.F) {
 	eth := ethernetTCP(20)
 	for _, link := range []uint16{linkEthernet, linkSLL, linkSLL2, linkNull, linkRaw, linkWLAN, linkRadiotap, linkPPP, linkNFLOG, linkPKTAP, linkFrameRelay, linkCHDLC, linkPrism, linkSLIP, linkPFLOG, linkUpperPDU, linkERF, linkJuniperEther, linkJuniperATM2, linkJuniperMLPPP, linkJuniperMLFR} {

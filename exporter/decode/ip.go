@@ -1,6 +1,6 @@
 package decode
 
-// IP protocol numbers that decoding knows.
+// Decoded IP protocol numbers.
 const (
 	protoHopByHop = 0
 	protoICMP     = 1
@@ -48,7 +48,7 @@ func (w *walk) ipv4() layer {
 	f.Src.set4(b[12:])
 	f.Dst.set4(b[16:])
 	if total == 0 {
-		total = w.wire // segmentation offload: the length was not filled in yet
+		total = w.wire // segmentation offload: the length was not set yet
 	}
 	f.IPLen = min(total, w.wire)
 	if hl < ipv4Header || total < hl {
@@ -86,7 +86,7 @@ func (w *walk) ipv6() layer {
 	w.next = uint16(f.Proto)
 	w.ext = 0
 	if size == 0 && f.Proto != protoNoNext {
-		size = w.wire - ipv6Header // offload beyond 64 KiB, unless the jumbo option says
+		size = w.wire - ipv6Header // offload beyond 64 KiB, unless a jumbo option has the length
 		if f.Proto == protoHopByHop {
 			if n, ok := jumbo(b[ipv6Header:]); ok {
 				size = n
@@ -126,7 +126,7 @@ func jumbo(b []byte) (int, bool) {
 	return 0, false
 }
 
-// ext6 walks IPv6 extension headers up to the upper protocol.
+// ext6 skips IPv6 extension headers up to the upper protocol.
 func (w *walk) ext6() layer {
 	for {
 		size := 0
@@ -170,8 +170,8 @@ func (w *walk) ext6() layer {
 	}
 }
 
-// routing takes the last address of a source route as the destination, which is what
-// the packet's checksum covers and what answers come from.
+// routing makes the last address of a source route the destination: the packet's checksum covers
+// it, and answers come from it.
 func (w *walk) routing() {
 	b := w.data
 	size := (int(b[1]) + 1) * 8
@@ -181,13 +181,13 @@ func (w *walk) routing() {
 	switch b[2] {
 	case 0, 2: // RFC 2460 and mobile IPv6: addresses in order of travel
 		w.f.Dst = Addr(b[size-16 : size])
-	case 4: // segment routing: the last segment stands first
+	case 4: // segment routing: the last segment comes first
 		w.f.Dst = Addr(b[8:24])
 	}
 }
 
-// fragment6 reads the fragment header of RFC 8200 section 4.5. A fragment that is the
-// whole datagram (RFC 6946) is no fragment.
+// fragment6 reads the fragment header of RFC 8200 section 4.5. A fragment with the whole
+// datagram (RFC 6946) is not a fragment.
 func (w *walk) fragment6() layer {
 	b := w.data
 	off := be16(b[2:])
@@ -203,7 +203,7 @@ func (w *walk) fragment6() layer {
 	})
 }
 
-// ah passes over an authentication header behind IPv4.
+// ah skips an authentication header after IPv4.
 func (w *walk) ah() layer {
 	b := w.data
 	if len(b) < 12 {
@@ -218,7 +218,7 @@ func (w *walk) ah() layer {
 	return w.skipTo((int(b[1])+2)*4, layerProto)
 }
 
-// plausibleIP reports whether an IP packet stands at b whose lengths fit into wire bytes.
+// plausibleIP reports whether b starts with an IP packet with lengths that fit into wire bytes.
 func plausibleIP(b []byte, wire int) bool {
 	if len(b) < ipv4Header {
 		return false
@@ -243,8 +243,8 @@ func plausibleIP(b []byte, wire int) bool {
 	return false
 }
 
-// plausibleEthernet reports whether an Ethernet frame stands at b that carries IP, ARP
-// or something on the way to them, and whose headers fit.
+// plausibleEthernet reports whether b starts with an Ethernet frame that carries IP, ARP or a
+// protocol that can lead to them, with headers that fit.
 func plausibleEthernet(b []byte, wire int) bool {
 	at := 12
 	for range maxVLANs + 1 {
@@ -263,7 +263,7 @@ func plausibleEthernet(b []byte, wire int) bool {
 	return false
 }
 
-// plausibleType reports whether what an EtherType says stands at b.
+// plausibleType reports whether b starts with the protocol of an EtherType.
 func plausibleType(kind uint16, b []byte, wire int) bool {
 	if len(b) == 0 {
 		return false

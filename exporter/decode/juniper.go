@@ -1,7 +1,7 @@
 package decode
 
-// Link types of Juniper's routers. A header with the magic number MGC, flags and
-// extensions stands before what the interface card puts first.
+// Link types of Juniper's routers. A header with the magic number MGC, flags and extensions
+// comes before the interface card's own header.
 const (
 	linkJuniperMLPPP  = 130
 	linkJuniperMLFR   = 131
@@ -21,7 +21,7 @@ const (
 	juniperExtensions = 0x80
 )
 
-// juniper reads Juniper's header. Old releases of the system left it out.
+// juniper reads Juniper's header. Old releases of the system omitted it.
 func (w *walk) juniper() layer {
 	link, flags := w.next, byte(0)
 	if b := w.data; len(b) >= 4 && be32(b)>>8 == juniperMagic {
@@ -42,7 +42,7 @@ func (w *walk) juniper() layer {
 		if len(w.data) < 4 {
 			return w.short()
 		}
-		proto := le32(w.data) // in the order of the router's processor
+		proto := le32(w.data) // in the byte order of the router's processor
 		w.skip(4)
 		return w.juniperProto(proto)
 	}
@@ -77,7 +77,7 @@ func (w *walk) juniper() layer {
 	return w.juniperBundle(link, flags)
 }
 
-// juniperProto goes on by Juniper's own protocol numbers.
+// juniperProto continues by Juniper's own protocol numbers.
 func (w *walk) juniperProto(proto uint32) layer {
 	switch proto {
 	case 2, 3:
@@ -102,7 +102,7 @@ func (w *walk) juniperProto(proto uint32) layer {
 	return w.payload()
 }
 
-// juniperATM passes over the cookie. What follows says itself what it is.
+// juniperATM skips the cookie. The bytes after it identify themselves.
 func (w *walk) juniperATM(link uint16, flags byte) layer {
 	if len(w.data) < 8 {
 		return w.short()
@@ -136,8 +136,8 @@ func (w *walk) juniperATM(link uint16, flags byte) layer {
 	return w.payload()
 }
 
-// juniperBundle is multilink PPP and Frame Relay: a cookie of 2, 4 or 8 bytes, which its
-// first byte tells, and what the cookie or the link says.
+// juniperBundle is multilink PPP and Frame Relay: a cookie of 2, 4 or 8 bytes, as its first byte
+// says, and the protocol that the cookie or the link contains.
 func (w *walk) juniperBundle(link uint16, flags byte) layer {
 	b := w.data
 	if len(b) < 8 {
@@ -189,7 +189,7 @@ func (w *walk) skipNLPID(n int) layer {
 	return w.nlpid()
 }
 
-// pppProtocol reports whether a number is one of PPP's that routers send.
+// pppProtocol reports whether a number is a PPP protocol that routers send.
 func pppProtocol(n uint16) bool {
 	switch n {
 	case 0x0021, 0x0023, 0x003d, 0x0057, 0x0281, 0x0283, 0x8021, 0x8023, 0x8057, 0x8281, 0xc021, 0xc023, 0xc223:

@@ -27,7 +27,7 @@ const (
 	linkRadiotap     = 127
 	linkARCNETLinux  = 129
 	linkIP1394       = 138
-	linkUser2        = 149 // what Apple's tools write PKTAP as
+	linkUser2        = 149 // Apple's tools write PKTAP as this type
 	linkAVS          = 163
 	linkPPPD         = 166
 	linkPPI          = 192
@@ -38,19 +38,19 @@ const (
 	linkIPv6         = 229
 	linkNFLOG        = 239
 	linkIPoIB        = 242
-	linkUpperPDU     = 252 // what a program said, without packets around it
+	linkUpperPDU     = 252 // a program's data, without packets around it
 	linkPKTAP        = 258
 	linkERF          = 197
 	linkNetlink      = 253
 	linkSLL2         = 276
-	linkBRCM         = 281 // Ethernet with a switch's tag, of Broadcom and Marvell
+	linkBRCM         = 281 // Ethernet with a switch tag of Broadcom and Marvell
 	linkBRCMPrepend  = 282
 	linkDSA          = 284
 	linkEDSA         = 285
 	maxRadiotapWords = 16 // words of the present bitmap
 )
 
-// link reads the header that the interface's link type puts first.
+// link reads the header of the interface's link type.
 func (w *walk) link() layer {
 	switch w.next {
 	case linkEthernet:
@@ -89,7 +89,7 @@ func (w *walk) link() layer {
 	return w.rareLink()
 }
 
-// rareLink reads link layers of which only the way to the EtherType matters.
+// rareLink reads link layers for which only the position of the EtherType matters.
 func (w *walk) rareLink() layer {
 	switch w.next {
 	case linkTokenRing:
@@ -131,7 +131,7 @@ func (w *walk) skipTo(n int, at layer) layer {
 	return at
 }
 
-// typeAfter reads an EtherType at offset at of a header of size bytes.
+// typeAfter reads an EtherType at an offset in a header of size bytes.
 func (w *walk) typeAfter(at, size int) layer {
 	if size > len(w.data) {
 		return w.short()
@@ -141,7 +141,7 @@ func (w *walk) typeAfter(at, size int) layer {
 	return layerEtherType
 }
 
-// anyIP tells IPv4 from IPv6 by the version.
+// anyIP distinguishes IPv4 from IPv6 by the version.
 func (w *walk) anyIP() layer {
 	if len(w.data) == 0 {
 		return w.short()
@@ -155,7 +155,7 @@ func (w *walk) anyIP() layer {
 	return w.bad()
 }
 
-// family goes on by an address family number. Systems agree on IPv4 only.
+// family continues by an address family number. Systems only agree on that of IPv4.
 func (w *walk) family(af uint32) layer {
 	switch af {
 	case 2:
@@ -170,7 +170,7 @@ func (w *walk) null() layer {
 	if len(w.data) < 4 {
 		return w.short()
 	}
-	af := be32(w.data) // LOOP is network order; NULL is the order of the machine that captured
+	af := be32(w.data) // LOOP is network order; NULL is the order of the capturing machine
 	if af > 0xffff {
 		af = le32(w.data)
 	}
@@ -217,8 +217,8 @@ func (w *walk) direction(kind uint16) {
 	}
 }
 
-// cooked goes on after a Linux cooked header, whose protocol field is an EtherType
-// except for some hardware types and small numbers.
+// cooked continues after a Linux cooked header. Its protocol field is an EtherType except for
+// some hardware types and small numbers.
 func (w *walk) cooked(hw, proto uint16) layer {
 	switch hw {
 	case 801: // ARPHRD_IEEE80211

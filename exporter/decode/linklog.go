@@ -1,6 +1,6 @@
 package decode
 
-// Links of packet filters, which write about each packet what they did with it.
+// Links of packet filters, which record their decision about each packet.
 
 // enc is OpenBSD's IPsec interface: family, SPI and flags.
 func (w *walk) enc() layer {
@@ -36,8 +36,8 @@ func (w *walk) pflog() layer {
 	return w.skipTo(size, w.family(af))
 }
 
-// nflog is a list of netfilter attributes of which one is the packet. Lengths are in
-// the order of the machine that captured.
+// nflog is a list of netfilter attributes, one of which is the packet. Lengths are in the byte
+// order of the capturing machine.
 func (w *walk) nflog() layer {
 	if len(w.data) < 4 {
 		return w.short()
@@ -76,7 +76,7 @@ func (w *walk) nflog() layer {
 	return w.short()
 }
 
-// pktap is Apple's header in front of any other link layer, little-endian.
+// pktap is Apple's header before any other link layer, little-endian.
 func (w *walk) pktap() layer {
 	b := w.data
 	if len(b) < 40 {
@@ -84,7 +84,7 @@ func (w *walk) pktap() layer {
 	}
 	size, dlt, flags := le32(b), le32(b[8:]), le32(b[36:])
 	if size < 40 || size > 4096 || dlt > 0xffff || dlt == linkPKTAP || dlt == linkUser2 {
-		// Other programs use link type 149 for things of their own.
+		// Other programs use link type 149 for their own purposes.
 		if w.next == linkUser2 {
 			w.f.Problems |= UnknownLink
 			return layerDone

@@ -7,7 +7,7 @@ func (w *walk) pppLink() layer {
 		if len(w.data) < 2 {
 			return w.short()
 		}
-		// Both put a direction byte first; where the HDLC address stands first there is none.
+		// Both have a direction byte first; if the HDLC address is first, there is none.
 		if w.data[0] != 0xff {
 			w.dirByte(w.next == linkPPPDir && w.data[0] != 0 || w.next == linkPPPD && w.data[0] != 0)
 			w.skip(1)
@@ -27,7 +27,7 @@ func (w *walk) dirByte(out bool) {
 	}
 }
 
-// chdlc is Cisco HDLC: address, control, and an EtherType but for Cisco's own SLARP.
+// chdlc is Cisco HDLC: address, control, and an EtherType except for Cisco's own SLARP.
 func (w *walk) chdlc() layer {
 	if w.next == linkCHDLCDir {
 		if len(w.data) < 1 {
@@ -103,7 +103,7 @@ func (w *walk) nlpid() layer {
 	return w.payload()
 }
 
-// slip is SLIP with the BSD header of sixteen bytes: direction and compressed header.
+// slip is SLIP with the BSD header of 16 bytes: direction and compressed header.
 func (w *walk) slip() layer {
 	if len(w.data) < 16 {
 		return w.short()

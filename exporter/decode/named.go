@@ -2,9 +2,9 @@ package decode
 
 import "strconv"
 
-// Name is what a frame is that is neither IP nor ARP, as the counters have it: "lldp",
-// "stp", "wlan_beacon", "can_socketcan". An EtherType or link type without a name is given
-// by number; "unreadable" is a frame of which not even that was whole.
+// Name is the name in counters of a frame that is neither IP nor ARP: "lldp", "stp",
+// "wlan_beacon", "can_socketcan". An unnamed EtherType or link type is given by number;
+// "unreadable" is a frame without a complete EtherType or link header.
 func (f *Frame) Name() string {
 	switch {
 	case f.Kind == KindARP && f.EtherType == etherRARP:
@@ -26,7 +26,7 @@ func (f *Frame) Name() string {
 	return "other"
 }
 
-// linkName is the name of a link type that is not read.
+// linkName is the name of an unsupported link type.
 func linkName(link uint16) string {
 	if link >= 147 && link <= 162 {
 		return "user" + strconv.Itoa(int(link)-147)
@@ -37,7 +37,7 @@ func linkName(link uint16) string {
 	return "linktype_" + strconv.Itoa(int(link))
 }
 
-// cookedNames are small numbers that Linux puts in the place of an EtherType.
+// cookedNames are small numbers that Linux uses in place of an EtherType.
 var cookedNames = map[uint16]string{0x000c: "can", 0x000d: "canfd", 0x000e: "canxl", 0x00f6: "ieee802_15_4", 0x00f7: "caif"}
 
 // etherNames are EtherTypes that do not lead to IP.
@@ -57,7 +57,7 @@ var etherNames = map[uint16]string{
 	0x4305: "batman", 0xcafe: "veritas_llt", 0xfefe: "osi",
 }
 
-// linkNames are link types that are not read, by the names of the pcap format.
+// linkNames are unsupported link types, by their names in the pcap format.
 var linkNames = map[uint16]string{
 	2: "exp_ethernet", 3: "ax25", 4: "pronet", 5: "chaos", 7: "arcnet", 15: "slip_bsdos", 99: "symantec_firewall", 114: "ltalk", 118: "ios",
 	123: "sunatm", 128: "tzsp", 132: "juniper_es", 134: "juniper_mfr", 139: "mtp2_with_phdr", 140: "mtp2", 141: "mtp3", 142: "sccp", 143: "docsis",

@@ -2,15 +2,15 @@ package decode
 
 import "encoding/binary"
 
-// Network tells virtual networks apart: it is a hash of the VLAN ids, MPLS labels and
-// tunnels around the packet, and 0 where there are none. Equal addresses in different
-// networks may be different machines. namespace is the network namespace that was
-// captured, 0 where nobody says; it separates only addresses that mean something else in
-// each namespace, since one pod's packet to another shows in two of them.
+// Network identifies a virtual network: it is a hash of the VLAN ids, MPLS labels and tunnels
+// around the packet, and 0 if there are none. Equal addresses in different networks may be
+// different machines. namespace is the captured network namespace, 0 if unknown. It only
+// separates addresses with a different meaning in each namespace, because a packet between two
+// pods shows in the namespaces of both.
 //
-// The ends of a tunnel count in no order, so that both directions are one network. An id
-// that one end hands out for what it receives (GTP-U, L2TP) counts with that end; then
-// each direction has a network of its own, as with MPLS.
+// The order of a tunnel's ends does not matter, so both directions are one network. An id that
+// one end assigns for its received packets (GTP-U, L2TP) counts with that end; each direction
+// then has its own network, as with MPLS.
 func (f *Frame) Network(namespace uint64) uint64 {
 	var h uint64
 	for _, v := range f.VLANs[:f.NVLANs] {
@@ -37,8 +37,8 @@ func (f *Frame) Network(namespace uint64) uint64 {
 	return h
 }
 
-// local reports whether the address is a loopback or link-local one, which every machine
-// and every network namespace has (RFC 6890).
+// local reports whether the address is a loopback or link-local one, which every machine and
+// every network namespace has (RFC 6890).
 func (a *Addr) local() bool {
 	if a.Is4() {
 		return a[12] == 127 || a[12] == 169 && a[13] == 254

@@ -16,8 +16,8 @@ const (
 // pduProtocols are IP protocols by the format's numbers of port types.
 var pduProtocols = [...]uint8{1: 132, 2: protoTCP, 3: protoUDP}
 
-// upperPDU reads the tags that stand before bytes which are no packet. Without both
-// addresses and ports it stays KindNone: nobody knows whose it is.
+// upperPDU reads the tags before bytes that are not a packet. Without both addresses and ports
+// it stays KindNone, because its conversation is unknown.
 func (w *walk) upperPDU() layer {
 	f := w.f
 	f.PDU = true

@@ -2,7 +2,7 @@ package decode
 
 import "slices"
 
-// count adds a fragment to what is known of its datagram.
+// count adds a fragment to the totals of its datagram.
 func (g *datagram) count(size int, at int64) {
 	p := &g.pieces
 	if p.Packets == 0 {
@@ -13,15 +13,15 @@ func (g *datagram) count(size int, at int64) {
 	p.First, g.newest = min(p.First, at), max(g.newest, at)
 }
 
-// partial is the frame of a datagram that was given up: addresses and ports of its first
-// fragment, and the payload up to the first byte that did not come. It is nil where the
-// first fragment did not come, since then nobody knows the ports.
+// partial is the frame of an incomplete datagram: addresses and ports of its first fragment, and
+// the payload up to the first missing byte. It is nil if the first fragment did not arrive,
+// because the ports are then unknown.
 func (g *datagram) partial() *Frame {
 	if g.head == nil || len(g.runs) == 0 || g.runs[0].off != 0 {
 		return nil
 	}
 	var data []byte
-	at := 0 // the first byte that did not come
+	at := 0 // the first missing byte
 	for i := range g.runs {
 		r := &g.runs[i]
 		if r.off != at {

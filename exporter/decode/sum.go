@@ -5,9 +5,9 @@ import (
 	"math/bits"
 )
 
-// checksum is the Internet checksum of RFC 1071 over b, added to sum, folded and not
-// inverted. It adds 8 bytes at once in the machine's order, which RFC 1071 section 2 (B)
-// allows, and swaps the result.
+// checksum is the Internet checksum of RFC 1071 over b, added to sum, folded and not inverted.
+// It adds 8 bytes at once in the machine's byte order, which RFC 1071 section 2 (B) allows, and
+// swaps the result.
 func checksum(b []byte, sum uint64) uint16 {
 	var carry uint64
 	for len(b) >= 32 {
@@ -39,24 +39,23 @@ func fold(n uint64) uint16 {
 	return uint16(n>>16 + n&0xffff)
 }
 
-// header4 verifies the checksum of an IPv4 header. 0 was left to the network adapter.
+// header4 verifies the checksum of an IPv4 header. 0 means that the network adapter computes it.
 func (w *walk) header4(h []byte) {
 	if (h[10] != 0 || h[11] != 0) && checksum(h, 0) != 0xffff {
 		w.f.Problems |= BadIPSum
 	}
 }
 
-// transportSum verifies the checksum of the TCP segment or UDP datagram b, whose sum stands
-// at place, if it was captured whole. The sum of the pseudo-header alone, which RFC 9293
-// section 3.1 and RFC 8200 section 8.1 define, is what a machine leaves to its network
-// adapter; so is 0.
+// transportSum verifies the checksum of the TCP segment or UDP datagram b, which is at offset
+// place, if b was captured completely. A machine that leaves the checksum to its network adapter
+// sets the sum of the pseudo-header only (RFC 9293 section 3.1, RFC 8200 section 8.1), or 0.
 func (w *walk) transportSum(b []byte, size, place int) {
 	f := w.f
 	if len(b) < size {
 		return
 	}
 	stated := be16(b[place:])
-	if stated == 0 && f.Proto == protoUDP && f.IPVersion == 4 { // the sender left the sum out, RFC 768
+	if stated == 0 && f.Proto == protoUDP && f.IPVersion == 4 { // the sender omitted the checksum, RFC 768
 		return
 	}
 	pseudo := uint64(f.Proto) + uint64(size>>16) + uint64(size&0xffff)
@@ -68,7 +67,7 @@ func (w *walk) transportSum(b []byte, size, place int) {
 	head := fold(pseudo)
 	switch {
 	case checksum(b[:size], uint64(bits.ReverseBytes16(head))) == 0xffff:
-	case stated == head, stated == 0: // a right TCP sum may be 0 too
+	case stated == head, stated == 0: // a correct TCP checksum may be 0 too
 		f.Problems |= UnfinishedSum
 	default:
 		f.Problems |= BadSum

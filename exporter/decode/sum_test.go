@@ -74,7 +74,7 @@ func TestChecksumsAreVerified(t *testing.T) {
 		{"a payload byte changed", func() []byte { p := tcp(); p[44]++; return p }, 0, BadSum},
 		{"a header byte changed", func() []byte { p := tcp(); p[8]--; return p }, 0, BadIPSum},
 		{"an address changed", func() []byte { p := tcp(); p[15]++; return p }, 0, BadIPSum | BadSum},
-		{"right, and 0", func() []byte {
+		{"correct, and 0", func() []byte {
 			p := tcp()
 			p[42], p[43] = 0, 0
 			finish4(p)
@@ -82,7 +82,7 @@ func TestChecksumsAreVerified(t *testing.T) {
 			return finish4(p)
 		}, 0, 0},
 		{"cut by the snap length", func() []byte { p := tcp(); p[44]++; return p }, 1, 0},
-		{"the pseudo-header's alone", func() []byte {
+		{"only that of the pseudo-header", func() []byte {
 			p := tcp()
 			n := plainSum([]byte{10, 0, 0, 1, 10, 0, 0, 2, 0, protoTCP, 0, 25})
 			p[36], p[37] = byte(n>>8), byte(n)

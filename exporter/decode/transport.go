@@ -1,6 +1,6 @@
 package decode
 
-// proto goes on by the IP protocol.
+// proto continues by the IP protocol.
 func (w *walk) proto() layer {
 	f := w.f
 	f.Proto = uint8(w.next)
@@ -18,7 +18,7 @@ func (w *walk) proto() layer {
 	case protoAH:
 		return w.ah()
 	case protoIPv4, protoIPv6, protoGRE, protoEtherIP, protoMPLS, protoEthernet:
-		w.payload() // what stays where the tunnel cannot be entered
+		w.payload() // remains if the tunnel cannot be entered
 		return w.ipTunnel()
 	}
 	return w.payload()
@@ -67,8 +67,8 @@ func (w *walk) tcp() layer {
 	return layerDone
 }
 
-// shortTCP keeps of a cut header what is there: ports, or numbers and flags too. Both
-// numbers are given only with the flags that say what they mean.
+// shortTCP keeps the available part of a truncated header: ports, or numbers and flags too. It
+// sets both numbers only together with the flags that give them meaning.
 func (w *walk) shortTCP() layer {
 	f, b := w.f, w.data
 	if len(b) >= 14 {
@@ -80,7 +80,7 @@ func (w *walk) shortTCP() layer {
 	return w.shortPorts(0)
 }
 
-// tcpOptions reads the options; cut says that the capture ended within them.
+// tcpOptions reads the options; cut means that the capture truncated them.
 func (w *walk) tcpOptions(o []byte, cut bool) {
 	f := w.f
 	for len(o) > 0 {
@@ -151,24 +151,24 @@ func (w *walk) udp() layer {
 	return layerDone
 }
 
-// udpLength takes the length field, header included.
+// udpLength applies the length field, header included.
 func (w *walk) udpLength(size int) {
 	switch {
 	case size == 0: // a jumbogram, or offload
 	case size < 8:
 		w.f.Problems |= BadLength
-	case size > w.wire && w.partial: // what did not come counts too
+	case size > w.wire && w.partial: // missing bytes count too
 		w.wire = size
 	case size > w.wire:
-		// A reader of the socket would get nothing; what is there is kept.
+		// A reader of the socket would get nothing; the bytes present are kept.
 		w.f.Problems |= BadLength
 	default:
 		w.trim(size)
 	}
 }
 
-// shortPorts keeps the ports of a header that is not whole. Where the capture cut it they
-// tell the conversation; header is its size, 0 where PayloadLen is known or cannot be.
+// shortPorts keeps the ports of an incomplete header, which identify the conversation if the
+// capture truncated it. header is its size, 0 if PayloadLen is known or cannot be.
 func (w *walk) shortPorts(header int) layer {
 	f, b := w.f, w.data
 	if len(b) >= 4 {
@@ -184,7 +184,7 @@ func (w *walk) shortPorts(header int) layer {
 	return w.short()
 }
 
-// otherPorts reads DCCP and UDP-Lite, whose ports stand where TCP's do.
+// otherPorts reads DCCP and UDP-Lite, which have their ports where TCP does.
 func (w *walk) otherPorts() layer {
 	f, b := w.f, w.data
 	size := 8
@@ -215,7 +215,7 @@ func (w *walk) sctp() layer {
 	return w.payload()
 }
 
-// icmp gives type and code; the payload is the whole message, header included.
+// icmp sets type and code; the payload is the whole message, header included.
 func (w *walk) icmp() layer {
 	f, b := w.f, w.data
 	if len(b) >= 4 {

@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-// truth is what tshark counted in a capture, as far as decoding can be held to it.
+// truth is tshark's counts of a capture that can be compared with ours.
 type truth struct {
 	Capinfos map[string]string `json:"capinfos"`
 	Packets  int               `json:"packets"` // custom blocks counted too
@@ -63,15 +63,15 @@ func (t *truth) facts() facts {
 	return m
 }
 
-// cut reports whether the truth file names only the most frequent values of a fact.
+// cut reports whether the truth file lists only the most frequent values of a fact.
 func (t *truth) cut(name string) bool {
 	values := map[string]map[string]int{"vlan": t.VLANs, "mpls_label": t.MPLS, "icmp_type": t.ICMP, "icmpv6_type": t.ICMPv6}
 	_, ok := values[strings.Fields(name)[0]]["__other_distinct"]
 	return ok
 }
 
-// count adds what a frame holds, and what the packet quoted in an ICMP error holds, since
-// tshark reads those too.
+// count adds the contents of a frame and of the packet quoted in an ICMP error, because tshark
+// reads those too.
 func (m facts) count(f *Frame) {
 	seen := map[string]bool{}
 	m.frame(f, seen)
@@ -195,8 +195,9 @@ func b2i(b bool) int {
 	return 0
 }
 
-// TestTruth holds every capture to what tshark says of it. A disagreement that is not in
-// testdata/disagreements.tsv with its reason fails, and so does one listed that is gone.
+// TestTruth compares every capture with tshark's counts. A disagreement that is not in
+// testdata/disagreements.tsv with its reason fails, and so does a listed one that no longer
+// occurs.
 func TestTruth(t *testing.T) {
 	dir := captures(t)
 	known := readDisagreements(t)
@@ -212,7 +213,7 @@ func TestTruth(t *testing.T) {
 		if err := json.Unmarshal(raw, &want); err != nil {
 			t.Fatalf("reading truth of %s: %v", rel, err)
 		}
-		packets, _ := readCapture(filepath.Join(dir, rel)) // what is damaged is the reader's matter
+		packets, _ := readCapture(filepath.Join(dir, rel)) // damage is reported by the reader
 		if n, err := strconv.Atoi(want.Capinfos["Number of packets"]); err == nil {
 			want.Packets = n
 		}
@@ -279,7 +280,8 @@ func disagreement(capture, fact string, got, want int) string {
 	return fmt.Sprintf("%s\t%s\t%d\t%d", capture, strings.TrimSpace(fact), got, want)
 }
 
-// readDisagreements reads capture, fact, ours, tshark's and the reason, tab-separated.
+// readDisagreements reads capture, fact, our value, tshark's value and the reason,
+// tab-separated.
 func readDisagreements(t *testing.T) map[string]string {
 	raw, err := os.ReadFile("testdata/disagreements.tsv")
 	if err != nil {
@@ -299,7 +301,7 @@ func readDisagreements(t *testing.T) map[string]string {
 	return known
 }
 
-// decimal turns tshark's hexadecimal values into ours.
+// decimal converts tshark's hexadecimal values.
 func decimal(v string) string {
 	if n, err := strconv.ParseUint(v, 0, 32); err == nil {
 		return strconv.FormatUint(n, 10)

@@ -16,8 +16,8 @@ type linked struct {
 	data []byte
 }
 
-// asTshark says what tshark finds innermost in each packet: addresses and ports. Fields of
-// several layers come from the outside in, so the last one counts.
+// asTshark returns the innermost addresses and ports that tshark finds in each packet. Fields of
+// several layers are listed from the outside in, so the last one counts.
 func asTshark(t *testing.T, packets []linked) []string {
 	t.Helper()
 	if _, err := exec.LookPath("tshark"); err != nil {
@@ -62,7 +62,7 @@ func asTshark(t *testing.T, packets []linked) []string {
 	return lines
 }
 
-// ours is what asTshark says, of a frame.
+// ours is the result of asTshark for a frame.
 func ours(f *Frame) string {
 	if f.Kind != KindIP {
 		return ""
@@ -95,8 +95,8 @@ func erfRecord(kind byte, extensions int, inner []byte) []byte {
 	return append(b, inner...)
 }
 
-// Packets of encapsulations that no capture at hand has, built from their descriptions;
-// tshark has to find the same inside.
+// Packets of encapsulations that no shared capture has, built from their specifications; tshark
+// must find the same packet inside.
 func TestEncapsulationsAsTsharkReadsThem(t *testing.T) {
 	inner := ipv4(protoUDP, 7, 0, udpDatagram(1111, 2222, body(20)))
 	frame := ethernet(etherIPv4, inner)
@@ -107,7 +107,7 @@ func TestEncapsulationsAsTsharkReadsThem(t *testing.T) {
 		link  uint16
 		data  []byte
 		fact  string // of ours
-		alone bool   // tshark 4.0 does not read it
+		alone bool   // tshark 4.0 does not support it
 	}{
 		{"802.11 in Aruba GRE", linkRaw, gre(0, 0x8200, wlanData(inner)), "gre(10.0.0.1>10.0.0.2)", false},
 		{"802.11 in Aruba GRE of the last type", linkRaw, gre(0, 0x8370, wlanData(inner)), "gre(10.0.0.1>10.0.0.2)", false},
@@ -151,8 +151,8 @@ func TestEncapsulationsAsTsharkReadsThem(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			f := decodeOne(tt.link, tt.data, len(tt.data))
 			want := "10.0.0.1 10.0.0.2 1111 2222"
-			if got := ours(&f); got != want || !strings.Contains(tell(&f), tt.fact) || f.Problems != 0 {
-				t.Errorf("got %s", tell(&f))
+			if got := ours(&f); got != want || !strings.Contains(describe(&f), tt.fact) || f.Problems != 0 {
+				t.Errorf("got %s", describe(&f))
 			}
 			if theirs[i] != want && !tt.alone {
 				t.Errorf("tshark says %q", theirs[i])
@@ -161,7 +161,7 @@ func TestEncapsulationsAsTsharkReadsThem(t *testing.T) {
 	}
 }
 
-// Frames that are neither IP nor ARP have a name; tshark's last protocol is beside it.
+// Frames that are neither IP nor ARP have a name, shown next to tshark's last protocol.
 func TestFramesAreNamed(t *testing.T) {
 	wlan := func(control string) []byte { return join(control, "00 00 00", make([]byte, 18), "10 00", body(20)) }
 	for _, tt := range []struct {
@@ -183,9 +183,9 @@ func TestFramesAreNamed(t *testing.T) {
 		{"STP behind a VLAN tag", linkEthernet, ethernet(etherVLAN, join("00 05 00 26 42 42 03", body(35))), "stp"},
 		{"CDP", linkEthernet, ethernet(30, join("aa aa 03 00 00 0c 20 00", body(22))), "cdp"},
 		{"PVST", linkEthernet, ethernet(30, join("aa aa 03 00 00 0c 01 0b", body(22))), "pvst"},
-		{"SNAP of somebody else", linkEthernet, ethernet(30, join("aa aa 03 12 34 56 01 0b", body(22))), "snap"},
+		{"SNAP of an unknown organization", linkEthernet, ethernet(30, join("aa aa 03 12 34 56 01 0b", body(22))), "snap"},
 		{"IS-IS", linkEthernet, ethernet(30, join("fe fe 03 83", body(26))), "isis"},
-		{"LLC of somebody else", linkEthernet, ethernet(30, join("12 12 03", body(27))), "llc"},
+		{"LLC of an unknown access point", linkEthernet, ethernet(30, join("12 12 03", body(27))), "llc"},
 		{"an EtherType without a name", linkEthernet, ethernet(0x1234, body(40)), "ethertype_1234"},
 		{"a frame too short for its header", linkEthernet, body(5), "unreadable"},
 		{"an IPv4 header of another version", linkEthernet, ethernet(etherIPv4, body(40)), "ipv4_unreadable"},
@@ -205,16 +205,16 @@ func TestFramesAreNamed(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			f := decodeOne(tt.link, tt.data, len(tt.data))
 			if got := f.Name(); got != tt.want || f.Kind == KindIP {
-				t.Errorf("named %q, want %q; %s", got, tt.want, tell(&f))
+				t.Errorf("named %q, want %q; %s", got, tt.want, describe(&f))
 			}
 		})
 	}
 }
 
-func TestFrameOutsideIsNotNamedByWhatIsInside(t *testing.T) {
+func TestOuterFrameIsNotNamedByInnerFrame(t *testing.T) {
 	f := decodeOne(linkRaw, gre(0, 0x8200, join("80 00 00 00", make([]byte, 20), body(20))), 68)
 	if f.Kind != KindIP || f.Proto != protoGRE || f.Named != "" {
-		t.Errorf("got %s, named %q", tell(&f), f.Named)
+		t.Errorf("got %s, named %q", describe(&f), f.Named)
 	}
 }
 
@@ -242,7 +242,7 @@ func TestNetwork(t *testing.T) {
 	of := func(b []byte) uint64 {
 		f := decodeOne(linkEthernet, b, len(b))
 		if f.Kind != KindIP || f.SrcPort != 1111 {
-			t.Fatalf("got %s", tell(&f))
+			t.Fatalf("got %s", describe(&f))
 		}
 		return f.Network(9)
 	}
@@ -276,7 +276,7 @@ func TestNetwork(t *testing.T) {
 	}
 }
 
-func TestGivenUpDatagramTellsItsFirstPart(t *testing.T) {
+func TestIncompleteDatagramKeepsItsFirstPart(t *testing.T) {
 	x := newFragments(t, Options{})
 	whole := udpDatagram(53, 40000, body(1500))
 	x.now = 3
@@ -289,7 +289,7 @@ func TestGivenUpDatagramTellsItsFirstPart(t *testing.T) {
 		t.Fatal("no frame although the first fragment came")
 	}
 	f := in.Frame
-	if got, want := tell(f), "ip 10.0.0.1:53>10.0.0.2:40000 proto=17 payload=592/1500 !fragment_missing"; got != want {
+	if got, want := describe(f), "ip 10.0.0.1:53>10.0.0.2:40000 proto=17 payload=592/1500 !fragment_missing"; got != want {
 		t.Errorf("\n got %s\nwant %s", got, want)
 	}
 	if f.Pieces.Packets != 2 || f.Pieces.First != 3 || in.Last != 5 || f.Pieces.Bytes != 20+600+20+308 {
@@ -300,7 +300,7 @@ func TestGivenUpDatagramTellsItsFirstPart(t *testing.T) {
 	if x.given[1].Frame != nil {
 		t.Error("a datagram without its first fragment has ports")
 	}
-	// The end of a UDP datagram is told by its length field even if the last fragment did not come.
+	// The length field of a UDP datagram shows its end even if the last fragment did not arrive.
 	x.four(3, 0, true, whole[:600])
 	x.d.Flush()
 	if f := x.given[2].Frame; f == nil || f.PayloadLen != 1500 {
@@ -308,7 +308,7 @@ func TestGivenUpDatagramTellsItsFirstPart(t *testing.T) {
 	}
 }
 
-func TestJoinedDatagramTellsItsPieces(t *testing.T) {
+func TestReassembledDatagramListsItsPieces(t *testing.T) {
 	x := newFragments(t, Options{})
 	whole := udpDatagram(53, 40000, body(1500))
 	for i, at := range []int{600, 0, 1200} {
@@ -319,7 +319,7 @@ func TestJoinedDatagramTellsItsPieces(t *testing.T) {
 		x.four(1, at, at != 1200, whole[at:min(at+600, len(whole))])
 	}
 	if p := x.f.Pieces; x.f.Kind != KindIP || p.Packets != 3 || p.First != 1 || p.Bytes != 60+1508 {
-		t.Errorf("%s, pieces %+v", tell(&x.f), p)
+		t.Errorf("%s, pieces %+v", describe(&x.f), p)
 	}
 	x.d.Decode(Input{LinkType: linkRaw, Data: ipv4(protoUDP, 1, 0, whole), OrigLen: 1528, No: 9}, &x.f)
 	if x.f.Pieces != (Pieces{}) {

@@ -2,7 +2,7 @@ package decode
 
 import "encoding/binary"
 
-// UDP ports of tunnels. A port is a hint: the headers inside must hold water too.
+// UDP ports of tunnels. A port is a hint: the inner headers must be plausible too.
 const (
 	portL2TP     = 1701
 	portGTPU     = 2152
@@ -24,8 +24,8 @@ func tunnelPort(port uint16) bool {
 	return false
 }
 
-// enter moves what is known of the packet so far into a tunnel entry, and clears the
-// fields that the packet inside has of its own. It is false where tunnels lie too deep.
+// enter moves the current fields of the packet into a tunnel entry and clears those that the
+// inner packet has itself. It returns false if there are too many tunnels.
 func (w *walk) enter(kind TunnelKind, id uint32, hasID bool) bool {
 	f := w.f
 	if f.NTunnels == maxTunnels {
@@ -51,14 +51,14 @@ func (w *walk) enter(kind TunnelKind, id uint32, hasID bool) bool {
 	return true
 }
 
-// leave goes back to the packet outside, when what is inside is neither IP nor ARP.
+// leave returns to the outer packet if the inner one is neither IP nor ARP.
 func (w *walk) leave() {
 	problems := w.f.Problems
 	*w.f = w.d.saved
 	w.f.Problems |= problems
 }
 
-// into enters a tunnel and goes on at n bytes from here.
+// into enters a tunnel and continues n bytes from here.
 func (w *walk) into(kind TunnelKind, id uint32, n int, at layer) layer {
 	if !w.enter(kind, id, true) {
 		return layerDone
@@ -66,7 +66,7 @@ func (w *walk) into(kind TunnelKind, id uint32, n int, at layer) layer {
 	return w.skipTo(n, at)
 }
 
-// ipTunnel enters what has an IP protocol number of its own.
+// ipTunnel enters a protocol with its own IP protocol number.
 func (w *walk) ipTunnel() layer {
 	outer := w.f.IPVersion
 	kind, at := TunnelIPIP, layerIPv4
@@ -111,7 +111,7 @@ const (
 	greAck      = 0x0080
 )
 
-// gre is RFC 2784 and 2890, RFC 1701's source routes, and PPTP's version 1.
+// gre is RFC 2784 and 2890, source routes of RFC 1701, and version 1 of PPTP.
 func (w *walk) gre() layer {
 	b := w.data
 	if len(b) < 4 {
@@ -154,7 +154,7 @@ func (w *walk) gre() layer {
 	return w.greInner(flags, proto, key)
 }
 
-// sourceRoutes passes over the routing entries of RFC 1701; the empty one is the last.
+// sourceRoutes skips the routing entries of RFC 1701; the empty one is the last.
 func (w *walk) sourceRoutes() bool {
 	for range 16 {
 		if len(w.data) < 4 {
@@ -180,8 +180,8 @@ func (w *walk) greInner(flags, proto uint16, key uint32) layer {
 		return w.erspan(flags, proto)
 	}
 	kind := TunnelGRE
-	// NVGRE reserves ids below 0x1000, so small keys of other Ethernet tunnels are not taken for it.
-	// LIMIT: a large key on a Linux gretap looks just the same.
+	// NVGRE reserves ids below 0x1000, so small keys of other Ethernet tunnels are not mistaken
+	// for it. LIMIT: a large key on a Linux gretap looks the same.
 	if id := key >> 8; proto == etherTEB && flags&0xf000 == greKey && id >= 0x1000 && id != 0xffffff {
 		kind, key = TunnelNVGRE, id
 	}
@@ -207,13 +207,13 @@ func (w *walk) greInner(flags, proto uint16, key uint32) layer {
 	return layerEtherType
 }
 
-// arubaWLAN reports whether a GRE protocol type is one of those in which Aruba's access
-// points carry 802.11 frames to their controller, one for each radio and network.
+// arubaWLAN reports whether a GRE protocol type is one of those with which Aruba's access points
+// send 802.11 frames to their controller, one for each radio and network.
 func arubaWLAN(proto uint16) bool { return proto >= 0x8200 && proto <= 0x8370 && proto&0x0f == 0 }
 
-// erspan is a mirrored frame. Type I has neither a sequence number nor a header of its own,
-// type II one of 8 bytes, type III (0x22eb) one of 12 and perhaps 8 more, and it may hold an
-// IP packet without its frame.
+// erspan is a mirrored frame. Type I has neither a sequence number nor its own header. Type II
+// has a header of 8 bytes. Type III (0x22eb) has one of 12 and optionally 8 more bytes, and may
+// contain an IP packet without its frame.
 func (w *walk) erspan(flags, proto uint16) layer {
 	b, size, at := w.data, 0, layerEthernet
 	switch {
@@ -239,7 +239,7 @@ func (w *walk) erspan(flags, proto uint16) layer {
 		if b[11]&1 != 0 {
 			size += 8
 		}
-	} else if session>>11&3 == 3 { // the frame has its tag still
+	} else if session>>11&3 == 3 { // the frame still has its tag
 		vlan = 0
 	}
 	if !w.enter(TunnelERSPAN, uint32(session&0x3ff), true) {
@@ -249,7 +249,7 @@ func (w *walk) erspan(flags, proto uint16) layer {
 	return w.skipTo(size, at)
 }
 
-// udpTunnel enters a tunnel known by its port where the inner headers are plausible.
+// udpTunnel enters a tunnel identified by its port if the inner headers are plausible.
 func (w *walk) udpTunnel(port uint16) layer {
 	if len(w.data) < 8 {
 		return layerDone
@@ -277,7 +277,7 @@ func (w *walk) udpTunnel(port uint16) layer {
 	return layerDone
 }
 
-// vxlan is RFC 7348. Reserved bits are ignored as it asks; the I bit is not.
+// vxlan is RFC 7348. Reserved bits are ignored as required; the I bit is not.
 func (w *walk) vxlan() layer {
 	b := w.data
 	if b[0]&0x08 == 0 || !plausibleEthernet(b[8:], w.wire-8) {
@@ -399,7 +399,7 @@ func (w *walk) teredo() layer {
 	return w.skipTo(size, layerIPv6)
 }
 
-// ayiya carries IPv6 or IPv4 behind an identity and a signature.
+// ayiya carries IPv6 or IPv4 after an identity and a signature.
 func (w *walk) ayiya() layer {
 	b := w.data
 	size := 8 + 1<<(b[0]>>4) + int(b[1]>>4)*4
@@ -456,7 +456,7 @@ func (w *walk) l2tp() layer {
 	return w.into(TunnelL2TP, id, size, layerPPP)
 }
 
-// mplsUDP is RFC 7510. The label stack must end, in IP that fits.
+// mplsUDP is RFC 7510. The label stack must end in plausible IP.
 func (w *walk) mplsUDP() layer {
 	b := w.data
 	for at := 4; at <= 4*maxLabels && at <= len(b); at += 4 {

@@ -1,6 +1,6 @@
 package decode
 
-// wlanPrefix passes over what a monitor interface puts before an 802.11 frame.
+// wlanPrefix skips the monitor interface's header before an 802.11 frame.
 func (w *walk) wlanPrefix() layer {
 	b := w.data
 	if len(b) < 8 {
@@ -29,8 +29,8 @@ func (w *walk) wlanPrefix() layer {
 	return w.skipTo(size, layerWLAN)
 }
 
-// radiotap reads the one field that changes where the frame ends and where its body
-// begins: the flags, which stand first but for a clock.
+// radiotap reads the one field that determines the end of the frame and the start of its body:
+// the flags, which come first or after a clock.
 func (w *walk) radiotap() layer {
 	b := w.data
 	size, at := int(le16(b[2:])), 8
@@ -63,16 +63,16 @@ func (w *walk) radiotap() layer {
 
 func (w *walk) wlan() layer { return w.wlanFrame(false, false) }
 
-// wlanFrame reads a data frame of 802.11; padded says that its header is filled to a
-// multiple of four bytes, swapped that its first two bytes changed places, as some access
-// points send them in CAPWAP.
+// wlanFrame reads an 802.11 data frame. padded means that its header is padded to a multiple of
+// 4 bytes, swapped that its first two bytes are swapped, as some access points send them in
+// CAPWAP.
 func (w *walk) wlanFrame(padded, swapped bool) layer {
 	b := w.data
 	if len(b) < 2 {
 		return w.short()
 	}
 	w.f.Named = wlanName(b[0], b[1], swapped)
-	if len(b) < 24 { // a beacon's or an acknowledgement's end is nobody's loss
+	if len(b) < 24 { // the missing end of a beacon or an acknowledgement is no loss
 		if b[0]&0x0c == 0x08 {
 			return w.short()
 		}
@@ -122,7 +122,7 @@ func (w *walk) wlanFrame(padded, swapped bool) layer {
 	return layerLLC
 }
 
-// wlanName is what a frame of 802.11 is whose body holds no packet.
+// wlanName is the name of an 802.11 frame without a packet in its body.
 func wlanName(control, ds byte, swapped bool) string {
 	if swapped {
 		control, ds = ds, control
@@ -142,9 +142,9 @@ func wlanName(control, ds byte, swapped bool) string {
 	return "wlan_data"
 }
 
-// amsdu takes the first of the packets joined in one frame.
+// amsdu decodes the first of the packets aggregated in one frame.
 //
-// LIMIT: the others are not read, since a Frame is one packet; Aggregate says so.
+// LIMIT: the others are not decoded, because a Frame is one packet; Aggregate marks this.
 func (w *walk) amsdu() layer {
 	b := w.data
 	if len(b) < 14 {

@@ -6,8 +6,8 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
-// Anomaly counts something that could not be accepted; bytes is how many bytes were
-// not understood because of it. Rows of one kind are capped, the count is not.
+// Anomaly counts input that the dissector could not accept. bytes is the number of bytes that
+// were not decoded because of it. The number of rows of one kind is limited; the count is not.
 func (c *Conn) Anomaly(kind, detail string, bytes int64) {
 	source := "engine"
 	if c.proto != nil {
@@ -30,7 +30,7 @@ func (c *Conn) AnomalyFrom(source, kind, detail string, bytes int64) {
 	}
 	if k == nil {
 		if len(c.kinds) >= maxKinds {
-			kind, detail = "other", "more kinds of anomalies than are counted apart"
+			kind, detail = "other", "too many kinds of anomalies to count separately"
 			k = &c.kinds[len(c.kinds)-1]
 		} else {
 			c.kinds = append(c.kinds, kindCount{source: source, kind: kind})
@@ -52,7 +52,7 @@ func (c *Conn) AnomalyFrom(source, kind, detail string, bytes int64) {
 	k.last = a
 }
 
-// AnomalyAt is AnomalyFrom for a packet that gave the connection no bytes.
+// AnomalyAt is AnomalyFrom for a packet that carried no bytes of the connection.
 func (c *Conn) AnomalyAt(p Packet, source, kind, detail string, bytes int64) {
 	was := c.now
 	c.now = p

@@ -18,21 +18,21 @@ import (
 
 // Limits of one body.
 const (
-	MaxBody     = 16 << 20 // bytes kept of one body before content decoding
-	maxDecoded  = 32 << 20 // bytes after content decoding
-	decodeSpan  = 4096     // packets within which an engine's work on content codings is bounded
-	maxUndone   = 48 << 20 // bytes that may come out of content codings within them
-	maxKept     = 1 << 20  // of these, bytes that wait for the tables; the rest is undone again there
-	maxEncoding = 4        // content codings one inside another
+	MaxBody        = 16 << 20 // bytes kept of one body before content decoding
+	maxDecoded     = 32 << 20 // bytes after content decoding
+	decodeSpan     = 4096     // packets that share one decoding limit in an engine
+	maxSpanDecoded = 48 << 20 // bytes that content decoding may produce within these packets
+	maxKept        = 1 << 20  // decoded bytes kept for the tables within these packets; the rest is decoded again there
+	maxEncoding    = 4        // nested content codings
 )
 
-// Body gathers one message body after transfer decoding. A dissector gets one from
-// Conn.NewBody, writes pieces as they come, and hangs it into its Exchange; Conn.Emit
-// undoes the content coding, hashes it and puts it into the bundle.
+// Body collects one message body after transfer decoding. A dissector gets one from
+// Conn.NewBody, writes the pieces as they arrive, and sets it in its Exchange. Conn.Emit decodes
+// its content, hashes it and puts it into the bundle.
 type Body struct {
 	ContentType string
 	Encoding    string // value of Content-Encoding, as sent
-	Complete    bool   // set by the dissector when the end was reached
+	Complete    bool   // set by the dissector at the end of the body
 
 	conn    *Conn
 	buf     []byte
@@ -44,29 +44,29 @@ type Body struct {
 	// Results of finish.
 	Hash    table.Hash
 	Decoded []byte // see Bytes
-	Undone  string // content codings that were undone, in the order of undoing
-	Large   bool   // over the limit: Hash is of the bytes before content decoding
+	Codings string // content codings that were decoded, in the order of decoding
+	Large   bool   // over the limit: Hash covers the bytes before content decoding
 	decoded int64  // bytes after content decoding
-	again   bool   // Decoded was not kept: buf holds what it comes from
-	charged int    // bytes of the engine's budget that buf takes
+	notKept bool   // Decoded was not kept: buf holds the encoded bytes
+	charged int    // bytes of the engine's budget that buf uses
 }
 
-// Bytes returns the body after content decoding, nil where it is Large. A body that came
-// out large is not kept from Emit to the tables but undone again.
+// Bytes returns the body after content decoding, or nil if the body is Large. A body with a
+// large decoded size is not kept between Emit and the tables; Bytes decodes it again.
 func (b *Body) Bytes() []byte {
-	if !b.again {
+	if !b.notKept {
 		return b.Decoded
 	}
 	data := b.buf
-	undone := strings.Split(b.Undone, ",")
-	for i, coding := range undone {
-		out := unpacked{keep: maxDecoded}
+	codings := strings.Split(b.Codings, ",")
+	for i, coding := range codings {
+		out := decodedOutput{keep: maxDecoded}
 		limit := int64(maxDecoded)
-		if i == len(undone)-1 {
+		if i == len(codings)-1 {
 			limit = b.decoded
 			out.data = make([]byte, 0, limit)
 		}
-		_ = undo(&out, coding, data, limit) // it gives what it gave before
+		_ = decodeContent(&out, coding, data, limit) // the same input gave the same output before
 		data = out.data
 	}
 	return data
@@ -77,7 +77,7 @@ func (c *Conn) NewBody(contentType, encoding string) *Body {
 	return &Body{ContentType: contentType, Encoding: encoding, conn: c}
 }
 
-// Write adds bytes; it copies them. It never fails.
+// Write adds a copy of p. It never fails.
 func (b *Body) Write(p []byte) (int, error) {
 	b.size += int64(len(p))
 	if b.over != nil {
@@ -93,16 +93,16 @@ func (b *Body) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// Expect says that the body will probably have n bytes, so that it need not be moved
-// while it grows. A length field is believed up to 4 KiB only: many connections may lie.
+// Expect announces a body of probably n bytes, which saves moving it while it grows. A length
+// field is trusted up to 4 KiB only, because many connections may lie.
 func (b *Body) Expect(n int64) {
 	if n = min(n, 4<<10); b.over == nil && n > int64(cap(b.buf)) {
 		b.move(int(n), int(n))
 	}
 }
 
-// move gives the body a buffer of n bytes, or if the budget does not allow that, of little
-// more than need.
+// move moves the body to a buffer of n bytes, or of slightly more than need if the budget does
+// not allow n.
 func (b *Body) move(n, need int) bool {
 	n = bufferSize(n)
 	var bigger []byte
@@ -121,14 +121,14 @@ func (b *Body) move(n, need int) bool {
 	return true
 }
 
-// Release gives the body's memory back; Decoded must not be used any more.
+// Release frees the body's memory. Decoded must not be used afterwards.
 func (b *Body) Release() {
 	buffers.put(b.buf)
 	b.buf, b.Decoded = nil, nil
 }
 
-// Spill gives up what is kept of a body under way, which goes on as Large. It reports
-// whether that gave memory back.
+// Spill frees the kept bytes of an unfinished body, which continues as Large. It reports whether
+// it freed memory.
 func (b *Body) Spill() bool {
 	if b == nil || b.done || b.over != nil || b.charged == 0 {
 		return false
@@ -137,7 +137,7 @@ func (b *Body) Spill() bool {
 	return true
 }
 
-// spill gives the kept bytes up and goes on with their hash alone.
+// spill frees the kept bytes and continues with their hash only.
 func (b *Body) spill() {
 	b.over = sha256.New()
 	b.over.Write(b.buf)
@@ -147,7 +147,7 @@ func (b *Body) spill() {
 	b.buf = nil
 }
 
-// Missing says that n bytes of the body were not captured.
+// Missing records that n bytes of the body were not captured.
 func (b *Body) Missing(n int64) { b.missing += n }
 
 // Size is the number of bytes written, before content decoding.
@@ -156,12 +156,12 @@ func (b *Body) Size() int64 { return b.size }
 // Lost is the number of bytes known to be missing.
 func (b *Body) Lost() int64 { return b.missing }
 
-// Kept returns the bytes written so far, before content decoding; nil where the body
-// went over the limit. Not to be changed.
+// Kept returns the bytes written so far, before content decoding, or nil if the body exceeded
+// the limit. The caller must not change them.
 func (b *Body) Kept() []byte { return b.buf }
 
-// Finish undoes the content coding and hashes the body; Emit calls it. A dissector
-// that needs the decoded bytes for its row may call it earlier, once the body is whole.
+// Finish decodes the content and hashes the body; Emit calls it. A dissector that needs the
+// decoded bytes for its row may call it earlier, once the body is complete.
 func (b *Body) Finish() {
 	if b.done {
 		return
@@ -177,36 +177,36 @@ func (b *Body) Finish() {
 	b.Decoded = b.buf
 	codings := contentCodings(b.Encoding)
 	if len(b.Decoded) == 0 {
-		codings = nil // a server that had nothing to send
+		codings = nil // the server had nothing to send
 	}
 	if len(codings) > maxEncoding {
-		b.conn.Anomaly("content_encoding", "codings one inside another: "+b.Encoding, 0)
+		b.conn.Anomaly("content_encoding", "too many nested codings: "+b.Encoding, 0)
 		codings = nil
 	}
 	b.Hash, b.decoded = sha256.Sum256(b.Decoded), int64(len(b.Decoded))
 	e := b.conn.engine
 	for i := len(codings) - 1; i >= 0; i-- {
-		left := e.undoing(b.conn.root().now.No)
+		left := e.decodeAllowance(b.conn.root().now.No)
 		keep := int64(maxDecoded)
 		if i == 0 {
 			keep = max(maxKept-e.kept, int64(len(b.buf)))
 		}
-		out := unpacked{hash: sha256.New(), keep: keep}
-		err := undo(&out, codings[i], b.Decoded, min(maxDecoded, left))
-		e.undone += out.n
+		out := decodedOutput{hash: sha256.New(), keep: keep}
+		err := decodeContent(&out, codings[i], b.Decoded, min(maxDecoded, left))
+		e.spanDecoded += out.n
 		if out.n == 0 && err != nil {
-			b.conn.Anomaly("content_encoding", "undoing "+codings[i]+": "+err.Error(), b.decoded)
+			b.conn.Anomaly("content_encoding", "decoding "+codings[i]+": "+err.Error(), b.decoded)
 			break
 		}
-		b.Decoded, b.decoded, b.again = out.data, out.n, out.n > out.keep
+		b.Decoded, b.decoded, b.notKept = out.data, out.n, out.n > out.keep
 		if i == 0 {
 			e.kept += int64(len(out.data))
 		}
 		out.hash.Sum(b.Hash[:0])
-		b.Undone = strings.TrimPrefix(b.Undone+","+codings[i], ",")
+		b.Codings = strings.TrimPrefix(b.Codings+","+codings[i], ",")
 		if err != nil {
 			if b.Complete && b.missing == 0 {
-				b.conn.Anomaly("content_encoding", "undoing "+codings[i]+": "+err.Error(), 0)
+				b.conn.Anomaly("content_encoding", "decoding "+codings[i]+": "+err.Error(), 0)
 			}
 			b.Complete = false
 			break
@@ -214,13 +214,14 @@ func (b *Body) Finish() {
 	}
 }
 
-// undoing returns how many bytes may still come out of content codings around packet no.
-// Bombs of many connections so take time and memory in proportion to the packets.
-func (e *Engine) undoing(no int64) int64 {
-	if span := no / decodeSpan; span != e.undoSpan {
-		e.undoSpan, e.undone, e.kept = span, 0, 0
+// decodeAllowance returns how many bytes content decoding may still produce near packet no. It
+// keeps the time and memory for decompression bombs proportional to the number of packets, even
+// if many connections carry them.
+func (e *Engine) decodeAllowance(no int64) int64 {
+	if span := no / decodeSpan; span != e.spanNo {
+		e.spanNo, e.spanDecoded, e.kept = span, 0, 0
 	}
-	return max(maxUndone-e.undone, 0)
+	return max(maxSpanDecoded-e.spanDecoded, 0)
 }
 
 func contentCodings(s string) []string {
@@ -236,8 +237,8 @@ func contentCodings(s string) []string {
 	return out
 }
 
-// unpacked takes what comes out of a content coding. Above keep bytes it only hashes.
-type unpacked struct {
+// decodedOutput receives decoded bytes. Above keep bytes it only hashes.
+type decodedOutput struct {
 	hash hash.Hash // may be nil
 	data []byte
 	keep int64
@@ -245,7 +246,7 @@ type unpacked struct {
 }
 
 // Write implements io.Writer.
-func (u *unpacked) Write(p []byte) (int, error) {
+func (u *decodedOutput) Write(p []byte) (int, error) {
 	if u.hash != nil {
 		u.hash.Write(p)
 	}
@@ -257,14 +258,15 @@ func (u *unpacked) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// undo decodes p into out, at most limit bytes; with an error out has what came before it.
-func undo(out *unpacked, coding string, p []byte, limit int64) error {
+// decodeContent decodes p into out, at most limit bytes. After an error, out holds what was
+// decoded before it.
+func decodeContent(out *decodedOutput, coding string, p []byte, limit int64) error {
 	var r io.Reader
 	var err error
 	switch coding {
 	case "gzip", "x-gzip":
 		r, err = gzip.NewReader(bytes.NewReader(p))
-	case "deflate": // RFC 9110 8.4.1.2 says zlib, many senders send raw deflate
+	case "deflate": // RFC 9110 section 8.4.1.2 requires zlib, but many senders send raw deflate
 		if r, err = zlib.NewReader(bytes.NewReader(p)); err != nil {
 			r, err = flate.NewReader(bytes.NewReader(p)), nil
 		}

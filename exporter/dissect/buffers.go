@@ -6,10 +6,10 @@ import (
 	"sync"
 )
 
-// pools keep buffers of bodies by size, since most bodies live for one round only.
+// pools keep the buffers of bodies by size, because most bodies live for one round only.
 type pools [maxClass - minClass + 1]sync.Pool
 
-// Classes are powers of two: 1 KiB to 16 MiB.
+// Size classes are powers of two: 1 KiB to 16 MiB.
 const (
 	minClass = 10
 	maxClass = 24
@@ -17,7 +17,7 @@ const (
 
 var buffers pools
 
-// bufferSize is the capacity of a buffer with room for n bytes.
+// bufferSize is the capacity of a buffer that can hold n bytes.
 func bufferSize(n int) int {
 	c := max(bits.Len(uint(max(n, 1)-1)), minClass)
 	if c > maxClass {
@@ -26,7 +26,7 @@ func bufferSize(n int) int {
 	return 1 << c
 }
 
-// get returns an empty buffer with room for n bytes.
+// get returns an empty buffer that can hold n bytes.
 func (p *pools) get(n int) []byte {
 	c := max(bits.Len(uint(n-1)), minClass)
 	if c > maxClass {
@@ -38,31 +38,30 @@ func (p *pools) get(n int) []byte {
 	return make([]byte, 0, 1<<c)
 }
 
-// put takes a buffer back.
+// put returns a buffer to its pool.
 func (p *pools) put(b []byte) {
 	c := bits.Len(uint(cap(b))) - 1
 	if c < minClass || c > maxClass || cap(b) != 1<<c {
 		return
 	}
-	empty := b[:0] // a variable of its own, so that only what is kept is moved to the heap
+	empty := b[:0] // a separate variable, so that only kept buffers move to the heap
 	p[c-minClass].Put(&empty)
 }
 
-// Buffers of sides that wait for much, such as for whole records of encryption, come out of
-// the pool: making one for each record would cost more than opening it.
+// The pool supplies buffers for sides that wait for many bytes, such as complete encrypted
+// records: allocating one for each record would cost more than decrypting it.
 const (
-	pooledNeed = 2 << 10  // bytes asked for from which on the pool is used
-	pooledMost = 64 << 10 // a length field is believed up to here
+	pooledNeed = 2 << 10  // smallest need that uses the pool
+	pooledMost = 64 << 10 // a length field is trusted up to this size
 )
 
-// keep appends data to what is left over; it copies.
+// keep appends a copy of data to the unread bytes.
 func (c *Conn) keep(s *side, data []byte) {
 	s.keep(data)
 	c.charge(s)
 }
 
-// charge takes what a side holds out of the budget: what was allocated, not what of it is
-// in use.
+// charge takes what a side holds from the budget: what was allocated, not what is in use.
 func (c *Conn) charge(s *side) {
 	switch more := s.front + cap(s.buf) + segCost*len(s.segs) - s.charged; {
 	case more > 0:
@@ -74,8 +73,8 @@ func (c *Conn) charge(s *side) {
 	}
 }
 
-// shorten forgets n bytes at the front. They are given back once they are most of what was
-// allocated: moving the rest each time would cost the square of its length.
+// shorten drops n bytes at the front. Their memory is released once they are most of the
+// allocation: moving the rest each time would be quadratic.
 func (s *side) shorten(n int) {
 	const least = 4 << 10
 	s.buf = s.buf[n:]
@@ -89,7 +88,7 @@ func (s *side) shorten(n int) {
 func (s *side) keep(data []byte) {
 	n := len(s.buf) + len(data)
 	if n > cap(s.buf) {
-		defer func() { s.front = 0 }() // it moves
+		defer func() { s.front = 0 }() // the bytes move to new memory
 	}
 	switch {
 	case n <= cap(s.buf):
@@ -106,13 +105,13 @@ func (s *side) keep(data []byte) {
 	}
 }
 
-// release gives back what held the bytes left over.
+// release frees the buffer of the unread bytes.
 func (s *side) release() {
 	buffers.put(s.whole)
 	s.buf, s.whole, s.front = nil, nil, 0
 }
 
-// room takes n bytes and a segment out of the budgets.
+// room takes n bytes and a segment from the budget.
 func (c *Conn) room(s *side, n int) bool {
 	limit := max(maxBuffered, s.need+64<<10)
 	if c.state == detecting {
@@ -125,7 +124,7 @@ func (c *Conn) room(s *side, n int) bool {
 	return true
 }
 
-// overflow ends the patience with a direction that is neither taken nor told.
+// overflow stops waiting for a direction that is neither read nor identified.
 func (c *Conn) overflow(dir Dir, data []byte, p Packet) {
 	if c.claim != nil {
 		was := c.flipped
@@ -140,7 +139,7 @@ func (c *Conn) overflow(dir Dir, data []byte, p Packet) {
 		c.skip(dir, data, p)
 		return
 	}
-	c.lost(dir, "limit", fmt.Sprintf("a message over the limit of %d bytes", len(s.buf)))
+	c.lost(dir, "limit", fmt.Sprintf("a message exceeds the limit of %d bytes", len(s.buf)))
 	c.AnomalyBytes += int64(len(data))
 	s.off += int64(len(data))
 }

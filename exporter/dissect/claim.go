@@ -5,29 +5,30 @@ import "fmt"
 // Limits of one claim.
 const (
 	maxHeldRows = 8       // rows held back
-	rowCost     = 2 << 10 // of a row that is held back, beside what it took from its messages
+	rowCost     = 2 << 10 // of a row that is held back, in addition to the memory of its messages
 	maxMisses   = 16      // segments of the other side that do not begin with a message
 )
 
-// claim is a protocol that is likely, not certain. Until the first complete row its rows are
-// held back, and what it took is noted beside it, for the row of a payload that nothing fits.
+// claim is a protocol that is likely but not certain. Its rows are held back until one is
+// complete, and the bytes it read are also recorded in u, for the row of an unknown payload in
+// case the claim is wrong.
 type claim struct {
 	u       unknownState
 	rows    []Emission
-	held    int  // bytes of the budget that they take
-	flipped bool // the claim turned the sides round
-	by      Dir  // whose bytes it was made from
-	misses  int  // segments in which the place to go on was looked for in vain
+	held    int  // bytes of the budget that the rows use
+	flipped bool // the claim swapped the sides
+	by      Dir  // direction whose bytes led to the claim
+	misses  int  // segments searched without finding where to continue
 }
 
 // refusal is a claim that was withdrawn.
 type refusal struct {
 	p       *Protocol
-	flipped bool // Conn.flipped while it held
+	flipped bool // Conn.flipped during the claim
 }
 
-// Confirm says that what was read can only be this protocol, so that an error is damage
-// and not a sign of another one.
+// Confirm states that the bytes read so far can only be this protocol: a later error then means
+// damage, not another protocol.
 func (c *Conn) Confirm() {
 	cl := c.claim
 	c.claim = nil
@@ -42,12 +43,12 @@ func (c *Conn) Confirm() {
 	}
 }
 
-// Unproved reports whether the protocol is likely only, so that a message which the side
-// must not send is an error.
+// Unproved reports whether the protocol is only likely. If so, a message that this side must not
+// send is an error.
 func (c *Conn) Unproved() bool { return c.claim != nil }
 
-// holdBack keeps a row of a claim that nothing has proved yet. Rows with bodies are not
-// kept, because a body's bytes are no longer charged once it is finished.
+// holdBack keeps a row of an unproved claim. Rows with bodies are not kept, because the bytes of
+// a finished body are no longer charged to the budget.
 func (c *Conn) holdBack(e Emission) bool {
 	cl := c.claim
 	if cl == nil {
@@ -68,9 +69,9 @@ func (c *Conn) holdBack(e Emission) bool {
 	return true
 }
 
-// contradicted takes an error of Read: data are bytes that the claimed protocol cannot send.
-// Only what the other side sent first is excused where the capture began in mid-connection:
-// it may be the rest of a message. It returns the bytes taken.
+// contradicted handles an error of Read: data are bytes that the claimed protocol cannot send.
+// If the capture began in mid-connection, the first bytes of the other side are excused because
+// they may be the rest of a message. It returns the number of bytes consumed.
 func (c *Conn) contradicted(dir Dir, data []byte, why string) int {
 	cl, s := c.claim, &c.sides[dir]
 	p := &cl.u.x.req
@@ -89,8 +90,8 @@ func (c *Conn) contradicted(dir Dir, data []byte, why string) int {
 	return len(data)
 }
 
-// withdraw gives a connection back to detection, because bytes came that the claimed
-// protocol cannot send. What the claim took goes into the row of the unknown payload.
+// withdraw returns a connection to detection because the claimed protocol cannot send the bytes
+// that came. What the claim read goes into the row of the unknown payload.
 func (c *Conn) withdraw(why string) {
 	cl, d := c.claim, c.d
 	c.claim, c.d, c.upgrade = nil, nil, nil
@@ -109,7 +110,7 @@ func (c *Conn) withdraw(why string) {
 		}
 		c.unknown.merge(c, &cl.u)
 	}
-	c.AnomalyFrom("engine", "withdrawn", fmt.Sprintf("the bytes are not %s, as their start seemed to be: %s", c.proto.Name, why), 0)
+	c.AnomalyFrom("engine", "withdrawn", fmt.Sprintf("the bytes are not %s, although their start looked like it: %s", c.proto.Name, why), 0)
 	if r := c.root(); len(r.inside) == len(c.path) {
 		r.inside = nil
 	}
@@ -121,12 +122,12 @@ func (c *Conn) withdraw(why string) {
 	}
 	for i := range c.sides {
 		s := &c.sides[i]
-		s.seeking, s.need, s.told, s.looks, s.more = false, 0, false, 0, false
+		s.seeking, s.need, s.endSeen, s.looks, s.more = false, 0, false, 0, false
 	}
 }
 
-// muted reports whether a withdrawn dissector is closing, of this connection or of one
-// that carries it.
+// muted reports whether a withdrawn dissector is being closed, in this connection or in one that
+// carries it.
 func (c *Conn) muted() bool {
 	for ; c != nil; c = c.parent {
 		if c.quiet {

@@ -8,8 +8,8 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
-// numbered is a protocol of messages of two bytes: M or A, and a digit. Its first message may be
-// another protocol's; a row is complete after an A.
+// numbered is a protocol with messages of two bytes: M or A, and a digit. Its first message may
+// also be another protocol's. A row is complete after an A.
 type numbered struct{ c *Conn }
 
 type numberedRow struct{ table.Call }
@@ -36,7 +36,7 @@ func (n *numbered) Close(End) {
 	n.c.Emit(&Exchange{}, row)
 }
 
-// words is a protocol of lines that begin with a word in small letters.
+// words is a protocol of lines that begin with a lower-case word.
 type wordsRow struct{ table.Call }
 
 type words struct{ c *Conn }
@@ -89,15 +89,15 @@ func TestClaim(t *testing.T) {
 		want  string
 		kinds string
 	}{
-		{"a contradiction in the first segment gives all of it back", 1, []string{"M1hello\n", "again\n"}, "again; tcp payload, 8 bytes sent, 0 received; ", "withdrawn"},
-		{"the next message is read by the protocol that fits", 1, []string{"M1", "hello\n"}, "hello; tcp payload, 2 bytes sent, 0 received; ", "withdrawn"},
+		{"a contradiction in the first segment returns all its bytes", 1, []string{"M1hello\n", "again\n"}, "again; tcp payload, 8 bytes sent, 0 received; ", "withdrawn"},
+		{"the next message is read by the matching protocol", 1, []string{"M1", "hello\n"}, "hello; tcp payload, 2 bytes sent, 0 received; ", "withdrawn"},
 		{"a complete row proves the claim, and what was held back follows", 1, []string{"M1", "M2A3", "hello\n", "M4"}, "M1; M2; A3; M4; left over at the end; ", "malformed"},
-		{"the end proves nothing, and no row is lost", 1, []string{"M1", "M2"}, "M1; M2; left over at the end; ", ""},
-		{"many rows are not held back for ever", 1, []string{"M1M2M3M4M5M6M7M8M9", "hello\n"}, "M1; M2; M3; M4; M5; M6; M7; M8; M9; left over at the end; ", "malformed"},
-		{"the port speaks for it", 7, []string{"M1", "hello\n"}, "M1; left over at the end; ", "malformed"},
+		{"the end of the connection proves nothing, and no row is lost", 1, []string{"M1", "M2"}, "M1; M2; left over at the end; ", ""},
+		{"the number of rows held back is limited", 1, []string{"M1M2M3M4M5M6M7M8M9", "hello\n"}, "M1; M2; M3; M4; M5; M6; M7; M8; M9; left over at the end; ", "malformed"},
+		{"the port confirms the claim", 7, []string{"M1", "hello\n"}, "M1; left over at the end; ", "malformed"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			g := &gathering{}
+			g := &recordingSink{}
 			e := claimEngine(t, g, 7)
 			c := e.NewConn(Info{RolesKnown: true, ServerPort: tc.port, ConnectUs: -1})
 			sent := int64(0)
@@ -129,7 +129,7 @@ func TestClaim(t *testing.T) {
 }
 
 func TestWithdrawnDatagramClaimIsPayload(t *testing.T) {
-	g := &gathering{}
+	g := &recordingSink{}
 	c := claimEngine(t, g).NewConn(Info{Transport: UDP, ConnectUs: -1})
 	c.Datagram(ToServer, []byte("M1"), Packet{})
 	c.Datagram(ToClient, []byte("hello"), Packet{No: 1})

@@ -2,7 +2,7 @@ package dissect
 
 import "fmt"
 
-// Data gives the connection the next bytes of one direction, in order.
+// Data passes the next bytes of one direction to the connection, in order.
 func (c *Conn) Data(dir Dir, data []byte, p Packet) {
 	if len(data) == 0 || c.closed {
 		return
@@ -12,7 +12,7 @@ func (c *Conn) Data(dir Dir, data []byte, p Packet) {
 	c.weigh()
 }
 
-// Datagram gives the connection one datagram.
+// Datagram passes one datagram to the connection.
 func (c *Conn) Datagram(dir Dir, data []byte, p Packet) {
 	if c.closed {
 		return
@@ -22,7 +22,7 @@ func (c *Conn) Datagram(dir Dir, data []byte, p Packet) {
 	c.weigh()
 }
 
-// Gap says that n bytes of one direction were not captured.
+// Gap reports that n bytes of one direction were not captured.
 func (c *Conn) Gap(dir Dir, n int64, p Packet) {
 	if c.closed || n <= 0 {
 		return
@@ -33,7 +33,8 @@ func (c *Conn) Gap(dir Dir, n int64, p Packet) {
 	c.weigh()
 }
 
-// End says that one direction will send no more (FIN, and everything before it came).
+// End reports that one direction will send no more: its FIN and everything before it have
+// arrived.
 func (c *Conn) End(dir Dir, p Packet) {
 	if c.closed {
 		return
@@ -53,10 +54,11 @@ func (c *Conn) End(dir Dir, p Packet) {
 	c.weigh()
 }
 
-// Close ends the connection at the time of its last packet p, whose number orders the rows.
+// Close ends the connection at the time of its last packet p. The packet's number orders the
+// rows.
 func (c *Conn) Close(why End, p Packet) { c.CloseAt(why, p, p.Time) }
 
-// CloseAt is Close where the capture went on, without this connection, until at.
+// CloseAt is Close for a capture that continued until at without packets of this connection.
 func (c *Conn) CloseAt(why End, p Packet, at int64) {
 	if c.closed {
 		return
@@ -70,7 +72,7 @@ func (c *Conn) CloseAt(why End, p Packet, at int64) {
 	}
 	c.shrink(c.kept)
 	c.kept = 0
-	if c.parent == nil { // a dissector that panicked or forgot must not eat up the budget
+	if c.parent == nil { // a dissector that panicked or forgot must not use up the budget
 		c.shrink(c.held)
 	}
 }
@@ -80,12 +82,12 @@ func (c *Conn) finish(why End) {
 	for d := range c.sides {
 		c.run(Dir(d))
 	}
-	if c.state == detecting { // a change of protocol among the last bytes
+	if c.state == detecting { // the protocol changed in the last bytes
 		c.giveUp()
 	}
 	for d := range c.sides {
 		if s := &c.sides[d]; len(s.buf) > 0 && c.state == reading {
-			c.lose(s, len(s.buf), "unfinished", "a message that the connection's end cut short")
+			c.lose(s, len(s.buf), "unfinished", "the end of the connection cut a message short")
 		}
 	}
 	c.Confirm()
@@ -103,7 +105,7 @@ func (c *Conn) lose(s *side, n int, kind, detail string) {
 	c.drop(s, n)
 }
 
-// drop forgets n bytes at the front of s; 0 means all.
+// drop removes n bytes at the front of s; 0 means all.
 func (c *Conn) drop(s *side, n int) {
 	if n == 0 || n >= len(s.buf) {
 		s.off += int64(len(s.buf))
@@ -122,7 +124,7 @@ func (c *Conn) drop(s *side, n int) {
 	c.charge(s)
 }
 
-// trim drops segments that lie wholly before off.
+// trim removes segments that end before off.
 func (s *side) trim() {
 	k := 0
 	for k+1 < len(s.segs) && s.segs[k+1].off <= s.off {
@@ -158,14 +160,14 @@ func (c *Conn) data(dir Dir, data []byte, p Packet) {
 	}
 	if len(s.buf) == 0 {
 		s.segs = append(s.segs[:0], seg{s.off, p})
-		c.take(dir, data)
+		c.offerSegment(dir, data)
 		return
 	}
 	if c.state == detecting && c.beginsHere(dir, data) {
 		c.skipSegs(dir, s.buf, s.off, s.segs)
 		c.drop(s, 0)
 		s.segs = append(s.segs[:0], seg{s.off, p})
-		c.take(dir, data)
+		c.offerSegment(dir, data)
 		return
 	}
 	if !c.room(s, len(data)) {
@@ -178,20 +180,20 @@ func (c *Conn) data(dir Dir, data []byte, p Packet) {
 	c.run(dir.Other())
 }
 
-// take offers a segment that came while nothing was left over, without copying it;
-// what the dissector does not take is kept.
-func (c *Conn) take(dir Dir, data []byte) {
+// offerSegment offers a segment that arrived while no bytes were waiting, without copying it.
+// What the dissector does not consume is kept.
+func (c *Conn) offerSegment(dir Dir, data []byte) {
 	s := &c.sides[dir]
 	rest := data
 	for len(rest) > 0 {
 		was, refused := c.flipped, len(c.refused)
 		n := c.offer(dir, rest)
-		if c.flipped != was { // content showed that this side is the server
+		if c.flipped != was { // the content showed that this side is the server
 			dir = dir.Other()
 			s = &c.sides[dir]
 			continue
 		}
-		if len(c.refused) != refused { // a claim was withdrawn: ask again
+		if len(c.refused) != refused { // a claim was withdrawn: detect again
 			continue
 		}
 		if n == 0 {
@@ -229,7 +231,7 @@ func (c *Conn) take(dir Dir, data []byte) {
 	c.run(dir.Other())
 }
 
-// run offers what is left over in one direction until nothing more is taken.
+// run offers the unread bytes of one direction until the dissector consumes no more.
 func (c *Conn) run(dir Dir) {
 	for {
 		s := &c.sides[dir]
@@ -246,15 +248,15 @@ func (c *Conn) run(dir Dir) {
 			}
 			return
 		}
-		atEnd := s.ended && !s.told
+		atEnd := s.ended && !s.endSeen
 		if len(s.buf) == 0 && !atEnd || (len(s.buf) < s.need && !s.ended) {
 			return
 		}
 		n := c.offer(dir, s.buf)
-		if n == 0 && c.state == detecting && len(s.buf) < before { // a protocol begins further on
+		if n == 0 && c.state == detecting && len(s.buf) < before { // a protocol begins later in the bytes
 			continue
 		}
-		if c.flipped != was { // content showed that this side is the server
+		if c.flipped != was { // the content showed that this side is the server
 			dir = dir.Other()
 			continue
 		}
@@ -270,14 +272,14 @@ func (c *Conn) run(dir Dir) {
 		}
 		if n == 0 {
 			if atEnd {
-				s.told = true
+				s.endSeen = true
 			}
 			return
 		}
 	}
 }
 
-// offer calls detection or Read once; it returns the bytes taken.
+// offer runs detection or Read once. It returns the number of bytes consumed.
 func (c *Conn) offer(dir Dir, data []byte) int {
 	s := &c.sides[dir]
 	if c.state == detecting {
@@ -288,15 +290,15 @@ func (c *Conn) offer(dir Dir, data []byte) int {
 		if !c.detect(dir, data) {
 			return 0
 		}
-		turned := c.flipped != was
-		if turned {
+		swapped := c.flipped != was
+		if swapped {
 			dir = dir.Other()
 		}
 		if o := dir.Other(); len(c.sides[o].buf) > 0 {
 			c.align(o)
-			c.run(o) // it came first, so it is read first: a request before its response
+			c.run(o) // it arrived first, so it is read first: a request before its response
 		}
-		if turned {
+		if swapped {
 			return 0
 		}
 	}
@@ -331,7 +333,7 @@ func (c *Conn) offer(dir Dir, data []byte) int {
 	return n
 }
 
-// begin starts reading p, of which the verdict was v.
+// begin starts reading p with verdict v.
 func (c *Conn) begin(p *Protocol, v Verdict) {
 	c.proto, c.state = p, reading
 	if v == Likely {
@@ -342,12 +344,12 @@ func (c *Conn) begin(p *Protocol, v Verdict) {
 	}
 	c.path = append(c.path, p.Name)
 	if c.parent != nil {
-		c.told(c.path)
+		c.noteInside(c.path)
 	}
 	c.d = p.New(c)
 }
 
-// switchOver carries out an upgrade that the dissector asked for.
+// switchOver performs an upgrade that the dissector requested.
 func (c *Conn) switchOver() {
 	u := c.upgrade
 	c.upgrade = nil
@@ -357,7 +359,7 @@ func (c *Conn) switchOver() {
 		old.Close(EndUpgrade)
 	}
 	for d := range c.sides {
-		c.sides[d].seeking, c.sides[d].need, c.sides[d].told = false, 0, false
+		c.sides[d].seeking, c.sides[d].need, c.sides[d].endSeen = false, 0, false
 	}
 	c.state, c.proto = detecting, nil
 	p := c.engine.byName[u.name]

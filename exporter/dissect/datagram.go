@@ -2,7 +2,7 @@ package dissect
 
 import "fmt"
 
-// datagram gives the dissector one datagram, which it must take whole.
+// datagram passes one datagram to the dissector, which must consume all of it.
 func (c *Conn) datagram(dir Dir, data []byte, p Packet) {
 	if c.flipped {
 		dir = dir.Other()
@@ -12,7 +12,7 @@ func (c *Conn) datagram(dir Dir, data []byte, p Packet) {
 		if c.state == detecting && len(data) > 0 && !c.detectDatagram(dir, data) {
 			c.giveUp()
 		} else if c.state == skipping {
-			c.again(dir, data)
+			c.redetect(dir, data)
 		}
 		if c.state == skipping {
 			c.skip(dir, data, p)

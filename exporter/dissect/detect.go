@@ -2,8 +2,8 @@ package dissect
 
 import "slices"
 
-// moreStep says after how many more bytes the protocols are asked again: a share of what is
-// there, so that short segments cost no square of their number.
+// moreStep is how many more bytes must arrive before detection runs again. It is a share of the
+// waiting bytes, which keeps many short segments from costing quadratic time.
 func moreStep(n int) int {
 	if n < 64 {
 		return n + 1
@@ -11,29 +11,30 @@ func moreStep(n int) int {
 	return n + n/8
 }
 
-// detect asks the protocols about the first bytes of a direction. It answers true when
-// one was told (c.state is reading) and false when more bytes are wanted or none fits
-// (c.state may then be skipping).
+// detect tries the protocols on the first bytes of a direction. It returns true if it identified
+// one (c.state is reading), and false if it needs more bytes or if none matches (c.state may
+// then be skipping).
 func (c *Conn) detect(dir Dir, head []byte) bool {
-	p, v, turned := c.guess(dir, head)
+	p, v, swapped := c.detectSides(dir, head)
 	if p != nil {
-		c.accept(p, v, dir, turned)
+		c.accept(p, v, dir, swapped)
 		return true
 	}
 	s, other := &c.sides[dir], &c.sides[dir.Other()]
-	s.more, s.need, s.asked = v == More, moreStep(len(head)), len(head)
+	s.more, s.need, s.examined = v == More, moreStep(len(head)), len(head)
 	if s.more || len(head) < minDetect && !s.ended {
 		return false
 	}
-	if p := c.askPort(dir, head); p != nil {
+	if p := c.findByPort(dir, head); p != nil {
 		c.begin(p, Yes)
 		return true
 	}
 	if c.restart(dir) {
 		return false
 	}
-	// Nothing fits this side. The other side may still tell, unless it has spoken too.
-	if len(other.buf) > other.asked { // it has more than it was asked about
+	// No protocol matches this side. The other side may still identify one, unless it has sent
+	// bytes too.
+	if len(other.buf) > other.examined { // it has bytes that detection has not seen
 		other.need = 0
 		return false
 	}
@@ -43,13 +44,14 @@ func (c *Conn) detect(dir Dir, head []byte) bool {
 	return false
 }
 
-// guess is ask. Where no handshake told who the client is, the bytes may also be the other
-// side's: a capture that begins in mid-connection may show the server's packet first.
-func (c *Conn) guess(dir Dir, head []byte) (p *Protocol, v Verdict, turned bool) {
-	if p, v = c.ask(dir, false, head); v == Yes || c.Info.RolesKnown {
+// detectSides is findProtocol for connections without a handshake, too: their client is unknown,
+// because a capture that begins in mid-connection may show the server's packet first. It
+// therefore tries both directions.
+func (c *Conn) detectSides(dir Dir, head []byte) (p *Protocol, v Verdict, swapped bool) {
+	if p, v = c.findProtocol(dir, false, head); v == Yes || c.Info.RolesKnown {
 		return p, v, false
 	}
-	q, w := c.ask(dir.Other(), true, head)
+	q, w := c.findProtocol(dir.Other(), true, head)
 	switch {
 	case q != nil && w > v && (w == Yes || c.verdict(q, dir, false, head) != More):
 		return q, w, true
@@ -61,14 +63,14 @@ func (c *Conn) guess(dir Dir, head []byte) (p *Protocol, v Verdict, turned bool)
 	return p, max(v, w), false
 }
 
-// Limits of waiting for bytes that tell the sides apart.
+// Limits on waiting for bytes that distinguish the sides.
 const (
 	maxUndecided = 4 << 10 // bytes of one side
-	undecided    = 8       // segments of a connection that no protocol was told for
+	undecided    = 8       // segments of a connection without a detected protocol
 )
 
-// undecided decides about bytes that both sides may send: the other side's tell, or what
-// comes next.
+// undecided decides about bytes that both sides may send, by the other side's bytes or by what
+// follows.
 func (c *Conn) undecided(p *Protocol, dir Dir, head []byte) (*Protocol, Verdict, bool) {
 	s, other := &c.sides[dir], &c.sides[dir.Other()]
 	if len(other.buf) > 0 {
@@ -83,32 +85,32 @@ func (c *Conn) undecided(p *Protocol, dir Dir, head []byte) (*Protocol, Verdict,
 	return p, Likely, false
 }
 
-// accept begins a protocol that guess gave.
-func (c *Conn) accept(p *Protocol, v Verdict, dir Dir, turned bool) {
-	if turned {
+// accept begins a protocol that detectSides returned.
+func (c *Conn) accept(p *Protocol, v Verdict, dir Dir, swapped bool) {
+	if swapped {
 		c.flip()
 	}
 	c.begin(p, v)
 	if c.claim != nil {
-		c.claim.flipped, c.claim.by = turned, dir
-		if turned {
+		c.claim.flipped, c.claim.by = swapped, dir
+		if swapped {
 			c.claim.by = dir.Other()
 		}
 	}
 }
 
-// beginsHere reports whether a protocol begins with this segment while what was kept of
-// its side fits none: the end of a message that began before the capture.
+// beginsHere reports whether a protocol begins with this segment and none matches the waiting
+// bytes before it: those are the end of a message that began before the capture.
 func (c *Conn) beginsHere(dir Dir, data []byte) bool {
 	s := &c.sides[dir]
 	if s.more && c.Info.RolesKnown {
 		return false
 	}
-	q, v, _ := c.guess(dir, data)
+	q, v, _ := c.detectSides(dir, data)
 	if q == nil || s.more && v != Yes {
 		return false
 	}
-	p, v, _ := c.guess(dir, append(s.buf[:len(s.buf):len(s.buf)], data...))
+	p, v, _ := c.detectSides(dir, append(s.buf[:len(s.buf):len(s.buf)], data...))
 	if p != nil || v == More {
 		s.need = 0
 		return false
@@ -116,8 +118,8 @@ func (c *Conn) beginsHere(dir Dir, data []byte) bool {
 	return true
 }
 
-// restart skips what was kept of a side up to a later segment with which a protocol
-// begins, if there is one.
+// restart skips the waiting bytes of a side up to a later segment with which a protocol begins,
+// if there is one.
 func (c *Conn) restart(dir Dir) bool {
 	s := &c.sides[dir]
 	for i := 1; i < min(len(s.segs), detectSegments); i++ {
@@ -125,17 +127,17 @@ func (c *Conn) restart(dir Dir) bool {
 		if at <= 0 || at >= len(s.buf) {
 			continue
 		}
-		if p, _, _ := c.guess(dir, s.buf[at:]); p != nil {
+		if p, _, _ := c.detectSides(dir, s.buf[at:]); p != nil {
 			c.skipSegs(dir, s.buf[:at], s.off, s.segs)
 			c.drop(s, at)
-			s.need, s.asked = 0, 0
+			s.need, s.examined = 0, 0
 			return true
 		}
 	}
 	return false
 }
 
-// minDetect is how many bytes there must be before "none fits" counts.
+// minDetect is the number of bytes below which no match is not yet final.
 const minDetect = 4
 
 func (c *Conn) flip() {
@@ -149,17 +151,17 @@ func (c *Conn) flip() {
 	}
 }
 
-// ask returns the first protocol that says Yes, else the first that says Likely; those
-// hinted by the ports come first. Without a protocol the verdict is More or No. turned says
-// that dir is not as the connection has it so far.
-func (c *Conn) ask(dir Dir, turned bool, head []byte) (p *Protocol, v Verdict) {
+// findProtocol returns the first protocol that answers Yes, else the first that answers Likely;
+// protocols hinted by the ports come first. Without a protocol the verdict is More or No.
+// swapped means that dir is opposite to the connection's current direction.
+func (c *Conn) findProtocol(dir Dir, swapped bool, head []byte) (p *Protocol, v Verdict) {
 	t := c.Info.Transport
 	for _, port := range [2]uint16{c.Info.ServerPort, c.Info.ClientPort} {
 		for _, q := range c.engine.byPort[t][port] {
-			switch w := c.verdict(q, dir, turned, head); {
-			case w == Likely && turned: // the port speaks against it
+			switch w := c.verdict(q, dir, swapped, head); {
+			case w == Likely && swapped: // the port contradicts it
 				return q, Likely
-			case w >= Likely: // the port speaks for it too
+			case w >= Likely: // the port supports it
 				return q, Yes
 			case w == More:
 				v = More
@@ -170,7 +172,7 @@ func (c *Conn) ask(dir Dir, turned bool, head []byte) (p *Protocol, v Verdict) {
 		return nil, More
 	}
 	for _, q := range c.engine.byKind[t] {
-		switch w := c.verdict(q, dir, turned, head); {
+		switch w := c.verdict(q, dir, swapped, head); {
 		case w == Yes:
 			return q, Yes
 		case w > v:
@@ -183,21 +185,20 @@ func (c *Conn) ask(dir Dir, turned bool, head []byte) (p *Protocol, v Verdict) {
 	return p, v
 }
 
-// verdict is what p thinks of the first bytes of a direction, in the state that the
-// connection is in.
-func (c *Conn) verdict(p *Protocol, dir Dir, turned bool, head []byte) Verdict {
+// verdict is p's answer about the first bytes of a direction in the connection's current state.
+func (c *Conn) verdict(p *Protocol, dir Dir, swapped bool, head []byte) Verdict {
 	v := p.Detect(dir, head)
 	if v != Likely {
 		return v
 	}
 	atStart := c.Info.RolesKnown && c.parent == nil && c.sides[dir].off == 0
-	if p.Prefaced && atStart || slices.Contains(c.refused, refusal{p, c.flipped != turned}) {
+	if p.Prefaced && atStart || slices.Contains(c.refused, refusal{p, c.flipped != swapped}) {
 		return No
 	}
 	return v
 }
 
-// resumes is what a protocol that is known already thinks of bytes after a gap.
+// resumes is the answer of an already identified protocol about the bytes after a gap.
 func (p *Protocol) resumes(dir Dir, head []byte) Verdict {
 	switch {
 	case p.Resume != nil:
@@ -209,11 +210,11 @@ func (p *Protocol) resumes(dir Dir, head []byte) Verdict {
 }
 
 func (c *Conn) detectDatagram(dir Dir, data []byte) bool {
-	if p, v, turned := c.guess(dir, data); p != nil {
-		c.accept(p, v, dir, turned)
+	if p, v, swapped := c.detectSides(dir, data); p != nil {
+		c.accept(p, v, dir, swapped)
 		return true
 	}
-	if p := c.askPort(dir, data); p != nil {
+	if p := c.findByPort(dir, data); p != nil {
 		c.begin(p, Yes)
 		return true
 	}
@@ -226,8 +227,8 @@ func (c *Conn) detectDatagram(dir Dir, data []byte) bool {
 	return false
 }
 
-// askPort returns the protocol that the port alone makes likely, see DetectOnPort.
-func (c *Conn) askPort(dir Dir, head []byte) *Protocol {
+// findByPort returns the protocol that the port alone makes likely, see DetectOnPort.
+func (c *Conn) findByPort(dir Dir, head []byte) *Protocol {
 	for _, port := range [2]uint16{c.Info.ServerPort, c.Info.ClientPort} {
 		for _, q := range c.engine.byPort[c.Info.Transport][port] {
 			if q.DetectOnPort != nil && q.DetectOnPort(dir, head) == Yes {
@@ -238,20 +239,19 @@ func (c *Conn) askPort(dir Dir, head []byte) *Protocol {
 	return nil
 }
 
-// again looks at later bytes of a conversation that was not told by its first: those of
-// its first segments, and those with which the sides take turns, since a message begins
-// there.
-func (c *Conn) again(dir Dir, data []byte) bool {
+// redetect examines later bytes of a conversation that its first bytes did not identify: its
+// first segments, and every segment after a change of direction, because a message begins there.
+func (c *Conn) redetect(dir Dir, data []byte) bool {
 	s := &c.sides[dir]
 	turn := dir != c.last
 	c.last = dir
 	if s.looks++; s.looks > detectSegments && !turn {
 		return false
 	}
-	p, v, turned := c.guess(dir, data)
+	p, v, swapped := c.detectSides(dir, data)
 	if p == nil {
 		return false
 	}
-	c.accept(p, v, dir, turned)
+	c.accept(p, v, dir, swapped)
 	return true
 }

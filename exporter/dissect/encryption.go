@@ -1,13 +1,13 @@
 package dissect
 
-// KeyState is what became of a connection's keys.
+// KeyState says how far a connection's keys were usable.
 type KeyState uint8
 
-// The states, in rising order.
+// The states, in ascending order.
 const (
 	KeyNone       KeyState = iota // no key, or none that could be used
-	KeyUnverified                 // a key with its client random is there, and no record opened with it
-	KeyVerified                   // a record opened with it
+	KeyUnverified                 // there is a key for the client random, but it decrypted no record
+	KeyVerified                   // the key decrypted a record
 )
 
 var keyStateNames = [...]string{"none", "unverified", "verified"}
@@ -15,32 +15,32 @@ var keyStateNames = [...]string{"none", "unverified", "verified"}
 // String is the word in column key_state.
 func (k KeyState) String() string { return keyStateNames[k] }
 
-// The words of column key_reason, why a connection's records were not or not all opened.
+// Values of column key_reason: why none or not all of a connection's records were decrypted.
 const (
-	NoKey       = "no_key"       // no key with its client random
-	NoHandshake = "no_handshake" // its hellos were not captured, and no key opened it without them
-	KeyGap      = "gap"          // lost bytes hid what the keys depend on
-	Unsupported = "unsupported"  // version, cipher suite or compression that is not read
-	WrongKey    = "wrong_key"    // a key with its client random opens nothing
+	NoKey       = "no_key"       // no key for its client random
+	NoHandshake = "no_handshake" // its hellos were not captured, and no key decrypted it without them
+	KeyGap      = "gap"          // missing bytes hide what the keys depend on
+	Unsupported = "unsupported"  // unsupported version, cipher suite or compression
+	WrongKey    = "wrong_key"    // the key for its client random decrypts nothing
 	Unencrypted = "unencrypted"  // the connection ended before anything was encrypted
 )
 
-// maxRecords is how many records of a connection are named one by one.
+// maxRecords is how many records of a connection are listed individually.
 const maxRecords = 64
 
-// Encryption is what shows of a connection's encryption, and what became of its keys. A
-// record is one of TLS or DTLS, or a packet of QUIC.
+// Encryption describes a connection's encryption and how far its keys were usable. A record is a
+// TLS or DTLS record, or a QUIC packet.
 type Encryption struct {
 	Layer  string // tls, dtls or quic
 	State  KeyState
 	Reason string // one of the words above, or ""
-	Random []byte // client random of the first handshake; nil where it was not seen
-	// Lines are lines of a key log that open the connection, where they do not stand in
-	// one under Random: derived from an RSA key or found under a session id.
+	Random []byte // client random of the first handshake; nil if not seen
+	// Lines are key log lines that decrypt the connection, if no key log lists them under
+	// Random: derived from an RSA key or found by session id.
 	Lines []string
 
-	Records [2]int64 // encrypted ones, by direction
-	Bytes   [2]int64 // of these, on the wire
+	Records [2]int64 // encrypted records, by direction
+	Bytes   [2]int64 // bytes of these on the wire
 	Opened  [2]int64 // records that authenticated
 	Plain   [2]int64 // application bytes in them
 
@@ -51,8 +51,8 @@ type Encryption struct {
 	first int64
 }
 
-// Encryption is the connection's, made when it is first asked for. Inner connections
-// share the outermost one's.
+// Encryption returns the connection's encryption and creates it on the first call. Inner
+// connections share that of the outermost connection.
 func (c *Conn) Encryption() *Encryption {
 	r := c.root()
 	if r.crypt == nil {
@@ -61,13 +61,13 @@ func (c *Conn) Encryption() *Encryption {
 	return r.crypt
 }
 
-// Encrypted is the connection's encryption, or nil where there was none.
+// Encrypted returns the connection's encryption, or nil if there is none.
 func (c *Conn) Encrypted() *Encryption { return c.root().crypt }
 
-// maxAlerts is how many alerts of a connection are named.
+// maxAlerts is how many alerts of a connection are listed.
 const maxAlerts = 16
 
-// Alert notes an alert after the handshake.
+// Alert records an alert after the handshake.
 func (e *Encryption) Alert(dir Dir, name string) {
 	if len(e.Alerts) >= maxAlerts {
 		return

@@ -12,13 +12,13 @@ import (
 
 // Limits of one connection and of one engine.
 const (
-	maxBuffered    = 1 << 20  // bytes of one direction that a dissector may leave untaken, unless it asks for more
-	maxNeed        = 20 << 20 // the most it may ask for with Need
-	engineBudget   = 16 << 20 // bytes that all connections of one engine may hold, unless SetBudget says otherwise
-	segCost        = 64       // bytes that a segment kept costs beside its payload
-	detectBuffered = 32 << 10 // bytes of one direction kept until a protocol is told
-	detectSegments = 64       // later segments at whose start the engine looks again
-	maxKinds       = 32       // kinds of anomalies counted apart in one connection
+	maxBuffered    = 1 << 20  // bytes of one direction that a dissector may leave unread, unless it needs more
+	maxNeed        = 20 << 20 // the most it may request with Need
+	engineBudget   = 16 << 20 // bytes that all connections of one engine may hold, unless SetBudget changes it
+	segCost        = 64       // memory of a kept segment in addition to its payload
+	detectBuffered = 32 << 10 // bytes of one direction kept until a protocol is detected
+	detectSegments = 64       // later segments that detection examines at their start
+	maxKinds       = 32       // kinds of anomalies counted separately in one connection
 	maxSameKind    = 4        // rows of one kind in one connection; the rest share a row
 )
 
@@ -28,7 +28,7 @@ type Emission struct {
 	Protocol int   // index into Engine.Protocols
 	Conn     *Conn // connection it belongs to
 	At       int64 // number of the packet that completed it
-	Reversed bool  // the server asked, see Exchange.Reversed
+	Reversed bool  // the server sent the request, see Exchange.Reversed
 	Request  Span
 	Response Span
 	ReqBody  *Body
@@ -36,14 +36,14 @@ type Emission struct {
 	Details  []Detail
 }
 
-// Sink takes what an engine makes, in order.
+// Sink receives what an engine produces, in order.
 type Sink interface {
 	Call(e Emission)
 	Anomaly(c *Conn, a table.Anomaly)
 }
 
-// Engine tells protocols and keeps the connections of one shard. It is not safe for
-// concurrent use; each shard has its own.
+// Engine detects protocols and keeps the connections of one shard. It is not safe for concurrent
+// use; each shard has its own.
 type Engine struct {
 	Protocols []*Protocol
 
@@ -63,7 +63,7 @@ type Engine struct {
 	repanic  bool
 
 	ranked    ranked
-	relieving bool // so that what is given up asks for nothing
+	relieving bool // prevents nested calls of relieve
 }
 
 type portKey struct {
@@ -78,8 +78,8 @@ type DecodeAs struct {
 	Protocol  string
 }
 
-// NewEngine makes an engine for the protocols, in the order in which they are asked.
-// repanic makes a dissector's panic end the program, as tests want it.
+// NewEngine makes an engine for the protocols, which detection tries in this order. With
+// repanic, a dissector's panic ends the program, for tests.
 func NewEngine(protocols []*Protocol, as []DecodeAs, sink Sink, repanic bool) (*Engine, error) {
 	e := &Engine{sink: sink, byName: map[string]*Protocol{}, rowIndex: map[reflect.Type]int{},
 		decodeAs: map[portKey]*Protocol{}, repanic: repanic, limit: engineBudget}
@@ -123,16 +123,16 @@ func (e *Engine) add(p *Protocol) {
 	}
 }
 
-// Info is what is known of a connection when its first byte comes.
+// Info describes a connection when its first byte arrives.
 type Info struct {
 	Transport              Transport
 	ClientPort, ServerPort uint16
-	IPVersion              uint8  // 4 or 6; with ICMP it tells ICMP from ICMPv6
+	IPVersion              uint8  // 4 or 6; it distinguishes ICMP from ICMPv6
 	Multicast              bool   // the server's address is a group or a broadcast
-	RolesKnown             bool   // client and server were told by a handshake
+	RolesKnown             bool   // a handshake identified client and server
 	ConnectUs              int64  // duration of the TCP handshake as the client saw it; -1 unknown
-	Owner                  any    // the caller's own state, given back through Conn.Info
-	OpenedBy               string // what opened its encryption before it came here; "" where it comes as it was sent
+	Owner                  any    // the caller's own state, available as Conn.Info.Owner
+	OpenedBy               string // what decrypted it before it came here; "" if it arrives as sent
 }
 
 // Conn is one connection: the engine's side of a Dissector.
@@ -145,34 +145,34 @@ type Conn struct {
 	proto    *Protocol
 	d        Dissector
 	sides    [2]side
-	in       Input  // what Read is given; here so that a segment costs no allocation
+	in       Input  // the argument of Read; here so that a segment costs no allocation
 	now      Packet // packet being worked on
 	calls    int64
 	state    state
 	flipped  bool
 	closed   bool
 	closing  bool
-	end      End    // while closing: why
-	closedAt int64  // while closing: capture time, which may be long after the last packet
-	quiet    bool   // a withdrawn dissector is closing: its rows are dropped
-	last     Dir    // of the bytes that came last
-	claim    *claim // nil where the protocol is certain
+	end      End    // reason of the close, during it
+	closedAt int64  // capture time of the close, during it; it may be long after the last packet
+	quiet    bool   // a withdrawn dissector is being closed: its rows are dropped
+	last     Dir    // direction of the latest bytes
+	claim    *claim // nil if the protocol is certain
 	refused  []refusal
 	upgrade  *upgrade
 	tlsUs    int64 // -1 unknown
 	kinds    []kindCount
 	callAnom int32
-	held     int // of the engine's budget, with all connections inside
-	kept     int // of these, for what d keeps, see Keeper
-	debt     int // of held, what the budget had no room for
+	held     int // bytes of the engine's budget, including all inner connections
+	kept     int // of these, what d keeps, see Keeper
+	debt     int // of held, what exceeded the budget
 	rank     rank
-	shed     bool     // an anomaly says that calls were given up
-	path     []string // protocols from outside in
+	shed     bool     // an anomaly already says that calls were cut
+	path     []string // protocols, outermost first
 	unknown  *unknownState
 	crypt    *Encryption
-	inside   []string // protocols inside, innermost last, where deeper than path
+	inside   []string // protocols of the inner connections, outermost first, if there are more than in path
 
-	// The account of the stream's bytes, both directions.
+	// Counts of the stream's bytes in both directions.
 	RowBytes, GapBytes, AnomalyBytes int64
 }
 
@@ -181,24 +181,24 @@ type state uint8
 const (
 	detecting state = iota
 	reading
-	skipping // no protocol was told: bytes are counted in one row
+	skipping // no protocol was detected: one row counts the bytes
 )
 
 type side struct {
-	buf     []byte // bytes not taken yet; empty while segments are taken whole
-	whole   []byte // what buf is a part of, where it came out of the pool
-	front   int    // bytes before buf in the same memory
-	off     int64  // stream offset of the first byte not taken
-	segs    []seg
-	need    int // total bytes that Read asked for
-	seeking bool
-	ended   bool
-	fin     bool // ended by the sender
-	told    bool // Read saw End
-	more    bool // a protocol wants more of buf before it can tell
-	asked   int  // bytes that buf had when the protocols were asked last
-	looks   int  // segments at whose start the engine has looked again
-	charged int  // bytes of the budget that buf and segs take
+	buf      []byte // unread bytes; empty while segments are consumed whole
+	whole    []byte // the pool's buffer that contains buf, if any
+	front    int    // bytes before buf in the same memory
+	off      int64  // stream offset of the first unread byte
+	segs     []seg
+	need     int // total number of bytes that Read needs
+	seeking  bool
+	ended    bool
+	fin      bool // the sender ended it
+	endSeen  bool // Read was called with End
+	more     bool // a protocol needs more of buf to decide
+	examined int  // length of buf when detection last ran
+	looks    int  // segments whose start detection has examined again
+	charged  int  // bytes of the budget that buf and segs use
 }
 
 type upgrade struct {
@@ -215,37 +215,36 @@ func (e *Engine) NewConn(info Info) *Conn {
 	return c
 }
 
-// Protocol is the protocol that was told, or nil.
+// Protocol is the detected protocol, or nil.
 func (c *Conn) Protocol() *Protocol { return c.proto }
 
-// Path are the protocols from outside in.
+// Path lists the protocols, outermost first.
 func (c *Conn) Path() []string { return c.path }
 
-// Flipped reports whether content showed that the first sender is the server.
+// Flipped reports whether the content showed that the first sender is the server.
 func (c *Conn) Flipped() bool { return c.flipped }
 
 // Calls is the number of calls emitted.
 func (c *Conn) Calls() int64 { return c.calls }
 
-// Now is the packet that the engine works on.
+// Now is the packet that the engine is processing.
 func (c *Conn) Now() Packet { return c.now }
 
-// SetTLSTime notes how long the TLS handshake took, for the first call inside.
+// SetTLSTime records the duration of the TLS handshake for the first inner call.
 func (c *Conn) SetTLSTime(us int64) { c.tlsUs = us }
 
-// TLSTime is what SetTLSTime noted, -1 where nothing was.
+// TLSTime is the duration from SetTLSTime, or -1 if it is unknown.
 func (c *Conn) TLSTime() int64 { return c.tlsUs }
 
-// Need says that Read wants n bytes in all before it is called again for dir.
+// Need requests n bytes in all before Read is called again for dir.
 func (c *Conn) Need(dir Dir, n int) { c.sides[dir].need = min(n, maxNeed) }
 
-// Upgrade says that after the bytes taken by this Read another protocol goes on in
-// both directions: the named one, or with an empty name whatever its content tells.
-// A name that no protocol has means an empty name.
+// Upgrade states that another protocol follows the bytes consumed by this Read, in both
+// directions: the named one, or the one that detection finds if the name is empty or unknown.
 func (c *Conn) Upgrade(name string, info *UpgradeInfo) { c.upgrade = &upgrade{name, info} }
 
-// Emit hands a finished call on. The engine fills the columns that all protocols share
-// from x and the connection; the row must not be touched afterwards.
+// Emit passes on a finished call. The engine fills the columns that all protocols share from x
+// and the connection. The caller must not change the row afterwards.
 func (c *Conn) Emit(x *Exchange, row table.CallRow, details ...Detail) {
 	i, ok := c.engine.rowIndex[reflect.TypeOf(row)]
 	if !ok {
@@ -254,7 +253,7 @@ func (c *Conn) Emit(x *Exchange, row table.CallRow, details ...Detail) {
 	c.emit(i, x, row, details)
 }
 
-// Registered reports whether the engine knows the protocol of a row.
+// Registered reports whether the engine knows the protocol of row.
 func (c *Conn) Registered(row table.CallRow) bool {
 	_, ok := c.engine.rowIndex[reflect.TypeOf(row)]
 	return ok
@@ -325,8 +324,8 @@ type kindCount struct {
 	last         table.Anomaly
 }
 
-// protect runs f, which is given n bytes of payload; a panic in it ends the dissector and
-// becomes an anomaly, to which the bytes go that were on their way.
+// protect runs f, which processes n bytes of payload. A panic in f ends the dissector and
+// becomes an anomaly that counts the bytes being processed.
 func (c *Conn) protect(n int, f func()) {
 	if c.engine.repanic {
 		f()
@@ -339,7 +338,7 @@ func (c *Conn) protect(n int, f func()) {
 			if c.proto != nil {
 				source = c.proto.Name
 			}
-			detail := fmt.Sprintf("%v at %s", r, places())
+			detail := fmt.Sprintf("%v at %s", r, panicStack())
 			c.d, c.upgrade, c.quiet = nil, nil, false
 			c.Confirm()
 			c.sides[0].looks, c.sides[1].looks = detectSegments, detectSegments
@@ -352,9 +351,9 @@ func (c *Conn) protect(n int, f func()) {
 	f()
 }
 
-// places are the functions that panicked, innermost first. A stack as the runtime
-// prints it has addresses and numbers that are others in each run.
-func places() string {
+// panicStack lists the functions that panicked, innermost first. It omits addresses and numbers,
+// which differ between runs.
+func panicStack() string {
 	var pc [24]uintptr
 	frames := runtime.CallersFrames(pc[:runtime.Callers(4, pc[:])])
 	var b strings.Builder
@@ -369,7 +368,7 @@ func places() string {
 	}
 }
 
-// settled is the payload that is accounted for, in rows, in anomalies or in buffers.
+// settled is the payload accounted for in rows, anomalies and buffers.
 func (c *Conn) settled() int64 {
 	return c.RowBytes + c.AnomalyBytes + int64(len(c.sides[0].buf)+len(c.sides[1].buf))
 }

@@ -9,21 +9,20 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
-// headBytes is how much of a request goes into its call_id.
+// headBytes is how much of a request enters its call_id.
 const headBytes = 64
 
-// Exchange gathers where the bytes of one call came from and when. A dissector keeps
-// one for each call under way, adds to it with every piece it reads, and gives it to
-// Conn.Emit. The zero value is ready.
+// Exchange collects the packets and times of one call. A dissector keeps one for each pending
+// call, adds every piece it reads, and passes it to Conn.Emit. The zero value is ready to use.
 type Exchange struct {
 	ReqBody, RespBody *Body
 	StreamID          table.Opt[int64]
-	Ordinal           table.Opt[int64] // within StreamID or connection; set by Emit where absent
-	Reversed          bool             // the connection's server asked: the row's src is the server
+	Ordinal           table.Opt[int64] // within StreamID or the connection; Emit sets it if absent
+	Reversed          bool             // the connection's server sent the request: the row's src is the server
 
 	req, resp part
 	cites     table.Cites
-	held      int // bytes of the budget that cites takes
+	held      int // bytes of the budget that cites uses
 }
 
 type part struct {
@@ -38,7 +37,7 @@ type part struct {
 	head        [headBytes]byte
 }
 
-// Span is where a message stands: the packets of its first and last byte, and on TCP the
+// Span is the position of a message: the packets of its first and last byte, and on TCP the
 // sequence number of the first.
 type Span struct {
 	Seen        bool
@@ -49,14 +48,14 @@ type Span struct {
 
 func (p *part) span() Span { return Span{p.seen, p.no, p.no + int64(p.behind), p.seq, p.bytes} }
 
-// Request says that in.Data[from:to] belongs to the request.
+// Request adds in.Data[from:to] to the request.
 func (x *Exchange) Request(in *Input, from, to int) { x.add(&x.req, in, from, to) }
 
-// Response says that in.Data[from:to] belongs to the response.
+// Response adds in.Data[from:to] to the response.
 func (x *Exchange) Response(in *Input, from, to int) { x.add(&x.resp, in, from, to) }
 
-// Cite says that in.Data[from:to] is about the call without being a part of its request
-// or response, such as a frame that resets its stream: it is cited, not counted.
+// Cite cites in.Data[from:to] without counting its bytes. The bytes concern the call but belong
+// to neither its request nor its response, such as a frame that resets its stream.
 func (x *Exchange) Cite(in *Input, from, to int) {
 	in.Cite(&x.cites, from, to)
 	x.charge(in.conn)
@@ -68,8 +67,8 @@ const (
 	freeCites = 8  // ranges that count as part of the Exchange
 )
 
-// charge takes the memory of a long citation out of the budget. Where there is no room for
-// it, calls are given up after what is being read.
+// charge takes the memory of a long citation from the budget. If the budget is exhausted, calls
+// are cut after the current piece of input.
 func (x *Exchange) charge(c *Conn) {
 	if n := cap(x.cites); n > freeCites && c != nil {
 		if more := n*citeCost - x.held; more > 0 {
@@ -79,13 +78,13 @@ func (x *Exchange) charge(c *Conn) {
 	}
 }
 
-// release gives the memory of the citation back.
+// release frees the memory of the citation.
 func (x *Exchange) release(c *Conn) {
 	c.shrink(x.held)
 	x.held = 0
 }
 
-// CitePacket is Cite where the packet is all there is, such as a reset of a stream.
+// CitePacket is Cite for an event without bytes of its own, such as a stream reset.
 func (x *Exchange) CitePacket(p Packet) {
 	for _, no := range p.Also {
 		x.cites.Add(no, no)
@@ -117,8 +116,8 @@ func (x *Exchange) add(p *part, in *Input, from, to int) {
 	x.Cite(in, from, to)
 }
 
-// Part is a copy for the row of a call that x carries, without bodies and without the parts
-// that hold nothing of it.
+// Part returns a copy for the row of a call that x carries, without bodies and without the
+// request or response that do not belong to it.
 func (x *Exchange) Part(request, response bool) Exchange {
 	y := *x
 	y.ReqBody, y.RespBody, y.Ordinal, y.held = nil, nil, table.Opt[int64]{}, 0
@@ -131,10 +130,10 @@ func (x *Exchange) Part(request, response bool) Exchange {
 	return y
 }
 
-// HasRequest reports whether any byte of the request was seen.
+// HasRequest reports whether any byte of the request was captured.
 func (x *Exchange) HasRequest() bool { return x.req.seen }
 
-// HasResponse reports whether any byte of the response was seen.
+// HasResponse reports whether any byte of the response was captured.
 func (x *Exchange) HasResponse() bool { return x.resp.seen }
 
 // RequestTime is the time of the first and last byte of the request, ns.
@@ -143,7 +142,7 @@ func (x *Exchange) RequestTime() (first, last int64) { return x.req.first, x.req
 // ResponseTime is the time of the first and last byte of the response, ns.
 func (x *Exchange) ResponseTime() (first, last int64) { return x.resp.first, x.resp.last }
 
-// Cites are the packets gathered so far.
+// Cites returns the packets collected so far.
 func (x *Exchange) Cites() table.Cites { return x.cites }
 
 // fill writes times, sizes, identity and citations into c.
@@ -164,7 +163,7 @@ func (x *Exchange) fill(c *table.Call) {
 	if x.req.seen && x.resp.seen {
 		c.ElapsedUs = table.Some(us(x.req.first, x.resp.last))
 		c.TTFBUs = table.Some(us(x.req.first, x.resp.first))
-		if x.resp.first >= x.req.last { // an early answer has no wait
+		if x.resp.first >= x.req.last { // an early answer has no waiting time
 			c.WaitUs = table.Some(us(x.req.last, x.resp.first))
 		}
 	}
@@ -172,8 +171,8 @@ func (x *Exchange) fill(c *table.Call) {
 	c.Cites = x.cites
 }
 
-// id is what identifies the call by content, docs/format/calls.md: nothing that a translation of
-// addresses changes on TCP, nothing that depends on where the capture began.
+// id identifies the call by content, see docs/format/calls.md. It depends on nothing that
+// address translation changes on TCP, and not on where the capture began.
 func (c *Conn) id(x *Exchange, protocol string) (id table.ID) {
 	lead := &x.req
 	if !lead.seen {
@@ -188,8 +187,8 @@ func (c *Conn) id(x *Exchange, protocol string) (id table.ID) {
 	binary.BigEndian.PutUint32(b[22:], lead.ack)
 	binary.BigEndian.PutUint64(b[26:], uint64(x.StreamID.V))
 	binary.BigEndian.PutUint64(b[34:], lead.payload)
-	if datagrams(r.Info.Transport) && lead.seq == 0 && lead.ack == 0 { // QUIC's have its connection id there
-		// Who is the client may be a guess: the ports are in order.
+	if datagrams(r.Info.Transport) && lead.seq == 0 && lead.ack == 0 { // for QUIC, seq and ack hold the connection ID
+		// The client may be a guess, so the ports are sorted.
 		low, high := min(r.Info.ClientPort, r.Info.ServerPort), max(r.Info.ClientPort, r.Info.ServerPort)
 		binary.BigEndian.PutUint16(b[42:], low)
 		binary.BigEndian.PutUint16(b[44:], high)
@@ -200,7 +199,8 @@ func (c *Conn) id(x *Exchange, protocol string) (id table.ID) {
 	return id
 }
 
-// us is the microseconds from a to b, at least 0: captures may be out of order.
+// us is the time from a to b in microseconds, at least 0 because packets may be captured out of
+// order.
 func us(a, b int64) int64 { return max(b-a, 0) / 1000 }
 
 func floorDiv(a, b int64) int64 {

@@ -22,7 +22,7 @@ type noSink struct{}
 func (noSink) Call(Emission)                {}
 func (noSink) Anomaly(*Conn, table.Anomaly) {}
 
-func TestReadLearnsWhoEndedADirection(t *testing.T) {
+func TestReadSeesHowADirectionEnded(t *testing.T) {
 	probe := &endProbe{}
 	p := &Protocol{Name: "probe", Doc: "test", Transports: []Transport{TCP}, Row: &probeRow{},
 		Detect: func(Dir, []byte) Verdict { return Yes }, New: func(*Conn) Dissector { return probe }}

@@ -6,26 +6,26 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
-// PlainSink is a Sink that also wants what came out of encryption.
+// PlainSink is a Sink that also receives decrypted bytes.
 type PlainSink interface {
 	Sink
-	// Plain gets the bytes that an inner connection was given; data is valid during the
-	// call only. stream is -1 where there are none.
+	// Plain receives the bytes passed to an inner connection. data is valid during the call
+	// only; stream is -1 if the transport has no streams.
 	Plain(inner *Conn, dir Dir, stream int64, data []byte, p Packet)
 }
 
-// NewInner starts a connection that another one carries inside, such as what TLS
-// encrypts; by says what opened it and goes into decrypted_by.
+// NewInner starts a connection carried inside c, such as the content of TLS. by names the
+// decryption method for column decrypted_by.
 func (c *Conn) NewInner(by string) *Conn {
-	c.Confirm() // what opens is what it seemed
+	c.Confirm() // decrypting its records proves the protocol
 	in := &Conn{Info: c.Info, engine: c.engine, parent: c, by: by, tlsUs: c.tlsUs}
 	in.Info.RolesKnown = true
 	in.path = append(in.path, c.path...)
 	return in
 }
 
-// NewStreams starts what the connection carries on many streams: the protocol that one
-// of the ALPN names chooses. Nil, nil where no protocol has any of them.
+// NewStreams starts the protocol that one of the ALPN names selects for the connection's
+// streams. It returns nil, nil if no protocol has any of these names.
 func (c *Conn) NewStreams(by string, alpn ...string) (*Conn, Streams) {
 	for _, name := range alpn {
 		for _, p := range c.engine.Protocols {
@@ -36,30 +36,30 @@ func (c *Conn) NewStreams(by string, alpn ...string) (*Conn, Streams) {
 			in.Info.Transport = QUIC
 			in.proto, in.state = p, reading
 			in.path = append(in.path, p.Name)
-			c.told(in.path)
+			c.noteInside(in.path)
 			return in, p.NewStreams(in)
 		}
 	}
 	return nil, nil
 }
 
-// NewStream starts an inner connection for one stream of a QUIC connection that no
-// protocol reads as a whole; what it carries is told by content.
+// NewStream starts an inner connection for one stream of a QUIC connection that no protocol
+// reads as a whole. Detection finds what the stream carries.
 func (c *Conn) NewStream(by string) *Conn {
 	in := c.NewInner(by)
 	in.Info.Transport = QUIC
 	return in
 }
 
-// told notes at the outermost connection which protocols it carries inside.
-func (c *Conn) told(path []string) {
+// noteInside records the protocols inside a connection at the outermost one.
+func (c *Conn) noteInside(path []string) {
 	r := c.root()
 	if len(path) > len(r.inside) {
 		r.inside = path
 	}
 }
 
-// Inner is the innermost protocol known to be inside the connection, its own where it
+// Inner is the innermost known protocol inside the connection: the connection's own if it
 // carries none, or "".
 func (c *Conn) Inner() string {
 	path := c.path
@@ -72,8 +72,8 @@ func (c *Conn) Inner() string {
 	return path[len(path)-1]
 }
 
-// Feed gives an inner connection bytes that came out of in.Data[a:b] of the outer one.
-// They count as captured when the last of these bytes was.
+// Feed passes bytes decoded from in.Data[a:b] of the outer connection to an inner connection.
+// Their capture time is that of the last of these bytes.
 func (c *Conn) Feed(in *Input, a, b int, data []byte) {
 	if c.closed {
 		return
@@ -85,7 +85,7 @@ func (c *Conn) Feed(in *Input, a, b int, data []byte) {
 	c.Data(in.Dir, data, p)
 }
 
-// FeedDatagram is Feed where the outer connection carries datagrams.
+// FeedDatagram is Feed for an outer connection that carries datagrams.
 func (c *Conn) FeedDatagram(in *Input, a, b int, data []byte) {
 	if c.closed {
 		return
@@ -97,17 +97,16 @@ func (c *Conn) FeedDatagram(in *Input, a, b int, data []byte) {
 	c.Datagram(in.Dir, data, p)
 }
 
-// Tap shows bytes that a Streams dissector is about to be given to a sink that wants
-// what came out of encryption.
+// Tap passes bytes that a Streams dissector is about to read to the sink, if it is a PlainSink.
 func (c *Conn) Tap(dir Dir, stream int64, data []byte, p Packet) {
 	if s, ok := c.engine.sink.(PlainSink); ok {
 		s.Plain(c, dir, stream, data, p)
 	}
 }
 
-// within is the packet that completed in.Data[a:b], with all others that carry a part of
-// it, and with the sequence number of byte a: an inner byte's identity must not depend on
-// how a record was cut into segments.
+// within is the packet that completed in.Data[a:b], with all others that carry a part of it, and
+// with the sequence number of byte a. This keeps the identity of an inner byte independent of
+// how a record was split into segments.
 func (in *Input) within(a, b int) Packet {
 	first := in.at(a)
 	p := in.Packet(b - 1)

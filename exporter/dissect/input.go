@@ -6,31 +6,31 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
-// Packet is where bytes come from.
+// Packet is the source of bytes.
 type Packet struct {
 	No   int64 // the bundle's packet number
 	Time int64 // ns since 1970 UTC
 	Seq  uint32
 	Ack  uint32
 	Also []int64 // other packets that carry a part: the fragments of a datagram
-	Cut  int32   // bytes at a datagram's end that were not captured
+	Cut  int32   // missing bytes at a datagram's end
 }
 
-// seg says that the bytes of a stream from off on came in this packet.
+// seg records that the bytes of a stream from off on arrived in this packet.
 type seg struct {
 	off int64
 	Packet
 }
 
-// Input is what one direction has that its dissector did not take yet.
+// Input holds the bytes of one direction that its dissector has not consumed yet.
 type Input struct {
 	Dir      Dir
 	Data     []byte // valid during the call only
 	End      bool   // nothing will follow in this direction
-	Fin      bool   // with End: because the sender said so, not because the connection was given up
+	Fin      bool   // with End: the sender ended it, it was not given up
 	Datagram bool   // Data is one datagram
 
-	conn *Conn // whose budget citations take; nil: nobody's
+	conn *Conn // the connection charged for citations; may be nil
 	base int64 // stream offset of Data[0]
 	segs []seg // ascending by off; the first begins at or before base
 }

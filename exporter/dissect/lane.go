@@ -1,86 +1,87 @@
 package dissect
 
-// Lane is one direction of a stream inside a connection, for a dissector that puts
-// streams together itself, as QUIC's does: bytes in order, not yet taken, with the packets
-// that carried them. What it holds is taken out of the engine's budget.
-type Lane struct {
+// StreamBuffer holds the unread bytes of one direction of a stream inside a connection, in order
+// and with their packets. It serves dissectors that assemble streams themselves, such as QUIC's.
+// Its memory counts toward the engine's budget.
+type StreamBuffer struct {
 	c   *Conn
 	dir Dir
 	s   side
 	in  Input
 }
 
-// NewLane starts a stream's direction of an inner connection.
-func (c *Conn) NewLane(dir Dir) *Lane { return &Lane{c: c, dir: dir} }
+// NewStreamBuffer starts one direction of a stream of an inner connection.
+func (c *Conn) NewStreamBuffer(dir Dir) *StreamBuffer { return &StreamBuffer{c: c, dir: dir} }
 
-// Add appends the next bytes of the stream; it copies them. False means that they are
-// over a limit and were not kept: the stream has to be given up.
-func (l *Lane) Add(data []byte, p Packet) bool {
-	l.c.now = p
-	if !l.c.room(&l.s, len(data)) {
+// Add appends a copy of the stream's next bytes. If it returns false, they exceed a limit and
+// were not kept: the caller must give up the stream.
+func (b *StreamBuffer) Add(data []byte, p Packet) bool {
+	b.c.now = p
+	if !b.c.room(&b.s, len(data)) {
 		return false
 	}
-	if len(l.s.buf) == 0 {
-		l.s.buf, l.s.segs = l.s.buf[:0], l.s.segs[:0]
+	if len(b.s.buf) == 0 {
+		b.s.buf, b.s.segs = b.s.buf[:0], b.s.segs[:0]
 	}
-	l.s.segs = append(l.s.segs, seg{l.s.off + int64(len(l.s.buf)), p})
-	l.c.keep(&l.s, data)
+	b.s.segs = append(b.s.segs, seg{b.s.off + int64(len(b.s.buf)), p})
+	b.c.keep(&b.s, data)
 	return true
 }
 
-// Lend is Input where nothing is left over, with data as the next bytes, without copying
-// them. What the reader took of them is told with Passed, what it left has to be added.
-func (l *Lane) Lend(data []byte, p Packet) *Input {
-	l.c.now = p
-	l.s.segs = append(l.s.segs[:0], seg{l.s.off, p})
-	l.in = Input{Dir: l.dir, Data: data, conn: l.c, base: l.s.off, segs: l.s.segs}
-	return &l.in
+// Borrow is Input for a buffer without unread bytes: it returns data as the next bytes without
+// copying them. The caller reports with Consumed how much the reader consumed, and adds the
+// rest.
+func (b *StreamBuffer) Borrow(data []byte, p Packet) *Input {
+	b.c.now = p
+	b.s.segs = append(b.s.segs[:0], seg{b.s.off, p})
+	b.in = Input{Dir: b.dir, Data: data, conn: b.c, base: b.s.off, segs: b.s.segs}
+	return &b.in
 }
 
-// Passed says that n lent bytes were taken.
-func (l *Lane) Passed(n int) {
-	l.s.off += int64(n)
-	l.in.Data = nil
+// Consumed reports that the reader consumed n borrowed bytes.
+func (b *StreamBuffer) Consumed(n int) {
+	b.s.off += int64(n)
+	b.in.Data = nil
 }
 
-// End says that no more will come; fin, that the sender said so.
-func (l *Lane) End(fin bool, p Packet) {
-	l.c.now = p
-	l.s.ended, l.s.fin = true, fin
-	if len(l.s.segs) == 0 {
-		l.s.segs = append(l.s.segs, seg{l.s.off, p})
+// End reports that no more bytes will come. fin means that the sender ended the stream.
+func (b *StreamBuffer) End(fin bool, p Packet) {
+	b.c.now = p
+	b.s.ended, b.s.fin = true, fin
+	if len(b.s.segs) == 0 {
+		b.s.segs = append(b.s.segs, seg{b.s.off, p})
 	}
 }
 
-// Input is what was not taken yet; valid until the next call of a method of l.
-func (l *Lane) Input() *Input {
-	l.in = Input{Dir: l.dir, Data: l.s.buf, End: l.s.ended, Fin: l.s.fin, conn: l.c, base: l.s.off, segs: l.s.segs}
-	return &l.in
+// Input returns the unread bytes; valid until the next call of a method of b.
+func (b *StreamBuffer) Input() *Input {
+	b.in = Input{Dir: b.dir, Data: b.s.buf, End: b.s.ended, Fin: b.s.fin, conn: b.c, base: b.s.off, segs: b.s.segs}
+	return &b.in
 }
 
-// Len is the number of bytes not taken yet.
-func (l *Lane) Len() int { return len(l.s.buf) }
+// Len is the number of unread bytes.
+func (b *StreamBuffer) Len() int { return len(b.s.buf) }
 
-// Offset is the stream's offset of the first byte not taken yet.
-func (l *Lane) Offset() int64 { return l.s.off }
+// Offset is the stream offset of the first unread byte.
+func (b *StreamBuffer) Offset() int64 { return b.s.off }
 
-// Take forgets n bytes at the front.
-func (l *Lane) Take(n int) {
+// Discard removes n bytes at the front.
+func (b *StreamBuffer) Discard(n int) {
 	if n <= 0 {
 		return
 	}
-	l.c.drop(&l.s, n)
+	b.c.drop(&b.s, n)
 }
 
-// Skip forgets everything that was not taken and n lost bytes after it.
-func (l *Lane) Skip(n int64) {
-	l.c.drop(&l.s, 0)
-	l.s.off += n
+// Skip removes all unread bytes and skips n lost bytes after them.
+func (b *StreamBuffer) Skip(n int64) {
+	b.c.drop(&b.s, 0)
+	b.s.off += n
 }
 
-// Need says that the reader wants n bytes in all before it is asked again, so that more
-// than the usual limit may be kept.
-func (l *Lane) Need(n int) { l.s.need = min(n, maxNeed) }
+// Need sets the number of bytes that the reader needs before it is called again, which raises
+// the usual limit.
+func (b *StreamBuffer) Need(n int) { b.s.need = min(n, maxNeed) }
 
-// Close gives the lane's memory back.
-func (l *Lane) Close() { l.c.drop(&l.s, 0) }
+// Close frees the buffer's memory.
+func (b *StreamBuffer) Close() { b.c.drop(&b.s, 0) }

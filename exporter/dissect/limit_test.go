@@ -9,16 +9,17 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
-// gathering is a Sink that keeps what it is given.
-type gathering struct {
+// recordingSink is a Sink that keeps what it receives.
+type recordingSink struct {
 	calls     []Emission
 	anomalies []table.Anomaly
 }
 
-func (g *gathering) Call(e Emission)                  { g.calls = append(g.calls, e) }
-func (g *gathering) Anomaly(_ *Conn, a table.Anomaly) { g.anomalies = append(g.anomalies, a) }
+func (g *recordingSink) Call(e Emission)                  { g.calls = append(g.calls, e) }
+func (g *recordingSink) Anomaly(_ *Conn, a table.Anomaly) { g.anomalies = append(g.anomalies, a) }
 
-// probeConn starts a connection whose dissector new makes; every head is its protocol's.
+// probeConn starts a connection with the dissector that new makes; every head matches its
+// protocol.
 func probeConn(t *testing.T, sink Sink, repanic bool, new func(c *Conn) Dissector) *Conn {
 	t.Helper()
 	p := &Protocol{Name: "probe", Doc: "test", Transports: []Transport{TCP}, Row: &probeRow{},
@@ -48,7 +49,7 @@ func TestShortSegmentsCostMoreThanTheirBytes(t *testing.T) {
 	}
 }
 
-func TestForgottenBodyGivesItsBudgetBack(t *testing.T) {
+func TestForgottenBodyReturnsItsBudget(t *testing.T) {
 	c := probeConn(t, noSink{}, true, func(c *Conn) Dissector {
 		c.NewBody("", "").Write(make([]byte, 100_000))
 		return &endProbe{}
@@ -60,7 +61,7 @@ func TestForgottenBodyGivesItsBudgetBack(t *testing.T) {
 	}
 }
 
-func TestLyingLengthTakesNoMemory(t *testing.T) {
+func TestFalseLengthUsesNoMemory(t *testing.T) {
 	c := probeConn(t, noSink{}, true, func(*Conn) Dissector { return &endProbe{} })
 	c.Data(ToServer, []byte("x"), Packet{})
 	for range 10_000 {
@@ -82,7 +83,7 @@ func (*panicking) Read(in *Input) (int, error) {
 }
 
 func TestPanicIsAnAnomalyWithItsBytes(t *testing.T) {
-	g := &gathering{}
+	g := &recordingSink{}
 	c := probeConn(t, g, false, func(*Conn) Dissector { return &panicking{} })
 	c.Data(ToServer, []byte("ab"), Packet{})
 	c.Data(ToServer, []byte("cd"), Packet{No: 1})
@@ -104,7 +105,7 @@ func TestBombsOfOneMomentAreBounded(t *testing.T) {
 	w := gzip.NewWriter(&z)
 	w.Write(make([]byte, 20<<20))
 	w.Close()
-	g := &gathering{}
+	g := &recordingSink{}
 	c := probeConn(t, g, true, func(*Conn) Dissector { return &endProbe{} })
 	c.Data(ToServer, []byte("x"), Packet{})
 	var total, kept int64
@@ -115,15 +116,15 @@ func TestBombsOfOneMomentAreBounded(t *testing.T) {
 		b.Finish()
 		total += b.decoded
 		kept += int64(len(b.Decoded))
-		if b.Undone != "" && sha256.Sum256(b.Bytes()) != b.Hash {
-			t.Error("Bytes gives other bytes than were hashed")
+		if b.Codings != "" && sha256.Sum256(b.Bytes()) != b.Hash {
+			t.Error("Bytes returns other bytes than were hashed")
 		}
 	}
-	if total > maxUndone+10*int64(z.Len()) || kept > maxKept+10*int64(z.Len()) {
-		t.Errorf("%d bytes came out and %d were kept, want at most %d and %d", total, kept, maxUndone, maxKept)
+	if total > maxSpanDecoded+10*int64(z.Len()) || kept > maxKept+10*int64(z.Len()) {
+		t.Errorf("%d bytes came out and %d were kept, want at most %d and %d", total, kept, maxSpanDecoded, maxKept)
 	}
 	if len(g.anomalies) == 0 {
-		t.Error("no anomaly says that bodies were left as they are")
+		t.Error("no anomaly says that bodies were not decoded")
 	}
 	c.Data(ToServer, []byte("x"), Packet{No: decodeSpan})
 	b := c.NewBody("", "gzip")

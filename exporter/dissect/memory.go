@@ -5,7 +5,7 @@ import (
 	"unsafe"
 )
 
-// grow asks for n more bytes of the engine's budget.
+// grow requests n more bytes of the engine's budget.
 func (c *Conn) grow(n int) bool {
 	r := c.root()
 	if n > 0 && c.engine.held+n > c.engine.limit && !c.engine.relieve(r, n) {
@@ -17,7 +17,7 @@ func (c *Conn) grow(n int) bool {
 	return true
 }
 
-// shrink gives n bytes back. What a connection still has at its end is given back there.
+// shrink returns n bytes. What a connection still holds at its end is returned there.
 func (c *Conn) shrink(n int) {
 	r := c.root()
 	n = min(n, r.held)
@@ -27,7 +27,7 @@ func (c *Conn) shrink(n int) {
 	c.engine.ranked.place(r)
 }
 
-// owe takes n bytes of the budget, also where they are not there: repay makes up for it.
+// owe takes n bytes of the budget even if it is exhausted; repay makes up for it.
 func (c *Conn) owe(n int) {
 	if c.grow(n) {
 		return
@@ -39,17 +39,17 @@ func (c *Conn) owe(n int) {
 	c.engine.ranked.place(r)
 }
 
-// Keeper is a Dissector whose own state grows with what it reads.
+// Keeper is a Dissector whose state grows with its input.
 type Keeper interface {
-	// Kept is the memory of that state in bytes, without what Keep, Hold, bodies and
-	// citations take. The engine asks for it after each piece of input, so it must be cheap.
+	// Kept is the memory of that state in bytes, without what Keep, Hold, bodies and citations
+	// hold. The engine calls it after each piece of input, so it must be cheap.
 	Kept() int
 }
 
-// kindCost is the memory of one of Conn.kinds, with its text.
+// kindCost is the memory of one element of Conn.kinds, including its text.
 const kindCost = int(unsafe.Sizeof(kindCount{})) + 128
 
-// measure charges for what the dissector and the counts of anomalies take now.
+// measure charges the current memory of the dissector and of the anomaly counts.
 func (c *Conn) measure() {
 	n := kindCost * cap(c.kinds)
 	if k, ok := c.d.(Keeper); ok {
@@ -64,7 +64,7 @@ func (c *Conn) measure() {
 	c.kept = n
 }
 
-// weigh measures after a piece of input, and pays debts.
+// weigh measures after a piece of input and repays debts.
 func (c *Conn) weigh() {
 	c.measure()
 	if c.debt > 0 && !c.closed {
@@ -72,7 +72,7 @@ func (c *Conn) weigh() {
 	}
 }
 
-// repay gives up calls for what was taken beyond the budget.
+// repay cuts calls to make up for what exceeded the budget.
 func (c *Conn) repay() {
 	for c.debt > 0 && c.engine.held > c.engine.limit {
 		was := c.held
@@ -85,8 +85,8 @@ func (c *Conn) repay() {
 	c.debt = 0
 }
 
-// SetBudget says how many bytes all connections may hold from now on. Below what they
-// hold already nothing is taken away, but nothing more is given.
+// SetBudget limits the bytes that all connections may hold from now on. If they already hold
+// more, nothing is freed, but they get no more.
 func (e *Engine) SetBudget(n int) { e.limit = n }
 
 // Held is the number of bytes that the engine's connections hold.
@@ -110,9 +110,9 @@ type Shedder interface {
 	Shed() bool
 }
 
-// Keep takes n bytes of the budget for a call that waits. Where the budget is spent, the
-// connection that holds most gives up its oldest calls; if that is this one, shed does it.
-// It returns what it took: 0 where nothing more could be given up.
+// Keep takes n bytes of the budget for a waiting call. If the budget is exhausted, the
+// connection that holds most gives up its oldest calls; if that is this one, shed does it. It
+// returns the number of bytes taken: 0 if nothing more could be given up.
 func (c *Conn) Keep(n int, shed func() bool) int {
 	for !c.grow(n) {
 		if !shed() {
@@ -132,27 +132,27 @@ func (c *Conn) Shed() bool {
 	return r.held < was
 }
 
-// evicted says once at the connection that calls were given up.
+// evicted records once per connection that calls were cut.
 func (c *Conn) evicted() {
 	r := c.root()
 	if r.shed {
 		return
 	}
 	r.shed = true
-	r.AnomalyFrom("engine", "evicted", "the memory limit was reached: calls that had waited longest were given up, or bodies not kept", 0)
+	r.AnomalyFrom("engine", "evicted", "the memory limit was reached: the oldest pending calls were cut, or bodies were not kept", 0)
 }
 
-// ranked lists the connections that hold memory by the power of two of what they hold, so
-// that the one that holds most, within a factor of two, is found at once.
+// ranked lists the connections that hold memory by the power of two of what they hold. It finds
+// the one that holds most, within a factor of two, at once.
 type ranked [bits.UintSize + 1]struct{ head, tail *Conn }
 
 // rank is where a connection stands in the list.
 type rank struct {
-	at         uint8 // 0: it holds nothing, or had nothing to give
+	at         uint8 // 0: it holds nothing, or had nothing to free
 	prev, next *Conn
 }
 
-// place puts c where what it holds belongs.
+// place moves c to the rank of what it holds.
 func (l *ranked) place(c *Conn) {
 	if at := uint8(bits.Len(uint(max(c.held, 0)))); at != c.rank.at {
 		l.remove(c)
@@ -192,7 +192,7 @@ func (l *ranked) remove(c *Conn) {
 	c.rank = rank{}
 }
 
-// fattest is the connection that holds most, but not c; nil where that is c alone.
+// fattest is the connection that holds most, other than c; nil if there is none.
 func (l *ranked) fattest(c *Conn) *Conn {
 	for at := len(l) - 1; at > 0; at-- {
 		v := l[at].head
@@ -233,8 +233,8 @@ func (e *Engine) relieve(c *Conn, n int) bool {
 	return true
 }
 
-// giveMemory gives up what costs least: the oldest call, else the bytes that wait to be
-// read, else all that the dissector knows.
+// giveMemory frees what costs least: the oldest call, else the unread bytes, else all state of
+// the dissector.
 func (c *Conn) giveMemory() {
 	r := c.root()
 	was := r.held
@@ -250,7 +250,7 @@ func (c *Conn) giveMemory() {
 	}
 	for d := range c.sides {
 		if len(c.sides[d].buf) > 0 && c.state == reading {
-			c.lost(Dir(d), "limit", "the engine's memory limit")
+			c.lost(Dir(d), "limit", "the engine reached its memory limit")
 		}
 	}
 	if r.held == was && c.d != nil && (c.kept > 0 || c == r) {
@@ -262,7 +262,7 @@ func (c *Conn) giveMemory() {
 	}
 }
 
-// abandon ends the dissector; the next message that tells a protocol begins another one.
+// abandon ends the dissector; the next message that identifies a protocol begins another one.
 func (c *Conn) abandon() {
 	c.Confirm()
 	d := c.d
@@ -273,6 +273,6 @@ func (c *Conn) abandon() {
 	c.state, c.proto = detecting, nil
 	for i := range c.sides {
 		s := &c.sides[i]
-		s.seeking, s.need, s.told, s.looks, s.more = false, 0, false, 0, false
+		s.seeking, s.need, s.endSeen, s.looks, s.more = false, 0, false, 0, false
 	}
 }

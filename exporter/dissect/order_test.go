@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// lineProbe reads whole lines and notes them; "up" hands the connection on.
+// lineProbe reads whole lines and records them; "up" requests an upgrade.
 type lineProbe struct {
 	c   *Conn
 	out *[]string
@@ -43,7 +43,7 @@ func lineConn(t *testing.T) (c *Conn, out *[]string) {
 	return e.NewConn(Info{RolesKnown: true, ConnectUs: -1}), out
 }
 
-func TestRequestIsReadBeforeTheResponseThatToldTheProtocol(t *testing.T) {
+func TestRequestIsReadBeforeTheResponseThatIdentifiedTheProtocol(t *testing.T) {
 	c, out := lineConn(t)
 	c.Data(ToServer, []byte("odd request\n"), Packet{})
 	c.Data(ToClient, []byte("YES answer\n"), Packet{No: 1})
@@ -179,7 +179,7 @@ func TestBytesAfterALateUpgradeAreCounted(t *testing.T) {
 	}
 }
 
-func TestSegmentTakenWholeCostsNoAllocation(t *testing.T) {
+func TestWholeSegmentCostsNoAllocation(t *testing.T) {
 	p := &Protocol{Name: "probe", Doc: "test", Transports: []Transport{TCP}, Row: &probeRow{},
 		Detect: func(Dir, []byte) Verdict { return Yes }, New: func(*Conn) Dissector { return &endProbe{} }}
 	e, err := NewEngine([]*Protocol{p}, nil, noSink{}, true)

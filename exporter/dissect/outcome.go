@@ -2,17 +2,17 @@ package dissect
 
 import "github.com/pcapsule/pcapsule/exporter/table"
 
-// Limits of what is known about questions in datagrams.
+// Limits for unanswered questions in datagrams.
 const (
-	// A question that was sent so shortly before the capture ended may still be answered;
+	// A question sent this shortly before the end of the capture may still be answered;
 	// resolvers wait as long (resolv.conf, option timeout).
 	freshQuestion = 5e9 // ns
-	// Nobody says when the sender of a datagram stops waiting.
+	// No packet shows when the sender of a datagram stops waiting.
 	longestWait = 60e9 // ns
 )
 
-// judge completes a row: how the call ended, how long the caller waited, and whether that
-// counts as failed. The dissector's Outcome, where it set one, is what the answer says.
+// judge completes a row: how the call ended, how long the caller waited, and whether the call
+// counts as failed. Outcome, if the dissector set it, is the answer's own result.
 func (c *Conn) judge(x *Exchange, b *table.Call) {
 	if b.Outcome == "" {
 		b.Outcome = c.outcome(x, b)
@@ -41,14 +41,14 @@ func (c *Conn) outcome(x *Exchange, b *table.Call) string {
 	case "no_request":
 		return table.Cut
 	}
-	if b.Error.V == "gap" && (b.StatusCode.OK || b.StatusText.OK) { // what is missing is not the verdict
+	if b.Error.V == "gap" && (b.StatusCode.OK || b.StatusText.OK) { // what is missing does not change the result
 		return table.OK
 	}
 	return table.Unread
 }
 
-// mayFollow reports whether the answer to an open question in a datagram may only lie behind
-// the end of the capture: nothing was sent since, and that was a moment ago.
+// mayFollow reports whether the answer to a pending question in a datagram may come after the
+// end of the capture: the client sent nothing since, and the question is recent.
 func (c *Conn) mayFollow(x *Exchange) bool {
 	r := c.root()
 	return r.closing && r.end == EndCapture && datagrams(r.Info.Transport) && x.req.seen && !x.resp.seen &&
@@ -57,7 +57,7 @@ func (c *Conn) mayFollow(x *Exchange) bool {
 
 func datagrams(t Transport) bool { return t != TCP && t != QUIC }
 
-// peerEnded reports whether it was the connection that ended before the answer did, not the capture.
+// peerEnded reports whether the connection, not the capture, ended before the answer did.
 func (c *Conn) peerEnded(x *Exchange) bool {
 	answers := ToClient
 	if x.Reversed {
@@ -70,8 +70,8 @@ func (c *Conn) peerEnded(x *Exchange) bool {
 	return r.closing && (r.end == EndFin || r.end == EndReset || r.end == EndReuse)
 }
 
-// waited is how long the caller waited: for the whole answer, else until it asked again, the
-// connection ended or the capture did.
+// waited is how long the caller waited: for the whole answer, else until it sent the question
+// again, or until the connection or the capture ended.
 func (c *Conn) waited(x *Exchange, b *table.Call) table.Opt[int64] {
 	if !x.req.seen {
 		return table.Opt[int64]{}

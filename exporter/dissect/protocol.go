@@ -1,13 +1,13 @@
 // Package dissect turns the bytes of connections into calls.
 //
-// It holds the contract that every protocol fulfils (Protocol, Dissector), the engine
-// that tells protocols by content, feeds them, watches limits and keeps the account of
-// every byte (Conn), and what dissectors share (Exchange, Body). A protocol is one folder
-// beside this file and one line in all/all.go; it imports this package, never the reverse.
+// It defines the contract of every protocol (Protocol, Dissector), the engine that detects
+// protocols by content, feeds them, enforces limits and accounts for every byte (Conn), and what
+// dissectors share (Exchange, Body). A protocol is one folder next to this file and one line in
+// all/all.go; it imports this package, never the reverse.
 //
-// The engine allocates nothing for a segment that a dissector takes whole. Nothing here
-// reads a clock: time is the packets'. A panic in a dissector ends that dissector, not the
-// run; it becomes an anomaly, and under test it panics again.
+// The engine allocates nothing for a segment that a dissector consumes whole. Nothing here reads
+// a clock: all times come from packets. A panic in a dissector ends that dissector, not the run;
+// it becomes an anomaly, and in tests it panics again.
 package dissect
 
 import (
@@ -41,84 +41,84 @@ type Transport uint8
 
 // The transports that the engine feeds.
 const (
-	TCP   Transport = iota // a stream: Read gets bytes in order, gaps are told
+	TCP   Transport = iota // a stream: Read gets bytes in order and Gap reports missing ones
 	UDP                    // datagrams: each Read gets one
-	ICMP                   // ICMP and ICMPv6 messages from the type byte on, one a Read
-	SCTP                   // chunks of one packet, one packet a Read
-	Other                  // payload of another IP protocol, one packet a Read
-	QUIC                   // a stream of a QUIC connection; what can read TCP's can read it
+	ICMP                   // ICMP and ICMPv6 messages from the type byte on, one per Read
+	SCTP                   // chunks of one packet, one packet per Read
+	Other                  // payload of another IP protocol, one packet per Read
+	QUIC                   // a stream of a QUIC connection; any dissector for TCP can read it
 	transports
 )
 
 var transportNames = [...]string{"tcp", "udp", "icmp", "sctp", "ip", "quic"}
 
-// String is the name that rows have in column transport.
+// String is the value of column transport.
 func (t Transport) String() string { return transportNames[t] }
 
-// Verdict is what Detect thinks of the first bytes that one side sent.
+// Verdict is Detect's answer about the first bytes that one side sent.
 type Verdict uint8
 
 // The verdicts.
 const (
 	No     Verdict = iota // these bytes cannot be this protocol
-	More                  // too few bytes to tell
-	Likely                // they look like it, and so may another protocol's
+	More                  // too few bytes to decide
+	Likely                // they match, but another protocol's bytes may look the same
 	Yes                   // these bytes can only be this protocol
 )
 
 // Protocol is one application protocol.
 type Protocol struct {
 	Name       string      // the folder's name, and the value of column protocol
-	Doc        string      // one sentence for people
+	Doc        string      // one sentence for readers
 	Transports []Transport // what can carry it
-	Ports      []uint16    // hints: asked first on these server ports, never decisive
+	Ports      []uint16    // hints: tried first on these server ports, never decisive
 
-	// Detect looks at the first bytes one side sent. It answers
+	// Detect looks at the first bytes that one side sent. It returns
 	//   - Yes:    these bytes can only be this protocol
-	//   - Likely: they are what that side may send, but another protocol's may look the same.
-	//     The claim is withdrawn if Read finds an error before Conn.Confirm or a complete row;
+	//   - Likely: that side may send them, but another protocol's bytes may look the same.
+	//     The claim is withdrawn if Read returns an error before Conn.Confirm or a complete row;
 	//     on Ports it counts as Yes
-	//   - No:     they cannot be
-	//   - More:   too few bytes to tell; asked again when more arrive
+	//   - No:     they cannot be this protocol
+	//   - More:   too few bytes to decide; called again when more arrive
 	//
-	// For a datagram it is given the whole datagram. It is also asked at the start of a
-	// later segment when the engine looks for the next message after a gap or in a
-	// connection whose start was not captured, so Yes must be rare on random bytes: check
-	// lengths and fixed values, not one magic byte. Detect must not keep head.
-	// nil: the protocol is never told by content (grpc comes out of http2).
+	// For a datagram, head is the whole datagram. Detect is also called at the start of a later
+	// segment when the engine looks for the next message after a gap or in a connection whose
+	// start was not captured, so Yes must be rare on random bytes: check lengths and fixed
+	// values, not one magic byte. Detect must not keep head. If it is nil, content never
+	// identifies the protocol (grpc is found inside http2).
 	Detect func(dir Dir, head []byte) Verdict
 
-	// Prefaced says that the first message of each side is always told by Yes. Likely then
-	// counts only if the start of the connection was not captured.
+	// Prefaced states that Detect always answers Yes to the first message of each side. Likely
+	// then counts only if the start of the connection was not captured.
 	Prefaced bool
 
-	// Resume, where it is not nil, is asked instead of Detect once the protocol is known: at
-	// the start of a segment after a gap. It may accept what Detect must not.
+	// Resume, if not nil, replaces Detect once the protocol is identified: at the start of a
+	// segment after a gap. It may accept what Detect must not.
 	Resume func(dir Dir, head []byte) Verdict
 
-	// DetectOnPort, where it is not nil, is asked on Ports after no protocol's Detect
-	// said Yes. The port speaks for the protocol too, so it may accept what is damaged.
+	// DetectOnPort, if not nil, is called for connections on Ports after no Detect answered Yes.
+	// The port is evidence too, so it may accept damaged bytes.
 	DetectOnPort func(dir Dir, head []byte) Verdict
 
-	// DetectLast, where it is not nil, is asked once about the first datagram of a
-	// conversation that nothing above told. It may cost what Detect must not.
+	// DetectLast, if not nil, is called once for the first datagram of a conversation that
+	// nothing above identified. It may be more expensive than Detect.
 	DetectLast func(dir Dir, head []byte) Verdict
 
 	// New makes the state for one connection.
 	New func(c *Conn) Dissector
 
-	// NewStreams, where it is not nil, makes the state for what a QUIC connection carries
-	// on all its streams together; ALPN are the names by which the two sides chose it
-	// (RFC 7301). New and Detect may then be nil.
+	// NewStreams, if not nil, makes the state for all streams of a QUIC connection together.
+	// ALPN lists the names by which the two sides select it (RFC 7301). New and Detect may then
+	// be nil.
 	NewStreams func(c *Conn) Streams
 	ALPN       []string
 
-	// Row is a pointer to a zero row of this protocol, a struct that embeds table.Call.
-	// Its own columns are prefixed with the protocol's name.
+	// Row is a pointer to a zero row of this protocol, a struct that embeds table.Call. The
+	// protocol's own columns are prefixed with its name.
 	Row table.CallRow
 }
 
-// End is why no more bytes will come.
+// End is the reason why no more bytes will come.
 type End uint8
 
 // The ends of a connection.
@@ -129,15 +129,15 @@ const (
 	EndReuse              // the same ports opened a new connection
 	EndCapture            // the capture ended
 	EndEvicted            // dropped at a memory limit
-	EndUpgrade            // another protocol goes on, see Conn.Upgrade
+	EndUpgrade            // another protocol follows, see Conn.Upgrade
 )
 
 var endNames = [...]string{"fin", "reset", "timeout", "reuse", "end_of_capture", "evicted", "upgrade"}
 
-// String is the word in column close_reason.
+// String is the value of column close_reason.
 func (e End) String() string { return endNames[e] }
 
-// CallError is the word for column error of a call that had no whole answer when the
+// CallError is the value of column error for a call without a complete answer when the
 // connection ended this way: reset, timeout, cut or no_response.
 func (e End) CallError() string {
 	switch e {
@@ -151,79 +151,80 @@ func (e End) CallError() string {
 	return "cut"
 }
 
-// Dissector reads the messages of one connection. The engine never calls two of its
-// methods at once.
+// Dissector reads the messages of one connection. The engine never calls two of its methods
+// concurrently.
 type Dissector interface {
-	// Read takes whole messages, or pieces of a body, from the front of in.Data and
-	// returns how many bytes it took. It answers
-	//   - n > 0, nil: took n bytes; called again at once while bytes are left
-	//   - 0, nil:     needs more bytes (say how many in all with Conn.Need if known) or
-	//                 must first see the other side; called again when either side has more
-	//   - any, err:   the bytes at n cannot be this protocol. They are counted as an
-	//                 anomaly and the engine looks for the next place where Detect says Yes.
+	// Read consumes whole messages, or pieces of a body, from the front of in.Data and returns
+	// the number of bytes consumed. It returns
+	//   - n > 0, nil: consumed n bytes; called again at once while bytes are left
+	//   - 0, nil:     needs more bytes (call Conn.Need if the total is known) or must first
+	//                 see the other side; called again when either side has more
+	//   - any, err:   the bytes at n cannot be this protocol. The engine counts them as an
+	//                 anomaly and looks for the next segment that Detect accepts.
 	//
-	// With in.End set no more bytes will come in this direction; Read is then called
-	// at least once, perhaps with no data. For datagram transports Data is exactly one
-	// datagram; bytes not taken are an anomaly. Read must not keep Data.
+	// If in.End is set, no more bytes will come in this direction; Read is then called at least
+	// once, perhaps with no data. For datagram transports Data is exactly one datagram; bytes
+	// not consumed are an anomaly. Read must not keep Data.
 	Read(in *Input) (n int, err error)
 
-	// Gap says that missing bytes of this direction were not captured. in.Data holds what
-	// Read did not take yet; it is gone afterwards. It answers
-	//   - true:  the bytes are accounted for (inside a body of known length), go on
-	//   - false: place in the stream lost; calls under way in this direction were emitted
-	//            as cut ("gap"), and the next Read begins where Detect said Yes
+	// Gap reports that missing bytes of this direction were not captured. in.Data holds the
+	// unread bytes, which are dropped afterwards. It returns
+	//   - true:  the bytes are accounted for (inside a body of known length): continue
+	//   - false: the position in the stream is lost; Gap has emitted this direction's pending
+	//            calls as cut ("gap"), and the next Read begins where Detect accepts a segment
 	Gap(in *Input, missing int64) bool
 
-	// Close ends the connection; calls under way are emitted with why.CallError().
+	// Close ends the connection; pending calls are emitted with why.CallError().
 	Close(why End)
 }
 
-// Streams reads a protocol whose messages lie on many streams of one connection, such as
-// HTTP/3 on QUIC. The connection gives each stream's bytes in order, see Lane. The low two
-// bits of a stream's id say who opened it and whether it goes both ways, RFC 9000 section
-// 2.1. No two methods are called at once.
+// Streams reads a protocol with messages on many streams of one connection, such as HTTP/3 on
+// QUIC. The connection supplies each stream's bytes in order, see StreamBuffer. The low two bits
+// of a stream's id say who opened it and whether it is bidirectional, RFC 9000 section 2.1. No
+// two methods are called concurrently.
 type Streams interface {
-	// ReadStream is Dissector.Read for one stream: in.Data is all that was not taken yet. It
-	// answers
-	//   - n > 0, nil: took n bytes; called again at once while bytes are left
+	// ReadStream is Dissector.Read for one stream; in.Data holds all its unread bytes. It
+	// returns
+	//   - n > 0, nil: consumed n bytes; called again at once while bytes are left
 	//   - 0, nil:     needs more bytes, or must first see another stream; called again when
 	//                 the stream has more, and after any other stream was read
 	//   - any, err:   the bytes at n cannot be this protocol; they are counted as an
 	//                 anomaly and the stream is not read any more
 	//
-	// With in.End nothing will follow; it is then called at least once, perhaps with no data.
+	// If in.End is set, nothing will follow; ReadStream is then called at least once, perhaps
+	// with no data.
 	ReadStream(id int64, in *Input) (n int, err error)
 
-	// GapStream says that missing bytes of a stream were not captured; it answers as
-	// Dissector.Gap does, but a stream that answers false is not read any more.
+	// GapStream reports that missing bytes of a stream were not captured. It returns what
+	// Dissector.Gap does, but after false the stream is not read any more.
 	GapStream(id int64, in *Input, missing int64) bool
 
-	// ResetStream says that a side gave a stream up (RESET_STREAM), or asked the other side to
-	// (stop, STOP_SENDING), with the application's error code. dir is that side's.
+	// ResetStream reports that side dir gave up a stream (RESET_STREAM), or asked the other side
+	// to do so (stop, STOP_SENDING), with the application's error code.
 	ResetStream(id int64, dir Dir, stop bool, code int64, p Packet)
 
 	// ReadDatagram gets the payload of a DATAGRAM frame, RFC 9221.
 	ReadDatagram(in *Input)
 
-	// Close ends the connection; code is the application's error code where the end was
-	// said with one (CONNECTION_CLOSE of type 0x1d), else -1.
+	// Close ends the connection; code is the application's error code if a CONNECTION_CLOSE of
+	// type 0x1d ended it, else -1.
 	Close(why End, code int64)
 }
 
 // Detail is a row of another table that belongs to a call, such as table.TLSHandshake.
 type Detail interface {
-	// OfCall gives the finished call when its number is known.
+	// OfCall receives the finished call once its number is known.
 	OfCall(c *table.Call)
 }
 
-// NameAnswer is an address that a name look-up gave for a name. A row with a method
-// Names() []NameAnswer names outside addresses.
+// NameAnswer is an address from the answer to a name lookup. If a row has a method Names()
+// []NameAnswer, these names label external addresses.
 type NameAnswer struct {
 	Name string
 	Addr netip.Addr
 }
 
-// UpgradeInfo is what the old protocol knows about the new one's first call.
+// UpgradeInfo is what the old protocol knows about the first call of the new one.
 type UpgradeInfo struct {
 	Exchange      *Exchange // the request's bytes and times
 	Method, Path  string
@@ -234,7 +235,7 @@ type UpgradeInfo struct {
 	UpgradeTarget string // the token of the Upgrade header
 }
 
-// Upgrader is a Dissector that can go on where another protocol upgraded to it.
+// Upgrader is a Dissector that can continue after an upgrade from another protocol.
 type Upgrader interface {
 	Upgraded(info *UpgradeInfo)
 }

@@ -3,7 +3,7 @@ package dissect
 func (c *Conn) flushInto(dir Dir) {
 	s := &c.sides[dir]
 	if c.state == skipping {
-		data := s.buf // skip may begin a protocol, which keeps what it does not take in s.buf
+		data := s.buf // skip may begin a protocol, which keeps unread bytes in s.buf
 		whole := s.whole
 		c.shrink(s.charged)
 		s.buf, s.whole, s.front, s.segs, s.charged = nil, nil, 0, s.segs[:0], 0
@@ -21,8 +21,8 @@ func (c *Conn) flushInto(dir Dir) {
 	c.drop(s, n)
 }
 
-// nextStart is where in what is left over of a direction a later segment begins with a
-// message of the protocol, 0 where none does.
+// nextStart is the offset in the unread bytes of a direction at which a later segment begins
+// with a message of the protocol, or 0 if none does.
 func (c *Conn) nextStart(dir Dir) int {
 	s := &c.sides[dir]
 	if c.proto == nil {
@@ -36,8 +36,8 @@ func (c *Conn) nextStart(dir Dir) int {
 	return 0
 }
 
-// align skips what stands before the first message of the protocol that the other side
-// told: a keep-alive's byte, the rest of an earlier message, the greeting of a proxy.
+// align skips the bytes before the first message of the protocol, which the other side
+// identified: a keep-alive byte, the rest of an earlier message, the greeting of a proxy.
 func (c *Conn) align(dir Dir) {
 	s := &c.sides[dir]
 	if c.proto == nil || c.proto.Detect == nil {
@@ -57,11 +57,10 @@ func (c *Conn) align(dir Dir) {
 	}
 }
 
-// Resyncer is a Dissector that wants to know when its place in a direction was lost
-// because Read gave an error.
+// Resyncer is a Dissector that must know when an error of Read lost its position in a direction.
 type Resyncer interface{ Lost(dir Dir) }
 
-// lost gives up the bytes left over in one direction and looks for the next message.
+// lost drops the unread bytes of one direction and looks for the next message.
 func (c *Conn) lost(dir Dir, kind, detail string) {
 	s := &c.sides[dir]
 	c.lose(s, len(s.buf), kind, detail)
@@ -71,7 +70,7 @@ func (c *Conn) lost(dir Dir, kind, detail string) {
 	}
 }
 
-// seek looks at the start of a segment for a message that Detect knows.
+// seek checks whether a segment starts with a message that Detect accepts.
 func (c *Conn) seek(dir Dir, data []byte) bool {
 	s := &c.sides[dir]
 	s.looks++
@@ -102,17 +101,17 @@ func (c *Conn) gap(dir Dir, n int64) {
 		s.segs = append(s.segs, seg{s.off, c.now})
 	}
 	in := Input{Dir: dir, Data: s.buf, conn: c, base: s.off, segs: s.segs}
-	goOn := c.d.Gap(&in, n)
+	inSync := c.d.Gap(&in, n)
 	if len(s.buf) > 0 {
-		if goOn {
+		if inSync {
 			c.RowBytes += int64(len(s.buf))
 			c.drop(s, 0)
 		} else {
-			c.lose(s, len(s.buf), "gap", "a message that a gap cut short")
+			c.lose(s, len(s.buf), "gap", "a gap cut a message short")
 		}
 	}
 	s.segs, s.need = s.segs[:0], 0
-	if !goOn {
+	if !inSync {
 		s.seeking, s.looks = true, 0
 	}
 	if c.upgrade != nil {

@@ -10,8 +10,8 @@ import (
 // unknownHead is how much of an unknown payload a row shows.
 const unknownHead = 64
 
-// Unknown is the row of a payload that no protocol fits: one a connection, so that
-// nothing is silent. Its protocol is the transport's name.
+// Unknown is the row of a payload without a matching protocol: one per connection, so that no
+// payload goes unreported. Its protocol is the transport's name.
 type Unknown struct {
 	table.Call
 	RequestHead  []byte `col:"payload_request_head" doc:"first 64 bytes that the client sent"`
@@ -26,17 +26,17 @@ type unknownState struct {
 
 func unknownProtocol(t Transport) *Protocol {
 	name := t.String()
-	switch t { // these names are folders of their own
+	switch t { // protocols have these names already
 	case ICMP:
 		name = "icmp_payload"
 	case QUIC:
 		name = "quic_stream"
 	}
-	return &Protocol{Name: name, Doc: "payload of " + t.String() + " that no protocol fits",
+	return &Protocol{Name: name, Doc: "payload of " + t.String() + " without a matching protocol",
 		Transports: []Transport{t}, Row: &Unknown{}}
 }
 
-// giveUp ends detection: what was kept and what will come is counted in one row.
+// giveUp ends detection: one row counts the waiting bytes and those to come.
 func (c *Conn) giveUp() {
 	c.state, c.proto = skipping, nil
 	for d := range c.sides {
@@ -49,17 +49,17 @@ func (c *Conn) giveUp() {
 	}
 }
 
-// skip counts the bytes of one segment into the unknown row, after a look whether a
-// protocol begins here: a capture may start in the middle of a connection.
+// skip counts the bytes of one segment in the unknown row, unless a protocol begins there: a
+// capture may start in the middle of a connection.
 func (c *Conn) skip(dir Dir, data []byte, p Packet) {
 	was := c.flipped
-	if (c.Info.Transport == TCP || c.Info.Transport == QUIC) && c.again(dir, data) {
+	if (c.Info.Transport == TCP || c.Info.Transport == QUIC) && c.redetect(dir, data) {
 		if c.flipped != was {
 			dir = dir.Other()
 		}
 		s := &c.sides[dir]
 		s.segs = append(s.segs[:0], seg{s.off, p})
-		c.take(dir, data)
+		c.offerSegment(dir, data)
 		return
 	}
 	s := &c.sides[dir]
@@ -140,7 +140,7 @@ func (c *Conn) emitUnknown(why End) {
 	c.emit(c.engine.unknown[c.Info.Transport], &u.x, row, nil)
 }
 
-// UnknownProtocols are the engine's own rows for payloads that no protocol fits, one a
+// UnknownProtocols are the engine's own rows for payloads without a matching protocol, one per
 // transport.
 func UnknownProtocols() (list []*Protocol) {
 	for t := range transports {
@@ -149,10 +149,10 @@ func UnknownProtocols() (list []*Protocol) {
 	return list
 }
 
-const maxProxyHeader = 4 << 10 // with what a load balancer adds
+const maxProxyHeader = 4 << 10 // including what a load balancer adds
 
-// skipProxy skips the PROXY protocol's header, version 1 or 2, with which a stream begins. A
-// proxy sends it in one piece before anything else. It returns the bytes skipped.
+// skipProxy skips a PROXY protocol header, version 1 or 2, at the start of a stream. A proxy
+// sends it in one piece before anything else. It returns the bytes skipped.
 func (c *Conn) skipProxy(dir Dir, data []byte) int {
 	s := &c.sides[dir]
 	if s.off != 0 || c.Info.Transport != TCP || c.parent != nil {
@@ -165,7 +165,7 @@ func (c *Conn) skipProxy(dir Dir, data []byte) int {
 	return n
 }
 
-// proxyHeader is the length of a PROXY header; 0 if there is none, or not all of it.
+// proxyHeader is the length of a PROXY header, or 0 if it is absent or incomplete.
 func proxyHeader(b []byte) int {
 	const sign, start, longest = "\r\n\r\n\x00\r\nQUIT\n", "PROXY ", 107
 	switch {

@@ -1,8 +1,8 @@
 package table
 
-// Call is one request with its response, or one message where a protocol has no
-// pairs. Every protocol's row embeds it; the engine fills it, save for the fields
-// under "what the dissector says".
+// Call is one request with its response, or one message if a protocol has no pairs. Every
+// protocol's row embeds it. The engine fills it, except for the fields under "Set by the
+// dissector".
 type Call struct {
 	CallNo   int64  `col:"call_no" doc:"number of the call in this bundle, from 0 without gaps, in the order of the packet that completed it"`
 	CallID   ID     `col:"call_id" doc:"identity by content: equal in every bundle and on both sides of a NAT; see docs/format/calls.md"`
@@ -11,7 +11,7 @@ type Call struct {
 	Ts       Micros `col:"ts" unit:"us" doc:"ts_ns truncated to microseconds, UTC"`
 
 	ElapsedUs Opt[int64] `col:"elapsed_us" unit:"us" doc:"first byte of the request to last byte of the response"`
-	WaitedUs  Opt[int64] `col:"waited_us" unit:"us" doc:"how long the caller waited: elapsed_us where an answer came, else until it asked again, the connection ended or the capture did; null where the request was not seen"`
+	WaitedUs  Opt[int64] `col:"waited_us" unit:"us" doc:"how long the caller waited: elapsed_us if an answer came, else until it repeated the request, or until the connection or the capture ended; null if the request was not captured"`
 	TTFBUs    Opt[int64] `col:"ttfb_us" unit:"us" doc:"first byte of the request to first byte of the response"`
 	DNSUs     Opt[int64] `col:"dns_us" unit:"us" doc:"DNS lookup before the connection; only on a connection's first call"`
 	ConnectUs Opt[int64] `col:"connect_us" unit:"us" doc:"TCP handshake as the client saw it; only on a connection's first call"`
@@ -34,20 +34,20 @@ type Call struct {
 	DstIP     string     `col:"dst_ip" enc:"dict" doc:"server address as used by the client, RFC 5952"`
 	DstPort   int32      `col:"dst_port" doc:"server port; 0 if the transport has none"`
 
-	// What the dissector says.
+	// Set by the dissector.
 
-	Complete   bool        `col:"complete" doc:"request and response were seen whole, or the one message where there are no pairs"`
-	Error      Opt[string] `col:"error" enc:"dict" doc:"why there is no whole answer: no_response, no_request, reset, timeout, cut, gap, malformed"`
+	Complete   bool        `col:"complete" doc:"request and response are complete, or the single message if the protocol has no pairs"`
+	Error      Opt[string] `col:"error" enc:"dict" doc:"why there is no complete answer: no_response, no_request, reset, timeout, cut, gap, malformed"`
 	Outcome    string      `col:"outcome" enc:"dict" doc:"how the call ended: ok, client_error, server_error, refused, no_answer, cut (by the capture) or unread; see docs/format/calls.md"`
 	Failed     bool        `col:"failed" doc:"outcome is client_error, server_error, refused or no_answer"`
 	Method     Opt[string] `col:"method" enc:"dict" doc:"verb: HTTP method, Redis command, SQL command, DNS opcode, ICMP type"`
 	Host       Opt[string] `col:"host" enc:"dict" doc:"name that the client requested: Host, :authority or CONNECT target without port, SNI, DNS name"`
 	Path       Opt[string] `col:"path" doc:"HTTP path without query; gRPC /service/method"`
-	Endpoint   string      `col:"endpoint" enc:"dict" doc:"what was asked for, without what differs from call to call: method and path with {id} for such segments, else the method, else the protocol"`
+	Endpoint   string      `col:"endpoint" enc:"dict" doc:"the requested operation without the parts that differ between calls: method and path with {id} for such segments, else the method, else the protocol"`
 	Query      Opt[string] `col:"query_string" doc:"URL query without the question mark, as sent"`
 	StatusCode Opt[int32]  `col:"status_code" doc:"HTTP status, DNS rcode, gRPC's HTTP status, ICMP code"`
 	StatusText Opt[string] `col:"status_text" enc:"dict" doc:"the protocol's own text for the outcome: reason phrase, NXDOMAIN, SQLSTATE, Redis error word, gRPC code name, TLS alert"`
-	Summary    string      `col:"summary" doc:"the call in one line, for people"`
+	Summary    string      `col:"summary" doc:"the call in one line"`
 	Attempt    Opt[int32]  `col:"attempt" doc:"number of this attempt to send the same request, from 1"`
 
 	RequestBytes  int64 `col:"request_bytes" unit:"bytes" doc:"payload bytes of the request on the wire, headers and body"`

@@ -1,13 +1,13 @@
-// Package table says what a row is: every table of a bundle, its columns in order,
-// their types, units and meaning.
+// Package table defines the rows of every table of a bundle: their columns in order, with types,
+// units and meaning.
 //
 // A table is a Go struct whose fields carry tags:
 //
 //	Status Opt[int32] `col:"status_code" unit:"" doc:"HTTP status, DNS rcode …"`
 //
-// Column names are snake case; one name has one type in every table for ever. The
-// package imports nothing of ours and writes nothing: exporter/internal/columnar turns
-// rows into Parquet, forensics binds the same names.
+// Column names are snake case; a name has the same type in every table for ever. The package
+// imports no other package of this project and writes nothing: exporter/internal/columnar turns
+// rows into Parquet, and forensics binds the same names.
 package table
 
 import (
@@ -48,11 +48,11 @@ var kindNames = [...]string{
 // String is the DuckDB type of the kind.
 func (k Kind) String() string { return kindNames[k] }
 
-// ID is the first 16 bytes of a hash that names a row by its content.
+// ID is the first 16 bytes of a hash that identifies a row by its content.
 type ID [16]byte
 
-// ContentID is how many bytes at the end of a call_id come from the content of the call alone.
-// What stands before them differs too if the bundle holds the same content several times.
+// ContentID is the number of bytes at the end of a call_id that depend only on the content of
+// the call. The bytes before them also differ if the bundle has the same content several times.
 const ContentID = 10
 
 // Hash is a SHA-256.
@@ -82,16 +82,16 @@ func Some[T any](v T) Opt[T] { return Opt[T]{v, true} }
 // NonEmpty returns a text that is present unless it is empty.
 func NonEmpty(s string) Opt[string] { return Opt[string]{s, s != ""} }
 
-// Range is the packets numbered First to Last, both included.
+// Range is the packets from First to Last, inclusive.
 type Range struct {
 	First, Last int64
 }
 
-// Cites are the packets that a row stands on: ascending ranges that neither overlap nor touch.
+// Cites are the packets that a row cites: ascending ranges that neither overlap nor touch.
 type Cites []Range
 
-// Header is one name and value as they stood on the wire, in wire order. Kind is
-// "request", "response", "request_trailer" or "response_trailer" or a protocol's own word.
+// Header is one name and value as on the wire, in wire order. Kind is "request", "response",
+// "request_trailer", "response_trailer" or a protocol's own kind.
 type Header struct {
 	Name, Value, Kind string
 }
@@ -110,7 +110,7 @@ type Column struct {
 	Bloom    bool   // looked up by single values: has a bloom filter
 	Unit     string // ns, us, bytes, packets, or empty
 	Doc      string // one sentence
-	Protocol string // the protocol folder whose column this is, empty for a column of all
+	Protocol string // the protocol that defines this column, empty for a column of all protocols
 	Field    []int  // reflect index path in the row struct
 }
 
@@ -122,9 +122,9 @@ type Schema struct {
 	Row     reflect.Type // the struct type that rows have
 }
 
-// SchemaOf reads the schema from the tags of row, a struct value. Embedded structs
-// come first, in place. It panics on a tag that makes no sense, since that is a
-// programmer's mistake found by the first test.
+// SchemaOf reads the schema from the tags of row, a struct value. Embedded structs come first,
+// in place. It panics on an invalid tag, which is a programmer's mistake that the first test
+// finds.
 func SchemaOf(name, doc string, row any) *Schema {
 	t := reflect.TypeOf(row)
 	s := &Schema{Name: name, Doc: doc, Row: t}
@@ -218,9 +218,8 @@ func (s *Schema) Column(name string) *Column {
 	return nil
 }
 
-// Union makes the schema that holds the columns of all of them: first the columns of
-// base in its order, then each other column once, sorted by name. It errs where one
-// name has two types.
+// Union makes a schema with the columns of all schemas: first the columns of base in its order,
+// then each other column once, sorted by name. It returns an error if one name has two types.
 func Union(base *Schema, others ...*Schema) (*Schema, error) {
 	u := &Schema{Name: base.Name, Doc: base.Doc, Row: base.Row, Columns: append([]Column(nil), base.Columns...)}
 	have := map[string]Column{}
@@ -246,8 +245,8 @@ func Union(base *Schema, others ...*Schema) (*Schema, error) {
 	return u, nil
 }
 
-// Add puts the packets first to last into the ranges. Packets come mostly in rising
-// order, so the usual cost is one comparison.
+// Add adds the packets first to last to the ranges. Packets are mostly in ascending order, so
+// the usual cost is one comparison.
 func (c *Cites) Add(first, last int64) {
 	s := *c
 	n := len(s)

@@ -5,18 +5,18 @@ import (
 	"strings"
 )
 
-// KeyHeaders are names of HTTP request headers that carry a key or a token, in lower case: the name
-// itself, or with * for what comes before or after. HTTP has no registry of them; these are
-// the ones that API gateways and cloud services ask for.
+// KeyHeaders are the names of HTTP request headers that carry a key or a token, in lower case:
+// the complete name, or a pattern in which * matches the rest. HTTP has no registry for them;
+// these are the headers that API gateways and cloud services use.
 var KeyHeaders = []string{"api-key", "apikey", "*-api-key", "x-auth-*", "x-authorization", "*-token", "*-subscription-key", "x-functions-key"}
 
-// notKeys are words of headers that match KeyHeaders and open nothing: what protects a form, and
-// what continues a list.
+// notKeys are parts of header names that match KeyHeaders but carry no credentials: tokens that
+// protect a form or continue a list.
 var notKeys = []string{"csrf", "xsrf", "page-", "next-", "continuation-", "sync-", "device-"}
 
 // IsKeyHeader reports whether a request header of this name carries a key or a token.
 func IsKeyHeader(name string) bool {
-	// Nearly all names end here, because this is asked of every header.
+	// Nearly all names end here: this runs for every header.
 	if len(name) < len("api-key") {
 		return false
 	}

@@ -2,15 +2,15 @@ package table
 
 import "strings"
 
-// How a call ended, the values of column outcome; docs/format/calls.md defines them.
+// Values of column outcome: how a call ended; docs/format/calls.md defines them.
 const (
 	OK          = "ok"           // the answer reports no error, or the message needs no answer
 	ClientError = "client_error" // the answer blames the request
 	ServerError = "server_error" // the answer reports a fault of the server
-	Refused     = "refused"      // the server or the network declined to take the request
-	NoAnswer    = "no_answer"    // no whole answer came, and the capture shows that none will
+	Refused     = "refused"      // the server or the network declined the request
+	NoAnswer    = "no_answer"    // no complete answer came, and the capture shows that none will
 	Cut         = "cut"          // the capture has only a part: it began after the request or ended before the answer
-	Unread      = "unread"       // the bytes are there, and what the answer says cannot be read
+	Unread      = "unread"       // the bytes were captured, but the answer's result cannot be decoded
 )
 
 // Outcomes are all values of column outcome.
@@ -27,7 +27,7 @@ func Failed(outcome string) bool {
 	return false
 }
 
-// HTTPOutcome is what a status code says (RFC 9110 section 15): empty where it is no error.
+// HTTPOutcome is the outcome for a status code (RFC 9110 section 15), or "" if it is no error.
 func HTTPOutcome(status int32) string {
 	switch {
 	case status >= 500:
@@ -38,11 +38,11 @@ func HTTPOutcome(status int32) string {
 	return ""
 }
 
-// maxEndpoint is how many bytes of a template of a path go into column endpoint.
+// maxEndpoint is the largest size of a path template in column endpoint, in bytes.
 const maxEndpoint = 1024
 
-// EndpointOf is what a call asked for, without what differs from call to call: method and
-// template of the path, else the method, else the protocol.
+// EndpointOf is the operation that a call requested, without the parts that differ between
+// calls: method and path template, else the method, else the protocol.
 func (c *Call) EndpointOf() string {
 	if !c.Path.OK {
 		if c.Method.OK {
@@ -60,9 +60,9 @@ func (c *Call) EndpointOf() string {
 	return path
 }
 
-// Template is a path whose segments that differ from call to call are {id}: those that are
-// a number, hold three digits in a row or an @, end with a number after - or _, are one or two letters
-// and a number (but v1), or 16 or more hexadecimal digits and dashes.
+// Template replaces the segments of a path that differ between calls with {id}: those that are a
+// number, contain three digits in a row or an @, end with a number after - or _, are one or two
+// letters and a number (but not v1), or have 16 or more hexadecimal digits and dashes.
 func Template(path string) string {
 	for at := 0; at <= len(path); {
 		segment, _, _ := strings.Cut(path[at:], "/")
@@ -74,7 +74,7 @@ func Template(path string) string {
 	return path
 }
 
-// templated is Template where the segment at from is the first that varies.
+// templated is Template for a path in which the segment at from is the first that varies.
 func templated(path string, from int) string {
 	var b strings.Builder
 	b.Grow(len(path))
@@ -92,7 +92,7 @@ func templated(path string, from int) string {
 }
 
 func varies(s string) bool {
-	digits, hex := 0, len(s) >= 16 // digits: of the run that ends here
+	digits, hex := 0, len(s) >= 16 // digits: length of the run that ends here
 	for i := range len(s) {
 		c := s[i]
 		if '0' <= c && c <= '9' {

@@ -20,7 +20,7 @@ func TestTemplate(t *testing.T) {
 	}
 }
 
-// TestTemplateIsThePattern compares with the rule as a regular expression.
+// TestTemplateIsThePattern compares Template with the rule as a regular expression.
 func TestTemplateIsThePattern(t *testing.T) {
 	pattern := regexp.MustCompile(`^[0-9]+$|[0-9]{3}|@|[-_][0-9]+$|^([a-uw-zA-UW-Z]|[A-Za-z]{2})[0-9]+$|^[0-9a-fA-F-]{16,}$`)
 	rnd := rand.New(rand.NewSource(1))

@@ -1,7 +1,7 @@
 package table
 
-// Body is one distinct message body after transfer and content decoding. Equal bodies
-// are stored once a window, so one hash may have a few rows.
+// Body is one distinct message body after transfer and content decoding. Equal bodies are stored
+// once per window, so one hash may have several rows.
 type Body struct {
 	SHA256      Hash        `col:"sha256" doc:"SHA-256 of the whole decoded body"`
 	Part        int32       `col:"part" doc:"number of the part, from 0; a part holds at most 1 MiB and parts overlap by 4 KiB"`
@@ -16,7 +16,7 @@ type Body struct {
 	FirstCallNo int64       `col:"first_call_no" doc:"first call in this window that carried it"`
 }
 
-// Object is a body too large for bodies: its bytes are cut from the packets when asked.
+// Object is a body too large for table bodies: its bytes are read from the packets on demand.
 type Object struct {
 	SHA256      Hash        `col:"sha256" doc:"SHA-256 of the captured part of the body, before content decoding"`
 	Size        int64       `col:"size" unit:"bytes" doc:"bytes seen, before content decoding"`
@@ -28,13 +28,13 @@ type Object struct {
 	Cites       Cites       `col:"cites" unit:"packets" doc:"packets that carry it"`
 }
 
-// Endpoint is who stood behind an address at a time.
+// Endpoint is the owner of an address during a time range.
 type Endpoint struct {
 	EndpointID   int64       `col:"endpoint_id" doc:"number from 0 without gaps, in the order of first appearance"`
 	IP           string      `col:"ip" doc:"address, RFC 5952"`
 	ValidFromNs  int64       `col:"valid_from_ns" unit:"ns" doc:"start of the time for which this identity is valid; 0 if unknown"`
 	Name         string      `col:"name" doc:"best name: pod, else service, else node, else process, else DNS or host name, else the address"`
-	Who          string      `col:"who" doc:"the workload for a person: namespace and service, else workload, pod, process or name; outside the cluster the DNS or host name; else the address"`
+	Who          string      `col:"who" doc:"the workload as shown to readers: namespace and service, else workload, pod, process or name; outside the cluster the DNS or host name; else the address"`
 	Kind         string      `col:"kind" enc:"dict" doc:"pod, service, node, process, host, outside or unknown"`
 	Namespace    Opt[string] `col:"namespace" enc:"dict" doc:"Kubernetes namespace"`
 	Pod          Opt[string] `col:"pod" doc:"pod name"`
@@ -62,8 +62,8 @@ type Endpoint struct {
 	ContainerID  Opt[string] `col:"container_id" doc:"container id from the control group's path"`
 }
 
-// Flow is one conversation of two endpoints as one vantage saw it. "Client" is the
-// side that opened it, "server" the other.
+// Flow is one conversation of two endpoints as seen at one vantage. "Client" is the side that
+// opened it, "server" the other.
 type Flow struct {
 	FlowID    int64       `col:"flow_id" doc:"number from 0 without gaps, in the order of its first packet"`
 	ConnID    int64       `col:"conn_id" doc:"connection it belongs to"`
@@ -75,11 +75,11 @@ type Flow struct {
 	SrcID     int64       `col:"src_id" doc:"client; see table endpoints"`
 	DstID     int64       `col:"dst_id" doc:"server; see table endpoints"`
 	Protocol  Opt[string] `col:"protocol" enc:"dict" doc:"innermost application protocol, recognized by content; null if none was recognized"`
-	Protocols []string    `col:"protocols" doc:"protocols from outside in, such as tls, http2, grpc"`
+	Protocols []string    `col:"protocols" doc:"protocols, outermost first, such as tls, http2, grpc"`
 	RoleKnown string      `col:"role_known" enc:"dict" doc:"how client and server were distinguished: syn, synack, protocol, port, first_packet"`
 	Vantage   string      `col:"vantage" enc:"dict" doc:"where the flow was seen: client, server, middle or unknown"`
 	Interface string      `col:"interface" enc:"dict" doc:"name of the interface of its first packet, empty if it has none"`
-	Tunnel    Opt[string] `col:"tunnel" enc:"dict" doc:"tunnels around it from outside in: vxlan, geneve, gre, ipip, gtpu, erspan, mpls, pppoe, teredo"`
+	Tunnel    Opt[string] `col:"tunnel" enc:"dict" doc:"tunnels around it, outermost first: vxlan, geneve, gre, ipip, gtpu, erspan, mpls, pppoe, teredo"`
 	TunnelID  Opt[int64]  `col:"tunnel_id" doc:"VNI, key, TEID or session of the innermost tunnel that has one"`
 	OuterSrc  Opt[string] `col:"outer_src_ip" doc:"source of the innermost tunnel's packets, from the first packet"`
 	OuterDst  Opt[string] `col:"outer_dst_ip" doc:"destination of the innermost tunnel's packets"`
@@ -98,9 +98,9 @@ type Flow struct {
 	SrcPayloadBytes int64 `col:"src_payload_bytes" unit:"bytes" doc:"transport payload the client sent, retransmissions included"`
 	DstPayloadBytes int64 `col:"dst_payload_bytes" unit:"bytes" doc:"transport payload the server sent, retransmissions included"`
 
-	// Where every payload byte went, both directions together. Over the flows of a
-	// connection, src_payload_bytes + dst_payload_bytes = cut_bytes + row_bytes +
-	// anomaly_bytes + duplicate_bytes; the first flow holds the stream's part of it.
+	// The account of every payload byte, both directions together. Over the flows of a
+	// connection, src_payload_bytes + dst_payload_bytes = cut_bytes + row_bytes + anomaly_bytes
+	// + duplicate_bytes; the first flow holds the stream's part.
 	CutBytes       int64 `col:"cut_bytes" unit:"bytes" doc:"payload bytes of captured packets that the snap length cut off"`
 	RowBytes       int64 `col:"row_bytes" unit:"bytes" doc:"stream bytes that dissectors assigned to calls"`
 	GapBytes       int64 `col:"gap_bytes" unit:"bytes" doc:"stream bytes missing from the capture: lost, or cut by the snap length and not seen again"`
@@ -134,11 +134,11 @@ type Flow struct {
 	MSS                 Opt[int32] `col:"mss" unit:"bytes" doc:"smaller of the two announced maximum segment sizes"`
 	OneSided            bool       `col:"one_sided" doc:"packets of one direction only were seen"`
 	Sightings           int64      `col:"sightings" doc:"packets that are the same packet seen again"`
-	Turned              bool       `col:"turned" doc:"content showed that client and server are the other way round than the first packet suggested: the views turn packets.flags bit 0x100 and tcp_events.side round, the files have them as written before that was known"`
+	Turned              bool       `col:"turned" doc:"content showed that client and server are swapped compared with the first packet: the views swap packets.flags bit 0x100 and tcp_events.side, the files keep them as written before that was known"`
 	CommunityID         string     `col:"community_id" doc:"Community ID version 1 with seed 0"`
 }
 
-// Connection is one TCP connection or UDP conversation, behind one or more flows.
+// Connection is one TCP connection or UDP conversation, with one or more flows.
 type Connection struct {
 	ConnID     int64       `col:"conn_id" doc:"number from 0 without gaps"`
 	Transport  string      `col:"transport" enc:"dict" doc:"tcp, udp, sctp, icmp or another IP protocol's name"`
@@ -150,7 +150,7 @@ type Connection struct {
 	SrcID      int64       `col:"src_id" doc:"client; see table endpoints"`
 	DstID      int64       `col:"dst_id" doc:"server; see table endpoints"`
 	Flows      int32       `col:"flows" doc:"number of flows that saw it"`
-	PairMethod string      `col:"pair_method" enc:"dict" doc:"how its flows were recognized as one connection: single, five_tuple, sequence, connection_id (QUIC), payload, socket (told by the recorder)"`
+	PairMethod string      `col:"pair_method" enc:"dict" doc:"how its flows were recognized as one connection: single, five_tuple, sequence, connection_id (QUIC), payload, socket (reported by the recorder)"`
 	FlowID     int64       `col:"flow_id" doc:"flow whose bytes were dissected"`
 	FirstNs    int64       `col:"first_ns" unit:"ns" doc:"time of the first packet"`
 	LastNs     int64       `col:"last_ns" unit:"ns" doc:"time of the last packet"`
@@ -174,7 +174,7 @@ type Connection struct {
 	RecordTimes       []int64     `col:"record_times_us" unit:"us" doc:"times of the same records since the first of them"`
 }
 
-// Packet is one packet of the bundle, with the place where it lies.
+// Packet is one packet of the bundle, with its position.
 type Packet struct {
 	PacketNo  int64      `col:"packet_no" doc:"number from 0 without gaps, over all files by time"`
 	FileID    int32      `col:"file_id" doc:"number of the file in bundle.json"`
@@ -189,13 +189,13 @@ type Packet struct {
 	Flags     int32      `col:"flags" doc:"low byte: TCP flags; 0x100 server to client (see flows.turned); 0x200 retransmission; 0x400 second sighting; 0x800 cut by snap length; 0x1000 IP fragment; 0x2000 not decoded whole; 0x4000 out of order; 0x8000 wrong checksum"`
 }
 
-// TCPEvent is one thing that happened to a TCP connection.
+// TCPEvent is an event of a TCP connection.
 type TCPEvent struct {
 	TsNs     int64  `col:"ts_ns" unit:"ns" doc:"time of the packet"`
-	Ts       Micros `col:"ts" unit:"us" doc:"ts_ns cut to microseconds, UTC"`
+	Ts       Micros `col:"ts" unit:"us" doc:"ts_ns truncated to microseconds, UTC"`
 	FlowID   int64  `col:"flow_id" doc:"flow it happened in"`
 	PacketNo int64  `col:"packet_no" doc:"packet that shows it"`
-	Side     string `col:"side" enc:"dict" doc:"who sent that packet: client or server (see flows.turned)"`
+	Side     string `col:"side" enc:"dict" doc:"sender of that packet: client or server (see flows.turned)"`
 	Event    string `col:"event" enc:"dict" doc:"reset, retransmission, fast_retransmission, out_of_order, gap, zero_window, overlap_conflict, keep_alive, syn_retransmission, refused"`
 	Bytes    int64  `col:"payload_bytes" unit:"bytes" doc:"number of payload bytes affected"`
 }
@@ -213,14 +213,14 @@ type Clock struct {
 	Synchronized Opt[bool]   `col:"synchronized" doc:"the node's clock was synchronized whenever it was read; null if unknown"`
 }
 
-// K8sEvent is something Kubernetes said about an object.
+// K8sEvent is an event that Kubernetes reported about an object.
 type K8sEvent struct {
 	TsNs      int64       `col:"ts_ns" unit:"ns" doc:"time of the last occurrence"`
 	Ts        Micros      `col:"ts" unit:"us" doc:"ts_ns truncated to microseconds, UTC"`
 	FirstNs   Opt[int64]  `col:"first_ns" unit:"ns" doc:"time of the first occurrence"`
 	Type      Opt[string] `col:"type" enc:"dict" doc:"Normal or Warning"`
 	Reason    Opt[string] `col:"reason" enc:"dict" doc:"reason word, such as BackOff"`
-	Message   Opt[string] `col:"message" doc:"message for people"`
+	Message   Opt[string] `col:"message" doc:"message text"`
 	Kind      Opt[string] `col:"kind" enc:"dict" doc:"kind of the object"`
 	Namespace Opt[string] `col:"namespace" enc:"dict" doc:"namespace of the object"`
 	Name      Opt[string] `col:"name" doc:"name of the object"`
@@ -230,7 +230,7 @@ type K8sEvent struct {
 	Node      Opt[string] `col:"node" enc:"dict" doc:"node of the reporter"`
 }
 
-// OSEvent is something the operating system of a node saw.
+// OSEvent is an event that the operating system of a node reported.
 type OSEvent struct {
 	TsNs    int64       `col:"ts_ns" unit:"ns" doc:"time of the event"`
 	Ts      Micros      `col:"ts" unit:"us" doc:"ts_ns truncated to microseconds, UTC"`
@@ -241,7 +241,7 @@ type OSEvent struct {
 	PodUID  Opt[string] `col:"pod_uid" doc:"pod UID"`
 	Detail  Opt[string] `col:"detail" doc:"further information, as JSON"`
 
-	FileID      int32       `col:"file_id" doc:"file in bundle.json beside which the event was recorded"`
+	FileID      int32       `col:"file_id" doc:"file in bundle.json that was recorded together with the event"`
 	ParentPID   Opt[int64]  `col:"parent_pid" doc:"process id of the parent"`
 	Exe         Opt[string] `col:"exe" doc:"program file"`
 	User        Opt[string] `col:"user_name" enc:"dict" doc:"user, by its name on the node, else by number"`
@@ -260,7 +260,7 @@ type OSEvent struct {
 	LeftOut     Opt[int64]  `col:"left_out" doc:"number of events of this kind that were left out before this one, because there were too many at once"`
 }
 
-// Workload is one Kubernetes object with addresses, for as long as it was known.
+// Workload is one Kubernetes object with addresses, during the time for which it is known.
 type Workload struct {
 	Kind        string      `col:"kind" enc:"dict" doc:"pod, service or node"`
 	Namespace   Opt[string] `col:"namespace" enc:"dict" doc:"namespace"`
@@ -274,11 +274,11 @@ type Workload struct {
 	Node        Opt[string] `col:"node" enc:"dict" doc:"node of a pod"`
 	Labels      []Pair      `col:"labels" doc:"labels, sorted by name"`
 	Services    []string    `col:"services" doc:"services in front of a pod, sorted"`
-	Ports       []Pair      `col:"ports" doc:"ports of a service, such as tcp/80, and the port on which the pods behind it listen; empty if no dump says it"`
+	Ports       []Pair      `col:"ports" doc:"ports of a service, such as tcp/80, and the port on which the pods behind it listen; empty if no dump contains them"`
 	Source      string      `col:"source" enc:"dict" doc:"input file that named it"`
 }
 
-// Coverage is a stretch of time in which one source recorded, or a hole with its reason.
+// Coverage is a time range in which one source recorded, or a coverage gap with its reason.
 type Coverage struct {
 	FileID  int32  `col:"file_id" doc:"file in bundle.json; -1 for information from a ring about times that are in none of the files here"`
 	Source  string `col:"source" enc:"dict" doc:"interface, file, ring or node that recorded"`
@@ -287,10 +287,10 @@ type Coverage struct {
 	Kind    string `col:"kind" enc:"dict" doc:"recorded, or hole for a coverage gap"`
 	Reason  string `col:"reason" enc:"dict" doc:"reason of a gap: filter, policy, drop, disk, restart, retention, missing, redaction, damaged, not_scheduled; empty for recorded"`
 	Packets int64  `col:"packets" doc:"number of packets recorded, or known to be lost in a gap"`
-	Detail  string `col:"detail" doc:"further information, for people"`
+	Detail  string `col:"detail" doc:"further information"`
 }
 
-// Anomaly is something that the decoder or a dissector met and could not accept.
+// Anomaly is input that the decoder or a dissector could not accept.
 type Anomaly struct {
 	TsNs     int64      `col:"ts_ns" unit:"ns" doc:"time of the packet, or of the one before it; 0 if unknown"`
 	Ts       Micros     `col:"ts" unit:"us" doc:"ts_ns truncated to microseconds, UTC"`
@@ -305,8 +305,8 @@ type Anomaly struct {
 	Count    int64      `col:"count" doc:"number of occurrences; above a limit, equal anomalies of a flow share a row"`
 }
 
-// All lists every table but the protocols' own columns of calls, in the order that
-// people should meet them.
+// All lists every table, without the protocols' own columns of calls, in the order of
+// presentation.
 func All() []*Schema {
 	return []*Schema{
 		SchemaOf("calls", "one row per call: a request with its response, or one message if a protocol has no pairs", Call{}),

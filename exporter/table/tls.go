@@ -1,12 +1,12 @@
 package table
 
-// TLSHandshake is one TLS handshake, a row of table tls: what the call's own columns do
-// not hold. Columns of certificates are null where none was observed.
+// TLSHandshake is one TLS handshake, a row of table tls, with the columns that calls does not
+// have. Certificate columns are null if no certificate was observed.
 type TLSHandshake struct {
 	CallNo int64 `col:"call_no" doc:"the handshake's row in calls"`
 
 	RecordVersion    Opt[int32]  `col:"record_version" doc:"version in the record that carried the first message"`
-	ClientVersion    Opt[int32]  `col:"client_version" doc:"field version of the ClientHello; TLS 1.3 says 0x0303 here"`
+	ClientVersion    Opt[int32]  `col:"client_version" doc:"field version of the ClientHello; 0x0303 in TLS 1.3"`
 	OfferedVersions  []string    `col:"offered_versions" doc:"versions of the client's extension supported_versions, in its order"`
 	ClientRandom     []byte      `col:"client_random" doc:"the client's random, which identifies its keys in a key log"`
 	ServerRandom     []byte      `col:"server_random" doc:"the server's random"`
@@ -17,7 +17,7 @@ type TLSHandshake struct {
 	JA3String        Opt[string] `col:"ja3_string" doc:"text whose MD5 is tls_ja3"`
 	JA3SString       Opt[string] `col:"ja3s_string" doc:"text whose MD5 is tls_ja3s"`
 	JA4String        Opt[string] `col:"ja4_string" doc:"tls_ja4 with the sorted lists in place of their hashes"`
-	OCSPStapled      bool        `col:"ocsp_stapled" doc:"the server sent a CertificateStatus, or from TLS 1.3 on one beside its certificate"`
+	OCSPStapled      bool        `col:"ocsp_stapled" doc:"the server sent a CertificateStatus, or in TLS 1.3 an OCSP response with its certificate"`
 	FailedAlertBy    Opt[string] `col:"failed_alert_by" enc:"dict" doc:"sender of the fatal alert: client or server"`
 
 	EncryptedExtensions []string    `col:"encrypted_extensions" doc:"extensions of EncryptedExtensions of TLS 1.3 in wire order, by IANA's names; null if they were not decrypted"`
@@ -62,5 +62,5 @@ type TLSHandshake struct {
 	ClientChainSHA256     []string    `col:"client_chain_sha256" doc:"SHA-256 of all certificates that the client sent, its own first, hexadecimal"`
 }
 
-// OfCall ties the handshake to its row in calls.
+// OfCall links the handshake to its row in calls.
 func (t *TLSHandshake) OfCall(c *Call) { t.CallNo = c.CallNo }

@@ -1,6 +1,6 @@
-// Command bagcheck asks an implementation of BagIt that is not ours whether folders are
-// valid bags. It is a module of its own, so that nothing of it enters the product; the
-// tests of exporter/bundle build and run it.
+// Command bagcheck checks with an independent BagIt implementation whether folders are valid
+// bags. It is a separate module, so that none of it becomes part of the product; the tests of
+// exporter/bundle build and run it.
 package main
 
 import (

@@ -1,6 +1,6 @@
-// Package all lists the protocols that bundles are dissected with. A new protocol is
-// one folder beside this one and one line here; the order is the order in which
-// detection asks where no port gives a hint.
+// Package all lists the protocols for dissecting bundles. A new protocol is one folder next to
+// this one and one line here. Detection tries the protocols in this order if no port gives a
+// hint.
 package all
 
 import (
@@ -18,8 +18,8 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/secrets"
 )
 
-// Protocols returns the protocols in the order in which detection asks them. Keys open
-// what is encrypted; nil where there are none.
+// Protocols returns the protocols in the order of detection. Keys are for decryption; nil if
+// there are none.
 func Protocols(keys *secrets.Store) []*dissect.Protocol {
 	return []*dissect.Protocol{
 		http1.Protocol(),

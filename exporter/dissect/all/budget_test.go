@@ -13,11 +13,11 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect/dissecttest"
 )
 
-// flood is one of a table.
+// flood is a row of the table.
 type flood dissecttest.Flood
 
-// TestStateStaysInTheBudget sends each protocol what makes its state grow and is never
-// over, on many connections.
+// TestStateStaysInTheBudget sends each protocol traffic that makes its state grow without end,
+// on many connections.
 func TestStateStaysInTheBudget(t *testing.T) {
 	list := floods()
 	for file := range samples {
@@ -28,8 +28,8 @@ func TestStateStaysInTheBudget(t *testing.T) {
 	}
 }
 
-// recorded are floods made of the conversations of a recording: the client's side alone,
-// again and again; and both sides in segments of a byte, without the last.
+// recorded makes floods from the conversations of a recording: the client's side alone,
+// repeatedly; and both sides in 1-byte segments, without the last.
 func recorded(t *testing.T, file string) (list []flood) {
 	for n, k := range talks(t, file) {
 		if n == 3 {
@@ -53,7 +53,7 @@ func recorded(t *testing.T, file string) (list []flood) {
 			continue
 		}
 		rounds := min(150_000/size, 5_000/len(client)) + 1 // of each connection
-		list = append(list, flood{k.name + ", the client alone", dissect.TCP, k.port, 20, len(client) * rounds, func(_, i int) dissecttest.Chunk {
+		list = append(list, flood{k.name + ", only the client", dissect.TCP, k.port, 20, len(client) * rounds, func(_, i int) dissecttest.Chunk {
 			return client[i%len(client)]
 		}}, flood{k.name + ", byte by byte", dissect.TCP, k.port, 60, min(len(bytes)-1, 3000), func(_, i int) dissecttest.Chunk {
 			return bytes[i]
@@ -90,7 +90,7 @@ func h2(typ, flags byte, stream int, body string) string {
 	return string(binary.BigEndian.AppendUint32(b, uint32(stream))) + body
 }
 
-// literal is a header field that goes into the table of HTTP/2.
+// literal is a header field that HTTP/2 adds to its table.
 func literal(name, value string) string {
 	n := ""
 	for v := len(value) - 127; ; v >>= 7 {
@@ -116,7 +116,7 @@ func floods() []flood {
 	ready := pg('R', "\x00\x00\x00\x00") + pg('Z', "I")
 	long := strings.Repeat("x", 1000)
 	name := func(c, i int) string { return fmt.Sprintf("%06d-%06d", c, i) }
-	// begun gives the first parts, then what part makes of the number of those after them.
+	// begun returns the first parts, then the results of part for the numbers after them.
 	begun := func(first []dissecttest.Chunk, part func(c, i int) dissecttest.Chunk) func(c, i int) dissecttest.Chunk {
 		return func(c, i int) dissecttest.Chunk {
 			if i < len(first) {
@@ -142,7 +142,7 @@ func floods() []flood {
 	return []flood{
 		{"tls, a hello", dissect.TCP, 443, 400, 2, begun(list(hello), func(int, int) dissecttest.Chunk { return dissecttest.Chunk{} })},
 		{"tls, certificates with many names", dissect.TCP, 443, 400, 3, begun(list(hello, answer), func(int, int) dissecttest.Chunk { return dissecttest.Chunk{} })},
-		{"tls, handshakes that begin again", dissect.TCP, 443, 40, 200, func(_, i int) dissecttest.Chunk {
+		{"tls, repeated handshakes", dissect.TCP, 443, 40, 200, func(_, i int) dissecttest.Chunk {
 			return [...]dissecttest.Chunk{hello, answer}[i%2]
 		}},
 		{"http1, a body byte by byte", dissect.TCP, 80, 30, 12_000, begun(list(fromClient("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999\r\n\r\n")),
@@ -195,7 +195,7 @@ func floods() []flood {
 				}
 				return fromServer(pg('2', "") + pg('Z', "I"))
 			})},
-		{"postgresql, statements nobody prepared", dissect.TCP, 5432, 60, 8000, begun(list(startup, fromServer(ready)),
+		{"postgresql, statements that were never prepared", dissect.TCP, 5432, 60, 8000, begun(list(startup, fromServer(ready)),
 			func(c, i int) dissecttest.Chunk {
 				if i%2 == 0 {
 					return fromClient(pg('B', "\x00"+name(c, i)+long+"\x00\x00\x00\x00\x00\x00\x00") + pg('S', ""))

@@ -24,8 +24,8 @@ func http(first, kind, body string) string {
 	return fmt.Sprintf("%sContent-Length: %d\r\n\r\n%s", s, len(body), body)
 }
 
-// TestDNSOverHTTPS reads messages in bodies and in the parameter of a GET, RFC 8484
-// section 4.1, beside the HTTP call that carries them.
+// TestDNSOverHTTPS reads messages in bodies and in the parameter of a GET, RFC 8484 section 4.1,
+// in addition to the HTTP call that carries them.
 func TestDNSOverHTTPS(t *testing.T) {
 	const media = "application/dns-message"
 	get := "GET /dns-query?dns=" + base64.RawURLEncoding.EncodeToString([]byte(dnsQuestion)) + " HTTP/1.1"
@@ -54,7 +54,7 @@ func TestDNSOverHTTPS(t *testing.T) {
 	}
 }
 
-// TestDNSInsideStreams reads DNS in what TLS and QUIC carried, RFC 7858 and RFC 9250.
+// TestDNSInsideStreams reads DNS inside TLS and QUIC, RFC 7858 and RFC 9250.
 func TestDNSInsideStreams(t *testing.T) {
 	framed := func(s string) []byte { return append([]byte{0, byte(len(s))}, s...) }
 	for _, tc := range []struct {
@@ -88,8 +88,8 @@ func TestDNSInsideStreams(t *testing.T) {
 	}
 }
 
-// TestGRPCWebOverHTTP1 reads the trailers that gRPC-Web sends as the last frame of the
-// body, as bytes and in base64, of which each piece may have its own padding.
+// TestGRPCWebOverHTTP1 reads the trailers in the last frame of a gRPC-Web body, as bytes and in
+// base64, where each piece may have its own padding.
 func TestGRPCWebOverHTTP1(t *testing.T) {
 	const message, trailer = "\x00\x00\x00\x00\x04\x0a\x02hi", "\x80\x00\x00\x00\x22grpc-status:5\r\ngrpc-message:gone\r\n"
 	coded := func(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) }

@@ -12,8 +12,8 @@ type noSink struct{}
 func (noSink) Call(dissect.Emission)                {}
 func (noSink) Anomaly(*dissect.Conn, table.Anomaly) {}
 
-// FuzzEngine gives any bytes in any cuts to an engine that knows all protocols: no panic,
-// every byte accounted for, nothing held at the end.
+// FuzzEngine reads random bytes, split anywhere, with all protocols. It must not panic, must
+// account for every byte and hold no memory at the end.
 func FuzzEngine(f *testing.F) {
 	f.Add([]byte("\x00\x30GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc\x01\x13HTTP/1.1 200 OK\r\n\r\n"))
 	f.Add([]byte("\x00\x18PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x09\x00\x00\x00\x04\x00\x00\x00\x00\x00"))

@@ -11,9 +11,9 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 )
 
-// TestCostStaysLinear compares hostile traffic of one length with four times as much: no
-// byte may be looked at again and again as more come. The best of several runs counts,
-// because other programs disturb.
+// TestCostStaysLinear compares hostile traffic with four times as much of it: no byte may be
+// examined again and again as more arrive. The best of several runs counts, because other
+// programs interfere.
 func TestCostStaysLinear(t *testing.T) {
 	const runs, most = 12, 8.0
 	name := strings.Repeat("\x3f"+strings.Repeat("\xff", 63), 3) + "\x01t\x00"
@@ -30,7 +30,7 @@ func TestCostStaysLinear(t *testing.T) {
 		{"zeros in segments of one byte", 40_000, dissect.TCP, false, func(int) (dissect.Dir, string) { return 0, "\x00" }},
 		{"a first line in segments of one byte", 40_000, dissect.TCP, true, func(i int) (dissect.Dir, string) { return 0, line[i : i+1] }},
 		{"both sides in turns, a byte each", 40_000, dissect.TCP, false, func(i int) (dissect.Dir, string) { return dissect.Dir(i & 1), "\x7f" }},
-		{"what nobody knows, in large segments", 4000, dissect.TCP, false, func(i int) (dissect.Dir, string) { return dissect.Dir(i & 1), strings.Repeat("\x00\x01\x02\x03", 350) }},
+		{"unknown data in large segments", 4000, dissect.TCP, false, func(i int) (dissect.Dir, string) { return dissect.Dir(i & 1), strings.Repeat("\x00\x01\x02\x03", 350) }},
 		{"pipelined requests", 10_000, dissect.TCP, true, func(int) (dissect.Dir, string) { return 0, "GET / HTTP/1.1\r\nHost: a\r\n\r\n" }},
 		{"tiny frames of HTTP/2", 100_000, dissect.TCP, true, func(i int) (dissect.Dir, string) {
 			if i == 0 {
@@ -63,7 +63,7 @@ func TestCostStaysLinear(t *testing.T) {
 	}
 }
 
-// cost is how long one connection of n packets takes.
+// cost is the time that one connection of n packets takes.
 func cost(t *testing.T, kind dissect.Transport, roles bool, n int, part func(int) (dissect.Dir, string)) time.Duration {
 	t.Helper()
 	e, err := dissect.NewEngine(Protocols(nil), nil, noSink{}, true)
@@ -92,7 +92,7 @@ func cost(t *testing.T, kind dissect.Transport, roles bool, n int, part func(int
 	return used(t) - start
 }
 
-// used is the processor time of the program: on a busy machine a clock says little.
+// used is the processor time of the program: on a busy machine, elapsed time means little.
 func used(t *testing.T) time.Duration {
 	t.Helper()
 	var u syscall.Rusage

@@ -9,10 +9,10 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect/dissecttest"
 )
 
-// TestMidwayOnAnyPort begins each recorded conversation at every packet, on the port that
-// its protocol hints at and on one that says nothing, where the first sender is taken for
-// the client. The rows are the same. Sealed records of TLS do not tell who sent them, so of
-// them only the number of rows is.
+// TestMidwayOnAnyPort begins each recorded conversation at every packet, on the port that its
+// protocol hints at and on another one, for which the first sender is assumed to be the client.
+// The rows must be the same. Encrypted TLS records do not show their sender, so only the number
+// of their rows must be the same.
 func TestMidwayOnAnyPort(t *testing.T) {
 	const unknownPort = 50001
 	for file, protocol := range samples {
@@ -34,7 +34,7 @@ func TestMidwayOnAnyPort(t *testing.T) {
 					}
 					o.Protocols, o.ServerPort = Protocols(nil), unknownPort
 					got := dissecttest.Play(t, o, rest...)
-					if a, b := told(got), told(want); !slices.Equal(a, b) && (protocol != "tls" || len(a) != len(b)) {
+					if a, b := knownRows(got), knownRows(want); !slices.Equal(a, b) && (protocol != "tls" || len(a) != len(b)) {
 						t.Fatalf("%s from packet %d of %d:\n got %v\nwant %v", k.name, from, len(k.chunks), a, b)
 					}
 					if p := got.Conn.Protocol(); p != nil && p.Name != "tls" && got.Conn.Flipped() != turned {
@@ -54,9 +54,9 @@ func turn(in []dissecttest.Chunk) (out []dissecttest.Chunk) {
 	return out
 }
 
-// told are the rows of a protocol from the first request on, without those of bytes that no
-// protocol fits.
-func told(r *dissecttest.Result) (out []string) {
+// knownRows renders the rows of a protocol from the first request on, without those of unknown
+// payloads.
+func knownRows(r *dissecttest.Result) (out []string) {
 	for _, e := range r.Emissions {
 		b := e.Row.Base()
 		if _, unknown := e.Row.(*dissect.Unknown); !unknown && b.Error.V != "no_request" {

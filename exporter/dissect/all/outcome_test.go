@@ -8,7 +8,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
-// TestOutcomesAtTheEnd ends conversations in every way while an answer is missing.
+// TestOutcomesAtTheEnd ends conversations in every way before an answer is complete.
 func TestOutcomesAtTheEnd(t *testing.T) {
 	const get = "GET /orders/17 HTTP/1.1\r\nHost: a\r\n\r\n"
 	const half = "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc"
@@ -28,7 +28,7 @@ func TestOutcomesAtTheEnd(t *testing.T) {
 		{"half an answer, the capture ends", get, half, dissect.EndCapture, table.Cut, false},
 		{"an answer without a request", "", "HTTP/1.1 204 No Content\r\n\r\n", dissect.EndCapture, table.Cut, false},
 		{"an error without a request", "", "HTTP/1.1 503 x\r\nContent-Length: 0\r\n\r\n", dissect.EndCapture, table.ServerError, true},
-		{"nothing that is read", "\x01\x02\x03 no protocol", "\x04\x05", dissect.EndFin, table.Unread, false},
+		{"an unknown payload", "\x01\x02\x03 no protocol", "\x04\x05", dissect.EndFin, table.Unread, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var chunks []dissecttest.Chunk

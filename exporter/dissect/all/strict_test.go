@@ -7,7 +7,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 )
 
-// foreign are messages of protocols that nothing here reads, from the side that sends them.
+// foreign lists messages of unsupported protocols with the side that sends them.
 var foreign = []struct {
 	name string
 	dir  dissect.Dir
@@ -53,8 +53,8 @@ var foreign = []struct {
 	{"zookeeper", dissect.ToServer, "\x00\x00\x00\x2c\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x75\x30"},
 }
 
-// TestForeignMessagesAreNotClaimed offers messages of protocols that nothing here reads to
-// every Detect, from both sides, cut at every length.
+// TestForeignMessagesAreNotClaimed passes messages of unsupported protocols to every Detect,
+// from both sides, truncated at every length.
 func TestForeignMessagesAreNotClaimed(t *testing.T) {
 	for _, m := range foreign {
 		for _, p := range Protocols(nil) {
@@ -64,7 +64,7 @@ func TestForeignMessagesAreNotClaimed(t *testing.T) {
 			for n := range len(m.data) + 1 {
 				for _, dir := range []dissect.Dir{m.dir, m.dir.Other()} {
 					if v := p.Detect(dir, []byte(m.data[:n])); v >= dissect.Likely {
-						t.Errorf("%s takes the first %d bytes of %s %s", p.Name, n, m.name, dir)
+						t.Errorf("%s claims the first %d bytes of %s %s", p.Name, n, m.name, dir)
 					}
 				}
 			}
@@ -72,8 +72,8 @@ func TestForeignMessagesAreNotClaimed(t *testing.T) {
 	}
 }
 
-// TestNoOtherProtocolIsClaimed offers what each side of the recorded conversations sent to
-// the Detect of every other protocol, at every segment and cut at every length.
+// TestNoOtherProtocolIsClaimed passes what each side of the recorded conversations sent to the
+// Detect of every other protocol, at every segment and truncated at every length.
 func TestNoOtherProtocolIsClaimed(t *testing.T) {
 	for file, protocol := range samples {
 		for _, k := range talks(t, file) {
@@ -88,7 +88,7 @@ func TestNoOtherProtocolIsClaimed(t *testing.T) {
 					for n := range min(len(c.Data), 600) + 1 {
 						for _, dir := range []dissect.Dir{dissect.ToServer, dissect.ToClient} {
 							if v := p.Detect(dir, c.Data[:n]); v >= dissect.Likely {
-								t.Fatalf("%s takes the first %d bytes of segment %d of %s %s: %.60q", p.Name, n, i, k.name, dir, c.Data)
+								t.Fatalf("%s claims the first %d bytes of segment %d of %s %s: %.60q", p.Name, n, i, k.name, dir, c.Data)
 							}
 						}
 					}
@@ -98,8 +98,8 @@ func TestNoOtherProtocolIsClaimed(t *testing.T) {
 	}
 }
 
-// own reports whether a segment is of another protocol than its recording is about: the
-// request that changes to HTTP/2, TLS inside what is asked for in clear.
+// own reports whether a segment belongs to a protocol other than that of its recording: the
+// request that upgrades to HTTP/2, or TLS after an unencrypted request for it.
 func own(protocol string, dir dissect.Dir, data []byte) bool {
 	for _, p := range Protocols(nil) {
 		if p.Name != protocol && p.Detect != nil && p.Transports[0] == dissect.TCP && p.Detect(dir, data) == dissect.Yes {
@@ -109,8 +109,8 @@ func own(protocol string, dir dissect.Dir, data []byte) bool {
 	return false
 }
 
-// TestNoiseIsNotClaimed offers random bytes, and bytes that are mostly zeros as binary
-// protocols send them.
+// TestNoiseIsNotClaimed passes random bytes to every Detect, and bytes that are mostly zero, as
+// in binary protocols.
 func TestNoiseIsNotClaimed(t *testing.T) {
 	rnd := rand.New(rand.NewSource(1))
 	const tries = 40_000
@@ -136,7 +136,7 @@ func TestNoiseIsNotClaimed(t *testing.T) {
 			}
 		}
 		if claimed > tries/4000 {
-			t.Errorf("%s takes %d of %d heads of noise", p.Name, claimed, 2*tries)
+			t.Errorf("%s claims %d of %d random heads", p.Name, claimed, 2*tries)
 		}
 	}
 }

@@ -14,7 +14,7 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
 )
 
-// talk is one recorded TCP connection from its SYN on.
+// talk is a recorded TCP connection, from its SYN on.
 type talk struct {
 	name   string
 	port   uint16 // the server's
@@ -22,14 +22,14 @@ type talk struct {
 	next   [2]uint32
 }
 
-// samples are the recordings of package samples and the protocol that each is about.
+// samples lists the recordings of package samples with their protocols.
 var samples = map[string]string{
 	"http1.pcapng": "http1", "http2.pcap": "http2", "grpc.pcapng": "http2", "dns.pcap": "dns", "redis.pcap": "redis",
 	"postgresql.pcapng": "postgresql", "tls.pcapng": "tls",
 }
 
-// talks reads the TCP connections of a recording. It is for recordings that lack nothing:
-// a segment that is not the next one was sent before.
+// talks reads the TCP connections of a recording. The recording must be complete: a segment that
+// is not the next one is a retransmission.
 func talks(t *testing.T, file string) (list []*talk) {
 	t.Helper()
 	f, err := os.Open(filepath.Join("..", "..", "..", "samples", file))

@@ -8,7 +8,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
-// noted is a Sink that keeps counts alone.
+// noted is a Sink that only counts.
 type noted struct{ calls, evicted int }
 
 func (s *noted) Call(e dissect.Emission) {
@@ -35,8 +35,8 @@ func heap() int64 {
 	return int64(m.HeapAlloc)
 }
 
-// Flood is what each of many connections says. Part gives piece i of connection c; an
-// empty one ends the conversation, though not the connection.
+// Flood is the traffic of each of many connections. Part returns piece i of connection c; an
+// empty piece ends the conversation, but not the connection.
 type Flood struct {
 	Name  string
 	Kind  dissect.Transport
@@ -46,8 +46,8 @@ type Flood struct {
 	Part  func(c, i int) Chunk
 }
 
-// StayInBudget sends a flood to an engine. What the connections take is charged, within the
-// accuracy of an estimate, and stays within the engine's budget.
+// StayInBudget sends a flood to an engine. The connections' memory must be charged, within the
+// accuracy of an estimate, and must stay within the engine's budget.
 func StayInBudget(t *testing.T, protocols []*dissect.Protocol, f Flood) {
 	t.Helper()
 	const budget, idle = 4 << 20, 4 << 10
@@ -70,7 +70,7 @@ func StayInBudget(t *testing.T, protocols []*dissect.Protocol, f Flood) {
 			if len(p.Data) == 0 {
 				continue
 			}
-			no += 2 // so that no two packets of a connection are neighbours
+			no += 2 // so that no two packets of a connection are adjacent
 			at := dissect.Packet{No: no, Time: no * 1000, Seq: acks[c][p.Dir], Ack: acks[c][p.Dir.Other()]}
 			acks[c][p.Dir] += uint32(len(p.Data))
 			sent += int64(len(p.Data))

@@ -1,9 +1,9 @@
-// Package dissecttest is what every protocol's tests run: a way to play a conversation
-// to the engine without packets, and a conformance suite that cuts, drops and damages
-// the same conversation in many ways.
+// Package dissecttest contains what every protocol's tests run: a way to play a conversation to
+// the engine without packets, and a conformance suite that cuts, drops and damages the same
+// conversation in many ways.
 //
-// Play gives each chunk its own packet, one microsecond after the one before. Run checks
-// the contract of dissect.Protocol; a protocol passes it before it is listed in all.go.
+// Play gives each chunk its own packet, one microsecond after the previous one. Run checks the
+// contract of dissect.Protocol; a protocol must pass it before it is listed in all.go.
 package dissecttest
 
 import (
@@ -13,7 +13,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
-// Chunk is what one packet carries in one direction.
+// Chunk is the payload of one packet in one direction.
 type Chunk struct {
 	Dir  dissect.Dir
 	Data []byte
@@ -26,7 +26,7 @@ func Client(s string) Chunk { return Chunk{Dir: dissect.ToServer, Data: []byte(s
 // Server is a chunk from the server.
 func Server(s string) Chunk { return Chunk{Dir: dissect.ToClient, Data: []byte(s)} }
 
-// Result is everything that the engine made of a conversation.
+// Result is everything that the engine produced from a conversation.
 type Result struct {
 	Emissions []dissect.Emission
 	Anomalies []table.Anomaly
@@ -50,18 +50,18 @@ func (r *Result) Call(e dissect.Emission) { r.Emissions = append(r.Emissions, e)
 // Anomaly implements dissect.Sink.
 func (r *Result) Anomaly(_ *dissect.Conn, a table.Anomaly) { r.Anomalies = append(r.Anomalies, a) }
 
-// Options say how to play.
+// Options control how a conversation is played.
 type Options struct {
 	Transport  dissect.Transport
 	ServerPort uint16
-	End        dissect.End // how the connection ends; with EndFin both directions say End first
+	End        dissect.End // how the connection ends; with EndFin, both directions end first
 	Protocols  []*dissect.Protocol
-	Roles      bool // client and server are known by a handshake
+	Roles      bool // a handshake identified client and server
 	IPVersion  uint8
 	Multicast  bool
 }
 
-// Play runs a conversation through an engine that knows o.Protocols.
+// Play runs a conversation through an engine with o.Protocols.
 func Play(t testing.TB, o Options, chunks ...Chunk) *Result {
 	t.Helper()
 	r := &Result{}
@@ -88,7 +88,7 @@ func Play(t testing.TB, o Options, chunks ...Chunk) *Result {
 		} else {
 			c.Datagram(ch.Dir, data, p)
 		}
-		for i := range data { // a dissector that keeps Data is found out
+		for i := range data { // exposes a dissector that keeps Data
 			data[i] = 0xDB
 		}
 		sent[ch.Dir] += uint32(len(ch.Data))

@@ -11,18 +11,17 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
-// Sample is a conversation that a protocol's author gives to the suite.
+// Sample is a conversation that a protocol's author supplies for the suite.
 type Sample struct {
 	Name   string
 	Chunks []Chunk
-	Rows   int                 // calls that it holds
+	Rows   int                 // expected number of calls
 	Needs  []*dissect.Protocol // protocols it upgrades to
 }
 
-// Run checks that a protocol fulfils its contract on each sample and on damaged
-// forms of it: any cut into segments gives the same rows; truncation, loss, swapped
-// directions and changed bytes never panic; every byte is accounted for; nothing is
-// held after the end.
+// Run checks the contract of a protocol on each sample and on damaged forms of it: any
+// segmentation gives the same rows; truncation, loss, swapped directions and changed bytes never
+// panic; every byte is accounted for; no memory is held after the end.
 func Run(t *testing.T, p *dissect.Protocol, samples ...Sample) {
 	t.Helper()
 	if len(samples) == 0 {
@@ -61,7 +60,8 @@ func ours(r *Result, p *dissect.Protocol) (rows []table.CallRow) {
 	return rows
 }
 
-// columns checks names: snake case, protocol prefix, a doc, no clash with shared ones.
+// columns checks column names: snake case, protocol prefix, documentation, no conflict with
+// shared ones.
 func columns(t *testing.T, p *dissect.Protocol) {
 	s := table.SchemaOf("calls/"+p.Name, p.Doc, reflect.ValueOf(p.Row).Elem().Interface())
 	base := table.SchemaOf("calls", "", table.Call{})
@@ -75,7 +75,7 @@ func columns(t *testing.T, p *dissect.Protocol) {
 	}
 }
 
-// cuts plays the conversation cut into other segments and compares the rows.
+// cuts plays the conversation with other segments and compares the rows.
 func cuts(t *testing.T, o Options, s Sample, whole *Result) {
 	rnd := rand.New(rand.NewSource(1))
 	var ways [][]Chunk
@@ -104,7 +104,7 @@ func cut(in []Chunk, size func() int) (out []Chunk) {
 	return out
 }
 
-// shapes are the rows without what depends on packets: times, citations, marks.
+// shapes renders the rows without the parts that depend on packets: times, citations, marks.
 func shapes(r *Result) (out []string) {
 	for _, e := range r.Emissions {
 		v := reflect.ValueOf(e.Row).Elem()
@@ -112,7 +112,7 @@ func shapes(r *Result) (out []string) {
 		c.Set(v)
 		b := c.Addr().Interface().(table.CallRow).Base()
 		b.Cites, b.TsNs, b.Ts = nil, 0, 0
-		b.CallID = table.ID{} // holds sequence and acknowledgement numbers
+		b.CallID = table.ID{} // contains sequence and acknowledgement numbers
 		for _, p := range []*table.Opt[int64]{&b.ElapsedUs, &b.WaitedUs, &b.TTFBUs, &b.TLSUs, &b.SendUs, &b.WaitUs, &b.ReceiveUs} {
 			*p = table.Opt[int64]{}
 		}
@@ -121,7 +121,8 @@ func shapes(r *Result) (out []string) {
 	return out
 }
 
-// damage truncates, drops, flips and garbles; nothing may panic or be lost from the account.
+// damage truncates, drops, flips and garbles chunks; nothing may panic, and every byte must be
+// accounted for.
 func damage(t *testing.T, o Options, s Sample) {
 	rnd := rand.New(rand.NewSource(2))
 	small := cut(s.Chunks, func() int { return 1 + rnd.Intn(60) })
@@ -152,9 +153,10 @@ func damage(t *testing.T, o Options, s Sample) {
 	}
 }
 
-// noise offers random bytes; a protocol that says Yes to them takes others' traffic.
+// noise passes random bytes to Detect; a protocol that answers Yes claims other protocols'
+// traffic.
 func noise(t *testing.T, p *dissect.Protocol) {
-	if p.Detect == nil || p.Transports[0] == dissect.ICMP { // there is nothing else on it
+	if p.Detect == nil || p.Transports[0] == dissect.ICMP { // this transport carries nothing else
 		return
 	}
 	rnd := rand.New(rand.NewSource(3))
@@ -174,8 +176,8 @@ func noise(t *testing.T, p *dissect.Protocol) {
 	}
 }
 
-// account checks that bytes in = bytes in rows + bytes in anomalies, that citations
-// are sane and that nothing is held.
+// account checks that the played bytes equal the bytes in rows and anomalies, that citations are
+// valid, and that no memory is held.
 func account(t *testing.T, r *Result) {
 	t.Helper()
 	if got := r.Conn.RowBytes + r.Conn.AnomalyBytes; got != r.Bytes {

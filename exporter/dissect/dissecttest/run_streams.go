@@ -8,18 +8,18 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 )
 
-// StreamSample is a conversation on many streams that a protocol's author gives to the
+// StreamSample is a conversation on many streams that a protocol's author supplies for the
 // suite.
 type StreamSample struct {
 	Name  string
 	Steps []Step
-	Rows  int                 // calls that it holds
-	Needs []*dissect.Protocol // protocols whose rows it has too
+	Rows  int                 // expected number of calls
+	Needs []*dissect.Protocol // protocols that also have rows in it
 }
 
-// RunStreams is Run for a protocol with NewStreams: any cut of the streams' bytes gives
-// the same rows; truncation, loss, another order, resets and changed bytes never panic;
-// every byte is accounted for; nothing is held after the end.
+// RunStreams is Run for a protocol with NewStreams: any split of the streams' bytes gives the
+// same rows; truncation, loss, another order, resets and changed bytes never panic; every byte
+// is accounted for; no memory is held after the end.
 func RunStreams(t *testing.T, p *dissect.Protocol, samples ...StreamSample) {
 	t.Helper()
 	if len(samples) == 0 || len(p.ALPN) == 0 {
@@ -90,8 +90,8 @@ func cutSteps(in []Step, size func() int) (out []Step) {
 	return out
 }
 
-// damageStreams plays the steps truncated, with holes, in another order, with resets and
-// with other bytes.
+// damageStreams plays the steps truncated, with gaps, in another order, with resets and with
+// changed bytes.
 func damageStreams(t *testing.T, o Options, p *dissect.Protocol, s StreamSample) {
 	rnd := rand.New(rand.NewSource(2))
 	small := cutSteps(s.Steps, func() int { return 1 + rnd.Intn(60) })
@@ -126,7 +126,7 @@ func damageStreams(t *testing.T, o Options, p *dissect.Protocol, s StreamSample)
 	}
 }
 
-// mix puts steps into another order; those of one stream's direction keep theirs.
+// mix reorders steps; those of one stream's direction keep their order.
 func mix(rnd *rand.Rand, in []Step) (out []Step) {
 	for len(in) > 0 {
 		i := rnd.Intn(len(in))

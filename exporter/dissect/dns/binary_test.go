@@ -7,8 +7,8 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect/dissecttest"
 )
 
-// TestBinaryNames reads names as tunnels send them: any byte in a label, RFC 2181 section 11.
-// In unicast DNS two bytes that happen to be UTF-8 are no text.
+// TestBinaryNames reads names with any bytes in a label, as DNS tunnels send them (RFC 2181
+// section 11). In unicast DNS, two bytes that happen to be UTF-8 are not text.
 func TestBinaryNames(t *testing.T) {
 	label := "a.\xc3\xa4\xff\x00\\ Z"
 	question := "\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00" + string(rune(len(label))) + label + "\x01t\x00\x00\x0a\x00\x01"

@@ -10,7 +10,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
-// call is a question that waits for its answer, or an answer without question.
+// call is a pending question, or an answer without a question.
 type call struct {
 	row        *Row
 	x          dissect.Exchange
@@ -18,11 +18,11 @@ type call struct {
 	typ, class uint16      // of the first question
 	last       int64       // time of its last message, ns
 	flags      uint16      // of the question
-	wants      uint16      // wantDO, wantQU
+	requested  uint16      // requestedDO, requestedQU
 	rcode      int
 	text       int  // bytes of text in the row
-	size       int  // of the budget that it takes
-	kept       int  // of conn.kept, for what a transfer's answers need
+	size       int  // bytes of the budget that it uses
+	kept       int  // bytes of conn.kept for the answers of a transfer
 	transfer   bool // a zone transfer, whose answer may have many messages
 	broken     string
 	first      string // first value of the answer, for the summary
@@ -30,22 +30,22 @@ type call struct {
 	soa        string // first record of a transfer
 }
 
-// What a question wants beside its flags.
+// What a question requests in addition to its flags.
 const (
-	wantDO = 1 << iota
-	wantQU
+	requestedDO = 1 << iota
+	requestedQU
 )
 
 type conn struct {
-	c       *dissect.Conn
-	variant string
-	carrier string // dot, doq or doh; "" where messages are sent as they are
-	alone   bool   // messages go to a group: the answer is in another conversation
-	pending []*call
-	spare   *call
-	gaps    [2]bool // bytes of the direction were lost
-	m       message
-	kept    int // bytes of unfinished transfers
+	c        *dissect.Conn
+	variant  string
+	carrier  string // dot, doq or doh; "" if messages are not encrypted
+	unpaired bool   // messages go to a group: the answer is in another conversation
+	pending  []*call
+	spare    *call
+	gaps     [2]bool // bytes of the direction are missing
+	m        message
+	kept     int // bytes of unfinished transfers
 }
 
 func newConn(c *dissect.Conn) dissect.Dissector {
@@ -66,7 +66,7 @@ func newConn(c *dissect.Conn) dissect.Dissector {
 			k.carrier = "doq"
 		}
 	}
-	k.alone = c.Info.Transport != dissect.TCP && c.Info.Transport != dissect.QUIC && (c.Info.Multicast || k.variant != "dns")
+	k.unpaired = c.Info.Transport != dissect.TCP && c.Info.Transport != dissect.QUIC && (c.Info.Multicast || k.variant != "dns")
 	return k
 }
 
@@ -74,7 +74,7 @@ func newConn(c *dissect.Conn) dissect.Dissector {
 func (k *conn) Read(in *dissect.Input) (int, error) {
 	if in.Datagram {
 		if len(in.Data) < headerSize {
-			return 0, fmt.Errorf("reading a message: %d bytes, want %d", len(in.Data), headerSize)
+			return 0, fmt.Errorf("reading a message: %d bytes, a header needs %d", len(in.Data), headerSize)
 		}
 		k.expire(in.Time(0))
 		k.message(in, 0, in.Data, in.Packet(0).Cut > 0)
@@ -85,7 +85,7 @@ func (k *conn) Read(in *dissect.Input) (int, error) {
 	}
 	n := int(binary.BigEndian.Uint16(in.Data)) + 2
 	if n < 2+headerSize {
-		return 0, fmt.Errorf("reading a message: length %d, want %d or more", n-2, headerSize)
+		return 0, fmt.Errorf("reading a message: length %d is below the %d bytes of a header", n-2, headerSize)
 	}
 	if len(in.Data) < n {
 		k.c.Need(in.Dir, n)
@@ -106,7 +106,7 @@ func (k *conn) Gap(in *dissect.Input, _ int64) bool {
 func (k *conn) Close(why dissect.End) {
 	word := why.CallError()
 	if t := k.c.Info.Transport; t != dissect.TCP && t != dissect.QUIC && why != dissect.EndEvicted {
-		word = "no_response" // a datagram has no connection that could end before the answer
+		word = "no_response" // a datagram has no connection that could end before the answer arrives
 	}
 	for len(k.pending) > 0 {
 		c := k.pending[0]
@@ -121,9 +121,9 @@ func (k *conn) Close(why dissect.End) {
 	}
 }
 
-// expire gives up questions that waited too long.
+// expire emits questions that waited too long.
 func (k *conn) expire(now int64) {
-	for len(k.pending) > 0 && now-k.pending[0].last > patience {
+	for len(k.pending) > 0 && now-k.pending[0].last > responseTimeout {
 		if c := k.pending[0]; c.x.HasResponse() {
 			k.emit(c, "cut")
 		} else {
@@ -151,7 +151,7 @@ func (k *conn) message(in *dissect.Input, skip int, data []byte, cut bool) {
 		k.c.Anomaly("record", m.odd, 0)
 	}
 	if m.limited {
-		k.c.Anomaly("limit", fmt.Sprintf("a message of more than %d bytes of text", maxText), 0)
+		k.c.Anomaly("limit", fmt.Sprintf("the message has more than %d bytes of text", maxText), 0)
 	}
 	if m.response() {
 		k.response(in, data, broken)
@@ -172,7 +172,7 @@ func (k *conn) newCall(in *dissect.Input, dir dissect.Dir) *call {
 	return c
 }
 
-// describe writes what every message has.
+// describe fills the columns that every message has.
 func (c *call) describe(m *message, k *conn) {
 	c.row.ID, c.row.Variant, c.row.Opcode = int32(m.id), k.variant, int32(m.opcode())
 	if k.carrier != "" {
@@ -196,22 +196,22 @@ func (k *conn) request(in *dissect.Input, data []byte, broken string) {
 		attempt += o.row.Attempt.V
 	}
 	setInt(&c.row.Attempt, attempt)
-	if k.alone && k.c.Info.Multicast || broken != "" && len(m.questions) == 0 && m.count[0] > 0 {
+	if k.unpaired && k.c.Info.Multicast || broken != "" && len(m.questions) == 0 && m.count[0] > 0 {
 		k.emit(c, "")
 		return
 	}
 	if len(k.pending) >= maxPending {
-		k.c.Anomaly("limit", fmt.Sprintf("over %d questions wait for an answer", maxPending), 0)
+		k.c.Anomaly("limit", fmt.Sprintf("more than %d questions are pending", maxPending), 0)
 		k.emit(k.pending[0], "cut")
 	}
 	c.size = k.c.Keep(callCost+len(m.text), k.Shed)
 	k.pending = append(k.pending, c)
 }
 
-// callCost is the memory of a waiting question beside its text.
+// callCost is the memory of a pending question in addition to its text.
 const callCost = int(unsafe.Sizeof(call{}) + unsafe.Sizeof(Row{}))
 
-// recordCost is the memory of an answer's record beside its text.
+// recordCost is the memory of a record of an answer in addition to its text.
 const recordCost = 160
 
 // Kept implements dissect.Keeper.
@@ -226,8 +226,8 @@ func (k *conn) Shed() bool {
 	return true
 }
 
-// find returns the newest question that waits in direction dir and has the id and
-// question of the message just read. loose lets a message without question fit any.
+// find returns the newest pending question of direction dir with the id and question of the
+// current message. With loose, a message without a question matches any.
 func (k *conn) find(dir dissect.Dir, loose bool) *call {
 	m := &k.m
 	for i := len(k.pending) - 1; i >= 0; i-- {
@@ -257,12 +257,12 @@ func (k *conn) response(in *dissect.Input, data []byte, broken string) {
 	dir := in.Dir.Other()
 	c := k.find(dir, true)
 	if c == nil {
-		if len(m.questions) > 0 && k.idWaits(dir) {
-			k.c.Anomaly("other_question", fmt.Sprintf("an answer with the id of a question (%d) and another question", m.id), 0)
+		if len(m.questions) > 0 && k.idPending(dir) {
+			k.c.Anomaly("other_question", fmt.Sprintf("the answer has the id of a pending question (%d), but another question", m.id), 0)
 		}
 		c = k.newCall(in, dir)
-		// An announcement is its sender's own, an answer belongs to who asked.
-		c.x.Reversed = dir == dissect.ToClient && !k.alone
+		// An announcement belongs to its sender, an answer to the side that sent the question.
+		c.x.Reversed = dir == dissect.ToClient && !k.unpaired
 		c.fillQuestions(m, string(m.text))
 	}
 	c.x.Response(in, 0, len(data))
@@ -280,8 +280,8 @@ func (k *conn) response(in *dissect.Input, data []byte, broken string) {
 	k.emit(c, "")
 }
 
-// idWaits reports whether a question of the same id waits, whatever it asks.
-func (k *conn) idWaits(dir dissect.Dir) bool {
+// idPending reports whether any question with the same id is pending.
+func (k *conn) idPending(dir dissect.Dir) bool {
 	for _, c := range k.pending {
 		if c.row.ID == int32(k.m.id) && c.dir == dir {
 			return true
@@ -305,7 +305,7 @@ func (c *call) transferDone(m *message) bool {
 			}
 		}
 	}
-	if m.limited || c.text > maxTransfer { // its end is not seen any more
+	if m.limited || c.text > maxTransfer { // its end will not be found
 		return last == nil || last.typ == typeSOA
 	}
 	if last == nil || last.typ != typeSOA || string(m.str(last.value)) != c.soa {

@@ -7,12 +7,12 @@ import (
 )
 
 const (
-	maxQuestions = 64 // of one message of a group, to be told as DNS
+	maxQuestions = 64 // most questions in a multicast message that detection accepts
 	minQuestion  = 5  // bytes of a question: root, type and class
 	minRecord    = 11 // bytes of a record without data
 )
 
-// detect knows a datagram, and a stream by its length word and first message.
+// detect recognizes a datagram, and a stream by its length word and first message.
 func detect(dir dissect.Dir, head []byte) dissect.Verdict {
 	if len(head) >= headerSize && plausible(dir, head, true) {
 		return dissect.Likely
@@ -54,9 +54,9 @@ func detectStream(dir dissect.Dir, head []byte) dissect.Verdict {
 	return dissect.No
 }
 
-// plausibleHeader judges the first words of a message of n bytes. A response from the
-// side that should ask is refused, so that the engine turns the sides round, unless it
-// looks like a multicast announcement.
+// plausibleHeader checks the first words of a message of n bytes. It rejects a response from the
+// client's side, so that the engine swaps the sides, unless the response looks like a multicast
+// announcement.
 func plausibleHeader(dir dissect.Dir, h header, n int) bool {
 	qd, an, ns, ar := int(h.count[0]), int(h.count[1]), int(h.count[2]), int(h.count[3])
 	op := h.opcode()
@@ -74,7 +74,7 @@ func plausibleHeader(dir dissect.Dir, h header, n int) bool {
 	return dir == dissect.ToServer && h.rcode() == 0 && h.flags&bitRA == 0 && qd >= 1 && (an == 0 || carries) && (ns <= 1 || carries) && (ar <= 4 || carries)
 }
 
-// plausible judges a message; whole says that all of it is there.
+// plausible checks a message; whole means that all of it is present.
 func plausible(dir dissect.Dir, b []byte, whole bool) bool {
 	h := readHeader(b)
 	if whole && !plausibleHeader(dir, h, len(b)) {
@@ -129,9 +129,9 @@ func knownClass(c uint16) bool {
 	return c >= 1 && c <= 4 || c == classNONE || c == classANY
 }
 
-// isNetBIOS reports whether a record is NetBIOS name service: of its own type, which
-// nobody uses in DNS, or of its other type with a label in the half-byte coding of
-// RFC 1001 section 14.1, perhaps damaged.
+// isNetBIOS reports whether a record belongs to the NetBIOS name service: by its own type, which
+// DNS does not use in practice, or by its other type with a label in the half-byte coding of RFC
+// 1001 section 14.1, possibly damaged.
 func isNetBIOS(typ uint16, name []byte) bool {
 	if typ == typeNB {
 		return true
@@ -148,8 +148,8 @@ func isNetBIOS(typ uint16, name []byte) bool {
 	return coded >= 24
 }
 
-// detectOnPort takes on DNS's own ports what was not told to be another protocol: a
-// message whose header or first question can be read.
+// detectOnPort accepts, on DNS's own ports, bytes that match no other protocol: a message with a
+// readable header or first question.
 func detectOnPort(_ dissect.Dir, head []byte) dissect.Verdict {
 	if damaged(head) {
 		return dissect.Yes
@@ -172,7 +172,7 @@ func damaged(b []byte) bool {
 			return true
 		}
 	}
-	// Counts of real messages are small, while those of anything else are any number.
+	// Real messages have small counts; other data has counts of any size.
 	small := 0
 	for _, n := range h.count {
 		if n <= 255 {

@@ -1,12 +1,12 @@
 // Package dns reads DNS over UDP and TCP, multicast DNS and LLMNR (RFC 1035, 2136, 2181,
 // 3596, 4034, 4795, 5936, 6762, 6891, 7766, 9460).
 //
-// A row is one message of questions with its answer, paired by message id, direction and
-// question. A question that is sent again before an answer is a row of its own, and
-// attempt counts; the answer goes to the newest sending. What is sent to a group is
-// not answered in its own conversation, so such messages are rows by themselves. Of a
-// damaged message header, questions and the records before the damage are kept. NetBIOS
-// name service is left alone.
+// A row is one question message with its answer, paired by message id, direction and question. A
+// question repeated before its answer has its own row, and attempt counts the repetitions; the
+// answer belongs to the latest one. Messages sent to a group are not answered in the same
+// conversation, so each is a row by itself. If a message is damaged, its header, questions and
+// the records before the damage are kept. NetBIOS name service messages are left to other
+// dissectors.
 package dns
 
 import (
@@ -16,25 +16,25 @@ import (
 
 // Limits.
 const (
-	maxNameWire    = 255       // bytes of a name, RFC 1035 section 2.3.4
-	maxPointers    = 126       // compression pointers followed in one name
-	maxText        = 256 << 10 // bytes of text made of one message
-	maxTransfer    = 1 << 20   // bytes of text made of one zone transfer
-	maxHex         = 4096      // bytes of unknown data shown in hexadecimal
-	maxPending     = 512       // questions of one connection that wait for an answer
-	patience       = 60e9      // ns after which a question counts as not answered
-	maxSummaryName = 120       // bytes of a name or value in a summary
+	maxNameWire     = 255       // bytes of a name, RFC 1035 section 2.3.4
+	maxPointers     = 126       // compression pointers followed in one name
+	maxText         = 256 << 10 // bytes of text decoded from one message
+	maxTransfer     = 1 << 20   // bytes of text decoded from one zone transfer
+	maxHex          = 4096      // bytes of unknown data shown in hexadecimal
+	maxPending      = 512       // pending questions of one connection
+	responseTimeout = 60e9      // ns after which a question counts as unanswered
+	maxSummaryName  = 120       // bytes of a name or value in a summary
 )
 
-// Row is one message of questions with its answer.
+// Row is one question message with its answer.
 type Row struct {
 	table.Call
 	ID          int32             `col:"dns_id" doc:"message id; 0 in multicast DNS"`
 	Variant     string            `col:"dns_variant" enc:"dict" doc:"dns, mdns or llmnr, by port"`
 	Carrier     table.Opt[string] `col:"dns_carrier" enc:"dict" doc:"encrypted transport of the messages, if keys decrypted it: dot (TLS, RFC 7858), doq (QUIC, RFC 9250) or doh (HTTPS, RFC 8484); null if they were sent in clear text"`
 	Opcode      int32             `col:"dns_opcode" doc:"number of the operation; its name is in method"`
-	HasRequest  bool              `col:"dns_request" doc:"the question was seen"`
-	HasResponse bool              `col:"dns_response" doc:"the answer was seen"`
+	HasRequest  bool              `col:"dns_request" doc:"the question was captured"`
+	HasResponse bool              `col:"dns_response" doc:"the answer was captured"`
 	Questions   []string          `col:"dns_questions" doc:"names in the questions, as spelled, without the last dot; the zone of an UPDATE"`
 	Types       []string          `col:"dns_question_types" doc:"types in the questions, in the order of dns_questions: A, AAAA, HTTPS, TYPE1234"`
 
@@ -54,7 +54,7 @@ type Row struct {
 	AdditionalCount table.Opt[int32] `col:"dns_additional_count" doc:"number of records in the additional section according to the header, with OPT"`
 	ResponseParts   table.Opt[int32] `col:"dns_response_messages" doc:"number of messages of the answer; a zone transfer may have many"`
 	Flags           []string         `col:"dns_flags" doc:"flags of the answer, or of the question if there was no answer: aa, tc, rd, ra, z, ad, cd, do, and qu for a multicast question that requests a direct answer"`
-	EDNSSize        table.Opt[int32] `col:"dns_edns_size" unit:"bytes" doc:"largest UDP answer that the client accepts (EDNS); the server's if there was no question"`
+	EDNSSize        table.Opt[int32] `col:"dns_edns_size" unit:"bytes" doc:"largest UDP answer that the client accepts (EDNS); the server's value if there was no question"`
 	EDNSVersion     table.Opt[int32] `col:"dns_edns_version" doc:"EDNS version that belongs to dns_edns_size"`
 	EDNSOptions     []string         `col:"dns_edns_options" doc:"EDNS options of both sides as name=value: ecs, cookie, nsid, ede, …; option65001=hex if the number has no name"`
 	RequestLength   table.Opt[int64] `col:"dns_request_length" unit:"bytes" doc:"length of the question message"`
@@ -62,10 +62,10 @@ type Row struct {
 	TotalSize       int64            `col:"dns_total_size" unit:"bytes" doc:"length of question and answer messages"`
 
 	names   []dissect.NameAnswer
-	oneName [1]dissect.NameAnswer // room for the usual number of them
+	oneName [1]dissect.NameAnswer // space for the usual number of them
 }
 
-// Names are the addresses that the answer gave for the name asked for.
+// Names returns the addresses that the answer gives for the name in the question.
 func (r *Row) Names() []dissect.NameAnswer { return r.names }
 
 // Protocol is DNS.

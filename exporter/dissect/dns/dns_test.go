@@ -15,7 +15,7 @@ type chunks = []dissecttest.Chunk
 func client(b []byte) dissecttest.Chunk { return dissecttest.Client(string(b)) }
 func server(b []byte) dissecttest.Chunk { return dissecttest.Server(string(b)) }
 
-// query is a question with recursion desired.
+// query is a question that requests recursion.
 func query(t testing.TB, id uint16, name string, typ uint16, change ...func(*lib.Msg)) []byte {
 	t.Helper()
 	m := new(lib.Msg)
@@ -24,7 +24,7 @@ func query(t testing.TB, id uint16, name string, typ uint16, change ...func(*lib
 	return pack(t, m, change)
 }
 
-// answer is the answer to such a question, with records in the form of zone files.
+// answer is the answer to such a question, with records in zone file format.
 func answer(t testing.TB, id uint16, name string, typ uint16, records string, change ...func(*lib.Msg)) []byte {
 	t.Helper()
 	m := new(lib.Msg)
@@ -62,14 +62,14 @@ func pack(t testing.TB, m *lib.Msg, change []func(*lib.Msg)) []byte {
 	return b
 }
 
-// framed puts the length word of TCP before a message.
+// framed prefixes a message with TCP's length word.
 func framed(b []byte) []byte { return append([]byte{byte(len(b) >> 8), byte(len(b))}, b...) }
 
 func options(port uint16) dissecttest.Options {
 	return dissecttest.Options{Transport: dissect.UDP, ServerPort: port, Protocols: []*dissect.Protocol{Protocol()}, End: dissect.EndCapture, IPVersion: 4}
 }
 
-// sketch is what the table tests compare of a conversation.
+// sketch is the part of a conversation that the table tests compare.
 func sketch(r *dissecttest.Result) string {
 	var out []string
 	for _, row := range r.Rows() {
@@ -144,29 +144,29 @@ func TestMessages(t *testing.T) {
 		{"on any port", 9999, chunks{client(q), server(a)}, "A Api.X.com → 10.0.0.10 +2 whole"},
 		{"no answer", 53, chunks{client(q)}, "A Api.X.com → no response [no_response] failed"},
 		{"an answer without question", 53, chunks{server(a)}, "A Api.X.com → 10.0.0.10 +2 [no_request]"},
-		{"no such name", 53, chunks{client(q), server(answer(t, 9, "api.x.com", lib.TypeA, "@x.com. 5 IN SOA a.x.com. b.x.com. 1 2 3 4 5", rcode(3)))},
+		{"a name that does not exist", 53, chunks{client(q), server(answer(t, 9, "api.x.com", lib.TypeA, "@x.com. 5 IN SOA a.x.com. b.x.com. 1 2 3 4 5", rcode(3)))},
 			"A Api.X.com → NXDOMAIN whole failed"},
-		{"nothing of that type", 53, chunks{client(q), server(answer(t, 9, "api.x.com", lib.TypeA, ""))}, "A Api.X.com → no records whole"},
+		{"no records of that type", 53, chunks{client(q), server(answer(t, 9, "api.x.com", lib.TypeA, ""))}, "A Api.X.com → no records whole"},
 		{"an extended rcode", 53, chunks{client(q), server(answer(t, 9, "api.x.com", lib.TypeA, "", func(m *lib.Msg) { m.SetEdns0(1232, true); m.Rcode = 23 }))},
 			"A Api.X.com → BADCOOKIE whole failed"},
-		{"a question sent again gets the answer, the first does not", 53, chunks{client(q), client(q), server(a)},
+		{"the answer belongs to the repeated question, not to the first", 53, chunks{client(q), client(q), server(a)},
 			"A Api.X.com → 10.0.0.10 +2 whole again; A Api.X.com → no response [no_response] failed"},
-		{"each sending gets its answer", 53, chunks{client(q), client(q), server(a), server(a)},
+		{"each repetition has its own answer", 53, chunks{client(q), client(q), server(a), server(a)},
 			"A Api.X.com → 10.0.0.10 +2 whole again; A Api.X.com → 10.0.0.10 +2 whole"},
 		{"a second answer has no question", 53, chunks{client(q), server(a), server(a)},
 			"A Api.X.com → 10.0.0.10 +2 whole; A Api.X.com → 10.0.0.10 +2 [no_request]"},
-		{"an answer of the same id to another question is not taken", 53, chunks{client(q), server(answer(t, 9, "evil.x.com", lib.TypeA, "evil.x.com. 1 IN A 6.6.6.6"))},
+		{"an answer with the same id but another question is rejected", 53, chunks{client(q), server(answer(t, 9, "evil.x.com", lib.TypeA, "evil.x.com. 1 IN A 6.6.6.6"))},
 			"A evil.x.com → 6.6.6.6 [no_request]; A Api.X.com → no response [no_response] failed; !other_question"},
-		{"an error without question goes by its id", 53, chunks{client(q), server(answer(t, 9, "x", lib.TypeA, "", rcode(1), func(m *lib.Msg) { m.Question = nil }))},
+		{"an error without question is matched by its id", 53, chunks{client(q), server(answer(t, 9, "x", lib.TypeA, "", rcode(1), func(m *lib.Msg) { m.Question = nil }))},
 			"A Api.X.com → FORMERR whole failed"},
-		{"the server asks too", 53, chunks{client(q), server(query(t, 4, "back.example", lib.TypeNS)), client(answer(t, 4, "back.example", lib.TypeNS, "back.example. 1 IN NS a.example.")), server(a)},
+		{"the server also sends a question", 53, chunks{client(q), server(query(t, 4, "back.example", lib.TypeNS)), client(answer(t, 4, "back.example", lib.TypeNS, "back.example. 1 IN NS a.example.")), server(a)},
 			"NS back.example → a.example whole; A Api.X.com → 10.0.0.10 +2 whole"},
-		{"an answer cut in its records", 53, chunks{client(q), server(cut(a, len(a)-3))}, "A Api.X.com → 10.0.0.9 +1, malformed [malformed]; !malformed"},
-		{"a question cut in its name on the port of DNS", 53, chunks{client(cut(q, 16))}, "? → malformed [malformed]; !malformed"},
-		{"a question cut in its name elsewhere", 9999, chunks{client(cut(q, 16))}, "unknown udp"},
+		{"an answer truncated in its records", 53, chunks{client(q), server(cut(a, len(a)-3))}, "A Api.X.com → 10.0.0.9 +1, malformed [malformed]; !malformed"},
+		{"a question truncated in its name on the DNS port", 53, chunks{client(cut(q, 16))}, "? → malformed [malformed]; !malformed"},
+		{"a question truncated in its name on another port", 9999, chunks{client(cut(q, 16))}, "unknown udp"},
 		{"bytes after a message", 53, chunks{client(append(append([]byte{}, q...), 1, 2, 3))}, "A Api.X.com → no response [no_response] failed; !trailing"},
 		{"too short for a header", 53, chunks{client(q), client([]byte{1, 2, 3})}, "A Api.X.com → no response [no_response] failed; !malformed"},
-		{"other data on the port of DNS", 53, chunks{client([]byte(strings.Repeat("\xd7\x31\x9a", 30)))}, "unknown udp"},
+		{"other data on the DNS port", 53, chunks{client([]byte(strings.Repeat("\xd7\x31\x9a", 30)))}, "unknown udp"},
 		{"a multicast question", 5353, chunks{client(query(t, 0, "_ipp._tcp.local", lib.TypePTR, func(m *lib.Msg) { m.Question[0].Qclass |= 1 << 15 }))},
 			"PTR _ipp._tcp.local, to a group whole"},
 		{"a multicast announcement", 5353, chunks{client(answer(t, 0, "x", lib.TypeA, "host.local. 120 IN A 192.168.1.5\nhost.local. 120 IN AAAA fe80::1", func(m *lib.Msg) { m.Question = nil }))},
@@ -199,7 +199,7 @@ func TestMessages(t *testing.T) {
 	}
 }
 
-// TestAnswerText compares the values of many types with what zone files have.
+// TestAnswerText compares the values of many types with their zone file format.
 func TestAnswerText(t *testing.T) {
 	for _, row := range []struct{ record, want string }{
 		{"x. 1 IN A 192.0.2.1", "192.0.2.1"},

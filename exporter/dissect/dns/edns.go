@@ -67,7 +67,7 @@ func (m *message) option(code uint16, b []byte) {
 			}
 			return
 		}
-	case lib.EDNS0PADDING: // its length is all it says
+	case lib.EDNS0PADDING: // its length is its only information
 		m.text = strconv.AppendInt(m.text, int64(len(b)), 10)
 		return
 	case lib.EDNS0NSID:
@@ -114,7 +114,7 @@ func printable(b []byte) bool {
 	return true
 }
 
-// optionName is the name of an EDNS option, empty where it has none here.
+// optionName is the name of an EDNS option, or "" if it has none here.
 func optionName(code uint16) string {
 	switch code {
 	case lib.EDNS0LLQ:

@@ -6,8 +6,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
-// emit hands a call on; why is the word for column error, empty where the call ended
-// by itself.
+// emit emits a call. why is the value of column error, empty if the call ended normally.
 func (k *conn) emit(c *call, why string) {
 	for i, p := range k.pending {
 		if p == c {
@@ -20,29 +19,29 @@ func (k *conn) emit(c *call, why string) {
 		}
 	}
 	row := c.row
-	asked, answered := c.x.HasRequest(), c.x.HasResponse()
+	hasRequest, hasResponse := c.x.HasRequest(), c.x.HasResponse()
 	if why == "" && c.broken != "" {
 		why = c.broken
 	}
-	// Between a host and a group, or a host that answers for a group, one message is all.
-	single := k.alone && asked != answered
+	// If one side is a group, or answers for a group, one message is the whole call.
+	single := k.unpaired && hasRequest != hasResponse
 	switch {
 	case single:
 		if why == "no_response" {
 			why = ""
 		}
-	case !asked && why == "":
+	case !hasRequest && why == "":
 		why = "no_request"
 	}
 	if why != "" {
 		row.Error = table.Some(why)
 	}
-	row.Complete = why == "" && (asked && answered || single)
-	if answered {
+	row.Complete = why == "" && (hasRequest && hasResponse || single)
+	if hasResponse {
 		row.Outcome = outcome(c.rcode)
 	}
-	if !answered {
-		row.Flags = flagNames(make([]string, 0, maxFlags), c.flags, c.wants&wantDO != 0, c.wants&wantQU != 0)
+	if !hasResponse {
+		row.Flags = flagNames(make([]string, 0, maxFlags), c.flags, c.requested&requestedDO != 0, c.requested&requestedQU != 0)
 	}
 	row.Summary = k.summary(c, why)
 	k.c.Emit(&c.x, row)
@@ -50,7 +49,7 @@ func (k *conn) emit(c *call, why string) {
 	k.spare = c
 }
 
-// summary is TYPE name → first value, more records.
+// summary returns "TYPE name → first value", with the number of further records.
 func (k *conn) summary(c *call, why string) string {
 	row := c.row
 	buf := make([]byte, 0, 128)
@@ -64,7 +63,7 @@ func (k *conn) summary(c *call, why string) string {
 			buf = append(buf, " +"...)
 			buf = strconv.AppendInt(buf, int64(n), 10)
 		}
-	} else if k.alone && len(row.AnswerNames) > 0 {
+	} else if k.unpaired && len(row.AnswerNames) > 0 {
 		buf = append(append(buf, row.AnswerTypes[0]...), ' ')
 		buf = appendShort(buf, row.AnswerNames[0])
 	} else {
@@ -105,7 +104,7 @@ func appendShort(dst []byte, s string) []byte {
 	return append(append(dst, cutText([]byte(s[:maxSummaryName+1]), maxSummaryName)...), "…"...)
 }
 
-// outcome is what a response code says (RFC 1035 section 4.1.1, RFC 2136 section 2.2).
+// outcome maps a response code to an outcome (RFC 1035 section 4.1.1, RFC 2136 section 2.2).
 func outcome(rcode int) string {
 	switch rcode {
 	case 0:

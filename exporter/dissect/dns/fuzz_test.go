@@ -13,8 +13,8 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect/dissecttest"
 )
 
-// FuzzConversation gives any bytes as datagrams and as a stream: no panic, every byte
-// accounted for, nothing held, all text valid and bounded.
+// FuzzConversation reads random bytes as datagrams and as a stream. It must not panic, must
+// account for every byte and hold no memory at the end, and its text must be valid and limited.
 func FuzzConversation(f *testing.F) {
 	add := func(q, a []byte, port uint16) {
 		f.Add(q, a, int64(1), port, false)
@@ -55,7 +55,7 @@ func FuzzConversation(f *testing.F) {
 		}
 		r := dissecttest.Play(t, o, c...)
 		if got := r.Conn.RowBytes + r.Conn.AnomalyBytes; got != r.Bytes || r.Held != 0 {
-			t.Errorf("%d bytes accounted of %d, %d held", got, r.Bytes, r.Held)
+			t.Errorf("%d bytes accounted for of %d, %d held", got, r.Bytes, r.Held)
 		}
 		for _, row := range r.Rows() {
 			checkText(t, row)
@@ -92,7 +92,7 @@ func checkText(t *testing.T, row any) {
 	}
 }
 
-// FuzzName compares the two readers of names: one finds an end where the other does.
+// FuzzName compares the two readers of names: both must find the same end.
 func FuzzName(f *testing.F) {
 	f.Add([]byte("\x03www\x07example\x03com\x00"))
 	f.Add([]byte("\x01a\xc0\x0c"))
@@ -114,7 +114,7 @@ func FuzzName(f *testing.F) {
 	})
 }
 
-// TestHostileMessages holds the limits against messages made to be expensive.
+// TestHostileMessages checks the limits with messages that are expensive to read.
 func TestHostileMessages(t *testing.T) {
 	header := func(an int) []byte {
 		return []byte{0, 1, 0x81, 0x80, 0, 1, byte(an >> 8), byte(an), 0, 0, 0, 0}
@@ -135,9 +135,9 @@ func TestHostileMessages(t *testing.T) {
 		msg  []byte
 		want string
 	}{
-		{"a long name in thousands of records stops at the limit", many, "!limit"},
-		{"a pointer to itself is no name", loop, "!malformed"},
-		{"a pointer ahead is no name", ahead, "!malformed"},
+		{"a long name in thousands of records is limited", many, "!limit"},
+		{"a pointer to itself is not a name", loop, "!malformed"},
+		{"a pointer ahead is not a name", ahead, "!malformed"},
 	} {
 		r := dissecttest.Play(t, options(53), server(row.msg))
 		if got := sketch(r); !strings.HasSuffix(got, row.want) {

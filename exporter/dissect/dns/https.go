@@ -9,12 +9,12 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
-// mediaType is that of a message in HTTP, RFC 8484 section 6.
+// mediaType is the type of a DNS message in HTTP, RFC 8484 section 6.
 const mediaType = "application/dns-message"
 
-// OverHTTPS looks whether an HTTP call carries DNS, RFC 8484: as its bodies, or in the
-// parameter dns of a GET. It returns what emits the row of the question and its answer,
-// which is to be called after the HTTP call was emitted, or nil.
+// OverHTTPS checks whether an HTTP call carries DNS (RFC 8484), in its bodies or in parameter
+// dns of a GET. It returns nil if not, else a function that emits the row of the question and
+// its answer. Call that function after the HTTP call was emitted.
 func OverHTTPS(c *dissect.Conn, x *dissect.Exchange, h *table.Call) func() {
 	req, resp := bodyMessage(x.ReqBody), bodyMessage(x.RespBody)
 	if req == nil {
@@ -43,8 +43,8 @@ func bodyMessage(b *dissect.Body) []byte {
 	return nil
 }
 
-// queryMessage reads the parameter dns, which is base64url without padding. Any server may
-// have a parameter of that name, so the message must be whole.
+// queryMessage reads parameter dns, which is base64url without padding. Any server may use a
+// parameter of that name, so the message must be complete.
 func queryMessage(query string) []byte {
 	if !strings.Contains(query, "dns=") {
 		return nil
@@ -57,7 +57,7 @@ func queryMessage(query string) []byte {
 	return msg
 }
 
-// exchange emits one question with its answer, of which one may be nil.
+// exchange emits one question with its answer; one of them may be nil.
 func (k *conn) exchange(x dissect.Exchange, req, resp []byte, why string) {
 	c := &call{x: x, row: &Row{}, dir: dissect.ToServer}
 	if req != nil {

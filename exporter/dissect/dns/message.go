@@ -37,26 +37,25 @@ type edns struct {
 	options []span
 }
 
-// message is one message read. It is used again and again: text grows in one buffer,
-// and spans point into it.
+// message is a decoded message. It is reused: text grows in one buffer, and spans point into it.
 type message struct {
 	header
 	data      []byte
 	mdns      bool
-	utf8      bool // names are text, RFC 6762 section 16 and RFC 4795 section 2; else bytes
+	utf8      bool // names are text (RFC 6762 section 16, RFC 4795 section 2), else bytes
 	text      []byte
 	questions []question
 	records   []record
 	edns      edns
-	end       int    // bytes read with sense
-	problem   string // what is damaged at end; empty where nothing is
-	odd       string // what is wrong within a record's data
-	limited   bool   // over maxText: the records after were not shown
+	end       int    // bytes decoded so far
+	problem   string // the damage at end; empty if there is none
+	odd       string // the problem inside a record's data
+	limited   bool   // over maxText: later records are not shown
 	known     [4]knownName
 	nKnown    int
 }
 
-// knownName is a name read before, since most names of an answer are pointers to one.
+// knownName is a name that was read before, because most names of an answer are pointers to one.
 type knownName struct {
 	off  int
 	name span
@@ -106,10 +105,10 @@ func (m *message) question() bool {
 	return true
 }
 
-// fault says why a name or what follows it could not be read.
+// fault records why a name, or what follows it, could not be read.
 func (m *message) fault(off int) {
 	if off < 0 {
-		m.problem = "not a name"
+		m.problem = "invalid name"
 	} else {
 		m.problem = "the message ends within it"
 	}
@@ -118,7 +117,7 @@ func (m *message) fault(off int) {
 func (m *message) full() bool { return len(m.text) > maxText }
 
 func (m *message) record(section int) bool {
-	if m.full() { // go on without text, so that the end of the message is still checked
+	if m.full() { // continue without text, so that the end of the message is still checked
 		m.limited = true
 		return m.skipRecord()
 	}
@@ -132,7 +131,7 @@ func (m *message) record(section int) bool {
 	size := int(binary.BigEndian.Uint16(m.data[off+8:]))
 	off += 10
 	if size > len(m.data)-off {
-		m.problem = fmt.Sprintf("data of %d bytes, %d left", size, len(m.data)-off)
+		m.problem = fmt.Sprintf("the data needs %d bytes, only %d remain", size, len(m.data)-off)
 		return false
 	}
 	m.end = off + size
@@ -161,17 +160,17 @@ func (m *message) skipRecord() bool {
 	}
 	size := int(binary.BigEndian.Uint16(m.data[off+8:]))
 	if off += 10 + size; off > len(m.data) {
-		m.problem = fmt.Sprintf("data of %d bytes, %d left", size, len(m.data)-off+size)
+		m.problem = fmt.Sprintf("the data needs %d bytes, only %d remain", size, len(m.data)-off+size)
 		return false
 	}
 	m.end = off
 	return true
 }
 
-// name reads the name at off into the text, without the last dot, and returns the offset
-// after it, or -1 where it is none. Dots and backslashes inside labels have a backslash
-// before them, control characters and bytes over 0x7e are \DDD (RFC 1035 section 5.1); in
-// multicast DNS and LLMNR bytes that are UTF-8 stand as they are.
+// name reads the name at off into the text, without the last dot, and returns the offset after
+// it, or -1 if it is invalid. Dots and backslashes inside labels are escaped with a backslash;
+// control characters and bytes above 0x7e become \DDD (RFC 1035 section 5.1). In multicast DNS
+// and LLMNR, valid UTF-8 is not escaped.
 func (m *message) name(off int) (span, int) {
 	if off+1 < len(m.data) && m.data[off] >= 0xc0 {
 		to := int(m.data[off]&0x3f)<<8 | int(m.data[off+1])
@@ -195,7 +194,7 @@ func (m *message) name(off int) (span, int) {
 	return s, next
 }
 
-// appendName is name for a part of the message that ends at end; pointers lead outside it.
+// appendName is name for a part of the message that ends at end; pointers may lead outside it.
 func (m *message) appendName(off, end int) int {
 	b, next, limit, wire, first := m.data[:end], -1, off, 0, true
 	for jumps := 0; off < len(b); {
@@ -227,7 +226,7 @@ func (m *message) appendName(off, end int) int {
 				next = off + 2
 			}
 			to := (c&0x3f)<<8 | int(b[off+1])
-			// Only backwards, before the name itself: so no loop can be built.
+			// Pointers must lead backwards, before the name itself, which excludes loops.
 			if jumps++; to >= limit || to < headerSize || jumps > maxPointers {
 				return -1
 			}
@@ -266,8 +265,8 @@ func appendLabel(dst, label []byte, text bool) []byte {
 	return dst
 }
 
-// appendEscaped writes text with special characters and bytes that are not UTF-8 escaped
-// as in zone files (RFC 1035 section 5.1).
+// appendEscaped writes text as in zone files: special characters and bytes that are not UTF-8
+// are escaped (RFC 1035 section 5.1).
 func appendEscaped(dst, b []byte, special byte) []byte {
 	for len(b) > 0 {
 		c := b[0]

@@ -17,7 +17,7 @@ func (m *message) value(r *record, from, to int) {
 	if !m.readValue(r, from, to) {
 		m.text = appendGeneric(m.text[:start], m.data[from:to])
 		if from < to && m.odd == "" { // an UPDATE has records without data
-			m.odd = "data of a record of type " + typeName(r.typ) + " at " + strconv.Itoa(from)
+			m.odd = "invalid data in a record of type " + typeName(r.typ) + " at " + strconv.Itoa(from)
 		}
 		if from == to {
 			m.text = m.text[:start]
@@ -29,7 +29,7 @@ func (m *message) value(r *record, from, to int) {
 	r.value = span{start, len(m.text)}
 }
 
-// readValue writes what is common or has names; the library does the rest.
+// readValue writes types that are common or contain names; the library writes the rest.
 func (m *message) readValue(r *record, from, to int) bool {
 	b := m.data[from:to]
 	switch r.typ {
@@ -63,7 +63,7 @@ func (m *message) readValue(r *record, from, to int) bool {
 	return true
 }
 
-// numbers writes n numbers of two bytes and a name.
+// numbers writes n 2-byte numbers and a name.
 func (m *message) numbers(from, to, n int) bool {
 	if to-from < 2*n+1 {
 		return false
@@ -94,7 +94,7 @@ func (m *message) soa(from, to int) bool {
 	return true
 }
 
-// txt writes strings in quotation marks, as zone files have them.
+// txt writes strings in quotation marks, as in zone files.
 func (m *message) txt(b []byte) bool {
 	for first := true; len(b) > 0; first = false {
 		n := int(b[0])
@@ -111,7 +111,7 @@ func (m *message) txt(b []byte) bool {
 	return true
 }
 
-// other lets the library write a record in the form of zone files.
+// other lets the library write a record in zone file format.
 func (m *message) other(r *record, from, to int) bool {
 	if lib.TypeToRR[r.typ] == nil {
 		m.text = appendGeneric(m.text, m.data[from:to])
@@ -131,8 +131,8 @@ func (m *message) other(r *record, from, to int) bool {
 	return true
 }
 
-// appendPrintable takes control characters and bytes that are not UTF-8 out of text that
-// is escaped already.
+// appendPrintable removes control characters and bytes that are not UTF-8 from text that is
+// already escaped.
 func appendPrintable(dst []byte, s string) []byte {
 	for i := 0; i < len(s); {
 		r, n := utf8.DecodeRuneInString(s[i:])
@@ -146,8 +146,8 @@ func appendPrintable(dst []byte, s string) []byte {
 	return dst
 }
 
-// appendGeneric is the form for data of unknown types, RFC 3597 section 5. Data over the
-// limit ends with an ellipsis.
+// appendGeneric writes data of unknown types, RFC 3597 section 5. Data over the limit ends with
+// an ellipsis.
 func appendGeneric(dst, b []byte) []byte {
 	dst = append(dst, `\# `...)
 	dst = strconv.AppendInt(dst, int64(len(b)), 10)

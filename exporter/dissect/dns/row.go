@@ -10,10 +10,10 @@ import (
 
 func setInt[T any](o *table.Opt[T], v T) { *o = table.Some(v) }
 
-// list is room for the strings of a row: one allocation a message.
+// list is space for the strings of a row: one allocation per message.
 type list []string
 
-// cut takes n strings from the room.
+// cut takes n strings from the space.
 func (l *list) cut(n int) []string {
 	s := (*l)[:n:n]
 	*l = (*l)[n:]
@@ -27,10 +27,10 @@ func (c *call) fillRequest(m *message) {
 	row.TotalSize = int64(len(m.data))
 	c.flags = m.flags
 	if m.edns.do {
-		c.wants |= wantDO
+		c.requested |= requestedDO
 	}
 	if len(m.questions) > 0 && m.questions[0].unicastWish {
-		c.wants |= wantQU
+		c.requested |= requestedQU
 	}
 	text := string(m.text)
 	c.text = len(text)
@@ -44,7 +44,7 @@ func (c *call) fillRequest(m *message) {
 	c.fillEDNS(m, text)
 }
 
-// fillQuestions writes what both sides' messages have.
+// fillQuestions fills the columns that both sides' messages have.
 func (c *call) fillQuestions(m *message, text string) {
 	row := c.row
 	row.Method = table.Some(opcodeName(m.opcode()))
@@ -99,7 +99,7 @@ func (c *call) fillResponse(m *message) {
 	c.rcode = m.rcode() | int(m.edns.ext)<<4
 	setInt(&row.StatusCode, int32(c.rcode))
 	row.StatusText = table.Some(rcodeName(c.rcode))
-	if c.text > maxTransfer { // of a long transfer the rest is counted only
+	if c.text > maxTransfer { // the rest of a long transfer is only counted
 		c.records += int(m.count[1])
 		return
 	}
@@ -148,7 +148,7 @@ func (c *call) fillAnswers(m *message, text string) {
 	if c.records == 0 && len(values) > 0 {
 		c.first = values[0]
 		if len(row.Questions) > 0 {
-			c.first = values[len(values)-1] // what a chain of aliases ends in
+			c.first = values[len(values)-1] // the end of a chain of aliases
 		}
 	}
 	c.records += len(values)
@@ -167,8 +167,8 @@ func join(a, b []string) []string {
 	return append(a, b...)
 }
 
-// fillNames notes which name each address was the answer for: the name asked for, where
-// aliases lead from it to the address's owner. An announcement names its owners.
+// fillNames records the name of each address: the name in the question, if aliases lead from it
+// to the address's owner. An announcement names its owners.
 func (c *call) fillNames(m *message, owners []string) {
 	row := c.row
 	var chain []string
@@ -211,7 +211,7 @@ func (c *call) fillNames(m *message, owners []string) {
 
 const maxChain = 16 // aliases followed from a question to its addresses
 
-// recordText is a record as zone files have it.
+// recordText is a record in zone file format.
 func recordText(r *record, text string) string {
 	b := make([]byte, 0, r.name.to-r.name.from+r.value.to-r.value.from+32)
 	b = append(b, text[r.name.from:r.name.to]...)
@@ -235,7 +235,7 @@ var flagBits = [...]struct {
 
 const maxFlags = len(flagBits) + 2
 
-// flagNames writes the names of flags into room for maxFlags.
+// flagNames writes the names of flags into room, which has space for maxFlags.
 func flagNames(room []string, flags uint16, do, qu bool) []string {
 	list := room[:0]
 	for i := range flagBits {

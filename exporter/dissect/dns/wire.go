@@ -21,7 +21,7 @@ const (
 	bitCD = 1 << 4
 )
 
-// Types that are read here or matter to pairing.
+// Types that are decoded here or matter for pairing.
 const (
 	typeA     = 1
 	typeNS    = 2
@@ -53,7 +53,7 @@ const (
 	classIN   = 1
 	classNONE = 254
 	classANY  = 255
-	classTop  = 1 << 15 // unicast wanted, or cache flush: RFC 6762 sections 5.4 and 10.2
+	classTop  = 1 << 15 // unicast response requested, or cache flush: RFC 6762 sections 5.4 and 10.2
 )
 
 const (
@@ -132,7 +132,7 @@ func rcodeName(rc int) string {
 	case 3:
 		return "NXDOMAIN"
 	case 16:
-		return "BADVERS" // as an rcode of a message; BADSIG stands inside TSIG only
+		return "BADVERS" // as the rcode of a message; BADSIG occurs in TSIG only
 	}
 	if s := lib.RcodeToString[rc]; s != "" {
 		return s
@@ -140,8 +140,8 @@ func rcodeName(rc int) string {
 	return "RCODE" + strconv.Itoa(rc)
 }
 
-// skipName returns the offset after the name at off, or -1 where it is none. Like name
-// it follows pointers backwards only.
+// skipName returns the offset after the name at off, or -1 if it is invalid. Like name, it
+// follows pointers backwards only.
 func skipName(b []byte, off int) int {
 	next, limit, wire := -1, off, 0
 	for jumps := 0; off < len(b); {

@@ -1,10 +1,10 @@
-// Package grpc reads gRPC streams out of the HTTP that carries them.
+// Package grpc reads gRPC streams from the HTTP that carries them.
 //
-// It is never told by content: http2 finds a content type of gRPC on a stream and then
-// makes a Row of this package instead of its own; http1 does so for gRPC-Web. One stream is one row. The body stays
-// the wire's own bytes, messages with their five-byte prefixes; Messages walks them, and
-// text columns show the first ones without a schema so that values can be searched.
-// gRPC-Web (trailers in the body, or all of it in base64) is read too.
+// Content never identifies it: http2 finds a gRPC content type on a stream and then makes a Row
+// of this package instead of its own; http1 does so for gRPC-Web. One stream is one row. The
+// body keeps the bytes of the wire, messages with their 5-byte prefixes; Messages walks them.
+// Text columns show the first messages without a schema, so that values can be searched.
+// gRPC-Web (trailers in the body, or everything in base64) is read too.
 package grpc
 
 import (
@@ -70,8 +70,8 @@ func Is(contentType string) bool {
 	return rest == "" || rest[0] == '+' || rest[0] == ';' || rest[0] == ' '
 }
 
-// Prefixed reports whether bodies of this content type are length-prefixed messages just
-// as they are, so that a Counter can count them.
+// Prefixed reports whether bodies of this content type are plain length-prefixed messages, so
+// that a Counter can count them.
 func Prefixed(contentType string) bool { return Is(contentType) && !isBase64(contentType) }
 
 func isWeb(contentType string) bool {
@@ -84,7 +84,7 @@ var statusNames = [...]string{"OK", "CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", 
 	"ALREADY_EXISTS", "PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION", "ABORTED", "OUT_OF_RANGE",
 	"UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS", "UNAUTHENTICATED"}
 
-// StatusName is the name of a status code; an unknown one is its number.
+// StatusName is the name of a status code; the name of an unknown one is its number.
 func StatusName(code int32) string {
 	if code >= 0 && int(code) < len(statusNames) {
 		return statusNames[code]
@@ -92,16 +92,16 @@ func StatusName(code int32) string {
 	return strconv.Itoa(int(code))
 }
 
-// Stream is what HTTP knows of a gRPC stream that its Call does not say.
+// Stream is what HTTP knows about a gRPC stream in addition to its Call.
 type Stream struct {
-	Req, Resp Counter // fed with the bodies as they came; of no use for base64
+	Req, Resp Counter // they receive the bodies as sent; unused for base64
 	ReqBody   *dissect.Body
 	RespBody  *dissect.Body
-	Unsure    bool // the status may have been in bytes or headers that were not understood
+	Unsure    bool // the status may have been in bytes or headers that could not be decoded
 }
 
-// Fill sets the columns of gRPC, and failed, status_text and summary, from a call whose
-// other columns are set, error and status_code among them. It finishes the bodies.
+// Fill sets the gRPC columns and failed, status_text and summary, from a call whose other
+// columns are set, including error and status_code. It finishes the bodies.
 func (r *Row) Fill(s *Stream) {
 	r.Web = isWeb(r.RequestContentType.V) || !r.RequestContentType.OK && isWeb(r.ResponseContentType.V)
 	if i := strings.LastIndexByte(r.Path.V, '/'); i > 0 {
@@ -114,7 +114,7 @@ func (r *Row) Fill(s *Stream) {
 	if typ := r.ResponseContentType.V; Is(typ) || typ == "" && (r.Guessed || s.Unsure) {
 		r.ResponseCount, r.ResponseText = r.side(s.RespBody, &s.Resp, typ, r.AnswerEncoding.V)
 	} else if r.StatusCode.OK {
-		r.ResponseCount = table.Some(int32(0)) // a proxy's page, say
+		r.ResponseCount = table.Some(int32(0)) // for example a proxy's page
 	}
 	r.outcome(s.Unsure)
 }
@@ -147,15 +147,16 @@ func (r *Row) header(h *table.Header) {
 	}
 }
 
-// side counts and shows the messages of one direction.
+// side counts and renders the messages of one direction.
 func (r *Row) side(b *dissect.Body, c *Counter, contentType, encoding string) (count table.Opt[int32], text table.Opt[string]) {
 	var body []byte
 	if b != nil {
 		b.Finish()
 		body = b.Bytes()
 	}
-	if b != nil && (isBase64(contentType) || b.Undone != "") {
-		// The prefixes are inside a coding, so the pieces could not be counted as they came.
+	if b != nil && (isBase64(contentType) || b.Codings != "") {
+		// The prefixes are inside a content coding, so the pieces could not be counted as they
+		// arrived.
 		body = Payload(contentType, body)
 		*c = Counter{lost: b.Lost() > 0 || b.Large}
 		c.Write(body)
@@ -185,7 +186,7 @@ func (r *Row) side(b *dissect.Body, c *Counter, contentType, encoding string) (c
 	return count, text
 }
 
-// trailers adds what gRPC-Web sends in the body's last frame to the headers.
+// trailers adds the trailers in the last frame of a gRPC-Web body to the headers.
 func (r *Row) trailers(b []byte) {
 	for line := range strings.SplitSeq(string(b), "\n") {
 		name, value, ok := strings.Cut(strings.TrimSuffix(line, "\r"), ":")
@@ -198,7 +199,7 @@ func (r *Row) trailers(b []byte) {
 	}
 }
 
-// outcome says how the stream ended.
+// outcome sets the result of the stream.
 func (r *Row) outcome(unsure bool) {
 	end := ""
 	switch {
@@ -240,7 +241,8 @@ const (
 	maxHeaders     = 4096
 )
 
-// statusOutcome is what a status says, as google.rpc.Code describes it: whether the request is at fault.
+// statusOutcome maps a status to an outcome, following google.rpc.Code: whether the request is
+// at fault.
 func statusOutcome(status int32) string {
 	switch status {
 	case 0:

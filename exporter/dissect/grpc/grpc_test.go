@@ -58,11 +58,11 @@ func TestMessages(t *testing.T) {
 		{"one of two is compressed", prefixed(0, "a") + prefixed(1, packed(t, "gzip", "b")), "gzip", `"a" "b"`},
 		{"trailers of gRPC-Web", prefixed(0, "a") + prefixed(0x80, "grpc-status: 0\r\n"), "", `"a" trailer "grpc-status: 0\r\n"`},
 		{"compressed without an encoding", prefixed(1, "a"), "", `"a" error`},
-		{"an encoding that is not known", prefixed(1, "a"), "lzma", `"" error`},
+		{"an unknown encoding", prefixed(1, "a"), "lzma", `"" error`},
 		{"bad compressed bytes", prefixed(1, "aaaaaaaaaaaaaaa"), "gzip", `"" error`},
-		{"a message cut short", prefixed(0, "abc")[:6], "", `"a" error cut`},
-		{"a prefix cut short", "\x00\x00\x00", "", `"" error cut`},
-		{"a length beyond reason", "\x00\xff\xff\xff\xffab", "", `"ab" error cut`},
+		{"a truncated message", prefixed(0, "abc")[:6], "", `"a" error cut`},
+		{"a truncated prefix", "\x00\x00\x00", "", `"" error cut`},
+		{"an excessive length", "\x00\xff\xff\xff\xffab", "", `"ab" error cut`},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			var got []string
@@ -120,7 +120,7 @@ func TestTimeout(t *testing.T) {
 	}
 }
 
-// TestFill makes rows as http2 does.
+// TestFill makes rows like http2 does.
 func TestFill(t *testing.T) {
 	header := func(kind, name, value string) table.Header { return table.Header{Name: name, Value: value, Kind: kind} }
 	status := header("response_trailer", "grpc-status", "0")
@@ -200,11 +200,12 @@ func TestCounterLosesItsPlaceOnlyBetweenMessages(t *testing.T) {
 		t.Errorf("%+v", c)
 	}
 	if c.Missing(1); !c.lost {
-		t.Error("a hole between messages is not noticed")
+		t.Error("a gap between messages is not noticed")
 	}
 }
 
-// FuzzMessages walks any bytes; the counter, fed in pieces, must agree with the walk.
+// FuzzMessages walks random bytes; the counter, which gets them in pieces, must agree with the
+// walk.
 func FuzzMessages(f *testing.F) {
 	f.Add([]byte(prefixed(0, "\x0a\x05hello")+prefixed(1, packed(f, "gzip", "x"))), "gzip", byte(3))
 	f.Add([]byte(prefixed(0x80, "grpc-status:0")), "identity", byte(1))
@@ -224,10 +225,10 @@ func FuzzMessages(f *testing.F) {
 			p = p[n:]
 		}
 		if c.Whole() != whole {
-			t.Errorf("the counter says whole %v, the walk %v", c.Whole(), whole)
+			t.Errorf("the counter returned whole %v, the walk %v", c.Whole(), whole)
 		}
 		if whole && c.count != count {
-			t.Errorf("the counter says %d, the walk %d", c.count, count)
+			t.Errorf("the counter returned %d, the walk %d", c.count, count)
 		}
 		if Shaped(body) && !whole {
 			t.Error("shaped, but not whole")

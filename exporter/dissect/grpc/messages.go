@@ -17,7 +17,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect/grpc/protoview"
 )
 
-// maxMessage is the most that one message may grow to when its compression is undone.
+// maxMessage is the largest size of one decompressed message.
 const maxMessage = 4 << 20
 
 const (
@@ -31,14 +31,14 @@ type Message struct {
 	Wire       []byte // as sent, without its prefix
 	Data       []byte // decompressed
 	Compressed bool
-	Trailer    bool  // not a message but gRPC-Web's trailers
+	Trailer    bool  // gRPC-Web's trailers instead of a message
 	Cut        bool  // the body ended before the message did
-	Err        error // why Data is not whole
+	Err        error // why Data is incomplete
 }
 
-// Messages walks the length-prefixed messages of a body as it was on the wire; encoding
-// is the value of grpc-encoding. Of gRPC-Web in base64 give what Payload returns. A last
-// message that is not whole has Cut set.
+// Messages walks the length-prefixed messages of a body as sent; encoding is the value of
+// grpc-encoding. For gRPC-Web in base64, pass the result of Payload. An incomplete last message
+// has Cut set.
 func Messages(body []byte, encoding string) iter.Seq[Message] {
 	return func(yield func(Message) bool) {
 		for len(body) > 0 {
@@ -67,8 +67,8 @@ func Messages(body []byte, encoding string) iter.Seq[Message] {
 	}
 }
 
-// Shaped reports whether a body is whole messages from end to end, and at least one.
-// Other bodies hardly ever are: each length must lead exactly to the next prefix.
+// Shaped reports whether a body consists of at least one message and only of whole messages.
+// Other bodies hardly ever do, because each length must lead exactly to the next prefix.
 func Shaped(body []byte) bool {
 	if len(body) == 0 {
 		return false
@@ -86,14 +86,13 @@ func Shaped(body []byte) bool {
 	return true
 }
 
-// decompress undoes one message's compression; with an error it returns what came out
-// before it.
+// decompress decompresses one message. With an error it returns what was decompressed before it.
 func decompress(encoding string, p []byte) ([]byte, error) {
 	var r io.Reader
 	var err error
 	switch strings.ToLower(encoding) {
 	case "", "identity":
-		return p, fmt.Errorf("message marked as compressed, grpc-encoding is %q", encoding)
+		return p, fmt.Errorf("the message is marked as compressed, but grpc-encoding is %q", encoding)
 	case "gzip":
 		r, err = gzip.NewReader(bytes.NewReader(p))
 	case "deflate":
@@ -107,23 +106,23 @@ func decompress(encoding string, p []byte) ([]byte, error) {
 			r = d
 		}
 	default:
-		return nil, fmt.Errorf("grpc-encoding %q is not known", encoding)
+		return nil, fmt.Errorf("unknown grpc-encoding %q", encoding)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("undoing %s: %w", encoding, err)
+		return nil, fmt.Errorf("decompressing %s: %w", encoding, err)
 	}
 	var out bytes.Buffer
 	n, err := io.Copy(&out, io.LimitReader(r, maxMessage+1))
 	if n > maxMessage {
-		return out.Bytes()[:maxMessage], fmt.Errorf("undoing %s: over the limit of %d bytes", encoding, maxMessage)
+		return out.Bytes()[:maxMessage], fmt.Errorf("decompressing %s: the message exceeds the limit of %d bytes", encoding, maxMessage)
 	}
 	if err != nil {
-		return out.Bytes(), fmt.Errorf("undoing %s: %w", encoding, err)
+		return out.Bytes(), fmt.Errorf("decompressing %s: %w", encoding, err)
 	}
 	return out.Bytes(), nil
 }
 
-// appendText shows one message in about limit bytes.
+// appendText renders one message in about limit bytes.
 func (m *Message) appendText(dst []byte, contentType string, limit int) []byte {
 	if limit <= 0 {
 		return dst
@@ -139,21 +138,21 @@ func (m *Message) appendText(dst []byte, contentType string, limit int) []byte {
 	return protoview.Append(dst, m.Data, limit)
 }
 
-// clip makes text of at most maxText bytes; a character that the cut divides is dropped.
+// clip makes text of at most maxText bytes, without a character that the limit splits.
 func clip(b []byte) string {
 	return strings.ToValidUTF8(string(b[:min(len(b), maxText)]), "")
 }
 
-// Counter counts messages in a body that comes in pieces. The zero value is ready.
+// Counter counts messages in a body that arrives in pieces. The zero value is ready to use.
 type Counter struct {
-	left  int64 // bytes of the message under way
+	left  int64 // bytes of the current message
 	head  [prefixSize]byte
 	n     uint8 // bytes in head
 	count int32
 	lost  bool
 }
 
-// Write takes the next piece of the body. It never fails.
+// Write reads the next piece of the body. It never fails.
 func (c *Counter) Write(p []byte) (int, error) {
 	size := len(p)
 	for len(p) > 0 && !c.lost {
@@ -178,7 +177,7 @@ func (c *Counter) Write(p []byte) (int, error) {
 	return size, nil
 }
 
-// Missing says that n bytes of the body were not captured; negative is an unknown number.
+// Missing reports that n bytes of the body were not captured; a negative n is an unknown number.
 func (c *Counter) Missing(n int64) {
 	if n >= 0 && n <= c.left {
 		c.left -= n
@@ -187,5 +186,5 @@ func (c *Counter) Missing(n int64) {
 	c.lost = true
 }
 
-// Whole reports whether the body so far ends with a message's end.
+// Whole reports whether the body so far ends with the end of a message.
 func (c *Counter) Whole() bool { return c.lost || c.left == 0 && c.n == 0 }

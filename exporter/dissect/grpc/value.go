@@ -11,7 +11,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
-// isBase64 reports whether the content type is of gRPC-Web's text form.
+// isBase64 reports whether the content type is gRPC-Web's text form.
 func isBase64(contentType string) bool {
 	const prefix = "application/grpc-web-text"
 	return len(contentType) >= len(prefix) && httpfield.Is(contentType[:len(prefix)], prefix)
@@ -22,10 +22,9 @@ func isJSON(contentType string) bool {
 	return ok && len(sub) >= 4 && httpfield.Is(sub[:4], "json")
 }
 
-// Payload is the body with its messages: body itself, or what its base64 holds where
-// the content type is gRPC-Web's text form. The sender may pad each piece that it
-// flushed, so there may be several runs one after another; after a fault nothing more
-// is read.
+// Payload is the part of the body with the messages: body itself, or its decoded base64 if the
+// content type is gRPC-Web's text form. The sender may pad each piece that it flushes, so there
+// may be several base64 runs; nothing is read after an error.
 func Payload(contentType string, body []byte) []byte {
 	if !isBase64(contentType) {
 		return body
@@ -52,8 +51,8 @@ func Payload(contentType string, body []byte) []byte {
 	return out
 }
 
-// unescape undoes percent coding as gRPC's protocol page has it for grpc-message; what
-// is no code stays as it is.
+// unescape decodes percent coding as gRPC's protocol page defines it for grpc-message. Other
+// text is unchanged.
 func unescape(s string) string {
 	if strings.IndexByte(s, '%') < 0 {
 		return s
@@ -72,7 +71,7 @@ func unescape(s string) string {
 	return string(out)
 }
 
-// details shows the google.rpc.Status in a binary header, which may lack its padding.
+// details renders the google.rpc.Status in a binary header, which may lack its padding.
 func details(s string) (string, bool) {
 	b, err := base64.RawStdEncoding.DecodeString(strings.TrimRight(httpfield.Trim(s), "="))
 	if err != nil {
@@ -81,7 +80,7 @@ func details(s string) (string, bool) {
 	return clip(protoview.Append(nil, b, maxText)), true
 }
 
-// timeout reads at most eight digits and a unit; what ends below a microsecond is cut.
+// timeout reads at most eight digits and a unit, rounded down to microseconds.
 func timeout(s string) (us table.Opt[int64]) {
 	s = httpfield.Trim(s)
 	if len(s) < 2 {

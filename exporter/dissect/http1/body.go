@@ -15,8 +15,8 @@ func (k *conn) readFixed(s *side, in *dissect.Input, at int) (n int, more bool) 
 		return 0, false
 	}
 	if c := s.call; s == &k.req && c.expects && c.respHead && s.body.Size() == 0 && c.row.StatusCode.V >= 300 {
-		// The client asked first and was refused: it may leave the body out and go on,
-		// RFC 9110 section 10.1.1.
+		// The client sent Expect first and was refused: it may omit the body and continue, RFC
+		// 9110 section 10.1.1.
 		switch detect(dissect.ToServer, b) {
 		case dissect.Likely, dissect.Yes:
 			k.endMessage(s)
@@ -50,7 +50,7 @@ func (k *conn) readRest(s *side, in *dissect.Input, at int) int {
 	return len(b)
 }
 
-// readChunked reads a chunked body, RFC 9112 section 7.1, as far as the data goes.
+// readChunked reads the available part of a chunked body, RFC 9112 section 7.1.
 func (k *conn) readChunked(s *side, in *dissect.Input, at int) (n int, err error) {
 	b := in.Data[at:]
 	c := s.call
@@ -84,12 +84,12 @@ func (k *conn) readChunked(s *side, in *dissect.Input, at int) (n int, err error
 	}
 }
 
-// chunkLine reads a chunk's size; extensions are passed over.
+// chunkLine reads a chunk's size and skips extensions.
 func (s *side) chunkLine(b []byte) (n int, err error) {
 	i := bytes.IndexByte(b, '\n')
 	if i < 0 {
 		if len(b) > maxChunkLine {
-			return 0, fmt.Errorf("reading a chunk size: line over the limit of %d bytes", maxChunkLine)
+			return 0, fmt.Errorf("reading a chunk size: the line exceeds the limit of %d bytes", maxChunkLine)
 		}
 		return 0, nil
 	}
@@ -101,7 +101,7 @@ func (s *side) chunkLine(b []byte) (n int, err error) {
 	}
 	size, spaced, ok := chunkSize(line)
 	if !ok {
-		return 0, fmt.Errorf("reading a chunk size: want a hexadecimal number, got %.40q", line)
+		return 0, fmt.Errorf("reading a chunk size: expected a hexadecimal number, got %.40q", line)
 	}
 	if spaced {
 		s.call.quirks |= quirkChunkSpace
@@ -153,13 +153,13 @@ func (s *side) chunkEnd(b []byte) (n int, err error) {
 		s.call.quirks |= quirkBareLF
 		n = 1
 	default:
-		return 0, fmt.Errorf("reading a chunk's end: want a line end, got %.8q", b)
+		return 0, fmt.Errorf("reading a chunk's end: expected a line end, got %.8q", b)
 	}
 	s.state = inChunkLine
 	return n, nil
 }
 
-// trailer reads the lines after the last chunk; n is 0 while they are not whole.
+// trailer reads the lines after the last chunk; n is 0 until they are complete.
 func (k *conn) trailer(s *side, b []byte, dir dissect.Dir) (n int, err error) {
 	switch {
 	case len(b) == 0 || len(b) == 1 && b[0] == '\r':
@@ -173,7 +173,7 @@ func (k *conn) trailer(s *side, b []byte, dir dissect.Dir) (n int, err error) {
 	if end < 0 {
 		s.scan = resume
 		if len(b) > maxHead {
-			return 0, fmt.Errorf("reading a trailer: over the limit of %d bytes", maxHead)
+			return 0, fmt.Errorf("reading a trailer: it exceeds the limit of %d bytes", maxHead)
 		}
 		return 0, nil
 	}

@@ -8,10 +8,10 @@ import (
 
 // Limits of detection.
 const (
-	maxMethod    = 32        // characters of a method nobody registered
-	maxUntold    = 16 << 10  // bytes of a first line without its end
-	sureLine     = 256       // bytes after which GET / alone is believed
-	versionStart = "HTTP/1." // what RFC 9112 section 2.3 begins a version with
+	maxMethod     = 32        // characters of an unregistered method
+	maxUndetected = 16 << 10  // bytes of an unfinished first line
+	sureLine      = 256       // bytes after which GET / alone is accepted
+	versionStart  = "HTTP/1." // start of a version, RFC 9112 section 2.3
 )
 
 // detect implements Protocol.Detect.
@@ -76,7 +76,7 @@ func detectRequest(b []byte) dissect.Verdict {
 	last := line[bytes.LastIndexByte(line, ' ')+1:]
 	rest := bytes.TrimLeft(line[m:], " \t")
 	if v := bytes.TrimPrefix(last, []byte(versionStart)); len(v) == 1 && len(last) > 1 && isDigit(v[0]) && len(line) > m+len(last)+1 &&
-		(known || bytes.Count(line, []byte{' '}) == 2) { // a method that nobody registered stands in RFC 9112's form only
+		(known || bytes.Count(line, []byte{' '}) == 2) { // an unregistered method is accepted only in the form of RFC 9112
 		return dissect.Yes
 	}
 	if known && (bytes.HasPrefix(last, []byte("HTTP/")) && !bytes.HasPrefix(last, []byte("HTTP/2")) || bytes.Contains(rest, []byte(versionStart)) && !otherVersion(last)) {
@@ -95,9 +95,9 @@ func otherVersion(last []byte) bool {
 	return i > 0 && i+4 == len(last) && isDigit(last[i+1]) && string(last[:i]) != "HTTP"
 }
 
-// detectOpenLine looks at a first line whose end has not come.
+// detectOpenLine examines an unfinished first line.
 func detectOpenLine(b []byte, m int, known bool) dissect.Verdict {
-	if len(b) > maxUntold {
+	if len(b) > maxUndetected {
 		return dissect.No
 	}
 	for _, c := range b[m:] {
@@ -114,8 +114,7 @@ func detectOpenLine(b []byte, m int, known bool) dissect.Verdict {
 	return dissect.More
 }
 
-// knownMethod reports whether b is a method of IANA's registry that is in use, or one of
-// UPnP's.
+// knownMethod reports whether b is a method in use from IANA's registry, or one of UPnP's.
 func knownMethod(b []byte) bool {
 	switch string(b) {
 	case "GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH",
@@ -128,7 +127,7 @@ func knownMethod(b []byte) bool {
 
 func isDigit(c byte) bool { return c >= '0' && c <= '9' }
 
-// isToken reports whether c may stand in a token, RFC 9110 section 5.6.2.
+// isToken reports whether c may occur in a token, RFC 9110 section 5.6.2.
 func isToken(c byte) bool { return tokenSet[c>>6]&(1<<(c&63)) != 0 }
 
 // tokenSet has a bit for each character of a token: digits, letters and !#$%&'*+-.^_`|~

@@ -11,8 +11,7 @@ import (
 
 const maxSummaryTarget = 120 // bytes of the target in a summary
 
-// emit hands a call on; why is the word for column error, empty where the call ended
-// by itself.
+// emit emits a call. why is the value of column error, empty if the call ended normally.
 func (k *conn) emit(c *call, why string) {
 	for i, p := range k.pending {
 		if p == c {
@@ -24,7 +23,7 @@ func (k *conn) emit(c *call, why string) {
 	}
 	k.c.Release(c.size)
 	for _, s := range [...]*side{&k.req, &k.resp} {
-		if s.call == c { // given up in the middle
+		if s.call == c { // given up before its end
 			s.state, s.call, s.body = inHead, nil, nil
 		}
 	}
@@ -111,7 +110,7 @@ func orQuestion(s table.Opt[string]) string {
 	return s.V
 }
 
-// cutText shortens s to at most n bytes and an ellipsis.
+// cutText shortens s to at most n bytes, with an ellipsis.
 func cutText(s string, n int) string {
 	if len(s) <= n {
 		return s

@@ -10,8 +10,8 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect/dissecttest"
 )
 
-// FuzzConversation gives any bytes in both directions, cut anywhere, with losses: no
-// panic, every byte accounted for, nothing held, all text valid.
+// FuzzConversation reads random bytes in both directions, split anywhere, with gaps. It must not
+// panic, must account for every byte and hold no memory at the end, and all text must be valid.
 func FuzzConversation(f *testing.F) {
 	f.Add("GET / HTTP/1.1\r\nHost: a\r\n\r\nHEAD /b HTTP/1.1\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokHTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n", int64(1), byte(0))
 	f.Add("POST /x HTTP/1.1\r\nTransfer-Encoding: gzip, chunked\r\nContent-Length: 3\r\n\r\n3\r\nabc\r\n0\r\nA: b\r\n\r\n", "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.0 404 No\r\n\r\nbody", int64(2), byte(1))
@@ -35,7 +35,7 @@ func FuzzConversation(f *testing.F) {
 		}
 		r := play(t, dissect.End(end%6), c...)
 		if got := r.Conn.RowBytes + r.Conn.AnomalyBytes; got != r.Bytes || r.Held != 0 {
-			t.Errorf("%d bytes accounted of %d, %d held", got, r.Bytes, r.Held)
+			t.Errorf("%d bytes accounted for of %d, %d held", got, r.Bytes, r.Held)
 		}
 		for _, row := range r.Rows() {
 			b := row.Base()

@@ -7,9 +7,9 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
-// grpcRow makes the row of a gRPC-Web call out of one whose shared columns are set; nil
-// where it is none. gRPC itself needs HTTP/2, so over HTTP/1.1 only gRPC-Web is left, whose
-// status stands in trailers inside the body.
+// grpcRow makes the row of a gRPC-Web call from c, after its shared columns were set, or returns
+// nil if c is another call. gRPC itself needs HTTP/2, so only gRPC-Web occurs over HTTP/1.1; its
+// status is in trailers inside the body.
 func (k *conn) grpcRow(c *call) *grpc.Row {
 	h := &c.row.Call
 	if !grpc.Is(h.RequestContentType.V) && !grpc.Is(h.ResponseContentType.V) || !k.c.Registered(&grpc.Row{}) {
@@ -24,7 +24,7 @@ func (k *conn) grpcRow(c *call) *grpc.Row {
 	s := grpc.Stream{Req: counted(c.x.ReqBody), Resp: counted(c.x.RespBody), ReqBody: c.x.ReqBody, RespBody: c.x.RespBody, Unsure: c.gap || c.malformed}
 	cut := !s.Req.Whole() && grpc.Prefixed(h.RequestContentType.V) || !s.Resp.Whole() && grpc.Prefixed(h.ResponseContentType.V)
 	if row.Complete && cut {
-		k.c.AnomalyFrom("grpc", "message_cut", "a call ends inside a message", 0)
+		k.c.AnomalyFrom("grpc", "message_cut", "the call ends inside a message", 0)
 	}
 	row.Fill(&s)
 	return row

@@ -10,8 +10,8 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
-// headEnd returns where the head at the start of b ends, after its empty line, or -1
-// and from where to search on when more has come.
+// headEnd returns the end of the head at the start of b, after its empty line. If the head is
+// incomplete, end is -1 and resume is where the next search starts.
 func headEnd(b []byte, from int) (end, resume int) {
 	i := from
 	for {
@@ -38,7 +38,7 @@ func headEnd(b []byte, from int) (end, resume int) {
 	}
 }
 
-// head is one parsed block of header lines: what decides where the message ends.
+// head is a parsed block of header lines: the fields that decide where the message ends.
 type head struct {
 	length      int64 // Content-Length, -1 absent
 	badLength   bool  // not a number
@@ -94,7 +94,7 @@ func (h *head) fields(s, kind string, out []table.Header) []table.Header {
 			h.quirks |= quirkBareCR
 		}
 		if first && (line[0] == ' ' || line[0] == '\t') {
-			h.quirks |= quirkLeadingSpace // ignored for framing, as RFC 9112 section 2.2 says
+			h.quirks |= quirkLeadingSpace // ignored for framing, as required by RFC 9112 section 2.2
 		}
 		first = false
 		if s != "" && (s[0] == ' ' || s[0] == '\t') {
@@ -103,7 +103,7 @@ func (h *head) fields(s, kind string, out []table.Header) []table.Header {
 		}
 		name, value := h.field(line)
 		if n++; n > maxFields {
-			h.quirks |= quirkFields // obeyed above, but not kept
+			h.quirks |= quirkFields // applied above, but not kept
 			continue
 		}
 		if !valid {
@@ -114,7 +114,7 @@ func (h *head) fields(s, kind string, out []table.Header) []table.Header {
 	return out
 }
 
-// unfold joins a line with those that continue it, RFC 9112 section 5.2.
+// unfold joins a line with its continuation lines, RFC 9112 section 5.2.
 func unfold(line, s string) (joined, rest string) {
 	var b strings.Builder
 	b.WriteString(line)
@@ -126,7 +126,7 @@ func unfold(line, s string) (joined, rest string) {
 	return b.String(), s
 }
 
-// field cuts one line into name and value and keeps what decides about the message.
+// field splits one line into name and value and applies the fields that frame the message.
 func (h *head) field(line string) (name, value string) {
 	i := strings.IndexByte(line, ':')
 	if i < 0 {
@@ -185,8 +185,8 @@ func (h *head) framing(n httpfield.Name, value string) {
 	}
 }
 
-// contentLength reads one Content-Length; a list of equal numbers is one of them,
-// RFC 9112 section 6.3 rule 5.
+// contentLength reads one Content-Length. A list of equal numbers counts as one number, RFC 9112
+// section 6.3 rule 5.
 func (h *head) contentLength(value string) {
 	if h.length >= 0 || h.badLength {
 		h.repeated = true
@@ -237,8 +237,8 @@ func tokenOnly(s string) bool {
 	return s != ""
 }
 
-// codings reads Transfer-Encoding: whether the last coding is chunked, and the others,
-// in order of application.
+// codings reads Transfer-Encoding: whether the last coding is chunked, and the others in order
+// of application.
 func codings(te string) (chunked, twice bool, others string) {
 	for te != "" {
 		var item string
@@ -246,7 +246,7 @@ func codings(te string) (chunked, twice bool, others string) {
 			continue
 		}
 		is := httpfield.Is(item, "chunked")
-		twice = twice || chunked // something after chunked
+		twice = twice || chunked // another coding after chunked
 		chunked = is
 		if !is && !httpfield.Is(item, "identity") {
 			others = strings.TrimPrefix(others+", "+item, ", ")

@@ -1,10 +1,10 @@
 // Package http1 reads HTTP/1.1, HTTP/1.0 and HTTP/0.9 (RFC 9110, RFC 9112).
 //
-// A row is one request with its final response; interim responses are noted in it. The
-// package accepts what servers and browsers accept and says in http1_quirks what was
-// odd; where two readers could disagree about the end of a message it follows RFC 9112
-// section 6.3 and reports an anomaly of kind smuggling. After 101 and after a CONNECT
-// that succeeded the connection is another protocol's.
+// A row is one request with its final response; it lists interim responses. The package accepts
+// what servers and browsers accept and lists deviations in http1_quirks. If two readers could
+// disagree about the end of a message, it follows RFC 9112 section 6.3 and reports an anomaly of
+// kind smuggling. After 101, and after a successful CONNECT, the connection belongs to another
+// protocol.
 package http1
 
 import (
@@ -22,10 +22,10 @@ const (
 	maxHead      = 256 << 10 // start line and headers, also trailers
 	maxChunkLine = 16 << 10  // chunk size with its extensions
 	maxLeading   = 1 << 10   // empty lines before a start line
-	maxPending   = 1 << 14   // requests that wait for their responses
+	maxPending   = 1 << 14   // requests without a response
 	maxFields    = 2000      // header lines kept of one block
-	maxInterim   = 4096      // header lines of a call after which those of interim responses are not kept
-	maxHeld      = 64 << 10  // bytes after CONNECT or Upgrade that wait for the answer
+	maxInterim   = 4096      // header lines of a call; beyond it those of interim responses are not kept
+	maxHeld      = 64 << 10  // bytes after CONNECT or Upgrade, until the answer arrives
 )
 
 // Row is one HTTP exchange.
@@ -54,7 +54,7 @@ func Protocol() *dissect.Protocol {
 	}
 }
 
-// call is a request on its way, or a response without one.
+// call is a pending request, or a response without a request.
 type call struct {
 	row       *Row
 	x         dissect.Exchange
@@ -62,21 +62,21 @@ type call struct {
 	isHead    bool
 	isConnect bool
 	simple    bool // HTTP/0.9
-	expects   bool // waits for 100 (Continue) before its body
-	close     bool // a side said that it will close
+	expects   bool // sent Expect: 100-continue before its body
+	close     bool // a side announced that it will close
 	http10    bool
 	reqDone   bool // nothing more of the request will be read
 	reqWhole  bool
 	respHead  bool // the final response has begun
 	respDone  bool
 	respWhole bool
-	gap       bool // bytes of it were not captured
+	gap       bool // some of its bytes were not captured
 	malformed bool
-	badAnswer bool // what came in place of the response was not HTTP
+	badAnswer bool // the bytes in place of the response were not HTTP
 	quirks    quirks
 	interim   []byte
-	size      int    // of the budget that it takes
-	token     string // what Upgrade asked for
+	size      int    // bytes of the budget that it uses
+	token     string // the protocol in Upgrade
 	settings  string // HTTP2-Settings
 	upgraded  *dissect.Exchange
 }
@@ -91,30 +91,30 @@ const (
 	inChunkEnd
 	inTrailer
 	inRest // until the connection closes
-	inHold // CONNECT or Upgrade: until the answer is known
+	inHold // CONNECT or Upgrade: until the answer arrives
 )
 
-// side is one direction's place in its messages.
+// side is the reading position in one direction.
 type side struct {
 	state   state
 	left    int64 // of the body or chunk
-	scan    int   // bytes of an unfinished head that were searched
-	line    int   // bytes of the first line of an unfinished request, 0 if it goes on
-	call    *call // whose message is read, outside inHead
+	scan    int   // searched bytes of an unfinished head
+	line    int   // bytes of the first line of an unfinished request, 0 if the line is unfinished
+	call    *call // the call of the current message, outside inHead
 	body    *dissect.Body
 	started bool // a message was read
-	lost    bool // the place was lost: messages may be missing
-	wait    bool // bytes are there that cannot be read yet
+	lost    bool // the position was lost: messages may be missing
+	wait    bool // some bytes cannot be read yet
 	ended   bool
-	fin     bool // ended by the sender
+	fin     bool // the sender ended it
 }
 
 type conn struct {
 	c         *dissect.Conn
 	req, resp side
-	pending   []*call // requests not yet emitted, oldest first
+	pending   []*call // requests not emitted yet, oldest first
 	line      inorder.Line
-	respHdrs  int // headers of the last response, to size the next row's list
+	respHdrs  int // headers of the last response, to size the next list
 }
 
 // Read implements dissect.Dissector.
@@ -156,7 +156,7 @@ func (k *conn) step(s *side, in *dissect.Input, at int) (n int, more bool, err e
 	return n, n > 0, err
 }
 
-// next is the oldest request whose answer has not ended, or nil.
+// next is the oldest request without a complete answer, or nil.
 func (k *conn) next() *call {
 	for _, c := range k.pending {
 		if !c.respDone {
@@ -166,7 +166,7 @@ func (k *conn) next() *call {
 	return nil
 }
 
-// calls keeps records for the next calls of any connection, since most connections are idle.
+// calls reuses records across connections, because most connections are idle.
 var calls = sync.Pool{New: func() any { return &call{} }}
 
 func (k *conn) newCall() *call {
@@ -175,18 +175,18 @@ func (k *conn) newCall() *call {
 	return c
 }
 
-// Memory of a waiting call beside the text of its head.
+// Memory of a pending call in addition to the text of its head.
 const (
 	callCost   = int(unsafe.Sizeof(call{}) + unsafe.Sizeof(Row{}))
 	headerCost = int(unsafe.Sizeof(table.Header{}))
 )
 
-// push puts a request into the queue. The queue is bounded, by its length and by the
-// engine's budget: where one side alone was captured no request is ever answered.
+// push appends a request to the queue. Its length and the engine's budget limit the queue,
+// because no request is ever answered in a capture of one direction only.
 func (k *conn) push(c *call, ack uint32, size int) {
 	for len(k.pending) >= maxPending {
 		if oldest := k.oldest(); oldest != nil {
-			k.c.Anomaly("limit", fmt.Sprintf("over %d requests wait for their responses", maxPending), 0)
+			k.c.Anomaly("limit", fmt.Sprintf("more than %d requests are pending", maxPending), 0)
 			k.shed(oldest)
 		}
 	}
@@ -200,7 +200,7 @@ func (k *conn) push(c *call, ack uint32, size int) {
 	k.pending = append(k.pending, c)
 }
 
-// oldest is the request that has waited longest without an answer under way.
+// oldest is the oldest request without the start of an answer.
 func (k *conn) oldest() *call {
 	for _, c := range k.pending {
 		if c != k.resp.call && c != k.req.call {
@@ -210,7 +210,7 @@ func (k *conn) oldest() *call {
 	return nil
 }
 
-// shed gives up a request that waits; its response may still come.
+// shed gives up a pending request; its response may still come.
 func (k *conn) shed(c *call) {
 	var next *inorder.Request
 	for place, q := range k.waiting {
@@ -242,7 +242,7 @@ func (k *conn) Shed() bool {
 	return false
 }
 
-// endOfRequest is called when a request's last byte was read.
+// endOfRequest handles the end of a request.
 func (k *conn) endOfRequest(c *call) {
 	k.req.state, k.req.call, k.req.body = inHead, nil, nil
 	c.reqDone, c.reqWhole = true, true
@@ -254,7 +254,7 @@ func (k *conn) endOfRequest(c *call) {
 	}
 }
 
-// endOfResponse is called when a response's last byte was read.
+// endOfResponse handles the end of a response.
 func (k *conn) endOfResponse(c *call) {
 	k.resp.state, k.resp.call, k.resp.body = inHead, nil, nil
 	c.respDone, c.respWhole = true, true
@@ -263,7 +263,7 @@ func (k *conn) endOfResponse(c *call) {
 	}
 }
 
-// endMessage ends the message of one direction, whole or not.
+// endMessage ends the message of one direction, complete or not.
 func (k *conn) endMessage(s *side) {
 	c := s.call
 	if s == &k.req {
@@ -288,7 +288,7 @@ func (k *conn) Gap(in *dissect.Input, missing int64) bool {
 		return true
 	case inFixed, inChunk:
 		s.call.gap = true
-		if s.body == nil { // the head itself was cut: nothing can follow
+		if s.body == nil { // the head itself is incomplete: the message cannot continue
 			break
 		}
 		lost := min(missing, s.left)
@@ -314,7 +314,7 @@ func (k *conn) Gap(in *dissect.Input, missing int64) bool {
 	return false
 }
 
-// Lost implements dissect.Resyncer: Read gave an error, the rest of what came is gone.
+// Lost implements dissect.Resyncer: Read returned an error, and the unread bytes were dropped.
 func (k *conn) Lost(dir dissect.Dir) {
 	s := &k.req
 	if dir == dissect.ToClient {
@@ -328,7 +328,7 @@ func (k *conn) Lost(dir dissect.Dir) {
 	k.lose(s)
 }
 
-// lose ends the message under way and says that the next one may be any.
+// lose ends the current message and records that the position was lost.
 func (k *conn) lose(s *side) {
 	c := s.call
 	s.state, s.call, s.body, s.scan, s.line, s.lost, s.wait = inHead, nil, nil, 0, 0, true, false
@@ -364,7 +364,7 @@ func (k *conn) Close(why dissect.End) {
 	}
 }
 
-// closeError is the word for a call that the connection's end found unfinished.
+// closeError is the error of a call that was unfinished when the connection ended.
 func (k *conn) closeError(c *call, why dissect.End) string {
 	switch {
 	case c.respDone:
@@ -382,7 +382,7 @@ func (k *conn) closeError(c *call, why dissect.End) string {
 	return why.CallError()
 }
 
-// account gives in.Data[from:to] to the call.
+// account adds in.Data[from:to] to the call.
 func (k *conn) account(c *call, in *dissect.Input, from, to int) {
 	if in.Dir == dissect.ToClient {
 		c.x.Response(in, from, to)
@@ -395,5 +395,5 @@ func (k *conn) account(c *call, in *dissect.Input, from, to int) {
 }
 
 func errHead(what string, b []byte) error {
-	return fmt.Errorf("reading %s: want a start line, got %.40q", what, b)
+	return fmt.Errorf("reading %s: expected a start line, got %.40q", what, b)
 }

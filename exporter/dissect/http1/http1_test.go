@@ -45,7 +45,7 @@ func TestConformance(t *testing.T) {
 	)
 }
 
-// sketch is what the table tests compare of a row.
+// sketch is the part of a row that the table tests compare.
 func sketch(r *dissecttest.Result) string {
 	var out []string
 	for _, row := range r.Rows() {
@@ -97,7 +97,7 @@ func TestMessages(t *testing.T) {
 			"GET / → 200 (2 B), cut [cut]"},
 		{"the server closes within an answer", dissect.EndFin, chunks{client(get), server("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nab")},
 			"GET / → 200 (2 B), cut [cut] failed"},
-		{"a body until the close that a reset ends is cut", dissect.EndReset, chunks{client(get), server("HTTP/1.1 200 OK\r\n\r\nab")},
+		{"a body that lasts until the close is cut by a reset", dissect.EndReset, chunks{client(get), server("HTTP/1.1 200 OK\r\n\r\nab")},
 			"GET / → 200 (2 B), reset [reset] failed"},
 		{"an error status is a failure", dissect.EndFin, chunks{client(get), server("HTTP/1.1 503 Oh\r\nContent-Length: 0\r\n\r\n")},
 			"GET / → 503 whole failed"},
@@ -105,7 +105,7 @@ func TestMessages(t *testing.T) {
 			"GET / → 204 whole interim=100,103"},
 		{"a response without request", dissect.EndFin, chunks{server("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nab")},
 			"? ? → 200 (2 B) [no_request]"},
-		{"304 has no body whatever it says", dissect.EndFin, chunks{client(get), server("HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n"), client(get), server("HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\n")},
+		{"304 has no body, whatever its headers say", dissect.EndFin, chunks{client(get), server("HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n"), client(get), server("HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\n")},
 			"GET / → 304 whole; GET / → 204 whole"},
 		{"both length and chunked is smuggling and chunked wins", dissect.EndFin, chunks{client("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + get), server("HTTP/1.1 204 N\r\n\r\nHTTP/1.1 204 N\r\n\r\n")},
 			"POST / → 204 whole content_length_ignored; GET / → 204 whole; !smuggling"},
@@ -113,23 +113,23 @@ func TestMessages(t *testing.T) {
 			"POST / → 204 whole; !smuggling"},
 		{"lengths that agree are odd", dissect.EndFin, chunks{client("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4, 4\r\n\r\nabcd"), server("HTTP/1.1 204 N\r\n\r\n")},
 			"POST / → 204 whole content_length_twice"},
-		{"a length that is no number is smuggling", dissect.EndFin, chunks{client("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: +4\r\n\r\n"), server("HTTP/1.1 400 N\r\nContent-Length: 0\r\n\r\n")},
+		{"a length that is not a number is smuggling", dissect.EndFin, chunks{client("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: +4\r\n\r\n"), server("HTTP/1.1 400 N\r\nContent-Length: 0\r\n\r\n")},
 			"POST / → 400 whole failed; !smuggling"},
 		{"an early answer while the body still comes", dissect.EndFin, chunks{client("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nab"), server("HTTP/1.1 413 Big\r\nContent-Length: 0\r\n\r\n"), client("cd")},
 			"POST / → 413 whole failed"},
-		{"a refused expectation leaves the body out", dissect.EndFin, chunks{client("POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n"), server("HTTP/1.1 417 No\r\nContent-Length: 0\r\n\r\n"), client(get), server("HTTP/1.1 204 N\r\n\r\n")},
+		{"a refused expectation omits the body", dissect.EndFin, chunks{client("POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n"), server("HTTP/1.1 417 No\r\nContent-Length: 0\r\n\r\n"), client(get), server("HTTP/1.1 204 N\r\n\r\n")},
 			"POST / → 417 whole failed; GET / → 204 whole"},
 		{"a gap within a body of known length", dissect.EndFin, chunks{client(get), server("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nab"), {Dir: dissect.ToClient, Gap: 4, Data: []byte("ghi")}, client(get), server("HTTP/1.1 204 N\r\n\r\n")},
 			"GET / → 200 (5 B), gap [gap]; GET / → 204 whole"},
-		{"a gap that swallows one answer", dissect.EndFin, chunks{client(get), {Dir: dissect.ToClient, Gap: 40}, client("GET /b HTTP/1.1\r\nHost: a\r\n\r\n"), server("HTTP/1.1 204 N\r\n\r\n")},
+		{"a gap that contains one answer", dissect.EndFin, chunks{client(get), {Dir: dissect.ToClient, Gap: 40}, client("GET /b HTTP/1.1\r\nHost: a\r\n\r\n"), server("HTTP/1.1 204 N\r\n\r\n")},
 			"GET / → gap [gap]; GET /b → 204 whole"},
 		{"one answer to a batch is missing", dissect.EndFin, chunks{client(get), client(get), client(get), server(answer), {Dir: dissect.ToClient, Gap: 40}, server(answer), client(getB), client(getB), server(answer + answer)},
 			"GET / → 204 whole; GET / → gap [gap]; GET / → gap [gap]; ? ? → 204 [no_request]; GET /b → 204 whole; GET /b → 204 whole"},
 		{"one request of a batch is missing", dissect.EndFin, chunks{client(get), {Dir: dissect.ToServer, Gap: 40, Data: []byte(get)}, server(answer), server(answer + answer), client(getB), server(answer)},
 			"GET / → 204 whole; GET / → gap [gap]; ? ? → 204 [no_request]; ? ? → 204 [no_request]; GET /b → 204 whole"},
-		{"an answer is missing while others are under way", dissect.EndFin, chunks{client(get), client(get), server(answer), client(getB), {Dir: dissect.ToClient, Gap: 40}, client(getB), server(answer), server(answer), client(get), server(answer)},
+		{"an answer is missing while others are pending", dissect.EndFin, chunks{client(get), client(get), server(answer), client(getB), {Dir: dissect.ToClient, Gap: 40}, client(getB), server(answer), server(answer), client(get), server(answer)},
 			"GET / → 204 whole; GET / → gap [gap]; GET /b → gap [gap]; GET /b → gap [gap]; ? ? → 204 [no_request]; ? ? → 204 [no_request]; GET / → gap [gap]; ? ? → 204 [no_request]"},
-		{"a status line that is none", dissect.EndFin, chunks{client(get), server("HTTP/1.1 abc\r\nContent-Length: 0\r\n\r\n")},
+		{"an invalid status line", dissect.EndFin, chunks{client(get), server("HTTP/1.1 abc\r\nContent-Length: 0\r\n\r\n")},
 			"GET / → malformed [malformed] status_line"},
 		{"an answer in another protocol", dissect.EndFin, chunks{client(get), server("SSH-2.0-x\r\n")},
 			"GET / → malformed (11 B) [malformed] no_status_line"},
@@ -141,9 +141,9 @@ func TestMessages(t *testing.T) {
 			"GET /ws → 101 whole; unknown tcp"},
 		{"a change refused", dissect.EndFin, chunks{client("GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n"), server("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"), client(get), server("HTTP/1.1 204 N\r\n\r\n")},
 			"GET /ws → 200 whole; GET / → 204 whole"},
-		{"a chunk size that is none", dissect.EndFin, chunks{client(get), server("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\nabc")},
+		{"an invalid chunk size", dissect.EndFin, chunks{client(get), server("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\nabc")},
 			"GET / → 200 (0 B), malformed [malformed]; !malformed"},
-		{"a request line that is none and its answer", dissect.EndFin, chunks{client("GET/ HTTP/1.1\r\nHost: a\r\n\r\n"), server("HTTP/1.1 400 Bad\r\nContent-Length: 0\r\n\r\n")},
+		{"an invalid request line and its answer", dissect.EndFin, chunks{client("GET/ HTTP/1.1\r\nHost: a\r\n\r\n"), server("HTTP/1.1 400 Bad\r\nContent-Length: 0\r\n\r\n")},
 			"? GET/ HTTP/1.1 → 400 whole failed request_line"},
 		{"a head over the limit", dissect.EndFin, chunks{client("GET / HTTP/1.1\r\nX: "), client(strings.Repeat("a", maxHead)), client("b")}, "!malformed"},
 	} {
@@ -153,7 +153,7 @@ func TestMessages(t *testing.T) {
 				t.Errorf("\n got %s\nwant %s", got, row.want)
 			}
 			if got := r.Conn.RowBytes + r.Conn.AnomalyBytes; got != r.Bytes || r.Held != 0 {
-				t.Errorf("%d bytes accounted of %d, %d held", got, r.Bytes, r.Held)
+				t.Errorf("%d bytes accounted for of %d, %d held", got, r.Bytes, r.Held)
 			}
 		})
 	}
@@ -216,7 +216,7 @@ func TestCallWithoutAllItsHeadersIsNotComplete(t *testing.T) {
 	}
 }
 
-func TestRequestsThatNobodyAnswersAreBounded(t *testing.T) {
+func TestUnansweredRequestsAreLimited(t *testing.T) {
 	var c chunks
 	for i := range maxPending + 5 {
 		c = append(c, client(fmt.Sprintf("GET /%d HTTP/1.1\r\nHost: a\r\n\r\n", i)))

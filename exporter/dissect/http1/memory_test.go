@@ -10,7 +10,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
-// counting is a Sink that keeps counts alone.
+// counting is a Sink that only counts.
 type counting struct {
 	calls, complete, cut int
 	large                int // bodies that were not kept
@@ -48,7 +48,7 @@ func heap() int64 {
 	return int64(m.HeapAlloc)
 }
 
-// crowd is many connections of one engine.
+// crowd makes many connections of one engine.
 func crowd(t *testing.T, sink dissect.Sink, n, budget int) (*dissect.Engine, []*dissect.Conn) {
 	t.Helper()
 	e, err := dissect.NewEngine([]*dissect.Protocol{Protocol()}, nil, sink, true)
@@ -63,8 +63,8 @@ func crowd(t *testing.T, sink dissect.Sink, n, budget int) (*dissect.Engine, []*
 	return e, conns
 }
 
-// TestUnansweredRequestsStayInTheBudget sends requests that nobody answers over many
-// connections: what is held is charged, and the oldest calls are given up.
+// TestUnansweredRequestsStayInTheBudget sends requests without answers over many connections.
+// Held memory must be charged, and the oldest calls must be cut.
 func TestUnansweredRequestsStayInTheBudget(t *testing.T) {
 	const budget, conns, rounds = 16 << 20, 1000, 40
 	for _, tc := range []struct{ name, request string }{
@@ -109,8 +109,8 @@ func TestUnansweredRequestsStayInTheBudget(t *testing.T) {
 	}
 }
 
-// TestKeepAliveConnectionsPairAllCalls has the share of one engine of 30,000 connections that all wait at the
-// same time, with what 256 MiB leave to it.
+// TestKeepAliveConnectionsPairAllCalls uses one engine's share of 30,000 connections that wait
+// at the same time, and its share of 256 MiB.
 func TestKeepAliveConnectionsPairAllCalls(t *testing.T) {
 	const conns, rounds = 30_000 / 16, 3
 	sink := &counting{evicted: map[*dissect.Conn]int{}}
@@ -151,7 +151,8 @@ func TestIdleConnectionIsSmall(t *testing.T) {
 	runtime.KeepAlive(list)
 }
 
-// TestCitationsStayInTheBudget has a body whose bytes come one by one among other packets.
+// TestCitationsStayInTheBudget reads a body that arrives one byte per packet, among other
+// packets.
 func TestCitationsStayInTheBudget(t *testing.T) {
 	const budget, packets = 1 << 20, 200_000
 	sink := &counting{evicted: map[*dissect.Conn]int{}}
@@ -172,8 +173,8 @@ func TestCitationsStayInTheBudget(t *testing.T) {
 	}
 }
 
-// TestFattestConnectionGivesUpFirst fills the budget with one connection's requests; those
-// of small connections keep their place, and the fat one goes on with its next call.
+// TestFattestConnectionGivesUpFirst fills the budget with one connection's requests. Requests of
+// small connections must be kept, and the large connection must continue with its next call.
 func TestFattestConnectionGivesUpFirst(t *testing.T) {
 	sink := &counting{evicted: map[*dissect.Conn]int{}}
 	_, list := crowd(t, sink, 20, 1<<20)

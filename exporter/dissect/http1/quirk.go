@@ -1,6 +1,6 @@
 package http1
 
-// quirks is a set of departures from RFC 9112.
+// quirks is a set of deviations from RFC 9112.
 type quirks uint32
 
 const (
@@ -33,7 +33,7 @@ var quirkNames = [...]string{"bare_lf", "bare_cr", "nul", "obs_fold", "space_bef
 	"content_length_twice", "content_length_ignored", "transfer_encoding_in_http10", "identity_coding", "chunk_size_space",
 	"transfer_encoding_without_chunked", "switch_without_upgrade", "too_many_headers", "no_status_line"}
 
-// names lists the quirks in their fixed order; nil where there is none.
+// names lists the quirks in their fixed order, or nil if there are none.
 func (q quirks) names() []string {
 	if q == 0 {
 		return nil

@@ -11,7 +11,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
-const usualHeaders = 12 // of a response, before one was seen
+const usualHeaders = 12 // of a response, before the first one
 
 // leading counts the line ends before a start line, RFC 9112 section 2.2.
 func leading(b []byte) int {
@@ -28,7 +28,7 @@ func (k *conn) readRequest(in *dissect.Input, at int) (n int, more bool, err err
 	b := in.Data[at:]
 	lead := leading(b)
 	if lead > maxLeading {
-		return 0, false, fmt.Errorf("reading a request: %d bytes of empty lines, want at most %d", lead, maxLeading)
+		return 0, false, fmt.Errorf("reading a request: %d bytes of empty lines exceed the limit of %d", lead, maxLeading)
 	}
 	if b = b[lead:]; len(b) == 0 {
 		return 0, false, nil
@@ -55,7 +55,7 @@ func (k *conn) readRequest(in *dissect.Input, at int) (n int, more bool, err err
 		if !whole || s.lost || !s.started && !k.c.Info.RolesKnown || !printable(line) {
 			return 0, false, errHead("a request", b)
 		}
-		// Where a message must begin this is a request that servers answer with 400.
+		// At the start of a message this is a request that servers answer with 400.
 		l = requestLine{target: line, quirks: quirkRequestLine}
 	}
 	s.scan, s.line, s.lost, s.started = 0, 0, false, true
@@ -74,15 +74,15 @@ func (k *conn) readRequest(in *dissect.Input, at int) (n int, more bool, err err
 	k.startRequest(c, l, rest, in, at, lead+end)
 	c.row.RequestHeadersSize = table.Some(int64(end))
 	if !whole {
-		s.state, s.call = inFixed, c // nothing can follow
+		s.state, s.call = inFixed, c // the message cannot continue
 		c.reqDone, c.reqWhole = false, false
 	}
 	return lead + end, true, nil
 }
 
-// openRequest decides about a head without an empty line: HTTP/0.9 has none, and the
-// connection may have ended in it. The first line has so many bytes, 0 if it goes on. It
-// returns -1 where more may come.
+// openRequest handles a head without an empty line: HTTP/0.9 has none, and the connection may
+// have ended inside the head. line is the length of the first line, 0 if it is unfinished.
+// openRequest returns -1 if more bytes may come.
 func (k *conn) openRequest(in *dissect.Input, b []byte, line int) (end int, whole bool) {
 	i := line - 1
 	if i < 0 || !in.End && (!k.resp.wait || i+1 != len(b)) {
@@ -100,10 +100,10 @@ func (k *conn) openRequest(in *dissect.Input, b []byte, line int) (end int, whol
 	return -1, false
 }
 
-// openHeadError says why an unfinished head is not waited for any longer.
+// openHeadError is the error for an unfinished head that is not waited for any longer.
 func openHeadError(what string, b []byte, plausible bool) error {
 	if len(b) > maxHead {
-		return fmt.Errorf("reading %s: head over the limit of %d bytes", what, maxHead)
+		return fmt.Errorf("reading %s: the head exceeds the limit of %d bytes", what, maxHead)
 	}
 	if !plausible {
 		return errHead(what, b)
@@ -118,8 +118,8 @@ type requestLine struct {
 	quirks                  quirks
 }
 
-// parseRequestLine reads METHOD SP target SP version, RFC 9112 section 3. Without a
-// version it is HTTP/0.9, where only GET exists.
+// parseRequestLine reads METHOD SP target SP version, RFC 9112 section 3. A line without a
+// version is HTTP/0.9, which has only GET.
 func parseRequestLine(line string) (l requestLine, ok bool) {
 	i := 0
 	for i < len(line) && isToken(line[i]) {
@@ -157,12 +157,12 @@ func parseRequestLine(line string) (l requestLine, ok bool) {
 	return l, true
 }
 
-// goodVersion reports whether v is HTTP/ and two digits with a point between.
+// goodVersion reports whether v is HTTP/ and two digits separated by a point.
 func goodVersion(v string) bool {
 	return len(v) == 8 && v[:5] == "HTTP/" && isDigit(v[5]) && v[6] == '.' && isDigit(v[7])
 }
 
-// printable reports whether a line holds no control characters.
+// printable reports whether a line has no control characters.
 func printable(line string) bool {
 	for i := 0; i < len(line); i++ {
 		if c := line[i]; c < ' ' && c != '\t' || c == 0x7f {
@@ -172,7 +172,7 @@ func printable(line string) bool {
 	return line != ""
 }
 
-// expectedHeaders is the room to leave for the response's headers.
+// expectedHeaders is the number of response headers to allocate space for.
 func (k *conn) expectedHeaders() int {
 	if k.respHdrs == 0 {
 		return usualHeaders
@@ -180,7 +180,7 @@ func (k *conn) expectedHeaders() int {
 	return k.respHdrs
 }
 
-// startRequest fills the row from a head and finds out what body follows.
+// startRequest fills the row from a head and determines the body that follows.
 func (k *conn) startRequest(c *call, l requestLine, fields string, in *dissect.Input, at, size int) {
 	row := c.row
 	row.Headers = make([]table.Header, 0, min(strings.Count(fields, "\n"), maxFields)+k.expectedHeaders())
@@ -255,13 +255,13 @@ func (c *call) setTarget(target string) {
 	row.Path, row.Query = table.Some(path), query
 }
 
-// frame finds the end of the message whose head was read, RFC 9112 section 6.3, sets
-// the state of s, and returns the content and transfer codings of the body.
+// frame determines the end of the message with head h, RFC 9112 section 6.3, sets the state of
+// s, and returns the content and transfer codings of the body.
 func (k *conn) frame(s *side, c *call, h *head, what string, response bool) (encoding string) {
 	s.state = inHead
 	encoding = httpfield.ValidText(h.encoding)
 	if h.hidden && !response {
-		k.smuggling(what, "a framing header has white space before its colon, which RFC 9112 section 5.1 refuses; it was obeyed")
+		k.smuggling(what, "a framing header has white space before its colon, which RFC 9112 section 5.1 forbids; it was applied")
 	}
 	if h.hasTE {
 		chunked, twice, others := codings(h.te)
@@ -274,7 +274,7 @@ func (k *conn) frame(s *side, c *call, h *head, what string, response bool) (enc
 		if chunked || others != "" {
 			if h.length >= 0 || h.badLength {
 				c.quirks |= quirkLengthIgnored
-				k.smuggling(what, "both Transfer-Encoding and Content-Length; the first was obeyed (RFC 9112 section 6.3)")
+				k.smuggling(what, "both Transfer-Encoding and Content-Length; Transfer-Encoding was applied (RFC 9112 section 6.3)")
 			}
 			encoding = strings.TrimPrefix(join(encoding, httpfield.ValidText(others)), ", ")
 			encoding = strings.TrimSuffix(encoding, ", ")
@@ -286,7 +286,7 @@ func (k *conn) frame(s *side, c *call, h *head, what string, response bool) (enc
 		case others != "":
 			c.quirks |= quirkTEOpen
 			if !response {
-				k.smuggling(what, "Transfer-Encoding does not end in chunked, which RFC 9112 section 6.3 refuses: "+h.te)
+				k.smuggling(what, "Transfer-Encoding does not end in chunked, which RFC 9112 section 6.3 forbids: "+h.te)
 			}
 			s.state = inRest
 			return encoding
@@ -295,9 +295,9 @@ func (k *conn) frame(s *side, c *call, h *head, what string, response bool) (enc
 	}
 	switch {
 	case h.conflict:
-		k.smuggling(what, fmt.Sprintf("several Content-Lengths that differ; the first, %d, was obeyed", h.length))
+		k.smuggling(what, fmt.Sprintf("different Content-Lengths; the first, %d, was applied", h.length))
 	case h.badLength:
-		k.smuggling(what, "a Content-Length that is no number")
+		k.smuggling(what, "a Content-Length that is not a number")
 	case h.repeated:
 		c.quirks |= quirkLengthTwice
 	}
@@ -310,12 +310,12 @@ func (k *conn) frame(s *side, c *call, h *head, what string, response bool) (enc
 	return encoding
 }
 
-// smuggling reports a message whose end two readers could see at different places.
+// smuggling reports a message whose end may differ between two readers.
 func (k *conn) smuggling(what, detail string) {
 	k.c.Anomaly("smuggling", what+": "+httpfield.ValidText(detail), 0)
 }
 
-// hold keeps what the client sends after CONNECT or Upgrade until the answer is known.
+// hold keeps what the client sends after CONNECT or Upgrade until the answer arrives.
 func (k *conn) hold(in *dissect.Input, at int) (n int, more bool, err error) {
 	b := in.Data[at:]
 	c := k.req.call
@@ -327,12 +327,12 @@ func (k *conn) hold(in *dissect.Input, at int) (n int, more bool, err error) {
 		return 0, true, nil
 	}
 	if !in.End && (len(b) > maxHeld || k.resp.lost) {
-		k.switchTo(c) // the answer was not captured, but nobody sends this much before it
+		k.switchTo(c) // the answer was not captured, but no client sends this much before it
 	}
 	return 0, false, nil
 }
 
-// switchTo hands the connection to the protocol that the call asked for.
+// switchTo passes the connection to the protocol that the call requested.
 func (k *conn) switchTo(c *call) {
 	if c.isConnect {
 		k.c.Upgrade("", nil)
@@ -350,7 +350,7 @@ func (k *conn) switchTo(c *call) {
 	case httpfield.Is(token, "h2c") && !info.Exchange.HasRequest():
 		k.c.Upgrade("http2", nil)
 	case httpfield.Is(token, "h2c"):
-		// The call that HTTP/2 answers in stream 1 has the request's headers alone.
+		// The call that HTTP/2 answers in stream 1 has only the request's headers.
 		n := 0
 		for n < len(info.Headers) && info.Headers[n].Kind == httpfield.Request {
 			n++

@@ -21,7 +21,7 @@ func (k *conn) readResponse(in *dissect.Input, at int) (n int, more bool, err er
 	s := &k.resp
 	b := in.Data[at:]
 	lead := leading(b)
-	c := s.call // a response without request that had an interim one
+	c := s.call // a response without a request that had an interim one
 	if c == nil {
 		c = k.next()
 	}
@@ -33,13 +33,13 @@ func (k *conn) readResponse(in *dissect.Input, at int) (n int, more bool, err er
 		}
 	}
 	if lead > maxLeading {
-		return 0, false, fmt.Errorf("reading a response: %d bytes of empty lines, want at most %d", lead, maxLeading)
+		return 0, false, fmt.Errorf("reading a response: %d bytes of empty lines exceed the limit of %d", lead, maxLeading)
 	}
 	if b = b[lead:]; len(b) == 0 {
 		return 0, false, nil
 	}
 	if c == nil && k.req.wait && !k.req.ended && len(b) <= maxHeld {
-		s.wait = true // the request's head is not whole yet
+		s.wait = true // the request's head is incomplete
 		return 0, false, nil
 	}
 	end, resume := headEnd(b, s.scan)
@@ -83,14 +83,14 @@ func (k *conn) readResponse(in *dissect.Input, at int) (n int, more bool, err er
 	return lead + end, !switched, nil
 }
 
-// startsAs reports whether b begins as want, as far as b goes.
+// startsAs reports whether b and want agree as far as b goes.
 func startsAs(b []byte, want string) bool {
 	n := min(len(b), len(want))
 	return n > 0 && string(b[:n]) == want[:n]
 }
 
-// startSimple begins an HTTP/0.9 response: a body and nothing else. Where the request was
-// of another version the answer is probably no HTTP at all, but it is kept all the same.
+// startSimple begins an HTTP/0.9 response: a body and nothing else. If the request had another
+// version, the answer is probably not HTTP, but it is kept anyway.
 func (k *conn) startSimple(c *call) {
 	s := &k.resp
 	c.respHead, c.close = true, true
@@ -104,7 +104,7 @@ func (k *conn) startSimple(c *call) {
 	c.x.RespBody = s.body
 }
 
-// resync finds the request that a response answers after a loss.
+// resync finds the request for a response after a gap.
 func (k *conn) resync(c *call, seq uint32) *call {
 	if c == nil || !c.x.HasRequest() {
 		return c
@@ -134,7 +134,7 @@ func (k *conn) resync(c *call, seq uint32) *call {
 	return c
 }
 
-// waiting has the requests without a response, with their places.
+// waiting yields the requests without a response, with their positions.
 func (k *conn) waiting(yield func(int, *inorder.Request) bool) {
 	for i, p := range k.pending {
 		if !p.respDone && !yield(i, &p.asked) {
@@ -147,7 +147,7 @@ func (k *conn) interim(c *call, code int, fields string) {
 	if len(c.interim) > 0 {
 		c.interim = append(c.interim, ',')
 	}
-	if len(c.interim) < 256 { // a server may send any number of them
+	if len(c.interim) < 256 { // a server may send any number of interim responses
 		c.interim = strconv.AppendInt(c.interim, int64(code), 10)
 	}
 	var h head
@@ -164,7 +164,7 @@ func (k *conn) interim(c *call, code int, fields string) {
 
 type statusLine struct {
 	version string
-	code    int // 0 where there is no number of three digits
+	code    int // 0 if there is no 3-digit number
 	reason  string
 	quirks  quirks
 }
@@ -199,8 +199,8 @@ func parseStatusLine(line string) (l statusLine, ok bool) {
 	return l, true
 }
 
-// startResponse fills the row from a final response's head and finds out what body
-// follows. It reports whether the connection changes to another protocol.
+// startResponse fills the row from a final response's head and determines the body that follows.
+// It reports whether the connection changes to another protocol.
 func (k *conn) startResponse(c *call, l statusLine, fields string, whole bool) (switched bool) {
 	row, s := c.row, &k.resp
 	c.respHead = true
@@ -222,13 +222,13 @@ func (k *conn) startResponse(c *call, l statusLine, fields string, whole bool) (
 	k.respHdrs = min(max(len(row.Headers)-before, 4), 64)
 	c.quirks |= h.quirks
 	if h.hasTE && strings.HasPrefix(l.version, "HTTP/0") {
-		h.hasTE = false // unknown before HTTP/1.1, and no client obeys it here
+		h.hasTE = false // unknown before HTTP/1.1, and no client applies it here
 		c.quirks |= quirkTEInHTTP10
 	}
 	c.http10 = c.http10 || l.version == "HTTP/1.0"
 	c.close = c.close || h.close || l.version == "HTTP/1.0" && !h.keepAlive
 	if !whole {
-		s.state, s.left = inFixed, 1 // nothing can follow
+		s.state, s.left = inFixed, 1 // the message cannot continue
 		s.body = k.c.NewBody("", "")
 		return false
 	}
@@ -258,7 +258,7 @@ func (k *conn) startResponse(c *call, l statusLine, fields string, whole bool) (
 	return false
 }
 
-// endTunnel ends the call after which another protocol has the connection.
+// endTunnel ends the last call before another protocol.
 func (k *conn) endTunnel(c *call, h *head, tunnel bool) {
 	switch {
 	case tunnel:

@@ -10,7 +10,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
-// after stands for the protocol that a connection changes to.
+// after is the protocol that a connection changes to.
 type after struct {
 	seen *string
 }
@@ -68,13 +68,13 @@ func TestPairingAfterLoss(t *testing.T) {
 		chunks chunks
 		want   string
 	}{
-		{"the answers that a gap swallowed are not given to later requests",
+		{"answers in a gap are not assigned to later requests",
 			chunks{get("/1"), server(ok), get("/2"), {Dir: dissect.ToClient, Gap: 18}, get("/3"), {Dir: dissect.ToClient, Gap: 18}, get("/4"), server(ok)},
 			"GET /1 → 204 whole; GET /2 → gap [gap]; GET /3 → gap [gap]; GET /4 → 204 whole"},
 		{"an answer older than the request has no request",
 			chunks{{Dir: dissect.ToServer, Gap: 40}, server(ok), get("/2"), server(ok)},
 			"? ? → 204 [no_request]; GET /2 → 204 whole"},
-		{"a gap in a chunk goes on, a gap over its end does not",
+		{"a body continues after a gap inside a chunk, but not after one over its end",
 			chunks{get("/1"), server("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n8\r\nab"), {Dir: dissect.ToClient, Gap: 4, Data: []byte("gh\r\n0\r\n\r\n")},
 				get("/2"), server("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n8\r\nab"), {Dir: dissect.ToClient, Gap: 40, Data: []byte("gh\r\n0\r\n\r\n")}, get("/3"), server(ok)},
 			"GET /1 → 200 (4 B), gap [gap]; GET /2 → 200 (2 B), gap [gap]; GET /3 → 204 whole"},

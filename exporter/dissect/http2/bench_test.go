@@ -7,8 +7,8 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 )
 
-// BenchmarkExchange is load as h2load makes it: one connection, ten streams at a time,
-// the same headers again and again, a small answer.
+// BenchmarkExchange is load like h2load's: one connection, ten concurrent streams, the same
+// headers in every request, a small answer.
 func BenchmarkExchange(b *testing.B) {
 	c, s := begin()
 	var rounds [][2][]byte
@@ -26,7 +26,7 @@ func BenchmarkExchange(b *testing.B) {
 	benchmark(b, head, rounds, 10)
 }
 
-// BenchmarkGRPC is unary calls one after another.
+// BenchmarkGRPC is sequential unary calls.
 func BenchmarkGRPC(b *testing.B) {
 	c, s := begin()
 	head := [2][]byte{c.flush().Data, s.flush().Data}

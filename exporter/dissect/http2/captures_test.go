@@ -23,7 +23,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
-// captures is the folder of shared captures; the test is skipped where it is absent.
+// captures is the folder of shared captures; without it the test is skipped.
 func captures(t testing.TB) string {
 	dir := os.Getenv("PCAPSULE_CAPTURES")
 	for at, _ := os.Getwd(); dir == "" && at != filepath.Dir(at); at = filepath.Dir(at) {
@@ -37,7 +37,7 @@ func captures(t testing.TB) string {
 	return dir
 }
 
-// direction is one side of a TCP connection in a capture: what puts its segments in order.
+// direction is one side of a TCP connection in a capture. It reorders the segments.
 type direction struct {
 	next  uint32
 	known bool
@@ -80,7 +80,7 @@ func (k *tcpConn) segment(dir dissect.Dir, tcp *layers.TCP, p dissect.Packet) {
 	}
 }
 
-// readCapture plays a capture's TCP connections; holes at their ends are left out.
+// readCapture plays a capture's TCP connections, without gaps at their ends.
 func readCapture(t testing.TB, path string) *dissecttest.Result {
 	f, err := os.Open(path)
 	if err != nil {
@@ -145,15 +145,15 @@ func readCapture(t testing.TB, path string) *dissecttest.Result {
 	return out
 }
 
-// peerSeesLess are captures of which the peer tool shows a part only, and why.
+// peerSeesLess lists captures that the reference tool decodes only in part, with the reason.
 var peerSeesLess = map[string]string{
 	"http2/arkime-http2-nghttp2.pcap":           "it shows no fields of the first HEADERS frame",
 	"http2/suricata-http2-errorcode.pcap":       "it does not look into the CONNECT tunnel",
-	"http2/suricata-http2-bugfixes.pcap":        "it takes port 443 for TLS",
-	"http2/suricata-http2-compression-bug.pcap": "it takes port 443 for TLS",
+	"http2/suricata-http2-bugfixes.pcap":        "it assumes TLS on port 443",
+	"http2/suricata-http2-compression-bug.pcap": "it assumes TLS on port 443",
 }
 
-// covers reports whether got has all that want has, and no more unless allowed.
+// covers reports whether got has everything in want, and nothing else unless allowed.
 func covers(got, want map[string]int, more bool) bool {
 	for k, n := range want {
 		if got[k] < n {
@@ -163,7 +163,7 @@ func covers(got, want map[string]int, more bool) bool {
 	return more || maps.Equal(got, want)
 }
 
-// TestCaptures compares requests and statuses with what a peer tool found.
+// TestCaptures compares requests and statuses with those of a reference tool.
 func TestCaptures(t *testing.T) {
 	dir := captures(t)
 	paths, _ := filepath.Glob(filepath.Join(dir, "http2", "*.pcap*"))
@@ -184,7 +184,7 @@ func TestCaptures(t *testing.T) {
 				t.Fatal(err)
 			}
 			if truth.Frames["tls"] > 0 && truth.Frames["http2"] > 0 {
-				return // inside TLS, which this package does not open
+				return // inside TLS, which this package does not decrypt
 			}
 			requests, statuses := map[string]int{}, map[string]int{}
 			r := readCapture(t, path)

@@ -17,31 +17,30 @@ type conn struct {
 	goaway   goaway
 }
 
-// side is what is known of one direction.
+// side describes one direction.
 type side struct {
 	dec      hpack.Decoder
 	started  bool
-	whole    bool   // seen from its start and without a hole between frames
-	maxFrame int    // largest frame that this side said it takes; 0 unknown
-	maxTable uint32 // largest header table that this side said it keeps; 0 unknown
+	whole    bool   // captured from its start and without a gap between frames
+	maxFrame int    // largest frame that this side announced to accept; 0 unknown
+	maxTable uint32 // largest header table that this side announced to keep; 0 unknown
 
-	// The frame under way, taken in pieces.
+	// The current frame, read in pieces.
 	data int     // bytes of a body
-	skip int     // bytes after them that mean nothing: padding, unknown frames
-	cur  *stream // whose body it is; nil: nobody's
+	skip int     // ignored bytes after them: padding, unknown frames
+	cur  *stream // stream of the body; nil if it belongs to none
 	end  bool    // the frame ends the stream in this direction
-	open bool    // there is one
+	open bool    // a frame is being read
 
-	// The header block under way, between a frame without END_HEADERS and its last
-	// CONTINUATION.
+	// The current header block, between a frame without END_HEADERS and its last CONTINUATION.
 	block block
 }
 
 // block is a header block in several frames.
 type block struct {
-	stream uint32 // 0: there is none
+	stream uint32 // 0: no block is being read
 	frag   *dissect.Body
-	s      *stream // who gets it; nil: nobody, it is read for the table's sake
+	s      *stream // stream of the block; nil: none, the block only updates the table
 	end    bool    // END_STREAM was set
 	push   bool
 	lost   bool // a piece is missing
@@ -51,7 +50,7 @@ type block struct {
 // goaway is the last GOAWAY of the server.
 type goaway struct {
 	seen bool
-	last uint32 // streams above were not looked at
+	last uint32 // streams above were not processed
 	code uint32
 }
 
@@ -63,7 +62,7 @@ func newConn(c *dissect.Conn) dissect.Dissector {
 	return h
 }
 
-// Upgraded makes stream 1 of a request that came as HTTP/1.1, RFC 7540 section 3.2.
+// Upgraded makes stream 1 from a request that was sent as HTTP/1.1, RFC 7540 section 3.2.
 func (h *conn) Upgraded(info *dissect.UpgradeInfo) {
 	h.upgraded = true
 	s := h.open(1)
@@ -86,7 +85,7 @@ func (h *conn) Upgraded(info *dissect.UpgradeInfo) {
 	h.settings(dissect.ToServer, info.Settings)
 }
 
-// Read takes frames, and pieces of DATA frames.
+// Read consumes frames, and pieces of DATA frames.
 func (h *conn) Read(in *dissect.Input) (int, error) {
 	sd := &h.sides[in.Dir]
 	n := 0
@@ -116,7 +115,7 @@ func (h *conn) Read(in *dissect.Input) (int, error) {
 	return n, nil
 }
 
-// start looks at the first bytes of a direction: the preface, or frames in mid-connection.
+// start examines the first bytes of a direction: the preface, or frames in mid-connection.
 func (h *conn) start(in *dissect.Input) (int, bool) {
 	sd := &h.sides[in.Dir]
 	b := in.Data
@@ -143,7 +142,7 @@ func (h *conn) start(in *dissect.Input) (int, bool) {
 	return 0, true
 }
 
-// frame takes one frame, or the first piece of one, from in.Data[n:].
+// frame reads one frame, or its first piece, from in.Data[n:].
 func (h *conn) frame(in *dissect.Input, n int, f frame) (int, error) {
 	sd := &h.sides[in.Dir]
 	if in.Dir == dissect.ToServer && in.Data[n] == preface[0] {
@@ -152,7 +151,7 @@ func (h *conn) frame(in *dissect.Input, n int, f frame) (int, error) {
 				h.c.Need(in.Dir, len(preface))
 				return 0, nil
 			}
-			return k, nil // found again after a gap
+			return k, nil // continues after a gap
 		}
 	}
 	if err := h.check(in.Dir, f); err != nil {
@@ -167,7 +166,7 @@ func (h *conn) frame(in *dissect.Input, n int, f frame) (int, error) {
 		return h.dataFrame(in, n, f), nil
 	case frameHeaders, framePushPromise, frameContinuation:
 		if f.size > maxHeaderList {
-			h.c.Anomaly("limit", fmt.Sprintf("header frame of %d bytes, limit %d", f.size, maxHeaderList), int64(f.size))
+			h.c.Anomaly("limit", fmt.Sprintf("a header frame of %d bytes exceeds the limit of %d", f.size, maxHeaderList), int64(f.size))
 			h.loseHeaderFrame(in, n, f)
 			return h.skipFrame(in, n, f), nil
 		}
@@ -185,7 +184,7 @@ func (h *conn) frame(in *dissect.Input, n int, f frame) (int, error) {
 	return frameHead + f.size, h.whole(in, n, f)
 }
 
-// check refuses what no peer sends; then the place in the stream is not what it seemed.
+// check rejects what no peer sends: the position in the stream is then wrong.
 func (h *conn) check(dir dissect.Dir, f frame) error {
 	if !f.legal() {
 		return fmt.Errorf("reading frame type %d: %d bytes on stream %d are not allowed", f.typ, f.size, f.stream)
@@ -198,12 +197,12 @@ func (h *conn) check(dir dissect.Dir, f frame) error {
 		limit = min(limit, maxHeaderList)
 	}
 	if f.size > limit {
-		return fmt.Errorf("reading frame type %d on stream %d: %d bytes, want at most %d", f.typ, f.stream, f.size, limit)
+		return fmt.Errorf("reading frame type %d on stream %d: %d bytes exceed the limit of %d", f.typ, f.stream, f.size, limit)
 	}
 	return nil
 }
 
-// whole takes a frame that is there from end to end.
+// whole reads a complete frame.
 func (h *conn) whole(in *dissect.Input, n int, f frame) error {
 	body := in.Data[n+frameHead : n+frameHead+f.size]
 	switch f.typ {
@@ -234,7 +233,7 @@ func (h *conn) settings(dir dissect.Dir, b []byte) {
 	}
 }
 
-// skipFrame takes what is there of a frame whose payload means nothing to us.
+// skipFrame skips the available part of a frame with an unknown payload.
 func (h *conn) skipFrame(in *dissect.Input, n int, f frame) int {
 	sd := &h.sides[in.Dir]
 	sd.open, sd.data, sd.skip, sd.cur, sd.end = true, 0, f.size, nil, false
@@ -264,8 +263,8 @@ func (h *conn) dataFrame(in *dissect.Input, n int, f frame) int {
 	return h.piece(in, n, n+frameHead+before) - n
 }
 
-// piece takes what is there of the frame under way: in.Data[from:at] is its head, or
-// nothing, and the rest comes from at on. It returns the place after what it took.
+// piece reads the available part of the current frame: in.Data[from:at] is its head or empty,
+// and the rest comes from at on. It returns the position after what it read.
 func (h *conn) piece(in *dissect.Input, from, at int) int {
 	sd := &h.sides[in.Dir]
 	k := min(sd.data, len(in.Data)-at)
@@ -287,7 +286,7 @@ func (h *conn) piece(in *dissect.Input, from, at int) int {
 	return at + k + pad
 }
 
-// endFrame ends the frame that was taken in pieces.
+// endFrame ends a frame that was read in pieces.
 func (h *conn) endFrame(dir dissect.Dir) {
 	sd := &h.sides[dir]
 	s, end := sd.cur, sd.end
@@ -297,15 +296,15 @@ func (h *conn) endFrame(dir dissect.Dir) {
 	}
 }
 
-// Gap goes on where the hole lies inside one frame, since its head says how long it is.
-// Where frame heads were lost too, the streams of this direction go on under suspicion
-// and the table of the header compression is forgotten.
+// Gap continues if the gap lies inside one frame, because the frame's head gives its length. If
+// frame heads are missing too, the streams of this direction continue as possibly incomplete and
+// the header compression table is dropped.
 func (h *conn) Gap(in *dissect.Input, missing int64) bool {
 	sd := &h.sides[in.Dir]
 	if !sd.open && len(in.Data) >= frameHead {
 		f := parseFrame(in.Data)
 		if h.check(in.Dir, f) == nil && int64(len(in.Data))+missing <= int64(frameHead+f.size) {
-			h.holeInFrame(in, f)
+			h.gapInFrame(in, f)
 		}
 	}
 	if sd.open && missing <= int64(sd.data)+int64(sd.skip) {
@@ -324,8 +323,8 @@ func (h *conn) Gap(in *dissect.Input, missing int64) bool {
 	return false
 }
 
-// holeInFrame makes a frame with a hole one that is skipped, as far as in.Data holds it.
-func (h *conn) holeInFrame(in *dissect.Input, f frame) {
+// gapInFrame turns a frame with a gap into one that is skipped, as far as in.Data holds it.
+func (h *conn) gapInFrame(in *dissect.Input, f frame) {
 	switch f.typ {
 	case frameHeaders, framePushPromise, frameContinuation:
 		h.loseHeaderFrame(in, 0, f)
@@ -338,7 +337,7 @@ func (h *conn) holeInFrame(in *dissect.Input, f frame) {
 	h.skipFrame(in, 0, f)
 }
 
-// Lost forgets the place in one direction.
+// Lost drops the position in one direction.
 func (h *conn) Lost(dir dissect.Dir) {
 	sd := &h.sides[dir]
 	sd.open, sd.cur, sd.end, sd.data, sd.skip = false, nil, false, 0, 0
@@ -352,7 +351,7 @@ func (h *conn) Lost(dir dissect.Dir) {
 	}
 }
 
-// Close emits the streams under way.
+// Close emits the open streams.
 func (h *conn) Close(why dissect.End) {
 	for d := range h.sides {
 		h.sides[d].block.drop()

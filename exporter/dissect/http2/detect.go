@@ -9,16 +9,16 @@ import (
 
 // Limits of detection.
 const (
-	maxDetect = 24 << 10 // bytes waited for while a first frame goes on
-	maxChain  = 64       // frames looked at
+	maxDetect = 24 << 10 // bytes of an unfinished first frame to wait for
+	maxChain  = 64       // frames examined
 )
 
-// detect tells HTTP/2 by the client's preface and by a server's first SETTINGS. In
-// mid-connection it is likely where two frames follow each other, or where one frame with
-// a whole header block ends exactly where the segment does.
+// detect recognizes HTTP/2 by the client's preface and by a server's first SETTINGS. In
+// mid-connection it is likely if two frames follow each other, or if one frame with a complete
+// header block ends exactly at the end of the segment.
 //
-// LIMIT: frames longer than the default of 16 KiB are not recognised here, so the search
-// after a gap waits for a segment that begins with a shorter one.
+// LIMIT: frames longer than the default of 16 KiB are not recognized here, so the search after a
+// gap waits for a segment that begins with a shorter frame.
 func detect(dir dissect.Dir, head []byte) dissect.Verdict {
 	if dir == dissect.ToServer {
 		n := min(len(head), len(preface))
@@ -48,8 +48,8 @@ func detect(dir dissect.Dir, head []byte) dissect.Verdict {
 	return chain(dir, f, head)
 }
 
-// resume is detect where the connection is known to be HTTP/2: one frame that ends where
-// the segment does is enough.
+// resume is detect for a connection that is already known to be HTTP/2: one frame that ends with
+// the segment is enough.
 func resume(dir dissect.Dir, head []byte) dissect.Verdict {
 	if len(head) >= frameHead {
 		if f := parseFrame(head); f.likely(head, dir) && len(head) == frameHead+f.size {
@@ -59,7 +59,7 @@ func resume(dir dissect.Dir, head []byte) dissect.Verdict {
 	return detect(dir, head)
 }
 
-// mayBeSettings reports whether a few bytes can begin a server's first SETTINGS frame.
+// mayBeSettings reports whether a few bytes can be the start of a server's first SETTINGS frame.
 func mayBeSettings(b []byte) bool {
 	const shape = "\x00\x00?\x04\x00\x00\x00\x00\x00"
 	for i, c := range b {
@@ -70,8 +70,8 @@ func mayBeSettings(b []byte) bool {
 	return len(b) > 0
 }
 
-// detectSettings judges SETTINGS as the first frame. The client's come after its preface,
-// so here they are the server's; that also shows a server taken for the client.
+// detectSettings examines SETTINGS as the first frame. The client's SETTINGS come after its
+// preface, so these are the server's; this also reveals a server mistaken for the client.
 func detectSettings(dir dissect.Dir, f frame, head []byte) dissect.Verdict {
 	if dir == dissect.ToServer {
 		return dissect.No
@@ -97,8 +97,8 @@ func detectSettings(dir dissect.Dir, f frame, head []byte) dissect.Verdict {
 	return dissect.Yes
 }
 
-// chain looks at the frames behind the first: all that are there must be likely, and the
-// last may be cut where another stands before it.
+// chain examines the frames after the first: all present frames must be likely, and the last may
+// be incomplete if another one precedes it.
 func chain(dir dissect.Dir, f frame, head []byte) dissect.Verdict {
 	for n := 1; ; n++ {
 		next := frameHead + f.size
@@ -119,11 +119,11 @@ func chain(dir dissect.Dir, f frame, head []byte) dissect.Verdict {
 	}
 }
 
-// likely reports whether b begins with a frame as that side sends them: of a known type,
-// with the flags that it has, on a stream that it may use, not too long, and with header
-// blocks of the right direction.
+// likely reports whether b begins with a frame that this side may send: of a known type, with
+// flags of that type, on a stream that the side may use, not too long, and with header blocks of
+// the right direction.
 func (f *frame) likely(b []byte, dir dissect.Dir) bool {
-	const maxStream = 1 << 24 // few connections get that far; random bytes mostly do
+	const maxStream = 1 << 24 // few connections reach it; random bytes mostly do
 	if f.size > defaultFrame || f.stream > maxStream || b[5]&0x80 != 0 || !f.legal() {
 		return false
 	}
@@ -160,14 +160,13 @@ func (f *frame) likely(b []byte, dir dissect.Dir) bool {
 // 5.1.1: the client on those that it opened, which are odd.
 func (f *frame) sentBy(dir dissect.Dir) bool { return f.stream&1 == 1 || dir == dissect.ToClient }
 
-// padded reports whether padding leaves room for what must stand before it, RFC 9113
-// section 6.1.
+// padded reports whether padding leaves room for the fields before it, RFC 9113 section 6.1.
 func (f *frame) padded(body []byte) bool {
 	return !f.has(flagPadded) || len(body) == 0 || int(body[0])+f.before() <= f.size
 }
 
-// likelyExtension judges the frames of RFC 7838 section 4, RFC 8336 section 2.1 and RFC
-// 9218 section 7.1. The first two are a server's, the last a client's and on stream 0.
+// likelyExtension examines the frames of RFC 7838 section 4, RFC 8336 section 2.1 and RFC 9218
+// section 7.1. Servers send the first two; clients send the last, on stream 0.
 func (f *frame) likelyExtension(body []byte, dir dissect.Dir) bool {
 	switch f.typ {
 	case frameAltSvc:
@@ -194,7 +193,7 @@ func (f *frame) likelyExtension(body []byte, dir dissect.Dir) bool {
 	return false
 }
 
-// likelyHeaders looks at a HEADERS frame's block, as far as it is there.
+// likelyHeaders examines the available part of a HEADERS frame's block.
 func (f *frame) likelyHeaders(body []byte, dir dissect.Dir) bool {
 	n := f.before()
 	if f.size == n {
@@ -225,7 +224,7 @@ func likelySettings(body []byte) bool {
 	return true
 }
 
-// likelySetting knows the registered settings and those that senders make up (0x?a?a).
+// likelySetting accepts the registered settings and the reserved ones (0x?a?a).
 func likelySetting(id uint16, v uint32) bool {
 	switch id {
 	case 2, 8: // ENABLE_PUSH, ENABLE_CONNECT_PROTOCOL
@@ -240,10 +239,10 @@ func likelySetting(id uint16, v uint32) bool {
 	return id&0x0f0f == 0x0a0a || id >= 0xf000
 }
 
-// likelyBlock looks at the first field of a header block that stands in the static table: a
-// request does not begin with :status, nor a response with a request's pseudo header.
+// likelyBlock examines the first field of a header block if it is in the static table: a request
+// does not begin with :status, nor a response with a request's pseudo header.
 func likelyBlock(b []byte, dir dissect.Dir) bool {
-	const dynamic, long = 62, 0x7f // first index of the other table, one that takes more bytes
+	const dynamic, long = 62, 0x7f // first index of the dynamic table; an index that takes more bytes
 	for len(b) > 1 && b[0] >= 0x80|dynamic && b[0] != 0x80|long {
 		b = b[1:]
 	}

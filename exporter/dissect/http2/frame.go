@@ -5,7 +5,7 @@ import (
 	"strconv"
 )
 
-// Frame types, RFC 9113 section 6, and extensions that are in use.
+// Frame types, RFC 9113 section 6, and extensions in use.
 const (
 	frameData           = 0x0
 	frameHeaders        = 0x1
@@ -31,7 +31,7 @@ const (
 	flagPriority   = 0x20
 )
 
-// Settings that matter to an onlooker, RFC 9113 section 6.5.2.
+// Settings that matter to an observer, RFC 9113 section 6.5.2.
 const (
 	settingTableSize = 1
 	settingMaxFrame  = 5
@@ -66,7 +66,7 @@ func parseFrame(b []byte) frame {
 
 func (f *frame) has(flag uint8) bool { return f.flags&flag != 0 }
 
-// legal reports whether a frame's length and stream fit its type. It knows nothing of
+// legal reports whether a frame's length and stream are valid for its type. It does not check
 // the limit that the peers agreed on.
 func (f *frame) legal() bool {
 	onStream := f.stream != 0
@@ -95,7 +95,7 @@ func (f *frame) legal() bool {
 	return true
 }
 
-// before is how many bytes of the payload come before data or header fragment.
+// before is the number of payload bytes before the data or header fragment.
 func (f *frame) before() (n int) {
 	if f.has(flagPadded) {
 		n++
@@ -109,8 +109,8 @@ func (f *frame) before() (n int) {
 	return n
 }
 
-// known reports whether the type says what the payload means, or is one that senders
-// make up so that receivers stay tolerant (0x0b + 31·n).
+// known reports whether the type defines the payload, or is reserved to test the tolerance of
+// receivers (0x0b + 31·n).
 func (f *frame) known() bool {
 	switch f.typ {
 	case frameAltSvc, frameOrigin, framePriorityUpdate:
@@ -124,7 +124,7 @@ var errorNames = [...]string{"NO_ERROR", "PROTOCOL_ERROR", "INTERNAL_ERROR", "FL
 	"STREAM_CLOSED", "FRAME_SIZE_ERROR", "REFUSED_STREAM", "CANCEL", "COMPRESSION_ERROR", "CONNECT_ERROR",
 	"ENHANCE_YOUR_CALM", "INADEQUATE_SECURITY", "HTTP_1_1_REQUIRED"}
 
-// errorName is the name of an error code; an unknown one is its number.
+// errorName is the name of an error code; the name of an unknown one is its number.
 func errorName(code uint32) string {
 	if int64(code) < int64(len(errorNames)) {
 		return errorNames[code]

@@ -10,8 +10,8 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect/dissecttest"
 )
 
-// hole takes n bytes from at on out of a chunk.
-func hole(c dissecttest.Chunk, at, n int) []dissecttest.Chunk {
+// gapIn removes n bytes at offset at from a chunk.
+func gapIn(c dissecttest.Chunk, at, n int) []dissecttest.Chunk {
 	return []dissecttest.Chunk{
 		{Dir: c.Dir, Data: c.Data[:at]},
 		{Dir: c.Dir, Gap: int64(n), Data: c.Data[at+n:]},
@@ -33,12 +33,12 @@ func TestGaps(t *testing.T) {
 		talk func(c, s *peer) []dissecttest.Chunk
 		want string
 	}{
-		{"inside a DATA frame: the body alone suffers", func(c, s *peer) []dissecttest.Chunk {
+		{"inside a DATA frame: only the body is affected", func(c, s *peer) []dissecttest.Chunk {
 			a := c.get(1, "/1").get(3, "/3").flush()
 			s.headers(1, false, ":status", "200").headers(3, false, ":status", "200")
 			b := s.flush()
 			d := s.data(1, true, "0123456789").data(3, true, "whole").flush()
-			return join(one(a), one(b), hole(d, frameHead+2, 5))
+			return join(one(a), one(b), gapIn(d, frameHead+2, 5))
 		}, "1 GET /1 → 200, gap error=gap got=\"01789\"\n3 GET /3 → 200 complete got=\"whole\"\n"},
 		{"the rest of a DATA frame exactly", func(c, s *peer) []dissecttest.Chunk {
 			a := c.get(1, "/1").flush()
@@ -49,12 +49,12 @@ func TestGaps(t *testing.T) {
 			e.Gap = 8
 			return []dissecttest.Chunk{a, b, d, e, c.get(3, "/3").flush()}
 		}, "1 GET /1 → 200, gap error=gap got=\"01\"\n3 GET /3 → 204 complete\n"},
-		{"inside a HEADERS frame: its stream alone suffers, and what its block put into the table", func(c, s *peer) []dissecttest.Chunk {
+		{"inside a HEADERS frame: only its stream and its block's table entries are affected", func(c, s *peer) []dissecttest.Chunk {
 			a := c.headers(1, true, ":method", "GET", ":scheme", "http", ":path", "/1", ":authority", "h", "x-first", "one").flush()
 			b := c.headers(3, true, ":method", "GET", ":scheme", "http", ":path", "/3", ":authority", "h", "x-first", "one").flush()
-			return join(one(c.flush()), hole(a, len(a.Data)-15, 10), one(b), one(s.ok(1, "x").ok(3, "y").flush()))
+			return join(one(c.flush()), gapIn(a, len(a.Data)-15, 10), one(b), one(s.ok(1, "x").ok(3, "y").flush()))
 		}, "1 ? ? → 200, gap error=gap got=\"x\"\n3 GET /3 → 200 complete got=\"y\"\n"},
-		{"between frames: streams that had ended do not suffer", func(c, s *peer) []dissecttest.Chunk {
+		{"between frames: ended streams are not affected", func(c, s *peer) []dissecttest.Chunk {
 			a := c.get(1, "/1").get(3, "/3").get(5, "/5").flush()
 			b := s.headers(1, false, ":status", "200").data(1, false, "part").flush()
 			lost := s.data(1, false, " lost").flush()
@@ -128,7 +128,7 @@ func TestDetect(t *testing.T) {
 		{"a preface from a server", dissect.ToClient, prefaced, dissect.No},
 		{"HTTP/1.1", dissect.ToServer, []byte("PUT / HTTP/1.1\r\n\r\n"), dissect.No},
 		{"a server's SETTINGS", dissect.ToClient, settings, dissect.Yes},
-		{"a piece of them", dissect.ToClient, settings[:4], dissect.More},
+		{"a part of a server's SETTINGS", dissect.ToClient, settings[:4], dissect.More},
 		{"a server's SETTINGS from the client", dissect.ToServer, settings, dissect.No},
 		{"empty SETTINGS alone", dissect.ToClient, []byte("\x00\x00\x00\x04\x00\x00\x00\x00\x00"), dissect.More},
 		{"empty SETTINGS and an ACK", dissect.ToClient, []byte("\x00\x00\x00\x04\x00\x00\x00\x00\x00\x00\x00\x00\x04\x01\x00\x00\x00\x00"), dissect.Yes},
@@ -136,7 +136,7 @@ func TestDetect(t *testing.T) {
 		{"PRIORITY_UPDATE on a stream", dissect.ToServer, []byte("\x00\x00\x05\x10\x00\x00\x00\x00\x03\x00\x00\x00\x03u"), dissect.No},
 		{"PRIORITY_UPDATE that names a stream, and a PING", dissect.ToServer, []byte("\x00\x00\x07\x10\x00\x00\x00\x00\x00\x00\x00\x00\x03u=1\x00\x00\x08\x06\x00\x00\x00\x00\x0012345678"), dissect.Likely},
 		{"HEADERS of a client on an even stream", dissect.ToServer, []byte("\x00\x00\x01\x01\x05\x00\x00\x00\x02\x82"), dissect.No},
-		{"a header block that is cut", dissect.ToServer, []byte("\x00\x00\x02\x01\x05\x00\x00\x00\x01\x82\x44"), dissect.No},
+		{"a truncated header block", dissect.ToServer, []byte("\x00\x00\x02\x01\x05\x00\x00\x00\x01\x82\x44"), dissect.No},
 		{"a DATA frame alone", dissect.ToClient, []byte("\x00\x00\x01\x00\x00\x00\x00\x00\x03x"), dissect.More},
 		{"padding longer than its frame", dissect.ToClient, []byte("\x00\x00\x02\x00\x08\x00\x00\x00\x03\x05x\x00\x00\x08\x06\x00\x00\x00\x00\x0012345678"), dissect.No},
 		{"a request that fills its segment", dissect.ToServer, request, dissect.Likely},
@@ -188,7 +188,7 @@ func TestTooManyBytesOfHeaders(t *testing.T) {
 	}
 }
 
-func TestBigFramesAreTakenInPieces(t *testing.T) {
+func TestBigFramesAreReadInPieces(t *testing.T) {
 	const size = 12 << 20
 	c, s := begin()
 	c.fr.WriteRawFrame(frameSettings, 0, 0, []byte("\x00\x05\x00\xff\xff\xff"))
@@ -207,8 +207,8 @@ func TestBigFramesAreTakenInPieces(t *testing.T) {
 	}
 }
 
-// FuzzConn gives any bytes in both directions in any cuts, with losses: no panic, and
-// every byte accounted for.
+// FuzzConn reads random bytes in both directions, split anywhere, with gaps. It must not panic
+// and must account for every byte.
 func FuzzConn(f *testing.F) {
 	c, s := begin()
 	c.get(1, "/a").headers(3, false, ":method", "POST", ":scheme", "http", ":path", "/g.S/M", ":authority", "h", "content-type", "application/grpc").

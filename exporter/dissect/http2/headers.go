@@ -10,7 +10,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/httpstream"
 )
 
-// headerFrame takes a whole HEADERS or PUSH_PROMISE frame.
+// headerFrame reads a complete HEADERS or PUSH_PROMISE frame.
 func (h *conn) headerFrame(in *dissect.Input, n int, f frame, body []byte) error {
 	before := f.before()
 	pad := 0
@@ -18,10 +18,10 @@ func (h *conn) headerFrame(in *dissect.Input, n int, f frame, body []byte) error
 		pad = int(body[0])
 	}
 	if pad > f.size-before {
-		return fmt.Errorf("reading frame type %d on stream %d: %d bytes of padding in %d", f.typ, f.stream, pad, f.size)
+		return fmt.Errorf("reading frame type %d on stream %d: %d bytes of padding in a frame of %d", f.typ, f.stream, pad, f.size)
 	}
 	if frag := body[before : f.size-pad]; h.c.Unproved() && f.typ == frameHeaders && len(frag) > 0 && !likelyBlock(frag, in.Dir) {
-		return fmt.Errorf("reading a header block on stream %d: its first field is the other side's", f.stream)
+		return fmt.Errorf("reading a header block on stream %d: its first field belongs to the other side", f.stream)
 	}
 	var s *stream
 	if f.typ == framePushPromise {
@@ -43,7 +43,7 @@ func (h *conn) headerFrame(in *dissect.Input, n int, f frame, body []byte) error
 	return nil
 }
 
-// continuation takes a whole CONTINUATION frame.
+// continuation reads a complete CONTINUATION frame.
 func (h *conn) continuation(in *dissect.Input, n int, f frame, body []byte) {
 	sd := &h.sides[in.Dir]
 	b := &sd.block
@@ -58,7 +58,7 @@ func (h *conn) continuation(in *dissect.Input, n int, f frame, body []byte) {
 	b.add(in, n, n+frameHead+f.size)
 	if b.frag != nil {
 		if b.frag.Size()+int64(len(body)) > maxHeaderList {
-			h.c.Anomaly("limit", fmt.Sprintf("header block of stream %d over the limit of %d bytes", f.stream, maxHeaderList), b.frag.Size())
+			h.c.Anomaly("limit", fmt.Sprintf("the header block of stream %d exceeds the limit of %d bytes", f.stream, maxHeaderList), b.frag.Size())
 			b.lose()
 		} else {
 			b.frag.Write(body)
@@ -78,7 +78,7 @@ func (h *conn) continuation(in *dissect.Input, n int, f frame, body []byte) {
 	done.drop()
 }
 
-// add gives bytes of the block to its stream; a promise is the pushed stream's request.
+// add adds bytes of the block to its stream; a promise is the pushed stream's request.
 func (b *block) add(in *dissect.Input, from, to int) {
 	dir := in.Dir
 	if b.push {
@@ -89,7 +89,7 @@ func (b *block) add(in *dissect.Input, from, to int) {
 	}
 }
 
-// drop gives the kept pieces back.
+// drop frees the kept pieces.
 func (b *block) drop() {
 	if b.frag != nil {
 		b.frag.Finish()
@@ -97,13 +97,13 @@ func (b *block) drop() {
 	}
 }
 
-// lose gives up the pieces; the frames of the block are still followed to its end.
+// lose drops the pieces; the frames of the block are still followed to its end.
 func (b *block) lose() {
 	b.drop()
 	b.lost = true
 }
 
-// dropBlock ends a header block that will not go on.
+// dropBlock ends a header block that will not continue.
 func (h *conn) dropBlock(dir dissect.Dir) {
 	b := h.sides[dir].block
 	if b.stream == 0 {
@@ -114,8 +114,8 @@ func (h *conn) dropBlock(dir dissect.Dir) {
 	h.lostBlock(dir, &b)
 }
 
-// loseHeaderFrame notes that a frame with a piece of a header block cannot be read. The
-// frame itself is skipped by the caller.
+// loseHeaderFrame records that a frame with a piece of a header block cannot be read. The caller
+// skips the frame.
 func (h *conn) loseHeaderFrame(in *dissect.Input, n int, f frame) {
 	sd := &h.sides[in.Dir]
 	to := min(len(in.Data), n+frameHead+f.size)
@@ -139,8 +139,8 @@ func (h *conn) loseHeaderFrame(in *dissect.Input, n int, f frame) {
 	}
 }
 
-// lostBlock goes on after a header block that could not be read: what it put into the
-// table is not known, and its stream lacks headers.
+// lostBlock continues after an unreadable header block: its table entries are unknown, and its
+// stream lacks headers.
 func (h *conn) lostBlock(dir dissect.Dir, b *block) {
 	h.sides[dir].dec.Lose()
 	if b.s == nil || b.s.closed {
@@ -151,13 +151,13 @@ func (h *conn) lostBlock(dir dissect.Dir, b *block) {
 		q.Head = true
 		q.Wire = b.wire
 	}
-	q.Hole = true
+	q.MissingFields = true
 	if b.end {
 		h.endStream(b.s, dir)
 	}
 }
 
-// finishBlock decodes a whole header block and gives it to its stream.
+// finishBlock decodes a complete header block and adds it to its stream.
 func (h *conn) finishBlock(dir dissect.Dir, b *block, frag []byte) {
 	dec := &h.sides[dir].dec
 	fields, err := dec.Decode(frag)
@@ -166,14 +166,14 @@ func (h *conn) finishBlock(dir dissect.Dir, b *block, frag []byte) {
 		dec.Lose()
 	}
 	if dec.Unknown > 0 {
-		h.c.Anomaly("hpack_unknown", fmt.Sprintf("header block of stream %d: %d of %d headers stand in table entries that were not captured",
+		h.c.Anomaly("hpack_unknown", fmt.Sprintf("header block of stream %d: %d of %d headers refer to table entries that were not captured",
 			b.stream, dec.Unknown, len(fields)), 0)
 	}
 	if dec.Dropped > 0 {
-		h.c.Anomaly("limit", fmt.Sprintf("header block of stream %d: %d headers over the limits", b.stream, dec.Dropped), 0)
+		h.c.Anomaly("limit", fmt.Sprintf("header block of stream %d: %d headers exceed the limits", b.stream, dec.Dropped), 0)
 	}
 	if other := &h.sides[dir.Other()]; other.whole && dec.Update > max(4096, int(other.maxTable)) {
-		h.c.Anomaly("hpack_table_size", fmt.Sprintf("table size %d, announced %d", dec.Update, other.maxTable), 0)
+		h.c.Anomaly("hpack_table_size", fmt.Sprintf("the table size %d exceeds the announced %d", dec.Update, other.maxTable), 0)
 	}
 	if err == nil && len(fields) > 0 && (fields[0].Name == ":method" || fields[0].Name == ":status") && !fields[0].Unknown {
 		h.c.Confirm()
@@ -192,20 +192,20 @@ func (h *conn) finishBlock(dir dissect.Dir, b *block, frag []byte) {
 		h.hold(s, s.Held()-was)
 		return
 	}
-	if h.take(s, dir, fields, b.wire); b.end {
+	if h.addFields(s, dir, fields, b.wire); b.end {
 		h.endStream(s, dir)
 	}
 }
 
-// take gives a block's fields to a stream: as head, as a 1xx answer, or as trailers.
-func (h *conn) take(s *stream, dir dissect.Dir, fields []hpack.Field, wire int64) {
+// addFields adds a block's fields to a stream: as head, as an interim response, or as trailers.
+func (h *conn) addFields(s *stream, dir dissect.Dir, fields []hpack.Field, wire int64) {
 	was := s.Held()
-	s.Take(h.c, dir, fields, wire, s.Half[dir].Head || h.trailing(s, dir, fields))
+	s.AddFields(h.c, dir, fields, wire, s.Half[dir].Head || h.trailing(s, dir, fields))
 	h.hold(s, s.Held()-was)
 }
 
-// trailing reports whether fields are trailers although the head was not seen: none is a
-// pseudo header or may be one, and what came before was not seen whole.
+// trailing reports whether fields are trailers although the head is missing: no field is or may
+// be a pseudo header, and the bytes before are incomplete.
 func (h *conn) trailing(s *stream, dir dissect.Dir, fields []hpack.Field) bool {
 	q := &s.Half[dir]
 	return (q.Data || q.Suspect || !h.sides[dir].whole) && httpstream.Trailing(fields)

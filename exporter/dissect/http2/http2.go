@@ -1,10 +1,10 @@
 // Package http2 reads HTTP/2 connections: RFC 9113, with header compression as RFC 7541.
 //
-// One stream is one row: a request with its answer, a pushed answer, or a tunnel. A
-// stream whose content type is gRPC's becomes a row of package grpc instead. Streams are
-// kept apart while they are under way, bodies are taken piece by piece, and what a
-// capture lacks (its start, a segment inside a body or between frames) costs as little
-// as the protocol allows: see docs/format/protocols/http2.md.
+// One stream is one row: a request with its answer, a pushed answer, or a tunnel. A stream with
+// a gRPC content type becomes a row of package grpc instead. Concurrent streams are kept
+// separate and bodies are read piece by piece. Missing bytes (the start of the capture, a
+// segment inside a body or between frames) cost as little as the protocol allows: see
+// docs/format/protocols/http2.md.
 package http2
 
 import (

@@ -14,7 +14,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect/grpc"
 )
 
-// peer writes frames of one side.
+// peer writes the frames of one side.
 type peer struct {
 	dir dissect.Dir
 	buf bytes.Buffer
@@ -31,7 +31,7 @@ func newPeer(dir dissect.Dir) *peer {
 	return p
 }
 
-// flush makes a chunk of what was written since the last one.
+// flush makes a chunk of the frames written since the last one.
 func (p *peer) flush() dissecttest.Chunk {
 	c := dissecttest.Chunk{Dir: p.dir, Data: bytes.Clone(p.buf.Bytes())}
 	p.buf.Reset()
@@ -66,7 +66,7 @@ func (p *peer) ok(id uint32, body string) *peer {
 	return p.headers(id, false, ":status", "200", "content-type", "text/plain").data(id, true, body)
 }
 
-// begin makes both peers with what they send first.
+// begin makes both peers with their first frames.
 func begin() (c, s *peer) {
 	c, s = newPeer(dissect.ToServer), newPeer(dissect.ToClient)
 	c.buf.WriteString(preface)
@@ -82,7 +82,7 @@ func play(t testing.TB, end dissect.End, chunks ...dissecttest.Chunk) *dissectte
 	return dissecttest.Play(t, dissecttest.Options{Transport: dissect.TCP, Protocols: protocols(), End: end}, chunks...)
 }
 
-// lines shows rows shortly: stream, summary, error, complete, failed, bodies.
+// lines renders rows in short form: stream, summary, error, complete, failed, bodies.
 func lines(r *dissecttest.Result) string {
 	var b strings.Builder
 	for _, e := range r.Emissions {
@@ -157,7 +157,7 @@ func TestStreams(t *testing.T) {
 			s.fr.WriteGoAway(1, xhttp2.ErrCodeNo, nil)
 			return []dissecttest.Chunk{c.flush(), s.ok(1, "x").flush(), c.get(5, "/5").flush()}
 		}, "3 GET /3 → reset NO_ERROR error=reset failed\n1 GET /1 → 200 complete got=\"x\"\n5 GET /5 → reset NO_ERROR error=reset failed\n", ""},
-		{"GOAWAY with an error ends what waits", dissect.EndFin, func(c, s *peer) []dissecttest.Chunk {
+		{"GOAWAY with an error ends pending streams", dissect.EndFin, func(c, s *peer) []dissecttest.Chunk {
 			s.fr.WriteGoAway(1, xhttp2.ErrCodeEnhanceYourCalm, []byte("too_many_pings"))
 			return []dissecttest.Chunk{c.get(1, "/1").flush(), s.flush()}
 		}, "1 GET /1 → reset ENHANCE_YOUR_CALM error=reset failed\n", "goaway"},
@@ -172,7 +172,7 @@ func TestStreams(t *testing.T) {
 			b := s.headers(1, false, ":status", "200").flush()
 			return []dissecttest.Chunk{a, b, c.data(1, true, "ping").flush(), s.data(1, true, "pong").flush()}
 		}, "1 CONNECT db:5432 → 200 complete sent=\"ping\" got=\"pong\"\n", ""},
-		{"a WebSocket as RFC 8441 has it", dissect.EndFin, func(c, s *peer) []dissecttest.Chunk {
+		{"a WebSocket, RFC 8441", dissect.EndFin, func(c, s *peer) []dissecttest.Chunk {
 			a := c.headers(1, false, ":method", "CONNECT", ":protocol", "websocket", ":scheme", "https", ":path", "/chat", ":authority", "h").flush()
 			b := s.headers(1, false, ":status", "200").flush()
 			return []dissecttest.Chunk{a, b, c.data(1, true, "\x81\x02hi").flush(), s.data(1, true, "\x88\x00").flush()}
@@ -207,7 +207,7 @@ func TestStreams(t *testing.T) {
 			c.fr.WriteContinuation(1, true, b[200:])
 			return []dissecttest.Chunk{c.flush(), s.ok(1, "x").flush()}
 		}, "1 GET /c → 200 complete got=\"x\"\n", ""},
-		{"a header block over the limit costs its stream alone", dissect.EndFin, func(c, s *peer) []dissecttest.Chunk {
+		{"a header block over the limit affects only its stream", dissect.EndFin, func(c, s *peer) []dissecttest.Chunk {
 			c.fr.WriteHeaders(xhttp2.HeadersFrameParam{StreamID: 1, EndStream: true, BlockFragment: []byte{0x82}})
 			for range 20 {
 				c.fr.WriteContinuation(1, false, bytes.Repeat([]byte{0x82}, 16000))

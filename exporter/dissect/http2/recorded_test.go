@@ -19,7 +19,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect/grpc"
 )
 
-// recorder notes what goes over a client's connection, in order.
+// recorder records the bytes of a client's connection in order.
 type recorder struct {
 	net.Conn
 	mu     sync.Mutex
@@ -46,8 +46,9 @@ func (r *recorder) note(dir dissect.Dir, p []byte) {
 	r.chunks = append(r.chunks, dissecttest.Chunk{Dir: dir, Data: bytes.Clone(p)})
 }
 
-// record runs ask against a real server and returns what one connection carried.
-func record(t testing.TB, handler http.HandlerFunc, ask func(c *http.Client)) []dissecttest.Chunk {
+// record runs the client function exchange against a real server and returns the bytes of one
+// connection.
+func record(t testing.TB, handler http.HandlerFunc, exchange func(c *http.Client)) []dissecttest.Chunk {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -67,7 +68,7 @@ func record(t testing.TB, handler http.HandlerFunc, ask func(c *http.Client)) []
 		rec = &recorder{Conn: c}
 		return rec, nil
 	}}
-	ask(&http.Client{Transport: tr})
+	exchange(&http.Client{Transport: tr})
 	tr.CloseIdleConnections()
 	rec.mu.Lock()
 	defer rec.mu.Unlock()
@@ -110,7 +111,7 @@ func shop(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// shopTalk is a conversation of a real client and a real server.
+// shopTalk is a conversation between a real client and a real server.
 func shopTalk(t testing.TB) []dissecttest.Chunk {
 	return record(t, shop, func(c *http.Client) {
 		fetch(t, c, "GET", "/orders?id=1", nil)
@@ -271,8 +272,8 @@ func TestConformance(t *testing.T) {
 	dissecttest.Run(t, grpc.Protocol(), dissecttest.Sample{Name: "real peers", Chunks: greetTalk(t), Rows: 4, Needs: []*dissect.Protocol{Protocol()}})
 }
 
-// TestGRPCMidConnection: a long-lived connection whose start was not captured, so that
-// content type, path and status stand in table entries that nobody saw.
+// TestGRPCMidConnection reads a long-lived connection without its start: content type, path and
+// status refer to table entries that were not captured.
 func TestGRPCMidConnection(t *testing.T) {
 	c, s := begin()
 	call := func(id uint32) {

@@ -6,14 +6,14 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
-// emit makes the row of a stream and forgets the stream. cause is why it ended before
-// its time, or empty.
+// emit emits the row of a stream and removes the stream. cause is the reason for a premature
+// end, or empty.
 func (h *conn) emit(s *stream, cause string) {
 	e := httpstream.End{Gap: s.Settle(false)}
 	e.Error = s.Cause(cause, e.Gap)
 	if s.ResetCode.OK {
 		e.CodeName = errorName(uint32(s.ResetCode.V))
-		e.Enough = s.Reset && s.ResetCode.V == 0 // RFC 9113 section 8.1: an answer before the request's end
+		e.Enough = s.Reset && s.ResetCode.V == 0 // RFC 9113 section 8.1: an answer before the end of the request
 	}
 	if row := s.GRPCRow(h.c, &e); row != nil {
 		h.c.Emit(&s.X, row)

@@ -12,22 +12,22 @@ import (
 
 // Limits of one connection.
 const (
-	maxStreams = 10_000  // under way at a time; the oldest is given up for a new one
+	maxStreams = 10_000  // open at a time; a new one replaces the oldest
 	maxSpare   = 8       // stream values kept for the next stream
-	maxHeldAll = 8 << 20 // bytes of headers of all streams under way; the oldest are given up for new ones
+	maxHeldAll = 8 << 20 // bytes of headers of all open streams; new ones replace the oldest
 )
 
-// stream is a stream under way.
+// stream is an open stream.
 type stream struct {
 	httpstream.Stream
 	upgraded, pushed bool
 	pushedOn         uint32
 	closed           bool
-	size             int // of the budget that it takes
+	size             int // bytes of the budget that it uses
 	prev, next       *stream
 }
 
-// streams are the streams under way, oldest first.
+// streams lists the open streams, oldest first.
 type streams struct {
 	byID           map[uint32]*stream
 	oldest, newest *stream
@@ -36,11 +36,11 @@ type streams struct {
 	ended          httpstream.Ended
 	highest        uint32 // highest stream that the client opened
 	last           *stream
-	busy           *stream // what is read now belongs to it
+	current        *stream // stream of the current input
 	held           int     // bytes of headers of all of them
 }
 
-// find returns the stream under way of that number, or nil.
+// find returns the open stream with that number, or nil.
 func (t *streams) find(id uint32) *stream {
 	if t.last != nil && t.last.ID == int64(id) {
 		return t.last
@@ -59,7 +59,7 @@ func (h *conn) open(id uint32) *stream {
 		t.byID = map[uint32]*stream{}
 	}
 	if len(t.byID) >= maxStreams {
-		h.c.Anomaly("limit", fmt.Sprintf("over %d streams under way, stream %d was given up", maxStreams, t.oldest.ID), 0)
+		h.c.Anomaly("limit", fmt.Sprintf("more than %d open streams: stream %d was dropped", maxStreams, t.oldest.ID), 0)
 		h.cutShort(t.oldest, "cut")
 	}
 	s := t.spare
@@ -82,20 +82,20 @@ func (h *conn) open(id uint32) *stream {
 	return s
 }
 
-// hold counts n bytes of headers of s, and gives up the oldest other streams while there
-// are too many.
+// hold counts n bytes of headers of s, and drops the oldest other streams while there are too
+// many.
 func (h *conn) hold(s *stream, n int) {
 	h.streams.held += n
-	h.busy = s
+	h.current = s
 	s.size += h.c.Keep(max(n, 0), h.Shed)
-	h.busy = nil
+	h.current = nil
 	for h.streams.held > maxHeldAll && h.oldest != s {
-		h.c.Anomaly("limit", fmt.Sprintf("over %d bytes of headers under way, stream %d was given up", maxHeldAll, h.oldest.ID), 0)
+		h.c.Anomaly("limit", fmt.Sprintf("more than %d bytes of headers in open streams: stream %d was dropped", maxHeldAll, h.oldest.ID), 0)
 		h.cutShort(h.oldest, "cut")
 	}
 }
 
-// streamCost is the memory of a stream under way beside its headers and bodies.
+// streamCost is the memory of an open stream in addition to its headers and bodies.
 const streamCost = int(unsafe.Sizeof(stream{})) + mapCost
 
 // mapCost is an entry in streams.byID.
@@ -109,7 +109,7 @@ func (h *conn) Kept() int {
 // Shed implements dissect.Shedder.
 func (h *conn) Shed() bool {
 	s := h.oldest
-	if s != nil && s == h.busy {
+	if s != nil && s == h.current {
 		s = s.next
 	}
 	if s == nil {
@@ -124,8 +124,7 @@ func (h *conn) Shed() bool {
 	return true
 }
 
-// forHeaders returns the stream that a header block belongs to, or nil where it came
-// too late for one that has ended.
+// forHeaders returns the stream of a header block, or nil if the stream has already ended.
 func (h *conn) forHeaders(dir dissect.Dir, id uint32) *stream {
 	if s := h.find(id); s != nil {
 		return s
@@ -151,8 +150,8 @@ func (h *conn) promised(in *dissect.Input, f frame, id uint32) *stream {
 	return s
 }
 
-// isClosed reports whether a stream ended before both sides were done. Bytes that come
-// for it later are of no row.
+// isClosed reports whether a stream ended before both sides were done. Later bytes of it belong
+// to no row.
 func (h *conn) isClosed(id uint32, bytes int) bool {
 	if !h.ended.Has(int64(id)) {
 		return false
@@ -163,7 +162,7 @@ func (h *conn) isClosed(id uint32, bytes int) bool {
 	return true
 }
 
-// forget takes a stream out of the lists. Nothing may point at it afterwards.
+// forget removes a stream from the lists. No pointer to it may remain.
 func (h *conn) forget(s *stream) {
 	t := &h.streams
 	delete(t.byID, uint32(s.ID))
@@ -216,7 +215,7 @@ func (h *conn) endStream(s *stream, dir dissect.Dir) {
 	}
 }
 
-// reset takes a RST_STREAM frame.
+// reset processes a RST_STREAM frame.
 func (h *conn) reset(in *dissect.Input, n int, f frame, code uint32) {
 	s := h.find(f.stream)
 	if s == nil {
@@ -230,19 +229,19 @@ func (h *conn) reset(in *dissect.Input, n int, f frame, code uint32) {
 func (h *conn) resetStream(s *stream, by dissect.Dir) {
 	s.Reset, s.ResetBy = true, by
 	if s.Half[dissect.ToClient].End {
-		h.emit(s, "") // the answer was whole: the rest of the request was not wanted
+		h.emit(s, "") // the answer was complete: the server did not need the rest of the request
 		return
 	}
 	h.emit(s, "reset")
 }
 
-// goAway takes a GOAWAY frame: streams above its number were never looked at.
+// goAway processes a GOAWAY frame: streams above its number were not processed.
 func (h *conn) goAway(in *dissect.Input, n int, f frame, body []byte) {
 	last, code := binary.BigEndian.Uint32(body)&(1<<31-1), binary.BigEndian.Uint32(body[4:])
 	if code != 0 {
 		h.c.Anomaly("goaway", fmt.Sprintf("%s, last stream %d, %s %q", errorName(code), last, in.Dir, httpstream.Shown(body[8:])), 0)
 	}
-	odd := int64(1) // who gets it opened the odd streams
+	odd := int64(1) // the receiver opened the odd streams
 	if in.Dir == dissect.ToServer {
 		odd = 0
 	} else {
@@ -259,7 +258,7 @@ func (h *conn) goAway(in *dissect.Input, n int, f frame, body []byte) {
 	}
 }
 
-// cutShort emits a stream that will not go on; cause is the word for column error.
+// cutShort emits a stream that will not continue; cause is the value of column error.
 func (h *conn) cutShort(s *stream, cause string) {
 	if g := h.goaway; g.seen && g.code != 0 && !s.Half[dissect.ToClient].End {
 		s.Reset, s.ResetBy, s.ResetCode = true, dissect.ToClient, table.Some(int64(g.code))

@@ -5,7 +5,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
-// upgrader stands for HTTP/1.1 with Upgrade: h2c.
+// upgrader imitates HTTP/1.1 with Upgrade: h2c.
 type upgrader struct{ c *dissect.Conn }
 
 func (u *upgrader) Read(in *dissect.Input) (int, error) {

@@ -14,8 +14,8 @@ type discard struct{}
 func (discard) Call(dissect.Emission)                {}
 func (discard) Anomaly(*dissect.Conn, table.Anomaly) {}
 
-// BenchmarkExchange is load as h2load makes it: the same headers again and again, a small
-// answer, streams lent to the reader without a copy.
+// BenchmarkExchange is load like h2load's: the same headers in every request, a small answer,
+// and streams borrowed by the reader without a copy.
 func BenchmarkExchange(b *testing.B) {
 	reqs := make([][]byte, 1000)
 	for i := range reqs {
@@ -26,7 +26,7 @@ func BenchmarkExchange(b *testing.B) {
 	benchmark(b, nil, reqs, resp)
 }
 
-// BenchmarkDynamic is the same with a dynamic table that holds all headers but one.
+// BenchmarkDynamic is the same with a dynamic table that holds all headers except one.
 func BenchmarkDynamic(b *testing.B) {
 	insertions := capacity()
 	for _, f := range [][2]string{{":authority", "example.com:8443"}, {"user-agent", "h2load nghttp2/1.52.0"}, {"accept", "*/*"}, {":path", "/index.html?x=1"}} {
@@ -54,11 +54,11 @@ func benchmark(b *testing.B, insertions []byte, reqs [][]byte, resp []byte) {
 		give := func(id int64, d dissect.Dir, data []byte, fin bool) {
 			p.No++
 			p.Time += 1000
-			l := inner.NewLane(d)
-			if k, err := s.ReadStream(id, l.Lend(data, p)); k != len(data) || err != nil {
+			l := inner.NewStreamBuffer(d)
+			if k, err := s.ReadStream(id, l.Borrow(data, p)); k != len(data) || err != nil {
 				b.Fatal(k, err)
 			}
-			l.Passed(len(data))
+			l.Consumed(len(data))
 			if fin {
 				l.End(true, p)
 				if _, err := s.ReadStream(id, l.Input()); err != nil {

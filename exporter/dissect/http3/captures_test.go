@@ -19,7 +19,7 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/secrets"
 )
 
-// captures is the folder of shared captures; the test is skipped where it is absent.
+// captures is the folder of shared captures; without it the test is skipped.
 func captures(t *testing.T) string {
 	dir := os.Getenv("PCAPSULE_CAPTURES")
 	for at, _ := os.Getwd(); dir == "" && at != filepath.Dir(at); at = filepath.Dir(at) {
@@ -33,7 +33,7 @@ func captures(t *testing.T) string {
 	return dir
 }
 
-// readCapture plays the UDP packets of one conversation, with the secrets in the file.
+// readCapture plays the UDP packets of one conversation with the secrets in the file.
 func readCapture(t *testing.T, path string) *dissecttest.Result {
 	t.Helper()
 	f, err := os.Open(path)
@@ -97,7 +97,7 @@ func readCapture(t *testing.T, path string) *dissecttest.Result {
 		Protocols: append(protocols(), quic.Protocol(keys), tls.Protocol(nil))}, chunks...)
 }
 
-// TestChrome reads a page that Chrome got from Cloudflare.
+// TestChrome reads a page that Chrome requested from Cloudflare.
 func TestChrome(t *testing.T) {
 	r := readCapture(t, filepath.Join(captures(t), "quic", "ja4-chrome-cloudflare-quic-with-secrets.pcapng"))
 	var got []string

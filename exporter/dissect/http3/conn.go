@@ -8,14 +8,14 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/qpack"
 )
 
-// Limits of sections that wait for the encoder stream.
+// Limits of sections that are blocked on the encoder stream.
 const (
-	maxWaiting  = 256              // sections of one side; a further one is read at once
-	maxWaitTime = 10 * 1e9         // ns of capture that a section waits at most
+	maxWaiting  = 256              // blocked sections of one side; a further one is read at once
+	maxWaitTime = 10 * 1e9         // longest time that a section is blocked, ns of the capture
 	forEver     = math.MaxInt64    // insertions
 	serverBit   = 1                // of a stream's id: the server opened it
 	oneWayBit   = 2                // it is unidirectional
-	noStream    = int64(-1)        // a push whose stream has not come
+	noStream    = int64(-1)        // a push without its stream yet
 	largestID   = int64(1)<<62 - 1 // RFC 9000 section 2.1
 )
 
@@ -26,24 +26,24 @@ type conn struct {
 	streams
 	uni      map[int64]*uni
 	sessions bool  // WebTransport was announced
-	goaway   int64 // the server looks at no request stream from it on
+	goaway   int64 // the server processes no request stream from this id on
 	code     int64 // error code that closed the connection, or -1
 	closed   bool
 }
 
-// side is what is known of one direction.
+// side describes one direction.
 type side struct {
 	dec     qpack.Decoder // the table that this side's encoder stream fills
-	has     [4]bool       // control, push, encoder and decoder stream were seen
+	has     [4]bool       // control, push, encoder and decoder stream were captured
 	waiting []waiting
 	maxPush int64 // largest push id that this side allows; -1 none
 }
 
-// waiting is a section that cannot be read before the encoder stream is further.
+// waiting is a section that cannot be read before further encoder instructions.
 type waiting struct {
 	stream int64
 	need   int64
-	ready  int64 // packet with which it could be read, or -1
+	ready  int64 // packet that unblocked it, or -1
 }
 
 func newConn(c *dissect.Conn) dissect.Streams {
@@ -54,7 +54,7 @@ func newConn(c *dissect.Conn) dissect.Streams {
 	return h
 }
 
-// ReadStream takes frames, and pieces of DATA frames.
+// ReadStream consumes frames, and pieces of DATA frames.
 func (h *conn) ReadStream(id int64, in *dissect.Input) (int, error) {
 	if id&oneWayBit != 0 {
 		if (id&serverBit != 0) != (in.Dir == dissect.ToClient) {
@@ -93,14 +93,14 @@ func (h *conn) ReadStream(id int64, in *dissect.Input) (int, error) {
 	return h.readFrames(s, id, in, 0, false)
 }
 
-// GapStream goes on where the hole lies inside one frame, since its head says how long
-// it is.
+// GapStream continues if the gap lies inside one frame, because the frame's head gives its
+// length.
 func (h *conn) GapStream(id int64, in *dissect.Input, missing int64) bool {
 	if id&oneWayBit != 0 {
 		return h.gapUni(id, in, missing)
 	}
 	if u := h.uni[id]; u != nil {
-		return true // the rest of the stream means nothing to us
+		return true // the rest of the stream is ignored
 	}
 	if id&serverBit != 0 {
 		return false
@@ -115,7 +115,7 @@ func (h *conn) GapStream(id int64, in *dissect.Input, missing int64) bool {
 	return h.gapFrames(s, id, in, missing)
 }
 
-// ResetStream notes that a side gives up its half of a stream, or does not want the other.
+// ResetStream records that a side gives up its half of a stream, or refuses the other half.
 func (h *conn) ResetStream(id int64, dir dissect.Dir, stop bool, code int64, p dissect.Packet) {
 	var s *stream
 	if u := h.uni[id]; u != nil {
@@ -136,28 +136,28 @@ func (h *conn) ResetStream(id int64, dir dissect.Dir, stop bool, code int64, p d
 		s = h.find(id)
 	}
 	if s == nil {
-		return // ended already, or nothing of it was captured
+		return // it has already ended, or nothing of it was captured
 	}
 	s.X.CitePacket(p)
 	if !s.Reset {
 		s.Reset, s.ResetBy, s.ResetCode.V, s.ResetCode.OK = true, dir, code, true
 	}
 	if q, r := &s.Half[dir], &s.read[dir]; !stop && !q.End {
-		if r.reset = true; r.asked { // what waits will not be asked for again
-			r.asked, q.Hole = false, true
+		if r.reset = true; r.blocked { // a blocked section will not be read again
+			r.blocked, q.MissingFields = false, true
 			h.sides[dir].unwait(r, id)
 		}
 		h.settle(s)
 	}
 }
 
-// Close emits the streams under way.
+// Close emits the open streams.
 func (h *conn) Close(why dissect.End, code int64) {
 	if h.closed {
 		return
 	}
 	h.closed = true
-	if code == 0 { // what many say who have nothing to complain about
+	if code == 0 { // the usual code of a close without an error
 		code = noError
 	}
 	if h.code = code; code >= 0 && code != noError {
@@ -169,9 +169,8 @@ func (h *conn) Close(why dissect.End, code int64) {
 	h.uni = nil
 }
 
-// mayWait reports whether a section that cannot be read yet should wait. Nobody waits for
-// what will not come: where the stream is at its end, or for longer than any
-// retransmission takes.
+// mayWait reports whether a section that cannot be read yet should wait. It should not if its
+// stream has ended, or if it has waited longer than any retransmission takes.
 func (h *conn) mayWait(r *reading, id int64, in *dissect.Input) bool {
 	sd := &h.sides[in.Dir]
 	if in.End && !in.Fin {
@@ -189,13 +188,13 @@ func (h *conn) mayWait(r *reading, id int64, in *dissect.Input) bool {
 	return true
 }
 
-// mayBeSession reports whether bytes of the side that did not open a stream should wait
-// for the other's: on streams of WebTransport only the opener says what they are.
+// mayBeSession reports whether bytes of the side that did not open a stream should wait for the
+// opener's: on WebTransport streams only the opener says what they are.
 func (h *conn) mayBeSession(id int64, in *dissect.Input) bool {
 	return (h.sessions || id&serverBit != 0) && (!in.End || in.Fin) && h.c.Now().Time-in.Time(0) < maxWaitTime
 }
 
-// unwait takes a stream's section off the list.
+// unwait removes a stream's section from the list.
 func (sd *side) unwait(r *reading, id int64) {
 	if !r.listed {
 		return
@@ -209,9 +208,9 @@ func (sd *side) unwait(r *reading, id int64) {
 	}
 }
 
-// next returns how many insertions may be read before a section that waits has to be
-// read, since they may drop entries that it needs; false where one has to be read now. A
-// section whose stream is not asked for any more is passed over with the next packet.
+// next returns how many encoder insertions may be read before a blocked section must be read,
+// because further ones may evict entries that it needs. It returns false if a section must be
+// read now. A section of a stream that will not be read again is dropped with the next packet.
 func (h *conn) next(sd *side, in *dissect.Input) (until int64, ok bool) {
 	until = forEver
 	for i := 0; i < len(sd.waiting); i++ {

@@ -5,7 +5,7 @@ import (
 	"strconv"
 )
 
-// Frame types, RFC 9114 section 7.2, and extensions that are in use.
+// Frame types, RFC 9114 section 7.2, and extensions in use.
 const (
 	frameData            = 0x00
 	frameHeaders         = 0x01
@@ -15,7 +15,7 @@ const (
 	frameGoAway          = 0x07
 	frameOrigin          = 0x0c // RFC 9412
 	frameMaxPushID       = 0x0d
-	frameSession         = 0x41 // WebTransport: no frame, the rest of the stream is a session's
+	frameSession         = 0x41 // WebTransport: not a frame, the rest of the stream belongs to a session
 	framePriorityRequest = 0xf0700
 	framePriorityPush    = 0xf0701
 )
@@ -29,8 +29,8 @@ const (
 	streamSession = 0x54 // WebTransport
 )
 
-// Settings that matter to an onlooker: RFC 9204 section 5, and what drafts of WebTransport
-// over HTTP/3 called the number of its sessions.
+// Settings that matter to an observer: RFC 9204 section 5, and the names for the number of
+// sessions in the drafts of WebTransport over HTTP/3.
 const (
 	settingTableCapacity = 0x01
 	settingSessionsOld   = 0x2b603742
@@ -47,10 +47,10 @@ const (
 type frame struct {
 	typ  int64
 	size int64
-	head int // bytes that type and length took
+	head int // bytes of type and length
 }
 
-// varint reads an integer, RFC 9000 section 16; 0 bytes where it is not there whole.
+// varint reads an integer, RFC 9000 section 16; n is 0 if the integer is incomplete.
 func varint(p []byte) (v int64, n int) {
 	if len(p) == 0 {
 		return 0, 0
@@ -70,7 +70,7 @@ func varint(p []byte) (v int64, n int) {
 	return int64(binary.BigEndian.Uint64(p) & (1<<62 - 1)), 8
 }
 
-// parseFrame reads the head of a frame; false where it is not there whole.
+// parseFrame reads the head of a frame. It returns false if the head is incomplete.
 func parseFrame(p []byte) (f frame, ok bool) {
 	typ, n := varint(p)
 	if n == 0 {
@@ -80,12 +80,12 @@ func parseFrame(p []byte) (f frame, ok bool) {
 	return frame{typ, size, n + k}, k > 0
 }
 
-// reserved reports whether a type of a frame, stream or setting is one that senders make
-// up so that receivers stay tolerant, RFC 9114 section 7.2.8.
+// reserved reports whether a type of a frame, stream or setting is reserved to test the
+// tolerance of receivers, RFC 9114 section 7.2.8.
 func reserved(typ int64) bool { return typ >= 0x21 && (typ-0x21)%0x1f == 0 }
 
-// onControl reports whether frames of the type belong on a control stream, or, with the
-// numbers that HTTP/2 had, nowhere.
+// onControl reports whether frames of the type belong on a control stream or, with a number from
+// HTTP/2, on no stream.
 func onControl(typ int64) bool {
 	switch typ {
 	case frameCancelPush, frameSettings, frameGoAway, frameMaxPushID, framePriorityRequest, framePriorityPush,
@@ -104,7 +104,7 @@ var errorNames = [...]string{"H3_NO_ERROR", "H3_GENERAL_PROTOCOL_ERROR", "H3_INT
 	"H3_SETTINGS_ERROR", "H3_MISSING_SETTINGS", "H3_REQUEST_REJECTED", "H3_REQUEST_CANCELLED", "H3_REQUEST_INCOMPLETE",
 	"H3_MESSAGE_ERROR", "H3_CONNECT_ERROR", "H3_VERSION_FALLBACK"}
 
-// errorName is the name of an error code; an unknown one is its number.
+// errorName is the name of an error code; the name of an unknown one is its number.
 func errorName(code int64) string {
 	if i := code - noError; i >= 0 && i < int64(len(errorNames)) {
 		return errorNames[i]

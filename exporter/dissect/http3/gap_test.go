@@ -25,7 +25,7 @@ func TestGaps(t *testing.T) {
 			"0 GET / → 200, gap error=gap got=\"0123\"\n", ""},
 		{"over the heads of frames", with(get, say(0, down, head+data("01234")[:5]), dissecttest.Step{Stream: 0, Dir: down, Gap: 5, Data: []byte("56789"), Fin: true}),
 			"0 GET / → 200, gap error=gap got=\"012\"\n", ""},
-		{"after a body as long as was said", with(get, say(0, down, head+data("0123456789")), dissecttest.Step{Stream: 0, Dir: down, Gap: 5, Data: []byte("x"), Fin: true}),
+		{"after a body of the announced length", with(get, say(0, down, head+data("0123456789")), dissecttest.Step{Stream: 0, Dir: down, Gap: 5, Data: []byte("x"), Fin: true}),
 			"0 GET / → 200 complete got=\"0123456789\"\n", ""},
 		{"inside HEADERS", with(get, say(0, down, head[:4]), dissecttest.Step{Stream: 0, Dir: down, Gap: int64(len(head) - 4), Data: []byte(data("0123456789")), Fin: true}),
 			"0 GET / → gap error=gap got=\"0123456789\"\n", ""},
@@ -33,7 +33,7 @@ func TestGaps(t *testing.T) {
 		{"over both sides", with(gap(0, up, 50, ""), gap(0, down, 50, "x")), "", ""},
 		{"inside a frame of the control stream", with(say(3, down, num(0x21)+num(10)+"abc"), gap(3, down, 7, frameOf(frameGoAway, num(4))), get, fin(0, down, head+data("0123456789"))),
 			"0 GET / → 200 complete got=\"0123456789\"\n", ""},
-		{"on the control stream, and what follows is not read", with(gap(3, down, 7, frameOf(frameGoAway, num(0))), get, fin(0, down, head+data("0123456789"))),
+		{"on the control stream, which is not read any more", with(gap(3, down, 7, frameOf(frameGoAway, num(0))), get, fin(0, down, head+data("0123456789"))),
 			"0 GET / → 200 complete got=\"0123456789\"\n", ""},
 	} {
 		t.Run(row.name, func(t *testing.T) {
@@ -115,12 +115,12 @@ func TestLimits(t *testing.T) {
 		r := play(t, dissect.EndFin, -1, steps...)
 		row := r.Emissions[0].Row.(*Row)
 		if row.SessionStreams.V != 100 || strings.Count(row.SessionList.V, ":") != maxListed || !strings.HasSuffix(row.Capsules.V, "others 84") {
-			t.Errorf("%s", own(row))
+			t.Errorf("%s", ownColumns(row))
 		}
 	})
 }
 
-// FuzzStreams plays any bytes on any streams in any order.
+// FuzzStreams plays random bytes on random streams in random order.
 func FuzzStreams(f *testing.F) {
 	for _, s := range samples() {
 		var seed []byte

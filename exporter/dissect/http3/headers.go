@@ -9,27 +9,29 @@ import (
 
 type qfield = qpack.Field
 
-// take gives a section's fields to a stream: as head, as a 1xx answer, or as trailers.
-func (h *conn) take(s *stream, dir dissect.Dir, fields []qfield, wire int64) {
+// addFields adds a section's fields to a stream: as head, as an interim response, or as
+// trailers.
+func (h *conn) addFields(s *stream, dir dissect.Dir, fields []qfield, wire int64) {
 	q := &s.Half[dir]
 	trailers := q.Head || q.Data && httpstream.Trailing(fields)
 	had, was := len(s.Headers), s.Held()
-	s.Take(h.c, dir, fields, wire, trailers)
-	h.took(s, had, was)
+	s.AddFields(h.c, dir, fields, wire, trailers)
+	h.checkHeaders(s, had, was)
 	if !trailers && dir == dissect.ToServer {
 		s.tunnelled()
 	}
 }
 
-// promise gives the fields of a PUSH_PROMISE to the pushed stream.
+// promise adds the fields of a PUSH_PROMISE to the pushed stream.
 func (h *conn) promise(s *stream, fields []qfield) {
 	had, was := len(s.Headers), s.Held()
 	s.Fields(h.c, fields, httpfield.Request, dissect.ToServer)
-	h.took(s, had, was)
+	h.checkHeaders(s, had, was)
 }
 
-// took looks at the headers that a stream got; it had so many before, of that many bytes.
-func (h *conn) took(s *stream, had, was int) {
+// checkHeaders examines the headers added to a stream, which had the given number of headers and
+// bytes before.
+func (h *conn) checkHeaders(s *stream, had, was int) {
 	for i := had; i < len(s.Headers); i++ {
 		x := &s.Headers[i]
 		head := x.Kind == httpfield.Request || x.Kind == httpfield.Response

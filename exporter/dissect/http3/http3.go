@@ -1,10 +1,10 @@
 // Package http3 reads HTTP/3 connections: RFC 9114, with header compression as RFC 9204.
 //
-// It is given the streams of a QUIC connection one by one, each in order, and never sees
-// a packet. One request stream is one row, a pushed response is another; a stream whose
-// content type is gRPC's becomes a row of package grpc instead. A header section may have
-// to wait for another stream, but never for ever: what a capture lacks becomes a header
-// that says so, see docs/format/protocols/http3.md.
+// It reads the streams of a QUIC connection one by one, each in order, and never sees a packet.
+// One request stream is one row, a pushed response is another; a stream with a gRPC content type
+// becomes a row of package grpc instead. A header section may have to wait for another stream,
+// but only for a limited time. A header that depends on missing bytes is marked as unknown, see
+// docs/format/protocols/http3.md.
 package http3
 
 import (

@@ -57,7 +57,7 @@ func response(body string, more ...string) string {
 	return headers(append([]string{":status", "200", "content-type", "text/plain"}, more...)...) + data(body)
 }
 
-// say is bytes of a stream; fin ends it.
+// say sends bytes of a stream; fin also ends it.
 func say(id int64, d dissect.Dir, s string) dissecttest.Step {
 	return dissecttest.Step{Stream: id, Dir: d, Data: []byte(s)}
 }
@@ -86,7 +86,7 @@ func settings(pairs ...int64) string {
 	return frameOf(frameSettings, b)
 }
 
-// begin is what both sides send first: control streams with room for a dynamic table.
+// begin is what both sides send first: control streams that allow a dynamic table.
 func begin() []dissecttest.Step {
 	return []dissecttest.Step{
 		say(2, up, num(streamControl)+settings(1, 4096, 7, 100, 0x21+0x1f*5, 9)),
@@ -122,7 +122,7 @@ func account(t testing.TB, r *dissecttest.Result) {
 	}
 }
 
-// lines shows rows shortly: stream, summary, error, complete, failed, bodies.
+// lines renders rows in short form: stream, summary, error, complete, failed, bodies.
 func lines(r *dissecttest.Result) string {
 	var b strings.Builder
 	for _, e := range r.Emissions {
@@ -155,14 +155,14 @@ func kinds(r *dissecttest.Result) string {
 	return strings.Join(out, " ")
 }
 
-// dynamic table by hand: insertions of literal names without Huffman.
+// A dynamic table written by hand: insertions of literal names without Huffman coding.
 func capacity() string { return "\x3f\xe1\x1f" } // 4096
 func insertion(name, value string) string {
 	return string([]byte{0x40 | byte(len(name))}) + name + string([]byte{byte(len(value))}) + value
 }
 
-// indexed is a section of the entries with these absolute numbers; need is how many
-// insertions it needs, below the point at which the number wraps.
+// indexed is a section of the entries with these absolute numbers. need is its required insert
+// count, below the point at which that number wraps.
 func indexed(need int, entries ...int) string {
 	b := []byte{byte(need + 1), 0}
 	for _, e := range entries {
@@ -185,7 +185,7 @@ func TestRows(t *testing.T) {
 			"0 GET /a → 200 complete got=\"hello\"\n", ""},
 		{"two requests that cross", with(fin(0, up, request("/a")), say(4, up, post), fin(4, down, response("b")), fin(0, down, response("a")), fin(4, up, data("x"))), dissect.EndFin, -1,
 			"0 GET /a → 200 complete got=\"a\"\n4 POST /up → 200 complete sent=\"x\" got=\"b\"\n", ""},
-		{"body in many frames, and frames that mean nothing between", with(fin(0, up, post+data("a")+frameOf(0x21, "grease")+data("")+data("b")+frameOf(0x1f*7+0x21, "")), fin(0, down, response("ok"))), dissect.EndFin, -1,
+		{"body in many frames, and ignored frames between them", with(fin(0, up, post+data("a")+frameOf(0x21, "grease")+data("")+data("b")+frameOf(0x1f*7+0x21, "")), fin(0, down, response("ok"))), dissect.EndFin, -1,
 			"0 POST /up → 200 complete sent=\"ab\" got=\"ok\"\n", ""},
 		{"frame of unknown type", with(fin(0, up, request("/a")+frameOf(0x5555, "what")), fin(0, down, response("ok"))), dissect.EndFin, -1,
 			"0 GET /a → 200 complete got=\"ok\"\n", "unknown_frame"},
@@ -210,13 +210,13 @@ func TestRows(t *testing.T) {
 		{"closed with an error", with(fin(0, up, request("/a"))), dissect.EndFin, 0x105, "0 GET /a → reset H3_FRAME_UNEXPECTED error=reset failed\n", "connection_close"},
 		{"above the server's GOAWAY", with(fin(0, up, request("/a")), fin(4, up, request("/b")), say(3, down, frameOf(frameGoAway, num(4))), fin(0, down, response("a"))), dissect.EndFin, noError,
 			"0 GET /a → 200 complete got=\"a\"\n4 GET /b → reset error=reset failed\n", ""},
-		{"response ended without any", with(fin(0, up, request("/a")), fin(0, down, "")), dissect.EndFin, -1, "0 GET /a → no response error=no_response failed\n", ""},
+		{"stream ended without a response", with(fin(0, up, request("/a")), fin(0, down, "")), dissect.EndFin, -1, "0 GET /a → no response error=no_response failed\n", ""},
 		{"response begun when the connection ended", with(fin(0, up, request("/a")), say(0, down, response("par"))), dissect.EndFin, -1,
 			"0 GET /a → 200, cut error=cut failed got=\"par\"\n", ""},
 		{"response without its request", with(fin(0, down, response("x"))), dissect.EndCapture, -1, "0 ? ? → 200, no request error=no_request got=\"x\"\n", ""},
 		{"body without a head", with(fin(0, up, request("/a")), fin(0, down, data("x"))), dissect.EndFin, -1, "0 GET /a → malformed error=malformed got=\"x\"\n", ""},
 		{"stream that ends inside a frame", with(fin(0, up, request("/a")), fin(0, down, response("hello")[:10])), dissect.EndFin, -1, "0 GET /a → 200, malformed error=malformed got=\"he\"\n", "malformed"},
-		{"section that no table makes sense of", with(fin(0, up, request("/a")), fin(0, down, frameOf(frameHeaders, "\x00\x00\xff\xff\x00")+data("x"))), dissect.EndFin, -1,
+		{"section that no table can decode", with(fin(0, up, request("/a")), fin(0, down, frameOf(frameHeaders, "\x00\x00\xff\xff\x00")+data("x"))), dissect.EndFin, -1,
 			"0 GET /a → malformed error=malformed got=\"x\"\n", "qpack"},
 		{"connection whose start was not captured", []dissecttest.Step{fin(400, up, request("/a")), fin(400, down, response("hello")), say(2, up, "")}, dissect.EndCapture, -1,
 			"400 GET /a → 200 complete got=\"hello\"\n", ""},

@@ -11,11 +11,11 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
-// TestAnyOrder plays streams interleaved in any way, each in order and cut into pieces:
-// nothing is lost, so each row must say the same.
+// TestAnyOrder plays streams in any interleaving, each in order and cut into pieces. No bytes
+// are missing, so all rows must be the same.
 func TestAnyOrder(t *testing.T) {
 	for _, s := range samples() {
-		if s.Name == "tunnels" { // streams after the end of their session are of no row
+		if s.Name == "tunnels" { // streams after the end of their session belong to no row
 			continue
 		}
 		var steps []dissecttest.Step
@@ -37,8 +37,7 @@ func TestAnyOrder(t *testing.T) {
 	}
 }
 
-// interleave cuts the bytes of each stream's direction into pieces and takes them in any
-// order.
+// interleave cuts the bytes of each stream's direction into pieces and shuffles the streams.
 func interleave(rnd *rand.Rand, steps []dissecttest.Step) (out []dissecttest.Step) {
 	type lane struct {
 		id  int64
@@ -68,7 +67,7 @@ func interleave(rnd *rand.Rand, steps []dissecttest.Step) (out []dissecttest.Ste
 	return out
 }
 
-// byStream shows rows by their streams, without what depends on the order.
+// byStream renders rows by stream, without the parts that depend on the order.
 func byStream(r *dissecttest.Result) map[int64]string {
 	out := map[int64]string{}
 	for _, e := range r.Emissions {

@@ -33,7 +33,7 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/secrets"
 )
 
-// tap is the client's port and what it saw, with the keys.
+// tap is the client's port with its traffic and the keys.
 type tap struct {
 	net.PacketConn
 	mu   sync.Mutex
@@ -76,7 +76,7 @@ func port(t *testing.T) net.PacketConn {
 	return c
 }
 
-// answer is what the peer's server says.
+// answer is the handler of the peer's server.
 func answer(w http.ResponseWriter, r *http.Request) {
 	body, _ := io.ReadAll(r.Body)
 	switch r.URL.Path {
@@ -99,14 +99,14 @@ func answer(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "text/plain")
 		fmt.Fprint(w, "half")
 		w.(http.Flusher).Flush()
-		time.Sleep(100 * time.Millisecond) // else what was written is taken back
+		time.Sleep(100 * time.Millisecond) // otherwise the written bytes are dropped
 		panic(http.ErrAbortHandler)
 	default:
 		fmt.Fprintf(w, "%s %d %x", r.Method, len(body), sha256.Sum256(body))
 	}
 }
 
-// talk lets a client of quic-go ask a server of quic-go.
+// talk lets a quic-go client send requests to a quic-go server.
 func talk(t *testing.T) *tap {
 	t.Helper()
 	t.Setenv("QUIC_GO_DISABLE_RECEIVE_BUFFER_WARNING", "true")
@@ -186,7 +186,7 @@ func header(c *table.Call, name, kind string) string {
 	return ""
 }
 
-// TestPeer reads what quic-go's HTTP/3 says, out of its packets.
+// TestPeer reads HTTP/3 from the packets of quic-go.
 func TestPeer(t *testing.T) {
 	c := talk(t)
 	r := c.read(t, c.list)
@@ -219,8 +219,8 @@ func TestPeer(t *testing.T) {
 	}
 }
 
-// TestPeerDisturbed loses packets of the capture and starts in mid-connection; what is
-// still said must be true.
+// TestPeerDisturbed drops packets of the capture and starts in mid-connection; the remaining
+// columns must be correct.
 func TestPeerDisturbed(t *testing.T) {
 	c := talk(t)
 	for seed := range int64(40) {

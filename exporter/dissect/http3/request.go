@@ -6,8 +6,8 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 )
 
-// readFrames takes frames of a request or push stream from in.Data[from:]; in.Data[:from]
-// is taken already and belongs to it too. With force no section waits.
+// readFrames consumes frames of a request or push stream from in.Data[from:]. in.Data[:from] was
+// already consumed and belongs to the stream too. With force, no section waits.
 func (h *conn) readFrames(s *stream, id int64, in *dissect.Input, from int, force bool) (int, error) {
 	q, r := &s.Half[in.Dir], &s.read[in.Dir]
 	life := s.life
@@ -33,7 +33,7 @@ func (h *conn) readFrames(s *stream, id int64, in *dissect.Input, from int, forc
 				n += k
 				break
 			}
-			s.Add(in, in.Dir, mark, n) // the promise is the pushed stream's
+			s.Add(in, in.Dir, mark, n) // the promise belongs to the pushed stream
 			n += k
 			mark = n
 			continue
@@ -44,12 +44,12 @@ func (h *conn) readFrames(s *stream, id int64, in *dissect.Input, from int, forc
 			break
 		}
 	}
-	if s.life != life { // given up meanwhile
+	if s.life != life { // dropped meanwhile
 		return len(in.Data), nil
 	}
 	s.Add(in, in.Dir, mark, n)
 	r.fin = r.fin || in.End && in.Fin
-	if !in.End || !r.fin || r.asked {
+	if !in.End || !r.fin || r.blocked {
 		h.settle(s)
 		return n, nil
 	}
@@ -62,8 +62,8 @@ func (h *conn) readFrames(s *stream, id int64, in *dissect.Input, from int, forc
 	return n, nil
 }
 
-// frame takes one frame, or the first piece of one, from in.Data[n:]; 0 where it has to
-// be there whole and is not, or has to wait.
+// frame reads one frame, or its first piece, from in.Data[n:]. It returns 0 if the frame must be
+// complete and is not, or if it has to wait.
 func (h *conn) frame(s *stream, id int64, in *dissect.Input, n int, f frame, force bool) int {
 	r := &s.read[in.Dir]
 	switch {
@@ -72,7 +72,7 @@ func (h *conn) frame(s *stream, id int64, in *dissect.Input, n int, f frame, for
 	case f.typ == frameHeaders && f.size <= maxHeaderList:
 		return h.headers(s, id, in, n, f, force)
 	case f.typ == frameHeaders || f.typ == framePushPromise && in.Dir == dissect.ToClient && !s.pushed:
-		h.c.Anomaly("limit", fmt.Sprintf("header section of %d bytes on stream %d, limit %d", f.size, id, maxHeaderList), f.size)
+		h.c.Anomaly("limit", fmt.Sprintf("a header section of %d bytes on stream %d exceeds the limit of %d", f.size, id, maxHeaderList), f.size)
 		h.loseSection(s, in.Dir, f)
 	case f.typ == framePushPromise || f.typ == frameSession || onControl(f.typ):
 		h.c.Anomaly("frame_unexpected", fmt.Sprintf("frame type 0x%x of %d bytes on stream %d %s", f.typ, f.size, id, in.Dir), f.size)
@@ -83,7 +83,7 @@ func (h *conn) frame(s *stream, id int64, in *dissect.Input, n int, f frame, for
 	return h.piece(s, in, n+f.head) - n
 }
 
-// piece takes what is there of the frame under way from in.Data[at:] and returns the place
+// piece reads the available part of the current frame from in.Data[at:] and returns the position
 // after it.
 func (h *conn) piece(s *stream, in *dissect.Input, at int) int {
 	r := &s.read[in.Dir]
@@ -97,36 +97,37 @@ func (h *conn) piece(s *stream, in *dissect.Input, at int) int {
 	return at + k
 }
 
-// section decodes a header section when it can be read; false where it has to wait.
+// section decodes a header section if it can be read. It returns false if the section has to
+// wait.
 func (h *conn) section(r *reading, id int64, in *dissect.Input, block []byte, force bool) ([]qfield, error, bool) {
 	sd := &h.sides[in.Dir]
-	if !r.asked {
+	if !r.blocked {
 		need, err := sd.dec.Need(id, block)
 		if err != nil {
 			return nil, err, true
 		}
-		r.asked, r.need = true, need
+		r.blocked, r.need = true, need
 	}
 	if !force && !sd.dec.Ready(r.need) && h.mayWait(r, id, in) {
 		return nil, nil, false
 	}
 	sd.unwait(r, id)
-	r.asked = false
+	r.blocked = false
 	if missing := r.need - sd.dec.Count(); missing > 0 && !sd.dec.Lost() {
-		h.c.Anomaly("qpack_blocked", fmt.Sprintf("header section of stream %d read without %d insertions that did not come", id, missing), 0)
+		h.c.Anomaly("qpack_blocked", fmt.Sprintf("header section of stream %d was read without %d missing insertions", id, missing), 0)
 	}
 	fields, err := sd.dec.Decode(block, r.need)
 	if n := sd.dec.Unknown; n > 0 {
-		h.c.Anomaly("qpack_unknown", fmt.Sprintf("header section of stream %d: %d of %d headers stand in table entries that were not captured",
+		h.c.Anomaly("qpack_unknown", fmt.Sprintf("header section of stream %d: %d of %d headers refer to table entries that were not captured",
 			id, n, len(fields)), 0)
 	}
 	if n := sd.dec.Dropped; n > 0 {
-		h.c.Anomaly("limit", fmt.Sprintf("header section of stream %d: %d headers over the limits", id, n), 0)
+		h.c.Anomaly("limit", fmt.Sprintf("header section of stream %d: %d headers exceed the limits", id, n), 0)
 	}
 	return fields, err, true
 }
 
-// headers takes a whole HEADERS frame.
+// headers reads a complete HEADERS frame.
 func (h *conn) headers(s *stream, id int64, in *dissect.Input, n int, f frame, force bool) int {
 	end := n + f.head + int(f.size)
 	if end > len(in.Data) {
@@ -143,11 +144,11 @@ func (h *conn) headers(s *stream, id int64, in *dissect.Input, n int, f frame, f
 	}
 	s.Unknown += int32(unknownIn(fields))
 	s.Dropped = s.Dropped || h.sides[in.Dir].dec.Dropped > 0
-	h.take(s, in.Dir, fields, int64(end-n))
+	h.addFields(s, in.Dir, fields, int64(end-n))
 	return end - n
 }
 
-// pushPromise takes a whole PUSH_PROMISE frame: the request of a pushed response.
+// pushPromise reads a complete PUSH_PROMISE frame: the request of a pushed response.
 func (h *conn) pushPromise(s *stream, id int64, in *dissect.Input, n int, f frame, force bool) int {
 	end := n + f.head + int(f.size)
 	if end > len(in.Data) {
@@ -167,11 +168,11 @@ func (h *conn) pushPromise(s *stream, id int64, in *dissect.Input, n int, f fram
 		h.c.Anomaly("qpack", fmt.Sprintf("promised request on stream %d: %v", id, err), f.size)
 	}
 	if allowed := h.sides[dissect.ToServer].maxPush; h.sides[dissect.ToServer].has[streamControl] && push > allowed {
-		h.c.Anomaly("push_promise", fmt.Sprintf("push %d on stream %d, allowed up to %d", push, id, allowed), 0)
+		h.c.Anomaly("push_promise", fmt.Sprintf("push %d on stream %d exceeds the allowed %d", push, id, allowed), 0)
 	}
 	p := h.push(push)
 	if p == nil {
-		return end - n // cancelled, or whole already and promised again
+		return end - n // cancelled, or already complete and promised again
 	}
 	q := &p.Half[dissect.ToServer]
 	if q.Head {
@@ -197,8 +198,8 @@ func unknownIn(fields []qfield) (n int) {
 	return n
 }
 
-// loseSection goes on after a header section that was not read: its stream lacks headers,
-// and an acknowledgement cannot be told from another one's.
+// loseSection continues after a header section that was not read: its stream lacks headers, and
+// its acknowledgement could be that of another section.
 func (h *conn) loseSection(s *stream, dir dissect.Dir, f frame) {
 	h.sides[dir].dec.LoseAcks()
 	q := &s.Half[dir]
@@ -206,7 +207,7 @@ func (h *conn) loseSection(s *stream, dir dissect.Dir, f frame) {
 		q.Head = true
 		q.Wire = int64(f.head) + f.size
 	}
-	q.Hole = true
+	q.MissingFields = true
 }
 
 // gapFrames is GapStream for frames of a request or push stream.
@@ -214,7 +215,7 @@ func (h *conn) gapFrames(s *stream, id int64, in *dissect.Input, missing int64) 
 	life := s.life
 	q, r := &s.Half[in.Dir], &s.read[in.Dir]
 	n := 0
-	if len(in.Data) > 0 { // what waits cannot wait any more
+	if len(in.Data) > 0 { // a blocked section cannot wait any more
 		n, _ = h.readFrames(s, id, in, 0, true)
 	}
 	if s.life != life || q.End || r.lost {
@@ -222,7 +223,7 @@ func (h *conn) gapFrames(s *stream, id int64, in *dissect.Input, missing int64) 
 	}
 	if rest := in.Data[n:]; !r.open && len(rest) > 0 {
 		f, ok := parseFrame(rest)
-		if ok && int64(len(rest))+missing <= int64(f.head)+f.size { // only HEADERS and PUSH_PROMISE are taken whole
+		if ok && int64(len(rest))+missing <= int64(f.head)+f.size { // only HEADERS and PUSH_PROMISE are read as a whole
 			h.loseSection(s, in.Dir, f)
 			r.open, r.left = true, f.size
 			h.piece(s, in, n+f.head)
@@ -242,7 +243,7 @@ func (h *conn) gapFrames(s *stream, id int64, in *dissect.Input, missing int64) 
 	if k == missing {
 		return true
 	}
-	h.sides[in.Dir].dec.LoseAcks() // sections may be among what was lost
+	h.sides[in.Dir].dec.LoseAcks() // the missing bytes may contain sections
 	q.Suspect, r.lost = true, true
 	h.settle(s)
 	return false

@@ -7,10 +7,10 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
-// emit makes the row of a stream and forgets the stream. cause is why it ended before
-// its time, or empty.
+// emit emits the row of a stream and removes the stream. cause is the reason for a premature
+// end, or empty.
 func (h *conn) emit(s *stream, cause string) {
-	if !s.X.HasRequest() && !s.X.HasResponse() { // known by a priority, a reset or a hole alone
+	if !s.X.HasRequest() && !s.X.HasResponse() { // only a priority, a reset or a gap showed it
 		h.forget(s)
 		return
 	}
@@ -38,7 +38,7 @@ func (h *conn) emit(s *stream, cause string) {
 	h.forget(s)
 }
 
-// ending says how a stream ended.
+// ending describes how a stream ended.
 func (s *stream) ending(cause string) httpstream.End {
 	resp := &s.Half[dissect.ToClient]
 	if resp.End && !resp.Head && resp.Data {
@@ -46,11 +46,11 @@ func (s *stream) ending(cause string) httpstream.End {
 	}
 	e := httpstream.End{Gap: s.Settle(true)}
 	if e.Error = s.Cause(cause, e.Gap); e.Error == "" && resp.End && !resp.Head {
-		e.Error = "no_response" // a stream that was ended without any
+		e.Error = "no_response" // the stream ended without a response
 	}
 	if s.ResetCode.OK {
 		e.CodeName = errorName(s.ResetCode.V)
-		e.Enough = s.Reset && s.ResetCode.V == noError // RFC 9114 section 4.1: an answer before the request's end
+		e.Enough = s.Reset && s.ResetCode.V == noError // RFC 9114 section 4.1: an answer before the end of the request
 	}
 	return e
 }

@@ -11,53 +11,53 @@ import (
 
 // Limits of one connection.
 const (
-	maxStreams = 10_000  // under way at a time; the oldest is given up for a new one
+	maxStreams = 10_000  // open at a time; a new one replaces the oldest
 	maxSpare   = 64      // stream values kept for the next stream
-	maxHeldAll = 8 << 20 // bytes of headers of all streams under way; the oldest are given up for new ones
+	maxHeldAll = 8 << 20 // bytes of headers of all open streams; new ones replace the oldest
 )
 
-// stream is a request with its response, or a push, under way. Its ID is noStream for a
-// push whose stream has not come.
+// stream is an open request with its response, or a push. Its ID is noStream for a push without
+// its stream yet.
 type stream struct {
 	httpstream.Stream
 	read [2]reading // by direction
 
 	priority string
 	pushed   bool
-	push     int64 // push id, where pushed
+	push     int64 // push id, if pushed
 	pushedOn table.Opt[int64]
 	extra    *extra
 
-	size       int    // of the budget that it takes
-	life       uint32 // another one each time the value is used
+	size       int    // bytes of the budget that it uses
+	life       uint32 // changes each time the value is reused
 	prev, next *stream
 }
 
-// reading is the place in one direction of a stream.
+// reading is the reading position in one direction of a stream.
 type reading struct {
-	// The frame under way, taken in pieces.
+	// The current frame, read in pieces.
 	left   int64
-	open   bool // there is one
+	open   bool // a frame is being read
 	isBody bool
 
-	asked  bool  // the section at the front needs
-	need   int64 // so many insertions
-	listed bool  // it is among those that wait
-	since  int64 // since then, ns
+	blocked bool  // the section at the front waits for
+	need    int64 // this number of insertions
+	listed  bool  // it is in the list of blocked sections
+	since   int64 // start of the wait, ns
 
-	fin     bool // the sender ended it, all its bytes are there
+	fin     bool // the sender ended it, and all its bytes were delivered
 	reset   bool // the sender gave it up
-	lost    bool // the place in it is lost and nothing more will be read
+	lost    bool // the position is lost and nothing more will be read
 	capsule capsule
 }
 
 // over reports whether nothing more will come in one direction.
 func (s *stream) over(dir dissect.Dir) bool {
 	r := &s.read[dir]
-	return (s.Half[dir].End || r.reset || r.lost) && !r.asked
+	return (s.Half[dir].End || r.reset || r.lost) && !r.blocked
 }
 
-// streams are the streams under way, oldest first.
+// streams lists the open streams, oldest first.
 type streams struct {
 	byID           map[int64]*stream
 	pushes         map[int64]*stream // by push id
@@ -69,10 +69,10 @@ type streams struct {
 	highest        int64            // highest request stream
 	last           *stream
 	held           int     // bytes of headers of all of them
-	busy           *stream // what is read now belongs to it
+	current        *stream // stream of the current input
 }
 
-// key is what a stream is remembered by.
+// key identifies a closed stream.
 func (s *stream) key() int64 {
 	if s.pushed {
 		return pushKey(s.push)
@@ -82,7 +82,7 @@ func (s *stream) key() int64 {
 
 func pushKey(push int64) int64 { return -1 - push }
 
-// find returns the request stream under way of that number, or nil.
+// find returns the open request stream with that number, or nil.
 func (t *streams) find(id int64) *stream {
 	if t.last != nil && t.last.ID == id {
 		return t.last
@@ -106,7 +106,8 @@ func (h *conn) open(id int64) *stream {
 	return s
 }
 
-// push returns the push of that number, made where it is new; nil where it is over.
+// push returns the push with that number, creates it if it is new, and returns nil if it has
+// ended.
 func (h *conn) push(push int64) *stream {
 	if s := h.pushes[push]; s != nil {
 		return s
@@ -123,11 +124,11 @@ func (h *conn) push(push int64) *stream {
 	return s
 }
 
-// make takes a fresh stream value into the list.
+// make adds a new stream value to the list.
 func (h *conn) make() *stream {
 	t := &h.streams
 	if t.count >= maxStreams {
-		h.c.Anomaly("limit", fmt.Sprintf("over %d streams under way, stream %d was given up", maxStreams, t.oldest.ID), 0)
+		h.c.Anomaly("limit", fmt.Sprintf("more than %d open streams: stream %d was dropped", maxStreams, t.oldest.ID), 0)
 		h.cutShort(t.oldest, "cut")
 	}
 	s := t.spare
@@ -148,20 +149,20 @@ func (h *conn) make() *stream {
 	return s
 }
 
-// hold counts n bytes of headers of s, and gives up the oldest other streams while there
-// are too many.
+// hold counts n bytes of headers of s, and drops the oldest other streams while there are too
+// many.
 func (h *conn) hold(s *stream, n int) {
 	h.streams.held += n
-	h.busy = s
+	h.current = s
 	s.size += h.c.Keep(max(n, 0), h.Shed)
-	h.busy = nil
+	h.current = nil
 	for h.streams.held > maxHeldAll && h.oldest != s {
-		h.c.Anomaly("limit", fmt.Sprintf("over %d bytes of headers under way, stream %d was given up", maxHeldAll, h.oldest.ID), 0)
+		h.c.Anomaly("limit", fmt.Sprintf("more than %d bytes of headers in open streams: stream %d was dropped", maxHeldAll, h.oldest.ID), 0)
 		h.cutShort(h.oldest, "cut")
 	}
 }
 
-// Memory beside that of headers and bodies.
+// Memory in addition to headers and bodies.
 const (
 	streamCost = int(unsafe.Sizeof(stream{})) + 48 // with its entry in a map
 	uniCost    = int(unsafe.Sizeof(uni{})) + 48
@@ -170,7 +171,7 @@ const (
 // Shed implements dissect.Shedder.
 func (h *conn) Shed() bool {
 	s := h.oldest
-	if s != nil && s == h.busy {
+	if s != nil && s == h.current {
 		s = s.next
 	}
 	if s == nil {
@@ -190,23 +191,23 @@ func (h *conn) Kept() int {
 	return h.sides[0].dec.Memory() + h.sides[1].dec.Memory() + h.ended.Memory() + len(h.uni)*uniCost
 }
 
-// isClosed reports whether a stream ended before both sides were done. Bytes that come
-// for it later are of no row.
+// isClosed reports whether a stream ended before both sides were done. Later bytes of it belong
+// to no row.
 func (h *conn) isClosed(id int64, bytes int) bool {
 	if !h.ended.Has(id) {
 		return false
 	}
 	if bytes > 0 {
 		h.c.Anomaly("late_data", fmt.Sprintf("bytes on stream %d after its end", id), int64(bytes))
-		for d := range h.sides { // there may be sections among them
+		for d := range h.sides { // these bytes may contain sections
 			h.sides[d].dec.LoseAcks()
 		}
 	}
 	return true
 }
 
-// forget takes a stream out of the lists. Nothing may point at it afterwards, unless it
-// looks at life.
+// forget removes a stream from the lists. No pointer to it may remain, unless its user checks
+// life.
 func (h *conn) forget(s *stream) {
 	t := &h.streams
 	if s.pushed {
@@ -276,12 +277,12 @@ func (h *conn) settle(s *stream) {
 	h.emit(s, "")
 }
 
-// cutShort emits a stream that will not go on; cause is the word for column error.
+// cutShort emits a stream that will not continue; cause is the value of column error.
 func (h *conn) cutShort(s *stream, cause string) {
 	resp := &s.Half[dissect.ToClient]
 	for d := range s.Half {
-		if s.read[d].asked { // the connection never asked for it again
-			s.Half[d].Hole = true
+		if s.read[d].blocked { // its section was never read again
+			s.Half[d].MissingFields = true
 		}
 	}
 	switch {

@@ -18,8 +18,8 @@ func showHeaders(r *dissecttest.Result, i int) string {
 	return b.String()
 }
 
-// dynamic is a response whose one header, besides :status, is entry i of those that the
-// encoder stream inserts.
+// dynamic is a response with :status and one other header, which is entry i of the encoder
+// stream's insertions.
 func dynamic(need, i int) string {
 	return frameOf(frameHeaders, indexed(need, i)+"\xd9") + data("x")
 }
@@ -43,11 +43,11 @@ func TestDynamicTable(t *testing.T) {
 			say(7, down, capacity()+a)), 2, known, ""},
 		{"insertions that come too late", with(fin(0, up, request("/")), fin(0, down, dynamic(1, 0)), dissecttest.Step{Stream: 4, Dir: up, Data: []byte(request("/b")), Wait: 11e9},
 			say(7, down, capacity()+a)), 2, "", "qpack_blocked qpack_unknown"},
-		{"a hole in the encoder stream", with(say(7, down, capacity()+a), gap(7, down, 8, b), fin(0, up, request("/")), fin(0, down, dynamic(2, 1))), 1, unknown, "qpack_unknown"},
-		{"an entry from before the hole", with(say(7, down, capacity()+a), gap(7, down, 8, b), fin(0, up, request("/")), fin(0, down, dynamic(2, 0))), 1, known, ""},
-		{"a hole while a section waits", with(say(7, down, capacity()+a), fin(0, up, request("/")), fin(0, down, dynamic(2, 1)), gap(7, down, 8, b)), 1, unknown, "qpack_unknown"},
-		{"a hole in both streams of QPACK", with(say(7, down, capacity()+a), gap(7, down, 8, b), gap(10, up, 3, ""), fin(0, up, request("/")), fin(0, down, dynamic(2, 0))), 1, unknown, "qpack_unknown"},
-		{"a hole where the type of a stream was", []dissecttest.Step{gap(7, down, 30, b), fin(0, up, request("/")), fin(0, down, dynamic(2, 0))}, 1, unknown, "qpack_unknown"},
+		{"a gap in the encoder stream", with(say(7, down, capacity()+a), gap(7, down, 8, b), fin(0, up, request("/")), fin(0, down, dynamic(2, 1))), 1, unknown, "qpack_unknown"},
+		{"an entry from before the gap", with(say(7, down, capacity()+a), gap(7, down, 8, b), fin(0, up, request("/")), fin(0, down, dynamic(2, 0))), 1, known, ""},
+		{"a gap while a section waits", with(say(7, down, capacity()+a), fin(0, up, request("/")), fin(0, down, dynamic(2, 1)), gap(7, down, 8, b)), 1, unknown, "qpack_unknown"},
+		{"a gap in both streams of QPACK", with(say(7, down, capacity()+a), gap(7, down, 8, b), gap(10, up, 3, ""), fin(0, up, request("/")), fin(0, down, dynamic(2, 0))), 1, unknown, "qpack_unknown"},
+		{"a gap over the type of a stream", []dissecttest.Step{gap(7, down, 30, b), fin(0, up, request("/")), fin(0, down, dynamic(2, 0))}, 1, unknown, "qpack_unknown"},
 		{"settings lost", []dissecttest.Step{say(7, down, num(streamEncoder)+capacity()+a), fin(0, up, request("/")), fin(0, down, dynamic(1, 0))}, 1, known, ""},
 		{"entries larger than the table", with(say(7, down, "\x21"+a), fin(0, up, request("/")), fin(0, down, dynamic(1, 0))), 1, unknown, "malformed qpack_unknown"},
 		{"more than was announced", with(say(7, down, "\x3f\xe1\x3f"), fin(0, up, request("/")), fin(0, down, response("x"))), 1, "content-type: text/plain\n", "qpack_table_size"},
@@ -72,8 +72,8 @@ func TestDynamicTable(t *testing.T) {
 	}
 }
 
-// TestSmallTable has a table of one entry: a section that waits must be read when its
-// entry is there, since the next insertion drops it.
+// TestSmallTable has a table of one entry: a blocked section must be read as soon as its entry
+// is there, because the next insertion evicts it.
 func TestSmallTable(t *testing.T) {
 	size := func() string { return "\x3f\x09" } // 40 bytes
 	var steps []dissecttest.Step
@@ -102,7 +102,7 @@ func TestSmallTable(t *testing.T) {
 	}
 }
 
-// TestManyWait lets more sections wait than may.
+// TestManyWait blocks more sections than the limit allows.
 func TestManyWait(t *testing.T) {
 	steps := with()
 	for i := range int64(maxWaiting + 50) {

@@ -56,8 +56,8 @@ func cutID(t testing.TB, s string) (id int64, rest string) {
 	return id, rest
 }
 
-// told shows a row as talk.txt does. What is unknown is "(unknown)".
-func told(row *Row) string {
+// rowText renders a row like talk.txt does; an unknown value is "(unknown)".
+func rowText(row *Row) string {
 	c := &row.Call
 	or := func(s, other string) string {
 		if s == "" {
@@ -72,8 +72,8 @@ func told(row *Row) string {
 	return fmt.Sprintf("%s %d %d %d %s %s", c.Path.V, c.StatusCode.V, c.RequestBodySize.V, c.ResponseBodySize.V, token, or(header(c, "x-trailer", "response_trailer"), "-"))
 }
 
-// TestTalk reads what nghttp3 says to itself, in its order and in others that begin with
-// the settings, since nobody uses a table whose size was not agreed.
+// TestTalk reads a conversation of nghttp3 with itself, in its order and in others that begin
+// with the settings, because the table must not be used before its size is agreed.
 func TestTalk(t *testing.T) {
 	steps, want := readTalk(t)
 	for seed := range int64(20) {
@@ -94,14 +94,14 @@ func TestTalk(t *testing.T) {
 			t.Fatalf("order %d: %d rows, want %d, %v", seed, len(r.Emissions), len(want), r.Anomalies)
 		}
 		for _, row := range requests(r) {
-			if got := told(row); got != want[row.StreamID.V] || !row.Complete || row.UserAgent.V != "nghttp3/talk" || row.AuthKind.V != "apikey" {
+			if got := rowText(row); got != want[row.StreamID.V] || !row.Complete || row.UserAgent.V != "nghttp3/talk" || row.AuthKind.V != "apikey" {
 				t.Errorf("order %d, stream %d: %s, want %s (%v)", seed, row.StreamID.V, got, want[row.StreamID.V], row.Headers)
 			}
 		}
 	}
 }
 
-// TestTalkDamaged loses bytes of any stream: a header that is shown is one that was sent.
+// TestTalkDamaged drops bytes of any stream: a header that is shown must be one that was sent.
 func TestTalkDamaged(t *testing.T) {
 	steps, want := readTalk(t)
 	unknown, whole := 0, 0
@@ -144,7 +144,7 @@ func TestTalkDamaged(t *testing.T) {
 			}
 			if row.Complete {
 				whole++
-				if got := told(row); got != want[row.StreamID.V] && row.UnknownHeaders == 0 {
+				if got := rowText(row); got != want[row.StreamID.V] && row.UnknownHeaders == 0 {
 					t.Errorf("seed %d, stream %d: %s, want %s", seed, row.StreamID.V, got, want[row.StreamID.V])
 				}
 			}

@@ -9,10 +9,10 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
-// Limits of what is listed of a tunnel.
+// Limits of the listed parts of a tunnel.
 const (
 	maxListed   = 64 // streams of a WebTransport session
-	maxCapsules = 16 // types of capsules; more are counted together
+	maxCapsules = 16 // capsule types; more are counted together
 )
 
 // extra is what few streams have: datagrams, capsules, the streams of a session.
@@ -36,7 +36,7 @@ type sessionStream struct {
 	bytes [2]int64
 }
 
-// more returns the stream's extra, made when it is first needed.
+// more returns the stream's extra and creates it on first use.
 func (s *stream) more() *extra {
 	if s.extra == nil {
 		s.extra = &extra{}
@@ -44,7 +44,7 @@ func (s *stream) more() *extra {
 	return s.extra
 }
 
-// tunnelled looks at the :protocol of an extended CONNECT: some always talk in capsules.
+// tunnelled examines the :protocol of an extended CONNECT: some protocols always use capsules.
 func (s *stream) tunnelled() {
 	switch s.Tunnel {
 	case "connect-udp", "connect-ip", "webtransport", "webtransport-h3":
@@ -128,11 +128,11 @@ func capsuleName(typ int64) string {
 	return "0x" + strconv.FormatInt(typ, 16)
 }
 
-// capsule follows the capsules of one direction, whatever pieces they come in.
+// capsule follows the capsules of one direction in arbitrary pieces.
 type capsule struct {
 	head [16]byte // type and length so far
 	n    uint8
-	left int64 // of the value
+	left int64 // of the value, still to come
 	lost bool
 }
 
@@ -145,7 +145,7 @@ func (c *capsule) read(e *extra, p []byte) {
 			continue
 		}
 		k := copy(c.head[c.n:], p)
-		f, ok := parseFrame(c.head[:int(c.n)+k]) // a capsule's head is like a frame's
+		f, ok := parseFrame(c.head[:int(c.n)+k]) // a capsule has the same head as a frame
 		if !ok {
 			c.n += uint8(k)
 			return
@@ -156,7 +156,7 @@ func (c *capsule) read(e *extra, p []byte) {
 	}
 }
 
-// missing says that n bytes were lost.
+// missing reports that n bytes were lost.
 func (c *capsule) missing(n int64) {
 	if c.left < n {
 		c.lost = true
@@ -179,11 +179,11 @@ func (e *extra) saw(typ int64) {
 	e.types = append(e.types, capsuleCount{typ, 1})
 }
 
-// ReadDatagram counts an HTTP datagram to its request, RFC 9297 section 2.1.
+// ReadDatagram counts an HTTP datagram for its request, RFC 9297 section 2.1.
 func (h *conn) ReadDatagram(in *dissect.Input) {
 	quarter, n := varint(in.Data)
 	if n == 0 || quarter > largestID/4 {
-		h.c.Anomaly("datagram", fmt.Sprintf("datagram of %d bytes that names no stream", len(in.Data)), int64(len(in.Data)))
+		h.c.Anomaly("datagram", fmt.Sprintf("a datagram of %d bytes names no stream", len(in.Data)), int64(len(in.Data)))
 		return
 	}
 	id := quarter * 4
@@ -208,14 +208,14 @@ func (h *conn) openSession(id int64, in *dissect.Input, n int) (int, error) {
 		return 0, nil
 	}
 	if !h.roomForUni() {
-		return 0, fmt.Errorf("reading stream %d: over %d streams of sessions under way", id, maxUni)
+		return 0, fmt.Errorf("reading stream %d: more than %d open streams of sessions", id, maxUni)
 	}
 	u := &uni{kind: uniSession, of: session}
 	h.uni[id] = u
 	return h.readSession(u, id, in, n+k), nil
 }
 
-// readSession counts bytes of a stream to its session; the first n of them are its head.
+// readSession counts bytes of a stream for its session; the first n bytes are the stream's head.
 func (h *conn) readSession(u *uni, id int64, in *dissect.Input, n int) int {
 	if in.End {
 		u.ended[in.Dir] = true
@@ -232,7 +232,7 @@ func (h *conn) readSession(u *uni, id int64, in *dissect.Input, n int) int {
 			return len(in.Data)
 		}
 		if u.of&3 != 0 {
-			h.c.Anomaly("webtransport", fmt.Sprintf("stream %d of session %d, which is no request", id, u.of), int64(len(in.Data)))
+			h.c.Anomaly("webtransport", fmt.Sprintf("stream %d belongs to session %d, which is not a request", id, u.of), int64(len(in.Data)))
 			u.kind = uniIgnored
 			return len(in.Data)
 		}

@@ -9,8 +9,8 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect/dissecttest"
 )
 
-// own shows the columns of http3 that are set.
-func own(row *Row) string {
+// ownColumns renders the http3 columns that are set.
+func ownColumns(row *Row) string {
 	var b strings.Builder
 	put := func(name string, ok bool, v any) {
 		if ok {
@@ -96,7 +96,7 @@ func TestColumns(t *testing.T) {
 			var got []string
 			for _, e := range r.Emissions {
 				x := e.Row.(*Row)
-				got = append(got, fmt.Sprintf("%d %s: %s", x.StreamID.V, x.Summary, own(x)))
+				got = append(got, fmt.Sprintf("%d %s: %s", x.StreamID.V, x.Summary, ownColumns(x)))
 			}
 			if fmt.Sprintf("%q", got) != fmt.Sprintf("%q", row.want) {
 				t.Errorf("rows\n%q\nwant\n%q", got, row.want)

@@ -7,10 +7,10 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/httpstream"
 )
 
-// maxUni is how many unidirectional streams and streams of WebTransport are under way at a time.
+// maxUni is the largest number of open unidirectional streams and WebTransport streams.
 const maxUni = 4096
 
-// uniKind is what a stream that is no request carries.
+// uniKind is what a stream other than a request carries.
 type uniKind uint8
 
 const (
@@ -26,10 +26,10 @@ const (
 type uni struct {
 	kind     uniKind
 	of       int64 // push id, or stream of the session
-	left     int64 // control: bytes of a frame that is passed over
-	settings bool  // control: the first frame came
+	left     int64 // control: bytes of a frame that are skipped
+	settings bool  // control: the first frame was read
 	ended    [2]bool
-	gone     bool // given up by its sender; some of its bytes may still come
+	gone     bool // its sender gave it up; some of its bytes may still come
 }
 
 // roomForUni reports whether one more of these streams may be opened.
@@ -47,7 +47,7 @@ func (h *conn) roomForUni() bool {
 	return len(h.uni) < maxUni
 }
 
-// readUni takes bytes of a unidirectional stream.
+// readUni consumes bytes of a unidirectional stream.
 func (h *conn) readUni(id int64, in *dissect.Input) (int, error) {
 	n := 0
 	u := h.uni[id]
@@ -85,15 +85,15 @@ func (h *conn) readUni(id int64, in *dissect.Input) (int, error) {
 	return n, err
 }
 
-// openUni reads the type of a unidirectional stream, and for some types whose it is; nil
-// where it is not there whole.
+// openUni reads the type of a unidirectional stream, and for some types its owner. It returns
+// nil if these bytes are incomplete.
 func (h *conn) openUni(id int64, in *dissect.Input) (*uni, int, error) {
 	typ, n := varint(in.Data)
 	if n == 0 {
 		return nil, 0, nil
 	}
 	if !h.roomForUni() {
-		return nil, 0, fmt.Errorf("reading stream %d: over %d unidirectional streams under way", id, maxUni)
+		return nil, 0, fmt.Errorf("reading stream %d: more than %d open unidirectional streams", id, maxUni)
 	}
 	u := &uni{}
 	sd := &h.sides[in.Dir]
@@ -110,7 +110,7 @@ func (h *conn) openUni(id int64, in *dissect.Input) (*uni, int, error) {
 			return nil, 0, nil
 		}
 		if typ == streamPush && in.Dir == dissect.ToServer {
-			return nil, 0, fmt.Errorf("reading stream %d: a push of the client", id)
+			return nil, 0, fmt.Errorf("reading stream %d: the client must not push", id)
 		}
 		u.kind, u.of, n = uniPush, of, n+k
 		if typ == streamSession {
@@ -130,7 +130,7 @@ func (h *conn) openUni(id int64, in *dissect.Input) (*uni, int, error) {
 func (h *conn) gapUni(id int64, in *dissect.Input, missing int64) bool {
 	u := h.uni[id]
 	sd, other := &h.sides[in.Dir], &h.sides[in.Dir.Other()]
-	if u == nil { // its type is lost, so it may be one of those that matter
+	if u == nil { // its type is lost, so it may be one that matters
 		if !sd.has[streamEncoder] {
 			sd.has[streamEncoder] = true
 			sd.dec.Lose()
@@ -161,7 +161,7 @@ func (h *conn) gapUni(id int64, in *dissect.Input, missing int64) bool {
 	return false
 }
 
-// readEncoder takes instructions of an encoder stream.
+// readEncoder reads instructions of an encoder stream.
 func (h *conn) readEncoder(in *dissect.Input, n int) (int, error) {
 	sd := &h.sides[in.Dir]
 	for n < len(in.Data) {
@@ -174,7 +174,7 @@ func (h *conn) readEncoder(in *dissect.Input, n int) (int, error) {
 		n += k
 		if c := sd.dec.Capacity(); c != was {
 			if most, known := sd.dec.Max(); known && c > most {
-				h.c.Anomaly("qpack_table_size", fmt.Sprintf("table capacity %d, announced %d", c, most), 0)
+				h.c.Anomaly("qpack_table_size", fmt.Sprintf("the table capacity %d exceeds the announced %d", c, most), 0)
 			}
 		}
 		if err != nil {
@@ -187,7 +187,7 @@ func (h *conn) readEncoder(in *dissect.Input, n int) (int, error) {
 	return n, nil
 }
 
-// readPush takes frames of a push stream.
+// readPush reads frames of a push stream.
 func (h *conn) readPush(u *uni, id int64, in *dissect.Input, n int) (int, error) {
 	s := h.push(u.of)
 	if s == nil {
@@ -199,13 +199,13 @@ func (h *conn) readPush(u *uni, id int64, in *dissect.Input, n int) (int, error)
 		s.ID = id
 		s.X.StreamID.V, s.X.StreamID.OK = id, true
 	} else if s.ID != id {
-		return 0, fmt.Errorf("reading stream %d: push %d came on stream %d", id, u.of, s.ID)
+		return 0, fmt.Errorf("reading stream %d: push %d already has stream %d", id, u.of, s.ID)
 	}
 	k, err := h.readFrames(s, id, in, n, false)
 	return k, err
 }
 
-// readControl takes frames of a control stream.
+// readControl reads frames of a control stream.
 func (h *conn) readControl(u *uni, in *dissect.Input, n int) (int, error) {
 	for n < len(in.Data) {
 		if u.left > 0 {
@@ -218,7 +218,7 @@ func (h *conn) readControl(u *uni, in *dissect.Input, n int) (int, error) {
 		if !ok {
 			break
 		}
-		k := h.passOver(in.Dir, f)
+		k := h.skipLength(in.Dir, f)
 		if k < 0 && len(in.Data) < n+f.head+int(f.size) {
 			break
 		}
@@ -240,15 +240,14 @@ func (h *conn) readControl(u *uni, in *dissect.Input, n int) (int, error) {
 	return n, nil
 }
 
-// passOver returns the length of a frame on a control stream that is not looked into,
-// else -1.
-func (h *conn) passOver(dir dissect.Dir, f frame) int64 {
+// skipLength returns the length of a frame on a control stream that is skipped, else -1.
+func (h *conn) skipLength(dir dissect.Dir, f frame) int64 {
 	switch f.typ {
 	case frameCancelPush, frameSettings, frameGoAway, frameMaxPushID, framePriorityRequest, framePriorityPush:
 		if f.size <= maxControl {
 			return -1
 		}
-		h.c.Anomaly("limit", fmt.Sprintf("control frame type 0x%x of %d bytes, limit %d", f.typ, f.size, maxControl), f.size)
+		h.c.Anomaly("limit", fmt.Sprintf("control frame type 0x%x of %d bytes exceeds the limit of %d", f.typ, f.size, maxControl), f.size)
 	case frameOrigin:
 	case frameData, frameHeaders, framePushPromise, frameSession, 0x2, 0x6, 0x8, 0x9:
 		h.c.Anomaly("frame_unexpected", fmt.Sprintf("frame type 0x%x of %d bytes on the control stream %s", f.typ, f.size, dir), f.size)
@@ -260,7 +259,7 @@ func (h *conn) passOver(dir dissect.Dir, f frame) int64 {
 	return f.size
 }
 
-// control takes a whole frame of a control stream.
+// control reads a complete frame of a control stream.
 func (h *conn) control(in *dissect.Input, from, to int, f frame, body []byte) {
 	if f.typ == frameSettings {
 		h.settings(in.Dir, body)
@@ -274,7 +273,7 @@ func (h *conn) control(in *dissect.Input, from, to int, f frame, body []byte) {
 	}
 	switch f.typ {
 	case frameGoAway:
-		if in.Dir == dissect.ToClient { // the client's names a push id
+		if in.Dir == dissect.ToClient { // the client's GOAWAY contains a push id
 			h.goaway = min(h.goaway, v)
 			for s := h.oldest; s != nil; s = s.next {
 				if s.ID >= v && s.ID&3 == 0 {
@@ -300,7 +299,7 @@ func (h *conn) control(in *dissect.Input, from, to int, f frame, body []byte) {
 	}
 }
 
-// prioritise notes a PRIORITY_UPDATE, which may come before its request.
+// prioritise records a PRIORITY_UPDATE, which may come before its request.
 func (h *conn) prioritise(in *dissect.Input, from, to int, f frame, id int64, value []byte) {
 	s := h.pushes[id]
 	if f.typ == framePriorityRequest {
@@ -314,8 +313,7 @@ func (h *conn) prioritise(in *dissect.Input, from, to int, f frame, id int64, va
 	}
 }
 
-// settings reads SETTINGS, RFC 9114 section 7.2.4. What one side announces is a limit for
-// the other.
+// settings reads SETTINGS, RFC 9114 section 7.2.4. One side's settings limit the other side.
 func (h *conn) settings(dir dissect.Dir, b []byte) {
 	capacity := int64(0)
 	for len(b) > 0 {

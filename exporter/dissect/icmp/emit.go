@@ -6,8 +6,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
-// emit hands a call on; why is the word for column error, empty where the call ended
-// by itself.
+// emit emits a call. why is the value of column error, empty if the call ended normally.
 func (k *conn) emit(c *call, why string) {
 	for i, p := range k.pending {
 		if p == c {
@@ -19,19 +18,19 @@ func (k *conn) emit(c *call, why string) {
 		}
 	}
 	row := c.row
-	asked, answered := c.x.HasRequest(), c.x.HasResponse()
+	hasRequest, hasResponse := c.x.HasRequest(), c.x.HasResponse()
 	switch {
 	case why != "":
 	case c.why != "":
 		why = c.why
-	case !asked:
+	case !hasRequest:
 		why = "no_request"
 	}
 	if why != "" {
 		row.Error = table.Some(why)
 	}
 	row.Complete = why == ""
-	if !answered && isError(k.v6, uint8(row.TypeNumber)) {
+	if !hasResponse && isError(k.v6, uint8(row.TypeNumber)) {
 		row.Outcome = table.Refused
 	}
 	row.Summary = c.summary(why)
@@ -40,7 +39,7 @@ func (k *conn) emit(c *call, why string) {
 	k.spare = c
 }
 
-// summary is what a person wants to know first of each kind of message.
+// summary is the most important information of each kind of message.
 func (c *call) summary(why string) string {
 	row := c.row
 	buf := make([]byte, 0, 160)
@@ -93,7 +92,7 @@ func (c *call) summary(why string) string {
 	return string(buf)
 }
 
-// appendEnd writes an address, with its port where there is one (RFC 5952 section 6).
+// appendEnd writes an address, with its port if it has one (RFC 5952 section 6).
 func appendEnd(buf []byte, addr string, port table.Opt[int32]) []byte {
 	if !port.OK {
 		return append(buf, addr...)

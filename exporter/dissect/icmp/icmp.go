@@ -1,10 +1,10 @@
 // Package icmp reads ICMP and ICMPv6 (RFC 792, 950, 1191, 1256, 2710, 3810, 4443, 4861,
 // 4884, 8335).
 //
-// A row is a request with its reply, paired by direction, identifier and sequence number
-// (echo, timestamp, information, address mask, extended echo, node information), else
-// one message. Source and destination of a row are those of its message, or of the
-// request. What an error quotes of the packet that caused it has columns of its own.
+// A row is a request with its reply, paired by direction, identifier and sequence number (echo,
+// timestamp, information, address mask, extended echo, node information), else one message. The
+// source and destination of a row are those of its message or request. Separate columns hold
+// what an error quotes from the packet that caused it.
 package icmp
 
 import (
@@ -19,11 +19,11 @@ import (
 
 // Limits.
 const (
-	maxPending = 1024 // requests of one pair of hosts that wait for a reply
-	patience   = 60e9 // ns after which a request counts as not answered
-	maxList    = 256  // groups, options and extension objects shown of one message
-	maxHex     = 64   // bytes of an unknown option or object shown
-	maxNested  = 8    // extension headers of a quoted IPv6 packet
+	maxPending      = 1024 // pending requests of one pair of hosts
+	responseTimeout = 60e9 // ns after which a request counts as unanswered
+	maxList         = 256  // groups, options and extension objects shown of one message
+	maxHex          = 64   // bytes of an unknown option or object shown
+	maxNested       = 8    // extension headers of a quoted IPv6 packet
 )
 
 // Row is a request with its reply, or one message.
@@ -71,18 +71,18 @@ func Protocol() *dissect.Protocol {
 
 const headerSize = 4 // type, code, checksum
 
-// call is a request that waits for its reply.
+// call is a pending request.
 type call struct {
 	row   *Row
 	x     dissect.Exchange
 	dir   dissect.Dir
-	reply uint8 // type that answers it
+	reply uint8 // type of the matching reply
 	key   uint64
-	data  uint32 // CRC of what an echo carries
+	data  uint32 // CRC of an echo's data
 	sent  int64
-	whole bool   // the request was captured whole
-	size  int    // of the budget that it takes
-	why   string // what is wrong with one of its messages
+	whole bool   // the request was captured completely
+	size  int    // bytes of the budget that it uses
+	why   string // the problem in one of its messages
 }
 
 type conn struct {
@@ -99,15 +99,15 @@ func (k *conn) Read(in *dissect.Input) (int, error) {
 		return 0, nil
 	}
 	now := in.Time(0)
-	for len(k.pending) > 0 && now-k.pending[0].sent > patience {
+	for len(k.pending) > 0 && now-k.pending[0].sent > responseTimeout {
 		k.emit(k.pending[0], "no_response")
 	}
 	if len(b) < headerSize {
-		return 0, fmt.Errorf("reading a message: %d bytes, want %d", len(b), headerSize)
+		return 0, fmt.Errorf("reading a message: %d bytes, a header needs %d", len(b), headerSize)
 	}
 	whole := in.Packet(0).Cut == 0
 	if whole && !k.v6 && checksum(b) != 0xffff {
-		k.c.Anomaly("checksum", fmt.Sprintf("checksum of an ICMP message of type %d", b[0]), 0)
+		k.c.Anomaly("checksum", fmt.Sprintf("wrong checksum in an ICMP message of type %d", b[0]), 0)
 	}
 	kind := kindOf(k.v6, b[0])
 	if kind.pairs {
@@ -125,7 +125,7 @@ func (k *conn) Read(in *dissect.Input) (int, error) {
 	return len(b), nil
 }
 
-// judge notes what is wrong with a message.
+// judge records what is wrong with a message.
 func (k *conn) judge(c *call, m *reader, b []byte, whole bool) {
 	switch {
 	case !m.Short() && !m.bad:
@@ -133,7 +133,7 @@ func (k *conn) judge(c *call, m *reader, b []byte, whole bool) {
 		c.why = "gap"
 	default:
 		c.why = "malformed"
-		k.c.Anomaly("malformed", fmt.Sprintf("reading a message of type %d: %d bytes, fault at %d", b[0], len(b), m.Used()), int64(len(b)-m.Used()))
+		k.c.Anomaly("malformed", fmt.Sprintf("reading a message of type %d and %d bytes: error at byte %d", b[0], len(b), m.Used()), int64(len(b)-m.Used()))
 	}
 }
 
@@ -159,7 +159,7 @@ func (k *conn) newCall(in *dissect.Input) *call {
 	return c
 }
 
-// pair reads a request, or a reply and gives it to its request.
+// pair reads a request, or a reply and assigns it to its request.
 func (k *conn) pair(in *dissect.Input, kind kind, whole bool) {
 	b := in.Data
 	m := reader{Cursor: cursor.New(b), v6: k.v6}
@@ -168,7 +168,7 @@ func (k *conn) pair(in *dissect.Input, kind kind, whole bool) {
 	data := crc32.Checksum(m.Rest(), crc32.MakeTable(crc32.Castagnoli))
 	if !kind.request {
 		if c := k.find(in.Dir.Other(), b[0], key); c != nil && !m.Short() {
-			k.answered(c, in, &m, kind, data, whole)
+			k.addReply(c, in, &m, kind, data, whole)
 			return
 		}
 	}
@@ -191,7 +191,7 @@ func (k *conn) pair(in *dissect.Input, kind kind, whole bool) {
 		attempt += o.row.Attempt.V
 	}
 	c.row.Attempt = table.Some(attempt)
-	if m.Short() || k.c.Info.Multicast { // a group's members answer from their own addresses
+	if m.Short() || k.c.Info.Multicast { // members of a group answer from their own addresses
 		k.emit(c, "")
 		return
 	}
@@ -202,7 +202,7 @@ func (k *conn) pair(in *dissect.Input, kind kind, whole bool) {
 	k.pending = append(k.pending, c)
 }
 
-// callCost is the memory of a waiting request.
+// callCost is the memory of a pending request.
 const callCost = int(unsafe.Sizeof(call{}) + unsafe.Sizeof(Row{}))
 
 // Shed implements dissect.Shedder.
@@ -214,7 +214,7 @@ func (k *conn) Shed() bool {
 	return true
 }
 
-// find returns the newest request that waits for a reply of that type and key.
+// find returns the newest pending request with that reply type and key.
 func (k *conn) find(dir dissect.Dir, reply uint8, key uint64) *call {
 	for i := len(k.pending) - 1; i >= 0; i-- {
 		if c := k.pending[i]; c.key == key && c.reply == reply && c.dir == dir {
@@ -224,7 +224,7 @@ func (k *conn) find(dir dissect.Dir, reply uint8, key uint64) *call {
 	return nil
 }
 
-func (k *conn) answered(c *call, in *dissect.Input, m *reader, kind kind, data uint32, whole bool) {
+func (k *conn) addReply(c *call, in *dissect.Input, m *reader, kind kind, data uint32, whole bool) {
 	b, row := in.Data, c.row
 	c.x.Response(in, 0, len(b))
 	row.ReplyType = table.Some(TypeName(k.v6, b[0]))
@@ -245,7 +245,7 @@ func (k *conn) Gap(*dissect.Input, int64) bool { return true }
 
 // Close implements dissect.Dissector.
 func (k *conn) Close(why dissect.End) {
-	word := "no_response" // there is no connection that could end before the reply
+	word := "no_response" // there is no connection that could end before the reply arrives
 	if why == dissect.EndEvicted {
 		word = why.CallError()
 	}
@@ -254,7 +254,7 @@ func (k *conn) Close(why dissect.End) {
 	}
 }
 
-// checksum is the Internet checksum over all of b, 0xffff where it is right (RFC 1071).
+// checksum is the Internet checksum over all of b, 0xffff if it is correct (RFC 1071).
 func checksum(b []byte) uint16 {
 	var sum uint64
 	for ; len(b) >= 4; b = b[4:] {

@@ -17,7 +17,7 @@ type chunks = []dissecttest.Chunk
 func client(b []byte) dissecttest.Chunk { return dissecttest.Client(string(b)) }
 func server(b []byte) dissecttest.Chunk { return dissecttest.Server(string(b)) }
 
-// v4 makes a message with a right checksum, of bytes in hexadecimal or as they are.
+// v4 makes a message with a correct checksum from bytes, in hexadecimal or raw.
 func v4(typ, code byte, parts ...string) []byte {
 	b := v6(typ, code, parts...)
 	binary.BigEndian.PutUint16(b[2:], ^checksum(b))
@@ -42,7 +42,7 @@ const (
 	addr = "20010db8000000000000000000000009"
 )
 
-// padded fills hexadecimal digits with zeros up to n bytes.
+// padded pads hexadecimal digits with zeros to n bytes.
 func padded(digits string, n int) string {
 	digits = strings.ReplaceAll(digits, " ", "")
 	return digits + strings.Repeat("00", n-len(digits)/2)
@@ -105,10 +105,10 @@ func TestMessages(t *testing.T) {
 		{"an echo pair", 4, chunks{client(ping), server(pong)}, "ping seq 4 → 0.001 ms"},
 		{"no reply", 4, chunks{client(ping)}, "ping seq 4 → no response [no_response] failed"},
 		{"a reply without request", 4, chunks{server(pong)}, "echo_reply seq 4, no request [no_request]"},
-		{"a reply of another sequence number", 4, chunks{client(ping), server(v4(0, 0, "1234 0005"))},
+		{"a reply with another sequence number", 4, chunks{client(ping), server(v4(0, 0, "1234 0005"))},
 			"echo_reply seq 5, no request [no_request]; ping seq 4 → no response [no_response] failed"},
 		{"a reply with other data", 4, chunks{client(ping), server(v4(0, 0, "1234 0004 7777"))}, "ping seq 4 → 0.001 ms other data"},
-		{"both hosts ask", 4, chunks{client(ping), server(ping), client(pong), server(pong)}, "ping seq 4 → 0.001 ms; ping seq 4 → 0.003 ms"},
+		{"both hosts send requests", 4, chunks{client(ping), server(ping), client(pong), server(pong)}, "ping seq 4 → 0.001 ms; ping seq 4 → 0.003 ms"},
 		{"the same request again", 4, chunks{client(ping), client(ping), server(pong)},
 			"ping seq 4 → 0.001 ms again; ping seq 4 → no response [no_response] failed"},
 		{"ICMPv6 echo", 6, chunks{client(v6(128, 0, "0001 0002 ff")), server(v6(129, 0, "0001 0002 ff"))}, "ping seq 2 → 0.001 ms"},
@@ -124,9 +124,9 @@ func TestMessages(t *testing.T) {
 			"time_exceeded ttl_exceeded, of icmp 10.0.0.1 → 10.0.0.2 failed"},
 		{"MPLS labels after the quote", 4, chunks{client(v4(11, 0, "00080000", udp4, "2000 0000 0008 01 01 03e81201"))},
 			"time_exceeded ttl_exceeded, of udp 10.0.0.1:8080 → 10.0.0.2:53 failed mpls=16001/1/0/1"},
-		{"MPLS labels of a router that knows no length field", 4, chunks{client(v4(11, 0, "00000000", padded(udp4, 128), "2000 c90d 0008 01 01 03e81201"))},
+		{"MPLS labels of a router without a length field", 4, chunks{client(v4(11, 0, "00000000", padded(udp4, 128), "2000 c90d 0008 01 01 03e81201"))},
 			"time_exceeded ttl_exceeded, of udp 10.0.0.1:8080 → 10.0.0.2:53 failed mpls=16001/1/0/1"},
-		{"what looks like them with a wrong checksum", 4, chunks{client(v4(11, 0, "00000000", padded(udp4, 128), "2000 c90e 0008 01 01 03e81201"))},
+		{"the same bytes with a wrong checksum", 4, chunks{client(v4(11, 0, "00000000", padded(udp4, 128), "2000 c90e 0008 01 01 03e81201"))},
 			"time_exceeded ttl_exceeded, of udp 10.0.0.1:8080 → 10.0.0.2:53 failed"},
 		{"the same in ICMPv6", 6, chunks{client(v6(3, 0, "00000000", padded(tcp6, 128), "2000 c90d 0008 01 01 03e81201"))},
 			"time_exceeded hop_limit_exceeded, of tcp [2001:db8::1]:49152 → [2001:db8::2]:80 failed mpls=16001/1/0/1"},
@@ -140,7 +140,7 @@ func TestMessages(t *testing.T) {
 		{"an option of length 0", 6, chunks{client(v6(135, 0, "00000000", addr, "0100 020000000001"))}, "neighbor_solicitation 2001:db8::9, malformed [malformed]; !malformed"},
 		{"a type without a name", 6, chunks{client(v6(200, 0, "00000000"))}, "type_200"},
 		{"a wrong checksum", 4, chunks{client(v6(10, 0, "00000000"))}, "router_solicitation; !checksum"},
-		{"a cut message", 6, chunks{client(v6(135, 0, "0000"))}, "neighbor_solicitation, malformed [malformed]; !malformed"},
+		{"a truncated message", 6, chunks{client(v6(135, 0, "0000"))}, "neighbor_solicitation, malformed [malformed]; !malformed"},
 		{"less than a header", 6, chunks{client([]byte{1, 2})}, "!malformed"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
@@ -160,8 +160,8 @@ func TestQuotedEcho(t *testing.T) {
 	}
 }
 
-// FuzzMessages gives any messages in both directions: no panic, every byte accounted
-// for, all text valid.
+// FuzzMessages reads random messages in both directions. It must not panic and must account for
+// every byte, and all text must be valid.
 func FuzzMessages(f *testing.F) {
 	f.Add(v4(8, 0, "1234 0004 6162"), v4(0, 0, "1234 0004 6162"), false)
 	f.Add(v4(3, 3, "00000000", udp4), v4(11, 0, "00080000", udp4, "2000 0000 0008 01 01 03e81201"), false)
@@ -174,7 +174,7 @@ func FuzzMessages(f *testing.F) {
 		}
 		r := dissecttest.Play(t, o, client(a), server(b), client(b), server(a))
 		if got := r.Conn.RowBytes + r.Conn.AnomalyBytes; got != r.Bytes {
-			t.Errorf("%d bytes accounted of %d", got, r.Bytes)
+			t.Errorf("%d bytes accounted for of %d", got, r.Bytes)
 		}
 		for _, e := range r.Rows() {
 			h, ok := e.(*Row)
@@ -189,7 +189,7 @@ func FuzzMessages(f *testing.F) {
 	})
 }
 
-// TestChecksum compares the sum over words of four bytes with the plain one.
+// TestChecksum compares the sum over 4-byte words with the plain one.
 func TestChecksum(t *testing.T) {
 	rnd := rand.New(rand.NewSource(1))
 	for n := range 70 {

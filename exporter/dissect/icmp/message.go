@@ -15,10 +15,10 @@ type reader struct {
 	cursor.Cursor
 	row *Row
 	v6  bool
-	bad bool // lengths inside the message do not fit
+	bad bool // lengths inside the message contradict each other
 }
 
-// pairKey is what a request and its reply have in common.
+// pairKey is what a request and its reply share.
 func (m *reader) pairKey(k kind) uint64 {
 	if !k.sequence { // RFC 4620 section 4: the nonce
 		m.Skip(4)
@@ -43,7 +43,7 @@ func (m *reader) address() table.Opt[string] {
 	return table.Some(a.String())
 }
 
-// message reads what comes after the checksum.
+// message reads what follows the checksum.
 func (m *reader) message(typ, code uint8) {
 	if m.v6 {
 		m.message6(typ)
@@ -178,7 +178,7 @@ func (m *reader) options() {
 		if m.Short() {
 			return
 		}
-		if units == 0 { // RFC 4861 section 4.6: such a message is to be dropped
+		if units == 0 { // RFC 4861 section 4.6: such a message must be dropped
 			m.bad = true
 			return
 		}
@@ -195,7 +195,7 @@ func (m *reader) option(typ uint8, b []byte) {
 	c := cursor.New(b)
 	switch typ {
 	case 1, 2:
-		if len(b) == 6 { // the link layer of all that is common
+		if len(b) == 6 { // Ethernet and similar link layers
 			row.LinkAddress = table.Some(net.HardwareAddr(b).String())
 		} else {
 			row.LinkAddress = table.Some(hex.EncodeToString(b[:min(len(b), maxHex)]))
@@ -251,12 +251,12 @@ func (m *reader) add(s string) {
 	}
 }
 
-// oldQuote is the length of the quoted packet where a router that knows no length field
-// appends extension objects, RFC 4884 section 5.5.
+// oldQuote is the length of the quoted packet if a router without the length field appends
+// extension objects, RFC 4884 section 5.5.
 const oldQuote = 128
 
-// oldExtension reports whether extension objects stand behind a quoted packet without
-// length. Version and checksum have to be right, since any packet may be that long.
+// oldExtension reports whether extension objects follow a quoted packet without a length.
+// Version and checksum must be correct, because any packet may be that long.
 func (m *reader) oldExtension() bool {
 	const header, object = 4, 4
 	b := m.Rest()
@@ -267,8 +267,8 @@ func (m *reader) oldExtension() bool {
 	return b[0]>>4 == 2 && b[2]|b[3] != 0 && checksum(b) == 0xffff
 }
 
-// extended reads a quoted packet of size bytes and the extension objects after it; with
-// size 0 all the rest is the packet, unless old objects stand at its end.
+// extended reads a quoted packet of size bytes and the extension objects after it. If size is 0,
+// the rest is the packet, unless old extension objects follow it.
 func (m *reader) extended(size int) {
 	if size == 0 && m.oldExtension() {
 		size = oldQuote

@@ -39,7 +39,7 @@ func protoName(p uint8) string {
 	return strconv.Itoa(int(p))
 }
 
-// quote reads the start of a packet that an error quotes; it may end anywhere.
+// quote reads the start of a packet that an error quotes. The quote may end anywhere.
 func (m *reader) quote(b []byte) {
 	switch {
 	case len(b) >= 20 && b[0]>>4 == 4:
@@ -53,7 +53,7 @@ func (m *reader) quote4(b []byte) {
 	m.ends(b[12:16], b[16:20])
 	m.row.QuotedProto = table.Some(protoName(b[9]))
 	head := int(b[0]&15) * 4
-	if head < 20 || head > len(b) || binary.BigEndian.Uint16(b[6:])&0x1fff != 0 { // ports are in the first fragment
+	if head < 20 || head > len(b) || binary.BigEndian.Uint16(b[6:])&0x1fff != 0 { // only the first fragment has ports
 		return
 	}
 	m.quotedTransport(b[9], b[head:])

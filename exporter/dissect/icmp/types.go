@@ -2,7 +2,7 @@ package icmp
 
 import "strconv"
 
-// Types that are read here.
+// Types that are decoded here.
 const (
 	echoReply4   = 0
 	unreachable4 = 3
@@ -34,10 +34,10 @@ const (
 	extEcho6     = 160
 )
 
-// kind is how a message pairs.
+// kind says how a message is paired.
 type kind struct {
-	pairs    bool  // there is a message that it pairs with
-	pair     uint8 // type of that message
+	pairs    bool  // the message has a counterpart
+	pair     uint8 // type of the counterpart
 	request  bool
 	sequence bool // paired by identifier and sequence number
 	short    bool // the sequence number has one byte, RFC 8335
@@ -73,7 +73,7 @@ func kindOf(v6 bool, typ uint8) kind {
 	return kind{}
 }
 
-// TypeName is the word for a message type.
+// TypeName is the name of a message type.
 func TypeName(v6 bool, typ uint8) string {
 	names := names4
 	if v6 {
@@ -215,7 +215,7 @@ func isError(v6 bool, typ uint8) bool {
 	return typ == unreachable4 || typ == quench4 || typ == exceeded4 || typ == parameter4
 }
 
-// codeName is the word for a code, empty where the type has no codes.
+// codeName is the name of a code, or "" if the type has no codes.
 func codeName(v6 bool, typ, code uint8) string {
 	var names []string
 	switch {

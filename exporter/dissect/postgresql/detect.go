@@ -9,7 +9,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 )
 
-const maxUntold = 32 << 10 // bytes of a first message waited for
+const maxUndetected = 32 << 10 // bytes of the first message to wait for
 
 // detect implements Protocol.Detect.
 func detect(dir dissect.Dir, head []byte) dissect.Verdict {
@@ -33,7 +33,7 @@ func likely(v dissect.Verdict) dissect.Verdict {
 	return v
 }
 
-// detectStartup looks at a packet without a type.
+// detectStartup examines a packet without a type.
 func detectStartup(b []byte) dissect.Verdict {
 	if len(b) < 8 {
 		if len(b) > 1 && b[1] != 0 {
@@ -71,7 +71,7 @@ func yes(ok bool) dissect.Verdict {
 	return dissect.No
 }
 
-// detectChain walks over messages; one must be a sign of the protocol, all must fit.
+// detectChain walks over messages; all must be valid, and one must be distinctive.
 func detectChain(b []byte, types string, sign func(kind byte, body []byte) dissect.Verdict) dissect.Verdict {
 	for len(b) > 0 {
 		if strings.IndexByte(types, b[0]) < 0 {
@@ -86,7 +86,7 @@ func detectChain(b []byte, types string, sign func(kind byte, body []byte) disse
 			return dissect.More
 		}
 		size := binary.BigEndian.Uint32(b[1:])
-		if size < 4 || size > maxUntold {
+		if size < 4 || size > maxUndetected {
 			return dissect.No
 		}
 		end := int(size) + 1
@@ -101,8 +101,8 @@ func detectChain(b []byte, types string, sign func(kind byte, body []byte) disse
 	return dissect.More
 }
 
-// frontendSign tells whether a message can only be a client's. More is for those that
-// are too short to be sure of.
+// frontendSign reports whether a message can only be a client's. More means that it is too short
+// to be sure.
 func frontendSign(kind byte, body []byte) dissect.Verdict {
 	switch kind {
 	case 'Q':
@@ -138,7 +138,7 @@ func maybe(ok bool) dissect.Verdict {
 	return dissect.No
 }
 
-// backendSign tells whether a message can only be a server's.
+// backendSign reports whether a message can only be a server's.
 func backendSign(kind byte, body []byte) dissect.Verdict {
 	r := cursor.New(body)
 	switch kind {

@@ -11,8 +11,8 @@ import (
 
 const maxSummaryQuery = 120 // bytes of a query in a summary
 
-// emit hands a call on; why is the word for column error, empty where the call ended by
-// itself. in is what is read now, or nil.
+// emit emits a call. why is the value of column error, empty if the call ended normally. in is
+// the current input, or nil.
 func (k *conn) emit(c *call, in *dissect.Input, why string) {
 	k.flush(in)
 	for _, p := range [...]**call{&k.open, &k.last, &k.orphan, &k.req.call, &k.rep.call} {
@@ -26,14 +26,14 @@ func (k *conn) emit(c *call, in *dissect.Input, why string) {
 	row := &Row{Kind: c.kind, Ahead: c.ahead, Database: some(k.database), User: some(k.user),
 		Application: some(k.application), Notices: c.notices, Suspended: c.suspended,
 		PID: c.pid, Version: some(c.version), Channel: some(c.channel)}
-	asked := c.x.HasRequest()
-	unasked := c.unasked()
+	hasRequest := c.x.HasRequest()
+	unsolicited := c.unsolicited()
 	switch {
 	case c.bad:
 		why = "malformed"
 	case c.gap:
 		why = "gap"
-	case !asked && !unasked:
+	case !hasRequest && !unsolicited:
 		why = "no_request"
 	case c.kind == kindPrepare || c.kind == kindClose:
 		c.answered = c.answered || why == ""
@@ -58,7 +58,7 @@ func (k *conn) emit(c *call, in *dissect.Input, why string) {
 	}
 }
 
-// fill sets the columns about the statement and its result.
+// fill sets the columns for the statement and its result.
 func (k *conn) fill(c *call, row *Row) {
 	if c.known {
 		row.SQL = table.Some(c.query)
@@ -129,8 +129,7 @@ func (k *conn) verbs(c *call, row *Row) {
 	}
 }
 
-// firstWord is the first word of a statement, in upper case; comments and parentheses
-// before it do not count.
+// firstWord is the first word of a statement in upper case, after any comments and parentheses.
 func firstWord(q string) string {
 	s := splitter{b: nil}
 	for i := 0; i < len(q); {
@@ -160,7 +159,7 @@ func firstWord(q string) string {
 	return ""
 }
 
-// command is tag as a string; the usual ones cost no memory.
+// command is tag as a string; common tags cost no memory.
 func command(tag []byte) string {
 	switch string(tag) {
 	case "SELECT":
@@ -187,7 +186,7 @@ func command(tag []byte) string {
 	return text(tag)
 }
 
-// summary is the statement → its tag, its error, or why there is none.
+// summary is the statement → its tag, its error, or the reason why there is none.
 func (k *conn) summary(c *call, row *Row, why string) string {
 	b := k.scratch[:0]
 	switch c.kind {
@@ -222,7 +221,7 @@ func (k *conn) summary(c *call, row *Row, why string) string {
 			b = append(b, '?')
 		}
 	}
-	if c.unasked() {
+	if c.unsolicited() {
 		k.scratch = b
 		return string(bytes.TrimSpace(b))
 	}
@@ -232,7 +231,7 @@ func (k *conn) summary(c *call, row *Row, why string) string {
 	return string(b)
 }
 
-// outcome appends what came of the call.
+// outcome appends the result of the call.
 func (c *call) outcome(b []byte, row *Row, why string) []byte {
 	switch {
 	case c.err != nil:
@@ -261,7 +260,7 @@ func (c *call) outcome(b []byte, row *Row, why string) []byte {
 	return b
 }
 
-// appendLine appends the front of a statement as one line.
+// appendLine appends the beginning of a statement as one line.
 func appendLine(b []byte, q string) []byte {
 	start := len(b)
 	space := false
@@ -282,8 +281,8 @@ func appendLine(b []byte, q string) []byte {
 	return b
 }
 
-// outcome is what an SQLSTATE says, by its class (appendix A of PostgreSQL's manual): whether
-// the server could not serve, or the statement is at fault.
+// outcome maps an SQLSTATE to an outcome by its class (appendix A of PostgreSQL's manual):
+// either the server could not serve the statement, or the statement is wrong.
 func outcome(state string) string {
 	if len(state) < 2 {
 		return table.ServerError

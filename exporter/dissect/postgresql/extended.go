@@ -5,7 +5,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 )
 
-// opened is the extended query under way.
+// opened is the current extended query.
 func (k *conn) opened(kind byte, in *dissect.Input) *call {
 	if k.open == nil {
 		c := k.newCall(kindPrepare)
@@ -30,7 +30,7 @@ func oids(r *cursor.Cursor) []uint32 {
 	return list
 }
 
-// bind reads Bind: a portal gets a statement and its parameters.
+// bind reads Bind: it assigns a statement and its parameters to a portal.
 func (k *conn) bind(r *cursor.Cursor, in *dissect.Input, from, to int, cut bool) error {
 	name, stmt := r.CString(), r.CString()
 	if r.Short() && !cut {
@@ -47,14 +47,14 @@ func (k *conn) bind(r *cursor.Cursor, in *dissect.Input, from, to int, cut bool)
 		return errShort('B', r.Rest())
 	}
 	c := k.opened('B', in)
-	k.give(c, in, from, to)
+	k.assign(c, in, from, to)
 	c.bound(p)
 	k.remember(p)
 	k.wait('B', c, in, from)
 	return nil
 }
 
-// bound says that the call runs a portal.
+// bound records that the call runs a portal.
 func (c *call) bound(p *portal) {
 	c.portal, c.stmt, c.params, c.result = p, p.stmt, p.params, p.result
 	c.query, c.known = p.stmt.query, p.stmt.known
@@ -67,7 +67,7 @@ func (k *conn) describe(kind byte, r *cursor.Cursor, in *dissect.Input, from, to
 		return errShort(kind, r.Rest())
 	}
 	c := k.opened(kind, in)
-	k.give(c, in, from, to)
+	k.assign(c, in, from, to)
 	switch {
 	case kind == 'C' && what == 'S':
 		k.forget(text(name))
@@ -88,14 +88,14 @@ func (k *conn) describe(kind byte, r *cursor.Cursor, in *dissect.Input, from, to
 	return nil
 }
 
-// execute reads Execute, with which the request of a call ends.
+// execute reads Execute, which ends the request of a call.
 func (k *conn) execute(r *cursor.Cursor, in *dissect.Input, from, to int, cut bool) error {
 	name := r.CString()
 	if r.Uint32(); r.Short() && !cut {
 		return errShort('E', r.Rest())
 	}
 	c := k.opened('E', in)
-	k.give(c, in, from, to)
+	k.assign(c, in, from, to)
 	if c.portal == nil || c.portal.name != text(name) {
 		if p := k.portal(name); p != nil {
 			c.bound(p)
@@ -107,14 +107,14 @@ func (k *conn) execute(r *cursor.Cursor, in *dissect.Input, from, to int, cut bo
 	return nil
 }
 
-// sync reads Sync: it ends what was sent since the last one.
+// sync reads Sync: it ends the messages since the last one.
 func (k *conn) sync(in *dissect.Input, from, to int) {
 	c := k.open
 	if c == nil && k.last != nil && k.last.left > 0 {
 		c = k.last
 	}
 	if c != nil {
-		k.give(c, in, from, to)
+		k.assign(c, in, from, to)
 	}
 	k.aborted = false
 	k.wait('S', c, in, from)

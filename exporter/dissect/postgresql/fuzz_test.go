@@ -10,8 +10,8 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect/dissecttest"
 )
 
-// FuzzConversation gives any bytes in both directions, cut anywhere, with losses: no
-// panic, every byte accounted for, nothing held, all text valid.
+// FuzzConversation reads random bytes in both directions, split anywhere, with gaps. It must not
+// panic, must account for every byte and hold no memory at the end, and all text must be valid.
 func FuzzConversation(f *testing.F) {
 	f.Add(untyped(codeSSL, "")+startup("user", "bob")+query("select 1; select 2"),
 		"N"+msg('R', 0)+ready("I")+cols(25, "a")+row("1")+tag("SELECT 1")+failure('E', "ERROR", "42601", "x")+ready("I"), int64(1), byte(0))
@@ -38,7 +38,7 @@ func FuzzConversation(f *testing.F) {
 		r := dissecttest.Play(t, dissecttest.Options{Transport: dissect.TCP, ServerPort: 5432, End: dissect.End(end % 6),
 			Protocols: []*dissect.Protocol{Protocol()}, Roles: seed%2 == 0}, c...)
 		if got := r.Conn.RowBytes + r.Conn.AnomalyBytes; got != r.Bytes || r.Held != 0 {
-			t.Errorf("%d bytes accounted of %d, %d held", got, r.Bytes, r.Held)
+			t.Errorf("%d bytes accounted for of %d, %d held", got, r.Bytes, r.Held)
 		}
 		for _, e := range r.Rows() {
 			b := e.Base()

@@ -1,13 +1,13 @@
 // Package postgresql reads PostgreSQL's frontend/backend protocol, version 3.
 //
-// A row is one executed statement: a statement of a simple query, or an Execute with the
-// Parse, Bind and Describe that prepared it. Start-up, requests for encryption, cancel
-// requests, function calls, statements that were only prepared, and messages that the
-// server sends unasked are rows too. Result rows are counted and skipped; the first few
-// are kept as text. Passwords and what SCRAM exchanges never leave the package.
+// A row is one executed statement: a statement of a simple query, or an Execute with the Parse,
+// Bind and Describe that prepared it. Start-up, encryption requests, cancel requests, function
+// calls, statements that were only prepared, and unsolicited messages of the server are rows
+// too. Result rows are counted and skipped; the first few are kept as text. Passwords and SCRAM
+// messages never leave the package.
 //
-// Messages are read by hand: pgproto3 decodes one whole message into a new value, while
-// most bytes here are rows of results that need a length and no more.
+// Messages are read without pgproto3, which decodes each whole message into a new value: most
+// bytes here are result rows that only need their length.
 package postgresql
 
 import (
@@ -22,12 +22,12 @@ import (
 const (
 	maxMessage    = 1 << 30  // bytes of one message, the server's own limit
 	maxStartup    = 10000    // bytes of a start-up packet, the server's own limit
-	maxWhole      = 64 << 10 // bytes of a message that are read; of a longer one the front is
+	maxWhole      = 64 << 10 // bytes of a message that are read; of a longer one, its beginning
 	maxQuery      = 64 << 10 // bytes kept of a query
-	maxStatements = 256      // statements of one simple query told apart
+	maxStatements = 256      // statements of one simple query that are separated
 	maxPrepared   = 4096     // prepared statements, and portals, remembered by name
 	maxPrepBytes  = 8 << 20  // bytes of their queries
-	maxOps        = 16 << 10 // messages that wait for their replies
+	maxOps        = 16 << 10 // messages without a reply
 	maxParams     = 100      // parameters shown
 	maxParam      = 256      // bytes shown of one
 	maxParamBytes = 4 << 10  // bytes kept of all
@@ -44,7 +44,7 @@ type Row struct {
 	Kind        string            `col:"postgresql_kind" enc:"dict" doc:"what the row is: query (simple), execute (extended), prepare (parsed or described without being executed), close, function_call, startup, ssl_request, gssenc_request, cancel_request, notification, notice, parameter_status, reply (its request was not captured)"`
 	Command     table.Opt[string] `col:"postgresql_command" enc:"dict" doc:"command tag without its counts, such as SELECT or CREATE TABLE; without a tag, the first word of the statement"`
 	SQL         table.Opt[string] `col:"postgresql_query" doc:"the statement as sent, at most 64 KiB; null if its Parse was not captured"`
-	Index       table.Opt[int32]  `col:"postgresql_query_part" doc:"place of the statement among several of one simple query, from 0"`
+	Index       table.Opt[int32]  `col:"postgresql_query_part" doc:"number of the statement in a simple query with several, from 0"`
 	Database    table.Opt[string] `col:"postgresql_database" enc:"dict" doc:"database of the connection, if its startup was captured"`
 	User        table.Opt[string] `col:"postgresql_user" enc:"dict" doc:"user of the connection, if its startup was captured"`
 	Application table.Opt[string] `col:"postgresql_application" enc:"dict" doc:"application_name of the connection"`
@@ -66,7 +66,7 @@ type Row struct {
 	PID         table.Opt[int64]  `col:"postgresql_pid" doc:"process of the server: of the session, the one to cancel, or the one that notified"`
 	Version     table.Opt[string] `col:"postgresql_server_version" enc:"dict" doc:"server_version, at start-up"`
 	Channel     table.Opt[string] `col:"postgresql_channel" enc:"dict" doc:"channel of a notification"`
-	Ahead       int32             `col:"postgresql_ahead" doc:"calls before this one that were not yet answered when it was sent (pipelining)"`
+	Ahead       int32             `col:"postgresql_ahead" doc:"number of earlier calls that were unanswered when this one was sent (pipelining)"`
 }
 
 // Protocol is PostgreSQL.
@@ -104,15 +104,15 @@ type columns struct {
 	names []string
 	oids  []uint32
 	codes []int16
-	raw   []byte     // the message, to know it again
-	first *statement // that they describe
+	raw   []byte     // the message, to recognize it when it is repeated
+	first *statement // the statement that they describe
 }
 
 func (d *columns) cost() int {
 	return int(unsafe.Sizeof(columns{})) + 2*cap(d.raw) + 16*cap(d.names) + 4*cap(d.oids) + 2*cap(d.codes)
 }
 
-// call is a request on its way, or a reply without one.
+// call is a pending request, or a reply without a request.
 type call struct {
 	x      dissect.Exchange
 	kind   string
@@ -124,8 +124,8 @@ type call struct {
 	portal *portal
 	params params
 	result []int16
-	left   int  // replies that it waits for
-	closed bool // no more messages of the request come
+	left   int  // replies still to come
+	closed bool // no more messages of the request follow
 	ahead  int32
 
 	cols      *columns
@@ -147,27 +147,27 @@ type call struct {
 	auth      string
 	version   string
 	answered  bool
-	skipped   bool // the server passed over it after an error
-	size      int  // of the budget that it takes
+	skipped   bool // the server skipped it after an error
+	size      int  // bytes of the budget that it uses
 	gap       bool
 	bad       bool
 }
 
-// op is a message that waits for its reply.
+// op is a message without its reply yet.
 type op struct {
 	kind  byte
 	call  *call
-	asked inorder.Request // of the first message
+	sent  inorder.Request // of the first message
 	first bool            // first after a Sync, or a simple query
 	last  bool            // of a simple query: its last statement
 }
 
-// side is one direction's place in a long message.
+// side is the reading position in a long message of one direction.
 type side struct {
 	kind byte
-	left int64 // bytes of it that follow
+	left int64 // bytes of it still to come
 	size int64
-	keep []byte // its front
+	keep []byte // its beginning
 	call *call
 	gap  bool
 }
@@ -178,23 +178,23 @@ type conn struct {
 
 	ops     []op // from head on
 	head    int
-	open    *call // extended query whose Execute did not come yet
-	last    *call // the newest call, while it is not emitted
+	open    *call // extended query without its Execute yet
+	last    *call // the newest call, until it is emitted
 	orphan  *call // a reply without a request
-	aborted bool  // an error: the server passes over all until Sync
+	aborted bool  // after an error: the server skips everything until Sync
 	group   bool  // messages since the last Sync were read
 	line    inorder.Line
 	lost    bool  // replies may be missing: pairing by order alone is not safe
-	live    int32 // calls not emitted
-	held    int   // of the budget, for messages without a call
+	live    int32 // calls not emitted yet
+	held    int   // bytes of the budget, for messages without a call
 
 	user, database, application string
 	prepared
-	cols *columns // the last ones, to know them again
+	cols *columns // the latest columns, to recognize them when they are repeated
 
-	switched bool // another protocol goes on
+	switched bool // another protocol follows
 
-	acc struct { // bytes read that were not given to their call yet
+	acc struct { // bytes read but not yet added to their call
 		call     *call
 		from, to int
 	}

@@ -20,7 +20,7 @@ func msg(kind byte, parts ...any) string {
 	return string(kind) + u32(4+len(body)) + body
 }
 
-// join writes strings as they are, int as 32 bits, int16 as 16.
+// join writes strings unchanged, int as 32 bits, int16 as 16.
 func join(parts []any) (s string) {
 	for _, p := range parts {
 		switch v := p.(type) {
@@ -45,7 +45,7 @@ func startup(pairs ...string) string {
 
 func query(q string) string { return msg('Q', q+"\x00") }
 
-// cols describes columns of a type.
+// cols describes columns of one type.
 func cols(oid int, names ...string) string {
 	parts := []any{int16(len(names))}
 	for _, n := range names {
@@ -100,7 +100,7 @@ func play(t testing.TB, end dissect.End, c ...dissecttest.Chunk) *dissecttest.Re
 		Protocols: []*dissect.Protocol{Protocol()}}, c...)
 }
 
-// lines are the rows in short.
+// lines renders the rows in short form.
 func lines(r *dissecttest.Result) string {
 	var out []string
 	for _, e := range r.Rows() {
@@ -164,14 +164,14 @@ func TestRows(t *testing.T) {
 		want  string
 		anoms int
 	}{
-		{"start-up tells the kind of credentials and nothing of them",
+		{"start-up shows the kind of credentials, but not the credentials",
 			chunks{client(startup("user", "bob")), server(msg('R', 10, "SCRAM-SHA-256\x00\x00")), client(msg('p', "SCRAM-SHA-256\x00", 5, "n,,n=")),
 				server(msg('R', 11, "r=secret")), client(msg('p', "c=secret")), server(msg('R', 12, "v=secret") + msg('R', 0) + ready("I"))},
 			`startup: startup bob@bob, scram-sha-256 → ok tx="idle" auth="scram-sha-256" success`, 0},
-		{"a refused start-up fails",
+		{"a rejected start-up fails",
 			chunks{client(startup("user", "bob")), server(msg('R', 3)), client(msg('p', "hunter2\x00")), server(failure('E', "FATAL", "28P01", "no"))},
 			`startup: startup bob@bob, password → FATAL 28P01 no auth="password" failed`, 0},
-		{"a cancel request is answered by nothing",
+		{"a cancel request has no answer",
 			chunks{client(untyped(codeCancel, u32(77)+u32(99)))},
 			`cancel_request: cancel request for process 77 success`, 0},
 		{"statements of a simple query are rows, and an error skips the rest",
@@ -197,12 +197,12 @@ func TestRows(t *testing.T) {
 			chunks{client(parse("", "bad") + "H\x00\x00\x00\x04"), server(failure('E', "ERROR", "42601", "syntax")),
 				client(bind("", "", 0, 0) + execute("", 0) + sync), server(ready("I")), client(query("select 1")), server(tag("SELECT 1") + ready("I"))},
 			"execute: bad → ERROR 42601 syntax failed\nquery: select 1 → SELECT 1 tx=\"idle\" success", 0},
-		{"a portal is fetched in parts",
+		{"a portal is read in parts",
 			chunks{client(parse("", "select x") + bind("p", "", 0, 0) + execute("p", 1) + sync), server(parsed + bound + row("1") + msg('s') + ready("T")),
 				client(execute("p", 1) + sync), server(row("2") + tag("SELECT 1") + ready("T"))},
 			"execute: select x → suspended after 1 portal=\"p\" preview=\"1\\n\" tx=\"transaction\" success\n" +
 				`execute: select x → SELECT 1 portal="p" preview="2\n" tx="transaction" success`, 0},
-		{"what the server sends unasked has rows",
+		{"unsolicited messages of the server have rows",
 			chunks{client(query("listen a")), server(msg('N', "SNOTICE\x00C00000\x00Mhi\x00\x00") + tag("LISTEN") + ready("I")),
 				server(msg('A', 5, "a\x00load\x00") + msg('S', "TimeZone\x00UTC\x00") + failure('N', "WARNING", "01000", "careful"))},
 			"query: listen a → LISTEN tx=\"idle\" notices=\"00000 NOTICE: hi\" success\nnotification: notification a load success\n" +
@@ -213,17 +213,17 @@ func TestRows(t *testing.T) {
 		{"a function call",
 			chunks{client(msg('F', 1234, int16(0), int16(0), int16(0))), server(msg('V', -1) + ready("I"))},
 			"function_call: function 1234 → ok tx=\"idle\" success", 0},
-		{"a statement whose Parse was not captured has no text",
+		{"a statement has no text if its Parse was not captured",
 			chunks{client(bind("", "s7", 0, 0, "a") + describe("P", "") + execute("", 0) + sync), server(bound + cols(25, "c") + row("v") + tag("SELECT 1") + ready("I"))},
 			`execute: ? → SELECT 1 stmt="s7" preview="v\n" tx="idle" params="a" columns="c" success`, 0},
-		{"a reply whose request was not captured",
+		{"a reply to a request that was not captured",
 			chunks{server(cols(25, "c") + row("v") + tag("SELECT 1") + ready("I")), client(query("begin")), server(tag("BEGIN") + ready("T"))},
 			"reply: ? → SELECT 1 error=\"no_request\" preview=\"v\\n\" tx=\"idle\" columns=\"c\" success\nquery: begin → BEGIN tx=\"transaction\" success", 0},
-		{"a gap inside a message is passed over",
+		{"a gap inside a message is skipped",
 			chunks{client(query("select 1")), server(cols(25, "c") + row("v") + "D\x00\x00\x00\x20ab"), {Dir: dissect.ToClient, Gap: 26, Data: []byte(tag("SELECT 2") + ready("I"))},
 				client(query("begin")), server(tag("BEGIN") + ready("T"))},
 			"query: select 1 → SELECT 2 error=\"gap\" preview=\"v\\n\" tx=\"idle\" columns=\"c\" success\nquery: begin → BEGIN tx=\"transaction\" success", 0},
-		{"after a lost reply acknowledgements pair again",
+		{"acknowledgements restore the pairing after a lost reply",
 			chunks{client(query("select 1")), {Dir: dissect.ToClient, Gap: 40}, client(query("begin")), server(tag("BEGIN") + ready("T"))},
 			"query: select 1 → gap error=\"gap\"\nquery: begin → BEGIN tx=\"transaction\" success", 0},
 		{"one reply to a batch is missing",
@@ -237,10 +237,10 @@ func TestRows(t *testing.T) {
 		{"a fatal error ends the connection",
 			chunks{client(query("select pg_sleep(9)")), server(failure('E', "FATAL", "57P01", "terminating"))},
 			"query: select pg_sleep(9) → FATAL 57P01 terminating failed", 0},
-		{"a message of no known type is refused",
+		{"a message of unknown type is rejected",
 			chunks{client(query("select 1")), server(tag("SELECT 1") + ready("I") + "y\x00\x00\x00\x04")},
 			"query: select 1 → SELECT 1 tx=\"idle\" success", 1},
-		{"a length below its own size is refused",
+		{"a length below its own size is rejected",
 			chunks{client(query("select 1")), server("D\x00\x00\x00\x03" + ready("I"))},
 			"query: select 1 → malformed error=\"malformed\"", 1},
 	} {
@@ -264,7 +264,7 @@ func TestSplit(t *testing.T) {
 		{"one statement", "select 1", nil},
 		{"one with its semicolon", "select 1 ; ", nil},
 		{"two", "select 1; select 2", []string{"select 1;", " select 2"}},
-		{"empty ones do not count", ";; select 1;; select 2;;", []string{";; select 1;", "; select 2;;"}},
+		{"empty statements do not count", ";; select 1;; select 2;;", []string{";; select 1;", "; select 2;;"}},
 		{"strings", `select 'a;''b'; select E'\';'; select "x;y"`, []string{`select 'a;''b';`, ` select E'\';';`, ` select "x;y"`}},
 		{"dollar strings", "do $a$ begin; end; $b$ $a$; select $1; x", []string{"do $a$ begin; end; $b$ $a$;", " select $1;", " x"}},
 		{"comments nest", "a /* ; /* ; */ ; */ ; b -- ; \n; c", []string{"a /* ; /* ; */ ; */ ;", " b -- ; \n;", " c"}},
@@ -299,7 +299,7 @@ func TestBinary(t *testing.T) {
 		{"numeric", oidNumeric, []byte{0, 3, 0, 1, 0x40, 0, 0, 2, 0, 12, 0x0d, 0x80, 0x11, 0x94}, "-123456.45"},
 		{"numeric below one", oidNumeric, []byte{0, 1, 0xff, 0xff, 0, 0, 0, 3, 0, 50}, "0.005"},
 		{"jsonb", oidJSONB, []byte("\x01{}"), "{}"},
-		{"a size that does not fit its type", oidInt4, []byte{1, 2}, `\x0102`},
+		{"a size that does not match its type", oidInt4, []byte{1, 2}, `\x0102`},
 	} {
 		if got := string(appendBinary(nil, c.oid, c.in)); got != c.want {
 			t.Errorf("%s: %s, want %s", c.name, got, c.want)

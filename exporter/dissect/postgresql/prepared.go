@@ -8,7 +8,7 @@ type statement struct {
 	query string
 	known bool     // its Parse was captured
 	oids  []uint32 // types of parameters
-	cols  *columns // of its result, where it was described
+	cols  *columns // of its result, if it was described
 	named bool     // in prepared.statements
 	size  int      // of prepared.bytes
 }
@@ -30,7 +30,7 @@ type prepared struct {
 	bytes         int // memory of the named ones
 }
 
-// Memory beside text, with an entry in a map.
+// Memory in addition to text, including a map entry.
 const (
 	statementCost = int(unsafe.Sizeof(statement{})) + 64
 	portalCost    = int(unsafe.Sizeof(portal{})) + 64
@@ -50,7 +50,7 @@ func (p *params) cost() int {
 	return cap(p.raw) + cap(p.vals)*int(unsafe.Sizeof(value{})) + 2*cap(p.codes)
 }
 
-// weigh counts what a statement takes, after a change.
+// weigh updates the recorded size of a changed statement.
 func (p *prepared) weigh(s *statement) {
 	if s.named {
 		p.bytes -= s.size
@@ -59,7 +59,7 @@ func (p *prepared) weigh(s *statement) {
 	}
 }
 
-// prepare remembers a statement.
+// prepare stores a statement.
 func (k *conn) prepare(name, query string, oids []uint32) *statement {
 	s := &statement{name: name, query: query, known: true, oids: oids}
 	if name == "" {
@@ -71,10 +71,10 @@ func (k *conn) prepare(name, query string, oids []uint32) *statement {
 	return s
 }
 
-// add remembers a statement by its name, if there is room.
+// add stores a statement under its name, if there is room.
 func (k *conn) add(s *statement) {
 	if len(k.statements) >= maxPrepared || k.prepared.bytes+s.cost() > maxPrepBytes {
-		k.c.Anomaly("limit", "prepared statements of one connection", 0)
+		k.c.Anomaly("limit", "too many prepared statements in one connection", 0)
 		return
 	}
 	if k.statements == nil {
@@ -93,7 +93,7 @@ func (k *conn) forget(name string) {
 	}
 }
 
-// described notes the columns of a statement's result.
+// described records the columns of a statement's result.
 func (k *conn) described(s *statement, cols *columns) {
 	if cols.first == nil {
 		cols.first = s
@@ -102,8 +102,8 @@ func (k *conn) described(s *statement, cols *columns) {
 	k.weigh(s)
 }
 
-// statement finds a prepared statement; one that is not known is made, without a query,
-// so that what the server says of it is remembered.
+// statement finds a prepared statement. If it is unknown, a new one without a query is created,
+// to store what the server reports about it.
 func (k *conn) statement(name []byte) *statement {
 	if len(name) == 0 {
 		if k.unnamed == nil {
@@ -119,7 +119,7 @@ func (k *conn) statement(name []byte) *statement {
 	return s
 }
 
-// remember keeps a portal by its name, if there is room.
+// remember stores a portal under its name, if there is room.
 func (k *conn) remember(p *portal) {
 	if p.name == "" {
 		k.unnamedPortal = p
@@ -127,7 +127,7 @@ func (k *conn) remember(p *portal) {
 	}
 	k.forgetPortal(p.name)
 	if len(k.portals) >= maxPrepared || k.prepared.bytes+p.cost() > maxPrepBytes {
-		k.c.Anomaly("limit", "portals of one connection", 0)
+		k.c.Anomaly("limit", "too many portals in one connection", 0)
 		return
 	}
 	if k.portals == nil {
@@ -172,7 +172,7 @@ func (k *conn) Kept() int {
 	return n
 }
 
-// answerCost is the memory of what is kept of an answer.
+// answerCost is the memory of the stored part of an answer.
 func (c *call) answerCost() int {
 	n := cap(c.preview)
 	for _, s := range c.notices {

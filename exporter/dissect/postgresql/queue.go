@@ -8,7 +8,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/inorder"
 )
 
-const maxSpare = 32 // calls kept for the next ones
+const maxSpare = 32 // calls kept for reuse
 
 func (k *conn) newCall(kind string) *call {
 	c := &call{}
@@ -20,9 +20,8 @@ func (k *conn) newCall(kind string) *call {
 	return c
 }
 
-// give says that in.Data[from:to] belongs to c. Neighbouring messages of a call are
-// accounted together.
-func (k *conn) give(c *call, in *dissect.Input, from, to int) {
+// assign adds in.Data[from:to] to c. Adjacent messages of a call are added together.
+func (k *conn) assign(c *call, in *dissect.Input, from, to int) {
 	if from >= to {
 		return
 	}
@@ -35,7 +34,7 @@ func (k *conn) give(c *call, in *dissect.Input, from, to int) {
 	a.call, a.from, a.to = c, from, to
 }
 
-// flush accounts what give gathered.
+// flush adds the collected bytes to their call.
 func (k *conn) flush(in *dissect.Input) {
 	a := &k.acc
 	if a.call != nil && in != nil {
@@ -48,14 +47,14 @@ func (k *conn) flush(in *dissect.Input) {
 	a.call, a.from, a.to = nil, 0, 0
 }
 
-// start notes a call that waits for replies.
+// start records a pending call.
 func (k *conn) start(c *call) {
 	c.ahead = k.live
 	k.live++
 	k.last = c
 }
 
-// wait puts a message into the queue of those that wait for replies.
+// wait appends a message to the queue of those without a reply.
 func (k *conn) wait(kind byte, c *call, in *dissect.Input, at int) {
 	if k.aborted && kind != 'S' {
 		if c != nil {
@@ -77,7 +76,7 @@ func (k *conn) wait(kind byte, c *call, in *dissect.Input, at int) {
 		k.held += cost
 	}
 	if len(k.ops)-k.head >= maxOps {
-		k.c.Anomaly("limit", "messages without a reply", 0)
+		k.c.Anomaly("limit", "too many messages without a reply", 0)
 		k.abandon(in)
 	}
 	if k.head > 64 && k.head*2 > len(k.ops) {
@@ -86,13 +85,13 @@ func (k *conn) wait(kind byte, c *call, in *dissect.Input, at int) {
 		k.ops, k.head = k.ops[:n], 0
 	}
 	o := op{kind: kind, call: c, first: !k.group || kind == 'q'}
-	o.asked.Ack = in.Packet(at).Ack
+	o.sent.Ack = in.Packet(at).Ack
 	if o.first {
 		var oldest *inorder.Request
 		if f := k.front(); f != nil && !k.lost {
-			oldest = &f.asked
+			oldest = &f.sent
 		}
-		o.asked = k.line.Sent(o.asked.Ack, in.Time(at), oldest)
+		o.sent = k.line.Sent(o.sent.Ack, in.Time(at), oldest)
 	}
 	k.group = kind != 'S' && kind != 'q' && kind != 'F'
 	k.ops = append(k.ops, o)
@@ -101,13 +100,13 @@ func (k *conn) wait(kind byte, c *call, in *dissect.Input, at int) {
 	}
 }
 
-// Memory of what waits, beside its text.
+// Memory of pending messages in addition to their text.
 const (
 	callCost = int(unsafe.Sizeof(call{}))
 	opCost   = int(unsafe.Sizeof(op{}))
 )
 
-// Shed implements dissect.Shedder. Messages depend on each other, so all are given up.
+// Shed implements dissect.Shedder. Messages depend on each other, so it gives up all of them.
 func (k *conn) Shed() bool {
 	k.acc.call = nil
 	if k.head == len(k.ops) {
@@ -118,7 +117,7 @@ func (k *conn) Shed() bool {
 	return true
 }
 
-// shedMessage gives up the call of a long message that is read.
+// shedMessage gives up the call of a long message that is being read.
 func (k *conn) shedMessage() bool {
 	for _, s := range [...]*side{&k.req, &k.rep} {
 		if c := s.call; c != nil {
@@ -135,7 +134,7 @@ func (k *conn) shedMessage() bool {
 	return false
 }
 
-// finish says that no more messages of c's request come.
+// finish records that c's request is complete.
 func (k *conn) finish(c *call, in *dissect.Input) {
 	c.closed = true
 	if c == k.open {
@@ -146,7 +145,7 @@ func (k *conn) finish(c *call, in *dissect.Input) {
 	}
 }
 
-// front is the message whose reply comes next, or nil.
+// front is the message that the next reply answers, or nil.
 func (k *conn) front() *op {
 	if k.head < len(k.ops) {
 		return &k.ops[k.head]
@@ -154,7 +153,7 @@ func (k *conn) front() *op {
 	return nil
 }
 
-// pop takes the front message out of the queue; its call is emitted with its last one.
+// pop removes the front message from the queue. A call is emitted with its last message.
 func (k *conn) pop(in *dissect.Input) {
 	c := k.ops[k.head].call
 	k.ops[k.head] = op{}
@@ -171,7 +170,7 @@ func (k *conn) pop(in *dissect.Input) {
 	}
 }
 
-// abandon gives up all calls that wait.
+// abandon gives up all pending calls.
 func (k *conn) abandon(in *dissect.Input) {
 	for k.head < len(k.ops) {
 		k.pop(in)
@@ -179,13 +178,13 @@ func (k *conn) abandon(in *dissect.Input) {
 	k.missed()
 }
 
-// missed notes that requests before the next one were given up, which replies may follow.
+// missed records that requests before the next one were given up; their replies may still come.
 func (k *conn) missed() {
 	k.lost = true
 	k.line.Missing(nil)
 }
 
-// resync finds the pair again after a loss. It answers false where no request fits.
+// resync restores the pairing after a gap. It returns false if no request matches.
 func (k *conn) resync(in *dissect.Input, at int) bool {
 	m := k.line.Find(in.Seq(at), k.waiting)
 	if m.Any {
@@ -207,10 +206,10 @@ func (k *conn) resync(in *dissect.Input, at int) bool {
 	return m.Place >= 0
 }
 
-// waiting has the requests that wait for replies, with the places of their first messages.
+// waiting yields the pending requests with the positions of their first messages.
 func (k *conn) waiting(yield func(int, *inorder.Request) bool) {
 	for i := k.head; i < len(k.ops); i++ {
-		if o := &k.ops[i]; (o.first || i == k.head) && !yield(i, &o.asked) {
+		if o := &k.ops[i]; (o.first || i == k.head) && !yield(i, &o.sent) {
 			return
 		}
 	}
@@ -252,10 +251,10 @@ func (k *conn) Gap(in *dissect.Input, missing int64) bool {
 	return false
 }
 
-// Lost implements dissect.Resyncer: Read gave an error, the rest of what came is gone.
+// Lost implements dissect.Resyncer: Read returned an error, and the unread bytes were dropped.
 func (k *conn) Lost(dir dissect.Dir) { k.lose(dir, "malformed") }
 
-// lose says that the place in a direction was lost.
+// lose records that the position in a direction was lost.
 func (k *conn) lose(dir dissect.Dir, why string) {
 	s := &k.req
 	c := k.open
@@ -282,7 +281,7 @@ func (k *conn) lose(dir dissect.Dir, why string) {
 	} else {
 		c.bad = true
 	}
-	if c.unasked() {
+	if c.unsolicited() {
 		k.emit(c, nil, "")
 		return
 	}
@@ -298,7 +297,7 @@ func (k *conn) lose(dir dissect.Dir, why string) {
 // Close implements dissect.Dissector.
 func (k *conn) Close(why dissect.End) {
 	k.acc.call = nil
-	if c := k.rep.call; c != nil && c.unasked() {
+	if c := k.rep.call; c != nil && c.unsolicited() {
 		k.emit(c, nil, "cut")
 	}
 	if c := k.orphan; c != nil {
@@ -314,7 +313,7 @@ func (k *conn) Close(why dissect.End) {
 	}
 }
 
-// closeOps emits all calls that wait with what why says of each.
+// closeOps emits all pending calls with the error that why returns for each.
 func (k *conn) closeOps(why func(*call) string) {
 	for k.head < len(k.ops) {
 		c := k.ops[k.head].call
@@ -332,7 +331,7 @@ func (k *conn) closeOps(why func(*call) string) {
 	k.held = 0
 }
 
-// closeError is the word for a call that the connection's end found unfinished.
+// closeError is the error of a call that was unfinished when the connection ended.
 func closeError(c *call, why dissect.End) string {
 	if c.answered { // ReadyForQuery alone is missing, as after a fatal error
 		return ""

@@ -9,7 +9,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
-// serverError is what an ErrorResponse or NoticeResponse says.
+// serverError holds the fields of an ErrorResponse or NoticeResponse.
 type serverError struct {
 	severity, code, message, detail string
 }
@@ -49,7 +49,7 @@ func (k *conn) readReply(in *dissect.Input, at int) (int, error) {
 	return 5, nil
 }
 
-// early reports whether a reply came before its request was captured.
+// early reports whether a reply was captured before its request.
 func (k *conn) early(kind byte, in *dissect.Input, at int) bool {
 	return k.c.Info.RolesKnown && !k.lost && !in.End && k.orphan == nil && strings.IndexByte("ENSA", kind) < 0 &&
 		len(in.Data)-at < maxWait && k.req.left == 0 && k.open == nil
@@ -80,10 +80,10 @@ func (o *op) accepts(kind byte) bool {
 	return kind == 'Z' || kind == 'E'
 }
 
-// expect finds the message that a reply answers; nil where there is none. Messages
-// before it can no longer be answered.
+// expect finds the message that a reply answers, or nil. Messages before it can no longer be
+// answered.
 func (k *conn) expect(kind byte, in *dissect.Input, at int) *op {
-	if f := k.front(); f != nil && (k.lost || f.asked.After) && !k.resync(in, at) {
+	if f := k.front(); f != nil && (k.lost || f.sent.After) && !k.resync(in, at) {
 		return nil
 	}
 	for i := k.head; i < len(k.ops); i++ {
@@ -103,7 +103,7 @@ func (k *conn) expect(kind byte, in *dissect.Input, at int) *op {
 	return nil
 }
 
-// reply is the call of replies whose request was not captured.
+// reply is the call for replies to a request that was not captured.
 func (k *conn) reply(in *dissect.Input) *call {
 	if k.orphan != nil && k.orphan.answered {
 		c := k.orphan
@@ -120,8 +120,8 @@ func (k *conn) reply(in *dissect.Input) *call {
 // handle reads a message of the server; in.Data[from:to] carries it.
 func (k *conn) handle(kind byte, body []byte, in *dissect.Input, from, to int, cut bool) error {
 	if kind == 'D' {
-		if o := k.front(); o != nil && !k.lost && !o.asked.After && (o.kind == 'q' || o.kind == 'E') {
-			k.give(o.call, in, from, to)
+		if o := k.front(); o != nil && !k.lost && !o.sent.After && (o.kind == 'q' || o.kind == 'E') {
+			k.assign(o.call, in, from, to)
 			o.call.row(body, cut)
 			return nil
 		}
@@ -137,7 +137,7 @@ func (k *conn) handle(kind byte, body []byte, in *dissect.Input, from, to int, c
 	}
 	c := o.call
 	if c != nil {
-		k.give(c, in, from, to)
+		k.assign(c, in, from, to)
 	}
 	r := cursor.New(body)
 	switch kind {
@@ -175,12 +175,12 @@ func (k *conn) handle(kind byte, body []byte, in *dissect.Input, from, to int, c
 		k.copyOut(c, kind, body, in)
 	}
 	if r.Short() && !cut {
-		return fmt.Errorf("reading message %q of the server: it ends before its fields do: %.60q", kind, body)
+		return fmt.Errorf("reading message %q of the server: it is too short for its fields: %.60q", kind, body)
 	}
 	return nil
 }
 
-// running is the call that a message is about which the server may send at any time.
+// running is the call that an asynchronous message of the server concerns.
 func (k *conn) running(kind byte) *call {
 	switch o := k.front(); {
 	case kind == 'A':
@@ -194,15 +194,15 @@ func (k *conn) running(kind byte) *call {
 // async reads a message that the server may send at any time.
 func (k *conn) async(kind byte, body []byte, in *dissect.Input, from, to int) {
 	r := cursor.New(body)
-	c := k.rep.call // it came in pieces
+	c := k.rep.call // it arrived in pieces
 	if c == nil {
 		c = k.running(kind)
 	}
-	own := c == nil || c.unasked()
+	own := c == nil || c.unsolicited()
 	if c == nil {
-		c = k.unasked(kind, in, from, to)
+		c = k.unsolicited(kind, in, from, to)
 	} else {
-		k.give(c, in, from, to)
+		k.assign(c, in, from, to)
 	}
 	switch kind {
 	case 'A':
@@ -230,11 +230,11 @@ func (k *conn) async(kind byte, body []byte, in *dissect.Input, from, to int) {
 	}
 }
 
-// orphaned reads a reply whose request was not captured.
+// orphaned reads a reply to a request that was not captured.
 func (k *conn) orphaned(kind byte, body []byte, in *dissect.Input, from, to int, cut bool) {
 	if kind == 'Z' {
 		if c := k.orphan; c != nil {
-			k.give(c, in, from, to)
+			k.assign(c, in, from, to)
 			k.orphan = nil
 			c.tx = first(body)
 			k.emit(c, in, "")
@@ -242,7 +242,7 @@ func (k *conn) orphaned(kind byte, body []byte, in *dissect.Input, from, to int,
 		return
 	}
 	c := k.reply(in)
-	k.give(c, in, from, to)
+	k.assign(c, in, from, to)
 	switch kind {
 	case 'T':
 		c.cols = k.columns(body)
@@ -272,7 +272,7 @@ func (k *conn) ready(o *op, tx byte, in *dissect.Input) {
 			o.call.answered = true
 		}
 	}
-	for o.kind == 'q' && !o.last { // fewer results than statements were told apart
+	for o.kind == 'q' && !o.last { // fewer results than separated statements
 		k.pop(in)
 		if o = k.front(); o == nil {
 			return
@@ -284,8 +284,8 @@ func (k *conn) ready(o *op, tx byte, in *dissect.Input) {
 	}
 }
 
-// failed reads ErrorResponse. After it the server passes over the rest of a simple
-// query, or of an extended one up to Sync.
+// failed reads ErrorResponse. After it the server skips the rest of a simple query, or an
+// extended query up to Sync.
 func (k *conn) failed(o *op, e *serverError, in *dissect.Input) {
 	c := o.call
 	if c != nil {

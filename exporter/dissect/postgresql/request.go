@@ -11,7 +11,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
-// Types of messages, PostgreSQL documentation, section Message Formats.
+// Message types, PostgreSQL documentation, section Message Formats.
 const (
 	frontendTypes = "QPBDECSHFdcfpX"
 	backendTypes  = "RSKZTDCENI123nstAGHWdcVv"
@@ -21,18 +21,18 @@ func (s *side) begin(kind byte, left int64) {
 	*s = side{kind: kind, left: left, size: left, keep: s.keep[:0]}
 }
 
-// header reads a message's type and the size of what follows its length; ok is false
-// where there is too little.
+// header reads a message's type and its size after the length field. ok is false if there are
+// too few bytes.
 func header(b []byte, types, who string) (kind byte, size int64, ok bool, err error) {
 	if strings.IndexByte(types, b[0]) < 0 {
-		return 0, 0, false, fmt.Errorf("reading a message of the %s: type %q, want one of %s", who, b[0], types)
+		return 0, 0, false, fmt.Errorf("reading a message of the %s: type %q is none of %s", who, b[0], types)
 	}
 	if len(b) < 5 {
 		return 0, 0, false, nil
 	}
 	size = int64(binary.BigEndian.Uint32(b[1:])) - 4
 	if size < 0 || size > maxMessage {
-		return 0, 0, false, fmt.Errorf("reading message %q of the %s: length %d, want 4 to %d", b[0], who, size+4, maxMessage)
+		return 0, 0, false, fmt.Errorf("reading message %q of the %s: length %d is outside 4 to %d", b[0], who, size+4, maxMessage)
 	}
 	return b[0], size, true, nil
 }
@@ -69,7 +69,8 @@ func (k *conn) readRequest(in *dissect.Input, at int) (int, error) {
 	return 5, nil
 }
 
-// front is what is read of a message, so that its row does not depend on how it came.
+// front is the part of a message that is read. Its fixed limit keeps the row independent of
+// segment boundaries.
 func front(body []byte) (_ []byte, cut bool) {
 	if len(body) > maxWhole {
 		return body[:maxWhole], true
@@ -77,7 +78,7 @@ func front(body []byte) (_ []byte, cut bool) {
 	return body, false
 }
 
-// more reads on in a long message.
+// more continues a long message.
 func (k *conn) more(s *side, in *dissect.Input, at int) int {
 	n := int(min(s.left, int64(len(in.Data)-at)))
 	k.piece(s, in, at, at+n, in.Data[at:at+n])
@@ -87,7 +88,7 @@ func (k *conn) more(s *side, in *dissect.Input, at int) int {
 	return n
 }
 
-// target finds the call of a long message that begins.
+// target finds the call of a long message at its start.
 func (k *conn) target(s *side, in *dissect.Input, at int) {
 	if in.Dir == dissect.ToClient {
 		if o := k.expect(s.kind, in, at); o != nil {
@@ -95,7 +96,7 @@ func (k *conn) target(s *side, in *dissect.Input, at int) {
 		} else if strings.IndexByte("NSA", s.kind) < 0 {
 			s.call = k.reply(in)
 		} else if s.call = k.running(s.kind); s.call == nil {
-			s.call = k.unasked(s.kind, in, at, at)
+			s.call = k.unsolicited(s.kind, in, at, at)
 		}
 		return
 	}
@@ -113,7 +114,7 @@ func (k *conn) target(s *side, in *dissect.Input, at int) {
 	}
 }
 
-// piece takes a part of a long message; payload is what of in.Data[from:to] is not
+// piece reads a part of a long message. payload is the part of in.Data[from:to] after the
 // header.
 func (k *conn) piece(s *side, in *dissect.Input, from, to int, payload []byte) {
 	s.left -= int64(len(payload))
@@ -123,13 +124,13 @@ func (k *conn) piece(s *side, in *dissect.Input, from, to int, payload []byte) {
 	if s.call == nil {
 		return
 	}
-	k.give(s.call, in, from, to)
+	k.assign(s.call, in, from, to)
 	if body := s.call.body(in.Dir); body != nil && s.kind == 'd' {
 		body.Write(payload)
 	}
 }
 
-// ended reads the front of a long message whose end came.
+// ended reads the beginning of a long message once its end has arrived.
 func (k *conn) ended(s *side, in *dissect.Input, at int) {
 	keep := s.keep
 	cut := s.gap || int64(len(keep)) < s.size
@@ -139,7 +140,7 @@ func (k *conn) ended(s *side, in *dissect.Input, at int) {
 			s.call.copyBytes += s.size
 		}
 	case in.Dir == dissect.ToServer:
-		// An error says that the front was not whole, which is known.
+		// An error only means that the beginning is incomplete, which is expected.
 		_ = k.request(s.kind, keep, in, at, at, cut)
 	default:
 		_ = k.handle(s.kind, keep, in, at, at, cut)
@@ -162,11 +163,11 @@ func (k *conn) request(kind byte, body []byte, in *dissect.Input, from, to int, 
 			query = r.Rest()
 		}
 		c := k.opened(kind, in)
-		if c.query != "" || c.kind == kindClose { // several are prepared before one Sync
+		if c.query != "" || c.kind == kindClose { // several statements are prepared before one Sync
 			k.finish(c, in)
 			c = k.opened(kind, in)
 		}
-		k.give(c, in, from, to)
+		k.assign(c, in, from, to)
 		c.stmt = k.prepare(text(name), text(query[:min(len(query), maxQuery)]), oids(&r))
 		c.query, c.known = c.stmt.query, true
 		k.wait(kind, c, in, from)
@@ -182,12 +183,12 @@ func (k *conn) request(kind byte, body []byte, in *dissect.Input, from, to int, 
 		c := k.newCall(kindFunction)
 		c.closed = true
 		k.start(c)
-		k.give(c, in, from, to)
+		k.assign(c, in, from, to)
 		c.query = fmt.Sprintf("function %d", r.Uint32())
 		k.wait(kind, c, in, from)
 	case 'd', 'c', 'f':
 		if c := k.copying(); c != nil {
-			k.give(c, in, from, to)
+			k.assign(c, in, from, to)
 			if b := c.body(in.Dir); kind == 'd' {
 				c.copyBytes += int64(len(body))
 				if b != nil {
@@ -199,32 +200,32 @@ func (k *conn) request(kind byte, body []byte, in *dissect.Input, from, to int, 
 		}
 	case 'p':
 		if o := k.front(); o != nil && o.kind == 'U' {
-			k.give(o.call, in, from, to)
+			k.assign(o.call, in, from, to)
 			if o.call.auth == "sasl" {
 				o.call.auth = mechanism(r.CString())
 			}
 		}
-	default: // Flush and Terminate ask for nothing
+	default: // Flush and Terminate have no reply
 		if c := k.open; c != nil {
-			k.give(c, in, from, to)
+			k.assign(c, in, from, to)
 		} else if k.last != nil {
-			k.give(k.last, in, from, to)
+			k.assign(k.last, in, from, to)
 		}
 	}
 	return nil
 }
 
 func errShort(kind byte, body []byte) error {
-	return fmt.Errorf("reading message %q of the client: it ends before its fields do: %.60q", kind, body)
+	return fmt.Errorf("reading message %q of the client: it is too short for its fields: %.60q", kind, body)
 }
 
-// simple reads a simple query: each statement in it is a call.
+// simple reads a simple query; each of its statements is a call.
 func (k *conn) simple(body []byte, in *dissect.Input, from, to int, cut bool) {
-	if c := k.open; c != nil { // without Sync
+	if c := k.open; c != nil { // no Sync came before
 		k.finish(c, in)
 	}
 	body = bytes.TrimSuffix(body, []byte{0})
-	if c := k.req.call; c != nil { // it came in pieces
+	if c := k.req.call; c != nil { // it arrived in pieces
 		c.closed, c.known = true, true
 		c.query = text(body[:min(len(body), maxQuery)])
 		k.start(c)
@@ -252,7 +253,7 @@ func (k *conn) simple(body []byte, in *dissect.Input, from, to int, cut bool) {
 		if i == len(ends)-1 {
 			stop = to
 		}
-		k.give(c, in, start, stop)
+		k.assign(c, in, start, stop)
 		k.flush(in)
 		k.wait('q', c, in, from)
 		if c.skipped {
@@ -270,7 +271,7 @@ func (k *conn) lastOp() {
 	}
 }
 
-// copying is the call whose COPY takes the client's data, or nil.
+// copying is the call with a COPY that receives the client's data, or nil.
 func (k *conn) copying() *call {
 	for i := k.head; i < len(k.ops) && i < k.head+maxStatements; i++ {
 		if c := k.ops[i].call; c != nil && c.copied {
@@ -280,7 +281,7 @@ func (k *conn) copying() *call {
 	return k.last
 }
 
-// body is where data of COPY goes.
+// body is the body for COPY data.
 func (c *call) body(dir dissect.Dir) *dissect.Body {
 	if dir == dissect.ToServer {
 		return c.x.ReqBody

@@ -75,7 +75,7 @@ func (c *call) row(body []byte, cut bool) {
 		code := int16(0)
 		if cols != nil && i < len(cols.oids) {
 			oid = cols.oids[i]
-			if c.portal == nil { // else Bind said it
+			if c.portal == nil { // else Bind set it
 				code = cols.codes[i]
 			}
 		}
@@ -84,7 +84,7 @@ func (c *call) row(body []byte, cut bool) {
 	c.preview = append(c.preview, '\n')
 }
 
-// format is the i-th of the format codes that Bind gave: none, one for all, or one each.
+// format is format code i of those in Bind: none, one for all, or one each.
 func format(codes []int16, i int, other int16) int16 {
 	switch {
 	case len(codes) == 1:
@@ -109,8 +109,8 @@ func (c *call) complete(kind byte, body []byte) {
 	}
 }
 
-// tagged reads a command tag: words, then for some commands counts, of which the last
-// is the number of rows.
+// tagged reads a command tag: words, then for some commands counts, of which the last is the
+// number of rows.
 func (c *call) tagged(tag []byte) {
 	end := len(tag)
 	for {

@@ -2,10 +2,10 @@ package postgresql
 
 import "bytes"
 
-// split returns where each statement of a simple query ends, after its semicolon.
-// Statements without a word are joined to their neighbour. Semicolons in strings, quoted
-// names, comments, parentheses and in the body of a function written in SQL do not end
-// one. Past most statements the rest counts as one.
+// split returns the end of each statement of a simple query, after its semicolon. Statements
+// without a word are joined to their neighbour. Semicolons in strings, quoted names, comments,
+// parentheses and in the body of a function written in SQL do not end a statement. After most
+// statements, the rest counts as one.
 func split(b []byte, most int) (ends []int) {
 	if i := bytes.IndexByte(b, ';'); i < 0 || len(bytes.TrimSpace(b[i:])) == 1 {
 		return nil
@@ -43,19 +43,19 @@ func split(b []byte, most int) (ends []int) {
 	return ends
 }
 
-// splitter is a place in a query.
+// splitter is a position in a query.
 type splitter struct {
 	b      []byte
 	i      int
-	paren  int  // parentheses that are open
-	begin  int  // BEGIN ATOMIC and CASE that are open
+	paren  int  // open parentheses
+	begin  int  // open BEGIN ATOMIC and CASE
 	word   bool // the statement has begun
 	create bool // its first word is CREATE
-	body   bool // and a function or procedure is created
-	escape bool // the last word was E: backslashes count in the string that follows
+	body   bool // and it creates a function or procedure
+	escape bool // the last word was E: the next string has backslash escapes
 }
 
-// next passes over one token that begins with c.
+// next skips one token that begins with c.
 func (s *splitter) next(c byte) {
 	b := s.b
 	escape := s.escape
@@ -117,7 +117,7 @@ func (s *splitter) keyword(w []byte, first bool) {
 	}
 }
 
-// quoted passes over a string or a quoted name.
+// quoted skips a string or a quoted name.
 func (s *splitter) quoted(q byte, escape bool) {
 	for s.i++; s.i < len(s.b); s.i++ {
 		switch {
@@ -134,7 +134,7 @@ func (s *splitter) quoted(q byte, escape bool) {
 	s.i = min(s.i, len(s.b))
 }
 
-// dollar passes over a string in dollar signs, with a tag between them or none.
+// dollar skips a dollar-quoted string, with or without a tag.
 func (s *splitter) dollar() {
 	b := s.b[s.i:]
 	n := 1
@@ -153,7 +153,7 @@ func (s *splitter) dollar() {
 	}
 }
 
-// comment passes over a comment; they nest.
+// comment skips a comment; comments nest.
 func (s *splitter) comment() {
 	depth := 0
 	for s.i < len(s.b) {

@@ -10,7 +10,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
-// Codes of packets without a type, in place of a version.
+// Codes of packets without a type, in the place of a version.
 const (
 	codeCancel = 80877102
 	codeSSL    = 80877103
@@ -26,7 +26,7 @@ func (k *conn) readStartup(in *dissect.Input, at int) (int, error) {
 	}
 	size, code := int64(binary.BigEndian.Uint32(b)), binary.BigEndian.Uint32(b[4:])
 	if size < 8 || size > maxStartup || code != codeCancel && code != codeSSL && code != codeGSS && code>>16 != majorThree {
-		return 0, fmt.Errorf("reading a start-up packet: length %d and version %#x", size, code)
+		return 0, fmt.Errorf("reading a start-up packet: invalid length %d or version %#x", size, code)
 	}
 	if int64(len(b)) < size {
 		k.c.Need(in.Dir, int(size))
@@ -43,9 +43,9 @@ func (k *conn) readStartup(in *dissect.Input, at int) (int, error) {
 	case codeCancel:
 		c = k.newCall(kindCancel)
 		k.live++
-		k.give(c, in, at, end)
+		k.assign(c, in, at, end)
 		c.pid = table.Some(int64(r.Uint32()))
-		c.answered = true // none is sent
+		c.answered = true // it has no reply
 		k.emit(c, in, "")
 	default:
 		c = k.untyped(kindStartup, 'U', in, at, end)
@@ -61,7 +61,7 @@ func (k *conn) untyped(kind string, opKind byte, in *dissect.Input, at, end int)
 	c := k.newCall(kind)
 	c.closed = true
 	k.start(c)
-	k.give(c, in, at, end)
+	k.assign(c, in, at, end)
 	k.wait(opKind, c, in, at)
 	return c
 }
@@ -84,7 +84,7 @@ func (k *conn) parameters(r *cursor.Cursor) {
 	}
 }
 
-// mechanism is the kind of credentials that a SASL mechanism is.
+// mechanism is the kind of credentials that a SASL mechanism uses.
 func mechanism(name []byte) string {
 	if len(name) == 0 || len(name) > 40 {
 		return "sasl"
@@ -92,8 +92,8 @@ func mechanism(name []byte) string {
 	return strings.ToLower(text(name))
 }
 
-// authentication reads an Authentication message: what the server asks for. What is in
-// it beyond that is a challenge or a proof.
+// authentication reads the kind of an Authentication message. The rest of the message is a
+// challenge or a proof.
 func (c *call) authentication(r *cursor.Cursor) {
 	switch r.Uint32() {
 	case 0:
@@ -115,13 +115,13 @@ func (c *call) authentication(r *cursor.Cursor) {
 	}
 }
 
-// readEncryption reads the one byte that answers a request for encryption.
+// readEncryption reads the 1-byte answer to an encryption request.
 func (k *conn) readEncryption(c *call, in *dissect.Input, at int) (int, error) {
 	b := in.Data[at]
 	if b != 'S' && b != 'N' && b != 'G' {
-		return 0, fmt.Errorf("reading the answer to a request for encryption: %q, want S, N or G", b)
+		return 0, fmt.Errorf("reading the answer to an encryption request: %q is not S, N or G", b)
 	}
-	k.give(c, in, at, at+1)
+	k.assign(c, in, at, at+1)
 	c.text, c.answered = string(rune(b)), true
 	k.pop(in)
 	if b != 'N' {
@@ -135,8 +135,8 @@ func (k *conn) readEncryption(c *call, in *dissect.Input, at int) (int, error) {
 	return 1, nil
 }
 
-// unasked makes the row of a message that the server sent by itself.
-func (k *conn) unasked(kind byte, in *dissect.Input, from, to int) *call {
+// unsolicited makes the row of a message that answers no request.
+func (k *conn) unsolicited(kind byte, in *dissect.Input, from, to int) *call {
 	c := k.newCall(kindNotice)
 	switch kind {
 	case 'A':
@@ -146,11 +146,11 @@ func (k *conn) unasked(kind byte, in *dissect.Input, from, to int) *call {
 	}
 	c.answered = true
 	k.live++
-	k.give(c, in, from, to)
+	k.assign(c, in, from, to)
 	return c
 }
 
-func (c *call) unasked() bool {
+func (c *call) unsolicited() bool {
 	return c.kind == kindNotify || c.kind == kindNotice || c.kind == kindStatus
 }
 

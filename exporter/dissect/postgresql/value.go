@@ -12,7 +12,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/cursor"
 )
 
-// Types whose binary form is read: object ids of pg_type.dat.
+// Types with a decoded binary form: object ids of pg_type.dat.
 const (
 	oidBool, oidBytea, oidChar, oidName, oidInt8, oidInt2, oidInt4, oidText = 16, 17, 18, 19, 20, 21, 23, 25
 	oidOID, oidJSON, oidXML, oidFloat4, oidFloat8, oidUnknown               = 26, 114, 142, 700, 701, 705
@@ -20,9 +20,9 @@ const (
 	oidNumeric, oidUUID, oidJSONB                                           = 1700, 2950, 3802
 )
 
-// params are what Bind gave.
+// params are the parameters in Bind.
 type params struct {
-	n     int // in all
+	n     int // total number
 	raw   []byte
 	vals  []value
 	codes []int16
@@ -69,7 +69,7 @@ func (p *params) read(r *cursor.Cursor) {
 	}
 }
 
-// text shows the parameters.
+// text renders the parameters as text.
 func (p *params) text(oids []uint32) []string {
 	if len(p.vals) == 0 {
 		return nil
@@ -133,8 +133,8 @@ func appendHex(dst, v []byte) []byte {
 	return hex.AppendEncode(append(dst, `\x`...), v)
 }
 
-// appendBinary appends a value in binary form as its type's text; in hex where type and
-// size do not fit.
+// appendBinary appends a binary value as text of its type, or in hex if its size does not match
+// the type.
 func appendBinary(dst []byte, oid uint32, v []byte) []byte {
 	switch oid {
 	case oidText, oidVarchar, oidBPChar, oidName, oidJSON, oidXML, oidUnknown, oidChar:
@@ -200,7 +200,7 @@ func appendFour(dst []byte, oid, v uint32) []byte {
 	return nil
 }
 
-// epoch is 2000-01-01, from which PostgreSQL counts, in seconds since 1970.
+// epoch is 2000-01-01, PostgreSQL's zero point, in seconds since 1970.
 const epoch = 946684800
 
 func appendEight(dst []byte, oid uint32, v uint64) []byte {
@@ -297,7 +297,7 @@ func text(b []byte) string {
 	return strings.ToValidUTF8(string(b), "\ufffd")
 }
 
-// clip is s cut to at most n bytes and an ellipsis.
+// clip is s cut to at most n bytes, with an ellipsis.
 func clip(s string, n int) string {
 	if len(s) <= n {
 		return s

@@ -6,7 +6,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/cursor"
 )
 
-// preferred is preferred_address as text: its addresses, of which one may be absent.
+// preferred renders preferred_address: its addresses, one of which may be absent.
 func preferred(b []byte) string {
 	c := cursor.New(b)
 	four, port4 := c.Bytes(4), c.Uint16()
@@ -27,7 +27,7 @@ func preferred(b []byte) string {
 	return s
 }
 
-// preferredID is the connection id and the reset token that go with it.
+// preferredID is the connection id in preferred_address and its reset token.
 func preferredID(b []byte) (id, token []byte) {
 	c := cursor.New(b)
 	c.Skip(4 + 2 + 16 + 2)

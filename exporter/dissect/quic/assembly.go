@@ -7,14 +7,14 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 )
 
-// Limits of one stream of bytes.
+// Limits of the reassembly of one byte stream.
 const (
-	maxAhead = 1 << 20 // bytes kept beyond a hole
-	maxParts = 2048    // pieces kept beyond holes
-	partCost = 96      // bytes that a piece costs beside its payload
+	maxAhead = 1 << 20 // bytes kept after a gap
+	maxParts = 2048    // pieces kept after gaps
+	partCost = 96      // bytes that a piece costs in addition to its payload
 )
 
-// part is a piece that lies beyond a hole.
+// part is a piece after a gap.
 type part struct {
 	off  int64
 	data []byte
@@ -23,26 +23,26 @@ type part struct {
 
 func (x *part) end() int64 { return x.off + int64(len(x.data)) }
 
-// assembly puts the frames of one stream of bytes in order. Of bytes that came twice the
-// first copy counts.
+// assembly reorders the frames of one byte stream. If bytes arrive twice, the first copy is
+// used.
 type assembly struct {
-	next  int64 // offset of the first byte that is still missing
+	next  int64 // offset of the first missing byte
 	parts []part
-	held  int // bytes taken out of the engine's budget
+	held  int // bytes taken from the engine's budget
 
-	since  uint64 // number of the packet that showed the hole
+	since  uint64 // number of the packet that revealed the gap
 	sinceT int64  // its time
 }
 
-// placed is what became of a piece.
+// placed is the result of adding a piece.
 type placed struct {
-	fresh    []byte // bytes to be read now; they alias the piece
-	conflict bool   // bytes that came twice differ
-	refused  bool   // over a limit: it was not kept
+	fresh    []byte // bytes to read now; they alias the piece
+	conflict bool   // two copies of the same bytes differ
+	refused  bool   // a limit is exceeded: the piece was not kept
 }
 
-// place puts in a piece. Where it begins at or before the place of reading, what is new of
-// it is fresh, and the pieces that follow it come from pop.
+// place adds a piece. If it begins at or before the reading position, its new part is fresh, and
+// pop returns the pieces that follow it.
 func (a *assembly) place(c *dissect.Conn, off int64, data []byte, p dissect.Packet) (r placed) {
 	end := off + int64(len(data))
 	if end <= a.next || len(data) == 0 {
@@ -80,8 +80,8 @@ func (a *assembly) place(c *dissect.Conn, off int64, data []byte, p dissect.Pack
 	return r
 }
 
-// prefer cuts fresh, which begins at a.next, where the first piece kept begins; the pieces
-// kept came first.
+// prefer cuts fresh, which begins at a.next, at the first kept piece, because kept pieces
+// arrived first.
 func (a *assembly) prefer(fresh []byte) (cut []byte, conflict bool) {
 	end := a.next + int64(len(fresh))
 	for i := range a.parts {
@@ -97,7 +97,7 @@ func (a *assembly) prefer(fresh []byte) (cut []byte, conflict bool) {
 	return fresh, false
 }
 
-// keep copies a piece into place i.
+// keep inserts a copy of a piece at index i.
 func (a *assembly) keep(c *dissect.Conn, i int, off int64, data []byte, p dissect.Packet) bool {
 	cost := len(data) + partCost
 	if a.held+cost > maxAhead || len(a.parts) >= maxParts || !c.Hold(cost) {
@@ -110,7 +110,7 @@ func (a *assembly) keep(c *dissect.Conn, i int, off int64, data []byte, p dissec
 	return true
 }
 
-// pop returns the next bytes that were kept and are no longer beyond a hole.
+// pop returns the next kept bytes that no longer follow a gap.
 func (a *assembly) pop(c *dissect.Conn) (x part, ok bool) {
 	for len(a.parts) > 0 && a.parts[0].off <= a.next {
 		x = a.parts[0]
@@ -132,15 +132,15 @@ func (a *assembly) pop(c *dissect.Conn) (x part, ok bool) {
 	return part{}, false
 }
 
-// hole is the number of bytes missing before the first piece kept, 0 where there is none.
-func (a *assembly) hole() int64 {
+// gap is the number of missing bytes before the first kept piece, or 0 if there is none.
+func (a *assembly) gap() int64 {
 	if len(a.parts) == 0 {
 		return 0
 	}
 	return a.parts[0].off - a.next
 }
 
-// drop gives back what is kept.
+// drop frees the kept pieces.
 func (a *assembly) drop(c *dissect.Conn) {
 	c.Release(a.held)
 	a.held, a.parts = 0, nil

@@ -9,8 +9,8 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect/dissecttest"
 )
 
-// TestAssembly puts pieces of a text together in any order; what comes out is the text,
-// from its begin, and nothing is held in the end.
+// TestAssembly adds pieces of a text in any order. The result must be a prefix of the text, and
+// no memory may be held at the end.
 func TestAssembly(t *testing.T) {
 	e, err := dissect.NewEngine(nil, nil, &dissecttest.Result{}, true)
 	if err != nil {
@@ -29,7 +29,7 @@ func TestAssembly(t *testing.T) {
 			off := rnd.Intn(len(text))
 			piece := bytes.Clone(text[off:min(len(text), off+rnd.Intn(40))])
 			if differs && len(piece) > 0 && have[off] && off >= len(got) {
-				piece[0] ^= 1 // another byte where one is kept
+				piece[0] ^= 1 // a byte that differs from the kept one
 				conflict = true
 			}
 			r := a.place(c, int64(off), piece, dissect.Packet{})
@@ -58,7 +58,7 @@ func TestAssembly(t *testing.T) {
 			}
 		}
 		if conflict {
-			t.Fatalf("seed %d: a byte that differs was not told", seed)
+			t.Fatalf("seed %d: a byte that differs was not reported", seed)
 		}
 		a.drop(c)
 		if e.Held() != 0 {

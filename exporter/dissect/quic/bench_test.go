@@ -15,7 +15,7 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/secrets"
 )
 
-// sealer makes packets as a peer would.
+// sealer encrypts packets like a peer.
 type sealer struct {
 	aead cipher.AEAD
 	hp   cipher.Block
@@ -49,7 +49,7 @@ func newSealer(secret []byte, prefix string) *sealer {
 	return &sealer{aead, hp, expand(secret, prefix+"iv", 12)}
 }
 
-// seal protects a packet whose header ends in a packet number of four bytes.
+// seal protects a packet with a header that ends in a 4-byte packet number.
 func (s *sealer) seal(header []byte, number uint64, frames []byte) []byte {
 	at := len(header) - 4
 	nonce := append([]byte(nil), s.iv...)
@@ -81,7 +81,7 @@ func long(first byte, dcid, scid []byte, token bool, number uint32, n int) []byt
 	return binary.BigEndian.AppendUint32(b, number)
 }
 
-// initialSecrets are those of version 1.
+// initialSecrets returns the initial secrets of version 1.
 func initialSecrets(dcid []byte) (clientSecret, serverSecret []byte) {
 	salt := []byte{0x38, 0x76, 0x2c, 0xf7, 0xf5, 0x59, 0x34, 0xb3, 0x4d, 0x17, 0x9a, 0xe6, 0xa4, 0xc8, 0x0c, 0xad, 0xcc, 0xbb, 0x7f, 0x0a}
 	s, err := hkdf.Extract(sha256.New, dcid, salt)
@@ -91,7 +91,7 @@ func initialSecrets(dcid []byte) (clientSecret, serverSecret []byte) {
 	return expand(s, "client in", 32), expand(s, "server in", 32)
 }
 
-// BenchmarkOneRTT opens packets of a download.
+// BenchmarkOneRTT decrypts packets of a download.
 func BenchmarkOneRTT(b *testing.B) {
 	r := record(b, talk{streams: 1, up: 100, down: 100})
 	store := r.store(b)
@@ -102,7 +102,7 @@ func BenchmarkOneRTT(b *testing.B) {
 	}
 	c := e.NewConn(dissect.Info{Transport: dissect.UDP, ClientPort: 40000, ServerPort: 443, ConnectUs: -1})
 	p := dissect.Packet{}
-	for _, d := range r.list[:len(r.list)-2] { // without the close
+	for _, d := range r.list[:len(r.list)-2] { // without CONNECTION_CLOSE
 		p.No++
 		c.Datagram(d.dir, d.data, p)
 	}
@@ -148,7 +148,7 @@ func BenchmarkOneRTT(b *testing.B) {
 	b.ReportMetric(float64(x.n)/float64(b.N), "stream-bytes/op")
 }
 
-// drain takes all bytes and forgets them.
+// drain consumes and discards all bytes.
 type drain struct {
 	blob
 	n int64
@@ -180,7 +180,7 @@ func BenchmarkHandshake(b *testing.B) {
 	}
 }
 
-// BenchmarkGuess tries a packet that no key of a full store opens.
+// BenchmarkGuess tries a packet that no key of a full store decrypts.
 func BenchmarkGuess(b *testing.B) {
 	s := &settings{keys: secrets.NewStore()}
 	var log []byte

@@ -11,12 +11,12 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect/tls"
 )
 
-// TestStateStaysInTheBudget opens connections and streams that are never over.
+// TestStateStaysInTheBudget opens connections and streams that never end.
 func TestStateStaysInTheBudget(t *testing.T) {
 	type flood struct {
 		name         string
 		conns, parts int
-		part         func(f *fake, i int) []byte // of one conversation, whose packets all connections see
+		part         func(f *fake, i int) []byte // the packets of one conversation, for all connections
 	}
 	h3 := func(frames string) string { return "\x01" + string([]byte{byte(len(frames))}) + frames }
 	get := h3("\x00\x00\xd1\xd7\xc1")
@@ -29,7 +29,7 @@ func TestStateStaysInTheBudget(t *testing.T) {
 			binary.BigEndian.PutUint64(hello[4+4+2:], uint64(i)) // the client's random
 			return f.send(initial, client, hello, make([]byte, 900))
 		}},
-		{"packets of connections that have begun", 200, 30, func(f *fake, i int) []byte {
+		{"packets of connections in progress", 200, 30, func(f *fake, i int) []byte {
 			return append([]byte{0xc0, 0, 0, 0, 1, 8}, bytes.Repeat([]byte{byte(i)}, 1200)...)
 		}},
 		{"streams of one byte", 40, 1500, func(f *fake, i int) []byte { return f.send(oneRTT, client, streamFrame(4*i, 0, "\x01", false)) }},
@@ -40,10 +40,10 @@ func TestStateStaysInTheBudget(t *testing.T) {
 			}
 			return f.send(oneRTT, client, streamFrame(0, len(get)+2*(i-1), "\x00\x00", false))
 		}},
-		{"streams that begin with a hole", 40, 1500, func(f *fake, i int) []byte {
+		{"streams that begin with a gap", 40, 1500, func(f *fake, i int) []byte {
 			return f.send(oneRTT, client, streamFrame(4*i, 8, "abcdefgh", false))
 		}},
-		{"streams passed over", 200, 40, func(f *fake, i int) []byte {
+		{"skipped streams", 200, 40, func(f *fake, i int) []byte {
 			return f.send(oneRTT, client, streamFrame(i%4+4000*(i/4+1), 0, "", false))
 		}},
 		{"unidirectional streams", 40, 1500, func(f *fake, i int) []byte {

@@ -19,7 +19,7 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/secrets"
 )
 
-// captures is the folder of shared captures; the test is skipped where it is absent.
+// captures is the folder of shared captures; without it the test is skipped.
 func captures(t testing.TB) string {
 	dir := os.Getenv("PCAPSULE_CAPTURES")
 	for at, _ := os.Getwd(); dir == "" && at != filepath.Dir(at); at = filepath.Dir(at) {
@@ -33,7 +33,7 @@ func captures(t testing.TB) string {
 	return dir
 }
 
-// storeOf are the secrets in a capture and in the key log beside it.
+// storeOf holds the secrets of a capture and of the key log next to it.
 func storeOf(t testing.TB, path string) *secrets.Store {
 	s := secrets.NewStore()
 	if log := strings.TrimSuffix(path, filepath.Ext(path)) + ".keylog"; exists(log) {
@@ -69,7 +69,7 @@ func exists(path string) bool {
 	return err == nil
 }
 
-// sink takes what comes out, with the plaintext.
+// sink collects rows and decrypted bytes.
 type sink struct {
 	dissecttest.Result
 	plain map[plainKey][]byte
@@ -177,7 +177,7 @@ func hinted(port uint16) bool {
 	return false
 }
 
-// TestCaptures compares names and versions with what a peer tool found.
+// TestCaptures compares names and versions with those of a reference tool.
 func TestCaptures(t *testing.T) {
 	dir := captures(t)
 	paths, _ := filepath.Glob(filepath.Join(dir, "quic", "*.pcap*"))

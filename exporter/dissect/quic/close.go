@@ -11,7 +11,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
-// cryptoError is the first of 256 codes that hold a TLS alert, RFC 9000 section 20.1.
+// cryptoError is the first of 256 codes that contain a TLS alert, RFC 9000 section 20.1.
 const cryptoError = 0x100
 
 // errorNames are the transport error codes of RFC 9000 section 20.1 and RFC 9368.
@@ -32,7 +32,7 @@ func errorName(code uint64) string {
 	return fmt.Sprintf("0x%x", code)
 }
 
-// text makes valid UTF-8 without control characters of what a peer wrote.
+// text converts a peer's text to valid UTF-8 without control characters.
 func text(b []byte) string {
 	plain := utf8.Valid(b)
 	for _, c := range b {
@@ -68,7 +68,7 @@ func (q *conn) close(why dissect.End) {
 	}
 	q.in = nil
 	q.impatient, q.changed = true, true
-	q.after()
+	q.retryIfChanged()
 	for _, k := range q.kept {
 		q.unread(q.dir(k.role))
 		q.c.Release(len(k.packet))
@@ -87,13 +87,13 @@ func (q *conn) close(why dissect.End) {
 	}
 	q.closeStreams(why)
 	q.closed = true
-	q.tell()
+	q.reportKeys()
 	q.shake.Keys(q.keys())
 	q.shake.Close(why)
 	q.emit(why)
 }
 
-// closeStreams ends all streams that are open, by their numbers.
+// closeStreams ends all open streams in the order of their numbers.
 func (q *conn) closeStreams(why dissect.End) {
 	a, p := &q.app, q.t.p
 	ids := make([]int64, 0, len(a.open))
@@ -105,16 +105,16 @@ func (q *conn) closeStreams(why dissect.End) {
 		x := a.open[id]
 		for r := range x.halves {
 			pl := place{x, role(r)}
-			for h := pl.half(); !h.ended && h.asm.hole() > 0; {
-				q.skipHole(pl, p)
+			for h := pl.half(); !h.ended && h.asm.gap() > 0; {
+				q.skipGap(pl, p)
 			}
 			q.end(pl, pl.half().final >= 0 && pl.half().asm.next >= pl.half().final, p)
 		}
 	}
 	if a.streams != nil {
-		for _, pl := range a.waiting { // what its reader waits for will not come
-			if lane := pl.half().lane; lane != nil {
-				lane.End(false, p)
+		for _, pl := range a.waiting { // the bytes that the reader waits for will not come
+			if buf := pl.half().buf; buf != nil {
+				buf.End(false, p)
 			}
 		}
 		q.offerWaiting()
@@ -125,7 +125,7 @@ func (q *conn) closeStreams(why dissect.End) {
 			continue
 		}
 		for r := range x.halves {
-			q.leave(place{x, role(r)})
+			q.countUnread(place{x, role(r)})
 		}
 		if x.inner != nil {
 			x.inner.Close(why, p)
@@ -133,9 +133,9 @@ func (q *conn) closeStreams(why dissect.End) {
 		q.c.Release(streamCost)
 	}
 	for _, pl := range a.waiting {
-		q.leave(pl)
+		q.countUnread(pl)
 	}
-	a.open, a.waiting, a.holes, a.last = nil, nil, nil, nil
+	a.open, a.waiting, a.gaps, a.last = nil, nil, nil, nil
 	if a.dgramConn != nil {
 		a.dgramConn.Close(why, p)
 	}
@@ -150,19 +150,19 @@ func (q *conn) closeStreams(why dissect.End) {
 	}
 }
 
-// leave counts what nobody took of a direction.
-func (q *conn) leave(pl place) {
+// countUnread counts the unread bytes of a direction as an anomaly.
+func (q *conn) countUnread(pl place) {
 	h := pl.half()
-	if h.lane != nil && h.lane.Len() > 0 {
+	if h.buf != nil && h.buf.Len() > 0 {
 		inner := q.app.inner
-		inner.AnomalyFrom(inner.Protocol().Name, "unfinished", fmt.Sprintf("stream %d: a message that the end cut short", pl.s.id), int64(h.lane.Len()))
+		inner.AnomalyFrom(inner.Protocol().Name, "unfinished", fmt.Sprintf("stream %d: the end cut a message short", pl.s.id), int64(h.buf.Len()))
 	}
-	q.give(pl)
+	q.free(pl)
 }
 
-// tell writes the state of the keys to the connection of the 5-tuple, which may have had
-// better ones before.
-func (q *conn) tell() {
+// reportKeys sets the state of the keys of the 5-tuple's connection, unless a better state was
+// set before.
+func (q *conn) reportKeys() {
 	e := q.c.Encryption()
 	state, reason := q.keys()
 	if state > e.State || e.State == state && e.Reason == "" && state != dissect.KeyVerified {
@@ -195,7 +195,7 @@ func (q *conn) emit(why dissect.End) {
 	q.c.Emit(&q.x, row)
 }
 
-// fault is the word for column error.
+// fault is the value of column error.
 func (q *conn) fault(why dissect.End) string {
 	row := q.row
 	closed := row.Close.OK
@@ -213,7 +213,7 @@ func (q *conn) fault(why dissect.End) string {
 	case closed:
 		return ""
 	case why == dissect.EndTimeout && row.ClientOneRTT+row.ClientOther > 0, why == dissect.EndFin:
-		return "" // silence is a usual end, RFC 9000 section 10.1
+		return "" // a timeout is a normal end, RFC 9000 section 10.1
 	case why == dissect.EndTimeout:
 		return "timeout"
 	case why == dissect.EndReset:
@@ -222,7 +222,8 @@ func (q *conn) fault(why dissect.End) string {
 	return "cut"
 }
 
-// outcome is what the connection itself says: who closes it with an error blames the other side.
+// outcome is the result of the connection itself: a side that closes it with an error blames the
+// other side.
 func (q *conn) outcome() string {
 	row := q.row
 	const h3NoError = 0x100 // RFC 9114 section 8.1
@@ -239,13 +240,13 @@ func (q *conn) outcome() string {
 		return table.ClientError
 	case row.Midstream:
 		return table.Cut
-	case q.restarts: // the version is not spoken, and no other was tried
+	case q.restarts: // the version is not supported, and the client tried no other
 		return table.Refused
 	}
 	return ""
 }
 
-// summary is version, name, protocol → end.
+// summary is version, name, protocol → result.
 func (q *conn) summary(fault string) string {
 	row := q.row
 	var b strings.Builder
@@ -281,7 +282,7 @@ func (q *conn) summary(fault string) string {
 	case row.Close.OK:
 		fmt.Fprintf(&b, " reset by the %s", row.CloseBy.V)
 	case q.restarts:
-		b.WriteString(" other versions wanted")
+		b.WriteString(" version not supported")
 	case fault == "no_response":
 		b.WriteString(" no response")
 	case fault != "":

@@ -61,14 +61,14 @@ type conn struct {
 	cited  int
 
 	version   uint32
-	odcid     []byte   // id that the client made up for the server
-	aliases   [][]byte // other ids that it made up, or was told by Retry
+	odcid     []byte   // id that the client chose for the server
+	aliases   [][]byte // other ids that the client chose, or that Retry assigned
 	ends      [2]end   // by role
 	hasClient bool     // the client's first packet was read
-	tokened   bool     // it had a token
-	restarts  bool     // the server wants another version
+	tokened   bool     // it contained a token
+	restarts  bool     // the server requested another version
 	heard     int      // packets of the server with a long header
-	other     uint32   // version that is not read
+	other     uint32   // unsupported version
 	ident     uint32   // hash of odcid, or of the client's random: the connection in the identity of calls
 
 	initials []*initialKeys
@@ -79,10 +79,10 @@ type conn struct {
 	random   []byte
 	suite    uint16
 	secrets  []secrets.Secret
-	searched bool // the store was asked
-	guessed  bool // by a key that opens, without a handshake
-	atStart  bool // and that packet is one of its first
-	tried    bool // a packet came for which there were keys that do not open it
+	searched bool // the store was searched
+	guessed  bool // identified by a key that decrypts, without a handshake
+	atStart  bool // and that packet is one of the connection's first
+	tried    bool // there were keys for a packet, but none decrypts it
 
 	kept      []kept
 	keptBytes int
@@ -90,7 +90,7 @@ type conn struct {
 	changed   bool
 	busy      bool
 
-	extensions bool // the server's encrypted ones were read
+	extensions bool // the server's encrypted extensions were read
 	alpn       string
 	offered    []string
 	rejected   bool // 0-RTT
@@ -99,9 +99,9 @@ type conn struct {
 
 	app app
 
-	segments [2]int // by role: size of the datagrams that came in one, see segment
+	segments [2]int // by role: size of the datagrams combined in one, see segment
 
-	in       *dissect.Input // the packet that is read is in.Data[at:to]; nil for one that was kept
+	in       *dissect.Input // the current packet is in.Data[at:to]; nil for one that was kept
 	at, to   int
 	closed   bool
 	appClose int64 // the application's error code, else -1
@@ -116,7 +116,7 @@ func newConn(t *tuple, client dissect.Dir) *conn {
 	return q
 }
 
-// setClient says in which direction the client sends.
+// setClient sets the direction in which the client sends.
 func (q *conn) setClient(d dissect.Dir) {
 	q.client = d
 	q.shake.Client(d)
@@ -136,11 +136,11 @@ func (q *conn) dir(r role) dissect.Dir {
 	return q.client.Other()
 }
 
-// receiver is the end to which dir goes.
+// receiver is the end that receives direction d.
 func (q *conn) receiver(d dissect.Dir) *end { return &q.ends[q.role(d).other()] }
 
-// addressed reports whether a packet with a short header is for the connection, and how
-// long the id in it is.
+// addressed reports whether a packet with a short header belongs to the connection, and returns
+// the length of the id in it.
 func (q *conn) addressed(d dissect.Dir, b []byte) (n int, ok bool) {
 	return q.receiver(d).addressed(b[1:])
 }
@@ -159,8 +159,8 @@ func (q *conn) knows(d dissect.Dir, h *header) bool {
 	return len(h.dcid) > 0 || q.heard == 0 || q.ends[server].is(h.scid)
 }
 
-// answers reports whether a packet that knows does not know is for an id that was not seen
-// yet: packets overtake each other, and are lost.
+// answers reports whether a packet that knows rejects is for an id that was not seen yet,
+// because packets can be reordered and lost.
 func (q *conn) answers(d dissect.Dir, h *header) bool {
 	r := q.role(d)
 	if !q.ends[r].is(h.scid) {
@@ -169,7 +169,7 @@ func (q *conn) answers(d dissect.Dir, h *header) bool {
 	return len(h.scid) > 0 || h.kind != zeroRTT && r == client && q.hasClient && q.heard == 0
 }
 
-// begins notes the client's first packet.
+// begins records the client's first packet.
 func (q *conn) begins(h *header) {
 	row := q.row
 	if q.hasClient {
@@ -185,13 +185,13 @@ func (q *conn) begins(h *header) {
 	q.learnSource(client, h.scid)
 }
 
-// identify makes the connection's part of the identity of calls.
+// identify sets the connection's part of the identity of calls.
 func (q *conn) identify(b []byte) {
 	sum := sha256.Sum256(b)
 	q.ident = binary.BigEndian.Uint32(sum[:])
 }
 
-// alias notes another id for which the client's first packets are meant.
+// alias records another destination id of the client's first packets.
 func (q *conn) alias(dcid []byte) {
 	const most = 4
 	if len(q.aliases) < most && !q.aliased(dcid) {
@@ -208,7 +208,7 @@ func (q *conn) aliased(dcid []byte) bool {
 	return false
 }
 
-// offer notes a version that the client offers.
+// offer records a version that the client offers.
 func (q *conn) offer(name string) {
 	for _, x := range q.row.Offered {
 		if x == name {
@@ -220,7 +220,7 @@ func (q *conn) offer(name string) {
 	}
 }
 
-// learnSource notes the id that a side gives itself in a long header.
+// learnSource records the source id in a long header.
 func (q *conn) learnSource(r role, scid []byte) {
 	e := &q.ends[r]
 	if e.known || len(scid) > maxID {
@@ -239,11 +239,11 @@ func (q *conn) learnSource(r role, scid []byte) {
 	}
 }
 
-// learn notes the ids of a connection whose start was not captured.
+// learn records the ids of a connection without a captured start.
 func (q *conn) learn(d dissect.Dir, h *header) {
 	switch {
 	case q.guessed:
-	case len(h.dcid) == 0: // servers give themselves an id
+	case len(h.dcid) == 0: // servers choose an id for themselves
 		q.setClient(d.Other())
 	case q.c.Info.ServerPort != 443 && q.c.Info.ClientPort == 443:
 		q.setClient(dissect.ToClient)
@@ -253,8 +253,8 @@ func (q *conn) learn(d dissect.Dir, h *header) {
 	q.learnSource(r.other(), h.dcid)
 }
 
-// again forgets an attempt that ended in version negotiation.
-func (q *conn) again() {
+// restart resets an attempt that ended in version negotiation.
+func (q *conn) restart() {
 	for i := range q.cryptos {
 		for r := range q.cryptos[i] {
 			q.cryptos[i][r].drop(q.c)
@@ -266,7 +266,7 @@ func (q *conn) again() {
 	q.random, q.searched, q.secrets = nil, false, nil
 }
 
-// cite says that in.Data[from:to] belongs to the row.
+// cite adds in.Data[from:to] to the row.
 func (q *conn) cite(in *dissect.Input, from, to int) {
 	if q.cited >= maxCited {
 		return
@@ -291,7 +291,7 @@ func (q *conn) count(r role, k kind) {
 	*at[k][r]++
 }
 
-// unread counts a packet that is not opened.
+// unread counts a packet that is not decrypted.
 func (q *conn) unread(d dissect.Dir) {
 	if q.role(d) == client {
 		q.row.ClientUnread++
@@ -300,7 +300,7 @@ func (q *conn) unread(d dissect.Dir) {
 	}
 }
 
-// protected reads a packet that is encrypted, in.Data[at:at+n].
+// protected reads an encrypted packet, in.Data[at:at+n].
 func (q *conn) protected(in *dissect.Input, at, n int, h *header) {
 	r := q.role(in.Dir)
 	q.count(r, h.kind)
@@ -325,11 +325,11 @@ func (q *conn) protected(in *dissect.Input, at, n int, h *header) {
 	case failed:
 		q.failed(s)
 	}
-	q.after()
+	q.retryIfChanged()
 	q.in = nil
 }
 
-// long notes what a long header says.
+// long records the fields of a long header.
 func (q *conn) long(in *dissect.Input, at, n int, r role, h *header) {
 	if r == server {
 		q.heard++
@@ -365,7 +365,7 @@ func (q *conn) long(in *dissect.Input, at, n int, r role, h *header) {
 	}
 }
 
-// failed is called for a packet that no key opens.
+// failed counts a packet that no key decrypts.
 func (q *conn) failed(s sealed) {
 	if s.kind == oneRTT && q.ends[s.role].resets(s.packet) {
 		q.reset(s.role)
@@ -374,7 +374,7 @@ func (q *conn) failed(s sealed) {
 	q.unread(q.dir(s.role))
 }
 
-// reset notes a stateless reset.
+// reset records a stateless reset.
 func (q *conn) reset(r role) {
 	q.row.StatelessResets++
 	if q.in != nil {

@@ -10,12 +10,12 @@ import (
 
 const messageHeader = 4
 
-// flight is the handshake messages of one side at one level.
+// flight is the handshake messages of one side at one encryption level.
 type flight struct {
 	asm  assembly
-	part []byte // message whose end has not come
-	pass int    // bytes of a message over the limit still to come
-	dead bool   // what comes is not read: not a message, or the place of the next was lost
+	part []byte // unfinished message
+	pass int    // bytes of an oversized message still to come
+	dead bool   // not read any more: the bytes are not a message, or the position of the next one is lost
 }
 
 func (x *flight) drop(c *dissect.Conn) {
@@ -36,10 +36,10 @@ func (q *conn) cryptoFrame(s sealed, off uint64, data []byte) {
 	}
 	r := x.asm.place(q.c, int64(off), data, s.p)
 	if r.conflict {
-		q.t.anomaly("overlap", "handshake bytes at %d came twice and differ", off)
+		q.t.anomaly("overlap", "two copies of the handshake bytes at %d differ", off)
 	}
 	if r.refused {
-		q.t.anomaly("limit", "handshake bytes beyond a hole of %d bytes", x.asm.hole())
+		q.t.anomaly("limit", "too many handshake bytes after a gap of %d bytes", x.asm.gap())
 		q.lostCrypto(x)
 		return
 	}
@@ -56,9 +56,9 @@ func (q *conn) cryptoFrame(s sealed, off uint64, data []byte) {
 	}
 }
 
-// lostCrypto gives up a stream of messages in which bytes are missing.
+// lostCrypto gives up a handshake stream with missing bytes.
 func (q *conn) lostCrypto(x *flight) {
-	if n := x.asm.hole(); n > 0 {
+	if n := x.asm.gap(); n > 0 {
 		q.lost(n)
 		q.shake.Lost()
 	}
@@ -66,7 +66,7 @@ func (q *conn) lostCrypto(x *flight) {
 	x.dead = true
 }
 
-// messages reads handshake messages out of the next bytes of a stream of them.
+// messages reads handshake messages from the next bytes of their stream.
 func (q *conn) messages(x *flight, r role, data []byte, p dissect.Packet) {
 	for len(data) > 0 && !x.dead {
 		if x.pass > 0 {
@@ -83,7 +83,7 @@ func (q *conn) messages(x *flight, r role, data []byte, p dissect.Packet) {
 			}
 			n := min(want-len(x.part), len(data))
 			if !q.c.Hold(n) {
-				q.t.anomaly("limit", "a handshake message of %d bytes", want)
+				q.t.anomaly("limit", "a handshake message of %d bytes is too long", want)
 				q.shake.Malformed()
 				x.drop(q.c)
 				x.dead = true
@@ -104,7 +104,7 @@ func (q *conn) messages(x *flight, r role, data []byte, p dissect.Packet) {
 		}
 		if len(b) < messageHeader || len(b) < messageHeader+messageSize(b) {
 			if len(x.part) > 0 {
-				continue // data holds more, or is used up
+				continue // data contains more, or is used up
 			}
 			if !q.c.Hold(len(data)) {
 				x.dead = true
@@ -146,7 +146,7 @@ func (q *conn) message(x *flight, r role, typ uint8, body []byte, p dissect.Pack
 	}
 }
 
-// refresh takes over what the handshake says by now.
+// refresh copies the current facts of the handshake.
 func (q *conn) refresh() {
 	f := q.shake.Facts()
 	row := q.row
@@ -199,11 +199,11 @@ func (q *conn) reject() {
 	q.row.ZeroRTT, q.rejected = table.Some("rejected"), true
 }
 
-// findSecrets asks the store for what is known under the client's random.
+// findSecrets looks up the secrets for the client's random.
 func (q *conn) findSecrets(random []byte) {
 	q.random = append([]byte(nil), random...)
 	q.searched = true
-	if !q.hasClient { // its first id is not known
+	if !q.hasClient { // its first id is unknown
 		q.identify(random)
 	}
 	if e := q.c.Encryption(); e.Random == nil {
@@ -215,11 +215,11 @@ func (q *conn) findSecrets(random []byte) {
 	q.changed = true
 }
 
-// proven is called for a packet with a short header: its sender has ended its part of the
-// handshake, so what cannot be read of it need not be waited for.
+// proven handles a packet with a short header: its sender has finished its part of the
+// handshake, so there is no reason to wait for the unread part.
 func (q *conn) proven(r role) {
 	if len(q.initials) > 0 && !q.row.Retry && q.row.ClientOneRTT > few && q.row.ServerOneRTT > few {
-		q.initials = nil // a late Initial makes them again
+		q.initials = nil // a late Initial creates them again
 		q.t.plain = nil
 	}
 	if q.shake.Done() || len(q.secrets) > 0 || !q.hasClient || !q.searched && q.t.set.store() != nil {
@@ -231,7 +231,7 @@ func (q *conn) proven(r role) {
 	}
 }
 
-// confirm is called when the server says that the handshake is over.
+// confirm handles the server's confirmation of the handshake.
 func (q *conn) confirm() {
 	if q.shake.Done() || !q.hasClient {
 		return
@@ -252,7 +252,7 @@ func (q *conn) finishShake() {
 	}
 }
 
-// keys is what became of the connection's keys, and why.
+// keys returns the state of the connection's keys and the reason.
 func (q *conn) keys() (dissect.KeyState, string) {
 	opened := false
 	for k := zeroRTT; k < retry; k++ {

@@ -7,7 +7,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 )
 
-// deliver gives the next bytes of one direction to what reads them.
+// deliver passes the next bytes of one direction to their reader.
 func (q *conn) deliver(pl place, off int64, data []byte, p dissect.Packet) {
 	x, h, d := pl.s, pl.half(), q.dir(pl.r)
 	p = q.stamp(p, off)
@@ -25,24 +25,24 @@ func (q *conn) deliver(pl place, off int64, data []byte, p dissect.Packet) {
 	}
 	inner := q.app.inner
 	inner.Tap(d, x.id, data, p)
-	if h.lane == nil {
-		h.lane = inner.NewLane(d)
-		if off > 0 { // bytes before it were lost
-			h.lane.Skip(off)
+	if h.buf == nil {
+		h.buf = inner.NewStreamBuffer(d)
+		if off > 0 { // earlier bytes were lost
+			h.buf.Skip(off)
 		}
 	}
 	q.app.turn++
-	if h.lane.Len() > 0 {
-		if !h.lane.Add(data, p) {
-			q.giveUp(pl, "limit", fmt.Sprintf("stream %d: %d bytes that its reader left, and no room for more", x.id, h.lane.Len()), int64(h.lane.Len()+len(data)))
+	if h.buf.Len() > 0 {
+		if !h.buf.Add(data, p) {
+			q.giveUp(pl, "limit", fmt.Sprintf("stream %d: its reader left %d bytes, and there is no memory for more", x.id, h.buf.Len()), int64(h.buf.Len()+len(data)))
 			return
 		}
 		q.offerRest(pl)
 		return
 	}
 	for rest := data; ; {
-		n, err := q.app.streams.ReadStream(x.id, h.lane.Lend(rest, p))
-		h.lane.Passed(n)
+		n, err := q.app.streams.ReadStream(x.id, h.buf.Borrow(rest, p))
+		h.buf.Consumed(n)
 		q.noteRead(x, n)
 		rest = rest[n:]
 		if err != nil {
@@ -54,8 +54,8 @@ func (q *conn) deliver(pl place, off int64, data []byte, p dissect.Packet) {
 		}
 		p.Seq += uint32(n)
 		if n == 0 {
-			if !h.lane.Add(rest, p) {
-				q.giveUp(pl, "limit", fmt.Sprintf("stream %d: %d bytes that its reader left, and no room for them", x.id, len(rest)), int64(len(rest)))
+			if !h.buf.Add(rest, p) {
+				q.giveUp(pl, "limit", fmt.Sprintf("stream %d: its reader left %d bytes, and there is no memory for them", x.id, len(rest)), int64(len(rest)))
 				return
 			}
 			q.wait(pl)
@@ -67,11 +67,11 @@ func (q *conn) deliver(pl place, off int64, data []byte, p dissect.Packet) {
 // byItself reports whether no protocol reads a stream together with others.
 func (q *conn) byItself(x *stream) bool { return q.app.streams == nil || x.inner != nil }
 
-// byContent makes the connection for a stream that no protocol reads with others.
+// byContent makes the connection of a stream that no protocol reads together with others.
 func (q *conn) byContent(x *stream) {
 	if x.inner == nil {
 		x.inner = q.c.NewStream("quic")
-		q.c.SetTLSTime(-1) // the handshake's time belongs to one call
+		q.c.SetTLSTime(-1) // the duration of the handshake belongs to one call
 	}
 }
 
@@ -82,7 +82,7 @@ func (q *conn) noteRead(x *stream, n int) {
 	}
 }
 
-// wait notes that bytes are left over, which are offered again.
+// wait records that unread bytes are left, which are offered again.
 func (q *conn) wait(pl place) {
 	if h := pl.half(); !h.waiting {
 		h.waiting = true
@@ -90,18 +90,18 @@ func (q *conn) wait(pl place) {
 	}
 }
 
-// offerRest offers what is left over of one direction until nothing is taken.
+// offerRest offers the unread bytes of one direction until the reader consumes no more.
 func (q *conn) offerRest(pl place) { q.offerLeft(pl, false) }
 
-// offerLeft offers what is left over of one direction, also after its end where ended says so;
-// it reports whether nothing is.
+// offerLeft offers the unread bytes of one direction, with ended also after its end. It reports
+// whether none are left.
 func (q *conn) offerLeft(pl place, ended bool) bool {
 	h := pl.half()
-	for (ended || !h.ended) && h.lane != nil && h.lane.Len() > 0 {
-		in := h.lane.Input()
+	for (ended || !h.ended) && h.buf != nil && h.buf.Len() > 0 {
+		in := h.buf.Input()
 		size := len(in.Data)
 		n, err := q.app.streams.ReadStream(pl.s.id, in)
-		h.lane.Take(n)
+		h.buf.Discard(n)
 		q.noteRead(pl.s, n)
 		if err != nil {
 			q.giveUp(pl, "malformed", err.Error(), int64(size-n))
@@ -115,17 +115,17 @@ func (q *conn) offerLeft(pl place, ended bool) bool {
 	return true
 }
 
-// giveUp ends the reading of one direction.
+// giveUp stops reading one direction.
 func (q *conn) giveUp(pl place, kind, detail string, n int64) {
 	h := pl.half()
 	h.ended = true
 	inner := q.app.inner
 	inner.AnomalyFrom(inner.Protocol().Name, kind, detail, n)
-	q.give(pl)
+	q.free(pl)
 	q.tidy(pl.s, q.t.p)
 }
 
-// end says that no more will come in one direction.
+// end reports that no more bytes will come in one direction.
 func (q *conn) end(pl place, fin bool, p dissect.Packet) {
 	x, h, d := pl.s, pl.half(), q.dir(pl.r)
 	if h.ended {
@@ -140,37 +140,36 @@ func (q *conn) end(pl place, fin bool, p dissect.Packet) {
 		}
 		return
 	}
-	if h.lane == nil {
-		h.lane = q.app.inner.NewLane(d)
+	if h.buf == nil {
+		h.buf = q.app.inner.NewStreamBuffer(d)
 	}
-	h.lane.End(fin, p)
+	h.buf.End(fin, p)
 	for {
-		in := h.lane.Input()
+		in := h.buf.Input()
 		size := len(in.Data)
 		n, err := q.app.streams.ReadStream(x.id, in)
-		h.lane.Take(n)
+		h.buf.Discard(n)
 		q.noteRead(x, n)
 		if err != nil {
 			q.giveUp(pl, "malformed", err.Error(), int64(size-n))
 			return
 		}
-		if n == 0 || h.lane.Len() == 0 {
+		if n == 0 || h.buf.Len() == 0 {
 			break
 		}
 	}
 	h.ended = true
-	if h.lane.Len() > 0 {
-		q.wait(pl) // it may have to see another stream
+	if h.buf.Len() > 0 {
+		q.wait(pl) // it may have to see another stream first
 	}
 }
 
-// settle is called after each datagram: what was left over is offered again, and holes
-// are looked at.
+// settle runs after each datagram: it offers unread bytes again and checks gaps.
 func (q *conn) settle() {
 	a := &q.app
-	if len(a.holes) > 0 && (a.delivered || q.t.p.Time-a.looked > lookAgain) {
+	if len(a.gaps) > 0 && (a.delivered || q.t.p.Time-a.looked > lookAgain) {
 		a.delivered, a.looked = false, q.t.p.Time
-		q.lookAtHoles()
+		q.checkGaps()
 	}
 	if a.read && len(a.waiting) > 0 && (a.readUni || len(a.waiting) <= maxWaiting || a.turn >= waitingTurn) {
 		q.offerWaiting()
@@ -178,7 +177,7 @@ func (q *conn) settle() {
 	a.read, a.readUni = false, false
 }
 
-// offerWaiting offers all that was left over, as long as something is taken.
+// offerWaiting offers all unread bytes, as long as some are consumed.
 func (q *conn) offerWaiting() {
 	a := &q.app
 	a.turn = 0
@@ -188,7 +187,7 @@ func (q *conn) offerWaiting() {
 		for _, pl := range list {
 			h := pl.half()
 			h.waiting = false
-			if h.lane == nil {
+			if h.buf == nil {
 				continue
 			}
 			if h.ended {
@@ -203,28 +202,28 @@ func (q *conn) offerWaiting() {
 	}
 }
 
-// offerEnded offers what was left over of a direction that has ended.
+// offerEnded offers the unread bytes of a direction that has ended.
 func (q *conn) offerEnded(pl place) {
 	if q.offerLeft(pl, true) {
-		q.give(pl)
+		q.free(pl)
 	}
 }
 
-// lookAtHoles skips holes whose bytes will not come: packets from before the hole was
-// seen were acknowledged without having been captured, or it has been open for too long.
-func (q *conn) lookAtHoles() {
+// checkGaps skips gaps that will not be filled: packets from before the gap was seen were
+// acknowledged without having been captured, or the gap has been open for too long.
+func (q *conn) checkGaps() {
 	a := &q.app
-	left := a.holes[:0]
-	list := a.holes
+	left := a.gaps[:0]
+	list := a.gaps
 	for _, pl := range list {
 		h := pl.half()
-		if h.ended || h.asm.hole() == 0 {
-			h.holed = false
+		if h.ended || h.asm.gap() == 0 {
+			h.gapped = false
 			continue
 		}
 		sp := &q.spaces[spaceApp][pl.r]
 		final := sp.unseen && (len(sp.missing) == 0 || sp.missing[0].lo > h.asm.since)
-		wait := int64(patience)
+		wait := int64(gapTimeout)
 		if q.row.Midstream && h.asm.next == 0 {
 			wait = shortly
 		}
@@ -232,23 +231,23 @@ func (q *conn) lookAtHoles() {
 			left = append(left, pl)
 			continue
 		}
-		q.skipHole(pl, q.t.p)
-		if !h.ended && h.asm.hole() > 0 {
+		q.skipGap(pl, q.t.p)
+		if !h.ended && h.asm.gap() > 0 {
 			h.asm.since, h.asm.sinceT = max(h.asm.since, sp.top-1), q.t.p.Time
 			left = append(left, pl)
 			continue
 		}
-		h.holed = false
+		h.gapped = false
 		q.endIfDone(pl, q.t.p)
 	}
 	clear(list[len(left):])
-	a.holes = left
+	a.gaps = left
 }
 
-// skipHole says that the bytes before the first piece kept are lost, and goes on with it.
-func (q *conn) skipHole(pl place, p dissect.Packet) {
+// skipGap counts the bytes before the first kept piece as lost and continues with that piece.
+func (q *conn) skipGap(pl place, p dissect.Packet) {
 	x, h, d := pl.s, pl.half(), q.dir(pl.r)
-	n := h.asm.hole()
+	n := h.asm.gap()
 	if n <= 0 || h.ended {
 		return
 	}
@@ -259,41 +258,41 @@ func (q *conn) skipHole(pl place, p dissect.Packet) {
 	q.missing(x, h, d, n, q.stamp(p, h.asm.next+n))
 	h.asm.next += n
 	if h.ended {
-		q.give(pl)
+		q.free(pl)
 		q.tidy(x, p)
 		return
 	}
 	q.drain(pl)
 }
 
-// lost counts bytes that were not captured. Offsets may lie, so the sum has an end.
+// lost counts bytes that were not captured. Offsets may lie, so the sum is limited.
 func (q *conn) lost(n int64) {
 	q.row.GapBytes = min(q.row.GapBytes, math.MaxInt64-n) + n
 }
 
-// missing tells the reader of a direction that n bytes are lost.
+// missing reports to the reader of a direction that n bytes are lost.
 func (q *conn) missing(x *stream, h *half, d dissect.Dir, n int64, p dissect.Packet) {
 	if q.byItself(x) {
 		q.byContent(x)
 		x.inner.Gap(d, n, p)
 		return
 	}
-	if h.lane == nil {
-		h.lane = q.app.inner.NewLane(d)
+	if h.buf == nil {
+		h.buf = q.app.inner.NewStreamBuffer(d)
 	}
 	var in *dissect.Input
-	if h.lane.Len() == 0 {
-		in = h.lane.Lend(nil, p)
+	if h.buf.Len() == 0 {
+		in = h.buf.Borrow(nil, p)
 	} else {
-		in = h.lane.Input()
+		in = h.buf.Input()
 	}
 	left := int64(len(in.Data))
 	goOn := q.app.streams.GapStream(x.id, in, n)
-	h.lane.Skip(n)
+	h.buf.Skip(n)
 	if !goOn {
 		h.ended = true
 		if left > 0 {
-			q.app.inner.AnomalyFrom(q.app.inner.Protocol().Name, "gap", "a message that a gap cut short", left)
+			q.app.inner.AnomalyFrom(q.app.inner.Protocol().Name, "gap", "a gap cut a message short", left)
 		}
 	}
 }

@@ -6,8 +6,8 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 )
 
-// detect knows QUIC by its long headers: a version that is used, and lengths that fit. A
-// short header says nothing by itself, see settings.detectOnPort.
+// detect recognizes QUIC by its long headers: a version in use, and consistent lengths. A short
+// header alone proves nothing, see settings.detectOnPort.
 func detect(dir dissect.Dir, head []byte) dissect.Verdict {
 	if len(head) < 1+4+1+1 {
 		return dissect.No
@@ -45,7 +45,7 @@ func detect(dir dissect.Dir, head []byte) dissect.Verdict {
 	return dissect.Yes
 }
 
-// namesVersion reports whether a version negotiation packet lists a version that is used.
+// namesVersion reports whether a version negotiation packet lists a version in use.
 func namesVersion(list []byte) bool {
 	for ; len(list) >= 4; list = list[4:] {
 		if known(binary.BigEndian.Uint32(list)) {
@@ -67,7 +67,7 @@ const (
 	publicID      = 0x08
 )
 
-// detectPublic knows a client's packet of Google's QUIC with the header it had up to Q043.
+// detectPublic recognizes a client's packet of Google's QUIC with the header used up to Q043.
 func detectPublic(head []byte) dissect.Verdict {
 	const at = 1 + 8
 	if head[0]&(0x80|0x40|publicReset) != 0 || head[0]&(publicVersion|publicID) != publicVersion|publicID || len(head) < at+4 {
@@ -79,8 +79,8 @@ func detectPublic(head []byte) dissect.Verdict {
 	return dissect.No
 }
 
-// detectOnPort also takes a client's first packet of an unknown version, and a packet with
-// a short header that some key opens.
+// detectOnPort also accepts a client's first packet of an unknown version, and a packet with a
+// short header that some key decrypts.
 func (s *settings) detectOnPort(_ dissect.Dir, head []byte) dissect.Verdict {
 	if len(head) < minShort {
 		return dissect.No
@@ -95,7 +95,7 @@ func (s *settings) detectOnPort(_ dissect.Dir, head []byte) dissect.Verdict {
 	return s.opens(head, guessBudget)
 }
 
-// detectLast takes a packet with a short header that some key opens, on any port.
+// detectLast accepts a packet with a short header that some key decrypts, on any port.
 func (s *settings) detectLast(_ dissect.Dir, head []byte) dissect.Verdict {
 	return s.opens(head, lastBudget)
 }

@@ -13,8 +13,8 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 )
 
-// tickets is a session cache that remembers the pre-shared key it gave out: Go's TLS does
-// not log the early secret, so it is derived here as RFC 8446 section 7.1 says.
+// tickets is a session cache that remembers the pre-shared keys. Go's TLS does not log the early
+// secret, so it is derived here as in RFC 8446 section 7.1.
 type tickets struct {
 	ctls.ClientSessionCache
 	mu   sync.Mutex
@@ -44,7 +44,7 @@ func (c *tickets) Get(key string) (*ctls.ClientSessionState, bool) {
 	return s, ok
 }
 
-// line is the line of a key log with the early secret of a recording.
+// line is the key log line with the early secret of a recording.
 func (c *tickets) line(t testing.TB, list []datagram) string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -64,7 +64,7 @@ func (c *tickets) line(t testing.TB, list []datagram) string {
 	return fmt.Sprintf("CLIENT_EARLY_TRAFFIC_SECRET %x %x\n", hello[6:38], secret)
 }
 
-// clientHello puts the first client hello of a recording together.
+// clientHello reassembles the first client hello of a recording.
 func clientHello(t testing.TB, list []datagram) []byte {
 	var tup tuple
 	var keys *initialKeys

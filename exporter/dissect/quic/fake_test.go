@@ -13,7 +13,7 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/secrets"
 )
 
-// vector is a packet, or its frames, of the appendices of RFC 9001 and RFC 9369.
+// vector is a packet, or its frames, from the appendices of RFC 9001 and RFC 9369.
 func vector(t testing.TB, name string) []byte {
 	t.Helper()
 	b, err := os.ReadFile("../../../recorder/secrets/testdata/quic.txt")
@@ -33,7 +33,7 @@ func vector(t testing.TB, name string) []byte {
 	return nil
 }
 
-// fake makes conversations of version 1 with keys of its own.
+// fake makes conversations of version 1 with its own keys.
 type fake struct {
 	t      testing.TB
 	list   []datagram
@@ -45,7 +45,7 @@ type fake struct {
 	log    string
 }
 
-// newFake begins a conversation; the keys of the levels named are in the store.
+// newFake begins a conversation; the store has the keys of the given levels.
 func newFake(t testing.TB, logged ...secrets.Label) *fake {
 	f := &fake{t: t, levels: map[kind][2]*sealer{}, odcid: []byte{0x83, 0x94, 0xc8, 0xf0, 0x3e, 0x51, 0x57, 0x08},
 		ids: [2][]byte{{}, {0xf0, 0x67, 0xa5, 0x50, 0x2a, 0x42, 0x62, 0xb5}}}
@@ -83,12 +83,12 @@ func (f *fake) store() *secrets.Store {
 	return s
 }
 
-// packet seals frames into a packet.
+// packet encrypts frames into a packet.
 func (f *fake) packet(k kind, r role, frames []byte) []byte {
 	n := &f.next[spaceOf(k)][r]
 	number := *n
 	*n++
-	for len(frames) < 4 { // a sample of header protection needs them
+	for len(frames) < 4 { // header protection needs a sample
 		frames = append(frames, framePadding)
 	}
 	if k == oneRTT {
@@ -103,7 +103,7 @@ func (f *fake) packet(k kind, r role, frames []byte) []byte {
 	return f.levels[k][r].seal(long(first, dcid, f.ids[r], k == initial, uint32(number), len(frames)), number, frames)
 }
 
-// send seals frames and sends them in a datagram of their own.
+// send encrypts frames and sends them in their own datagram.
 func (f *fake) send(k kind, r role, frames ...[]byte) []byte {
 	b := f.packet(k, r, bytes.Join(frames, nil))
 	f.list = append(f.list, datagram{dir: dissect.Dir(r), data: b})
@@ -117,7 +117,7 @@ func (f *fake) hellos() *fake {
 	return f
 }
 
-// extensions are the server's encrypted ones with the protocol.
+// extensions sends the server's encrypted extensions with the protocol.
 func (f *fake) extensions(alpn string) *fake {
 	name := append([]byte{byte(len(alpn))}, alpn...)
 	ext := append([]byte{0, 16, 0, byte(len(name) + 2), 0, byte(len(name))}, name...)
@@ -160,7 +160,7 @@ func frame(typ uint64, fields ...uint64) []byte {
 	return b
 }
 
-// outcome of playing a fake conversation.
+// play plays a fake conversation.
 func (f *fake) play(b *blob) (*sink, *dissect.Conn) {
 	f.t.Helper()
 	return play(f.t, f.list, protocols(f.store(), b)...)
@@ -179,7 +179,7 @@ func (b *blob) text(dir dissect.Dir, id int64) string {
 	return string(b.got[plainKey{dir, id}])
 }
 
-// resets notes what it is told of streams given up.
+// resets records stream resets.
 type resets struct {
 	blob
 	seen string

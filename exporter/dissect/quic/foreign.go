@@ -10,8 +10,8 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/secrets"
 )
 
-// negotiated reads a Version Negotiation packet. It may be for the client's first packet
-// in a version that is not read.
+// negotiated reads a Version Negotiation packet. It may answer the client's first packet in an
+// unsupported version.
 func (t *tuple) negotiated(in *dissect.Input, at int, h *header) *conn {
 	var q *conn
 	for i := len(t.conns) - 1; i >= 0 && q == nil; i-- {
@@ -32,7 +32,7 @@ func (t *tuple) negotiated(in *dissect.Input, at int, h *header) *conn {
 	for list := in.Data[at+7+len(h.dcid)+len(h.scid):]; len(list) >= 4 && len(row.Negotiation) < maxListed; list = list[4:] {
 		row.Negotiation = append(row.Negotiation, versionName(binary.BigEndian.Uint32(list)))
 	}
-	if q.heard == 0 { // after that it means nothing, RFC 9000 section 6.2
+	if q.heard == 0 { // afterwards it is ignored, RFC 9000 section 6.2
 		q.restarts = true
 	}
 	return q
@@ -58,25 +58,26 @@ func (t *tuple) retried(in *dissect.Input, at int, h *header) *conn {
 	if t.p.Cut > 0 {
 		return q
 	}
-	if q.hasClient && !q.vouches(h, packet) {
-		t.anomaly("retry", "a Retry whose integrity tag is wrong")
+	if q.hasClient && !q.validRetry(h, packet) {
+		t.anomaly("retry", "a Retry with a wrong integrity tag")
 		return q
 	}
 	q.row.Retry = true
 	if q.heard > 0 {
-		return q // a client takes only one, before anything else
+		return q // a client accepts only one, before anything else
 	}
 	if len(h.scid) <= maxID {
 		q.ends[server].add(0, h.scid)
 		q.addInitial(initialKeysOf(h.version, h.scid))
-		q.after()
+		q.retryIfChanged()
 	}
 	return q
 }
 
-// vouches reports whether a Retry's integrity tag is right, which holds the id that the
-// client's first packet was for. Where only its later ones were seen, that is not known.
-func (q *conn) vouches(h *header, packet []byte) bool {
+// validRetry reports whether the integrity tag of a Retry is correct. The tag covers the
+// destination id of the client's first packet, which is unknown if only later packets were
+// captured.
+func (q *conn) validRetry(h *header, packet []byte) bool {
 	if q.tokened || bytes.Equal(h.scid, q.odcid) || q.aliased(h.scid) {
 		return true
 	}
@@ -89,7 +90,7 @@ func (q *conn) vouches(h *header, packet []byte) bool {
 	return false
 }
 
-// foreign counts a packet with a long header in a version that is not read.
+// foreign counts a packet with a long header in an unsupported version.
 func (t *tuple) foreign(in *dissect.Input, at int, h *header) *conn {
 	var q *conn
 	for i := len(t.conns) - 1; i >= 0 && q == nil; i-- {
@@ -124,7 +125,7 @@ func (t *tuple) foreign(in *dissect.Input, at int, h *header) *conn {
 	return q
 }
 
-// isServers reports whether the ports say that the server sends in direction d.
+// isServers reports whether the ports indicate that the server sends in direction d.
 func isServers(i dissect.Info, d dissect.Dir) bool {
 	switch {
 	case i.ServerPort == 443 && i.ClientPort != 443:
@@ -135,7 +136,7 @@ func isServers(i dissect.Info, d dissect.Dir) bool {
 	return d == dissect.ToClient
 }
 
-// otherPacket counts a packet of a connection in a version that is not read.
+// otherPacket counts a packet of a connection in an unsupported version.
 func (q *conn) otherPacket(in *dissect.Input, at int) {
 	n := len(in.Data) - at
 	q.c.Encryption().Saw(in.Dir, n, q.t.p.Time)
@@ -150,7 +151,7 @@ func (q *conn) otherPacket(in *dissect.Input, at int) {
 	}
 }
 
-// public reads a packet of Google's QUIC with the header it had up to Q043.
+// public reads a packet of Google's QUIC with the header used up to Q043.
 func (t *tuple) public(in *dissect.Input) *conn {
 	b := in.Data
 	var q *conn
@@ -172,8 +173,8 @@ func (t *tuple) public(in *dissect.Input) *conn {
 	return q
 }
 
-// chlo looks for the client hello that Google's QUIC sends in clear up to Q046, and takes
-// the name and the program out of it: a table of tags with the ends of their values.
+// chlo looks for the client hello that Google's QUIC sends unencrypted up to Q046, and reads
+// server name and user agent from it: a table of tags with the ends of their values.
 func (q *conn) chlo(b []byte) {
 	const within = 64
 	i := bytes.Index(b[:min(len(b), within)], []byte("CHLO"))
@@ -205,8 +206,8 @@ func (q *conn) chlo(b []byte) {
 	}
 }
 
-// googleFrames reads the frames of T050 and T051 up to the first that is not one of the
-// handshake: they have TLS and today's packets, but frames of their own.
+// googleFrames reads the frames of T050 and T051 up to the first one that does not belong to the
+// handshake: these versions have TLS and today's packets, but their own frames.
 func (q *conn) googleFrames(s sealed, plain []byte) {
 	const padding, ping, crypto, ack = 0x00, 0x07, 0x08, 0x40
 	r := cursor.New(plain)
@@ -228,7 +229,7 @@ func (q *conn) googleFrames(s sealed, plain []byte) {
 	}
 }
 
-// skipGoogleAck passes over an acknowledgement, whose type says how wide its numbers are.
+// skipGoogleAck skips an acknowledgement. Its type gives the width of its numbers.
 func skipGoogleAck(r *cursor.Cursor, typ uint8) {
 	widths := [...]int{1, 2, 4, 6}
 	largest, block := widths[typ>>2&3], widths[typ&3]

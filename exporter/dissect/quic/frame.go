@@ -58,7 +58,7 @@ var (
 	errFrameType  = errors.New("unknown type")
 )
 
-// frame reads one frame without its type; it returns how many bytes it took.
+// frame reads one frame without its type and returns its length in bytes.
 func (q *conn) frame(typ uint64, s sealed, number uint64, b []byte) (int, error) {
 	switch {
 	case typ >= frameStream && typ <= frameStreamLast:
@@ -132,7 +132,7 @@ func (q *conn) frame(typ uint64, s sealed, number uint64, b []byte) (int, error)
 	return r.Used(), err
 }
 
-// ackFrame notes what the other side's packets became.
+// ackFrame records which packets the other side received.
 func (q *conn) ackFrame(ecn bool, s sealed, b []byte) (int, error) {
 	at := 0
 	next := func() uint64 {
@@ -160,7 +160,7 @@ func (q *conn) ackFrame(ecn bool, s sealed, b []byte) (int, error) {
 		return 0, errFrameShort
 	}
 	if first > largest {
-		return 0, fmt.Errorf("range of %d below %d", first, largest)
+		return 0, fmt.Errorf("a range of %d below %d", first, largest)
 	}
 	sp := &q.spaces[spaceOf(s.kind)][s.role.other()]
 	low := largest - first
@@ -175,7 +175,7 @@ func (q *conn) ackFrame(ecn bool, s sealed, b []byte) (int, error) {
 			return 0, errFrameShort
 		}
 		if gap+2 > low || n > low-gap-2 {
-			return 0, fmt.Errorf("range below 0")
+			return 0, fmt.Errorf("a range below 0")
 		}
 		high := low - gap - 2
 		low = high - n
@@ -200,18 +200,18 @@ func (q *conn) newID(r role, b *cursor.Cursor) error {
 	readVarint(b) // retire prior to
 	n := b.Uint8()
 	if !b.Short() && (n == 0 || n > maxID) {
-		return fmt.Errorf("connection id of %d bytes", n)
+		return fmt.Errorf("a connection id of %d bytes", n)
 	}
 	data, token := b.Bytes(int(n)), b.Bytes(16)
 	if b.Short() {
 		return nil
 	}
-	q.giveID(r, seq, data, token)
+	q.addID(r, seq, data, token)
 	return nil
 }
 
-// giveID notes an id that a side gives out for itself, with its reset token.
-func (q *conn) giveID(r role, seq uint64, data, token []byte) {
+// addID records an id that a side issues for itself, with its reset token.
+func (q *conn) addID(r role, seq uint64, data, token []byte) {
 	e := &q.ends[r]
 	fresh := !e.is(data)
 	x := e.add(seq, data)
@@ -229,8 +229,8 @@ func (q *conn) giveID(r role, seq uint64, data, token []byte) {
 	}
 }
 
-// retireID forgets the reset token of an id that the other side uses no more. Its bytes
-// stay known, since packets may still be on their way.
+// retireID drops the reset token of an id that the other side no longer uses. The id itself
+// stays known, because packets may still be on their way.
 func (q *conn) retireID(r role, seq uint64) {
 	e := &q.ends[r.other()]
 	for i := range e.ids {
@@ -240,7 +240,7 @@ func (q *conn) retireID(r role, seq uint64) {
 	}
 }
 
-// challenge is a PATH_CHALLENGE without an answer so far.
+// challenge is an unanswered PATH_CHALLENGE.
 type challenge struct {
 	from role
 	open bool
@@ -282,7 +282,7 @@ func (q *conn) closeFrame(app bool, s sealed, r *cursor.Cursor) {
 	}
 	row := q.row
 	if row.Close.OK && (row.Close.V != "transport" || !app) {
-		return // both sides say it, and again when packets come late; an application's word may follow in 1-RTT
+		return // both sides send it, and repeat it for late packets; an application's reason may follow in 1-RTT
 	}
 	if !row.Close.OK {
 		q.closedAt = s.p.Time
@@ -306,8 +306,8 @@ func (q *conn) closeFrame(app bool, s sealed, r *cursor.Cursor) {
 	}
 }
 
-// randomIn is the client's random in the frames of an Initial packet, nil where it is not
-// all in one frame.
+// randomIn is the client's random in the frames of an Initial packet, or nil if it is not
+// completely in one frame.
 func randomIn(plain []byte) []byte {
 	const before, size = messageHeader + 2, 32
 	r := cursor.New(plain)

@@ -2,8 +2,8 @@ package quic
 
 import "fmt"
 
-// Types of frames, RFC 9000 section 19, RFC 9221 and the drafts of acknowledgement
-// frequency and reliable resets.
+// Frame types, RFC 9000 section 19, RFC 9221 and the drafts of acknowledgement frequency and
+// reliable resets.
 const (
 	framePadding         = 0x00
 	framePing            = 0x01
@@ -103,7 +103,7 @@ func frameName(t uint64) string {
 	return fmt.Sprintf("0x%x", t)
 }
 
-// allowed reports whether a frame may stand in a kind of packet, RFC 9000 section 12.4.
+// allowed reports whether a frame may occur in a kind of packet, RFC 9000 section 12.4.
 func allowed(t uint64, k kind) bool {
 	switch t {
 	case framePadding, framePing, frameClose, frameTimestamp:

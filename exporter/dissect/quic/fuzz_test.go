@@ -7,7 +7,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 )
 
-// pieces cuts b into datagrams; each begins with a byte of direction and length.
+// pieces cuts b into datagrams; each begins with a byte for direction and length.
 func pieces(b []byte, most int) (list []datagram) {
 	for len(b) > 2 && len(list) < most {
 		n := min((int(b[0]&0x7f)<<8|int(b[1]))%1500, len(b)-2)
@@ -24,7 +24,8 @@ func joined(list ...datagram) (b []byte) {
 	return b
 }
 
-// FuzzDatagrams: any bytes in both directions; no panic, and the account holds.
+// FuzzDatagrams reads random bytes in both directions. It must not panic and must account for
+// every byte.
 func FuzzDatagrams(f *testing.F) {
 	k := begin(f, "blob")
 	k.send(oneRTT, client, streamFrame(0, 0, "one", true))
@@ -44,7 +45,7 @@ func FuzzDatagrams(f *testing.F) {
 	})
 }
 
-// FuzzFrames: packets that authenticate, with any frames in them.
+// FuzzFrames reads random frames in packets that authenticate.
 func FuzzFrames(f *testing.F) {
 	f.Add(byte(0), []byte{}, []byte{})
 	f.Add(byte(7), bytes.Join([][]byte{{2, 0, 60}, streamFrame(0, 0, "one two three four five six", true)}, nil), vector(f, "v1 server-frames"))

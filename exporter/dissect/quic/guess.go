@@ -5,15 +5,15 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/secrets"
 )
 
-// Limits of the search for the keys of connections whose handshake was not captured.
+// Limits of the search for the keys of connections without a captured handshake.
 const (
-	maxRandoms  = 128     // client randoms of the store whose secrets are tried
-	guessBudget = 1 << 13 // packets opened in vain for one 5-tuple
-	lastBudget  = 1 << 11 // of these, before it is told that there is QUIC on another port than the usual
-	few         = 16      // packets within which a connection's first ones may still come
+	maxRandoms  = 128     // client randoms of the store to try
+	guessBudget = 1 << 13 // failed decryptions for one 5-tuple
+	lastBudget  = 1 << 11 // of these, before QUIC is detected on an unusual port
+	few         = 16      // packets within which a connection's first ones may still arrive
 )
 
-// budget counts trials.
+// budget counts attempts.
 type budget int
 
 func newBudget() *budget {
@@ -29,14 +29,14 @@ type try struct {
 	keys    *secrets.PacketKeys
 }
 
-// guessed is what a packet with a short header was opened with.
+// guessed describes how a packet with a short header was decrypted.
 type guessed struct {
 	*try
 	idLen  int
 	number uint64
 }
 
-// load makes the keys that are tried, those that cost the least first.
+// load makes the keys to try, the cheapest first.
 func (s *settings) load() {
 	randoms := s.keys.Randoms(maxRandoms)
 	for _, id := range [...]uint16{aes128, aes256, chacha} {
@@ -66,8 +66,8 @@ func (s *settings) addTry(random []byte, version uint32, suite *secrets.Suite, x
 	}
 }
 
-// guess looks for a key of the store that opens a packet with a short header, whatever the
-// length of the connection id in it. The number of trials is bounded, not the time.
+// guess looks for a key of the store that decrypts a packet with a short header, for any length
+// of the connection id. The number of attempts is limited, not the time.
 func (s *settings) guess(b []byte, left *budget) (g guessed, ok bool) {
 	if s.store() == nil || len(b) < minShort || !fixed(b[0]) || *left <= 0 {
 		return g, false
@@ -95,7 +95,7 @@ func (s *settings) guess(b []byte, left *budget) (g guessed, ok bool) {
 	return g, false
 }
 
-// tryGuess is guess within what the 5-tuple may still spend.
+// tryGuess is guess within the remaining budget of the 5-tuple.
 func (t *tuple) tryGuess(b []byte) (guessed, bool) {
 	if t.set.store() == nil || t.p.Cut > 0 {
 		return guessed{}, false
@@ -106,7 +106,7 @@ func (t *tuple) tryGuess(b []byte) (guessed, bool) {
 	return t.set.guess(b, t.guess)
 }
 
-// guessedBy takes over what a key that opens a packet says about the connection.
+// guessedBy copies what the key that decrypts a packet reveals about the connection.
 func (q *conn) guessedBy(g guessed, d dissect.Dir, b []byte) {
 	q.guessed, q.atStart = true, g.number < few
 	q.version = g.version
@@ -120,8 +120,8 @@ func (q *conn) guessedBy(g guessed, d dissect.Dir, b []byte) {
 	q.receiver(d).add(0, b[1:1+g.idLen])
 }
 
-// measure finds how long the connection ids of a direction are, where no packet of the other
-// one was captured that says it, with the keys of the sender.
+// measure determines the length of the connection ids of a direction with the sender's keys, if
+// no packet of the other direction contains it.
 func (q *conn) measure(d dissect.Dir, b []byte) {
 	g, _ := q.ring(oneRTT, q.role(d), q.version)
 	if g == nil || q.t.p.Cut > 0 {

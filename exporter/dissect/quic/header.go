@@ -9,7 +9,7 @@ import (
 
 const (
 	maxID      = 20 // bytes of a connection id, RFC 9000 section 17.2
-	minSealed  = 20 // packet number and payload of any protected packet: 4 bytes that may be the number, and a tag
+	minSealed  = 20 // packet number and payload of any protected packet: 4 bytes for the number, and a tag
 	tagBytes   = 16
 	minDCID    = 8    // of a client's first packet, RFC 9000 section 7.2
 	minInitial = 1200 // bytes of a datagram with a client's Initial, RFC 9000 section 14.1
@@ -25,10 +25,10 @@ const (
 	oneRTT
 	retry
 	negotiation
-	foreign // long header of a version that is not read
+	foreign // long header of an unsupported version
 )
 
-// header is what a packet shows without keys. Its slices alias the datagram.
+// header is the unencrypted part of a packet. Its slices alias the datagram.
 type header struct {
 	kind       kind
 	version    uint32
@@ -40,10 +40,10 @@ type header struct {
 
 var (
 	errShort    = errors.New("reading packet header: it ends early")
-	errIDLength = errors.New("reading packet header: a connection id over 20 bytes")
+	errIDLength = errors.New("reading packet header: a connection id is longer than 20 bytes")
 )
 
-// varint reads a number of RFC 9000 section 16; n is 0 where b is too short.
+// varint reads a number of RFC 9000 section 16; n is 0 if b is too short.
 func varint(b []byte) (v uint64, n int) {
 	if len(b) == 0 {
 		return 0, 0
@@ -70,22 +70,22 @@ func readVarint(r *cursor.Cursor) uint64 {
 	return v
 }
 
-// longTypes are the packet types by their bits in a long header; version 2 has others,
-// RFC 9369 section 3.2.
+// longTypes are the packet types by their bits in a long header. Version 2 uses other bits, RFC
+// 9369 section 3.2.
 var longTypes = [2][4]kind{
 	{initial, zeroRTT, handshakePacket, retry},
 	{retry, initial, zeroRTT, handshakePacket},
 }
 
-// readLong reads a long header. size may lie beyond the datagram's end where whole is
-// false: what was captured of it was cut.
+// readLong reads a long header. If whole is false, the packet was truncated and size may exceed
+// the datagram.
 func readLong(b []byte, whole bool, h *header) error {
 	*h = header{}
 	r := cursor.New(b)
 	first := r.Uint8()
 	h.version = r.Uint32()
 	if isGoogle(h.version) && h.version>>24 == 'Q' && googleNumber(h.version) < 50 {
-		lengths := r.Uint8() // two in one byte, as drafts before 22 had them
+		lengths := r.Uint8() // two lengths in one byte, as in drafts before 22
 		h.dcid, h.scid = r.Bytes(oldLength(lengths>>4)), r.Bytes(oldLength(lengths&15))
 	} else {
 		h.dcid = r.Bytes(int(r.Uint8()))
@@ -98,7 +98,7 @@ func readLong(b []byte, whole bool, h *header) error {
 	if h.version == 0 {
 		h.kind = negotiation
 		if n := r.Left(); n == 0 || n%4 != 0 {
-			return fmt.Errorf("reading version negotiation: %d bytes of versions, want a multiple of 4", n)
+			return fmt.Errorf("reading version negotiation: %d bytes of versions are not a multiple of 4", n)
 		}
 		return nil
 	}
@@ -134,16 +134,16 @@ func readLong(b []byte, whole bool, h *header) error {
 	}
 	h.number = r.Used()
 	if length < minSealed || length > 1<<16 {
-		return fmt.Errorf("reading packet header: length %d, want %d to 65536", length, minSealed)
+		return fmt.Errorf("reading packet header: length %d is outside %d to 65536", length, minSealed)
 	}
 	h.size = h.number + int(length)
 	if whole && h.size > len(b) {
-		return fmt.Errorf("reading packet header: length %d, %d bytes are left", length, len(b)-h.number)
+		return fmt.Errorf("reading packet header: length %d exceeds the remaining %d bytes", length, len(b)-h.number)
 	}
 	return nil
 }
 
-// oldLength is the length that four bits say.
+// oldLength is the length encoded in four bits.
 func oldLength(n byte) int {
 	if n == 0 {
 		return 0
@@ -154,6 +154,6 @@ func oldLength(n byte) int {
 // isLong reports whether a packet has a long header.
 func isLong(first byte) bool { return first&0x80 != 0 }
 
-// fixed is the bit that all packets of RFC 9000 have set, unless the peer said that it
-// does not look (RFC 9287).
+// fixed reports whether the bit is set that all packets of RFC 9000 have, unless the peer
+// ignores it (RFC 9287).
 func fixed(first byte) bool { return first&0x40 != 0 }

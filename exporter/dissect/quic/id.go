@@ -5,17 +5,17 @@ import (
 	"encoding/hex"
 )
 
-const maxIDs = 64 // connection ids of one side that are known at once
+const maxIDs = 64 // connection ids of one side that are kept
 
-// id is a connection id that one side gave out for itself.
+// id is a connection id that one side issued for itself.
 type id struct {
 	seq   uint64
 	bytes []byte
 	token [16]byte // of a stateless reset
-	reset bool     // token is known
+	reset bool     // token is set
 }
 
-// end is what one side calls itself.
+// end is the connection ids of one side.
 type end struct {
 	ids   []id
 	known bool // ids[0] is the id of its long headers
@@ -31,8 +31,8 @@ func (e *end) is(b []byte) bool {
 	return false
 }
 
-// length is how long the side's ids are, as far as one can tell. An endpoint needs a way
-// to find the end of its ids itself, so they are of one length nearly always.
+// length is the length of the side's ids, as far as it is known. An endpoint must find the end
+// of its ids itself, so they nearly always have the same length.
 func (e *end) length() int {
 	if len(e.ids) == 0 {
 		return 0
@@ -40,21 +40,21 @@ func (e *end) length() int {
 	return len(e.ids[len(e.ids)-1].bytes)
 }
 
-// add notes an id; it reports whether it is new.
+// add records an id and returns it if it is new.
 func (e *end) add(seq uint64, b []byte) *id {
 	for i := range e.ids {
 		if bytes.Equal(e.ids[i].bytes, b) {
 			return &e.ids[i]
 		}
 	}
-	if len(e.ids) >= maxIDs { // ids are used up in the order in which they are given out
+	if len(e.ids) >= maxIDs { // ids are used in the order in which they are issued
 		e.ids = append(e.ids[:1], e.ids[2:]...)
 	}
 	e.ids = append(e.ids, id{seq: seq, bytes: append([]byte{}, b...)})
 	return &e.ids[len(e.ids)-1]
 }
 
-// addressed returns the length of the id of e with which b begins.
+// addressed returns the length of the id of e at the start of b.
 func (e *end) addressed(b []byte) (n int, ok bool) {
 	for i := len(e.ids) - 1; i >= 0; i-- {
 		if x := e.ids[i].bytes; bytes.HasPrefix(b, x) && (!ok || len(x) > n) {

@@ -10,12 +10,12 @@ import (
 // Limits of the search for keys and numbers of one 5-tuple.
 const (
 	maxInitialKeys = 4    // sets of Initial keys: client's first packet, Retry, another version
-	maxCandidates  = 48   // keys tried for one side of one level
-	searchBudget   = 4096 // packets opened in vain for other numbers and keys than those expected
-	searchCost     = 2    // what a search with AES-GCM costs, which finds any number
-	searchWindows  = 16   // numbers that end alike, tried for a packet that is not of AES-GCM
+	maxCandidates  = 48   // keys to try for one side of one level
+	searchBudget   = 4096 // failed decryptions with unexpected numbers and keys
+	searchCost     = 2    // cost of a search with AES-GCM, which finds any number
+	searchWindows  = 16   // numbers with the same ending, tried for a packet without AES-GCM
 	maxNumber      = 1 << 44
-	maxPhases      = 4 // key updates passed over at once
+	maxPhases      = 4 // key updates that may be missed at once
 )
 
 // Cipher suites that QUIC uses, RFC 9001 section 5.3.
@@ -26,7 +26,7 @@ const (
 	ccm    = 0x1304
 )
 
-// initialKeys are Initial keys by what they follow from.
+// initialKeys are Initial keys with the values from which they are derived.
 type initialKeys struct {
 	version uint32
 	dcid    string
@@ -37,32 +37,32 @@ type initialKeys struct {
 type ring struct {
 	version uint32
 	built   bool
-	tries   []*secrets.PacketKeys // none has opened a packet yet
-	cur     *secrets.PacketKeys   // has opened one
+	tries   []*secrets.PacketKeys // have decrypted no packet yet
+	cur     *secrets.PacketKeys   // has decrypted one
 
 	// Of 1-RTT, RFC 9001 section 6.
 	prev, next *secrets.PacketKeys
-	phase      byte   // bit of the first byte that says which keys
-	began      uint64 // lowest number opened with cur
+	phase      byte   // key phase bit of cur
+	began      uint64 // lowest number decrypted with cur
 }
 
 // space counts the packets of one side in one packet number space.
 type space struct {
 	began    bool
-	expected uint64     // one more than the largest number seen or acknowledged
+	expected uint64     // one more than the largest number decrypted or acknowledged
 	seen     [4]uint64  // bits of the numbers below top
-	top      uint64     // one more than the largest number opened
+	top      uint64     // one more than the largest number decrypted
 	missing  []interval // numbers not seen below top, ascending
-	unseen   bool       // packets were acknowledged that were not captured
+	unseen   bool       // packets that were not captured were acknowledged
 }
 
-// interval is the numbers from lo to hi, both included.
+// interval is the numbers from lo to hi, inclusive.
 type interval struct{ lo, hi uint64 }
 
-const maxMissing = 64 // intervals; the oldest are forgotten
+const maxMissing = 64 // intervals; the oldest are dropped
 
-// replayed notes that a number was opened and reports whether it had been before. Of
-// numbers further back than the bits reach it does not know.
+// replayed records that a number was decrypted and reports whether it had been before. It does
+// not know numbers older than the bits of seen.
 func (s *space) replayed(n uint64) bool {
 	const bits = 256
 	if n >= s.top {
@@ -92,7 +92,7 @@ func (s *space) replayed(n uint64) bool {
 	return false
 }
 
-// shift makes room for by newer numbers.
+// shift makes space for by newer numbers.
 func (s *space) shift(by uint64) {
 	if by >= 256 {
 		s.seen = [4]uint64{}
@@ -117,7 +117,7 @@ func (s *space) miss(lo, hi uint64) {
 	s.missing = append(s.missing, interval{lo, hi})
 }
 
-// found takes the numbers lo to hi out of the missing ones and reports whether any was.
+// found removes the numbers lo to hi from the missing ones and reports whether any was missing.
 func (s *space) found(lo, hi uint64) (any bool) {
 	for i := 0; i < len(s.missing); i++ {
 		m := s.missing[i]
@@ -141,7 +141,7 @@ func (s *space) found(lo, hi uint64) (any bool) {
 	return any
 }
 
-// acked notes that the other side says that it has the numbers lo to hi.
+// acked records that the other side received the numbers lo to hi.
 func (s *space) acked(lo, hi uint64) {
 	if hi >= s.expected && hi-s.expected < 1<<32 {
 		s.expected = hi + 1
@@ -158,7 +158,7 @@ type unmasked struct {
 	n         int // bytes of the number
 }
 
-// unmask removes header protection and writes the header as the tag covers it to t.head.
+// unmask removes header protection and writes the header covered by the tag to t.head.
 func (t *tuple) unmask(k *secrets.PacketKeys, packet []byte, at int) (u unmasked, ok bool) {
 	var err error
 	u.first, u.truncated, u.n, err = k.Unmask(packet, at)
@@ -173,7 +173,7 @@ func (t *tuple) unmask(k *secrets.PacketKeys, packet []byte, at int) (u unmasked
 	return u, true
 }
 
-// try opens a packet that unmask has prepared.
+// try decrypts a packet that unmask has prepared.
 func (t *tuple) try(k *secrets.PacketKeys, number uint64, packet []byte) ([]byte, bool) {
 	plain, err := k.Open(t.plain[:0], number, t.head, packet[len(t.head):])
 	if err != nil {
@@ -183,8 +183,8 @@ func (t *tuple) try(k *secrets.PacketKeys, number uint64, packet []byte) ([]byte
 	return plain, true
 }
 
-// openWith opens a packet of Initial, 0-RTT or Handshake level, or a 1-RTT packet whose
-// keys are not verified yet.
+// openWith decrypts a packet of Initial, 0-RTT or Handshake level, or a 1-RTT packet with
+// unverified keys.
 func (t *tuple) openWith(k *secrets.PacketKeys, s *space, packet []byte, at int) (plain []byte, u unmasked, number uint64, ok bool) {
 	if u, ok = t.unmask(k, packet, at); !ok {
 		return nil, u, 0, false
@@ -193,7 +193,7 @@ func (t *tuple) openWith(k *secrets.PacketKeys, s *space, packet []byte, at int)
 	if plain, ok = t.try(k, number, packet); ok {
 		return plain, u, number, true
 	}
-	if s.expected != s.top { // what was acknowledged may be ahead of what is captured now
+	if s.expected != s.top { // acknowledged numbers may be ahead of what is captured now
 		if other := secrets.FullNumber(s.top, u.truncated, u.n); other != number {
 			if plain, ok = t.try(k, other, packet); ok {
 				return plain, u, other, true
@@ -203,14 +203,14 @@ func (t *tuple) openWith(k *secrets.PacketKeys, s *space, packet []byte, at int)
 	return nil, u, number, false
 }
 
-// search opens a packet whose number is not the one expected: after many lost packets its
-// last bytes mean another.
+// search decrypts a packet with an unexpected number: after many lost packets its truncated
+// number has another meaning.
 func (t *tuple) search(k *secrets.PacketKeys, u unmasked, packet []byte, from uint64) (plain []byte, number uint64, ok bool) {
 	if t.trials >= searchBudget {
 		return nil, 0, false
 	}
 	cost, n := searchCost, uint64(maxNumber)
-	if id := k.Suite().ID; id != aes128 && id != aes256 { // each number costs as much as opening it
+	if id := k.Suite().ID; id != aes128 && id != aes256 { // each number costs as much as a decryption
 		cost, n = searchWindows, uint64(searchWindows)<<(8*u.n)
 	} else {
 		from = 0
@@ -225,8 +225,8 @@ func (t *tuple) search(k *secrets.PacketKeys, u unmasked, packet []byte, from ui
 	return plain, number, ok
 }
 
-// build makes the keys that secrets under the client's random give. suite is 0 where the
-// ServerHello was not read: then the secret's length says what is possible.
+// build derives keys from secrets for the client's random. suite is 0 if the ServerHello was not
+// read; the length of the secret then limits the possible suites.
 func (r *ring) build(version uint32, suite uint16, found []secrets.Secret, label secrets.Label) {
 	r.built, r.version, r.tries = true, version, nil
 	for _, s := range found {
@@ -244,7 +244,7 @@ func (r *ring) build(version uint32, suite uint16, found []secrets.Secret, label
 	}
 }
 
-// suites are those that a secret of n bytes may belong to.
+// suites are the possible cipher suites of an n-byte secret.
 func suites(chosen uint16, n int) []*secrets.Suite {
 	if chosen != 0 {
 		if s := secrets.SuiteOf(chosen); s != nil && s.Hash.Size() == n {

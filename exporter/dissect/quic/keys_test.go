@@ -11,7 +11,7 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/secrets"
 )
 
-// updated are the keys after n key updates.
+// updated returns the keys after n key updates.
 func updated(secret []byte, n int) *sealer {
 	hp := newSealer(secret, "quic ").hp
 	for range n {
@@ -66,12 +66,12 @@ func TestMidConnection(t *testing.T) {
 		f.log = ""
 		out, _ = playOn(t, c.port, f.list, protocols(f.store(), b)...)
 		if len(out.Emissions) != 1 || out.Emissions[0].Row.Base().Protocol != "udp" {
-			t.Errorf("%s: without keys it is taken for %v", c.name, out.Emissions[0].Row.Base().Protocol)
+			t.Errorf("%s: without keys it is detected as %v", c.name, out.Emissions[0].Row.Base().Protocol)
 		}
 	}
 }
 
-// TestMidConnectionHTTP3: where no ALPN was read, a request tells itself.
+// TestMidConnectionHTTP3: without a captured ALPN, a request identifies the protocol.
 func TestMidConnectionHTTP3(t *testing.T) {
 	f := newFake(t, all...)
 	f.next[spaceApp] = [2]uint64{900, 900}
@@ -99,10 +99,10 @@ func TestKeyReasons(t *testing.T) {
 		want   string
 		reason string
 	}{
-		{"keys that fit", all, false, 0, "verified", ""},
+		{"matching keys", all, false, 0, "verified", ""},
 		{"no keys", nil, false, 0, "none", "no_key"},
-		{"keys that do not fit", all, true, 0, "unverified", "wrong_key"},
-		{"nothing beyond the hellos", all, false, 2, "unverified", "unencrypted"},
+		{"other keys", all, true, 0, "unverified", "wrong_key"},
+		{"only hellos", all, false, 2, "unverified", "unencrypted"},
 		{"the client's hello was lost", nil, false, -1, "none", "no_handshake"},
 	} {
 		f := begin(t, "blob")

@@ -6,11 +6,11 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 )
 
-// Memory of a connection beside what Conn.Hold took.
+// Memory of a connection in addition to what Conn.Hold took.
 const (
 	connCost     = 6<<10 + int(unsafe.Sizeof(conn{})+unsafe.Sizeof(Row{})) // with the handshake's row
 	keysCost     = 2 << 10                                                 // of one direction at one level
-	skippedCost  = 24                                                      // of an id passed over
+	skippedCost  = 24                                                      // of a skipped id
 	idCost       = 96
 	intervalCost = int(unsafe.Sizeof(interval{}))
 )
@@ -56,7 +56,7 @@ func (g *ring) size() int {
 	return keysCost * n
 }
 
-// Shed implements dissect.Shedder: it gives up calls of HTTP/3, else the oldest connection.
+// Shed implements dissect.Shedder: it gives up HTTP/3 calls, else the oldest connection.
 func (t *tuple) Shed() bool {
 	for _, q := range t.conns {
 		if s, ok := q.app.streams.(dissect.Shedder); ok && s.Shed() {

@@ -6,31 +6,31 @@ import (
 )
 
 const (
-	maxKept      = 128       // packets that wait for their keys
+	maxKept      = 128       // packets that wait for keys
 	maxKeptBytes = 192 << 10 // of one connection
 	keyPhase     = 0x04
 	reservedOne  = 0x18 // bits of a short header that are 0
 )
 
-// sealed is a packet that is to be opened.
+// sealed is an encrypted packet.
 type sealed struct {
 	kind    kind
 	version uint32
 	role    role
 	packet  []byte
-	number  int // where the packet number begins
+	number  int // offset of the packet number
 	p       dissect.Packet
 }
 
-// kept is a packet that waits, with a copy of its bytes.
+// kept is a waiting packet, with a copy of its bytes.
 type kept struct{ sealed }
 
 type outcome uint8
 
 const (
 	done   outcome = iota
-	later          // what opens it may still come
-	failed         // it cannot be opened
+	later          // its keys may still arrive
+	failed         // it cannot be decrypted
 )
 
 func initialKeysOf(version uint32, dcid []byte) *initialKeys {
@@ -58,7 +58,7 @@ func (q *conn) addInitial(k *initialKeys) {
 	q.changed = true
 }
 
-// initialOf adds the keys of a version to which the connection has changed.
+// initialOf adds the Initial keys of a version to which the connection has changed.
 func (q *conn) initialOf(version uint32) {
 	for _, x := range q.initials {
 		if x.version == version {
@@ -70,7 +70,7 @@ func (q *conn) initialOf(version uint32) {
 	}
 }
 
-// open opens a packet and reads what is in it.
+// open decrypts a packet and reads its frames.
 func (q *conn) open(s sealed) outcome {
 	var plain []byte
 	var number uint64
@@ -110,7 +110,7 @@ func (q *conn) open(s sealed) outcome {
 
 func (q *conn) openInitial(s sealed) ([]byte, uint64, outcome) {
 	if len(q.initials) == 0 {
-		if q.hasClient { // 0-RTT came before
+		if q.hasClient { // 0-RTT arrived first
 			q.addInitial(initialKeysOf(s.version, q.odcid))
 		}
 		if len(q.initials) == 0 {
@@ -129,7 +129,7 @@ func (q *conn) openInitial(s sealed) ([]byte, uint64, outcome) {
 	return nil, 0, failed
 }
 
-// labelOf is the secret from which the keys of a kind of packet come.
+// labelOf is the label of the secret for a kind of packet.
 func labelOf(k kind, r role) secrets.Label {
 	switch {
 	case k == zeroRTT:
@@ -144,8 +144,8 @@ func labelOf(k kind, r role) secrets.Label {
 	return secrets.ServerTraffic
 }
 
-// ring returns the keys of a kind of packet, made when they are first asked for. Nil with
-// later: the client's random may still come.
+// ring returns the keys of a kind of packet and creates them on first use. A nil ring with later
+// means that the client's random may still arrive.
 func (q *conn) ring(k kind, r role, version uint32) (*ring, outcome) {
 	g := &q.rings[k][r]
 	if g.cur != nil {
@@ -159,7 +159,7 @@ func (q *conn) ring(k kind, r role, version uint32) (*ring, outcome) {
 	}
 	if !g.built || g.version != version {
 		suite := q.suite
-		if k == zeroRTT { // chosen before
+		if k == zeroRTT { // selected before
 			suite = 0
 		}
 		g.build(version, suite, q.secrets, labelOf(k, r))
@@ -170,7 +170,7 @@ func (q *conn) ring(k kind, r role, version uint32) (*ring, outcome) {
 	return g, done
 }
 
-// first makes keys that opened a packet the only ones.
+// first makes k, which decrypted a packet, the only keys.
 func (g *ring) first(k *secrets.PacketKeys) { g.cur, g.tries = k, nil }
 
 func (q *conn) openLevel(s sealed) ([]byte, uint64, outcome) {
@@ -198,7 +198,7 @@ func (q *conn) openLevel(s sealed) ([]byte, uint64, outcome) {
 	return nil, 0, failed
 }
 
-// openOne opens a 1-RTT packet.
+// openOne decrypts a 1-RTT packet.
 func (q *conn) openOne(s sealed) ([]byte, uint64, outcome) {
 	g := &q.rings[oneRTT][s.role]
 	if g.cur == nil {
@@ -221,11 +221,11 @@ func (q *conn) openOne(s sealed) ([]byte, uint64, outcome) {
 	return q.openHard(s, g, sp, u, number)
 }
 
-// openHard opens a 1-RTT packet that the keys in use do not open under the number that is
-// expected: after a key update, from before one, or after many lost packets.
+// openHard decrypts a 1-RTT packet for which the current keys and the expected number fail:
+// retryIfChanged a key update, from before one, or after many lost packets.
 func (q *conn) openHard(s sealed, g *ring, sp *space, u unmasked, number uint64) ([]byte, uint64, outcome) {
 	if u.first&reservedOne != 0 {
-		return nil, 0, failed // what authenticates has zeros here, RFC 9000 section 17.3.1
+		return nil, 0, failed // authentic packets have zeros here, RFC 9000 section 17.3.1
 	}
 	if u.first&keyPhase != g.phase {
 		if g.prev != nil && number < g.began {
@@ -267,7 +267,7 @@ func (q *conn) openHard(s sealed, g *ring, sp *space, u unmasked, number uint64)
 		}
 		return plain, n, done
 	}
-	for i := 1; i <= maxPhases; i++ { // several updates within what was lost
+	for i := 1; i <= maxPhases; i++ { // several updates within the lost packets
 		k = k.Next()
 		q.t.trials++
 		if i%2 == 1 {
@@ -287,7 +287,7 @@ func (q *conn) openHard(s sealed, g *ring, sp *space, u unmasked, number uint64)
 	return nil, 0, failed
 }
 
-// updated goes on with the keys in g.next.
+// updated switches to the keys in g.next.
 func (q *conn) updated(g *ring, r role, by int, number uint64, u unmasked) {
 	g.prev, g.cur, g.next = g.cur, g.next, nil
 	g.phase, g.began = u.first&keyPhase, number
@@ -298,7 +298,7 @@ func (q *conn) updated(g *ring, r role, by int, number uint64, u unmasked) {
 	}
 }
 
-// openFirst opens a 1-RTT packet where none has been opened before from its side.
+// openFirst decrypts the first 1-RTT packet of a side.
 func (q *conn) openFirst(s sealed) ([]byte, uint64, outcome) {
 	g, result := q.ring(oneRTT, s.role, q.version)
 	if g == nil {
@@ -318,7 +318,7 @@ func (q *conn) openFirst(s sealed) ([]byte, uint64, outcome) {
 		if !possible(u) || q.t.trials >= searchBudget {
 			continue
 		}
-		for i, x := 1, k; i <= maxPhases; i++ { // the first packets were not captured
+		for i, x := 1, k; i <= maxPhases; i++ { // earlier packets were not captured
 			x = x.Next()
 			if u.first&keyPhase == 0 == (i%2 == 1) {
 				continue
@@ -337,11 +337,11 @@ func (q *conn) openFirst(s sealed) ([]byte, uint64, outcome) {
 	return nil, 0, failed
 }
 
-// possible reports whether a short header may be a right one.
+// possible reports whether a short header may be valid.
 func possible(u unmasked) bool { return u.n > 0 && u.first&reservedOne == 0 }
 
-// waits reports whether application data has to wait for what the server says in its
-// encrypted extensions: whether it takes 0-RTT, and which protocol it chose.
+// waits reports whether application data has to wait for the server's encrypted extensions: they
+// say whether it accepts 0-RTT, and which protocol it selected.
 func (q *conn) waits() bool {
 	if q.extensions || q.impatient || q.t.set.store() == nil || q.guessed && !q.atStart {
 		return false
@@ -353,7 +353,7 @@ func (q *conn) waits() bool {
 	return g != nil
 }
 
-// keep puts a packet away until more is known.
+// keep stores a packet until more is known.
 func (q *conn) keep(s sealed) {
 	if len(q.kept) >= maxKept || q.keptBytes+len(s.packet) > maxKeptBytes || !q.c.Hold(len(s.packet)) {
 		if q.impatient {
@@ -375,8 +375,8 @@ func (q *conn) keep(s sealed) {
 	q.kept = append(q.kept, kept{s})
 }
 
-// after looks again at what was kept, where something new is known.
-func (q *conn) after() {
+// retryIfChanged retries the kept packets if something new is known.
+func (q *conn) retryIfChanged() {
 	if q.busy {
 		return
 	}
@@ -387,7 +387,7 @@ func (q *conn) after() {
 	}
 }
 
-// retry opens what was kept, in the order in which it came.
+// retry decrypts the kept packets in their original order.
 func (q *conn) retry() {
 	if q.busy || len(q.kept) == 0 {
 		return
@@ -412,7 +412,7 @@ func (q *conn) retry() {
 		if q.changed {
 			q.changed = false
 			q.refresh()
-			q.changed = true // those before it may be opened now
+			q.changed = true // it may now be possible to decrypt earlier ones
 		}
 	}
 	clear(list[len(left):])

@@ -1,6 +1,6 @@
 package quic
 
-// form is how a transport parameter's value is written.
+// form is the format of a transport parameter's value.
 type form uint8
 
 const (
@@ -10,16 +10,17 @@ const (
 	asText
 	asVersions // version_information, RFC 9368 section 3
 	asAddress  // preferred_address
-	asTag      // four letters of Google's
+	asTag      // four letters, used by Google
 )
 
-// parameter is a transport parameter as IANA's registry names it, or its users do.
+// parameter is a transport parameter with its name in IANA's registry, or the name that its
+// users gave it.
 type parameter struct {
 	name string
 	form form
 }
 
-// parameterOf is a parameter by its number; false where nobody named it.
+// parameterOf returns the parameter with that number, or false if it has no name.
 func parameterOf(number uint64) (parameter, bool) {
 	switch number {
 	case 0x00:

@@ -9,7 +9,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
-const maxParameter = 256 // bytes of a value that are shown
+const maxParameter = 256 // bytes of a value to show
 
 // parameters reads the transport parameters of a side, RFC 9000 section 18.
 func (q *conn) parameters(r role, b []byte) {
@@ -37,7 +37,7 @@ func (q *conn) parameters(r role, b []byte) {
 			return
 		}
 		if len(*list) >= maxListed {
-			q.t.anomaly("limit", "over %d transport parameters", maxListed)
+			q.t.anomaly("limit", "more than %d transport parameters", maxListed)
 			return
 		}
 		*list = append(*list, q.parameter(r, number, value))
@@ -53,7 +53,7 @@ func (q *conn) parameter(r role, number uint64, value []byte) string {
 	if !ok {
 		x.name = fmt.Sprintf("0x%x", number)
 	}
-	q.take(r, number, value)
+	q.storeParameter(r, number, value)
 	switch x.form {
 	case asFlag:
 		if len(value) == 0 {
@@ -100,13 +100,13 @@ func trimZeros(b []byte) []byte {
 	return b
 }
 
-// take keeps what the connection needs of a parameter, or has a column for.
-func (q *conn) take(r role, number uint64, value []byte) {
+// storeParameter stores what the connection needs of a parameter, or has a column for.
+func (q *conn) storeParameter(r role, number uint64, value []byte) {
 	row := q.row
 	set := func(c, s *table.Opt[int64]) {
 		v, n := varint(value)
 		if n == 0 || n != len(value) {
-			q.t.anomaly("malformed", "reading transport parameter 0x%x: %d bytes are no number", number, len(value))
+			q.t.anomaly("malformed", "reading transport parameter 0x%x: %d bytes are not a number", number, len(value))
 			return
 		}
 		if r == server {
@@ -128,10 +128,10 @@ func (q *conn) take(r role, number uint64, value []byte) {
 		}
 	case 0x0d:
 		if id, token := preferredID(value); id != nil && r == server {
-			q.giveID(server, 1, id, token)
+			q.addID(server, 1, id, token)
 		}
 	case 0x11:
-		for i := 4; r == client && i+4 <= len(value); i += 4 { // the first is the one in use
+		for i := 4; r == client && i+4 <= len(value); i += 4 { // the first is the current version
 			q.offer(versionName(binary.BigEndian.Uint32(value[i:])))
 		}
 	case 0x3129:

@@ -37,7 +37,7 @@ func compare(t *testing.T, got, want map[plainKey][]byte) {
 	}
 	for k := range got {
 		if _, ok := want[k]; !ok && k.stream >= 0 {
-			t.Errorf("stream %d %s: %d bytes that nobody sent", k.stream, k.dir, len(got[k]))
+			t.Errorf("stream %d %s: %d bytes that no peer sent", k.stream, k.dir, len(got[k]))
 		}
 	}
 }
@@ -92,8 +92,8 @@ func clientBidi(r *recording) (ids []int64) {
 	return ids
 }
 
-// TestPeerDisturbed loses, repeats and reorders datagrams: bytes may be missing then,
-// never wrong.
+// TestPeerDisturbed drops, repeats and reorders datagrams: bytes may then be missing, but never
+// wrong.
 func TestPeerDisturbed(t *testing.T) {
 	for _, k := range talks {
 		t.Run(k.name, func(t *testing.T) {
@@ -121,8 +121,8 @@ func TestPeerDisturbed(t *testing.T) {
 	}
 }
 
-// check compares what was read with what was sent; it returns how many streams it looked
-// at, and how many of these are not whole.
+// check compares the bytes read with those sent. It returns the number of streams it compared,
+// and how many of them are incomplete.
 func (b *blob) check(t *testing.T, seed int64, wants map[plainKey][]byte) (n, cut int) {
 	for key, got := range b.got {
 		n++
@@ -140,7 +140,7 @@ func (b *blob) check(t *testing.T, seed int64, wants map[plainKey][]byte) (n, cu
 	return n, cut
 }
 
-// fits reports whether got is want with zeros where bytes are missing, perhaps cut.
+// fits reports whether got is want with zeros in place of missing bytes, possibly truncated.
 func fits(want, got []byte) bool {
 	if len(got) > len(want) {
 		return false
@@ -161,7 +161,7 @@ func disturb(rnd *rand.Rand, in []datagram) (out []datagram) {
 		}
 		out = append(out, d)
 		if kind != 2 && rnd.Intn(50) == 0 {
-			out = append(out, d) // twice
+			out = append(out, d) // duplicated
 		}
 	}
 	if kind > 0 {

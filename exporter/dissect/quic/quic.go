@@ -1,15 +1,15 @@
 // Package quic reads QUIC over UDP: versions 1 and 2 and the drafts from 22 on (RFC 8999,
 // 9000, 9001, 9221, 9369).
 //
-// Initial packets are always opened, since their keys follow from what is in clear; all
-// others only with secrets of a key log, and only what authenticates is read. The
-// handshake becomes a row of protocol tls, each stream's bytes go in order to the
-// protocol that ALPN names, or to one that is told by content. A row of protocol quic is
-// one connection, emitted at its end. Packets of other versions are counted and named.
+// Initial packets are always decrypted, because their keys follow from unencrypted fields. All
+// others need secrets of a key log, and only packets that authenticate are read. The handshake
+// becomes a row of protocol tls. Each stream's bytes go in order to the protocol that ALPN
+// names, or to one found by detection. A row of protocol quic is one connection, emitted at its
+// end. Packets of unsupported versions are counted and listed.
 //
-// What cannot be opened yet is kept for a while; what cannot be opened at all is counted
-// in the row. Lost bytes of a stream become a gap once the capture shows that they were
-// delivered, or when patience ends.
+// Packets that cannot be decrypted yet are kept for a while; packets that cannot be decrypted at
+// all are counted in the row. Lost bytes of a stream become a gap once the capture shows that
+// they were delivered, or after a timeout.
 package quic
 
 import (
@@ -20,18 +20,18 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/secrets"
 )
 
-// settings are what all connections share.
+// settings are shared by all connections.
 type settings struct {
 	keys  *secrets.Store // may be nil; see store
 	certs *tls.Certs
 
 	once  sync.Once
-	mu    sync.Mutex // keys keep state while they open
+	mu    sync.Mutex // decrypting changes the keys' state
 	tries []try      // see guess
 }
 
-// Protocol is QUIC; keys opens what was encrypted with secrets of the store, nil opens
-// Initial packets only.
+// Protocol is QUIC. keys holds the secrets for decryption; without them only Initial packets are
+// decrypted.
 func Protocol(keys *secrets.Store) *dissect.Protocol {
 	s := &settings{keys: keys, certs: tls.NewCerts()}
 	return &dissect.Protocol{
@@ -47,8 +47,8 @@ func Protocol(keys *secrets.Store) *dissect.Protocol {
 	}
 }
 
-// store is where keys are looked for, nil where there are none. It may be filled after
-// Protocol was called.
+// store is the store of secrets, nil if there are none. It may be filled after Protocol was
+// called.
 func (s *settings) store() *secrets.Store {
 	if s.keys.Empty() {
 		return nil

@@ -75,15 +75,15 @@ func TestDetect(t *testing.T) {
 		{"a Retry", dissect.ToClient, vector(t, "v2 retry"), dissect.Yes},
 		{"version negotiation", dissect.ToClient, negotiation(0x1a2a3a4a, 1), dissect.Yes},
 		{"version negotiation comes from a server", dissect.ToServer, negotiation(1), dissect.No},
-		{"version negotiation without a version that is used", dissect.ToClient, negotiation(0x12345678), dissect.No},
+		{"version negotiation without a version in use", dissect.ToClient, negotiation(0x12345678), dissect.No},
 		{"version negotiation with half a version", dissect.ToClient, negotiation(1)[:12], dissect.No},
 		{"a version to force negotiation", dissect.ToServer, with(client, 1, 0x1a, 0x2a, 0x3a, 0x4a), dissect.Yes},
 		{"such a version in a short datagram", dissect.ToServer, with(client, 1, 0x1a, 0x2a, 0x3a, 0x4a)[:100], dissect.No},
-		{"a version that nobody uses", dissect.ToServer, with(client, 1, 0x12, 0x34, 0x56, 0x78), dissect.No},
+		{"a version not in use", dissect.ToServer, with(client, 1, 0x12, 0x34, 0x56, 0x78), dissect.No},
 		{"an id that is too long", dissect.ToServer, with(client, 5, 21), dissect.No},
 		{"Google's QUIC", dissect.ToServer, []byte("\x0d01234567Q039\x01rest"), dissect.Yes},
 		{"Google's QUIC in a version it never had", dissect.ToServer, []byte("\x0d01234567Q099\x01rest"), dissect.No},
-		{"a short header says nothing", dissect.ToServer, append([]byte{0x40}, client[1:]...), dissect.No},
+		{"a short header alone proves nothing", dissect.ToServer, append([]byte{0x40}, client[1:]...), dissect.No},
 		{"nothing", dissect.ToServer, nil, dissect.No},
 	} {
 		if got := detect(c.dir, c.head); got != c.want {
@@ -101,9 +101,9 @@ func TestReadLong(t *testing.T) {
 		want string
 	}{
 		{"whole", client, ""},
-		{"cut in its ids", client[:9], "it ends early"},
-		{"cut in its payload", client[:900], "length 1182"},
-		{"a length below a tag", append(bytes.Clone(client[:16]), 0x40, 0x05), "length 5, want 20"},
+		{"truncated in its ids", client[:9], "it ends early"},
+		{"truncated in its payload", client[:900], "length 1182"},
+		{"a length below a tag", append(bytes.Clone(client[:16]), 0x40, 0x05), "length 5 is outside 20"},
 		{"a token beyond the end", append(bytes.Clone(client[:15]), 0x7f, 0xff), "it ends early"},
 	} {
 		err := readLong(c.b, true, &h)
@@ -127,7 +127,7 @@ func TestVersionNegotiation(t *testing.T) {
 	f.list = append(f.list, datagram{dir: dissect.ToServer, data: first},
 		datagram{dir: dissect.ToClient, data: []byte{0x80, 0, 0, 0, 0, 2, 9, 9, 8, 1, 2, 3, 4, 5, 6, 7, 8, 0, 0, 0, 1, 0x6b, 0x33, 0x43, 0xcf}})
 	out, _ := f.play(&blob{})
-	if row := out.row(t); row.Version.V != "grease" || strings.Join(row.Negotiation, " ") != "1 2" || !row.Failed || row.Summary != "QUIC grease → other versions wanted" {
+	if row := out.row(t); row.Version.V != "grease" || strings.Join(row.Negotiation, " ") != "1 2" || !row.Failed || row.Summary != "QUIC grease → version not supported" {
 		t.Errorf("%+v", row)
 	}
 	f.hellos()
@@ -202,7 +202,7 @@ func TestStreams(t *testing.T) {
 			f.next[spaceApp][client] = 1 << 40
 			f.send(oneRTT, client, streamFrame(0, 4, "two", false))
 		}, "one two", 0, ""},
-		{"zeros behind the packets of a datagram", func(f *fake) {
+		{"zeros after the packets of a datagram", func(f *fake) {
 			f.list[0].data = append(f.list[0].data, make([]byte, 50)...)
 			f.send(oneRTT, client, streamFrame(0, 0, "one", false))
 		}, "one", 0, ""},
@@ -307,7 +307,7 @@ func TestResets(t *testing.T) {
 	}
 }
 
-// TestDNS reads DNS over QUIC (RFC 9250), which no protocol claims as a whole.
+// TestDNS reads DNS over QUIC (RFC 9250), which no protocol selects by ALPN.
 func TestDNS(t *testing.T) {
 	f := begin(t, "doq")
 	name := "\x07example\x03com\x00\x00\x01\x00\x01"
@@ -330,7 +330,7 @@ func TestDNS(t *testing.T) {
 	}
 }
 
-// TestTwoConnections share a 5-tuple, one after the other.
+// TestTwoConnections reads two connections that share a 5-tuple, one after the other.
 func TestTwoConnections(t *testing.T) {
 	f := begin(t, "blob")
 	f.send(oneRTT, client, streamFrame(0, 0, "one", false))
@@ -358,7 +358,7 @@ func TestTwoConnections(t *testing.T) {
 	}
 }
 
-// TestOneDirection reads what one side sent where the other was not captured.
+// TestOneDirection reads one side of a connection if the other was not captured.
 func TestOneDirection(t *testing.T) {
 	f := begin(t, "blob")
 	f.send(oneRTT, client, streamFrame(0, 0, "question", true))
@@ -377,7 +377,7 @@ func TestOneDirection(t *testing.T) {
 	}
 }
 
-// TestCompatibleVersion: the server goes on in version 2 where the client began in 1.
+// TestCompatibleVersion: the server continues in version 2 if the client began in version 1.
 func TestCompatibleVersion(t *testing.T) {
 	out, c := play(t, []datagram{{data: vector(t, "v1 client-packet")}, {dir: dissect.ToClient, data: vector(t, "v2 server-packet")}}, protocols(nil, &blob{})...)
 	if row := out.row(t); row.Version.V != "2" || strings.Join(row.Offered, " ") != "1" || c.Encrypted().Opened != [2]int64{1, 1} {
@@ -385,7 +385,7 @@ func TestCompatibleVersion(t *testing.T) {
 	}
 }
 
-// TestSegments reads datagrams that were captured before the kernel cut them.
+// TestSegments reads datagrams that were captured before the kernel split them.
 func TestSegments(t *testing.T) {
 	for _, id := range []int{0, 8} {
 		f, b := begin(t, "blob"), &blob{}

@@ -6,16 +6,16 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/secrets"
 )
 
-// Limits of datagrams that the sender's kernel has not cut yet.
+// Limits for datagrams that the sender's kernel has not split yet.
 const (
-	maxWire    = 1500 // bytes of a datagram that no wire needs to cut
-	minSegment = 1200 // RFC 9000 section 14: the least that a path of QUIC carries
+	maxWire    = 1500 // bytes of a datagram that never needs splitting
+	minSegment = 1200 // RFC 9000 section 14: the minimum that a QUIC path carries
 	maxSegment = 9000
 )
 
-// segment is the length of the packet with a short header that b begins with. A capture at
-// the sender shows datagrams as they were given to the kernel, many of one size in one
-// (UDP_SEGMENT); which size, only a packet that opens tells.
+// segment is the length of the packet with a short header at the start of b. A capture at the
+// sender shows datagrams as they were passed to the kernel, many of one size combined in one
+// (UDP_SEGMENT). Only decryption reveals that size.
 func (q *conn) segment(r role, b []byte, idLen int) int {
 	if len(b) <= maxWire && !q.t.uncut || q.t.p.Cut > 0 {
 		return len(b)
@@ -54,7 +54,7 @@ func (q *conn) segment(r role, b []byte, idLen int) int {
 	return len(b)
 }
 
-// fits reports whether a packet opens as it stands.
+// fits reports whether a packet decrypts unchanged.
 func (q *conn) fits(keys []*secrets.PacketKeys, r role, packet []byte, idLen int) bool {
 	for _, k := range keys {
 		if _, _, _, ok := q.t.openWith(k, &q.spaces[spaceApp][r], packet, 1+idLen); ok {

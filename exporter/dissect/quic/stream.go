@@ -9,32 +9,32 @@ import (
 // Limits of the streams of one connection.
 const (
 	maxStreams  = 4096          // open at once
-	maxSkipped  = 1024          // ids of one type that were passed over, and whose frames may come late
+	maxSkipped  = 1024          // ids of one type that were skipped; their frames may come late
 	maxOffset   = 1<<62 - 1     // RFC 9000 section 4.5
-	streamCost  = 1024          // bytes that an open stream costs beside what is kept of it
-	patience    = 3_000_000_000 // ns after which a hole counts as lost
+	streamCost  = 1024          // bytes that an open stream costs in addition to its kept pieces
+	gapTimeout  = 3_000_000_000 // ns after which a gap counts as lost
 	shortly     = 200_000_000   // the same at the start of streams that began before the capture
-	lookAgain   = 50_000_000    // ns after which holes are looked at again
-	maxWaiting  = 8             // streams left over that are offered again after each packet; more of them now and then
+	lookAgain   = 50_000_000    // ns between two checks of the gaps
+	maxWaiting  = 8             // streams with unread bytes that are offered after each packet; further ones every waitingTurn packets
 	waitingTurn = 32            // packets
 )
 
 // half is one direction of a stream.
 type half struct {
 	asm     assembly
-	lane    *dissect.Lane // of a protocol that reads all streams
-	final   int64         // size of the stream, -1 while it is not known
-	highest int64         // one more than the highest offset seen
-	ended   bool          // no more is read: the end was told, the stream was reset, or its reading was given up
-	holed   bool          // in app.holes
-	waiting bool          // in app.waiting
+	buf     *dissect.StreamBuffer // for a protocol that reads all streams
+	final   int64                 // size of the stream, -1 until it is known
+	highest int64                 // one more than the highest offset seen
+	ended   bool                  // no more is read: the end was reported, the stream was reset, or reading was given up
+	gapped  bool                  // in app.gaps
+	waiting bool                  // in app.waiting
 }
 
-// stream is one stream that is open.
+// stream is an open stream.
 type stream struct {
 	id     int64
 	halves [2]half       // by role of the sender
-	inner  *dissect.Conn // where no protocol reads all streams
+	inner  *dissect.Conn // if no protocol reads all streams
 }
 
 // Bits of a stream's id, RFC 9000 section 2.1.
@@ -54,24 +54,25 @@ type place struct {
 
 func (x place) half() *half { return &x.s.halves[x.r] }
 
-// app is what the connection carries.
+// app is the content of the connection.
 type app struct {
-	began   bool // what reads the streams is chosen
+	began   bool // the reader of the streams was selected
 	inner   *dissect.Conn
 	streams dissect.Streams
 	open    map[int64]*stream
 	last    *stream
 	opened  [4]int64              // by the low bits of the id: streams opened
-	skipped [4]map[int64]struct{} // of these, those not seen yet
-	holes   []place               // with bytes missing
-	waiting []place               // with bytes that their reader left
+	skipped [4]map[int64]struct{} // of these, those without a frame yet
+	gaps    []place               // directions with missing bytes
+	waiting []place               // directions with unread bytes
 	turn    int
-	read    bool // something was read since waiting was offered
+	read    bool // something was read since waiting was last offered
 	readUni bool
-	// delivered: packets that were not captured were acknowledged, so holes may be final.
+	// delivered means that packets that were not captured were acknowledged, so gaps may be
+	// final.
 	delivered bool
 	looked    int64
-	dgrams    [2]*dissect.Lane
+	dgrams    [2]*dissect.StreamBuffer
 	dgramConn *dissect.Conn
 }
 
@@ -100,7 +101,7 @@ func (q *conn) streamFrame(typ uint64, s sealed, number uint64, b []byte) (int, 
 	}
 	at += len(data)
 	if off+uint64(len(data)) > maxOffset {
-		return 0, fmt.Errorf("offset %d and %d bytes", off, len(data))
+		return 0, fmt.Errorf("offset %d and %d bytes exceed the largest offset", off, len(data))
 	}
 	if q.rejected && s.kind == zeroRTT {
 		return at, nil
@@ -112,7 +113,7 @@ func (q *conn) streamFrame(typ uint64, s sealed, number uint64, b []byte) (int, 
 	return at, err
 }
 
-// stream returns an open stream; nil where it has ended or is over a limit.
+// stream returns an open stream, or nil if it has ended or exceeds a limit.
 func (q *conn) stream(s sealed, id int64) (*stream, error) {
 	a := &q.app
 	if x := a.last; x != nil && x.id == id {
@@ -129,7 +130,7 @@ func (q *conn) stream(s sealed, id int64) (*stream, error) {
 			return nil, nil // it has ended
 		}
 		if len(a.open) >= maxStreams || !q.c.Hold(streamCost) {
-			q.t.anomaly("limit", "stream %d, with %d streams open", id, len(a.open))
+			q.t.anomaly("limit", "stream %d exceeds the limit of %d open streams", id, len(a.open))
 			return nil, nil
 		}
 		x = &stream{id: id}
@@ -143,13 +144,13 @@ func (q *conn) stream(s sealed, id int64) (*stream, error) {
 		a.open[id] = x
 	}
 	if x.uni() && s.role != x.opener() {
-		return nil, fmt.Errorf("stream %d, on which the %s cannot send", id, s.role)
+		return nil, fmt.Errorf("the %[2]s cannot send on stream %[1]d", id, s.role)
 	}
 	a.last = x
 	return x, nil
 }
 
-// openUpTo opens stream n of a kind, and with it all before it, RFC 9000 section 3.2.
+// openUpTo opens stream n of a kind and all earlier ones, RFC 9000 section 3.2.
 func (q *conn) openUpTo(kind, n int64) {
 	a := &q.app
 	from := a.opened[kind]
@@ -167,8 +168,9 @@ func (q *conn) openUpTo(kind, n int64) {
 	*count[kind] = n + 1
 }
 
-// choose finds what reads the streams: what the server chose, else what the client offered.
-// Where the handshake was not captured, only HTTP/3 is told, by the begin of a stream.
+// choose selects the reader of the streams: the protocol that the server selected, else one that
+// the client offered. Without a captured handshake only HTTP/3 can be detected, by the start of
+// a stream.
 func (q *conn) choose(id, off int64, data []byte) {
 	a := &q.app
 	names := q.offered
@@ -185,9 +187,8 @@ func (q *conn) choose(id, off int64, data []byte) {
 	a.inner, a.streams = q.c.NewStreams("quic", names...)
 }
 
-// beginsHTTP3 reports whether a stream begins as those of HTTP/3 do, RFC 9114 sections 6.2
-// and 7.2: a request with HEADERS whose references are all to the static table, a control
-// stream with SETTINGS.
+// beginsHTTP3 reports whether a stream begins like one of HTTP/3, RFC 9114 sections 6.2 and 7.2:
+// a request with HEADERS that refer to the static table only, or a control stream with SETTINGS.
 func beginsHTTP3(id, off int64, data []byte) bool {
 	const headers, settings, control = 0x01, 0x04, 0x00
 	if off != 0 || len(data) < 4 {
@@ -202,10 +203,10 @@ func beginsHTTP3(id, off int64, data []byte) bool {
 		return false
 	}
 	section := data[1+used:]
-	return section[0] == 0 && section[1] == 0 && section[2] >= 0x50 // RFC 9204 section 4.5: no field of the dynamic table
+	return section[0] == 0 && section[1] == 0 && section[2] >= 0x50 // RFC 9204 section 4.5: no field refers to the dynamic table
 }
 
-// stamp is the packet as the bytes of a stream cite it: their identity is the connection's
+// stamp is the packet as the bytes of a stream cite it: they are identified by the connection's
 // id and the offset.
 func (q *conn) stamp(p dissect.Packet, off int64) dissect.Packet {
 	p.Seq, p.Ack = uint32(off), q.ident
@@ -217,7 +218,7 @@ func (q *conn) streamData(x *stream, s sealed, number uint64, off int64, data []
 	end := off + int64(len(data))
 	if fin {
 		if h.final >= 0 && h.final != end || end < h.highest {
-			q.t.anomaly("final_size", "stream %d ends at %d, before that at %d", x.id, end, max(h.final, h.highest))
+			q.t.anomaly("final_size", "stream %d ends at %d, but it ended at %d before", x.id, end, max(h.final, h.highest))
 		} else {
 			h.final = end
 		}
@@ -237,37 +238,37 @@ func (q *conn) streamData(x *stream, s sealed, number uint64, off int64, data []
 	q.endIfDone(pl, s.p)
 }
 
-// put places bytes and reads what they make readable.
+// put adds bytes and reads those that are now in order.
 func (q *conn) put(pl place, s sealed, number uint64, off int64, data []byte) {
 	h := pl.half()
 	r := h.asm.place(q.c, off, data, s.p)
-	if r.refused && h.asm.hole() > 0 { // patience ends with memory: what is missing is lost
-		q.skipHole(pl, s.p)
+	if r.refused && h.asm.gap() > 0 { // the memory limit ends the wait: missing bytes are lost
+		q.skipGap(pl, s.p)
 		if h.ended {
 			return
 		}
 		r = h.asm.place(q.c, off, data, s.p)
 		if r.refused {
-			q.t.anomaly("limit", "stream %d: %d bytes at %d", pl.s.id, len(data), off)
+			q.t.anomaly("limit", "stream %d: no memory for %d bytes at %d", pl.s.id, len(data), off)
 		}
 	}
 	if r.conflict {
-		q.t.anomaly("overlap", "stream %d: bytes at %d came twice and differ", pl.s.id, off)
+		q.t.anomaly("overlap", "stream %d: two copies of the bytes at %d differ", pl.s.id, off)
 	}
 	if len(r.fresh) > 0 {
 		q.deliver(pl, h.asm.next-int64(len(r.fresh)), r.fresh, s.p)
 		q.drain(pl)
 	}
 	if len(h.asm.parts) > 0 {
-		if !h.holed {
-			h.holed = true
+		if !h.gapped {
+			h.gapped = true
 			h.asm.since, h.asm.sinceT = number, s.p.Time
-			q.app.holes = append(q.app.holes, pl)
+			q.app.gaps = append(q.app.gaps, pl)
 		}
 	}
 }
 
-// drain reads what was kept and now follows.
+// drain reads the kept pieces that are now in order.
 func (q *conn) drain(pl place) {
 	h := pl.half()
 	for !h.ended {
@@ -280,7 +281,7 @@ func (q *conn) drain(pl place) {
 	h.asm.drop(q.c)
 }
 
-// endIfDone tells the end of a direction once all its bytes were read.
+// endIfDone reports the end of a direction once all its bytes were read.
 func (q *conn) endIfDone(pl place, p dissect.Packet) {
 	h := pl.half()
 	if h.ended || h.final < 0 || h.asm.next < h.final {
@@ -290,7 +291,7 @@ func (q *conn) endIfDone(pl place, p dissect.Packet) {
 	q.tidy(pl.s, p)
 }
 
-// tidy forgets a stream that has ended in both directions.
+// tidy removes a stream that has ended in both directions.
 func (q *conn) tidy(x *stream, p dissect.Packet) {
 	if !x.halves[client].ended || !x.halves[server].ended {
 		return
@@ -307,9 +308,9 @@ func (q *conn) tidy(x *stream, p dissect.Packet) {
 	for r := range x.halves {
 		h := &x.halves[r]
 		h.asm.drop(q.c)
-		if h.lane != nil && h.lane.Len() == 0 {
-			h.lane.Close()
-			h.lane = nil
+		if h.buf != nil && h.buf.Len() == 0 {
+			h.buf.Close()
+			h.buf = nil
 		}
 	}
 	if x.inner != nil {
@@ -318,8 +319,8 @@ func (q *conn) tidy(x *stream, p dissect.Packet) {
 	}
 }
 
-// resetStream reads RESET_STREAM: the sender gives up its direction. What it promises to
-// deliver all the same (reliable) is waited for.
+// resetStream reads RESET_STREAM: the sender gives up its direction. Bytes that it still
+// promises to deliver (reliable) are waited for.
 func (q *conn) resetStream(s sealed, id, code, final, reliable int64) {
 	x, err := q.stream(s, id)
 	if x == nil {
@@ -330,7 +331,7 @@ func (q *conn) resetStream(s sealed, id, code, final, reliable int64) {
 	}
 	h := &x.halves[s.role]
 	if final < h.highest || h.final >= 0 && h.final != final {
-		q.t.anomaly("final_size", "stream %d is reset at %d, before that it was at %d", id, final, max(h.final, h.highest))
+		q.t.anomaly("final_size", "stream %d is reset at %d, but it had reached %d before", id, final, max(h.final, h.highest))
 	}
 	if h.ended {
 		return
@@ -344,7 +345,7 @@ func (q *conn) resetStream(s sealed, id, code, final, reliable int64) {
 		return
 	}
 	h.ended = true
-	q.give(pl)
+	q.free(pl)
 	if x.inner != nil && x.halves[s.role.other()].ended {
 		x.inner.Close(dissect.EndReset, q.stamp(s.p, final))
 		x.inner = nil
@@ -354,17 +355,17 @@ func (q *conn) resetStream(s sealed, id, code, final, reliable int64) {
 	q.tidy(x, s.p)
 }
 
-// give gives back what a direction holds that is not read any more.
-func (q *conn) give(pl place) {
+// free frees what a direction still holds after its end.
+func (q *conn) free(pl place) {
 	h := pl.half()
 	h.asm.drop(q.c)
-	if h.lane != nil {
-		h.lane.Close()
-		h.lane = nil
+	if h.buf != nil {
+		h.buf.Close()
+		h.buf = nil
 	}
 }
 
-// stopSending reads STOP_SENDING: the sender does not want the other direction.
+// stopSending reads STOP_SENDING: the sender refuses the other direction.
 func (q *conn) stopSending(s sealed, id, code int64) {
 	x := q.app.open[id]
 	if x == nil || q.app.streams == nil || x.inner != nil {
@@ -397,11 +398,11 @@ func (q *conn) datagram(s sealed, data []byte) {
 		return
 	}
 	if a.dgrams[s.role] == nil {
-		a.dgrams[s.role] = a.inner.NewLane(d)
+		a.dgrams[s.role] = a.inner.NewStreamBuffer(d)
 	}
 	a.inner.Tap(d, -1, data, p)
-	in := a.dgrams[s.role].Lend(data, p)
+	in := a.dgrams[s.role].Borrow(data, p)
 	in.Datagram = true
 	a.streams.ReadDatagram(in)
-	a.dgrams[s.role].Passed(len(data))
+	a.dgrams[s.role].Consumed(len(data))
 }

@@ -26,14 +26,14 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/secrets"
 )
 
-// datagram is one that a tap saw.
+// datagram is one that a tap recorded.
 type datagram struct {
 	dir  dissect.Dir
 	data []byte
 	path int // which of the client's ports
 }
 
-// recording is a conversation with a peer and what was said in it.
+// recording is a conversation with a peer and the data sent in it.
 type recording struct {
 	mu    sync.Mutex
 	list  []datagram
@@ -94,7 +94,7 @@ func content(dir dissect.Dir, stream int64, n int) []byte {
 	return b
 }
 
-// talk is how a conversation goes.
+// talk describes a conversation.
 type talk struct {
 	versions  []quicgo.Version
 	retry     bool
@@ -130,7 +130,7 @@ func udp(t testing.TB) net.PacketConn {
 	return c
 }
 
-// record lets two peers talk and returns what the client's ports saw.
+// record runs a conversation between two peers and returns the traffic of the client's ports.
 func record(t testing.TB, k talk) *recording {
 	t.Helper()
 	r := &recording{wants: map[plainKey][]byte{}}
@@ -182,7 +182,7 @@ func record(t testing.TB, k talk) *recording {
 	if err != nil {
 		t.Fatal(err)
 	}
-	k.ask(t, c, r, 0, k.streams)
+	k.openStreams(t, c, r, 0, k.streams)
 	if k.move {
 		two := &quicgo.Transport{Conn: &tap{udp(t), r, 1}, ConnectionIDLength: k.idLen}
 		defer two.Close()
@@ -196,7 +196,7 @@ func record(t testing.TB, k talk) *recording {
 		if err := p.Switch(); err != nil {
 			t.Fatal(err)
 		}
-		k.ask(t, c, r, k.streams, k.streams)
+		k.openStreams(t, c, r, k.streams, k.streams)
 	}
 	for range k.datagrams {
 		if err := c.SendDatagram([]byte("a datagram of the client")); err != nil {
@@ -228,8 +228,8 @@ func record(t testing.TB, k talk) *recording {
 	return r
 }
 
-// ask opens streams one after the other, four at a time.
-func (k *talk) ask(t testing.TB, c *quicgo.Conn, r *recording, from, n int) {
+// openStreams opens streams in sequence, four at a time.
+func (k *talk) openStreams(t testing.TB, c *quicgo.Conn, r *recording, from, n int) {
 	var wg sync.WaitGroup
 	gate := make(chan struct{}, 4)
 	for range n {
@@ -294,7 +294,7 @@ func serve(c *quicgo.Conn, k talk, r *recording) {
 	}
 }
 
-// blob reads streams of any bytes and keeps them.
+// blob reads streams with arbitrary bytes and keeps them.
 type blob struct {
 	c     *dissect.Conn
 	got   map[plainKey][]byte
@@ -302,7 +302,7 @@ type blob struct {
 	ends  map[plainKey]bool
 	dgram [2]int
 	code  int64
-	lazy  int     // bytes that it leaves
+	lazy  int     // bytes that it leaves unread
 	more  []*blob // of further connections
 }
 
@@ -311,7 +311,7 @@ func (b *blob) open(c *dissect.Conn) *blob {
 	return b
 }
 
-// blobRow is there because a protocol needs one.
+// blobRow exists because a protocol needs a row type.
 type blobRow struct{ table.Call }
 
 func blobProtocol(b *blob) *dissect.Protocol {
@@ -352,8 +352,8 @@ func (b *blob) ResetStream(int64, dissect.Dir, bool, int64, dissect.Packet) {}
 func (b *blob) ReadDatagram(in *dissect.Input)                              { b.dgram[in.Dir]++ }
 func (b *blob) Close(_ dissect.End, code int64)                             { b.code = code }
 
-// play gives datagrams to an engine; all those of a path go to one connection, as a path
-// that is told by its ids does.
+// play feeds datagrams to an engine. All datagrams of a path go to one connection, as they do
+// for a path that is identified by its ids.
 func play(t testing.TB, list []datagram, p ...*dissect.Protocol) (*sink, *dissect.Conn) {
 	t.Helper()
 	return playOn(t, 443, list, p...)

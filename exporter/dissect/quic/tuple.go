@@ -9,25 +9,25 @@ import (
 )
 
 const (
-	maxConns = 8 // connections of one 5-tuple at once; the oldest ends when there are more
+	maxConns = 8 // concurrent connections of one 5-tuple; a further one ends the oldest
 	minShort = 1 + minSealed
 )
 
-// tuple reads the datagrams between two ports: those of one connection as a rule, of
-// several where connections share the ports.
+// tuple reads the datagrams between two ports: usually those of one connection, sometimes those
+// of several connections that share the ports.
 type tuple struct {
 	c      *dissect.Conn
 	set    *settings
 	conns  []*conn // the newest last
-	guess  *budget // of keys tried for packets of connections whose handshake was not captured
+	guess  *budget // for keys tried on packets of connections without a captured handshake
 	trials int     // see search
 
-	plain, head []byte // of the packet being opened
+	plain, head []byte // of the packet being decrypted
 	p           dissect.Packet
-	uncut       bool // the datagram is several in one, see segment
+	uncut       bool // the datagram combines several, see segment
 }
 
-var errPadding = errors.New("bytes after the last packet of a datagram that are no packet")
+var errPadding = errors.New("the bytes after the last packet of the datagram are not a packet")
 
 // Read implements dissect.Dissector.
 func (t *tuple) Read(in *dissect.Input) (int, error) {
@@ -40,7 +40,7 @@ func (t *tuple) Read(in *dissect.Input) (int, error) {
 	for at < len(in.Data) {
 		n, q, err := t.packet(in, at)
 		if err != nil {
-			if at > 0 && zeros(in.Data[at:]) { // some fill up datagrams behind the packets
+			if at > 0 && zeros(in.Data[at:]) { // some senders pad datagrams after the packets
 				at = len(in.Data)
 				break
 			}
@@ -59,7 +59,7 @@ func (t *tuple) Read(in *dissect.Input) (int, error) {
 
 func zeros(b []byte) bool { return len(bytes.Trim(b, "\x00")) == 0 }
 
-// packet reads the packet at in.Data[at]; it returns its length.
+// packet reads the packet at in.Data[at] and returns its length.
 func (t *tuple) packet(in *dissect.Input, at int) (int, *conn, error) {
 	b := in.Data[at:]
 	if !isLong(b[0]) {
@@ -92,7 +92,7 @@ func (t *tuple) packet(in *dissect.Input, at int) (int, *conn, error) {
 	return n, q, nil
 }
 
-// cutShort counts a packet whose header the capture cut.
+// cutShort counts a packet with a header that the capture truncated.
 func (t *tuple) cutShort(in *dissect.Input, at int) *conn {
 	q := t.newest(in.Dir)
 	q.cite(in, at, len(in.Data))
@@ -100,7 +100,7 @@ func (t *tuple) cutShort(in *dissect.Input, at int) *conn {
 	return q
 }
 
-// newest is the connection that the 5-tuple had last; one is made where it had none.
+// newest is the latest connection of the 5-tuple. It is created if there is none.
 func (t *tuple) newest(dir dissect.Dir) *conn {
 	if len(t.conns) == 0 {
 		q := t.add(dissect.ToServer)
@@ -109,9 +109,9 @@ func (t *tuple) newest(dir dissect.Dir) *conn {
 	return t.conns[len(t.conns)-1]
 }
 
-// add starts a connection whose client sends in direction client.
+// add starts a connection with a client that sends in direction client.
 func (t *tuple) add(client dissect.Dir) *conn {
-	const late = 3_000_000_000 // ns within which packets of a closed connection may still come
+	const late = 3_000_000_000 // ns within which packets of a closed connection may still arrive
 	for len(t.conns) > 0 && t.conns[0].closedAt != 0 && t.p.Time-t.conns[0].closedAt > late {
 		t.conns[0].close(dissect.EndFin)
 		t.conns = append(t.conns[:0], t.conns[1:]...)
@@ -125,7 +125,7 @@ func (t *tuple) add(client dissect.Dir) *conn {
 	return q
 }
 
-// find returns the connection of a packet with a long header; one is made where none fits.
+// find returns the connection of a packet with a long header. It is created if none matches.
 func (t *tuple) find(dir dissect.Dir, packet []byte, h *header) *conn {
 	for i := len(t.conns) - 1; i >= 0; i-- {
 		if q := t.conns[i]; q.knows(dir, h) {
@@ -142,14 +142,14 @@ func (t *tuple) find(dir dissect.Dir, packet []byte, h *header) *conn {
 			return q
 		}
 	}
-	if h.kind == zeroRTT { // it came before the Initial
+	if h.kind == zeroRTT { // it arrived before the Initial
 		q := t.add(dir)
 		q.begins(h)
 		return q
 	}
 	if n := len(t.conns); n > 0 && h.kind != initial {
-		// An id that was given out under encryption, or damage: one datagram must not
-		// make a connection where there is one.
+		// The id was issued under encryption, or the packet is damaged: one datagram must not
+		// create a connection if there is one.
 		return t.conns[n-1]
 	}
 	var q *conn
@@ -164,8 +164,8 @@ func (t *tuple) find(dir dissect.Dir, packet []byte, h *header) *conn {
 	return q
 }
 
-// opens reports whether the connection has the keys of an Initial packet: an id in it may
-// have been given out under encryption.
+// opens reports whether the connection has the keys of an Initial packet: the id in it may have
+// been issued under encryption.
 func (q *conn) opens(dir dissect.Dir, packet []byte, h *header) bool {
 	r := q.role(dir)
 	for _, k := range q.initials {
@@ -179,15 +179,15 @@ func (q *conn) opens(dir dissect.Dir, packet []byte, h *header) bool {
 	return false
 }
 
-// early reports whether only a few packets with short headers were seen of the connection:
-// its first ones may come late.
+// early reports whether only a few packets with short headers were seen: the connection's first
+// packets may arrive late.
 func (q *conn) early() bool {
 	return !q.hasClient && q.other == 0 && !q.ends[client].known && !q.ends[server].known && q.row.ClientOneRTT+q.row.ServerOneRTT < few
 }
 
-// first returns the connection that begins with an Initial packet, or goes on with it
-// where the server's part of the story was seen before the client's; nil where the packet
-// is not opened by the keys that follow from itself.
+// first returns the connection that begins with an Initial packet, or continues with it if the
+// server's packets were captured before the client's. It returns nil if the packet's own keys do
+// not decrypt it.
 func (t *tuple) first(dir dissect.Dir, packet []byte, h *header) *conn {
 	keys := initialKeysOf(h.version, h.dcid)
 	if keys == nil || len(packet) < h.size {
@@ -202,14 +202,14 @@ func (t *tuple) first(dir dissect.Dir, packet []byte, h *header) *conn {
 	for i := len(t.conns) - 1; i >= 0 && q == nil; i-- {
 		switch x := t.conns[i]; {
 		case x.client != dir:
-		case x.restarts && x.heard == 0: // after version negotiation
+		case x.restarts && x.heard == 0: // retryIfChanged version negotiation
 			q = x
-			q.again()
+			q.restart()
 		case x.hasClient && (random != nil && bytes.Equal(random, x.random) || len(h.scid) > 0 && x.ends[client].is(h.scid)):
 			x.alias(h.dcid) // before a Retry, or after it
 			x.addInitial(keys)
 			return x
-		case !x.hasClient && (x.ends[client].is(h.scid) || x.early()): // other packets were faster
+		case !x.hasClient && (x.ends[client].is(h.scid) || x.early()): // other packets overtook it
 			q = x
 		}
 	}
@@ -221,7 +221,7 @@ func (t *tuple) first(dir dissect.Dir, packet []byte, h *header) *conn {
 	return q
 }
 
-// short reads a packet with a short header, which ends the datagram as a rule.
+// short reads a packet with a short header, which usually ends the datagram.
 func (t *tuple) short(in *dissect.Input, at int) (int, *conn, error) {
 	b := in.Data[at:]
 	var q *conn
@@ -265,7 +265,7 @@ func (t *tuple) short(in *dissect.Input, at int) (int, *conn, error) {
 	}
 	n := q.segment(q.role(in.Dir), b, idLen)
 	h := header{kind: oneRTT, version: q.version, number: 1 + idLen, size: n}
-	if t.p.Cut > 0 { // the tag is not there
+	if t.p.Cut > 0 { // the tag is missing
 		h.size += int(t.p.Cut)
 	}
 	q.protected(in, at, n, &h)

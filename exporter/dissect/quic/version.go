@@ -7,7 +7,7 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/secrets"
 )
 
-// Versions whose packets begin as RFC 9000 section 17.2 says; see readable.
+// Versions with packets as in RFC 9000 section 17.2; see readable.
 const (
 	version1  = secrets.QUICv1
 	version2  = secrets.QUICv2
@@ -20,8 +20,8 @@ const (
 	lastDraft  = 34
 )
 
-// draft is the draft of RFC 9000 that a version follows, 0 where it is none. The private
-// versions are those of mvfst and of Google.
+// draft is the draft of RFC 9000 that a version follows, or 0 if there is none. The private
+// versions belong to mvfst and Google.
 func draft(v uint32) int {
 	switch v {
 	case 0xfaceb001:
@@ -57,12 +57,12 @@ func readable(v uint32) bool {
 	return v == version1 || v == version2 || d >= firstDraft && d <= lastDraft
 }
 
-// known reports whether v is a version that somebody uses.
+// known reports whether v is a version in use.
 func known(v uint32) bool {
 	return readable(v) || draft(v) != 0 && v&0xff <= 64 || isGoogle(v) || v&0xfffffff0 == 0xfaceb000
 }
 
-// versionName is how rows write a version.
+// versionName is the name of a version in rows.
 func versionName(v uint32) string {
 	switch {
 	case v == version1:

@@ -7,10 +7,9 @@ import (
 	"sync"
 )
 
-// commandsTSV says where commands have their keys, as a server's COMMAND tells it:
-// name, mode, first, last, step. Mode is range (arguments first to last, negative from
-// the end), numkeys (argument first counts the keys after it), streams (after the word
-// STREAMS) or none.
+// commandsTSV lists the key positions of commands, as a server reports them for COMMAND: name,
+// mode, first, last, step. Mode is range (arguments first to last, negative from the end),
+// numkeys (argument first counts the keys after it), streams (after the word STREAMS) or none.
 //
 //go:embed commands.tsv
 var commandsTSV string
@@ -24,7 +23,7 @@ const (
 	keyStreams
 )
 
-// act is what a command does to its connection, or where it has a secret.
+// act is a command's effect on its connection, or the position of its secret.
 type act uint8
 
 const (
@@ -48,7 +47,7 @@ const (
 	actShutdown
 )
 
-// spec is what is known of a command.
+// spec describes a command.
 type spec struct {
 	name        string
 	keys        keyMode
@@ -57,7 +56,7 @@ type spec struct {
 	act         act
 }
 
-// commands is the table of commands, read once.
+// commands is the command table, read once.
 var commands = sync.OnceValue(func() map[string]*spec {
 	m := map[string]*spec{}
 	for line := range strings.Lines(commandsTSV) {
@@ -120,8 +119,8 @@ func actOf(name string) act {
 	return actNone
 }
 
-// command finds a verb in the table; the name is in upper case also where it is not
-// in it.
+// command finds a verb in the table. The returned name is in upper case even if the table does
+// not have it.
 func (k *conn) command(verb []byte) (*spec, string) {
 	var up [40]byte
 	if len(verb) > len(up) {

@@ -8,8 +8,8 @@ import (
 
 const maxVerb = 64 // bytes of a command's first word
 
-// detect implements Protocol.Detect. A line of text from the client is never enough: it
-// could be SMTP's, FTP's or HTTP's as well; the server's replies then tell.
+// detect implements Protocol.Detect. A line of text from the client is never enough, because it
+// could also be SMTP, FTP or HTTP; the server's replies decide then.
 func detect(dir dissect.Dir, head []byte) dissect.Verdict {
 	if len(head) == 0 {
 		return dissect.More
@@ -21,8 +21,8 @@ func detect(dir dissect.Dir, head []byte) dissect.Verdict {
 	return detectReply(head)
 }
 
-// detectCommand looks for an array whose first element is a command's name. A name that is
-// not in the table is likely only: a reply may be an array of words too.
+// detectCommand looks for an array with a command name as its first element. A name that is not
+// in the table is only likely, because a reply may also be an array of words.
 func detectCommand(b []byte) (verb []byte, v dissect.Verdict) {
 	if b[0] != '*' {
 		return nil, dissect.No
@@ -64,7 +64,7 @@ func detectCommand(b []byte) (verb []byte, v dissect.Verdict) {
 		return nil, dissect.No
 	}
 	switch string(verb) {
-	case "message", "pmessage", "smessage": // what a subscriber is sent
+	case "message", "pmessage", "smessage": // messages to a subscriber
 		return nil, dissect.No
 	}
 	if specOf(verb) == nil {
@@ -73,8 +73,8 @@ func detectCommand(b []byte) (verb []byte, v dissect.Verdict) {
 	return verb, dissect.Yes
 }
 
-// bulkStrings reports whether what is there of the next n elements are strings, as all
-// arguments of a command are.
+// bulkStrings reports whether those of the next n elements that are present are strings, like
+// all arguments of a command.
 func bulkStrings(b []byte, n int64) bool {
 	for ; n > 0 && len(b) > 0; n-- {
 		if b[0] != '$' {
@@ -92,13 +92,13 @@ func bulkStrings(b []byte, n int64) bool {
 	return true
 }
 
-// specOf returns the command of a name in any case, or nil.
+// specOf returns the command with this name in any case, or nil.
 func specOf(verb []byte) *spec {
 	var up [maxVerb]byte
 	return commands()[string(bytes.ToUpper(up[:copy(up[:], verb)]))]
 }
 
-// detectReply looks for a reply that hardly anything else looks like, or for two in a row.
+// detectReply looks for a reply that is typical of Redis, or for two replies in a row.
 func detectReply(b []byte) dissect.Verdict {
 	for i := 0; i < 2; i++ {
 		if len(b) == 0 {
@@ -116,8 +116,8 @@ func detectReply(b []byte) dissect.Verdict {
 	return dissect.Likely
 }
 
-// detectValue looks at one reply of n bytes; sure says that other protocols have none
-// like it.
+// detectValue looks at one reply of n bytes. sure means that hardly any other protocol has such
+// a reply.
 func detectValue(b []byte) (n int, sure bool, v dissect.Verdict) {
 	kind := b[0]
 	switch kind {
@@ -203,8 +203,8 @@ func detectElement(b, rest []byte, n int) (_ int, sure bool, v dissect.Verdict) 
 	return n, true, dissect.Yes
 }
 
-// detectLine looks at a status or an error. Both begin lines of POP3 too, so only the
-// words that Redis alone has are believed at once.
+// detectLine looks at a status or an error. Both also begin lines of POP3, so only words that
+// Redis alone uses are accepted at once.
 func detectLine(b []byte) (n int, sure bool, v dissect.Verdict) {
 	i := bytes.IndexByte(b, '\n')
 	if i < 0 {
@@ -237,7 +237,7 @@ func detectLine(b []byte) (n int, sure bool, v dissect.Verdict) {
 	return 0, false, dissect.No
 }
 
-// knownError reports whether an error's text begins as the server's own do.
+// knownError reports whether an error text begins like one of the server's own.
 func knownError(b []byte) bool {
 	for _, s := range [...]string{"unknown command '", "unknown command `", "Protocol error: ", "wrong number of arguments for ",
 		"value is not ", "Operation against a key ", "no such key", "AUTH <password> ", "DB index is ", "EXEC without MULTI"} {

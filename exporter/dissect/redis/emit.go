@@ -14,8 +14,7 @@ const (
 
 const arrow = " → "
 
-// emit hands a call on; why is the word for column error, empty where the call ended by
-// itself.
+// emit emits a call. why is the value of column error, empty if the call ended normally.
 func (k *conn) emit(c *call, why string) {
 	k.drop(c)
 	if k.resp == c {
@@ -55,7 +54,7 @@ func (k *conn) emit(c *call, why string) {
 	k.free(c)
 }
 
-// name fills the columns about who and what was asked.
+// name fills the columns for the command, its keys and its user.
 func (k *conn) name(c *call, row *Row) {
 	if c.verb != "" {
 		row.Method = table.Some(c.verb)
@@ -93,8 +92,7 @@ func some(b []byte) table.Opt[string] {
 	return table.Opt[string]{V: string(b), OK: len(b) > 0}
 }
 
-// show fills the columns that show text. Command, reply and summary share one string
-// where they are short.
+// show fills the text columns. Command, reply and summary share one string if they are short.
 func (k *conn) show(c *call, row *Row, why string) {
 	b := k.scratch[:0]
 	switch {
@@ -147,7 +145,7 @@ func (k *conn) show(c *call, row *Row, why string) {
 	k.scratch = b
 }
 
-// short is s cut to n bytes and an ellipsis.
+// short is s cut to n bytes, with an ellipsis.
 func short(s string, n int) string {
 	if len(s) <= n {
 		return s
@@ -159,7 +157,7 @@ func short(s string, n int) string {
 func orWord(why string) string {
 	switch why {
 	case "":
-		return "no reply asked"
+		return "no reply requested"
 	case "no_response":
 		return "no response"
 	}
@@ -203,7 +201,7 @@ func typeName(kind byte, null bool) string {
 	return ""
 }
 
-// outcome is what the first word of an error says: whether the server cannot answer now, or
+// outcome maps the first word of an error to an outcome: either the server cannot answer now, or
 // the command is wrong.
 func outcome(word string) string {
 	switch word {

@@ -10,8 +10,8 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect/dissecttest"
 )
 
-// FuzzConversation gives any bytes in both directions, cut anywhere, with losses: no
-// panic, every byte accounted for, nothing held, all text valid.
+// FuzzConversation reads random bytes in both directions, split anywhere, with gaps. It must not
+// panic, must account for every byte and hold no memory at the end, and all text must be valid.
 func FuzzConversation(f *testing.F) {
 	f.Add(cmd("SET", "a", "1")+cmd("GET", "a"), "+OK\r\n$1\r\n1\r\n", int64(1), byte(0))
 	f.Add(cmd("SUBSCRIBE", "a", "b")+cmd("UNSUBSCRIBE"), "*3\r\n$9\r\nsubscribe\r\n$1\r\na\r\n:1\r\n>3\r\n+message\r\n+a\r\n_\r\n", int64(2), byte(1))
@@ -36,7 +36,7 @@ func FuzzConversation(f *testing.F) {
 		r := dissecttest.Play(t, dissecttest.Options{Transport: dissect.TCP, ServerPort: 6379, End: dissect.End(end % 6),
 			Protocols: []*dissect.Protocol{Protocol()}, Roles: seed%2 == 0}, c...)
 		if got := r.Conn.RowBytes + r.Conn.AnomalyBytes; got != r.Bytes || r.Held != 0 {
-			t.Errorf("%d bytes accounted of %d, %d held", got, r.Bytes, r.Held)
+			t.Errorf("%d bytes accounted for of %d, %d held", got, r.Bytes, r.Held)
 		}
 		for _, e := range r.Rows() {
 			b := e.Base()

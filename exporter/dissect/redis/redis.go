@@ -1,11 +1,11 @@
-// Package redis reads the Redis serialization protocol, RESP2 and RESP3, and the inline
-// commands that servers accept beside it.
+// Package redis reads the Redis serialization protocol, RESP2 and RESP3, and the inline commands
+// that servers also accept.
 //
-// A row is one command with its reply, or one message that the server pushed: pub/sub
-// messages, invalidations, lines of MONITOR, and commands that replicate. Replies are
-// paired with commands in order, as the protocol demands; after a loss acknowledgement
-// numbers help to find the pair again. Values are read in pieces and kept up to a limit
-// only, so a string of 512 MB costs no memory. Passwords never leave the package.
+// A row is one command with its reply, or one message that the server pushed: pub/sub messages,
+// invalidations, lines of MONITOR, and replicated commands. Replies are paired with commands in
+// order, as the protocol requires; after a gap, acknowledgement numbers help to restore the
+// pairing. Values are read in pieces and kept up to a limit only, so a string of 512 MB costs no
+// memory. Passwords never leave the package.
 package redis
 
 import (
@@ -18,13 +18,13 @@ import (
 
 // Limits of one connection.
 const (
-	maxDepth   = 32        // aggregates in aggregates
+	maxDepth   = 32        // nested aggregates
 	maxBulk    = 512 << 20 // bytes of one string, the server's own default limit
 	maxCount   = 1 << 31   // elements of one aggregate, arguments of one command
 	maxLine    = 64 << 10  // simple strings, errors and inline commands, the server's own limit
 	maxText    = 1 << 10   // bytes kept of a command, a key or a reply
-	maxPending = 1 << 14   // commands that wait for their replies
-	maxSpare   = 8         // records kept for the next calls
+	maxPending = 1 << 14   // commands without a reply
+	maxSpare   = 8         // records kept for later calls
 	maxWait    = 64 << 10  // bytes of a reply that may come before its command was captured
 )
 
@@ -39,7 +39,7 @@ type Row struct {
 	User     table.Opt[string] `col:"redis_user" enc:"dict" doc:"user name from AUTH or HELLO on this connection"`
 	Reply    table.Opt[string] `col:"redis_reply" doc:"reply as text, at most 1 KiB; aggregates in brackets"`
 	Elements table.Opt[int64]  `col:"redis_elements" doc:"number of elements of an aggregate reply, or of pairs of a map"`
-	ErrText  table.Opt[string] `col:"redis_error" doc:"error reply of the server, whole line; for EXEC and similar commands the first error inside"`
+	ErrText  table.Opt[string] `col:"redis_error" doc:"error reply of the server, complete line; for EXEC and similar commands the first error inside"`
 	Errors   int32             `col:"redis_errors" doc:"number of errors in the reply, including those inside aggregates"`
 	Push     table.Opt[string] `col:"redis_push" enc:"dict" doc:"kind of a message without a command: message, pmessage, smessage, invalidate, monitor, replication, …"`
 	Channel  table.Opt[string] `col:"redis_channel" enc:"dict" doc:"channel of a published message, or first channel or pattern of a subscription"`
@@ -61,13 +61,13 @@ func Protocol() *dissect.Protocol {
 	}
 }
 
-// callCost is the memory of a waiting call beside its text.
+// callCost is the memory of a pending call in addition to its text.
 const callCost = int(unsafe.Sizeof(call{}))
 
 // span is a part of a call's text.
 type span struct{ from, to int }
 
-// call is a command on its way, or a reply without one.
+// call is a pending command, or a reply without a command.
 type call struct {
 	x     dissect.Exchange
 	asked inorder.Request
@@ -77,26 +77,26 @@ type call struct {
 	line     []byte  // the command as text
 	words    [4]span // its first words in line
 	argc     int64
-	cut      bool // line is not whole
+	cut      bool // line is incomplete
 	key      string
 	keySpan  span
-	keyAt    int64 // argument that is the first key; -1 none, 0 not known yet
+	keyAt    int64 // index of the argument that is the first key; -1 none, 0 not known yet
 	keys     int32
-	masked   int64 // argument that is a password; -1 none
+	masked   int64 // index of the argument that is a password; -1 none
 	user     string
 	db       table.Opt[int32]
 	ahead    int32
-	confirms int64 // confirmations that (un)subscribing still awaits
-	whole    bool  // all of the command was read
+	confirms int64 // confirmations that an (un)subscribe command still awaits
+	whole    bool  // the command was read completely
 	inline   bool
 	queued   bool // in conn.pending
-	size     int  // of the budget that it takes
+	size     int  // bytes of the budget that it uses
 
 	reply    []byte // as text
 	first    [4]span
 	kind     byte // type byte of the reply; 0 none yet
 	null     bool
-	full     bool // reply is not whole
+	full     bool // reply is incomplete
 	elements int64
 	errText  string
 	errors   int32
@@ -106,12 +106,12 @@ type call struct {
 	bad      bool
 }
 
-// side is one direction's place in its messages.
+// side is the reading position in one direction.
 type side struct {
-	call  *call // whose message is read
-	left  int64 // arguments that follow
+	call  *call // the call of the current message
+	left  int64 // arguments still to come
 	arg   int64 // number of the next argument
-	body  int64 // bytes of a string that follow
+	body  int64 // bytes of a string still to come
 	crlf  bool  // then its line end
 	keep  []byte
 	into  *dissect.Body
@@ -124,7 +124,7 @@ type conn struct {
 	commands   map[string]*spec
 	req        side
 	w          walker
-	resp       *call   // whose reply is read
+	resp       *call   // the call of the current reply
 	pending    []*call // commands not yet emitted, oldest first, from head on
 	head       int
 	spare      []*call
@@ -170,7 +170,7 @@ func (k *conn) newCall() *call {
 	return &call{keyAt: -1, masked: -1}
 }
 
-// free keeps a call's memory for the next one.
+// free keeps a call's memory for a later one.
 func (k *conn) free(c *call) {
 	if len(k.spare) < maxSpare {
 		*c = call{line: c.line[:0], reply: c.reply[:0], keyAt: -1, masked: -1}
@@ -179,7 +179,7 @@ func (k *conn) free(c *call) {
 	}
 }
 
-// front is the oldest command without a whole reply, or nil.
+// front is the oldest command without a complete reply, or nil.
 func (k *conn) front() *call {
 	if k.head < len(k.pending) {
 		return k.pending[k.head]
@@ -187,15 +187,15 @@ func (k *conn) front() *call {
 	return nil
 }
 
-// push puts a command into the queue. The queue is bounded: where one side alone was
-// captured no command is ever answered.
+// push appends a command to the queue. The queue is limited, because no command is ever answered
+// in a capture of one direction only.
 func (k *conn) push(c *call) {
 	if n := len(k.pending) - k.head; n >= maxPending {
 		i := k.head
 		if k.pending[i] == k.resp {
 			i++
 		}
-		k.c.Anomaly("limit", "commands without a reply", 0)
+		k.c.Anomaly("limit", "too many commands without a reply", 0)
 		k.shed(i)
 	}
 	c.size = k.c.Keep(callCost+cap(c.line), k.Shed)
@@ -213,7 +213,7 @@ func (k *conn) push(c *call) {
 	k.pending = append(k.pending, c)
 }
 
-// shed gives up a command that waits; its reply may still come.
+// shed gives up a pending command; its reply may still come.
 func (k *conn) shed(i int) {
 	var next *inorder.Request
 	if i+1 < len(k.pending) {
@@ -255,7 +255,7 @@ func (k *conn) Kept() int {
 	return n
 }
 
-// drop takes a call out of the queue.
+// drop removes a call from the queue.
 func (k *conn) drop(c *call) {
 	if !c.queued {
 		return
@@ -325,7 +325,7 @@ func (k *conn) gapReply(missing int64) bool {
 	return false
 }
 
-// Lost implements dissect.Resyncer: Read gave an error, the rest of what came is gone.
+// Lost implements dissect.Resyncer: Read returned an error, and the unread bytes were dropped.
 func (k *conn) Lost(dir dissect.Dir) {
 	if dir == dissect.ToServer {
 		if k.req.call != nil {
@@ -340,7 +340,7 @@ func (k *conn) Lost(dir dissect.Dir) {
 	k.loseReply()
 }
 
-// loseRequest ends the command under way; its reply may still come.
+// loseRequest ends the current command; its reply may still come.
 func (k *conn) loseRequest() {
 	c := k.req.call
 	k.req = side{keep: k.req.keep[:0], ended: k.req.ended}
@@ -373,7 +373,7 @@ func (k *conn) Close(why dissect.End) {
 		word := why.CallError()
 		switch {
 		case c.spec != nil && c.spec.act == actShutdown && (why == dissect.EndFin || why == dissect.EndReset):
-			c.answered, word = true, "" // a server that goes away says nothing
+			c.answered, word = true, "" // a server that closes the connection does not answer
 		case c == k.resp && why == dissect.EndFin:
 			word = "cut"
 		case c.confirms > 0 && c.kind != 0:

@@ -29,7 +29,7 @@ func play(t testing.TB, end dissect.End, c ...dissecttest.Chunk) *dissecttest.Re
 		Protocols: []*dissect.Protocol{Protocol()}}, c...)
 }
 
-// lines are the rows in short: summary, type, error, push, key.
+// lines renders the rows in short form: summary, type, error, push, key.
 func lines(r *dissecttest.Result) string {
 	var out []string
 	for _, e := range r.Rows() {
@@ -98,7 +98,7 @@ func TestRows(t *testing.T) {
 		want  string
 		anoms int
 	}{
-		{"keys come from the table of commands",
+		{"keys are found by the command table",
 			chunks{client(cmd("mset", "k1", "v", "k2", "v")), server("+OK\r\n"), client(cmd("EVAL", "return 1", "2", "x", "y", "z")), server(":1\r\n"),
 				client(cmd("XREAD", "COUNT", "2", "STREAMS", "s1", "s2", "0", "0")), server("*-1\r\n"), client(cmd("OBJECT", "ENCODING", "o")), server("$6\r\nembstr\r\n")},
 			"mset k1 v k2 v → OK |simple_string key=k1 keys=2\nEVAL \"return 1\" 2 x y z → 1 |integer key=x keys=2\n" +
@@ -111,19 +111,19 @@ func TestRows(t *testing.T) {
 			"AUTH *** → OK |simple_string\nAUTH bob *** → WRONGPASS invalid |error user=bob status=WRONGPASS failed\n" +
 				"CONFIG SET requirepass *** maxmemory 1 → OK |simple_string\nACL SETUSER al on *** → OK |simple_string\nauth *** → OK |simple_string\n" +
 				"MIGRATE h 1 \"\" 0 5 AUTH2 u *** KEYS a → OK |simple_string", 0},
-		{"a transaction has a row a command",
+		{"each command of a transaction has a row",
 			chunks{client(cmd("MULTI") + cmd("INCR", "a") + cmd("EXEC")), server("+OK\r\n+QUEUED\r\n*2\r\n:1\r\n-ERR no\r\n")},
 			"MULTI → OK |simple_string\nINCR a → QUEUED |simple_string key=a\nEXEC → [1, \"ERR no\"] |array", 0},
-		{"a push between command and reply takes no pair",
+		{"a push between command and reply does not affect pairing",
 			chunks{client(cmd("GET", "a")), server(">2\r\n$10\r\ninvalidate\r\n*1\r\n$1\r\na\r\n" + bulk("v"))},
 			"push [invalidate, [a]] |push push=invalidate\nGET a → v |bulk_string key=a", 0},
-		{"inline commands are told by their replies",
+		{"inline commands are detected by their replies",
 			chunks{client("PING\r\n"), server("+PONG\r\n"), client("set k \"a b\"\n"), server("+OK\r\n")},
 			"PING → PONG |simple_string\nset k \"a b\" → OK |simple_string key=k", 0},
-		{"CLIENT REPLY takes replies away",
+		{"CLIENT REPLY disables replies",
 			chunks{client(cmd("CLIENT", "REPLY", "OFF") + cmd("PING") + cmd("CLIENT", "REPLY", "ON") + cmd("CLIENT", "REPLY", "SKIP") + cmd("GET", "a") + cmd("GET", "b")),
 				server("+OK\r\n:2\r\n")},
-			"CLIENT REPLY OFF → no reply asked |\nPING → no reply asked |\nCLIENT REPLY SKIP → no reply asked |\nGET a → no reply asked | key=a\n" +
+			"CLIENT REPLY OFF → no reply requested |\nPING → no reply requested |\nCLIENT REPLY SKIP → no reply requested |\nGET a → no reply requested | key=a\n" +
 				"CLIENT REPLY ON → OK |simple_string\nGET b → 2 |integer key=b", 0},
 		{"MONITOR pushes lines",
 			chunks{client(cmd("MONITOR")), server("+OK\r\n+1339518083.107412 [0 127.0.0.1:60866] \"keys\" \"*\"\r\n")},
@@ -135,16 +135,16 @@ func TestRows(t *testing.T) {
 		{"a replication file of unknown length",
 			chunks{client(cmd("SYNC")), server("\n\n$EOF:" + mark + "\r\nREDIS..x" + mark + cmd("DEL", "a"))},
 			"SYNC →  |rdb\npush [DEL, a] |array push=replication", 0},
-		{"a reply whose command was not captured",
+		{"a reply to a command that was not captured",
 			chunks{server(":1\r\n"), client(cmd("GET", "a")), server(bulk("b"))},
 			"? → 1 |integer error=no_request\nGET a → b |bulk_string key=a", 0},
-		{"a gap inside a long string is passed over",
+		{"a gap inside a long string is skipped",
 			chunks{client("*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$3000\r\nabc"), {Dir: dissect.ToServer, Gap: 2000, Data: []byte(strings.Repeat("x", 997) + "\r\n" + cmd("PING"))}, server("+OK\r\n+PONG\r\n")},
 			"SET k " + "abc" + strings.Repeat("x", 997)[:111] + "… → OK |simple_string error=gap key=k\nPING → PONG |simple_string", 0},
-		{"after a lost reply acknowledgements pair again",
+		{"acknowledgements restore the pairing after a lost reply",
 			chunks{client(cmd("GET", "a")), {Dir: dissect.ToClient, Gap: 7}, client(cmd("GET", "b")), server(bulk("2"))},
 			"GET a → gap | error=gap key=a\nGET b → 2 |bulk_string key=b", 0},
-		{"after a lost command acknowledgements pair again",
+		{"acknowledgements restore the pairing after a lost command",
 			chunks{client(cmd("GET", "a")), server(bulk("1")), {Dir: dissect.ToServer, Gap: 20}, server(bulk("lost")), client(cmd("GET", "b")), server(bulk("2"))},
 			"GET a → 1 |bulk_string key=a\n? → lost |bulk_string error=no_request\nGET b → 2 |bulk_string key=b", 0},
 		{"one reply to a batch is missing",
@@ -153,10 +153,10 @@ func TestRows(t *testing.T) {
 		{"one command of a batch is missing",
 			chunks{client(cmd("GET", "a")), {Dir: dissect.ToServer, Gap: 20, Data: []byte(cmd("GET", "c"))}, server(bulk("1") + bulk("2") + bulk("3")), client(cmd("GET", "d")), server(bulk("4"))},
 			"GET a → 1 |bulk_string key=a\nGET c → gap | error=gap key=c\n? → 2 |bulk_string error=no_request\n? → 3 |bulk_string error=no_request\nGET d → 4 |bulk_string key=d", 0},
-		{"an argument that is no string is refused",
+		{"an argument that is not a string is rejected",
 			chunks{client(cmd("GET", "a")), server(bulk("1")), client("*2\r\n$3\r\nGET\r\n:5\r\n"), server("-ERR Protocol error: expected '$', got ':'\r\n")},
 			"GET a → 1 |bulk_string key=a\nGET → ERR Protocol error: expected '$', got ':' |error error=malformed status=ERR failed", 1},
-		{"aggregates too deep are refused",
+		{"aggregates nested too deeply are rejected",
 			chunks{client(cmd("GET", "a")), server(strings.Repeat("*1\r\n", maxDepth+1) + ":1\r\n")},
 			"GET a → " + strings.Repeat("[", maxDepth+1)[:maxDepth] + " |array error=malformed key=a", 1},
 	} {
@@ -196,7 +196,7 @@ func TestDetect(t *testing.T) {
 		{"a request of HTTP", dissect.ToServer, "GET / HTTP/1.1\r\n\r\n", dissect.No},
 		{"an untagged answer of IMAP", dissect.ToClient, "* OK IMAP4rev1 ready\r\n", dissect.No},
 		{"a greeting of POP3", dissect.ToClient, "+OK POP3 ready\r\n", dissect.No},
-		{"an answer that POP3 has too", dissect.ToClient, "+OK\r\n", dissect.More},
+		{"an answer that POP3 also has", dissect.ToClient, "+OK\r\n", dissect.More},
 		{"two answers", dissect.ToClient, "+OK\r\n+OK\r\n", dissect.Likely},
 		{"an error that Redis alone has", dissect.ToClient, "-NOAUTH Authentication required.\r\n", dissect.Likely},
 		{"a command seen from the wrong side", dissect.ToClient, "*3\r\n$3\r\nSET\r\n$1\r\na\r\n$1\r\nb\r\n", dissect.No},

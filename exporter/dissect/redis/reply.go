@@ -10,11 +10,11 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
-// rdb is a place in the file with which replication begins.
+// rdb is a position in the file with which replication begins.
 type rdb struct {
 	state rdbState
-	left  int64  // bytes that follow; -1 until mark
-	mark  []byte // 40 bytes that end a file of unknown length
+	left  int64  // bytes to come; -1 until mark
+	mark  []byte // the 40 bytes that end a file of unknown length
 }
 
 type rdbState uint8
@@ -27,7 +27,7 @@ const (
 
 const rdbMark = 40 // length of the mark
 
-// readReply reads as much of a reply as there is.
+// readReply reads the available part of a reply.
 func (k *conn) readReply(in *dissect.Input, at int) (n int, err error) {
 	b := in.Data[at:]
 	if len(b) == 0 {
@@ -41,7 +41,7 @@ func (k *conn) readReply(in *dissect.Input, at int) (n int, err error) {
 		syncs := f != nil && f.spec != nil && (f.spec.act == actSync || f.spec.act == actPsync)
 		switch {
 		case (k.streaming || syncs) && (b[0] == '\n' || b[0] == '\r'):
-			return 1, nil // the primary shows that it is alive
+			return 1, nil // a keep-alive of the primary
 		case syncs && f.spec.act == actSync && b[0] == '$':
 			k.rdb.state = rdbHead
 			return k.readRDB(in, at)
@@ -57,7 +57,7 @@ func (k *conn) readReply(in *dissect.Input, at int) (n int, err error) {
 		k.resp = nil
 		k.endReply(c)
 	} else if n == 0 && err == nil && !c.x.HasResponse() {
-		k.resp = nil // nothing of it was read: look again when there is more
+		k.resp = nil // nothing of it was read: look again when more bytes arrive
 		if !c.x.HasRequest() {
 			k.free(c)
 		}
@@ -65,8 +65,8 @@ func (k *conn) readReply(in *dissect.Input, at int) (n int, err error) {
 	return n, err
 }
 
-// target finds the command that a reply at in.Data[at] answers. It is a new call where
-// there is none, and nil where more must be seen first.
+// target finds the command for the reply at in.Data[at]. It returns a new call if there is none,
+// and nil if more bytes are needed to decide.
 func (k *conn) target(f *call, in *dissect.Input, at int) *call {
 	b := in.Data[at:]
 	subscribes := f != nil && f.spec != nil && (f.spec.act == actSubscribe || f.spec.act == actUnsubscribe)
@@ -112,7 +112,7 @@ func (k *conn) pushed(kind string) *call {
 	return c
 }
 
-// resync finds the pair again after a loss.
+// resync restores the pairing after a gap.
 func (k *conn) resync(f *call, in *dissect.Input, at int) *call {
 	if f == nil || f.x.HasResponse() {
 		return f
@@ -132,7 +132,7 @@ func (k *conn) resync(f *call, in *dissect.Input, at int) *call {
 	return f
 }
 
-// waiting has the commands that wait for replies, with their places.
+// waiting yields the pending commands with their positions.
 func (k *conn) waiting(yield func(int, *inorder.Request) bool) {
 	for i := k.head; i < len(k.pending); i++ {
 		if !yield(i, &k.pending[i].asked) {
@@ -141,7 +141,7 @@ func (k *conn) waiting(yield func(int, *inorder.Request) bool) {
 	}
 }
 
-// firstWord is the first element of an aggregate; whole is false where it may follow.
+// firstWord is the first element of an aggregate; whole is false if it is still incomplete.
 func firstWord(b []byte) (word []byte, whole bool) {
 	_, n := number(b[1:])
 	if n <= 0 {
@@ -177,7 +177,7 @@ func confirms(word []byte) bool {
 	return false
 }
 
-// pushKind is the word for column redis_push.
+// pushKind is the value of column redis_push.
 func pushKind(word []byte) string {
 	switch string(word) {
 	case "message":
@@ -194,7 +194,7 @@ func pushKind(word []byte) string {
 	return text(word[:min(len(word), 32)])
 }
 
-// endReply is called when a reply was read whole.
+// endReply handles a completely read reply.
 func (k *conn) endReply(c *call) {
 	if !c.x.HasRequest() {
 		k.endPush(c)
@@ -233,7 +233,7 @@ func (k *conn) endReply(c *call) {
 	k.emit(c, "")
 }
 
-// confirmed notes one confirmation of a subscription; it answers whether it was the last.
+// confirmed counts one confirmation of a subscription and reports whether it was the last.
 func (k *conn) confirmed(c *call) bool {
 	if c.kind != '*' && c.kind != '>' {
 		return true
@@ -253,13 +253,12 @@ func (k *conn) confirmed(c *call) bool {
 	return false
 }
 
-// element is the i-th element of an aggregate reply as shown.
+// element is the displayed form of element i of an aggregate reply.
 func (c *call) element(i int) []byte { return c.reply[c.first[i].from:c.first[i].to] }
 
 func (c *call) isError() bool { return c.kind == '-' || c.kind == '!' }
 
-// endPush ends a message that no command asked for, or a reply whose command was not
-// captured.
+// endPush ends a message that answers no command, or a reply to a command that was not captured.
 func (k *conn) endPush(c *call) {
 	if c.push == "" && c.kind == '*' && (published(c.element(0)) && c.elements >= 3 || confirms(c.element(0)) && c.elements == 3) {
 		c.push = pushKind(c.element(0))
@@ -269,13 +268,13 @@ func (k *conn) endPush(c *call) {
 	k.emit(c, "")
 }
 
-// readRDB reads the file with which replication begins: its bytes are counted only.
+// readRDB reads the file with which replication begins, counting its bytes only.
 func (k *conn) readRDB(in *dissect.Input, at int) (n int, err error) {
 	b := in.Data[at:]
 	c := k.front()
-	if c == nil { // given up
+	if c == nil { // it was given up
 		k.rdb = rdb{}
-		return 0, fmt.Errorf("reading a replication file: its command is gone")
+		return 0, fmt.Errorf("reading a replication file: its command was dropped")
 	}
 	r := &k.rdb
 	if r.state == rdbHead {
@@ -326,5 +325,5 @@ func (r *rdb) head(b []byte) (int, error) {
 			return 1 + n, nil
 		}
 	}
-	return 0, fmt.Errorf("reading a replication file: want its length, got %.60q", b)
+	return 0, fmt.Errorf("reading a replication file: expected its length, got %.60q", b)
 }

@@ -9,7 +9,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
-// readRequest reads as much of a command as there is.
+// readRequest reads the available part of a command.
 func (k *conn) readRequest(in *dissect.Input, at int) (n int, err error) {
 	s := &k.req
 	b := in.Data[at:]
@@ -19,7 +19,7 @@ func (k *conn) readRequest(in *dissect.Input, at int) (n int, err error) {
 	if s.call == nil {
 		lead := 0
 		for lead < len(b) && (b[lead] == '\r' || b[lead] == '\n') {
-			lead++ // the server passes over them; a replica sends some while it loads
+			lead++ // servers ignore them; a replica sends some while it loads
 		}
 		if lead > 0 {
 			return lead, nil
@@ -32,9 +32,9 @@ func (k *conn) readRequest(in *dissect.Input, at int) (n int, err error) {
 		case m == 0 && len(b) < 24:
 			return 0, nil
 		case m <= 0 || count > maxCount:
-			return 0, fmt.Errorf("reading a command: want * and a count of arguments, got %.40q", b)
+			return 0, fmt.Errorf("reading a command: expected * and the number of arguments, got %.40q", b)
 		case count <= 0:
-			k.c.Anomaly("empty_command", "a command without a verb, which servers pass over", 0)
+			k.c.Anomaly("empty_command", "a command without a verb, which servers ignore", 0)
 			return 1 + m, nil
 		}
 		n = 1 + m
@@ -70,7 +70,7 @@ func (k *conn) args(c *call, b []byte) (n int, err error) {
 		}
 		size, m := number(b[n+1:])
 		if b[n] != '$' || m < 0 || m > 0 && (size < 0 || size > maxBulk) {
-			return n, fmt.Errorf("reading argument %d: want a string of at most %d bytes, got %.40q", s.arg, maxBulk, b[n:])
+			return n, fmt.Errorf("reading argument %d: expected a string of at most %d bytes, got %.40q", s.arg, maxBulk, b[n:])
 		}
 		if m == 0 {
 			return n, nil
@@ -78,14 +78,14 @@ func (k *conn) args(c *call, b []byte) (n int, err error) {
 		n += 1 + m
 		if end := n + int(size); end+2 <= len(b) && size <= maxText {
 			if b[end] != '\r' || b[end+1] != '\n' {
-				return n, fmt.Errorf("reading argument %d: want a line end after %d bytes, got %.8q", s.arg, size, b[end:])
+				return n, fmt.Errorf("reading argument %d: expected a line end after %d bytes, got %.8q", s.arg, size, b[end:])
 			}
 			k.endArg(c, b[n:end], size)
 			n = end + 2
 			continue
 		}
 		s.body, s.crlf, s.size, s.keep, s.into = size, true, size, s.keep[:0], nil
-		secret := c.spec != nil && c.spec.act >= actAuth // may be, so no body keeps it
+		secret := c.spec != nil && c.spec.act >= actAuth // possibly secret, so no body keeps it
 		if size > maxText && !secret && c.x.ReqBody == nil {
 			s.into = k.c.NewBody("", "")
 			c.x.ReqBody = s.into
@@ -94,7 +94,7 @@ func (k *conn) args(c *call, b []byte) (n int, err error) {
 	return n, nil
 }
 
-// rest reads on in a string that came in pieces.
+// rest continues a string that arrives in pieces.
 func (s *side) rest(b []byte) (n int, done bool, err error) {
 	n = int(min(s.body, int64(len(b))))
 	s.body -= int64(n)
@@ -108,7 +108,7 @@ func (s *side) rest(b []byte) (n int, done bool, err error) {
 		return n, false, nil
 	}
 	if b[n] != '\r' || b[n+1] != '\n' {
-		return n, false, fmt.Errorf("reading argument %d: want a line end after %d bytes, got %.8q", s.arg, s.size, b[n:n+2])
+		return n, false, fmt.Errorf("reading argument %d: expected a line end after %d bytes, got %.8q", s.arg, s.size, b[n:n+2])
 	}
 	if s.into != nil {
 		s.into.Complete = s.into.Lost() == 0
@@ -124,7 +124,7 @@ func (k *conn) endArg(c *call, p []byte, size int64) {
 	s.left--
 }
 
-// arg notes an argument of which p is the front.
+// arg records an argument that begins with p.
 func (k *conn) arg(c *call, i int64, p []byte, size int64) {
 	secret := c.masked == i
 	if i == 0 {
@@ -179,7 +179,7 @@ func (k *conn) arg(c *call, i int64, p []byte, size int64) {
 	}
 }
 
-// begin notes where the command has its keys.
+// begin records the position of the command's keys.
 func (c *call) begin() {
 	if c.spec == nil {
 		return
@@ -197,7 +197,7 @@ func (c *call) begin() {
 	}
 }
 
-// secret reports whether argument i is a password, and notes which later one will be.
+// secret reports whether argument i is a password, and records which later one will be.
 func (c *call) secret(i int64, p []byte) bool {
 	secret := c.masked == i
 	switch c.spec.act {
@@ -229,7 +229,7 @@ func (c *call) secret(i int64, p []byte) bool {
 	return secret
 }
 
-// word is the i-th word of the command as shown.
+// word is the displayed form of word i of the command.
 func (c *call) word(i int) []byte { return c.line[c.words[i].from:c.words[i].to] }
 
 // readInline reads a command that was sent as a line of text.
@@ -237,11 +237,11 @@ func (k *conn) readInline(in *dissect.Input, at int) (n int, err error) {
 	b := in.Data[at:]
 	end := bytes.IndexByte(b, '\n')
 	if b[0] <= ' ' || b[0] >= 0x7f {
-		return 0, fmt.Errorf("reading an inline command: want text, got %.40q", b)
+		return 0, fmt.Errorf("reading an inline command: expected text, got %.40q", b)
 	}
 	if end < 0 {
 		if len(b) > maxLine {
-			return 0, fmt.Errorf("reading an inline command: line over the limit of %d bytes", maxLine)
+			return 0, fmt.Errorf("reading an inline command: the line exceeds the limit of %d bytes", maxLine)
 		}
 		return 0, nil
 	}
@@ -253,8 +253,8 @@ func (k *conn) readInline(in *dissect.Input, at int) (n int, err error) {
 	return end + 1, nil
 }
 
-// splitInline takes a line apart as the server does: words, and strings in single or
-// double quotes. A quote that does not end leaves its word as it is.
+// splitInline splits a line like the server does: into words, and strings in single or double
+// quotes. A word with an unterminated quote stays unchanged.
 func (k *conn) splitInline(c *call, b []byte) {
 	var words []span
 	raw := make([]byte, 0, len(b))
@@ -288,7 +288,7 @@ func (k *conn) splitInline(c *call, b []byte) {
 	}
 }
 
-// endRequest is called when a command was read whole.
+// endRequest handles a completely read command.
 func (k *conn) endRequest(c *call) {
 	c.whole, c.db = true, k.db
 	if c.user != "" {
@@ -323,7 +323,7 @@ func (k *conn) endRequest(c *call) {
 	k.push(c)
 }
 
-// clientReply obeys CLIENT REPLY ON, OFF and SKIP; it answers whether a reply comes.
+// clientReply applies CLIENT REPLY ON, OFF and SKIP. It reports whether a reply follows.
 func (k *conn) clientReply(c *call, answer bool) bool {
 	if !fold(c.word(1), "REPLY") {
 		return answer

@@ -4,7 +4,7 @@ import "unicode/utf8"
 
 const hex = "0123456789abcdef"
 
-// plain reports whether p can stand in a command line without quotes.
+// plain reports whether p needs no quotes in a command line.
 func plain(p []byte) bool {
 	if len(p) == 0 {
 		return false
@@ -39,7 +39,7 @@ func appendArg(dst, p []byte) []byte {
 	return append(dst, '"')
 }
 
-// appendEscaped appends p with what is not text escaped.
+// appendEscaped appends p and escapes everything that is not text.
 func appendEscaped(dst, p []byte, quoted bool) []byte {
 	for len(p) > 0 {
 		n := ordinary(p, quoted)
@@ -90,7 +90,7 @@ func text(p []byte) string {
 	return string(p)
 }
 
-// clip is the longest whole-character front of p with at most n bytes.
+// clip is the longest prefix of p with at most n bytes and complete characters.
 func clip(p []byte, n int) []byte {
 	if len(p) <= n {
 		return p
@@ -103,7 +103,7 @@ func clip(p []byte, n int) []byte {
 	return p[:n]
 }
 
-// fold reports whether p is word, an upper-case word, in any case.
+// fold reports whether p equals word, which is in upper case, ignoring case.
 func fold(p []byte, word string) bool {
 	if len(p) != len(word) {
 		return false
@@ -119,8 +119,8 @@ func fold(p []byte, word string) bool {
 	return true
 }
 
-// number reads digits, perhaps after a minus sign, and a line end. n is the bytes read:
-// 0 where the line is not whole, -1 where it is no number.
+// number reads digits, optionally after a minus sign, and a line end. n is the number of bytes
+// read: 0 if the line is incomplete, -1 if it is not a number.
 func number(b []byte) (v int64, n int) {
 	neg := len(b) > 0 && b[0] == '-'
 	i := 0
@@ -155,8 +155,8 @@ func number(b []byte) (v int64, n int) {
 	return v, i + 2
 }
 
-// note is called at each value's begin: it keeps the reply's type and separates the
-// values in its text.
+// note is called at the start of each value. It keeps the reply's type and separates the values
+// in its text.
 func (c *call) note(w *walker, kind byte, null bool) {
 	if w.depth == 0 {
 		c.kind, c.null = kind, null
@@ -190,7 +190,7 @@ func (c *call) close(w *walker, kind byte) {
 	}
 }
 
-// string shows a value that ended; p is its front and size its length.
+// string shows a completed value that begins with p and has size bytes.
 func (c *call) string(w *walker, kind byte, p []byte, size int64) {
 	if w.attrs > 0 {
 		return

@@ -8,26 +8,26 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 )
 
-// frame is an aggregate that is not finished.
+// frame is an unfinished aggregate.
 type frame struct {
-	left int64 // values that follow; -1 until a line with a point
+	left int64 // values to come; -1 until a line with a point
 	seen int64
 	kind byte
 }
 
-// walker is a place in a value. It holds counts, never the value.
+// walker is a position in a value. It holds counts, never the value.
 type walker struct {
 	stack    [maxDepth]frame
 	depth    int
-	body     int64 // bytes of a string that follow
+	body     int64 // bytes of a string still to come
 	kind     byte  // its type
 	crlf     bool  // its line end follows
 	streamed bool  // a string in chunks: more chunks follow
-	attrs    int   // attributes that are open
+	attrs    int   // open attributes
 	keep     []byte
 }
 
-// walk reads a value, or as much of it as b holds. Strings are taken in pieces, all
+// walk reads a value, or the part of it that b holds. Strings are read in pieces, everything
 // else in whole lines.
 func (w *walker) walk(k *dissect.Conn, c *call, b []byte) (n int, done bool, err error) {
 	for {
@@ -58,8 +58,7 @@ func (w *walker) walk(k *dissect.Conn, c *call, b []byte) (n int, done bool, err
 	}
 }
 
-// run reads short strings that follow one another in a list, all but its last: most of
-// what long replies hold.
+// run reads consecutive short strings of a list, except its last: they are most of a long reply.
 func (w *walker) run(c *call, b []byte) (n int) {
 	f := &w.stack[w.depth-1]
 	if w.attrs > 0 || f.kind == '%' || f.seen < int64(len(c.first)) {
@@ -89,19 +88,19 @@ func (w *walker) run(c *call, b []byte) (n int) {
 	return n
 }
 
-// token reads one line: a scalar, or the head of a string or aggregate. ended says
-// that a value ended with it.
+// token reads one line: a scalar, or the head of a string or aggregate. ended means that it
+// completed a value.
 func (w *walker) token(k *dissect.Conn, c *call, b []byte) (n int, ended bool, err error) {
 	kind := b[0]
 	if w.streamed && kind != ';' {
-		return 0, false, fmt.Errorf("reading a streamed string: want a chunk, got %.40q", b)
+		return 0, false, fmt.Errorf("reading a streamed string: expected a chunk, got %.40q", b)
 	}
 	switch kind {
 	case '$', '*', '=', '!', '%', '~', '>', '|', ';':
 	case '+', '-', ':', '_', '#', ',', '(', '.':
 		return w.scalar(c, b)
 	default:
-		return 0, false, fmt.Errorf("reading a reply: want a type of RESP, got %.40q", b)
+		return 0, false, fmt.Errorf("reading a reply: expected a RESP type, got %.40q", b)
 	}
 	size, m := number(b[1:])
 	if m < 0 && len(b) > 1 && b[1] == '?' {
@@ -111,12 +110,12 @@ func (w *walker) token(k *dissect.Conn, c *call, b []byte) (n int, ended bool, e
 		return 0, false, nil
 	}
 	if m <= 0 || size < -1 {
-		return 0, false, fmt.Errorf("reading a reply: want a length, got %.40q", b)
+		return 0, false, fmt.Errorf("reading a reply: expected a length, got %.40q", b)
 	}
 	n = m + 1
 	if size < 0 {
 		if kind != '$' && kind != '*' {
-			return 0, false, fmt.Errorf("reading a reply: type %c of length %d", kind, size)
+			return 0, false, fmt.Errorf("reading a reply: type %c has the invalid length %d", kind, size)
 		}
 		c.note(w, kind, true)
 		c.show(w, "(nil)")
@@ -125,24 +124,24 @@ func (w *walker) token(k *dissect.Conn, c *call, b []byte) (n int, ended bool, e
 	switch kind {
 	case '$', '=', '!', ';':
 		if size > maxBulk {
-			return 0, false, fmt.Errorf("reading a reply: string of %d bytes, want at most %d", size, maxBulk)
+			return 0, false, fmt.Errorf("reading a reply: a string of %d bytes exceeds the limit of %d", size, maxBulk)
 		}
 		return w.str(k, c, b, n, size)
 	case '%', '|':
 		size *= 2
 	}
 	if size > maxCount {
-		return 0, false, fmt.Errorf("reading a reply: %d elements, want at most %d", size, maxCount)
+		return 0, false, fmt.Errorf("reading a reply: %d elements exceed the limit of %d", size, maxCount)
 	}
 	return w.aggregate(c, kind, size, n)
 }
 
-// str begins a string; a short one that is there whole is read at once.
+// str begins a string; a short string that is complete is read at once.
 func (w *walker) str(k *dissect.Conn, c *call, b []byte, n int, size int64) (int, bool, error) {
 	kind := b[0]
 	if kind == ';' {
 		if !w.streamed {
-			return 0, false, fmt.Errorf("reading a reply: a chunk outside a streamed string")
+			return 0, false, fmt.Errorf("reading a reply: found a chunk outside a streamed string")
 		}
 		if size == 0 {
 			w.streamed = false
@@ -155,7 +154,7 @@ func (w *walker) str(k *dissect.Conn, c *call, b []byte, n int, size int64) (int
 	c.note(w, kind, false)
 	if end := n + int(size); size <= maxText && end+2 <= len(b) {
 		if b[end] != '\r' || b[end+1] != '\n' {
-			return n, false, fmt.Errorf("reading a reply: want a line end after %d bytes, got %.8q", size, b[end:])
+			return n, false, fmt.Errorf("reading a reply: expected a line end after %d bytes, got %.8q", size, b[end:])
 		}
 		c.string(w, kind, b[n:end], size)
 		return end + 2, true, nil
@@ -167,7 +166,7 @@ func (w *walker) str(k *dissect.Conn, c *call, b []byte, n int, size int64) (int
 	return n, false, nil
 }
 
-// rest reads on in a string that came in pieces.
+// rest continues a string that arrives in pieces.
 func (w *walker) rest(c *call, b []byte) (n int, whole bool, err error) {
 	n = int(min(w.body, int64(len(b))))
 	w.body -= int64(n)
@@ -185,7 +184,7 @@ func (w *walker) rest(c *call, b []byte) (n int, whole bool, err error) {
 		return n, false, nil
 	}
 	if b[n] != '\r' || b[n+1] != '\n' {
-		return n, false, fmt.Errorf("reading a reply: want a line end after a string, got %.8q", b[n:n+2])
+		return n, false, fmt.Errorf("reading a reply: expected a line end after a string, got %.8q", b[n:n+2])
 	}
 	w.crlf = false
 	if w.streamed {
@@ -208,7 +207,7 @@ func (w *walker) open(c *call, b []byte) (int, bool, error) {
 		return 0, false, nil
 	}
 	if b[2] != '\r' || b[3] != '\n' || strings.IndexByte("$*%~>|", b[0]) < 0 {
-		return 0, false, fmt.Errorf("reading a reply: want a length, got %.40q", b)
+		return 0, false, fmt.Errorf("reading a reply: expected a length, got %.40q", b)
 	}
 	if b[0] == '$' {
 		c.note(w, '$', false)
@@ -220,7 +219,7 @@ func (w *walker) open(c *call, b []byte) (int, bool, error) {
 
 func (w *walker) aggregate(c *call, kind byte, size int64, n int) (int, bool, error) {
 	if w.depth == maxDepth {
-		return 0, false, fmt.Errorf("reading a reply: aggregates more than %d deep", maxDepth)
+		return 0, false, fmt.Errorf("reading a reply: aggregates are nested more than %d deep", maxDepth)
 	}
 	if kind == '|' {
 		w.attrs++
@@ -247,17 +246,17 @@ func (w *walker) aggregate(c *call, kind byte, size int64, n int) (int, bool, er
 	return n, false, nil
 }
 
-// scalar reads a value that is one line.
+// scalar reads a one-line value.
 func (w *walker) scalar(c *call, b []byte) (int, bool, error) {
 	i := bytes.IndexByte(b, '\n')
 	if i < 0 {
 		if len(b) > maxLine {
-			return 0, false, fmt.Errorf("reading a reply: line over the limit of %d bytes", maxLine)
+			return 0, false, fmt.Errorf("reading a reply: the line exceeds the limit of %d bytes", maxLine)
 		}
 		return 0, false, nil
 	}
 	if i < 2 && b[0] != '+' || b[i-1] != '\r' {
-		return 0, false, fmt.Errorf("reading a reply: want a line end of two bytes, got %.40q", b[:i+1])
+		return 0, false, fmt.Errorf("reading a reply: expected a 2-byte line end, got %.40q", b[:i+1])
 	}
 	line := b[1 : i-1]
 	switch b[0] {
@@ -265,7 +264,7 @@ func (w *walker) scalar(c *call, b []byte) (int, bool, error) {
 		return w.point(c, i+1)
 	case ':', ',', '(', '#':
 		if len(line) == 0 || b[0] == ':' && !integer(line) {
-			return 0, false, fmt.Errorf("reading a reply: want a number, got %.40q", b[:i])
+			return 0, false, fmt.Errorf("reading a reply: expected a number, got %.40q", b[:i])
 		}
 	case '_':
 		c.note(w, '_', true)
@@ -280,7 +279,7 @@ func (w *walker) scalar(c *call, b []byte) (int, bool, error) {
 // point ends an aggregate of unknown length.
 func (w *walker) point(c *call, n int) (int, bool, error) {
 	if w.depth == 0 || w.stack[w.depth-1].left >= 0 {
-		return 0, false, fmt.Errorf("reading a reply: an end without a streamed aggregate")
+		return 0, false, fmt.Errorf("reading a reply: found the end of a streamed aggregate outside one")
 	}
 	w.depth--
 	f := w.stack[w.depth]
@@ -298,7 +297,7 @@ func (w *walker) point(c *call, n int) (int, bool, error) {
 	return n, true, nil
 }
 
-// end counts a value that ended; it answers true where the reply ended with it.
+// end counts a completed value and reports whether it completed the reply.
 func (w *walker) end(c *call) bool {
 	for w.depth > 0 {
 		f := &w.stack[w.depth-1]

@@ -13,8 +13,8 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
-// Certs keeps what was read of certificates, since one is sent in many handshakes.
-// What is read depends on its bytes alone.
+// Certs caches parsed certificates, because one certificate is sent in many handshakes. A result
+// depends on the certificate's bytes only.
 type Certs struct {
 	mu   sync.Mutex
 	read map[table.Hash]*handshake.Certificate
@@ -23,7 +23,7 @@ type Certs struct {
 // Limits of the cache.
 const (
 	maxCached     = 512
-	maxCachedSize = 16 << 10 // bytes of a certificate that is kept
+	maxCachedSize = 16 << 10 // bytes of a cached certificate
 )
 
 // NewCerts returns an empty cache, safe for concurrent use.
@@ -155,7 +155,7 @@ func bitsOf(n int) (o table.Opt[int32]) {
 	return o
 }
 
-// nanos is a time in nanoseconds, kept within what 64 bits hold.
+// nanos is a time in nanoseconds, limited to 64 bits.
 func nanos(t time.Time) (o table.Opt[int64]) {
 	if t.IsZero() {
 		return o
@@ -170,8 +170,8 @@ func nanos(t time.Time) (o table.Opt[int64]) {
 	return table.Some(t.UnixNano())
 }
 
-// matchName compares the name that the client asked for with the certificate's names,
-// RFC 6125: one asterisk may stand for the leftmost label.
+// matchName compares the name that the client requested with the certificate's names, RFC 6125:
+// an asterisk may replace the leftmost label.
 func matchName(row *Row, d *table.TLSHandshake) {
 	if !row.SNI.OK || len(d.CertSANs) == 0 {
 		return

@@ -51,8 +51,8 @@ func detect(dir dissect.Dir, head []byte) dissect.Verdict {
 	return followed(known, body)
 }
 
-// followed looks at the record after the first one, as far as it is there. Neither is a
-// hello, so both are likely at most.
+// followed examines the available part of the record after the first one. Neither is a hello, so
+// the verdict is Likely at most.
 func followed(h recordHeader, body []byte) dissect.Verdict {
 	if len(body) < h.size {
 		return dissect.Likely
@@ -82,8 +82,8 @@ func detectAlert(h recordHeader, body []byte) dissect.Verdict {
 	return followed(h, body)
 }
 
-// detectHandshake wants a ClientHello or a ServerHello, or the encrypted Finished that
-// a capture may begin with.
+// detectHandshake accepts a ClientHello or a ServerHello, or the encrypted Finished with which a
+// capture may begin.
 func detectHandshake(dir dissect.Dir, h recordHeader, body []byte) dissect.Verdict {
 	if len(body) < messageHeader+2 {
 		return dissect.More
@@ -105,7 +105,7 @@ func detectHandshake(dir dissect.Dir, h recordHeader, body []byte) dissect.Verdi
 		typ == handshake.TypeClientKeyExchange && size+messageHeader <= h.size:
 		return followed(h, body)
 	}
-	if h.size >= 32 && h.size <= 256 { // perhaps an encrypted Finished
+	if h.size >= 32 && h.size <= 256 { // possibly an encrypted Finished
 		return followed(h, body)
 	}
 	return dissect.No
@@ -113,7 +113,7 @@ func detectHandshake(dir dissect.Dir, h recordHeader, body []byte) dissect.Verdi
 
 func helloVersion(v uint16) bool { return v>>8 == 3 && v&0xff <= 4 || v>>8 == 0x7f }
 
-// detectSSL2 tells a ClientHello in the form of SSL 2.0, whose lengths must all fit.
+// detectSSL2 recognizes a ClientHello in SSL 2.0 form, with consistent lengths.
 func detectSSL2(dir dissect.Dir, head []byte) dissect.Verdict {
 	if len(head) >= 3 && head[2] != 1 || dir == dissect.ToClient {
 		return dissect.No

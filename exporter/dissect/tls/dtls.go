@@ -10,8 +10,8 @@ import (
 
 // Limits of one DTLS conversation.
 const (
-	maxFragmented = 4  // messages of one side that are put together at once
-	maxPieces     = 64 // pieces of one message that do not touch
+	maxFragmented = 4  // messages of one side that are reassembled at the same time
+	maxPieces     = 64 // separate pieces of one message
 )
 
 const (
@@ -22,21 +22,21 @@ const (
 	unifiedHeaderBit = 0x20
 )
 
-// datagrams reads DTLS 1.0 to 1.2 (RFC 6347) and what of DTLS 1.3 (RFC 9147) is in clear.
+// datagrams reads DTLS 1.0 to 1.2 (RFC 6347) and the unencrypted part of DTLS 1.3 (RFC 9147).
 type datagrams struct {
 	conn
-	seen  [2]uint64 // by direction: message numbers below 64 that were read
+	seen  [2]uint64 // by direction: message numbers below 64 that were already read
 	parts [2][]*fragmented
-	last  []byte // random of the last ClientHello that a row was made of
-	ids   [2]int // bytes of the connection ids in a role's records; -1 where none was agreed
+	last  []byte // random of the latest ClientHello with a row
+	ids   [2]int // bytes of the connection ids in a role's records; -1 if none was agreed
 }
 
-// fragmented is a handshake message in pieces.
+// fragmented is a handshake message that arrives in pieces.
 type fragmented struct {
 	number uint16
 	typ    uint8
 	body   []byte
-	have   []span // ascending, apart
+	have   []span // ascending, disjoint
 }
 
 type span struct{ from, to int }
@@ -57,7 +57,7 @@ func (k *datagrams) Read(in *dissect.Input) (int, error) {
 	return at, nil
 }
 
-// dtlsRecord is the header of a record in clear form.
+// dtlsRecord is the header of a record in plaintext form.
 type dtlsRecord struct {
 	typ     uint8
 	version uint16
@@ -82,14 +82,14 @@ func (k *datagrams) record(in *dissect.Input, at int) (int, error) {
 		return k.unified(in, at)
 	}
 	if b[0] < recordCCS || b[0] > recordACK {
-		return 0, fmt.Errorf("reading datagram: it begins with 0x%02x, want a DTLS record (20 to 63, RFC 7983 section 7)", b[0])
+		return 0, fmt.Errorf("reading datagram: its first byte 0x%02x is not that of a DTLS record (20 to 63, RFC 7983 section 7)", b[0])
 	}
 	if len(b) < dtlsHeader {
-		return 0, fmt.Errorf("reading record header: %d bytes, want %d", len(b), dtlsHeader)
+		return 0, fmt.Errorf("reading record header: %d bytes, a header needs %d", len(b), dtlsHeader)
 	}
 	h := dtlsHeaderOf(b)
 	if !dtlsVersion(h.version) {
-		return 0, fmt.Errorf("reading record header: version 0x%04x, want one of DTLS", h.version)
+		return 0, fmt.Errorf("reading record header: 0x%04x is no DTLS version", h.version)
 	}
 	head := dtlsHeader
 	if h.typ == recordCID {
@@ -111,13 +111,13 @@ func (k *datagrams) record(in *dissect.Input, at int) (int, error) {
 	case recordHandshake:
 		k.fragments(in, at, whole, h, body)
 	case recordCCS:
-		if k.hs != nil || !k.done { // else sent again
+		if k.hs != nil || !k.done { // else it is a retransmission
 			k.changeCipher(s, in, at, whole)
-			s.encrypted = false // epochs tell
+			s.encrypted = false // the epochs show it
 		}
 	case recordAlert:
-		k.want(in)
-		k.give(in, at, at+whole)
+		k.ensureHandshake(in)
+		k.cite(in, at, at+whole)
 		k.alert(in, body)
 	case recordHeartbeat:
 		k.heartbeat(in, body)
@@ -137,7 +137,7 @@ func (k *datagrams) unified(in *dissect.Input, at int) (int, error) {
 	if b[0]&withID != 0 {
 		if n := k.ids[k.role(in.Dir)]; n >= 0 {
 			head += n
-		} else { // only the hellos tell how long it is
+		} else { // only the hellos contain its length
 			head = len(b)
 		}
 	}
@@ -158,7 +158,7 @@ func (k *datagrams) unified(in *dissect.Input, at int) (int, error) {
 	return whole, nil
 }
 
-// encrypted passes over an encrypted record, which may end a side's handshake.
+// encrypted skips an encrypted record, which may end a side's handshake.
 func (k *datagrams) encrypted(s *side, in *dissect.Input, at, n int, h dtlsRecord) {
 	if k.hs == nil {
 		if k.done {
@@ -171,24 +171,24 @@ func (k *datagrams) encrypted(s *side, in *dissect.Input, at, n int, h dtlsRecor
 	hs, side := k.hs, k.role(in.Dir)
 	switch {
 	case hs.row.Midstream:
-		k.give(in, at, at+min(n, dtlsHeader))
+		k.cite(in, at, at+min(n, dtlsHeader))
 		hs.fin[side] = true
 	case hs.version13() || h.typ == recordHandshake || h.typ == recordCID:
 		if s.flight < maxFlight {
 			s.flight += n
-			k.give(in, at, at+n)
+			k.cite(in, at, at+n)
 		}
 		hs.fin[side] = !hs.version13() || side == client
 	case h.typ == recordAlert && !hs.fin[side]:
-		k.give(in, at, at+n)
+		k.cite(in, at, at+n)
 		hs.alert("encrypted", true, side)
-	case hs.server: // what ended its handshake was lost
+	case hs.server: // the messages that ended its handshake are missing
 		hs.fin[side] = true
 	}
 	k.finishIfDone()
 }
 
-// fragments reads the handshake messages of a record in clear.
+// fragments reads the handshake messages of an unencrypted record.
 func (k *datagrams) fragments(in *dissect.Input, at, whole int, h dtlsRecord, body []byte) {
 	r := cursor.New(body)
 	given := false
@@ -196,7 +196,7 @@ func (k *datagrams) fragments(in *dissect.Input, at, whole int, h dtlsRecord, bo
 		typ, size, number, from, n := r.Uint8(), int(r.Uint24()), r.Uint16(), int(r.Uint24()), int(r.Uint24())
 		piece := r.Bytes(n)
 		if r.Short() || from+n > size {
-			k.want(in)
+			k.ensureHandshake(in)
 			k.hs.malformed = true
 			k.c.Anomaly("malformed", fmt.Sprintf("reading handshake message %s: piece of %d bytes at %d of %d", handshake.Message(typ), n, from, size), 0)
 			break
@@ -206,20 +206,20 @@ func (k *datagrams) fragments(in *dissect.Input, at, whole int, h dtlsRecord, bo
 		}
 		if !given {
 			k.hs.recordVersion(h.version)
-			k.give(in, at, at+whole)
+			k.cite(in, at, at+whole)
 			given = true
 		}
 		k.piece(in, typ, number, from, size, piece)
 	}
 	if !given && k.hs != nil {
-		k.give(in, at, at+whole)
+		k.cite(in, at, at+whole)
 	}
 }
 
-// open makes sure that a handshake is under way. A first ClientHello with a new random
-// begins another one, and any first one under encryption: stacks that use their random again
-// in a renegotiation are about. False means that the message is of an ended handshake, sent
-// again.
+// open ensures that a handshake is in progress. A first ClientHello with a new random begins
+// another one, and so does any first one under encryption, because some stacks reuse their
+// random in a renegotiation. It returns false if the message is a retransmission of an ended
+// handshake.
 func (k *datagrams) open(in *dissect.Input, typ uint8, number uint16, start bool, body []byte) bool {
 	first := typ == handshake.TypeClientHello && number == 0 && start && len(body) >= 34
 	if k.hs != nil {
@@ -252,7 +252,7 @@ func (k *datagrams) open(in *dissect.Input, typ uint8, number uint16, start bool
 func (k *datagrams) piece(in *dissect.Input, typ uint8, number uint16, from, size int, b []byte) {
 	if number < 64 {
 		if k.seen[in.Dir]&(1<<number) != 0 {
-			return // sent again
+			return // a retransmission
 		}
 	}
 	if len(b) < size {
@@ -272,7 +272,7 @@ func (k *datagrams) piece(in *dissect.Input, typ uint8, number uint16, from, siz
 	}
 }
 
-// join adds a piece to its message and returns the message when it is whole.
+// join adds a piece to its message and returns the message once it is complete.
 func (k *datagrams) join(in *dissect.Input, typ uint8, number uint16, from, size int, b []byte) []byte {
 	var f *fragmented
 	for _, g := range k.parts[in.Dir] {
@@ -283,7 +283,7 @@ func (k *datagrams) join(in *dissect.Input, typ uint8, number uint16, from, size
 	if f == nil {
 		if size > maxMessage || len(k.parts[in.Dir]) >= maxFragmented || !k.c.Hold(size) {
 			k.hs.malformed = true
-			k.c.Anomaly("limit", fmt.Sprintf("handshake message %s of %d bytes in pieces, over a limit", handshake.Message(typ), size), int64(len(b)))
+			k.c.Anomaly("limit", fmt.Sprintf("handshake message %s of %d bytes in pieces exceeds a limit", handshake.Message(typ), size), int64(len(b)))
 			return nil
 		}
 		f = &fragmented{number: number, typ: typ, body: make([]byte, size)}
@@ -303,7 +303,7 @@ func (k *datagrams) join(in *dissect.Input, typ uint8, number uint16, from, size
 	return f.body
 }
 
-// add notes a piece and reports whether the message is whole.
+// add records a piece and reports whether the message is complete.
 func (f *fragmented) add(from, to int) bool {
 	out := f.have[:0:0]
 	for _, s := range f.have {
@@ -341,8 +341,8 @@ func (k *datagrams) Close(why dissect.End) {
 	k.conn.Close(why)
 }
 
-// detectDTLS wants whole records of DTLS. Either side may send the ClientHello: with
-// WebRTC both are clients until then.
+// detectDTLS accepts whole DTLS records. Either side may send the ClientHello: with WebRTC, both
+// are clients until then.
 func detectDTLS(dir dissect.Dir, b []byte) dissect.Verdict {
 	if len(b) < dtlsHeader {
 		return dissect.No

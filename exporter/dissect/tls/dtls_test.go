@@ -19,7 +19,7 @@ func playUDP(t testing.TB, end dissect.End, chunks ...dissecttest.Chunk) *dissec
 	return dissecttest.Play(t, dissecttest.Options{Transport: dissect.UDP, ServerPort: 4433, Protocols: []*dissect.Protocol{Protocol(nil)}, End: end}, chunks...)
 }
 
-// dtls makes a record in clear or, with an epoch, an encrypted one.
+// dtls makes an unencrypted record or, with an epoch, an encrypted one.
 func dtls(typ byte, epoch uint16, seq byte, body []byte) []byte {
 	b := []byte{typ, 0xfe, 0xfd, byte(epoch >> 8), byte(epoch), 0, 0, 0, 0, 0, seq, 0, 0}
 	binary.BigEndian.PutUint16(b[11:], uint16(len(body)))
@@ -40,7 +40,7 @@ func whole(typ byte, number uint16, body []byte) []byte {
 	return fragment(typ, number, body, 0, len(body))
 }
 
-// dtlsTalk makes a DTLS 1.2 conversation out of the messages of a TLS 1.2 one.
+// dtlsTalk makes a DTLS 1.2 conversation from the messages of a TLS 1.2 one.
 func dtlsTalk(t testing.TB) (chunks []dissecttest.Chunk, messages map[byte][]byte) {
 	cc, sc := configs(t, stdtls.VersionTLS12)
 	messages = map[byte][]byte{}
@@ -103,13 +103,13 @@ func TestDTLS(t *testing.T) {
 		t.Errorf("certificate %v of %v, JA4 %v", row.CertState, details[0].CertSubject, row.JA4)
 	}
 	if row.Transport != "udp" || len(row.Cites) != 1 || row.Cites[0].Last != 8 {
-		t.Errorf("transport %s, cites %v, want all but the packet with data", row.Transport, row.Cites)
+		t.Errorf("transport %s, cites %v, want all except the packet with data", row.Transport, row.Cites)
 	}
 }
 
-// TestDTLSSentAgain sends flights again after the end: they make no other row, a
-// ClientHello with another random does.
-func TestDTLSSentAgain(t *testing.T) {
+// TestDTLSRetransmissions retransmits flights after the end: they make no other row, but a ClientHello
+// with another random does.
+func TestDTLSRetransmissions(t *testing.T) {
 	chunks, _ := dtlsTalk(t)
 	other, _ := dtlsTalk(t)
 	again := slices.Concat(chunks, []dissecttest.Chunk{chunks[0], chunks[3], chunks[6], chunks[7], chunks[8]})
@@ -130,11 +130,11 @@ func TestDTLSRefusals(t *testing.T) {
 		data []byte
 		kind string
 	}{
-		{"STUN beside it", append([]byte{0, 1, 0, 0}, make([]byte, 16)...), "malformed"},
+		{"STUN on the same ports", append([]byte{0, 1, 0, 0}, make([]byte, 16)...), "malformed"},
 		{"a record longer than its datagram", dtls(recordHandshake, 0, 1, make([]byte, 40))[:30], "malformed"},
-		{"a version that is none", append([]byte{22, 7, 7}, make([]byte, 30)...), "malformed"},
+		{"an invalid version", append([]byte{22, 7, 7}, make([]byte, 30)...), "malformed"},
 		{"a piece beyond its message", dtls(recordHandshake, 0, 1, append([]byte{2, 0, 0, 4, 0, 0, 0, 0, 4, 0, 0, 4}, 1, 2, 3, 4)), "malformed"},
-		{"a message over the limit", dtls(recordHandshake, 0, 1, append([]byte{11, 0xff, 0, 0, 0, 0, 0, 0, 0, 0, 0, 4}, 1, 2, 3, 4)), "limit"},
+		{"a message that exceeds the limit", dtls(recordHandshake, 0, 1, append([]byte{11, 0xff, 0, 0, 0, 0, 0, 0, 0, 0, 0, 4}, 1, 2, 3, 4)), "limit"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r := playUDP(t, dissect.EndTimeout, hello, dissecttest.Chunk{Dir: dissect.ToClient, Data: c.data})

@@ -11,8 +11,8 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/secrets"
 )
 
-// headerCID is the size of the header of a record with a connection id, RFC 9146 section
-// 4, whose length the hellos tell. Without them the rest of the datagram is one record.
+// headerCID is the size of the header of a record with a connection id, RFC 9146 section 4. The
+// hellos contain the id's length. Without them the rest of the datagram is one record.
 func (k *datagrams) headerCID(dir dissect.Dir, b []byte, h *dtlsRecord) int {
 	const before = dtlsHeader - 2
 	if n := k.ids[k.role(dir)]; n >= 0 {
@@ -27,8 +27,8 @@ func (k *datagrams) headerCID(dir dissect.Dir, b []byte, h *dtlsRecord) int {
 	return dtlsHeader
 }
 
-// openRecord opens the record in.Data[at:at+whole] of DTLS 1.0 to 1.2, whose header has
-// head bytes; false means that it did not open.
+// openRecord decrypts the record in.Data[at:at+whole] of DTLS 1.0 to 1.2, which has a header of
+// head bytes. It returns false if that fails.
 func (k *datagrams) openRecord(s *side, in *dissect.Input, at, head, whole int, h dtlsRecord) bool {
 	k.count(in, at, whole)
 	if !k.keys.Any() || h.epoch == 0 {
@@ -36,7 +36,7 @@ func (k *datagrams) openRecord(s *side, in *dissect.Input, at, head, whole int, 
 	}
 	b := in.Data[at : at+whole]
 	k.rec = secrets.Record{Type: h.typ, Version: h.version, Seq: binary.BigEndian.Uint64(b[3:]), Header: b[:head], Body: b[head:]}
-	buf := k.shared.take()
+	buf := k.shared.buffer()
 	out, what := k.keys.OpenDatagram(buf, tlskeys.Role(k.role(in.Dir)), &k.rec)
 	return k.read(s, in, at, whole, h, buf, &out, what)
 }
@@ -48,12 +48,12 @@ func (k *datagrams) openUnified(s *side, in *dissect.Input, at, head, whole int,
 		return false
 	}
 	b := in.Data[at : at+whole]
-	buf := k.shared.take()
+	buf := k.shared.buffer()
 	out, what := k.keys.OpenUnified(buf, tlskeys.Role(k.role(in.Dir)), b[:head], b[head:])
 	return k.read(s, in, at, whole, h, buf, &out, what)
 }
 
-// read reads what came out of a record, if anything did.
+// read processes the result of decrypting a record.
 func (k *datagrams) read(s *side, in *dissect.Input, at, whole int, h dtlsRecord, buf []byte, out *tlskeys.Record, what tlskeys.Outcome) bool {
 	if what != tlskeys.Opened {
 		k.shared.put(buf)
@@ -64,7 +64,7 @@ func (k *datagrams) read(s *side, in *dissect.Input, at, whole int, h dtlsRecord
 	}
 	k.enc.Opened[in.Dir]++
 	if out.Stale {
-		k.c.Anomaly("replay", fmt.Sprintf("record of %d bytes whose number came before, or is 64 or more behind", whole), int64(whole))
+		k.c.Anomaly("replay", fmt.Sprintf("the number of a record of %d bytes was used before, or is at least 64 behind", whole), int64(whole))
 	} else {
 		k.content(s, in, at, whole, h, out)
 	}
@@ -72,7 +72,7 @@ func (k *datagrams) read(s *side, in *dissect.Input, at, whole int, h dtlsRecord
 	return true
 }
 
-// content reads an opened record.
+// content reads a decrypted record.
 func (k *datagrams) content(s *side, in *dissect.Input, at, whole int, h dtlsRecord, out *tlskeys.Record) {
 	k.learn(recordHeader{version: h.version}, out)
 	k.place(s, in, at, out)
@@ -87,7 +87,7 @@ func (k *datagrams) content(s *side, in *dissect.Input, at, whole int, h dtlsRec
 		k.insideAlert(in, at, whole, out.Plain)
 	case recordCCS:
 		k.insideChange(s, in, at, whole)
-		s.encrypted = false // epochs tell
+		s.encrypted = false // the epochs show it
 	case recordHeartbeat:
 		k.heartbeat(in, out.Plain)
 	case recordACK, 0:
@@ -97,8 +97,8 @@ func (k *datagrams) content(s *side, in *dissect.Input, at, whole int, h dtlsRec
 	k.finishIfDone()
 }
 
-// idSize is the size of the connection id that a side wants in what it is sent, -1 where
-// it does not speak of one.
+// idSize is the size of the connection id that a side requests in records sent to it, or -1 if
+// its hello has none.
 func idSize(e *handshake.Extensions) int {
 	if !e.HasConnID {
 		return -1
@@ -106,11 +106,11 @@ func idSize(e *handshake.Extensions) int {
 	return len(e.ConnID)
 }
 
-// agree notes the connection ids once both hellos are read.
+// agree records the connection ids once both hellos are read.
 func (k *datagrams) agree() {
 	hs := k.hs
 	k.ids = [2]int{-1, -1}
-	if hs.client && hs.server && hs.askedID >= 0 && hs.givenID >= 0 {
-		k.ids[client], k.ids[server] = hs.givenID, hs.askedID
+	if hs.client && hs.server && hs.clientID >= 0 && hs.serverID >= 0 {
+		k.ids[client], k.ids[server] = hs.serverID, hs.clientID
 	}
 }

@@ -7,11 +7,11 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
-// finishIfDone emits the handshake where both sides have ended it.
+// finishIfDone emits the handshake if both sides have ended it.
 func (k *conn) finishIfDone() {
 	hs := k.hs
 	if hs == nil || hs.fatal {
-		return // a fatal alert is often answered; the row waits for the end
+		return // a fatal alert is often answered; the row waits for the end of the connection
 	}
 	switch {
 	case hs.row.Midstream, !hs.version13():
@@ -23,7 +23,7 @@ func (k *conn) finishIfDone() {
 	}
 }
 
-// finish emits the handshake; why is the word for column error where it did not end by itself.
+// finish emits the handshake. why is the value of column error if it did not end normally.
 func (k *conn) finish(why string) {
 	hs := k.hs
 	if hs == nil {
@@ -67,7 +67,7 @@ func (k *conn) finish(why string) {
 	k.describe(hs)
 	row.Summary = hs.summary(why)
 	k.clock(hs, whole)
-	if k.quic { // what carries it, not what carries QUIC
+	if k.quic { // the protocol inside, not the one that carries QUIC
 		was := k.c.Info.Transport
 		k.c.Info.Transport = dissect.QUIC
 		defer func() { k.c.Info.Transport = was }()
@@ -75,7 +75,7 @@ func (k *conn) finish(why string) {
 	k.c.Emit(&hs.x, row, hs.det)
 }
 
-// outcome is what the messages themselves say: an alert blames the other side.
+// outcome is the result according to the messages: an alert blames the other side.
 func (h *shake) outcome() string {
 	switch {
 	case h.fatal && h.det.FailedAlertBy.V == "client":
@@ -120,7 +120,7 @@ func (k *conn) describe(hs *shake) {
 	}
 }
 
-// clock notes how long the handshake took.
+// clock records the duration of the handshake.
 func (k *conn) clock(hs *shake, whole bool) {
 	if !whole || hs.fatal || hs.gap || !hs.client || !hs.x.HasResponse() {
 		return

@@ -9,8 +9,8 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect/dissecttest"
 )
 
-// FuzzConversation gives any bytes in both directions, cut anywhere, with losses, over
-// TCP and UDP: no panic, every byte accounted for, nothing held.
+// FuzzConversation reads random bytes in both directions, split anywhere, with gaps, over TCP
+// and UDP. It must not panic, must account for every byte and hold no memory at the end.
 func FuzzConversation(f *testing.F) {
 	for i, version := range []uint16{stdtls.VersionTLS10, stdtls.VersionTLS12, stdtls.VersionTLS13} {
 		cc, sc := configs(f, version)
@@ -49,7 +49,7 @@ func FuzzConversation(f *testing.F) {
 			r = play(t, dissect.End(end%6), c...)
 		}
 		if got := r.Conn.RowBytes + r.Conn.AnomalyBytes; got != r.Bytes || r.Held != 0 {
-			t.Errorf("%d bytes accounted of %d, %d held", got, r.Bytes, r.Held)
+			t.Errorf("%d bytes accounted for of %d, %d held", got, r.Bytes, r.Held)
 		}
 		for _, row := range r.Rows() {
 			if b := row.Base(); b.Summary == "" || len(b.Cites) == 0 {
@@ -92,7 +92,7 @@ func BenchmarkHandshake12(b *testing.B) { benchmark(b, stdtls.VersionTLS12) }
 
 func BenchmarkHandshake13(b *testing.B) { benchmark(b, stdtls.VersionTLS13) }
 
-// BenchmarkData passes over application data in segments.
+// BenchmarkData skips application data in segments.
 func BenchmarkData(b *testing.B) {
 	cc, sc := configs(b, stdtls.VersionTLS13)
 	e, err := dissect.NewEngine([]*dissect.Protocol{Protocol(nil)}, nil, &discard{}, true)

@@ -7,8 +7,8 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/internal/tlskeys"
 )
 
-// Gap implements dissect.Dissector. Reading goes on at the next record: where it begins
-// is known when the lost bytes lie inside a record, else it is looked for.
+// Gap implements dissect.Dissector. Reading continues at the next record: its start is known if
+// the gap lies inside a record, else scan looks for it.
 func (k *conn) Gap(in *dissect.Input, missing int64) bool {
 	s := &k.sides[in.Dir]
 	s.lost = true
@@ -19,7 +19,7 @@ func (k *conn) Gap(in *dissect.Input, missing int64) bool {
 	rest := in.Data[at:]
 	if k.hs != nil {
 		k.hs.gap = true
-		k.give(in, at, len(in.Data))
+		k.cite(in, at, len(in.Data))
 	}
 	k.keys.LostMessage()
 	if k.hs == nil || !k.hs.client || !k.hs.server {
@@ -33,7 +33,7 @@ func (k *conn) Gap(in *dissect.Input, missing int64) bool {
 	case s.place == atRecord && len(rest) >= headerBytes && !k.ssl2:
 		h := header(rest)
 		left = headerBytes + h.size - len(rest)
-		if h.plausible() && s.sealed(h) { // it waited for its end
+		if h.plausible() && s.sealed(h) { // it waited for the rest of the record
 			k.count(in, at, headerBytes+h.size)
 			k.beginOpaque(s, in, h)
 			size = h.size
@@ -68,8 +68,8 @@ func (k *conn) Gap(in *dissect.Input, missing int64) bool {
 	return true
 }
 
-// drain reads the whole records among what a place for the next one was looked for in,
-// since it is gone after a gap, and returns how much of it is done with.
+// drain reads the complete records in the bytes that scan was searching, because they are
+// dropped after a gap. It returns how many of these bytes were read.
 func (k *conn) drain(s *side, in *dissect.Input) (at int) {
 	for at < len(in.Data) {
 		if s.place == scanning {
@@ -85,11 +85,11 @@ func (k *conn) drain(s *side, in *dissect.Input) (at int) {
 	return at
 }
 
-// scan looks for the next record; it returns the bytes before it, or with it where it
-// opened. final says that no more bytes follow these.
+// scan looks for the next record. It returns the number of bytes before it, or including it if
+// it was decrypted. final means that no more bytes follow.
 //
-// With keys a place is a record's if the record opens, or if another one follows it: five
-// bytes that could be a header are too few where every record behind them is to be read.
+// With keys, a position is accepted if its record can be decrypted or if another one follows it:
+// five bytes that could be a header are not enough if every later record is to be read.
 func (k *conn) scan(s *side, in *dissect.Input, at int, final bool) int {
 	b := in.Data[at:]
 	role := tlskeys.Role(k.role(in.Dir))
@@ -157,7 +157,7 @@ func (k *conn) foundPlace(s *side, n int) {
 	s.scanned = 0
 }
 
-// Lost implements dissect.Resyncer: Read gave an error.
+// Lost implements dissect.Resyncer: Read returned an error.
 func (k *conn) Lost(dir dissect.Dir) {
 	s := &k.sides[dir]
 	k.dropPart(s)
@@ -184,7 +184,7 @@ func (k *conn) Close(why dissect.End) {
 	}
 }
 
-// closeError is the word for a handshake that the connection's end found unfinished.
+// closeError is the error of a handshake that was unfinished when the connection ended.
 func (k *conn) closeError(why dissect.End) string {
 	hs := k.hs
 	switch {

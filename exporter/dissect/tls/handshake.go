@@ -9,28 +9,28 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
-// Handshake is the row of a handshake whose messages another dissector puts together:
-// QUIC carries them in frames of its own. The client is the side that sends to the server.
+// Handshake is the row of a handshake that another dissector reassembles: QUIC carries the
+// messages in its own frames. The client is the side that sends to the server.
 type Handshake struct {
 	k     conn
 	facts Facts
 }
 
-// Facts is what the messages read so far say. Slices are the handshake's own.
+// Facts are the fields of the messages read so far. Slices belong to the handshake.
 type Facts struct {
-	Client, Server    bool   // whose hello was read; a HelloRetryRequest is none
+	Client, Server    bool   // the hello was read; a HelloRetryRequest does not count
 	Random            []byte // the client's
 	ServerRandom      []byte
 	Version, Suite    uint16
-	ServerName, ALPN  string   // ALPN: the one that the server chose
+	ServerName, ALPN  string   // ALPN: the one that the server selected
 	Offered           []string // ALPN that the client offered
 	EarlyOffered      bool
 	EarlyAccepted     bool
 	Retry             bool
-	PSK               bool   // an earlier session was taken up
-	ClientParameters  []byte // quic_transport_parameters; nil where not read
+	PSK               bool   // an earlier session was resumed
+	ClientParameters  []byte // quic_transport_parameters; nil if not read
 	ServerParameters  []byte
-	ClientFin, AllFin bool // the client's Finished was read; both were
+	ClientFin, AllFin bool // the client's Finished was read; both Finished were read
 }
 
 // NewHandshake starts a handshake on QUIC connection c.
@@ -40,8 +40,8 @@ func NewHandshake(c *dissect.Conn, certs *Certs) *Handshake {
 	return h
 }
 
-// Client says in which direction the client sends, where that is not to the server: ports
-// and the first packet may mislead.
+// Client sets the direction in which the client sends, if it is not ToServer: ports and the
+// first packet can be misleading.
 func (h *Handshake) Client(dir dissect.Dir) {
 	h.k.client = dir
 	if h.k.hs != nil {
@@ -49,15 +49,15 @@ func (h *Handshake) Client(dir dissect.Dir) {
 	}
 }
 
-// Cite says that in.Data[from:to], bytes of a datagram as captured, belong to the handshake.
+// Cite adds in.Data[from:to], bytes of a captured datagram, to the handshake.
 func (h *Handshake) Cite(in *dissect.Input, from, to int) {
 	if h.k.hs != nil {
-		h.k.give(in, from, to)
+		h.k.cite(in, from, to)
 	}
 }
 
-// Message reads a message without its header of four bytes; it was sent in direction dir
-// and whole at time ns. What is wrong with it becomes an anomaly of the connection.
+// Message reads a message without its 4-byte header. It was sent in direction dir and was
+// complete at time ns. A malformed message becomes an anomaly of the connection.
 func (h *Handshake) Message(dir dissect.Dir, ns int64, typ uint8, body []byte) {
 	if h.k.hs == nil {
 		return
@@ -69,45 +69,45 @@ func (h *Handshake) Message(dir dissect.Dir, ns int64, typ uint8, body []byte) {
 	}
 }
 
-// TooLong counts a message that is over the limit and was not kept.
+// TooLong counts a message that exceeds the limit and was not kept.
 func (h *Handshake) TooLong(typ uint8, size int) {
-	h.k.c.Anomaly("limit", fmt.Sprintf("handshake message %s of %d bytes, over the limit of %d", handshake.Message(typ), size, maxMessage), 0)
+	h.k.c.Anomaly("limit", fmt.Sprintf("handshake message %s of %d bytes exceeds the limit of %d", handshake.Message(typ), size, maxMessage), 0)
 	h.Malformed()
 }
 
 // MaxMessage is the largest handshake message that is read.
 const MaxMessage = maxMessage
 
-// Lost says that bytes of a message were not captured.
+// Lost reports that bytes of a message were not captured.
 func (h *Handshake) Lost() {
 	if h.k.hs != nil {
 		h.k.hs.gap = true
 	}
 }
 
-// Malformed says that what came in place of a message is none; the caller counted it.
+// Malformed reports that the bytes in place of a message are not one; the caller counted them.
 func (h *Handshake) Malformed() {
 	if h.k.hs != nil {
 		h.k.hs.malformed = true
 	}
 }
 
-// Alert says that a side gave the handshake up with an alert (RFC 9001 section 4.8).
+// Alert reports that a side aborted the handshake with an alert (RFC 9001 section 4.8).
 func (h *Handshake) Alert(dir dissect.Dir, code uint8) {
 	if h.k.hs != nil {
 		h.k.hs.alert(handshake.Alert(code), true, h.k.role(dir))
 	}
 }
 
-// Ended says that a side sent its Finished, though it could not be read: what it sends now
-// shows it.
+// Ended reports that a side sent its Finished. The message could not be read, but what the side
+// sends now proves it.
 func (h *Handshake) Ended(dir dissect.Dir) {
 	if h.k.hs != nil {
 		h.k.hs.fin[h.k.role(dir)] = true
 	}
 }
 
-// Facts are what is known so far; valid until the next call.
+// Facts returns the current facts; valid until the next call.
 func (h *Handshake) Facts() *Facts {
 	hs := h.k.hs
 	if hs == nil {
@@ -125,15 +125,15 @@ func (h *Handshake) Facts() *Facts {
 // Done reports whether the row was emitted.
 func (h *Handshake) Done() bool { return h.k.hs == nil }
 
-// Keys notes what became of the connection's keys, for the row.
+// Keys sets the state of the connection's keys for the row.
 func (h *Handshake) Keys(state dissect.KeyState, reason string) {
 	if h.k.hs != nil {
 		h.k.hs.keys(state, reason)
 	}
 }
 
-// Finish emits the row; why is the word for column error where the handshake did not end
-// by itself. Without any byte cited there is no row. Later calls do nothing.
+// Finish emits the row. why is the value of column error if the handshake did not end normally.
+// Without any cited byte there is no row. Later calls do nothing.
 func (h *Handshake) Finish(why string) {
 	hs := h.k.hs
 	if hs == nil {
@@ -147,7 +147,7 @@ func (h *Handshake) Finish(why string) {
 	h.k.finish(why)
 }
 
-// Close is Finish where the connection ended.
+// Close is Finish for the end of the connection.
 func (h *Handshake) Close(why dissect.End) {
 	if h.k.hs == nil {
 		return
@@ -163,8 +163,8 @@ func (h *shake) keys(state dissect.KeyState, reason string) {
 	}
 }
 
-// encryptedExtensions reads what a server of TLS 1.3 says under encryption. A client that
-// sends some too speaks of settings of its application alone.
+// encryptedExtensions reads the server's EncryptedExtensions of TLS 1.3. If a client sends some
+// too, they only concern its application.
 func (k *conn) encryptedExtensions(o origin, body []byte) error {
 	hs := k.hs
 	var e handshake.Extensions

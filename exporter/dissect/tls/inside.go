@@ -8,7 +8,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/internal/tlskeys"
 )
 
-// inside reads the content of an opened record.
+// inside reads the content of a decrypted record.
 func (k *conn) inside(s *side, in *dissect.Input, at, whole int, out *tlskeys.Record) {
 	k.place(s, in, at, out)
 	switch out.Type {
@@ -22,7 +22,7 @@ func (k *conn) inside(s *side, in *dissect.Input, at, whole int, out *tlskeys.Re
 		k.insideChange(s, in, at, whole)
 	case recordHeartbeat:
 		k.heartbeat(in, out.Plain)
-	case 0: // padding alone
+	case 0: // only padding
 	default:
 		k.strange(out)
 	}
@@ -30,33 +30,33 @@ func (k *conn) inside(s *side, in *dissect.Input, at, whole int, out *tlskeys.Re
 }
 
 func (k *conn) strange(out *tlskeys.Record) {
-	k.c.Anomaly("malformed", fmt.Sprintf("reading record: content type %d under encryption, want 20 to 24", out.Type), int64(len(out.Plain)))
+	k.c.Anomaly("malformed", fmt.Sprintf("reading record: encrypted content type %d is outside 20 to 24", out.Type), int64(len(out.Plain)))
 }
 
-// place notes what a record that opened tells of a handshake whose end was not seen.
+// place derives from a decrypted record which parts of an unseen handshake are done.
 func (k *conn) place(s *side, in *dissect.Input, at int, out *tlskeys.Record) {
 	side := k.role(in.Dir)
 	if hs := k.hs; hs != nil {
 		switch {
 		case hs.row.Midstream:
 			if !hs.fin[side] {
-				k.give(in, at, at+headerBytes)
+				k.cite(in, at, at+headerBytes)
 			}
 			hs.fin[side] = true
 		case out.Data && !out.Early && !hs.fin[side] && out.Type == recordData && (hs.server || hs.gap):
-			hs.ccs[side], hs.fin[side] = true, true // what ended its handshake was lost
+			hs.ccs[side], hs.fin[side] = true, true // the messages that ended its handshake are missing
 			s.encrypted = true
 		}
 	}
 }
 
-// data hands application data to the connection inside.
+// data passes application data to the inner connection.
 func (k *conn) data(in *dissect.Input, at, whole int, out *tlskeys.Record) {
 	if len(out.Plain) == 0 {
 		return
 	}
-	if out.Early && k.refusesEarly() { // the client sends it again
-		k.c.Anomaly("early_data", fmt.Sprintf("%d bytes of 0-RTT that the server did not take", len(out.Plain)), 0)
+	if out.Early && k.refusesEarly() { // the client will send it again
+		k.c.Anomaly("early_data", fmt.Sprintf("the server rejected %d bytes of 0-RTT", len(out.Plain)), 0)
 		return
 	}
 	k.enc.Plain[in.Dir] += int64(len(out.Plain))
@@ -84,7 +84,7 @@ func (k *conn) insideHandshake(s *side, in *dissect.Input, at, whole int, plain 
 		}
 	}
 	if k.hs != nil && !k.hs.row.Midstream {
-		k.give(in, at, at+whole)
+		k.cite(in, at, at+whole)
 	}
 	k.inRecord = true
 	k.handshake(s, in, plain)
@@ -105,15 +105,15 @@ func wholeMessages(b []byte) bool {
 
 func (k *conn) version13() bool { return handshake.Is13(k.version) }
 
-// insideAlert names an alert. One that closes ends its direction of what is inside.
+// insideAlert records an alert. One that closes ends its direction of the inner connection.
 func (k *conn) insideAlert(in *dissect.Input, at, whole int, body []byte) {
 	const closeNotify = 0
 	hs := k.hs
 	if hs != nil && !hs.row.Midstream {
-		k.give(in, at, at+whole)
+		k.cite(in, at, at+whole)
 		k.alert(in, body)
 	} else if len(body) != 2 {
-		k.c.Anomaly("malformed", fmt.Sprintf("reading alert: %d bytes, want 2", len(body)), 0)
+		k.c.Anomaly("malformed", fmt.Sprintf("reading alert: %d bytes instead of 2", len(body)), 0)
 	} else {
 		k.enc.Alert(in.Dir, handshake.Alert(body[1]))
 	}
@@ -122,7 +122,7 @@ func (k *conn) insideAlert(in *dissect.Input, at, whole int, body []byte) {
 	}
 }
 
-// endInner ends one direction of what is inside.
+// endInner ends one direction of the inner connection.
 func (k *conn) endInner(dir dissect.Dir, p dissect.Packet) {
 	if k.inner != nil && !k.innerEnded[dir] {
 		k.inner.End(dir, p)
@@ -130,26 +130,26 @@ func (k *conn) endInner(dir dissect.Dir, p dissect.Packet) {
 	k.innerEnded[dir] = true
 }
 
-// insideChange is a ChangeCipherSpec under the keys of an earlier handshake.
+// insideChange reads a ChangeCipherSpec under the keys of an earlier handshake.
 func (k *conn) insideChange(s *side, in *dissect.Input, at, whole int) {
 	if !k.version13() {
 		k.changeCipher(s, in, at, whole)
 	}
 }
 
-// after reads a message of TLS 1.3 that came after the handshake.
+// after reads a message of TLS 1.3 that follows the handshake.
 func (k *conn) after(s *side, o origin, typ uint8, body []byte) {
 	switch typ {
 	case handshake.TypeKeyUpdate:
 		k.keys.KeyUpdate(tlskeys.Role(k.role(o.dir)))
 	case handshake.TypeNewSessionTicket, handshake.TypeCertificateRequest, handshake.TypeCertificate, handshake.TypeCompressedCertificate,
-		handshake.TypeCertificateVerify, handshake.TypeFinished: // a ticket, or a client that says late who it is
+		handshake.TypeCertificateVerify, handshake.TypeFinished: // a ticket, or a client that authenticates late
 	default:
-		k.c.Anomaly("malformed", fmt.Sprintf("reading handshake message %s: not one that comes after the handshake", handshake.Message(typ)), int64(len(body)))
+		k.c.Anomaly("malformed", fmt.Sprintf("reading handshake message %s: it is not allowed after the handshake", handshake.Message(typ)), int64(len(body)))
 	}
 }
 
-// switchKeys follows what messages under encryption say of the keys.
+// switchKeys follows key changes in encrypted messages.
 func (k *conn) switchKeys(o origin, typ uint8) {
 	side := k.role(o.dir)
 	switch typ {
@@ -163,5 +163,5 @@ func (k *conn) switchKeys(o origin, typ uint8) {
 	}
 }
 
-// Shed implements dissect.Shedder for what is carried inside.
+// Shed implements dissect.Shedder for the inner connection.
 func (k *conn) Shed() bool { return k.inner != nil && k.inner.Shed() }

@@ -11,7 +11,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect/dissecttest"
 )
 
-// some are a few of the talkers.
+// some selects talkers by name.
 func some(t testing.TB, names ...string) (list []talker) {
 	for _, k := range talkers(t) {
 		for _, n := range names {
@@ -30,7 +30,7 @@ func usual(t testing.TB) []talker {
 	return some(t, "TLS 1.3", "TLS 1.3 client certificate", "TLS 1.2 TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256", "TLS 1.0 TLS_RSA_WITH_AES_128_CBC_SHA")
 }
 
-// others are secrets of sessions that are not there.
+// others makes secrets of other sessions.
 func others(n int) []byte {
 	var b bytes.Buffer
 	for range n {
@@ -44,8 +44,8 @@ func others(n int) []byte {
 	return b.Bytes()
 }
 
-// TestKeysOfOthers: keys that are not the connection's open nothing and change no row.
-func TestKeysOfOthers(t *testing.T) {
+// TestForeignKeys: keys of other connections decrypt nothing and change no row.
+func TestForeignKeys(t *testing.T) {
 	for _, k := range usual(t) {
 		chunks := speak(t, k.cc, k.sc, newScript(1, 3000, 3000, 900, 2))
 		with := playKeys(t, storeOf(t, others(20)), dissect.TCP, chunks)
@@ -65,7 +65,7 @@ func TestKeysOfOthers(t *testing.T) {
 	}
 }
 
-// TestWrongKeys: secrets under the right random that are wrong, alone and beside right ones.
+// TestWrongKeys: wrong secrets for the right random, alone and together with correct ones.
 func TestWrongKeys(t *testing.T) {
 	for _, k := range usual(t) {
 		s := newScript(1, 3000, 3000, 900, 2)
@@ -84,8 +84,8 @@ func TestWrongKeys(t *testing.T) {
 	}
 }
 
-// TestBeginningLost starts in the middle of a connection of TLS 1.3: its secrets are found
-// among others' by trial.
+// TestBeginningLost starts in the middle of a TLS 1.3 connection: its secrets are found among
+// others by trial.
 func TestBeginningLost(t *testing.T) {
 	k := some(t, "TLS 1.3")[0]
 	chunks := speak(t, k.cc, k.sc, newScript(1, 60_000, 90_000, 900, 8))
@@ -130,12 +130,12 @@ func TestBeginningLost(t *testing.T) {
 	}
 }
 
-// TestServerHelloLost hides the suite: it is found by trial.
+// TestServerHelloLost removes the ServerHello: the cipher suite is found by trial.
 func TestServerHelloLost(t *testing.T) {
 	k := some(t, "TLS 1.3")[0]
 	s := newScript(1, 3000, 3000, 900, 2)
 	chunks := speak(t, k.cc, k.sc, s)
-	hello := chunks[1] // ServerHello alone, or with what follows it
+	hello := chunks[1] // ServerHello alone, or with the messages after it
 	n := headerBytes + header(hello.Data).size
 	cut := append([]dissecttest.Chunk{chunks[0], {Dir: hello.Dir, Gap: int64(n), Data: hello.Data[n:]}}, chunks[2:]...)
 	got := playKeys(t, storeOf(t, k.log.Bytes()), dissect.TCP, cut)
@@ -170,8 +170,8 @@ func TestCutShort(t *testing.T) {
 	}
 }
 
-// TestForged changes bytes of records: nothing else than what was sent comes out, and what
-// does not authenticate is counted.
+// TestForged changes bytes of records. Only bytes that were sent may be decrypted, and records
+// that do not authenticate must be counted.
 func TestForged(t *testing.T) {
 	for _, k := range usual(t) {
 		s := newScript(1, 20_000, 30_000, 900, 2)
@@ -213,7 +213,7 @@ func TestForged(t *testing.T) {
 	}
 }
 
-// TestSuiteWithKeys is the conformance suite with what is inside.
+// TestSuiteWithKeys is the conformance suite with decryption.
 func TestSuiteWithKeys(t *testing.T) {
 	for _, k := range usual(t) {
 		chunks := speak(t, k.cc, k.sc, newScript(1, 400, 600, 250, 2))
@@ -221,8 +221,8 @@ func TestSuiteWithKeys(t *testing.T) {
 	}
 }
 
-// TestNoMemory has no room for whole records: they are passed over, and what fits still
-// comes out.
+// TestNoMemory has no memory for whole records: they are skipped, and smaller ones are still
+// decrypted.
 func TestNoMemory(t *testing.T) {
 	k := some(t, "TLS 1.3")[0]
 	s := newScript(1, 100, 40_000, 40_000, 4)

@@ -43,7 +43,7 @@ func storeOf(t testing.TB, logs ...[]byte) *secrets.Store {
 	return s
 }
 
-// plainSink collects what came out of encryption.
+// plainSink collects decrypted bytes.
 type plainSink struct {
 	dissecttest.Result
 	chunks [2][][]byte
@@ -99,12 +99,12 @@ func playKeys(t testing.TB, keys *secrets.Store, transport dissect.Transport, ch
 	c.Close(dissect.EndFin, p)
 	s.Held = e.Held()
 	if got := c.RowBytes + c.AnomalyBytes; got != s.Bytes || s.Held != 0 {
-		t.Errorf("%d bytes accounted of %d, %d held", got, s.Bytes, s.Held)
+		t.Errorf("%d bytes accounted for of %d, %d held", got, s.Bytes, s.Held)
 	}
 	return s
 }
 
-// script is what two stacks say inside.
+// script is the application data that two stacks exchange.
 type script struct {
 	up, down []byte
 	writes   int // most bytes of one write
@@ -119,7 +119,7 @@ func newScript(seed int64, up, down, writes, rounds int) script {
 	return s
 }
 
-// speak lets two real stacks shake hands and say a script to each other in rounds.
+// speak lets two real stacks perform a handshake and exchange a script in rounds.
 func speak(t testing.TB, cc, sc *stdtls.Config, s script) []dissecttest.Chunk {
 	t.Helper()
 	rec := &recording{}
@@ -189,7 +189,7 @@ func speak(t testing.TB, cc, sc *stdtls.Config, s script) []dissecttest.Chunk {
 	return rec.chunks
 }
 
-// segments cuts a conversation as TCP might.
+// segments splits a conversation like TCP.
 func segments(seed int64, chunks []dissecttest.Chunk, most int) (out []dissecttest.Chunk) {
 	rnd := rand.New(rand.NewSource(seed))
 	for _, c := range chunks {
@@ -209,20 +209,20 @@ func segments(seed int64, chunks []dissecttest.Chunk, most int) (out []dissectte
 	return out
 }
 
-// same checks that all that was said came out.
+// same checks that everything that was sent was decrypted.
 func same(t *testing.T, s *plainSink, want script) {
 	t.Helper()
 	if got := s.plain(dissect.ToServer); !bytes.Equal(got, want.up) {
-		t.Errorf("client's %d bytes came out as %d others", len(want.up), len(got))
+		t.Errorf("the client's %d bytes were decrypted to %d different ones", len(want.up), len(got))
 	}
 	if got := s.plain(dissect.ToClient); !bytes.Equal(got, want.down) {
-		t.Errorf("server's %d bytes came out as %d others", len(want.down), len(got))
+		t.Errorf("the server's %d bytes were decrypted to %d different ones", len(want.down), len(got))
 	}
 	for _, a := range s.Anomalies {
 		t.Errorf("anomaly %s: %s", a.Kind, a.Detail)
 	}
 	if last := s.Emissions[len(s.Emissions)-1].Row.Base(); last.DecryptedBy.V != "tls" || !last.TLSUs.OK {
-		t.Errorf("what is inside was decrypted by %v, after a handshake of %v us", last.DecryptedBy, last.TLSUs)
+		t.Errorf("the inner connection was decrypted by %v, after a handshake of %v us", last.DecryptedBy, last.TLSUs)
 	}
 	e := s.Conn.Encrypted()
 	if e == nil || e.State != dissect.KeyVerified || e.Reason != "" || e.Opened != e.Records || e.Layer != "tls" ||
@@ -261,8 +261,8 @@ type talker struct {
 	pem      []byte
 }
 
-// talkers are all that crypto/tls speaks: each version and suite, full and resumed, with
-// a certificate of the client, with HelloRetryRequest.
+// talkers are all combinations that crypto/tls supports: each version and suite, full and
+// resumed, with a client certificate, with HelloRetryRequest.
 func talkers(t testing.TB) (list []talker) {
 	ec := newIdentity(t, "a.example", past, future)
 	rsa, key := rsaIdentity(t)
@@ -291,7 +291,7 @@ func talkers(t testing.TB) (list []talker) {
 	for _, s := range slices.Concat(stdtls.CipherSuites(), stdtls.InsecureCipherSuites()) {
 		for _, v := range s.SupportedVersions {
 			if v == stdtls.VersionTLS13 {
-				continue // its suite cannot be chosen
+				continue // its suite cannot be selected
 			}
 			add(names[v]+" "+s.Name, v, s.ID, nil)
 			add(names[v]+" "+s.Name+" resumed", v, s.ID, resumed)
@@ -312,8 +312,8 @@ func talkers(t testing.TB) (list []talker) {
 	return list
 }
 
-// resumedLine is the line of a resumed session before TLS 1.3, which crypto/tls does not
-// log though other stacks do.
+// resumedLine is the key log line of a resumed session before TLS 1.3. Unlike other stacks,
+// crypto/tls does not log it.
 func resumedLine(k talker, chunks []dissecttest.Chunk) []byte {
 	if k.sessions == 1 || k.cc.MaxVersion == stdtls.VersionTLS13 {
 		return nil
@@ -322,7 +322,8 @@ func resumedLine(k talker, chunks []dissecttest.Chunk) []byte {
 	return fmt.Appendf(nil, "CLIENT_RANDOM %x %s\n", chunks[0].Data[headerBytes+messageHeader+2:][:32], line[2])
 }
 
-// TestKeys: what two stacks said comes out to the byte, however it was cut, with a key log.
+// TestKeys: with a key log, everything that two stacks exchanged is decrypted exactly, for any
+// segmentation.
 func TestKeys(t *testing.T) {
 	for i, k := range talkers(t) {
 		t.Run(k.name, func(t *testing.T) {
@@ -347,7 +348,7 @@ func TestKeys(t *testing.T) {
 	}
 }
 
-// TestRSAKey: a server's RSA key alone opens what used its key exchange.
+// TestRSAKey: a server's RSA key alone decrypts connections with its key exchange.
 func TestRSAKey(t *testing.T) {
 	opened := 0
 	for i, k := range talkers(t) {

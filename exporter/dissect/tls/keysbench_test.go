@@ -12,7 +12,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect/dissecttest"
 )
 
-// sealer seals records of TLS 1.3 with AES-128-GCM.
+// sealer encrypts records of TLS 1.3 with AES-128-GCM.
 type sealer struct {
 	aead cipher.AEAD
 	iv   [12]byte
@@ -49,8 +49,8 @@ func (s *sealer) seal(typ byte, content []byte) []byte {
 	return s.aead.Seal(rec, nonce[:], append(append([]byte{}, content...), typ), rec[:headerBytes])
 }
 
-// stream is a conversation of TLS 1.3 and segments of a transfer of n records of 16 KiB
-// after it, whose keys are in k.log.
+// stream is a TLS 1.3 conversation with its keys in k.log, and segments of a transfer of n
+// records of 16 KiB after it.
 func stream(b testing.TB, n int) (k talker, start, data []dissecttest.Chunk) {
 	k = some(b, "TLS 1.3")[0]
 	chunks := speak(b, k.cc, k.sc, newScript(1, 10, 10, 10, 1))
@@ -60,8 +60,8 @@ func stream(b testing.TB, n int) (k talker, start, data []dissecttest.Chunk) {
 			secret = s.Value
 		}
 	}
-	// The server's records from its application keys on are made anew: what the real one
-	// sent is left out.
+	// The server's records are replaced from its application keys on: those of the real server
+	// are dropped.
 	s := newSealer(secret)
 	for _, c := range chunks {
 		if c.Dir == dissect.ToClient && len(start) > 1 {
@@ -85,7 +85,7 @@ func stream(b testing.TB, n int) (k talker, start, data []dissecttest.Chunk) {
 	return k, start, data
 }
 
-// BenchmarkOpen opens a transfer over TLS 1.3 with AES-128-GCM in segments of 1460 bytes.
+// BenchmarkOpen decrypts a transfer over TLS 1.3 with AES-128-GCM in segments of 1460 bytes.
 func BenchmarkOpen(b *testing.B) {
 	const n = 1024
 	k, start, data := stream(b, n)
@@ -117,7 +117,7 @@ func BenchmarkOpen(b *testing.B) {
 	}
 }
 
-// BenchmarkOpenShort opens a connection that says a few bytes, with its handshake.
+// BenchmarkOpenShort decrypts a connection with a few bytes of data, including its handshake.
 func BenchmarkOpenShort(b *testing.B) {
 	for _, k := range usual(b) {
 		b.Run(k.name, func(b *testing.B) {

@@ -12,8 +12,8 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/secrets"
 )
 
-// recorded are conversations of other stacks whose keys are committed beside them, so that
-// what the fuzzer finds can be run again.
+// recorded are conversations of other stacks. Their keys are committed too, so that a finding of
+// the fuzzer can be reproduced.
 var recorded = [...]struct {
 	name string
 	udp  bool
@@ -27,7 +27,7 @@ var recorded = [...]struct {
 	{"wolfssl-dtls1.3-aes-128-gcm-sha256-connection_id", true},
 }
 
-// sayings records what an engine is given.
+// sayings records the input of an engine.
 type sayings struct {
 	chunks []dissecttest.Chunk
 }
@@ -52,9 +52,9 @@ func (s *sayings) Gap(*dissect.Input, int64) bool { return true }
 // Close implements dissect.Dissector.
 func (s *sayings) Close(dissect.End) {}
 
-// FuzzKeys changes, cuts and drops bytes of conversations whose keys are there. Nothing
-// panics, nothing is held, every byte is accounted for, and nothing comes out that does not
-// come out of the conversation as it was.
+// FuzzKeys changes, cuts and drops bytes of conversations with known keys. It must not panic,
+// must account for every byte and hold no memory at the end, and must decrypt nothing that the
+// unchanged conversation does not contain.
 func FuzzKeys(f *testing.F) {
 	type conversation struct {
 		chunks []dissecttest.Chunk
@@ -108,7 +108,7 @@ func FuzzKeys(f *testing.F) {
 					k.Data = k.Data[:at]
 				case 3:
 					k.Dir = k.Dir.Other()
-				case 4: // twice
+				case 4: // duplicated
 					out = append(out, k)
 				case 5:
 					k.Data[at] = change[j+2]
@@ -125,7 +125,7 @@ func FuzzKeys(f *testing.F) {
 		}
 		got := playKeys(t, c.keys, transport, out)
 		for s := range said(got) {
-			if !c.said[s] { // hellos are believed: keys of another suite may authenticate
+			if !c.said[s] { // hellos are trusted: keys of another suite may authenticate
 				return
 			}
 		}
@@ -139,7 +139,7 @@ func FuzzKeys(f *testing.F) {
 	})
 }
 
-// said is what hellos said that keys depend on.
+// said lists the values in the hellos that keys depend on.
 func said(s *plainSink) map[string]bool {
 	m := map[string]bool{}
 	list, details := rows(&s.Result)

@@ -11,17 +11,16 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/secrets"
 )
 
-// sent is one record as it was sent.
+// sent is a record as it was sent.
 type sent struct {
 	dir     dissect.Dir
 	from    int64 // offset in its direction
 	size    int
 	sealed  bool
-	content []byte // application data that it holds
+	content []byte // its application data
 }
 
-// records finds the records of a conversation and, by playing it record by record, what
-// each one holds.
+// records finds the records of a conversation and their content, by playing it record by record.
 func records(t testing.TB, keys *secrets.Store, chunks []dissecttest.Chunk) (list []sent) {
 	t.Helper()
 	var rest [2][]byte
@@ -55,26 +54,26 @@ func records(t testing.TB, keys *secrets.Store, chunks []dissecttest.Chunk) (lis
 	return list
 }
 
-// lose drops segments; keep says which must stay.
-func lose(rnd *rand.Rand, chunks []dissecttest.Chunk, keep func(i int, at int64, c dissecttest.Chunk) bool) (out []dissecttest.Chunk, holes [2][][2]int64) {
+// lose drops segments, except those for which keep returns true.
+func lose(rnd *rand.Rand, chunks []dissecttest.Chunk, keep func(i int, at int64, c dissecttest.Chunk) bool) (out []dissecttest.Chunk, gaps [2][][2]int64) {
 	var at, gap [2]int64
 	for i, c := range chunks {
 		d, n := c.Dir, int64(len(c.Data))
 		if rnd.Intn(100) == 0 && !keep(i, at[d], c) {
 			gap[d] += n
-			holes[d] = append(holes[d], [2]int64{at[d], at[d] + n})
+			gaps[d] = append(gaps[d], [2]int64{at[d], at[d] + n})
 		} else {
 			c.Gap, gap[d] = gap[d], 0
 			out = append(out, c)
 		}
 		at[d] += n
 	}
-	return out, holes
+	return out, gaps
 }
 
-// whole reports whether all bytes from a to b were captured.
-func captured(holes [][2]int64, a, b int64) bool {
-	for _, h := range holes {
+// captured reports whether all bytes from a to b were captured.
+func captured(gaps [][2]int64, a, b int64) bool {
+	for _, h := range gaps {
 		if h[0] < b && h[1] > a {
 			return false
 		}
@@ -94,8 +93,8 @@ func lossTalkers(t testing.TB) (list []talker) {
 	return list
 }
 
-// TestLostSegments loses one segment in a hundred, at random. Nothing comes out that was
-// not sent, and what was captured whole comes out: exactly, where the hellos were not hit.
+// TestLostSegments drops one segment in a hundred at random. Only bytes that were sent may be
+// decrypted, and completely captured records must be: exactly, if the hellos are complete.
 func TestLostSegments(t *testing.T) {
 	const runs = 30
 	for i, k := range lossTalkers(t) {
@@ -118,26 +117,26 @@ func TestLostSegments(t *testing.T) {
 						start[r.dir] = -start[r.dir]
 					}
 				}
-				cut, holes := lose(rnd, pieces, func(_ int, at int64, c dissecttest.Chunk) bool {
+				cut, gaps := lose(rnd, pieces, func(_ int, at int64, c dissecttest.Chunk) bool {
 					return exact && at < -start[c.Dir]
 				})
 				got := playKeys(t, keys, dissect.TCP, cut)
-				checkLoss(t, k, seed, exact, list, holes, got)
+				checkLoss(t, k, seed, exact, list, gaps, got)
 			}
 		})
 	}
 }
 
-func checkLoss(t *testing.T, k talker, seed int64, exact bool, list []sent, holes [2][][2]int64, got *plainSink) {
+func checkLoss(t *testing.T, k talker, seed int64, exact bool, list []sent, gaps [2][][2]int64, got *plainSink) {
 	t.Helper()
-	stream, chained := strings.Contains(k.name, "RC4"), int64(0) // bytes before a record that it depends on
+	stream, chained := strings.Contains(k.name, "RC4"), int64(0) // bytes before a record on which its decryption depends
 	if strings.Contains(k.name, "TLS 1.0") {
 		chained = 16
 		if strings.Contains(k.name, "3DES") {
 			chained = 8
 		}
 	}
-	missing := int64(0) // content of lost records before one that is there
+	missing := int64(0) // content of lost records before a captured one
 	for dir := range got.chunks {
 		var want [][]byte
 		opened, gone := 0, int64(0)
@@ -145,7 +144,7 @@ func checkLoss(t *testing.T, k talker, seed int64, exact bool, list []sent, hole
 			if int(r.dir) != dir || !r.sealed {
 				continue
 			}
-			whole := captured(holes[dir], r.from, r.from+int64(r.size)) && captured(holes[dir], max(r.from-chained, 0), r.from)
+			whole := captured(gaps[dir], r.from, r.from+int64(r.size)) && captured(gaps[dir], max(r.from-chained, 0), r.from)
 			if !whole {
 				gone += int64(len(r.content))
 				continue
@@ -174,6 +173,6 @@ func checkLoss(t *testing.T, k talker, seed int64, exact bool, list []sent, hole
 		}
 	}
 	if aead := !strings.Contains(k.name, "CBC"); exact && !stream && aead && got.inner.GapBytes != missing {
-		t.Errorf("run %d: %d bytes were told to be lost, want %d", seed, got.inner.GapBytes, missing)
+		t.Errorf("run %d: %d bytes were reported as lost, want %d", seed, got.inner.GapBytes, missing)
 	}
 }

@@ -9,8 +9,7 @@ import (
 
 const messageHeader = 4
 
-// begin makes sure that a handshake is under way, a new one where a ClientHello begins
-// another.
+// begin ensures that a handshake is in progress: a new one if a ClientHello begins another.
 func (k *conn) begin(s *side, in *dissect.Input, body []byte) {
 	first := byte(0xff)
 	if len(s.part) == 0 && s.pass == 0 && len(body) > 0 {
@@ -36,7 +35,7 @@ func (k *conn) begin(s *side, in *dissect.Input, body []byte) {
 	}
 }
 
-// handshake reads the messages, or pieces of them, of a record in clear.
+// handshake reads the messages, or pieces of them, of an unencrypted record.
 func (k *conn) handshake(s *side, in *dissect.Input, b []byte) {
 	for len(b) > 0 {
 		if s.pass > 0 {
@@ -60,13 +59,13 @@ func (k *conn) handshake(s *side, in *dissect.Input, b []byte) {
 		}
 		k.message(s, of(in), b[0], b[messageHeader:size])
 		b = b[size:]
-		if s.encrypted && len(b) > 0 && !k.inRecord { // what follows a ServerHello of TLS 1.3 is in records of its own
+		if s.encrypted && len(b) > 0 && !k.inRecord { // after a ServerHello of TLS 1.3, messages are in separate records
 			return
 		}
 	}
 }
 
-// messageSize is the size of the message that b begins with, or -1 where b is too short.
+// messageSize is the size of the message at the start of b, or -1 if b is too short.
 func messageSize(b []byte) int {
 	if len(b) < messageHeader {
 		return -1
@@ -75,12 +74,13 @@ func messageSize(b []byte) int {
 }
 
 func (k *conn) tooLong(s *side, b []byte, size int) {
-	k.c.Anomaly("limit", fmt.Sprintf("handshake message %s of %d bytes, over the limit of %d", handshake.Message(b[0]), size, maxMessage), int64(size))
+	k.c.Anomaly("limit", fmt.Sprintf("handshake message %s of %d bytes exceeds the limit of %d", handshake.Message(b[0]), size, maxMessage), int64(size))
 	k.malformed()
 	s.pass = size
 }
 
-// resume adds to the message whose first piece came earlier; it returns what follows it.
+// resume continues the message that began in an earlier record. It returns the bytes after the
+// message.
 func (k *conn) resume(s *side, in *dissect.Input, b []byte) []byte {
 	for len(s.part) < messageHeader && len(b) > 0 {
 		if !k.keep(s, b[:1]) {
@@ -120,7 +120,7 @@ func (k *conn) malformed() {
 
 func (k *conn) keep(s *side, b []byte) bool {
 	if !k.c.Hold(len(b)) {
-		k.c.Anomaly("limit", "a handshake message in pieces, over the limit of all connections", int64(len(b)))
+		k.c.Anomaly("limit", "a handshake message in pieces exceeds the memory limit of all connections", int64(len(b)))
 		k.malformed()
 		size := messageSize(append(s.part, b...))
 		had := len(s.part)
@@ -137,7 +137,7 @@ func (k *conn) dropPart(s *side) {
 	s.part, s.pass = nil, 0
 }
 
-// origin is where a handshake message came from.
+// origin is the source of a handshake message.
 type origin struct {
 	dir      dissect.Dir
 	time     int64 // ns since 1970 UTC

@@ -23,7 +23,7 @@ func (h recordHeader) plausible() bool {
 	return h.typ >= recordCCS && h.typ <= recordHeartbeat && h.version>>8 == 3 && h.version&0xff <= 4 && h.size <= maxRecord
 }
 
-// record reads the record that begins at in.Data[at].
+// record reads the record at in.Data[at].
 func (k *conn) record(s *side, in *dissect.Input, at int, h recordHeader) (int, error) {
 	whole := headerBytes + h.size
 	have := len(in.Data) - at
@@ -70,18 +70,18 @@ func (k *conn) record(s *side, in *dissect.Input, at int, h recordHeader) (int, 
 	case recordHandshake:
 		k.begin(s, in, body)
 		k.hs.recordVersion(h.version)
-		k.give(in, at, at+n)
+		k.cite(in, at, at+n)
 		k.handshake(s, in, body)
 	case recordCCS:
 		k.changeCipher(s, in, at, n)
 	case recordAlert:
-		k.want(in)
-		k.give(in, at, at+n)
+		k.ensureHandshake(in)
+		k.cite(in, at, at+n)
 		k.alert(in, body)
 	case recordHeartbeat:
 		k.heartbeat(in, body)
 		if k.hs != nil {
-			k.give(in, at, at+n)
+			k.cite(in, at, at+n)
 		}
 	}
 	if n < whole && k.hs != nil {
@@ -119,17 +119,17 @@ func (k *conn) beginOpaque(s *side, in *dissect.Input, h recordHeader) {
 		hs.alert("encrypted", true, side)
 		s.of = hs
 	case h.typ == recordData && hs.server && !hs.ccs[side] && s.lost:
-		hs.ccs[side], hs.fin[side] = true, true // what ended its handshake was lost
+		hs.ccs[side], hs.fin[side] = true, true // the messages that ended its handshake are missing
 		s.encrypted = true
 	}
 	k.finishIfDone()
 }
 
-// opaque13 places an encrypted record of TLS 1.3. The client's first one after the
-// ServerHello is its Finished, or what comes with it; its length tells an alert.
+// opaque13 assigns an encrypted TLS 1.3 record to the handshake. The client's first record after
+// the ServerHello contains its Finished; its length identifies an alert.
 //
-// LIMIT: where the client sends a certificate in a record of its own, its Finished comes
-// after what counts here as the handshake's end.
+// LIMIT: if the client sends a certificate in a separate record, its Finished comes after what
+// counts here as the end of the handshake.
 func (k *conn) opaque13(s *side, hs *shake, side role, h recordHeader) {
 	const alertRecord = 2 + 1 + 16 // level and description, content type, tag
 	if side == server {
@@ -142,21 +142,21 @@ func (k *conn) opaque13(s *side, hs *shake, side role, h recordHeader) {
 	}
 }
 
-// opaqueHeader gives the first bytes of a record to a handshake that has nothing else
-// from this side.
+// opaqueHeader adds the first bytes of a record to a handshake that has nothing else from this
+// side.
 func (k *conn) opaqueHeader(s *side, in *dissect.Input, at int) {
 	if hs := k.hs; hs != nil && hs.row.Midstream && s.of == nil {
-		k.give(in, at, min(at+headerBytes, len(in.Data)))
+		k.cite(in, at, min(at+headerBytes, len(in.Data)))
 		k.finishIfDone()
 	}
 }
 
-// opaque passes over n bytes of the record under way.
+// opaque skips n bytes of the current record.
 func (k *conn) opaque(s *side, in *dissect.Input, at, n int) {
 	s.left -= n
 	if s.of != nil && s.of == k.hs && s.flight < maxFlight {
 		s.flight += n
-		k.give(in, at, at+n)
+		k.cite(in, at, at+n)
 	}
 	if s.left > 0 {
 		return
@@ -178,16 +178,16 @@ func (k *conn) changeCipher(s *side, in *dissect.Input, at, n int) {
 		k.hs.recordVersion(uint16(in.Data[at+1])<<8 | uint16(in.Data[at+2]))
 	}
 	if k.hs == nil {
-		if k.version != 0 && !handshake.Is13(k.version) { // of a renegotiation whose start was lost
+		if k.version != 0 && !handshake.Is13(k.version) { // of a renegotiation without its start
 			k.newShake()
 			k.hs.row.Renegotiation = true
 		} else {
 			return
 		}
 	}
-	k.give(in, at, at+n)
+	k.cite(in, at, at+n)
 	if k.hs.version13() {
-		return // means nothing in TLS 1.3, RFC 8446 section 5
+		return // it has no meaning in TLS 1.3, RFC 8446 section 5
 	}
 	if k.hs.offers13 && !k.hs.server && !k.hs.keyExchanged {
 		s.unsure = true
@@ -196,7 +196,7 @@ func (k *conn) changeCipher(s *side, in *dissect.Input, at, n int) {
 	k.encrypt(s, in)
 }
 
-// encrypt is called where a side begins to encrypt, before TLS 1.3.
+// encrypt records that a side begins to encrypt, before TLS 1.3.
 func (k *conn) encrypt(s *side, in *dissect.Input) {
 	side := k.role(in.Dir)
 	k.dropPart(s)
@@ -208,19 +208,19 @@ func (k *conn) encrypt(s *side, in *dissect.Input) {
 
 func (k *conn) alert(in *dissect.Input, body []byte) {
 	if len(body) != 2 {
-		k.c.Anomaly("malformed", fmt.Sprintf("reading alert: %d bytes, want 2", len(body)), 0)
+		k.c.Anomaly("malformed", fmt.Sprintf("reading alert: %d bytes instead of 2", len(body)), 0)
 		return
 	}
 	fatal := body[0] == 2 || k.hs.version13() && body[1] != 0 && body[1] != 90
 	k.hs.alert(handshake.Alert(body[1]), fatal, k.role(in.Dir))
 }
 
-// heartbeat looks for a length that asks for more than was sent, CVE-2014-0160.
+// heartbeat looks for a length that requests more than was sent, CVE-2014-0160.
 func (k *conn) heartbeat(in *dissect.Input, body []byte) {
 	if len(body) < 3 {
 		return
 	}
 	if claims := int(body[1])<<8 | int(body[2]); claims+3 > len(body) {
-		k.c.Anomaly("heartbeat_length", fmt.Sprintf("heartbeat of %d bytes says that its payload has %d", len(body), claims), 0)
+		k.c.Anomaly("heartbeat_length", fmt.Sprintf("a heartbeat of %d bytes claims a payload of %d", len(body), claims), 0)
 	}
 }

@@ -18,7 +18,7 @@ import (
 
 const samplesDir = "../../../samples/secrets"
 
-// keysOf reads a file of keys, or the secrets inside a capture where there is no such file.
+// keysOf reads a key file, or the secrets inside a capture if there is no such file.
 func keysOf(t testing.TB, capture, file string) *secrets.Store {
 	t.Helper()
 	keys := secrets.NewStore()
@@ -48,7 +48,7 @@ func keysOf(t testing.TB, capture, file string) *secrets.Store {
 	return keys
 }
 
-// TestSamples holds what comes out of captures of other stacks against what their ends
+// TestSamples compares the data decrypted from captures of other stacks with the data that was
 // sent.
 func TestSamples(t *testing.T) {
 	f, err := os.Open(filepath.Join(samplesDir, "INDEX.tsv"))
@@ -77,7 +77,7 @@ func TestSamples(t *testing.T) {
 			got := w[conn-1]
 			e := got.Conn.Encrypted()
 			if e == nil {
-				t.Fatal("not told to be TLS")
+				t.Fatal("not detected as TLS")
 			}
 			if e.State.String() != c[14] || e.Layer != c[4] {
 				t.Errorf("keys of %s are %s %q, want %s of %s", e.Layer, e.State, e.Reason, c[14], c[4])
@@ -88,7 +88,7 @@ func TestSamples(t *testing.T) {
 			for dir, at := range map[dissect.Dir]int{dissect.ToServer: 10, dissect.ToClient: 12} {
 				b := got.plain(dir)
 				sum := sha256.Sum256(b)
-				if c[5] == "TLS 1.0" && c[9] == "records" { // more can be opened than counts there
+				if c[5] == "TLS 1.0" && c[9] == "records" { // more can be decrypted than is counted there
 					if n, _ := strconv.Atoi(c[at]); len(b) < n {
 						t.Errorf("%s: %d bytes came out, want at least %d", dir, len(b), n)
 					}

@@ -10,17 +10,17 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/secrets"
 )
 
-// shared is what the connections of one engine have in common.
+// shared is the common state of the connections of one engine.
 type shared struct {
 	store  *secrets.Store
 	certs  *Certs
 	engine tlskeys.Engine
-	spare  [][]byte // buffers for what is decrypted; more than one where TLS carries TLS
+	spare  [][]byte // buffers for decrypted records; more than one if TLS carries TLS
 }
 
 const maxPlain = 1<<14 + 2048 + 256
 
-func (s *shared) take() []byte {
+func (s *shared) buffer() []byte {
 	if n := len(s.spare); n > 0 {
 		b := s.spare[n-1]
 		s.spare = s.spare[:n-1]
@@ -31,17 +31,17 @@ func (s *shared) take() []byte {
 
 func (s *shared) put(b []byte) { s.spare = append(s.spare, b[:0]) }
 
-// maxEarly is how much 0-RTT is kept until the server says whether it takes it.
+// maxEarly is how much 0-RTT data is kept until the server accepts or rejects it.
 const maxEarly = 256 << 10
 
-// setUp prepares the connection's keys and the account of its encryption.
+// setUp prepares the connection's keys and the record of its encryption.
 func (k *conn) setUp(sh *shared, layer string) {
 	k.shared = sh
 	k.keys = tlskeys.New(sh.store, k.c, &sh.engine, layer == "dtls")
 	k.by = layer
 	if e := k.c.Encryption(); e.Layer == "" {
 		e.Layer, k.enc = layer, e
-	} else { // inside another encryption, whose account it is
+	} else { // inside another encryption, which has the record
 		k.enc = &dissect.Encryption{}
 	}
 	for i := range k.sides {
@@ -49,7 +49,7 @@ func (k *conn) setUp(sh *shared, layer string) {
 	}
 }
 
-// note writes what became of the keys.
+// note records the state of the keys.
 func (k *conn) note() {
 	if k.enc == nil {
 		return
@@ -70,7 +70,7 @@ func (k *conn) note() {
 	}
 }
 
-const maxLines = 64 // of a key log that are named at one connection
+const maxLines = 64 // of a key log that are listed for one connection
 
 func (k *conn) line(s string) {
 	e := k.c.Encryption()
@@ -89,7 +89,7 @@ func (s *side) sealed(h recordHeader) bool {
 	return h.typ == recordData || s.encrypted && h.typ != recordCCS && !(h.typ == recordAlert && h.size == 2)
 }
 
-// waits reports whether 0-RTT has to wait for what the server says of it.
+// waits reports whether 0-RTT data has to wait for the server's answer.
 func (k *conn) waits(in *dissect.Input, at int) bool {
 	hs := k.hs
 	if hs == nil || !hs.row.EarlyData || hs.encryptedExt || hs.retry || hs.row.HelloRetry || in.End ||
@@ -99,14 +99,14 @@ func (k *conn) waits(in *dissect.Input, at int) bool {
 	return !hs.server || hs.row.Resumed.V == "psk" && k.keys.Answers() && !k.sides[in.Dir.Other()].lost
 }
 
-// refusesEarly reports whether the server did not take the client's 0-RTT.
+// refusesEarly reports whether the server rejected the client's 0-RTT data.
 func (k *conn) refusesEarly() bool {
 	hs := k.hs
 	return hs != nil && (hs.row.HelloRetry || hs.server && hs.version13() && !hs.row.Resumed.OK || hs.encryptedExt && !hs.earlyAccepted)
 }
 
-// lostBefore is how many bytes before in.Data[at] are neither opened nor passed over
-// knowingly.
+// lostBefore is the number of bytes before in.Data[at] that were neither decrypted nor skipped
+// deliberately.
 func (s *side) lostBefore(in *dissect.Input, at int) int64 {
 	if s.next < 0 {
 		return tlskeys.Unknown
@@ -114,8 +114,8 @@ func (s *side) lostBefore(in *dissect.Input, at int) int64 {
 	return max(in.Offset(at)-s.next, 0)
 }
 
-// unseal opens the whole record in.Data[at:at+whole] and reads what it holds. sure says
-// that a record begins there. False means that it did not open.
+// unseal decrypts the complete record in.Data[at:at+whole] and reads its content. sure means
+// that a record certainly begins there. It returns false if decryption fails.
 func (k *conn) unseal(s *side, in *dissect.Input, at, whole int, h recordHeader, sure bool) bool {
 	b := in.Data[at : at+whole]
 	if k.hs == nil && !k.done && h.typ == recordData && h.version == 0x0303 {
@@ -123,7 +123,7 @@ func (k *conn) unseal(s *side, in *dissect.Input, at, whole int, h recordHeader,
 	}
 	k.rec = secrets.Record{Type: h.typ, Version: h.version, Header: b[:headerBytes], Body: b[headerBytes:]}
 	lost := s.lostBefore(in, at)
-	buf := k.shared.take()
+	buf := k.shared.buffer()
 	out, what := k.keys.Open(buf, tlskeys.Role(k.role(in.Dir)), &k.rec, lost, k.before(s, in, at, lost))
 	if what == tlskeys.Opened {
 		buf = out.Plain
@@ -145,7 +145,7 @@ func (k *conn) unseal(s *side, in *dissect.Input, at, whole int, h recordHeader,
 	return what == tlskeys.Opened || what == tlskeys.Headless
 }
 
-// before is what was captured before in.Data[at], where the keys ask for it.
+// before is what was captured before in.Data[at], if the keys need it.
 func (k *conn) before(s *side, in *dissect.Input, at int, lost int64) []byte {
 	if lost == 0 || !k.keys.Chained(tlskeys.Role(k.role(in.Dir))) {
 		return nil
@@ -156,7 +156,7 @@ func (k *conn) before(s *side, in *dissect.Input, at int, lost int64) []byte {
 	return append(s.tail[:len(s.tail):len(s.tail)], in.Data[:at]...)
 }
 
-// keepTail keeps the end of what was taken, where the keys may ask for it.
+// keepTail keeps the end of the consumed bytes, if the keys may need it.
 func (k *conn) keepTail(s *side, in *dissect.Input, taken int) {
 	if !k.keys.Chained(tlskeys.Role(k.role(in.Dir))) {
 		return
@@ -180,12 +180,12 @@ func (k *conn) notOpened(s *side, in *dissect.Input, at, whole int, what tlskeys
 	case what == tlskeys.Refused:
 		k.notAuthentic(whole)
 	case what == tlskeys.NoKey && lost == 0:
-		s.next = in.Offset(at + whole) // passed over knowingly
+		s.next = in.Offset(at + whole) // skipped deliberately
 	}
 }
 
 func (k *conn) notAuthentic(whole int) {
-	k.c.Anomaly("tls_record_not_authentic", fmt.Sprintf("record of %d bytes does not authenticate with the keys of its connection", whole), int64(whole))
+	k.c.Anomaly("tls_record_not_authentic", fmt.Sprintf("a record of %d bytes does not authenticate with the connection's keys", whole), int64(whole))
 }
 
 // opened reads the content of a record that authenticated.
@@ -198,12 +198,12 @@ func (k *conn) opened(s *side, in *dissect.Input, at, whole int, h recordHeader,
 		k.missed(s, in, at, out, lost)
 	}
 	if len(out.Plain) > 1<<14 {
-		k.c.Anomaly("limit", fmt.Sprintf("record of %d bytes of content, over the limit of %d", len(out.Plain), 1<<14), 0)
+		k.c.Anomaly("limit", fmt.Sprintf("a record has %d bytes of content, the limit is %d", len(out.Plain), 1<<14), 0)
 	}
 	k.inside(s, in, at, whole, out)
 }
 
-// learn fills in what the keys tell of a handshake whose hellos were not captured.
+// learn fills in what the keys reveal about a handshake without captured hellos.
 func (k *conn) learn(h recordHeader, out *tlskeys.Record) {
 	if k.hs == nil && !k.done {
 		k.newShake()
@@ -228,8 +228,8 @@ func (k *conn) learn(h recordHeader, out *tlskeys.Record) {
 	}
 }
 
-// missed tells what is inside how much of it was lost before a record: the lost bytes less
-// what their records, whose number is known, have beside content.
+// missed reports the lost content before a record to the inner connection: the lost bytes
+// without the overhead of their records, of which the number is known.
 func (k *conn) missed(s *side, in *dissect.Input, at int, out *tlskeys.Record, lost int64) {
 	k.dropPart(s)
 	s.astray = true
@@ -247,7 +247,7 @@ func (k *conn) missed(s *side, in *dissect.Input, at int, out *tlskeys.Record, l
 	}
 }
 
-// headless takes a record as lost with those before it.
+// headless counts a record as lost together with those before it.
 func (k *conn) headless(s *side, in *dissect.Input, at int, out *tlskeys.Record, lost int64) {
 	k.missed(s, in, at, out, lost)
 	if out.Type == recordData && len(out.Plain) > 0 && k.carry(in) {
@@ -255,7 +255,7 @@ func (k *conn) headless(s *side, in *dissect.Input, at int, out *tlskeys.Record,
 	}
 }
 
-// carry makes sure that there is an inner connection; false once it ended.
+// carry ensures that there is an inner connection; it returns false after that has ended.
 func (k *conn) carry(in *dissect.Input) bool {
 	if k.inner == nil {
 		k.inner = k.c.NewInner(k.by)
@@ -266,7 +266,7 @@ func (k *conn) carry(in *dissect.Input) bool {
 	return !k.innerEnded[in.Dir]
 }
 
-// opens reports whether a whole record is worth waiting for.
+// opens reports whether it makes sense to wait for the whole record.
 func (k *conn) opens(role tlskeys.Role, h recordHeader) bool {
 	if !k.keys.Any() {
 		return false
@@ -277,11 +277,11 @@ func (k *conn) opens(role tlskeys.Role, h recordHeader) bool {
 	return k.keys.Ready(role)
 }
 
-// fits reports whether there is memory to wait for a whole record. Where there is not, it
-// is passed over like one without a key, and the place is not lost.
+// fits reports whether there is memory to wait for a whole record. If not, the record is skipped
+// like one without a key, and the position is not lost.
 func (k *conn) fits(role tlskeys.Role, h recordHeader) bool {
 	if n := headerBytes + h.size; !k.c.Hold(n) {
-		k.c.Anomaly("limit", fmt.Sprintf("record of %d bytes, over the limit of all connections", n), 0)
+		k.c.Anomaly("limit", fmt.Sprintf("a record of %d bytes exceeds the memory limit of all connections", n), 0)
 		k.keys.Gap(role, h.size)
 		return false
 	}
@@ -289,8 +289,8 @@ func (k *conn) fits(role tlskeys.Role, h recordHeader) bool {
 	return true
 }
 
-// clientKeys tells the keys of a ClientHello. In the form of SSL 2.0 its challenge is the
-// random, RFC 5246 appendix E.2.
+// clientKeys passes a ClientHello to the keys. In SSL 2.0 form its challenge is the random, RFC
+// 5246 appendix E.2.
 func (k *conn) clientKeys(h *handshake.Client) {
 	if k.quic || len(h.Random) == 0 {
 		return

@@ -10,17 +10,17 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
-// shake is a handshake under way.
+// shake is a handshake in progress.
 type shake struct {
 	row *Row
 	det *table.TLSHandshake
 	x   dissect.Exchange
 
-	client, server bool    // whose hello was seen
-	ccs, fin       [2]bool // by role: changed its cipher, sent its Finished
-	retry          bool    // another ClientHello is to come
+	client, server bool    // the hello was seen
+	ccs, fin       [2]bool // by role: it changed its cipher, it sent its Finished
+	retry          bool    // another ClientHello will follow
 	offers13       bool
-	ticket         bool // the client offered one
+	ticket         bool // the client offered a ticket
 	sessionID      []byte
 	helloDone      bool // ServerHelloDone
 	keyExchanged   bool // ClientKeyExchange
@@ -38,13 +38,13 @@ type shake struct {
 	params         [2][]byte // quic_transport_parameters, by role
 	encryptedExt   bool      // EncryptedExtensions was read
 	earlyAccepted  bool      // and accepted 0-RTT
-	keyed          bool      // version and suite are known by the keys
-	askedID        int       // bytes of the connection id in the ClientHello, RFC 9146; -1 without
-	givenID        int       // and in the ServerHello
+	keyed          bool      // the keys determined version and suite
+	clientID       int       // bytes of the connection id in the ClientHello, RFC 9146; -1 without
+	serverID       int       // and in the ServerHello
 	size           int       // memory of its certificates
 }
 
-// shakeCost is the memory of a handshake under way, with its lists.
+// shakeCost is the memory of a handshake in progress, with its lists.
 const shakeCost = int(unsafe.Sizeof(shake{})+unsafe.Sizeof(Row{})+unsafe.Sizeof(table.TLSHandshake{})) + 1<<10
 
 // Kept implements dissect.Keeper.
@@ -55,7 +55,7 @@ func (k *conn) Kept() int {
 	return shakeCost + k.hs.size
 }
 
-// What the client answered to CertificateRequest.
+// The client's answer to CertificateRequest.
 const (
 	certNone = iota
 	certEmpty
@@ -77,7 +77,7 @@ func (h *shake) recordVersion(v uint16) {
 
 func (h *shake) version13() bool { return handshake.Is13(h.version) }
 
-// step notes a message in clear.
+// step records an unencrypted message.
 func (h *shake) step(typ uint8) {
 	if len(h.row.Messages) < maxSteps {
 		h.row.Messages = append(h.row.Messages, handshake.Message(typ))
@@ -100,8 +100,8 @@ func (h *shake) alert(name string, fatal bool, from role) {
 	h.det.FailedAlertBy = table.Some(who)
 }
 
-// changed is called when a side changes to its new cipher. A server that does so without
-// ServerHelloDone takes up an earlier session, RFC 5246 section 7.3.
+// changed records that a side changes to its new cipher. A server that does so without
+// ServerHelloDone resumes an earlier session, RFC 5246 section 7.3.
 func (h *shake) changed(side role) {
 	if side != server || !h.server || !h.client || h.helloDone || h.serverCert || h.gap || h.row.Resumed.OK {
 		return
@@ -113,7 +113,8 @@ func (h *shake) changed(side role) {
 	h.row.Resumed = table.Some(how)
 }
 
-// list gives names to the numbers of a list, at most maxNames, and says how many more there are.
+// list converts the numbers of a list to names, at most maxNames, followed by the number of
+// omitted ones.
 func list(n int, at func(int) uint16, name func(uint16) string) []string {
 	out := make([]string, 0, min(n, maxNames))
 	for i := range min(n, maxNames) {
@@ -136,13 +137,13 @@ func (k *conn) clientHello(o origin, body []byte) error {
 	if h.Suites == nil {
 		k.keys.LostMessage()
 	}
-	if hs.client && hs.retry { // the second one says the same, with what the server asked for
+	if hs.client && hs.retry { // the second one repeats it, with what the server requested
 		hs.retry = false
 		k.clientKeys(&h)
 		return err
 	}
 	hs.fillClient(&h, k.ja4)
-	hs.askedID = idSize(&h.Extensions)
+	hs.clientID = idSize(&h.Extensions)
 	k.clientKeys(&h)
 	return err
 }
@@ -186,7 +187,7 @@ func (h *shake) fillClient(c *handshake.Client, transport byte) {
 	if c.ECH != "" {
 		row.ECH = table.Some(c.ECH)
 	}
-	if !c.SSL2 { // the fingerprints are defined for hellos of SSL 3.0 and later
+	if !c.SSL2 { // the fingerprints are only defined for hellos of SSL 3.0 and later
 		ja3 := c.JA3(make([]byte, 0, 512))
 		row.JA3, det.JA3String = table.Some(handshake.MD5(ja3)), table.Some(string(ja3))
 		if transport == 0 {
@@ -221,7 +222,7 @@ func (k *conn) serverHello(s *side, typ uint8, body []byte) error {
 		return err
 	}
 	k.serverKeys(&h)
-	hs.givenID = idSize(&h.Extensions)
+	hs.serverID = idSize(&h.Extensions)
 	k.version = h.Version
 	hs.retry, hs.server = false, true
 	row, det := hs.row, hs.det
@@ -244,7 +245,7 @@ func (k *conn) serverHello(s *side, typ uint8, body []byte) error {
 		if h.HasPSK {
 			row.Resumed = table.Some("psk")
 		}
-		for i := range k.sides { // also what the client sends from here on is encrypted
+		for i := range k.sides { // the client also encrypts everything from here on
 			if &k.sides[i] == s || hs.client {
 				k.sides[i].encrypted = true
 			}
@@ -258,7 +259,7 @@ func (h *shake) setVersion() {
 	h.row.VersionName = table.Some(handshake.Version(h.version))
 }
 
-// keyExchange finds the group that the server chose, RFC 8422 section 5.4.
+// keyExchange reads the group that the server selected, RFC 8422 section 5.4.
 func (h *shake) keyExchange(b []byte) {
 	const namedCurve = 3
 	if len(b) >= 3 && b[0] == namedCurve && strings.HasPrefix(strings.TrimPrefix(h.row.SuiteName.V, "TLS_"), "ECDH") {

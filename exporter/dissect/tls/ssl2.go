@@ -9,7 +9,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
-// Messages of SSL 2.0 in clear. RFC 6101 appendix E has the ClientHello that later
+// Unencrypted messages of SSL 2.0. RFC 6101 appendix E defines the ClientHello that later
 // versions still answered.
 const (
 	ssl2Error = iota
@@ -21,7 +21,7 @@ const (
 
 const version2 = 0x0002
 
-// header2 is the header of a record of SSL 2.0: two bytes, or three with padding.
+// header2 reads the record header of SSL 2.0: two bytes, or three with padding.
 func header2(b []byte) (head, size int) {
 	if b[0]&0x80 != 0 {
 		return 2, int(b[0]&0x7f)<<8 | int(b[1])
@@ -56,7 +56,7 @@ func (k *conn) readSSL2(s *side, in *dissect.Input, at int) (int, error) {
 			s.place, s.left = inOpaque, head+size
 			return 0, nil
 		}
-		return 0, fmt.Errorf("reading record of SSL 2.0: want a ClientHello, got message %d", b[2])
+		return 0, fmt.Errorf("reading record of SSL 2.0: expected a ClientHello, got message %d", b[2])
 	}
 	if len(b) < head+size && !in.End {
 		k.c.Need(in.Dir, head+size)
@@ -69,7 +69,7 @@ func (k *conn) readSSL2(s *side, in *dissect.Input, at int) (int, error) {
 		k.newShake()
 		k.client = in.Dir
 	}
-	k.give(in, at, at+n)
+	k.cite(in, at, at+n)
 	if n < head+size {
 		k.hs.cut = true
 		return n, nil
@@ -115,7 +115,7 @@ func (k *conn) message2(s *side, in *dissect.Input, body []byte) {
 		hs.master2 = true
 	case ssl2Error:
 		hs.alert("ssl2_error", true, side)
-	default: // encrypted, as after a session taken up again
+	default: // encrypted, as in a resumed session
 		hs.master2 = true
 		hs.opaque2[side]++
 	}
@@ -135,7 +135,7 @@ func (k *conn) serverHello2(in *dissect.Input, body []byte) {
 	hs.setVersion()
 	if r.Short() || version != version2 {
 		hs.malformed = true
-		k.c.Anomaly("malformed", fmt.Sprintf("reading ServerHello of SSL 2.0: version 0x%04x, lengths %d, %d and %d in %d bytes", version, cert, suites, id, len(body)), 0)
+		k.c.Anomaly("malformed", fmt.Sprintf("reading ServerHello of SSL 2.0: version 0x%04x, and lengths %d, %d and %d in a message of %d bytes", version, cert, suites, id, len(body)), 0)
 		return
 	}
 	if hit != 0 {

@@ -99,7 +99,7 @@ func pipe() (a, b net.Conn) {
 	return &end{in: x, out: y}, &end{in: y, out: x}
 }
 
-// talk lets two real stacks shake hands, exchange a few bytes and close.
+// talk lets two real stacks perform a handshake, exchange a few bytes and close.
 func talk(t testing.TB, cc, sc *stdtls.Config) ([]dissecttest.Chunk, error) {
 	rec := &recording{}
 	a, b := pipe()

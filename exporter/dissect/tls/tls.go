@@ -1,11 +1,10 @@
 // Package tls reads the handshakes of SSL 2.0 to TLS 1.3 over TCP and of DTLS over UDP, and
-// opens their records where secrets are given.
+// decrypts their records if it has the secrets.
 //
-// A row is one handshake. It is emitted when the handshake ends and stands on its packets
-// alone. What came out of records of application data goes to an inner connection, whose
-// protocol is told by content; nothing comes out that did not authenticate. What cannot be
-// opened is passed over in pieces, without being kept; after lost bytes reading goes on at
-// the next record.
+// A row is one handshake. It is emitted when the handshake ends and cites only its own packets.
+// Decrypted application data goes to an inner connection, where detection finds the protocol;
+// data that did not authenticate never does. Records that cannot be decrypted are skipped in
+// pieces, without being kept. After a gap, reading continues at the next record.
 package tls
 
 import (
@@ -20,11 +19,11 @@ import (
 // Limits of one connection.
 const (
 	maxRecord  = 1<<14 + 2048 // RFC 5246 section 6.2.3
-	maxMessage = 512 << 10    // handshake message that is read; Certificate is the largest
+	maxMessage = 512 << 10    // largest handshake message; Certificate is the largest type
 	maxFlight  = 64 << 10     // encrypted bytes of one side that are cited as its handshake
 	maxNames   = 1000         // entries of one list in a row
-	maxAlerts  = 16           // alerts named in a row
-	maxSteps   = 64           // messages named in a row
+	maxAlerts  = 16           // alerts listed in a row
+	maxSteps   = 64           // messages listed in a row
 	maxChain   = 32           // certificates read of one chain
 )
 
@@ -54,12 +53,12 @@ type Row struct {
 	Alerts        []string          `col:"tls_alerts" doc:"alerts up to the end of the handshake, in order, by IANA's names; \"encrypted\" if the content is unknown"`
 	Info          table.Opt[string] `col:"tls_info" enc:"dict" doc:"hellos seen: ClientHello, ServerHello, or both separated by a slash"`
 	Messages      []string          `col:"tls_messages" doc:"handshake messages that were seen, in clear text or decrypted, in order, by IANA's names"`
-	Midstream     bool              `col:"tls_midstream" doc:"neither hello was seen, so the row only says that there is TLS"`
+	Midstream     bool              `col:"tls_midstream" doc:"neither hello was captured, so the row only shows that there is TLS"`
 	Renegotiation bool              `col:"tls_renegotiation" doc:"the handshake took place inside an encrypted connection"`
 }
 
-// Protocol is TLS. keys are the secrets with which records are opened; nil means none. One
-// Protocol is for one engine: it bounds the search for connections that were under way.
+// Protocol is TLS. keys are the secrets for decryption; nil means none. Each engine needs its
+// own Protocol, which limits the search for the keys of connections without a captured start.
 func Protocol(keys *secrets.Store) *dissect.Protocol {
 	sh := &shared{store: keys, certs: NewCerts()}
 	return &dissect.Protocol{
@@ -98,29 +97,29 @@ type place uint8
 
 const (
 	atRecord place = iota
-	inOpaque       // inside a record whose content is not looked at
-	scanning       // place lost: looking for the next record
+	inOpaque       // inside a record with content that is not read
+	scanning       // position lost: looking for the next record
 )
 
-// side is one direction's place in its records.
+// side is the reading position in one direction.
 type side struct {
 	place     place
 	left      int    // bytes of the opaque record still to come
 	of        *shake // the handshake that the opaque record belongs to
-	ends      bool   // the opaque record is the last of its side in the handshake
+	ends      bool   // the opaque record is the last one of its side in the handshake
 	encrypted bool   // after ChangeCipherSpec, or ServerHello of TLS 1.3
-	unsure    bool   // ChangeCipherSpec came while TLS 1.3 was possible, where it means nothing
-	lost      bool   // bytes were lost, so that a bad header means looking on
+	unsure    bool   // ChangeCipherSpec came while TLS 1.3 was possible, in which it has no meaning
+	lost      bool   // bytes were lost: a bad header means that the search continues
 	began     bool   // a record was read
-	part      []byte // handshake message whose end has not come
-	pass      int    // bytes of a handshake message over the limit still to come
+	part      []byte // unfinished handshake message
+	pass      int    // bytes of an oversized handshake message still to come
 	scanned   int64
-	flight    int // encrypted bytes given to the handshake
+	flight    int // encrypted bytes added to the handshake
 
-	next   int64  // stream offset after the last record that was opened or is in clear; -1 before
-	astray bool   // messages under encryption were lost: the next bytes may be in the midst of one
+	next   int64  // stream offset after the last record that was decrypted or is unencrypted; -1 before
+	astray bool   // encrypted messages were lost: the next bytes may be in the middle of one
 	tail   []byte // the last bytes that were read
-	failed int64  // 1 + stream offset where a record may begin that did not open
+	failed int64  // 1 + stream offset of a possible record that could not be decrypted
 }
 
 type conn struct {
@@ -128,25 +127,25 @@ type conn struct {
 	certs   *Certs
 	sides   [2]side
 	client  dissect.Dir // direction in which the TLS client sends
-	hs      *shake      // handshake under way, or nil
+	hs      *shake      // handshake in progress, or nil
 	done    bool        // a row was emitted
 	version uint16      // negotiated
 	ssl2    bool        // records are those of SSL 2.0
-	ja4     byte        // transport in JA4 where it is not told by the version
+	ja4     byte        // transport in JA4 if the version does not determine it
 	quic    bool
 
 	shared     *shared
 	keys       *tlskeys.Keys
 	enc        *dissect.Encryption
-	rec        secrets.Record // being opened; here so that it costs no allocation
+	rec        secrets.Record // the record being decrypted; here so that it costs no allocation
 	by         string         // tls or dtls
 	inner      *dissect.Conn
 	innerEnded [2]bool
 	midstream  bool // hellos were not captured
-	inRecord   bool // messages come out of an opened record
+	inRecord   bool // the current messages come from a decrypted record
 
 	closed bool
-	end    dissect.End // with closed: why
+	end    dissect.End // if closed: the reason
 }
 
 // Read implements dissect.Dissector.
@@ -166,7 +165,7 @@ func (k *conn) records(s *side, in *dissect.Input) (int, error) {
 		n, err := k.step(s, in, at)
 		if at += n; err != nil || n == 0 && s.place == was {
 			return at, err
-		} // else the place was found or lost: look again
+		} // otherwise the position was found or lost: look again
 	}
 	if in.End && in.Fin {
 		k.endInner(in.Dir, k.c.Now())
@@ -174,13 +173,13 @@ func (k *conn) records(s *side, in *dissect.Input) (int, error) {
 	return at, nil
 }
 
-// waiting reports whether the record at in.Data[at] is 0-RTT that has to wait.
+// waiting reports whether the record at in.Data[at] is 0-RTT data that has to wait.
 func (k *conn) waiting(s *side, in *dissect.Input, at int) bool {
 	return s.place == atRecord && k.keys.Any() && in.Data[at] == recordData && k.waits(in, at)
 }
 
-// step reads one record or a piece of one; 0 means that it needs more, or that the
-// side's place changed to other than atRecord.
+// step reads one record or a piece of one; 0 means that it needs more bytes, or that the side
+// left the state atRecord.
 func (k *conn) step(s *side, in *dissect.Input, at int) (int, error) {
 	rest := in.Data[at:]
 	switch s.place {
@@ -215,7 +214,7 @@ func (k *conn) step(s *side, in *dissect.Input, at int) (int, error) {
 			s.place, s.lost = scanning, true
 			return 0, nil
 		}
-		return 0, fmt.Errorf("reading record header: type %d, version 0x%04x, length %d, want type 20 to 24, version 0x03xx and at most %d", h.typ, h.version, h.size, maxRecord)
+		return 0, fmt.Errorf("reading record header: type %d, version 0x%04x, length %d; expected type 20 to 24, version 0x03xx and a length of at most %d", h.typ, h.version, h.size, maxRecord)
 	}
 	return k.record(s, in, at, h)
 }
@@ -234,8 +233,8 @@ func (k *conn) role(d dissect.Dir) role {
 	return server
 }
 
-// give cites in.Data[from:to] for the handshake under way.
-func (k *conn) give(in *dissect.Input, from, to int) {
+// cite cites in.Data[from:to] for the current handshake.
+func (k *conn) cite(in *dissect.Input, from, to int) {
 	if in.Dir == k.client {
 		k.hs.x.Request(in, from, to)
 	} else {
@@ -243,17 +242,17 @@ func (k *conn) give(in *dissect.Input, from, to int) {
 	}
 }
 
-// want makes sure that there is a handshake under way.
-func (k *conn) want(in *dissect.Input) {
+// ensureHandshake starts a handshake if none is in progress.
+func (k *conn) ensureHandshake(in *dissect.Input) {
 	if k.hs == nil {
 		k.newShake()
 	}
 }
 
-// cut takes what the connection's end left of a message.
+// cut handles the unfinished message at the end of the connection.
 func (k *conn) cut(in *dissect.Input, from, to int) {
 	if k.hs != nil {
 		k.hs.cut = true
-		k.give(in, from, to)
+		k.cite(in, from, to)
 	}
 }

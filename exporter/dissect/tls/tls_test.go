@@ -33,7 +33,7 @@ func rows(r *dissecttest.Result) (list []*Row, details []*table.TLSHandshake) {
 	return list, details
 }
 
-// one plays a conversation that holds one handshake and no anomaly.
+// one plays a conversation with one handshake and no anomaly.
 func one(t *testing.T, chunks []dissecttest.Chunk) (*Row, *table.TLSHandshake) {
 	t.Helper()
 	r := play(t, dissect.EndFin, chunks...)
@@ -45,7 +45,7 @@ func one(t *testing.T, chunks []dissecttest.Chunk) (*Row, *table.TLSHandshake) {
 		t.Errorf("anomaly %s %s", a.Kind, a.Detail)
 	}
 	if got := r.Conn.RowBytes; got != r.Bytes {
-		t.Errorf("%d bytes taken, want %d", got, r.Bytes)
+		t.Errorf("%d bytes in rows, want %d", got, r.Bytes)
 	}
 	return list[0], details[0]
 }
@@ -197,7 +197,7 @@ func TestFailures(t *testing.T) {
 			c.spoil(cc, sc)
 			chunks, err := talk(t, cc, sc)
 			if err == nil {
-				t.Fatal("the handshake went well")
+				t.Fatal("the handshake succeeded")
 			}
 			row, det := one(t, chunks)
 			if !row.Failed || row.StatusText.V != c.alert || !slices.Contains(row.Alerts, c.alert) || det.FailedAlertBy.V != c.by || row.TLSUs.OK {
@@ -207,7 +207,7 @@ func TestFailures(t *testing.T) {
 	}
 }
 
-// TestUnfinished ends a connection at every place of its handshake.
+// TestUnfinished ends a connection at every point of its handshake.
 func TestUnfinished(t *testing.T) {
 	cc, sc := configs(t, stdtls.VersionTLS12)
 	chunks := mustTalk(t, cc, sc)
@@ -258,7 +258,7 @@ func TestOneSided(t *testing.T) {
 	}
 }
 
-// longTalk has a few records of data after the handshake.
+// longTalk has a few data records after the handshake.
 func longTalk(t testing.TB) []dissecttest.Chunk {
 	cc, sc := configs(t, stdtls.VersionTLS12)
 	chunks := mustTalk(t, cc, sc)
@@ -280,7 +280,7 @@ func longTalk(t testing.TB) []dissecttest.Chunk {
 	return chunks
 }
 
-// TestGapInData loses bytes of records: reading goes on at the next one.
+// TestGapInData drops bytes of records: reading must continue at the next one.
 func TestGapInData(t *testing.T) {
 	chunks := longTalk(t)
 	start := len(chunks) - 5*12
@@ -305,7 +305,7 @@ func TestGapInData(t *testing.T) {
 	}
 }
 
-// TestGapInHandshake loses a part of the server's messages; the row says so.
+// TestGapInHandshake drops a part of the server's messages; the row must say so.
 func TestGapInHandshake(t *testing.T) {
 	cc, sc := configs(t, stdtls.VersionTLS12)
 	chunks := mustTalk(t, cc, sc)
@@ -360,7 +360,7 @@ func TestNotTLS(t *testing.T) {
 	}
 }
 
-func TestHeartbeatThatAsksForMore(t *testing.T) {
+func TestHeartbeatWithAFalseLength(t *testing.T) {
 	cc, sc := configs(t, stdtls.VersionTLS12)
 	chunks := mustTalk(t, cc, sc)
 	chunks = slices.Insert(chunks, 2, dissecttest.Client("\x18\x03\x02\x00\x03\x01\x40\x00"))
@@ -370,7 +370,7 @@ func TestHeartbeatThatAsksForMore(t *testing.T) {
 	}
 }
 
-// TestHostileCertificates puts garbage in place of a certificate.
+// TestHostileCertificates replaces a certificate with garbage.
 func TestHostileCertificates(t *testing.T) {
 	cc, sc := configs(t, stdtls.VersionTLS12)
 	der := sc.Certificates[0].Certificate[0]

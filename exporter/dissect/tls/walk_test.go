@@ -12,7 +12,8 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/secrets"
 )
 
-// A small reader of captures: connections in order of their first packet, TCP put in order.
+// A small capture reader: connections in order of their first packet, with reordered TCP
+// segments.
 
 type endpoints struct {
 	src, dst     string
@@ -132,7 +133,7 @@ func (w *walked) segment(dir dissect.Dir, tcp, body []byte, p dissect.Packet) {
 	w.flush(dir, p, len(d.held) > 40)
 }
 
-// flush gives what is in order; with force also what comes after a hole.
+// flush delivers the bytes that are in order; with force also those after a gap.
 func (w *walked) flush(dir dissect.Dir, p dissect.Packet, force bool) {
 	d := &w.dirs[dir]
 	for len(d.held) > 0 {
@@ -166,7 +167,7 @@ func (w *walked) flush(dir dissect.Dir, p dissect.Packet, force bool) {
 	}
 }
 
-// layers finds the ends, the TCP header and the payload of a frame.
+// layers finds the endpoints, the TCP header and the payload of a frame.
 func layers(link uint16, b []byte) (*endpoints, []byte, []byte) {
 	switch {
 	case link == 1 && len(b) > 14:

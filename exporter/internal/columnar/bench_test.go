@@ -30,8 +30,8 @@ func packetRows(n int) []table.Packet {
 	return rows
 }
 
-// callRows are calls as a mesh of HTTP services makes them: a few hundred hosts and
-// paths, ids that differ each time, about 45 of 70 columns null or constant.
+// callRows are calls like those in a mesh of HTTP services: a few hundred hosts and paths, ids
+// that differ each time, about 45 of 70 columns null or constant.
 func callRows(n int, headers bool) []table.Call {
 	r := rand.New(rand.NewPCG(3, 4))
 	rows := make([]table.Call, n)

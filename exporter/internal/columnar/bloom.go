@@ -6,21 +6,20 @@ import (
 	"github.com/parquet-go/parquet-go/format"
 )
 
-// bloomBits is the size of a bloom filter for each value: about 1 in 100 lookups of what
-// is not there reads the row group all the same.
+// bloomBits is the number of filter bits per value: about 1 in 100 lookups of an absent value
+// still reads the row group.
 const bloomBits = 10
 
-// bloomFilter is the filter of a column chunk, by the number of the chunk in its group.
+// bloomFilter is the filter of a column chunk, by the chunk's number in its group.
 type bloomFilter struct {
 	column int
 	blocks bloom.SplitBlockFilter
 }
 
-// bloomOf makes the filter of a leaf that the schema marks as looked up by single values.
+// bloomOf makes the filter of a leaf that the schema marks for lookups by single values.
 //
-// LIMIT: only text is marked, never hashes. DuckDB up to 1.5.5 looks for a BLOB's printed
-// form in the filter, does not find it and skips the rows that were asked for
-// (duckdb/duckdb pull request 23829).
+// LIMIT: only text is marked, never hashes. DuckDB up to 1.5.5 looks up a BLOB's printed form in
+// the filter, does not find it and skips the requested rows (duckdb/duckdb pull request 23829).
 func bloomOf(v *values, column int) bloomFilter {
 	n := len(v.ends) - 1
 	f := make(bloom.SplitBlockFilter, bloom.NumSplitBlocksOf(int64(n), bloomBits))

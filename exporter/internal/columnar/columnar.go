@@ -21,7 +21,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
-// SchemaVersion is the version of the tables' shape that each part names in its metadata.
+// SchemaVersion is the version of the table schemas, stored in the metadata of each part.
 const SchemaVersion = 1
 
 // Limits and defaults of a Table.
@@ -29,27 +29,27 @@ const (
 	DefaultGroupBytes  = 4 << 20
 	DefaultRowsPerPart = 4 << 20
 	maxGroupRows       = 65536   // rows in a row group
-	maxRowBytes        = 1 << 28 // raw bytes of one row: escaped they may be four times as many, and a page's size is an int32
-	batchRows          = 512     // rows staged at once, so that they stay in the CPU's cache
+	maxRowBytes        = 1 << 28 // raw bytes of one row: escaped there may be four times as many, and a page's size is an int32
+	batchRows          = 512     // rows staged together, so that they stay in the CPU's cache
 	maxParts           = 1000    // part numbers have three digits
 )
 
-// Level is how hard zstd tries.
+// Level is the compression level of zstd.
 type Level = zstd.EncoderLevel
 
-// Options say how parts are written. The zero value of each field is a good default.
+// Options control how parts are written. The zero value of each field is a good default.
 type Options struct {
 	ReleaseName    string // of the program, for the parts' created_by
 	ReleaseVersion string
-	RowsPerPart    int64       // rows of a part file, the last excepted; DefaultRowsPerPart where 0
-	GroupBytes     int         // raw bytes of rows held before a row group is written; DefaultGroupBytes where 0
-	Compression    Level       // zstd.SpeedFastest where 0
-	Mode           fs.FileMode // of the parts; 0644 where 0
-	Scratch        *Scratch    // shared with other tables; nil: the table's own
+	RowsPerPart    int64       // rows of each part file except the last; DefaultRowsPerPart if 0
+	GroupBytes     int         // raw bytes of rows held before a row group is written; DefaultGroupBytes if 0
+	Compression    Level       // zstd.SpeedFastest if 0
+	Mode           fs.FileMode // of the parts; 0644 if 0
+	Scratch        *Scratch    // shared with other tables; if nil, the table's own
 }
 
-// Scratch is the memory that writing row groups needs. Tables that one goroutine fills
-// may share it; it takes a few megabytes.
+// Scratch is the memory for writing row groups. Tables filled by one goroutine may share it; it
+// has a few megabytes.
 type Scratch struct{ work *workspace }
 
 // Part is one file of a table.
@@ -66,28 +66,28 @@ type ColumnDigest struct {
 	SHA256 string // lower-case hexadecimal
 }
 
-// Result is what Close wrote.
+// Result lists what Close wrote.
 type Result struct {
 	Parts   []Part
 	Rows    int64
 	Columns []ColumnDigest
 }
 
-// Table takes rows and writes them to the parts of one folder. It is not safe for
-// concurrent use; different Tables are independent.
+// Table receives rows and writes them to the parts of one folder. It is not safe for concurrent
+// use; different Tables are independent.
 type Table struct {
 	dir     string
 	schema  *table.Schema
 	options Options
 	columns []*column
-	fixed   int       // raw bytes that the columns of fixed size take in each row
-	sized   []*column // columns whose size differs from row to row
-	located bool      // the columns' places in a row are known
+	fixed   int       // raw bytes per row of the fixed-size columns
+	sized   []*column // columns whose size differs between rows
+	located bool      // the columns' offsets in a row are known
 
 	pointers []unsafe.Pointer
 	rows     int64 // rows written and staged
-	partRows int64 // of these, in the part that is being written
-	staged   int   // rows of the group that is being gathered
+	partRows int64 // of these, in the current part
+	staged   int   // rows of the current group
 	raw      int   // and their raw bytes
 
 	part   *part // nil until the first row group
@@ -97,8 +97,8 @@ type Table struct {
 	closed bool
 }
 
-// Create makes the folder dir and a table in it. Nothing else is written before the
-// first row group is full or Close is called.
+// Create makes the folder dir and a table in it. Nothing else is written before the first row
+// group is full or Close is called.
 func Create(dir string, schema *table.Schema, o Options) (*Table, error) {
 	if o.RowsPerPart <= 0 {
 		o.RowsPerPart = DefaultRowsPerPart
@@ -130,11 +130,11 @@ func Create(dir string, schema *table.Schema, o Options) (*Table, error) {
 	return t, nil
 }
 
-// Append adds rows to the table; T is the schema's row type. It keeps no reference to
-// rows or to what they point at.
+// Append adds rows to the table; T is the schema's row type. It keeps no reference to rows or to
+// anything they point to.
 func Append[T any](t *Table, rows []T) error {
 	if have := reflect.TypeFor[T](); have != t.schema.Row {
-		return fmt.Errorf("appending to table %s: rows of type %s, want %s", t.schema.Name, have, t.schema.Row)
+		return fmt.Errorf("appending to table %s: the rows have type %s instead of %s", t.schema.Name, have, t.schema.Row)
 	}
 	for len(rows) > 0 {
 		n := min(len(rows), batchRows)
@@ -152,14 +152,14 @@ func Append[T any](t *Table, rows []T) error {
 	return nil
 }
 
-// AppendPointers adds rows to the table, each a pointer to the schema's row type. It
-// keeps no reference to what they point at.
+// AppendPointers adds rows to the table, each a pointer to the schema's row type. It keeps no
+// reference to anything they point to.
 func (t *Table) AppendPointers(rows []unsafe.Pointer) error {
 	switch {
 	case t.failed != nil:
 		return t.failed
 	case t.closed:
-		return fmt.Errorf("appending to table %s: it is closed", t.schema.Name)
+		return fmt.Errorf("appending to table %s: the table is closed", t.schema.Name)
 	}
 	if err := t.locate(); err != nil {
 		return t.fail(err)
@@ -182,8 +182,8 @@ func (t *Table) AppendPointers(rows []unsafe.Pointer) error {
 	return nil
 }
 
-// fit counts rows into the group until it is full, the row that fills it included.
-// Where a group ends so depends on the rows alone.
+// fit counts rows into the group until it is full, including the row that fills it. Only the
+// rows determine where a group ends.
 func (t *Table) fit(rows []unsafe.Pointer) (n int, full bool, err error) {
 	for i, p := range rows {
 		size := t.fixed
@@ -191,7 +191,7 @@ func (t *Table) fit(rows []unsafe.Pointer) (n int, full bool, err error) {
 			size += c.sizeIn(p)
 		}
 		if size > maxRowBytes {
-			return 0, false, fmt.Errorf("row %d: %d bytes, want at most %d", t.rows, size, maxRowBytes)
+			return 0, false, fmt.Errorf("row %d has %d bytes, the limit is %d", t.rows, size, maxRowBytes)
 		}
 		t.raw += size
 		t.staged++
@@ -204,13 +204,13 @@ func (t *Table) fit(rows []unsafe.Pointer) (n int, full bool, err error) {
 	return len(rows), false, nil
 }
 
-// flush writes the staged rows as a row group, and ends the part where it has all its rows.
+// flush writes the staged rows as a row group, and ends the part if it has all its rows.
 func (t *Table) flush() error {
 	if err := t.open(); err != nil {
 		return err
 	}
 	if t.staged > 0 {
-		// Digests cost as much as encoding; both only read what is staged.
+		// Digests cost as much as encoding; both only read the staged rows.
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
@@ -274,14 +274,14 @@ func (t *Table) endPart() error {
 	return nil
 }
 
-// Close writes what is staged and ends the last part. A table without rows has one part
-// with the schema and no rows. The caller syncs the files.
+// Close writes the staged rows and ends the last part. A table without rows has one part with
+// the schema and no rows. The caller syncs the files.
 func (t *Table) Close() (Result, error) {
 	if t.failed != nil {
 		return Result{}, t.failed
 	}
 	if t.closed {
-		return Result{}, fmt.Errorf("closing table %s: it is closed", t.schema.Name)
+		return Result{}, fmt.Errorf("closing table %s: the table is closed", t.schema.Name)
 	}
 	if t.staged > 0 || len(t.parts) == 0 {
 		if err := t.flush(); err != nil {
@@ -301,8 +301,8 @@ func (t *Table) Close() (Result, error) {
 	return r, nil
 }
 
-// Abort gives the table up and removes the parts it wrote. It may be called at any time,
-// after Close it does nothing.
+// Abort gives up the table and removes the parts it wrote. It may be called at any time; after
+// Close it does nothing.
 func (t *Table) Abort() {
 	if t.closed {
 		return
@@ -317,8 +317,8 @@ func (t *Table) Abort() {
 	t.part, t.parts, t.columns, t.work = nil, nil, nil, nil
 }
 
-// fail makes err the answer to every later call: a table that lacks rows must not pass
-// for a whole one.
+// fail makes err the result of every later call: a table with missing rows must not look
+// complete.
 func (t *Table) fail(err error) error {
 	t.failed = fmt.Errorf("writing table %s: %w", t.schema.Name, err)
 	return t.failed

@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// cpuTime is the processor time used so far in nanoseconds: on a shared machine it says
-// more than the clock.
+// cpuTime is the processor time used so far in nanoseconds: on a shared machine it is more
+// meaningful than elapsed time.
 func cpuTime(b *testing.B) int64 {
 	b.Helper()
 	var u unix.Rusage

@@ -6,16 +6,16 @@ import (
 	"hash/maphash"
 )
 
-// dictionary numbers the distinct texts of a column chunk in the order in which they
-// first come, so the numbers do not depend on the hash.
+// dictionary numbers the distinct texts of a column chunk in the order of their first
+// occurrence, so the numbers do not depend on the hash.
 type dictionary struct {
 	seed    maphash.Seed
 	seeded  bool
 	slots   []slot
-	entries []uint32 // number of the value in which each entry first came
+	entries []uint32 // number of the value with the first occurrence of each entry
 	index   []int32  // entry of each value
 	from    *values
-	size    int // bytes of the entries as Parquet stores them
+	size    int // bytes of the entries in Parquet's format
 	out     []byte
 }
 
@@ -31,8 +31,8 @@ const (
 	maxDictText  = 4096 // a longer text is rarely repeated enough
 )
 
-// build numbers the texts of v and reports whether a dictionary is worth having. It gives
-// up early where most texts differ; few says that the column is made for a dictionary.
+// build numbers the texts of v and reports whether a dictionary saves space. It gives up early
+// if most texts differ; few means that the column is marked for a dictionary.
 func (d *dictionary) build(v *values, few bool) bool {
 	n := len(v.ends) - 1
 	d.start(v)
@@ -56,7 +56,7 @@ func (d *dictionary) build(v *values, few bool) bool {
 		}
 		d.index = append(d.index, entry)
 	}
-	const pageCost = 32 // a header more
+	const pageCost = 32 // an additional header
 	return d.size+n*width(len(d.entries))/8+pageCost < len(v.data)+n
 }
 
@@ -70,7 +70,7 @@ func (d *dictionary) start(v *values) {
 	d.entries, d.index = d.entries[:0], d.index[:0]
 }
 
-// find returns the entry of text, the k-th value, and makes one where it is new.
+// find returns the entry of text, which is value k, and creates it if it is new.
 func (d *dictionary) find(text []byte, k int) int32 {
 	h := uint32(maphash.Bytes(d.seed, text))
 	mask := uint32(len(d.slots) - 1)

@@ -16,7 +16,7 @@ type digester struct {
 
 const digestBuffer = 32 << 10
 
-// room makes place for n bytes, n at most digestBuffer.
+// room makes space for n bytes, n at most digestBuffer.
 func (d *digester) room(n int) {
 	if len(d.buf)+n > cap(d.buf) {
 		d.flush()
@@ -63,8 +63,8 @@ func (d *digester) nulls(n int) {
 	}
 }
 
-// digestRows are the rows that are laid out at once where values have a fixed size:
-// the buffer has room for that many of the largest.
+// digestRows is the number of rows of fixed-size values that are processed together: the buffer
+// has space for that many of the largest.
 const digestRows = digestBuffer / 33
 
 func (d *digester) scalars(c *column) {
@@ -86,8 +86,8 @@ func (d *digester) scalars(c *column) {
 	}
 }
 
-// lay lays out n rows of values of a fixed size, the first present one being the k-th,
-// and returns the bytes laid out and the number of values that were present.
+// lay writes n rows of fixed-size values, the first present one being value k, to the buffer. It
+// returns the position of the bytes and the number of present values.
 func (d *digester) lay(kind table.Kind, v *values, k, n int, levels []byte) (at, present int) {
 	out := d.buf[:cap(d.buf)]
 	switch {

@@ -24,7 +24,7 @@ func duck(t *testing.T) *sql.DB {
 	return db
 }
 
-func TestDuckDBReadsBackWhatWasWritten(t *testing.T) {
+func TestDuckDBReadsBackTheRows(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		rows int

@@ -5,10 +5,10 @@ import "encoding/binary"
 // minRun is how many equal indexes in a row are written as a run.
 const minRun = 8
 
-// appendIndexes appends dictionary indexes in Parquet's hybrid of runs and bit-packed groups
-// of eight, with the width in front (Encodings.md, "Dictionary Encoding"). It is not the
-// library's encoder because that finds runs by instructions of the processor: its bytes
-// are others on arm64 than on amd64.
+// appendIndexes appends dictionary indexes in Parquet's hybrid of runs and bit-packed groups of
+// eight, preceded by the width (Encodings.md, "Dictionary Encoding"). It does not use the
+// library's encoder because that finds runs with processor instructions: its bytes differ
+// between arm64 and amd64.
 func appendIndexes(dst []byte, index []int32, width int) []byte {
 	dst = append(dst, byte(width))
 	for i := 0; i < len(index); {
@@ -32,7 +32,7 @@ func appendIndexes(dst []byte, index []int32, width int) []byte {
 	return dst
 }
 
-// runAt is how many values at the start of v are equal, at most limit.
+// runAt is the number of equal values at the start of v, at most limit.
 func runAt(v []int32, limit int) int {
 	n := 1
 	for n < min(len(v), limit) && v[n] == v[0] {
@@ -41,8 +41,8 @@ func runAt(v []int32, limit int) int {
 	return n
 }
 
-// appendPacked appends values of width bits, the first in the lowest bits, filled up to
-// a whole group of eight.
+// appendPacked appends values of width bits, the first in the lowest bits, padded to a complete
+// group of eight.
 func appendPacked(dst []byte, v []int32, width int) []byte {
 	var bits uint64
 	n := 0

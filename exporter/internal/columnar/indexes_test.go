@@ -21,7 +21,7 @@ func TestIndexesAreTheSameBytesEverywhere(t *testing.T) {
 		{"one entry", slices.Repeat([]int32{0}, 300), 0, []byte{0, 0xd8, 4}},
 		{"packed", []int32{0, 1, 2, 3, 4, 5, 6, 7}, 3, []byte{3, 3, 0x88, 0xc6, 0xfa}},
 		{"a part of a group", []int32{1, 0, 1}, 1, []byte{1, 3, 5}},
-		{"a run behind a group", append([]int32{0, 1, 0, 1, 0, 1, 0, 1}, slices.Repeat([]int32{1}, 9)...), 1, []byte{1, 3, 0xaa, 18, 1}},
+		{"a run after a group", append([]int32{0, 1, 0, 1, 0, 1, 0, 1}, slices.Repeat([]int32{1}, 9)...), 1, []byte{1, 3, 0xaa, 18, 1}},
 		{"a run that begins inside of a group", append([]int32{0, 1, 0, 1}, slices.Repeat([]int32{0}, 12)...), 1, []byte{1, 3, 0x0a, 16, 0}},
 	} {
 		if got := appendIndexes(nil, tt.index, tt.width); !bytes.Equal(got, tt.want) {
@@ -30,8 +30,8 @@ func TestIndexesAreTheSameBytesEverywhere(t *testing.T) {
 	}
 }
 
-// TestIndexesAreReadAgain has the library read what was written.
-func TestIndexesAreReadAgain(t *testing.T) {
+// TestIndexesCanBeReadBack reads the written indexes with the library.
+func TestIndexesCanBeReadBack(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	for range 2000 {
 		entries := 1 + r.IntN(1<<r.IntN(17))

@@ -7,10 +7,10 @@ import (
 	"slices"
 )
 
-// intDictionary numbers the distinct integers of a column chunk in the order in which
-// they first come.
+// intDictionary numbers the distinct integers of a column chunk in the order of their first
+// occurrence.
 type intDictionary[T int32 | int64] struct {
-	spread  uint64 // odd, and unknown to who sends the traffic: equal places are so not to be had on purpose
+	spread  uint64 // odd, and unknown to the senders of the traffic, who therefore cannot cause collisions
 	slots   []int32
 	entries []T
 	index   []int32
@@ -19,14 +19,14 @@ type intDictionary[T int32 | int64] struct {
 
 const maxIntEntries = 4096
 
-// build numbers v and reports whether the dictionary takes less than limit bytes. It
-// gives up early where most values differ.
+// build numbers v and reports whether the dictionary is smaller than limit bytes. It gives up
+// early if most values differ.
 func (d *intDictionary[T]) build(v []T, limit int) bool {
 	if d.spread == 0 {
 		d.spread = maphash.String(maphash.MakeSeed(), "") | 1
 		d.slots = make([]int32, 4*maxIntEntries)
 	}
-	// A short chunk needs, and clears, a part of the table only.
+	// A short chunk needs, and clears, only a part of the table.
 	size := 1 << bits.Len(uint(2*min(len(v), maxIntEntries)))
 	slots := d.slots[:size]
 	shift := 64 - bits.TrailingZeros(uint(size))
@@ -52,7 +52,7 @@ func (d *intDictionary[T]) build(v []T, limit int) bool {
 		entry = slots[i&mask] - 1
 		index[k] = entry
 	}
-	const pageCost = 32 // a header more
+	const pageCost = 32 // an additional header
 	return pageCost+len(d.plain())+len(v)*width(len(d.entries))/8 < limit
 }
 

@@ -16,7 +16,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
-// workspace is the memory that writing row groups needs, kept from group to group.
+// workspace is the memory for writing row groups, kept from group to group.
 type workspace struct {
 	digester digester
 	zstd     *zstd.Encoder
@@ -25,15 +25,15 @@ type workspace struct {
 	dict64   intDictionary[int64]
 	blooms   []bloomFilter
 
-	reps, defs []byte // levels of the column that is being written
-	nulls      int    // of these, entries that hold no value
-	entries    int    // levels, or rows where there are none
+	reps, defs []byte // levels of the current column
+	nulls      int    // of these, entries without a value
+	entries    int    // levels, or rows if there are none
 
 	body, encoded, packed []byte
 	header                bytes.Buffer
 }
 
-// maxWindow is how far back zstd looks. The compressor keeps two windows in memory.
+// maxWindow is the window size of zstd. The compressor keeps two windows in memory.
 const maxWindow = 1 << 20
 
 func newWorkspace(level Level) (*workspace, error) {
@@ -47,8 +47,8 @@ func newWorkspace(level Level) (*workspace, error) {
 	return w, nil
 }
 
-// levels works out the repetition and definition levels of a column; all leaves of a
-// list share them, since its items are never null.
+// levels computes the repetition and definition levels of a column. All leaves of a list share
+// them, because its items are never null.
 func (w *workspace) levels(c *column) {
 	w.reps, w.defs = w.reps[:0], w.defs[:0]
 	w.nulls, w.entries = c.rows-c.valid, c.rows
@@ -74,7 +74,8 @@ func (w *workspace) levels(c *column) {
 	w.entries = len(w.defs)
 }
 
-// writeChunk writes one leaf of the row group: a dictionary where it pays, and one data page.
+// writeChunk writes one leaf of the row group: a dictionary if it saves space, and one data
+// page.
 func (w *workspace) writeChunk(p *part, c *column, v *values, l leaf) (format.ColumnChunk, error) {
 	chunk := format.ColumnChunk{MetaData: format.ColumnMetaData{
 		Type:         l.typ,
@@ -125,7 +126,7 @@ func (w *workspace) writeChunk(p *part, c *column, v *values, l leaf) (format.Co
 	return chunk, nil
 }
 
-// writePage compresses and writes a page; page lacks its sizes and checksum only.
+// writePage compresses and writes a page; page only lacks its sizes and checksum.
 func (w *workspace) writePage(p *part, page *format.PageHeader, m *format.ColumnMetaData, body []byte) error {
 	w.packed = w.zstd.EncodeAll(body, w.packed[:0])
 	page.UncompressedPageSize = int32(len(body))
@@ -144,7 +145,7 @@ func (w *workspace) writePage(p *part, page *format.PageHeader, m *format.Column
 	return err
 }
 
-// encodeLevels begins the body of a data page with its levels.
+// encodeLevels starts the body of a data page with its levels.
 func (w *workspace) encodeLevels(c *column, l leaf) error {
 	w.body = w.body[:0]
 	switch {
@@ -185,9 +186,9 @@ func (w *workspace) appendLevels(levels []byte, width int) error {
 	return nil
 }
 
-// encode puts the values of a leaf into w.encoded and says how, and with which entries
-// where it is by a dictionary. The encoders err only on kinds of values that they are
-// not for.
+// encode writes the values of a leaf to w.encoded and returns the encoding, and the entries of
+// the dictionary if it uses one. The encoders only return errors for kinds of values that they
+// do not support.
 func (w *workspace) encode(v *values, l leaf, few bool) (enc format.Encoding, entries int, dict []byte) {
 	out := w.encoded[:0]
 	enc = format.Plain
@@ -235,10 +236,10 @@ func appendBits(out, booleans []byte) []byte {
 	return out
 }
 
-// maxBound is the longest text that is a bound: readers keep bounds in memory.
+// maxBound is the longest text used as a bound: readers keep bounds in memory.
 const maxBound = 64
 
-// bounds notes the smallest and largest value, where they help a reader to skip a group.
+// bounds records the smallest and largest value if they help a reader to skip a group.
 func (w *workspace) bounds(m *format.ColumnMetaData, c *column, v *values, enc format.Encoding) {
 	if c.valid == 0 {
 		return
@@ -287,5 +288,5 @@ func extremes[T int32 | int64](all []T) (low, high T) {
 	return low, high
 }
 
-// width is the number of bits that an index into n entries takes.
+// width is the number of bits of an index into n entries.
 func width(n int) int { return bits.Len(uint(max(n-1, 0))) }

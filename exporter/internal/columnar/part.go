@@ -17,12 +17,12 @@ import (
 
 const magic = "PAR1"
 
-// part is a Parquet file that is being written: row groups, then the footer.
+// part is an unfinished Parquet file: row groups, then the footer.
 //
-// parquet-go's own Writer is not used, only its encodings and structures. Its page index
-// gives columns whose bounds are left out the bounds "" to "", by which a reader skips
-// rows that it must not, and without leaving them out a 1 MiB text stands twice in the
-// footer. Parts have no page index: each column chunk is one page.
+// It uses parquet-go's encodings and structures, but not its Writer. The Writer's page index
+// gives columns without bounds the bounds "" to "", by which a reader skips rows that it must
+// not skip; with bounds, a 1 MiB text would be in the footer twice. Parts have no page index:
+// each column chunk is one page.
 type part struct {
 	path   string
 	file   *os.File

@@ -59,7 +59,7 @@ func plainOf(v any) any {
 	return v
 }
 
-func TestParquetGoReadsBackWhatWasWritten(t *testing.T) {
+func TestParquetGoReadsBackTheRows(t *testing.T) {
 	rows := rowsOf(500, 21)
 	dir, res := write(t, rows, 50, Options{GroupBytes: 100 << 10, RowsPerPart: 300, ReleaseName: "pcapsule", ReleaseVersion: "1.2.3"})
 	n := 0

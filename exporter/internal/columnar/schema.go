@@ -11,7 +11,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
-// leaf is a column of the Parquet file: a column of ours, or a member of its items.
+// leaf is a column of the Parquet file: one of our columns, or a member of its items.
 type leaf struct {
 	path   []string
 	typ    format.Type
@@ -21,7 +21,7 @@ type leaf struct {
 	maxDef byte
 }
 
-// leafNames are the members of a list's items; "" stands for the item itself.
+// leafNames are the members of a list's items; "" is the item itself.
 func leafNames(k table.Kind) []string {
 	switch k {
 	case table.Ranges:
@@ -72,8 +72,8 @@ func leavesOf(c *column) []leaf {
 	return all
 }
 
-// elements is the schema of the file, flattened depth first as Parquet wants it. Lists
-// have the three levels of the format's LogicalTypes page; items are never null.
+// elements is the schema of the file, flattened depth first as in Parquet. Lists have the three
+// levels of the format's LogicalTypes page; items are never null.
 func elements(s *table.Schema, columns []*column) []format.SchemaElement {
 	all := []format.SchemaElement{{Name: s.Name, NumChildren: thrift.New(int32(len(columns)))}}
 	for _, c := range columns {
@@ -116,14 +116,14 @@ func element(name string, rep format.FieldRepetitionType, l leaf, k table.Kind) 
 		e.ConvertedType = thrift.New(deprecated.UTF8)
 	}
 	if k == table.Timestamp {
-		// Not adjusted to UTC: readers then show the UTC time as it is, in every time
-		// zone. The older TIMESTAMP_MICROS means adjusted, so it is left out.
+		// Not adjusted to UTC: readers then show the UTC time unchanged in every time zone. The
+		// older TIMESTAMP_MICROS means adjusted, so it is omitted.
 		e.LogicalType.Value = &format.TimestampType{Unit: format.TimeUnit{Value: &format.MicroSeconds{}}}
 	}
 	return e
 }
 
-// metadata is what each part says about itself.
+// metadata is the description in each part's footer.
 func metadata(s *table.Schema, o Options) (createdBy string, pairs []format.KeyValue) {
 	type column struct {
 		Name string `json:"name"`

@@ -11,8 +11,8 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
-// column holds the values of one column that wait for their row group, already in the
-// shape in which Parquet stores them: present values only, side by side.
+// column holds the staged values of one column, in the form in which Parquet stores them:
+// present values only, side by side.
 type column struct {
 	*table.Column
 	offset  uintptr // of the value in a row
@@ -22,7 +22,7 @@ type column struct {
 
 	rows   int
 	valid  int     // rows that are not null
-	levels []byte  // 1 for a row that is not null; empty while all are null, or where the column is required
+	levels []byte  // 1 for a row that is not null; empty while all are null, or if the column is required
 	counts []int32 // lists: items of each row, -1 for null
 	leaves []values
 }
@@ -46,8 +46,8 @@ func newColumn(c *table.Column) *column {
 	return &column{Column: c, sum: sha256.New(), leaves: make([]values, n)}
 }
 
-// fixedSize is the raw size of the column in each row, or 0 where it differs. An optional
-// column counts half: it is null more often than not.
+// fixedSize is the raw size of the column in each row, or 0 if it differs. An optional column
+// counts half, because it is null more often than not.
 func (c *column) fixedSize() int {
 	size := 0
 	switch c.Kind {
@@ -68,7 +68,7 @@ func (c *column) fixedSize() int {
 	return size
 }
 
-// sizeIn is the raw size of a column that has no fixed size in the row at p.
+// sizeIn is the raw size in the row at p of a column without a fixed size.
 func (c *column) sizeIn(p unsafe.Pointer) int {
 	p = unsafe.Add(p, c.offset)
 	switch c.Kind {
@@ -104,8 +104,8 @@ func (c *column) sizeIn(p unsafe.Pointer) int {
 	return 0
 }
 
-// locate finds the columns in a row. It waits for the first row, since a schema that
-// joins the columns of several protocols has no row type and never gets rows.
+// locate finds the columns in a row. It waits for the first row, because a schema that joins the
+// columns of several protocols has no row type and never has rows.
 func (t *Table) locate() error {
 	if t.located {
 		return nil
@@ -132,7 +132,7 @@ func (c *column) locate(row reflect.Type) error {
 	}
 	kind, opt, ok := fieldKind(typ)
 	if !ok || kind != c.Kind || opt && !c.Optional {
-		return fmt.Errorf("column %s: field of type %s, want %s", c.Name, typ, c.Kind)
+		return fmt.Errorf("column %s: the field has type %s instead of %s", c.Name, typ, c.Kind)
 	}
 	if c.opt = opt; opt {
 		c.present = c.offset + typ.Field(1).Offset
@@ -140,7 +140,7 @@ func (c *column) locate(row reflect.Type) error {
 	return nil
 }
 
-// fieldKind is the kind that a field's type is stored as, and whether it is an Opt.
+// fieldKind is the kind as which a field's type is stored, and whether it is an Opt.
 func fieldKind(t reflect.Type) (kind table.Kind, opt, ok bool) {
 	if t.Kind() == reflect.Struct && t.NumField() == 2 && t.Field(0).Name == "V" && t.Field(1).Name == "OK" {
 		kind, _, ok = fieldKind(t.Field(0).Type)
@@ -218,7 +218,7 @@ func (c *column) gather(rows []unsafe.Pointer) {
 	}
 }
 
-// mark notes which of rows have a value, and returns that and how many do.
+// mark records which rows have a value, and returns that with their number.
 func (c *column) mark(rows []unsafe.Pointer) (levels []byte, n int) {
 	if !c.Optional {
 		c.rows += len(rows)
@@ -226,7 +226,7 @@ func (c *column) mark(rows []unsafe.Pointer) (levels []byte, n int) {
 		return nil, len(rows)
 	}
 	n = c.count(rows)
-	// While all are null nothing is kept: most columns of most protocols stay so.
+	// While all are null, nothing is stored: most columns of most protocols stay that way.
 	if n == 0 && c.valid == 0 {
 		c.rows += len(rows)
 		return nil, 0
@@ -369,7 +369,7 @@ func (v *values) bytes(b []byte) {
 	v.ends = append(v.ends, uint32(len(v.data)))
 }
 
-// reset forgets the values and keeps the memory.
+// reset removes the values and keeps the memory.
 func (c *column) reset() {
 	c.rows, c.valid = 0, 0
 	c.levels, c.counts = c.levels[:0], c.counts[:0]
@@ -379,7 +379,7 @@ func (c *column) reset() {
 	}
 }
 
-// at is the k-th text.
+// at is text k.
 func (v *values) at(k int) []byte { return v.data[v.ends[k]:v.ends[k+1]] }
 
 func (c *column) isList() bool {

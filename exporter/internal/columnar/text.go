@@ -18,7 +18,7 @@ func EscapeText(s string) string {
 	return string(appendText(make([]byte, 0, len(s)+16), s))
 }
 
-// UnescapeText gives back the bytes that EscapeText was given.
+// UnescapeText returns the original argument of EscapeText.
 func UnescapeText(s string) string {
 	if strings.IndexByte(s, '\\') < 0 {
 		return s
@@ -35,8 +35,8 @@ func UnescapeText(s string) string {
 	return string(out)
 }
 
-// plainText reports whether s needs no escaping; false may also mean that it was quicker
-// not to look closely.
+// plainText reports whether s needs no escaping. False may also mean that a closer check would
+// have been slower.
 func plainText(s string) bool {
 	return utf8.ValidString(s) && strings.IndexByte(s, '\\') < 0
 }

@@ -93,7 +93,7 @@ func (x *bodies) split(b *dissect.Body, c *table.Call) {
 		row := table.Body{SHA256: b.Hash, Part: part, Offset: int64(off), Size: int64(len(data)), WireSize: b.Size(),
 			Complete: b.Complete && b.Lost() == 0, FirstCallNo: c.CallNo}
 		row.ContentType = table.NonEmpty(b.ContentType)
-		row.Encoding = table.NonEmpty(b.Undone)
+		row.Encoding = table.NonEmpty(b.Codings)
 		if text {
 			row.Text = table.Some(unsafe.String(unsafe.SliceData(data[off:end]), end-off))
 		} else {

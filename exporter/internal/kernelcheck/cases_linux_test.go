@@ -5,11 +5,11 @@ import (
 	"slices"
 )
 
-// hostileCases are packets that an attacker adds to a conversation, or a fault.
-func hostileCases() (list []kase) {
+// hostileCases are packets that an attacker or a fault adds to a conversation.
+func hostileCases() (list []testCase) {
 	for _, v6 := range []bool{false, true} {
 		add := func(class, name string, w want, play func(c *client)) {
-			list = append(list, kase{class: class, name: name + " " + family(v6), v6: v6, want: w, play: play})
+			list = append(list, testCase{class: class, name: name + " " + family(v6), v6: v6, want: w, play: play})
 		}
 		decoys(add)
 		checksums(add, v6)
@@ -23,7 +23,7 @@ func hostileCases() (list []kase) {
 
 type adder func(class, name string, w want, play func(c *client))
 
-// around plays an exchange with something in the middle of the body.
+// around plays an exchange with additional packets in the middle of the body.
 func around(middle func(c *client)) func(c *client) {
 	return func(c *client) {
 		c.connect()
@@ -55,7 +55,7 @@ func decoys(add adder) {
 			c.send(i, i+1, how{})
 		}
 	}))
-	for _, n := range []int{9, 20, 200} { // the copy comes late
+	for _, n := range []int{9, 20, 200} { // the copy arrives late
 		add(class, fmt.Sprintf("%d segments before the real one", n), told, func(c *client) {
 			c.connect()
 			c.sendHead()
@@ -196,10 +196,10 @@ func resets(add adder) {
 			for _, data := range []string{"", "XXXXXXXX"} {
 				w := equal
 				if move > 0 && move <= 60_000 {
-					w = either // RFC 5961 asks back, RFC 793 resets
+					w = either // RFC 5961 sends a challenge ACK, RFC 793 resets
 				}
 				if move == 0 {
-					w = either // what comes behind an exact reset says that it did not count
+					w = either // data after an exact reset shows that the reset did not count
 				}
 				add(class, fmt.Sprintf("at %+d, ack %v, %d bytes", move, !noAck, len(data)), w, around(func(c *client) {
 					c.segment(c.at(16), []byte(data), how{seq: move, flags: rst, noAck: noAck})
@@ -296,11 +296,11 @@ func urgent(add adder) {
 	}))
 }
 
-// orderCases are honest conversations in hard circumstances.
-func orderCases() (list []kase) {
+// orderCases are honest conversations under difficult conditions.
+func orderCases() (list []testCase) {
 	for _, v6 := range []bool{false, true} {
 		add := func(class, name string, w want, play func(c *client)) {
-			list = append(list, kase{class: class, name: name + " " + family(v6), v6: v6, want: w, play: play})
+			list = append(list, testCase{class: class, name: name + " " + family(v6), v6: v6, want: w, play: play})
 		}
 		wraps(add)
 		windows(add)
@@ -458,7 +458,7 @@ func lates(add adder) {
 					c.send(0, 8, how{})
 					hole = span{8, 16}
 				}
-				// The kernel gets all in order; the capture shows one segment late.
+				// The kernel gets everything in order; the capture shows one segment late.
 				c.send(hole.from, hole.to, how{hidden: true})
 				for i := range n {
 					c.send(hole.to+i%(bodySize-hole.to), hole.to+i%(bodySize-hole.to)+1, how{})
@@ -526,11 +526,11 @@ func views(add adder) {
 	}))
 }
 
-// fragmentCases are fragments that do not fit together.
-func fragmentCases() (list []kase) {
+// fragmentCases are fragments that contradict each other.
+func fragmentCases() (list []testCase) {
 	for _, v6 := range []bool{false, true} {
 		add := func(name string, w want, udp bool, play func(c *client)) {
-			list = append(list, kase{class: "odd fragments and datagrams", name: name + " " + family(v6), v6: v6, want: w, udp: udp, play: play})
+			list = append(list, testCase{class: "odd fragments and datagrams", name: name + " " + family(v6), v6: v6, want: w, udp: udp, play: play})
 		}
 		datagram := func(c *client) []byte { return udpDatagram(c.client, c.server, c.text[len(c.head):]) }
 		send := func(c *client, l4 []byte, from, to int, more bool, h how) {

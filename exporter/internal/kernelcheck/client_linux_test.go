@@ -8,26 +8,26 @@ import (
 	"strings"
 )
 
-// bodySize is how long the body of a case's request is. The ambiguous bytes lie in it.
+// bodySize is the length of the body of a case's request. The ambiguous bytes are in it.
 const bodySize = 64
 
-// client plays one case: it makes every packet by itself.
+// client plays one case and makes every packet itself.
 type client struct {
 	*stage
 	*peer
 	server netip.AddrPort
 	isn    uint32
 	head   []byte // of the request
-	text   []byte // head and body as an honest client sends them
+	text   []byte // head and body as sent by an honest client
 	id     uint32
 	opts   []byte // options of the SYN
 	copies copies
 }
 
-// copies are the bytes that captured segments and fragments have at each place of the body.
+// copies are the versions of each body byte in captured segments and fragments.
 type copies [bodySize]string
 
-// note adds what a segment or fragment has from place at of the body on.
+// note adds the bytes of a segment or fragment from body offset at on.
 func (v *copies) note(at int, data []byte) {
 	for i, b := range data {
 		if k := at + i; k >= 0 && k < bodySize && strings.IndexByte(v[k], b) < 0 {
@@ -39,10 +39,10 @@ func (v *copies) note(at int, data []byte) {
 // how changes one segment.
 type how struct {
 	hidden  bool // not in the capture
-	decoy   bool // in the capture only: it is dropped on its way to the server
+	decoy   bool // in the capture only: the server never receives it
 	badSum  bool // wrong TCP checksum
 	badIP   bool // wrong IPv4 header checksum
-	flags   byte // besides ACK and PSH
+	flags   byte // in addition to ACK and PSH
 	noAck   bool
 	seq     int64  // moves the sequence number
 	ackMove int64  // moves the acknowledgement
@@ -66,13 +66,13 @@ func (s *stage) newClient(no int, v6 bool) *client {
 	return c
 }
 
-// at is the offset in the stream of a place of the body.
+// at is the stream offset of a body offset.
 func (c *client) at(n int) int { return len(c.head) + n }
 
-// other is a run of one letter, in place of honest text.
+// other is a run of one letter that replaces honest text.
 func other(letter string, n int) []byte { return []byte(strings.Repeat(letter, n)) }
 
-// emit captures a packet and gives it to the kernel, or only one of these.
+// emit captures a packet and passes it to the kernel, or does only one of these.
 func (c *client) emit(packet []byte, h how) {
 	if !h.hidden && c.record {
 		c.out.write(packet)
@@ -102,7 +102,7 @@ func (c *client) segment(off int, data []byte, h how) {
 	}
 	l4 := tcpSegment(c.client, c.server, seq, ack, flags, window, h.urgent, h.options, data)
 	if h.badSum {
-		bare := ^sum(pseudo(c.client.Addr(), c.server.Addr(), protoTCP, len(l4))) // what a network adapter would complete
+		bare := ^sum(pseudo(c.client.Addr(), c.server.Addr(), protoTCP, len(l4))) // for a network adapter to complete
 		for range 2 {
 			if l4[16] ^= 0x55; binary.BigEndian.Uint16(l4[16:]) != bare && (l4[16] != 0 || l4[17] != 0) {
 				break
@@ -140,7 +140,7 @@ func (c *client) syn(h how) {
 	c.segment(0, nil, h)
 }
 
-// send sends the honest bytes [from, to) of the body; to -1 is its end.
+// send sends the honest bytes [from, to) of the body; to = -1 is its end.
 func (c *client) send(from, to int, h how) {
 	if to < 0 {
 		to = bodySize
@@ -151,20 +151,20 @@ func (c *client) send(from, to int, h how) {
 // sendHead sends the request's head.
 func (c *client) sendHead() { c.segment(0, c.head, how{}) }
 
-// forge sends other bytes in the place of [from, to) of the body.
+// forge sends other bytes in place of [from, to) of the body.
 func (c *client) forge(letter string, from, to int, h how) {
 	c.segment(c.at(from), other(letter, to-from), h)
 }
 
-// fin ends the stream behind the body.
+// finish ends the stream after the body.
 func (c *client) finish() {
 	c.segment(len(c.text), nil, how{flags: fin})
 }
 
-// delivered is what the server's sockets gave of the bodies.
+// delivered is the body bytes that the server's sockets delivered.
 func (c *client) delivered() string { return bodies(c.got) }
 
-// bodies takes the bodies of the requests in a stream, as a server does.
+// bodies extracts the bodies of the requests in a stream, like a server.
 func bodies(stream []byte) (all string) {
 	for {
 		_, rest, ok := bytes.Cut(stream, []byte("\r\n\r\n"))

@@ -1,5 +1,5 @@
-// Package kernelcheck compares what the exporter's rows say that a client sent with what
-// the sockets of a real kernel delivered.
+// Package kernelcheck compares the client data in the exporter's rows with the data that the
+// sockets of a real kernel delivered.
 package kernelcheck
 
 import (
@@ -18,32 +18,32 @@ import (
 	"github.com/pcapsule/pcapsule/exporter"
 )
 
-// want is what a case asks for.
+// want is the expected result of a case.
 type want uint8
 
 const (
-	exact  want = iota // the rows are what the kernel delivered, and no anomaly is there
-	equal              // the rows are what the kernel delivered
-	told               // an anomaly is there
-	either             // the rows are what the kernel delivered, or an anomaly is there
+	exact  want = iota // the rows match what the kernel delivered, and there is no anomaly
+	equal              // the rows match what the kernel delivered
+	told               // there is an anomaly
+	either             // the rows match what the kernel delivered, or there is an anomaly
 )
 
-// kase is one conversation.
-type kase struct {
+// testCase is one conversation.
+type testCase struct {
 	class, name string
 	v6, udp     bool
 	want        want
 	play        func(c *client)
 }
 
-// outcome is what became of a case.
+// outcome is the result of a case.
 type outcome struct {
-	kase
+	testCase
 	port      int
 	delivered string
 	end       string
-	said      string   // by the rows
-	anomalies []string // at the case's flows
+	said      string   // according to the rows
+	anomalies []string // of the case's flows
 	gap       int64
 	states    string // of TCP at the end
 	accepted  bool   // the server had a socket
@@ -55,11 +55,11 @@ func TestRowsAreWhatTheKernelDelivered(t *testing.T) {
 		t.Skip("needs root")
 	}
 	list := slices.Concat(overlapCases(), hostileCases(), orderCases(), fragmentCases())
-	if only := os.Getenv("KERNELCHECK"); only != "" { // one case, for a look by hand
-		list = slices.DeleteFunc(list, func(k kase) bool { return !strings.Contains(k.class+": "+k.name, only) })
+	if only := os.Getenv("KERNELCHECK"); only != "" { // one case, for manual inspection
+		list = slices.DeleteFunc(list, func(k testCase) bool { return !strings.Contains(k.class+": "+k.name, only) })
 	}
 	results, packets := run(t, list)
-	ask(t, packets, results)
+	readRows(t, packets, results)
 	table := map[string]*[4]int{}
 	var classes []string
 	for i := range results {
@@ -94,8 +94,8 @@ func TestRowsAreWhatTheKernelDelivered(t *testing.T) {
 	t.Logf("%d cases\n%s", len(results), b.String())
 }
 
-// checkJudge changes rows that an anomaly excuses: a byte of which the capture has a single
-// version, or one that a gap does not explain. The judge must find that.
+// checkJudge changes rows that an anomaly excuses: a byte with a single version in the capture,
+// or one that a gap does not explain. The judge must detect that.
 func checkJudge(t *testing.T, results []outcome) {
 	found := 0
 	for _, o := range results {
@@ -126,7 +126,7 @@ func checkJudge(t *testing.T, results []outcome) {
 	}
 }
 
-// kinds are the anomalies that may stand at the cases of a class.
+// kinds are the allowed anomalies of the cases of a class.
 var kinds = map[string]string{
 	"pairs of segments, IPv4":           "tcp/overlap_conflict",
 	"pairs of segments, IPv6":           "tcp/overlap_conflict",
@@ -152,7 +152,7 @@ var kinds = map[string]string{
 	"seen twice":                        "tcp/overlap_conflict",
 }
 
-// rowsEnd is how the client's direction ended by the rows, in the words of peer.end.
+// rowsEnd is the end of the client's direction according to the rows, in the words of peer.end.
 func (o *outcome) rowsEnd() string {
 	switch o.states[strings.LastIndexByte(o.states, ' ')+1:] {
 	case "closing", "closed":
@@ -168,15 +168,15 @@ func (o *outcome) same() bool {
 	return o.said == o.delivered && (!o.accepted || o.rowsEnd() == o.end)
 }
 
-// sameLength are the anomalies that concern the bytes of a place. None of them explains that
-// the stream ended elsewhere, except that Linux gives up datagrams with overlaps.
+// sameLength are the anomalies about bytes at one position. None of them explains a different
+// end of the stream, except that Linux drops datagrams with overlaps.
 var sameLength = []string{"tcp/overlap_conflict", "tcp/fragment_overlap", "udp/fragment_overlap"}
 
-// unexplained is what the anomalies at a case do not explain of the difference between the
-// rows and the kernel.
+// unexplained is the part of the difference between the rows and the kernel that the anomalies
+// of a case do not explain.
 func (o *outcome) unexplained() string {
 	said, got := o.said, o.delivered
-	if n := int(o.gap); n > 0 { // the rows lack these bytes and no others
+	if n := int(o.gap); n > 0 { // the rows lack exactly these bytes
 		k := 0
 		for k < min(len(said), len(got)) && said[k] == got[k] {
 			k++
@@ -194,7 +194,7 @@ func (o *outcome) unexplained() string {
 	if places && o.accepted && o.rowsEnd() != o.end && !(overlaps && len(got) < len(said)) {
 		return "the streams end in another way, and no anomaly is about an end"
 	}
-	if o.class == "urgent data" { // the kernel delivers that byte apart, and what follows moves
+	if o.class == "urgent data" { // the kernel delivers that byte separately, and later bytes move
 		if len(got) >= len(said) {
 			return "the urgent byte is missing"
 		}
@@ -231,18 +231,18 @@ func (o *outcome) judge() string {
 }
 
 // run plays the cases against the kernel.
-func run(t *testing.T, list []kase) (results []outcome, file string) {
+func run(t *testing.T, list []testCase) (results []outcome, file string) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		runtime.LockOSThread() // and never unlocked: the thread ends with its namespace
+		runtime.LockOSThread() // never unlocked: the thread ends with its namespace
 		s := newStage(t)
 		for i, k := range list {
 			c := s.newClient(i, k.v6)
 			k.play(c)
 			s.read(c.peer)
 			s.datagrams()
-			o := outcome{kase: k, port: int(c.client.Port()), delivered: c.delivered(), end: c.end, accepted: len(c.socks) > 0, copies: c.copies}
+			o := outcome{testCase: k, port: int(c.client.Port()), delivered: c.delivered(), end: c.end, accepted: len(c.socks) > 0, copies: c.copies}
 			if k.udp {
 				o.delivered = string(c.got)
 			}
@@ -265,8 +265,8 @@ func run(t *testing.T, list []kase) (results []outcome, file string) {
 	return results, file
 }
 
-// ask makes a bundle and reads what its rows say of each case.
-func ask(t *testing.T, file string, results []outcome) {
+// readRows makes a bundle and reads its rows for each case.
+func readRows(t *testing.T, file string, results []outcome) {
 	out := filepath.Join(t.TempDir(), "x.pcapsule")
 	_, err := exporter.Run(context.Background(), []string{file}, out, exporter.Options{Release: "test", Repanic: true})
 	must(t, "making a bundle", err)
@@ -291,7 +291,7 @@ func ask(t *testing.T, file string, results []outcome) {
 		must(t, query, rows.Err())
 		return m
 	}
-	// The client's port names the case, whichever way round content turned the roles.
+	// The client's port identifies the case, whatever roles the content suggests.
 	const port = "case when src_port = 8080 then dst_port else src_port end"
 	said := texts(`select ` + port + `, string_agg(coalesce(b.text, decode(b.bytes)), '' order by c.call_no) from calls c join bodies b on b.sha256 = c.request_body_sha256 group by 1`)
 	heads := texts(`select ` + port + `, string_agg(decode(payload_request_head), '' order by call_no) from calls where transport = 'udp' group by 1`)

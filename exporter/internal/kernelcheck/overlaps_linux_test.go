@@ -10,8 +10,8 @@ type span struct{ from, to int }
 
 func (a span) overlaps(b span) bool { return a.from < b.to && b.from < a.to }
 
-// relations are the 13 relations that two intervals can have (Allen, 1983), A being
-// first and B as given.
+// first is interval A. relations lists the 13 possible relations of two intervals (Allen, 1983),
+// with B as given.
 var first = span{16, 40}
 
 var relations = []struct {
@@ -23,7 +23,7 @@ var relations = []struct {
 	{"started by", span{16, 32}}, {"overlapped by", span{8, 24}}, {"met by", span{8, 16}}, {"after", span{0, 8}},
 }
 
-// rest are the parts of [0, size) that no span covers.
+// rest are the parts of [0, size) outside all spans.
 func rest(size int, spans ...span) (left []span) {
 	covered := make([]bool, size+1)
 	covered[size] = true
@@ -45,12 +45,12 @@ func rest(size int, spans ...span) (left []span) {
 	return left
 }
 
-// pieces is a set of spans in their order of arrival, each with bytes of its own unless
-// they are the same.
+// pieces is a set of spans in order of arrival, each with its own bytes unless they are the
+// same.
 type pieces struct {
 	spans []span
 	same  bool
-	last  bool // what stands before them arrives last
+	last  bool // the bytes before them arrive last
 }
 
 func (p pieces) overlap() bool {
@@ -84,7 +84,7 @@ func (p pieces) want() want {
 	return exact
 }
 
-// pairs are both orders of all relations.
+// pairs returns all relations in both orders.
 func pairs() (list []pieces, names []string) {
 	for _, r := range relations {
 		for _, swap := range []bool{false, true} {
@@ -102,8 +102,7 @@ func pairs() (list []pieces, names []string) {
 	return list, names
 }
 
-// triples are all sets of three spans with these borders, in an order that changes from
-// one to the next.
+// triples are all sets of three spans with these borders, in varying order.
 func triples() (list []pieces) {
 	borders := []int{8, 16, 24, 40, 56}
 	var all []span
@@ -163,8 +162,8 @@ func (p pieces) segments(c *client) {
 	c.finish()
 }
 
-// turn moves the 16-bit words of each 8 bytes around by n, so that every mixture of
-// versions has the same checksum.
+// turn rotates the 16-bit words of each 8 bytes by n, so that every mixture of versions has the
+// same checksum.
 func turn(data []byte, n int) []byte {
 	out := slices.Clone(data)
 	for i := 0; i+8 <= len(out); i += 8 {
@@ -175,8 +174,8 @@ func turn(data []byte, n int) []byte {
 	return out
 }
 
-// fragments plays pieces as IP fragments of one transport segment; begin is where in it
-// the first span may lie.
+// fragments plays pieces as IP fragments of one transport segment; begin is the offset of the
+// first span in it.
 func (p pieces) fragments(c *client, proto byte, l4 []byte, begin int) {
 	c.id += 3
 	send := func(s span, version int) {
@@ -215,7 +214,7 @@ func (p pieces) udpFragments(c *client) {
 	p.fragments(c, protoUDP, udpDatagram(c.client, c.server, c.text[len(c.head):]), 8)
 }
 
-// tcpFragments plays pieces as fragments of the TCP segment that carries the body.
+// tcpFragments plays pieces as fragments of the TCP segment with the body.
 func (p pieces) tcpFragments(c *client) {
 	c.connect()
 	c.sendHead()
@@ -225,15 +224,15 @@ func (p pieces) tcpFragments(c *client) {
 }
 
 // overlapCases are pairs and triples of overlapping segments and fragments.
-func overlapCases() (list []kase) {
+func overlapCases() (list []testCase) {
 	add := func(class, name string, p pieces, v6, udp bool, w want, play func(*client)) {
-		list = append(list, kase{class: class, name: name + p.String(), v6: v6, udp: udp, want: w, play: play})
+		list = append(list, testCase{class: class, name: name + p.String(), v6: v6, udp: udp, want: w, play: play})
 	}
 	all, names := pairs()
 	for i, p := range all {
 		fragmented := p.want()
 		if p.overlap() && p.same {
-			fragmented = either // Linux gives up a datagram whose fragments overlap, RFC 5722
+			fragmented = either // Linux drops a datagram with overlapping fragments, RFC 5722
 		}
 		for _, v6 := range []bool{false, true} {
 			f := family(v6)

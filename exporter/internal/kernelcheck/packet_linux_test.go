@@ -47,7 +47,7 @@ func pseudo(src, dst netip.Addr, proto byte, size int) []byte {
 	return append(binary.BigEndian.AppendUint32(b, uint32(size)), 0, 0, 0, proto)
 }
 
-// tcpSegment is a segment with a right checksum.
+// tcpSegment is a segment with a correct checksum.
 func tcpSegment(src, dst netip.AddrPort, seq, ack uint32, flags byte, window, urgent uint16, options, payload []byte) []byte {
 	b := binary.BigEndian.AppendUint16(nil, src.Port())
 	b = binary.BigEndian.AppendUint16(b, dst.Port())
@@ -75,7 +75,7 @@ func udpDatagram(src, dst netip.AddrPort, payload []byte) []byte {
 	return b
 }
 
-// ipPacket puts an IP header before a transport segment.
+// ipPacket prefixes a transport segment with an IP header.
 func ipPacket(src, dst netip.Addr, proto byte, id uint16, ttl byte, l4 []byte) []byte {
 	if src.Is4() {
 		return ip4(src, dst, proto, id, 0x4000, ttl, l4)
@@ -120,7 +120,7 @@ func fragment(src, dst netip.Addr, proto byte, id uint32, from int, more bool, p
 	return ip6(src, dst, protoFragment, 64, append(h, piece...))
 }
 
-// capture is a pcap file of raw IP packets, 10 µs apart unless told otherwise.
+// capture is a pcap file of raw IP packets, 10 µs apart by default.
 type capture struct {
 	buf    bytes.Buffer
 	now    int64 // µs

@@ -23,9 +23,9 @@ const (
 	device     = "judge0"
 )
 
-// stage is a network namespace with a TUN device and the sockets of one server. All of it
-// belongs to one operating system thread: a packet that is written to the device has gone
-// through the kernel's TCP when the write returns, so nothing here waits.
+// stage is a network namespace with a TUN device and the sockets of one server. It belongs to
+// one operating system thread: a packet written to the device has passed the kernel's TCP when
+// the write returns, so nothing here waits.
 type stage struct {
 	t   *testing.T
 	tun int
@@ -35,10 +35,10 @@ type stage struct {
 	on  map[netip.AddrPort]*peer // by the client's end
 }
 
-// peer is what one client has and what the server's sockets delivered of it.
+// peer is one client with the data that the server's sockets delivered for it.
 type peer struct {
 	client  netip.AddrPort
-	record  bool   // the capture shows this conversation now
+	record  bool   // the capture currently shows this conversation
 	socks   []int  // accepted
 	got     []byte // bytes of all sockets, in order
 	end     string // how the last socket ended: eof, reset, or "" while it is open
@@ -56,8 +56,8 @@ func must(t *testing.T, what string, err error) {
 	}
 }
 
-// newStage moves this thread into a new namespace. The caller has locked the thread and
-// never unlocks it.
+// newStage moves this thread to a new namespace. The caller has locked the thread and never
+// unlocks it.
 func newStage(t *testing.T) *stage {
 	must(t, "making a network namespace", unix.Unshare(unix.CLONE_NEWNET))
 	s := &stage{t: t, out: newCapture(), on: map[netip.AddrPort]*peer{}}
@@ -88,13 +88,13 @@ func (s *stage) socket(family, kind int, to unix.Sockaddr) int {
 	s.t.Cleanup(func() { unix.Close(fd) })
 	err = unix.Bind(fd, to)
 	for end := time.Now().Add(10 * time.Second); err == unix.EADDRNOTAVAIL && time.Now().Before(end); err = unix.Bind(fd, to) {
-		time.Sleep(time.Millisecond) // the kernel makes a new IPv6 address ready in the background
+		time.Sleep(time.Millisecond) // the kernel prepares a new IPv6 address in the background
 	}
 	must(s.t, "binding", err)
 	return fd
 }
 
-// address gives the device both addresses, a /24 and a /64 around them, and raises it.
+// address assigns both addresses to the device, in a /24 and a /64, and raises it.
 func (s *stage) address() {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	must(s.t, "making a socket", err)
@@ -137,7 +137,7 @@ func (s *stage) address6() {
 	}
 }
 
-// inject gives the kernel one IP packet and takes up what it answers.
+// inject passes one IP packet to the kernel and processes its answers.
 func (s *stage) inject(packet []byte) {
 	_, err := unix.Write(s.tun, packet)
 	must(s.t, "injecting a packet", err)
@@ -186,7 +186,7 @@ func (s *stage) answer(packet []byte) {
 	}
 }
 
-// accept takes up connections that are established.
+// accept accepts established connections.
 func (s *stage) accept() {
 	for _, fd := range s.tcp {
 		for {
@@ -208,7 +208,7 @@ func (s *stage) accept() {
 	}
 }
 
-// read takes what the sockets of a peer deliver now.
+// read reads what the sockets of a peer have delivered.
 func (s *stage) read(p *peer) {
 	s.accept()
 	buf := make([]byte, 65536)
@@ -232,7 +232,7 @@ func (s *stage) read(p *peer) {
 	s.answers()
 }
 
-// datagrams takes what the UDP sockets deliver.
+// datagrams reads what the UDP sockets have delivered.
 func (s *stage) datagrams() {
 	buf := make([]byte, 65536)
 	for _, fd := range s.udp {
@@ -258,7 +258,7 @@ func (s *stage) hangUp(p *peer) {
 	s.answers()
 }
 
-// close ends a peer's sockets; what the kernel says then is in no capture.
+// close closes a peer's sockets; the kernel's answers are in no capture.
 func (s *stage) close(p *peer) {
 	p.record = false
 	for _, fd := range p.socks {

@@ -12,22 +12,22 @@ import (
 	"github.com/parquet-go/parquet-go"
 )
 
-// Difference is one way in which a table's files are not what the packets give.
+// Difference is one difference between a table's files and the rows from the packets.
 type Difference struct {
 	Column string // empty: the table as a whole
 	Row    int64  // the first row that differs, from 0; -1: not about one row
 	What   string
 }
 
-// Result is what comparing a table found.
+// Result is the result of comparing a table.
 type Result struct {
-	Digests     map[string][sha256.Size]byte // of the columns that the files hold
+	Digests     map[string][sha256.Size]byte // of the columns in the files
 	Differences []Difference
 }
 
-// Compare compares the parts of a table that are there with the made ones, column by
-// column and row by row. strict is for parts of one release, whose schemas are the same to
-// the letter. created is the created_by that each part must have.
+// Compare compares the existing parts of a table with the newly made ones, column by column and
+// row by row. strict is for parts of one release, with identical schemas. created is the
+// required created_by of each part.
 func Compare(there, made []string, strict bool, created string) Result {
 	r := Result{Digests: map[string][sha256.Size]byte{}}
 	err := guarded(func() error { return r.compare(there, made, strict, created) })
@@ -57,7 +57,7 @@ func (r *Result) compare(there, made []string, strict bool, created string) erro
 	}
 	for _, p := range have.parts {
 		if by := p.file.Metadata().CreatedBy; by != created {
-			r.add("", -1, "a part says that %q wrote it, want %q", by, created)
+			r.add("", -1, "a part says that %q wrote it, not %q", by, created)
 			break
 		}
 	}
@@ -108,7 +108,7 @@ func (r *Result) schemas(have, want *table, strict bool) {
 	}
 }
 
-// column compares the rows of a column and takes its digest.
+// column compares the rows of a column and computes its digest.
 func (r *Result) column(have, want *table, c *parquet.Column) error {
 	s, err := shapeOf(c)
 	if err != nil {
@@ -151,7 +151,7 @@ func (r *Result) column(have, want *table, c *parquet.Column) error {
 		} else {
 			r.add(c.Name(), n, "is %s, the packets give %s", render(as, row), render(as, wanted))
 		}
-		other = nil // the first is enough
+		other = nil // the first difference is enough
 	}
 	r.Digests[c.Name()] = [sha256.Size]byte(sum.Sum(nil))
 	for _, v := range mine.leaves {
@@ -165,7 +165,7 @@ func (r *Result) column(have, want *table, c *parquet.Column) error {
 // maxShown is how many bytes of a value are shown.
 const maxShown = 64
 
-// render shows a row of a column as people read it.
+// render renders a row of a column for readers.
 func render(s *shape, row []byte) string {
 	if len(row) == 0 || row[0] == 0 {
 		return "null"

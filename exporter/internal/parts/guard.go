@@ -14,7 +14,7 @@ import (
 	"github.com/parquet-go/parquet-go/format"
 )
 
-// Limits of a part that somebody else may have written. Ours are far below.
+// Limits of a part that another program may have written. Ours are far below.
 const (
 	maxFooter     = 32 << 20  // bytes
 	maxPageHeader = 64 << 10  // bytes
@@ -22,21 +22,21 @@ const (
 	maxPageValues = 16 << 20  // entries of a page
 	maxRow        = 512 << 20 // bytes of one value of a row
 	maxNesting    = 32        // values in values of the metadata
-	minStruct     = 4         // bytes of metadata to each struct in it, on average
+	minStruct     = 4         // bytes of metadata for each struct in it, on average
 )
 
 var errThrift = errors.New("its metadata is not what Thrift's compact protocol writes")
 
-// walker passes over values of Thrift's compact protocol without keeping them. The library
-// that decodes them makes room for as many items as a length field promises, so lengths
-// are held against the bytes that are there first.
+// walker skips values of Thrift's compact protocol without storing them. The library that
+// decodes them allocates as many items as a length field promises, so lengths are checked
+// against the available bytes first.
 type walker struct {
 	b       []byte
 	bad     bool
 	structs int
 }
 
-// structEnd is the length of the struct that b begins with.
+// structEnd is the length of the struct at the start of b.
 func structEnd(b []byte) (int, error) {
 	w := walker{b: b}
 	w.skip(12, 0)
@@ -83,7 +83,7 @@ func (w *walker) skip(kind byte, depth int) {
 		return
 	}
 	switch kind {
-	case 1, 2: // truth, in the field's head
+	case 1, 2: // boolean, in the field's head
 	case 3:
 		w.byte()
 	case 4, 5, 6:
@@ -129,7 +129,7 @@ func (w *walker) list(depth int) {
 	}
 }
 
-// checkFooter looks whether the footer may be decoded.
+// checkFooter checks whether it is safe to decode the footer.
 func checkFooter(f io.ReaderAt, size int64) error {
 	var tail [8]byte
 	if size < 12 {
@@ -153,7 +153,7 @@ func checkFooter(f io.ReaderAt, size int64) error {
 	return err
 }
 
-// checkChunk looks whether the pages of a column chunk may be unpacked.
+// checkChunk checks whether it is safe to decompress the pages of a column chunk.
 func checkChunk(f *os.File, size int64, m *format.ColumnMetaData) error {
 	at := m.DataPageOffset
 	if m.DictionaryPageOffset != 0 {
@@ -198,7 +198,7 @@ func checkPage(f *os.File, at, end int64, codec format.CompressionCodec, h *form
 	switch encoding {
 	//lint:ignore SA1019 other programs still write PlainDictionary
 	case format.Plain, format.RLE, format.PlainDictionary, format.RLEDictionary, format.DeltaBinaryPacked, format.DeltaLengthByteArray:
-	default: // others unpack to far more than there is
+	default: // others decompress to far more than is there
 		return fmt.Errorf("has encoding %s, which no table has", encoding)
 	}
 	switch {
@@ -216,7 +216,7 @@ func checkPage(f *os.File, at, end int64, codec format.CompressionCodec, h *form
 	return err
 }
 
-// unpackedSize unpacks a page and counts, up to a byte more than limit.
+// unpackedSize decompresses a page and counts the bytes, up to one more than limit.
 func unpackedSize(r *io.SectionReader, codec format.CompressionCodec, limit int64) (int64, error) {
 	var out io.Reader
 	switch codec {

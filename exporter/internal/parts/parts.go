@@ -1,5 +1,5 @@
-// Package parts reads back the Parquet parts of a table and compares them with those that
-// the packets give.
+// Package parts reads the Parquet parts of a table and compares them with those made from the
+// packets.
 //
 // It names the first row that differs, takes row digests of what the files hold
 // (docs/format/parts.md), and looks whether bounds and filters in a file agree with its
@@ -79,8 +79,8 @@ func (t *table) close() {
 	}
 }
 
-// guarded runs do and makes a panic an error. The library panics on some files that do not
-// keep to the format, and such a file must not end the program that was asked to judge it.
+// guarded runs do and converts a panic to an error. The library panics on some files that
+// violate the format, and such a file must not end the program that checks it.
 func guarded(do func() error) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
@@ -90,7 +90,7 @@ func guarded(do func() error) (err error) {
 	return do()
 }
 
-// shape is how a column is stored.
+// shape describes how a column is stored.
 type shape struct {
 	list   bool
 	null   int // definition level below which the row is null
@@ -106,7 +106,7 @@ type leaf struct {
 	def   int // definition level of a value
 }
 
-// shapeOf finds how a file stores a column; an error says why no table can have it so.
+// shapeOf determines how a file stores a column; an error says why no table can have that form.
 func shapeOf(c *parquet.Column) (*shape, error) {
 	s := &shape{}
 	if c.Optional() {
@@ -162,7 +162,7 @@ func (l *leaf) isBytes() bool {
 	return l.kind == parquet.ByteArray || l.kind == parquet.FixedLenByteArray
 }
 
-// typeText is what a column is in the schema, for people.
+// typeText is a column's type in the schema, for readers.
 func typeText(c *parquet.Column) string {
 	text := c.String()
 	if _, after, ok := strings.Cut(text, ": "); ok {
@@ -173,7 +173,7 @@ func typeText(c *parquet.Column) string {
 
 // cursor gives the rows of one column over all parts, as docs/format/parts.md writes them.
 type cursor struct {
-	as     *shape // whose widths the rows have
+	as     *shape // the shape whose widths the rows have
 	shape  *shape
 	leaves []*values
 }
@@ -188,7 +188,7 @@ func newCursor(t *table, s, as *shape) *cursor {
 
 var errUneven = errors.New("its members have different numbers of items")
 
-// next appends the next row, or gives io.EOF.
+// next appends the next row, or returns io.EOF.
 func (c *cursor) next(row []byte) ([]byte, error) {
 	first, err := c.leaves[0].peek()
 	if err != nil {
@@ -234,7 +234,7 @@ func (c *cursor) next(row []byte) ([]byte, error) {
 	}
 }
 
-// pass goes to the next entry in all leaves.
+// pass advances to the next entry in all leaves.
 func (c *cursor) pass() error {
 	for i, v := range c.leaves {
 		if i > 0 {
@@ -249,7 +249,7 @@ func (c *cursor) pass() error {
 	return nil
 }
 
-// value appends a value of the i-th leaf.
+// value appends a value of leaf i.
 func (c *cursor) value(row []byte, i int, v *parquet.Value) []byte {
 	switch c.shape.leaves[i].kind {
 	case parquet.Boolean:

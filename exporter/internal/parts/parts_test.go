@@ -76,8 +76,8 @@ func hexOf(b []byte) string {
 
 func TestTheDigestsOfFilesAreThoseOfTheirRows(t *testing.T) { written(t, 2000) }
 
-// TestHostilePartsAreErrors changes files at random and cuts them: each is named, none
-// panics, takes long or much memory.
+// TestHostilePartsAreErrors changes files at random and truncates them. Every damage must be
+// reported without a panic, and without much time or memory.
 func TestHostilePartsAreErrors(t *testing.T) {
 	paths := written(t, 300)
 	data, err := os.ReadFile(paths[0])
@@ -89,7 +89,7 @@ func TestHostilePartsAreErrors(t *testing.T) {
 	n := int(binary.LittleEndian.Uint32(data[len(data)-8:]))
 	for i := range 3000 {
 		bad := append([]byte(nil), data...)
-		at := len(bad) - 8 - n + r.Intn(n+8) // the footer, of which all else depends
+		at := len(bad) - 8 - n + r.Intn(n+8) // the footer, on which everything else depends
 		if i%3 == 0 {
 			at = r.Intn(len(bad))
 		}

@@ -8,7 +8,7 @@ import (
 	"github.com/parquet-go/parquet-go/format"
 )
 
-// values gives the entries of one leaf over all parts, row group by row group.
+// values reads the entries of one leaf over all parts, row group by row group.
 type values struct {
 	t    *table
 	leaf leaf
@@ -20,10 +20,10 @@ type values struct {
 	buf         [128]parquet.Value
 	at, n       int
 	claim       *claim
-	odd         []string // what a chunk claims of its values and is not so
+	odd         []string // false claims of chunks about their values
 }
 
-// peek is the entry at hand, or io.EOF. It stays whole until the entry after the next.
+// peek is the current entry, or io.EOF. It stays valid until the entry after the next.
 func (v *values) peek() (*parquet.Value, error) {
 	for v.at == v.n {
 		if err := v.read(); err != nil {
@@ -66,7 +66,7 @@ func (v *values) read() error {
 	return v.open()
 }
 
-// open goes to the next column chunk.
+// open advances to the next column chunk.
 func (v *values) open() error {
 	for v.part < len(v.t.parts) && v.group >= len(v.t.parts[v.part].file.RowGroups()) {
 		v.part, v.group = v.part+1, 0
@@ -90,7 +90,7 @@ func (v *values) open() error {
 	return nil
 }
 
-// claim is what a column chunk says of its values, by which readers skip rows.
+// claim is what a column chunk states about its values, by which readers skip rows.
 type claim struct {
 	group    int
 	def      int
@@ -144,7 +144,7 @@ func (c *claim) see(v *parquet.Value) {
 	}
 }
 
-// end says what of the claim is not so.
+// end returns the false parts of the claim.
 func (c *claim) end() (odd []string) {
 	add := func(wrong bool, what string) {
 		if wrong {

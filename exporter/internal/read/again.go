@@ -12,9 +12,8 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
 )
 
-// OfBundle are the inputs that a bundle holds, in the order that their content gives. What
-// only the files that were imported could tell, their names and how they were packed, is
-// taken from bundle.json.
+// OfBundle returns the inputs that a bundle holds, ordered by content. Facts that only the
+// imported files had, such as their names and compression, come from bundle.json.
 func OfBundle(b *bundle.Bundle) (*Inputs, error) {
 	in := &Inputs{again: true}
 	for i := range b.Manifest.Inputs {
@@ -31,7 +30,7 @@ func OfBundle(b *bundle.Bundle) (*Inputs, error) {
 	return in, nil
 }
 
-// sidesOf gives the inputs of a bundle what the bundle keeps of the files beside them.
+// sidesOf assigns the side files kept in a bundle to its inputs.
 func sidesOf(b *bundle.Bundle, sources *Inputs) {
 	for _, s := range b.Manifest.SideInputs {
 		if s.Kind == "seals" {
@@ -50,7 +49,7 @@ func sidesOf(b *bundle.Bundle, sources *Inputs) {
 	}
 }
 
-// firstTimes reads the time of each file's first packet, as openInputs did.
+// firstTimes reads the time of each file's first packet, like openInputs did.
 func firstTimes(files []*input) error {
 	for _, x := range files {
 		f, err := os.Open(x.path)
@@ -66,10 +65,10 @@ func firstTimes(files []*input) error {
 	return nil
 }
 
-// unreadable is the kind of damage where a packed file could not be unpacked further.
+// unreadable is the kind of damage for a compressed file that could not be decompressed further.
 const unreadable = "unreadable"
 
-// compression is how the input came, also where a bundle holds it unpacked.
+// compression is the compression of the original input, even if a bundle holds it uncompressed.
 func (o *opened) compression() pcapng.Compression {
 	if o.claim != nil && o.src.Compression == pcapng.CompressionNone {
 		return pcapng.Compression(o.claim.Compression)
@@ -77,9 +76,9 @@ func (o *opened) compression() pcapng.Compression {
 	return o.src.Compression
 }
 
-// unpacked gives what src gives. Where a bundle says that its input could not be unpacked
-// to the end, the end is the error that it was then: a packet cut by the end of a packed
-// file is told otherwise than one in a file that ends there.
+// unpacked returns the bytes of src. If a bundle says that its input could not be decompressed
+// to the end, the reader ends with the original error: a packet cut by the end of a compressed
+// file is reported differently from one at the end of a plain file.
 func (x *input) unpacked(src *pcapng.Source) io.Reader {
 	if x.claim == nil || src.Compression != pcapng.CompressionNone || x.claim.Compression == "" {
 		return src
@@ -92,18 +91,19 @@ func (x *input) unpacked(src *pcapng.Source) io.Reader {
 	return src
 }
 
-// unpackError is why an input could not be unpacked further, when the bundle was made.
+// unpackError is the reason why an input could not be decompressed further when the bundle was
+// made.
 type unpackError struct{ detail string }
 
 // Error implements error.
 func (e *unpackError) Error() string { return e.detail }
 
-// Is tells a cut file from a damaged one.
+// Is distinguishes a truncated file from a damaged one.
 func (e *unpackError) Is(target error) bool {
 	return target == io.ErrUnexpectedEOF && strings.HasSuffix(e.detail, io.ErrUnexpectedEOF.Error())
 }
 
-// endsIn gives another error than io.EOF at the end.
+// endsIn is a reader that ends with an error other than io.EOF.
 type endsIn struct {
 	io.Reader
 	end error

@@ -4,25 +4,25 @@ import "github.com/pcapsule/pcapsule/recorder/pcapng"
 
 // Limits of the search for packets with a wrong time.
 const (
-	outlierGap = int64(60e9) // ns by which a time must differ from the packets around it
-	outlierRun = 8           // packets behind it that are compared
-	outlierFar = 100         // times the span of these by which a file's first time must be off
+	outlierGap = int64(60e9) // ns by which a time must differ from those of the packets around it
+	outlierRun = 8           // later packets to compare with
+	outlierFar = 100         // factor of their time span by which a file's first time must differ
 )
 
-// clock is the time of a file's packets as their bulk tells it. One packet with a time far
-// in the future or the past, or with none, must not delay the packets behind it, nor end
-// connections. A step that the packets behind it confirm is what the file's clock did.
+// clock is the time of a file's packets according to most of them. One packet without a time, or
+// with a time far in the future or the past, must neither delay later packets nor end
+// connections. A step that later packets confirm is accepted as a step of the file's clock.
 //
-// LIMIT: a step among the last 8 packets of a file is judged by fewer. One at the very end
-// counts, as after a long silence, and ends connections that were idle until then, although
-// packets that were cut off might have shown that the time is wrong.
+// LIMIT: a step among the last 8 packets of a file is compared with fewer packets. A step at the
+// very end is accepted, like a long silence, and ends connections that were idle until then,
+// although packets that were cut off might have shown that the time is wrong.
 type clock struct {
 	now int64
 	set bool
 }
 
-// at returns the time by which packet i of a window is put in order, and whether the
-// packet's own time is an outlier.
+// at returns the time that orders packet i of a window, and whether the packet's own time is an
+// outlier.
 func (c *clock) at(list []pcapng.Packet, i int) (now int64, outlier bool) {
 	p := &list[i]
 	if c.set && p.TimeOK && distance(p.Time, c.now) < outlierGap {
@@ -32,7 +32,7 @@ func (c *clock) at(list []pcapng.Packet, i int) (now int64, outlier bool) {
 	if !c.set {
 		return first(p, behind)
 	}
-	own, old := 0, 0 // packets behind that are nearer to p's time, and to the clock's
+	own, old := 0, 0 // later packets that are closer to p's time, and to the clock's
 	for j := range behind {
 		switch t := behind[j].Time; {
 		case !behind[j].TimeOK:
@@ -48,8 +48,7 @@ func (c *clock) at(list []pcapng.Packet, i int) (now int64, outlier bool) {
 	return p.Time, false
 }
 
-// first is the time of a file's first packet, or of the next ones if its own is far away
-// from them.
+// first is the time of a file's first packet, or of the next ones if its own is far from theirs.
 func first(p *pcapng.Packet, behind []pcapng.Packet) (now int64, outlier bool) {
 	var low, high int64
 	n := 0

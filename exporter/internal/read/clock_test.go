@@ -43,7 +43,7 @@ func TestClock(t *testing.T) {
 					outliers++
 				}
 				if now != tt.want[i] {
-					t.Errorf("packet %d is put at %d, want %d", i, now, tt.want[i])
+					t.Errorf("packet %d is ordered at %d, want %d", i, now, tt.want[i])
 				}
 			}
 			if outliers != tt.outliers {

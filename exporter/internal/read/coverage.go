@@ -15,28 +15,28 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/workload"
 )
 
-// maxSameProblem is how many packets with one kind of problem get a row each; the rest
-// are counted.
+// maxSameProblem is the number of packets with one kind of problem that get a row each; the
+// others are only counted.
 const maxSameProblem = 200
 
-// problemDetail says what decoding could not accept.
+// problemDetail describes a decoding problem.
 func problemDetail(code string) string {
 	switch code {
 	case "truncated":
 		return "the capture holds less of the packet than was on the wire: its snap length cut it"
 	case "header_cut":
-		return "the snap length cut the transport header behind its ports"
+		return "the snap length cut the transport header after its ports"
 	case "fragment_overlap":
-		return "a fragment that overlaps others of its datagram; the first copy of each byte was kept, while receivers may keep another or none"
+		return "the fragment overlaps others of its datagram; the first copy of each byte was kept, but receivers may keep another or none"
 	case "fragment_conflict":
-		return "a fragment with other bytes, or another end, than others of its datagram; the first copy was kept"
+		return "the fragment contradicts the bytes or the end of others of its datagram; the first copy was kept"
 	case "fragment_dropped":
-		return "a fragment that cannot belong to any datagram, or for which a limit left no room"
+		return "the fragment cannot belong to any datagram, or a limit was reached"
 	}
-	return "a header that could not be read as it stands"
+	return "a header could not be parsed"
 }
 
-// problems writes anomalies for what decoding could not accept.
+// problems writes anomalies for decoding problems.
 func (r *Reader) problems(f *flow.Packet) {
 	for _, code := range f.Problems.Codes() {
 		if code == "truncated" || code == "header_cut" {
@@ -56,7 +56,7 @@ func (r *Reader) outlier(f *flow.Packet) {
 	const kind = "time_outlier"
 	r.capped[kind]++
 	if r.capped[kind] <= maxSameProblem {
-		r.anomaly(f.No, f.Time, "file", kind, fmt.Sprintf("its time is %s away from the packets around it; it is put in order as they are",
+		r.anomaly(f.No, f.Time, "file", kind, fmt.Sprintf("its time differs by %s from those of the packets around it; it is ordered like them",
 			time.Duration(distance(f.Time, f.Stamp)).Round(time.Second)), 0)
 	}
 }
@@ -74,12 +74,12 @@ func (r *Reader) addCoverage(row table.Coverage) {
 	r.cur.Facts.Coverage = append(r.cur.Facts.Coverage, row)
 }
 
-// gaveUp is told of IP datagrams whose fragments did not all come.
+// gaveUp handles an IP datagram with missing fragments.
 func (r *Reader) gaveUp(d decode.Incomplete) {
 	const kind = "fragments_missing"
 	r.capped[kind]++
-	if d.Frame != nil { // its conversation tells of it
-		r.given = append(r.given, given{flow.GivenUp(&d, r.links[d.Interface].namespace), d.Frame.FlowHash() % flow.ShardCount})
+	if d.Frame != nil { // its conversation reports it
+		r.incomplete = append(r.incomplete, incomplete{flow.GivenUp(&d, r.links[d.Interface].namespace), d.Frame.FlowHash() % flow.ShardCount})
 		return
 	}
 	if r.capped[kind] <= maxSameProblem {
@@ -88,7 +88,7 @@ func (r *Reader) gaveUp(d decode.Incomplete) {
 	}
 }
 
-// notIP counts what has no addresses.
+// notIP counts packets without addresses.
 func (r *Reader) notIP(f *decode.Frame) {
 	name := f.Name()
 	if _, ok := r.nonIP[name]; !ok && len(r.nonIP) >= 256 {
@@ -97,7 +97,7 @@ func (r *Reader) notIP(f *decode.Frame) {
 	r.nonIP[name]++
 }
 
-// damage writes a place of a file that could not be read.
+// damage reports a part of a file that could not be read.
 func (r *Reader) damage(o *opened, d pcapng.Damage) {
 	r.addAnomaly(table.Anomaly{TsNs: o.last, Ts: table.MicrosOf(o.last), Source: "file", Kind: string(d.Kind), Detail: d.Detail,
 		FileID: table.Some(o.id), Offset: table.Some(d.Offset), Bytes: d.Length, Count: 1})
@@ -107,17 +107,17 @@ func (r *Reader) damage(o *opened, d pcapng.Damage) {
 	}
 }
 
-// dropped writes a hole that a packet's drop count tells of.
+// dropped writes a coverage gap for a packet's drop count.
 func (r *Reader) dropped(o *opened, p *pcapng.Packet, n int64) {
-	if o.told == nil {
-		o.told = map[int32]int64{}
+	if o.lostBefore == nil {
+		o.lostBefore = map[int32]int64{}
 	}
-	o.told[p.Interface] += n
+	o.lostBefore[p.Interface] += n
 	r.addCoverage(table.Coverage{FileID: o.id, Source: r.links[o.ifBase+p.Interface].Name, FromNs: p.Time, ToNs: p.Time,
-		Kind: "hole", Reason: "drop", Packets: n, Detail: "lost before this packet, as its block says"})
+		Kind: "hole", Reason: "drop", Packets: n, Detail: "lost before this packet, according to its block"})
 }
 
-// cover writes what one file recorded, and the losses that its statistics name.
+// cover writes what one file recorded, and the losses in its statistics.
 func (r *Reader) cover(o *opened, in *bundle.Input) {
 	if o.packets > 0 {
 		r.addCoverage(table.Coverage{FileID: o.id, Source: o.name, FromNs: o.first, ToNs: o.last,
@@ -128,10 +128,11 @@ func (r *Reader) cover(o *opened, in *bundle.Input) {
 		if name == "" {
 			name = "interface " + strconv.FormatInt(i.Index, 10)
 		}
-		// Statistics count in all what packets have told one by one already.
-		if i.Dropped -= o.told[int32(i.Index)]; i.Dropped > 0 {
+		// The totals of the statistics include the drops that packets have reported
+		// individually.
+		if i.Dropped -= o.lostBefore[int32(i.Index)]; i.Dropped > 0 {
 			r.addCoverage(table.Coverage{FileID: o.id, Source: name, FromNs: o.first, ToNs: o.last, Kind: "hole",
-				Reason: "drop", Packets: i.Dropped, Detail: "the interface statistics say that packets were lost; not when"})
+				Reason: "drop", Packets: i.Dropped, Detail: "the interface statistics report lost packets, but not when they were lost"})
 		}
 		if i.Filter != "" {
 			r.addCoverage(table.Coverage{FileID: o.id, Source: name, FromNs: o.first, ToNs: o.last, Kind: "hole",
@@ -141,10 +142,10 @@ func (r *Reader) cover(o *opened, in *bundle.Input) {
 	if o.header != nil {
 		r.coverSegment(o, in)
 	}
-	// A window or filter that everything passed leaves no hole.
+	// A window or filter that excluded no packet leaves no gap.
 	if o.left > 0 {
 		r.addCoverage(table.Coverage{FileID: o.id, Source: o.name, FromNs: o.first, ToNs: o.last, Kind: "hole",
-			Reason: "filter", Packets: o.left, Detail: "the tables leave out what filter and time window exclude; the packet file is whole"})
+			Reason: "filter", Packets: o.left, Detail: "the filter or time window excludes packets from the tables; the packet file is complete"})
 	}
 }
 
@@ -172,7 +173,7 @@ func clockOf(id int32, o *opened, i *pcapng.Interface) table.Clock {
 	return c
 }
 
-// segmentClock takes what a segment's header says of its node's clock.
+// segmentClock copies the clock description of a segment's header.
 func segmentClock(c *table.Clock, h *ring.Header) {
 	c.Node = table.NonEmpty(word(h.Node))
 	c.BootID = table.NonEmpty(word(h.BootID))
@@ -184,7 +185,7 @@ func segmentClock(c *table.Clock, h *ring.Header) {
 		}
 	}
 	if c.Synchronized.OK && !c.Synchronized.V {
-		c.ErrorNs = table.Opt[int64]{} // nobody bounds how wrong it is
+		c.ErrorNs = table.Opt[int64]{} // its largest error is unknown
 	}
 }
 
@@ -196,8 +197,8 @@ func countText(n int64, one, many string) string {
 	return strconv.FormatInt(n, 10) + " " + many
 }
 
-// namespaceOf is a hash of the network namespace that a recorder's interface shows: that of
-// a pod, or its node's.
+// namespaceOf is a hash of the network namespace of a recorder's interface: that of a pod, or
+// its node's.
 func namespaceOf(c *workload.InterfaceComment) uint64 {
 	if c == nil {
 		return 0

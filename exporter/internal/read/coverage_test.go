@@ -9,7 +9,7 @@ import (
 
 func TestProblemsOfFragmentsAreNotOfHeaders(t *testing.T) {
 	for _, code := range (decode.FragmentOverlap | decode.FragmentConflict | decode.FragmentDropped).Codes() {
-		if got := problemDetail(code); !strings.HasPrefix(got, "a fragment") {
+		if got := problemDetail(code); !strings.HasPrefix(got, "the fragment") {
 			t.Errorf("%s: %s", code, got)
 		}
 	}

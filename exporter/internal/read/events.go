@@ -9,14 +9,14 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/workload"
 )
 
-// Limits of what events files give.
+// Limits of events files.
 const (
-	eventsAtOnce = 4096      // rows of a round
-	maxK8sEvents = 200_000   // events of Kubernetes from side files; they are sorted in memory
-	usedFlush    = 256 << 10 // bytes of used lines that wait to be written
+	eventsAtOnce = 4096      // rows per round
+	maxK8sEvents = 200_000   // Kubernetes events from side files; they are sorted in memory
+	usedFlush    = 256 << 10 // bytes of used lines before they are written
 )
 
-// eventsFile is an events file that is read.
+// eventsFile is an events file being read.
 type eventsFile struct {
 	r    *Reader
 	send func() // the round
@@ -27,10 +27,10 @@ type eventsFile struct {
 	used                *bundle.File // nil before the first used line
 	buf                 []byte       // used lines not yet written
 	lines, bad, limited int64
-	err                 error // of what is written
+	err                 error // of writing
 }
 
-// events reads the events files beside all inputs into rounds of their own.
+// events reads the events files of all inputs into separate rounds.
 func (r *Reader) events(ctx context.Context) error {
 	for i, x := range r.sources.files {
 		if x.sides.events == "" || x.header == nil || r.b == nil {
@@ -44,11 +44,11 @@ func (r *Reader) events(ctx context.Context) error {
 	return nil
 }
 
-// read reads the events beside one input.
+// read reads the events of one input.
 func (h *eventsFile) read(x *input) error {
 	side, long, err := readSide(x.sides.events, "events", h.file, h.r.stopped, h.line)
 	if err != nil {
-		h.r.warn(side.Name + ": " + plainError(err) + "; what stands before it is used")
+		h.r.warn(side.Name + ": " + plainError(err) + "; the part before this is used")
 	}
 	h.write()
 	if h.used != nil && h.err == nil {
@@ -91,7 +91,7 @@ func (h *eventsFile) line(line []byte) {
 	}
 }
 
-// write keeps used lines in the bundle.
+// write stores used lines in the bundle.
 func (h *eventsFile) write() {
 	if len(h.buf) == 0 || h.err != nil {
 		return

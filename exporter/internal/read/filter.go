@@ -7,24 +7,24 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
 )
 
-// Link types that an expression is tried with.
+// Link types for which an expression is compiled.
 const (
 	linkEthernet    = 1
 	linkCookedLinux = 276 // its packets carry their direction and interface
 )
 
-// packetFilter chooses packets for the tables. A capture can hold packets of several link
-// types; each gets its program when its first packet comes.
+// packetFilter selects packets for the tables. A capture can have packets of several link types;
+// each gets its program with its first packet.
 type packetFilter struct {
-	expr     string // empty lets everything pass
+	expr     string // empty selects every packet
 	programs map[uint16]*filter.Program
 	last     *filter.Program
 	lastType uint16
 }
 
-// newFilter checks the expression before any packet is read. It answers *filter.Error for
-// one that is wrong, or that no packet can match. One that only Linux cooked packets can
-// answer is right.
+// newFilter checks the expression before any packet is read. It returns *filter.Error for an
+// invalid expression and for one that no packet can match. An expression that only Linux cooked
+// packets can match is valid.
 func newFilter(expr string) (*packetFilter, error) {
 	var first error
 	for _, linkType := range []uint16{linkEthernet, linkCookedLinux} {
@@ -33,7 +33,7 @@ func newFilter(expr string) (*packetFilter, error) {
 			return &packetFilter{expr: expr, programs: map[uint16]*filter.Program{}}, nil
 		}
 		if err == nil {
-			err = &filter.Error{Msg: "no packet can match the expression; vlan and mpls stand before what they carry"}
+			err = &filter.Error{Msg: "no packet can match the expression; vlan and mpls must come before the protocols that they carry"}
 		}
 		if first == nil {
 			first = err
@@ -42,7 +42,7 @@ func newFilter(expr string) (*packetFilter, error) {
 	return nil, first
 }
 
-// match fails where the link type of the packet cannot be asked what the expression asks.
+// match returns an error if the expression cannot be evaluated for the packet's link type.
 func (f *packetFilter) match(p *pcapng.Packet) (bool, error) {
 	if f.expr == "" {
 		return true, nil
@@ -61,7 +61,7 @@ func (f *packetFilter) match(p *pcapng.Packet) (bool, error) {
 	return f.last.Match(p.Data, p.OrigLen), nil
 }
 
-// unfit is the error of a right expression that does not fit a link type.
+// unfit is the error of a valid expression that cannot be evaluated for a link type.
 func unfit(err error, linkType uint16) error {
 	var wrong *filter.Error
 	if errors.As(err, &wrong) {

@@ -14,16 +14,16 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/workload"
 )
 
-// Identity is what files say of who addresses are.
+// Identity holds the owners of addresses according to files.
 type Identity struct {
 	Index    *workload.Index
-	Known    bool // Index holds anything
+	Known    bool // Index is not empty
 	sides    []bundle.SideInput
 	warnings []string
 }
 
-// LoadIdentity reads what kubectl printed and hosts files, and keeps what is used of them in
-// the bundle. Its error is *InputError, or that of writing.
+// LoadIdentity reads kubectl output and hosts files, and stores the used part in the bundle. Its
+// error is *InputError, or an error of writing.
 func LoadIdentity(b *bundle.Builder, kube, hosts []string) (*Identity, error) {
 	w := &Identity{Index: workload.NewIndex()}
 	for _, f := range []struct {
@@ -42,7 +42,7 @@ func LoadIdentity(b *bundle.Builder, kube, hosts []string) (*Identity, error) {
 	}
 	var used bytes.Buffer
 	if err := w.Index.WriteUsed(&used); err != nil {
-		return nil, fmt.Errorf("keeping what was used of the identity files: %w", err)
+		return nil, fmt.Errorf("storing the used part of the identity files: %w", err)
 	}
 	file, err := b.Create(usedPath)
 	if err != nil {
@@ -62,7 +62,7 @@ func LoadIdentity(b *bundle.Builder, kube, hosts []string) (*Identity, error) {
 	return w, nil
 }
 
-// usedPath is where a bundle keeps what it used of kube and hosts files.
+// usedPath is where a bundle stores the used part of kube and hosts files.
 const usedPath = "data/inputs/identity.json"
 
 func (w *Identity) load(kind, path string, add func(string, io.Reader) (workload.Stats, error)) error {
@@ -77,11 +77,11 @@ func (w *Identity) load(kind, path string, add func(string, io.Reader) (workload
 	var bad *workload.SyntaxError
 	switch {
 	case errors.As(err, &bad) && stats.Kept > 0:
-		w.warnings = append(w.warnings, fmt.Sprintf("%s: %v; what stands before it is used", name, err))
+		w.warnings = append(w.warnings, fmt.Sprintf("%s: %v; the part before this is used", name, err))
 	case err != nil:
 		return &InputError{path, err}
 	case stats.Kept == 0:
-		w.warnings = append(w.warnings, name+": nothing in it names an address")
+		w.warnings = append(w.warnings, name+": it names no address")
 	}
 	if _, err := io.Copy(h, f); err != nil {
 		return &InputError{path, err}
@@ -96,7 +96,7 @@ func (w *Identity) load(kind, path string, add func(string, io.Reader) (workload
 	return nil
 }
 
-// Describe writes what was used into the manifest.
+// Describe records the files and their use in the manifest.
 func (w *Identity) Describe(m *bundle.Manifest) {
 	m.SideInputs = append(m.SideInputs, w.sides...)
 	m.Warnings = append(m.Warnings, w.warnings...)

@@ -19,7 +19,7 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/ring"
 )
 
-// headSize is how much of each input is looked at before the inputs are put in order.
+// headSize is how much of each input is read to order the inputs.
 const headSize = 64 << 10
 
 // ErrNoInput means that no capture was given or found.
@@ -34,24 +34,24 @@ type InputError struct {
 // Error implements error.
 func (e *InputError) Error() string { return fmt.Sprintf("reading %s: %v", e.Path, e.Err) }
 
-// Unwrap gives the cause.
+// Unwrap returns the cause.
 func (e *InputError) Unwrap() error { return e.Err }
 
-// input is one capture file before it is read.
+// input is a capture file before it is read.
 type input struct {
 	path  string // "-" is standard input
 	name  string // base name
 	size  int64  // bytes on disk, -1 unknown
-	first int64  // time of the first packet; math.MaxInt64 where there is none
+	first int64  // time of the first packet; math.MaxInt64 if there is none
 	head  [sha256.Size]byte
 	info  os.FileInfo
-	stdin *rejoined // standard input with its head put back
+	stdin *rejoined // standard input with its head prepended
 	spool *os.File  // standard input kept on disk, so that it can be read twice
 	ng    bool      // PCAPNG, which can hold secrets
 
 	header *ring.Header  // of a segment, else nil
-	sides  sides         // that stand beside it
-	claim  *bundle.Input // what a bundle says of it, nil where it comes from elsewhere
+	sides  sides         // files next to the segment
+	claim  *bundle.Input // the bundle's description of it, nil if it comes from elsewhere
 }
 
 // Inputs are the captures of a run.
@@ -65,9 +65,8 @@ type Inputs struct {
 	total   int64 // bytes on disk of all, 0 unknown
 }
 
-// Open finds the captures, folders walked, and puts them in an order that depends on their
-// content alone: time of the first packet, then hash of the head, then name. Its error is
-// *InputError.
+// Open finds the captures, also in folders, and orders them by content only: time of the first
+// packet, then hash of the head, then name. Its error is *InputError.
 func Open(paths []string, stdin io.Reader) (*Inputs, error) {
 	in := &Inputs{}
 	for _, p := range paths {
@@ -131,8 +130,8 @@ func (in *Inputs) addFolder(dir string) error {
 		if e.IsDir() || !e.Type().IsRegular() || rings[filepath.Dir(p)] && ofRing(e.Name()) {
 			return nil
 		}
-		// Asked of the file, not of the folder's listing: some file systems of Windows give no
-		// file numbers in a listing, and then all files would pass for one given twice.
+		// Lstat reads the file itself, not the folder's listing: some Windows file systems have
+		// no file numbers in a listing, and all files would then look like the same file.
 		info, err := os.Lstat(p)
 		if err != nil {
 			return &InputError{p, err}
@@ -182,11 +181,11 @@ const maxNamed = 4 // names in skippedText
 func (in *Inputs) addFile(path string, info os.FileInfo) error {
 	for _, f := range in.files {
 		if f.info != nil && os.SameFile(f.info, info) {
-			return nil // given twice
+			return nil // the same file again
 		}
 	}
-	if !info.Mode().IsRegular() { // opening a named pipe waits, and it cannot be read twice
-		return errors.New("neither a file nor a folder; to read a pipe give - and redirect it")
+	if !info.Mode().IsRegular() { // opening a named pipe blocks, and a pipe cannot be read twice
+		return errors.New("neither a file nor a folder; to read a pipe, pass - and redirect the pipe to standard input")
 	}
 	f, err := os.Open(path)
 	if err != nil {
@@ -240,7 +239,7 @@ func (in *Inputs) addStdin(r io.Reader) error {
 
 type rejoined struct{ io.Reader }
 
-// peek reads the head of the unpacked capture.
+// peek reads the head of the uncompressed capture.
 func (x *input) peek(src io.Reader) error {
 	head := make([]byte, headSize)
 	n, err := io.ReadFull(src, head)
@@ -265,12 +264,12 @@ func (x *input) peek(src io.Reader) error {
 			}
 		}
 		if err != nil {
-			return nil // what is wrong inside is told when it is read
+			return nil // reading the file later reports the problem
 		}
 	}
 }
 
-// open starts reading the input; what is read also goes into the bundle, where there is one.
+// open starts reading the input. With a bundle, the bytes are also copied into it.
 func (x *input) open(id int32, b *bundle.Builder, count func(int64)) (*opened, error) {
 	o := &opened{input: x, id: id}
 	raw, file, err := x.raw()
@@ -304,8 +303,8 @@ func (x *input) open(id int32, b *bundle.Builder, count func(int64)) (*opened, e
 	return o, nil
 }
 
-// raw is the input as it lies on disk, from its start; f is to be closed where it is not nil.
-// Standard input that was not kept can be read once.
+// raw is the original input from its start. If f is not nil, the caller must close it. Standard
+// input that was not spooled can be read once.
 func (x *input) raw() (r io.Reader, f *os.File, err error) {
 	switch {
 	case x.spool != nil:
@@ -319,9 +318,9 @@ func (x *input) raw() (r io.Reader, f *os.File, err error) {
 	return f, f, nil
 }
 
-// KeepStdin copies standard input to a file without a name in dir where it must be read
-// twice: PCAPNG may hold secrets behind the packets that they open, and a key log is whole
-// only when the capture has ended. The file is gone when it is closed.
+// KeepStdin copies standard input to an unnamed file in dir if it must be read twice: PCAPNG may
+// have secrets after the packets that they decrypt, and a key log is complete only after the
+// capture has ended. The file disappears when it is closed.
 func (in *Inputs) KeepStdin(dir string, keys bool) error {
 	for _, x := range in.files {
 		if x.stdin == nil || !x.ng && !keys {
@@ -340,24 +339,24 @@ func (in *Inputs) KeepStdin(dir string, keys bool) error {
 	return nil
 }
 
-// Total is the number of bytes on disk, 0 if it is not known.
+// Total is the number of bytes on disk, or 0 if it is unknown.
 func (in *Inputs) Total() int64 { return in.total }
 
-// Rename gives files of these paths other names in the manifest.
+// Rename sets other names for files of these paths in the manifest.
 func (in *Inputs) Rename(names map[string]string) {
 	for _, x := range in.files {
 		x.name = cmp.Or(names[x.path], x.name)
 	}
 }
 
-// Hashed is an input's name with its SHA-256 as it was given; nil for a stream that can be
-// read once.
+// Hashed is an input's name and the SHA-256 of its original bytes; nil for a stream that can be
+// read only once.
 type Hashed struct {
 	Name   string
 	SHA256 []byte
 }
 
-// Hash reads all inputs to their ends.
+// Hash reads all inputs completely.
 func (in *Inputs) Hash(ctx context.Context) ([]Hashed, error) {
 	var list []Hashed
 	for _, x := range in.files {
@@ -374,7 +373,7 @@ func (in *Inputs) Hash(ctx context.Context) ([]Hashed, error) {
 	return list, nil
 }
 
-// Close closes what was kept of standard input.
+// Close closes the spooled standard input.
 func (in *Inputs) Close() {
 	for _, x := range in.files {
 		if x.spool != nil {
@@ -383,7 +382,7 @@ func (in *Inputs) Close() {
 	}
 }
 
-// unpackedName is the base name without the compression's ending.
+// unpackedName is the base name without the extension of the compression.
 func unpackedName(name string, c pcapng.Compression) string {
 	if name == "-" {
 		return "stdin"
@@ -394,7 +393,7 @@ func unpackedName(name string, c pcapng.Compression) string {
 	return name
 }
 
-// hash is the SHA-256 of the input as it was given; nil for a stream that can be read once.
+// hash is the SHA-256 of the original input; nil for a stream that can be read only once.
 func (x *input) hash(ctx context.Context) ([]byte, error) {
 	if x.stdin != nil && x.spool == nil {
 		return nil, nil

@@ -18,16 +18,16 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/secrets"
 )
 
-// Keys are the keys of a run and where they came from.
+// Keys are the keys of a run with their sources.
 type Keys struct {
 	Store    *secrets.Store
 	sides    []bundle.SideInput
 	warnings []string
 }
 
-// LoadKeys reads the secrets inside the captures, wherever they stand, and the files with
-// keys, before the first packet is read: keys often come after the packets they open. Its error is
-// *InputError or *KeysError.
+// LoadKeys reads the secrets inside the captures, wherever they are, and the key files, before
+// the first packet is read, because keys often come after the packets that they decrypt. Its
+// error is *InputError or *KeysError.
 func LoadKeys(sources *Inputs, files []string, identities []age.Identity) (*Keys, error) {
 	k := &Keys{Store: secrets.NewStore()}
 	for _, x := range sources.files {
@@ -45,7 +45,7 @@ func LoadKeys(sources *Inputs, files []string, identities []age.Identity) (*Keys
 		return nil, fmt.Errorf("reading keys: %w", err)
 	}
 	for _, s := range k.Store.Stats() {
-		k.tell(&s)
+		k.report(&s)
 	}
 	slices.SortFunc(k.sides, func(a, b bundle.SideInput) int {
 		return cmp.Or(bytes.Compare(a.SHA256Original[:], b.SHA256Original[:]), cmp.Compare(a.Name, b.Name))
@@ -53,10 +53,10 @@ func LoadKeys(sources *Inputs, files []string, identities []age.Identity) (*Keys
 	return k, nil
 }
 
-// addSides takes the keys that stand beside segments. Nobody named them, so one that
-// cannot be used is told and not fatal.
+// addSides adds the keys in side files of segments. The user did not name these files, so an
+// unusable one causes a warning, not an error.
 func (k *Keys) addSides(sources *Inputs, identities []age.Identity) {
-	for i, x := range sources.files { // in an order that hangs on their content
+	for i, x := range sources.files { // ordered by content
 		if x.sides.keys == "" {
 			continue
 		}
@@ -73,14 +73,14 @@ func (k *Keys) addSides(sources *Inputs, identities []age.Identity) {
 			continue
 		}
 		if k.secrets(sources) == 0 {
-			k.sides = k.sides[:before] // nothing in it, so far
+			k.sides = k.sides[:before] // it contained nothing so far
 			continue
 		}
 		k.sides[before].FileID = &id
 	}
 }
 
-// secrets is how many keys came from sources behind the first few.
+// secrets is the number of keys in the sources after the first few.
 func (k *Keys) secrets(behind int) (n int64) {
 	for _, s := range k.Store.Stats()[behind:] {
 		n += s.Keys
@@ -88,7 +88,7 @@ func (k *Keys) secrets(behind int) (n int64) {
 	return n
 }
 
-// scan takes the secrets that stand in a capture.
+// scan reads the secrets inside a capture.
 func (k *Keys) scan(x *input) error {
 	if !x.ng {
 		return nil
@@ -119,10 +119,10 @@ func (k *Keys) scan(x *input) error {
 	}
 	found, err := pcapng.ScanSecrets(src, open)
 	if err != nil {
-		return nil // reading the packets tells what is wrong, after all that can be read
+		return nil // reading the packets reports the problem after everything readable
 	}
 	if found.Left > 0 {
-		k.warnings = append(k.warnings, fmt.Sprintf("%s: %d bytes of decryption secrets over the limit were not read", x.name, found.Left))
+		k.warnings = append(k.warnings, fmt.Sprintf("%s: %d bytes of decryption secrets exceed the limit and were not read", x.name, found.Left))
 	}
 	other := 0
 	for i, s := range found.List {
@@ -141,7 +141,7 @@ func (k *Keys) scan(x *input) error {
 	return nil
 }
 
-// KeysError is a file with keys that cannot be used.
+// KeysError is a key file that cannot be used.
 type KeysError struct {
 	Path string
 	Err  error
@@ -153,17 +153,17 @@ func (e *KeysError) Error() string { return fmt.Sprintf("reading keys from %s: %
 // Unwrap gives the cause.
 func (e *KeysError) Unwrap() error { return e.Err }
 
-// ageHeader begins a file that age encrypted.
+// ageHeader is the start of a file encrypted with age.
 const ageHeader = "age-encryption.org/v1\n"
 
-// sectionMagic begins a PCAPNG file.
+// sectionMagic is the start of a PCAPNG file.
 const sectionMagic = "\n\r\r\n"
 
-// maxSealed is how large a file that age encrypted may be once opened.
+// maxSealed is the largest decrypted size of a file encrypted with age.
 const maxSealed = 256 << 20
 
-// add takes a file with keys: a key log, an RSA key, a capture with secrets in it, or one of
-// these encrypted with age.
+// add adds a key file: a key log, an RSA key, a capture with secrets, or one of these encrypted
+// with age.
 func (k *Keys) add(path string, identities []age.Identity) error {
 	f, err := os.Open(path)
 	if err != nil {
@@ -191,13 +191,13 @@ func (k *Keys) add(path string, identities []age.Identity) error {
 	}
 	if err != nil {
 		var source *secrets.SourceError
-		if errors.As(err, &source) { // names the file too
+		if errors.As(err, &source) { // it contains the file name too
 			err = source.Err
 		}
 		return &KeysError{path, err}
 	}
 	if s := k.Store.Stats(); len(s) == before+1 && s[before].Kind == "key_log" && s[before].Bytes == info.Size() && string(head[:n]) != ageHeader {
-		side.SHA256Original = s[before].SHA256 // indexing has read it whole
+		side.SHA256Original = s[before].SHA256 // indexing has read the whole file
 	} else {
 		h := sha256.New()
 		if _, err := io.Copy(h, io.NewSectionReader(f, 0, info.Size())); err != nil {
@@ -209,10 +209,10 @@ func (k *Keys) add(path string, identities []age.Identity) error {
 	return nil
 }
 
-// unseal reads keys that age encrypted.
+// unseal reads keys encrypted with age.
 func (k *Keys) unseal(name string, f *os.File, identities []age.Identity) error {
 	if len(identities) == 0 {
-		return errors.New("encrypted with age: give --identity with the recipient's key")
+		return errors.New("the file is encrypted with age: pass --identity with the recipient's key")
 	}
 	r, err := age.Decrypt(f, identities...)
 	if err != nil {
@@ -223,13 +223,13 @@ func (k *Keys) unseal(name string, f *os.File, identities []age.Identity) error 
 		return err
 	}
 	if len(data) > maxSealed {
-		return fmt.Errorf("more than %d bytes of keys", maxSealed)
+		return fmt.Errorf("the keys exceed %d bytes", maxSealed)
 	}
 	return k.Store.AddLog(name, bytes.NewReader(data), int64(len(data)))
 }
 
-// tell says what of a source could not be used.
-func (k *Keys) tell(s *secrets.SourceStats) {
+// report records the unusable parts of a source as warnings.
+func (k *Keys) report(s *secrets.SourceStats) {
 	if s.Wrong > 0 {
 		where := ""
 		for i, w := range s.WrongLines {
@@ -244,20 +244,20 @@ func (k *Keys) tell(s *secrets.SourceStats) {
 		k.warnings = append(k.warnings, fmt.Sprintf("%s: %s no key (%s)", s.Name, countText(s.Wrong, "line is", "lines are"), where))
 	}
 	if s.Conflicts > 0 {
-		k.warnings = append(k.warnings, s.Name+": "+countText(s.Conflicts, "key says", "keys say")+" another secret than an earlier line for the same client random; each is tried")
+		k.warnings = append(k.warnings, s.Name+": "+countText(s.Conflicts, "key has", "keys have")+" a different secret from an earlier line for the same client random; each is tried")
 	}
 	if s.Unfinished {
-		k.warnings = append(k.warnings, s.Name+": its last line has no end; the file was still growing")
+		k.warnings = append(k.warnings, s.Name+": its last line is incomplete because the file was still growing")
 	}
 }
 
-// Any reports whether there is a key, so that rows may hold what was encrypted.
+// Any reports whether there is a key, so that rows may contain decrypted data.
 func (k *Keys) Any() bool { return k.secrets(0) > 0 || len(k.sides) > 0 }
 
-// Warnings say what of the keys could not be used.
+// Warnings lists the unusable parts of the keys.
 func (k *Keys) Warnings() []string { return k.warnings }
 
-// Describe writes where the keys came from into the manifest.
+// Describe records the sources of the keys in the manifest.
 func (k *Keys) Describe(m *bundle.Manifest) {
 	m.SideInputs = append(m.SideInputs, k.sides...)
 	m.Warnings = append(m.Warnings, k.warnings...)
@@ -265,7 +265,7 @@ func (k *Keys) Describe(m *bundle.Manifest) {
 		m.Warnings = append(m.Warnings, countText(n, "key was", "keys were")+" no longer in its file when looked up; the file changed meanwhile")
 	}
 	for _, s := range k.Store.Stats() {
-		if s.Keys+s.Duplicates+s.Conflicts+s.Wrong == 0 { // nothing was read of it
+		if s.Keys+s.Duplicates+s.Conflicts+s.Wrong == 0 { // nothing was read from it
 			continue
 		}
 		m.Accounts.AddCounter("keys", "secrets", s.Keys)

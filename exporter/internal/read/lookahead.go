@@ -5,11 +5,11 @@ import (
 	"slices"
 )
 
-// maxAhead is how many finished rounds wait at most, because they have packets of ends that
-// may be a view of a conversation: about 8,000 packets.
+// maxAhead is how many finished rounds may wait because their packets may belong to a view of a
+// conversation: about 8,000 packets.
 const maxAhead = 4
 
-// send finishes the round and begins another.
+// send finishes the round and begins a new one.
 func (r *Reader) send(ctx context.Context) {
 	c := r.cur
 	c.Now, c.Last, c.Facts.ReadBytes = r.now, r.numbered-1, r.readBytes
@@ -24,18 +24,18 @@ func (r *Reader) send(ctx context.Context) {
 	}
 }
 
-// kept is the memory of what finds conversations under other ends, in bytes, and of the
-// rounds that wait for it. It depends on the packets alone. What views of handshakes take is
-// part of what Run sets aside.
+// kept is the memory in bytes of the search for conversations under other ends, and of the
+// rounds that wait for it. It depends only on the packets. The memory for views of handshakes is
+// part of what Run reserves.
 func (r *Reader) kept() int {
 	n := r.pairs.memory() + r.quicViews.memory() + r.socketViews.memory()
 	for _, c := range r.ahead {
 		n += c.Memory()
 	}
-	return n + n/2 // the collector lets garbage of that share stand
+	return n + n/2 // the garbage collector's share
 }
 
-// forward gives finished rounds to the next stage, in order. At most so many wait.
+// forward passes finished rounds to the next stage, in order, and leaves at most wait of them.
 func (r *Reader) forward(ctx context.Context, wait int) {
 	for len(r.ahead) > 0 {
 		c := r.ahead[0]

@@ -12,11 +12,11 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
 )
 
-// tally counts what passes, and hashes it where hash is set.
+// tally counts the bytes that pass, and hashes them if hash is set.
 type tally struct {
 	hash     hash.Hash
 	size     int64
-	early    []byte // what passed before hash was set
+	early    []byte // bytes before hash was set
 	counting func(int64)
 }
 
@@ -41,7 +41,7 @@ func (t *tally) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// window is a batch of packets of one file; rounds hold it until its bytes are used up.
+// window is a batch of packets of one file; rounds hold it until they no longer need its bytes.
 type window struct {
 	pcapng.Batch
 	uses atomic.Int32
@@ -56,19 +56,19 @@ func (w *window) Release() {
 	if w.uses.Add(-1) == 0 {
 		select {
 		case w.home <- w:
-		default: // enough are waiting
+		default: // enough buffers are waiting
 		}
 	}
 }
 
-// payload is where the copy of an input goes.
+// payload receives the copy of an input.
 type payload interface {
 	io.WriteCloser
 	Sum() bundle.Digest
 	Size() int64
 }
 
-// noCopy is a payload that keeps nothing.
+// noCopy is a payload that discards everything.
 type noCopy struct{}
 
 // Write implements io.Writer.
@@ -77,10 +77,10 @@ func (noCopy) Write(p []byte) (int, error) { return len(p), nil }
 // Close implements io.Closer.
 func (noCopy) Close() error { return nil }
 
-// Sum is no hash.
+// Sum returns no hash.
 func (noCopy) Sum() bundle.Digest { return bundle.Digest{} }
 
-// Size is not known.
+// Size returns 0, for unknown.
 func (noCopy) Size() int64 { return 0 }
 
 // opened is an input being read.
@@ -90,33 +90,33 @@ type opened struct {
 	rel      string
 	file     *os.File
 	src      *pcapng.Source
-	data     io.Reader // what src gives, with the end that it had when it came packed
+	data     io.Reader // the bytes of src, with the original end if it was compressed
 	copy     payload
 	original tally
 	reader   *pcapng.Reader
 
-	win     *window
-	at      int   // next packet in win
-	ordered int   // packets of win whose time in order is known
-	clock   clock // of the packets before the next one
-	now     int64 // by which the next packet is put in order
-	outlier bool  // its own time is another
-	ifBase  int32 // number of its first interface over all files
-	ifaces  int
-	stats   map[uint32]pcapng.Statistics // by interface of the last section
-	packets int64
-	left    int64 // packets that filter and time window exclude
-	first   int64
-	last    int64
-	any     bool
-	drops   int64           // that packets told
-	told    map[int32]int64 // the same, by interface
-	secrets int64
-	damages int // places already told
-	done    bool
-	failed  error
-	side    *sideOwners                          // nil where it is no segment
-	since   func(name string, total int64) int64 // of what an interface lost, the part in this file
+	win        *window
+	at         int   // next packet in win
+	ordered    int   // packets of win with a known time for ordering
+	clock      clock // of the packets before the next one
+	now        int64 // orders the next packet
+	outlier    bool  // its own time differs
+	ifBase     int32 // number of its first interface over all files
+	ifaces     int
+	stats      map[uint32]pcapng.Statistics // by interface of the last section
+	packets    int64
+	left       int64 // packets that filter and time window exclude
+	first      int64
+	last       int64
+	any        bool
+	drops      int64           // reported by packets
+	lostBefore map[int32]int64 // the same, by interface
+	secrets    int64
+	damages    int // damage already reported
+	done       bool
+	failed     error
+	side       *sideOwners                          // nil if it is not a segment
+	since      func(name string, total int64) int64 // the part of an interface's losses that belongs to this file
 }
 
 func (o *opened) closeFile() {
@@ -156,8 +156,8 @@ func (o *opened) block(b pcapng.Block) {
 	}
 }
 
-// fill reads the next window. At the end it drains what stands behind the last packet,
-// so that the copy is whole.
+// fill reads the next window. At the end it also reads the bytes after the last packet, so that
+// the copy is complete.
 func (o *opened) fill(w *window) error {
 	w.uses.Store(1)
 	o.win, o.at, o.ordered = w, 0, 0
@@ -171,13 +171,13 @@ func (o *opened) fill(w *window) error {
 		return nil
 	}
 	if errors.Is(err, pcapng.ErrBomb) || o.compression() != pcapng.CompressionNone {
-		o.failed = err // what was unpacked before it is kept
+		o.failed = err // the bytes decompressed before it are kept
 		return nil
 	}
 	return &InputError{o.path, err}
 }
 
-// order finds by which time the next packet is put in order.
+// order sets the time that orders the next packet.
 func (o *opened) order() {
 	if o.ordered > o.at {
 		return
@@ -241,7 +241,7 @@ func (o *opened) describeInterfaces(in *bundle.Input) {
 				d.Received = int64(s.Received.N)
 			}
 			d.Dropped = o.since(f.Name, lostBy(&s))
-			in.Drops += max(d.Dropped-o.told[f.Index], 0)
+			in.Drops += max(d.Dropped-o.lostBefore[f.Index], 0)
 		}
 		in.AddInterface(d)
 	}

@@ -8,21 +8,21 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/workload"
 )
 
-// Limits of what captures may say about owners.
+// Limits on owners in captures.
 const (
 	maxOwners   = 100_000 // distinct owners kept
-	maxComments = 20_000  // distinct packet comments remembered, so that each is read once
+	maxComments = 20_000  // distinct packet comments kept, so that each is parsed once
 )
 
-// owners numbers the processes and pods that packets and interfaces name.
+// owners numbers the processes and pods in packets and interfaces.
 type owners struct {
-	count  int32                       // numbers given to owners that stay
-	recent int32                       // numbers given to the others, modulo 1<<30
+	count  int32                       // numbers of permanent owners
+	recent int32                       // numbers of the others, modulo 1<<30
 	links  map[int32]workload.Identity // of interfaces
-	byText map[string]int32            // comments already read; 0: no owner in it
+	byText map[string]int32            // comments already parsed; 0: no owner in it
 }
 
-// addOwner numbers an owner for good, 0 where there are too many.
+// addOwner assigns a permanent number to an owner, or 0 if there are too many.
 func (r *Reader) addOwner(id workload.Identity) int32 {
 	if r.owners.count >= maxOwners {
 		return 0
@@ -43,7 +43,7 @@ func (r *Reader) addLinkOwner(id workload.Identity) int32 {
 	return no
 }
 
-// addRecent numbers an owner that is forgotten after round.OwnersKept others.
+// addRecent numbers an owner that is dropped after round.OwnersKept others.
 func (r *Reader) addRecent(id workload.Identity) int32 {
 	no := round.OwnersRecent + r.owners.recent
 	if r.owners.recent++; r.owners.recent == 1<<30 { // a multiple of round.OwnersKept
@@ -57,16 +57,16 @@ func (r *Reader) number(no int32, id workload.Identity) int32 {
 	return no
 }
 
-// fresh reports whether a number may be given to packets still.
+// fresh reports whether packets may still get this number.
 func (o *owners) fresh(i int32) bool {
 	age := (o.recent - (i - round.OwnersRecent) + 1<<30) % (1 << 30)
 	return i < round.OwnersRecent || age < round.OwnersKept/2
 }
 
-// tell adds what an input says about an address.
-func (r *Reader) tell(n round.Name) { r.cur.Facts.Names = append(r.cur.Facts.Names, n) }
+// addName adds what an input says about an address.
+func (r *Reader) addName(n round.Name) { r.cur.Facts.Names = append(r.cur.Facts.Names, n) }
 
-// packetOwner reads what ptcpdump and its like wrote on a packet.
+// packetOwner reads the owner that ptcpdump or a similar tool wrote on a packet.
 func (r *Reader) packetOwner(p *pcapng.Packet) int32 {
 	comments := p.Comments()
 	if len(comments) == 0 {
@@ -87,14 +87,14 @@ func (r *Reader) packetOwner(p *pcapng.Packet) int32 {
 	return no
 }
 
-// interfaceOwner reads the comment of a segment's interface, nil where there is none.
+// interfaceOwner reads the comment of a segment's interface, nil if there is none.
 func (r *Reader) interfaceOwner(i *pcapng.Interface) (int32, *workload.InterfaceComment) {
 	for _, text := range i.Comments {
 		c, ok := workload.ParseInterfaceComment(text)
 		if !ok {
 			continue
 		}
-		r.tell(round.Name{Interface: &c})
+		r.addName(round.Name{Interface: &c})
 		if c.Identity.Kind != "" {
 			return r.addLinkOwner(c.Identity), &c
 		}
@@ -102,18 +102,18 @@ func (r *Reader) interfaceOwner(i *pcapng.Interface) (int32, *workload.Interface
 	return 0, nil
 }
 
-// block takes names out of blocks that are no packets.
+// block reads names from blocks other than packets.
 func (r *Reader) block(o *opened, b pcapng.Block) {
 	if b.Type != pcapng.BlockNames {
 		return
 	}
 	n, err := pcapng.ParseNames(b)
 	if err != nil {
-		return // the reader has noted the damage
+		return // the reader has recorded the damage
 	}
 	for _, rec := range n.Records {
 		for _, name := range rec.Names {
-			r.tell(round.Name{Addr: rec.Addr, Text: name, Source: o.name})
+			r.addName(round.Name{Addr: rec.Addr, Text: name, Source: o.name})
 		}
 	}
 }

@@ -24,6 +24,6 @@ func TestRecentOwnersAreNumberedInOrder(t *testing.T) {
 		t.Errorf("numbers begin again at %d after %d", first, last)
 	}
 	if !r.owners.fresh(0) {
-		t.Error("nobody is not fresh")
+		t.Error("no owner is not fresh")
 	}
 }

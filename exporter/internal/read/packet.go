@@ -6,8 +6,8 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
 )
 
-// take numbers and decodes one packet into the current round, if it passes the filter.
-func (r *Reader) take(o *opened, p *pcapng.Packet, pass bool) {
+// add numbers and decodes one packet into the current round, if it passes the filter.
+func (r *Reader) add(o *opened, p *pcapng.Packet, pass bool) {
 	if p.TimeOK {
 		if !o.any {
 			o.any, o.first, o.last = true, o.now, o.now
@@ -42,7 +42,7 @@ func (r *Reader) take(o *opened, p *pcapng.Packet, pass bool) {
 		f.Owner = r.links[f.Interface].ownerAt(f.Time)
 	}
 	r.decode(o, p, f)
-	r.addGiven()
+	r.addIncomplete()
 }
 
 func (r *Reader) decode(o *opened, p *pcapng.Packet, f *flow.Packet) {
@@ -72,7 +72,7 @@ func (r *Reader) decode(o *opened, p *pcapng.Packet, f *flow.Packet) {
 	f.Take(fr, namespace)
 	if fr.Problems&decode.UnfinishedSum != 0 && !l.unsummed {
 		l.unsummed = true
-		r.anomaly(f.No, f.Time, "link", "unfinished_checksums", "checksums that a network adapter was to fill in: on this interface they prove nothing", 0)
+		r.anomaly(f.No, f.Time, "link", "unfinished_checksums", "the network adapter fills in checksums later: on this interface they prove nothing", 0)
 	}
 	if f.Direction == decode.DirUnknown {
 		f.Direction = directionOf(p)
@@ -83,7 +83,7 @@ func (r *Reader) decode(o *opened, p *pcapng.Packet, f *flow.Packet) {
 	if len(f.FragNos) > 0 {
 		f.Mark |= flow.Fragment
 	}
-	if !fr.L4 && hasPorts(fr.Proto) { // no ports, so nobody knows whose it is
+	if !fr.L4 && hasPorts(fr.Proto) { // without ports, the conversation is unknown
 		f.Mark |= flow.NotWhole
 		r.capped["no_transport_header"]++
 		return
@@ -93,15 +93,15 @@ func (r *Reader) decode(o *opened, p *pcapng.Packet, f *flow.Packet) {
 	r.cur.Shards[s] = append(r.cur.Shards[s], i)
 }
 
-// view puts the addresses that the conversation was dialled with in the place of those that
-// the packet shows. It returns the hash of these addresses.
+// view replaces the addresses in the packet with those that the client of the conversation
+// dialled. It returns the hash of these addresses.
 func (r *Reader) view(fr *decode.Frame, f *flow.Packet, namespace uint64, s *pcapng.Socket) uint64 {
 	if !fr.PDU && (s.Ends != nil || len(r.socketViews.known.m) > 0) {
 		r.socketViews.see(fr, f, namespace, s)
 	}
 	hash := fr.FlowHash()
 	var v *flow.View
-	ours := false // not to be found by payload
+	ours := false // excluded from the search by payload
 	switch {
 	case fr.PDU:
 		return hash
@@ -115,7 +115,7 @@ func (r *Reader) view(fr *decode.Frame, f *flow.Packet, namespace uint64, s *pca
 	if v == nil && !ours {
 		v = r.pairs.find(f, hash, spot{r.cur, int32(len(r.cur.Packets) - 1)})
 	}
-	if v == nil || f.View != nil { // the socket's word counts
+	if v == nil || f.View != nil { // the recorder's socket takes precedence
 		return hash
 	}
 	f.See(v)
@@ -123,25 +123,25 @@ func (r *Reader) view(fr *decode.Frame, f *flow.Packet, namespace uint64, s *pca
 	return fr.FlowHash()
 }
 
-// given is a datagram that was given up, and the shard of its conversation.
-type given struct {
+// incomplete is a datagram that was given up, and the shard of its conversation.
+type incomplete struct {
 	packet flow.Packet
 	shard  uint64
 }
 
-// addGiven adds the datagrams that were given up to the round: their conversations count
-// them, but they are no packets of a file.
-func (r *Reader) addGiven() {
-	for i := range r.given {
-		g := &r.given[i]
+// addIncomplete adds incomplete datagrams to the round: their conversations count them, but they
+// are not packets of a file.
+func (r *Reader) addIncomplete() {
+	for i := range r.incomplete {
+		g := &r.incomplete[i]
 		*r.cur.Add(len(g.packet.Payload)) = g.packet
 		r.cur.Shards[g.shard] = append(r.cur.Shards[g.shard], int32(len(r.cur.Packets)-1))
 	}
-	clear(r.given)
-	r.given = r.given[:0]
+	clear(r.incomplete)
+	r.incomplete = r.incomplete[:0]
 }
 
-// hasPorts reports whether an IP protocol's conversations are told apart by ports.
+// hasPorts reports whether ports identify the conversations of an IP protocol.
 func hasPorts(proto uint8) bool { return proto == protoTCP || proto == protoUDP || proto == 132 }
 
 const (

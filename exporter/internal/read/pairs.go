@@ -11,38 +11,38 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/internal/round"
 )
 
-// Limits of the search for conversations that are seen under other ends.
+// Limits of the search for conversations seen under other ends.
 const (
-	maxTalks    = 16_384     // conversations remembered
-	maxMessages = 32_768     // messages remembered, as many as may lie between two views
-	maxFirst    = 64         // messages of a conversation that are looked at until one is seen elsewhere
-	maxFirstTCP = 8          // the same, of TCP
-	maxCopies   = 4          // other views of a conversation; a message that more conversations have shown proves nothing
-	minMessage  = 12         // bytes of a datagram that may prove something, as many as a DNS header has
-	maxWaiting  = 2048       // possible views at a time
-	maxAwaited  = 1024       // packets of a possible view that are held until it is proven
+	maxTalks    = 16_384     // conversations kept
+	maxMessages = 32_768     // messages kept, as many as may lie between two views
+	maxFirst    = 64         // messages of a conversation to examine until one is seen elsewhere
+	maxFirstTCP = 8          // the same for TCP
+	maxCopies   = 4          // other views of a conversation; a message seen in more conversations proves nothing
+	minMessage  = 12         // bytes of a datagram that may prove a pair: the size of a DNS header
+	maxWaiting  = 2048       // possible views at the same time
+	maxAwaited  = 1024       // packets of a possible view that are held until it is proved
 	maxAnswers  = 8          // answers of a possible view that the first conversation may still show
-	pairSlack   = int64(1e9) // ns within which the other view shows the same message
+	pairSlack   = int64(1e9) // ns within which the other view must show the same message
 )
 
-// pairs finds conversations that the capture shows under more than one pair of ends, for
-// datagrams and for TCP whose handshake was not captured, or has no time stamps. A translator
-// rewrites addresses and ports and leaves the payload, and the sequence numbers of a handshake.
+// pairs finds conversations that the capture shows under more than one pair of ends. It covers
+// datagrams, and TCP without a captured handshake or without time stamps. A translator rewrites
+// addresses and ports, but keeps the payload and the sequence numbers of a handshake.
 //
-// Anyone who sees a datagram can send its copy elsewhere, so an equal question only begins a
-// wait. The ends are a view of the first conversation after the other side has answered with
-// an equal message too, and if time says that one can be behind the other:
-//   - the exchange of one view lies within that of the other, as on one clock, or
-//   - clocks differ by less than a second and the asking address or port is the same; not
-//     where a handshake was captured.
+// Anyone who sees a datagram can send a copy of it elsewhere, so an equal question only starts a
+// wait. The ends are a view of the first conversation once the other side has answered with an
+// equal message too, and if the times allow that one is behind the other:
+//   - the exchange of one view lies within that of the other, as with one clock, or
+//   - the clocks differ by less than a second and the client's address or port is the same,
+//     unless a handshake was captured.
 //
-// Until then the packets of the ends that wait are held (see lookahead), so that a proof holds for
-// the first packet too. Afterwards a question goes to the first conversation only if that
-// has shown the same question, and an answer goes where the question went. What is
-// not shown twice stays where it is, so nothing of another host can vanish.
+// Until then the packets of these ends are held (see lookahead), so that a proof also covers the
+// first packet. Afterwards, a question goes to the first conversation only if that has shown the
+// same question, and an answer goes to the conversation of its question. A message seen only
+// once stays where it is, so no packet of another host can vanish.
 //
-// LIMIT: messages that are the same for everyone, such as keep-alives, prove nothing if they are
-// shorter than 12 bytes or if more than 4 conversations show one within a second.
+// LIMIT: messages that are the same for all hosts, such as keep-alives, prove nothing if they
+// are shorter than 12 bytes or if more than 4 conversations show one within a second.
 type pairs struct {
 	seed    maphash.Seed
 	talks   recent[place, *talk]
@@ -53,14 +53,14 @@ type pairs struct {
 	limit   memory.Limit
 }
 
-// memory is what the search takes, in bytes.
+// memory is the search's memory in bytes.
 func (p *pairs) memory() int {
 	const talkCost, messageCost, likeCost = int(unsafe.Sizeof(talk{})), int(unsafe.Sizeof(message{})), int(unsafe.Sizeof(like{}))
 	return p.talks.memory(talkCost) + p.said.memory(messageCost) + len(p.waiting)*(likeCost+128)
 }
 
-// find returns the view through which a packet is seen, nil if its ends are those of its
-// conversation. hash is Frame.FlowHash, and s where the packet stands.
+// find returns the view of a packet, or nil if its ends are those of its conversation. hash is
+// Frame.FlowHash, and s is the packet's position.
 func (p *pairs) find(f *flow.Packet, hash uint64, s spot) *flow.View {
 	tcp := f.Proto == protoTCP
 	syn := tcp && f.TCPFlags&decode.SYN != 0
@@ -84,7 +84,7 @@ func (p *pairs) find(f *flow.Packet, hash uint64, s spot) *flow.View {
 	if src := (flow.End{Addr: f.Src, Port: f.SrcPort}); (src != t.at.tuple[0]) != t.swapped {
 		dir = 1
 	}
-	if !says || !tcp && len(f.Payload) < minMessage { // goes where the last question went
+	if !says || !tcp && len(f.Payload) < minMessage { // follows the last question
 		return p.pass(t, s)
 	}
 	m := message{hash: p.hash(f), at: f.Time, no: f.No, iface: f.Interface, dir: dir}
@@ -108,7 +108,7 @@ func (p *pairs) find(f *flow.Packet, hash uint64, s spot) *flow.View {
 	return nil
 }
 
-// talk is the conversation of the packet's ends, nil if it is none that can have a view.
+// talk is the conversation of the packet's ends, nil if it cannot have a view.
 func (p *pairs) talk(f *flow.Packet, hash uint64, tcp, says bool) *talk {
 	src, dst := flow.End{Addr: f.Src, Port: f.SrcPort}, flow.End{Addr: f.Dst, Port: f.DstPort}
 	at := place{tupleOf(src, dst), f.Network}
@@ -120,7 +120,7 @@ func (p *pairs) talk(f *flow.Packet, hash uint64, tcp, says bool) *talk {
 	return t
 }
 
-// manyHosts reports whether an address is that of several hosts, who answer under their own.
+// manyHosts reports whether an address belongs to several hosts, which answer under their own.
 func manyHosts(a *decode.Addr) bool {
 	if a.Is4() {
 		return a[12] >= 224
@@ -144,7 +144,7 @@ func (p *pairs) shown(t *talk, m *message) bool {
 
 func near(a, b int64) bool { return a-b <= pairSlack && b-a <= pairSlack }
 
-// pass lets a packet go where the last question went; it waits if that is not decided.
+// pass sends a packet where the last question went; it waits if that is undecided.
 func (p *pairs) pass(t *talk, s spot) *flow.View {
 	switch l := t.like; {
 	case l == nil || !l.follows:
@@ -158,8 +158,7 @@ func (p *pairs) pass(t *talk, s spot) *flow.View {
 	return nil
 }
 
-// listen looks for another conversation that has shown the message, and remembers it
-// otherwise.
+// listen looks for another conversation that has shown the message, else stores the message.
 func (p *pairs) listen(t *talk, m message, s spot) {
 	e := p.said.m[m.hash]
 	if e != nil && e.of != t && near(e.at, m.at) {
@@ -192,7 +191,7 @@ func (p *pairs) listen(t *talk, m message, s spot) {
 	}
 }
 
-// answeredFirst looks whether a possible view has shown a message of its original before.
+// answeredFirst checks whether a possible view has shown a message before its original.
 func (p *pairs) answeredFirst(t *talk, m *message) {
 	if t.like.proven || m.dir == t.like.asked[0].dir {
 		return
@@ -206,7 +205,7 @@ func (p *pairs) answeredFirst(t *talk, m *message) {
 	t.doubt()
 }
 
-// doubt ends a wait if both conversations have had answers, and not the same.
+// doubt ends a wait if both conversations have had answers, but different ones.
 func (t *talk) doubt() {
 	l := t.like
 	if answer := 1 - l.asked[0].dir; len(l.answers) >= l.questions && l.of.last[answer] > l.asked[0].no+1 {
@@ -214,8 +213,8 @@ func (t *talk) doubt() {
 	}
 }
 
-// begin begins to wait for the proof that a conversation is a view of the one that showed
-// the message e before.
+// begin starts waiting for the proof that a conversation is a view of the one that showed
+// message e before.
 func (p *pairs) begin(t *talk, e *message, m message, s spot) {
 	if e.dir != m.dir {
 		t.swapped = !t.swapped
@@ -230,7 +229,7 @@ func (p *pairs) begin(t *talk, e *message, m message, s spot) {
 	p.waiting = append(p.waiting, wait{t, m.no})
 }
 
-// answered takes a message of the side that was asked.
+// answered processes a message of the side that was asked.
 func (p *pairs) answered(t *talk, m message) {
 	l := t.like
 	if e := p.said.m[m.hash]; e != nil && p.shown(l.of, &m) && t.behind(e, &m) {
@@ -244,8 +243,8 @@ func (p *pairs) answered(t *talk, m message) {
 	t.doubt()
 }
 
-// behind reports whether time allows that the original showed answer x where these ends
-// showed y.
+// behind reports whether the times allow that the original showed answer x and these ends showed
+// y.
 func (t *talk) behind(x, y *message) bool {
 	ask, asked := &t.like.asked[0], &t.like.asked[1]
 	if x.no < ask.no || y.no < asked.no || !near(x.at, y.at) {
@@ -256,7 +255,7 @@ func (t *talk) behind(x, y *message) bool {
 	}
 	switch apart := x.no < asked.no || y.no < ask.no; {
 	case !apart && ask.iface == asked.iface:
-		return false // both wait for an answer at once: two questions
+		return false // both wait for an answer at the same time: these are two questions
 	case apart && t.syn != 0:
 		return false // replayed captures repeat handshakes
 	}
@@ -264,7 +263,7 @@ func (t *talk) behind(x, y *message) bool {
 	return here.Addr == there.Addr || here.Port == there.Port
 }
 
-// prove makes a conversation a view of another, with all its packets that wait for that.
+// prove makes a conversation a view of another one, including all its waiting packets.
 func (p *pairs) prove(t *talk) {
 	l := t.like
 	x := l.of
@@ -280,7 +279,7 @@ func (p *pairs) prove(t *talk) {
 	}
 }
 
-// viewAs makes the view of a conversation that other ends show.
+// viewAs makes the view of a conversation under other ends.
 func (t *talk) viewAs(other *talk) *flow.View {
 	v := &flow.View{Dialled: t.ends(), Seen: other.ends(), Network: t.at.network, By: flow.ByPayload}
 	if t.tcp {
@@ -289,7 +288,7 @@ func (t *talk) viewAs(other *talk) *flow.View {
 	return v
 }
 
-// leave ends that a conversation is, or may be, a view.
+// leave ends the state that a conversation is, or may be, a view.
 func (t *talk) leave() {
 	if t.like != nil {
 		x := t.like.of
@@ -298,7 +297,7 @@ func (t *talk) leave() {
 	}
 }
 
-// expire ends the waits that were too long at a time.
+// expire ends the waits that have lasted too long.
 func (p *pairs) expire(now int64) {
 	for len(p.waiting) > 0 && (p.waiting[0].over() || !near(p.waiting[0].of.like.asked[1].at, now)) {
 		p.pop()
@@ -311,11 +310,11 @@ func (p *pairs) pop() {
 		w.of.leave()
 	}
 	p.waiting[0] = wait{}
-	p.waiting = p.waiting[1:] // moving the others would cost the square of their number
+	p.waiting = p.waiting[1:] // moving the others would cost quadratic time
 }
 
-// awaits reports whether packets of a round may still turn out to be those of a view. It
-// is the oldest round that was not sent.
+// awaits reports whether packets of a round may still prove to belong to a view. r is the oldest
+// unsent round.
 func (p *pairs) awaits(r *round.Round) bool {
 	for len(p.waiting) > 0 && p.waiting[0].over() {
 		p.pop()

@@ -10,24 +10,23 @@ import (
 
 // Limits of the search for QUIC connections that change their addresses.
 const (
-	maxIDs   = 65_536 // connection ids remembered
-	minID    = 4      // bytes of an id that may find its connection: shorter ones meet by chance
+	maxIDs   = 65_536 // connection ids kept
+	minID    = 4      // bytes of an id that may identify its connection: shorter ones collide by chance
 	maxIDLen = 20     // RFC 9000 section 17.2
 )
 
-// quicViews finds QUIC connections that go on under other addresses: a client behind a
-// translator that gave it another port, one that moved to another network (RFC 9000
-// section 9), or packets that the capture shows before and after a translation.
+// quicViews finds QUIC connections that continue under other addresses: a client behind a
+// translator that assigned it another port, a client that moved to another network (RFC 9000
+// section 9), or packets captured before and after a translation.
 //
-// Anyone can send a packet with an id in it. So an id finds its connection only after the
-// other side has answered with the id that its peer chose (RFC 9000 section 7.2), and
-// never a packet that another protocol explains.
+// Anyone can send a packet with an id in it. An id therefore identifies its connection only
+// after the other side has answered with the id that its peer chose (RFC 9000 section 7.2), and
+// never for a packet that matches another protocol.
 //
-// LIMIT: ids that were given inside encryption (NEW_CONNECTION_ID) are not known here; a
-// client that moves and changes to such an id begins another connection, whose packets the
-// keys may still open.
+// LIMIT: ids issued under encryption (NEW_CONNECTION_ID) are not known here. A client that moves
+// and changes to such an id begins another connection, but keys may still decrypt its packets.
 type quicViews struct {
-	foreign func(datagram []byte) bool // another protocol explains it; nil: none does
+	foreign func(datagram []byte) bool // reports that another protocol matches it; nil: none does
 
 	first   recent[string, *quicConn] // by the two ids of a client's first packet
 	ids     recent[string, quicID]    // of answered connections
@@ -36,13 +35,13 @@ type quicViews struct {
 	limit   memory.Limit
 }
 
-// memory is what the search takes, in bytes.
+// memory is the search's memory in bytes.
 func (v *quicViews) memory() int {
 	const idText, connCost = 32, int(unsafe.Sizeof(quicConn{}))
 	return v.first.memory(2*idText+connCost) + v.ids.memory(idText) + v.tuples.memory(0)
 }
 
-// quicConn is a connection as its client began it.
+// quicConn is a connection as it began.
 type quicConn struct {
 	dialled        [2]flow.End // client, server
 	network        uint64      // of the client's first packet
@@ -50,13 +49,13 @@ type quicConn struct {
 	answered       bool
 }
 
-// quicID is whose an id is.
+// quicID is the owner of an id.
 type quicID struct {
 	of     *quicConn
 	server bool
 }
 
-// quicSeen is a connection that some ends show; view is nil where they are the dialled ones.
+// quicSeen is a connection seen under some ends; view is nil if they are the dialled ones.
 type quicSeen struct {
 	of   *quicConn
 	view *flow.View
@@ -67,8 +66,8 @@ func quicVersion(v uint32) bool {
 	return v == 1 || v == 0x6b3343cf || v>>8 == 0xff0000 && v&0xff >= 22 && v&0xff <= 34
 }
 
-// find returns the view through which a UDP packet is seen, nil if its addresses are the
-// ones that its connection began with or it is not QUIC; and whether it is QUIC.
+// find returns the view of a UDP packet, or nil if it has the addresses with which its
+// connection began or if it is not QUIC; and whether it is QUIC.
 func (v *quicViews) find(f *flow.Packet) (view *flow.View, quic bool) {
 	p := f.Payload
 	if len(p) < 1+minID || p[0]&0x40 == 0 {
@@ -116,14 +115,14 @@ func longIDs(p []byte) (to, from string, ok bool) {
 	return string(p[6 : 6+n]), string(p[7+n : 7+n+int(p[6+n])]), true
 }
 
-// long takes a packet with a long header: it begins a connection, answers one, or shows
-// one under other addresses.
+// long processes a packet with a long header: it begins a connection, answers one, or shows one
+// under other addresses.
 func (v *quicViews) long(to, from string, src, dst flow.End, at place, seen quicSeen) *flow.View {
 	if seen.of != nil && seen.of.has(to, from) {
 		v.answer(seen, to, from, src)
 		return seen.view
 	}
-	if q := v.first.m[pair(to, from)]; q != nil && len(to) >= minID { // before a translation, or after it
+	if q := v.first.m[pair(to, from)]; q != nil && len(to) >= minID { // before or after a translation
 		return v.show(quicID{q, true}, src, dst, at)
 	}
 	if id, ok := v.ids.m[to]; ok {
@@ -137,12 +136,12 @@ func (v *quicViews) long(to, from string, src, dst flow.End, at place, seen quic
 
 func pair(to, from string) string { return "\x00" + to + "\x01" + from }
 
-// has reports whether a packet with these ids can be of the connection: one side has to
-// name the client's id, and once the server has one, the other id is the server's or the
-// one that the client made up for its first packets.
+// has reports whether a packet with these ids can belong to the connection: one side must use
+// the client's id, and once the server has an id, the other id must be the server's or the one
+// that the client chose for its first packets.
 func (q *quicConn) has(to, from string) bool { return from == q.client || to == q.client }
 
-// answer notes that the other side answers with the id that the client chose.
+// answer records that the other side answers with the id that the client chose.
 func (v *quicViews) answer(seen quicSeen, to, from string, src flow.End) {
 	q, client := seen.of, seen.of.dialled[0]
 	if seen.view != nil {
@@ -164,7 +163,7 @@ func (v *quicViews) learn(id string, of quicID) {
 	v.lengths |= 1 << len(id)
 }
 
-// owner finds whose id stands at the start of p.
+// owner finds the owner of the id at the start of p.
 func (v *quicViews) owner(p []byte) (quicID, bool) {
 	for n := minID; n <= maxIDLen && n <= len(p); n++ {
 		if v.lengths&(1<<n) == 0 {
@@ -177,7 +176,7 @@ func (v *quicViews) owner(p []byte) (quicID, bool) {
 	return quicID{}, false
 }
 
-// show notes that a packet to the owner of an id is seen under these ends.
+// show records that a packet to the owner of an id is seen under these ends.
 func (v *quicViews) show(to quicID, src, dst flow.End, at place) *flow.View {
 	ends := [2]flow.End{src, dst}
 	if !to.server {

@@ -62,23 +62,23 @@ func TestQUICViews(t *testing.T) {
 			{"data as translated", node, pod, shortHeader(sid), was, [2]flow.End{node, pod}},
 			{"data as dialled", client, server, shortHeader(sid), nil, [2]flow.End{}},
 		}},
-		{"an id that nobody answered finds nothing", []step{
+		{"an id without an answer identifies nothing", []step{
 			{"client's first", client, server, longHeader(0xc0, odcid, cid), nil, [2]flow.End{}},
 			{"another with the server's id made up", client, server, longHeader(0xc0, odcid, sid), nil, [2]flow.End{}},
 			{"data with one id", other, server, shortHeader(cid), nil, [2]flow.End{}},
 			{"data with the other", other, server, shortHeader(sid), nil, [2]flow.End{}},
 		}},
-		{"an answer to another id is none", []step{
+		{"an answer to another id does not count", []step{
 			{"client's first", client, server, longHeader(0xc0, odcid, cid), nil, [2]flow.End{}},
 			{"somebody's", server, client, longHeader(0xc0, "nobody01", sid), nil, [2]flow.End{}},
 			{"data", other, server, shortHeader(sid), nil, [2]flow.End{}},
 		}},
-		{"what another protocol explains stays what it is", []step{
+		{"packets that match another protocol are unaffected", []step{
 			{"client's first", client, server, longHeader(0xc0, odcid, cid), nil, [2]flow.End{}},
 			{"server's first", server, client, longHeader(0xc0, cid, "\x41foreign"), nil, [2]flow.End{}},
 			{"a query that begins like data", other, server, shortHeader("\x41foreign"), nil, [2]flow.End{}},
 		}},
-		{"an id of three bytes finds nothing", []step{
+		{"an id of three bytes identifies nothing", []step{
 			{"client's first", client, server, longHeader(0xc0, odcid, "cl1"), nil, [2]flow.End{}},
 			{"server's first", server, client, longHeader(0xc0, "cl1", "sv1"), nil, [2]flow.End{}},
 			{"data after moving", moved, server, shortHeader("sv1"), nil, [2]flow.End{}},

@@ -1,10 +1,10 @@
 // Package read is the first stage: it opens captures, merges their packets by time, decodes
 // them and cuts rounds.
 //
-// It hashes and copies what it reads into the bundle, so each input is read once. Beside
-// packets it reads what inputs say of interfaces, owners, names, events and losses, and
-// which addresses a translation changed. Its memory is bounded by the windows of the files
-// that are open. Damage is a row of a table, not an error.
+// It hashes its input and copies it into the bundle, so each input is read once. In addition to
+// packets it reads what inputs contain about interfaces, owners, names, events and losses, and
+// which addresses a translation changed. The windows of the open files limit its memory. Damage
+// is a row of a table, not an error.
 package read
 
 import (
@@ -23,11 +23,11 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/workload"
 )
 
-// Options choose the packets that go into tables.
+// Options select the packets for the tables.
 type Options struct {
-	Filter string // as pcap-filter(7)
-	FromNs int64  // packets before are left out; 0 is no bound
-	ToNs   int64  // packets after are left out; 0 is no bound
+	Filter string // in the syntax of pcap-filter(7)
+	FromNs int64  // earlier packets are excluded; 0 is no limit
+	ToNs   int64  // later packets are excluded; 0 is no limit
 
 	Limit memory.Limit // that bounds what is remembered
 
@@ -46,7 +46,7 @@ type Reader struct {
 	free    chan *window
 	pool    round.Pool
 	out     chan<- *round.Round
-	stopped func() error // why the run was ended, nil while it goes on
+	stopped func() error // the reason why the run was ended, nil while it continues
 
 	waiting []*input // not yet opened, by first packet
 	active  []*opened
@@ -54,13 +54,13 @@ type Reader struct {
 	files   int32
 
 	numbered    int64 // packets with a number
-	left        int64 // left out by the filter or the window of time
+	left        int64 // excluded by the filter or the time window
 	now         int64 // newest time
 	noTime      int64
 	cur         *round.Round
 	ahead       []*round.Round // finished, not sent
 	links       []link         // by interface over all files
-	given       []given        // datagrams given up while the last packet was decoded
+	incomplete  []incomplete   // datagrams given up while decoding the last packet
 	views       views
 	quicViews   quicViews
 	socketViews socketViews
@@ -72,25 +72,25 @@ type Reader struct {
 	ownersCost int64              // of the owners files that are open
 	lost       map[string]int64   // counted so far by interfaces of rings
 	byGroup    map[string]int32   // owners of control groups, by ring and path
-	sides      []bundle.SideInput // beside the inputs
-	sideCount  map[string]int64   // what became of their lines
+	sides      []bundle.SideInput // of the inputs
+	sideCount  map[string]int64   // use of their lines
 	warnings   []string
 
 	k8sEvents int // of side files
 	readBytes int64
 }
 
-// link is an interface while its file is read.
+// link is an interface while its file is being read.
 type link struct {
 	round.Link
 	owner     int32
-	groups    []linkGroup // what was learned of it later
+	groups    []linkGroup // what was learned about it later
 	unsummed  bool        // its packets have unfinished checksums
-	namespace uint64      // a hash of the pod or node whose network namespace it shows, 0 unknown
+	namespace uint64      // a hash of the pod or node with its network namespace, 0 unknown
 }
 
-// New prepares the reading of sources; b gets copies of all inputs, unless it is nil. Rounds
-// come from pool. It returns *filter.Error for a filter that is wrong or that no packet can match.
+// New prepares to read sources. b receives copies of all inputs, unless it is nil. Rounds come
+// from pool. New returns *filter.Error for an invalid filter or one that no packet can match.
 func New(sources *Inputs, b *bundle.Builder, pool round.Pool, o Options) (*Reader, error) {
 	pass, err := newFilter(o.Filter)
 	if err != nil {
@@ -112,8 +112,8 @@ func New(sources *Inputs, b *bundle.Builder, pool round.Pool, o Options) (*Reade
 }
 
 // Run reads everything and sends rounds; it closes out at the end. Its error is
-//   - *InputError for an input that cannot be read, or whose link type cannot be asked what
-//     the filter asks,
+//   - *InputError for an input that cannot be read, or with a link type for which the
+//     filter cannot be evaluated,
 //   - the context's after an interrupt.
 func (r *Reader) Run(ctx context.Context, out chan<- *round.Round) error {
 	defer close(out)
@@ -124,7 +124,7 @@ func (r *Reader) Run(ctx context.Context, out chan<- *round.Round) error {
 		return err
 	}
 	r.decoder.Flush()
-	r.addGiven()
+	r.addIncomplete()
 	r.coverRings()
 	if err := r.events(ctx); err != nil {
 		return err
@@ -145,7 +145,7 @@ func (r *Reader) packets(ctx context.Context) error {
 		if err != nil {
 			return &InputError{src.path, err}
 		}
-		r.take(src, p, pass)
+		r.add(src, p, pass)
 		src.at++
 		if r.cur.Full() {
 			r.send(ctx)
@@ -160,8 +160,8 @@ func (r *Reader) closeAll() {
 	}
 }
 
-// next finds the packet with the smallest time among the open inputs. Within a file the
-// order of the file holds, even if its times go back.
+// next finds the packet with the smallest time among the open inputs. Within a file, packets
+// keep their order even if their times go back.
 func (r *Reader) next() (*opened, *pcapng.Packet, error) {
 	for {
 		var best *opened
@@ -222,7 +222,7 @@ func (r *Reader) refill(o *opened) error {
 	return nil
 }
 
-// adopt takes up interfaces and damage that a window brought.
+// adopt processes the new interfaces and damage of a window.
 func (r *Reader) adopt(o *opened) {
 	for list := o.reader.Interfaces(); o.ifaces < len(list); o.ifaces++ {
 		f := &list[o.ifaces]
@@ -259,7 +259,7 @@ func (r *Reader) openNext() error {
 	return nil
 }
 
-// retire closes an input that was read to its end.
+// retire closes a completely read input.
 func (r *Reader) retire(o *opened) error {
 	r.adopt(o)
 	in, err := o.finish()
@@ -284,8 +284,7 @@ func (r *Reader) warn(text string) {
 	}
 }
 
-// where says what is wrong at the first damaged place and, as it is what ended the
-// reading, at the last.
+// where describes the first damage of a file and the last one, which ended reading.
 func where(list []bundle.Damage) string {
 	text := ""
 	for i, d := range list {
@@ -296,7 +295,7 @@ func where(list []bundle.Damage) string {
 	return text
 }
 
-// Describe writes what the inputs were into the manifest, after Run.
+// Describe records the inputs in the manifest, after Run.
 func (r *Reader) Describe(m *bundle.Manifest) {
 	m.Inputs = r.closed
 	if s := r.sources.skippedText(); s != "" {
@@ -312,7 +311,7 @@ func (r *Reader) Describe(m *bundle.Manifest) {
 		m.Accounts.AddCounter(source, kind, n)
 	}
 	if r.left > 0 {
-		m.Warnings = append(m.Warnings, countText(r.left, "packet", "packets")+" left out of the tables by filter or time window; the packet files hold them")
+		m.Warnings = append(m.Warnings, countText(r.left, "packet", "packets")+" excluded from the tables by filter or time window; the packet files contain them")
 	}
 	if r.noTime > 0 {
 		m.Warnings = append(m.Warnings, countText(r.noTime, "packet has", "packets have")+" no time stamp, or none between 1970 and 2261; their time is 1970 or the nearest of these")

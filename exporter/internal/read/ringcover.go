@@ -13,7 +13,7 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/ring"
 )
 
-// ringOf finds the ring that an input is of, and its seal there.
+// ringOf finds the ring of an input, and its seal there.
 func (r *Reader) ringOf(x *input) (*ringFolder, *sealed) {
 	if x.header == nil {
 		return nil, nil
@@ -26,7 +26,7 @@ func (r *Reader) ringOf(x *input) (*ringFolder, *sealed) {
 	return nil, nil
 }
 
-// coverSegment adds what a segment and its seal say of what is not in it, and compares the
+// coverSegment adds what a segment and its seal report about missing packets, and compares the
 // seal with the bytes that were read.
 func (r *Reader) coverSegment(o *opened, in *bundle.Input) {
 	h := o.header
@@ -35,15 +35,15 @@ func (r *Reader) coverSegment(o *opened, in *bundle.Input) {
 		r.addCoverage(table.Coverage{FileID: o.id, Source: o.name, FromNs: from, ToNs: to, Kind: "hole", Reason: reason,
 			Packets: packets, Detail: detail})
 	}
-	// A seal that counts none says that the policy met nothing.
+	// If a seal counts none, the policy matched no packet.
 	if n, counted := s.forbidden(); h.Policy != "" && !counted || n > 0 {
 		row("policy", o.first, o.last, n, "recorded under the policy: "+word(cmp.Or(h.Policy, "none is named")))
 	}
 	if d := h.Derived; d != nil {
 		from, to := int64(cmp.Or(d.From, ring.Time(o.first))), int64(cmp.Or(d.To, ring.Time(o.last)))
-		row("filter", min(from, to), max(from, to), 0, derivedText(d)) // a header can say anything
+		row("filter", min(from, to), max(from, to), 0, derivedText(d)) // a header can contain anything
 	}
-	if f == nil { // the seals are not at hand, but the header says what came before
+	if f == nil { // the seals are not available, but the header says what came before
 		for i := range h.Holes {
 			x := (&ringFolder{}).hole(&h.Holes[i], nil)
 			from, to := x.times(o.first, o.first)
@@ -62,8 +62,8 @@ func (r *Reader) coverSegment(o *opened, in *bundle.Input) {
 	in.Segment.Seal = "sealed"
 	if in.Size != s.size || hex.EncodeToString(in.SHA256[:]) != s.sha256 {
 		in.Segment.Seal = "broken"
-		what := fmt.Sprintf("%d bytes with SHA-256 %s, sealed were %d bytes with %.64s", in.Size, in.SHA256, s.size, s.sha256)
-		r.warn(o.name + ": its bytes are not the sealed ones")
+		what := fmt.Sprintf("%d bytes with SHA-256 %s, but the seal has %d bytes with %.64s", in.Size, in.SHA256, s.size, s.sha256)
+		r.warn(o.name + ": its bytes differ from the sealed ones")
 		r.addAnomaly(table.Anomaly{TsNs: o.last, Ts: table.MicrosOf(o.last), Source: "ring", Kind: "seal_broken", Detail: what,
 			FileID: table.Some(o.id), Count: 1})
 	}
@@ -74,26 +74,26 @@ func (r *Reader) coverSegment(o *opened, in *bundle.Input) {
 		row("filter", o.first, o.last, s.filtered, cmp.Or(filterText(h), "no filter is named"))
 	}
 	if n := s.drops - in.Drops; n > 0 {
-		row("drop", o.first, o.last, n, "the seal counts them, no packet or interface says where: "+cmp.Or(s.reasons, "no reason given"))
+		row("drop", o.first, o.last, n, "the seal counts them, but no packet or interface shows where: "+cmp.Or(s.reasons, "no reason given"))
 	}
 	if s.unbalanced != "" {
-		row("drop", o.first, o.last, 0, "the counters of the seal do not add up: "+s.unbalanced)
+		row("drop", o.first, o.last, 0, "the counters of the seal are inconsistent: "+s.unbalanced)
 	}
 	if s.recovered {
-		row("restart", o.last, o.last, 0, "sealed after a crash: what was in memory is lost")
+		row("restart", o.last, o.last, 0, "sealed after a crash: the packets in memory are lost")
 	}
 	if s.cut {
-		row("disk", o.last, o.last, 0, "the disk refused the rest of the segment")
+		row("disk", o.last, o.last, 0, "the rest of the segment could not be written to disk")
 	}
 }
 
-// sidesOpen says that the recorder was not done with what stands beside a segment.
+// sidesOpen reports that the recorder had not finished the side files of a segment.
 func (r *Reader) sidesOpen(segment string) {
 	r.sideCount["ring/side_files_not_sealed"]++
 	r.warn(segment + ": its side files were not final; owners of packets and events may be missing")
 }
 
-// filterText says whose packets a recorder left out, and which.
+// filterText describes the packets that a recorder excluded.
 func filterText(h *ring.Header) string {
 	var all []string
 	if h.Own != "" {
@@ -111,8 +111,8 @@ func filterText(h *ring.Header) string {
 	return strings.Join(all, "; ")
 }
 
-// forbidden is how many packets a policy kept off the disk since the segment before, where
-// a seal tells.
+// forbidden is the number of packets that a policy excluded since the previous segment, if a
+// seal counts them.
 func (s *sealed) forbidden() (n int64, counted bool) {
 	if s == nil {
 		return 0, false
@@ -120,20 +120,20 @@ func (s *sealed) forbidden() (n int64, counted bool) {
 	return s.policy, s.counted
 }
 
-// derivedText says how the packets of a derived file were chosen.
+// derivedText describes how the packets of a derived file were selected.
 func derivedText(d *ring.Derived) string {
 	text := "derived from " + countText(int64(len(d.Parents))+int64(max(d.More, 0)), "segment", "segments")
 	if d.Filter != "" {
 		text += "; only packets that match " + word(d.Filter)
 	}
 	if d.KFL != "" {
-		text += "; only packets of calls that match " + word(d.KFL) + ", and of their connections up to there"
+		text += "; only packets of calls that match " + word(d.KFL) + ", and earlier ones of their connections"
 	}
 	return text
 }
 
-// droppedSince is what an interface's statistics count that those of the segment before
-// did not: a recorder counts from its start, and starts a series of segments once.
+// droppedSince is the increase of an interface's drop count since the previous segment: a
+// recorder counts from its start, and starts each series of segments once.
 func (r *Reader) droppedSince(o *opened, name string, total int64) int64 {
 	if o.header == nil {
 		return total
@@ -143,13 +143,13 @@ func (r *Reader) droppedSince(o *opened, name string, total int64) int64 {
 	if len(r.lost) < maxOwners || before != 0 {
 		r.lost[key] = total
 	}
-	if total < before { // another recorder began to count
+	if total < before { // another recorder started counting
 		return total
 	}
 	return total - before
 }
 
-// times are those of the hole; one that is not known is taken from what is around it.
+// times is the time range of the gap; an unknown end comes from its surroundings.
 func (h *ringHole) times(low, high int64) (from, to int64) {
 	from, to = int64(h.from), int64(h.to)
 	if from == 0 {
@@ -164,8 +164,8 @@ func (h *ringHole) times(low, high int64) (from, to int64) {
 	return min(from, to), max(from, to)
 }
 
-// coverRings adds what the rings say beyond their segments: holes between them, what
-// retention removed, and segments that are missing.
+// coverRings adds what the rings report in addition to their segments: gaps between them,
+// segments that retention removed, and missing segments.
 func (r *Reader) coverRings() {
 	for _, f := range r.sources.rings {
 		r.coverRing(f)
@@ -223,7 +223,7 @@ func (r *Reader) coverRing(f *ringFolder) {
 		}
 		series[s.id.Series] = append(series[s.id.Series], s)
 		if s.file < 0 && !s.deleted && (f.pin == nil || wanted[s.id.Segment()]) {
-			row(s, s.id.Series, "missing", s.first, s.last, s.packets, s.id.Segment()+" was sealed and is not here; no record says that it was deleted")
+			row(s, s.id.Series, "missing", s.first, s.last, s.packets, s.id.Segment()+" was sealed, but it is missing; no record says that it was deleted")
 		}
 	}
 	slices.Sort(names)
@@ -234,8 +234,7 @@ func (r *Reader) coverRing(f *ringFolder) {
 	}
 }
 
-// gaps tells of numbers between sealed segments that have no record and that no start or
-// hole explains.
+// gaps reports numbers between sealed segments without a record that no start or gap explains.
 func (f *ringFolder) gaps(list []*sealed, tell func(from, to *sealed, detail string)) {
 	slices.SortStableFunc(list, func(a, b *sealed) int { return cmp.Compare(a.id.Sequence, b.id.Sequence) })
 	for i := 1; i < len(list); i++ {
@@ -248,7 +247,7 @@ func (f *ringFolder) gaps(list []*sealed, tell func(from, to *sealed, detail str
 	}
 }
 
-// explained reports whether the ring says why numbers are not there.
+// explained reports whether the ring says why numbers are missing.
 func (f *ringFolder) explained(series string, from, to uint64) bool {
 	from = max(from, f.below[series])
 	for from <= to {
@@ -266,13 +265,13 @@ func (f *ringFolder) explained(series string, from, to uint64) bool {
 	return true
 }
 
-// absent are numbers that were begun and never came to be.
+// absent is a range of numbers that were begun, but never completed.
 type absent struct {
 	series string
 	ring.Range
 }
 
-// lostBy is what the statistics of an interface count as lost.
+// lostBy is the number of packets that the statistics of an interface count as lost.
 func lostBy(s *pcapng.Statistics) (n int64) {
 	for _, c := range []pcapng.Counter{s.Dropped, s.OSDropped} {
 		if c.Known {

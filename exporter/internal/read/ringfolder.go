@@ -25,18 +25,18 @@ const (
 	pinFile   = "pin.json"
 )
 
-// Limits of what a ring says.
+// Limits of a ring's records.
 const (
 	maxSealLine = 4 << 20   // bytes of a record
-	maxSeals    = 500_000   // segments remembered
-	maxHoles    = 100_000   // rows of coverage made of a ring's records
+	maxSeals    = 500_000   // segments kept
+	maxHoles    = 100_000   // coverage rows from a ring's records
 	maxPin      = 64 << 20  // bytes of pin.json
 	maxSealFile = 512 << 20 // bytes of seals.jsonl that are kept
-	maxAbsent   = 1000      // ranges of numbers that never came to be
-	maxDeleting = 50 << 20  // segments looked at for what deletion records say
+	maxAbsent   = 1000      // ranges of numbers that were never completed
+	maxDeleting = 50 << 20  // segments examined for deletion records
 )
 
-// ringFolder is a ring that was given as an input.
+// ringFolder is a ring that is an input.
 type ringFolder struct {
 	dir  string // of seals.jsonl
 	name string // of the folder
@@ -44,21 +44,21 @@ type ringFolder struct {
 
 	id      string
 	sum     [sha256.Size]byte
-	bad     int64 // lines that cannot be read
-	long    bool  // the last of them is too long, and nothing behind it was read
+	bad     int64 // unreadable lines
+	long    bool  // the last of them is too long, and nothing after it was read
 	limited int64
 	seals   map[ring.ID]*sealed
 	order   []*sealed // as recorded
 	holes   []ringHole
 	pin     *ring.Pinned
-	looked  int               // at segments, for deletions
+	looked  int               // segments examined for deletions
 	below   map[string]uint64 // numbers below need no record, by series
 	absent  []absent
 
 	underway ring.Underway
 }
 
-// sealed is what the records say of one segment.
+// sealed is the records of one segment.
 type sealed struct {
 	id              ring.ID
 	size            int64
@@ -67,24 +67,24 @@ type sealed struct {
 	first, last     int64
 	recovered, cut  bool
 	sidesOpen       bool   // its side files are not sealed: they may lack lines
-	unbalanced      string // how the counters do not add up
+	unbalanced      string // how the counters are inconsistent
 	deleted         bool   // by retention
-	file            int32  // input that it is, -1 for none
-	filtered, drops int64  // since the segment before; without what policy forbids
-	policy          int64  // that
+	file            int32  // the input, -1 for none
+	filtered, drops int64  // since the previous segment; without packets that the policy forbids
+	policy          int64  // packets that the policy forbids
 	counted         bool   // it has counters
 	reasons         string // of the drops
 }
 
-// ringHole is a hole with the series that a row needs.
+// ringHole is a gap with the series that its row needs.
 type ringHole struct {
 	reason, series, detail string
 	from, to               ring.Time
 	packets                int64
-	of                     *sealed // whose record said it, nil where it was no segment's
+	of                     *sealed // the segment whose record reported it, nil if none did
 }
 
-// addRing takes the sealed segments of a ring's folder.
+// addRing adds the sealed segments of a ring's folder.
 func (in *Inputs) addRing(dir string) error {
 	list, err := os.ReadDir(dir)
 	if err != nil {
@@ -100,12 +100,12 @@ func (in *Inputs) addRing(dir string) error {
 		case !e.Type().IsRegular():
 			in.odd = append(in.odd, e.Name()+": not a regular file")
 		default:
-			info, err := os.Lstat(filepath.Join(dir, e.Name())) // as for folders: a listing may lack file numbers
+			info, err := os.Lstat(filepath.Join(dir, e.Name())) // as in addFolder: a listing may lack file numbers
 			if err == nil {
 				err = in.addFile(filepath.Join(dir, e.Name()), info)
 			}
 			switch {
-			case errors.Is(err, fs.ErrNotExist): // retention was quicker
+			case errors.Is(err, fs.ErrNotExist): // retention was faster
 			case errors.Is(err, pcapng.ErrNotCapture), errors.Is(err, pcapng.ErrTooShort):
 				in.skipped = append(in.skipped, e.Name())
 			case err != nil:
@@ -117,20 +117,20 @@ func (in *Inputs) addRing(dir string) error {
 	return nil
 }
 
-// isRing reports whether a folder is a ring's.
+// isRing reports whether a folder is that of a ring.
 func isRing(dir string) bool {
 	info, err := os.Lstat(filepath.Join(dir, sealsFile))
 	return err == nil && info.Mode().IsRegular()
 }
 
-// ofRing reports whether a file in a ring's folder is a part of the ring.
+// ofRing reports whether a file in a ring's folder belongs to the ring.
 func ofRing(name string) bool {
 	_, _, _, ok := ring.ParseName(name)
 	return ok || strings.HasPrefix(name, ".") || name == sealsFile || name == pinFile
 }
 
-// load reads what the ring says and keeps it in the bundle; both files are small and
-// signed, so they are kept as they are.
+// load reads the ring's records and stores them in the bundle. Both files are small and signed,
+// so they are stored unchanged.
 func (f *ringFolder) load(b *bundle.Builder, no int, r *Reader) error {
 	f.seals, f.below = map[ring.ID]*sealed{}, map[string]uint64{}
 	if err := f.readSeals(b, no, r); err != nil {
@@ -144,20 +144,20 @@ func (f *ringFolder) load(b *bundle.Builder, no int, r *Reader) error {
 		r.warn(label + ": " + countText(f.bad, "record of seals.jsonl cannot", "records of seals.jsonl cannot") + " be read")
 	}
 	if f.long {
-		r.warn(fmt.Sprintf("%s: a line of seals.jsonl has more than %d bytes; it and what stands behind it are not used", label, maxSealLine))
+		r.warn(fmt.Sprintf("%s: a line of seals.jsonl has more than %d bytes; it and the lines after it are not used", label, maxSealLine))
 	}
 	for i, name := range f.open {
 		if i == 20 {
 			r.warn(fmt.Sprintf("%s: %d more segments are not finished", label, len(f.open)-i))
 			break
 		}
-		r.warn(label + ": " + name + " is not finished and left out; seal the ring first, or take a snapshot")
+		r.warn(label + ": " + name + " is not finished and was skipped; seal the ring first, or take a snapshot")
 	}
 	return nil
 }
 
-// check says what ring.Verify finds wrong. Hashes of segments are left to the import, which
-// reads them anyway.
+// check reports the problems that ring.Verify finds. The import checks the hashes of segments,
+// because it reads them anyway.
 func (f *ringFolder) check(r *Reader) {
 	rep, err := ring.Verify(f.dir, ring.VerifyOptions{SkipHashes: true, HashSides: true})
 	if err != nil {
@@ -175,7 +175,7 @@ func (f *ringFolder) check(r *Reader) {
 
 func (f *ringFolder) label() string { return "ring " + f.id[:min(len(f.id), 8)] }
 
-// sidePathOfRing is where a bundle keeps a file of a ring's folder.
+// sidePathOfRing is where a bundle stores a file of a ring's folder.
 func sidePathOfRing(no int, name string) string {
 	return fmt.Sprintf("data/inputs/ring-%03d/%s", no, name)
 }
@@ -200,7 +200,7 @@ func (f *ringFolder) readSeals(b *bundle.Builder, no int, r *Reader) error {
 	}
 	sum := copyTo.Sum()
 	f.sum = sum
-	// What was still being written behind the last whole line is no part of it.
+	// Bytes after the last complete line were still being written and do not count.
 	side.SHA256, side.Size, side.SHA256Original, side.SizeOriginal = &sum, copyTo.Size(), sum, copyTo.Size()
 	r.sides = append(r.sides, side)
 	return nil
@@ -209,7 +209,7 @@ func (f *ringFolder) readSeals(b *bundle.Builder, no int, r *Reader) error {
 func (f *ringFolder) readPin(b *bundle.Builder, no int, r *Reader) error {
 	info, err := os.Lstat(filepath.Join(f.dir, pinFile))
 	if err != nil || !info.Mode().IsRegular() || info.Size() > maxPin {
-		return nil // it is a whole ring
+		return nil // it is a complete ring
 	}
 	text, err := os.ReadFile(filepath.Join(f.dir, pinFile))
 	if err != nil {
@@ -221,7 +221,7 @@ func (f *ringFolder) readPin(b *bundle.Builder, no int, r *Reader) error {
 		return nil
 	}
 	f.pin = &p
-	if len(p.Segments) == 0 { // a derived capture has the side files of all of them
+	if len(p.Segments) == 0 { // a derived capture has the side files of all segments
 		for _, name := range p.Unsealed {
 			r.sidesOpen(word(name))
 		}
@@ -251,7 +251,7 @@ func (f *ringFolder) find(x *input) *sealed {
 	return f.seals[id]
 }
 
-// loadRings reads what the given rings say, in an order that hangs on their content.
+// loadRings reads the records of the given rings, ordered by content.
 func (r *Reader) loadRings(again bool) error {
 	rings := r.sources.rings
 	if !again {
@@ -273,7 +273,7 @@ func (r *Reader) loadRings(again bool) error {
 	return nil
 }
 
-// orderRings sorts rings by the first line of their seals, which has the ring's id.
+// orderRings sorts rings by the first line of their seals, which contains the ring's id.
 func orderRings(rings []*ringFolder) error {
 	key := map[*ringFolder]string{}
 	for _, f := range rings {
@@ -295,7 +295,7 @@ func orderRings(rings []*ringFolder) error {
 	return nil
 }
 
-// inWindow reports whether a stretch lies in the part of the ring that is at hand.
+// inWindow reports whether a time range lies in the available part of the ring.
 func (f *ringFolder) inWindow(from, to int64) bool {
 	return f.pin == nil || to >= int64(f.pin.From) && from <= int64(cmp.Or(f.pin.To, math.MaxInt64))
 }

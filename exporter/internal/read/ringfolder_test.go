@@ -11,7 +11,7 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/workload"
 )
 
-// FuzzSeals reads any bytes as the records of a ring and makes coverage of them.
+// FuzzSeals reads random bytes as the records of a ring and makes coverage rows from them.
 func FuzzSeals(f *testing.F) {
 	f.Add([]byte(`{"record":{"n":0,"kind":"ring","ring":"a","origin":{"version":1,"node":"n"}}}` + "\n" +
 		`{"record":{"n":1,"kind":"start","ring":"a","start":{"next":{"sockets":3},"holes":[{"reason":"restart","series":"sockets","from":null,"to":"2026-03-02T09:00:00Z","packets":-1,"bytes":0,"sequences":[{"from":1,"to":2}]}]}}}` + "\n" +
@@ -26,13 +26,13 @@ func FuzzSeals(f *testing.F) {
 			t.Fatal(err)
 		}
 		if !bytes.Equal(kept.Bytes(), text[:bytes.LastIndexByte(text, '\n')+1]) {
-			t.Fatal("the whole lines are not kept as they are")
+			t.Fatal("the complete lines are not kept unchanged")
 		}
 		r := &Reader{sources: &Inputs{rings: []*ringFolder{folder}}, sideCount: map[string]int64{}, cur: &round.Round{}}
 		r.coverRings()
 		for _, c := range r.cur.Facts.Coverage {
 			if c.ToNs < c.FromNs || c.Packets < 0 || c.Reason == "" || c.Kind != "hole" {
-				t.Fatalf("a hole that cannot be: %+v", c)
+				t.Fatalf("an impossible gap: %+v", c)
 			}
 		}
 	})

@@ -13,7 +13,7 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/workload"
 )
 
-// records reads whole lines and copies them.
+// records reads complete lines and copies them.
 func (f *ringFolder) records(src io.Reader, to io.Writer, stop func() error) error {
 	in := bufio.NewReaderSize(src, 64<<10)
 	prev := map[string]*ring.Counters{}
@@ -49,11 +49,11 @@ func (f *ringFolder) records(src io.Reader, to io.Writer, stop func() error) err
 			f.bad++
 			continue
 		}
-		f.take(&l.Record, prev, seen)
+		f.apply(&l.Record, prev, seen)
 	}
 }
 
-func (f *ringFolder) take(rec *ring.Record, prev map[string]*ring.Counters, seen map[ringHole]bool) {
+func (f *ringFolder) apply(rec *ring.Record, prev map[string]*ring.Counters, seen map[ringHole]bool) {
 	if f.id == "" {
 		f.id = word(rec.Ring)
 	}
@@ -94,7 +94,7 @@ func (f *ringFolder) take(rec *ring.Record, prev map[string]*ring.Counters, seen
 			prev[s.Series] = s.Counters
 		}
 		holes = s.Holes
-		if f.seals[of.id] == nil { // a second record of one segment is for Verify to tell
+		if f.seals[of.id] == nil { // Verify reports a second record of one segment
 			f.seals[of.id] = of
 			f.order = append(f.order, of)
 		}
@@ -104,7 +104,7 @@ func (f *ringFolder) take(rec *ring.Record, prev map[string]*ring.Counters, seen
 		key := h
 		key.of = nil
 		if seen[key] {
-			continue // a record says again what one before could not say in a segment
+			continue // a record repeats what an earlier one could not say in a segment
 		}
 		if len(f.holes) >= maxHoles {
 			f.limited++
@@ -115,7 +115,7 @@ func (f *ringFolder) take(rec *ring.Record, prev map[string]*ring.Counters, seen
 	}
 }
 
-// hole is one of a record, with texts of bounded length.
+// hole is a gap from a record, with texts of limited length.
 func (f *ringFolder) hole(h *ring.Hole, of *sealed) ringHole {
 	out := ringHole{reason: cmp.Or(workload.CleanText(h.Reason, 64), "unknown"), series: workload.CleanText(h.Series, 32), detail: word(h.Detail),
 		from: h.From, to: h.To, packets: min(max(h.Packets, 0), 1<<53), of: of}
@@ -126,7 +126,7 @@ func (f *ringFolder) hole(h *ring.Hole, of *sealed) ringHole {
 		out.detail += text
 	}
 	if h.Packets < 0 {
-		also("not known how many packets")
+		also("unknown number of packets")
 	}
 	if h.Bytes > 0 {
 		also(countText(h.Bytes, "byte", "bytes"))
@@ -141,12 +141,12 @@ func (f *ringFolder) hole(h *ring.Hole, of *sealed) ringHole {
 		if i >= 8 {
 			continue
 		}
-		also(fmt.Sprintf("segments %d to %d were begun and are not there", n.From, n.To))
+		also(fmt.Sprintf("segments %d to %d were begun, but are missing", n.From, n.To))
 	}
 	return out
 }
 
-// count takes what was filtered and dropped since the segment before.
+// count computes what was filtered and dropped since the previous segment.
 func (s *sealed) count(c, before *ring.Counters) {
 	if c == nil {
 		return

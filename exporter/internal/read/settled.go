@@ -5,22 +5,22 @@ import "math/bits"
 // Limits of settled.
 const (
 	settledBits = 1 << 22
-	maxSettled  = settledBits / 16 // then at most 2 % of all others count as settled too
+	maxSettled  = settledBits / 16 // then at most 2 % of all others also count as settled
 )
 
-// settled are conversations that are not looked at any more, by a hash. It forgets all of
-// them when they are too many.
+// settled is a set of conversations, by hash, that are not examined any more. It drops all of
+// them when there are too many.
 //
-// LIMIT: a few others count as settled too, and so are not paired.
+// LIMIT: a few other conversations also count as settled, so they are not paired.
 type settled struct {
 	bits []uint64
 	n    int
 }
 
-// placeHash is a hash of ends, whose own hash is given, in a network.
+// placeHash is a hash of ends, which have a hash of their own, in a network.
 func placeHash(ends, network uint64) uint64 { return ends ^ bits.RotateLeft64(network, 17) }
 
-// settledAt is the word of a conversation and its two bits there.
+// settledAt returns a conversation's word and its two bits in it.
 func settledAt(hash uint64) (word int, mask uint64) {
 	return int(hash >> 8 % (settledBits / 64)), 1<<(hash>>40%64) | 1<<(hash>>46%64)
 }

@@ -31,6 +31,6 @@ func TestSettled(t *testing.T) {
 		s.add(rnd.Uint64())
 	}
 	if s.has(list[0]) {
-		t.Error("more than the limit are remembered")
+		t.Error("more than the limit are kept")
 	}
 }

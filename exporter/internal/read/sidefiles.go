@@ -18,12 +18,12 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/workload"
 )
 
-// sides are the files that stand beside a segment, by their paths; "" where there is none.
+// sides are the paths of a segment's side files; "" if there is none.
 type sides struct {
 	owners, events, keys string
 }
 
-// sideNames are the endings of side files in the order in which they are looked for.
+// sideNames are the extensions of side files in search order.
 var sideNames = [...]struct {
 	ending string
 	of     func(*sides) *string
@@ -35,8 +35,8 @@ var sideNames = [...]struct {
 	{"keys.age", func(s *sides) *string { return &s.keys }},
 }
 
-// findSides looks for the files beside a segment. What is no plain file is left out and
-// named: a link could lead anywhere.
+// findSides looks for the side files of a segment. It skips and lists anything but a regular
+// file: a link could lead anywhere.
 func (x *input) findSides() (odd []string) {
 	name := x.path
 	for _, packed := range []string{".gz", ".zst"} {
@@ -62,7 +62,7 @@ func (x *input) findSides() (odd []string) {
 	return odd
 }
 
-// isSide reports whether a name in a folder is that of a side file.
+// isSide reports whether a file name is that of a side file.
 func isSide(name string) bool {
 	for _, n := range sideNames {
 		if strings.HasSuffix(name, "."+n.ending) {
@@ -72,7 +72,7 @@ func isSide(name string) bool {
 	return false
 }
 
-// headerOf reads what the section header at the start of a capture says of a segment.
+// headerOf reads the segment description in the section header at the start of a capture.
 func headerOf(head []byte) *ring.Header {
 	if !bytes.HasPrefix(head, []byte(sectionMagic)) || len(head) < 28 {
 		return nil
@@ -97,17 +97,17 @@ func headerOf(head []byte) *ring.Header {
 	return nil
 }
 
-// segment is what the manifest says of a segment's header.
+// segmentOf is the manifest's description of a segment's header.
 func segmentOf(h *ring.Header) *bundle.Segment {
 	return &bundle.Segment{Ring: word(h.Ring), Series: word(h.Series), Sequence: h.Sequence, Recorder: word(h.Recorder), BootID: word(h.BootID),
 		Kernel: word(h.Kernel), Filter: word(h.Filter), Only: word(h.Only), Policy: word(h.Policy), Own: word(h.Own)}
 }
 
-// word cleans a text that a segment or a ring says of itself.
+// word cleans a text from a segment or a ring.
 func word(s string) string { return workload.CleanText(s, 1024) }
 
-// readSide gives each line of a side file to take, with its length at most
-// workload.MaxSideLine. Longer lines are counted. What the disk refuses ends it.
+// readSide passes each line of a side file to take, if its length is at most
+// workload.MaxSideLine. Longer lines are counted. A read error ends it.
 func readSide(path, kind string, file int32, stop func() error, take func([]byte)) (s bundle.SideInput, oversize int64, err error) {
 	s = bundle.SideInput{Kind: kind, FileID: &file, Name: filepath.Base(path)}
 	f, err := os.Open(path)
@@ -125,7 +125,7 @@ func readSide(path, kind string, file int32, stop func() error, take func([]byte
 	return s, oversize, err
 }
 
-// sideLines cuts a text into lines.
+// sideLines splits a text into lines.
 func sideLines(r io.Reader, stop func() error, take func([]byte)) (oversize int64, err error) {
 	in := bufio.NewReaderSize(r, workload.MaxSideLine+2)
 	for n := 0; ; n++ {
@@ -156,12 +156,12 @@ func sideLines(r io.Reader, stop func() error, take func([]byte)) (oversize int6
 	}
 }
 
-// sidePath is where a bundle keeps what was used of a side file.
+// sidePath is where a bundle stores the used part of a side file.
 func sidePath(kind string, file int32) string {
 	return fmt.Sprintf("data/inputs/%s-%03d.jsonl", kind, file)
 }
 
-// keepSide writes what was used of a side file into the bundle.
+// keepSide writes the used part of a side file into the bundle.
 func keepSide(b *bundle.Builder, s *bundle.SideInput, used []byte) error {
 	if b == nil || len(used) == 0 {
 		return nil
@@ -182,8 +182,7 @@ func keepSide(b *bundle.Builder, s *bundle.SideInput, used []byte) error {
 	return nil
 }
 
-// plainError is what went wrong without the folder it went wrong in, which is nobody's
-// business in a bundle.
+// plainError is an error without its folder, which does not belong in a bundle.
 func plainError(err error) string {
 	var at *fs.PathError
 	if errors.As(err, &at) {

@@ -13,22 +13,22 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/workload"
 )
 
-// Room for what owners files say, by their own account.
+// Memory limits of owners files, by their own account.
 const (
 	ownersRoom  = 64 << 20  // of one file
-	ownersRooms = 128 << 20 // of all that are open at once
+	ownersRooms = 128 << 20 // of all open files
 )
 
-// sideOwners is what stands beside a segment about its processes, while the segment is read.
+// sideOwners is the side file with a segment's processes, while the segment is read.
 type sideOwners struct {
 	known   *workload.Owners
 	machine uint64 // a hash of the machine's boot
 	groups  []workload.GroupOwner
 	side    bundle.SideInput
-	numbers map[ownerKey]int32 // of owners, by what they are made of
+	numbers map[ownerKey]int32 // of owners, by their parts
 }
 
-// ownerKey is what makes an owner: who the interface is, and the process.
+// ownerKey identifies an owner: the interface's owner, and the process.
 type ownerKey struct {
 	base    int32 // number of the interface's owner
 	group   string
@@ -38,14 +38,14 @@ type ownerKey struct {
 	name    string // of a process that only the packet names
 }
 
-// linkGroup is who a workload line says an interface is, for a while.
+// linkGroup is the owner of an interface during a time range, from a workload line.
 type linkGroup struct {
-	from, to int64 // ns; 0 where open
+	from, to int64 // ns; 0 if open
 	owner    int32
 	group    int // in the file
 }
 
-// openOwners reads the owners file of an input that is opened.
+// openOwners reads the owners file of an input that is being opened.
 func (r *Reader) openOwners(o *opened) {
 	if o.header == nil {
 		return
@@ -58,25 +58,25 @@ func (r *Reader) openOwners(o *opened) {
 	}
 	side, long, err := readSide(o.sides.owners, "owners", o.id, r.stopped, o.side.known.Add)
 	if err != nil {
-		r.warn(side.Name + ": " + plainError(err) + "; what stands before it is used")
+		r.warn(side.Name + ": " + plainError(err) + "; the part before this is used")
 	}
 	s := &o.side.known.Stats
 	o.side.side, o.side.groups = side, o.side.known.Groups()
 	for _, a := range o.side.known.Addresses() {
 		a.Comment.Identity.Source = word(o.header.Ring)
-		r.tell(round.Name{Addr: a.Addr, Peer: &a.Comment.Identity})
+		r.addName(round.Name{Addr: a.Addr, Peer: &a.Comment.Identity})
 	}
 	r.ownersCost += o.side.known.Cost()
 	r.sideCounts(side.Name, map[string]int64{"owners/lines": s.Lines, "owners/malformed": s.Malformed, "owners/oversize": long,
 		"owners/limited": s.Limited, "owners/replaced": s.Replaced})
 }
 
-// namespace is a hash of the network namespace that has a number on the recorded machine.
+// namespace is a hash of the network namespace with this number on the recorded machine.
 func (s *sideOwners) namespace(cookie uint64) uint64 {
 	return s.machine ^ (cookie+1)*0x9E3779B97F4A7C15
 }
 
-// closeOwners keeps what was used of an owners file.
+// closeOwners stores the used part of an owners file.
 func (r *Reader) closeOwners(o *opened) error {
 	if o.side == nil || o.sides.owners == "" {
 		return nil
@@ -88,7 +88,7 @@ func (r *Reader) closeOwners(o *opened) error {
 	return err
 }
 
-// sideCounts counts what became of a side file's lines, and says what was not used.
+// sideCounts counts how a side file's lines were used, and warns about unused ones.
 func (r *Reader) sideCounts(name string, counts map[string]int64) {
 	var left int64
 	for k, n := range counts {
@@ -105,7 +105,7 @@ func (r *Reader) sideCounts(name string, counts map[string]int64) {
 	}
 }
 
-// adoptGroups finds what workload lines say of a new interface.
+// adoptGroups finds the workload lines for a new interface.
 func (r *Reader) adoptGroups(o *opened, l *link, c *workload.InterfaceComment) {
 	if o.side == nil || c == nil {
 		return
@@ -124,19 +124,19 @@ func (r *Reader) adoptGroups(o *opened, l *link, c *workload.InterfaceComment) {
 			break
 		}
 		o.side.known.UseGroup(i)
-		told := g.Comment
-		told.Identity.Fill(&c.Identity)
-		told.Identity.Node = cmp.Or(told.Identity.Node, c.Identity.Node)
-		told.Identity.HowKnown, told.Identity.Source = "segment", c.Ring
-		if told.Identity.ValidFrom == 0 {
-			told.Identity.ValidFrom = g.From
+		owner := g.Comment
+		owner.Identity.Fill(&c.Identity)
+		owner.Identity.Node = cmp.Or(owner.Identity.Node, c.Identity.Node)
+		owner.Identity.HowKnown, owner.Identity.Source = "segment", c.Ring
+		if owner.Identity.ValidFrom == 0 {
+			owner.Identity.ValidFrom = g.From
 		}
-		r.tell(round.Name{Interface: &told})
-		l.groups = append(l.groups, linkGroup{g.From, g.To, r.addLinkOwner(told.Identity), i})
+		r.addName(round.Name{Interface: &owner})
+		l.groups = append(l.groups, linkGroup{g.From, g.To, r.addLinkOwner(owner.Identity), i})
 	}
 }
 
-// ownerAt is who an interface is at a time; the later line counts.
+// ownerAt is the owner of an interface at a time; later lines take precedence.
 func (l *link) ownerAt(at int64) int32 {
 	for _, g := range slices.Backward(l.groups) {
 		if (g.from == 0 || at >= g.from) && (g.to == 0 || at < g.to) {
@@ -146,7 +146,7 @@ func (l *link) ownerAt(at int64) int32 {
 	return l.owner
 }
 
-// sideOwner gives a packet of a segment the process that its socket had.
+// sideOwner assigns a segment's packet the process of its socket.
 func (r *Reader) sideOwner(o *opened, p *pcapng.Packet, f *flow.Packet, s *pcapng.Socket) {
 	who, name := o.packetProcess(p, s)
 	if who.PID == 0 {
@@ -166,7 +166,7 @@ func (r *Reader) sideOwner(o *opened, p *pcapng.Packet, f *flow.Packet, s *pcapn
 	}
 }
 
-// packetProcess is what a packet says of its process; PID is 0 where it says nothing.
+// packetProcess is the process that a packet names; PID is 0 if it names none.
 func (o *opened) packetProcess(p *pcapng.Packet, s *pcapng.Socket) (who workload.Owned, name string) {
 	pid, _, _ := p.ProcessThread()
 	who.PID = int64(pid)
@@ -190,13 +190,13 @@ func (o *opened) packetProcess(p *pcapng.Packet, s *pcapng.Socket) (who workload
 	return who, name
 }
 
-// process makes the owner of packets, out of who the interface is and of the
-// process; 0 where that is a guess that the interface's word contradicts.
+// process makes the owner of packets from the interface's owner and the process. It returns 0 if
+// the process is a guess that contradicts the interface.
 func (r *Reader) process(o *opened, l *link, who *ownerKey) int32 {
 	p := &workload.Process{PID: who.pid, Name: who.name, UID: -1}
 	if who.process != 0 {
 		known := *o.side.known.Process(who.process)
-		p = &known // the rest is forgotten with the segment
+		p = &known // the rest is dropped with the segment
 	}
 	id := workload.Identity{Node: o.node()}
 	if who.base != 0 {
@@ -222,8 +222,8 @@ func (r *Reader) process(o *opened, l *link, who *ownerKey) int32 {
 	return r.addRecent(id)
 }
 
-// elsewhere reports whether a process is in another container or pod than the socket's
-// control group says.
+// elsewhere reports whether a process is in another container or pod than the socket's control
+// group.
 func elsewhere(id *workload.Identity, cgroup string, p *workload.Process) bool {
 	if p.Cgroup == "" || p.Cgroup == cgroup {
 		return false
@@ -237,7 +237,7 @@ func elsewhere(id *workload.Identity, cgroup string, p *workload.Process) bool {
 	return id.PodUID != "" || id.Container != ""
 }
 
-// groupOwner is who a process's own control group is.
+// groupOwner is the owner of a process's own control group.
 func (r *Reader) groupOwner(o *opened, p *workload.Process) workload.Identity {
 	if no := r.byGroup[o.header.Ring+"\x00"+p.Cgroup]; no != 0 {
 		return r.owners.links[no]

@@ -9,32 +9,32 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
 )
 
-// socketViews finds connections whose addresses are translated behind a socket of the
-// recorded machine, as a sidecar's redirection, a service's address or masquerading do: what
-// leaves the socket shows other ends than the socket has, and the recorder says both. No
-// packet can forge that.
+// socketViews finds connections with addresses that are translated behind a socket of the
+// recorded machine, as by a sidecar's redirection, a service address or masquerading: the
+// packets that leave the socket have other ends than the socket, and the recorder reports both.
+// No packet can forge that.
 //
-// What a program dialled is what its socket has, so these are the conversation's ends. A
-// server behind a translator has other ends than its client dialled: its packets are first
-// seen coming in, under ends that the client's socket has already explained, or, where the
-// client is on another machine, under ends that then count as dialled.
+// The program dialled the ends of its socket, so these are the conversation's ends. A server
+// behind a translator has other ends than its client dialled. Its packets are first seen coming
+// in, under ends that the client's socket has already explained; if the client is on another
+// machine, these ends count as the dialled ones.
 type socketViews struct {
 	known recent[place, socketView] // by other ends
-	views *views                    // what handshakes show
-	pairs *pairs                    // what payload shows
+	views *views                    // from handshakes
+	pairs *pairs                    // from payload
 }
 
 type socketView struct {
 	view   *flow.View
-	cookie uint64   // of the socket whose packets leave with these ends
-	from   flow.End // where they leave
+	cookie uint64   // of the socket with packets that leave under these ends
+	from   flow.End // the source of these packets
 }
 
-// memory is what the views take, in bytes.
+// memory is the views' memory in bytes.
 func (v *socketViews) memory() int { return v.known.memory(int(unsafe.Sizeof(flow.View{}))) }
 
-// see puts the ends that were dialled in the place of those that the packet shows. own are
-// those of its socket s, nil where the packet shows them too.
+// see replaces the ends in the packet with the dialled ones. s holds the ends of its socket, nil
+// if they are the same.
 func (v *socketViews) see(fr *decode.Frame, f *flow.Packet, namespace uint64, s *pcapng.Socket) {
 	src, dst := flow.End{Addr: f.Src, Port: f.SrcPort}, flow.End{Addr: f.Dst, Port: f.DstPort}
 	at := place{tupleOf(src, dst), f.Network}
@@ -57,10 +57,10 @@ func (v *socketViews) see(fr *decode.Frame, f *flow.Packet, namespace uint64, s 
 	fr.Src, fr.Dst, fr.SrcPort, fr.DstPort = f.Src, f.Dst, f.SrcPort, f.DstPort
 }
 
-// learn notes that a packet with the ends shown left a socket with the ends own.
+// learn records that a packet with the ends shown left a socket with the ends own.
 func (v *socketViews) learn(at, of place, shown, own [2]flow.End, f *flow.Packet, cookie uint64) *flow.View {
 	dialled, network := own, of.network
-	if x := v.known.m[of].view; x != nil { // the socket is a server's, which its client explained
+	if x := v.known.m[of].view; x != nil { // it is a server's socket, which its client explained
 		dialled, network = x.Dialled, x.Network
 		if own[0] != x.Seen[0] {
 			dialled = [2]flow.End{dialled[1], dialled[0]}
@@ -77,7 +77,7 @@ func (v *socketViews) learn(at, of place, shown, own [2]flow.End, f *flow.Packet
 		return x
 	}
 	from := shown[0]
-	// A translator changes where a client's packet goes, and where a server's comes from.
+	// A translator changes the destination of a client's packets, and the source of a server's.
 	if f.TCPFlags&(decode.SYN|decode.ACK) != decode.SYN && shown[0] != own[0] && shown[1] == own[1] {
 		dialled, shown = [2]flow.End{dialled[1], dialled[0]}, [2]flow.End{shown[1], shown[0]}
 	}
@@ -86,9 +86,9 @@ func (v *socketViews) learn(at, of place, shown, own [2]flow.End, f *flow.Packet
 	return view
 }
 
-// shown returns the view of what was dialled at other ends, if handshakes or payload have
-// shown it: the ends are those of a server that a client on the recorded machine dialled
-// from another namespace.
+// shown returns the view of the conversation dialled at other ends, if handshakes or payload
+// have shown it: the ends belong to a server that a client on the recorded machine dialled from
+// another namespace.
 func (v *socketViews) shown(of, dialled place) *flow.View {
 	if x := v.views.known.m[of]; x != nil && tupleOf(x.view.Dialled[0], x.view.Dialled[1]) == dialled.tuple {
 		return x.view
@@ -102,7 +102,7 @@ func (v *socketViews) shown(of, dialled place) *flow.View {
 	return nil
 }
 
-// possible reports whether a socket of a packet's IP version can have such ends: no recorder
+// possible reports whether a socket with a packet's IP version can have such ends: no recorder
 // writes others.
 func possible(e *pcapng.SocketEnds, v4 bool) bool {
 	for _, x := range []netip.AddrPort{e.Local, e.Remote} {

@@ -9,7 +9,8 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
 )
 
-// packet is what socketViews make of a packet whose socket has its own ends, "" if the packet shows them.
+// packet returns how socketViews sees a packet with its socket's own ends, "" if they are the
+// same.
 func (v *socketViews) packet(src, dst string, direction decode.Direction, cookie uint64, local, remote string) string {
 	a, b := endOf(netip.MustParseAddrPort(src)), endOf(netip.MustParseAddrPort(dst))
 	f := &flow.Packet{Src: a.Addr, SrcPort: a.Port, Dst: b.Addr, DstPort: b.Port, Version: 4, Proto: protoTCP, Direction: direction}
@@ -62,7 +63,7 @@ func TestSocketViews(t *testing.T) {
 			{service, host, out, 2, pod, host, answered},
 			{service, host, in, 1, "", "", answered},
 		}},
-		{"ends that no socket has", []step{
+		{"ends that no socket can have", []step{
 			{host, pod, out, 1, "10.1.2.1:0", service, host + " " + pod},
 			{host, pod, out, 1, "0.0.0.0:1", service, host + " " + pod},
 			{host, pod, out, 1, "[fd00::1]:1", "[fd00::2]:2", host + " " + pod},
@@ -80,8 +81,8 @@ func TestSocketViews(t *testing.T) {
 	}
 }
 
-// TestManySocketEnds: a socket that shows ever other ends takes bounded memory, of which the
-// reader tells.
+// TestManySocketEnds: a socket with ever changing ends takes limited memory, which the reader
+// reports.
 func TestManySocketEnds(t *testing.T) {
 	v := newSocketViews()
 	for i := range uint32(3 * maxViews) {
@@ -97,7 +98,8 @@ func TestManySocketEnds(t *testing.T) {
 	}
 }
 
-// FuzzSocketViews takes packets with any ends: no panic, and the same packet is seen the same way twice.
+// FuzzSocketViews reads packets with random ends. It must not panic, and it must see the same
+// packet the same way twice.
 func FuzzSocketViews(f *testing.F) {
 	f.Add([]byte("\x01\x02\x01\x01\x03\x02\x04\x01\x00"))
 	f.Fuzz(func(t *testing.T, data []byte) {

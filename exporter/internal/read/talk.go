@@ -11,7 +11,7 @@ type place struct {
 	network uint64
 }
 
-// message is a payload that a conversation showed.
+// message is a payload seen in a conversation.
 type message struct {
 	hash  uint64
 	at    int64
@@ -19,25 +19,25 @@ type message struct {
 	iface int32
 	dir   uint8
 
-	of    *talk // that showed it first
-	other *talk // that showed it last
+	of    *talk // the conversation that showed it first
+	other *talk // the conversation that showed it last
 	by    int   // conversations that have shown it
 }
 
-// talk is what two ends in one network say.
+// talk is a conversation of two ends in one network.
 type talk struct {
 	at      place
-	hash    uint64   // of the ends, as shards are cut by it
+	hash    uint64   // of the ends; it selects the shard
 	last    [2]int64 // 1 + number of the newest message of each direction
-	copies  []*talk  // its views, and what may be one
-	like    *like    // nil if it is no view
-	syn     uint64   // hash of the SYN that began it, if it has no time stamp
-	looked  uint8    // messages that were looked at
+	copies  []*talk  // its views, and possible ones
+	like    *like    // nil if it is not a view
+	syn     uint64   // hash of its first SYN, if that has no time stamp
+	looked  uint8    // messages already examined
 	tcp     bool
 	swapped bool // direction 0 is from the second end of the tuple
 }
 
-// ends are who sends in direction 0 and the other.
+// ends are the sender of direction 0 and the other side.
 func (t *talk) ends() [2]flow.End {
 	if t.swapped {
 		return [2]flow.End{t.at.tuple[1], t.at.tuple[0]}
@@ -45,25 +45,25 @@ func (t *talk) ends() [2]flow.End {
 	return t.at.tuple
 }
 
-// like is what makes a conversation a view of another, or may make it one.
+// like makes a conversation a view of another, or a possible one.
 type like struct {
 	of        *talk
 	proven    bool
-	follows   bool       // the last question was seen in both
-	asked     [2]message // with which the wait began: as the original and as these ends showed it
-	questions int        // that wait for an answer
+	follows   bool       // both have shown the last question
+	asked     [2]message // the messages that started the wait: in the original and under these ends
+	questions int        // questions without an answer
 	answers   []message
 	awaited   []spot
 	view      *flow.View
 }
 
-// spot is where a packet stands in a round that was not sent.
+// spot is the position of a packet in an unsent round.
 type spot struct {
 	in *round.Round
 	i  int32
 }
 
-// wait is that of a possible view since a message of it.
+// wait is the time of a possible view since one of its messages.
 type wait struct {
 	of    *talk
 	since int64 // number of its packet
@@ -74,10 +74,10 @@ func (w wait) over() bool {
 	return w.of.like == nil || w.of.like.proven || w.of.like.asked[1].no != w.since
 }
 
-// dialled begins a conversation anew if a SYN shows that its ports are used again.
+// dialled restarts a conversation if a SYN shows that its ports are reused.
 func (t *talk) dialled(syn uint64, f *flow.Packet) {
 	if t.syn == syn {
-		return // sent again
+		return // a retransmission
 	}
 	t.leave()
 	for _, c := range t.copies {

@@ -7,7 +7,7 @@ import (
 	"os"
 )
 
-// unnamed makes a file in dir that is gone when it is closed, however the program ends.
+// unnamed makes a file in dir that disappears when it is closed, however the program ends.
 func unnamed(dir string) (*os.File, error) {
 	f, err := os.CreateTemp(dir, ".pcapsule-stdin-")
 	if err != nil {

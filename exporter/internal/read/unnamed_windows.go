@@ -8,9 +8,9 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// unnamed makes a file that is gone when it is closed, however the program ends. It has a
-// name until then (Windows removes no open file, but one on closing), so it does not lie in
-// the folder that others on Unix use: that is part of a bundle being made.
+// unnamed makes a file that disappears when it is closed, however the program ends. Windows
+// removes no open file except on closing, so the file has a name until then. It is therefore not
+// in the folder used on Unix, which is part of an unfinished bundle.
 func unnamed(string) (*os.File, error) {
 	path, err := filepath.Abs(filepath.Join(os.TempDir(), ".pcapsule-stdin-"+rand.Text()))
 	if err != nil {

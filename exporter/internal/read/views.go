@@ -8,31 +8,30 @@ import (
 
 // Limits of the search for connections seen under other addresses.
 const (
-	maxSYNs  = 8192       // first packets remembered
-	maxViews = 65_536     // translated conversations known at once
+	maxSYNs  = 8192       // first packets kept
+	maxViews = 65_536     // translated conversations kept at the same time
 	synSlack = int64(1e9) // ns within which a translated SYN follows its original
 )
 
-// views finds connections that the capture shows under more than one pair of addresses,
-// as on a node where a service's address is translated to a pod's. A translator rewrites
-// addresses and ports and leaves the rest: a SYN with the same sequence number, time
-// stamp, window and options within a second, and before the first one is answered, is
-// probably the same SYN. A SYN without a time stamp is not matched, since scanners send
-// the same numbers to many ports (pairs waits for its answer), and one that was answered is
-// not, since replayed captures repeat them.
+// views finds connections that the capture shows under more than one pair of addresses, as on a
+// node that translates a service's address to a pod's. A translator rewrites only addresses and
+// ports: a SYN with the same sequence number, time stamp, window and options within a second,
+// and before the first one is answered, is probably the same SYN. A SYN without a time stamp is
+// not matched, because scanners send the same numbers to many ports (pairs waits for its
+// answer). An answered SYN is not matched, because replayed captures repeat them.
 //
-// Anyone who sees a SYN can send its copy elsewhere. So payload is taken for that of the
-// first connection only after both SYN-ACKs had the same sequence number, which the server
-// chose (RFC 9293 section 3.4.1), or the recorder said that the socket that sent one gets it;
-// until then the two share handshakes, which carry nothing.
+// Anyone who sees a SYN can send a copy of it elsewhere. Payload therefore counts for the first
+// connection only after both SYN-ACKs had the same sequence number, which the server chose (RFC
+// 9293 section 3.4.1), or after the recorder reported that the socket that sent one receives it.
+// Until then the two share only handshakes, which carry no payload.
 //
-// Ends in two networks are two. A SYN-ACK may come in another network than its SYN, and then
-// its direction has that network from there on.
+// Equal ends in two networks are different ends. A SYN-ACK may arrive in another network than
+// its SYN; its direction then belongs to that network.
 //
-// LIMIT: two files whose clocks differ by more than the connection took to be answered are
-// not paired by their SYN.
+// LIMIT: two files are not paired by SYN if their clocks differ by more than the time until the
+// connection was answered.
 type views struct {
-	syns     recent[synKey, *dial] // not answered so far
+	syns     recent[synKey, *dial] // not answered yet
 	dials    recent[place, *dial]  // by the ends that were dialled
 	known    recent[place, *seen]  // other ends
 	networks recent[tuple, uint64] // of the newest SYN that stood in one
@@ -81,8 +80,8 @@ func tupleOf(a, b flow.End) tuple {
 	return tuple{a, b}
 }
 
-// find returns the view through which a TCP packet is seen, nil if its addresses are the
-// ones that its connection was dialled with. cookie is that of its socket, 0 unknown.
+// find returns the view of a TCP packet, or nil if it has the addresses that its client dialled.
+// cookie is that of its socket, 0 unknown.
 func (v *views) find(f *flow.Packet, cookie uint64) *flow.View {
 	if len(v.known.m) == 0 && f.TCPFlags&decode.SYN == 0 {
 		return nil
@@ -100,7 +99,7 @@ func (v *views) find(f *flow.Packet, cookie uint64) *flow.View {
 	case s == nil:
 		return nil
 	case cookie != 0 && cookie == s.of.cookie && f.Direction == decode.DirIn:
-		s.answer = s.of.answer // the socket that answered gets what these ends show
+		s.answer = s.of.answer // the socket that answered receives the packets of these ends
 	case f.PayloadLen > 0 && !s.proven():
 		delete(v.known.m, at)
 		return nil
@@ -136,8 +135,8 @@ func (v *views) syn(f *flow.Packet, src, dst flow.End, at place) *flow.View {
 	return s.view
 }
 
-// answered takes a SYN-ACK: that of a first SYN ends the time in which its other views are
-// looked for, and one with another number than in another view shows that they are two.
+// answered processes a SYN-ACK: that of a first SYN ends the search for its other views, and one
+// with a number that differs from another view's shows that they are two connections.
 func (v *views) answered(f *flow.Packet, at place, cookie uint64) *flow.View {
 	v.learn(f, at)
 	ack := answer{f.Seq, true}
@@ -166,8 +165,8 @@ func (v *views) answered(f *flow.Packet, at place, cookie uint64) *flow.View {
 	return s.view
 }
 
-// learn gives the direction of a SYN-ACK a network of its own if it acknowledges a SYN of
-// another network.
+// learn assigns the direction of a SYN-ACK its own network if it acknowledges a SYN of another
+// network.
 func (v *views) learn(f *flow.Packet, at place) {
 	if v.dials.m[at] != nil || v.known.m[at] != nil {
 		return
@@ -184,7 +183,7 @@ func (v *views) learn(f *flow.Packet, at place) {
 	}
 }
 
-// prove takes up ends whose payload showed that they are a view.
+// prove records ends whose payload showed that they are a view.
 func (v *views) prove(at place, view *flow.View) {
 	same := answer{known: true}
 	v.known.put(at, &seen{view: view, of: &dial{answer: same}, answer: same}, v.limit.Scale(maxViews))

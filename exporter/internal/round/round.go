@@ -1,9 +1,9 @@
-// Package round has the value that goes from stage to stage: a stretch of packets, what
-// reading learned since the round before, and later what the shards made of both.
+// Package round defines the value that the stages pass on: a batch of packets, what reading
+// learned since the previous round, and later the shards' results.
 //
-// A stage gets a round, works on it and sends it on; afterwards it does not touch it. Nothing
-// else crosses from one stage to another, and what a round holds refers to other rounds by
-// numbers and IDs, never by pointers to what a stage still changes.
+// A stage receives a round, works on it and sends it on; afterwards it does not touch it.
+// Nothing else crosses stages. A round refers to other rounds by numbers and IDs, never by
+// pointers to data that a stage still changes.
 package round
 
 import (
@@ -18,27 +18,27 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/workload"
 )
 
-// Round is a stretch of packets on its way through the stages.
+// Round is a batch of packets on its way through the stages.
 type Round struct {
 	Packets []flow.Packet
 	Shards  [flow.ShardCount][]int32 // indexes of each shard's packets
 	Facts   Facts
 	Now     int64 // newest capture time so far, ns
 	Last    int64 // number of its last packet
-	Final   bool  // it has no packets: connections end
-	Kept    int   // bytes that reading keeps for later rounds
+	Final   bool  // it has no packets: all connections end
+	Kept    int   // bytes that the reader keeps for later rounds
 
-	Out [flow.ShardCount]flow.Batch // of the shards
+	Out [flow.ShardCount]flow.Batch // from the shards
 
 	buffers []Buffer
 	bytes   int
 	limit   memory.Limit
 }
 
-// Facts are what reading learned since the round before. The lists are in order.
+// Facts are what the reader learned since the previous round. The lists are in order.
 type Facts struct {
-	Links     []Link  // interfaces, numbered on over all rounds
-	Owners    []Owner // whose numbers later packets and links use
+	Links     []Link  // interfaces, numbered consecutively over all rounds
+	Owners    []Owner // later packets and links use their numbers
 	Names     []Name
 	Anomalies []table.Anomaly
 	Clocks    []table.Clock
@@ -56,25 +56,25 @@ type Link struct {
 	Cgroup    string // of a segment's interface
 }
 
-// SameGroup reports whether two interfaces are the same control group in two segments of
+// SameGroup reports whether two interfaces represent the same control group in two segments of
 // one recording.
 func (l *Link) SameGroup(o *Link) bool {
 	return l.Recording != "" && l.Recording == o.Recording && l.Cgroup == o.Cgroup
 }
 
-// Owner is a process or pod that packets or interfaces name by a number.
+// Owner is a process or pod to which packets or interfaces refer by number.
 type Owner struct {
 	No       int32
 	Identity workload.Identity
 }
 
-// OwnersRecent is the first number of owners that are forgotten after OwnersKept others.
+// OwnersRecent is the first number of owners that are dropped after OwnersKept others.
 const (
 	OwnersRecent = 1 << 24
-	OwnersKept   = 1 << 16 // far more than a stage is behind
+	OwnersKept   = 1 << 16 // far more than a stage can lag behind
 )
 
-// Name is what an input says about an address. One of Text, Interface and Peer is set.
+// Name is an input's statement about an address. One of Text, Interface and Peer is set.
 type Name struct {
 	Addr      netip.Addr
 	Text      string // from a Name Resolution Block
@@ -83,15 +83,15 @@ type Name struct {
 	Peer      *workload.Identity // from the owners file of a segment
 }
 
-// Place is a row's place in the order of a round.
+// Place is a row's position in the order of a round.
 type Place struct {
 	No    int64 // packet that completed it
 	Shard int32
 	I     int32
 }
 
-// Order puts the rows of one list of all shards in order: by the packet that completed them,
-// then by shard; a shard's own rows keep their order. It uses the memory of buf.
+// Order orders the rows of one list of all shards: by the packet that completed them, then by
+// shard; a shard's own rows keep their order. It uses the memory of buf.
 func (r *Round) Order(buf []Place, count func(*flow.Batch) int, no func(*flow.Batch, int) int64) []Place {
 	buf = buf[:0]
 	for s := range r.Out {
@@ -111,7 +111,7 @@ func (r *Round) Order(buf []Place, count func(*flow.Batch) int, no func(*flow.Ba
 	return buf
 }
 
-// Buffer is memory that packets of a round point into.
+// Buffer is memory to which packets of a round point.
 type Buffer interface {
 	Hold()
 	Release()
@@ -123,7 +123,7 @@ func (r *Round) Hold(b Buffer) {
 	r.buffers = append(r.buffers, b)
 }
 
-// Reset empties the round for use again and releases its buffers.
+// Reset empties the round for reuse and releases its buffers.
 func (r *Round) Reset() {
 	for _, b := range r.buffers {
 		b.Release()
@@ -145,7 +145,7 @@ const (
 	maxBytes   = 512 << 10
 )
 
-// Add appends an empty packet whose data are so many bytes.
+// Add appends an empty packet with space for size bytes of data.
 func (r *Round) Add(size int) *flow.Packet {
 	r.Packets = append(r.Packets, flow.Packet{})
 	r.bytes += size + 128
@@ -190,7 +190,7 @@ func (r *Round) Move(i int32, from, to uint64) {
 	}
 }
 
-// Memory is what the packets of a round take, in bytes, with the data that they point into.
+// Memory is the memory of the round's packets in bytes, including their data.
 func (r *Round) Memory() int { return cap(r.Packets)*int(unsafe.Sizeof(flow.Packet{})) + r.bytes }
 
 // Full reports whether the round takes no more packets.
@@ -207,7 +207,7 @@ type Pool struct {
 // NewPool makes a pool of rounds whose size suits a memory limit.
 func NewPool(limit memory.Limit) Pool { return Pool{make(chan *Round, 8), limit} }
 
-// Get is an empty round.
+// Get returns an empty round.
 func (p Pool) Get() *Round {
 	select {
 	case r := <-p.free:
@@ -217,7 +217,7 @@ func (p Pool) Get() *Round {
 	}
 }
 
-// Put takes a round back.
+// Put returns a round to the pool.
 func (p Pool) Put(r *Round) {
 	r.Reset()
 	select {

@@ -1,6 +1,6 @@
 package stream
 
-// end takes a FIN that stands at seq. It counts when all before it is there.
+// end processes a FIN at seq. It counts once everything before it is there.
 func (c *Conn) end(dir uint8, h *half, seq uint32, s *Segment) {
 	switch {
 	case h.fin && seq == h.finSeq:
@@ -17,9 +17,9 @@ func (c *Conn) end(dir uint8, h *half, seq uint32, s *Segment) {
 	h.fin, h.finSeq = true, seq
 }
 
-// behindEnd cuts away what stands behind a FIN and reports whether nothing is left. A
-// receiver takes nothing behind a FIN that it has taken (RFC 9293 section 3.10.7.4); one
-// that was not reached yet gives way to data.
+// behindEnd cuts off bytes after a FIN and reports whether none are left. A receiver accepts
+// nothing after a FIN that it has accepted (RFC 9293 section 3.10.7.4); data replaces a FIN that
+// was not reached yet.
 func (c *Conn) behindEnd(dir uint8, h *half, s *Segment) bool {
 	behind := int(int32(s.Seq + uint32(s.Len) - h.finSeq))
 	if !h.fin || behind <= 0 {
@@ -36,7 +36,7 @@ func (c *Conn) behindEnd(dir uint8, h *half, s *Segment) bool {
 	return keep == 0
 }
 
-// finish tells the end of a direction once.
+// finish reports the end of a direction once.
 func (c *Conn) finish(dir uint8, s *Segment) {
 	h := &c.half[dir]
 	if h.fin && !h.ended && !h.unsure && len(h.held) == 0 && h.next == h.finSeq {

@@ -2,16 +2,16 @@ package stream
 
 // Limits of a History.
 const (
-	historyStart   = 16 << 10  // bytes that it begins with
-	historyBytes   = 512 << 10 // bytes that it grows to
+	historyStart   = 16 << 10  // initial size in bytes
+	historyBytes   = 512 << 10 // largest size in bytes
 	historyRecords = 4096
 	recordCost     = 48
-	maxLook        = 1024 // records that one segment is compared with
+	maxLook        = 1024 // records to compare one segment with
 )
 
-// History keeps the bytes that the connections of one shard delivered last, so that a
-// later copy of them can be compared. It takes its memory out of the Budget while there
-// is plenty, and forgets the oldest bytes first.
+// History keeps the latest bytes that the connections of one shard delivered, to compare later
+// copies with them. It takes its memory from the Budget while that is plentiful, and drops the
+// oldest bytes first.
 type History struct {
 	Budget *Budget
 
@@ -21,19 +21,19 @@ type History struct {
 	count   uint64 // records so far
 }
 
-// record is one delivered segment. Those of a direction form a list, newest first, with
-// falling sequence numbers. Skips make a search in it logarithmic (Myers, "An applicative
+// record is one delivered segment. The records of a direction form a list, newest first, with
+// descending sequence numbers. Skips make a search in it logarithmic (Myers, "An applicative
 // random-access stack", 1983).
 type record struct {
 	no     int64
 	at     uint64 // in bytes, not wrapped
-	before uint64 // 1 + the number of the direction's record before, 0 where there is none
-	skip   uint64 // the same of an older one, perhaps the one before
-	depth  uint32 // records of the list behind it
+	before uint64 // 1 + the number of the direction's previous record, 0 if there is none
+	skip   uint64 // the same of an older one, possibly the previous one
+	depth  uint32 // older records in the list
 	seq, n uint32
 }
 
-// add keeps a delivered segment of direction h.
+// add stores a delivered segment of direction h.
 func (y *History) add(h *half, seq uint32, no int64, data []byte) {
 	if !y.room(len(data)) {
 		return
@@ -58,7 +58,7 @@ func (y *History) add(h *half, seq uint32, no int64, data []byte) {
 }
 
 // room grows the ring before it wraps for the first time, as far as the budget allows, and
-// reports whether n bytes have room in it.
+// reports whether n bytes fit.
 func (y *History) room(n int) bool {
 	for y.written+uint64(n) > uint64(len(y.bytes)) && y.written <= uint64(len(y.bytes)) && len(y.bytes) < historyBytes {
 		size := max(2*len(y.bytes), historyStart)
@@ -72,18 +72,18 @@ func (y *History) room(n int) bool {
 	return n > 0 && n <= len(y.bytes)
 }
 
-// cost is what a ring of size bytes takes with its share of the records.
+// cost is the memory of a ring of size bytes, including its share of the records.
 func (y *History) cost(size int) int {
 	return size + historyRecords*recordCost/(historyBytes/historyStart)*(size/historyStart)
 }
 
-// Drop forgets everything and gives the memory back. No connection may use it any more.
+// Drop frees everything. No connection may use the History afterwards.
 func (y *History) Drop() {
 	y.Budget.Left += y.cost(len(y.bytes))
 	*y = History{Budget: y.Budget}
 }
 
-// find is the newest record of a direction from past on, nil where it was forgotten.
+// find is the newest record of a direction from past on, nil if it was dropped.
 func (y *History) find(past uint64) *record {
 	if past == 0 || y.count-past >= historyRecords {
 		return nil
@@ -95,7 +95,7 @@ func (y *History) find(past uint64) *record {
 	return r
 }
 
-// span is how many records the skip of r passes over.
+// span is the number of records that the skip of r passes.
 func (r *record) span(y *History) uint32 {
 	if far := y.find(r.skip); far != nil {
 		return r.depth - far.depth
@@ -116,7 +116,7 @@ func (y *History) search(past uint64, seq uint32) *record {
 	return r
 }
 
-// equal reports whether r holds data from its byte off on.
+// equal reports whether r contains data from offset off on.
 func (y *History) equal(r *record, off int, data []byte) bool {
 	at := (r.at + uint64(off)) % uint64(len(y.bytes))
 	n := min(len(data), len(y.bytes)-int(at))

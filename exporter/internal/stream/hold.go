@@ -2,27 +2,27 @@ package stream
 
 import "slices"
 
-// blocked reports whether a segment of direction dir waits for the other one: its sender
-// had bytes that are still held here, so what it says comes after them.
+// blocked reports whether a segment of direction dir waits for the other direction: its sender
+// had received bytes that are still held here, so its data comes after them.
 func (c *Conn) blocked(dir uint8, s *Segment) bool {
 	o := &c.half[dir^1]
 	return s.Flags&ACK != 0 && len(o.held) > 0 && before(o.next, s.Ack)
 }
 
-// hole reports whether bytes before the held ones are awaited.
+// hole reports whether bytes before the held ones are missing.
 func (h *half) hole() bool { return !h.unsure && len(h.held) > 0 && h.held[0].Seq != h.next }
 
 // ready reports whether the first held segment is next.
 func (h *half) ready() bool { return !h.unsure && len(h.held) > 0 && h.held[0].Seq == h.next }
 
-// hold keeps a copy of a segment that came too early.
+// hold keeps a copy of a segment that arrived too early.
 func (c *Conn) hold(dir uint8, h *half, s *Segment) Verdict {
 	v := New
 	if s.Seq != h.next {
 		v |= Ahead
 	}
 	i, _ := slices.BinarySearchFunc(h.held, s.Seq, func(a *Segment, seq uint32) int { return int(int32(a.Seq - seq)) })
-	// Cut away what the neighbours already hold: the first copy counts.
+	// Cut off what the neighbours already hold: the first copy counts.
 	if i > 0 {
 		p := h.held[i-1]
 		if over := int(int32(p.Seq + uint32(p.Len) - s.Seq)); over > 0 {
@@ -73,8 +73,8 @@ func (c *Conn) release(h *half, n int) {
 	c.Budget.Left += n + heldCost
 }
 
-// compare looks at the bytes that a, which is held, shares with the later s: those from
-// the beginning of s to over bytes behind it.
+// compare compares the bytes that a, which is held, shares with the later s: those from the
+// start of s up to over bytes after it.
 func (c *Conn) compare(dir uint8, a, s *Segment, over int) Verdict {
 	at := int(s.Seq - a.Seq)
 	shared := min(over, len(s.Payload))
@@ -91,9 +91,9 @@ func (c *Conn) compare(dir uint8, a, s *Segment, over int) Verdict {
 	return v
 }
 
-// drain delivers held segments that now are in order, in both directions. Two segments that
-// wait for one another were sent again with a newer acknowledgement; then the one that was
-// captured first goes first.
+// drain delivers held segments that are now in order, in both directions. Two segments that wait
+// for each other were retransmitted with a newer acknowledgement; the one captured first is then
+// delivered first.
 func (c *Conn) drain() {
 	a, b := &c.half[0], &c.half[1]
 	for {
@@ -129,10 +129,10 @@ func (c *Conn) first(dir uint8) {
 	c.finish(dir, &c.at)
 }
 
-// forget drops the first held segment.
+// forget removes the first held segment.
 func (c *Conn) forget(h *half) {
 	h.held[0] = nil
-	h.held = h.held[1:] // moving the others would cost the square of their number
+	h.held = h.held[1:] // moving the others would cost quadratic time
 	h.holeAck = 0
 	if len(h.held) > 0 {
 		h.holeTime = h.held[0].Time
@@ -141,12 +141,12 @@ func (c *Conn) forget(h *half) {
 	}
 }
 
-// full reports whether a direction holds all that it may.
+// full reports whether a direction holds its maximum.
 func (c *Conn) full(h *half) bool {
 	return h.heldSize > maxHeld || len(h.held) > maxSegments || c.Budget.Left < 0 && len(h.held) > 0
 }
 
-// patience gives up what a direction waits for when waiting makes no sense any more.
+// patience gives up waiting in a direction once it is pointless.
 func (c *Conn) patience(dir uint8, s *Segment) {
 	h := &c.half[dir]
 	for h.unsure || len(h.held) > 0 {
@@ -157,7 +157,7 @@ func (c *Conn) patience(dir uint8, s *Segment) {
 		default:
 			return
 		}
-		if !h.unsure && !h.hole() { // full of what waits for the other direction
+		if !h.unsure && !h.hole() { // full of segments that wait for the other direction
 			c.giveUp(dir^1, s)
 		} else {
 			c.giveUp(dir, s)
@@ -165,7 +165,7 @@ func (c *Conn) patience(dir uint8, s *Segment) {
 	}
 }
 
-// tired reports whether a hole was waited for long enough.
+// tired reports whether the wait for a gap has lasted long enough.
 func (c *Conn) tired(dir uint8, h *half, s *Segment) bool {
 	if h.holeAck == 0 && h.hasAck && !before(h.acked, h.held[0].Seq) {
 		h.holeAck, h.ackTime = c.packets, s.Time
@@ -177,7 +177,7 @@ func (c *Conn) tired(dir uint8, h *half, s *Segment) bool {
 	return h.holeAck != 0 && (c.packets-h.holeAck >= ackedPatience || s.Time-h.ackTime > ackedWait) || s.Time-h.holeTime > wait
 }
 
-// giveUp ends the wait for an earlier beginning, or for the first hole.
+// giveUp ends the wait for an earlier start, or for the first gap.
 func (c *Conn) giveUp(dir uint8, s *Segment) {
 	h := &c.half[dir]
 	switch {
@@ -187,8 +187,8 @@ func (c *Conn) giveUp(dir uint8, s *Segment) {
 		first := h.held[0]
 		hole := int64(first.Seq - h.next)
 		if hole > farAhead && (!h.hasAck || before(h.acked, first.Seq)) {
-			// Nobody acknowledged bytes so far away: a stray or forged segment must not make
-			// the rest of the stream look old.
+			// No acknowledgement covers bytes so far away: a stray or forged segment must not
+			// make the rest of the stream look old.
 			c.odd(dir, Stray, len(first.Payload), -1, first)
 			c.release(h, len(first.Payload))
 			c.forget(h)

@@ -40,18 +40,18 @@ func TestRules(t *testing.T) {
 		{"15 segments late and acknowledged before", after([]step{{seq: 103, text: "cd", ack: 501}}, acks(15, 105), []step{{seq: 101, text: "ab", ack: 501}}), "0:ab 0:cd"},
 		{"200 packets late and acknowledged before", after([]step{{seq: 103, text: "cd", ack: 501}}, acks(200, 105), []step{{seq: 101, text: "ab", ack: 501}}), "0:ab 0:cd"},
 		{"too late", after([]step{{seq: 103, text: "cd", ack: 501}}, acks(300, 105), []step{{seq: 101, text: "ab", ack: 501}}), "0:gap 2 0:cd 0:late 2"},
-		{"too late, and over the borders of the gap", after([]step{{seq: 101, text: "a"}, {seq: 104, text: "de", ack: 501}}, acks(300, 106), []step{{seq: 101, text: "abcdX", ack: 501}}),
+		{"too late, and beyond both ends of the gap", after([]step{{seq: 101, text: "a"}, {seq: 104, text: "de", ack: 501}}, acks(300, 106), []step{{seq: 101, text: "abcdX", ack: 501}}),
 			"0:a 0:gap 2 0:de 0:conflict 2 with 3 0:late 2"},
 		{"sent again 500 segments later, the same", after(many(500, 101, 501), []step{{seq: 101, text: "zzz"}}), strings.TrimSpace(strings.Repeat("0:z ", 500))},
 		{"sent again 500 segments later, other bytes", after(many(500, 101, 501), []step{{seq: 102, text: "y"}}), strings.Repeat("0:z ", 500) + "0:conflict 1 with 3"},
 		{"sent again 4,000 segments later, other bytes", after(many(4000, 101, 501), []step{{seq: 102, text: "y"}}), strings.Repeat("0:z ", 4000) + "0:conflict 1 with 3"},
 		{"sent again too late to compare", after(many(5000, 101, 501), []step{{seq: 101, text: "z"}}), strings.Repeat("0:z ", 5000) + "0:uncompared 1"},
 		{"a part of what was delivered, other bytes", after([]step{{seq: 101, text: "abcdef"}, {seq: 103, text: "xy"}}), "0:abcdef 0:conflict 2 with 2"},
-		{"the first copy stands where a segment reaches into a held one", after([]step{{seq: 103, text: "cd"}, {seq: 101, text: "abXYef"}}), "0:conflict 2 with 2 0:ab 0:cd 0:ef"},
+		{"the first copy counts if a segment overlaps a held one", after([]step{{seq: 103, text: "cd"}, {seq: 101, text: "abXYef"}}), "0:conflict 2 with 2 0:ab 0:cd 0:ef"},
 		{"begins in the middle, out of order", []step{{seq: 1002, text: "cd"}, {seq: 1000, text: "ab"}, {seq: 1004, text: "ef"}}, "0:ab 0:cd 0:ef"},
-		{"begins where the receiver waits", []step{{dir: 1, seq: 7, ack: 1000}, {seq: 1000, text: "ab", ack: 7}, {seq: 998, text: "yz", ack: 7}}, "0:ab 0:late 2"},
+		{"begins at the byte that the receiver expects", []step{{dir: 1, seq: 7, ack: 1000}, {seq: 1000, text: "ab", ack: 7}, {seq: 998, text: "yz", ack: 7}}, "0:ab 0:late 2"},
 		{"begins before the SYN in the capture", []step{{seq: 103, text: "cd"}, {flags: SYN, seq: 100}, {seq: 101, text: "ab"}}, "0:ab 0:cd"},
-		{"an answer waits for what it answers", after([]step{{seq: 103, text: "st?", ack: 501}, {dir: 1, seq: 501, text: "ok", ack: 106}, {seq: 101, text: "te", ack: 501}}), "0:te 0:st? 1:ok"},
+		{"an answer waits for its question", after([]step{{seq: 103, text: "st?", ack: 501}, {dir: 1, seq: 501, text: "ok", ack: 106}, {seq: 101, text: "te", ack: 501}}), "0:te 0:st? 1:ok"},
 		{"an answer waits until its question is given up", after([]step{{seq: 103, text: "st?", ack: 501}, {dir: 1, seq: 501, text: "ok", ack: 106}}), "0:gap 2 0:st? 1:ok"},
 		{"two sent again with newer acknowledgements", after([]step{{dir: 1, seq: 503, text: "B", ack: 105}, {seq: 103, text: "A", ack: 504}}), "0:gap 2 1:gap 2 1:B 0:A 0:gap 1"},
 		{"data behind a FIN", after([]step{{flags: FIN, seq: 101, text: "ab"}, {seq: 103, text: "cd"}}), "0:ab 0:end 0:after-end 2"},
@@ -68,15 +68,15 @@ func TestRules(t *testing.T) {
 	}
 }
 
-// TestCostIsLinear compares the time for n hostile segments and for 4 n.
+// TestCostIsLinear compares the time for n hostile segments with that for 4 n.
 func TestCostIsLinear(t *testing.T) {
 	for name, at := range map[string]func(i, n int) uint32{
-		"one byte each":           func(i, n int) uint32 { return uint32(i) },
-		"the other way round":     func(i, n int) uint32 { return uint32(n - i) },
-		"a hole behind each":      func(i, n int) uint32 { return uint32(2 * i) },
-		"holes from the back":     func(i, n int) uint32 { return uint32(2 * (n - i)) },
-		"old bytes again":         func(i, n int) uint32 { return uint32(i - i%3*900) },
-		"one hole, then repeated": func(i, n int) uint32 { return uint32(5 + i%4000) },
+		"one byte each":          func(i, n int) uint32 { return uint32(i) },
+		"in reverse order":       func(i, n int) uint32 { return uint32(n - i) },
+		"a gap after each":       func(i, n int) uint32 { return uint32(2 * i) },
+		"gaps from the end":      func(i, n int) uint32 { return uint32(2 * (n - i)) },
+		"old bytes again":        func(i, n int) uint32 { return uint32(i - i%3*900) },
+		"one gap, then repeated": func(i, n int) uint32 { return uint32(5 + i%4000) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			cost := func(n int) time.Duration {
@@ -95,7 +95,7 @@ func TestCostIsLinear(t *testing.T) {
 				return best
 			}
 			few, lots := cost(20_000), cost(80_000)
-			if lots > 10*few+10*time.Millisecond { // 4 times is linear and 16 quadratic; caches and neighbours take the rest
+			if lots > 10*few+10*time.Millisecond { // a factor of 4 is linear, 16 is quadratic; caches and other processes cause the rest
 				t.Errorf("20,000 segments take %v, 80,000 take %v", few, lots)
 			}
 			t.Log(fmt.Sprint(few, lots))

@@ -1,40 +1,40 @@
-// Package stream puts the segments of one TCP connection in order.
+// Package stream reassembles the segments of one TCP connection.
 //
-// It takes segments as they were captured, from one vantage or several, and tells its
-// Sink the bytes of each direction in sequence, every gap with its length, and the end.
-// Segments that come in order pass through without a copy.
+// It accepts segments in capture order, from one vantage or several, and passes the bytes of
+// each direction in sequence to its Sink, with the length of every gap, and the end. Segments
+// that arrive in order are not copied.
 //
-// One rule says which copy of a byte counts: the first that was captured. A later copy is
-// compared with it; equal bytes were sent again, other bytes are a conflict, and bytes that
-// cannot be compared any more are told as that. A segment waits for what its sender had
-// received before, so both directions come in the order of cause and effect. Memory is
-// bounded: a direction holds at most maxHeld bytes out of order, a Budget bounds all
-// connections of a shard, and at a limit the hole is given up, never the bytes behind it.
+// The first captured copy of a byte counts. A later copy is compared with it: equal bytes are a
+// retransmission, different bytes are a conflict, and bytes that can no longer be compared are
+// reported as such. A segment waits for everything that its sender had received before, which
+// puts both directions in causal order. Memory is limited: a direction holds at most maxHeld
+// bytes out of order, and a Budget limits all connections of a shard. At a limit the gap is
+// given up, never the bytes after it.
 package stream
 
 // Limits of one direction.
 const (
 	maxHeld       = 1 << 20  // bytes held out of order
 	maxSegments   = 4096     // segments held out of order
-	heldCost      = 96       // bytes that a held segment costs beside its payload
-	ackedPatience = 256      // packets of the connection to wait for a hole that the receiver has acknowledged
+	heldCost      = 96       // bytes that a held segment costs in addition to its payload
+	ackedPatience = 256      // packets of the connection to wait for a gap that the receiver has acknowledged
 	ackedWait     = 1e9      // ns to wait for it
-	startPatience = 16       // packets of the connection to wait for an earlier beginning
+	startPatience = 16       // packets of the connection to wait for an earlier start
 	startWait     = 100e6    // ns to wait for it
-	silentWait    = 1e9      // ns to wait for a hole in a one-sided capture
-	holeWait      = 60e9     // ns to wait for a hole that was not acknowledged
-	farAhead      = 16 << 20 // a segment so far ahead is believed only when acknowledged
-	maxBack       = 1 << 20  // bytes that a beginning may move back
-	maxLost       = 64       // gaps remembered, to tell late bytes from repeated ones
+	silentWait    = 1e9      // ns to wait for a gap in a one-sided capture
+	holeWait      = 60e9     // ns to wait for a gap without an acknowledgement
+	farAhead      = 16 << 20 // a segment this far ahead counts only once acknowledged
+	maxBack       = 1 << 20  // bytes that a start may move back
+	maxLost       = 64       // gaps kept, to distinguish late bytes from repeated ones
 )
 
-// Packet is where a segment came from; Ref is passed through to the Sink.
+// Packet is the source of a segment; the Sink receives Ref unchanged.
 type Packet struct {
 	No, Time int64
 	Also     []int64
 }
 
-// TCP flags that matter here.
+// TCP flags used here.
 const (
 	FIN = 1 << iota
 	SYN
@@ -49,63 +49,63 @@ type Segment struct {
 	Seq, Ack uint32
 	Flags    uint16
 	Payload  []byte // captured bytes
-	Len      int    // payload bytes on the wire; more than len(Payload) where cut
+	Len      int    // payload bytes on the wire; more than len(Payload) if truncated
 }
 
-// Oddity is why bytes of a segment are not told as data, or why an end does not count.
+// Oddity is the reason why bytes of a segment are not data, or why an end does not count.
 type Oddity uint8
 
 // Oddities.
 const (
-	Conflict   Oddity = iota // other bytes at a place that was captured before
-	Uncompared               // a place that was passed, too long ago to compare
-	Late                     // a place that was given up as a gap, or lies before the stream's beginning
-	Stray                    // so far ahead that only an acknowledgement makes it credible, and none came
-	AfterEnd                 // behind the FIN
+	Conflict   Oddity = iota // bytes that differ from an earlier capture of the same position
+	Uncompared               // a position that was passed too long ago to compare
+	Late                     // a position that was given up as a gap, or lies before the start of the stream
+	Stray                    // so far ahead that it needs an acknowledgement to be credible, and none came
+	AfterEnd                 // after the FIN
 	OtherEnd                 // a FIN that contradicts the data or another FIN
 )
 
-// Sink takes what one connection said. Dir is 0 or 1, as given to Conn.Segment.
+// Sink receives the data of one connection. Dir is 0 or 1, as in Conn.Segment.
 type Sink interface {
 	// Data is the next bytes of a direction; valid during the call only.
 	Data(dir uint8, data []byte, s *Segment)
-	// Gap says that n bytes were not captured.
+	// Gap reports that n bytes were not captured.
 	Gap(dir uint8, n int64, s *Segment)
-	// End says that the direction was closed by FIN and everything before it was told.
+	// End reports that a FIN closed the direction and everything before it was reported.
 	End(dir uint8, s *Segment)
-	// Odd says that n captured bytes of s are in no Data. For a Conflict first is the
-	// packet of the copy that counts, else -1.
+	// Odd reports that n captured bytes of s are in no Data. For a Conflict, first is the packet
+	// of the copy that counts, else -1.
 	Odd(dir uint8, why Oddity, n int, first int64, s *Segment)
 }
 
-// Budget bounds the bytes that the connections of one shard hold out of order.
+// Budget limits the bytes that the connections of one shard hold out of order.
 type Budget struct{ Left int }
 
-// Verdict says what a segment brought.
+// Verdict describes the bytes of a segment.
 type Verdict uint8
 
 // Verdicts, combined as bits.
 const (
-	New     Verdict = 1 << iota // bytes not seen before
-	Seen                        // bytes at a place seen before
-	Ahead                       // came before bytes that stand in front of it
-	Differs                     // bytes that contradict, or cannot be compared
+	New     Verdict = 1 << iota // bytes seen for the first time
+	Seen                        // bytes at a position seen before
+	Ahead                       // bytes before others that belong in front of them
+	Differs                     // bytes that contradict earlier ones, or cannot be compared
 )
 
-// Conn is one connection. The zero value with Sink, Budget and History set is ready.
+// Conn is one connection. The zero value with Sink, Budget and History set is ready to use.
 type Conn struct {
 	Sink    Sink
 	Budget  *Budget
 	History *History
 
-	// Captured payload bytes that came in and that were told as data or as odd, a direction
-	// each. What is missing after Close was seen before, and was the same.
+	// Captured payload bytes that arrived, and those reported as data or as odd, per direction.
+	// Those still missing after Close were repetitions.
 	In, Out [2]int64
 
 	half    [2]half
 	packets int64
-	cur     Segment // here, not on the stack, since the Sink is an interface
-	at      Segment // the packet being worked on, without payload
+	cur     Segment // here and not on the stack, because the Sink is an interface
+	at      Segment // the current packet, without its payload
 }
 
 type half struct {
@@ -113,7 +113,7 @@ type half struct {
 	unsure   bool // next may move back: the capture began in the middle
 	fin      bool
 	ended    bool
-	spoke    bool // any packet of this direction was seen
+	spoke    bool // a packet of this direction was seen
 	hasAck   bool
 	next     uint32
 	base     uint32 // where the stream began
@@ -123,14 +123,14 @@ type half struct {
 	held     []*Segment // ascending, not overlapping
 	heldSize int
 	since    int64  // packet count when the stream began
-	holeTime int64  // when the first hole appeared
-	holeAck  int64  // packet count when the receiver was seen to have what we lack; 0 not yet
+	holeTime int64  // when the first gap appeared
+	holeAck  int64  // packet count when the receiver acknowledged the missing bytes; 0 not yet
 	ackTime  int64  // when that was
 	past     uint64 // newest record in the History
 	lost     []lost
 }
 
-// lost is a gap that was told.
+// lost is a reported gap.
 type lost struct {
 	seq uint32
 	n   uint32
@@ -139,7 +139,7 @@ type lost struct {
 // before reports whether sequence number a comes before b (RFC 9293 section 3.4).
 func before(a, b uint32) bool { return int32(a-b) < 0 }
 
-// Segment takes one segment of direction dir.
+// Segment processes one segment of direction dir.
 func (c *Conn) Segment(dir uint8, s *Segment) Verdict {
 	c.packets++
 	c.at = *s
@@ -231,7 +231,7 @@ func (s *Segment) cutBack(n int) {
 	s.Payload = s.Payload[:min(n, len(s.Payload))]
 }
 
-// deliver hands over a segment that begins at h.next.
+// deliver passes on a segment that begins at h.next.
 func (c *Conn) deliver(dir uint8, h *half, s *Segment) {
 	if c.History != nil {
 		c.History.add(h, s.Seq, s.No, s.Payload)
@@ -246,7 +246,7 @@ func (c *Conn) deliver(dir uint8, h *half, s *Segment) {
 	}
 }
 
-// gap tells a gap and remembers its place.
+// gap reports a gap and stores its position.
 func (c *Conn) gap(dir uint8, h *half, seq uint32, n int64, s *Segment) {
 	if len(h.lost) == maxLost {
 		h.lost = append(h.lost[:0], h.lost[1:]...)
@@ -255,16 +255,16 @@ func (c *Conn) gap(dir uint8, h *half, seq uint32, n int64, s *Segment) {
 	c.Sink.Gap(dir, n, s)
 }
 
-// odd tells that captured bytes of s count nowhere else.
+// odd reports captured bytes of s that count nowhere else.
 func (c *Conn) odd(dir uint8, why Oddity, n int, first int64, s *Segment) {
 	c.Out[dir] += int64(n)
 	c.Sink.Odd(dir, why, n, first, s)
 }
 
-// old takes bytes before h.next, newest first: what was delivered is compared.
+// old processes bytes before h.next, newest first, and compares what was delivered.
 func (c *Conn) old(dir uint8, h *half, s *Segment) Verdict {
 	v := Seen
-	end := len(s.Payload) // of what is not explained yet
+	end := len(s.Payload) // end of the bytes not accounted for yet
 	past := h.past
 	for range maxLook {
 		if c.History == nil || end == 0 {
@@ -294,13 +294,13 @@ func (c *Conn) old(dir uint8, h *half, s *Segment) Verdict {
 	return v
 }
 
-// keepAlive reports whether s may be a keep-alive probe, whose byte is garbage (RFC 9293
-// section 3.8.4): all is acknowledged, so no receiver takes it.
+// keepAlive reports whether s may be a keep-alive probe with a garbage byte (RFC 9293 section
+// 3.8.4): everything is acknowledged, so no receiver accepts it.
 func (h *half) keepAlive(s *Segment) bool {
 	return s.Len == 1 && s.Seq+1 == h.next && h.hasAck && h.acked == h.next
 }
 
-// unexplained tells captured bytes [from, to) of s that the history does not have.
+// unexplained reports captured bytes [from, to) of s that the history does not have.
 func (c *Conn) unexplained(dir uint8, h *half, s *Segment, from, to int) Verdict {
 	late := 0
 	for i := range h.lost {
@@ -319,21 +319,21 @@ func (c *Conn) unexplained(dir uint8, h *half, s *Segment, from, to int) Verdict
 	return Differs
 }
 
-// acknowledge notes what the receiver of direction dir says it has.
+// acknowledge records what the receiver of direction dir acknowledges.
 func (c *Conn) acknowledge(dir uint8, s *Segment) {
 	h := &c.half[dir]
 	if !h.hasAck || before(h.acked, s.Ack) {
 		h.acked, h.hasAck = s.Ack, true
 	}
-	if h.unsure && s.Ack == h.next { // the receiver waits for just these bytes
+	if h.unsure && s.Ack == h.next { // the receiver expects exactly these bytes
 		h.unsure = false
 		c.drain()
 		c.finish(dir, s)
 	}
 }
 
-// Place is what is known of where direction dir stands: the receiver has all before low,
-// and nothing was seen from high on. It is not ok before the direction sent anything.
+// Place is the known position of direction dir: the receiver has everything before low, and
+// nothing was seen from high on. It is not ok before the direction sent anything.
 func (c *Conn) Place(dir uint8) (low, high uint32, ok bool) {
 	h := &c.half[dir]
 	low, high = h.next, h.top
@@ -349,8 +349,8 @@ func (c *Conn) Place(dir uint8) (low, high uint32, ok bool) {
 	return low, high, h.started || h.hasAck
 }
 
-// Close gives up all holes and tells what else is known to be missing: bytes that
-// were acknowledged or stand before a FIN but never came.
+// Close gives up all gaps and reports other missing bytes: those that were acknowledged or come
+// before a FIN but never arrived.
 func (c *Conn) Close(last *Segment) {
 	c.at = *last
 	for len(c.half[0].held)+len(c.half[1].held) > 0 {

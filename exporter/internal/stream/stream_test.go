@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// heard is a Sink that writes down what it is told.
+// heard is a Sink that logs its calls.
 type heard struct {
 	log  []string
 	data [2]bytes.Buffer
@@ -101,8 +101,8 @@ func TestSegment(t *testing.T) {
 		{"overlap while held, other bytes", []step{{0, SYN, 100, "", 0, 0, 0}, {0, 0, 103, "cd", 0, 0, 0}, {0, 0, 102, "BXYe", 0, 0, 0}, {0, 0, 101, "a", 0, 0, 0}}, "0:conflict 2 with 1 0:a 0:B 0:cd 0:e"},
 		{"sequence numbers wrap", []step{{0, SYN, 0xfffffffd, "", 0, 0, 0}, {0, 0, 0xfffffffe, "ab", 0, 0, 0}, {0, 0, 1, "d", 0, 0, 0}, {0, 0, 0, "c", 0, 0, 0}}, "0:ab 0:c 0:d"},
 		{"starts in the middle", []step{{0, 0, 1000, "ab", 7, 0, 0}, {0, 0, 1002, "cd", 7, 0, 0}}, "0:ab 0:cd"},
-		{"a keep-alive's byte is no conflict", []step{{0, SYN, 100, "", 0, 0, 0}, {0, 0, 101, "ab", 0, 0, 0}, {1, 0, 500, "", 103, 0, 0}, {0, 0, 102, "\x00", 0, 0, 0}}, "0:ab"},
-		{"one byte that was not acknowledged is no keep-alive", []step{{0, SYN, 100, "", 0, 0, 0}, {0, 0, 101, "ab", 0, 0, 0}, {0, 0, 102, "\x00", 0, 0, 0}}, "0:ab 0:conflict 1 with 1"},
+		{"a keep-alive's byte is not a conflict", []step{{0, SYN, 100, "", 0, 0, 0}, {0, 0, 101, "ab", 0, 0, 0}, {1, 0, 500, "", 103, 0, 0}, {0, 0, 102, "\x00", 0, 0, 0}}, "0:ab"},
+		{"one unacknowledged byte is not a keep-alive", []step{{0, SYN, 100, "", 0, 0, 0}, {0, 0, 101, "ab", 0, 0, 0}, {0, 0, 102, "\x00", 0, 0, 0}}, "0:ab 0:conflict 1 with 1"},
 		{"lost and acknowledged", append([]step{{0, SYN, 100, "", 0, 0, 0}, {0, 0, 101, "ab", 0, 0, 0}, {0, 0, 105, "ef", 0, 0, 0}}, quiet(20, 107)...), "0:ab 0:gap 2 0:ef"},
 		{"lost in a one-sided capture, after a second", []step{{0, SYN, 100, "", 0, 0, 0}, {0, 0, 103, "cd", 0, 0, 0}, {0, 0, 105, "ef", 0, 0, 2e9}}, "0:gap 2 0:cd 0:ef"},
 		{"lost before the end", []step{{0, SYN, 100, "", 0, 0, 0}, {0, 0, 103, "cd", 0, 0, 0}}, "0:gap 2 0:cd"},
@@ -123,8 +123,8 @@ func TestSegment(t *testing.T) {
 	}
 }
 
-// TestShuffled sends a text in random pieces, order, overlaps and repeats; it must come
-// out whole.
+// TestShuffled sends a text in random pieces with reordering, overlaps and repetitions; it must
+// be reassembled completely.
 func TestShuffled(t *testing.T) {
 	for seed := range int64(300) {
 		rnd := rand.New(rand.NewSource(seed))
@@ -152,7 +152,7 @@ func TestShuffled(t *testing.T) {
 	}
 }
 
-// TestBudget floods a connection with segments that never get in order.
+// TestBudget floods a connection with segments that are never in order.
 func TestBudget(t *testing.T) {
 	h := &heard{}
 	b := &Budget{Left: 1 << 16}
@@ -198,7 +198,7 @@ func FuzzSegment(f *testing.F) {
 			}
 		}
 		if h.ends[0] > 1 || h.ends[1] > 1 {
-			t.Fatal("an end was told twice")
+			t.Fatal("an end was reported twice")
 		}
 	})
 }

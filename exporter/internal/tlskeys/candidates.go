@@ -19,8 +19,8 @@ func newKey(o *secrets.Opener) *key {
 	return &key{open: o, suite: o.Suite(), least: least, quick: strings.Contains(name, "_GCM"), stream: strings.Contains(name, "_RC4_")}
 }
 
-// candidates are the keys that may open a direction's records in a stage. Those that
-// opened one stand alone.
+// candidates are the keys that may decrypt a direction's records in a stage. A key that has
+// decrypted one is the only candidate.
 func (k *Keys) candidates(r Role, stage int) []*key {
 	if k.store == nil {
 		return nil
@@ -45,7 +45,7 @@ func (k *Keys) candidates(r Role, stage int) []*key {
 	return list
 }
 
-// paired are the keys of the handshake that begins a stage, before TLS 1.3.
+// paired are the keys of the handshake that starts a stage, before TLS 1.3.
 func (k *Keys) paired(r Role, stage int) (list []*key, final bool) {
 	for _, g := range k.shakes {
 		if g.number != stage {
@@ -78,7 +78,7 @@ func (k *Keys) traffic(r Role, stage int) (list []*key) {
 			label = secrets.ServerHandshakeTraffic
 		}
 	}
-	if n > 0 { // what follows from the stage before is surer than a line
+	if n > 0 { // keys derived from the previous stage are more certain than a line
 		s := &k.sides[r]
 		from := s.cur
 		if s.stage != stage-1 {
@@ -110,8 +110,8 @@ func (k *Keys) found() []secrets.Secret {
 	return k.shake.secrets()
 }
 
-// withSuites adds the keys of a traffic secret with the suite, or with all that its length
-// allows where the suite is not known.
+// withSuites adds the keys of a traffic secret for the suite, or for every suite of its length
+// if the suite is unknown.
 func (k *Keys) withSuites(list []*key, secret []byte) []*key {
 	if g := k.shake; g != nil && g.server {
 		if g.readable() {
@@ -168,7 +168,7 @@ func (k *Keys) addTraffic(list []*key, s *secrets.Suite, secret []byte) []*key {
 	return append(list, c)
 }
 
-// settle notes that a key opened a record, so that the others of its stage are wrong.
+// settle records that a key decrypted a record, which rules out the others of its stage.
 func (k *Keys) settle(r Role, stage int, c *key) {
 	k.verified = true
 	s := &k.sides[r]

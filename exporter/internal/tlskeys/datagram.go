@@ -2,14 +2,15 @@ package tlskeys
 
 import "github.com/pcapsule/pcapsule/recorder/secrets"
 
-// replay tells records that came before, RFC 6347 section 4.1.2.6.
+// replay recognizes repeated records, RFC 6347 section 4.1.2.6.
 type replay struct {
 	any  bool
 	top  uint64 // highest number
-	seen uint64 // bit i: top-i came
+	seen uint64 // bit i: top-i was received
 }
 
-// first reports whether a number comes for the first time; one too old to tell does not.
+// first reports whether a number occurs for the first time. A number that is too old to check
+// does not count.
 func (w *replay) first(n uint64) bool {
 	switch {
 	case !w.any || n > w.top:
@@ -30,8 +31,8 @@ func (w *replay) first(n uint64) bool {
 
 const numberBits = 48 // of a record's number before DTLS 1.3, below its epoch
 
-// OpenDatagram opens a record of DTLS 1.0 to 1.2. Its number has the epoch in the upper
-// 16 bits, which is above 0.
+// OpenDatagram decrypts a record of DTLS 1.0 to 1.2. The upper 16 bits of its number are the
+// epoch, which is above 0.
 func (k *Keys) OpenDatagram(dst []byte, r Role, rec *secrets.Record) (out Record, what Outcome) {
 	if k.store == nil {
 		return out, NoKey
@@ -63,8 +64,8 @@ func (k *Keys) OpenDatagram(dst []byte, r Role, rec *secrets.Record) (out Record
 	return out, what
 }
 
-// OpenUnified opens a record of DTLS 1.3 (RFC 9147 section 4). header is a copy of its
-// header, which is changed.
+// OpenUnified decrypts a record of DTLS 1.3 (RFC 9147 section 4). header is a copy of its
+// header, which OpenUnified changes.
 func (k *Keys) OpenUnified(dst []byte, r Role, header, body []byte) (out Record, what Outcome) {
 	if k.store == nil || k.engine == nil || !k.modern() || len(header) == 0 || len(header) > len(k.engine.header) {
 		return out, NoKey

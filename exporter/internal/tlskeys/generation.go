@@ -7,37 +7,37 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/secrets"
 )
 
-// generation is one handshake's part in the keys.
+// generation is the part of the keys that belongs to one handshake.
 type generation struct {
 	store          *secrets.Store
-	number         int  // of the stage that it begins, before TLS 1.3
-	client, server bool // whose hello was seen
+	number         int  // of the stage that it starts, before TLS 1.3
+	client, server bool // the hello was seen
 	hello          ClientHello
 	answer         ServerHello
-	suite          *secrets.Suite // nil where unknown or not read
+	suite          *secrets.Suite // nil if unknown or unsupported
 	used           bool           // a side changed to its keys
 
 	messages  []byte // up to the client's key exchange, as far as the hash needs them
 	held      int
-	over      bool   // messages are not whole
-	exchange  []byte // what the client encrypted to the server's RSA key
+	over      bool   // messages are incomplete
+	exchange  []byte // the client's secret, encrypted with the server's RSA key
 	exchanged bool
 
 	looked   bool
 	found    []secrets.Secret
 	built    bool
-	sure     bool // a record opened with its keys
-	searched bool // other sessions' secrets were tried
+	sure     bool // its keys decrypted a record
+	searched bool // secrets of other sessions were tried
 	pairs    []*pair
 }
 
-// again takes a second ClientHello with the same random.
+// again processes a second ClientHello with the same random.
 func (g *generation) again(h *ClientHello) {
 	g.hello.Early = g.hello.Early && h.Early
 	g.hello.SessionID = bytes.Clone(h.SessionID)
 }
 
-// secrets are all that stand under the client random.
+// secrets are all secrets for the client random.
 func (g *generation) secrets() []secrets.Secret {
 	if !g.looked && g.client {
 		g.looked, g.found = true, g.store.Find(g.hello.Random)
@@ -54,26 +54,26 @@ func (g *generation) has(label secrets.Label) bool {
 	return false
 }
 
-// hasTraffic reports whether secrets of TLS 1.3 are there.
+// hasTraffic reports whether there are secrets of TLS 1.3.
 func (g *generation) hasTraffic() bool {
 	return g.has(secrets.ClientTraffic) || g.has(secrets.ServerTraffic) || g.has(secrets.ClientHandshakeTraffic) || g.has(secrets.ServerHandshakeTraffic)
 }
 
-// transcript reports whether the hash over the messages is needed: a premaster secret
-// gives the extended master secret only with it.
+// transcript reports whether the hash over the messages is needed: the extended master secret is
+// derived from a premaster secret and this hash.
 func (g *generation) transcript() bool {
 	return !g.server || g.answer.Master && g.suite != nil && !g.suite.TLS13 && (g.suite.RSA || g.has(secrets.PreMaster))
 }
 
-// Message is told every handshake message in order before TLS 1.3, header and body; number
-// is that of DTLS. It comes after ClientHello or ServerHello for those.
+// Message processes every handshake message in order before TLS 1.3, header and body; number is
+// that of DTLS. Call it after ClientHello or ServerHello for those.
 func (k *Keys) Message(typ uint8, number uint16, body []byte) {
 	const helloRequest, helloVerify = 0, 3
 	g := k.shake
 	if k.store == nil || g == nil || g.exchanged || g.over || typ == helloRequest || typ == helloVerify || !g.transcript() {
 		return
 	}
-	if typ == 1 { // also after HelloVerifyRequest, which counts nowhere
+	if typ == 1 { // also after HelloVerifyRequest, which is never hashed
 		g.forget(k.memory)
 		g.over = false
 	}
@@ -85,13 +85,13 @@ func (k *Keys) Message(typ uint8, number uint16, body []byte) {
 	}
 	g.held += n
 	g.messages = append(g.messages, typ, byte(len(body)>>16), byte(len(body)>>8), byte(len(body)))
-	if k.datagram { // as if it were in one piece, RFC 6347 section 4.2.6
+	if k.datagram { // hashed as one piece, RFC 6347 section 4.2.6
 		g.messages = append(g.messages, byte(number>>8), byte(number), 0, 0, 0, byte(len(body)>>16), byte(len(body)>>8), byte(len(body)))
 	}
 	g.messages = append(g.messages, body...)
 }
 
-// LostMessage says that a message of the handshake was not captured whole.
+// LostMessage records that a handshake message was not captured completely.
 func (k *Keys) LostMessage() {
 	if k.shake != nil && !k.shake.exchanged {
 		k.shake.forget(k.memory)
@@ -99,7 +99,7 @@ func (k *Keys) LostMessage() {
 	}
 }
 
-// KeyExchange is told the body of ClientKeyExchange, after Message.
+// KeyExchange processes the body of ClientKeyExchange, after Message.
 func (k *Keys) KeyExchange(body []byte) {
 	g := k.shake
 	if k.store == nil || g == nil || g.exchanged || g.built {
@@ -126,7 +126,7 @@ func (g *generation) forget(m Memory) {
 	g.messages, g.held = nil, 0
 }
 
-// version says which kind of keys the handshake has: 0 where it is not read.
+// version is the version that determines the handshake's keys: 0 if it is unsupported.
 func (g *generation) version() uint16 {
 	v := g.answer.Version
 	switch {
@@ -134,19 +134,19 @@ func (g *generation) version() uint16 {
 		return v
 	case v == 0x0100: // OpenSSL's DTLS before the RFC
 		return 0
-	case v >= 0x7f1a && v <= 0x7f1c: // drafts whose records are those of the RFC
+	case v >= 0x7f1a && v <= 0x7f1c: // drafts with the records of the RFC
 		return secrets.TLS13
 	}
 	return 0
 }
 
-// readable reports whether records of the handshake can be opened at all, given secrets.
+// readable reports whether records of the handshake can be decrypted at all, given secrets.
 func (g *generation) readable() bool {
 	v := g.version()
 	return g.suite != nil && v != 0 && g.answer.Compression == 0 && g.suite.TLS13 == is13(v)
 }
 
-// build makes the keys of all master secrets that may be the handshake's, before TLS 1.3.
+// build makes the keys of all possible master secrets of the handshake, before TLS 1.3.
 func (g *generation) build(k *Keys) []*pair {
 	if g.built || !g.server || !g.client {
 		return g.pairs

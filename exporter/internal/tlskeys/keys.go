@@ -1,10 +1,10 @@
-// Package tlskeys keeps the state of one connection's keys: what TLS or DTLS says of them,
-// which of the given secrets fit, and under which number the next record stands.
+// Package tlskeys keeps the state of one connection's keys: the handshake parameters of TLS or
+// DTLS, the matching secrets, and the number of the next record.
 //
-// It is told what both sides say in their handshakes and is asked to open records. A secret
-// counts as the connection's once a record opened with it; until then all that may fit are
-// tried. After lost bytes it finds its place by trial, within bounds that are counts and
-// never time. It reads no records and no messages itself.
+// The caller passes both sides' handshakes and asks it to decrypt records. A secret belongs to
+// the connection once it has decrypted a record; until then all possible secrets are tried.
+// After a gap the package finds its position by trial, limited by counts and never by time. It
+// parses no records and no messages itself.
 package tlskeys
 
 import (
@@ -22,7 +22,7 @@ const (
 	Server
 )
 
-// Memory is where kept bytes are accounted for.
+// Memory accounts for kept bytes.
 type Memory interface {
 	Hold(n int) bool
 	Release(n int)
@@ -30,30 +30,31 @@ type Memory interface {
 
 // Limits of one connection.
 const (
-	maxMasters    = 16       // master secrets that are tried
-	maxKeys       = 32       // keys of one direction and stage that are tried
+	maxMasters    = 16       // master secrets to try
+	maxKeys       = 32       // keys of one direction and stage to try
 	maxTranscript = 64 << 10 // bytes of handshake messages kept for their hash
-	maxStages     = 4        // stages of one direction whose keys are kept
+	maxStages     = 4        // stages of one direction with kept keys
 )
 
-// Stages of TLS 1.3. Before, stages are counted: each ChangeCipherSpec begins another.
+// Stages of TLS 1.3. In earlier versions stages are counted: each ChangeCipherSpec starts
+// another.
 const (
 	stageEarly = iota
 	stageHandshake
 	stageData // and one more with each KeyUpdate
 )
 
-// ClientHello is what keys depend on. Its slices are copied.
+// ClientHello holds the fields that keys depend on. Its slices are copied.
 type ClientHello struct {
-	Version   uint16 // the highest that is offered
+	Version   uint16 // the highest version offered
 	Random    []byte
 	SessionID []byte
-	Ticket    bool // a session ticket was offered, before TLS 1.3
+	Ticket    bool // the client offered a session ticket, before TLS 1.3
 	Early     bool // 0-RTT
 	Hidden    bool // the real hello may be encrypted (ECH)
 }
 
-// ServerHello is what keys depend on. Its slices are copied.
+// ServerHello holds the fields that keys depend on. Its slices are copied.
 type ServerHello struct {
 	Version, Suite uint16
 	Random         []byte
@@ -63,7 +64,7 @@ type ServerHello struct {
 	MACLast        bool // encrypt-then-MAC
 }
 
-// Keys are one connection's. Not for concurrent use.
+// Keys are the keys of one connection. They are not safe for concurrent use.
 type Keys struct {
 	store    *secrets.Store
 	memory   Memory
@@ -75,24 +76,24 @@ type Keys struct {
 	sides  [2]side
 	random []byte // of the first ClientHello
 
-	hidden    bool  // lost bytes hid a hello
+	hidden    bool  // missing bytes may contain a hello
 	tried     bool  // a key was tried on a record
-	verified  bool  // and opened it
-	missing   bool  // a record came for which there is no key
-	lost      bool  // records were lost or could not be found again
-	allowance int64 // trials left
+	verified  bool  // and decrypted it
+	missing   bool  // there was a record without a key
+	lost      bool  // records were lost, or their position was
+	allowance int64 // attempts left
 	middle    middle
 }
 
 // side is one direction.
 type side struct {
 	stage  int
-	cur    *key // what opened the last record of the stage; nil before the first
-	last   *key // of the stage before
+	cur    *key // decrypted the last record of the stage; nil before the first
+	last   *key // of the previous stage
 	seq    uint64
 	stages []stageKeys
-	gap    bool // bytes were lost, and the opener does not know it yet
-	failed int  // records that were tried and not opened
+	gap    bool // bytes were lost, and the opener has not processed that yet
+	failed int  // records that could not be decrypted
 }
 
 type stageKeys struct {
@@ -100,32 +101,32 @@ type stageKeys struct {
 	keys  []*key
 }
 
-// key is a key of one direction that may be right.
+// key is a possible key of one direction.
 type key struct {
 	open    *secrets.Opener
 	suite   *secrets.Suite
 	secret  []byte // traffic secret; nil before TLS 1.3
 	pair    *pair  // before TLS 1.3
 	least   int    // overhead
-	quick   bool   // searching costs one block a number
-	chained bool   // a record's IV is the end of the record before
-	macLast bool   // chained, and the MAC is over the encryption, without the IV
-	strayed bool   // the IV of the next record is not known to be right
-	stream  bool   // RC4: a record goes on where the one before ended
+	quick   bool   // searching costs one block per number
+	chained bool   // a record's IV is the end of the previous record
+	macLast bool   // chained, and the MAC covers the ciphertext without the IV
+	strayed bool   // the IV of the next record is uncertain
+	stream  bool   // RC4: the key stream continues from record to record
 	window  replay // DTLS
 	highest uint64 // DTLS 1.3: next number expected
 }
 
-// pair is what one master secret gives.
+// pair is the keys derived from one master secret.
 type pair struct {
 	of     *generation
 	master []byte
-	logged bool // a line under the client random gives it
+	logged bool // a key log line for the client random contains it
 	keys   [2]*key
 }
 
-// New starts a connection. A nil store has no secrets; memory says how much may be kept;
-// engine may be nil.
+// New starts a connection. A nil store has no secrets; memory limits the kept bytes; engine may
+// be nil.
 func New(store *secrets.Store, memory Memory, engine *Engine, datagram bool) *Keys {
 	if store != nil && store.Empty() {
 		store = nil
@@ -136,14 +137,14 @@ func New(store *secrets.Store, memory Memory, engine *Engine, datagram bool) *Ke
 // Any reports whether there are any secrets at all.
 func (k *Keys) Any() bool { return k.store != nil }
 
-// Random is the client random of the first handshake, nil where it was not seen.
+// Random is the client random of the first handshake, nil if it was not seen.
 func (k *Keys) Random() []byte { return k.random }
 
-// HiddenHello says that lost bytes may have held a hello.
+// HiddenHello records that missing bytes may contain a hello.
 func (k *Keys) HiddenHello() { k.hidden = true }
 
-// ClientHello begins a handshake, or goes on with one after HelloRetryRequest or
-// HelloVerifyRequest. clear says that it is not encrypted, so that no keys are in use.
+// ClientHello starts a handshake, or continues one after HelloRetryRequest or
+// HelloVerifyRequest. clear means that it is not encrypted, so no keys are in use.
 func (k *Keys) ClientHello(h *ClientHello, clear bool) {
 	if k.random == nil {
 		k.random = bytes.Clone(h.Random)
@@ -164,7 +165,7 @@ func (k *Keys) ClientHello(h *ClientHello, clear bool) {
 	g.hello.Random, g.hello.SessionID = bytes.Clone(h.Random), bytes.Clone(h.SessionID)
 }
 
-// ServerHello is the other half. It is not told of HelloRetryRequest.
+// ServerHello is the server's part. Do not call it for HelloRetryRequest.
 func (k *Keys) ServerHello(h *ServerHello, clear bool) {
 	if k.store == nil {
 		return
@@ -185,13 +186,13 @@ func (k *Keys) ServerHello(h *ServerHello, clear bool) {
 	}
 }
 
-// Reset forgets all keys: a handshake in clear begins anew.
+// Reset removes all keys: an unencrypted handshake starts again.
 func (k *Keys) Reset() {
 	k.Close()
 	k.shakes, k.shake, k.sides = nil, nil, [2]side{}
 }
 
-// Close gives back what is kept.
+// Close frees the kept bytes.
 func (k *Keys) Close() {
 	for _, g := range k.shakes {
 		g.forget(k.memory)
@@ -204,7 +205,7 @@ func (k *Keys) newShake() *generation {
 	if k.shake != nil {
 		k.shake.forget(k.memory)
 		g.number = k.shake.number + 1
-		if !k.shake.used { // the one before came to nothing
+		if !k.shake.used { // the previous one was never used
 			g.number--
 			k.shakes = k.shakes[:len(k.shakes)-1]
 		}
@@ -217,7 +218,7 @@ func (k *Keys) newShake() *generation {
 	return g
 }
 
-// modern reports whether the connection is TLS 1.3, as far as hellos or secrets tell.
+// modern reports whether the connection is TLS 1.3 according to its hellos or secrets.
 func (k *Keys) modern() bool {
 	g := k.shake
 	switch {
@@ -231,7 +232,7 @@ func (k *Keys) modern() bool {
 
 func is13(v uint16) bool { return v == 0x0304 || v == 0xfefc || v>>8 == 0x7f || v>>8 == 0xfb }
 
-// Change says that a side sent ChangeCipherSpec, before TLS 1.3.
+// Change records that a side sent ChangeCipherSpec, before TLS 1.3.
 func (k *Keys) Change(r Role) {
 	if k.shake == nil || k.modern() {
 		return
@@ -240,28 +241,28 @@ func (k *Keys) Change(r Role) {
 	k.enter(r, k.shake.number)
 }
 
-// Finished says that a side of TLS 1.3 ended its handshake: what follows has other keys.
+// Finished records that a side of TLS 1.3 ended its handshake: its next records have other keys.
 func (k *Keys) Finished(r Role) {
 	if s := &k.sides[r]; k.modern() && s.stage == stageHandshake {
 		k.enter(r, stageData)
 	}
 }
 
-// EndOfEarlyData says that the client of TLS 1.3 ended its 0-RTT.
+// EndOfEarlyData records that the client of TLS 1.3 ended its 0-RTT data.
 func (k *Keys) EndOfEarlyData() {
 	if s := &k.sides[Client]; k.modern() && s.stage == stageEarly {
 		k.enter(Client, stageHandshake)
 	}
 }
 
-// KeyUpdate says that a side of TLS 1.3 goes on with its next keys.
+// KeyUpdate records that a side of TLS 1.3 switches to its next keys.
 func (k *Keys) KeyUpdate(r Role) {
 	if s := &k.sides[r]; k.modern() && s.stage >= stageData {
 		k.enter(r, s.stage+1)
 	}
 }
 
-// enter makes a stage the current one.
+// enter changes to a stage.
 func (k *Keys) enter(r Role, stage int) {
 	s := &k.sides[r]
 	if stage == s.stage && s.cur != nil {
@@ -271,14 +272,14 @@ func (k *Keys) enter(r Role, stage int) {
 	s.trim()
 }
 
-// trim keeps the keys of stages that are still of use.
+// trim keeps the keys of stages that are still needed.
 func (s *side) trim() {
 	for len(s.stages) > maxStages {
 		s.stages = append(s.stages[:0], s.stages[1:]...)
 	}
 }
 
-// first is the stage with which a direction begins.
+// first is the first stage of a direction.
 func (k *Keys) first(r Role) int {
 	if !k.modern() {
 		return 1
@@ -289,13 +290,13 @@ func (k *Keys) first(r Role) int {
 	return stageHandshake
 }
 
-// Early reports whether what a client sends before the ServerHello can be opened.
+// Early reports whether the client's records before the ServerHello can be decrypted.
 func (k *Keys) Early() bool {
 	return k.store != nil && k.shake != nil && k.shake.hello.Early && k.sides[Client].stage == stageEarly &&
 		len(k.candidates(Client, stageEarly)) > 0
 }
 
-// Answers reports whether the server's records of the handshake can be expected to open.
+// Answers reports whether the server's handshake records are likely to be decryptable.
 func (k *Keys) Answers() bool {
 	return k.store != nil && k.modern() && k.sides[Server].failed == 0 && len(k.candidates(Server, stageHandshake)) > 0
 }

@@ -4,21 +4,21 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/secrets"
 )
 
-// Limits of connections that start in the middle. They are counts, so that the same packets
-// give the same answers on any machine.
+// Limits for connections without a captured start. They are counts, so that the same packets
+// give the same results on any machine.
 const (
-	maxSessions  = 256     // sessions of the key logs that are tried
-	maxRecords   = 4       // records of a direction that are tried
-	connBudget   = 1 << 22 // trials for one connection
-	engineBudget = 1 << 26 // and for all of one engine
-	firstWindow  = 1 << 4  // numbers tried first with each key, where each costs the record
-	fullWindow   = 1 << 16 // most numbers then
+	maxSessions  = 256     // sessions of the key logs to try
+	maxRecords   = 4       // records of a direction to try
+	connBudget   = 1 << 22 // attempts for one connection
+	engineBudget = 1 << 26 // attempts for one engine
+	firstWindow  = 1 << 4  // numbers to try first with each key if each one costs a decryption
+	fullWindow   = 1 << 16 // most numbers afterwards
 )
 
-// middle is the search for the session of a connection whose hellos were not captured.
+// middle is the search for the session of a connection without captured hellos.
 type middle struct {
 	on      bool // the connection has no hellos
-	given   bool // up
+	givenUp bool // given up
 	found   bool
 	suite   *secrets.Suite
 	secrets []secrets.Secret
@@ -26,15 +26,15 @@ type middle struct {
 	spent   int64
 }
 
-// Middle says that the connection's hellos were not captured and that its records may be
-// those of TLS 1.3.
+// Middle records that the connection's hellos were not captured and that its records may belong
+// to TLS 1.3.
 func (k *Keys) Middle() {
 	if k.store != nil && k.shake == nil && !k.middle.found {
 		k.middle.on = true
 	}
 }
 
-// Random of the session that was found; nil where none was.
+// random is the random of the session found, or nil if there is none.
 func (m *middle) random() []byte {
 	if m.found && len(m.secrets) > 0 {
 		return m.secrets[0].ID
@@ -43,15 +43,15 @@ func (m *middle) random() []byte {
 }
 
 func (m *middle) wants(k *Keys) bool {
-	return m.on && !m.given && !m.found && k.shake == nil && k.engine != nil && k.engine.spent < engineBudget
+	return m.on && !m.givenUp && !m.found && k.shake == nil && k.engine != nil && k.engine.spent < engineBudget
 }
 
-// middleOpen looks for the session and the number of a record among all that are known.
-// Where each number costs, windows grow over all sessions together: low ones are likely.
+// middleOpen looks for the session and the number of a record among all known sessions. If each
+// number has a cost, windows grow over all sessions together, because low numbers are likely.
 func (k *Keys) middleOpen(dst []byte, r Role, rec *secrets.Record) (out Record, what Outcome) {
 	m := &k.middle
 	if m.tries[r]++; m.tries[r] >= maxRecords {
-		m.given = m.tries[r^1] >= maxRecords || m.tries[r^1] == 0
+		m.givenUp = m.tries[r^1] >= maxRecords || m.tries[r^1] == 0
 		if m.tries[r] > maxRecords {
 			return out, NoKey
 		}
@@ -87,7 +87,7 @@ func (k *Keys) middleTry(t *trial, rec *secrets.Record, from, n uint64) bool {
 		n = 0
 	}
 	if n == 0 {
-		m.given = true
+		m.givenUp = true
 		return false
 	}
 	m.spent += cost
@@ -97,7 +97,7 @@ func (k *Keys) middleTry(t *trial, rec *secrets.Record, from, n uint64) bool {
 	return ok
 }
 
-// middleFound takes the session whose key opens a record under its number.
+// middleFound selects the session with the key that decrypts a record.
 func (k *Keys) middleFound(dst []byte, r Role, t *trial, rec *secrets.Record) (out Record, what Outcome) {
 	plain, typ, err := t.c.open.Open(dst, rec)
 	if err != nil {
@@ -105,7 +105,7 @@ func (k *Keys) middleFound(dst []byte, r Role, t *trial, rec *secrets.Record) (o
 	}
 	m := &k.middle
 	m.found, m.secrets, m.suite = true, t.group, t.c.suite
-	k.allowance = mostAllowance // the other direction has its place to find too
+	k.allowance = mostAllowance // the other direction has to find its position too
 	k.opened(t.role, t.stage, t.c, rec.Seq, len(rec.Body))
 	k.sides[t.role^1].stage = stageData
 	return Record{Plain: plain, Type: typ, Overhead: recordHeader + t.c.least, Data: true, Swapped: t.role != r}, Opened
@@ -119,9 +119,9 @@ type trial struct {
 	group []secrets.Secret
 }
 
-// middleTrials are the keys of all sessions. Who is the client is not sure in the middle
-// of a connection, so both sides' are tried. They keep no state, so that the connections of
-// an engine can share them.
+// middleTrials are the keys of all sessions. In the middle of a connection the client is not
+// certain, so both sides' keys are tried. They keep no state, so that the connections of an
+// engine can share them.
 func (k *Keys) middleTrials() []trial {
 	e := k.engine
 	if e.listed {

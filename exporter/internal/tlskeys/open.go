@@ -8,48 +8,48 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/secrets"
 )
 
-// Outcome is what became of an encrypted record.
+// Outcome is the result of decrypting a record.
 type Outcome uint8
 
 // The outcomes.
 const (
 	Opened   Outcome = iota
-	NoKey            // there is none for it, or none of those that are there was ever right
-	Refused          // there is a key that opened records before, and it did not authenticate
-	Waits            // the record before it was lost, and the cipher goes on from there
-	Headless         // it authenticates, but what its beginning says depends on a record that was lost
+	NoKey            // there is no key for it, or none that was ever correct
+	Refused          // a key that decrypted earlier records did not authenticate it
+	Waits            // the previous record is missing, and the cipher continues from it
+	Headless         // it authenticates, but the meaning of its start depends on a missing record
 )
 
-// Record is what came out of an encrypted record.
+// Record is a decrypted record.
 type Record struct {
-	Plain []byte // appended to what was given
+	Plain []byte // appended to dst
 	Type  uint8  // content type
-	// Missed is how many records of the same key were lost before this one.
+	// Missed is the number of records of the same key that were lost before this one.
 	Missed   uint64
-	Overhead int  // bytes by which a record is longer than its content, at least, with its header
+	Overhead int  // minimum difference between the length of a record, including its header, and its content
 	Early    bool // 0-RTT
-	Data     bool // with keys that application data has: all before TLS 1.3, 0-RTT too
-	Swapped  bool // the sides are the other way round than it was asked
-	Stale    bool // DTLS: it came before, or is too old to tell
+	Data     bool // with keys for application data: always before TLS 1.3, and for 0-RTT
+	Swapped  bool // the sides are swapped compared with the call
+	Stale    bool // DTLS: it is a repetition, or too old to check
 }
 
 const recordHeader = 5
 
-// Unknown is the loss before the first record of a connection that was under way.
+// Unknown is the loss before the first record of a connection without a captured start.
 const Unknown = -1
 
-// Cost of trials. With AES-GCM all numbers together cost the record once, since its tag gives
-// the number away; with other suites each number does.
+// Costs of attempts. With AES-GCM all numbers together cost one decryption, because the tag
+// reveals the number; with other suites each number costs one.
 const (
 	firstAllowance = 1 << 20
 	mostAllowance  = 1 << 24
-	mostNumbers    = 1 << 22 // in one search, where each costs something
-	maxFailed      = 32      // records of a direction that are tried before its keys are given up
-	costBytes      = 32      // bytes of a record that cost one trial
+	mostNumbers    = 1 << 22 // in one search, if each one has a cost
+	maxFailed      = 32      // records of a direction to try before its keys are given up
+	costBytes      = 32      // bytes of a record that cost one attempt
 	allNumbers     = 1 << 48
 )
 
-// Ready reports whether it is worth waiting for a whole record of a direction.
+// Ready reports whether it makes sense to wait for a whole record of a direction.
 func (k *Keys) Ready(r Role) bool {
 	if k.store == nil {
 		return false
@@ -70,11 +70,11 @@ func (k *Keys) any(r Role) bool {
 	return k.middle.wants(k) || k.mayResume(k.shake) || k.covered(k.shake)
 }
 
-// stage is where a direction is now, given that it is encrypted.
+// stage is the current stage of a direction that is encrypted.
 func (k *Keys) stage(r Role) int { return max(k.sides[r].stage, k.first(r)) }
 
-// last is the furthest stage whose keys a record may have. Where nothing was lost, changes
-// between stages are seen.
+// last is the furthest stage that a record's keys may belong to. If nothing was lost, changes of
+// stage are seen.
 func (k *Keys) last(r Role, from int, lost bool) int {
 	if !k.modern() {
 		if k.shake != nil {
@@ -91,10 +91,10 @@ func (k *Keys) last(r Role, from int, lost bool) int {
 	return most
 }
 
-// Open opens the next record of a stream and appends its content to dst. lost is how many
-// bytes lie between the end of the last record that was opened, or passed over knowingly,
-// and this one; Unknown where no such record was seen. before is what was captured right
-// before this record, up to Before bytes of it.
+// Open decrypts the next record of a stream and appends its content to dst. lost is the number
+// of bytes between the end of the last record that was decrypted or deliberately skipped and
+// this one; Unknown if there was no such record. before is what was captured right before this
+// record, up to Before bytes.
 func (k *Keys) Open(dst []byte, r Role, rec *secrets.Record, lost int64, before []byte) (out Record, what Outcome) {
 	if k.store == nil {
 		return out, NoKey
@@ -146,7 +146,7 @@ func (k *Keys) Open(dst []byte, r Role, rec *secrets.Record, lost int64, before 
 	return out, what
 }
 
-// Skip passes over a record that was not opened though its place is sure.
+// Skip skips a record with a known position that was not decrypted.
 func (k *Keys) Skip(r Role, rec *secrets.Record) {
 	if c := k.sides[r].cur; c != nil {
 		c.open.Skip(rec)
@@ -154,8 +154,8 @@ func (k *Keys) Skip(r Role, rec *secrets.Record) {
 	}
 }
 
-// Gap says that bytes of a direction were not captured. With size above 0 they lie inside one
-// record whose body has that size.
+// Gap records that bytes of a direction were not captured. If size is above 0, they lie inside
+// one record with a body of that size.
 func (k *Keys) Gap(r Role, size int) {
 	s := &k.sides[r]
 	k.lost = true
@@ -166,11 +166,10 @@ func (k *Keys) Gap(r Role, size int) {
 	s.gap = true
 }
 
-// Before is how many bytes before a record tell where a cipher goes on whose records hang
-// together.
+// Before is the number of bytes before a record that determine the state of a chained cipher.
 const Before = 96
 
-// Chained reports whether a direction's cipher needs to be told what stands before a record.
+// Chained reports whether a direction's cipher needs the bytes before a record.
 func (k *Keys) Chained(r Role) bool {
 	c := k.sides[r].cur
 	if c == nil && k.shake != nil && len(k.shake.pairs) > 0 {
@@ -179,12 +178,12 @@ func (k *Keys) Chained(r Role) bool {
 	return c != nil && c.chained
 }
 
-// follow tells a cipher which bytes stand before the next record: the IV of CBC before TLS
-// 1.1 is the end of the record before. With encrypt-then-MAC that would not do: the MAC does
-// not hold the IV, so the end of a forged record would change the next one's first block.
+// follow sets the bytes before the next record: the IV of CBC before TLS 1.1 is the end of the
+// previous record. It ignores them with encrypt-then-MAC: that MAC does not cover the IV, so the
+// end of a forged record would change the next one's first block.
 func (c *key) follow(before []byte, gap bool) {
 	switch {
-	case c.macLast: // any IV will do: the MAC is right without it, and the content is not believed
+	case c.macLast: // any IV will do: the MAC is correct without it, and the content is not trusted
 		c.open.Skip(&secrets.Record{Body: make([]byte, aes.BlockSize+c.least-1)})
 		c.strayed = true
 	case c.chained:
@@ -202,7 +201,7 @@ func (c *key) follow(before []byte, gap bool) {
 	}
 }
 
-// opened notes that a record opened under a number.
+// opened records that a record was decrypted with a number.
 func (k *Keys) opened(r Role, stage int, c *key, seq uint64, size int) {
 	s := &k.sides[r]
 	if s.cur != c {
@@ -220,8 +219,8 @@ func (k *Keys) opened(r Role, stage int, c *key, seq uint64, size int) {
 	k.allowance = min(k.allowance+int64(size/4)+1, mostAllowance)
 }
 
-// try opens a record with a key under the number that it should have, or under a later
-// one where bytes were lost.
+// try decrypts a record with a key and the expected number, or with a later one if bytes were
+// lost.
 func (k *Keys) try(dst []byte, c *key, rec *secrets.Record, first uint64, lost int64, before []byte) (plain []byte, typ uint8, seq uint64, err error) {
 	rec.Seq = first
 	plain, typ, err = c.open.Open(dst, rec)
@@ -237,15 +236,15 @@ func (k *Keys) try(dst []byte, c *key, rec *secrets.Record, first uint64, lost i
 		}
 		return dst, 0, first, err
 	}
-	// Searching begins with as few records as the lost bytes can have held: large ones
-	// are the rule where there are many.
+	// The search starts with the smallest number of records that the lost bytes can contain: a
+	// sender of many records mostly sends large ones.
 	const largest = recordHeader + 1<<14 + 256
 	most := uint64(lost/int64(recordHeader+c.least)) + 2
 	least := min(uint64(lost/largest), most)
 	if seq, ok := k.search(c, rec, first+least, most-least+1); ok {
 		return k.under(dst, c, rec, seq)
 	}
-	if seq, ok := k.search(c, rec, first, least); ok { // bytes came in between that were no records
+	if seq, ok := k.search(c, rec, first, least); ok { // the bytes between were not records
 		return k.under(dst, c, rec, seq)
 	}
 	return dst, 0, first, err
@@ -257,7 +256,7 @@ func (k *Keys) under(dst []byte, c *key, rec *secrets.Record, seq uint64) ([]byt
 	return plain, typ, seq, err
 }
 
-// search is Opener.Search within what the connection is allowed.
+// search is Opener.Search within the connection's allowance.
 func (k *Keys) search(c *key, rec *secrets.Record, from, n uint64) (seq uint64, ok bool) {
 	cost := int64(len(rec.Body)/costBytes) + 1
 	if c.quick {

@@ -2,32 +2,33 @@ package tlskeys
 
 import "github.com/pcapsule/pcapsule/recorder/secrets"
 
-// Engine bounds the trials of all connections of one engine. What one connection shows of a
-// session is not used for others: they may be in another engine, and which ones are is chance.
+// Engine limits the attempts of all connections of one engine. What one connection reveals about
+// a session is not used for others: they may be in another engine, and which ones are is
+// arbitrary.
 type Engine struct {
-	spent   int64 // numbers tried for connections whose hellos were not captured
-	tried   int64 // secrets tried for sessions that stand under another random
+	spent   int64 // numbers tried for connections without captured hellos
+	tried   int64 // secrets tried for sessions under another random
 	masters [][]byte
 	asked   bool
 	trials  []trial
 	listed  bool
-	header  [1 + 255 + 4]byte // of a record of DTLS 1.3 that is being opened
+	header  [1 + 255 + 4]byte // of the DTLS 1.3 record being decrypted
 }
 
-// Limits of sessions that stand under another random.
+// Limits for sessions under another random.
 const (
-	maxMaster = 4096    // master secrets of the key logs that are tried for one connection
+	maxMaster = 4096    // master secrets of the key logs to try for one connection
 	maxTried  = 1 << 18 // secrets for all of one engine
 )
 
-// resumes reports whether the server took up a session, as far as hellos tell. A stack that
-// logs no line for it has the one of the session's first connection, under its random.
+// resumes reports whether the server resumed a session, according to the hellos. If a stack logs
+// no line for it, the key log has that of the session's first connection, under that random.
 func (g *generation) resumes() bool {
 	return g.client && g.server && !is13(g.answer.Version) &&
 		(len(g.answer.SessionID) > 0 && string(g.answer.SessionID) == string(g.hello.SessionID) || g.hello.Ticket && !g.exchanged)
 }
 
-// mayResume reports whether the master secret may be found among those of other sessions.
+// mayResume reports whether the master secret may be one of another session.
 func (k *Keys) mayResume(g *generation) bool {
 	return g != nil && !g.searched && len(g.build(k)) == 0 && g.built && g.readable() && g.resumes() &&
 		k.engine != nil && k.engine.tried < maxTried && len(k.engine.list(k.store)) > 0
@@ -40,7 +41,7 @@ func (e *Engine) list(store *secrets.Store) [][]byte {
 	return e.masters
 }
 
-// resume looks for the master secret with which the first record of a direction opens.
+// resume looks for the master secret that decrypts the first record of a direction.
 func (k *Keys) resume(r Role, rec *secrets.Record) bool {
 	g := k.shake
 	if !k.mayResume(g) {
@@ -65,7 +66,7 @@ func (k *Keys) resume(r Role, rec *secrets.Record) bool {
 	return false
 }
 
-// forgetStage forgets which keys a stage has: more are known.
+// forgetStage drops the selected keys of a stage because more are known.
 func (k *Keys) forgetStage(stage int) {
 	for i := range k.sides {
 		s := &k.sides[i]
@@ -78,8 +79,8 @@ func (k *Keys) forgetStage(stage int) {
 	}
 }
 
-// uncover looks for the session of a client whose real hello is encrypted (ECH): its
-// secrets stand under the random of that one.
+// uncover looks for the session of a client with an encrypted hello (ECH): its secrets are
+// listed under the random of that hello.
 func (k *Keys) uncover(r Role, rec *secrets.Record) bool {
 	g := k.shake
 	if !k.covered(g) || r != Server {

@@ -2,17 +2,17 @@ package tlskeys
 
 import "github.com/pcapsule/pcapsule/recorder/secrets"
 
-// State is what became of the keys.
+// State says how far the keys were usable.
 type State uint8
 
-// The states, in rising order.
+// The states, in ascending order.
 const (
 	None State = iota
 	Unverified
 	Verified
 )
 
-// Why records were not or not all opened.
+// Reasons why none or not all records were decrypted.
 const (
 	NoSecret    = "no_key"
 	NoHandshake = "no_handshake"
@@ -21,7 +21,8 @@ const (
 	WrongKey    = "wrong_key"
 )
 
-// State tells what became of the keys so far, and why they were of no or not of full use.
+// State returns the current state of the keys, and the reason if they were not completely
+// usable.
 func (k *Keys) State() (State, string) {
 	g := k.shake
 	switch {
@@ -31,7 +32,7 @@ func (k *Keys) State() (State, string) {
 		return Verified, Gap
 	case k.verified:
 		return Verified, ""
-	case k.random == nil && (g == nil || !g.client): // and what could be tried without it was
+	case k.random == nil && (g == nil || !g.client): // and no attempt without it succeeded
 		if k.hidden {
 			return None, Gap
 		}
@@ -53,8 +54,8 @@ func (k *Keys) State() (State, string) {
 	return None, NoSecret
 }
 
-// usable reports whether there are keys for the handshake; there, whether there are
-// secrets that would give some.
+// usable reports whether there are keys for the handshake, and whether there are secrets from
+// which keys could be derived.
 func (k *Keys) usable(g *generation) (usable, there bool) {
 	if k.modern() {
 		for _, r := range [...]Role{Client, Server} {
@@ -74,8 +75,8 @@ func (k *Keys) usable(g *generation) (usable, there bool) {
 	return !g.built && there, there
 }
 
-// Lines are the lines of a key log that open the connection, where they do not stand under
-// the client random of its first handshake.
+// Lines are the key log lines that decrypt the connection, if no key log lists them under the
+// client random of its first handshake.
 func (k *Keys) Lines() (lines []string) {
 	if m := &k.middle; m.found && k.random == nil {
 		return k.store.Lines(m.random())
@@ -96,7 +97,7 @@ func (k *Keys) Lines() (lines []string) {
 	return lines
 }
 
-// Negotiated are version and suite as far as hellos or keys tell, 0 where they do not.
+// Negotiated returns version and suite according to hellos or keys, 0 if unknown.
 func (k *Keys) Negotiated() (version, suite uint16) {
 	if g := k.shake; g != nil && g.server {
 		return g.answer.Version, g.answer.Suite

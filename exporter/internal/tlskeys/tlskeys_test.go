@@ -62,8 +62,8 @@ func TestState(t *testing.T) {
 		{"nothing was seen", func(*Keys) {}, None, NoHandshake},
 		{"bytes were lost in place of a hello", func(k *Keys) { k.HiddenHello() }, None, Gap},
 		{"no key has the random", func(k *Keys) { k.ClientHello(hello(2), true); k.ServerHello(answer(secrets.TLS12, 0xc02f), true) }, None, NoSecret},
-		{"a key has it", func(k *Keys) { k.ClientHello(hello(1), true); k.ServerHello(answer(secrets.TLS12, 0xc02f), true) }, Unverified, ""},
-		{"a suite that is not read", func(k *Keys) { k.ClientHello(hello(1), true); k.ServerHello(answer(secrets.TLS12, 0xc076), true) }, None, Unsupported},
+		{"a key has the random", func(k *Keys) { k.ClientHello(hello(1), true); k.ServerHello(answer(secrets.TLS12, 0xc02f), true) }, Unverified, ""},
+		{"an unsupported suite", func(k *Keys) { k.ClientHello(hello(1), true); k.ServerHello(answer(secrets.TLS12, 0xc076), true) }, None, Unsupported},
 		{"a suite of another version", func(k *Keys) { k.ClientHello(hello(1), true); k.ServerHello(answer(secrets.TLS12, 0x1301), true) }, None, Unsupported},
 		{"compression", func(k *Keys) {
 			k.ClientHello(hello(1), true)
@@ -87,7 +87,7 @@ func TestState(t *testing.T) {
 	}
 }
 
-// TestTranscriptIsBounded keeps messages only within a limit and gives all back.
+// TestTranscriptIsBounded keeps messages only within a limit and frees all of them.
 func TestTranscriptIsBounded(t *testing.T) {
 	store := secrets.NewStore()
 	log := fmt.Appendf(nil, "PMS_CLIENT_RANDOM %x %x\n", bytes.Repeat([]byte{1}, 32), make([]byte, 48))

@@ -1,7 +1,7 @@
 // Package write is the last stage: it writes rows as the Parquet tables of a bundle.
 //
-// The order of rows is the order of the calls, so equal calls give equal files. A table that
-// was not finished leaves no file under its final name.
+// Rows have the order of the calls, so equal calls give equal files. An unfinished table leaves
+// no file under its final name.
 package write
 
 import (
@@ -18,7 +18,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
-// Tables are the Parquet tables of a bundle being made.
+// Tables are the Parquet tables of an unfinished bundle.
 type Tables struct {
 	b      *bundle.Builder
 	protos []*dissect.Protocol
@@ -26,12 +26,13 @@ type Tables struct {
 	plain  map[string]*columnar.Table
 	order  []string
 	schema map[string]*table.Schema
-	calls  map[string]*columnar.Table // by protocol, made when the first row comes
+	calls  map[string]*columnar.Table // by protocol, created with the first row
 	rows   map[string]int64
 	known  map[string]*table.Schema // calls/<protocol>
 }
 
-// Schemas lists every table as queries see it: calls with the columns of all protocols.
+// Schemas lists every table in the form that queries see: calls has the columns of all
+// protocols.
 func Schemas(protocols []*dissect.Protocol) []*table.Schema {
 	list := table.All()
 	var parts []*table.Schema
@@ -40,13 +41,13 @@ func Schemas(protocols []*dissect.Protocol) []*table.Schema {
 	}
 	u, err := table.Union(list[0], parts...)
 	if err != nil {
-		panic(err) // two protocols disagree on a column; a test meets it first
+		panic(err) // two protocols disagree on a column; a test finds it first
 	}
 	list[0] = u
 	return list
 }
 
-// callSchema is the shape of one protocol's part of table calls.
+// callSchema is the schema of one protocol's part of table calls.
 func callSchema(p *dissect.Protocol) *table.Schema {
 	return table.SchemaOf("calls/"+p.Name, p.Doc, reflect.ValueOf(p.Row).Elem().Interface())
 }
@@ -87,10 +88,10 @@ func (t *Tables) open(s *table.Schema) error {
 	return nil
 }
 
-// create begins a table in a folder of the bundle.
+// create creates a table in a folder of the bundle.
 func (t *Tables) create(folder string, s *table.Schema) (*columnar.Table, error) {
 	part := t.b.Path(folder + "/part-000.parquet")
-	if part == "" { // an interrupt took the bundle away
+	if part == "" { // an interrupt removed the bundle
 		return nil, fmt.Errorf("creating table %s: %w", s.Name, bundle.ErrAborted)
 	}
 	return columnar.Create(filepath.Dir(part), s, t.opts)
@@ -101,7 +102,7 @@ func Append[T any](t *Tables, name string, rows []T) error {
 	return columnar.Append(t.plain[name], rows)
 }
 
-// AppendCalls appends rows to a protocol's part of table calls, by their addresses.
+// AppendCalls appends rows, given by address, to a protocol's part of table calls.
 func (t *Tables) AppendCalls(protocol string, rows []unsafe.Pointer) error {
 	c, err := t.callTable(protocol)
 	if err != nil {
@@ -110,7 +111,7 @@ func (t *Tables) AppendCalls(protocol string, rows []unsafe.Pointer) error {
 	return c.AppendPointers(rows)
 }
 
-// callTable is the table of one protocol's calls, begun with its first row.
+// callTable is the table of one protocol's calls, created with its first row.
 func (t *Tables) callTable(protocol string) (*columnar.Table, error) {
 	if c := t.calls[protocol]; c != nil {
 		return c, nil
@@ -123,7 +124,7 @@ func (t *Tables) callTable(protocol string) (*columnar.Table, error) {
 	return c, nil
 }
 
-// Abort removes what was written.
+// Abort removes the written files.
 func (t *Tables) Abort() {
 	for _, c := range t.plain {
 		c.Abort()
@@ -133,8 +134,8 @@ func (t *Tables) Abort() {
 	}
 }
 
-// Finish closes every table and lists it in the manifest. Table calls has an empty
-// part with all columns of all protocols, so that any of them binds in any bundle.
+// Finish closes every table and lists it in the manifest. Table calls has an empty part with all
+// columns of all protocols, so that a query on any of them binds in any bundle.
 func (t *Tables) Finish(m *bundle.Manifest) error {
 	empty, err := t.create("data/tables/calls", t.schema["calls"])
 	if err != nil {

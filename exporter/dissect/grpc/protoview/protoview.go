@@ -1,8 +1,8 @@
-// Package protoview shows a protobuf message without its schema.
+// Package protoview renders a protobuf message without its schema.
 //
-// The wire format holds field numbers and four shapes of values; what a value means is
-// guessed, so the text is for reading and searching, never a proof of types. The bytes
-// stay the evidence. Output, depth and work are bounded whatever the message says.
+// The wire format has field numbers and four shapes of values. The meaning of a value is
+// guessed, so the text is for reading and searching, never a proof of types. The bytes remain
+// the evidence. Output, depth and work are limited for any message.
 package protoview
 
 import (
@@ -15,21 +15,20 @@ import (
 
 // Limits of one text.
 const (
-	maxDepth = 16       // messages in messages
-	maxLook  = 64 << 10 // bytes of a field that a guess is made on
+	maxDepth = 16       // nested messages
+	maxLook  = 64 << 10 // bytes of a field that the guess uses
 	maxHex   = 256      // bytes shown of a field that is neither text nor message
 	maxPack  = 64       // numbers shown of one packed field
 )
 
-// Text shows msg in at most limit bytes or a little more, cut with "…":
+// Text renders msg in at most limit bytes or slightly more; truncated text ends with "…":
 //
 //	{1: "world", 2: 150, 3: {1: -1}, 4: [1, 2, 3], 5: 0x00ff}
 //
-// Fields stand in wire order, a repeated one as often as it came. Bytes that are no
-// message at all come out in hex.
+// Fields are in wire order, including repeated ones. Bytes that are not a message become hex.
 func Text(msg []byte, limit int) string { return string(Append(nil, msg, limit)) }
 
-// Append is Text onto the end of dst; limit counts what is added.
+// Append appends the result of Text to dst; limit counts what is added.
 func Append(dst, msg []byte, limit int) []byte {
 	v := viewer{out: dst, end: len(dst) + limit}
 	switch text, _ := isText(msg[:min(len(msg), maxLook)]); {
@@ -49,7 +48,7 @@ type viewer struct {
 	cut bool
 }
 
-// full reports, and says once in the text, that the limit is reached.
+// full reports whether the limit is reached, and adds "…" once.
 func (v *viewer) full() bool {
 	if !v.cut && len(v.out) >= v.end {
 		v.cut = true
@@ -64,7 +63,7 @@ func (v *viewer) message(b []byte, depth int) {
 	v.out = append(v.out, '}')
 }
 
-// fields shows fields up to the end of b or of the group; it returns what follows.
+// fields renders fields up to the end of b or of the group. It returns what follows.
 func (v *viewer) fields(b []byte, group protowire.Number, depth int) []byte {
 	for first := true; len(b) > 0; first = false {
 		num, typ, n := protowire.ConsumeTag(b)
@@ -130,7 +129,7 @@ func (v *viewer) value(b []byte, num protowire.Number, typ protowire.Type, depth
 	return nil
 }
 
-// fixed32 shows a float where the bits make a likely one, else an integer.
+// fixed32 renders a float if the bits make a likely one, else an integer.
 func (v *viewer) fixed32(x uint32) {
 	if f := float64(math.Float32frombits(x)); likely(f) {
 		v.out = strconv.AppendFloat(v.out, f, 'g', -1, 32)
@@ -147,14 +146,14 @@ func (v *viewer) fixed64(x uint64) {
 	v.out = strconv.AppendInt(v.out, int64(x), 10)
 }
 
-// likely reports whether f has a size that people give to numbers; small integers read
-// as floats are far below.
+// likely reports whether f has the magnitude of a number that people use; small integers read as
+// floats are far below.
 func likely(f float64) bool {
 	f = math.Abs(f)
 	return f > 1e-9 && f < 1e15
 }
 
-// bytes guesses among text, message, packed numbers and bytes.
+// bytes guesses between text, message, packed numbers and bytes.
 func (v *viewer) bytes(b []byte, depth int) {
 	look := b[:min(len(b), maxLook)]
 	text, controls := isText(look)
@@ -171,8 +170,8 @@ func (v *viewer) bytes(b []byte, depth int) {
 	}
 }
 
-// isText reports whether b reads as text, perhaps cut in a character by maxLook, and
-// whether it has tabs or line ends, which a message may begin with too.
+// isText reports whether b is likely text, possibly cut inside a character by maxLook, and
+// whether it has tabs or line ends, with which a message may also begin.
 func isText(b []byte) (ok, controls bool) {
 	for i := 0; i < len(b); {
 		c := b[i]
@@ -195,9 +194,9 @@ func isText(b []byte) (ok, controls bool) {
 	return true, controls
 }
 
-// isMessage reports whether b is fields from front to end, as far as one looks. It does
-// not look into them. Groups are allowed only where b was sent as a message: they are too
-// rare elsewhere to let them make random bytes look like one.
+// isMessage reports whether b consists of fields, up to maxLook and without reading inside them.
+// Groups are allowed only if b was sent as a message: elsewhere they are too rare, and would
+// make random bytes look like one.
 func isMessage(b []byte, groups bool) bool {
 	for seen := 0; len(b) > 0 && seen < maxLook; {
 		num, typ, n := protowire.ConsumeTag(b)
@@ -214,8 +213,8 @@ func isMessage(b []byte, groups bool) bool {
 	return true
 }
 
-// isPacked reports whether b can be small varints one after another, each in its
-// shortest form. Hashes and the like seldom pass.
+// isPacked reports whether b can be a sequence of small varints, each in its shortest form.
+// Hashes seldom match.
 func isPacked(b []byte) bool {
 	for len(b) > 0 {
 		x, n := protowire.ConsumeVarint(b)

@@ -37,7 +37,7 @@ func TestText(t *testing.T) {
 		{"a message whose tag and length are line ends", field(nil, 3, field(nil, 1, []byte("helloworld"))), `{3: {1: "helloworld"}}`},
 		{"numbers", number(number(nil, 2, 150), 16, math.MaxUint64), `{2: 150, 16: -1}`},
 		{"a message in a message", field(number(nil, 1, 1), 3, inner), `{1: 1, 3: {1: "héllo", 2: 7}}`},
-		{"a repeated field as often as it came", field(field(nil, 5, []byte("a")), 5, []byte("b")), `{5: "a", 5: "b"}`},
+		{"every occurrence of a repeated field", field(field(nil, 5, []byte("a")), 5, []byte("b")), `{5: "a", 5: "b"}`},
 		{"packed numbers", field(nil, 4, []byte{1, 2, 3, 0xac, 2}), `{4: [1, 2, 3, 300]}`},
 		{"bytes", field(nil, 4, []byte{0xff, 0xfe, 0, 0x80}), `{4: 0xfffe0080}`},
 		{"an empty field", field(nil, 4, nil), `{4: ""}`},
@@ -46,14 +46,14 @@ func TestText(t *testing.T) {
 		{"fixed integers", protowire.AppendFixed64(protowire.AppendTag(protowire.AppendFixed32(protowire.AppendTag(nil, 1, protowire.Fixed32Type),
 			42), 2, protowire.Fixed64Type), 1<<33), `{1: 42, 2: 8589934592}`},
 		{"a group in a known message", append(number(nil, 1, 1), group...), "{1: 1, 4: {1: 1}}"},
-		{"what is no message", []byte{0xff, 0xff, 0xff}, "0xffffff"},
-		{"a message cut short", []byte{0x0a, 0x05, 'a'}, "0x0a0561"},
-		{"levels beyond the limit are not opened", deep, strings.Repeat("{1: ", maxDepth) + "["},
+		{"bytes that are not a message", []byte{0xff, 0xff, 0xff}, "0xffffff"},
+		{"a truncated message", []byte{0x0a, 0x05, 'a'}, "0x0a0561"},
+		{"levels beyond the limit are not decoded", deep, strings.Repeat("{1: ", maxDepth) + "["},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			got := Text(c.msg, 4096)
-			if c.name == "levels beyond the limit are not opened" {
-				got = got[:min(len(got), len(c.want))] // what follows is a guess
+			if c.name == "levels beyond the limit are not decoded" {
+				got = got[:min(len(got), len(c.want))] // the rest is a guess
 			}
 			if got != c.want {
 				t.Errorf("got  %s\nwant %s", got, c.want)

@@ -18,11 +18,11 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/cursor"
 )
 
-// Certificate is what a certificate says. Where crypto/x509 refuses it, the fields that
-// its ASN.1 still gives are there and Problem says what was wrong.
+// Certificate holds the fields of a certificate. If crypto/x509 rejects it, the fields that its
+// ASN.1 still yields are set and Problem says what is wrong.
 type Certificate struct {
 	SHA256          [32]byte // set by the caller
-	Read            bool     // the fields below hold something
+	Read            bool     // some of the fields below are set
 	Problem         string
 	Subject, Issuer string
 	Serial          string // hexadecimal
@@ -42,11 +42,12 @@ const (
 	maxSerial   = 64 // bytes
 )
 
-// ErrMore says that there are more certificates than the limit.
-var ErrMore = errors.New("reading Certificate: more certificates than are read of one chain")
+// ErrMore means that there are more certificates than the limit.
+var ErrMore = errors.New("reading Certificate: the chain has more certificates than the limit")
 
-// ReadCertificates cuts the list of a Certificate message (TLS 1.2 and earlier) into
-// certificates, at most limit, and then ErrMore; with an error it returns those before it.
+// ReadCertificates splits the list of a Certificate message (TLS 1.2 and earlier) into
+// certificates, at most limit, and then returns ErrMore. With an error it returns the
+// certificates before it.
 func ReadCertificates(b []byte, limit int) ([][]byte, error) {
 	r := cursor.New(b)
 	n := int(r.Uint24())
@@ -65,12 +66,12 @@ func ReadCertificates(b []byte, limit int) ([][]byte, error) {
 		return out, ErrMore
 	}
 	if r.Short() || n+3 != len(b) {
-		return out, fmt.Errorf("reading Certificate: list of %d bytes in a message of %d", n, len(b))
+		return out, fmt.Errorf("reading Certificate: a list of %d bytes in a message of %d", n, len(b))
 	}
 	return out, nil
 }
 
-// ReadCertificate reads a certificate. It never refuses.
+// ReadCertificate reads a certificate. It never rejects one.
 func ReadCertificate(der []byte) *Certificate {
 	c := &Certificate{}
 	x, err := x509.ParseCertificate(der)
@@ -146,7 +147,7 @@ type publicKeyInfo struct {
 	Key       asn1.BitString
 }
 
-// setKey names a key by its algorithm's object identifier.
+// setKey sets the key's type by the object identifier of its algorithm.
 func (c *Certificate) setKey(info publicKeyInfo) {
 	c.KeyType, c.KeyBits = info.Algorithm.Algorithm.String(), info.Key.BitLength
 	if c.KeyType == "1.2.840.113549.1.1.1" {
@@ -176,7 +177,7 @@ func signatureOID(der []byte) string {
 	return outer.Algorithm.Algorithm.String()
 }
 
-// readLoosely takes the fields one after another, as far as they can be read.
+// readLoosely reads the fields one after another, as far as possible.
 func (c *Certificate) readLoosely(der []byte) {
 	var outer, tbs, v asn1.RawValue
 	if _, err := asn1.Unmarshal(der, &outer); err != nil || outer.Tag != asn1.TagSequence {

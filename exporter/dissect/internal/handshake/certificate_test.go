@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// TestReadCertificateLoosely gives a certificate that crypto/x509 refuses: its two names of
-// the signature algorithm differ.
+// TestReadCertificateLoosely reads a certificate that crypto/x509 rejects: its two copies of the
+// signature algorithm differ.
 func TestReadCertificateLoosely(t *testing.T) {
 	public, private, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
@@ -62,9 +62,9 @@ func TestNameText(t *testing.T) {
 	}{
 		{"two parts, the last first", "CN=b,CN=a", name(cn+"\x13\x01a", cn+"\x0c\x01b")},
 		{"a mail address", "emailAddress=a@b", name(mail + "\x16\x03a@b")},
-		{"a character that its type does not allow", "CN=a*b", name(cn + "\x13\x03a*b")},
+		{"a character that is invalid in its type", "CN=a*b", name(cn + "\x13\x03a*b")},
 		{"a separator inside", `CN=a\,b`, name(cn + "\x0c\x03a,b")},
-		{"two bytes a character", "CN=é", name(cn + "\x1e\x02\x00\xe9")},
+		{"two bytes per character", "CN=é", name(cn + "\x1e\x02\x00\xe9")},
 		{"an unknown attribute", "1.2.3=x", name("\x06\x02\x2a\x03\x0c\x01x")},
 		{"nothing", "", name()},
 		{"no name at all", "", []byte("\x30\x05abc")},

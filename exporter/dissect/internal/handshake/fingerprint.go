@@ -25,7 +25,7 @@ func appendList(b []byte, n int, at func(int) uint16) []byte {
 	return b
 }
 
-// JA3 is the string that the fingerprint JA3 of a client is the MD5 of.
+// JA3 is the input string of a client's JA3 fingerprint, which is its MD5.
 func (h *Client) JA3(b []byte) []byte {
 	b = strconv.AppendUint(b, uint64(h.Version), 10)
 	b = append(b, ',')
@@ -38,7 +38,7 @@ func (h *Client) JA3(b []byte) []byte {
 	return appendList(b, len(h.PointFormats), func(i int) uint16 { return uint16(h.PointFormats[i]) })
 }
 
-// JA3S is the string that the fingerprint JA3S of a server is the MD5 of.
+// JA3S is the input string of a server's JA3S fingerprint, which is its MD5.
 func (h *Server) JA3S(b []byte) []byte {
 	b = strconv.AppendUint(b, uint64(h.Legacy), 10)
 	b = append(b, ',')
@@ -53,8 +53,8 @@ func MD5(b []byte) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// JA4 is the fingerprint of a client hello, carried over t (TCP), d (DTLS) or q (QUIC).
-// raw is what its two hashes are of, joined as in the fingerprint itself.
+// JA4 is the fingerprint of a client hello over t (TCP), d (DTLS) or q (QUIC). raw contains the
+// inputs of its two hashes, joined like the fingerprint itself.
 func (h *Client) JA4(transport byte) (fingerprint, raw string) {
 	var suites, exts []uint16
 	all := 0 // extensions without GREASE
@@ -128,8 +128,8 @@ func ja4Version(v uint16) string {
 	return "00"
 }
 
-// ja4ALPN is the first and last character of the first protocol name, or of its bytes
-// in hexadecimal where one of them is neither letter nor digit.
+// ja4ALPN is the first and last character of the first protocol name, or of its hexadecimal form
+// if one of them is neither letter nor digit.
 func ja4ALPN(list [][]byte) string {
 	if len(list) == 0 || len(list[0]) == 0 {
 		return "00"

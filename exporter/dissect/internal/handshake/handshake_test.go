@@ -11,7 +11,7 @@ func TestNames(t *testing.T) {
 	for _, c := range []struct{ name, got, want string }{
 		{"a suite of TLS 1.3", Suite(0x1301), "TLS_AES_128_GCM_SHA256"},
 		{"a suite without a name", Suite(0xfffe), "0xfffe"},
-		{"a value that means nothing", Suite(0x2a2a), "GREASE"},
+		{"a GREASE value", Suite(0x2a2a), "GREASE"},
 		{"a cipher kind of SSL 2.0", Suite2(0x0700c0), "SSL_CK_DES_192_EDE3_CBC_WITH_MD5"},
 		{"a suite in the form of SSL 2.0", Suite2(0x000005), "TLS_RSA_WITH_RC4_128_SHA"},
 		{"an unknown cipher kind", Suite2(0xfe00ff), "0xfe00ff"},
@@ -66,14 +66,14 @@ func TestReadClient(t *testing.T) {
 	}{
 		{"a whole hello", "", hello("\x13\x01", sni)},
 		{"no extensions at all", "", hello("\x13\x01")[:2+32+1+2+2+2]},
-		{"a random cut short", "session id", hello("\x13\x01")[:20]},
-		{"suites cut short", "cipher suites", hello("\x13\x01")[:37]},
+		{"a truncated random", "session id", hello("\x13\x01")[:20]},
+		{"truncated suites", "cipher suites", hello("\x13\x01")[:37]},
 		{"half a suite", "even number", hello("\x13\x01\x02")},
-		{"an extension cut short", "ends inside", hello("\x13\x01", sni[:8])},
-		{"a server name cut short", "server_name", hello("\x13\x01", extension(extServerName, "\x00\x0c\x00\x00\xffa.example"))},
+		{"a truncated extension", "ends inside", hello("\x13\x01", sni[:8])},
+		{"a truncated server name", "server_name", hello("\x13\x01", extension(extServerName, "\x00\x0c\x00\x00\xffa.example"))},
 		{"a server name list of one byte", "server_name", hello("\x13\x01", extension(extServerName, "\x00\x01\x00"))},
-		{"a key share cut short", "key_share", hello("\x13\x01", extension(extKeyShare, "\x00\x05\x00\x1d\x00\x09a"))},
-		{"protocol names cut short", "alpn", hello("\x13\x01", extension(extALPN, "\x00\x03\x09h2"))},
+		{"a truncated key share", "key_share", hello("\x13\x01", extension(extKeyShare, "\x00\x05\x00\x1d\x00\x09a"))},
+		{"truncated protocol names", "alpn", hello("\x13\x01", extension(extALPN, "\x00\x03\x09h2"))},
 		{"odd list of groups", "supported_groups", hello("\x13\x01", extension(extGroups, "\x00\x01\x00"))},
 		{"bytes after the extensions", "after them", append(hello("\x13\x01", sni), 1)},
 	} {
@@ -148,10 +148,10 @@ func TestReadServer(t *testing.T) {
 		t.Errorf("%+v", h)
 	}
 	if err := ReadServer(body[:30], TypeServerHello, &h); err == nil {
-		t.Error("a ServerHello cut short was accepted")
+		t.Error("a truncated ServerHello was accepted")
 	}
 	if err := ReadServer(body[:len(body)-3], TypeServerHello, &h); err == nil {
-		t.Error("extensions cut short were accepted")
+		t.Error("truncated extensions were accepted")
 	}
 }
 
@@ -162,14 +162,14 @@ func TestReadCertificates(t *testing.T) {
 		t.Errorf("%q, %v", got, err)
 	}
 	if got, err := ReadCertificates(whole[:11], 9); err == nil || len(got) != 1 {
-		t.Errorf("cut short: %q, %v", got, err)
+		t.Errorf("truncated: %q, %v", got, err)
 	}
 	if got, _ := ReadCertificates(whole, 1); len(got) != 1 {
 		t.Errorf("limit of 1: %q", got)
 	}
 }
 
-// FuzzMessages reads any bytes as each kind of message.
+// FuzzMessages reads random bytes as each kind of message.
 func FuzzMessages(f *testing.F) {
 	f.Add(hello("\x13\x01", extension(extServerName, "\x00\x0c\x00\x00\x09a.example")))
 	f.Add([]byte("\x00\x00\x0a\x00\x00\x03abc\x00\x00\x01d"))

@@ -1,8 +1,8 @@
-// Package handshake reads TLS handshake messages as TLS, DTLS and QUIC carry them.
+// Package handshake reads TLS handshake messages in TLS, DTLS and QUIC.
 //
-// It knows hellos, certificates and the fingerprints JA3, JA3S and JA4, and gives numbers
-// the names of IANA's registries. It reads what can be read: a message with a broken end
-// gives the fields before it and an error. What it returns aliases the bytes it was given.
+// It reads hellos and certificates, computes the fingerprints JA3, JA3S and JA4, and maps
+// numbers to their names in IANA's registries. It reads as much as possible: for a message with
+// a damaged end it returns the fields before the damage and an error. Results alias the input.
 package handshake
 
 import (
@@ -12,7 +12,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/cursor"
 )
 
-// Types of handshake messages that are read by more than their name.
+// Handshake message types that are decoded.
 const (
 	TypeHelloRequest          = 0
 	TypeClientHello           = 1
@@ -34,7 +34,7 @@ const (
 	TypeCompressedCertificate = 25
 )
 
-// Extensions that are read by more than their name.
+// Extensions that are decoded.
 const (
 	extServerName   = 0
 	extGroups       = 10
@@ -56,10 +56,10 @@ const (
 	extESNI         = 0xffce
 )
 
-// Uint16s is a list of 16-bit numbers as they stand on the wire.
+// Uint16s is a list of 16-bit numbers in wire format.
 type Uint16s []byte
 
-// Len is the number of numbers.
+// Len is the length of the list.
 func (u Uint16s) Len() int { return len(u) / 2 }
 
 // At is number i.
@@ -75,7 +75,7 @@ func (u Uint16s) Contains(v uint16) bool {
 	return false
 }
 
-// Extensions is what stands in both hellos.
+// Extensions holds the extensions that both hellos may have.
 type Extensions struct {
 	Types      []uint16 // in wire order
 	ALPN       [][]byte // protocol names
@@ -90,7 +90,7 @@ type Extensions struct {
 	Master     bool // extended_master_secret, RFC 7627
 	HasConnID  bool // connection_id, RFC 9146
 	ConnID     []byte
-	QUIC       []byte // quic_transport_parameters, RFC 9001 section 8.2; nil where absent
+	QUIC       []byte // quic_transport_parameters, RFC 9001 section 8.2; nil if absent
 	NoExtBlock bool   // the message ends before the length of the extensions
 }
 
@@ -112,19 +112,19 @@ type Client struct {
 	Versions     Uint16s
 	KeyShares    []uint16
 	ECH          string // ech, esni or empty
-	SSL2         bool   // came in the form of SSL 2.0
+	SSL2         bool   // was sent in SSL 2.0 form
 	shares       [8]uint16
 }
 
 // Server is a ServerHello or a HelloRetryRequest.
 type Server struct {
 	Extensions
-	Version     uint16 // negotiated: of supported_versions where present
+	Version     uint16 // negotiated: from supported_versions if present
 	Legacy      uint16 // field version
 	Random      []byte
 	SessionID   []byte
 	Suite       uint16
-	Group       uint16 // of key_share; 0 where absent
+	Group       uint16 // from key_share; 0 if absent
 	Compression uint8
 	Retry       bool
 }
@@ -136,8 +136,8 @@ func short(what string) error {
 	return fmt.Errorf("reading %s: the message ends inside it", what)
 }
 
-// ReadClient reads the body of a ClientHello into h; datagram says that it came over
-// DTLS, where it has a cookie.
+// ReadClient reads the body of a ClientHello into h. datagram means that it was sent over DTLS,
+// in which it has a cookie.
 func ReadClient(b []byte, datagram bool, h *Client) error {
 	*h = Client{}
 	r := cursor.New(b)
@@ -156,12 +156,12 @@ func ReadClient(b []byte, datagram bool, h *Client) error {
 		return short("ClientHello's cipher suites")
 	}
 	if len(h.Suites)%2 != 0 {
-		return fmt.Errorf("reading ClientHello: %d bytes of cipher suites, want an even number", len(h.Suites))
+		return fmt.Errorf("reading ClientHello: %d bytes of cipher suites are not an even number", len(h.Suites))
 	}
 	return h.read(&r, func(typ uint16, data []byte) error { return h.extension(typ, data) })
 }
 
-// read walks the extensions.
+// read reads the extensions.
 func (e *Extensions) read(r *cursor.Cursor, each func(uint16, []byte) error) error {
 	e.Types = e.types[:0]
 	if r.Left() == 0 { // allowed before TLS 1.3
@@ -186,16 +186,16 @@ func (e *Extensions) read(r *cursor.Cursor, each func(uint16, []byte) error) err
 		}
 	}
 	if first == nil && r.Left() > 0 {
-		first = fmt.Errorf("reading extensions: %d bytes after them", r.Left())
+		first = fmt.Errorf("reading extensions: %d extra bytes after them", r.Left())
 	}
 	return first
 }
 
 type badLength int
 
-func (n badLength) Error() string { return fmt.Sprintf("lengths do not fit its %d bytes", int(n)) }
+func (n badLength) Error() string { return fmt.Sprintf("lengths contradict its %d bytes", int(n)) }
 
-// list16 is a list with a length of 16 bits around numbers of 16 bits.
+// list16 reads a list with a 16-bit length of 16-bit numbers.
 func list16(data []byte) (Uint16s, error) {
 	r := cursor.New(data)
 	b := r.Bytes(int(r.Uint16()))
@@ -258,7 +258,7 @@ func (h *Client) extension(typ uint16, data []byte) (err error) {
 	return err
 }
 
-// shared reads an extension that has one form in both hellos.
+// shared reads an extension that has the same form in both hellos.
 func (e *Extensions) shared(typ uint16, data []byte) error {
 	switch typ {
 	case extALPN:
@@ -308,7 +308,7 @@ func ReadServer(b []byte, typ uint8, h *Server) error {
 	r := cursor.New(b)
 	h.Legacy = r.Uint16()
 	h.Version = h.Legacy
-	old13 := h.Legacy == 0x0304 || h.Legacy>>8 == 0x7f && h.Legacy&0xff < 22 // another form until draft 22
+	old13 := h.Legacy == 0x0304 || h.Legacy>>8 == 0x7f && h.Legacy&0xff < 22 // its form differs until draft 22
 	if typ == TypeHelloRetryRequest {
 		h.Retry = true
 		if h.Legacy>>8 == 0x7f && h.Legacy&0xff >= 19 {
@@ -349,8 +349,8 @@ func (h *Server) extension(typ uint16, data []byte) error {
 	return nil
 }
 
-// ReadClient2 reads a ClientHello in the form of SSL 2.0 (RFC 6101 appendix E) without
-// its record header.
+// ReadClient2 reads a ClientHello in SSL 2.0 form (RFC 6101 appendix E) without its record
+// header.
 func ReadClient2(b []byte, h *Client) error {
 	*h = Client{SSL2: true}
 	r := cursor.New(b)
@@ -380,8 +380,8 @@ func (h *Client) MaxVersion() uint16 {
 	return best
 }
 
-// newer compares versions; DTLS counts downward, RFC 9147 section 5.3. Drafts of
-// TLS 1.3 are newer than TLS 1.2 and older than TLS 1.3.
+// newer compares versions. DTLS counts downward, RFC 9147 section 5.3. Drafts of TLS 1.3 are
+// newer than TLS 1.2 and older than TLS 1.3.
 func newer(a, b uint16) bool {
 	if b == 0 {
 		return true

@@ -21,9 +21,9 @@ func ReadExtensions(b []byte, e *Extensions) error {
 
 const extStatus = 5
 
-// ReadCertificates13 cuts the list of a Certificate message of TLS 1.3 (RFC 8446 section
-// 4.4.2) into certificates, at most limit, and then ErrMore; with an error it returns those
-// before it. stapled says that the first one has the state of its revocation beside it.
+// ReadCertificates13 splits the list of a TLS 1.3 Certificate message (RFC 8446 section 4.4.2)
+// into certificates, at most limit, and then returns ErrMore. With an error it returns the
+// certificates before it. stapled means that the first one has a revocation status attached.
 func ReadCertificates13(b []byte, limit int) (out [][]byte, stapled bool, err error) {
 	r := cursor.New(b)
 	r.Skip(int(r.Uint8())) // context
@@ -47,13 +47,13 @@ func ReadCertificates13(b []byte, limit int) (out [][]byte, stapled bool, err er
 		return out, stapled, ErrMore
 	}
 	if r.Short() || r.Left() > 0 || list.Used() != n {
-		return out, stapled, fmt.Errorf("reading Certificate: list of %d bytes in a message of %d", n, len(b))
+		return out, stapled, fmt.Errorf("reading Certificate: a list of %d bytes in a message of %d", n, len(b))
 	}
 	return out, stapled, nil
 }
 
-// Decompress undoes a CompressedCertificate message, RFC 8879, into the Certificate message
-// that it holds; limit is the most that may come out.
+// Decompress decompresses a CompressedCertificate message, RFC 8879, into its Certificate
+// message of at most limit bytes.
 func Decompress(b []byte, limit int) ([]byte, error) {
 	r := cursor.New(b)
 	algorithm, size := r.Uint16(), int(r.Uint24())
@@ -62,7 +62,7 @@ func Decompress(b []byte, limit int) ([]byte, error) {
 		return nil, short("CompressedCertificate")
 	}
 	if size > limit {
-		return nil, fmt.Errorf("reading CompressedCertificate: %d bytes when undone, over the limit of %d", size, limit)
+		return nil, fmt.Errorf("reading CompressedCertificate: the decompressed size of %d bytes exceeds the limit of %d", size, limit)
 	}
 	var from io.Reader
 	var err error
@@ -79,17 +79,17 @@ func Decompress(b []byte, limit int) ([]byte, error) {
 			from = d
 		}
 	default:
-		return nil, fmt.Errorf("reading CompressedCertificate: algorithm %d, want 1 to 3", algorithm)
+		return nil, fmt.Errorf("reading CompressedCertificate: algorithm %d is none of 1 to 3", algorithm)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("reading CompressedCertificate: %w", err)
 	}
 	out, err := io.ReadAll(io.LimitReader(from, int64(size)+1))
 	if err == nil && len(out) != size {
-		err = fmt.Errorf("%d bytes or more, want %d", len(out), size)
+		err = fmt.Errorf("%d bytes or more instead of %d", len(out), size)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("undoing CompressedCertificate: %w", err)
+		return nil, fmt.Errorf("decompressing CompressedCertificate: %w", err)
 	}
 	return out, nil
 }

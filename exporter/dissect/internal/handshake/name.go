@@ -6,8 +6,8 @@ import (
 	"unicode/utf16"
 )
 
-// attribute is one part of a name. Its value is kept raw: many names have characters that
-// their string types do not allow.
+// attribute is one part of a name. Its value is kept raw, because many names have characters
+// that are invalid in their string types.
 type attribute struct {
 	Type  asn1.ObjectIdentifier
 	Value asn1.RawValue
@@ -15,7 +15,7 @@ type attribute struct {
 
 type relativeNameSET []attribute
 
-// nameText writes a name as RFC 2253 does, the last part first.
+// nameText renders a name as in RFC 2253, the last part first.
 func nameText(raw []byte) string {
 	var seq []relativeNameSET
 	if rest, err := asn1.Unmarshal(raw, &seq); err != nil || len(rest) > 0 {
@@ -71,7 +71,7 @@ func attributeName(oid string) string {
 	return oid
 }
 
-// stringValue is the text of a string type; BMPString has two bytes a character.
+// stringValue is the text of a string type; BMPString has two bytes per character.
 func stringValue(v asn1.RawValue) string {
 	if v.Class != asn1.ClassUniversal || v.Tag != asn1.TagBMPString || len(v.Bytes)%2 != 0 {
 		return string(v.Bytes)
@@ -83,8 +83,7 @@ func stringValue(v asn1.RawValue) string {
 	return string(utf16.Decode(units))
 }
 
-// escapeName writes a value with the characters escaped that separate parts, RFC 2253
-// section 2.4.
+// escapeName writes a value and escapes separators, RFC 2253 section 2.4.
 func escapeName(b *strings.Builder, s string) {
 	for i := range len(s) {
 		switch c := s[i]; {

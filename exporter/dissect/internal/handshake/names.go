@@ -38,7 +38,7 @@ func readNames(text string) map[string]registry {
 	return all
 }
 
-// tables are the registries by kind, so that a look-up is one map access.
+// tables are the registries by kind, so that a lookup is one map access.
 type tables struct {
 	suite, suite2, group, scheme, extension, alert, message registry
 }
@@ -48,7 +48,7 @@ var names = sync.OnceValue(func() *tables {
 	return &tables{r["suite"], r["suite2"], r["group"], r["scheme"], r["extension"], r["alert"], r["message"]}
 })
 
-// GREASE reports whether v is one of the values that mean nothing, RFC 8701.
+// GREASE reports whether v is one of the reserved values of RFC 8701.
 func GREASE(v uint16) bool { return v&0x0f0f == 0x0a0a && v>>8 == v&0xff }
 
 const greaseName = "GREASE"
@@ -63,11 +63,11 @@ func (r registry) name(v uint16) string {
 	return fmt.Sprintf("0x%04x", v)
 }
 
-// Suite is IANA's name of a cipher suite; one without a name is its number, as 0x1234.
+// Suite is IANA's name of a cipher suite; an unnamed one is its number, as 0x1234.
 func Suite(v uint16) string { return names().suite.name(v) }
 
-// Suite2 is the name of a cipher kind of SSL 2.0, a number of 24 bits. A number below
-// 2^16 is a cipher suite of SSL 3.0 and later.
+// Suite2 is the name of an SSL 2.0 cipher kind, a 24-bit number. A number below 2^16 is a cipher
+// suite of SSL 3.0 and later.
 func Suite2(v uint32) string {
 	if v <= 0xffff {
 		return Suite(uint16(v))
@@ -78,7 +78,7 @@ func Suite2(v uint32) string {
 	return fmt.Sprintf("0x%06x", v)
 }
 
-// Group is IANA's name of a group for key exchange.
+// Group is IANA's name of a key exchange group.
 func Group(v uint16) string { return names().group.name(v) }
 
 // Scheme is the name of a signature scheme.
@@ -103,7 +103,7 @@ func Message(v uint8) string {
 	return fmt.Sprintf("message_%d", v)
 }
 
-// Version is the name of a protocol version as people write it.
+// Version is the common name of a protocol version.
 func Version(v uint16) string {
 	switch v {
 	case 0x0002:

@@ -1,11 +1,10 @@
-// Package hpack reads header blocks compressed as RFC 7541 says, as an onlooker must.
+// Package hpack decodes header blocks compressed by RFC 7541, as an observer must.
 //
-// An endpoint may give up on the first index that its table does not hold; an onlooker
-// may have missed the block that put it there. So a Decoder never fails for want of an
-// entry: such a field says Unknown, and everything that follows is still right, since
-// indices count from the newest entry. It refuses only what no table could make sense
-// of: bad integers, bad Huffman codes and strings that end early. Memory is bounded
-// whatever the peer announces.
+// An endpoint may give up at the first index that its table does not contain, but an observer
+// may have missed the block that added the entry. A Decoder therefore never fails because of a
+// missing entry: such a field has Unknown set, and everything after it is still correct, because
+// indices count from the newest entry. It only rejects what no table could decode: bad integers,
+// bad Huffman codes and truncated strings. Memory is limited whatever the peer announces.
 package hpack
 
 import (
@@ -17,28 +16,28 @@ import (
 // Limits of one decoder.
 const (
 	defaultTable = 4096     // bytes of the dynamic table before any size update, RFC 9113 section 6.5.2
-	maxTable     = 64 << 10 // bytes of it that are kept, whatever was announced
-	maxFields    = 4096     // fields given out of one block
-	maxList      = 1 << 20  // bytes of names and values given out of one block, 32 more for each field
+	maxTable     = 64 << 10 // bytes of it that are kept, whatever the peer announced
+	maxFields    = 4096     // fields returned for one block
+	maxList      = 1 << 20  // bytes of names and values returned for one block, plus 32 for each field
 	entryCost    = 32       // RFC 7541 section 4.1
 	maxInteger   = 1 << 30
 )
 
-// UnknownText stands for a name or value that an entry held which the decoder never saw.
+// UnknownText replaces a name or value in an entry that the decoder has not seen.
 const UnknownText = "(unknown)"
 
-// Faults of a block.
+// Errors of a block.
 var (
-	ErrShort   = errors.New("header block ends early")
-	ErrInteger = errors.New("integer over the limit")
-	ErrIndex   = errors.New("index 0")
+	ErrShort   = errors.New("the header block ends early")
+	ErrInteger = errors.New("the integer exceeds the limit")
+	ErrIndex   = errors.New("index 0 is invalid")
 )
 
 // Field is one header field.
 type Field struct {
 	Name, Value string
-	Unknown     bool // name, or name and value, were in a table entry that was not seen
-	Never       bool // sent as never to be indexed: the sender thinks it a secret
+	Unknown     bool // name, or name and value, were in an unseen table entry
+	Never       bool // sent as never indexed: the sender considers it a secret
 }
 
 // Decoder holds the dynamic table of one direction. New makes one.
@@ -57,8 +56,8 @@ type Decoder struct {
 
 	// Of the last block.
 	Unknown int // fields with Unknown set
-	Dropped int // fields over the limits, not given out
-	Update  int // largest table size update, -1 where there was none
+	Dropped int // fields over the limits, not returned
+	Update  int // largest table size update, -1 if there was none
 }
 
 type entry struct {
@@ -68,26 +67,27 @@ type entry struct {
 
 func (e *entry) cost() int { return len(e.name) + len(e.value) + entryCost }
 
-// span says which part of scratch a field's name or value is.
+// span is the part of scratch with a field's name or value.
 type span struct {
 	field    int
 	value    bool
 	from, to int
 }
 
-// New returns a decoder for a connection seen from its start.
+// New returns a decoder for a connection captured from its start.
 func New() Decoder { return Decoder{max: defaultTable} }
 
-// Lose forgets the table: blocks were missed, or the connection began before the
-// capture. Indices of entries made later stay right.
+// Lose clears the table: blocks were missed, or the connection began before the capture. Indices
+// of later entries stay correct.
 func (d *Decoder) Lose() {
 	clear(d.ring)
-	// The true size is not known. Keeping entries too long is harmless, because a
+	// The true size is unknown. Keeping entries too long is harmless, because a
 	// valid index always means the same entry; dropping them too early is not.
 	d.start, d.count, d.size, d.max, d.partial = 0, 0, 0, maxTable, true
 }
 
-// Memory is what the decoder takes beside itself, in bytes: its table, and the last block.
+// Memory is the decoder's memory in addition to its own size, in bytes: its table and the last
+// block.
 func (d *Decoder) Memory() int {
 	const entrySize, fieldSize = int(unsafe.Sizeof(entry{})), int(unsafe.Sizeof(Field{}))
 	return d.size + len(d.ring)*entrySize + cap(d.fields)*fieldSize + d.list + cap(d.scratch)
@@ -96,9 +96,9 @@ func (d *Decoder) Memory() int {
 // Partial reports whether the table may lack entries that the peer has.
 func (d *Decoder) Partial() bool { return d.partial }
 
-// Decode reads one whole header block. With an error the fields before the fault are
-// returned and the table is no longer sure, see Lose. Fields are valid until the next
-// call; their strings stay.
+// Decode decodes a complete header block. With an error it returns the fields before the error,
+// and the table is no longer reliable, see Lose. Fields are valid until the next call; their
+// strings stay valid.
 func (d *Decoder) Decode(block []byte) ([]Field, error) {
 	clear(d.fields)
 	d.fields, d.scratch, d.shared, d.list = d.fields[:0], d.scratch[:0], d.shared[:0], 0
@@ -123,7 +123,7 @@ func (d *Decoder) Decode(block []byte) ([]Field, error) {
 	return d.fields, err
 }
 
-// field reads one representation, RFC 7541 section 6, and returns what follows it.
+// field reads one representation, RFC 7541 section 6, and returns the bytes after it.
 func (d *Decoder) field(p []byte) ([]byte, error) {
 	switch b := p[0]; {
 	case b&0x80 != 0:
@@ -132,7 +132,7 @@ func (d *Decoder) field(p []byte) ([]byte, error) {
 			return p, orIndex(err)
 		}
 		e := d.at(i)
-		d.give(Field{Name: e.name, Value: e.value, Unknown: e.unknown})
+		d.emit(Field{Name: e.name, Value: e.value, Unknown: e.unknown})
 		return p, nil
 	case b&0xc0 == 0x40:
 		return d.literal(p, 6, true, false)
@@ -155,8 +155,8 @@ func orIndex(err error) error {
 	return err
 }
 
-// literal reads a field whose value, and maybe name, is spelled out. What goes into the
-// table gets strings of its own, so that none keeps a longer one in memory; the others of a
+// literal reads a field with a literal value, and possibly a literal name. Strings for the table
+// are allocated separately, so that none keeps a longer one in memory; the other strings of a
 // block share one.
 func (d *Decoder) literal(p []byte, prefix uint, add, never bool) ([]byte, error) {
 	i, p, err := integer(p, prefix)
@@ -183,7 +183,7 @@ func (d *Decoder) literal(p []byte, prefix uint, add, never bool) ([]byte, error
 		f.Value = string(d.scratch[mid:end])
 		d.scratch = d.scratch[:from]
 		d.add(entry{f.Name, f.Value, f.Unknown})
-		d.give(f)
+		d.emit(f)
 		return p, nil
 	}
 	if !d.fits(len(f.Name) + end - from) {
@@ -199,7 +199,7 @@ func (d *Decoder) literal(p []byte, prefix uint, add, never bool) ([]byte, error
 	return p, nil
 }
 
-// text reads a string, RFC 7541 section 5.2, onto the end of scratch.
+// text appends a string, RFC 7541 section 5.2, to scratch.
 func (d *Decoder) text(p []byte) ([]byte, error) {
 	if len(p) == 0 {
 		return p, ErrShort
@@ -210,7 +210,7 @@ func (d *Decoder) text(p []byte) ([]byte, error) {
 		return p, err
 	}
 	if n > len(p) {
-		return p, fmt.Errorf("string of %d bytes with %d left: %w", n, len(p), ErrShort)
+		return p, fmt.Errorf("a string of %d bytes with %d left: %w", n, len(p), ErrShort)
 	}
 	if coded {
 		d.scratch, err = AppendHuffman(d.scratch, p[:n])
@@ -220,8 +220,8 @@ func (d *Decoder) text(p []byte) ([]byte, error) {
 	return p[n:], err
 }
 
-// give hands a field out unless the block's limits are reached.
-func (d *Decoder) give(f Field) {
+// emit appends a field to the result unless the block's limits are reached.
+func (d *Decoder) emit(f Field) {
 	if d.fits(len(f.Name) + len(f.Value)) {
 		d.put(f)
 	}
@@ -243,7 +243,7 @@ func (d *Decoder) put(f Field) {
 	d.fields = append(d.fields, f)
 }
 
-// integer reads a number with a prefix of n bits, RFC 7541 section 5.1.
+// integer reads a number with an n-bit prefix, RFC 7541 section 5.1.
 func integer(p []byte, n uint) (int, []byte, error) {
 	if len(p) == 0 {
 		return 0, p, ErrShort
@@ -275,7 +275,7 @@ func integer(p []byte, n uint) (int, []byte, error) {
 	}
 }
 
-// at returns the entry of an index from 1 on; one that is not there is unknown.
+// at returns the entry with an index from 1 on; a missing entry is unknown.
 func (d *Decoder) at(i int) entry {
 	if i <= len(static) {
 		s := &static[i-1]
@@ -302,7 +302,7 @@ func (d *Decoder) add(e entry) {
 	d.size += cost
 }
 
-// grow doubles the ring, whose length is a power of two.
+// grow doubles the ring; its length is a power of two.
 func (d *Decoder) grow() {
 	ring := make([]entry, max(16, 2*len(d.ring)))
 	for i := range d.count {
@@ -324,7 +324,7 @@ func (d *Decoder) shrink(n int) {
 
 func (d *Decoder) resize(n int) {
 	if n == 0 {
-		d.partial = false // an empty table is a table known whole
+		d.partial = false // an empty table is complete
 	}
 	if n > maxTable {
 		n, d.partial = maxTable, true

@@ -110,20 +110,21 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
-func TestUnknownEntriesDoNotHideWhatFollows(t *testing.T) {
+func TestUnknownEntriesDoNotHideLaterFields(t *testing.T) {
 	d := New()
 	d.Lose()
-	// 62 was never seen; 0x7e+0x01 names a header by entry 63 and adds it as entry 62.
+	// 62 was never seen; 0x7e+0x01 refers to a header name by entry 63 and adds the field as
+	// entry 62.
 	f, err := d.Decode(unhex(t, "82 be 7f00 01 78 be bf"))
 	want := ":method=GET\n(unknown)=(unknown)\n(unknown)=x\n(unknown)=x\n(unknown)=(unknown)\n"
 	if err != nil || show(f) != want || d.Unknown != 4 {
 		t.Errorf("got\n%s%v, %d unknown, want\n%s", show(f), err, d.Unknown, want)
 	}
 	if !d.Partial() {
-		t.Error("the table is held to be whole")
+		t.Error("the table counts as complete")
 	}
 	if d.Decode(unhex(t, "20")); d.Partial() {
-		t.Error("a table emptied by a size update is held to lack entries")
+		t.Error("a table emptied by a size update counts as incomplete")
 	}
 }
 
@@ -158,7 +159,7 @@ func TestEntriesMadeAfterALossAreRight(t *testing.T) {
 
 func TestLimits(t *testing.T) {
 	d := New()
-	d.Decode(unhex(t, "3f e1ff ff3f")) // size update far above what is kept
+	d.Decode(unhex(t, "3f e1ff ff3f")) // size update far above the kept size
 	if d.max != maxTable || d.Update <= maxTable {
 		t.Errorf("table of %d, update %d", d.max, d.Update)
 	}
@@ -166,7 +167,7 @@ func TestLimits(t *testing.T) {
 	if _, err := d.Decode(big); err != nil {
 		t.Fatal(err)
 	}
-	f, err := d.Decode(bytes.Repeat([]byte{0xbe}, 200_000)) // 3 GB if all were given out
+	f, err := d.Decode(bytes.Repeat([]byte{0xbe}, 200_000)) // 3 GB if all were returned
 	if err != nil || len(f) > maxFields || d.Dropped+len(f) != 200_000 || d.list > maxList {
 		t.Errorf("%d fields, %d dropped, %d bytes, %v", len(f), d.Dropped, d.list, err)
 	}
@@ -205,8 +206,8 @@ func compareHuffman(t *testing.T, b []byte) {
 	}
 }
 
-// FuzzDecode gives blocks to both decoders: where the strict one is content, this one
-// must say the same; where it is not, this one errs or marks what it does not know.
+// FuzzDecode passes blocks to both decoders: if the strict one succeeds, the results must be
+// equal; if not, this one must fail or mark the unknown fields.
 func FuzzDecode(f *testing.F) {
 	f.Add([]byte("\x82\x86\x84\x41\x8c\xf1\xe3\xc2\xe5\xf2\x3a\x6b\xa0\xab\x90\xf4\xff"), []byte("\x82\x86\x84\xbe\x58\x86\xa8\xeb\x10\x64\x9c\xbf"))
 	f.Add([]byte("\x20\x3f\xe1\x1f\x40\x01a\x01b"), []byte("\xbe\x7e\x01c"))
@@ -229,7 +230,7 @@ func FuzzDecode(f *testing.F) {
 			}
 			got, err := d.Decode(block)
 			if wantErr != nil {
-				return // it stops for good at things that an onlooker can bear
+				return // it stops at errors that an observer can tolerate
 			}
 			if d.Dropped > 0 {
 				return
@@ -238,7 +239,7 @@ func FuzzDecode(f *testing.F) {
 				t.Fatalf("block %x: got\n%s%v, want\n%s", block, show(got), err, show(want))
 			}
 			if d.Unknown > 0 {
-				t.Fatalf("block %x: %d unknown fields in a block that is whole", block, d.Unknown)
+				t.Fatalf("block %x: %d unknown fields in a complete block", block, d.Unknown)
 			}
 		}
 	})

@@ -2,13 +2,13 @@ package hpack
 
 import "errors"
 
-// ErrHuffman is a string that the Huffman code of RFC 7541 section 5.2 does not allow:
-// the end-of-string symbol inside, or padding that is too long or not all ones.
+// ErrHuffman is a string that is invalid in the Huffman code of RFC 7541 section 5.2: it
+// contains the end-of-string symbol, or its padding is too long or not all ones.
 var ErrHuffman = errors.New("bad Huffman code")
 
-// codeBits is how long the code of each byte is, RFC 7541 appendix B. The code is
-// canonical (shorter first, then by byte), so lengths are all there is to know. The
-// end-of-string symbol is thirty ones.
+// codeBits is the code length of each byte, RFC 7541 appendix B. The code is canonical (shorter
+// first, then by byte), so the lengths define it completely. The end-of-string symbol is thirty
+// ones.
 const codeBits = "" +
 	"\x0d\x17\x1c\x1c\x1c\x1c\x1c\x1c\x1c\x18\x1e\x1c\x1c\x1e\x1c\x1c\x1c\x1c\x1c\x1c\x1c\x1c\x1e\x1c\x1c\x1c\x1c\x1c\x1c\x1c\x1c\x1c" +
 	"\x06\x0a\x0a\x0c\x0d\x06\x08\x0b\x0a\x0a\x08\x0b\x08\x06\x06\x06\x05\x05\x05\x06\x06\x06\x06\x06\x06\x06\x07\x08\x0f\x06\x0c\x0a" +
@@ -20,17 +20,17 @@ const codeBits = "" +
 	"\x14\x18\x14\x15\x16\x15\x15\x17\x16\x16\x19\x19\x18\x18\x1a\x17\x1a\x1b\x1a\x1a\x1b\x1b\x1b\x1b\x1b\x1c\x1b\x1b\x1b\x1b\x1b\x1a"
 
 const (
-	quickBits = 9  // codes up to this length are found with one look
+	quickBits = 9  // codes up to this length need one lookup
 	maxBits   = 30 // longest code
 	eos       = 256
 )
 
-// codes is the Huffman code turned round, made once from codeBits.
+// codes is the inverse Huffman code, computed once from codeBits.
 type codes struct {
-	quick [1 << quickBits]uint16 // byte<<4 | length; 0 where the code is longer
-	limit [maxBits + 1]uint32    // first code after those of this length, left-aligned to 32 bits; 0: none so long
+	quick [1 << quickBits]uint16 // byte<<4 | length; 0 if the code is longer
+	limit [maxBits + 1]uint32    // first code after those of this length, left-aligned to 32 bits; 0 if there is none of this length
 	base  [maxBits + 1]int32     // index into order of the first code of this length, less that code
-	order [257]uint16            // symbols in the order of their codes
+	order [257]uint16            // symbols ordered by code
 }
 
 var huffman = newCodes()
@@ -69,9 +69,8 @@ func symbolBits(s int) int {
 	return int(codeBits[s])
 }
 
-// AppendHuffman appends the bytes that src codes to dst. With ErrHuffman it returns
-// what came before the fault. A byte needs at least 5 bits, so at most 8/5 of len(src)
-// bytes are added.
+// AppendHuffman decodes src and appends the result to dst. With ErrHuffman it returns what came
+// before the error. A byte needs at least 5 bits, so at most 8/5 of len(src) bytes are added.
 func AppendHuffman(dst, src []byte) ([]byte, error) {
 	t := huffman
 	var acc uint64 // bits not yet used, left-aligned
@@ -82,7 +81,7 @@ func AppendHuffman(dst, src []byte) ([]byte, error) {
 			src = src[1:]
 			n += 8
 		}
-		if n >= maxBits { // no code can be cut short: several may go without a refill
+		if n >= maxBits { // no code can be incomplete: several may be decoded without a refill
 			for n >= maxBits {
 				if q := t.quick[acc>>(64-quickBits)]; q != 0 {
 					dst = append(dst, byte(q>>4))
@@ -103,7 +102,7 @@ func AppendHuffman(dst, src []byte) ([]byte, error) {
 		if n == 0 {
 			return dst, nil
 		}
-		// The last bits: what lacks is read as ones, which is what padding must be.
+		// The last bits: missing bits are read as ones, which padding must consist of.
 		sym, bits := t.long(uint32((acc | ^uint64(0)>>n) >> 32))
 		if bits > n {
 			if n > 7 || ^acc>>(64-n) != 0 {
@@ -117,7 +116,7 @@ func AppendHuffman(dst, src []byte) ([]byte, error) {
 	}
 }
 
-// long finds the symbol whose code begins w.
+// long finds the symbol with the code at the start of w.
 func (t *codes) long(w uint32) (sym, bits int) {
 	if q := t.quick[w>>(32-quickBits)]; q != 0 {
 		return int(q >> 4), int(q & 15)

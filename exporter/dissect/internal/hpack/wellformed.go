@@ -1,7 +1,7 @@
 package hpack
 
-// WellFormed reports whether a block is a list of representations that ends exactly at its
-// end, RFC 7541 section 6. It needs no table, so it can judge bytes of unknown origin.
+// WellFormed reports whether a block consists of complete representations, RFC 7541 section 6.
+// It needs no table, so it can check bytes of unknown origin.
 func WellFormed(block []byte) bool {
 	begun := false
 	for len(block) > 0 {
@@ -11,7 +11,7 @@ func WellFormed(block []byte) bool {
 		switch {
 		case c&0x80 != 0: // indexed, section 6.1
 			bits, text = 7, false
-		case c&0xc0 == 0x40: // literal that enters the table, section 6.2.1
+		case c&0xc0 == 0x40: // literal that is added to the table, section 6.2.1
 			bits = 6
 		case c&0xe0 == 0x20: // table size, at the start only, section 4.2
 			if begun {

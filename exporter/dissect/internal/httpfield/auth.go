@@ -2,12 +2,12 @@ package httpfield
 
 import "strings"
 
-// maxScheme is the longest unknown authentication scheme that is believed to be one.
+// maxScheme is the longest unknown authentication scheme that is accepted as one.
 const maxScheme = 32
 
-// AuthKind is the scheme of an Authorization value in lower case. What has no credentials
-// behind it and is no known scheme may itself be the secret, so it is "other"; an empty
-// value has no kind.
+// AuthKind is the scheme of an Authorization value in lower case. A value without credentials
+// that is not a known scheme may itself be the secret, so its kind is "other"; an empty value
+// has no kind.
 func AuthKind(value string) string {
 	value = Trim(value)
 	if value == "" {
@@ -26,7 +26,7 @@ func AuthKind(value string) string {
 	return strings.ToLower(scheme)
 }
 
-// knownScheme answers for the schemes of IANA's registry and those in wide use.
+// knownScheme matches the schemes of IANA's registry and those in wide use.
 func knownScheme(s string) string {
 	for _, k := range [...]string{"bearer", "basic", "digest", "negotiate", "ntlm", "token", "aws4-hmac-sha256",
 		"apikey", "oauth", "dpop", "hoba", "mutual", "scram-sha-1", "scram-sha-256", "vapid", "privatetoken", "gnap",
@@ -39,8 +39,8 @@ func knownScheme(s string) string {
 	return ""
 }
 
-// wordLike reports whether s reads like a scheme: a letter, then letters, digits, - and _,
-// of which few are digits, as in "scram-sha-512".
+// wordLike reports whether s looks like a scheme: a letter, then letters, digits, - and _, with
+// few digits, as in "scram-sha-512".
 func wordLike(s string) bool {
 	digits := 0
 	for i := 0; i < len(s); i++ {

@@ -7,7 +7,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
-// Kinds of headers: what column headers says in its kind.
+// Header kinds in column headers.
 const (
 	Request         = "request"
 	Response        = "response"
@@ -15,9 +15,9 @@ const (
 	ResponseTrailer = "response_trailer"
 )
 
-// Fill sets host, user_agent, request_id, trace_id, span_id, auth_kind and the content
-// types of c from headers. A column that is set already stays; where a header comes
-// twice the first one counts. Trailers are not looked at.
+// Fill sets host, user_agent, request_id, trace_id, span_id, auth_kind and the content types of
+// c from headers. It does not overwrite columns that are already set; of a repeated header the
+// first one counts. Trailers are ignored.
 func Fill(c *table.Call, headers []table.Header) {
 	var t trace
 	var answered string // request id of the response
@@ -91,8 +91,8 @@ func set(o *table.Opt[string], v string) {
 	}
 }
 
-// HostOf is the host of an authority ("user@host:port", "[::1]:80"): without user
-// information, port and brackets, in the spelling it came in.
+// HostOf is the host of an authority ("user@host:port", "[::1]:80"): without user information,
+// port and brackets, in its original spelling.
 func HostOf(authority string) string {
 	s := authority
 	if i := strings.LastIndexByte(s, '@'); i >= 0 {
@@ -104,15 +104,15 @@ func HostOf(authority string) string {
 		}
 		return s
 	}
-	// More than one colon is an IPv6 address that lacks its brackets.
+	// More than one colon is an IPv6 address without brackets.
 	if i := strings.IndexByte(s, ':'); i >= 0 && strings.IndexByte(s[i+1:], ':') < 0 {
 		s = s[:i]
 	}
 	return s
 }
 
-// SplitTarget cuts an origin-form target into path and query; the query is absent
-// where there is no question mark.
+// SplitTarget splits an origin-form target into path and query; the query is absent if there is
+// no question mark.
 func SplitTarget(target string) (path string, query table.Opt[string]) {
 	if i := strings.IndexByte(target, '?'); i >= 0 {
 		return target[:i], table.Some(target[i+1:])
@@ -120,9 +120,8 @@ func SplitTarget(target string) (path string, query table.Opt[string]) {
 	return target, query
 }
 
-// Text makes a string that a text column may hold. Bytes that are not UTF-8 are taken
-// as ISO 8859-1, which is what HTTP once said of them (RFC 9110 section 5.5), so that
-// none is lost.
+// Text converts bytes to a string for a text column. Bytes that are not UTF-8 are read as ISO
+// 8859-1, the former default of HTTP (RFC 9110 section 5.5), so that none is lost.
 func Text(b []byte) string {
 	if utf8.Valid(b) {
 		return string(b)
@@ -130,7 +129,7 @@ func Text(b []byte) string {
 	return latin1(string(b))
 }
 
-// ValidText is Text for a string, without a copy where it is valid.
+// ValidText is Text for a string, without a copy if it is valid.
 func ValidText(s string) string {
 	if utf8.ValidString(s) {
 		return s

@@ -1,15 +1,15 @@
 // Package httpfield reads the header fields that every version of HTTP shares.
 //
-// Fill sets the columns of a call that people ask for most (host, user agent, trace,
-// kind of credentials, content types) from its headers, so that http1, http2 and http3
-// answer alike. Names are compared without regard to case and without allocation;
-// credentials are never copied out of a header, only their kind.
+// Fill sets the most used columns of a call (host, user agent, trace, kind of credentials,
+// content types) from its headers, which makes http1, http2 and http3 consistent. Names are
+// compared without regard to case and without allocation. Credentials are never copied out of a
+// header, only their kind.
 package httpfield
 
-// Name is a field name that some part of the exporter acts on.
+// Name is a field name that the exporter handles specially.
 type Name uint8
 
-// The names that Lookup knows.
+// The names that Lookup recognizes.
 const (
 	Other Name = iota
 	Host
@@ -45,7 +45,7 @@ const (
 	GRPCMessage
 )
 
-// Lookup tells which of the known names this is, in any case of letters.
+// Lookup returns the Name of a field name, ignoring case.
 func Lookup(name string) Name {
 	switch len(name) {
 	case 2:
@@ -115,8 +115,8 @@ func pick(name, a string, an Name, b string, bn Name) Name {
 	return Other
 }
 
-// Is compares s with lower, which must be in lower case, without regard to the case of
-// ASCII letters in s.
+// Is compares s with lower, which must be in lower case, ignoring the case of ASCII letters in
+// s.
 func Is(s, lower string) bool {
 	if len(s) != len(lower) {
 		return false
@@ -130,8 +130,8 @@ func Is(s, lower string) bool {
 	return true
 }
 
-// HasToken reports whether a comma separated list holds the token, which must be in
-// lower case. Parameters after a semicolon do not count.
+// HasToken reports whether a comma-separated list contains the token, which must be in lower
+// case. Parameters after a semicolon are ignored.
 func HasToken(list, lower string) bool {
 	for list != "" {
 		var item string
@@ -143,8 +143,8 @@ func HasToken(list, lower string) bool {
 	return false
 }
 
-// Next cuts the first item off a comma separated list, without its parameters and the
-// white space around it.
+// Next splits the first item off a comma-separated list, without its parameters and surrounding
+// white space.
 func Next(list string) (item, rest string) {
 	end := len(list)
 	for i := 0; i < len(list); i++ {
@@ -166,7 +166,7 @@ func Next(list string) (item, rest string) {
 	return Trim(item), rest
 }
 
-// Trim cuts optional white space (space and tab) off both ends.
+// Trim removes optional white space (space and tab) from both ends.
 func Trim(s string) string {
 	for s != "" && (s[0] == ' ' || s[0] == '\t') {
 		s = s[1:]

@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// trace gathers what the headers say of a distributed trace. Where several do, the
-// order is W3C traceparent, B3 single, B3 multiple, Amazon, Jaeger, Datadog.
+// trace collects the headers of a distributed trace. If there are several, the order is W3C
+// traceparent, B3 single, B3 multiple, Amazon, Jaeger, Datadog.
 type trace struct {
 	traceparent, b3, b3Trace, b3Span string
 	amzn, uber                       string
@@ -42,8 +42,8 @@ func first(s *string, v string) {
 	}
 }
 
-// ids returns the trace id and the span id in lower case hex, empty where no header has
-// a valid one.
+// ids returns the trace id and the span id in lower case hex, empty if no header has a valid
+// one.
 func (t *trace) ids() (id, span string) {
 	if t.traceparent != "" {
 		if id, span = traceparent(t.traceparent); id != "" {
@@ -88,7 +88,7 @@ func traceparent(s string) (id, span string) {
 	return id, span
 }
 
-// b3 reads traceid-spanid[-sampled[-parent]]; "0", "1" and "d" alone name no trace.
+// b3 reads traceid-spanid[-sampled[-parent]]; "0", "1" and "d" alone identify no trace.
 func b3(s string) (id, span string) {
 	t, rest, ok := strings.Cut(Trim(s), "-")
 	if !ok {
@@ -102,8 +102,8 @@ func b3(s string) (id, span string) {
 	return id, span
 }
 
-// amzn reads Root=1-TIME-RANDOM;Parent=SPAN;…. The id is written as the 32 hex digits
-// that OpenTelemetry makes of it, so that it joins with traceparent.
+// amzn reads Root=1-TIME-RANDOM;Parent=SPAN;…. The id is written as the 32 hex digits that
+// OpenTelemetry uses for it, so that it matches a traceparent.
 func amzn(s string) (id, span string) {
 	for s != "" {
 		var part string
@@ -122,8 +122,8 @@ func amzn(s string) (id, span string) {
 	return id, span
 }
 
-// uber reads Jaeger's traceid:spanid:parent:flags, whose numbers may lack leading zeros
-// and whose colons may be percent-encoded.
+// uber reads Jaeger's traceid:spanid:parent:flags. Its numbers may lack leading zeros, and its
+// colons may be percent-encoded.
 func uber(s string) (id, span string) {
 	s = Trim(s)
 	if strings.Contains(s, "%3") {
@@ -141,8 +141,8 @@ func uber(s string) (id, span string) {
 	return id, span
 }
 
-// datadog turns decimal numbers of 64 bits into hex; the upper half of a trace id of 128
-// bits is the tag _dd.p.tid.
+// datadog converts decimal 64-bit numbers to hex; the upper half of a 128-bit trace id is the
+// tag _dd.p.tid.
 func datadog(trace, parent, tags string) (id, span string) {
 	n, err := strconv.ParseUint(Trim(trace), 10, 64)
 	if err != nil || n == 0 {
@@ -163,7 +163,7 @@ func datadog(trace, parent, tags string) (id, span string) {
 
 func hex64(n uint64) string { return pad(strconv.FormatUint(n, 16), 16, 16) }
 
-// pad adds leading zeros up to the smaller of the two lengths that holds s.
+// pad adds leading zeros up to the smaller of the two lengths that can hold s.
 func pad(s string, short, long int) string {
 	want := short
 	if len(s) > short {
@@ -175,8 +175,8 @@ func pad(s string, short, long int) string {
 	return strings.Repeat("0", want-len(s)) + s
 }
 
-// hexID returns s in lower case where it is hex of one of the two lengths and not all
-// zeros, else "".
+// hexID returns s in lower case if it is hex of one of the two lengths and not all zeros, else
+// "".
 func hexID(s string, short, long int) string {
 	s = Trim(s)
 	if len(s) != short && len(s) != long || !isHex(s) || strings.Trim(s, "0") == "" {

@@ -10,43 +10,43 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
-// maxSummaryPath is how much of a path goes into summary.
+// maxSummaryPath is how much of a path appears in summary.
 const maxSummaryPath = 200
 
-// End is how a stream ended, as its version of HTTP sees it.
+// End describes how a stream ended in terms of its HTTP version.
 type End struct {
-	Error    string // word for column error, see Cause; empty where the answer is whole
+	Error    string // value of column error, see Cause; empty if the answer is complete
 	Gap      bool   // see Settle
-	CodeName string // name of ResetCode, where there is one
-	Enough   bool   // the server wanted no more of a request that it has answered
+	CodeName string // name of ResetCode, if any
+	Enough   bool   // the server did not need the rest of a request that it has answered
 }
 
-// Settle ends the bodies; it reports whether bytes of the stream are missing or may be.
-// Where lengthEnds, a body of just the bytes that Content-Length announced is whole even
-// if the end of the stream did not come.
+// Settle ends the bodies and reports whether bytes of the stream are or may be missing. With
+// lengthEnds, a body with exactly the announced Content-Length is complete even if the end of
+// the stream is missing.
 func (s *Stream) Settle(lengthEnds bool) (gap bool) {
 	req, resp := &s.Half[dissect.ToServer], &s.Half[dissect.ToClient]
 	asked, answered := req.settle(lengthEnds), resp.settle(lengthEnds)
 	gap = asked || answered
-	return resp.holey() || req.holey() || gap
+	return resp.incomplete() || req.incomplete() || gap
 }
 
-// settle ends the body; it reports whether frames between frames may be missing that the
-// content length does not account for.
+// settle ends the body. It reports whether frames may be missing that the content length does
+// not account for.
 func (q *Half) settle(lengthEnds bool) bool {
 	if q.Suspect && q.Head && (q.End || lengthEnds) && q.length.OK && q.length.V == q.size() {
-		q.Suspect, q.End = false, true // nothing but the end of the stream, or trailers, can be missing
+		q.Suspect, q.End = false, true // only the end of the stream, or trailers, can be missing
 	}
 	if q.Suspect {
 		q.count.Missing(-1)
 	}
 	if q.Body != nil {
-		q.Body.Complete = q.End && !q.Suspect && !q.Hole && q.Body.Lost() == 0
+		q.Body.Complete = q.End && !q.Suspect && !q.MissingFields && q.Body.Lost() == 0
 	}
 	return q.Suspect
 }
 
-// size is how long the body is, with what is known to be missing.
+// size is the length of the body, including the known missing bytes.
 func (q *Half) size() int64 {
 	if q.Body == nil {
 		return 0
@@ -54,12 +54,12 @@ func (q *Half) size() int64 {
 	return q.Body.Size() + q.Body.Lost()
 }
 
-// holey reports whether bytes of this direction are known to be missing.
-func (q *Half) holey() bool { return q.Hole || q.Body != nil && q.Body.Lost() > 0 }
+// incomplete reports whether bytes of this direction are known to be missing.
+func (q *Half) incomplete() bool { return q.MissingFields || q.Body != nil && q.Body.Lost() > 0 }
 
-// Cause returns the word for column error of a stream that ended for cause, which is
-// empty where it ended by itself. A gap explains more than what it led to, and an answer
-// that is whole is no error, whatever became of the request.
+// Cause returns the value of column error for a stream that ended for cause, which is empty if
+// it ended normally. A gap takes precedence over its consequences, and a complete answer is no
+// error, whatever happened to the request.
 func (s *Stream) Cause(cause string, gap bool) string {
 	req, resp := &s.Half[dissect.ToServer], &s.Half[dissect.ToClient]
 	switch {
@@ -79,14 +79,14 @@ func (s *Stream) Cause(cause string, gap bool) string {
 	return cause
 }
 
-// Row fills a version's own row: all that Stream knows, failed and summary among it.
+// Row fills a version's own row with everything that Stream knows, including failed and summary.
 func (s *Stream) Row(c *table.Call, e *End) {
 	s.call(c, e)
 	c.Outcome = s.outcome(e)
 	c.Summary = s.summary(e)
 }
 
-// outcome is what the answer says, and how a stream ended that other streams outlive.
+// outcome is the result in the answer, or how a stream ended before its connection.
 func (s *Stream) outcome(e *End) string {
 	const refusedStream, h3Rejected = 0x7, 0x10b // RFC 9113 section 7, RFC 9114 section 8.1
 	code := s.ResetCode
@@ -101,7 +101,7 @@ func (s *Stream) outcome(e *End) string {
 	return ""
 }
 
-// GRPCRow returns the row of a gRPC stream, nil where it is none.
+// GRPCRow returns the row of a gRPC stream, or nil for another stream.
 func (s *Stream) GRPCRow(c *dissect.Conn, e *End) *grpc.Row {
 	guessed := s.guessed()
 	if !s.GRPC && !guessed {
@@ -119,20 +119,20 @@ func (s *Stream) GRPCRow(c *dissect.Conn, e *End) *grpc.Row {
 	return row
 }
 
-// unsure reports whether the status may stand in what was not understood.
+// unsure reports whether the status may be in a part that could not be decoded.
 func (s *Stream) unsure(e *End) bool { return e.Gap || s.Malformed || s.Unknown > 0 }
 
-// guessed reports whether a stream without a known content type is gRPC by the shape of
-// its bodies.
+// guessed reports whether a stream with an unknown content type is gRPC by the form of its
+// bodies.
 func (s *Stream) guessed() bool {
 	req, resp := &s.Half[dissect.ToServer], &s.Half[dissect.ToClient]
 	return !s.GRPC && s.Unknown > 0 && req.size()+resp.size() > 0 && req.mayBeGRPC() && resp.mayBeGRPC()
 }
 
-// mayBeGRPC reports whether a direction whose content type is not known holds messages of
-// gRPC or nothing; the messages are then counted.
+// mayBeGRPC reports whether a direction with an unknown content type contains gRPC messages or
+// nothing. If so, the messages are counted.
 func (q *Half) mayBeGRPC() bool {
-	if q.ctype != "" || q.coding != "" || q.Suspect || q.holey() {
+	if q.ctype != "" || q.coding != "" || q.Suspect || q.incomplete() {
 		return false
 	}
 	if q.size() == 0 {
@@ -175,8 +175,8 @@ func (s *Stream) call(c *table.Call, e *End) {
 	httpfield.Fill(c, s.Headers)
 }
 
-// ResetColumns returns the error code that ended the stream, its name, and which side
-// sent it; by is null where no side gave up this stream but its connection ended.
+// ResetColumns returns the error code that ended the stream, its name, and the side that sent
+// it; by is null if the connection ended and no side gave up this stream.
 func (s *Stream) ResetColumns(e *End) (code table.Opt[int64], name, by table.Opt[string]) {
 	if s.ResetCode.OK {
 		code, name = s.ResetCode, table.Some(e.CodeName)
@@ -221,7 +221,7 @@ func (s *Stream) summary(e *End) string {
 	return b.String()
 }
 
-// Some is s as a column that is null where s is empty.
+// Some is s as a column that is null if s is empty.
 func Some(s string) (o table.Opt[string]) {
 	if s != "" {
 		o = table.Some(s)

@@ -1,29 +1,29 @@
 package httpstream
 
-// maxEnded is how many streams an Ended remembers.
+// maxEnded is how many streams an Ended keeps.
 const maxEnded = 1024
 
-// Ended remembers the last streams that ended before both sides were done, so that what
-// comes late for them opens none. The zero value is ready.
+// Ended keeps the latest streams that ended before both sides were done, so that late bytes do
+// not open them again. The zero value is ready to use.
 type Ended struct {
 	keys  map[int64]struct{}
 	order []int64 // a ring, once it is full
 	next  int
 }
 
-// Memory is what it takes beside itself, in bytes.
+// Memory is its memory in addition to its own size, in bytes.
 func (t *Ended) Memory() int {
 	const each = 32 // in both lists
 	return each * cap(t.order)
 }
 
-// Has reports whether key is remembered.
+// Has reports whether t contains key.
 func (t *Ended) Has(key int64) bool {
 	_, ok := t.keys[key]
 	return ok
 }
 
-// Add remembers key, in place of the one that was added first where there are too many.
+// Add adds key and removes the oldest one if there are too many.
 func (t *Ended) Add(key int64) {
 	if t.keys == nil {
 		t.keys = map[int64]struct{}{}

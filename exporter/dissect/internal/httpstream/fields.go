@@ -14,17 +14,17 @@ import (
 const (
 	maxHeaders = 4096    // headers, both sides
 	maxHeld    = 1 << 20 // bytes of headers
-	headerCost = 48      // what a header needs beside its text
+	headerCost = 48      // memory of a header in addition to its text
 	maxInterim = 1000    // bytes of a stream's list of interim status codes
 	maxShown   = 100     // bytes of a peer's text that an anomaly shows
 )
 
-// interim is the kind of headers that came with a 1xx status.
+// interim is the kind of headers in a 1xx response.
 const interim = "interim"
 
-// Take gives the fields of a header section, which took wire bytes, to the stream: as
-// trailers, as a 1xx answer, or as head.
-func (s *Stream) Take(c *dissect.Conn, dir dissect.Dir, fields []hpack.Field, wire int64, trailers bool) {
+// AddFields adds the fields of a header section of wire bytes to the stream: as trailers, as an
+// interim response, or as head.
+func (s *Stream) AddFields(c *dissect.Conn, dir dissect.Dir, fields []hpack.Field, wire int64, trailers bool) {
 	q := &s.Half[dir]
 	switch {
 	case trailers && dir == dissect.ToServer:
@@ -36,7 +36,7 @@ func (s *Stream) Take(c *dissect.Conn, dir dissect.Dir, fields []hpack.Field, wi
 	case dir == dissect.ToClient:
 		if code := InterimStatus(fields); code != 0 {
 			if len(s.Interim) > maxInterim {
-				c.Anomaly("limit", fmt.Sprintf("interim responses on stream %d", s.ID), 0)
+				c.Anomaly("limit", fmt.Sprintf("too many interim responses on stream %d", s.ID), 0)
 				return
 			}
 			if s.Interim != "" {
@@ -47,7 +47,7 @@ func (s *Stream) Take(c *dissect.Conn, dir dissect.Dir, fields []hpack.Field, wi
 			return
 		}
 	}
-	// What may have been lost stood before the head, so nothing of this message is.
+	// Any missing bytes came before the head, so none belong to this message.
 	q.Head, q.Wire, q.Suspect = true, wire, false
 	kind := httpfield.Request
 	if dir == dissect.ToClient {
@@ -56,7 +56,7 @@ func (s *Stream) Take(c *dissect.Conn, dir dissect.Dir, fields []hpack.Field, wi
 	s.Fields(c, fields, kind, dir)
 }
 
-// Trailing reports whether fields can be trailers: none is a pseudo header or may be one.
+// Trailing reports whether fields can be trailers: no field is or may be a pseudo header.
 func Trailing(fields []hpack.Field) bool {
 	for i := range fields {
 		if f := &fields[i]; f.Name != "" && f.Name[0] == ':' || f.Name == hpack.UnknownText {
@@ -66,7 +66,7 @@ func Trailing(fields []hpack.Field) bool {
 	return true
 }
 
-// InterimStatus returns the :status of a 1xx response, 0 where fields are of no such one.
+// InterimStatus returns the :status of a 1xx response, or 0 for other fields.
 func InterimStatus(fields []hpack.Field) int32 {
 	for i := range fields {
 		if fields[i].Name == ":status" {
@@ -92,10 +92,10 @@ func (s *Stream) Fields(c *dissect.Conn, fields []hpack.Field, kind string, dir 
 				s.held += len(f.Value)
 				continue
 			}
-			c.Anomaly("pseudo_header", fmt.Sprintf("%q a second time or out of place on stream %d", Shown([]byte(f.Name)), s.ID), 0)
+			c.Anomaly("pseudo_header", fmt.Sprintf("%q is repeated or out of place on stream %d", Shown([]byte(f.Name)), s.ID), 0)
 		}
 		if len(s.Headers) >= maxHeaders || s.held > maxHeld {
-			c.Anomaly("limit", fmt.Sprintf("stream %d has over %d headers or %d bytes of them", s.ID, maxHeaders, maxHeld), 0)
+			c.Anomaly("limit", fmt.Sprintf("stream %d has more than %d headers or %d bytes of them", s.ID, maxHeaders, maxHeld), 0)
 			break
 		}
 		s.held += len(f.Name) + len(f.Value) + headerCost
@@ -106,7 +106,7 @@ func (s *Stream) Fields(c *dissect.Conn, fields []hpack.Field, kind string, dir 
 	}
 }
 
-// pseudo keeps a pseudo header; false where it came before or does not belong there.
+// pseudo keeps a pseudo header. It returns false if the header is repeated or out of place.
 func (s *Stream) pseudo(name, value, kind string) bool {
 	if kind == httpfield.Request {
 		var to *string
@@ -146,5 +146,5 @@ func (s *Stream) pseudo(name, value, kind string) bool {
 	return kind != httpfield.ResponseTrailer
 }
 
-// Shown makes a short string for people of bytes that a peer sent.
+// Shown is a short readable string of bytes that a peer sent.
 func Shown(b []byte) string { return httpfield.Text(b[:min(len(b), maxShown)]) }

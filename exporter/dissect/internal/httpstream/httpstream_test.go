@@ -26,7 +26,7 @@ func TestWhichFieldsCanBeTrailers(t *testing.T) {
 		{"no field at all", nil, true},
 		{"plain fields", fieldsOf("grpc-status", "0", "x", "1"), true},
 		{"a pseudo header among them", fieldsOf("x", "1", ":status", "200"), false},
-		{"a name that is not known may be a pseudo header", fieldsOf(hpack.UnknownText, hpack.UnknownText), false},
+		{"an unknown name may be a pseudo header", fieldsOf(hpack.UnknownText, hpack.UnknownText), false},
 	} {
 		if got := Trailing(row.fields); got != row.want {
 			t.Errorf("%s: %v, want %v", row.name, got, row.want)
@@ -66,12 +66,12 @@ func TestPseudoHeadersHaveTheirPlace(t *testing.T) {
 	}
 }
 
-func TestTakeTellsHeadInterimAndTrailers(t *testing.T) {
+func TestAddFieldsDistinguishesHeadInterimAndTrailers(t *testing.T) {
 	var s Stream
-	s.Take(nil, dissect.ToServer, fieldsOf(":method", "POST", ":path", "/a?b", "content-type", "application/grpc"), 30, false)
-	s.Take(nil, dissect.ToClient, fieldsOf(":status", "103", "link", "x"), 9, false)
-	s.Take(nil, dissect.ToClient, fieldsOf(":status", "200", "content-length", "12"), 10, false)
-	s.Take(nil, dissect.ToClient, fieldsOf("grpc-status", "0"), 11, true)
+	s.AddFields(nil, dissect.ToServer, fieldsOf(":method", "POST", ":path", "/a?b", "content-type", "application/grpc"), 30, false)
+	s.AddFields(nil, dissect.ToClient, fieldsOf(":status", "103", "link", "x"), 9, false)
+	s.AddFields(nil, dissect.ToClient, fieldsOf(":status", "200", "content-length", "12"), 10, false)
+	s.AddFields(nil, dissect.ToClient, fieldsOf("grpc-status", "0"), 11, true)
 	var kinds []string
 	for _, x := range s.Headers {
 		kinds = append(kinds, x.Kind+" "+x.Name)
@@ -85,7 +85,7 @@ func TestTakeTellsHeadInterimAndTrailers(t *testing.T) {
 	}
 }
 
-func TestCauseSaysTheReasonBehindTheOthers(t *testing.T) {
+func TestCausePrefersTheUnderlyingReason(t *testing.T) {
 	head, whole, nothing := Half{Head: true}, Half{Head: true, End: true}, Half{}
 	for _, row := range []struct {
 		name  string
@@ -99,8 +99,8 @@ func TestCauseSaysTheReasonBehindTheOthers(t *testing.T) {
 		{"reset in spite of a gap", Stream{Half: [2]Half{whole, nothing}}, "reset", true, "reset"},
 		{"malformed, whatever is missing", Stream{Malformed: true, Half: [2]Half{whole, nothing}}, "cut", true, "malformed"},
 		{"a gap, which may be why nothing came", Stream{Half: [2]Half{whole, nothing}}, "no_response", true, "gap"},
-		{"an answer to what was not captured", Stream{Status: 200, Half: [2]Half{nothing, whole}}, "", false, "no_request"},
-		{"an answer under way to what was not captured", Stream{Status: 200, Half: [2]Half{nothing, head}}, "no_response", false, "no_request"},
+		{"an answer to a request that was not captured", Stream{Status: 200, Half: [2]Half{nothing, whole}}, "", false, "no_request"},
+		{"an unfinished answer to a request that was not captured", Stream{Status: 200, Half: [2]Half{nothing, head}}, "no_response", false, "no_request"},
 		{"no answer", Stream{Half: [2]Half{whole, nothing}}, "no_response", false, "no_response"},
 	} {
 		e := End{Error: row.s.Cause(row.cause, row.gap), Gap: row.gap}
@@ -173,7 +173,8 @@ type quiet struct{ anomalies int }
 func (q *quiet) Call(dissect.Emission)                {}
 func (q *quiet) Anomaly(*dissect.Conn, table.Anomaly) { q.anomalies++ }
 
-// TestEndlessInterimResponsesAreBounded: each once made the list of the ones before anew.
+// TestEndlessInterimResponsesAreBounded: each response used to rebuild the list of the previous
+// ones.
 func TestEndlessInterimResponsesAreBounded(t *testing.T) {
 	sink := &quiet{}
 	e, err := dissect.NewEngine(nil, nil, sink, true)
@@ -183,7 +184,7 @@ func TestEndlessInterimResponsesAreBounded(t *testing.T) {
 	c := e.NewConn(dissect.Info{Transport: dissect.TCP})
 	var s Stream
 	for range 5000 {
-		s.Take(c, dissect.ToClient, fieldsOf(":status", "103"), 8, false)
+		s.AddFields(c, dissect.ToClient, fieldsOf(":status", "103"), 8, false)
 	}
 	if len(s.Interim) > maxInterim+4 || sink.anomalies == 0 {
 		t.Errorf("%d bytes of interim codes and %d anomalies", len(s.Interim), sink.anomalies)

@@ -1,10 +1,10 @@
-// Package httpstream keeps a request with its response while HTTP/2 or HTTP/3 brings it.
+// Package httpstream collects a request and its response in HTTP/2 and HTTP/3.
 //
-// Both versions carry the same two messages: pseudo headers, field lines, a body that may
-// be gRPC messages, trailers. A Stream gathers them from decoded fields and body bytes,
-// says what a capture lacks of them, and fills the columns that both kinds of row share,
-// so that one call reads alike over either version. What bytes belong to which stream,
-// when a stream is over and what its error codes mean is the versions' own.
+// Both versions carry the same two messages: pseudo headers, field lines, a body that may be
+// gRPC messages, and trailers. A Stream collects them from decoded fields and body bytes,
+// determines which parts are missing, and fills the columns that the rows of both versions
+// share, so that a call looks the same in either version. The versions themselves decide which
+// bytes belong to which stream, when a stream is over and what its error codes mean.
 package httpstream
 
 import (
@@ -14,14 +14,14 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
-// Stream is a request with its response, under way. The zero value is ready.
+// Stream is a request with its response, until it is emitted. The zero value is ready to use.
 type Stream struct {
-	ID   int64 // as anomalies name it
+	ID   int64 // its number in anomalies
 	X    dissect.Exchange
 	Half [2]Half // by direction
 
 	Method, Scheme, Authority string
-	Host                      string // of a request that came without :authority
+	Host                      string // of a request without :authority
 	Path                      string
 	Query                     table.Opt[string]
 	HasPath                   bool
@@ -29,13 +29,13 @@ type Stream struct {
 	Status                    int32  // final :status, or 0
 	Interim                   string // 1xx statuses before it
 	Headers                   []table.Header
-	Unknown                   int32 // headers not known
-	Dropped                   bool  // headers over a limit were not kept
-	Malformed                 bool  // a part of it could not be read
+	Unknown                   int32 // number of unknown headers
+	Dropped                   bool  // headers beyond a limit were not kept
+	Malformed                 bool  // a part could not be read
 	Broken                    bool  // the connection ended inside the response
 	GRPC                      bool  // a content type says so
 
-	Reset     bool // a side gave it up
+	Reset     bool // a side gave up the stream
 	ResetCode table.Opt[int64]
 	ResetBy   dissect.Dir
 
@@ -44,25 +44,25 @@ type Stream struct {
 
 // Half is one direction of a stream: the request or the response.
 type Half struct {
-	Head    bool // the head's headers came, or were lost
-	Data    bool // bytes of the body came
-	End     bool // its end came
-	Hole    bool // a header section was lost
-	Suspect bool // frames may have been lost between frames
-	Wire    int64
-	Body    *dissect.Body
+	Head          bool // the headers of the head arrived or were lost
+	Data          bool // bytes of the body arrived
+	End           bool // its end arrived
+	MissingFields bool // a header section is missing
+	Suspect       bool // frames may be missing between frames
+	Wire          int64
+	Body          *dissect.Body
 
 	length table.Opt[int64] // Content-Length
 	ctype  string
 	coding string
 	count  grpc.Counter
-	counts bool // the body is gRPC messages as they are
+	counts bool // the body is plain gRPC messages
 }
 
-// Held is how many bytes of headers the stream keeps, with what they cost beside their text.
+// Held is the memory of the stream's headers in bytes, including their overhead.
 func (s *Stream) Held() int { return s.held + headerCost*(cap(s.Headers)-len(s.Headers)) }
 
-// Add says that in.Data[from:to] belongs to the request or the response.
+// Add adds in.Data[from:to] to the request or the response.
 func (s *Stream) Add(in *dissect.Input, dir dissect.Dir, from, to int) {
 	if dir == dissect.ToServer {
 		s.X.Request(in, from, to)
@@ -79,13 +79,13 @@ func (s *Stream) Write(c *dissect.Conn, dir dissect.Dir, p []byte) {
 	}
 }
 
-// Missing says that n bytes of the body of one direction were not captured.
+// Missing reports that n bytes of the body of one direction were not captured.
 func (s *Stream) Missing(c *dissect.Conn, dir dissect.Dir, n int64) {
 	s.body(c, dir).Missing(n)
 	s.Half[dir].count.Missing(n)
 }
 
-// body returns the body of one direction, made when it is first needed.
+// body returns the body of one direction and creates it on first use.
 func (s *Stream) body(c *dissect.Conn, dir dissect.Dir) *dissect.Body {
 	q := &s.Half[dir]
 	q.Data = true
@@ -104,8 +104,8 @@ func (s *Stream) body(c *dissect.Conn, dir dissect.Dir) *dissect.Body {
 	return q.Body
 }
 
-// Note keeps what a header of a head says that the rest of the stream needs. Fields does
-// it for the headers that it appends.
+// Note stores what the rest of the stream needs from a header of a head. Fields calls it for the
+// headers that it appends.
 func (s *Stream) Note(x *table.Header, dir dissect.Dir) {
 	q := &s.Half[dir]
 	switch httpfield.Lookup(x.Name) {

@@ -1,38 +1,38 @@
-// Package inorder pairs responses with requests after a loss, where a protocol has nothing
-// but their order.
+// Package inorder pairs responses with requests after a gap, for protocols in which only their
+// order connects them.
 //
-// All it has then is what the client had received when it sent each request. That is proof
-// for a client that waits for its answers, or that waits for the answers to one batch before it
-// sends the next. Of a client that sends while some answers are under way, it is a guess, and
-// only after a pause. Where a response could answer one of several requests, it answers none.
+// The only evidence is what the client had received when it sent each request. It is proof for a
+// client that waits for each answer, or for all answers to one batch before it sends the next.
+// For a client that sends while some answers are pending, it is a guess, and only after a pause.
+// A response that could answer one of several requests is assigned to none.
 package inorder
 
 import "iter"
 
-// pause is how long, in ns, a client sends nothing before its requests are taken as answered.
+// pause is how long, in ns, a client must be silent before its requests count as answered.
 const pause = int64(1e9)
 
-// Guessed is the detail of the anomaly pairing_guessed.
-const Guessed = "after a loss among pipelined requests: which response answers which request was guessed by acknowledgement numbers"
+// Guessed is the detail of anomaly pairing_guessed.
+const Guessed = "after a gap among pipelined requests, responses were assigned to requests by acknowledgement numbers, which is a guess"
 
-// Request is the place of a request in its conversation.
+// Request is the position of a request in its conversation.
 type Request struct {
 	Ack   uint32 // acknowledged by the client when it sent the request
 	After bool   // requests before it may be missing
-	Late  bool   // responses to requests before it may follow, which nobody waits for
+	Late  bool   // late responses to earlier requests may follow
 	Quiet bool   // the client had sent nothing for a while
 }
 
-// Line is what is known of the order of a connection's requests.
+// Line tracks the order of a connection's requests.
 type Line struct {
 	last     int64 // when the last request was sent
 	missing  bool  // requests before the next one may be missing
-	late     bool  // responses may follow that nobody waits for
-	overlaps bool  // the client sends while some answers have come and others have not
+	late     bool  // late responses to dropped requests may follow
+	overlaps bool  // the client sends while only some answers have arrived
 }
 
-// Sent notes a request, sent at now in ns. oldest is the oldest one without an answer, nil if there is none or
-// if responses may be missing.
+// Sent records a request sent at now in ns. oldest is the oldest request without an answer, nil
+// if there is none or if responses may be missing.
 func (l *Line) Sent(ack uint32, now int64, oldest *Request) Request {
 	q := Request{ack, l.missing, l.late, now-l.last >= pause}
 	l.last, l.missing, l.late = now, false, false
@@ -42,8 +42,8 @@ func (l *Line) Sent(ack uint32, now int64, oldest *Request) Request {
 	return q
 }
 
-// Missing notes that requests are missing before next, the oldest one that waits, or before
-// the next one sent if it is nil.
+// Missing records that requests are missing before next, the oldest pending one, or before the
+// next one sent if next is nil.
 func (l *Line) Missing(next *Request) {
 	if next != nil {
 		next.After = true
@@ -52,24 +52,24 @@ func (l *Line) Missing(next *Request) {
 	}
 }
 
-// Match is what Find found.
+// Match is a result of Find.
 type Match struct {
-	Place   int  // of the request that is answered; -1: it is not known
-	End     int  // place behind the last request that could be
-	Any     bool // a request could be
-	Guessed bool // another one is possible too
+	Place   int  // of the answered request; -1 if it is unknown
+	End     int  // place after the last possible request
+	Any     bool // some request is possible
+	Guessed bool // several requests are possible
 }
 
-// Find finds the request that a response at seq answers. waiting has the requests without an
-// answer, oldest first, with their places. Requests before the place, or before the end if there
-// is none, can no longer be answered.
+// Find finds the request for a response at seq. waiting yields the requests without an answer,
+// oldest first, with their places. Requests before Place, or before End if Place is -1, can no
+// longer be answered.
 func (l *Line) Find(seq uint32, waiting iter.Seq2[int, *Request]) Match {
 	m := Match{Place: -1}
-	var newest *Request // the first of those that were sent with the newest acknowledgement
+	var newest *Request // the first of those with the newest acknowledgement
 	place, all, size := 0, 0, 0
 	for i, q := range waiting {
 		if int32(q.Ack-seq) > 0 {
-			break // sent when the client had received this response
+			break // sent after the client had received this response
 		}
 		if newest == nil || q.Ack != newest.Ack {
 			newest, place, size = q, i, 0

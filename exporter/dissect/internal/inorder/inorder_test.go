@@ -17,8 +17,8 @@ func TestFind(t *testing.T) {
 		guessed  bool
 	}{
 		{"nobody asked", false, 100, nil, -1, 0, false},
-		{"the response was there before the request", false, 100, list{{Ack: 120}}, -1, 0, false},
-		{"a response where the client had received all", false, 100, list{{Ack: 100}}, 0, 1, false},
+		{"the response was received before the request", false, 100, list{{Ack: 120}}, -1, 0, false},
+		{"a response after the client had received all earlier ones", false, 100, list{{Ack: 100}}, 0, 1, false},
 		{"the answer to the request before was lost", false, 100, list{{Ack: 60}, {Ack: 100}}, 1, 2, false},
 		{"the beginning of the answer was lost", false, 100, list{{Ack: 60}}, 0, 1, false},
 		{"the first answer to a batch", false, 100, list{{Ack: 60}, {Ack: 100}, {Ack: 100}}, 1, 3, false},

@@ -2,8 +2,8 @@ package qpack
 
 import "testing"
 
-// FuzzDecoder gives any bytes to the three readers in any order: no panic, and all within
-// the limits.
+// FuzzDecoder passes random bytes to the three readers in random order. They must not panic and
+// must stay within the limits.
 func FuzzDecoder(f *testing.F) {
 	f.Add([]byte{0, 4, 0x03, 0x81, 0x10, 0x11, 1, 3, 0x3f, 0xbd, 0x01, 2, 1, 0x84})
 	for _, v := range readVectors(f)[2:4] {

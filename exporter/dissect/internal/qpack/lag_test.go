@@ -7,9 +7,9 @@ import (
 	"testing"
 )
 
-// TestLag loses most sections of a stretch of a connection while its insertions are late,
-// as when a capture drops packets that their receiver got. Numbers may wrap unseen then; no
-// field may get a value that it did not have.
+// TestLag drops most sections of a part of a connection while its insertions are late, as when a
+// capture misses packets that their receiver got. Numbers may then wrap unseen; no field may get
+// a value that it did not have.
 func TestLag(t *testing.T) {
 	for _, v := range readVectors(t) {
 		t.Run(fmt.Sprint("capacity ", v.capacity, ", blocked ", v.blocked), func(t *testing.T) {
@@ -75,7 +75,7 @@ func (l *late) until() int64 {
 	return until
 }
 
-// sections reads those that can be read.
+// sections reads the sections that are ready.
 func (l *late) sections() {
 	l.t.Helper()
 	left := l.waiting[:0]

@@ -1,11 +1,11 @@
-// Package qpack reads field sections compressed as RFC 9204 says, as an onlooker must.
+// Package qpack decodes field sections compressed by RFC 9204, as an observer must.
 //
-// A Decoder is one direction: the table that one side's encoder stream fills, the
-// sections that refer to it, and the other side's acknowledgements. An onlooker may have
-// missed parts of any of them. References count from absolute numbers, so an entry is
-// either the right one or not there: a field whose entry was never seen says Unknown, and
-// no field is ever given a value that may belong to another entry. Refused is only what no
-// table could make sense of. Memory is bounded whatever the peers announce.
+// A Decoder is one direction: the table filled by one side's encoder stream, the sections that
+// refer to it, and the other side's acknowledgements. An observer may have missed parts of any
+// of them. References are absolute numbers, so an entry is either the correct one or absent: a
+// field with an unseen entry has Unknown set, and no field ever gets a value that may belong to
+// another entry. The decoder only rejects what no table could decode. Memory is limited whatever
+// the peers announce.
 package qpack
 
 import (
@@ -18,47 +18,47 @@ import (
 
 // Limits of one decoder.
 const (
-	maxTable   = 64 << 10  // bytes of the dynamic table that are kept, whatever was announced
-	maxFields  = 4096      // fields given out of one section
-	maxList    = 1 << 20   // bytes of names and values given out of one section, 32 more for each field
+	maxTable   = 64 << 10  // bytes of the dynamic table that are kept, whatever the peer announced
+	maxFields  = 4096      // fields returned for one section
+	maxList    = 1 << 20   // bytes of names and values returned for one section, plus 32 for each field
 	maxString  = 256 << 10 // bytes of a string in an instruction of the encoder stream
-	maxUnacked = 4096      // sections remembered until they are acknowledged
+	maxUnacked = 4096      // sections kept until they are acknowledged
 	entryCost  = 32        // RFC 9204 section 3.2.1
 	maxInteger = 1<<62 - 1 // RFC 9204 section 4.1.1
 
-	// LIMIT: the number of insertions that a section needs is sent modulo twice the entries
-	// that the table can have. Of a table for so many entries it is taken for granted that
-	// not a whole table full of insertions was lost without a trace.
+	// LIMIT: the number of insertions that a section needs is sent modulo twice the maximum
+	// number of entries. For tables of at least this many entries, the decoder assumes that no
+	// full table of insertions was lost without a trace.
 	sureEntries = 64
 )
 
-// UnknownText stands for a name or value that an entry held which the decoder never saw.
+// UnknownText replaces a name or value in an entry that the decoder has not seen.
 const UnknownText = hpack.UnknownText
 
-// Unresolved is what Need answers where the number of insertions cannot be told.
+// Unresolved is the result of Need if the number of insertions is ambiguous.
 const Unresolved = int64(-1)
 
-// Faults of a section or an instruction.
+// Errors of a section or an instruction.
 var (
-	ErrShort    = errors.New("field section ends early")
-	ErrInteger  = errors.New("integer over the limit")
-	ErrIndex    = errors.New("index of no entry")
-	ErrBase     = errors.New("base below zero")
-	ErrCapacity = errors.New("entry larger than the table")
-	ErrLimit    = errors.New("string over the limit")
+	ErrShort    = errors.New("the field section ends early")
+	ErrInteger  = errors.New("the integer exceeds the limit")
+	ErrIndex    = errors.New("the index has no entry")
+	ErrBase     = errors.New("the base is below zero")
+	ErrCapacity = errors.New("the entry is larger than the table")
+	ErrLimit    = errors.New("the string exceeds the limit")
 )
 
 // Field is one field line.
 type Field = hpack.Field
 
-// Decoder holds the dynamic table of one direction. The zero value is ready.
+// Decoder holds the dynamic table of one direction. The zero value is ready to use.
 type Decoder struct {
 	table
-	max      int64 // the most that the other side lets the table grow to
+	max      int64 // largest table size that the other side allows
 	maxKnown bool
-	lost     bool // a part of the encoder stream is missing: entries from count on are not known
+	lost     bool // a part of the encoder stream is missing: entries from count on are unknown
 
-	// What the other side's decoder stream said.
+	// From the other side's decoder stream.
 	acked    int64 // insertions known to have been received, at least
 	ackLost  bool  // acked may be too low
 	unacked  map[int64][]int64
@@ -72,27 +72,27 @@ type Decoder struct {
 
 	// Of the last section.
 	Unknown int // fields with Unknown set
-	Dropped int // fields over the limits, not given out
+	Dropped int // fields over the limits, not returned
 }
 
-// span says which part of scratch a field's name or value is.
+// span is the part of scratch with a field's name or value.
 type span struct {
 	field    int
 	value    bool
 	from, to int
 }
 
-// SetMax says what the side that decodes announced as SETTINGS_QPACK_MAX_TABLE_CAPACITY.
+// SetMax sets the SETTINGS_QPACK_MAX_TABLE_CAPACITY that the decoding side announced.
 func (d *Decoder) SetMax(capacity int64) { d.max, d.maxKnown = capacity, true }
 
-// Max is what was announced, if it was seen.
+// Max returns the announced capacity, if it was seen.
 func (d *Decoder) Max() (capacity int64, seen bool) { return d.max, d.maxKnown }
 
-// Capacity is what the encoder set last.
+// Capacity is the capacity that the encoder set last.
 func (d *Decoder) Capacity() int64 { return d.capacity }
 
-// Memory is what the decoder takes beside itself, in bytes: its table, the last section and
-// what is not acknowledged.
+// Memory is the decoder's memory in addition to its own size, in bytes: its table, the last
+// section and the unacknowledged sections.
 func (d *Decoder) Memory() int {
 	const entrySize, fieldSize, unackedCost = int(unsafe.Sizeof(entry{})), int(unsafe.Sizeof(Field{})), 64
 	return int(d.size) + len(d.ring)*entrySize + cap(d.fields)*fieldSize + d.list + cap(d.scratch) + d.nUnacked*unackedCost
@@ -101,26 +101,26 @@ func (d *Decoder) Memory() int {
 // Count is the number of insertions seen.
 func (d *Decoder) Count() int64 { return d.count }
 
-// Lose says that a part of the encoder stream is missing and no more of it will be read.
-// Entries made before stay known.
+// Lose records that a part of the encoder stream is missing and no more of it will be read.
+// Earlier entries stay known.
 func (d *Decoder) Lose() { d.lost = true }
 
 // Lost reports whether a part of the encoder stream is missing.
 func (d *Decoder) Lost() bool { return d.lost }
 
-// LoseAcks says that a part of the other side's decoder stream is missing.
+// LoseAcks records that a part of the other side's decoder stream is missing.
 func (d *Decoder) LoseAcks() {
 	d.ackLost, d.unacked, d.nUnacked = true, nil, 0
 }
 
-// Ready reports whether a section that needs so many insertions can be read as well as it
-// ever will be.
+// Ready reports whether a section that needs this number of insertions is as complete as it will
+// ever be.
 func (d *Decoder) Ready(need int64) bool { return need <= d.count || d.lost }
 
-// Need reads the start of a section that came on a stream and returns the number of
-// insertions without which it cannot be read whole, 0 for none, or Unresolved. Ask once for
-// each section, as soon as it is there: the number on the wire wraps around (RFC 9204
-// section 4.5.1.1), and the later it is unwrapped the less sure it is.
+// Need reads the start of a stream's section and returns the number of insertions that it needs:
+// 0 for none, or Unresolved. Call it once for each section, as early as possible: the number on
+// the wire wraps around (RFC 9204 section 4.5.1.1), and the longer the delay, the less certain
+// its value.
 func (d *Decoder) Need(stream int64, block []byte) (int64, error) {
 	coded, _, err := integer(block, 8)
 	if err != nil || coded == 0 {
@@ -128,7 +128,7 @@ func (d *Decoder) Need(stream int64, block []byte) (int64, error) {
 	}
 	need := d.unwrap(coded)
 	if need == Unresolved {
-		d.LoseAcks() // an acknowledgement of this section will say nothing
+		d.LoseAcks() // an acknowledgement of this section will be ambiguous
 		return need, nil
 	}
 	d.highest = max(d.highest, need)
@@ -138,17 +138,17 @@ func (d *Decoder) Need(stream int64, block []byte) (int64, error) {
 	return need, nil
 }
 
-// unwrap finds the required insert count. The encoder can be at most a table full of
-// entries ahead of what was acknowledged, and its reference at most as far behind it.
+// unwrap determines the required insert count. The encoder can be at most a full table of
+// entries ahead of the acknowledged ones, and its reference at most as far behind.
 func (d *Decoder) unwrap(coded int64) int64 {
 	if d.lost && d.ackLost {
 		return Unresolved
 	}
 	at := max(d.count, d.acked, d.highest)
-	low := coded - 1 // without any wrap
+	low := coded - 1 // without wrapping
 	if !d.maxKnown {
-		// The range is at least that of the capacity in use: where low lies in it, a wrap
-		// would lead beyond what the encoder may have.
+		// The range is at least that of the current capacity: if low is inside it, a wrap would
+		// lead beyond what the encoder may have.
 		if low > 0 && low > at-d.largest/entryCost {
 			return low
 		}
@@ -156,7 +156,7 @@ func (d *Decoder) unwrap(coded int64) int64 {
 	}
 	entries := d.max / entryCost
 	if d.ackLost && entries < sureEntries {
-		return Unresolved // a section was missed, and insertions enough for a wrap may have been
+		return Unresolved // a section was missed, and possibly enough insertions for a wrap
 	}
 	if entries == 0 || coded > 2*entries {
 		return Unresolved
@@ -172,9 +172,9 @@ func (d *Decoder) unwrap(coded int64) int64 {
 	return need
 }
 
-// Decode reads one whole section with what the table holds; need is what Need answered.
-// With an error the fields before the fault are returned. Fields are valid until the next
-// call; their strings stay.
+// Decode decodes a complete section with the current table; need is the result of Need. With an
+// error it returns the fields before the error. Fields are valid until the next call; their
+// strings stay valid.
 func (d *Decoder) Decode(block []byte, need int64) ([]Field, error) {
 	clear(d.fields)
 	d.fields, d.scratch, d.shared, d.list = d.fields[:0], d.scratch[:0], d.shared[:0], 0
@@ -200,7 +200,7 @@ func (d *Decoder) Decode(block []byte, need int64) ([]Field, error) {
 	return d.fields, err
 }
 
-// section is what a section's prefix says.
+// section is a section's prefix.
 type section struct {
 	need, base int64
 }
@@ -258,7 +258,7 @@ func (d *Decoder) field(p []byte, s *section) ([]byte, error) {
 	}
 }
 
-// at returns the entry that a section's index means.
+// at returns the entry for a section's index.
 func (d *Decoder) at(s *section, i int64, isStatic, after bool) (entry, error) {
 	if isStatic {
 		if i >= int64(len(static)) {
@@ -291,7 +291,7 @@ func (d *Decoder) indexed(s *section, i int64, isStatic, after bool) error {
 	return nil
 }
 
-// literal reads a field whose name is an entry's and whose value is spelled out.
+// literal reads a field with an entry's name and a literal value.
 func (d *Decoder) literal(p []byte, prefix uint, s *section, isStatic, after, never bool) ([]byte, error) {
 	i, p, err := integer(p, prefix)
 	if err != nil {
@@ -314,7 +314,7 @@ func (d *Decoder) literal(p []byte, prefix uint, s *section, isStatic, after, ne
 	return p, nil
 }
 
-// spelled reads a field whose name and value are spelled out.
+// spelled reads a field with a literal name and value.
 func (d *Decoder) spelled(p []byte, never bool) ([]byte, error) {
 	from := len(d.scratch)
 	p, err := d.text(p, 3)
@@ -336,7 +336,7 @@ func (d *Decoder) spelled(p []byte, never bool) ([]byte, error) {
 	return p, nil
 }
 
-// text reads a string whose length has a prefix of n bits onto the end of scratch.
+// text appends a string whose length has an n-bit prefix to scratch.
 func (d *Decoder) text(p []byte, n uint) ([]byte, error) {
 	str, coded, p, err := cutString(p, n)
 	if err != nil {
@@ -366,8 +366,8 @@ func (d *Decoder) put(f Field) {
 	d.fields = append(d.fields, f)
 }
 
-// cutString cuts a string off p without undoing its Huffman code; the bit above its
-// length of n bits says whether it has one.
+// cutString splits a string off p without decoding its Huffman code; the bit above its n-bit
+// length says whether it has one.
 func cutString(p []byte, n uint) (str []byte, coded bool, rest []byte, err error) {
 	if len(p) == 0 {
 		return nil, false, p, ErrShort
@@ -378,12 +378,12 @@ func cutString(p []byte, n uint) (str []byte, coded bool, rest []byte, err error
 		return nil, coded, p, err
 	}
 	if size > int64(len(p)) {
-		return nil, coded, p, fmt.Errorf("string of %d bytes with %d left: %w", size, len(p), ErrShort)
+		return nil, coded, p, fmt.Errorf("a string of %d bytes with %d left: %w", size, len(p), ErrShort)
 	}
 	return p[:size], coded, p[size:], nil
 }
 
-// integer reads a number with a prefix of n bits, RFC 7541 section 5.1.
+// integer reads a number with an n-bit prefix, RFC 7541 section 5.1.
 func integer(p []byte, n uint) (int64, []byte, error) {
 	if len(p) == 0 {
 		return 0, p, ErrShort

@@ -52,7 +52,7 @@ func acks(t testing.TB, d *Decoder, s string) {
 	}
 }
 
-// decode reads a section of a stream at once.
+// decode reads a section of a stream immediately.
 func decode(t testing.TB, d *Decoder, stream int64, s string) (string, error) {
 	t.Helper()
 	p := unhex(t, s)
@@ -64,7 +64,7 @@ func decode(t testing.TB, d *Decoder, stream int64, s string) (string, error) {
 	return show(f), err
 }
 
-// TestAppendixB reads the example of RFC 9204 appendix B from end to end.
+// TestAppendixB reads the complete example of RFC 9204 appendix B.
 func TestAppendixB(t *testing.T) {
 	var d Decoder
 	d.SetMax(220)
@@ -72,7 +72,7 @@ func TestAppendixB(t *testing.T) {
 	if got, err := decode(t, &d, 0, "0000 510b 2f69 6e64 6578 2e68 746d 6c"); err != nil || got != ":path=/index.html\n" {
 		t.Fatalf("B.1: %q, %v", got, err)
 	}
-	// B.2: the section comes first and has to wait
+	// B.2: the section arrives first and has to wait
 	block := unhex(t, "0381 1011")
 	need, err := d.Need(4, block)
 	if err != nil || need != 2 || d.Ready(need) {
@@ -118,11 +118,11 @@ func TestFaults(t *testing.T) {
 	}{
 		{"nothing", "", ErrShort},
 		{"no base", "00", ErrShort},
-		{"base cut short", "00ff", ErrShort},
+		{"truncated base", "00ff", ErrShort},
 		{"static index 99", "0000 ff24", ErrIndex},
 		{"name of static index 99", "0000 5f54 00", ErrIndex},
-		{"entry of a section that needs none", "0000 80", ErrIndex},
-		{"entry after the base of one that needs none", "0000 10", ErrIndex},
+		{"an entry in a section that needs none", "0000 80", ErrIndex},
+		{"an entry after the base in a section that needs none", "0000 10", ErrIndex},
 		{"entry that the section does not need", "0200 11", ErrIndex},
 		{"base below zero", "0281", ErrBase},
 		{"value longer than the section", "0000 5105 6162", ErrShort},
@@ -157,7 +157,7 @@ func TestEncoderFaults(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) {
 			var d Decoder
 			p := unhex(t, row.stream)
-			if len(p) == 9 { // the string that will never be whole
+			if len(p) == 9 { // the string that will never be complete
 				p = append(p, make([]byte, 2*maxString)...)
 			}
 			n, err := d.Insertions(p, all)
@@ -168,7 +168,7 @@ func TestEncoderFaults(t *testing.T) {
 	}
 }
 
-// TestLost checks what is shown of entries when a part of the encoder stream is missing.
+// TestLost checks the entries that are shown if a part of the encoder stream is missing.
 func TestLost(t *testing.T) {
 	start := func() *Decoder {
 		d := &Decoder{}
@@ -191,10 +191,10 @@ func TestLost(t *testing.T) {
 			t.Errorf("%q, %v, %d unknown, want %q", got, err, d.Unknown, want)
 		}
 		if !d.Ready(4) {
-			t.Error("waits for what will not come")
+			t.Error("waits for insertions that will not come")
 		}
 	})
-	t.Run("acknowledgements keep the place while numbers wrap", func(t *testing.T) {
+	t.Run("acknowledgements keep the position while numbers wrap", func(t *testing.T) {
 		d := start()
 		d.Lose()
 		acks(t, d, "3fbd0103") // 255 insertions that were not captured: 257
@@ -211,7 +211,7 @@ func TestLost(t *testing.T) {
 			t.Errorf("%q, %v", got, err)
 		}
 	})
-	t.Run("without settings numbers are believed while they cannot have wrapped", func(t *testing.T) {
+	t.Run("without settings, numbers are trusted while they cannot have wrapped", func(t *testing.T) {
 		var d Decoder
 		insert(t, &d, "3fe11f c00161 c00162")
 		if got, err := decode(t, &d, 0, "0300 81"); err != nil || got != ":authority=a\n" {
@@ -264,7 +264,7 @@ func TestLimits(t *testing.T) {
 			t.Errorf("%v, %d held, %d inserted", err, d.held, d.Count())
 		}
 	})
-	t.Run("sections that nobody acknowledges", func(t *testing.T) {
+	t.Run("sections without an acknowledgement", func(t *testing.T) {
 		var d Decoder
 		d.SetMax(4096)
 		insert(t, &d, "3fe11f c00161")
@@ -279,7 +279,7 @@ func TestLimits(t *testing.T) {
 	})
 }
 
-// TestPeer reads what another encoder writes with the static table alone.
+// TestPeer reads what another encoder writes with the static table only.
 func TestPeer(t *testing.T) {
 	rnd := rand.New(rand.NewSource(1))
 	names := []string{":method", ":path", "content-type", "cookie", "x-own", "accept-encoding"}

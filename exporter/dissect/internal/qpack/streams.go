@@ -7,10 +7,10 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/hpack"
 )
 
-// Insertions takes whole instructions from the front of the encoder stream and returns how
-// many bytes they were, RFC 9204 section 4.3. It stops when Count is until, so that a
-// section that waits for it is read before its entries go. With an error the rest cannot
-// be understood and the decoder is Lost.
+// Insertions reads complete instructions from the front of the encoder stream and returns their
+// length in bytes, RFC 9204 section 4.3. It stops when Count reaches until, so that a section
+// waiting for that count is read before its entries are evicted. After an error the rest cannot
+// be decoded and the decoder is Lost.
 func (d *Decoder) Insertions(p []byte, until int64) (int, error) {
 	if d.lost {
 		return 0, nil
@@ -34,8 +34,8 @@ func (d *Decoder) Insertions(p []byte, until int64) (int, error) {
 	return n, nil
 }
 
-// instruction takes one instruction; ErrShort where it is not there whole. Strings are
-// decoded only when it is, so that one that comes in many pieces costs no more.
+// instruction reads one instruction, or returns ErrShort if it is incomplete. Strings are
+// decoded only once it is complete, so a string in many pieces costs no more.
 func (d *Decoder) instruction(p []byte) ([]byte, error) {
 	b := p[0]
 	switch {
@@ -91,7 +91,7 @@ func (d *Decoder) instruction(p []byte) ([]byte, error) {
 	}
 }
 
-// tooLong makes ErrLimit of a string that is not there whole and never will be.
+// tooLong returns ErrLimit for an incomplete string that can never become complete.
 func tooLong(p []byte, err error) error {
 	if errors.Is(err, ErrShort) && len(p) > maxString {
 		return ErrLimit
@@ -99,7 +99,7 @@ func tooLong(p []byte, err error) error {
 	return err
 }
 
-// named is an entry with the name that an instruction refers to.
+// named is an entry with the name of the entry that an instruction refers to.
 func (d *Decoder) named(i int64, isStatic bool) (entry, error) {
 	if isStatic {
 		if i >= int64(len(static)) {
@@ -108,7 +108,7 @@ func (d *Decoder) named(i int64, isStatic bool) (entry, error) {
 		return entry{name: static[i].name}, nil
 	}
 	if i >= d.count {
-		return entry{}, fmt.Errorf("name of %d entries back with %d inserted: %w", i+1, d.count, ErrIndex)
+		return entry{}, fmt.Errorf("the name of %d entries back with %d inserted: %w", i+1, d.count, ErrIndex)
 	}
 	e := d.get(d.count - 1 - i)
 	return entry{name: e.name, unknown: e.unknown}, nil
@@ -123,8 +123,8 @@ func plain(p []byte, coded bool) (string, error) {
 	return string(out), err
 }
 
-// Acks takes whole instructions from the front of the other side's decoder stream and
-// returns how many bytes they were, RFC 9204 section 4.4.
+// Acks reads complete instructions from the front of the other side's decoder stream and returns
+// their length in bytes, RFC 9204 section 4.4.
 func (d *Decoder) Acks(p []byte) (int, error) {
 	n := 0
 	for n < len(p) {
@@ -138,7 +138,7 @@ func (d *Decoder) Acks(p []byte) (int, error) {
 			return n, nil
 		}
 		if err == nil && b&0xc0 == 0 && v == 0 {
-			err = fmt.Errorf("insert count increment of 0: %w", ErrInteger)
+			err = fmt.Errorf("an insert count increment of 0: %w", ErrInteger)
 		}
 		if err != nil {
 			d.LoseAcks()
@@ -160,7 +160,7 @@ func (d *Decoder) Acks(p []byte) (int, error) {
 	return n, nil
 }
 
-// remember keeps what a section needs until it is acknowledged.
+// remember stores what a section needs until it is acknowledged.
 func (d *Decoder) remember(stream, need int64) {
 	if d.nUnacked >= maxUnacked {
 		d.LoseAcks()
@@ -173,7 +173,7 @@ func (d *Decoder) remember(stream, need int64) {
 	d.nUnacked++
 }
 
-// acknowledge says that the oldest section of a stream was read by the other side.
+// acknowledge records that the other side has read the oldest section of a stream.
 func (d *Decoder) acknowledge(stream int64) {
 	if d.ackLost {
 		return
@@ -192,7 +192,7 @@ func (d *Decoder) acknowledge(stream int64) {
 	}
 }
 
-// cancel says that the other side will not read the sections of a stream.
+// cancel records that the other side will not read the sections of a stream.
 func (d *Decoder) cancel(stream int64) {
 	d.nUnacked -= len(d.unacked[stream])
 	delete(d.unacked, stream)

@@ -8,17 +8,17 @@ type table struct {
 	size     int64 // of all entries held
 	count    int64 // insertions so far; the newest entry is count-1
 	capacity int64 // as set by the encoder
-	largest  int64 // capacity ever set
+	largest  int64 // largest capacity so far
 }
 
 type entry struct {
 	name, value string
-	unknown     bool // the name was in an entry that is not known
+	unknown     bool // the name was in an unknown entry
 }
 
 func (e *entry) cost() int64 { return int64(len(e.name) + len(e.value) + entryCost) }
 
-// get returns the entry of an absolute number; one that is not held is unknown.
+// get returns the entry with an absolute number; one that is not held is unknown.
 func (t *table) get(abs int64) entry {
 	oldest := t.count - int64(t.held)
 	if abs < oldest || abs >= t.count {
@@ -27,8 +27,8 @@ func (t *table) get(abs int64) entry {
 	return t.ring[(t.start+int(abs-oldest))&(len(t.ring)-1)]
 }
 
-// add inserts an entry. What does not fit into a table of the capacity that the encoder
-// set is refused; what does not fit into ours is counted and not held.
+// add inserts an entry. It rejects an entry larger than the capacity that the encoder set. An
+// entry larger than our own limit is counted, but not held.
 func (t *table) add(e entry) error {
 	cost := e.cost()
 	if cost > t.capacity {

@@ -63,24 +63,24 @@ func readVectors(t testing.TB) []vectors {
 	return out
 }
 
-// waiting is a section that was seen and not read yet.
+// waiting is a section that was seen, but not read yet.
 type waiting struct {
 	e    *event
 	need int64
 }
 
-// onlooker reads a connection as http3 does: sections wait, and the encoder stream stops
-// where one of them can go on.
-type onlooker struct {
+// observer reads a connection like http3: sections wait, and the encoder stream stops when one
+// of them is ready.
+type observer struct {
 	t       *testing.T
 	d       Decoder
-	stream  []byte // of the encoder, not taken yet
+	stream  []byte // of the encoder, not read yet
 	waiting []waiting
 	read    int
 	unknown int
 }
 
-func (o *onlooker) see(e *event) {
+func (o *observer) see(e *event) {
 	o.t.Helper()
 	switch e.kind {
 	case 'e':
@@ -118,7 +118,7 @@ func (o *onlooker) see(e *event) {
 	}
 }
 
-func (o *onlooker) decode(w waiting) {
+func (o *observer) decode(w waiting) {
 	o.t.Helper()
 	f, err := o.d.Decode(w.e.data, w.need)
 	if err != nil {
@@ -131,9 +131,9 @@ func (o *onlooker) decode(w waiting) {
 	}
 }
 
-// compatible reports whether got is want with fields or names unknown. That is wrong
-// where nothing is missing.
-func (o *onlooker) compatible(got, want string) bool {
+// compatible reports whether got equals want except for unknown fields or names. If
+// nothing is missing, differences are never compatible.
+func (o *observer) compatible(got, want string) bool {
 	g, w := strings.Split(got, "\n"), strings.Split(want, "\n")
 	if !o.d.Lost() && o.d.maxKnown || len(g) != len(w) {
 		return false
@@ -148,13 +148,13 @@ func (o *onlooker) compatible(got, want string) bool {
 	return true
 }
 
-// TestVectors reads what nghttp3's encoder wrote, in the order in which it was written and
-// in others that a network could make of it.
+// TestVectors reads the output of nghttp3's encoder in its original order and in others that a
+// network could cause.
 func TestVectors(t *testing.T) {
 	for _, v := range readVectors(t) {
 		t.Run(fmt.Sprint("capacity ", v.capacity, ", blocked ", v.blocked), func(t *testing.T) {
 			for try := range int64(50) {
-				o := &onlooker{t: t}
+				o := &observer{t: t}
 				if try%5 != 4 || v.capacity < 4096 { // sometimes SETTINGS were not seen
 					o.d.SetMax(v.capacity)
 				}
@@ -176,8 +176,8 @@ func TestVectors(t *testing.T) {
 	}
 }
 
-// shuffle gives the events in another order: the encoder stream in pieces and late, the
-// sections of different streams in any order, as far as acknowledgements allow.
+// shuffle reorders the events: the encoder stream arrives in pieces and late, and the sections
+// of different streams in any order, as far as acknowledgements allow.
 func shuffle(in []event, seed int64) []event {
 	if seed == 0 {
 		return in
@@ -229,13 +229,13 @@ func shuffle(in []event, seed int64) []event {
 	return out
 }
 
-// TestVectorsLost loses a part of the encoder stream, of the acknowledgements, or the
-// start of everything; no field may get a value that it did not have.
+// TestVectorsLost drops a part of the encoder stream, of the acknowledgements, or the start of
+// everything; no field may get a value that it did not have.
 func TestVectorsLost(t *testing.T) {
 	for _, v := range readVectors(t) {
 		for try := range int64(100) {
 			rnd := rand.New(rand.NewSource(try))
-			o := &onlooker{t: t}
+			o := &observer{t: t}
 			o.d.SetMax(v.capacity)
 			from := rnd.Intn(len(v.events))
 			if try%4 == 1 { // begins in mid-connection
