@@ -57,8 +57,8 @@ type Engine struct {
 	held     int   // bytes held in buffers
 	limit    int   // what held may reach
 	freed    int   // see Engine.Freed
-	undoSpan int64 // see Engine.undoing
-	undone   int64
+	spanNo int64 // see Engine.undoing
+	spanDecoded   int64
 	kept     int64
 	repanic  bool
 
