@@ -46,3 +46,39 @@ func TestCoverageGapsOfWindowAndFilter(t *testing.T) {
 		})
 	}
 }
+
+// A time before that of the packet before it is told once it is more than writing packets
+// side by side explains.
+func TestTimesThatGoBackAreTold(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		times []uint32 // s
+		want  string
+	}{
+		{"in order", []uint32{1, 2, 3, 4}, ""},
+		{"1 s back", []uint32{1, 3, 2, 4}, ""},
+		{"2 s back", []uint32{1, 4, 2, 3}, "2"},
+		{"two interleaved clocks", []uint32{10, 20, 11, 21, 12}, "2,4"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var b bytes.Buffer
+			for _, v := range []uint32{0xa1b2c3d4, 4<<16 | 2, 0, 0, 65535, 1} {
+				binary.Write(&b, binary.LittleEndian, v)
+			}
+			for _, at := range tt.times {
+				for _, v := range []uint32{1_700_000_000 + at, 0, 60, 60} {
+					binary.Write(&b, binary.LittleEndian, v)
+				}
+				b.Write(make([]byte, 60))
+			}
+			in := filepath.Join(t.TempDir(), "in.pcap")
+			if err := os.WriteFile(in, b.Bytes(), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			_, got := bundleOf(t, Options{}, []string{in}, "select coalesce(string_agg(packet_no::varchar, ',' order by packet_no), '') from anomalies where kind = 'time_back'")
+			if got[0] != tt.want {
+				t.Errorf("told at packets %q, want %q", got[0], tt.want)
+			}
+		})
+	}
+}

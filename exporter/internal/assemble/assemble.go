@@ -109,7 +109,7 @@ func (s *Shards) Run(in <-chan *round.Round, out chan<- *round.Round, workers in
 	var last *job
 	for r := range in {
 		for n := s.piece(); n < len(r.Packets); n = s.piece() {
-			last = begin(r.Cut(n, s.now, s.pool))
+			begin(r.Cut(n, s.now, s.pool))
 		}
 		s.now = r.Now
 		last = begin(r)

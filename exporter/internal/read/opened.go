@@ -101,6 +101,7 @@ type opened struct {
 	clock      clock // of the packets before the next one
 	now        int64 // orders the next packet
 	outlier    bool  // its own time differs
+	back       int64 // nanoseconds by which it is earlier than the packet before it
 	ifBase     int32 // number of its first interface over all files
 	ifaces     int
 	stats      map[uint32]pcapng.Statistics // by interface of the last section
@@ -184,6 +185,10 @@ func (o *opened) order() {
 	}
 	o.ordered = o.at + 1
 	o.now, o.outlier = o.clock.at(o.win.Packets, o.at)
+	o.back = 0
+	if o.clock.set {
+		o.back = max(o.clock.now-o.now, 0)
+	}
 	o.clock = clock{o.now, true}
 }
 

@@ -34,6 +34,9 @@ func (r *Reader) add(o *opened, p *pcapng.Packet, pass bool) {
 	if o.outlier {
 		r.outlier(f)
 	}
+	if o.back > backSlack {
+		r.timeBack(f, o.back)
+	}
 	r.numbered++
 	if len(p.Options) > 0 {
 		f.Owner = r.packetOwner(p)

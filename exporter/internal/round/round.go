@@ -165,7 +165,7 @@ func (r *Round) Cut(n int, now int64, pool Pool) *Round {
 		}
 	}
 	r.Facts = Facts{ReadBytes: r.Facts.ReadBytes}
-	r.Packets = append(r.Packets[:0], r.Packets[n:]...)
+	r.Packets = slices.Delete(r.Packets, 0, n)
 	for s, list := range r.Shards {
 		at, _ := slices.BinarySearch(list, int32(n))
 		c.Shards[s] = append(c.Shards[s], list[:at]...)
