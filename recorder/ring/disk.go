@@ -87,7 +87,9 @@ func (s *Series) write(c *chunk) {
 	if err != nil {
 		n, tally = wholeBlocks(c.buf[:n], seg.tally.interfaces)
 	}
-	seg.hash.Write(c.buf[:n])
+	if seg.hash != nil {
+		seg.hash.Write(c.buf[:n])
+	}
 	seg.size += int64(n)
 	seg.tally.add(&tally)
 	if err != nil {
@@ -176,7 +178,7 @@ func (s *Series) create(seg *segment, lost Hole, isLost bool) error {
 	if err != nil {
 		return err
 	}
-	seg.file, seg.hash = f, sha256.New()
+	seg.file = f
 	if err = seg.keepRoom(len(head)); err == nil {
 		_, err = seg.put(head)
 	}
@@ -185,7 +187,10 @@ func (s *Series) create(seg *segment, lost Hole, isLost bool) error {
 		seg.file = nil
 		return err
 	}
-	seg.hash.Write(head)
+	if !s.w.opt.single() { // nothing seals a file
+		seg.hash = sha256.New()
+		seg.hash.Write(head)
+	}
 	seg.size = int64(len(head))
 	s.mu.Lock()
 	s.refusing = false
