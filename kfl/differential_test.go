@@ -172,7 +172,9 @@ func (g *gen) expr(k kind, depth int) string {
 			},
 			func() string { return "size(" + g.expr(pick(g, kText, kList, kMap, kBytes), d) + ")" },
 			func() string { return "-(" + g.expr(k, d) + ")" },
-			func() string { return g.expr(kText, d) + `.indexOf(` + quoteText(pick(g, "a", "é", "日本", "payment", "-")) + ")" },
+			func() string {
+				return g.expr(kText, d) + `.indexOf(` + quoteText(pick(g, "a", "é", "日本", "payment", "-")) + ")"
+			},
 			func() string { return "int(" + g.expr(pick(g, kText, kFloat), d) + ")" },
 			func() string { return g.expr(kTime, d) + "." + pick(g, "getHours()", "getSeconds()", "getDayOfWeek()") })()
 	case kFloat:
