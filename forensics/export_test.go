@@ -18,3 +18,8 @@ func Gated(c *Case, more int) int {
 	}
 	return len(c.gated.facts)
 }
+
+// OlderColumns are columns that views make for bundles of earlier releases.
+var OlderColumns = []struct{ Table, Column, SQL string }{
+	{"calls", "outcome", olderOutcome}, {"calls", "endpoint", olderEndpoint}, {"endpoints", "who", olderWho},
+}

@@ -45,19 +45,8 @@ func (rt route) check(r *http.Request) error {
 	}
 	var names []string
 	for _, p := range rt.Params {
-		if strings.Contains(rt.Path, "{"+p.Name+"}") {
-			continue
-		}
-		names = append(names, p.Name)
-		switch values := query[p.Name]; {
-		case len(values) > 1:
-			return wrong("parameter %s: given %d times, want once", p.Name, len(values))
-		case len(values) == 0 && p.Required && r.Method == http.MethodGet:
-			return wrong("parameter %s: missing: %s", p.Name, p.Description)
-		case len(values) == 1:
-			if err := p.check(values[0]); err != nil {
-				return err
-			}
+		if !strings.Contains(rt.Path, "{"+p.Name+"}") {
+			names = append(names, p.Name)
 		}
 	}
 	for name := range query {
@@ -72,7 +61,20 @@ func (rt route) check(r *http.Request) error {
 		}
 		return wrong("parameter %q: unknown; %s", clip(name, 50), hint)
 	}
-	return nil
+	missing := error(nil)
+	for _, p := range rt.Params {
+		switch values := query[p.Name]; {
+		case len(values) > 1:
+			return wrong("parameter %s: given %d times, want once", p.Name, len(values))
+		case len(values) == 1:
+			if err := p.check(values[0]); err != nil {
+				return err
+			}
+		case p.Required && r.Method == http.MethodGet && slices.Contains(names, p.Name):
+			missing = wrong("parameter %s: missing: %s", p.Name, p.Description)
+		}
+	}
+	return missing
 }
 
 // check compares the value of a parameter with what it may be.

@@ -50,6 +50,9 @@ func TestWrongParametersAreRefused(t *testing.T) {
 		refused(rt.Path, "nothing=1", `parameter "nothing": unknown`)
 		refused(rt.Path, "a=%zz", "query string")
 		for _, p := range rt.Params {
+			if strings.Contains(rt.Path, "{"+p.Name+"}") {
+				continue
+			}
 			seen++
 			refused(rt.Path, p.Name+"=1&"+p.Name+"=1", "given 2 times")
 			refused(rt.Path, p.Name+"z=1", "did you mean "+p.Name)

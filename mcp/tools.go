@@ -315,11 +315,14 @@ func (e *entry) check(args json.RawMessage) (json.RawMessage, common, error) {
 	if err := json.Unmarshal(args, &m); err != nil {
 		return nil, more, errors.New("arguments: want a JSON object")
 	}
+	if n, ok := m["max_bytes"].(float64); ok {
+		if n < leastBytes || n > mostBytes { // the schema's error would not name it
+			return nil, more, fmt.Errorf("arguments of %s: max_bytes %.0f, want %d to %d", e.name, n, leastBytes, mostBytes)
+		}
+		more.most = int(n)
+	}
 	if err := e.resolved.Validate(m); err != nil {
 		return nil, more, fmt.Errorf("arguments of %s: %s", e.name, plain(err))
-	}
-	if n, ok := m["max_bytes"].(float64); ok {
-		more.most = int(n)
 	}
 	var fields map[string]json.RawMessage
 	if err := json.Unmarshal(args, &fields); err != nil {

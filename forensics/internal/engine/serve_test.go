@@ -130,6 +130,7 @@ func FuzzServe(f *testing.F) {
 	for _, k := range []wire.Kind{wire.Query, wire.Next, wire.Stop, wire.Forget, wire.Trim} {
 		_ = wire.WriteFrame(&b, k, 3, body) // a buffer takes it
 	}
+	_ = wire.WriteFrame(&b, wire.Mask, 0, (&wire.Masks{Policy: "version: 1\n", Values: []string{"secret"}}).Append(nil))
 	f.Add(b.Bytes())
 	db, err := openDatabase(&wire.Settings{Memory: 64 << 20, Threads: 1})
 	if err != nil {

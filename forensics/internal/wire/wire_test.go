@@ -210,10 +210,12 @@ func FuzzMessages(f *testing.F) {
 	f.Add((&Settings{Dirs: []string{"a"}}).Append(nil), 1)
 	q, _ := (&Question{SQL: "x", Args: []any{int64(1), []string{"a"}}}).Append(nil)
 	f.Add(q, 1)
+	f.Add((&Masks{Policy: "version: 1\n", Values: []string{"a"}}).Append(nil), 1)
 	f.Fuzz(func(t *testing.T, data []byte, columns int) {
 		_, _ = ReadSettings(data)
 		_, _ = ReadQuestion(data)
 		_, _ = ReadTexts(data)
+		_, _ = ReadMasks(data)
 		_ = ReadFailure(data)
 		h, rest, err := ReadHeader(data)
 		var b Rows

@@ -116,7 +116,6 @@ func (f *face) do(method, path, body string, want int) map[string]any {
 
 func TestAnswersAreAsDescribed(t *testing.T) {
 	f := newFace(t)
-	f.do("GET", "/mcp", "", 200)
 	f.do("GET", "/mcp/data-boundaries", "", 200)
 	f.do("GET", "/mcp/calls", "", 409) // nothing is dissected
 	f.do("POST", "/mcp/snapshots", `{"name":"one","duration":"1h"}`, 200)
