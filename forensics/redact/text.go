@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// plain masks values after names, as in password=… or "token": "…", and what is found.
+// plain masks values after secret names, as in password=… or "token": "…", and matches of detectors.
 func (t *task) plain(s string) string {
 	var edits []edit
 	for i := 0; i < len(s); {
@@ -23,8 +23,8 @@ func (t *task) plain(s string) string {
 	return apply(s, t.hits(s, edits))
 }
 
-// assignment is the value after the equals sign or colon at i, where its name is secret,
-// and where to look on.
+// assignment returns the edit for the value after the equals sign or colon at i if its name is
+// secret, and where to continue.
 func (t *task) assignment(s string, i int, inside bool) (edit, int) {
 	if inside || s[i] == ':' && (after(s, i+1) == '/' || after(s, i+1) == ':' || before(s, i) == ':') {
 		return edit{}, i + 1
@@ -68,7 +68,7 @@ func (t *task) assignment(s string, i int, inside bool) (edit, int) {
 		return edit{}, i + 1
 	}
 	t.n++
-	t.saw(s[start:end])
+	t.report(s[start:end])
 	return edit{start, end, t.p.mask}, end
 }
 
@@ -80,7 +80,7 @@ func isScheme(word string) bool {
 	return false
 }
 
-// literal is a value as people write it: in quotes, or up to a blank or a bracket.
+// literal returns a value in quotes, or up to a blank or a bracket.
 func literal(s string, i int) (start, end int) {
 	for i < len(s) && s[i] == '\\' {
 		i++
