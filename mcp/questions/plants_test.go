@@ -87,9 +87,9 @@ func beacon(a *asking) {
 	}
 }
 
-var validTo = regexp.MustCompile(`had expired \(valid to ([^)]*)\)|near its end \(valid to ([^)]*)\)`)
+var validTo = regexp.MustCompile(`had expired \(valid to ([^)]*)\)|about to expire \(valid to ([^)]*)\)`)
 
-// certificates are the findings about one whose certificate ended, or is near its end.
+// certificates are the findings about one whose certificate ended, or is about to expire.
 func (a *asking) certificates(ended bool) (rows []node, end string) {
 	list := a.found("certificate")
 	who := func(n node) bool { return strings.Contains(n.str("what"), "had expired") }

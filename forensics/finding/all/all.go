@@ -1,5 +1,5 @@
-// Package all lists every question and every analyzer of findings. A new one is its folder
-// and one line here.
+// Package all lists every question and every analyzer. A new one needs its folder and one line
+// here.
 package all
 
 import (
@@ -32,7 +32,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/finding/weaktls"
 )
 
-// Analyzers lists them in the order in which they are asked.
+// Analyzers lists the analyzers in the order in which they run.
 func Analyzers() []finding.Analyzer {
 	return []finding.Analyzer{
 		plaincredentials.Analyzer(),
@@ -51,7 +51,7 @@ func Analyzers() []finding.Analyzer {
 	}
 }
 
-// Questions lists every question in the order in which people should meet them.
+// Questions lists every question in the order of the documentation.
 func Questions() []ask.Question {
 	return []ask.Question{
 		servicemap.OverviewQuestion(),
