@@ -6,23 +6,23 @@ import (
 	"strings"
 )
 
-// minPrefix is how many digits of a call_id name a call where they are unique.
+// minPrefix is the lowest number of digits in a unique prefix of a call_id.
 const minPrefix = 8
 
-// callCondition is the condition for the calls that id names: #call_no, or in a case
-// of several bundles bundle#call_no; the 32 digits of a call_id, or at least the first 8.
+// callCondition is the SQL condition for the calls that match an id: #call_no, or bundle#call_no in a
+// case of several bundles; the 32 digits of a call_id, or at least its first 8.
 func (c *Case) callCondition(id string) (cond string, args []any, err error) {
 	if which, no, ok := strings.Cut(id, "#"); ok {
 		n, err := strconv.ParseInt(no, 10, 64)
 		if err != nil || n < 0 {
-			return "", nil, usagef("call %s, want # and the number of a call", strconv.Quote(id))
+			return "", nil, usagef("call %s: after # must be the number of a call", strconv.Quote(id))
 		}
 		if which == "" {
 			return "call_no = ?", []any{n}, nil
 		}
 		b, err := strconv.Atoi(which)
 		if err != nil || b < 0 || b >= len(c.bundles) {
-			return "", nil, usagef("call %s, want the index of a bundle before #, 0 to %d", strconv.Quote(id), len(c.bundles)-1)
+			return "", nil, usagef("call %s: before # must be the index of a bundle, 0 to %d", strconv.Quote(id), len(c.bundles)-1)
 		}
 		if !c.several() {
 			return "call_no = ?", []any{n}, nil
@@ -31,7 +31,7 @@ func (c *Case) callCondition(id string) (cond string, args []any, err error) {
 	}
 	low := strings.ToLower(id)
 	if len(low) < minPrefix || len(low) > 32 || strings.Trim(low, "0123456789abcdef") != "" {
-		return "", nil, usagef("call %s, want a call_id of 32 hexadecimal digits, at least its first %d, or # and its number", strconv.Quote(id), minPrefix)
+		return "", nil, usagef("call %s: must be a call_id of 32 hexadecimal digits, at least its first %d, or # and its number", strconv.Quote(id), minPrefix)
 	}
 	first, err := hex.DecodeString(low + strings.Repeat("0", 32-len(low)))
 	if err != nil {

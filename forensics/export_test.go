@@ -6,5 +6,5 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 )
 
-// CaseOf is a case without a database, for what reads the parts of tables itself.
+// CaseOf returns a case without a database, for code that reads the parts of tables itself.
 func CaseOf(b *bundle.Bundle) *Case { return &Case{bundles: []*bundle.Bundle{b}, tables: &sync.Map{}} }

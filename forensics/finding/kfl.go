@@ -61,7 +61,7 @@ func (b *kflFindings) Calls(ctx context.Context, name string) ([]int64, error) {
 		}
 	}
 	if !there {
-		return nil, fmt.Errorf("unknown finding: none of the %d findings of %s is %q", len(found), kind, ask.Clip(one, 50))
+		return nil, fmt.Errorf("unknown finding: none of %d findings of %s is %q", len(found), kind, ask.Clip(one, 50))
 	}
 	slices.Sort(ids)
 	ids = slices.Compact(ids)

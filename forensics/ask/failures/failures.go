@@ -380,7 +380,7 @@ func (f *Answer) causes(ctx context.Context, c *forensics.Case, list []group) er
 		f.Note("calls were recorded by clocks with an unknown difference; %s is assumed, and the order of calls closer than that is unknown", chain.LengthOf(chain.ClockUnsure))
 	}
 	if len(list) > maxGroups {
-		f.Note("causes were searched only for the %d largest groups", maxGroups)
+		f.Note("causes were searched only in the %d largest groups", maxGroups)
 	}
 	return nil
 }
