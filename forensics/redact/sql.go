@@ -76,7 +76,7 @@ func sqlTokens(s string) (list []sqlToken) {
 	return list
 }
 
-// quoteEnd is where the literal at i ends: at a quote that is not doubled or escaped.
+// quoteEnd returns the end of the literal at i: a quote that is not doubled or escaped.
 func quoteEnd(s string, i int) int {
 	for j := i + 1; j < len(s); j++ {
 		switch s[j] {
@@ -92,7 +92,7 @@ func quoteEnd(s string, i int) int {
 	return len(s)
 }
 
-// dollar is $tag$…$tag$, PostgreSQL's section 4.1.2.4, or a sign.
+// dollar parses $tag$…$tag$ (PostgreSQL, section 4.1.2.4), or a single sign.
 func dollar(s string, i int) (int, sqlToken) {
 	n := span(s, i+1, 64, word)
 	if after(s, i+1+n) != '$' {
@@ -107,9 +107,9 @@ func dollar(s string, i int) (int, sqlToken) {
 	return start + end + len(tag), sqlToken{kind: sqlText, start: start, end: start + end}
 }
 
-// nameless says, at a glance at its words, that no name in a statement or a command is
-// secret. Most have none, and taking one apart costs ten times as much. A text with signs
-// that could hide a name or hold a text of another kind is not looked at.
+// nameless is a quick check by words whether a statement or a command has no secret names. Most have
+// none, and parsing is ten times as expensive. It returns false for a text with signs that could hide
+// a name or contain another kind of text.
 func (t *task) nameless(s string) bool {
 	for i := 0; i < len(s); {
 		if strings.IndexByte("\"`[{\\%&", s[i]) >= 0 {

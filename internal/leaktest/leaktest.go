@@ -120,8 +120,8 @@ func (s *Secret) request(i int) (request, response string) {
 		"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n"
 }
 
-// Bundle makes a bundle in which every secret is sent once with its name, and again where nothing
-// identifies it: in a path, a header, a text, in base64 and in hexadecimal.
+// Bundle makes a bundle in which every secret is sent once with its name, and again without: in a path,
+// a header, a text, in base64 and in hexadecimal.
 func Bundle(t testing.TB) (path string, secrets []Secret) {
 	t.Helper()
 	dir := t.TempDir()

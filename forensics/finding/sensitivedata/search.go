@@ -242,7 +242,7 @@ func (s *search) inCalls(ctx context.Context) error {
 				return err
 			}
 		}
-		from, _ := s.of(g.Hits[0].Verdict) // a row group is looked through by one
+		from, _ := s.of(g.Hits[0].Verdict) // one judge searches a row group
 		from.clearSets()
 		return nil
 	}

@@ -50,7 +50,7 @@ type chunk struct {
 	size   int32 // bytes in the file
 	raw    int64 // bytes unpacked
 	values int32 // entries, including nulls; -1: unreadable, see part.wrong
-	nulls  int32 // -1: not said
+	nulls  int32 // -1: unknown
 	low    int64 // bounds of numbers, if low <= high
 	high   int64
 }
@@ -67,7 +67,7 @@ type group struct {
 type part struct {
 	dir    string         // of the bundle
 	name   string         // inside the bundle
-	leaves []leaf         // those kept
+	leaves []leaf         // supported leaves
 	names  map[string]int // "headers.list.element.value" → index in leaves
 	groups []group
 	wrong  map[int64]string // why a chunk at an offset cannot be read
@@ -292,7 +292,7 @@ func (p *part) readGroup(t *thrift, all []int) error {
 // meta has the contents of a ColumnMetaData.
 type meta struct {
 	codec, values, raw, size, data, dict int64
-	nulls                                int64 // -1: not said
+	nulls                                int64 // -1: unknown
 	low, high                            []byte
 }
 

@@ -2,7 +2,7 @@ package texts
 
 import "errors"
 
-// Types of fields in Thrift's compact protocol, as far as they matter here.
+// Types of fields in Thrift's compact protocol that are used here.
 const (
 	thriftTrue   = 1
 	thriftFalse  = 2
