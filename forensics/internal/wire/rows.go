@@ -12,7 +12,7 @@ import (
 //	form 1 byte · nulls 0 or 1 · if 1: a bit per row, set where there is a value · data
 //
 // Integers and floating-point numbers are 8 bytes a row, booleans 1; texts, bytes and all
-// other values are where each ends, 4 bytes a row, and then their bytes.
+// other values are end offsets of 4 bytes per row, followed by the data.
 
 // Form is the encoding of a column in a batch.
 type Form byte
