@@ -24,7 +24,7 @@ func BenchmarkOpen(b *testing.B) {
 	}
 }
 
-// BenchmarkQuery asks an open case for a page of calls with all columns, and for a count.
+// BenchmarkQuery reads a page of calls with all columns from an open case, and a count.
 func BenchmarkQuery(b *testing.B) {
 	c := open(b, sample(b, "shop.pcapng"))
 	for name, q := range map[string]forensics.Query{
@@ -61,13 +61,13 @@ func BenchmarkPackets(b *testing.B) {
 	}
 }
 
-// allTexts are the texts of calls that hold most: paths, statements, commands and headers.
+// allTexts are the largest texts of calls: paths, statements, commands and headers.
 var allTexts = []forensics.TextPlace{
 	{Columns: []string{"path"}}, {Columns: []string{"query_string"}}, {Columns: []string{"host"}}, {Columns: []string{"postgresql_query"}}, {Columns: []string{"postgresql_preview"}},
 	{Columns: []string{"redis_command"}}, {Columns: []string{"redis_reply"}}, {Columns: []string{"request_id"}}, {Columns: []string{"trace_id"}}, {Columns: []string{"headers"}, Headers: true},
 }
 
-// measured sums up the texts that a walk looks at.
+// measured sums the bytes of the texts that a walk visits.
 type measured struct {
 	forensics.EveryText
 	bytes *atomic.Int64
@@ -78,9 +78,9 @@ func (m measured) Text(_ int, text []byte) forensics.TextVerdict {
 	return 0
 }
 
-// BenchmarkTexts looks for a text that is not there through the texts of a large case, made
-// as scripts/bench/calls says, that PCAPSULE_BENCH_CASE names: as we do it, and in SQL.
-// distinct-MB are texts that a row group holds, each counted once.
+// BenchmarkTexts searches the texts of the large case that PCAPSULE_BENCH_CASE names for a missing
+// text, with Texts and with SQL. scripts/bench/calls makes such a case. distinct-MB counts each text
+// of a row group once.
 func BenchmarkTexts(b *testing.B) {
 	dir := os.Getenv("PCAPSULE_BENCH_CASE")
 	if dir == "" {
@@ -131,7 +131,7 @@ func BenchmarkTexts(b *testing.B) {
 	}
 }
 
-// cpuTime is what the process has used: on a busy machine it says more than the clock.
+// cpuTime is the CPU time of the process, which a busy machine distorts less than elapsed time.
 func cpuTime(b *testing.B) time.Duration {
 	var r syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &r); err != nil {

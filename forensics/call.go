@@ -12,46 +12,46 @@ import (
 
 // Limits of one exchange.
 const (
-	DefaultBody  = 1 << 20 // bytes of a body
+	DefaultBody  = 1 << 20 // bytes of each body
 	maxRefs      = 10_000  // packets listed
 	maxAnomalies = 1000
 )
 
-// AmbiguousError says that an id names several calls.
+// AmbiguousError reports an id that matches several calls.
 type AmbiguousError struct {
 	ID   string
-	Some []string // ids that name one call each, not more than ten
+	Some []string // up to ten ids that each match one call
 }
 
 func (e *AmbiguousError) Error() string {
-	return fmt.Sprintf("call %s is one of several: %s", e.ID, strings.Join(e.Some, ", "))
+	return fmt.Sprintf("call %s is ambiguous; use one of %s", e.ID, strings.Join(e.Some, ", "))
 }
 
-// CallOptions say how much of a call to read.
+// CallOptions define how much of a call to read.
 type CallOptions struct {
 	MaxBody int  // bytes of each body; 0 means DefaultBody
 	Bodies  bool // read the call's row and bodies only
 }
 
-// Exchange is everything that is known of one call.
+// Exchange is everything known about one call.
 type Exchange struct {
 	Bundle     int
 	Call       Struct // the row of calls, without the endpoints
-	Client     Struct // row of endpoints; nil where there is none
+	Client     Struct // row of endpoints; nil if there is none
 	Server     Struct
-	Request    *Body // nil where the message had none
+	Request    *Body // nil if the message had none
 	Response   *Body
 	Flow       Struct
 	Connection Struct
-	TLS        Struct // of a call that is a TLS handshake, else nil
+	TLS        Struct // nil unless the call is a TLS handshake
 	Cites      table.Cites
 	Packets    []PacketRef
-	MoreRefs   int64    // packets above the limit, not listed
-	Anomalies  []Struct // met in the packets of the call
-	Copies     int      // rows of other bundles that are the same call
+	MoreRefs   int64    // number of packets above the limit, which are not listed
+	Anomalies  []Struct // anomalies in the packets of the call
+	Copies     int      // number of rows in other bundles that are the same call
 }
 
-// PacketRef is where a packet lies.
+// PacketRef locates a packet.
 type PacketRef struct {
 	PacketNo  int64
 	File      string // path in the bundle
@@ -67,19 +67,19 @@ type PacketRef struct {
 // Body is a message body after transfer and content decoding.
 type Body struct {
 	SHA256      string
-	Size        int64 // decoded, in all
+	Size        int64 // decoded size
 	WireSize    int64
 	ContentType string
-	Encoding    string // that was undone
+	Encoding    string // content encoding that was decoded
 	Complete    bool   // no byte is missing
 	IsText      bool
-	Data        []byte // as far as the limit allows
-	Truncated   bool   // Data is not all
-	Object      bool   // too large for the table bodies: only its packets are known
+	Data        []byte // up to the limit
+	Truncated   bool   // Data is incomplete
+	Object      bool   // too large for table bodies: only its packets are known
 }
 
-// Call finds one call: by # and its number (bundle#number in a case of several), by
-// call_id, or by a unique beginning of that of at least 8 digits. It answers ErrNotFound,
+// Call finds one call: by # and its number (bundle#number in a case of several bundles), by
+// call_id, or by a unique prefix of a call_id with at least 8 digits. It returns ErrNotFound,
 // *AmbiguousError or ErrUsage.
 func (c *Case) Call(ctx context.Context, id string, o CallOptions) (*Exchange, error) {
 	x, err := c.findCall(ctx, id)
@@ -115,7 +115,7 @@ func (c *Case) Call(ctx context.Context, id string, o CallOptions) (*Exchange, e
 	return x, c.anomaliesOf(ctx, x)
 }
 
-// findCall finds the row of calls.
+// findCall finds the row in table calls.
 func (c *Case) findCall(ctx context.Context, id string) (*Exchange, error) {
 	if c.views["calls"] == nil {
 		return nil, fmt.Errorf("call %s: %w", id, ErrNotFound)
@@ -142,7 +142,8 @@ func (c *Case) findCall(ctx context.Context, id string) (*Exchange, error) {
 	return nil, &AmbiguousError{ID: id, Some: c.namesOf(found)}
 }
 
-// rowsOfCall are rows of calls, each call once or with its copies, masked where the case is.
+// rowsOfCall returns rows of calls, each call once or with its copies. They are masked if the case
+// is.
 func (c *Case) rowsOfCall(ctx context.Context, once bool, cond string, args []any) ([]Struct, error) {
 	files := &fileList{bound: true}
 	source := c.masked(c.reads("calls", once, nil, files.parquet), c.views["calls"].raw, every)
@@ -153,7 +154,7 @@ func (c *Case) rowsOfCall(ctx context.Context, once bool, cond string, args []an
 	return c.structs(ctx, "SELECT * FROM ("+source+") WHERE "+cond+" ORDER BY "+order, 11, append(files.args, args...)...)
 }
 
-// namesOf are ids that name one of the calls each, at most ten.
+// namesOf returns up to ten ids that each match one of the calls.
 func (c *Case) namesOf(found []Struct) []string {
 	var some []string
 	times := map[string]int{}
@@ -175,7 +176,7 @@ func (c *Case) namesOf(found []Struct) []string {
 	return some[:min(len(some), 10)]
 }
 
-// copiesOf counts the rows of other bundles that are the same call.
+// copiesOf counts the rows in other bundles that are the same call.
 func (c *Case) copiesOf(ctx context.Context, x *Exchange) (int, error) {
 	if c.copies == nil {
 		return 0, nil
@@ -194,7 +195,7 @@ func bundleOf(row Struct) int {
 	return int(n)
 }
 
-// structs are the rows of a query, at most most.
+// structs returns at most most rows of a query.
 func (c *Case) structs(ctx context.Context, sql string, most int, args ...any) ([]Struct, error) {
 	rows, err := c.db.Query(ctx, fmt.Sprintf("%s LIMIT %d", sql, most), args...)
 	if err != nil {
@@ -216,7 +217,7 @@ func (c *Case) structs(ctx context.Context, sql string, most int, args ...any) (
 	return out, rows.Err()
 }
 
-// one is the row of a table with a number, nil where there is none.
+// one returns the row of a table with a number, or nil.
 func (c *Case) one(ctx context.Context, name, key string, value int64, b int) (Struct, error) {
 	if v := c.views[name]; v == nil || !v.has(key) {
 		return nil, nil
@@ -228,8 +229,8 @@ func (c *Case) one(ctx context.Context, name, key string, value int64, b int) (S
 	return list[0], nil
 }
 
-// body puts a body together from its parts, which overlap. A masked part would not be as long
-// as the place of the next one says.
+// body joins the overlapping parts of a body. It reads unmasked parts, because masking would change
+// their lengths and break the offsets.
 func (c *Case) body(ctx context.Context, x *Exchange, side string, most int) (*Body, error) {
 	hash, _ := x.Call.Get(side + "_body_sha256").([]byte)
 	size, there := x.Call.Get(side + "_body_size").(int64)
@@ -250,7 +251,7 @@ func (c *Case) body(ctx context.Context, x *Exchange, side string, most int) (*B
 	b.IsText = true
 	found := false
 	for part := int64(0); rows.Next(); {
-		if rows.Int(0) != part { // the same body, kept again in a later window
+		if rows.Int(0) != part { // the same body, stored again for a later window
 			continue
 		}
 		part++
@@ -283,7 +284,7 @@ func (c *Case) body(ctx context.Context, x *Exchange, side string, most int) (*B
 	return b, c.maskBody(ctx, b)
 }
 
-// maskBody masks a body where the case masks.
+// maskBody masks a body if the case masks.
 func (c *Case) maskBody(ctx context.Context, b *Body) error {
 	if !c.mask {
 		return nil
@@ -300,7 +301,7 @@ func (c *Case) maskBody(ctx context.Context, b *Body) error {
 	return nil
 }
 
-// join appends a part that begins at off. It is false when no more is wanted.
+// join appends a part that begins at off. It returns false when the limit is reached.
 func (b *Body) join(piece []byte, off int64, most int) bool {
 	have := int64(len(b.Data))
 	if off > have || off < 0 {
@@ -352,8 +353,8 @@ func (c *Case) refs(ctx context.Context, x *Exchange) error {
 	return nil
 }
 
-// askedByServer reports whether the connection's server asked: packets have the direction
-// of their flow.
+// askedByServer reports whether the connection's server sent the request. The direction of packets
+// is relative to their flow.
 func (x *Exchange) askedByServer() bool {
 	same := func(end string) bool {
 		return x.Call.Get("src_ip") == x.Flow.Get(end+"_ip") && x.Call.Get("src_port") == x.Flow.Get(end+"_port")
@@ -361,7 +362,7 @@ func (x *Exchange) askedByServer() bool {
 	return same("dst") && !same("src")
 }
 
-// anomaliesOf lists what was met in the packets of a call.
+// anomaliesOf lists the anomalies in the packets of a call.
 func (c *Case) anomaliesOf(ctx context.Context, x *Exchange) error {
 	flow, ok := x.Call.Get("flow_id").(int64)
 	if c.views["anomalies"] == nil || !ok || len(x.Cites) == 0 {

@@ -73,8 +73,8 @@ func TestFollowGivesTheStream(t *testing.T) {
 	}
 }
 
-// TestFollowAgreesWithTheAccounts holds every followed TCP connection to the bytes that
-// its flow says it had.
+// TestFollowAgreesWithTheAccounts compares the bytes of every followed TCP connection with those of
+// its flow.
 func TestFollowAgreesWithTheAccounts(t *testing.T) {
 	for _, name := range []string{"http1.pcapng", "redis.pcap", "postgresql.pcapng", "shop.pcapng", "http2.pcap", "hard/gap.pcap", "hard/out-of-order.pcap", "hard/retransmission.pcap",
 		"hard/wrap-around.pcap", "hard/overlap-conflict.pcap", "hard/mid-stream.pcap", "hard/one-sided.pcap", "hard/snaplen.pcap", "hard/vlan-vxlan.pcap"} {

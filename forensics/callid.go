@@ -20,14 +20,14 @@ func (c *Case) callCondition(id string) (cond string, args []any, err error) {
 	if which, no, ok := strings.Cut(id, "#"); ok {
 		n, err := strconv.ParseInt(no, 10, 64)
 		if err != nil || n < 0 {
-			return "", nil, usagef("call %s, want # and the number of a call", strconv.Quote(id))
+			return "", nil, usagef("call %s: after # must be the number of a call", strconv.Quote(id))
 		}
 		if which == "" {
 			return "call_no = ?", []any{n}, nil
 		}
 		b, err := strconv.Atoi(which)
 		if err != nil || b < 0 || b >= len(c.bundles) {
-			return "", nil, usagef("call %s, want the index of a bundle before #, 0 to %d", strconv.Quote(id), len(c.bundles)-1)
+			return "", nil, usagef("call %s: before # must be the index of a bundle, 0 to %d", strconv.Quote(id), len(c.bundles)-1)
 		}
 		if !c.several() {
 			return "call_no = ?", []any{n}, nil

@@ -1,9 +1,8 @@
 // Package forensics opens bundles and answers questions about them.
 //
-// A Case is one or more bundles read by DuckDB behind a lock: it reads the bundles'
-// tables and nothing else, writes nothing into them, and says with every answer which
-// packets stand behind it and what of the asked time was recorded at all. It refuses
-// every text that is not one query.
+// A Case is one or more bundles, read by a locked DuckDB: it reads only the bundles' tables, writes
+// nothing to them, and states with every answer the packets behind it and how much of the requested
+// time was recorded. It rejects every SQL text that is not exactly one query.
 package forensics
 
 import (
@@ -28,39 +27,39 @@ import (
 const (
 	maxBundles    = 256       // in one case
 	defaultMemory = 1 << 30   // bytes
-	leastAbove    = 512 << 20 // that the database processes may hold above a small limit
+	leastAbove    = 512 << 20 // memory of the database processes above a small limit
 )
 
-// Options say how to open a case. The zero value is good.
+// Options define how to open a case. The zero value is valid.
 type Options struct {
-	MemoryLimit int64  // bytes that queries may hold, see counted; 0 means 1 GiB
+	MemoryLimit int64  // memory for queries in bytes, see counted; 0 means 1 GiB
 	Threads     int    // 0 means one per processor
 	TempDir     string // private folder for queries above the memory limit; empty: they fail
 	MaxTemp     int64  // bytes in TempDir; 0 means 8 GiB
 	CacheDir    string // where transport ZIPs are unpacked; see bundle.OpenOptions
 	Ceiling     int64  // bytes of all database processes above which a query ends with ErrMemory; 0: twice MemoryLimit
-	MaskSecrets bool   // mask what the policy names in all texts of all tables, in whatever way they are asked for
+	MaskSecrets bool   // mask all texts of all tables by the policy, for every kind of query
 
 	Policy *redact.Policy // with MaskSecrets: what is masked; nil means redact.Default
 
-	Macros map[string]string // names that stand for KFL in every question
+	Macros map[string]string // names for KFL filters in every query
 }
 
-// Case is one or more opened bundles. Its methods may be called from several goroutines.
+// Case is one or more opened bundles. It is safe for concurrent use.
 type Case struct {
 	bundles []*bundle.Bundle
 	paths   []string
 	db      *duck.DB
 	views   map[string]*view
-	order   []string // names of the views, as people should meet them
-	copies  []bool   // by bundle: some of its calls are copies; nil where bundles share no time
-	copied  int64    // rows of calls that are
+	order   []string // names of the views, in the order of the documentation
+	copies  []bool   // by bundle: some of its calls are copies; nil if bundles do not overlap in time
+	copied  int64    // number of rows that are copies
 	id      string   // hash of what is in the case, for cursors
 	mask    bool     // credentials are masked
 
 	docs     func() (map[string]map[string]doc, error)
 	coverage func() ([]stretch, error)
-	tables   *sync.Map // what parts say of themselves, see textsOf
+	tables   *sync.Map // metadata of parts, see textsOf
 
 	options  Options
 	findings *atomic.Pointer[Findings]
@@ -68,15 +67,15 @@ type Case struct {
 	known    *knownOnce
 	gated    *gated
 	unmasked []string        // views that hide those of the masked case; see Unmasked
-	whole    *Case           // of a case that masks
-	part     bool            // of another case, which closes the database
+	whole    *Case           // the unmasked case of a masked one
+	part     bool            // part of another case, which closes the database
 	kept     map[string]bool // tables of a case aside; see Keep
 }
 
-// BundleInfo is one bundle of a case.
+// BundleInfo describes one bundle of a case.
 type BundleInfo struct {
-	Index    int    // value of the column bundle where the case has several
-	Path     string // as it was opened
+	Index    int    // value of the column bundle if the case has several
+	Path     string // path as given to Open
 	Dir      string // directory that is read
 	Unpacked bool   // Dir was unpacked from a transport ZIP
 	State    bundle.State
@@ -84,11 +83,11 @@ type BundleInfo struct {
 	Bundle   *bundle.Bundle // to verify it
 }
 
-// Open opens bundles, directories or transport ZIPs, as one case. It only reads, and
-// hashes nothing. The errors are those of bundle.Open.
+// Open opens bundles, which are directories or transport ZIPs, as one case. It only reads, and hashes
+// nothing. Its errors are those of bundle.Open.
 //
-// Where there are several, every table has a column bundle, the index in paths; the
-// numbers call_no, flow_id, packet_no and so on are each bundle's own.
+// If there are several, every table has a column bundle, the index in paths; numbers such as call_no,
+// flow_id and packet_no are unique only within a bundle.
 func Open(ctx context.Context, paths []string, o Options) (*Case, error) {
 	if len(paths) == 0 || len(paths) > maxBundles {
 		return nil, fmt.Errorf("opening case: %d bundles, want 1 to %d", len(paths), maxBundles)
@@ -137,12 +136,12 @@ func Open(ctx context.Context, paths []string, o Options) (*Case, error) {
 	return c, nil
 }
 
-// counted is how much of a memory limit DuckDB is given. It counts hash tables, sorted rows
-// and columns; it does not count plans, what Parquet footers say, the rows of an answer and
-// the states of quantiles, which hold every value: those have the rest.
+// counted is the part of a memory limit that DuckDB gets. DuckDB counts hash tables, sorted rows and
+// columns. The rest is for memory that it does not count: plans, Parquet footers, the rows of an
+// answer, and the states of quantiles, which store every value.
 func counted(limit int64) int64 { return limit - limit/4 }
 
-// onceRead keeps what was read once; an error is not kept, since what is away may come back.
+// onceRead caches the result of read, but not an error, because the cause may be temporary.
 func onceRead[T any](read func() (T, error)) func() (T, error) {
 	var mu sync.Mutex
 	var kept *T
@@ -168,7 +167,7 @@ func (c *Case) setUp(ctx context.Context) error {
 	return c.db.Lock(ctx)
 }
 
-// folders are those with the tables, as DuckDB takes them.
+// folders returns the folders with the tables, in the form that DuckDB accepts.
 func (c *Case) folders() (dirs []string) {
 	for _, b := range c.bundles {
 		dir := filepath.Join(b.Dir, "data")
@@ -181,7 +180,7 @@ func (c *Case) folders() (dirs []string) {
 	return dirs
 }
 
-// identity is a hash over what the bundles say of their inputs and tables.
+// identity is a hash of the bundles' inputs and tables as in their manifests.
 func (c *Case) identity() string {
 	h := sha256.New()
 	for _, b := range c.bundles {
@@ -204,7 +203,7 @@ func contentOf(h io.Writer, b *bundle.Bundle) {
 	h.Write([]byte{'\n'})
 }
 
-// Close ends the case. Nothing of a bundle was changed.
+// Close closes the case. It leaves the bundles unchanged.
 func (c *Case) Close() error {
 	if c.part {
 		return nil
@@ -212,11 +211,11 @@ func (c *Case) Close() error {
 	return c.db.Close()
 }
 
-// Unmasked is the same case with all texts as they were sent, for questions that have to
-// compare them and mask what they give themselves. It is closed with c.
+// Unmasked returns the same case with all texts as they were sent, for questions that must compare them
+// and mask their results themselves. It is closed with c.
 //
-// It asks the same database over connections of its own, on which the tables are other
-// views; on those of c no name leads to what is not masked.
+// It uses separate connections to the same database with other views; on the connections of c no name
+// leads to unmasked values.
 func (c *Case) Unmasked() *Case {
 	if !c.mask {
 		return c
@@ -224,7 +223,7 @@ func (c *Case) Unmasked() *Case {
 	return c.whole
 }
 
-// Bundles lists what is open.
+// Bundles lists the open bundles.
 func (c *Case) Bundles() []BundleInfo {
 	var out []BundleInfo
 	for i, b := range c.bundles {
@@ -233,8 +232,8 @@ func (c *Case) Bundles() []BundleInfo {
 	return out
 }
 
-// Window is the time from the first to the last packet of the case, nanoseconds since
-// 1970 UTC; ok is false where there is no packet.
+// Window returns the times of the first and the last packet of the case, in nanoseconds since 1970 UTC;
+// ok is false if there are no packets.
 func (c *Case) Window() (first, last int64, ok bool) {
 	first, last = math.MaxInt64, math.MinInt64
 	for _, b := range c.bundles {
@@ -248,10 +247,10 @@ func (c *Case) Window() (first, last int64, ok bool) {
 	return first, last, true
 }
 
-// Masked says that the texts of the case are masked.
+// Masked reports whether the texts of the case are masked.
 func (c *Case) Masked() bool { return c.mask }
 
-// Policy says what is masked in what leaves the case, whether its tables are masked or not.
+// Policy returns the policy for masking results, whether or not the tables are masked.
 func (c *Case) Policy() *redact.Policy {
 	if c == nil || c.options.Policy == nil {
 		return redact.Default()
@@ -259,17 +258,16 @@ func (c *Case) Policy() *redact.Policy {
 	return c.options.Policy
 }
 
-// several says that the case has a column bundle.
+// several reports whether the case has a column bundle.
 func (c *Case) several() bool { return len(c.bundles) > 1 }
 
-// Errors that a caller may want to tell apart; also *SyntaxError and *kfl.Error for
-// text that does not parse.
+// Errors that a caller can distinguish; also *SyntaxError and *kfl.Error for text that does not parse.
 var (
-	ErrRefused  = duck.ErrRefused  // SQL that is no query, or reaches outside the case
-	ErrDeadline = duck.ErrDeadline // the question took longer than it was given
-	ErrMemory   = duck.ErrMemory   // the question needs more memory than the case may use
-	ErrCrashed  = duck.ErrCrashed  // the question ended the process that it ran in; the next one works
-	ErrDamaged  = duck.ErrDamaged  // a table cannot be read to its end
+	ErrRefused  = duck.ErrRefused  // SQL that is not a query, or that reaches outside the case
+	ErrDeadline = duck.ErrDeadline // the query exceeded its deadline
+	ErrMemory   = duck.ErrMemory   // the query needs more memory than the case may use
+	ErrCrashed  = duck.ErrCrashed  // the query crashed its process; the next one works
+	ErrDamaged  = duck.ErrDamaged  // a table cannot be read completely
 	ErrNotFound = errors.New("not found")
 	ErrCursor   = errors.New("cursor is not of this question")
 	ErrUsage    = errors.New("the question contradicts itself")
@@ -285,7 +283,7 @@ func usagef(format string, args ...any) error {
 	return fmt.Errorf(format+": %w", append(args, ErrUsage)...)
 }
 
-// readRanges turns a value of a cites column into ranges.
+// readRanges converts a value of a column cites to ranges.
 func readRanges(v any) table.Cites {
 	list, _ := v.([]any)
 	var out table.Cites
@@ -300,7 +298,7 @@ func readRanges(v any) table.Cites {
 	return out
 }
 
-// plainName says that s can stand as a name of a table without quotes.
+// plainName reports whether s is a valid table name without quotes.
 func plainName(s string) bool {
 	return s != "" && len(s) <= 64 && strings.Trim(s, "abcdefghijklmnopqrstuvwxyz0123456789_") == "" && (s[0] < '0' || s[0] > '9')
 }

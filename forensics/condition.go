@@ -5,17 +5,17 @@ import (
 	"fmt"
 )
 
-// Condition is KFL as a condition of SQL on rows of the table calls.
+// Condition is KFL as an SQL condition for table calls.
 type Condition struct {
 	SQL     string
 	Args    []any    // values of its ?, in order
-	Columns []string // of calls that it names
-	Now     int64    // what now() meant; 0 where it was not used
-	Notes   []string // remarks for the person who asked
+	Columns []string // columns of calls that it uses
+	Now     int64    // value of now(); 0 if it was not used
+	Notes   []string // notes for the user
 }
 
-// Condition compiles KFL for a question that is SQL. Its error is a *kfl.Error with the
-// place, or ErrUsage where the case has no calls.
+// Condition compiles KFL for use in SQL. It returns a *kfl.Error with the place, or ErrUsage if the
+// case has no calls.
 func (c *Case) Condition(ctx context.Context, src string) (Condition, error) {
 	if c.views["calls"] == nil {
 		return Condition{}, usagef("the case has no table calls")
@@ -32,8 +32,8 @@ func (c *Case) Condition(ctx context.Context, src string) (Condition, error) {
 	return out, nil
 }
 
-// AsMasked is a condition on calls for a question to c.Unmasked() that is asked of what c shows,
-// so that a condition of somebody else confirms no guess. It names its columns alone.
+// AsMasked makes a condition for a query to c.Unmasked() apply to the masked values of c, so that a
+// user's condition cannot confirm a guessed secret. The condition must not use aliases.
 func (c *Case) AsMasked(cond string) string {
 	if !c.mask {
 		return cond

@@ -13,22 +13,21 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
-// A call that several bundles of a case hold is one row of calls. Which rows are copies of
-// others is found once, when the case opens, and only where the times of bundles overlap.
-// docs/design/018-calls.md has the rules.
+// A call in several bundles of a case is one row of calls. Copies are found once, when the case
+// opens, and only if the times of bundles overlap. docs/design/018-calls.md has the rules.
 const (
-	clockSlack    = 60_000_000_000 // ns by which clocks of two captures may differ
-	datagramSlack = 10_000_000_000 // the same for datagrams, whose content may come again
+	clockSlack    = 60_000_000_000 // largest difference between the clocks of two captures, in nanoseconds
+	datagramSlack = 10_000_000_000 // the same for datagrams, whose content may repeat
 	otherSlack    = 1_000_000_000  // the same for datagrams between other addresses
-	comparedWith  = 16             // rows of equal content, next by time, that a row is compared with
+	comparedWith  = 16             // rows of equal content, nearest in time, that a row is compared with
 	passRows      = 2_000_000      // calls that one pass compares
-	maxCopies     = 10_000_000     // of a case, about 1.5 GB
+	maxCopies     = 10_000_000     // in a case, about 1.5 GB
 )
 
-// copies says which rows of calls are copies.
+// copies records which rows of calls are copies.
 type copies struct {
 	of    map[copyKey]copyKey
-	some  []bool // by bundle: it has any
+	some  []bool // by bundle: whether it has copies
 	order []copyKey
 }
 
@@ -44,10 +43,10 @@ type sighting struct {
 	ts       int64
 	ends     [2]string // address and port, in order
 	ips      [2]string // in order
-	stream   bool      // not of datagrams
+	stream   bool      // TCP or another stream, not datagrams
 	samePort bool
-	weight   [4]int64 // how complete it is, and how much of its connection was seen before it: the larger stays
-	rank     int      // of its bundle, by content
+	weight   [4]int64 // completeness, and how much of the connection was seen before: the row with the larger weight stays
+	rank     int      // rank of its bundle, by content
 }
 
 // findCopies finds the copies among the calls of bundles whose times overlap.
@@ -65,7 +64,7 @@ func (c *Case) findCopies(ctx context.Context) (*copies, error) {
 		parts = append(parts, fmt.Sprintf("SELECT * FROM (%s) WHERE ts_ns BETWEEN %d AND %d", c.sourceOf("calls", i, nil, parquet), near[i][0], near[i][1]))
 	}
 	from := "(" + strings.Join(parts, " UNION ALL BY NAME ") + ")"
-	// Counted, because a bundle may lie about its rows: passes without number would never end.
+	// Count the rows: a manifest with a wrong number would cause too many passes.
 	rows, err := c.rowsOf(ctx, from)
 	if err != nil {
 		return nil, err
@@ -79,7 +78,7 @@ func (c *Case) findCopies(ctx context.Context) (*copies, error) {
 	return f, f.halves(ctx, c, from)
 }
 
-// rowsOf counts the rows that SQL gives.
+// rowsOf counts the rows of an SQL source.
 func (c *Case) rowsOf(ctx context.Context, from string) (int64, error) {
 	rows, err := c.db.Query(ctx, "SELECT count(*) FROM "+from)
 	if err != nil {
@@ -93,8 +92,8 @@ func (c *Case) rowsOf(ctx context.Context, from string) (int64, error) {
 	return n, rows.Err()
 }
 
-// overlaps are the times in which a bundle may hold what another one holds too, nil for a
-// bundle that has none; nil if no bundle has any.
+// overlaps returns, for each bundle, the time range that may overlap with other bundles, or nil. It
+// returns nil if there is no overlap at all.
 func (c *Case) overlaps() []*[2]int64 {
 	out := make([]*[2]int64, len(c.bundles))
 	found := false
@@ -122,7 +121,7 @@ func (c *Case) overlaps() []*[2]int64 {
 	return out
 }
 
-// ranks orders the bundles by their content, so that the order of arguments decides nothing.
+// ranks orders the bundles by content, so that the order of arguments does not matter.
 func (c *Case) ranks() []int {
 	sums := make([][sha256.Size]byte, len(c.bundles))
 	order := make([]int, len(c.bundles))
@@ -140,10 +139,10 @@ func (c *Case) ranks() []int {
 	return ranks
 }
 
-// wholeness is the SQL for how far a row has the whole call.
+// wholeness is the SQL for the completeness of a row.
 const wholeness = `(outcome NOT IN ('cut', 'unread'))::BIGINT * 8 + complete::BIGINT * 4 + (error IS NULL)::BIGINT * 2 + (elapsed_us IS NOT NULL)::BIGINT`
 
-// compare finds the copies among one part in n of all contents.
+// compare finds the copies in one of n partitions of the contents.
 func (f *copies) compare(ctx context.Context, c *Case, from string, pass, n int64, ranks []int) error {
 	content := fmt.Sprintf("call_id[%d:%d]", len(table.ID{})-table.ContentID+1, len(table.ID{}))
 	sql := fmt.Sprintf(`WITH x AS MATERIALIZED (SELECT bundle, hash(%[1]s) AS h FROM %[2]s WHERE hash(%[1]s) %% %[3]d = %[4]d),
@@ -170,7 +169,7 @@ func (f *copies) compare(ctx context.Context, c *Case, from string, pass, n int6
 			f.match(group)
 			group = group[:0]
 			if len(f.of) > maxCopies {
-				return fmt.Errorf("bundles that share more than %d calls: open fewer of them at once, or cut them to less time", maxCopies)
+				return fmt.Errorf("the bundles share more than %d calls: open fewer at once, or bundles of less time", maxCopies)
 			}
 		}
 		group = append(group, s)
@@ -207,8 +206,8 @@ func readSighting(row []any, ranks []int) (s sighting, err error) {
 
 func inOrder(a, b string) [2]string { return [2]string{min(a, b), max(a, b)} }
 
-// match finds the copies among rows of equal content, which are in the order of their times: a
-// row of each bundle at most, the nearest first.
+// match finds the copies among rows of equal content, sorted by time. A row has at most one copy in
+// each bundle; the nearest pairs are matched first.
 func (f *copies) match(group []sighting) {
 	type pair struct {
 		a, b  int
@@ -223,7 +222,7 @@ func (f *copies) match(group []sighting) {
 		}
 	}
 	slices.SortStableFunc(pairs, func(x, y pair) int { return cmp.Compare(x.apart, y.apart) })
-	cluster := make([][]int, len(group)) // by the row that stands for it
+	cluster := make([][]int, len(group)) // by the row that represents it
 	leader := make([]int, len(group))
 	for i := range group {
 		cluster[i], leader[i] = []int{i}, i
@@ -253,22 +252,22 @@ func (f *copies) match(group []sighting) {
 	}
 }
 
-// fits reports whether two rows of equal content, so long apart, may be one call.
+// fits reports whether two rows of equal content may be one call, given their distance in time.
 func (s *sighting) fits(o *sighting, apart int64) bool {
 	same := s.ips == o.ips
 	switch {
-	case same && s.ends != o.ends: // nothing was translated, so the ports tell
+	case same && s.ends != o.ends: // no address translation, so the ports must match
 		return false
 	case s.stream:
 		return apart <= clockSlack
 	case same:
 		return apart <= datagramSlack
 	}
-	// Hosts that send the same from one well-known port, as for mDNS, are not one host.
+	// Different hosts send equal datagrams from one well-known port, as in mDNS.
 	return !s.samePort && apart <= otherSlack
 }
 
-// before orders what may stay: the most complete row first.
+// before orders rows of one call: the most complete one first.
 func (s *sighting) before(o *sighting) int {
 	if c := slices.Compare(o.weight[:], s.weight[:]); c != 0 {
 		return c
@@ -276,11 +275,11 @@ func (s *sighting) before(o *sighting) int {
 	return cmp.Or(cmp.Compare(s.ts, o.ts), cmp.Compare(s.rank, o.rank), cmp.Compare(s.no, o.no))
 }
 
-// sameEnds is the condition that two rows are of the same ends and the same protocol, in two bundles.
+// sameEnds is the SQL condition for rows of two bundles with the same ends and protocol.
 const sameEnds = `a.bundle <> b.bundle AND a.protocol = b.protocol AND a.src_ip = b.src_ip AND a.src_port = b.src_port AND a.dst_ip = b.dst_ip AND a.dst_port = b.dst_port`
 
-// halves finds what a bundle has the rest of a call of, whose beginning only another one has:
-// an answer without its request, and what is left of a conversation that is one row as a whole.
+// halves finds rows with the rest of a call whose beginning is in another bundle: a response without
+// its request, or the rest of a conversation that is a single row.
 func (f *copies) halves(ctx context.Context, c *Case, from string) error {
 	conns := c.allOf("connections")
 	if conns == "" {
@@ -297,7 +296,7 @@ func (f *copies) halves(ctx context.Context, c *Case, from string) error {
 		return err
 	}
 	defer rows.Close()
-	stands := map[copyKey][]copyKey{} // for which copies a row stands
+	stands := map[copyKey][]copyKey{} // copies that a row represents
 	for k, of := range f.of {
 		stands[of] = append(stands[of], k)
 	}
@@ -308,7 +307,7 @@ func (f *copies) halves(ctx context.Context, c *Case, from string) error {
 	return rows.Err()
 }
 
-// join makes a row, and what are copies of it, copies of another.
+// join makes a row and its copies copies of another row.
 func (f *copies) join(stands map[copyKey][]copyKey, rest, whole copyKey) {
 	if of, ok := f.of[whole]; ok {
 		whole = of
@@ -330,13 +329,13 @@ func (f *copies) add(k, of copyKey) {
 	f.some[k.bundle] = true
 }
 
-// insertRows is how many copies one statement writes.
+// insertRows is the number of copies per INSERT statement.
 const insertRows = 20_000
 
-// copiesTable is where the database has the copies; no question can name it.
+// copiesTable is the table with the copies; user queries cannot reach it.
 const copiesTable = "memory.main.copies_of_calls"
 
-// keepCopies writes the copies into the database.
+// keepCopies writes the copies to the database.
 func (c *Case) keepCopies(ctx context.Context, f *copies) error {
 	if err := c.db.Exec(ctx, "CREATE TABLE "+copiesTable+"(bundle INTEGER, call_no BIGINT, of_bundle INTEGER, of_call_no BIGINT)"); err != nil {
 		return err
@@ -359,7 +358,7 @@ func (c *Case) keepCopies(ctx context.Context, f *copies) error {
 	return nil
 }
 
-// makeSightings makes the table that says where else calls were seen.
+// makeSightings makes the view with the other sightings of calls.
 func (c *Case) makeSightings(ctx context.Context) error {
 	source := `SELECT t.bundle, t.call_no, t.call_id, t.ts_ns, t.ts, t.src_ip, t.src_port, t.dst_ip, t.dst_port, k.of_bundle, k.of_call_no
 		FROM ` + copiesTable + ` k JOIN (` + c.allOf("calls") + `) t ON t.bundle = k.bundle AND t.call_no = k.call_no`

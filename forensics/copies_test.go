@@ -17,7 +17,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics"
 )
 
-// window is a bundle of a part of a sample's time, or of all of it where from and to are 0.
+// window makes a bundle of a part of a sample's time, or of all of it if from and to are 0.
 func window(t testing.TB, name string, from, to int64) string {
 	t.Helper()
 	out := filepath.Join(t.TempDir(), "w.pcapsule")
@@ -35,7 +35,7 @@ func window(t testing.TB, name string, from, to int64) string {
 	return out
 }
 
-// shown are all calls of a case by what is the same in every bundle.
+// shown lists all calls of a case with the columns that are equal in every bundle.
 func shown(t testing.TB, c *forensics.Case) string {
 	t.Helper()
 	r := query(t, c, forensics.Query{SQL: "SELECT ts_ns, protocol, src_ip, src_port, dst_ip, dst_port, summary, outcome, endpoint, src_who, dst_who FROM calls ORDER BY ALL", Limit: 1 << 20})
@@ -46,8 +46,8 @@ func shown(t testing.TB, c *forensics.Case) string {
 	return b.String()
 }
 
-// TestOverlappingBundlesHaveEachCallOnce cuts a recording in two bundles that overlap, at many
-// places: together they are what the whole is, in any order.
+// TestOverlappingBundlesHaveEachCallOnce splits a recording into two overlapping bundles, at many
+// places. Together they must equal the whole, in any order.
 func TestOverlappingBundlesHaveEachCallOnce(t *testing.T) {
 	for _, name := range []string{"shop.pcapng", "http1.pcapng", "dns.pcap", "redis.pcap", "icmp.pcap", "hard/mid-stream.pcap"} {
 		t.Run(name, func(t *testing.T) {
@@ -56,7 +56,7 @@ func TestOverlappingBundlesHaveEachCallOnce(t *testing.T) {
 			first, last, _ := all.Window()
 			for part := int64(1); part <= 3; part++ {
 				middle := first + (last-first)*part/4
-				margin := (last - first) / 4 // longer than any call: none has its halves in two bundles
+				margin := (last - first) / 4 // longer than any call, so no call is split
 				a, b := window(t, name, 0, middle+margin), window(t, name, middle-margin, 0)
 				forth, back := open(t, a, b), open(t, b, a)
 				one, other := shown(t, forth), shown(t, back)
@@ -79,7 +79,7 @@ func TestOverlappingBundlesHaveEachCallOnce(t *testing.T) {
 	}
 }
 
-// rowsOf sums up what the manifests of a case say of a table.
+// rowsOf sums the rows of a table in the manifests of a case.
 func rowsOf(c *forensics.Case, table string) (n int64) {
 	for _, b := range c.Bundles() {
 		for _, t := range b.Manifest.Tables {
@@ -107,7 +107,7 @@ func diff(got, want string) string {
 	return b.String()
 }
 
-// TestClocksThatDiffer has the same packets twice, stamped by another clock.
+// TestClocksThatDiffer has the same packets twice, with timestamps of different clocks.
 func TestClocksThatDiffer(t *testing.T) {
 	for _, late := range []int64{300, 2_000_000, 700_000_000} {
 		for _, name := range []string{"shop.pcapng", "dns.pcap"} {
@@ -124,7 +124,7 @@ func TestClocksThatDiffer(t *testing.T) {
 	}
 }
 
-// TestCopiesAreReached finds a call by all its names.
+// TestCopiesAreReached finds a call by all its ids.
 func TestCopiesAreReached(t *testing.T) {
 	name := "http1.pcapng"
 	c := open(t, sample(t, name), window(t, name, 0, 0))
@@ -143,7 +143,7 @@ func TestCopiesAreReached(t *testing.T) {
 	}
 }
 
-// TestApartInTime has the same packets an hour apart: equal ids, other calls.
+// TestApartInTime has the same packets an hour apart: equal ids, but different calls.
 func TestApartInTime(t *testing.T) {
 	shifted := filepath.Join(t.TempDir(), "late.pcapng")
 	shift(t, filepath.Join("..", "samples", "http1.pcapng"), shifted, 3600e9)
@@ -182,8 +182,8 @@ func shift(t *testing.T, from, to string, by int64) {
 	}
 }
 
-// TestOverlappingBundlesThatLieAboutTheirRows opens bundles whose manifests give another number of
-// calls than their tables have.
+// TestOverlappingBundlesThatLieAboutTheirRows opens bundles whose manifests have a wrong number of
+// calls.
 func TestOverlappingBundlesThatLieAboutTheirRows(t *testing.T) {
 	for _, rows := range []string{"4000000000000000000", "9000000000000000000", "0"} {
 		a, b := window(t, "http1.pcapng", 0, 0), window(t, "http1.pcapng", 0, 0)

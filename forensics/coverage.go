@@ -7,31 +7,31 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/internal/duck"
 )
 
-// Limits of what is read and said of coverage.
+// Limits of coverage.
 const (
-	maxStretches = 200000 // rows of the table coverage
-	maxHoles     = 1000   // holes listed in one answer
+	maxStretches = 200000 // rows of table coverage
+	maxHoles     = 1000   // gaps listed in one answer
 )
 
-// CoverageState says whether what was asked about was recorded.
+// CoverageState is whether the requested time was recorded.
 type CoverageState string
 
 // The states of coverage.
 const (
 	Complete CoverageState = "complete" // all of it was recorded
-	Partial  CoverageState = "partial"  // some of it was not: see the holes
-	None     CoverageState = "none"     // nothing of it was recorded, so no match means nothing
+	Partial  CoverageState = "partial"  // some of it was not: see the gaps
+	None     CoverageState = "none"     // none of it was recorded, so an empty answer proves nothing
 )
 
-// Coverage is how much of the asked scope was recorded.
+// Coverage is how much of the requested time was recorded.
 type Coverage struct {
 	State    CoverageState
-	From, To int64 // asked, or the whole case; nanoseconds since 1970 UTC, both included
+	From, To int64 // requested time, or the whole case; nanoseconds since 1970 UTC, both inclusive
 	Holes    []Hole
-	More     int64 // holes above the limit, not listed
+	More     int64 // number of gaps above the limit, which are not listed
 }
 
-// Hole is a stretch of the asked time that was not recorded, or not wholly.
+// Hole is a coverage gap: a part of the requested time that was not recorded, or only in part.
 type Hole struct {
 	Bundle   int
 	Source   string // interface, node or file
@@ -41,16 +41,16 @@ type Hole struct {
 	Detail   string
 }
 
-// stretch is one row of the table coverage.
+// stretch is one row of table coverage.
 type stretch struct {
 	Hole
 	recorded bool
 }
 
-// Coverage is the coverage of a time window, both ends included; 0 leaves an end open.
+// Coverage returns the coverage of a time window, both ends inclusive; 0 leaves an end open.
 //
-// A time is taken for recorded where any source of the case recorded it. Without a
-// window, times between recordings are not holes: nobody asked about them.
+// A time counts as recorded if any source of the case recorded it. Without a window, times between
+// recordings are not gaps, because nobody requested them.
 func (c *Case) Coverage(from, to int64) (Coverage, error) {
 	list, err := c.coverage()
 	if err != nil {
@@ -99,20 +99,20 @@ func (o *Coverage) add(h Hole) {
 	o.Holes = append(o.Holes, h)
 }
 
-// gaps adds the parts of the asked window that lie outside every recording.
+// gaps adds the parts of the requested window outside every recording.
 func (o *Coverage) gaps(recorded []Hole) {
 	slices.SortFunc(recorded, func(a, b Hole) int { return cmpInt(a.From, b.From) })
 	at := o.From
 	for _, r := range recorded {
 		if r.From > at {
-			o.add(Hole{Bundle: -1, From: at, To: r.From - 1, Reason: "not_recorded", Detail: "no source of the case recorded then"})
+			o.add(Hole{Bundle: -1, From: at, To: r.From - 1, Reason: "not_recorded", Detail: "no source of the case recorded at this time"})
 		}
 		if r.To >= at {
 			at = r.To + 1
 		}
 	}
 	if at <= o.To {
-		o.add(Hole{Bundle: -1, From: at, To: o.To, Reason: "not_recorded", Detail: "no source of the case recorded then"})
+		o.add(Hole{Bundle: -1, From: at, To: o.To, Reason: "not_recorded", Detail: "no source of the case recorded at this time"})
 	}
 }
 
@@ -126,8 +126,8 @@ func cmpInt(a, b int64) int {
 	return 0
 }
 
-// readCoverage reads the table coverage. A bundle without one was recorded from its
-// first to its last packet, as far as is known.
+// readCoverage reads table coverage. A bundle without the table counts as recorded from its first to
+// its last packet.
 func (c *Case) readCoverage() ([]stretch, error) {
 	var out []stretch
 	has := make([]bool, len(c.bundles))

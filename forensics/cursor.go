@@ -8,22 +8,21 @@ import (
 	"fmt"
 )
 
-// cursor is the place after a row. It means the same in every process that has the
-// same bundles open.
+// cursor is the place after a row. It is valid in every process that has the same bundles open.
 type cursor struct {
 	Question string  `json:"q"`           // hash of the question and the case
-	Key      []int64 `json:"k,omitempty"` // of the last row, where rows have a key
-	Row      int64   `json:"n,omitempty"` // else the number of rows before
+	Key      []int64 `json:"k,omitempty"` // key of the last row, if rows have a key
+	Row      int64   `json:"n,omitempty"` // otherwise the number of rows before
 }
 
 const maxCursor = 512 // bytes
 
-// question is a hash over all that decides which rows come in which order.
+// question is a hash of everything that determines the rows and their order.
 func (c *Case) question(q *Query) string {
 	h := sha256.New()
 	fmt.Fprintf(h, "1 %s %q %q %q %d %d %q %q %q %v", c.id, q.KFL, q.SQL, q.Table, q.From, q.To, q.Order, q.GroupBy, q.Columns, q.Count)
 	if len(q.Macros) > 0 {
-		fmt.Fprintf(h, " %q", q.Macros) // maps are printed in the order of their keys
+		fmt.Fprintf(h, " %q", q.Macros) // maps are printed sorted by key
 	}
 	for _, a := range q.Args {
 		fmt.Fprintf(h, " %T %v", a, a)

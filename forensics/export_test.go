@@ -8,7 +8,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/internal/duck"
 )
 
-// CaseOf is a case without a database, for what reads the parts of tables itself.
+// CaseOf returns a case without a database, for code that reads the parts of tables itself.
 func CaseOf(b *bundle.Bundle) *Case { return &Case{bundles: []*bundle.Bundle{b}, tables: &sync.Map{}} }
 
 // Gated remembers SQL as if it had passed the gate, and says how many texts are remembered.

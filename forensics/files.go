@@ -8,11 +8,10 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/internal/carve"
 )
 
-// packetFiles are the packet files of a case, opened when they are first read. They
-// belong to one operation.
+// packetFiles are the packet files of a case, opened on first read. Each operation has its own.
 type packetFiles struct {
 	list   []*carve.File
-	places []map[int64]int // of each bundle: file_id to index in list
+	places []map[int64]int // by bundle: file_id to index in list
 	opened []*lazyFile
 }
 
@@ -32,8 +31,7 @@ func (c *Case) openFiles() *packetFiles {
 	return p
 }
 
-// find is the index of a file, or an error where the table packets names one that
-// bundle.json does not.
+// find returns the index of a file, or an error if bundle.json lacks a file of table packets.
 func (p *packetFiles) find(bundleNo int, fileID int64) (int, error) {
 	if bundleNo >= 0 && bundleNo < len(p.places) {
 		if at, ok := p.places[bundleNo][fileID]; ok {
@@ -46,20 +44,20 @@ func (p *packetFiles) find(bundleNo int, fileID int64) (int, error) {
 func (p *packetFiles) close() {
 	for _, l := range p.opened {
 		if l.f != nil {
-			l.f.Close() // read only: nothing can be lost
+			l.f.Close() // read-only, so an error cannot lose data
 		}
 	}
 }
 
-// lazyFile opens its file when it is first read.
+// lazyFile opens its file on first read.
 type lazyFile struct {
 	bundle *bundle.Bundle
 	in     *bundle.Input
 	f      *os.File
 }
 
-// ReadAt reads from the file. It goes through the bundle's directory, so that a link
-// put there since the bundle was opened leads nowhere.
+// ReadAt reads from the file. It opens the file through the bundle's directory handle, so a link
+// that was created since the bundle was opened is not followed.
 func (l *lazyFile) ReadAt(b []byte, off int64) (int, error) {
 	if l.f == nil {
 		root, err := os.OpenRoot(l.bundle.Dir)
@@ -81,8 +79,8 @@ func (l *lazyFile) ReadAt(b []byte, off int64) (int, error) {
 	return l.f.ReadAt(b, off)
 }
 
-// sourceOf is what carving needs to know of a packet file. Interfaces are listed only
-// where the manifest has every one of the file's only section.
+// sourceOf describes a packet file for carving. It lists interfaces only if the file has one section
+// and the manifest has all its interfaces.
 func sourceOf(in *bundle.Input) carve.Source {
 	s := carve.Source{Path: in.Path, SHA256: in.SHA256[:]}
 	if in.Sections > 1 || in.InterfacesMore > 0 {

@@ -10,15 +10,15 @@ import (
 // Limits of following a connection.
 const (
 	DefaultFollow = 4 << 20 // bytes of both directions
-	maxWaiting    = 4 << 20 // bytes of one direction that wait for what is missing before them
+	maxWaiting    = 4 << 20 // bytes of one direction that wait for missing bytes before them
 )
 
-// FollowOptions say how much of a connection to read.
+// FollowOptions define how much of a connection to read.
 type FollowOptions struct {
 	MaxBytes int // of both directions; 0 means DefaultFollow
 }
 
-// Stream is what the two sides of a connection sent, in the order of time.
+// Stream is the data that the two sides of a connection sent, by time.
 type Stream struct {
 	Flow      Struct
 	Pieces    []Piece
@@ -27,7 +27,7 @@ type Stream struct {
 	Truncated bool  // there is more
 }
 
-// Piece is what one side sent before the other spoke, or a gap in it.
+// Piece is data that one side sent without interruption by the other, after an optional gap.
 type Piece struct {
 	FromServer bool
 	TsNs       int64 // of its first packet
@@ -36,11 +36,11 @@ type Piece struct {
 	Gap        int64 // bytes missing before Data
 }
 
-// Follow reads the connection of a call from its packets: of TCP the bytes in their
-// order without those sent again, of other transports one datagram after the other. The
-// id is as in Call. Encryption is not undone.
+// Follow reads the connection of a call from its packets: for TCP the byte stream without
+// retransmissions, for other transports one datagram after the other. The id is as in Call. It does
+// not decrypt.
 //
-// LIMIT: where overlapping segments differ, the first copy is shown, as in the tables.
+// LIMIT: if overlapping segments differ, the first copy is shown, as in the tables.
 func (c *Case) Follow(ctx context.Context, id string, o FollowOptions) (*Stream, error) {
 	x, err := c.findCall(ctx, id)
 	if err != nil {
@@ -87,7 +87,7 @@ func (c *Case) Follow(ctx context.Context, id string, o FollowOptions) (*Stream,
 	return f.out, nil
 }
 
-// follower puts a connection together.
+// follower reassembles a connection.
 type follower struct {
 	tcp   bool
 	most  int
@@ -99,16 +99,16 @@ type follower struct {
 type side struct {
 	begun   bool
 	next    uint32 // sequence number of the next byte
-	acked   uint32 // by the other side
+	acked   uint32 // acknowledged by the other side
 	ackSeen bool
-	waiting []segment // beyond a gap, in the order of sequence
+	waiting []segment // segments after a gap, by sequence number
 	held    int
 }
 
 type segment struct {
 	seq  uint32
 	data []byte
-	lost int // bytes of it that the snap length cut
+	lost int // bytes cut by the snap length
 	no   int64
 	time int64
 }
@@ -154,14 +154,14 @@ func index(fromServer bool) int {
 	return 0
 }
 
-// segment takes one segment: at once, or to wait for what is missing before it.
+// segment processes one segment, or queues it until the missing bytes before it arrive.
 func (f *follower) segment(s *side, fromServer bool, g segment) {
 	if int32(g.seq-s.next) <= 0 {
 		f.take(s, fromServer, g)
 		f.release(s, fromServer)
 		return
 	}
-	g.data = append([]byte(nil), g.data...) // the packet's bytes are used again
+	g.data = append([]byte(nil), g.data...) // the buffer of the packet is reused
 	at := len(s.waiting)
 	for at > 0 && int32(g.seq-s.waiting[at-1].seq) < 0 {
 		at--
@@ -176,7 +176,7 @@ func (f *follower) segment(s *side, fromServer bool, g segment) {
 	f.release(s, fromServer)
 }
 
-// take gives on what is new in a segment that begins at or before the next byte.
+// take emits the new bytes of a segment that begins at or before the next byte.
 func (f *follower) take(s *side, fromServer bool, g segment) {
 	old := int(int32(s.next - g.seq))
 	if old >= len(g.data)+g.lost {
@@ -191,8 +191,8 @@ func (f *follower) take(s *side, fromServer bool, g segment) {
 	s.next = g.seq + uint32(len(g.data)+g.lost)
 }
 
-// release takes the waiting segments whose turn has come. What the other side has
-// acknowledged and the capture does not have is a gap.
+// release processes queued segments that are now in order. Bytes that the other side acknowledged
+// but the capture lacks are a gap.
 func (f *follower) release(s *side, fromServer bool) {
 	for len(s.waiting) > 0 {
 		g := s.waiting[0]
@@ -204,7 +204,7 @@ func (f *follower) release(s *side, fromServer bool) {
 	}
 }
 
-// jump goes on to the first waiting segment.
+// jump records a gap up to the first queued segment.
 func (f *follower) jump(s *side, fromServer bool) {
 	g := s.waiting[0]
 	s.waiting = s.waiting[1:]
@@ -216,7 +216,7 @@ func (f *follower) jump(s *side, fromServer bool) {
 	f.take(s, fromServer, g)
 }
 
-// finish gives on all that still waits.
+// finish emits all queued segments.
 func (f *follower) finish() {
 	for i := range f.sides {
 		for len(f.sides[i].waiting) > 0 && !f.out.Truncated {
@@ -232,8 +232,7 @@ func (f *follower) gap(fromServer bool, no, time int64, n int) {
 	}
 }
 
-// emit appends to the last piece where the same side goes on without a gap. Datagrams
-// stay apart.
+// emit appends to the last piece if the same side continues without a gap. Datagrams stay separate.
 func (f *follower) emit(fromServer bool, no, time int64, gap int64, data []byte) {
 	if left := f.most - int(f.out.Bytes); len(data) > left {
 		data, f.out.Truncated = data[:left], true

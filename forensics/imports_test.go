@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// TestImports holds docs/design/002-forensics-imports.md.
+// TestImports enforces docs/design/002-forensics-imports.md.
 func TestImports(t *testing.T) {
 	const module = "github.com/pcapsule/pcapsule/"
 	out, err := exec.Command("go", "list", "-deps", "-f", `{{.ImportPath}} {{join .Imports " "}}`, ".").Output()

@@ -10,11 +10,11 @@ import (
 	"unicode/utf8"
 )
 
-// TimeLayout is how times are written: RFC 3339 with nine digits and Z.
+// TimeLayout is the format of times: RFC 3339 with nine digits and Z.
 const TimeLayout = "2006-01-02T15:04:05.000000000Z"
 
-// AppendRow appends a row as one JSON object, its keys in the order of the columns.
-// Values have one spelling everywhere: see AppendJSON.
+// AppendRow appends a row as one JSON object with keys in the order of the columns. AppendJSON
+// defines the format of values.
 func AppendRow(dst []byte, cols []Column, row []any) []byte {
 	dst = append(dst, '{')
 	for i, col := range cols {
@@ -31,9 +31,9 @@ func AppendRow(dst []byte, cols []Column, row []any) []byte {
 	return append(dst, '}')
 }
 
-// AppendJSON appends a value as JSON: times as TimeLayout, BLOBs (call_id, hashes, bytes)
-// in lower-case hexadecimal, numbers in full, floats that JSON lacks as text, structs as
-// objects, maps as lists of objects with key and value.
+// AppendJSON appends a value as JSON: times as TimeLayout, BLOBs (call_id, hashes, bytes) in
+// lower-case hexadecimal, numbers without loss, NaN and infinity as text, structs as objects, maps
+// as lists of objects with key and value.
 func AppendJSON(dst []byte, v any) []byte {
 	switch v := v.(type) {
 	case nil:
@@ -89,7 +89,7 @@ func AppendJSON(dst []byte, v any) []byte {
 	return append(dst, "null"...)
 }
 
-// appendFloat writes whole numbers without an exponent as far as they are exact.
+// appendFloat writes whole numbers without an exponent if they are exact.
 func appendFloat(dst []byte, v float64) []byte {
 	if v == math.Trunc(v) && math.Abs(v) < 1<<53 {
 		return strconv.AppendFloat(dst, v, 'f', -1, 64)
@@ -99,7 +99,7 @@ func appendFloat(dst []byte, v float64) []byte {
 
 const hexDigits = "0123456789abcdef"
 
-// appendText writes a JSON string. Unlike encoding/json it leaves <, > and & as they are.
+// appendText writes a JSON string. Unlike encoding/json it does not escape <, > and &.
 func appendText(dst []byte, s string) []byte {
 	dst = append(dst, '"')
 	for i := 0; i < len(s); {
@@ -133,8 +133,8 @@ func appendText(dst []byte, s string) []byte {
 	return append(dst, '"')
 }
 
-// Text is a value for a cell of a table or of CSV: as in JSON, but texts, times and
-// BLOBs without quotes and nil as nothing.
+// Text writes a value for a cell of a table or CSV: as in JSON, but texts, times and BLOBs without
+// quotes, and nil as an empty text.
 func Text(v any) string {
 	switch v := v.(type) {
 	case nil:

@@ -5,9 +5,9 @@ import (
 	"strings"
 )
 
-// Aside is the same case for one goroutine that asks several questions of the same rows:
-// what it was told to Keep is a table of its questions, and of nobody else's, until end is
-// called. It reads one answer at a time.
+// Aside returns the same case for one goroutine that runs several queries on the same rows: rows that
+// it keeps with Keep are a table for its own queries only, until end is called. It reads one answer at
+// a time.
 func (c *Case) Aside(ctx context.Context) (aside *Case, end func(), err error) {
 	db, err := c.db.Aside(ctx)
 	if err != nil {
@@ -18,8 +18,8 @@ func (c *Case) Aside(ctx context.Context) (aside *Case, end func(), err error) {
 	return &one, db.End, nil
 }
 
-// Keep computes the rows of q, which is SQL, and keeps them as table name. Their memory is
-// that of the case, so ErrMemory is an answer to expect; nothing is kept then.
+// Keep stores the rows of q, which must be SQL, as a temporary table. They count to the memory of the
+// case, so callers must expect ErrMemory; nothing is stored then.
 func (c *Case) Keep(ctx context.Context, name string, q Query) error {
 	if c.kept == nil {
 		return usagef("only a case aside keeps rows")

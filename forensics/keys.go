@@ -18,44 +18,43 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/secrets"
 )
 
-// Keys says what becomes of the secrets that open a slice's packets.
+// Keys defines what happens to the secrets that decrypt a slice's packets.
 type Keys string
 
-// What may become of them.
+// Values of Keys.
 const (
-	NoKeys    Keys = ""      // none is written, none is looked for
-	CountKeys Keys = "count" // none is written; the report says how many there are
-	WithKeys  Keys = "with"  // they stand before the packets; see Packets
+	NoKeys    Keys = ""      // no secrets are written or searched
+	CountKeys Keys = "count" // no secrets are written; the report counts them
+	WithKeys  Keys = "with"  // secrets are written before the packets; see Packets
 )
 
-// secretsBlock is how long a block of keys is at most: readers of a live pipe take no
-// longer one.
+// secretsBlock is the largest block of keys in bytes: readers of a live pipe reject larger ones.
 const secretsBlock = 64 << 10
 
-// maxLines bounds the lines of keys of one slice, some 180 bytes each.
+// maxLines is the highest number of key log lines in a slice, about 180 bytes each.
 const maxLines = 4 << 20
 
-// KeyReport says which secrets open a slice's packets.
+// KeyReport counts the secrets that decrypt a slice's packets.
 type KeyReport struct {
-	Connections int64 // of the slice, encrypted and with a client random that is known
-	Opened      int64 // of these, those for which there are keys
-	Lines       int64 // of key logs that open them
-	Added       int64 // packets that came along so that a reader can use the keys
-	Other       int64 // blocks of secrets of other kinds than TLS in the bundles' files, which are never written
+	Connections int64 // encrypted connections of the slice with a known client random
+	Opened      int64 // of these, connections with keys
+	Lines       int64 // key log lines that decrypt them
+	Added       int64 // packets added so that a reader can use the keys
+	Other       int64 // blocks of secrets other than TLS in the bundles' files; never written
 	Sealed      int   // bundles whose own keys are encrypted and could not be used
-	Left        int64 // bytes of secrets in the bundles' files over the limit of what is read
+	Left        int64 // bytes of secrets in the bundles' files above the read limit
 }
 
-// Where a bundle has the keys that it was given.
+// Files of a bundle with the keys that it was made with.
 const (
 	keyLog    = "data/keys/keys.log"
 	sealedLog = keyLog + ".age"
 )
 
-// maxSealed is how large an encrypted key log may be once opened.
+// maxSealed is the largest decrypted size of an encrypted key log, in bytes.
 const maxSealed = 256 << 20
 
-// keyring are the secrets of a case.
+// keyring has the secrets of a case.
 type keyring struct {
 	store      *secrets.Store
 	identities []age.Identity
@@ -70,7 +69,8 @@ func (k *keyring) close() {
 	}
 }
 
-// keyring gathers the secrets inside the bundles' packet files, their key logs, and files.
+// keyring collects the secrets from the bundles' packet files, from their key logs, and from key
+// files.
 func (c *Case) keyring(sel *Selection) (*keyring, error) {
 	k := &keyring{store: secrets.NewStore(), identities: sel.Identities}
 	if err := k.gather(c.bundles, sel.KeyFiles); err != nil {
@@ -101,8 +101,8 @@ func (k *keyring) gather(bundles []*bundle.Bundle, files []string) error {
 	return k.store.Ready()
 }
 
-// file takes a key log, an RSA key, a capture with secrets in it, or one of the first two
-// encrypted with age.
+// file adds a key log, an RSA key, a capture with secrets, or a key log or RSA key encrypted with
+// age.
 func (k *keyring) file(path string) error {
 	err := k.store.AddFile(path)
 	sealed, capture := errors.Is(err, secrets.ErrEncrypted), errors.Is(err, secrets.ErrCapture)
@@ -131,7 +131,7 @@ func (k *keyring) file(path string) error {
 	return k.unseal(path, f)
 }
 
-// unseal takes a key log that age encrypted.
+// unseal adds a key log that is encrypted with age.
 func (k *keyring) unseal(name string, f io.Reader) error {
 	r, err := age.Decrypt(f, k.identities...)
 	if err != nil {
@@ -147,7 +147,7 @@ func (k *keyring) unseal(name string, f io.Reader) error {
 	return k.store.AddLog(name, bytes.NewReader(data), int64(len(data)))
 }
 
-// inside takes the secrets of a packet file.
+// inside adds the secrets in a packet file.
 func (k *keyring) inside(b *bundle.Bundle, in *bundle.Input) error {
 	l := &lazyFile{bundle: b, in: in}
 	defer func() {
@@ -158,7 +158,7 @@ func (k *keyring) inside(b *bundle.Bundle, in *bundle.Input) error {
 	return k.secretsIn(in.Path, func() (io.Reader, error) { return io.NewSectionReader(l, 0, in.Size), nil })
 }
 
-// secretsIn takes the secrets of a capture; open gives it from its start.
+// secretsIn adds the secrets in a capture; open opens it at its beginning.
 func (k *keyring) secretsIn(name string, open func() (io.Reader, error)) error {
 	src, err := open()
 	if err != nil {
@@ -186,7 +186,7 @@ func (k *keyring) secretsIn(name string, open func() (io.Reader, error)) error {
 	return k.store.AddLog(name, bytes.NewReader(log.Bytes()), int64(log.Len()))
 }
 
-// kept takes the keys that a bundle was given, where it has some and they can be read.
+// kept adds the keys in a bundle, if it has any and they can be read.
 func (k *keyring) kept(b *bundle.Bundle) error {
 	root, err := os.OpenRoot(b.Dir)
 	if err != nil {
@@ -224,7 +224,7 @@ func (k *keyring) kept(b *bundle.Bundle) error {
 	return nil
 }
 
-// shaken is what finds the keys of a flow's connection.
+// shaken is the data that identifies the keys of a flow's connection.
 type shaken struct {
 	first    int64 // packet of the flow in the slice
 	last     int64
@@ -232,10 +232,9 @@ type shaken struct {
 	sessions map[string]string // session id of a handshake by its client random
 }
 
-// unlock finds the keys of the marked packets' connections. With WithKeys the packets of
-// these connections up to the last marked one are marked too, unless exact is set: a
-// record's number goes into its key, so a reader that lacks one cannot open those after
-// it.
+// unlock finds the keys for the connections of the marked packets. With WithKeys it also marks the
+// packets of these connections up to the last marked one, unless exact is set: the sequence number of
+// a record is part of its nonce, so a reader that lacks a record cannot decrypt later ones.
 func (c *Case) unlock(ctx context.Context, m *marks, sel *Selection) (KeyReport, []pcapng.Secrets, error) {
 	k, err := c.keyring(sel)
 	if err != nil {
@@ -286,7 +285,7 @@ func (c *Case) unlock(ctx context.Context, m *marks, sel *Selection) (KeyReport,
 	return k.report, secretsBlocks(lines), nil
 }
 
-// flowsOf are the flows of a bundle's marked packets.
+// flowsOf returns the flows of a bundle's marked packets.
 func (c *Case) flowsOf(ctx context.Context, m *marks, b int) (map[int64]*shaken, error) {
 	flows := map[int64]*shaken{}
 	ask := func(where string, args ...any) error {
@@ -319,8 +318,8 @@ func (c *Case) flowsOf(ctx context.Context, m *marks, b int) (map[int64]*shaken,
 	return flows, nil
 }
 
-// randoms finds the client randoms of flows: of every handshake seen on their
-// connections, which are several where one was done again.
+// randoms finds the client randoms of flows, from every handshake on their connections; a
+// renegotiated connection has several.
 func (c *Case) randoms(ctx context.Context, b int, flows map[int64]*shaken) error {
 	list := slices.Sorted(maps.Keys(flows))
 	if len(list) == 0 || c.views["flows"] == nil {
@@ -388,9 +387,9 @@ func noteRandom(s *shaken, value func(int) (any, error)) error {
 	return nil
 }
 
-// pick counts the flows that have keys, gives their lines on, and answers which flows
-// they are and which of their packets go before what is marked: with window all before
-// the first one, since those in the window are marked by their time.
+// pick counts the flows with keys, passes their key log lines to give, and returns these flows with
+// the range of their packets that must also be marked. With window these are all packets before the
+// first one, because those in the window are already marked.
 func (k *keyring) pick(flows map[int64]*shaken, window bool, give func(random string, lines []string) error) (map[int64]*span, error) {
 	wanted := map[int64]*span{}
 	for _, flow := range slices.Sorted(maps.Keys(flows)) {
@@ -428,7 +427,7 @@ func (k *keyring) pick(flows map[int64]*shaken, window bool, give func(random st
 	return wanted, nil
 }
 
-// precede marks the packets of flows before those of the slice, and counts the new ones.
+// precede marks the packets of flows before those of the slice, and returns the number of new ones.
 func (c *Case) precede(ctx context.Context, m *marks, b int, wanted map[int64]*span) (int64, error) {
 	one := &m.bundles[b]
 	before := one.set.n
@@ -438,7 +437,7 @@ func (c *Case) precede(ctx context.Context, m *marks, b int, wanted map[int64]*s
 	return one.set.n - before, nil
 }
 
-// secretsBlocks puts lines of a key log into blocks that any reader takes.
+// secretsBlocks splits key log lines into blocks that every reader accepts.
 func secretsBlocks(lines []string) (out []pcapng.Secrets) {
 	var data []byte
 	flush := func() {

@@ -19,8 +19,7 @@ import (
 
 var tlsKeys = filepath.Join("..", "samples", "tls.keylog")
 
-// keyLines are the lines of the secrets blocks in a capture, which all must stand before
-// its packets.
+// keyLines returns the lines in the secrets blocks of a capture, which must all precede the packets.
 func keyLines(t *testing.T, path string) (lines []string) {
 	t.Helper()
 	data, err := os.ReadFile(path)
@@ -59,7 +58,7 @@ func TestASliceHasOnlyTheKeysOfItsConnections(t *testing.T) {
 		lines int
 		added bool
 	}{
-		{"nothing said of keys", forensics.Selection{KeyFiles: []string{tlsKeys}}, 0, false},
+		{"keys not requested", forensics.Selection{KeyFiles: []string{tlsKeys}}, 0, false},
 		{"keys are counted", forensics.Selection{Keys: forensics.CountKeys, KeyFiles: []string{tlsKeys}}, 0, false},
 		{"all connections", forensics.Selection{Keys: forensics.WithKeys, KeyFiles: []string{tlsKeys}}, len(all), false},
 		{"all connections, every line twice and a foreign one", forensics.Selection{Keys: forensics.WithKeys, KeyFiles: []string{twice, tlsKeys}}, len(all), false},
@@ -126,7 +125,7 @@ func TestFilesThatHoldNoKeysAreRefused(t *testing.T) {
 		name, path string
 		want       error
 	}{
-		{"a file that is not there", "nosuch.log", fs.ErrNotExist},
+		{"a missing file", "nosuch.log", fs.ErrNotExist},
 		{"text", filepath.Join("..", "samples", "README.md"), secrets.ErrNoKey},
 		{"a capture without secrets", filepath.Join("..", "samples", "dns.pcap"), secrets.ErrNoKey},
 	} {
@@ -150,7 +149,7 @@ func TestTsharkDecryptsASliceByItself(t *testing.T) {
 		keys forensics.Keys
 		want bool
 	}{{forensics.WithKeys, true}, {forensics.NoKeys, false}} {
-		// Of every connection the packets from the third last on: the handshake comes along.
+		// The last three packets of each connection; the handshakes must be added.
 		path, _ := slice(t, c, forensics.Selection{Keys: tt.keys, KeyFiles: []string{tlsKeys},
 			SQL: "select packet_no, flow_id from (select *, row_number() over (partition by flow_id order by packet_no desc) as r from packets where payload > 0) where r <= 3"})
 		out, err := exec.Command("tshark", "-n", "-r", path, "-Y", "http.request || http2.headers.method", "-T", "fields", "-e", "frame.number").Output()

@@ -10,24 +10,24 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/redact"
 )
 
-// Limits of what is read of a case to know its secrets. They count rows and bytes, not time,
-// so that one case is masked the same everywhere.
+// Limits of the search for secrets in a case. They count rows and bytes, not time, so that masking
+// does not depend on the machine.
 const (
-	knownRows  = 200_000  // of each source
-	knownBytes = 32 << 20 // of each source's texts
+	knownRows  = 200_000  // rows of each source
+	knownBytes = 32 << 20 // bytes of text from each source
 )
 
-// knownOnce holds the secrets of a case, once somebody has asked.
+// knownOnce caches the secrets of a case.
 type knownOnce struct {
 	mu    sync.Mutex
 	done  bool
 	known *redact.Known
 }
 
-// knownSource is where secrets are looked for: a query whose rows have a text and what it is.
+// knownSource is a source of secrets: a query that returns a name and a text.
 type knownSource struct {
-	table, needs string // a column without which there is nothing to look for
-	as           string // how package redact reads the text with its name; a list is JSON
+	table, needs string // a column that the source needs
+	as           string // how package redact reads the text; a list is JSON
 	sql          string
 }
 
@@ -47,8 +47,8 @@ var knownSources = []knownSource{
 	{"calls", "redis_command", redact.AsContent, "SELECT 'command', redis_command FROM calls_raw WHERE redis_command IS NOT NULL"},
 }
 
-// Known are the values in the case that its policy masks, for masking them where they
-// appear without a name; nil where there are none. It reads the case once.
+// Known returns the values in the case that its policy masks, to mask them where they appear without
+// a name. It is nil if there are none. It reads the case once.
 func (c *Case) Known(ctx context.Context) (*redact.Known, error) {
 	k := c.known
 	k.mu.Lock()
@@ -59,7 +59,7 @@ func (c *Case) Known(ctx context.Context) (*redact.Known, error) {
 	all := c.Policy().Collect()
 	for _, s := range knownSources {
 		if err := c.Unmasked().collect(ctx, s, all); err != nil {
-			return nil, fmt.Errorf("looking for secrets to mask: %w", err)
+			return nil, fmt.Errorf("searching secrets to mask: %w", err)
 		}
 	}
 	k.known, k.done = all.Known(), true
@@ -67,13 +67,13 @@ func (c *Case) Known(ctx context.Context) (*redact.Known, error) {
 	return k.known, nil
 }
 
-// Masker masks texts as the tables of a case that masks have them.
+// Masker returns a Masker that masks texts like the tables of a masked case.
 func (c *Case) Masker(ctx context.Context) (*redact.Masker, error) {
 	known, err := c.Known(ctx)
 	return redact.NewMasker(c.Policy(), known), err
 }
 
-// collect looks at the texts of one source.
+// collect collects from the texts of one source.
 func (c *Case) collect(ctx context.Context, s knownSource, all *redact.Collector) error {
 	v := c.views[s.table]
 	if v == nil || !hasColumn(v.raw, s.needs) {

@@ -10,23 +10,22 @@ import (
 	"github.com/pcapsule/pcapsule/kfl"
 )
 
-// Findings knows which calls claims about the traffic are about, as kfl.Findings, and
-// looks for them as long as the question that names one may take. Its methods may be
-// called from several goroutines; its numbers are those of CallNumber.
+// Findings returns the calls behind findings, like kfl.Findings, within the context of a query. It
+// must be safe for concurrent use. Its numbers are those of CallNumber.
 type Findings interface {
 	Names() []string
 	Calls(ctx context.Context, name string) ([]int64, error)
 }
 
-// UseFindings lets KFL ask for findings, as in finding == "plaintext-credentials". They
-// are computed when a question names one.
+// UseFindings makes findings available in KFL, as in finding == "plaintext-credentials". They are
+// computed when a filter names one.
 func (c *Case) UseFindings(f Findings) { c.findings.Store(&f) }
 
-// named are findings for one question.
+// named has the findings for one query.
 type named struct {
 	Findings
 	ctx context.Context
-	err error // that ended a look
+	err error // error that ended a search
 }
 
 // Calls implements kfl.Findings.
@@ -36,8 +35,8 @@ func (n *named) Calls(name string) ([]int64, error) {
 	return list, err
 }
 
-// CallNumber is the number of a call among those of all bundles of a case: its call_no,
-// and where there are several bundles the bundle's index above it.
+// CallNumber is the number of a call in the case: its call_no, combined with the bundle's index if
+// there are several bundles.
 func (c *Case) CallNumber(bundle int, callNo int64) int64 {
 	if !c.several() {
 		return callNo
@@ -53,7 +52,7 @@ func (c *Case) compile(ctx context.Context, src string, macros map[string]string
 	if err == nil || n == nil || n.err == nil {
 		return k, err
 	}
-	// The text is right: what it names could not be looked for.
+	// The filter is valid, but a finding could not be computed.
 	switch cut := ctx.Err(); {
 	case errors.Is(n.err, ErrDeadline), errors.Is(n.err, ErrMemory):
 		return nil, n.err
@@ -65,8 +64,8 @@ func (c *Case) compile(ctx context.Context, src string, macros map[string]string
 	return nil, err
 }
 
-// Language is what KFL is compiled for in this case, with macros beside the case's own.
-// What must be read for that ends with ctx.
+// Language returns the KFL environment of this case, with macros in addition to the case's own.
+// Reading the case for it ends with ctx.
 func (c *Case) Language(ctx context.Context, macros map[string]string) kfl.Env {
 	_, now, _ := c.Window()
 	env := kfl.Env{Now: now, Bodies: bodies{ctx, c}, Tables: map[string]map[string]string{}}
@@ -93,21 +92,21 @@ func columnTypes(list []duck.Column) map[string]string {
 	return out
 }
 
-// Explanation is a question as it is asked of the tables.
+// Explanation shows how a query is run.
 type Explanation struct {
-	KFL   string   `json:"kfl,omitempty"` // in one form
-	SQL   string   `json:"sql"`           // whole, with ? for values
+	KFL   string   `json:"kfl,omitempty"` // normalized
+	SQL   string   `json:"sql"`           // complete, with ? for values
 	Args  []any    `json:"args"`          // values of the ?, in order
-	Reads []string `json:"reads"`         // columns of calls that KFL names
+	Reads []string `json:"reads"`         // columns of calls that KFL uses
 	Notes []string `json:"notes"`
-	Text  string   `json:"-"` // the same for a person
+	Text  string   `json:"-"` // the same as text
 }
 
-// Explain says how a question would be asked, and asks nothing but what conditions on
-// XML need. Its errors are those of Query.
+// Explain returns how a query would be run. It runs nothing itself except what conditions on XML
+// need. Its errors are those of Query.
 func (c *Case) Explain(ctx context.Context, q Query) (*Explanation, error) {
 	if q.SQL != "" {
-		return nil, usagef("SQL explains itself: write EXPLAIN before it")
+		return nil, usagef("SQL has its own explanation: write EXPLAIN before it")
 	}
 	p, err := c.planRows(ctx, &q, nil)
 	if err != nil {

@@ -29,7 +29,7 @@ func count(t *testing.T, c *forensics.Case, q forensics.Query) int64 {
 	return r.Rows[0][0].(int64)
 }
 
-// TestLanguageOfACase asks by what stands in other tables, in one bundle and in two.
+// TestLanguageOfACase filters by data in other tables, with one bundle and with two.
 func TestLanguageOfACase(t *testing.T) {
 	shop, web := sample(t, "shop.pcapng"), sample(t, "http1.pcapng")
 	one := open(t, shop)
@@ -68,7 +68,7 @@ func TestLanguageOfACase(t *testing.T) {
 	}
 }
 
-// slow looks until the question's time is over, as an analyzer of a large case does.
+// slow runs until the deadline of the query, like an analyzer of a large case.
 type slow struct{ err error }
 
 func (slow) Names() []string { return []string{"odd"} }
@@ -104,7 +104,7 @@ func TestFindingsEndWithTheQuestion(t *testing.T) {
 		}, forensics.ErrDeadline},
 		{"a condition", slow{}, func() error { _, err := c.Condition(soon(), odd); return err }, forensics.ErrDeadline},
 		{"an explanation", slow{}, func() error { _, err := c.Explain(soon(), forensics.Query{KFL: odd}); return err }, forensics.ErrDeadline},
-		{"who went away", slow{}, func() error { _, err := c.Query(gone, forensics.Query{KFL: odd}); return err }, context.Canceled},
+		{"a canceled query", slow{}, func() error { _, err := c.Query(gone, forensics.Query{KFL: odd}); return err }, context.Canceled},
 		{"too little memory", slow{forensics.ErrMemory}, func() error { _, err := c.Condition(soon(), odd); return err }, forensics.ErrMemory},
 	} {
 		c.UseFindings(x.f)
@@ -114,7 +114,7 @@ func TestFindingsEndWithTheQuestion(t *testing.T) {
 	}
 	c.UseFindings(claims{})
 	if _, err := c.Condition(ctx, `finding == "nosuch"`); !errors.As(err, &bad) {
-		t.Errorf("a name that is none: %v, want its place", err)
+		t.Errorf("an unknown name: %v, want its place", err)
 	}
 }
 
@@ -157,7 +157,7 @@ func TestExplain(t *testing.T) {
 	if x.KFL != `http && host == "it's"` || !strings.HasPrefix(x.SQL, `SELECT "call_no"`) || strings.Contains(x.SQL, "it's") || !slices.Contains(x.Args, any("it's")) || !slices.Equal(x.Reads, []string{"host", "protocol"}) {
 		t.Errorf("%+v", x)
 	}
-	// What is shown can be asked.
+	// The shown SQL can be run.
 	if _, err := c.Query(ctx, forensics.Query{SQL: x.SQL, Args: x.Args}); err != nil {
 		t.Error(err)
 	}

@@ -13,12 +13,12 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/internal/duck"
 )
 
-// maxPackets bounds the packet numbers of one bundle that a slice can name.
+// maxPackets is the exclusive upper bound of packet numbers in a slice.
 const maxPackets = 1 << 36
 
-// marks are the packets that a slice will have.
+// marks are the packets of a slice.
 type marks struct {
-	all     bool // every packet of the window, with those marked beside
+	all     bool // every packet of the window, in addition to the marked ones
 	from    int64
 	to      int64
 	bundles []bundleMarks
@@ -28,7 +28,7 @@ type marks struct {
 	owners  bool
 }
 
-// window is the time of the packets where all are marked.
+// window is the time range in which all packets are marked.
 func (m *marks) window() (from, to int64) {
 	from, to = m.from, m.to
 	if from == 0 {
@@ -42,8 +42,8 @@ func (m *marks) window() (from, to int64) {
 
 type bundleMarks struct {
 	set   numbers
-	flows map[int64]*span // flows that were cited, with their first and last cited packet
-	whole map[int64]bool  // flows that were asked for as such
+	flows map[int64]*span // cited flows, with their first and last cited packet
+	whole map[int64]bool  // flows that were selected as a whole
 }
 
 type span struct {
@@ -59,7 +59,7 @@ type numbers struct {
 
 func (s *numbers) add(first, last int64) error {
 	if first < 0 || last < first || last >= maxPackets {
-		return &bundle.DamagedError{File: "data/tables", What: fmt.Sprintf("a row cites packets %d to %d, want a range below %d", first, last, int64(maxPackets))}
+		return &bundle.DamagedError{File: "data/tables", What: fmt.Sprintf("a row cites packets %d to %d, which is not a range below %d", first, last, int64(maxPackets))}
 	}
 	if need := int(last/64) + 1; need > len(s.words) {
 		s.words = append(s.words, make([]uint64, max(need, min(2*len(s.words), need+1<<20))-len(s.words))...)
@@ -84,7 +84,7 @@ func (s *numbers) has(i int64) bool {
 	return i >= 0 && i/64 < int64(len(s.words)) && s.words[i/64]>>(i%64)&1 != 0
 }
 
-// spans are at most most ranges that hold all numbers, cut at the widest gaps.
+// spans returns at most most ranges that contain all numbers, split at the widest gaps.
 func (s *numbers) spans(most int) []span {
 	var out []span
 	for w, word := range s.words {
@@ -126,7 +126,7 @@ func (c *Case) mark(ctx context.Context, sel *Selection) (*marks, error) {
 	var err error
 	switch {
 	case asked > 1:
-		return nil, usagef("KFL, SQL and call ids choose packets each in its own way; give one")
+		return nil, usagef("KFL, SQL and call ids exclude each other; use only one")
 	case asked == 0:
 		m.all = true
 		return m, nil
@@ -141,7 +141,7 @@ func (c *Case) mark(ctx context.Context, sel *Selection) (*marks, error) {
 	return m, err
 }
 
-// markCalls marks what the calls of KFL or of ids cite.
+// markCalls marks the packets that the calls of KFL or of ids cite.
 func (c *Case) markCalls(ctx context.Context, m *marks, sel *Selection) error {
 	v := c.views["calls"]
 	if v == nil {
@@ -169,7 +169,7 @@ func (c *Case) markCalls(ctx context.Context, m *marks, sel *Selection) error {
 		if err := c.markRows(ctx, m, "SELECT "+c.citeColumns()+s.from(), s.args); err != nil {
 			return err
 		}
-		if m.calls == before && len(p.sel.where) == 0 { // a row that stands for no call of its own
+		if m.calls == before && len(p.sel.where) == 0 { // a copy of another call
 			err := c.markRows(ctx, m, "SELECT "+c.citeColumns()+" FROM ("+c.allOf("calls")+") WHERE call_no = ?"+c.ofBundle(x.Bundle), []any{x.Call.Get("call_no")})
 			if err != nil {
 				return err
@@ -235,11 +235,11 @@ func (b *bundleMarks) cite(flow, conn int64, cites any) error {
 	return nil
 }
 
-// markSQL marks what a query's rows name, by the first of these columns that it has:
-// cites, packet_no, call_no, flow_id.
+// markSQL marks packets by the rows of a query. It uses the first of these columns that the query
+// has: cites, packet_no, call_no, flow_id.
 func (c *Case) markSQL(ctx context.Context, m *marks, sel *Selection) error {
 	if sel.From != 0 || sel.To != 0 {
-		return usagef("SQL says itself which time it wants")
+		return usagef("a time window cannot be combined with SQL; put it into the query")
 	}
 	db := c.db.Alone() // it may be a stranger's
 	if _, err := c.gate(ctx, db, sel.SQL); err != nil {
@@ -347,7 +347,7 @@ func (b *bundleMarks) flow(flow, packet int64) {
 	s.first, s.last = min(s.first, packet), max(s.last, packet)
 }
 
-// markNumbers marks what calls named by number cite.
+// markNumbers marks the packets that calls cite, by call number.
 func (c *Case) markNumbers(ctx context.Context, m *marks, calls []numbers) error {
 	for b := range calls {
 		if calls[b].n == 0 {
@@ -372,7 +372,7 @@ func (c *Case) markNumbers(ctx context.Context, m *marks, calls []numbers) error
 	return nil
 }
 
-// widen adds the packets that context and vantage ask for.
+// widen adds the packets for context and vantage.
 func (c *Case) widen(ctx context.Context, m *marks, sel *Selection) error {
 	for b := range m.bundles {
 		one := &m.bundles[b]
@@ -403,7 +403,7 @@ func (c *Case) widen(ctx context.Context, m *marks, sel *Selection) error {
 	return nil
 }
 
-// sightings adds the flows that saw the same connections.
+// sightings adds the other flows of the same connections.
 func (c *Case) sightings(ctx context.Context, b int, one *bundleMarks) error {
 	var flows []int64
 	for flow := range one.flows {
@@ -437,7 +437,7 @@ func (c *Case) ofBundle(b int) string {
 	return fmt.Sprintf(" AND bundle = %d", b)
 }
 
-// markFlows marks the packets of flows between two numbers.
+// markFlows marks the packets of flows within a range of numbers.
 func (c *Case) markFlows(ctx context.Context, b int, one *bundleMarks, wanted map[int64]*span) error {
 	if len(wanted) == 0 {
 		return nil

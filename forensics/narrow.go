@@ -10,12 +10,12 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/redact"
 )
 
-// The table calls has some three hundred columns with those of its ends, and DuckDB looks
-// at each of them for every query that names the table. So a query is given the table with
-// the columns that it names and no others, as two names in WITH that hide the views.
+// Table calls has about three hundred columns, including those of its ends, and DuckDB processes all
+// of them for every query that uses the table. So a query gets the table with only the columns that
+// it names, through two names in WITH that hide the views.
 
-// narrow puts the columns that a query names before it, and the values of the parameters
-// there before its own. It is the query itself if that may ask for all columns.
+// narrow adds WITH clauses with only the columns that a query names, and their parameters before the
+// query's own. It returns the query unchanged if it may use all columns.
 func (c *Case) narrow(sql string, args []any, f duck.Facts) (string, []any) {
 	wide, ends := slices.Contains(f.Tables, "calls_raw"), slices.Contains(f.Tables, "calls")
 	if c.views["calls"] == nil || f.Whole || !wide && !ends {
@@ -35,10 +35,10 @@ func (c *Case) narrow(sql string, args []any, f duck.Facts) (string, []any) {
 	return short, append(files.args, args...)
 }
 
-// fileList writes the files of tables into SQL, as parameters if they are bound.
+// fileList writes the files of tables into SQL, as parameters if bound is true.
 //
-// DuckDB plans a query when it is prepared and, if it reads Parquet files, again when it
-// runs. Preparing stops at a list of files without a value, so such a query is planned once.
+// DuckDB plans a query when it is prepared and, if it reads Parquet files, again when it runs.
+// Planning stops early at a list of files without a value, so such a query is planned only once.
 type fileList struct {
 	bound bool
 	args  []any // values of the parameters, each a []string
@@ -56,7 +56,7 @@ func (l *fileList) parquet(files []string) string {
 	return parquetFiles("?")
 }
 
-// prefix puts names before a query, behind its own WITH where it has one.
+// prefix adds WITH clauses to a query and merges them with its own WITH, if any.
 func prefix(sql, with string) string {
 	switch first, rest := word(sql); first {
 	case "select":
@@ -70,8 +70,8 @@ func prefix(sql, with string) string {
 	return sql
 }
 
-// word is the first word of a query in lower case, empty where it begins otherwise, and
-// what follows it.
+// word returns the first word of a query in lower case, or "" if it does not begin with a word, and
+// the rest.
 func word(sql string) (first, rest string) {
 	sql = strings.TrimLeft(sql, " \t\r\n")
 	i := 0
@@ -81,8 +81,8 @@ func word(sql string) (first, rest string) {
 	return strings.ToLower(sql[:i]), sql[i:]
 }
 
-// callsWith reads calls with the columns of names that it has, and with those of its ends
-// where they are wanted and named.
+// callsWith is SQL that reads calls with the named columns, including those of its ends if ends is
+// true.
 func (c *Case) callsWith(names []string, ends bool, files *fileList) string {
 	v := c.views["calls"]
 	has := func(name string) bool { return slices.Contains(names, name) }
@@ -94,7 +94,7 @@ func (c *Case) callsWith(names []string, ends bool, files *fileList) string {
 		}
 	}
 	if c.mask {
-		read = append(read, redact.Beside...)
+		read = append(read, redact.ContextColumns...)
 	}
 	source := c.masked(c.reads("calls", true, read, files.parquet), v.raw, has)
 	inner := "SELECT " + strings.Join(raw, ", ") + " FROM (" + source + ")"
@@ -123,7 +123,7 @@ func (c *Case) callsWith(names []string, ends bool, files *fileList) string {
 	return sql
 }
 
-// schema has the views that the case asks.
+// schema is the schema with the views of the case.
 func (c *Case) schema() string {
 	if c.options.MaskSecrets && !c.mask {
 		return unmaskedSchema
@@ -140,7 +140,7 @@ func (c *Case) joinEnd(schema, alias, id string) string {
 	return " LEFT JOIN " + schema + ".endpoints " + alias + " ON " + on + alias + ".endpoint_id = t." + id
 }
 
-// run asks the database with as few columns as a plan needs.
+// run runs SQL with only the columns that a plan needs.
 func (c *Case) run(ctx context.Context, p *plan, sql string, args []any) (rows *duck.Rows, err error) {
 	err = c.short(p, sql, args, func(sql string, args []any) error {
 		rows, err = p.db.Query(ctx, sql, args...)
@@ -149,9 +149,8 @@ func (c *Case) run(ctx context.Context, p *plan, sql string, args []any) (rows *
 	return rows, err
 }
 
-// short does something with SQL that has as few columns as a plan needs. Where that is
-// refused it is done with the query as it was written, so that an error has its place in
-// the text.
+// short calls do with narrowed SQL. If that fails, it calls do with the original SQL, so that an
+// error has its place in the user's text.
 func (c *Case) short(p *plan, sql string, args []any, do func(sql string, args []any) error) error {
 	if p.facts == nil {
 		return do(sql, args)

@@ -11,8 +11,8 @@ import (
 	"github.com/pcapsule/pcapsule/forensics"
 )
 
-// TestAQueryIsGivenOnlyItsColumns asks by the names of tables, which may be replaced by
-// the columns that are used, and by main. and the name, which is always the whole view.
+// TestAQueryIsGivenOnlyItsColumns compares queries on calls, which may be narrowed to the used
+// columns, with the same queries on main.calls, which is always the whole view.
 func TestAQueryIsGivenOnlyItsColumns(t *testing.T) {
 	one := sample(t, "shop.pcapng")
 	several := []string{one, sample(t, "http1.pcapng")}
@@ -50,8 +50,8 @@ func TestAQueryIsGivenOnlyItsColumns(t *testing.T) {
 	}
 }
 
-// TestParametersKeepTheirValues asks with parameters of both kinds, to which the files of the
-// tables are added where that is possible.
+// TestParametersKeepTheirValues runs queries with both kinds of parameters, to which the files of
+// the tables are added if possible.
 func TestParametersKeepTheirValues(t *testing.T) {
 	one := sample(t, "shop.pcapng")
 	for _, paths := range [][]string{{one}, {one, sample(t, "http1.pcapng")}} {
@@ -81,7 +81,7 @@ func TestAnErrorKeepsItsPlaceInTheQuery(t *testing.T) {
 	}
 }
 
-// TestNamedAnswersTheSame asks with a * that stands for columns named elsewhere.
+// TestNamedAnswersTheSame runs queries with a * for columns that are named elsewhere.
 func TestNamedAnswersTheSame(t *testing.T) {
 	c, _ := masking(t, sample(t, "shop.pcapng"))
 	for _, sql := range []string{

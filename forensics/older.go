@@ -6,8 +6,8 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 )
 
-// Bundles of releases before 2026-11 lack columns that questions need. The views make
-// them from what such bundles have; docs/format/calls.md says what is coarser then.
+// Bundles of releases before 2026-11 lack columns that questions need. The views derive them from
+// other columns; docs/format/calls.md lists the differences.
 var laterColumns = map[string]struct{ column, sql string }{
 	"calls":     {"outcome", ", " + olderOutcome + " AS outcome, elapsed_us AS waited_us, " + olderEndpoint + " AS endpoint"},
 	"endpoints": {"who", ", " + olderWho + " AS who"},
@@ -35,7 +35,7 @@ const olderEndpoint = `CASE WHEN path IS NOT NULL THEN coalesce(method || ' ', '
 const olderWho = `(CASE WHEN namespace IS NULL THEN '' ELSE namespace || '/' END ||
 	CASE WHEN external AND service IS NULL THEN coalesce(dns_name, hostname, name) ELSE coalesce(service, workload, pod, name, ip) END)`
 
-// missing is the SQL for columns that a bundle's table lacks.
+// missing is the SQL for the columns that a bundle's table lacks.
 func (c *Case) missing(name string, i int) string {
 	later, ok := laterColumns[name]
 	if !ok {

@@ -13,60 +13,60 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
 )
 
-// Context says which packets a slice has beside the cited ones.
+// Context defines which packets a slice has in addition to the cited ones.
 type Context string
 
 // Contexts.
 const (
 	OnlyCited        Context = ""            // none
-	WithContext      Context = "context"     // their connection's up to the last cited one, the handshake included
-	WholeConnections Context = "connections" // all of their connections
+	WithContext      Context = "context"     // packets of the connection up to the last cited one, including the handshake
+	WholeConnections Context = "connections" // all packets of the connections
 )
 
-// Vantage says what becomes of a connection that was seen at several places.
+// Vantage defines which packets represent a connection that was seen at several places.
 type Vantage string
 
 // Vantages.
 const (
-	OneVantage  Vantage = ""     // only the place whose bytes were dissected
+	OneVantage  Vantage = ""     // only the place whose packets were dissected
 	BothVantage Vantage = "both" // every place; see Packets
 )
 
-// Comments says what the packets of a slice say of themselves.
+// Comments defines the comments of packets in a slice.
 type Comments string
 
 // Kinds of comments.
 const (
-	PlaceComments Comments = ""       // where the packet came from
-	OwnerComments Comments = "packet" // also who sent it to whom
-	NoComments    Comments = "none"   // nothing is added
+	PlaceComments Comments = ""       // the origin of the packet
+	OwnerComments Comments = "packet" // also its sender and receiver
+	NoComments    Comments = "none"   // no comments
 )
 
-// Selection chooses packets by the calls that cite them. Without KFL, SQL and CallIDs
-// it is all packets of the window.
+// Selection selects packets by the calls that cite them. Without KFL, SQL and CallIDs it selects all
+// packets of the window.
 type Selection struct {
-	KFL     string   // condition on calls
+	KFL     string   // filter for calls
 	SQL     string   // a query with a column cites, packet_no, call_no or flow_id
 	Args    []any    // values for its ? or $1
-	CallIDs []string // as Call takes them
+	CallIDs []string // ids as in Call
 
-	From, To int64 // of the calls, or of the packets where no calls are chosen; as in Query
+	From, To int64 // time of the calls, or of the packets if no calls are selected; as in Query
 
 	Context      Context
 	Vantage      Vantage
 	Comments     Comments
 	Keys         Keys
-	KeyFiles     []string       // key logs, RSA keys and captures with secrets, beside those in the bundles
-	Identities   []age.Identity // open keys that age encrypted
-	ExactPackets bool           // with keys: no packets come along for their sake
+	KeyFiles     []string       // key logs, RSA keys and captures with secrets, in addition to those in the bundles
+	Identities   []age.Identity // decrypt keys that are encrypted with age
+	ExactPackets bool           // with keys: add no packets that decryption needs
 	About        []string       // comments of the section header
 	Deadline     time.Duration
 }
 
-// CarveReport says what a slice holds.
+// CarveReport describes the contents of a slice.
 type CarveReport struct {
 	carve.Report
-	Calls    int64 // calls that were chosen
+	Calls    int64 // selected calls
 	Cited    int64 // packets that they cite
 	Keys     KeyReport
 	Notes    []string
@@ -74,8 +74,8 @@ type CarveReport struct {
 	Elapsed  time.Duration
 }
 
-// PacketsFile writes a slice to a file that appears only when it is whole. It answers
-// fs.ErrExist where path is taken.
+// PacketsFile writes a slice to a file that appears only when it is complete. It returns fs.ErrExist
+// if path exists.
 func (c *Case) PacketsFile(ctx context.Context, sel Selection, path string) (CarveReport, error) {
 	f, err := pcapng.CreateFile(path)
 	if err != nil {
@@ -89,21 +89,20 @@ func (c *Case) PacketsFile(ctx context.Context, sel Selection, path string) (Car
 	return r, f.Commit()
 }
 
-// Packets writes the chosen packets as PCAPNG: original bytes, times, options and
-// interfaces, in the order of time, each with a comment that says where it came from.
+// Packets writes the selected packets as PCAPNG, sorted by time: original bytes, times, options and
+// interfaces, each with a comment about its origin.
 //
-// With BothVantage the other sightings of a connection come along: where only cited
-// packets are wanted, those numbered between the first and last cited packet of the
-// connection.
+// With BothVantage it adds the other sightings of a connection. With OnlyCited these are the packets
+// numbered between the first and last cited packet of the connection.
 //
-// With WithKeys, lines of key logs that open the slice's connections stand before the
-// packets, each once: from decryption secrets in the bundles' packet files, from their
-// key logs and from KeyFiles, for the client randoms of every handshake of a connection.
-// Packets of these connections up to the last chosen one come along, since a record is
-// opened by its number on the connection. No other secrets are ever in a slice.
+// With WithKeys it writes the key log lines that decrypt the slice's connections before the packets,
+// each once. They come from decryption secrets in the bundles' packet files, from their key logs and
+// from KeyFiles, for the client randoms of every handshake of a connection. It adds the packets of
+// these connections up to the last selected one, because decrypting a record needs its sequence
+// number. A slice never has other secrets.
 //
-// LIMIT: times of two nodes differ by their clocks' error, so at the ends of that range a
-// sighting may be missed; WholeConnections has them all.
+// LIMIT: the clocks of two nodes differ, so a sighting may be missed at the ends of that range;
+// WholeConnections has them all.
 func (c *Case) Packets(ctx context.Context, sel Selection, w io.Writer) (CarveReport, error) {
 	begin := time.Now()
 	ctx, cancel := deadline(ctx, sel.Deadline)
@@ -130,7 +129,7 @@ func (c *Case) Packets(ctx context.Context, sel Selection, w io.Writer) (CarveRe
 		err = fmt.Errorf("writing packets: %w", ErrDeadline)
 	}
 	if len(r.LinkTypes) > 1 {
-		r.Notes = append(r.Notes, fmt.Sprintf("the packets have %d link types; Wireshark reads them all, tcpdump only files of one", len(r.LinkTypes)))
+		r.Notes = append(r.Notes, fmt.Sprintf("the packets have %d link types; Wireshark reads them all, tcpdump reads only files with one", len(r.LinkTypes)))
 	}
 	r.Elapsed = time.Since(begin)
 	return r, err

@@ -158,8 +158,7 @@ func TestBothVantages(t *testing.T) {
 	}
 }
 
-// TestDissectingASliceGivesTheCallAgain is the way back: what is carved for a call holds
-// all that the call was made from.
+// TestDissectingASliceGivesTheCallAgain dissects the slice of a call, which must give the same call.
 func TestDissectingASliceGivesTheCallAgain(t *testing.T) {
 	for _, name := range []string{"shop.pcapng", "http1.pcapng", "redis.pcap", "postgresql.pcapng", "dns.pcap"} {
 		c := open(t, sample(t, name))

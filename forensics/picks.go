@@ -10,15 +10,14 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/internal/duck"
 )
 
-// maxSpans is how many ranges a question about packets names; beyond, they are joined.
+// maxSpans is the highest number of ranges in a query for packets; more are joined.
 const maxSpans = 64
 
-// fewPackets is how many packets are asked for by their numbers: what lies between them is
-// then left to DuckDB, which is quicker at leaving out than rows are at being looked at.
+// fewPackets is the highest number of packets that are selected by number. DuckDB then filters the
+// packets between them, which is faster than filtering rows here.
 const fewPackets = 200_000
 
-// picks gives the marked packets in the order of time, those of one bundle in the
-// order of their numbers.
+// picks yields the marked packets by time, and within one bundle by number.
 func (c *Case) picks(ctx context.Context, m *marks, files *packetFiles, yield func(carve.Pick) error) error {
 	var sources []*picking
 	defer func() {
@@ -62,7 +61,7 @@ func (c *Case) picks(ctx context.Context, m *marks, files *packetFiles, yield fu
 	}
 }
 
-// picking is one bundle's rows of packets.
+// picking iterates over the rows of packets in one bundle.
 type picking struct {
 	bundle int
 	rows   *duck.Rows
@@ -71,7 +70,7 @@ type picking struct {
 	owners bool
 }
 
-// picking asks for the packets of one bundle; nil where none is marked.
+// picking queries the packets of one bundle; nil if none is marked.
 func (c *Case) picking(ctx context.Context, m *marks, b int) (*picking, error) {
 	var where []string
 	var args []any
@@ -107,7 +106,7 @@ func (c *Case) picking(ctx context.Context, m *marks, b int) (*picking, error) {
 	if len(where) > 0 {
 		from += " WHERE " + strings.Join(where, " AND ")
 	}
-	if m.owners || few { // else they come as they are stored, by number
+	if m.owners || few { // otherwise they are stored by number
 		from += " ORDER BY p.packet_no"
 	}
 	rows, err := c.db.Query(ctx, sql+from, args...)
@@ -117,7 +116,7 @@ func (c *Case) picking(ctx context.Context, m *marks, b int) (*picking, error) {
 	return &picking{bundle: b, rows: rows, owners: m.owners}, nil
 }
 
-// list writes the numbers with commas.
+// list writes the numbers, separated by commas.
 func (s *numbers) list() string {
 	var b []byte
 	for w, word := range s.words {

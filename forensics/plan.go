@@ -10,30 +10,30 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/internal/duck"
 )
 
-// plan is a question as SQL.
+// plan is a Query as SQL.
 type plan struct {
-	db      *duck.DB // that is asked
+	db      *duck.DB // database to query
 	sql     string
 	args    []any
-	visible int // columns that were asked for; more follow that the answer needs
+	visible int // number of requested columns; more columns follow that the answer needs
 	keys    []int
-	cites   int // column with ranges of packets, or -1
-	packet  int // column packet_no, or -1
-	bundle  int // column bundle, or -1
+	cites   int // index of the column cites, or -1
+	packet  int // index of the column packet_no, or -1
+	bundle  int // index of the column bundle, or -1
 	skip    int64
 	now     int64
 	notes   []string
 
-	facts    *duck.Facts // tables and columns that it names; nil where that is not known
-	sel      *selection  // of a question without SQL
-	sliced   bool        // rows come by time and may be asked for in slices of it
+	facts    *duck.Facts // tables and columns that it names; nil if unknown
+	sel      *selection  // nil for a query in SQL
+	sliced   bool        // rows are sorted by time and may be read in time slices
 	ordering string
 }
 
-// selection is what stands after FROM.
+// selection is the FROM and WHERE of a query.
 type selection struct {
 	view  *view
-	raw   bool // NAME_raw will do
+	raw   bool // NAME_raw suffices
 	where []string
 	args  []any
 }
@@ -43,7 +43,7 @@ func (s *selection) add(cond string, args ...any) {
 	s.args = append(s.args, args...)
 }
 
-// table is what is read.
+// table is the name of the table to read.
 func (s *selection) table() string {
 	if s.raw {
 		return s.view.name + "_raw"
@@ -51,7 +51,7 @@ func (s *selection) table() string {
 	return s.view.name
 }
 
-// from is the FROM and WHERE of the selection.
+// from writes the FROM and WHERE of the selection.
 func (s *selection) from() string {
 	sql := " FROM " + duck.Ident(s.table())
 	if len(s.where) > 0 {
@@ -60,13 +60,13 @@ func (s *selection) from() string {
 	return sql
 }
 
-// prepare turns a question into a plan.
+// prepare converts a Query to a plan.
 func (c *Case) prepare(ctx context.Context, q *Query) (*plan, error) {
 	if q.From != 0 && q.To != 0 && q.To < q.From {
 		return nil, usagef("the window ends before it begins")
 	}
 	if q.Limit < 0 || q.MaxBytes < 0 {
-		return nil, usagef("a limit below zero")
+		return nil, usagef("the limit must not be negative")
 	}
 	cur, err := c.readCursor(q)
 	if err != nil {
@@ -80,7 +80,7 @@ func (c *Case) prepare(ctx context.Context, q *Query) (*plan, error) {
 
 func (c *Case) planSQL(ctx context.Context, q *Query, cur *cursor) (*plan, error) {
 	if q.KFL != "" || q.Table != "" || q.Order != "" || len(q.Columns)+len(q.GroupBy) > 0 || q.Count || q.From != 0 || q.To != 0 {
-		return nil, usagef("SQL says itself what it wants; leave the other fields empty")
+		return nil, usagef("SQL cannot be combined with other fields")
 	}
 	db := c.db
 	if q.Alone {
@@ -96,7 +96,7 @@ func (c *Case) planSQL(ctx context.Context, q *Query, cur *cursor) (*plan, error
 		p.skip = cur.Row
 	}
 	if !facts.Ordered && (q.Limit > 0 || cur != nil) {
-		p.notes = append(p.notes, "the SQL has no ORDER BY at its end, so pages of it may overlap or miss rows")
+		p.notes = append(p.notes, "the SQL does not end with ORDER BY, so its pages may overlap or miss rows")
 	}
 	return p, nil
 }
@@ -108,7 +108,7 @@ func (c *Case) planRows(ctx context.Context, q *Query, cur *cursor) (*plan, erro
 	}
 	v := c.views[name]
 	if v == nil {
-		return nil, usagef("no table %s in this case; it has %s", strconv.Quote(name), strings.Join(c.order, ", "))
+		return nil, usagef("this case has no table %s; it has %s", strconv.Quote(name), strings.Join(c.order, ", "))
 	}
 	p := &plan{db: c.db, cites: -1, packet: -1, bundle: -1, sel: &selection{view: v}}
 	used, err := c.restrict(ctx, p, q)
@@ -156,7 +156,7 @@ func (c *Case) planRows(ctx context.Context, q *Query, cur *cursor) (*plan, erro
 	return p, nil
 }
 
-// hide places the columns that the answer needs beside those that were asked for.
+// hide finds or appends the columns that the answer needs in addition to the requested ones.
 func (p *plan) hide(v *view, cols []string) {
 	p.visible = len(cols)
 	all := append(slices.Clone(cols), p.hidden(v, cols)...)
@@ -170,7 +170,7 @@ func (p *plan) hide(v *view, cols []string) {
 	}
 }
 
-// hidden are the columns that the answer needs and that were not asked for.
+// hidden returns the columns that the answer needs and that were not requested.
 func (p *plan) hidden(v *view, cols []string) []string {
 	var out []string
 	for _, name := range append([]string{"cites", "packet_no", "bundle"}, v.key...) {
@@ -181,7 +181,7 @@ func (p *plan) hidden(v *view, cols []string) []string {
 	return out
 }
 
-// resume begins after the row that a cursor names.
+// resume adds conditions to begin after the row of a cursor.
 func (p *plan) resume(v *view, cur *cursor, byKey bool) error {
 	if len(cur.Key) == 0 || !byKey {
 		p.skip = cur.Row
@@ -190,8 +190,8 @@ func (p *plan) resume(v *view, cur *cursor, byKey bool) error {
 	if len(cur.Key) != len(v.key) {
 		return ErrCursor
 	}
-	// The first condition follows from the second, and lets DuckDB pass over parts of
-	// files by their bounds.
+	// The second condition implies the first one, which lets DuckDB skip row groups by their
+	// bounds.
 	p.sel.add(duck.Ident(v.key[0])+" >= ?", cur.Key[0])
 	marks := strings.TrimSuffix(strings.Repeat("?, ", len(v.key)), ", ")
 	args := make([]any, len(cur.Key))
@@ -210,14 +210,14 @@ func identList(names []string) string {
 	return strings.Join(quoted, ", ")
 }
 
-// names says which columns of calls a question without SQL uses.
+// names records the columns of calls that a query without SQL uses.
 func (p *plan) names(columns []string) {
 	if p.sel.view.name == "calls" {
 		p.facts = &duck.Facts{Tables: []string{p.sel.table()}, Columns: columns}
 	}
 }
 
-// check refuses columns that the table does not have.
+// check rejects columns that the table does not have.
 func (v *view) check(cols []string) error {
 	for _, name := range cols {
 		if !v.has(name) {
@@ -227,7 +227,7 @@ func (v *view) check(cols []string) error {
 	return nil
 }
 
-// onlyRaw says that the columns are there without the endpoints.
+// onlyRaw reports whether no column comes from the endpoints.
 func (v *view) onlyRaw(cols []string) bool {
 	for _, name := range cols {
 		if !hasColumn(v.raw, name) {
@@ -237,7 +237,7 @@ func (v *view) onlyRaw(cols []string) bool {
 	return true
 }
 
-// restrict puts KFL and the window into the selection, and says which columns they use.
+// restrict adds KFL and the window to the selection, and returns the columns that they use.
 func (c *Case) restrict(ctx context.Context, p *plan, q *Query) (used []string, err error) {
 	v := p.sel.view
 	if q.KFL != "" {
@@ -249,7 +249,7 @@ func (c *Case) restrict(ctx context.Context, p *plan, q *Query) (used []string, 
 		return used, nil
 	}
 	if v.from == "" {
-		p.notes = append(p.notes, "table "+v.name+" has no times: the window does not restrict it")
+		p.notes = append(p.notes, "table "+v.name+" has no times, so the window does not apply")
 		return used, nil
 	}
 	if q.From != 0 {
@@ -261,7 +261,7 @@ func (c *Case) restrict(ctx context.Context, p *plan, q *Query) (used []string, 
 	return append(used, v.from, v.to), nil
 }
 
-// ties are the columns by which rows of other tables belong to calls.
+// ties are the columns that link rows of other tables to calls.
 var ties = []string{"call_no", "flow_id", "conn_id"}
 
 func (c *Case) restrictKFL(ctx context.Context, p *plan, q *Query) (used []string, err error) {
@@ -298,11 +298,11 @@ func (c *Case) restrictKFL(ctx context.Context, p *plan, q *Query) (used []strin
 			return nil, nil
 		}
 	}
-	return nil, usagef("KFL is about calls, and rows of table %s belong to none", p.sel.view.name)
+	return nil, usagef("KFL filters calls, but rows of table %s do not belong to calls", p.sel.view.name)
 }
 
-// orderOf checks an order given as "column [asc|desc], …" and ends it with the key, so
-// that equal rows keep their places.
+// orderOf parses an order "column [asc|desc], …" and appends the key, so that the order of equal rows
+// is fixed.
 func (c *Case) orderOf(v *view, order string) (sql string, used []string, err error) {
 	var parts []string
 	for _, item := range strings.Split(order, ",") {
@@ -315,7 +315,7 @@ func (c *Case) orderOf(v *view, order string) (sql string, used []string, err er
 			way = strings.ToLower(words[1])
 		}
 		if len(words) > 2 || way != "" && way != "asc" && way != "desc" {
-			return "", nil, usagef("order %s, want columns with asc or desc", strconv.Quote(strings.TrimSpace(item)))
+			return "", nil, usagef("order %s: must be columns with asc or desc", strconv.Quote(strings.TrimSpace(item)))
 		}
 		if err := v.check(words[:1]); err != nil {
 			return "", nil, err
@@ -332,11 +332,11 @@ func (c *Case) orderOf(v *view, order string) (sql string, used []string, err er
 	return strings.Join(parts, ", "), used, nil
 }
 
-// planCount counts rows, by groups where some were asked for.
+// planCount plans a count of rows, by group if GroupBy is set.
 func (c *Case) planCount(p *plan, q *Query, used []string, cur *cursor) error {
 	v := p.sel.view
 	if len(q.Columns) > 0 || q.Order != "" {
-		return usagef("a count has its own columns and order")
+		return usagef("a count cannot be combined with columns or an order")
 	}
 	if err := v.check(q.GroupBy); err != nil {
 		return err

@@ -7,40 +7,40 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/internal/duck"
 )
 
-// Limits of an answer that is held in memory. Each has none.
+// Limits of an answer in memory. They do not apply to Each.
 const (
 	DefaultRows  = 10_000
 	DefaultBytes = 64 << 20
 )
 
-// Query is a question. KFL and the fields below it are one way to ask, SQL the other.
+// Query selects rows, either by KFL and the fields below it or by SQL.
 type Query struct {
-	KFL    string            // condition on calls; empty asks for all
-	Macros map[string]string // names that KFL may use beside those of the case
+	KFL    string            // filter for calls; empty selects all
+	Macros map[string]string // names for KFL in addition to those of the case
 
 	SQL  string // one query over the tables of the case
 	Args []any  // values for the ? or $1 of SQL
-	// Named says that SQL names every column that its answer depends on, although it has a *
-	// or an alias that reads like a row: then only these columns of calls are looked at.
+	// Named asserts that SQL names every column that its answer depends on, even if it has a *
+	// or an alias that looks like a row. Then only these columns of calls are read.
 	Named bool
-	// Alone says that SQL is a stranger's: no other question runs in the process that it may
-	// end.
+	// Alone marks SQL from a user: no other query runs in the same process, because the SQL may
+	// crash it.
 	Alone bool
 
-	From, To int64 // nanoseconds since 1970 UTC, both included; 0 leaves an end open
+	From, To int64 // nanoseconds since 1970 UTC, both inclusive; 0 leaves an end open
 
-	// Table is asked for rows; empty means calls. KFL on another table asks for the rows
-	// of the calls, flows or connections that the condition holds for.
+	// Table is the table to read; empty means calls. KFL on another table selects the rows that
+	// belong to matching calls, flows or connections.
 	Table   string
 	Columns []string // empty: all
-	Order   string   // such as "elapsed_us desc, call_no"; empty: by time
+	Order   string   // for example "elapsed_us desc, call_no"; empty: by time
 	GroupBy []string // count rows by these columns, most first
 	Count   bool     // count rows
 
 	Limit    int           // rows; 0 means DefaultRows for Query and no limit for Each
-	Cursor   string        // Next of an earlier answer to the same question
+	Cursor   string        // Next of an earlier answer to the same query
 	MaxBytes int64         // of values in an answer of Query; 0 means DefaultBytes
-	Deadline time.Duration // 0: as long as the context lasts
+	Deadline time.Duration // 0: no deadline except that of the context
 }
 
 // Column is one column of an answer.
@@ -59,24 +59,24 @@ type (
 type Result struct {
 	Columns   []Column
 	Rows      [][]any
-	Citations []Citation // of each row, where the rows cite packets; else nil
+	Citations []Citation // one per row if the rows cite packets, otherwise nil
 	Next      string     // cursor for the rows after these; empty at the end
-	Truncated bool       // there are more rows than were asked for or may be held
+	Truncated bool       // there are more rows than the limits allow
 	Coverage  Coverage
 	Cost      Cost
-	Now       int64    // what now() meant; 0 where it was not used
-	Notes     []string // remarks for the person who asked
+	Now       int64    // value of now(); 0 if it was not used
+	Notes     []string // notes for the user
 }
 
-// Citation is the packets that a row stands on.
+// Citation is the packets behind a row.
 type Citation struct {
 	Bundle  int
 	Packets table.Cites
 }
 
-// Cost is what an answer took.
+// Cost is the cost of an answer.
 type Cost struct {
 	Elapsed time.Duration
 	Rows    int64 // rows answered
-	Bytes   int64 // of values answered, roughly
+	Bytes   int64 // approximate size of the values
 }

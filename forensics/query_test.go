@@ -29,14 +29,14 @@ func TestErrorsAreTellable(t *testing.T) {
 		{"SQL that needs too much", forensics.Query{SQL: "select list(r::varchar || repeat('x', 1000)) from range(100000000) t(r)"}, forensics.ErrMemory, nil},
 		{"SQL and KFL", forensics.Query{SQL: "select 1", KFL: "http"}, forensics.ErrUsage, nil},
 		{"SQL and a window", forensics.Query{SQL: "select 1", From: 5}, forensics.ErrUsage, nil},
-		{"a table that is not there", forensics.Query{Table: "nosuch"}, forensics.ErrUsage, nil},
-		{"a column that is not there", forensics.Query{Columns: []string{"nosuch"}}, forensics.ErrUsage, nil},
-		{"an order that is none", forensics.Query{Order: "ts_ns; drop view calls"}, forensics.ErrUsage, nil},
-		{"an order by a column that is not there", forensics.Query{Order: "nosuch desc"}, forensics.ErrUsage, nil},
+		{"a missing table", forensics.Query{Table: "nosuch"}, forensics.ErrUsage, nil},
+		{"a missing column", forensics.Query{Columns: []string{"nosuch"}}, forensics.ErrUsage, nil},
+		{"an invalid order", forensics.Query{Order: "ts_ns; drop view calls"}, forensics.ErrUsage, nil},
+		{"an order by a missing column", forensics.Query{Order: "nosuch desc"}, forensics.ErrUsage, nil},
 		{"a window that ends before it begins", forensics.Query{From: 10, To: 5}, forensics.ErrUsage, nil},
 		{"a limit below zero", forensics.Query{Limit: -1}, forensics.ErrUsage, nil},
 		{"a cursor from nowhere", forensics.Query{Cursor: "eyJxIjoiMCJ9"}, forensics.ErrCursor, nil},
-		{"a cursor that is none", forensics.Query{Cursor: "%%%"}, forensics.ErrCursor, nil},
+		{"an invalid cursor", forensics.Query{Cursor: "%%%"}, forensics.ErrCursor, nil},
 		{"KFL on a table without calls", forensics.Query{Table: "clocks", KFL: "http"}, forensics.ErrUsage, nil},
 	} {
 		_, err := c.Query(ctx, x.q)
@@ -84,15 +84,15 @@ func TestACursorIsOfOneQuestion(t *testing.T) {
 		t.Fatal("no cursor")
 	}
 	if _, err := open(t, sample(t, "http1.pcapng")).Query(ctx, forensics.Query{KFL: "http", Limit: 2, Cursor: next}); err != nil {
-		t.Errorf("another process, another limit: %v", err)
+		t.Errorf("a different process and limit: %v", err)
 	}
 	for name, q := range map[string]forensics.Query{"KFL": {KFL: "dns", Cursor: next}, "window": {KFL: "http", From: 1, Cursor: next}} {
 		if _, err := c.Query(ctx, q); !errors.Is(err, forensics.ErrCursor) {
-			t.Errorf("another %s: %v", name, err)
+			t.Errorf("a different %s: %v", name, err)
 		}
 	}
 	if _, err := open(t, sample(t, "redis.pcap")).Query(ctx, forensics.Query{KFL: "http", Cursor: next}); !errors.Is(err, forensics.ErrCursor) {
-		t.Errorf("another case: %v", err)
+		t.Errorf("a different case: %v", err)
 	}
 }
 

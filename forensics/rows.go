@@ -6,23 +6,23 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/internal/texts"
 )
 
-// What Rows gives.
+// Types of Rows.
 type (
 	RowGroup  = texts.RowGroup
 	RowColumn = texts.Column
 )
 
-// keptRows is about how many bytes of columns a Rows remembers.
+// keptRows is the approximate size of the column cache of a Rows, in bytes.
 const keptRows = 64 << 20
 
-// Rows reads the rows of a table where a question goes to few of them many times, which SQL
-// would look for in all row groups each time. Values are as they were sent, also in a case
-// that masks credentials. It is for one goroutine, and needs no closing.
+// Rows reads rows of a table for a question that reads a few of them many times; SQL would scan all
+// row groups each time. Values are unmasked, even in a masked case. It must be used by one goroutine
+// only, and needs no closing.
 type Rows struct {
 	read []*texts.Rows // of each bundle
 }
 
-// Rows makes a reader of a table's rows.
+// Rows returns a reader for a table.
 func (c *Case) Rows(table string) (*Rows, error) {
 	r := &Rows{}
 	for i := range c.bundles {
@@ -39,8 +39,8 @@ func (c *Case) Rows(table string) (*Rows, error) {
 	return r, nil
 }
 
-// Each gives every row group of every bundle to do, which says by its bounds whether it
-// reads it. Columns can be read until do returns. An error ends it.
+// Each calls do for every row group of every bundle; do decides by the bounds whether to read it.
+// Columns can be read until do returns. An error of do ends the walk.
 func (r *Rows) Each(ctx context.Context, do func(bundle int, g *RowGroup) error) error {
 	for i, rows := range r.read {
 		if err := rows.Each(ctx, func(g *texts.RowGroup) error { return do(i, g) }); err != nil {

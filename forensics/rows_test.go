@@ -32,7 +32,7 @@ func TestRowsAreThoseOfSQL(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for range 2 { // what is read again is remembered
+		for range 2 { // the second time reads from the cache
 			n := 0
 			err = rows.Each(ctx, func(bundle int, g *forensics.RowGroup) error {
 				no, err := g.Column("call_no")
@@ -51,7 +51,7 @@ func TestRowsAreThoseOfSQL(t *testing.T) {
 	}
 }
 
-// compareColumn looks each value of a column up among those of SQL.
+// compareColumn looks up each value of a column in the result of SQL.
 func compareColumn(t *testing.T, g *forensics.RowGroup, bundle int, no *forensics.RowColumn, name string, want map[string]bool) int {
 	t.Helper()
 	col, err := g.Column(name)
@@ -73,7 +73,7 @@ func compareColumn(t *testing.T, g *forensics.RowGroup, bundle int, no *forensic
 				t.Errorf("%s: %d is not from %d to %d", name, x, low, high)
 			}
 		} else if !nulls {
-			t.Errorf("%s: a null where none is said to be", name)
+			t.Errorf("%s: an unexpected null", name)
 		}
 		if line := fmt.Sprintf("%d %d %s %v", bundle, n, name, v); !want[line] {
 			t.Errorf("SQL has no %s", line)

@@ -13,14 +13,14 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/internal/duck"
 )
 
-// sliceRows is how many rows Each sorts at once.
+// sliceRows is the number of rows that Each sorts at a time.
 const sliceRows = 50_000
 
-// Query answers a question with rows held in memory. It answers
+// Query runs a query and returns its rows in memory. Its errors are
 //   - *kfl.Error or *SyntaxError: the text does not parse; they have the place
-//   - ErrRefused: SQL that is no query, or reaches outside the case
-//   - ErrDeadline, ErrMemory: a limit was passed
-//   - ErrCursor, ErrUsage: fields that do not go together
+//   - ErrRefused: SQL that is not a query, or that reaches outside the case
+//   - ErrDeadline, ErrMemory: a limit was exceeded
+//   - ErrCursor, ErrUsage: the fields contradict each other
 func (c *Case) Query(ctx context.Context, q Query) (*Result, error) {
 	r, err := c.query(ctx, q)
 	if q.Named {
@@ -32,17 +32,18 @@ func (c *Case) Query(ctx context.Context, q Query) (*Result, error) {
 	return r, err
 }
 
-// lying makes a value that our own SQL cannot hold an error about the bundle: no capture has it.
+// lying converts a range error of our own SQL to an error about the bundle: no capture has such a
+// value.
 func lying(err error) error {
 	var out *duck.RangeError
 	if !errors.As(err, &out) {
 		return err
 	}
 	what, _, _ := strings.Cut(out.Msg, "\n")
-	return &bundle.DamagedError{File: "data/tables", What: "a value that no capture has: " + what, Err: err}
+	return &bundle.DamagedError{File: "data/tables", What: "an impossible value: " + what, Err: err}
 }
 
-// explainEmpty adds to an answer without rows why nothing fits.
+// explainEmpty adds notes to an empty answer about why nothing matched.
 func (c *Case) explainEmpty(ctx context.Context, q *Query, r *Result) {
 	if q.KFL != "" && q.Cursor == "" && r.Coverage.State != None {
 		r.Notes = append(r.Notes, c.Why(ctx, q.KFL, q.From, q.To)...)
@@ -69,7 +70,7 @@ func (c *Case) query(ctx context.Context, q Query) (*Result, error) {
 		return nil, err
 	}
 	sql := p.sql
-	if p.sel != nil && p.skip < 1<<40 { // one more than asked for shows whether there are more
+	if p.sel != nil && p.skip < 1<<40 { // one row more than the limit shows whether there are more
 		sql += " LIMIT " + big.NewInt(int64(limit)+1+p.skip).String()
 	}
 	rows, err := c.run(ctx, p, sql, p.args)
@@ -84,7 +85,7 @@ func (c *Case) query(ctx context.Context, q Query) (*Result, error) {
 	return r, nil
 }
 
-// deadline bounds a context.
+// deadline adds a deadline to a context if d is set.
 func deadline(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
 	if d <= 0 {
 		return ctx, func() {}
@@ -92,7 +93,7 @@ func deadline(ctx context.Context, d time.Duration) (context.Context, context.Ca
 	return context.WithTimeout(ctx, d)
 }
 
-// head begins an answer with what is known before its rows.
+// head returns an answer without rows.
 func (c *Case) head(p *plan, q *Query) (*Result, error) {
 	cov, err := c.Coverage(q.From, q.To)
 	if err != nil {
@@ -101,7 +102,7 @@ func (c *Case) head(p *plan, q *Query) (*Result, error) {
 	return &Result{Coverage: cov, Now: p.now, Notes: p.notes}, nil
 }
 
-// fill reads up to limit rows and most bytes.
+// fill reads up to limit rows and up to most bytes.
 func (c *Case) fill(r *Result, p *plan, q *Query, rows *duck.Rows, limit int, most int64) error {
 	p.see(rows)
 	r.Columns = rows.Columns[:p.visible]
@@ -130,7 +131,7 @@ func (c *Case) fill(r *Result, p *plan, q *Query, rows *duck.Rows, limit int, mo
 	return rows.Err()
 }
 
-// see finds in the columns of SQL what a planned answer knows beforehand.
+// see finds the special columns in the result of SQL.
 func (p *plan) see(rows *duck.Rows) {
 	if p.visible >= 0 {
 		return
@@ -163,7 +164,7 @@ func (p *plan) keyOf(row []any) []int64 {
 	return key
 }
 
-// citation is what the row stands on, where it says so.
+// citation returns the citation of a row, if it has one.
 func (p *plan) citation(row []any) (Citation, bool) {
 	var cite Citation
 	if p.bundle >= 0 {
@@ -183,7 +184,7 @@ func (p *plan) citation(row []any) (Citation, bool) {
 	return cite, true
 }
 
-// sizeOf is roughly what a row holds in memory.
+// sizeOf is the approximate memory of a row in bytes.
 func sizeOf(row []any) (n int64) {
 	for _, v := range row {
 		n += 16 + valueSize(v)
@@ -215,11 +216,11 @@ func valueSize(v any) (n int64) {
 	return n + 8
 }
 
-// Each gives the rows of a question to do, one by one, in bounded memory however many
-// there are. do must keep neither cols nor row: row is used again. The answer has no
-// rows; its Cost counts them. An error of do ends the walk and is returned as it is.
+// Each calls do for each row of a query, in bounded memory for any number of rows. do must not keep
+// cols or row: row is reused. The answer has no rows; its Cost counts them. An error of do ends the
+// walk and is returned unchanged.
 //
-// begin, where it is not nil, is told the columns before the first row.
+// begin, if not nil, is called with the columns before the first row.
 func (c *Case) Each(ctx context.Context, q Query, begin func(cols []Column) error, do func(cols []Column, row []any) error) (*Result, error) {
 	start := time.Now()
 	ctx, cancel := deadline(ctx, q.Deadline)
@@ -248,7 +249,7 @@ func (c *Case) Each(ctx context.Context, q Query, begin func(cols []Column) erro
 	return r, nil
 }
 
-// each is a walk under way.
+// each is one run of Each.
 type each struct {
 	c     *Case
 	p     *plan
@@ -298,8 +299,8 @@ func (e *each) rows(ctx context.Context, sql string, args []any) error {
 	return rows.Err()
 }
 
-// slices asks for one slice of time after the other, so that no more than about
-// sliceRows rows are sorted at once. Rows of one instant stay in one slice.
+// slices reads one time slice after the other, so that about sliceRows rows are sorted at a time.
+// Rows with equal times stay in one slice.
 func (e *each) slices(ctx context.Context) error {
 	edges, err := e.edges(ctx)
 	if err != nil {
@@ -324,7 +325,7 @@ func (e *each) slices(ctx context.Context) error {
 	return nil
 }
 
-// edges are times that cut the rows into slices.
+// edges returns the times that separate the slices.
 func (e *each) edges(ctx context.Context) ([]int64, error) {
 	key := duck.Ident(e.p.sel.view.key[0])
 	n, err := e.c.number(ctx, "SELECT count(*)"+e.p.sel.from(), e.p.sel.args)

@@ -9,12 +9,12 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/internal/duck"
 )
 
-// Table is one table of a case, with what its columns mean.
+// Table is one table of a case with the meaning of its columns.
 type Table struct {
 	Name    string
 	Doc     string
 	Columns []TableColumn
-	Rows    int64 // as the bundles say
+	Rows    int64 // as in the manifests
 }
 
 // TableColumn is one column of a table.
@@ -22,16 +22,15 @@ type TableColumn struct {
 	Name, Type, Unit, Doc string
 }
 
-// doc is what a part's footer says of a column.
+// doc is the description of a column in the footer of a part.
 type doc struct {
 	Name string `json:"name"`
 	Unit string `json:"unit"`
 	Doc  string `json:"doc"`
 }
 
-// Tables lists the tables with every column that a query can name, those that come
-// with the endpoints included. What they mean is read from the bundles themselves, so
-// columns of a later release have their words too.
+// Tables lists the tables with every column that a query can name, including those of the endpoints.
+// The descriptions come from the bundles, so columns of a later release are also described.
 func (c *Case) Tables() ([]Table, error) {
 	docs, err := c.docs()
 	if err != nil {
@@ -41,7 +40,7 @@ func (c *Case) Tables() ([]Table, error) {
 	for _, s := range table.All() {
 		known[s.Name] = s.Doc
 	}
-	known["sightings"] = "calls of this case that another of its bundles has as well, and the row of calls that stands for both"
+	known["sightings"] = "calls of this case that are also in another of its bundles, and the row of calls that represents both"
 	var out []Table
 	for _, name := range c.order {
 		t := Table{Name: name, Doc: known[name]}
@@ -76,9 +75,9 @@ func describe(docs map[string]map[string]doc, tableName, column string) doc {
 	}
 	switch column {
 	case "bundle":
-		return doc{Doc: "index of the bundle in the case, from 0; numbers such as call_no are each bundle's own"}
+		return doc{Doc: "index of the bundle in the case, from 0; numbers such as call_no are unique only within a bundle"}
 	case "of_bundle":
-		return doc{Doc: "index of the bundle whose row stands in calls"}
+		return doc{Doc: "index of the bundle with the row in calls"}
 	case "of_call_no":
 		return doc{Doc: "its call_no there"}
 	case "ts_exact":
@@ -94,7 +93,7 @@ func describe(docs map[string]map[string]doc, tableName, column string) doc {
 	return doc{}
 }
 
-// readDocs reads the words of every column from the footers.
+// readDocs reads the descriptions of all columns from the footers.
 func (c *Case) readDocs() (map[string]map[string]doc, error) {
 	out := map[string]map[string]doc{}
 	for _, name := range c.order {
@@ -118,8 +117,8 @@ func (c *Case) readDocs() (map[string]map[string]doc, error) {
 	return out, nil
 }
 
-// readFooter adds the words of one part. Only the first part of a folder has news, but
-// any may be missing its words: then the columns go without.
+// readFooter adds the descriptions in one part. The first part of a folder suffices. Without
+// descriptions the columns have none.
 func (c *Case) readFooter(file string, words map[string]doc) error {
 	if !strings.HasSuffix(file, "part-000.parquet") {
 		return nil

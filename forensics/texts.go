@@ -13,7 +13,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/internal/texts"
 )
 
-// What Texts reads and gives.
+// Types of Texts.
 type (
 	TextPlace   = texts.Place
 	TextGroup   = texts.Group
@@ -24,30 +24,30 @@ type (
 	TextMemo    = texts.Memo
 )
 
-// Texts asks for the texts of a table to be looked through: each is judged once for all
-// rows of a row group that hold it, so that it costs little more than reading them. Texts
-// are as they were sent, also in a case that masks credentials: mask what is answered.
+// Texts is a search through the texts of a table. Each distinct text of a row group is judged once,
+// so the search costs little more than reading. Texts are unmasked, even in a masked case: the caller
+// must mask what it reports.
 type Texts struct {
 	Table   string // calls or bodies
 	Places  []TextPlace
-	From    int64    // nanoseconds since 1970 UTC, both included, 0 open: row groups outside
-	To      int64    // are passed over, but rows outside may be among those told
+	From    int64    // nanoseconds since 1970 UTC, both inclusive, 0 open: row groups outside
+	To      int64    // are skipped, but results may include rows outside
 	Numbers []string // columns of BIGINT, and
-	Fixed   []string // of hashes and ids, of which none is null, told of each row
+	Fixed   []string // columns of hashes and ids without nulls; reported for each row
 
-	// Judge makes what looks at the texts, once for each goroutine.
+	// Judge makes a judge for each goroutine.
 	Judge func() TextJudge
-	// Group is told the row groups with hits, in the order of the bundles and their rows,
-	// one at a time. What it is given is used again.
+	// Group is called for each row group with hits, in the order of the bundles and their rows, one
+	// at a time. Its argument is reused.
 	Group func(bundle int, g *TextGroup) error
 }
 
-// scanMemory is about what one goroutine of a walk through texts holds at most, where
-// bundles are as we make them.
+// scanMemory is the approximate memory of one goroutine of a search, in bytes, for bundles that
+// pcapsule made.
 const scanMemory = 32 << 20
 
-// Texts looks through texts, in memory that does not grow with the bundle. Damage that it
-// meets is a *bundle.DamagedError. An error of Group ends it and is returned as it is.
+// Texts searches texts, in memory that does not grow with the bundle. It returns a
+// *bundle.DamagedError for damaged parts. An error of Group ends the search and is returned unchanged.
 func (c *Case) Texts(ctx context.Context, t Texts) error {
 	threads := cmp.Or(c.options.Threads, runtime.GOMAXPROCS(0))
 	s := texts.Scan{Places: t.Places, From: t.From, To: cmp.Or(t.To, math.MaxInt64), Numbers: t.Numbers, Fixed: t.Fixed, Judge: t.Judge,
@@ -78,7 +78,7 @@ func (c *Case) Texts(ctx context.Context, t Texts) error {
 	return nil
 }
 
-// damage makes damage of a part damage of its bundle.
+// damage converts an error about a part to one about its bundle.
 func damage(err error) error {
 	var d *texts.DamagedError
 	if errors.As(err, &d) {
@@ -87,7 +87,7 @@ func damage(err error) error {
 	return err
 }
 
-// textsOf is what the parts of a bundle's table say of themselves, which is read once.
+// textsOf returns the metadata of a table's parts in a bundle, which is read once.
 func (c *Case) textsOf(no int, table string) (*texts.Table, error) {
 	type key struct {
 		bundle int
@@ -112,19 +112,19 @@ func (c *Case) textsOf(no int, table string) (*texts.Table, error) {
 	return read.(func() (*texts.Table, error))()
 }
 
-// Progress is how far a question has come with what it has to read whole.
+// Progress is the progress of a question that reads whole tables.
 type Progress struct{ done, total atomic.Int64 }
 
-// Bytes are how many were looked through, and how many there are as far as is known; both
-// only grow. Zero: the question reads nothing whole, or has not begun to.
+// Bytes returns the bytes that were read, and the known total; both only grow. Both are 0 if the
+// question reads no whole table, or has not begun to.
 func (p *Progress) Bytes() (done, total int64) { return p.done.Load(), p.total.Load() }
 
 type progressKey struct{}
 
-// WithProgress makes questions that are asked with the context say how far they are.
+// WithProgress makes questions with this context report their progress.
 func WithProgress(ctx context.Context, p *Progress) context.Context {
 	return context.WithValue(ctx, progressKey{}, p)
 }
 
-// NewTextMemo makes a memory for verdicts that takes so many bytes.
+// NewTextMemo makes a cache of verdicts with at most the given number of bytes.
 func NewTextMemo(bytes int) *TextMemo { return texts.NewMemo(bytes) }

@@ -16,7 +16,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics"
 )
 
-// contains gives a verdict to texts that hold a needle.
+// contains gives a verdict to texts that contain a needle.
 type contains struct {
 	forensics.EveryText
 	needle []byte
@@ -29,7 +29,7 @@ func (c contains) Text(_ int, text []byte) forensics.TextVerdict {
 	return 0
 }
 
-// Header keeps what stands in requests.
+// Header keeps the verdicts for request headers.
 func (c contains) Header(_ int, _, _, kind []byte, v forensics.TextVerdict) forensics.TextVerdict {
 	if string(kind) == "request" {
 		return v
@@ -37,7 +37,7 @@ func (c contains) Header(_ int, _, _, kind []byte, v forensics.TextVerdict) fore
 	return 0
 }
 
-// skipping looks only where the needle is.
+// skipping judges only texts with the needle.
 type skipping struct {
 	contains
 	block []byte
@@ -52,7 +52,7 @@ func (s *skipping) Next(at int) int {
 	return -1
 }
 
-// textPlaces are places of calls, and what they are in SQL.
+// textPlaces are places of calls with their SQL.
 var textPlaces = []struct {
 	place forensics.TextPlace
 	sql   string
@@ -106,7 +106,7 @@ func TestTextsAreFoundWhereSQLFindsThem(t *testing.T) {
 	}
 }
 
-// wanted is the place and number of every call in which SQL finds a text.
+// wanted returns the place and number of every call in which SQL finds a text.
 func wanted(t *testing.T, c *forensics.Case, needle string) map[string]bool {
 	t.Helper()
 	out := map[string]bool{}
@@ -121,7 +121,7 @@ func wanted(t *testing.T, c *forensics.Case, needle string) map[string]bool {
 	return out
 }
 
-// looked is the place and number of every call in which a walk finds a text.
+// looked returns the place and number of every call in which a search finds a text.
 func looked(t *testing.T, c *forensics.Case, judge func() forensics.TextJudge) map[string]bool {
 	t.Helper()
 	out := map[string]bool{}
@@ -175,8 +175,8 @@ func TestTextsEndWhenToldTo(t *testing.T) {
 	}
 }
 
-// TestTextsOfDamagedParts changes bytes of a part: there is an answer, or an error that
-// names the file, and never another answer where a checksum covers it.
+// TestTextsOfDamagedParts changes bytes of a part. The result is an answer, or an error that names
+// the file, but never a different answer if a checksum covers the bytes.
 func TestTextsOfDamagedParts(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "t.pcapsule")
 	if err := os.CopyFS(dir, os.DirFS(sample(t, "http1.pcapng"))); err != nil {

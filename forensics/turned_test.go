@@ -10,8 +10,8 @@ import (
 	"github.com/pcapsule/pcapsule/forensics"
 )
 
-// middle is a capture of an HTTP connection that begins with packets of its server, which so
-// seems to be the client until a request comes.
+// middle is a capture of an HTTP connection that begins with packets of its server, which therefore
+// looks like the client until a request comes.
 func middle(t *testing.T) string {
 	b := []byte{}
 	for _, v := range []uint32{0xa1b2c3d4, 2 | 4<<16, 0, 0, 65535, 101} {
@@ -51,8 +51,8 @@ func middle(t *testing.T) string {
 	return path
 }
 
-// TestTurnedRolesAreTurnedEverywhere holds what packets, events, calls and streams say of
-// directions to the ports.
+// TestTurnedRolesAreTurnedEverywhere compares the directions of packets, events, calls and streams
+// with the ports.
 func TestTurnedRolesAreTurnedEverywhere(t *testing.T) {
 	out := filepath.Join(t.TempDir(), "a.pcapsule")
 	if _, err := exporter.Run(ctx, []string{middle(t)}, out, exporter.Options{Release: "test", Repanic: true}); err != nil {

@@ -11,7 +11,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics"
 )
 
-// masking opens a case that masks, and the same as it is.
+// masking opens a case with masking, and the same case without.
 func masking(t *testing.T, paths ...string) (c, whole *forensics.Case) {
 	t.Helper()
 	c, err := forensics.Open(ctx, paths, forensics.Options{MaskSecrets: true})
@@ -48,8 +48,8 @@ func TestUnmaskedIsForComparing(t *testing.T) {
 	}
 }
 
-// TestUnmaskedAnswersAsACaseThatNeverMasked holds the two ways to the same rows against
-// each other, those of several bundles too.
+// TestUnmaskedAnswersAsACaseThatNeverMasked compares the two ways to the same rows, with one and with
+// several bundles.
 func TestUnmaskedAnswersAsACaseThatNeverMasked(t *testing.T) {
 	for _, paths := range [][]string{{sample(t, "shop.pcapng")}, {sample(t, "shop.pcapng"), sample(t, "http1.pcapng")}} {
 		_, whole := masking(t, paths...)
@@ -63,7 +63,7 @@ func TestUnmaskedAnswersAsACaseThatNeverMasked(t *testing.T) {
 	}
 }
 
-// attempts are texts that would reach what is not masked if something let them.
+// attempts are queries that try to reach unmasked values.
 var attempts = []string{
 	"select headers from calls", "select headers from main.calls_raw", "select headers from memory.calls", "select headers from memory.main.calls",
 	"select headers from temp.calls", "select headers from temp.calls_raw", "select headers from temp.main.calls_raw", `select headers from "temp"."main"."calls_raw"`,

@@ -14,9 +14,9 @@ import (
 // view is one table of a case.
 type view struct {
 	name    string
-	columns []duck.Column // as queries see them
-	raw     []duck.Column // of NAME_raw, without the endpoints; nil where there is none
-	key     []string      // columns that make its rows unique, in the order of the default answer
+	columns []duck.Column // columns as queries see them
+	raw     []duck.Column // columns of NAME_raw, without the endpoints; nil if there is none
+	key     []string      // columns that identify a row, in default order
 	from    string        // column with the first time of a row, or empty
 	to      string        // column with its last time
 }
@@ -27,19 +27,19 @@ func hasColumn(list []duck.Column, name string) bool {
 	return slices.ContainsFunc(list, func(c duck.Column) bool { return c.Name == name })
 }
 
-// keys are the columns by which the rows of a table are ordered and told apart.
+// keys are the columns that order and identify the rows of each table.
 var keys = map[string][]string{
 	"calls": {"ts_ns", "call_no"}, "flows": {"first_ns", "flow_id"}, "connections": {"first_ns", "conn_id"},
 	"packets": {"ts_ns", "packet_no"}, "endpoints": {"endpoint_id"}, "clocks": {"clock_id"}, "tls": {"call_no"},
 }
 
-// spans are the columns that say when a row's traffic was.
+// spans are the columns with the times of a row's traffic.
 var spans = map[string][2]string{
 	"flows": {"first_ns", "last_ns"}, "connections": {"first_ns", "last_ns"}, "coverage": {"from_ns", "to_ns"},
 }
 
-// makeViews makes a view for every table that some bundle has. A table that an older
-// bundle lacks is taken from the others.
+// makeViews makes a view for every table that any bundle has. If an older bundle lacks a table, the
+// view reads it from the others.
 func (c *Case) makeViews(ctx context.Context) error {
 	c.views = map[string]*view{}
 	schemas := table.All()
@@ -76,7 +76,7 @@ func (c *Case) makeViews(ctx context.Context) error {
 	return nil
 }
 
-// tellCopies finds the calls that several bundles hold. One bundle has none.
+// tellCopies finds calls that are in several bundles. A single bundle has none.
 func (c *Case) tellCopies(ctx context.Context) error {
 	if !c.several() || !slices.Contains(c.order, "calls") {
 		return nil
@@ -92,15 +92,15 @@ func (c *Case) tellCopies(ctx context.Context) error {
 	return c.keepCopies(ctx, f)
 }
 
-// source is the SQL that reads a table's parts, empty where no bundle has one. A call that
-// several bundles hold is one row of calls.
+// source is the SQL that reads a table's parts, or empty if no bundle has it. A call in several
+// bundles is one row of calls.
 func (c *Case) source(name string) string { return c.reads(name, name == "calls", nil, parquet) }
 
 // allOf is source with every row of every bundle.
 func (c *Case) allOf(name string) string { return c.reads(name, false, nil, parquet) }
 
-// reads is the SQL for a table's rows, without those of copies if each call is wanted once.
-// It has at least the columns of a list, or all without one. Files are read as read says.
+// reads is the SQL for a table's rows, without copies if each call must occur once. It has at least
+// the listed columns, or all without a list. read writes the SQL for files.
 func (c *Case) reads(name string, once bool, columns []string, read func(files []string) string) string {
 	var parts []string
 	for i := range c.bundles {
@@ -115,8 +115,8 @@ func (c *Case) reads(name string, once bool, columns []string, read func(files [
 	return strings.Join(parts, " UNION ALL BY NAME ")
 }
 
-// sourceOf reads the parts of one bundle's table. It has at least the columns of a list, as
-// far as the bundle has them; or all without a list.
+// sourceOf reads the parts of one bundle's table. It has at least those of the listed columns that the
+// bundle has, or all without a list.
 func (c *Case) sourceOf(name string, i int, columns []string, read func(files []string) string) string {
 	b := c.bundles[i]
 	files := b.TableParts(name)
@@ -139,11 +139,11 @@ func (c *Case) sourceOf(name string, i int, columns []string, read func(files []
 	return fmt.Sprintf("SELECT %s%s FROM %s", no, some, read(files))
 }
 
-// someOf is the SQL for the columns of these names that a source has. DuckDB binds a column
-// that nobody names as slowly as one that is read.
+// someOf is the SQL for the named columns that a source has. DuckDB binds an unused column as slowly as
+// one that is read.
 func someOf(names []string) string {
 	if slices.ContainsFunc(names, func(name string) bool { return !plainName(name) }) {
-		return "*" // the name could mean something in a pattern
+		return "*" // the name could act as a pattern
 	}
 	return "COLUMNS('^(" + strings.Join(names, "|") + ")$')"
 }
@@ -162,7 +162,7 @@ func parquetFiles(list string) string {
 	return "read_parquet(" + list + ", hive_partitioning=false, union_by_name=true)"
 }
 
-// escapeGlob writes a path so that read_parquet takes it as it is.
+// escapeGlob escapes a path so that read_parquet does not treat it as a pattern.
 func escapeGlob(path string) string {
 	return strings.NewReplacer("[", "[[]", "*", "[*]", "?", "[?]").Replace(path)
 }
@@ -192,11 +192,11 @@ func (c *Case) makeView(ctx context.Context, name string, schemas []*table.Schem
 	return nil
 }
 
-// Schemas of the views: those of all connections, and those of Unmasked.
+// Schemas of the views: for all connections, and for Unmasked.
 const maskedSchema, unmaskedSchema = "memory.main", "temp.main"
 
-// viewSQL makes the views of a table in a schema: NAME_raw reads its source, and NAME has
-// beside it what joined says, which stands around the name of the former.
+// viewSQL makes the views of a table in a schema: NAME_raw reads its source, and NAME adds the columns
+// of joined.
 func viewSQL(create, schema, name, source string, joined [2]string) []string {
 	raw := schema + "." + duck.Ident(name+"_raw")
 	return []string{
@@ -205,8 +205,8 @@ func viewSQL(create, schema, name, source string, joined [2]string) []string {
 	}
 }
 
-// joined is the SQL around NAME_raw that adds the exact time and both endpoints, which are a
-// view of schema; it sets the columns of the view.
+// joined is the SQL around NAME_raw that adds the exact time and both endpoints from the schema's view;
+// it sets the columns of the view.
 func (c *Case) joined(v *view, schema string) [2]string {
 	exact := ""
 	v.columns = slices.Clone(v.raw)
@@ -222,7 +222,7 @@ func (c *Case) joined(v *view, schema string) [2]string {
 		" t" + c.joinEnd(schema, "s", "src_id") + c.joinEnd(schema, "d", "dst_id")}
 }
 
-// masked reads a source with its columns masked that want names, for every way to ask.
+// masked reads a source and masks the columns that want selects.
 func (c *Case) masked(source string, cols []duck.Column, want func(name string) bool) string {
 	replace := c.Policy().Replace(cols, want)
 	if !c.mask || len(replace) == 0 {
@@ -241,7 +241,7 @@ func (c *Case) describe(ctx context.Context, name string) ([]duck.Column, error)
 	files := &fileList{bound: true}
 	cols, err := c.columnsOf(ctx, c.reads(name, false, nil, files.parquet), files.args...)
 	if err != nil {
-		what, _, _ := strings.Cut(strings.TrimPrefix(err.Error(), duck.ErrDamaged.Error()+": "), "\n") // behind it DuckDB draws our SQL
+		what, _, _ := strings.Cut(strings.TrimPrefix(err.Error(), duck.ErrDamaged.Error()+": "), "\n") // the rest is our SQL
 		return nil, &bundle.DamagedError{File: "data/tables/" + name, What: what, Err: err}
 	}
 	return cols, nil
@@ -277,8 +277,8 @@ func (c *Case) columnsOf(ctx context.Context, sql string, args ...any) ([]duck.C
 	return rows.Columns, rows.Close()
 }
 
-// endColumns adds an endpoint's columns under their prefix, but for those that the
-// table has itself, such as src_ip, and is the SQL for them.
+// endColumns adds an endpoint's columns with a prefix, except those that the table has itself, such as
+// src_ip. It returns the SQL for them.
 func (v *view) endColumns(ends *view, alias, prefix string) string {
 	var b strings.Builder
 	for _, col := range ends.columns {
@@ -290,7 +290,7 @@ func (v *view) endColumns(ends *view, alias, prefix string) string {
 	return b.String()
 }
 
-// setKeys finds how rows are ordered and when they were.
+// setKeys sets the columns for the order and the times of rows.
 func (v *view) setKeys(several bool) {
 	for _, k := range keys[v.name] {
 		if several && (k == keys[v.name][len(keys[v.name])-1]) {
@@ -312,7 +312,7 @@ func (v *view) setKeys(several bool) {
 	}
 }
 
-// isTable says that a query may name it.
+// isTable reports whether queries may use a name as a table.
 func (c *Case) isTable(name string) bool {
 	base := strings.TrimSuffix(name, "_raw")
 	return c.views[base] != nil || c.kept[name]

@@ -12,20 +12,19 @@ import (
 
 // Limits of an explanation.
 const (
-	maxConditions = 8    // of a query that are counted one by one
-	maxValues     = 2000 // different values of a column among which a misspelt one is looked for
+	maxConditions = 8    // conditions of a filter that are counted one by one
+	maxValues     = 2000 // distinct values of a column that are compared with a misspelt one
 	maxReasons    = 4
 	maxListed     = 12 // values that are listed
 )
 
-// sides are the names that an endpoint may have: the column of endpoints, and the field of KFL
-// after src or dst.
+// sides are the names that an endpoint can have: the column of endpoints, and the KFL field after src
+// or dst.
 var sides = []struct{ column, field string }{{"service", "service"}, {"workload", "workload"}, {"pod", "pod"}, {"namespace", "namespace"}, {"node", "node"},
 	{"hostname", "hostname"}, {"dns_name", "dns"}, {"ip", "ip"}}
 
-// Why explains to a person why no call fits a KFL condition in a time: which of its parts fits
-// nothing, and what it may have meant. It is empty if there is nothing to say. What cannot
-// be found out within ctx is left out.
+// Why explains why no call in a time matches a KFL filter: which of its conditions matches nothing,
+// and suggestions for misspelt values. It omits what it cannot find out within ctx.
 func (c *Case) Why(ctx context.Context, condition string, from, to int64) []string {
 	parts := kfl.Conditions(condition)
 	if len(parts) > maxConditions || c.views["calls"] == nil {
@@ -41,12 +40,12 @@ func (c *Case) Why(ctx context.Context, condition string, from, to int64) []stri
 			fit = append(fit, fmt.Sprintf("%s (%d)", p.Text, n))
 			continue
 		}
-		if reasons = append(reasons, "no call fits "+p.Text+c.unfit(ctx, p, from, to)); len(reasons) == maxReasons {
+		if reasons = append(reasons, "no call matches "+p.Text+c.unfit(ctx, p, from, to)); len(reasons) == maxReasons {
 			return reasons
 		}
 	}
 	if len(reasons) == 0 && len(fit) > 1 {
-		reasons = append(reasons, "each of these conditions fits calls, but no call fits all of them: "+strings.Join(fit, ", "))
+		reasons = append(reasons, "each of these conditions matches calls, but no call matches all of them: "+strings.Join(fit, ", "))
 	}
 	return reasons
 }
@@ -60,7 +59,7 @@ func (c *Case) countOf(ctx context.Context, condition string, from, to int64) (i
 	return n, nil
 }
 
-// unfit is why a single condition fits no call, as the rest of a sentence.
+// unfit explains why a single condition matches no call, as the end of a sentence.
 func (c *Case) unfit(ctx context.Context, p kfl.Condition, from, to int64) string {
 	if p.Undissected != "" {
 		return ": no dissector reads " + p.Undissected + " yet; its bytes are calls of the protocol tcp or udp"
@@ -105,14 +104,14 @@ func (c *Case) unfit(ctx context.Context, p kfl.Condition, from, to int64) strin
 	values = slices.Compact(values)
 	switch {
 	case len(empty) > 0 && len(empty) == len(texts):
-		return ": " + strings.Join(empty, " and ") + " has no value in any call of this time"
+		return ": " + strings.Join(empty, " and ") + " has no value in any call in this time"
 	case len(values) > 0 && len(values) <= maxListed:
-		return "; the values of this time are " + strings.Join(values, ", ")
+		return "; the values in this time are " + strings.Join(values, ", ")
 	}
 	return ""
 }
 
-// valuesOf are different values of a text column of calls, and whether the column has any value.
+// valuesOf returns distinct values of a text column of calls, and whether the column has any value.
 func (c *Case) valuesOf(ctx context.Context, column string, isText bool, from, to int64) (values []string, any bool) {
 	column = `"` + column + `"`
 	what := "count(" + column + ")"
@@ -128,7 +127,7 @@ func (c *Case) valuesOf(ctx context.Context, column string, isText bool, from, t
 	}
 	r, err := c.query(ctx, q)
 	if err != nil {
-		return nil, true // nobody knows
+		return nil, true // unknown
 	}
 	for _, row := range r.Rows {
 		switch v := row[0].(type) {

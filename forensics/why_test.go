@@ -12,14 +12,14 @@ func TestAnEmptyAnswerSaysWhy(t *testing.T) {
 	c := open(t, sample(t, "shop.pcapng"))
 	_, last, _ := c.Window()
 	for _, v := range []struct{ kfl, want string }{
-		{`dst.service == "paymnt"`, `no call fits dst.service == "paymnt"; did you mean "payment"?`},
-		{`http && dst.service == "shop"`, `no call fits dst.service == "shop"; "shop" is a namespace: ask for src.namespace or dst.namespace`},
-		{`src.node == "elsewhere"`, `; the values of this time are node-1`},
+		{`dst.service == "paymnt"`, `no call matches dst.service == "paymnt"; did you mean "payment"?`},
+		{`http && dst.service == "shop"`, `no call matches dst.service == "shop"; "shop" is a namespace: use src.namespace or dst.namespace`},
+		{`src.node == "elsewhere"`, `; the values in this time are node-1`},
 		{`dns && (kafka || mysql)`, `no dissector reads`},
 		{`ws && http`, `no dissector reads ws`},
-		{`src.hostname == "a"`, `src_hostname has no value in any call of this time`},
-		{`http && dst.service == "frontend" && path == "/v1/payments"`, `each of these conditions fits calls, but no call fits all of them: http (179), dst.service == "frontend" (49), path == "/v1/payments" (11)`},
-		{`http && ts_ns < 0`, `no call fits ts_ns < 0`},
+		{`src.hostname == "a"`, `src_hostname has no value in any call in this time`},
+		{`http && dst.service == "frontend" && path == "/v1/payments"`, `each of these conditions matches calls, but no call matches all of them: http (179), dst.service == "frontend" (49), path == "/v1/payments" (11)`},
+		{`http && ts_ns < 0`, `no call matches ts_ns < 0`},
 	} {
 		for name, ask := range map[string]func(forensics.Query) (*forensics.Result, error){
 			"Query": func(q forensics.Query) (*forensics.Result, error) { return c.Query(ctx, q) },

@@ -10,11 +10,11 @@ import (
 )
 
 const (
-	maxXMLWith   = 3       // names that are looked for before a body is read
-	maxXMLCached = 1 << 20 // hashes kept of earlier conditions
+	maxXMLWith   = 3       // names that a body must contain before it is parsed
+	maxXMLCached = 1 << 20 // cached hashes of earlier conditions
 )
 
-// bodies lets KFL work conditions on XML out over a case.
+// bodies evaluates KFL conditions on XML for a case.
 type bodies struct {
 	ctx context.Context
 	c   *Case
@@ -22,8 +22,7 @@ type bodies struct {
 
 var _ kfl.Bodies = bodies{}
 
-// xmlCache keeps the answers to conditions on XML, since pages of one question ask the
-// same again.
+// xmlCache caches the results of conditions on XML, because the pages of one query repeat them.
 type xmlCache struct {
 	sync.Mutex
 	known map[string][][]byte
@@ -56,7 +55,7 @@ func (b bodies) XML(key string, with []string, test func(text string) bool) ([][
 	return out, nil
 }
 
-// pass are the hashes of bodies that pass the test.
+// pass returns the hashes of bodies that pass the test.
 func (b bodies) pass(with []string, test func(text string) bool) ([][]byte, error) {
 	ctx, cancel := context.WithCancel(b.ctx)
 	defer cancel()

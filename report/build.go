@@ -17,11 +17,11 @@ import (
 	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
-// maxRanges is how many ranges of packets a citation lists.
+// maxRanges is the highest number of packet ranges in a citation.
 const maxRanges = 4
 
-// Build asks a case what a person wants to know first, and makes the report of it. All
-// questions are aggregates, so the time it takes hardly grows with what is answered.
+// Build runs the questions that a reader asks first, and makes a report from the answers. All of them
+// are aggregates, so the time hardly depends on the size of the answers.
 func Build(ctx context.Context, c *forensics.Case, o Options) (*Report, error) {
 	b := &builder{ctx: ctx, c: c, o: o, r: &Report{Release: clean(o.Release, maxText)}}
 	if !o.Made.IsZero() {
@@ -47,7 +47,7 @@ func Build(ctx context.Context, c *forensics.Case, o Options) (*Report, error) {
 		}
 		s, absent := part.make()
 		if errors.Is(b.err, forensics.ErrMemory) {
-			// One question too large must not cost the rest of the page.
+			// A question that needs too much memory must not prevent the rest of the page.
 			b.r.Unmade, b.err = append(b.r.Unmade, part.name), nil
 			continue
 		}
@@ -55,7 +55,7 @@ func Build(ctx context.Context, c *forensics.Case, o Options) (*Report, error) {
 			b.r.Absent = append(b.r.Absent, absent)
 			continue
 		}
-		if s.ID != "" { // else another section has said that there is nothing
+		if s.ID != "" { // otherwise another section reports the absence
 			b.r.Sections = append(b.r.Sections, s)
 		}
 	}
@@ -67,29 +67,29 @@ func Build(ctx context.Context, c *forensics.Case, o Options) (*Report, error) {
 	return b.r, nil
 }
 
-// builder is a report in the making. After an error it asks no more.
+// builder makes a report. After an error it runs no more questions.
 type builder struct {
 	ctx   context.Context
 	c     *forensics.Case
 	o     Options
 	r     *Report
 	err   error
-	words []string // the bundles as words of a command
-	paths string   // all of them
+	words []string // the bundles as arguments of a command
+	paths string   // all of them, as one text
 
-	several     bool // bundles
+	several     bool // the case has several bundles
 	first, last int64
-	any         bool   // there are packets
-	namespace   string // of most endpoints, which goes without saying
+	any         bool   // the case has packets
+	namespace   string // namespace of most endpoints, which names omit
 
 	packets, bytes, calls, failed int64
 	accts                         bundle.Accounts
-	cites                         []*Citation      // to be completed
-	failures                      *failures.Answer // once it was asked for
+	cites                         []*Citation      // citations that resolve completes
+	failures                      *failures.Answer // cached answer
 	notes                         notes
 }
 
-// notes are what sections leave for the summary.
+// notes collect facts from the sections for the summary.
 type notes struct {
 	protocols, failures []string
 	holes               int64
@@ -99,7 +99,7 @@ type notes struct {
 	slowest             string
 }
 
-// bundles names what is open.
+// bundles lists the open bundles.
 func (b *builder) bundles() {
 	list := b.c.Bundles()
 	b.several = len(list) > 1
@@ -129,21 +129,21 @@ func (b *builder) verified(i int, info forensics.BundleInfo) (state, detail stri
 	if i < len(b.o.Checks) && b.o.Checks[i] != nil {
 		check := b.o.Checks[i]
 		if check.OK() {
-			return "verified", fmt.Sprintf("all %s (%s) were hashed for this report and are as the manifest says; tagmanifest SHA-256 %s",
+			return "verified", fmt.Sprintf("all %s (%s) were hashed for this report and match the manifest; tagmanifest SHA-256 %s",
 				plural.Count(check.Files, "file", "files"), bytesText(check.Bytes), check.TagManifest)
 		}
-		return "broken", fmt.Sprintf("its files are not what its manifest says: %s", clean(check.Err().Error(), maxText))
+		return "broken", fmt.Sprintf("its files do not match its manifest: %s", clean(check.Err().Error(), maxText))
 	}
 	switch info.State {
 	case bundle.Verified:
-		return "verified", "its files are as the manifest says"
+		return "verified", "its files match the manifest"
 	case bundle.Broken:
-		return "broken", "its files are not what its manifest says"
+		return "broken", "its files do not match its manifest"
 	}
-	return "not verified", "its files were not hashed for this report; pcapsule verify does that"
+	return "not verified", "its files were not hashed for this report; run pcapsule verify"
 }
 
-// tallied asks for one of the tables of package tally.
+// tallied reads one of the tables of package tally.
 func tallied[T any](b *builder, of func(context.Context, *forensics.Case) (tally.Table[T], error)) (t tally.Table[T]) {
 	if b.err == nil {
 		t, b.err = of(b.ctx, b.c)
@@ -151,17 +151,17 @@ func tallied[T any](b *builder, of func(context.Context, *forensics.Case) (tally
 	return t
 }
 
-// query shows how a reader asks the same.
+// query shows how a reader runs the same SQL.
 func (b *builder) query(sql string) Query {
 	return Query{SQL: sql, Command: "pcapsule sql " + b.paths + " " + shellQuote(sql)}
 }
 
-// question shows how a reader asks a question, with its flags.
+// question shows how a reader runs a question with its flags.
 func (b *builder) question(name, flags string) Query {
 	return Query{Command: "pcapsule ask " + name + " " + b.paths + flags}
 }
 
-// cite makes a citation of a call by its id, completed at the end by one query for all.
+// cite makes a citation of a call by its id; resolve completes all citations with one query.
 func (b *builder) cite(id string) *Citation {
 	if id == "" {
 		return nil
@@ -192,7 +192,7 @@ func (b *builder) resolve() {
 	}
 }
 
-// firstRanges are the first ranges of a list of packets.
+// firstRanges returns the first ranges of a list of packets.
 func firstRanges(packets string) string {
 	list := strings.Split(packets, ",")
 	if len(list) > maxRanges {
@@ -208,14 +208,14 @@ func packetRange(first, last int64) string {
 	return fmt.Sprintf("%d-%d", first, last)
 }
 
-// namespaces finds the namespace of most, which need not be told.
+// namespaces finds the namespace of most endpoints, which names omit.
 func (b *builder) namespaces() {
 	if t := tallied(b, tally.Namespaces); len(t.Rows) == 1 {
 		b.namespace = t.Rows[0].Name
 	}
 }
 
-// nodeName is a node for a person.
+// nodeName is the display name of a node.
 func (b *builder) nodeName(s string) string {
 	if b.namespace != "" {
 		s = strings.TrimPrefix(s, b.namespace+"/")
@@ -223,7 +223,7 @@ func (b *builder) nodeName(s string) string {
 	return clean(s, 60)
 }
 
-// totals counts what the whole report measures against.
+// totals counts the totals for shares in the report.
 func (b *builder) totals() {
 	for _, info := range b.c.Bundles() {
 		a := info.Manifest.Accounts
@@ -243,7 +243,7 @@ func (b *builder) totals() {
 	}
 }
 
-// has says that the case has rows of a table, as its bundles tell.
+// has reports whether the manifests list rows of a table.
 func (b *builder) has(name string) bool {
 	for _, info := range b.c.Bundles() {
 		for _, t := range info.Manifest.Tables {

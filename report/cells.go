@@ -14,7 +14,7 @@ func bytesCell(n int64) Cell { return numberCell(n, bytesText) }
 
 func microsCell(us int64) Cell { return numberCell(us, micros) }
 
-// failedCell is a count that is bad unless it is zero.
+// failedCell is a count that is marked as bad unless it is zero.
 func failedCell(n int64) Cell {
 	c := countCell(n)
 	c.Bad = n > 0

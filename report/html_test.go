@@ -17,13 +17,13 @@ import (
 	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
-// elements are all that a page may have.
+// elements are the HTML elements that a page may have.
 var elements = strings.Fields(`html head meta title style body header p h1 h2 h3 time ul li strong span dl div dt dd main section nav a figure figcaption
 	table thead tbody tr th td small details summary pre code footer
 	svg defs pattern rect line path text g marker desc`)
 
-// checkPage checks what holds for every page: it parses, asks for nothing, runs nothing,
-// and can be read by a machine that reads aloud.
+// checkPage checks every page: it parses, loads and runs nothing, and is accessible to screen
+// readers.
 func checkPage(t *testing.T, page string) *html.Node {
 	t.Helper()
 	root, err := html.Parse(strings.NewReader(page))
@@ -44,7 +44,7 @@ func checkPage(t *testing.T, page string) *html.Node {
 			level = now
 		}
 		if n.Data == "svg" && attr(n, "aria-hidden") == "" && (attr(n, "role") != "img" || attr(n, "aria-labelledby") == "") {
-			t.Error("picture without words")
+			t.Error("picture without a description")
 		}
 		if n.Data == "th" && attr(n, "scope") == "" {
 			t.Error("table header without scope")
@@ -80,7 +80,7 @@ func checkPage(t *testing.T, page string) *html.Node {
 		}
 	}
 	if i := strings.Index(pageStyle, "@import"); i >= 0 || strings.Contains(pageStyle, "url(") {
-		t.Error("the style asks for something")
+		t.Error("the style loads something")
 	}
 	return root
 }
@@ -117,8 +117,8 @@ func attr(n *html.Node, key string) string {
 	return ""
 }
 
-// An attacker chooses hosts, paths, statuses and names; none may become markup or turn
-// the page's text around.
+// An attacker chooses hosts, paths, statuses and names; none may become markup or change the text
+// direction of the page.
 func TestHostileTextStaysText(t *testing.T) {
 	const evil = `<script>alert(1)</script><img src=http://evil.example/x onerror=alert(2)>`
 	dir := t.TempDir()
@@ -140,17 +140,17 @@ func TestHostileTextStaysText(t *testing.T) {
 	r, page := build(t, Options{Title: "</title></style><script>x</script>\u202e"}, path)
 	checkPage(t, page)
 	if findTable(r, "failures") == nil {
-		t.Fatal("the failed call is not there")
+		t.Fatal("the failed call is missing")
 	}
 	if !strings.Contains(page, "&lt;script&gt;") {
 		t.Error("the text was not shown at all")
 	}
 	if !strings.Contains(page, `\u{202e}`) {
-		t.Error("the turn of direction was not made visible")
+		t.Error("the direction character is not visible")
 	}
 }
 
-// exchange is a pcap file with one TCP connection, a request and an answer.
+// exchange returns a pcap file with one TCP connection, a request and a response.
 func exchange(request, answer string) []byte {
 	var out bytes.Buffer
 	le := binary.LittleEndian
@@ -213,7 +213,7 @@ func TestText(t *testing.T) {
 		{"a part of nothing is nothing", percent(0, 0), ""},
 		{"control characters show", clean("a\x00b\u202e\u200b", 20), `a\u{0}b\u{202e}\u{200b}`},
 		{"long text is cut", clean("abcdef", 3), "abc…"},
-		{"bytes that are no text", clean("a\xffb", 9), "a\uFFFDb"},
+		{"bytes that are not text", clean("a\xffb", 9), "a\uFFFDb"},
 		{"a plain word needs no quotes", shellQuote("a.pcapsule"), "a.pcapsule"},
 		{"SQL with quotes is quoted twice", shellQuote("select 'x'"), `"select 'x'"`},
 		{"what a shell would read is not", shellQuote("$(x) 'y'"), `'$(x) '\''y'\'''`},

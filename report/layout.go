@@ -6,25 +6,25 @@ import (
 	"sort"
 )
 
-// maxLayers is how many columns a map has at most; more would be too narrow to read.
+// maxLayers is the highest number of columns in a map; more would be too narrow to read.
 const maxLayers = 6
 
-// place is a node, or a bend of an edge between two layers, of a map that is laid out.
+// place is a node in the layout of a map, or a bend of an edge between two layers.
 type place struct {
 	node  int // -1 for a bend
 	layer int
 	order float64
 	y     float64
-	in    []int // places of the layer before
-	out   []int // places of the layer behind
+	in    []int // places in the previous layer
+	out   []int // places in the next layer
 }
 
-// layout is a map in layers: callers to the left of whom they call, where there is no
-// circle. It is found the same way always: ties go by name.
+// layout is a map in layers: callers are to the left of the nodes they call, except in cycles. It is
+// deterministic: ties are broken by name.
 type layout struct {
 	places []place
 	layers [][]int // places, from top to bottom
-	routes [][]int // of each edge: places from its left end to its right end
+	routes [][]int // for each edge: places from its left end to its right end
 	back   []bool  // the edge runs from right to left, or stays in its layer
 }
 
@@ -67,7 +67,7 @@ func arrange(c *MapChart) *layout {
 	return l
 }
 
-// route lays an edge from left to right, with a bend in each layer between.
+// route routes an edge from left to right, with a bend in each layer between.
 func (l *layout) route(a, b int) []int {
 	path := []int{a}
 	for k := l.places[a].layer + 1; k < l.places[b].layer; k++ {
@@ -87,7 +87,7 @@ func (l *layout) route(a, b int) []int {
 	return path
 }
 
-// sweep orders each layer by the middle of its neighbours on one side.
+// sweep orders each layer by the mean position of its neighbours on one side.
 func (l *layout) sweep(right bool) {
 	at := make([]float64, len(l.places))
 	for _, layer := range l.layers {
@@ -122,7 +122,7 @@ func (l *layout) sweep(right bool) {
 }
 
 // ranks orders nodes so that most calls run from low to high (Eades, Lin and Smyth 1993:
-// take sinks to the end, sources to the start, else who calls most beyond being called).
+// sinks go to the end, sources to the start, then nodes by their surplus of calls made).
 func ranks(c *MapChart) []int {
 	n := len(c.Nodes)
 	rank := make([]int, n)
@@ -177,7 +177,7 @@ func weights(c *MapChart, left []bool, i int) (out, in int64) {
 	return out, in
 }
 
-// longest puts each node one layer behind the last of its callers.
+// longest puts each node one layer after the last of its callers.
 func longest(c *MapChart, rank []int) []int {
 	n := len(c.Nodes)
 	order := make([]int, n)

@@ -13,8 +13,8 @@ var pageText string
 //go:embed page.css
 var pageStyle string
 
-// RenderHTML writes a report as one HTML file that asks for nothing: no script, no font,
-// no picture from elsewhere, and a policy in it that forbids them.
+// RenderHTML writes a report as one HTML file that loads nothing: no scripts, fonts or external
+// pictures, and its content security policy forbids them.
 func RenderHTML(w io.Writer, r *Report) error {
 	page, err := template.New("page").Funcs(template.FuncMap{
 		"style":  func() template.CSS { return template.CSS(pageStyle) },
@@ -35,7 +35,7 @@ func RenderHTML(w io.Writer, r *Report) error {
 	return nil
 }
 
-// figureSVG draws a figure. Its text was escaped where it was written.
+// figureSVG draws a figure. Its text is already escaped.
 func figureSVG(f *Figure) template.HTML {
 	switch {
 	case f.Time != nil:
@@ -48,7 +48,7 @@ func figureSVG(f *Figure) template.HTML {
 	return ""
 }
 
-// legendItem is a colour and what it stands for.
+// legendItem is a colour and its meaning.
 type legendItem struct{ Class, Name, Total string }
 
 func legend(f *Figure) []legendItem {
@@ -62,7 +62,7 @@ func legend(f *Figure) []legendItem {
 	return out
 }
 
-// shortID is enough of a call id to find it by.
+// shortID is a prefix of a call id that identifies the call.
 func shortID(id string) string { return id[:min(len(id), 12)] }
 
 func cellClass(columns []Column, i int, c Cell) string {

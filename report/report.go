@@ -1,11 +1,10 @@
-// Package report tells what is in a case on one page.
+// Package report summarizes a case on one page.
 //
-// Build makes the report as a value: sections of sentences, figures and tables, each
-// with the query it was made by and the calls and packets it stands on, so that nothing
-// in it needs to be believed. The same bundles give the same value; no clock is read.
-// RenderHTML writes it as one file that needs no network and no script. Text out of
-// captures is cut, and control and direction characters in it are made visible, before
-// it enters the value; what writes the value escapes it.
+// Build makes the report as a value: sections of text, figures and tables, each with its query and
+// with the calls and packets behind it, so that every statement can be checked. The same bundles give
+// the same value; no clock is read. RenderHTML writes it as one file that needs no network and no
+// script. Text from captures is shortened, and control and direction characters in it are made
+// visible, before it enters the value; renderers escape it.
 package report
 
 import (
@@ -14,15 +13,15 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 )
 
-// Options say how to build a report. The zero value is good.
+// Options define how to build a report. The zero value is valid.
 type Options struct {
 	Title   string           // empty: the names of the bundles
-	Made    time.Time        // when, as the page shall say; zero leaves it out
+	Made    time.Time        // time to show on the page; zero omits it
 	Release string           // of the program that builds the report
-	Checks  []*bundle.Report // of verifications just done, one a bundle; nil: as the case knows
+	Checks  []*bundle.Report // results of verifications, one per bundle; nil: use the state in the case
 }
 
-// Report is what is said of a case.
+// Report is the report of a case.
 type Report struct {
 	Title    string    `json:"title"`
 	Made     string    `json:"made,omitempty"`
@@ -33,7 +32,7 @@ type Report struct {
 	Facts    []Fact    `json:"facts"`
 	Summary  []string  `json:"summary"` // sentences
 	Sections []Section `json:"sections"`
-	Absent   []string  `json:"absent,omitempty"` // looked for and not found
+	Absent   []string  `json:"absent,omitempty"` // searched but not found
 	Unmade   []string  `json:"unmade,omitempty"` // parts that need more memory than the case may use
 }
 
@@ -41,7 +40,7 @@ type Report struct {
 type Bundle struct {
 	Name     string `json:"name"`
 	Verified string `json:"verified"` // verified, not verified or broken
-	Detail   string `json:"detail"`   // what that means, in a sentence
+	Detail   string `json:"detail"`   // explanation in one sentence
 }
 
 // Fact is a figure for the head of the page.
@@ -65,17 +64,17 @@ type Block struct {
 	Table  *Table  `json:"table,omitempty"`
 }
 
-// Query is what a figure or table was made by.
+// Query is the query behind a figure or table.
 type Query struct {
 	SQL     string `json:"sql,omitempty"`
-	Command string `json:"command"` // that a reader can run
+	Command string `json:"command"` // command that a reader can run
 }
 
 // Figure is a chart as data. One of Time, Bars and Map is set.
 type Figure struct {
 	ID      string     `json:"id"`
 	Title   string     `json:"title"`
-	Alt     string     `json:"alt"` // what is to be seen, for who cannot see it
+	Alt     string     `json:"alt"` // description for readers who cannot see it
 	Note    string     `json:"note,omitempty"`
 	Time    *TimeChart `json:"time,omitempty"`
 	Bars    *BarChart  `json:"bars,omitempty"`
@@ -92,8 +91,8 @@ type TimeChart struct {
 	Holes     []Span    `json:"holes,omitempty"`
 }
 
-// Stretch is a part of the axis without a break: Count buckets from First on, where
-// bucket b begins at b × BucketNs.
+// Stretch is a part of the axis without a break: Count buckets from First on. Bucket b begins at
+// b × BucketNs.
 type Stretch struct {
 	First int64 `json:"first"`
 	Count int   `json:"count"`
@@ -107,7 +106,7 @@ type Series struct {
 	Values []int64 `json:"values"`
 }
 
-// Span is a stretch of time that was not recorded, or not wholly.
+// Span is a coverage gap: a time range that was not recorded, or only in part.
 type Span struct {
 	FromNs int64  `json:"from_ns"`
 	ToNs   int64  `json:"to_ns"`
@@ -127,17 +126,17 @@ type Bar struct {
 	Part  int64  `json:"part,omitempty"`
 }
 
-// MapChart is who calls whom.
+// MapChart is a graph of calls.
 type MapChart struct {
 	Nodes []Node `json:"nodes"`
 	Edges []Edge `json:"edges"`
 }
 
-// Node is a workload, a service or an address; Others stands for all that are not named.
+// Node is a workload, a service or an address; Others marks the node for all that are not shown.
 type Node struct {
 	Name   string `json:"name"`
 	Kind   string `json:"kind"`
-	Calls  int64  `json:"calls"` // it took part in
+	Calls  int64  `json:"calls"` // calls made and received
 	Others bool   `json:"others,omitempty"`
 }
 
@@ -151,7 +150,7 @@ type Edge struct {
 	P99    *int64 `json:"p99_us,omitempty"`
 }
 
-// Table is rows for a person.
+// Table is a table for readers.
 type Table struct {
 	ID      string   `json:"id"`
 	Title   string   `json:"title"`
@@ -176,7 +175,7 @@ type Row struct {
 	Bad   bool      `json:"bad,omitempty"`
 }
 
-// Cell is a value as a person reads it; Value is the number itself where it is one.
+// Cell is a formatted value; Value is the number, if it is one.
 type Cell struct {
 	Text  string `json:"text"`
 	Value *int64 `json:"value,omitempty"`
@@ -184,7 +183,7 @@ type Cell struct {
 	Share *int   `json:"share,omitempty"` // thousandths of the largest in the column, drawn as a bar
 }
 
-// Citation is where a row can be looked at: a call and its packets.
+// Citation is the evidence for a row: a call and its packets.
 type Citation struct {
 	Bundle  int    `json:"bundle"`
 	Call    string `json:"call_id,omitempty"`

@@ -18,7 +18,7 @@ import (
 
 var update = flag.Bool("update", false, "rewrite the golden files")
 
-// makeBundle makes a bundle of captures.
+// makeBundle makes a bundle from captures.
 func makeBundle(t testing.TB, o exporter.Options, name string, inputs ...string) string {
 	t.Helper()
 	out := filepath.Join(t.TempDir(), name+".pcapsule")
@@ -29,7 +29,7 @@ func makeBundle(t testing.TB, o exporter.Options, name string, inputs ...string)
 	return out
 }
 
-// sample makes a bundle of a capture in samples/.
+// sample makes a bundle from a capture in samples/.
 func sample(t testing.TB, name string) string {
 	t.Helper()
 	var o exporter.Options
@@ -39,7 +39,7 @@ func sample(t testing.TB, name string) string {
 	return makeBundle(t, o, strings.TrimSuffix(filepath.Base(name), filepath.Ext(name)), filepath.Join("..", "samples", name))
 }
 
-// build makes the report of bundles, and its page.
+// build makes the report of bundles and its page.
 func build(t testing.TB, o Options, bundles ...string) (*Report, string) {
 	t.Helper()
 	c, err := forensics.Open(context.Background(), bundles, forensics.Options{})
@@ -137,7 +137,7 @@ func findTable(r *Report, id string) *Table {
 	return nil
 }
 
-// The report has no SQL of its own: what it shows is what questions answer.
+// The report has no SQL of its own: it shows the answers of questions.
 func TestReportHasNoSQL(t *testing.T) {
 	files, err := filepath.Glob("*.go")
 	if err != nil || len(files) < 5 {
@@ -154,8 +154,7 @@ func TestReportHasNoSQL(t *testing.T) {
 	}
 }
 
-// The queries a page shows give what the page shows: a reader who runs one must not meet
-// an error.
+// The queries on a page return what the page shows: a reader who runs one must not get an error.
 func TestQueriesOfAReportRun(t *testing.T) {
 	for _, several := range []bool{false, true} {
 		bundles := []string{sample(t, "shop.pcapng")}
@@ -205,10 +204,10 @@ func TestSameBundleSamePage(t *testing.T) {
 		t.Error("two bundles of the same capture give two pages")
 	}
 	if r.Made != "" {
-		t.Error("the page tells the time without being told to")
+		t.Error("the page shows a time although none was given")
 	}
 	if _, page := build(t, Options{Made: time.Unix(1e9, 0)}, one); !strings.Contains(page, "2001-09-09T01:46:40Z") {
-		t.Error("the time that the caller gave is not on the page")
+		t.Error("the given time is missing on the page")
 	}
 }
 
@@ -231,7 +230,7 @@ func TestReportOfNothing(t *testing.T) {
 	}
 }
 
-// A question that is too large costs its part of the page, not the page.
+// A question that needs too much memory loses only its part of the page.
 func TestReportWithLittleMemory(t *testing.T) {
 	path := sample(t, "shop.pcapng")
 	least := len(littleMemory(t, path, 0).Sections)

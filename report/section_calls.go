@@ -24,19 +24,19 @@ const (
 	mostListed    = 40
 )
 
-// others is the node that stands for all that have none of their own.
+// others is the node for all nodes that are not shown.
 const others = "(others)"
 
-// protocols is what was spoken.
+// protocols lists the protocols in use.
 func (b *builder) protocols() (Section, string) {
 	if b.calls == 0 {
 		return Section{}, "calls"
 	}
 	s := Section{ID: "protocols", Title: "Protocols",
-		Text: []string{"A call is one request with its response, or one message where a protocol has no pairs. A call failed when its protocol says so (an HTTP status of 400 or more, a DNS code that is not NOERROR, an SQLSTATE, a Redis error, a gRPC status that is not 0, a fatal TLS alert), or when no answer came."}}
+		Text: []string{"A call is one request with its response, or one message where a protocol has no pairs. A call failed when its protocol says so (an HTTP status of 400 or more, a DNS code that is not NOERROR, an SQLSTATE, a Redis error, a gRPC status that is not 0, a fatal TLS alert), or when there was no response."}}
 	list := tallied(b, tally.Protocols)
 	t := &Table{ID: "protocols-table", Title: "Calls by protocol", Queries: []Query{b.query(list.SQL)},
-		Note: "Latency runs from the first byte of the request to the last byte of the response; for protocols without requests it is the length of the exchange. Half of the calls took p50 or less, 99 of 100 p99 or less.",
+		Note: "Latency runs from the first byte of the request to the last byte of the response; for protocols without requests it is the length of the exchange. p50 is the median; 99 % of the calls took p99 or less.",
 		Columns: []Column{column("Protocol"), number("Calls", ""), number("Failed", ""), number("Share failed", ""), number("Bytes", "payload"),
 			number("p50", "latency"), number("p90", "latency"), number("p99", "latency")}}
 	for _, p := range list.Rows {
@@ -53,7 +53,7 @@ func (b *builder) protocols() (Section, string) {
 	return s, ""
 }
 
-// quantiles are the cells of three quantiles in microseconds, empty where there are none.
+// quantiles returns the cells of three quantiles in microseconds, empty if there are none.
 func quantiles(list []int64) (p50, p90, p99 Cell) {
 	if len(list) != 3 {
 		return
@@ -69,7 +69,7 @@ func millisCell(ms *float64) Cell {
 	return microsCell(int64(math.Round(*ms * 1000)))
 }
 
-// services is who calls whom, as get_service_map has it.
+// services shows which services call each other, from get_service_map.
 func (b *builder) services() (Section, string) {
 	if b.calls == 0 || b.err != nil {
 		return Section{}, ""
@@ -85,30 +85,30 @@ func (b *builder) services() (Section, string) {
 		return s, "ends of calls"
 	}
 	t := &Table{ID: "edges", Title: "Calls between them", Queries: []Query{b.question("get-service-map", "")},
-		Note:    "Requests, and their latency; where there are none, only handshakes or unknown payload were seen. The evidence is a call of each pair.",
+		Note:    "Requests and their latency; if there are none, only handshakes or unknown payload were seen. The evidence is one call of each pair.",
 		Columns: []Column{name("From"), name("To"), number("Calls", ""), number("Failed", ""), number("Share failed", ""), number("p50", "latency"), number("p99", "latency")}}
 	for _, e := range edges[:min(len(edges), mostListed)] {
 		t.add(b.cite(e.Protocols[0].CallID), wordCell(b.nodeName(e.Src)), wordCell(b.nodeName(e.Dst)), countCell(e.Calls), failedCell(e.Failed),
 			wordCell(percent(e.Failed, e.Calls)), millisCell(e.P50Ms), millisCell(e.P99Ms))
 	}
 	if len(edges) > len(t.Rows) {
-		t.Note += " " + plural.Count(int64(len(edges)-len(t.Rows)), "more pair", "more pairs") + " with fewer calls: ask the question."
+		t.Note += " " + plural.Count(int64(len(edges)-len(t.Rows)), "more pair", "more pairs") + " with fewer calls: run the question to see them."
 	}
 	t.shares(2)
 	chart := b.mapChart(m.Nodes, edges)
 	f := &Figure{ID: "service-map", Title: "Map of calls", Map: chart, Queries: t.Queries}
-	f.Alt = fmt.Sprintf("Map of %s and %s between them; the table below says the same in words.", plural.Count(int64(len(chart.Nodes)), "node", "nodes"),
+	f.Alt = fmt.Sprintf("Map of %s and %s between them; the table below has the same data.", plural.Count(int64(len(chart.Nodes)), "node", "nodes"),
 		plural.Count(int64(len(chart.Edges)), "connection", "connections"))
-	f.Note = "Calls run from left to right unless an arrow says otherwise; thicker is more calls. Red: some failed."
+	f.Note = "Calls run from left to right unless an arrow shows otherwise; thicker lines have more calls. Red: some calls failed."
 	if b.namespace != "" {
-		f.Note += " Names without a namespace are of " + clean(b.namespace, 60) + ", here and in the tables."
+		f.Note += " Names without a namespace belong to " + clean(b.namespace, 60) + ", here and in the tables."
 	}
 	s.Blocks = []Block{figureBlock(f), tableBlock(t)}
 	return s, ""
 }
 
-// mapChart draws the nodes with most calls; one node stands for all others, and the edges of these
-// have no latency.
+// mapChart draws the nodes with the most calls. One node represents all others; its edges have no
+// latency.
 func (b *builder) mapChart(nodes []servicemap.MapNode, edges []servicemap.MapEdge) *MapChart {
 	chart := &MapChart{}
 	place := map[string]string{}
@@ -151,7 +151,7 @@ func (b *builder) mapChart(nodes []servicemap.MapNode, edges []servicemap.MapEdg
 	return chart
 }
 
-// kindWord is where a node stands, for a person.
+// kindWord is the display text for the place of a node.
 func kindWord(place string) string {
 	if place == "unknown" {
 		return "address"
@@ -159,16 +159,16 @@ func kindWord(place string) string {
 	return place
 }
 
-// slow is where time goes, as get_latency has it.
+// slow shows where the time goes, from get_latency.
 func (b *builder) slow() (Section, string) {
 	if b.calls == 0 {
 		return Section{}, ""
 	}
-	s := Section{ID: "slow", Title: "Slowest endpoints", Text: []string{"Segments of a path that look like ids are written {id}, so that calls of one kind count together. A call without an answer counts with how long its caller waited. The evidence is the slowest call of each."}}
+	s := Section{ID: "slow", Title: "Slowest endpoints", Text: []string{"Segments of a path that look like ids are written {id}, so that calls of one kind count together. A call without a response counts with the time that its caller waited. The evidence is the slowest call of each."}}
 	for _, kind := range []struct {
 		id, title, order string
 		drawn            int
-	}{{"slow-p99", "By the slowest calls (p99)", "p99", 6}, {"slow-total", "By the time they took in all", "total", 7}} {
+	}{{"slow-p99", "By the slowest calls (p99)", "p99", 6}, {"slow-total", "By total time", "total", 7}} {
 		if b.err != nil {
 			return s, ""
 		}
@@ -178,7 +178,7 @@ func (b *builder) slow() (Section, string) {
 			return s, ""
 		}
 		t := &Table{ID: kind.id, Title: kind.title, Queries: []Query{b.question("get-latency", fmt.Sprintf(" --order %s --limit %d", kind.order, mostEndpoints))},
-			Columns: []Column{column("Protocol"), code("Endpoint"), name("Server"), number("Calls", ""), number("Failed", ""), number("p50", "latency"), number("p99", "latency"), number("In all", "latencies")}}
+			Columns: []Column{column("Protocol"), code("Endpoint"), name("Server"), number("Calls", ""), number("Failed", ""), number("p50", "latency"), number("p99", "latency"), number("Total", "latencies")}}
 		for _, e := range l.Breakdown {
 			if e.P99Ms == nil {
 				continue
@@ -199,7 +199,7 @@ func (b *builder) slow() (Section, string) {
 	return s, ""
 }
 
-// whatFailed is what find_failures answers, asked once. After an error it is empty.
+// whatFailed returns the answer of find_failures, which runs once. After an error it is empty.
 func (b *builder) whatFailed() *failures.Answer {
 	if b.failures == nil && b.err == nil {
 		b.failures, b.err = failures.Ask(b.ctx, b.c, failures.In{Scope: ask.Scope{Limit: 5 * mostFailures}, NoCauses: true})
@@ -210,14 +210,14 @@ func (b *builder) whatFailed() *failures.Answer {
 	return b.failures
 }
 
-// failuresQuery shows how a reader asks what failed.
+// failuresQuery shows how a reader runs find_failures.
 func (b *builder) failuresQuery() []Query {
 	return []Query{b.question("find-failures", " --no-causes")}
 }
 
-// failing is what went wrong; DNS and TLS have sections of their own.
+// failing lists failures; DNS and TLS have their own sections.
 func (b *builder) failing() (Section, string) {
-	s := Section{ID: "failing", Title: "Failing endpoints", Text: []string{"The evidence is the first failed call of each kind; pcapsule show prints it whole. DNS and TLS have sections of their own."}}
+	s := Section{ID: "failing", Title: "Failing endpoints", Text: []string{"The evidence is the first failed call of each kind; pcapsule show prints it in full. DNS and TLS have their own sections."}}
 	t := &Table{ID: "failures", Title: "Failed calls by endpoint and outcome", Queries: b.failuresQuery(),
 		Columns: []Column{column("Protocol"), code("Endpoint"), name("Client"), name("Server"), name("Outcome"), number("Failed", "this way"), {Name: "When", Kind: "name"}, moment("First (UTC)")}}
 	for _, g := range b.whatFailed().Groups {
@@ -235,13 +235,13 @@ func (b *builder) failing() (Section, string) {
 	return s, ""
 }
 
-// nanos reads a time of an answer.
+// nanos parses a time of an answer.
 func nanos(s string) int64 {
-	t, _ := time.Parse(time.RFC3339Nano, s) // answers write no other
+	t, _ := time.Parse(time.RFC3339Nano, s) // answers use no other format
 	return t.UnixNano()
 }
 
-// outcome is how a call ended, in the protocol's words.
+// outcome is the status of a call in the protocol's words.
 func outcome(status string) string {
 	return clean(strings.ReplaceAll(status, "_", " "), maxText)
 }

@@ -11,12 +11,12 @@ import (
 	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
-// losses is what could not be seen or understood.
+// losses lists data that was missing or could not be decoded.
 func (b *builder) losses() (Section, string) {
 	s := Section{ID: "losses", Title: "Losses and anomalies"}
 	list := tallied(b, tally.Anomalies)
-	t := &Table{ID: "anomalies", Title: "What was met and could not be accepted", Queries: []Query{b.query(list.SQL)},
-		Columns: []Column{column("Met by"), column("Kind"), number("Times", ""), number("Bytes", "that were not understood because of it"), {Name: "Example", Kind: "wide"}}}
+	t := &Table{ID: "anomalies", Title: "Anomalies by kind", Queries: []Query{b.query(list.SQL)},
+		Columns: []Column{column("Found by"), column("Kind"), number("Times", ""), number("Bytes", "not decoded because of it"), {Name: "Example", Kind: "wide"}}}
 	for _, a := range list.Rows {
 		var cite *Citation
 		if a.Packet != nil && !b.several {
@@ -37,10 +37,10 @@ func (b *builder) losses() (Section, string) {
 	return s, ""
 }
 
-// incomplete is the calls whose answer, or part of it, is missing.
+// incomplete lists the calls whose response is missing or incomplete.
 func (b *builder) incomplete(s *Section) {
 	list := tallied(b, tally.Incomplete)
-	t := &Table{ID: "incomplete", Title: "Calls that were not seen whole", Queries: []Query{b.query(list.SQL)}, Columns: []Column{column("Why"), column("Protocol"), number("Calls", "")}}
+	t := &Table{ID: "incomplete", Title: "Incomplete calls", Queries: []Query{b.query(list.SQL)}, Columns: []Column{column("Why"), column("Protocol"), number("Calls", "")}}
 	for _, p := range list.Rows {
 		t.add(b.cite(p.First), wordCell(outcome(p.Error)), textCell(p.Protocol), countCell(p.Calls))
 	}
@@ -49,10 +49,10 @@ func (b *builder) incomplete(s *Section) {
 	}
 }
 
-// damage is what was wrong with the capture files themselves.
+// damage lists damage in the capture files themselves.
 func (b *builder) damage(s *Section) {
-	t := &Table{ID: "damage", Title: "Damage and drops of the capture files", Queries: []Query{b.manifestQuery(".inputs")},
-		Columns: []Column{name("File"), number("Places damaged", ""), number("Bytes damaged", ""), number("Packets dropped", "as the file itself says"), {Name: "First", Kind: "wide"}}}
+	t := &Table{ID: "damage", Title: "Damage and drops in the capture files", Queries: []Query{b.manifestQuery(".inputs")},
+		Columns: []Column{name("File"), number("Places damaged", ""), number("Bytes damaged", ""), number("Packets dropped", "as recorded in the file"), {Name: "First", Kind: "wide"}}}
 	for _, info := range b.c.Bundles() {
 		for _, in := range info.Manifest.Inputs {
 			if len(in.Damage) == 0 && in.Drops == 0 {
@@ -76,7 +76,7 @@ func (b *builder) damage(s *Section) {
 	}
 }
 
-// manifestQuery shows how to read the same in bundle.json.
+// manifestQuery shows how to read the same data in bundle.json.
 func (b *builder) manifestQuery(path string) Query {
 	if b.several {
 		path = ".[] | " + path
@@ -84,7 +84,7 @@ func (b *builder) manifestQuery(path string) Query {
 	return Query{Command: "pcapsule info " + b.paths + " --json | jq " + shellQuote(path)}
 }
 
-// fileQuery shows what of it pcapsule info does not tell.
+// fileQuery shows how to read the parts that pcapsule info does not print.
 func (b *builder) fileQuery(path string) Query {
 	command := "jq " + shellQuote(path)
 	for _, word := range b.words {
@@ -93,28 +93,28 @@ func (b *builder) fileQuery(path string) Query {
 	return Query{Command: command}
 }
 
-// accounts says where every byte went.
+// accounts shows where every byte went.
 func (b *builder) accounts() (Section, string) {
 	a := b.accts
 	s := Section{ID: "accounts", Title: "Accounts"}
 	t := &Table{ID: "accounts-table", Title: "Where every byte of payload went", Queries: []Query{b.manifestQuery(".accounts")},
-		Columns: []Column{column("What"), number("Bytes", ""), number("Share", "of the payload"), {Name: "Which means", Kind: "wide"}}}
+		Columns: []Column{column("What"), number("Bytes", ""), number("Share", "of the payload"), {Name: "Meaning", Kind: "wide"}}}
 	line := func(name string, n int64, meaning string) {
 		t.add(nil, wordCell(name), Cell{Text: plural.Thousands(n), Value: &n}, wordCell(percent(n, a.PayloadBytes)), wordCell(meaning))
 	}
 	line("Payload", a.PayloadBytes, fmt.Sprintf("transport payload of %s with %s on the wire", plural.Count(a.Packets, "packet", "packets"), bytesText(a.Bytes)))
-	line("in calls", a.RowBytes, "read by a protocol, or kept as a payload of its own")
+	line("in calls", a.RowBytes, "decoded by a dissector, or stored as unknown payload")
 	line("seen twice", a.DuplicateBytes, "retransmissions, and packets captured at two places")
-	line("not understood", a.AnomalyBytes, "each with an anomaly that says why")
+	line("not decoded", a.AnomalyBytes, "each with an anomaly that has the reason")
 	line("cut", a.CutBytes, "cut off by the snap length when it was captured")
 	rest := a.PayloadBytes - a.RowBytes - a.DuplicateBytes - a.AnomalyBytes - a.CutBytes
 	if rest != 0 {
-		line("not accounted for", rest, "the sum does not come out; this is a fault of the program that made the bundle")
+		line("not accounted for", rest, "the sums do not match; this is a bug of the program that made the bundle")
 		t.Rows[len(t.Rows)-1].Bad = true
 	} else {
 		t.Note = "The four parts add up to the payload to the byte."
 	}
-	line("missing", a.GapBytes, "bytes of streams that the capture lacks; no part of the payload")
+	line("missing", a.GapBytes, "bytes of streams that the capture lacks; not part of the payload")
 	s.Blocks = []Block{tableBlock(t)}
 	if t := b.notIP(); len(t.Rows) > 0 {
 		s.Blocks = append(s.Blocks, tableBlock(t))
@@ -122,10 +122,10 @@ func (b *builder) accounts() (Section, string) {
 	return s, ""
 }
 
-// notIP counts the packets that are not IP by kind.
+// notIP counts the non-IP packets by kind.
 func (b *builder) notIP() *Table {
 	const most = 100
-	t := &Table{ID: "not-ip", Title: "Packets that are not IP", Queries: []Query{b.manifestQuery(".accounts.counters.not_ip")},
+	t := &Table{ID: "not-ip", Title: "Non-IP packets", Queries: []Query{b.manifestQuery(".accounts.counters.not_ip")},
 		Columns: []Column{name("Kind"), number("Packets", "")}}
 	var all []*bundle.Accounts
 	for _, info := range b.c.Bundles() {
@@ -141,7 +141,7 @@ func (b *builder) notIP() *Table {
 	return t
 }
 
-// sources is what the bundle was made from.
+// sources lists the inputs of the bundle.
 func (b *builder) sources() (Section, string) {
 	s := Section{ID: "sources", Title: "Sources"}
 	t := &Table{ID: "sources-table", Title: "Capture files", Queries: []Query{b.manifestQuery(".inputs[] | {name, sha256}")},
@@ -178,7 +178,7 @@ func (b *builder) sources() (Section, string) {
 	return s, ""
 }
 
-// made is how the bundle came to be and how to check it.
+// made shows how the bundle was made and how to check it.
 func (b *builder) made() (Section, string) {
 	s := Section{ID: "made", Title: "How this was made, and how to check it"}
 	t := &Table{ID: "made-table", Title: "The bundle", Queries: []Query{b.fileQuery("{tool, options, filters, warnings}")},
@@ -187,7 +187,7 @@ func (b *builder) made() (Section, string) {
 		m, name := info.Manifest, b.r.Bundles[i].Name
 		line := func(what, value string) { t.add(nil, wordCell(name), wordCell(what), wordCell(clean(value, 400))) }
 		by := m.Tool.Name + " " + m.Tool.Release
-		if m.Tool.Platform != "" { // of older releases only
+		if m.Tool.Platform != "" { // only in bundles of older releases
 			by += " on " + m.Tool.Platform
 		}
 		line("made by", fmt.Sprintf("%s, schema %d", by, m.SchemaVersion))
@@ -203,12 +203,12 @@ func (b *builder) made() (Section, string) {
 	}
 	s.Blocks = []Block{tableBlock(t)}
 	s.Text = []string{
-		"A bundle is a folder that opens without this program: Wireshark reads its packets, DuckDB and pandas its tables. To check that no file of it was changed, run in its folder: sha256sum -c manifest-sha256.txt. To check also that nothing was added and that its custody log is whole: pcapsule verify BUNDLE. To make its tables again from its packets and compare: pcapsule verify BUNDLE --rederive.",
-		"A call is cited by the beginning of its id, which pcapsule show BUNDLE ID prints whole with its packets; packets are cited by their numbers in table packets. pcapsule packets BUNDLE --call ID -o slice.pcapng cuts them out for Wireshark.",
-		"Under each figure and table stands the query it was made by. Numbers are rounded for reading; the query gives them exactly.",
+		"A bundle is a folder that opens without this program: Wireshark reads its packets, DuckDB and pandas read its tables. To check that no file was changed, run in its folder: sha256sum -c manifest-sha256.txt. To check also that no file was added and that the custody log is complete: pcapsule verify BUNDLE. To rebuild its tables from its packets and compare them: pcapsule verify BUNDLE --rederive.",
+		"A call is cited by the beginning of its id; pcapsule show BUNDLE ID prints the call with its packets. Packets are cited by their numbers in table packets. pcapsule packets BUNDLE --call ID -o slice.pcapng extracts them for Wireshark.",
+		"The query behind each figure and table is shown below it. Numbers are rounded; the query returns them exactly.",
 	}
 	if b.r.Release != "" {
-		s.Text = append(s.Text, "This page was made by pcapsule "+b.r.Release+" from the bundle alone; the same bundle gives the same page.")
+		s.Text = append(s.Text, "pcapsule "+b.r.Release+" made this page from the bundle alone; the same bundle gives the same page.")
 	}
 	return s, ""
 }
@@ -232,7 +232,7 @@ func optionsText(m *bundle.Manifest) string {
 	return strings.Join(parts, "; ")
 }
 
-// summary says in plain words what is in the case.
+// summary writes the summary of the case.
 func (b *builder) summary() {
 	r, span := b.r, time.Duration(b.last-b.first)
 	files := int64(0)
@@ -249,17 +249,17 @@ func (b *builder) summary() {
 		stamp(b.first, span), stamp(b.last, span), duration(span))
 	switch p := b.notes.protocols; {
 	case b.calls == 0:
-		say("No call was found in them.")
+		say("They contain no calls.")
 	case len(p) == 0:
-		say("They hold %s, of which %s failed.", plural.Count(b.calls, "call", "calls"), plural.Thousands(b.failed))
+		say("They contain %s, of which %s failed.", plural.Count(b.calls, "call", "calls"), plural.Thousands(b.failed))
 	default:
 		more := ""
 		if len(p) > 4 {
 			more = fmt.Sprintf(" and %s", plural.Count(int64(len(p)-4), "other protocol", "other protocols"))
 			p = p[:4]
-			say("They hold %s: %s%s.", plural.Count(b.calls, "call", "calls"), strings.Join(p, ", "), more)
+			say("They contain %s: %s%s.", plural.Count(b.calls, "call", "calls"), strings.Join(p, ", "), more)
 		} else {
-			say("They hold %s: %s.", plural.Count(b.calls, "call", "calls"), and(p))
+			say("They contain %s: %s.", plural.Count(b.calls, "call", "calls"), and(p))
 		}
 		switch f := b.notes.failures; {
 		case len(f) == 0:
@@ -284,9 +284,9 @@ func (b *builder) summary() {
 		say("No coverage gap is known.")
 	}
 	if a := b.accts; a.GapBytes > 0 || a.AnomalyBytes > 0 {
-		say("%s of streams are missing from the capture, and %s of payload could not be understood.", bytesText(a.GapBytes), bytesText(a.AnomalyBytes))
+		say("%s of streams are missing from the capture, and %s of payload could not be decoded.", bytesText(a.GapBytes), bytesText(a.AnomalyBytes))
 	} else {
-		say("No byte is missing in the streams that were seen, and every byte of payload was understood or kept.")
+		say("No byte is missing in the captured streams, and every byte of payload was decoded or stored.")
 	}
 	r.Facts = []Fact{
 		{Value: duration(span), Label: "from first to last packet"},

@@ -10,9 +10,9 @@ import (
 	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
-const soonNs = int64(30 * 24 * time.Hour) // a certificate that ends within it is said to end soon
+const soonNs = int64(30 * 24 * time.Hour) // a certificate that expires within this time is marked
 
-// tls is how well encrypted traffic is protected.
+// tls shows how well encrypted traffic is protected.
 func (b *builder) tls() (Section, string) {
 	if !b.has("tls") {
 		return Section{}, "TLS handshakes"
@@ -32,12 +32,12 @@ func (b *builder) tls() (Section, string) {
 	return s, ""
 }
 
-// weakness says what is wrong with a version or cipher suite: RFC 8996 (TLS 1.0 and
-// 1.1), RFC 7568 (SSL 3.0), RFC 7465 (RC4), RFC 9325 (the rest).
+// weakness describes the weakness of a version or cipher suite: RFC 8996 (TLS 1.0 and 1.1), RFC 7568
+// (SSL 3.0), RFC 7465 (RC4), RFC 9325 (the rest).
 func weakness(version, suite string) string {
 	switch {
 	case strings.HasPrefix(version, "SSL"), version == "TLS 1.0", version == "TLS 1.1", version == "DTLS 1.0":
-		return "weak: " + version + " is withdrawn"
+		return "weak: " + version + " is deprecated"
 	}
 	for _, bad := range []string{"_NULL_", "EXPORT", "_anon_", "RC4", "3DES", "_DES_", "_DES40_", "RC2", "IDEA", "_MD5"} {
 		if strings.Contains(suite+"_", bad) {
@@ -51,7 +51,7 @@ func weakness(version, suite string) string {
 }
 
 func (b *builder) handshakeFailures(s *Section) {
-	t := &Table{ID: "tls-failures", Title: "Handshakes that failed", Queries: b.failuresQuery(),
+	t := &Table{ID: "tls-failures", Title: "Failed handshakes", Queries: b.failuresQuery(),
 		Columns: []Column{code("Server name"), name("Client"), name("Server"), name("Outcome"), number("Handshakes", ""), {Name: "When", Kind: "name"}}}
 	for _, g := range b.whatFailed().Groups {
 		if g.Class == "tls" && len(t.Rows) < mostFailures {
@@ -65,9 +65,9 @@ func (b *builder) handshakeFailures(s *Section) {
 
 func (b *builder) certificates(s *Section) {
 	list := tallied(b, tally.Certificates)
-	t := &Table{ID: "certificates", Title: "Server certificates, the first to end first", Queries: []Query{b.query(list.SQL)},
-		Note:    "Left is measured from the last handshake that showed the certificate, not from today. TLS 1.3 sends certificates encrypted, so most of its servers are not here.",
-		Columns: []Column{{Name: "Subject", Kind: "name", Doc: "common name"}, {Name: "Issuer", Kind: "name", Doc: "common name"}, column("Key"), moment("Ends"), number("Left", "when last seen"), column("Remark"), number("Handshakes", "")}}
+	t := &Table{ID: "certificates", Title: "Server certificates by expiry", Queries: []Query{b.query(list.SQL)},
+		Note:    "Left is the remaining validity at the last handshake with the certificate, not today. TLS 1.3 encrypts certificates, so most of its servers are missing here.",
+		Columns: []Column{{Name: "Subject", Kind: "name", Doc: "common name"}, {Name: "Issuer", Kind: "name", Doc: "common name"}, column("Key"), moment("Expires"), number("Left", "when last seen"), column("Remark"), number("Handshakes", "")}}
 	for _, c := range list.Rows {
 		left, bits := c.NotAfter-c.Seen, ""
 		if c.KeyBits > 0 {
@@ -82,8 +82,7 @@ func (b *builder) certificates(s *Section) {
 	}
 }
 
-// commonName is the part of a distinguished name (RFC 2253) that people know it by, or
-// all of it.
+// commonName is the common name in a distinguished name (RFC 2253), or all of it.
 func commonName(s string) string {
 	for rest := s; rest != ""; {
 		part := rest
@@ -121,8 +120,8 @@ func certificateRemark(c *tally.Certificate, left int64) (remark string, bad boo
 	}{
 		{c.Expired, "expired", true},
 		{c.Early, "not yet valid", true},
-		{!c.Expired && left < soonNs, "ends within 30 days", true},
-		{c.WrongName, "not for the name asked", true},
+		{!c.Expired && left < soonNs, "expires within 30 days", true},
+		{c.WrongName, "not for the requested name", true},
 		{c.SelfSigned, "self-signed", false},
 		{c.KeyType == "rsa" && c.KeyBits > 0 && c.KeyBits < 2048, "short key", true},
 		{strings.Contains(signature, "SHA1") || strings.Contains(signature, "MD5"), "signed with " + str(c.Signature), true},
@@ -135,11 +134,11 @@ func certificateRemark(c *tally.Certificate, left int64) (remark string, bad boo
 	return strings.Join(parts, ", "), bad
 }
 
-// dns is which names could not be found.
+// dns lists names that could not be resolved.
 func (b *builder) dns() (Section, string) {
 	all := tallied(b, tally.DNS)
 	t := &Table{ID: "dns-questions", Title: "Questions", Queries: []Query{b.query(all.SQL)},
-		Columns: []Column{column("Kind"), number("Questions", ""), number("Failed", ""), number("No answer", "or cut"), number("Names", "asked for"), number("p50", "latency"), number("p99", "latency")}}
+		Columns: []Column{column("Kind"), number("Questions", ""), number("Failed", ""), number("No answer", "or cut"), number("Names", "requested"), number("p50", "latency"), number("p99", "latency")}}
 	for _, n := range all.Rows {
 		p50, _, p99 := quantiles(n.Took)
 		t.add(b.cite(n.First), textCell(n.Variant), countCell(n.Questions), failedCell(n.Failed), failedCell(n.Silent), countCell(n.Names), p50, p99)
@@ -148,12 +147,12 @@ func (b *builder) dns() (Section, string) {
 		return Section{}, "DNS"
 	}
 	s := Section{ID: "dns", Title: "DNS", Blocks: []Block{tableBlock(t)}}
-	f := &Table{ID: "dns-failures", Title: "Names that were not found, or not answered", Queries: b.failuresQuery(),
+	f := &Table{ID: "dns-failures", Title: "Names that could not be resolved", Queries: b.failuresQuery(),
 		Columns: []Column{code("Name"), name("Outcome"), name("Client"), number("Clients", ""), number("Questions", ""), column("Remark")}}
 	for _, n := range b.whatFailed().DNS {
 		remark := ""
 		if n.Search {
-			remark = "a resolver tried its list of domains"
+			remark = "from a resolver's search list"
 		}
 		f.add(b.cite(n.CallIDs[0]), textCell(n.Name), wordCell(outcome(n.Status)), wordCell(b.nodeName(n.Client)), countCell(n.Clients), countCell(n.Calls), wordCell(remark))
 	}
@@ -164,7 +163,7 @@ func (b *builder) dns() (Section, string) {
 	return s, ""
 }
 
-// tcp is how well the network carried it.
+// tcp shows the health of TCP connections.
 func (b *builder) tcp() (Section, string) {
 	sums := tallied(b, tally.TCP)
 	if len(sums.Rows) != 1 || sums.Rows[0].Flows == 0 {
@@ -172,16 +171,16 @@ func (b *builder) tcp() (Section, string) {
 	}
 	n := sums.Rows[0]
 	s := Section{ID: "tcp", Title: "TCP health"}
-	t := &Table{ID: "tcp-totals", Title: "Over all flows", Queries: []Query{b.query(sums.SQL)}, Columns: []Column{column("What"), number("Amount", ""), column("Which means")}}
+	t := &Table{ID: "tcp-totals", Title: "Over all flows", Queries: []Query{b.query(sums.SQL)}, Columns: []Column{column("What"), number("Amount", ""), column("Meaning")}}
 	line := func(name string, c Cell, meaning string) { t.add(nil, wordCell(name), c, wordCell(meaning)) }
 	line("Flows", countCell(n.Flows), plural.Thousands(n.Packets)+" packets")
 	line("Retransmissions", countCell(n.Resent), percentOf(n.Resent, n.Packets)+"; "+plural.Thousands(n.Fast)+" of them fast")
 	line("Out of order", countCell(n.OutOfOrder), percentOf(n.OutOfOrder, n.Packets))
 	line("Duplicate ACKs", countCell(n.DupACKs), percentOf(n.DupACKs, n.Packets))
-	line("Zero windows", countCell(n.ZeroWindow), "a receiver that could take no more")
+	line("Zero windows", countCell(n.ZeroWindow), "a receiver whose buffer was full")
 	line("Resets", countCell(n.Resets), "packets with RST")
 	line("Refused", countCell(n.Refused), "flows that a port answered with a reset")
-	line("Missing stretches", countCell(n.Gaps), bytesText(n.GapBytes)+" that the capture lacks")
+	line("Gaps", countCell(n.Gaps), bytesText(n.GapBytes)+" that the capture lacks")
 	line("One-sided flows", countCell(n.OneSided), "only one direction was captured")
 	if p50, p90, p99 := quantiles(n.Handshake); p50.Value != nil {
 		line("Handshake, p50", p50, fmt.Sprintf("p90 %s, p99 %s", p90.Text, p99.Text))
@@ -198,7 +197,7 @@ func percentOf(part, all int64) string { return percent(part, all) + " of packet
 
 func (b *builder) worstFlows(s *Section) {
 	list := tallied(b, tally.Troubled)
-	t := &Table{ID: "worst-flows", Title: "Flows with most trouble", Queries: []Query{b.query(list.SQL)},
+	t := &Table{ID: "worst-flows", Title: "Worst flows", Queries: []Query{b.query(list.SQL)},
 		Columns: []Column{number("Flow", "flow_id"), name("Client"), name("Server"), column("State"), number("Packets", ""), number("Resent", ""),
 			number("Zero windows", ""), number("Resets", ""), number("Missing", "bytes"), number("Handshake", "")}}
 	for _, f := range list.Rows {
@@ -206,7 +205,7 @@ func (b *builder) worstFlows(s *Section) {
 		if f.HandshakeUs != nil {
 			handshake = microsCell(*f.HandshakeUs)
 		}
-		// The packets of a flow lie between its first and its last.
+		// The packets of a flow are between its first and its last packet.
 		t.add(&Citation{Bundle: int(f.Bundle), Packets: packetRange(f.First, f.Last)}, countCell(f.FlowID), wordCell(fmt.Sprintf("%s:%d", b.nodeName(f.Client), f.SrcPort)),
 			wordCell(fmt.Sprintf("%s:%d", b.nodeName(f.Server), f.DstPort)), textCell(f.State), countCell(f.Packets), countCell(f.Resent), countCell(f.ZeroWindows), countCell(f.Resets), bytesCell(f.GapBytes), handshake)
 	}
@@ -215,7 +214,7 @@ func (b *builder) worstFlows(s *Section) {
 	}
 }
 
-// kubernetes is what the cluster said meanwhile.
+// kubernetes lists the events of the cluster.
 func (b *builder) kubernetes() (Section, string) {
 	if !b.has("k8s_events") {
 		return Section{}, "Kubernetes events"
@@ -230,7 +229,7 @@ func (b *builder) kubernetes() (Section, string) {
 	return Section{ID: "kubernetes", Title: "Kubernetes", Blocks: []Block{tableBlock(t)}}, ""
 }
 
-// talkers is who moved most bytes, and who is outside.
+// talkers lists the endpoints with the most bytes, and outside addresses.
 func (b *builder) talkers() (Section, string) {
 	list := tallied(b, tally.Talkers)
 	if len(list.Rows) == 0 {
@@ -244,7 +243,7 @@ func (b *builder) talkers() (Section, string) {
 		}
 		chart.Bars = append(chart.Bars, Bar{Name: name, Value: x.Sent + x.Received})
 	}
-	f := &Figure{ID: "talkers-bars", Title: "Who moved most bytes", Bars: chart, Queries: []Query{b.query(list.SQL)}, Note: "IP bytes sent and received; each flow counts at both of its ends."}
+	f := &Figure{ID: "talkers-bars", Title: "Endpoints with the most bytes", Bars: chart, Queries: []Query{b.query(list.SQL)}, Note: "IP bytes sent and received; each flow counts at both ends."}
 	f.Alt = fmt.Sprintf("Bars of bytes: the first is %s with %s.", chart.Bars[0].Name, bytesText(chart.Bars[0].Value))
 	s := Section{ID: "talkers", Title: "Talkers and the outside", Blocks: []Block{figureBlock(f)}}
 	b.outside(&s)
@@ -253,7 +252,7 @@ func (b *builder) talkers() (Section, string) {
 
 func (b *builder) outside(s *Section) {
 	list := tallied(b, tally.Outside)
-	t := &Table{ID: "outside", Title: "Addresses outside", Queries: []Query{b.query(list.SQL)}, Note: "Outside of private, link-local, loopback and known cluster ranges. Sent and received are the outside address's own.",
+	t := &Table{ID: "outside", Title: "Addresses outside", Queries: []Query{b.query(list.SQL)}, Note: "Addresses outside private, link-local, loopback and known cluster ranges. Sent and received are from the point of view of the outside address.",
 		Columns: []Column{code("Address"), name("Name"), column("Protocols"), name("Talks with"), number("Sent", "IP bytes"), number("Received", "IP bytes"), number("Flows", "")}}
 	for _, x := range list.Rows {
 		peers := make([]string, len(x.Peers))

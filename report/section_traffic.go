@@ -15,21 +15,21 @@ import (
 // Limits of charts over time.
 const (
 	wantBuckets = 72  // on the whole axis
-	mostBuckets = 400 // above which buckets are joined
-	mostBreaks  = 23  // times without traffic that the axis leaves out
-	mostSeries  = 7   // protocols apart; the rest is one
-	mostHoles   = 200 // drawn and listed
-	breakFactor = 12  // a silence longer than this part of the rest is left out
+	mostBuckets = 400 // above this number buckets are merged
+	mostBreaks  = 23  // times without traffic that the axis skips
+	mostSeries  = 7   // protocols shown separately; the rest is one series
+	mostHoles   = 200 // gaps that are drawn and listed
+	breakFactor = 12  // a silence longer than this fraction of the rest is skipped
 )
 
-// nice are lengths of buckets that people can count in.
+// nice are round lengths of buckets.
 var nice = [...]time.Duration{time.Millisecond, 2 * time.Millisecond, 5 * time.Millisecond, 10 * time.Millisecond, 20 * time.Millisecond,
 	50 * time.Millisecond, 100 * time.Millisecond, 200 * time.Millisecond, 500 * time.Millisecond, time.Second, 2 * time.Second, 5 * time.Second,
 	10 * time.Second, 15 * time.Second, 30 * time.Second, time.Minute, 2 * time.Minute, 5 * time.Minute, 10 * time.Minute, 15 * time.Minute,
 	30 * time.Minute, time.Hour, 2 * time.Hour, 6 * time.Hour, 12 * time.Hour, 24 * time.Hour, 48 * time.Hour, 7 * 24 * time.Hour,
 	14 * 24 * time.Hour, 28 * 24 * time.Hour, 91 * 24 * time.Hour, 364 * 24 * time.Hour, 3640 * 24 * time.Hour}
 
-// traffic is what was on the wire over time, with what was not recorded.
+// traffic shows the traffic over time with the coverage gaps.
 func (b *builder) traffic() (Section, string) {
 	if !b.any || b.packets == 0 {
 		return Section{}, "packets"
@@ -40,7 +40,7 @@ func (b *builder) traffic() (Section, string) {
 		b.err = err
 		return s, ""
 	}
-	// The summary tells of holes also where the charts cannot be made.
+	// The summary mentions gaps even if the charts cannot be made.
 	var listed []Block
 	s.Text, listed = b.holes(cov)
 	axis := b.axis()
@@ -65,7 +65,7 @@ func (b *builder) traffic() (Section, string) {
 	return s, ""
 }
 
-// cut gives a table of amounts over time in the buckets of the axis.
+// cut returns a table of amounts over time in the buckets of the axis.
 func (c *TimeChart) cut(of func(context.Context, *forensics.Case, int64) (tally.Table[tally.Amount], error)) func(context.Context, *forensics.Case) (tally.Table[tally.Amount], error) {
 	return func(ctx context.Context, k *forensics.Case) (tally.Table[tally.Amount], error) {
 		return of(ctx, k, c.BucketNs)
@@ -84,11 +84,11 @@ func (b *builder) callsOverTime(axis *TimeChart, holes []Span) *Figure {
 	}
 	f := &Figure{ID: "calls-over-time", Title: "Calls and how many failed, per " + bucketText(chart.BucketNs), Time: chart, Queries: []Query{b.query(list.SQL)}}
 	f.Alt = seriesAlt(chart, plural.Thousands, "calls")
-	f.Note = "A call stands where its first byte was sent."
+	f.Note = "A call counts at the time of its first byte."
 	return f
 }
 
-// axis cuts the time of the case into buckets and leaves out long silence.
+// axis divides the time of the case into buckets and skips long silences.
 func (b *builder) axis() *TimeChart {
 	rest := b.last - b.first
 	type gap struct{ from, to int64 }
@@ -116,7 +116,7 @@ func (b *builder) axis() *TimeChart {
 			s := Stretch{First: floorDiv(from, chart.BucketNs)}
 			s.Count = int(min(floorDiv(g.from, chart.BucketNs)-s.First+1, mostBuckets+1))
 			if n := len(chart.Stretches); n > 0 {
-				// Silence shorter than a bucket is no break.
+				// A silence shorter than a bucket is not a break.
 				if end := chart.Stretches[n-1].First + int64(chart.Stretches[n-1].Count); s.First <= end {
 					s.Count -= int(end - s.First)
 					chart.Stretches[n-1].Count += max(s.Count, 0)
@@ -136,7 +136,7 @@ func (b *builder) axis() *TimeChart {
 	}
 }
 
-// bucketText writes the length of a bucket, which is a round one.
+// bucketText writes the length of a bucket, which is a round number.
 func bucketText(ns int64) string {
 	return strings.Replace(duration(time.Duration(ns)), ".0", "", 1)
 }
@@ -149,7 +149,7 @@ func floorDiv(a, b int64) int64 {
 	return q
 }
 
-// buckets is how many there are on the axis.
+// buckets is the number of buckets on the axis.
 func (c *TimeChart) buckets() (n int) {
 	for _, s := range c.Stretches {
 		n += s.Count
@@ -157,7 +157,7 @@ func (c *TimeChart) buckets() (n int) {
 	return n
 }
 
-// place is where on the axis a bucket lies; in a break it is the end of the stretch before.
+// place is the position of a bucket on the axis; in a break it is the end of the previous stretch.
 func (c *TimeChart) place(bucket int64) int {
 	at := 0
 	for i, s := range c.Stretches {
@@ -220,21 +220,21 @@ func seriesAlt(c *TimeChart, write func(int64) string, unit string) string {
 func axisNote(c *TimeChart) string {
 	note := ""
 	if n := len(c.Stretches) - 1; n > 0 {
-		note = plural.Count(int64(n), "long silence is", "long silences are") + " left out of the axis, at the double lines. "
+		note = plural.Count(int64(n), "long silence is", "long silences are") + " skipped on the axis, at the double lines. "
 	}
 	if len(c.Holes) > 0 {
-		note += "Hatched: not recorded, or not wholly; the reasons are listed below. "
+		note += "Hatched: not recorded, or only in part; the reasons are listed below. "
 	}
 	return note + "Times are UTC."
 }
 
-// holes lists what was not recorded.
+// holes lists the coverage gaps.
 func (b *builder) holes(cov forensics.Coverage) (text []string, list []Block) {
 	switch cov.State {
 	case forensics.Complete:
-		return []string{"No coverage gap is known: no filter, no reported drop, no damage. What a recorder lost without saying so shows as missing bytes under Accounts."}, nil
+		return []string{"No coverage gap is known: no filter, no reported drop, no damage. Unreported losses of a recorder appear as missing bytes under Accounts."}, nil
 	case forensics.None:
-		return []string{"Nothing says what was recorded when."}, nil
+		return []string{"The bundle has no information about coverage."}, nil
 	}
 	t := &Table{ID: "holes", Title: "Coverage gaps", Queries: []Query{b.query(tally.Gaps)},
 		Columns: []Column{column("Source"), column("Reason"), moment("From (UTC)"), number("Length", ""), number("Packets lost", "as far as is known"), {Name: "Detail", Kind: "wide"}}}

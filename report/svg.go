@@ -9,14 +9,14 @@ import (
 	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
-// svg is a picture in the making. Colours come from classes, so that a page can be
-// light, dark or on paper; everything else is written here, to the same bytes always.
+// svg builds a picture. Colours come from CSS classes, for light and dark pages and print; everything
+// else is written here and deterministic.
 type svg struct {
 	b strings.Builder
 	w int
 }
 
-// newSVG begins a picture of w by h units with a name and words for who cannot see it.
+// newSVG begins a picture of w by h units with a title and a description for screen readers.
 func newSVG(id, title, alt string, w, h int) *svg {
 	s := &svg{w: w}
 	s.f(`<svg viewBox="0 0 %d %d" role="img" aria-labelledby="%[3]s-title %[3]s-desc" xmlns="http://www.w3.org/2000/svg">`, w, h, id)
@@ -43,7 +43,7 @@ func (s *svg) line(x1, y1, x2, y2 float64, class string) {
 // esc makes text safe in markup.
 func esc(s string) string { return html.EscapeString(s) }
 
-// px writes a length with one digit after the point at most.
+// px writes a length with at most one decimal place.
 func px(v float64) string {
 	s := strconv.FormatFloat(v, 'f', 1, 64)
 	s = strings.TrimSuffix(s, ".0")
@@ -53,7 +53,7 @@ func px(v float64) string {
 	return s
 }
 
-// textWidth is about how wide text of 12 units is in common fonts, on the safe side.
+// textWidth is a safe estimate of the width of text of 12 units in common fonts.
 func textWidth(s string) float64 {
 	w := 0.0
 	for _, r := range s {
@@ -79,7 +79,7 @@ func amount(unit string) func(int64) string {
 	return plural.Thousands
 }
 
-// ceiling is a round number at or above n, for the top of an axis, and its step.
+// ceiling returns a round number that is at least n, for the top of an axis, and the axis step.
 func ceiling(n int64) (top, step int64) {
 	for base := int64(1); ; base *= 10 {
 		for _, m := range [...]int64{1, 2, 5} {

@@ -8,7 +8,7 @@ const (
 	barsRow    = 24
 )
 
-// barsSVG draws named amounts, one below the other.
+// barsSVG draws named amounts as horizontal bars.
 func barsSVG(f *Figure) string {
 	c := f.Bars
 	s := newSVG(f.ID, f.Title, f.Alt, barsWidth, len(c.Bars)*barsRow+8)
@@ -31,7 +31,7 @@ func barsSVG(f *Figure) string {
 	return s.end()
 }
 
-// fit cuts text to a width, in the middle, where both ends tell most.
+// fit shortens text to a width in the middle, because both ends are more informative.
 func fit(s string, width float64) string {
 	if textWidth(s) <= width {
 		return s

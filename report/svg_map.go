@@ -15,10 +15,10 @@ const (
 	bendGap   = 14
 	mapMargin = 20
 
-	boldFactor = 1.2 // bold text is wider by it
+	boldFactor = 1.2 // width of bold text relative to normal text
 )
 
-// mapSVG draws who calls whom.
+// mapSVG draws a graph of calls.
 func mapSVG(f *Figure) string {
 	d := newMapDrawing(f.Map)
 	s := newSVG(f.ID, f.Title, f.Alt, mapWidth, int(d.height))
@@ -45,16 +45,16 @@ type box struct{ x0, y0, x1, y1 float64 }
 
 func (a box) touches(b box) bool { return a.x0 < b.x1 && b.x0 < a.x1 && a.y0 < b.y1 && b.y0 < a.y1 }
 
-// mapDrawing is a map with its places measured.
+// mapDrawing is a map with coordinates.
 type mapDrawing struct {
 	c        *MapChart
 	l        *layout
 	height   float64
 	boxWidth float64
 	x        []float64 // left edge of each layer
-	taken    []box     // by nodes and labels
-	paths    [][]point // of each edge: control points of cubic curves, 1 + 3n
-	self     []int64   // calls of a node to itself
+	taken    []box     // space used by nodes and labels
+	paths    [][]point // for each edge: control points of cubic curves, 1 + 3n
+	self     []int64   // calls from a node to itself
 }
 
 func newMapDrawing(c *MapChart) *mapDrawing {
@@ -80,7 +80,7 @@ func newMapDrawing(c *MapChart) *mapDrawing {
 	}
 	d.height = math.Ceil(tallest + 2*mapMargin)
 	for k, layer := range d.l.layers {
-		// A layer with few nodes is spread a little, so that edges part.
+		// Spread a layer with few nodes a little, to separate its edges.
 		spread := min((tallest-heights[k])/float64(len(layer)+1), 26)
 		y := mapMargin + (tallest-heights[k]-spread*float64(len(layer)-1))/2
 		for _, p := range layer {
@@ -109,7 +109,7 @@ func (d *mapDrawing) box(i int) box {
 	return box{x, p.y - boxHeight/2, x + d.boxWidth, p.y + boxHeight/2}
 }
 
-// lay finds the curves of all edges.
+// lay computes the curves of all edges.
 func (d *mapDrawing) lay() {
 	for e, route := range d.l.routes {
 		edge := d.c.Edges[e]
@@ -119,7 +119,7 @@ func (d *mapDrawing) lay() {
 		}
 		first, last := route[0], route[len(route)-1]
 		a, b := d.l.places[first], d.l.places[last]
-		if a.layer == b.layer { // a bow at the right side
+		if a.layer == b.layer { // an arc on the right side
 			from, to := point{d.box(first).x1, a.y + 8}, point{d.box(last).x1, b.y - 8}
 			out := 22 + math.Abs(from.y-to.y)/10
 			d.paths[e] = []point{from, {from.x + out, from.y}, {to.x + out, to.y}, to}
@@ -141,7 +141,7 @@ func (d *mapDrawing) lay() {
 	}
 }
 
-// port is how far from the middle of a box an edge meets it, so that edges part.
+// port is the distance from the middle of a box at which an edge meets it, to separate edges.
 func (d *mapDrawing) port(at, other int, right bool) float64 {
 	list := d.l.places[at].in
 	if right {
@@ -180,7 +180,7 @@ func (d *mapDrawing) edge(s *svg, id string, e int) {
 	s.f(`"><title>%s</title></path>`, esc(d.words(e)))
 }
 
-// words tell an edge in full.
+// words describes an edge in full.
 func (d *mapDrawing) words(e int) string {
 	edge := d.c.Edges[e]
 	text := fmt.Sprintf("%s to %s: %s, %s failed", d.c.Nodes[edge.From].Name, d.c.Nodes[edge.To].Name, plural.Count(edge.Calls, "call", "calls"), plural.Thousands(edge.Failed))
@@ -212,7 +212,7 @@ func (d *mapDrawing) node(s *svg, i int) {
 	s.f(`</g>`)
 }
 
-// label writes the numbers of an edge where there is room; the table has all of them.
+// label writes the numbers of an edge if there is space; the table has all of them.
 func (d *mapDrawing) label(s *svg, e int) {
 	path, edge := d.paths[e], d.c.Edges[e]
 	if len(path) == 0 {
@@ -228,7 +228,7 @@ func (d *mapDrawing) label(s *svg, e int) {
 	w := textWidth(text)/2*0.92 + 2
 	for _, at := range [...]float64{0.5, 0.38, 0.62, 0.28, 0.72, 0.2, 0.8} {
 		for i := range len(path) / 3 {
-			// The second segment is a straight one where the edge passes a layer: there is most room.
+			// If the edge passes a layer, its second segment is straight and has the most space.
 			seg := (i + 1) % (len(path) / 3)
 			p := bezier(path[3*seg:3*seg+4], at)
 			want := box{p.x - w, p.y - 8, p.x + w, p.y + 6}

@@ -42,8 +42,7 @@ func checkXML(t *testing.T, text string) {
 	}
 }
 
-// Any map is drawn: no box lies on another or leaves the picture, and no edge of two
-// nodes is missing.
+// In any map no box overlaps another or leaves the picture, and no edge between two nodes is missing.
 func TestMapsOfChance(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	for round := range 200 {
@@ -81,7 +80,7 @@ func TestMapsOfChance(t *testing.T) {
 	}
 }
 
-// Buckets of any number and place are drawn within the picture.
+// Buckets of any number and position are drawn inside the picture.
 func TestAxisFindsItsPlaces(t *testing.T) {
 	c := &TimeChart{BucketNs: 10, Stretches: []Stretch{{First: -5, Count: 3}, {First: 100, Count: 2}}}
 	for _, tt := range []struct {

@@ -18,7 +18,7 @@ const (
 	breakWidth = 9
 )
 
-// timeSVG draws stacked bars over time, with holes of the recording hatched.
+// timeSVG draws stacked bars over time, with hatched coverage gaps.
 func timeSVG(f *Figure) string {
 	c := f.Time
 	s := newSVG(f.ID, f.Title, f.Alt, timeWidth, timeHeight)
@@ -58,7 +58,7 @@ func seriesClass(r Series, i int) string {
 	return fmt.Sprintf("s%d", i)
 }
 
-// timePlot knows where times lie on the picture.
+// timePlot maps times to positions in the picture.
 type timePlot struct {
 	c     *TimeChart
 	x     []float64 // left edge of each bucket
@@ -85,7 +85,7 @@ func newTimePlot(c *TimeChart) *timePlot {
 
 func (p *timePlot) y(v int64) float64 { return timeHeight - timeBottom - float64(v)*p.scale }
 
-// stack draws the bars of one series on what is there, and adds them to it.
+// stack draws the bars of one series on top of the previous ones.
 func (p *timePlot) stack(values, base []int64) string {
 	var d strings.Builder
 	w := p.width * 0.86
@@ -97,14 +97,14 @@ func (p *timePlot) stack(values, base []int64) string {
 			continue
 		}
 		y0, y1 := p.y(base[i]), p.y(base[i]+v)
-		y1 = min(y1, y0-0.6) // what is there at all shows
+		y1 = min(y1, y0-0.6) // non-zero values are always visible
 		fmt.Fprintf(&d, "M%s %sh%sV%sh-%sz", px(p.x[i]), px(y0), px(w), px(y1), px(w))
 		base[i] += v
 	}
 	return d.String()
 }
 
-// at is where a time lies; a time in a break lies at its start.
+// at is the position of a time; a time in a break is at its start.
 func (p *timePlot) at(ns int64) float64 {
 	for i, s := range p.c.Stretches {
 		begin, end := s.First*p.c.BucketNs, (s.First+int64(s.Count))*p.c.BucketNs
@@ -127,7 +127,7 @@ func (p *timePlot) holes(s *svg, id string) {
 		}
 		length := duration(time.Duration(h.ToNs - h.FromNs))
 		s.f(`<rect x="%s" y="%d" width="%s" height="%d" fill="url(#%s-hatch)" class="hole"><title>%s</title></rect>`, px(x0), timeTop, px(x1-x0), timeHeight-timeTop-timeBottom, id,
-			esc("not recorded, or not wholly: "+h.Reason+", "+length))
+			esc("not recorded, or only in part: "+h.Reason+", "+length))
 	}
 }
 
@@ -140,7 +140,7 @@ func (p *timePlot) breaks(s *svg) {
 	}
 }
 
-// ticks writes times below the axis, as many as do not touch.
+// ticks writes times below the axis, as many as fit.
 func (p *timePlot) ticks(s *svg) {
 	span := int64(p.c.buckets()) * p.c.BucketNs
 	layout, second := "15:04", "2006-01-02"

@@ -9,14 +9,14 @@ import (
 	"unicode/utf8"
 )
 
-// Limits of text out of captures.
+// Limits of text from captures.
 const (
 	maxText  = 160 // characters of a cell
 	maxLabel = 24  // characters of a label in a figure
 )
 
-// clean cuts text and writes characters that do not show, or change how others show, as
-// their code point: \u{202e} instead of a turn of direction.
+// clean shortens text and writes characters that are invisible, or change the display of others, as
+// their code point: \u{202e} for a change of direction.
 func clean(s string, most int) string {
 	var b strings.Builder
 	n := 0
@@ -38,16 +38,16 @@ func clean(s string, most int) string {
 	return b.String()
 }
 
-// hidden tells control, format, direction, separator and private characters.
+// hidden reports whether a character is a control, format, direction, separator or private one.
 func hidden(r rune) bool {
 	return r != ' ' && !unicode.IsPrint(r) || unicode.In(r, unicode.Cf, unicode.Co, unicode.Zl, unicode.Zp) || r == 0x034F || r == 0x115F || r == 0x1160 || r == 0x3164 || r == 0xFFA0 ||
 		r >= 0xFE00 && r <= 0xFE0F || r >= 0xE0100 && r <= 0xE01EF
 }
 
-// str is clean text.
+// str returns clean text.
 func str(s string) string { return clean(s, maxText) }
 
-// some are the first words of a list as clean text.
+// some joins the first words of a list as clean text.
 func some(list []string) string {
 	const most = 6
 	if len(list) > most {
@@ -78,10 +78,10 @@ func bytesText(n int64) string {
 	return digits(v/1000) + " EB"
 }
 
-// micros writes a length of time given in microseconds.
+// micros writes a duration in microseconds.
 func micros(us int64) string { return duration(time.Duration(min(us, 1<<53)) * time.Microsecond) }
 
-// duration writes a length of time for people.
+// duration writes a duration for people.
 func duration(d time.Duration) string {
 	switch s := d.Seconds(); {
 	case d < 0:
@@ -135,7 +135,7 @@ func percent(part, all int64) string {
 	}
 }
 
-// stamp writes a time in UTC with as many digits as are of use within span.
+// stamp writes a time in UTC with the digits that are useful for a span.
 func stamp(ns int64, span time.Duration) string {
 	t := time.Unix(0, ns).UTC()
 	switch {
@@ -151,7 +151,7 @@ func rfc3339(ns int64) string {
 	return time.Unix(0, ns).UTC().Format("2006-01-02T15:04:05.000000000Z")
 }
 
-// and joins words as a sentence does.
+// and joins words with commas and "and".
 func and(words []string) string {
 	switch n := len(words); n {
 	case 0:
@@ -177,7 +177,7 @@ func shellQuote(s string) string {
 	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
 }
 
-// clock writes a time with its date only where the case has more than one.
+// clock writes a time, with its date if the case covers more than one.
 func clock(ns, first, last int64) string {
 	full := stamp(ns, time.Duration(last-first))
 	if time.Unix(0, first).UTC().Format(time.DateOnly) == time.Unix(0, last).UTC().Format(time.DateOnly) {

@@ -13,7 +13,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/ask/service"
 )
 
-// twice opens two bundles of the shop as one case: every call is in both.
+// twice opens two bundles of the shop as one case, with every call in both.
 func twice(t *testing.T, o forensics.Options) *forensics.Case {
 	t.Helper()
 	var dirs []string
@@ -56,7 +56,7 @@ func TestACallInTwoBundlesIsOneCall(t *testing.T) {
 	}
 }
 
-// plain writes a value without the numbers of packets, which are each bundle's own.
+// plain writes a value without packet numbers, which differ between bundles.
 func plain(t *testing.T, v any) string {
 	text, err := json.Marshal(v)
 	if err != nil {
@@ -77,7 +77,7 @@ func TestMaskedCasesShowNoCredentials(t *testing.T) {
 	}
 }
 
-func TestAccessIsWholeAndInPages(t *testing.T) {
+func TestAccessIsCompleteAndPaged(t *testing.T) {
 	c := open(t, "shop.pcapng")
 	in := access.AccessIn{Service: "postgres", Scope: ask.Scope{Limit: 7}}
 	seen := map[string]bool{}
@@ -96,7 +96,7 @@ func TestAccessIsWholeAndInPages(t *testing.T) {
 		}
 		for _, x := range a.Calls {
 			if seen[x.CallID] {
-				t.Errorf("%s is there twice", x.CallID)
+				t.Errorf("%s is listed twice", x.CallID)
 			}
 			seen[x.CallID] = true
 		}
@@ -113,7 +113,7 @@ func TestAccessIsWholeAndInPages(t *testing.T) {
 	}
 	for _, bad := range []access.AccessIn{{}, {Service: "x", Direction: "up"}, {Service: "x", Cursor: "y"}} {
 		if _, err := access.AskAccess(ctx, c, bad); err == nil {
-			t.Errorf("%+v is taken", bad)
+			t.Errorf("%+v is accepted", bad)
 		}
 	}
 	if p := must[*access.Access](t)(access.AskAccess(ctx, c, access.AccessIn{Service: "nobody"})); p.Matched != "nothing_matched" {
@@ -139,7 +139,7 @@ func TestNoCrashWithoutASign(t *testing.T) {
 	}
 	for _, bad := range []service.TimelineIn{{}, {Workload: "x", At: "noon"}, {Workload: "x", Before: "-1m"}} {
 		if _, err := service.AskTimeline(ctx, c, bad); err == nil {
-			t.Errorf("%+v is taken", bad)
+			t.Errorf("%+v is accepted", bad)
 		}
 	}
 }

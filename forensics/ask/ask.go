@@ -1,11 +1,11 @@
-// Package ask has what every question about a case is made of.
+// Package ask defines questions about a case.
 //
-// A question is a function in a package of its topic below this one, and one line in the list of
-// package finding/all. It takes a typed value that embeds Scope, runs SQL over the case's tables,
-// and gives a typed answer that embeds Frame, whose numbers lead to calls and whose calls lead to
-// packets. The command line, assistants and reports all ask through Question, so no question is
-// written twice. An answer states how much of the asked time was recorded, never guesses without
-// a stated confidence, and is the same for the same case and question.
+// Each question is a function in a package below this one, named for its topic, with one line in
+// the list of package finding/all. The input is a typed value that embeds Scope; the function runs
+// SQL over the case's tables and returns a typed answer that embeds Frame. The numbers of an answer
+// lead to calls, and calls lead to packets. The command line, assistants and reports all use
+// Question, so each question is written once. An answer states how much of the requested time was
+// recorded, marks every guess with a confidence, and is the same for the same case and input.
 package ask
 
 import (
@@ -22,60 +22,60 @@ import (
 	"github.com/pcapsule/pcapsule/forensics"
 )
 
-// Question is one way to ask. Its input and answer are JSON objects that its schemas
-// describe.
+// Question is one question about a case. In and Out are the JSON schemas of its input and its
+// answer.
 type Question struct {
-	Name  string // snake case: name of the tool and, with dashes, of the command
+	Name  string // name of the tool in snake case; the command has dashes
 	Title string
 	Doc   string // what it answers and when to ask it, for somebody who has to choose
 	Core  bool   // part of the small set that nearly everybody needs
 	Topic string // the set of questions that it belongs to, such as security
 
-	// Rows is how many rows of each list a page has if no limit is given; DefaultRows if 0.
+	// Rows is the number of rows per list and page if the input has no limit. 0 is DefaultRows.
 	Rows int
 
-	// Keyed is the list that may have any number of rows: its input has a cursor and its answer
-	// a next_cursor, which name the place in it. The other lists come in full with its first page.
+	// Keyed is the list that may have any number of rows. Its pages are linked by cursor in the
+	// input and next_cursor in the answer. The first page has all other lists in full.
 	Keyed string
 
-	// Nested says that the limit counts the rows inside the rows of a list.
+	// Nested is true if the limit counts the rows inside the rows of a list.
 	Nested bool
 
-	// Sums are lists that sum up the others, so that a first page has them whole.
+	// Sums are lists that summarize the others; the first page has them in full.
 	Sums []string
 
-	// InTime are lists that begin with the rows nearest to a moment, and whose pages are shown
-	// in order of time.
+	// InTime are lists that begin with the rows nearest to a moment. Each page is sorted by time.
 	InTime []string
 
 	In, Out *jsonschema.Schema
 	ask     func(ctx context.Context, c *forensics.Case, in json.RawMessage, all bool) (any, error)
 }
 
-// Ask answers the question. An input that its schema does not allow is an *InputError;
-// the other errors are those of forensics.Case.Query. The answer marshals as Out says.
+// Ask answers the question. It returns an *InputError for an input that the schema does not
+// allow, and otherwise the errors of forensics.Case.Query. The answer marshals to JSON as
+// described by Out.
 func (q Question) Ask(ctx context.Context, c *forensics.Case, in json.RawMessage) (any, error) {
 	return q.ask(ctx, c, in, false)
 }
 
-// AskAll is Ask with all rows of each list, up to MaxAll. Of the list Keyed, and of lists inside
-// rows, there are as many as the limit says.
+// AskAll is Ask with all rows of each list, up to MaxAll. The list Keyed and lists inside rows
+// keep their limit.
 func (q Question) AskAll(ctx context.Context, c *forensics.Case, in json.RawMessage) (any, error) {
 	return q.ask(ctx, c, in, true)
 }
 
-// Document is an answer that is a document for another program, with remarks on it.
+// Document is an answer that is a file for another program, with notes about it.
 type Document interface {
 	Document() (text string, notes []string)
 }
 
-// InputError is a question that cannot be asked so.
+// InputError reports an invalid input of a question.
 type InputError struct {
-	Field string // as in the input; empty where it is not one field
-	What  string // what is wrong and what was wanted
+	Field string // name in the input; empty if the error concerns no single field
+	What  string // the problem and the allowed values
 }
 
-// Error names the field and what is wrong with it.
+// Error names the field and the problem.
 func (e *InputError) Error() string {
 	if e.Field == "" {
 		return e.What
@@ -83,12 +83,12 @@ func (e *InputError) Error() string {
 	return e.Field + ": " + e.What
 }
 
-// Wrong is an *InputError about a field.
+// Wrong returns an *InputError about a field.
 func Wrong(field, format string, args ...any) error {
 	return &InputError{field, fmt.Sprintf(format, args...)}
 }
 
-// New makes a Question of a function. In embeds Scope, Out embeds Frame.
+// New makes a Question from a function. In must embed Scope, Out must embed Frame.
 func New[In, Out any](name, title, doc string, core bool, f func(context.Context, *forensics.Case, In) (*Out, error)) Question {
 	q := Question{Name: name, Title: title, Doc: doc, Core: core, In: schemaOf[In](name), Out: schemaOf[Out](name)}
 	q.ask = func(ctx context.Context, c *forensics.Case, raw json.RawMessage, all bool) (any, error) {
@@ -112,12 +112,12 @@ func New[In, Out any](name, title, doc string, core bool, f func(context.Context
 func schemaOf[T any](name string) *jsonschema.Schema {
 	s, err := jsonschema.For[T](nil)
 	if err != nil {
-		panic("question " + name + ": " + err.Error()) // a type that no JSON describes; every test meets it
+		panic("question " + name + ": " + err.Error()) // the type has no JSON schema; every test reaches this
 	}
 	return s
 }
 
-// decode reads an input strictly: a misspelt field would be a question not asked.
+// decode rejects unknown fields: a misspelt field would otherwise be ignored silently.
 func decode(raw json.RawMessage, in any) error {
 	if len(bytes.TrimSpace(raw)) == 0 {
 		return nil
@@ -127,7 +127,7 @@ func decode(raw json.RawMessage, in any) error {
 	if err := d.Decode(in); err != nil {
 		var kind *json.UnmarshalTypeError
 		if errors.As(err, &kind) {
-			return Wrong(kind.Field, "%s, want %s", kind.Value, kind.Type)
+			return Wrong(kind.Field, "must be %s, not %s", kind.Type, kind.Value)
 		}
 		return Wrong("", "%s", strings.TrimPrefix(err.Error(), "json: "))
 	}

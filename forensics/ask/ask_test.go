@@ -18,7 +18,7 @@ import (
 
 var ctx = context.Background()
 
-// find gives the question of a name.
+// find returns a question by name.
 func find(name string) (ask.Question, bool) {
 	for _, q := range all.Questions() {
 		if q.Name == strings.ReplaceAll(name, "-", "_") {
@@ -52,7 +52,7 @@ func open(t testing.TB, inputs ...string) *forensics.Case {
 	return share(t, strings.Join(inputs, "+"), paths, o)
 }
 
-// put asks a question by its name and checks the answer against the question's schema.
+// put runs a question by name and checks the answer against its schema.
 func put(t testing.TB, c *forensics.Case, name, in string) map[string]any {
 	t.Helper()
 	q, ok := find(name)
@@ -76,25 +76,25 @@ func put(t testing.TB, c *forensics.Case, name, in string) map[string]any {
 		t.Fatal(err)
 	}
 	if err := schema.Validate(out); err != nil {
-		t.Errorf("%s: the answer is not as its schema says: %v", name, err)
+		t.Errorf("%s: the answer does not match its schema: %v", name, err)
 	}
 	return out
 }
 
-func TestQuestionsAreOfOneKind(t *testing.T) {
+func TestQuestionsFollowOneForm(t *testing.T) {
 	c := open(t, "shop.pcapng")
 	seen := map[string]bool{}
 	for _, q := range all.Questions() {
 		if seen[q.Name] {
-			t.Errorf("%s is there twice", q.Name)
+			t.Errorf("%s is listed twice", q.Name)
 		}
 		seen[q.Name] = true
 		if strings.Trim(q.Name, "abcdefghijklmnopqrstuvwxyz0123456789_") != "" || q.Title == "" || len(q.Doc) < 20 || len(q.Doc) > 400 {
-			t.Errorf("%q: name, title or doc is not as it should be", q.Name)
+			t.Errorf("%q: invalid name, title or doc", q.Name)
 		}
 		for _, bad := range []string{`{"limit":-1}`, `{"from":"yesterday"}`, `{"nonsense":1}`, `{"kfl":"http &&"}`, `[]`, `{} {}`, `{"from":"2030-01-01T00:00:00Z","to":"2020-01-01T00:00:00Z"}`} {
 			if _, err := q.Ask(ctx, c, json.RawMessage(bad)); err == nil {
-				t.Errorf("%s takes %s", q.Name, bad)
+				t.Errorf("%s accepts %s", q.Name, bad)
 			}
 		}
 	}

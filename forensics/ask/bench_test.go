@@ -11,7 +11,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/finding/all"
 )
 
-// benchInputs are inputs that cost more than a question's default.
+// benchInputs are inputs that are more expensive than the default.
 var benchInputs = map[string][]string{
 	"get_service_map":  {`{"group_by":"pod","limit":200}`, `{"from_namespace":"edge"}`},
 	"get_dependencies": {`{"service":"redis-cache"}`, `{"service":"redis-cache","blast_radius":true}`},
@@ -32,8 +32,8 @@ var benchInputs = map[string][]string{
 	"get_pair":         {`{"src":"gateway","dst":"orders-32"}`},
 }
 
-// BenchmarkQuestions asks every question of a large case, made as scripts/bench/calls
-// says, that PCAPSULE_BENCH_CASE names.
+// BenchmarkQuestions runs every question on the large case that PCAPSULE_BENCH_CASE names.
+// scripts/bench/calls makes such a case.
 func BenchmarkQuestions(b *testing.B) {
 	dir := os.Getenv("PCAPSULE_BENCH_CASE")
 	if dir == "" {
@@ -52,7 +52,7 @@ func BenchmarkQuestions(b *testing.B) {
 				for b.Loop() {
 					out, err := q.Ask(ctx, c, json.RawMessage(in))
 					if err != nil {
-						b.Skip("needs an input: ", err) // a question that needs an input
+						b.Skip("needs an input: ", err) // this question has no default input
 					}
 					text, err := json.Marshal(out)
 					if err != nil {
@@ -67,7 +67,7 @@ func BenchmarkQuestions(b *testing.B) {
 	}
 }
 
-// cpuTime is what the process has used: on a busy machine it says more than the clock.
+// cpuTime is the CPU time of the process, which a busy machine distorts less than elapsed time.
 func cpuTime(b *testing.B) time.Duration {
 	var r syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &r); err != nil {

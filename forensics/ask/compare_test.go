@@ -20,7 +20,7 @@ func TestTodayAgainstYesterday(t *testing.T) {
 			found = found || n.Kind == "status" && strings.HasSuffix(n.What, " 404") && len(n.CallIDs) > 0
 		}
 		if !found {
-			a.t.Errorf("the new status is not said: %+v", c.New)
+			a.t.Errorf("the new status is not reported: %+v", c.New)
 		}
 	})
 }
@@ -90,7 +90,7 @@ func TestNoChangeIsNone(t *testing.T) {
 	}
 	for _, in := range []compare.In{{Shift: "x"}, {Shift: "-1h"}, {BaselineTo: "1h"}, {BaselineFrom: "2020-01-01T00:00:00Z", BaselineTo: "2019-01-01T00:00:00Z"}, {BaselineFrom: "1s"}} {
 		if _, err := compare.Ask(ctx, c, in); err == nil {
-			t.Errorf("%+v is taken", in)
+			t.Errorf("%+v is accepted", in)
 		}
 	}
 }

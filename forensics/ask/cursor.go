@@ -7,34 +7,34 @@ import (
 	"github.com/pcapsule/pcapsule/forensics"
 )
 
-// Cursor is the place of a row in a list by time, where the next page begins.
+// Cursor is the last row of a page in a list sorted by time. The next page begins after it.
 type Cursor struct{ TS, Bundle, No int64 }
 
-// String writes a position as a cursor.
+// String writes the cursor as answers show it.
 func (p Cursor) String() string { return fmt.Sprintf("%d.%d.%d", p.TS, p.Bundle, p.No) }
 
-// ReadCursor reads a cursor; an empty one is the beginning.
+// ReadCursor parses a cursor. An empty text is the beginning of the list.
 func ReadCursor(_ *forensics.Case, s string) (Cursor, error) {
 	if s == "" {
 		return Cursor{Bundle: -1, No: -1}, nil
 	}
 	var p Cursor
 	if n, err := fmt.Sscanf(s, "%d.%d.%d", &p.TS, &p.Bundle, &p.No); n != 3 || err != nil || p.String() != s || p.No < 0 || p.Bundle < 0 {
-		return p, Wrong("cursor", "%q is no cursor of an earlier answer", Clip(s, 60))
+		return p, Wrong("cursor", "%q is not the next_cursor of an earlier answer", Clip(s, 60))
 	}
 	return p, nil
 }
 
-// After is the condition for the rows after it, behind what, which ends in the table's
-// alias and a dot where there is one; empty at the beginning.
+// After returns the SQL condition for the rows after the cursor. It starts with what, which ends
+// with the table's alias and a dot if there is an alias. It is empty at the beginning of the list.
 func (p Cursor) After(what string) string {
-	return p.beside(what, ">")
+	return p.condition(what, ">")
 }
 
-// Before is After for a list that ends with the earliest.
-func (p Cursor) Before(what string) string { return p.beside(what, "<") }
+// Before is After for a list with the latest rows first.
+func (p Cursor) Before(what string) string { return p.condition(what, "<") }
 
-func (p Cursor) beside(what, sign string) string {
+func (p Cursor) condition(what, sign string) string {
 	if p.No < 0 {
 		return ""
 	}

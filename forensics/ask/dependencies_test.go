@@ -6,7 +6,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/ask/servicemap"
 )
 
-// depend asks for the dependencies of a service, by the names of the edges' farther ends.
+// depend returns the dependencies of a service, with calls by the name of the far end.
 func depend(a *asked, in servicemap.DependenciesIn) (*servicemap.Dependencies, map[string]float64, map[string]float64) {
 	in.Limit = 1000
 	d := must[*servicemap.Dependencies](a.t)(servicemap.AskDependencies(ctx, a.c, in))
@@ -57,7 +57,7 @@ func TestBothWays(t *testing.T) {
 	})
 }
 
-func TestWhatIsHitIfItIsGone(t *testing.T) {
+func TestBlastRadius(t *testing.T) {
 	planted(t, 20, func(a *asked) {
 		d, up, _ := depend(a, servicemap.DependenciesIn{Service: a.arg("service"), Blast: true})
 		a.groups("direct", up, false)
@@ -74,7 +74,7 @@ func TestWhatIsHitIfItIsGone(t *testing.T) {
 	})
 }
 
-func TestPastALayer(t *testing.T) {
+func TestBypassedLayer(t *testing.T) {
 	planted(t, 22, func(a *asked) {
 		d, _, _ := depend(a, servicemap.DependenciesIn{Service: a.arg("database"), Via: a.arg("layer")})
 		got := map[string]float64{}
@@ -92,11 +92,11 @@ func TestPastALayer(t *testing.T) {
 	})
 }
 
-func TestDependenciesRefuse(t *testing.T) {
+func TestDependenciesRejectInvalidInput(t *testing.T) {
 	c := open(t, "dns.pcap")
 	for _, in := range []servicemap.DependenciesIn{{}, {Service: "x", Depth: -1}, {Service: "x", Depth: 11}} {
 		if _, err := servicemap.AskDependencies(ctx, c, in); err == nil {
-			t.Errorf("%+v is taken", in)
+			t.Errorf("%+v is accepted", in)
 		}
 	}
 	d, err := servicemap.AskDependencies(ctx, c, servicemap.DependenciesIn{Service: "nobody", Blast: true, Via: "nothing"})

@@ -10,16 +10,16 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
 )
 
-// End is the condition that one end of a row is somebody.
+// End is the SQL condition that one end of a row has a given name.
 type End struct {
-	Calls string // on calls, with Args
+	Calls string // for calls, with Args
 	Args  []any
-	Conns string // on connections or flows, without
+	Conns string // for connections or flows, without arguments
 }
 
-// EndOf is the condition that one end of a row, "src_" or "dst_", is what a person calls name,
-// as terms.End has it, by the numbers of the endpoints. They are looked up once, so that no
-// names are compared for every call. A DNS query for a name is no call to its owner.
+// EndOf returns the condition that one end of a row, "src_" or "dst_", matches name as in
+// terms.End. It looks up the endpoint ids once, so that the query does not compare names for
+// every call. A DNS query for a name is not a call to the owner of the name.
 func EndOf(ctx context.Context, c *forensics.Case, prefix, name string) (End, error) {
 	type row struct {
 		Bundle int64 `json:"bundle"`
@@ -61,8 +61,8 @@ func EndOf(ctx context.Context, c *forensics.Case, prefix, name string) (End, er
 	return out, nil
 }
 
-// EndByID is terms.EndIs by the numbers of the endpoints, which are looked up first: a
-// comparison with a list needs no join.
+// EndByID is terms.EndIs with endpoint ids that are looked up first: comparing with a list of ids
+// needs no join.
 func EndByID(ctx context.Context, c *forensics.Case, prefix, name string) (cond string, args []any, err error) {
 	_, rest, ok := strings.Cut(name, "/")
 	if !ok {
@@ -79,8 +79,7 @@ func EndByID(ctx context.Context, c *forensics.Case, prefix, name string) (cond 
 	return cond, args, err
 }
 
-// runsOf writes the numbers for IN; where they are very many, as ranges that the text of a
-// query has room for.
+// runsOf writes ids for IN. More than MaxIDs are written as ranges, to keep the query short.
 func runsOf(ids []int64) string {
 	if len(ids) <= MaxIDs {
 		return terms.Numbers(ids)
@@ -97,7 +96,7 @@ func runsOf(ids []int64) string {
 	return b.String()
 }
 
-// NoteUnread notes how many connections of a window could not be read.
+// NoteUnread adds a note with the number of connections in the window that could not be read.
 func NoteUnread(ctx context.Context, c *forensics.Case, f *Frame, w *Window) error {
 	type counts struct {
 		Sealed int64 `json:"sealed"`
@@ -109,13 +108,13 @@ func NoteUnread(ctx context.Context, c *forensics.Case, f *Frame, w *Window) err
 		return err
 	}
 	if n.Sealed > 0 {
-		f.Note("%d {connection|connections} of the time {is|are} encrypted and no key opened {it|them}: what {it carries|they carry} is not searched", n.Sealed)
+		f.Note("%d {connection|connections} in this time {is|are} encrypted and could not be decrypted: {its content is|their contents are} not searched", n.Sealed)
 	}
 	if n.Plain > 0 {
-		f.Note("%d {connection|connections} of the time {speaks|speak} a protocol that is not read: of {it|those} only the first bytes are known", n.Plain)
+		f.Note("%d {connection|connections} in this time {uses|use} a protocol that has no dissector: only {its|their} first bytes are known", n.Plain)
 	}
 	return nil
 }
 
-// MaxIDs is how many rows of endpoints one name may stand for.
+// MaxIDs is the highest number of endpoint rows that one name may match.
 const MaxIDs = 5000

@@ -7,7 +7,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/ask/servicemap"
 )
 
-// external asks what is called outside and counts by name.
+// external lists external destinations and counts calls by name.
 func external(a *asked, in servicemap.ExternalIn) (*servicemap.External, map[string]float64, map[string]float64) {
 	in.Limit = 1000
 	e := must[*servicemap.External](a.t)(servicemap.AskExternal(ctx, a.c, in))
@@ -58,26 +58,26 @@ func TestNotOnTheAllowList(t *testing.T) {
 		}
 		a.says("names", bad)
 		if len(bad) != len(a.fact("names").Strings) || e.Violations != len(bad) {
-			a.t.Errorf("%d violations, %d said: %+v", len(bad), e.Violations, bad)
+			a.t.Errorf("%d violations, %d reported: %+v", len(bad), e.Violations, bad)
 		}
 		a.says("pods", bad)
 	})
 }
 
-func TestAllowListMeans(t *testing.T) {
+func TestAllowListForms(t *testing.T) {
 	c := open(t, "shop.pcapng")
 	for _, row := range []struct {
 		what  string
 		allow []string
 		bad   int
 	}{
-		{"nothing of it is called", []string{"example.org"}, 2},
+		{"a domain without calls", []string{"example.org"}, 2},
 		{"one domain", []string{"API.cards.example.net."}, 1},
-		{"all below a domain", []string{"*.example.net"}, 0},
-		{"the domain itself is not below it", []string{"*.mail.example.net", "api.cards.example.net"}, 1},
+		{"subdomains", []string{"*.example.net"}, 0},
+		{"a domain is not its own subdomain", []string{"*.mail.example.net", "api.cards.example.net"}, 1},
 		{"a range", []string{"203.0.113.0/24"}, 0},
 		{"an address", []string{"203.0.113.80"}, 1},
-		{"whatever a namespace calls", []string{"namespace:shop"}, 0},
+		{"everything that a namespace calls", []string{"namespace:shop"}, 0},
 		{"another namespace", []string{"namespace:other"}, 2},
 	} {
 		e, err := servicemap.AskExternal(ctx, c, servicemap.ExternalIn{Allow: row.allow})
@@ -87,7 +87,7 @@ func TestAllowListMeans(t *testing.T) {
 	}
 	for _, bad := range []string{"", "*", "a*b.example", "http://example.net/", "10.0.0.0/33", "namespace:"} {
 		if _, err := servicemap.AskExternal(ctx, c, servicemap.ExternalIn{Allow: []string{bad}}); err == nil {
-			t.Errorf("%q is taken", bad)
+			t.Errorf("%q is accepted", bad)
 		}
 	}
 	e, err := servicemap.AskExternal(ctx, c, servicemap.ExternalIn{Inside: []string{"203.0.113.0/24"}})

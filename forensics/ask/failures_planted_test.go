@@ -31,7 +31,7 @@ type exchange struct {
 	Sealed   bool   `json:"sealed"`
 }
 
-// story is one question of the truth with its rows and times.
+// story is one question of the ground truth with its rows and times.
 type story struct {
 	Number int `json:"number"`
 	Facts  []struct {
@@ -42,8 +42,8 @@ type story struct {
 	} `json:"facts"`
 }
 
-// told gives the rows and times of a fact, which the truth of a scenario has.
-func told(a *asked, number int, id string) (rows []exchange, from, to time.Time) {
+// factRows returns the rows and times of a fact in the ground truth of a scenario.
+func factRows(a *asked, number int, id string) (rows []exchange, from, to time.Time) {
 	a.t.Helper()
 	scenario, _, _ := strings.Cut(a.t.Name()[strings.LastIndexByte(a.t.Name(), '/')+1:], "#")
 	text, err := os.ReadFile(filepath.Join("..", "..", "samples", "questions", scenario, "truth.json"))
@@ -120,8 +120,8 @@ func callOf(a *asked, calls map[string][]logged, x exchange) string {
 	return best.id
 }
 
-// lists checks that an answer names the calls of a fact's rows.
-func lists(a *asked, number int, id string, answer any) {
+// checkListed checks that an answer contains the calls of a fact's rows.
+func checkListed(a *asked, number int, id string, answer any) {
 	a.t.Helper()
 	text, err := json.Marshal(answer)
 	if err != nil {
@@ -132,7 +132,7 @@ func lists(a *asked, number int, id string, answer any) {
 	missing := 0
 	for _, x := range rows {
 		if x.Client == "" {
-			continue // of a protocol that is not read
+			continue // no dissector for this protocol
 		}
 		if call := callOf(a, calls, x); !x.Sealed && !strings.Contains(string(text), call) {
 			if missing++; missing <= 3 {
@@ -153,7 +153,7 @@ func near(a *asked, id, got string, want time.Time, within time.Duration) {
 	}
 }
 
-// outcome writes a group of failures as the truth does.
+// outcome writes a group of failures as in the ground truth.
 func outcome(g failures.FailureGroup) string {
 	end := g.Status
 	switch {
@@ -189,7 +189,7 @@ func TestWhyCheckoutFailed(t *testing.T) {
 			t.Error("no calls in the time")
 		}
 		a.is("refused", float64(refused.Calls))
-		_, from, to := told(a, 1, "when")
+		_, from, to := factRows(a, 1, "when")
 		near(a, "first", refused.First, from, 10*time.Millisecond)
 		near(a, "last", refused.Last, to, 100*time.Millisecond)
 		a.says("cause", must[*trace.Answer](t)(trace.Ask(ctx, a.c, trace.In{CallID: refused.CallIDs[0]})))
@@ -212,8 +212,8 @@ func TestWhereATimeoutIs(t *testing.T) {
 			t.Errorf("origins %+v", tr.Origins)
 		}
 		a.is("query", tr.Chains[0].Origin.ElapsedMs)
-		lists(a, 2, "failing", tr)
-		lists(a, 2, "queries", tr)
+		checkListed(a, 2, "failing", tr)
+		checkListed(a, 2, "queries", tr)
 	})
 }
 
@@ -221,7 +221,7 @@ func TestWhatAPodDidBeforeItCrashed(t *testing.T) {
 	planted(t, 3, func(a *asked) {
 		in := service.TimelineIn{Workload: a.arg("namespace") + "/" + a.arg("pod"), Before: "2m", Scope: ask.Scope{Limit: 200}}
 		tl := must[*service.Timeline](t)(service.AskTimeline(ctx, a.c, in))
-		_, crash, _ := told(a, 3, "crash")
+		_, crash, _ := factRows(a, 3, "crash")
 		if tl.Crash == nil {
 			t.Fatal("no crash was found")
 		}
@@ -229,8 +229,8 @@ func TestWhatAPodDidBeforeItCrashed(t *testing.T) {
 		a.says("why", tl)
 		a.says("external_names", tl.External)
 		a.is("activity_count", float64(tl.Calls))
-		lists(a, 3, "external", tl.Listed)
-		lists(a, 3, "unanswered", tl.Activity)
+		checkListed(a, 3, "external", tl.Listed)
+		checkListed(a, 3, "unanswered", tl.Activity)
 		sum := int64(0)
 		for _, x := range tl.Activity {
 			sum += x.Calls
@@ -249,8 +249,8 @@ func TestWhyItFailedForAUser(t *testing.T) {
 		}
 		in := trace.In{Text: a.arg("user"), Scope: ask.Scope{From: at.Format(time.RFC3339), To: at.Add(time.Minute).Format(time.RFC3339), Limit: 100}}
 		tr := must[*trace.Answer](t)(trace.Ask(ctx, a.c, in))
-		lists(a, 4, "failing", tr)
-		lists(a, 4, "chain", tr)
+		checkListed(a, 4, "failing", tr)
+		checkListed(a, 4, "chain", tr)
 		a.says("payload", tr)
 		a.says("expired", tr)
 		a.says("cause", tr)
@@ -277,7 +277,7 @@ func TestWhatFailedInAnHour(t *testing.T) {
 			_, k, _ = strings.Cut(k, " → ")
 			want[k] += n
 		}
-		// A client that gives up while the server resets knows only one of the two.
+		// If the client gives up while the server resets, its log has only one of the two.
 		got, want = unanswered(got), unanswered(want)
 		for k, n := range want {
 			if _, word, _ := strings.Cut(k, " "); got[k] != n && !strings.HasPrefix(word, "SELECT") && !strings.HasPrefix(word, "INSERT") {
@@ -290,7 +290,7 @@ func TestWhatFailedInAnHour(t *testing.T) {
 	})
 }
 
-// unanswered puts resets and timeouts together.
+// unanswered adds up resets and timeouts.
 func unanswered(m map[string]float64) map[string]float64 {
 	out := map[string]float64{}
 	for k, n := range m {
@@ -315,7 +315,7 @@ func TestTheRequestBehindA500(t *testing.T) {
 		p := must[*access.Pair](t)(access.AskPair(ctx, a.c, access.PairIn{Src: "*", Dst: a.arg("service"), Scope: ask.Scope{KFL: "status_code == 500"}}))
 		a.says("request", p)
 		a.says("response", p)
-		lists(a, 6, "call", p)
+		checkListed(a, 6, "call", p)
 	})
 }
 
@@ -325,7 +325,7 @@ func TestMoreAboutThe503s(t *testing.T) {
 		f := must[*failures.Answer](t)(failures.Ask(ctx, a.c, in))
 		a.is("count", float64(f.Total))
 		a.says("cause", f)
-		lists(a, 8, "calls", f.Listed)
+		checkListed(a, 8, "calls", f.Listed)
 		if len(f.Groups) != 1 || f.Groups[0].P50Ms == nil || f.Groups[0].Limit == "" {
 			text, _ := json.Marshal(f.Groups)
 			t.Fatalf("groups %s", text)
@@ -347,7 +347,7 @@ func TestMoreAboutThe503s(t *testing.T) {
 		if resets, timeouts := a.fact("resets").Value, a.fact("timeouts").Value; by[0]+by[1] != resets+timeouts || math.Abs(by[0]-resets) > 6 {
 			t.Errorf("%v by the server and %v by the client, want %v and %v", by[0], by[1], resets, timeouts)
 		}
-		lists(a, 8, "reset_calls", far)
+		checkListed(a, 8, "reset_calls", far)
 	})
 }
 
@@ -378,6 +378,6 @@ func TestClientErrorsAndTheirCauses(t *testing.T) {
 		}
 		a.groups("by_status", got, false)
 		a.says("causes", f)
-		lists(a, 42, "rows", f.Listed)
+		checkListed(a, 42, "rows", f.Listed)
 	})
 }

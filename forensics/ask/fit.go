@@ -6,7 +6,7 @@ import (
 	"slices"
 )
 
-// FitBytes cuts a list where its JSON would pass most bytes, and says whether it did.
+// FitBytes cuts a list so that its JSON has at most most bytes, and reports whether it cut.
 func FitBytes[T any](list []T, most int) ([]T, bool) {
 	for i := range list {
 		text, err := json.Marshal(list[i])
@@ -17,7 +17,7 @@ func FitBytes[T any](list []T, most int) ([]T, bool) {
 	return list, false
 }
 
-// Fit cuts a list to the rows that an answer has of it.
+// Fit cuts a list to the limit of the window and marks the answer as truncated.
 func Fit[T any](w *Window, out *Frame, list []T) []T {
 	if len(list) > w.Limit {
 		list, out.Truncated = list[:w.Limit], true
@@ -25,7 +25,7 @@ func Fit[T any](w *Window, out *Frame, list []T) []T {
 	return list
 }
 
-// MaxNames is how many names a row of an answer lists.
+// MaxNames is the highest number of names that a row of an answer lists.
 const MaxNames = 10
 
 // AddName adds a name to a sorted set.
@@ -37,7 +37,7 @@ func AddName(list []string, name string) []string {
 	return slices.Insert(list, i, name)
 }
 
-// SomeNames cuts a list of names.
+// SomeNames cuts a list to MaxNames; the last entry then counts the rest.
 func SomeNames(list []string) []string {
 	if len(list) > MaxNames {
 		return append(list[:MaxNames-1:MaxNames-1], fmt.Sprintf("… %d more", len(list)-MaxNames+1))

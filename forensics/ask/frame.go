@@ -11,22 +11,22 @@ import (
 	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
-// maxHoles is how many holes an answer lists.
+// maxHoles is the highest number of coverage gaps that an answer lists.
 const maxHoles = 10
 
-// Frame is what every answer says beside its facts. It is embedded in each.
+// Frame is embedded in every answer: coverage, verification and notes.
 type Frame struct {
 	Coverage  Coverage `json:"coverage"`
-	Matched   string   `json:"matched" jsonschema:"some, nothing_matched (the time was recorded and nothing fits), or not_recorded (the time was not recorded)"`
+	Matched   string   `json:"matched" jsonschema:"some, nothing_matched (the time was recorded, but nothing matches), or not_recorded (the time was not recorded)"`
 	Truncated bool     `json:"truncated,omitempty" jsonschema:"a list was cut at its limit: narrow the question or raise limit"`
 	Now       string   `json:"now,omitempty" jsonschema:"what now() meant: the time of the last packet"`
 	Verified  bool     `json:"verified" jsonschema:"every file of the bundles was checked against its hash in this run"`
-	Notes     []string `json:"notes,omitempty" jsonschema:"remarks for whoever asked: assumptions, limits, what is not observable"`
+	Notes     []string `json:"notes,omitempty" jsonschema:"assumptions, limits, and what cannot be observed"`
 
 	recorded bool
 }
 
-// Match states whether there was anything.
+// Match sets Matched for an answer with n results.
 func (f *Frame) Match(n int) {
 	switch {
 	case n > 0:
@@ -38,21 +38,21 @@ func (f *Frame) Match(n int) {
 	}
 }
 
-// Note adds a remark.
+// Note adds a note, formatted by plural.Sprintf.
 func (f *Frame) Note(format string, args ...any) {
 	f.Notes = append(f.Notes, plural.Sprintf(format, args...))
 }
 
-// Coverage is how much of the asked time was recorded.
+// Coverage is how much of the requested time was recorded.
 type Coverage struct {
-	State string `json:"state" jsonschema:"complete: all of it was recorded; partial: see holes, the coverage gaps; none: nothing was recorded, so an empty answer says nothing"`
-	From  string `json:"from,omitempty" jsonschema:"start of the asked time, RFC 3339"`
-	To    string `json:"to,omitempty" jsonschema:"end of the asked time, RFC 3339"`
+	State string `json:"state" jsonschema:"complete: all of it was recorded; partial: see holes, the coverage gaps; none: nothing was recorded, so an empty answer proves nothing"`
+	From  string `json:"from,omitempty" jsonschema:"start of the requested time, RFC 3339"`
+	To    string `json:"to,omitempty" jsonschema:"end of the requested time, RFC 3339"`
 	Holes []Hole `json:"holes,omitempty"`
 	More  int64  `json:"more_holes,omitempty" jsonschema:"coverage gaps that are not listed"`
 }
 
-// Hole is a stretch of time that was not recorded, or not wholly.
+// Hole is a coverage gap: a time range that was not recorded, or only in part.
 type Hole struct {
 	Source  string `json:"source"`
 	Reason  string `json:"reason" jsonschema:"filter, policy, drop, restart, retention, redaction, damaged, not_scheduled or not_recorded"`
@@ -62,7 +62,7 @@ type Hole struct {
 	Detail  string `json:"detail,omitempty"`
 }
 
-// CoverageOf writes a coverage for an answer.
+// CoverageOf converts a coverage for an answer. It lists at most maxHoles gaps.
 func CoverageOf(c forensics.Coverage) Coverage {
 	out := Coverage{State: string(c.State), More: c.More}
 	if c.From != 0 {
@@ -81,7 +81,7 @@ func CoverageOf(c forensics.Coverage) Coverage {
 	return out
 }
 
-// Clip shortens a text from the traffic, and says so.
+// Clip shortens a text from the traffic to n bytes and appends its full length.
 func Clip(s string, n int) string {
 	if len(s) <= n {
 		return s
@@ -93,7 +93,7 @@ func Clip(s string, n int) string {
 	return fmt.Sprintf("%s… (%d bytes in all)", strings.ToValidUTF8(s[:cut], "\uFFFD"), len(s))
 }
 
-// NewFrame begins an answer about the whole case.
+// NewFrame returns the Frame of an answer about the whole case.
 func NewFrame(ctx context.Context, c *forensics.Case) (Frame, error) {
 	w, err := Scope{}.Read(ctx, c)
 	if err != nil {
@@ -102,7 +102,7 @@ func NewFrame(ctx context.Context, c *forensics.Case) (Frame, error) {
 	return w.Frame(ctx, c)
 }
 
-// After is the error of a window whose end lies before its beginning.
+// After returns the error for a window that ends before it begins.
 func After(from string, a int64, to string, b int64) error {
 	return Wrong(from, "%s is after %s, %s", Stamp(a), to, Stamp(b))
 }
@@ -113,7 +113,7 @@ func ReadTime(c *forensics.Case, field, text string, missing int64) (int64, erro
 	return ParseTime(field, text, missing, first, last)
 }
 
-// Round cuts floating noise from a number.
+// Round rounds to three decimal places; NaN and infinity become 0.
 func Round(x float64) float64 {
 	if math.IsNaN(x) || math.IsInf(x, 0) {
 		return 0
@@ -121,7 +121,7 @@ func Round(x float64) float64 {
 	return math.Round(x*1000) / 1000
 }
 
-// Share is a part of a whole, three digits.
+// Share is part divided by whole, rounded to three decimal places; 0 if whole is 0.
 func Share(part, whole int64) float64 {
 	if whole == 0 {
 		return 0
@@ -129,7 +129,7 @@ func Share(part, whole int64) float64 {
 	return Round(float64(part) / float64(whole))
 }
 
-// Median is the median.
+// Median is the lower median, rounded to three decimal places.
 func Median(list []float64) float64 {
 	if len(list) == 0 {
 		return 0

@@ -9,32 +9,32 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
 )
 
-// heldMost is how many rows are held for the queries of one question.
-const heldMost = 750_000
+// maxCallTable is the highest number of rows that one question loads for its queries.
+const maxCallTable = 750_000
 
-// Held are calls that several queries of one question look at: where there are not too many
-// they are read once and held, as a table, until Release is called.
-type Held struct {
-	Case     *forensics.Case // which has the table From
-	From     string          // table of the calls
-	Where    string          // condition on its rows, with Args
+// CallTable are calls that several queries of one question read. Up to maxCallTable of them are loaded
+// into a table once, which exists until Release is called.
+type CallTable struct {
+	Case     *forensics.Case // has the table From
+	From     string          // name of the table with the calls
+	Where    string          // condition for its rows, with Args
 	Args     []any
-	InMemory bool   // they were read and are held
+	InMemory bool   // the calls were loaded
 	Release  func() // must be called once
 }
 
-// Hold reads the calls of a condition with some columns, which are all that is asked for.
-func Hold(ctx context.Context, c *forensics.Case, columns, where string, args []any) (*Held, error) {
-	return holdUpTo(ctx, c, heldMost, columns, where, args)
+// LoadCalls loads the calls that match a condition. Later queries may use only the given columns.
+func LoadCalls(ctx context.Context, c *forensics.Case, columns, where string, args []any) (*CallTable, error) {
+	return loadUpTo(ctx, c, maxCallTable, columns, where, args)
 }
 
-// Unheld are the calls of a condition as the case has them.
-func Unheld(c *forensics.Case, where string, args []any) *Held {
-	return &Held{Case: c, From: "calls", Where: where, Args: args, Release: func() {}}
+// CaseCalls are the calls of the case that match a condition, without loading them.
+func CaseCalls(c *forensics.Case, where string, args []any) *CallTable {
+	return &CallTable{Case: c, From: "calls", Where: where, Args: args, Release: func() {}}
 }
 
-func holdUpTo(ctx context.Context, c *forensics.Case, most int64, columns, where string, args []any) (*Held, error) {
-	all := Unheld(c, where, args)
+func loadUpTo(ctx context.Context, c *forensics.Case, most int64, columns, where string, args []any) (*CallTable, error) {
+	all := CaseCalls(c, where, args)
 	aside, end, err := c.Aside(ctx)
 	if err != nil {
 		return nil, err
@@ -46,7 +46,7 @@ func holdUpTo(ctx context.Context, c *forensics.Case, most int64, columns, where
 		n, err = Count(ctx, aside, "SELECT count(*) AS n FROM held")
 	}
 	if err == nil && n <= most {
-		return &Held{Case: aside, From: "held", Where: "true", InMemory: true, Release: end}, nil
+		return &CallTable{Case: aside, From: "held", Where: "true", InMemory: true, Release: end}, nil
 	}
 	end()
 	if err == nil || errors.Is(err, forensics.ErrMemory) {
@@ -55,11 +55,11 @@ func holdUpTo(ctx context.Context, c *forensics.Case, most int64, columns, where
 	return nil, err
 }
 
-// Values are the arguments of where, followed by others.
-func (r *Held) Values(more ...any) []any { return append(append([]any(nil), r.Args...), more...) }
+// Values are the arguments of Where, followed by more.
+func (r *CallTable) Values(more ...any) []any { return append(append([]any(nil), r.Args...), more...) }
 
-// List lists the calls by time after a place, and the place of the last if there are more.
-func (r *Held) List(ctx context.Context, c *forensics.Case, after Cursor, limit int) (list []Call, next string, err error) {
+// List returns up to limit calls after a cursor, by time, and the next cursor if there are more.
+func (r *CallTable) List(ctx context.Context, c *forensics.Case, after Cursor, limit int) (list []Call, next string, err error) {
 	type row struct {
 		Key
 		Ns int64 `json:"ts_ns"`

@@ -12,7 +12,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
 )
 
-// bundleOfShop exports the sample of a shop.
+// bundleOfShop exports the shop sample.
 func bundleOfShop(t *testing.T) string {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "t.pcapsule")
@@ -24,7 +24,7 @@ func bundleOfShop(t *testing.T) string {
 
 const heldColumns = `call_no, call_id, ts_ns, protocol, method, path, host, endpoint, src_id, src_who, dst_id, dst_who`
 
-func TestHeldRowsAnswerAsThoseOfTheCase(t *testing.T) {
+func TestLoadedCallsGiveTheSameAnswers(t *testing.T) {
 	ctx := context.Background()
 	c, err := forensics.Open(ctx, []string{bundleOfShop(t)}, forensics.Options{MaskSecrets: true, Threads: 2})
 	if err != nil {
@@ -37,16 +37,16 @@ func TestHeldRowsAnswerAsThoseOfTheCase(t *testing.T) {
 		where string
 		held  bool
 	}{
-		{"all calls", heldMost, "true", true},
-		{"some calls", heldMost, "protocol = ?", true},
-		{"no call", heldMost, "false", true},
-		{"more calls than are held", 2, "true", false},
+		{"all calls", maxCallTable, "true", true},
+		{"some calls", maxCallTable, "protocol = ?", true},
+		{"no call", maxCallTable, "false", true},
+		{"more calls than the limit", 2, "true", false},
 	} {
 		var args []any
 		if x.where == "protocol = ?" {
 			args = []any{"http1"}
 		}
-		rows, err := holdUpTo(ctx, c, x.most, heldColumns, x.where, args)
+		rows, err := loadUpTo(ctx, c, x.most, heldColumns, x.where, args)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -81,7 +81,7 @@ func TestHeldRowsAnswerAsThoseOfTheCase(t *testing.T) {
 		}
 		rows.Release()
 	}
-	if _, err := Hold(ctx, c, "nothing", "true", nil); err == nil {
-		t.Error("a column that is not there is held")
+	if _, err := LoadCalls(ctx, c, "nothing", "true", nil); err == nil {
+		t.Error("a missing column is loaded")
 	}
 }

@@ -10,19 +10,19 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
 )
 
-// Key names a row of calls, or of another table, by its number within a bundle.
+// Key identifies a row of calls, or of another table, by its number within a bundle.
 type Key struct {
-	Bundle int64 `json:"bundle"` // place of the bundle in the case, from 0
+	Bundle int64 `json:"bundle"` // index of the bundle in the case, from 0
 	No     int64 `json:"call_no"`
 }
 
-// Pick finds the first limit calls of a condition in an order, which may name ts_ns, bundle
-// and call_no. To read no more than these of the wide columns they are read by their numbers.
+// Pick returns the keys of the first limit calls that match a condition. The order may use ts_ns,
+// bundle and call_no. The caller then reads wide columns for these keys only.
 func Pick(ctx context.Context, c *forensics.Case, from, where, order string, limit int, args ...any) ([]Key, bool, error) {
 	return Rows[Key](ctx, c, limit, fmt.Sprintf("SELECT bundle, call_no FROM (SELECT %s, call_no, ts_ns FROM %s WHERE %s) ORDER BY %s LIMIT %d", terms.BundleOf(c, ""), from, where, order, limit+1), args...)
 }
 
-// Arrange gives the rows of keys in the keys' order; others are left out.
+// Arrange returns the rows in the order of their keys and omits rows without a key.
 func Arrange[T any](keys []Key, rows []T, of func(T) Key) []T {
 	by := make(map[Key]T, len(rows))
 	for _, r := range rows {
@@ -37,8 +37,8 @@ func Arrange[T any](keys []Key, rows []T, of func(T) Key) []T {
 	return out
 }
 
-// Runs cuts sorted numbers where they are more than gap apart. What lies near together is
-// read with few pieces of the tables; where there would be more than most runs, there is
+// Runs splits sorted numbers into ranges wherever two are more than gap apart. Reading a short
+// range touches few row groups of the tables. If there would be more than most ranges, it returns
 // one.
 func Runs(list []int64, gap int64, most int) [][2]int64 {
 	if len(list) == 0 {
@@ -55,7 +55,7 @@ func Runs(list []int64, gap int64, most int) [][2]int64 {
 	return out
 }
 
-// ByRuns asks for calls by their numbers, run by run.
+// ByRuns calls ask with a condition for each run of call numbers.
 func ByRuns(c *forensics.Case, keys []Key, ask func(where string, nos string) error) error {
 	keys = slices.Clone(keys)
 	slices.SortFunc(keys, func(a, b Key) int { return cmp.Compare(a.No, b.No) })
@@ -75,7 +75,7 @@ func ByRuns(c *forensics.Case, keys []Key, ask func(where string, nos string) er
 	return nil
 }
 
-// Split gives the bundles of keys, each once, and the numbers as terms.Zip reads them.
+// Split returns the distinct bundles of keys, and the call numbers as terms.Zip reads them.
 func Split(keys []Key) (bundles []int64, nos string) {
 	var list []int64
 	for _, key := range keys {
@@ -87,7 +87,7 @@ func Split(keys []Key) (bundles []int64, nos string) {
 	return bundles, terms.Numbers(list)
 }
 
-// OfBundles is the condition, after others, that rows of k are of some bundles.
+// OfBundles returns an AND condition that limits rows of k to some bundles.
 func OfBundles(c *forensics.Case, bundles []int64) string {
 	if !c.Several() {
 		return ""
@@ -95,8 +95,8 @@ func OfBundles(c *forensics.Case, bundles []int64) string {
 	return "AND k.bundle IN (" + terms.Numbers(bundles) + ")"
 }
 
-// nearCalls is how far apart numbers of calls may be that are read together.
+// nearCalls is the largest distance between two call numbers that are read together.
 const nearCalls = 100_000
 
-// MaxRuns is how many stretches are read one by one.
+// MaxRuns is the highest number of ranges that are read one by one.
 const MaxRuns = 16

@@ -21,7 +21,7 @@ func TestCursor(t *testing.T) {
 	}
 	for _, bad := range []string{"x", "1.2", "1.2.3.4", "1.2.-3", " 1.2.3", "01.2.3"} {
 		if _, err := ReadCursor(nil, bad); err == nil {
-			t.Errorf("cursor %q is taken", bad)
+			t.Errorf("cursor %q is accepted", bad)
 		}
 	}
 }

@@ -33,8 +33,8 @@ func TestSlowQueries(t *testing.T) {
 				a.t.Errorf("%+v", q)
 			}
 		}
-		// The log of an endpoint may say 101 ms where the wire took 99: only what was
-		// planted to be slow is counted exactly.
+		// An endpoint may log 101 ms for a call that took 99 ms on the wire, so only the
+		// planted slow calls are counted exactly.
 		var slept, planted int64
 		for _, q := range l.Queries {
 			if strings.Contains(q.Text, "pg_sleep") {
@@ -130,11 +130,11 @@ func TestHopsOfNamedRequests(t *testing.T) {
 	})
 }
 
-func TestLatencyRefuses(t *testing.T) {
+func TestLatencyRejectsInvalidInput(t *testing.T) {
 	c := open(t, "dns.pcap")
 	for _, in := range []latency.In{{Parts: []string{"all"}}, {By: "pod"}, {MinMs: -1}, {MinMs: math.Inf(1)}, {Parts: []string{"series"}, Bucket: "1ns"}, {Parts: []string{"series"}, Bucket: "x"}} {
 		if _, err := latency.Ask(ctx, c, in); err == nil {
-			t.Errorf("%+v is taken", in)
+			t.Errorf("%+v is accepted", in)
 		}
 	}
 }

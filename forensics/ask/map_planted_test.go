@@ -17,7 +17,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/worker"
 )
 
-// truth is what samples/questions says of its traffic.
+// truth is the ground truth of samples/questions.
 type truth struct {
 	Questions []struct {
 		Number    int                        `json:"number"`
@@ -40,7 +40,7 @@ type fact struct {
 	} `json:"rows"`
 }
 
-// asked is one question of the truth.
+// asked is one question of the ground truth.
 type asked struct {
 	t     *testing.T
 	c     *forensics.Case
@@ -164,8 +164,7 @@ func (a *asked) is(id string, got float64) {
 	}
 }
 
-// groups checks numbers by name; what the fact does not name must not be there, unless a
-// part was asked for.
+// groups checks numbers by name. Other names must be absent, unless part is true.
 func (a *asked) groups(id string, got map[string]float64, part bool) {
 	a.t.Helper()
 	f := a.fact(id)
@@ -181,7 +180,7 @@ func (a *asked) groups(id string, got map[string]float64, part bool) {
 	}
 }
 
-// says checks that an answer holds the fact's texts.
+// says checks that an answer contains the fact's texts.
 func (a *asked) says(id string, answer any) {
 	a.t.Helper()
 	text, err := json.Marshal(answer)
@@ -195,7 +194,7 @@ func (a *asked) says(id string, answer any) {
 	}
 }
 
-// bare takes the namespace from a name.
+// bare removes the namespace from a name.
 func bare(name string) string { return name[strings.LastIndexByte(name, '/')+1:] }
 
 func must[T any](t *testing.T) func(v T, err error) T {
@@ -208,7 +207,7 @@ func must[T any](t *testing.T) func(v T, err error) T {
 	}
 }
 
-// whole asks for whole lists.
+// whole requests complete lists.
 var whole = ask.Scope{Limit: 1000}
 
 func TestReachableFromNamespace(t *testing.T) {

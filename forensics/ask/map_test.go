@@ -10,7 +10,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/ask/servicemap"
 )
 
-// matching counts the calls for which KFL holds.
+// matching counts the calls that match a KFL filter.
 func matching(t testing.TB, c *forensics.Case, kfl string) int64 {
 	t.Helper()
 	r, err := c.Query(ctx, forensics.Query{KFL: kfl, Count: true})
@@ -61,16 +61,16 @@ func TestMapDrawsEveryEdge(t *testing.T) {
 	}
 }
 
-func TestMapRefuses(t *testing.T) {
+func TestMapRejectsInvalidInput(t *testing.T) {
 	c := open(t, "dns.pcap")
 	for _, in := range []servicemap.ServiceMapIn{{GroupBy: "cluster"}, {Format: "png"}, {Label: "app"}} {
 		if _, err := servicemap.AskServiceMap(ctx, c, in); err == nil {
-			t.Errorf("%+v is taken", in)
+			t.Errorf("%+v is accepted", in)
 		}
 	}
 }
 
-// Two bundles of one capture: each call is in both and counts once.
+// Two bundles of one capture have the same calls; each call counts once.
 func TestOverlappingBundlesCountOnce(t *testing.T) {
 	one, two := open(t, "shop.pcapng"), twice(t, forensics.Options{})
 	for _, q := range []struct{ name, in, field string }{
@@ -91,14 +91,14 @@ func TestOverlappingBundlesCountOnce(t *testing.T) {
 	}
 }
 
-// The same question gives the same answer, whatever the threads do.
+// The same question has the same answer, whatever the order of threads.
 func TestAnswersAreTheSameAgain(t *testing.T) {
 	c := open(t, "shop.pcapng")
 	for _, name := range []string{"get_overview", "get_service_map", "list_external", "get_latency", "compare_periods", "find_patterns", "get_capacity", "get_api_stats"} {
 		first := fmt.Sprint(put(t, c, name, `{}`))
 		for range 3 {
 			if again := fmt.Sprint(put(t, c, name, `{}`)); again != first {
-				t.Errorf("%s: another answer:\n%s\n%s", name, first, again)
+				t.Errorf("%s: the answers differ:\n%s\n%s", name, first, again)
 				break
 			}
 		}

@@ -8,7 +8,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
 )
 
-// SrcKFL is the KFL for the near end of a row of ends being a service.
+// SrcKFL returns the KFL for calls from a node.
 func SrcKFL(name string, known map[string]Node) string {
 	levels := known[name].Levels
 	if levels == "" {
@@ -17,18 +17,17 @@ func SrcKFL(name string, known map[string]Node) string {
 	return terms.NodeKFL("src", "service", name, levels)
 }
 
-// Target is the endpoint that a row of SQL is about, embedded in the rows of those who look
-// for something at endpoints.
+// Target is the endpoint of a row of SQL. Rows about endpoints embed it.
 type Target struct {
 	Dst      string `json:"dst"`   // name of the node that was called
-	Pb       string `json:"pb"`    // its place, see terms.Place
-	Asked    bool   `json:"asked"` // clients asked for it by that name
+	Pb       string `json:"pb"`    // inside, outside or unknown; see terms.Place
+	Asked    bool   `json:"asked"` // clients called it by that name
 	Protocol string `json:"protocol"`
-	Method   string `json:"method"` // empty where the endpoint has none, as is Path
+	Method   string `json:"method"` // empty if the endpoint has none; the same for Path
 	Path     string `json:"tpl"`
 }
 
-// DstKFL is the KFL for the far end of a row of ends being a service.
+// DstKFL returns the KFL for calls to a node.
 func DstKFL(name, place string, asked bool, known map[string]Node) string {
 	levels := known[name].Levels
 	if levels == "" && !asked {
@@ -37,10 +36,10 @@ func DstKFL(name, place string, asked bool, known map[string]Node) string {
 	return terms.DstKFL("service", name, place, levels, asked)
 }
 
-// Ends is SQL that begins a query: table x is the calls of the window with numbers for the
-// nodes of both ends, an and bn, whose names are in tables sname and dname. An end outside that was asked has
-// bn 0 and its name in far: as the client named it, where it did; ap and bp number what
-// runs there, a pod or a process. Arguments are the window's.
+// Ends returns SQL that begins a query. Its table x has the calls of the window with the numbers
+// of the nodes at both ends, an and bn; tables sname and dname have their names. A destination
+// outside has bn 0 and its name in far: the name that the client used, if any. ap and bp are the
+// numbers of the pod or process at each end. The arguments are those of the window.
 func (w *Window) Ends(c *forensics.Case, by string) string {
 	if w.Kept != "" {
 		return fmt.Sprintf("WITH x AS NOT MATERIALIZED (SELECT * FROM %s WHERE %s) ", w.Kept, w.Where)
@@ -48,8 +47,8 @@ func (w *Window) Ends(c *forensics.Case, by string) string {
 	return fmt.Sprintf("WITH %s, x AS NOT MATERIALIZED (%s) ", terms.EndNames(c, by), terms.EndsOf(c, by, fmt.Sprintf("SELECT * FROM %s WHERE %s", "calls", w.Where)))
 }
 
-// Node is what table endpoints says of a node. Levels are the columns that named it, see
-// terms.NodeKFL.
+// Node is what table endpoints knows about a node. Levels are the columns that its name comes
+// from, see terms.NodeKFL.
 type Node struct {
 	Name      string   `json:"name"`
 	Levels    string   `json:"levels"`
@@ -60,11 +59,11 @@ type Node struct {
 	Replicas  int64    `json:"replicas"`
 }
 
-// MaxFacts is how many nodes are known by more than their name; those inside come first.
+// MaxFacts is the highest number of nodes that Nodes reads; nodes inside come first.
 const MaxFacts = 50_000
 
-// Nodes reads what is known of nodes, by name. A nameless address outside stands under
-// its own name too, as those that were asked do.
+// Nodes reads the known facts about nodes, by name. An outside address without a name is also
+// listed under the address itself, because calls to it use that name.
 func Nodes(ctx context.Context, c *forensics.Case, by string) (map[string]Node, error) {
 	sql := fmt.Sprintf(`WITH n AS (SELECT *, unnest(list_distinct([%[1]s, CASE WHEN %[2]s THEN '%[3]s' ELSE %[1]s END])) AS node_name, %[4]s AS node_level, %[5]s AS node_place FROM endpoints),
 		t AS (SELECT node_name, string_agg(DISTINCT node_level, ',' ORDER BY node_level) AS levels, min(node_place) AS place, min(namespace) AS namespace,

@@ -59,7 +59,7 @@ func TestOpenAPIDescribesTheCallsItWasMadeOf(t *testing.T) {
 	}
 }
 
-func TestOpenAPIHoldsNoValuesOfTheTraffic(t *testing.T) {
+func TestOpenAPIContainsNoValuesFromTheTraffic(t *testing.T) {
 	c := open(t, "shop.pcapng")
 	out, err := openapi.Ask(ctx, c, openapi.In{Service: "shop/payment"})
 	if err != nil {
@@ -71,6 +71,6 @@ func TestOpenAPIHoldsNoValuesOfTheTraffic(t *testing.T) {
 		}
 	}
 	if _, err := openapi.Ask(ctx, c, openapi.In{}); err == nil {
-		t.Error("a question without a service is answered")
+		t.Error("an input without a service is accepted")
 	}
 }

@@ -7,9 +7,9 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/ask/patterns"
 )
 
-func TestRefusedAndAtOnceAgain(t *testing.T) {
+func TestBurstsOfRejectedCalls(t *testing.T) {
 	w := newWire()
-	for i := range 30 { // at once, for something that is not there
+	for i := range 30 { // immediately, for a missing resource
 		w.http(float64(i)*5, 2, "storm", 1, 2, "GET /banner/7", "", "", "404 Not Found", "text/plain", "no")
 		w.http(float64(i)*700, 2, "poll", 3, 2, "GET /banner/7", "", "", "404 Not Found", "text/plain", "no") // two in three seconds
 		w.http(float64(i)*5, 2, "many", 4, 2, "GET /thing/"+strings.Repeat("x", i), "", "", "404 Not Found", "text/plain", "no")

@@ -9,9 +9,9 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/ask/patterns"
 )
 
-// TestKeptCallsAnswerAsThoseOfTheCase asks for all kinds, whose calls are kept, and for the
-// same kinds by their names, each of which reads what it needs.
-func TestKeptCallsAnswerAsThoseOfTheCase(t *testing.T) {
+// TestSharedCallsGiveTheSameFindings requests all kinds, which share loaded calls, and each kind by
+// name, which reads its own calls.
+func TestSharedCallsGiveTheSameFindings(t *testing.T) {
 	one, other := bundleOf(t, "shop.pcapng"), bundleOf(t, "http1.pcapng")
 	for _, paths := range [][]string{{one}, {one, other}} {
 		c, err := forensics.Open(ctx, paths, forensics.Options{MaskSecrets: true, Threads: 2})
@@ -28,7 +28,7 @@ func TestKeptCallsAnswerAsThoseOfTheCase(t *testing.T) {
 				t.Fatal(err)
 			}
 			if !reflect.DeepEqual(kept, read) {
-				t.Errorf("%d bundles, service %q: %d findings of kept calls, want the %d of the case", len(paths), service, len(kept.Findings), len(read.Findings))
+				t.Errorf("%d bundles, service %q: %d findings with shared calls, want %d", len(paths), service, len(kept.Findings), len(read.Findings))
 			}
 			if service == "" && len(kept.Findings) == 0 {
 				t.Error("nothing was found to compare")

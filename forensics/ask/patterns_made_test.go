@@ -16,7 +16,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/ask/patterns"
 )
 
-// wire makes a capture of TCP exchanges, each at its millisecond.
+// wire makes a capture of TCP exchanges at given milliseconds.
 type wire struct {
 	packets []wirePacket
 	conns   map[string]*wireConn
@@ -65,7 +65,7 @@ func (w *wire) tcp(us int64, c *wireConn, up bool, flags byte, payload string) {
 	}
 }
 
-// call sends a request on a connection by its name and its answer after took milliseconds.
+// call sends a request on a named connection, and its response after took milliseconds.
 func (w *wire) call(ms, took float64, conn string, client, server byte, port uint16, request, response string) {
 	at := int64(ms * 1000)
 	c := w.conns[conn]
@@ -127,7 +127,7 @@ func TestRetriesAndWhatLooksLikeThem(t *testing.T) {
 	for i, at := range []float64{0, 110, 320, 630} {
 		w.http(at, 10, "linear", 1, 2, "POST /pay", "", `{"n":1}`, "503 Unavailable", jsonType, fmt.Sprint(i))
 	}
-	// Somebody who polls, whether it failed or not.
+	// A client that polls, whether or not the call failed.
 	for i := range 20 {
 		status := "200 OK"
 		if i == 7 {
@@ -135,10 +135,10 @@ func TestRetriesAndWhatLooksLikeThem(t *testing.T) {
 		}
 		w.http(float64(i)*1000, 5, "poll", 3, 2, "GET /state", "", "", status, jsonType, "{}")
 	}
-	// Another request with the same path and an id of its own.
+	// Another request with the same path and its own id.
 	w.http(100, 5, "other", 4, 2, "POST /order", "X-Request-Id: a\r\n", "{}", "500 No", jsonType, "{}")
 	w.http(200, 5, "other", 4, 2, "POST /order", "X-Request-Id: b\r\n", "{}", "200 OK", jsonType, "{}")
-	// A refusal that no retry helps.
+	// A rejection that a retry cannot fix.
 	w.http(100, 5, "bad", 5, 2, "POST /form", "X-Request-Id: f\r\n", "{}", "400 Bad", jsonType, "{}")
 	w.http(200, 5, "bad", 5, 2, "POST /form", "X-Request-Id: f\r\n", "{}", "400 Bad", jsonType, "{}")
 	list := look(t, w.open(t), patterns.In{}, "retries")
@@ -265,7 +265,7 @@ func TestBodiesThatAreNotWhatTheySay(t *testing.T) {
 
 func TestVolumesByStep(t *testing.T) {
 	w := newWire()
-	for step := range 12 { // a call more in each step
+	for step := range 12 { // one more call in each step
 		for i := range step + 1 {
 			w.http(float64(step)*1000+float64(i)*20, 5, "grow", 1, 2, "GET /grow", "", "", "200 OK", jsonType, "{}")
 		}
@@ -285,7 +285,7 @@ func TestVolumesByStep(t *testing.T) {
 	}
 	for _, in := range []latency.CapacityIn{{By: "pod"}, {Bucket: "1ns"}, {Bucket: "soon"}} {
 		if _, err := latency.AskCapacity(ctx, c, in); err == nil {
-			t.Errorf("%+v is taken", in)
+			t.Errorf("%+v is accepted", in)
 		}
 	}
 }

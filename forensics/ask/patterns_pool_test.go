@@ -8,9 +8,9 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/ask/patterns"
 )
 
-// TestACrowdAtASmallPool has twelve requests at once of two services, of which one has four
-// connections to what it asks and the other one for each.
-func TestACrowdAtASmallPool(t *testing.T) {
+// TestShortPoolExhaustion has twelve parallel requests at each of two services. One has four
+// connections to its server, the other one per request.
+func TestShortPoolExhaustion(t *testing.T) {
 	w := newWire()
 	for i := range 12 {
 		wave := float64(i / 4)
@@ -25,9 +25,9 @@ func TestACrowdAtASmallPool(t *testing.T) {
 	}
 }
 
-// TestTwelveOfAPoolOfEight has twelve callers at once of a service that has eight connections to
-// what it asks, and one whose eight connections are enough.
-func TestTwelveOfAPoolOfEight(t *testing.T) {
+// TestTwelveRequestsAtAPoolOfEight has twelve parallel callers of a service with eight connections to
+// its server, and a service whose eight connections suffice.
+func TestTwelveRequestsAtAPoolOfEight(t *testing.T) {
 	w := newWire()
 	for i := range 12 {
 		at := 0.1 * float64(i)
@@ -43,7 +43,7 @@ func TestTwelveOfAPoolOfEight(t *testing.T) {
 		}
 	}
 	list := look(t, w.open(t), patterns.In{}, "pool")
-	if len(list) != 1 || list[0].Src != "10.0.0.2" || !strings.Contains(list[0].Words, "12 wanted, 8 at a time") {
+	if len(list) != 1 || list[0].Src != "10.0.0.2" || !strings.Contains(list[0].Words, "12 needed, 8 available") {
 		t.Errorf("%+v", list)
 	}
 }

@@ -13,7 +13,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/ask/patterns"
 )
 
-// look asks for patterns of some kinds.
+// look finds patterns of some kinds.
 func look(t *testing.T, c *forensics.Case, in patterns.In, kinds ...string) []patterns.Pattern {
 	t.Helper()
 	in.Kinds, in.Limit = kinds, 100
@@ -38,7 +38,7 @@ func number(p patterns.Pattern, name string) float64 {
 	return math.NaN()
 }
 
-// one gives the finding from src to dst, each empty for any.
+// one returns the finding from src to dst; either may be empty for any.
 func one(t *testing.T, list []patterns.Pattern, src, dst, endpoint string) patterns.Pattern {
 	t.Helper()
 	for _, p := range list {
@@ -50,7 +50,7 @@ func one(t *testing.T, list []patterns.Pattern, src, dst, endpoint string) patte
 	return patterns.Pattern{}
 }
 
-// pauses are the medians of the pauses before each retry, of the requests in a fact's rows.
+// pauses returns the median pause before each retry of the requests in a fact's rows.
 func (a *asked) pauses(id string) []float64 {
 	var all [][]float64
 	place := map[string]int{}
@@ -187,7 +187,7 @@ func TestPatternsOfAQuietCase(t *testing.T) {
 		}
 	}
 	if _, err := patterns.Ask(ctx, c, patterns.In{Kinds: []string{"everything"}}); err == nil {
-		t.Error("an unknown kind is taken")
+		t.Error("an unknown kind is accepted")
 	}
 	all := must[*patterns.Answer](t)(patterns.Ask(ctx, c, patterns.In{}))
 	if len(all.Counts) != 13 {

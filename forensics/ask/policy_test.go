@@ -32,7 +32,7 @@ func TestNetworkPoliciesAllowWhatWasSeen(t *testing.T) {
 	}
 	for _, r := range out.Refused {
 		if r.Answered > 0 {
-			t.Errorf("an answered connection is refused by policies that were made of it: %+v", r)
+			t.Errorf("the policies refuse a connection that they are based on: %+v", r)
 		}
 	}
 	payment := slices.IndexFunc(out.Policies, func(p policy.PolicySummary) bool { return strings.Contains(p.Name, "payment") })

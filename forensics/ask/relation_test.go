@@ -8,8 +8,8 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/ask/latency"
 )
 
-// TestChainsOfRequestsAtOnce has requests that are served at the same time at one place, each
-// with its own request id. By time alone, what the slow ones ask for would belong to others.
+// TestChainsOfRequestsAtOnce has parallel requests at one service, each with its own request id. By
+// time alone, calls of the slow requests would be linked to others.
 func TestChainsOfRequestsAtOnce(t *testing.T) {
 	for _, header := range []string{"X-Request-Id: r%d\r\n", "traceparent: 00-%032x-00f067aa0ba902b7-01\r\n"} {
 		w := newWire()
@@ -18,7 +18,7 @@ func TestChainsOfRequestsAtOnce(t *testing.T) {
 			own := fmt.Sprintf(header, id)
 			other := fmt.Sprintf(header, 100+id)
 			w.http(at, 100, fmt.Sprint("slow", i), 1, 2, "GET /slow", own, "", "200 OK", jsonType, "{}")
-			w.http(at+5, 94, fmt.Sprint("quick", i), 3, 2, "GET /other", other, "", "200 OK", jsonType, "{}") // open all the time, begun later
+			w.http(at+5, 94, fmt.Sprint("quick", i), 3, 2, "GET /other", other, "", "200 OK", jsonType, "{}") // open the whole time, begun later
 			w.http(at+10, 80, fmt.Sprint("store", i), 2, 4, "GET /stock", own, "", "200 OK", jsonType, "{}")
 			w.http(at+20, 70, fmt.Sprint("disk", i), 4, 5, "GET /blocks", own, "", "200 OK", jsonType, "{}")
 		}
@@ -35,9 +35,9 @@ func TestChainsOfRequestsAtOnce(t *testing.T) {
 	}
 }
 
-// TestAChainGoesOnBesideShortRequests has health checks that begin and end while a request is
+// TestAChainContinuesDespiteShortRequests has health checks that begin and end while a request is
 // being served.
-func TestAChainGoesOnBesideShortRequests(t *testing.T) {
+func TestAChainContinuesDespiteShortRequests(t *testing.T) {
 	w := newWire()
 	for i := range 4 {
 		at := float64(i) * 500

@@ -16,12 +16,12 @@ import (
 	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
-// Rows runs SQL whose columns are named as the JSON fields of T and gives at most
-// limit rows. more says that there were others.
+// Rows runs SQL and returns at most limit rows; more reports whether there were others. Column
+// names are the JSON names of T's fields.
 //
-// A column may be null where its field has a zero that means so (a pointer, a text, a list);
-// hex is made of BLOB, "12-15,20" of ranges of packets, RFC 3339 of TIMESTAMP and
-// milliseconds with three digits of nothing: write them in SQL.
+// A column may be null if the zero value of its field means null (a pointer, a text, a list).
+// BLOB becomes hex, ranges of packets become "12-15,20", TIMESTAMP becomes RFC 3339. Nothing
+// becomes milliseconds: convert them in SQL.
 func Rows[T any](ctx context.Context, c *forensics.Case, limit int, sql string, args ...any) (out []T, more bool, err error) {
 	r, err := c.Query(ctx, forensics.Query{SQL: sql, Args: args, Named: true, Limit: limit})
 	if err != nil {
@@ -44,7 +44,7 @@ func Rows[T any](ctx context.Context, c *forensics.Case, limit int, sql string, 
 	return out, r.Truncated, nil
 }
 
-// One runs SQL that gives one row.
+// One runs SQL that returns one row.
 func One[T any](ctx context.Context, c *forensics.Case, sql string, args ...any) (T, error) {
 	rows, _, err := Rows[T](ctx, c, 1, sql, args...)
 	if err != nil || len(rows) == 0 {
@@ -65,7 +65,7 @@ func fieldsOf(t reflect.Type) map[string][]int {
 	return out
 }
 
-// assign puts a value of an answer into a field.
+// assign stores a value from DuckDB in a field.
 func assign(to reflect.Value, v any) error {
 	if v == nil {
 		to.SetZero()
@@ -133,18 +133,18 @@ func assign(to reflect.Value, v any) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("%T does not go into %s", v, to.Type())
+	return fmt.Errorf("cannot store %T in %s", v, to.Type())
 }
 
 func assignList(to reflect.Value, list []any) error {
-	if to.Kind() == reflect.String { // ranges of packets
+	if to.Kind() == reflect.String { // packet ranges
 		var cites table.Cites
 		for _, e := range list {
 			s, ok := e.(forensics.Struct)
 			first, ok1 := s.Get("first").(int64)
 			last, ok2 := s.Get("last").(int64)
 			if !ok || !ok1 || !ok2 || first < 0 || last < first {
-				return &bundle.DamagedError{File: "data/tables", What: fmt.Sprintf("a row cites packets %d to %d, want a range", first, last)}
+				return &bundle.DamagedError{File: "data/tables", What: fmt.Sprintf("a row cites packets %d to %d, which is not a range", first, last)}
 			}
 			cites.Add(first, last)
 		}
@@ -152,7 +152,7 @@ func assignList(to reflect.Value, list []any) error {
 		return nil
 	}
 	if to.Kind() != reflect.Slice {
-		return fmt.Errorf("a list does not go into %s", to.Type())
+		return fmt.Errorf("cannot store a list in %s", to.Type())
 	}
 	to.Set(reflect.MakeSlice(to.Type(), len(list), len(list)))
 	for i, e := range list {
@@ -163,12 +163,12 @@ func assignList(to reflect.Value, list []any) error {
 	return nil
 }
 
-// CallsWhere lists calls for a condition of SQL on the table calls, by time.
+// CallsWhere lists calls that match an SQL condition on table calls, by time.
 func CallsWhere(ctx context.Context, c *forensics.Case, limit int, where string, args ...any) ([]Call, bool, error) {
 	return Rows[Call](ctx, c, limit, "SELECT "+terms.CallColumns()+" FROM calls WHERE "+where+" ORDER BY ts_ns, call_id", args...)
 }
 
-// callsAt reads calls by their numbers, in this order.
+// callsAt reads calls by key, in the order of the keys.
 func callsAt(ctx context.Context, c *forensics.Case, keys []Key) ([]Call, error) {
 	type row struct {
 		Call
@@ -189,20 +189,20 @@ func callsAt(ctx context.Context, c *forensics.Case, keys []Key) ([]Call, error)
 	return out, err
 }
 
-// Call is one call as answers cite it.
+// Call is a call as answers cite it.
 type Call struct {
-	CallID    string  `json:"call_id" jsonschema:"get_api_call shows it whole"`
+	CallID    string  `json:"call_id" jsonschema:"get_api_call shows it in full"`
 	Time      string  `json:"time" jsonschema:"of the first byte of the request, RFC 3339"`
-	Src       string  `json:"src" jsonschema:"who asked, namespace/name where there is a namespace"`
-	Dst       string  `json:"dst" jsonschema:"who was asked"`
+	Src       string  `json:"src" jsonschema:"client, as namespace/name if it has a namespace"`
+	Dst       string  `json:"dst" jsonschema:"server"`
 	Protocol  string  `json:"protocol"`
 	Summary   string  `json:"summary" jsonschema:"the call in one line; text from the traffic"`
-	Status    string  `json:"status,omitempty" jsonschema:"status code, or the protocol's word, or why there is no answer"`
+	Status    string  `json:"status,omitempty" jsonschema:"status code or the protocol's word, or why there is no response"`
 	ElapsedMs float64 `json:"elapsed_ms,omitempty" jsonschema:"first byte of the request to last byte of the response"`
-	Packets   string  `json:"packets" jsonschema:"numbers of the packets that carry it, as in table packets"`
+	Packets   string  `json:"packets" jsonschema:"numbers of its packets, as in table packets"`
 }
 
-// Packets writes a citation: ranges of packet numbers, "12-15,20".
+// Packets writes a citation as ranges of packet numbers, "12-15,20".
 func Packets(c table.Cites) string {
 	const most = 40 // ranges
 	var b strings.Builder
@@ -223,10 +223,10 @@ func Packets(c table.Cites) string {
 	return b.String()
 }
 
-// MaxEdges is how many edges a map is made of.
+// MaxEdges is the highest number of edges in a map.
 const MaxEdges = 20_000
 
-// CallsOf reads calls by their ids, as 32 hexadecimal digits.
+// CallsOf reads calls by their ids, which are 32 hexadecimal digits.
 func CallsOf(ctx context.Context, c *forensics.Case, ids []string) (map[string]Call, error) {
 	out := make(map[string]Call, len(ids))
 	if len(ids) == 0 {
@@ -250,7 +250,7 @@ func CallsOf(ctx context.Context, c *forensics.Case, ids []string) (map[string]C
 	return out, err
 }
 
-// Count asks for one number.
+// Count runs SQL that returns one number n.
 func Count(ctx context.Context, c *forensics.Case, sql string, args ...any) (int64, error) {
 	v, err := One[struct {
 		N int64 `json:"n"`
@@ -258,11 +258,11 @@ func Count(ctx context.Context, c *forensics.Case, sql string, args ...any) (int
 	return v.N, err
 }
 
-// Load is calls in one direction.
+// Load summarizes calls in one direction.
 type Load struct {
 	Calls     int64    `json:"calls"`
 	Failed    int64    `json:"failed"`
-	ErrorRate float64  `json:"error_rate" jsonschema:"failed of all, 0 to 1"`
+	ErrorRate float64  `json:"error_rate" jsonschema:"failed divided by calls, 0 to 1"`
 	P50Ms     *float64 `json:"p50_ms,omitempty"`
 	P90Ms     *float64 `json:"p90_ms,omitempty"`
 	P99Ms     *float64 `json:"p99_ms,omitempty"`
@@ -271,10 +271,10 @@ type Load struct {
 	Bytes     int64    `json:"bytes"`
 }
 
-// LoadColumns are the columns of a Load, for SQL that groups calls.
+// LoadColumns are the columns of a Load in SQL that groups calls.
 const LoadColumns = `count(*) AS calls, count(*) FILTER (failed) AS failed, round(count(*) FILTER (failed) / greatest(1, count(*)), 4) AS error_rate,
 	round(quantile_disc(` + terms.Took + `, 0.5) / 1000.0, 3) AS p50_ms, round(quantile_disc(` + terms.Took + `, 0.9) / 1000.0, 3) AS p90_ms, round(quantile_disc(` + terms.Took + `, 0.99) / 1000.0, 3) AS p99_ms,
 	round(quantile_disc(` + terms.Took + `, 0.5) FILTER (NOT failed) / 1000.0, 3) AS good_p50_ms, round(quantile_disc(` + terms.Took + `, 0.99) FILTER (NOT failed) / 1000.0, 3) AS good_p99_ms, coalesce(sum(request_bytes + response_bytes), 0)::BIGINT AS bytes`
 
-// MaxLoaded is how many calls are looked at in one step of a walk.
+// MaxLoaded is the highest number of calls that one step of a walk reads.
 const MaxLoaded = 20_000

@@ -18,41 +18,41 @@ import (
 const (
 	DefaultRows  = 50
 	MaxRows      = 1000
-	MaxAll       = 10_000   // of a list that is asked for in full
-	DefaultBytes = 24 << 10 // of a list in an answer
+	MaxAll       = 10_000   // rows of a list that is requested in full
+	DefaultBytes = 24 << 10 // bytes of a list in an answer
 )
 
 // Scope narrows every question. It is embedded in each question's input.
 type Scope struct {
-	From  string `json:"from,omitempty" jsonschema:"start: RFC 3339 such as 2026-01-31T14:15:00Z, or a length such as 15m before the end of the recording"`
-	To    string `json:"to,omitempty" jsonschema:"end, included; as from"`
-	KFL   string `json:"kfl,omitempty" jsonschema:"only calls for which this KFL condition holds, such as http && dst.namespace == \"shop\""`
-	Limit int    `json:"limit,omitempty" jsonschema:"rows of each list, 1 to 1000; 50 where not given"`
+	From  string `json:"from,omitempty" jsonschema:"start: RFC 3339 such as 2026-01-31T14:15:00Z, or a duration such as 15m before the end of the recording"`
+	To    string `json:"to,omitempty" jsonschema:"end, inclusive; same forms as from"`
+	KFL   string `json:"kfl,omitempty" jsonschema:"only calls that match this KFL filter, such as http && dst.namespace == \"shop\""`
+	Limit int    `json:"limit,omitempty" jsonschema:"rows of each list, 1 to 1000; default 50"`
 
-	All bool `json:"-"` // every list in full, as far as MaxAll; Limit is that of a page
+	All bool `json:"-"` // every list in full, up to MaxAll; Limit then limits a page
 }
 
 func (s *Scope) askAll() { s.All = true }
 
-// Window is a scope that was read.
+// Window is a parsed Scope.
 type Window struct {
-	From, To int64  // nanoseconds since 1970 UTC, both included; never 0
-	Where    string // condition on rows of calls, with its arguments
+	From, To int64  // nanoseconds since 1970 UTC, both inclusive; never 0
+	Where    string // condition for rows of calls, with Args
 	Args     []any
-	Kept     string // table that has the window's calls as Ends numbers them; Where is a condition on it then
+	Kept     string // table with the window's calls, numbered as by Ends; Where then applies to it
 	Limit    int    // rows of a list, 1 to MaxRows, or MaxAll
-	All      bool   // every list was asked for in full
+	All      bool   // every list was requested in full
 	Page     int    // rows of a page, 1 to MaxRows, for lists with a cursor and lists inside rows
-	KFL      string // as it was given
-	Asked    bool   // a window was given
-	Since    int64  // what was given of it; else as far as times go
+	KFL      string // the filter of the input
+	Asked    bool   // the input has from or to
+	Since    int64  // from and to of the input, or the lowest and highest time
 	Until    int64
-	Narrowed bool     // Where has more than the time
-	Notes    []string // of the KFL condition, for the answer
-	Now      int64    // what now() means in the condition, nanoseconds since 1970 UTC; 0 where it is not there
+	Narrowed bool     // Where filters by more than time
+	Notes    []string // about the KFL filter, for the answer
+	Now      int64    // the value of now() in the filter, nanoseconds since 1970 UTC; 0 if the filter does not use it
 }
 
-// Read checks a scope against a case. Its error is an *InputError or one of KFL.
+// Read resolves a scope for a case. It returns an *InputError or an error of KFL.
 func (s Scope) Read(ctx context.Context, c *forensics.Case) (*Window, error) {
 	first, last, _ := c.Window()
 	w := &Window{From: first, To: last, KFL: s.KFL, Asked: s.From != "" || s.To != "", Since: math.MinInt64, Until: math.MaxInt64, Narrowed: s.KFL != ""}
@@ -68,7 +68,7 @@ func (s Scope) Read(ctx context.Context, c *forensics.Case) (*Window, error) {
 	}
 	switch {
 	case s.Limit < 0:
-		return nil, Wrong("limit", "%d, want 1 to %d", s.Limit, MaxRows)
+		return nil, Wrong("limit", "must be 1 to %d, not %d", MaxRows, s.Limit)
 	case s.Limit == 0:
 		w.Limit = DefaultRows
 	default:
@@ -97,15 +97,15 @@ func (s Scope) Read(ctx context.Context, c *forensics.Case) (*Window, error) {
 	return w, nil
 }
 
-// And adds a condition on rows of calls.
+// And adds a condition for rows of calls.
 func (w *Window) And(cond string, args ...any) {
 	w.Narrowed = true
 	w.Where += " AND (" + cond + ")"
 	w.Args = append(w.Args, args...)
 }
 
-// Values are the window's arguments followed by others, for SQL that has the window once
-// and first.
+// Values returns the window's arguments followed by more, for SQL that uses the window once, at
+// the beginning.
 func (w *Window) Values(more ...any) []any { return append(append([]any(nil), w.Args...), more...) }
 
 // layouts are the forms of a time, with the date and without.
@@ -152,7 +152,7 @@ func ParseTime(field, text string, missing, first, last int64) (int64, error) {
 // Stamp writes a time as RFC 3339 with nine digits and Z.
 func Stamp(ns int64) string { return time.Unix(0, ns).UTC().Format("2006-01-02T15:04:05.000000000Z") }
 
-// Frame begins an answer: what was asked and how much of it was recorded.
+// Frame returns the Frame of an answer, with the coverage of the window.
 func (w *Window) Frame(_ context.Context, c *forensics.Case) (Frame, error) {
 	var from, to int64
 	if w.Asked {
@@ -179,7 +179,7 @@ func verified(c *forensics.Case) bool {
 	return true
 }
 
-// Narrow keeps calls to a service, from a client, with a path; each may be empty.
+// Narrow limits the window to a service, a client and a path. Each may be empty.
 func (w *Window) Narrow(c *forensics.Case, service, client, path string) error {
 	if service != "" {
 		cond, args := terms.EndIs(c, "dst_", service)
@@ -198,7 +198,7 @@ func (w *Window) Narrow(c *forensics.Case, service, client, path string) error {
 	return nil
 }
 
-// Overlapping says that bundles of the case share some time.
+// Overlapping reports whether bundles of the case overlap in time.
 func Overlapping(c *forensics.Case) bool {
 	type span struct{ from, to int64 }
 	var spans []span
@@ -217,8 +217,8 @@ func Overlapping(c *forensics.Case) bool {
 	return false
 }
 
-// Connections is the condition on rows of connections, and its arguments, that they are
-// of the window. If KFL was given or narrowed is true, they also carried calls of the window.
+// Connections returns the condition, with its arguments, for connections of the window. With a
+// KFL filter, or if narrowed is true, they must also have carried calls of the window.
 func (w *Window) Connections(c *forensics.Case, narrowed bool) (string, []any) {
 	cond, args := "first_ns <= ? AND last_ns >= ?", []any{w.To, w.From}
 	if w.KFL != "" || narrowed {
@@ -226,13 +226,13 @@ func (w *Window) Connections(c *forensics.Case, narrowed bool) (string, []any) {
 		cond += fmt.Sprintf(" AND (%s) IN (SELECT (%s) FROM calls WHERE %s)", cols, cols, w.Where)
 		args = append(args, w.Args...)
 	}
-	if Overlapping(c) { // a connection that several bundles hold counts once
+	if Overlapping(c) { // a connection in several bundles counts once
 		cond += ` AND (bundle, conn_id) IN (SELECT (b, n) FROM (SELECT min(bundle) AS b, arg_min(conn_id, bundle) AS n FROM connections_raw GROUP BY transport, src_ip, src_port, dst_ip, dst_port, first_ns))`
 	}
 	return cond, args
 }
 
-// table is the table with the window's calls.
+// table is the name of the table with the window's calls.
 func (w *Window) table() string {
 	if w.Kept != "" {
 		return w.Kept
@@ -240,8 +240,8 @@ func (w *Window) table() string {
 	return "calls"
 }
 
-// Latest narrows a window with very many calls of a kind to about the last most of them,
-// for what must compare calls with one another. It says from when.
+// Latest narrows a window to about the last most calls of a kind, for questions that compare
+// calls with each other. It returns the start of the new window, or "" if nothing was cut.
 func (w *Window) Latest(ctx context.Context, c *forensics.Case, kind string, most int64) (*Window, string, error) {
 	n, err := Count(ctx, c, "SELECT count(*) AS n FROM "+w.table()+" WHERE "+w.Where+" AND "+kind, w.Args...)
 	if err != nil || n <= most {

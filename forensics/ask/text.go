@@ -11,12 +11,12 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/redact"
 )
 
-const saidText = 300 // bytes of what an answer said
+const maxResponseText = 300 // bytes of an error or body that an answer shows
 
-// MaskedText is how many bytes are read and masked before an excerpt is cut out of them.
+// MaskedText is the number of bytes that are read and masked before an excerpt is cut out.
 const MaskedText = 64 << 10
 
-// Masked is a text from the traffic with secrets masked, in one line of at most most bytes.
+// Masked masks the secrets in a text from the traffic and returns one line of at most most bytes.
 func Masked(p *redact.Policy, contentType, s string, most int) string {
 	if len(s) > MaskedText {
 		s = strings.ToValidUTF8(s[:MaskedText], "")
@@ -25,7 +25,7 @@ func Masked(p *redact.Policy, contentType, s string, most int) string {
 	return Clip(strings.TrimSpace(OneLine(s)), most)
 }
 
-// OneLine makes white space within a text single blanks.
+// OneLine replaces white space in a text by single spaces.
 func OneLine(s string) string {
 	if !strings.ContainsAny(s, "\n\r\t") {
 		return s
@@ -33,8 +33,8 @@ func OneLine(s string) string {
 	return strings.Join(strings.Fields(s), " ")
 }
 
-// said is what the answer of a call said.
-type said struct {
+// responseText is the error or body of a response.
+type responseText struct {
 	Bundle int64  `json:"bundle"`
 	No     int64  `json:"call_no"`
 	Hash   string `json:"hash"`
@@ -42,16 +42,16 @@ type said struct {
 	Words  string `json:"words"`
 }
 
-// Answers reads what the answers of calls said: the error where a protocol has one, else
-// the body. Credentials are masked.
+// Answers reads the error of each response if its protocol has one, otherwise the body.
+// Credentials are masked.
 func Answers(ctx context.Context, c *forensics.Case, keys []Key) (map[Key]string, error) {
 	out := map[Key]string{}
 	if len(keys) == 0 {
 		return out, nil
 	}
-	var list []said
+	var list []responseText
 	err := ByRuns(c, keys, func(where, nos string) error {
-		some, _, err := Rows[said](ctx, c, MaxLoaded, "SELECT "+terms.BundleOf(c, "k.")+`, k.call_no, coalesce(k.response_body_sha256, ''::BLOB) AS hash, coalesce(k.response_content_type, '') AS type,
+		some, _, err := Rows[responseText](ctx, c, MaxLoaded, "SELECT "+terms.BundleOf(c, "k.")+`, k.call_no, coalesce(k.response_body_sha256, ''::BLOB) AS hash, coalesce(k.response_content_type, '') AS type,
 		coalesce(k.postgresql_error_severity || ': ' || k.postgresql_error_message, k.redis_error, k.grpc_message, array_to_string(k.tls_alerts, ', '), '') AS words
 		FROM calls_raw k WHERE `+where, nos)
 		list = append(list, some...)
@@ -80,13 +80,13 @@ func Answers(ctx context.Context, c *forensics.Case, keys []Key) (map[Key]string
 			text = bodies[s.Hash]
 		}
 		if key := (Key{s.Bundle, s.No}); text != "" && wanted[key] {
-			out[key] = Masked(c.Policy(), s.Type, text, saidText)
+			out[key] = Masked(c.Policy(), s.Type, text, maxResponseText)
 		}
 	}
 	return out, nil
 }
 
-// BodyTexts reads the first part of bodies that are text, at most most bytes of each.
+// BodyTexts reads the first part of text bodies, at most most bytes of each, by hash.
 func BodyTexts(ctx context.Context, c *forensics.Case, hashes []string, most int) (map[string]string, error) {
 	type body struct {
 		Hash string `json:"sha256"`

@@ -17,7 +17,7 @@ func TestTheWholeFlowOfAnOrder(t *testing.T) {
 		tr := must[*trace.Answer](t)(trace.Ask(ctx, a.c, trace.In{RequestID: a.arg("request_id"), Scope: ask.Scope{Limit: 200}}))
 		text := must[*trace.Answer](t)(trace.Ask(ctx, a.c, trace.In{Text: a.arg("order"), Scope: ask.Scope{Limit: 500}}))
 		a.says("services", tr)
-		lists(a, 19, "calls", []any{tr, text})
+		checkListed(a, 19, "calls", []any{tr, text})
 	})
 }
 
@@ -26,7 +26,7 @@ func TestAuditTrailOfAnOrder(t *testing.T) {
 		tr := must[*trace.Answer](t)(trace.Ask(ctx, a.c, trace.In{RequestID: a.arg("request_id"), Scope: ask.Scope{Limit: 200}}))
 		text := must[*trace.Answer](t)(trace.Ask(ctx, a.c, trace.In{Text: a.arg("order"), Scope: ask.Scope{Limit: 500}}))
 		a.says("services", []any{tr, text})
-		lists(a, 37, "rows", []any{tr, text})
+		checkListed(a, 37, "rows", []any{tr, text})
 		for _, c := range tr.Chains {
 			for i, s := range c.Steps {
 				if s.Step != i+1 || s.Parent > i || (s.Parent == 0) != (i == 0) {
@@ -74,23 +74,23 @@ func TestWhatTwoSaidToEachOther(t *testing.T) {
 		if len(p.Calls) != 10 {
 			t.Errorf("%d calls, want the last ten", len(p.Calls))
 		}
-		lists(a, 39, "last_ten", p.Calls)
+		checkListed(a, 39, "last_ten", p.Calls)
 	})
 	planted(t, 40, func(a *asked) {
 		p := must[*access.Pair](t)(access.AskPair(ctx, a.c, access.PairIn{Src: a.arg("service"), Dst: a.arg("target"), Scope: ask.Scope{KFL: "http"}}))
 		a.is("calls", float64(p.Forth.Calls))
 		a.says("request", p)
-		lists(a, 40, "last", p.Calls)
+		checkListed(a, 40, "last", p.Calls)
 	})
 	planted(t, 41, func(a *asked) {
 		p := must[*access.Pair](t)(access.AskPair(ctx, a.c, access.PairIn{Src: "*", Dst: "*", Scope: ask.Scope{KFL: fmt.Sprintf("request_id == %q", a.arg("request_id"))}}))
 		a.says("headers", p)
-		lists(a, 41, "call", p)
+		checkListed(a, 41, "call", p)
 	})
 	planted(t, 43, func(a *asked) {
 		s := must[*search.Answer](t)(search.Ask(ctx, a.c, search.In{Text: `{"items":[]}`, Service: a.arg("service"), In: []string{"response.body"}}))
 		a.is("count", float64(s.Total))
-		lists(a, 43, "calls", s)
+		checkListed(a, 43, "calls", s)
 		p := must[*access.Pair](t)(access.AskPair(ctx, a.c, access.PairIn{Src: "*", Dst: a.arg("service"), Scope: ask.Scope{KFL: `http and response.body contains "{\"items\":[]}"`}}))
 		a.says("request", p)
 		a.says("who", p)
@@ -107,7 +107,7 @@ func TestAccessInFull(t *testing.T) {
 		acc := must[*access.Access](t)(access.AskAccess(ctx, a.c, access.AccessIn{Service: a.arg("service"), Scope: ask.Scope{From: a.arg("from"), To: a.arg("to"), Limit: 1000}}))
 		a.is("with_handshakes", float64(acc.Total))
 		a.says("client", acc)
-		lists(a, 35, "rows", acc.Calls)
+		checkListed(a, 35, "rows", acc.Calls)
 	})
 	planted(t, 36, func(a *asked) {
 		in := access.AccessIn{Service: a.arg("service"), Scope: ask.Scope{From: a.arg("from"), To: a.arg("to"), Limit: 40}}
@@ -124,7 +124,7 @@ func TestAccessInFull(t *testing.T) {
 			}
 		}
 		a.is("all", float64(len(all)))
-		lists(a, 36, "rows", all)
+		checkListed(a, 36, "rows", all)
 		a.says("unusual", first)
 		got := map[string]float64{}
 		for _, c := range first.Clients {
@@ -149,6 +149,6 @@ func TestAccessInFull(t *testing.T) {
 	planted(t, 34, func(a *asked) {
 		acc := must[*access.Access](t)(access.AskAccess(ctx, a.c, access.AccessIn{PII: true, Scope: ask.Scope{From: a.arg("from"), To: a.arg("to"), Limit: 1000, KFL: "http"}}))
 		a.is("count", float64(acc.Total))
-		lists(a, 34, "calls", acc.Calls)
+		checkListed(a, 34, "calls", acc.Calls)
 	})
 }

@@ -19,7 +19,7 @@ const (
 	msec                           = time.Millisecond
 )
 
-// step finds a call of a trace by its path and who was asked.
+// step finds a call of a trace by path and server.
 func step(t *testing.T, tr *trace.Answer, path, dst string) trace.Step {
 	t.Helper()
 	for _, c := range tr.Chains {
@@ -42,8 +42,8 @@ func TestAParentIsWhatWasOpenAtTheSamePlace(t *testing.T) {
 	w := &traffic{t: t}
 	w.http(10*msec, 50*msec, edge, shop, get("/buy"), answer("200 OK", "{}"))
 	w.http(20*msec, 10*msec, shop, store, get("/stock"), answer("200 OK", "{}"))
-	w.http(15*msec, 20*msec, edge, other, get("/elsewhere"), answer("200 OK", "{}")) // open, but at another
-	w.http(5*msec, 2*msec, edge, shop, get("/before"), answer("200 OK", "{}"))       // at the place, but over
+	w.http(15*msec, 20*msec, edge, other, get("/elsewhere"), answer("200 OK", "{}")) // open, but at another service
+	w.http(5*msec, 2*msec, edge, shop, get("/before"), answer("200 OK", "{}"))       // at this service, but already over
 	tr := chainsOf(t, w, trace.In{Scope: ask.Scope{KFL: `path == "/stock"`}})
 	s := step(t, tr, "/stock", store)
 	if len(tr.Chains) != 1 || tr.Chains[0].Calls != 2 || s.Parent != 1 || s.Sure != "likely" || !strings.Contains(s.How, "time containment") {
@@ -51,7 +51,7 @@ func TestAParentIsWhatWasOpenAtTheSamePlace(t *testing.T) {
 	}
 }
 
-func TestTwoPossibleParentsAreSaid(t *testing.T) {
+func TestTwoPossibleParentsAreReported(t *testing.T) {
 	w := &traffic{t: t}
 	w.http(10*msec, 50*msec, edge, shop, get("/a"), answer("200 OK", "{}"))
 	w.http(12*msec, 50*msec, edge, shop, get("/b"), answer("200 OK", "{}"))
@@ -93,7 +93,7 @@ func TestTroubleBeginsAtTheDeepestFailure(t *testing.T) {
 	w := &traffic{t: t}
 	w.http(10*msec, 90*msec, user, edge, get("/buy"), answer("502 Bad Gateway", `{"error":"no stock"}`))
 	w.http(15*msec, 80*msec, edge, shop, get("/buy2"), answer("500 Internal Server Error", `{"error":"store"}`))
-	w.http(18*msec, 5*msec, shop, other, get("/flag"), answer("404 Not Found", `{}`)) // tried again, and it went well
+	w.http(18*msec, 5*msec, shop, other, get("/flag"), answer("404 Not Found", `{}`)) // retried successfully
 	w.http(28*msec, 5*msec, shop, other, get("/flag"), answer("200 OK", `{}`))
 	w.http(40*msec, 50*msec, shop, store, get("/stock"), answer("503 Service Unavailable", `{"error":"pool is empty"}`))
 	f := must[*failures.Answer](t)(failures.Ask(ctx, w.open(), failures.In{Service: edge}))
@@ -106,7 +106,7 @@ func TestARefusedConnectionIsACause(t *testing.T) {
 	w := &traffic{t: t}
 	w.http(10*msec, 9*msec, edge, shop, get("/buy"), answer("503 Service Unavailable", `{}`))
 	w.refused(15*msec, shop, store, 5432)
-	w.refused(300*msec, shop, store, 5432) // not because of that call
+	w.refused(300*msec, shop, store, 5432) // not caused by that call
 	c := w.open()
 	f := must[*failures.Answer](t)(failures.Ask(ctx, c, failures.In{}))
 	if len(f.Causes) != 1 || f.Causes[0].Dst != store || f.Causes[0].Status != "refused" || f.Causes[0].Packets == "" {
@@ -117,7 +117,7 @@ func TestARefusedConnectionIsACause(t *testing.T) {
 	}
 }
 
-func TestAQueryThatOutlastsItsCallerIsTheCause(t *testing.T) {
+func TestAQueryLongerThanItsCallerIsTheCause(t *testing.T) {
 	w := &traffic{t: t}
 	w.http(10*msec, 200*msec, user, edge, get("/report"), answer("504 Gateway Timeout", `{"error":"upstream"}`))
 	w.http(12*msec, 600*msec, edge, shop, get("/report2"), answer("200 OK", `{}`))
@@ -127,7 +127,7 @@ func TestAQueryThatOutlastsItsCallerIsTheCause(t *testing.T) {
 		t.Errorf("%+v", tr.Origins)
 	}
 	if tr.Hops[0].Share > 1 {
-		t.Errorf("more time was spent than there was: %+v", tr.Hops[0])
+		t.Errorf("the own time exceeds the total: %+v", tr.Hops[0])
 	}
 }
 
@@ -162,7 +162,7 @@ func TestSearchFindsWholeWordsInEveryForm(t *testing.T) {
 	}
 	for _, bad := range []search.In{{}, {Text: "x"}, {Pattern: "("}, {Pattern: ".*"}, {Text: "ab", Pattern: "c"}, {Text: "ab", In: []string{"body"}}, {Text: "ab", Cursor: "1.2"}} {
 		if _, err := search.Ask(ctx, c, bad); err == nil {
-			t.Errorf("%+v is taken", bad)
+			t.Errorf("%+v is accepted", bad)
 		}
 	}
 }

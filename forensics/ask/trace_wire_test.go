@@ -13,7 +13,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics"
 )
 
-// traffic writes packets one by one, each exchange on a connection of its own.
+// traffic writes packets one by one, with one connection per exchange.
 type traffic struct {
 	t       *testing.T
 	packets []trafficPacket
@@ -25,7 +25,7 @@ type trafficPacket struct {
 	data []byte
 }
 
-// begun is when the traffic of a traffic begins.
+// begun is the time of the first packet.
 var begun = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
 const (
@@ -52,13 +52,13 @@ func (w *traffic) tcp(at time.Duration, from, to string, sport, dport uint16, se
 	w.packets = append(w.packets, trafficPacket{at, frame})
 }
 
-// http writes one exchange: the request at a time, the answer after a while. Without an
-// answer the client closes then.
+// http writes one exchange: the request at a time, the response after took. Without a response the
+// client closes the connection then.
 func (w *traffic) http(at, took time.Duration, from, to, request, answer string) {
 	w.port++
 	p := 20000 + w.port
 	const us = time.Microsecond
-	x := uint32(w.port) * 10_000 // a call is known by its sequence numbers, so each has its own
+	x := uint32(w.port) * 10_000 // sequence numbers identify a call, so each exchange has its own
 	w.tcp(at-30*us, from, to, p, webPort, x, 0, syn, "")
 	w.tcp(at-20*us, to, from, webPort, p, x+500, x+1, syn|ack, "")
 	w.tcp(at-10*us, from, to, p, webPort, x+1, x+501, ack, "")
@@ -74,14 +74,14 @@ func (w *traffic) http(at, took time.Duration, from, to, request, answer string)
 	w.tcp(at+took+30*us, from, to, p, webPort, n+1, m+1, ack, "")
 }
 
-// refused writes a connection that nobody takes.
+// refused writes a refused connection.
 func (w *traffic) refused(at time.Duration, from, to string, port uint16) {
 	w.port++
 	w.tcp(at, from, to, 20000+w.port, port, 100, 0, syn, "")
 	w.tcp(at+50*time.Microsecond, to, from, port, 20000+w.port, 0, 101, rst|ack, "")
 }
 
-// open makes a case of the traffic.
+// open makes a case from the traffic.
 func (w *traffic) open() *forensics.Case {
 	slices.SortStableFunc(w.packets, func(a, b trafficPacket) int { return int(a.at - b.at) })
 	file := binary.LittleEndian.AppendUint32(nil, 0xa1b23c4d) // nanoseconds

@@ -12,24 +12,24 @@ import (
 	"github.com/pcapsule/pcapsule/kfl"
 )
 
-// nameFields are the fields of inputs that hold the name of an end.
+// nameFields are the input fields with the name of an end.
 var nameFields = []string{"service", "workload", "client", "server", "src", "dst"}
 
-// maxNames is how many names of ends are compared with one that nothing has.
+// maxNames is the highest number of names that are compared with an unknown name.
 const maxNames = 5000
 
-// scoped is an input, since inputs embed Scope.
+// scoped is implemented by every input, because inputs embed Scope.
 type scoped interface{ scope() Scope }
 
-// framed is an answer, since answers embed Frame.
+// framed is implemented by every answer, because answers embed Frame.
 type framed interface{ frame() *Frame }
 
 func (s Scope) scope() Scope { return s }
 
 func (f *Frame) frame() *Frame { return f }
 
-// explain adds to an answer without anything why nothing fits: a name that nobody has, a part
-// of the condition that no call fits. What cannot be found out in time is left out.
+// explain adds notes to an empty answer about why nothing matched: an unknown name, or a part of
+// the filter that matches no call. It omits what it cannot find out in time.
 func explain(ctx context.Context, c *forensics.Case, raw json.RawMessage, in, out any) {
 	a, ok := out.(framed)
 	asked, has := in.(scoped)
@@ -44,7 +44,7 @@ func explain(ctx context.Context, c *forensics.Case, raw json.RawMessage, in, ou
 		if json.Unmarshal(fields[field], &name) != nil || name == "" {
 			continue
 		}
-		if note := unknown(ctx, c, name); note != "" && !slices.Contains(f.Notes, note) {
+		if note := unknownNote(ctx, c, name); note != "" && !slices.Contains(f.Notes, note) {
 			f.Notes = append(f.Notes, note)
 		}
 	}
@@ -57,23 +57,23 @@ func explain(ctx context.Context, c *forensics.Case, raw json.RawMessage, in, ou
 	}
 }
 
-// unknown states that nothing has a name, and is empty if something has.
-func unknown(ctx context.Context, c *forensics.Case, name string) string {
+// unknownNote returns a note if nothing in the case has this name, and "" otherwise.
+func unknownNote(ctx context.Context, c *forensics.Case, name string) string {
 	where, args := terms.Either(c, name)
 	r, err := c.Query(ctx, forensics.Query{SQL: "SELECT 1 FROM calls WHERE " + where + " LIMIT 1", Args: args, Named: true})
 	if err != nil || len(r.Rows) > 0 {
 		return ""
 	}
-	return NobodyIs(ctx, c, name)
+	return UnknownName(ctx, c, name)
 }
 
-// NobodyIs is the note about a name that nothing in the recording has, with the nearest name.
-func NobodyIs(ctx context.Context, c *forensics.Case, name string) string {
-	return fmt.Sprintf("nothing in the recording is called %s%s", Clip(name, 100), alike(ctx, c, name))
+// UnknownName returns the note about an unknown name, with the most similar known name.
+func UnknownName(ctx context.Context, c *forensics.Case, name string) string {
+	return fmt.Sprintf("nothing in the recording is called %s%s", Clip(name, 100), suggestion(ctx, c, name))
 }
 
-// alike is the name of an end that a wrong one may have meant, as the rest of a sentence.
-func alike(ctx context.Context, c *forensics.Case, name string) string {
+// suggestion suggests the most similar known name, as the end of a sentence.
+func suggestion(ctx context.Context, c *forensics.Case, name string) string {
 	space, last, ok := strings.Cut(name, "/")
 	if !ok {
 		space, last = "", name

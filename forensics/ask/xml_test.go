@@ -13,9 +13,9 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/ask/failures"
 )
 
-// TestKFLAsksXML asks by what stands in bodies of XML: at once, by page, as a scope, and when
-// the time is over.
-func TestKFLAsksXML(t *testing.T) {
+// TestKFLMatchesXML filters by the contents of XML bodies: in one query, by page, as a scope, and
+// after the deadline.
+func TestKFLMatchesXML(t *testing.T) {
 	const kind = "text/xml"
 	w := newWire()
 	for i := range 30 {
@@ -33,7 +33,7 @@ func TestKFLAsksXML(t *testing.T) {
 		`request.body.xml().Envelope.Body.order["@id"] == "o-17"`:                             1,
 		`request.body.xml().Envelope.Body.order.item[1].id == 2`:                              10,
 		`request.body.xml()..item.id == 2 && response.body.xml().result.code == 1`:            5,  // 2, 5, 11, …, 29 of which the odd ones
-		`response.body.xml().result.code == 1`:                                                14, // but the one with a document type
+		`response.body.xml().result.code == 1`:                                                14, // except the one with a document type
 		`http && !response.body.xml()`:                                                        2,
 		`request.body.xml().Envelope.Body.order.item.exists(i, i.id == "5") && !(1 == 1)`:     0,
 		`request.body.xml()..order["@id"].matches("^o-2.$") && request.body.contains("item")`: 10,
@@ -70,7 +70,7 @@ func TestKFLAsksXML(t *testing.T) {
 	over, cancel := context.WithCancel(ctx)
 	cancel()
 	if _, err := c.Query(over, forensics.Query{KFL: `request.body.xml().never.asked == "before"`}); !errors.Is(err, context.Canceled) && !errors.Is(err, forensics.ErrDeadline) {
-		t.Errorf("a question that is over: %v", err)
+		t.Errorf("a query after its deadline: %v", err)
 	}
 	x, err := c.Explain(ctx, forensics.Query{KFL: `request.body.xml()..order["@id"] == "o-3"`, Columns: []string{"call_no"}})
 	if err != nil || len(x.Args) != 1 || strings.Contains(x.SQL, "o-3") || !slices.Contains(x.Reads, "request_body_sha256") {

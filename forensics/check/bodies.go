@@ -20,10 +20,11 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
 )
 
-// maxBody is how much of a body is held to a schema; a longer one is said to be too long.
+// maxBody is the largest body that is checked against a schema, in bytes; a longer one breaks the
+// rule.
 const maxBody = 8 << 20
 
-// exchange is a call as schemas see it.
+// exchange is a call with the parts that schemas describe.
 type exchange struct {
 	call              ask.Call
 	method            string
@@ -34,7 +35,7 @@ type exchange struct {
 	reqBody, resBody  *body
 }
 
-// exchangeRow is a row of exchanges.
+// exchangeRow is an exchange as SQL returns it.
 type exchangeRow struct {
 	ask.Call
 	TsNs    int64  `json:"ts_ns"`
@@ -52,9 +53,9 @@ type exchangeRow struct {
 	} `json:"headers"`
 }
 
-// exchanges gives the HTTP calls of a scope, one after the other.
+// exchanges calls do for each HTTP call of a scope.
 func (q *scope) exchanges(ctx context.Context, do func(*exchange) error) error {
-	const most, maxFetch = 2000, 32 // calls held at once, and with their bodies
+	const most, maxFetch = 2000, 32 // calls read at a time, and calls whose bodies are read at a time
 	last := exchangeRow{TsNs: -1 << 63}
 	for {
 		rest := q.with("(ts_ns > ? OR ts_ns = ? AND call_id > unhex(?))", last.TsNs, last.TsNs, last.CallID)
@@ -104,7 +105,7 @@ func (r *exchangeRow) exchange() *exchange {
 // body is a decoded body.
 type body struct {
 	text  []byte
-	whole bool // all of it is in text
+	whole bool // text is complete
 }
 
 // fetch reads the bodies of some exchanges.
@@ -125,7 +126,7 @@ func (q *scope) fetch(ctx context.Context, list []*exchange) error {
 		}
 	}
 	if len(marks) > 0 {
-		// Parts overlap: what a part repeats of the one before is cut by its offset.
+		// Parts overlap: the offset shows which bytes repeat the previous part.
 		_, err := q.c.Each(ctx, forensics.Query{SQL: `SELECT DISTINCT sha256, part, "offset", size, complete, coalesce(encode(text), bytes) FROM bodies
 			WHERE sha256 IN (` + strings.Join(marks, ", ") + `) AND "offset" < ` + fmt.Sprint(maxBody) + ` ORDER BY sha256, part`, Args: args}, nil,
 			func(_ []forensics.Column, row []any) error {
@@ -158,7 +159,7 @@ func (q *scope) fetch(ctx context.Context, list []*exchange) error {
 	return nil
 }
 
-// bodies holds JSON bodies to schemas. Equal bodies are looked at once.
+// bodies checks JSON bodies against schemas. It checks equal bodies once.
 func (s *Rules) bodies(ctx context.Context, q *scope, r *Rule, o *Outcome) error {
 	for _, e := range []struct {
 		side string
@@ -177,18 +178,18 @@ func (s *Rules) bodies(ctx context.Context, q *scope, r *Rule, o *Outcome) error
 			if e.side == "response" {
 				hash, b = x.resHash, x.resBody
 				if x.status == 0 {
-					return nil // no answer: rules about answers say so themselves
+					return nil // no response: other rules cover that
 				}
 			}
 			what, known := seen[hash]
 			if !known {
-				what = against(schema, b.text, b.whole)
+				what = invalid(schema, b.text, b.whole)
 				if len(seen) < 100_000 {
 					seen[hash] = what
 				}
 			}
 			if what != "" {
-				o.fail(&x.call, e.side+" body as its schema says", "%s", what)
+				o.fail(&x.call, "a valid "+e.side+" body", "%s", what)
 			}
 			return nil
 		})
@@ -199,10 +200,10 @@ func (s *Rules) bodies(ctx context.Context, q *scope, r *Rule, o *Outcome) error
 	return nil
 }
 
-// against says what is wrong with a body, nothing where it is as it should be.
-func against(schema *jsonschema.Schema, text []byte, whole bool) string {
+// invalid returns the reason why a body is not valid, or "" if it is.
+func invalid(schema *jsonschema.Schema, text []byte, whole bool) string {
 	if !whole {
-		return "the body was not recorded whole, or is too long"
+		return "the body is incomplete or too long"
 	}
 	if len(bytes.TrimSpace(text)) == 0 {
 		return "no body"
@@ -220,7 +221,7 @@ func against(schema *jsonschema.Schema, text []byte, whole bool) string {
 	return ""
 }
 
-// reasons are the innermost things that are wrong, with their places, at most five.
+// reasons lists up to five of the innermost errors, with their places.
 func reasons(e *jsonschema.ValidationError, out []string) []string {
 	if len(e.Causes) == 0 && len(out) < 5 {
 		text := e.Error()
@@ -235,7 +236,7 @@ func reasons(e *jsonschema.ValidationError, out []string) []string {
 	return out
 }
 
-// schema compiles a JSON Schema; its references reach only files beside the rules.
+// schema compiles a JSON Schema. References can only reach files in the folder of the rules.
 func (s *Rules) schema(d *Document) (*jsonschema.Schema, error) {
 	c := jsonschema.NewCompiler()
 	c.AssertFormat()
@@ -262,14 +263,14 @@ func (s *Rules) schema(d *Document) (*jsonschema.Schema, error) {
 	return out, nil
 }
 
-// loader reads schemas beside the rules, JSON or YAML.
+// loader reads schemas in the folder of the rules, as JSON or YAML.
 type loader struct{ s *Rules }
 
 // Load implements jsonschema.URLLoader.
 func (l loader) Load(location string) (any, error) {
 	name, ok := strings.CutPrefix(location, "rules:///")
 	if !ok {
-		return nil, fmt.Errorf("%s: schemas are read from beside the rules only", location)
+		return nil, fmt.Errorf("%s: schemas must be in the folder of the rules", location)
 	}
 	text, err := l.s.read(path.Clean(name))
 	if err != nil {

@@ -1,9 +1,9 @@
-// Package check holds traffic to what somebody expects of it.
+// Package check checks traffic against rules.
 //
-// Rules are a YAML file: each names calls by KFL and says what must be true of them. The
-// outcome of a rule names the calls that break it, so that a pipeline can fail with its
-// evidence. A rule that no call met is not met, unless it says that none is needed: an
-// empty recording proves nothing. Rules read no file but those beside them, and no network.
+// Rules are a YAML file. Each rule selects calls by KFL and states what must be true of them. The
+// outcome of a rule cites the calls that break it, so that a pipeline fails with evidence. A rule
+// without matching calls fails unless it allows that: an empty recording proves nothing. Rules can
+// read files only in their own folder, and have no network access.
 package check
 
 import (
@@ -19,18 +19,18 @@ import (
 	"github.com/pcapsule/pcapsule/kfl"
 )
 
-// maxListed is how many calls that break a rule an outcome lists.
+// maxListed is the highest number of violations that an outcome lists.
 const maxListed = 50
 
-// Status is how a rule came out.
+// Status is the result of a rule.
 type Status string
 
 // The statuses of a rule.
 const (
 	Pass        Status = "pass"
 	Fail        Status = "fail"
-	NotRecorded Status = "not_recorded" // the time of the rule was not recorded, so nothing is known
-	Errored     Status = "error"        // the rule could not be asked
+	NotRecorded Status = "not_recorded" // the time of the rule was not recorded
+	Errored     Status = "error"        // the rule could not be evaluated
 )
 
 // Report is the outcome of all rules.
@@ -49,15 +49,15 @@ type Outcome struct {
 	Name     string   `json:"name"`
 	Level    string   `json:"level" jsonschema:"error or warning"`
 	Status   Status   `json:"status" jsonschema:"pass, fail, not_recorded or error"`
-	Calls    int64    `json:"calls" jsonschema:"calls that the rule is about"`
-	KFL      string   `json:"kfl,omitempty" jsonschema:"KFL that gives these calls"`
-	Broken   []Broken `json:"broken" jsonschema:"what was not as expected, with the call"`
-	More     int64    `json:"more,omitempty" jsonschema:"others that are not listed"`
-	Measured []string `json:"measured,omitempty" jsonschema:"what was measured where the rule has a bound"`
-	Line     int      `json:"line,omitempty" jsonschema:"of the rule in its file"`
+	Calls    int64    `json:"calls" jsonschema:"calls that the rule selects"`
+	KFL      string   `json:"kfl,omitempty" jsonschema:"KFL that selects these calls"`
+	Broken   []Broken `json:"broken" jsonschema:"violations, with the call"`
+	More     int64    `json:"more,omitempty" jsonschema:"violations that are not listed"`
+	Measured []string `json:"measured,omitempty" jsonschema:"measured values, if the rule has a bound"`
+	Line     int      `json:"line,omitempty" jsonschema:"line of the rule in its file"`
 }
 
-// Broken is one place where a rule does not hold.
+// Broken is one violation of a rule.
 type Broken struct {
 	Expected string    `json:"expected"`
 	Got      string    `json:"got"`
@@ -73,9 +73,9 @@ func (o *Outcome) fail(call *ask.Call, expected, format string, args ...any) {
 	o.Broken = append(o.Broken, Broken{expected, plural.Sprintf(format, args...), call})
 }
 
-// Run holds the case to the rules, which may name the analyzers. A rule that cannot be asked is an outcome, not an error;
-// errors are a context that ended, a case
-// that cannot be read, and KFL that does not parse (*kfl.Error).
+// Run checks the case against the rules, which may name the analyzers. A rule that cannot be
+// evaluated is an outcome, not an error. Run returns an error if the context ends, the case cannot
+// be read, or KFL does not parse (*kfl.Error).
 func Run(ctx context.Context, c *forensics.Case, rules *Rules, analyzers []finding.Analyzer) (*Report, error) {
 	out := &Report{Results: []Outcome{}}
 	var err error
@@ -102,28 +102,28 @@ func Run(ctx context.Context, c *forensics.Case, rules *Rules, analyzers []findi
 	return out, nil
 }
 
-// run asks one rule.
+// run evaluates one rule.
 func (s *Rules) run(ctx context.Context, c *forensics.Case, r *Rule, analyzers []finding.Analyzer) (*Outcome, error) {
 	o := &Outcome{Name: r.Name, Level: r.Level, Status: Pass, KFL: r.Calls, Line: r.line, Broken: []Broken{}}
-	err := s.hold(ctx, c, r, o, analyzers)
+	err := s.evaluate(ctx, c, r, o, analyzers)
 	var damaged *bundle.DamagedError
 	var syntax *kfl.Error
 	switch {
 	case ctx.Err() != nil:
 		return nil, ctx.Err()
-	case errors.As(err, &damaged), errors.Is(err, forensics.ErrDamaged): // no rule would be held to all there is
+	case errors.As(err, &damaged), errors.Is(err, forensics.ErrDamaged): // no rule could check all calls
 		return nil, err
 	case errors.As(err, &syntax):
 		return nil, fmt.Errorf("rule %q in line %d: %w", r.Name, r.line, err)
 	case err != nil:
 		o.Status = Errored
-		o.Broken = append(o.Broken[:0], Broken{Expected: "a rule that can be asked", Got: err.Error()})
+		o.Broken = append(o.Broken[:0], Broken{Expected: "a rule that can be evaluated", Got: err.Error()})
 	}
 	return o, nil
 }
 
-// hold runs every expectation of a rule.
-func (s *Rules) hold(ctx context.Context, c *forensics.Case, r *Rule, o *Outcome, analyzers []finding.Analyzer) error {
+// evaluate checks every expectation of a rule.
+func (s *Rules) evaluate(ctx context.Context, c *forensics.Case, r *Rule, o *Outcome, analyzers []finding.Analyzer) error {
 	q, err := newScope(ctx, c, r)
 	if err != nil {
 		return err
@@ -137,7 +137,7 @@ func (s *Rules) hold(ctx context.Context, c *forensics.Case, r *Rule, o *Outcome
 	}
 	if o.Calls == 0 && cov.State == forensics.None {
 		o.Status = NotRecorded
-		o.Broken = append(o.Broken, Broken{Expected: "a recording of that time", Got: "none"})
+		o.Broken = append(o.Broken, Broken{Expected: "a recording of this time", Got: "none"})
 		return nil
 	}
 	least := int64(1)
@@ -147,7 +147,7 @@ func (s *Rules) hold(ctx context.Context, c *forensics.Case, r *Rule, o *Outcome
 		least = 0
 	}
 	if o.Calls < least {
-		o.fail(nil, plural.Sprintf("at least %d {call|calls}", least), "%d {call|calls}: the rule was not put to the test", o.Calls)
+		o.fail(nil, plural.Sprintf("at least %d {call|calls}", least), "%d {call|calls}, so the rule was not tested", o.Calls)
 	}
 	for _, e := range []func(context.Context, *scope, *Rule, *Outcome) error{
 		s.counts, s.every, s.never, s.latency, s.errorRate, s.headers, s.bodies, s.openAPI, s.relations,

@@ -7,8 +7,8 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/ask"
 )
 
-// hasHeader is the SQL for: one header of that name and side, with a value that matches
-// where there is an expression. Names ignore case (RFC 9110 section 5.1).
+// hasHeader is the SQL condition for a header of this side, name and, if given, matching value.
+// Names ignore case (RFC 9110 section 5.1).
 func hasHeader(side string, h Header) (string, []any) {
 	if h.Value == nil {
 		return "coalesce(len(list_filter(headers, h -> h.kind = '" + side + "' AND lower(h.name) = lower(?))) > 0, false)", []any{h.Name}
@@ -29,17 +29,17 @@ func (s *Rules) headers(ctx context.Context, q *scope, r *Rule, o *Outcome) erro
 		for _, h := range e.list {
 			has, args := hasHeader(e.side, h)
 			those := q.with("list_contains(list_transform(headers, h -> h.kind), '"+e.side+"')").with(has, args...)
-			want := fmt.Sprintf("no %s header %s", e.side, h)
+			want, got := fmt.Sprintf("no %s header %s", e.side, h), "present"
 			if e.present {
-				// A call without any header of that side has none of this name either, but one
-				// without an answer cannot have it.
+				// A call without any header of that side also lacks this one, but a call
+				// without a response cannot have it.
 				answered := "true"
 				if e.side == "response" {
 					answered = "status_code IS NOT NULL"
 				}
-				those, want = q.with(answered).with("NOT "+has, args...), fmt.Sprintf("%s header %s", e.side, h)
+				those, want, got = q.with(answered).with("NOT "+has, args...), fmt.Sprintf("%s header %s", e.side, h), "missing, or another value"
 			}
-			if err := those.breakAll(ctx, o, want, func(*ask.Call) string { return "it is not so" }); err != nil {
+			if err := those.breakAll(ctx, o, want, func(*ask.Call) string { return got }); err != nil {
 				return err
 			}
 		}

@@ -10,7 +10,7 @@ import (
 	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
-// The report that test runners of every language show, after the schema of the Ant task
+// JUnit XML, which all common test runners read, after the schema of the Ant task
 // (github.com/windyroad/JUnit-Schema), which is the strictest that is published. So the place
 // of a rule is in the texts: the schema has no attribute for it.
 type (
@@ -22,7 +22,7 @@ type (
 		Package    string      `xml:"package,attr"`
 		ID         int         `xml:"id,attr"`
 		Name       string      `xml:"name,attr"`
-		Timestamp  string      `xml:"timestamp,attr"` // of the last packet: the same case gives the same report
+		Timestamp  string      `xml:"timestamp,attr"` // time of the last packet, so that the same case gives the same report
 		Hostname   string      `xml:"hostname,attr"`
 		Tests      int         `xml:"tests,attr"`
 		Failures   int         `xml:"failures,attr"`
@@ -54,9 +54,8 @@ type (
 	}
 )
 
-// WriteJUnit writes the report as JUnit XML. file is the file of rules. A rule of level
-// warning that does not hold is a test that passes. What was measured, and warnings, are the
-// output of the suite.
+// WriteJUnit writes the report as JUnit XML. file is the name of the rules file. A broken rule of
+// level warning is a passing test. Measured values and warnings are the output of the suite.
 func (r *Report) WriteJUnit(w io.Writer, file string) error {
 	suite := junitSuite{Package: "pcapsule", Name: "check", Hostname: "localhost", Timestamp: time.Unix(0, r.last).UTC().Format("2006-01-02T15:04:05"),
 		Properties: junitValues{[]junitValue{{"rules", xmlText(file)}, {"recorded", r.Coverage.State}}}}
@@ -93,7 +92,7 @@ func (r *Report) WriteJUnit(w io.Writer, file string) error {
 	return err
 }
 
-// xmlText takes out what XML 1.0 cannot hold (section 2.2).
+// xmlText removes the characters that XML 1.0 does not allow (section 2.2).
 func xmlText(s string) string {
 	return strings.Map(func(r rune) rune {
 		if r == '\t' || r == '\n' || r >= 0x20 && r <= 0xD7FF || r >= 0xE000 && r <= 0xFFFD || r >= 0x10000 {
@@ -103,7 +102,7 @@ func xmlText(s string) string {
 	}, s)
 }
 
-// headline says in one line how a rule came out.
+// headline summarizes the outcome of a rule in one line.
 func (o *Outcome) headline() string {
 	switch {
 	case o.Status == Pass:
@@ -111,16 +110,16 @@ func (o *Outcome) headline() string {
 	case len(o.Broken) == 0:
 		return string(o.Status)
 	case len(o.Broken) == 1 && o.More == 0:
-		return fmt.Sprintf("want %s, got %s", o.Broken[0].Expected, o.Broken[0].Got)
+		return fmt.Sprintf("expected %s, got %s", o.Broken[0].Expected, o.Broken[0].Got)
 	}
-	return plural.Sprintf("want %s; %d {time|times} not so", o.Broken[0].Expected, int64(len(o.Broken))+o.More)
+	return plural.Sprintf("expected %s, but %d {violation was|violations were} found", o.Broken[0].Expected, int64(len(o.Broken))+o.More)
 }
 
-// text lists what broke a rule, a line each.
+// text lists the violations of a rule, one per line.
 func (o *Outcome) text() string {
 	var b strings.Builder
 	for _, x := range o.Broken {
-		fmt.Fprintf(&b, "want %s, got %s", x.Expected, x.Got)
+		fmt.Fprintf(&b, "expected %s, got %s", x.Expected, x.Got)
 		if c := x.Call; c != nil {
 			fmt.Fprintf(&b, " | %s %s -> %s %s | call %s, packets %s", c.Time, c.Src, c.Dst, c.Summary, c.CallID, c.Packets)
 		}

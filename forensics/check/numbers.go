@@ -50,8 +50,8 @@ func (s *Rules) never(ctx context.Context, q *scope, r *Rule, o *Outcome) error 
 	return those.breakAll(ctx, o, "never "+r.Never, summaryOf)
 }
 
-// latency holds quantiles of the time from the first byte of the request to the last of the
-// response. A call without an answer counts with how long its caller waited.
+// latency checks quantiles of the time from the first byte of the request to the last byte of the
+// response. A call without a response counts with the time that its caller waited.
 func (s *Rules) latency(ctx context.Context, q *scope, r *Rule, o *Outcome) error {
 	if len(r.Latency) == 0 {
 		return nil
@@ -70,10 +70,10 @@ func (s *Rules) latency(ctx context.Context, q *scope, r *Rule, o *Outcome) erro
 		return err
 	}
 	if n, _ := row[len(names)].(int64); n > 0 {
-		o.Measured = append(o.Measured, plural.Sprintf("%d {call has|calls have} no latency: the capture has only a part of them", n))
+		o.Measured = append(o.Measured, plural.Sprintf("%d {call has|calls have} no latency because {it was|they were} only partly captured", n))
 	}
 	if n, _ := row[len(names)+1].(int64); n > 0 {
-		o.Measured = append(o.Measured, plural.Sprintf("%d {call|calls} got no answer and {counts|count} with how long {its|their} caller waited", n))
+		o.Measured = append(o.Measured, plural.Sprintf("%d {call|calls} got no response and {counts|count} with the time that the caller waited", n))
 	}
 	for i, name := range names {
 		us, ok := row[i].(int64)
@@ -96,7 +96,7 @@ func (s *Rules) latency(ctx context.Context, q *scope, r *Rule, o *Outcome) erro
 	return nil
 }
 
-// order sorts names of quantiles by what they are.
+// order is the sort key for the name of a quantile.
 func order(name string) string {
 	if name == "mean" {
 		return "0"

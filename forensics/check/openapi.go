@@ -20,7 +20,7 @@ import (
 	"go.yaml.in/yaml/v4"
 )
 
-// documentOf reads JSON or YAML as the values of JSON.
+// documentOf parses JSON or YAML to JSON values.
 func documentOf(text []byte) (any, error) {
 	if v, err := jsonschema.UnmarshalJSON(bytes.NewReader(text)); err == nil {
 		return v, nil
@@ -36,9 +36,9 @@ func documentOf(text []byte) (any, error) {
 	return jsonschema.UnmarshalJSON(bytes.NewReader(again))
 }
 
-// openAPI holds HTTP calls to an OpenAPI 3 description: a path and method that it has, and
-// parameters, bodies, statuses and headers as it says. Its servers and security are not
-// looked at: the capture's hosts are what they are, and credentials have rules of their own.
+// openAPI checks HTTP calls against an OpenAPI 3 description: path and method, parameters, bodies,
+// statuses and headers. It ignores servers and security: a capture has its own hosts, and other
+// rules cover credentials.
 func (s *Rules) openAPI(ctx context.Context, q *scope, r *Rule, o *Outcome) error {
 	if r.OpenAPI == nil {
 		return nil
@@ -48,7 +48,7 @@ func (s *Rules) openAPI(ctx context.Context, q *scope, r *Rule, o *Outcome) erro
 		return err
 	}
 	return q.with("path IS NOT NULL AND method IS NOT NULL").exchanges(ctx, func(x *exchange) error {
-		return described(ctx, router, x, o)
+		return checkCall(ctx, router, x, o)
 	})
 }
 
@@ -58,7 +58,7 @@ func (s *Rules) router(ctx context.Context, d *Document) (routers.Router, error)
 	l.Context = ctx
 	l.ReadFromURIFunc = func(_ *openapi3.Loader, u *url.URL) ([]byte, error) {
 		if u.Scheme != "" || u.Host != "" {
-			return nil, fmt.Errorf("%s: descriptions are read from beside the rules only", u)
+			return nil, fmt.Errorf("%s: descriptions must be in the folder of the rules", u)
 		}
 		return s.read(path.Clean(strings.TrimPrefix(u.Path, "/")))
 	}
@@ -101,11 +101,11 @@ func (s *Rules) router(ctx context.Context, d *Document) (routers.Router, error)
 	return router, nil
 }
 
-// described holds one call to the description.
-func described(ctx context.Context, router routers.Router, x *exchange, o *Outcome) error {
+// checkCall checks one call against the description.
+func checkCall(ctx context.Context, router routers.Router, x *exchange, o *Outcome) error {
 	fail := func(what string, err error) {
 		text, _, _ := strings.Cut(err.Error(), "\nSchema:")
-		o.fail(&x.call, "as the description says", "%s: %s", what, strings.ReplaceAll(text, "\n", " "))
+		o.fail(&x.call, "a call that matches the description", "%s: %s", what, strings.ReplaceAll(text, "\n", " "))
 	}
 	request, whole := x.reqBody.text, x.reqBody.whole
 	u := *x.url
@@ -119,7 +119,7 @@ func described(ctx context.Context, router routers.Router, x *exchange, o *Outco
 	in := &openapi3filter.RequestValidationInput{Request: req, PathParams: params, Route: route, Options: &openapi3filter.Options{
 		AuthenticationFunc: openapi3filter.NoopAuthenticationFunc, IncludeResponseStatus: true, SkipSettingDefaults: true, ExcludeRequestBody: !whole}}
 	if err := openapi3filter.ValidateRequest(ctx, in); err != nil && (x.status == 0 || x.status < 400 || x.status >= 500) {
-		fail("request", err) // a server that refuses a wrong request does as it should
+		fail("request", err) // a server may reject an invalid request
 	}
 	if x.status == 0 {
 		return nil

@@ -11,14 +11,14 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/finding"
 )
 
-// children is SQL for the calls of a scope with how many calls for which below holds were made
-// for each, as relation.Linked has it. unsure counts those that could belong to another call as
-// well. thing is equal for calls that ask one server for the same. Arguments are those of below,
-// then those of the scope. Columns: call_id, ts_ns, thing, n, unsure.
+// children is SQL for the calls of a scope with their number of children that match below, as in
+// relation.Linked. unsure counts the children that could also belong to another call. thing is equal
+// for calls that send the same request to one server. The arguments are those of below, then those
+// of the scope. Columns: call_id, ts_ns, thing, n, unsure.
 func (q *scope) children(below string) string {
 	all := ask.Window{Where: "true"}
 	no := terms.NumberOf(q.c)
-	// Only what was served and sent where calls of the scope were served can matter.
+	// Only calls to and from the servers of the scope matter.
 	return all.Ends(q.c, "service") + fmt.Sprintf(`, below AS MATERIALIZED (SELECT %[1]s AS k FROM calls WHERE (%[2]s)),
 		hit AS MATERIALIZED (SELECT %[1]s AS k, coalesce(pod, x.bp) AS pod, call_id, ts_ns, hash(%[3]s) AS thing FROM x LEFT JOIN front ON front.bp = x.bp WHERE protocol IN %[4]s AND %[1]s IN (SELECT %[1]s FROM calls WHERE (%[5]s))), %[6]s%[7]s,
 		n AS (SELECT pk AS k, count(*) AS n, count(*) FILTER (grade = 2) AS unsure FROM (%[8]s) GROUP BY 1)
@@ -27,7 +27,7 @@ func (q *scope) children(below string) string {
 		relation.Parents(q.c, "bp IN (SELECT pod FROM hit UNION ALL SELECT f.bp FROM front f JOIN hit USING (pod))"), relation.Linked("c0"))
 }
 
-// perCall is one call with its children.
+// perCall is one call with the number of its children.
 type perCall struct {
 	CallID string `json:"call_id"`
 	N      int64  `json:"n"`
@@ -35,7 +35,7 @@ type perCall struct {
 	Nth    int64  `json:"nth"`
 }
 
-// relations holds what a call leads to: calls of its server, and sendings of the same again.
+// relations checks the calls that a call causes, caching, and retries.
 func (s *Rules) relations(ctx context.Context, q *scope, r *Rule, o *Outcome) error {
 	for _, d := range r.Downstream {
 		below, err := q.c.Condition(ctx, d.Calls)
@@ -54,7 +54,7 @@ func (s *Rules) relations(ctx context.Context, q *scope, r *Rule, o *Outcome) er
 		}
 		sql := "SELECT *, row_number() OVER (PARTITION BY thing ORDER BY ts_ns, call_id) AS nth FROM (" + q.children(below.SQL) + ")"
 		args := append(append([]any{}, below.Args...), q.args...)
-		if err := q.eachBad(ctx, o, sql, args, "nth > 1 AND n > 0", "only the first of equal calls to lead to "+r.Cached.Calls); err != nil {
+		if err := q.eachBad(ctx, o, sql, args, "nth > 1 AND n > 0", "only the first of equal calls to cause "+r.Cached.Calls); err != nil {
 			return err
 		}
 		again, err := ask.Count(ctx, q.c, "SELECT count(*) AS n FROM ("+sql+") WHERE nth > 1", args...)
@@ -62,13 +62,13 @@ func (s *Rules) relations(ctx context.Context, q *scope, r *Rule, o *Outcome) er
 			return err
 		}
 		if again == 0 && o.Calls > 0 {
-			o.fail(nil, "calls that are made more than once", "no call repeats another, so a cache is never used")
+			o.fail(nil, "repeated calls", "no call repeats another, so the cache is never used")
 		}
 	}
 	return q.retries(ctx, r, o)
 }
 
-// eachBad makes the calls for which bad holds of their children ones that break the rule.
+// eachBad reports the calls whose children match the condition bad as violations.
 func (q *scope) eachBad(ctx context.Context, o *Outcome, sql string, args []any, bad, expected string) error {
 	type sum struct {
 		N      int64 `json:"n"`
@@ -80,9 +80,9 @@ func (q *scope) eachBad(ctx context.Context, o *Outcome, sql string, args []any,
 	if err != nil {
 		return err
 	}
-	text := fmt.Sprintf("%s: at most %d a call", expected, all[0].Most)
+	text := fmt.Sprintf("%s: at most %d per call", expected, all[0].Most)
 	if all[0].Unsure > 0 {
-		text += fmt.Sprintf("; %d could belong to another call of that time as well", all[0].Unsure)
+		text += fmt.Sprintf("; %d could also belong to another call at that time", all[0].Unsure)
 	}
 	o.Measured = append(o.Measured, text)
 	if all[0].Bad == 0 {
@@ -112,7 +112,7 @@ func (q *scope) call(ctx context.Context, id string) (*ask.Call, error) {
 	return &list[0], nil
 }
 
-// findings holds the calls to what analyzers find.
+// findings reports the calls of analyzers' findings as violations.
 func findings(ctx context.Context, q *scope, r *Rule, o *Outcome, analyzers []finding.Analyzer) error {
 	if len(r.NoFindings) == 0 {
 		return nil

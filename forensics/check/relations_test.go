@@ -25,7 +25,7 @@ const twoPods = `{"kind":"List","items":[
  {"kind":"Pod","metadata":{"name":"front-1","namespace":"shop","uid":"p1","labels":{"app":"front"}},"spec":{},"status":{"phase":"Running","podIP":"10.0.0.2","podIPs":[{"ip":"10.0.0.2"}]}},
  {"kind":"Pod","metadata":{"name":"front-2","namespace":"shop","uid":"p2","labels":{"app":"front"}},"spec":{},"status":{"phase":"Running","podIP":"10.0.0.5","podIPs":[{"ip":"10.0.0.5"}]}}]}`
 
-// made opens a case of a capture that was made, with the objects of a cluster where kube is not empty.
+// made opens a case from a generated capture, with Kubernetes objects if kube is not empty.
 func made(t *testing.T, c *traffic.Capture, kube string) *forensics.Case {
 	t.Helper()
 	dir := t.TempDir()
@@ -50,8 +50,8 @@ func made(t *testing.T, c *traffic.Capture, kube string) *forensics.Case {
 	return k
 }
 
-// children counts what each request to a path led to at another path, as a rule, trace_request and
-// get_latency see it: call_id of the request to number, and the number over all requests.
+// children counts the children of each request to a path at another path, as seen by a rule,
+// trace_request and get_latency: by call_id of the request, and over all requests.
 func children(t *testing.T, c *forensics.Case, path, below string) (rule, traced map[string]int64, hops int64) {
 	t.Helper()
 	out := run(t, c, nil, fmt.Sprintf("  - {name: x, calls: 'path == \"%s\"', downstream: [{calls: 'path == \"%s\"', min: 100}]}\n", path, below))
@@ -92,8 +92,8 @@ func children(t *testing.T, c *forensics.Case, path, below string) (rule, traced
 	return rule, traced, hops
 }
 
-// TestRulesAndChainsSeeTheSameChildren has requests that are served at once, which ids tell apart,
-// and one that is alone; rules, trace_request and get_latency must give each what it led to.
+// TestRulesAndChainsSeeTheSameChildren has parallel requests with ids, and a single one. Rules,
+// trace_request and get_latency must count the same children for each.
 func TestRulesAndChainsSeeTheSameChildren(t *testing.T) {
 	var c traffic.Capture
 	ok := traffic.HTTP("HTTP/1.1 200 OK", "", "")
@@ -103,7 +103,7 @@ func TestRulesAndChainsSeeTheSameChildren(t *testing.T) {
 		at, id := time.Duration(i)*500*ms, fmt.Sprintf("\r\nX-Request-Id: r%d", i)
 		c.Exchange(at, 100*ms, fmt.Sprint("a", i), "10.0.0.1", "10.0.0.2:80", get("/slow", id), ok)
 		c.Exchange(at+5*ms, 90*ms, fmt.Sprint("b", i), "10.0.0.3", "10.0.0.2:80", get("/quick", "\r\nX-Request-Id: other"+fmt.Sprint(i)), ok)
-		for k := range i + 1 { // the later ones lead to more
+		for k := range i + 1 { // later ones have more children
 			c.Exchange(at+10*ms+time.Duration(k)*10*ms, 5*ms, fmt.Sprint("c", i), "10.0.0.2", "10.0.0.4:80", get("/stock", id), ok)
 			want++
 		}
@@ -122,8 +122,8 @@ func TestRulesAndChainsSeeTheSameChildren(t *testing.T) {
 	}
 }
 
-// TestRequestsToAServiceLeadToCallsOfItsPods has requests recorded at their caller, where they went
-// to a service's address, and what one of the pods behind it asked for.
+// TestRequestsToAServiceLeadToCallsOfItsPods has requests recorded at the client, to the address of
+// a service, and the calls of one of the pods behind it.
 func TestRequestsToAServiceLeadToCallsOfItsPods(t *testing.T) {
 	var c traffic.Capture
 	ok := traffic.HTTP("HTTP/1.1 200 OK", "", "")
@@ -143,8 +143,8 @@ func TestRequestsToAServiceLeadToCallsOfItsPods(t *testing.T) {
 	}
 }
 
-// TestRulesAndPatternsSeeTheSameRetries has a request that a client makes four times, among others
-// to the same path.
+// TestRulesAndPatternsSeeTheSameRetries has a request that a client makes four times, and other
+// requests to the same path.
 func TestRulesAndPatternsSeeTheSameRetries(t *testing.T) {
 	var c traffic.Capture
 	post := func(body string) string { return traffic.HTTP("POST /pay HTTP/1.1", "Host: a", body) }

@@ -8,8 +8,8 @@ import (
 	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
-// retries holds what find_patterns tells of calls that were made again: how often before a
-// client gave up, and with which pauses.
+// retries checks the retries that find_patterns finds: their number before a client gave up, and
+// their pauses.
 func (q *scope) retries(ctx context.Context, r *Rule, o *Outcome) error {
 	if r.Retries == nil {
 		return nil
@@ -20,7 +20,7 @@ func (q *scope) retries(ctx context.Context, r *Rule, o *Outcome) error {
 	}
 	if len(out.Findings) == 0 {
 		if r.Retries.Exactly != nil && *r.Retries.Exactly > 0 || r.Retries.Backoff != "" {
-			o.fail(nil, "calls that are made again after a failure", "none")
+			o.fail(nil, "calls that are retried after a failure", "none")
 		}
 		return nil
 	}
@@ -32,7 +32,7 @@ func (q *scope) retries(ctx context.Context, r *Rule, o *Outcome) error {
 	return nil
 }
 
-// retry holds one client and endpoint to the rule.
+// retry checks one client and endpoint.
 func (q *scope) retry(ctx context.Context, want *Retries, p *patterns.Pattern, o *Outcome) error {
 	has := map[string]float64{}
 	for _, n := range p.Numbers {
@@ -47,7 +47,7 @@ func (q *scope) retry(ctx context.Context, want *Retries, p *patterns.Pattern, o
 		}
 	}
 	if n := want.Exactly; n != nil {
-		// Whoever succeeded before needed no more; whoever gave up must have tried so often.
+		// A client that succeeded may have retried less often; one that gave up may not.
 		exactly, known := has["exactly"]
 		if has["max_retries"] > float64(*n) || has["gave_up_failed"] > 0 && (!known || exactly != float64(*n)) {
 			o.fail(call, plural.Sprintf("exactly %d {retry|retries}", *n), "%s", p.Words)

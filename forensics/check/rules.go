@@ -18,9 +18,9 @@ import (
 	"go.yaml.in/yaml/v4"
 )
 
-// Limits of a file of rules.
+// Limits of a rules file.
 const (
-	maxFile  = 4 << 20 // bytes, of rules and of what they name
+	maxFile  = 4 << 20 // bytes, of the rules and of each file that they name
 	maxRules = 1000
 )
 
@@ -29,29 +29,29 @@ const (
 	levelWarning = "warning"
 )
 
-// Rules are a file of rules.
+// Rules are the contents of a rules file.
 type Rules struct {
 	Rules []Rule
-	dir   fs.FS // where files that rules name lie; nil where they may name none
+	dir   fs.FS // folder of the files that rules name; nil if they may name none
 }
 
-// Rule is what must be true of some calls. Its expectations are all those that are set.
+// Rule states what must be true of some calls. All expectations that are set must hold.
 type Rule struct {
 	Name     string `yaml:"name"`
 	Doc      string `yaml:"doc"`
-	Level    string `yaml:"level"` // error, which fails a check, or warning
+	Level    string `yaml:"level"` // error, which fails the check, or warning
 	Calls    string `yaml:"calls"` // KFL; empty: all calls
-	From     string `yaml:"from"`  // RFC 3339, or a length before the end
+	From     string `yaml:"from"`  // RFC 3339, or a duration before the end
 	To       string `yaml:"to"`
-	MinCalls *int64 `yaml:"min_calls"` // 1 where it is not set
+	MinCalls *int64 `yaml:"min_calls"` // default 1
 
-	Count     *Bounds           `yaml:"count"`      // how many calls there are
-	Every     string            `yaml:"every"`      // KFL that holds for each call
-	Never     string            `yaml:"never"`      // KFL that holds for none of them
-	Latency   map[string]length `yaml:"latency"`    // p50, p90, p95, p99, p999, max, mean: at most
-	ErrorRate *share            `yaml:"error_rate"` // of failed calls: at most
+	Count     *Bounds           `yaml:"count"`      // number of calls
+	Every     string            `yaml:"every"`      // KFL that every call must match
+	Never     string            `yaml:"never"`      // KFL that no call may match
+	Latency   map[string]length `yaml:"latency"`    // upper bound of p50, p75, p90, p95, p99, p999, max or mean
+	ErrorRate *share            `yaml:"error_rate"` // upper bound of the share of failed calls
 
-	RequestHeaders    Headers `yaml:"request_headers"` // that each request has
+	RequestHeaders    Headers `yaml:"request_headers"` // required in every request
 	ResponseHeaders   Headers `yaml:"response_headers"`
 	NoRequestHeaders  Headers `yaml:"no_request_headers"`
 	NoResponseHeaders Headers `yaml:"no_response_headers"`
@@ -64,21 +64,21 @@ type Rule struct {
 	Downstream []Downstream `yaml:"downstream"`
 	Cached     *Cached      `yaml:"cached"`
 
-	NoFindings []string `yaml:"no_findings"` // names of analyzers that must find nothing in these calls
+	NoFindings []string `yaml:"no_findings"` // analyzers that must find nothing in these calls
 
 	line int
 }
 
-// Bounds bound a number.
+// Bounds are the inclusive bounds of a number.
 type Bounds struct{ Min, Max int64 }
 
-// UnmarshalYAML reads a number, or min and max.
+// UnmarshalYAML parses a number, or min and max.
 func (b *Bounds) UnmarshalYAML(n *yaml.Node) error {
 	if n.Kind == yaml.ScalarNode {
 		v, err := strconv.ParseInt(n.Value, 10, 64)
 		b.Min, b.Max = v, v
 		if err != nil || v < 0 {
-			return at(n, "%q, want a number, or min and max", n.Value)
+			return at(n, "must be a number, or min and max, not %q", n.Value)
 		}
 		return nil
 	}
@@ -87,22 +87,22 @@ func (b *Bounds) UnmarshalYAML(n *yaml.Node) error {
 		return err
 	}
 	if both.open() {
-		return at(n, "want min, max or exactly")
+		return at(n, "must have min, max or exactly")
 	}
 	return both.bound(n, b)
 }
 
-// ends are bounds as they are written.
+// ends are bounds as written in the file.
 type ends struct {
 	Min     *int64 `yaml:"min"`
 	Max     *int64 `yaml:"max"`
 	Exactly *int64 `yaml:"exactly"`
 }
 
-// open reports whether they bound nothing.
+// open reports whether no bound is set.
 func (e *ends) open() bool { return e.Min == nil && e.Max == nil && e.Exactly == nil }
 
-// bound makes bounds of what is written at n.
+// bound converts the bounds at n.
 func (e *ends) bound(n *yaml.Node, b *Bounds) error {
 	if e.Exactly != nil {
 		e.Min, e.Max = e.Exactly, e.Exactly
@@ -115,7 +115,7 @@ func (e *ends) bound(n *yaml.Node, b *Bounds) error {
 		b.Max = *e.Max
 	}
 	if b.Min < 0 || b.Min > b.Max {
-		return at(n, "min %d and max %d leave nothing", b.Min, b.Max)
+		return at(n, "min %d is greater than max %d", b.Min, b.Max)
 	}
 	return nil
 }
@@ -138,11 +138,11 @@ func (b *Bounds) String() string {
 // length is a duration such as 250ms.
 type length time.Duration
 
-// UnmarshalYAML reads a duration with its unit.
+// UnmarshalYAML parses a duration with a unit.
 func (l *length) UnmarshalYAML(n *yaml.Node) error {
 	d, err := time.ParseDuration(n.Value)
 	if n.Kind != yaml.ScalarNode || err != nil || d < 0 {
-		return at(n, "%q, want a length with its unit such as 250ms", n.Value)
+		return at(n, "must be a duration with a unit, such as 250ms, not %q", n.Value)
 	}
 	*l = length(d)
 	return nil
@@ -151,7 +151,7 @@ func (l *length) UnmarshalYAML(n *yaml.Node) error {
 // share is a part of a whole, 0 to 1.
 type share float64
 
-// UnmarshalYAML reads 1% or 0.01.
+// UnmarshalYAML parses 1% or 0.01.
 func (s *share) UnmarshalYAML(n *yaml.Node) error {
 	text, percent := strings.CutSuffix(n.Value, "%")
 	v, err := strconv.ParseFloat(strings.TrimSpace(text), 64)
@@ -159,28 +159,28 @@ func (s *share) UnmarshalYAML(n *yaml.Node) error {
 		v /= 100
 	}
 	if n.Kind != yaml.ScalarNode || err != nil || !(v >= 0 && v <= 1) {
-		return at(n, "%q, want a share such as 1%% or 0.01", n.Value)
+		return at(n, "must be a share such as 1%% or 0.01, not %q", n.Value)
 	}
 	*s = share(v)
 	return nil
 }
 
-// Header is the name of a header and, where it has one, what its value must match.
+// Header is the name of a header with an optional expression for its value.
 type Header struct {
 	Name  string
 	Value *regexp.Regexp
 }
 
-// Headers are names of headers, or names with what the values must match.
+// Headers are names of headers, or names with expressions for their values.
 type Headers []Header
 
-// UnmarshalYAML reads a list of names, or a map from names to expressions.
+// UnmarshalYAML parses a list of names, or a map from names to expressions.
 func (h *Headers) UnmarshalYAML(n *yaml.Node) error {
 	switch n.Kind {
 	case yaml.SequenceNode:
 		for _, e := range n.Content {
 			if e.Kind != yaml.ScalarNode || e.Value == "" {
-				return at(e, "want the name of a header")
+				return at(e, "must be the name of a header")
 			}
 			*h = append(*h, Header{Name: e.Value})
 		}
@@ -189,36 +189,36 @@ func (h *Headers) UnmarshalYAML(n *yaml.Node) error {
 		for i := 0; i+1 < len(n.Content); i += 2 {
 			re, err := regexp.Compile("^(?:" + n.Content[i+1].Value + ")$")
 			if err != nil || n.Content[i+1].Kind != yaml.ScalarNode {
-				return at(n.Content[i+1], "header %s: want a regular expression (RE2)", n.Content[i].Value)
+				return at(n.Content[i+1], "header %s: must be a regular expression (RE2)", n.Content[i].Value)
 			}
 			*h = append(*h, Header{n.Content[i].Value, re})
 		}
 		return nil
 	}
-	return at(n, "want a list of names of headers, or names with expressions")
+	return at(n, "must be a list of header names, or header names with expressions")
 }
 
-// Document is a file beside the rules, or the thing itself.
+// Document is a file in the folder of the rules, or its contents inline.
 type Document struct {
 	File   string
 	Inline any
 }
 
-// UnmarshalYAML reads a file's name or an object.
+// UnmarshalYAML parses a file name or an object.
 func (d *Document) UnmarshalYAML(n *yaml.Node) error {
 	if n.Kind == yaml.ScalarNode {
 		d.File = n.Value
 		if !fs.ValidPath(d.File) {
-			return at(n, "%q, want the name of a file beside the rules", n.Value)
+			return at(n, "must be the name of a file in the folder of the rules, not %q", n.Value)
 		}
 		return nil
 	}
 	return n.Load(&d.Inline)
 }
 
-// Retries is how failed calls must be sent again.
+// Retries states how failed calls must be retried.
 type Retries struct {
-	Exactly *int64 `yaml:"exactly"` // after the first sending
+	Exactly *int64 `yaml:"exactly"` // retries after the first attempt
 	Max     *int64 `yaml:"max"`
 	Backoff string `yaml:"backoff"` // constant, linear, exponential or growing
 }
@@ -229,7 +229,7 @@ type Downstream struct {
 	Bounds `yaml:",inline"`
 }
 
-// UnmarshalYAML reads calls with min, max or exactly.
+// UnmarshalYAML parses calls with min, max or exactly.
 func (d *Downstream) UnmarshalYAML(n *yaml.Node) error {
 	var v struct {
 		Calls string `yaml:"calls"`
@@ -239,23 +239,23 @@ func (d *Downstream) UnmarshalYAML(n *yaml.Node) error {
 		return err
 	}
 	if v.Calls == "" || v.open() {
-		return at(n, "want calls, and min, max or exactly")
+		return at(n, "must have calls, and min, max or exactly")
 	}
 	d.Calls = v.Calls
 	return v.bound(n, &d.Bounds)
 }
 
-// Cached is that only the first of equal calls goes on to what Calls names.
+// Cached requires that only the first of equal calls causes the calls in Calls.
 type Cached struct {
-	Calls string `yaml:"calls"` // KFL of the calls that a cache saves
+	Calls string `yaml:"calls"` // KFL of the calls that the cache avoids
 }
 
-// at is an error at a place of the file.
+// at returns an error at a line of the file.
 func at(n *yaml.Node, format string, args ...any) error {
 	return fmt.Errorf("line %d: "+format, append([]any{n.Line}, args...)...)
 }
 
-// strict reads a node into a struct and refuses keys that it does not have.
+// strict decodes a node into a struct and rejects unknown keys.
 func strict(n *yaml.Node, into any) error {
 	if err := n.Load(into, yaml.WithKnownFields()); err != nil {
 		return fmt.Errorf("line %d: %s", n.Line, firstLine(err))
@@ -269,8 +269,8 @@ func firstLine(err error) string {
 	return strings.TrimSpace(text)
 }
 
-// Load reads a file of rules; files that they name lie in its folder or below. An error
-// has the line.
+// Load reads a rules file. Files that the rules name must be in its folder or below. Errors have the
+// line number.
 func Load(path string) (*Rules, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -292,7 +292,7 @@ func Load(path string) (*Rules, error) {
 	return r, nil
 }
 
-// Parse reads rules. files holds what they may name; nil where they may name none.
+// Parse parses rules. files has the files that they may name; nil if they may name none.
 func Parse(text []byte, files fs.FS) (*Rules, error) {
 	if len(text) > maxFile {
 		return nil, fmt.Errorf("more than %d bytes", maxFile)
@@ -305,10 +305,10 @@ func Parse(text []byte, files fs.FS) (*Rules, error) {
 		return nil, errors.New(firstLine(err))
 	}
 	if doc.Version != 1 {
-		return nil, fmt.Errorf("version %d, want 1 (a first line version: 1, then rules:)", doc.Version)
+		return nil, fmt.Errorf("version %d is not supported; begin the file with the lines version: 1 and rules:", doc.Version)
 	}
 	if len(doc.Rules) == 0 || len(doc.Rules) > maxRules {
-		return nil, fmt.Errorf("%d rules, want 1 to %d", len(doc.Rules), maxRules)
+		return nil, fmt.Errorf("a file must have 1 to %d rules, not %d", maxRules, len(doc.Rules))
 	}
 	out := &Rules{dir: files}
 	names := map[string]int{}
@@ -322,7 +322,7 @@ func Parse(text []byte, files fs.FS) (*Rules, error) {
 			return nil, err
 		}
 		if first, twice := names[r.Name]; twice {
-			return nil, at(n, "rule %q is there twice, first on line %d", r.Name, first)
+			return nil, at(n, "rule %q is defined twice, first in line %d", r.Name, first)
 		}
 		names[r.Name] = n.Line
 		out.Rules = append(out.Rules, r)
@@ -332,7 +332,7 @@ func Parse(text []byte, files fs.FS) (*Rules, error) {
 
 var quantiles = map[string]float64{"p50": 0.5, "p75": 0.75, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p999": 0.999, "max": 1}
 
-// check refuses a rule that says nothing or contradicts itself.
+// check rejects a rule that is empty or contradicts itself.
 func (r *Rule) check(n *yaml.Node) error {
 	if strings.TrimSpace(r.Name) == "" {
 		return at(n, "a rule without a name")
@@ -341,41 +341,41 @@ func (r *Rule) check(n *yaml.Node) error {
 		r.Level = levelError
 	}
 	if r.Level != levelError && r.Level != levelWarning {
-		return at(n, "rule %q: level %q, want error or warning", r.Name, r.Level)
+		return at(n, "rule %q: level must be error or warning, not %q", r.Name, r.Level)
 	}
 	for name := range r.Latency {
 		if _, ok := quantiles[name]; !ok && name != "mean" {
-			return at(n, "rule %q: latency %q, want mean, p50, p75, p90, p95, p99, p999 or max", r.Name, name)
+			return at(n, "rule %q: latency %q must be mean, p50, p75, p90, p95, p99, p999 or max", r.Name, name)
 		}
 	}
 	if r.Retries != nil {
 		if !slices.Contains([]string{"", "constant", "linear", "exponential", "growing"}, r.Retries.Backoff) {
-			return at(n, "rule %q: backoff %q, want constant, linear, exponential or growing", r.Name, r.Retries.Backoff)
+			return at(n, "rule %q: backoff must be constant, linear, exponential or growing, not %q", r.Name, r.Retries.Backoff)
 		}
 		if r.Retries.Exactly == nil && r.Retries.Max == nil && r.Retries.Backoff == "" {
-			return at(n, "rule %q: retries wants exactly, max or backoff", r.Name)
+			return at(n, "rule %q: retries needs exactly, max or backoff", r.Name)
 		}
 	}
 	if r.Cached != nil && r.Cached.Calls == "" {
-		return at(n, "rule %q: cached wants calls, the KFL of what a cache saves", r.Name)
+		return at(n, "rule %q: cached needs calls, the KFL of the calls that the cache avoids", r.Name)
 	}
 	if r.silent() {
-		return at(n, "rule %q expects nothing", r.Name)
+		return at(n, "rule %q has no expectation", r.Name)
 	}
 	return nil
 }
 
-// silent reports whether no expectation is set.
+// silent reports whether a rule has no expectation.
 func (r *Rule) silent() bool {
 	lists := len(r.Latency) + len(r.RequestHeaders) + len(r.ResponseHeaders) + len(r.NoRequestHeaders) + len(r.NoResponseHeaders) + len(r.Downstream) + len(r.NoFindings)
 	return lists == 0 && r.MinCalls == nil && r.Count == nil && r.Every == "" && r.Never == "" && r.ErrorRate == nil &&
 		r.RequestSchema == nil && r.ResponseSchema == nil && r.OpenAPI == nil && r.Retries == nil && r.Cached == nil
 }
 
-// read gives a document's bytes and the name by which its references are resolved.
+// read returns the contents of a file that a rule names.
 func (s *Rules) read(name string) ([]byte, error) {
 	if s.dir == nil {
-		return nil, fmt.Errorf("%s: rules that are given as text name no files; put the schema into the rule", name)
+		return nil, fmt.Errorf("%s: rules given as text cannot name files; put the schema into the rule", name)
 	}
 	f, err := s.dir.Open(name)
 	if err != nil {
@@ -384,7 +384,7 @@ func (s *Rules) read(name string) ([]byte, error) {
 	defer f.Close()
 	var b bytes.Buffer
 	if n, err := io.Copy(&b, io.LimitReader(f, maxFile+1)); err != nil || n > maxFile {
-		return nil, errors.Join(err, fmt.Errorf("%s: more than %d bytes, or unreadable", name, maxFile))
+		return nil, errors.Join(err, fmt.Errorf("%s: unreadable, or larger than %d bytes", name, maxFile))
 	}
 	return b.Bytes(), nil
 }

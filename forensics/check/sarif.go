@@ -9,7 +9,7 @@ import (
 	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
-// The Static Analysis Results Interchange Format, OASIS SARIF 2.1.0, as far as it is used.
+// The parts of the Static Analysis Results Interchange Format (OASIS SARIF 2.1.0) that are used.
 type (
 	sarifLog struct {
 		Schema  string     `json:"$schema"`
@@ -65,8 +65,8 @@ type (
 	}
 )
 
-// WriteSARIF writes the report as SARIF 2.1.0: a result for each call that breaks a rule,
-// at the rule's line in its file, and one for each rule that holds.
+// WriteSARIF writes the report as SARIF 2.1.0: one result for each violation, at the line of its
+// rule, and one for each rule that passes.
 func (r *Report) WriteSARIF(w io.Writer, release, file string) error {
 	run := sarifRun{Tool: sarifTool{sarifDriver{Name: "pcapsule", Version: release, Rules: []sarifRule{}}}, Results: []sarifResult{}}
 	for i := range r.Results {
@@ -79,7 +79,7 @@ func (r *Report) WriteSARIF(w io.Writer, release, file string) error {
 		base := sarifResult{RuleID: o.Name, RuleIndex: i, Kind: "fail", Level: o.Level, Locations: []sarifLocation{where}}
 		switch o.Status {
 		case Pass:
-			base.Kind, base.Level, base.Message = "pass", "none", sarifText{plural.Sprintf("holds for %d {call|calls}", o.Calls)}
+			base.Kind, base.Level, base.Message = "pass", "none", sarifText{plural.Sprintf("passes for %d {call|calls}", o.Calls)}
 			run.Results = append(run.Results, base)
 			continue
 		case NotRecorded, Errored:
@@ -90,7 +90,7 @@ func (r *Report) WriteSARIF(w io.Writer, release, file string) error {
 		}
 		for _, x := range o.Broken {
 			res := base
-			res.Message = sarifText{fmt.Sprintf("want %s, got %s", x.Expected, x.Got)}
+			res.Message = sarifText{fmt.Sprintf("expected %s, got %s", x.Expected, x.Got)}
 			if c := x.Call; c != nil {
 				res.Message.Text += fmt.Sprintf(": %s to %s, %s, call %s, packets %s", c.Src, c.Dst, c.Summary, c.CallID, c.Packets)
 				res.Locations = []sarifLocation{{where.Physical, []sarifLogical{{c.Dst, "module"}}}}

@@ -7,10 +7,10 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/ask"
 )
 
-// scope are the calls that a rule is about.
+// scope is the set of calls that a rule selects.
 type scope struct {
 	c        *forensics.Case
-	from, to int64 // 0 leaves an end open
+	from, to int64 // 0 means unlimited
 	where    string
 	args     []any
 }
@@ -39,7 +39,7 @@ func newScope(ctx context.Context, c *forensics.Case, r *Rule) (*scope, error) {
 	return s.and(ctx, r.Calls)
 }
 
-// and narrows the scope to calls for which KFL holds.
+// and narrows the scope to calls that match KFL.
 func (s *scope) and(ctx context.Context, kfl string) (*scope, error) {
 	cond, err := s.c.Condition(ctx, kfl)
 	if err != nil {
@@ -48,7 +48,7 @@ func (s *scope) and(ctx context.Context, kfl string) (*scope, error) {
 	return s.with("("+cond.SQL+")", cond.Args...), nil
 }
 
-// butNot narrows the scope to calls for which KFL does not hold.
+// butNot narrows the scope to calls that do not match KFL.
 func (s *scope) butNot(ctx context.Context, kfl string) (*scope, error) {
 	cond, err := s.c.Condition(ctx, kfl)
 	if err != nil {
@@ -64,7 +64,7 @@ func (s *scope) with(cond string, args ...any) *scope {
 	return &out
 }
 
-// count is the number of calls in the scope, or of a column's values that are not null.
+// count counts the calls in the scope, or the values of a column that are not null.
 func (s *scope) count(ctx context.Context, column string) (int64, error) {
 	if column == "" {
 		column = "*"
@@ -77,7 +77,7 @@ func (s *scope) count(ctx context.Context, column string) (int64, error) {
 	return n, nil
 }
 
-// numbers is one row of aggregates over the scope.
+// numbers returns one row of aggregates over the scope.
 func (s *scope) numbers(ctx context.Context, list string) ([]any, error) {
 	r, err := s.c.Query(ctx, forensics.Query{SQL: "SELECT " + list + " FROM calls WHERE " + s.where, Args: s.args, Limit: 1})
 	if err != nil {
@@ -92,7 +92,7 @@ func (s *scope) calls(ctx context.Context, limit int) ([]ask.Call, error) {
 	return list, err
 }
 
-// breakAll makes every call of the scope one that breaks the rule.
+// breakAll reports every call of the scope as a violation.
 func (s *scope) breakAll(ctx context.Context, o *Outcome, expected string, got func(*ask.Call) string) error {
 	n, err := s.count(ctx, "")
 	if err != nil || n == 0 {

@@ -1,10 +1,9 @@
-// Package finding looks for what somebody should know about the traffic: an analyzer for
-// each kind, computed when asked and never part of a bundle.
+// Package finding runs analyzers, each of which looks for one kind of security problem. Findings
+// are computed on request and never stored in a bundle.
 //
-// An analyzer is one folder and one line in finding/all. What it finds is a claim with a
-// severity, a stated confidence, masked evidence and the calls or flows that it stands on.
-// It says nothing where it saw nothing; what could not be looked into, such as encrypted
-// connections, is a note of the answer.
+// An analyzer is one folder and one line in finding/all. A finding is a claim with a severity, a
+// confidence, masked evidence, and the calls or flows behind it. Traffic that could not be examined,
+// such as encrypted connections, is a note of the answer.
 package finding
 
 import (
@@ -23,7 +22,7 @@ import (
 	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
-// Severities, the worst first.
+// Severities, worst first.
 const (
 	High   = "high"
 	Medium = "medium"
@@ -33,30 +32,30 @@ const (
 
 var severities = []string{High, Medium, Low, Info}
 
-// maxPerAnalyzer is how many findings one analyzer may make, and maxRows of how many groups.
+// maxPerAnalyzer is the highest number of findings per analyzer, and maxRows that of groups.
 const (
 	maxPerAnalyzer = 1000
 	maxRows        = 20_000
 )
 
-// crowd is how many findings of one kind about one client are listed one by one: more of
-// them are one finding, because a scan of a thousand addresses is one thing to know.
+// crowd is the highest number of findings of one kind about one client that are listed separately.
+// More of them become one finding, because a scan of a thousand addresses is one event.
 const crowd = 10
 
-// Analyzer looks for one kind of thing.
+// Analyzer finds one kind of problem.
 type Analyzer struct {
-	Name  string // as in KFL's finding == "…", words joined by dashes
+	Name  string // as in KFL's finding == "…": words joined by dashes
 	Title string
-	Doc   string // what it takes for a finding, and what not
+	Doc   string // what it reports, and what not
 	Find  func(ctx context.Context, l *Look) error
 }
 
-// Look is what an analyzer works with.
+// Look is one run of an analyzer.
 type Look struct {
 	Case     *forensics.Case
-	From, To int64  // nanoseconds since 1970 UTC, both included
-	Calls    string // the table of calls: where Where needs none of them without the columns of the ends
-	Where    string // condition on its rows, for the asked scope
+	From, To int64  // nanoseconds since 1970 UTC, both inclusive
+	Calls    string // name of the table of calls; without the columns of the ends if Where does not need them
+	Where    string // condition for its rows in the requested scope
 	Args     []any
 	Allow    Allow
 
@@ -67,13 +66,13 @@ type Look struct {
 	found []Finding
 	notes []string
 	more  bool
-	cut   bool // its time or memory was up
+	cut   bool // it ran out of time or memory
 }
 
-// Allow is where traffic may go to outside.
+// Allow is the list of allowed outside destinations.
 type Allow struct {
 	Prefixes []netip.Prefix
-	Domains  []string // example.org, and *.example.org for all below
+	Domains  []string // example.org, or *.example.org for all subdomains
 }
 
 // Finding is one claim.
@@ -81,30 +80,29 @@ type Finding struct {
 	Finding    string   `json:"finding" jsonschema:"name of the analyzer"`
 	Severity   string   `json:"severity" jsonschema:"high, medium, low or info"`
 	What       string   `json:"what" jsonschema:"the claim in a sentence"`
-	Src        string   `json:"src,omitempty" jsonschema:"who did it, namespace/name"`
-	Dst        string   `json:"dst,omitempty" jsonschema:"at whom"`
-	Count      int64    `json:"count" jsonschema:"calls, connections or places it stands on"`
+	Src        string   `json:"src,omitempty" jsonschema:"client, as namespace/name"`
+	Dst        string   `json:"dst,omitempty" jsonschema:"server"`
+	Count      int64    `json:"count" jsonschema:"calls, connections or places behind it"`
 	First      string   `json:"first"`
 	Last       string   `json:"last"`
 	Evidence   []string `json:"evidence" jsonschema:"what was seen, with secrets masked; text from the traffic"`
 	Confidence string   `json:"confidence" jsonschema:"exact, likely or guess"`
-	CallIDs    []string `json:"call_ids" jsonschema:"the first calls it stands on; get_api_call shows one whole"`
-	KFL        string   `json:"kfl,omitempty" jsonschema:"KFL that gives all of them, in the answer's window"`
-	FlowIDs    []int64  `json:"flow_ids,omitempty" jsonschema:"flows it stands on where there are no calls"`
+	CallIDs    []string `json:"call_ids" jsonschema:"the first calls behind it; get_api_call shows one in full"`
+	KFL        string   `json:"kfl,omitempty" jsonschema:"KFL that selects all of them in the answer's window"`
+	FlowIDs    []int64  `json:"flow_ids,omitempty" jsonschema:"flows behind it, if there are no calls"`
 
-	// Key tells findings of one analyzer between the same ends apart. It is the same
-	// whatever the window. Where it is empty, Detail and Other of the row are.
+	// Key distinguishes findings of one analyzer between the same ends. It does not depend on
+	// the window. If it is empty, Detail and Other of the row are used.
 	Key string `json:"-"`
 }
 
-// id names a finding among those of a case.
+// id identifies a finding in a case.
 func (f *Finding) id() string {
 	h := sha256.Sum256([]byte(f.Finding + "\x00" + f.Src + "\x00" + f.Dst + "\x00" + f.Key))
 	return f.Finding + "/" + hex.EncodeToString(h[:6])
 }
 
-// Row is what most analyzers' SQL gives: a group of calls or flows. Columns that are absent
-// stay empty.
+// Row is a group of calls or flows, the result of most analyzers' SQL. Absent columns stay empty.
 type Row struct {
 	Src      string   `json:"src"`
 	Dst      string   `json:"dst"`
@@ -121,9 +119,8 @@ type Row struct {
 	Evidence []string `json:"evidence"`
 }
 
-// Unmasked lets what is asked see credentials as they were sent, for those that compare
-// them, until end is called. They mask what they give. A KFL condition is still asked of
-// what is masked.
+// Unmasked lets queries read credentials as they were sent until end is called, for analyzers that
+// compare them. These analyzers mask what they report. A KFL filter still applies to masked values.
 func (l *Look) Unmasked() (end func()) {
 	masked, where := l.Case, l.Where
 	if l.kfl != "" {
@@ -133,14 +130,14 @@ func (l *Look) Unmasked() (end func()) {
 	return func() { l.Case, l.Where = masked, where }
 }
 
-// Rows runs SQL that gives Rows.
+// Rows runs SQL that returns Rows.
 func (l *Look) Rows(ctx context.Context, sql string, args ...any) ([]Row, error) {
 	rows, more, err := ask.Rows[Row](ctx, l.Case, maxRows, sql, args...)
 	l.more = l.more || more
 	return rows, err
 }
 
-// Add reports a finding. Its ends, times and calls are those of r where they are empty.
+// Add reports a finding. Empty ends, times and calls are filled from r.
 func (l *Look) Add(r Row, f Finding) {
 	if len(l.found) >= maxPerAnalyzer {
 		l.more = true
@@ -190,9 +187,9 @@ func (l *Look) Add(r Row, f Finding) {
 	l.found = append(l.found, f)
 }
 
-// Crowds splits rows. Of a client with more than 10 rows for which alike is true, these
-// become one row of crowds: Of is their number, Count and Number are sums, and Evidence has
-// the first five servers. All other rows are in rest, in their order.
+// Crowds merges the rows of clients with more than 10 rows for which alike is true. In the merged
+// row Of is their number, Count and Number are sums, and Evidence has the first five servers. All
+// other rows are in rest, in their order.
 func Crowds(rows []Row, alike func(Row) bool) (rest, crowds []Row) {
 	of := map[string][]Row{}
 	for _, r := range rows {
@@ -228,13 +225,12 @@ func Crowds(rows []Row, alike func(Row) bool) (rest, crowds []Row) {
 	return rest, crowds
 }
 
-// Note adds a remark to the answer.
+// Note adds a note to the answer.
 func (l *Look) Note(format string, args ...any) {
 	l.notes = append(l.notes, l.name+": "+plural.Sprintf(format, args...))
 }
 
-// Bundle is SQL that keeps apart what belongs to several bundles: a list of columns that
-// begins with bundle where the case has several.
+// Bundle adds the column bundle to a list of SQL columns if the case has several bundles.
 func (l *Look) Bundle(columns string) string {
 	if l.Case.Several() {
 		return "bundle, " + columns
@@ -242,16 +238,17 @@ func (l *Look) Bundle(columns string) string {
 	return columns
 }
 
-// Flows is the condition on rows of the table flows, or connections, for the asked window.
+// Flows is the SQL condition for flows or connections of the requested window.
 func (l *Look) Flows() string { return fmt.Sprintf("last_ns >= %d AND first_ns <= %d", l.From, l.To) }
 
-// Once is the condition on rows of the table flows that counts each connection once,
-// however many vantages saw it: its flow is the one that its calls were read from.
+// Once is the SQL condition that selects one flow per connection, however many vantages saw it: the
+// flow from which its calls were read.
 func (l *Look) Once() string {
 	return "(" + l.Bundle("flow_id") + ") IN (SELECT (" + l.Bundle("flow_id") + ") FROM connections_raw)"
 }
 
-// Permits reports whether traffic to an outside address may be, under any of its names.
+// Permits reports whether traffic to an outside address is allowed, by address or by any of its
+// names.
 func (a Allow) Permits(ip string, names []string) bool {
 	if addr, err := netip.ParseAddr(ip); err == nil {
 		for _, p := range a.Prefixes {
@@ -271,10 +268,10 @@ func (a Allow) Permits(ip string, names []string) bool {
 	return false
 }
 
-// Empty reports whether nothing is allowed by name or address.
+// Empty reports whether the list has no entries.
 func (a Allow) Empty() bool { return len(a.Prefixes)+len(a.Domains) == 0 }
 
-// parseAllow reads addresses, CIDR prefixes and domains.
+// parseAllow parses addresses, CIDR prefixes and domains.
 func parseAllow(list []string) (Allow, error) {
 	var a Allow
 	for _, s := range list {
@@ -286,7 +283,7 @@ func parseAllow(list []string) (Allow, error) {
 		} else if domain(strings.TrimPrefix(s, "*.")) {
 			a.Domains = append(a.Domains, s)
 		} else {
-			return a, ask.Wrong("allow", "%q, want an address, a prefix such as 203.0.113.0/24, or a domain such as *.example.org", s)
+			return a, ask.Wrong("allow", "must be an address, a prefix such as 203.0.113.0/24, or a domain such as *.example.org, not %q", s)
 		}
 	}
 	return a, nil
@@ -296,34 +293,34 @@ func domain(s string) bool {
 	return s != "" && len(s) <= 253 && !strings.HasPrefix(s, ".") && strings.Trim(s, "abcdefghijklmnopqrstuvwxyz0123456789-._") == ""
 }
 
-// In asks for findings.
+// In is the input of list_findings.
 type In struct {
 	ask.Scope
-	Names    []string `json:"names,omitempty" jsonschema:"only these analyzers; all where empty. The answer lists their names"`
-	Severity string   `json:"severity,omitempty" jsonschema:"high, medium, low or info: this one and worse"`
+	Names    []string `json:"names,omitempty" jsonschema:"only these analyzers; default all. The answer lists their names"`
+	Severity string   `json:"severity,omitempty" jsonschema:"lowest severity: high, medium, low or info"`
 	Service  string   `json:"service,omitempty" jsonschema:"only findings with this service, workload, pod or host at one end"`
-	Allow    []string `json:"allow,omitempty" jsonschema:"outside addresses, prefixes and domains (*.example.org) that may be reached; the rest is a finding of egress"`
+	Allow    []string `json:"allow,omitempty" jsonschema:"allowed outside addresses, prefixes and domains (*.example.org); the analyzer egress reports all others"`
 
-	Whole bool `json:"-"` // an analyzer that does not come to its end is an error, not a note
+	Whole bool `json:"-"` // an analyzer that does not finish is an error, not a note
 }
 
-// Out are findings.
+// Out is the answer of list_findings.
 type Out struct {
 	ask.Frame
-	Summary  []Summary `json:"summary" jsonschema:"what was looked for, and how much was found"`
-	Findings []Finding `json:"findings" jsonschema:"the worst first"`
+	Summary  []Summary `json:"summary" jsonschema:"each analyzer with the number of its findings"`
+	Findings []Finding `json:"findings" jsonschema:"worst first"`
 }
 
-// Summary is one analyzer's result in short.
+// Summary is the result of one analyzer.
 type Summary struct {
 	Finding string `json:"finding"`
 	Title   string `json:"title"`
 	Found   int    `json:"found"`
 	Worst   string `json:"worst,omitempty"`
-	Cut     bool   `json:"cut,omitempty" jsonschema:"its time or memory was up before it came to its end: there may be more"`
+	Cut     bool   `json:"cut,omitempty" jsonschema:"it ran out of time or memory, so there may be more"`
 }
 
-// Run asks analyzers.
+// Run runs analyzers.
 func Run(ctx context.Context, c *forensics.Case, analyzers []Analyzer, in In) (*Out, error) {
 	asked, err := in.Scope.Read(ctx, c)
 	if err != nil {
@@ -336,12 +333,12 @@ func Run(ctx context.Context, c *forensics.Case, analyzers []Analyzer, in In) (*
 	worst := len(severities) - 1
 	if in.Severity != "" {
 		if worst = slices.Index(severities, in.Severity); worst < 0 {
-			return nil, ask.Wrong("severity", "%q, want %s", in.Severity, strings.Join(severities, ", "))
+			return nil, ask.Wrong("severity", "must be one of %s, not %q", strings.Join(severities, ", "), in.Severity)
 		}
 	}
 	for _, n := range in.Names {
 		if !slices.ContainsFunc(analyzers, func(a Analyzer) bool { return a.Name == n }) {
-			return nil, ask.Wrong("names", "no analyzer %q; there are %s", n, names(analyzers))
+			return nil, ask.Wrong("names", "unknown analyzer %q; use some of %s", n, names(analyzers))
 		}
 	}
 	where, args := asked.Where, asked.Args
@@ -391,8 +388,8 @@ func Run(ctx context.Context, c *forensics.Case, analyzers []Analyzer, in In) (*
 	return out, nil
 }
 
-// concerns reports whether a finding is about a service: findings of flows are not narrowed
-// by the scope of calls.
+// concerns reports whether a finding has a service at one end. The scope of calls does not limit
+// findings about flows.
 func concerns(f Finding, service string) bool {
 	_, name, ok := strings.Cut(service, "/")
 	if !ok {
@@ -410,7 +407,7 @@ func names(list []Analyzer) string {
 	return strings.Join(out, ", ")
 }
 
-// Question makes the question list_findings of analyzers.
+// Question is the question list_findings with these analyzers.
 func Question(analyzers []Analyzer) ask.Question {
 	q := ask.New("list_findings", "Findings: security, secrets, certificates, egress, beacons",
 		"Run the analyzers: missing authentication, forwarded tokens, weak TLS, certificates, plaintext credentials, personal data and secrets with masked evidence, egress outside an allow-list, beacons, DNS tunnels and failures, unusual destinations and volumes.", true,

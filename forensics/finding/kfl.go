@@ -10,27 +10,26 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/ask"
 )
 
-// maxBound is how many calls one name in KFL may stand for.
+// maxBound is the highest number of calls behind one name in KFL.
 const maxBound = 1_000_000
 
-// Bind lets KFL name findings of a case, as in finding == "missing-auth", or with what
-// follows a slash one of that kind, as answers give it. A finding is looked for when a
-// question first names it.
+// Bind lets KFL refer to findings of a case, as in finding == "missing-auth", or to a single one by
+// the id after a slash, as answers show it. An analyzer runs when a filter first names it.
 func Bind(c *forensics.Case, analyzers []Analyzer) {
-	c.UseFindings(&bound{c: c, analyzers: analyzers, known: map[string][]Finding{}, numbers: map[string][]int64{}, turn: make(chan struct{}, 1)})
+	c.UseFindings(&kflFindings{c: c, analyzers: analyzers, known: map[string][]Finding{}, numbers: map[string][]int64{}, running: make(chan struct{}, 1)})
 }
 
-// bound implements forensics.Findings. Its methods may be called from several goroutines.
-type bound struct {
+// kflFindings implements forensics.Findings. Its methods may be called from several goroutines.
+type kflFindings struct {
 	c         *forensics.Case
 	analyzers []Analyzer
-	turn      chan struct{}        // held by whoever looks, of whom there is one
-	known     map[string][]Finding // by analyzer, with all their calls
-	numbers   map[string][]int64   // by name
+	running   chan struct{}        // held by the one goroutine that runs an analyzer
+	known     map[string][]Finding // findings by analyzer, with all their calls
+	numbers   map[string][]int64   // call numbers by name
 }
 
 // Names implements forensics.Findings.
-func (b *bound) Names() []string {
+func (b *kflFindings) Names() []string {
 	var out []string
 	for _, a := range b.analyzers {
 		out = append(out, a.Name)
@@ -39,10 +38,10 @@ func (b *bound) Names() []string {
 }
 
 // Calls implements forensics.Findings.
-func (b *bound) Calls(ctx context.Context, name string) ([]int64, error) {
+func (b *kflFindings) Calls(ctx context.Context, name string) ([]int64, error) {
 	select {
-	case b.turn <- struct{}{}:
-		defer func() { <-b.turn }()
+	case b.running <- struct{}{}:
+		defer func() { <-b.running }()
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
@@ -62,12 +61,12 @@ func (b *bound) Calls(ctx context.Context, name string) ([]int64, error) {
 		}
 	}
 	if !there {
-		return nil, fmt.Errorf("none of %d findings of %s is %q", len(found), kind, ask.Clip(one, 50))
+		return nil, fmt.Errorf("unknown finding: none of %d findings of %s is %q", len(found), kind, ask.Clip(one, 50))
 	}
 	slices.Sort(ids)
 	ids = slices.Compact(ids)
 	if len(ids) > maxBound {
-		return nil, fmt.Errorf("finding %s is about %d calls, more than %d", name, len(ids), maxBound)
+		return nil, fmt.Errorf("finding %s has %d calls; at most %d are supported", name, len(ids), maxBound)
 	}
 	out, err := b.numbersOf(ctx, ids)
 	if err == nil {
@@ -76,26 +75,26 @@ func (b *bound) Calls(ctx context.Context, name string) ([]int64, error) {
 	return out, err
 }
 
-// find are the findings of an analyzer in the whole case.
-func (b *bound) find(ctx context.Context, kind string) ([]Finding, error) {
+// find returns the findings of an analyzer in the whole case.
+func (b *kflFindings) find(ctx context.Context, kind string) ([]Finding, error) {
 	if list, ok := b.known[kind]; ok {
 		return list, nil
 	}
 	i := slices.IndexFunc(b.analyzers, func(a Analyzer) bool { return a.Name == kind })
 	if i < 0 {
-		return nil, fmt.Errorf("no analyzer %q", kind)
+		return nil, fmt.Errorf("unknown analyzer %q", kind)
 	}
 	first, last, _ := b.c.Window()
 	l := &Look{Case: b.c, From: first, To: last, Calls: "calls_raw", Where: "true", name: kind, all: true}
 	if err := b.analyzers[i].Find(ctx, l); err != nil {
-		return nil, fmt.Errorf("looking for %s: %w", kind, err)
+		return nil, fmt.Errorf("running analyzer %s: %w", kind, err)
 	}
 	b.known[kind] = l.found
 	return l.found, nil
 }
 
-// numbersOf finds the calls of call_ids in all bundles.
-func (b *bound) numbersOf(ctx context.Context, ids []string) ([]int64, error) {
+// numbersOf returns the numbers of the calls with these ids in all bundles.
+func (b *kflFindings) numbersOf(ctx context.Context, ids []string) ([]int64, error) {
 	type row struct {
 		Bundle int64 `json:"bundle"`
 		CallNo int64 `json:"call_no"`

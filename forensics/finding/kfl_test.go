@@ -13,7 +13,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/finding"
 )
 
-// TestFindingsInKFLEndWithTheQuestion binds an analyzer that never comes to an end.
+// TestFindingsInKFLEndWithTheQuestion binds an analyzer that never finishes.
 func TestFindingsInKFLEndWithTheQuestion(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "http1.pcapsule")
 	if _, err := exporter.Run(t.Context(), []string{filepath.Join("..", "..", "samples", "http1.pcapng")}, dir, exporter.Options{Release: "test"}); err != nil {
@@ -43,21 +43,21 @@ func TestFindingsInKFLEndWithTheQuestion(t *testing.T) {
 	}
 	select {
 	case <-begun:
-	default: // the time was over before it looked
+	default: // the deadline passed before it started
 	}
 	first, cancel := context.WithCancel(t.Context())
 	ended := make(chan error)
 	go func() { ended <- ask(first, 0) }()
 	<-begun
 	if err := ask(t.Context(), time.Millisecond); !errors.Is(err, forensics.ErrDeadline) {
-		t.Errorf("behind one who looks: %v, want the deadline", err)
+		t.Errorf("while another query waits for the analyzer: %v, want the deadline", err)
 	}
 	cancel()
 	if err := <-ended; !errors.Is(err, context.Canceled) {
-		t.Errorf("who went away: %v", err)
+		t.Errorf("after the canceled query: %v", err)
 	}
 	quick.Store(true)
 	if err := ask(t.Context(), 0); err != nil {
-		t.Errorf("what was cut is not asked again: %v", err)
+		t.Errorf("the interrupted analyzer does not run again: %v", err)
 	}
 }

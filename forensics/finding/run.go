@@ -10,12 +10,11 @@ import (
 	"github.com/pcapsule/pcapsule/forensics"
 )
 
-// atOnce is how many analyzers look at a time. Each asks DuckDB, which has all processors
-// anyway; a second one uses them while the first makes its findings.
+// atOnce is the number of analyzers that run in parallel. DuckDB already uses all processors for
+// one; a second one uses them while the first one processes its result.
 const atOnce = 2
 
-// findAll lets all look, some at once. What each finds stays with it, so that their order
-// is that of the list.
+// findAll runs all analyzers, atOnce in parallel. Results stay in the order of the list.
 func findAll(ctx context.Context, looks []*Look, whole bool) error {
 	all, stop := context.WithCancel(ctx)
 	defer stop()
@@ -39,21 +38,21 @@ func findAll(ctx context.Context, looks []*Look, whole bool) error {
 		})
 	}
 	wait.Wait()
-	for i, err := range errs { // what two of them had no room for one may have
+	for i, err := range errs { // an analyzer that ran out of memory in parallel may succeed alone
 		if l := looks[i]; errors.Is(err, forensics.ErrMemory) && all.Err() == nil {
 			l.found, l.notes, l.more = nil, nil, false
 			errs[i] = l.find(all, whole || len(looks) == 1)
 			if errors.Is(errs[i], forensics.ErrMemory) && !whole && len(looks) > 1 {
 				l.cut, errs[i] = true, nil
-				l.Note("the memory for questions is too little for it: ask about less time or fewer calls")
+				l.Note("there is not enough memory for this analyzer: narrow the time or the filter")
 			}
 		}
 	}
-	// Where one met an error the others were stopped: the one that counts is not of that.
+	// After an error the other analyzers were canceled: return the error, not the cancellation.
 	var first error
 	for i, err := range errs {
 		if err != nil && (first == nil || errors.Is(first, context.Canceled) && !errors.Is(err, context.Canceled)) {
-			first = fmt.Errorf("looking for %s: %w", looks[i].name, err)
+			first = fmt.Errorf("running analyzer %s: %w", looks[i].name, err)
 		}
 	}
 	if first == nil {
@@ -62,8 +61,8 @@ func findAll(ctx context.Context, looks []*Look, whole bool) error {
 	return first
 }
 
-// find lets one look. Where others wait it has half of the time that is left, so that one
-// that is slow does not leave them none.
+// find runs one analyzer. If others wait, it gets half of the remaining time, so that a slow one
+// leaves time for them.
 func (l *Look) find(ctx context.Context, whole bool) error {
 	own := ctx
 	if end, ok := ctx.Deadline(); ok && !whole {
@@ -74,7 +73,7 @@ func (l *Look) find(ctx context.Context, whole bool) error {
 	err := l.of.Find(own, l)
 	if late := errors.Is(err, context.DeadlineExceeded) || errors.Is(err, forensics.ErrDeadline); late && own.Err() != nil && ctx.Err() == nil {
 		l.cut = true
-		l.Note("its time was up before it came to its end, so there may be more, and counts may be too low: name it alone, or ask about less time or fewer calls")
+		l.Note("this analyzer ran out of time, so findings may be missing and counts may be too low: run it alone, or narrow the time or the filter")
 		return nil
 	}
 	return err

@@ -12,7 +12,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics"
 )
 
-// looksOf makes looks of what analyzers do.
+// looksOf makes Looks from functions.
 func looksOf(does ...func(ctx context.Context, l *Look) error) (list []*Look) {
 	for i, do := range does {
 		name := fmt.Sprintf("a%d", i)
@@ -26,7 +26,7 @@ func quick(_ context.Context, l *Look) error {
 	return nil
 }
 
-// slow works until its time is up.
+// slow runs until its deadline.
 func slow(ctx context.Context, _ *Look) error {
 	<-ctx.Done()
 	return ctx.Err()
@@ -41,10 +41,10 @@ func TestSlowAnalyzersLeaveTimeForOthers(t *testing.T) {
 	}
 	var got []string
 	for _, l := range looks {
-		note, _, _ := strings.Cut(strings.Join(l.notes, "; "), " before")
+		note, _, _ := strings.Cut(strings.Join(l.notes, "; "), ",")
 		got = append(got, fmt.Sprint(l.cut, " ", note))
 	}
-	if want := []string{"true a0: its time was up", "false a1: done", "true a2: its time was up", "false a3: done"}; !slices.Equal(got, want) {
+	if want := []string{"true a0: this analyzer ran out of time", "false a1: done", "true a2: this analyzer ran out of time", "false a3: done"}; !slices.Equal(got, want) {
 		t.Errorf("%q, want %q", got, want)
 	}
 }
@@ -69,15 +69,15 @@ func TestErrorsOfAnalyzers(t *testing.T) {
 	}{
 		{"none", []func(context.Context, *Look) error{quick, quick, quick}, false, nil},
 		{"one analyzer that is late", []func(context.Context, *Look) error{slow}, false, context.DeadlineExceeded},
-		{"one of several that is late and must not be", []func(context.Context, *Look) error{quick, slow}, true, context.DeadlineExceeded},
-		{"one that fails, and stops those that are at work", []func(context.Context, *Look) error{func(ctx context.Context, _ *Look) error {
+		{"one of several that is late, but required", []func(context.Context, *Look) error{quick, slow}, true, context.DeadlineExceeded},
+		{"one that fails, and stops the others", []func(context.Context, *Look) error{func(ctx context.Context, _ *Look) error {
 			<-ctx.Done()
 			return context.Canceled
 		}, fails, quick}, false, broken},
 		{"one that needs all the memory", []func(context.Context, *Look) error{full, quick}, false, nil},
-		{"one that has not enough of it", []func(context.Context, *Look) error{quick, always}, false, nil},
-		{"one that has not enough of it and must", []func(context.Context, *Look) error{quick, always}, true, forensics.ErrMemory},
-		{"the only one that has not enough of it", []func(context.Context, *Look) error{always}, false, forensics.ErrMemory},
+		{"one without enough memory", []func(context.Context, *Look) error{quick, always}, false, nil},
+		{"one without enough memory, but required", []func(context.Context, *Look) error{quick, always}, true, forensics.ErrMemory},
+		{"the only one, without enough memory", []func(context.Context, *Look) error{always}, false, forensics.ErrMemory},
 	} {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
 		if errors.Is(tt.want, context.DeadlineExceeded) {
@@ -89,7 +89,7 @@ func TestErrorsOfAnalyzers(t *testing.T) {
 		}
 		for _, l := range looks {
 			if len(l.found) > 1 {
-				t.Errorf("%s: %d findings, want those of the second time", tt.name, len(l.found))
+				t.Errorf("%s: %d findings, want those of the second run", tt.name, len(l.found))
 			}
 		}
 		cancel()

@@ -6,10 +6,10 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
 )
 
-// Groups is SQL that sums the asked calls for which where holds by their ends, where
-// whoever asks from outside without a name is "(outside)", and the columns of by: WITH g AS (…). Its columns are src, dst, those of by, n, first_ns,
-// last_ns and ids; strings are made once a group and not once a call. Arguments are Args,
-// then those of where.
+// Groups is SQL (WITH g AS …) that groups the calls in scope that match where, by their ends and the
+// columns of by. A client outside without a name is "(outside)". The columns of g are src, dst, those
+// of by, n, first_ns, last_ns and ids. Strings are computed per group, not per call. The arguments
+// are Args, then those of where.
 func (l *Look) Groups(by, where string) string {
 	same := ""
 	if l.Case.Several() {
@@ -28,15 +28,14 @@ func (l *Look) Groups(by, where string) string {
 		g AS (SELECT CASE WHEN s.kind = 'outside' AND coalesce(s.dns_name, s.hostname, s.service) IS NULL THEN '(outside)' ELSE ` + terms.Who("s.") + ` END AS src, ` + terms.Who("d.") + ` AS dst, s.external AS src_outside, d.external AS dst_outside, r.* FROM r` + join("s", "src_id") + join("d", "dst_id") + `)`
 }
 
-// Ends is SQL for the names of endpoints, once for each: columns that begin with bundle where
-// the case has several, endpoint_id, external, dns_name, who, and as, which is "(outside)"
-// for who asks from outside without a name.
+// Ends is SQL for the names of endpoints. Its columns are bundle if the case has several bundles,
+// endpoint_id, external, dns_name, who, and as, which is "(outside)" for a client outside without a
+// name.
 func (l *Look) Ends() string {
 	return "SELECT " + l.Bundle("endpoint_id, external, dns_name") + ", " + terms.Who("") + " AS who, CASE WHEN kind = 'outside' AND coalesce(dns_name, hostname, service) IS NULL THEN '(outside)' ELSE " + terms.Who("") + ` END AS "as" FROM endpoints_raw`
 }
 
-// On is the SQL for the join of rows named left with an endpoint named right, a row of Ends,
-// by a column of the former.
+// On is the SQL condition that joins table left with a row of Ends named right, by a column of left.
 func (l *Look) On(left, id, right string) string {
 	on := fmt.Sprintf("%[3]s.endpoint_id = %[1]s.%[2]s", left, id, right)
 	if l.Case.Several() {
@@ -45,15 +44,15 @@ func (l *Look) On(left, id, right string) string {
 	return on
 }
 
-// Some is the SQL for the column ids of a group of calls: the call_ids of its first, or all.
+// Some is the SQL for the column ids of a group of calls: the first call_ids, or all of them.
 func (l *Look) Some() string { return l.some("call_id", "ts_ns") + " AS ids" }
 
-// Sums are the columns of a Row that every sum of groups of g has.
+// Sums are the columns of a Row that are sums over groups of g.
 func (l *Look) Sums() string {
 	return `sum(n)::BIGINT AS count, min(first_ns) AS first_ns, max(last_ns) AS last_ns, list_transform(` + l.IDs() + `, x -> lower(hex(x))) AS call_ids`
 }
 
-// IDs is the SQL for the call_ids, as BLOB, of some groups of g.
+// IDs is the SQL for the call_ids of groups of g, as BLOB.
 func (l *Look) IDs() string {
 	if l.all {
 		return "flatten(list(ids))"
@@ -66,7 +65,7 @@ func (l *Look) CallIDs() string {
 	return "list_transform(" + l.some("call_id", "ts_ns") + ", x -> lower(hex(x))) AS call_ids"
 }
 
-// First is the SQL for the first three of a list, or the whole of it.
+// First is the SQL for the first three elements of a list, or all of them.
 func (l *Look) First(list string) string {
 	if l.all {
 		return list
@@ -74,8 +73,8 @@ func (l *Look) First(list string) string {
 	return "list_slice(" + list + ", 1, 3)"
 }
 
-// some is the SQL for the first values of a group: all of them where KFL asks which calls
-// a finding is about, else three.
+// some is the SQL for the first three values of a group, or all of them if KFL needs all calls of a
+// finding.
 func (l *Look) some(column, by string) string {
 	if l.all {
 		return "list(" + column + ")"
@@ -83,12 +82,11 @@ func (l *Look) some(column, by string) string {
 	return "arg_min(" + column + ", " + by + ", 3)"
 }
 
-// Web is the condition on calls of HTTP and what stands on it, with an answer.
+// Web is the SQL condition for calls of HTTP and gRPC.
 const Web = `protocol IN ('http1', 'http2', 'http3', 'grpc') AND path IS NOT NULL`
 
-// Probe is the condition that a path is one of health checks and metrics, which need no
-// credentials.
+// Probe is the SQL condition for the paths of health checks and metrics, which need no credentials.
 const Probe = `regexp_matches(path, '^/(healthz?|readyz?|livez?|health/.*|ready|live|ping|metrics|status|favicon\.ico|robots\.txt|\.well-known/.*|grpc\.health\..*|-/(healthy|ready))$')`
 
-// All reports whether every call of a finding is wanted, and not its first.
+// All reports whether findings need all their calls, not only the first ones.
 func (l *Look) All() bool { return l.all }

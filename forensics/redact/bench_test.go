@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// speed runs do over texts of so many bytes. Beside the clock's it reports the speed of
-// the processor: on a busy machine it says more.
+// speed runs do over texts of size bytes. It also reports the speed in CPU time, which a busy
+// machine distorts less.
 func speed(b *testing.B, size int, do func()) {
 	used := func() float64 {
 		var r syscall.Rusage
@@ -24,7 +24,7 @@ func speed(b *testing.B, size int, do func()) {
 	b.ReportMetric(float64(size)*float64(b.N)/1e6/(used()-before), "MB/cpu-s")
 }
 
-// findTexts are texts as columns of calls have them, with nothing to be found.
+// findTexts are typical texts of calls without any match.
 var findTexts = []struct{ name, text string }{
 	{"query", "page=3&limit=50&sort=-created_at&filter=status%3Aopen&order=48213&session=7f3a9c1e\n"},
 	{"path", "/api/v2/customers/48213/orders/1f0c7c1e-9c8b-4f7a-a3d1-0b7f6a1c2d3e/items\n"},

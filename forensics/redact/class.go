@@ -1,6 +1,6 @@
 package redact
 
-// class is a set of bytes: those that have one of its bits in classes.
+// class is a set of bytes: those with at least one of its bits in classes.
 type class uint16
 
 const (
@@ -26,14 +26,14 @@ const (
 	word    = alnum | underscore
 	base64s = alnum | plus | slash | equals
 	token68 = token | dot | tilde | plus | slash | equals // RFC 7235
-	local   = token | dot | percent | plus                // of a mail address
+	local   = token | dot | percent | plus                // of an email address
 	label   = alnum | dash | dot                          // of a domain, with the dots between
 	named   = token | dot
 	xmlName = token | dot | colon
 )
 
-// classes says for each byte what it is; the name of a table is found faster than that of
-// a function, and texts are looked at byte by byte.
+// classes has the classes of each byte. A table is faster than a function, and texts are scanned
+// byte by byte.
 var classes = func() (list [256]class) {
 	for c := range 256 {
 		switch b := byte(c); {
@@ -62,7 +62,7 @@ func isAlnum(c byte) bool { return classes[c]&alnum != 0 }
 func isToken(c byte) bool { return classes[c]&token != 0 }
 func isBlank(c byte) bool { return c == ' ' || c == '\t' || c == '\r' || c == '\n' }
 
-// before is the byte before i, or 0.
+// before returns the byte before i, or 0.
 func before(s string, i int) byte {
 	if i > 0 && i <= len(s) {
 		return s[i-1]
@@ -70,7 +70,7 @@ func before(s string, i int) byte {
 	return 0
 }
 
-// after is the byte at i, or 0.
+// after returns the byte at i, or 0.
 func after(s string, i int) byte {
 	if i < len(s) {
 		return s[i]
@@ -78,7 +78,7 @@ func after(s string, i int) byte {
 	return 0
 }
 
-// span is how many bytes from i on are of a class, at most most.
+// span counts the bytes of a class from i on, up to most.
 func span(s string, i, most int, of class) int {
 	if i >= len(s) {
 		return 0
@@ -95,7 +95,7 @@ func span(s string, i, most int, of class) int {
 	return len(s)
 }
 
-// back is how many bytes before i are of a class, at most most.
+// back counts the bytes of a class before i, up to most.
 func back(s string, i, most int, of class) int {
 	least := max(0, i-most)
 	n := i

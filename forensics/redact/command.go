@@ -2,8 +2,8 @@ package redact
 
 import "strings"
 
-// Command is the words of a command with the secret ones masked: values after --password
-// and its like, in NAME=value, and after a key or field whose name is secret.
+// Command masks the secret words of a command: values after options such as --password, in
+// NAME=value, and after a key or field with a secret name.
 func (p *Policy) Command(words []string) []string {
 	t := task{p: p}
 	return t.arguments(words)
@@ -11,8 +11,8 @@ func (p *Policy) Command(words []string) []string {
 
 func (t *task) arguments(words []string) []string {
 	out := make([]string, len(words))
-	next := false // the word is the value of the one before
-	rest := false // all that follows is secret
+	next := false // the word is the value of the previous one
+	rest := false // everything that follows is secret
 	for i, w := range words {
 		switch bare := strings.Trim(w, `"'`); {
 		case rest || next && (!strings.HasPrefix(w, "-") || !strings.HasPrefix(words[i-1], "-")):
@@ -29,8 +29,8 @@ func (t *task) arguments(words []string) []string {
 	return out
 }
 
-// secretWord says that a word names a secret that the next word holds. The name is the
-// last part of a Redis key or of a property.
+// secretWord reports whether a word is the name of a secret in the next word. The name is the last
+// part of a Redis key or of a property.
 func (t *task) secretWord(w string) bool {
 	if strings.ContainsAny(w, "= ") || len(w) > 4*maxName {
 		return false
@@ -40,7 +40,7 @@ func (t *task) secretWord(w string) bool {
 	return last >= 0 && t.secret(path[:last], path[last])
 }
 
-// argument is one word by itself.
+// argument masks a single word.
 func (t *task) argument(w string) string {
 	if strings.ContainsAny(w, "=:{") {
 		return t.text("", w, 1)
@@ -48,7 +48,7 @@ func (t *task) argument(w string) string {
 	return t.words(w)
 }
 
-// command is a command line in one text: words with blanks between and quotes around.
+// command masks a command line: words separated by blanks, with or without quotes.
 func (t *task) command(s string) string {
 	if t.nameless(s) && t.calm(s) {
 		return s
@@ -56,7 +56,7 @@ func (t *task) command(s string) string {
 	return t.commandLine(s)
 }
 
-// commandLine is command without a first glance.
+// commandLine is command without the quick check.
 func (t *task) commandLine(s string) string {
 	var words, gaps []string
 	for i := 0; i < len(s); {

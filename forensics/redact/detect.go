@@ -9,44 +9,43 @@ import (
 
 // Classes of detectors.
 const (
-	Credential = "credential" // opens something
-	Personal   = "personal"   // says something of a person
+	Credential = "credential" // gives access to something
+	Personal   = "personal"   // about a person
 )
 
-// Match is a place in a text that a detector knows. Masked may be shown in its stead: it
-// keeps what tells one hit from another and nothing that is worth stealing.
+// Match is a place in a text that a detector recognizes. Masked can be shown instead: it
+// distinguishes matches but reveals no secret.
 type Match struct {
-	Kind       string // of the detector
-	Start, End int    // bytes of the text
+	Kind       string // kind of the detector
+	Start, End int    // byte offsets in the text
 	Masked     string
 }
 
 // Detector finds one kind of secret by its form.
 type Detector struct {
-	Kind  string // as policies name it
+	Kind  string // name in policies
 	Class string // Credential or Personal
 	Doc   string // one sentence
 	scan  *scanner
 }
 
-// Find lists the detector's hits in the order of the text; they do not overlap. It takes
-// time in proportion to the text whatever stands there.
+// Find lists the detector's matches in the order of the text; they do not overlap. It takes time
+// proportional to the length of any text.
 func (d Detector) Find(text string) []Match { return d.scan.find(text) }
 
 // Detectors lists every detector.
 func Detectors() []Detector { return slices.Clone(detectors()) }
 
-// Find lists the hits of all detectors at once; where two would overlap the one that
-// begins first is taken.
+// Find lists the matches of all detectors. If two overlap, it keeps the one that begins first.
 func Find(text string) []Match { return everything().find(text) }
 
-// FindBytes is Find in bytes; what it gives has nothing of their memory.
+// FindBytes is Find for bytes. The result does not share their memory.
 func FindBytes(text []byte) []Match {
-	// A hit's texts are made of pieces and a mask, so none of them is the text itself.
+	// Masked texts are built from pieces and a mask, so none of them refers to text.
 	return everything().find(unsafe.String(unsafe.SliceData(text), len(text)))
 }
 
-// kinds is a set of detectors, by their place in kindList.
+// kinds is a set of detectors, by index in kindList.
 type kinds uint32
 
 const (
@@ -73,10 +72,10 @@ const (
 // kindList describes the kinds in the order of their bits.
 var kindList = [...]struct{ kind, class, doc string }{
 	{"card", Personal, "payment card number: prefix and length of an issuer, and Luhn's check digit"},
-	{"ssn", Personal, "US social security number with dashes, of a range that is given out"},
+	{"ssn", Personal, "US social security number with dashes, in an assigned range"},
 	{"iban", Personal, "bank account number: length of its country and check digits, ISO 13616"},
-	{"email", Personal, "mail address"},
-	{"phone", Personal, "telephone number with + and country code, or in the North American form"},
+	{"email", Personal, "email address"},
+	{"phone", Personal, "phone number with + and country code, or in the North American form"},
 	{"jwt", Credential, "JSON Web Token, RFC 7519"},
 	{"bearer", Credential, "bearer token after its word, RFC 6750"},
 	{"basic", Credential, "user and password in base64 after the word Basic, RFC 7617"},
@@ -102,26 +101,25 @@ var detectors = sync.OnceValue(func() []Detector {
 
 var everything = sync.OnceValue(func() *scanner { return newScanner(1<<len(kindList) - 1) })
 
-// scanner looks for some kinds in one pass. A table says at which bytes it is worth to
-// look closer; each closer look is bounded, or ends where the pass goes on.
+// scanner finds some kinds in one pass. A table lists the bytes that need a closer check. Each check
+// is bounded, or ends at the place where the pass continues.
 type scanner struct {
 	want kinds
 	look [256]anchor
 }
 
-// anchor says what may begin at a byte, or after one.
+// anchor is what may begin at a byte, or after one.
 type anchor uint8
 
 const (
 	numeral anchor = 1 << iota
-	initial        // of a word
-	sign           // of something else
+	initial        // a word may begin
+	sign           // something else may begin
 )
 
-// follows says what may begin after a byte: a number after neither a digit nor a dot nor
-// a letter, unless that may be of a country; a word after neither a letter nor a digit.
-// Asked together with look it makes hexadecimal text, where digits and the letter b are
-// everywhere, as quick as any other.
+// follows has what may begin after a byte. A number cannot begin after a digit, a dot or a letter
+// that is not part of a country code; a word cannot begin after a letter or a digit. Together with
+// look this makes hexadecimal text, which is full of digits and b, as fast as any other.
 var follows = func() (list [256]anchor) {
 	for c := range 256 {
 		list[c] = sign
@@ -135,7 +133,7 @@ var follows = func() (list [256]anchor) {
 	return list
 }()
 
-// anchors are the bytes at which a kind is told.
+// anchors are the bytes that trigger the check for a kind.
 var anchors = map[kinds]string{
 	kCard | kSSN | kIBAN | kPhone: "0123456789", kPhone: "+(", kEmail: "@", kJWT: "J", kBearer | kBasic: "Bb",
 	kAWSKey: "KS", kAWSSecret | kAzure: "=:", kAzure: "~", kGCP: "z.", kGitHub | kStripe: "_", kGitLab | kSlack | kPrivate: "-",
@@ -168,11 +166,11 @@ func (sc *scanner) find(s string) (list []Match) {
 	return list
 }
 
-// next is the first hit that begins at done or later, also in base64; its End is 0 where there
-// is none.
+// next returns the first match that begins at done or later, in plain text or base64. Its End is 0
+// if there is none.
 func (sc *scanner) next(s string, done int) Match { return sc.within(s, done, 0) }
 
-// within is next in what depth runs of base64 decoded to.
+// within is next in text that was decoded from depth nested runs of base64.
 func (sc *scanner) within(s string, done, depth int) Match {
 	m := sc.open(s, done)
 	to := len(s)
@@ -185,7 +183,7 @@ func (sc *scanner) within(s string, done, depth int) Match {
 	return m
 }
 
-// open is the first hit that begins at done or later and stands as it is.
+// open returns the first match in plain text that begins at done or later.
 func (sc *scanner) open(s string, done int) Match {
 	prev := before(s, done)
 	for i := done; i < len(s); {
@@ -220,8 +218,8 @@ func (sc *scanner) open(s string, done int) Match {
 	return Match{}
 }
 
-// likelyNumber says that a glance at what stands around the digits from i to end does not
-// tell that they are nothing.
+// likelyNumber is a quick check whether the digits from i to end can be a match, by the bytes around
+// them.
 func likelyNumber(s string, i, end int) bool {
 	prev := before(s, i)
 	switch of := classes[prev]; {
@@ -230,7 +228,7 @@ func likelyNumber(s string, i, end int) bool {
 	case of&(alnum|dot) != 0:
 		return false
 	}
-	// No issuer of cards begins with other digits than 2 to 6.
+	// Card numbers begin with 2 to 6.
 	next, first := after(s, end), s[i]
 	switch n := end - i; n {
 	case 3:
@@ -242,8 +240,7 @@ func likelyNumber(s string, i, end int) bool {
 	}
 }
 
-// likely says that a glance at what stands around the sign at i does not tell that it is
-// nothing.
+// likely is a quick check whether the sign at i can belong to a match, by the bytes around it.
 func likely(s string, i int) bool {
 	prev, next := before(s, i), after(s, i+1)
 	switch c := s[i]; c {
@@ -279,7 +276,7 @@ func likely(s string, i int) bool {
 	return true
 }
 
-// afterKey says that the name before the equals sign or colon at i may end with key.
+// afterKey reports whether the name before the equals sign or colon at i may end with key.
 func afterKey(s string, i int) bool {
 	j := i
 	for j > 0 && i-j < 3 && isQuote(s[j-1]) {
@@ -292,10 +289,10 @@ func afterKey(s string, i int) bool {
 	return c|0x20 == 'e' || c == '_' || c == '-'
 }
 
-// isQuote says that a byte may stand between a name and its value.
+// isQuote reports whether a byte may occur between a name and its value.
 func isQuote(c byte) bool { return c == ' ' || c == '\t' || c == '"' || c == '\'' || c == '\\' }
 
-// at looks closer at byte i, not before byte done, and says where to go on.
+// at checks for a match around byte i, but not before byte done. It also returns where to continue.
 func (sc *scanner) at(s string, i, done int) (Match, int) {
 	hit := func(k kinds, start, end int, masked string) (Match, int) {
 		if sc.want&k == 0 || start < done {
@@ -338,7 +335,7 @@ func (sc *scanner) at(s string, i, done int) (Match, int) {
 	return Match{}, i + 1
 }
 
-// word is the kind's name.
+// word returns the name of the kind.
 func (k kinds) word() string {
 	for i := range kindList {
 		if k == 1<<i {
@@ -348,7 +345,7 @@ func (k kinds) word() string {
 	return ""
 }
 
-// kindsOf reads names of detectors.
+// kindsOf parses names of detectors.
 func kindsOf(names []string) (k kinds, unknown string) {
 	for _, n := range names {
 		found := false

@@ -2,7 +2,7 @@ package redact
 
 import "strings"
 
-// number tells what begins at digit i. Where it is nothing, end is where to go on.
+// number checks for a match that begins at digit i. Without a match, end is where to continue.
 func number(s string, i int, want kinds) (k kinds, start, end int, masked string) {
 	n := span(s, i, len(s), digit)
 	if want&kIBAN != 0 && n >= 2 {
@@ -32,10 +32,10 @@ func number(s string, i int, want kinds) (k kinds, start, end int, masked string
 	return 0, 0, i + n, ""
 }
 
-// groups are the forms in which cards are written apart.
+// groups are the ways to write card numbers in groups.
 var groups = [...][]int{{4, 4, 4, 4, 3}, {4, 4, 4, 4}, {4, 6, 5}, {4, 6, 4}}
 
-// card is a card number whose first run of digits, at i, has n.
+// card checks for a card number at i, where a run of n digits begins.
 func card(s string, i, n int) (end int, masked string) {
 	if n >= 13 && n <= 19 {
 		if next := after(s, i+n); isAlpha(next) || next == '.' && isDigit(after(s, i+n+1)) {
@@ -63,7 +63,7 @@ func card(s string, i, n int) (end int, masked string) {
 	return 0, ""
 }
 
-// grouped reads digits in groups with one separator between.
+// grouped reads groups of digits with one kind of separator.
 func grouped(s string, i int, sep byte, sizes []int) (digits string, end int) {
 	start := i
 	for j, size := range sizes {
@@ -84,7 +84,7 @@ func grouped(s string, i int, sep byte, sizes []int) (digits string, end int) {
 	return strings.ReplaceAll(s[start:i], string(rune(sep)), ""), i
 }
 
-// maskCard leaves the issuer and the last four digits, as PCI DSS 3.4.1 allows.
+// maskCard keeps the issuer and the last four digits, as PCI DSS 3.4.1 allows.
 func maskCard(d string) string {
 	var b strings.Builder
 	for i := range len(d) {
@@ -100,7 +100,7 @@ func maskCard(d string) string {
 	return b.String()
 }
 
-// luhn checks the last digit, ISO/IEC 7812-1 annex B.
+// luhn verifies the check digit (ISO/IEC 7812-1 annex B).
 func luhn(d string) bool {
 	sum := 0
 	for i := range len(d) {
@@ -115,7 +115,7 @@ func luhn(d string) bool {
 	return sum%10 == 0
 }
 
-// issuers are ranges of first digits with the lengths of their cards.
+// issuers are ranges of leading digits with the lengths of their cards.
 var issuers = [...]struct {
 	low, high string
 	least     int
@@ -131,17 +131,17 @@ var issuers = [...]struct {
 	{"6304", "6304", 16, 19}, {"6759", "6759", 16, 19}, {"6761", "6763", 16, 19},
 }
 
-// issued says that cards of the number's length begin as it does.
+// issued reports whether an issuer has cards with these leading digits and this length.
 func issued(d string) bool {
 	for _, r := range issuers {
 		if head := d[:len(r.low)]; head >= r.low && head <= r.high && len(d) >= r.least && len(d) <= r.most {
-			return strings.Trim(d, d[:1]) != "" // 4444 4444 4444 4444 is nobody's
+			return strings.Trim(d, d[:1]) != "" // 4444 4444 4444 4444 is not issued
 		}
 	}
 	return false
 }
 
-// ssn is a social security number at digit i, after which two more digits follow.
+// ssn checks for a social security number at digit i, which two more digits follow.
 func ssn(s string, i int) (end int, masked string) {
 	end = i + 11
 	if end > len(s) || s[i+3] != '-' || s[i+6] != '-' || span(s, i+4, 3, digit) != 2 || span(s, i+7, 5, digit) != 4 {
@@ -171,7 +171,7 @@ func countryLength(code string) int {
 	return 0
 }
 
-// iban is an account number whose check digits are at i.
+// iban checks for an account number with its check digits at i.
 func iban(s string, i int) (start, end int, masked string) {
 	start = i - 2
 	if start < 0 || !isUpper(s[start]) || !isUpper(s[start+1]) || isAlnum(before(s, start)) {
@@ -204,7 +204,7 @@ func iban(s string, i int) (start, end int, masked string) {
 	return start, end, string(digits[:2]) + "** " + strings.Repeat("*", want-8) + " " + string(digits[want-4:])
 }
 
-// mod97 checks the digits of ISO 7064.
+// mod97 verifies the check digits (ISO 7064).
 func mod97(iban []byte) bool {
 	sum := 0
 	add := func(c byte) {
@@ -223,7 +223,7 @@ func mod97(iban []byte) bool {
 	return sum == 1
 }
 
-// phone is a telephone number at i: +, a parenthesis or three digits.
+// phone checks for a phone number at i: +, a parenthesis or three digits.
 func phone(s string, i int) (end int, masked string) {
 	if p := before(s, i); isAlnum(p) || p == '.' || p == '+' {
 		return 0, ""
@@ -231,7 +231,7 @@ func phone(s string, i int) (end int, masked string) {
 	if s[i] == '+' {
 		return international(s, i)
 	}
-	// The North American plan: 2 to 9 begin an area and an exchange.
+	// In the North American plan, area and exchange codes begin with 2 to 9.
 	j := i
 	open := s[i] == '('
 	if open {
@@ -266,7 +266,7 @@ func phone(s string, i int) (end int, masked string) {
 	return end, "***-***-**" + s[end-2:end]
 }
 
-// international is a number with its country, ITU-T E.164: at most 15 digits.
+// international checks for a number with a country code (ITU-T E.164): at most 15 digits.
 func international(s string, i int) (end int, masked string) {
 	if c := after(s, i+1); c < '1' || c > '9' {
 		return 0, ""

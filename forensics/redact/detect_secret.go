@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// email is a mail address around the @ at i: RFC 5321 bounds its parts.
+// email checks for an email address around the @ at i; RFC 5321 limits its parts.
 func email(s string, i int) (start, end int) {
 	n := back(s, i, 65, local)
 	for n > 0 && !isAlnum(s[i-n]) {
@@ -31,7 +31,7 @@ func email(s string, i int) (start, end int) {
 	return i - n, i + 1 + len(domain)
 }
 
-// underscored is a token whose prefix ends with the underscore at i.
+// underscored checks for a token whose prefix ends with the underscore at i.
 func underscored(s string, i int) (k kinds, start, end int, masked string) {
 	switch before(s, i) {
 	case 'p', 'o', 'u', 's', 'r': // ghp_, gho_, ghu_, ghs_, ghr_
@@ -56,10 +56,10 @@ func underscored(s string, i int) (k kinds, start, end int, masked string) {
 	return 0, 0, 0, ""
 }
 
-// maxPEM bounds a private key; one of RSA with 16,384 bits has some 13,000 bytes.
+// maxPEM is the largest private key in bytes; an RSA key of 16,384 bits has about 13,000.
 const maxPEM = 32 << 10
 
-// dashed is what is told by the dash at i.
+// dashed checks for a match around the dash at i.
 func dashed(s string, i int) (k kinds, start, end int, masked string) {
 	switch c := after(s, i+1); {
 	case c == '-':
@@ -72,7 +72,7 @@ func dashed(s string, i int) (k kinds, start, end int, masked string) {
 			return 0, 0, 0, ""
 		}
 		head := i + 11 + cut + 5
-		// A key that was cut, or that goes on too long, is masked as far as it reaches.
+		// A key that is cut or too long is masked up to maxPEM.
 		end := min(len(s), i+maxPEM)
 		if at := strings.Index(s[head:end], "-----END "); at >= 0 {
 			foot := head + at + 9
@@ -97,7 +97,7 @@ func dashed(s string, i int) (k kinds, start, end int, masked string) {
 	return 0, 0, 0, ""
 }
 
-// worded is what is told by the letter, dot or tilde at i.
+// worded checks for a match around the letter, dot or tilde at i.
 func worded(s string, i int) (k kinds, start, end int, masked string) {
 	switch s[i] {
 	case 'J':
@@ -144,8 +144,7 @@ func worded(s string, i int) (k kinds, start, end int, masked string) {
 	return 0, 0, 0, ""
 }
 
-// jwt is where the token that begins at i ends: three parts, or five where it is
-// encrypted.
+// jwt returns the end of the token that begins at i: three parts, or five if it is encrypted.
 func jwt(s string, i int) (end int) {
 	for range 2 {
 		n := span(s, i, len(s), token)
@@ -154,7 +153,7 @@ func jwt(s string, i int) (end int) {
 		}
 		i += n + 1
 	}
-	i += span(s, i, len(s), token) // empty where nothing signs it
+	i += span(s, i, len(s), token) // empty if the token is not signed
 	for range 2 {
 		if after(s, i) == '.' && isToken(after(s, i+1)) {
 			i += 1 + span(s, i+1, len(s), token)
@@ -163,7 +162,7 @@ func jwt(s string, i int) (end int) {
 	return i
 }
 
-// schemed is a bearer token or basic credentials after their word at i.
+// schemed checks for a bearer token or basic credentials after the scheme at i.
 func schemed(s string, i int) (k kinds, start, end int, masked string) {
 	if isAlnum(before(s, i)) {
 		return 0, 0, 0, ""
@@ -187,8 +186,8 @@ func schemed(s string, i int) (k kinds, start, end int, masked string) {
 	return 0, 0, 0, ""
 }
 
-// assigned is what stands after the equals sign or colon at i: a key after its name, or
-// a URL with a password.
+// assigned checks for a secret after the equals sign or colon at i: a key after its name, or a URL
+// with a password.
 func assigned(s string, i int) (k kinds, start, end int, masked string) {
 	if s[i] == ':' && after(s, i+1) == '/' && after(s, i+2) == '/' {
 		return authority(s, i+3)
@@ -220,7 +219,7 @@ func assigned(s string, i int) (k kinds, start, end int, masked string) {
 	return 0, 0, 0, ""
 }
 
-// authority is the password of a URL whose authority begins at i.
+// authority checks for a password in the URL authority that begins at i.
 func authority(s string, i int) (k kinds, start, end int, masked string) {
 	colon := -1
 	for j := i; j < len(s) && j < i+512; j++ {

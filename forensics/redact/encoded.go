@@ -6,14 +6,13 @@ import (
 	"unicode/utf8"
 )
 
-// Texts within texts in base64 or base64url, RFC 4648: a run of its characters that decodes to
-// text. Detectors look into them, and names within them are secret as elsewhere. Line breaks end
-// a run.
-// LIMIT: of several hits in one run only the first is told; a secret that is not text is not found.
+// Nested texts in base64 or base64url (RFC 4648): a run of such characters that decodes to text.
+// Detectors search them, and secret names apply inside them. Line breaks end a run.
+// LIMIT: only the first match in a run is reported; a secret that is not text is not found.
 const (
 	leastRun   = 16 // characters
-	maxWithin  = 2  // runs within what a run decodes to
-	maxStarts  = 8  // parts of a path that are looked at
+	maxWithin  = 2  // nested runs
+	maxStarts  = 8  // parts of a path that are checked
 	encodedTag = "base64:"
 )
 
@@ -25,11 +24,11 @@ var encodedChars = func() (list [256]bool) {
 	return list
 }()
 
-// nextRun is the first run of base64 in s that begins at from or later and before to, and what it
-// decodes to; end is 0 where there is none.
+// nextRun returns the first run of base64 in s that begins at from or later and before to, and its
+// decoded text. end is 0 if there is none.
 func nextRun(s string, from, to int) (start, end int, plain string) {
 	for i := from; i < to; {
-		// A run covers one of every so many bytes, so that the others need not be looked at.
+		// A run has at least leastRun bytes, so checking one byte in that many finds every run.
 		probe := i + leastRun - 1
 		if probe >= len(s) {
 			return 0, 0, ""
@@ -62,9 +61,9 @@ func nextRun(s string, from, to int) (start, end int, plain string) {
 	return 0, 0, ""
 }
 
-// runWithin is the part of a run that decodes to text: all of it, or what follows a slash, since
-// paths have slashes too. No alphabet has both a slash and a dash or an underscore: there a slash
-// ends a part.
+// runWithin returns the part of a run that decodes to text: all of it, or the part after a slash,
+// because paths also have slashes. No alphabet has both a slash and a dash or underscore: with these,
+// a slash ends a part.
 func runWithin(run string) (start, end int, plain string) {
 	parted := false
 	for tries := 0; tries < maxStarts && len(run)-start >= leastRun; tries++ {
@@ -89,7 +88,7 @@ func runWithin(run string) (start, end int, plain string) {
 	return 0, 0, ""
 }
 
-// sextets are the values of base64's characters, and of base64url's.
+// sextets are the values of the characters of base64 and base64url.
 var sextets = func() (list [256]byte) {
 	for i, c := range []byte("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/") {
 		list[c] = byte(i)
@@ -98,7 +97,7 @@ var sextets = func() (list [256]byte) {
 	return list
 }()
 
-// decoded is the text that a run stands for. What is no text is refused after a few characters.
+// decoded returns the text of a run. It rejects data that is not text after a few characters.
 func decoded(run string) (string, bool) {
 	var head [6]byte
 	if !isText(decode(head[:0], run[:8]), false) {
@@ -108,7 +107,7 @@ func decoded(run string) (string, bool) {
 	return string(all), isText(all, true)
 }
 
-// decode adds the bytes that a run stands for; what is left over at its end is no byte.
+// decode appends the bytes of a run; remaining bits at its end are dropped.
 func decode(to []byte, run string) []byte {
 	i := 0
 	for ; i+4 <= len(run); i += 4 {
@@ -124,8 +123,8 @@ func decode(to []byte, run string) []byte {
 	return to
 }
 
-// isText says that bytes are text that people or programs write: UTF-8 without control characters.
-// Where they are not the whole text the last character may be cut.
+// isText reports whether bytes are text: UTF-8 without control characters. If they are not the whole
+// text, the last character may be cut.
 func isText(b []byte, whole bool) bool {
 	for i := 0; i < len(b); {
 		if c := b[i]; c < utf8.RuneSelf {
@@ -147,8 +146,8 @@ func isText(b []byte, whole bool) bool {
 	return true
 }
 
-// encoded is the first hit within a run that begins at from or later and before to. It covers the
-// run.
+// encoded returns the first match inside a run that begins at from or later and before to. The match
+// covers the run.
 func (sc *scanner) encoded(s string, from, to, depth int) Match {
 	if depth >= maxWithin {
 		return Match{}
@@ -166,7 +165,7 @@ func (sc *scanner) encoded(s string, from, to, depth int) Match {
 	return Match{}
 }
 
-// FindEncoded lists the hits of all detectors that are in base64.
+// FindEncoded lists the matches of all detectors in base64.
 func FindEncoded(text string) (list []Match) {
 	for m := everything().encoded(text, 0, len(text), 0); m.End > 0; m = everything().encoded(text, m.End, len(text), 0) {
 		list = append(list, m)
@@ -174,7 +173,7 @@ func FindEncoded(text string) (list []Match) {
 	return list
 }
 
-// runs adds edits for runs of base64 in which something is masked, by its name or its form.
+// runs adds edits for runs of base64 that contain a secret, by name or by form.
 func (t *task) runs(s string, have []edit, depth int) []edit {
 	if depth >= maxWithin {
 		return have
@@ -192,7 +191,7 @@ func (t *task) runs(s string, have []edit, depth int) []edit {
 		within := task{p: t.p, seen: t.seen, depth: depth + 1}
 		if within.text("", plain, 0); within.n > 0 {
 			t.n++
-			t.saw(s[start:end])
+			t.report(s[start:end])
 			have = append(have, edit{start, end, t.p.mask})
 		}
 	}

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// encodings write a text in base64 as it stands in traffic.
+// encodings are the ways to write a text in base64 in traffic.
 var encodings = map[string]func(string) string{
 	"base64":           func(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) },
 	"base64 unpadded":  func(s string) string { return base64.RawStdEncoding.EncodeToString([]byte(s)) },

@@ -9,25 +9,25 @@ import (
 	"unicode/utf8"
 )
 
-// maxDepth is how deep names are remembered; below it only the last one counts.
+// maxDepth is the depth up to which names are stored; below it only the last one counts.
 const maxDepth = 256
 
-// level is an object or list that is open.
+// level is an open object or list.
 type level struct {
-	key    string // under which it stands
-	mask   bool   // all below it is masked
+	key    string // name of its member
+	mask   bool   // everything below it is masked
 	object bool
 
-	name       string // what its member name says, as in {"name": "X-Api-Key", "value": …}
-	start, end int    // of the text of its member value, if that came before the name
+	name       string // value of its member "name", as in {"name": "X-Api-Key", "value": …}
+	start, end int    // text of its member "value", if that came before the name
 }
 
-// document is a JSON text being read. It need be neither whole nor right: what cannot be
-// a token of JSON is passed over as bare text.
+// document is a JSON text during parsing. It may be incomplete or invalid: anything that is not a
+// token of JSON is skipped as bare text.
 type document struct {
 	t     *task
 	s     string
-	depth int // texts around this one
+	depth int // nesting of this text
 	edits []edit
 	open  []level
 	over  int // levels beyond maxDepth
@@ -93,7 +93,7 @@ func (d *document) pop() {
 	}
 }
 
-// masked says that what comes next is to be masked.
+// masked reports whether the next value must be masked.
 func (d *document) masked() bool {
 	if n := len(d.open); n > 0 && d.open[n-1].mask {
 		return true
@@ -101,7 +101,7 @@ func (d *document) masked() bool {
 	return d.key != "" && d.t.secret(d.path, d.key) || d.paired()
 }
 
-// paired says that what comes next is the value of a pair whose name is secret.
+// paired reports whether the next value belongs to a pair with a secret name.
 func (d *document) paired() bool {
 	n := len(d.open)
 	if n == 0 || d.over > 0 || !d.open[n-1].object || d.open[n-1].name == "" {
@@ -118,7 +118,7 @@ func (d *document) secretPair(name string) bool {
 	return len(name) <= maxName && (d.t.secretHeader(name) || d.t.secret(nil, name))
 }
 
-// pair remembers the text of a name, or of a value that comes before its name.
+// pair stores the text of a name, or of a value that comes before its name.
 func (d *document) pair(start, end int) {
 	n := len(d.open)
 	if n == 0 || d.over > 0 || !d.open[n-1].object {
@@ -140,7 +140,7 @@ func (d *document) pair(start, end int) {
 	}
 }
 
-// string takes the string at i and answers where it ends.
+// string processes the string at i and returns its end.
 func (d *document) string(i int) int {
 	start, escaped := i+1, false
 	end := start
@@ -187,7 +187,7 @@ func (d *document) string(i int) int {
 	return next
 }
 
-// delimits says that a byte ends a number or word.
+// delimits reports whether a byte ends a number or word.
 func delimits(c byte) bool {
 	switch c {
 	case ' ', '\t', '\r', '\n', ',', ':', '{', '}', '[', ']', '"':
@@ -196,7 +196,7 @@ func delimits(c byte) bool {
 	return false
 }
 
-// inner is a string that may say names of its own: a URL, a log line, a command.
+// inner masks a string that may contain its own names: a URL, a log line, a command.
 func (t *task) inner(s string) string {
 	if strings.IndexByte(s, '=') >= 0 && (strings.IndexByte(s, '?') >= 0 || isForm(s)) {
 		return t.form(s)
@@ -204,8 +204,8 @@ func (t *task) inner(s string) string {
 	return t.plain(s)
 }
 
-// escaped is a string with escapes, searched as it reads and written anew where
-// something was found.
+// escaped masks a string with escapes: it searches the unescaped text, and rewrites the string if
+// there is a match.
 func (d *document) escaped(text string) string {
 	plain := unescape(text)
 	had := d.t.n
@@ -220,7 +220,7 @@ func (d *document) escaped(text string) string {
 	return string(b[1 : len(b)-1])
 }
 
-// unescape reads a string; what is no escape, or is cut, stays as it is.
+// unescape decodes the escapes of a string; invalid or cut escapes stay as they are.
 func unescape(text string) string {
 	b := make([]byte, 0, len(text))
 	for i := 0; i < len(text); i++ {
@@ -264,7 +264,7 @@ func unescape(text string) string {
 	return string(b)
 }
 
-// hex4 is the character that four digits at i stand for.
+// hex4 decodes the four hexadecimal digits at i.
 func hex4(s string, i int) (rune, bool) {
 	if i+4 > len(s) {
 		return 0, false
@@ -273,7 +273,7 @@ func hex4(s string, i int) (rune, bool) {
 	return rune(n), err == nil
 }
 
-// bare takes a number, a word, or what should not be there.
+// bare processes a number, a word, or invalid text.
 func (d *document) bare(i int) int {
 	end := i
 	for end < len(d.s) && !delimits(d.s[end]) {
@@ -288,7 +288,7 @@ func (d *document) bare(i int) int {
 	}
 	if d.masked() {
 		d.t.n++
-		d.t.saw(text)
+		d.t.report(text)
 		d.edits = append(d.edits, edit{i, end, `"` + d.t.p.mask + `"`})
 		return end
 	}

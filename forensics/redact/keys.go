@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// maxName is how long a name may be that is still compared with the policy's.
+// maxName is the longest name that is compared with the policy, in bytes.
 const maxName = 256
 
 // glob is a name with * for any text.
@@ -63,8 +63,8 @@ func (n *names) has(name string) bool {
 	return false
 }
 
-// normal is a key as keys are compared: without case, underscores, dashes and blanks, so
-// that api_key, apiKey and Api-Key are one.
+// normal removes case, underscores, dashes and blanks from a key, so that api_key, apiKey and Api-Key
+// are equal.
 func normal(key string) string {
 	if len(key) > maxName {
 		key = key[:maxName]
@@ -92,20 +92,20 @@ func normal(key string) string {
 	return string(b)
 }
 
-// keyPath is a pattern of several names, compared with the end of a path.
+// keyPath is a pattern of several names that is matched against the end of a path.
 type keyPath struct {
 	parts  []glob
-	rooted bool // it began with $: the whole path
+	rooted bool // it began with $: it must match the whole path
 }
 
-// keys are the patterns of a policy for names of values.
+// keys are the patterns of a policy for the names of values.
 type keys struct {
 	last  names // patterns of one name
 	paths []keyPath
 }
 
-// add takes a pattern: names with dots between, * within names; "*." or "**." before
-// means anywhere, which goes without saying, "$." before that the path begins there.
+// add adds a pattern: names separated by dots, with * inside names. A prefix "*." or "**." means
+// anywhere, which is the default; a prefix "$." means that the path begins there.
 func (k *keys) add(pattern string) error {
 	text := strings.TrimSpace(pattern)
 	for strings.HasPrefix(text, "*.") || strings.HasPrefix(text, "**.") {
@@ -119,13 +119,13 @@ func (k *keys) add(pattern string) error {
 	for _, part := range strings.Split(text, ".") {
 		n := normal(part)
 		if n == "" {
-			return fmt.Errorf("key %q: a name is empty", pattern)
+			return fmt.Errorf("key %q: empty name", pattern)
 		}
 		parts = append(parts, glob(n))
 	}
 	switch {
 	case len(parts) > 16 || len(text) > maxName:
-		return fmt.Errorf("key %q: want at most 16 names and %d bytes", pattern, maxName)
+		return fmt.Errorf("key %q: must have at most 16 names and %d bytes", pattern, maxName)
 	case len(parts) == 1 && strings.Trim(string(parts[0]), "*") == "":
 		return fmt.Errorf("key %q would mask everything", pattern)
 	case len(parts) == 1 && !rooted:
@@ -136,7 +136,7 @@ func (k *keys) add(pattern string) error {
 	return nil
 }
 
-// least is what every name has that a pattern is for: a number of bytes, and the letters of
+// least returns a necessary condition for every matching name: a minimum length, and all letters of
 // one of the sets.
 func (k *keys) least() (size int, letters []uint32) {
 	size = maxName + 1
@@ -158,7 +158,7 @@ func (k *keys) least() (size int, letters []uint32) {
 	return max(size, 1), slices.Compact(letters)
 }
 
-// lettersOf is the set of a text's letters, whatever their case.
+// lettersOf returns the set of the letters of a text, ignoring case.
 func lettersOf(s string) (set uint32) {
 	for i := range len(s) {
 		if c := s[i]; isAlpha(c) {
@@ -168,13 +168,13 @@ func lettersOf(s string) (set uint32) {
 	return set
 }
 
-// verdict is what a name alone says.
+// verdict is the decision for a name alone.
 type verdict uint8
 
 const (
 	no verdict = iota
 	yes
-	depends // on the names before it
+	depends // decided by the names before it
 )
 
 func (k *keys) judge(name string) verdict {
@@ -191,7 +191,7 @@ func (k *keys) judge(name string) verdict {
 	return no
 }
 
-// secret says that a value at a path is to be masked; name comes last.
+// secret reports whether the value at a path must be masked; name is the last element.
 func (k *keys) secret(path []string, name string) bool {
 	for i := range k.paths {
 		p := &k.paths[i]

@@ -11,31 +11,31 @@ import (
 	"strings"
 )
 
-// Limits of what is known of a case.
+// Limits of the known secrets of a case.
 const (
 	maxKnown      = 4096 // values
-	maxKnownValue = 4096 // bytes of one; of a longer one its first bytes are looked for
-	leastKnown    = 8    // bytes of a value, and of a form of it, that is looked for
+	maxKnownValue = 4096 // bytes of a value; only the first bytes of a longer one are searched
+	leastKnown    = 8    // minimum bytes of a value, and of each of its forms
 )
 
-// Collector gathers the values that a policy masks, so that they can be masked wherever
-// they appear without their names. It is for one goroutine.
+// Collector collects the values that a policy masks, so that they can be masked wherever they appear
+// without their names. It must be used by one goroutine only.
 type Collector struct {
 	p      *Policy
 	values map[string]bool
 }
 
-// Collect begins to gather.
+// Collect returns an empty Collector.
 func (p *Policy) Collect() *Collector { return &Collector{p: p, values: map[string]bool{}} }
 
-// Text looks at a text as Policy.Text does.
+// Text collects from a text, read as by Policy.Text.
 func (c *Collector) Text(contentType, text string) {
 	t := task{p: c.p, seen: c.add}
 	t.text(contentType, text, 0)
 }
 
-// Header looks at a header. Of cookies each value counts, of Authorization what stands
-// behind the scheme.
+// Header collects from a header: each value of cookies, and the part of Authorization after the
+// scheme.
 func (c *Collector) Header(name, value string) {
 	if !c.p.SecretHeader(name) {
 		t := task{p: c.p, seen: c.add}
@@ -62,19 +62,19 @@ func (c *Collector) Header(name, value string) {
 	c.add(value)
 }
 
-// Params looks at the parameters of a statement.
+// Params collects from the parameters of a statement.
 func (c *Collector) Params(statement string, list []string) {
 	t := task{p: c.p, seen: c.add}
 	t.params(statement, list)
 }
 
-// Rows looks at rows of COPY with columns of these names, between tabs.
+// Rows collects from tab-separated rows of COPY with these columns.
 func (c *Collector) Rows(columns, text string) {
 	t := task{p: c.p, seen: c.add}
 	t.table(text, strings.Split(columns, "\t"))
 }
 
-// basic adds the password of Basic, RFC 7617.
+// basic adds the password of Basic credentials (RFC 7617).
 func (c *Collector) basic(text string) {
 	if plain, err := base64.StdEncoding.DecodeString(strings.TrimSpace(text)); err == nil {
 		if _, password, ok := strings.Cut(string(plain), ":"); ok {
@@ -83,8 +83,8 @@ func (c *Collector) basic(text string) {
 	}
 }
 
-// add keeps a value, what stands behind a scheme as in Bearer …, and what has a name within
-// it, as in sha256=… and t=1,v1=….
+// add adds a value, the part after a scheme as in Bearer …, and parts with a name as in sha256=… and
+// t=1,v1=….
 func (c *Collector) add(v string) {
 	v = strings.Trim(strings.TrimSpace(v), `"'`)
 	if scheme, rest, ok := strings.Cut(v, " "); ok && isScheme(strings.ToLower(scheme)) {
@@ -101,7 +101,7 @@ func (c *Collector) add(v string) {
 	}
 }
 
-// keep keeps a value that can be told from words and small numbers.
+// keep adds a value unless it could be a word or a small number.
 func (c *Collector) keep(v string) {
 	if strings.Contains(v, "%") {
 		if plain, err := url.QueryUnescape(v); err == nil {
@@ -131,19 +131,19 @@ func (c *Collector) keep(v string) {
 	c.values[v] = true
 }
 
-// Known finds values in texts, also as they are written in URLs, JSON, HTML, base64 and
-// hexadecimal, in capitals, in small letters and backwards.
+// Known finds values in texts, including their forms in URLs, JSON, HTML, base64 and hexadecimal, in
+// upper case, in lower case and reversed.
 type Known struct {
 	mask  string
 	list  []string            // the values, in order
-	forms map[uint64][]string // by their first 8 bytes, the longest first
-	first [1 << 13]byte       // a bit for each hash of these
+	forms map[uint64][]string // forms by their first 8 bytes, longest first
+	first [1 << 13]byte       // one bit per hash of these
 }
 
-// Known is what was gathered; nil where that is nothing.
+// Known returns the collected values; nil if there are none.
 func (c *Collector) Known() *Known { return c.p.Known(slices.Sorted(maps.Keys(c.values))) }
 
-// Values are the values, for Policy.Known.
+// Values returns the values, for Policy.Known.
 func (k *Known) Values() []string {
 	if k == nil {
 		return nil
@@ -151,7 +151,7 @@ func (k *Known) Values() []string {
 	return k.list
 }
 
-// Known finds values that were gathered before; nil where there are none.
+// Known finds values that were collected before; nil if there are none.
 func (p *Policy) Known(values []string) *Known {
 	if len(values) == 0 {
 		return nil
@@ -182,7 +182,7 @@ func (k *Known) form(f string) {
 
 func knownHash(head uint64) uint64 { return head * 0x9E3779B97F4A7C15 >> 48 }
 
-// forms are the ways to write a value.
+// forms returns the ways to write a value.
 func forms(v string) []string {
 	quoted, _ := json.Marshal(v) // text always marshals
 	escaped := string(quoted[1 : len(quoted)-1])
@@ -198,12 +198,12 @@ func forms(v string) []string {
 	}
 	list = append(list, spaced.String(), strings.ReplaceAll(spaced.String(), `\`, `\\`))
 	for _, enc := range []*base64.Encoding{base64.RawStdEncoding, base64.RawURLEncoding} {
-		for shift := range 3 { // what stands before it decides how it falls into groups
+		for shift := range 3 { // the alignment in base64 depends on the preceding bytes
 			text := enc.EncodeToString([]byte("\x00\x00"[:shift] + v))
 			from := []int{0, 2, 3}[shift]
 			to := len(text)
 			if (shift+len(v))%3 != 0 {
-				to-- // shared with what follows
+				to-- // shared with the following byte
 			}
 			if to-from >= leastKnown {
 				list = append(list, text[from:to])
@@ -235,7 +235,7 @@ func (k *Known) Mask(text string) string {
 	return apply(text, edits)
 }
 
-// at is the length of the known value that begins a text.
+// at returns the length of the known value at the beginning of a text.
 func (k *Known) at(head uint64, text string) int {
 	for _, f := range k.forms[head] {
 		if strings.HasPrefix(text, f) {

@@ -31,7 +31,7 @@ func TestKnownMasksEveryForm(t *testing.T) {
 	}
 }
 
-// TestKnownValuesAreNoWords keeps answers readable: what is short, or a word, stays.
+// TestKnownValuesAreNoWords keeps answers readable: short values and words stay.
 func TestKnownValuesAreNoWords(t *testing.T) {
 	c := Default().Collect()
 	c.Text("application/json", `{"password":"secret","token":"abc","pin":"1234","session":"checkout","auth":"Bearer","api_key":"`+Mask+`"}`)

@@ -2,26 +2,25 @@ package redact
 
 import "strings"
 
-// Ways to read a text that a Masker masks; each says what its name is.
+// Ways to read a text that a Masker masks; each defines the meaning of the name.
 const (
-	AsColumn  = "column"  // of that column
+	AsColumn  = "column"  // the value of that column
 	AsHeader  = "header"  // the value of that header
 	AsPair    = "pair"    // a value under that name
 	AsContent = "content" // a body of that content type
 	AsParams  = "params"  // a list of parameters of that statement
 	AsRows    = "rows"    // rows of COPY with columns of these names, between tabs
-	AsValue   = "value"   // any text, in which only known values are looked for
+	AsValue   = "value"   // any text; only known values are masked
 )
 
-// Masker masks texts of one case: what its policy names or finds, and the values that the
-// policy masks elsewhere in the case. It does not change and may be used by several
-// goroutines.
+// Masker masks texts of one case: by its policy, and by the values that the policy masks elsewhere
+// in the case. It is immutable and safe for concurrent use.
 type Masker struct {
 	p     *Policy
 	known *Known
 }
 
-// NewMasker makes one. known may be nil.
+// NewMasker returns a Masker. known may be nil.
 func NewMasker(p *Policy, known *Known) *Masker { return &Masker{p, known} }
 
 // Text masks a text.
@@ -57,7 +56,7 @@ func (m *Masker) List(as, name string, list []string) []string {
 	return each(list, m.known.Mask)
 }
 
-// Bytes masks what is not text as if it were.
+// Bytes masks binary data as if it were text.
 func (m *Masker) Bytes(name, s string) string {
 	t := task{p: m.p}
 	if t.secretColumn(name) {

@@ -6,16 +6,16 @@ import (
 	"sync/atomic"
 )
 
-// memory remembers verdicts on names, some at a time, for several goroutines.
+// memory is a cache of verdicts for names. It is safe for concurrent use.
 type memory struct {
-	slots [memorySlots]atomic.Pointer[said]
+	slots [memorySlots]atomic.Pointer[cached]
 }
 
-// memorySlots is how many verdicts are remembered, a power of two.
+// memorySlots is the size of the cache, a power of two.
 const memorySlots = 1 << 10
 
-// said is a verdict that was given.
-type said struct {
+// cached is a cached verdict.
+type cached struct {
 	name    string
 	verdict verdict
 }
@@ -31,7 +31,7 @@ func (m *memory) get(name string) (v verdict, known bool) {
 	return no, false
 }
 
-// put remembers a verdict; the one that was at its place moves on to the next.
+// put stores a verdict; the previous one in its slot moves to the next slot.
 func (m *memory) put(name string, v verdict) {
 	if len(name) > maxName {
 		return
@@ -40,11 +40,11 @@ func (m *memory) put(name string, v verdict) {
 	if s := m.slots[at].Load(); s != nil {
 		m.slots[at^1].Store(s)
 	}
-	m.slots[at].Store(&said{strings.Clone(name), v})
+	m.slots[at].Store(&cached{strings.Clone(name), v})
 }
 
-// spot is where a name is remembered, made of its first and last bytes: a text whose names
-// all meet at one costs what it would without memory.
+// spot is the slot of a name, a hash of its first and last bytes. If all names of a text share one
+// slot, the text costs as much as without the cache.
 func spot(name string) uint64 {
 	var a, b uint64
 	switch n := len(name); {
@@ -58,7 +58,7 @@ func spot(name string) uint64 {
 	return (a ^ bits.RotateLeft64(b, 29) ^ uint64(len(name))) * 0x9E3779B97F4A7C15 >> 54 % memorySlots
 }
 
-// load4 and load8 are the numbers that the first bytes make.
+// load4 and load8 read the first bytes as a number.
 func load4(s string) uint64 {
 	_ = s[3]
 	return uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24

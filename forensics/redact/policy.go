@@ -23,30 +23,30 @@ const (
 	maxPattern  = 1000    // bytes of one
 )
 
-// Policy says what is masked. It does not change and may be used by several goroutines.
+// Policy defines what is masked. It is immutable and safe for concurrent use.
 type Policy struct {
-	source      []byte // that Parse read; nil: the default policy
-	mask        string
-	headers     names
-	keys        keys
-	except      keys
-	columns     names
-	scan        *scanner
-	patterns    []pattern
-	least       int      // bytes of the shortest name that is masked
-	letters     []uint32 // sets: a name that is masked has all of one
-	said        memory   // verdicts on names, and on names of headers
-	saidHeaders memory
+	source         []byte // input of Parse; nil: the default policy
+	mask           string
+	headers        names
+	keys           keys
+	except         keys
+	columns        names
+	scan           *scanner
+	patterns       []pattern
+	least          int      // length of the shortest name that can be masked
+	letters        []uint32 // sets of letters: a name that is masked has all letters of one
+	verdicts       memory   // verdicts for names, and for names of headers
+	headerVerdicts memory
 }
 
 // pattern is a regular expression of the policy.
 type pattern struct {
 	kind string
 	re   *regexp.Regexp
-	need string // text without which it cannot match
+	need string // text that every match contains
 }
 
-// file is a policy as it is written.
+// file is a policy as written in YAML.
 type file struct {
 	Version   int           `yaml:"version"`
 	Extends   string        `yaml:"extends"`
@@ -64,8 +64,8 @@ type filePattern struct {
 	Match string `yaml:"match"`
 }
 
-// defaults is what is masked where nobody says otherwise: what opens something, and of
-// persons what is rarely what one looks for. Mail addresses and telephone numbers stay.
+// defaults is the default policy: credentials, and personal data that investigations rarely need.
+// Email addresses and phone numbers stay.
 var defaults = file{
 	Mask: Mask,
 	Headers: append([]string{"authorization", "proxy-authorization", "cookie", "set-cookie", "*-secret", "*-password", "x-hub-signature*", "x-slack-signature",
@@ -80,13 +80,13 @@ var defaults = file{
 
 var defaultPolicy = sync.OnceValue(func() *Policy {
 	p := &Policy{}
-	if err := p.take(&defaults); err != nil {
-		panic(err) // the first test meets it
+	if err := p.addFile(&defaults); err != nil {
+		panic(err) // every test would fail
 	}
 	return p
 })
 
-// Source is what Parse makes the same policy of.
+// Source returns the input from which Parse makes the same policy.
 func (p *Policy) Source() []byte {
 	if p.source == nil {
 		return []byte("version: 1\n")
@@ -94,13 +94,13 @@ func (p *Policy) Source() []byte {
 	return p.source
 }
 
-// Mask is what stands where a secret was.
+// Mask is the text that replaces a secret.
 func (p *Policy) Mask() string { return p.mask }
 
-// Default is the policy where none is given.
+// Default is the default policy.
 func Default() *Policy { return defaultPolicy() }
 
-// Load reads a policy from a YAML file; docs/guide/redaction.md has its form.
+// Load reads a policy from a YAML file; see docs/guide/redaction.md.
 func Load(path string) (*Policy, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -118,10 +118,10 @@ func Load(path string) (*Policy, error) {
 	return p, nil
 }
 
-// Parse reads a policy from YAML.
+// Parse parses a policy in YAML.
 func Parse(data []byte) (*Policy, error) {
 	if len(data) > maxPolicy {
-		return nil, fmt.Errorf("%d bytes, want at most %d", len(data), maxPolicy)
+		return nil, fmt.Errorf("%d bytes are too many; at most %d are allowed", len(data), maxPolicy)
 	}
 	var f file
 	dec := yaml.NewDecoder(bytes.NewReader(data))
@@ -130,46 +130,46 @@ func Parse(data []byte) (*Policy, error) {
 		return nil, fmt.Errorf("reading YAML: %w", err)
 	}
 	if f.Version != 1 {
-		return nil, fmt.Errorf("version %d, want 1", f.Version)
+		return nil, fmt.Errorf("version %d is not supported; use version: 1", f.Version)
 	}
 	p := &Policy{source: bytes.Clone(data)}
 	switch f.Extends {
 	case "", "default":
 		base := defaults
-		if f.Detectors != nil { // named detectors stand instead of the default ones
+		if f.Detectors != nil { // a list of detectors replaces the default ones
 			base.Detectors = nil
 		}
-		if err := p.take(&base); err != nil {
+		if err := p.addFile(&base); err != nil {
 			return nil, err
 		}
 	case "none":
 	default:
-		return nil, fmt.Errorf("extends %q, want default or none", f.Extends)
+		return nil, fmt.Errorf("extends must be default or none, not %q", f.Extends)
 	}
-	if err := p.take(&f); err != nil {
+	if err := p.addFile(&f); err != nil {
 		return nil, err
 	}
 	return p, nil
 }
 
-// take adds what f says.
-func (p *Policy) take(f *file) error {
+// addFile adds the settings of f.
+func (p *Policy) addFile(f *file) error {
 	if f.Mask != "" {
 		p.mask = f.Mask
 	}
 	if p.mask == "" {
 		p.mask = Mask
 	}
-	// The mask stands in JSON, XML, URLs and SQL alike.
+	// The mask must be valid in JSON, XML, URLs and SQL.
 	if len(p.mask) > 64 || strings.ContainsFunc(p.mask, func(r rune) bool { return r <= ' ' || r >= 0x7f || strings.ContainsRune("\"'\\&;<>=,:/?#$", r) }) {
-		return fmt.Errorf("mask %q: want at most 64 letters, digits and brackets", p.mask)
+		return fmt.Errorf("mask %q: must be at most 64 letters, digits and brackets", p.mask)
 	}
 	if max(len(f.Headers), len(f.Keys), len(f.Except), len(f.Columns)) > maxEntries {
 		return fmt.Errorf("a list has more than %d entries", maxEntries)
 	}
 	for _, h := range f.Headers {
 		if strings.Trim(h, "* ") == "" || len(h) > maxName {
-			return fmt.Errorf("header %q: want a name", h)
+			return fmt.Errorf("header %q: must be a name", h)
 		}
 		p.headers.add(strings.ToLower(strings.TrimSpace(h)))
 	}
@@ -189,17 +189,17 @@ func (p *Policy) take(f *file) error {
 	p.least, p.letters = p.keys.least()
 	want, unknown := kindsOf(f.Detectors)
 	if unknown != "" {
-		return fmt.Errorf("no detector %q; pcapsule knows %s", unknown, kindWords())
+		return fmt.Errorf("unknown detector %q; use some of %s", unknown, kindWords())
 	}
 	if p.scan != nil {
 		want |= p.scan.want
 	}
 	p.scan = newScanner(want)
-	return p.takePatterns(f.Patterns)
+	return p.addPatterns(f.Patterns)
 }
 
-// may says that a glance at its letters does not tell that a name is none of the keys.
-func (p *Policy) may(name string) bool {
+// mayMatch is a quick check by length and letters whether a name can be one of the keys.
+func (p *Policy) mayMatch(name string) bool {
 	have := lettersOf(name)
 	for _, want := range p.letters {
 		if want&^have == 0 {
@@ -209,7 +209,7 @@ func (p *Policy) may(name string) bool {
 	return false
 }
 
-func (p *Policy) takePatterns(list []filePattern) error {
+func (p *Policy) addPatterns(list []filePattern) error {
 	if len(p.patterns)+len(list) > maxPatterns {
 		return fmt.Errorf("more than %d patterns", maxPatterns)
 	}
@@ -218,7 +218,7 @@ func (p *Policy) takePatterns(list []filePattern) error {
 		case f.Name == "":
 			return fmt.Errorf("pattern %q has no name", f.Match)
 		case f.Match == "" || len(f.Match) > maxPattern:
-			return fmt.Errorf("pattern %s: %d bytes, want 1 to %d", f.Name, len(f.Match), maxPattern)
+			return fmt.Errorf("pattern %s: must be 1 to %d bytes, not %d", f.Name, maxPattern, len(f.Match))
 		}
 		re, err := regexp.Compile(f.Match)
 		if err != nil {
@@ -232,7 +232,7 @@ func (p *Policy) takePatterns(list []filePattern) error {
 	return nil
 }
 
-// needed is the longest text that every match of a pattern has, or "".
+// needed returns the longest text that every match of a pattern contains, or "".
 func needed(match string) string {
 	tree, err := syntax.Parse(match, syntax.Perl)
 	if err != nil {

@@ -1,25 +1,23 @@
-// Package redact masks credentials and personal data in values that leave for people or
-// programs who need not know them.
+// Package redact masks credentials and personal data in values before people or programs see them.
 //
-// A Policy says what: names of headers, paths of keys in JSON, forms, XML, SQL and command
-// lines, detectors that know a secret by its form, and patterns. It changes values on
-// their way out, never a bundle, and takes time in proportion to a value whatever stands
-// in it. It promises no more than its lists say: a secret in free text that has neither a
-// name nor a form of its own is not found.
+// A Policy defines what is masked: names of headers, paths of keys in JSON, forms, XML, SQL and
+// command lines, detectors that recognize a secret by its form, and patterns. It changes values in
+// answers, never a bundle, and takes time proportional to the length of a value. It cannot find a
+// secret in free text that has neither a name nor a recognizable form.
 package redact
 
 import "strings"
 
-// Mask stands where a secret was, if a policy does not say otherwise.
+// Mask is the default text that replaces a secret.
 const Mask = "[masked]"
 
-// Header is the value of a header masked by the default policy.
+// Header masks the value of a header by the default policy.
 func Header(name, value string) string { return Default().Header(name, value) }
 
-// Query is a URL query masked by the default policy.
+// Query masks a URL query by the default policy.
 func Query(q string) string { return Default().Query(q) }
 
-// SecretHeader reports whether the policy masks a header whatever its value.
+// SecretHeader reports whether the policy masks all values of a header.
 func (p *Policy) SecretHeader(name string) bool {
 	if len(name) > maxName {
 		name = name[:maxName]
@@ -27,8 +25,8 @@ func (p *Policy) SecretHeader(name string) bool {
 	return p.headers.has(strings.ToLower(name))
 }
 
-// Header is the value of a header as the policy wants it. Of a masked one the scheme of
-// Authorization and the names of cookies stay; others are searched as text.
+// Header masks the value of a header. In a secret header the scheme of Authorization and the names
+// of cookies stay. Other headers are searched as text.
 func (p *Policy) Header(name, value string) string {
 	if !p.SecretHeader(name) {
 		t := task{p: p}
@@ -56,7 +54,7 @@ func (p *Policy) Header(name, value string) string {
 	return p.mask
 }
 
-// header masks the value of a header that is not secret as a whole.
+// header masks the value of a header that is not entirely secret.
 func (t *task) header(name, value string) string {
 	if strings.EqualFold(name, "referer") || strings.EqualFold(name, "location") || strings.EqualFold(name, ":path") {
 		value = t.form(value)
@@ -67,16 +65,16 @@ func (t *task) header(name, value string) string {
 	return t.words(value)
 }
 
-// Query is a URL query, or a form, with the values of secret names masked and the others
-// searched. A path or a whole URL may stand before a question mark.
+// Query masks the values of secret names in a URL query or form, and searches the others. A path or
+// a whole URL with a question mark may precede it.
 func (p *Policy) Query(q string) string {
 	t := task{p: p}
 	return t.form(q)
 }
 
-// Text is a text with what the policy names masked, and how many places were. The content
-// type says how to read it: JSON, XML, a form, SQL ("sql"), a command line ("command") or
-// plain; an empty or unknown one is guessed from the text.
+// Text masks a text and returns the number of masked places. The content type defines how to read
+// it: JSON, XML, a form, SQL ("sql"), a command line ("command") or plain text. An empty or unknown
+// type is guessed from the text.
 func (p *Policy) Text(contentType, s string) (masked string, n int) {
 	t := task{p: p}
 	masked = t.text(contentType, s, 0)

@@ -5,9 +5,9 @@ import "testing"
 func TestHeader(t *testing.T) {
 	for _, tt := range []struct{ name, header, value, want string }{
 		{"a bearer token keeps its scheme", "Authorization", "Bearer abc.def", "Bearer [masked]"},
-		{"a token without a scheme goes whole", "authorization", "abcdef", "[masked]"},
+		{"a token without a scheme is masked entirely", "authorization", "abcdef", "[masked]"},
 		{"cookies keep their names", "Cookie", "sid=1; theme=dark", "sid=[masked]; theme=[masked]"},
-		{"a set cookie goes whole", "Set-Cookie", "sid=1; Path=/", "[masked]"},
+		{"a set cookie is masked entirely", "Set-Cookie", "sid=1; Path=/", "[masked]"},
 		{"an API key", "X-API-Key", "k", "[masked]"},
 		{"a plain header stays", "Content-Type", "text/plain", "text/plain"},
 	} {

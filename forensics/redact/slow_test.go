@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// slowly looks closer at every byte of a text, as next did before it glanced first.
-func (sc *scanner) slowly(s string) (list []Match) {
+// plainly is next without the quick checks: it fully checks every byte of a text.
+func (sc *scanner) plainly(s string) (list []Match) {
 	done := 0
 	for i := 0; i < len(s); {
 		if sc.look[s[i]] == 0 {
@@ -25,8 +25,8 @@ func (sc *scanner) slowly(s string) (list []Match) {
 	return list
 }
 
-// slowly is judge without memory and glances.
-func (p *Policy) slowly(name string) verdict {
+// plainly is judge without the cache and the quick checks.
+func (p *Policy) plainly(name string) verdict {
 	if name == "" || len(name) > maxName {
 		return no
 	}
@@ -36,14 +36,14 @@ func (p *Policy) slowly(name string) verdict {
 	return no
 }
 
-// pieces are what secrets are made of, and what stands around them.
+// pieces are parts of secrets and of the text around them.
 var pieces = strings.Split("4|41|411|4111|4111111111111111|1111|378282246310005|3782|822463|10005|5500000000000004|6011|DE|DE89|GB29|NWBK|370400440532013000|3704|0044|0532|0130|00| |  |-|--|.|,|:|=|==|\"|'|\\|/|//|://|@|_|+|(|)|~|&|%|?|#|;|[|]|<|>|{|}|\n|\t|"+
 	"a|b|B|e|E|y|Y|J|ey|eyJ|eyJhbGci|k|K|S|A|AKIA|ASIA|IOSFODNN7EXAMPLE|AI|AIza|z|ya29|ya29.|hooks|.slack.com/services/|T00000000/B00000000/XXXXXXXX|xoxb|xoxp-|xapp|glpat|ghp|gho_|github|_pat_|sk|rk|_live_|"+
 	"a1a1a1a1a1a1a1a1a1a1|A1b2C3d4E5f6G7h8J9k0|bearer|Bearer |basic |Basic|dXNlcjpwYXNz|key|Key|KEY|_key|aws_secret_access_key|AccountKey|shared-access-key|secret|SecretAccessKey|wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY|"+
 	"ann|example.com|mail|.de|123|45|6789|123-45-6789|+49|30|12345678|212|555|0188|(212) |8Q~|abc|-----BEGIN |PRIVATE KEY|RSA |-----|-----END |http|postgres://|app|s3cret|password|user|token|page_token|sid|api%5Fkey|pass%77ord|X-Api-Key|Cookie|"+
 	"%40|%20|%2B|%3D|%26|%zz|%4|0|7|2026-01-02T12:30:11|é|\xff|5f0c7c1e-9c8b-4f7a-a3d1-0b7f6a1c2d3e|[masked]|null", "|")
 
-// made is a text of pieces.
+// made returns a random text of pieces.
 func made(r *rand.Rand) string {
 	var b strings.Builder
 	for range r.IntN(24) {
@@ -52,10 +52,10 @@ func made(r *rand.Rand) string {
 	return b.String()
 }
 
-// asSlowly compares what is quick with what is plain.
+// asSlowly compares the fast code with the plain code.
 func asSlowly(t *testing.T, p *Policy, s string) {
 	t.Helper()
-	if quick, slow := Find(s), everything().slowly(s); !slices.Equal(quick, slow) {
+	if quick, slow := Find(s), everything().plainly(s); !slices.Equal(quick, slow) {
 		t.Fatalf("%q: found %+v, slowly %+v", s, quick, slow)
 	}
 	b := []byte(s)
@@ -67,7 +67,7 @@ func asSlowly(t *testing.T, p *Policy, s string) {
 		t.Fatalf("%q: found in bytes that have changed since %+v, want %+v", s, inBytes, want)
 	}
 	for _, d := range detectors() {
-		if quick, slow := d.Find(s), d.scan.slowly(s); !slices.Equal(quick, slow) {
+		if quick, slow := d.Find(s), d.scan.plainly(s); !slices.Equal(quick, slow) {
 			t.Fatalf("%s in %q: found %+v, slowly %+v", d.Kind, s, quick, slow)
 		}
 	}
@@ -77,7 +77,7 @@ func asSlowly(t *testing.T, p *Policy, s string) {
 	}
 	for name := range strings.FieldsFuncSeq(s, func(c rune) bool { return strings.ContainsRune("&=:?; ", c) }) {
 		for range 2 {
-			if v, want := quick.judge(name), p.slowly(name); v != want {
+			if v, want := quick.judge(name), p.plainly(name); v != want {
 				t.Fatalf("name %q: verdict %d, slowly %d", name, v, want)
 			}
 			if v, want := quick.secretHeader(name), p.SecretHeader(name); v != want {
@@ -112,7 +112,7 @@ func TestQuickIsAsSlow(t *testing.T) {
 		asSlowly(t, list[1], tt.text)
 	}
 	if hits < 1000 {
-		t.Errorf("only %d hits in the texts that were made", hits)
+		t.Errorf("only %d matches in the generated texts", hits)
 	}
 }
 

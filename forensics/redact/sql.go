@@ -5,11 +5,11 @@ import (
 	"strings"
 )
 
-// sqlKind is what a token of SQL is.
+// sqlKind is the kind of an SQL token.
 type sqlKind uint8
 
 const (
-	sqlWord  sqlKind = iota // name or keyword, quotes taken off
+	sqlWord  sqlKind = iota // name or keyword, without quotes
 	sqlText                 // literal text; start and end are inside its quotes
 	sqlOther                // number
 	sqlParam                // $1, ?, :name
@@ -22,10 +22,10 @@ type sqlToken struct {
 	word       string
 }
 
-// maxTokens bounds what is read of one statement as SQL; the rest is searched as text.
+// maxTokens is the highest number of tokens that are parsed as SQL; the rest is searched as text.
 const maxTokens = 200_000
 
-// sqlTokens reads the tokens of a statement that may be cut.
+// sqlTokens splits a statement into tokens. The statement may be cut.
 func sqlTokens(s string) (list []sqlToken) {
 	for i := 0; i < len(s) && len(list) < maxTokens; {
 		c := s[i]
@@ -76,7 +76,7 @@ func sqlTokens(s string) (list []sqlToken) {
 	return list
 }
 
-// quoteEnd is where the literal at i ends: at a quote that is not doubled or escaped.
+// quoteEnd returns the end of the literal at i: a quote that is not doubled or escaped.
 func quoteEnd(s string, i int) int {
 	for j := i + 1; j < len(s); j++ {
 		switch s[j] {
@@ -92,7 +92,7 @@ func quoteEnd(s string, i int) int {
 	return len(s)
 }
 
-// dollar is $tag$…$tag$, PostgreSQL's section 4.1.2.4, or a sign.
+// dollar parses $tag$…$tag$ (PostgreSQL, section 4.1.2.4), or a single sign.
 func dollar(s string, i int) (int, sqlToken) {
 	n := span(s, i+1, 64, word)
 	if after(s, i+1+n) != '$' {
@@ -107,9 +107,9 @@ func dollar(s string, i int) (int, sqlToken) {
 	return start + end + len(tag), sqlToken{kind: sqlText, start: start, end: start + end}
 }
 
-// nameless says, at a glance at its words, that no name in a statement or a command is
-// secret. Most have none, and taking one apart costs ten times as much. A text with signs
-// that could hide a name or hold a text of another kind is not looked at.
+// nameless is a quick check by words whether a statement or a command has no secret names. Most have
+// none, and parsing is ten times as expensive. It returns false for a text with signs that could hide
+// a name or contain another kind of text.
 func (t *task) nameless(s string) bool {
 	for i := 0; i < len(s); {
 		if strings.IndexByte("\"`[{\\%&", s[i]) >= 0 {
@@ -124,8 +124,8 @@ func (t *task) nameless(s string) bool {
 	return true
 }
 
-// named says that a word, or a part of it, may stand before a secret: a dash may be a minus,
-// and what is not ASCII a sign.
+// named reports whether a word, or a part of it, may be the name of a secret. A dash may be a minus,
+// and other characters outside ASCII may be signs.
 func (t *task) named(run string) bool {
 	if t.judge(run) != no || strings.EqualFold(run, "identified") || strings.EqualFold(run, "auth") {
 		return true
@@ -139,15 +139,14 @@ func (t *task) named(run string) bool {
 	return false
 }
 
-// SQL is a statement with the literals masked that meet a secret column, and those that
-// are secret by their form.
+// SQL masks the literals of a statement that belong to a secret column, or that are secret by their
+// form.
 func (p *Policy) SQL(statement string) string {
 	t := task{p: p}
 	return t.sql(statement)
 }
 
-// Params are the parameters of a statement, those masked that meet a secret column, and
-// the others searched.
+// Params masks the parameters of a statement that belong to a secret column, and searches the others.
 func (p *Policy) Params(statement string, params []string) []string {
 	t := task{p: p}
 	return t.params(statement, params)
@@ -184,7 +183,7 @@ func (t *task) sql(s string) string {
 	return t.statement(s)
 }
 
-// statement is sql without a first glance.
+// statement is sql without the quick check.
 func (t *task) statement(s string) string {
 	var edits []edit
 	t.literals(s, func(tok sqlToken) {
@@ -192,7 +191,7 @@ func (t *task) statement(s string) string {
 			return
 		}
 		t.n++
-		t.saw(s[tok.start:tok.end])
+		t.report(s[tok.start:tok.end])
 		with := t.p.mask
 		if tok.kind == sqlOther {
 			with = "'" + with + "'"
@@ -202,7 +201,7 @@ func (t *task) statement(s string) string {
 	return apply(s, t.hits(s, tidy(edits)))
 }
 
-// isOperator says that a token may stand between a column and a value.
+// isOperator reports whether a token may occur between a column and a value.
 func isOperator(tok sqlToken) bool {
 	switch tok.kind {
 	case sqlSign:
@@ -216,11 +215,11 @@ func isOperator(tok sqlToken) bool {
 	return false
 }
 
-// literals gives the values that meet a secret column: after its name and an operator, or
-// at its place in an INSERT.
+// literals calls do for the values of secret columns: after the column's name and an operator, or at
+// its position in an INSERT.
 func (t *task) literals(s string, do func(sqlToken)) {
 	list := sqlTokens(s)
-	var places []bool // of an INSERT's columns, those that are secret
+	var places []bool // secret positions in the columns of an INSERT
 	for i := 0; i < len(list); i++ {
 		tok := list[i]
 		if tok.kind != sqlWord {
@@ -246,13 +245,13 @@ func (t *task) literals(s string, do func(sqlToken)) {
 		if !t.secret(path, name) {
 			continue
 		}
-		i = met(list, i+1, do) - 1
+		i = valuesOf(list, i+1, do) - 1
 	}
 }
 
-// met gives the literals that a column meets, from token i on: one, or a list in
-// parentheses. It answers the token after them.
-func met(list []sqlToken, i int, do func(sqlToken)) int {
+// valuesOf calls do for the literals of a column from token i on: one, or a list in parentheses. It
+// returns the next token.
+func valuesOf(list []sqlToken, i int, do func(sqlToken)) int {
 	several := false
 	for ; i < len(list); i++ {
 		switch tok := list[i]; {
@@ -271,7 +270,7 @@ func met(list []sqlToken, i int, do func(sqlToken)) int {
 	return i
 }
 
-// columns are the columns in parentheses after a table's name; nil where none is secret.
+// columns returns the secret positions of the columns in parentheses after a table's name, or nil.
 func (t *task) columns(list []sqlToken, i int) (places []bool) {
 	table := ""
 	for n := 0; i < len(list) && list[i].word != "("; n++ {
@@ -297,7 +296,7 @@ func (t *task) columns(list []sqlToken, i int) (places []bool) {
 	return places
 }
 
-// rows gives the secret places of the rows after VALUES and answers the last token read.
+// rows calls do for the secret values of the rows after VALUES. It returns the last token read.
 func rows(list []sqlToken, i int, places []bool, do func(sqlToken)) int {
 	depth, place := 0, 0
 	for ; i < len(list); i++ {

@@ -5,10 +5,10 @@ import (
 	"strings"
 )
 
-// maxNested is how deep texts within texts are read: JSON in a JSON string.
+// maxNested is the highest nesting of texts in texts, such as JSON in a JSON string.
 const maxNested = 4
 
-// edit replaces a stretch of a text.
+// edit replaces a part of a text.
 type edit struct {
 	start, end int
 	with       string
@@ -18,51 +18,51 @@ type edit struct {
 type task struct {
 	p    *Policy
 	n    int          // places masked
-	seen func(string) // gets what is masked; may be nil
+	seen func(string) // receives masked values; may be nil
 
-	depth int // runs of base64 that the text was in
+	depth int // number of base64 runs around the text
 }
 
-// saw tells of a value that is masked.
-func (t *task) saw(s string) {
+// report reports a masked value to seen.
+func (t *task) report(s string) {
 	if t.seen != nil {
 		t.seen(s)
 	}
 }
 
-// judge is what the policy says of a name, remembered, since texts repeat their names.
+// judge returns the policy's verdict for a name. It caches verdicts because texts repeat names.
 func (t *task) judge(name string) verdict {
 	if len(name) < t.p.least || len(name) > maxName {
 		return no
 	}
-	if v, known := t.p.said.get(name); known {
+	if v, known := t.p.verdicts.get(name); known {
 		return v
 	}
 	v := no
-	if t.p.may(name) {
+	if t.p.mayMatch(name) {
 		if v = t.p.keys.judge(name); v != no && t.p.except.judge(name) == yes {
 			v = no
 		}
 	} else if strings.ContainsAny(name, "0123456789") {
-		return no // times and numbers would drive out the names that come again
+		return no // times and numbers would evict names that repeat
 	}
-	t.p.said.put(name, v)
+	t.p.verdicts.put(name, v)
 	return v
 }
 
-// secretHeader is SecretHeader, remembered.
+// secretHeader is SecretHeader with a cache.
 func (t *task) secretHeader(name string) bool {
-	v, known := t.p.saidHeaders.get(name)
+	v, known := t.p.headerVerdicts.get(name)
 	if !known {
 		if v = no; t.p.SecretHeader(name) {
 			v = yes
 		}
-		t.p.saidHeaders.put(name, v)
+		t.p.headerVerdicts.put(name, v)
 	}
 	return v == yes
 }
 
-// secret says that the value under a name, below the names of path, is to be masked.
+// secret reports whether the value of a name below path must be masked.
 func (t *task) secret(path []string, name string) bool {
 	switch t.judge(name) {
 	case yes:
@@ -73,17 +73,17 @@ func (t *task) secret(path []string, name string) bool {
 	return false
 }
 
-// value masks the whole of a value that has a secret name.
+// value masks an entire value with a secret name.
 func (t *task) value(s string) string {
 	if s == "" || s == t.p.mask {
 		return s
 	}
 	t.n++
-	t.saw(s)
+	t.report(s)
 	return t.p.mask
 }
 
-// apply makes the edits, which are in order and do not overlap.
+// apply applies edits, which must be sorted and must not overlap.
 func apply(s string, edits []edit) string {
 	if len(edits) == 0 {
 		return s
@@ -100,7 +100,7 @@ func apply(s string, edits []edit) string {
 	return b.String()
 }
 
-// words masks what detectors and patterns find.
+// words masks the matches of detectors and patterns.
 func (t *task) words(s string) string {
 	if len(s) < 5 {
 		return s
@@ -108,13 +108,13 @@ func (t *task) words(s string) string {
 	return apply(s, t.hits(s, nil))
 }
 
-// inside says that what begins at start meets one of the first edits, which are in order.
+// inside reports whether a range overlaps one of the first edits, which are sorted.
 func inside(list []edit, start, end int) bool {
 	i := sort.Search(len(list), func(i int) bool { return list[i].end > start })
 	return i < len(list) && list[i].start < end
 }
 
-// hits adds what detectors and patterns find outside the edits that are there already.
+// hits adds the matches of detectors and patterns outside the existing edits.
 func (t *task) hits(s string, have []edit) []edit {
 	fixed := len(have)
 	if t.p.scan.want != 0 {
@@ -126,7 +126,7 @@ func (t *task) hits(s string, have []edit) []edit {
 				m.Masked = strings.Replace(m.Masked, Mask, t.p.mask, 1)
 			}
 			t.n++
-			t.saw(s[m.Start:m.End])
+			t.report(s[m.Start:m.End])
 			have = append(have, edit{m.Start, m.End, m.Masked})
 		}
 	}
@@ -141,7 +141,7 @@ func (t *task) hits(s string, have []edit) []edit {
 		for _, at := range q.re.FindAllStringIndex(s, -1) {
 			if at[1] > at[0] && !inside(have[:fixed], at[0], at[1]) {
 				t.n++
-				t.saw(s[at[0]:at[1]])
+				t.report(s[at[0]:at[1]])
 				have = append(have, edit{at[0], at[1], t.p.mask})
 			}
 		}
@@ -149,7 +149,7 @@ func (t *task) hits(s string, have []edit) []edit {
 	return tidy(have)
 }
 
-// tidy puts edits in order and drops those that overlap an earlier one.
+// tidy sorts edits and removes those that overlap an earlier one.
 func tidy(list []edit) []edit {
 	if len(list) < 2 {
 		return list
@@ -176,7 +176,7 @@ func apart(list []edit) bool {
 	return true
 }
 
-// text masks a text by what it is.
+// text masks a text according to its type.
 func (t *task) text(contentType, s string, depth int) string {
 	if len(s) < 4 {
 		return s
@@ -205,14 +205,14 @@ func (t *task) text(contentType, s string, depth int) string {
 	return t.plain(s)
 }
 
-// isMultipart says that a text begins as a form of several parts does.
+// isMultipart reports whether a text begins like a multipart form.
 func isMultipart(head string) bool {
 	line, rest, ok := strings.Cut(head, "\n")
 	return ok && strings.HasPrefix(line, "--") && hasFold(rest, "content-disposition:")
 }
 
-// isForm says that a text begins as a form does: a name, an equals sign, and no blank
-// before the first ampersand.
+// isForm reports whether a text begins like a form: a name, an equals sign, and no blank before the
+// first ampersand.
 func isForm(head string) bool {
 	amp := strings.IndexByte(head, '&')
 	eq := strings.IndexByte(head, '=')

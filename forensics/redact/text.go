@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// plain masks values after names, as in password=… or "token": "…", and what is found.
+// plain masks values after secret names, as in password=… or "token": "…", and matches of detectors.
 func (t *task) plain(s string) string {
 	var edits []edit
 	for i := 0; i < len(s); {
@@ -23,8 +23,8 @@ func (t *task) plain(s string) string {
 	return apply(s, t.hits(s, edits))
 }
 
-// assignment is the value after the equals sign or colon at i, where its name is secret,
-// and where to look on.
+// assignment returns the edit for the value after the equals sign or colon at i if its name is
+// secret, and where to continue.
 func (t *task) assignment(s string, i int, inside bool) (edit, int) {
 	if inside || s[i] == ':' && (after(s, i+1) == '/' || after(s, i+1) == ':' || before(s, i) == ':') {
 		return edit{}, i + 1
@@ -68,7 +68,7 @@ func (t *task) assignment(s string, i int, inside bool) (edit, int) {
 		return edit{}, i + 1
 	}
 	t.n++
-	t.saw(s[start:end])
+	t.report(s[start:end])
 	return edit{start, end, t.p.mask}, end
 }
 
@@ -80,7 +80,7 @@ func isScheme(word string) bool {
 	return false
 }
 
-// literal is a value as people write it: in quotes, or up to a blank or a bracket.
+// literal returns a value in quotes, or up to a blank or a bracket.
 func literal(s string, i int) (start, end int) {
 	for i < len(s) && s[i] == '\\' {
 		i++
@@ -115,10 +115,9 @@ func (t *task) form(s string) string {
 	return t.parameters(s)
 }
 
-// calmForm says that parameters would change nothing: nothing is found in the whole form, as
-// it is and where it is escaped as it reads, and no name is secret. An ampersand parts for
-// every detector as the end of a text does, so nothing would be found in one parameter
-// either.
+// calmForm is a quick check whether parameters would change nothing: the whole form, raw and
+// unescaped, has no match, and no name is secret. An ampersand ends a match for every detector, so a
+// single parameter has no match either.
 func (t *task) calmForm(s string) bool {
 	if !t.calm(s) {
 		return false
@@ -127,8 +126,7 @@ func (t *task) calmForm(s string) bool {
 	return ok && (len(reads) == 0 || t.calm(string(reads)))
 }
 
-// calm says that neither detectors nor patterns find anything in a text or a part of it, and that
-// nothing in base64 is in it.
+// calm reports whether a text has no matches of detectors or patterns, and no base64.
 func (t *task) calm(s string) bool {
 	for i := range t.p.patterns {
 		if q := &t.p.patterns[i]; q.need == "" || strings.Contains(s, q.need) {
@@ -141,11 +139,11 @@ func (t *task) calm(s string) bool {
 	return t.p.scan.want == 0 || t.p.scan.open(s, 0).End == 0
 }
 
-// calmNames says that no parameter of a form has a secret name, which stands where parameter
-// looks for it, and gives as they read the parameters that encoded would read so.
+// calmNames reports whether no parameter of a form has a secret name, and returns the unescaped text of
+// the parameters that encoded would unescape.
 func (t *task) calmNames(s string) (reads []byte, ok bool) {
-	begin, escaped := 0, byte(0) // of the parameter; % or + within it
-	start, odd := 0, false       // of a name; it has more than one part
+	begin, escaped := 0, byte(0) // start of the parameter; % or + in it
+	start, odd := 0, false       // start of a name; it has more than one part
 	for i := 0; i <= len(s); i++ {
 		c := byte('&')
 		if i < len(s) {
@@ -182,10 +180,10 @@ func (t *task) calmNames(s string) (reads []byte, ok bool) {
 	return reads, true
 }
 
-// formSigns are the bytes that calmNames looks at.
+// formSigns are the bytes that calmNames checks.
 var formSigns = [256]bool{'&': true, '?': true, '#': true, ';': true, '%': true, '+': true, '[': true, '.': true, '=': true}
 
-// unquote adds a parameter as it reads; an escape that is none stays.
+// unquote appends an unescaped parameter; invalid escapes stay.
 func unquote(to []byte, s string) []byte {
 	for i := 0; i < len(s); i++ {
 		c := s[i]
@@ -202,7 +200,7 @@ func unquote(to []byte, s string) []byte {
 	return to
 }
 
-// hex2 is the byte that two digits stand for.
+// hex2 decodes two hexadecimal digits.
 func hex2(high, low byte) (byte, bool) {
 	const digits = "0123456789abcdef"
 	a, b := strings.IndexByte(digits, high|0x20), strings.IndexByte(digits, low|0x20)
@@ -226,8 +224,7 @@ func (t *task) parameters(s string) string {
 	return apply(s, edits)
 }
 
-// parameter masks one name with its value; the name is what stands after the last of ?, #
-// and ;.
+// parameter masks one name with its value; the name begins after the last ?, # or ;.
 func (t *task) parameter(part string) string {
 	start := 0
 	for {
@@ -243,7 +240,7 @@ func (t *task) parameter(part string) string {
 		if t.secretParameter(head) {
 			return t.encoded(part[:eq+1]) + t.value(part[eq+1:])
 		}
-		// A value may hold names of its own: a URL in a URL, or fields with semicolons.
+		// A value may contain further names: a URL in a URL, or fields with semicolons.
 		next := strings.IndexAny(part[eq+1:], "?#;")
 		if next < 0 {
 			return t.encoded(part)
@@ -252,13 +249,13 @@ func (t *task) parameter(part string) string {
 	}
 }
 
-// secretPath says that what stands under names, the last its own, is to be masked.
+// secretPath reports whether the value at a path of names must be masked.
 func (t *task) secretPath(path []string) bool {
 	last := len(path) - 1
 	return last >= 0 && t.secret(path[:last], path[last])
 }
 
-// secretParameter says that a parameter's value is to be masked.
+// secretParameter reports whether a parameter's value must be masked.
 func (t *task) secretParameter(name string) bool {
 	if !strings.ContainsAny(name, "%[.") {
 		return t.secret(nil, name)
@@ -266,7 +263,7 @@ func (t *task) secretParameter(name string) bool {
 	return t.secretPath(parameterPath(name))
 }
 
-// parameterPath is user[card][number] or user.card.number as its names.
+// parameterPath splits user[card][number] or user.card.number into names.
 func parameterPath(name string) []string {
 	if len(name) > 4*maxName {
 		name = name[:4*maxName]
@@ -282,15 +279,14 @@ func parameterPath(name string) []string {
 	return strings.FieldsFunc(name, func(r rune) bool { return r == '[' || r == ']' || r == '.' })
 }
 
-// encoded searches text that is escaped as in URLs: as it is, and where that finds
-// nothing as it reads.
+// encoded searches URL-escaped text: first raw, and if there is no match, unescaped.
 func (t *task) encoded(s string) string {
 	had := t.n
 	if out := t.words(s); t.n > had || len(s) < 9 || strings.IndexByte(s, '%') < 0 && strings.IndexByte(s, '+') < 0 {
 		return out
 	}
-	// Without an escape it is blanks that are hidden: groups of digits, and words before a
-	// token, which has digits too.
+	// Without an escape only blanks are hidden: in groups of digits, and between a word and a
+	// token, which also has digits.
 	if strings.IndexByte(s, '%') < 0 && !strings.ContainsAny(s, "0123456789") {
 		return s
 	}
@@ -342,7 +338,7 @@ func (t *task) multipart(contentType, s string, depth int) string {
 	return strings.Join(parts, boundary)
 }
 
-// partHead is the name and the content type in the head of a part.
+// partHead returns the name and the content type in the head of a part.
 func partHead(head string) (name, kind string) {
 	for line := range strings.SplitSeq(head, "\n") {
 		switch {

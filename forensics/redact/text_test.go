@@ -20,12 +20,12 @@ patterns:
 	for _, tt := range []struct{ name, kind, text, want string }{
 		{"a key in JSON", "application/json", `{"user":"a","password":"b"}`, `{"user":"a","password":"[masked]"}`},
 		{"a number under a key", "", `{"pin": 1234, "x": 1}`, `{"pin": "[masked]", "x": 1}`},
-		{"all below a key", "", `{"credentials":{"a":["b",1,null]},"c":"d"}`, `{"credentials":{"a":["[masked]","[masked]",null]},"c":"d"}`},
+		{"everything below a key", "", `{"credentials":{"a":["b",1,null]},"c":"d"}`, `{"credentials":{"a":["[masked]","[masked]",null]},"c":"d"}`},
 		{"keys in any spelling", "", `{"apiKey":"a","api-key":"b","API_KEY":"c"}`, `{"apiKey":"[masked]","api-key":"[masked]","API_KEY":"[masked]"}`},
 		{"a path", "", `{"user":{"card":{"number":1}},"number":2,"card":{"number":3}}`, `{"user":{"card":{"number":"[masked]"}},"number":2,"card":{"number":3}}`},
 		{"a path through lists", "", `[{"user":[{"card":{"number":"x"}}]}]`, `[{"user":[{"card":{"number":"[masked]"}}]}]`},
 		{"a path from the root", "", `{"top":{"pet":"cat","top":{"pet":"dog"}}}`, `{"top":{"pet":"[masked]","top":{"pet":"dog"}}}`},
-		{"a key that is excepted", "", `{"public_token":"a","token":"b"}`, `{"public_token":"a","token":"[masked]"}`},
+		{"an exempt key", "", `{"public_token":"a","token":"b"}`, `{"public_token":"a","token":"[masked]"}`},
 		{"a key with escapes", "", `{"pass\u0077ord":"b"}`, `{"pass\u0077ord":"[masked]"}`},
 		{"JSON in a string of JSON", "", `{"m":"{\"password\":\"b\"}"}`, `{"m":"{\"password\":\"[masked]\"}"}`},
 		{"JSON that is cut", "application/json", `{"a":1,"password":"abc`, `{"a":1,"password":"[masked]`},
@@ -34,7 +34,7 @@ patterns:
 		{"a card with escapes", "", `{"n":"\u0034111 1111 1111 1111"}`, `{"n":"4111 11** **** 1111"}`},
 		{"a pattern", "text/plain", "see ORD-1234", "see [masked]"},
 		{"a form", "application/x-www-form-urlencoded", "user%5Bcard%5D%5Bnumber%5D=12&passwd=b+c&x=1", "user%5Bcard%5D%5Bnumber%5D=[masked]&passwd=[masked]&x=1"},
-		{"a mail address in a form", "application/x-www-form-urlencoded", "m=ann%40example.com&x=1", "m=a%2A%2A%2A%40example.com&x=1"},
+		{"an email address in a form", "application/x-www-form-urlencoded", "m=ann%40example.com&x=1", "m=a%2A%2A%2A%40example.com&x=1"},
 		{"a form with a name encoded", "", "a=1&pass%77ord=b", "a=1&pass%77ord=[masked]"},
 		{"a multipart form", `multipart/form-data; boundary="b"`, "--b\r\nContent-Disposition: form-data; name=\"password\"\r\n\r\nx\r\n--b--", "--b\r\nContent-Disposition: form-data; name=\"password\"\r\n\r\n[masked]\r\n--b--"},
 		{"XML", "text/xml", `<a:user pwd="x"><Password>y</Password><b>z</b></a:user>`, `<a:user pwd="[masked]"><Password>[masked]</Password><b>z</b></a:user>`},
@@ -78,15 +78,15 @@ func TestParams(t *testing.T) {
 
 func TestPolicyRefusals(t *testing.T) {
 	for _, tt := range []struct{ name, yaml, want string }{
-		{"no version", "keys: [a]", "version 0, want 1"},
+		{"no version", "keys: [a]", "version 0 is not supported"},
 		{"a field that is unknown", "version: 1\nkeyz: [a]", "keyz"},
-		{"a detector that is unknown", "version: 1\ndetectors: [cards]", `no detector "cards"`},
+		{"a detector that is unknown", "version: 1\ndetectors: [cards]", `unknown detector "cards"`},
 		{"a key that masks everything", "version: 1\nkeys: ['*']", "would mask everything"},
-		{"a key with an empty name", "version: 1\nkeys: ['a..b']", "a name is empty"},
+		{"a key with an empty name", "version: 1\nkeys: ['a..b']", "empty name"},
 		{"a pattern that is wrong", "version: 1\npatterns: [{name: x, match: '('}]", "pattern x"},
 		{"a pattern that matches nothing", "version: 1\npatterns: [{name: x, match: 'a*'}]", "matches the empty text"},
 		{"a pattern without a name", "version: 1\npatterns: [{match: 'a'}]", "has no name"},
-		{"a base that is unknown", "version: 1\nextends: other", "want default or none"},
+		{"a base that is unknown", "version: 1\nextends: other", "must be default or none"},
 		{"a mask that would break a text", "version: 1\nmask: '\"'", "mask"},
 		{"no YAML", "version: [", "reading YAML"},
 		{"two texts under one name", "version: 1\nversion: 1", "reading YAML"},
@@ -97,7 +97,7 @@ func TestPolicyRefusals(t *testing.T) {
 	}
 }
 
-// TestLinear holds that no text takes more than a time in proportion to its size.
+// TestLinear checks that the time for any text is proportional to its size.
 func TestLinear(t *testing.T) {
 	p, err := Parse([]byte("version: 1\ndetectors: [all]\nkeys: [a.b.c]"))
 	if err != nil {

@@ -7,30 +7,29 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/internal/wire"
 )
 
-// maxWalk is how deep a value's lists and structs are walked; what lies deeper is masked.
+// maxWalk is the depth up to which lists and structs are searched; deeper values are masked.
 const maxWalk = 64
 
-// contents says how the text of a column is read; the others are guessed.
+// contents is the content type of text columns; others are guessed.
 var contents = map[string]string{
 	"postgresql_query": "sql", "mysql_query": "sql", "sql": "sql", "statement": "sql", "redis_command": "command", "redis_reply": "command",
 	"query_string": "application/x-www-form-urlencoded", "http1_target": "application/x-www-form-urlencoded", "url": "application/x-www-form-urlencoded",
 	"path": "plain", "summary": "plain", "message": "plain", "postgresql_preview": "plain",
 }
 
-// ours are columns whose names sound secret and whose values are not, and digests, which
-// are never text.
+// ours are columns whose names look secret but whose values are not, and digests, which are never
+// text.
 var ours = map[string]bool{"session_id": true, "auth_kind": true, "call_id": true, "client_random": true, "server_random": true, "exe": true, "cites": true}
 
-// Value is a value of an answer, as forensics gives rows, with what the policy names
-// masked: texts by what their column holds, headers and labels by their names, and all
-// that a list, struct or map holds. Others stay as they are; nothing is changed in place.
+// Value masks a value of a row: texts by their column, headers and labels by their names, and the
+// contents of lists, structs and maps. Other values stay as they are. Nothing is changed in place.
 func (p *Policy) Value(column string, v any) any {
 	t := task{p: p}
 	return t.column(column, v)
 }
 
-// Row is a row of an answer masked as Value does, with what one column says of another:
-// the parameters of a statement, and the names of its result's columns.
+// Row masks a row like Value, and also uses relations between columns: the parameters of a
+// statement, and the column names of its result.
 func (p *Policy) Row(columns []string, row []any) []any {
 	t := task{p: p}
 	out := make([]any, len(row))
@@ -87,7 +86,7 @@ func (t *task) columnText(name, s string) string {
 	return t.text(contents[strings.ToLower(name)], s, 0)
 }
 
-// secretColumn says that a column is masked whatever it holds.
+// secretColumn reports whether all values of a column are masked.
 func (t *task) secretColumn(name string) bool {
 	return t.p.columns.has(strings.ToLower(name)) || t.secret(nil, name)
 }
@@ -96,12 +95,12 @@ func isOurs(column string) bool {
 	return ours[column] || strings.HasSuffix(column, "sha256") || strings.HasSuffix(column, "_ns")
 }
 
-// isCommand says that a column is a list of arguments.
+// isCommand reports whether a column is a list of arguments.
 func isCommand(column string) bool {
 	return strings.EqualFold(column, "command") || strings.EqualFold(column, "args")
 }
 
-// texts gives a list of texts to do, where it is one.
+// texts applies do to v if it is a list of texts.
 func (t *task) texts(v any, do func([]string) []string) any {
 	list, ok := v.([]any)
 	if !ok {
@@ -125,7 +124,7 @@ func (t *task) texts(v any, do func([]string) []string) any {
 	return out
 }
 
-// whole masks all of a value.
+// whole masks an entire value.
 func (t *task) whole(v any, depth int) any {
 	if depth > maxWalk {
 		return t.p.mask
@@ -154,7 +153,7 @@ func (t *task) whole(v any, depth int) any {
 	return t.p.mask
 }
 
-// walk masks below a value; name is the one it stands under, below those of path.
+// walk masks the contents of a value with a name below path.
 func (t *task) walk(path []string, name string, v any, depth int) any {
 	if depth > maxWalk {
 		return t.p.mask
@@ -192,7 +191,7 @@ func (t *task) walk(path []string, name string, v any, depth int) any {
 	return v
 }
 
-// fields masks a struct: a pair of name and value by its name, a header as a header.
+// fields masks a struct: a name-value pair by its name, a header as a header.
 func (t *task) fields(path []string, s wire.Struct, depth int) wire.Struct {
 	name, paired := s.Get("name").(string)
 	value, isText := s.Get("value").(string)
@@ -217,7 +216,7 @@ func (t *task) fields(path []string, s wire.Struct, depth int) wire.Struct {
 	return out
 }
 
-// bytes searches what is not text as if it were.
+// bytes masks binary data as if it were text.
 func (t *task) bytes(v []byte) any {
 	had := t.n
 	s := string(v)
@@ -228,7 +227,7 @@ func (t *task) bytes(v []byte) any {
 	return []byte(out)
 }
 
-// table masks the columns of rows in the text format of COPY.
+// table masks columns of rows in the text format of COPY.
 func (t *task) table(s string, columns []string) string {
 	secret := map[int]bool{}
 	for i, name := range columns {

@@ -7,31 +7,30 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/internal/wire"
 )
 
-// Function is the SQL function by which views mask: of a text, a list of texts or bytes,
-// behind the way to read it and a name. It exists in the database worker only, and no
-// question may name it, since it would confirm guesses.
+// Function is the SQL function with which views mask. Its arguments are the way to read the value, a
+// name, and the value: a text, a list of texts or bytes. It exists only in the database worker.
+// Queries must not call it, because it would confirm guessed secrets.
 const Function = "pcapsule_mask"
 
-// Beside are the columns of calls that Replace reads for masking others: a source of calls that
-// is masked needs them, whatever is asked.
-var Beside = []string{"protocol", "postgresql_columns", "postgresql_query"}
+// ContextColumns are the columns of calls that Replace needs to mask other columns. A masked source of calls
+// must always include them.
+var ContextColumns = []string{"protocol", "postgresql_columns", "postgresql_query"}
 
-// words are columns whose values are words or addresses of ours, whatever was sent: they
-// hold no secret, and most questions compare them in every row.
+// words are columns whose values pcapsule chooses, such as words and addresses. They cannot contain a
+// secret, and most queries compare them in every row.
 var words = map[string]bool{
 	"protocol": true, "protocols": true, "transport": true, "src_ip": true, "dst_ip": true, "ip": true, "outer_src_ip": true, "outer_dst_ip": true,
 	"error": true, "outcome": true, "vantage": true, "role_known": true, "how_known": true, "state": true, "close_reason": true, "pair_method": true,
 	"encryption": true, "key_state": true, "key_reason": true, "decrypted_by": true, "tunnel": true, "side": true,
 }
 
-// exempt says that the policy leaves a column as it is. A pattern may be about anything.
+// exempt reports whether the policy leaves a column unchanged. With patterns no column is exempt.
 func (p *Policy) exempt(column string) bool {
 	return isOurs(column) || words[column] && len(p.patterns) == 0 && !p.columns.has(column)
 }
 
-// Replace are the expressions of SQL, with their names, that mask the columns of a table;
-// want chooses among them. Columns of numbers stay, unless the policy names them, and a
-// type that nobody foresaw is answered with null.
+// Replace returns the SQL expressions, with column names, that mask the columns of a table that want
+// selects. Numeric columns stay unless the policy names them. Values of unknown types become null.
 func (p *Policy) Replace(columns []wire.Column, want func(name string) bool) (list []string) {
 	has := func(name string) bool {
 		return slices.ContainsFunc(columns, func(c wire.Column) bool { return c.Name == name })
@@ -47,7 +46,7 @@ func (p *Policy) Replace(columns []wire.Column, want func(name string) bool) (li
 	return list
 }
 
-// column is the expression for a column, empty if it stays.
+// column is the expression for a column, or empty if it stays.
 func (p *Policy) column(c wire.Column, has func(string) bool) string {
 	name := ident(c.Name)
 	call := func(as, of, what string) string { return Function + "('" + as + "', " + of + ", " + what + ")" }
@@ -80,9 +79,9 @@ func (p *Policy) column(c wire.Column, has func(string) bool) string {
 	return "CAST(NULL AS " + c.Type + ")"
 }
 
-// numbers says that no value of a type is text.
+// numbers reports whether a type contains no text.
 func numbers(of string) bool {
-	// The names of fields stand in quotes.
+	// Field names are in quotes.
 	for i, part := range strings.Split(of, `"`) {
 		if i%2 == 0 && strings.Trim(numberTypes.Replace(part), " (),[]0123456789") != "" {
 			return false

@@ -2,19 +2,19 @@ package redact
 
 import "strings"
 
-// xml masks the text of elements and the values of attributes with secret names, and
-// searches the rest. It reads tags only, so a document that is cut or wrong is fine.
+// xml masks the text of elements and the values of attributes with secret names, and searches the
+// rest. It parses tags only, so the document may be cut or invalid.
 func (t *task) xml(s string) string {
 	var edits []edit
 	var open []string // local names
-	masked := 0       // open elements from the first secret one on; 0 where none is
+	masked := 0       // number of open elements from the first secret one on, or 0
 	replace := func(start, end int) {
 		text := strings.TrimSpace(s[start:end])
 		if text == "" || text == t.p.mask {
 			return
 		}
 		t.n++
-		t.saw(text)
+		t.report(text)
 		edits = append(edits, edit{start, end, t.p.mask})
 	}
 	for i := 0; i < len(s); {
@@ -67,7 +67,7 @@ func pastAny(s string, i int, end string) int {
 	return len(s)
 }
 
-// tag reads the tag at i.
+// tag parses the tag at i.
 func (t *task) tag(s string, i int, open []string) (name string, edits []edit, end int, closed bool) {
 	local := func(n string) string { return n[strings.LastIndexByte(n, ':')+1:] }
 	n := span(s, i+1, maxName, xmlName)
@@ -95,7 +95,7 @@ func (t *task) tag(s string, i int, open []string) (name string, edits []edit, e
 		end += start
 		if end > start && s[start:end] != t.p.mask && t.judge(attr) != no && t.secret(append(open[:len(open):len(open)], name), attr) {
 			t.n++
-			t.saw(s[start:end])
+			t.report(s[start:end])
 			edits = append(edits, edit{start, end, t.p.mask})
 		}
 		i = min(end+1, len(s))

@@ -1,8 +1,8 @@
-// Package acceptance holds pcapsule's answers against what other tools and the captures'
-// authors say, for every public capture beside the project. It has tests only.
+// Package acceptance compares pcapsule's answers with those of other tools and of the captures'
+// authors, for every public capture. It has tests only.
 //
-// A disagreement must stand in disagreements.tsv with the reason that a look at the
-// bytes gave; any other fails. The table of agreed and disagreed facts is printed.
+// Every disagreement must be listed in disagreements.tsv with a reason that was verified in the
+// bytes; any other one fails. The test prints a table of facts that agree and disagree.
 package acceptance
 
 import (
@@ -27,7 +27,7 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
 )
 
-// truth is what tshark and capinfos say of one capture.
+// truth is the output of tshark and capinfos for one capture.
 type truth struct {
 	Packets    *int64          `json:"packets"`
 	TCPStreams *int64          `json:"tcp_streams"`
@@ -130,7 +130,7 @@ func readKnown(t *testing.T) map[[2]string]string {
 		}
 		f := strings.SplitN(line, "\t", 3)
 		if len(f) != 3 || len(f[2]) < 10 {
-			t.Fatalf("disagreements.tsv line %d: want capture, fact and a reason", n+1)
+			t.Fatalf("disagreements.tsv line %d: must have a capture, a fact and a reason", n+1)
 		}
 		known[[2]string{f[0], f[1]}] = f[2]
 	}
@@ -152,7 +152,7 @@ func report(t *testing.T, all []outcome, known map[[2]string]string, partial boo
 		case o.agreed:
 			s.agreed++
 			if known[k] != "" {
-				t.Errorf("%s %s agrees now; take it out of disagreements.tsv", o.capture, o.fact)
+				t.Errorf("%s %s agrees now; remove it from disagreements.tsv", o.capture, o.fact)
 			}
 		case known[k] != "":
 			s.explained++
@@ -183,10 +183,10 @@ func report(t *testing.T, all []outcome, known map[[2]string]string, partial boo
 	}
 }
 
-// withKeys ends the name of a capture that is read with the key log beside it.
+// withKeys is the suffix of a capture's name that is read with its key log.
 const withKeys = ".keys"
 
-// examine makes a bundle of one capture and compares it with the truth about it.
+// examine makes a bundle of one capture and compares it with the truth.
 func examine(t *testing.T, db *sql.DB, dir, name string) (out []outcome) {
 	var tr truth
 	capture := strings.TrimSuffix(name, withKeys)
@@ -233,7 +233,7 @@ func examine(t *testing.T, db *sql.DB, dir, name string) (out []outcome) {
 	return out
 }
 
-// decodeAs turns tshark's -d tcp.port==N,proto into ours.
+// decodeAs converts tshark's -d tcp.port==N,proto.
 func decodeAs(args string) (out []dissect.DecodeAs) {
 	known := map[string]bool{}
 	for _, p := range exporter.Protocols() {
@@ -259,7 +259,7 @@ type comparison struct {
 	tables string
 }
 
-// ask gets the values of all facts with one statement, in which {name} is a table.
+// ask reads the values of all facts with one statement, in which {name} is a table.
 func (c *comparison) ask(list []fact) (map[string]counts, error) {
 	var parts []string
 	for _, f := range list {

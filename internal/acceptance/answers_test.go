@@ -20,17 +20,15 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/finding/all"
 )
 
-// everyCapture is one capture of how many that is asked every question: all take an hour.
-// PCAPSULE_EVERY=1 asks all of them.
+// everyCapture is the sampling rate of captures: all of them take an hour. PCAPSULE_EVERY=1 tests all.
 const everyCapture = 160
 
-// mostBytes is what an answer to a question that says nothing more may have, but for the
-// files that some generate.
+// mostBytes is the largest answer to a question without limits, except for generated documents.
 const mostBytes = 80_000
 
-// TestAnswersHoldOnAnyCapture asks every question of public captures, of which none was
-// made for them. Each answer keeps its schema, is the same when asked again, cites calls
-// that are there, and counts as many calls as the condition beside the count gives.
+// TestAnswersHoldOnAnyCapture runs every question on public captures that were not made for them.
+// Each answer matches its schema, is reproducible, cites existing calls, and has counts that match the
+// KFL filter next to them.
 func TestAnswersHoldOnAnyCapture(t *testing.T) {
 	dir := captures(t)
 	every := everyCapture
@@ -64,11 +62,11 @@ func TestAnswersHoldOnAnyCapture(t *testing.T) {
 	t.Logf("%d questions asked, %d counts and %d calls compared", asked, counted, cited)
 }
 
-// caseOf opens a capture as the server does; nil where the capture is none.
+// caseOf opens a capture as the server does; nil if the file is not a capture.
 func caseOf(t *testing.T, capture string) *forensics.Case {
 	path := filepath.Join(t.TempDir(), "a.pcapsule")
 	if _, err := exporter.Run(context.Background(), []string{capture}, path, exporter.Options{Release: "acceptance", Jobs: 1}); err != nil {
-		return nil // TestTruth says which captures have to be readable
+		return nil // TestTruth checks which captures must be readable
 	}
 	c, err := forensics.Open(context.Background(), []string{path}, forensics.Options{MaskSecrets: true})
 	if err != nil {
@@ -79,7 +77,7 @@ func caseOf(t *testing.T, capture string) *forensics.Case {
 	return c
 }
 
-// answers are those of one capture.
+// answers tests the answers for one capture.
 type answers struct {
 	t              *testing.T
 	c              *forensics.Case
@@ -87,10 +85,10 @@ type answers struct {
 	known          map[string]bool // call_ids that were looked up
 	asked, counted int
 
-	server, client, call, text string // what the capture holds; empty where it holds none
+	server, client, call, text string // examples from the capture; empty if there are none
 }
 
-// one is the first value of a query, empty where there is none.
+// one returns the first value of a query, or "".
 func (a *answers) one(sql string) string {
 	r, err := a.c.Query(context.Background(), forensics.Query{SQL: sql})
 	if err != nil {
@@ -103,7 +101,7 @@ func (a *answers) one(sql string) string {
 	return fmt.Sprint(r.Rows[0][0])
 }
 
-// look finds what the capture holds.
+// look finds examples in the capture.
 func (a *answers) look() {
 	a.server = a.one(`SELECT coalesce(dst_service, dst_workload, dst_hostname, dst_ip) FROM calls GROUP BY 1 ORDER BY count(*) DESC, 1 LIMIT 1`)
 	a.client = a.one(`SELECT coalesce(src_service, src_workload, src_hostname, src_ip) FROM calls GROUP BY 1 ORDER BY count(*) DESC, 1 LIMIT 1`)
@@ -111,7 +109,7 @@ func (a *answers) look() {
 	a.text = a.one(`SELECT regexp_extract(coalesce(path, postgresql_query, redis_command, dns_questions[1]), '[A-Za-z0-9_]{4,}') AS w FROM calls WHERE w <> '' ORDER BY ts_ns, call_no LIMIT 1`)
 }
 
-// inputs are what a question is asked with: nothing, and what the capture holds.
+// inputs returns the inputs for a question: an empty one, and ones with examples from the capture.
 func (a *answers) inputs(question string) []string {
 	in := func(pairs ...string) string {
 		m := map[string]string{}
@@ -154,7 +152,7 @@ func (a *answers) inputs(question string) []string {
 	return out
 }
 
-// check asks a question twice and looks at the answer.
+// check runs a question twice and checks the answer.
 func (a *answers) check(q ask.Question, in string) {
 	a.asked++
 	say := func(format string, args ...any) {
@@ -164,7 +162,7 @@ func (a *answers) check(q ask.Question, in string) {
 	for i := range text {
 		answer, err := q.Ask(context.Background(), a.c, json.RawMessage(in))
 		if bad := (*ask.InputError)(nil); errors.As(err, &bad) {
-			return // the capture has nothing of what the question is about, or it knows no service
+			return // the capture has no data for this question
 		}
 		if err != nil {
 			say("%v", err)
@@ -176,7 +174,7 @@ func (a *answers) check(q ask.Question, in string) {
 		}
 	}
 	if string(text[0]) != string(text[1]) {
-		say("asked again it answers otherwise:\n%s\n%s", text[0], text[1])
+		say("the second answer differs:\n%s\n%s", text[0], text[1])
 	}
 	if len(text[0]) > mostBytes && !strings.HasPrefix(q.Name, "generate_") {
 		say("%d bytes", len(text[0]))
@@ -192,12 +190,12 @@ func (a *answers) check(q ask.Question, in string) {
 		return
 	}
 	if err := schema.Validate(value); err != nil {
-		say("not what its schema says: %v", err)
+		say("does not match its schema: %v", err)
 	}
 	a.walk(value, say)
 }
 
-// walk looks at every object of an answer.
+// walk checks every object of an answer.
 func (a *answers) walk(v any, say func(string, ...any)) {
 	switch v := v.(type) {
 	case []any:

@@ -13,7 +13,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter"
 )
 
-// TestCallIDsAreUnique makes a bundle of every public capture: no two calls of it have one id.
+// TestCallIDsAreUnique makes a bundle of every public capture: no two calls in it have the same id.
 func TestCallIDsAreUnique(t *testing.T) {
 	dir := captures(t)
 	var files []string
@@ -47,7 +47,7 @@ func TestCallIDsAreUnique(t *testing.T) {
 	wg.Wait()
 }
 
-// equalIDs counts the calls of a capture whose id another call has; what is no capture has none.
+// equalIDs counts the calls of a capture with a duplicate id; 0 for a file that is not a capture.
 func equalIDs(db *sql.DB, capture, out string) (n int, err error) {
 	defer os.RemoveAll(out)
 	if _, err := exporter.Run(context.Background(), []string{capture}, out, exporter.Options{Release: "test", Jobs: 1}); err != nil {

@@ -5,8 +5,8 @@ import (
 	"slices"
 )
 
-// seenAs are tshark's names for the protocols that are told by content. A name missing
-// here means a protocol that cannot be taken for another.
+// seenAs maps protocols that are detected by content to tshark's names. Other protocols cannot be
+// misdetected.
 var seenAs = map[string][]string{
 	"http1":      {"http", "ssdp"},
 	"http2":      {"http2"},
@@ -19,8 +19,8 @@ var seenAs = map[string][]string{
 	"http3":      {"http3", "quic"},
 }
 
-// claims holds the protocols of the rows against those that tshark saw anywhere in the
-// capture: no dissector claims a connection of a foreign protocol.
+// claims compares the protocols of rows with those that tshark saw anywhere in the capture: no
+// dissector may claim a connection of another protocol.
 func (c *comparison) claims(o outcome, got counts) (outcome, bool) {
 	var frames map[string]int64
 	if json.Unmarshal(c.tr.raw["frames_with"], &frames) != nil || len(frames) == 0 {

@@ -28,17 +28,17 @@ import (
 // zones are the time zones in which the commands are run.
 var zones = []string{"UTC", "America/St_Johns", "Pacific/Auckland"}
 
-// fewPages is how many pages a list is read in, and onePage a size that holds every list.
+// fewPages is the number of pages of a list, and onePage a page size that fits every list.
 const fewPages, onePage = 8, 1000
 
-// equalCapture is one capture of how many that is compared: 40 in all.
+// equalCapture is the sampling rate of captures: 40 are compared.
 const equalCapture = 40
 
-// noRequest are the protocols whose rows carry the calls of others, or that nobody reads.
+// noRequest are the protocols whose rows are not requests.
 const noRequest = "('tls', 'dtls', 'quic', 'tcp', 'udp')"
 
-// sameNumbers are numbers that mean the same: the SQL that counts them, KFL for the same calls,
-// and the field of answers that has them, as question.field.
+// sameNumbers are numbers with one meaning: the SQL that counts them, KFL for the same calls, and the
+// fields of answers that have them, as question.field.
 var sameNumbers = []struct {
 	name, sql, kfl string
 	fields         []string
@@ -51,8 +51,8 @@ var sameNumbers = []struct {
 	{"calls by hour", "SELECT coalesce(sum(n), 0)::BIGINT FROM (SELECT date_trunc('hour', ts) AS hour, count(*) AS n FROM calls GROUP BY 1)", "true", nil},
 }
 
-// TestNumbersAreEqualEverywhere asks for the same numbers through SQL, KFL, the commands, the tools
-// and the REST paths, of the samples, of public captures, and of bundles that overlap.
+// TestNumbersAreEqualEverywhere reads the same numbers through SQL, KFL, the commands, the tools and
+// the REST paths, from the samples, from public captures, and from overlapping bundles.
 func TestNumbersAreEqualEverywhere(t *testing.T) {
 	program := built(t)
 	compare := func(name string, places []string, paths ...string) {
@@ -79,7 +79,7 @@ func TestNumbersAreEqualEverywhere(t *testing.T) {
 	}
 }
 
-// built is the program, made for a test.
+// built builds the program for a test.
 func built(t *testing.T) string {
 	t.Helper()
 	program := filepath.Join(t.TempDir(), "pcapsule")
@@ -89,7 +89,7 @@ func built(t *testing.T) string {
 	return program
 }
 
-// madeOf makes a bundle of a part of a capture; empty if that is none.
+// madeOf makes a bundle of a part of a capture; empty if the file is not a capture.
 func madeOf(t *testing.T, capture string, from, to int64) string {
 	path := filepath.Join(t.TempDir(), "e.pcapsule")
 	o := exporter.Options{Release: "acceptance", Jobs: 1, FromNs: from, ToNs: to}
@@ -112,7 +112,7 @@ func windowOf(t *testing.T, path string) (first, last int64) {
 	return first, last
 }
 
-// faces are the ways to ask one case.
+// faces are the interfaces to one case.
 type faces struct {
 	t       *testing.T
 	program string
@@ -122,10 +122,10 @@ type faces struct {
 	rest    *httptest.Server
 }
 
-// facesOf opens bundles in all ways, until the test ends.
+// facesOf opens bundles through all interfaces, until the test ends.
 func facesOf(t *testing.T, program string, paths ...string) *faces {
 	ctx := context.Background()
-	c, err := forensics.Open(ctx, paths, forensics.Options{Threads: 2}) // nothing is masked, as in the commands
+	c, err := forensics.Open(ctx, paths, forensics.Options{Threads: 2}) // without masking, as in the commands
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -150,11 +150,11 @@ func facesOf(t *testing.T, program string, paths ...string) *faces {
 	return &faces{t, program, paths, c, tools, rest}
 }
 
-// compareFaces runs the SQL command in every time zone of places, and the command of each
-// question in one of them, which is another one if places begin with another.
+// compareFaces runs the SQL command in every time zone of places, and the command of each question in
+// one of them, which depends on the first one.
 func compareFaces(t *testing.T, program string, places, paths []string) {
 	f := facesOf(t, program, paths...)
-	answers := map[string]string{} // of each question, by the way it was asked
+	answers := map[string]string{} // by question and interface
 	answer := func(way, field string, ask func(question string) string) string {
 		question, name := questionOf(field), field[strings.IndexByte(field, '.')+1:]
 		if answers[way+question] == "" {
@@ -205,7 +205,7 @@ func compareFaces(t *testing.T, program string, places, paths []string) {
 	f.lists()
 }
 
-// lists follows the lists of calls to their ends: each call is there once, whatever a page has.
+// lists reads the lists of calls to the end: each call occurs once, for any page size.
 func (f *faces) lists() {
 	want := f.ids("SELECT lower(hex(call_id)) FROM calls ORDER BY ts_ns, call_no")
 	for _, size := range []int{min(len(want)/fewPages+1, onePage), onePage} {
@@ -314,7 +314,7 @@ func (f *faces) command(zone string, verb []string, args ...string) string {
 	return string(out)
 }
 
-// questionOf is the question of a field.
+// questionOf returns the question of a field.
 func questionOf(field string) string {
 	question, _, _ := strings.Cut(field, ".")
 	return question

@@ -18,10 +18,10 @@ func dnsFacts() []fact {
 	}
 }
 
-// maxTruth is where the truth cuts its values.
+// maxTruth is the length at which the truth cuts values.
 const maxTruth = 200
 
-// dnsName brings a peer's name to our spelling.
+// dnsName converts a peer's name to our spelling.
 func dnsName(v string) string { return strings.Replace(v, "<Root> ", ". ", 1) }
 
 // dnsType replaces the name of a type, the word after the queried name, by its number.

@@ -7,8 +7,8 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect/icmp"
 )
 
-// icmpFacts are the facts of ICMP. A pair is two messages, and the peer counts the
-// message that an error quotes too.
+// icmpFacts are the facts of ICMP. A pair has two messages, and the peer also counts the message that
+// an error quotes.
 func icmpFacts() []fact {
 	const stmt = `select icmp_type, count(*) from {calls} where protocol = 'icmp' and icmp_version = %d group by 1
 		union all select icmp_reply_type, count(*) from {calls} where protocol = 'icmp' and icmp_version = %[1]d and icmp_reply_type is not null group by 1
@@ -19,7 +19,7 @@ func icmpFacts() []fact {
 	}
 }
 
-// icmpType turns the word for a type into its number.
+// icmpType converts the name of a type to its number.
 func icmpType(v6 bool) func(string) string {
 	numbers := map[string]string{}
 	for typ := range 256 {

@@ -1,7 +1,7 @@
 package acceptance
 
-// postgresqlFacts are the facts of PostgreSQL. The peer counts Query and Parse messages,
-// while rows are executions: a statement with a name is counted once a connection.
+// postgresqlFacts are the facts of PostgreSQL. The peer counts Query and Parse messages, while rows
+// are executions: a named statement counts once per connection.
 func postgresqlFacts() []fact {
 	const from = " from {calls} where protocol = 'postgresql' and "
 	return []fact{
@@ -20,7 +20,7 @@ func postgresqlFacts() []fact {
 	}
 }
 
-// postgresqlMessage brings the peer's name of a message that is one row to ours.
+// postgresqlMessage converts the peer's name of a message that is one row to ours.
 func postgresqlMessage(v string) string {
 	switch v {
 	case "Startup message":

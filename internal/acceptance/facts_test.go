@@ -8,22 +8,22 @@ import (
 	"strings"
 )
 
-// fact is one thing that peers and pcapsule both count.
+// fact is a number that peers and pcapsule both count.
 type fact struct {
 	name  string
 	truth string              // key in the truth file
-	sql   string              // gives value and count over {tables}
-	fold  func(string) string // brings a peer's value to our spelling; "" drops it
+	sql   string              // returns value and count from {tables}
+	fold  func(string) string // converts a peer's value to our spelling; "" drops it
 	ours  func(string) string
-	total bool   // the truth is one number, "a.b" one inside an object; sql gives one row
-	rule  bool   // holds of itself: sql gives what breaks it
-	claim bool   // sql gives the rows of each protocol, see claims
-	info  bool   // definitions differ, so the table shows it and nothing fails
-	but   string // not compared where the truth has this key: other traffic is counted with it
+	total bool   // the truth is one number, "a.b" one inside an object; sql returns one row
+	rule  bool   // needs no peer: sql returns the violations
+	claim bool   // sql counts the rows of each protocol, see claims
+	info  bool   // definitions differ: shown in the table, but never a failure
+	but   string // not compared if the truth has this key, because it includes other traffic
 }
 
-// facts lists all facts. A protocol's own stand in facts_<protocol>_test.go, as one
-// function that is added here.
+// facts lists all facts. Those of a protocol are one function in facts_<protocol>_test.go, which is
+// listed here.
 func facts() []fact {
 	return slices.Concat(coreFacts(), dnsFacts(), icmpFacts(), tlsFacts(), redisFacts(), postgresqlFacts())
 }
@@ -70,7 +70,7 @@ func coreFacts() []fact {
 	}
 }
 
-// compare holds one fact against the truth; ok is false where the truth says nothing.
+// compare compares one fact with the truth; ok is false if the truth lacks it.
 func (c *comparison) compare(f fact, got counts) (o outcome, ok bool) {
 	raw := c.tr.raw[f.truth]
 	o = outcome{fact: f.name, capture: c.name, info: f.info}
@@ -140,7 +140,7 @@ func (c *comparison) number(path string) json.RawMessage {
 	return raw
 }
 
-// want reads a table of the truth; cut says that rare values were left out of it.
+// want reads a table of the truth. It also reports whether rare values were left out.
 func (c *comparison) want(raw json.RawMessage, f fact) (counts, bool) {
 	table := map[string]int64{}
 	if raw != nil {

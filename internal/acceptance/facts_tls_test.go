@@ -5,10 +5,10 @@ import (
 	"strings"
 )
 
-// tlsFacts are the facts of TLS handshakes. The peer counts messages, a row of ours has
-// one handshake with all its messages.
+// tlsFacts are the facts of TLS handshakes. The peer counts messages, while one row is a handshake
+// with all its messages.
 func tlsFacts() []fact {
-	// A HelloRetryRequest makes the client say the same twice.
+	// After a HelloRetryRequest the client repeats its ClientHello.
 	const hellos = "greatest(len(list_filter(tls_messages, m -> m = 'client_hello')), 1)"
 	const of = " from {calls} where protocol = 'tls' and transport in ('tcp', 'quic') and " // the peer's fields of DTLS have other names
 	list := []fact{
@@ -47,7 +47,7 @@ func hex4(v string) string {
 	return "0x" + strings.Repeat("0", max(4-len(h), 0)) + h
 }
 
-// alertName brings the peer's number of an alert to our word.
+// alertName converts the peer's number of an alert to our name.
 func alertName(v string) string {
 	names := map[string]string{"0": "close_notify", "10": "unexpected_message", "20": "bad_record_mac", "22": "record_overflow",
 		"40": "handshake_failure", "41": "no_certificate", "42": "bad_certificate", "43": "unsupported_certificate",

@@ -17,18 +17,18 @@ import (
 	_ "github.com/duckdb/duckdb-go/v2"
 )
 
-// hostileTime is how long a command may take with a hostile bundle, most of which holds 40 calls.
+// hostileTime is the time limit of a command with a hostile bundle, which mostly has 40 calls.
 const hostileTime = 30 * time.Second
 
-// hostile is a bundle that somebody has changed.
+// hostile is a manipulated bundle.
 type hostile struct {
 	t   *testing.T
 	dir string
 	db  *sql.DB
 }
 
-// mutations are ways to make a bundle hostile, with the commands and questions that read what is
-// changed.
+// mutations are ways to manipulate a bundle, with the commands and questions that read the changed
+// parts.
 var mutations = []struct {
 	name, commands string
 	change         func(h *hostile)
@@ -37,7 +37,7 @@ var mutations = []struct {
 		h.replace("calls", "call_no", "CASE WHEN call_no % 2 = 0 THEN -9223372036854775807 ELSE 9223372036854775807 - call_no END")
 	}},
 	{"all calls have one number", "show find-failures", func(h *hostile) { h.replace("calls", "call_no", "7::BIGINT") }},
-	{"ids of connections, flows and ends that are not there", "info describe-service", func(h *hostile) {
+	{"ids of missing connections, flows and ends", "info describe-service", func(h *hostile) {
 		for _, c := range []string{"conn_id", "flow_id", "src_id", "dst_id"} {
 			h.replace("calls", c, "9223372036854775807 - "+c)
 			h.replace("flows", c, "-9223372036854775807")
@@ -47,7 +47,7 @@ var mutations = []struct {
 		h.replace("flows", "conn_id", "NULL::BIGINT")
 		h.replace("connections", "flow_id", "NULL::BIGINT")
 	}},
-	{"packets that are not there", "show report", func(h *hostile) {
+	{"missing packets", "show report", func(h *hostile) {
 		h.replace("calls", "cites", "[{'first': 9223372036854775806, 'last': 9223372036854775807}, {'first': -5, 'last': -9}, {'first': 0, 'last': 9223372036854775807}]")
 	}},
 	{"hundreds of thousands of ranges of packets", "query packets", func(h *hostile) {
@@ -57,7 +57,7 @@ var mutations = []struct {
 		h.replace("packets", "offset", "9223372036854775807 - packet_no")
 		h.replace("packets", "caplen", "2147483647::INTEGER")
 	}},
-	{"packets of files that are not there", "follow", func(h *hostile) { h.replace("packets", "file_id", "-2147483647::INTEGER") }},
+	{"packets of missing files", "follow", func(h *hostile) { h.replace("packets", "file_id", "-2147483647::INTEGER") }},
 	{"times from the least to the greatest", "info report describe-service", func(h *hostile) {
 		h.replace("calls", "ts_ns", "CASE call_no % 3 WHEN 0 THEN -9223372036854775807 WHEN 1 THEN 9223372036854775807 ELSE ts_ns END")
 		for _, table := range []string{"flows", "connections"} {
@@ -98,7 +98,7 @@ var mutations = []struct {
 	{"columns that are missing", "query show", func(h *hostile) {
 		h.rewrite("calls", "SELECT * EXCLUDE (ts_ns, call_id, conn_id, cites) FROM %s")
 	}},
-	{"an only column that nobody knows", "info list-findings", func(h *hostile) {
+	{"a single unknown column", "info list-findings", func(h *hostile) {
 		for _, table := range []string{"calls", "flows", "packets", "connections", "endpoints", "coverage"} {
 			h.rewrite(table, "SELECT 1 AS x FROM %s")
 		}
@@ -123,7 +123,7 @@ var mutations = []struct {
 			h.rewrite(table, "SELECT COLUMNS(*) FROM (SELECT b.* FROM (SELECT 1) LEFT JOIN (SELECT * FROM %s WHERE false) b ON true)")
 		}
 	}},
-	{"files that are no tables", "info", func(h *hostile) {
+	{"files that are not tables", "info", func(h *hostile) {
 		for i, part := range h.parts("calls") {
 			h.write(part, []byte(strings.Repeat("PAR1", i*100)))
 		}
@@ -140,7 +140,7 @@ var mutations = []struct {
 			h.write(part, data)
 		}
 	}},
-	{"the bytes of a table turned", "query", func(h *hostile) {
+	{"the bytes of a table reversed", "query", func(h *hostile) {
 		for _, part := range h.parts("calls") {
 			data := h.read(part)
 			for i := 4; i < len(data)*2/3; i += 97 {
@@ -168,9 +168,9 @@ var mutations = []struct {
 			h.t.Fatal(err)
 		}
 	}},
-	{"numbers of rows that lie", "info report", func(h *hostile) { h.edit(`"rows": *[0-9]+`, `"rows": 9223372036854775807`) }},
+	{"wrong numbers of rows", "info report", func(h *hostile) { h.edit(`"rows": *[0-9]+`, `"rows": 9223372036854775807`) }},
 	{"numbers of rows below zero", "info", func(h *hostile) { h.edit(`"(rows|parts|packets|bytes)": *[0-9]+`, `"$1": -1`) }},
-	{"counts of calls that lie", "info mcp", func(h *hostile) {
+	{"wrong counts of calls", "info mcp", func(h *hostile) {
 		h.edit(`"calls": *\{[^}]*\}`, `"calls": {"http1": 9223372036854775807, "\u001b[2J": 9223372036854775807}`)
 	}},
 	{"a time range that ends before it begins", "info", func(h *hostile) { h.edit(`"first": *"[^"]*"`, `"first": "2261-01-01T00:00:00Z"`) }},
@@ -180,7 +180,7 @@ var mutations = []struct {
 	{"a deep manifest", "info", func(h *hostile) {
 		h.edit(`"warnings": *\[\]`, `"warnings": `+strings.Repeat("[", 1_000_000)+strings.Repeat("]", 1_000_000))
 	}},
-	{"flows that were turned", "find-failures", func(h *hostile) { h.edit(`"counters": *\{`, `"counters": {"flow": {"turned": 5}, `) }},
+	{"turned flows", "find-failures", func(h *hostile) { h.edit(`"counters": *\{`, `"counters": {"flow": {"turned": 5}, `) }},
 	{"a manifest of another kind", "verify", func(h *hostile) { h.write(filepath.Join(h.dir, "data", "bundle.json"), []byte(`[1]`)) }},
 }
 
@@ -200,7 +200,7 @@ func (h *hostile) parts(table string) []string {
 	return out
 }
 
-// rewrite writes all parts of a table anew, from a query over the part, which stands as %s.
+// rewrite rewrites all parts of a table with a query over the part, %s.
 func (h *hostile) rewrite(table, query string) {
 	h.t.Helper()
 	for _, part := range h.parts(table) {
@@ -214,7 +214,7 @@ func (h *hostile) rewrite(table, query string) {
 	}
 }
 
-// replace gives a column another value, in the parts that have it.
+// replace replaces the values of a column in all parts that have it.
 func (h *hostile) replace(table, column, value string) {
 	h.t.Helper()
 	for _, part := range h.parts(table) {
@@ -263,9 +263,9 @@ func (h *hostile) write(path string, data []byte) {
 	}
 }
 
-// TestHostileBundles asks bundles that somebody made to do harm, with every command that reads
-// one: each ends in time, with an answer or with an error that is for people. PCAPSULE_HOSTILE=all
-// asks each bundle with every command, which takes minutes.
+// TestHostileBundles runs every command that reads a bundle on manipulated bundles: each ends in time
+// with an answer or a readable error. PCAPSULE_HOSTILE=all runs every command on each bundle, which
+// takes minutes.
 func TestHostileBundles(t *testing.T) {
 	program := built(t)
 	from := madeOf(t, filepath.Join("..", "..", "samples", "http1.pcapng"), 0, 0)
@@ -317,8 +317,7 @@ func TestHostileBundles(t *testing.T) {
 	}
 }
 
-// ends runs a command, which has to end in time without a stack trace, and with a message if it
-// did not do what was asked.
+// ends runs a command. It must end in time without a stack trace, and with a message if it fails.
 func ends(t *testing.T, program, in string, line []string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), hostileTime)
@@ -343,8 +342,8 @@ func ends(t *testing.T, program, in string, line []string) {
 	case code < 0:
 		t.Errorf("%v ends with %v", line, err)
 	case line[0] != "sql" && (strings.Contains(said, "SQL") || strings.Contains(said, "wire.")):
-		t.Errorf("%v speaks of what nobody asked: %.500s", line, said)
+		t.Errorf("%v prints internal details: %.500s", line, said)
 	case code != 0 && said == "":
-		t.Errorf("%v ends with %d and says nothing", line, code)
+		t.Errorf("%v ends with %d without a message", line, code)
 	}
 }

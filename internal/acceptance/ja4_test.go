@@ -13,7 +13,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter"
 )
 
-// knownJA4 are disagreements with the reference implementation, with what the bytes say.
+// knownJA4 are disagreements with the reference implementation, with the reason.
 var knownJA4 = map[[2]string]string{
 	{"arkime-https-connect.pcap", "t12i860500_e18388e7f3a3_a1e935682795"}:       "inside an HTTP tunnel (CONNECT), where the reference does not look",
 	{"arkime-socks-https-example.pcap", "t10d230100_6a57a6f57151_000000000000"}: "the first of three comes behind SOCKS 4 bytes that stay undecided until the ServerHello",
@@ -21,7 +21,7 @@ var knownJA4 = map[[2]string]string{
 	{"ja4-tls-non-ascii-alpn.pcapng", "t13d1516bd_8daaf6152771_e5627efa2ab1"}:   "first and last digit of ba ad",
 }
 
-// TestJA4OfQUIC looks for the fingerprints that other implementations give QUIC.
+// TestJA4OfQUIC compares fingerprints of QUIC with those of other implementations.
 func TestJA4OfQUIC(t *testing.T) {
 	dir := captures(t)
 	fingerprint := regexp.MustCompile(`"(q13[di][0-9a-z]+_[0-9a-f]{12}_[0-9a-f]{12})"`)
@@ -75,8 +75,8 @@ func TestJA4OfQUIC(t *testing.T) {
 }
 
 // TestJA4 compares fingerprints of TLS over TCP and of DTLS with those of the reference
-// implementation. Those of a second ClientHello count where the HelloRetryRequest was
-// not captured, so that each has a row.
+// implementation. A second ClientHello counts only if the HelloRetryRequest was not captured, because
+// then each has its own row.
 func TestJA4(t *testing.T) {
 	dir := captures(t)
 	expected, err := filepath.Glob(filepath.Join(dir, "expected", "ja4", "*.python.json"))

@@ -19,14 +19,14 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/finding/all"
 )
 
-// describedCapture is one capture of HTTP of how many that is described.
+// describedCapture is the sampling rate of HTTP captures.
 const describedCapture = 6
 
-// leastValue is the length from which a value of the traffic is looked for in a description.
+// leastValue is the shortest value that is searched in a description.
 const leastValue = 6
 
-// TestDescriptionsHold describes every HTTP server of the samples and of some public captures. The
-// description is valid OpenAPI, holds for the traffic it was made of, and shows none of its values.
+// TestDescriptionsHold describes every HTTP server in the samples and in some public captures. The
+// description is valid OpenAPI, matches its traffic, and contains none of its values.
 func TestDescriptionsHold(t *testing.T) {
 	samples, err := filepath.Glob(filepath.Join("..", "..", "samples", "*.pcap*"))
 	if err != nil || len(samples) == 0 {
@@ -53,7 +53,7 @@ func describeServers(t *testing.T, capture string) {
 	ctx := context.Background()
 	path := madeOf(t, capture, 0, 0)
 	if path == "" {
-		return // it is no capture
+		return // not a capture
 	}
 	c, err := forensics.Open(ctx, []string{path}, forensics.Options{Threads: 2})
 	if err != nil {
@@ -95,7 +95,7 @@ func describeServers(t *testing.T, capture string) {
 	}
 }
 
-// known is all text that a description may have: names, types and words.
+// known returns all text that a description may contain: names, types and keywords.
 func known(t *testing.T, c *forensics.Case, ip string, out *openapi.Answer) string {
 	var b strings.Builder
 	fmt.Fprintln(&b, ip, "openapi: 3.0.3 integer boolean string object array number date-time uuid format required properties additionalProperties parameters requestBody schema responses security")
@@ -117,7 +117,7 @@ func known(t *testing.T, c *forensics.Case, ip string, out *openapi.Answer) stri
 	return b.String()
 }
 
-// valuesTo are the values that calls to a server carried: of queries, headers, cookies and JSON.
+// valuesTo returns the values in calls to a server: in queries, headers, cookies and JSON.
 func valuesTo(t *testing.T, c *forensics.Case, ip string) (out []string) {
 	where := " FROM calls WHERE dst_ip = '" + ip + "'"
 	out = column(t, c, "SELECT DISTINCT split_part(unnest(string_split(query_string, '&')), '=', 2)"+where)

@@ -12,8 +12,8 @@ import (
 	"github.com/pcapsule/pcapsule/forensics"
 )
 
-// TestOpensWithoutUs opens a bundle with DuckDB's Node binding and data/open.sql alone,
-// and compares its answers with ours.
+// TestOpensWithoutUs opens a bundle with only DuckDB's Node binding and data/open.sql, and compares
+// its answers with ours.
 func TestOpensWithoutUs(t *testing.T) {
 	for _, program := range []string{"node", "npm"} {
 		if _, err := exec.LookPath(program); err != nil {

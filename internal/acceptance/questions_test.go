@@ -24,29 +24,28 @@ import (
 	"github.com/pcapsule/pcapsule/mcp"
 )
 
-// mostPages is how many pages an answer may have, and mostConditions how many KFL conditions of
-// a list are counted.
+// mostPages is the highest number of pages of an answer, and mostConditions that of KFL filters per
+// list that are counted.
 const mostPages, mostConditions = 2000, 4
 
-// way is one way to ask a question, with pages of a size: 0 is the size that nobody asked for.
+// way is one way to run a question with a page size; 0 is the default size.
 type way struct {
 	name  string
 	limit int
 	ask   func(q ask.Question, args map[string]any) ([]byte, error)
 }
 
-// TestQuestionsAreEqualEverywhere asks every question as a function, a command, a tool and over
-// plain HTTP, with pages of several sizes. Every number of an answer is the same everywhere, every
-// row of its lists is there exactly once, and each KFL condition of a row matches as many calls
-// as the row counts. Masking changes no number. The list of questions and of what they take
-// is their declaration.
+// TestQuestionsAreEqualEverywhere runs every question as a function, a command, a tool and over HTTP,
+// with several page sizes. Every number of an answer is the same everywhere, every row of its lists
+// occurs exactly once, and each KFL filter of a row matches as many calls as the row counts. Masking
+// changes no number. The questions and their inputs come from their declarations.
 //
-// LIMIT: values of get_capacity's and trace_request's nested lists are compared as part of their
-// rows only; bundles that overlap are in TestNumbersAreEqualEverywhere.
+// LIMIT: nested lists of get_capacity and trace_request are compared only as part of their rows;
+// TestNumbersAreEqualEverywhere covers overlapping bundles.
 func TestQuestionsAreEqualEverywhere(t *testing.T) {
 	for _, tt := range []struct {
 		sample  string
-		secrets bool // what is masked, and every switch, are asked for too
+		secrets bool // also test masking and every boolean input
 		ways    func(f *faces) []way
 	}{
 		{"http1.pcapng", true, func(f *faces) []way { return []way{{"page", 7, f.page}} }},
@@ -74,8 +73,8 @@ func TestQuestionsAreEqualEverywhere(t *testing.T) {
 	}
 }
 
-// compareQuestion asks one question in all ways: with as few arguments as it has an answer to,
-// and, if masked is not nil, with every switch turned.
+// compareQuestion runs one question in all ways: with as few arguments as possible, and, if masked is
+// not nil, with every boolean input set.
 func (f *faces) compareQuestion(q ask.Question, masked *forensics.Case, ways []way) {
 	few := f.answerable(q)
 	if few == nil {
@@ -110,12 +109,12 @@ func (f *faces) compareQuestion(q ask.Question, masked *forensics.Case, ways []w
 			continue
 		}
 		if a, b := whole.numbers(), f.whole(q, masked, args).numbers(); a != b {
-			f.t.Errorf("%v: masked it lacks the numbers\n%s\nand has\n%s", args, less(a, b), less(b, a))
+			f.t.Errorf("%v: with masking, it lacks the numbers\n%s\nand has\n%s", args, less(a, b), less(b, a))
 		}
 	}
 }
 
-// answerable finds arguments with which a question has an answer.
+// answerable finds arguments that a question accepts.
 func (f *faces) answerable(q ask.Question) map[string]any {
 	args := map[string]any{}
 	for range q.In.Properties {
@@ -143,7 +142,7 @@ func (f *faces) answerable(q ask.Question) map[string]any {
 	return nil
 }
 
-// whole is the answer of the function, all rows at once.
+// whole returns the answer of the function with all rows.
 func (f *faces) whole(q ask.Question, c *forensics.Case, args map[string]any) *answered {
 	f.t.Helper()
 	if q.In.Properties["limit"] != nil {
@@ -168,7 +167,7 @@ func (f *faces) whole(q ask.Question, c *forensics.Case, args map[string]any) *a
 	return out
 }
 
-// example is a value for what a question cannot do without.
+// example returns a value for a required argument.
 func (f *faces) example(name string, _ *jsonschema.Schema) any {
 	switch name {
 	case "service", "dst", "b", "workload", "pod", "to_service":
@@ -197,7 +196,7 @@ func (f *faces) first(sql string) any {
 	return "nobody"
 }
 
-// answered is an answer of all its pages: what is no list by name, and lists of rows.
+// answered is an answer joined from all pages: scalars by name, and lists of rows.
 type answered struct {
 	facts     map[string]string
 	lists     map[string][]string
@@ -207,7 +206,7 @@ type answered struct {
 	next      string
 }
 
-// add adds a page: its lists go on, all else stands in the first.
+// add adds a page: it appends lists; the first page has everything else.
 func (a *answered) add(raw []byte) error {
 	var top map[string]any
 	d := json.NewDecoder(bytes.NewReader(raw))
@@ -247,7 +246,7 @@ func (a *answered) add(raw []byte) error {
 	return nil
 }
 
-// numbers are all numbers of an answer but those of texts, in one order.
+// numbers returns all numbers of an answer, except those in texts, sorted.
 func (a *answered) numbers() string {
 	var out []string
 	var walk func(path string, v any)
@@ -281,7 +280,7 @@ func (a *answered) numbers() string {
 	return strings.Join(out, "\n")
 }
 
-// less are the lines of a that b lacks.
+// less returns the lines of a that b lacks.
 func less(a, b string) string {
 	have := map[string]int{}
 	for line := range strings.SplitSeq(b, "\n") {
@@ -296,7 +295,7 @@ func less(a, b string) string {
 	return strings.Join(out, "\n")
 }
 
-// pages asks for all pages.
+// pages reads all pages.
 func pages(args map[string]any, asked func(map[string]any) ([]byte, error)) (*answered, error) {
 	out := &answered{}
 	for n := 0; n == 0 || out.next != ""; n++ {
@@ -318,12 +317,12 @@ func pages(args map[string]any, asked func(map[string]any) ([]byte, error)) (*an
 	return out, nil
 }
 
-// same compares an answer with the one that the function gives. Which rows come first on a page
-// of a list may differ, since some pages are in order of time.
+// same compares an answer with that of the function. The order of rows may differ, because some pages
+// are sorted by time.
 func (f *faces) same(where string, got, want *answered) {
 	f.t.Helper()
 	for _, name := range slices.Sorted(maps.Keys(want.facts)) {
-		if got.facts[name] != want.facts[name] && !strings.Contains(got.facts[name], "bytes in all") { // a document that was cut says so
+		if got.facts[name] != want.facts[name] && !strings.Contains(got.facts[name], "bytes in all") { // a shortened document
 			f.t.Errorf("%s: %s is %.300s, want %.300s", where, name, got.facts[name], want.facts[name])
 		}
 	}
@@ -340,7 +339,7 @@ func (f *faces) same(where string, got, want *answered) {
 	}
 }
 
-// conditions counts the calls of rows that have a KFL condition for them.
+// conditions compares the counts of rows with their KFL filters.
 func (f *faces) conditions(a *answered) {
 	f.t.Helper()
 	for _, name := range slices.Sorted(maps.Keys(a.rows)) {
@@ -351,7 +350,7 @@ func (f *faces) conditions(a *answered) {
 			if !ok || !counted || kfl == "" || calls == "0" || n == mostConditions {
 				continue
 			}
-			n++ // a row without requests has a condition for the connections' own rows
+			n++ // a row without requests has a filter for the connections' own rows
 			if got := f.kfl(kfl); got != calls.String() {
 				f.t.Errorf("%s has %s calls, but %s match %s", name, calls, got, kfl)
 			}

@@ -1,5 +1,5 @@
-// Package leaktest has secrets of many kinds, a bundle that holds them, and what looks for
-// them in answers. It is for tests only.
+// Package leaktest has many kinds of secrets, a bundle that contains them, and a search for them in
+// answers. It is for tests only.
 package leaktest
 
 import (
@@ -24,7 +24,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter"
 )
 
-// Secret is a kind of secret: how a call carries it with its name or in its form.
+// Secret is a kind of secret with the way in which a call carries it.
 type Secret struct {
 	Kind, Value string
 
@@ -36,7 +36,7 @@ type Secret struct {
 	sql         string   // a statement
 }
 
-// Secrets are 44 kinds of secrets, each with a value of its own.
+// Secrets returns 44 kinds of secrets, each with a different value.
 func Secrets() []Secret {
 	v := func(n int) string { return fmt.Sprintf("Zq%02dxK7-planted_%02dvV", n, n) }
 	jwt := "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJwbGFudGVkIn0.c2lnbmF0dXJlLXBsYW50ZWQ"
@@ -83,7 +83,7 @@ func Secrets() []Secret {
 	return list
 }
 
-// request is a request that carries the secret, and its answer.
+// request returns a request that carries the secret, and its response.
 func (s *Secret) request(i int) (request, response string) {
 	fill := func(text string) string {
 		if strings.Contains(text, "%") {
@@ -120,8 +120,8 @@ func (s *Secret) request(i int) (request, response string) {
 		"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n"
 }
 
-// Bundle makes a bundle in which every secret is sent with its name once, and again where
-// nothing tells that it is one: in a path, a header, a text, in base64 and in hexadecimal.
+// Bundle makes a bundle in which every secret is sent once with its name, and again without: in a path,
+// a header, a text, in base64 and in hexadecimal.
 func Bundle(t testing.TB) (path string, secrets []Secret) {
 	t.Helper()
 	dir := t.TempDir()
@@ -144,7 +144,7 @@ func Bundle(t testing.TB) (path string, secrets []Secret) {
 	return path, secrets
 }
 
-// Forms are ways in which an answer would give the secret away.
+// Forms returns the forms in which an answer would leak the secret.
 func (s *Secret) Forms() map[string]string {
 	v := s.Value
 	back := []byte(v)
@@ -153,7 +153,7 @@ func (s *Secret) Forms() map[string]string {
 		"in base64": base64.RawStdEncoding.EncodeToString([]byte(v))[:len(v)], "in small letters": strings.ToLower(v), "in capitals": strings.ToUpper(v)}
 }
 
-// Shown is what a text shows of the secrets, empty if nothing.
+// Shown describes the first secret that a text leaks, or returns "".
 func Shown(text string, secrets []Secret) string {
 	for _, s := range secrets {
 		for form, v := range s.Forms() {
@@ -165,8 +165,8 @@ func Shown(text string, secrets []Secret) string {
 	return ""
 }
 
-// WriteExchange writes a capture of one TCP connection of the n-th client with one request
-// and its answer, a second after the client before.
+// WriteExchange writes a capture of one TCP connection of the n-th client with one request and its
+// response, one second after the previous client.
 func WriteExchange(t testing.TB, path string, n int, request, response string) {
 	t.Helper()
 	f, err := os.Create(path)

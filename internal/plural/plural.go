@@ -1,4 +1,4 @@
-// Package plural writes numbers with their nouns, so that 1 call is not 1 calls.
+// Package plural writes numbers with their nouns: "1 call", "2 calls".
 package plural
 
 import (
@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// Count is a number with its noun: "1 call", "1,234 calls".
+// Count writes a number with its noun: "1 call", "1,234 calls".
 func Count(n int64, one, many string) string {
 	if n == 1 {
 		many = one
@@ -29,9 +29,9 @@ func Thousands(n int64) string {
 	return sign + s
 }
 
-// Sprintf is fmt.Sprintf with one more rule: of {one|many} it writes the first word if the last
-// %d before it is 1, and else the second: "%d {packet carries|packets carry} this call". It reads
-// the format alone, never what the arguments hold. Arguments are used in order.
+// Sprintf is fmt.Sprintf with one more rule: for {one|many} it writes the first word if the last %d
+// before it is 1, and otherwise the second: "%d {packet carries|packets carry} this call". It
+// interprets only the format, never the arguments. Arguments are used in order.
 func Sprintf(format string, args ...any) string {
 	var b strings.Builder
 	last, next := int64(0), 0
@@ -68,7 +68,7 @@ func Sprintf(format string, args ...any) string {
 	return fmt.Sprintf(b.String(), args...)
 }
 
-// choice reads {one|many}; end is the place of the last brace.
+// choice parses {one|many}; end is the index of the closing brace.
 func choice(s string) (one, many string, end int, ok bool) {
 	end = strings.IndexByte(s, '}')
 	if end < 0 {

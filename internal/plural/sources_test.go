@@ -11,22 +11,22 @@ import (
 	"testing"
 )
 
-// bare matches a number with a noun that is always plural; limit is what makes it right: a limit
-// of ours is never 1.
+// bare matches a number with a fixed plural noun. limit matches the words before a limit, which is
+// never 1.
 var (
 	bare   = regexp.MustCompile(`%d ([a-z]+ ){0,2}(packets|rules|calls|connections|flows|files|entries|times|services|rows|bundles|hosts|groups|operations|endpoints|nodes|segments|tables|columns|requests|answers|pairs|snapshots|destinations|clients|workloads|addresses|queries|messages|records|problems|differences|findings|warnings|gaps|names|keys|others|hops|places|values|retries)\b`)
-	wanted = regexp.MustCompile(`%d [a-z]+, want`) // an error of what was given
+	wanted = regexp.MustCompile(`%d [a-z]+, want`) // an error about an argument
 	limit  = regexp.MustCompile(`(to|in the|about|at most|at least|more than|less than|only the|the first|the latest|the last|the largest|the busiest|want|of|has|with|given|and) %d `)
 )
 
-// TestNumbersAgreeWithTheirNouns looks at the formats of all text for people: a number and its noun
-// are written by Sprintf or Count.
+// TestNumbersAgreeWithTheirNouns checks the formats of all text for people: a number and its noun must
+// be written by Sprintf or Count.
 func TestNumbersAgreeWithTheirNouns(t *testing.T) {
 	seen := 0
 	for _, room := range []string{"forensics", "mcp", "report", "internal/cli"} {
 		err := filepath.WalkDir(filepath.Join("..", "..", room), func(path string, d fs.DirEntry, err error) error {
 			if err == nil && d.IsDir() && d.Name() == "internal" && room == "forensics" {
-				return fs.SkipDir // what people do not read
+				return fs.SkipDir // not for people
 			}
 			if err != nil || d.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
 				return err
@@ -55,6 +55,6 @@ func TestNumbersAgreeWithTheirNouns(t *testing.T) {
 		}
 	}
 	if seen < 1000 {
-		t.Errorf("only %d texts were looked at", seen)
+		t.Errorf("only %d texts were checked", seen)
 	}
 }

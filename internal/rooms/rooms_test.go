@@ -1,5 +1,4 @@
-// Package rooms holds the layout of the house: which package may import which. It has
-// tests only.
+// Package rooms enforces the layout: which package may import which. It has tests only.
 package rooms
 
 import (
@@ -13,7 +12,7 @@ import (
 
 const module = "github.com/pcapsule/pcapsule/"
 
-// words is a package of ours that depends on nothing and that all who write for people may import.
+// words is a package without dependencies that every package with text for people may import.
 const words = "internal/plural"
 
 type pkg struct {
@@ -39,8 +38,8 @@ func packages(t *testing.T) map[string]pkg {
 	return all
 }
 
-// within reports whether a package lies in one of the rooms: "recorder/" is the room with
-// all below, "exporter" the one package.
+// within reports whether a package is in one of the folders: "recorder/" includes all packages below,
+// "exporter" is a single package.
 func within(name string, rooms ...string) bool {
 	for _, r := range rooms {
 		if name == r || strings.HasSuffix(r, "/") && strings.HasPrefix(name+"/", r) {
@@ -50,7 +49,7 @@ func within(name string, rooms ...string) bool {
 	return false
 }
 
-// TestImportsPointToTheWire holds each room to what stands nearer to the wire.
+// TestImportsPointToTheWire checks that each package imports only packages closer to the wire.
 func TestImportsPointToTheWire(t *testing.T) {
 	rules := []struct {
 		room, why string
@@ -105,8 +104,8 @@ func TestImportsPointToTheWire(t *testing.T) {
 	}
 }
 
-// TestHeavyLibrariesStayInTheirRoom keeps DuckDB behind one package and the cluster's
-// libraries out of what runs on a laptop.
+// TestHeavyLibrariesStayInTheirRoom checks that only one package imports DuckDB, and that programs for
+// laptops have no Kubernetes libraries.
 func TestHeavyLibrariesStayInTheirRoom(t *testing.T) {
 	for name, p := range packages(t) {
 		for _, imp := range p.Imports {
@@ -124,22 +123,22 @@ func TestHeavyLibrariesStayInTheirRoom(t *testing.T) {
 	}
 }
 
-// TestClusterStaysAtTheAgent keeps the cluster's libraries behind the agent, and DuckDB and
-// C out of what runs on a node.
+// TestClusterStaysAtTheAgent checks that only the agent reaches Kubernetes libraries, and that programs
+// for nodes have neither DuckDB nor C.
 func TestClusterStaysAtTheAgent(t *testing.T) {
 	all := packages(t)
 	node := []string{"recorder/", "cmd/pcapsule-recorder", "internal/cli/recorder"}
 	cluster := []string{"recorder/agent", "recorder/internal/kube", "cmd/pcapsule-recorder", "internal/cli/recorder"}
 	for _, name := range []string{"cmd/pcapsule-recorder", "recorder/agent", "recorder/internal/kube", "internal/cli/recorder"} {
 		if len(all[name].Deps) == 0 {
-			t.Errorf("%s is not there", name)
+			t.Errorf("%s is missing", name)
 		}
 	}
 	for name, p := range all {
 		for _, dep := range p.Deps {
 			switch {
 			case within(name, node...) && strings.Contains(dep, "duckdb"):
-				t.Errorf("%s reaches %s: DuckDB is no part of what runs on a node", name, dep)
+				t.Errorf("%s reaches %s: programs for nodes must not have DuckDB", name, dep)
 			case within(name, "recorder/") && !within(name, cluster...) && (strings.HasPrefix(dep, "k8s.io/") || strings.HasPrefix(dep, "github.com/prometheus/")):
 				t.Errorf("%s reaches %s: the recorder takes a workload.Source", name, dep)
 			}
@@ -147,7 +146,7 @@ func TestClusterStaysAtTheAgent(t *testing.T) {
 	}
 }
 
-// TestNodeProgramIsStatic asks whether the node's program can be built without C.
+// TestNodeProgramIsStatic checks that the program for nodes can be built without C.
 func TestNodeProgramIsStatic(t *testing.T) {
 	cmd := exec.Command("go", "list", "-deps", "-f", "{{if .CgoFiles}}{{.ImportPath}}{{end}}{{with .Error}}{{.}}{{end}}", module+"cmd/pcapsule-recorder")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux")
@@ -157,7 +156,7 @@ func TestNodeProgramIsStatic(t *testing.T) {
 	}
 }
 
-// maxChain is how many of our packages may stand in one line of imports.
+// maxChain is the longest allowed chain of imports.
 const maxChain = 9
 
 // TestLineIsShort measures the longest chain of imports.
@@ -182,12 +181,12 @@ func TestLineIsShort(t *testing.T) {
 	}
 	for name := range all {
 		if c := longest(name); len(c) > maxChain {
-			t.Errorf("%d packages in a line, want at most %d: %s", len(c), maxChain, strings.Join(c, " → "))
+			t.Errorf("a chain of %d packages, want at most %d: %s", len(c), maxChain, strings.Join(c, " → "))
 		}
 	}
 }
 
-// TestNoDrawersWithoutNames refuses packages whose name says nothing.
+// TestNoDrawersWithoutNames rejects packages with meaningless names.
 func TestNoDrawersWithoutNames(t *testing.T) {
 	for name := range packages(t) {
 		last := name[strings.LastIndexByte(name, '/')+1:]

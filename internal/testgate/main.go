@@ -1,11 +1,10 @@
-// Command testgate reads what `go test -json` prints, shows what a person needs of it,
-// and fails on a failed test or on a skip that is not on a list of allowed skips.
+// Command testgate reads the output of `go test -json`, prints a summary, and fails on a failed test
+// or on a skip that is not on a list of allowed skips.
 //
-// A test that skips says "needs THING", or "needs THING: DETAIL". A line of a list is such
-// a "needs THING" without the detail, then a tab and the reason why it may skip; # begins a
-// comment. The two must be equal: an entry that is only part of a message allows nothing.
-// White space of any length counts as one space, because testing.T.Skip puts a space between
-// its operands and so prints two where its caller wrote one.
+// A test skips with "needs THING" or "needs THING: DETAIL". A line of a list is "needs THING" without
+// the detail, then a tab and the reason; # begins a comment. The two must be equal: an entry that is
+// only part of a message does not match. White space of any length counts as one space, because
+// testing.T.Skip puts a space between its operands.
 package main
 
 import (
@@ -78,7 +77,7 @@ func run(in io.Reader, out io.Writer, allowed map[string]bool) int {
 		k := key{e.Package, e.Test}
 		switch e.Action {
 		case "output", "build-output":
-			if strings.HasPrefix(strings.TrimSpace(e.Output), "TABLE ") { // facts for people
+			if strings.HasPrefix(strings.TrimSpace(e.Output), "TABLE ") { // tables for people
 				fmt.Fprint(out, strings.Replace(e.Output, "TABLE ", "", 1))
 			}
 			if len(output[k]) < 2000 {
@@ -124,8 +123,7 @@ func run(in io.Reader, out io.Writer, allowed map[string]bool) int {
 // logged is the first line of what a test logs. Its other lines are indented further.
 var logged = regexp.MustCompile(`^    [^\s:]+\.go:\d+: (.*)`)
 
-// skipMessage returns the first line of what a test said last. A test that skips says
-// nothing after that.
+// skipMessage returns the first line of the last message of a test, which is the reason of a skip.
 func skipMessage(output []string) (said string) {
 	for _, line := range output {
 		if m := logged.FindStringSubmatch(line); m != nil {

@@ -17,7 +17,7 @@ import (
 // lists are the lists of the repository.
 var lists = []string{"../../.ci/allowed-skips.txt", "../../.ci/skips-without-root.txt"}
 
-// events are what `go test -json` prints for a test that logs these lines and skips.
+// events returns the output of `go test -json` for a test that logs these lines and skips.
 func events(lines ...string) string {
 	var b strings.Builder
 	say := func(e event) { data, _ := json.Marshal(e); b.Write(append(data, '\n')) }
@@ -62,7 +62,7 @@ func TestSkips(t *testing.T) {
 				t.Errorf("exit code %d, allowed %v\n%s", rc, tt.allowed, out.String())
 			}
 			if said := strings.Contains(out.String(), "TestX is not on the list"); said == tt.allowed {
-				t.Errorf("allowed %v, and it says:\n%s", tt.allowed, out.String())
+				t.Errorf("allowed %v, but the output is:\n%s", tt.allowed, out.String())
 			}
 		})
 	}
@@ -117,7 +117,7 @@ func TestListsOfTheRepository(t *testing.T) {
 	}
 }
 
-// whole is a format of which the thing that is needed ends at a colon or at the end.
+// whole matches a format in which THING ends at a colon or at the end.
 var whole = regexp.MustCompile(`(?s)^needs ([^:,%]+|%s)(: .*)?$`)
 
 // TestEverySkipSaysWhatItNeeds reads the calls of Skip and Skipf in all tests.
@@ -152,7 +152,7 @@ func TestEverySkipSaysWhatItNeeds(t *testing.T) {
 			}
 			found++
 			if !saysWhatItNeeds(name.Sel.Name, c.Args) {
-				t.Errorf("%s: a skip says \"needs THING\" or \"needs THING: DETAIL\", so that it can be on the list", set.Position(c.Pos()))
+				t.Errorf("%s: a skip must say \"needs THING\" or \"needs THING: DETAIL\", so that it can be listed", set.Position(c.Pos()))
 			}
 			return true
 		})

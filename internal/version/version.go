@@ -1,5 +1,5 @@
-// Package version says which release a program is. It knows no time of build: the same
-// commit gives the same program.
+// Package version has the release of a program. It has no build time: the same commit gives the same
+// program.
 package version
 
 import (
@@ -8,22 +8,22 @@ import (
 	"runtime/debug"
 )
 
-// Release is the version of all our programs; a build of a release sets it.
+// Release is the version of all programs; a release build sets it.
 var Release = "0.1.0-dev"
 
-// Commit is what a release was built from; a build of a release sets it.
+// Commit is the commit of a release; a release build sets it.
 var Commit = ""
 
-// Info is what a program says of itself.
+// Info is the version information of a program.
 type Info struct {
 	Program  string `json:"program"`
 	Release  string `json:"release"`
-	Commit   string `json:"commit"`   // "unknown" where the build did not say
+	Commit   string `json:"commit"`   // "unknown" if the build did not set it
 	Platform string `json:"platform"` // as in linux/amd64
 	Go       string `json:"go"`
 }
 
-// Of describes the program that runs.
+// Of returns the version information of the running program.
 func Of(program string) Info {
 	i := Info{program, Release, Commit, runtime.GOOS + "/" + runtime.GOARCH, runtime.Version()}
 	if b, ok := debug.ReadBuildInfo(); ok && i.Commit == "" {
@@ -39,7 +39,7 @@ func Of(program string) Info {
 	return i
 }
 
-// Short is the line that --version prints behind the program's name.
+// Short is the text that --version prints after the program's name.
 func (i Info) Short() string {
 	return fmt.Sprintf("%s (commit %s, %s, %s)", i.Release, i.Commit[:min(12, len(i.Commit))], i.Platform, i.Go)
 }

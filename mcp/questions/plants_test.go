@@ -77,7 +77,7 @@ func tunnel(a *asking) {
 // hours and not once a day.
 func beacon(a *asking) {
 	known := a.ask("list_external", nil)
-	for _, b := range where(a.found("beacon"), func(n node) bool { return strings.Contains(n.str("what"), "within 0s") && len(n.each("call_ids")) > 0 }) {
+	for _, b := range where(a.found("beacon"), func(n node) bool { return strings.Contains(n.str("what"), "pauses is 0s") && len(n.each("call_ids")) > 0 }) {
 		a.number("calls", b.num("count"))
 		for _, d := range known.each("destinations") {
 			if strings.Contains(b.str("what"), d.str("name")) && d.num("calls") != b.num("count") {
@@ -87,9 +87,9 @@ func beacon(a *asking) {
 	}
 }
 
-var validTo = regexp.MustCompile(`had expired \(valid to ([^)]*)\)|near its end \(valid to ([^)]*)\)`)
+var validTo = regexp.MustCompile(`had expired \(valid to ([^)]*)\)|about to expire \(valid to ([^)]*)\)`)
 
-// certificates are the findings about one whose certificate ended, or is near its end.
+// certificates are the findings about one whose certificate ended, or is about to expire.
 func (a *asking) certificates(ended bool) (rows []node, end string) {
 	list := a.found("certificate")
 	who := func(n node) bool { return strings.Contains(n.str("what"), "had expired") }

@@ -11,7 +11,7 @@ import (
 	"github.com/miekg/dns"
 )
 
-// dnsmasq starts the resolver on a host with the given records.
+// dnsmasq starts a resolver on a host with the given records.
 func (l *lab) dnsmasq(on string, records ...string) error {
 	argv := append([]string{"dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--no-resolv", "--no-hosts", "--user=root",
 		"--bind-interfaces", "--interface=eth0", "--except-interface=lo", "--log-facility=-", "--pid-file=" + filepath.Join(l.tmp, "dnsmasq.pid")}, records...)
@@ -64,7 +64,7 @@ func dnsClient(_ context.Context, servers []string) error {
 		{"WWW.Example.NET.", dns.TypeA, 1232},
 		{"alias.example.net.", dns.TypeA, 1232},
 		{"shop.example.net.", dns.TypeA, 0},
-		{"mail.example.net.", dns.TypeAAAA, 0}, // the name is there, the type is not
+		{"mail.example.net.", dns.TypeAAAA, 0}, // the name exists, but not the type
 		{"example.net.", dns.TypeMX, 0},
 		{"example.net.", dns.TypeTXT, 0},
 		{"example.net.", dns.TypeCAA, 1232},
@@ -112,7 +112,7 @@ func dnsClient(_ context.Context, servers []string) error {
 	return askDeaf(new(dns.Msg).SetQuestion("lost.example.net.", dns.TypeA))
 }
 
-// deaf takes datagrams and answers none.
+// deaf receives datagrams without answering.
 func deaf(ctx context.Context, args []string) error {
 	c, err := net.ListenPacket("udp", args[0])
 	if err != nil {
@@ -124,7 +124,7 @@ func deaf(ctx context.Context, args []string) error {
 	return nil
 }
 
-// askDeaf asks twice where nobody answers.
+// askDeaf sends two questions to a server that does not answer.
 func askDeaf(m *dns.Msg) error {
 	c := &dns.Client{Timeout: 150 * time.Millisecond}
 	for range 2 {

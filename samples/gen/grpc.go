@@ -41,14 +41,14 @@ func makeGRPC(ctx context.Context, out string) error {
 	return r.stop()
 }
 
-// item makes a message: google.protobuf.Struct stands for every type of the service.
+// item makes a message: google.protobuf.Struct replaces every type of the service.
 func item(sku string, n int) *structpb.Struct {
 	return &structpb.Struct{Fields: map[string]*structpb.Value{
 		"sku": structpb.NewStringValue(sku), "count": structpb.NewNumberValue(float64(n)),
 	}}
 }
 
-// stock describes the service by hand; protoc would write the same.
+// stock describes the service by hand, as protoc would.
 func stock() *grpc.ServiceDesc {
 	unary := func(_ any, ctx context.Context, dec func(any) error, _ grpc.UnaryServerInterceptor) (any, error) {
 		in := new(structpb.Struct)

@@ -78,7 +78,7 @@ func makeHTTP1(ctx context.Context, out string) error {
 	return r.stop()
 }
 
-// listen serves HTTP until asked to end.
+// listen serves HTTP until it is stopped.
 func listen(ctx context.Context, addr string, h http.Handler) error {
 	ln, err := net.Listen("tcp", addr)
 	if err != nil {
@@ -148,7 +148,7 @@ func http1Server(ctx context.Context, args []string) error {
 	return listen(ctx, args[0], mux)
 }
 
-// serveEncoded answers in the first content coding that the client names.
+// serveEncoded responds with the first content coding that the client accepts.
 func serveEncoded(w http.ResponseWriter, r *http.Request) {
 	text := []byte(strings.Repeat(`{"city":"Lisbon","country":"Portugal"},`, 60))
 	coding := r.Header.Get("Accept-Encoding")
@@ -190,7 +190,7 @@ func upgrade(w http.ResponseWriter) {
 	c.Write([]byte{0x88, 2, 0x03, 0xe8}) // close, 1000
 }
 
-// send makes one request and reads the answer to its end.
+// send makes one request and reads the response to its end.
 func send(c *http.Client, method, url string, body io.Reader, header ...string) (*http.Response, []byte, error) {
 	req, err := http.NewRequest(method, url, body)
 	if err != nil {
@@ -254,7 +254,7 @@ func http1Client(context.Context, []string) error {
 	if _, _, err := send(c, "GET", proxy+"/static/page.html", nil, "If-None-Match", res.Header.Get("Etag")); err != nil {
 		return err
 	}
-	// A body of unknown length goes in chunks.
+	// A body of unknown length is sent in chunks.
 	if _, _, err := send(c, "POST", app+"/api/items", io.MultiReader(strings.NewReader(`{"name":`), strings.NewReader(`"bowl"}`))); err != nil {
 		return err
 	}
@@ -262,8 +262,8 @@ func http1Client(context.Context, []string) error {
 	return http1ByHand()
 }
 
-// http1ByHand says what Go's client does not say: pipelined requests, WebSocket upgrades,
-// HTTP/1.0, a request that is no HTTP, and an upload broken off by a reset.
+// http1ByHand sends what Go's client cannot: pipelined requests, WebSocket upgrades, HTTP/1.0, a
+// request that is not HTTP, and an upload aborted by a reset.
 func http1ByHand() error {
 	const key = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
 	pipelined := ""
@@ -313,6 +313,6 @@ func talk(addr, text string, reply int) error {
 		c.Write([]byte{0x81, 0x82, 1, 2, 3, 4, 'h' ^ 1, 'i' ^ 2})
 		c.Write([]byte{0x88, 0x82, 1, 2, 3, 4, 0x03 ^ 1, 0xe8 ^ 2})
 	}
-	time.Sleep(100 * time.Millisecond) // what is left of the answer
+	time.Sleep(100 * time.Millisecond) // the rest of the response
 	return nil
 }

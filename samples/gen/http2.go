@@ -87,7 +87,7 @@ func http2Client(ctx context.Context, args []string) error {
 	}
 	var wg sync.WaitGroup
 	errs := make(chan error, 16)
-	for i := range 8 { // streams side by side on one connection
+	for i := range 8 { // parallel streams on one connection
 		wg.Go(func() {
 			_, _, err := send(c, "GET", fmt.Sprintf("%s/hello/%d", base, i), nil, "X-Correlation-Id", fmt.Sprintf("h2-%d", i))
 			errs <- err
@@ -110,7 +110,7 @@ func http2Client(ctx context.Context, args []string) error {
 			return err
 		}
 	}
-	// A request given up after 80 ms: the stream ends with RST_STREAM.
+	// A request canceled after 80 ms: the stream ends with RST_STREAM.
 	short, cancel := context.WithTimeout(ctx, 80*time.Millisecond)
 	defer cancel()
 	req, err := http.NewRequestWithContext(short, "GET", base+"/slow", nil)

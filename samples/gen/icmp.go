@@ -28,8 +28,8 @@ func makeICMP(ctx context.Context, out string) error {
 	return r.stop()
 }
 
-// icmpClient asks for echoes over IPv4 and IPv6, the last ones large enough for fragments,
-// meets a closed UDP port, and asks for a time stamp.
+// icmpClient sends echo requests over IPv4 and IPv6, the last ones large enough for fragments, sends to
+// a closed UDP port, and requests a timestamp.
 func icmpClient(context.Context, []string) error {
 	c4, err := icmp.ListenPacket("ip4:icmp", "10.1.8.5")
 	if err != nil {

@@ -48,7 +48,7 @@ func (p shopPod) labels() object {
 
 type object = map[string]any
 
-// uid makes an id that looks like the API server's and is always the same for a name.
+// uid derives an id from a name, in the format of the API server.
 func uid(kind, ns, name string) string {
 	h := sha256.Sum256([]byte(kind + "/" + ns + "/" + name))
 	h[6], h[8] = h[6]&0x0f|0x40, h[8]&0x3f|0x80 // version and variant, RFC 9562 section 4
@@ -70,8 +70,8 @@ func owned(m object, api, kind, ns, name string) object {
 	return m
 }
 
-// shopDump is what kubectl get pods,services,endpointslices,deployments,replicasets,nodes,events
-// -A -o json would print of the shop after the capture that began at the given time.
+// shopDump returns the output of kubectl get pods,services,endpointslices,deployments,replicasets,
+// nodes,events -A -o json for the shop after the capture that began at the given time.
 func shopDump(began time.Time, failed []probeFailure) object {
 	created := began.Add(-3 * time.Hour)
 	var items []object

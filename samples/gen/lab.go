@@ -20,7 +20,7 @@ import (
 
 const (
 	startWait = 20 * time.Second // for a server to listen
-	endWait   = 5 * time.Second  // for a process to end once asked
+	endWait   = 5 * time.Second  // for a process to end after a signal
 	settle    = 400 * time.Millisecond
 )
 
@@ -31,18 +31,18 @@ type host struct {
 	ip6  string // IPv6; "" means none
 }
 
-// lab is a bridge with hosts around it. No address in it leads anywhere else.
+// lab is a bridge with hosts. It has no connection to other networks.
 type lab struct {
 	id    string
 	tmp   string
 	hosts map[string]host
-	ns    []string   // namespaces made
-	etc   []string   // folders below /etc/netns made
-	procs []*process // started and not yet ended, in order
+	ns    []string   // created namespaces
+	etc   []string   // created folders below /etc/netns
+	procs []*process // running processes, in order of start
 	self  string
 }
 
-// newLab makes the namespaces. resolver is written as every host's resolv.conf when not empty.
+// newLab makes the namespaces. resolver, if not empty, is the content of every host's resolv.conf.
 func newLab(id, resolver string, hosts ...host) (l *lab, err error) {
 	l = &lab{id: fmt.Sprintf("pcs%d-%s", os.Getpid(), id), hosts: map[string]host{}}
 	defer func() {
@@ -120,7 +120,7 @@ func (l *lab) addHost(i int, h host, resolver string) error {
 		{"-n", ns, "addr", "add", h.ip + "/32", "dev", "eth0"},
 		{"-n", ns, "link", "set", "lo", "up"},
 		{"-n", ns, "link", "set", "eth0", "up"},
-		{"-n", ns, "route", "add", "default", "dev", "eth0"}, // every address is asked for on the bridge
+		{"-n", ns, "route", "add", "default", "dev", "eth0"}, // every address is resolved on the bridge
 	}
 	if h.ip6 != "" {
 		steps = append(steps, []string{"-n", ns, "addr", "add", h.ip6 + "/64", "dev", "eth0", "nodad"})
@@ -140,7 +140,7 @@ func ip(args ...string) error {
 	return nil
 }
 
-// close ends what is still running and removes the namespaces.
+// close ends running processes and removes the namespaces.
 func (l *lab) close() {
 	for i := len(l.procs) - 1; i >= 0; i-- {
 		l.procs[i].end()
@@ -163,18 +163,18 @@ func (l *lab) close() {
 type process struct {
 	name string
 	cmd  *exec.Cmd
-	tail []string      // the last lines it printed; to be read after done
+	tail []string      // the last lines of its output; read it after done
 	done chan struct{} // closed once it ended
 	err  error
 }
 
-// start runs a program on a host and waits until a line of its output holds ready; an
-// empty ready does not wait.
+// start runs a program on a host and waits until a line of its output contains ready; it does not wait
+// if ready is empty.
 func (l *lab) start(on, ready string, argv ...string) (*process, error) {
 	cmd := exec.Command("ip", append([]string{"netns", "exec", l.nsOf(on)}, argv...)...)
-	// A group of its own, so that Ctrl-C at the terminal reaches only gen, which ends the rest in order.
+	// A separate process group, so that Ctrl-C reaches only gen, which ends the others in order.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
-	// Nothing of the user's environment, such as proxies and locale, reaches the traffic.
+	// The user's environment, such as proxies and locale, must not affect the traffic.
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + l.tmp, "LC_ALL=C.UTF-8", "GODEBUG=netdns=go"}
 	r, w := io.Pipe()
 	cmd.Stdout, cmd.Stderr = w, w
@@ -221,7 +221,7 @@ func (l *lab) start(on, ready string, argv ...string) (*process, error) {
 	}
 }
 
-// end asks a process to end, and kills it where it does not.
+// end terminates a process, and kills it if it does not end in time.
 func (p *process) end() {
 	select {
 	case <-p.done:
@@ -237,13 +237,13 @@ func (p *process) end() {
 	}
 }
 
-// serve starts one of our own parts on a host and waits until it listens.
+// serve starts one of our own roles on a host and waits until it listens.
 func (l *lab) serve(on, role string, args ...string) error {
 	_, err := l.start(on, "ready", append([]string{l.self, "-role", role, "--"}, args...)...)
 	return err
 }
 
-// do runs one of our own parts on a host to its end.
+// do runs one of our own roles on a host to its end.
 func (l *lab) do(ctx context.Context, on, role string, args ...string) error {
 	p, err := l.start(on, "", append([]string{l.self, "-role", role, "--"}, args...)...)
 	if err != nil {
@@ -277,15 +277,15 @@ func waitFor(_ context.Context, addrs []string) error {
 	return nil
 }
 
-// recording is a capture under way.
+// recording is a running capture.
 type recording struct {
 	p    *process
 	tmp  string
 	path string
 }
 
-// record captures on the lab's bridge, or on the given ports of it. A .pcapng is written by
-// dumpcap, a .pcap by tcpdump; both with nanoseconds.
+// record captures on the lab's bridge, or on the given ports of it. dumpcap writes a .pcapng, tcpdump a
+// .pcap, both with nanoseconds.
 func (l *lab) record(path string, ports ...string) (*recording, error) {
 	if len(ports) == 0 {
 		ports = []string{"br0"}
@@ -309,7 +309,7 @@ func (l *lab) record(path string, ports ...string) (*recording, error) {
 	return &recording{p, tmp, path}, nil
 }
 
-// stop ends a capture and moves the file to its place.
+// stop ends a capture and moves the file to its destination.
 func (r *recording) stop() error {
 	time.Sleep(settle)
 	r.p.cmd.Process.Signal(syscall.SIGINT)
@@ -334,11 +334,10 @@ func (r *recording) stop() error {
 	return os.WriteFile(r.path, data, 0o644)
 }
 
-// lossCounts matches what tcpdump and dumpcap say at their end about packets they missed.
+// lossCounts matches the final messages of tcpdump and dumpcap about lost packets.
 var lossCounts = regexp.MustCompile(`^(\d+) packets? dropped by|received/dropped on interface .*: \d+/(\d+) `)
 
-// noLoss checks that a capture has every packet: what a sample shows must not depend on
-// how busy the machine was.
+// noLoss checks that a capture has every packet: a sample must not depend on the load of the machine.
 func noLoss(said []string) error {
 	found := false
 	for _, line := range said {
@@ -355,8 +354,8 @@ func noLoss(said []string) error {
 	return nil
 }
 
-// forgetMachine takes the names of the processor and the operating system out of a
-// little-endian PCAPNG: they say nothing about the traffic, only about whoever ran gen.
+// forgetMachine removes the names of the processor and the operating system from a little-endian
+// PCAPNG: they describe the machine that ran gen, not the traffic.
 func forgetMachine(in []byte) (out []byte) {
 	le := binary.LittleEndian
 	for len(in) >= 12 {

@@ -1,9 +1,9 @@
-// Command gen makes the captures in samples/ again: real servers and clients talk to each
-// other in network namespaces of their own, and tcpdump or dumpcap records them.
+// Command gen remakes the captures in samples/: real servers and clients communicate in separate
+// network namespaces, and tcpdump or dumpcap records them.
 //
-// It needs root, ip, tcpdump, dumpcap, dnsmasq, nginx, redis-server and PostgreSQL. Nothing
-// leaves the machine: every address is private or from a range for documentation, and the
-// namespaces have no way out. It ends only processes it started, and removes what it made.
+// It needs root, ip, tcpdump, dumpcap, dnsmasq, nginx, redis-server and PostgreSQL. No traffic leaves
+// the machine: every address is private or from a range for documentation, and the namespaces have no
+// route to other networks. It ends only processes that it started, and removes its files.
 package main
 
 import (
@@ -18,7 +18,7 @@ import (
 	"syscall"
 )
 
-// scenario is one capture, or one group of files made together.
+// scenario is one capture, or a group of files that are made together.
 type scenario struct {
 	name string
 	make func(context.Context, string) error // the argument is the folder for the files
@@ -86,7 +86,7 @@ func run(ctx context.Context, out, only string) error {
 	return nil
 }
 
-// play runs one part until it is done or asked to end.
+// play runs one role until it is done or stopped.
 func play(ctx context.Context, role string, args []string) error {
 	parts := map[string]func(context.Context, []string) error{
 		"http1-server":  http1Server,

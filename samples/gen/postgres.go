@@ -18,7 +18,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// samplePassword opens every server that asks for one; it guards nothing.
+// samplePassword is the password of every server; it protects nothing.
 const samplePassword = "sample-password"
 
 // postgres makes a cluster with SCRAM passwords and starts it as the user postgres.
@@ -109,7 +109,7 @@ func pgClient(ctx context.Context, args []string) error {
 		c.Close(ctx)
 		return errors.New("a wrong password was taken")
 	}
-	// A client that would like TLS: the server answers N, the client goes on without.
+	// A client that prefers TLS: the server answers N, the client continues without.
 	prefer, err := pgx.Connect(ctx, strings.Replace(url, "sslmode=disable", "sslmode=prefer", 1))
 	if err != nil {
 		return err
@@ -145,7 +145,7 @@ func pgExtended(ctx context.Context, conn *pgx.Conn) error {
 	if _, err := conn.Exec(ctx, "insert into items (id, name, price, pic) values ($1, $2, $3, $4)", 4, "spoon — süß", 1.25, []byte{0, 1, 255}); err != nil {
 		return err
 	}
-	// All statements of a batch are sent before the first answer.
+	// All statements of a batch are sent before the first response.
 	b := &pgx.Batch{}
 	for id := 1; id <= 5; id++ {
 		b.Queue("update items set price = $2 where id = $1", id, id*2)
@@ -202,7 +202,7 @@ func pgErrors(ctx context.Context, conn *pgx.Conn) error {
 	return err
 }
 
-// pgCancel asks for the end of a statement over a second connection, as psql does on Ctrl-C.
+// pgCancel cancels a statement over a second connection, as psql does on Ctrl-C.
 func pgCancel(ctx context.Context, conn *pgx.Conn) error {
 	time.AfterFunc(100*time.Millisecond, func() { conn.PgConn().CancelRequest(ctx) })
 	_, err := conn.Exec(ctx, "select pg_sleep(5)")
@@ -219,7 +219,7 @@ func pgListen(ctx context.Context, a, b *pgx.Conn) error {
 	if _, err := a.WaitForNotification(ctx); err != nil {
 		return err
 	}
-	// An unfinished start-up: connected, then gone without a word.
+	// An unfinished start-up: the client connects and closes without sending data.
 	c, err := net.Dial("tcp", net.JoinHostPort(a.Config().Host, "5432"))
 	if err != nil {
 		return err

@@ -104,13 +104,13 @@ func redisPubSub(ctx context.Context, c *redis.Client) error {
 	return s.Unsubscribe(ctx, "prices")
 }
 
-// redisByHand speaks inline commands, a discarded transaction and a protocol error.
+// redisByHand sends inline commands, a discarded transaction and a protocol error.
 func redisByHand(addr string) error {
 	for _, text := range []string{
 		"PING\r\nSET inline yes\r\nGET inline\r\nQUIT\r\n",
 		"*1\r\n$5\r\nMULTI\r\n*3\r\n$3\r\nSET\r\n$1\r\na\r\n$1\r\n1\r\n*1\r\n$7\r\nDISCARD\r\n*1\r\n$4\r\nQUIT\r\n",
 		"*2\r\n$4\r\nAUTH\r\n$5\r\nwrong\r\n*1\r\n$4\r\nQUIT\r\n",
-		"*1\r\n$x\r\n", // a length that is no number: the server says so and closes
+		"*1\r\n$x\r\n", // an invalid length: the server reports it and closes
 	} {
 		c, err := net.Dial("tcp", addr)
 		if err != nil {

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// shopPods are the pods of the shop, in namespace shop unless said otherwise.
+// shopPods are the pods of the shop, by default in namespace shop.
 func shopPods() []shopPod {
 	return []shopPod{
 		{name: "dns", ip: "10.244.0.2", namespace: "kube-system", port: 53, image: "dnsmasq:2.90", team: "platform", hash: "6f6b679f8f", tail: "x9x7k"},
@@ -32,7 +32,7 @@ const (
 	mailIP  = "203.0.113.25"
 )
 
-// shopResolver is what the kubelet writes into every pod.
+// shopResolver is the resolv.conf that the kubelet writes to every pod.
 const shopResolver = "nameserver 10.244.0.2\nsearch shop.svc.cluster.local svc.cluster.local cluster.local\noptions ndots:5 timeout:2\n"
 
 func makeShop(ctx context.Context, out string) error {
@@ -82,7 +82,7 @@ func makeShop(ctx context.Context, out string) error {
 	return os.WriteFile(filepath.Join(out, "shop.kube.json"), append(dump, '\n'), 0o644)
 }
 
-// startShop starts every server of the shop, the ones that others need first.
+// startShop starts every server of the shop, in order of dependencies.
 func startShop(ctx context.Context, l *lab) error {
 	names := ""
 	for _, p := range shopPods() {

@@ -15,7 +15,7 @@ const (
 	probeEvery = 700 * time.Millisecond
 )
 
-// shopCustomer walks through the shop; the second customer meets what goes wrong.
+// shopCustomer visits the shop; the second customer runs into the failures.
 func shopCustomer(ctx context.Context, args []string) error {
 	c := newCaller("Mozilla/5.0 (sample browser)")
 	steps := firstCustomer
@@ -82,7 +82,7 @@ func firstCustomer(ctx context.Context, c *caller) error {
 	if err := checkout(ctx, c, order{"5002", "77", "none", "4111111111111111", 500}, "Bearer sample-77", http.StatusConflict); err != nil {
 		return err
 	}
-	// One page asked for three times at once, and six profiles without a correlation id.
+	// Three parallel requests for one page, and six profiles without a correlation id.
 	var wg sync.WaitGroup
 	errs := make(chan error, 3)
 	for range 3 {
@@ -125,15 +125,15 @@ func secondCustomer(ctx context.Context, c *caller) error {
 	return get(ctx, c, "/products/4", http.StatusOK)
 }
 
-// probeFailure is what the kubelet would write as an event.
+// probeFailure is a failed probe, which the kubelet reports as an event.
 type probeFailure struct {
 	Pod    string    `json:"pod"`
 	At     time.Time `json:"at"`
 	Status int       `json:"status"`
 }
 
-// shopKubelet asks each pod with an HTTP port whether it lives and is ready, until it is
-// asked to end, and then writes down what failed.
+// shopKubelet runs liveness and readiness probes on each pod with an HTTP port until it is stopped, and
+// then writes the failures.
 func shopKubelet(ctx context.Context, args []string) error {
 	failed := []probeFailure{}
 	c := &http.Client{Transport: agent{"kube-probe/1.31", &http.Transport{DisableKeepAlives: true}}, Timeout: time.Second}

@@ -28,7 +28,7 @@ import (
 
 const correlation = "X-Correlation-Id"
 
-// cardTimeout is how long payment waits for the outside card gateway.
+// cardTimeout is payment's timeout for the external card gateway.
 const cardTimeout = 500 * time.Millisecond
 
 func newID() string {
@@ -37,7 +37,7 @@ func newID() string {
 	return hex.EncodeToString(b[:])
 }
 
-// caller makes requests of one service and hands the correlation id on.
+// caller makes the requests of one service and forwards the correlation id.
 type caller struct{ c *http.Client }
 
 func newCaller(name string) *caller {
@@ -91,7 +91,7 @@ func (c *caller) json(ctx context.Context, method, url, id string, in any, heade
 	return res.StatusCode, out, err
 }
 
-// probes adds what the kubelet asks.
+// probes adds the endpoints for the kubelet.
 func probes(mux *http.ServeMux, ready func() bool) {
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
@@ -111,7 +111,7 @@ func shopGateway(ctx context.Context, _ []string) error {
 		Rewrite: func(r *httputil.ProxyRequest) {
 			r.SetURL(to)
 			r.SetXForwarded()
-			if !strings.HasPrefix(r.In.URL.Path, "/api/profile") { // the one route that forgets it
+			if !strings.HasPrefix(r.In.URL.Path, "/api/profile") { // the one route that drops it
 				r.Out.Header.Set(correlation, newID())
 			}
 		},
@@ -247,7 +247,7 @@ func newCache() *redis.Client {
 
 type catalogue struct {
 	cache *redis.Client
-	db    chan *pgx.Conn // one connection, taken in turn
+	db    chan *pgx.Conn // one connection, shared in turn
 }
 
 func shopTables(ctx context.Context, db *pgx.Conn) error {
@@ -266,7 +266,7 @@ type product struct {
 	Stars      int    `json:"stars,omitempty"`
 }
 
-// list keeps its answer in the cache for a while, and packs it where the caller takes gzip.
+// list caches its response for a while, and compresses it if the client accepts gzip.
 func (c *catalogue) list(w http.ResponseWriter, r *http.Request) {
 	ctx := r.Context()
 	text, err := c.cache.Get(ctx, "products:all").Bytes()
@@ -300,7 +300,7 @@ func (c *catalogue) list(w http.ResponseWriter, r *http.Request) {
 	w.Write(text)
 }
 
-// one asks the database once for the product and once more for each related one.
+// one queries the database once for the product and once for each related one.
 func (c *catalogue) one(w http.ResponseWriter, r *http.Request) {
 	ctx := r.Context()
 	db := <-c.db
@@ -325,7 +325,7 @@ func (c *catalogue) one(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, http.StatusOK, map[string]any{"product": p, "related_stars": related})
 }
 
-// reviews opens a connection of its own for every request.
+// reviews opens a new connection for every request.
 func (c *catalogue) reviews(w http.ResponseWriter, r *http.Request) {
 	db, err := pgx.Connect(r.Context(), pgURL("postgres"))
 	if err != nil {
@@ -418,7 +418,7 @@ func shopAuth(ctx context.Context, _ []string) error {
 	return listen(ctx, ":8080", mux)
 }
 
-// shopNotification sends mail through an outside service, over TLS.
+// shopNotification sends mail through an external service, over TLS.
 func shopNotification(ctx context.Context, args []string) error {
 	roots, err := pool(args[0])
 	if err != nil {
@@ -441,7 +441,7 @@ func shopNotification(ctx context.Context, args []string) error {
 	return listen(ctx, ":8080", mux)
 }
 
-// shopCards is the outside card gateway: slow for one card, and it refuses another.
+// shopCards is the external card gateway: slow for one card, and it rejects another.
 func shopCards(ctx context.Context, _ []string) error {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /v1/charge", func(w http.ResponseWriter, r *http.Request) {
@@ -452,7 +452,7 @@ func shopCards(ctx context.Context, _ []string) error {
 			select {
 			case <-time.After(700 * time.Millisecond):
 			case <-r.Context().Done():
-				panic(http.ErrAbortHandler) // the caller is gone: no answer
+				panic(http.ErrAbortHandler) // the client is gone: no response
 			}
 		case "0002":
 			writeJSON(w, http.StatusPaymentRequired, map[string]string{"error": "card_declined"})

@@ -81,7 +81,7 @@ func makeTLS(ctx context.Context, out string) error {
 	return os.WriteFile(filepath.Join(out, "tls.keylog"), keys, 0o644)
 }
 
-// writeCertificates makes an authority and a server's certificate, good for a day.
+// writeCertificates makes an authority and a server certificate, valid for a day.
 func writeCertificates(dir string) error {
 	caKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -125,7 +125,7 @@ func writeCertificates(dir string) error {
 	return nil
 }
 
-// tlsServer listens on several ports, each with its own idea of TLS.
+// tlsServer listens on several ports with different TLS settings.
 func tlsServer(ctx context.Context, args []string) error {
 	cert, err := tls.LoadX509KeyPair(filepath.Join(args[0], "cert.pem"), filepath.Join(args[0], "key.pem"))
 	if err != nil {
@@ -138,7 +138,7 @@ func tlsServer(ctx context.Context, args []string) error {
 	certs := []tls.Certificate{cert}
 	for addr, c := range map[string]*tls.Config{
 		"10.1.5.20:8443": {Certificates: certs, MaxVersion: tls.VersionTLS12},
-		"10.1.5.20:9443": {Certificates: certs, MinVersion: tls.VersionTLS13, CurvePreferences: []tls.CurveID{tls.CurveP384}}, // asks most clients again
+		"10.1.5.20:9443": {Certificates: certs, MinVersion: tls.VersionTLS13, CurvePreferences: []tls.CurveID{tls.CurveP384}}, // makes most clients retry with another group
 		"10.1.5.20:7443": {Certificates: certs, MinVersion: tls.VersionTLS12, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: roots},
 	} {
 		ln, err := tls.Listen("tcp", addr, c)
@@ -222,7 +222,7 @@ func tlsOnce(addr string, config *tls.Config) error {
 	return err
 }
 
-// http2Over makes one request over a connection that speaks HTTP/2 already.
+// http2Over makes one request over an existing HTTP/2 connection.
 func http2Over(c net.Conn) error {
 	p := new(http.Protocols)
 	p.SetHTTP2(true)

@@ -5,7 +5,7 @@ import (
 	"path/filepath"
 )
 
-// makeVantages records one conversation at both of its ends, as two interfaces of one file.
+// makeVantages records one conversation at both ends, as two interfaces of one file.
 func makeVantages(ctx context.Context, out string) error {
 	l, err := newLab("vant", "", host{"client", "10.1.9.5", ""}, host{"app", "10.1.9.20", ""})
 	if err != nil {

@@ -12,19 +12,19 @@ import (
 	"strings"
 )
 
-// archive is a folder of Debian packages, fetched with the machine's own apt but with lists
-// and settings of its own, since other releases and architectures than the machine's are in it.
+// archive is a folder of Debian packages. It uses the machine's apt with separate lists and settings,
+// because it has other releases and architectures than the machine.
 type archive struct {
 	dir string
-	apt []string // options of every apt command
+	apt []string // options for every apt command
 
-	updated bool // the lists of packages are of this run
+	updated bool // the package lists were updated in this run
 }
 
 // guestSuite is the Debian release whose programs run in the guest.
 const guestSuite = "bookworm"
 
-// guestPackages holds what the guest runs beside our own program.
+// guestPackages are the packages that the guest needs in addition to our program.
 var guestPackages = []string{"busybox-static", "openssl", "libssl3", "libc6"}
 
 func newArchive(ctx context.Context, dir string, list []kernel) (*archive, error) {
@@ -75,7 +75,7 @@ func (a *archive) update(ctx context.Context) error {
 	return err
 }
 
-// mirror is where the machine itself gets Debian packages from.
+// mirror is the Debian mirror of the machine.
 func mirror() (string, error) {
 	files, _ := filepath.Glob("/etc/apt/sources.list.d/*.sources")
 	for _, f := range files {
@@ -106,7 +106,7 @@ func mirror() (string, error) {
 	return "", errors.New("apt has no sources: kernels come from Debian's packages")
 }
 
-// newest is the newest package whose name matches.
+// newest returns the newest package whose name matches.
 func (a *archive) newest(ctx context.Context, pattern, arch string) (string, error) {
 	out, err := command(ctx, a.dir, "apt-cache", append(a.apt, "pkgnames", literal(pattern))...)
 	if err != nil {
@@ -131,7 +131,7 @@ func (a *archive) newest(ctx context.Context, pattern, arch string) (string, err
 
 var errNoPackage = errors.New("the mirror has no such package")
 
-// literal is how names that match begin.
+// literal is the literal prefix of a pattern.
 func literal(pattern string) string {
 	text, _, _ := strings.Cut(pattern, `\`)
 	return text
@@ -150,8 +150,7 @@ func numbers(name string) (list []int) {
 	return list
 }
 
-// unpack fetches the package that a release has, if it is not there yet, and returns the
-// folder with its files.
+// unpack fetches a package of a release, unless it is cached, and returns the folder with its files.
 func (a *archive) unpack(ctx context.Context, name, arch, suite string) (string, error) {
 	dir := filepath.Join(a.dir, "packages", name+"_"+arch+"_"+suite)
 	if _, err := os.Stat(dir); err == nil {
@@ -175,7 +174,7 @@ func (a *archive) unpack(ctx context.Context, name, arch, suite string) (string,
 	return dir, os.Rename(filepath.Join(tmp, "x"), dir)
 }
 
-// command runs a program and returns what it printed.
+// command runs a program and returns its output.
 func command(ctx context.Context, dir, name string, args ...string) (string, error) {
 	c := exec.CommandContext(ctx, name, args...)
 	c.Dir = dir

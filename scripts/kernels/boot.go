@@ -16,18 +16,18 @@ import (
 	"time"
 )
 
-// bootTime is the most that a guest may take, start to end. Software emulation needs half a
-// minute for everything, more if the machine is busy.
+// bootTime is the time limit of a guest. Software emulation needs half a minute in total, more if the
+// machine is busy.
 const bootTime = 6 * time.Minute
 
 var errStopped = errors.New("the kernel stopped")
 
-// machine is a kernel with what it runs.
+// machine is a kernel with its root file system.
 type machine struct {
 	arch, kernel, initrd, log string
 }
 
-// qemu holds the emulator of an architecture and the console of its machine.
+// qemu has the emulator of an architecture and the console of its machine.
 var qemu = map[string]struct {
 	program, console string
 	args             []string
@@ -81,9 +81,9 @@ func (a *archive) prepare(ctx context.Context, k kernel) (*machine, error) {
 	return m, nil
 }
 
-// fill puts the guest's program, the recorder and their few tools into a root file system.
+// fill copies the guest's program, the recorder and their tools to a root file system.
 func (a *archive) fill(ctx context.Context, root, arch string) error {
-	if err := os.Chmod(root, 0o755); err != nil { // users other than root run programs of it
+	if err := os.Chmod(root, 0o755); err != nil { // other users also run its programs
 		return err
 	}
 	for _, d := range []string{"proc", "sys", "dev", "tmp", "run", "etc"} {
@@ -91,7 +91,7 @@ func (a *archive) fill(ctx context.Context, root, arch string) error {
 			return err
 		}
 	}
-	for _, d := range []string{"bin", "lib", "lib64"} { // as in every Debian since 12: one place under two names
+	for _, d := range []string{"bin", "lib", "lib64"} { // merged /usr, as in Debian since 12
 		if err := errors.Join(os.MkdirAll(filepath.Join(root, "usr", d), 0o755), os.Symlink("usr/"+d, filepath.Join(root, d))); err != nil {
 			return err
 		}
@@ -101,7 +101,7 @@ func (a *archive) fill(ctx context.Context, root, arch string) error {
 		if err != nil {
 			return err
 		}
-		// Libraries and programs only: what else packages hold is of no use there.
+		// Only libraries and programs: nothing else in the packages is needed.
 		for _, part := range []string{"bin", "usr/bin", "lib", "usr/lib", "lib64", "usr/lib64"} {
 			from := filepath.Join(dir, part)
 			if _, err := os.Stat(from); err != nil {
@@ -122,7 +122,7 @@ func (a *archive) fill(ctx context.Context, root, arch string) error {
 	return nil
 }
 
-// find is the file below a folder whose name begins so.
+// find returns the file below a folder whose name has this prefix.
 func find(dir, name string) (path string, err error) {
 	err = filepath.WalkDir(dir, func(p string, d fs.DirEntry, err error) error {
 		if err == nil && !d.IsDir() && strings.HasPrefix(d.Name(), name) {
@@ -137,7 +137,7 @@ func find(dir, name string) (path string, err error) {
 	return path, err
 }
 
-// addModule puts a kernel module into the root file system, unpacked: busybox knows no xz.
+// addModule adds a decompressed kernel module to the root file system: busybox does not support xz.
 func addModule(ctx context.Context, dir, name, root string) error {
 	path, err := find(dir, name+".ko")
 	if err != nil {
@@ -152,7 +152,7 @@ func addModule(ctx context.Context, dir, name, root string) error {
 	return err
 }
 
-// run boots the machine and reads what its program reports on the console.
+// run boots the machine and reads the reports of its program from the console.
 func (m *machine) run(ctx context.Context) (release string, seconds float64, list []result, err error) {
 	ctx, cancel := context.WithTimeout(ctx, bootTime)
 	defer cancel()
@@ -185,7 +185,7 @@ func (m *machine) run(ctx context.Context) (release string, seconds float64, lis
 		}
 		var r result
 		if json.Unmarshal([]byte(text), &r) != nil {
-			continue // cut by a message of the kernel: it is missing then, and that fails
+			continue // interrupted by a kernel message: then the check is missing, which fails
 		}
 		switch r.Name {
 		case "release":

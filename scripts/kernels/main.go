@@ -1,8 +1,8 @@
-// Command kernels boots Debian's kernels in QEMU and checks in each what the recorder does
-// there. It prints a table with one row per kernel, and fails if a check fails.
+// Command kernels boots Debian's kernels in QEMU and checks the recorder in each. It prints a table
+// with one row per kernel, and fails if a check fails.
 //
-// It uses nothing of the machine but apt's configuration, QEMU and cpio. Kernels and the few
-// programs of the guest are Debian packages, which stay in the cache folder.
+// It needs only apt's configuration, QEMU and cpio from the machine. Kernels and the programs of the
+// guest are Debian packages, which stay in the cache folder.
 package main
 
 import (
@@ -23,9 +23,9 @@ import (
 type kernel struct {
 	version string
 	arch    string
-	suite   string // of Debian; its newest package that matches is taken
+	suite   string // Debian release; the newest matching package is used
 	image   string // regular expression of the package that holds the kernel
-	modules string // of the package that holds its modules, if that is another
+	modules string // of the package with its modules, if different
 	short   bool   // also a part of make test
 }
 
@@ -81,7 +81,7 @@ func run(ctx context.Context, cache string, list []kernel, output string) error 
 	}
 	rows := make([]row, len(list))
 	var boots sync.WaitGroup
-	room := make(chan struct{}, max(1, runtime.NumCPU())) // a guest is busy on one processor at a time, mostly
+	room := make(chan struct{}, max(1, runtime.NumCPU())) // a guest mostly uses one processor
 	for i, k := range list {
 		rows[i].kernel = k
 		m, err := a.machine(ctx, k)
@@ -117,8 +117,8 @@ func run(ctx context.Context, cache string, list []kernel, output string) error 
 	return nil
 }
 
-// machine prepares the machine of a kernel, with newer package lists if the mirror no longer has
-// what the old ones say.
+// machine prepares the machine of a kernel. It updates the package lists if the mirror no longer has a
+// listed package.
 func (a *archive) machine(ctx context.Context, k kernel) (*machine, error) {
 	m, err := a.prepare(ctx, k)
 	if err == nil || a.updated {
@@ -130,12 +130,12 @@ func (a *archive) machine(ctx context.Context, k kernel) (*machine, error) {
 	return a.prepare(ctx, k)
 }
 
-// boot runs the machine and notes what its program reported.
+// boot runs the machine and records the reports of its program.
 func (r *row) boot(ctx context.Context, m *machine) {
 	var err error
 	r.release, r.seconds, r.results, err = m.run(ctx)
 	if err != nil && r.release == "" && ctx.Err() == nil {
-		// It ended before our program began, which an emulated processor now and then does.
+		// It ended before our program began, which occasionally happens under emulation.
 		r.release, r.seconds, r.results, err = m.run(ctx)
 	}
 	if err != nil {

@@ -11,7 +11,7 @@ import (
 // states of a check.
 const (
 	good    = "good"
-	partial = "partial" // works with less, and the recorder says what is missing
+	partial = "partial" // works with limitations that the recorder reports
 	none    = "none"    // not tested: the guest lacks something
 	bad     = "bad"
 )
@@ -43,7 +43,7 @@ func (r *row) print(to io.Writer) {
 	}
 }
 
-// tableOf is a table in Markdown: a row per kernel, a column per check.
+// tableOf writes a Markdown table: a row per kernel, a column per check.
 func tableOf(rows []row) string {
 	var names []string
 	for _, r := range rows {

@@ -20,12 +20,12 @@ type member struct {
 	data []byte
 }
 
-// stem is what the names of a target's files begin with.
+// stem is the prefix of the names of a target's files.
 func (t *target) stem(r *release) string {
 	return fmt.Sprintf("pcapsule_%s_%s_%s", r.version, t.os, t.arch)
 }
 
-// archive is the name of a target's archive: what people of that system can unpack.
+// archive is the name of a target's archive, in the usual format of that system.
 func (t *target) archive(r *release) string {
 	if t.os == "windows" {
 		return t.stem(r) + ".zip"
@@ -56,7 +56,7 @@ func (t *target) pack(r *release, dir, out string) error {
 	})
 }
 
-// members are the files of a target's archive but for the SBOM.
+// members are the files of a target's archive except the SBOM.
 func (t *target) members(dir string) ([]member, error) {
 	var list []member
 	for _, p := range t.programs {
@@ -92,7 +92,7 @@ func writeFile(path string, write func(io.Writer) error) error {
 	return err
 }
 
-// writeTar writes members below top, sorted by name, all of one time and of root.
+// writeTar writes members below top, sorted by name, with one time and owned by root.
 func writeTar(w io.Writer, top string, at time.Time, members []member) error {
 	z, err := gzip.NewWriterLevel(w, gzip.DefaultCompression)
 	if err != nil {
@@ -117,7 +117,7 @@ func writeTar(w io.Writer, top string, at time.Time, members []member) error {
 	return z.Close()
 }
 
-// writeZip is the same as a ZIP. Its time has 2-second steps and no zone.
+// writeZip writes the same as a ZIP. ZIP times have 2-second steps and no time zone.
 func writeZip(w io.Writer, top string, at time.Time, members []member) error {
 	z := zip.NewWriter(w)
 	for _, m := range sorted(members) {

@@ -16,10 +16,10 @@ import (
 	"strings"
 )
 
-// A header is what a program says of itself to the system that starts it.
+// A header is the information in a program for the system that starts it.
 type header struct {
 	os, machine string
-	libraries   []string // that the system's loader looks for
+	libraries   []string // loaded by the system's loader
 	static      bool
 }
 
@@ -82,7 +82,7 @@ func inspectProgram(f io.ReaderAt) (*header, error) {
 	return nil, errNoProgram
 }
 
-// checkProgram compares a program with what its target promises.
+// checkProgram compares a program with the requirements of its target.
 func (t *target) checkProgram(name string) error {
 	b, err := inspect(name)
 	if err != nil {
@@ -104,9 +104,9 @@ func (t *target) checkProgram(name string) error {
 	return nil
 }
 
-// checkArch refuses programs and images that are for another machine than claimed. An
-// image is a tar as docker save or an OCI layout tool writes it; every program in its
-// layers is looked at, and what its configuration claims.
+// checkArch rejects programs and images for a different machine than claimed. An image is a tar as
+// written by docker save or an OCI layout tool; it checks every program in the layers, and the
+// configuration.
 func checkArch(claim string, files []string) error {
 	var want *target
 	for _, t := range targets {
@@ -149,7 +149,7 @@ func (t *target) checkMachine(f io.ReaderAt) error {
 	return nil
 }
 
-// checkImage counts the programs of an image, in its layers and theirs.
+// checkImage counts the programs of an image, including nested layers.
 func (t *target) checkImage(r io.Reader) (programs int, err error) {
 	for all := tar.NewReader(r); ; {
 		h, err := all.Next()

@@ -12,7 +12,7 @@ import (
 
 const module = "github.com/pcapsule/pcapsule"
 
-// build makes the archives of targets in out, and SHA256SUMS of all that is there.
+// build makes the archives of targets in out, and SHA256SUMS of all files there.
 func build(r *release, list []*target, out string) error {
 	if err := os.MkdirAll(out, 0o755); err != nil {
 		return err
@@ -43,7 +43,7 @@ func build(r *release, list []*target, out string) error {
 	return writeSums(out)
 }
 
-// download gets all modules first, so that trees need no network when they compile.
+// download fetches all modules first, so that compiling in a tree needs no network.
 func download() error {
 	c := exec.Command("go", "mod", "download")
 	c.Stdout, c.Stderr = os.Stderr, os.Stderr
@@ -53,8 +53,7 @@ func download() error {
 	return nil
 }
 
-// compile builds a target's programs in dir, with Go's build cache in goCache, or the
-// usual one.
+// compile builds a target's programs in dir, with the Go build cache goCache, or the default one.
 func compile(r *release, t *target, dir, goCache string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
@@ -79,7 +78,7 @@ func compile(r *release, t *target, dir, goCache string) error {
 		env := []string{
 			"PATH=" + paths["GOROOT"] + "/bin:/usr/bin:/bin", "HOME=/root", "LC_ALL=C.UTF-8", "GOTOOLCHAIN=local", "GOPROXY=off", "GOFLAGS=-mod=readonly",
 			"GOOS=" + t.os, "GOARCH=" + t.arch, "GOMODCACHE=" + paths["GOMODCACHE"], "GOCACHE=" + paths["GOCACHE"],
-			// The cache keeps what these compile for macOS outside the tree's own files.
+			// The cache keeps the objects compiled for macOS outside the tree's own files.
 			"ZIG_GLOBAL_CACHE_DIR=" + paths["GOCACHE"] + "/zig", "ZIG_LOCAL_CACHE_DIR=" + paths["GOCACHE"] + "/zig",
 			fmt.Sprintf("SOURCE_DATE_EPOCH=%d", r.time.Unix()),
 		}
@@ -103,7 +102,7 @@ func compile(r *release, t *target, dir, goCache string) error {
 	return nil
 }
 
-// file is the name of a program's file.
+// file is the file name of a program.
 func (t *target) file(p program) string {
 	if t.os == "windows" {
 		return p.name + ".exe"

@@ -17,11 +17,11 @@ import (
 	"strings"
 )
 
-// A result is one line of the table that check prints.
+// A result is one line in the table of check.
 type result struct{ target, what, said string }
 
-// check inspects and starts what build made, and prints a table. linux/amd64 is the
-// measure: other systems must print the same and make the same bundles.
+// check inspects and starts the results of build, and prints a table. linux/amd64 is the reference:
+// other systems must print the same and make the same bundles.
 func check(r *release, list []*target, out string, again bool) error {
 	var table []result
 	note := func(t, what, format string, args ...any) {
@@ -82,7 +82,7 @@ func check(r *release, list []*target, out string, again bool) error {
 
 type noter func(target, what, format string, args ...any)
 
-// checkTarget unpacks an archive into dir and looks at what is in it.
+// checkTarget unpacks an archive into dir and checks its contents.
 func checkTarget(r *release, t *target, out, dir string, note noter) error {
 	archive := filepath.Join(out, t.archive(r))
 	packed, err := unpack(archive, dir)
@@ -249,8 +249,7 @@ func checkAgain(r *release, out, work string) error {
 	return nil
 }
 
-// checkNode looks whether a node's image has programs for the machine that it claims, and
-// starts the one that is in it.
+// checkNode checks that a node's image has programs for the claimed machine, and starts its program.
 func checkNode(r *release, t *target, out, work string, note noter) error {
 	name := filepath.Join(out, t.image(r))
 	if err := checkArch(t.name(), []string{name}); err != nil {
@@ -269,14 +268,14 @@ func checkNode(r *release, t *target, out, work string, note noter) error {
 	return nil
 }
 
-// checkDeb installs a package on a fresh machine, or, for another machine, unpacks it
-// there, and asks lintian.
+// checkDeb installs a package on a fresh system, or only unpacks it for another machine, and runs
+// lintian.
 func checkDeb(r *release, t *target, out string, note noter) error {
 	deb, err := filepath.Abs(filepath.Join(out, fmt.Sprintf("pcapsule_%s_%s.deb", r.debian(), t.arch)))
 	if err != nil {
 		return err
 	}
-	// The file system of the tree stays as it is: all this happens in a copy in memory.
+	// The tree itself does not change: this runs on a copy in memory.
 	script := "dpkg -i \"$1\" >/dev/null && pcapsule --version && pcapsule-recorder --version && dpkg -V pcapsule && dpkg -r pcapsule >/dev/null && ! [ -e /usr/bin/pcapsule ]"
 	if t.arch != "amd64" {
 		script = "dpkg-deb -x \"$1\" /tmp/x && [ \"$(dpkg-deb -f \"$1\" Architecture)\" = " + t.arch + " ] && ls /tmp/x/usr/bin"
@@ -318,6 +317,6 @@ func checkDeb(r *release, t *target, out string, note noter) error {
 	return nil
 }
 
-// suppressed are lintian's tags that do not fit: a package outside Debian's archive whose
-// programs link what they use, so that they run on every Debian.
+// suppressed are lintian tags that do not apply to a package outside Debian's archive whose programs
+// link their dependencies statically, so that they run on every Debian.
 var suppressed = []string{"embedded-library", "statically-linked-binary", "initial-upload-closes-no-bugs", "no-manual-page", "bogus-mail-host", "bogus-mail-host-in-debian-changelog"}

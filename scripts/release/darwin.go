@@ -11,9 +11,9 @@ import (
 	"strings"
 )
 
-// A stub tells the linker what a library of macOS has. Apple's own stubs come with its
-// SDK only; these have just the symbols that Go's packages import, so a symbol that is
-// missing ends the build, and nothing of Apple's is needed.
+// A stub describes a macOS library to the linker. Apple's stubs come only with its SDK; these have just
+// the symbols that Go's packages import. So a missing symbol fails the build, and no Apple file is
+// needed.
 type stub struct {
 	path, library, compatible string
 }
@@ -49,7 +49,7 @@ func importsOf(src string) (map[string][]string, error) {
 	return all, err
 }
 
-// text is the stub as a file (TBD, version 4).
+// text writes the stub as a file (TBD, version 4).
 func (s stub) text(symbols []string) []byte {
 	const both = "[ x86_64-macos, arm64-macos ]"
 	var b bytes.Buffer

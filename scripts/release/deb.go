@@ -78,7 +78,7 @@ Description: packet captures as evidence that answers questions
 	return nil
 }
 
-// debFiles are the files of the package, by their paths on the system.
+// debFiles are the files of the package, by installed path.
 func debFiles(r *release, t *target, dir string) ([]member, error) {
 	var files []member
 	for _, p := range t.programs {
@@ -133,7 +133,7 @@ func debFiles(r *release, t *target, dir string) ([]member, error) {
 	return append(files, member{doc + "copyright", 0o644, []byte(copyright)}), nil
 }
 
-// neededLibc is the oldest version of the C library that a program starts with.
+// neededLibc is the oldest version of the C library that a program needs.
 func neededLibc(path string) (string, error) {
 	f, err := elf.Open(path)
 	if err != nil {
@@ -157,7 +157,7 @@ func neededLibc(path string) (string, error) {
 	return text, nil
 }
 
-// touchAll gives a tree one time, so that the package has it too.
+// touchAll sets one time for all files of a tree, and so for the package.
 func touchAll(dir string, at time.Time) error {
 	var paths []string
 	if err := filepath.WalkDir(dir, func(path string, _ os.DirEntry, err error) error {

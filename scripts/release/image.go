@@ -30,8 +30,8 @@ func (t *target) image(r *release) string {
 	return fmt.Sprintf("pcapsule-recorder_%s_%s_%s.image.tar", r.version, t.os, t.arch)
 }
 
-// makeImage writes the image of a cluster's nodes: the static recorder and nothing else. It
-// is an OCI image layout (image-spec 1.1), with manifest.json beside it for docker load.
+// makeImage writes the image for nodes: only the static recorder. It is an OCI image layout
+// (image-spec 1.1) with an additional manifest.json for docker load.
 func makeImage(r *release, t *target, dir, out string) error {
 	step("packing %s", t.image(r))
 	exe, err := os.ReadFile(filepath.Join(dir, recorder.name))
@@ -78,7 +78,7 @@ func makeImage(r *release, t *target, dir, out string) error {
 	return writeFile(filepath.Join(out, t.image(r)), func(w io.Writer) error { return plainTar(w, r, files) })
 }
 
-// imageTag is the version as a tag can have it, which knows no plus.
+// imageTag is the version as a tag, which must not contain a plus.
 func imageTag(r *release) string {
 	return string(bytes.ReplaceAll([]byte(r.version), []byte("+"), []byte("-")))
 }

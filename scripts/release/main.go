@@ -1,12 +1,12 @@
-// Command release builds what a release consists of, from Linux, and checks it.
+// Command release builds all files of a release on Linux, and checks them.
 //
 //	release build [-o DIR] [TARGET...]  archives, Debian packages, SBOMs, SHA256SUMS
 //	release check [-o DIR] [TARGET...]  starts and inspects what build made
 //	release short                       compiles and checks what needs no other system's C compiler
 //	release arch OS/ARCH FILE...        refuses a program or image that is built for another machine
 //
-// The same commit gives the same bytes: compilers come from pinned Debian suites and PyPI,
-// the time of every file is the commit's, and order, owners and modes are fixed.
+// The same commit gives the same bytes: compilers come from pinned Debian suites and PyPI, every file
+// has the time of the commit, and order, owners and modes are fixed.
 package main
 
 import (
@@ -24,7 +24,7 @@ func usagef(format string, args ...any) error { return usageError{fmt.Errorf(for
 
 var begun = time.Now()
 
-// step says what is done now, and after how many seconds it begins.
+// step prints the current step, and the seconds since the start.
 func step(format string, args ...any) {
 	fmt.Fprintf(os.Stderr, "%4d s  %s\n", int(time.Since(begun).Seconds()), fmt.Sprintf(format, args...))
 }

@@ -7,7 +7,7 @@ import (
 	"slices"
 )
 
-// start runs the pcapsule of dir, on the system it was built for or under its emulator.
+// start runs the pcapsule in dir, natively or in an emulator.
 func (t *target) start(dir string, args ...string) (*exec.Cmd, error) {
 	if err := t.run.tree.make(); err != nil {
 		return nil, err
@@ -23,7 +23,7 @@ func (t *target) start(dir string, args ...string) (*exec.Cmd, error) {
 	return t.run.tree.command(".", []string{here}, slices.Concat(t.run.environment(), t.run.prefix, []string{exe}, args)...)
 }
 
-// environment begins a command line with the few variables that a program gets.
+// environment returns the start of a command line that sets a program's few variables.
 func (r *runner) environment() []string {
 	return slices.Concat([]string{"env", "-i", "HOME=/root", "PATH=/usr/bin:/bin", "LC_ALL=C.UTF-8", "TZ=UTC", "NO_COLOR=1"}, r.env)
 }

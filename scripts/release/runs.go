@@ -19,17 +19,16 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/ring/ringtest"
 )
 
-// A scenario is one call of pcapsule. On every system it must end with the same code and
-// print the same as on linux/amd64. In args, @ marks a path, whose slashes become
-// the system's.
+// A scenario is one run of pcapsule. On every system its exit code and output must be the same as on
+// linux/amd64. In args, @ marks a path; its slashes become those of the system.
 type scenario struct {
 	name string
-	code int    // -1 for whatever it is on linux/amd64
-	in   string // standard input; a file behind @
+	code int    // -1: the same as on linux/amd64
+	in   string // standard input; a file after @
 	args []string
 }
 
-// deep is longer than the 260 characters that old interfaces of Windows allow.
+// deep is longer than the 260 characters that old Windows interfaces allow.
 var deep = strings.Repeat("a-long-name-of-a-folder-in-an-archive-of-incidents/", 6)
 
 const (
@@ -39,8 +38,8 @@ const (
 	toolCall  = `{"jsonrpc":"2.0","id":3,"method":"tools/call","params":{"name":"find_failures","arguments":{"service":"payment"}}}` + "\n"
 )
 
-// scenarios are the calls after the bundles were made. Each command that reads a file has
-// two kinds of bad input.
+// scenarios are the runs after the bundles were made. Each command that reads a file has two kinds of
+// invalid input.
 var scenarios = []scenario{
 	{"info", 0, "", []string{"info", "shop.pcapsule", "--json"}},
 	{"info-missing", 3, "", []string{"info", "@no/such.pcapsule"}},
@@ -91,7 +90,7 @@ var scenarios = []scenario{
 	{"snapshot-verify", 0, "", []string{"verify", "snapshot.pcapsule", "--rederive"}},
 }
 
-// elsewhere are the calls that answer differently on systems that cannot record.
+// elsewhere are the runs with different output on systems that cannot record.
 var elsewhere = []scenario{
 	{"record", 1, "", []string{"record", "-w", "out.pcapng"}},
 	{"doctor", 1, "", []string{"doctor"}},
@@ -118,7 +117,7 @@ func bundleScenarios(samples []string) []scenario {
 	return list
 }
 
-// captures are the capture files of samples/ and samples/hard/, by their paths below it.
+// captures are the capture files of samples/ and samples/hard/, by relative path.
 func captures() ([]string, error) {
 	var list []string
 	err := filepath.WalkDir("samples", func(p string, e fs.DirEntry, err error) error {
@@ -132,8 +131,8 @@ func captures() ([]string, error) {
 	return list, err
 }
 
-// checkRuns starts an unpacked program with every scenario and compares what it did with
-// the measure, unless it is the measure.
+// checkRuns runs every scenario with an unpacked program and compares the results with the reference,
+// unless it is the reference.
 func checkRuns(t *target, dir, reference string, note noter) error {
 	if err := t.run.tree.make(); err != nil {
 		return err
@@ -194,7 +193,7 @@ func checkRuns(t *target, dir, reference string, note noter) error {
 	return nil
 }
 
-// copyRing puts the same ring into every work folder: a ring has a random name of its own.
+// copyRing copies the same ring to every work folder, because a ring has a random name.
 func copyRing(work, reference string) error {
 	if reference != "" {
 		return os.CopyFS(filepath.Join(work, "ring"), os.DirFS(filepath.Join(reference, "ring")))
@@ -216,8 +215,8 @@ func (t *target) exe(work string) (string, error) {
 	return found[0], nil
 }
 
-// play runs scenarios one after another in one session, so that Wine starts once. What
-// NAME printed is in NAME.out and NAME.err, how it ended in NAME.code.
+// play runs scenarios one after another in one session, so that Wine starts once. The output of NAME
+// is in NAME.out and NAME.err, its exit code in NAME.code.
 func (t *target) play(work string, list []scenario) error {
 	exe, err := t.exe(work)
 	if err != nil {
@@ -248,7 +247,7 @@ func (t *target) play(work string, list []scenario) error {
 		fmt.Fprintln(&b, strings.Join(words, " "))
 	}
 	if t.os == "windows" {
-		fmt.Fprintln(&b, "wineserver -w || true") // or its registry is not written
+		fmt.Fprintln(&b, "wineserver -w || true") // otherwise its registry is not written
 	}
 	script := filepath.Join(work, "commands.sh")
 	if err := os.WriteFile(script, []byte(b.String()), 0o644); err != nil {
@@ -261,7 +260,7 @@ func (t *target) play(work string, list []scenario) error {
 	return c.Run()
 }
 
-// checkCodes looks at exit codes: those wanted, and on other systems those of the measure.
+// checkCodes checks exit codes against the expected ones, and on other systems against the reference.
 func checkCodes(work string, list []scenario, reference string) error {
 	var wrong []string
 	for _, s := range list {
@@ -286,11 +285,11 @@ func checkCodes(work string, list []scenario, reference string) error {
 	return nil
 }
 
-// varies is what may differ between two runs: how long it took, and the hash over
-// bag-info.txt, which has the time.
+// varies matches output that may differ between two runs: durations, and the hash of bag-info.txt,
+// which contains the time.
 var varies = regexp.MustCompile(`in [0-9.]+ ?m?s\b|tagmanifest sha256 [0-9a-f]{64}`)
 
-// compareSaid compares the standard output of one call with the measure's.
+// compareSaid compares the standard output of one run with the reference.
 func (t *target) compareSaid(reference, work string, s scenario) error {
 	if slices.ContainsFunc(elsewhere, func(e scenario) bool { return e.name == s.name }) {
 		return nil
@@ -304,7 +303,7 @@ func (t *target) compareSaid(reference, work string, s scenario) error {
 		return err
 	}
 	a, b := plainText(want), plainText(got)
-	if s.args[0] == "mcp" { // answers come as they are ready
+	if s.args[0] == "mcp" { // the order of answers varies
 		a, b = sortedLines(a), sortedLines(b)
 	}
 	if a != b {
@@ -324,8 +323,7 @@ func plainText(b []byte) string {
 	return strings.ReplaceAll(strings.ReplaceAll(s, `\\`, "/"), `\`, "/")
 }
 
-// compareBundles compares everything in two folders' bundles that has no clock in it, and
-// the other files that were made.
+// compareBundles compares the bundles in two folders, except files with times, and the other outputs.
 func compareBundles(a, b string) (int, error) {
 	found, err := filepath.Glob(filepath.Join(a, "*.pcapsule"))
 	if err != nil {
@@ -379,7 +377,7 @@ func sameTree(a, b string) error {
 	return nil
 }
 
-// serve starts the HTTP server on loopback and asks it.
+// serve starts the HTTP server on loopback and sends requests.
 func (t *target) serve(work string) ([]byte, error) {
 	exe, err := t.exe(work)
 	if err != nil {

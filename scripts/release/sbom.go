@@ -16,8 +16,8 @@ import (
 // A dependency is a Go module that is linked into a program.
 type dependency struct{ path, version, sum string }
 
-// dependencies are the modules that a target's programs have inside, as the programs say
-// themselves, and the version of Go.
+// dependencies returns the modules in a target's programs, from the programs' build information, and
+// the version of Go.
 func (t *target) dependencies(dir string) (goVersion string, list []dependency, err error) {
 	seen := map[dependency]bool{}
 	for _, p := range t.programs {
@@ -40,8 +40,8 @@ func (t *target) dependencies(dir string) (goVersion string, list []dependency, 
 	return goVersion, list, nil
 }
 
-// native is what DuckDB's static library has inside, which no module tells. Versions are
-// those of the DuckDB release that the module names.
+// native are the libraries in DuckDB's static library, which no module lists. The versions are those in
+// the DuckDB release that the module names.
 var native = []struct{ name, licence string }{
 	{"duckdb", "MIT"},
 	{"fast_float", "MIT"}, {"fastpforlib", "Apache-2.0"}, {"fmt", "MIT"}, {"fsst", "MIT"}, {"hyperloglog", "MIT"}, {"icu", "Unicode-3.0"},
@@ -49,7 +49,7 @@ var native = []struct{ name, licence string }{
 	{"skiplist", "MIT"}, {"snappy", "BSD-3-Clause"}, {"tdigest", "Apache-2.0"}, {"thrift", "Apache-2.0"}, {"utf8proc", "MIT"}, {"yyjson", "MIT"}, {"zstd", "BSD-3-Clause"},
 }
 
-// sbom lists what is in the programs in dir, as CycloneDX.
+// sbom lists the components of the programs in dir, as CycloneDX.
 func (t *target) sbom(r *release, dir string) ([]byte, error) {
 	goVersion, list, err := t.dependencies(dir)
 	if err != nil {
@@ -58,7 +58,7 @@ func (t *target) sbom(r *release, dir string) ([]byte, error) {
 	b := cdx.NewBOM()
 	main := purl(module, r.version)
 	b.Metadata = &cdx.Metadata{
-		Timestamp: r.time.Format("2006-01-02T15:04:05Z"), // the commit's, as of all files
+		Timestamp: r.time.Format("2006-01-02T15:04:05Z"), // the time of the commit, as for all files
 		Component: &cdx.Component{
 			BOMRef: main, Type: cdx.ComponentTypeApplication, Name: "pcapsule", Version: r.version, PackageURL: main, Licenses: licence("Apache-2.0"),
 			Properties: &[]cdx.Property{{Name: "commit", Value: r.commit}, {Name: "platform", Value: t.name()}},
@@ -104,7 +104,7 @@ func purl(path, version string) string {
 
 func licence(id string) *cdx.Licenses { return &cdx.Licenses{{License: &cdx.License{ID: id}}} }
 
-// duckdbVersion reads DuckDB's version out of its module's: v0.10505.0 has 1.5.5.
+// duckdbVersion derives DuckDB's version from that of its module: v0.10505.0 has 1.5.5.
 func duckdbVersion(v string) string {
 	var n int
 	if _, err := fmt.Sscanf(v, "v0.%d.", &n); err != nil || n < 10000 {
@@ -113,8 +113,7 @@ func duckdbVersion(v string) string {
 	return fmt.Sprintf("%d.%d.%d", n/10000, n/100%100, n%100)
 }
 
-// licences are the licence texts of what is linked into the programs in dir, as their
-// modules bring them.
+// licences returns the licence texts of the modules that are linked into the programs in dir.
 func (t *target) licences(dir string) ([]byte, error) {
 	goVersion, list, err := t.dependencies(dir)
 	if err != nil {
@@ -159,8 +158,8 @@ func (t *target) licences(dir string) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-// licenceFiles reads the licence and notice files of a folder. A module below the root of
-// its repository may have its licence there only.
+// licenceFiles reads the licence and notice files of a folder. A module below the root of its
+// repository may have its licence only at the root.
 func licenceFiles(dir string) ([]string, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {

@@ -8,9 +8,8 @@ import (
 	"strings"
 )
 
-// short checks what a change can break on other systems in the time that every change has:
-// all parts of pcapsule that need no C compiler are compiled for Windows and macOS, and the
-// node's program for arm64 is started under QEMU.
+// short is the quick check for other systems: it compiles all parts of pcapsule that need no C compiler
+// for Windows and macOS, and starts the node's program for arm64 under QEMU.
 func short() error {
 	qemu, err := exec.LookPath("qemu-aarch64-static")
 	if err != nil {
@@ -56,7 +55,7 @@ func short() error {
 	return nil
 }
 
-// withoutC lists our packages in pcapsule that need no C on a target.
+// withoutC lists our packages in pcapsule that need no C compiler for a target.
 func withoutC(t *target) (list []string, err error) {
 	c := exec.Command("go", "list", "-deps", "-f", "{{.ImportPath}}|{{.Module}}|{{join .Deps \",\"}}", "./cmd/pcapsule")
 	c.Env = append(os.Environ(), "GOOS="+t.os, "GOARCH="+t.arch, "CGO_ENABLED=1")

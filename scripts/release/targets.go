@@ -9,13 +9,13 @@ import (
 // A target is a system that the release has an archive for.
 type target struct {
 	os, arch string
-	tree     *tree    // where it is built
+	tree     *tree    // tree that builds it
 	env      []string // the C compiler, in that tree
 	link     string   // flags for the C compiler when it links
 	programs []program
-	machine  string   // as debug/elf, debug/pe and debug/macho name it
-	libc     []string // libraries of the system that a program may need; nothing else
-	run      *runner  // how it is started here; nil where it cannot be
+	machine  string   // name in debug/elf, debug/pe and debug/macho
+	libc     []string // the only system libraries that a program may need
+	run      *runner  // how to start it here; nil if that is impossible
 }
 
 // A program is one file of an archive.
@@ -36,10 +36,9 @@ type runner struct {
 	env    []string
 }
 
-// Nobody calls into the program from outside, so what is not reached from main is left
-// out, and no symbol is exported: DuckDB's library asks for all of its own.
-// Its C++ library is linked in, from a folder that has nothing else (make-tree.sh);
-// libgcc is not: every Linux has it, and the static one wants a newer glibc (2.35).
+// gnuLink drops code that main cannot reach and exports no symbols; by default DuckDB's library
+// exports all of its own. The C++ library is linked statically, from a folder that has nothing else
+// (make-tree.sh). libgcc is not: every Linux has it, and the static one needs a newer glibc (2.35).
 const gnuLink = "-Wl,--gc-sections -Wl,--no-export-dynamic -L/opt/static/"
 
 // targets is the table of the release.
@@ -85,7 +84,7 @@ var darwinLibraries = []string{stubs[0].library, stubs[1].library, stubs[2].libr
 
 // zig is the environment of a build for macOS.
 func zig(triple string) []string {
-	here, _ := filepath.Abs("scripts/release/darwin") // Go starts the compiler in other folders
+	here, _ := filepath.Abs("scripts/release/darwin") // Go runs the compiler in other folders
 	return []string{"ZIG=/opt/zig/ziglang/zig", "CC=" + here + "/cc " + triple, "CXX=" + here + "/c++ " + triple}
 }
 
@@ -99,7 +98,7 @@ func targetNames() string {
 	return strings.Join(names, ", ")
 }
 
-// chosen are the targets with these names, all for none.
+// chosen returns the targets with these names, or all if there are none.
 func chosen(names []string) ([]*target, error) {
 	if len(names) == 0 {
 		return targets, nil

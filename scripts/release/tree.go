@@ -10,9 +10,9 @@ import (
 	"strings"
 )
 
-// tree is a Debian file system with the tools of some targets. The tools come from
-// Debian's archive as this machine's apt knows it, so every machine builds with the
-// same compilers, whatever is installed on it.
+// tree is a Debian file system with the tools of some targets. The tools come from Debian's archive
+// through this machine's apt settings, so every machine builds with the same compilers, whatever is
+// installed on it.
 type tree struct {
 	name     string
 	suite    string
@@ -21,7 +21,7 @@ type tree struct {
 }
 
 var (
-	// plain is a fresh machine: the programs must start on it as they are.
+	// plain is a fresh system: the programs must start on it without further packages.
 	plain = &tree{name: "plain", suite: "bookworm"}
 	// bookworm builds for Linux (with the older C library of the two) and macOS.
 	bookworm = &tree{
@@ -34,10 +34,10 @@ var (
 	trixie = &tree{name: "trixie", suite: "trixie", packages: []string{"g++-mingw-w64-ucrt64", "wine", "wine64"}}
 )
 
-// zigRequirements pins the compiler for macOS, which PyPI has for Linux on both machines.
+// zigRequirements pins the compiler for macOS, which PyPI has for Linux on both architectures.
 var zigRequirements = []string{"ziglang==0.17.0"}
 
-// cache is where trees and other things that take long to make are kept.
+// cache is the folder for trees and other expensive results.
 func cache() (string, error) {
 	dir := os.Getenv("RELEASE_CACHE")
 	if dir == "" {
@@ -51,7 +51,7 @@ func (t *tree) dir() (string, error) {
 	return filepath.Join(c, t.name), err
 }
 
-// make builds the tree unless it is there already with the same packages.
+// make builds the tree unless it already exists with the same packages.
 func (t *tree) make() error {
 	dir, err := t.dir()
 	if err != nil {
@@ -85,8 +85,8 @@ func (t *tree) make() error {
 	return os.WriteFile(dir+".done", []byte(recipe), 0o644)
 }
 
-// command is a command in the tree, started in dir. The folders in shared have the same
-// path inside; one that ends in ":ro" cannot be written.
+// command returns a command that runs in the tree, in dir. The folders in shared have the same path
+// inside; one that ends in ":ro" is read-only.
 func (t *tree) command(dir string, shared []string, args ...string) (*exec.Cmd, error) {
 	root, err := t.dir()
 	if err != nil {

@@ -10,15 +10,15 @@ import (
 	"time"
 )
 
-// release is what is built: a commit, its name and its time.
+// release is a commit with its version and time.
 type release struct {
 	version string // as in 0.2.0, or 0.1.0-dev+gf5e4b69a1b2c between releases
 	commit  string
-	time    time.Time // of the commit; every file of an archive has it
+	time    time.Time // time of the commit, and of every file in an archive
 }
 
-// describe reads the release from git: a tag vVERSION on the commit, or else the version
-// in the source with the commit behind it.
+// describe reads the release from git: a tag vVERSION on the commit, or otherwise the version in the
+// source with the commit appended.
 func describe() (*release, error) {
 	commit, err := git("rev-parse", "HEAD")
 	if err != nil {
@@ -57,7 +57,7 @@ func describe() (*release, error) {
 	return r, nil
 }
 
-// debian is the version as Debian orders it: a version before its release has a tilde.
+// debian is the version in Debian's order: a pre-release has a tilde.
 func (r *release) debian() string { return strings.Replace(r.version, "-", "~", 1) }
 
 func git(args ...string) (string, error) {

@@ -1,6 +1,6 @@
-// Package access answers who accessed what: audit_access lists every access to a service or
-// database in full, and get_pair what two said to each other, with what was sent as it was on
-// the wire. Credentials are masked.
+// Package access answers who accessed what. audit_access lists every call to a service or
+// database; get_pair shows the traffic between two endpoints as it was on the wire. Credentials
+// are masked.
 package access
 
 import (
@@ -14,50 +14,50 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
 )
 
-// AccessIn asks who had access to something.
+// AccessIn is the input of audit_access.
 type AccessIn struct {
 	ask.Scope
 	Service   string `json:"service,omitempty" jsonschema:"what was accessed: service, database, workload, pod, host or address; * and ? match"`
-	Client    string `json:"client,omitempty" jsonschema:"only access by this one"`
-	Direction string `json:"direction,omitempty" jsonschema:"to: calls that service got (the default); from: calls it made; both"`
-	External  bool   `json:"external,omitempty" jsonschema:"only calls to the outside, which is all external calls where no service is given"`
-	PII       bool   `json:"pii,omitempty" jsonschema:"only calls that carry personal data: cards, SSNs, IBANs, mail addresses, telephone numbers"`
-	Cursor    string `json:"cursor,omitempty" jsonschema:"next_cursor of the answer before, with the same question"`
+	Client    string `json:"client,omitempty" jsonschema:"only calls from this client"`
+	Direction string `json:"direction,omitempty" jsonschema:"to: calls to service (the default); from: calls that it made; both"`
+	External  bool   `json:"external,omitempty" jsonschema:"only calls to destinations outside; without service, all of them"`
+	PII       bool   `json:"pii,omitempty" jsonschema:"only calls that carry personal data: cards, SSNs, IBANs, email addresses, phone numbers"`
+	Cursor    string `json:"cursor,omitempty" jsonschema:"next_cursor of the previous answer, with the same input"`
 }
 
-// Access is all access to something.
+// Access is the answer of audit_access.
 type Access struct {
 	ask.Frame
 	Total       int64               `json:"total_calls"`
 	Failed      int64               `json:"failed"`
-	Clients     []AccessClient      `json:"clients" jsonschema:"who, the most calls first"`
-	Servers     []AccessServer      `json:"servers" jsonschema:"what was accessed, the most calls first"`
-	Pairs       []AccessPair        `json:"pairs" jsonschema:"who accessed what, the most calls first"`
-	Hours       []AccessHour        `json:"hours" jsonschema:"by hour of UTC"`
-	Calls       []AccessCall        `json:"calls" jsonschema:"every call, by time, in pages"`
-	Next        string              `json:"next_cursor,omitempty" jsonschema:"give it as cursor, with the same question, for the rows that follow"`
-	Unread      []UnreadConn        `json:"unread" jsonschema:"connections without calls that could be read: encrypted, of unknown protocol, or empty; so that nothing is left out"`
+	Clients     []AccessClient      `json:"clients" jsonschema:"clients, most calls first"`
+	Servers     []AccessServer      `json:"servers" jsonschema:"what was accessed, most calls first"`
+	Pairs       []AccessPair        `json:"pairs" jsonschema:"client and server, most calls first"`
+	Hours       []AccessHour        `json:"hours" jsonschema:"by hour, UTC"`
+	Calls       []AccessCall        `json:"calls" jsonschema:"every call, by time, paged"`
+	Next        string              `json:"next_cursor,omitempty" jsonschema:"cursor of the next page; repeat the same input"`
+	Unread      []UnreadConn        `json:"unread" jsonschema:"connections without readable calls: encrypted, unknown protocol, or empty"`
 	UnreadTotal int64               `json:"unread_connections"`
-	Kinds       []search.PlaceCount `json:"pii_kinds,omitempty" jsonschema:"where pii was asked for: kinds of personal data and calls that carry them"`
+	Kinds       []search.PlaceCount `json:"pii_kinds,omitempty" jsonschema:"with pii: kinds of personal data and the number of calls with each"`
 }
 
-// AccessClient is one client.
+// AccessClient summarizes the calls of one client.
 type AccessClient struct {
 	Client  string   `json:"client"`
 	Pods    []string `json:"pods,omitempty" jsonschema:"up to five"`
-	Users   []string `json:"users,omitempty" jsonschema:"users that the protocol names, up to five"`
+	Users   []string `json:"users,omitempty" jsonschema:"users named by the protocol, up to five"`
 	Calls   int64    `json:"calls"`
 	Failed  int64    `json:"failed"`
-	Rows    int64    `json:"rows,omitempty" jsonschema:"rows of databases"`
+	Rows    int64    `json:"rows,omitempty" jsonschema:"database rows"`
 	Bytes   int64    `json:"bytes"`
 	First   string   `json:"first"`
 	Last    string   `json:"last"`
-	New     bool     `json:"only_in_window,omitempty" jsonschema:"had no access in the rest of the case"`
-	Others  int64    `json:"calls_in_rest" jsonschema:"calls in the rest of the case"`
+	New     bool     `json:"only_in_window,omitempty" jsonschema:"no calls outside this window"`
+	Others  int64    `json:"calls_in_rest" jsonschema:"calls outside this window"`
 	CallIDs []string `json:"call_ids"`
 }
 
-// AccessServer is one thing that was accessed.
+// AccessServer summarizes the calls to one server.
 type AccessServer struct {
 	Server    string   `json:"server"`
 	External  bool     `json:"external,omitempty"`
@@ -66,7 +66,7 @@ type AccessServer struct {
 	Bytes     int64    `json:"bytes"`
 }
 
-// AccessHour is an hour.
+// AccessHour summarizes the calls of one hour.
 type AccessHour struct {
 	Hour    string `json:"hour"`
 	Calls   int64  `json:"calls"`
@@ -75,37 +75,37 @@ type AccessHour struct {
 	Bytes   int64  `json:"bytes"`
 }
 
-// AuditQuestion is audit_access, which AskAccess answers.
+// AuditQuestion is the question audit_access.
 func AuditQuestion() ask.Question {
-	q := ask.New("audit_access", "All access, in full", "Every call to a service or database in a window, by pages: who, when, what, result, rows, bytes; sums by client and hour; clients seen only then; connections that could not be read. pii: calls with personal data. external: all calls outside.", false, AskAccess)
+	q := ask.New("audit_access", "List every access", "Every call to a service or database in a window, paged: client, time, request, result, rows, bytes; totals by client and hour; clients seen only in the window; connections that could not be read. pii: calls with personal data. external: all calls outside.", false, AskAccess)
 	q.Keyed = "calls"
 	return q
 }
 
-// accessOf is one answer under way.
-type accessOf struct {
+// accessAnswer collects one answer.
+type accessAnswer struct {
 	ctx  context.Context
 	c    *forensics.Case
 	in   AccessIn
 	w    *ask.Window
-	ends string // condition on calls, without the window
+	ends string // condition for calls, without the window
 	args []any
-	conn string // the same on connections
-	rows *ask.Held
-	pii  *piiFound
+	conn string // the same for connections
+	rows *ask.CallTable
+	pii  *piiIndex
 	out  *Access
 }
 
-// AskAccess answers who had access to something.
+// AskAccess answers audit_access.
 func AskAccess(ctx context.Context, c *forensics.Case, in AccessIn) (*Access, error) {
 	w, err := in.Read(ctx, c)
 	if err != nil {
 		return nil, err
 	}
 	if in.Service == "" && in.Client == "" && !in.External && !in.PII && in.KFL == "" {
-		return nil, ask.Wrong("service", "what was accessed is missing: service, client, external, pii or kfl")
+		return nil, ask.Wrong("service", "missing: give service, client, external, pii or kfl")
 	}
-	a := &accessOf{ctx: ctx, c: c, in: in, w: w, out: &Access{Clients: []AccessClient{}, Servers: []AccessServer{}, Pairs: []AccessPair{}, Hours: []AccessHour{}, Calls: []AccessCall{}, Unread: []UnreadConn{}}}
+	a := &accessAnswer{ctx: ctx, c: c, in: in, w: w, out: &Access{Clients: []AccessClient{}, Servers: []AccessServer{}, Pairs: []AccessPair{}, Hours: []AccessHour{}, Calls: []AccessCall{}, Unread: []UnreadConn{}}}
 	if err := a.scope(); err != nil {
 		return nil, err
 	}
@@ -122,9 +122,9 @@ func AskAccess(ctx context.Context, c *forensics.Case, in AccessIn) (*Access, er
 			return nil, err
 		}
 	}
-	a.rows = ask.Unheld(c, w.Where, w.Args)
+	a.rows = ask.CaseCalls(c, w.Where, w.Args)
 	if in.Cursor == "" {
-		if a.rows, err = ask.Hold(ctx, c, accessColumns, w.Where, w.Args); err != nil {
+		if a.rows, err = ask.LoadCalls(ctx, c, accessColumns, w.Where, w.Args); err != nil {
 			return nil, err
 		}
 		defer a.rows.Release()
@@ -149,11 +149,11 @@ func AskAccess(ctx context.Context, c *forensics.Case, in AccessIn) (*Access, er
 	return a.out, nil
 }
 
-// accessColumns are the columns that calls are summed by.
+// accessColumns are the columns that the summaries use.
 const accessColumns = `call_no, call_id, ts_ns, src_id, dst_id, protocol, failed, error, postgresql_user, redis_user, postgresql_rows, request_bytes, response_bytes`
 
-// scope makes the conditions for the two ends.
-func (a *accessOf) scope() error {
+// scope builds the conditions for both ends.
+func (a *accessAnswer) scope() error {
 	var conds, conns []string
 	add := func(x ask.End) {
 		conds, conns = append(conds, "("+x.Calls+")"), append(conns, "("+x.Conns+")")
@@ -176,7 +176,7 @@ func (a *accessOf) scope() error {
 		case "both":
 			add(ask.End{Calls: "(" + to.Calls + ") OR (" + from.Calls + ")", Conns: "(" + to.Conns + ") OR (" + from.Conns + ")", Args: append(to.Args, from.Args...)})
 		default:
-			return ask.Wrong("direction", "%q, want to, from or both", ask.Clip(a.in.Direction, 40))
+			return ask.Wrong("direction", "must be to, from or both, not %q", ask.Clip(a.in.Direction, 40))
 		}
 	}
 	if a.in.Client != "" {
@@ -196,7 +196,7 @@ func (a *accessOf) scope() error {
 	return nil
 }
 
-func (a *accessOf) total() error {
+func (a *accessAnswer) total() error {
 	n, err := ask.One[struct {
 		N int64 `json:"n"`
 		F int64 `json:"f"`
@@ -205,10 +205,10 @@ func (a *accessOf) total() error {
 	return err
 }
 
-// user is the SQL for whom a protocol names.
+// user is the SQL for the user that a protocol names.
 const user = `coalesce(postgresql_user, redis_user)`
 
-func (a *accessOf) clients() error {
+func (a *accessAnswer) clients() error {
 	w := a.w
 	all := w.Asked && a.in.KFL == "" && !a.in.PII // whether the rest of the case can be compared
 	list, more, err := ask.Rows[AccessClient](a.ctx, a.rows.Case, w.Limit, fmt.Sprintf(`WITH g AS (SELECT %[1]s, src_id, postgresql_user AS u, redis_user AS v, count(*) AS n, count(*) FILTER (failed) AS f, coalesce(sum(postgresql_rows), 0) AS r, sum(request_bytes + response_bytes) AS y,
@@ -240,14 +240,14 @@ func (a *accessOf) clients() error {
 			list[i].New = len(by) > 0 && list[i].Others == 0
 		}
 		if len(by) == 0 {
-			a.out.Note("there is no access in the rest of the case, so nothing can be said of unusual clients")
+			a.out.Note("there are no calls outside this window, so unusual clients cannot be identified")
 		}
 	}
 	a.out.Clients = ask.Fit(w, &a.out.Frame, list)
 	return nil
 }
 
-func (a *accessOf) servers() error {
+func (a *accessAnswer) servers() error {
 	list, more, err := ask.Rows[AccessServer](a.ctx, a.rows.Case, a.w.Limit, fmt.Sprintf(`WITH g AS (SELECT %[1]s, dst_id, protocol, count(*) AS n, sum(request_bytes + response_bytes) AS y FROM %[2]s WHERE %[3]s GROUP BY ALL)
 		SELECT coalesce(%[4]s, '') AS server, coalesce(bool_or(e.external), false) AS external, list_sort(list(DISTINCT protocol)) AS protocols, sum(n)::BIGINT AS calls, sum(y)::BIGINT AS bytes
 		FROM g LEFT JOIN endpoints_raw e ON e.endpoint_id = g.dst_id%[5]s GROUP BY 1 ORDER BY calls DESC, 1 LIMIT %[6]d`, terms.BundleOf(a.c, ""), a.rows.From, a.rows.Where, terms.Who("e."), terms.SameBundle(a.c, "e", "g"), a.w.Limit+1), a.rows.Args...)
@@ -256,7 +256,7 @@ func (a *accessOf) servers() error {
 	return err
 }
 
-func (a *accessOf) hours() error {
+func (a *accessAnswer) hours() error {
 	const hour = 3_600_000_000_000
 	list, more, err := ask.Rows[AccessHour](a.ctx, a.rows.Case, ask.MaxAll, fmt.Sprintf(`SELECT make_timestamp_ns(ts_ns // %d * %[1]d) AS hour, count(*) AS calls, count(*) FILTER (failed) AS failed, count(DISTINCT src_id) AS clients, sum(request_bytes + response_bytes)::BIGINT AS bytes
 		FROM %s WHERE %s GROUP BY 1 ORDER BY 1 LIMIT %d`, int64(hour), a.rows.From, a.rows.Where, ask.MaxAll+1), a.rows.Args...)

@@ -11,12 +11,12 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
 )
 
-// AccessCall is one call in full, bodies aside.
+// AccessCall is one call in full, without bodies.
 type AccessCall struct {
 	ask.Call
 	Pod     string   `json:"pod,omitempty" jsonschema:"of the client"`
 	Process string   `json:"process,omitempty"`
-	User    string   `json:"user,omitempty" jsonschema:"whom the credentials name"`
+	User    string   `json:"user,omitempty" jsonschema:"user named by the credentials"`
 	Auth    string   `json:"auth,omitempty" jsonschema:"kind of credentials"`
 	What    string   `json:"what" jsonschema:"method and path with query, SQL statement, Redis command; text from the traffic, secrets masked"`
 	Params  string   `json:"params,omitempty" jsonschema:"of the SQL statement"`
@@ -27,7 +27,7 @@ type AccessCall struct {
 }
 
 // calls lists one page of calls.
-func (a *accessOf) calls(after ask.Cursor) error {
+func (a *accessAnswer) calls(after ask.Cursor) error {
 	type row struct {
 		AccessCall
 		Bundle    int64    `json:"bundle"`
@@ -86,7 +86,7 @@ func (a *accessOf) calls(after ask.Cursor) error {
 	return nil
 }
 
-// bundleName is the column bundle, or what stands for it in a case of one.
+// bundleName is the SQL for the bundle's index: the column bundle, or 0 in a case of one bundle.
 func bundleName(c *forensics.Case) string {
 	if c.Several() {
 		return "bundle"
@@ -94,7 +94,8 @@ func bundleName(c *forensics.Case) string {
 	return "0"
 }
 
-// userOf is whom an Authorization header names: the user of Basic, the subject of a JWT.
+// userOf returns the user that an Authorization header names: the user of Basic, or the subject
+// of a JWT.
 func userOf(header string) string {
 	scheme, value, ok := strings.Cut(header, " ")
 	if !ok || len(value) > 8<<10 {
@@ -128,7 +129,7 @@ func userOf(header string) string {
 		}
 		for _, s := range []string{claims.Sub, claims.Name, claims.Email, claims.App} {
 			if s != "" {
-				return ask.Clip(s, 100) + " (as the token says)"
+				return ask.Clip(s, 100) + " (claimed by the token)"
 			}
 		}
 	}

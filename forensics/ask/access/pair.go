@@ -19,27 +19,27 @@ const (
 	pairBody  = 2000 // bytes of a body that are shown
 )
 
-// PairIn asks what two said to each other.
+// PairIn is the input of get_pair.
 type PairIn struct {
 	ask.Scope
 	Src string `json:"src" jsonschema:"one side: service, workload, pod, host or address; * and ? match"`
 	Dst string `json:"dst" jsonschema:"the other side"`
 
-	Cursor string `json:"cursor,omitempty" jsonschema:"next_cursor of the answer before, with the same question"`
+	Cursor string `json:"cursor,omitempty" jsonschema:"next_cursor of the previous answer, with the same input"`
 }
 
-// Pair is the traffic between two.
+// Pair is the answer of get_pair.
 type Pair struct {
 	ask.Frame
 	Forth  ask.Load     `json:"forth" jsonschema:"calls from src to dst"`
 	Back   ask.Load     `json:"back" jsonschema:"calls from dst to src"`
-	Kinds  []PairKind   `json:"kinds" jsonschema:"what was asked, the most first"`
-	Calls  []PairCall   `json:"calls" jsonschema:"the last calls, in order of time, as they were on the wire; 10 where limit is not given"`
-	Next   string       `json:"next_cursor,omitempty" jsonschema:"give it as cursor, with the same question, for the calls before these"`
+	Kinds  []PairKind   `json:"kinds" jsonschema:"kinds of requests, most frequent first"`
+	Calls  []PairCall   `json:"calls" jsonschema:"the last calls, by time, as they were on the wire; default 10"`
+	Next   string       `json:"next_cursor,omitempty" jsonschema:"cursor for the calls before these; repeat the same input"`
 	Unread []UnreadConn `json:"unread" jsonschema:"connections between the two whose calls could not be read"`
 }
 
-// PairKind is calls of one kind.
+// PairKind summarizes calls of one kind.
 type PairKind struct {
 	Direction string   `json:"direction" jsonschema:"forth or back"`
 	Protocol  string   `json:"protocol"`
@@ -57,8 +57,8 @@ type PairCall struct {
 	Direction string       `json:"direction"`
 	SrcPod    string       `json:"src_pod,omitempty"`
 	DstPod    string       `json:"dst_pod,omitempty"`
-	Target    string       `json:"target,omitempty" jsonschema:"path with query, or statement or command"`
-	Request   []PairHeader `json:"request_headers" jsonschema:"in the order and spelling of the wire"`
+	Target    string       `json:"target,omitempty" jsonschema:"path with query, SQL statement, or command"`
+	Request   []PairHeader `json:"request_headers" jsonschema:"in the order and spelling on the wire"`
 	Response  []PairHeader `json:"response_headers"`
 	Sent      string       `json:"request_body,omitempty" jsonschema:"text from the traffic"`
 	Got       string       `json:"response_body,omitempty"`
@@ -70,24 +70,24 @@ type PairHeader struct {
 	Value string `json:"value"`
 }
 
-// PairQuestion is get_pair, which AskPair answers.
+// PairQuestion is the question get_pair.
 func PairQuestion() ask.Question {
-	q := ask.New("get_pair", "What two said to each other", "Traffic between two services, both ways: how much, of which kinds, and the last calls (10, or limit) with the headers and bodies really sent, credentials masked.", false, AskPair)
+	q := ask.New("get_pair", "Traffic between two services", "Traffic between two services in both directions: volume, kinds of requests, and the last calls (10, or limit) with headers and bodies as sent, credentials masked.", false, AskPair)
 	q.Keyed, q.InTime, q.Rows = "calls", []string{"calls"}, pairCalls
 	return q
 }
 
-// pairColumns are the columns that the calls of two are summed by.
+// pairColumns are the columns that the summaries use.
 const pairColumns = `path, endpoint, outcome, waited_us, call_no, call_id, ts_ns, elapsed_us, protocol, method, host, status_code, status_text, failed, error, request_bytes, response_bytes, src_id, dst_id`
 
-// AskPair answers what two said to each other.
+// AskPair answers get_pair.
 func AskPair(ctx context.Context, c *forensics.Case, in PairIn) (*Pair, error) {
 	w, err := in.Read(ctx, c)
 	if err != nil {
 		return nil, err
 	}
 	if in.Src == "" || in.Dst == "" {
-		return nil, ask.Wrong("src", "src and dst are both wanted; * is anybody")
+		return nil, ask.Wrong("src", "src and dst are both required; * matches everything")
 	}
 	if in.Limit == 0 {
 		w.Page = pairCalls
@@ -116,7 +116,7 @@ func AskPair(ctx context.Context, c *forensics.Case, in PairIn) (*Pair, error) {
 	if err != nil {
 		return nil, err
 	}
-	rows, err := ask.Hold(ctx, c, pairColumns, w.Where+" AND (("+forth+") OR ("+back+"))", slices.Concat(w.Args, x, y))
+	rows, err := ask.LoadCalls(ctx, c, pairColumns, w.Where+" AND (("+forth+") OR ("+back+"))", slices.Concat(w.Args, x, y))
 	if err != nil {
 		return nil, err
 	}
@@ -127,7 +127,7 @@ func AskPair(ctx context.Context, c *forensics.Case, in PairIn) (*Pair, error) {
 	if out.Back, err = ask.One[ask.Load](ctx, rows.Case, "SELECT "+ask.LoadColumns+" FROM "+rows.From+" WHERE "+rows.Where+" AND "+back, rows.Values(y...)...); err != nil {
 		return nil, err
 	}
-	p := &pairOf{ctx: ctx, c: c, w: w, out: out, rows: rows, forth: forth, x: x}
+	p := &pairAnswer{ctx: ctx, c: c, w: w, out: out, rows: rows, forth: forth, x: x}
 	if err := p.kinds(); err != nil {
 		return nil, err
 	}
@@ -135,7 +135,7 @@ func AskPair(ctx context.Context, c *forensics.Case, in PairIn) (*Pair, error) {
 		return nil, err
 	}
 	for _, way := range [2][2]string{{in.Src, in.Dst}, {in.Dst, in.Src}} {
-		a := &accessOf{ctx: ctx, c: c, in: AccessIn{Service: way[1], Client: way[0]}, w: w, out: &Access{}}
+		a := &accessAnswer{ctx: ctx, c: c, in: AccessIn{Service: way[1], Client: way[0]}, w: w, out: &Access{}}
 		if err := a.scope(); err != nil {
 			return nil, err
 		}
@@ -145,31 +145,31 @@ func AskPair(ctx context.Context, c *forensics.Case, in PairIn) (*Pair, error) {
 		out.Unread = append(out.Unread, a.out.Unread...)
 	}
 	if n := len(out.Unread); n > 0 {
-		out.Note("there are connections between the two without calls that could be read: see unread")
+		out.Note("some connections between the two have no readable calls: see unread")
 	}
 	out.Match(int(out.Forth.Calls+out.Back.Calls) + len(out.Unread))
 	return out, nil
 }
 
-// pairOf is one answer under way.
-type pairOf struct {
+// pairAnswer collects one answer.
+type pairAnswer struct {
 	ctx   context.Context
 	c     *forensics.Case
 	w     *ask.Window
-	rows  *ask.Held // calls of both directions
-	forth string    // condition for those forth, with x
+	rows  *ask.CallTable // calls of both directions
+	forth string         // condition for calls from src to dst, with arguments x
 	x     []any
 	out   *Pair
 }
 
-func (p *pairOf) kinds() error {
+func (p *pairAnswer) kinds() error {
 	list, more, err := ask.Rows[PairKind](p.ctx, p.rows.Case, p.w.Limit, fmt.Sprintf(`SELECT direction, protocol, %s AS endpoint, coalesce(status_code::VARCHAR || CASE WHEN status_text IS NULL THEN '' ELSE ' ' || status_text END, status_text, error, '') AS status, count(*) AS calls,
 		make_timestamp_ns(min(ts_ns)) AS first, make_timestamp_ns(max(ts_ns)) AS last, list_transform(arg_min(call_id, (ts_ns, call_id), 3), x -> lower(hex(x))) AS call_ids FROM (SELECT *, CASE WHEN %s THEN 'forth' ELSE 'back' END AS direction FROM %s WHERE %s) GROUP BY ALL ORDER BY calls DESC, direction DESC, protocol, endpoint, status LIMIT %d`, terms.NamedEndpoint, p.forth, p.rows.From, p.rows.Where, p.w.Limit+1), slices.Concat(p.x, p.rows.Args)...)
 	p.out.Kinds, p.out.Truncated = list, p.out.Truncated || more
 	return err
 }
 
-func (p *pairOf) calls(before ask.Cursor) error {
+func (p *pairAnswer) calls(before ask.Cursor) error {
 	type row struct {
 		PairCall
 		Headers   []search.Header `json:"headers"`
@@ -243,17 +243,17 @@ func (p *pairOf) calls(before ask.Cursor) error {
 		default:
 			one.Target = ask.Clip(r.Path, 1000)
 		}
-		one.Sent, one.Got = bodyShown(policy, bodies, r.Bodies[0], r.Types[0], r.GRPC[0], r.Sizes[0]), bodyShown(policy, bodies, r.Bodies[1], r.Types[1], r.GRPC[1], r.Sizes[1])
+		one.Sent, one.Got = shownBody(policy, bodies, r.Bodies[0], r.Types[0], r.GRPC[0], r.Sizes[0]), shownBody(policy, bodies, r.Bodies[1], r.Types[1], r.GRPC[1], r.Sizes[1])
 		p.out.Calls = append(p.out.Calls, one)
 	}
-	if !p.w.All { // else the page puts them in order of time
+	if !p.w.All { // otherwise the page sorts them by time
 		slices.Reverse(p.out.Calls)
 	}
 	return nil
 }
 
-// bodyShown is a body as far as it is shown.
-func bodyShown(p *redact.Policy, bodies map[string]string, hash, contentType, words string, size int64) string {
+// shownBody returns the part of a body that an answer shows.
+func shownBody(p *redact.Policy, bodies map[string]string, hash, contentType, words string, size int64) string {
 	text, ok := bodies[hash]
 	switch {
 	case words != "":
@@ -261,7 +261,7 @@ func bodyShown(p *redact.Policy, bodies map[string]string, hash, contentType, wo
 	case ok:
 		return ask.Masked(p, contentType, text, pairBody)
 	case size > 0:
-		return fmt.Sprintf("[%d bytes that are not text]", size)
+		return fmt.Sprintf("[%d bytes, not text]", size)
 	}
 	return ""
 }

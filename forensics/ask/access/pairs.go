@@ -7,9 +7,9 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
 )
 
-// AccessPair is one client at one server.
+// AccessPair summarizes the calls from one client to one server.
 type AccessPair struct {
-	Src     string   `json:"src" jsonschema:"outside: clients without a name"`
+	Src     string   `json:"src" jsonschema:"outside stands for clients without a name"`
 	Dst     string   `json:"dst"`
 	Calls   int64    `json:"calls"`
 	Failed  int64    `json:"failed"`
@@ -18,9 +18,9 @@ type AccessPair struct {
 	CallIDs []string `json:"call_ids"`
 }
 
-// pairs sums the calls by both ends. One client at one server is told by the lists of
-// these already.
-func (a *accessOf) pairs() error {
+// pairs summarizes the calls by client and server. With one client and one server the other
+// lists already show this.
+func (a *accessAnswer) pairs() error {
 	if len(a.out.Clients) < 2 || len(a.out.Servers) < 2 {
 		return nil
 	}

@@ -17,22 +17,22 @@ import (
 
 // Limits of the search for personal data.
 const (
-	maxPersonal = 100_000 // calls with personal data
-	maxValues   = 500_000 // different texts of a column
+	maxPersonal = 100_000 // calls with personal data in an answer
+	maxValues   = 500_000 // distinct texts of a column
 )
 
-// personalLooks is a pattern that every text with personal data has: it is quicker than
-// the detectors, which then look closer.
-const personalLooks = `@|[0-9]{3}-[0-9]{2}-[0-9]{4}|[0-9](?:[ -]?[0-9]){11}|\+[0-9]|\([0-9]{3}\)|[0-9]{3}[-. ][0-9]{3}[-. ][0-9]{4}|[A-Z]{2}[0-9]{2}[ ]?[A-Z0-9]{4}`
+// personalPattern matches every text with personal data, and some others. It is faster than the
+// detectors, which then check the texts that it matches.
+const personalPattern = `@|[0-9]{3}-[0-9]{2}-[0-9]{4}|[0-9](?:[ -]?[0-9]){11}|\+[0-9]|\([0-9]{3}\)|[0-9]{3}[-. ][0-9]{3}[-. ][0-9]{4}|[A-Z]{2}[0-9]{2}[ ]?[A-Z0-9]{4}`
 
-// piiFound is which calls carry which personal data.
-type piiFound struct {
+// piiIndex records the kinds of personal data in each call.
+type piiIndex struct {
 	kinds map[ask.Key]map[string]bool // "kind in place"
 }
 
-func (p *piiFound) of(key ask.Key) []string { return slices.Sorted(maps.Keys(p.kinds[key])) }
+func (p *piiIndex) of(key ask.Key) []string { return slices.Sorted(maps.Keys(p.kinds[key])) }
 
-func (p *piiFound) add(key ask.Key, kind string) {
+func (p *piiIndex) add(key ask.Key, kind string) {
 	if p.kinds[key] == nil {
 		p.kinds[key] = map[string]bool{}
 	}
@@ -40,8 +40,9 @@ func (p *piiFound) add(key ask.Key, kind string) {
 }
 
 // personal narrows the window to calls that carry personal data.
-func (a *accessOf) personal() error {
-	// Masked data would not be found. What is answered is which calls have some, and the kinds.
+func (a *accessAnswer) personal() error {
+	// Detectors cannot find masked data, so they read unmasked texts. The answer shows only the
+	// calls and the kinds.
 	w := *a.w
 	if w.KFL != "" {
 		w.Where = a.c.AsMasked(w.Where)
@@ -52,10 +53,10 @@ func (a *accessOf) personal() error {
 	}
 	a.pii = found
 	if cut {
-		a.out.Note("more than %d calls carry personal data: these are the first", maxPersonal)
+		a.out.Note("more than %d calls carry personal data; only the first are listed", maxPersonal)
 		a.out.Truncated = true
 	}
-	a.out.Note("personal data are told by their form: payment cards, SSNs, IBANs, mail addresses and telephone numbers; names and street addresses have none")
+	a.out.Note("personal data is recognized by its form: payment cards, SSNs, IBANs, email addresses and phone numbers; names and street addresses cannot be recognized")
 	counts := map[string]int64{}
 	bundles := map[int64][]int64{}
 	for key, kinds := range found.kinds {
@@ -85,13 +86,12 @@ func (a *accessOf) personal() error {
 	return ask.NoteUnread(a.ctx, a.c, &a.out.Frame, a.w)
 }
 
-// findPersonal finds the calls of a window that carry personal data. Equal texts are
-// looked at once.
-func findPersonal(ctx context.Context, c *forensics.Case, w *ask.Window) (*piiFound, bool, error) {
-	out := &piiFound{kinds: map[ask.Key]map[string]bool{}}
+// findPersonal finds the calls of a window that carry personal data. It checks equal texts once.
+func findPersonal(ctx context.Context, c *forensics.Case, w *ask.Window) (*piiIndex, bool, error) {
+	out := &piiIndex{kinds: map[ask.Key]map[string]bool{}}
 	cut := false
 	bodies := map[string][]string{}
-	_, err := c.Each(ctx, forensics.Query{SQL: "SELECT lower(hex(sha256)) AS h, text FROM bodies_raw WHERE text IS NOT NULL AND regexp_matches(text, ?) ORDER BY h, part", Args: []any{"(" + personalLooks + ")"}}, nil,
+	_, err := c.Each(ctx, forensics.Query{SQL: "SELECT lower(hex(sha256)) AS h, text FROM bodies_raw WHERE text IS NOT NULL AND regexp_matches(text, ?) ORDER BY h, part", Args: []any{"(" + personalPattern + ")"}}, nil,
 		func(_ []forensics.Column, row []any) error {
 			hash, _ := row[0].(string)
 			text, _ := row[1].(string)
@@ -105,7 +105,7 @@ func findPersonal(ctx context.Context, c *forensics.Case, w *ask.Window) (*piiFo
 	if err != nil {
 		return nil, false, err
 	}
-	rows, texts, err := holdTexts(ctx, c, w)
+	rows, texts, err := loadTexts(ctx, c, w)
 	if err != nil {
 		return nil, false, err
 	}
@@ -116,7 +116,7 @@ func findPersonal(ctx context.Context, c *forensics.Case, w *ask.Window) (*piiFo
 			func(_ []forensics.Column, row []any) error {
 				hash, _ := row[2].(string)
 				for _, kind := range bodies[hash] {
-					cut = out.put(row, kind+" in "+side+".body") || cut
+					cut = out.addRow(row, kind+" in "+side+".body") || cut
 				}
 				return nil
 			})
@@ -126,7 +126,7 @@ func findPersonal(ctx context.Context, c *forensics.Case, w *ask.Window) (*piiFo
 	}
 	for _, s := range texts {
 		seen := map[string][]string{}
-		_, err := rows.Case.Each(ctx, forensics.Query{SQL: fmt.Sprintf("SELECT %s, call_no, %s AS v FROM %s WHERE %s AND regexp_matches(%[2]s, ?) ORDER BY ts_ns, bundle, call_no", terms.BundleOf(c, ""), s.column, rows.From, rows.Where), Args: rows.Values("(" + personalLooks + ")")}, nil,
+		_, err := rows.Case.Each(ctx, forensics.Query{SQL: fmt.Sprintf("SELECT %s, call_no, %s AS v FROM %s WHERE %s AND regexp_matches(%[2]s, ?) ORDER BY ts_ns, bundle, call_no", terms.BundleOf(c, ""), s.column, rows.From, rows.Where), Args: rows.Values("(" + personalPattern + ")")}, nil,
 			func(_ []forensics.Column, row []any) error {
 				text, _ := row[2].(string)
 				kinds, ok := seen[text]
@@ -137,7 +137,7 @@ func findPersonal(ctx context.Context, c *forensics.Case, w *ask.Window) (*piiFo
 					}
 				}
 				for _, kind := range kinds {
-					cut = out.put(row, kind+" in "+s.name) || cut
+					cut = out.addRow(row, kind+" in "+s.name) || cut
 				}
 				return nil
 			})
@@ -148,12 +148,12 @@ func findPersonal(ctx context.Context, c *forensics.Case, w *ask.Window) (*piiFo
 	return out, cut, nil
 }
 
-// textOf is a place of a call that is looked at for personal data.
-type textOf struct{ name, column string }
+// textColumn is a text column of calls that may contain personal data.
+type textColumn struct{ name, column string }
 
-// holdTexts reads what is looked at for personal data, where it is not too much.
-func holdTexts(ctx context.Context, c *forensics.Case, w *ask.Window) (*ask.Held, []textOf, error) {
-	var list []textOf
+// loadTexts loads the columns that may contain personal data, if there are not too many rows.
+func loadTexts(ctx context.Context, c *forensics.Case, w *ask.Window) (*ask.CallTable, []textColumn, error) {
+	var list []textColumn
 	columns := []string{"call_no, ts_ns, request_body_sha256, response_body_sha256"}
 	for i := range search.Spots {
 		s := &search.Spots[i]
@@ -161,9 +161,9 @@ func holdTexts(ctx context.Context, c *forensics.Case, w *ask.Window) (*ask.Held
 			continue
 		}
 		columns = append(columns, fmt.Sprintf("%s AS text%d", s.Column, len(list)))
-		list = append(list, textOf{s.Name, s.Column})
+		list = append(list, textColumn{s.Name, s.Column})
 	}
-	rows, err := ask.Hold(ctx, c, strings.Join(columns, ", "), w.Where, w.Args)
+	rows, err := ask.LoadCalls(ctx, c, strings.Join(columns, ", "), w.Where, w.Args)
 	if err == nil && rows.InMemory {
 		for i := range list {
 			list[i].column = fmt.Sprintf("text%d", i)
@@ -172,8 +172,8 @@ func holdTexts(ctx context.Context, c *forensics.Case, w *ask.Window) (*ask.Held
 	return rows, list, err
 }
 
-// put notes what a row carries; it is true where there are too many.
-func (p *piiFound) put(row []any, kind string) bool {
+// addRow records a kind for the call of a row. It returns true if there are too many calls.
+func (p *piiIndex) addRow(row []any, kind string) bool {
 	bundle, _ := row[0].(int64)
 	no, _ := row[1].(int64)
 	key := ask.Key{Bundle: bundle, No: no}

@@ -7,23 +7,23 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
 )
 
-// UnreadConn is connections between two of which no call is known.
+// UnreadConn summarizes the connections between a client and a server that have no known calls.
 type UnreadConn struct {
 	Client      string   `json:"client"`
 	Server      string   `json:"server"`
 	Port        int64    `json:"port"`
 	Why         string   `json:"why"`
 	Connections int64    `json:"connections"`
-	Sent        int64    `json:"sent_bytes" jsonschema:"payload of the client"`
+	Sent        int64    `json:"sent_bytes" jsonschema:"payload from the client"`
 	Got         int64    `json:"received_bytes"`
 	First       string   `json:"first"`
 	Last        string   `json:"last"`
-	CallIDs     []string `json:"call_ids" jsonschema:"handshakes of some, where there are rows of them"`
+	CallIDs     []string `json:"call_ids" jsonschema:"handshakes of some of them, if known"`
 	Packets     string   `json:"packets" jsonschema:"first packets of the first three"`
 }
 
-// unread lists connections of which no call is known.
-func (a *accessOf) unread() error {
+// unread lists connections without known calls.
+func (a *accessAnswer) unread() error {
 	if a.in.PII || a.in.KFL != "" {
 		return ask.NoteUnread(a.ctx, a.c, &a.out.Frame, a.w)
 	}
@@ -47,7 +47,7 @@ func (a *accessOf) unread() error {
 	a.out.Truncated = a.out.Truncated || more
 	a.out.Unread = ask.Fit(w, &a.out.Frame, list)
 	if a.out.UnreadTotal > 0 {
-		a.out.Note("%d {connection has|connections have} no calls that could be read: see unread", a.out.UnreadTotal)
+		a.out.Note("%d {connection has|connections have} no readable calls: see unread", a.out.UnreadTotal)
 	}
 	return nil
 }

@@ -5,7 +5,7 @@ import "testing"
 func TestUserOfHeader(t *testing.T) {
 	for header, want := range map[string]string{
 		"Basic dXNlcjpwYXNz": "user",
-		"Bearer eyJhbGciOiJub25lIn0.eyJzdWIiOiJhbGljZSJ9.x": "alice (as the token says)",
+		"Bearer eyJhbGciOiJub25lIn0.eyJzdWIiOiJhbGljZSJ9.x": "alice (claimed by the token)",
 		"Bearer abc": "", "Basic %%%": "", "": "",
 	} {
 		if got := userOf(header); got != want {

@@ -10,8 +10,8 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
 )
 
-// lasted fills in when calls ended. One without an answer lasts until its connection ends.
-func (k *Builder) lasted(list []*Step) error {
+// setEnds sets the end of calls. A call without a response ends with its connection.
+func (k *Builder) setEnds(list []*Step) error {
 	type conn struct {
 		Bundle int64  `json:"bundle"`
 		ID     int64  `json:"conn_id"`
@@ -58,8 +58,9 @@ func (k *Builder) lasted(list []*Step) error {
 	return nil
 }
 
-// ResetBy is SQL for who broke a connection off, of flows AS l: who reset it first, and
-// the client where it had closed its side before, for then the reset only answered that.
+// ResetBy is SQL for the side that aborted a connection, from flows AS l: the side that sent the
+// first reset. If the client had closed its side before, it is the client, because the reset only
+// responded to that.
 func ResetBy(c *forensics.Case, where string) string {
 	return fmt.Sprintf(`SELECT x.bundle, x.conn_id, CASE WHEN p.ns < x.ns THEN 'client' ELSE x.side END AS side
 		FROM (SELECT %[1]s, l.conn_id, arg_min(t.side, (t.ts_ns, t.packet_no)) AS side, arg_min(t.flow_id, (t.ts_ns, t.packet_no)) AS flow_id, min(t.ts_ns) AS ns
@@ -68,14 +69,14 @@ func ResetBy(c *forensics.Case, where string) string {
 			ON p.flow_id = x.flow_id%[7]s`, terms.BundleOf(c, "l."), terms.SameBundle(c, "l", "t"), where, terms.BundleOf(c, "f."), "("+terms.Key(c, "f")+"f.flow_id)", terms.Key(c, "l"), terms.SameBundle(c, "p", "x"))
 }
 
-// span is a time at a party.
+// span is a time range at a party.
 type span struct {
 	at     *party
 	lo, hi int64
 }
 
-// merge joins overlapping spans of one party, and names every row of endpoints that is
-// the party.
+// merge joins overlapping spans of each party, and returns them for every endpoint row of the
+// party.
 func (k *Builder) merge(spans []span) (bundles, ids, los, his []int64) {
 	byKey := map[string][]span{}
 	var order []string
@@ -106,15 +107,15 @@ func (k *Builder) merge(spans []span) (bundles, ids, los, his []int64) {
 	return bundles, ids, los, his
 }
 
-// made loads the calls that parties made in their spans.
-func (k *Builder) made(spans []span) ([]*Step, error) {
+// callsMade loads the calls that parties made in their spans.
+func (k *Builder) callsMade(spans []span) ([]*Step, error) {
 	return k.find("made", (*placed).madeIn, spans)
 }
 
-// asked loads the calls that were open at parties in their spans, so that it can be told
-// to which of them a call that the party made belongs.
-func (k *Builder) asked(spans []span) ([]*Step, error) {
-	var more []span // a service's address stands for any of the pods behind it
+// openCalls loads the calls that were open at parties in their spans. They are the possible parents of
+// the calls that the party made.
+func (k *Builder) openCalls(spans []span) ([]*Step, error) {
+	var more []span // a service's address may be any of the pods behind it
 	for _, s := range spans {
 		for _, name := range s.at.Services {
 			for _, p := range k.Same["service "+s.at.Namespace+"/"+name] {
@@ -155,8 +156,7 @@ func (k *Builder) find(what string, rowsIn func(*placed, *forensics.RowGroup) ([
 	return out, nil
 }
 
-// findNear loads the calls that parties made in their spans, or those that were open at
-// them, the first maxLoaded by time.
+// findNear loads the first MaxLoaded calls, by time, that rowsIn selects for the spans.
 func (k *Builder) findNear(rowsIn func(*placed, *forensics.RowGroup) ([]int, error), spans []span) ([]*Step, error) {
 	at := placedAt(k.merge(spans))
 	rows, err := k.calls()
@@ -174,7 +174,7 @@ func (k *Builder) findNear(rowsIn func(*placed, *forensics.RowGroup) ([]int, err
 			return err
 		}
 		some, err := stepsAt(bundle, g, found)
-		// Packets without a protocol of calls (ICMP) cause nothing and are caused by nothing here.
+		// ICMP has no calls: it neither causes calls nor is caused by them here.
 		list = append(list, slices.DeleteFunc(some, func(s Step) bool { return s.Protocol == "icmp" })...)
 		if len(list) > 3*ask.MaxLoaded {
 			slices.SortFunc(list, inStepOrder)
@@ -189,11 +189,11 @@ func (k *Builder) findNear(rowsIn func(*placed, *forensics.RowGroup) ([]int, err
 	if len(list) > ask.MaxLoaded {
 		list, k.Cut = list[:ask.MaxLoaded], true
 	}
-	return k.take(list)
+	return k.addSteps(list)
 }
 
-// brokenConns loads connections that parties opened in their spans and that came to
-// nothing, as calls that failed: what a program could not connect to leaves no call.
+// brokenConns loads the failed connections that parties opened in their spans, as failed calls: a
+// program that cannot connect leaves no call.
 func (k *Builder) brokenConns(spans []span) ([]*Step, error) {
 	type conn struct {
 		Bundle  int64  `json:"bundle"`
@@ -225,7 +225,7 @@ func (k *Builder) brokenConns(spans []span) ([]*Step, error) {
 	var out, fresh []*Step
 	for _, cn := range list {
 		s := &Step{Bundle: cn.Bundle, No: -1 - cn.FlowID, Start: cn.Start, End: cn.End, Clock: -1, SrcID: cn.SrcID, DstID: cn.DstID, ConnID: cn.ConnID, Protocol: "tcp", Failed: true,
-			Error: cn.State, told: true, read: true, detail: detail{Status: words[cn.State], Method: fmt.Sprintf("connect to port %d", cn.Port), Packets: cn.Packets}}
+			Error: cn.State, detailed: true, read: true, detail: detail{Status: words[cn.State], Method: fmt.Sprintf("connect to port %d", cn.Port), Packets: cn.Packets}}
 		s.Summary = s.Method + " → " + s.Status
 		if old := k.Steps[s.Key()]; old != nil {
 			s = old
@@ -235,5 +235,5 @@ func (k *Builder) brokenConns(spans []span) ([]*Step, error) {
 		}
 		out = append(out, s)
 	}
-	return out, k.ends(fresh)
+	return out, k.setParties(fresh)
 }

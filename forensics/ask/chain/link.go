@@ -11,52 +11,51 @@ import (
 	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
-// Link says why a call is taken for the child of another.
+// Link is the evidence that one call is the child of another.
 type Link struct {
 	Parent     *Step
 	Confidence float64
 	How        string
-	Others     int // calls that could be the parent just as well
+	Others     int // other calls that fit equally well
 }
 
-// Kinds of evidence for a parent, the better ones higher.
+// Kinds of evidence for a parent, weakest first.
 const (
-	byTime    = iota // open at the same place at that time
-	byWords          // and it names the same things
-	byTarget         // and it asks for the same, as where a proxy passes it on
-	byText           // and holds the text that was asked for, as the child does
-	byBody           // and its body is the same
+	byTime    = iota // open at the same instance at that time
+	byWords          // and contains the same values
+	byTarget         // and has the same method and path, as if a proxy forwarded it
+	byText           // and both contain the requested text
+	byBody           // and both have the same body
 	byRequest        // and has the same request id
 	byTrace          // and has the same trace id
-	bySpan           // its span id is what the child calls its parent's
+	bySpan           // its span id is the child's parent span id
 )
 
 var evidence = [...]string{
 	byTime:    "time containment at the same workload",
 	byWords:   "time containment and the same values in both",
 	byTarget:  "time containment and the same method and path",
-	byText:    "time containment and the text asked for in both",
+	byText:    "time containment and the requested text in both",
 	byBody:    "time containment and the same body",
 	byRequest: "same request id, and time containment",
 	byTrace:   "same trace id, and time containment",
 	bySpan:    "parent span id",
 }
 
-// sureness is how far a kind of evidence goes where nothing speaks against it.
-var sureness = [...]float64{byTime: 0.8, byWords: 0.85, byTarget: 0.88, byText: 0.9, byBody: 0.95, byRequest: 0.97, byTrace: 0.98, bySpan: 1}
+// confidences is the confidence of each kind of evidence if nothing contradicts it.
+var confidences = [...]float64{byTime: 0.8, byWords: 0.85, byTarget: 0.88, byText: 0.9, byBody: 0.95, byRequest: 0.97, byTrace: 0.98, bySpan: 1}
 
-// fit is one call that may be the parent of another.
+// fit is one possible parent of a call.
 type fit struct {
 	p        *Step
 	kind     int
 	factor   float64
 	why      []string
 	outlasts bool
-	loose    bool // fits only if the clocks were apart
+	loose    bool // fits only if the clocks differ
 }
 
-// ParentOf finds the call that made child. Everything that was open at child's place
-// must have been loaded.
+// ParentOf finds the parent of child. All calls that were open at child's source must be loaded.
 func (k *Builder) ParentOf(child *Step) *Link {
 	if child.linked {
 		return child.Link
@@ -75,7 +74,7 @@ func (k *Builder) ParentOf(child *Step) *Link {
 		service := "service " + child.Src.Namespace + "/" + name
 		for _, p := range k.into[service] {
 			if f, ok := k.fits(p, child, 0.9); ok {
-				f.why = append(f.why, fmt.Sprintf("which of the %d pods behind the service answered was not seen", max(1, len(k.front[service]))))
+				f.why = append(f.why, fmt.Sprintf("it is unknown which of the %d pods behind the service answered", max(1, len(k.front[service]))))
 				f.factor /= float64(max(1, len(k.front[service])))
 				fits = append(fits, f)
 			}
@@ -89,8 +88,8 @@ func (k *Builder) ParentOf(child *Step) *Link {
 	return child.Link
 }
 
-// contested reads what helps to choose, for calls that have more than one possible parent.
-func (k *Builder) contested(list []*Step) error {
+// loadEvidence reads the details that help to choose, for calls with several possible parents.
+func (k *Builder) loadEvidence(list []*Step) error {
 	var need []*Step
 	there := map[*Step]bool{}
 	add := func(s *Step) {
@@ -119,20 +118,20 @@ func (k *Builder) contested(list []*Step) error {
 	return k.name(need)
 }
 
-// fits says whether p may have made child, and by what.
+// fits reports whether p may be the parent of child, and by which evidence.
 func (k *Builder) fits(p, child *Step, factor float64) (fit, bool) {
 	f := fit{p: p, factor: factor}
 	if p == child || p.ConnID == child.ConnID && p.Bundle == child.Bundle || p.Protocol == "tls" || p.Protocol == "quic" || p.Protocol == "dns" && child.Protocol != "dns" {
 		return f, false
 	}
 	if (child.Protocol == "tls" || child.Protocol == "quic") && !child.Broken() && !child.Sealed {
-		return f, false // what it carries stands beside it
+		return f, false // the calls that it carries are listed themselves
 	}
 	slack, stated := k.slack(p, child)
 	if child.Start+slack < p.Start || child.Start-slack > p.End {
 		return f, false
 	}
-	if child.Start == p.Start && slack == 0 && child.No < p.No { // a tie goes one way, so that no circle can be
+	if child.Start == p.Start && slack == 0 && child.No < p.No { // ties go one way, to avoid cycles
 		return f, false
 	}
 	if p.Trace != "" && child.Trace != "" && p.Trace != child.Trace {
@@ -147,7 +146,7 @@ func (k *Builder) fits(p, child *Step, factor float64) (fit, bool) {
 		f.kind = byRequest
 	default:
 		if child.Request != "" && p.Request != "" {
-			f.factor *= 0.5 // another id: a hop that makes its own, or another request
+			f.factor *= 0.5 // another id: this hop creates its own, or it is another request
 			f.why = append(f.why, "request ids differ")
 		}
 		f.kind = likeness(p, child)
@@ -159,7 +158,7 @@ func (k *Builder) fits(p, child *Step, factor float64) (fit, bool) {
 	}
 	if slack > 0 && (child.Start-slack < p.Start || child.End+slack > p.End) {
 		f.loose = child.Start < p.Start || child.Start > p.End
-		f.why = append(f.why, fmt.Sprintf("clocks may differ by %s, so their order is unknown", LengthOf(slack)))
+		f.why = append(f.why, fmt.Sprintf("the clocks may differ by %s, so the order is unknown", LengthOf(slack)))
 		if !stated {
 			k.Skewed = true
 		}
@@ -167,7 +166,7 @@ func (k *Builder) fits(p, child *Step, factor float64) (fit, bool) {
 	return f, true
 }
 
-// likeness is what two calls have in common, ids aside.
+// likeness is the best evidence that two calls share, apart from ids.
 func likeness(p, child *Step) int {
 	switch {
 	case p.body != "" && p.body == child.body || p.answer != "" && p.answer == child.answer:
@@ -182,8 +181,8 @@ func likeness(p, child *Step) int {
 	return byTime
 }
 
-// better orders parents, the best first: by evidence, then what holds the child whole
-// and by all clocks, then the one that began last.
+// better sorts possible parents, best first: by evidence, then those that contain the child
+// whatever the clocks, then the one that began last.
 func (k *Builder) better(a, b fit) int {
 	if a.kind != b.kind {
 		return b.kind - a.kind
@@ -206,12 +205,12 @@ func (k *Builder) better(a, b fit) int {
 	return cmp.Or(cmp.Compare(b.p.Start, a.p.Start), cmp.Compare(b.p.Bundle, a.p.Bundle), cmp.Compare(b.p.No, a.p.No))
 }
 
-// judge states how sure the best of the parents is.
+// judge links the best parent and sets its confidence.
 func (k *Builder) judge(fits []fit, child *Step) *Link {
 	best := fits[0]
-	l := &Link{Parent: best.p, Confidence: sureness[best.kind] * best.factor, How: evidence[best.kind]}
+	l := &Link{Parent: best.p, Confidence: confidences[best.kind] * best.factor, How: evidence[best.kind]}
 	for _, f := range fits[1:] {
-		// A call around the parent at the same place (a proxy beside the program) is
+		// A call around the parent at the same instance (a sidecar proxy) is not an
 		// no rival: it is the parent's own.
 		around := f.p.Dst == best.p.Src || f.p.Dst != nil && best.p.Src != nil && f.p.Dst.Key == best.p.Src.Key
 		if f.kind == best.kind && f.outlasts == best.outlasts && f.loose == best.loose && !(around && f.p.Start <= best.p.Start && f.p.End >= best.p.End) && f.p.ID != best.p.ID {
@@ -220,7 +219,7 @@ func (k *Builder) judge(fits []fit, child *Step) *Link {
 	}
 	if l.Others > 0 {
 		l.Confidence /= float64(l.Others + 1)
-		l.How += plural.Sprintf("; %d {other call was|other calls were} open there and fit as well", l.Others)
+		l.How += plural.Sprintf("; %d {other call was|other calls were} open there and {fits|fit} equally well", l.Others)
 	}
 	for _, w := range best.why {
 		l.How += "; " + w
@@ -229,7 +228,7 @@ func (k *Builder) judge(fits []fit, child *Step) *Link {
 	return l
 }
 
-// Sure puts a confidence in words.
+// Sure returns the word for a confidence: exact, likely or guess.
 func Sure(confidence float64) string {
 	switch {
 	case confidence >= 0.95:
@@ -240,14 +239,13 @@ func Sure(confidence float64) string {
 	return "guess"
 }
 
-// slack is by how much the times of two calls may be off against each other, and whether
-// the recording states it.
+// slack is how far the clocks of two calls may differ, and whether the recording states it.
 func (k *Builder) slack(a, b *Step) (ns int64, stated bool) {
 	if a.Clock == b.Clock && a.Bundle == b.Bundle {
 		return 0, true
 	}
 	if a.Clock < 0 || b.Clock < 0 {
-		return ClockUnsure, true // a connection has no clock of its own
+		return ClockUnsure, true // a connection has no clock id
 	}
 	x, okx := k.clocks[ask.Key{Bundle: a.Bundle, No: a.Clock}]
 	y, oky := k.clocks[ask.Key{Bundle: b.Bundle, No: b.Clock}]
@@ -267,8 +265,8 @@ func (k *Builder) slack(a, b *Step) (ns int64, stated bool) {
 	return ClockUnsure, false
 }
 
-// shareValue says that two calls name the same thing: a value with a digit of four or
-// more characters, such as an order's number, in path, query, parameters or key.
+// shareValue reports whether two calls share a value of four or more characters with a digit, such
+// as an order number, in path, query, parameters or key.
 func shareValue(a, b *Step) bool {
 	x, y := values(a.words), values(b.words)
 	return slices.ContainsFunc(x, func(v string) bool { return slices.Contains(y, v) })
@@ -286,7 +284,7 @@ func values(s string) []string {
 	return out
 }
 
-// LengthOf writes a length of time for people.
+// LengthOf writes a duration for people.
 func LengthOf(ns int64) string {
 	switch {
 	case ns >= 10_000_000_000:

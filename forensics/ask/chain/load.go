@@ -8,9 +8,9 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
 )
 
-// Tell reads what is told of calls.
-func (k *Builder) Tell(list []*Step) error {
-	list = slices.DeleteFunc(slices.Clone(list), func(s *Step) bool { return s.told || s.No < 0 })
+// LoadDetails reads the details of calls that answers show.
+func (k *Builder) LoadDetails(list []*Step) error {
+	list = slices.DeleteFunc(slices.Clone(list), func(s *Step) bool { return s.detailed || s.No < 0 })
 	if len(list) == 0 {
 		return nil
 	}
@@ -32,7 +32,7 @@ func (k *Builder) Tell(list []*Step) error {
 	}
 	for _, r := range rows {
 		if s := k.Steps[ask.Key{Bundle: r.Bundle, No: r.No}]; s != nil && s.Key() == (ask.Key{Bundle: r.Bundle, No: r.No}) {
-			s.detail, s.told = r.detail, true
+			s.detail, s.detailed = r.detail, true
 			if s.Error == "reset" && s.resetBy != "" {
 				s.Status += ResetWords(s.resetBy)
 			}
@@ -41,7 +41,7 @@ func (k *Builder) Tell(list []*Step) error {
 	return nil
 }
 
-// ResetWords say what a reset without an answer means.
+// ResetWords describe a reset without a response.
 func ResetWords(by string) string {
 	if by == "client" {
 		return " by the client, which gave up"
@@ -57,8 +57,7 @@ func keysOf(list []*Step) []ask.Key {
 	return out
 }
 
-// name reads what calls name and what they call their parents' spans, where that is
-// needed to choose between parents.
+// name reads the values and parent span ids of calls, which help to choose between parents.
 func (k *Builder) name(list []*Step) error {
 	list = slices.DeleteFunc(slices.Clone(list), func(s *Step) bool { return s.read || s.No < 0 })
 	if len(list) == 0 {
@@ -101,7 +100,7 @@ func (k *Builder) name(list []*Step) error {
 	return nil
 }
 
-// Load reads calls by their numbers, with who they are of and when they ended.
+// Load reads calls by key, with their parties and ends.
 func (k *Builder) Load(keys []ask.Key) ([]*Step, error) {
 	var out []*Step
 	var need []ask.Key
@@ -119,13 +118,12 @@ func (k *Builder) Load(keys []ask.Key) ([]*Step, error) {
 	if err != nil {
 		return nil, err
 	}
-	fresh, err := k.take(list)
+	fresh, err := k.addSteps(list)
 	return append(out, fresh...), err
 }
 
-// take adds calls that were read, and gives those that were not there before with those
-// that were.
-func (k *Builder) take(list []Step) ([]*Step, error) {
+// addSteps adds calls that were read. It returns them as steps, new or already known.
+func (k *Builder) addSteps(list []Step) ([]*Step, error) {
 	var out, fresh []*Step
 	there := map[*Step]bool{}
 	for i := range list {
@@ -145,10 +143,10 @@ func (k *Builder) take(list []Step) ([]*Step, error) {
 			out = append(out, old)
 		}
 	}
-	if err := k.ends(fresh); err != nil {
+	if err := k.setParties(fresh); err != nil {
 		return nil, err
 	}
-	if err := k.lasted(fresh); err != nil {
+	if err := k.setEnds(fresh); err != nil {
 		return nil, err
 	}
 	for _, s := range fresh {

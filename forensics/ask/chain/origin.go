@@ -10,38 +10,38 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/ask"
 )
 
-// MaxSeeds is how many calls chains are built around.
+// MaxSeeds is the highest number of calls whose chains are built.
 const MaxSeeds = 120
 
-// MaxNodes is how many calls all chains of an answer have.
+// MaxNodes is the highest number of calls in all chains of an answer.
 const MaxNodes = 4000
 
-// MaxOrigins is how many origins an answer lists.
+// MaxOrigins is the highest number of origins that an answer lists.
 const MaxOrigins = 20
 
-// Origin is where trouble began.
+// Origin is the origin of failures.
 type Origin struct {
-	Number     int      `json:"number,omitempty" jsonschema:"in its list, from 1"`
-	Chains     int      `json:"chains,omitempty" jsonschema:"chains, or calls, that it explains"`
+	Number     int      `json:"number,omitempty" jsonschema:"number in its list, from 1"`
+	Chains     int      `json:"chains,omitempty" jsonschema:"number of chains or calls that it explains"`
 	Src        string   `json:"src"`
 	Dst        string   `json:"dst"`
 	Protocol   string   `json:"protocol"`
 	Endpoint   string   `json:"endpoint"`
 	Status     string   `json:"status,omitempty"`
-	What       string   `json:"what" jsonschema:"failed, no_answer, slow (it did not fail but took the time), sealed (an encrypted connection that took the time), or own (nothing below it failed)"`
-	ElapsedMs  float64  `json:"elapsed_ms" jsonschema:"how long it took, or was waited for"`
-	Said       string   `json:"said,omitempty" jsonschema:"what its answer said; text from the traffic"`
+	What       string   `json:"what" jsonschema:"failed, no_answer, slow (it did not fail but took the time), sealed (an encrypted connection took the time), or own (nothing below it failed)"`
+	ElapsedMs  float64  `json:"elapsed_ms" jsonschema:"how long it took, or how long its caller waited"`
+	Said       string   `json:"said,omitempty" jsonschema:"error or body of its response; text from the traffic"`
 	Way        string   `json:"way" jsonschema:"services from the outermost call to it"`
 	Confidence float64  `json:"confidence"`
 	Sure       string   `json:"sure" jsonschema:"exact, likely or guess"`
-	Packets    string   `json:"packets,omitempty" jsonschema:"of the first"`
-	CallIDs    []string `json:"call_ids" jsonschema:"up to three; none where a connection came to nothing and carried no call"`
+	Packets    string   `json:"packets,omitempty" jsonschema:"packets of the first"`
+	CallIDs    []string `json:"call_ids" jsonschema:"up to three; none for a failed connection without calls"`
 }
 
 // Millis writes nanoseconds as milliseconds with three digits.
 func Millis(ns int64) float64 { return math.Round(float64(ns)/1e3) / 1e3 }
 
-// EndpointOf is what a call asked for, without what differs from call to call.
+// EndpointOf is the endpoint of a call: its request without the parts that vary between calls.
 func EndpointOf(s *Step) string {
 	switch {
 	case s.Path != "":
@@ -54,14 +54,14 @@ func EndpointOf(s *Step) string {
 	return s.Protocol
 }
 
-// Root is where one chain's trouble began.
+// Root is the origin of the failure of one chain.
 type Root struct {
 	Blame
 	Root *Step
 }
 
-// OriginIn finds where the trouble of a chain began: of its outermost call where that
-// failed, else of what was asked for, else of the first call that failed and did harm.
+// OriginIn finds the origin of the failure in a chain: of its outermost call if that failed,
+// otherwise of the requested call, otherwise of the first harmful failure.
 func OriginIn(root *Step, list []*Step, children map[*Step][]*Step) (Root, bool) {
 	from := root
 	if !root.Broken() {
@@ -81,7 +81,7 @@ func OriginIn(root *Step, list []*Step, children map[*Step][]*Step) (Root, bool)
 	return Root{BlameOf(from, children), root}, true
 }
 
-// Origin writes it for an answer; text is what the answers of calls said.
+// Origin converts a root for an answer; text has the errors or bodies of responses.
 func (o Root) Origin(text map[ask.Key]string) Origin {
 	s := o.At
 	var way []string
@@ -97,7 +97,7 @@ func (o Root) Origin(text map[ask.Key]string) Origin {
 		Said: text[s.Key()], Way: strings.Join(way, " → "), Confidence: o.confidence, Sure: Sure(o.confidence), Packets: s.Packets, CallIDs: s.IDs()}
 }
 
-// SumOrigins counts equal origins.
+// SumOrigins merges equal origins and counts them.
 func SumOrigins(list []Root, text map[ask.Key]string) []Origin {
 	out := []Origin{}
 	for _, o := range list {
@@ -123,12 +123,11 @@ func SumOrigins(list []Root, text map[ask.Key]string) []Origin {
 	return out
 }
 
-// Same says that two origins are one kind of trouble at one place.
+// Same reports whether two origins are the same kind of failure at the same endpoint.
 func (o Origin) Same(p Origin) bool {
 	return o.Src == p.Src && o.Dst == p.Dst && o.Protocol == p.Protocol && o.Endpoint == p.Endpoint && o.Status == p.Status &&
 		(o.What == p.What || o.deepest() && p.deepest())
 }
 
-// deepest says that the trouble is the call's own, whether or not another failed because
-// of it.
+// deepest reports whether the call itself failed, and not because of a call below it.
 func (o Origin) deepest() bool { return o.What == "own" || o.What == "failed" }

@@ -11,7 +11,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/ask"
 )
 
-// calls reads rows of calls for chains, which go to the same times again and again.
+// calls opens the rows of calls. Chains read the same time ranges repeatedly.
 func (k *Builder) calls() (*forensics.Rows, error) {
 	if k.rows == nil {
 		var err error
@@ -22,7 +22,7 @@ func (k *Builder) calls() (*forensics.Rows, error) {
 	return k.rows, nil
 }
 
-// numbersOf are columns of numbers of a row group.
+// numbersOf returns numeric columns of a row group.
 func numbersOf(g *forensics.RowGroup, names ...string) ([]*forensics.RowColumn, error) {
 	out := make([]*forensics.RowColumn, len(names))
 	for i, name := range names {
@@ -34,7 +34,7 @@ func numbersOf(g *forensics.RowGroup, names ...string) ([]*forensics.RowColumn, 
 	return out, nil
 }
 
-// stepOf columns, in the order in which stepAt reads them.
+// stepNames are the columns of a step, in the order in which stepAt reads them.
 var stepNames = [...]string{"call_no", "call_id", "ts_ns", "elapsed_us", "clock_id", "src_id", "dst_id", "conn_id", "protocol", "failed", "error", "trace_id", "span_id", "request_id"}
 
 // stepAt reads a row as a step.
@@ -52,7 +52,7 @@ func stepAt(bundle int, cols []*forensics.RowColumn, row int) Step {
 	return s
 }
 
-// stepsAt reads the rows of a group that pick names.
+// stepsAt reads the given rows of a group.
 func stepsAt(bundle int, g *forensics.RowGroup, rows []int) ([]Step, error) {
 	if len(rows) == 0 {
 		return nil, nil
@@ -72,7 +72,7 @@ func inStepOrder(a, b Step) int {
 	return cmp.Or(cmp.Compare(a.Start, b.Start), cmp.Compare(a.Bundle, b.Bundle), cmp.Compare(a.No, b.No))
 }
 
-// ofNumbers reads calls by their numbers, by time.
+// ofNumbers reads calls by key, sorted by time.
 func (k *Builder) ofNumbers(keys []ask.Key) ([]Step, error) {
 	rows, err := k.calls()
 	if err != nil {
@@ -119,10 +119,10 @@ func (k *Builder) ofNumbers(keys []ask.Key) ([]Step, error) {
 	return out, err
 }
 
-// stretch is a time at an endpoint.
+// stretch is a time range at an endpoint.
 type stretch struct{ lo, hi int64 }
 
-// placed are the stretches of the endpoints of a bundle, and all they have in common.
+// placed are the stretches of the endpoints in one bundle.
 type placed struct {
 	at       map[int64][]stretch
 	from, to int64 // from the first to the last time
@@ -142,7 +142,7 @@ func placedAt(bundles, ids, los, his []int64) map[int64]*placed {
 	return out
 }
 
-// madeIn finds the rows of calls that endpoints made in their stretches.
+// madeIn returns the rows of calls that endpoints made in their stretches.
 func (p *placed) madeIn(g *forensics.RowGroup) ([]int, error) {
 	if g.From > p.to || g.To < p.from {
 		return nil, nil
@@ -165,8 +165,8 @@ func (p *placed) madeIn(g *forensics.RowGroup) ([]int, error) {
 	return out, nil
 }
 
-// openIn finds the rows of calls that were open at endpoints in their stretches. One
-// without an end is taken to be open for some time.
+// openIn returns the rows of calls that were open at endpoints in their stretches. A call without
+// a known end counts as open for a limited time.
 func (p *placed) openIn(g *forensics.RowGroup) ([]int, error) {
 	low, high, nulls, ok := g.Bounds("elapsed_us")
 	most := int64(longCall)

@@ -1,7 +1,6 @@
-// Package chain finds which call was made because of which: the calls that led to a call and
-// those that it led to, each with its evidence and confidence, and where the trouble of a chain
-// began. It reads calls as the walk needs them and stores nothing, because a bundle holds what
-// was seen, not what was concluded.
+// Package chain finds the parents and children of calls, each with its evidence and confidence, and
+// the origin of failures in a chain. It reads calls when it needs them and stores nothing: a bundle
+// contains observations, not conclusions.
 package chain
 
 import (
@@ -14,19 +13,19 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
 )
 
-// Limits of what a chain is built from.
+// Limits of a chain.
 const (
-	MaxLevels = 16             // calls in one another
-	openEnded = 60_000_000_000 // ns that a call without a known end is taken to last at most
+	MaxLevels = 16             // nested calls
+	openEnded = 60_000_000_000 // longest assumed duration of a call without a known end, in nanoseconds
 
-	NearTime = 60_000_000_000 // ns, that are near together
+	NearTime = 60_000_000_000 // largest distance in time that counts as near, in nanoseconds
 
-	longCall    = 600_000_000_000 // ns before which a call that is still open is not looked for
-	ClockUnsure = 5_000_000       // ns by which two clocks may differ where nobody says
+	longCall    = 600_000_000_000 // longest duration of a call that can be found as a parent, in nanoseconds
+	ClockUnsure = 5_000_000       // assumed difference of two clocks if the recording does not state it, in nanoseconds
 )
 
-// Step is one call as chains need it. What links calls is read of all that were open,
-// the rest of those that are told.
+// Step is one call in a chain. The fields that link calls are read for all open calls, the others
+// only for calls that an answer shows.
 type Step struct {
 	Bundle   int64  `json:"bundle"`
 	No       int64  `json:"call_no"`
@@ -45,27 +44,27 @@ type Step struct {
 	Request  string `json:"request_id"`
 
 	detail
-	told   bool   // detail was read
-	words  string // what it names: path, query, SQL parameters, Redis key
-	target string // method, path and query
-	body   string // hash of its request's body, where there is more than a few bytes
-	answer string // hash of its answer's body
-	above  string // what it calls its parent's span
-	read   bool   // words and what follows were read
-	End    int64  // when the answer was over; where there was none, when the connection ended
-	sure   bool   // end is known from an answer
-	Sealed bool   // stands for an encrypted connection whose calls could not be read
-	Src    *party
-	Dst    *party
-	Link   *Link // to its parent, once looked for
-	linked bool
-	Hit    bool // holds what was asked for
+	detailed bool   // detail was read
+	words    string // path, query, SQL parameters and Redis key
+	target   string // method, path and query
+	body     string // hash of its request body if that has more than a few bytes
+	answer   string // hash of its response body
+	above    string // its parent span id
+	read     bool   // words, target, body, answer and above were read
+	End      int64  // end of the response, or of the connection if there was no response
+	sure     bool   // End comes from a response
+	Sealed   bool   // an encrypted connection in place of calls that could not be read
+	Src      *party
+	Dst      *party
+	Link     *Link // to its parent, once searched
+	linked   bool
+	Hit      bool // matches the input of the question
 
-	Searches int    // look-ups below it that are not shown
-	resetBy  string // who reset the connection that it got no answer on: client or server
+	Searches int    // DNS look-ups below it that are not shown
+	resetBy  string // side that reset the connection before a response: client or server
 }
 
-// detail is what is told of a call.
+// detail is the part of a call that answers show.
 type detail struct {
 	Method  string `json:"method"`
 	Host    string `json:"host"`
@@ -74,20 +73,20 @@ type detail struct {
 	Status  string `json:"status"`
 	Summary string `json:"summary"`
 	Packets string `json:"packets"`
-	Same    string `json:"same"` // equal for its retries by the same caller at the same server
+	Same    string `json:"same"` // equal for its retries by the same client at the same server
 }
 
-// Key is the number of its call.
+// Key is the key of its call.
 func (s *Step) Key() ask.Key { return ask.Key{Bundle: s.Bundle, No: s.No} }
 
-// Broken says that the call did not do what it was made for.
+// Broken reports whether the call failed or has no complete response.
 func (s *Step) Broken() bool { return s.Failed || s.Error != "" }
 
-// party is who stood at one end of calls.
+// party is one end of calls.
 type party struct {
 	Bundle    int64    `json:"bundle"`
 	ID        int64    `json:"endpoint_id"`
-	Key       string   `json:"key"` // equal for all rows of endpoints that are the same pod, process or address
+	Key       string   `json:"key"` // equal for all endpoint rows of the same pod, process or address
 	Kind      string   `json:"kind"`
 	Namespace string   `json:"namespace"`
 	Name      string   `json:"name"`
@@ -96,7 +95,7 @@ type party struct {
 	External  bool     `json:"external"`
 }
 
-// clock is a source of time stamps.
+// clock is a source of timestamps.
 type clock struct {
 	Bundle int64  `json:"bundle"`
 	ID     int64  `json:"clock_id"`
@@ -106,24 +105,24 @@ type clock struct {
 	Boot   string `json:"boot_id"`
 }
 
-// Builder finds which call was made because of which.
+// Builder finds the parents and children of calls.
 type Builder struct {
 	Ctx     context.Context
 	C       *forensics.Case
-	rows    *forensics.Rows // of calls, once they are needed
+	rows    *forensics.Rows // rows of calls, opened when needed
 	Steps   map[ask.Key]*Step
-	byID    map[string]*Step   // a call that several bundles hold is one step
-	into    map[string][]*Step // by the key of the party that was asked
+	byID    map[string]*Step   // a call in several bundles is one step
+	into    map[string][]*Step // by the key of the destination
 	parties map[ask.Key]*party
 	Same    map[string][]*party // by key
-	front   map[string][]string // keys of pods and the like behind a service, by the service's key
+	front   map[string][]string // keys of the instances behind a service, by the service's key
 	clocks  map[ask.Key]clock
-	seen    map[string]bool // windows that were loaded
-	Cut     bool            // more calls than maxLoaded in one step
-	Skewed  bool            // clocks whose difference nobody states were compared
+	seen    map[string]bool // time ranges that were loaded
+	Cut     bool            // one step had more than MaxLoaded calls
+	Skewed  bool            // clocks with an unknown difference were compared
 }
 
-// New begins chains over a case.
+// New returns a Builder for a case.
 func New(ctx context.Context, c *forensics.Case) (*Builder, error) {
 	k := &Builder{Ctx: ctx, C: c, Steps: map[ask.Key]*Step{}, byID: map[string]*Step{}, into: map[string][]*Step{}, parties: map[ask.Key]*party{},
 		Same: map[string][]*party{}, front: map[string][]string{}, clocks: map[ask.Key]clock{}, seen: map[string]bool{}}
@@ -134,8 +133,8 @@ func New(ctx context.Context, c *forensics.Case) (*Builder, error) {
 	return k, err
 }
 
-// ends fills in who is at both ends.
-func (k *Builder) ends(list []*Step) error {
+// setParties sets the parties at both ends.
+func (k *Builder) setParties(list []*Step) error {
 	var need []ask.Key
 	for _, s := range list {
 		for _, id := range [2]int64{s.SrcID, s.DstID} {
@@ -181,7 +180,7 @@ func (k *Builder) addParty(p *party) {
 	}
 }
 
-// party is the row of endpoints, or one that says that there is none.
+// party returns the endpoint of an id, or a placeholder if there is none.
 func (k *Builder) party(bundle, id int64) *party {
 	if p := k.parties[ask.Key{Bundle: bundle, No: id}]; p != nil {
 		return p
@@ -191,7 +190,7 @@ func (k *Builder) party(bundle, id int64) *party {
 	return p
 }
 
-// Call is the step as answers cite it.
+// Call returns the step as answers cite it.
 func (s *Step) Call() ask.Call {
 	c := ask.Call{CallID: s.ID, Time: ask.Stamp(s.Start), Src: s.Src.Who, Dst: s.Dst.Who, Protocol: s.Protocol, Summary: ask.Clip(s.Summary, 160), Status: s.Status, Packets: s.Packets}
 	if s.Took != nil {
@@ -200,7 +199,7 @@ func (s *Step) Call() ask.Call {
 	return c
 }
 
-// IDs are the call_ids of a step: none of a connection without calls.
+// IDs returns the call_ids of a step; a connection without calls has none.
 func (s *Step) IDs() []string {
 	if s.ID == "" {
 		return []string{}

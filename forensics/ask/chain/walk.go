@@ -8,20 +8,20 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/ask/relation"
 )
 
-// Above finds the parents of calls, their parents and so on.
+// Above finds the ancestors of calls.
 func (k *Builder) Above(list []*Step) error {
 	for level := 0; level < MaxLevels && len(list) > 0; level++ {
 		var spans []span
 		for _, s := range list {
 			if !s.linked && s.Src != nil {
-				// Two clocks may be apart; where they are not, fits asks more exactly.
+				// Allow for different clocks; fits checks the exact times.
 				spans = append(spans, span{s.Src, s.Start - ClockUnsure, s.Start + ClockUnsure})
 			}
 		}
-		if _, err := k.asked(spans); err != nil {
+		if _, err := k.openCalls(spans); err != nil {
 			return err
 		}
-		if err := k.contested(list); err != nil {
+		if err := k.loadEvidence(list); err != nil {
 			return err
 		}
 		var next []*Step
@@ -36,9 +36,8 @@ func (k *Builder) Above(list []*Step) error {
 	return nil
 }
 
-// Below finds the calls that were made because of calls, what was made because of
-// those and so on, at most levels deep and most in all. keep, where it is not nil, says
-// which of a level's calls are followed further.
+// Below finds the descendants of calls, at most levels deep and most in total. If keep is not nil,
+// it selects the calls of a level that are followed further.
 func (k *Builder) Below(list []*Step, levels, most int, keep func(*Step) bool) (map[*Step][]*Step, bool, error) {
 	children := map[*Step][]*Step{}
 	in := map[*Step]bool{}
@@ -59,11 +58,11 @@ func (k *Builder) Below(list []*Step, levels, most int, keep func(*Step) bool) (
 				}
 			}
 		}
-		found, err := k.made(spans)
+		found, err := k.callsMade(spans)
 		if err != nil {
 			return nil, false, err
 		}
-		if _, err := k.asked(spans); err != nil {
+		if _, err := k.openCalls(spans); err != nil {
 			return nil, false, err
 		}
 		broken, err := k.brokenConns(spans)
@@ -72,7 +71,7 @@ func (k *Builder) Below(list []*Step, levels, most int, keep func(*Step) bool) (
 		}
 		found = append(found, broken...)
 		slices.SortFunc(found, InTime)
-		if err := k.contested(found); err != nil {
+		if err := k.loadEvidence(found); err != nil {
 			return nil, false, err
 		}
 		var next []*Step
@@ -95,15 +94,15 @@ func (k *Builder) Below(list []*Step, levels, most int, keep func(*Step) bool) (
 	return children, false, nil
 }
 
-// InTime compares steps by when they began, then by their bundles and numbers.
+// InTime compares steps by start, then by bundle and number.
 func InTime(a, b *Step) int {
 	return cmp.Or(cmp.Compare(a.Start, b.Start), cmp.Compare(a.Bundle, b.Bundle), cmp.Compare(a.No, b.No))
 }
 
-// Harmless says that a broken call did no harm, for its siblings show that all went on.
+// Harmless reports whether a broken call had no effect, judged by its siblings.
 func Harmless(s *Step, siblings []*Step) bool {
 	if s.Protocol == "redis" && (strings.EqualFold(s.Method, "client") || strings.EqualFold(s.Method, "hello")) {
-		return true // what a client library says about itself when it connects
+		return true // a client library introduces itself when it connects
 	}
 	for _, o := range siblings {
 		if o == s || o.Broken() || o.Start < s.Start || o.Protocol != s.Protocol {
@@ -111,26 +110,26 @@ func Harmless(s *Step, siblings []*Step) bool {
 		}
 		switch {
 		case s.Protocol == "dns":
-			// A resolver that goes through its list of domains asks for name.domain before name.
+			// A resolver with a search list asks for name.domain before name.
 			if o.Host == s.Host || o.Host != "" && strings.HasPrefix(strings.ToLower(s.Host), strings.ToLower(o.Host)+".") {
 				return true
 			}
 		case o.Src != nil && s.Src != nil && o.Src.Key == s.Src.Key && o.Dst != nil && s.Dst != nil && o.Dst.Who == s.Dst.Who && o.Same != "" && o.Same == s.Same && o.Start <= s.End+relation.MaxPauseNs && s.Protocol != "tls":
-			return true // tried again, and it went well
+			return true // a retry succeeded
 		}
 	}
 	return false
 }
 
-// Blame finds where the trouble of a call began: the deepest broken or slow call below it.
+// Blame is the origin of a call's failure: the deepest broken or slow call below it.
 type Blame struct {
 	At         *Step
-	path       []*Step // from the call to where it began
+	path       []*Step // from the call to the origin
 	kind       string  // failed, no_answer, slow, sealed or own
 	confidence float64
 }
 
-// BlameOf finds where the trouble of a call began among the calls that it led to.
+// BlameOf finds the origin of a call's failure among its descendants.
 func BlameOf(s *Step, children map[*Step][]*Step) Blame {
 	b := Blame{At: s, path: []*Step{s}, kind: "own", confidence: 1}
 	for range MaxLevels {
@@ -153,8 +152,8 @@ func BlameOf(s *Step, children map[*Step][]*Step) Blame {
 	return b
 }
 
-// worst is the child that most likely made its parent fail: the broken one that ended
-// last; without one, one that took nearly all of the time.
+// worst returns the child that most likely made its parent fail: the broken child that ended last,
+// otherwise a child that took nearly all of the time.
 func worst(parent *Step, children []*Step, slowly bool) (*Step, string) {
 	var bad *Step
 	for _, c := range children {
@@ -192,10 +191,10 @@ func worst(parent *Step, children []*Step, slowly bool) (*Step, string) {
 	return slow, "slow"
 }
 
-// SelfTime is how long a call took without the calls that it waited for, in nanoseconds.
+// SelfTime is the time of a call without the calls that it waited for, in nanoseconds.
 func SelfTime(s *Step, children []*Step) int64 { return SelfUntil(s, children, s.End) }
 
-// SelfUntil is selfTime of what was before a moment, such as the end of the outermost call.
+// SelfUntil is SelfTime up to a moment, such as the end of the outermost call.
 func SelfUntil(s *Step, children []*Step, end int64) int64 {
 	end = min(end, s.End)
 	self := end - s.Start

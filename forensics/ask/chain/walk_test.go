@@ -30,15 +30,15 @@ func TestHarmlessFailures(t *testing.T) {
 	}
 	again := call(3, "http1", "", "/a", false)
 	if first := call(1, "http1", "", "/a", true); !Harmless(first, []*Step{first, again}) {
-		t.Error("what went well the second time is blamed")
+		t.Error("a call whose retry succeeded is blamed")
 	}
 	if first := call(1, "http1", "", "/b", true); Harmless(first, []*Step{first, again}) {
-		t.Error("another request that went well excuses a failed one")
+		t.Error("the success of another request excuses a failed one")
 	}
 	if late := call(1+relation.MaxPauseNs+10, "http1", "", "/a", false); Harmless(call(1, "http1", "", "/a", true), []*Step{late}) {
 		t.Error("the same request much later excuses a failed one")
 	}
 	if last := call(5, "http1", "", "/a", true); Harmless(last, []*Step{again, last}) {
-		t.Error("what failed the last time is not blamed")
+		t.Error("the last failed attempt is not blamed")
 	}
 }

@@ -1,6 +1,6 @@
-// Package compare answers what changed between two times: endpoints that became slower, failed
-// more often, appeared or vanished, each judged by a statistical test that allows for the number
-// of comparisons.
+// Package compare answers what changed between two periods: endpoints that became slower, failed
+// more often, appeared or disappeared. Statistical tests, corrected for the number of comparisons,
+// decide what counts as a change.
 package compare
 
 import (
@@ -12,30 +12,30 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/ask"
 )
 
-// In asks what changed between two times.
+// In is the input of compare_periods.
 type In struct {
 	ask.Scope
-	BaselineFrom string `json:"baseline_from,omitempty" jsonschema:"start of the time to compare with; as from"`
-	BaselineTo   string `json:"baseline_to,omitempty" jsonschema:"its end"`
-	Shift        string `json:"shift,omitempty" jsonschema:"where no baseline is given: compare with the same length of time so much earlier; 24h where not given, the same clock time the day before"`
+	BaselineFrom string `json:"baseline_from,omitempty" jsonschema:"start of the baseline; same forms as from"`
+	BaselineTo   string `json:"baseline_to,omitempty" jsonschema:"end of the baseline"`
+	Shift        string `json:"shift,omitempty" jsonschema:"without a baseline: compare with the same window this much earlier; default 24h, the same time on the day before"`
 	Service      string `json:"service,omitempty" jsonschema:"only calls to this service, workload, pod, host or address"`
-	Client       string `json:"client,omitempty" jsonschema:"only calls from this one"`
+	Client       string `json:"client,omitempty" jsonschema:"only calls from this client"`
 }
 
-// Answer is what changed between two times.
+// Answer is the answer of compare_periods.
 type Answer struct {
 	ask.Frame
-	Verdict   []string `json:"verdict" jsonschema:"what changed, in sentences; the largest changes first"`
-	Period    Period   `json:"period" jsonschema:"the later time, from and to of the question"`
+	Verdict   []string `json:"verdict" jsonschema:"what changed, in sentences, largest changes first"`
+	Period    Period   `json:"period" jsonschema:"the later window, from and to of the input"`
 	Baseline  Period   `json:"baseline"`
-	Tests     int      `json:"tests" jsonschema:"how many comparisons were made; p values are adjusted for them (Holm)"`
-	Services  []Change `json:"services" jsonschema:"changed ones first, then most calls"`
+	Tests     int      `json:"tests" jsonschema:"number of comparisons; p values are adjusted for it (Holm)"`
+	Services  []Change `json:"services" jsonschema:"changed first, then most calls"`
 	Endpoints []Change `json:"endpoints"`
-	New       []News   `json:"new" jsonschema:"only in the period: endpoints, dependencies, destinations outside, statuses"`
+	New       []News   `json:"new" jsonschema:"only in the period: endpoints, dependencies, external destinations, statuses"`
 	Vanished  []News   `json:"vanished" jsonschema:"only in the baseline"`
 }
 
-// Period is one of two times.
+// Period is one of the two windows.
 type Period struct {
 	From     string       `json:"from"`
 	To       string       `json:"to"`
@@ -44,7 +44,7 @@ type Period struct {
 	Failed   int64        `json:"failed"`
 }
 
-// Change is a service or an endpoint in both times; of each pair the baseline comes first.
+// Change compares a service or an endpoint in both windows. In each pair the baseline comes first.
 type Change struct {
 	Dst       string     `json:"dst"`
 	Endpoint  string     `json:"endpoint,omitempty"`
@@ -55,33 +55,33 @@ type Change struct {
 	P50Ms     []float64  `json:"p50_ms,omitempty"`
 	P90Ms     []float64  `json:"p90_ms,omitempty"`
 	P99Ms     []float64  `json:"p99_ms,omitempty"`
-	LatencyP  *float64   `json:"latency_p,omitempty" jsonschema:"Mann-Whitney, adjusted: how likely chance alone gives such a difference of latencies"`
-	Slower    *float64   `json:"slower_in,omitempty" jsonschema:"share of pairs in which the call of the period is the slower one; 0.5 means no difference"`
+	LatencyP  *float64   `json:"latency_p,omitempty" jsonschema:"Mann-Whitney, adjusted: probability of such a difference in latency by chance"`
+	Slower    *float64   `json:"slower_in,omitempty" jsonschema:"share of pairs in which the call of the period is slower; 0.5 means no difference"`
 	ErrorP    *float64   `json:"error_p,omitempty" jsonschema:"two proportions, adjusted"`
-	Changed   []string   `json:"changed" jsonschema:"slower, faster, more_errors, fewer_errors, more_calls, fewer_calls; empty where nothing of weight changed"`
-	Few       bool       `json:"few_calls,omitempty" jsonschema:"one of the two times has fewer than 20 calls, so rates and p99 say little; a change of these stands last and in no verdict"`
+	Changed   []string   `json:"changed" jsonschema:"slower, faster, more_errors, fewer_errors, more_calls, fewer_calls; empty if nothing changed substantially"`
+	Few       bool       `json:"few_calls,omitempty" jsonschema:"one window has fewer than 20 calls, so rates and p99 are unreliable; such changes are listed last and not in the verdict"`
 	Words     string     `json:"words,omitempty"`
 	KFL       string     `json:"kfl,omitempty"`
 
 	weight float64
 }
 
-// News is something that only one of two times has.
+// News is something that exists in only one of the two windows.
 type News struct {
 	Kind    string   `json:"kind" jsonschema:"endpoint, dependency, destination or status"`
 	Src     string   `json:"src,omitempty"`
 	Dst     string   `json:"dst"`
 	What    string   `json:"what,omitempty"`
 	Calls   int64    `json:"calls"`
-	CallIDs []string `json:"call_ids" jsonschema:"the first"`
+	CallIDs []string `json:"call_ids" jsonschema:"the first calls"`
 }
 
-// Question is compare_periods, which Ask answers.
+// Question is the question compare_periods.
 func Question() ask.Question {
-	return ask.New("compare_periods", "What changed between two times", "Compares a window with a baseline (or the same clock time the day before): volumes, errors and latency by service and endpoint with significance, effect and a verdict; what is new and what vanished.", true, Ask)
+	return ask.New("compare_periods", "Compare two periods", "Compares a window with a baseline (or the same time on the day before): volume, errors and latency by service and endpoint, with significance, effect size and a verdict; what is new and what vanished.", true, Ask)
 }
 
-// Ask answers what changed between two times.
+// Ask answers compare_periods.
 func Ask(ctx context.Context, c *forensics.Case, in In) (*Answer, error) {
 	t, w, err := in.times(ctx, c)
 	if err != nil {
@@ -125,7 +125,7 @@ func Ask(ctx context.Context, c *forensics.Case, in In) (*Answer, error) {
 	if err := out.news(ctx, c, w, t, parts); err != nil {
 		return nil, err
 	}
-	out.tell(services, endpoints)
+	out.writeVerdict(services, endpoints)
 	out.Services, out.Endpoints = ask.Fit(w, &out.Frame, services), ask.Fit(w, &out.Frame, endpoints)
 	out.New, out.Vanished = ask.Fit(w, &out.Frame, out.New), ask.Fit(w, &out.Frame, out.Vanished)
 	out.Match(int(min(out.Baseline.Calls+out.Period.Calls, 1)))
@@ -137,7 +137,7 @@ type times struct{ from, to [2]int64 }
 
 func (t *times) minutes(i int) float64 { return max(float64(t.to[i]-t.from[i]+1)/60e9, 1e-9) }
 
-// times reads the two windows, and a window for both that holds no time conditions but theirs.
+// times reads the two windows, and one window that covers both and has no other time condition.
 func (in *In) times(ctx context.Context, c *forensics.Case) (*times, *ask.Window, error) {
 	w, err := in.Read(ctx, c)
 	if err != nil {
@@ -149,7 +149,7 @@ func (in *In) times(ctx context.Context, c *forensics.Case) (*times, *ask.Window
 	switch {
 	case in.BaselineFrom != "" || in.BaselineTo != "":
 		if in.BaselineFrom == "" {
-			return nil, nil, ask.Wrong("baseline_from", "empty, want the start of the baseline")
+			return nil, nil, ask.Wrong("baseline_from", "missing: give the start of the baseline")
 		}
 		if t.from[0], err = ask.ParseTime("baseline_from", in.BaselineFrom, first, first, last); err != nil {
 			return nil, nil, err
@@ -158,7 +158,7 @@ func (in *In) times(ctx context.Context, c *forensics.Case) (*times, *ask.Window
 			return nil, nil, err
 		}
 	case in.From == "" && in.Shift == "":
-		// Nothing was said: the halves of the recording are compared.
+		// Without any times, compare the halves of the recording.
 		middle := first + (last-first)/2
 		t.from, t.to = [2]int64{first, middle + 1}, [2]int64{middle, last}
 		w.Notes = append(w.Notes, "no times were given: the first half of the recording is the baseline, the second the period")
@@ -166,7 +166,7 @@ func (in *In) times(ctx context.Context, c *forensics.Case) (*times, *ask.Window
 		shift := 24 * time.Hour
 		if in.Shift != "" {
 			if shift, err = time.ParseDuration(in.Shift); err != nil || shift <= 0 {
-				return nil, nil, ask.Wrong("shift", "%q, want a length such as 24h", in.Shift)
+				return nil, nil, ask.Wrong("shift", "must be a duration such as 24h, not %q", in.Shift)
 			}
 		}
 		t.from[0], t.to[0] = w.From-int64(shift), w.To-int64(shift)
@@ -190,7 +190,7 @@ func (in *In) times(ctx context.Context, c *forensics.Case) (*times, *ask.Window
 	return t, v, nil
 }
 
-// later is SQL that tells the period from the baseline.
+// later is the SQL condition for a call of the period, as opposed to the baseline.
 func (t *times) later() string {
 	return fmt.Sprintf("(ts_ns BETWEEN %d AND %d)", t.from[1], t.to[1])
 }

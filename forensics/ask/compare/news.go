@@ -13,10 +13,10 @@ import (
 	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
-// maxNews is how much of each kind is read.
+// maxNews is the highest number of rows of each kind.
 const maxNews = 500
 
-// newsRow is a thing that one of two times lacks, as SQL gives it.
+// newsRow is a News as SQL returns it, with the calls in both windows.
 type newsRow struct {
 	Kind  string `json:"kind"`
 	Src   string `json:"src"`
@@ -27,11 +27,11 @@ type newsRow struct {
 	First int64  `json:"first_key"`
 }
 
-// news finds what only one of the two times has.
+// news finds what exists in only one of the two windows.
 func (o *Answer) news(ctx context.Context, c *forensics.Case, w *ask.Window, t *times, endpoints []changeRow) error {
 	o.New, o.Vanished = []News{}, []News{}
 	if o.Baseline.Calls == 0 || o.Period.Calls == 0 {
-		o.Note("one of the two times has no calls: everything would be new or vanished, so neither is listed")
+		o.Note("one of the two windows has no calls: everything would be new or vanished, so neither is listed")
 		return nil
 	}
 	var all []newsRow
@@ -81,19 +81,19 @@ func (o *Answer) news(ctx context.Context, c *forensics.Case, w *ask.Window, t *
 	return nil
 }
 
-// tell puts the largest changes into sentences.
-func (o *Answer) tell(services, endpoints []Change) {
+// writeVerdict writes the verdict from the largest changes.
+func (o *Answer) writeVerdict(services, endpoints []Change) {
 	o.Verdict = []string{}
 	say := func(format string, args ...any) { o.Verdict = append(o.Verdict, plural.Sprintf(format, args...)) }
 	switch {
 	case o.Period.Calls == 0 && o.Baseline.Calls == 0:
-		say("Neither time has calls.")
+		say("Neither window has calls.")
 		return
 	case o.Baseline.Calls == 0:
-		say("The baseline has no calls (%s): nothing to compare with.", told(o.Baseline.Coverage.State))
+		say("The baseline has no calls (%s), so there is nothing to compare with.", coverageWords(o.Baseline.Coverage.State))
 		return
 	case o.Period.Calls == 0:
-		say("The period has no calls (%s), the baseline has %d.", told(o.Period.Coverage.State), o.Baseline.Calls)
+		say("The period has no calls (%s); the baseline has %d.", coverageWords(o.Period.Coverage.State), o.Baseline.Calls)
 		return
 	}
 	say("%d {call|calls}, before %d; %s.", o.Period.Calls, o.Baseline.Calls, failedWords([2]int64{o.Baseline.Calls, o.Period.Calls}, [2]int64{o.Baseline.Failed, o.Period.Failed}, 2))
@@ -114,10 +114,10 @@ func (o *Answer) tell(services, endpoints []Change) {
 		}
 	}
 	if changed == 0 {
-		say("No change of weight in latency, errors or volume among %d comparisons.", o.Tests)
+		say("No substantial change in latency, errors or volume in %d comparisons.", o.Tests)
 	}
 	if little > 0 {
-		say("Changes of latency or errors with fewer than %d {call|calls} in one of the times: %d, which stand last in the lists.", enough, little)
+		say("Changes in latency or errors with fewer than %d {call|calls} in one of the windows: %d, listed last.", enough, little)
 	}
 	count := map[string]int{}
 	for _, n := range o.New {
@@ -135,21 +135,21 @@ func (o *Answer) tell(services, endpoints []Change) {
 		say("%s: %d.", k, count[k])
 	}
 	if o.Period.Coverage.State != "complete" || o.Baseline.Coverage.State != "complete" {
-		o.Note("not all of both times was recorded: volumes are not comparable; see coverage of each")
+		o.Note("the windows were not recorded completely, so volumes are not comparable; see the coverage of each")
 	}
 	if o.Tests > 1 {
-		o.Note("%d comparisons were made; p values are adjusted (Holm), and a change is named only where it also has weight: latency by at least %.0f %%, errors by a percentage point, volume by half", o.Tests, 100*(minRatio-1))
+		o.Note("%d comparisons were made; p values are adjusted (Holm), and a change is reported only if it is also substantial: latency by at least %.0f %%, errors by 1 percentage point, volume by half", o.Tests, 100*(minRatio-1))
 	}
 }
 
-func told(state string) string {
+func coverageWords(state string) string {
 	if state == "none" {
 		return "not recorded"
 	}
 	return "coverage " + state
 }
 
-// idsOf reads the ids of calls by the numbers that numberOf gives.
+// idsOf reads the ids of calls by the numbers of terms.NumberOf.
 func idsOf(ctx context.Context, c *forensics.Case, keys []int64) (map[int64]string, error) {
 	if len(keys) == 0 {
 		return nil, nil

@@ -14,21 +14,21 @@ import (
 	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
-// What a change must be beside significant to be called one.
+// Thresholds that a significant change must also reach to be reported.
 const (
 	levelOfP     = 0.05
-	minSlower    = 0.06 // share of pairs beyond a half: a small effect
-	minRatio     = 1.1  // of medians or of p99
-	minErrorDiff = 0.01 // of error rates
-	minVolume    = 1.5  // of calls a minute
-	minEach      = 8    // calls of each time for a test
-	enough       = 20   // calls of each time for a rate or a p99
+	minSlower    = 0.06 // share of pairs above one half: a small effect
+	minRatio     = 1.1  // ratio of medians or of p99
+	minErrorDiff = 0.01 // difference of error rates
+	minVolume    = 1.5  // ratio of calls per minute
+	minEach      = 8    // calls in each window for a test
+	enough       = 20   // calls in each window for a rate or a p99
 )
 
-// logBins is how many bins a factor of e of latency has: bins are 2.5 % wide.
+// logBins is the number of bins per factor of e of latency: each bin is 2.5 % wide.
 const logBins = 40
 
-// changeRow is a change as SQL gives it.
+// changeRow is a Change as SQL returns it.
 type changeRow struct {
 	ask.Target
 	N0    int64     `json:"n0"`
@@ -43,11 +43,10 @@ type changeRow struct {
 	First int64     `json:"first_key"`
 }
 
-// maxChanges is how many services or endpoints are compared.
+// maxChanges is the highest number of services or endpoints that are compared.
 const maxChanges = 2000
 
-// read reads both times of every service, or of every endpoint; of endpoints with how many
-// calls took how long, in bins.
+// read reads both windows of every service, or of every endpoint with a histogram of its latency.
 func (t *times) read(ctx context.Context, c *forensics.Case, w *ask.Window, endpoints bool, f *ask.Frame) ([]changeRow, error) {
 	keys, group, order := "bn, far", "bn, far", "1"
 	if endpoints {
@@ -74,12 +73,12 @@ func (t *times) read(ctx context.Context, c *forensics.Case, w *ask.Window, endp
 	}
 	if more {
 		f.Truncated = true
-		f.Note("only the %d with most calls were compared", maxChanges)
+		f.Note("only the %d with the most calls were compared", maxChanges)
 	}
 	return rows, nil
 }
 
-// changes makes changes of rows. Services are tested by the bins of their endpoints.
+// changes converts rows. Services are tested by the histograms of their endpoints.
 func (t *times) changes(rows, endpoints []changeRow, known map[string]ask.Node) []Change {
 	bins := map[string]map[int64][2]int64{}
 	for i := range endpoints {
@@ -135,9 +134,9 @@ func (r *changeRow) change(t *times, known map[string]ask.Node, endpoints bool) 
 	return ch
 }
 
-// mannWhitney compares two samples that are counted in the same bins. It gives the chance
-// that samples of one distribution differ so much (normal approximation with ties and
-// continuity), and the share of pairs in which the second is larger, ties half.
+// mannWhitney compares two samples that are counted in the same bins. It returns the probability
+// that samples of one distribution differ this much (normal approximation with ties and continuity
+// correction), and the share of pairs in which the second value is larger; ties count half.
 func mannWhitney(a, b []int64) (p, larger float64, ok bool) {
 	var n, m, before, u, ties float64
 	for i := range a {
@@ -159,8 +158,8 @@ func mannWhitney(a, b []int64) (p, larger float64, ok bool) {
 	return normalTail(z), ask.Round(u / (n * m)), true
 }
 
-// twoProportions compares two shares by the pooled z test. It needs five expected of each
-// kind in both; with fewer it is Fisher's exact test.
+// twoProportions compares two proportions by the pooled z test. With an expected count below five
+// in any cell it uses Fisher's exact test.
 func twoProportions(x, n, y, m int64) (float64, bool) {
 	if n < minEach || m < minEach || x+y == 0 {
 		return 0, false
@@ -173,11 +172,12 @@ func twoProportions(x, n, y, m int64) (float64, bool) {
 	return normalTail(z), true
 }
 
-// maxFisher is how many tables Fisher's test sums; few are expected, so that no more have weight.
+// maxFisher is the highest number of tables that Fisher's test sums; with small expected counts
+// further tables are negligible.
 const maxFisher = 10_000
 
-// fisher is the two-sided exact test of a table of two by two: the chance of all tables
-// with the same margins that are no likelier than this one.
+// fisher is the two-sided exact test of a 2×2 table: the total probability of all tables with the
+// same margins that are at most as likely as this one.
 func fisher(x, n, y, m int64) float64 {
 	k := x + y
 	choose := func(n, k int64) float64 {
@@ -196,8 +196,8 @@ func fisher(x, n, y, m int64) float64 {
 	return math.Min(1, sum)
 }
 
-// adjust makes all p values hold together, after Holm: the smallest of m is multiplied by
-// m, the next by m-1, and so on, never below the one before.
+// adjust corrects p values for multiple comparisons (Holm): the smallest of m is multiplied by m,
+// the next by m-1 and so on, each at least as large as the one before.
 func adjust(lists ...[]Change) int {
 	var all []*float64
 	for _, list := range lists {
@@ -217,7 +217,7 @@ func adjust(lists ...[]Change) int {
 	}
 	for _, p := range all {
 		if *p < 0.0001 {
-			*p = 0 // less than can be told apart
+			*p = 0 // below the resolution
 		} else {
 			*p = math.Round(*p*1e4) / 1e4
 		}
@@ -225,7 +225,7 @@ func adjust(lists ...[]Change) int {
 	return len(all)
 }
 
-// judge says of each what changed, and puts the largest changes first.
+// judge sets what changed in each row, and sorts the largest changes first.
 func judge(list []Change, minutes [2]float64) {
 	for i := range list {
 		list[i].judge(minutes)
@@ -254,7 +254,7 @@ func (ch *Change) judge(minutes [2]float64) {
 		ch.weight += weight
 		words = append(words, fmt.Sprintf(format, args...))
 	}
-	if ch.LatencyP != nil && *ch.LatencyP < levelOfP && math.Abs(*ch.Slower-0.5) >= minSlower && len(ch.P50Ms) == 2 && apart(ch.P50Ms, ch.P90Ms, ch.P99Ms) {
+	if ch.LatencyP != nil && *ch.LatencyP < levelOfP && math.Abs(*ch.Slower-0.5) >= minSlower && len(ch.P50Ms) == 2 && differs(ch.P50Ms, ch.P90Ms, ch.P99Ms) {
 		word := "slower"
 		if *ch.Slower < 0.5 {
 			word = "faster"
@@ -267,22 +267,22 @@ func (ch *Change) judge(minutes [2]float64) {
 	}
 	if ch.Calls[0] == 0 || ch.Calls[1] == 0 {
 		ch.Words = strings.Join(words, "; ")
-		return // new or vanished: told apart
+		return // new or vanished: reported by news
 	}
 	ratio := ch.PerMinute[1] / math.Max(ch.PerMinute[0], 1e-9)
-	// Calls come in bursts, so that a count says less than its square root.
+	// Calls come in bursts, so the variance of a count exceeds that of a Poisson process.
 	z := math.Abs(float64(ch.Calls[1])/minutes[1]-float64(ch.Calls[0])/minutes[0]) / math.Sqrt(float64(ch.Calls[1])/(minutes[1]*minutes[1])+float64(ch.Calls[0])/(minutes[0]*minutes[0]))
 	if z > 6 && (ratio >= minVolume || ratio <= 1/minVolume) {
 		word := map[bool]string{true: "more_calls", false: "fewer_calls"}[ratio > 1]
-		say(word, math.Abs(math.Log2(ratio)), "%s: %.4g a minute, before %.4g", strings.ReplaceAll(word, "_", " "), ch.PerMinute[1], ch.PerMinute[0])
+		say(word, math.Abs(math.Log2(ratio)), "%s: %.4g per minute, before %.4g", strings.ReplaceAll(word, "_", " "), ch.PerMinute[1], ch.PerMinute[0])
 	}
 	ch.Words = strings.Join(words, "; ")
 }
 
-// few says that one of two times has too few calls for a rate or a p99.
+// few reports whether one of the two windows has too few calls for a rate or a p99.
 func few(calls [2]int64) bool { return min(calls[0], calls[1]) < enough }
 
-// slowest says how slow the slowest calls were.
+// slowest describes the p99 in both windows.
 func (ch *Change) slowest() string {
 	if ch.Few {
 		return plural.Sprintf("%d {call|calls}, before %d: too few for a p99", ch.Calls[1], ch.Calls[0])
@@ -290,17 +290,17 @@ func (ch *Change) slowest() string {
 	return fmt.Sprintf("p99 %.4g ms, before %.4g ms", ch.P99Ms[1], ch.P99Ms[0])
 }
 
-// failedWords say how many calls failed in each of two times: the share with so many digits, or
-// the numbers where there are few calls.
+// failedWords describes the failures in both windows: as percentages with the given digits, or as
+// counts if there are few calls.
 func failedWords(calls, failed [2]int64, digits int) string {
 	if few(calls) {
-		return fmt.Sprintf("%d of %d failed, before %d of %d: too few calls for a share", failed[1], calls[1], failed[0], calls[0])
+		return fmt.Sprintf("%d of %d failed, before %d of %d: too few calls for a percentage", failed[1], calls[1], failed[0], calls[0])
 	}
 	return fmt.Sprintf("%.*f %% failed, before %.*f %%", digits, 100*ask.Share(failed[1], calls[1]), digits, 100*ask.Share(failed[0], calls[0]))
 }
 
-// apart says that one of some pairs differs enough to matter.
-func apart(pairs ...[]float64) bool {
+// differs reports whether the values of any pair differ by at least minRatio.
+func differs(pairs ...[]float64) bool {
 	for _, p := range pairs {
 		low, high := math.Min(p[0], p[1]), math.Max(p[0], p[1])
 		if high >= low*minRatio {
@@ -310,5 +310,5 @@ func apart(pairs ...[]float64) bool {
 	return false
 }
 
-// normalTail is the chance of a standard normal number being as far from 0 as z.
+// normalTail is the probability that a standard normal variable is at least as far from 0 as z.
 func normalTail(z float64) float64 { return math.Erfc(math.Abs(z) / math.Sqrt2) }

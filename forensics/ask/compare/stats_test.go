@@ -6,10 +6,10 @@ import (
 	"testing"
 )
 
-// The values are those of R: wilcox.test(correct=TRUE, exact=FALSE), prop.test without
+// The expected values come from R: wilcox.test(correct=TRUE, exact=FALSE), prop.test without
 // correction, fisher.test.
-func TestStatisticsAreThoseOfTables(t *testing.T) {
-	// x = 1..10, y = 6..15, one bin a number.
+func TestStatisticsMatchR(t *testing.T) {
+	// x = 1..10, y = 6..15, one bin per number.
 	a := []int64{1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0}
 	b := []int64{0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1}
 	p, larger, ok := mannWhitney(a, b)
@@ -37,7 +37,7 @@ func TestStatisticsAreThoseOfTables(t *testing.T) {
 	}
 }
 
-func TestAdjustedAfterHolm(t *testing.T) {
+func TestHolmAdjustment(t *testing.T) {
 	p := []float64{0.01, 0.04, 0.03}
 	list := []Change{{LatencyP: &p[0]}, {LatencyP: &p[1], ErrorP: &p[2]}}
 	if n := adjust(list); n != 3 || p[0] != 0.03 || p[1] != 0.06 || p[2] != 0.06 {
@@ -45,8 +45,8 @@ func TestAdjustedAfterHolm(t *testing.T) {
 	}
 }
 
-// TestFewCallsMakeNoVerdict has an endpoint with nine calls of which most failed, and one with many
-// calls that became a little worse.
+// TestFewCallsMakeNoVerdict has an endpoint with nine mostly failed calls, and one with many calls
+// that became slightly worse.
 func TestFewCallsMakeNoVerdict(t *testing.T) {
 	sure := 0.001
 	list := []Change{
@@ -54,15 +54,15 @@ func TestFewCallsMakeNoVerdict(t *testing.T) {
 		{Dst: "many", Calls: [2]int64{500, 500}, Failed: [2]int64{10, 30}, ErrorRate: [2]float64{0.02, 0.06}, ErrorP: &sure, PerMinute: [2]float64{500, 500}},
 	}
 	judge(list, [2]float64{1, 1})
-	if list[0].Dst != "many" || list[1].Words != "more errors: 8 of 9 failed, before 0 of 12: too few calls for a share" {
+	if list[0].Dst != "many" || list[1].Words != "more errors: 8 of 9 failed, before 0 of 12: too few calls for a percentage" {
 		t.Errorf("%+v", list)
 	}
 	o := &Answer{Baseline: Period{Calls: 12}, Period: Period{Calls: 9, Failed: 8}, Tests: 2}
-	o.tell(nil, list)
-	if text := strings.Join(o.Verdict, "\n"); !strings.Contains(text, "many: more errors: 6.0 %") || strings.Contains(text, "few:") || !strings.Contains(text, "8 of 9 failed") || !strings.Contains(text, "fewer than 20 calls in one of the times: 1,") {
+	o.writeVerdict(nil, list)
+	if text := strings.Join(o.Verdict, "\n"); !strings.Contains(text, "many: more errors: 6.0 %") || strings.Contains(text, "few:") || !strings.Contains(text, "8 of 9 failed") || !strings.Contains(text, "fewer than 20 calls in one of the windows: 1,") {
 		t.Error(text)
 	}
-	// Volume counts whatever the numbers were before.
+	// Volume counts even with few calls.
 	loud := []Change{{Dst: "loud", Calls: [2]int64{3, 900}, PerMinute: [2]float64{3, 900}}}
 	judge(loud, [2]float64{1, 1})
 	if loud[0].rank() != 2 {

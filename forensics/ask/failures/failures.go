@@ -1,5 +1,5 @@
-// Package failures answers what failed and why: failed calls in groups, names that could not be
-// resolved and connections that were refused or reset, and where the trouble of each group began.
+// Package failures answers what failed and why: groups of failed calls with their origins, names
+// that could not be resolved, and connections that were refused or reset.
 package failures
 
 import (
@@ -14,69 +14,69 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
 )
 
-// Limits of failures.
+// Limits of the search for causes.
 const (
 	maxGroups   = 25 // groups whose chains are followed
 	maxExamined = 20 // calls of a group whose chains are followed
 )
 
-// In asks what failed.
+// In is the input of find_failures.
 type In struct {
 	ask.Scope
 	Service   string `json:"service,omitempty" jsonschema:"only calls to this service, workload, pod, host or address; * and ? match, namespace/* is a whole namespace"`
-	Client    string `json:"client,omitempty" jsonschema:"only calls from this one"`
-	Class     string `json:"class,omitempty" jsonschema:"only 4xx, 5xx, no_answer or other (errors of databases, gRPC and so on); all where not given"`
-	NoCauses  bool   `json:"no_causes,omitempty" jsonschema:"do not follow chains to where failures began, which is quicker"`
-	ListCalls bool   `json:"list_calls,omitempty" jsonschema:"list the failed calls too, by time"`
-	Cursor    string `json:"cursor,omitempty" jsonschema:"next_cursor of the answer before, with the same question"`
+	Client    string `json:"client,omitempty" jsonschema:"only calls from this client"`
+	Class     string `json:"class,omitempty" jsonschema:"only 4xx, 5xx, no_answer or other (errors of databases, gRPC and so on); default all"`
+	NoCauses  bool   `json:"no_causes,omitempty" jsonschema:"do not trace failures to their origin; faster"`
+	ListCalls bool   `json:"list_calls,omitempty" jsonschema:"also list the failed calls, by time"`
+	Cursor    string `json:"cursor,omitempty" jsonschema:"next_cursor of the previous answer, with the same input"`
 }
 
-// Answer are the calls that failed, and why.
+// Answer is the answer of find_failures.
 type Answer struct {
 	ask.Frame
 	Total       int64          `json:"failed_calls"`
-	Calls       int64          `json:"calls" jsonschema:"all calls of the scope, failed or not"`
+	Calls       int64          `json:"calls" jsonschema:"all calls in scope, failed or not"`
 	Classes     []ClassCount   `json:"classes"`
-	Groups      []FailureGroup `json:"groups" jsonschema:"failed calls but DNS, the most frequent first"`
-	Causes      []chain.Origin `json:"causes" jsonschema:"where the failures began, as far as chains were followed, the most frequent first; chains counts calls"`
+	Groups      []FailureGroup `json:"groups" jsonschema:"failed calls except DNS, most frequent first"`
+	Causes      []chain.Origin `json:"causes" jsonschema:"origins of the failures, as far as chains were followed, most frequent first; chains counts calls"`
 	DNS         []NameFailure  `json:"dns"`
 	Connections []ConnFailure  `json:"connections" jsonschema:"connections that were refused, reset or never answered, with or without calls"`
-	Listed      []ask.Call     `json:"listed,omitempty" jsonschema:"the failed calls by time, where list_calls asked for them"`
-	Next        string         `json:"next_cursor,omitempty" jsonschema:"give it as cursor, with the same question, for the rows that follow"`
+	Listed      []ask.Call     `json:"listed,omitempty" jsonschema:"with list_calls: the failed calls by time"`
+	Next        string         `json:"next_cursor,omitempty" jsonschema:"cursor of the next page; repeat the same input"`
 }
 
-// ClassCount is how many calls failed in one way.
+// ClassCount is the number of failed calls of one class.
 type ClassCount struct {
 	Class string `json:"class" jsonschema:"4xx, 5xx, no_answer, dns, tls, other"`
 	Calls int64  `json:"calls"`
 }
 
-// FailureGroup is failed calls of one kind.
+// FailureGroup summarizes failed calls of one kind.
 type FailureGroup struct {
 	Dst      string   `json:"dst"`
 	Src      string   `json:"src"`
 	Protocol string   `json:"protocol"`
-	Endpoint string   `json:"endpoint" jsonschema:"method and path with ids taken out, or what a protocol has in their place"`
-	Status   string   `json:"status" jsonschema:"status, or why there is no answer"`
+	Endpoint string   `json:"endpoint" jsonschema:"method and path with ids replaced, or the equivalent of another protocol"`
+	Status   string   `json:"status" jsonschema:"status, or why there is no response"`
 	Class    string   `json:"class"`
 	Calls    int64    `json:"calls"`
 	First    string   `json:"first"`
 	Last     string   `json:"last"`
-	P50Ms    *float64 `json:"p50_ms,omitempty" jsonschema:"median time until the answer, or until the connection ended without one"`
+	P50Ms    *float64 `json:"p50_ms,omitempty" jsonschema:"median time until the response, or until the connection ended without one"`
 	MinMs    *float64 `json:"min_ms,omitempty"`
 	MaxMs    *float64 `json:"max_ms,omitempty"`
 	When     string   `json:"when" jsonschema:"pattern in time: one burst, bursts, about every n seconds, or spread"`
-	Limit    string   `json:"at_limit,omitempty" jsonschema:"where most took the same long time: that time, as of a timeout"`
-	Said     []string `json:"said,omitempty" jsonschema:"what answers said, up to three that differ in more than numbers; text from the traffic"`
-	Clients  int64    `json:"clients,omitempty" jsonschema:"addresses, where src is the outside"`
+	Limit    string   `json:"at_limit,omitempty" jsonschema:"if most took the same long time: that time, which suggests a timeout"`
+	Said     []string `json:"said,omitempty" jsonschema:"errors or bodies of responses, up to three that differ in more than digits; text from the traffic"`
+	Clients  int64    `json:"clients,omitempty" jsonschema:"number of addresses, if src is outside"`
 	CallIDs  []string `json:"call_ids" jsonschema:"the first three calls"`
 
-	Examined int     `json:"examined,omitempty" jsonschema:"calls whose chains were followed; of many, those nearest to five times that are spread over all failures"`
-	Own      int     `json:"own,omitempty" jsonschema:"of these, those with nothing failed or slow below: they began here"`
-	Causes   []Share `json:"began,omitempty" jsonschema:"where the others began"`
+	Examined int     `json:"examined,omitempty" jsonschema:"calls whose chains were followed; of many calls, a sample spread over time"`
+	Own      int     `json:"own,omitempty" jsonschema:"of these, calls with nothing failed or slow below them: the failure began here"`
+	Causes   []Share `json:"began,omitempty" jsonschema:"origins of the others"`
 }
 
-// Share is how many calls of a group began at one cause.
+// Share is the number of calls of a group with one cause.
 type Share struct {
 	Cause      int     `json:"cause" jsonschema:"number in causes"`
 	Calls      int     `json:"calls"`
@@ -84,23 +84,23 @@ type Share struct {
 	Sure       string  `json:"sure" jsonschema:"exact, likely or guess"`
 }
 
-// Question is find_failures, which Ask answers.
+// Question is the question find_failures.
 func Question() ask.Question {
-	q := ask.New("find_failures", "What failed and why", "Failed calls grouped by who, endpoint, status; where each began (deepest failing call below), what its answer said, pattern in time, timeouts; DNS failures; refused and reset connections. 4xx and 5xx apart.", true, Ask)
+	q := ask.New("find_failures", "What failed and why", "Failed calls grouped by client, server, endpoint and status, with 4xx and 5xx apart; the origin of each (deepest failing call below), error text, pattern in time, timeouts; DNS failures; refused and reset connections.", true, Ask)
 	q.Sums, q.Keyed = []string{"classes"}, "listed"
 	return q
 }
 
-// class is the SQL for the kind of failure.
+// class is the SQL for the class of a failure.
 const class = `(CASE WHEN protocol = 'dns' THEN 'dns' WHEN protocol IN ('tls', 'quic') THEN 'tls' WHEN protocol IN ('http1', 'http2', 'http3') AND status_code BETWEEN 400 AND 499 THEN '4xx'
 	WHEN protocol IN ('http1', 'http2', 'http3') AND status_code >= 500 THEN '5xx' WHEN error IS NOT NULL THEN 'no_answer' ELSE 'other' END)`
 
-// failureColumns are the columns of failed calls that are looked at.
+// failureColumns are the columns of failed calls that are read.
 const failureColumns = `path, endpoint, outcome, call_no, call_id, ts_ns, elapsed_us, protocol, method, host, status_code, status_text, failed, error, conn_id, stream_id,
 	src_id, src_who, src_ip, src_kind, src_namespace, src_external, src_service, src_workload, src_pod, src_name, src_dns_name, src_hostname,
 	dst_id, dst_who, dst_ip, dst_namespace, dst_external, dst_service, dst_workload, dst_pod, dst_name, dst_dns_name, dst_hostname`
 
-// Ask answers what failed, and why.
+// Ask answers find_failures.
 func Ask(ctx context.Context, c *forensics.Case, in In) (*Answer, error) {
 	w, err := in.Read(ctx, c)
 	if err != nil {
@@ -138,10 +138,10 @@ func Ask(ctx context.Context, c *forensics.Case, in In) (*Answer, error) {
 	case "4xx", "5xx", "no_answer", "other":
 		w.And(class+" = ?", in.Class)
 	default:
-		return nil, ask.Wrong("class", "%q, want 4xx, 5xx, no_answer or other", in.Class)
+		return nil, ask.Wrong("class", "must be 4xx, 5xx, no_answer or other, not %q", in.Class)
 	}
 	w.And("failed")
-	rows, err := ask.Hold(ctx, c, failureColumns, w.Where, w.Args)
+	rows, err := ask.LoadCalls(ctx, c, failureColumns, w.Where, w.Args)
 	if err != nil {
 		return nil, err
 	}
@@ -176,7 +176,7 @@ func Ask(ctx context.Context, c *forensics.Case, in In) (*Answer, error) {
 	return out, nil
 }
 
-// group is a FailureGroup as SQL gives it.
+// group is a FailureGroup as SQL returns it.
 type group struct {
 	FailureGroup
 	N       int64    `json:"n"`
@@ -196,9 +196,9 @@ type sample struct {
 	No     int64 `json:"call_no"`
 }
 
-// groups fills in the groups and, where causes is wanted, where they began.
-func (f *Answer) groups(ctx context.Context, c *forensics.Case, w *ask.Window, rows *ask.Held, causes bool) error {
-	// Customers outside are one client, as many addresses as they come from.
+// groups sets the groups and, if causes is true, their origins.
+func (f *Answer) groups(ctx context.Context, c *forensics.Case, w *ask.Window, rows *ask.CallTable, causes bool) error {
+	// All clients outside count as one client.
 	sql := fmt.Sprintf(`WITH f AS MATERIALIZED (SELECT CASE WHEN %[14]s THEN 'outside' ELSE %[1]s END AS src, src_ip, %[2]s AS dst, protocol, %[3]s AS endpoint, %[4]s AS plain, %[5]s AS class, error, ts_ns, elapsed_us, call_id, %[6]s, call_no, conn_id, stream_id
 			FROM %[11]s WHERE %[7]s AND protocol <> 'dns'),
 		y AS (%[15]s),
@@ -247,7 +247,7 @@ func (f *Answer) groups(ctx context.Context, c *forensics.Case, w *ask.Window, r
 	return nil
 }
 
-// differing are up to three of the texts that differ in more than digits.
+// differing returns up to three texts that differ in more than digits.
 func (g *group) differing(text map[ask.Key]string) []string {
 	var out, forms []string
 	for _, x := range g.Sample {
@@ -265,7 +265,7 @@ func (g *group) differing(text map[ask.Key]string) []string {
 	return out
 }
 
-// when puts the pattern in time in words.
+// when describes the pattern in time.
 func (g *group) when() string {
 	length := g.LastNs - g.FirstNs
 	switch {
@@ -287,23 +287,23 @@ func (g *group) when() string {
 	return "spread over " + chain.LengthOf(length)
 }
 
-// limits are times that people set as timeouts, in milliseconds.
+// limits are common timeouts, in milliseconds.
 var limits = [...]float64{100, 150, 200, 250, 300, 400, 500, 600, 750, 800, 1000, 1500, 2000, 2500, 3000, 4000, 5000, 6000, 8000, 10_000, 12_000, 15_000, 20_000, 25_000, 30_000, 45_000, 60_000, 90_000, 120_000, 180_000, 300_000}
 
-// limit says that most calls took the same time, and names it.
+// limit describes the time that most calls took, if it looks like a timeout.
 func (g *group) limit() string {
 	if g.Calls < 3 || g.P50Ms == nil || g.Low == nil || g.High == nil || *g.P50Ms < 90 || *g.High-*g.Low > 0.1**g.P50Ms {
 		return ""
 	}
 	for _, l := range limits {
 		if *g.P50Ms >= 0.985*l && *g.P50Ms <= 1.05*l {
-			return fmt.Sprintf("most took %s to %s: a timeout of %s, likely", chain.LengthOf(int64(*g.Low*1e6)), chain.LengthOf(int64(*g.High*1e6)), chain.LengthOf(int64(l*1e6)))
+			return fmt.Sprintf("most took %s to %s, likely a timeout of %s", chain.LengthOf(int64(*g.Low*1e6)), chain.LengthOf(int64(*g.High*1e6)), chain.LengthOf(int64(l*1e6)))
 		}
 	}
-	return fmt.Sprintf("most took %s to %s, as at a limit", chain.LengthOf(int64(*g.Low*1e6)), chain.LengthOf(int64(*g.High*1e6)))
+	return fmt.Sprintf("most took %s to %s, likely a timeout", chain.LengthOf(int64(*g.Low*1e6)), chain.LengthOf(int64(*g.High*1e6)))
 }
 
-// causes follows chains of the groups' calls to where they began.
+// causes follows the chains of the groups' calls to their origins.
 func (f *Answer) causes(ctx context.Context, c *forensics.Case, list []group) error {
 	k, err := chain.New(ctx, c)
 	if err != nil {
@@ -321,24 +321,24 @@ func (f *Answer) causes(ctx context.Context, c *forensics.Case, list []group) er
 	if err != nil {
 		return err
 	}
-	// Only what failed or took most of the time can be where it began.
+	// Only a failed or slow call can be the origin.
 	children, cut, err := k.Below(seeds, chain.MaxLevels, chain.MaxNodes, func(s *chain.Step) bool {
 		return s.Broken() || s.Link != nil && (s.End-s.Start)*10 >= (s.Link.Parent.End-s.Link.Parent.Start)*8
 	})
 	if err != nil {
 		return err
 	}
-	// A failed call may itself be one of those asked about: then it is not in children.
+	// A failed call may itself be one of the seeds; then it is not in children.
 	for _, s := range seeds {
 		if l := k.ParentOf(s); l != nil {
 			children[l.Parent] = append(children[l.Parent], s)
 		}
 	}
-	told := slices.Clone(seeds)
+	steps := slices.Clone(seeds)
 	for _, list := range children {
-		told = append(told, list...)
+		steps = append(steps, list...)
 	}
-	if err := k.Tell(told); err != nil {
+	if err := k.LoadDetails(steps); err != nil {
 		return err
 	}
 	var all []chain.Root
@@ -374,13 +374,13 @@ func (f *Answer) causes(ctx context.Context, c *forensics.Case, list []group) er
 		}
 	}
 	if cut || k.Cut {
-		f.Note("there were too many calls around the failures: some causes may be missing")
+		f.Note("there were too many calls around the failures, so some causes may be missing")
 	}
 	if k.Skewed {
-		f.Note("calls were recorded by clocks whose difference is not known; %s is assumed, and what is nearer than that has no known order", chain.LengthOf(chain.ClockUnsure))
+		f.Note("calls were recorded by clocks with an unknown difference; %s is assumed, and the order of calls closer than that is unknown", chain.LengthOf(chain.ClockUnsure))
 	}
 	if len(list) > maxGroups {
-		f.Note("causes were looked for in the %d largest groups", maxGroups)
+		f.Note("causes were searched only in the %d largest groups", maxGroups)
 	}
 	return nil
 }

@@ -9,21 +9,21 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
 )
 
-// NameFailure is look-ups of a name that gave nothing.
+// NameFailure summarizes failed look-ups of one name.
 type NameFailure struct {
 	Name    string   `json:"name"`
-	Status  string   `json:"status" jsonschema:"NXDOMAIN, SERVFAIL and so on, or why there is no answer"`
-	Client  string   `json:"client" jsonschema:"who asked; the first by name where several"`
+	Status  string   `json:"status" jsonschema:"NXDOMAIN, SERVFAIL and so on, or why there is no response"`
+	Client  string   `json:"client" jsonschema:"client; the first by name if there are several"`
 	Clients int64    `json:"clients"`
 	Calls   int64    `json:"calls"`
 	First   string   `json:"first"`
 	Last    string   `json:"last"`
-	Search  bool     `json:"search_list,omitempty" jsonschema:"no harm: a resolver tried its list of domains, and the name without the domain was found"`
+	Search  bool     `json:"search_list,omitempty" jsonschema:"harmless: a resolver tried its search list, and the name without the domain was found"`
 	CallIDs []string `json:"call_ids"`
 }
 
-// names fills in DNS failures, those that did harm first.
-func (f *Answer) names(ctx context.Context, c *forensics.Case, w *ask.Window, rows *ask.Held) error {
+// names sets the DNS failures, harmful ones first.
+func (f *Answer) names(ctx context.Context, c *forensics.Case, w *ask.Window, rows *ask.CallTable) error {
 	var err error
 	var more bool
 	f.DNS, more, err = ask.Rows[NameFailure](ctx, rows.Case, w.Limit, fmt.Sprintf(`WITH f AS (SELECT lower(coalesce(host, '')) AS name, %s AS status, min(%s) AS client, count(DISTINCT src_id) AS clients, count(*) AS calls,
@@ -37,26 +37,26 @@ func (f *Answer) names(ctx context.Context, c *forensics.Case, w *ask.Window, ro
 	return err
 }
 
-// ConnFailure is connections of one kind that came to nothing or were broken off.
+// ConnFailure summarizes failed or aborted connections of one kind.
 type ConnFailure struct {
 	Src         string `json:"src"`
 	Dst         string `json:"dst"`
 	Port        int64  `json:"port"`
-	What        string `json:"what" jsonschema:"refused (answered with RST), unanswered (no answer to SYN), or reset (broken off)"`
-	ResetBy     string `json:"reset_by,omitempty" jsonschema:"client, server or both, where it was broken off"`
+	What        string `json:"what" jsonschema:"refused (answered with RST), unanswered (no answer to SYN), or reset (aborted)"`
+	ResetBy     string `json:"reset_by,omitempty" jsonschema:"client, server or both, if it was reset"`
 	Connections int64  `json:"connections"`
-	WithoutCall int64  `json:"without_calls" jsonschema:"of these, those that carried no call"`
+	WithoutCall int64  `json:"without_calls" jsonschema:"of these, connections without a call"`
 	First       string `json:"first"`
 	Last        string `json:"last"`
-	Retransmits int64  `json:"retransmissions" jsonschema:"segments sent again on them"`
+	Retransmits int64  `json:"retransmissions" jsonschema:"retransmitted segments"`
 	Packets     string `json:"packets" jsonschema:"first packets of the first three"`
 }
 
-// connections fills in what happened to TCP connections, also those that carried no call.
+// connections sets the failures of TCP connections, including those without a call.
 func (f *Answer) connections(ctx context.Context, c *forensics.Case, w *ask.Window, in In) error {
 	where, args := "k.first_ns <= ? AND k.last_ns >= ?", []any{w.To, w.From}
 	if in.KFL != "" {
-		f.Note("kfl is a condition on calls: connections are listed without it")
+		f.Note("kfl filters calls only: connections are listed without it")
 	}
 	for _, side := range [2]struct{ prefix, name string }{{"dst_", in.Service}, {"src_", in.Client}} {
 		if side.name != "" {

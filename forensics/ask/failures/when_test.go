@@ -26,10 +26,10 @@ func TestPatternInTime(t *testing.T) {
 		low, mid, high float64
 		want           string
 	}{
-		{5001, 5002, 5010, "most took 5 s to 5.01 s: a timeout of 5 s, likely"},
-		{1700, 1701, 1703, "most took 1.7 s to 1.7 s, as at a limit"},
+		{5001, 5002, 5010, "most took 5 s to 5.01 s, likely a timeout of 5 s"},
+		{1700, 1701, 1703, "most took 1.7 s to 1.7 s, likely a timeout"},
 		{2000, 5000, 9000, ""},
-		{1, 1, 1, ""}, // quick answers are alike, too
+		{1, 1, 1, ""}, // fast responses are also alike
 	} {
 		if got := limit(row.low, row.mid, row.high); got != row.want {
 			t.Errorf("%v: %q, want %q", row.mid, got, row.want)

@@ -9,42 +9,43 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
 )
 
-// APIStatsIn asks for endpoints and how they do.
+// APIStatsIn is the input of get_api_stats.
 type APIStatsIn struct {
 	ask.Scope
 	Service string `json:"service,omitempty" jsonschema:"only calls to this service, workload, pod, host or address; namespace/name narrows, * and ? match"`
-	Client  string `json:"client,omitempty" jsonschema:"only calls from this one"`
-	Order   string `json:"order,omitempty" jsonschema:"calls (the default), errors, p99 or bytes: what comes first"`
+	Client  string `json:"client,omitempty" jsonschema:"only calls from this client"`
+	Order   string `json:"order,omitempty" jsonschema:"sort by calls (the default), errors, p99 or bytes"`
 }
 
-// APIStats are endpoints, each a method and a path at a service, or what a protocol has in their place.
+// APIStats is the answer of get_api_stats. An endpoint is a method and a path at a service, or the
+// equivalent of another protocol.
 type APIStats struct {
 	ask.Frame
 	Endpoints []EndpointStats `json:"endpoints"`
 	Total     int64           `json:"total_calls"`
 }
 
-// EndpointStats is how calls to one endpoint went.
+// EndpointStats summarizes the calls to one endpoint.
 type EndpointStats struct {
-	Dst       string   `json:"dst" jsonschema:"who was asked, namespace/name"`
+	Dst       string   `json:"dst" jsonschema:"server, as namespace/name"`
 	Protocol  string   `json:"protocol"`
-	Endpoint  string   `json:"endpoint" jsonschema:"method and path with ids taken out, SQL or Redis verb, DNS type"`
+	Endpoint  string   `json:"endpoint" jsonschema:"method and path with ids replaced, SQL or Redis verb, DNS type"`
 	Calls     int64    `json:"calls"`
-	Failed    int64    `json:"failed" jsonschema:"the protocol says that they failed, or no answer came"`
+	Failed    int64    `json:"failed" jsonschema:"calls with an error status or without a response"`
 	P50Ms     *float64 `json:"p50_ms,omitempty" jsonschema:"median time from the first byte of the request to the last of the response"`
 	P90Ms     *float64 `json:"p90_ms,omitempty"`
 	P99Ms     *float64 `json:"p99_ms,omitempty"`
 	Bytes     int64    `json:"bytes" jsonschema:"payload of requests and responses"`
 	ExampleID []string `json:"call_ids" jsonschema:"the first three calls"`
-	KFL       string   `json:"kfl" jsonschema:"condition for exactly these calls; narrow it as the question was"`
+	KFL       string   `json:"kfl" jsonschema:"filter for exactly these calls, without the filters of the input"`
 }
 
-// StatsQuestion is get_api_stats, which AskAPIStats answers.
+// StatsQuestion is the question get_api_stats.
 func StatsQuestion() ask.Question {
-	return ask.New("get_api_stats", "Endpoints and how they do", "Most used endpoints with calls, failures, latency percentiles and bytes; by service, client and window.", false, AskAPIStats)
+	return ask.New("get_api_stats", "Endpoint statistics", "Most used endpoints with calls, failures, latency percentiles and bytes; by service, client and window.", false, AskAPIStats)
 }
 
-// AskAPIStats answers which endpoints are called and how they do.
+// AskAPIStats answers get_api_stats.
 func AskAPIStats(ctx context.Context, c *forensics.Case, in APIStatsIn) (*APIStats, error) {
 	w, err := in.Read(ctx, c)
 	if err != nil {
@@ -53,7 +54,7 @@ func AskAPIStats(ctx context.Context, c *forensics.Case, in APIStatsIn) (*APISta
 	orders := map[string]string{"": "calls", "calls": "calls", "errors": "failed", "p99": "p99_ms", "bytes": "bytes"}
 	order, ok := orders[in.Order]
 	if !ok {
-		return nil, ask.Wrong("order", "%q, want calls, errors, p99 or bytes", in.Order)
+		return nil, ask.Wrong("order", "must be calls, errors, p99 or bytes, not %q", in.Order)
 	}
 	if in.Service != "" {
 		cond, args := terms.EndIs(c, "dst_", in.Service)

@@ -11,17 +11,17 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
 )
 
-// CapacityIn asks how much traffic there is and how it grows.
+// CapacityIn is the input of get_capacity.
 type CapacityIn struct {
 	ask.Scope
 	Service string `json:"service,omitempty" jsonschema:"only calls to this service, workload, pod, host or address"`
-	Path    string `json:"path,omitempty" jsonschema:"only calls whose path is this, * for any text"`
+	Path    string `json:"path,omitempty" jsonschema:"only calls with this path; * matches any text"`
 	By      string `json:"by,omitempty" jsonschema:"endpoint (the default) or service"`
-	Bucket  string `json:"bucket,omitempty" jsonschema:"length of a step, such as 1h; an hour where not given and the window has at least six, else a twelfth of it"`
-	Series  bool   `json:"series,omitempty" jsonschema:"also list every step of each row"`
+	Bucket  string `json:"bucket,omitempty" jsonschema:"length of a step, such as 1h; default 1h if the window has at least six hours, otherwise a twelfth of it"`
+	Series  bool   `json:"series,omitempty" jsonschema:"also list all steps of each row"`
 }
 
-// Capacity is how much traffic there is and how it grows.
+// Capacity is the answer of get_capacity.
 type Capacity struct {
 	ask.Frame
 	BucketSeconds float64  `json:"bucket_seconds"`
@@ -36,29 +36,29 @@ type Volume struct {
 	Endpoint      string       `json:"endpoint,omitempty"`
 	Calls         int64        `json:"calls"`
 	PerBucket     float64      `json:"mean_per_bucket"`
-	Peak          int64        `json:"peak_calls" jsonschema:"in the busiest step"`
+	Peak          int64        `json:"peak_calls" jsonschema:"calls in the busiest step"`
 	PeakAt        string       `json:"peak_at"`
 	PeakPerSecond float64      `json:"peak_per_second" jsonschema:"mean over the busiest step"`
 	PeakToMean    float64      `json:"peak_to_mean"`
-	TrendPercent  *float64     `json:"trend_percent_per_bucket,omitempty" jsonschema:"slope of the line of least squares, of the mean"`
+	TrendPercent  *float64     `json:"trend_percent_per_bucket,omitempty" jsonschema:"slope of the least-squares line, relative to the mean"`
 	Trend         string       `json:"trend" jsonschema:"growing, falling, steady or unknown"`
-	BusyShare     float64      `json:"in_flight_mean" jsonschema:"calls in flight on average: rate times mean time (Little)"`
-	PeakBusy      float64      `json:"in_flight_peak" jsonschema:"the same in the busiest step"`
+	BusyShare     float64      `json:"in_flight_mean" jsonschema:"mean number of calls in flight: rate times mean time (Little's law)"`
+	PeakBusy      float64      `json:"in_flight_peak" jsonschema:"the same for the busiest step"`
 	QuietP99Ms    *float64     `json:"quiet_p99_ms,omitempty" jsonschema:"p99 in the quieter half of the steps"`
-	BusyP99Ms     *float64     `json:"busy_p99_ms,omitempty" jsonschema:"p99 in the tenth of the steps with most calls"`
-	Headroom      string       `json:"headroom" jsonschema:"shrinking: latency rises with load; none_seen: it does not, so no limit shows; or unknown"`
+	BusyP99Ms     *float64     `json:"busy_p99_ms,omitempty" jsonschema:"p99 in the tenth of the steps with the most calls"`
+	Headroom      string       `json:"headroom" jsonschema:"shrinking: latency rises with load; none_seen: it does not, so no limit is visible; or unknown"`
 	Words         string       `json:"words"`
 	RequestP50    int64        `json:"request_bytes_p50"`
 	RequestMax    int64        `json:"request_bytes_max"`
 	ResponseP50   int64        `json:"response_bytes_p50"`
 	ResponseP99   int64        `json:"response_bytes_p99"`
 	ResponseMax   int64        `json:"response_bytes_max"`
-	MB            float64      `json:"mb" jsonschema:"payload both ways, million bytes"`
+	MB            float64      `json:"mb" jsonschema:"payload in both directions, million bytes"`
 	Series        []VolumeStep `json:"series,omitempty"`
 	KFL           string       `json:"kfl"`
 }
 
-// VolumeStep is one step of a row.
+// VolumeStep is one time step of a row.
 type VolumeStep struct {
 	From  string  `json:"from"`
 	Calls int64   `json:"calls"`
@@ -66,12 +66,12 @@ type VolumeStep struct {
 	P99Ms float64 `json:"p99_ms"`
 }
 
-// CapacityQuestion is get_capacity, which AskCapacity answers.
+// CapacityQuestion is the question get_capacity.
 func CapacityQuestion() ask.Question {
-	return ask.New("get_capacity", "How much traffic, and its growth", "Volumes and sizes by endpoint or service and step of time, an hour by default: peaks, trend, calls in flight, whether latency rises with load (headroom).", false, AskCapacity)
+	return ask.New("get_capacity", "Traffic volume and growth", "Volumes and sizes by endpoint or service and time step (1 h by default): peaks, trend, calls in flight, whether latency rises with load (headroom).", false, AskCapacity)
 }
 
-// loadRow is a load as SQL gives it: steps and what they hold, in order.
+// loadRow is a Volume as SQL returns it, with its steps in order.
 type loadRow struct {
 	ask.Target
 	Calls       int64     `json:"calls"`
@@ -87,20 +87,20 @@ type loadRow struct {
 	P99         []float64 `json:"p99"`
 }
 
-// AskCapacity answers how much traffic there is and how it grows.
+// AskCapacity answers get_capacity.
 func AskCapacity(ctx context.Context, c *forensics.Case, in CapacityIn) (*Capacity, error) {
 	w, err := in.Read(ctx, c)
 	if err != nil {
 		return nil, err
 	}
 	if in.By != "" && in.By != "endpoint" && in.By != "service" {
-		return nil, ask.Wrong("by", "%q, want endpoint or service", in.By)
+		return nil, ask.Wrong("by", "must be endpoint or service, not %q", in.By)
 	}
 	if in.Bucket == "" {
 		in.Bucket = time.Hour.String()
 		if span := w.To - w.From + 1; span < 6*int64(time.Hour) {
 			in.Bucket = time.Duration(max(1, (span+11)/12)).String()
-		} else if hours := span / int64(time.Hour); hours >= maxSteps { // one packet with a wrong time makes such a window
+		} else if hours := span / int64(time.Hour); hours >= maxSteps { // one packet with a wrong timestamp makes such a window
 			in.Bucket = (time.Duration(hours/(maxSteps-1)+1) * time.Hour).String()
 		}
 	}
@@ -149,15 +149,15 @@ func AskCapacity(ctx context.Context, c *forensics.Case, in CapacityIn) (*Capaci
 		return nil, err
 	}
 	if out.Coverage.State != "complete" {
-		out.Note("not all of the window was recorded: a step without calls may be one that was not recorded")
+		out.Note("the window was not recorded completely: a step without calls may not have been recorded")
 	}
 	out.Rows = ask.Fit(w, &out.Frame, list)
 	out.Match(len(out.Rows))
 	return out, nil
 }
 
-// load describes one row. Steps without calls count as 0; the last step counts for the
-// trend only where it is whole.
+// load converts one row. Steps without calls count as 0. An incomplete last step does not count
+// for the trend.
 func (r *loadRow) load(from, step, buckets int64, series bool) Volume {
 	l := Volume{Dst: r.Dst, Calls: r.Calls, RequestP50: r.RequestP50, RequestMax: r.RequestMax, ResponseMax: r.ResponseMax, MB: ask.Round(float64(r.Bytes) / 1e6)}
 	if len(r.ResponseP) == 2 {
@@ -185,16 +185,16 @@ func (r *loadRow) load(from, step, buckets int64, series bool) Volume {
 	}
 	l.trend(counts, mean)
 	l.headroom(r)
-	l.Words = fmt.Sprintf("%.4g calls a step on average, %d at most (%.3g a second, from %s on); %s; %s.", mean, l.Peak, l.PeakPerSecond, l.PeakAt, map[string]string{"growing": "growing", "falling": "falling", "steady": "no trend", "unknown": "too few steps for a trend"}[l.Trend],
-		map[string]string{"none_seen": "latency does not rise with load", "shrinking": "latency rises with load", "unknown": "too few calls to tell whether latency rises with load"}[l.Headroom])
+	l.Words = fmt.Sprintf("%.4g calls per step on average, %d at most (%.3g per second, from %s on); %s; %s.", mean, l.Peak, l.PeakPerSecond, l.PeakAt, map[string]string{"growing": "growing", "falling": "falling", "steady": "no trend", "unknown": "too few steps for a trend"}[l.Trend],
+		map[string]string{"none_seen": "latency does not rise with load", "shrinking": "latency rises with load", "unknown": "too few calls to see whether latency rises with load"}[l.Headroom])
 	return l
 }
 
-// minTrend is how many steps a trend needs.
+// minTrend is the lowest number of steps for a trend.
 const minTrend = 6
 
-// trend fits a line to the steps. It is one where its slope is more than two and a half of
-// its standard errors away from 0.
+// trend fits a line to the steps. There is a trend if the slope differs from 0 by more than two and
+// a half standard errors.
 func (l *Volume) trend(counts []float64, mean float64) {
 	l.Trend = "unknown"
 	n := float64(len(counts))
@@ -226,7 +226,7 @@ func (l *Volume) trend(counts []float64, mean float64) {
 	}
 }
 
-// headroom compares p99 of busy steps with that of quiet ones.
+// headroom compares the p99 of busy steps with that of quiet ones.
 func (l *Volume) headroom(r *loadRow) {
 	l.Headroom = "unknown"
 	order := byCount(r.Counts)

@@ -13,22 +13,22 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
 )
 
-// chainLevels is how many calls in a row a chain is followed.
+// chainLevels is the number of levels of calls that are followed.
 const chainLevels = 7
 
-// HopChain is where the time of some requests goes in what they led to.
+// HopChain splits the time of some requests over the calls that they caused.
 type HopChain struct {
 	How      string   `json:"how"`
-	From     string   `json:"from,omitempty" jsonschema:"where there are very many calls: only those from this time on were looked at"`
-	Requests int64    `json:"requests" jsonschema:"that were asked about, the first of each chain, and did not fail"`
+	From     string   `json:"from,omitempty" jsonschema:"with very many calls, only those from this time on were examined"`
+	Requests int64    `json:"requests" jsonschema:"selected requests that did not fail; each starts a chain"`
 	P50Ms    *float64 `json:"p50_ms,omitempty"`
-	Hops     []Hop    `json:"hops" jsonschema:"in the order of depth, then of own time"`
-	Most     string   `json:"most_own_time" jsonschema:"the hop in which most of the time stays"`
+	Hops     []Hop    `json:"hops" jsonschema:"by depth, then by own time"`
+	Most     string   `json:"most_own_time" jsonschema:"the hop with the most own time"`
 }
 
 // Hop is one step of a chain.
 type Hop struct {
-	Depth      int64    `json:"depth" jsonschema:"0: the requests themselves; 1: what these led to; and so on"`
+	Depth      int64    `json:"depth" jsonschema:"0: the requests themselves; 1: the calls they caused; and so on"`
 	Src        string   `json:"src"`
 	Dst        string   `json:"dst"`
 	Protocol   string   `json:"protocol"`
@@ -39,13 +39,13 @@ type Hop struct {
 	P50Ms      *float64 `json:"p50_ms,omitempty"`
 	P99Ms      *float64 `json:"p99_ms,omitempty"`
 	TotalMs    float64  `json:"total_ms"`
-	OwnMs      float64  `json:"own_ms" jsonschema:"of the total, what is not within the calls that it led to"`
-	OwnShare   float64  `json:"own_share" jsonschema:"own_ms of all time of the requests; calls made at once may make more than 1 together"`
+	OwnMs      float64  `json:"own_ms" jsonschema:"total_ms without the time in calls that it caused"`
+	OwnShare   float64  `json:"own_share" jsonschema:"own_ms divided by the total time of the requests; with parallel calls the shares may add up to more than 1"`
 	Confidence string   `json:"confidence" jsonschema:"exact: by trace or request ids; likely: by time within the only open request; guess: several were open"`
-	CallID     string   `json:"call_id" jsonschema:"the slowest"`
+	CallID     string   `json:"call_id" jsonschema:"the slowest call"`
 }
 
-// chain follows the requests of one window through the calls of another, wider one.
+// chain follows the requests of one window through the calls of a wider one.
 func chain(w *ask.Window, ctx context.Context, c *forensics.Case, wide *ask.Window, f *ask.Frame) (*HopChain, error) {
 	wide, since, err := wide.Latest(ctx, c, "protocol IN "+terms.Serving, relation.MaxParents)
 	if err != nil {
@@ -81,7 +81,7 @@ func chain(w *ask.Window, ctx context.Context, c *forensics.Case, wide *ask.Wind
 		return nil, err
 	}
 	f.Truncated = f.Truncated || more
-	out := &HopChain{How: "a call belongs to the request that its sender was serving: by trace or request id where both have one, else the one begun last of those that were open; requests that failed are left out, and calls without an answer count as long as their caller waited", From: since, Hops: []Hop{}}
+	out := &HopChain{How: "a call belongs to the request that its sender was serving: by trace or request id if both have one, otherwise the open request that began last; failed requests are left out, and a call without a response counts with the time that its caller waited", From: since, Hops: []Hop{}}
 	total, best := 0.0, -1.0
 	for _, r := range rows {
 		if r.Depth == 0 {
@@ -105,7 +105,7 @@ func chain(w *ask.Window, ctx context.Context, c *forensics.Case, wide *ask.Wind
 	return out, nil
 }
 
-// cut keeps the hops in which most time stays.
+// cut keeps the hops with the most own time.
 func (h *HopChain) cut(w *ask.Window, f *ask.Frame) {
 	slices.SortStableFunc(h.Hops, func(a, b Hop) int { return cmp.Compare(b.OwnMs, a.OwnMs) })
 	cut := false

@@ -1,6 +1,6 @@
-// Package latency answers how endpoints perform: how many calls they get, how often they fail
-// and how long they take (get_api_stats), where that time goes (get_latency), and how much
-// traffic there is and how it grows (get_capacity). Times are in milliseconds.
+// Package latency answers how endpoints perform: their calls, failures and latency (get_api_stats),
+// where the time goes (get_latency), and the volume of traffic and its growth (get_capacity). Times
+// are in milliseconds.
 package latency
 
 import (
@@ -14,35 +14,35 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
 )
 
-// In asks where time goes.
+// In is the input of get_latency.
 type In struct {
 	ask.Scope
 	Service string   `json:"service,omitempty" jsonschema:"only calls to this service, workload, pod, host or address"`
-	Client  string   `json:"client,omitempty" jsonschema:"only calls from this one"`
-	Path    string   `json:"path,omitempty" jsonschema:"only calls whose path is this, * for any text: /api/checkout*"`
-	MinMs   float64  `json:"min_ms,omitempty" jsonschema:"list the slow calls: those that took at least this many milliseconds"`
+	Client  string   `json:"client,omitempty" jsonschema:"only calls from this client"`
+	Path    string   `json:"path,omitempty" jsonschema:"only calls with this path; * matches any text: /api/checkout*"`
+	MinMs   float64  `json:"min_ms,omitempty" jsonschema:"list slow calls: those that took at least this many milliseconds"`
 	By      string   `json:"by,omitempty" jsonschema:"rows of the breakdown: endpoint (the default), service or client"`
-	Order   string   `json:"order,omitempty" jsonschema:"what comes first in the breakdown: total, the time in all (the default), or p99"`
-	Parts   []string `json:"parts,omitempty" jsonschema:"what to answer: breakdown, chain (what the named requests led to, hop by hop), slow, queries, size, replicas, series; breakdown where not given, slow where min_ms is"`
-	Bucket  string   `json:"bucket,omitempty" jsonschema:"length of a step of series such as 1m; a fiftieth of the window where not given"`
+	Order   string   `json:"order,omitempty" jsonschema:"sort the breakdown by total time (total, the default) or p99"`
+	Parts   []string `json:"parts,omitempty" jsonschema:"parts of the answer: breakdown, chain (the calls that the selected requests caused, hop by hop), slow, queries, size, replicas, series; default breakdown, or slow with min_ms"`
+	Bucket  string   `json:"bucket,omitempty" jsonschema:"length of a step of series, such as 1m; default a fiftieth of the window"`
 }
 
-// Answer is where time goes.
+// Answer is the answer of get_latency.
 type Answer struct {
 	ask.Frame
-	Calls     int64         `json:"calls" jsonschema:"requests looked at"`
-	Timed     int64         `json:"timed" jsonschema:"of these, requests whose time is known: answered, or not answered while their caller waited"`
-	NoAnswer  int64         `json:"no_answer" jsonschema:"of these, requests that got no answer: they count in all times with how long their caller waited"`
-	Breakdown []Breakdown   `json:"breakdown,omitempty" jsonschema:"most time in all first, or as order says"`
-	Chain     *HopChain     `json:"chain,omitempty" jsonschema:"where the time of the named requests goes, hop by hop"`
+	Calls     int64         `json:"calls" jsonschema:"requests examined"`
+	Timed     int64         `json:"timed" jsonschema:"of these, requests with a known time: answered, or not answered while their caller waited"`
+	NoAnswer  int64         `json:"no_answer" jsonschema:"of these, requests without a response: they count with the time that their caller waited"`
+	Breakdown []Breakdown   `json:"breakdown,omitempty" jsonschema:"most total time first, or as order says"`
+	Chain     *HopChain     `json:"chain,omitempty" jsonschema:"where the time of the selected requests goes, hop by hop"`
 	Slow      *Slow         `json:"slow,omitempty"`
-	Queries   []SlowQuery   `json:"queries,omitempty" jsonschema:"database statements with literals taken out, most time in all first"`
-	Size      []Correlation `json:"size,omitempty" jsonschema:"does size go with latency"`
+	Queries   []SlowQuery   `json:"queries,omitempty" jsonschema:"database statements with literals replaced, most total time first"`
+	Size      []Correlation `json:"size,omitempty" jsonschema:"correlation of size and latency"`
 	Replicas  []Replicas    `json:"replicas,omitempty" jsonschema:"load across the pods of a service"`
 	Series    []Step        `json:"series,omitempty"`
 }
 
-// Breakdown is where the time of some calls goes, milliseconds.
+// Breakdown splits the time of some calls into phases, in milliseconds.
 type Breakdown struct {
 	Src      string   `json:"src,omitempty"`
 	Dst      string   `json:"dst,omitempty"`
@@ -50,24 +50,24 @@ type Breakdown struct {
 	Endpoint string   `json:"endpoint,omitempty"`
 	Calls    int64    `json:"calls"`
 	Failed   int64    `json:"failed"`
-	TotalMs  float64  `json:"total_ms" jsonschema:"all their time together"`
+	TotalMs  float64  `json:"total_ms" jsonschema:"sum of all times"`
 	P50Ms    *float64 `json:"p50_ms,omitempty"`
 	P90Ms    *float64 `json:"p90_ms,omitempty"`
 	P99Ms    *float64 `json:"p99_ms,omitempty"`
 	MaxMs    *float64 `json:"max_ms,omitempty"`
-	DNS      *Phase   `json:"dns,omitempty" jsonschema:"name look-up before a connection; n says for how many calls it is known"`
+	DNS      *Phase   `json:"dns,omitempty" jsonschema:"name look-up before a connection; n counts the calls for which it is known"`
 	Connect  *Phase   `json:"connect,omitempty" jsonschema:"TCP handshake, first call of a connection only"`
 	TLS      *Phase   `json:"tls,omitempty" jsonschema:"TLS handshake, first call of a connection only"`
 	Send     *Phase   `json:"send,omitempty" jsonschema:"first to last byte of the request"`
 	Wait     *Phase   `json:"wait,omitempty" jsonschema:"last byte of the request to first byte of the response: network and server"`
 	Receive  *Phase   `json:"receive,omitempty" jsonschema:"first to last byte of the response"`
-	Network  *Phase   `json:"network,omitempty" jsonschema:"part of wait that is the network; only where both sides were captured"`
-	Most     string   `json:"most_in,omitempty" jsonschema:"the phase with most of the time in all"`
-	CallID   string   `json:"call_id" jsonschema:"the slowest"`
-	KFL      string   `json:"kfl" jsonschema:"condition for exactly these calls, beside the window"`
+	Network  *Phase   `json:"network,omitempty" jsonschema:"the network's part of wait; only if both sides were captured"`
+	Most     string   `json:"most_in,omitempty" jsonschema:"the phase with the most total time"`
+	CallID   string   `json:"call_id" jsonschema:"the slowest call"`
+	KFL      string   `json:"kfl" jsonschema:"filter for exactly these calls, in addition to the window"`
 }
 
-// Phase is one part of the time of calls.
+// Phase summarizes one phase of calls.
 type Phase struct {
 	N     int64   `json:"n"`
 	P50Ms float64 `json:"p50_ms"`
@@ -75,24 +75,24 @@ type Phase struct {
 	SumMs float64 `json:"sum_ms"`
 }
 
-// Slow is the calls over a threshold.
+// Slow lists the calls over a threshold.
 type Slow struct {
 	MinMs      float64    `json:"min_ms"`
-	Calls      int64      `json:"calls" jsonschema:"with those that got no answer and whose caller waited so long"`
-	Unanswered int64      `json:"unanswered" jsonschema:"of these, calls that got no answer"`
-	Services   []SlowItem `json:"services" jsonschema:"where most of them are"`
+	Calls      int64      `json:"calls" jsonschema:"including calls without a response if their caller waited this long"`
+	Unanswered int64      `json:"unanswered" jsonschema:"of these, calls without a response"`
+	Services   []SlowItem `json:"services" jsonschema:"services with the most of them"`
 	Endpoints  []SlowItem `json:"endpoints"`
-	Slowest    []ask.Call `json:"slowest" jsonschema:"elapsed_ms is missing where there was no answer"`
+	Slowest    []ask.Call `json:"slowest" jsonschema:"no elapsed_ms if there was no response"`
 	KFL        string     `json:"kfl"`
 }
 
-// SlowItem is where slow calls are.
+// SlowItem counts the slow calls of a service or an endpoint.
 type SlowItem struct {
 	Dst      string   `json:"dst"`
 	Endpoint string   `json:"endpoint,omitempty"`
 	Slow     int64    `json:"slow"`
-	Without  int64    `json:"unanswered,omitempty" jsonschema:"of these, without an answer"`
-	Calls    int64    `json:"calls" jsonschema:"slow or not"`
+	Without  int64    `json:"unanswered,omitempty" jsonschema:"of these, calls without a response"`
+	Calls    int64    `json:"calls" jsonschema:"all calls, slow or not"`
 	P50Ms    *float64 `json:"p50_ms,omitempty" jsonschema:"of the slow ones"`
 	MaxMs    *float64 `json:"max_ms,omitempty"`
 	CallIDs  []string `json:"call_ids"`
@@ -100,12 +100,12 @@ type SlowItem struct {
 
 var latencyParts = []string{"breakdown", "chain", "slow", "queries", "size", "replicas", "series"}
 
-// Question is get_latency, which Ask answers.
+// Question is the question get_latency.
 func Question() ask.Question {
-	return ask.New("get_latency", "Where time goes", "Latency by endpoint, service or client, split into dns, connect, tls, send, wait, receive and network; along the chain of what requests led to; slow calls over a threshold; slow database statements; size against latency; load across replicas; a time series.", true, Ask)
+	return ask.New("get_latency", "Where time goes", "Latency by endpoint, service or client, split into dns, connect, tls, send, wait, receive and network; along the chain of calls that requests caused; slow calls over a threshold; slow database statements; correlation with size; load across replicas; a time series.", true, Ask)
 }
 
-// Ask answers where time goes.
+// Ask answers get_latency.
 func Ask(ctx context.Context, c *forensics.Case, in In) (*Answer, error) {
 	w, err := in.Read(ctx, c)
 	if err != nil {
@@ -128,10 +128,10 @@ func Ask(ctx context.Context, c *forensics.Case, in In) (*Answer, error) {
 	}
 	out.Calls, out.Timed, out.NoAnswer = n.Calls, n.Timed, n.None
 	if n.None > 0 {
-		out.Note("%d of %d {request|requests} got no answer: they count with how long their caller waited", n.None, n.Calls)
+		out.Note("%d of %d {request|requests} got no response; they count with the time that their caller waited", n.None, n.Calls)
 	}
 	if n.Timed < n.Calls {
-		out.Note("%d of %d {request has|requests have} no time: the capture has only a part of them", n.Calls-n.Timed, n.Calls)
+		out.Note("%d of %d {request has|requests have} no time because they were only partly captured", n.Calls-n.Timed, n.Calls)
 	}
 	for _, part := range in.Parts {
 		if err := out.part(ctx, c, w, &in, part); err != nil {
@@ -142,21 +142,21 @@ func Ask(ctx context.Context, c *forensics.Case, in In) (*Answer, error) {
 	return out, nil
 }
 
-// narrow checks the question and puts what it names into the window.
+// narrow checks the input and adds its filters to the window.
 func (in *In) narrow(c *forensics.Case, w *ask.Window) error {
 	for _, p := range in.Parts {
 		if !slices.Contains(latencyParts, p) {
-			return ask.Wrong("parts", "%q, want %s", p, strings.Join(latencyParts, ", "))
+			return ask.Wrong("parts", "must be some of %s, not %q", strings.Join(latencyParts, ", "), p)
 		}
 	}
 	if !slices.Contains([]string{"", "endpoint", "service", "client"}, in.By) {
-		return ask.Wrong("by", "%q, want endpoint, service or client", in.By)
+		return ask.Wrong("by", "must be endpoint, service or client, not %q", in.By)
 	}
 	if _, ok := breakdownOrders[in.Order]; !ok {
-		return ask.Wrong("order", "%q, want total or p99", in.Order)
+		return ask.Wrong("order", "must be total or p99, not %q", in.Order)
 	}
 	if in.MinMs < 0 || in.MinMs > 1e12 {
-		return ask.Wrong("min_ms", "%g, want 0 or more", in.MinMs)
+		return ask.Wrong("min_ms", "must be 0 or more, not %g", in.MinMs)
 	}
 	if len(in.Parts) == 0 {
 		in.Parts = []string{"breakdown"}
@@ -198,7 +198,7 @@ func (l *Answer) part(ctx context.Context, c *forensics.Case, w *ask.Window, in 
 	return err
 }
 
-// phases are the parts of a call's time.
+// phases are the phases of a call.
 var phases = [...]string{"dns", "connect", "tls", "send", "wait", "receive", "network"}
 
 // breakdownOrders are the columns that the breakdown is sorted by.
@@ -262,7 +262,7 @@ func breakdown(w *ask.Window, ctx context.Context, c *forensics.Case, in *In, f 
 	return out, nil
 }
 
-// most names the phase with most of the time.
+// most names the phase with the most time.
 func (b *Breakdown) most() string {
 	best, name := 0.0, ""
 	for i, p := range []*Phase{b.DNS, b.Connect, b.TLS, b.Send, b.Wait, b.Receive} {
@@ -273,8 +273,8 @@ func (b *Breakdown) most() string {
 	return name
 }
 
-// slow lists calls over a threshold and where they are. A call without an answer took as
-// long as its connection stayed open after it.
+// slow lists the calls over a threshold, with their services and endpoints. A call without a
+// response took as long as its connection stayed open after it.
 func slow(w *ask.Window, ctx context.Context, c *forensics.Case, minMs float64, f *ask.Frame) (*Slow, error) {
 	us := int64(minMs * 1000)
 	s := &Slow{MinMs: minMs, KFL: fmt.Sprintf(`(outcome == "no_answer" ? waited_us : elapsed_us) >= %d%s`, us, terms.NotCarriers)}

@@ -11,13 +11,13 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
 )
 
-// SlowQuery is a database statement with its literals taken out.
+// SlowQuery is a database statement with its literals replaced.
 type SlowQuery struct {
 	Dst      string   `json:"dst"`
 	Protocol string   `json:"protocol"`
 	Text     string   `json:"text" jsonschema:"? stands for a literal; text from the traffic"`
 	Calls    int64    `json:"calls"`
-	Slow     int64    `json:"slow" jsonschema:"at least min_ms, or 100 ms where not given"`
+	Slow     int64    `json:"slow" jsonschema:"at least min_ms, default 100 ms"`
 	Failed   int64    `json:"failed"`
 	TotalMs  float64  `json:"total_ms"`
 	P50Ms    *float64 `json:"p50_ms,omitempty"`
@@ -27,10 +27,10 @@ type SlowQuery struct {
 	CallIDs  []string `json:"call_ids" jsonschema:"the slowest three"`
 }
 
-// slowQueryMs is from when on a database statement is called slow where nobody says.
+// slowQueryMs is the default threshold for a slow database statement, in milliseconds.
 const slowQueryMs = 100
 
-// slowQueries lists database statements, those with most time in all first.
+// slowQueries lists database statements, most total time first.
 func slowQueries(w *ask.Window, ctx context.Context, c *forensics.Case, minMs float64, f *ask.Frame) ([]SlowQuery, error) {
 	if minMs == 0 {
 		minMs = slowQueryMs
@@ -49,29 +49,29 @@ func slowQueries(w *ask.Window, ctx context.Context, c *forensics.Case, minMs fl
 	return rows, err
 }
 
-// Correlation is how size goes with latency at one endpoint.
+// Correlation is the correlation of body size and latency at one endpoint.
 type Correlation struct {
 	Dst      string   `json:"dst"`
 	Protocol string   `json:"protocol"`
 	Endpoint string   `json:"endpoint"`
-	Of       string   `json:"of" jsonschema:"request or response: whose body size"`
+	Of       string   `json:"of" jsonschema:"request or response: the side with the body"`
 	N        int64    `json:"n"`
 	Pearson  *float64 `json:"pearson,omitempty" jsonschema:"linear correlation, -1 to 1"`
-	Spearman *float64 `json:"spearman,omitempty" jsonschema:"correlation of ranks, -1 to 1: does one grow with the other, however"`
+	Spearman *float64 `json:"spearman,omitempty" jsonschema:"rank correlation, -1 to 1: whether one grows with the other"`
 	Words    string   `json:"words"`
-	MsPerMB  *float64 `json:"ms_per_mb,omitempty" jsonschema:"slope of the line of least squares"`
+	MsPerMB  *float64 `json:"ms_per_mb,omitempty" jsonschema:"slope of the least-squares line"`
 	MinSize  int64    `json:"min_bytes"`
 	MaxSize  int64    `json:"max_bytes"`
 	KFL      string   `json:"kfl"`
 }
 
-// maxRanked is how many calls an endpoint's ranks are made of; more are a sample.
+// maxRanked is the highest number of calls that are ranked; only the latest are used.
 const maxRanked = 400_000
 
-// minPairs is how many calls a correlation needs.
+// minPairs is the lowest number of calls for a correlation.
 const minPairs = 8
 
-// correlate asks of each endpoint whether body size goes with latency.
+// correlate computes the correlation of body size and latency for each endpoint.
 func correlate(w *ask.Window, ctx context.Context, c *forensics.Case, f *ask.Frame) ([]Correlation, error) {
 	w, since, err := w.Latest(ctx, c, terms.IsRequest+" AND elapsed_us IS NOT NULL", maxRanked)
 	if err != nil {
@@ -117,11 +117,11 @@ func correlate(w *ask.Window, ctx context.Context, c *forensics.Case, f *ask.Fra
 	return out, err
 }
 
-// correlationWords says in words what a correlation of ranks means. With n pairs a value
-// below 1.96/√(n-1) is what chance gives in 19 of 20 cases.
+// correlationWords describes a rank correlation. With n pairs a value below 1.96/√(n-1) is not
+// significant at the 5 % level.
 func correlationWords(of string, rho *float64, n int64) string {
 	if rho == nil {
-		return "all sizes, or all times, are equal: nothing to compare"
+		return "all sizes or all times are equal, so there is no correlation"
 	}
 	r := math.Abs(*rho)
 	way := "longer"
@@ -130,13 +130,13 @@ func correlationWords(of string, rho *float64, n int64) string {
 	}
 	switch {
 	case r < 1.96/math.Sqrt(float64(n-1)):
-		return "no connection that chance would not give as well"
+		return "no significant correlation"
 	case r < 0.3:
-		return fmt.Sprintf("a weak one: larger %ss take slightly %s", of, way)
+		return fmt.Sprintf("weak correlation: larger %ss take slightly %s", of, way)
 	case r < 0.6:
-		return fmt.Sprintf("a moderate one: larger %ss take %s as a rule", of, way)
+		return fmt.Sprintf("moderate correlation: larger %ss usually take %s", of, way)
 	}
-	return fmt.Sprintf("a strong one: larger %ss take %s", of, way)
+	return fmt.Sprintf("strong correlation: larger %ss take %s", of, way)
 }
 
 // Replicas is the load across the pods of a service.
@@ -146,8 +146,8 @@ type Replicas struct {
 	Pods     []PodLoad `json:"pods"`
 	Balanced string    `json:"balanced" jsonschema:"yes, no, or one_replica"`
 	Words    string    `json:"words"`
-	ChiSq    float64   `json:"chi_square,omitempty" jsonschema:"against an even spread"`
-	P        *float64  `json:"p,omitempty" jsonschema:"how likely chance alone gives such a spread; calls on kept connections come in runs, so it overstates"`
+	ChiSq    float64   `json:"chi_square,omitempty" jsonschema:"test for an even distribution"`
+	P        *float64  `json:"p,omitempty" jsonschema:"probability of such a distribution by chance; calls on kept-alive connections come in runs, so the significance is overstated"`
 	MaxShare float64   `json:"max_share"`
 }
 
@@ -163,8 +163,8 @@ type PodLoad struct {
 	KFL         string   `json:"kfl"`
 }
 
-// unevenShare is how far above its even part, relatively, the busiest pod of an
-// unbalanced service is at least.
+// unevenShare is the lowest ratio of the busiest pod's share to an even share at which a service
+// counts as unbalanced.
 const unevenShare = 1.25
 
 // replicas compares the pods of each service.
@@ -202,12 +202,12 @@ func replicas(w *ask.Window, ctx context.Context, c *forensics.Case, f *ask.Fram
 	}
 	sortReplicas(out)
 	if len(out) == 0 {
-		f.Note("replicas: no call was answered by a pod that is known by name")
+		f.Note("replicas: no call was answered by a pod with a known name")
 	}
 	return append([]Replicas{}, out...), nil
 }
 
-// judge tests the spread of calls against an even one.
+// judge tests whether the calls are evenly distributed.
 func (r *Replicas) judge() {
 	k := len(r.Pods)
 	even := float64(r.Calls) / float64(k)
@@ -226,13 +226,13 @@ func (r *Replicas) judge() {
 	r.P = &p
 	top := float64(r.Pods[0].Calls) / even
 	if p < 0.01 && top >= unevenShare {
-		r.Balanced, r.Words = "no", fmt.Sprintf("%s has %.0f %% of the calls, even would be %.0f %%", r.Pods[0].Pod, 100*r.MaxShare, 100/float64(k))
+		r.Balanced, r.Words = "no", fmt.Sprintf("%s has %.0f %% of the calls; an even share is %.0f %%", r.Pods[0].Pod, 100*r.MaxShare, 100/float64(k))
 		return
 	}
-	r.Balanced, r.Words = "yes", fmt.Sprintf("the busiest of %d has %.0f %% of the calls, even would be %.0f %%", k, 100*r.MaxShare, 100/float64(k))
+	r.Balanced, r.Words = "yes", fmt.Sprintf("the busiest of %d pods has %.0f %% of the calls; an even share is %.0f %%", k, 100*r.MaxShare, 100/float64(k))
 }
 
-// Step is one step of a time series.
+// Step is one time step of a series.
 type Step struct {
 	From   string   `json:"from"`
 	Calls  int64    `json:"calls"`
@@ -241,10 +241,10 @@ type Step struct {
 	P99Ms  *float64 `json:"p99_ms,omitempty"`
 }
 
-// maxSteps is how many steps a time series has at most.
+// maxSteps is the highest number of steps in a time series.
 const maxSteps = 200
 
-// bucket reads a length of steps; a fiftieth of the window where there is none.
+// bucket parses the length of a step; the default is a fiftieth of the window.
 func bucket(w *ask.Window, text string) (int64, error) {
 	span := w.To - w.From + 1
 	if text == "" {
@@ -252,15 +252,15 @@ func bucket(w *ask.Window, text string) (int64, error) {
 	}
 	d, err := time.ParseDuration(text)
 	if err != nil || d <= 0 {
-		return 0, ask.Wrong("bucket", "%q, want a length such as 1m", text)
+		return 0, ask.Wrong("bucket", "must be a duration such as 1m, not %q", text)
 	}
 	if span/int64(d) >= maxSteps {
-		return 0, ask.Wrong("bucket", "%s makes %d steps of this window, want at most %d", d, span/int64(d)+1, maxSteps)
+		return 0, ask.Wrong("bucket", "%s divides this window into %d steps; at most %d are allowed", d, span/int64(d)+1, maxSteps)
 	}
 	return int64(d), nil
 }
 
-// series lists calls and latency by step; steps without calls are there too.
+// series lists calls and latency by step, including steps without calls.
 func series(w *ask.Window, ctx context.Context, c *forensics.Case, text string, f *ask.Frame) ([]Step, error) {
 	step, err := bucket(w, text)
 	if err != nil {

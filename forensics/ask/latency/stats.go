@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// sortReplicas puts the unbalanced first, then the most called.
+// sortReplicas sorts unbalanced services first, then by calls.
 func sortReplicas(list []Replicas) {
 	grade := map[string]int{"no": 0, "yes": 1, "one_replica": 2}
 	slices.SortFunc(list, func(a, b Replicas) int {
@@ -15,7 +15,8 @@ func sortReplicas(list []Replicas) {
 	})
 }
 
-// chiSquareTail is the chance of a chi-square of k degrees of freedom being x or more.
+// chiSquareTail is the probability that a chi-square variable with k degrees of freedom is at least
+// x.
 func chiSquareTail(x float64, k int) float64 {
 	if x <= 0 {
 		return 1
@@ -60,7 +61,7 @@ func nonzero(x, tiny float64) float64 {
 	return x
 }
 
-// byCount gives the places of numbers, the smallest number first.
+// byCount returns the indexes of the numbers, smallest number first.
 func byCount(list []int64) []int {
 	out := make([]int, len(list))
 	for i := range out {

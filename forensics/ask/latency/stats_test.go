@@ -5,10 +5,10 @@ import (
 	"testing"
 )
 
-// near says that two numbers agree to three digits.
+// near reports whether two numbers agree to three digits.
 func near(a, b float64) bool { return math.Abs(a-b) <= 1e-3*math.Max(1e-3, math.Abs(b)) }
 
-// The values are those of R: pchisq(lower.tail=FALSE).
+// The expected values come from R: pchisq(lower.tail=FALSE).
 func TestChiSquare(t *testing.T) {
 	for _, row := range []struct {
 		x    float64
@@ -26,7 +26,7 @@ func TestWordsOfCorrelation(t *testing.T) {
 		rho  float64
 		n    int64
 		want string
-	}{{0.9, 30, "a strong one: larger requests take longer"}, {-0.5, 100, "a moderate one: larger requests take shorter as a rule"}, {0.3, 12, "no connection that chance would not give as well"}, {0.1, 5000, "a weak one: larger requests take slightly longer"}} {
+	}{{0.9, 30, "strong correlation: larger requests take longer"}, {-0.5, 100, "moderate correlation: larger requests usually take shorter"}, {0.3, 12, "no significant correlation"}, {0.1, 5000, "weak correlation: larger requests take slightly longer"}} {
 		if got := correlationWords("request", &row.rho, row.n); got != row.want {
 			t.Errorf("%v of %d: %s", row.rho, row.n, got)
 		}

@@ -6,12 +6,11 @@ import (
 	"time"
 )
 
-// isData reports whether a part of a path or the name of a field is a value of the traffic
-// and not a name that somebody gave an interface: a number, UUID, date, IP address, mail
-// address, or a token.
+// isData reports whether a part of a path or a field name is a value from the traffic, not a name
+// from the design of the interface: a number, UUID, date, IP address, email address or token.
 //
-// LIMIT: a value that is a plain word, such as a person's name, is taken for a name here; keysAreData
-// recognizes objects with such names.
+// LIMIT: a value that is a plain word, such as a person's name, counts as a name here; keysAreData
+// recognizes objects with such field names.
 func isData(s string) bool {
 	digits := 0
 	for _, r := range s {
@@ -33,7 +32,7 @@ func isData(s string) bool {
 	return err == nil || uuidForm.MatchString(s)
 }
 
-// generalized is a path's template with {id} for each part that is data.
+// generalized replaces each part of a path template that is data by {id}.
 func generalized(template string) string {
 	parts := strings.Split(template, "/")
 	for i, p := range parts {

@@ -2,28 +2,28 @@ package openapi
 
 import "regexp"
 
-// Limits of what makes the names of an object's fields data although they are plain words.
+// Thresholds for keysAreData.
 const (
 	fewCodes    = 2
-	fewNames    = 3 // of objects that are alike, if not all names are in all bodies
-	manyNames   = 4 // of objects that are alike
-	sparseNames = 5 // of plain values, no name of which is in most bodies
+	fewNames    = 3 // similar objects, if some bodies lack some of the names
+	manyNames   = 4 // similar objects
+	sparseNames = 5 // plain values, if no name is in most bodies
 )
 
 var (
-	// mapName matches names of fields that hold one value for each of something.
+	// mapName matches field names of maps, such as by_user.
 	mapName = regexp.MustCompile(`^(by|per)_|_(by|per)_|[a-z](By|Per)[A-Z]|^(labels|annotations|tags|attributes|metadata|rates|prices|balances|quotas|env|environment)$|([_a-z]M|_m)ap$`)
-	// code matches names that a list of codes has: currencies, countries, languages, regions.
+	// code matches standard codes: currencies, countries, languages, regions.
 	code = regexp.MustCompile(`^([A-Z]{2,5}|[a-z]{2}[-_][A-Z]{2}|[a-z]{2,3}-[a-z]+-[0-9])$`)
 )
 
-// keysAreData reports whether the names of an object's fields are data although they are plain
-// words, such as the names of users: values are all alike, and besides the object is called
-// like a map, its names are codes, its values are objects with mostly the same fields, or hardly
-// a name comes twice.
+// keysAreData reports whether the field names of an object are data although they are plain words,
+// such as user names. All values must be of one type, and one of these must hold: the object has
+// the name of a map, its field names are codes, its values are objects with mostly the same fields,
+// or few names occur twice.
 //
-// LIMIT: an object of 4 or more equal objects is taken for a map, though each may have a meaning
-// of its own; a map whose plain values have the same few names in each body is not recognized.
+// LIMIT: an object of 4 or more similar objects counts as a map, even if each has its own meaning;
+// a map of plain values with the same few names in every body is not recognized.
 func (s *shape) keysAreData(name string) bool {
 	kind, codes, least, most := "", true, s.objs, int64(0)
 	for name, f := range s.fields {
@@ -42,7 +42,7 @@ func (s *shape) keysAreData(name string) bool {
 		return true
 	case kind == "object" && !records:
 		return false
-	case s.values != nil && (most < s.objs || s.objs == 1): // others of them are data
+	case s.values != nil && (most < s.objs || s.objs == 1): // some of its field names are data
 		return true
 	case codes:
 		return n >= fewCodes
@@ -52,8 +52,8 @@ func (s *shape) keysAreData(name string) bool {
 	return n >= sparseNames && 2*most <= s.objs
 }
 
-// sameFields reports whether the values, all objects, have two or more fields in common, and
-// these are half of all.
+// sameFields reports whether the values, all objects, have at least two fields in common that make
+// up half of all fields.
 func (s *shape) sameFields() bool {
 	in := map[string]int{}
 	for _, f := range s.fields {
@@ -70,8 +70,7 @@ func (s *shape) sameFields() bool {
 	return common >= 2 && 2*common >= len(in)
 }
 
-// kind is the type of values that are all of one type; empty if there are several types, or
-// none.
+// kind is the type of the values; empty if there are several types or none.
 func (s *shape) kind() string {
 	switch s.seen - s.null {
 	case 0:
@@ -90,7 +89,7 @@ func (s *shape) kind() string {
 	return ""
 }
 
-// anyField is the shape of the values of all fields.
+// anyField is the merged shape of all fields.
 func (s *shape) anyField() *shape {
 	out := &shape{}
 	for _, f := range s.fields {
@@ -102,7 +101,7 @@ func (s *shape) anyField() *shape {
 	return out
 }
 
-// merge adds what another shape saw.
+// merge adds the values of another shape.
 func (s *shape) merge(o *shape) {
 	for _, n := range []struct {
 		to   *int64

@@ -1,5 +1,5 @@
-// Package openapi writes the OpenAPI 3.0 description of a service from its calls: paths,
-// parameters, statuses and the shapes of bodies, without any value of the traffic.
+// Package openapi writes an OpenAPI 3.0 description of a service from its calls: paths, parameters,
+// statuses and schemas of bodies. It contains no values from the traffic.
 package openapi
 
 import (
@@ -15,50 +15,50 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
 )
 
-// Limits of what a description is made of.
+// Limits of the input of a description.
 const (
 	maxOperations = 500
 	maxSamples    = 40       // distinct bodies of one operation and status
-	maxSample     = 1 << 20  // bytes of a body that is looked into
-	maxTexts      = 16 << 20 // bytes of bodies that are read at once
+	maxSample     = 1 << 20  // bytes of a body that is analyzed
+	maxTexts      = 16 << 20 // bytes of bodies that are read at a time
 )
 
-// In asks for a description of a service's interface.
+// In is the input of generate_openapi.
 type In struct {
 	ask.Scope
 	Service string `json:"service" jsonschema:"the service, workload, pod or host; namespace/name narrows"`
 }
 
-// Answer is a service's HTTP interface as its calls show it.
+// Answer is the answer of generate_openapi: the HTTP interface of a service as seen in its calls.
 type Answer struct {
 	ask.Frame
 	Service    string      `json:"service"`
 	Operations []Operation `json:"operations"`
-	YAML       string      `json:"yaml,omitempty" jsonschema:"OpenAPI 3.0.3: what was seen, with schemas inferred from bodies and no value of the traffic in it"`
+	YAML       string      `json:"yaml,omitempty" jsonschema:"OpenAPI 3.0.3, with schemas inferred from bodies and without values from the traffic"`
 }
 
-// Document returns the description, which tools for OpenAPI read.
+// Document returns the description as YAML for OpenAPI tools.
 func (o *Answer) Document() (string, []string) { return o.YAML, o.Notes }
 
 // Operation is one method of one path.
 type Operation struct {
 	Method   string   `json:"method"`
-	Path     string   `json:"path" jsonschema:"with {parameters} where parts differ from call to call"`
+	Path     string   `json:"path" jsonschema:"with {parameters} for parts that vary between calls"`
 	Calls    int64    `json:"calls"`
 	Statuses []int64  `json:"statuses"`
 	Example  []string `json:"call_ids" jsonschema:"the first three calls"`
 }
 
-// Question is generate_openapi, which Ask answers.
+// Question is the question generate_openapi.
 func Question() ask.Question {
 	return ask.New("generate_openapi", "OpenAPI description from calls",
 		"OpenAPI 3 description of a service, inferred from its recorded HTTP calls: paths with parameters, query and header parameters, request and response schemas, statuses, authentication.", false, Ask)
 }
 
-// operation gathers what is known of one method of one path.
+// operation collects the facts about one method of one path.
 type operation struct {
 	Operation
-	parts    map[int]*part // of the path, by position
+	parts    map[int]*part // parts of the path, by position
 	query    map[string]*parameter
 	headers  map[string]*parameter
 	cookies  map[string]*parameter
@@ -74,10 +74,10 @@ type parameter struct {
 	value shape
 }
 
-// Ask describes a service.
+// Ask answers generate_openapi.
 func Ask(ctx context.Context, c *forensics.Case, in In) (*Answer, error) {
 	if in.Service == "" {
-		return nil, ask.Wrong("service", "empty, want the name of a service")
+		return nil, ask.Wrong("service", "missing: give the name of a service")
 	}
 	w, err := in.Read(ctx, c)
 	if err != nil {
@@ -93,8 +93,8 @@ func Ask(ctx context.Context, c *forensics.Case, in In) (*Answer, error) {
 	if out.Frame, err = w.Frame(ctx, c); err != nil {
 		return nil, err
 	}
-	// No value of a header or a query is read where this is asked, so nothing need be masked
-	// for it; but a condition that somebody wrote must not find what is.
+	// The query below reads no header or query values, so it needs no masking. But a KFL
+	// filter of the input must not match masked values.
 	bare := c
 	if w.KFL == "" {
 		bare = c.Unmasked()
@@ -127,20 +127,20 @@ func Ask(ctx context.Context, c *forensics.Case, in In) (*Answer, error) {
 		out.Operations = append(out.Operations, op.Operation)
 	}
 	if len(list) == 0 {
-		out.Note("no HTTP call to %s: get_service_map lists the services, and what is encrypted without keys has no calls", ask.Clip(in.Service, 100))
+		out.Note("no HTTP calls to %s; get_service_map lists the services, and encrypted traffic without keys has no calls", ask.Clip(in.Service, 100))
 		out.Match(0)
 		return out, nil
 	}
 	if out.YAML, err = writeOpenAPI(in.Service, list); err != nil {
 		return nil, err
 	}
-	out.Note("made of %d {operation|operations} that were called; what nobody called is not in it, and what was always there is called required", len(list))
+	out.Note("describes %d {operation|operations} seen in the traffic; operations without calls are missing, and anything always present is marked as required", len(list))
 	out.Match(len(list))
 	return out, nil
 }
 
-// operationsOf reads the operations that were called most, and their statuses; asked says
-// that some were called with a query.
+// operationsOf reads the most called operations and their statuses. asked is true if some calls had
+// a query string.
 func operationsOf(ctx context.Context, c *forensics.Case, w *ask.Window) (ops map[string]*operation, asked, more bool, err error) {
 	type row struct {
 		Key     string   `json:"key"`
@@ -148,7 +148,7 @@ func operationsOf(ctx context.Context, c *forensics.Case, w *ask.Window) (ops ma
 		Path    string   `json:"path"`
 		Total   int64    `json:"total"`
 		CallIDs []string `json:"call_ids"`
-		Status  *int64   `json:"status"` // nil: not answered
+		Status  *int64   `json:"status"` // nil: no response
 		Type    string   `json:"type"`
 		Auth    string   `json:"auth"`
 		Calls   int64    `json:"calls"`
@@ -191,7 +191,7 @@ func operationsOf(ctx context.Context, c *forensics.Case, w *ask.Window) (ops ma
 	return ops, asked, more, err
 }
 
-// status adds a status that was answered, with the type of the body where there was one.
+// status adds the status of a response, with the content type of its body if it had one.
 func (op *operation) status(code int64, contentType string) {
 	if !slices.Contains(op.Statuses, code) {
 		op.Statuses = append(op.Statuses, code)
@@ -203,8 +203,8 @@ func (op *operation) status(code int64, contentType string) {
 	}
 }
 
-// named gives each {id} of a path a name from the part before it: /orders/{id}/items/{id}
-// becomes /orders/{orderId}/items/{itemId}.
+// named names each {id} of a path for the part before it: /orders/{id}/items/{id} becomes
+// /orders/{orderId}/items/{itemId}.
 func named(path string) string {
 	parts := strings.Split(path, "/")
 	seen := map[string]int{}
@@ -226,7 +226,7 @@ func named(path string) string {
 	return strings.Join(parts, "/")
 }
 
-// word is a part of a path as the beginning of a name.
+// word converts a part of a path to the beginning of a name.
 func word(s string) string {
 	s = strings.Map(func(r rune) rune {
 		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' {
@@ -240,7 +240,7 @@ func word(s string) string {
 	return strings.ToLower(s[:1]) + s[1:]
 }
 
-// bodiesOf looks into distinct JSON bodies, the earliest first.
+// bodiesOf analyzes distinct JSON bodies, earliest first.
 func bodiesOf(ctx context.Context, c *forensics.Case, w *ask.Window, ops map[string]*operation) error {
 	type row struct {
 		Key    string `json:"key"`
@@ -299,7 +299,7 @@ func bodiesOf(ctx context.Context, c *forensics.Case, w *ask.Window, ops map[str
 	return nil
 }
 
-// textsOf reads whole text bodies of one part by their hashes.
+// textsOf reads text bodies that are stored in one part, by hash.
 func textsOf[T any](ctx context.Context, c *forensics.Case, list []T, hash func(T) string) (map[string]string, error) {
 	type row struct {
 		Hash string `json:"hash"`

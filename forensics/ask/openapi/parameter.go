@@ -9,7 +9,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/ask"
 )
 
-// part is what the values of one part of a path all were.
+// part is the type that all values of one part of a path had.
 type part struct{ integer, uuid bool }
 
 func (p *part) schema() *schemaObject {
@@ -22,7 +22,7 @@ func (p *part) schema() *schemaObject {
 	return &schemaObject{Type: "string"}
 }
 
-// narrow adds what the values of one endpoint all were at a place of the path.
+// narrow adds the type that all values of one endpoint had at a position of the path.
 func (op *operation) narrow(at int, integer, uuid bool) {
 	p := op.parts[at]
 	if p == nil {
@@ -33,7 +33,7 @@ func (op *operation) narrow(at int, integer, uuid bool) {
 	p.uuid = p.uuid && uuid
 }
 
-// partsOf reads whether the parts of paths were integers or UUIDs in all calls.
+// partsOf determines which parts of paths were integers or UUIDs in all calls.
 func partsOf(ctx context.Context, c *forensics.Case, w *ask.Window, ops map[string]*operation) error {
 	type row struct {
 		Key     string `json:"key"`
@@ -48,7 +48,7 @@ func partsOf(ctx context.Context, c *forensics.Case, w *ask.Window, ops map[stri
 		SELECT key, idx, min(n) AS fewest, max(n) AS most, bool_and(regexp_full_match(part, '0|[1-9][0-9]{0,17}')) AS is_integer,
 			bool_and(regexp_full_match(lower(part), '[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}')) AS is_uuid FROM u GROUP BY key, idx ORDER BY key, idx`, w.Args...)
 	if err != nil || more {
-		return err // without all rows no part has a type
+		return err // with an incomplete result no part has a type
 	}
 	for _, r := range rows {
 		op := ops[r.Key]
@@ -61,7 +61,7 @@ func partsOf(ctx context.Context, c *forensics.Case, w *ask.Window, ops map[stri
 	return nil
 }
 
-// queriesOf reads the names of the parameters of queries, and what their values look like.
+// queriesOf reads the names of query parameters and the shapes of their values.
 func queriesOf(ctx context.Context, c *forensics.Case, w *ask.Window, ops map[string]*operation) error {
 	type row struct {
 		Key   string `json:"key"`
@@ -90,7 +90,7 @@ func queriesOf(ctx context.Context, c *forensics.Case, w *ask.Window, ops map[st
 	return nil
 }
 
-// count adds calls with a parameter, of which most are kept.
+// count adds calls with a parameter. It keeps at most most parameters.
 func count(into map[string]*parameter, name string, calls int64, most int) {
 	if into[name] == nil {
 		if len(into) >= most {
@@ -101,7 +101,7 @@ func count(into map[string]*parameter, name string, calls int64, most int) {
 	into[name].calls += calls
 }
 
-// standard are headers that every client or proxy sends, so that no description names them.
+// standard reports whether a header is sent by every client or proxy and so is not described.
 func standard(name string) bool {
 	switch name {
 	case "host", "user-agent", "accept", "accept-encoding", "accept-language", "content-type", "content-length", "connection", "transfer-encoding", "authorization",
@@ -123,7 +123,7 @@ func headersOf(ctx context.Context, c *forensics.Case, w *ask.Window, ops map[st
 		Name  string `json:"name"`
 		Calls int64  `json:"calls"`
 	}
-	// Most calls of an operation have the same headers: they are taken apart once.
+	// Most calls of an operation have the same headers, so each set is parsed once.
 	rows, _, err := ask.Rows[row](ctx, c, 100*maxOperations, `WITH h AS (SELECT endpoint AS key, list_transform(list_filter(headers, h -> h.kind = 'request'), h -> h.name) AS names, count(*) AS n
 			FROM calls WHERE `+w.Where+` GROUP BY 1, 2),
 		u AS (SELECT key, unnest(list_distinct(list_transform(names, x -> lower(x)))) AS name, n FROM h)
@@ -139,7 +139,7 @@ func headersOf(ctx context.Context, c *forensics.Case, w *ask.Window, ops map[st
 	return nil
 }
 
-// cookiesOf reads the names of cookies. One that is a value itself is left out.
+// cookiesOf reads the names of cookies, except names that are data.
 func cookiesOf(ctx context.Context, c *forensics.Case, w *ask.Window, ops map[string]*operation) error {
 	type row struct {
 		Key   string `json:"key"`
@@ -160,13 +160,13 @@ func cookiesOf(ctx context.Context, c *forensics.Case, w *ask.Window, ops map[st
 	return nil
 }
 
-// credential matches the names of cookies that prove who sends them.
+// credential matches the names of cookies that authenticate the client.
 //
 // LIMIT: a session cookie of another name is described as a parameter.
 var credential = regexp.MustCompile(`(?i)sess|auth|token|jwt|login|remember|identity|(^|[^a-z])(sso|sid)([^a-z]|$)|sid$`)
 
-// isCredential reports whether a cookie of this name proves who sends it; what protects a form
-// does not.
+// isCredential reports whether a cookie of this name authenticates the client. A CSRF token does
+// not.
 func isCredential(name string) bool {
 	lower := strings.ToLower(name)
 	return credential.MatchString(name) && !strings.Contains(lower, "csrf") && !strings.Contains(lower, "xsrf")

@@ -16,20 +16,20 @@ const (
 	maxShapeFields = 300
 )
 
-// shape is what values at one place looked like: JSON Schema without any value in it.
+// shape counts the types of the values at one place of a body. It stores no values.
 type shape struct {
 	seen                                             int64
 	null, boolean, integer, number, text, list, objs int64
-	uuid, dateTime, date                             int64 // of text
+	uuid, dateTime, date                             int64 // texts in this format
 	fields                                           map[string]*shape
 	items                                            *shape
-	values                                           *shape // of fields whose names are data
-	partial                                          bool   // not all values were looked at: nothing is known to be required
+	values                                           *shape // values of fields whose names are data
+	partial                                          bool   // not all values were analyzed, so nothing is known to be required
 }
 
 var uuidForm = regexp.MustCompile(`^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$`)
 
-// addJSON adds one body. What is no JSON counts as seen and nothing else.
+// addJSON adds one body. A body that is not JSON only increases seen.
 func (s *shape) addJSON(text string) {
 	d := json.NewDecoder(strings.NewReader(text))
 	d.UseNumber()
@@ -78,8 +78,8 @@ func (s *shape) add(v any, depth int) {
 	}
 }
 
-// field is the shape of a field's values: the one of all fields whose names are data, or that
-// are above the limit, or the field's own.
+// field is the shape for a field's values. Fields whose names are data, and fields above the limit,
+// share one shape.
 func (s *shape) field(name string) *shape {
 	f := s.fields[name]
 	switch {
@@ -112,7 +112,7 @@ func (s *shape) addString(v string) {
 	}
 }
 
-// addText adds a value that is always text on the wire, such as one of a query.
+// addText adds a value that is always text on the wire, such as a query parameter.
 func (s *shape) addText(v string) {
 	s.seen++
 	if _, err := strconv.ParseInt(v, 10, 64); err == nil {
@@ -126,12 +126,12 @@ func (s *shape) addText(v string) {
 	}
 }
 
-// schema is the shape as a Schema Object of OpenAPI 3.0 (section 4.7.24). Types that differ
-// become anyOf; a place that never held anything but null has no type.
+// schema is the shape as a Schema Object of OpenAPI 3.0 (section 4.7.24). Several types become
+// anyOf; a place with only null values has no type.
 func (s *shape) schema() *schemaObject { return s.object("", !s.partial) }
 
-// object is the schema of the values of a field called name, or of a body; required says
-// whether fields may be called required.
+// object is the schema of the values of the field name, or of a body. required is false if no field
+// may be marked as required.
 func (s *shape) object(name string, required bool) *schemaObject {
 	var kinds []*schemaObject
 	if s.objs > 0 {
@@ -188,7 +188,7 @@ func (s *shape) object(name string, required bool) *schemaObject {
 	return out
 }
 
-// schemaObject is a Schema Object, as far as it is written.
+// schemaObject is the part of a Schema Object that is written.
 type schemaObject struct {
 	Type       string                   `yaml:"type,omitempty"`
 	Format     string                   `yaml:"format,omitempty"`

@@ -9,12 +9,12 @@ import (
 func TestIsData(t *testing.T) {
 	for _, s := range []string{"42", "2026-11-21", "10.0.0.7", "2001:db8::1", "ann@example.com", "ann%40example.com", "0b0e3a52-8d2a-4b1e-9a53-0c6d1f0a7e11", "sk_live_51H8xAbCdEf"} {
 		if !isData(s) {
-			t.Errorf("%s is taken for a name", s)
+			t.Errorf("%s counts as a name", s)
 		}
 	}
 	for _, s := range []string{"", "orders", "v1", "@type", "sha256", "oauth2", "app.kubernetes.io", "numberOfAvailableReplicas", "{id}"} {
 		if isData(s) {
-			t.Errorf("%s is taken for a value", s)
+			t.Errorf("%s counts as a value", s)
 		}
 	}
 	if got := named(generalized("/users/ann@example.com/orders/{id}")); got != "/users/{userId}/orders/{orderId}" {
@@ -142,7 +142,7 @@ func TestCookiesHaveTheirNames(t *testing.T) {
 	}
 }
 
-// What one call was sent without is not required, whatever became of that call.
+// A parameter that one call lacks is not required, even if that call failed.
 func TestParametersThatFailedCallsSentWithout(t *testing.T) {
 	op := &operation{Operation: Operation{Method: "GET", Path: "/a", Calls: 3, Statuses: []int64{200, 400}}, auth: map[string]int64{"": 2},
 		query: map[string]*parameter{"page": {calls: 2}, "size": {calls: 3}}, headers: map[string]*parameter{"x-tenant": {calls: 2}}}

@@ -13,7 +13,7 @@ import (
 	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
-// OpenAPI 3.0.3 (https://spec.openapis.org/oas/v3.0.3), as far as it is written.
+// The parts of OpenAPI 3.0.3 (https://spec.openapis.org/oas/v3.0.3) that are written.
 type (
 	apiDoc struct {
 		OpenAPI    string                           `yaml:"openapi"`
@@ -34,7 +34,7 @@ type (
 		Parameters []apiParameter          `yaml:"parameters,omitempty"`
 		Body       *apiBody                `yaml:"requestBody,omitempty"`
 		Responses  map[string]*apiResponse `yaml:"responses"`
-		Security   *[]requirement          `yaml:"security,omitempty"` // empty: open to all; nil: not known
+		Security   *[]requirement          `yaml:"security,omitempty"` // empty: no authentication; nil: unknown
 	}
 	requirement  map[string][]string
 	apiParameter struct {
@@ -59,7 +59,7 @@ type (
 	}
 )
 
-// schemes are kinds of credentials as security schemes.
+// schemes maps kinds of credentials to security schemes.
 var schemes = map[string]map[string]string{
 	"bearer": {"type": "http", "scheme": "bearer"},
 	"basic":  {"type": "http", "scheme": "basic"},
@@ -68,7 +68,7 @@ var schemes = map[string]map[string]string{
 
 func writeOpenAPI(service string, list []*operation) (string, error) {
 	doc := apiDoc{OpenAPI: "3.0.3", Servers: []map[string]string{{"url": "/"}}, Paths: map[string]map[string]*apiMethod{},
-		Info: apiInfo{Title: service, Version: "observed", Description: "Inferred from recorded calls. What nobody called is not here; what was always present is required."}}
+		Info: apiInfo{Title: service, Version: "observed", Description: "Inferred from recorded calls. Operations without calls are missing; anything always present is marked as required."}}
 	used := map[string]map[string]string{}
 	ids := map[string]bool{}
 	for _, op := range list {
@@ -92,8 +92,8 @@ func writeOpenAPI(service string, list []*operation) (string, error) {
 	return string(text), err
 }
 
-// operationID names an operation by its method and the words of its path, and adds a number
-// if the name is in ids already.
+// operationID names an operation by its method and the words of its path. It adds a number if ids
+// already has the name.
 func operationID(verb, path string, ids map[string]bool) string {
 	base := verb
 	for _, w := range strings.FieldsFunc(path, func(r rune) bool {
@@ -121,7 +121,7 @@ func (op *operation) method(used map[string]map[string]string) *apiMethod {
 		m.Parameters = append(m.Parameters, apiParameter{name, "query", p.calls == op.Calls, plainSchema(&p.value)})
 	}
 	for _, name := range slices.Sorted(maps.Keys(op.headers)) {
-		if !table.IsKeyHeader(name) { // these are security schemes
+		if !table.IsKeyHeader(name) { // key headers become security schemes
 			m.Parameters = append(m.Parameters, apiParameter{name, "header", op.headers[name].calls == op.Calls, &schemaObject{Type: "string"}})
 		}
 	}
@@ -141,14 +141,14 @@ func (op *operation) method(used map[string]map[string]string) *apiMethod {
 		m.Responses[strconv.FormatInt(status, 10)] = &apiResponse{text, media(op.response[status])}
 	}
 	if len(op.Statuses) == 0 {
-		m.Responses["default"] = &apiResponse{"no answer was recorded", nil}
+		m.Responses["default"] = &apiResponse{"no response was recorded", nil}
 	}
 	m.Security = op.security(used)
 	return m
 }
 
-// security is what the calls that succeeded proved themselves with; each scheme is added to
-// used. It is nil if none succeeded, or only with credentials that OpenAPI has no scheme for.
+// security returns the authentication of the successful calls, and adds each scheme to used. It is
+// nil if no call succeeded, or if OpenAPI has no scheme for the credentials.
 func (op *operation) security(used map[string]map[string]string) *[]requirement {
 	var list []requirement
 	add := func(id string, scheme map[string]string) {
@@ -178,12 +178,12 @@ func (op *operation) security(used map[string]map[string]string) *[]requirement 
 	case len(list) == 0:
 		return nil
 	case open:
-		list = append(list, requirement{}) // also without
+		list = append(list, requirement{}) // also without credentials
 	}
 	return &list
 }
 
-// keyHeaders are the headers that API keys came in: Authorization if no other one did.
+// keyHeaders returns the headers that carried API keys; Authorization if there are no others.
 func (op *operation) keyHeaders() []string {
 	var names []string
 	for _, name := range slices.Sorted(maps.Keys(op.headers)) {
@@ -197,7 +197,7 @@ func (op *operation) keyHeaders() []string {
 	return names
 }
 
-// schemeID is a name as a key of Components (section 4.7.7).
+// schemeID converts a name to a key of Components (section 4.7.7).
 func schemeID(name string) string {
 	return strings.Map(func(r rune) rune {
 		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("._-", r) {
@@ -207,7 +207,7 @@ func schemeID(name string) string {
 	}, name)
 }
 
-// plainSchema is the schema of a text that is a number only where it always was.
+// plainSchema is the schema of a text. It is a number only if all values were numbers.
 func plainSchema(s *shape) *schemaObject {
 	kinds := 0
 	for _, n := range []int64{s.integer + s.number, s.boolean, s.text} {

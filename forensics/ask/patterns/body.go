@@ -16,18 +16,18 @@ import (
 	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
-// Limits of what is read of bodies.
+// Limits of the analysis of bodies.
 const (
-	maxBodies     = 4000   // distinct bodies, of endpoints in turn
-	maxBodyText   = 64_000 // bytes of one; longer ones are not read
+	maxBodies     = 4000   // distinct bodies, taken from all endpoints in turn
+	maxBodyText   = 64_000 // bytes of a body; longer ones are skipped
 	maxAllText    = 32 << 20
-	maxEachBodies = 200 // of one endpoint and side
-	maxFields     = 400 // of one endpoint and side
+	maxEachBodies = 200 // bodies of one endpoint and side
+	maxFields     = 400 // fields of one endpoint and side
 	maxDriftDepth = 12
 )
 
-// contentType finds bodies that are not what their Content-Type says.
-func (l *looker) contentType(ctx context.Context) ([]Pattern, error) {
+// contentType finds bodies that contradict their Content-Type.
+func (l *finder) contentType(ctx context.Context) ([]Pattern, error) {
 	type row struct {
 		ask.Target
 		Side    string   `json:"side"`
@@ -39,7 +39,7 @@ func (l *looker) contentType(ctx context.Context) ([]Pattern, error) {
 	side := func(s string) string {
 		return fmt.Sprintf("SELECT bn, far, protocol, coalesce(method, '') AS method, %[2]s AS tpl, '%[1]s' AS side, %[1]s_content_type AS content_type, %[1]s_body_sha256 AS sha256, call_id, ts_ns, protocol <> 'dns' AND host = far AS asked FROM x WHERE protocol IN ('http1', 'http2', 'http3') AND %[1]s_body_size BETWEEN 1 AND 1000000", s, terms.PathTemplate)
 	}
-	// A body is read once for each kind of type it came with.
+	// A body is read once for each content type it was sent with.
 	rows, _, err := ask.Rows[row](ctx, l.c, ask.MaxEdges, l.k.Ends(l.c, "service")+fmt.Sprintf(`, u AS NOT MATERIALIZED (%s UNION ALL %s),
 		d AS (SELECT DISTINCT sha256, content_type FROM u WHERE content_type ILIKE '%%json%%' OR content_type ILIKE 'text/plain%%' OR content_type ILIKE 'text/html%%' OR content_type IS NULL),
 		t AS (SELECT sha256, any_value(text) AS text FROM bodies WHERE part = 0 AND complete AND size <= 1000000 AND sha256 IN (SELECT sha256 FROM d) GROUP BY 1),
@@ -60,15 +60,16 @@ func (l *looker) contentType(ctx context.Context) ([]Pattern, error) {
 		}
 		out = append(out, Pattern{Kind: "content_type", Dst: r.Dst, Endpoint: name, Problem: true, Count: r.Calls, Confidence: "exact", CallIDs: r.CallIDs, How: "the body was parsed",
 			KFL:   ask.DstKFL(r.Dst, r.Pb, r.Asked, l.known) + " and " + terms.EndpointKFL(r.Protocol, r.Method, r.Path) + " and " + r.Side + "_content_type" + map[bool]string{true: " == " + terms.QuoteKFL(r.Type), false: " == nil"}[r.Type != ""],
-			Words: plural.Sprintf("%s of %s at %s %s, but the body is %s: %d {call|calls}.", r.Side, name, r.Dst, says, r.Is, r.Calls)})
+			Words: plural.Sprintf("%s of %s at %s %s, but the body is %s (%d {call|calls}).", r.Side, name, r.Dst, says, r.Is, r.Calls)})
 	}
 	return out, nil
 }
 
-// place of a JSON value: field names joined with dots, [] for elements.
+// jsonField counts the types and date formats of the JSON values at one path: field names joined
+// with dots, [] for elements.
 type jsonField struct {
 	kinds map[string]*seenKind // JSON type → calls
-	dates map[string]*seenKind // form of a date → calls
+	dates map[string]*seenKind // format of a date → calls
 }
 
 type seenKind struct {
@@ -77,7 +78,7 @@ type seenKind struct {
 	value string
 }
 
-// driftBody is one distinct body and the calls that carried it.
+// driftBody is one distinct body and the number of calls with it.
 type driftBody struct {
 	ask.Target
 	Side   string `json:"side"`
@@ -87,15 +88,15 @@ type driftBody struct {
 	Text   string `json:"text"`
 }
 
-// drift finds fields of JSON bodies whose type, or form of date, changes within an
-// endpoint. Answers of different status classes are kept apart: an error looks different.
-func (l *looker) drift(ctx context.Context) ([]Pattern, error) {
+// drift finds fields of JSON bodies whose type or date format changes within an endpoint. It
+// compares responses only within one status class, because errors have another schema.
+func (l *finder) drift(ctx context.Context) ([]Pattern, error) {
 	const class = "CASE WHEN side = 'request' THEN NULL ELSE status_code // 100 END"
 	side := func(s string) string {
 		return fmt.Sprintf("SELECT hash(bn, far, protocol, coalesce(method, ''), %[6]s, side, %[2]s) AS e, hash(sha256) AS h, k, ts_ns, side = 'request' AS sent, host = far AS asked FROM (SELECT *, '%[1]s' AS side, %[1]s_body_sha256 AS sha256, %[4]s AS k FROM x WHERE protocol IN %[5]s AND %[1]s_body_size BETWEEN 2 AND %[3]d AND coalesce(%[1]s_content_type ILIKE '%%json%%', true))", s, class, maxBodyText, terms.NumberOf(l.c), httpCalls, terms.PathTemplate)
 	}
-	// There may be a body of its own for each call: endpoints and bodies are numbers until
-	// few are left. r has so many of each endpoint, and of all the first in turn.
+	// Every call may have its own body, so endpoints and bodies are hashes until few are left. r
+	// selects up to maxEachBodies of each endpoint, and of these the first ones in turn.
 	rows, more, err := ask.Rows[driftBody](ctx, l.c, maxBodies, l.k.Ends(l.c, "service")+fmt.Sprintf(`, m AS MATERIALIZED (%[1]s UNION ALL %[2]s),
 		q AS (SELECT e, min(h, %[3]d) AS list FROM (SELECT e, h FROM m GROUP BY e, h) GROUP BY e),
 		r AS MATERIALIZED (SELECT e, unnest(list) AS h, generate_subscripts(list, 1) AS turn FROM q),
@@ -111,7 +112,7 @@ func (l *looker) drift(ctx context.Context) ([]Pattern, error) {
 		return nil, err
 	}
 	if more {
-		l.note(fmt.Sprintf("drift: %d distinct bodies were read, at most %d of an endpoint", maxBodies, maxEachBodies))
+		l.note(fmt.Sprintf("drift: %d distinct bodies were read, at most %d per endpoint", maxBodies, maxEachBodies))
 	}
 	var out []Pattern
 	total := 0
@@ -121,7 +122,7 @@ func (l *looker) drift(ctx context.Context) ([]Pattern, error) {
 		k := i
 		for ; k < len(rows) && rows[k].same(first); k++ {
 			if total += len(rows[k].Text); total > maxAllText {
-				l.note("drift: 32 MiB of bodies were read; the rest was left out")
+				l.note("drift: only 32 MiB of bodies were read")
 				break
 			}
 			rows[k].walk(fields)
@@ -146,7 +147,7 @@ func (b *driftBody) walk(fields map[string]*jsonField) {
 	if d.Decode(&v) != nil {
 		return
 	}
-	seen := map[string]bool{} // a field counts once for each kind and body
+	seen := map[string]bool{} // a field counts once per type and body
 	b.value("", v, 0, fields, seen)
 }
 
@@ -157,7 +158,7 @@ func (b *driftBody) value(at string, v any, depth int, fields map[string]*jsonFi
 	name := ""
 	switch v := v.(type) {
 	case nil:
-		return // absent, not another type
+		return // null counts as absent, not as another type
 	case bool:
 		name = "boolean"
 	case json.Number:
@@ -224,8 +225,8 @@ var (
 	epochTime = regexp.MustCompile(`^1\d{9}(\d{3})?$`)
 )
 
-// dateForm tells the form of a text that is a date; empty where it is none. What looks
-// like a date but names no day is "impossible".
+// dateForm returns the format of a text that is a date, or "" if it is not a date. A text that looks
+// like a date but names no valid day is "impossible".
 func dateForm(at, s string) string {
 	switch {
 	case len(s) < 6 || len(s) > 40:
@@ -253,8 +254,8 @@ func dateForm(at, s string) string {
 	return ""
 }
 
-// drifts makes findings of the fields of one endpoint, side and class.
-func (l *looker) drifts(b *driftBody, fields map[string]*jsonField) []Pattern {
+// drifts returns the findings for the fields of one endpoint, side and status class.
+func (l *finder) drifts(b *driftBody, fields map[string]*jsonField) []Pattern {
 	var out []Pattern
 	names := make([]string, 0, len(fields))
 	for n := range fields {
@@ -285,21 +286,21 @@ func (l *looker) drifts(b *driftBody, fields map[string]*jsonField) []Pattern {
 	for _, n := range names {
 		f := fields[n]
 		if len(f.kinds) > 1 {
-			add(n, "Type changes", "types of JSON values at the same place, null aside; one call each is named for each type", f.kinds)
+			add(n, "Type changes", "types of JSON values at the same path, without null; one call is cited for each type", f.kinds)
 		}
 		if len(f.dates) > 1 || len(f.dates) == 1 && odd(f.dates) {
-			add(n, "Date format", "texts that are dates; want RFC 3339 or YYYY-MM-DD, and one form for a field", f.dates)
+			add(n, "Date format", "dates in text; expected is RFC 3339 or YYYY-MM-DD, and one format per field", f.dates)
 		}
 	}
 	return out
 }
 
-// odd says that the only form of a date is not the usual one.
+// odd reports whether no date has a standard format.
 func odd(dates map[string]*seenKind) bool {
 	return dates["rfc3339"] == nil && dates["date"] == nil
 }
 
-// inOrder lists kinds, those of most calls first, and counts the calls of all.
+// inOrder lists kinds, most calls first, and counts the calls of all.
 func inOrder(in map[string]*seenKind) ([]string, int64) {
 	var list []string
 	var all int64

@@ -10,14 +10,13 @@ import (
 	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
-// burstPauseNs is from the end of a refused call to the same call again, so that a burst
-// is as dense as a storm of retries.
+// burstPauseNs is the longest pause between a rejected call and its repetition. It makes a burst as
+// dense as a retry storm.
 const burstPauseNs = stormStepNs / stormRetries
 
-// bursts finds clients that make one call again and again at once although it is refused
-// each time, as with 404. Such a refusal asks for no retry, so the kind retries has none of
-// these.
-func (l *looker) bursts(ctx context.Context) ([]Pattern, error) {
+// bursts finds clients that immediately repeat a call although it is rejected each time, for
+// example with 404. Such a status does not invite a retry, so the kind retries ignores these calls.
+func (l *finder) bursts(ctx context.Context) ([]Pattern, error) {
 	type row struct {
 		Src string `json:"src"`
 		ask.Target
@@ -38,16 +37,16 @@ func (l *looker) bursts(ctx context.Context) ([]Pattern, error) {
 		FROM g JOIN sname USING (an) JOIN dname USING (bn) ORDER BY calls DESC, first_ns, call_ids`, terms.Serving, relation.Again, int64(burstPauseNs), stormRetries, terms.PathTemplate, relation.Thing), l.k.Args...)
 	if more {
 		l.f.Truncated = true
-		l.note(fmt.Sprintf("retry_storms: only the %d largest bursts of refused calls are listed", ask.MaxNames))
+		l.note(fmt.Sprintf("retry_storms: only the %d largest bursts of rejected calls are listed", ask.MaxNames))
 	}
 	var out []Pattern
 	for _, r := range rows {
 		endpoint := ask.Clip(terms.EndpointName(r.Protocol, r.Method, r.Path), 200)
 		out = append(out, Pattern{Kind: "retry_storms", Src: r.Src, Dst: r.Dst, Endpoint: endpoint, Problem: true, Count: r.Calls - 1, Confidence: "exact", CallIDs: r.CallIDs,
-			How:     "same client pod, server, method, path, query and body, refused each time and sent again within half a second",
+			How:     "same client pod, server, method, path, query and body, rejected each time and repeated within half a second",
 			KFL:     l.kfl(r.Src, r.Dst, r.Pb, r.Asked) + " and " + terms.EndpointKFL(r.Protocol, r.Method, r.Path),
 			Numbers: []Number{{"calls", float64(r.Calls)}, {"lasted_ms", ask.Round(float64(r.Last-r.First) / 1e6)}},
-			Words:   plural.Sprintf("%s sends %s to %s %d {time|times} from %s to %s, again at once although the answer is %s.", r.Src, endpoint, r.Dst, r.Calls, ask.Stamp(r.First), ask.Stamp(r.Last), r.Status)})
+			Words:   plural.Sprintf("%s sends %s to %s %d {time|times} from %s to %s, each time immediately after the response %s.", r.Src, endpoint, r.Dst, r.Calls, ask.Stamp(r.First), ask.Stamp(r.Last), r.Status)})
 	}
 	return out, err
 }

@@ -10,15 +10,15 @@ import (
 	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
-// What is looked at and what counts.
+// Thresholds of n_plus_one and blocking.
 const (
-	minSimilar   = 5   // similar calls within a request
-	minDistinct  = 0.6 // of these with values of their own
+	minSimilar   = 5   // similar calls in one request
+	minDistinct  = 0.6 // share of these with distinct values
 	minSteps     = 3   // calls one after the other
-	blockedShare = 0.5 // of a request's time within them
+	blockedShare = 0.5 // share of a request's time in these calls
 )
 
-// chainRow is a finding about requests to an endpoint, as SQL gives it.
+// chainRow is a finding about requests to an endpoint, as SQL returns it.
 type chainRow struct {
 	ask.Target
 	To       string   `json:"to_dst"`
@@ -34,11 +34,11 @@ type chainRow struct {
 	CallIDs  []string `json:"call_ids"`
 }
 
-const linkedHow = "calls belong to the request that their sender was serving: by trace id, else by time"
+const linkedHow = "calls belong to the request that their sender was serving: by trace id, otherwise by time"
 
-// nPlusOne finds requests that ask the same thing many times with other values.
-func (l *looker) nPlusOne(ctx context.Context) ([]Pattern, error) {
-	if err := l.link(ctx); err != nil {
+// nPlusOne finds requests that make the same call many times with different values.
+func (l *finder) nPlusOne(ctx context.Context) ([]Pattern, error) {
+	if err := l.loadLinks(ctx); err != nil {
 		return nil, err
 	}
 	rows, _, err := ask.Rows[chainRow](ctx, l.c, ask.MaxEdges, fmt.Sprintf(`WITH r AS (SELECT pk, cbn, cfar, text, count(*) AS n, max(grade) AS grade, (max(done) - min(began)) / 1e6 AS ms, arg_min(call_id, began, 8) AS ids
@@ -57,14 +57,14 @@ func (l *looker) nPlusOne(ctx context.Context) ([]Pattern, error) {
 		out = append(out, Pattern{Kind: "n_plus_one", Src: r.Dst, Dst: r.To, Endpoint: name, Problem: true, Count: r.Requests, Confidence: relation.Grades[r.Grade], How: linkedHow, CallIDs: r.CallIDs,
 			KFL:     ask.DstKFL(r.Dst, r.Pb, r.Asked, l.known) + " and " + terms.EndpointKFL(r.Protocol, r.Method, r.Path),
 			Numbers: []Number{{"requests_with_it", float64(r.Requests)}, {"requests", float64(r.All)}, {"calls", float64(r.Calls)}, {"most_in_one_request", float64(r.Most)}, {"mean_in_one_request", ask.Round(float64(r.Calls) / float64(r.Requests))}, {"median_time_in_them_ms", ask.Round(r.TimeMs)}},
-			Words:   plural.Sprintf("%s at %s asks %s up to %d {time|times} within one request (%d of %d {request|requests}): %s", name, r.Dst, r.To, r.Most, r.Requests, r.All, ask.Clip(r.Text, 200))})
+			Words:   plural.Sprintf("%s at %s calls %s up to %d {time|times} in one request (%d of %d {request|requests}): %s", name, r.Dst, r.To, r.Most, r.Requests, r.All, ask.Clip(r.Text, 200))})
 	}
 	return out, nil
 }
 
-// blocking finds requests whose calls to others wait for one another.
-func (l *looker) blocking(ctx context.Context) ([]Pattern, error) {
-	if err := l.link(ctx); err != nil {
+// blocking finds requests that make their calls one after the other.
+func (l *finder) blocking(ctx context.Context) ([]Pattern, error) {
+	if err := l.loadLinks(ctx); err != nil {
 		return nil, err
 	}
 	rows, _, err := ask.Rows[chainRow](ctx, l.c, ask.MaxEdges, fmt.Sprintf(`WITH s AS (SELECT *, lag(done) OVER (PARTITION BY pk ORDER BY began, k) AS before FROM %[1]s),
@@ -88,16 +88,16 @@ func (l *looker) blocking(ctx context.Context) ([]Pattern, error) {
 			confidence = "likely"
 		}
 		out = append(out, Pattern{Kind: "blocking", Src: r.Dst, Endpoint: name, Problem: r.SaveMs >= 1, Count: r.Requests, Confidence: confidence, CallIDs: r.CallIDs,
-			How: linkedHow + "; each begins after the one before has ended; whether one needs what another gave cannot be seen", KFL: ask.DstKFL(r.Dst, r.Pb, r.Asked, l.known) + " and " + terms.EndpointKFL(r.Protocol, r.Method, r.Path),
+			How: linkedHow + "; each begins after the previous one has ended; whether they depend on each other cannot be seen", KFL: ask.DstKFL(r.Dst, r.Pb, r.Asked, l.known) + " and " + terms.EndpointKFL(r.Protocol, r.Method, r.Path),
 			Numbers: []Number{{"requests_with_it", float64(r.Requests)}, {"requests", float64(r.All)}, {"mean_calls", ask.Round(float64(r.Calls) / float64(r.Requests))}, {"median_time_in_calls_ms", ask.Round(r.TimeMs)}, {"share_of_time", ask.Round(r.Share)}, {"median_saved_if_at_once_ms", ask.Round(r.SaveMs)}},
-			Words:   plural.Sprintf("%s at %s makes its %.3g calls one after the other (%d of %d {request|requests}): %.4g ms in them, %.4g ms less if they were made at once.", name, r.Dst, float64(r.Calls)/float64(r.Requests), r.Requests, r.All, r.TimeMs, r.SaveMs)})
+			Words:   plural.Sprintf("%s at %s makes its %.3g calls one after the other (%d of %d {request|requests}): they take %.4g ms, parallel calls would save %.4g ms.", name, r.Dst, float64(r.Calls)/float64(r.Requests), r.Requests, r.All, r.TimeMs, r.SaveMs)})
 	}
 	return out, nil
 }
 
-// caching compares the requests for one thing: the first, and those that come later.
-func (l *looker) caching(ctx context.Context) ([]Pattern, error) {
-	if err := l.link(ctx); err != nil {
+// caching compares the first request for a resource with the later ones.
+func (l *finder) caching(ctx context.Context) ([]Pattern, error) {
+	if err := l.loadLinks(ctx); err != nil {
 		return nil, err
 	}
 	type row struct {
@@ -131,7 +131,7 @@ func (l *looker) caching(ctx context.Context) ([]Pattern, error) {
 	var out []Pattern
 	for _, r := range rows {
 		name := ask.Clip(terms.EndpointName(r.Protocol, r.Method, r.Path), 200)
-		p := Pattern{Kind: "caching", Src: r.Dst, Dst: r.Dst, Endpoint: name, Count: r.Requests, Confidence: relation.Grades[r.Grade], CallIDs: r.CallIDs, How: linkedHow + "; requests for one thing have the same path, query and host",
+		p := Pattern{Kind: "caching", Src: r.Dst, Dst: r.Dst, Endpoint: name, Count: r.Requests, Confidence: relation.Grades[r.Grade], CallIDs: r.CallIDs, How: linkedHow + "; requests for one resource have the same path, query and host",
 			KFL:     ask.DstKFL(r.Dst, r.Pb, r.Asked, l.known) + " and " + terms.EndpointKFL(r.Protocol, r.Method, r.Path),
 			Numbers: []Number{{"requests", float64(r.Requests)}, {"things", float64(r.Things)}, {"things_asked_again", float64(r.Repeated)}, {"first_reached_database", float64(r.First)}, {"later", float64(r.Later)}, {"later_reached_database", float64(r.LaterDB)}, {"with_cache_control", float64(r.Control)}, {"with_etag", float64(r.ETag)}, {"with_age", float64(r.Age)}, {"with_cache_hit_header", float64(r.Hit)}}}
 		if r.Cold != nil {
@@ -142,17 +142,17 @@ func (l *looker) caching(ctx context.Context) ([]Pattern, error) {
 		}
 		switch {
 		case r.First+r.LaterDB == 0 && r.Cold == nil:
-			p.Words = plural.Sprintf("%s at %s never reached a database; %d of %d {answer has|answers have} Cache-Control, %d ETag, %d Age.", name, r.Dst, r.Control, r.Requests, r.ETag, r.Age)
+			p.Words = plural.Sprintf("%s at %s never reached a database; %d of %d {response has|responses have} Cache-Control, %d ETag, %d Age.", name, r.Dst, r.Control, r.Requests, r.ETag, r.Age)
 		case r.Repeated == 0:
-			p.Problem = r.Paths < r.Things // the same thing under a name that changes
-			p.Words = plural.Sprintf("%s at %s: each of %d {request|requests} has another path or query (%d {path|paths}), so the key of a cache never repeats; %d of %d {answer has|answers have} Cache-Control.", name, r.Dst, r.Requests, r.Paths, r.Control, r.Requests)
+			p.Problem = r.Paths < r.Things // the same resource under changing names
+			p.Words = plural.Sprintf("%s at %s: each of %d {request|requests} has a different path or query (%d {path|paths}), so a cache key never repeats; %d of %d {response has|responses have} Cache-Control.", name, r.Dst, r.Requests, r.Paths, r.Control, r.Requests)
 		case r.LaterDB == 0:
-			p.Words = plural.Sprintf("%s at %s is cached: %d of %d {first request|first requests} reached the database and none of %d {later one|later ones}; median %s cold and %s warm; %d of %d {answer has|answers have} Cache-Control.", name, r.Dst, r.First, r.Repeated, r.Later, inMs(r.Cold), inMs(r.Warm), r.Control, r.Requests)
+			p.Words = plural.Sprintf("%s at %s is cached: %d of %d {first request|first requests} reached the database, but none of %d {later one|later ones}; median %s cold and %s warm; %d of %d {response has|responses have} Cache-Control.", name, r.Dst, r.First, r.Repeated, r.Later, inMs(r.Cold), inMs(r.Warm), r.Control, r.Requests)
 		case r.LaterDB*10 >= r.Later*9:
 			p.Problem = true
-			p.Words = plural.Sprintf("%s at %s is not cached: %d of %d {later request|later requests} for the same thing reached the database again; %d of %d {answer has|answers have} Cache-Control.", name, r.Dst, r.LaterDB, r.Later, r.Control, r.Requests)
+			p.Words = plural.Sprintf("%s at %s is not cached: %d of %d {later request|later requests} for the same resource reached the database again; %d of %d {response has|responses have} Cache-Control.", name, r.Dst, r.LaterDB, r.Later, r.Control, r.Requests)
 		default:
-			p.Words = plural.Sprintf("%s at %s is cached in part: %d of %d {later request|later requests} for the same thing reached the database again; median %s cold and %s warm.", name, r.Dst, r.LaterDB, r.Later, inMs(r.Cold), inMs(r.Warm))
+			p.Words = plural.Sprintf("%s at %s is partly cached: %d of %d {later request|later requests} for the same resource reached the database again; median %s cold and %s warm.", name, r.Dst, r.LaterDB, r.Later, inMs(r.Cold), inMs(r.Warm))
 		}
 		out = append(out, p)
 	}

@@ -10,14 +10,14 @@ import (
 	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
-// What churn is: so many new connections within a minute, with so few calls on each.
+// Thresholds of churn: new connections per minute, and calls per connection.
 const (
 	churnPerMinute = 30
 	churnCalls     = 3
 )
 
-// churn finds clients that open connections without need.
-func (l *looker) churn(ctx context.Context) ([]Pattern, error) {
+// churn finds clients that open connections unnecessarily.
+func (l *finder) churn(ctx context.Context) ([]Pattern, error) {
 	type row struct {
 		Src     string   `json:"src"`
 		Dst     string   `json:"dst"`
@@ -52,9 +52,9 @@ func (l *looker) churn(ctx context.Context) ([]Pattern, error) {
 		if r.Peak < churnPerMinute || per > churnCalls {
 			continue
 		}
-		p := Pattern{Kind: "churn", Src: r.Src, Dst: r.Dst, Problem: true, Count: r.Opened, Confidence: "exact", How: "handshakes that were seen, by minute, and the calls on these connections", KFL: l.kfl(r.Src, r.Dst, r.Pb, false),
+		p := Pattern{Kind: "churn", Src: r.Src, Dst: r.Dst, Problem: true, Count: r.Opened, Confidence: "exact", How: "handshakes per minute, and the calls on these connections", KFL: l.kfl(r.Src, r.Dst, r.Pb, false),
 			Numbers: []Number{{"connections_opened", float64(r.Opened)}, {"peak_per_minute", float64(r.Peak)}, {"calls_per_connection", ask.Round(per)}, {"without_calls", float64(r.Silent)}, {"refused_or_unanswered", float64(r.Refused)}},
-			Words:   plural.Sprintf("%s opened %d {connection|connections} to %s, up to %d a minute (at %s), with %.2g calls on each.", r.Src, r.Opened, r.Dst, r.Peak, ask.Stamp(max(r.PeakAt, w.From)), per)}
+			Words:   plural.Sprintf("%s opened %d {connection|connections} to %s, up to %d per minute (at %s), with %.2g calls on each.", r.Src, r.Opened, r.Dst, r.Peak, ask.Stamp(max(r.PeakAt, w.From)), per)}
 		if r.P50 != nil {
 			p.Numbers = append(p.Numbers, Number{"handshake_p50_ms", *r.P50})
 		}
@@ -65,15 +65,15 @@ func (l *looker) churn(ctx context.Context) ([]Pattern, error) {
 			return nil, err
 		}
 		out = append(out, p)
-		if len(out) == 2*ask.MaxNames { // each asks for its examples
+		if len(out) == 2*ask.MaxNames { // each reads its own examples
 			break
 		}
 	}
 	return out, nil
 }
 
-// examples are the first calls from one service to another.
-func (l *looker) examples(ctx context.Context, src, dst string) ([]string, error) {
+// examples returns the first calls from one service to another.
+func (l *finder) examples(ctx context.Context, src, dst string) ([]string, error) {
 	v, err := ask.One[struct {
 		IDs []string `json:"ids"`
 	}](ctx, l.c, fmt.Sprintf("SELECT list_transform(arg_min(call_id, ts_ns, 5), i -> lower(hex(i))) AS ids FROM calls WHERE %s AND src_id IN (SELECT endpoint_id FROM endpoints WHERE %s = ?) AND dst_id IN (SELECT endpoint_id FROM endpoints WHERE %s = ?) AND %s = ? AND %s = ?",
@@ -81,8 +81,8 @@ func (l *looker) examples(ctx context.Context, src, dst string) ([]string, error
 	return v.IDs, err
 }
 
-// keepAlive says how far HTTP/1 connections are used again.
-func (l *looker) keepAlive(ctx context.Context) ([]Pattern, error) {
+// keepAlive finds how often HTTP/1 connections are reused.
+func (l *finder) keepAlive(ctx context.Context) ([]Pattern, error) {
 	type row struct {
 		Src     string   `json:"src"`
 		Dst     string   `json:"dst"`
@@ -110,27 +110,26 @@ func (l *looker) keepAlive(ctx context.Context) ([]Pattern, error) {
 			p.Problem = true
 			p.Words = plural.Sprintf("%s opens a connection to %s for nearly every call: %d {call|calls} on %d {connection|connections}, %d of which ask to close.", r.Src, r.Dst, r.Calls, r.Conns, r.Closing)
 		} else {
-			p.Words = plural.Sprintf("%s uses connections to %s again: %d {call|calls} on %d.", r.Src, r.Dst, r.Calls, r.Conns)
+			p.Words = plural.Sprintf("%s reuses connections to %s: %d {call|calls} on %d.", r.Src, r.Dst, r.Calls, r.Conns)
 		}
 		out = append(out, p)
 	}
 	return out, nil
 }
 
-// What the signs of an exhausted pool are.
+// Thresholds of an exhausted pool.
 const (
-	maxPooled     = 200_000 // calls looked at
+	maxPooled     = 200_000 // calls that are read
 	minPooled     = 50
-	poolShare     = 0.2 // of calls begun with all connections busy
+	poolShare     = 0.2 // share of calls that began with all connections busy
 	poolQuickNs   = 2_000_000
 	poolQuickRate = 0.7
 )
 
-// pool finds pods whose calls wait for a free connection: they never have more in flight
-// than some number, are often there, and then begin the next call on a connection at once
-// when the one before ends. Servers that refuse connections for there being too many say
-// so themselves.
-func (l *looker) pool(ctx context.Context) ([]Pattern, error) {
+// pool finds pods whose calls wait for a free connection. Such a pod never has more calls in flight
+// than some ceiling and often reaches it; then its next call begins on a connection as soon as the
+// previous one ends. Servers that refuse further connections report this themselves.
+func (l *finder) pool(ctx context.Context) ([]Pattern, error) {
 	type row struct {
 		Src     string   `json:"src"`
 		Dst     string   `json:"dst"`
@@ -149,7 +148,7 @@ func (l *looker) pool(ctx context.Context) ([]Pattern, error) {
 		return nil, err
 	}
 	if since != "" {
-		l.note(fmt.Sprintf("pool: only the latest %d calls, from %s on, were looked at", maxPooled, since))
+		l.note(fmt.Sprintf("pool: only the latest %d calls, from %s on, were examined", maxPooled, since))
 	}
 	rows, _, err := ask.Rows[row](ctx, l.c, ask.MaxEdges, w.Ends(l.c, "service")+fmt.Sprintf(`, t AS MATERIALIZED (SELECT %[1]s AS k, %[2]s conn_id, ap, an, bn, far, src_pod, protocol, protocol <> 'dns' AND host = far AS asked, call_id, ts_ns, ts_ns + elapsed_us * 1000 AS done,
 			lag(ts_ns + elapsed_us * 1000) OVER (PARTITION BY %[2]s conn_id ORDER BY ts_ns, call_no) AS before FROM x WHERE protocol IN ('http1', 'postgresql', 'redis') AND elapsed_us IS NOT NULL),
@@ -168,9 +167,9 @@ func (l *looker) pool(ctx context.Context) ([]Pattern, error) {
 	var out []Pattern
 	for _, r := range rows {
 		out = append(out, Pattern{Kind: "pool", Src: r.Src, Dst: r.Dst, Problem: true, Count: r.Full, Confidence: "likely", CallIDs: r.CallIDs, KFL: l.kfl(r.Src, r.Dst, r.Pb, r.Asked),
-			How:     "never more calls in flight than the ceiling, and at the ceiling the next call begins on a connection within 2 ms of the end of the one before: calls wait for a free connection",
+			How:     "never more calls in flight than the ceiling, and at the ceiling the next call begins on a connection within 2 ms of the end of the previous one: calls wait for a free connection",
 			Numbers: []Number{{"ceiling", float64(r.Ceiling)}, {"connections", float64(r.Conns)}, {"calls", float64(r.Calls)}, {"calls_at_ceiling", float64(r.Full)}, {"begun_at_once", float64(r.Quick)}},
-			Words:   plural.Sprintf("%s has at most %d {call|calls} to %s in flight and is there for %d of %d {call|calls}; %d of these begin at once when a connection comes free: its pool is exhausted.", r.Pod, r.Ceiling, r.Dst, r.Full, r.Calls, r.Quick)})
+			Words:   plural.Sprintf("%s has at most %d {call|calls} to %s in flight and reaches this for %d of %d {call|calls}; %d of these begin as soon as a connection becomes free: its pool is exhausted.", r.Pod, r.Ceiling, r.Dst, r.Full, r.Calls, r.Quick)})
 	}
 	crowded, err := l.crowds(ctx, w)
 	if err != nil {
@@ -185,8 +184,8 @@ func (l *looker) pool(ctx context.Context) ([]Pattern, error) {
 	return append(out, refused...), err
 }
 
-// tooMany finds servers that say that they have too many connections.
-func (l *looker) tooMany(ctx context.Context) ([]Pattern, error) {
+// tooMany finds servers that report too many connections.
+func (l *finder) tooMany(ctx context.Context) ([]Pattern, error) {
 	type row struct {
 		Src     string   `json:"src"`
 		Dst     string   `json:"dst"`
@@ -198,8 +197,8 @@ func (l *looker) tooMany(ctx context.Context) ([]Pattern, error) {
 		OR protocol = 'redis' AND redis_error ILIKE '%%max number of clients%%') GROUP BY ALL) JOIN sname USING (an) JOIN dname USING (bn) ORDER BY calls DESC, 1, 2`, terms.SomeCalls), l.k.Args...)
 	var out []Pattern
 	for _, r := range rows {
-		out = append(out, Pattern{Kind: "pool", Src: r.Src, Dst: r.Dst, Problem: true, Count: r.Calls, Confidence: "exact", How: "the server's own words", CallIDs: r.CallIDs, KFL: l.kfl(r.Src, r.Dst, r.Pb, false) + " and failed",
-			Words: plural.Sprintf("%s refused %d {connection|connections} of %s: it has too many clients.", r.Dst, r.Calls, r.Src)})
+		out = append(out, Pattern{Kind: "pool", Src: r.Src, Dst: r.Dst, Problem: true, Count: r.Calls, Confidence: "exact", How: "reported by the server", CallIDs: r.CallIDs, KFL: l.kfl(r.Src, r.Dst, r.Pb, false) + " and failed",
+			Words: plural.Sprintf("%s refused %d {connection|connections} from %s: it has too many clients.", r.Dst, r.Calls, r.Src)})
 	}
 	return out, err
 }

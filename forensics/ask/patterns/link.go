@@ -9,20 +9,20 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
 )
 
-// What a call said: without its values, and as it was.
+// The text of a call: without its values, and as it was.
 const (
 	callWords  = `CASE WHEN NOT ` + terms.Executed + ` THEN NULL WHEN protocol = 'postgresql' THEN postgresql_query WHEN protocol = 'redis' THEN method || ' ' || coalesce(redis_key, '') WHEN protocol = 'dns' THEN NULL ELSE coalesce(method || ' ', '') || coalesce(path, '') END`
 	valuesHash = `hash(CASE WHEN protocol = 'postgresql' THEN array_to_string(postgresql_params, ',') ELSE coalesce(query_string, '') || coalesce(hex(request_body_sha256), '') END)`
 )
 
-// allRequests is SQL for table a: how many requests each endpoint had.
+// allRequests is SQL for table a: the number of requests of each endpoint.
 var allRequests = fmt.Sprintf(`a AS (SELECT bn, far, protocol, method, coalesce(tpl, '') AS tpl, sum(n)::BIGINT AS n_all FROM (SELECT bn, far, protocol, coalesce(method, '') AS method, path, count(*) AS n FROM %s WHERE protocol IN %s GROUP BY ALL)
 			LEFT JOIN %s USING (path) GROUP BY ALL)`, chainTable, terms.Serving, pathTable)
 
-// link keeps the latest requests and what they led to, once for all kinds that look at that:
-// tables chainTable, linkTable, pathTable, and familyTable with the calls of requests that
-// led to several.
-func (l *looker) link(ctx context.Context) error {
+// loadLinks loads the latest requests and the calls that they caused, once for all kinds that need
+// them: tables chainTable, linkTable, pathTable, and familyTable with the calls of requests that
+// caused several.
+func (l *finder) loadLinks(ctx context.Context) error {
 	if l.linked {
 		return nil
 	}
@@ -31,11 +31,11 @@ func (l *looker) link(ctx context.Context) error {
 		return err
 	}
 	if since != "" {
-		l.note(fmt.Sprintf("n_plus_one, blocking, caching: only requests from %s on, the latest %d, and what they led to were looked at", since, relation.MaxParents))
+		l.note(fmt.Sprintf("n_plus_one, blocking, caching: only requests from %s on (the latest %d) and the calls that they caused were examined", since, relation.MaxParents))
 	}
 	bits := "0"
 	switch {
-	case !l.wants("caching"):
+	case !l.requested("caching"):
 	case w.Kept != "":
 		bits = "bits"
 	default:
@@ -59,19 +59,19 @@ func (l *looker) link(ctx context.Context) error {
 	return nil
 }
 
-// keptTable is a table to keep.
-type keptTable struct {
+// tempTable is a temporary table.
+type tempTable struct {
 	name, sql string
 	args      []any
 }
 
-// linkTables are the tables that link keeps, in order; calls is the SQL of the first.
-func (l *looker) linkTables(calls string, args []any) []keptTable {
+// linkTables are the tables that loadLinks loads, in order. calls is the SQL of the first.
+func (l *finder) linkTables(calls string, args []any) []tempTable {
 	few := minSteps
-	if !l.wants("blocking") {
+	if !l.requested("blocking") {
 		few = minSimilar
 	}
-	return []keptTable{
+	return []tempTable{
 		{chainTable, calls, args},
 		{linkTable, linkSQL, nil},
 		{pathTable, fmt.Sprintf("SELECT path, any_value(%s) AS tpl FROM %s WHERE path IS NOT NULL AND protocol IN %s GROUP BY path", terms.PathTemplate, chainTable, terms.Serving), nil},
@@ -82,8 +82,8 @@ func (l *looker) linkTables(calls string, args []any) []keptTable {
 	}
 }
 
-// linkSQL is SQL for the calls of chainTable that requests led to, as linked has it, with
-// little beside their numbers: pk is the request, told says that the call said something.
+// linkSQL is relation.Linked for the calls of chainTable, with few columns: pk is the number of the
+// request, told is true if the call has a text.
 var linkSQL = fmt.Sprintf(`WITH par AS MATERIALIZED (%s), ci AS NOT MATERIALIZED (SELECT k, ap AS pod, trace, traced, req, reqd, ts_ns AS began, raw IS NOT NULL AS told FROM %s)
 	SELECT k, pk, told, grade FROM (%s)`,
 	relation.Requests(fmt.Sprintf("SELECT k, bp, ap AS up, trace, traced, req, reqd, ts_ns AS t0, done AS t1 FROM %s WHERE protocol IN %s", chainTable, terms.Serving)), chainTable, relation.Linked("ci"))

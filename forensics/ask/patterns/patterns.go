@@ -1,6 +1,6 @@
-// Package patterns finds how services talk: retries and storms of them, connections that churn
-// or run short, one call for each of many, the same call again, bodies that are not what they
-// claim to be. Each kind is one function in the list of kinds.
+// Package patterns finds communication patterns: retries and retry storms, connection churn and
+// exhausted pools, N+1 calls, repeated calls, bodies that contradict their type. Each kind is one
+// function in the list of kinds.
 package patterns
 
 import (
@@ -14,49 +14,49 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
 )
 
-// patternsEach is how many findings of a kind an answer lists where no limit was given.
+// patternsEach is the default number of findings per kind.
 const patternsEach = 5
 
-// maxTogether is how many calls all kinds look at together.
+// maxTogether is the highest number of calls that are examined for all kinds together.
 const maxTogether = 250_000
 
-// In asks how services talk.
+// In is the input of find_patterns.
 type In struct {
 	ask.Scope
-	Kinds   []string `json:"kinds,omitempty" jsonschema:"what to look for: retries, retry_storms, churn, pool, keep_alive, n_plus_one, blocking, repeated, caching, duplicates, correlation, content_type, drift; all where not given"`
+	Kinds   []string `json:"kinds,omitempty" jsonschema:"kinds to find: retries, retry_storms, churn, pool, keep_alive, n_plus_one, blocking, repeated, caching, duplicates, correlation, content_type, drift; default all"`
 	Service string   `json:"service,omitempty" jsonschema:"only calls from or to this service, workload, pod, host or address; for n_plus_one, blocking and caching requests to it"`
-	Path    string   `json:"path,omitempty" jsonschema:"only requests whose path is this, * for any text"`
+	Path    string   `json:"path,omitempty" jsonschema:"only requests with this path; * matches any text"`
 }
 
-// Answer is how services talk.
+// Answer is the answer of find_patterns.
 type Answer struct {
 	ask.Frame
 	Summary  []string       `json:"summary" jsonschema:"one sentence for each finding, in the same order"`
-	Counts   []PatternCount `json:"counts" jsonschema:"findings of each kind that was looked for; 0 means looked for and not there"`
+	Counts   []PatternCount `json:"counts" jsonschema:"findings of each requested kind; 0 means that none was found"`
 	Findings []Pattern      `json:"findings"`
 }
 
-// PatternCount is how many findings of a kind there are.
+// PatternCount is the number of findings of a kind.
 type PatternCount struct {
 	Kind     string `json:"kind"`
 	Findings int    `json:"findings"`
 }
 
-// Pattern is one way in which calls go together.
+// Pattern is one finding.
 type Pattern struct {
 	Kind       string   `json:"kind"`
 	Src        string   `json:"src,omitempty"`
 	Dst        string   `json:"dst,omitempty"`
 	Endpoint   string   `json:"endpoint,omitempty"`
 	Words      string   `json:"words"`
-	Problem    bool     `json:"problem" jsonschema:"it is one; false: it is how things are, good or neutral"`
-	Count      int64    `json:"count" jsonschema:"how often"`
-	Shape      string   `json:"shape,omitempty" jsonschema:"retries: constant, linear, exponential or irregular pauses, or none where there is one retry"`
+	Problem    bool     `json:"problem" jsonschema:"true if it is a problem; false if it is good or neutral"`
+	Count      int64    `json:"count" jsonschema:"number of occurrences"`
+	Shape      string   `json:"shape,omitempty" jsonschema:"retries: constant, linear, exponential or irregular pauses, or none with a single retry"`
 	Numbers    []Number `json:"numbers,omitempty"`
 	Confidence string   `json:"confidence" jsonschema:"exact, likely or guess"`
 	How        string   `json:"how,omitempty"`
-	CallIDs    []string `json:"call_ids" jsonschema:"calls that show it, at most ten, in order"`
-	KFL        string   `json:"kfl,omitempty" jsonschema:"the calls among which it was found"`
+	CallIDs    []string `json:"call_ids" jsonschema:"calls that show it, up to ten, in order"`
+	KFL        string   `json:"kfl,omitempty" jsonschema:"filter for the calls in which it was found"`
 }
 
 // Number is a named number.
@@ -65,47 +65,47 @@ type Number struct {
 	Value float64 `json:"value"`
 }
 
-// Question is find_patterns, which Ask answers.
+// Question is the question find_patterns.
 func Question() ask.Question {
-	return ask.New("find_patterns", "How services talk", "Retries with their backoff, retry storms, connection churn, pool exhaustion, keep-alive, N+1 queries, blocking one after the other, repeated calls, caching, duplicates within 100 ms, missing correlation ids, wrong content types, contract drift.", false, Ask)
+	return ask.New("find_patterns", "Find communication patterns", "Retries with their backoff, retry storms, connection churn, pool exhaustion, keep-alive, N+1 queries, sequential blocking calls, repeated calls, caching, duplicates within 100 ms, missing correlation ids, wrong content types, contract drift.", false, Ask)
 }
 
-// looker finds the patterns of some kinds.
-type looker struct {
-	c     *forensics.Case // aside: it keeps what several kinds look at
+// finder finds the patterns of the requested kinds.
+type finder struct {
+	c     *forensics.Case // has the temporary tables that several kinds share
 	w     *ask.Window
-	k     *ask.Window // the same, of rows that were kept where they were
+	k     *ask.Window // the same window, on the loaded rows if there are any
 	kinds []string
 	f     *ask.Frame
 	known map[string]ask.Node
 	notes map[string]bool
 
-	retried []chain // what chains gave
+	retried []chain // result of chains
 	chained bool
-	linked  bool // chainTable and what follows it are kept
+	linked  bool // the tables of loadLinks are loaded
 }
 
-// note adds a remark once.
-func (l *looker) note(text string) {
+// note adds a note once.
+func (l *finder) note(text string) {
 	if !l.notes[text] {
 		l.notes[text] = true
 		l.f.Note("%s", text)
 	}
 }
 
-// kind is a kind of pattern and how it is found.
+// kind is a kind of pattern with the function that finds it.
 type kind struct {
 	name string
-	find func(*looker, context.Context) ([]Pattern, error)
+	find func(*finder, context.Context) ([]Pattern, error)
 }
 
 var kinds = [...]kind{
-	{"retries", (*looker).retries}, {"retry_storms", (*looker).storms}, {"churn", (*looker).churn}, {"pool", (*looker).pool}, {"keep_alive", (*looker).keepAlive},
-	{"n_plus_one", (*looker).nPlusOne}, {"blocking", (*looker).blocking}, {"repeated", (*looker).repeated}, {"caching", (*looker).caching},
-	{"duplicates", (*looker).duplicates}, {"correlation", (*looker).correlation}, {"content_type", (*looker).contentType}, {"drift", (*looker).drift},
+	{"retries", (*finder).retries}, {"retry_storms", (*finder).storms}, {"churn", (*finder).churn}, {"pool", (*finder).pool}, {"keep_alive", (*finder).keepAlive},
+	{"n_plus_one", (*finder).nPlusOne}, {"blocking", (*finder).blocking}, {"repeated", (*finder).repeated}, {"caching", (*finder).caching},
+	{"duplicates", (*finder).duplicates}, {"correlation", (*finder).correlation}, {"content_type", (*finder).contentType}, {"drift", (*finder).drift},
 }
 
-// Kinds are the names of what can be looked for.
+// Kinds returns the names of all kinds.
 func Kinds() []string {
 	var out []string
 	for _, k := range kinds {
@@ -114,7 +114,7 @@ func Kinds() []string {
 	return out
 }
 
-// Ask answers how services talk.
+// Ask answers find_patterns.
 func Ask(ctx context.Context, c *forensics.Case, in In) (*Answer, error) {
 	w, err := in.window(ctx, c)
 	if err != nil {
@@ -130,7 +130,7 @@ func Ask(ctx context.Context, c *forensics.Case, in In) (*Answer, error) {
 			return nil, err
 		}
 		if since != "" {
-			out.Note("all kinds together look at the latest %d calls, from %s on; ask for one kind to look at more", maxTogether, since)
+			out.Note("all kinds together examine the latest %d calls, from %s on; request a single kind to examine more", maxTogether, since)
 		}
 	}
 	aside, end, err := c.Aside(ctx)
@@ -138,12 +138,12 @@ func Ask(ctx context.Context, c *forensics.Case, in In) (*Answer, error) {
 		return nil, err
 	}
 	defer end()
-	l := &looker{c: aside, w: w, k: w, kinds: in.Kinds, f: &out.Frame, notes: map[string]bool{}}
+	l := &finder{c: aside, w: w, k: w, kinds: in.Kinds, f: &out.Frame, notes: map[string]bool{}}
 	if l.known, err = ask.Nodes(ctx, c, "service"); err != nil {
 		return nil, err
 	}
 	if len(in.Kinds) == 0 {
-		if err := l.keep(ctx); err != nil {
+		if err := l.loadShared(ctx); err != nil {
 			return nil, err
 		}
 	}
@@ -157,7 +157,7 @@ func Ask(ctx context.Context, c *forensics.Case, in In) (*Answer, error) {
 			each = 4 * patternsEach
 		}
 	}
-	if err := l.look(ctx, out, each); err != nil {
+	if err := l.findAll(ctx, out, each); err != nil {
 		return nil, err
 	}
 	for i := range out.Findings {
@@ -171,7 +171,7 @@ func Ask(ctx context.Context, c *forensics.Case, in In) (*Answer, error) {
 	return out, nil
 }
 
-// window checks the question and puts what it names into a window.
+// window checks the input and returns its window.
 func (in *In) window(ctx context.Context, c *forensics.Case) (*ask.Window, error) {
 	w, err := in.Read(ctx, c)
 	if err != nil {
@@ -179,7 +179,7 @@ func (in *In) window(ctx context.Context, c *forensics.Case) (*ask.Window, error
 	}
 	for _, name := range in.Kinds {
 		if !slices.ContainsFunc(kinds[:], func(k kind) bool { return k.name == name }) {
-			return nil, ask.Wrong("kinds", "%q, want some of %s", name, strings.Join(Kinds(), ", "))
+			return nil, ask.Wrong("kinds", "must be some of %s, not %q", strings.Join(Kinds(), ", "), name)
 		}
 	}
 	if in.Service != "" {
@@ -192,11 +192,11 @@ func (in *In) window(ctx context.Context, c *forensics.Case) (*ask.Window, error
 	return w, w.Narrow(c, "", "", in.Path)
 }
 
-// look looks for one kind after the other and lists at most each findings of it.
-func (l *looker) look(ctx context.Context, out *Answer, each int) error {
-	var rest []Pattern // after the first of every kind
+// findAll finds one kind after the other and lists at most each findings per kind.
+func (l *finder) findAll(ctx context.Context, out *Answer, each int) error {
+	var rest []Pattern // findings after the first of every kind
 	for _, k := range kinds {
-		if !l.wants(k.name) {
+		if !l.requested(k.name) {
 			continue
 		}
 		list, err := k.find(l, ctx)
@@ -224,8 +224,8 @@ func bit(b bool) int {
 	return 0
 }
 
-// kfl is the KFL for calls from one service to another, either empty.
-func (l *looker) kfl(src, dst, pb string, asked bool) string {
+// kfl is the KFL for calls from one service to another; either may be empty.
+func (l *finder) kfl(src, dst, pb string, asked bool) string {
 	var parts []string
 	if src != "" {
 		parts = append(parts, ask.SrcKFL(src, l.known))

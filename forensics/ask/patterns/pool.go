@@ -9,19 +9,19 @@ import (
 	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
-// Of the calls at the ceiling so many must have waited for a free connection: a third, and
-// at least three.
+// Number of calls at the ceiling that must have waited for a free connection: a third, and at least
+// three.
 const (
 	leastWaiting = 3
 	waitingShare = 3
 )
 
-// crowds finds pods that once had more requests to serve than connections to what they ask:
-// never more calls in flight than some number, more requests open than that, and calls that
-// begin at once when the one before on their connection ends. Answers often come together, so
-// several connections may be free when the next call begins: it counts if all were in use at
-// most 2 ms before. Few calls are enough, where pool wants to see that a pod is often there.
-func (l *looker) crowds(ctx context.Context, w *ask.Window) ([]Pattern, error) {
+// crowds finds pods that once had more requests to serve than connections to a server: never more
+// calls in flight than some ceiling, more requests open than that, and calls that begin as soon as
+// the previous one on their connection ends. Responses often arrive together, so several connections
+// may be free when the next call begins: it counts if all were in use at most 2 ms before. Unlike
+// pool, which requires that a pod often reaches the ceiling, this needs only a few calls.
+func (l *finder) crowds(ctx context.Context, w *ask.Window) ([]Pattern, error) {
 	type row struct {
 		Src     string   `json:"src"`
 		Dst     string   `json:"dst"`
@@ -55,9 +55,9 @@ func (l *looker) crowds(ctx context.Context, w *ask.Window) ([]Pattern, error) {
 	var out []Pattern
 	for _, r := range rows {
 		out = append(out, Pattern{Kind: "pool", Src: r.Src, Dst: r.Dst, Problem: true, Count: r.Waited, Confidence: "likely", CallIDs: r.CallIDs, KFL: l.kfl(r.Src, r.Dst, r.Pb, r.Asked),
-			How:     "never more calls in flight than the ceiling while more requests than that were being served, and within 2 ms of the ceiling the next call begins on a connection within 2 ms of the end of the one before",
+			How:     "never more calls in flight than the ceiling while more requests than that were being served, and within 2 ms of the ceiling the next call begins on a connection within 2 ms of the end of the previous one",
 			Numbers: []Number{{"ceiling", float64(r.Ceiling)}, {"requests_at_once", float64(r.AtOnce)}, {"calls_at_ceiling", float64(r.Full)}, {"calls_that_waited", float64(r.Waited)}},
-			Words: plural.Sprintf("%s serves up to %d {request|requests} at once and has at most %d {call|calls} to %s in flight: %d wanted, %d at a time. %d {call|calls} waited for a free connection, from %s to %s.", r.Pod, r.AtOnce, r.Ceiling, r.Dst, r.AtOnce, r.Ceiling, r.Waited,
+			Words: plural.Sprintf("%s serves up to %d {request|requests} at once and has at most %d {call|calls} to %s in flight: %d needed, %d available. %d {call|calls} waited for a free connection, from %s to %s.", r.Pod, r.AtOnce, r.Ceiling, r.Dst, r.AtOnce, r.Ceiling, r.Waited,
 				ask.Stamp(r.First), ask.Stamp(r.Last))})
 	}
 	return out, err

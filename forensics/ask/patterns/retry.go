@@ -13,10 +13,10 @@ import (
 	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
-// maxChains is how many calls with retries are read for one answer.
+// maxChains is the highest number of calls with retries in one answer.
 const maxChains = 20_000
 
-// chain is one call with its retries, as SQL gives it.
+// chain is one call with its retries, as SQL returns it.
 type chain struct {
 	Src string `json:"src"`
 	ask.Target
@@ -27,12 +27,11 @@ type chain struct {
 	CallIDs []string `json:"call_ids"`
 }
 
-// chains reads every call that was made again after it had failed.
+// chains reads every failed call with its retries.
 //
-// Calls belong together as relation.Request has it. A call without either is followed by its body,
-// and a call without a body not at all where the same call also follows successes: that
-// is somebody who polls.
-func (l *looker) chains(ctx context.Context) ([]chain, error) {
+// Calls belong together if they have the same relation.Request. Calls without an id are matched by
+// body. Calls without a body are ignored if the same call also follows successes: that client polls.
+func (l *finder) chains(ctx context.Context) ([]chain, error) {
 	if l.chained {
 		return l.retried, nil
 	}
@@ -53,14 +52,14 @@ func (l *looker) chains(ctx context.Context) ([]chain, error) {
 	rows, more, err := ask.Rows[chain](ctx, l.c, maxChains, sql, w.Args...)
 	if more {
 		l.f.Truncated = true
-		l.note(fmt.Sprintf("only the first %d calls with retries were looked at", maxChains))
+		l.note(fmt.Sprintf("only the first %d calls with retries were examined", maxChains))
 	}
 	l.retried, l.chained = rows, err == nil
 	return rows, err
 }
 
-// retries says of each client and endpoint how it tries again.
-func (l *looker) retries(ctx context.Context) ([]Pattern, error) {
+// retries describes the retries of each client and endpoint.
+func (l *finder) retries(ctx context.Context) ([]Pattern, error) {
 	chains, err := l.chains(ctx)
 	if err != nil {
 		return nil, err
@@ -82,10 +81,10 @@ func (l *looker) retries(ctx context.Context) ([]Pattern, error) {
 }
 
 // retry describes the chains of one client and endpoint.
-func (l *looker) retry(list []chain) Pattern {
+func (l *finder) retry(list []chain) Pattern {
 	first := list[0]
 	p := Pattern{Kind: "retries", Src: first.Src, Dst: first.Dst, Endpoint: ask.Clip(terms.EndpointName(first.Protocol, first.Method, first.Path), 200), Confidence: "exact",
-		How: "same client pod, server, method, path, query, body and request or trace id, begun after the one before had failed", CallIDs: first.CallIDs}
+		How: "same client pod, server, method, path, query, body and request or trace id, begun after the previous one had failed", CallIDs: first.CallIDs}
 	p.KFL = l.kfl(first.Src, first.Dst, first.Pb, first.Asked) + " and " + terms.EndpointKFL(first.Protocol, first.Method, first.Path)
 	times := map[int]int64{} // retries → chains
 	gaveUp := map[int]int64{}
@@ -100,7 +99,7 @@ func (l *looker) retry(list []chain) Pattern {
 			gaveUp[n]++
 		}
 		if !ch.Sure {
-			p.Confidence, p.How = "likely", "same client pod, server, method, path, query and body, begun after the one before had failed; the requests carry no id"
+			p.Confidence, p.How = "likely", "same client pod, server, method, path, query and body, begun after the previous one had failed; the requests carry no id"
 		}
 		if len(ch.Starts) > len(best.Starts) {
 			best = ch
@@ -151,7 +150,7 @@ func pauseWords(shape string, pauses []float64, factor float64) string {
 	text := "pauses of " + strings.Join(list, ", ") + " ms"
 	switch shape {
 	case "exponential":
-		return fmt.Sprintf("%s: exponential backoff, each %.2g times the one before", text, factor)
+		return fmt.Sprintf("%s: exponential backoff, each %.2g times the previous one", text, factor)
 	case "constant", "linear":
 		return text + ": " + shape
 	case "irregular":
@@ -160,8 +159,8 @@ func pauseWords(shape string, pauses []float64, factor float64) string {
 	return text
 }
 
-// medians are the pauses before the first, second … retry in milliseconds, the median of
-// all chains that got there.
+// medians returns the median pauses before the first, second … retry, in milliseconds, each over
+// the chains that have this retry.
 func medians(list []chain) []float64 {
 	var out []float64
 	for i := 0; ; i++ {
@@ -179,10 +178,9 @@ func medians(list []chain) []float64 {
 	}
 }
 
-// backoff fits a shape to pauses: constant where all lie within a quarter of their mean,
-// exponential where each is the one before times a factor of 1.4 or more, linear where
-// they grow by the same amount. jitter is the mean relative distance of single pauses
-// from the median of their place.
+// backoff fits a shape to pauses: constant if all are within a quarter of their mean, exponential
+// if each is the previous one times a factor of at least 1.4, linear if they grow by the same
+// amount. jitter is the mean relative difference between a pause and the median at its position.
 func backoff(pauses []float64, list []chain) (shape string, factor, jitter float64) {
 	var far, n float64
 	for _, ch := range list {
@@ -210,8 +208,8 @@ func backoff(pauses []float64, list []chain) (shape string, factor, jitter float
 	if same {
 		return "constant", 1, jitter
 	}
-	// A factor from the first to the last; each step must be near it. A ceiling on the
-	// pause is common: after it was reached pauses stay.
+	// One factor from the first to the last pause; each step must be near it. Pauses often
+	// have a ceiling and stay constant after reaching it.
 	grow := pauses
 	for len(grow) > 3 && math.Abs(grow[len(grow)-1]-grow[len(grow)-2]) <= 0.1*grow[len(grow)-1] {
 		grow = grow[:len(grow)-1]
@@ -240,15 +238,15 @@ func backoff(pauses []float64, list []chain) (shape string, factor, jitter float
 	return "irregular", 0, jitter
 }
 
-// What a retry storm is: at least so many retries within a step of time, and at least as
-// many of them as first tries that were retried.
+// Thresholds of a retry storm: retries per time step, which must also be at least as many as the
+// first attempts.
 const (
 	stormStepNs  = 10e9
 	stormRetries = 20
 )
 
-// storms finds times when retries heap up.
-func (l *looker) storms(ctx context.Context) ([]Pattern, error) {
+// storms finds times with many retries.
+func (l *finder) storms(ctx context.Context) ([]Pattern, error) {
 	chains, err := l.chains(ctx)
 	if err != nil {
 		return nil, err
@@ -292,9 +290,9 @@ func (l *looker) storms(ctx context.Context) ([]Pattern, error) {
 	var out []Pattern
 	for _, s := range worst {
 		out = append(out, Pattern{Kind: "retry_storms", Src: strings.Join(ask.SomeNames(s.clients), ", "), Dst: s.ch.Dst, Problem: true, Count: s.retries, Confidence: "exact", CallIDs: s.ids,
-			How: "retries as the kind retries finds them, by ten seconds", KFL: l.kfl("", s.ch.Dst, s.ch.Pb, s.ch.Asked),
+			How: "retries as in the kind retries, per 10 s", KFL: l.kfl("", s.ch.Dst, s.ch.Pb, s.ch.Asked),
 			Numbers: []Number{{"retries_in_10s", float64(s.retries)}, {"first_tries_in_10s", float64(s.firsts)}},
-			Words:   plural.Sprintf("%d {retry|retries} hit %s within ten seconds from %s on, beside %d first {try|tries}.", s.retries, s.ch.Dst, ask.Stamp(s.at), s.firsts)})
+			Words:   plural.Sprintf("%d {retry|retries} hit %s within 10 s from %s on, in addition to %d first {attempt|attempts}.", s.retries, s.ch.Dst, ask.Stamp(s.at), s.firsts)})
 	}
 	refused, err := l.bursts(ctx)
 	return append(out, refused...), err

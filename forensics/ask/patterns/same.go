@@ -10,18 +10,18 @@ import (
 	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
-// What the same call again is.
+// Thresholds of repeated and duplicate calls.
 const (
 	repeatWindowNs = 60e9
 	minRepeats     = 3
 	duplicateNs    = 100_000_000
-	maxSame        = 1_500_000 // calls looked at
+	maxSame        = 1_500_000 // calls that are read
 )
 
-// upkeep are paths that are asked again and again on purpose.
-const upkeep = `(?i)(^|/)(health[a-z]*|live[a-z]*|ready[a-z]*|ping|metrics|status)/?$`
+// polledPaths matches paths that are polled on purpose.
+const polledPaths = `(?i)(^|/)(health[a-z]*|live[a-z]*|ready[a-z]*|ping|metrics|status)/?$`
 
-// sameRow is a finding about equal calls, as SQL gives it.
+// sameRow is a finding about equal calls, as SQL returns it.
 type sameRow struct {
 	Src string `json:"src"`
 	ask.Target
@@ -34,18 +34,17 @@ type sameRow struct {
 	CallIDs []string `json:"call_ids"`
 }
 
-// repeated finds equal requests with equal answers within a minute: a cache would have
-// spared them.
-func (l *looker) repeated(ctx context.Context) ([]Pattern, error) {
+// repeated finds equal requests with equal responses within a minute, which a cache would avoid.
+func (l *finder) repeated(ctx context.Context) ([]Pattern, error) {
 	w, since, err := l.k.Latest(ctx, l.c, "protocol IN ('http1', 'http2', 'http3')", maxSame)
 	if err != nil {
 		return nil, err
 	}
 	if since != "" {
-		l.note(fmt.Sprintf("repeated, duplicates: only the latest %d HTTP calls, from %s on, were looked at", maxSame, since))
+		l.note(fmt.Sprintf("repeated, duplicates: only the latest %d HTTP calls, from %s on, were examined", maxSame, since))
 	}
-	// Most requests are asked once: these are told by a number for what makes them equal,
-	// and only of the others everything is read.
+	// Most requests occur once. Find the others by hash first, and read all columns only for
+	// them.
 	rows, _, err := ask.Rows[sameRow](ctx, l.c, ask.MaxEdges, w.Ends(l.c, "service")+fmt.Sprintf(`, m AS MATERIALIZED (SELECT %[5]s AS k, hash(an, %[6]s, response_body_sha256, ts_ns // %[2]d) AS h
 			FROM x WHERE protocol IN ('http1', 'http2', 'http3') AND method IN ('GET', 'HEAD') AND status_code = 200 AND response_body_size > 0),
 		z AS (SELECT k, h FROM m JOIN (SELECT h FROM m GROUP BY h HAVING count(*) >= %[3]d) USING (h)),
@@ -53,7 +52,7 @@ func (l *looker) repeated(ctx context.Context) ([]Pattern, error) {
 			FROM x JOIN z ON z.k = %[5]s WHERE NOT regexp_matches(path, '%[1]s') GROUP BY an, bn, far, protocol, h)
 		SELECT src, coalesce(nullif(far, ''), dst) AS dst, pb, asked, protocol, method, tpl, things, calls, most, total_ms, call_ids FROM (SELECT an, bn, far, protocol, method, tpl, bool_or(asked) AS asked, count(*) AS things, sum(n - 1)::BIGINT AS calls,
 			max(n) AS most, coalesce(sum(us), 0) / 1000.0 AS total_ms, list_transform(arg_max(ids, (n, -t0, path)), i -> lower(hex(i))) AS call_ids FROM r GROUP BY an, bn, far, protocol, method, tpl) JOIN sname USING (an) JOIN dname USING (bn) ORDER BY calls DESC, 1, 2, 5, 6, 7`,
-		upkeep, int64(repeatWindowNs), minRepeats, terms.PathTemplate, terms.NumberOf(l.c), relation.Thing), w.Args...)
+		polledPaths, int64(repeatWindowNs), minRepeats, terms.PathTemplate, terms.NumberOf(l.c), relation.Thing), w.Args...)
 	if err != nil {
 		return nil, err
 	}
@@ -61,23 +60,23 @@ func (l *looker) repeated(ctx context.Context) ([]Pattern, error) {
 	for _, r := range rows {
 		name := ask.Clip(terms.EndpointName(r.Protocol, r.Method, r.Path), 200)
 		out = append(out, Pattern{Kind: "repeated", Src: r.Src, Dst: r.Dst, Endpoint: name, Problem: true, Count: r.Calls, Confidence: "exact", CallIDs: r.CallIDs,
-			How:     "same client service, server, method, path, query and host, same answer, at least three times within a minute; paths of health checks left out",
+			How:     "same client service, server, method, path, query and host, same response, at least three times within a minute; without health checks",
 			KFL:     l.kfl(r.Src, r.Dst, r.Pb, r.Asked) + " and " + terms.EndpointKFL(r.Protocol, r.Method, r.Path),
 			Numbers: []Number{{"spared_by_a_cache", float64(r.Calls)}, {"things_in_a_minute", float64(r.Things)}, {"most_in_a_minute", float64(r.Most)}, {"time_spared_ms", ask.Round(r.TotalMs)}},
-			Words:   plural.Sprintf("%s asks %s at %s again for what it got within the same minute: %d {call|calls} more than needed, up to %d equal {one|ones} a minute.", r.Src, name, r.Dst, r.Calls, r.Most)})
+			Words:   plural.Sprintf("%s repeats %s at %s within the same minute with the same response: %d unnecessary {call|calls}, up to %d equal {one|ones} per minute.", r.Src, name, r.Dst, r.Calls, r.Most)})
 	}
 	return out, nil
 }
 
-// duplicates finds the same request from the same address again within 100 ms, though the
-// first had not failed.
-func (l *looker) duplicates(ctx context.Context) ([]Pattern, error) {
+// duplicates finds requests that the same address repeats within 100 ms although the first one did
+// not fail.
+func (l *finder) duplicates(ctx context.Context) ([]Pattern, error) {
 	w, since, err := l.k.Latest(ctx, l.c, "protocol IN "+terms.Serving, maxSame)
 	if err != nil {
 		return nil, err
 	}
 	if since != "" {
-		l.note(fmt.Sprintf("repeated, duplicates: only the latest %d HTTP calls, from %s on, were looked at", maxSame, since))
+		l.note(fmt.Sprintf("repeated, duplicates: only the latest %d HTTP calls, from %s on, were examined", maxSame, since))
 	}
 	rows, _, err := ask.Rows[sameRow](ctx, l.c, ask.MaxEdges, w.Ends(l.c, "service")+fmt.Sprintf(`, m AS MATERIALIZED (SELECT %[1]s AS k, hash(src_ip, dst_ip, dst_port, %[6]s, %[7]s) AS h, ts_ns, ts_ns + coalesce(elapsed_us, 0) * 1000 AS done, failed FROM x WHERE protocol IN %[2]s),
 		o AS (SELECT *, lag(ts_ns) OVER v AS before, lag(done) OVER v AS ended, lag(failed) OVER v AS broken FROM m WHERE h IN (SELECT h FROM m GROUP BY h HAVING count(*) > 1) WINDOW v AS (PARTITION BY h ORDER BY ts_ns, k)),
@@ -88,31 +87,31 @@ func (l *looker) duplicates(ctx context.Context) ([]Pattern, error) {
 			max(gap) AS gap, min(ts_ns) AS t0, arg_min(call_id, ts_ns, 5) AS ids FROM x JOIN z ON z.k = %[1]s WHERE NOT coalesce(regexp_matches(path, '%[5]s'), false) GROUP BY an, bn, far, protocol, h, run)
 		SELECT src, coalesce(nullif(far, ''), dst) AS dst, pb, asked, protocol, method, tpl, things, calls, most, sure, gap_ms, call_ids FROM (SELECT an, bn, far, protocol, method, tpl, bool_or(asked) AS asked, count(*) AS things, sum(n)::BIGINT AS calls, max(n) AS most,
 			bool_or(sure) AS sure, quantile_disc(gap, 0.5) AS gap_ms, list_transform(arg_max(ids, (n, -t0, path)), i -> lower(hex(i))) AS call_ids FROM r GROUP BY an, bn, far, protocol, method, tpl) JOIN sname USING (an) JOIN dname USING (bn) ORDER BY things DESC, 1, 2, 5, 6, 7`,
-		terms.NumberOf(l.c), terms.Serving, duplicateNs, terms.PathTemplate, upkeep, relation.Asked, relation.Carried), w.Args...)
+		terms.NumberOf(l.c), terms.Serving, duplicateNs, terms.PathTemplate, polledPaths, relation.Asked, relation.Carried), w.Args...)
 	if err != nil {
 		return nil, err
 	}
 	var out []Pattern
 	for _, r := range rows {
 		name := ask.Clip(terms.EndpointName(r.Protocol, r.Method, r.Path), 200)
-		p := Pattern{Kind: "duplicates", Src: r.Src, Dst: r.Dst, Endpoint: name, Problem: true, Count: r.Things, Confidence: "exact", CallIDs: r.CallIDs, How: "same client and server address, method, path, query, body and request or trace id, begun within 100 ms of the one before, which had not failed",
+		p := Pattern{Kind: "duplicates", Src: r.Src, Dst: r.Dst, Endpoint: name, Problem: true, Count: r.Things, Confidence: "exact", CallIDs: r.CallIDs, How: "same client and server address, method, path, query, body and request or trace id, begun within 100 ms of the previous one, which had not failed",
 			KFL:     l.kfl(r.Src, r.Dst, r.Pb, r.Asked) + " and " + terms.EndpointKFL(r.Protocol, r.Method, r.Path),
 			Numbers: []Number{{"times", float64(r.Things)}, {"calls", float64(r.Calls)}, {"most_at_once", float64(r.Most)}},
-			Words:   plural.Sprintf("%s sends %s to %s up to %d {time|times} within 100 ms of one another, on %d {occasion|occasions}.", r.Src, name, r.Dst, r.Most, r.Things)}
+			Words:   plural.Sprintf("%s sends %s to %s up to %d {time|times} within 100 ms, on %d {occasion|occasions}.", r.Src, name, r.Dst, r.Most, r.Things)}
 		if r.Gap != nil {
 			p.Numbers = append(p.Numbers, Number{"median_gap_ms", ask.Round(*r.Gap)})
 		}
 		if !r.Sure {
 			p.Confidence, p.Problem = "guess", false
-			p.How = "same client and server address, method, path and query within 100 ms; without an id or a body they may be of different users behind one address"
+			p.How = "same client and server address, method, path and query within 100 ms; without an id or a body they may come from different users behind one address"
 		}
 		out = append(out, p)
 	}
 	return out, nil
 }
 
-// correlation finds edges whose requests carry no correlation or trace id, where others do.
-func (l *looker) correlation(ctx context.Context) ([]Pattern, error) {
+// correlation finds edges whose requests carry no correlation or trace id although others do.
+func (l *finder) correlation(ctx context.Context) ([]Pattern, error) {
 	type row struct {
 		Src      string   `json:"src"`
 		Dst      string   `json:"dst"`
@@ -131,7 +130,7 @@ func (l *looker) correlation(ctx context.Context) ([]Pattern, error) {
 			FROM x WHERE protocol IN %[2]s AND NOT coalesce(regexp_matches(path, '%[3]s'), false) GROUP BY an, bn, far),
 		eg AS (SELECT an, bn, far, list_transform(arg_min(call_id, ts_ns, 3), i -> lower(hex(i))) AS call_ids FROM x WHERE protocol IN %[2]s AND %[1]s AND NOT coalesce(regexp_matches(path, '%[3]s'), false) GROUP BY an, bn, far)
 		SELECT src, coalesce(nullif(far, ''), dst) AS dst, pb, asked, calls, bare, no_request_id, no_trace_id, call_ids, sum(calls) OVER ()::BIGINT AS all_calls, sum(calls - bare) OVER ()::BIGINT AS all_with FROM g LEFT JOIN eg USING (an, bn, far) JOIN sname USING (an) JOIN dname USING (bn) ORDER BY bare DESC, 1, 2`,
-		bare, terms.Serving, upkeep), l.k.Args...)
+		bare, terms.Serving, polledPaths), l.k.Args...)
 	if err != nil {
 		return nil, err
 	}
@@ -141,7 +140,7 @@ func (l *looker) correlation(ctx context.Context) ([]Pattern, error) {
 			continue
 		}
 		part := ask.Share(r.Bare, r.Calls)
-		out = append(out, Pattern{Kind: "correlation", Src: r.Src, Dst: r.Dst, Problem: r.AllWith > 0 && r.Pb != terms.Outside, Count: r.Bare, Confidence: "exact", CallIDs: r.CallIDs, How: "neither X-Request-Id, X-Correlation-Id nor a trace header; paths of health checks left out",
+		out = append(out, Pattern{Kind: "correlation", Src: r.Src, Dst: r.Dst, Problem: r.AllWith > 0 && r.Pb != terms.Outside, Count: r.Bare, Confidence: "exact", CallIDs: r.CallIDs, How: "no X-Request-Id, X-Correlation-Id or trace header; without health checks",
 			KFL:     l.kfl(r.Src, r.Dst, r.Pb, r.Asked) + ` and protocol in ["http1", "http2", "http3", "grpc"] and !request_id and !trace_id`,
 			Numbers: []Number{{"without_any", float64(r.Bare)}, {"calls", float64(r.Calls)}, {"share_without", part}, {"without_request_id", float64(r.NoReq)}, {"without_trace_id", float64(r.NoTrace)}},
 			Words:   plural.Sprintf("%d of %d {request|requests} from %s to %s carry no correlation or trace id (%.3g %%); of all requests %d of %d do.", r.Bare, r.Calls, r.Src, r.Dst, 100*part, r.AllWith, r.AllCalls)})

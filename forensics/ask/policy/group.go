@@ -14,12 +14,12 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/ask"
 )
 
-// podGroup is the pods of one workload.
+// podGroup is the set of pods of one workload.
 type podGroup struct {
 	namespace, name string
-	labels          map[string]string   // that all its pods have, without what differs from pod to pod
-	sets            []map[string]string // labels of its pods, each set once
-	selector        map[string]string   // that selects no pod of another group of the namespace; nil if there is none
+	labels          map[string]string   // labels common to all its pods
+	sets            []map[string]string // distinct label sets of its pods
+	selector        map[string]string   // labels that select only this group in its namespace; nil if there are none
 	services        []string
 	ingress, egress []rule
 }
@@ -28,9 +28,9 @@ func (q *podGroup) path() string { return q.namespace + "/" + q.name }
 
 // rule is one connection that a policy allows.
 type rule struct {
-	group     *podGroup    // other end, if it is pods
-	prefix    netip.Prefix // else its address
-	name      string       // for people
+	group     *podGroup    // other end, if it is a group of pods
+	prefix    netip.Prefix // otherwise its address
+	name      string       // for display
 	transport string
 	port      int64
 }
@@ -42,14 +42,14 @@ func (r rule) key() string {
 type policyMaker struct {
 	peers       map[[2]int64]*peer
 	groups      map[string]*podGroup // by path
-	targets     map[string]int64     // ports of pods, by namespace/service/transport/port; 0 if unknown
+	targets     map[string]int64     // pod port by namespace/service/transport/port; 0 if unknown
 	unresolved  map[string]bool      // services whose pods listen on an unknown port
 	only        []string
 	ingressOnly bool
 }
 
-// passing reports whether a label differs from pod to pod or from release to release.
-func passing(name string) bool {
+// isVolatile reports whether a label varies between pods or releases.
+func isVolatile(name string) bool {
 	for _, s := range []string{"pod-template-hash", "controller-revision-hash", "pod-template-generation", "statefulset.kubernetes.io/", "apps.kubernetes.io/pod-index",
 		"batch.kubernetes.io/", "controller-uid", "job-name", "job-completion-index", "app.kubernetes.io/version", "helm.sh/chart", "app.kubernetes.io/managed-by"} {
 		if name == s || strings.HasSuffix(s, "/") && strings.HasPrefix(name, s) {
@@ -61,7 +61,7 @@ func passing(name string) bool {
 
 func groupKey(p *peer) string { return p.Namespace + "/" + cmp.Or(p.Workload, p.Pod) }
 
-// known is a pod or a service of the dumps.
+// known is a pod or a service in the Kubernetes dumps.
 type known struct {
 	Kind      string   `json:"kind"`
 	Namespace string   `json:"namespace"`
@@ -72,8 +72,8 @@ type known struct {
 	Ports     []label  `json:"ports"`
 }
 
-// group puts pods together by workload, those of the dumps and those that only the traffic
-// shows, and finds what selects each group.
+// group collects pods by workload, from the Kubernetes dumps and from the traffic, and finds the
+// selector of each group.
 func (g *policyMaker) group(ctx context.Context, c *forensics.Case) error {
 	g.unresolved = map[string]bool{}
 	for _, k := range sortedPeers(g.peers) {
@@ -106,7 +106,7 @@ func (g *policyMaker) group(ctx context.Context, c *forensics.Case) error {
 func (g *policyMaker) add(namespace, name string, list []label, services []string) {
 	labels := map[string]string{}
 	for _, l := range list {
-		if !passing(l.Name) {
+		if !isVolatile(l.Name) {
 			labels[l.Name] = l.Value
 		}
 	}
@@ -133,11 +133,11 @@ func (g *policyMaker) add(namespace, name string, list []label, services []strin
 	}
 }
 
-// usual are the labels that people select by, best first.
-var usual = [][]string{{"app.kubernetes.io/name", "app.kubernetes.io/instance", "app.kubernetes.io/component"}, {"app.kubernetes.io/name", "app.kubernetes.io/instance"},
+// commonSelectors are the label sets that are commonly used as selectors, best first.
+var commonSelectors = [][]string{{"app.kubernetes.io/name", "app.kubernetes.io/instance", "app.kubernetes.io/component"}, {"app.kubernetes.io/name", "app.kubernetes.io/instance"},
 	{"app.kubernetes.io/name"}, {"app"}, {"k8s-app"}, {"name"}}
 
-// selectorOf finds labels that the group's pods have and no other pod of its namespace.
+// selectorOf finds labels that all pods of the group have, but no other pod in its namespace.
 func (g *policyMaker) selectorOf(q *podGroup) map[string]string {
 	try := func(names []string) map[string]string {
 		sel := map[string]string{}
@@ -155,7 +155,7 @@ func (g *policyMaker) selectorOf(q *podGroup) map[string]string {
 		}
 		return sel
 	}
-	for _, names := range usual {
+	for _, names := range commonSelectors {
 		if sel := try(names); len(sel) > 0 {
 			return sel
 		}
@@ -175,16 +175,15 @@ func selects(selector, labels map[string]string) bool {
 	return true
 }
 
-// A hop is a connection between two ends as a network plugin sees it, which is after a
-// service's address was translated.
+// A hop is a connection as a network plugin sees it: after the service's address was translated.
 type hop struct {
 	src, dst  *peer
-	from, to  *podGroup // nil if the end is no pod
+	from, to  *podGroup // nil if the end is not a pod
 	transport string
 	port      int64
 }
 
-// hops are what a connection may be behind a service: one hop to each of its workloads.
+// hops returns the possible hops of a connection: to a service, one to each of its workloads.
 func (g *policyMaker) hops(s *seen) []hop {
 	h := hop{src: g.peers[[2]int64{s.Bundle, s.SrcID}], dst: g.peers[[2]int64{s.Bundle, s.DstID}], transport: strings.ToUpper(s.Transport), port: s.Port}
 	if h.src == nil || h.dst == nil {
@@ -204,7 +203,7 @@ func (g *policyMaker) hops(s *seen) []hop {
 	return []hop{h}
 }
 
-// behind are the hops to the workloads behind a service.
+// behind returns the hops to the workloads behind a service.
 func (g *policyMaker) behind(h hop, transport string) []hop {
 	service := h.dst.Namespace + "/" + h.dst.Service
 	target := g.targets[fmt.Sprintf("%s/%s/%d", service, transport, h.port)]
@@ -223,15 +222,15 @@ func (g *policyMaker) behind(h hop, transport string) []hop {
 	return list
 }
 
-// learn allows a connection at both ends.
+// learn adds rules that allow a connection at both ends.
 func (g *policyMaker) learn(s *seen) {
 	for _, h := range g.hops(s) {
-		if h.to != nil && g.wants(h.to) {
+		if h.to != nil && g.includes(h.to) {
 			if r, ok := h.rule(h.src, h.from); ok {
 				h.to.ingress = addRule(h.to.ingress, r)
 			}
 		}
-		if h.from != nil && g.wants(h.from) && !g.ingressOnly {
+		if h.from != nil && g.includes(h.from) && !g.ingressOnly {
 			if r, ok := h.rule(h.dst, h.to); ok {
 				h.from.egress = addRule(h.from.egress, r)
 			}
@@ -239,11 +238,11 @@ func (g *policyMaker) learn(s *seen) {
 	}
 }
 
-func (g *policyMaker) wants(q *podGroup) bool {
+func (g *policyMaker) includes(q *podGroup) bool {
 	return len(g.only) == 0 || slices.Contains(g.only, q.namespace)
 }
 
-// rule allows one end of the hop: the pods q, or the address of p.
+// rule returns the rule for one end of the hop: the pods q, or the address of p.
 func (h *hop) rule(p *peer, q *podGroup) (rule, bool) {
 	r := rule{transport: h.transport, port: h.port}
 	if q != nil && q.selector != nil {
@@ -266,11 +265,11 @@ func addRule(list []rule, r rule) []rule {
 	return slices.Insert(list, i, r)
 }
 
-// unselected names the workloads with traffic that no selector finds alone.
+// unselected names the workloads with traffic that have no selector of their own.
 func (g *policyMaker) unselected() []string {
 	out := []string{}
 	for _, k := range slices.Sorted(maps.Keys(g.groups)) {
-		if q := g.groups[k]; q.selector == nil && g.wants(q) && len(q.ingress)+len(q.egress) > 0 {
+		if q := g.groups[k]; q.selector == nil && g.includes(q) && len(q.ingress)+len(q.egress) > 0 {
 			why := "its pods have no labels"
 			if len(q.labels) > 0 {
 				why = "other pods of the namespace have the same labels"
@@ -281,7 +280,7 @@ func (g *policyMaker) unselected() []string {
 	return out
 }
 
-// withoutDNS names the workloads whose egress is restricted and has no DNS.
+// withoutDNS names the workloads with restricted egress that does not allow DNS.
 func (g *policyMaker) withoutDNS(list []*netPolicy) []string {
 	var out []string
 	for _, p := range list {
@@ -293,7 +292,7 @@ func (g *policyMaker) withoutDNS(list []*netPolicy) []string {
 	return out
 }
 
-// outside names the addresses that rules name because nothing better is known of them.
+// outside names the hosts that rules allow by address, for want of labels.
 func (g *policyMaker) outside() []string {
 	found := map[string]bool{}
 	for _, q := range g.groups {

@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// cluster is a policyMaker that knows a client, and two workloads behind a service whose
-// port 80 is 8080 on the pods.
+// cluster returns a policyMaker with a client and two workloads behind a service. The service maps
+// port 80 to port 8080 of the pods.
 func cluster(t *testing.T) *policyMaker {
 	t.Helper()
 	g := &policyMaker{groups: map[string]*podGroup{}, targets: map[string]int64{"shop/web/tcp/80": 8080}, unresolved: map[string]bool{}, peers: map[[2]int64]*peer{
@@ -62,7 +62,7 @@ func TestPoliciesAllowThePortBehindAService(t *testing.T) {
 	g.targets = nil
 	g.hops(&through)
 	if !g.unresolved["shop/web"] {
-		t.Error("nobody hears that the port behind the service is not known")
+		t.Error("the unknown port behind the service is not reported")
 	}
 	if got := g.withoutDNS(list); !slices.Equal(got, []string{"shop/blue", "shop/client", "shop/green"}) {
 		t.Errorf("without DNS: %v", got)
@@ -83,7 +83,7 @@ func TestSelectorsSelectNoOtherPod(t *testing.T) {
 	if q := g.groups["shop/other"]; q.selector != nil {
 		t.Errorf("%s is selected by %v, which the pods of the service have too", q.path(), q.selector)
 	}
-	// One pod of another workload, while it is rolled out, has a label that others lack.
+	// During a rollout, one pod of another workload has a label that the others lack.
 	g.add("shop", "client", []label{{"app", "client"}, {"canary", "yes"}}, nil)
 	g.add("shop", "batch", []label{{"app", "batch"}, {"canary", "yes"}}, nil)
 	g.add("shop", "batch", []label{{"app", "client"}}, nil)
@@ -96,13 +96,13 @@ func TestPolicyNamesAreValidAndDiffer(t *testing.T) {
 	long := strings.Repeat("a", 80)
 	names, seen := policyNames{}, map[string]bool{}
 	for _, name := range []string{"web", "web.v1", "web-v1", "WEB-V1", long, long + "b", long[:54], "-", ""} {
-		got := names.take(&podGroup{namespace: "shop", name: name})
+		got := names.reserve(&podGroup{namespace: "shop", name: name})
 		if seen[got] || len(got) > 63 || strings.Trim(got, "abcdefghijklmnopqrstuvwxyz0123456789-") != "" || strings.HasSuffix(got, "-") {
 			t.Errorf("%q is named %q", name, got)
 		}
 		seen[got] = true
 	}
-	if got := names.take(&podGroup{namespace: "bank", name: "web"}); got != "observed-web" {
+	if got := names.reserve(&podGroup{namespace: "bank", name: "web"}); got != "observed-web" {
 		t.Errorf("in another namespace the name is %q", got)
 	}
 }

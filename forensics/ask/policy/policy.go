@@ -1,5 +1,6 @@
-// Package policy writes Kubernetes network policies that allow what was seen and nothing else,
-// and lists what they would forbid. A policy selects pods by labels that all pods of a group have.
+// Package policy writes Kubernetes network policies that allow only the connections that were seen,
+// and lists the connections that they would refuse. A policy selects pods by the labels that all
+// pods of a group have.
 package policy
 
 import (
@@ -13,56 +14,56 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/ask"
 )
 
-// In asks for network policies.
+// In is the input of generate_network_policy.
 type In struct {
 	ask.Scope
-	Namespaces []string `json:"namespaces,omitempty" jsonschema:"write policies for these namespaces only; all where empty"`
+	Namespaces []string `json:"namespaces,omitempty" jsonschema:"only policies for these namespaces; default all"`
 	Ingress    bool     `json:"ingress_only,omitempty" jsonschema:"leave egress unrestricted"`
 }
 
-// Answer are what would allow the connections that were seen, and nothing else.
+// Answer is the answer of generate_network_policy.
 type Answer struct {
 	ask.Frame
 	Policies    []PolicySummary `json:"policies"`
-	Refused     []Attempt       `json:"refused" jsonschema:"seen in the whole recording and not allowed by these policies: attempts without an answer, and whatever lies outside from, to and kfl"`
+	Refused     []Attempt       `json:"refused" jsonschema:"connections in the whole recording that these policies refuse: unanswered attempts, and connections outside from, to and kfl"`
 	Unselected  []string        `json:"unselected" jsonschema:"workloads that no policy can select, with the reason"`
-	Connections int64           `json:"connections" jsonschema:"connections that the policies were made of"`
+	Connections int64           `json:"connections" jsonschema:"connections that the policies are based on"`
 	YAML        string          `json:"yaml" jsonschema:"the policies, networking.k8s.io/v1, for kubectl apply"`
 }
 
-// Document returns the policies, which kubectl apply takes.
+// Document returns the policies as YAML for kubectl apply.
 func (p *Answer) Document() (string, []string) { return p.YAML, p.Notes }
 
 // PolicySummary is one policy.
 type PolicySummary struct {
 	Namespace string   `json:"namespace"`
 	Name      string   `json:"name"`
-	Selector  string   `json:"selector" jsonschema:"labels of the pods that it is for"`
-	Ingress   []string `json:"ingress" jsonschema:"who may connect, with protocol and port"`
-	Egress    []string `json:"egress" jsonschema:"what it may connect to"`
+	Selector  string   `json:"selector" jsonschema:"labels of the selected pods"`
+	Ingress   []string `json:"ingress" jsonschema:"allowed clients, with protocol and port"`
+	Egress    []string `json:"egress" jsonschema:"allowed destinations"`
 }
 
-// Attempt is what the policies would have refused.
+// Attempt is a connection that the policies would refuse.
 type Attempt struct {
 	Src         string `json:"src"`
 	Dst         string `json:"dst"`
 	Transport   string `json:"transport"`
 	Port        int64  `json:"port"`
 	Connections int64  `json:"connections"`
-	Answered    int64  `json:"answered" jsonschema:"of these, connections that the other side took"`
+	Answered    int64  `json:"answered" jsonschema:"of these, accepted connections"`
 	First       string `json:"first"`
-	FlowID      int64  `json:"flow_id" jsonschema:"one of them; list_l4_flows and table flows have it"`
-	Why         string `json:"why" jsonschema:"which end has a policy that does not allow it"`
-	Guessed     bool   `json:"guessed,omitempty" jsonschema:"the beginning was not captured, and which side is the server is a guess"`
+	FlowID      int64  `json:"flow_id" jsonschema:"one of them, in list_l4_flows and table flows"`
+	Why         string `json:"why" jsonschema:"end with the policy that does not allow it"`
+	Guessed     bool   `json:"guessed,omitempty" jsonschema:"the beginning was not captured, so the server side is a guess"`
 }
 
-// Question is generate_network_policy, which Ask answers.
+// Question is the question generate_network_policy.
 func Question() ask.Question {
-	return ask.New("generate_network_policy", "Network policies from what was seen",
-		"Kubernetes NetworkPolicy set that allows the connections seen in a window and nothing else, as YAML, with what it would have refused in the rest of the recording.", false, Ask)
+	return ask.New("generate_network_policy", "Network policies from traffic",
+		"Kubernetes NetworkPolicy set that allows only the connections seen in a window, as YAML, with the connections it would have refused in the rest of the recording.", false, Ask)
 }
 
-// seen is a sum of flows between two endpoints at one port.
+// seen is the sum of the flows between two endpoints at one port.
 type seen struct {
 	SrcID       int64  `json:"src_id"`
 	DstID       int64  `json:"dst_id"`
@@ -74,10 +75,10 @@ type seen struct {
 	FirstNs     int64  `json:"first_ns"`
 	FlowID      int64  `json:"flow_id"`
 	Learned     int64  `json:"learned"`
-	Guessed     bool   `json:"guessed"` // which side is the server is a guess
+	Guessed     bool   `json:"guessed"` // the server side is a guess
 }
 
-// peer is an endpoint as a policy sees it.
+// peer is an endpoint with the facts that policies need.
 type peer struct {
 	ID        int64    `json:"id"`
 	Bundle    int64    `json:"bundle"`
@@ -99,7 +100,7 @@ type label struct {
 	Value string `json:"value"`
 }
 
-// who is the peer's name.
+// who returns the peer's name.
 func (p *peer) who() string {
 	name := p.Name
 	for _, n := range []string{p.Workload, p.Pod, p.Service, p.DNSName, p.Name, p.IP} {
@@ -114,7 +115,7 @@ func (p *peer) who() string {
 	return name
 }
 
-// Ask writes policies.
+// Ask answers generate_network_policy.
 func Ask(ctx context.Context, c *forensics.Case, in In) (*Answer, error) {
 	w, err := in.Read(ctx, c)
 	if err != nil {
@@ -164,25 +165,25 @@ func Ask(ctx context.Context, c *forensics.Case, in In) (*Answer, error) {
 		out.Refused, out.Truncated = out.Refused[:w.Limit], true
 	}
 	if guessed > 0 {
-		out.Note("%d {connection is|connections are} not allowed: their beginning was not captured, neither side has a known port, and which side is the server is a guess", guessed)
+		out.Note("%d {connection is|connections are} not allowed: the beginning was not captured and neither side has a known port, so the server side is a guess", guessed)
 	}
 	if list := slices.Sorted(maps.Keys(g.unresolved)); len(list) > 0 {
-		out.Note("no dump says on which port the pods behind %s listen: the rules have the service's port. Policies act after the service's address was translated, so check them", strings.Join(list[:min(len(list), maxNamed)], ", "))
+		out.Note("the port on which the pods behind %s listen is unknown, so the rules have the service's port. Policies apply after the service's address is translated, so check these rules", strings.Join(list[:min(len(list), maxNamed)], ", "))
 	}
 	if list := g.withoutDNS(policies); len(list) > 0 {
-		out.Note("no DNS query of %s was seen in this time, so the policies allow none: if these pods resolve names, add egress to port 53 of the cluster's DNS", strings.Join(list[:min(len(list), maxNamed)], ", "))
+		out.Note("no DNS query from %s was seen in this time, so the policies do not allow DNS: if these pods resolve names, add egress to port 53 of the cluster's DNS", strings.Join(list[:min(len(list), maxNamed)], ", "))
 	}
 	if list := g.outside(); len(list) > 0 {
-		out.Note("policies know addresses and labels, not names: the rules for these addresses go stale if the names move: %s", strings.Join(list[:min(len(list), maxNamed)], ", "))
+		out.Note("policies use addresses and labels, not names: these rules become outdated if the names resolve to other addresses: %s", strings.Join(list[:min(len(list), maxNamed)], ", "))
 	}
-	out.Note("connections that the node itself makes, such as probes of the kubelet, are allowed by most network plugins whatever a policy says")
+	out.Note("most network plugins allow connections from the node itself, such as probes of the kubelet, regardless of policies")
 	out.Match(len(out.Policies))
 	return out, nil
 }
 
-// flowsSeen sums flows whose server is what the network delivers to: where both sides of a
-// connection were seen, the one behind the service's address, since that is what network
-// plugins look at. A flow counts as learned within the scope where the other side took it.
+// flowsSeen sums flows by endpoints and port. If both sides of a connection were seen, it uses the
+// server behind the service's address, because network plugins check that one. A flow counts as
+// learned if it is in scope and was accepted.
 func flowsSeen(ctx context.Context, c *forensics.Case, w *ask.Window) ([]seen, error) {
 	bundle, part := "0 AS bundle", "conn_id"
 	if c.Several() {
@@ -211,13 +212,13 @@ func flowsSeen(ctx context.Context, c *forensics.Case, w *ask.Window) ([]seen, e
 		FROM f WHERE nth = 1 GROUP BY ALL ORDER BY bundle, src_id, dst_id, transport, port, guessed`, bundle, part, learned)
 	rows, more, err := ask.Rows[seen](ctx, c, maxSeen, sql, args...)
 	if more {
-		w.Notes = append(w.Notes, fmt.Sprintf("more than %d pairs of endpoints and ports: the rest was left out", maxSeen))
+		w.Notes = append(w.Notes, fmt.Sprintf("more than %d pairs of endpoints and ports; the rest was left out", maxSeen))
 	}
 	return rows, err
 }
 
 const (
-	maxSeen  = 200_000 // pairs of endpoints and ports that policies are made of
+	maxSeen  = 200_000 // pairs of endpoints and ports that are read
 	maxNamed = 10      // names in a note
 )
 

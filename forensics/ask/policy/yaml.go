@@ -15,7 +15,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/ask"
 )
 
-// The resource NetworkPolicy of networking.k8s.io/v1, as far as it is written.
+// The parts of NetworkPolicy (networking.k8s.io/v1) that are written.
 type (
 	netPolicy struct {
 		APIVersion string     `yaml:"apiVersion"`
@@ -57,24 +57,24 @@ type (
 	}
 )
 
-// namespaceName is the label that the API server gives every namespace since 1.21.
+// namespaceName is the label that the API server sets on every namespace since 1.21.
 const namespaceName = "kubernetes.io/metadata.name"
 
 func sortedPeers(m map[[2]int64]*peer) [][2]int64 {
 	return slices.SortedFunc(maps.Keys(m), func(a, b [2]int64) int { return cmp.Or(cmp.Compare(a[0], b[0]), cmp.Compare(a[1], b[1])) })
 }
 
-// policies are one for each group that can be selected, by namespace and name.
+// policies returns one policy for each group with a selector, by namespace and name.
 func (g *policyMaker) policies() []*netPolicy {
 	var out []*netPolicy
 	names := policyNames{}
 	for _, k := range slices.Sorted(maps.Keys(g.groups)) {
 		q := g.groups[k]
-		if q.selector == nil || !g.wants(q) || len(q.ingress)+len(q.egress) == 0 {
+		if q.selector == nil || !g.includes(q) || len(q.ingress)+len(q.egress) == 0 {
 			continue
 		}
 		p := &netPolicy{APIVersion: "networking.k8s.io/v1", Kind: "NetworkPolicy", group: q,
-			Metadata: policyMeta{Name: names.take(q), Namespace: q.namespace},
+			Metadata: policyMeta{Name: names.reserve(q), Namespace: q.namespace},
 			Spec:     policySpec{PodSelector: labelSelector{q.selector}, PolicyTypes: []string{"Ingress"}}}
 		p.Spec.Ingress = rules(q, q.ingress, func(r *policyRule) *[]policyPeer { return &r.From })
 		if !g.ingressOnly {
@@ -86,13 +86,12 @@ func (g *policyMaker) policies() []*netPolicy {
 	return out
 }
 
-// policyNames are the names of policies that are in use, by namespace and name.
+// policyNames are the names of policies in use, by namespace and name.
 type policyNames map[[2]string]bool
 
-// take names the policy of a group: lower case, digits and -, at most 63 characters, as
-// names of resources are (RFC 1123). A name that was shortened, or is in use, ends with a
-// part of its hash.
-func (n policyNames) take(q *podGroup) string {
+// reserve reserves a name for the policy of a group: lower-case letters, digits and -, at most 63
+// characters (RFC 1123). A shortened or duplicate name ends with a part of its hash.
+func (n policyNames) reserve(q *podGroup) string {
 	const most = 63
 	name := "observed-" + strings.Map(func(r rune) rune {
 		if r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || r == '-' {
@@ -112,7 +111,7 @@ func (n policyNames) take(q *podGroup) string {
 	return short
 }
 
-// rules puts the peers of one set of ports together.
+// rules groups peers with the same ports.
 func rules(self *podGroup, list []rule, side func(*policyRule) *[]policyPeer) []policyRule {
 	ports := map[string][]policyPort{} // by peer
 	peers := map[string]policyPeer{}
@@ -181,7 +180,7 @@ func writePolicies(list []*netPolicy) (string, error) {
 	return b.String(), nil
 }
 
-// judge asks the written policies, as a network plugin would, about what was seen.
+// judge evaluates the policies for a connection, as a network plugin would.
 func (g *policyMaker) judge(list []*netPolicy, s *seen) (Attempt, bool) {
 	var why []string
 	add := func(text string) {
@@ -205,9 +204,8 @@ func (g *policyMaker) judge(list []*netPolicy, s *seen) (Attempt, bool) {
 		First: ask.Stamp(s.FirstNs), FlowID: s.FlowID, Why: strings.Join(why, ", "), Guessed: s.Guessed}, true
 }
 
-// allowed asks the policies about one end, "Ingress" or "Egress". Pods that no policy
-// selects for that direction may do everything; if several select them, one that allows is
-// enough.
+// allowed evaluates the policies for one direction, "Ingress" or "Egress". Pods that no policy
+// selects for that direction are unrestricted. If several select them, one that allows is enough.
 func (h *hop) allowed(list []*netPolicy, direction string) bool {
 	self, other, others := h.to, h.src, h.from
 	if direction == "Egress" {

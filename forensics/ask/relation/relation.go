@@ -1,7 +1,7 @@
-// Package relation has the SQL for how calls relate: which request a call was made for, which
-// calls ask for the same, which call is a retry of another. Questions, findings and checks about
-// many calls use it. It is text only and runs nothing; package chain follows a few calls by the
-// same rules, looking at more for each.
+// Package relation has the SQL that relates calls: which request caused a call, which calls make
+// the same request, which call is a retry of another. Questions, findings and checks about many
+// calls use it. It only builds SQL; package chain follows a few calls by the same rules and
+// examines each of them in more detail.
 package relation
 
 import (
@@ -11,34 +11,35 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
 )
 
-// A call was made for what was being served where it was sent: the request of the same trace,
-// else of the same request id, else the one begun last of those that were open. A request to a
-// service's address was served by one of the pods behind it.
+// The cause of a call is a request that its sender was serving: the one with the same trace id,
+// otherwise the one with the same request id, otherwise the one that began last among those still
+// open. A request to a service's address was served by one of the pods behind it.
 
-// Made is the condition that a call is one that a request can have led to.
+// Made is the condition that a request can have caused a call.
 const Made = terms.IsRequest + ` AND protocol <> 'icmp'`
 
-// Ties are the columns by which calls are tied to requests: hashes of ids, which need a third
-// of the memory, and when a call began and ended for its caller.
+// Ties are the columns that link calls to requests: hashes of ids, which need a third of the
+// memory of the ids.
 const Ties = `hash(trace_id) AS trace, trace_id IS NOT NULL AS traced, hash(request_id) AS req, request_id IS NOT NULL AS reqd`
 
-// Children is SQL for table c0: the calls of x for which the condition holds, as Linked needs them,
-// with columns more.
+// Children is SQL for table c0: the calls of x that match the condition, with the columns that
+// Linked needs and the columns in more.
 func Children(c terms.Several, condition, more string) string {
 	return fmt.Sprintf("c0 AS MATERIALIZED (SELECT %s AS k, ap AS pod, %s, ts_ns AS began%s FROM x WHERE %s AND (%s))", terms.NumberOf(c), Ties, more, Made, condition)
 }
 
-// Parents is SQL that follows ends: table par has the calls for which the condition holds and that
-// may have led to others; see Requests.
+// Parents is SQL that follows ends: table par has the calls that match the condition and may have
+// caused others; see Requests.
 func Parents(c terms.Several, condition string) string {
 	return ", par AS MATERIALIZED (" + Requests(fmt.Sprintf("SELECT %s AS k, bp, ap AS up, %s, ts_ns AS t0, %s AS t1 FROM x WHERE protocol IN %s AND (%s)", terms.NumberOf(c), Ties, terms.Until, terms.Serving, condition)) + ")"
 }
 
-// Requests is SQL for what Linked needs to know of requests, which have columns k, bp (who was
-// asked), trace, traced, req, reqd, t0 and t1. pod is who served them, each of the pods that table
-// front has for a service: several says that it may have been another. busy is until when an
-// earlier one was served there. The longest of those begun so far is open if any is: lead says
-// that it is the one, among all at the place and among those of the same trace or request id.
+// Requests is SQL for the facts that Linked needs about requests. Its input has the columns k, bp
+// (the server), trace, traced, req, reqd, t0 and t1. In its output pod is the pod that served the
+// request: one row for each pod that table front lists for a service, with several true if there
+// is more than one. busy is the end of earlier requests there. If any request is open, the one
+// with the latest end so far is open: lead marks it among all requests of the pod, tlead and rlead
+// among those of the same trace or request id.
 func Requests(sql string) string {
 	earlier := func(of string) string {
 		return "max(t1) OVER (PARTITION BY " + of + " ORDER BY t0, k ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)"
@@ -47,11 +48,11 @@ func Requests(sql string) string {
 		FROM (SELECT *, %s AS busy FROM (SELECT r.* EXCLUDE (bp), coalesce(front.pod, r.bp) AS pod, coalesce(several, false) AS several FROM (%s) r LEFT JOIN front ON front.bp = r.bp))`, earlier("pod, trace"), earlier("pod, req"), earlier("pod"), sql)
 }
 
-// Linked is SQL for the requests of table par that led to the rows of a table with columns k, pod
-// (who sent it), trace, traced, req, reqd and began: each row with the number pk of its
-// request, and what that is. Where a row and a request name two traces, they do not
-// belong together. grade is 0 by an id, 1 by time within the only open request, and 2 where
-// several were open, the request has another id, or another pod may have served it.
+// Linked is SQL for the requests of table par that caused the rows of a table with columns k, pod
+// (the sender), trace, traced, req, reqd and began. It adds to each row the number pk and the
+// columns of its request. A row and a request of different traces are never linked. grade is 0 if
+// an id links them, 1 if the row lies in the only open request, and 2 if several were open, the
+// request has another id, or another pod may have served it.
 func Linked(table string) string {
 	one := func(from, requests, eq, grade string) string {
 		return fmt.Sprintf(`SELECT i.*, p.k AS pk, p.pod AS ppod, p.up AS pup, p.trace AS ptrace, p.traced AS ptraced, p.req AS preq, p.reqd AS preqd, p.t0, p.t1, %s AS grade
@@ -80,27 +81,27 @@ func Linked(table string) string {
 	return "WITH " + strings.Join(with, ", ") + " " + strings.Join(all, " UNION ALL ")
 }
 
-// MaxParents is how many requests are looked at for calls that they led to.
+// MaxParents is the highest number of requests whose calls are searched.
 const MaxParents = 150_000
 
-// Grades are the words for the grades that Linked gives.
+// Grades are the words for the grades of Linked.
 var Grades = [...]string{"exact", "likely", "guess"}
 
-// What makes two calls equal.
+// SQL that compares calls.
 const (
-	// Asked are the columns with what a call asks of its server, without who that is.
+	// Asked are the columns with the content of a request, without its server.
 	Asked = `protocol, method, path, query_string, host, postgresql_query, postgresql_params, redis_key`
-	// Thing are the columns of x with what a call asks and of whom.
+	// Thing are the columns of x with the content of a request and its server.
 	Thing = `bn, far, ` + Asked
-	// Carried are the columns with what a request carries to its server: its body, and the
-	// request id or else the trace id, by which a client marks what it sends again.
+	// Carried are the columns that identify one logical request: its body, and the request id or
+	// otherwise the trace id, which a client repeats in a retry.
 	Carried = `request_body_sha256, coalesce(request_id, trace_id)`
-	// Request is the SQL for a hash of x, equal for a call and for its retries: the same instance
-	// sends the same to the same server.
+	// Request is the SQL for a hash of a row of x. A call and its retries have the same hash,
+	// because the same instance sends the same request to the same server.
 	Request = `hash(ap, ` + Thing + `, ` + Carried + `)`
-	// Again is the SQL for a failed call that a client may well make again: no answer, or one
-	// that says so.
+	// Again is the SQL for a failed call that a client may retry: no response, or a response that
+	// allows a retry.
 	Again = `(failed AND (status_code IS NULL OR status_code >= 500 OR status_code IN (408, 425, 429) OR error IS NOT NULL OR protocol = 'grpc'))`
-	// MaxPauseNs is the longest time from the end of a failed call to its retry.
+	// MaxPauseNs is the longest pause between a failed call and its retry, in nanoseconds.
 	MaxPauseNs = 120_000_000_000
 )

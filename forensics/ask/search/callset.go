@@ -10,7 +10,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
 )
 
-// callSet is a set of calls: a bit for each, in words of 32 whose numbers ascend.
+// callSet is a set of calls: a sparse bitmap with words of 32 bits in ascending order.
 type callSet struct {
 	bundles map[int64]*callBits
 }
@@ -18,7 +18,7 @@ type callSet struct {
 type callBits struct {
 	at   []int64
 	bits []uint32
-	last int // place that was looked at last: what is asked for ascends mostly
+	last int // index of the last lookup: lookups mostly ascend
 }
 
 func (s *callSet) has(bundle, no int64) bool {
@@ -38,8 +38,8 @@ func (s *callSet) has(bundle, no int64) bool {
 	return ok && b.bits[i]>>(no&31)&1 != 0
 }
 
-// readSet reads which calls a window asks for: all, or of those of some numbers. A call
-// that several bundles hold is there once.
+// readSet reads the calls of a window, or those of them with the given numbers. A call in several
+// bundles is in the set once.
 func readSet(ctx context.Context, c *forensics.Case, w *ask.Window, nos []int64) (*callSet, error) {
 	where, args := w.Where, w.Args
 	if len(nos) > 0 {
@@ -53,7 +53,7 @@ func readSet(ctx context.Context, c *forensics.Case, w *ask.Window, nos []int64)
 		word, ok2 := row[1].(int64)
 		bits, ok3 := row[2].(int64)
 		if !ok1 || !ok2 || !ok3 {
-			return fmt.Errorf("reading calls: %T, %T, %T, want numbers", row[0], row[1], row[2])
+			return fmt.Errorf("reading calls: %T, %T, %T are not numbers", row[0], row[1], row[2])
 		}
 		b := set.bundles[bundle]
 		if b == nil {

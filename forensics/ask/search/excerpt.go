@@ -13,16 +13,16 @@ import (
 
 // Limits of texts in answers.
 const (
-	aroundText = 120 // bytes of text on each side of a find
+	aroundText = 120 // bytes of text on each side of a match
 
 )
 
-// excerpt is the text around a find, and where in a JSON text it stands.
+// excerpt returns the text around the first match, and its path in a JSON text.
 func excerpt(p *redact.Policy, contentType, text string, n *Needle) (cutout, path string) {
 	text, _ = p.Text(contentType, text)
 	at := n.find(text)
 	if at == nil {
-		return ask.Clip(ask.OneLine(text), aroundText) + " [what was found is masked or further down]", ""
+		return ask.Clip(ask.OneLine(text), aroundText) + " [the match is masked or further down]", ""
 	}
 	from, to := max(0, at[0]-aroundText), min(len(text), at[1]+aroundText)
 	for from > 0 && !utf8.RuneStart(text[from]) {
@@ -44,7 +44,7 @@ func excerpt(p *redact.Policy, contentType, text string, n *Needle) (cutout, pat
 	return cutout, path
 }
 
-// jsonPath is where in a JSON text the first value or key stands that holds the needle.
+// jsonPath is the path in a JSON text to the first value or key that contains the needle.
 func jsonPath(text string, n *Needle) string {
 	d := json.NewDecoder(strings.NewReader(text))
 	d.UseNumber()
@@ -52,7 +52,7 @@ func jsonPath(text string, n *Needle) string {
 		array bool
 		index int
 		key   string
-		want  bool // a key comes next
+		want  bool // the next token is a key
 	}
 	var at []level
 	where := func() string {
@@ -113,7 +113,7 @@ func jsonPath(text string, n *Needle) string {
 	}
 }
 
-// Header is a header of a call as table calls has it.
+// Header is a header as in table calls.
 type Header struct {
 	Name  string `json:"name"`
 	Value string `json:"value"`

@@ -11,18 +11,18 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/redact"
 )
 
-// spot is a place in a call where text can be.
+// spot is a place in a call that can contain text.
 type spot struct {
 	Name    string
-	Column  string   // SQL of a text of calls; empty for bodies and headers
-	columns []string // that the text is made of
-	join    string   // what stands between
-	kind    string   // of a header
+	Column  string   // SQL for the text in table calls; empty for bodies and headers
+	columns []string // columns that the text consists of
+	join    string   // separator between the columns
+	kind    string   // kind of a header
 	body    string   // request or response
-	sql     bool     // the text is a statement
+	sql     bool     // the text is an SQL statement
 }
 
-// Spots are the places, the cheap ones first. Their order is the order of bits in an answer.
+// Spots are the places, cheapest first. Their order is the order of the bits in Find.Bits.
 var Spots = [...]spot{
 	one("path", "path"), one("query", "query_string"), one("host", "host"),
 	{Name: "sql", Column: "postgresql_query", columns: []string{"postgresql_query"}, sql: true},
@@ -37,7 +37,7 @@ var Spots = [...]spot{
 	{Name: "request.body", body: "request"}, {Name: "response.body", body: "response"},
 }
 
-// one is the spot of a column.
+// one returns the spot for a column.
 func one(name, column string) spot {
 	return spot{Name: name, Column: column, columns: []string{column}}
 }
@@ -51,7 +51,7 @@ func spotNames() []string {
 	return out
 }
 
-// Find is one call that holds the needle.
+// Find is one call that contains the needle.
 type Find struct {
 	Bundle int64 `json:"bundle"`
 	No     int64 `json:"call_no"`
@@ -59,19 +59,19 @@ type Find struct {
 	Bits   int64 `json:"bits"`
 	Total  int64 `json:"total"`
 
-	Counts []int64 `json:"counts"` // calls for each of spots
+	Counts []int64 `json:"counts"` // number of calls for each of Spots
 }
 
-// Key is the number of its call.
+// Key is the key of its call.
 func (f Find) Key() ask.Key { return ask.Key{Bundle: f.Bundle, No: f.No} }
 
-// FindText finds the calls of a window that hold the needle in one of the places, by time,
-// of those after a position the first limit. The first of the findings has the totals.
+// FindText finds the calls of a window that contain the needle in one of the places. It returns
+// the first limit of them after a cursor, by time. The first Find has the totals.
 //
-// The texts are looked through without SQL; SQL says which of the calls that hold the
-// needle are asked for, where that is more than a time.
+// It searches the texts without SQL. If the window filters by more than time, SQL then selects
+// among the calls that contain the needle.
 func FindText(ctx context.Context, c *forensics.Case, w *ask.Window, n *Needle, in []string, after ask.Cursor, limit int) ([]Find, bool, error) {
-	f := &textFinder{ctx: ctx, c: c, w: w, n: n, after: after, limit: limit, most: maxHeld}
+	f := &textFinder{ctx: ctx, c: c, w: w, n: n, after: after, limit: limit, most: maxPending}
 	return f.find(in)
 }
 
@@ -83,10 +83,10 @@ func (f *textFinder) find(in []string) ([]Find, bool, error) {
 			return nil, false, err
 		}
 	}
-	if err := f.choose(in); err != nil {
+	if err := f.selectPlaces(in); err != nil {
 		return nil, false, err
 	}
-	if err := f.look(); err != nil {
+	if err := f.scan(); err != nil {
 		return nil, false, err
 	}
 	list, more := f.first, len(f.first) > f.limit
@@ -98,7 +98,7 @@ func (f *textFinder) find(in []string) ([]Find, bool, error) {
 	return out, more, nil
 }
 
-// textFinder looks for a needle.
+// textFinder searches for a needle.
 type textFinder struct {
 	ctx    context.Context
 	c      *forensics.Case
@@ -107,25 +107,25 @@ type textFinder struct {
 	masker *redact.Masker // nil: nothing is masked
 	after  ask.Cursor
 	limit  int
-	most   int  // hits that wait for others
-	asked  bool // SQL says which calls are asked for
+	most   int  // hits that are collected before they are counted
+	asked  bool // SQL selects the calls of the window
 
 	places []forensics.TextPlace
-	bits   []forensics.TextVerdict // of a hit at a place, headers aside
+	bits   []forensics.TextVerdict // bit of each place, except headers
 	kinds  map[string]forensics.TextVerdict
-	sides  int // places from here on are hashes of bodies
+	sides  int // index in places from which on they are hashes of bodies
 	bodies [2]forensics.TextVerdict
-	hashes map[[32]byte]bool // of bodies that hold the needle
+	hashes map[[32]byte]bool // hashes of the bodies that contain the needle
 
-	held   []textHit // not yet settled
-	rows   []uint32  // bits of a row group's rows
-	scope  *callSet  // calls that are asked for, once it is known
-	counts [len(Spots)]int64
-	total  int64
-	first  []textHit // after the position, by time; one more than limit
+	pending []textHit // not yet counted
+	rows    []uint32  // bits of each row in a row group
+	scope   *callSet  // calls of the window, once they are read
+	counts  [len(Spots)]int64
+	total   int64
+	first   []textHit // hits after the cursor, by time; up to one more than limit
 }
 
-// textHit is a call that holds the needle.
+// textHit is a call that contains the needle.
 type textHit struct {
 	ts, bundle, no int64
 	bits           uint32
@@ -137,13 +137,13 @@ func inTimeOrder(a, b textHit) int {
 
 // Limits of a search.
 const (
-	maxHeld   = 1 << 18 // hits that wait for others
-	maxSubset = 1 << 14 // hits of which SQL is told the numbers
-	maxHashes = 1 << 21 // bodies that hold the needle
+	maxPending = 1 << 18 // hits that are collected before they are counted
+	maxSubset  = 1 << 14 // hits that SQL selects by their numbers
+	maxHashes  = 1 << 21 // bodies that contain the needle
 )
 
-// choose makes the places that are looked at of their names; of all where none is given.
-func (f *textFinder) choose(in []string) error {
+// selectPlaces selects the places to search by name, or all of them if in is empty.
+func (f *textFinder) selectPlaces(in []string) error {
 	f.kinds, f.hashes = map[string]forensics.TextVerdict{}, map[[32]byte]bool{}
 	any := false
 	for i, s := range Spots {
@@ -167,16 +167,16 @@ func (f *textFinder) choose(in []string) error {
 		}
 	}
 	if !any {
-		return ask.Wrong("in", "no place of that name, want some of %s", strings.Join(spotNames(), ", "))
+		return ask.Wrong("in", "unknown place; use some of %s", strings.Join(spotNames(), ", "))
 	}
 	return nil
 }
 
-// look looks through bodies, and then through calls.
-func (f *textFinder) look() error {
+// scan searches bodies, and then calls.
+func (f *textFinder) scan() error {
 	if f.bodies != [2]forensics.TextVerdict{} {
 		walk := forensics.Texts{Table: "bodies", Places: []forensics.TextPlace{{Columns: []string{"text"}}}, Fixed: []string{"sha256"}, Judge: f.inBodies, Group: f.noteBodies}
-		if f.n.test == "" && !f.n.fold { // binary bodies are looked through for the text as it is
+		if f.n.test == "" && !f.n.fold { // binary bodies are searched for the text as it is
 			walk.Places = append(walk.Places, forensics.TextPlace{Columns: []string{"bytes"}})
 		}
 		if err := f.c.Texts(f.ctx, walk); err != nil {

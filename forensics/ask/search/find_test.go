@@ -15,7 +15,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
 )
 
-// findBySQL is findText said in SQL, call by call.
+// findBySQL is FindText in SQL, call by call.
 func findBySQL(ctx context.Context, c *forensics.Case, w *ask.Window, n *Needle, in []string, after ask.Cursor, limit int) ([]Find, bool, error) {
 	var args []any
 	var bits []string
@@ -69,7 +69,7 @@ func bundleOfSample(t *testing.T, name string) string {
 	return dir
 }
 
-// lookedFor are needles for all samples.
+// lookedFor are the needles for all samples.
 var lookedFor = []In{
 	{Text: "order"}, {Text: "ORDER", IgnoreCase: true}, {Text: "select", IgnoreCase: true}, {Text: "1" + "2"}, {Text: "12", Whole: true}, {Text: ", "}, {Text: "application/json"}, {Text: "a b"}, {Text: "key"},
 	{Text: "example.com", Whole: true, IgnoreCase: true}, {Text: "Bearer"}, {Text: "secret"}, {Text: "token"}, {Text: "{\""}, {Text: "not there at all"}, {Text: "gzip", In: []string{"request.headers", "sql"}}, {Text: "\u0000\u0000"},
@@ -78,7 +78,7 @@ var lookedFor = []In{
 	{Text: "er", Service: "*"}, {Text: "co", Scope: ask.Scope{Limit: 3}}, {Pattern: `\d`, Scope: ask.Scope{Limit: 2}},
 }
 
-func TestTextsAreFoundAsBySQL(t *testing.T) {
+func TestFindTextAgreesWithSQL(t *testing.T) {
 	made := map[string]string{}
 	for _, name := range []string{"shop.pcapng", "http1.pcapng", "http2.pcap", "grpc.pcapng", "postgresql.pcapng", "redis.pcap", "dns.pcap", "tls.pcapng"} {
 		made[name] = bundleOfSample(t, name)
@@ -89,7 +89,7 @@ func TestTextsAreFoundAsBySQL(t *testing.T) {
 	} {
 		for _, masks := range []bool{false, true} {
 			if masks && name != "shop" && name != "http1" && name != "overlapping" {
-				continue // what is masked is in HTTP
+				continue // only HTTP has masked text
 			}
 			c, err := forensics.Open(t.Context(), paths, forensics.Options{Threads: 2, MaskSecrets: masks})
 			if err != nil {
@@ -109,7 +109,8 @@ func TestTextsAreFoundAsBySQL(t *testing.T) {
 	}
 }
 
-// compareFinds looks for one needle in both ways, page by page. It notes the bundles where it is.
+// compareFinds searches for one needle in both ways, page by page. It records the bundles that
+// contain it.
 func compareFinds(t *testing.T, c *forensics.Case, what string, in In, found map[int]bool) {
 	t.Helper()
 	if first, last, _ := c.Window(); in.To != "" && last-first < 2e9 {
@@ -133,7 +134,7 @@ func compareFinds(t *testing.T, c *forensics.Case, what string, in In, found map
 		if err != nil {
 			t.Fatalf("%s: %v", what, err)
 		}
-		hasty := &textFinder{ctx: t.Context(), c: c, w: w, n: n, after: after, limit: w.Limit, most: 5} // as where there are very many
+		hasty := &textFinder{ctx: t.Context(), c: c, w: w, n: n, after: after, limit: w.Limit, most: 5} // small batches, as with very many hits
 		again, _, err := hasty.find(in.In)
 		if err != nil || !reflect.DeepEqual(again, got) {
 			t.Fatalf("%s: settled at every fifth hit: %v, %+v, want %+v", what, err, again, got)
@@ -159,8 +160,8 @@ func compareFinds(t *testing.T, c *forensics.Case, what string, in In, found map
 	}
 }
 
-// TestAGuessOfWhatIsMaskedIsNotConfirmed looks for credentials in a case that masks them.
-func TestAGuessOfWhatIsMaskedIsNotConfirmed(t *testing.T) {
+// TestMaskedTextIsNotFound searches for credentials in a case that masks them.
+func TestMaskedTextIsNotFound(t *testing.T) {
 	c, err := forensics.Open(t.Context(), []string{bundleOfSample(t, "shop.pcapng")}, forensics.Options{Threads: 2, MaskSecrets: true})
 	if err != nil {
 		t.Fatal(err)
@@ -179,11 +180,11 @@ func TestAGuessOfWhatIsMaskedIsNotConfirmed(t *testing.T) {
 		in := In{Text: guess, In: []string{"request.headers"}}
 		seen, err := Ask(t.Context(), whole, in)
 		if err != nil || seen.Total == 0 {
-			t.Fatalf("%q is not found where nothing is masked: %v", guess, err)
+			t.Fatalf("%q is not found without masking: %v", guess, err)
 		}
-		hidden, err := Ask(t.Context(), c, in)
-		if err != nil || hidden.Total != 0 || hidden.Matched != "nothing_matched" {
-			t.Errorf("%q is found in %d calls where it is masked: %v", guess, hidden.Total, err)
+		onlyMasked, err := Ask(t.Context(), c, in)
+		if err != nil || onlyMasked.Total != 0 || onlyMasked.Matched != "nothing_matched" {
+			t.Errorf("%q is masked, but found in %d calls: %v", guess, onlyMasked.Total, err)
 		}
 	}
 }

@@ -7,60 +7,60 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/redact"
 )
 
-// memoBytes is what a pattern is given that leaves no text out, to remember texts that it
-// has looked at.
+// memoBytes is the memory for the verdicts on earlier texts. It is used for a pattern that the
+// prefilter cannot help.
 const memoBytes = 8 << 20
 
-// textJudge finds a needle in texts that are looked through.
+// textJudge finds a needle in texts.
 type textJudge struct {
-	f     *textFinder
-	sieve *sieve
-	memo  *forensics.TextMemo // nil: not needed
-	every bool                // the texts of the block are all looked at
+	f         *textFinder
+	prefilter *prefilter
+	memo      *forensics.TextMemo // nil: not needed
+	every     bool                // all texts of the block are checked
 }
 
 func (f *textFinder) newJudge() *textJudge {
-	j := &textJudge{f: f, sieve: newSieve(f.n)}
-	if j.sieve.all() {
+	j := &textJudge{f: f, prefilter: newPrefilter(f.n)}
+	if j.prefilter.all() {
 		j.memo = forensics.NewTextMemo(memoBytes)
 	}
 	return j
 }
 
-// holds says that a text has the needle.
-func (j *textJudge) holds(text []byte) bool {
+// contains reports whether a text contains the needle.
+func (j *textJudge) contains(text []byte) bool {
 	if j.memo == nil {
-		return j.f.n.holds(text)
+		return j.f.n.contains(text)
 	}
 	return j.memo.Of(0, text, func() forensics.TextVerdict {
-		if j.f.n.holds(text) {
+		if j.f.n.contains(text) {
 			return 1
 		}
 		return 0
 	}) != 0
 }
 
-// callJudge finds the needle in calls. Its verdicts are bits of spots.
+// callJudge finds the needle in calls. Its verdicts are the bits of Spots.
 type callJudge struct{ *textJudge }
 
 func (f *textFinder) inCalls() forensics.TextJudge { return callJudge{f.newJudge()} }
 
-// Begin is told where texts stand.
+// Begin starts a block of texts.
 func (j callJudge) Begin(place int, block []byte) {
 	if j.every = place >= j.f.sides; !j.every {
-		j.sieve.begin(block)
+		j.prefilter.begin(block)
 	}
 }
 
-// Next is where the next text may begin to be right.
+// Next returns the next place in the block that may contain the needle, or -1.
 func (j callJudge) Next(at int) int {
 	if j.every {
 		return at
 	}
-	return j.sieve.next(at)
+	return j.prefilter.next(at)
 }
 
-// Text judges a text.
+// Text returns the bit of the place if the text contains the needle.
 func (j callJudge) Text(place int, text []byte) forensics.TextVerdict {
 	f := j.f
 	if place >= f.sides {
@@ -69,30 +69,30 @@ func (j callJudge) Text(place int, text []byte) forensics.TextVerdict {
 		}
 		return 0
 	}
-	if !j.holds(text) {
+	if !j.contains(text) {
 		return 0
 	}
-	if f.hidden(redact.AsColumn, f.places[place].Columns[0], text) {
+	if f.onlyMasked(redact.AsColumn, f.places[place].Columns[0], text) {
 		return 0
 	}
 	return f.bits[place]
 }
 
-// hidden says that the needle is only in what is masked of a text. That is not found, since a
-// guess would be confirmed.
-func (f *textFinder) hidden(as, name string, text []byte) bool {
+// onlyMasked reports whether only the masked part of a text contains the needle. Such a text is not
+// found, because a match would confirm a guessed secret.
+func (f *textFinder) onlyMasked(as, name string, text []byte) bool {
 	if f.masker == nil {
 		return false
 	}
 	raw := string(text)
 	seen := f.masker.Text(as, name, raw)
-	return seen != raw && !f.n.holds([]byte(seen))
+	return seen != raw && !f.n.contains([]byte(seen))
 }
 
-// Header judges a header whose value has the needle.
+// Header returns the bit for a header whose value contains the needle.
 func (j callJudge) Header(_ int, name, value, kind []byte, _ forensics.TextVerdict) forensics.TextVerdict {
 	f := j.f
-	if f.kinds[string(kind)] != 0 && f.hidden(redact.AsHeader, string(name), value) {
+	if f.kinds[string(kind)] != 0 && f.onlyMasked(redact.AsHeader, string(name), value) {
 		return 0
 	}
 	return f.kinds[string(kind)]
@@ -102,7 +102,7 @@ func (j callJudge) Header(_ int, name, value, kind []byte, _ forensics.TextVerdi
 type bodyJudge struct {
 	*textJudge
 	form  []byte
-	block []byte // of bytes
+	block []byte // block of binary bodies
 }
 
 func (f *textFinder) inBodies() forensics.TextJudge {
@@ -113,19 +113,19 @@ func (f *textFinder) inBodies() forensics.TextJudge {
 	return j
 }
 
-// Begin is told where texts stand.
+// Begin starts a block of texts.
 func (j *bodyJudge) Begin(place int, block []byte) {
 	if j.block = nil; place == 1 {
 		j.block = block
 		return
 	}
-	j.sieve.begin(block)
+	j.prefilter.begin(block)
 }
 
-// Next is where the next text may begin to be right.
+// Next returns the next place in the block that may contain the needle, or -1.
 func (j *bodyJudge) Next(at int) int {
 	if j.block == nil {
-		return j.sieve.next(at)
+		return j.prefilter.next(at)
 	}
 	if n := bytes.Index(j.block[at:], j.form); n >= 0 {
 		return at + n
@@ -133,18 +133,18 @@ func (j *bodyJudge) Next(at int) int {
 	return -1
 }
 
-// Text judges a body.
+// Text returns 1 if the body contains the needle.
 func (j *bodyJudge) Text(place int, text []byte) forensics.TextVerdict {
 	switch {
-	case place == 1 && bytes.Contains(text, j.form) && !j.f.hidden(redact.AsColumn, "bytes", text):
+	case place == 1 && bytes.Contains(text, j.form) && !j.f.onlyMasked(redact.AsColumn, "bytes", text):
 		return 1
-	case place == 0 && j.holds(text) && !j.f.hidden(redact.AsContent, "", text):
+	case place == 0 && j.contains(text) && !j.f.onlyMasked(redact.AsContent, "", text):
 		return 1
 	}
 	return 0
 }
 
-// Header is of no use: bodies have none.
+// Header returns 0: bodies have no headers.
 func (*bodyJudge) Header(int, []byte, []byte, []byte, forensics.TextVerdict) forensics.TextVerdict {
 	return 0
 }

@@ -12,25 +12,26 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/ask"
 )
 
-// Limits of what is looked for.
+// Limits of a needle.
 const (
-	minText    = 2    // bytes; less is everywhere
+	minText    = 2    // bytes; shorter texts are everywhere
 	maxText    = 1000 // bytes
 	maxPattern = 1000 // bytes
 )
 
-// Needle is what is looked for.
+// Needle is the text or pattern to find.
 type Needle struct {
-	forms []string // the text, and how it stands where it is escaped; empty for a pattern
-	fold  bool     // letters' case does not count
+	forms []string // the text and its escaped forms; empty for a pattern
+	fold  bool     // ignore case
 	re    *regexp.Regexp
-	test  string // RE2 that a hit must have besides; empty where forms are enough
+	test  string // RE2 that a match must also satisfy; empty if forms suffice
 
-	lower   []string // forms, without case where fold
-	pattern string   // as it was given, where it was one
+	lower   []string // forms, in lower case if fold
+	pattern string   // the pattern of the input, if any
 }
 
-// NewNeedle reads what is to be found: text, at word's edges where whole, or a pattern.
+// NewNeedle makes a needle from a text or a pattern. With whole, a text must begin and end at
+// word boundaries; fold ignores case.
 func NewNeedle(text, pattern string, whole, fold bool) (*Needle, error) {
 	n := &Needle{fold: fold}
 	flags := "(?s)"
@@ -39,21 +40,21 @@ func NewNeedle(text, pattern string, whole, fold bool) (*Needle, error) {
 	}
 	switch {
 	case text != "" && pattern != "":
-		return nil, ask.Wrong("pattern", "not together with text")
+		return nil, ask.Wrong("pattern", "use either text or pattern, not both")
 	case pattern != "":
 		if len(pattern) > maxPattern {
-			return nil, ask.Wrong("pattern", "%d bytes, want at most %d", len(pattern), maxPattern)
+			return nil, ask.Wrong("pattern", "must be at most %d bytes, not %d", maxPattern, len(pattern))
 		}
 		re, err := regexp.Compile(flags + "(?:" + pattern + ")")
 		if err != nil {
 			return nil, ask.Wrong("pattern", "%v", err)
 		}
 		if re.MatchString("") {
-			return nil, ask.Wrong("pattern", "it is found in every text")
+			return nil, ask.Wrong("pattern", "matches every text")
 		}
 		n.re, n.test, n.pattern = re, re.String(), pattern
 	case len(text) < minText || len(text) > maxText || !utf8.ValidString(text):
-		return nil, ask.Wrong("text", "%d bytes, want %d to %d of UTF-8", len(text), minText, maxText)
+		return nil, ask.Wrong("text", "must be %d to %d bytes of UTF-8, not %d", minText, maxText, len(text))
 	default:
 		n.forms = forms(text)
 		var list []string
@@ -87,8 +88,8 @@ func wordRune(r rune) bool {
 	return r == '_' || r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z'
 }
 
-// forms are the ways in which a text stands in traffic: as it is, in URLs and forms, and
-// within JSON.
+// forms returns the forms of a text in traffic: as it is, escaped for URLs and HTML forms, and
+// escaped for JSON.
 func forms(text string) []string {
 	out := []string{text}
 	add := func(s string) {
@@ -104,7 +105,7 @@ func forms(text string) []string {
 	return out
 }
 
-// in is the condition that a column holds the needle.
+// in returns the SQL condition that a column contains the needle.
 func (n *Needle) in(column string) (string, []any) {
 	var cond []string
 	var args []any
@@ -119,19 +120,19 @@ func (n *Needle) in(column string) (string, []any) {
 	}
 	sql := strings.Join(cond, " OR ")
 	switch {
-	case n.test != "" && sql != "": // CASE looks at the pattern only where the text is there; AND would everywhere
+	case n.test != "" && sql != "": // CASE evaluates the pattern only if the text is there; AND would always do so
 		sql, args = "CASE WHEN "+sql+" THEN regexp_matches("+column+", ?) ELSE false END", append(args, "("+n.test+")")
 	case n.test != "":
-		sql, args = "regexp_matches("+column+", ?)", append(args, "("+n.test+")") // the group: else DuckDB makes LIKE of anchors
+		sql, args = "regexp_matches("+column+", ?)", append(args, "("+n.test+")") // the group keeps DuckDB from turning anchors into LIKE
 	}
 	return "(" + sql + ")", args
 }
 
-// find is where a text holds the needle, or nil.
+// find returns the place of the needle in a text, or nil.
 func (n *Needle) find(s string) []int { return n.re.FindStringIndex(s) }
 
-// holds says that a text has the needle: what the condition of in says in SQL.
-func (n *Needle) holds(text []byte) bool {
+// contains reports whether a text contains the needle, as the SQL condition of in does.
+func (n *Needle) contains(text []byte) bool {
 	if len(n.forms) > 0 {
 		plain := text
 		if n.fold {

@@ -1,6 +1,6 @@
-// Package search finds text in traffic: in paths, headers, bodies, SQL, Redis commands and
-// wherever else calls carry text, however it was written there. A sieve passes over blocks that
-// cannot hold what is looked for, so most texts are never examined.
+// Package search finds text in traffic: in paths, headers, bodies, SQL, Redis commands and all
+// other text of calls, in plain or escaped form. A prefilter skips blocks that cannot contain the
+// text, so most texts are never examined.
 package search
 
 import (
@@ -16,54 +16,54 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/redact"
 )
 
-// In asks where a text stands.
+// In is the input of search_content.
 type In struct {
 	ask.Scope
-	Text       string   `json:"text,omitempty" jsonschema:"what to find, such as an order's number or a mail address; also as URLs, forms and JSON write it"`
+	Text       string   `json:"text,omitempty" jsonschema:"what to find, such as an order number or an email address; also found in the escaped forms of URLs, HTML forms and JSON"`
 	Pattern    string   `json:"pattern,omitempty" jsonschema:"instead of text: a regular expression (RE2)"`
-	Whole      bool     `json:"whole,omitempty" jsonschema:"12345 is not found in 9123456"`
+	Whole      bool     `json:"whole,omitempty" jsonschema:"whole words only: 12345 is not found in 9123456"`
 	IgnoreCase bool     `json:"ignore_case,omitempty"`
-	In         []string `json:"in,omitempty" jsonschema:"only in these places: path, query, host, sql, sql.params, sql.result, sql.error, redis.command, redis.reply, grpc.request, grpc.response, grpc.message, dns.answers, trace_id, request_id, request.headers, response.headers, request.body, response.body; all where not given"`
-	Service    string   `json:"service,omitempty" jsonschema:"only calls that this service, workload, pod, host or address made or got"`
-	Cursor     string   `json:"cursor,omitempty" jsonschema:"next_cursor of the answer before, with the same question"`
+	In         []string `json:"in,omitempty" jsonschema:"only in these places: path, query, host, sql, sql.params, sql.result, sql.error, redis.command, redis.reply, grpc.request, grpc.response, grpc.message, dns.answers, trace_id, request_id, request.headers, response.headers, request.body, response.body; default all"`
+	Service    string   `json:"service,omitempty" jsonschema:"only calls from or to this service, workload, pod, host or address"`
+	Cursor     string   `json:"cursor,omitempty" jsonschema:"next_cursor of the previous answer, with the same input"`
 }
 
-// Answer is where a text stands.
+// Answer is the answer of search_content.
 type Answer struct {
 	ask.Frame
-	Total   int64        `json:"total_calls" jsonschema:"calls that hold it"`
+	Total   int64        `json:"total_calls" jsonschema:"calls that contain it"`
 	Places  []PlaceCount `json:"places"`
 	Matches []TextMatch  `json:"matches" jsonschema:"by time"`
-	Next    string       `json:"next_cursor,omitempty" jsonschema:"give it as cursor, with the same question, for the rows that follow"`
+	Next    string       `json:"next_cursor,omitempty" jsonschema:"cursor of the next page; repeat the same input"`
 }
 
-// PlaceCount is how many calls hold a text in a place.
+// PlaceCount is the number of calls that contain a text in a place.
 type PlaceCount struct {
 	Place string `json:"place"`
 	Calls int64  `json:"calls"`
 }
 
-// TextMatch is a call that holds the text.
+// TextMatch is a call that contains the text.
 type TextMatch struct {
 	ask.Call
 	Found []FoundText `json:"found"`
 }
 
-// FoundText is a place in a call where the text stands.
+// FoundText is a place in a call that contains the text.
 type FoundText struct {
 	Place   string `json:"place"`
-	Name    string `json:"name,omitempty" jsonschema:"of a header; of a JSON text, the path of the value"`
-	Excerpt string `json:"excerpt" jsonschema:"text around the find, from the traffic, secrets masked"`
+	Name    string `json:"name,omitempty" jsonschema:"name of the header, or path of the value in JSON"`
+	Excerpt string `json:"excerpt" jsonschema:"text around the match, from the traffic, secrets masked"`
 }
 
-// Question is search_content, which Ask answers.
+// Question is the question search_content.
 func Question() ask.Question {
-	q := ask.New("search_content", "Find text in traffic", "Where a text or pattern stands: paths, queries, headers, bodies, SQL, Redis, gRPC; with place, masked excerpt and call. With kfl alone: the calls it holds for.", true, Ask)
+	q := ask.New("search_content", "Find text in traffic", "Finds a text or pattern in paths, queries, headers, bodies, SQL, Redis and gRPC, with place, masked excerpt and call. With kfl alone: the calls that match it.", true, Ask)
 	q.Keyed = "matches"
 	return q
 }
 
-// Ask answers where a text stands in the traffic.
+// Ask answers search_content.
 func Ask(ctx context.Context, c *forensics.Case, in In) (*Answer, error) {
 	w, err := in.Read(ctx, c)
 	if err != nil {
@@ -71,7 +71,7 @@ func Ask(ctx context.Context, c *forensics.Case, in In) (*Answer, error) {
 	}
 	for _, name := range in.In {
 		if !slices.Contains(spotNames(), name) {
-			return nil, ask.Wrong("in", "%q, want some of %s", name, strings.Join(spotNames(), ", "))
+			return nil, ask.Wrong("in", "must be some of %s, not %q", strings.Join(spotNames(), ", "), name)
 		}
 	}
 	out := &Answer{Places: []PlaceCount{}, Matches: []TextMatch{}}
@@ -95,7 +95,7 @@ func Ask(ctx context.Context, c *forensics.Case, in In) (*Answer, error) {
 	var list []Find
 	var more bool
 	if n == nil {
-		list, more, err = holds(ctx, c, w, after.After("WHERE "), w.Page)
+		list, more, err = listCalls(ctx, c, w, after.After("WHERE "), w.Page)
 	} else {
 		list, more, err = FindText(ctx, c, w, n, in.In, after, w.Page)
 	}
@@ -114,14 +114,14 @@ func Ask(ctx context.Context, c *forensics.Case, in In) (*Answer, error) {
 		return nil, err
 	}
 	if len(list) == 0 && n != nil && !in.IgnoreCase {
-		out.Note("letters' case counts; ignore_case finds the text in any case")
+		out.Note("the search is case-sensitive; set ignore_case to ignore case")
 	}
 	out.Match(len(out.Matches))
 	return out, nil
 }
 
-// holds lists the calls of a window.
-func holds(ctx context.Context, c *forensics.Case, w *ask.Window, after string, limit int) ([]Find, bool, error) {
+// listCalls lists the calls of a window.
+func listCalls(ctx context.Context, c *forensics.Case, w *ask.Window, after string, limit int) ([]Find, bool, error) {
 	return ask.Rows[Find](ctx, c, limit, fmt.Sprintf(`WITH f AS MATERIALIZED (SELECT %s, call_no, ts_ns, 0 AS bits FROM %s WHERE %s)
 		SELECT bundle, call_no, ts_ns, bits, (SELECT count(*) FROM f) AS total FROM f %s ORDER BY ts_ns, bundle, call_no LIMIT %d`, terms.BundleOf(c, ""), "calls", w.Where, after, limit+1), w.Args...)
 }
@@ -138,7 +138,7 @@ func (s *Answer) count(list []Find, places bool) {
 	}
 }
 
-// fill reads the calls and cuts out the text around each find.
+// fill reads the calls and cuts out the text around each match.
 func (s *Answer) fill(ctx context.Context, c *forensics.Case, list []Find, n *Needle) error {
 	keys := make([]ask.Key, len(list))
 	for i, f := range list {
@@ -164,7 +164,7 @@ func (s *Answer) fill(ctx context.Context, c *forensics.Case, list []Find, n *Ne
 	return nil
 }
 
-// cite reads calls by their numbers.
+// cite reads calls by key.
 func cite(ctx context.Context, c *forensics.Case, keys []ask.Key) (map[ask.Key]ask.Call, error) {
 	type row struct {
 		ask.Call
@@ -183,7 +183,7 @@ func cite(ctx context.Context, c *forensics.Case, keys []ask.Key) (map[ask.Key]a
 	return out, err
 }
 
-// texts are the texts of a call in which something can be found.
+// texts are the searchable texts of a call.
 type texts struct {
 	Bundle int64    `json:"bundle"`
 	No     int64    `json:"call_no"`
@@ -193,7 +193,7 @@ type texts struct {
 	Types  []string `json:"types"`
 }
 
-// excerpts cuts out the text around each find.
+// excerpts cuts out the text around each match.
 func excerpts(ctx context.Context, c *forensics.Case, list []Find, n *Needle) (map[ask.Key][]FoundText, error) {
 	var columns []string
 	for _, s := range Spots {
@@ -273,7 +273,7 @@ func (f Find) cutOut(p *redact.Policy, r texts, bodies map[string]string, n *Nee
 			}
 			text, ok := bodies[r.Bodies[side]]
 			if !ok {
-				out = append(out, FoundText{Place: s.Name, Excerpt: "[in bytes that are not text]"})
+				out = append(out, FoundText{Place: s.Name, Excerpt: "[in binary data]"})
 				continue
 			}
 			cut, path := excerpt(p, r.Types[side], text, n)
@@ -294,7 +294,7 @@ func (f Find) cutOut(p *redact.Policy, r texts, bodies map[string]string, n *Nee
 	return out
 }
 
-// bodiesAround reads the text around the first find in bodies.
+// bodiesAround reads the part of each body with the first match.
 func bodiesAround(ctx context.Context, c *forensics.Case, hashes []string, n *Needle) (map[string]string, error) {
 	whole, err := ask.BodyTexts(ctx, c, hashes, ask.MaskedText)
 	if err != nil {

@@ -7,18 +7,18 @@ import (
 	"github.com/pcapsule/pcapsule/forensics"
 )
 
-// noteBodies keeps the hashes of bodies that hold the needle.
+// noteBodies stores the hashes of bodies that contain the needle.
 func (f *textFinder) noteBodies(_ int, g *forensics.TextGroup) error {
 	for _, h := range g.Hits {
 		f.hashes[[32]byte(g.Fixed[0][32*h.Row:])] = true
 	}
 	if len(f.hashes) > maxHashes {
-		return fmt.Errorf("more than %d bodies hold it: %w", maxHashes, forensics.ErrMemory)
+		return fmt.Errorf("more than %d bodies contain the text: %w", maxHashes, forensics.ErrMemory)
 	}
 	return nil
 }
 
-// noteCalls keeps the calls of a row group that hold the needle.
+// noteCalls collects the calls of a row group that contain the needle.
 func (f *textFinder) noteCalls(bundle int, g *forensics.TextGroup) error {
 	f.rows = slices.Grow(f.rows[:0], g.Rows)[:g.Rows]
 	clear(f.rows)
@@ -27,22 +27,22 @@ func (f *textFinder) noteCalls(bundle int, g *forensics.TextGroup) error {
 	}
 	for row, bits := range f.rows {
 		if ts := g.Numbers[1][row]; bits != 0 && ts >= f.w.Since && ts <= f.w.Until {
-			f.held = append(f.held, textHit{ts, int64(bundle), g.Numbers[0][row], bits})
+			f.pending = append(f.pending, textHit{ts, int64(bundle), g.Numbers[0][row], bits})
 		}
 	}
-	if len(f.held) < f.most {
+	if len(f.pending) < f.most {
 		return nil
 	}
 	return f.settle(false)
 }
 
-// settle counts the calls that are held, and keeps the first of them. Of few SQL is told
-// the numbers; of many it is asked for all that are asked for.
+// settle counts the collected hits and keeps the first of them. If SQL selects the calls of the
+// window, it gets the numbers of a few hits, but reads all calls of the window for many.
 func (f *textFinder) settle(last bool) error {
-	if f.asked && f.scope == nil && len(f.held) > 0 {
+	if f.asked && f.scope == nil && len(f.pending) > 0 {
 		var numbers []int64
-		if last && len(f.held) <= maxSubset {
-			for _, h := range f.held {
+		if last && len(f.pending) <= maxSubset {
+			for _, h := range f.pending {
 				numbers = append(numbers, h.no)
 			}
 		}
@@ -52,7 +52,7 @@ func (f *textFinder) settle(last bool) error {
 		}
 	}
 	after := textHit{ts: f.after.TS, bundle: f.after.Bundle, no: f.after.No}
-	for _, h := range f.held {
+	for _, h := range f.pending {
 		if f.scope != nil && !f.scope.has(h.bundle, h.no) {
 			continue
 		}
@@ -68,11 +68,11 @@ func (f *textFinder) settle(last bool) error {
 		}
 	}
 	f.cut()
-	f.held = f.held[:0]
+	f.pending = f.pending[:0]
 	return nil
 }
 
-// cut keeps the first calls, one more than are answered.
+// cut keeps the first hits, one more than the limit.
 func (f *textFinder) cut() {
 	slices.SortFunc(f.first, inTimeOrder)
 	f.first = f.first[:min(len(f.first), f.limit+1)]

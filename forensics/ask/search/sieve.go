@@ -8,23 +8,23 @@ import (
 	"strings"
 )
 
-// sieve finds the places in a block of texts where one may hold a needle. It looks at
-// bytes alone and leaves out no text that holds it.
-type sieve struct {
-	words [][]byte // one of them must be there, without case where fold
+// prefilter is a prefilter: it finds the places in a block of texts that may contain a needle. It
+// compares bytes only, and never skips a text that contains the needle.
+type prefilter struct {
+	words [][]byte // a match contains one of them, in lower case if fold
 	fold  bool
-	high  bool       // or any byte of a letter that is not ASCII's
-	run   int        // or where there are no words: so many bytes in a row
-	class *[256]bool // of this class; nil: every text may hold the needle
+	high  bool       // or any byte outside ASCII
+	run   int        // without words: a match contains this many bytes in a row
+	class *[256]bool // of this class; nil: every text may contain the needle
 
 	block []byte
-	low   []byte // block without case
-	at    []int  // next place of each word; len(block) where there is none
+	low   []byte // block in lower case
+	at    []int  // next place of each word; len(block) if there is none
 }
 
-// newSieve makes a sieve for a needle.
-func newSieve(n *Needle) *sieve {
-	s := &sieve{fold: n.fold}
+// newPrefilter makes the prefilter for a needle.
+func newPrefilter(n *Needle) *prefilter {
+	s := &prefilter{fold: n.fold}
 	if n.pattern != "" {
 		s.ofPattern(n)
 		return s
@@ -36,7 +36,7 @@ func newSieve(n *Needle) *sieve {
 		} else {
 			s.high = true
 		}
-		// Small letters of ASCII that come of others: of İ, and of the sign for Kelvin.
+		// İ and the Kelvin sign have ASCII letters as their lower case.
 		if n.fold && strings.ContainsAny(f, "ik") {
 			s.words = append(s.words, []byte("\u0130"), []byte("\u212a"))
 		}
@@ -44,16 +44,16 @@ func newSieve(n *Needle) *sieve {
 	return s
 }
 
-func (s *sieve) ofPattern(n *Needle) {
+func (s *prefilter) ofPattern(n *Needle) {
 	flags := syntax.Perl | syntax.DotNL
 	if n.fold {
 		flags |= syntax.FoldCase
 	}
 	tree, err := syntax.Parse(n.pattern, flags)
 	if err != nil {
-		return // it was compiled, so it parses; if not, every text is looked at
+		return // cannot happen, because the pattern compiled; then every text is checked
 	}
-	var r reader
+	var r patternReader
 	words := r.words(tree, 0)
 	run, class := runIn(tree, 0)
 	if s.fold = false; shortest(words) < 2 && run >= 3 || shortest(words) == 0 {
@@ -63,7 +63,7 @@ func (s *sieve) ofPattern(n *Needle) {
 	s.fold = r.fold
 	for _, w := range words {
 		if s.fold {
-			w = string(lowered(nil, []byte(w)))
+			w = string(toLower(nil, []byte(w)))
 		}
 		s.words = append(s.words, []byte(w))
 	}
@@ -80,18 +80,18 @@ func shortest(words []string) int {
 	return n
 }
 
-// Limits of what is read out of a pattern.
+// Limits of the analysis of a pattern.
 const (
 	maxWords = 8
-	maxTree  = 100 // levels; a deeper part is passed over
+	maxTree  = 100 // levels; deeper parts are ignored
 )
 
-// reader reads patterns.
-type reader struct{ fold bool } // a word was taken in which case does not count
+// patternReader analyzes a pattern.
+type patternReader struct{ fold bool } // a word ignores case
 
-// words are texts of which every match of a pattern has one; none where that cannot be
-// said.
-func (r *reader) words(t *syntax.Regexp, depth int) []string {
+// words returns texts of which every match of the pattern contains at least one, or nil if they
+// cannot be determined.
+func (r *patternReader) words(t *syntax.Regexp, depth int) []string {
 	if depth > maxTree {
 		return nil
 	}
@@ -101,7 +101,7 @@ func (r *reader) words(t *syntax.Regexp, depth int) []string {
 			return []string{string(t.Rune)}
 		}
 		r.fold = true
-		return plainest(t.Rune)
+		return longestPlain(t.Rune)
 	case syntax.OpCapture, syntax.OpPlus:
 		return r.words(t.Sub[0], depth+1)
 	case syntax.OpRepeat:
@@ -129,9 +129,9 @@ func (r *reader) words(t *syntax.Regexp, depth int) []string {
 	return nil
 }
 
-// plainest is the longest piece of a word without letters that have other cases than the
-// two of ASCII: k is also the sign for Kelvin, s the long ſ.
-func plainest(word []rune) []string {
+// longestPlain returns the longest piece of a word without letters that have a third form besides
+// upper and lower case: k also folds to the Kelvin sign, s to the long ſ.
+func longestPlain(word []rune) []string {
 	best := ""
 	for _, piece := range strings.FieldsFunc(string(word), func(r rune) bool { return r >= 0x80 || strings.ContainsRune("kKsS", r) }) {
 		if len(piece) > len(best) {
@@ -144,7 +144,7 @@ func plainest(word []rune) []string {
 	return []string{best}
 }
 
-// runIn is the longest run of bytes of one class that every match has, and the class.
+// runIn returns the longest run of bytes of one class that every match contains, and the class.
 func runIn(t *syntax.Regexp, depth int) (int, *[256]bool) {
 	if depth > maxTree {
 		return 0, nil
@@ -184,14 +184,14 @@ func runIn(t *syntax.Regexp, depth int) (int, *[256]bool) {
 	return 0, nil
 }
 
-// all says that the sieve holds nothing back.
-func (s *sieve) all() bool { return len(s.words) == 0 && !s.high && s.run == 0 }
+// all reports whether the prefilter passes every text.
+func (s *prefilter) all() bool { return len(s.words) == 0 && !s.high && s.run == 0 }
 
-// begin takes a block.
-func (s *sieve) begin(block []byte) {
+// begin starts a block.
+func (s *prefilter) begin(block []byte) {
 	s.block = block
 	if s.fold {
-		s.low = lowered(s.low, block)
+		s.low = toLower(s.low, block)
 		s.block = s.low
 	}
 	s.at = slices.Grow(s.at[:0], len(s.words))[:len(s.words)]
@@ -200,8 +200,8 @@ func (s *sieve) begin(block []byte) {
 	}
 }
 
-// next is the next place from at on, or -1.
-func (s *sieve) next(at int) int {
+// next returns the next candidate place from at on, or -1.
+func (s *prefilter) next(at int) int {
 	switch {
 	case s.run > 0:
 		return s.nextRun(at)
@@ -229,9 +229,9 @@ func (s *sieve) next(at int) int {
 	return first
 }
 
-// nextRun looks at every run-th byte first: a run cannot be between two that are not of
-// the class.
-func (s *sieve) nextRun(at int) int {
+// nextRun checks backward from the end of each possible run: a byte outside the class rules out
+// every run across it.
+func (s *prefilter) nextRun(at int) int {
 	for at+s.run <= len(s.block) {
 		i := at + s.run - 1
 		for i >= at && s.class[s.block[i]] {
@@ -250,8 +250,8 @@ const (
 	highBits = 0x80 * eachByte
 )
 
-// lowered is a block with the capital letters of ASCII made small, eight bytes at once.
-func lowered(to, block []byte) []byte {
+// toLower converts ASCII letters to lower case, eight bytes at a time.
+func toLower(to, block []byte) []byte {
 	to = append(to[:0], block...)
 	i := 0
 	for ; i+8 <= len(to); i += 8 {
@@ -269,7 +269,7 @@ func lowered(to, block []byte) []byte {
 	return to
 }
 
-// indexHigh is the first byte that is not of ASCII, or -1.
+// indexHigh returns the place of the first byte outside ASCII, or -1.
 func indexHigh(b []byte) int {
 	i := 0
 	for i+8 <= len(b) && binary.LittleEndian.Uint64(b[i:])&highBits == 0 {

@@ -11,32 +11,32 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
 )
 
-// Limits of what is looked at for calls that wait for one another.
+// Limits of the search for calls that wait for each other.
 const (
-	blockingEach = 8  // calls of an endpoint whose children are looked at
+	blockingEach = 8  // calls of an endpoint whose children are examined
 	blockingMost = 10 // endpoints
 )
 
 // Blocking is an endpoint that waits for its own calls one after the other.
 type Blocking struct {
 	Endpoint   string   `json:"endpoint"`
-	Examined   int      `json:"examined" jsonschema:"calls whose children were looked at"`
+	Examined   int      `json:"examined" jsonschema:"calls whose children were examined"`
 	MedianMs   float64  `json:"median_ms"`
-	WaitShare  float64  `json:"wait_share" jsonschema:"part of the time in which it waited for exactly one call, median"`
-	InSequence int      `json:"in_sequence" jsonschema:"calls it waits for one after the other, median"`
-	SavesMs    float64  `json:"side_by_side_saves_ms" jsonschema:"what it could save at most if they ran side by side, median"`
+	WaitShare  float64  `json:"wait_share" jsonschema:"share of the time spent waiting for exactly one call, median"`
+	InSequence int      `json:"in_sequence" jsonschema:"calls it makes one after the other, median"`
+	SavesMs    float64  `json:"side_by_side_saves_ms" jsonschema:"time it could save at most if they ran in parallel, median"`
 	Asks       []string `json:"asks"`
 	Confidence float64  `json:"confidence"`
 	Sure       string   `json:"sure"`
 	CallIDs    []string `json:"call_ids"`
 }
 
-func (s *serviceOf) blocking() error {
+func (s *serviceAnswer) blocking() error {
 	type row struct {
 		Bundle int64 `json:"bundle"`
 		No     int64 `json:"call_no"`
 	}
-	// The slower ones of each endpoint, near one time so that few pieces of the tables are read.
+	// The slower calls of each endpoint, close in time so that few row groups are read.
 	list, _, err := ask.Rows[row](s.ctx, s.rows.Case, blockingEach*blockingMost, fmt.Sprintf(`WITH f AS MATERIALIZED (SELECT %s AS endpoint, %s, call_no, ts_ns, elapsed_us FROM %s WHERE %s AND %s AND %s AND path IS NOT NULL AND elapsed_us > 1000 AND NOT failed),
 		e AS (SELECT endpoint, median(elapsed_us) AS m, count(*) AS n FROM f GROUP BY 1 HAVING n >= 2 ORDER BY m DESC, endpoint LIMIT %d),
 		r AS (SELECT f.*, row_number() OVER (PARTITION BY f.endpoint ORDER BY f.ts_ns DESC, call_no) AS nth FROM f JOIN e ON e.endpoint = f.endpoint WHERE f.elapsed_us >= e.m * 0.8)
@@ -60,20 +60,20 @@ func (s *serviceOf) blocking() error {
 	if err != nil {
 		return err
 	}
-	told := slices.Clone(seeds)
+	shown := slices.Clone(seeds)
 	for _, c := range children {
-		told = append(told, c...)
+		shown = append(shown, c...)
 	}
-	if err := k.Tell(told); err != nil {
+	if err := k.LoadDetails(shown); err != nil {
 		return err
 	}
 	s.out.Blocking = ask.Fit(s.w, &s.out.Frame, blockingIn(seeds, children))
 	return nil
 }
 
-// waits is how long a call waited for exactly one of its children, how many ran after one
-// another, and what it took longer than the longest of them.
-func waits(s *chain.Step, children []*chain.Step) (alone int64, sequence int, saves int64) {
+// waitTimes returns the time that a call waited for exactly one of its children, the number of
+// children that ran one after the other, and the time beyond the longest of them.
+func waitTimes(s *chain.Step, children []*chain.Step) (alone int64, sequence int, saves int64) {
 	at := s.Start
 	longest := int64(0)
 	for _, c := range children {
@@ -114,7 +114,7 @@ func blockingIn(seeds []*chain.Step, children map[*chain.Step][]*chain.Step) []B
 			by[name] = one
 			order = append(order, name)
 		}
-		alone, sequence, saves := waits(s, children[s])
+		alone, sequence, saves := waitTimes(s, children[s])
 		one.took, one.saves, one.sequence = append(one.took, chain.Millis(s.End-s.Start)), append(one.saves, chain.Millis(saves)), append(one.sequence, sequence)
 		one.share = append(one.share, float64(alone)/float64(max(1, s.End-s.Start)))
 		if len(one.ids) < 3 {

@@ -11,7 +11,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
 )
 
-// event is something that was no call, before it is written.
+// event is a TimelineEvent as SQL returns it.
 type event struct {
 	Ns      int64  `json:"ns"`
 	Kind    string `json:"kind"`
@@ -21,19 +21,19 @@ type event struct {
 	Packets string `json:"packets"`
 	Pod     string `json:"pod"`
 	UID     string `json:"uid"`
-	Weight  int64  `json:"weight"` // how much it says that something crashed
+	Weight  int64  `json:"weight"` // how strongly it suggests a crash, 0 to 100
 }
 
-// joined writes texts for SQL that splits them again.
-func joined(list []string) string { return strings.Join(list, "\x1f") }
+// joinTexts writes texts as one argument, for SQL that splits it again.
+func joinTexts(list []string) string { return strings.Join(list, "\x1f") }
 
 // oneOf is the condition that a column is one of the texts of an argument.
 func oneOf(column string) string {
 	return column + " IN (SELECT unnest(string_split(?, chr(31))))"
 }
 
-// names are what events call the target by.
-func (t *timelineOf) names() (pods, uids, ips, objects []string) {
+// names returns the names and ids by which events refer to the target.
+func (t *timelineAnswer) names() (pods, uids, ips, objects []string) {
 	add := func(list []string, s string) []string {
 		if s == "" || slices.Contains(list, s) {
 			return list
@@ -54,18 +54,18 @@ func (t *timelineOf) names() (pods, uids, ips, objects []string) {
 	return pods, uids, ips, objects
 }
 
-// weights are the words of Kubernetes for what ends a container, and how much they say.
+// weights is the SQL for how strongly a Kubernetes reason suggests a crash, 0 to 100.
 const weights = `CASE WHEN reason IN ('OOMKilled', 'OOMKilling', 'SystemOOM') THEN 90 WHEN reason IN ('Error', 'ContainerDied', 'ContainerCannotRun', 'StartError', 'DeadlineExceeded', 'Evicted') THEN 80
 	WHEN message LIKE '%exit code%' AND message NOT LIKE '%exit code 0%' THEN 75 WHEN reason IN ('BackOff', 'CrashLoopBackOff') THEN 70 WHEN reason = 'Restarted' THEN 60
 	WHEN reason IN ('Failed', 'NodeLost', 'NodeNotReady') AND type = 'Warning' THEN 50 WHEN reason = 'Started' AND count > 1 THEN 40 WHEN reason = 'Killing' THEN 30 ELSE 0 END`
 
-// saidOf reads what Kubernetes and the system said of the target.
-func (t *timelineOf) saidOf(from, to int64) ([]event, error) {
+// systemEvents reads the events of Kubernetes and of the system about the target.
+func (t *timelineAnswer) systemEvents(from, to int64) ([]event, error) {
 	pods, uids, ips, objects := t.names()
 	k8s, _, err := ask.Rows[event](t.ctx, t.c, ask.MaxAll, fmt.Sprintf(`SELECT ts_ns AS ns, 'k8s' AS kind, coalesce(reason, '') AS event, concat_ws(': ', concat_ws(' ', kind, namespace || '/' || name), left(message, 300)) AS what,
 		coalesce(count, 1) AS times, coalesce(namespace, '') || '/' || coalesce(name, '') AS pod, coalesce(uid, '') AS uid, CASE WHEN kind = 'Pod' THEN %s ELSE 0 END AS weight
 		FROM k8s_events_raw WHERE ts_ns BETWEEN ? AND ? AND (%s OR %s OR kind <> 'Pod' AND %s) ORDER BY ts_ns, event, what LIMIT %d`, weights, oneOf("coalesce(namespace, '') || '/' || coalesce(name, '')"), oneOf("coalesce(uid, '-')"),
-		oneOf("regexp_replace(coalesce(namespace, '') || '/' || coalesce(name, ''), '-[0-9a-f]{6,10}$', '')"), ask.MaxAll), from, to, joined(pods), joined(uids), joined(objects))
+		oneOf("regexp_replace(coalesce(namespace, '') || '/' || coalesce(name, ''), '-[0-9a-f]{6,10}$', '')"), ask.MaxAll), from, to, joinTexts(pods), joinTexts(uids), joinTexts(objects))
 	if err != nil {
 		return nil, err
 	}
@@ -74,13 +74,13 @@ func (t *timelineOf) saidOf(from, to int64) ([]event, error) {
 			CASE WHEN remote_ip IS NOT NULL THEN coalesce(local_ip, '') || ':' || coalesce(local_port, 0) || ' – ' || remote_ip || ':' || coalesce(remote_port, 0) END, CASE WHEN after IS NOT NULL THEN coalesce(before, '') || ' → ' || after END) AS what,
 		count(*) AS times, '' AS pod, coalesce(pod_uid, '') AS uid, CASE WHEN event = 'oom_kill' THEN 100 WHEN event = 'exit' AND signal IS NOT NULL AND signal NOT IN (13, 17) THEN 65 WHEN event = 'exit' AND exit_code > 1 THEN 45 WHEN event = 'exit' AND exit_code = 1 THEN 35 ELSE 0 END AS weight
 		FROM (SELECT *, state_before AS before, state_after AS after FROM os_events_raw) WHERE ts_ns BETWEEN ? AND ? AND (%s OR %s) AND NOT (event = 'tcp_state' AND coalesce(after, '') NOT IN ('close', 'close_wait'))
-		GROUP BY ALL ORDER BY weight DESC, ns, event, what LIMIT %d`, oneOf("coalesce(pod_uid, '-')"), oneOf("coalesce(local_ip, '-')"), ask.MaxAll), from, to, joined(uids), joined(ips))
+		GROUP BY ALL ORDER BY weight DESC, ns, event, what LIMIT %d`, oneOf("coalesce(pod_uid, '-')"), oneOf("coalesce(local_ip, '-')"), ask.MaxAll), from, to, joinTexts(uids), joinTexts(ips))
 	return append(k8s, system...), err
 }
 
 // crash finds the last crash of the target.
-func (t *timelineOf) crash(from, to int64) error {
-	list, err := t.saidOf(from, to)
+func (t *timelineAnswer) crash(from, to int64) error {
+	list, err := t.systemEvents(from, to)
 	if err != nil {
 		return err
 	}
@@ -89,8 +89,8 @@ func (t *timelineOf) crash(from, to int64) error {
 		return nil
 	}
 	slices.SortStableFunc(list, func(a, b event) int { return cmp.Compare(a.Ns, b.Ns) })
-	// Signs within a minute of one another are of one crash; the last crash with the
-	// strongest sign counts.
+	// Signs within a minute belong to one crash. The last crash with the strongest sign
+	// counts.
 	const together = 60_000_000_000
 	best, bestWeight := []event(nil), int64(0)
 	for i := 0; i < len(list); {
@@ -105,7 +105,7 @@ func (t *timelineOf) crash(from, to int64) error {
 		i = j
 	}
 	if bestWeight < 40 {
-		return nil // a probe's command that failed, or a plain stop
+		return nil // a failed probe command, or a normal stop
 	}
 	strong := slices.MaxFunc(best, func(a, b event) int { return cmp.Or(cmp.Compare(a.Weight, b.Weight), cmp.Compare(b.Ns, a.Ns)) })
 	confidence := map[bool]float64{true: 0.97, false: 0.7}[bestWeight >= 75]
@@ -131,9 +131,9 @@ func (t *timelineOf) crash(from, to int64) error {
 	return nil
 }
 
-// events lists what was no call.
-func (t *timelineOf) events() error {
-	list, err := t.saidOf(t.w.From, t.w.To)
+// events lists the events of the window.
+func (t *timelineAnswer) events() error {
+	list, err := t.systemEvents(t.w.From, t.w.To)
 	if err != nil {
 		return err
 	}
@@ -149,7 +149,7 @@ func (t *timelineOf) events() error {
 			t.at = at
 		}
 	}
-	on := t.mine("src_id") + " OR " + t.mine("dst_id")
+	on := t.isTarget("src_id") + " OR " + t.isTarget("dst_id")
 	tcp, _, err := ask.Rows[event](t.ctx, t.c, ask.MaxAll, fmt.Sprintf(`WITH f AS (SELECT * FROM flows_raw WHERE (%s) AND first_ns <= ? AND last_ns >= ?)
 		SELECT min(e.ts_ns) AS ns, 'tcp' AS kind, e.event, 'by ' || e.side || ', ' || f.src_ip || ':' || f.src_port || ' → ' || f.dst_ip || ':' || f.dst_port AS what, count(*) AS times,
 			list_transform(arg_min(e.packet_no, e.packet_no, 3), p -> {'first': p, 'last': p}) AS packets, 0 AS weight
@@ -165,12 +165,12 @@ func (t *timelineOf) events() error {
 		return err
 	}
 	list = slices.Concat(list, tcp, conns)
-	// Where there are too many, those nearest to the moment stay.
+	// If there are too many, keep those nearest to the moment.
 	slices.SortStableFunc(list, func(a, b event) int {
 		return cmp.Or(cmp.Compare(min(1, b.Weight), min(1, a.Weight)), cmp.Compare(distance(a.Ns, t.at), distance(b.Ns, t.at)))
 	})
 	if len(list) > maxEvents && !t.w.All {
-		t.out.Note("%d events, of which the %d nearest to the moment are listed", len(list), maxEvents)
+		t.out.Note("%d events; the %d nearest to the moment are listed", len(list), maxEvents)
 		list, t.out.Truncated = list[:maxEvents], true
 	}
 	for _, e := range list {

@@ -10,13 +10,13 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
 )
 
-// Limits of what is looked at for some facts of a service.
+// Limits of the facts about a service.
 const (
 	headerCalls = 500 // calls whose headers are compared
 	repeatNs    = 100_000_000
 )
 
-// Handshake is how long connections of one direction took to open.
+// Handshake summarizes how long it took to open connections in one direction.
 type Handshake struct {
 	Direction   string   `json:"direction" jsonschema:"in or out"`
 	Peer        string   `json:"peer"`
@@ -26,18 +26,18 @@ type Handshake struct {
 	TLSP50Ms    *float64 `json:"tls_p50_ms,omitempty"`
 	TLSP99Ms    *float64 `json:"tls_p99_ms,omitempty"`
 	Retransmits int64    `json:"retransmissions"`
-	Resets      int64    `json:"resets" jsonschema:"connections that a reset ended"`
+	Resets      int64    `json:"resets" jsonschema:"connections that ended by reset"`
 	Refused     int64    `json:"refused"`
 }
 
-func (s *serviceOf) handshakes() error {
-	one := func(direction, mine, other string) string {
+func (s *serviceAnswer) handshakes() error {
+	one := func(direction, own, other string) string {
 		// A connection seen at both ends has two flows; the client's sees the whole handshake.
 		return fmt.Sprintf(`(SELECT '%s' AS direction, %s AS peer, count(*) AS connections, round(quantile_disc(h, 0.5) / 1000.0, 3) AS tcp_p50_ms, round(quantile_disc(h, 0.99) / 1000.0, 3) AS tcp_p99_ms,
 			round(quantile_disc(tls, 0.5) / 1000.0, 3) AS tls_p50_ms, round(quantile_disc(tls, 0.99) / 1000.0, 3) AS tls_p99_ms, sum(again)::BIGINT AS retransmissions, count(*) FILTER (reset) AS resets, count(*) FILTER (refused) AS refused
 			FROM connections k JOIN (SELECT %s, conn_id, max(handshake_us) AS h, max(retransmissions) AS again, bool_or(state = 'reset') AS reset, bool_or(state = 'refused') AS refused FROM flows_raw WHERE transport = 'tcp' GROUP BY 1, 2) f ON f.conn_id = k.conn_id%s
 			LEFT JOIN (SELECT %s, conn_id, max(tls_us) AS tls FROM calls_raw WHERE tls_us IS NOT NULL GROUP BY 1, 2) l ON l.conn_id = k.conn_id%s
-			WHERE k.transport = 'tcp' AND k.first_ns <= ? AND k.last_ns >= ? AND %s GROUP BY 1, 2)`, direction, terms.Who(other), terms.BundleOf(s.c, ""), terms.SameBundle(s.c, "f", "k"), terms.BundleOf(s.c, ""), terms.SameBundle(s.c, "l", "k"), terms.Qualified(mine))
+			WHERE k.transport = 'tcp' AND k.first_ns <= ? AND k.last_ns >= ? AND %s GROUP BY 1, 2)`, direction, terms.Who(other), terms.BundleOf(s.c, ""), terms.SameBundle(s.c, "f", "k"), terms.BundleOf(s.c, ""), terms.SameBundle(s.c, "l", "k"), terms.Qualified(own))
 	}
 	list, more, err := ask.Rows[Handshake](s.ctx, s.c, s.w.Limit, one("in", s.to, "k.src_")+" UNION ALL "+one("out", s.from, "k.dst_")+fmt.Sprintf(" ORDER BY direction, connections DESC, peer LIMIT %d", s.w.Limit+1), s.w.To, s.w.From, s.w.To, s.w.From)
 	if err != nil {
@@ -52,14 +52,14 @@ func (s *serviceOf) handshakes() error {
 type Replica struct {
 	Pod    string   `json:"pod"`
 	Node   string   `json:"node,omitempty"`
-	Calls  int64    `json:"calls" jsonschema:"that it got"`
+	Calls  int64    `json:"calls" jsonschema:"calls received"`
 	Share  float64  `json:"share"`
 	Failed int64    `json:"failed"`
 	P99Ms  *float64 `json:"p99_ms,omitempty"`
-	Made   int64    `json:"made" jsonschema:"calls that it made"`
+	Made   int64    `json:"made" jsonschema:"calls made"`
 }
 
-func (s *serviceOf) replicas() error {
+func (s *serviceAnswer) replicas() error {
 	list, more, err := ask.Rows[Replica](s.ctx, s.rows.Case, s.w.Limit, fmt.Sprintf(`SELECT pod, coalesce(min(node), '') AS node, count(*) FILTER (got) AS calls, round(count(*) FILTER (got) / greatest(1, sum(count(*) FILTER (got)) OVER ()), 4) AS share,
 		count(*) FILTER (got AND bad) AS failed, round(quantile_disc(elapsed_us, 0.99) FILTER (got) / 1000.0, 3) AS p99_ms, count(*) FILTER (NOT got) AS made
 		FROM (SELECT coalesce(dst_pod, dst_name) AS pod, dst_node AS node, true AS got, failed AS bad, `+terms.Took+` AS elapsed_us FROM %[1]s WHERE %[2]s AND %[3]s AND %[5]s
@@ -78,7 +78,7 @@ func (s *serviceOf) replicas() error {
 	if n > 1 {
 		s.out.Balance = ask.Round(float64(most) * float64(n) / float64(sum))
 	}
-	// Pods that Kubernetes had and that said nothing are replicas too.
+	// Pods that Kubernetes lists are replicas even if they had no traffic.
 	for _, p := range s.t.list {
 		if p.Pod != "" && !slices.ContainsFunc(list, func(r Replica) bool { return r.Pod == p.Pod }) && !more {
 			list = append(list, Replica{Pod: p.Pod, Node: p.Node})
@@ -88,20 +88,20 @@ func (s *serviceOf) replicas() error {
 	return nil
 }
 
-// Churn is connections that a service opens to one other.
+// Churn summarizes the connections that a service opens to one peer.
 type Churn struct {
 	Peer        string  `json:"peer"`
 	Port        int64   `json:"port"`
 	Connections int64   `json:"connections"`
 	PerMinute   float64 `json:"per_minute" jsonschema:"mean over the window"`
 	Most        int64   `json:"most_in_a_minute"`
-	At          string  `json:"at" jsonschema:"when that minute began"`
-	By          string  `json:"by" jsonschema:"the pod that opened most of these"`
+	At          string  `json:"at" jsonschema:"start of that minute"`
+	By          string  `json:"by" jsonschema:"the pod that opened most of them"`
 	PerCall     float64 `json:"calls_per_connection"`
 }
 
-func (s *serviceOf) churn() error {
-	// Any minute counts, not only those of the clock: connections up to 60 s after each.
+func (s *serviceAnswer) churn() error {
+	// A sliding window: for each connection, count the connections in the 60 s after it.
 	sql := fmt.Sprintf(`WITH k AS (SELECT %[1]s AS peer, dst_port AS port, coalesce(src_pod, src_name) AS pod, first_ns, calls FROM connections WHERE transport = 'tcp' AND first_ns BETWEEN ? AND ? AND %[2]s),
 		m AS (SELECT *, count(*) OVER (PARTITION BY peer, port ORDER BY first_ns RANGE BETWEEN CURRENT ROW AND 60000000000 FOLLOWING) AS n FROM k),
 		b AS (SELECT peer, port, pod, count(*) AS n FROM k GROUP BY ALL), t AS (SELECT peer, port, arg_max(pod, (n, pod)) AS pod FROM b GROUP BY ALL)
@@ -116,18 +116,18 @@ func (s *serviceOf) churn() error {
 	return nil
 }
 
-// Uncorrelated is requests without an id that ties them to others.
+// Uncorrelated counts requests without a correlation id.
 type Uncorrelated struct {
-	Calls     int64    `json:"calls" jsonschema:"HTTP and gRPC requests it got without trace id and request id"`
-	Of        int64    `json:"of" jsonschema:"HTTP and gRPC requests it got"`
+	Calls     int64    `json:"calls" jsonschema:"HTTP and gRPC requests received without trace id or request id"`
+	Of        int64    `json:"of" jsonschema:"HTTP and gRPC requests received"`
 	Share     float64  `json:"share" jsonschema:"0 to 1"`
-	Endpoints []string `json:"endpoints" jsonschema:"endpoint × calls, the most first"`
+	Endpoints []string `json:"endpoints" jsonschema:"endpoint × calls, most calls first"`
 	CallIDs   []string `json:"call_ids"`
 }
 
 const isWeb = `protocol IN ` + terms.Serving
 
-func (s *serviceOf) uncorrelated() error {
+func (s *serviceAnswer) uncorrelated() error {
 	u, err := ask.One[Uncorrelated](s.ctx, s.rows.Case, fmt.Sprintf(`WITH f AS (SELECT %s AS endpoint, request_id IS NULL AND trace_id IS NULL AS without, ts_ns, call_id FROM %s WHERE %s AND %s AND %s),
 		e AS (SELECT endpoint, count(*) AS n FROM f WHERE without GROUP BY 1)
 		SELECT count(*) FILTER (without) AS calls, count(*) AS of, round(count(*) FILTER (without) / greatest(1, count(*)), 4) AS share,
@@ -146,18 +146,18 @@ func (s *serviceOf) uncorrelated() error {
 	return nil
 }
 
-// Repeat is a request that was made again at once.
+// Repeat is a request that was repeated immediately.
 type Repeat struct {
 	Direction string   `json:"direction" jsonschema:"in or out"`
 	Peer      string   `json:"peer"`
 	Request   string   `json:"request" jsonschema:"method and path, text from the traffic"`
-	Times     int64    `json:"times" jsonschema:"how often there was such a row of equal requests"`
-	InARow    int64    `json:"in_a_row" jsonschema:"requests in a row, the most"`
-	Calls     int64    `json:"calls" jsonschema:"requests in all rows"`
+	Times     int64    `json:"times" jsonschema:"number of such runs of equal requests"`
+	InARow    int64    `json:"in_a_row" jsonschema:"requests in the longest run"`
+	Calls     int64    `json:"calls" jsonschema:"requests in all runs"`
 	CallIDs   []string `json:"call_ids"`
 }
 
-func (s *serviceOf) repeats() error {
+func (s *serviceAnswer) repeats() error {
 	sql := fmt.Sprintf(`WITH f AS MATERIALIZED (SELECT %[1]s AS src, %[2]s AS dst, %[3]s AS made, src_id, dst_id, method, path, query_string, request_body_sha256 AS body, ts_ns, call_id FROM %[4]s WHERE %[5]s AND (%[3]s OR %[6]s) AND %[7]s AND path IS NOT NULL),
 		g AS (SELECT *, coalesce(ts_ns - lag(ts_ns) OVER p > %[8]d, true) AS fresh FROM f WINDOW p AS (PARTITION BY src, dst, made, src_id, dst_id, method, path, query_string, body ORDER BY ts_ns, call_id)),
 		r AS (SELECT *, sum(fresh::INTEGER) OVER (PARTITION BY src, dst, made, src_id, dst_id, method, path, query_string, body ORDER BY ts_ns, call_id) AS run FROM g),
@@ -174,19 +174,19 @@ func (s *serviceOf) repeats() error {
 	return nil
 }
 
-// AddedHeader is a header that a service puts on its own requests.
+// AddedHeader is a header that a service adds to its own requests.
 type AddedHeader struct {
 	Name  string  `json:"name"`
-	Share float64 `json:"share" jsonschema:"of the calls it made"`
-	Got   float64 `json:"got_share" jsonschema:"of the calls it got"`
+	Share float64 `json:"share" jsonschema:"share of the calls made"`
+	Got   float64 `json:"got_share" jsonschema:"share of the calls received"`
 }
 
-func (s *serviceOf) headers() error {
+func (s *serviceAnswer) headers() error {
 	type row struct {
 		Names []string `json:"names"`
 	}
-	count := func(mine string) (map[string]int, int, error) {
-		keys, _, err := ask.Pick(s.ctx, s.c, "calls_raw", fmt.Sprintf("ts_ns BETWEEN %d AND %d AND %s AND %s", s.w.From, s.w.To, mine, isWeb), "ts_ns DESC, bundle DESC, call_no DESC", headerCalls)
+	count := func(own string) (map[string]int, int, error) {
+		keys, _, err := ask.Pick(s.ctx, s.c, "calls_raw", fmt.Sprintf("ts_ns BETWEEN %d AND %d AND %s AND %s", s.w.From, s.w.To, own, isWeb), "ts_ns DESC, bundle DESC, call_no DESC", headerCalls)
 		if err != nil {
 			return nil, 0, err
 		}
@@ -223,5 +223,5 @@ func (s *serviceOf) headers() error {
 	return nil
 }
 
-// plainHeaders are headers that say nothing of a service.
+// plainHeaders are headers that do not characterize a service.
 var plainHeaders = [...]string{"host", "user-agent", "accept", "accept-encoding", "content-length", "content-type", "connection", "te", "transfer-encoding"}

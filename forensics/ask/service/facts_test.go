@@ -22,7 +22,7 @@ func TestWaitingForOneAfterTheOther(t *testing.T) {
 		{"none", nil, 0, 0, 0},
 		{"after its end", []*chain.Step{call(200, 300)}, 0, 0, 0},
 	} {
-		alone, sequence, saves := waits(s, row.children)
+		alone, sequence, saves := waitTimes(s, row.children)
 		if alone != row.alone || sequence != row.sequence || saves != row.saves {
 			t.Errorf("%s: %d, %d, %d", row.name, alone, sequence, saves)
 		}

@@ -12,21 +12,21 @@ import (
 
 // Limits of a journey.
 const (
-	journeyCalls = 4_000             // calls whose order is looked at
-	journeyGap   = 1_800_000_000_000 // ns of silence that end a visit
+	journeyCalls = 4_000             // calls whose order is examined
+	journeyGap   = 1_800_000_000_000 // nanoseconds without a request that end a visit
 )
 
-// Transition is one endpoint asked for after another by the same user.
+// Transition is two endpoints that the same user called one after the other.
 type Transition struct {
-	From  string `json:"from" jsonschema:"empty: where visits begin"`
+	From  string `json:"from" jsonschema:"empty: the start of a visit"`
 	To    string `json:"to"`
 	Users int64  `json:"users"`
 	Times int64  `json:"times"`
 }
 
-// journey looks at the order of endpoints. A user is told by what proxies say of the
-// client, else by the client's address.
-func (s *serviceOf) journey() error {
+// journey counts transitions between endpoints. A user is identified by the address that proxies
+// forward, otherwise by the client's address.
+func (s *serviceAnswer) journey() error {
 	header := func(name string) string {
 		return "nullif(trim(split_part(list_filter(headers, h -> h.kind = 'request' AND lower(h.name) = '" + name + "')[1].value, ',', 1)), '')"
 	}
@@ -49,7 +49,7 @@ func (s *serviceOf) journey() error {
 			return err
 		}
 		rows = append(rows, some...)
-		// Users are counted and not shown, so they are told apart by what is not masked.
+		// Users are counted but not shown, so unmasked values may tell them apart.
 		some, _, err = ask.Rows[visit](s.ctx, s.c.Unmasked(), journeyCalls, fmt.Sprintf("SELECT coalesce(%s, %s, %s, %s, src_ip) AS usr, %s, call_no FROM calls_raw k WHERE %s",
 			header("authorization"), header("cookie"), header("x-forwarded-for"), header("x-real-ip"), terms.BundleOf(s.c, ""), where), nos)
 		for _, v := range some {
@@ -61,7 +61,7 @@ func (s *serviceOf) journey() error {
 		return err
 	}
 	if more {
-		s.out.Note("the journey of users is that of the last %d requests", journeyCalls)
+		s.out.Note("the journey covers the last %d requests", journeyCalls)
 	}
 	rows = ask.Arrange(keys, rows, func(v visit) ask.Key { return ask.Key{Bundle: v.Bundle, No: v.No} })
 	slices.Reverse(rows)

@@ -1,5 +1,5 @@
-// Package service answers about one service: all about it end to end (describe_service), and what
-// happened to it around a moment (get_timeline).
+// Package service answers questions about one service: a full description (describe_service), and
+// what happened to it around a moment (get_timeline).
 package service
 
 import (
@@ -15,47 +15,47 @@ import (
 	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
-// ServiceIn asks about a service, or with a label about those that have it.
+// ServiceIn is the input of describe_service: a service, or a label for all services that have it.
 type ServiceIn struct {
 	ask.Scope
 	Service string `json:"service,omitempty" jsonschema:"service, workload, pod, host or address; namespace/name narrows, * and ? match"`
-	Labels  string `json:"labels,omitempty" jsonschema:"instead: all services with a label, such as team=payments, and how they talk"`
+	Labels  string `json:"labels,omitempty" jsonschema:"instead: all services with a label, such as team=payments, and the calls between them"`
 }
 
-// Service is one service end to end.
+// Service is the answer of describe_service.
 type Service struct {
 	ask.Frame
-	Names      []string       `json:"names" jsonschema:"what the name stands for, namespace/name"`
-	What       string         `json:"what" jsonschema:"what it does by its traffic, in words"`
-	In         ask.Load       `json:"in" jsonschema:"calls it got"`
-	Out        ask.Load       `json:"out" jsonschema:"calls it made"`
-	Callers    []ServicePeer  `json:"callers" jsonschema:"who asks it"`
-	Asks       []ServicePeer  `json:"asks" jsonschema:"whom it asks, and how healthy that is"`
-	Endpoints  []ServicePath  `json:"endpoints" jsonschema:"what it is asked for"`
+	Names      []string       `json:"names" jsonschema:"what the name matches, as namespace/name"`
+	What       string         `json:"what" jsonschema:"summary of its traffic"`
+	In         ask.Load       `json:"in" jsonschema:"calls received"`
+	Out        ask.Load       `json:"out" jsonschema:"calls made"`
+	Callers    []ServicePeer  `json:"callers" jsonschema:"its callers"`
+	Asks       []ServicePeer  `json:"asks" jsonschema:"what it calls, with health"`
+	Endpoints  []ServicePath  `json:"endpoints" jsonschema:"its endpoints"`
 	Handshakes []Handshake    `json:"handshakes" jsonschema:"how long connections take to open"`
-	Replicas   []Replica      `json:"replicas" jsonschema:"its pods and their share of the calls it got"`
-	Balance    float64        `json:"balance,omitempty" jsonschema:"calls of the busiest pod by those of the mean pod; 1 is even"`
-	Churn      []Churn        `json:"churn" jsonschema:"new connections a minute that it opens"`
+	Replicas   []Replica      `json:"replicas" jsonschema:"its pods and their share of the calls received"`
+	Balance    float64        `json:"balance,omitempty" jsonschema:"calls of the busiest pod divided by the mean; 1 is even"`
+	Churn      []Churn        `json:"churn" jsonschema:"connections that it opens per minute"`
 	NoID       Uncorrelated   `json:"without_correlation"`
-	Repeats    []Repeat       `json:"repeats" jsonschema:"equal requests within 100 ms of one another"`
-	Adds       []AddedHeader  `json:"adds_headers" jsonschema:"request headers that calls it makes have and calls it gets have not"`
-	Journey    []Transition   `json:"journey" jsonschema:"which endpoint users ask for after which"`
-	Blocking   []Blocking     `json:"sync_blocking" jsonschema:"endpoints that spend their time waiting for one call after the other"`
-	Services   []TeamService  `json:"services,omitempty" jsonschema:"where labels were asked for: the services"`
-	Talks      []Conversation `json:"talks,omitempty" jsonschema:"where labels were asked for: how they talk, to each other and to others"`
+	Repeats    []Repeat       `json:"repeats" jsonschema:"equal requests within 100 ms of each other"`
+	Adds       []AddedHeader  `json:"adds_headers" jsonschema:"request headers in the calls it makes that the calls it receives lack"`
+	Journey    []Transition   `json:"journey" jsonschema:"order in which users call endpoints"`
+	Blocking   []Blocking     `json:"sync_blocking" jsonschema:"endpoints that wait for one call after the other"`
+	Services   []TeamService  `json:"services,omitempty" jsonschema:"with labels: the services"`
+	Talks      []Conversation `json:"talks,omitempty" jsonschema:"with labels: calls between them and with others"`
 }
 
-// ServicePeer is one side that a service talks to.
+// ServicePeer is one peer of a service.
 type ServicePeer struct {
 	Peer      string   `json:"peer"`
 	Protocol  string   `json:"protocol"`
 	External  bool     `json:"external,omitempty"`
 	Calls     int64    `json:"calls"`
 	Failed    int64    `json:"failed"`
-	Healthy   string   `json:"healthy" jsonschema:"yes; failing (1 of 100 or more failed; NXDOMAIN and set-up commands of Redis clients do not count), slow (p99 above 1 s), or both"`
+	Healthy   string   `json:"healthy" jsonschema:"yes, failing (1 % or more failed, not counting NXDOMAIN and set-up commands of Redis clients), slow (p99 above 1 s), or both"`
 	P50Ms     *float64 `json:"p50_ms,omitempty"`
 	P99Ms     *float64 `json:"p99_ms,omitempty"`
-	Endpoints []string `json:"endpoints" jsonschema:"the most used, up to three"`
+	Endpoints []string `json:"endpoints" jsonschema:"most used, up to three"`
 	CallIDs   []string `json:"call_ids"`
 }
 
@@ -68,26 +68,26 @@ type ServicePath struct {
 	P50Ms    *float64 `json:"p50_ms,omitempty"`
 	P90Ms    *float64 `json:"p90_ms,omitempty"`
 	P99Ms    *float64 `json:"p99_ms,omitempty"`
-	Statuses []string `json:"statuses" jsonschema:"outcome × calls, the most first"`
+	Statuses []string `json:"statuses" jsonschema:"outcome × calls, most calls first"`
 	CallIDs  []string `json:"call_ids"`
-	FailedID []string `json:"failed_call_ids,omitempty" jsonschema:"the first that failed"`
+	FailedID []string `json:"failed_call_ids,omitempty" jsonschema:"the first failed calls"`
 }
 
-// DescribeQuestion is describe_service, which AskService answers.
+// DescribeQuestion is the question describe_service.
 func DescribeQuestion() ask.Question {
-	return ask.New("describe_service", "One service end to end", "A service by its traffic: callers, dependencies and their health, endpoints, latency, handshakes, errors, replicas, churn, repeats, missing correlation ids, journeys, waiting in sequence. labels: services of a team.", true, AskService)
+	return ask.New("describe_service", "Describe one service", "Describes a service from its traffic: callers, dependencies and their health, endpoints, latency, handshakes, errors, replicas, connection churn, repeated requests, missing correlation ids, user journeys, sequential waiting. labels: the services of a team.", true, AskService)
 }
 
-// AskService answers what there is to say of a service.
+// AskService answers describe_service.
 func AskService(ctx context.Context, c *forensics.Case, in ServiceIn) (*Service, error) {
 	w, err := in.Read(ctx, c)
 	if err != nil {
 		return nil, err
 	}
 	if (in.Service == "") == (in.Labels == "") {
-		return nil, ask.Wrong("service", "one of service and labels is wanted")
+		return nil, ask.Wrong("service", "give either service or labels")
 	}
-	s := &serviceOf{ctx: ctx, c: c, w: w, out: &Service{Names: []string{}, Callers: []ServicePeer{}, Asks: []ServicePeer{}, Endpoints: []ServicePath{}, Handshakes: []Handshake{}, Replicas: []Replica{}, Churn: []Churn{},
+	s := &serviceAnswer{ctx: ctx, c: c, w: w, out: &Service{Names: []string{}, Callers: []ServicePeer{}, Asks: []ServicePeer{}, Endpoints: []ServicePath{}, Handshakes: []Handshake{}, Replicas: []Replica{}, Churn: []Churn{},
 		NoID: Uncorrelated{Endpoints: []string{}, CallIDs: []string{}}, Repeats: []Repeat{}, Adds: []AddedHeader{}, Journey: []Transition{}, Blocking: []Blocking{}}}
 	if s.out.Frame, err = w.Frame(ctx, c); err != nil {
 		return nil, err
@@ -95,14 +95,14 @@ func AskService(ctx context.Context, c *forensics.Case, in ServiceIn) (*Service,
 	if in.Labels != "" {
 		return s.team(in.Labels)
 	}
-	t := &timelineOf{ctx: ctx, c: c, w: w}
+	t := &timelineAnswer{ctx: ctx, c: c, w: w}
 	if t.list, err = targets(ctx, c, in.Service); err != nil {
 		return nil, err
 	}
 	s.t = t
-	s.to, s.from = t.mine("dst_id"), t.mine("src_id")
+	s.to, s.from = t.isTarget("dst_id"), t.isTarget("src_id")
 	s.name(in.Service)
-	if s.rows, err = ask.Hold(ctx, c, serviceColumns, w.Where+" AND ("+s.to+" OR "+s.from+")", w.Args); err != nil {
+	if s.rows, err = ask.LoadCalls(ctx, c, serviceColumns, w.Where+" AND ("+s.to+" OR "+s.from+")", w.Args); err != nil {
 		return nil, err
 	}
 	defer s.rows.Release()
@@ -120,23 +120,23 @@ func AskService(ctx context.Context, c *forensics.Case, in ServiceIn) (*Service,
 	return s.out, nil
 }
 
-// serviceColumns are the columns that the facts of a service are made of.
+// serviceColumns are the columns that the facts about a service use.
 const serviceColumns = `path, endpoint, outcome, waited_us, call_no, call_id, ts_ns, elapsed_us, protocol, method, query_string, host, status_code, status_text, failed, error, request_bytes, response_bytes, request_body_sha256, request_id, trace_id,
 	src_id, src_who, src_ip, src_kind, src_namespace, src_external, src_service, src_workload, src_pod, src_name, src_node, src_dns_name, src_hostname,
 	dst_id, dst_who, dst_ip, dst_namespace, dst_external, dst_service, dst_workload, dst_pod, dst_name, dst_node, dst_dns_name, dst_hostname`
 
-// serviceOf is one answer under way.
-type serviceOf struct {
+// serviceAnswer collects one answer.
+type serviceAnswer struct {
 	ctx      context.Context
 	c        *forensics.Case
 	w        *ask.Window
-	t        *timelineOf
-	to, from string    // conditions: calls it got, calls it made
-	rows     *ask.Held // calls of both
+	t        *timelineAnswer
+	to, from string         // conditions: calls received, calls made
+	rows     *ask.CallTable // calls in both directions
 	out      *Service
 }
 
-func (s *serviceOf) name(asked string) {
+func (s *serviceAnswer) name(asked string) {
 	for _, p := range s.t.list {
 		name := cmp.Or(p.Workload, cmp.Or(p.Pod, p.Name))
 		if p.Namespace != "" {
@@ -148,13 +148,13 @@ func (s *serviceOf) name(asked string) {
 	}
 }
 
-// loads counts both directions. Handshakes and payload that nobody reads are no calls here.
-func (s *serviceOf) loads() error {
+// loads counts both directions, without handshakes and unknown payload.
+func (s *serviceAnswer) loads() error {
 	type row struct {
 		Made bool `json:"made"`
 		ask.Load
 	}
-	// A call from the service to itself is there twice.
+	// A call from the service to itself counts in both directions.
 	list, _, err := ask.Rows[row](s.ctx, s.rows.Case, 2, fmt.Sprintf("SELECT made, %[1]s FROM (SELECT unnest(list_filter([CASE WHEN %[2]s THEN false END, CASE WHEN %[3]s THEN true END], x -> x IS NOT NULL)) AS made, failed, error, outcome, waited_us, elapsed_us, request_bytes, response_bytes FROM %[4]s WHERE %[5]s AND (%[2]s OR %[3]s) AND %[6]s) GROUP BY 1",
 		ask.LoadColumns, s.to, s.from, s.rows.From, s.rows.Where, terms.IsRequest), s.rows.Args...)
 	for _, r := range list {
@@ -167,10 +167,10 @@ func (s *serviceOf) loads() error {
 	return err
 }
 
-func (s *serviceOf) peers() error {
+func (s *serviceAnswer) peers() error {
 	for _, side := range [2]struct {
-		mine, other string
-		to          *[]ServicePeer
+		own, other string
+		to         *[]ServicePeer
 	}{{s.to, "src_", &s.out.Callers}, {s.from, "dst_", &s.out.Asks}} {
 		sql := fmt.Sprintf(`WITH e AS MATERIALIZED (SELECT %[1]s, endpoint_id, %[2]s AS who, external FROM endpoints_raw),
 			f AS MATERIALIZED (SELECT e.who AS peer, k.protocol, e.external, k.endpoint, CASE WHEN k.protocol IN ('dns', 'tls', 'quic') THEN k.host END AS host, k.failed AS bad,
@@ -183,7 +183,7 @@ func (s *serviceOf) peers() error {
 				round(quantile_disc(elapsed_us, 0.5) / 1000.0, 3) AS p50_ms, round(quantile_disc(elapsed_us, 0.99) / 1000.0, 3) AS p99_ms, any_value(t.endpoints) AS endpoints,
 				list_transform(arg_min(call_id, nth, 3), x -> lower(hex(x))) AS call_ids
 			FROM f JOIN t ON t.peer = f.peer AND t.protocol = f.protocol GROUP BY 1, 2 ORDER BY calls DESC, 1, 2 LIMIT %[8]d`,
-			terms.BundleOf(s.c, ""), terms.Who(""), side.other, s.rows.From, s.rows.Where, terms.Qualified(side.mine), strings.ReplaceAll(terms.IsRequest, "protocol", "f.protocol"), s.w.Limit+1, noHarm, bundleOffset(s.c), terms.SameBundle(s.c, "e", "k"), terms.NamedEndpoint)
+			terms.BundleOf(s.c, ""), terms.Who(""), side.other, s.rows.From, s.rows.Where, terms.Qualified(side.own), strings.ReplaceAll(terms.IsRequest, "protocol", "f.protocol"), s.w.Limit+1, harmless, bundleOffset(s.c), terms.SameBundle(s.c, "e", "k"), terms.NamedEndpoint)
 		list, more, err := ask.Rows[ServicePeer](s.ctx, s.rows.Case, s.w.Limit, sql, s.rows.Args...)
 		if err != nil {
 			return err
@@ -194,7 +194,7 @@ func (s *serviceOf) peers() error {
 	return nil
 }
 
-// bundleOffset is the SQL for what makes numbers of calls unique in a case, and in order.
+// bundleOffset is the SQL that makes call numbers unique and ordered in a case.
 func bundleOffset(c *forensics.Case) string {
 	if !c.Several() {
 		return "0"
@@ -202,11 +202,11 @@ func bundleOffset(c *forensics.Case) string {
 	return "(k.bundle::BIGINT << 40)"
 }
 
-// noHarm is the SQL for failures that are no illness: what a resolver's list of domains
-// gives, and what client libraries say of themselves when they connect.
-const noHarm = `k.protocol = 'dns' AND k.status_text = 'NXDOMAIN' OR k.protocol = 'redis' AND upper(k.method) IN ('CLIENT', 'HELLO')`
+// harmless is the SQL for failures that are harmless: NXDOMAIN from a resolver's search list, and
+// commands with which Redis clients introduce themselves.
+const harmless = `k.protocol = 'dns' AND k.status_text = 'NXDOMAIN' OR k.protocol = 'redis' AND upper(k.method) IN ('CLIENT', 'HELLO')`
 
-func (s *serviceOf) endpoints() error {
+func (s *serviceAnswer) endpoints() error {
 	sql := fmt.Sprintf(`WITH f AS (SELECT protocol, %s AS endpoint, failed AS bad, %s AS status, `+terms.Took+` AS elapsed_us, ts_ns, call_id FROM %s WHERE %s AND %s AND %s),
 		n AS (SELECT protocol, endpoint, status, count(*) AS n FROM f GROUP BY ALL), t AS (SELECT protocol, endpoint, list(status || ' × ' || n ORDER BY n DESC, status)[1:6] AS statuses FROM n GROUP BY ALL)
 		SELECT f.protocol, f.endpoint, count(*) AS calls, count(*) FILTER (bad) AS failed, round(quantile_disc(elapsed_us, 0.5) / 1000.0, 3) AS p50_ms, round(quantile_disc(elapsed_us, 0.9) / 1000.0, 3) AS p90_ms,
@@ -223,27 +223,27 @@ func (s *serviceOf) endpoints() error {
 	return nil
 }
 
-// words says what the service does.
-func (s *serviceOf) words() {
+// words writes the summary of the service.
+func (s *serviceAnswer) words() {
 	o := s.out
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s", strings.Join(o.Names[:min(3, len(o.Names))], ", "))
 	switch {
 	case o.In.Calls == 0 && o.Out.Calls == 0:
-		b.WriteString(" said and heard nothing that could be read")
+		b.WriteString(" had no readable calls")
 	case o.In.Calls == 0:
-		b.WriteString(" is asked by nobody")
+		b.WriteString(" has no callers")
 	default:
-		b.WriteString(plural.Sprintf(" answered %d {call|calls} (%d failed) from %s", o.In.Calls, o.In.Failed, some3(o.Callers, func(p ServicePeer) string { return p.Peer })))
-		fmt.Fprintf(&b, ", mostly %s", some3(o.Endpoints, func(p ServicePath) string { return p.Endpoint }))
+		b.WriteString(plural.Sprintf(" answered %d {call|calls} (%d failed) from %s", o.In.Calls, o.In.Failed, firstThree(o.Callers, func(p ServicePeer) string { return p.Peer })))
+		fmt.Fprintf(&b, ", mostly %s", firstThree(o.Endpoints, func(p ServicePath) string { return p.Endpoint }))
 	}
 	for _, kind := range []struct {
 		is   func(ServicePeer) bool
 		verb string
 	}{
-		{func(p ServicePeer) bool { return p.Protocol == "postgresql" }, "works with the database"},
-		{func(p ServicePeer) bool { return p.Protocol == "redis" }, "keeps data in"},
-		{func(p ServicePeer) bool { return p.External && p.Protocol != "dns" }, "calls the outside:"},
+		{func(p ServicePeer) bool { return p.Protocol == "postgresql" }, "uses the database"},
+		{func(p ServicePeer) bool { return p.Protocol == "redis" }, "stores data in"},
+		{func(p ServicePeer) bool { return p.External && p.Protocol != "dns" }, "calls external hosts:"},
 		{func(p ServicePeer) bool {
 			return !p.External && p.Protocol != "dns" && p.Protocol != "postgresql" && p.Protocol != "redis" && p.Protocol != "tls"
 		}, "asks"},
@@ -255,7 +255,7 @@ func (s *serviceOf) words() {
 			}
 		}
 		if len(list) > 0 {
-			fmt.Fprintf(&b, "; it %s %s", kind.verb, some3(list, func(p ServicePeer) string {
+			fmt.Fprintf(&b, "; it %s %s", kind.verb, firstThree(list, func(p ServicePeer) string {
 				return p.Peer + " (" + strings.Join(p.Endpoints[:min(2, len(p.Endpoints))], ", ") + ")"
 			}))
 		}
@@ -268,8 +268,8 @@ func (s *serviceOf) words() {
 	o.What = ask.Clip(b.String(), 1200)
 }
 
-// some3 names the first three and how many more there are.
-func some3[T any](list []T, name func(T) string) string {
+// firstThree names the first three and counts the rest.
+func firstThree[T any](list []T, name func(T) string) string {
 	var names []string
 	for _, v := range list {
 		if n := name(v); !slices.Contains(names, n) {

@@ -9,19 +9,19 @@ import (
 	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
-// TeamService is one service that has a label.
+// TeamService is one service with a given label.
 type TeamService struct {
 	Service   string   `json:"service"`
 	Pods      int64    `json:"pods"`
-	Calls     int64    `json:"calls" jsonschema:"that it got"`
+	Calls     int64    `json:"calls" jsonschema:"calls received"`
 	Failed    int64    `json:"failed"`
 	P50Ms     *float64 `json:"p50_ms,omitempty"`
 	P99Ms     *float64 `json:"p99_ms,omitempty"`
 	Protocols []string `json:"protocols"`
-	Made      int64    `json:"made" jsonschema:"calls that it made"`
+	Made      int64    `json:"made" jsonschema:"calls made"`
 }
 
-// Conversation is calls between two services, one of which has the label.
+// Conversation summarizes the calls between two services of which at least one has the label.
 type Conversation struct {
 	Src      string   `json:"src"`
 	Dst      string   `json:"dst"`
@@ -33,11 +33,11 @@ type Conversation struct {
 	CallIDs  []string `json:"call_ids"`
 }
 
-// team describes the services that have a label.
-func (s *serviceOf) team(label string) (*Service, error) {
+// team describes the services with a label.
+func (s *serviceAnswer) team(label string) (*Service, error) {
 	name, value, ok := strings.Cut(label, "=")
 	if !ok || name == "" {
-		return nil, ask.Wrong("labels", "%q, want a label such as team=payments", ask.Clip(label, 100))
+		return nil, ask.Wrong("labels", "must be a label such as team=payments, not %q", ask.Clip(label, 100))
 	}
 	has := func(p string) string {
 		return fmt.Sprintf("coalesce(len(list_filter(%slabels, l -> l.name = ? AND l.value = ?)) > 0, false)", p)
@@ -56,8 +56,8 @@ func (s *serviceOf) team(label string) (*Service, error) {
 	}
 	out.Truncated = more
 	out.Services = ask.Fit(s.w, &out.Frame, list)
-	mine := fmt.Sprintf("(SELECT %s endpoint_id FROM endpoints_raw WHERE %s)", terms.Key(s.c, ""), has(""))
-	side := func(id string) string { return "(" + terms.Key(s.c, "") + id + ") IN " + mine }
+	labeled := fmt.Sprintf("(SELECT %s endpoint_id FROM endpoints_raw WHERE %s)", terms.Key(s.c, ""), has(""))
+	side := func(id string) string { return "(" + terms.Key(s.c, "") + id + ") IN " + labeled }
 	talks, more, err := ask.Rows[Conversation](s.ctx, s.c, s.w.Limit, fmt.Sprintf(`SELECT src, dst, protocol, count(*) AS calls, count(*) FILTER (bad) AS failed, bool_and(a AND b) AS within, round(quantile_disc(elapsed_us, 0.5) / 1000.0, 3) AS p50_ms,
 		list_transform(arg_min(call_id, (ts_ns, call_id), 3), x -> lower(hex(x))) AS call_ids
 		FROM (SELECT %s AS src, %s AS dst, protocol, failed AS bad, `+terms.Took+` AS elapsed_us, call_id, ts_ns, %s AS a, %s AS b FROM %s WHERE %s AND %s) WHERE a OR b GROUP BY 1, 2, 3 ORDER BY within DESC, calls DESC, 1, 2, 3 LIMIT %d`,

@@ -21,57 +21,57 @@ const (
 	maxPods      = 50
 )
 
-// TimelineIn asks what happened to a workload around a moment.
+// TimelineIn is the input of get_timeline.
 type TimelineIn struct {
 	ask.Scope
 	Workload string `json:"workload" jsonschema:"pod, workload, service, host or address; namespace/name narrows, * and ? match"`
-	At       string `json:"at,omitempty" jsonschema:"the moment, RFC 3339; where neither this nor from is given, the moment at which it crashed is looked for"`
+	At       string `json:"at,omitempty" jsonschema:"the moment, RFC 3339; without at and from, the last crash is found automatically"`
 	Before   string `json:"before,omitempty" jsonschema:"how long before at, such as 2m (the default) or 30s"`
-	After    string `json:"after,omitempty" jsonschema:"how long after at, 10s where not given"`
+	After    string `json:"after,omitempty" jsonschema:"how long after at, default 10s"`
 }
 
-// Timeline is what happened to a workload.
+// Timeline is the answer of get_timeline.
 type Timeline struct {
 	ask.Frame
-	Who      []string        `json:"who" jsonschema:"pods, hosts and so on that the name stands for"`
-	Crash    *Crash          `json:"crash,omitempty" jsonschema:"the crash that was found in the window or looked for"`
+	Who      []string        `json:"who" jsonschema:"pods, hosts and so on that match the name"`
+	Crash    *Crash          `json:"crash,omitempty" jsonschema:"the crash that was found"`
 	At       string          `json:"at,omitempty" jsonschema:"the moment that at_s counts from"`
 	From     string          `json:"from"`
 	To       string          `json:"to"`
-	Calls    int64           `json:"calls" jsonschema:"calls it made or got in the window"`
+	Calls    int64           `json:"calls" jsonschema:"calls made or received in the window"`
 	Failed   int64           `json:"failed"`
-	Events   []TimelineEvent `json:"events" jsonschema:"what was no call: Kubernetes, processes, kernel, TCP, connections that came to nothing; by time"`
-	Activity []Activity      `json:"activity" jsonschema:"calls summed up by direction, other side, endpoint and outcome, most first"`
-	External []Activity      `json:"external" jsonschema:"of these, those to or from the outside"`
+	Events   []TimelineEvent `json:"events" jsonschema:"Kubernetes, processes, kernel, TCP and failed connections, by time"`
+	Activity []Activity      `json:"activity" jsonschema:"calls by direction, peer, endpoint and outcome, most calls first"`
+	External []Activity      `json:"external" jsonschema:"of these, calls to or from outside"`
 	Rate     []RateBucket    `json:"rate" jsonschema:"calls and connections over the window"`
-	Listed   []TimelineCall  `json:"listed" jsonschema:"calls by time; where there are too many, those with the outside and those nearest before the moment"`
+	Listed   []TimelineCall  `json:"listed" jsonschema:"calls by time; if there are too many, external calls and those nearest before the moment"`
 }
 
-// Crash is the end of a process or pod.
+// Crash is the abnormal end of a process or pod.
 type Crash struct {
 	Time       string   `json:"time"`
 	Pod        string   `json:"pod,omitempty"`
-	What       string   `json:"what" jsonschema:"in words"`
-	Signs      []string `json:"signs" jsonschema:"the events that say so, by time"`
+	What       string   `json:"what" jsonschema:"description"`
+	Signs      []string `json:"signs" jsonschema:"the events behind this, by time"`
 	Confidence float64  `json:"confidence"`
 	Sure       string   `json:"sure" jsonschema:"exact, likely or guess"`
 }
 
-// TimelineEvent is one thing that was no call.
+// TimelineEvent is one event other than a call.
 type TimelineEvent struct {
 	Time    string  `json:"time"`
 	AtS     float64 `json:"at_s" jsonschema:"seconds from the moment, negative before it"`
 	Kind    string  `json:"kind" jsonschema:"k8s, process, kernel, tcp or connection"`
 	Event   string  `json:"event"`
 	What    string  `json:"what" jsonschema:"text that may come from the traffic"`
-	Times   int64   `json:"times,omitempty" jsonschema:"how often, where more than once"`
+	Times   int64   `json:"times,omitempty" jsonschema:"if more than once"`
 	Packets string  `json:"packets,omitempty"`
 }
 
-// Activity is calls of one kind.
+// Activity summarizes calls of one kind.
 type Activity struct {
 	Direction string   `json:"direction" jsonschema:"in or out"`
-	Peer      string   `json:"peer" jsonschema:"the other side"`
+	Peer      string   `json:"peer" jsonschema:"the peer"`
 	External  bool     `json:"external,omitempty"`
 	Protocol  string   `json:"protocol"`
 	Endpoint  string   `json:"endpoint"`
@@ -86,11 +86,11 @@ type Activity struct {
 	CallIDs   []string `json:"call_ids"`
 }
 
-// RateBucket is one stretch of the window.
+// RateBucket is one time step of the window.
 type RateBucket struct {
 	Time   string `json:"time" jsonschema:"start"`
-	In     int64  `json:"in" jsonschema:"calls it got"`
-	Out    int64  `json:"out" jsonschema:"calls it made"`
+	In     int64  `json:"in" jsonschema:"calls received"`
+	Out    int64  `json:"out" jsonschema:"calls made"`
 	Failed int64  `json:"failed"`
 	Bytes  int64  `json:"bytes"`
 	Opened int64  `json:"opened" jsonschema:"connections that began"`
@@ -102,17 +102,17 @@ type TimelineCall struct {
 	ask.Call
 	AtS       float64 `json:"at_s"`
 	Direction string  `json:"direction" jsonschema:"in or out"`
-	External  bool    `json:"external,omitempty" jsonschema:"the other side is outside"`
+	External  bool    `json:"external,omitempty" jsonschema:"the peer is outside"`
 }
 
-// TimelineQuestion is get_timeline, which AskTimeline answers.
+// TimelineQuestion is the question get_timeline.
 func TimelineQuestion() ask.Question {
-	q := ask.New("get_timeline", "What happened around a moment", "Everything about a pod or workload around a moment, such as the two minutes before it crashed (found by itself): calls in and out, external ones, Kubernetes events, process exits, OOM kills, TCP trouble, rates.", true, AskTimeline)
+	q := ask.New("get_timeline", "What happened around a moment", "Everything about a pod or workload around a moment, such as the two minutes before a crash (found automatically): calls in and out, external calls, Kubernetes events, process exits, OOM kills, TCP problems, rates.", true, AskTimeline)
 	q.InTime = []string{"events", "listed"}
 	return q
 }
 
-// target is what a name stands for.
+// target is an endpoint that a name matches.
 type target struct {
 	Bundle    int64  `json:"bundle"`
 	ID        int64  `json:"endpoint_id"`
@@ -126,8 +126,8 @@ type target struct {
 	Node      string `json:"node"`
 }
 
-// targets resolves a name to rows of endpoints, and to pods that Kubernetes knew though
-// they never spoke.
+// targets resolves a name to rows of endpoints, and to pods that Kubernetes lists but that had no
+// traffic.
 func targets(ctx context.Context, c *forensics.Case, name string) ([]target, error) {
 	cond, args := terms.End("", name)
 	list, more, err := ask.Rows[target](ctx, c, ask.MaxIDs, fmt.Sprintf(`SELECT %s, endpoint_id, coalesce(namespace, '') AS namespace, coalesce(pod, '') AS pod, coalesce(pod_uid, '') AS uid, coalesce(workload, '') AS workload, name,
@@ -136,7 +136,7 @@ func targets(ctx context.Context, c *forensics.Case, name string) ([]target, err
 		return nil, err
 	}
 	if more {
-		return nil, ask.Wrong("workload", "%q stands for more than %d addresses", ask.Clip(name, 100), ask.MaxIDs)
+		return nil, ask.Wrong("workload", "%q matches more than %d addresses", ask.Clip(name, 100), ask.MaxIDs)
 	}
 	ns, rest, ok := strings.Cut(name, "/")
 	if !ok {
@@ -155,8 +155,8 @@ func targets(ctx context.Context, c *forensics.Case, name string) ([]target, err
 	return list, err
 }
 
-// timelineOf is one timeline under way.
-type timelineOf struct {
+// timelineAnswer collects one timeline.
+type timelineAnswer struct {
 	ctx  context.Context
 	c    *forensics.Case
 	in   TimelineIn
@@ -166,14 +166,14 @@ type timelineOf struct {
 	out  *Timeline
 }
 
-// AskTimeline answers what happened to a workload around a moment.
+// AskTimeline answers get_timeline.
 func AskTimeline(ctx context.Context, c *forensics.Case, in TimelineIn) (*Timeline, error) {
 	w, err := in.Read(ctx, c)
 	if err != nil {
 		return nil, err
 	}
 	if in.Workload == "" {
-		return nil, ask.Wrong("workload", "empty, want the name of a pod, workload, service or host")
+		return nil, ask.Wrong("workload", "missing: give the name of a pod, workload, service or host")
 	}
 	before, err := length("before", in.Before, beforeMoment)
 	if err != nil {
@@ -203,7 +203,7 @@ func AskTimeline(ctx context.Context, c *forensics.Case, in TimelineIn) (*Timeli
 	if t.at != 0 && in.From == "" && in.To == "" {
 		from, to = max(first, t.at-int64(before)), min(last, t.at+int64(after))
 		if from > to {
-			from, to = t.at-int64(before), t.at+int64(after) // nothing was recorded then, and the answer says so
+			from, to = t.at-int64(before), t.at+int64(after) // outside the recording; the coverage of the answer shows it
 		}
 	}
 	if t.at == 0 {
@@ -212,19 +212,19 @@ func AskTimeline(ctx context.Context, c *forensics.Case, in TimelineIn) (*Timeli
 	return t.answer(from, to)
 }
 
-// length reads how long something is.
+// length parses a duration.
 func length(field, text string, missing time.Duration) (time.Duration, error) {
 	if text == "" {
 		return missing, nil
 	}
 	d, err := time.ParseDuration(text)
 	if err != nil || d < 0 {
-		return 0, ask.Wrong(field, "%q, want a length of time such as 2m or 30s", ask.Clip(text, 60))
+		return 0, ask.Wrong(field, "must be a duration such as 2m or 30s, not %q", ask.Clip(text, 60))
 	}
 	return d, nil
 }
 
-func (t *timelineOf) answer(from, to int64) (*Timeline, error) {
+func (t *timelineAnswer) answer(from, to int64) (*Timeline, error) {
 	scope := t.in.Scope
 	scope.From, scope.To = ask.Stamp(from), ask.Stamp(to)
 	w, err := scope.Read(t.ctx, t.c)
@@ -250,10 +250,10 @@ func (t *timelineOf) answer(from, to int64) (*Timeline, error) {
 		}
 	}
 	if len(t.list) == 0 {
-		out.Notes = append(out.Notes, ask.NobodyIs(t.ctx, t.c, t.in.Workload))
+		out.Notes = append(out.Notes, ask.UnknownName(t.ctx, t.c, t.in.Workload))
 	}
 	if out.Crash == nil && t.in.At == "" && t.in.From == "" && t.in.To == "" {
-		out.Note("no sign of a crash was found (exit, OOM kill, BackOff, restart), so this is the end of the recording")
+		out.Note("no sign of a crash was found (exit, OOM kill, BackOff, restart), so the moment is the end of the recording")
 	}
 	for _, f := range []func() error{t.calls, t.events, t.rate} {
 		if err := f(); err != nil {
@@ -267,8 +267,8 @@ func (t *timelineOf) answer(from, to int64) (*Timeline, error) {
 	return out, nil
 }
 
-// mine is the condition that one end of a row, src_id or dst_id, is the target.
-func (t *timelineOf) mine(column string) string {
+// isTarget is the condition that one end of a row, column src_id or dst_id, is the target.
+func (t *timelineAnswer) isTarget(column string) string {
 	by := map[int64][]int64{}
 	var bundles []int64
 	for _, p := range t.list {
@@ -294,11 +294,11 @@ func (t *timelineOf) mine(column string) string {
 	return "(" + strings.Join(any, " OR ") + ")"
 }
 
-// calls sums up and lists what it said and heard.
-func (t *timelineOf) calls() error {
+// calls summarizes and lists the calls of the target.
+func (t *timelineAnswer) calls() error {
 	out, w := t.out, t.w
-	in, made := t.mine("dst_id"), t.mine("src_id")
-	// A call from the target to itself is one it made.
+	in, made := t.isTarget("dst_id"), t.isTarget("src_id")
+	// A call from the target to itself counts as a call made.
 	activity := fmt.Sprintf(`SELECT direction, peer, external, protocol, endpoint, status, count(*) AS calls, count(*) FILTER (failed) AS failed, round(quantile_disc(elapsed_us, 0.5) / 1000.0, 3) AS p50_ms,
 		round(max(elapsed_us) / 1000.0, 3) AS max_ms, sum(request_bytes + response_bytes)::BIGINT AS bytes, make_timestamp_ns(min(ts_ns)) AS first, make_timestamp_ns(max(ts_ns)) AS last,
 		list_transform(arg_min(call_id, (ts_ns, call_id), 3), x -> lower(hex(x))) AS call_ids FROM (SELECT CASE WHEN %[1]s THEN 'out' ELSE 'in' END AS direction, CASE WHEN %[1]s THEN %[2]s ELSE %[3]s END AS peer,
@@ -329,7 +329,7 @@ func (t *timelineOf) calls() error {
 	for i := range calls {
 		calls[i].Summary = ask.Clip(calls[i].Summary, 120)
 	}
-	// Those with the outside and the nearest to the moment come first.
+	// External calls and those nearest to the moment come first.
 	out.Listed = calls
 	if w.All {
 		return nil
@@ -338,12 +338,12 @@ func (t *timelineOf) calls() error {
 	return nil
 }
 
-// rate counts over the window.
-func (t *timelineOf) rate() error {
+// rate counts calls and connections per time step.
+func (t *timelineAnswer) rate() error {
 	w := t.w
 	each := max(int64(time.Second), (w.To-w.From)/maxBuckets+1)
 	each = (each + int64(time.Second) - 1) / int64(time.Second) * int64(time.Second)
-	in, made := t.mine("dst_id"), t.mine("src_id")
+	in, made := t.isTarget("dst_id"), t.isTarget("src_id")
 	conns := "(" + in + " OR " + made + ")"
 	sql := fmt.Sprintf(`WITH k AS (SELECT (ts_ns - %[1]d) // %[2]d AS b, count(*) FILTER (NOT %[3]s) AS i, count(*) FILTER (%[3]s) AS o, count(*) FILTER (failed) AS f, sum(request_bytes + response_bytes)::BIGINT AS y
 			FROM %[4]s WHERE %[5]s AND (%[3]s OR %[6]s) GROUP BY 1),

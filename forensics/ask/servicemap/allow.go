@@ -7,7 +7,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/ask"
 )
 
-// allowList is an allow-list.
+// allowList is a parsed allow-list of destinations.
 type allowList struct {
 	ranges     []netip.Prefix
 	names      []string // exact, lower case
@@ -15,7 +15,7 @@ type allowList struct {
 	namespaces []string
 }
 
-// readAllow reads an allow-list; nil where there is none.
+// readAllow parses an allow-list. It returns nil if the list is empty.
 func readAllow(list []string) (*allowList, error) {
 	if len(list) == 0 {
 		return nil, nil
@@ -33,7 +33,7 @@ func readAllow(list []string) (*allowList, error) {
 		case strings.HasPrefix(item, "*.") && len(item) > 2:
 			a.suffixes = append(a.suffixes, item[1:])
 		case item == "" || strings.ContainsAny(item, "*/: "):
-			return nil, ask.Wrong("allow", "%q, want an address, a range, a domain, *.domain or namespace:NAME", item)
+			return nil, ask.Wrong("allow", "must be an address, a range, a domain, *.domain or namespace:NAME, not %q", item)
 		default:
 			a.names = append(a.names, item)
 		}
@@ -57,14 +57,14 @@ func prefixes(field string, list []string) ([]netip.Prefix, error) {
 	for _, s := range list {
 		p, err := prefix(strings.TrimSpace(s))
 		if err != nil {
-			return nil, ask.Wrong(field, "%q, want an address or a range such as 203.0.113.0/24", s)
+			return nil, ask.Wrong(field, "must be an address or a range such as 203.0.113.0/24, not %q", s)
 		}
 		out = append(out, p)
 	}
 	return out, nil
 }
 
-// allIn says that every address lies in one of the ranges.
+// allIn reports whether every address is in one of the ranges.
 func allIn(addresses []string, ranges []netip.Prefix) bool {
 	for _, s := range addresses {
 		a, err := netip.ParseAddr(s)
@@ -82,11 +82,11 @@ func allIn(addresses []string, ranges []netip.Prefix) bool {
 	return true
 }
 
-// holds says that a client may call a destination: by its namespace, by the name that was
-// asked for or that DNS gave, or because all addresses are allowed. A name in a Host
-// header is what the client says: an address that is allowed by name only may still be
-// another's, which name_from shows.
-func (a *allowList) holds(r *externalRow) bool {
+// allows reports whether the list allows a client to call a destination: by the client's namespace,
+// by the name that the client used or that DNS gave, or because all addresses are allowed. A client
+// can write any name in a Host header, so an address that is allowed only by name may belong to
+// someone else; name_from shows the source of the name.
+func (a *allowList) allows(r *externalRow) bool {
 	for _, ns := range a.namespaces {
 		if strings.EqualFold(ns, r.Namespace) {
 			return true

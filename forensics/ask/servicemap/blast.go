@@ -11,35 +11,35 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
 )
 
-// blastLevels is how many callers in a row are looked at.
+// blastLevels is the number of levels of callers that are followed.
 const blastLevels = 3
 
-// Blast is what would be hit if a service were gone.
+// Blast is what would fail without a service.
 type Blast struct {
 	How       string     `json:"how"`
-	From      string     `json:"from,omitempty" jsonschema:"where there are very many calls: only those from this time on were looked at, and all numbers are of them"`
+	From      string     `json:"from,omitempty" jsonschema:"with very many calls, only those from this time on were examined and counted"`
 	Calls     int64      `json:"calls" jsonschema:"calls to the service"`
-	Explained int64      `json:"explained" jsonschema:"of these, calls that a request to their sender led to"`
-	Ambiguous int64      `json:"ambiguous" jsonschema:"of these, calls whose sender served several requests at that time: the one that began last was taken"`
+	Explained int64      `json:"explained" jsonschema:"of these, calls that a request to their sender caused"`
+	Ambiguous int64      `json:"ambiguous" jsonschema:"of these, calls whose sender was serving several requests at that time; the one that began last was chosen"`
 	Endpoints []BlastRow `json:"endpoints" jsonschema:"nearest first, then by share"`
 }
 
-// BlastRow is an endpoint whose calls led to the service.
+// BlastRow is an endpoint whose calls caused calls to the service.
 type BlastRow struct {
 	Depth      int64    `json:"depth" jsonschema:"1: it calls the service itself"`
 	Dst        string   `json:"dst"`
 	Endpoint   string   `json:"endpoint"`
 	Calls      int64    `json:"calls" jsonschema:"to this endpoint"`
-	Touching   int64    `json:"touching" jsonschema:"of these, calls that led to the service"`
+	Touching   int64    `json:"touching" jsonschema:"of these, calls that caused a call to the service"`
 	Share      float64  `json:"share"`
 	Confidence string   `json:"confidence" jsonschema:"exact: by trace or request ids; likely: by time within the only open request; guess: several were open"`
-	CallIDs    []string `json:"call_ids" jsonschema:"the first three that touched it"`
+	CallIDs    []string `json:"call_ids" jsonschema:"the first three of those"`
 }
 
-// maxLinked is how many calls are compared with one another: about 250 MB of memory.
+// maxLinked is the highest number of calls that are linked, which takes about 250 MB of memory.
 const maxLinked = 500_000
 
-// blast finds the endpoints whose calls led to the targets.
+// blast finds the endpoints whose calls caused calls to the targets.
 func blast(w *ask.Window, ctx context.Context, c *forensics.Case, targets []string, f *ask.Frame) (*Blast, error) {
 	w, since, err := w.Latest(ctx, c, "protocol IN "+terms.Serving, maxLinked)
 	if err != nil {
@@ -85,7 +85,7 @@ func blast(w *ask.Window, ctx context.Context, c *forensics.Case, targets []stri
 	if err != nil {
 		return nil, err
 	}
-	out := &Blast{How: "a call belongs to the request that its sender was serving: the one with the same trace or request id, else the one begun last of those that were open; up to three callers in a row", From: since, Endpoints: []BlastRow{}}
+	out := &Blast{How: "a call belongs to the request that its sender was serving: the one with the same trace or request id, otherwise the open request that began last; up to three levels of callers", From: since, Endpoints: []BlastRow{}}
 	for _, r := range rows {
 		out.Calls, out.Explained, out.Ambiguous = r.All, r.Explained, r.Vague
 		out.Endpoints = append(out.Endpoints, BlastRow{r.Depth, r.Dst, ask.Clip(terms.EndpointName(r.Protocol, r.Method, r.Path), 200), r.Calls, r.Touching, ask.Share(r.Touching, r.Calls),

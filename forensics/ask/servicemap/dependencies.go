@@ -12,33 +12,33 @@ import (
 	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
-// When a dependency is called unhealthy.
+// Thresholds for an unhealthy dependency.
 const (
 	failingShare  = 0.5
 	degradedShare = 0.05
 	slowMs        = 1000
 )
 
-// DependenciesIn asks what a service depends on and who depends on it.
+// DependenciesIn is the input of get_dependencies.
 type DependenciesIn struct {
 	ask.Scope
 	Service string `json:"service" jsonschema:"service, workload, pod, host or address; namespace/name narrows, * and ? match"`
-	Depth   int    `json:"depth,omitempty" jsonschema:"how far to go on from there, 1 to 10; 3 where not given"`
-	Via     string `json:"via,omitempty" jsonschema:"the layer that calls to the service should pass, such as data-access: lists who goes past it"`
-	Blast   bool   `json:"blast_radius,omitempty" jsonschema:"also which endpoints of those who depend on it led to it, with their shares: what would be hit if it were gone"`
+	Depth   int    `json:"depth,omitempty" jsonschema:"levels to follow, 1 to 10; default 3"`
+	Via     string `json:"via,omitempty" jsonschema:"the layer that calls to the service should go through, such as data-access; lists clients that bypass it"`
+	Blast   bool   `json:"blast_radius,omitempty" jsonschema:"also the endpoints of its dependents whose calls need it, with their shares: what would fail without it"`
 }
 
-// Dependencies is what a service depends on and who depends on it.
+// Dependencies is the answer of get_dependencies.
 type Dependencies struct {
 	ask.Frame
-	Services   []MapNode    `json:"services" jsonschema:"what the name stands for"`
+	Services   []MapNode    `json:"services" jsonschema:"what the name matches"`
 	Summary    []string     `json:"summary"`
-	Upstream   []Dependency `json:"upstream" jsonschema:"who calls it, nearest first; depth 2 calls those of depth 1"`
+	Upstream   []Dependency `json:"upstream" jsonschema:"its callers, nearest first; depth 2 calls those of depth 1"`
 	Downstream []Dependency `json:"downstream" jsonschema:"what it calls, nearest first"`
 	Direct     []string     `json:"direct_dependents"`
-	Transitive []string     `json:"transitive_dependents" jsonschema:"who depends on it only through others"`
-	Single     []string     `json:"single_points" jsonschema:"it or what it calls, where one pod alone was seen to answer"`
-	Bypass     []Bypass     `json:"bypass,omitempty" jsonschema:"with via: who calls it without passing that layer"`
+	Transitive []string     `json:"transitive_dependents" jsonschema:"services that depend on it only through others"`
+	Single     []string     `json:"single_points" jsonschema:"the service or its dependencies for which only one pod was seen to answer"`
+	Bypass     []Bypass     `json:"bypass,omitempty" jsonschema:"with via: clients that bypass that layer"`
 	ThroughVia int64        `json:"calls_through_via,omitempty"`
 	Blast      *Blast       `json:"blast_radius,omitempty"`
 }
@@ -51,8 +51,8 @@ type Dependency struct {
 	Place     string   `json:"place" jsonschema:"of the farther end: inside, outside or unknown"`
 	Calls     int64    `json:"calls"`
 	Failed    int64    `json:"failed"`
-	Faults    int64    `json:"faults,omitempty" jsonschema:"of the failed, not the caller's doing"`
-	ErrorRate float64  `json:"error_rate" jsonschema:"failed of calls"`
+	Faults    int64    `json:"faults,omitempty" jsonschema:"of the failed, not caused by the caller"`
+	ErrorRate float64  `json:"error_rate" jsonschema:"failed divided by calls"`
 	P50Ms     *float64 `json:"p50_ms,omitempty"`
 	P99Ms     *float64 `json:"p99_ms,omitempty"`
 	Protocols []string `json:"protocols"`
@@ -61,7 +61,7 @@ type Dependency struct {
 	KFL       string   `json:"kfl,omitempty"`
 }
 
-// Bypass is a client that goes past a layer.
+// Bypass is a client that bypasses a layer.
 type Bypass struct {
 	Client    string   `json:"client"`
 	Calls     int64    `json:"calls"`
@@ -70,12 +70,12 @@ type Bypass struct {
 	KFL       string   `json:"kfl"`
 }
 
-// DependenciesQuestion is get_dependencies, which AskDependencies answers.
+// DependenciesQuestion is the question get_dependencies.
 func DependenciesQuestion() ask.Question {
-	return ask.New("get_dependencies", "What depends on what", "Upstream and downstream of a service, direct and further, with the health of each edge; blast radius with the endpoints that would be hit; who goes past a layer (via).", false, AskDependencies)
+	return ask.New("get_dependencies", "What depends on what", "Callers and dependencies of a service, direct and transitive, with the health of each edge; blast radius with the endpoints that would fail; clients that bypass a layer (via).", false, AskDependencies)
 }
 
-// AskDependencies answers what a service depends on and who depends on it.
+// AskDependencies answers get_dependencies.
 func AskDependencies(ctx context.Context, c *forensics.Case, in DependenciesIn) (*Dependencies, error) {
 	w, err := in.Read(ctx, c)
 	if err != nil {
@@ -83,9 +83,9 @@ func AskDependencies(ctx context.Context, c *forensics.Case, in DependenciesIn) 
 	}
 	switch {
 	case in.Service == "":
-		return nil, ask.Wrong("service", "empty, want a service, workload, pod, host or address")
+		return nil, ask.Wrong("service", "missing: give a service, workload, pod, host or address")
 	case in.Depth < 0 || in.Depth > 10:
-		return nil, ask.Wrong("depth", "%d, want 1 to 10", in.Depth)
+		return nil, ask.Wrong("depth", "must be 1 to 10, not %d", in.Depth)
 	case in.Depth == 0:
 		in.Depth = 3
 	}
@@ -102,7 +102,7 @@ func AskDependencies(ctx context.Context, c *forensics.Case, in DependenciesIn) 
 		return nil, err
 	}
 	if len(targets) == 0 {
-		out.Note("nothing in this time is called %s; get_service_map lists who is there", ask.Clip(in.Service, 100))
+		out.Note("nothing in this time has the name %s; get_service_map lists the services", ask.Clip(in.Service, 100))
 	}
 	out.fill(g, w, targets, in.Depth)
 	if in.Via != "" {
@@ -111,7 +111,7 @@ func AskDependencies(ctx context.Context, c *forensics.Case, in DependenciesIn) 
 			return nil, err
 		}
 		if len(layer) == 0 {
-			out.Note("nothing in this time is called %s, so every client goes past it", ask.Clip(in.Via, 100))
+			out.Note("nothing in this time has the name %s, so every client bypasses it", ask.Clip(in.Via, 100))
 		}
 		out.bypass(g, targets, layer)
 		out.Bypass = ask.Fit(w, &out.Frame, out.Bypass)
@@ -125,7 +125,7 @@ func AskDependencies(ctx context.Context, c *forensics.Case, in DependenciesIn) 
 	return out, nil
 }
 
-// named finds the nodes of a map that a person calls name.
+// named finds the nodes of a map that match a name.
 func (g *graph) named(ctx context.Context, c *forensics.Case, name string) ([]string, error) {
 	cond, args := terms.End("", name)
 	rows, _, err := ask.Rows[struct {
@@ -140,7 +140,7 @@ func (g *graph) named(ctx context.Context, c *forensics.Case, name string) ([]st
 			out = ask.AddName(out, r.Name)
 		}
 	}
-	for node := range g.nodes { // named by the host that clients asked for
+	for node := range g.nodes { // nodes named by the host that clients called
 		if strings.EqualFold(node, name) || strings.HasPrefix(name, "*.") && strings.HasSuffix(node, name[1:]) {
 			out = ask.AddName(out, node)
 		}
@@ -175,8 +175,8 @@ func (d *Dependencies) fill(g *graph, w *ask.Window, targets []string, depth int
 	d.Upstream, d.Downstream = ask.Fit(w, &d.Frame, up), ask.Fit(w, &d.Frame, down)
 }
 
-// walk lists the edges that lead to some nodes or, the other way, from them, by depth, and
-// names the nodes at depth 1 and beyond.
+// walk lists the edges that lead to some nodes (up) or from them, by depth. It also returns the
+// nodes at depth 1 and those further away.
 func (g *graph) walk(from []string, most int, up bool) (rows []Dependency, first, further []string) {
 	rows = []Dependency{}
 	first, further = []string{}, []string{}
@@ -226,7 +226,7 @@ func (g *graph) dependency(e *MapEdge, depth int, far string) Dependency {
 	return d
 }
 
-// health judges an edge by what is not its caller's doing.
+// health rates an edge by the failures that its caller did not cause.
 func (e *MapEdge) health() (string, string) {
 	n, bad := e.Calls, e.Faults
 	if n == 0 {
@@ -236,7 +236,7 @@ func (e *MapEdge) health() (string, string) {
 	rate := ask.Share(bad, n)
 	switch {
 	case n == 0:
-		return "unknown", "nothing was answered or refused"
+		return "unknown", "no answers and no refusals were seen"
 	case e.Calls == 0 && e.NotAnswered > 0 && rate >= failingShare:
 		return "failing", plural.Sprintf("%d of %d {connection|connections} carried nothing: refused, or not answered", e.NotAnswered, n)
 	case rate >= failingShare:
@@ -246,14 +246,14 @@ func (e *MapEdge) health() (string, string) {
 	case e.NotAnswered > 0 && ask.Share(e.NotAnswered, e.Connections) >= degradedShare:
 		return "degraded", plural.Sprintf("%d of %d {connection|connections} carried nothing: refused, or not answered", e.NotAnswered, e.Connections)
 	case e.P99Ms != nil && *e.P99Ms >= slowMs:
-		return "slow", fmt.Sprintf("one call in a hundred takes %.0f ms or more", *e.P99Ms)
+		return "slow", fmt.Sprintf("1 %% of calls take %.0f ms or more", *e.P99Ms)
 	case e.Calls == 0:
-		return "unknown", "encrypted, or no dissector reads it: only handshakes were seen"
+		return "unknown", "encrypted or without a dissector: only handshakes were seen"
 	}
 	return "ok", ""
 }
 
-// bypass lists who calls the targets and is not of the layer.
+// bypass lists the callers of the targets that do not belong to the layer.
 func (d *Dependencies) bypass(g *graph, targets, layer []string) {
 	d.Bypass = []Bypass{}
 	for i := range g.edges {
@@ -270,6 +270,6 @@ func (d *Dependencies) bypass(g *graph, targets, layer []string) {
 			b.Protocols = append(b.Protocols, p.Protocol)
 		}
 		d.Bypass = append(d.Bypass, b)
-		d.Summary = append(d.Summary, plural.Sprintf("%s goes past the layer with %d {call|calls}.", b.Client, b.Calls))
+		d.Summary = append(d.Summary, plural.Sprintf("%s bypasses the layer with %d {call|calls}.", b.Client, b.Calls))
 	}
 }

@@ -33,7 +33,7 @@ func draw(format string, nodes []MapNode, edges []MapEdge) string {
 		}
 	}
 	for _, e := range edges {
-		text := e.words()
+		text := e.label()
 		if format == "dot" {
 			style := ""
 			if e.Failed > 0 {
@@ -50,8 +50,8 @@ func draw(format string, nodes []MapNode, edges []MapEdge) string {
 	return b.String()
 }
 
-// words are an edge in few words.
-func (e *MapEdge) words() string {
+// label writes the label of an edge.
+func (e *MapEdge) label() string {
 	var names []string
 	for _, p := range e.Protocols {
 		names = append(names, p.Protocol)
@@ -70,7 +70,7 @@ func quoteDOT(s string) string {
 	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", " ").Replace(ask.Clip(s, 200)) + `"`
 }
 
-// escapeMermaid writes text so that it ends no label and is no markup.
+// escapeMermaid escapes text so that it can neither end a label nor act as markup.
 func escapeMermaid(s string) string {
 	return strings.NewReplacer(`"`, "#quot;", "#", "#35;", "<", "#lt;", ">", "#gt;", "`", "#96;", "\n", " ", "|", "#124;").Replace(ask.Clip(s, 200))
 }

@@ -10,11 +10,11 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
 )
 
-// Endpoint is one endpoint at one service and how calls to it went.
+// Endpoint summarizes the calls to one endpoint of one service.
 type Endpoint struct {
-	Dst      string   `json:"dst" jsonschema:"who was asked, namespace/name"`
+	Dst      string   `json:"dst" jsonschema:"server, as namespace/name"`
 	Protocol string   `json:"protocol"`
-	Endpoint string   `json:"endpoint" jsonschema:"method and path with ids taken out, SQL or Redis verb, DNS type"`
+	Endpoint string   `json:"endpoint" jsonschema:"method and path with ids replaced, SQL or Redis verb, DNS type"`
 	Calls    int64    `json:"calls"`
 	Failed   int64    `json:"failed"`
 	P50Ms    *float64 `json:"p50_ms,omitempty"`
@@ -22,10 +22,10 @@ type Endpoint struct {
 	P99Ms    *float64 `json:"p99_ms,omitempty"`
 	MaxMs    *float64 `json:"max_ms,omitempty"`
 	CallID   string   `json:"call_id" jsonschema:"an example: the slowest"`
-	KFL      string   `json:"kfl" jsonschema:"condition for exactly these calls"`
+	KFL      string   `json:"kfl" jsonschema:"filter for exactly these calls"`
 }
 
-// endpointRow is an endpoint as SQL gives it.
+// endpointRow is an Endpoint as SQL returns it.
 type endpointRow struct {
 	ask.Target
 	Calls  int64    `json:"calls"`
@@ -37,7 +37,7 @@ type endpointRow struct {
 	CallID string   `json:"call_id"`
 }
 
-// byEndpoint lists endpoints of the window's requests, those first that order says.
+// byEndpoint lists the endpoints of the window's requests in an SQL order.
 func byEndpoint(w *ask.Window, ctx context.Context, c *forensics.Case, known map[string]ask.Node, limit int, where, order string) ([]Endpoint, bool, error) {
 	sql := w.Ends(c, "service") + fmt.Sprintf(`, g AS (SELECT bn, far, protocol, coalesce(method, '') AS method, tpl, bool_or(protocol <> 'dns' AND host = far) AS asked,
 			count(*) AS calls, count(*) FILTER (failed) AS failed, quantile_disc(`+terms.Took+`, [0.5, 0.9, 0.99]) AS p, max(`+terms.Took+`) AS slowest, %s AS call_id

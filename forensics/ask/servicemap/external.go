@@ -13,29 +13,29 @@ import (
 	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
-// ExternalIn asks what lies outside and is called.
+// ExternalIn is the input of list_external.
 type ExternalIn struct {
 	ask.Scope
-	Client string   `json:"client,omitempty" jsonschema:"only from this service, workload, pod, host or address"`
-	Allow  []string `json:"allow,omitempty" jsonschema:"what may be called: addresses and ranges (203.0.113.0/24), domains (api.example.com; *.example.com for all below it), namespace:NAME for whatever this namespace calls; the rest are violations"`
-	Inside []string `json:"inside,omitempty" jsonschema:"ranges that are not outside although their addresses are public"`
+	Client string   `json:"client,omitempty" jsonschema:"only calls from this service, workload, pod, host or address"`
+	Allow  []string `json:"allow,omitempty" jsonschema:"allowed destinations: addresses and ranges (203.0.113.0/24), domains (api.example.com; *.example.com for all below it), namespace:NAME for everything that this namespace calls; the rest are violations"`
+	Inside []string `json:"inside,omitempty" jsonschema:"public address ranges that count as inside"`
 }
 
-// External is what lies outside and is called.
+// External is the answer of list_external.
 type External struct {
 	ask.Frame
 	Summary      []string      `json:"summary"`
 	Destinations []Destination `json:"destinations" jsonschema:"violations first, then most calls"`
-	Violations   int           `json:"violations,omitempty" jsonschema:"destinations that the allow-list does not hold, in all"`
-	DNSFailures  []DNSFailure  `json:"dns_failures" jsonschema:"names that could not be resolved, most asked first"`
+	Violations   int           `json:"violations,omitempty" jsonschema:"total destinations that are not on the allow-list"`
+	DNSFailures  []DNSFailure  `json:"dns_failures" jsonschema:"names that could not be resolved, most frequent first"`
 	Total        int           `json:"total_destinations"`
 }
 
 // Destination is one name or address outside.
 type Destination struct {
-	Name        string   `json:"name" jsonschema:"as clients asked for it, else as DNS answers name it, else the address"`
+	Name        string   `json:"name" jsonschema:"the name that clients used, otherwise the name from DNS, otherwise the address"`
 	Domain      string   `json:"domain,omitempty" jsonschema:"registrable domain"`
-	NameFrom    string   `json:"name_from" jsonschema:"host, sni, dns, hosts or none: how the name is known"`
+	NameFrom    string   `json:"name_from" jsonschema:"source of the name: host, sni, dns, hosts or none"`
 	Addresses   []string `json:"addresses"`
 	Ports       []int64  `json:"ports"`
 	Clients     []string `json:"clients"`
@@ -43,14 +43,14 @@ type Destination struct {
 	Calls       int64    `json:"calls" jsonschema:"requests, without handshakes and unknown payload"`
 	Failed      int64    `json:"failed"`
 	Connections int64    `json:"connections"`
-	SentKB      float64  `json:"sent_kb" jsonschema:"payload that clients sent on these connections, encrypted or not, 1000 bytes; whole connections, also where the window holds a part of them"`
+	SentKB      float64  `json:"sent_kb" jsonschema:"payload sent by clients on these connections, encrypted or not, in units of 1000 bytes; counts whole connections, even if only a part is in the window"`
 	ReceivedKB  float64  `json:"received_kb"`
 	First       string   `json:"first"`
 	Last        string   `json:"last"`
 	Protocols   []string `json:"protocols"`
 	Encrypted   string   `json:"encrypted" jsonschema:"yes, no or partly"`
 	Allowed     *bool    `json:"allowed,omitempty" jsonschema:"with allow"`
-	Violators   []string `json:"violators,omitempty" jsonschema:"clients that may not call it"`
+	Violators   []string `json:"violators,omitempty" jsonschema:"clients that are not allowed to call it"`
 	CallIDs     []string `json:"call_ids" jsonschema:"the first three"`
 	KFL         string   `json:"kfl,omitempty"`
 }
@@ -64,12 +64,12 @@ type DNSFailure struct {
 	CallIDs []string `json:"call_ids"`
 }
 
-// ExternalQuestion is list_external, which AskExternal answers.
+// ExternalQuestion is the question list_external.
 func ExternalQuestion() ask.Question {
-	return ask.New("list_external", "What is called outside", "Destinations outside by domain and address with clients, volumes both ways, first and last time, protocols, TLS or plain, how the name is known; violations of an allow-list; names that could not be resolved.", false, AskExternal)
+	return ask.New("list_external", "List external destinations", "Destinations outside by domain and address, with clients, bytes in both directions, first and last time, protocols, encryption and the source of the name; violations of an allow-list; names that could not be resolved.", false, AskExternal)
 }
 
-// externalRow is a destination and one of its clients, as SQL gives it.
+// externalRow is a destination and one of its clients, as SQL returns it.
 type externalRow struct {
 	Name        string   `json:"name"`
 	Client      string   `json:"client"`
@@ -94,7 +94,7 @@ type externalRow struct {
 	CallIDs     []string `json:"call_ids"`
 }
 
-// AskExternal answers what lies outside and is called.
+// AskExternal answers list_external.
 func AskExternal(ctx context.Context, c *forensics.Case, in ExternalIn) (*External, error) {
 	w, err := in.Read(ctx, c)
 	if err != nil {
@@ -124,14 +124,14 @@ func AskExternal(ctx context.Context, c *forensics.Case, in ExternalIn) (*Extern
 	if err != nil {
 		return nil, err
 	}
-	list := gather(rows, allow, within, known)
+	list := mergeRows(rows, allow, within, known)
 	out.Total = len(list)
 	for _, d := range list {
 		if d.Allowed != nil && !*d.Allowed {
 			out.Violations++
 		}
 	}
-	out.tell(list, len(in.Allow) > 0)
+	out.summarize(list, len(in.Allow) > 0)
 	if out.DNSFailures, err = unresolved(w, ctx, c); err != nil {
 		return nil, err
 	}
@@ -141,10 +141,11 @@ func AskExternal(ctx context.Context, c *forensics.Case, in ExternalIn) (*Extern
 	return out, nil
 }
 
-// maxExternal is how many pairs of client and destination are looked at.
+// maxExternal is the highest number of pairs of client and destination that are read.
 const maxExternal = 20_000
 
-// outside reads who calls what outside, calls and then connections that carried nothing.
+// outside reads the pairs of client and external destination: from calls, then from connections
+// without calls.
 func outside(w *ask.Window, ctx context.Context, c *forensics.Case, narrowed bool, f *ask.Frame) ([]externalRow, error) {
 	conn := "conn_id"
 	if c.Several() {
@@ -165,20 +166,20 @@ func outside(w *ask.Window, ctx context.Context, c *forensics.Case, narrowed boo
 	}
 	if more {
 		f.Truncated = true
-		f.Note("only the %d busiest pairs of client and destination were looked at", maxExternal)
+		f.Note("only the %d busiest pairs of client and destination were examined", maxExternal)
 	}
 	if w.KFL != "" || narrowed {
 		return rows, nil
 	}
 	cond, args := w.Connections(c, false)
-	silent, _, err := ask.Rows[externalRow](ctx, c, maxExternal, fmt.Sprintf(`SELECT %s AS name, %s AS client, min(src_namespace) AS namespace, bool_or(dst_dns_name IS NOT NULL) AS dns_known, list_sort(list(DISTINCT dst_ip))[1:10] AS addresses,
+	addSilent, _, err := ask.Rows[externalRow](ctx, c, maxExternal, fmt.Sprintf(`SELECT %s AS name, %s AS client, min(src_namespace) AS namespace, bool_or(dst_dns_name IS NOT NULL) AS dns_known, list_sort(list(DISTINCT dst_ip))[1:10] AS addresses,
 		list_sort(list(DISTINCT dst_port::BIGINT))[1:10] AS ports, list_sort(list(DISTINCT src_pod))[1:10] AS pods, count(*) AS connections, make_timestamp_ns(min(first_ns)) AS first_at, make_timestamp_ns(max(last_ns)) AS last_at, list_sort(list(DISTINCT transport)) AS protocols
 		FROM connections WHERE calls = 0 AND %s AND %s = 'outside' AND %s <> 'outside' GROUP BY 1, 2 ORDER BY connections DESC, 1, 2`, terms.Who("dst_"), terms.Who("src_"), cond, terms.Place("dst_"), terms.Place("src_")), args...)
-	return append(rows, silent...), err
+	return append(rows, addSilent...), err
 }
 
-// gather joins rows of one destination.
-func gather(rows []externalRow, allow *allowList, within []netip.Prefix, known map[string]ask.Node) []Destination {
+// mergeRows merges the rows of each destination.
+func mergeRows(rows []externalRow, allow *allowList, within []netip.Prefix, known map[string]ask.Node) []Destination {
 	by := map[string]*Destination{}
 	counts := map[string]*externalRow{}
 	var names []string
@@ -195,7 +196,7 @@ func gather(rows []externalRow, allow *allowList, within []netip.Prefix, known m
 		}
 		d.add(r, counts[r.Name])
 		if allow != nil {
-			ok := allow.holds(r)
+			ok := allow.allows(r)
 			if d.Allowed == nil {
 				d.Allowed = &ok
 			}
@@ -297,8 +298,8 @@ func (d *Destination) finish(sum *externalRow, known map[string]ask.Node) {
 	slices.Sort(d.Ports)
 }
 
-// tell says the most important in sentences.
-func (e *External) tell(list []Destination, allow bool) {
+// summarize writes the summary.
+func (e *External) summarize(list []Destination, allow bool) {
 	say := func(format string, args ...any) { e.Summary = append(e.Summary, plural.Sprintf(format, args...)) }
 	plain, bare := []string{}, []string{}
 	for _, d := range list {
@@ -309,15 +310,15 @@ func (e *External) tell(list []Destination, allow bool) {
 			bare = ask.AddName(bare, d.Name)
 		}
 	}
-	say("%d {destination|destinations} outside {was|were} called.", len(list))
+	say("%d external {destination was|destinations were} called.", len(list))
 	if allow {
 		say("%d of them are not on the allow-list.", e.Violations)
 	}
 	if len(plain) > 0 {
-		say("In plain text: %s.", strings.Join(ask.SomeNames(plain), ", "))
+		say("Unencrypted: %s.", strings.Join(ask.SomeNames(plain), ", "))
 	}
 	if len(bare) > 0 {
-		say("Addresses that nothing names: %s.", strings.Join(ask.SomeNames(bare), ", "))
+		say("Addresses without a name: %s.", strings.Join(ask.SomeNames(bare), ", "))
 	}
 }
 

@@ -1,6 +1,6 @@
-// Package servicemap answers who talks to whom: the whole case at a glance (get_overview), the
-// graph of services (get_service_map), what depends on what (get_dependencies) and what is called
-// outside (list_external).
+// Package servicemap answers which services talk to each other: an overview of the case
+// (get_overview), the graph of services (get_service_map), dependencies (get_dependencies) and
+// external destinations (list_external).
 package servicemap
 
 import (
@@ -15,18 +15,18 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
 )
 
-// ServiceMapIn asks who talks to whom.
+// ServiceMapIn is the input of get_service_map.
 type ServiceMapIn struct {
 	ask.Scope
-	GroupBy        string `json:"group_by,omitempty" jsonschema:"what is one node: service (the default), workload, namespace, pod or node"`
+	GroupBy        string `json:"group_by,omitempty" jsonschema:"what a node of the map is: service (the default), workload, namespace, pod or node"`
 	Service        string `json:"service,omitempty" jsonschema:"only edges from or to this service, workload, pod, host or address"`
 	Label          string `json:"label,omitempty" jsonschema:"as name=value: only edges from or to pods with this label, such as team=money"`
-	CrossNamespace bool   `json:"cross_namespace,omitempty" jsonschema:"only edges between two namespaces"`
-	FromNamespace  string `json:"from_namespace,omitempty" jsonschema:"also list what can be reached from this namespace, directly and on from there"`
-	Format         string `json:"format,omitempty" jsonschema:"json (the default), or mermaid or dot for a drawing as well"`
+	CrossNamespace bool   `json:"cross_namespace,omitempty" jsonschema:"only edges between different namespaces"`
+	FromNamespace  string `json:"from_namespace,omitempty" jsonschema:"also list what this namespace reaches, directly and transitively"`
+	Format         string `json:"format,omitempty" jsonschema:"json (the default); mermaid or dot adds a diagram"`
 }
 
-// ServiceMap is who talks to whom.
+// ServiceMap is the answer of get_service_map.
 type ServiceMap struct {
 	ask.Frame
 	GroupBy     string           `json:"group_by"`
@@ -35,8 +35,8 @@ type ServiceMap struct {
 	Nodes       []MapNode        `json:"nodes"`
 	Edges       []MapEdge        `json:"edges" jsonschema:"most calls first"`
 	External    []ExternalDomain `json:"external_domains" jsonschema:"names outside that were called, by registrable domain"`
-	Ingress     []IngressPoint   `json:"ingress" jsonschema:"services that are called from outside or by unknown addresses"`
-	Reachable   []Reachable      `json:"reachable,omitempty" jsonschema:"with from_namespace: what its traffic leads to, nearest first"`
+	Ingress     []IngressPoint   `json:"ingress" jsonschema:"services called from outside or by unknown addresses"`
+	Reachable   []Reachable      `json:"reachable,omitempty" jsonschema:"with from_namespace: what its traffic reaches, nearest first"`
 	Diagram     string           `json:"diagram,omitempty" jsonschema:"with format mermaid or dot"`
 	DiagramForm string           `json:"diagram_format,omitempty"`
 }
@@ -45,19 +45,19 @@ type ServiceMap struct {
 type MapEdge struct {
 	Src          string         `json:"src"`
 	Dst          string         `json:"dst"`
-	Calls        int64          `json:"calls" jsonschema:"requests; handshakes and unknown payload stand in protocols only"`
+	Calls        int64          `json:"calls" jsonschema:"requests; handshakes and unknown payload count in protocols only"`
 	Failed       int64          `json:"failed"`
-	Faults       int64          `json:"faults,omitempty" jsonschema:"of these, not the caller's doing: 5xx, no answer, reset, error of a database; not 4xx, unknown names"`
+	Faults       int64          `json:"faults,omitempty" jsonschema:"of these, not caused by the caller: 5xx, no answer, reset, database error; not 4xx or unknown names"`
 	P50Ms        *float64       `json:"p50_ms,omitempty"`
 	P99Ms        *float64       `json:"p99_ms,omitempty"`
-	RequestKB    float64        `json:"request_kb" jsonschema:"payload of requests, 1000 bytes"`
+	RequestKB    float64        `json:"request_kb" jsonschema:"payload of requests in units of 1000 bytes"`
 	ResponseKB   float64        `json:"response_kb"`
 	Connections  int64          `json:"connections"`
-	NotAnswered  int64          `json:"connections_without_calls,omitempty" jsonschema:"of these, connections that carried nothing: refused, not answered, or opened and closed"`
-	Encrypted    string         `json:"encrypted" jsonschema:"yes, no, partly, or unknown where nothing told"`
+	NotAnswered  int64          `json:"connections_without_calls,omitempty" jsonschema:"of these, connections without calls: refused, not answered, or opened and closed"`
+	Encrypted    string         `json:"encrypted" jsonschema:"yes, no, partly or unknown"`
 	CrossesSpace bool           `json:"cross_namespace,omitempty"`
 	Protocols    []EdgeProtocol `json:"protocols"`
-	KFL          string         `json:"kfl,omitempty" jsonschema:"condition for exactly these calls; where calls is 0, for its handshakes and unknown payload"`
+	KFL          string         `json:"kfl,omitempty" jsonschema:"filter for exactly these calls; if calls is 0, for the handshakes and unknown payload"`
 
 	pa, pb  string
 	nsA     string
@@ -74,14 +74,14 @@ type EdgeProtocol struct {
 	CallID   string `json:"call_id" jsonschema:"an example"`
 }
 
-// ExternalDomain is what was called below one registrable domain.
+// ExternalDomain summarizes the calls to one registrable domain.
 type ExternalDomain struct {
-	Domain  string   `json:"domain" jsonschema:"or the address where nothing named it"`
+	Domain  string   `json:"domain" jsonschema:"the address if it has no name"`
 	Names   []string `json:"names"`
 	Clients []string `json:"clients"`
 	Calls   int64    `json:"calls"`
 	Failed  int64    `json:"failed"`
-	KB      float64  `json:"kb" jsonschema:"payload both ways"`
+	KB      float64  `json:"kb" jsonschema:"payload in both directions"`
 }
 
 // IngressPoint is a service that is called from outside.
@@ -93,24 +93,24 @@ type IngressPoint struct {
 	KFL     string   `json:"kfl"`
 }
 
-// Reachable is a node that traffic of a namespace leads to.
+// Reachable is a node that the traffic of a namespace reaches.
 type Reachable struct {
 	Name      string   `json:"name"`
 	Place     string   `json:"place"`
 	Depth     int      `json:"depth" jsonschema:"1: called by the namespace itself; 2: by what that calls; and so on"`
-	Via       []string `json:"via" jsonschema:"callers on the way there"`
+	Via       []string `json:"via" jsonschema:"callers on the path"`
 	Calls     int64    `json:"calls" jsonschema:"from these callers"`
 	Failed    int64    `json:"failed"`
 	Protocols []string `json:"protocols"`
 	KFL       []string `json:"kfl" jsonschema:"of the edges from these callers, at most three"`
 }
 
-// MapQuestion is get_service_map, which AskServiceMap answers.
+// MapQuestion is the question get_service_map.
 func MapQuestion() ask.Question {
-	return ask.New("get_service_map", "Who talks to whom", "Nodes and edges of the traffic with calls, failures, latency, bytes, protocols and encryption; external domains, ingress points, reachability from a namespace; as JSON, Mermaid or DOT.", true, AskServiceMap)
+	return ask.New("get_service_map", "Map the services", "Nodes and edges of the traffic with calls, failures, latency, bytes, protocols and encryption; external domains, ingress points, reachability from a namespace; as JSON, Mermaid or DOT.", true, AskServiceMap)
 }
 
-// AskServiceMap answers who talks to whom.
+// AskServiceMap answers get_service_map.
 func AskServiceMap(ctx context.Context, c *forensics.Case, in ServiceMapIn) (*ServiceMap, error) {
 	w, err := in.Read(ctx, c)
 	if err != nil {
@@ -118,10 +118,10 @@ func AskServiceMap(ctx context.Context, c *forensics.Case, in ServiceMapIn) (*Se
 	}
 	by, ok := groupings[in.GroupBy]
 	if !ok {
-		return nil, ask.Wrong("group_by", "%q, want service, workload, namespace, pod or node", in.GroupBy)
+		return nil, ask.Wrong("group_by", "must be service, workload, namespace, pod or node, not %q", in.GroupBy)
 	}
 	if !slices.Contains([]string{"", "json", "mermaid", "dot"}, in.Format) {
-		return nil, ask.Wrong("format", "%q, want json, mermaid or dot", in.Format)
+		return nil, ask.Wrong("format", "must be json, mermaid or dot, not %q", in.Format)
 	}
 	narrowed, err := in.narrow(c, w)
 	if err != nil {
@@ -152,7 +152,7 @@ func AskServiceMap(ctx context.Context, c *forensics.Case, in ServiceMapIn) (*Se
 	return out, nil
 }
 
-// narrow puts what the question names into the window.
+// narrow adds the filters of the input to the window.
 func (in *ServiceMapIn) narrow(c *forensics.Case, w *ask.Window) (bool, error) {
 	if in.Service != "" {
 		cond, args := terms.Either(c, in.Service)
@@ -161,21 +161,21 @@ func (in *ServiceMapIn) narrow(c *forensics.Case, w *ask.Window) (bool, error) {
 	if in.Label != "" {
 		name, value, ok := strings.Cut(in.Label, "=")
 		if !ok {
-			return false, ask.Wrong("label", "%q, want name=value", in.Label)
+			return false, ask.Wrong("label", "must be name=value, not %q", in.Label)
 		}
 		w.And(`list_contains(src_labels, {'name': ?::VARCHAR, 'value': ?::VARCHAR}) OR list_contains(dst_labels, {'name': ?::VARCHAR, 'value': ?::VARCHAR})`, name, value, name, value)
 	}
 	return in.Service != "" || in.Label != "", nil
 }
 
-// graph is a whole map, before it is cut for an answer.
+// graph is a complete map, before it is cut for an answer.
 type graph struct {
 	by    string
 	nodes map[string]*MapNode
 	edges []MapEdge
 }
 
-// edgeRow is an edge as SQL gives it.
+// edgeRow is an edge as SQL returns it.
 type edgeRow struct {
 	Src       string         `json:"src"`
 	Dst       string         `json:"dst"`
@@ -204,8 +204,8 @@ func readGraph(w *ask.Window, ctx context.Context, c *forensics.Case, by string,
 	if c.Several() {
 		conn = "bundle::BIGINT * 4398046511104 + conn_id"
 	}
-	// What can be summed is summed by addresses first: there are few of them, and their
-	// names are joined to the sums. A name that DNS was asked for is no host that was called.
+	// Sum by address first, then join the names to the sums: there are few addresses. The host
+	// of a DNS question is not a host that was called.
 	sums := fmt.Sprintf(`SELECT %ssrc_id, dst_id, protocol, CASE WHEN protocol <> 'dns' THEN host END AS host, count(*) AS n, count(*) FILTER (failed) AS failed, count(*) FILTER (%s) AS faults, sum(request_bytes) AS sent, sum(response_bytes) AS received,
 			count(decrypted_by) AS opened, arg_min(call_id, ts_ns) AS call_id, min(ts_ns) AS ts_ns FROM %s WHERE %s GROUP BY ALL`, terms.Key(c, ""), terms.Fault, "calls", w.Where)
 	sql := w.Ends(c, by) + fmt.Sprintf(`, y AS (%[3]s),
@@ -223,7 +223,7 @@ func readGraph(w *ask.Window, ctx context.Context, c *forensics.Case, by string,
 	}
 	if more {
 		f.Truncated = true
-		f.Note("the map is made of the %d edges with most calls", ask.MaxEdges)
+		f.Note("the map contains only the %d edges with the most calls", ask.MaxEdges)
 	}
 	known, err := ask.Nodes(ctx, c, by)
 	if err != nil {
@@ -234,7 +234,7 @@ func readGraph(w *ask.Window, ctx context.Context, c *forensics.Case, by string,
 		g.add(&rows[i], known)
 	}
 	if w.KFL == "" && !narrowed {
-		if err := g.silent(ctx, c, w, known); err != nil {
+		if err := g.addSilent(ctx, c, w, known); err != nil {
 			return nil, err
 		}
 	}
@@ -268,8 +268,8 @@ func (g *graph) add(r *edgeRow, known map[string]ask.Node) {
 		CrossesSpace: r.Na != "" && r.Nb != "" && r.Na != r.Nb, pa: r.Pa, pb: r.Pb, nsA: r.Na, enc: r.Opened, shakes: r.Shakes, carried: r.Rows})
 }
 
-// silent adds connections that carried nothing: an edge is there although no call is.
-func (g *graph) silent(ctx context.Context, c *forensics.Case, w *ask.Window, known map[string]ask.Node) error {
+// addSilent adds connections without calls. They make an edge even if it has no call.
+func (g *graph) addSilent(ctx context.Context, c *forensics.Case, w *ask.Window, known map[string]ask.Node) error {
 	cond, args := w.Connections(c, false)
 	src := fmt.Sprintf(`CASE WHEN %s THEN '%s' ELSE %s END`, terms.Nameless("src_"), terms.AnyOutside, terms.Node("src_", g.by))
 	rows, _, err := ask.Rows[edgeRow](ctx, c, ask.MaxEdges, fmt.Sprintf(`SELECT %s AS src, %s AS dst, min(%s) AS pa, min(%s) AS pb, min(src_namespace) AS na, min(dst_namespace) AS nb, count(*) AS conns
@@ -298,7 +298,7 @@ func (g *graph) silent(ctx context.Context, c *forensics.Case, w *ask.Window, kn
 	return nil
 }
 
-// finish fills in what follows from the rest.
+// finish sets the fields that are derived from others.
 func (g *graph) finish(e *MapEdge) {
 	switch {
 	case e.Calls > 0 && e.enc == e.Calls || e.Calls == 0 && e.shakes > 0:
@@ -332,7 +332,7 @@ func (g *graph) calls() (n int64) {
 	return n
 }
 
-// shown are the nodes of some edges, those with most calls first.
+// shown returns the nodes of some edges, most calls first.
 func (g *graph) shown(edges []MapEdge) []MapNode {
 	seen := map[string]bool{}
 	out := []MapNode{}

@@ -14,41 +14,41 @@ import (
 	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
-// overviewRows is how many rows each list of an overview has where no limit was given.
+// overviewRows is the default number of rows per list in an overview.
 const overviewRows = 8
 
-// OverviewIn asks what is in a case.
+// OverviewIn is the input of get_overview.
 type OverviewIn struct {
 	ask.Scope
 }
 
-// Overview is a case for somebody who sees it for the first time.
+// Overview is the answer of get_overview: a first look at a case.
 type Overview struct {
 	ask.Frame
-	Summary    []string         `json:"summary" jsonschema:"sentences for a newcomer"`
+	Summary    []string         `json:"summary" jsonschema:"summary in sentences"`
 	Calls      int64            `json:"calls" jsonschema:"requests, without handshakes and unknown payload"`
 	Failed     int64            `json:"failed"`
 	Conns      ConnCount        `json:"connections"`
 	Namespaces []string         `json:"namespaces"`
 	Protocols  []ProtocolUse    `json:"protocols" jsonschema:"in use, each with an example"`
 	Services   []MapNode        `json:"services" jsonschema:"most called first"`
-	Edges      []MapEdge        `json:"edges" jsonschema:"busiest; get_service_map has all"`
-	Endpoints  []Endpoint       `json:"endpoints" jsonschema:"busiest; get_api_stats has all"`
+	Edges      []MapEdge        `json:"edges" jsonschema:"busiest first; get_service_map lists all"`
+	Endpoints  []Endpoint       `json:"endpoints" jsonschema:"busiest first; get_api_stats lists all"`
 	Failures   []Failure        `json:"failures" jsonschema:"most frequent first"`
 	External   []ExternalDomain `json:"external_domains"`
 	Ingress    []IngressPoint   `json:"ingress"`
-	NotIP      []bundle.Count   `json:"not_ip" jsonschema:"packets of the whole case that are not IP, by kind: arp, lldp, stp, wlan_beacon, a link type that is not read"`
+	NotIP      []bundle.Count   `json:"not_ip" jsonschema:"non-IP packets of the whole case, by kind: arp, lldp, stp, wlan_beacon, or an unsupported link type"`
 }
 
-// ConnCount counts connections by what could be read of them.
+// ConnCount counts connections by how far they could be read.
 type ConnCount struct {
 	Total     int64 `json:"total" jsonschema:"TCP and QUIC connections and UDP conversations"`
 	Encrypted int64 `json:"encrypted"`
-	Opened    int64 `json:"opened" jsonschema:"of the encrypted ones, those whose keys were there"`
+	Opened    int64 `json:"opened" jsonschema:"of the encrypted ones, those that were decrypted"`
 	Silent    int64 `json:"without_calls"`
 }
 
-// ProtocolUse is how a protocol is used.
+// ProtocolUse summarizes the use of one protocol.
 type ProtocolUse struct {
 	Protocol string   `json:"protocol"`
 	Calls    int64    `json:"calls"`
@@ -69,14 +69,14 @@ type Failure struct {
 	CallIDs  []string `json:"call_ids" jsonschema:"the first three"`
 }
 
-// OverviewQuestion is get_overview, which AskOverview answers.
+// OverviewQuestion is the question get_overview.
 func OverviewQuestion() ask.Question {
-	q := ask.New("get_overview", "What is in this case", "A first look for a newcomer: what was recorded, services, protocols with an example each, busiest endpoints, failures, domains outside, ways in. Ask this first.", true, AskOverview)
+	q := ask.New("get_overview", "Summarize the case", "A first look: what was recorded, services, protocols with one example each, busiest endpoints, failures, external domains, ingress. Ask this first.", true, AskOverview)
 	q.Rows = overviewRows
 	return q
 }
 
-// AskOverview answers what is in a case.
+// AskOverview answers get_overview.
 func AskOverview(ctx context.Context, c *forensics.Case, in OverviewIn) (*Overview, error) {
 	w, err := in.Read(ctx, c)
 	if err != nil {
@@ -112,12 +112,12 @@ func AskOverview(ctx context.Context, c *forensics.Case, in OverviewIn) (*Overvi
 		return nil, err
 	}
 	out.NotIP = notIP(c)
-	out.sum(w)
+	out.summarize(w)
 	out.Match(len(out.Protocols))
 	return out, nil
 }
 
-// notIP counts the packets of all bundles that are not IP.
+// notIP counts the non-IP packets of all bundles.
 func notIP(c *forensics.Case) []bundle.Count {
 	var all []*bundle.Accounts
 	for _, b := range c.Bundles() {
@@ -126,7 +126,7 @@ func notIP(c *forensics.Case) []bundle.Count {
 	return bundle.Counted(bundle.NotIP, all...)
 }
 
-// services puts the map into few rows.
+// services copies the busiest parts of the map.
 func (o *Overview) services(g *graph, w *ask.Window) {
 	o.Namespaces = []string{}
 	var list []MapNode
@@ -150,7 +150,7 @@ func (o *Overview) services(g *graph, w *ask.Window) {
 	o.Truncated = o.Truncated || len(list) > w.Limit || len(g.edges) > w.Limit
 }
 
-// read asks for failures and connections.
+// read reads failures and connections.
 func (o *Overview) read(ctx context.Context, c *forensics.Case, w *ask.Window) (err error) {
 	sql := w.Ends(c, "service") + fmt.Sprintf(`SELECT coalesce(nullif(far, ''), dst) AS dst, protocol, endpoint, status, calls, call_ids FROM (
 			SELECT bn, far, protocol, %s AS endpoint, coalesce(status_code::VARCHAR || CASE WHEN status_text IS NULL THEN '' ELSE ' ' || status_text END, status_text, error, '') AS status, count(*) AS calls, %s
@@ -166,8 +166,8 @@ func (o *Overview) read(ctx context.Context, c *forensics.Case, w *ask.Window) (
 	return err
 }
 
-// protocols lists the protocols of a map, most used first, with an example of each: the
-// first call of the busiest edge on which none failed, else of the busiest.
+// protocols lists the protocols of a map, most used first, each with an example: the first call of
+// its busiest edge without failures, otherwise of its busiest edge.
 func (g *graph) protocols(ctx context.Context, c *forensics.Case) ([]ProtocolUse, error) {
 	type use struct {
 		ProtocolUse
@@ -210,8 +210,8 @@ func (g *graph) protocols(ctx context.Context, c *forensics.Case) ([]ProtocolUse
 	return out, err
 }
 
-// sum says the most important in sentences.
-func (o *Overview) sum(w *ask.Window) {
+// summarize writes the summary.
+func (o *Overview) summarize(w *ask.Window) {
 	say := func(format string, args ...any) { o.Summary = append(o.Summary, plural.Sprintf(format, args...)) }
 	o.Summary = []string{}
 	say("%s to %s: %d {request|requests}, %d failed (%.2f %%), on %d {connection|connections}.", ask.Stamp(w.From), ask.Stamp(w.To), o.Calls, o.Failed, 100*ask.Share(o.Failed, o.Calls), o.Conns.Total)
@@ -232,7 +232,7 @@ func (o *Overview) sum(w *ask.Window) {
 		say("Most called: %s.", strings.Join(names, ", "))
 	}
 	if len(o.Ingress) > 0 {
-		say("Traffic comes in at %s.", o.Ingress[0].Service)
+		say("Ingress: %s.", o.Ingress[0].Service)
 	}
 	if len(o.External) > 0 {
 		say("Most called outside: %s.", o.External[0].Domain)
@@ -246,9 +246,9 @@ func (o *Overview) sum(w *ask.Window) {
 		names = append(names, fmt.Sprintf("%s (%d)", n.Kind, n.Count))
 	}
 	if len(names) > 0 {
-		say("Packets that are not IP: %s.", strings.Join(names, ", "))
+		say("Non-IP packets: %s.", strings.Join(names, ", "))
 	}
 	if shut := o.Conns.Encrypted - o.Conns.Opened; shut > 0 {
-		o.Note("%d encrypted {connection|connections} could not be read: no keys for {it|them}; only {its|their} handshakes are calls", shut)
+		o.Note("%d encrypted {connection|connections} could not be read for lack of keys: only {its|their} handshakes count as calls", shut)
 	}
 }

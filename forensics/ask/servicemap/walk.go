@@ -9,7 +9,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
 )
 
-// external groups what was called outside by registrable domain, most calls first.
+// external groups external destinations by registrable domain, most calls first.
 func (g *graph) external() []ExternalDomain {
 	by := map[string]*ExternalDomain{}
 	for i := range g.edges {
@@ -39,8 +39,8 @@ func (g *graph) external() []ExternalDomain {
 	return out
 }
 
-// ingress are the nodes that are called from outside, or, where it is known who is inside,
-// by an address that nobody named.
+// ingress returns the nodes that are called from outside. If the case has known inside nodes, it
+// also returns those called from addresses without a name.
 func (g *graph) ingress() []IngressPoint {
 	by := map[string]*IngressPoint{}
 	for i := range g.edges {
@@ -76,8 +76,8 @@ func (g *graph) ingress() []IngressPoint {
 	return out
 }
 
-// reach walks from the nodes of a namespace along the edges, nearest first. An edge that
-// leads back into what was reached before is not listed again.
+// reach follows the edges from the nodes of a namespace, nearest first. It omits edges that lead
+// back to nodes that were already reached.
 func (g *graph) reach(namespace string) []Reachable {
 	next := map[string][]int{}
 	depth := map[string]int{}

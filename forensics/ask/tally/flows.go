@@ -8,7 +8,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
 )
 
-// Transport is all TCP flows together. Times are the 50th, 90th and 99th percentile in microseconds.
+// Transport summarizes all TCP flows. Times are the 50th, 90th and 99th percentile in microseconds.
 type Transport struct {
 	Flows      int64   `json:"flows"`
 	Packets    int64   `json:"packets"`
@@ -26,7 +26,7 @@ type Transport struct {
 	RoundTrip  []int64 `json:"rtt"`
 }
 
-// TCP sums up all TCP flows, in one row.
+// TCP summarizes all TCP flows in one row.
 func TCP(ctx context.Context, c *forensics.Case) (Table[Transport], error) {
 	return read[Transport](ctx, c, `SELECT count(*) AS flows, sum(src_packets + dst_packets)::BIGINT AS packets, sum(retransmissions)::BIGINT AS retransmissions, sum(fast_retransmissions)::BIGINT AS fast,
   sum(out_of_order)::BIGINT AS out_of_order, sum(duplicate_acks)::BIGINT AS duplicate_acks, sum(zero_windows)::BIGINT AS zero_windows, sum(resets)::BIGINT AS resets,
@@ -35,7 +35,7 @@ func TCP(ctx context.Context, c *forensics.Case) (Table[Transport], error) {
 FROM flows_raw WHERE transport = 'tcp'`)
 }
 
-// Trouble is a TCP flow that did not go well.
+// Trouble is a TCP flow with retransmissions, zero windows, losses or resets.
 type Trouble struct {
 	Bundle      int64  `json:"bundle"`
 	FlowID      int64  `json:"flow_id"`
@@ -54,7 +54,7 @@ type Trouble struct {
 	Last        int64  `json:"last_packet"`
 }
 
-// Troubled gives the TCP flows with most trouble.
+// Troubled returns the worst TCP flows.
 func Troubled(ctx context.Context, c *forensics.Case) (Table[Trouble], error) {
 	return read[Trouble](ctx, c, fmt.Sprintf(`SELECT %s, f.flow_id, s.who AS client, f.src_port, d.who AS server, f.dst_port, f.state, f.src_packets + f.dst_packets AS packets,
   f.retransmissions, f.zero_windows, f.resets, f.gap_bytes, f.handshake_us, f.first_packet, f.last_packet
@@ -64,13 +64,13 @@ ORDER BY f.retransmissions + 2 * f.zero_windows + 2 * f.lost_segments + f.resets
 		terms.BundleOf(c, "f."), terms.SameBundle(c, "s", "f"), terms.SameBundle(c, "d", "f")))
 }
 
-// ends is SQL for table t: each flow at both of its ends.
+// ends is SQL for table t, which has one row for each end of each flow.
 func ends(c *forensics.Case) string {
 	return fmt.Sprintf(`WITH t AS (SELECT %[1]ssrc_id AS id, dst_id AS peer, src_bytes AS sent, dst_bytes AS received, protocol FROM flows_raw
   UNION ALL SELECT %[1]sdst_id, src_id, dst_bytes, src_bytes, protocol FROM flows_raw)`, terms.Key(c, ""))
 }
 
-// Talker is who moved bytes: IP bytes that it sent and received.
+// Talker is an endpoint with the IP bytes that it sent and received.
 type Talker struct {
 	Name     string `json:"name"`
 	IP       string `json:"ip"`
@@ -80,7 +80,7 @@ type Talker struct {
 	Flows    int64  `json:"flows"`
 }
 
-// Talkers gives the endpoints that moved most bytes.
+// Talkers returns the endpoints with the most bytes.
 func Talkers(ctx context.Context, c *forensics.Case) (Table[Talker], error) {
 	return read[Talker](ctx, c, fmt.Sprintf(`%s
 SELECT e.name, e.ip, e.kind, sum(sent)::BIGINT AS sent, sum(received)::BIGINT AS received, count(*) AS flows
@@ -88,7 +88,7 @@ FROM t JOIN endpoints e ON e.endpoint_id = t.id%s
 GROUP BY e.name, e.ip, e.kind ORDER BY sum(sent + received) DESC, e.name, e.ip, e.kind LIMIT 12`, ends(c), terms.SameBundle(c, "e", "t")))
 }
 
-// Stranger is an address outside: IP bytes that it sent and received, and who talks with it.
+// Stranger is an address outside, with the IP bytes that it sent and received, and its peers.
 type Stranger struct {
 	IP        string   `json:"ip"`
 	Name      string   `json:"name"`
@@ -99,7 +99,7 @@ type Stranger struct {
 	Peers     []string `json:"peers"`
 }
 
-// Outside gives the addresses outside that moved most bytes.
+// Outside returns the addresses outside with the most bytes.
 func Outside(ctx context.Context, c *forensics.Case) (Table[Stranger], error) {
 	return read[Stranger](ctx, c, fmt.Sprintf(`%s
 SELECT e.ip, max(coalesce(e.dns_name, e.hostname)) AS name, sum(sent)::BIGINT AS sent, sum(received)::BIGINT AS received, count(*) AS flows,

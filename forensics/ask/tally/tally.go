@@ -1,6 +1,6 @@
-// Package tally counts what is in the tables of a case: protocols, bytes over time, handshakes,
-// certificates, flows, events, anomalies. Each function gives rows and the SQL that made them, which
-// a person can paste into pcapsule sql. What a question answers is not counted here again.
+// Package tally counts the contents of a case: protocols, bytes over time, handshakes,
+// certificates, flows, events, anomalies. Each function returns rows and the SQL behind them, which
+// a person can paste into pcapsule sql. It does not repeat counts that a question already gives.
 package tally
 
 import (
@@ -12,13 +12,13 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
 )
 
-// Table is rows and the SQL that gives them.
+// Table is rows with the SQL that returns them.
 type Table[T any] struct {
 	SQL  string
 	Rows []T
 }
 
-// mostRows is how many rows a table without a limit of its own has.
+// mostRows is the row limit of every table.
 const mostRows = 200_000
 
 func read[T any](ctx context.Context, c *forensics.Case, sql string) (Table[T], error) {
@@ -29,7 +29,7 @@ func read[T any](ctx context.Context, c *forensics.Case, sql string) (Table[T], 
 	return Table[T]{sql, rows}, nil
 }
 
-// firstCall is the SQL for the id of the first call of a group, of calls AS c.
+// firstCall is the SQL for the id of the first call of a group, from calls AS c.
 func firstCall(c *forensics.Case) string {
 	return "lower(hex(arg_min(c.call_id, (" + terms.Key(c, "c") + "c.call_no)))) AS first_call"
 }
@@ -40,22 +40,23 @@ type Counts struct {
 	Failed int64 `json:"failed"`
 }
 
-// Calls counts all calls, handshakes and unknown payload too.
+// Calls counts all calls, including handshakes and unknown payload.
 func Calls(ctx context.Context, c *forensics.Case) (Table[Counts], error) {
 	return read[Counts](ctx, c, "SELECT count(*) AS calls, count(*) FILTER (WHERE failed) AS failed FROM calls_raw")
 }
 
-// Namespace is a namespace of endpoints.
+// Namespace is the name of a Kubernetes namespace.
 type Namespace struct {
 	Name string `json:"namespace"`
 }
 
-// Namespaces gives the namespace of most endpoints, if any has one.
+// Namespaces returns the namespace with the most endpoints, if any endpoint has one.
 func Namespaces(ctx context.Context, c *forensics.Case) (Table[Namespace], error) {
 	return read[Namespace](ctx, c, "SELECT namespace FROM endpoints WHERE namespace IS NOT NULL GROUP BY namespace ORDER BY count(*) DESC, namespace LIMIT 1")
 }
 
-// Protocol is the calls of one protocol. Times are microseconds; null where no call has one.
+// Protocol summarizes the calls of one protocol. Times are in microseconds, or null if no call has
+// one.
 type Protocol struct {
 	Protocol string  `json:"protocol"`
 	Calls    int64   `json:"calls"`
@@ -65,7 +66,7 @@ type Protocol struct {
 	First    string  `json:"first_call"`
 }
 
-// Protocols gives the protocols of calls, most calls first.
+// Protocols returns the protocols of calls, most calls first.
 func Protocols(ctx context.Context, c *forensics.Case) (Table[Protocol], error) {
 	return read[Protocol](ctx, c, `SELECT protocol, count(*) AS calls, count(*) FILTER (WHERE failed) AS failed, sum(request_bytes + response_bytes)::BIGINT AS bytes,
   quantile_disc(`+terms.Took+`, [0.5, 0.9, 0.99]) AS p50_p90_p99_us, `+firstCall(c)+`
@@ -73,7 +74,7 @@ FROM calls_raw c
 GROUP BY protocol ORDER BY calls DESC, protocol`)
 }
 
-// Names is DNS questions of one kind.
+// Names summarizes DNS questions of one kind.
 type Names struct {
 	Variant   string  `json:"variant"`
 	Questions int64   `json:"questions"`
@@ -84,7 +85,7 @@ type Names struct {
 	First     string  `json:"first_call"`
 }
 
-// DNS gives DNS questions by kind (dns, mdns, llmnr, nbns), the most first.
+// DNS counts DNS questions by kind (dns, mdns, llmnr, nbns), most frequent first.
 func DNS(ctx context.Context, c *forensics.Case) (Table[Names], error) {
 	return read[Names](ctx, c, `SELECT coalesce(dns_variant, 'dns') AS variant, count(*) AS questions, count(*) FILTER (WHERE failed) AS failed, count(*) FILTER (WHERE error IS NOT NULL) AS not_answered,
   count(DISTINCT host) AS names, quantile_disc(`+terms.Took+`, [0.5, 0.9, 0.99]) AS p50_p90_p99_us, `+firstCall(c)+`
@@ -92,7 +93,7 @@ FROM calls_raw c WHERE protocol = 'dns'
 GROUP BY ALL ORDER BY questions DESC, variant`)
 }
 
-// Partial is calls of one protocol that were not seen whole, for one reason.
+// Partial counts the incomplete calls of one protocol with one reason.
 type Partial struct {
 	Error    string `json:"error"`
 	Protocol string `json:"protocol"`
@@ -100,22 +101,22 @@ type Partial struct {
 	First    string `json:"first_call"`
 }
 
-// Incomplete gives the calls whose answer, or part of it, is missing.
+// Incomplete counts the calls whose response is missing or incomplete.
 func Incomplete(ctx context.Context, c *forensics.Case) (Table[Partial], error) {
 	return read[Partial](ctx, c, `SELECT error, protocol, count(*) AS calls, `+firstCall(c)+`
 FROM calls_raw c WHERE error IS NOT NULL GROUP BY error, protocol ORDER BY calls DESC, error, protocol LIMIT 40`)
 }
 
-// Cited is where the packets of a call are: the index of its bundle in the case, and their numbers,
-// "12-15,20".
+// Cited locates the packets of a call: the index of its bundle in the case, and the packet numbers
+// as "12-15,20".
 type Cited struct {
 	CallID  string `json:"call_id"`
 	Bundle  int64  `json:"bundle"`
 	Packets string `json:"packets"`
 }
 
-// Packets gives the packets of calls by their ids, which are hex. Of calls with one id it is the
-// first of the first bundle.
+// Packets returns the packets of calls by their ids, in hex. If several calls have one id, it
+// returns the first one in the first bundle.
 func Packets(ctx context.Context, c *forensics.Case, ids []string) (map[string]Cited, error) {
 	out := map[string]Cited{}
 	if len(ids) == 0 {

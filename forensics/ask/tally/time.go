@@ -8,45 +8,45 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
 )
 
-// Amount is how much of one kind there was in one bucket: the bucket's number times its length is
-// its beginning, in nanoseconds since 1970 UTC.
+// Amount is the amount of one kind in one bucket of time. Bucket times the bucket's length is the
+// start of the bucket, in nanoseconds since 1970 UTC.
 type Amount struct {
 	Bucket int64  `json:"bucket"`
 	Kind   string `json:"kind"`
 	N      int64  `json:"n"`
 }
 
-// Bytes gives bytes on the wire by protocol, in buckets of so many nanoseconds.
+// Bytes counts bytes on the wire by protocol, in buckets of the given length in nanoseconds.
 func Bytes(ctx context.Context, c *forensics.Case, bucket int64) (Table[Amount], error) {
 	return read[Amount](ctx, c, fmt.Sprintf(`SELECT p.ts_ns // %d AS bucket, coalesce(f.protocol, f.transport, 'not IP') AS kind, sum(p.len)::BIGINT AS n
 FROM packets_raw p LEFT JOIN flows_raw f ON f.flow_id = p.flow_id%s
 GROUP BY ALL ORDER BY ALL`, bucket, terms.SameBundle(c, "f", "p")))
 }
 
-// Outcomes gives how many calls failed and did not, in buckets of so many nanoseconds.
+// Outcomes counts failed and other calls, in buckets of the given length in nanoseconds.
 func Outcomes(ctx context.Context, c *forensics.Case, bucket int64) (Table[Amount], error) {
 	return read[Amount](ctx, c, fmt.Sprintf(`SELECT ts_ns // %d AS bucket, CASE WHEN failed THEN 'failed' ELSE 'not failed' END AS kind, count(*) AS n
 FROM calls_raw
 GROUP BY ALL ORDER BY ALL`, bucket))
 }
 
-// Silence is a time without traffic, in nanoseconds: when it ended and how long it was.
+// Silence is a time without traffic: its end and its length in nanoseconds.
 type Silence struct {
 	End    int64 `json:"first_ns"`
 	Length int64 `json:"silence"`
 }
 
-// Silences gives the longest times without traffic, the longest first.
+// Silences returns the longest times without traffic, longest first.
 func Silences(ctx context.Context, c *forensics.Case) (Table[Silence], error) {
 	return read[Silence](ctx, c, `SELECT first_ns, silence FROM (
   SELECT first_ns, first_ns - max(last_ns) OVER (ORDER BY first_ns, last_ns ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS silence FROM flows_raw)
 WHERE silence > 0 ORDER BY silence DESC, first_ns LIMIT 23`)
 }
 
-// Gaps is SQL for the coverage gaps of a case, as Case.Coverage has them.
+// Gaps is SQL for the coverage gaps of a case, as in Case.Coverage.
 const Gaps = "SELECT source, reason, from_ns, to_ns, packets, detail FROM coverage WHERE kind = 'hole' ORDER BY from_ns, source"
 
-// Event is equal events of the cluster. Last is in nanoseconds since 1970 UTC.
+// Event is a group of equal Kubernetes events. Last is in nanoseconds since 1970 UTC.
 type Event struct {
 	Type    string `json:"type"`
 	Reason  string `json:"reason"`
@@ -57,13 +57,14 @@ type Event struct {
 	Last    int64  `json:"last_ns"`
 }
 
-// Events gives events of the cluster, warnings first.
+// Events returns Kubernetes events, warnings first.
 func Events(ctx context.Context, c *forensics.Case) (Table[Event], error) {
 	return read[Event](ctx, c, `SELECT type, reason, kind, concat_ws('/', namespace, name) AS object, message, sum(coalesce(count, 1))::BIGINT AS times, max(ts_ns) AS last_ns
 FROM k8s_events GROUP BY ALL ORDER BY (max(type) = 'Warning') DESC, times DESC, last_ns, object, reason, message LIMIT 40`)
 }
 
-// Anomaly is anomalies of one kind. Packet is of the bundle, where the case has only one.
+// Anomaly summarizes anomalies of one kind. Packet is a packet number of the bundle and is only
+// meaningful in a case of one bundle.
 type Anomaly struct {
 	Source string `json:"source"`
 	Kind   string `json:"kind"`
@@ -73,7 +74,7 @@ type Anomaly struct {
 	Detail string `json:"example"`
 }
 
-// Anomalies gives anomalies by kind, the most frequent first.
+// Anomalies counts anomalies by kind, most frequent first.
 func Anomalies(ctx context.Context, c *forensics.Case) (Table[Anomaly], error) {
 	return read[Anomaly](ctx, c, `SELECT source, kind, sum(count)::BIGINT AS times, sum(lost_bytes)::BIGINT AS lost_bytes, min(packet_no) AS first_packet, arg_min(detail, (ts_ns, detail)) AS example
 FROM anomalies GROUP BY source, kind ORDER BY times DESC, source, kind LIMIT 40`)

@@ -8,7 +8,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
 )
 
-// Version is TLS handshakes that settled on one version and cipher suite.
+// Version counts the TLS handshakes with one negotiated version and cipher suite.
 type Version struct {
 	Version    string `json:"version"`
 	Suite      string `json:"cipher_suite"`
@@ -18,7 +18,7 @@ type Version struct {
 	First      string `json:"first_call"`
 }
 
-// Versions gives versions and cipher suites of TLS, the most used first.
+// Versions returns TLS versions and cipher suites, most used first.
 func Versions(ctx context.Context, c *forensics.Case) (Table[Version], error) {
 	return read[Version](ctx, c, `SELECT coalesce(tls_version_name, 'not settled') AS version, coalesce(tls_cipher_suite_name, 'not settled') AS cipher_suite,
   count(*) AS handshakes, count(*) FILTER (WHERE failed) AS failed, count(DISTINCT dst_ip) AS servers, `+firstCall(c)+`
@@ -26,8 +26,8 @@ FROM calls_raw c WHERE protocol = 'tls'
 GROUP BY ALL ORDER BY handshakes DESC, version, cipher_suite LIMIT 30`)
 }
 
-// Certificate is a server's certificate. Times are in nanoseconds since 1970 UTC; Seen is of the
-// last handshake that showed it.
+// Certificate is a server's certificate. Times are in nanoseconds since 1970 UTC; Seen is the time
+// of the last handshake with it.
 type Certificate struct {
 	Subject    string `json:"subject"`
 	Issuer     string `json:"issuer"`
@@ -44,7 +44,7 @@ type Certificate struct {
 	First      string `json:"first_call"`
 }
 
-// Certificates gives certificates, those that are not valid first, then the first to end.
+// Certificates returns certificates: invalid ones first, then by their end.
 func Certificates(ctx context.Context, c *forensics.Case) (Table[Certificate], error) {
 	return read[Certificate](ctx, c, fmt.Sprintf(`SELECT max(cert_subject) AS subject, max(cert_issuer) AS issuer, max(cert_not_after_ns) AS not_after_ns,
   max(cert_key_type) AS key_type, max(cert_key_bits) AS key_bits, max(cert_signature_algorithm) AS signature, bool_or(cert_self_signed) AS self_signed,

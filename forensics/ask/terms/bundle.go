@@ -5,12 +5,12 @@ import (
 	"strings"
 )
 
-// Several is a case, as far as SQL depends on it: whether it has several bundles, whose rows
-// have a column bundle.
+// Several is the property of a case that SQL depends on: whether it has several bundles. If it
+// does, its rows have a column bundle.
 type Several interface{ Several() bool }
 
-// Key is SQL columns that name a row of calls or of another table beside its number:
-// "bundle, " where the case has several.
+// Key is the SQL columns that identify a row in addition to its number: "bundle, " if the case has
+// several bundles, otherwise nothing.
 func Key(c Several, alias string) string {
 	if !c.Several() {
 		return ""
@@ -21,7 +21,7 @@ func Key(c Several, alias string) string {
 	return alias + "bundle, "
 }
 
-// NumberOf is SQL for one number that names a row of calls in the case.
+// NumberOf is SQL for one number that identifies a row of calls in the case.
 func NumberOf(c Several) string {
 	if c.Several() {
 		return "(bundle::BIGINT * 4398046511104 + call_no)"
@@ -29,7 +29,7 @@ func NumberOf(c Several) string {
 	return "call_no"
 }
 
-// BundleOf is the SQL for the column bundle, which a case of one bundle lacks.
+// BundleOf is the SQL for the column bundle; a case of one bundle has no such column.
 func BundleOf(c Several, alias string) string {
 	if !c.Several() {
 		return "0 AS bundle"
@@ -37,7 +37,7 @@ func BundleOf(c Several, alias string) string {
 	return alias + "bundle AS bundle"
 }
 
-// SameBundle is the SQL that ties two tables' bundles together.
+// SameBundle is the SQL for a join of two tables by bundle.
 func SameBundle(c Several, a, b string) string {
 	if !c.Several() {
 		return ""
@@ -45,7 +45,7 @@ func SameBundle(c Several, a, b string) string {
 	return " AND " + a + ".bundle = " + b + ".bundle"
 }
 
-// Numbers writes numbers for SQL that splits them again: one argument, however many.
+// Numbers writes any count of numbers as one argument, for SQL that splits it again.
 func Numbers(list []int64) string {
 	var b strings.Builder
 	for i, n := range list {
@@ -57,7 +57,7 @@ func Numbers(list []int64) string {
 	return b.String()
 }
 
-// Zip is the SQL for a table of numbers, each column one argument.
+// Zip is the SQL for a table of numbers; each column is one argument written by Numbers.
 func Zip(columns ...string) string {
 	for i, c := range columns {
 		columns[i] = "unnest(string_split(?, ',')::BIGINT[]) AS " + c

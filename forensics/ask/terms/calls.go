@@ -1,6 +1,6 @@
-// Package terms has the SQL and KFL for the words that questions share: who is at an end of a
-// call, where that is, which endpoint was called, what counts as a request, how long it took.
-// It is text only and imports nothing of ours, so each word is defined once, for every question.
+// Package terms has the SQL and KFL for the terms that questions share: the name and the place of
+// a call's ends, its endpoint, what counts as a request, how long a call took. It only builds text
+// and imports no other package of pcapsule, so each term is defined once for all questions.
 // Arguments named p are "src_" or "dst_"; those named side are "src" or "dst".
 package terms
 
@@ -8,30 +8,30 @@ import (
 	"strings"
 )
 
-// carriers are the protocols whose rows are no requests of an application: handshakes,
-// and payload that no dissector knows.
+// carriers are the protocols whose rows are not requests of an application: handshakes, and
+// payload that no dissector reads.
 const carriers = `('tls', 'dtls', 'quic', 'tcp', 'udp')`
 
 // IsRequest is the SQL for a call that an application made.
 const IsRequest = `(protocol NOT IN ` + carriers + `)`
 
-// PathTemplate is the SQL for the path of an endpoint, empty where there is none.
+// PathTemplate is the SQL for the path of an endpoint, or empty if it has none.
 const PathTemplate = `(CASE WHEN path IS NULL THEN '' WHEN method IS NULL THEN endpoint ELSE substr(endpoint, length(method) + 2) END)`
 
-// Fault is the SQL for a failed call that is not its caller's doing.
+// Fault is the SQL for a failed call that the caller did not cause.
 const Fault = `(outcome IN ('server_error', 'refused', 'no_answer'))`
 
-// Serving are the protocols whose calls lead to others.
+// Serving are the protocols whose calls cause other calls.
 const Serving = `('http1', 'http2', 'http3', 'grpc')`
 
-// FailureStatus is the SQL for the outcome of a failed call.
+// FailureStatus is the SQL for the status of a failed call.
 const FailureStatus = `coalesce(status_code::VARCHAR || CASE WHEN status_text IS NULL THEN '' ELSE ' ' || status_text END, status_text, error, 'failed')`
 
 // NormalSQL is the SQL for a statement without its literals and runs of white space.
 const NormalSQL = `trim(regexp_replace(regexp_replace(regexp_replace(regexp_replace(left(%s, 4000), $$'(?:[^']|'')*'$$, '?', 'g'), '\$[0-9]+|\b[0-9]+(?:\.[0-9]+)?\b', '?', 'g'), '\s+', ' ', 'g'), '\?(?: ?, ?\?)+', '?, …', 'g'))`
 
-// Slowest is the SQL for the id of the slowest call of a group. Of equally slow ones it is
-// the first by number, so that it does not depend on who read first.
+// Slowest is the SQL for the id of the slowest call of a group. Among equally slow calls it is the
+// one with the lowest number, so that the result does not depend on the order of threads.
 const Slowest = `arg_max(call_id, least(coalesce(elapsed_us, -1), 2000000000000) * 4194304 - call_no % 4194304)`
 
 // EndpointName writes an endpoint: "GET /orders/{id}", "SELECT", "dns".
@@ -47,18 +47,18 @@ func EndpointName(protocol, method, path string) string {
 	return protocol
 }
 
-// Took is how long a call took for its caller: one that got no answer as long as the caller waited.
-// A call of which the capture has only a part took nobody knows how long.
+// Took is the SQL for the duration of a call as its caller saw it. For a call without a response
+// this is the time that the caller waited. It is null for a call that is only partly captured.
 const Took = `(CASE WHEN outcome = 'no_answer' THEN waited_us ELSE elapsed_us END)`
 
-// Executed is the condition that a call is no mere preparation: PostgreSQL's PREPARE and
-// start-up are not statements that were executed.
+// Executed is the condition that a call executed something. PostgreSQL's PREPARE and start-up do
+// not.
 const Executed = `coalesce(postgresql_kind IN ('query', 'execute', 'function_call'), true)`
 
-// Until is when a call ended for its caller, also one that got no answer.
+// Until is the SQL for the time at which a call ended for its caller, with or without a response.
 const Until = `ts_ns + coalesce(waited_us, elapsed_us, 0) * 1000`
 
-// CallColumns are the columns of a Call, for SQL FROM calls. In a case of several bundles
+// CallColumns are the columns of a Call in SQL that reads calls. In a case of several bundles the
 // packet numbers belong to the call's bundle.
 func CallColumns() string {
 	return `call_id, make_timestamp_ns(ts_ns) AS time, ` + Who("src_") + ` AS src, ` + Who("dst_") + ` AS dst, protocol, left(summary, 300) AS summary,
@@ -66,13 +66,13 @@ func CallColumns() string {
 		coalesce(elapsed_us, 0) / 1000.0 AS elapsed_ms, cites AS packets`
 }
 
-// SomeCalls is SQL for the call_ids of up to three calls of a group, the earliest.
+// SomeCalls is SQL for the call_ids of the three earliest calls of a group.
 const SomeCalls = `list_transform(arg_min(call_id, ts_ns, 3), x -> lower(hex(x))) AS call_ids`
 
-// Qualified puts k before the columns of a condition of mine.
+// Qualified adds the alias k to the columns of a condition from this package.
 func Qualified(cond string) string {
 	return strings.NewReplacer("src_id", "k.src_id", "dst_id", "k.dst_id", "bundle =", "k.bundle =").Replace(cond)
 }
 
-// NamedEndpoint is endpoint with the names that DNS and TLS ask for.
+// NamedEndpoint is Endpoint with the host names of DNS and TLS.
 var NamedEndpoint = `(CASE WHEN protocol IN ('dns', 'tls', 'quic') THEN protocol || coalesce(' ' || host, '') ELSE ` + Endpoint + ` END)`

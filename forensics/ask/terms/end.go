@@ -6,20 +6,20 @@ import (
 	"strings"
 )
 
-// Who is the SQL for the name of one end of a row, "src_" or "dst_". Names of one workload
-// are the same on both sides, however many pods it has.
+// Who is the SQL for the name of one end of a row, "src_" or "dst_". All pods of a workload have
+// the same name, on either end.
 func Who(p string) string { return p + "who" }
 
-// Endpoint is the column with what a call asked for, without what differs from call to call.
+// Endpoint is the column with the endpoint of a call: its request without the parts that vary
+// between calls.
 const Endpoint = "endpoint"
 
-// whoColumns are the columns of an end that a name may stand for.
+// whoColumns are the columns of an end that a name may match.
 var whoColumns = [...]string{"service", "workload", "pod", "name", "dns_name", "hostname", "process", "container", "node", "ip"}
 
-// End is the condition that one end of a row, "src_" or "dst_", is what a person calls
-// name: a service, workload, pod, process, host or address, with "namespace/" before it to
-// narrow it, and with * and ? for any text and any character. The far end is also what its
-// host was called by the caller.
+// End is the condition that one end of a row, "src_" or "dst_", has a name: that of a service,
+// workload, pod, process, host or address. A prefix "namespace/" narrows it; * and ? match any text
+// and any character. A destination also matches by the host name that its caller used.
 func End(p, name string) (cond string, args []any) {
 	test := func(column, value string) string {
 		args = append(args, Pattern(value))
@@ -51,9 +51,8 @@ func End(p, name string) (cond string, args []any) {
 	return strings.Join(where, " AND "), args
 }
 
-// EndIs is end for rows of calls, where the names of an end are compared once for each
-// endpoint and not for each call. A pattern and an address are compared with the rows,
-// which have addresses of their own.
+// EndIs is End for rows of calls. It compares names once per endpoint, not once per call. Patterns
+// and addresses are compared with the rows, which have their own addresses.
 func EndIs(c Several, p, name string) (cond string, args []any) {
 	_, _, ok := strings.Cut(name, "/")
 	if ByRow(name) {
@@ -70,8 +69,8 @@ func EndIs(c Several, p, name string) (cond string, args []any) {
 	return cond, args
 }
 
-// ByRow says that a name is a pattern or an address, which are compared with rows of calls
-// rather than with endpoints.
+// ByRow reports whether a name is a pattern or an address, which are compared with rows of calls
+// instead of endpoints.
 func ByRow(name string) bool {
 	_, rest, ok := strings.Cut(name, "/")
 	if !ok {
@@ -81,14 +80,14 @@ func ByRow(name string) bool {
 	return err == nil || strings.ContainsAny(name, "*?")
 }
 
-// Either is the condition on rows of calls that one of the two ends is name.
+// Either is the condition for rows of calls that one of the two ends has a name.
 func Either(c Several, name string) (string, []any) {
 	a, x := EndIs(c, "src_", name)
 	b, y := EndIs(c, "dst_", name)
 	return "(" + a + ") OR (" + b + ")", append(x, y...)
 }
 
-// Pattern writes * and ? as LIKE has them.
+// Pattern converts * and ? to the syntax of LIKE.
 func Pattern(s string) string {
 	return strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`, `*`, `%`, `?`, `_`).Replace(s)
 }

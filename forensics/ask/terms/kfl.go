@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// NodeKFL is the KFL for an end, "src" or "dst", being a node.
+// NodeKFL is the KFL for calls with a node at one end, "src" or "dst".
 func NodeKFL(side, by, name, levels string) string {
 	switch {
 	case by == "service" && name == AnyOutside:
@@ -50,11 +50,11 @@ func NodeKFL(side, by, name, levels string) string {
 	return "((" + strings.Join(any, ") or (") + "))"
 }
 
-// A name that a client asked for, rather than an address.
+// A host that is a name, not an address.
 const nameLikeKFL = `host.matches("[A-Za-z].*[.]|[.].*[A-Za-z]")`
 
-// DstKFL is the KFL for the far end of table x of ends being the node name, which stands at
-// place and took its name from levels. asked says that clients asked for it by that name.
+// DstKFL is the KFL for calls to a node. place is where the node is, levels are the columns that
+// its name comes from, and asked is true if clients called it by that name.
 func DstKFL(by, name, place, levels string, asked bool) string {
 	const host = `dst.external and dst.kind in ["outside", "host"] and !dns and host == `
 	switch {
@@ -70,11 +70,11 @@ func DstKFL(by, name, place, levels string, asked bool) string {
 	return addressed
 }
 
-// NotCarriers is the same as an end of a KFL condition.
+// NotCarriers is the KFL equivalent of IsRequest, to append to a filter.
 const NotCarriers = ` and protocol not in ["tls", "dtls", "quic", "tcp", "udp"]`
 
-// whoKFL is the KFL for one end, "src" or "dst", being what Who calls name; levels are
-// what level gave for it, joined with commas.
+// whoKFL is the KFL for one end, "src" or "dst", that has a name in Who. levels are the results of
+// level for it, joined with commas.
 func whoKFL(side, name, levels string) string {
 	var any []string
 	for _, l := range strings.Split(levels, ",") {
@@ -117,11 +117,11 @@ func levelKFL(side, name, level string) string {
 	return b.String()
 }
 
-// QuoteKFL writes a text as KFL does.
+// QuoteKFL quotes a text for KFL.
 func QuoteKFL(s string) string { return strconv.Quote(s) }
 
-// EndpointKFL is the KFL for calls whose endpoint is method and path, each empty where
-// the endpoint has none, at a protocol.
+// EndpointKFL is the KFL for calls of a protocol with an endpoint of method and path. Each is
+// empty if the endpoint has none.
 func EndpointKFL(protocol, method, path string) string {
 	name := method
 	switch {

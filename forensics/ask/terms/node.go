@@ -8,11 +8,11 @@ import (
 	"golang.org/x/net/publicsuffix"
 )
 
-// AnyOutside is the node of addresses outside that nothing names, or in a map of namespaces
-// of all outside.
+// AnyOutside is the node of all outside addresses without a name. In a map of namespaces it is the
+// node of all outside addresses.
 const AnyOutside = "(outside)"
 
-// anyUnknown is, in a map of namespaces, the node of private addresses that nobody named.
+// anyUnknown is the node of private addresses without a name in a map of namespaces.
 const anyUnknown = "(unknown)"
 
 // Node is the SQL for the node that an end belongs to.
@@ -28,7 +28,7 @@ func Node(p, by string) string {
 	return fmt.Sprintf(`(CASE WHEN %[1]s%[2]s IS NULL THEN %[3]s ELSE coalesce(%[1]snamespace || '/', '') || %[1]s%[2]s END)`, p, by, Who(p))
 }
 
-// NodeLevel is the SQL for what node took the name from.
+// NodeLevel is the SQL for the column that Node takes the name from.
 func NodeLevel(p, by string) string {
 	switch by {
 	case "service":
@@ -39,17 +39,18 @@ func NodeLevel(p, by string) string {
 	return fmt.Sprintf(`(CASE WHEN %s%s IS NOT NULL THEN 'own' ELSE %s END)`, p, by, level(p))
 }
 
-// Instance is the SQL for what makes rows of endpoints one instance, which serves requests and
-// makes calls: a pod is one whatever its addresses and processes, and behind a loopback address
-// each process is one.
+// Instance is the SQL that groups rows of endpoints into instances, which serve requests and make
+// calls. A pod is one instance, whatever its addresses and processes. On a loopback address each
+// process is one instance.
 const Instance = `(CASE WHEN pod IS NOT NULL THEN 'pod ' || coalesce(pod_uid, coalesce(namespace, '') || '/' || pod)
 	WHEN kind = 'service' THEN 'service ' || coalesce(namespace, '') || '/' || name
 	WHEN process IS NOT NULL THEN 'process ' || coalesce(node, '') || ' ' || ip || ' ' || process
 	WHEN ip LIKE '127.%' OR ip = '::1' THEN 'loopback ' || coalesce(node, '') || ' ' || ip
 	ELSE 'address ' || ip END)`
 
-// EndNames are the tables that number the nodes and name them, and table front: the instances
-// behind each service (its number bp, the number pod of one of them, whether there are several).
+// EndNames is SQL for the tables that number and name the nodes, and for table front: the instances
+// behind each service (the service's number bp, the number pod of one instance, and whether there
+// are several).
 func EndNames(c Several, by string) string {
 	return fmt.Sprintf(`e AS MATERIALIZED (SELECT %s endpoint_id, wide, near, place, ns, dense_rank() OVER (ORDER BY instance) AS pn, dense_rank() OVER (ORDER BY wide) AS dn, dense_rank() OVER (ORDER BY near) AS sn,
 			CASE WHEN kind = 'service' THEN [instance] END AS fronts, CASE WHEN pod IS NOT NULL THEN list_transform(services, s -> 'service ' || coalesce(namespace, '') || '/' || s) END AS behind
@@ -60,8 +61,8 @@ func EndNames(c Several, by string) string {
 		Key(c, ""), Node("", by), Nameless(""), AnyOutside, Node("", by), Place(""), Instance)
 }
 
-// EndsOf is the SQL that numbers the nodes of calls, or of groups of calls that have their
-// src_id, dst_id, protocol and host, and bundle where the case has several.
+// EndsOf is the SQL that numbers the nodes of calls, or of groups of calls with the columns src_id,
+// dst_id, protocol and host, and with bundle if the case has several.
 func EndsOf(c Several, by, calls string) string {
 	on := ""
 	if c.Several() {
@@ -78,31 +79,31 @@ func EndsOf(c Several, by, calls string) string {
 			CASE WHEN d.place <> 'outside' THEN '' WHEN %s THEN k.host ELSE d.wide END AS far FROM (%s) k %s %s`, host, calls, join("s", "src_id"), join("d", "dst_id"))
 }
 
-// Where an end of a call stands; see Place.
+// The places of an end; see Place.
 const (
 	Inside  = "inside"
 	Outside = "outside"
 )
 
-// Place is the SQL for where one end, "src_" or "dst_", stands: inside where it is known
-// who it is, outside where its address is public and nobody of ours has it, else unknown.
+// Place is the SQL for the place of one end, "src_" or "dst_": inside if its identity is known,
+// outside if its address is public and does not belong to the cluster, otherwise unknown.
 func Place(p string) string {
 	return fmt.Sprintf(`(CASE WHEN %[1]skind IN ('pod', 'service', 'node', 'process') OR %[1]skind = 'host' AND NOT %[1]sexternal THEN 'inside'
 		WHEN %[1]sexternal THEN 'outside' ELSE 'unknown' END)`, p)
 }
 
-// Nameless is the SQL for an end outside that nothing names.
+// Nameless is the SQL for an end outside without a name.
 func Nameless(p string) string {
 	return fmt.Sprintf(`(%[1]skind = 'outside' AND coalesce(%[1]sdns_name, %[1]shostname) IS NULL)`, p)
 }
 
-// level is the SQL for which column gave who(p) its name.
+// level is the SQL for the column that Who(p) takes its name from.
 func level(p string) string {
 	return fmt.Sprintf(`(CASE WHEN %[1]sexternal AND %[1]sservice IS NULL THEN CASE WHEN %[1]sdns_name IS NOT NULL THEN 'dns_name' WHEN %[1]shostname IS NOT NULL THEN 'hostname' ELSE 'name' END
 		WHEN %[1]sservice IS NOT NULL THEN 'service' WHEN %[1]sworkload IS NOT NULL THEN 'workload' WHEN %[1]spod IS NOT NULL THEN 'pod' ELSE 'name' END)`, p)
 }
 
-// Domain gives the registrable domain of a name, or the name where it has none.
+// Domain returns the registrable domain of a name, or the name itself if it has none.
 func Domain(name string) string {
 	name = strings.ToLower(strings.TrimSuffix(name, "."))
 	if _, err := netip.ParseAddr(name); err == nil {

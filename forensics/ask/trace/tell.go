@@ -14,8 +14,8 @@ import (
 	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
-// tell writes the chains below roots, steps in all.
-func (t *Answer) tell(k *chain.Builder, steps int, roots []*chain.Step, children map[*chain.Step][]*chain.Step) error {
+// writeChains writes the chains below roots, with at most steps calls in total.
+func (t *Answer) writeChains(k *chain.Builder, steps int, roots []*chain.Step, children map[*chain.Step][]*chain.Step) error {
 	t.Total = len(roots)
 	budget := steps
 	var shown [][]*chain.Step
@@ -65,19 +65,19 @@ func (t *Answer) tell(k *chain.Builder, steps int, roots []*chain.Step, children
 		t.Chains = append(t.Chains, one)
 	}
 	t.Origins = chain.SumOrigins(origins, text)
-	t.bound(t.hops(roots, children), steps)
+	t.fitBytes(t.hops(roots, children), steps)
 	return nil
 }
 
-// frameBytes is what an answer says beside its lists, about.
+// frameBytes is the approximate size of an answer without its lists.
 const frameBytes = 1 << 10
 
-// bound cuts the lists of origins and hops to what the chains leave them, and says so.
-func (t *Answer) bound(hops, steps int) {
+// fitBytes cuts the lists of origins and hops to the space that the chains leave, and adds a note.
+func (t *Answer) fitBytes(hops, steps int) {
 	size := func(v any) int {
 		text, err := json.Marshal(v)
 		if err != nil {
-			return 0 // it marshals; if not, the answer says why
+			return 0 // marshalling the answer reports the error
 		}
 		return len(text)
 	}
@@ -87,11 +87,11 @@ func (t *Answer) bound(hops, steps int) {
 	t.Hops, _ = ask.FitBytes(t.Hops, left-size(t.Origins))
 	if n := origins - len(t.Origins); n > 0 {
 		t.Truncated = true
-		t.Note("trouble began at %d {more place|more places}, each in as many chains as the last told or fewer", n)
+		t.Note("%d {more origin is|more origins are} not listed; each explains at most as many chains as the last one listed", n)
 	}
 	if n := hops - len(t.Hops); n > 0 {
 		t.Truncated = true
-		t.Note("%d {more hop|more hops} took no longer than those told", n)
+		t.Note("%d {more hop is|more hops are} not listed; each took at most as long as the last one listed", n)
 	}
 }
 
@@ -105,7 +105,7 @@ func failing(k *chain.Builder, keys []ask.Key) []ask.Key {
 	return out
 }
 
-// flatten lists a chain, each call followed by those it made.
+// flatten lists a chain; each call is followed by its children.
 func flatten(root *chain.Step, children map[*chain.Step][]*chain.Step) []*chain.Step {
 	var out []*chain.Step
 	stack := []*chain.Step{root}
@@ -120,8 +120,8 @@ func flatten(root *chain.Step, children map[*chain.Step][]*chain.Step) []*chain.
 	return out
 }
 
-// withoutSearches leaves out the look-ups of a resolver that goes through its list of
-// domains, where one of them found the name: they did no harm and are many.
+// withoutSearches omits the failed look-ups of a resolver's search list if another one found the
+// name: they are harmless and numerous.
 func withoutSearches(list []*chain.Step, children map[*chain.Step][]*chain.Step) []*chain.Step {
 	return slices.DeleteFunc(list, func(s *chain.Step) bool {
 		if s.Hit || s.Protocol != "dns" || !s.Broken() || s.Link == nil || s == list[0] || !chain.Harmless(s, children[s.Link.Parent]) {
@@ -132,7 +132,7 @@ func withoutSearches(list []*chain.Step, children map[*chain.Step][]*chain.Step)
 	})
 }
 
-// chain writes one chain.
+// chain converts one chain for the answer.
 func (t *Answer) chain(list []*chain.Step, children map[*chain.Step][]*chain.Step, most int, text map[ask.Key]string) Chain {
 	root := list[0]
 	out := Chain{Time: ask.Stamp(root.Start), ElapsedMs: chain.Millis(root.End - root.Start), Calls: len(list), Steps: []Step{}}
@@ -149,7 +149,7 @@ func (t *Answer) chain(list []*chain.Step, children map[*chain.Step][]*chain.Ste
 		}
 		row.Note = noteOf(s)
 		if i == 0 && s.Link != nil {
-			row.Note = strings.TrimPrefix(row.Note+plural.Sprintf("; %d {call was|calls were} open at %s when it made this one, so which of them did is not known", s.Link.Others+1, s.Src.Who), "; ")
+			row.Note = strings.TrimPrefix(row.Note+plural.Sprintf("; %d {call was|calls were} open at %s when it made this call, so the parent is uncertain", s.Link.Others+1, s.Src.Who), "; ")
 			row.Rivals = []string{s.Link.Parent.ID}
 		}
 		out.Steps = append(out.Steps, row)
@@ -165,21 +165,21 @@ func (t *Answer) chain(list []*chain.Step, children map[*chain.Step][]*chain.Ste
 func noteOf(s *chain.Step) string {
 	switch {
 	case s.Searches > 0:
-		return plural.Sprintf("%d more DNS {look-up|look-ups}, with search domains, found no name and did no harm", s.Searches)
+		return plural.Sprintf("%d more DNS {look-up|look-ups} with search domains failed harmlessly", s.Searches)
 	case s.Sealed:
-		return "an encrypted connection that no key opened, as long as it lasted; its requests are not readable"
+		return "an encrypted connection without keys, for its whole duration; its requests cannot be read"
 	case s.Took == nil && s.Error != "":
-		return "no whole answer; elapsed and self time are up to the end of the connection"
+		return "no complete response; elapsed and self time run to the end of the connection"
 	}
 	return ""
 }
 
-// words is a chain in one sentence.
+// words summarizes a chain in one sentence.
 func (c *Chain) words(root *chain.Step, list []*chain.Step, children map[*chain.Step][]*chain.Step) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s asked %s for %s: %s after %s", root.Src.Who, root.Dst.Who, chain.EndpointOf(root), cmp.Or(root.Status, "done"), chain.LengthOf(root.End-root.Start))
+	fmt.Fprintf(&b, "%s called %s: %s, %s after %s", root.Src.Who, root.Dst.Who, chain.EndpointOf(root), cmp.Or(root.Status, "done"), chain.LengthOf(root.End-root.Start))
 	if c.Origin != nil {
-		fmt.Fprintf(&b, "; the trouble began at %s → %s %s (%s)", c.Origin.Src, c.Origin.Dst, c.Origin.Endpoint, cmp.Or(c.Origin.Status, c.Origin.What))
+		fmt.Fprintf(&b, "; the failure began at %s → %s %s (%s)", c.Origin.Src, c.Origin.Dst, c.Origin.Endpoint, cmp.Or(c.Origin.Status, c.Origin.What))
 	}
 	spent := map[string]int64{}
 	most := ""
@@ -195,7 +195,7 @@ func (c *Chain) words(root *chain.Step, list []*chain.Step, children map[*chain.
 	return ask.Clip(b.String(), 600)
 }
 
-// hops sums where time went, and says at how many hops.
+// hops sums the time of each hop and returns the number of hops.
 func (t *Answer) hops(roots []*chain.Step, children map[*chain.Step][]*chain.Step) int {
 	type sum struct {
 		hop   Hop

@@ -1,5 +1,5 @@
-// Package trace answers trace_request: the whole way of a request through all services, from a
-// call, an id or a text in it, with the time that each hop took itself and where it failed.
+// Package trace answers trace_request: the path of a request through all services. It starts from a
+// call, an id or a text, and shows the own time of each hop and the origin of a failure.
 package trace
 
 import (
@@ -18,82 +18,82 @@ import (
 
 // Limits of a trace.
 const (
-	maxStretches = 6  // times from which these are taken where there are more
-	maxTimes     = 12 // stretches of time that chains are built in, where limit asks for no more
+	maxStretches = 6  // time ranges to sample from if there are more calls
+	maxTimes     = 12 // time ranges in which chains are built, unless limit is higher
 
-	maxSharing  = 1000 // calls that one request id may have before it is no id of a request
-	upwardsFrom = 0.3  // confidence below which a parent is stated but not followed
+	maxSharing  = 1000 // calls with one request id; with more, it does not identify a request
+	upwardsFrom = 0.3  // confidence below which a parent is shown but not followed
 	childFrom   = 0.15 // confidence below which a call is not counted as a child
 	maxHops     = 32
 )
 
-// In asks for the whole way of requests through the services.
+// In is the input of trace_request.
 type In struct {
 	ask.Scope
 	CallID    string `json:"call_id,omitempty" jsonschema:"a call of the chain, as other answers cite it"`
 	TraceID   string `json:"trace_id,omitempty" jsonschema:"id of traceparent, b3, X-Amzn-Trace-Id or uber-trace-id"`
 	RequestID string `json:"request_id,omitempty" jsonschema:"X-Request-Id or X-Correlation-Id"`
-	Text      string `json:"text,omitempty" jsonschema:"id of an order, a user, a mail address and so on, found as a whole word in paths, queries, headers, bodies, SQL and Redis; with none of these four, kfl says which calls"`
+	Text      string `json:"text,omitempty" jsonschema:"an order number, user, email address and so on, found as a whole word in paths, queries, headers, bodies, SQL and Redis; without these four inputs, kfl selects the calls"`
 }
 
-// Answer is the way of requests through the services.
+// Answer is the answer of trace_request.
 type Answer struct {
 	ask.Frame
-	Found   int64          `json:"calls_found" jsonschema:"calls that were asked for"`
-	Traced  int            `json:"calls_traced" jsonschema:"of these, those that the chains are built around: all, or some evenly spread over the time"`
+	Found   int64          `json:"calls_found" jsonschema:"calls that match the input"`
+	Traced  int            `json:"calls_traced" jsonschema:"of these, calls whose chains are built: all, or a sample spread evenly over time"`
 	Total   int            `json:"total_chains"`
-	Chains  []Chain        `json:"chains" jsonschema:"by time; one for each outermost call"`
-	Origins []chain.Origin `json:"origins" jsonschema:"where trouble began, over all chains, the most frequent first"`
-	Hops    []Hop          `json:"hops" jsonschema:"where time went over all chains, the most first"`
+	Chains  []Chain        `json:"chains" jsonschema:"one for each outermost call, by time"`
+	Origins []chain.Origin `json:"origins" jsonschema:"origins of failures in all chains, most frequent first"`
+	Hops    []Hop          `json:"hops" jsonschema:"where the time of all chains went, most time first"`
 }
 
-// Chain is one outermost call with all calls that were made because of it.
+// Chain is one outermost call with all its descendants.
 type Chain struct {
-	What      string        `json:"what" jsonschema:"in one sentence"`
+	What      string        `json:"what" jsonschema:"summary in one sentence"`
 	Time      string        `json:"time"`
 	ElapsedMs float64       `json:"elapsed_ms"`
 	Calls     int           `json:"calls" jsonschema:"calls in the chain"`
-	Origin    *chain.Origin `json:"origin,omitempty" jsonschema:"where its trouble began, if it had any"`
-	Steps     []Step        `json:"steps" jsonschema:"the calls, each followed by those it made, in order of time"`
+	Origin    *chain.Origin `json:"origin,omitempty" jsonschema:"origin of its failure, if it failed"`
+	Steps     []Step        `json:"steps" jsonschema:"the calls, each followed by its children, by time"`
 }
 
 // Step is one call in a chain.
 type Step struct {
 	ask.Call
 	Step       int      `json:"step" jsonschema:"number in the chain, from 1"`
-	Parent     int      `json:"parent,omitempty" jsonschema:"step that made this call; 0 for the outermost"`
-	AtMs       float64  `json:"at_ms" jsonschema:"start, counted from the start of the chain"`
-	SelfMs     float64  `json:"self_ms" jsonschema:"elapsed time less that of the calls it waited for"`
-	Confidence float64  `json:"confidence,omitempty" jsonschema:"that the parent is right, 0 to 1"`
+	Parent     int      `json:"parent,omitempty" jsonschema:"step of the parent call; 0 for the outermost call"`
+	AtMs       float64  `json:"at_ms" jsonschema:"start, relative to the start of the chain"`
+	SelfMs     float64  `json:"self_ms" jsonschema:"elapsed time without the calls it waited for"`
+	Confidence float64  `json:"confidence,omitempty" jsonschema:"confidence in the parent, 0 to 1"`
 	Sure       string   `json:"sure,omitempty" jsonschema:"exact, likely or guess"`
 	How        string   `json:"how,omitempty" jsonschema:"evidence for the parent"`
-	Asked      bool     `json:"asked,omitempty" jsonschema:"this call was asked for itself"`
-	Said       string   `json:"said,omitempty" jsonschema:"what the answer of a failed call said; text from the traffic"`
+	Asked      bool     `json:"asked,omitempty" jsonschema:"this call matches the input"`
+	Said       string   `json:"said,omitempty" jsonschema:"error or body of the response of a failed call; text from the traffic"`
 	Note       string   `json:"note,omitempty"`
-	Rivals     []string `json:"rivals,omitempty" jsonschema:"call_ids of other calls that may be the parent of an outermost one"`
+	Rivals     []string `json:"rivals,omitempty" jsonschema:"call_ids of possible parents of an outermost call"`
 }
 
-// Hop is a step of chains, summed over all of them.
+// Hop sums the steps with the same ends and endpoint over all chains.
 type Hop struct {
 	Src      string   `json:"src"`
 	Dst      string   `json:"dst"`
 	Protocol string   `json:"protocol"`
 	Endpoint string   `json:"endpoint"`
 	Calls    int      `json:"calls"`
-	SelfMs   float64  `json:"self_ms" jsonschema:"time spent there itself, all calls together"`
-	Share    float64  `json:"share" jsonschema:"of the time of all chains; calls side by side count each"`
+	SelfMs   float64  `json:"self_ms" jsonschema:"own time, sum over all calls"`
+	Share    float64  `json:"share" jsonschema:"share of the time of all chains; parallel calls count separately"`
 	P50Ms    float64  `json:"p50_ms" jsonschema:"median elapsed time of a call"`
-	CallIDs  []string `json:"call_ids" jsonschema:"the three with the most time of their own"`
+	CallIDs  []string `json:"call_ids" jsonschema:"the three calls with the most own time"`
 }
 
-// Question is trace_request, which Ask answers.
+// Question is the question trace_request.
 func Question() ask.Question {
-	q := ask.New("trace_request", "The whole way of a request", "Chain of calls behind a call, trace id, request id or text such as an order's number: parents and children with evidence and confidence, where time went, where failure began, what it said.", true, Ask)
+	q := ask.New("trace_request", "Trace a request", "Chain of calls for a call, trace id, request id or text such as an order number: parents and children with evidence and confidence, where the time went, the origin of a failure and its error text.", true, Ask)
 	q.Nested = true
 	return q
 }
 
-// Ask answers which way requests took through the services.
+// Ask answers trace_request.
 func Ask(ctx context.Context, c *forensics.Case, in In) (*Answer, error) {
 	w, err := in.Read(ctx, c)
 	if err != nil {
@@ -124,7 +124,7 @@ func Ask(ctx context.Context, c *forensics.Case, in In) (*Answer, error) {
 	return out, nil
 }
 
-// seeds finds the calls that were asked for.
+// seeds finds the calls that match the input.
 func (in In) seeds(k *chain.Builder, w *ask.Window, out *Answer) ([]*chain.Step, error) {
 	given := 0
 	for _, s := range [...]string{in.CallID, in.TraceID, in.RequestID, in.Text} {
@@ -133,7 +133,7 @@ func (in In) seeds(k *chain.Builder, w *ask.Window, out *Answer) ([]*chain.Step,
 		}
 	}
 	if given > 1 || given == 0 && in.KFL == "" {
-		return nil, ask.Wrong("", "one of call_id, trace_id, request_id and text, or kfl alone, says what is traced")
+		return nil, ask.Wrong("", "give one of call_id, trace_id, request_id and text, or kfl alone")
 	}
 	var keys []ask.Key
 	var err error
@@ -176,13 +176,13 @@ func (in In) seeds(k *chain.Builder, w *ask.Window, out *Answer) ([]*chain.Step,
 	}
 	out.Traced = len(seeds)
 	if out.Found > int64(len(seeds)) {
-		out.Note("%d {call was|calls were} asked for; chains are built around %d of them", out.Found, len(seeds))
+		out.Note("%d {call matches|calls match}; chains are built for %d of them", out.Found, len(seeds))
 	}
 	return seeds, err
 }
 
-// fewTimes keeps the calls of the first times, where there are more than chains can be
-// shown of: calls with a text that many have are scattered over the whole recording.
+// fewTimes keeps the calls of the first time ranges if there are more than can be shown: a common
+// text occurs throughout the recording.
 func fewTimes(seeds []*chain.Step) []*chain.Step {
 	slices.SortFunc(seeds, chain.InTime)
 	times := 0
@@ -196,8 +196,8 @@ func fewTimes(seeds []*chain.Step) []*chain.Step {
 	return seeds
 }
 
-// spread takes calls of a window; where there are many, some in a row at each of
-// maxStretches times, which are evenly spread over the calls.
+// spread returns calls of a window. If there are many, it takes a run of calls from each of
+// maxStretches time ranges, spread evenly.
 func spread(k *chain.Builder, w *ask.Window) ([]ask.Key, int64, error) {
 	list, _, err := ask.Rows[search.Find](k.Ctx, k.C, chain.MaxSeeds, fmt.Sprintf(`WITH f AS MATERIALIZED (SELECT %s, call_no, ts_ns FROM %s WHERE %s),
 		n AS (SELECT *, row_number() OVER (ORDER BY ts_ns, bundle, call_no) - 1 AS nth, count(*) OVER () AS total FROM f)
@@ -210,7 +210,7 @@ func spread(k *chain.Builder, w *ask.Window) ([]ask.Key, int64, error) {
 	return keys, total, err
 }
 
-// build makes the chains around seeds.
+// build makes the chains of the seeds.
 func (t *Answer) build(k *chain.Builder, w *ask.Window, seeds []*chain.Step, byText bool) error {
 	if err := k.Above(seeds); err != nil {
 		return err
@@ -240,23 +240,23 @@ func (t *Answer) build(k *chain.Builder, w *ask.Window, seeds []*chain.Step, byT
 	for _, r := range roots {
 		all = append(all, flatten(r, children)...)
 	}
-	if err := k.Tell(all); err != nil {
+	if err := k.LoadDetails(all); err != nil {
 		return err
 	}
 	if cut || k.Cut {
-		t.Note("there were too many calls at the time: chains may lack some of theirs")
+		t.Note("there were too many calls at the time, so chains may be incomplete")
 		t.Truncated = true
 	}
 	if k.Skewed {
-		t.Note("calls were recorded by clocks whose difference is not known; %s is assumed, and what is nearer than that has no known order", chain.LengthOf(chain.ClockUnsure))
+		t.Note("calls were recorded by clocks with an unknown difference; %s is assumed, and the order of calls closer than that is unknown", chain.LengthOf(chain.ClockUnsure))
 	}
 	if byText && len(roots) > 1 {
-		t.Note("the chains hold the same text; what ties them to each other beyond that, such as a queue, was not seen")
+		t.Note("the chains contain the same text; any other link between them, such as a queue, was not seen")
 	}
-	return t.tell(k, w.Limit, roots, children)
+	return t.writeChains(k, w.Limit, roots, children)
 }
 
-// outermost is the call at the top of a call's chain, as far as parents are sure enough.
+// outermost returns the call at the top of a chain; it follows only parents with enough confidence.
 func outermost(s *chain.Step) *chain.Step {
 	for range chain.MaxLevels {
 		if s.Link == nil || s.Link.Confidence < upwardsFrom {
@@ -267,7 +267,7 @@ func outermost(s *chain.Step) *chain.Step {
 	return s
 }
 
-// sharing loads the calls that have the trace id or request id of one of a chain.
+// sharing loads the calls that share a trace id or request id with the seeds.
 func (t *Answer) sharing(k *chain.Builder, seeds []*chain.Step) ([]*chain.Step, error) {
 	var traces, requests []string
 	for _, s := range seeds {
@@ -285,7 +285,7 @@ func (t *Answer) sharing(k *chain.Builder, seeds []*chain.Step) ([]*chain.Step, 
 		}
 	}
 	if len(traces)+len(requests) == 0 || len(seeds) > chain.MaxSeeds/4 {
-		return nil, nil // with many calls asked for, each brings its chain by time
+		return nil, nil // with many seeds, chains by time suffice
 	}
 	var args []any
 	list := func(column string, values []string) string {
@@ -322,7 +322,7 @@ func (t *Answer) sharing(k *chain.Builder, seeds []*chain.Step) ([]*chain.Step, 
 	return k.Load(keys)
 }
 
-// unfollowed notes connections of the chains' services on which more may have gone on.
+// unfollowed notes connections of the chains' services that could not be read.
 func (t *Answer) unfollowed(k *chain.Builder) error {
 	seen := map[string]bool{}
 	var ids []int64
@@ -351,7 +351,7 @@ func (t *Answer) unfollowed(k *chain.Builder) error {
 	list, _, err := ask.Rows[open](k.Ctx, k.C, 5, fmt.Sprintf(`SELECT %s AS src, %s || ':' || dst_port AS dst, count(*) AS n FROM connections WHERE protocol IS NULL AND transport = 'tcp' AND calls > 0
 		AND src_id IN (SELECT no FROM %s) AND first_ns <= ? AND last_ns >= ? GROUP BY 1, 2 ORDER BY 1, 2 LIMIT 6`, terms.Who("src_"), terms.Who("dst_"), terms.Zip("no")), terms.Numbers(ids), last, first)
 	for _, o := range list {
-		t.Note("%s had %d {connection|connections} to %s at the time, in a protocol that is not read (a queue, perhaps): what it sent there is not in the chains", o.Src, o.N, o.Dst)
+		t.Note("%s had %d {connection|connections} to %s at the time in a protocol without a dissector (perhaps a queue): the chains do not include {its|their} traffic", o.Src, o.N, o.Dst)
 	}
 	return err
 }

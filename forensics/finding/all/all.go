@@ -1,5 +1,5 @@
-// Package all lists every question and every analyzer of findings. A new one is its folder
-// and one line here.
+// Package all lists every question and every analyzer. A new one needs its folder and one line
+// here.
 package all
 
 import (
@@ -34,7 +34,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/finding/weaktls"
 )
 
-// Analyzers lists them in the order in which they are asked.
+// Analyzers lists the analyzers in the order in which they run.
 func Analyzers() []finding.Analyzer {
 	return []finding.Analyzer{
 		plaincredentials.Analyzer(),

@@ -48,7 +48,7 @@ func find(t testing.TB, c *forensics.Case, in finding.In) []finding.Finding {
 	return out.Findings
 }
 
-// what lists findings in short.
+// what lists findings briefly.
 func what(list []finding.Finding) string {
 	var b strings.Builder
 	for _, f := range list {
@@ -65,7 +65,7 @@ func TestEveryAnalyzerIsDescribed(t *testing.T) {
 	seen := map[string]bool{}
 	for _, a := range all.Analyzers() {
 		if seen[a.Name] || a.Title == "" || len(a.Doc) < 40 || !strings.Contains(string(page), "| `"+a.Name+"` |") {
-			t.Errorf("%s is there twice, or not described", a.Name)
+			t.Errorf("%s is listed twice, or has no description", a.Name)
 		}
 		seen[a.Name] = true
 	}
@@ -78,9 +78,9 @@ func TestFindingsOfTheShop(t *testing.T) {
 			{"plaintext-credentials", "shop/frontend sends credentials (bearer) to shop/payment over http1 without encryption in 11 calls"},
 			{"sensitive-data", "card (personal) in the request body of POST /v1/payments, shop/frontend to shop/payment 6 × card 4000 00** **** 0119 4 × card"},
 			{"sensitive-data", "email (personal) in the request body of POST /v1/send"},
-			{"no-auth", "shop/frontend talks http1 with shop/catalogue without authentication: none of 16 calls"},
-			{"forwarded-token", "shop/frontend passes header authorization, which it received from shop/gateway, on to shop/payment: 11 calls, 3 different values"},
-			{"certificate", "was near its end (valid to 2026-11-21T09:17:50Z): 4 handshakes"},
+			{"no-auth", "shop/frontend uses http1 to shop/catalogue without authentication: none of 16 calls"},
+			{"forwarded-token", "shop/frontend forwards header authorization, which it received from shop/gateway, to shop/payment: 11 calls, 3 different values"},
+			{"certificate", "was about to expire (valid to 2026-11-21T09:17:50Z): 4 handshakes"},
 		} {
 			list := find(t, c, finding.In{Names: []string{v.name}})
 			if !strings.Contains(what(list), v.want) {
@@ -94,7 +94,7 @@ func TestFindingsOfTheShop(t *testing.T) {
 		}
 		for _, name := range []string{"weak-tls", "scan", "dns-tunnel", "beacon", "egress", "missing-auth", "dns-failure"} {
 			if list := find(t, c, finding.In{Names: []string{name}}); len(list) > 0 {
-				t.Errorf("%s finds what is none:\n%s", name, what(list))
+				t.Errorf("%s has a false positive:\n%s", name, what(list))
 			}
 		}
 		for _, secret := range []string{"4111111111111111", "eyJ"} {
@@ -109,14 +109,14 @@ func TestEgressOutsideTheList(t *testing.T) {
 	c := open(t, false, "shop.pcapng")
 	allowed := find(t, c, finding.In{Names: []string{"egress"}, Allow: []string{"*.example.net"}})
 	if len(allowed) > 0 {
-		t.Errorf("allowed, and found:\n%s", what(allowed))
+		t.Errorf("allowed, but reported:\n%s", what(allowed))
 	}
 	list := find(t, c, finding.In{Names: []string{"egress"}, Allow: []string{"api.cards.example.net"}})
 	if len(list) != 1 || !strings.Contains(what(list), "mail.example.net") || list[0].Severity != finding.High {
 		t.Errorf("%s", what(list))
 	}
 	if _, err := finding.Run(ctx, c, all.Analyzers(), finding.In{Allow: []string{"not a domain!"}}); err == nil {
-		t.Error("an allow-list of nonsense is taken")
+		t.Error("an invalid allow-list is accepted")
 	}
 }
 
@@ -140,7 +140,7 @@ func TestKFLNamesFindings(t *testing.T) {
 		}
 	}
 	if _, err := c.Query(ctx, forensics.Query{KFL: `finding == "sensitive-data/000000000000"`, Count: true}); err == nil || !strings.Contains(err.Error(), "none of") {
-		t.Errorf("a finding that is none: %v", err)
+		t.Errorf("an unknown finding: %v", err)
 	}
 	if r.Rows[0][0].(int64) <= 11 || by.Rows[0][0] != int64(11) {
 		t.Errorf("%v calls, %v payments", r.Rows, by.Rows)

@@ -12,8 +12,8 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/finding/all"
 )
 
-// BenchmarkFindings asks each analyzer alone, and all of them, about a large case, made as
-// scripts/bench/calls says, that PCAPSULE_BENCH_CASE names.
+// BenchmarkFindings runs each analyzer alone, and all together, on the large case that
+// PCAPSULE_BENCH_CASE names. scripts/bench/calls makes such a case.
 func BenchmarkFindings(b *testing.B) {
 	dir := os.Getenv("PCAPSULE_BENCH_CASE")
 	if dir == "" {
@@ -49,7 +49,7 @@ func BenchmarkFindings(b *testing.B) {
 	ask("all", nil)
 }
 
-// cpuTime is what the process has used: on a busy machine it says more than the clock.
+// cpuTime is the CPU time of the process, which a busy machine distorts less than elapsed time.
 func cpuTime(b *testing.B) time.Duration {
 	var r syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &r); err != nil {

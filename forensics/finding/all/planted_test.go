@@ -37,7 +37,7 @@ func openTraffic(t *testing.T, c *traffic.Capture) *forensics.Case {
 
 const ms = time.Millisecond
 
-// of is what one analyzer finds, one finding a line.
+// of returns the findings of one analyzer, one per line.
 func of(t *testing.T, c *forensics.Case, name string, allow ...string) []string {
 	t.Helper()
 	out := strings.TrimSuffix(what(find(t, c, finding.In{Scope: ask.Scope{Limit: 1000}, Names: []string{name}, Allow: allow})), "\n")
@@ -78,11 +78,11 @@ func TestEgressToBareAddresses(t *testing.T) {
 	}
 }
 
-// A scan is one finding for whoever did it, not one for each address.
+// A scan is one finding per client, not one per address.
 func TestAScanIsOneFinding(t *testing.T) {
 	var c traffic.Capture
 	ok := traffic.HTTP("HTTP/1.1 200 OK", "", "")
-	for i := range 40 { // what is usual, before
+	for i := range 40 { // normal traffic before
 		c.Exchange(time.Duration(i)*time.Second, ms, fmt.Sprint("usual", i%5), "10.0.0.1", "10.0.0.2:80", traffic.HTTP("GET / HTTP/1.1", "Host: a", ""), ok)
 		c.Exchange(time.Duration(i)*time.Second, ms, fmt.Sprint("other", i%5), "10.0.0.3", "10.0.0.2:80", traffic.HTTP("GET / HTTP/1.1", "Host: a", ""), ok)
 	}
@@ -90,7 +90,7 @@ func TestAScanIsOneFinding(t *testing.T) {
 		at := 41*time.Second + time.Duration(i)*20*ms
 		c.Attempt(at, "10.0.0.1", fmt.Sprintf("203.0.113.%d:%d", i%250+1, 20+i/250), i%2 == 0)
 	}
-	for i := range 10 { // not more than are listed
+	for i := range 10 { // as many as are listed individually
 		c.Attempt(41*time.Second+time.Duration(i)*20*ms, "10.0.0.3", fmt.Sprintf("203.0.113.%d:99", i+1), false)
 	}
 	k := openTraffic(t, &c)
@@ -102,7 +102,7 @@ func TestAScanIsOneFinding(t *testing.T) {
 	}
 	hold(t, of(t, k, "egress", "203.0.113.0/24"))
 	got = of(t, k, "unusual")
-	hold(t, got[:1], "10.0.0.1 talked to 250 destinations to which it did not talk before")
+	hold(t, got[:1], "10.0.0.1 connected to 250 destinations for the first time since")
 	if len(got) != 11 {
 		t.Errorf("%d findings, want 11:\n%s", len(got), strings.Join(got, "\n"))
 	}
@@ -123,12 +123,12 @@ func TestKeysInHeadersAreCredentials(t *testing.T) {
 	k := openTraffic(t, &c)
 	hold(t, of(t, k, "plaintext-credentials"), "(apikey) to 10.0.0.2 over http1 without encryption in 5 calls", "(apikey) to 10.0.0.2 over http1 without encryption in 5 calls")
 	hold(t, of(t, k, "missing-auth"),
-		"1 call of 10.0.0.4 to GET /orders of 10.0.0.2 succeeded without credentials, where 5 others carry them and 2 were refused for the lack of them",
-		"2 calls of 10.0.0.5 to GET /orders of 10.0.0.2 without credentials were refused, where 5 others carry them")
-	hold(t, of(t, k, "no-auth"), "10.0.0.4 talks http1 with 10.0.0.2 without authentication: none of 1 call")
+		"1 call from 10.0.0.4 to GET /orders of 10.0.0.2 succeeded without credentials; 5 others carry them and 2 were refused for lack of credentials",
+		"2 calls from 10.0.0.5 to GET /orders of 10.0.0.2 without credentials were refused; 5 others carry them")
+	hold(t, of(t, k, "no-auth"), "10.0.0.4 uses http1 to 10.0.0.2 without authentication: none of 1 call")
 }
 
-// Base64 hides nothing: in credentials, in JSON, in a query.
+// Data is also found in base64: in credentials, JSON and a query.
 func TestSensitiveDataInBase64(t *testing.T) {
 	b64 := func(s string) string { return base64.URLEncoding.EncodeToString([]byte(s)) }
 	var c traffic.Capture

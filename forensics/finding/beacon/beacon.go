@@ -1,10 +1,10 @@
-// Package beacon finds connections that are made at a steady beat to one outside address, as
-// implants call home.
+// Package beacon finds periodic connections to one outside address, as implants make to their
+// control server.
 //
-// At least eight connections or datagram conversations, whose pauses differ by little: the
-// middle half of them lies within a tenth of the median. Steady health checks and
-// telemetry look the same, so a beat alone is low, and more where the destination has no name
-// or asks nothing of DNS. Within the cluster a beat is what probes do, and is none.
+// A beacon has at least eight connections or calls with nearly equal pauses: their interquartile
+// range is below a tenth of the median. Health checks and telemetry look the same, so the severity
+// is low, or high if the destination has no name. Periodic calls inside the cluster are probes and
+// not reported.
 package beacon
 
 import (
@@ -19,16 +19,16 @@ import (
 
 const least = 8 // connections
 
-// Analyzer finds them.
+// Analyzer returns the analyzer beacon.
 func Analyzer() finding.Analyzer {
-	return finding.Analyzer{Name: "beacon", Title: "connections at a steady beat",
-		Doc: "Eight or more connections or calls to one outside destination whose pauses hardly differ (interquartile range below a tenth of the median, at least 0.5 s).", Find: find}
+	return finding.Analyzer{Name: "beacon", Title: "periodic connections",
+		Doc: "Eight or more connections or calls to one outside destination with nearly equal pauses (interquartile range below a tenth of the median; pauses of at least 0.5 s).", Find: find}
 }
 
 func find(ctx context.Context, l *finding.Look) error {
-	// A connection that is kept open beats by its calls, others by being opened. Calls that
-	// are too few or come too quickly are left out before their pauses are measured: where
-	// half of them are half a second or more, all are a quarter of one on average.
+	// On a connection that stays open the calls are periodic, otherwise the connections are. Calls
+	// that are too few or too frequent are left out before their pauses are measured: if half of
+	// the pauses are at least half a second, the mean is at least a quarter of a second.
 	of := "src_id, dst_ip, protocol, method, path"
 	same := "c.src_id = k.src_id AND c.dst_ip = k.dst_ip AND c.protocol = k.protocol AND c.method IS NOT DISTINCT FROM k.method AND c.path IS NOT DISTINCT FROM k.path"
 	if l.Case.Several() {
@@ -66,7 +66,7 @@ func find(ctx context.Context, l *finding.Look) error {
 			f.Severity = finding.Medium
 		}
 		beat := time.Duration(r.Number * 1e9).Round(time.Millisecond)
-		f.What = plural.Sprintf("%s calls %s (%s, %s) every %s, %d {time|times}; the pauses' middle half lies within %s", r.Src, r.Dst, name, r.Detail, beat, r.Count, time.Duration(r.Number2*1e9).Round(time.Millisecond))
+		f.What = plural.Sprintf("%s calls %s (%s, %s) every %s, %d {time|times}; the interquartile range of the pauses is %s", r.Src, r.Dst, name, r.Detail, beat, r.Count, time.Duration(r.Number2*1e9).Round(time.Millisecond))
 		l.Add(r, f)
 	}
 	return nil

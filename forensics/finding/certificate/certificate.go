@@ -1,8 +1,8 @@
-// Package certificate finds certificates that are past or near their end, not yet valid, not
-// for the name that was asked for, signed by themselves, or with weak keys or signatures.
+// Package certificate finds certificates that are expired or about to expire, not yet valid, not
+// valid for the requested name, self-signed, or with weak keys or signatures.
 //
-// Validity is held to the time of the handshake, not of the question. From TLS 1.3 on
-// certificates are encrypted: where no key opened them, that is said.
+// Validity is checked at the time of the handshake. From TLS 1.3 on certificates are encrypted: a
+// note counts those that could not be decrypted.
 package certificate
 
 import (
@@ -16,21 +16,21 @@ import (
 	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
-// soon is how near its end a certificate is worth a word.
+// soon is the remaining validity below which a certificate is reported.
 const soon = 30 * 24 * time.Hour
 
-// Analyzer finds them.
+// Analyzer returns the analyzer certificate.
 func Analyzer() finding.Analyzer {
-	return finding.Analyzer{Name: "certificate", Title: "certificates past or near their end, or wrong",
-		Doc: "Server and client certificates that were expired, not yet valid, within 30 days of their end, not for the name asked for, self-signed, with RSA below 2048 bits, or signed with MD5 or SHA-1, at the time of the handshake.", Find: find}
+	return finding.Analyzer{Name: "certificate", Title: "expired, expiring or invalid certificates",
+		Doc: "Server and client certificates that were expired, not yet valid, within 30 days of expiry, not valid for the requested name, self-signed, with RSA below 2048 bits, or signed with MD5 or SHA-1, at the time of the handshake.", Find: find}
 }
 
 var problems = []struct{ cond, what, severity string }{
 	{"cert_expired", "had expired", finding.High},
-	{"cert_not_yet_valid", "was not valid yet", finding.High},
-	{"cert_matches_sni = false", "is not for the name asked for", finding.High},
-	{fmt.Sprintf("NOT cert_expired AND cert_not_after_ns - ts_ns < %d", int64(soon)), "was near its end", finding.Medium},
-	{"cert_self_signed", "is signed by itself", finding.Low},
+	{"cert_not_yet_valid", "was not yet valid", finding.High},
+	{"cert_matches_sni = false", "is not valid for the requested name", finding.High},
+	{fmt.Sprintf("NOT cert_expired AND cert_not_after_ns - ts_ns < %d", int64(soon)), "was about to expire", finding.Medium},
+	{"cert_self_signed", "is self-signed", finding.Low},
 	{"cert_key_type = 'rsa' AND cert_key_bits < 2048 OR cert_key_type = 'ecdsa' AND cert_key_bits < 224 OR cert_key_type = 'dsa'", "has a weak key", finding.Medium},
 	{"NOT cert_self_signed AND regexp_matches(cert_signature_algorithm, '(?i)md5|sha-?1([^0-9]|$)')", "has a weak signature", finding.Medium},
 }
@@ -43,7 +43,7 @@ func find(ctx context.Context, l *finding.Look) error {
 		}
 		return strings.Join(list, ", ")
 	}
-	// The tables are joined by the handshake's row.
+	// The tables are joined by the row of the handshake.
 	h := `WITH h AS (SELECT ` + terms.Who("src_") + ` AS src, ` + terms.Who("dst_") + ` AS dst, ts_ns, call_id, tls_sni, tls_certificate_state, ` + l.Bundle("call_no") + ` FROM calls WHERE ` + l.Where + ` AND protocol IN ('tls', 'quic')),
 		c AS (SELECT 'server' AS whose, h.*, coalesce(tls_sni, '') AS sni, ` + side("") + `, cert_not_yet_valid, cert_matches_sni FROM h JOIN tls USING (` + l.Bundle("call_no") + `)
 			UNION ALL SELECT 'client' AS whose, h.*, '' AS sni, ` + side("client_") + `, NULL, NULL FROM h JOIN tls USING (` + l.Bundle("call_no") + `)) `
@@ -62,11 +62,11 @@ func find(ctx context.Context, l *finding.Look) error {
 	for _, r := range rows {
 		p := problems[int(r.Number)]
 		l.Add(r, finding.Finding{Severity: p.severity, Confidence: "exact",
-			What: plural.Sprintf("the %s's certificate %q %s (%s): %d {handshake|handshakes} of %s with %s", r.Other, r.Detail, p.what, r.Evidence[0], r.Count, r.Src, r.Dst)})
+			What: plural.Sprintf("the %s certificate %q %s (%s): %d {handshake|handshakes} from %s to %s", r.Other, r.Detail, p.what, r.Evidence[0], r.Count, r.Src, r.Dst)})
 	}
 	hidden, err := l.Rows(ctx, h+`SELECT count(*) AS count FROM h WHERE tls_certificate_state = 'not_observable'`, l.Args...)
 	if err == nil && hidden[0].Count > 0 {
-		l.Note("%d {handshake hides its certificate|handshakes hide their certificates}, and no key opened it", hidden[0].Count)
+		l.Note("%d {handshake has an encrypted certificate|handshakes have encrypted certificates} that could not be decrypted", hidden[0].Count)
 	}
 	return err
 }

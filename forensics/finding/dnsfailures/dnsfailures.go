@@ -1,7 +1,7 @@
-// Package dnsfailures finds names that DNS did not answer, or answered with an error.
+// Package dnsfailures finds DNS questions without an answer or with an error.
 //
-// Failures that come of a resolver's search list, where the same client gets an answer for
-// the name without the suffix, are no findings: they are counted in a note.
+// Failures caused by a resolver's search list are not findings if the same client gets an answer for
+// the name without the suffix: a note counts them.
 package dnsfailures
 
 import (
@@ -11,10 +11,10 @@ import (
 	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
-// Analyzer finds them.
+// Analyzer returns the analyzer dns-failure.
 func Analyzer() finding.Analyzer {
-	return finding.Analyzer{Name: "dns-failure", Title: "names that DNS did not answer",
-		Doc: "SERVFAIL, REFUSED and other errors and unanswered questions by client and name; NXDOMAIN where the name never had an answer and is not one tried because of a search list.", Find: find}
+	return finding.Analyzer{Name: "dns-failure", Title: "failed DNS look-ups",
+		Doc: "SERVFAIL, REFUSED and other errors, and unanswered questions, by client and name; NXDOMAIN if the name never had an answer and does not come from a search list.", Find: find}
 }
 
 func find(ctx context.Context, l *finding.Look) error {
@@ -40,7 +40,7 @@ func find(ctx context.Context, l *finding.Look) error {
 		l.Add(r, finding.Finding{Severity: severity, Confidence: "exact", What: plural.Sprintf("%s asked %s for %s: %s, %d {time|times}", r.Src, r.Dst, r.Detail, r.Other, r.Count)})
 	}
 	if searched > 0 {
-		l.Note("%d {answer|answers} NXDOMAIN {comes|come} of search lists: the name itself was answered", searched)
+		l.Note("%d NXDOMAIN {answer|answers} {comes|come} from search lists: the name itself was resolved", searched)
 	}
 	return nil
 }

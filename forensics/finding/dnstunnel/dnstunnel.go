@@ -1,8 +1,8 @@
-// Package dnstunnel finds data that leaves inside names asked of DNS.
+// Package dnstunnel finds data that is sent out in DNS names.
 //
-// For a client and a registered domain: many different long names below it, whose labels look
-// like encoded data. Names of content networks and service discovery are long too, but few
-// and repeated; reverse look-ups and names of the cluster are left out.
+// It looks for a client and a registered domain with many different long names whose labels look
+// like encoded data. Names of content networks and service discovery are also long, but few and
+// repeated. Reverse look-ups and names of the cluster are ignored.
 package dnstunnel
 
 import (
@@ -17,20 +17,20 @@ import (
 	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
-// Limits above which names are taken for data.
+// Thresholds above which names count as data.
 const (
 	manyNames = 20  // different names below one domain
 	longNames = 24  // mean bytes before the domain
-	variety   = 3.0 // bits of entropy per character of them
+	variety   = 3.0 // bits of entropy per character
 )
 
-// Analyzer finds them.
+// Analyzer returns the analyzer dns-tunnel.
 func Analyzer() finding.Analyzer {
-	return finding.Analyzer{Name: "dns-tunnel", Title: "data in names asked of DNS",
-		Doc: "At least 20 different names of one client below one domain with 24 or more bytes before it on average, that look like encoded data; also many answers of TXT or NULL.", Find: find}
+	return finding.Analyzer{Name: "dns-tunnel", Title: "data in DNS names",
+		Doc: "At least 20 different names from one client below one domain, with 24 or more bytes before the domain on average, that look like encoded data; also many TXT or NULL answers.", Find: find}
 }
 
-// sum is what one client asked below one domain.
+// sum summarizes the questions of one client below one domain.
 type sum struct {
 	row    finding.Row
 	names  int64
@@ -52,7 +52,7 @@ func find(ctx context.Context, l *finding.Look) error {
 		return err
 	}
 	if more {
-		l.Note("more than 500,000 different names: the rest was not looked at")
+		l.Note("more than 500,000 different names; the rest was not examined")
 	}
 	sums := map[[2]string]*sum{}
 	var order [][2]string
@@ -92,14 +92,14 @@ func find(ctx context.Context, l *finding.Look) error {
 			continue
 		}
 		f := finding.Finding{Severity: finding.High, Confidence: "likely",
-			What: plural.Sprintf("%s asks for %d {different name|different names} below %s, %.0f bytes long on average with %.1f bits a character: %d bytes may have left so, %d {question|questions}, %d of them for TXT or NULL",
+			What: plural.Sprintf("%s asks for %d {different name|different names} below %s, %.0f bytes long on average with %.1f bits per character: up to %d bytes sent out in %d {question|questions}, %d of them for TXT or NULL",
 				k[0], s.names, k[1], long, bits(&s.counts), s.bytes, s.row.Count, odd)}
 		l.Add(s.row, f)
 	}
 	return nil
 }
 
-// bits is the entropy of characters (Shannon), bits each.
+// bits is the Shannon entropy in bits per character.
 func bits(counts *[256]int64) float64 {
 	var all, sum float64
 	for _, n := range counts {

@@ -1,7 +1,7 @@
-// Package egress finds connections to outside addresses that nobody allowed.
+// Package egress finds unexpected connections to outside addresses.
 //
-// With an allow-list, whatever lies outside it; without one, outside addresses that no name
-// leads to: no DNS answer, no server name of TLS, no host of HTTP.
+// With an allow-list it reports every destination that is not on it. Without one it reports outside
+// addresses without a name: no DNS answer, no TLS server name, no HTTP host.
 package egress
 
 import (
@@ -14,10 +14,10 @@ import (
 	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
-// Analyzer finds them.
+// Analyzer returns the analyzer egress.
 func Analyzer() finding.Analyzer {
-	return finding.Analyzer{Name: "egress", Title: "outside destinations that nobody allowed",
-		Doc: "Connections to outside addresses and domains that the allow-list does not have; without a list, to outside addresses that have no name at all. Attempts without an answer count too, and say so.", Find: find}
+	return finding.Analyzer{Name: "egress", Title: "unexpected outside destinations",
+		Doc: "Connections to outside addresses and domains that are not on the allow-list; without a list, to outside addresses without any name. Unanswered attempts are included and marked.", Find: find}
 }
 
 func find(ctx context.Context, l *finding.Look) error {
@@ -26,7 +26,7 @@ func find(ctx context.Context, l *finding.Look) error {
 	if l.All() {
 		ids = "list(call_id)"
 	}
-	// A host that is itself an address, as in http://203.0.113.9/, names nothing.
+	// A host that is an address, as in http://203.0.113.9/, is not a name.
 	rows, err := l.Rows(ctx, `WITH f AS (SELECT `+on+`, `+terms.Who("src_")+` AS src, dst_ip, dst_dns_name, dst_hostname, transport, dst_port, first_ns, last_ns, src_bytes,
 				dst_packets > 0 AND state NOT IN ('syn_sent', 'refused') AS answered
 			FROM flows WHERE dst_external AND NOT coalesce(src_external, false) AND `+l.Flows()+`),
@@ -63,12 +63,12 @@ func find(ctx context.Context, l *finding.Look) error {
 		add(l, r, what)
 	}
 	if named > 0 {
-		l.Note("%d {pair|pairs} with named outside destinations {was|were} not judged: pass allow, a list of permitted destinations", named)
+		l.Note("%d {pair|pairs} with named outside destinations {was|were} not checked: use allow, a list of allowed destinations", named)
 	}
 	return nil
 }
 
-// add reports destinations that are not allowed, or have no name if nothing is allowed by name.
+// add reports a destination that is not allowed or has no name.
 func add(l *finding.Look, r finding.Row, what string) {
 	f := finding.Finding{Severity: finding.Medium, Confidence: "exact", What: what}
 	if !l.Allow.Empty() {

@@ -1,7 +1,7 @@
-// Package forwardedtoken finds credentials that a service received and passed on.
+// Package forwardedtoken finds credentials that a service received and forwarded.
 //
-// The same value of Authorization, a cookie or a key header comes in at a workload and
-// leaves it for another. Within a cluster that is often meant; to the outside it is a leak.
+// A workload receives a value of Authorization, a cookie or a key header and sends the same value to
+// another workload. Inside a cluster this is often intended; to the outside it is a leak.
 package forwardedtoken
 
 import (
@@ -11,16 +11,16 @@ import (
 	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
-// Analyzer finds them.
+// Analyzer returns the analyzer forwarded-token.
 func Analyzer() finding.Analyzer {
-	return finding.Analyzer{Name: "forwarded-token", Title: "credentials that are passed on",
-		Doc: "The same token, key or cookie in a call to a workload and in a later call of that workload to another; high where it leaves the cluster.", Find: find}
+	return finding.Analyzer{Name: "forwarded-token", Title: "forwarded credentials",
+		Doc: "The same token, key or cookie in a call to a workload and in a later call from that workload to another; high if it leaves the cluster.", Find: find}
 }
 
 func find(ctx context.Context, l *finding.Look) error {
-	defer l.Unmasked()() // equal tokens are only known unmasked; none is shown
-	// Names of ends are numbers until the end, and tokens numbers of 128 bits, so that a call
-	// takes little room. A token counts as having come only where its holder sends any.
+	defer l.Unmasked()() // only unmasked tokens can be compared; none is shown
+	// To save memory, ends are numbers until the last step, and tokens are 128-bit hashes. Received
+	// tokens matter only for workloads that send tokens.
 	rows, err := l.Rows(ctx, `WITH e AS MATERIALIZED (SELECT *, dense_rank() OVER (ORDER BY who) AS w FROM (`+l.Ends()+`)),
 		h AS (SELECT `+l.Bundle("src_id, dst_id")+`, ts_ns, call_id,
 				unnest(list_filter(headers, h -> h.kind = 'request' AND lower(h.name) IN ('authorization', 'cookie', 'x-api-key', 'api-key', 'x-auth-token', 'x-access-token'))) AS h
@@ -39,7 +39,7 @@ func find(ctx context.Context, l *finding.Look) error {
 	}
 	for _, r := range rows {
 		f := finding.Finding{Severity: finding.Info, Confidence: "exact",
-			What: plural.Sprintf("%s passes header %s, which it received from %s, on to %s: %d {call|calls}, %d {different value|different values}", r.Src, r.Detail, r.Other, r.Dst, r.Count, r.Of)}
+			What: plural.Sprintf("%s forwards header %s, which it received from %s, to %s: %d {call|calls}, %d {different value|different values}", r.Src, r.Detail, r.Other, r.Dst, r.Count, r.Of)}
 		if r.Number > 0 {
 			f.Severity, f.What = finding.High, f.What+", outside"
 		}

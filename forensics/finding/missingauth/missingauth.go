@@ -1,9 +1,9 @@
-// Package missingauth finds calls without credentials where others have them.
+// Package missingauth finds calls without credentials to endpoints that otherwise require them.
 //
-// An endpoint is in question where some of its calls carry credentials and others do not,
-// which either succeeded or, what is well, were refused; and where no call of it does,
-// though the rest of its service's endpoints do. Cookies alone ask for nothing: a visitor
-// has them too. Health checks and metrics are none.
+// It reports an endpoint if some of its calls carry credentials and others do not, with a lower
+// severity if these were refused. It also reports an endpoint without any credentials in a service
+// whose other endpoints have them. Cookies alone do not count, because visitors have them too.
+// Health checks and metrics are ignored.
 package missingauth
 
 import (
@@ -15,16 +15,15 @@ import (
 	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
-// Analyzer finds them.
+// Analyzer returns the analyzer missing-auth.
 func Analyzer() finding.Analyzer {
-	return finding.Analyzer{Name: "missing-auth", Title: "calls without credentials where others have them",
-		Doc: "HTTP and gRPC calls without credentials to an endpoint that is also called with them (exact; info where they were refused), or to the one open endpoint of a service whose others ask for them (likely). Not health checks.", Find: find}
+	return finding.Analyzer{Name: "missing-auth", Title: "calls without required credentials",
+		Doc: "HTTP and gRPC calls without credentials to an endpoint that is also called with them (exact; info if they were refused), or to the one open endpoint of a service whose other endpoints require them (likely). Not health checks.", Find: find}
 }
 
-// asked is SQL for the table c: the asked calls of services that take credentials from
-// anybody, summed by their ends, what they asked for and how that went. A path's template
-// is made once for each path, and names when calls are summed.
-func asked(l *finding.Look) (sql string, args []any) {
+// callsInScope is SQL for table c: the calls in scope of services that receive any credentials, summed by
+// ends, endpoint and result. It computes the template once per path, and names after summing.
+func callsInScope(l *finding.Look) (sql string, args []any) {
 	const how = `auth_kind IS NOT NULL AS has, coalesce(auth_kind <> 'cookie', false) AS proof, coalesce(status_code < 400, false) AS good, coalesce(status_code IN (401, 403, 407), false) AS refused`
 	calls := l.Calls + " c WHERE " + l.Where + " AND " + finding.Web
 	there := " AND (" + l.Bundle("dst_id") + ") IN (SELECT (" + l.Bundle("endpoint_id") + ") FROM near)"
@@ -38,11 +37,11 @@ func asked(l *finding.Look) (sql string, args []any) {
 	return sql, slices.Concat(l.Args, l.Args, l.Args)
 }
 
-// An endpoint is open that nobody calls with credentials, in a service that otherwise asks
-// for them: at least three endpoints, four of five of them with credentials in every
+// An endpoint is open if it is only called without credentials in a service that otherwise requires
+// them: one with at least three endpoints, of which four in five have credentials in every
 // successful call.
 func find(ctx context.Context, l *finding.Look) error {
-	calls, args := asked(l)
+	calls, args := callsInScope(l)
 	rows, err := l.Rows(ctx, calls+`,
 		e1 AS (SELECT dst, detail, coalesce(sum(n) FILTER (proof AND good), 0) AS authorized, coalesce(sum(n) FILTER (refused AND NOT has), 0) AS turned FROM c GROUP BY 1, 2),
 		e2 AS (SELECT dst, detail, bool_and(proof) AS closed, NOT bool_or(has) AS open FROM c WHERE good GROUP BY 1, 2),
@@ -60,17 +59,17 @@ func find(ctx context.Context, l *finding.Look) error {
 		switch r.Other {
 		case "open":
 			f.Confidence = "likely"
-			f.What = plural.Sprintf("%d {call|calls} of %s to %s of %s without credentials, as all calls to it; %d of %.0f endpoints there are called with them", r.Count, r.Src, r.Detail, r.Dst, r.Of, r.Number)
+			f.What = plural.Sprintf("%d {call|calls} from %s to %s of %s without credentials, like all calls to it; %d of %.0f endpoints of this service are called with credentials", r.Count, r.Src, r.Detail, r.Dst, r.Of, r.Number)
 		case "refused":
 			f.Severity = finding.Info
-			f.What = plural.Sprintf("%d {call|calls} of %s to %s of %s without credentials {was|were} refused, where %d {other carries|others carry} them", r.Count, r.Src, r.Detail, r.Dst, r.Of)
+			f.What = plural.Sprintf("%d {call|calls} from %s to %s of %s without credentials {was|were} refused; %d {other carries|others carry} them", r.Count, r.Src, r.Detail, r.Dst, r.Of)
 		default:
 			if float64(r.Of) >= float64(r.Count) || r.Number > 0 {
 				f.Severity = finding.High
 			}
-			f.What = plural.Sprintf("%d {call|calls} of %s to %s of %s succeeded without credentials, where %d {other carries|others carry} them", r.Count, r.Src, r.Detail, r.Dst, r.Of)
+			f.What = plural.Sprintf("%d {call|calls} from %s to %s of %s succeeded without credentials; %d {other carries|others carry} them", r.Count, r.Src, r.Detail, r.Dst, r.Of)
 			if r.Number > 0 {
-				f.What += fmt.Sprintf(" and %.0f were refused for the lack of them", r.Number)
+				f.What += fmt.Sprintf(" and %.0f were refused for lack of credentials", r.Number)
 			}
 		}
 		l.Add(r, f)

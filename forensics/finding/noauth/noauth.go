@@ -1,9 +1,8 @@
-// Package noauth finds pairs of workloads that talk without any authentication.
+// Package noauth finds pairs of workloads that communicate without any authentication.
 //
-// A pair is one where no call carries credentials, no connection began with a login, and no
-// TLS client showed a certificate. What was not seen from its beginning, or was not
-// decrypted, is not judged; names asked of DNS are left out, and health checks, which need
-// none, are said to be such.
+// In such a pair no call carries credentials, no connection began with a login, and no TLS client
+// presented a certificate. Connections that were not seen from the beginning, or not decrypted, are
+// ignored, and so is DNS. Health checks, which need no authentication, are marked as such.
 package noauth
 
 import (
@@ -14,14 +13,14 @@ import (
 	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
-// Analyzer finds them.
+// Analyzer returns the analyzer no-auth.
 func Analyzer() finding.Analyzer {
-	return finding.Analyzer{Name: "no-auth", Title: "workloads that talk without authentication",
-		Doc: "Pairs of client and server whose calls of HTTP, gRPC, Redis or PostgreSQL carry no credentials, on connections without a login and without a client certificate.", Find: find}
+	return finding.Analyzer{Name: "no-auth", Title: "workloads without authentication",
+		Doc: "Pairs of client and server whose HTTP, gRPC, Redis or PostgreSQL calls carry no credentials, on connections without a login and without a client certificate.", Find: find}
 }
 
 func find(ctx context.Context, l *finding.Look) error {
-	// Calls are counted by connection first: names and joins are then for few rows.
+	// Count calls by connection first, so that names and joins apply to few rows.
 	on := l.Bundle("conn_id")
 	ids := "list_transform(list_slice(list_sort(flatten(arg_min(ids, first_ns, 3))), 1, 3), x -> lower(hex(x.i))) AS call_ids"
 	each := "arg_min({'t': ts_ns, 'i': call_id}, ts_ns, 3) AS ids"
@@ -47,11 +46,11 @@ func find(ctx context.Context, l *finding.Look) error {
 	for _, r := range rows {
 		if r.Other != "" {
 			l.Add(r, finding.Finding{Severity: finding.Info, Confidence: "exact",
-				What: plural.Sprintf("%s asks %s for its health over %s without authentication in %d {call|calls}, as health checks do", r.Src, r.Dst, r.Detail, r.Count)})
+				What: plural.Sprintf("%s checks the health of %s over %s without authentication in %d {call|calls}, which is normal", r.Src, r.Dst, r.Detail, r.Count)})
 			continue
 		}
 		l.Add(r, finding.Finding{Severity: finding.Low, Confidence: "exact",
-			What: plural.Sprintf("%s talks %s with %s without authentication: none of %d {call|calls} carries credentials, and no client certificate was shown", r.Src, r.Detail, r.Dst, r.Count)})
+			What: plural.Sprintf("%s uses %s to %s without authentication: none of %d {call|calls} carries credentials, and no client certificate was presented", r.Src, r.Detail, r.Dst, r.Count)})
 	}
 	return nil
 }

@@ -1,8 +1,8 @@
-// Package plaincredentials finds credentials that crossed the wire unencrypted.
+// Package plaincredentials finds credentials that were sent unencrypted.
 //
-// Passwords and tokens in headers, logins of Redis and PostgreSQL, and passwords in forms and
-// JSON, on connections that nothing encrypts. What a capture opened with keys was encrypted
-// on the wire and is none. Evidence is masked.
+// It reports passwords and tokens in headers, Redis and PostgreSQL logins, and passwords in forms and
+// JSON, on unencrypted connections. Traffic that was decrypted with keys was encrypted on the wire
+// and is not reported. Evidence is masked.
 package plaincredentials
 
 import (
@@ -12,10 +12,10 @@ import (
 	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
-// Analyzer finds them.
+// Analyzer returns the analyzer plaintext-credentials.
 func Analyzer() finding.Analyzer {
-	return finding.Analyzer{Name: "plaintext-credentials", Title: "credentials in clear",
-		Doc: "Basic and bearer credentials, cookies and keys in HTTP headers, cleartext logins of databases, and passwords in forms, JSON and URLs, without encryption. Passwords are high, tokens medium within the cluster.", Find: find}
+	return finding.Analyzer{Name: "plaintext-credentials", Title: "unencrypted credentials",
+		Doc: "Basic and bearer credentials, cookies and keys in HTTP headers, plaintext database logins, and passwords in forms, JSON and URLs, without encryption. Passwords are high, tokens inside the cluster medium.", Find: find}
 }
 
 func find(ctx context.Context, l *finding.Look) error {
@@ -32,21 +32,21 @@ func find(ctx context.Context, l *finding.Look) error {
 		case "basic", "password", "digest":
 			f.Severity = finding.High
 		case "md5":
-			f.What += "; MD5 of a password can be guessed offline"
+			f.What += "; a password hashed with MD5 can be cracked offline"
 		}
 		if r.Number > 0 {
 			f.Severity = finding.High
-			f.What += ", to the outside"
+			f.What += ", to an outside address"
 		}
 		l.Add(r, f)
 	}
 	return passwords(ctx, l)
 }
 
-// passwords finds passwords in bodies and URLs by their names. Bodies are looked through
-// once each, however many calls carried them.
+// passwords finds passwords in bodies and URLs by the name of their field. Each body is searched
+// once, however many calls carried it.
 func passwords(ctx context.Context, l *finding.Look) error {
-	// What is masked has a value too; as it was sent it is told without masking it first.
+	// A masked value also matches, so search the text as it was sent, which avoids masking it.
 	defer l.Unmasked()()
 	const inBody = `(?i)"(password|passwd|pwd|passphrase|client_secret)"\s*:\s*"[^"]|(^|&)(password|passwd|pwd|passphrase|client_secret)=[^&]`
 	rows, err := l.Rows(ctx, `WITH b AS MATERIALIZED (SELECT DISTINCT sha256 FROM bodies WHERE text IS NOT NULL AND regexp_matches(text, ?)),
@@ -64,7 +64,7 @@ func passwords(ctx context.Context, l *finding.Look) error {
 	}
 	for _, r := range rows {
 		l.Add(r, finding.Finding{Severity: finding.High, Confidence: "likely", Evidence: []string{r.Other + " of " + r.Detail},
-			What: plural.Sprintf("a password or key by name in the %s of %s, %s to %s, without encryption in %d {call|calls}", r.Other, r.Detail, r.Src, r.Dst, r.Count)})
+			What: plural.Sprintf("a field named as a password or key in the %s of %s, %s to %s, without encryption in %d {call|calls}", r.Other, r.Detail, r.Src, r.Dst, r.Count)})
 	}
 	return nil
 }

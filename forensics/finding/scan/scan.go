@@ -1,4 +1,4 @@
-// Package scan finds a client that tries many ports or many hosts and gets few answers.
+// Package scan finds clients that try many ports or hosts with few answers.
 package scan
 
 import (
@@ -10,13 +10,13 @@ import (
 	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
-// Targets within one minute from which a client is taken to be searching.
+// Lowest number of targets within one minute that counts as a scan.
 const manyTargets = 15
 
-// Analyzer finds them.
+// Analyzer returns the analyzer scan.
 func Analyzer() finding.Analyzer {
-	return finding.Analyzer{Name: "scan", Title: "searching for open ports",
-		Doc: "A client that within a minute tries at least 15 different addresses or ports over TCP, most of which refuse or do not answer.", Find: find}
+	return finding.Analyzer{Name: "scan", Title: "port and host scans",
+		Doc: "A client that tries at least 15 different addresses or ports over TCP within a minute, most of which refuse or do not answer.", Find: find}
 }
 
 func find(ctx context.Context, l *finding.Look) error {

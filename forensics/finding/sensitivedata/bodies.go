@@ -7,12 +7,12 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/redact"
 )
 
-// inBodies looks through bodies, then for the calls that carried those with a hit.
+// inBodies searches bodies, then finds the calls that carried those with a hit.
 func (s *search) inBodies(ctx context.Context) error {
 	t := forensics.Texts{Table: "bodies", Places: []forensics.TextPlace{{Columns: []string{"text"}}, {Columns: []string{"sha256"}}},
 		Judge: func() forensics.TextJudge { return s.judge(false) },
 		Group: func(_ int, g *forensics.TextGroup) error {
-			s.takeBodies(g)
+			s.addBodies(g)
 			return nil
 		}}
 	if err := s.l.Case.Texts(ctx, t); err != nil || len(s.bodies) == 0 {
@@ -25,7 +25,7 @@ func (s *search) inBodies(ctx context.Context) error {
 			for _, h := range g.Hits {
 				set := uint32(h.Verdict - 1)
 				h.Place += int32(len(places))
-				if err := s.take(ctx, bundle, g, h, set); err != nil {
+				if err := s.addHit(ctx, bundle, g, h, set); err != nil {
 					return err
 				}
 			}
@@ -34,7 +34,7 @@ func (s *search) inBodies(ctx context.Context) error {
 	return s.l.Case.Texts(ctx, t)
 }
 
-// body looks through a body, or keeps the hash of one.
+// body searches a body, or stores the hash of one.
 func (j *judge) body(place int, text []byte) forensics.TextVerdict {
 	if place == 0 {
 		return j.set(redact.FindBytes(text))
@@ -46,9 +46,8 @@ func (j *judge) body(place int, text []byte) forensics.TextVerdict {
 	return forensics.TextVerdict((j.number+1)<<32 | uint64(len(j.hashes)-1))
 }
 
-// takeBodies keeps the bodies of a row group that hold something. A long one has several
-// rows.
-func (s *search) takeBodies(g *forensics.TextGroup) {
+// addBodies stores the bodies of a row group that have a hit. A long body has several rows.
+func (s *search) addBodies(g *forensics.TextGroup) {
 	texts, hashes := g.Hits, g.Hits
 	for i, h := range g.Hits {
 		if h.Place == 1 {
@@ -77,11 +76,11 @@ func (s *search) takeBodies(g *forensics.TextGroup) {
 		}
 		s.bodies[j.hashes[at]] = s.number(list)
 	}
-	from, _ := s.of(g.Hits[0].Verdict) // a row group is looked through by one
-	from.forget()
+	from, _ := s.of(g.Hits[0].Verdict) // one judge searches a row group
+	from.clearSets()
 }
 
-// carriers tells the hashes of bodies with a hit.
+// carriers finds the hashes of bodies with a hit.
 type carriers struct {
 	forensics.EveryText
 	bodies map[[32]byte]uint32

@@ -10,18 +10,18 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/finding"
 )
 
-// hit is a place of a call whose text holds something.
+// hit is a place of a call with sensitive data.
 type hit struct {
 	bundle int64
 	callNo int64
-	set    uint32 // what the text holds
+	set    uint32 // number of the set of matches in the text
 	place  int32
 }
 
-// template keeps what tells endpoints apart; ids are left to grouping of a coarser kind.
+// template is the SQL for a path with its ids replaced.
 const template = `array_to_string(list_transform(string_split(path, '/'), x -> CASE WHEN regexp_matches(x, '^[0-9]+$|[0-9]{3}|^[0-9a-fA-F-]{16,}$|@') THEN '{id}' ELSE x END), '/')`
 
-// count asks who made the calls with hits and for what, and adds them up.
+// count reads the ends and endpoints of the calls with hits, and adds them up.
 func (s *search) count(ctx context.Context) error {
 	if len(s.hits) == 0 {
 		return nil
@@ -62,8 +62,8 @@ func (s *search) count(ctx context.Context) error {
 	return err
 }
 
-// sums reads the last columns of a group: calls, first and last time, first call_ids and
-// their times.
+// sums parses the last columns of a group: calls, first and last time, first call_ids and their
+// times.
 func sums(row []any) (r finding.Row, calls []cited) {
 	r.Count, _ = row[0].(int64)
 	r.FirstNs, _ = row[1].(int64)
@@ -81,8 +81,8 @@ func sums(row []any) (r finding.Row, calls []cited) {
 	return r, calls
 }
 
-// add counts the calls of r, whose text at g holds a set: once for each kind, however many
-// of it there are, and once for each masked form.
+// add counts the calls of r, whose text at g has a set of matches: once per kind, and once per
+// masked form.
 func (s *search) add(g group, set uint32, r finding.Row, calls []cited) {
 	var kinds []string
 	for _, m := range s.sets[set] {
@@ -108,7 +108,7 @@ func (s *search) add(g group, set uint32, r finding.Row, calls []cited) {
 	}
 }
 
-// cite keeps the first calls, or all.
+// cite stores the first calls, or all of them.
 func (x *sum) cite(calls []cited, all bool) {
 	x.first = append(x.first, calls...)
 	if !all && len(x.first) > 3 {

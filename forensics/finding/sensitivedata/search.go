@@ -12,10 +12,10 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/redact"
 )
 
-// places are where texts of calls stand, and what that is called.
+// places are the columns with texts of calls, and their names in findings.
 var places = []struct {
 	text  forensics.TextPlace
-	short int // characters; a text with no more is left out
+	short int // texts of at most this many characters are skipped
 	name  string
 }{
 	{forensics.TextPlace{Columns: []string{"query_string"}}, 0, "URL"},
@@ -28,7 +28,7 @@ var places = []struct {
 	{forensics.TextPlace{Columns: []string{"headers"}, Headers: true}, 5, "headers"},
 }
 
-// bodyPlaces are named after places.
+// bodyPlaces follow places in the numbering.
 var bodyPlaces = []string{"request body", "response body"}
 
 func placeName(i int) string {
@@ -38,8 +38,8 @@ func placeName(i int) string {
 	return places[i].name
 }
 
-// quiet are headers that hold nothing of the kind, or hold credentials as they should.
-var quiet = map[string]bool{
+// ignoredHeaders are headers without such data, or with credentials as intended.
+var ignoredHeaders = map[string]bool{
 	"host": true, ":authority": true, "user-agent": true, "accept": true, "accept-encoding": true, "accept-language": true,
 	"content-type": true, "content-length": true, "content-encoding": true, "date": true, "connection": true, "server": true,
 	"vary": true, "cache-control": true, "etag": true, "last-modified": true, "traceparent": true, "tracestate": true,
@@ -49,37 +49,36 @@ var quiet = map[string]bool{
 	"grpc-accept-encoding": true, "origin": true, "pragma": true,
 }
 
-// search looks for hits and adds up the calls that have them.
+// search finds hits and adds up their calls.
 type search struct {
 	l      *finding.Look
-	from   int64 // nanoseconds since 1970 UTC; 0 where the case is asked from its beginning,
+	from   int64 // nanoseconds since 1970 UTC; 0 means from the beginning of the case,
 	to     int64 // or to its end
 	groups map[group]*sum
 	hits   []hit // not yet counted
 	full   bool
 
-	sets   [][]redact.Match // what a text holds: one hit of each kind and masked form
-	known  map[string]uint32
-	held   int                 // bytes of sets
-	bodies map[[32]byte]uint32 // by hash, the set of a body
+	sets      [][]redact.Match // distinct sets of matches in a text: one match per kind and masked form
+	known     map[string]uint32
+	usedBytes int                 // bytes of sets
+	bodies    map[[32]byte]uint32 // set of each body, by hash
 
 	mu     sync.Mutex
 	judges []*judge
 }
 
-// judge looks through texts for one goroutine. What it finds is numbered from row group to
-// row group anew.
+// judge searches texts in one goroutine. It numbers its sets separately for each row group.
 type judge struct {
 	forensics.EveryText
-	number uint64
-	calls  bool // the texts are those of places
-	sets   [][]redact.Match
-	known  map[string]uint64
-	held   int        // bytes of sets
-	hashes [][32]byte // of bodies
+	number    uint64
+	calls     bool // it searches calls, not bodies
+	sets      [][]redact.Match
+	known     map[string]uint64
+	usedBytes int        // bytes of sets
+	hashes    [][32]byte // of bodies
 }
 
-// judge makes what looks through the texts of calls, or of bodies.
+// judge makes a judge for the texts of calls or of bodies.
 func (s *search) judge(calls bool) forensics.TextJudge {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -88,11 +87,10 @@ func (s *search) judge(calls bool) forensics.TextJudge {
 	return j
 }
 
-// perhaps is the verdict on a header's value before its name is known.
-const perhaps forensics.TextVerdict = 1
+// undecided is the verdict for a header's value before its name is known.
+const undecided forensics.TextVerdict = 1
 
-// Text implements forensics.TextJudge. Verdicts are numbers of sets with that of the judge
-// before them.
+// Text implements forensics.TextJudge. A verdict is the number of the judge and of a set.
 func (j *judge) Text(place int, text []byte) forensics.TextVerdict {
 	if !j.calls {
 		return j.body(place, text)
@@ -103,25 +101,25 @@ func (j *judge) Text(place int, text []byte) forensics.TextVerdict {
 	}
 	if p.text.Headers {
 		if keyLike(text) || len(redact.FindBytes(text)) > 0 {
-			return perhaps
+			return undecided
 		}
 		return 0
 	}
 	return j.set(redact.FindBytes(text))
 }
 
-// Header implements forensics.TextJudge. A name may say what its value is.
+// Header implements forensics.TextJudge. The name may reveal the kind of the value.
 func (j *judge) Header(_ int, name, value, _ []byte, _ forensics.TextVerdict) forensics.TextVerdict {
 	switch lower := strings.ToLower(string(name)); {
 	case lower == "authorization" || lower == "proxy-authorization":
-		return j.set(redact.FindEncoded(string(value))) // what user and password are made of
-	case quiet[lower]:
+		return j.set(redact.FindEncoded(string(value))) // user and password
+	case ignoredHeaders[lower]:
 		return 0
 	}
 	return j.set(redact.Find(string(name) + ": " + string(value)))
 }
 
-// keyLike says that a value may be a key that is one by its name: it begins with 40 or more
+// keyLike reports whether a value may be a key whose name identifies it: it begins with at least 40
 // characters of base64.
 func keyLike(value []byte) bool {
 	for len(value) > 40 && strings.IndexByte(" \t\"'\\", value[0]) >= 0 {
@@ -138,7 +136,7 @@ func keyLike(value []byte) bool {
 	return true
 }
 
-// set numbers what a text holds.
+// set returns the number of a set of matches.
 func (j *judge) set(list []redact.Match) forensics.TextVerdict {
 	if len(list) == 0 {
 		return 0
@@ -146,7 +144,7 @@ func (j *judge) set(list []redact.Match) forensics.TextVerdict {
 	list = distinct(list)
 	key := keyOf(list)
 	at, ok := j.known[key]
-	if !ok && j.held >= maxHeld {
+	if !ok && j.usedBytes >= maxSetBytes {
 		list = kindsOf(list)
 		key = keyOf(list)
 		at, ok = j.known[key]
@@ -155,12 +153,12 @@ func (j *judge) set(list []redact.Match) forensics.TextVerdict {
 		at = uint64(len(j.sets))
 		j.sets = append(j.sets, list)
 		j.known[key] = at
-		j.held += heldBy(key, list)
+		j.usedBytes += sizeOfSet(key, list)
 	}
 	return forensics.TextVerdict((j.number+1)<<32 | at)
 }
 
-// kindsOf keeps of each kind one hit without its form.
+// kindsOf keeps one match per kind, without its masked form.
 func kindsOf(list []redact.Match) []redact.Match {
 	kinds := slices.Clone(list)
 	for i := range kinds {
@@ -169,8 +167,8 @@ func kindsOf(list []redact.Match) []redact.Match {
 	return distinct(kinds)
 }
 
-// heldBy is about how many bytes a set takes.
-func heldBy(key string, list []redact.Match) int { return 2*len(key) + 64*len(list) + 100 }
+// sizeOfSet is the approximate memory of a set in bytes.
+func sizeOfSet(key string, list []redact.Match) int { return 2*len(key) + 64*len(list) + 100 }
 
 func keyOf(list []redact.Match) string {
 	var b strings.Builder
@@ -183,7 +181,7 @@ func keyOf(list []redact.Match) string {
 	return b.String()
 }
 
-// distinct keeps one hit of each kind and masked form.
+// distinct keeps one match per kind and masked form.
 func distinct(list []redact.Match) []redact.Match {
 	if len(list) < 2 {
 		return list
@@ -197,21 +195,20 @@ func distinct(list []redact.Match) []redact.Match {
 	})
 }
 
-// of is what a verdict of a judge stands for.
+// of splits a verdict into its judge and its set.
 func (s *search) of(v forensics.TextVerdict) (*judge, uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.judges[v>>32-1], uint64(v) & (1<<32 - 1)
 }
 
-// number gives a set its number. Row groups are told in their order, so that it is always
-// the same.
+// number returns the number of a set. Row groups come in order, so the numbers are reproducible.
 func (s *search) number(list []redact.Match) uint32 {
 	key := keyOf(list)
 	if at, ok := s.known[key]; ok {
 		return at
 	}
-	if s.held >= 2*maxHeld {
+	if s.usedBytes >= 2*maxSetBytes {
 		list = kindsOf(list)
 		key = keyOf(list)
 		if at, ok := s.known[key]; ok {
@@ -221,11 +218,11 @@ func (s *search) number(list []redact.Match) uint32 {
 	at := uint32(len(s.sets))
 	s.sets = append(s.sets, list)
 	s.known[key] = at
-	s.held += heldBy(key, list)
+	s.usedBytes += sizeOfSet(key, list)
 	return at
 }
 
-// inCalls looks through the texts of calls.
+// inCalls searches the texts of calls.
 func (s *search) inCalls(ctx context.Context) error {
 	t := forensics.Texts{Table: "calls", From: s.from, To: s.to, Numbers: []string{"call_no", "ts_ns"},
 		Judge: func() forensics.TextJudge { return s.judge(true) }}
@@ -241,25 +238,25 @@ func (s *search) inCalls(ctx context.Context) error {
 				_, at := s.of(g.Hits[i].Verdict)
 				list = distinct(slices.Concat(list, j.sets[at]))
 			}
-			if err := s.take(ctx, bundle, g, h, s.number(list)); err != nil {
+			if err := s.addHit(ctx, bundle, g, h, s.number(list)); err != nil {
 				return err
 			}
 		}
-		from, _ := s.of(g.Hits[0].Verdict) // a row group is looked through by one
-		from.forget()
+		from, _ := s.of(g.Hits[0].Verdict) // one judge searches a row group
+		from.clearSets()
 		return nil
 	}
 	return s.l.Case.Texts(ctx, t)
 }
 
-// forget makes room for the next row group.
-func (j *judge) forget() {
-	j.sets, j.hashes, j.held = nil, j.hashes[:0], 0
+// clearSets clears the sets of a row group.
+func (j *judge) clearSets() {
+	j.sets, j.hashes, j.usedBytes = nil, j.hashes[:0], 0
 	clear(j.known)
 }
 
-// take keeps a hit of the asked time until hits are counted.
-func (s *search) take(ctx context.Context, bundle int, g *forensics.TextGroup, h forensics.TextHit, set uint32) error {
+// addHit stores a hit in the requested time until hits are counted.
+func (s *search) addHit(ctx context.Context, bundle int, g *forensics.TextGroup, h forensics.TextHit, set uint32) error {
 	if ns := g.Numbers[1][h.Row]; s.from != 0 && ns < s.from || s.to != 0 && ns > s.to {
 		return nil
 	}

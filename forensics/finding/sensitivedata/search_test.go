@@ -17,18 +17,18 @@ func headersPlace() int {
 	return -1
 }
 
-// TestHeaders holds that a header is looked at if and only if its line holds something.
+// TestHeaders checks that a header is a hit exactly if its line contains sensitive data.
 func TestHeaders(t *testing.T) {
 	key := "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
 	for _, tt := range []struct{ name, header, value, want string }{
 		{"a token by its form", "X-Trace", "ghp_a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1", "github_token=ghp_[masked]"},
-		{"a key that is one by its name", "X-Aws-Secret-Access-Key", key, "aws_secret_key=[masked]"},
-		{"a key that is one by its name, in quotes", "Aws-Secret-Access-Key", ` "` + key + `"`, "aws_secret_key=[masked]"},
+		{"a key by its name", "X-Aws-Secret-Access-Key", key, "aws_secret_key=[masked]"},
+		{"a key by its name, in quotes", "Aws-Secret-Access-Key", ` "` + key + `"`, "aws_secret_key=[masked]"},
 		{"the same under another name", "X-Digest", key, ""},
-		{"a mail address", "From", "ann@example.com", "email=a***@example.com"},
+		{"an email address", "From", "ann@example.com", "email=a***@example.com"},
 		{"credentials where they belong", "Authorization", "Bearer 0123456789abcdef0123", ""},
 		{"quiet headers in any case", "HOST", "ann@example.com", ""},
-		{"what is too short for anything", "X-A", "a@b.c", ""},
+		{"too short to be anything", "X-A", "a@b.c", ""},
 		{"nothing", "X-Colour", "blue and green", ""},
 	} {
 		s := &search{known: map[string]uint32{}}
@@ -48,8 +48,8 @@ func TestHeaders(t *testing.T) {
 	}
 }
 
-// TestSetsAreBounded holds that texts with ever new hits take no more room than they may,
-// and that their kinds are kept.
+// TestSetsAreBounded checks that texts with ever new matches stay within the memory limit, and that
+// their kinds are kept.
 func TestSetsAreBounded(t *testing.T) {
 	s := &search{known: map[string]uint32{}}
 	j := s.judge(true).(*judge)
@@ -64,12 +64,12 @@ func TestSetsAreBounded(t *testing.T) {
 		s.number(last)
 	}
 	if len(last) != 1 || last[0].Kind != "email" || last[0].Masked != "" {
-		t.Errorf("the last text holds %+v, want a mail address without its form", last)
+		t.Errorf("the last text holds %+v, want an email address without its form", last)
 	}
-	if most := maxHeld + maxHeld/10; j.held > most || s.held > 2*most {
-		t.Errorf("sets take %d and %d bytes, want at most %d and twice that", j.held, s.held, most)
+	if most := maxSetBytes + maxSetBytes/10; j.usedBytes > most || s.usedBytes > 2*most {
+		t.Errorf("sets take %d and %d bytes, want at most %d and twice that", j.usedBytes, s.usedBytes, most)
 	}
-	if j.forget(); len(j.sets)+len(j.known)+j.held > 0 {
+	if j.clearSets(); len(j.sets)+len(j.known)+j.usedBytes > 0 {
 		t.Errorf("a row group leaves %d sets behind", len(j.sets))
 	}
 }

@@ -1,11 +1,10 @@
-// Package sensitivedata finds personal data and secrets in what was said: bodies, URLs,
-// headers, statements, commands and results.
+// Package sensitivedata finds personal data and secrets in bodies, URLs, headers, statements,
+// commands and results.
 //
-// Forms are those of forensics/redact, with check digits where they have some, so that a
-// number that only looks like a card is none. Evidence is masked. Credentials where they
-// belong, in Authorization and cookies, are left to the analyzers of credentials. Each
-// distinct text of a row group is looked through once, wherever it stands; only calls with
-// a hit are asked about.
+// It uses the detectors of forensics/redact. They verify check digits, so a number that only looks
+// like a card is not reported. Evidence is masked. Other analyzers cover credentials in
+// Authorization and cookies. Each distinct text of a row group is searched once; only calls with a
+// hit are read.
 package sensitivedata
 
 import (
@@ -20,32 +19,32 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/redact"
 )
 
-// Limits of what is kept while looking.
+// Limits of the memory of a search.
 const (
 	maxBodies   = 500_000  // bodies with a hit
-	maxHeld     = 16 << 20 // bytes of different hits of a text; those beyond keep their kinds only
-	maxGroups   = 20_000   // kinds at places
+	maxSetBytes = 16 << 20 // bytes of distinct sets; beyond that only the kinds are stored
+	maxGroups   = 20_000   // groups of kind and place
 	maxEvidence = 5
-	maxForms    = 1000    // of a kind at a place, counted one by one
-	maxHits     = 250_000 // places of calls, whose ends are asked for at once
+	maxForms    = 1000    // masked forms of a group that are counted separately
+	maxHits     = 250_000 // hits that are counted in one query
 )
 
-// Analyzer finds them.
+// Analyzer returns the analyzer sensitive-data.
 func Analyzer() finding.Analyzer {
 	return finding.Analyzer{Name: "sensitive-data", Title: "personal data and secrets in traffic",
-		Doc: "Cards (Luhn), social security numbers, IBANs (check digits), mail addresses, telephone numbers, tokens, cloud keys and private keys in bodies, URLs, headers, SQL and Redis, with masked evidence.", Find: find}
+		Doc: "Cards (Luhn), social security numbers, IBANs (check digits), email addresses, phone numbers, tokens, cloud keys and private keys in bodies, URLs, headers, SQL and Redis, with masked evidence.", Find: find}
 }
 
-// group is one kind at one place.
+// group is one kind of data in one place.
 type group struct{ kind, src, dst, what, place string }
 
 type sum struct {
 	row    finding.Row
 	first  []cited
-	masked map[string]int64 // masked form → calls; a form beyond maxForms is left out
+	masked map[string]int64 // masked form → calls; forms beyond maxForms are left out
 }
 
-// cited is a call that a finding stands on.
+// cited is a call behind a finding.
 type cited struct {
 	ns int64
 	id string
@@ -68,12 +67,12 @@ func find(ctx context.Context, l *finding.Look) error {
 			break
 		}
 	}
-	// What was counted until then is found, also where the time was up.
+	// Report what was counted, even if the time ran out.
 	s.report()
 	return err
 }
 
-// evidence are the masked forms in most calls, and in how many.
+// evidence returns the most frequent masked forms with their number of calls.
 func (x *sum) evidence(kind string) []string {
 	forms := slices.SortedFunc(maps.Keys(x.masked), func(a, b string) int {
 		return cmp.Or(cmp.Compare(x.masked[b], x.masked[a]), cmp.Compare(a, b))
@@ -85,7 +84,7 @@ func (x *sum) evidence(kind string) []string {
 	return out
 }
 
-// severe says how bad a kind is.
+// severe returns the severity of a kind.
 func severe(kind string) string {
 	switch kind {
 	case "email", "phone":
@@ -96,7 +95,7 @@ func severe(kind string) string {
 	return finding.High
 }
 
-// report makes findings of the groups, in an order that is always the same.
+// report adds the groups as findings, in a fixed order.
 func (s *search) report() {
 	classes := map[string]string{}
 	for _, d := range redact.Detectors() {
@@ -120,6 +119,6 @@ func (s *search) report() {
 			What: fmt.Sprintf("%s (%s) in the %s of %s, %s to %s", g.kind, classes[g.kind], g.place, strings.TrimSpace(g.what), g.src, g.dst)})
 	}
 	if s.full {
-		s.l.Note("more hits than are kept: narrow the question")
+		s.l.Note("too many hits, so some are missing: narrow the time or the filter")
 	}
 }

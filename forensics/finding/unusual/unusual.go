@@ -1,9 +1,8 @@
-// Package unusual finds what a workload did in the asked time and not before: destinations
-// and clients that are new, and volumes far above its own.
+// Package unusual finds changes in the behaviour of workloads: new destinations and clients, and
+// unusually high volumes.
 //
-// The time before the asked window is the normal behaviour; without a window the last
-// quarter of the recording is held to the three before. What was not recorded before is not
-// new: a workload that itself is new is left out.
+// The baseline is the time before the requested window. Without a window, the last quarter of the
+// recording is compared with the first three. A workload that is itself new is ignored.
 package unusual
 
 import (
@@ -15,10 +14,10 @@ import (
 	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
-// Analyzer finds them.
+// Analyzer returns the analyzer unusual.
 func Analyzer() finding.Analyzer {
 	return finding.Analyzer{Name: "unusual", Title: "new destinations and unusual volumes",
-		Doc: "Pairs of workloads that talk in the window and never before it, and pairs whose bytes or connections per hour are five times those before; the time before the window is the baseline.", Find: find}
+		Doc: "Pairs of workloads with traffic in the window but not before it, and pairs whose bytes or connections per hour are at least five times as high as before; the time before the window is the baseline.", Find: find}
 }
 
 func find(ctx context.Context, l *finding.Look) error {
@@ -29,10 +28,10 @@ func find(ctx context.Context, l *finding.Look) error {
 	from, to := l.From, l.To
 	if from <= first {
 		from = last - (last-first)/4
-		l.Note("no window was asked: from %s on against the time before", ask.Stamp(from))
+		l.Note("no window was given: the time from %s on is compared with the time before", ask.Stamp(from))
 	}
 	if from <= first || from-first < 1e9 || to <= from {
-		l.Note("nothing was recorded before %s: there is no normal behaviour to hold it to", ask.Stamp(from))
+		l.Note("nothing was recorded before %s, so there is no baseline", ask.Stamp(from))
 		return nil
 	}
 	base, asked := float64(from-first)/3.6e12, float64(to-from)/3.6e12 // hours
@@ -53,19 +52,19 @@ func find(ctx context.Context, l *finding.Look) error {
 	rest, crowds := finding.Crowds(rows, func(r finding.Row) bool { return r.Detail == "new" })
 	for _, r := range crowds {
 		l.Add(r, finding.Finding{Severity: finding.Medium, Confidence: "exact",
-			What: plural.Sprintf("%s talked to %d {destination|destinations} to which it did not talk before %s, %d {connection|connections} and %.0f bytes", r.Src, r.Of, ask.Stamp(from), r.Count, r.Number)})
+			What: plural.Sprintf("%s connected to %d {destination|destinations} for the first time since %s, with %d {connection|connections} and %.0f bytes", r.Src, r.Of, ask.Stamp(from), r.Count, r.Number)})
 	}
 	for _, r := range rest {
 		f := finding.Finding{Severity: finding.Low, Confidence: "exact"}
 		switch r.Detail {
 		case "new":
-			f.What = plural.Sprintf("%s never talked to %s before %s, and did %d {time|times} since, %.0f bytes", r.Src, r.Dst, ask.Stamp(from), r.Count, r.Number)
+			f.What = plural.Sprintf("%s never connected to %s before %s, but %d {time|times} since, with %.0f bytes", r.Src, r.Dst, ask.Stamp(from), r.Count, r.Number)
 			if r.Other != "" {
 				f.Severity = finding.Medium
 			}
 		default:
 			f.Severity = finding.Medium
-			f.What = plural.Sprintf("%s and %s: %d {connection|connections} and %.0f bytes in %.1f hours, against %d and %.0f in %.1f hours before: unusual %s", r.Src, r.Dst, r.Count, r.Number, asked, r.Of, r.Number2, base, r.Detail)
+			f.What = plural.Sprintf("%s to %s: %d {connection|connections} and %.0f bytes in %.1f hours, compared with %d and %.0f in %.1f hours before: unusual %s", r.Src, r.Dst, r.Count, r.Number, asked, r.Of, r.Number2, base, r.Detail)
 		}
 		l.Add(r, f)
 	}

@@ -1,6 +1,6 @@
-// Package weaktls finds TLS connections that should not be trusted: SSL 3.0, TLS 1.0 and
-// 1.1 (RFC 8996), suites without encryption or authentication, with RC4 (RFC 7465), DES,
-// 3DES, export keys or no forward secrecy, and clients that still offer only old versions.
+// Package weaktls finds TLS connections with weak protection: SSL 3.0, TLS 1.0 and 1.1 (RFC 8996),
+// suites without encryption, authentication or forward secrecy, with RC4 (RFC 7465), DES, 3DES or
+// export keys, and clients that offer only old versions.
 package weaktls
 
 import (
@@ -11,10 +11,10 @@ import (
 	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
-// Analyzer finds them.
+// Analyzer returns the analyzer weak-tls.
 func Analyzer() finding.Analyzer {
 	return finding.Analyzer{Name: "weak-tls", Title: "weak TLS",
-		Doc: "Handshakes that settled on SSL, TLS 1.0 or 1.1, or on a suite with NULL, anonymous, export, RC4, DES or 3DES; without forward secrecy it is low.", Find: find}
+		Doc: "Handshakes that negotiated SSL, TLS 1.0 or 1.1, or a suite with NULL, anonymous, export, RC4, DES or 3DES; missing forward secrecy is low.", Find: find}
 }
 
 const weakness = `CASE WHEN cipher LIKE '%NULL%' AND cipher NOT LIKE 'TLS_EMPTY%' THEN 'no encryption'
@@ -41,7 +41,7 @@ func find(ctx context.Context, l *finding.Look) error {
 			severity = finding.Low
 		}
 		l.Add(r, finding.Finding{Severity: severity, Confidence: "exact", Evidence: []string{r.Other},
-			What: plural.Sprintf("%s and %s settled on %s (%s) in %d {handshake|handshakes}", r.Src, r.Dst, r.Other, r.Detail, r.Count)})
+			What: plural.Sprintf("%s and %s negotiated %s (%s) in %d {handshake|handshakes}", r.Src, r.Dst, r.Other, r.Detail, r.Count)})
 	}
 	return nil
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
 )
 
-// Pick is a packet to be written.
+// Pick is a packet to write.
 type Pick struct {
 	File    int // index in the list of files
 	Offset  int64
@@ -24,26 +24,26 @@ type Pick struct {
 type Options struct {
 	Application string   // for the section header
 	Comments    []string // of the section
-	NoPlace     bool     // packets do not say where they came from
+	NoPlace     bool     // packets have no comment about their origin
 	Secrets     []pcapng.Secrets
 }
 
-// Report says what was written.
+// Report describes a written slice.
 type Report struct {
 	Packets    int64
 	Bytes      int64 // of the slice
 	Interfaces int
 	LinkTypes  []uint16 // sorted
-	SnapLen    uint32   // that all interfaces were given; 0 where they kept their own
+	SnapLen    uint32   // common snap length of all interfaces; 0 if they kept their own
 	Secrets    int      // blocks of keys
 	FirstNs    int64
 	LastNs     int64
 }
 
-// Write writes the packets that picks names as one PCAPNG section: the interfaces that
-// they use, the secrets it was given, the packets in the order of picks. It calls picks
-// twice, which must give the same both times. Secrets stand before the packets, since
-// readers do not look back; those of the packets' own files do not come along.
+// Write writes the packets of picks as one PCAPNG section: the interfaces that they use, the given
+// secrets, and the packets in the order of picks. It calls picks twice, which must yield the same
+// packets both times. Secrets precede the packets, because readers do not look ahead. Secrets in the
+// packets' own files are not copied.
 func Write(ctx context.Context, w io.Writer, files []*File, o Options, picks func(yield func(Pick) error) error) (Report, error) {
 	var r Report
 	out, err := pcapng.NewWriter(w, pcapng.Section{Application: o.Application, Comments: o.Comments}, pcapng.WriterOptions{})
@@ -99,7 +99,7 @@ func Write(ctx context.Context, w io.Writer, files []*File, o Options, picks fun
 	return r, err
 }
 
-// heads writes what stands before the packets.
+// heads writes the blocks before the packets.
 func (r *Report) heads(out *pcapng.Writer, c *pcapng.Copier, secrets []pcapng.Secrets, used []map[int32]*pcapng.Interface) error {
 	r.survey(used)
 	for n, list := range used {
@@ -122,11 +122,11 @@ func (r *Report) heads(out *pcapng.Writer, c *pcapng.Copier, secrets []pcapng.Se
 	return nil
 }
 
-// unlimited stands for a snap length of 0, which says that there is no limit.
+// unlimited replaces a snap length of 0, which means no limit.
 const unlimited = 262144
 
-// survey counts the interfaces. Where all have one link type but not one snap length,
-// all get the longest: libpcap refuses a file otherwise.
+// survey counts the interfaces. If all have the same link type but different snap lengths, they get
+// the longest one; otherwise libpcap rejects the file.
 func (r *Report) survey(used []map[int32]*pcapng.Interface) {
 	var snaps []uint32
 	for _, list := range used {
@@ -149,7 +149,7 @@ func (r *Report) survey(used []map[int32]*pcapng.Interface) {
 	}
 }
 
-// Place is the comment by which a packet is found again: file by hash, number in it.
+// Place is the comment that locates a packet: the hash of its file and its number in it.
 func Place(sha256 []byte, index int64) string {
 	return "pcapsule:" + hex.EncodeToString(sha256[:4]) + "#" + strconv.FormatInt(index, 10)
 }

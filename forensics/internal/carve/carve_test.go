@@ -15,8 +15,8 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
 )
 
-// capture is a PCAPNG file with two sections, three interfaces, keys, comments, flags and
-// a time resolution of nanoseconds, and where its packets lie.
+// capture returns a PCAPNG file with two sections, three interfaces, keys, comments, flags and
+// nanosecond resolution, and the places of its packets.
 func capture(t testing.TB) ([]byte, []pcapng.Packet) {
 	t.Helper()
 	var buf bytes.Buffer
@@ -180,7 +180,7 @@ func TestListedInterfacesSaveAWalk(t *testing.T) {
 	if err != nil || string(p.Data) != "hi" || i.Name != "b" || !file.listed() {
 		t.Errorf("%q of %v, %v", p.Data, i, err)
 	}
-	in.Interfaces[1].Offset += 4 // bundle.json lies: the file itself is asked
+	in.Interfaces[1].Offset += 4 // bundle.json is wrong: the file itself is read
 	p, i, err = NewFile(bytes.NewReader(buf.Bytes()), int64(buf.Len()), in).Packet(at)
 	if err != nil || string(p.Data) != "hi" || i.Name != "b" {
 		t.Errorf("after a lie: %q of %v, %v", p.Data, i, err)
@@ -247,7 +247,7 @@ func TestOthersReadASlice(t *testing.T) {
 	}
 }
 
-// FuzzFile asks that no file and no place in it does harm.
+// FuzzFile checks that no file and no offset in it causes a panic.
 func FuzzFile(f *testing.F) {
 	data, all := capture(f)
 	f.Add(data, all[0].Offset)
@@ -262,7 +262,7 @@ func FuzzFile(f *testing.F) {
 	})
 }
 
-// BenchmarkWrite carves every packet of a file with a packet a kilobyte.
+// BenchmarkWrite carves every packet of a file with one packet per kilobyte.
 func BenchmarkWrite(b *testing.B) {
 	var buf bytes.Buffer
 	w, err := pcapng.NewWriter(&buf, pcapng.Section{}, pcapng.WriterOptions{})

@@ -1,10 +1,10 @@
-// Package carve reads single packets out of a bundle's packet files, and writes chosen
-// ones as a PCAPNG slice.
+// Package carve reads single packets from a bundle's packet files, and writes selected packets as a
+// PCAPNG slice.
 //
-// A slice keeps what a packet had: its bytes, time, original length, options and the
-// description of its interface; each packet says where it came from. Secrets are only
-// written where they are given. Carve only reads the files and trusts nothing that the
-// tables say: a place that holds no packet is an error.
+// A slice keeps the bytes, time, original length and options of a packet and the description of its
+// interface; a comment states the origin of each packet. It contains only the secrets that the
+// caller passes. Carve only reads the files and does not trust the tables: an offset without a packet
+// is an error.
 package carve
 
 import (
@@ -17,17 +17,17 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
 )
 
-// Source is what a bundle says of one of its packet files.
+// Source describes a packet file of a bundle.
 type Source struct {
 	Path       string      // inside the bundle
 	SHA256     []byte      // of the file
-	Interfaces []Interface // of its interfaces, where the bundle has all of one section's; else none
+	Interfaces []Interface // all interfaces, if the file has one section and the bundle lists them all; otherwise none
 }
 
-// Interface is where an interface is described.
+// Interface locates the description of an interface.
 type Interface struct{ Index, Offset int64 }
 
-// File is a packet file of a bundle. It is for one goroutine.
+// File is a packet file of a bundle. It must be used by one goroutine only.
 type File struct {
 	in       Source
 	src      *window
@@ -37,20 +37,20 @@ type File struct {
 	loaded   bool
 }
 
-// section is a part of a PCAPNG file with interfaces of its own; a classic pcap file is one.
+// section is a part of a PCAPNG file with its own interfaces; a classic pcap file is one section.
 type section struct {
 	offset    int64
 	bigEndian bool
 	ifaces    []pcapng.Interface // by number in the section
 }
 
-// NewFile reads a packet file that in describes.
+// NewFile returns a File for the packet file that in describes.
 func NewFile(src io.ReaderAt, size int64, in Source) *File {
 	return &File{in: in, src: &window{src: src}, size: size}
 }
 
-// load finds the interfaces, from what bundle.json says where that is enough, else by a
-// walk through the file.
+// load reads the interfaces at the places in bundle.json if these are complete, otherwise it scans
+// the file.
 func (f *File) load() error {
 	if f.loaded {
 		return nil
@@ -71,8 +71,8 @@ func (f *File) load() error {
 	return nil
 }
 
-// listed takes the interfaces from the places that bundle.json names. It is false where
-// those do not tell all.
+// listed reads the interfaces at the places in bundle.json. It returns false if these are incomplete
+// or wrong.
 func (f *File) listed() bool {
 	if len(f.in.Interfaces) == 0 {
 		return false
@@ -90,7 +90,7 @@ func (f *File) listed() bool {
 	return true
 }
 
-// walk reads the file from its start.
+// walk scans the file from its start.
 func (f *File) walk() error {
 	opt := pcapng.Options{OnBlock: func(b pcapng.Block) {
 		if b.Type == pcapng.BlockSection {
@@ -114,7 +114,7 @@ func (f *File) walk() error {
 	for _, i := range r.Interfaces() {
 		if s := f.section(i.SectionOffset); s != nil {
 			s.bigEndian = i.BigEndian
-			for len(s.ifaces) < int(min(i.ID, 1<<16)) { // numbers that no description has
+			for len(s.ifaces) < int(min(i.ID, 1<<16)) { // numbers without a description
 				s.ifaces = append(s.ifaces, pcapng.Interface{ID: uint32(len(s.ifaces))})
 			}
 			s.ifaces = append(s.ifaces, i)
@@ -123,7 +123,7 @@ func (f *File) walk() error {
 	return nil
 }
 
-// section is the one that off lies in.
+// section returns the section that contains off.
 func (f *File) section(off int64) *section {
 	n := sort.Search(len(f.sections), func(i int) bool { return f.sections[i].offset > off })
 	if n == 0 {
@@ -132,7 +132,7 @@ func (f *File) section(off int64) *section {
 	return &f.sections[n-1]
 }
 
-// ifaceAt is the interface of the packet that begins at off.
+// ifaceAt returns the interface of the packet that begins at off.
 func (f *File) ifaceAt(off int64) (*pcapng.Interface, error) {
 	if err := f.load(); err != nil {
 		return nil, err
@@ -179,12 +179,12 @@ func (f *File) Packet(off int64) (pcapng.Packet, *pcapng.Interface, error) {
 	return p, i, nil
 }
 
-// window reads ahead: packets are asked for one by one, mostly in the order of the file.
+// window reads ahead: packets are requested one by one, mostly in file order.
 type window struct {
 	src io.ReaderAt
 	buf []byte
 	off int64
-	end int64 // of the last read, to tell a walk from jumps
+	end int64 // end of the last read, to distinguish sequential reads from jumps
 }
 
 const (

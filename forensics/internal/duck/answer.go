@@ -8,21 +8,21 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/internal/wire"
 )
 
-// answer is a stream of frames from a worker. It is for one goroutine.
+// answer is a stream of frames from a worker. It must be used by one goroutine only.
 type answer struct {
 	w       *process
 	number  uint64
-	frames  chan wire.Frame         // holds the one that was asked for
+	frames  chan wire.Frame         // holds the requested frame
 	stopped chan struct{}           // closed when the worker has stopped
-	done    bool                    // no frame comes any more
-	cut     context.CancelCauseFunc // ends the question from outside; nil: cannot be
+	done    bool                    // no more frames will come
+	cut     context.CancelCauseFunc // ends the query from outside; nil: not possible
 
 	// Guarded by the worker's mu.
-	wanted   bool // a frame was asked for and has not come
+	wanted   bool // a frame was requested and has not arrived
 	stopping bool
 }
 
-// failure is an error that a worker told of.
+// failure is an error reported by a worker.
 type failure struct{ wire.Failure }
 
 func (f failure) Error() string { return f.Msg }
@@ -56,7 +56,7 @@ func (w *process) ask(q *wire.Question, cut context.CancelCauseFunc) (*answer, e
 
 func (a *answer) send(kind wire.Kind, body []byte) error { return a.w.send(kind, a.number, body) }
 
-// next asks for the batch after the one that came.
+// next requests the next batch.
 func (a *answer) next() error {
 	a.w.mu.Lock()
 	a.wanted = true
@@ -64,7 +64,7 @@ func (a *answer) next() error {
 	return a.send(wire.Next, nil)
 }
 
-// wait waits for the frame that was asked for. After an error the answer is over.
+// wait waits for the requested frame. After an error the answer is over.
 func (a *answer) wait(ctx context.Context) (wire.Frame, error) {
 	var f wire.Frame
 	select {
@@ -74,7 +74,7 @@ func (a *answer) wait(ctx context.Context) (wire.Frame, error) {
 		return f, ctx.Err()
 	case <-a.w.gone:
 		select {
-		case f = <-a.frames: // came before the end
+		case f = <-a.frames: // arrived before the end
 		default:
 			a.over()
 			return f, a.w.cause
@@ -91,7 +91,7 @@ func (a *answer) wait(ctx context.Context) (wire.Frame, error) {
 	return f, nil
 }
 
-// over forgets an answer of which no frame will come.
+// over removes an answer that will get no more frames.
 func (a *answer) over() {
 	a.done = true
 	a.w.mu.Lock()
@@ -99,14 +99,14 @@ func (a *answer) over() {
 	a.w.mu.Unlock()
 }
 
-// stop ends what is being computed. A worker that does not is killed.
+// stop cancels the computation. A worker that does not stop is killed.
 func (a *answer) stop() {
 	if a.done {
 		return
 	}
 	a.done = true
 	select {
-	case f := <-a.frames: // it may have ended by itself
+	case f := <-a.frames: // it may have already ended
 		if f.Kind == wire.Failed || f.Kind == wire.Batch && len(f.Body) > 0 && f.Body[0]&1 == 1 {
 			a.over()
 			return
@@ -132,7 +132,7 @@ func (a *answer) stop() {
 	a.over()
 }
 
-// distrust ends a worker that says what it cannot mean.
+// distrust ends a worker that sends invalid data.
 func (a *answer) distrust(err error) error {
 	a.w.kill(err)
 	<-a.w.gone

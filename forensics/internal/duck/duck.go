@@ -1,9 +1,9 @@
-// Package duck asks DuckDB for forensics. DuckDB runs in worker processes of the same
-// program, over a case's Parquet files, confined so that a question can read them and do
-// nothing else: what crashes it, fills its memory or does not end is one question's error.
+// Package duck runs DuckDB for forensics. DuckDB runs in worker processes of the same program, on a
+// case's Parquet files, confined so that a query can only read them: a crash, exhausted memory or an
+// endless query is an error of one query.
 //
-// Gate refuses every text that is not one query over the tables it is given. Values come
-// out as plain Go. The workers' answers are checked as a stranger's are.
+// Gate rejects every text that is not exactly one query over the given tables. Values are plain Go. The
+// answers of workers are treated as untrusted.
 package duck
 
 import (
@@ -17,20 +17,20 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/internal/wire"
 )
 
-// maxAnswers is how many answers may be read at once.
+// maxAnswers is the highest number of answers that are read in parallel.
 const maxAnswers = 16
 
 // Options of a database.
 type Options struct {
-	MemoryLimit int64    // bytes for one worker; what a query needs above it is an error, or goes to TempDir
+	MemoryLimit int64    // bytes for one worker; a query that needs more fails or uses TempDir
 	Threads     int      // 0 means one per processor
-	TempDir     string   // private folder for what does not fit; empty: nothing is written
-	MaxTemp     int64    // bytes that one worker writes there; 0 means 8 GiB
-	Ceiling     int64    // bytes of all workers together above which a query is ended; 0: twice MemoryLimit
+	TempDir     string   // private folder for temporary files; empty: none are written
+	MaxTemp     int64    // bytes that one worker may write there; 0 means 8 GiB
+	Ceiling     int64    // total memory of all workers above which a query is ended; 0: twice MemoryLimit
 	Dirs        []string // folders with the files that may be read
 }
 
-// leastCeiling is what plans and footers may take beside a small MemoryLimit.
+// leastCeiling is the memory for plans and footers in addition to a small MemoryLimit.
 const leastCeiling = 512 << 20
 
 func (o *Options) fill() {
@@ -48,8 +48,7 @@ func (o *Options) fill() {
 	}
 }
 
-// DB is a database as connections of one kind see it. Its methods may be called from
-// several goroutines.
+// DB is a database with connections of one kind. It is safe for concurrent use.
 type DB struct {
 	*database
 	kind  int                         // of its connections
@@ -69,8 +68,8 @@ type database struct {
 	locked bool
 }
 
-// Open starts a worker with an empty in-memory database that loads no extensions and
-// writes nothing but, where asked, temporary files.
+// Open starts a worker with an empty in-memory database that loads no extensions and writes only
+// temporary files, if allowed.
 func Open(ctx context.Context, o Options) (*DB, error) {
 	o.fill()
 	d := &DB{database: &database{o: o, slots: make(chan struct{}, maxAnswers), aside: make(chan struct{}, maxAsides)}}
@@ -83,37 +82,36 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 	return d, nil
 }
 
-// With is the same database over connections of another kind: each begins with the
-// statements, such as views in the schema temp, which hide those of the same name that
-// all connections see. No connection of d sees what they make. It is closed with d.
+// With returns the same database with connections of another kind: each is set up by the statements,
+// such as views in schema temp, which hide views of the same name. Connections of d do not see them. It
+// is closed with d.
 func (d *DB) With(begin []string) *DB {
 	return &DB{database: d.database, kind: d.pool.addKind(begin), alone: d.alone}
 }
 
-// Alone is the same database for queries that may crash a worker, fill its memory or not
-// end: none of them shares a worker with a query of anybody else.
+// Alone returns the same database for queries that may crash a worker, fill its memory or not end: none
+// of them shares a worker with another query.
 func (d *DB) Alone() *DB {
 	one := *d
 	one.alone = true
 	return &one
 }
 
-// Before is the same database with a function that every query waits for, such as one that
-// calls Mask. An error of it is the query's.
+// Before returns the same database with a function that runs before every query, such as one that calls
+// Mask. Its error is returned for the query.
 func (d *DB) Before(ready func(context.Context) error) *DB {
 	one := *d
 	one.ready = ready
 	return &one
 }
 
-// Mask says once what redact.Function masks in all queries that begin later; until then
-// queries that need it fail. The policy is YAML, the values are secret wherever they are.
+// Mask sets, once, what redact.Function masks in all later queries; until then queries that need it
+// fail. The policy is YAML; the values are secret everywhere.
 func (d *DB) Mask(policy []byte, values []string) {
 	d.pool.setMasks(&wire.Masks{Policy: string(policy), Values: values})
 }
 
-// Exec runs a statement that sets the database up, in this worker and in every later one.
-// After Lock it refuses.
+// Exec runs a set-up statement in this worker and in every later one. After Lock it fails.
 func (d *DB) Exec(ctx context.Context, sql string) error {
 	if d.isLocked() {
 		return errors.New("running a set-up statement: the database is locked")
@@ -136,11 +134,11 @@ func (d *DB) isLocked() bool {
 	return d.locked
 }
 
-// Lock shuts everything but the files below Dirs, and the configuration, for ever.
+// Lock permanently blocks access to everything except the files below Dirs, and changes of the
+// configuration.
 //
-// The order matters: allowed_directories can only be set while external access is on.
-// The lock does not keep COPY from writing below the folders; Gate does, and the kernel
-// where it has Landlock.
+// The order matters: allowed_directories can only be set while external access is on. The lock does
+// not keep COPY from writing below the folders; Gate does, and the kernel if it has Landlock.
 func (d *DB) Lock(ctx context.Context) error {
 	quoted := make([]string, len(d.o.Dirs))
 	for i, dir := range d.o.Dirs {
@@ -161,12 +159,11 @@ func (d *DB) Lock(ctx context.Context) error {
 	return nil
 }
 
-// Close ends the database. Rows that are still open keep their worker alive until they are
-// closed.
+// Close closes the database. Open Rows keep their worker alive until they are closed.
 func (d *DB) Close() error { return d.pool.close() }
 
-// Quote writes s as a literal of SQL.
+// Quote writes s as an SQL literal.
 func Quote(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "'" }
 
-// Ident writes s as an identifier of SQL.
+// Ident writes s as an SQL identifier.
 func Ident(s string) string { return `"` + strings.ReplaceAll(s, `"`, `""`) + `"` }

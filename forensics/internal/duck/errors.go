@@ -14,19 +14,19 @@ import (
 
 // Errors of queries.
 var (
-	// ErrRefused says that a text is not a query over the case, or reaches outside it.
+	// ErrRefused reports a text that is not a query over the case, or that reaches outside it.
 	ErrRefused = errors.New("refused")
-	// ErrMemory says that a query needs more than the memory limit.
+	// ErrMemory reports a query that needs more than the memory limit.
 	ErrMemory = errors.New("out of memory")
-	// ErrDeadline says that a query took longer than it was given.
+	// ErrDeadline reports a query that exceeded its deadline.
 	ErrDeadline = errors.New("deadline exceeded")
-	// ErrCrashed says that a query ended the process it ran in. The next one has a new one.
+	// ErrCrashed reports a query that crashed its process. The next query gets a new one.
 	ErrCrashed = errors.New("the question ended the database process")
-	// ErrDamaged says that a file of a table cannot be read.
+	// ErrDamaged reports a file of a table that cannot be read.
 	ErrDamaged = errors.New("damaged bundle: data/tables")
 )
 
-// RefusedError is why a text was not run.
+// RefusedError is the reason for which a text was not run.
 type RefusedError struct{ Reason string }
 
 func (e *RefusedError) Error() string { return "SQL refused: " + e.Reason }
@@ -34,12 +34,12 @@ func (e *RefusedError) Error() string { return "SQL refused: " + e.Reason }
 // Is makes the error match ErrRefused.
 func (e *RefusedError) Is(target error) bool { return target == ErrRefused }
 
-// SyntaxError is SQL that does not parse or names what is not there.
+// SyntaxError reports SQL that does not parse or names something that does not exist.
 type SyntaxError struct {
-	Offset int    // byte offset in the text, -1 where unknown
-	Line   int    // from 1; 0 where unknown
+	Offset int    // byte offset in the text, -1 if unknown
+	Line   int    // from 1; 0 if unknown
 	Col    int    // from 1, in bytes
-	Msg    string // what DuckDB says
+	Msg    string // message of DuckDB
 }
 
 func (e *SyntaxError) Error() string {
@@ -49,12 +49,12 @@ func (e *SyntaxError) Error() string {
 	return "SQL, line " + strconv.Itoa(e.Line) + ", column " + strconv.Itoa(e.Col) + ": " + e.Msg
 }
 
-// RangeError is a value that the arithmetic of a query cannot hold, or that does not convert.
+// RangeError reports a value that overflows in a query's arithmetic, or that cannot be converted.
 type RangeError struct{ Msg string }
 
 func (e *RangeError) Error() string { return "SQL: " + e.Msg }
 
-// limitError keeps DuckDB's words behind one of the sentinels.
+// limitError has DuckDB's message with one of the sentinels.
 type limitError struct {
 	kind error
 	msg  string
@@ -63,11 +63,10 @@ type limitError struct {
 func (e *limitError) Error() string        { return e.kind.Error() + ": " + e.msg }
 func (e *limitError) Is(target error) bool { return target == e.kind }
 
-// callerLine finds DuckDB's drawing of the place: "LINE 1: select …" and a caret below.
+// callerLine matches DuckDB's marker of the place: "LINE 1: select …" and a caret below.
 var callerLine = regexp.MustCompile(`(?s)\n\nLINE (\d+): (.*?)\n( *)\^`)
 
-// explain turns what a worker says into one of this package's errors. sql is the text
-// that it is about.
+// explain converts a worker's message to one of this package's errors. sql is the text of the query.
 func explain(ctx context.Context, sql string, err error) error {
 	if cause := context.Cause(ctx); errors.Is(cause, ErrMemory) {
 		return cause
@@ -96,7 +95,7 @@ func explain(ctx context.Context, sql string, err error) error {
 	return errors.New("SQL: " + f.Msg)
 }
 
-// said turns what DuckDB says into an error.
+// said converts a message of DuckDB to an error.
 func said(sql, msg string) error {
 	kind, text, _ := strings.Cut(msg, ": ")
 	switch kind {
@@ -127,21 +126,20 @@ func said(sql, msg string) error {
 	return errors.New("SQL: " + msg)
 }
 
-// broken says that DuckDB is of no use any more: it refuses all that comes after.
+// broken reports whether DuckDB is unusable: it rejects all further queries.
 func broken(f *wire.Failure) bool {
 	return f.Reason == wire.Said && (strings.HasPrefix(f.Msg, "INTERNAL Error") || strings.HasPrefix(f.Msg, "FATAL Error"))
 }
 
-// damaged says that DuckDB met a file of a table that it cannot read. It has no word of
-// its own for that.
+// damaged reports whether DuckDB could not read a file of a table. It has no error type for that.
 func damaged(kind, text string) bool {
 	has := func(list ...string) bool {
 		return slices.ContainsFunc(list, func(s string) bool { return strings.Contains(text, s) })
 	}
 	switch kind {
-	case "IO Error": // but for what a query writes aside
+	case "IO Error": // except for temporary files of a query
 		return !has("write", "space left")
-	case "Invalid Error": // whatever the reader of Parquet's own headers throws; SQL has other words
+	case "Invalid Error": // any error of the Parquet header reader; SQL errors have other types
 		return true
 	case "Invalid Input Error":
 		return has("Parquet file", "Invalid string encoding found", "No magic bytes found", "Footer length error")
@@ -154,7 +152,7 @@ func firstLine(s string) string {
 	return line
 }
 
-// place makes a SyntaxError, with DuckDB's caret turned into a place in sql.
+// place makes a SyntaxError; it converts DuckDB's caret to a place in sql.
 func place(sql, text string) *SyntaxError {
 	m := callerLine.FindStringSubmatchIndex(text)
 	if m == nil {

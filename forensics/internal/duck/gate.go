@@ -18,16 +18,16 @@ const (
 	maxArrows = 12
 )
 
-// Facts are what Gate learnt of a query.
+// Facts are the properties of a query that Gate finds.
 type Facts struct {
 	Tables  []string // tables it names, lower case, sorted
 	Columns []string // words of the columns it names, lower case, sorted
 	Whole   bool     // it may ask for all columns of a table
-	Ordered bool     // its rows have an order of their own
+	Ordered bool     // it has an ORDER BY
 }
 
-// Gate passes sql if it is exactly one query that names nothing but tables (lower
-// case) and functions that only compute. It does not run it. It answers
+// Gate accepts sql if it is exactly one query that uses only tables (lower case) and functions that
+// only compute. It does not run it. It returns
 //   - *SyntaxError: it does not parse
 //   - *RefusedError: it is not a query, or reaches outside the tables
 func (d *DB) Gate(ctx context.Context, sql string, tables func(name string) bool) (Facts, error) {
@@ -68,7 +68,7 @@ func (d *DB) Gate(ctx context.Context, sql string, tables func(name string) bool
 	return Facts{Tables: sorted(w.names), Columns: sorted(w.columns), Whole: w.asksWhole(), Ordered: isOrdered(tree.Statements[0])}, nil
 }
 
-// parsed is what json_serialize_sql answers.
+// parsed is the result of json_serialize_sql.
 type parsed struct {
 	Error      bool             `json:"error"`
 	Kind       string           `json:"error_type"`
@@ -77,8 +77,8 @@ type parsed struct {
 	Statements []map[string]any `json:"statements"`
 }
 
-// serialize has DuckDB parse sql. The function takes a literal only, so the text is
-// quoted; nothing but a quote ends a literal.
+// serialize parses sql with DuckDB. The function accepts only a literal, so the text is quoted; only a
+// quote ends a literal.
 func (d *DB) serialize(ctx context.Context, sql string) (string, error) {
 	rows, err := d.Query(ctx, "SELECT CAST(json_serialize_sql("+Quote(sql)+") AS VARCHAR)")
 	if err != nil {
@@ -102,8 +102,7 @@ func syntaxAt(sql, msg, position string) error {
 	return e
 }
 
-// nesting is the depth of brackets in sql. It counts those in literals too, which is
-// on the safe side.
+// nesting is the depth of brackets in sql. It also counts brackets in literals, which is safe.
 func nesting(sql string) (deepest int) {
 	depth := 0
 	for i := range len(sql) {
@@ -118,7 +117,7 @@ func nesting(sql string) (deepest int) {
 	return deepest
 }
 
-// walk checks a parsed query. What it does not know by name it refuses.
+// walk checks a parsed query. It rejects every node type that it does not know.
 type walk struct {
 	tables  func(string) bool
 	ctes    map[string]bool
@@ -136,8 +135,8 @@ func (w *walk) refuse(format string, args ...any) {
 	}
 }
 
-// collect finds the names that WITH gives. A name from another part of the query may
-// hide a table here; so such a name must be a plain word, which no file can be reached by.
+// collect finds the names that WITH defines. A name from another part of the query may hide a table
+// here, so such a name must be a plain word, which cannot refer to a file.
 func (w *walk) collect(v any) {
 	switch v := v.(type) {
 	case []any:
@@ -238,7 +237,7 @@ func (w *walk) object(o map[string]any) {
 	}
 }
 
-// isReference reports whether o is something that stands after FROM.
+// isReference reports whether o is a table reference.
 func isReference(o map[string]any) bool {
 	_, sample := o["sample"]
 	_, alias := o["alias"]
@@ -296,7 +295,7 @@ func (w *walk) table(o map[string]any) {
 	}
 	if !w.tables(name) {
 		if plain(name) && !strings.HasPrefix(name, "duckdb_") && !strings.HasPrefix(name, "pg_") && !strings.HasPrefix(name, "sqlite_") && !strings.HasPrefix(name, "pragma_") {
-			return // no such table: let DuckDB say so, with a place
+			return // unknown table: DuckDB reports it with its place
 		}
 		w.refuse("%s is not a table of the case", strconv.Quote(name))
 		return

@@ -5,8 +5,7 @@ import (
 	"strings"
 )
 
-// What a query needs of the tables that it names: the words of its columns, and whether
-// it may want a table whole.
+// The parts of tables that a query needs: the names of columns, and whether it may need whole tables.
 
 func (w *walk) column(o map[string]any) {
 	parts, _ := o["column_names"].([]any)
@@ -20,7 +19,7 @@ func (w *walk) column(o map[string]any) {
 	}
 }
 
-// join looks at how two are joined: the columns may not stand in the text.
+// join checks a join: its columns may not be in the text.
 func (w *walk) join(o map[string]any) {
 	if str(o, "ref_type") == "NATURAL" {
 		w.whole = true
@@ -32,7 +31,7 @@ func (w *walk) join(o map[string]any) {
 	}
 }
 
-// node looks whether a part of a query asks for all columns of a table that it reads.
+// node checks whether a part of a query uses all columns of a table that it reads.
 func (w *walk) node(o map[string]any) {
 	if w.whole || !w.reads(o["from_table"]) {
 		return
@@ -42,7 +41,7 @@ func (w *walk) node(o map[string]any) {
 	}
 }
 
-// reads reports whether a table stands there itself, and not only in a query of its own.
+// reads reports whether a reference is a table itself, not only a subquery.
 func (w *walk) reads(from any) bool {
 	o, _ := from.(map[string]any)
 	switch str(o, "type") {
@@ -78,8 +77,8 @@ func hasStar(v any) bool {
 	return false
 }
 
-// asksWhole reports whether the query may want all columns of a table: by a star, as a
-// value that is a row, or because a name of WITH hides a table somewhere.
+// asksWhole reports whether the query may use all columns of a table: by a star, as a row value, or
+// because a name in WITH hides a table.
 func (w *walk) asksWhole() bool {
 	for name := range w.single {
 		if w.aliases[name] {

@@ -10,22 +10,22 @@ import (
 
 const (
 	guardEvery = 20 * time.Millisecond
-	// mostAbove is how far above the ceiling a question may come that was told to end.
+	// mostAbove is how far above the ceiling a query may be while it is ending.
 	mostAbove = 128 << 20
-	waitsFor  = 5 // times above the ceiling, until what was freed has been given back
+	waitsFor  = 5 // checks above the ceiling, until freed memory has been returned
 )
 
-// data is what the kernel lets a worker reserve. The kernel counts reserved memory, the guard
-// what is held: a worker that holds 105 MB has reserved up to 833 MB for a query of all
-// columns, and more after some of them. So the limit is twice the ceiling and 1 GiB, and stops
-// what grows faster than the guard looks.
+// data is the kernel's limit for a worker. The kernel counts reserved memory, the guard counts resident
+// memory: a worker with 105 MB resident has reserved up to 833 MB for a query of all columns, and more
+// after several. So the limit is twice the ceiling plus 1 GiB; it stops queries that grow faster than
+// the guard checks.
 func (o *Options) data() int64 { return 2*o.Ceiling + 1<<30 + int64(o.Threads)*(16<<20) }
 
-// guard ends the oldest question of the largest worker when all workers together hold more
-// than the ceiling. A worker that does not become smaller is killed.
+// guard ends the oldest query of the largest worker when all workers together exceed the ceiling. A
+// worker that does not shrink is killed.
 //
-// DuckDB's memory limit does not count what quantiles collect, which is every value, and
-// these do not go to disk.
+// DuckDB's memory limit does not count the states of quantiles, which store every value and are not
+// spilled to disk.
 func (p *pool) guard() {
 	tick := time.NewTicker(guardEvery)
 	defer tick.Stop()
@@ -43,8 +43,8 @@ func (p *pool) guard() {
 		}
 		why := &limitError{ErrMemory, fmt.Sprintf("the database processes hold more than %d MiB", p.o.Ceiling>>20)}
 		switch above++; {
-		case above == 1 && sum <= p.o.Ceiling+mostAbove: // what is freed may not have been given back
-			go func() { _ = largest.send(wire.Trim, 0, nil) }() // a worker that is gone holds nothing
+		case above == 1 && sum <= p.o.Ceiling+mostAbove: // freed memory may not have been returned
+			go func() { _ = largest.send(wire.Trim, 0, nil) }() // a worker that is gone has no memory
 		case above == waitsFor && sum <= p.o.Ceiling+mostAbove:
 			if a := largest.oldest(); a != nil {
 				a.cut(why)

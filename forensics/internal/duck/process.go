@@ -17,7 +17,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/internal/wire"
 )
 
-// Times that a worker has.
+// Time limits of a worker.
 const (
 	startTime = 30 * time.Second // to open its database
 	graceTime = time.Second      // to end a question that was stopped, before it is killed
@@ -25,32 +25,32 @@ const (
 	leaveTime = 2 * time.Second  // to leave when its input ends
 )
 
-// process is a worker, as the program sees it.
+// process is a worker process.
 type process struct {
 	cmd  *exec.Cmd
 	in   io.WriteCloser
 	buf  *bufio.Writer // before in
 	out  io.Reader
-	tail *tail  // of what it printed
+	tail *tail  // of its output
 	temp string // folder of its temporary files, made and removed here
-	free func() // what the system keeps for it
+	free func() // releases resources of the system
 
-	sending sync.Mutex // one frame after the other
+	sending sync.Mutex // serializes frames
 
 	mu      sync.Mutex
 	answers map[uint64]*answer
-	number  uint64 // the last one given to an answer or an aside
-	kinds   int    // it was told of
-	masked  bool   // it was told what views mask
+	number  uint64 // the last stream or connection number
+	kinds   int    // known to it
+	masked  bool   // it has the masks of views
 	why     error  // why it was killed
 	cause   error  // set before dead is closed
 
-	gone chan struct{} // closed when the process has ended and nothing is left of it
+	gone chan struct{} // closed when the process has ended and is cleaned up
 
 	// Of the pool.
 	users int
 	alone bool
-	spent bool      // ends when nobody uses it
+	spent bool      // ends when it is no longer used
 	since time.Time // when it was last used
 }
 
@@ -90,8 +90,8 @@ func start(ctx context.Context, o *Options) (*process, error) {
 	return w, nil
 }
 
-// launch starts the process. The thread that starts it waits for it, too, because Linux
-// ends the child when the thread ends that made it.
+// launch starts the process. The thread that starts it also waits for it, because Linux ends the child
+// when its parent thread ends.
 func (w *process) launch(o *Options) (err error) {
 	path, err := program()
 	if err != nil {
@@ -126,24 +126,24 @@ func (w *process) launch(o *Options) (err error) {
 	return <-started
 }
 
-// environment has what starting a program takes, and nothing that a question could read.
+// environment has the variables that a program needs to start, and nothing that a query could read.
 func environment() (list []string) {
 	for _, name := range []string{"LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SystemRoot", "SYSTEMROOT"} {
 		if v, ok := os.LookupEnv(name); ok {
 			list = append(list, name+"="+v)
 		}
 	}
-	// DuckDB's allocator would keep addresses that it has no memory behind, and the kernel
-	// counts these: a question after a large one would find the limit reached.
+	// DuckDB's allocator would keep reserved addresses without memory, which the kernel counts: a
+	// query after a large one would hit the limit.
 	return append(list, "TZ=UTC", "DUCKDB_JE_MALLOC_CONF=retain:false")
 }
 
-// attend reads what the worker says until the process ends, and cleans up behind it.
+// attend reads the worker's output until the process ends, and then cleans up.
 func (w *process) attend() {
 	err := w.receive()
 	w.kill(err)
 	status := w.cmd.Wait()
-	_ = w.in.Close() // it may be closed already
+	_ = w.in.Close() // it may already be closed
 	w.clean()
 	w.mu.Lock()
 	w.cause = w.obituary(status)
@@ -151,18 +151,17 @@ func (w *process) attend() {
 	close(w.gone)
 }
 
-// clean removes what the worker left.
+// clean removes the worker's files.
 func (w *process) clean() {
 	if w.temp != "" {
-		_ = os.RemoveAll(w.temp) // the folder above is removed too, and not by us
+		_ = os.RemoveAll(w.temp) // the parent folder is also removed, by others
 	}
 	if w.free != nil {
 		w.free()
 	}
 }
 
-// receive hands frames to the answers that wait for them. A frame that nobody asked for
-// ends the worker.
+// receive passes frames to the waiting answers. An unrequested frame ends the worker.
 func (w *process) receive() error {
 	r := bufio.NewReaderSize(w.out, 64<<10)
 	for {
@@ -183,12 +182,12 @@ func (w *process) receive() error {
 				err = fmt.Errorf("%w: it stopped by itself", wire.ErrFrame)
 			}
 			close(a.stopped)
-		case a.stopping: // sent before it heard of that
+		case a.stopping: // sent before it received the stop
 		case !a.wanted:
 			err = fmt.Errorf("%w: a batch that was not asked for", wire.ErrFrame)
 		default:
 			a.wanted = false
-			a.frames <- f // has room for what is wanted
+			a.frames <- f // has space for a requested frame
 		}
 		w.mu.Unlock()
 		if err != nil {
@@ -197,7 +196,7 @@ func (w *process) receive() error {
 	}
 }
 
-// obituary is why the process ended, as an error of the questions that it was at.
+// obituary is the reason for the end of the process, as an error for its running queries.
 func (w *process) obituary(status error) error {
 	if w.why != nil && (errors.Is(w.why, ErrMemory) || errors.Is(w.why, wire.ErrFrame)) {
 		return w.why
@@ -211,7 +210,7 @@ func (w *process) obituary(status error) error {
 	return &limitError{ErrCrashed, status.Error()}
 }
 
-// kill ends the process now. Its end shows in gone.
+// kill ends the process immediately; gone is closed afterwards.
 func (w *process) kill(why error) {
 	w.mu.Lock()
 	if w.why == nil {
@@ -219,13 +218,13 @@ func (w *process) kill(why error) {
 	}
 	w.mu.Unlock()
 	if w.cmd.Process != nil {
-		_ = w.cmd.Process.Kill() // it may have ended already
+		_ = w.cmd.Process.Kill() // it may have already ended
 	}
 }
 
-// leave lets an idle process end by itself, and waits for that.
+// leave lets an idle process end, and waits for it.
 func (w *process) leave() {
-	_ = w.in.Close() // its end says whether it heard
+	_ = w.in.Close() // the exit shows whether it noticed
 	select {
 	case <-w.gone:
 	case <-time.After(leaveTime):
@@ -243,7 +242,7 @@ func (w *process) dead() bool {
 	}
 }
 
-// send sends a frame. A worker that does not take it is killed, so that nobody waits for it.
+// send sends a frame. A worker that does not accept it is killed, so that no query waits for it.
 func (w *process) send(kind wire.Kind, stream uint64, body []byte) error {
 	w.sending.Lock()
 	defer w.sending.Unlock()
@@ -270,7 +269,7 @@ func (w *process) newNumber() uint64 {
 
 // forget closes the connection of an aside.
 func (w *process) forget(number uint64) {
-	_ = w.send(wire.Forget, number, nil) // a worker that is gone has forgotten
+	_ = w.send(wire.Forget, number, nil) // a worker that is gone has no connections
 }
 
 // exec runs a statement that has no rows to read.
@@ -284,7 +283,7 @@ func (w *process) exec(ctx context.Context, sql string) error {
 	return errors.Join(rows.Err(), rows.Close())
 }
 
-// tell tells the worker of kinds of connections and of masks that it does not know.
+// tell sends the worker the kinds of connections and the masks that it lacks.
 func (w *process) tell(kinds [][]string, masks []byte) error {
 	if !w.masked && masks != nil {
 		if err := w.send(wire.Mask, 0, masks); err != nil {
@@ -300,7 +299,7 @@ func (w *process) tell(kinds [][]string, masks []byte) error {
 	return nil
 }
 
-// oldest is the answer that was begun first, of those that are not being stopped.
+// oldest returns the oldest answer that is not being stopped.
 func (w *process) oldest() *answer {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -9,14 +9,14 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/internal/wire"
 )
 
-// Rows is an answer being read. It is for one goroutine and must be closed.
+// Rows is the answer of a query. It must be used by one goroutine only, and must be closed.
 type Rows struct {
 	Columns []Column
 
 	ctx    context.Context
 	cut    context.CancelCauseFunc
 	answer *answer
-	free   func() // gives back what the answer used
+	free   func() // releases the resources of the answer
 	sql    string
 	batch  wire.Rows
 	shapes []wire.Shape
@@ -24,8 +24,8 @@ type Rows struct {
 	err    error
 }
 
-// Query runs one query that Gate has passed, or that the program made itself. Its
-// rows stream: what was not asked for is not computed, but for one batch.
+// Query runs one query that Gate has accepted, or that the program made itself. Its rows are streamed:
+// only one batch is computed ahead.
 func (d *DB) Query(ctx context.Context, sql string, args ...any) (*Rows, error) {
 	return d.run(ctx, sql, args, false)
 }
@@ -53,8 +53,8 @@ func (d *DB) run(ctx context.Context, sql string, args []any, setup bool) (*Rows
 		return nil, explain(ctx, sql, ctx.Err())
 	}
 	rows, err := d.once(ctx, &q, d.alone)
-	// Somebody else's question may have ended the worker. Asked once more, with a worker
-	// that it shares with nobody, the guilty one is found out and the others are answered.
+	// Another query may have crashed the worker. Repeat the query in a separate worker: this
+	// identifies the cause and answers the others.
 	if errors.Is(err, ErrCrashed) && !d.alone && ctx.Err() == nil {
 		rows, err = d.once(ctx, &q, true)
 	}
@@ -130,7 +130,7 @@ func (r *Rows) first() error {
 	return r.came()
 }
 
-// came begins a batch, and asks for the one after, which is made while this one is read.
+// came begins a batch and requests the next one, which is computed while this one is read.
 func (r *Rows) came() error {
 	r.at = -1
 	if r.batch.Last {
@@ -140,7 +140,7 @@ func (r *Rows) came() error {
 	return r.answer.next()
 }
 
-// Next goes to the next row. It is false at the end and at an error.
+// Next moves to the next row. It returns false at the end and after an error.
 func (r *Rows) Next() bool {
 	if r.at+1 < r.batch.N {
 		r.at++
@@ -149,7 +149,7 @@ func (r *Rows) Next() bool {
 	return r.more() && r.Next()
 }
 
-// more reads the next batch that was asked for.
+// more reads the next requested batch.
 func (r *Rows) more() bool {
 	if r.err != nil || r.batch.Last || r.free == nil {
 		return false
@@ -176,7 +176,7 @@ func (r *Rows) fail(err error) bool {
 	return false
 }
 
-// Skip passes over n rows and says how many there were.
+// Skip skips up to n rows and returns their number.
 func (r *Rows) Skip(n int64) (passed int64) {
 	for passed < n {
 		if left := int64(r.batch.N - 1 - r.at); left > 0 {
@@ -204,13 +204,13 @@ func (r *Rows) Row(dst []any) error {
 	return nil
 }
 
-// Int is the value of an integer column, 0 where it is null.
+// Int returns the value of an integer column, 0 if it is null.
 func (r *Rows) Int(col int) int64 { return r.batch.Int(col, r.at) }
 
-// Text is the value of a text column, empty where it is null.
+// Text returns the value of a text column, "" if it is null.
 func (r *Rows) Text(col int) string { return r.batch.Text(col, r.at) }
 
-// Value is the value of one column of the row:
+// Value returns the value of one column of the row:
 // nil, bool, int64, *big.Int, float64, Decimal, string, []byte, time.Time, []any, Struct or
 // Map. Dates, times of day, intervals and UUIDs are text.
 func (r *Rows) Value(col int) (any, error) { return r.batch.Value(col, r.at) }
@@ -218,7 +218,7 @@ func (r *Rows) Value(col int) (any, error) { return r.batch.Value(col, r.at) }
 // Err is the error that ended the rows, or nil.
 func (r *Rows) Err() error { return r.err }
 
-// Close ends the answer and what is still being computed for it.
+// Close closes the answer and cancels its computation.
 func (r *Rows) Close() error {
 	if r.free == nil {
 		return nil

@@ -11,12 +11,12 @@ import (
 
 func program() (string, error) { return os.Executable() }
 
-// prepare has nothing to do before the process is there.
+// prepare has nothing to do before the process exists.
 func prepare(*exec.Cmd) (free func()) { return func() {} }
 
-// bound puts the worker into a job that ends it when the program ends, and that bounds its
-// memory. The job lives as long as its handle, which the program keeps for ever: closing it
-// would do no more than the end of the worker did.
+// bound puts the worker into a job that ends it with the program and limits its memory. The job lives
+// as long as its handle, which the program never closes: closing it would have no effect after the end
+// of the worker.
 func bound(cmd *exec.Cmd, memory int64) error {
 	job, err := windows.CreateJobObject(nil, nil)
 	if err != nil {

@@ -5,8 +5,8 @@ import (
 	"sync"
 )
 
-// tail keeps the first bytes that a worker prints, which say why it ends. They may hold
-// captured text, so they are shown to nobody.
+// tail stores the first bytes of a worker's output, which have the reason for its end. They may contain
+// captured text, so they are never shown.
 type tail struct {
 	mu   sync.Mutex
 	head []byte
@@ -22,7 +22,7 @@ func (t *tail) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// outOfMemory reports whether the process said that it got no memory.
+// outOfMemory reports whether the output is an out-of-memory message.
 func (t *tail) outOfMemory() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -16,8 +16,8 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/internal/wire"
 )
 
-// answers is where frames go. Standard output is then what goes to standard error, because
-// a line that the C library prints must not be taken for a frame.
+// answers returns the file for frames. It redirects standard output to standard error, because a
+// line that the C library prints must not look like a frame.
 func answers() (*os.File, error) {
 	fd, err := unix.FcntlInt(1, unix.F_DUPFD_CLOEXEC, 3)
 	if err != nil {
@@ -29,10 +29,10 @@ func answers() (*os.File, error) {
 	return os.NewFile(uintptr(fd), "answers"), nil
 }
 
-// confine takes from the process, for ever, all that a question does not need. What the
-// kernel does not have is left out, see Confinement; what it has and refuses is an error.
+// confine permanently drops all rights that a query does not need. Features that the kernel lacks
+// are skipped, see Confinement; a feature that fails is an error.
 func confine(o *wire.Settings) error {
-	// The program ends its worker; a Ctrl-C is for the program.
+	// The program ends its worker; Ctrl-C is meant for the program.
 	signal.Ignore(syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT)
 	limits := map[int]uint64{unix.RLIMIT_CORE: 0} // a core file would hold captured text
 	if o.Data > 0 {
@@ -52,13 +52,13 @@ func confine(o *wire.Settings) error {
 	return nil
 }
 
-// limitFiles say how many processors and how much memory a process may use. DuckDB ends the
-// process if such a file is there and cannot be read.
+// limitFiles have the CPU and memory limits of the process. DuckDB aborts if such a file exists but
+// cannot be read.
 var limitFiles = []string{"/proc/self/cgroup", "/proc/self/mountinfo"}
 
 const limitDir = "/sys/fs/cgroup"
 
-// confineFiles leaves the files below Dirs to read, those below Temp to write, and no TCP.
+// confineFiles allows reading below Dirs and writing below Temp, and denies TCP.
 func confineFiles(o *wire.Settings) error {
 	rules := []landlock.Rule{
 		landlock.PathAccess(ll.AccessFSReadFile, limitFiles...).IgnoreIfMissing(),
@@ -79,8 +79,8 @@ func confineFiles(o *wire.Settings) error {
 	return landlock.V10.BestEffort().RestrictNet()
 }
 
-// listedDirs are the folders that DuckDB lists to find a folder of dirs whose name reads like
-// a pattern. It sees names there, and no more.
+// listedDirs returns the folders that DuckDB must list to find a folder of dirs with a name like a
+// pattern. Only names are visible there.
 func listedDirs(dirs []string) (list []string) {
 	for _, dir := range dirs {
 		if at := strings.IndexAny(dir, "*?["); at >= 0 {
@@ -90,7 +90,7 @@ func listedDirs(dirs []string) (list []string) {
 	return list
 }
 
-// confineCalls refuses the system calls that reach outside the process, in all threads.
+// confineCalls denies system calls that reach outside the process, in all threads.
 func confineCalls() error {
 	filter, err := callFilter(runtime.GOARCH, uint32(os.Getpid()))
 	if err != nil || filter == nil {
@@ -107,7 +107,7 @@ func confineCalls() error {
 	return setFilter(filter)
 }
 
-// Confinement says what the kernel has to confine a worker with.
+// Confinement returns the kernel features that can confine a worker.
 func Confinement() (landlockVersion int, seccomp bool) {
 	version, err := ll.LandlockGetABIVersion()
 	if err != nil {

@@ -18,8 +18,8 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/internal/wire"
 )
 
-// probe is the first argument of this test as a process that confines itself and then tries
-// what a question that has taken it over would.
+// probe is the first argument of this test as a process that confines itself and then tries what an
+// exploited worker would try.
 const probe = "probe"
 
 func TestMain(m *testing.M) {
@@ -29,7 +29,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// probing is what a probe is given.
+// probing is the input of a probe.
 type probing struct {
 	Settings wire.Settings
 	Outside  string // a file, and a folder beside it
@@ -38,7 +38,8 @@ type probing struct {
 	Parent   int
 }
 
-// attempts are what a confined process must not be able to do, and then what it must.
+// attempts returns the actions that a confined process must not be able to do, and those that it
+// must.
 func attempts(p *probing) (bad, good map[string]func() error) {
 	read := func(path string) func() error { return func() error { _, err := os.ReadFile(path); return err } }
 	write := func(path string) func() error { return func() error { return os.WriteFile(path, []byte("x"), 0o600) } }
@@ -95,7 +96,7 @@ func attempts(p *probing) (bad, good map[string]func() error) {
 		"take more memory than it may": func() error {
 			m, err := unix.Mmap(-1, 0, int(p.Settings.Data)+1<<20, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON)
 			if err == nil {
-				_ = unix.Munmap(m) // nothing is in it
+				_ = unix.Munmap(m) // it is unused
 			}
 			return err
 		},
@@ -133,7 +134,7 @@ func closing(c net.Conn) {
 	}
 }
 
-// tried is a probe's life.
+// tried runs a probe.
 func tried() int {
 	var p probing
 	if err := json.NewDecoder(os.Stdin).Decode(&p); err != nil {
@@ -158,8 +159,7 @@ func tried() int {
 	return 0
 }
 
-// TestAConfinedProcess is the test that fails if Landlock, the filter of system calls or
-// the limits are not there.
+// TestAConfinedProcess fails if Landlock, the system call filter or the limits are not effective.
 func TestAConfinedProcess(t *testing.T) {
 	version, seccomp := Confinement()
 	if version == 0 || !seccomp {
@@ -193,7 +193,7 @@ func TestAConfinedProcess(t *testing.T) {
 	}
 }
 
-// TestFoldersThatReadLikePatterns finds what is listed to find them.
+// TestFoldersThatReadLikePatterns checks the folders that must be listed for names like patterns.
 func TestFoldersThatReadLikePatterns(t *testing.T) {
 	got := listedDirs([]string{"/a/b/c", "/a/b[1]/c", "/*/x", "/a/b/x?"})
 	if want := []string{"/a", "/", "/a/b"}; !slices.Equal(got, want) {
@@ -201,7 +201,7 @@ func TestFoldersThatReadLikePatterns(t *testing.T) {
 	}
 }
 
-// TestFilterOfEveryArchitecture assembles it where it does not run.
+// TestFilterOfEveryArchitecture assembles the filter for other architectures.
 func TestFilterOfEveryArchitecture(t *testing.T) {
 	for arch, want := range map[string]bool{"amd64": true, "arm64": true, "riscv64": false} {
 		f, err := callFilter(arch, 1)

@@ -12,12 +12,12 @@ import (
 
 func answers() (*os.File, error) { return os.Stdout, nil }
 
-// confine leaves a Ctrl-C to the program, which ends its worker. These systems have no
-// sandbox that a process can put itself in with what we may use.
+// confine ignores Ctrl-C, because the program ends its worker. These systems have no sandbox that a
+// process can enter by the means that we use.
 func confine(*wire.Settings) error {
 	signal.Ignore(os.Interrupt, syscall.SIGTERM)
 	return nil
 }
 
-// Confinement says what the kernel has to confine a worker with.
+// Confinement returns the kernel features that can confine a worker.
 func Confinement() (landlockVersion int, seccomp bool) { return 0, false }

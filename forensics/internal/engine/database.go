@@ -1,11 +1,10 @@
-// Package engine is DuckDB in the worker process: it opens one database, answers the
-// questions that arrive as frames, and streams their rows back.
+// Package engine is DuckDB in the worker process: it opens one database, runs the queries that
+// arrive as frames, and streams their rows back.
 //
-// It is the only package that imports DuckDB, and it takes the C interface of the bindings
-// rather than database/sql, since only that streams results: memory stays bounded however
-// many rows an answer has. It decides nothing: what may be asked was checked before, and
-// what can be reached is for the kernel (see confine) and for the statements that lock the
-// database.
+// It is the only package that imports DuckDB. It uses the C interface of the bindings instead of
+// database/sql, because only that streams results, so that memory stays bounded for any number of
+// rows. It does not decide what is allowed: queries were checked before, and the kernel (see
+// confine) and the statements that lock the database limit what they can reach.
 package engine
 
 import (
@@ -24,23 +23,23 @@ import (
 // database is DuckDB and its connections.
 type database struct {
 	db    duckdb.Database
-	masks atomic.Pointer[masks] // of views; nil until the program has sent them
+	masks atomic.Pointer[masks] // masks of views; nil until the program has sent them
 
 	mu     sync.Mutex
-	begin  [][]string            // statements that each connection of a kind begins with; the first kind has none
+	begin  [][]string            // statements that set up each connection of a kind; the first kind has none
 	free   [][]duckdb.Connection // of each kind
-	own    map[uint64]*own       // that only some questions use
-	trimAt time.Time             // when freed memory may be given back again
+	own    map[uint64]*own       // connections that only some queries use
+	trimAt time.Time             // earliest time to return freed memory again
 }
 
-// own is a connection of one asker, who may keep tables in it.
+// own is a connection for one user, who may have temporary tables in it.
 type own struct {
 	conn  duckdb.Connection
-	turns chan struct{} // holds 1 while nobody uses it
+	turns chan struct{} // holds one token while the connection is free
 }
 
-// openDatabase makes an empty in-memory database that loads no extensions and writes
-// nothing but, where asked, temporary files.
+// openDatabase makes an empty in-memory database that loads no extensions and writes only temporary
+// files, if allowed.
 func openDatabase(o *wire.Settings) (*database, error) {
 	var cfg duckdb.Config
 	if duckdb.CreateConfig(&cfg) == duckdb.StateError {
@@ -51,9 +50,9 @@ func openDatabase(o *wire.Settings) (*database, error) {
 		{"duckdb_api", "pcapsule"}, {"autoinstall_known_extensions", "false"}, {"autoload_known_extensions", "false"},
 		{"allow_community_extensions", "false"}, {"allow_persistent_secrets", "false"}, {"temp_directory", o.Temp},
 		{"errors_as_json", "false"},
-		// The kernel keeps the files' pages already; a second copy only fills the limit.
+		// The kernel already caches the files; a second copy would only use up the limit.
 		{"enable_external_file_cache", "false"},
-		// What was freed goes back soon, not when the limit is reached.
+		// Return freed memory soon, not only when the limit is reached.
 		{"allocator_background_threads", "true"}, {"allocator_flush_threshold", "8MiB"}, {"allocator_bulk_deallocation_flush_threshold", "16MiB"},
 	}
 	if o.Memory > 0 {
@@ -72,12 +71,11 @@ func openDatabase(o *wire.Settings) (*database, error) {
 	if duckdb.OpenExt("", &d.db, cfg, &msg) == duckdb.StateError {
 		return nil, errors.New(msg)
 	}
-	// Footers are parsed once, and not again with each query. Without GLOBAL that were so for
-	// this connection only.
-	// Days and hours are of UTC, wherever the question is asked.
+	// Cache parsed footers. Without GLOBAL the setting applies only to this connection.
+	// Days and hours are UTC on every machine.
 	settle := []string{"SET GLOBAL TimeZone='UTC'", "SET GLOBAL parquet_metadata_cache=true"}
 	if o.Temp != "" {
-		// As an option of opening it would be shown and not kept to.
+		// As an open option it would be shown but not enforced.
 		settle = append(settle, "SET max_temp_directory_size='"+strconv.FormatInt(o.MaxTemp, 10)+"B'")
 	}
 	c, err := d.take(0)
@@ -116,7 +114,7 @@ func (d *database) addKind(begin []string) {
 	d.free = append(d.free, nil)
 }
 
-// take is a connection of a kind that is free, or a new one.
+// take returns a free connection of a kind, or a new one.
 func (d *database) take(kind int) (c duckdb.Connection, err error) {
 	d.mu.Lock()
 	if kind < 0 || kind >= len(d.begin) {
@@ -141,7 +139,7 @@ func (d *database) take(kind int) (c duckdb.Connection, err error) {
 	return c, nil
 }
 
-// give keeps a connection for the next question of its kind.
+// give returns a connection for the next query of its kind.
 func (d *database) give(kind int, c duckdb.Connection) {
 	d.mu.Lock()
 	d.free[kind] = append(d.free[kind], c)
@@ -155,7 +153,7 @@ func (d *database) give(kind int, c duckdb.Connection) {
 	}
 }
 
-// takeOwn waits for the connection of a number, which the first question with it opens.
+// takeOwn waits for the connection with a number; the first query with that number opens it.
 func (d *database) takeOwn(kind int, number uint64, stop <-chan struct{}) (c duckdb.Connection, give func(), err error) {
 	d.mu.Lock()
 	o := d.own[number]
@@ -181,7 +179,7 @@ func (d *database) takeOwn(kind int, number uint64, stop <-chan struct{}) (c duc
 	}
 }
 
-// forget closes a connection of one asker as soon as nobody uses it; what it kept is gone.
+// forget closes a user's own connection, with its temporary tables, as soon as it is free.
 func (d *database) forget(number uint64) {
 	d.mu.Lock()
 	o := d.own[number]

@@ -6,7 +6,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/internal/wire"
 )
 
-// column writes n rows from a row on. It stops where they are too large.
+// column writes n rows from a row on. It stops if they are too large.
 func (v *vector) column(w *wire.Writer, from, n int) error {
 	nulls := false
 	for row := from; v.valid != nil && row < from+n && !nulls; row++ {
@@ -69,7 +69,7 @@ func (v *vector) sized(w *wire.Writer, form wire.Form, from, n int, nulls bool, 
 			w.Null()
 			continue
 		}
-		// A text of DuckDB may have gigabytes: it is measured before it is copied.
+		// A text in DuckDB may have gigabytes, so check its size before copying it.
 		if form != wire.Values && len(v.bytes(row)) > w.Limit {
 			return wire.ErrTooBig
 		}

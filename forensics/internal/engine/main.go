@@ -9,10 +9,10 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/internal/wire"
 )
 
-// Main is the worker: it serves standard input and returns the exit code of the process.
-// When the program is gone, standard input ends, and so does the worker.
+// Main is the worker: it serves standard input and returns the exit code of the process. When the
+// program ends, standard input ends, and the worker with it.
 func Main() int {
-	// What a crash would print holds captured text, and nobody reads more than its first lines.
+	// A crash dump would contain captured text, and only its first lines are shown.
 	debug.SetTraceback("none")
 	debug.SetGCPercent(50)
 	out, err := answers()
@@ -31,7 +31,7 @@ func Main() int {
 	return 0
 }
 
-// clean empties the folder of temporary files. The program does so too, if it is still there.
+// clean empties the folder of temporary files. The program also does this, if it is still running.
 func clean(temp string) {
 	if temp == "" {
 		return

@@ -22,17 +22,16 @@ import (
 	"time"
 )
 
-// fewArenas keeps the C library from holding what was freed. It gives each of the many
-// threads that calls from Go run on an arena of its own, and an arena is given back from
-// its end only: ten clients held 2.2 GB of which 0.1 were in use.
+// fewArenas keeps the C library from retaining freed memory. By default each of the many threads of
+// calls from Go has its own arena, and an arena is only returned from its end: ten clients held
+// 2.2 GB, of which 0.1 GB were in use.
 //
-// States of aggregates (quantiles hold every value) and plans live there and are not
-// counted by the memory limit; what is longer than the threshold gets pages of its own,
-// which go back when it is freed.
+// States of aggregates (quantiles store every value) and plans are in arenas and not counted by the
+// memory limit. Blocks above the threshold get their own pages, which are returned when freed.
 var fewArenas = sync.OnceFunc(func() { C.few_arenas(C.int(max(2, runtime.GOMAXPROCS(0)))) })
 
-// trimEvery is how often freed memory is given back at most; it takes milliseconds.
+// trimEvery is the shortest interval between returns of freed memory, which take milliseconds.
 const trimEvery = 200 * time.Millisecond
 
-// trim gives back what was freed.
+// trim returns freed memory to the kernel.
 func trim() { C.trim() }

@@ -21,7 +21,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/redact"
 )
 
-// setMasks has views mask from now on.
+// setMasks sets the masker of the views.
 func (d *database) setMasks(m wire.Masks) error {
 	p, err := redact.Parse([]byte(m.Policy))
 	if err != nil {
@@ -31,7 +31,7 @@ func (d *database) setMasks(m wire.Masks) error {
 	return nil
 }
 
-// addMask makes redact.Function: of a text, of a list of texts, and of bytes.
+// addMask registers redact.Function for a text, a list of texts, and bytes.
 func (d *database) addMask(c duckdb.Connection) error {
 	text, bytes := duckdb.CreateLogicalType(duckdb.TypeVarchar), duckdb.CreateLogicalType(duckdb.TypeBlob)
 	defer duckdb.DestroyLogicalType(&text)
@@ -50,7 +50,7 @@ func (d *database) addMask(c duckdb.Connection) error {
 			duckdb.ScalarFunctionAddParameter(f, t)
 		}
 		duckdb.ScalarFunctionSetReturnType(f, of)
-		duckdb.ScalarFunctionSetSpecialHandling(f) // a name may be null
+		duckdb.ScalarFunctionSetSpecialHandling(f) // the name may be null
 		duckdb.ScalarFunctionSetExtraInfo(f, cell, unsafe.Pointer(C.delete_cell(C.free)))
 		duckdb.ScalarFunctionSetFunction(f, unsafe.Pointer(C.mask_function(C.pcapsuleMask)))
 		state := duckdb.AddScalarFunctionToSet(set, f)

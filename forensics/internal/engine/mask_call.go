@@ -11,7 +11,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/redact"
 )
 
-// masks is a masker with what it said of short texts, since columns repeat theirs.
+// masks is a masker with a cache for short texts, because columns repeat them.
 type masks struct {
 	*redact.Masker
 	seed  maphash.Seed
@@ -26,10 +26,10 @@ func newMasks(m *redact.Masker) *masks {
 const (
 	memoTexts = 1 << 12 // a power of two
 	memoText  = 256     // bytes of a text, and of its name
-	memoTries = 64      // texts of a chunk after which a memo that knew few is not asked
+	memoTries = 64      // texts of a chunk after which a memo with few hits is no longer used
 )
 
-// memo remembers masked texts.
+// memo is a cache of masked texts.
 type memo [memoTexts]struct{ as, name, text, masked string }
 
 // maskCall masks one chunk.
@@ -41,11 +41,11 @@ type maskCall struct {
 	as, name, texts vector
 	in, out         duckdb.Vector
 
-	asked, told int // texts that the memo was asked for, and that it knew
+	asked, told int // look-ups in the memo, and hits
 }
 
-// masked is the masked text of a row of texts, by the names of row of; a name that is null
-// is empty.
+// masked returns the masked text of a row of texts, with the names in row of. A null name counts as
+// empty.
 func (c *maskCall) masked(of, row int) string {
 	name := ""
 	if !c.name.null(of) {
@@ -58,7 +58,7 @@ func (c *maskCall) masked(of, row int) string {
 	return c.text(c.as.place(of), name, s)
 }
 
-// text masks a text, or tells what it was masked to before.
+// text masks a text, or returns the cached result.
 func (c *maskCall) text(as, name, s string) string {
 	if len(s) > memoText || len(name) > memoText || c.asked >= memoTries && c.told < c.asked/4 {
 		return c.Text(as, name, s)
@@ -69,7 +69,7 @@ func (c *maskCall) text(as, name, s string) string {
 		c.told++
 		return slot.masked
 	}
-	// What a chunk has in place does not last.
+	// Strings in a chunk do not outlive it, so copy them.
 	slot.as, slot.name, slot.text = strings.Clone(as), strings.Clone(name), strings.Clone(s)
 	slot.masked = c.Text(slot.as, slot.name, slot.text)
 	return slot.masked
@@ -77,11 +77,11 @@ func (c *maskCall) text(as, name, s string) string {
 
 // each masks a text in every row.
 func (c *maskCall) each() {
-	same := 0 // rows that masking does not change
+	same := 0 // number of rows that masking does not change
 	for same < c.n && (c.texts.null(same) || c.masked(same, same) == c.texts.place(same)) {
 		same++
 	}
-	if same == c.n { // most chunks: nothing need be copied
+	if same == c.n { // true for most chunks: nothing to copy
 		duckdb.VectorReferenceVector(c.out, c.in)
 		return
 	}
@@ -103,7 +103,7 @@ func (c *maskCall) lists() {
 	child, out := duckdb.ListVectorGetChild(c.in), duckdb.ListVectorGetChild(c.out)
 	lists := c.texts
 	c.texts = vector{data: duckdb.VectorGetData(child), valid: duckdb.VectorGetValidity(child)}
-	size := uint64(0) // of all rows: some may share what they list
+	size := uint64(0) // sum over all rows; rows may share elements
 	for row := range c.n {
 		if !lists.null(row) {
 			size += get[[2]uint64](&lists, row)[1]
@@ -133,7 +133,7 @@ func (c *maskCall) lists() {
 	}
 }
 
-// list is the masked list of a row. Null in it is empty.
+// list returns the masked list of a row. Null elements become empty.
 func (c *maskCall) list(row, from, n int) []string {
 	list := make([]string, n)
 	for i := range list {
@@ -148,13 +148,13 @@ func (c *maskCall) list(row, from, n int) []string {
 	return c.List(c.as.place(row), name, list)
 }
 
-// place is a string of a vector in place: it lasts as long as the chunk.
+// place returns a string of a vector without copying: it is valid as long as the chunk.
 func (v *vector) place(row int) string {
 	b := v.bytes(row)
 	return unsafe.String(unsafe.SliceData(b), len(b))
 }
 
-// nullsOf makes a row of a vector null.
+// nullsOf returns a function that sets a row of a vector to null.
 func nullsOf(v duckdb.Vector) func(row int) {
 	var valid unsafe.Pointer
 	return func(row int) {

@@ -8,7 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Places in what a filter is shown: struct seccomp_data.
+// Offsets in struct seccomp_data, the input of a filter.
 const (
 	dataCall = 0
 	dataArch = 4
@@ -18,12 +18,12 @@ const (
 const (
 	allow = unix.SECCOMP_RET_ALLOW
 	deny  = unix.SECCOMP_RET_ERRNO | uint32(unix.EPERM)
-	// The C library then uses clone, whose flags a filter can see.
+	// The C library then falls back to clone, whose flags a filter can check.
 	absent = unix.SECCOMP_RET_ERRNO | uint32(unix.ENOSYS)
 )
 
-// reaching are the system calls with which a process reaches others, the network, the
-// kernel's own parts, or more rights. The worker's files are for Landlock.
+// reaching are the system calls with which a process reaches other processes, the network or kernel
+// internals, or gains rights. Landlock covers files.
 var reaching = []uint32{
 	unix.SYS_SOCKET, unix.SYS_SOCKETPAIR, unix.SYS_CONNECT, unix.SYS_BIND, unix.SYS_LISTEN, unix.SYS_ACCEPT, unix.SYS_ACCEPT4,
 	unix.SYS_EXECVE, unix.SYS_EXECVEAT,
@@ -43,8 +43,8 @@ var reaching = []uint32{
 	unix.SYS_MQ_OPEN, unix.SYS_MSGGET, unix.SYS_SEMGET, unix.SYS_SHMGET,
 }
 
-// callFilter is the program that the kernel runs before each system call; nil where we
-// know the architecture too little.
+// callFilter returns the program that the kernel runs before each system call, or nil for an
+// unsupported architecture.
 func callFilter(arch string, pid uint32) ([]bpf.RawInstruction, error) {
 	token := map[string]uint32{"amd64": unix.AUDIT_ARCH_X86_64, "arm64": unix.AUDIT_ARCH_AARCH64}[arch]
 	if token == 0 {
@@ -79,7 +79,7 @@ func callFilter(arch string, pid uint32) ([]bpf.RawInstruction, error) {
 		bpf.JumpIf{Cond: bpf.JumpEqual, Val: pid, SkipTrue: 1},
 		bpf.RetConstant{Val: deny},
 		bpf.RetConstant{Val: allow},
-		// Limits are read, not set: the third argument is no pointer.
+		// Limits may be read but not set: the third argument must be null.
 		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: unix.SYS_PRLIMIT64, SkipTrue: 5},
 		bpf.LoadAbsolute{Off: dataArgs + 16, Size: 4},
 		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: 0, SkipTrue: 2},
@@ -91,8 +91,8 @@ func callFilter(arch string, pid uint32) ([]bpf.RawInstruction, error) {
 	return bpf.Assemble(p)
 }
 
-// hasSeccomp reports whether the kernel filters system calls: with a null program it says
-// that it cannot read it.
+// hasSeccomp reports whether the kernel can filter system calls: with a null program such a kernel
+// returns EFAULT.
 func hasSeccomp() bool {
 	_, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, unix.SECCOMP_FILTER_FLAG_TSYNC, 0)
 	return errno == unix.EFAULT

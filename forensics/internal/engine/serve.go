@@ -11,25 +11,25 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/internal/wire"
 )
 
-// maxStreams is how many answers may be read at once; the program asks for fewer.
+// maxStreams is the highest number of answers that are read in parallel; the program uses fewer.
 const maxStreams = 256
 
 var errStopped = errors.New("stopped")
 
-// server is a worker at work.
+// server is a running worker.
 type server struct {
 	db *database
 
 	out   sync.Mutex // guards w
 	w     *bufio.Writer
-	fatal chan error // why the worker ends
+	fatal chan error // reason for which the worker ends
 
 	mu      sync.Mutex
 	streams map[uint64]*stream
 }
 
-// Serve answers the frames from in on out until in ends. It opens the database as the first
-// frame says, after confine has confined the process to that.
+// Serve answers the frames from in on out until in ends. The first frame has the settings: Serve
+// confines the process to them with confine, and then opens the database.
 func Serve(in io.Reader, out io.Writer, confine func(*wire.Settings) error) error {
 	r := bufio.NewReaderSize(in, 64<<10)
 	s := &server{w: bufio.NewWriterSize(out, 64<<10), fatal: make(chan error, 1), streams: map[uint64]*stream{}}
@@ -51,7 +51,7 @@ func Serve(in io.Reader, out io.Writer, confine func(*wire.Settings) error) erro
 	return err
 }
 
-// receive does what the frames ask for, until one cannot be read.
+// receive processes frames until one cannot be read.
 func (s *server) receive(r *bufio.Reader) error {
 	for {
 		f, err := wire.ReadFrame(r)
@@ -79,7 +79,7 @@ func (s *server) open(f wire.Frame, confine func(*wire.Settings) error) error {
 	return s.send(wire.Ready, f.Stream)
 }
 
-// frame does what a frame asks for. It never waits for DuckDB, so that a Stop is always heard.
+// frame processes a frame. It never waits for DuckDB, so that a Stop is always processed.
 func (s *server) frame(f wire.Frame) error {
 	switch f.Kind {
 	case wire.Begin:
@@ -104,13 +104,13 @@ func (s *server) frame(f wire.Frame) error {
 		s.mu.Lock()
 		st := s.streams[f.Stream]
 		s.mu.Unlock()
-		if st == nil { // it ended by itself
+		if st == nil { // it has already ended
 			return nil
 		}
 		select {
 		case st.wanted <- struct{}{}:
 		default:
-			return fmt.Errorf("%w: two batches of stream %d are asked for at once", wire.ErrFrame, f.Stream)
+			return fmt.Errorf("%w: two batches of stream %d are requested at the same time", wire.ErrFrame, f.Stream)
 		}
 	case wire.Stop:
 		if !s.stop(f.Stream) {
@@ -140,7 +140,7 @@ func (s *server) begin(number uint64, q wire.Question) error {
 	return nil
 }
 
-// stop stops a stream, if there is one of that number. Its end then says so.
+// stop stops the stream with a number, if it exists. The end of the stream then reports it.
 func (s *server) stop(number uint64) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -151,8 +151,8 @@ func (s *server) stop(number uint64) bool {
 	return st != nil
 }
 
-// end forgets a stream whose connection is free again. A Stop that came before is answered
-// here, one that comes later by frame.
+// end removes a stream after its connection is free. It answers an earlier Stop; frame answers a
+// later one.
 func (s *server) end(st *stream) {
 	s.mu.Lock()
 	delete(s.streams, st.number)
@@ -176,7 +176,7 @@ func (s *server) send(kind wire.Kind, stream uint64, body ...[]byte) error {
 	return nil
 }
 
-// sent ends the worker at the first error.
+// sent ends the worker on the first error.
 func (s *server) sent(err error) {
 	if err != nil {
 		select {

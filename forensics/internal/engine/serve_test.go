@@ -12,8 +12,8 @@ import (
 
 func unconfined(*wire.Settings) error { return nil }
 
-// opening are the frames with which every worker begins, locked so that no statement reaches
-// a file.
+// opening returns the initial frames of every worker, which lock it so that no statement reaches a
+// file.
 func opening(t testing.TB) *bytes.Buffer {
 	var b bytes.Buffer
 	set := wire.Settings{Memory: 64 << 20, Threads: 1}
@@ -32,7 +32,7 @@ func opening(t testing.TB) *bytes.Buffer {
 	return &b
 }
 
-// TestServeRefusesFrames ends at what no program of ours sends.
+// TestServeRefusesFrames sends frames that the program never sends.
 func TestServeRefusesFrames(t *testing.T) {
 	question := func(q wire.Question) []byte {
 		body, err := q.Append(nil)
@@ -62,7 +62,7 @@ func TestServeRefusesFrames(t *testing.T) {
 		}
 	}
 	if err := Serve(bytes.NewReader([]byte("\x02\x00\x00\x00Q\x00")), io.Discard, unconfined); err == nil {
-		t.Error("a question before the settings is taken")
+		t.Error("a query before the settings is accepted")
 	}
 }
 
@@ -122,13 +122,13 @@ func TestServeAnswersStops(t *testing.T) {
 	}
 }
 
-// FuzzServe holds that a worker answers or ends, whatever a program sends.
+// FuzzServe checks that a worker answers or ends for any input.
 func FuzzServe(f *testing.F) {
 	var b bytes.Buffer
 	q := wire.Question{SQL: "select ?", Args: []any{"x"}}
 	body, _ := q.Append(nil)
 	for _, k := range []wire.Kind{wire.Query, wire.Next, wire.Stop, wire.Forget, wire.Trim} {
-		_ = wire.WriteFrame(&b, k, 3, body) // a buffer takes it
+		_ = wire.WriteFrame(&b, k, 3, body) // writing to a buffer cannot fail
 	}
 	_ = wire.WriteFrame(&b, wire.Mask, 0, (&wire.Masks{Policy: "version: 1\n", Values: []string{"secret"}}).Append(nil))
 	f.Add(b.Bytes())
@@ -146,7 +146,7 @@ func FuzzServe(f *testing.F) {
 	db.give(0, c)
 	f.Fuzz(func(t *testing.T, data []byte) {
 		s := &server{db: db, w: bufio.NewWriter(io.Discard), fatal: make(chan error, 1), streams: map[uint64]*stream{}}
-		_ = s.receive(bufio.NewReader(bytes.NewReader(data))) // an error is an answer, too
+		_ = s.receive(bufio.NewReader(bytes.NewReader(data))) // an error is also an answer
 		for left := 1; left > 0; time.Sleep(time.Millisecond) {
 			s.mu.Lock()
 			if left = len(s.streams); left > 0 {

@@ -17,17 +17,17 @@ import (
 // Sizes of batches, in bytes of memory.
 const (
 	batchSize = 1 << 20
-	firstRows = 2048 // tried in a batch; DuckDB's chunks have no more
+	firstRows = 2048 // rows in the first batch; the size of DuckDB's chunks
 )
 
-// stream is one question and its answer.
+// stream is one query with its answer.
 type stream struct {
 	s      *server
 	number uint64
 	q      wire.Question
 	ctx    context.Context // ends at Stop
 	cancel context.CancelCauseFunc
-	wanted chan struct{} // holds 1 if a batch is asked for
+	wanted chan struct{} // holds one token if a batch is requested
 
 	conn  duckdb.Connection
 	stmt  duckdb.PreparedStatement
@@ -39,17 +39,17 @@ type stream struct {
 	vecs  []vector
 	size  int   // rows of chunk
 	at    int   // the next row of chunk
-	rows  int   // tried in a batch
-	late  error // of the rows after those that were sent
+	rows  int   // rows to try in the next batch
+	late  error // error in the rows after those that were sent
 	out   wire.Writer
 }
 
-// refused is a text that is not run.
+// refused is the reason for not running a query.
 type refused string
 
 func (e refused) Error() string { return string(e) }
 
-// said is what DuckDB says.
+// said is an error message of DuckDB.
 type said string
 
 func (e said) Error() string { return string(e) }
@@ -90,13 +90,13 @@ func (st *stream) connect() (give func(), err error) {
 	return func() { st.s.db.give(st.q.Kind, st.conn) }, nil
 }
 
-// answer asks DuckDB and sends the rows as they are asked for.
+// answer runs the query and sends rows on request.
 func (st *stream) answer() error {
 	stop := make(chan struct{})
 	var watching sync.WaitGroup
 	watching.Go(func() { st.watch(stop) })
-	// The watcher must be gone before the connection is used again: a late interrupt would
-	// end somebody else's query.
+	// The watcher must end before the connection is reused: a late interrupt would stop another
+	// query.
 	defer watching.Wait()
 	defer close(stop)
 	if err := st.start(); err != nil {
@@ -128,8 +128,8 @@ func (st *stream) answer() error {
 	}
 }
 
-// watch interrupts the query when it is stopped, again and again, since DuckDB forgets an
-// interrupt that comes between two steps.
+// watch interrupts the query when it is stopped. It repeats the interrupt, because DuckDB loses an
+// interrupt between two steps.
 func (st *stream) watch(stop <-chan struct{}) {
 	select {
 	case <-stop:
@@ -189,7 +189,7 @@ func (st *stream) start() error {
 	return nil
 }
 
-// bind gives the parameters their values.
+// bind sets the values of the parameters.
 func (st *stream) bind() error {
 	if n := int(duckdb.NParams(st.stmt)); n != len(st.q.Args) {
 		return said(fmt.Sprintf("Binder Error: %d parameters, %d values", n, len(st.q.Args)))
@@ -208,8 +208,8 @@ func (st *stream) bind() error {
 	return nil
 }
 
-// makeValue makes a value of what the wire can carry. Text that is not UTF-8 makes DuckDB
-// throw where nobody catches.
+// makeValue converts an argument. Text that is not UTF-8 would make DuckDB throw an uncaught
+// exception.
 func makeValue(a any) (duckdb.Value, error) {
 	switch a := a.(type) {
 	case nil:
@@ -253,8 +253,8 @@ func listValue(elem duckdb.Type, n int, at func(int) duckdb.Value) duckdb.Value 
 	return duckdb.CreateListValue(t, values)
 }
 
-// ends looks whether a short chunk that was sent is the last, so that a small answer needs
-// no question more.
+// ends checks whether a short chunk was the last one, so that a small answer needs no further
+// request.
 func (st *stream) ends() bool {
 	if st.at < st.size || st.size == firstRows {
 		return false
@@ -263,7 +263,7 @@ func (st *stream) ends() bool {
 	return st.late == nil && st.size == 0
 }
 
-// batch appends the next rows to the buffer, as many as fit, and says how many.
+// batch appends the next rows to the buffer, as many as fit, and returns their number.
 func (st *stream) batch() (n int, err error) {
 	if st.late != nil {
 		return 0, st.late
@@ -282,7 +282,7 @@ func (st *stream) batch() (n int, err error) {
 		err := st.encode(n)
 		if err == nil {
 			st.at += n
-			if n == st.rows { // small rows may follow large ones
+			if n == st.rows { // the next rows may be smaller
 				st.rows = min(2*st.rows, firstRows)
 			}
 			return n, nil
@@ -342,7 +342,7 @@ func (st *stream) dropChunk() {
 	st.size, st.at = 0, 0
 }
 
-// close ends what is still being computed.
+// close cancels a running computation.
 func (st *stream) close() {
 	st.dropChunk()
 	if st.open {

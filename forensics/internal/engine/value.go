@@ -15,21 +15,21 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/internal/wire"
 )
 
-var errUnsupported = errors.New("a type that has no form here; cast it to VARCHAR")
+var errUnsupported = errors.New("this type is not supported; cast it to VARCHAR")
 
-// maxTypeDepth bounds types within types.
+// maxTypeDepth is the highest nesting of types.
 const maxTypeDepth = 64
 
-// kind is the type of a column, with all that reading its values needs.
+// kind is the type of a column with the data needed to read its values.
 type kind struct {
-	id       duckdb.Type // of the values; of the numbers behind an ENUM or DECIMAL in inner
+	id       duckdb.Type // type of the values; inner is the integer type of an ENUM or DECIMAL
 	inner    duckdb.Type
 	name     string
 	scale    int
 	size     int // of an ARRAY
 	words    []string
 	names    []string
-	shape    int // of a STRUCT, among those of the answer
+	shape    int // number of a STRUCT's shape in the answer
 	children []*kind
 }
 
@@ -123,12 +123,12 @@ var typeNames = map[duckdb.Type]string{
 	duckdb.TypeSQLNull: "NULL",
 }
 
-// vector is one column of a chunk. It points into DuckDB's memory and is valid until
-// the next chunk is fetched.
+// vector is one column of a chunk. It points into DuckDB's memory and is valid until the next chunk
+// is fetched.
 type vector struct {
 	k        *kind
 	data     unsafe.Pointer
-	valid    unsafe.Pointer // bit set of rows that are not null, or nil
+	valid    unsafe.Pointer // bitmap of rows that are not null, or nil
 	children []vector
 }
 
@@ -179,7 +179,8 @@ func (v *vector) span(row int) (from, n int) {
 	return int(e[0]), int(e[1])
 }
 
-// bytes are those of a string in place: up to 12 stand in the vector, more behind a pointer.
+// bytes returns a string without copying: up to 12 bytes are in the vector, longer ones behind a
+// pointer.
 func (v *vector) bytes(row int) []byte {
 	at := unsafe.Add(v.data, row*16)
 	n := *(*uint32)(at)
@@ -189,7 +190,7 @@ func (v *vector) bytes(row int) []byte {
 	return unsafe.Slice(*(**byte)(unsafe.Add(at, 8)), n)
 }
 
-// rare is a value of the types that tables do not have but queries can make.
+// rare returns a value of a type that tables do not have but queries can produce.
 func (v *vector) rare(row int) (any, error) {
 	switch v.k.id {
 	case duckdb.TypeTinyInt:
@@ -226,7 +227,7 @@ func (v *vector) rare(row int) (any, error) {
 		return v.interval(row), nil
 	case duckdb.TypeUUID:
 		h := v.huge(row, true)
-		h.Add(h, new(big.Int).Lsh(big.NewInt(1), 127)) // stored with the highest bit turned
+		h.Add(h, new(big.Int).Lsh(big.NewInt(1), 127)) // stored with the highest bit inverted
 		var b [16]byte
 		h.FillBytes(b[:])
 		return fmt.Sprintf("%x-%x-%x-%x-%x", b[0:4], b[4:6], b[6:8], b[8:10], b[10:]), nil
@@ -236,7 +237,7 @@ func (v *vector) rare(row int) (any, error) {
 	return nil, errUnsupported
 }
 
-// fit is n as an int64 where it fits: sums of BIGINT are HUGEINT, and mostly small.
+// fit returns n as an int64 if possible: sums of BIGINT are HUGEINT, but mostly small.
 func fit(n *big.Int) any {
 	if n.IsInt64() {
 		return n.Int64()
@@ -292,7 +293,7 @@ func (v *vector) decimal(row int) wire.Decimal {
 	return wire.Decimal(sign + s[:len(s)-v.k.scale] + "." + s[len(s)-v.k.scale:])
 }
 
-// time is a time.Time, or text where it is one of DuckDB's infinities.
+// time returns a time.Time, or a text for DuckDB's infinities.
 func (v *vector) time(row int) any {
 	n := get[int64](v, row)
 	switch n {
@@ -327,7 +328,7 @@ func clock(micros int64) string {
 	return fmt.Sprintf("%02d:%02d:%02d.%06d", s/3600, s/60%60, s%60, micros%1e6)
 }
 
-// interval is written as ISO 8601 does.
+// interval writes an ISO 8601 duration.
 func (v *vector) interval(row int) string {
 	w := get[struct {
 		months, days int32

@@ -7,12 +7,12 @@ import (
 )
 
 var (
-	errShort = errors.New("values end early")
-	errDelta = errors.New("a header of DELTA_BINARY_PACKED that cannot be")
-	errWidth = errors.New("numbers of more bits than they may have")
+	errShort = errors.New("the values are cut short")
+	errDelta = errors.New("invalid header of DELTA_BINARY_PACKED")
+	errWidth = errors.New("too many bits per number")
 )
 
-// window64 is the 8 bytes at i, with zeros for what is behind the end.
+// window64 returns the 8 bytes at i, with zeros after the end.
 func window64(b []byte, i int) uint64 {
 	if len(b)-i >= 8 {
 		return binary.LittleEndian.Uint64(b[i:])
@@ -54,7 +54,7 @@ func hybrid[T byte | uint32](out []T, b []byte, width, n int) ([]T, error) {
 				out = append(out, v)
 			}
 			if head == 0 {
-				return out, errShort // a run of nothing leads nowhere
+				return out, errShort // an empty run would loop forever
 			}
 			continue
 		}
@@ -62,7 +62,7 @@ func hybrid[T byte | uint32](out []T, b []byte, width, n int) ([]T, error) {
 			return out, errShort
 		}
 		count := left
-		if groups := head >> 1; groups < uint64(left) { // else groups*8 is certainly more
+		if groups := head >> 1; groups < uint64(left) { // otherwise groups*8 is certainly more
 			count = min(left, int(groups)*8)
 		}
 		for at := 0; at < count*width; at += width {
@@ -76,10 +76,10 @@ func hybrid[T byte | uint32](out []T, b []byte, width, n int) ([]T, error) {
 	return out, nil
 }
 
-// delta reads DELTA_BINARY_PACKED numbers, of which there must be n where n is not
-// negative and at most most, adds them to out, and gives what follows them.
+// delta reads DELTA_BINARY_PACKED numbers, appends them to out, and returns the rest of b. There must
+// be n numbers, or at most most if n is negative.
 func delta(out []int64, b []byte, n, most int) ([]int64, []byte, error) {
-	var head [4]uint64 // block size, miniblocks in one, numbers, the first of them
+	var head [4]uint64 // block size, miniblocks per block, number of values, first value
 	for i := range head {
 		v, used := uvarint(b)
 		if used <= 0 {
@@ -126,7 +126,7 @@ func delta(out []int64, b []byte, n, most int) ([]int64, []byte, error) {
 	return out, b, nil
 }
 
-// packed is the number of width bits, at most 64, that begins at bit at.
+// packed returns the number with width bits, at most 64, that begins at bit at.
 func packed(b []byte, at, width int) uint64 {
 	if width == 0 {
 		return 0
@@ -138,5 +138,5 @@ func packed(b []byte, at, width int) uint64 {
 	return v & (^uint64(0) >> (64 - width))
 }
 
-// widthOf is how many bits a level of at most n takes.
+// widthOf is the number of bits for levels up to n.
 func widthOf(n int) int { return bits.Len(uint(n)) }

@@ -8,10 +8,10 @@ import (
 	"sort"
 )
 
-// maxJoined is how many bytes of joined texts are judged at once.
+// maxJoined is the number of bytes of joined texts that are judged at a time.
 const maxJoined = 1 << 18
 
-// worker looks through row groups. It is for one goroutine.
+// worker searches row groups. It must be used by one goroutine only.
 type worker struct {
 	*reader
 	s     *Scan
@@ -26,13 +26,13 @@ type worker struct {
 	others   map[[3]int32]Verdict
 }
 
-// pair is the verdict on a value under the name that it first had.
+// pair is the verdict for a value with its first name.
 type pair struct {
-	name, kind int32 // plus 1; 0 where there is none yet
+	name, kind int32 // plus 1; 0 if there is none yet
 	v          Verdict
 }
 
-// group looks through one row group.
+// group searches one row group.
 func (w *worker) group(ctx context.Context, j job) error {
 	w.p, w.f = j.p, j.f
 	w.out.Rows, w.out.Hits = int(j.g.rows), w.out.Hits[:0]
@@ -73,7 +73,7 @@ func (w *worker) group(ctx context.Context, j job) error {
 	return nil
 }
 
-// whole is the chunk of a column that every row has.
+// whole returns the chunk of a column without nulls.
 func (j *job) whole(name string) (*chunk, error) {
 	if at, ok := j.p.names[name]; ok {
 		if c := j.g.find(at); c != nil {
@@ -83,7 +83,7 @@ func (j *job) whole(name string) (*chunk, error) {
 	return nil, errors.New("it has no values")
 }
 
-// column gives the i-th column that is read at a time, with its memory.
+// column returns the buffer for the i-th column.
 func (w *worker) column(i int) *column {
 	for len(w.cols) <= i {
 		w.cols = append(w.cols, &column{})
@@ -91,7 +91,7 @@ func (w *worker) column(i int) *column {
 	return w.cols[i]
 }
 
-// place looks through the texts of one place.
+// place searches the texts of one place.
 func (w *worker) place(ctx context.Context, i int, g *group, leaves []int) error {
 	place := &w.s.Places[i]
 	var there []*column
@@ -104,7 +104,7 @@ func (w *worker) place(ctx context.Context, i int, g *group, leaves []int) error
 			continue
 		}
 		col := w.column(len(there))
-		if place.Headers && len(there) > 0 { // names and kinds are read where a value is worth it
+		if place.Headers && len(there) > 0 { // names and kinds are only read if a value has a verdict
 			col.leaf, col.chunk = w.p.leaves[c.leaf], *c
 		} else if err := w.begin(col, c); err != nil {
 			return err
@@ -122,7 +122,7 @@ func (w *worker) place(ctx context.Context, i int, g *group, leaves []int) error
 	return w.scalar(i, int(g.rows), there[0])
 }
 
-// judged gives the texts that may have a verdict to do, one by one.
+// judged calls do for each text that may have a verdict.
 func (w *worker) judged(place int, v *values, do func(k int, verdict Verdict)) {
 	n := v.len()
 	if n == 0 {
@@ -134,7 +134,7 @@ func (w *worker) judged(place int, v *values, do func(k int, verdict Verdict)) {
 		if at < 0 {
 			return
 		}
-		if at >= int(v.ends[2*k+1]) { // in a text after this one, or between
+		if at >= int(v.ends[2*k+1]) { // in a later text, or between texts
 			k += sort.Search(n-k, func(i int) bool { return at < int(v.ends[2*(k+i)+1]) })
 			if k >= n {
 				return
@@ -154,8 +154,7 @@ func (w *worker) hit(place, row int, v Verdict) {
 	w.out.Hits = append(w.out.Hits, Hit{Verdict: v, Row: int32(row), Place: int32(place)})
 }
 
-// dictionary judges the entries of a column's dictionary and says whether any has a
-// verdict.
+// dictionary judges the entries of a column's dictionary and reports whether any has a verdict.
 func (w *worker) dictionary(place int, v *values) bool {
 	w.verdicts = slices.Grow(w.verdicts[:0], v.len())[:v.len()]
 	clear(w.verdicts)
@@ -164,7 +163,7 @@ func (w *worker) dictionary(place int, v *values) bool {
 	return any
 }
 
-// scalar looks through a column with at most one text a row.
+// scalar searches a column with at most one text per row.
 func (w *worker) scalar(place, rows int, col *column) error {
 	if int(col.values) != rows {
 		return fmt.Errorf("%d values in %d rows", col.values, rows)

@@ -7,7 +7,7 @@ import (
 	"os"
 )
 
-// DamagedError is a part that cannot be read, or not here.
+// DamagedError reports a part that is damaged or not supported.
 type DamagedError struct {
 	File string // inside the bundle
 	What string
@@ -15,12 +15,12 @@ type DamagedError struct {
 
 func (e *DamagedError) Error() string { return e.File + ": " + e.What }
 
-// Limits of a part. docs/format/parts.md says what ours are like; these are far above.
+// Limits of a part, far above those of our parts; see docs/format/parts.md.
 const (
 	maxFooter = 256 << 20 // bytes
 	maxLeaves = 4096      // columns of the file
 	maxRows   = 1 << 17   // of a row group
-	maxValues = 1 << 22   // of a chunk, nulls too
+	maxValues = 1 << 22   // of a chunk, including nulls
 	maxPage   = 64 << 20  // bytes, unpacked
 )
 
@@ -33,7 +33,7 @@ const (
 	typeFixed = 7
 )
 
-// leaf is a column of a Parquet file that can be read here.
+// leaf is a column of a Parquet file that this package can read.
 type leaf struct {
 	typ    int8
 	width  int32 // of a fixed value
@@ -46,12 +46,12 @@ type chunk struct {
 	leaf   int32
 	codec  int8
 	start  int64 // of its first page
-	data   int64 // of its data page; before it is a dictionary, where start is less
+	data   int64 // of its data page; a dictionary precedes it if start is less
 	size   int32 // bytes in the file
 	raw    int64 // bytes unpacked
-	values int32 // entries, nulls too; -1: it cannot be read, see part.wrong
-	nulls  int32 // -1: not said
-	low    int64 // bounds of numbers, where low is not above high
+	values int32 // entries, including nulls; -1: unreadable, see part.wrong
+	nulls  int32 // -1: unknown
+	low    int64 // bounds of numbers, if low <= high
 	high   int64
 }
 
@@ -59,16 +59,16 @@ type chunk struct {
 type group struct {
 	rows   int32
 	chunks []chunk
-	from   int64 // of ts_ns; as far as numbers go where that is not known
+	from   int64 // of ts_ns; the whole range if unknown
 	to     int64
 }
 
-// part is what a scan needs to know of one file.
+// part is the metadata of one file.
 type part struct {
 	dir    string         // of the bundle
 	name   string         // inside the bundle
-	leaves []leaf         // those kept
-	names  map[string]int // "headers.list.element.value" → its place in leaves
+	leaves []leaf         // supported leaves
+	names  map[string]int // "headers.list.element.value" → index in leaves
 	groups []group
 	wrong  map[int64]string // why a chunk at an offset cannot be read
 	size   int64
@@ -78,8 +78,8 @@ func (p *part) damaged(format string, args ...any) error {
 	return &DamagedError{File: p.name, What: fmt.Sprintf(format, args...)}
 }
 
-// open opens the part's file through the bundle's directory, so that a link put there
-// since leads nowhere.
+// open opens the part's file through the bundle's directory handle, so a link that was created since
+// is not followed.
 func (p *part) open() (*os.File, error) {
 	root, err := os.OpenRoot(p.dir)
 	if err != nil {
@@ -138,7 +138,7 @@ func readPart(dir, name string) (*part, error) {
 func (p *part) parse(footer []byte) error {
 	t := &thrift{b: footer}
 	var schema []node
-	var all []int // of each leaf of the file, its place in p.leaves, or -1
+	var all []int // for each leaf of the file its index in p.leaves, or -1
 	var err error
 	t.structure(func(id int16, kind byte) {
 		switch {
@@ -252,7 +252,7 @@ func (p *part) takeSchema(list []node) ([]int, error) {
 	return all, nil
 }
 
-// readGroup reads a RowGroup and keeps the chunks that have values.
+// readGroup reads a RowGroup and stores the chunks with values.
 func (p *part) readGroup(t *thrift, all []int) error {
 	g := group{from: math.MinInt64, to: math.MaxInt64}
 	rows, nth := int64(0), 0
@@ -289,10 +289,10 @@ func (p *part) readGroup(t *thrift, all []int) error {
 	return nil
 }
 
-// meta is what a ColumnMetaData says.
+// meta has the contents of a ColumnMetaData.
 type meta struct {
 	codec, values, raw, size, data, dict int64
-	nulls                                int64 // -1: not said
+	nulls                                int64 // -1: unknown
 	low, high                            []byte
 }
 
@@ -337,8 +337,8 @@ func (m *meta) read(t *thrift) {
 	})
 }
 
-// keep notes a chunk, unless all of it is null. What is wrong with it matters only where it
-// is read: a call of very many packets has very long citations.
+// keep stores a chunk unless all its values are null. An unreadable chunk is an error only when it is
+// read: a call with very many packets has very long citations.
 func (p *part) keep(g *group, c chunk, m *meta) {
 	if m.values == m.nulls || m.values == 0 {
 		return
@@ -379,7 +379,7 @@ func (p *part) keep(g *group, c chunk, m *meta) {
 	g.chunks = append(g.chunks, c)
 }
 
-// find is the chunk of a leaf in a row group, or nil where it has no values or is not there.
+// find returns the chunk of a leaf in a row group, or nil if it has no values or does not exist.
 func (g *group) find(leaf int) *chunk {
 	for i := range g.chunks {
 		if int(g.chunks[i].leaf) == leaf {
@@ -389,7 +389,7 @@ func (g *group) find(leaf int) *chunk {
 	return nil
 }
 
-// within says that some row of the group may be of a time.
+// within reports whether a row of the group may be in a time range.
 func (g *group) within(from, to int64) bool {
 	return g.rows > 0 && g.from <= to && g.to >= from
 }

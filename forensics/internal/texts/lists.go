@@ -8,7 +8,7 @@ import (
 	"slices"
 )
 
-// entries walks through the entries of a column, row by row.
+// entries iterates over the entries of a column, row by row.
 type entries struct {
 	col  *column
 	at   int // next entry
@@ -16,8 +16,7 @@ type entries struct {
 	row  int // of the last entry; -1 before the first
 }
 
-// value gives the next value of a row, or -1 where it has no more. Rows are asked for in
-// their order.
+// value returns the next value of a row, or -1 if it has no more. Rows must be requested in order.
 func (e *entries) value(row int) int {
 	for e.at < int(e.col.values) {
 		if len(e.col.reps) == 0 || e.col.reps[e.at] == 0 {
@@ -35,7 +34,7 @@ func (e *entries) value(row int) int {
 	return -1
 }
 
-// fits says what is wrong where a column does not have so many rows.
+// fits returns an error if a column does not have this number of rows.
 func (col *column) fits(rows int) error {
 	n := int(col.values)
 	if len(col.reps) > 0 {
@@ -55,7 +54,7 @@ func (col *column) fits(rows int) error {
 	return nil
 }
 
-// join looks through what several values of a row make together.
+// join searches the joined values of each row.
 func (w *worker) join(ctx context.Context, place, rows int, cols []*column) error {
 	walks := make([]entries, len(cols))
 	for i, col := range cols {
@@ -97,8 +96,7 @@ func (w *worker) join(ctx context.Context, place, rows int, cols []*column) erro
 	return nil
 }
 
-// headers looks through lists of headers: their values first, and names and kinds where
-// some value has a verdict.
+// headers searches lists of headers: values first, then names and kinds if a value has a verdict.
 func (w *worker) headers(place, rows int, cols []*column) error {
 	value, name, kind := cols[0], cols[1], cols[2]
 	all := &value.plain
@@ -119,7 +117,7 @@ func (w *worker) headers(place, rows int, cols []*column) error {
 			return err
 		}
 		if col.count != value.count || !bytes.Equal(col.reps, value.reps) || !bytes.Equal(col.defs, value.defs) {
-			return errors.New("names, values and kinds do not go together")
+			return errors.New("names, values and kinds differ in length")
 		}
 	}
 	if err := value.fits(rows); err != nil {
@@ -152,7 +150,7 @@ func (w *worker) headers(place, rows int, cols []*column) error {
 	return nil
 }
 
-// place is where the k-th value is among the distinct ones.
+// place is the index of the k-th value among the distinct ones.
 func (col *column) place(k int) int32 {
 	if col.coded {
 		return int32(col.idx[k])
@@ -160,11 +158,10 @@ func (col *column) place(k int) int32 {
 	return int32(k)
 }
 
-// maxOthers is how many verdicts are remembered on values that stand under several names.
+// maxOthers is the size of the verdict cache for values with several names.
 const maxOthers = 1 << 14
 
-// header is the verdict on a value under a name, judged once for each three of them, as
-// far as they are remembered.
+// header returns the verdict for a name, value and kind. It caches a limited number of them.
 func (w *worker) header(key [3]int32, judge func() Verdict) Verdict {
 	if p := &w.pairs[key[0]]; p.name == 0 {
 		*p = pair{key[1], key[2], judge()}

@@ -2,9 +2,8 @@ package texts
 
 import "hash/maphash"
 
-// Memo remembers verdicts on texts from row group to row group, for a Judge that takes
-// long. It holds no texts, only 128 bits of hashes with secret seeds, and forgets what it
-// has no room for. It is for one goroutine.
+// Memo caches verdicts on texts across row groups, for a slow Judge. It stores no texts, only 128-bit
+// hashes with secret seeds, and evicts entries when it is full. It must be used by one goroutine only.
 type Memo struct {
 	seeds [2]maphash.Seed
 	slots []memo
@@ -16,7 +15,7 @@ type memo struct {
 	known bool
 }
 
-// NewMemo makes a Memo that takes at most so many bytes.
+// NewMemo makes a Memo of at most the given number of bytes.
 func NewMemo(bytes int) *Memo {
 	const slot = 32 // bytes
 	n := 1
@@ -26,8 +25,7 @@ func NewMemo(bytes int) *Memo {
 	return &Memo{seeds: [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()}, slots: make([]memo, n)}
 }
 
-// Of is the verdict on a text as it stands under key, which judge gives where it is not
-// remembered.
+// Of returns the verdict for a text under key. It calls judge if the verdict is not cached.
 func (m *Memo) Of(key uint64, text []byte, judge func() Verdict) Verdict {
 	h := [2]uint64{maphash.Bytes(m.seeds[0], text) ^ key*0x9e3779b97f4a7c15, maphash.Bytes(m.seeds[1], text) + key}
 	s := &m.slots[h[0]&uint64(len(m.slots)-1)]

@@ -19,7 +19,7 @@ const (
 	codecZstd = 6
 
 	encPlain       = 0
-	encDict        = 2 // as old writers call it
+	encDict        = 2 // name used by old writers
 	encDelta       = 5
 	encDeltaLength = 6
 	encRLEDict     = 8
@@ -69,12 +69,12 @@ func readHeader(t *thrift) header {
 	return h
 }
 
-// reader reads chunks of one file. It is for one goroutine.
+// reader reads chunks of one file. It must be used by one goroutine only.
 type reader struct {
 	zstd *zstd.Decoder
 	p    *part
 	f    io.ReaderAt
-	in   []byte // as it is in the file
+	in   []byte // compressed bytes
 }
 
 func newReader() (*reader, error) {
@@ -85,11 +85,11 @@ func newReader() (*reader, error) {
 	return &reader{zstd: z}, nil
 }
 
-// page reads the page at an offset, of which there are at most most bytes, into to, and
-// extra bytes behind that, which stay in r.in.
+// page reads the page at an offset, of at most most bytes, into to. It also reads extra bytes after
+// the page, which stay in r.in.
 func (r *reader) page(to []byte, c *chunk, at, most, extra int64) (header, []byte, error) {
 	if most <= 0 || most > 2*maxPage {
-		return header{}, to, fmt.Errorf("a page at %d has no room", at)
+		return header{}, to, fmt.Errorf("the page at %d is outside its chunk", at)
 	}
 	r.in = slices.Grow(r.in[:0], int(most+extra))[:most+extra]
 	if _, err := r.f.ReadAt(r.in, at); err != nil {
@@ -121,18 +121,18 @@ func (r *reader) page(to []byte, c *chunk, at, most, extra int64) (header, []byt
 	return h, to, nil
 }
 
-// column is one leaf of a row group as it is read.
+// column is one leaf of a row group during reading.
 type column struct {
 	leaf
 	chunk
 
-	dict  values // where the chunk has a dictionary
-	coded bool   // values are places in dict
-	plain values // else
+	dict  values // if the chunk has a dictionary
+	coded bool   // values are indexes in dict
+	plain values // otherwise
 	idx   []uint32
-	reps  []byte // levels of each entry, empty where all are 0
+	reps  []byte // levels of each entry, empty if all are 0
 	defs  []byte // or all are maxDef
-	count int    // values that are there
+	count int    // values that are not null
 
 	page  []byte
 	nums  []int64
@@ -142,7 +142,7 @@ type column struct {
 // values are texts in one block of memory.
 type values struct {
 	block []byte
-	ends  []uint32 // two for each: where it begins and ends
+	ends  []uint32 // two per text: begin and end
 }
 
 func (v *values) len() int { return len(v.ends) / 2 }
@@ -152,11 +152,11 @@ func (v *values) at(k int) []byte {
 	return v.block[from:to:to]
 }
 
-// peeked is how much of a data page is read with the dictionary, to see its header.
+// peeked is the number of bytes of a data page that are read with the dictionary, for its header.
 const peeked = 128
 
-// begin reads the dictionary of a chunk; where there is none, or it is not used, the data
-// page.
+// begin reads the dictionary of a chunk, or the data page if there is no dictionary or it is not
+// used.
 func (r *reader) begin(col *column, c *chunk) error {
 	if c.values < 0 {
 		return errors.New(r.p.wrong[c.start])
@@ -180,7 +180,7 @@ func (r *reader) begin(col *column, c *chunk) error {
 	if err := col.dict.plain(col.leaf, int(h.values)); err != nil {
 		return fmt.Errorf("the dictionary at %d: %w", c.start, err)
 	}
-	// A page that does not use the dictionary may hold what it does not.
+	// A page that does not use the dictionary may have other values.
 	next := readHeader(&thrift{b: r.in[most:]})
 	if col.coded = next.encoding == encRLEDict || next.encoding == encDict; !col.coded {
 		return r.data(col)
@@ -225,7 +225,7 @@ func (v *values) plain(l leaf, n int) error {
 	return nil
 }
 
-// data reads the data page: its levels and its values, or their places in the dictionary.
+// data reads the data page: its levels and its values or indexes.
 func (r *reader) data(col *column) error {
 	if col.ready {
 		return nil
@@ -242,7 +242,7 @@ func (r *reader) data(col *column) error {
 	return nil
 }
 
-// take reads a data page that was unpacked.
+// take reads a decompressed data page.
 func (col *column) take(h header, page []byte) (err error) {
 	if h.kind != 0 || !h.rle || h.values != int64(col.values) {
 		return fmt.Errorf("type %d with %d values, want a data page with RLE levels and all %d", h.kind, h.values, col.values)
@@ -284,13 +284,13 @@ func levels(page, to []byte, width, n int) (rest, out []byte, err error) {
 	return page[4+size:], out, err
 }
 
-var errEncoding = errors.New("it is not one that is read here")
+var errEncoding = errors.New("not supported")
 
 // decode reads the values of a data page.
 func (col *column) decode(encoding int64, b []byte) (err error) {
 	coded := encoding == encRLEDict || encoding == encDict
 	if coded != col.coded {
-		return errors.New("there is no dictionary before it, or another page than this uses it")
+		return errors.New("the dictionary is missing, or another page uses it")
 	}
 	switch {
 	case coded:
@@ -340,7 +340,7 @@ func (col *column) decode(encoding int64, b []byte) (err error) {
 	return errEncoding
 }
 
-// lengths finds values that stand one after another in a block.
+// lengths sets values that follow each other in a block.
 func (v *values) lengths(block []byte, sizes []int64) error {
 	v.block = block
 	v.ends = slices.Grow(v.ends[:0], 2*len(sizes))
@@ -363,7 +363,7 @@ func (col *column) text(k int) []byte {
 	return col.plain.at(k)
 }
 
-// numbers reads a chunk of INT64 in which nothing is null.
+// numbers reads a chunk of INT64 without nulls.
 func (r *reader) numbers(to []int64, c *chunk, rows int) ([]int64, error) {
 	var col column
 	if err := r.begin(&col, c); err != nil {
@@ -381,7 +381,7 @@ func (r *reader) numbers(to []int64, c *chunk, rows int) ([]int64, error) {
 	return to, nil
 }
 
-// number is the k-th value of a column of numbers or truths.
+// number is the k-th value of a column of numbers or booleans.
 func (col *column) number(k int) int64 {
 	if !col.coded && len(col.plain.ends) == 0 {
 		if col.typ == typeInt32 { // differences of 32 bits wrap around
@@ -396,7 +396,7 @@ func (col *column) number(k int) int64 {
 	}
 }
 
-// fixed reads a chunk of values of one length in which nothing is null.
+// fixed reads a chunk of fixed-length values without nulls.
 func (r *reader) fixed(to []byte, c *chunk, rows int) ([]byte, error) {
 	var col column
 	if err := r.begin(&col, c); err != nil {
@@ -414,7 +414,7 @@ func (r *reader) fixed(to []byte, c *chunk, rows int) ([]byte, error) {
 	return to, nil
 }
 
-// fail says where something went wrong. What the file system said stays as it is.
+// fail adds the place to an error. An error of the file system is not damage.
 func (r *reader) fail(what string, err error) error {
 	var path *os.PathError
 	if errors.As(err, &path) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {

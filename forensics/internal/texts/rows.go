@@ -6,12 +6,12 @@ import (
 	"os"
 )
 
-// Rows reads rows of a table, for questions that go to the same few row groups again and
-// again. It remembers columns that it has read. It is for one goroutine.
+// Rows reads rows of a table, for questions that read the same few row groups repeatedly. It caches
+// columns. It must be used by one goroutine only.
 type Rows struct {
 	t     *Table
 	read  *reader
-	files []*os.File // of the parts, open while rows are given
+	files []*os.File // files of the parts, open during Each
 	kept  map[keptKey]*Column
 	bytes int
 	most  int
@@ -19,7 +19,7 @@ type Rows struct {
 
 type keptKey struct{ part, group, leaf int }
 
-// Rows makes a Rows that remembers about so many bytes.
+// Rows makes a Rows with a cache of about the given number of bytes.
 func (t *Table) Rows(bytes int) (*Rows, error) {
 	r, err := newReader()
 	if err != nil {
@@ -37,17 +37,17 @@ func (r *Rows) close() {
 	}
 }
 
-// RowGroup is some rows of a table that stand together.
+// RowGroup is one row group of a table.
 type RowGroup struct {
 	Rows     int
-	From, To int64 // of ts_ns; as far as numbers go where that is not known
+	From, To int64 // of ts_ns; the whole range if unknown
 
 	r           *Rows
 	part, group int
 }
 
-// Each gives every row group to do, in the order of the table; its columns can be read
-// until do returns. An error ends it.
+// Each calls do for every row group, in the order of the table. Columns can be read until do returns.
+// An error of do ends the walk.
 func (r *Rows) Each(ctx context.Context, do func(g *RowGroup) error) error {
 	defer r.close()
 	for i, p := range r.t.parts {
@@ -67,7 +67,7 @@ func (r *Rows) Each(ctx context.Context, do func(g *RowGroup) error) error {
 	return nil
 }
 
-// chunk is that of a column, nil where it has no values.
+// chunk returns the chunk of a column, or nil if it has no values.
 func (g *RowGroup) chunk(column string) *chunk {
 	p := g.r.t.parts[g.part]
 	at, ok := p.names[column]
@@ -77,9 +77,8 @@ func (g *RowGroup) chunk(column string) *chunk {
 	return p.groups[g.group].find(at)
 }
 
-// Bounds are the smallest and the largest number of a column, and whether some row has
-// none. ok is false where nothing is known of the numbers; with none at all low is above
-// high.
+// Bounds returns the smallest and the largest number of a column, and whether it has nulls. ok is
+// false if the bounds are unknown. If all values are null, low is above high.
 func (g *RowGroup) Bounds(column string) (low, high int64, nulls, ok bool) {
 	c := g.chunk(column)
 	if c == nil {
@@ -88,17 +87,16 @@ func (g *RowGroup) Bounds(column string) (low, high int64, nulls, ok bool) {
 	return c.low, c.high, c.nulls != 0, c.low <= c.high && c.values >= 0
 }
 
-// Column is one column of a row group: texts, or numbers and truths, of which at most one
-// a row.
+// Column is one column of a row group: texts, numbers or booleans, at most one per row.
 type Column struct {
-	place []int32 // of each row's value, -1 where it is null; nil: all have one, or none has
+	place []int32 // index of each row's value, -1 for null; nil: no nulls, or all null
 	none  bool
 	nums  []int64
 	texts values
 	idx   []uint32
 }
 
-// Number is the number of a row, or 1 for true; ok is false where it is null.
+// Number returns the number of a row, or 1 for true; ok is false for null.
 func (c *Column) Number(row int) (n int64, ok bool) {
 	if k := c.at(row); k >= 0 && k < len(c.nums) {
 		return c.nums[k], true
@@ -106,7 +104,7 @@ func (c *Column) Number(row int) (n int64, ok bool) {
 	return 0, false
 }
 
-// Text is the text of a row, nil where it is null. It must not be changed.
+// Text returns the text of a row, or nil for null. It must not be changed.
 func (c *Column) Text(row int) []byte {
 	k := c.at(row)
 	if k < 0 || c.nums != nil {
@@ -128,7 +126,7 @@ func (c *Column) at(row int) int {
 	return int(c.place[row])
 }
 
-// Column reads a column; one that is not there is null in every row.
+// Column reads a column. A missing column is null in every row.
 func (g *RowGroup) Column(name string) (*Column, error) {
 	c := g.chunk(name)
 	if c == nil {
@@ -160,7 +158,7 @@ func (g *RowGroup) Column(name string) (*Column, error) {
 	return out, nil
 }
 
-// whole reads a chunk, and says about how much memory it takes.
+// whole reads a chunk, and returns its approximate size in memory.
 func (r *reader) whole(c *chunk, rows int) (*Column, int, error) {
 	var col column
 	if err := r.begin(&col, c); err != nil {

@@ -1,12 +1,9 @@
-// Package texts looks through the texts of a bundle's tables at the speed at which they
-// are unpacked.
+// Package texts searches the texts of a bundle's tables at the speed of decompression.
 //
-// A Scan reads the columns that it is asked for straight from the Parquet parts, row
-// group by row group and several at once. A text that a row group holds many times is
-// judged once; rows are only looked at where some text was worth it. It reads what
-// docs/format/parts.md says and no more: a part that is written otherwise, or is damaged,
-// is a *DamagedError that names the file, never a panic. Memory is bounded by the
-// pages of a few row groups, however large the bundle.
+// A Scan reads columns directly from the Parquet parts, several row groups in parallel. It judges
+// each distinct text of a row group once, and reads rows only if a text has a verdict. It supports
+// only the format of docs/format/parts.md: another format or damage is a *DamagedError that names the
+// file, never a panic. Memory is bounded by the pages of a few row groups, for any size of bundle.
 package texts
 
 import (
@@ -15,68 +12,67 @@ import (
 	"sync"
 )
 
-// Verdict is what a Judge thinks of a text; 0 is nothing.
+// Verdict is the result of a Judge for a text; 0 means no match.
 type Verdict uint64
 
-// Judge looks at texts. Each goroutine of a scan has its own. It must not keep or change
-// what it is given.
+// Judge judges texts. Each goroutine of a scan has its own. It must not keep or change its arguments.
 type Judge interface {
-	// Begin is told the bytes in which texts of a place stand, with other bytes between
-	// them, before any of these is judged.
+	// Begin receives a block with the texts of a place, and other bytes between them, before
+	// any of these texts is judged.
 	Begin(place int, block []byte)
-	// Next answers the first place in the block, from at on, at which a text may begin to be
-	// worth a verdict, or -1. A text without such a place is not judged.
+	// Next returns the first place in the block, from at on, that may be part of a match, or
+	// -1. A text without such a place is not judged.
 	Next(at int) int
-	// Text judges a text, of headers the value.
+	// Text judges a text, or the value of a header.
 	Text(place int, text []byte) Verdict
 	// Header judges a header whose value has a verdict.
 	Header(place int, name, value, kind []byte, v Verdict) Verdict
 }
 
-// Every is embedded in a Judge that wants to be asked about every text.
+// Every is embedded in a Judge that judges every text.
 type Every struct{}
 
 // Begin does nothing.
 func (Every) Begin(int, []byte) {}
 
-// Next answers at.
+// Next returns at.
 func (Every) Next(at int) int { return at }
 
 // Header keeps the verdict on the value.
 func (Every) Header(_ int, _, _, _ []byte, v Verdict) Verdict { return v }
 
-// Place is where texts are: a column of texts or bytes; or several, or a list of texts, of
-// which all that a row has make one text with Join between them; or a list of headers.
-// A column that a part lacks is null there.
+// Place is the location of texts: a column of texts or bytes; several columns, or a list of texts,
+// which are joined to one text per row with Join as separator; or a list of headers. A missing column
+// is null.
 type Place struct {
 	Columns []string
-	Join    string // of lists and where there are several columns
-	Headers bool   // the only column is one of headers
+	Join    string // separator for lists and several columns
+	Headers bool   // the only column is a list of headers
 }
 
 // Scan is a walk through the texts of a table.
 type Scan struct {
 	Places  []Place
-	From    int64    // of ts_ns, both included: a row group that has no row of the time is
-	To      int64    // passed over, another is looked through whole
+	From    int64    // of ts_ns, both inclusive: row groups without rows in this time are
+	To      int64    // skipped, others are searched completely
 	Numbers []string // columns of INT64, and
-	Fixed   []string // of texts of one length, without nulls, told of each row
+	Fixed   []string // of fixed-length texts, without nulls; reported for each row
 	Threads int
 	Judge   func() Judge
-	// Group is told every row group with a hit, in the order of the table, one at a time.
-	// What it is given is used again.
+	// Group is called for each row group with a hit, in the order of the table, one at a time.
+	// Its argument is reused.
 	Group func(*Group) error
-	// Done is told how many bytes of texts, as they are unpacked, were looked through since
-	// it was called last; it may be called from several goroutines.
+	// Done receives the number of decompressed bytes that were searched since its last call. It
+	// must be safe for concurrent use.
 	Done func(bytes int64)
 }
 
 // Group is a row group in which some texts have verdicts.
 type Group struct {
 	Rows    int
-	Hits    []Hit     // of one place after another, in each by rows
-	Numbers [][]int64 // of each row, as Scan.Numbers names them
-	Fixed   [][]byte  // of all rows one after another, as Scan.Fixed names them
+	Hits    []Hit     // sorted by place, then by row
+	Numbers [][]int64 // numbers of each row, for Scan.Numbers
+	Fixed   [][]byte  // concatenated values of all rows, for Scan.Fixed
 }
 
 // Hit is one text with a verdict.
@@ -86,10 +82,10 @@ type Hit struct {
 	Place   int32
 }
 
-// Table is a table of one bundle. It may be scanned by several goroutines.
+// Table is a table of one bundle. It is safe for concurrent use.
 type Table struct{ parts []*part }
 
-// Open reads what files below dir, the parts of a table, say of themselves.
+// Open reads the metadata of the parts of a table, which are files below dir.
 func Open(dir string, files []string) (*Table, error) {
 	t := &Table{parts: make([]*part, len(files))}
 	errs := make([]error, len(files))
@@ -106,7 +102,7 @@ func Open(dir string, files []string) (*Table, error) {
 	return t, nil
 }
 
-// Bytes is how much text a scan looks through, unpacked.
+// Bytes is the decompressed size of the texts that a scan searches.
 func (t *Table) Bytes(s *Scan) (n int64) {
 	for _, p := range t.parts {
 		read := p.columns(s)
@@ -117,8 +113,7 @@ func (t *Table) Bytes(s *Scan) (n int64) {
 	return n
 }
 
-// columns are the leaves that a scan reads of a part, for each place; -1 stands for one
-// that is not there.
+// columns returns the leaves that a scan reads from a part, for each place; -1 for a missing column.
 func (p *part) columns(s *Scan) [][]int {
 	out := make([][]int, len(s.Places))
 	leaf := func(path ...string) int {
@@ -142,7 +137,7 @@ func (p *part) columns(s *Scan) [][]int {
 	return out
 }
 
-// bytes is how much a scan looks through of a group.
+// bytes is the number of bytes that a scan searches in a group.
 func (g *group) bytes(s *Scan, read [][]int) (n int64) {
 	if !g.within(s.From, s.To) {
 		return 0
@@ -160,7 +155,7 @@ func (g *group) bytes(s *Scan, read [][]int) (n int64) {
 	return n
 }
 
-// Scan walks through a table. The first error, or the end of ctx, ends it.
+// Scan searches a table. The first error, or the end of ctx, ends it.
 func (t *Table) Scan(ctx context.Context, s *Scan) error {
 	w, err := t.walk(s)
 	if err != nil {

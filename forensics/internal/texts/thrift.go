@@ -2,7 +2,7 @@ package texts
 
 import "errors"
 
-// Types of fields in Thrift's compact protocol, as far as they matter here.
+// Types of fields in Thrift's compact protocol that are used here.
 const (
 	thriftTrue   = 1
 	thriftFalse  = 2
@@ -15,10 +15,10 @@ const (
 	thriftStruct = 12
 )
 
-// maxThrift is how deep values nest that are passed over.
+// maxThrift is the highest nesting of values that are skipped.
 const maxThrift = 32
 
-var errThrift = errors.New("not what Thrift's compact protocol writes")
+var errThrift = errors.New("not valid in Thrift's compact protocol")
 
 // thrift reads values of Thrift's compact protocol from memory and never past its end.
 // After an error all values are zero and there are no more fields.
@@ -49,7 +49,7 @@ func (t *thrift) uvarint() uint64 {
 
 func (t *thrift) int() int64 { return unzigzag(t.uvarint()) }
 
-// bytes is a binary value; it lies in what is read.
+// bytes returns a binary value without copying.
 func (t *thrift) bytes() []byte {
 	n := t.uvarint()
 	if t.bad || n > uint64(len(t.b)) {
@@ -61,8 +61,8 @@ func (t *thrift) bytes() []byte {
 	return v
 }
 
-// list begins a list and says how many items come. Each takes a byte at least, so more
-// than there are bytes left cannot be.
+// list begins a list and returns the number of items. Each item has at least one byte, so there
+// cannot be more items than bytes.
 func (t *thrift) list() (kind byte, n int) {
 	c := t.byte()
 	size := uint64(c >> 4)
@@ -76,7 +76,7 @@ func (t *thrift) list() (kind byte, n int) {
 	return c & 15, int(size)
 }
 
-// structure gives the fields of a struct to do, which must read or skip each value.
+// structure calls do for the fields of a struct; do must read or skip each value.
 func (t *thrift) structure(do func(id int16, kind byte)) {
 	id := int16(0)
 	for !t.bad {
@@ -93,7 +93,7 @@ func (t *thrift) structure(do func(id int16, kind byte)) {
 	}
 }
 
-// each gives the items of a list of structs to do.
+// each calls do for the items of a list of structs.
 func (t *thrift) each(kind byte, do func()) {
 	if kind != thriftList {
 		t.bad = true
@@ -108,7 +108,7 @@ func (t *thrift) each(kind byte, do func()) {
 	}
 }
 
-// skip passes a value over.
+// skip skips a value.
 func (t *thrift) skip(kind byte) { t.skipIn(kind, 0) }
 
 func (t *thrift) skipIn(kind byte, depth int) {
@@ -149,7 +149,7 @@ func (t *thrift) skipIn(kind byte, depth int) {
 	}
 }
 
-// item passes an item of a list or map over: there a truth value takes a byte.
+// item skips an item of a list or map; there a boolean has one byte.
 func (t *thrift) item(kind byte, depth int) {
 	if kind == thriftTrue || kind == thriftFalse {
 		t.byte()

@@ -7,7 +7,7 @@ import (
 	"sync"
 )
 
-// walk is a scan under way.
+// walk is a running scan.
 type walk struct {
 	s     *Scan
 	jobs  []job
@@ -28,7 +28,7 @@ type job struct {
 	read [][]int
 }
 
-// walk opens the files and lists the row groups that are looked at.
+// walk opens the files and lists the row groups to search.
 func (t *Table) walk(s *Scan) (*walk, error) {
 	w := &walk{s: s}
 	w.turn = sync.NewCond(&w.mu)
@@ -81,7 +81,7 @@ func (w *walk) run(ctx context.Context) error {
 	return w.failed
 }
 
-// work takes one row group after another.
+// work processes one row group after another.
 func (w *walk) work(ctx context.Context, k *worker) {
 	for {
 		w.mu.Lock()
@@ -102,7 +102,7 @@ func (w *walk) work(ctx context.Context, k *worker) {
 	}
 }
 
-// tell gives a row group to whoever asked, when all before it were given.
+// tell passes a row group to Group after all previous ones.
 func (w *walk) tell(at int, k *worker) bool {
 	w.mu.Lock()
 	for w.told != at && w.failed == nil {

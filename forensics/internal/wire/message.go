@@ -5,7 +5,7 @@ import (
 	"fmt"
 )
 
-// Settings are how a worker opens its database.
+// Settings define how a worker opens its database.
 type Settings struct {
 	Memory  int64 // bytes that DuckDB counts; 0: DuckDB's own limit
 	Threads int   // 0: one per processor
@@ -15,16 +15,16 @@ type Settings struct {
 	Dirs    []string // folders with the files that may be read
 }
 
-// Masks are what views mask; see package redact.
+// Masks define what views mask; see package redact.
 type Masks struct {
 	Policy string   // as YAML
-	Values []string // that are secret wherever they are
+	Values []string // values that are secret everywhere
 }
 
 // Question is a query for a worker.
 type Question struct {
-	Kind  int    // of its connection: how many Begin frames came before that of the kind; 0: none
-	Own   uint64 // number of a connection that only questions with it use; 0: any that is free
+	Kind  int    // kind of its connection: the number of its Begin frame, from 1; 0: none
+	Own   uint64 // number of a connection that only queries with this number use; 0: any free one
 	Setup bool   // any statement, not only a query
 	SQL   string
 	Args  []any
@@ -36,13 +36,13 @@ type Column struct {
 	Type string // DuckDB's word
 }
 
-// Header is what a Head frame has before its rows.
+// Header is the part of a Head frame before its rows.
 type Header struct {
 	Columns []Column
 	Shapes  []Shape
 }
 
-// Shape is the names of the fields of a struct. Values name it by its number.
+// Shape is the names of the fields of a struct. Values refer to it by number.
 type Shape []string
 
 // Failure is an error.
@@ -51,15 +51,15 @@ type Failure struct {
 	Msg    string
 }
 
-// Reason is what kind of error it is.
+// Reason is the kind of an error.
 type Reason byte
 
 // Reasons.
 const (
-	Said    Reason = iota // Msg is what DuckDB says
-	Refused               // the worker does not run it
+	Said    Reason = iota // Msg is the message of DuckDB
+	Refused               // the worker refuses to run it
 	TooBig                // a row is larger than MaxRow
-	Other                 // the worker's own words
+	Other                 // any other error of the worker
 )
 
 // Append writes s.
@@ -136,7 +136,7 @@ func (h *Header) Append(b []byte) []byte {
 	return b
 }
 
-// ReadHeader reads what Append wrote, and gives what follows it.
+// ReadHeader reads what Append wrote, and returns the rest.
 func ReadHeader(body []byte) (h Header, rest []byte, err error) {
 	r := Reader{data: body}
 	for range r.listed() {

@@ -6,15 +6,15 @@ import (
 	"math"
 )
 
-// A batch is twice the number of its rows, and one more if no rows follow, and then its
-// columns, each in the form that suits it:
+// A batch begins with twice the number of its rows, plus one if no rows follow. Then come its columns,
+// each in a suitable form:
 //
 //	form 1 byte · nulls 0 or 1 · if 1: a bit per row, set where there is a value · data
 //
 // Integers and floating-point numbers are 8 bytes a row, booleans 1; texts, bytes and all
-// other values are where each ends, 4 bytes a row, and then their bytes.
+// other values are end offsets of 4 bytes per row, followed by the data.
 
-// Form is how a column lies in a batch.
+// Form is the encoding of a column in a batch.
 type Form byte
 
 // Forms.
@@ -27,35 +27,34 @@ const (
 	Values Form = 'v'
 )
 
-// ErrTooBig says that rows take more memory than a batch may.
+// ErrTooBig reports rows that exceed the memory limit of a batch.
 var ErrTooBig = errors.New("the rows are too large")
 
-// Writer makes a batch. A column is begun with Column, and each of its rows is then added
-// by one call.
+// Writer writes a batch. Column begins a column; one call then adds each of its rows.
 type Writer struct {
 	Buf   []byte
-	Limit int // bytes of memory; beyond, Full is true
+	Limit int // bytes of memory; above it, Full returns true
 
 	rows, row int
 	form      Form
-	valid     int // where the bits begin; 0: there are none
-	ends      int // where the places begin
-	data      int // where what they point to begins
+	valid     int // offset of the bitmap; 0: none
+	ends      int // offset of the end positions
+	data      int // offset of the data
 	extra     int // memory that is not in Buf
 	start     int
 }
 
-// Begin begins a batch of rows after what Buf holds.
+// Begin begins a batch after the contents of Buf.
 func (w *Writer) Begin(rows int) {
 	w.start = len(w.Buf)
 	w.rows, w.extra = rows, 0
 	w.Buf = binary.AppendUvarint(w.Buf, uint64(rows)<<1)
 }
 
-// Last says that no rows follow those of the batch.
+// Last marks the batch as the last one.
 func (w *Writer) Last() { w.Buf[w.start] |= 1 }
 
-// Full says that the batch has passed its limit.
+// Full reports whether the batch exceeds its limit.
 func (w *Writer) Full() bool { return len(w.Buf)-w.start+w.extra > w.Limit }
 
 // Hold counts the memory of n values in a list, struct or map.
@@ -135,7 +134,7 @@ func (w *Writer) end() {
 	w.row++
 }
 
-// Rows is a batch that was read. Its values are copied out of the frame.
+// Rows is a decoded batch. Its values are copies.
 type Rows struct {
 	N       int
 	Last    bool // no rows follow
@@ -150,7 +149,7 @@ type column struct {
 	data  []byte
 }
 
-// Read reads a batch. body must stay as it is as long as the rows are read.
+// Read reads a batch. body must not change while the rows are read.
 func (b *Rows) Read(body []byte, columns int, shapes []Shape) error {
 	r := Reader{data: body}
 	n := r.uvarint()
@@ -219,7 +218,7 @@ func (c *column) bytes(row int) []byte {
 	return c.data[from:binary.LittleEndian.Uint32(c.ends[4*row:])]
 }
 
-// Int is the value of an integer, 0 where it is none.
+// Int returns an integer, or 0 if the value is not one.
 func (b *Rows) Int(col, row int) int64 {
 	c := &b.columns[col]
 	if c.form == Ints {
@@ -233,14 +232,14 @@ func (b *Rows) Int(col, row int) int64 {
 	return n
 }
 
-// Text is the value of a text, empty where it is none.
+// Text returns a text, or "" if the value is not one.
 func (b *Rows) Text(col, row int) string {
 	v, _ := b.Value(col, row)
 	s, _ := v.(string)
 	return s
 }
 
-// Value is a value of a row.
+// Value returns a value of a row.
 func (b *Rows) Value(col, row int) (any, error) {
 	c := &b.columns[col]
 	if c.null(row) {

@@ -22,7 +22,7 @@ type Field struct {
 // Struct is a STRUCT with its fields in order.
 type Struct []Field
 
-// Get is the value of a field, nil where there is none of that name.
+// Get returns the value of a field, or nil if there is none.
 func (s Struct) Get(name string) any {
 	for i := range s {
 		if s[i].Name == name {
@@ -74,7 +74,7 @@ func AppendString(b, s []byte) []byte {
 // AppendList begins a list of n values, which follow.
 func AppendList(b []byte, n int) []byte { return binary.AppendUvarint(append(b, tagList), uint64(n)) }
 
-// AppendStruct begins a struct, of which the values follow.
+// AppendStruct begins a struct; its values follow.
 func AppendStruct(b []byte, shape int) []byte {
 	return binary.AppendUvarint(append(b, tagStruct), uint64(shape))
 }
@@ -112,7 +112,7 @@ func AppendValue(b []byte, v any) ([]byte, error) {
 		}
 		return AppendText(append(b, tagBig, sign), string(v.Bytes())), nil
 	}
-	return nil, fmt.Errorf("type %T has no form on the wire", v)
+	return nil, fmt.Errorf("type %T is not supported on the wire", v)
 }
 
 var errNotUTF8 = errors.New("text that is not UTF-8")
@@ -129,7 +129,7 @@ func appendArg(b []byte, a any) ([]byte, error) {
 	case nil, bool, int64, float64, []byte, time.Time:
 		return AppendValue(b, a)
 	case string:
-		if !utf8.ValidString(a) { // DuckDB throws where nobody catches
+		if !utf8.ValidString(a) { // DuckDB would throw an uncaught exception
 			return nil, errNotUTF8
 		}
 		return AppendValue(b, a)
@@ -150,12 +150,11 @@ func appendArg(b []byte, a any) ([]byte, error) {
 	return nil, fmt.Errorf("type %T, want nil, bool, int, float64, string, []byte, time.Time or a list of text or int64", a)
 }
 
-// Reader reads values. The first thing that does not fit is its error, and all that it
-// gives from there on is empty.
+// Reader reads values. It stores the first error; after that all values are empty.
 type Reader struct {
 	data   []byte
 	shapes []Shape
-	budget int // bytes of memory that values may still take; 0: what the data allows
+	budget int // bytes of memory left for values; 0: limited by the data
 	held   int
 	err    error
 }
@@ -167,7 +166,7 @@ func (r *Reader) fail(format string, args ...any) {
 	r.data = nil
 }
 
-// end is the error, or that there is more than was read.
+// end returns the error, or an error if data is left over.
 func (r *Reader) end() error {
 	if r.err == nil && len(r.data) > 0 {
 		r.fail("%d bytes too many", len(r.data))
@@ -205,7 +204,7 @@ func (r *Reader) varint() int64 {
 	return n
 }
 
-// count is a number of things that take at least one byte each.
+// count reads a number of items of at least one byte each.
 func (r *Reader) count() int {
 	n := r.uvarint()
 	if n > uint64(len(r.data)) {
@@ -224,7 +223,7 @@ func (r *Reader) bytes() []byte {
 
 func (r *Reader) text() string { return string(r.bytes()) }
 
-// listed is the number of things in a list that a program or a worker made itself.
+// listed reads the number of items in a list that the program or the worker made itself.
 func (r *Reader) listed() int {
 	n := r.count()
 	if n > maxList {
@@ -330,7 +329,7 @@ func (r *Reader) entries(depth int) any {
 	return m
 }
 
-// rare are values that few rows have, and those that only arguments have.
+// rare reads values that are rare in rows or only used in arguments.
 func (r *Reader) rare(tag byte) any {
 	switch tag {
 	case tagTime:

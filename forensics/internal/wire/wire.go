@@ -1,8 +1,8 @@
-// Package wire is what a program and its database worker say to each other: frames over
-// two pipes, and the values of rows in them.
+// Package wire is the protocol between a program and its database worker: frames over two pipes, and
+// the values of rows in them.
 //
-// Both sides take the other for hostile: lengths, counts, places and depths are checked
-// before memory is made for them, and what does not fit is an error, never a panic.
+// Both sides treat the other as hostile: lengths, counts, offsets and depths are checked before
+// memory is allocated, and invalid data is an error, never a panic.
 package wire
 
 import (
@@ -16,10 +16,10 @@ import (
 // Argument is the first argument of a program that is started as a worker.
 const Argument = "question-worker"
 
-// Limits of what is sent.
+// Limits of messages.
 const (
 	MaxFrame = 64 << 20 // bytes
-	// MaxRow is what one row may hold in memory, which is more than its bytes in a frame.
+	// MaxRow is the highest memory of one row, which is more than its size in a frame.
 	MaxRow   = 48 << 20
 	maxDepth = 80      // values in values
 	maxList  = 1 << 20 // texts in a list, columns, shapes
@@ -27,32 +27,32 @@ const (
 	perValue = 16      // bytes of memory of any value in a list, struct or map
 )
 
-// Kind is what a frame is for.
+// Kind is the kind of a frame.
 type Kind byte
 
-// Frames that the program sends. Every one but Begin, Mask and Trim is of a stream; the
-// program chooses its number.
+// Frames that the program sends. All except Begin, Mask and Trim belong to a stream; the program
+// chooses its number.
 const (
 	Open   Kind = 'O' // the first frame: Settings; answered by Ready or Failed
-	Begin  Kind = 'B' // statements with which each connection of the next kind begins
+	Begin  Kind = 'B' // statements that set up each connection of the next kind
 	Mask   Kind = 'M' // Masks: what views mask from now on
 	Query  Kind = 'Q' // a Question; answered by Head or Failed
-	Next   Kind = 'N' // asks for the batch after Head or Batch; answered by Batch or Failed
-	Stop   Kind = 'X' // ends a stream, whatever it does; answered by Stopped
+	Next   Kind = 'N' // requests the batch after Head or Batch; answered by Batch or Failed
+	Stop   Kind = 'X' // ends a stream in any state; answered by Stopped
 	Forget Kind = 'A' // closes a connection that a Question named as its own
-	Trim   Kind = 'T' // gives freed memory back
+	Trim   Kind = 'T' // returns freed memory to the kernel
 )
 
 // Frames that the worker sends.
 const (
 	Ready   Kind = 'K' // the database is open
 	Head    Kind = 'C' // columns, and the first batch
-	Batch   Kind = 'R' // rows; with none the stream is over
+	Batch   Kind = 'R' // rows; without rows the stream is over
 	Failed  Kind = 'E' // an error; the stream is over
 	Stopped Kind = 'D' // the stream is over and its connection is free
 )
 
-// ErrFrame says that a frame is not as it should be.
+// ErrFrame reports an invalid frame.
 var ErrFrame = errors.New("the frame is not valid")
 
 // Frame is one message.
@@ -62,7 +62,7 @@ type Frame struct {
 	Body   []byte
 }
 
-// WriteFrame writes a frame. body may be of several parts, so that none is copied.
+// WriteFrame writes a frame. body may have several parts, to avoid copying.
 func WriteFrame(w io.Writer, kind Kind, stream uint64, body ...[]byte) error {
 	head := make([]byte, 4, 16)
 	head = append(head, byte(kind))
@@ -86,7 +86,7 @@ func WriteFrame(w io.Writer, kind Kind, stream uint64, body ...[]byte) error {
 	return nil
 }
 
-// ReadFrame reads a frame into memory of its own.
+// ReadFrame reads a frame into newly allocated memory.
 func ReadFrame(r *bufio.Reader) (Frame, error) {
 	var head [4]byte
 	if _, err := io.ReadFull(r, head[:]); err != nil {
@@ -107,7 +107,7 @@ func ReadFrame(r *bufio.Reader) (Frame, error) {
 	return Frame{Kind(body[0]), stream, body[1+n:]}, nil
 }
 
-// readSize reads size bytes. It makes room for what has come, not for what was announced.
+// readSize reads size bytes. It allocates memory as data arrives, not for the announced size.
 func readSize(r io.Reader, size int) ([]byte, error) {
 	const step = 1 << 20
 	body := make([]byte, min(size, step))

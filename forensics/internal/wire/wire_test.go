@@ -73,7 +73,7 @@ func TestMessages(t *testing.T) {
 	}
 }
 
-// batch is a batch of every form, with and without nulls.
+// batch returns a batch with every form, with and without nulls.
 func batch(t testing.TB) ([]byte, []Shape) {
 	w := Writer{Limit: MaxRow}
 	w.Begin(3)
@@ -110,7 +110,7 @@ func batch(t testing.TB) ([]byte, []Shape) {
 	return w.Buf, []Shape{{"n", "list"}}
 }
 
-// nested is a struct of a map's entry, a list and plain values.
+// nested writes a struct with a map, a list and plain values.
 func nested(t testing.TB, w *Writer, i int) {
 	w.Buf = AppendStruct(w.Buf, 0)
 	w.Buf = AppendInt(w.Buf, int64(i))
@@ -152,7 +152,7 @@ func TestRows(t *testing.T) {
 	}
 }
 
-// TestHostileRows reads what no worker of ours writes.
+// TestHostileRows reads data that the worker never writes.
 func TestHostileRows(t *testing.T) {
 	deep := binary.AppendUvarint(nil, 1<<1|1)
 	value := bytes.Repeat([]byte{tagList, 1}, 1000)
@@ -182,7 +182,7 @@ func TestHostileRows(t *testing.T) {
 	}
 }
 
-// FuzzFrame holds that whatever comes is an error or a frame.
+// FuzzFrame checks that any input is an error or a frame.
 func FuzzFrame(f *testing.F) {
 	var b bytes.Buffer
 	_ = WriteFrame(&b, Batch, 300, []byte("x")) // a buffer takes it
@@ -201,8 +201,8 @@ func FuzzFrame(f *testing.F) {
 	})
 }
 
-// FuzzMessages reads what comes as every kind of message, as a worker that was taken over
-// may have written it, or a program to its worker.
+// FuzzMessages reads any input as every kind of message, as a compromised worker or program may have
+// written it.
 func FuzzMessages(f *testing.F) {
 	body, _ := batch(f)
 	f.Add(body, 12)

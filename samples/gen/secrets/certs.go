@@ -22,8 +22,8 @@ const (
 	pskHex      = "00112233445566778899aabbccddeeff"
 )
 
-// writeCertificates makes an authority, certificates of a server for RSA and ECDSA, and one of
-// a client. Their keys are made for these captures and are good for nothing else.
+// writeCertificates makes an authority, server certificates for RSA and ECDSA, and a client
+// certificate. Their keys are used only for these captures.
 func writeCertificates(dir string) error {
 	caKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

@@ -9,12 +9,12 @@ import (
 	"time"
 )
 
-// gtls says how gnutls-serv and gnutls-cli are to speak. The server echoes each line, so
-// what the client prints is what either side got.
+// gtls configures gnutls-serv and gnutls-cli. The server echoes each line, so the client's output is
+// what both sides received.
 type gtls struct {
 	version  string
 	suite    string
-	priority string // what follows the version in the priority string
+	priority string // rest of the priority string after the version
 	features string
 	psk      bool
 	client   string // further flags, with blanks
@@ -74,7 +74,7 @@ func (g gtls) connect(h *shot) (*process, error) {
 	return h.l.start([]string{"SSLKEYLOGFILE=" + h.keyfile()}, argv...)
 }
 
-// echoed sends each line and waits for it to come back.
+// echoed sends each line and waits for its echo.
 func echoed(c *process, plan []string) (sent []byte, err error) {
 	for _, line := range plan {
 		if _, err := c.in.Write([]byte(line + "\n")); err != nil {
@@ -127,7 +127,7 @@ func (g gtls) make(l *lab, h *shot) error {
 	}
 	r := row{layer: layer, version: g.version, suite: g.suite, features: g.features, protocol: "-", state: g.state}
 	if strings.HasPrefix(g.features, "resumed") {
-		// gnutls-cli says nothing on its first connection.
+		// gnutls-cli sends nothing on its first connection.
 		first := r
 		first.features = "full"
 		h.note(first, nil, nil)
@@ -145,7 +145,7 @@ func (g gtls) make(l *lab, h *shot) error {
 	return nil
 }
 
-// suiteShort is a suite's name as files have it.
+// suiteShort is the name of a suite in file names.
 func suiteShort(s string) string {
 	s = strings.TrimPrefix(strings.ToLower(s), "tls_")
 	return strings.ReplaceAll(s, "_", "-")

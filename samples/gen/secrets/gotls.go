@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// gotls says how crypto/tls is to speak with itself.
+// gotls configures a client and a server of crypto/tls.
 type gotls struct {
 	features string
 	protocol string
@@ -24,7 +24,7 @@ type gotls struct {
 	plans    [][]step // of each connection in turn
 }
 
-// configs are the client's and the server's, with keys written by the client.
+// configs returns the configurations of client and server; the client writes the keys.
 func (l *lab) configs(h *shot) (c, s *tls.Config, keys *os.File, err error) {
 	pair, err := tls.LoadX509KeyPair(l.path("rsa.pem"), l.path("rsa.key"))
 	if err != nil {
@@ -83,7 +83,7 @@ func (g gotls) make(l *lab, h *shot) error {
 	return nil
 }
 
-// goOnce makes one connection and does the steps on it.
+// goOnce makes one connection and runs the steps on it.
 func goOnce(ln net.Listener, addr string, cc, sc *tls.Config, plan []step) (sent [2][]byte, state tls.ConnectionState, err error) {
 	type accepted struct {
 		c   *tls.Conn
@@ -136,7 +136,7 @@ func goOnce(ln net.Listener, addr string, cc, sc *tls.Config, plan []step) (sent
 	return sent, c.ConnectionState(), nil
 }
 
-// limit sets the version, and a suite where there is one to set.
+// limit sets the version, and the suite if it can be set.
 func limit(version, suite uint16) func(*lab, *tls.Config) error {
 	return func(_ *lab, c *tls.Config) error {
 		c.MinVersion, c.MaxVersion = version, version

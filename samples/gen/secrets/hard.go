@@ -12,8 +12,7 @@ import (
 	"time"
 )
 
-// hardAll are captures from which something is missing, or in which something stands at an
-// unusual place.
+// hardAll are captures with missing data, or with data in unusual places.
 func hardAll() (all []scenario) {
 	add := func(n string, make func(*lab, *shot) error) { all = append(all, scenario{"hard-" + n, make}) }
 	small := ossl{version: "-tls1_3", cipher: "TLS_AES_128_GCM_SHA256"}
@@ -60,7 +59,7 @@ func (o ossl) embedded(l *lab, h *shot, after bool) error {
 	return h.embed(after)
 }
 
-// embed makes the capture a PCAPNG that has its keys inside.
+// embed makes the capture a PCAPNG with embedded keys.
 func (h *shot) embed(after bool) error {
 	h.file, h.keys = h.name+".pcapng", "-"
 	for i := range h.rows {
@@ -81,7 +80,7 @@ func (h *shot) embed(after bool) error {
 	return os.WriteFile(h.raw, pcapng(list, tidy(keys), after), 0o600)
 }
 
-// edit changes the packets of a capture that has ended.
+// edit changes the packets of a finished capture.
 func (h *shot) edit(change func([]packet) ([]packet, error)) error {
 	if err := h.end(); err != nil {
 		return err
@@ -96,7 +95,7 @@ func (h *shot) edit(change func([]packet) ([]packet, error)) error {
 	return writePackets(h.raw, list)
 }
 
-// beginningLost leaves out the handshake and the first exchange.
+// beginningLost omits the handshake and the first exchange.
 func (o ossl) beginningLost(l *lab, h *shot) error {
 	o.features = "beginning_lost"
 	s, err := o.serve(l, h.port)
@@ -123,8 +122,8 @@ func (o ossl) beginningLost(l *lab, h *shot) error {
 	})
 }
 
-// lossy leaves out segments of a download, chosen at random, or those around a key update.
-// What is left are the records of which no byte is missing.
+// lossy omits random segments of a download, or those around a key update. The expected plaintext is
+// that of the records without missing bytes.
 func (o ossl) lossy(l *lab, h *shot, update bool) error {
 	more := []string{"lost_segments"}
 	o.noisy = update
@@ -146,10 +145,10 @@ func (o ossl) lossy(l *lab, h *shot, update bool) error {
 	var at [4]int64
 	mark := func(i int) []step { return one(step{mark: func() { at[i] = time.Now().UnixNano() }}) }
 	answer := ok(text(14_000))
-	texts := slices.Collect(slices.Chunk(answer, 700)) // as -max_send_frag cuts what is written at once
+	texts := slices.Collect(slices.Chunk(answer, 700)) // as -max_send_frag splits one write
 	plan := steps(one(client(get("/export"))), mark(0), one(server(answer)), mark(1))
 	if update {
-		// A piece must not begin with the letter of a command: each begins with a line.
+		// A piece must not begin with the letter of a command, so each begins with a line.
 		texts = lines(ok(text(7000)))
 		half := len(texts) / 2
 		plan = steps(plan[:1], mark(0), each(texts[:half]), mark(1), one(atServer("k\n")), mark(2), each(texts[half:]), mark(3))
@@ -164,7 +163,7 @@ func (o ossl) lossy(l *lab, h *shot, update bool) error {
 		if update {
 			end = at[3]
 		}
-		var candidates []int // packets with the download's bytes
+		var candidates []int // packets with bytes of the download
 		for i, p := range list {
 			if p.src == h.port && len(p.payload) > 0 && p.ns > at[0] && p.ns < end {
 				candidates = append(candidates, i)
@@ -182,7 +181,7 @@ func (o ossl) lossy(l *lab, h *shot, update bool) error {
 				}
 			}
 		} else {
-			// The first and the last stay, so that the holes have an end.
+			// The first and the last segment stay, so that gaps are bounded.
 			for _, k := range seed.Perm(len(candidates) - 2)[:3] {
 				lost[candidates[k+1]] = true
 			}
@@ -207,7 +206,7 @@ func (o ossl) lossy(l *lab, h *shot, update bool) error {
 	})
 }
 
-// lines cuts a response into its head and pieces of five lines.
+// lines splits a response into its head and pieces of five lines.
 func lines(b []byte) (list [][]byte) {
 	head := bytes.Index(b, []byte("\r\n\r\n")) + 4
 	list = append(list, b[:head])
@@ -232,9 +231,9 @@ func each(texts [][]byte) (list []step) {
 	return list
 }
 
-// whole is the plaintext of the records of which no byte is lost. The candidates are the
-// segments that carry the records of texts, one each, and perhaps a key update. With
-// chained, the vector of a record is the last block of the one before, and is needed too.
+// whole returns the plaintext of the records without lost bytes. The candidates are the segments with
+// the records of texts, one each, and possibly a key update. With chained, the initialization vector
+// of a record is the last block of the previous one, which is then also needed.
 func whole(list []packet, candidates []int, lost map[int]bool, texts [][]byte, chained bool) (left []byte, err error) {
 	first := list[candidates[0]].seq
 	var stream []byte
@@ -260,7 +259,7 @@ func whole(list []packet, candidates []int, lost map[int]bool, texts [][]byte, c
 			}
 			from := at
 			if chained {
-				from = max(0, at-16) // a block of AES
+				from = max(0, at-16) // an AES block
 			}
 			if !slices.Contains(gone[from:at+n], true) {
 				left = append(left, texts[0]...)
@@ -275,10 +274,10 @@ func whole(list []packet, candidates []int, lost map[int]bool, texts [][]byte, c
 	return left, nil
 }
 
-// keyUpdateRecord is the length of a record with nothing but a key update.
+// keyUpdateRecord is the length of a record with only a key update.
 const keyUpdateRecord = 5 + 5 + 1 + 16
 
-// shuffled leaves out some datagrams, repeats some and changes the order of others.
+// shuffled omits some datagrams, repeats some and reorders others.
 func (o ossl) shuffled(l *lab, h *shot) error {
 	o.features = "lost_and_shuffled"
 	o.plan = nil
@@ -300,14 +299,14 @@ func (o ossl) shuffled(l *lab, h *shot) error {
 		if start < 0 || len(list) < start+22 {
 			return nil, errors.New("too few datagrams")
 		}
-		var order []int // of the datagrams after the mark, each carries a message
+		var order []int // order of the datagrams after the mark; each carries a message
 		for i := range 22 {
 			order = append(order, i)
 		}
 		order = slices.DeleteFunc(order, func(i int) bool { return i == 3 || i == 8 || i == 9 })
 		order[4], order[6] = order[6], order[4]
 		order[10], order[11], order[12] = order[12], order[10], order[11]
-		again := slices.Clone(order[2:4]) // two come twice, later
+		again := slices.Clone(order[2:4]) // two are repeated later
 		sent := [2][]byte{o.plan[0].send, o.plan[1].send}
 		kept, times := list[:start:start], list[start:]
 		for j, i := range order {

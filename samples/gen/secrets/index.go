@@ -11,21 +11,21 @@ import (
 	"strings"
 )
 
-// row is a line of INDEX.tsv: what one connection, or one stream of it, carried.
+// row is a line of INDEX.tsv: the data of one connection, or of one stream.
 type row struct {
-	file, keys string // names in the folder; keys is "-" where there are none
-	conn       int    // of the file's connections, in order of their first packets, from 1
-	inTshark   int    // as tshark counts them, where otherwise; from 1
+	file, keys string // names in the folder; keys is "-" if there are none
+	conn       int    // number of the connection in the file, by first packet, from 1
+	inTshark   int    // tshark's number, if different; from 1
 	stream     string // "-", or the number of a stream of HTTP/2 or QUIC
 	layer      string // tls, dtls, quic
 	version    string
 	suite      string
-	features   string // words with commas, "-" for none
+	features   string // words separated by commas, "-" for none
 	protocol   string // inside
-	what       string // bytes: all that the application sent; bodies: the HTTP bodies of the stream
+	what       string // bytes: all data of the application; bodies: the HTTP bodies of the stream
 	sent       [2]digest
-	state      string // key_state that pcapsule is to find
-	tshark     string // how much of these bytes tshark shows: whole, part, none, or more: also such as nobody took
+	state      string // expected key_state
+	tshark     string // how much of these bytes tshark shows: whole, part, none, or more (including bytes that were discarded)
 }
 
 // digest is a direction's plaintext.
@@ -47,7 +47,7 @@ func (r row) String() string {
 		strconv.Itoa(r.sent[0].n), r.sent[0].sum, strconv.Itoa(r.sent[1].n), r.sent[1].sum, r.state, r.tshark}, "\t")
 }
 
-// index is the lines of INDEX.tsv by capture.
+// index has the lines of INDEX.tsv by capture.
 type index map[string][]string
 
 func readIndex(path string) (index, error) {
@@ -70,7 +70,7 @@ func readIndex(path string) (index, error) {
 	return x, nil
 }
 
-// stem is a capture's name without what it ends in.
+// stem is a capture's name without its extension.
 func stem(file string) string {
 	for _, end := range []string{".pcapng", ".pcap"} {
 		if s, ok := strings.CutSuffix(file, end); ok {

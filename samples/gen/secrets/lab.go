@@ -17,17 +17,17 @@ import (
 )
 
 const (
-	settle  = 120 * time.Millisecond // for packets to reach tcpdump, and for a command to reach a program
-	patient = 10 * time.Second       // for an answer
+	settle  = 120 * time.Millisecond // time for packets to reach tcpdump, and for commands to reach a program
+	patient = 10 * time.Second       // timeout for a response
 )
 
-// lab is the place where captures are made.
+// lab is the environment in which captures are made.
 type lab struct {
 	ctx   context.Context
 	out   string            // folder of the captures
 	dir   string            // certificates and scratch files
-	port  int               // the last one given away
-	names map[string]string // of suites in the standard, by OpenSSL's
+	port  int               // the last port used
+	names map[string]string // standard names of suites by OpenSSL's names
 	trash []string          // folders to remove at the end
 }
 
@@ -58,7 +58,7 @@ func (l *lab) close() {
 
 func (l *lab) path(name string) string { return filepath.Join(l.dir, name) }
 
-// nextPort is one that no other capture uses.
+// nextPort returns a port that no other capture uses.
 func (l *lab) nextPort() int {
 	l.port++
 	return l.port
@@ -78,7 +78,7 @@ func (l *lab) run(argv ...string) ([]byte, error) {
 
 func tail(b []byte) []byte { return b[max(0, len(b)-300):] }
 
-// process is a program under way. What it prints is kept.
+// process is a running program with its output.
 type process struct {
 	cmd  *exec.Cmd
 	in   io.WriteCloser
@@ -127,21 +127,21 @@ func (p *process) name() string {
 	return filepath.Base(p.cmd.Args[0]) + " " + strings.Join(p.cmd.Args[1:], " ")
 }
 
-// said is what the program printed so far.
+// said is the output of the program so far.
 func (p *process) said() (out, errs []byte) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return bytes.Clone(p.out), bytes.Clone(p.errs)
 }
 
-// mark is how much the program printed on its standard output so far.
+// mark is the length of the program's standard output so far.
 func (p *process) mark() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return len(p.out)
 }
 
-// await waits until want is in what the program printed after the mark.
+// await waits until want is in the program's output after the mark.
 func (p *process) await(from int, want []byte) error {
 	for end := time.Now().Add(patient); ; {
 		out, errs := p.said()
@@ -153,7 +153,7 @@ func (p *process) await(from int, want []byte) error {
 		}
 		select {
 		case <-p.done:
-			// What was printed last may be read only now.
+			// The last output may arrive only now.
 			if out, errs = p.said(); bytes.Contains(out[from:], want) {
 				return nil
 			}
@@ -163,7 +163,7 @@ func (p *process) await(from int, want []byte) error {
 	}
 }
 
-// awaitErr waits for words on the standard error.
+// awaitErr waits for a text on standard error.
 func (p *process) awaitErr(want string) error {
 	for end := time.Now().Add(patient); time.Now().Before(end); time.Sleep(2 * time.Millisecond) {
 		if _, errs := p.said(); bytes.Contains(errs, []byte(want)) {
@@ -179,7 +179,7 @@ func (p *process) awaitErr(want string) error {
 	return fmt.Errorf("%s did not say %q", p.name(), want)
 }
 
-// end waits for the program's end, and kills it after a while.
+// end waits for the program's end, and kills it after a timeout.
 func (p *process) end(wait time.Duration) error {
 	select {
 	case <-p.done:
@@ -191,13 +191,13 @@ func (p *process) end(wait time.Duration) error {
 	}
 }
 
-// kill ends the program at once.
+// kill ends the program immediately.
 func (p *process) kill() {
 	p.cmd.Process.Kill()
 	<-p.done
 }
 
-// up waits until something listens at a port of TCP.
+// up waits until a TCP port is listening.
 func up(port int) error {
 	want := fmt.Sprintf(":%04X 00000000:0000 0A", port)
 	for end := time.Now().Add(patient); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
@@ -217,7 +217,7 @@ func up(port int) error {
 	return fmt.Errorf("nothing listens at port %d", port)
 }
 
-// upUDP waits until a port of UDP is bound.
+// upUDP waits until a UDP port is bound.
 func upUDP(port int) error {
 	want := fmt.Sprintf(":%04X ", port)
 	for end := time.Now().Add(patient); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
@@ -234,7 +234,7 @@ func upUDP(port int) error {
 	return fmt.Errorf("nothing is bound to port %d", port)
 }
 
-// record captures what a port of loopback carries until the function it returns is called.
+// record captures the traffic of a loopback port until the returned function is called.
 func (l *lab) record(path string, port int) (stop func() error, err error) {
 	p, err := l.start(nil, "tcpdump", "-Z", "root", "-U", "--immediate-mode", "-B", "16384", "-s", "131072",
 		"--time-stamp-precision=nano", "-i", "lo", "-w", path, fmt.Sprintf("port %d", port))
@@ -263,10 +263,10 @@ func (l *lab) record(path string, port int) (stop func() error, err error) {
 	}, nil
 }
 
-// lost matches what tcpdump says at its end about packets it missed.
+// lost matches tcpdump's final message about lost packets.
 var lost = regexp.MustCompile(`(?m)^(\d+) packets? dropped by kernel`)
 
-// suiteNames reads which names of the standard belong to OpenSSL's.
+// suiteNames reads the standard names for OpenSSL's names.
 func (l *lab) suiteNames() error {
 	b, err := l.run("openssl", "ciphers", "-stdname", "ALL:COMPLEMENTOFALL:@SECLEVEL=0")
 	if err != nil {

@@ -1,12 +1,11 @@
-// Command secrets makes the captures in samples/secrets again: TLS, DTLS and QUIC as OpenSSL,
-// GnuTLS, nginx, curl, crypto/tls, quic-go and others speak them, each with its key log, and
-// INDEX.tsv with the length and SHA-256 of what the endpoints gave to those libraries and got
-// from them.
+// Command secrets remakes the captures in samples/secrets: TLS, DTLS and QUIC of OpenSSL, GnuTLS,
+// nginx, curl, crypto/tls, quic-go and others, each with its key log, and INDEX.tsv with the length and
+// SHA-256 of the plaintext that the endpoints sent and received through these libraries.
 //
-// It needs root, ip, ethtool, tcpdump, tshark, openssl, gnutls-bin, nginx, curl, redis-server
-// and PostgreSQL, and for DTLS 1.3 what wolfssl/build.sh builds. Everything
-// happens on the loopback interface of a network namespace of its own. It ends only processes
-// it started, and removes what it made outside the output folder.
+// It needs root, ip, ethtool, tcpdump, tshark, openssl, gnutls-bin, nginx, curl, redis-server and
+// PostgreSQL, and the output of wolfssl/build.sh for DTLS 1.3. Everything runs on the loopback
+// interface of a separate network namespace. It ends only processes that it started, and removes its
+// files outside the output folder.
 package main
 
 import (
@@ -23,7 +22,7 @@ import (
 	"syscall"
 )
 
-// inside names the variable that tells the process in the namespace from its parent.
+// inside names the variable that marks the process in the namespace.
 const inside = "PCAPSULE_SECRETS_NETNS"
 
 func main() {
@@ -56,7 +55,7 @@ func enter(ctx context.Context) error {
 		return err
 	}
 	c := exec.CommandContext(ctx, self, os.Args[1:]...)
-	// GODEBUG brings back what crypto/tls no longer offers by itself.
+	// GODEBUG enables what crypto/tls no longer offers by default.
 	c.Env = append(os.Environ(), inside+"=1", "QUIC_GO_DISABLE_GSO=true", "QUIC_GO_DISABLE_RECEIVE_BUFFER_WARNING=true",
 		"GODEBUG=tlsrsakex=1,tls3des=1,tls10server=1,tlsunsafeekm=1,rsa1024min=0")
 	c.Stdout, c.Stderr = os.Stdout, os.Stderr
@@ -67,7 +66,7 @@ func enter(ctx context.Context) error {
 
 // scenario is one capture.
 type scenario struct {
-	name string // of the capture, without what it ends in
+	name string // of the capture, without its extension
 	make func(*lab, *shot) error
 }
 

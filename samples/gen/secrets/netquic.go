@@ -12,12 +12,12 @@ import (
 	"golang.org/x/net/quic"
 )
 
-// netquic says how golang.org/x/net/quic is to speak with itself.
+// netquic configures a client and a server of golang.org/x/net/quic.
 type netquic struct {
 	suite    uint16
 	features string
 	retry    bool
-	requests int // on a stream each
+	requests int // one per stream
 	answer   int // bytes of each answer, without its first line
 	oneWay   bool
 }
@@ -81,10 +81,10 @@ func (q netquic) make(ctx context.Context, l *lab, h *shot) error {
 	return nil
 }
 
-// notice is what the server sends on a stream of one way.
+// notice is what the server sends on a unidirectional stream.
 const notice = "notice: the limit is 21.5 degrees\n"
 
-// serve answers one connection; got receives what comes on its streams of one way.
+// serve answers one connection; got receives the data of its unidirectional streams.
 func (q netquic) serve(ctx context.Context, e *quic.Endpoint, got chan<- []byte) {
 	c, err := e.Accept(ctx)
 	if err != nil {
@@ -116,7 +116,7 @@ func (q netquic) serve(ctx context.Context, e *quic.Endpoint, got chan<- []byte)
 	}
 }
 
-// ask makes a request on a stream of its own and gives the answer.
+// ask makes a request on a new stream and returns the response.
 func (q netquic) ask(ctx context.Context, c *quic.Conn, i int) (stream int64, b []byte, err error) {
 	s, err := c.NewStream(ctx)
 	if err != nil {
@@ -135,7 +135,7 @@ func (q netquic) ask(ctx context.Context, c *quic.Conn, i int) (stream int64, b 
 	return s.ID(), b, nil
 }
 
-// tellOneWay sends on a stream of one way, and reads the server's.
+// tellOneWay sends on a unidirectional stream, and reads the server's.
 func tellOneWay(ctx context.Context, c *quic.Conn, got <-chan []byte, note func(stream int64, request, answer []byte)) error {
 	s, err := c.NewSendOnlyStream(ctx)
 	if err != nil {

@@ -38,7 +38,7 @@ http {
 }
 `
 
-// web says how curl asks nginx.
+// web configures curl and nginx.
 type web struct {
 	suite    string
 	version  string
@@ -105,7 +105,7 @@ func (w web) make(l *lab, h *shot) error {
 	return nil
 }
 
-// traced is what curl says it sent and got, by direction, without what is encryption's.
+// traced returns the data that curl reports as sent and received, without TLS messages.
 func traced(path string) (sent [2][]byte, err error) {
 	b, err := os.ReadFile(path)
 	if err != nil {

@@ -8,16 +8,16 @@ import (
 	"time"
 )
 
-// ossl says how s_server and s_client are to speak.
+// ossl configures s_server and s_client.
 type ossl struct {
 	version  string // flag of both: -tls1_2
-	cipher   string // in OpenSSL's spelling; of TLS 1.3 in the standard's
+	cipher   string // OpenSSL's name; for TLS 1.3 the standard name
 	cert     string // rsa, ec or none
 	both     string // further flags of both, with blanks
 	client   string
 	server   string
 	features string
-	noisy    bool // the server is sent commands
+	noisy    bool // commands are sent to the server
 	plan     []step
 }
 
@@ -134,7 +134,7 @@ func (o ossl) make(l *lab, h *shot) error {
 	return nil
 }
 
-// resumed is the scenario of two connections of which the second resumes the first.
+// resumed is the scenario of two connections; the second resumes the first.
 func (o ossl) resumed(early []byte, reject bool) func(*lab, *shot) error {
 	return func(l *lab, h *shot) error {
 		s, err := o.serve(l, h.port)
@@ -163,7 +163,7 @@ func (o ossl) resumed(early []byte, reject bool) func(*lab, *shot) error {
 			more = append(more, "-early_data", l.path("early"))
 		}
 		if reject {
-			// A server that has forgotten its ticket keys reads over the early data.
+			// A server that has lost its ticket keys skips the early data.
 			s.kill()
 			if s, err = o.serve(l, h.port); err != nil {
 				return err
@@ -176,7 +176,7 @@ func (o ossl) resumed(early []byte, reject bool) func(*lab, *shot) error {
 		r := o.row(l)
 		r.conn = 2
 		if strings.HasPrefix(o.features, "rsa_key") {
-			// LIMIT: its master secret went over the wire in the first connection only.
+			// LIMIT: only the first connection has the data for its master secret.
 			r.state = "none"
 		}
 		if early != nil && !reject {
@@ -207,7 +207,7 @@ func (o ossl) scenario() scenario {
 
 const pskFlags = "-psk " + pskHex + " -psk_identity " + pskIdentity
 
-// opensslTLS are the versions, suites and features of TLS that OpenSSL has.
+// opensslTLS are the versions, suites and features of TLS in OpenSSL.
 func opensslTLS() (all []scenario) {
 	long := []step{client(get("/export")), server(ok(text(20_000))), client(post("/import", text(2_000))), server(ok(text(10)))}
 	for _, o := range []ossl{

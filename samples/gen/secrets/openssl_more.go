@@ -20,7 +20,7 @@ func withRSA(make func(*lab, *shot) error) func(*lab, *shot) error {
 	}
 }
 
-// opensslKeys are connections whose keys are not told by a usual key log.
+// opensslKeys are connections whose keys are not in a usual key log.
 func opensslKeys() (all []scenario) {
 	for _, o := range []ossl{
 		{version: "-tls1_2", cipher: "AES128-GCM-SHA256", features: "rsa_key"},
@@ -46,7 +46,7 @@ func opensslKeys() (all []scenario) {
 
 var sessionOf = regexp.MustCompile(`Session-ID: ([0-9A-F]{64})\s[\s\S]*?Master-Key: ([0-9A-F]{96})`)
 
-// sessionLine makes the key log from what s_client prints of its session.
+// sessionLine makes the key log from the session that s_client prints.
 func (o ossl) sessionLine(l *lab, h *shot) error {
 	s, err := o.serve(l, h.port)
 	if err != nil {
@@ -119,7 +119,7 @@ func moreMessages() []step {
 	return []step{client([]byte("sensor 17: 23.5 degrees now\n")), server([]byte("noted 23.5 degrees\n"))}
 }
 
-// opensslDTLS are the suites and features of DTLS that OpenSSL has.
+// opensslDTLS are the suites and features of DTLS in OpenSSL.
 func opensslDTLS() (all []scenario) {
 	for _, o := range []ossl{
 		{version: "-dtls1_2", cipher: "ECDHE-ECDSA-AES128-GCM-SHA256", cert: "ec"},

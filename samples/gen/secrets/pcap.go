@@ -7,7 +7,7 @@ import (
 	"os"
 )
 
-// packet is one of a capture of Ethernet with IPv4.
+// packet is an IPv4 packet of an Ethernet capture.
 type packet struct {
 	ns       int64
 	data     []byte
@@ -19,7 +19,7 @@ type packet struct {
 
 const etherIPv4 = 14
 
-// readPackets reads a little-endian pcap with nanoseconds, as tcpdump writes it here.
+// readPackets reads a little-endian pcap with nanoseconds, as written by tcpdump here.
 func readPackets(path string) (list []packet, err error) {
 	b, err := os.ReadFile(path)
 	if err != nil {
@@ -53,7 +53,7 @@ func readPackets(path string) (list []packet, err error) {
 	return list, nil
 }
 
-// writePackets writes them as a pcap again.
+// writePackets writes packets as a pcap.
 func writePackets(path string, list []packet) error {
 	le := binary.LittleEndian
 	b := le.AppendUint32(nil, 0xa1b23c4d)
@@ -67,8 +67,8 @@ func writePackets(path string, list []packet) error {
 	return os.WriteFile(path, b, 0o600)
 }
 
-// pcapng is the packets as a PCAPNG of one interface, with a key log before or after them
-// in a decryption secrets block.
+// pcapng writes the packets as a PCAPNG with one interface, and a key log before or after them in a
+// decryption secrets block.
 func pcapng(list []packet, keys []byte, after bool) []byte {
 	le := binary.LittleEndian
 	block := func(b []byte, kind uint32, body []byte) []byte {

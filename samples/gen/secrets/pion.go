@@ -11,12 +11,12 @@ import (
 	"github.com/pion/dtls/v3"
 )
 
-// peer says how two ends of pion are to speak DTLS 1.2.
+// peer configures two ends of pion for DTLS 1.2.
 type peer struct {
 	suite    dtls.CipherSuiteID
 	features string
 	psk      bool
-	ids      [2]func() []byte // what makes connection ids for client and server
+	ids      [2]func() []byte // generators of connection ids for client and server
 	noEMS    bool
 }
 
@@ -105,8 +105,8 @@ func (p peer) make(l *lab, h *shot) error {
 	return nil
 }
 
-// pionAll leaves out CBC with connection ids: pion 3.1.15 puts the plaintext into the MAC
-// twice there, which nothing but itself reads.
+// pionAll omits CBC with connection ids: there pion 3.1.15 puts the plaintext into the MAC twice, which
+// no other implementation accepts.
 func pionAll() (all []scenario) {
 	long, none := dtls.RandomCIDGenerator(8), dtls.OnlySendCIDGenerator()
 	for _, p := range []peer{

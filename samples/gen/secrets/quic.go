@@ -17,7 +17,7 @@ import (
 	"github.com/quic-go/quic-go/http3"
 )
 
-// quicgo says how quic-go is to speak with itself.
+// quicgo configures a client and a server of quic-go.
 type quicgo struct {
 	version  quic.Version
 	suite    uint16
@@ -47,7 +47,7 @@ func (q quicgo) scenario(f func(quicgo, *quicLab) error) scenario {
 	}}
 }
 
-// quicLab is a server under way and what a client needs.
+// quicLab is a running server with the data that a client needs.
 type quicLab struct {
 	ctx     context.Context
 	l       *lab
@@ -126,7 +126,7 @@ func (x *quicLab) dial(q quicgo, early bool) (*quic.Conn, error) {
 	return t.Dial(x.ctx, x.addr, x.ct, x.cc)
 }
 
-// answers serves streams: what a request is answered with is known beforehand.
+// answers serves streams with responses that are known in advance.
 func (x *quicLab) answers(list map[string][]byte) error {
 	ln, err := x.server.ListenEarly(x.st, x.sc)
 	if err != nil {
@@ -159,7 +159,7 @@ func (x *quicLab) answers(list map[string][]byte) error {
 	return nil
 }
 
-// ask makes one request on a stream of its own.
+// ask makes one request on a new stream.
 func (x *quicLab) ask(c *quic.Conn, request, want []byte) error {
 	s, err := c.OpenStreamSync(x.ctx)
 	if err != nil {
@@ -180,7 +180,7 @@ func (x *quicLab) ask(c *quic.Conn, request, want []byte) error {
 	return nil
 }
 
-// done ends a connection and notes one of its streams.
+// done ends a connection and records one of its streams.
 func (x *quicLab) note(q quicgo, c *quic.Conn, conn int, stream int64, features, protocol, what string, request, answer []byte) {
 	state := c.ConnectionState()
 	version := "QUIC v1"
@@ -221,14 +221,14 @@ func plain(q quicgo, x *quicLab) error {
 		}
 		x.note(q, c, 1, int64(4*i), q.features, "-", "bytes", request(i), answer(i, n))
 		if q.features == "version_negotiation" {
-			x.h.rows[i].inTshark = 2 // the first is the one in the version that the server refused
+			x.h.rows[i].inTshark = 2 // the first one has the version that the server rejected
 		}
 	}
 	bye(c)
 	return nil
 }
 
-// resumedQUIC makes two connections; the second sends its request at once.
+// resumedQUIC makes two connections; the second sends its request as 0-RTT data.
 func resumedQUIC(q quicgo, x *quicLab) error {
 	if err := x.answers(map[string][]byte{string(request(0)): answer(0, 300), string(request(1)): answer(1, 200), string(request(2)): answer(2, 100)}); err != nil {
 		return err
@@ -287,18 +287,18 @@ func migrating(q quicgo, x *quicLab) error {
 	}
 	bye(c)
 	x.note(q, c, 1, 0, q.features, "-", "bytes", request(0), answer(0, 300))
-	// LIMIT: the ids of the new path were given inside encryption, so its packets are
-	// another connection without a handshake, which the keys open all the same.
+	// LIMIT: the ids of the new path were sent encrypted, so its packets look like another
+	// connection without a handshake, but the keys decrypt them.
 	x.note(q, c, 2, 4, q.features, "-", "bytes", request(1), answer(1, 2000))
 	x.h.rows[len(x.h.rows)-1].inTshark = 1
 	return nil
 }
 
-// listed says which of many streams have a line in INDEX.tsv: every so many-th.
+// listed reports which of many streams have a line in INDEX.tsv: a regular sample.
 const listed = 4
 
-// many makes more requests than quic-go sends packets before it takes new keys. With
-// lossy, the packets of some of them are left out, also those around the new keys.
+// many makes enough requests for a key update of quic-go. With lossy, packets of some requests are
+// omitted, including those around the key update.
 func many(lossy bool) func(quicgo, *quicLab) error {
 	return func(q quicgo, x *quicLab) error {
 		const n = 70
@@ -316,7 +316,7 @@ func many(lossy bool) func(quicgo, *quicLab) error {
 		var at [n + 1]int64
 		for i := range n {
 			if lossy {
-				time.Sleep(40 * time.Millisecond) // longer than an acknowledgement waits
+				time.Sleep(40 * time.Millisecond) // longer than the delay of an acknowledgement
 			}
 			at[i] = time.Now().UnixNano()
 			if err := x.ask(c, request(i), answer(i, 20)); err != nil {
@@ -371,7 +371,7 @@ func many(lossy bool) func(quicgo, *quicLab) error {
 	}
 }
 
-// web3 makes three requests of HTTP/3.
+// web3 makes three HTTP/3 requests.
 func web3(q quicgo, x *quicLab) error {
 	x.ct.NextProtos, x.st = []string{http3.NextProtoH3}, http3.ConfigureTLSConfig(x.st)
 	small, large, upload, taken := text(250), text(12_000), text(3000), []byte("taken\n")

@@ -27,7 +27,7 @@ func serversAll() []scenario {
 	}
 }
 
-// redisTLS asks a Redis server, whose every answer is known beforehand.
+// redisTLS queries a Redis server; all its responses are known in advance.
 func redisTLS(l *lab, h *shot) error {
 	port := strconv.Itoa(h.port)
 	s, err := l.start(nil, "redis-server", "--port", "0", "--tls-port", port, "--bind", "127.0.0.1", "--tls-cert-file", "rsa.pem", "--tls-key-file", "rsa.key",
@@ -75,10 +75,10 @@ func redisTLS(l *lab, h *shot) error {
 	return nil
 }
 
-const pgPassword = "sample-password" // guards nothing
+const pgPassword = "sample-password" // protects nothing
 
-// postgresTLS queries a PostgreSQL server, which is asked for TLS on a connection that
-// begins without. What goes between pgx and crypto/tls is kept.
+// postgresTLS queries a PostgreSQL server over a connection that is upgraded to TLS. It stores the data
+// between pgx and crypto/tls.
 func postgresTLS(l *lab, h *shot, version uint16) error {
 	s, err := l.postgres(h.port)
 	if err != nil {

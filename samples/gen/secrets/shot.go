@@ -7,17 +7,17 @@ import (
 	"path/filepath"
 )
 
-// shot is one capture in the making.
+// shot is one capture under construction.
 type shot struct {
 	l       *lab
 	name    string
 	port    int
-	file    string // of the finished capture; what it ends in says its format
+	file    string // name of the finished capture; the extension is its format
 	keys    string // name of the finished key file, or "-"
-	raw     string // path of what tcpdump writes
+	raw     string // path of tcpdump's output
 	rows    []row
 	truth   [][2][]byte // plaintext of each row
-	secret  string      // path of the keys, where not keyfile()
+	secret  string      // path of the keys, if not keyfile()
 	stop    func() error
 	stopped bool
 }
@@ -52,7 +52,7 @@ func (h *shot) end() error {
 	return h.stop()
 }
 
-// note adds a connection, or a stream of one, with what each side sent.
+// note adds a connection, or one of its streams, with the data of each side.
 func (h *shot) note(r row, client, server []byte) {
 	r.file, r.keys = h.file, h.keys
 	if r.conn == 0 {
@@ -74,10 +74,10 @@ func (h *shot) note(r row, client, server []byte) {
 	h.rows, h.truth = append(h.rows, r), append(h.truth, [2][]byte{client, server})
 }
 
-// keyfile is where programs write their keys.
+// keyfile is the path to which programs write their keys.
 func (h *shot) keyfile() string { return h.l.path("keys") }
 
-// finish moves the capture and its keys into the folder, and asks tshark what it sees.
+// finish moves the capture and its keys to the folder, and compares them with tshark's output.
 func (h *shot) finish() error {
 	pcap := filepath.Join(h.l.out, h.file)
 	raw, err := os.ReadFile(h.raw)
@@ -106,8 +106,7 @@ func (h *shot) finish() error {
 	return h.askTshark()
 }
 
-// tidy leaves out what curl and others write around the lines of a key log: nothing that
-// a reader needs.
+// tidy removes the text that curl and others write around the lines of a key log.
 func tidy(keys []byte) []byte {
 	var out []byte
 	seen := map[string]bool{}

@@ -11,8 +11,8 @@ var defaultSuites []uint16
 //go:linkname defaultSuitesNoAES crypto/tls.defaultCipherSuitesTLS13NoAES
 var defaultSuitesNoAES []uint16
 
-// onlySuite lets crypto/tls offer one suite of TLS 1.3, which it has no setting for, until
-// the function it returns is called.
+// onlySuite makes crypto/tls offer a single TLS 1.3 suite, for which it has no setting, until the
+// returned function is called.
 func onlySuite(id uint16) (reset func()) {
 	if id == 0 || tls.CipherSuiteName(id)[:7] != "TLS_AES" && id != tls.TLS_CHACHA20_POLY1305_SHA256 {
 		return func() {}

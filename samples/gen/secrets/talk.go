@@ -5,12 +5,12 @@ import (
 	"time"
 )
 
-// step is something that an endpoint does. Exactly one of send, mark and command is set.
+// step is one action of an endpoint. Exactly one of send, mark and command is set.
 type step struct {
 	server  bool
-	send    []byte // application data, which the other side is to get whole
-	mark    func() // called when all before has arrived
-	command string // what s_client and s_server understand, such as "K\n"
+	send    []byte // application data that the other side must receive completely
+	mark    func() // called after all earlier data has arrived
+	command string // command of s_client or s_server, such as "K\n"
 }
 
 func client(b []byte) step   { return step{send: b} }
@@ -28,7 +28,7 @@ func ok(body []byte) []byte {
 	return append(fmt.Appendf(nil, "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n\r\n", len(body)), body...)
 }
 
-// text is n bytes of which no two lines are equal, and which no program takes for a command.
+// text returns n bytes with distinct lines that no program interprets as a command.
 func text(n int) []byte {
 	var b []byte
 	for i := 0; len(b) < n; i++ {
@@ -54,8 +54,8 @@ func steps(lists ...[]step) (all []step) {
 
 func one(s step) []step { return []step{s} }
 
-// talk lets two programs that connect their standard streams do the steps in turn. It
-// returns what each side sent; the other side has printed it.
+// talk runs the steps with two programs that connect their standard streams. It returns what each side
+// sent; the other side has printed it.
 func talk(c, s *process, list []step) (sent [2][]byte, err error) {
 	for _, x := range list {
 		from, to, side := c, s, 0

@@ -10,7 +10,7 @@ import (
 	"strconv"
 )
 
-// askTshark notes for each row how much of its plaintext tshark shows with the same keys.
+// askTshark records for each row how much of its plaintext tshark shows with the same keys.
 func (h *shot) askTshark() error {
 	for i := range h.rows {
 		r := &h.rows[i]
@@ -38,8 +38,8 @@ func (h *shot) askTshark() error {
 	return nil
 }
 
-// bodies is what a stream's DATA frames hold: of HTTP/2 in a connection's bytes, of HTTP/3
-// in the stream's.
+// bodies returns the contents of a stream's DATA frames: for HTTP/2 from the connection's bytes, for
+// HTTP/3 from the stream's.
 func bodies(r *row, b []byte, client bool) (out []byte) {
 	if r.layer == "quic" {
 		for len(b) > 0 {
@@ -72,7 +72,7 @@ func bodies(r *row, b []byte, client bool) (out []byte) {
 	return out
 }
 
-// varint reads a number of QUIC; n is 0 where it is not whole.
+// varint reads a QUIC integer; n is 0 if it is incomplete.
 func varint(b []byte) (v uint64, n int) {
 	if len(b) == 0 {
 		return 0, 0
@@ -87,7 +87,7 @@ func varint(b []byte) (v uint64, n int) {
 	return v, n
 }
 
-// follow is what "follow stream" of tshark shows of a row, by direction.
+// follow returns the output of tshark's "follow stream" for a row, by direction.
 func (h *shot) follow(r *row) (got [2][]byte, err error) {
 	argv := []string{"tshark", "-r", filepath.Join(h.l.out, r.file)}
 	if r.keys != "-" {
@@ -106,7 +106,7 @@ func (h *shot) follow(r *row) (got [2][]byte, err error) {
 	case "dtls":
 		argv = append(argv, "-d", "udp.port=="+port+",dtls")
 	case "tls":
-		if r.protocol == "postgresql" { // which begins without
+		if r.protocol == "postgresql" { // it begins without TLS
 			argv = append(argv, "-d", "tcp.port=="+port+",pgsql")
 			break
 		}
@@ -114,7 +114,7 @@ func (h *shot) follow(r *row) (got [2][]byte, err error) {
 	case "quic":
 		argv = append(argv, "-d", "udp.port=="+port+",quic")
 	}
-	if r.layer == "dtls" { // has no "follow"
+	if r.layer == "dtls" { // tshark cannot follow it
 		b, err := h.l.run(append(argv, "-Y", "udp.stream=="+which, "-T", "fields", "-e", "udp.srcport", "-e", "data.data")...)
 		if err != nil {
 			return got, err

@@ -13,7 +13,7 @@ import (
 // peerDTLS13 names the variable with the program that wolfssl/build.sh makes.
 const peerDTLS13 = "PCAPSULE_WOLFSSL"
 
-// wolf says how two ends of wolfSSL are to speak DTLS 1.3.
+// wolf configures two ends of wolfSSL for DTLS 1.3.
 type wolf struct {
 	suite, cipher string
 	features      string

@@ -18,7 +18,7 @@ func (s *shop) serveBroker() error {
 	if err != nil {
 		return err
 	}
-	// The listening socket is made before Start returns, in the thread that is inside the pod.
+	// Start makes the listening socket before it returns, in the thread inside the pod.
 	if err := p.in(func() error { srv.Start(); return nil }); err != nil {
 		return err
 	}
@@ -43,7 +43,7 @@ func (p *pod) messages() (*nats.Conn, error) {
 		nats.NoReconnect(), nats.PingInterval(time.Hour), nats.DontRandomize())
 }
 
-// publish sends one message and waits until the broker has it.
+// publish sends one message and waits until the broker has received it.
 func (p *pod) publish(c *nats.Conn, subject string, m *nats.Msg) error {
 	s := p.shop
 	e := s.log.begin(p, "nats")

@@ -13,14 +13,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// frame is an IP packet as one host's interface saw it.
+// frame is an IP packet captured at one host's interface.
 type frame struct {
 	real int64 // ns, the machine's clock
 	sent bool  // by this host
 	data []byte
 }
 
-// recording takes every IP packet that a host sends or gets.
+// recording captures every IP packet that a host sends or receives.
 type recording struct {
 	fd     int
 	frames []frame
@@ -108,7 +108,7 @@ func stampOf(oob []byte) (int64, bool) {
 	return 0, false
 }
 
-// finish ends the recording and fails where a packet is missing.
+// finish ends the recording and fails if a packet is missing.
 func (r *recording) finish() ([]frame, error) {
 	r.stop.Store(true)
 	r.wg.Wait()

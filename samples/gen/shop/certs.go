@@ -24,7 +24,7 @@ import (
 
 func quietLog() *log.Logger { return log.New(io.Discard, "", 0) }
 
-// authority signs the certificates of all servers outside.
+// authority signs the certificates of all external servers.
 type authority struct {
 	cert *x509.Certificate
 	key  *ecdsa.PrivateKey
@@ -52,7 +52,7 @@ func newAuthority(from, to time.Time) (*authority, error) {
 }
 
 func (a *authority) issue(name string, serial int64, from, to time.Time) (tls.Certificate, error) {
-	key, err := rsa.GenerateKey(rand.Reader, 2048) // suites before TLS 1.2 want RSA
+	key, err := rsa.GenerateKey(rand.Reader, 2048) // suites before TLS 1.2 need RSA
 	if err != nil {
 		return tls.Certificate{}, err
 	}
@@ -65,14 +65,14 @@ func (a *authority) issue(name string, serial int64, from, to time.Time) (tls.Ce
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, nil
 }
 
-// secured says how a server outside speaks TLS.
+// secured is the TLS configuration of an external server.
 type secured struct {
 	role     string
-	from, to int // days of its certificate, counted from today
+	from, to int // validity of its certificate in days from today
 	min, max uint16
 	suites   []uint16
 	protos   []string
-	keep     bool // its keys are kept
+	keep     bool // its keys are logged
 }
 
 func securedServers() []secured {
@@ -88,8 +88,8 @@ func securedServers() []secured {
 }
 
 const (
-	endsSoonDays = 6 // until the certificate of shipping ends
-	expiredDays  = 4 // since that of crm has ended
+	endsSoonDays = 6 // until the certificate of shipping expires
+	expiredDays  = 4 // since the certificate of crm expired
 )
 
 func securedServer(role string) secured {
@@ -103,7 +103,7 @@ func securedServer(role string) secured {
 
 func (s *shop) certDay(n int) time.Time { return s.sc.day(n).Add(12 * time.Hour) }
 
-// serveTLS listens in a server outside.
+// serveTLS listens in an external server.
 func (s *shop) serveTLS(role string, make func(*pod) routes) error {
 	sec, p := securedServer(role), s.pod(role)
 	cert, err := s.ca.issue(s.sc.name(role), int64(len(s.sc.name(role)))<<20|int64(sec.to&0xffff), s.certDay(sec.from), s.certDay(sec.to))
@@ -118,7 +118,7 @@ func (s *shop) serveTLS(role string, make func(*pod) routes) error {
 		SessionTicketsDisabled: true, Time: s.clockNow}
 	srv := p.server(make(p))
 	srv.TLSConfig = conf
-	if !slices.Contains(sec.protos, "h2") { // which refuses the suites of old versions
+	if !slices.Contains(sec.protos, "h2") { // HTTP/2 rejects the suites of old versions
 		srv.Protocols = new(http.Protocols)
 		srv.Protocols.SetHTTP1(true)
 	}
@@ -130,7 +130,7 @@ func (s *shop) serveTLS(role string, make func(*pod) routes) error {
 	return nil
 }
 
-// clockNow is the scenario's time, or now where the scenario has not begun.
+// clockNow is the scenario's time, or now if the scenario has not begun.
 func (s *shop) clockNow() time.Time {
 	if s.clock == nil {
 		return s.certDay(0)
@@ -138,7 +138,7 @@ func (s *shop) clockNow() time.Time {
 	return s.clock.now()
 }
 
-// tlsClient is how pods speak to a TLS server.
+// tlsClient is the TLS configuration of pods for a server.
 func (p *pod) tlsClient(role string) *tls.Config {
 	sec := securedServer(role)
 	c := &tls.Config{RootCAs: p.shop.ca.pool, ServerName: p.shop.sc.name(role), MinVersion: sec.min, CipherSuites: sec.suites, NextProtos: sec.protos, Time: p.shop.clockNow,
@@ -149,7 +149,7 @@ func (p *pod) tlsClient(role string) *tls.Config {
 	return c
 }
 
-// dialTLS connects and shakes hands, and logs that.
+// dialTLS connects, does the handshake, and logs it.
 func (p *pod) dialTLS(conf *tls.Config, role string) func(context.Context, string, string) (net.Conn, error) {
 	return func(ctx context.Context, network, addr string) (net.Conn, error) {
 		raw, err := p.dialName(ctx, network, addr)

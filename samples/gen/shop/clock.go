@@ -6,21 +6,21 @@ import (
 	"time"
 )
 
-// clock is the scenario's time. It goes as fast as real time and leaps forward between
-// steps, so what lasts a second in the shop lasted a second in truth.
+// clock is the scenario's time. It runs at the speed of real time and leaps forward between steps, so
+// durations in the shop are real.
 type clock struct {
 	mu    sync.Mutex
 	marks []mark
 }
 
-// mark is a leap: from the real time on, the scenario's time counts from then.
+// mark is a leap: a real time and the scenario's time from then on.
 type mark struct{ real, then int64 }
 
 func newClock(start time.Time) *clock {
 	return &clock{marks: []mark{{time.Now().UnixNano(), start.UnixNano()}}}
 }
 
-// leap sets the time, never back.
+// leap sets the time, but never back.
 func (c *clock) leap(to time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -28,7 +28,7 @@ func (c *clock) leap(to time.Time) {
 	c.marks = append(c.marks, mark{now, max(to.UnixNano(), c.at(now))})
 }
 
-// at is the scenario's time at a real time, in ns.
+// at converts a real time to the scenario's time, in nanoseconds.
 func (c *clock) at(real int64) int64 {
 	i := sort.Search(len(c.marks), func(i int) bool { return c.marks[i].real > real })
 	m := c.marks[max(i-1, 0)]

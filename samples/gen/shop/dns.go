@@ -17,7 +17,7 @@ const (
 	answerTTL   = 30
 )
 
-// resolver asks the cluster's DNS as a pod does.
+// resolver queries the cluster's DNS like a pod.
 type resolver struct {
 	p  *pod
 	mu sync.Mutex
@@ -31,7 +31,7 @@ type cached struct {
 
 func newResolver(p *pod) *resolver { return &resolver{p: p, c: map[string]cached{}} }
 
-// full is the name that is asked for: a service and its namespace are in the cluster's zone.
+// full is the queried name: a service and its namespace are in the cluster's zone.
 func (r *resolver) full(name string) string {
 	labels := strings.Split(name, ".")
 	if len(labels) == 2 {
@@ -48,7 +48,7 @@ func (r *resolver) full(name string) string {
 }
 
 func (r *resolver) lookup(ctx context.Context, name string) ([]string, error) {
-	if !r.p.inside() { // its own world's names are not the cluster's business
+	if !r.p.inside() { // outside hosts do not use the cluster's DNS
 		for _, q := range r.p.shop.all {
 			if q.name == name || q.svc != nil && strings.HasPrefix(name, q.svc.Name+".") {
 				return []string{q.ip}, nil
@@ -85,7 +85,7 @@ func (r *resolver) lookup(ctx context.Context, name string) ([]string, error) {
 	return ips, nil
 }
 
-// ask sends one question and logs it.
+// ask sends one DNS question and logs it.
 func (r *resolver) ask(ctx context.Context, name string, kind uint16) (*dns.Msg, error) {
 	s := r.p.shop
 	conn, err := r.p.dial(ctx, "udp4", "", net.JoinHostPort(s.pod("kube-dns").ip, "53"))
@@ -113,7 +113,7 @@ func (r *resolver) ask(ctx context.Context, name string, kind uint16) (*dns.Msg,
 	return in, nil
 }
 
-// serveDNS answers for the cluster's zone and for what the shop uses outside.
+// serveDNS answers for the cluster's zone and for the external names of the shop.
 func (s *shop) serveDNS() error {
 	zone := map[string][]string{}
 	for _, p := range s.all {

@@ -64,14 +64,14 @@ func requestID(list []*Entry) string {
 	return ""
 }
 
-// orderCalls are the calls in processing the order that people ask for.
+// orderCalls are the calls for the order in the questions.
 func (f *finder) orderCalls() []*Entry {
 	return f.where(during("audit_order"), func(e *Entry) bool {
 		return (web(e) || e.Protocol == "grpc" || e.Protocol == "nats" || e.Protocol == "redis" || statement(e))
 	})
 }
 
-// callersOf are all who call the named services, over any number of others.
+// callersOf returns all direct and transitive callers of the named services.
 func (f *finder) callersOf(direct map[string]float64) []string {
 	hit := map[string]bool{}
 	for k := range direct {
@@ -119,7 +119,7 @@ func (f *finder) namespaces() (out []string) {
 	return out
 }
 
-// top keeps the n largest, and those that are equal to the last of them.
+// top keeps the n largest, and those equal to the last of them.
 func top(m map[string]float64, n int) map[string]float64 {
 	list := keys(m)
 	slices.SortStableFunc(list, func(a, b string) int { return int(m[b] - m[a]) })
@@ -135,7 +135,7 @@ func top(m map[string]float64, n int) map[string]float64 {
 func (f *finder) performance() []Question {
 	sc := f.s.sc
 	hour := f.lastHour()
-	// What is slow by plan counts; a busy machine may have made others so, at one end or both.
+	// Only planned slow calls count; a busy machine may have slowed down others.
 	over := func(bound time.Duration) cond {
 		return func(e *Entry) bool { return e.elapsed() > bound-12*time.Millisecond }
 	}

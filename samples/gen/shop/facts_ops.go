@@ -168,7 +168,7 @@ func (f *finder) podRoles() (out []string) {
 	return out
 }
 
-// leaks are the secrets that were planted, each with the calls that carry it.
+// leaks are the planted secrets, each with the calls that carry it.
 func (f *finder) leaks() (out []Fact) {
 	sc := f.s.sc
 	for _, k := range []struct{ id, value string }{

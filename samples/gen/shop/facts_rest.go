@@ -53,7 +53,7 @@ func (f *finder) debugging() []Question {
 	for _, e := range one {
 		for name, values := range e.asked {
 			names = append(names, name)
-			if name != "Authorization" { // whose value an answer may mask
+			if name != "Authorization" { // answers may mask its value
 				names = append(names, values[0])
 			}
 		}
@@ -139,7 +139,7 @@ func withArgs(a, b args) args {
 	return a
 }
 
-// gap is the pause between try i and the next of the first case, in ms.
+// gap is the pause between attempt i and the next one in the first case, in milliseconds.
 func gap(list []*Entry, i int) float64 {
 	if len(list) < i+2 {
 		return 0
@@ -147,7 +147,7 @@ func gap(list []*Entry, i int) float64 {
 	return ms(list[i+1].At.Sub(list[i].Done))
 }
 
-// plants is what was put there beyond the questions' own words.
+// plants are planted facts beyond the questions.
 func (f *finder) plants() []Question {
 	sc := f.s.sc
 	replicas := by(f.where(from("gateway"), to("frontend"), web), func(e *Entry) string { return e.Server })
@@ -183,7 +183,7 @@ func (f *finder) plants() []Question {
 	}
 }
 
-// perConnection counts a client's calls for each connection, by service.
+// perConnection counts a client's calls per connection, by service.
 func (f *finder) perConnection(role string) map[string]float64 {
 	out := map[string]float64{}
 	seen := map[string]bool{}

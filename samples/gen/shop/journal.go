@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// Entry is one exchange as the side that began it saw it: when it sent, when it had the
-// answer, and what both were. It is written by the services, never read off a capture.
+// Entry is one exchange as seen by the client: the request and the response with their times. The
+// services write it; it is never read from a capture.
 type Entry struct {
 	At   time.Time `json:"at"`
 	Done time.Time `json:"done"`
@@ -28,13 +28,13 @@ type Entry struct {
 	Status   int    `json:"status"`
 	Error    string `json:"error,omitempty"`
 
-	LateStatus int `json:"late_status,omitempty"` // answered when the client had gone already
+	LateStatus int `json:"late_status,omitempty"` // status of a response after the client was gone
 
 	RequestID     string `json:"request_id,omitempty"`
 	TraceID       string `json:"trace_id,omitempty"`
 	RequestBytes  int    `json:"request_bytes"`
 	ResponseBytes int    `json:"response_bytes"`
-	Sealed        bool   `json:"sealed,omitempty"` // in TLS that the keys do not open
+	Sealed        bool   `json:"sealed,omitempty"` // in TLS that cannot be decrypted
 	Step          string `json:"step,omitempty"`
 
 	realAt, realDone time.Time
@@ -60,7 +60,7 @@ type journal struct {
 	mu      sync.Mutex
 	step    string
 	entries []*Entry
-	served  map[string]int     // requests that the servers got, by role
+	served  map[string]int     // requests that the servers received, by role
 	answers map[string][]given // by addresses and path
 }
 
@@ -98,15 +98,15 @@ func (j *journal) served1(role string) {
 	j.mu.Unlock()
 }
 
-// given is an answer of a server.
+// given is a response of a server.
 type given struct {
 	at     time.Time
 	status int
 }
 
-const lateBy = 5 * time.Second // after its client gave up, an answer may come; ports come back later
+const lateBy = 5 * time.Second // a response may arrive this long after the client gave up; ports are reused later
 
-// answered keeps what a server said, since a client may not have waited for it.
+// answered stores a server's response, because the client may not have waited for it.
 func (j *journal) answered(client, server, path string, status int) {
 	j.mu.Lock()
 	k := client + " " + server + " " + path
@@ -114,7 +114,7 @@ func (j *journal) answered(client, server, path string, status int) {
 	j.mu.Unlock()
 }
 
-// close gives every entry the scenario's times and puts them in order.
+// close converts all entries to the scenario's time and sorts them.
 func (j *journal) close(c *clock) []*Entry {
 	j.mu.Lock()
 	defer j.mu.Unlock()

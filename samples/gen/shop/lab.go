@@ -20,20 +20,20 @@ import (
 
 const (
 	startWait = 30 * time.Second // for a server to listen
-	endWait   = 5 * time.Second  // for a process to end once asked
+	endWait   = 5 * time.Second  // for a process to end after a signal
 )
 
-// lab is a bridge with hosts around it, each in a network namespace of its own. No address
-// in it leads anywhere else.
+// lab is a bridge with hosts, each in its own network namespace. It has no connection to other
+// networks.
 type lab struct {
 	id    string
 	tmp   string
-	ns    []string // namespaces made
+	ns    []string // created namespaces
 	procs []*process
 	hosts []*host
 }
 
-// host is one network namespace; several addresses may lead to it.
+// host is one network namespace with one or more addresses.
 type host struct {
 	lab  *lab
 	ns   string
@@ -50,7 +50,7 @@ func newLab() (l *lab, err error) {
 	if l.tmp, err = os.MkdirTemp("", "pcapsule-shop-"); err != nil {
 		return l, err
 	}
-	if err := os.Chmod(l.tmp, 0o755); err != nil { // PostgreSQL runs as a user of its own
+	if err := os.Chmod(l.tmp, 0o755); err != nil { // PostgreSQL runs as a separate user
 		return l, err
 	}
 	node := l.id + "-node"
@@ -81,7 +81,7 @@ func (l *lab) add(addrs ...string) (*host, error) {
 	}
 	list := [][]string{
 		{"ip", "netns", "exec", ns, "sysctl", "-qw", "net.ipv6.conf.all.disable_ipv6=1", "net.ipv6.conf.default.disable_ipv6=1",
-			"net.ipv4.tcp_timestamps=0", // they would tell of the real clock
+			"net.ipv4.tcp_timestamps=0", // they would reveal the real clock
 			"net.ipv4.ip_local_port_range=32768 60999"},
 		{"ip", "link", "add", port, "netns", node, "type", "veth", "peer", "name", "eth0", "netns", ns},
 		{"ip", "-n", ns, "link", "set", "eth0", "address", fmt.Sprintf("02:00:00:00:01:%02x", i)},
@@ -91,12 +91,12 @@ func (l *lab) add(addrs ...string) (*host, error) {
 		list = append(list, []string{"ip", "-n", ns, "addr", "add", a + "/32", "dev", "eth0"})
 	}
 	list = append(list,
-		// Whole packets of the wire's size with sums of their own, on either way.
+		// Disable offloading, so that packets have wire size and valid checksums in both directions.
 		[]string{"ip", "netns", "exec", ns, "ethtool", "-K", "eth0", "tx", "off", "rx", "off", "tso", "off", "gso", "off", "gro", "off"},
 		[]string{"ip", "netns", "exec", node, "ethtool", "-K", port, "tx", "off", "rx", "off", "tso", "off", "gso", "off", "gro", "off"},
 		[]string{"ip", "-n", ns, "link", "set", "lo", "up"},
 		[]string{"ip", "-n", ns, "link", "set", "eth0", "up"},
-		[]string{"ip", "-n", ns, "route", "add", "default", "dev", "eth0"}, // every address is asked for on the bridge
+		[]string{"ip", "-n", ns, "route", "add", "default", "dev", "eth0"}, // every address is resolved on the bridge
 	)
 	if err := steps(list); err != nil {
 		return nil, err
@@ -119,7 +119,7 @@ func steps(list [][]string) error {
 	return nil
 }
 
-// close ends what is still running and removes the namespaces.
+// close ends running processes and removes the namespaces.
 func (l *lab) close() {
 	for i := len(l.procs) - 1; i >= 0; i-- {
 		l.procs[i].end()
@@ -137,8 +137,7 @@ func (l *lab) close() {
 	}
 }
 
-// in runs fn on a thread that is inside the host's network namespace. Sockets made there
-// stay there.
+// in runs fn on a thread inside the host's network namespace. Sockets made there stay there.
 func (h *host) in(fn func() error) error {
 	runtime.LockOSThread()
 	home, err := os.Open("/proc/thread-self/ns/net")
@@ -152,7 +151,7 @@ func (h *host) in(fn func() error) error {
 		return fmt.Errorf("entering %s: %w", h.ns, err)
 	}
 	defer func() {
-		// A thread that does not find home again must not be used again: locked for good, it
+		// A thread that cannot return to its namespace must not be reused: if it stays locked, it
 		// ends with its goroutine.
 		if unix.Setns(int(home.Fd()), unix.CLONE_NEWNET) == nil {
 			runtime.UnlockOSThread()
@@ -180,7 +179,7 @@ func (h *host) packets(addr string) (pc net.PacketConn, err error) {
 	return pc, err
 }
 
-// dial connects from an address of the host; an empty one leaves the choice to the system.
+// dial connects from an address of the host; if it is empty, the system chooses.
 func (h *host) dial(ctx context.Context, network, from, to string) (c net.Conn, err error) {
 	err = h.in(func() (err error) {
 		d := net.Dialer{KeepAlive: -1}
@@ -201,7 +200,7 @@ type process struct {
 	err  error
 }
 
-// start runs a program on a host and waits until a line of its output holds ready.
+// start runs a program on a host and waits until a line of its output contains ready.
 func (h *host) start(ready string, argv ...string) error {
 	cmd := exec.Command("ip", append([]string{"netns", "exec", h.ns}, argv...)...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
@@ -213,7 +212,7 @@ func (h *host) start(ready string, argv ...string) error {
 	defer out.Close()
 	cmd.Stdout, cmd.Stderr = out, out
 	p := &process{name: filepath.Base(argv[0]) + " in " + h.ns, cmd: cmd, done: make(chan struct{})}
-	// Pdeathsig is about the thread that starts it, so this one must live as long as we do.
+	// Pdeathsig applies to the thread that starts the process, so this thread must not end.
 	started := make(chan error)
 	go func() {
 		runtime.LockOSThread()
@@ -258,7 +257,7 @@ func last(text []byte) string {
 	return strings.Join(lines, " | ")
 }
 
-// end asks a process to end, and kills it where it does not.
+// end terminates a process, and kills it if it does not end in time.
 func (p *process) end() {
 	select {
 	case <-p.done:
@@ -274,7 +273,7 @@ func (p *process) end() {
 	}
 }
 
-// reset ends a connection at once, as a process that is killed or a load balancer does.
+// reset aborts a connection, like a killed process or a load balancer.
 func reset(c net.Conn) {
 	for {
 		t, ok := c.(interface{ NetConn() net.Conn })
@@ -289,7 +288,7 @@ func reset(c net.Conn) {
 	c.Close()
 }
 
-// fault is what a client calls the way in which an answer did not come.
+// fault is the client's name for the reason of a missing response.
 func fault(err error) string {
 	var timeout interface{ Timeout() bool }
 	switch {

@@ -1,10 +1,10 @@
-// Command shop makes a capture of a small shop of services in which things go wrong, and
-// beside it the truth about it: what the services did, by their own log.
+// Command shop makes a capture of a small shop of services with failures, and the ground truth about
+// it from the logs of the services.
 //
-// Real servers and clients talk over real sockets, each pod in a network namespace of its
-// own; every packet is taken at the pods' interfaces. Nothing leaves the machine. It needs
-// root, ip, ethtool, redis-server and PostgreSQL. Names, counts and times come from a
-// scenario, which is a file or follows from a seed.
+// Real servers and clients communicate over real sockets, with each pod in its own network namespace;
+// every packet is captured at the pods' interfaces. No traffic leaves the machine. It needs root, ip,
+// ethtool, redis-server and PostgreSQL. Names, counts and times come from a scenario, which is a file
+// or is generated from a seed.
 package main
 
 import (
@@ -21,7 +21,7 @@ import (
 	"time"
 )
 
-const bound = 6 * time.Minute // for everything
+const bound = 6 * time.Minute // for the whole run
 
 func main() {
 	log.SetFlags(0)

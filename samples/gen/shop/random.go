@@ -9,8 +9,7 @@ import (
 	"time"
 )
 
-// Words that a seed chooses from. Roles that are not named keep their usual name with
-// another ending.
+// Words for names. Other roles keep their usual name with a different suffix.
 var (
 	serviceWords = map[string][]string{
 		"gateway": {"edge", "ingress", "front-door", "portal"}, "promo": {"campaigns", "landing", "blog"}, "frontend": {"storefront", "web-ui", "shop-web", "webapp"},
@@ -32,7 +31,7 @@ var (
 	skuWords    = []string{"lamp", "chair", "kettle", "mirror", "carpet", "shelf", "bench", "vase"}
 )
 
-// fromSeed makes a scenario with the same kinds of events and other names, numbers and times.
+// fromSeed makes a scenario with the same kinds of events but different names, numbers and times.
 func fromSeed(seed uint64) *Scenario {
 	r := rand.New(rand.NewPCG(seed, 5))
 	sc := usual()
@@ -70,7 +69,7 @@ func fromSeed(seed uint64) *Scenario {
 		e.IP = fmt.Sprintf("203.0.113.%d", 10+i*22+r.IntN(20))
 	}
 	sc.shiftTimes(r)
-	// Sorted: the order of a map must not reach the numbers that a seed gives.
+	// Sorted, because the order of a map must not affect the numbers from a seed.
 	for _, k := range slices.Sorted(maps.Keys(sc.Counts)) {
 		sc.Counts[k] = around(r, sc.Counts[k], 25)
 	}
@@ -83,7 +82,7 @@ func fromSeed(seed uint64) *Scenario {
 	}
 	sc.Millis["slow_query_504"] = sc.Millis["gateway_gives_up"] + 500 + r.IntN(300)
 	sc.Millis["reset_after"] = sc.Millis["slow_gateway"] - 40 - r.IntN(50)
-	sc.Millis["sync_call"] = 85 + r.IntN(25) // four of them stay away from the bound of 500 ms
+	sc.Millis["sync_call"] = 85 + r.IntN(25) // four of them stay below the limit of 500 ms
 	sc.Millis["slow_query"] = 150 + r.IntN(60)
 	sc.Millis["beacon_every"] = 1000 * (45 + r.IntN(30))
 	sc.Millis["backoff"] = 10 * (8 + r.IntN(6))
@@ -91,7 +90,7 @@ func fromSeed(seed uint64) *Scenario {
 	return sc
 }
 
-// around is a number near another, at least 2.
+// around returns a number near another, at least 2.
 func around(r *rand.Rand, n, percent int) int {
 	d := n * percent / 100
 	if d == 0 {
@@ -120,7 +119,7 @@ func podName(s *Service, i int, r *rand.Rand) string {
 		return s.Name + "-" + letters(r, 5)
 	}
 	hash := letters(r, 9)
-	if i > 0 { // pods of one replica set share its part of the name
+	if i > 0 { // pods of one ReplicaSet share its part of the name
 		hash = strings.Split(strings.TrimPrefix(s.Pods[0], s.Name+"-"), "-")[0]
 	}
 	return s.Name + "-" + hash + "-" + letters(r, 5)
@@ -130,8 +129,8 @@ func imageOf(s *Service, r *rand.Rand) string {
 	return fmt.Sprintf("registry/%s:%d.%d.%d", s.Name, r.IntN(5), r.IntN(12), r.IntN(20))
 }
 
-// shiftTimes moves the scenario's hours: those of the last hour and before it together, the
-// others each on its own within half an hour.
+// shiftTimes moves the times of the scenario: those of the last hour and before it together, the
+// others separately within half an hour.
 func (sc *Scenario) shiftTimes(r *rand.Rand) {
 	together := time.Duration(r.IntN(5*60)-60) * time.Minute
 	morning := time.Duration(r.IntN(40)-20) * time.Minute
@@ -154,7 +153,7 @@ func (sc *Scenario) shiftTimes(r *rand.Rand) {
 	}
 }
 
-// newTexts makes ids and secrets; numbers that are to be valid are, and decoys are not.
+// newTexts makes ids and secrets, with valid check digits except in decoys.
 func (sc *Scenario) newTexts(r *rand.Rand) {
 	digits := func(n int) string {
 		b := make([]byte, n)
@@ -198,7 +197,7 @@ func base32Text(r *rand.Rand, n int) string {
 	return string(b)
 }
 
-// luhn adds the check digit of ISO/IEC 7812.
+// luhn appends the check digit of ISO/IEC 7812.
 func luhn(s string) string {
 	sum := 0
 	for i := range len(s) {

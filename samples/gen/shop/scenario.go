@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// Scenario is all of the shop that is data: who is called what, when things go wrong, how
-// often, and with which values. The program knows services by their role only.
+// Scenario is the data of the shop: names, the times and numbers of failures, and values. The program
+// refers to services only by role.
 type Scenario struct {
 	Name  string `json:"name"`
 	Seed  uint64 `json:"seed"`
@@ -20,27 +20,27 @@ type Scenario struct {
 	Externals  []External        `json:"externals"`
 
 	Times  map[string]string `json:"times"`  // 15:04 or 15:04:05 of today; a leading - means yesterday
-	Counts map[string]int    `json:"counts"` // how often, and other whole numbers
-	Millis map[string]int    `json:"millis"` // how long
+	Counts map[string]int    `json:"counts"` // frequencies and other whole numbers
+	Millis map[string]int    `json:"millis"` // durations
 	Texts  map[string]string `json:"texts"`  // ids, tokens, words
 }
 
-// Service is something inside the cluster.
+// Service is a workload inside the cluster.
 type Service struct {
 	Role      string   `json:"role"`
 	Name      string   `json:"name"`
 	Namespace string   `json:"namespace"` // a key of Namespaces
 	Team      string   `json:"team"`
 	Kind      string   `json:"kind"` // Deployment, StatefulSet, Job, Pod
-	Port      int      `json:"port"` // 0: it listens nowhere
+	Port      int      `json:"port"` // 0: it does not listen
 	Image     string   `json:"image"`
 	Pods      []string `json:"pods"` // names
 }
 
-// External is something outside.
+// External is an external host.
 type External struct {
 	Role   string `json:"role"`
-	Domain string `json:"domain"` // empty: only an address is known
+	Domain string `json:"domain"` // empty: only the address is known
 	IP     string `json:"ip"`
 }
 
@@ -74,7 +74,7 @@ func (sc *Scenario) external(role string) *External {
 	return nil
 }
 
-// name is what people call whoever plays a role.
+// name is the name of a role in this scenario.
 func (sc *Scenario) name(role string) string {
 	if s := sc.service(role); s != nil {
 		return s.Name
@@ -90,16 +90,16 @@ func (sc *Scenario) name(role string) string {
 
 func (sc *Scenario) ns(key string) string { return sc.Namespaces[key] }
 
-// day is midnight of today and so many days later.
+// day is midnight of today plus a number of days.
 func (sc *Scenario) day(n int) time.Time {
 	t, err := time.Parse(time.DateOnly, sc.Today)
 	if err != nil {
-		panic(err) // check has seen it
+		panic(err) // check has validated it
 	}
 	return t.AddDate(0, 0, n)
 }
 
-// clockTime is a named time of the scenario.
+// clockTime returns a named time of the scenario.
 func (sc *Scenario) time(name string) time.Time {
 	t, err := sc.parseTime(sc.Times[name])
 	if err != nil {
@@ -148,7 +148,7 @@ func (sc *Scenario) text(name string) string {
 	return s
 }
 
-// check refuses a scenario that lacks something.
+// check rejects an incomplete scenario.
 func (sc *Scenario) check() error {
 	if _, err := time.Parse(time.DateOnly, sc.Today); err != nil {
 		return fmt.Errorf("scenario: %w", err)

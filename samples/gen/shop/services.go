@@ -10,7 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// serveAll starts every server, the ones that others need first.
+// serveAll starts every server, in order of dependencies.
 func (s *shop) serveAll(ctx context.Context) error {
 	if err := s.serveDNS(); err != nil {
 		return err
@@ -51,7 +51,7 @@ func (s *shop) serveAll(ctx context.Context) error {
 	return nil
 }
 
-// fill makes the tables of a database, from inside its own pod, before anything is recorded.
+// fill makes the tables of a database, from inside its own pod, before recording begins.
 func (s *shop) fill(ctx context.Context, role string) error {
 	p := s.pod(role)
 	conf, err := pgx.ParseConfig(fmt.Sprintf("postgres://shop@%s:5432/postgres?sslmode=disable", p.ip))
@@ -91,7 +91,7 @@ func (s *shop) fill(ctx context.Context, role string) error {
 	return err
 }
 
-// gateway is where customers come in: it knows who serves what.
+// gateway is the entry point for customers and routes requests to services.
 func (s *shop) gateway(p *pod) routes {
 	pass := func(w http.ResponseWriter, q *query) {
 		path := q.r.URL.RequestURI()
@@ -99,7 +99,7 @@ func (s *shop) gateway(p *pod) routes {
 		if id := q.r.Header.Get("X-Request-Id"); id != "" {
 			c.requestID = id
 		}
-		c.lost = strings.HasPrefix(path, "/api/profile") // the one route that forgets it
+		c.lost = strings.HasPrefix(path, "/api/profile") // the one route that drops it
 		q.ctx = withCorrelation(q.ctx, c)
 		to, target := s.route(path)
 		timeout := s.sc.ms("gateway_gives_up")
@@ -131,8 +131,7 @@ func (s *shop) route(path string) (role, target string) {
 	return "frontend", path
 }
 
-// replica picks a pod of frontend, and mostly the same: a load balancer that keeps to
-// long connections does so.
+// replica picks a pod of frontend, mostly the same one, like a load balancer with long connections.
 func (s *shop) replica(p *pod) *pod {
 	s.story.mu.Lock()
 	defer s.story.mu.Unlock()
@@ -180,7 +179,7 @@ func (s *shop) frontend(p *pod) routes {
 		"GET /api/profile":   to("user-service", "/v1/users/"+s.sc.text("user")+"/profile"),
 		"GET /api/dashboard": s.dashboard,
 		"GET /api/preferences": func(w http.ResponseWriter, q *query) {
-			// Three widgets of one page ask for the same thing.
+			// Three widgets of one page make the same request.
 			done := make(chan answer, 3)
 			for range 3 {
 				go func() {
@@ -203,7 +202,7 @@ func auth(r *http.Request) []string {
 	return nil
 }
 
-// dashboard asks four services one after the other, though no answer needs another.
+// dashboard calls four services one after the other, although the calls are independent.
 func (s *shop) dashboard(w http.ResponseWriter, q *query) {
 	id := s.sc.text("user")
 	all := object{}
@@ -214,7 +213,7 @@ func (s *shop) dashboard(w http.ResponseWriter, q *query) {
 	reply(w, 200, all)
 }
 
-// slow answers after the span of one of the dashboard's calls.
+// slow responds after the time of one of the dashboard's calls.
 func (s *shop) slow(name string) func(http.ResponseWriter, *query) {
 	return func(w http.ResponseWriter, _ *query) {
 		time.Sleep(s.sc.ms("sync_call"))
@@ -222,7 +221,7 @@ func (s *shop) slow(name string) func(http.ResponseWriter, *query) {
 	}
 }
 
-// auth is the middleware before the orders: it lets through who has a good token.
+// auth is the middleware of orders: it accepts requests with a valid token.
 func (s *shop) auth(p *pod) routes {
 	return routes{"/": func(w http.ResponseWriter, q *query) {
 		user, problem := s.checkToken(q.r.Header.Get("Authorization"))
@@ -240,7 +239,7 @@ func (s *shop) auth(p *pod) routes {
 	}}
 }
 
-// product answers from its database; what it caches depends on the endpoint.
+// product responds from its database; its caching depends on the endpoint.
 func (s *shop) product(p *pod) routes {
 	db := func() *database { return p.db("product-database") }
 	return routes{
@@ -251,7 +250,7 @@ func (s *shop) product(p *pod) routes {
 				reply(w, 500, object{"error": "no_products"})
 				return
 			}
-			if s.today() { // the new version asks for each product's stars on its own
+			if s.today() { // the new version queries the stars of each product separately
 				for _, r := range rows {
 					stars, err := db().rows(q.ctx, "select avg(stars)::int as stars from reviews where product = $1", r["id"])
 					if err == nil && len(stars) == 1 {
@@ -269,7 +268,7 @@ func (s *shop) product(p *pod) routes {
 			})
 		},
 		"GET /v1/search": func(w http.ResponseWriter, q *query) {
-			// The key holds the time of the request, so it never comes back.
+			// The key contains the time of the request, so it never repeats.
 			s.cached(w, q, "search:"+q.r.URL.Query().Get("q")+":"+q.r.URL.Query().Get("ts"), func() (any, error) {
 				return db().rows(q.ctx, "select id, name from products where name like $1", "%"+q.r.URL.Query().Get("q")+"%")
 			})
@@ -285,10 +284,10 @@ func (s *shop) productSpan() time.Duration {
 	return s.sc.ms("product_yesterday")
 }
 
-// today is whether the scenario's day with the new version has come.
+// today reports whether it is the day of the new version.
 func (s *shop) today() bool { return !s.clock.now().Before(s.sc.time("rollout")) }
 
-// cached answers from Redis, and fills it.
+// cached responds from Redis, and fills the cache.
 func (s *shop) cached(w http.ResponseWriter, q *query, key string, load func() (any, error)) {
 	began := time.Now()
 	if v, found, err := q.p.redis(q.ctx, "GET", key); err == nil && found {

@@ -16,7 +16,7 @@ func (s *shop) inventory(p *pod) routes {
 	return routes{
 		"GET /v1/stock": func(w http.ResponseWriter, q *query) {
 			sku := q.r.URL.Query().Get("sku")
-			if sku == "" { // a parameter that is spelled otherwise is none
+			if sku == "" { // a misspelt parameter counts as missing
 				reply(w, 200, object{"items": []any{}})
 				return
 			}
@@ -63,7 +63,7 @@ func (s *shop) cart(p *pod) routes {
 	}
 }
 
-// checkout does what an order needs, one after the other.
+// checkout makes the calls for an order one after the other.
 func (s *shop) checkout(p *pod) routes {
 	stock := &stockClient{p: p}
 	return routes{"POST /v1/checkout": func(w http.ResponseWriter, q *query) {
@@ -89,7 +89,7 @@ func (s *shop) checkout(p *pod) routes {
 	}}
 }
 
-// orders keeps orders by way of the data-access service, and tells who processes them.
+// orders stores orders through the data-access service, and publishes them for processing.
 func (s *shop) orders(p *pod) routes {
 	rows := func(q *query, method, path string, body any) answer {
 		return p.http(q.ctx, ask{method: method, url: s.url("data-access", "/v1/rows"+path), body: body})
@@ -145,7 +145,7 @@ func (s *shop) orders(p *pod) routes {
 	}
 }
 
-// announce publishes an order; whoever processes orders takes it from there.
+// announce publishes an order for order-processing.
 func (s *shop) announce(p *pod, q *query, order object) {
 	if err := s.subscribe(); err != nil {
 		return
@@ -174,7 +174,7 @@ func (s *shop) announce(p *pod, q *query, order object) {
 	}
 }
 
-// subscribe connects whoever processes orders, where it is not connected.
+// subscribe connects order-processing, unless it is already connected.
 func (s *shop) subscribe() error {
 	s.story.mu.Lock()
 	defer s.story.mu.Unlock()
@@ -192,7 +192,7 @@ func (s *shop) subscribe() error {
 	return c.FlushTimeout(5 * time.Second)
 }
 
-// process is what order-processing does for an order.
+// process processes an order in order-processing.
 func (s *shop) process(m *nats.Msg) {
 	defer s.story.wait.Done()
 	p := s.pod("order-processing")
@@ -217,7 +217,7 @@ func (s *shop) process(m *nats.Msg) {
 	p.http(ctx, ask{method: "POST", url: s.url("notification", "/v1/send"), body: object{"template": "order_confirmed", "order": order, "user": user, "to": s.emailOf(user)}})
 }
 
-// label asks the parcel service, and again three times with growing pauses when it must.
+// label calls the parcel service, with up to three retries and growing pauses.
 func (s *shop) label(ctx context.Context, p *pod, order string) {
 	pause := s.sc.ms("backoff")
 	for try := 0; ; try++ {
@@ -237,7 +237,7 @@ func (s *shop) emailOf(user string) string {
 	return "customer" + strings.Trim(user, "u") + "@customers.example"
 }
 
-// dataAccess stands before the orders' database.
+// dataAccess is the layer before the orders' database.
 func (s *shop) dataAccess(p *pod) routes {
 	db := func() *database { return p.db("orders-database") }
 	fail := func(w http.ResponseWriter, err error) bool {
@@ -324,7 +324,7 @@ func text(v any) string {
 	return s
 }
 
-// number takes numbers, and the texts that some clients send for them.
+// number accepts numbers, and texts that some clients send instead.
 func number(v any) float64 {
 	switch n := v.(type) {
 	case float64:
@@ -350,7 +350,7 @@ func (s *shop) users(p *pod) routes {
 		}
 	}
 	return routes{
-		"GET /v1/users/{id}":             get("id, name, email"), // it never asks who wants to know
+		"GET /v1/users/{id}":             get("id, name, email"), // it never checks credentials
 		"GET /v1/users/{id}/profile":     get("id, name, email, phone"),
 		"GET /v1/users/{id}/preferences": get("id, preferences"),
 		"GET /v1/users/{id}/badges":      s.slow("badges"),
@@ -379,7 +379,7 @@ func (s *shop) notification(p *pod) routes {
 	}}
 }
 
-// media takes as long as a file is large.
+// media takes time proportional to the size of a file.
 func (s *shop) media(p *pod) routes {
 	return routes{
 		"POST /upload": func(w http.ResponseWriter, q *query) {
@@ -393,7 +393,7 @@ func (s *shop) media(p *pod) routes {
 	}
 }
 
-// worker has an endpoint of its own for the kubelet only; what it does begins elsewhere.
+// worker has an endpoint only for the kubelet; other code starts its work.
 func (s *shop) worker(p *pod) routes {
 	return routes{"GET /readyz": func(w http.ResponseWriter, _ *query) {
 		if s.story.ailing.Load() {
@@ -404,7 +404,7 @@ func (s *shop) worker(p *pod) routes {
 	}}
 }
 
-// legacy takes a name and a password in clear.
+// legacy accepts a name and a password in plain text.
 func (s *shop) legacy(p *pod) routes {
 	return routes{"POST /sync": func(w http.ResponseWriter, q *query) {
 		if _, _, ok := q.r.BasicAuth(); !ok {

@@ -11,13 +11,13 @@ import (
 	"time"
 )
 
-// token is what payment shows to the card gateway.
+// token is payment's token for the card gateway.
 type token struct {
 	value string
 	until time.Time
 }
 
-// payment charges cards: it needs a token, and a gateway that answers in time.
+// payment charges cards: it needs a token, and a gateway that responds in time.
 func (s *shop) payment(p *pod) routes {
 	return routes{"POST /v1/payments": func(w http.ResponseWriter, q *query) {
 		in := q.json()
@@ -51,7 +51,7 @@ func (s *shop) payment(p *pod) routes {
 	}}
 }
 
-// tokens hands out the token for the card gateway, and does not notice when it is too old.
+// tokens returns the token for the card gateway, even after it has expired.
 func (s *shop) tokens(p *pod) routes {
 	return routes{
 		"GET /v1/token": func(w http.ResponseWriter, q *query) {
@@ -72,8 +72,8 @@ func (s *shop) tokens(p *pod) routes {
 	}
 }
 
-// cardGateway is the one outside: it refuses tokens that have ended, and it is slow or
-// breaks off when the scenario says so.
+// cardGateway is the external gateway: it rejects expired tokens, and it is slow or aborts as the
+// scenario requires.
 func (s *shop) cardGateway(p *pod) routes {
 	return routes{"POST /v1/charges": func(w http.ResponseWriter, q *query) {
 		_, end, _ := strings.Cut(strings.TrimPrefix(q.r.Header.Get("Authorization"), "Bearer "), ".")
@@ -93,7 +93,7 @@ func (s *shop) cardGateway(p *pod) routes {
 				return
 			}
 			time.Sleep(s.sc.ms("slow_gateway") + 700*time.Millisecond)
-			panic(http.ErrAbortHandler) // nobody waits any more
+			panic(http.ErrAbortHandler) // the client no longer waits
 		}
 		time.Sleep(s.sc.ms("charge"))
 		if strings.HasSuffix(q.str("card"), "0002") {
@@ -111,7 +111,7 @@ func (s *shop) mail(p *pod) routes {
 	}}
 }
 
-// parcels fails as often as the story tells it to.
+// parcels fails as often as the story requires.
 func (s *shop) parcels(p *pod) routes {
 	return routes{"POST /v1/labels": func(w http.ResponseWriter, q *query) {
 		time.Sleep(15 * time.Millisecond)
@@ -123,7 +123,7 @@ func (s *shop) parcels(p *pod) routes {
 	}}
 }
 
-// storage keeps objects, except while it is told to fail.
+// storage stores objects, except while it must fail.
 func (s *shop) storage(p *pod) routes {
 	return routes{"/": func(w http.ResponseWriter, q *query) {
 		time.Sleep(12 * time.Millisecond)
@@ -135,7 +135,7 @@ func (s *shop) storage(p *pod) routes {
 	}}
 }
 
-// collector takes anything.
+// collector accepts any request.
 func (s *shop) collector(p *pod) routes {
 	return routes{"/": func(w http.ResponseWriter, q *query) {
 		time.Sleep(6 * time.Millisecond)
@@ -163,12 +163,12 @@ func jwt(user, aud, secret string, until time.Time) string {
 	return head + "." + base64.RawURLEncoding.EncodeToString(m.Sum(nil))
 }
 
-// bearer is a good token of a user, as a header's value.
+// bearer returns a valid token of a user, as a header value.
 func (s *shop) bearer(user string) string {
 	return "Bearer " + jwt(user, audience, signWith, s.clock.now().Add(8*time.Hour))
 }
 
-// checkToken says what is wrong with a token, or whose it is.
+// checkToken returns the user of a token, or the reason why it is invalid.
 func (s *shop) checkToken(header string) (user, problem string) {
 	t, ok := strings.CutPrefix(header, "Bearer ")
 	if header == "" {

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// shop is everything that runs.
+// shop is the running shop.
 type shop struct {
 	sc    *Scenario
 	lab   *lab
@@ -26,7 +26,7 @@ type shop struct {
 	gatewayToken token // what the token service hands out
 }
 
-// pod is one workload: a pod of the cluster, the node's kubelet, or somebody outside.
+// pod is one workload: a pod of the cluster, the node's kubelet, or an outside host.
 type pod struct {
 	*host
 	shop *shop
@@ -50,14 +50,14 @@ const (
 	podNet       = "10.244."
 )
 
-// kubeletIPs and customerIPs are not in the scenario: nobody asks for them by name.
+// kubeletIPs and customerIPs are not in the scenario, because no question names them.
 func kubeletIP(node int) string { return fmt.Sprintf("192.168.49.%d", node+2) }
 
 func customerIPs() []string {
 	return []string{"198.51.100.7", "198.51.100.23", "198.51.100.31", "198.51.100.44"}
 }
 
-// build makes the namespaces of all pods, and one for all that is outside.
+// build makes the network namespaces of all pods, and one for all outside hosts.
 func (s *shop) build() error {
 	s.pods = map[string][]*pod{}
 	n := 0
@@ -136,10 +136,10 @@ func (s *shop) podAt(addr string) *pod {
 	return nil
 }
 
-// inside reports whether a workload is a pod, and so recorded.
+// inside reports whether a workload is a pod, which is recorded.
 func (p *pod) inside() bool { return p.svc != nil }
 
-// url leads to a service by the name that its clients use.
+// url is the URL of a service with the name that its clients use.
 func (s *shop) url(role, path string) string {
 	if svc := s.sc.service(role); svc != nil {
 		return fmt.Sprintf("http://%s.%s:%d%s", svc.Name, s.sc.ns(svc.Namespace), svc.Port, path)
@@ -162,7 +162,7 @@ func (s *shop) begin() error {
 	return nil
 }
 
-// quiet closes what idles, so that no connection outlives a leap of the clock for long.
+// quiet closes idle connections, so that none outlives a leap of the clock for long.
 func (s *shop) quiet(databases bool) {
 	if databases {
 		s.story.disconnect()
@@ -177,7 +177,7 @@ func (s *shop) quiet(databases bool) {
 
 const settle = 50 * time.Millisecond // longer than a delayed acknowledgement
 
-// run starts all servers, plays the story and leaves the recordings.
+// run starts all servers, runs the story and finishes the recordings.
 func (s *shop) run(ctx context.Context) error {
 	if err := s.build(); err != nil {
 		return err
@@ -218,7 +218,7 @@ func (s *shop) run(ctx context.Context) error {
 	return nil
 }
 
-// endpointOf is a path without the parts that name one thing of many.
+// endpointOf replaces the ids in a path.
 func endpointOf(path string) string {
 	path, _, _ = strings.Cut(path, "?")
 	parts := strings.Split(path, "/")

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// TestScenarios holds what seeds give to the same demands as a file, and a seed to itself.
+// TestScenarios checks generated scenarios like a file, and that a seed is reproducible.
 func TestScenarios(t *testing.T) {
 	if err := usual().check(); err != nil {
 		t.Fatal(err)
@@ -123,7 +123,7 @@ func TestRedisReplies(t *testing.T) {
 	}
 }
 
-// TestLab makes two hosts that talk, records one of them, and leaves nothing behind.
+// TestLab makes two communicating hosts, records one of them, and cleans up.
 func TestLab(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("needs root")

@@ -12,7 +12,7 @@ import (
 
 func some(n uint64) pcapng.Counter { return pcapng.Counter{N: n, Known: true} }
 
-// comment is what the recorder knows of a pod.
+// comment is the recorder's comment about a pod.
 func (g *segment) comment(p *pod, from int64) workload.InterfaceComment {
 	id := workload.Identity{Kind: "pod", Name: p.name, Namespace: p.ns, Pod: p.name, PodUID: uid("Pod", p.ns, p.name), Container: p.svc.Name, Image: p.svc.Image, Node: p.node,
 		Labels: []workload.Label{{Name: "app", Value: p.svc.Name}, {Name: "team", Value: p.svc.Team}}, ValidFrom: from}
@@ -25,7 +25,7 @@ func (g *segment) comment(p *pod, from int64) workload.InterfaceComment {
 	return workload.InterfaceComment{Ring: g.ring, Cgroup: p.cgroupID(), Identity: id, Addresses: []netip.Addr{netip.MustParseAddr(p.ip)}, How: "cgroup"}
 }
 
-// start is when a pod's process began; numbers of processes are invented.
+// start is the start time of a pod's process; process ids are invented.
 func (g *segment) start() int64 { return g.s.sc.day(-6).UnixNano() }
 
 func (g *segment) process(p *pod) workload.Process {
@@ -49,10 +49,10 @@ func (g *segment) owners() (out []byte) {
 	return out
 }
 
-// sockets numbers the sockets of packets: a server's datagrams have one for all peers.
+// sockets numbers the sockets of packets; a server's datagrams share one socket for all peers.
 type sockets map[socket]uint64
 
-// options says of a packet whose socket it is.
+// options returns the packet options with its socket.
 func (x sockets) options(more *pcapng.OptionList, p *packet, of *pod) {
 	k, ok := socketOf(p)
 	if !ok {
@@ -93,7 +93,7 @@ func socketOf(p *packet) (k socket, ok bool) {
 	return socket{p.iface, proto, src, dst}, true
 }
 
-// events is what the node and its cluster said.
+// events returns the events of the node and the cluster.
 func (g *segment) events() (out []byte) {
 	list := append([]event(nil), g.s.story.events...)
 	for _, p := range g.pods {

@@ -21,7 +21,7 @@ const (
 	stockPort     = 50051
 )
 
-// serveStock answers gRPC in inventory's pod.
+// serveStock serves gRPC in inventory's pod.
 func (s *shop) serveStock() error {
 	p := s.pod("inventory")
 	ln, err := p.listen(fmt.Sprintf("%s:%d", p.ip, stockPort))
@@ -46,13 +46,13 @@ func (s *shop) serveStock() error {
 	return nil
 }
 
-// stockClient is checkout's way to inventory: a connection for each hour it is needed.
+// stockClient is checkout's client for inventory: one connection for each hour of use.
 type stockClient struct {
 	p  *pod
 	mu sync.Mutex
 }
 
-// reserve makes one call on a connection of its own, as a client without a pool does.
+// reserve makes one call on a new connection, like a client without a pool.
 func (c *stockClient) reserve(ctx context.Context, order, sku string, count int) error {
 	s := c.p.shop
 	var local string

@@ -20,7 +20,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// postgres starts a real server in a pod, from a copy of one cluster.
+// postgres starts a real server in a pod, from a copy of a database cluster.
 func (s *shop) postgres(role string) error {
 	bins, err := filepath.Glob("/usr/lib/postgresql/*/bin")
 	if err != nil || len(bins) == 0 {
@@ -51,7 +51,7 @@ func (s *shop) postgres(role string) error {
 	if err := stepsIn(home, [][]string{append(as, "cp", "-a", home+"/first", dir)}); err != nil {
 		return err
 	}
-	// The one who should not be there has to say a password, in clear.
+	// The intruder must send a password, in plain text.
 	hba := "host all " + s.sc.text("db_user") + " 0.0.0.0/0 password\nhost all all 0.0.0.0/0 trust\n"
 	if err := os.WriteFile(dir+"/pg_hba.conf", []byte(hba), 0o600); err != nil {
 		return err
@@ -110,7 +110,7 @@ func (p *pod) closeData() {
 	}
 }
 
-// pgTrace logs what a connection does.
+// pgTrace logs the statements of a connection.
 type pgTrace struct {
 	d    *database
 	addr [2]string
@@ -124,7 +124,7 @@ func (t *pgTrace) TraceQueryStart(ctx context.Context, _ *pgx.Conn, data pgx.Tra
 	e.Method, e.Path, e.ClientAddr, e.ServerAddr = strings.ToUpper(verb), data.SQL, t.addr[0], t.addr[1]
 	e.request = fmt.Sprint(data.SQL, " ", data.Args)
 	if c, ok := ctx.Value(correlationKey{}).(correlation); ok {
-		e.reply = c.requestID // known to the service, not on the wire
+		e.reply = c.requestID // known to the service, but not on the wire
 	}
 	return context.WithValue(ctx, pgEntry{}, e)
 }
@@ -139,7 +139,7 @@ func (t *pgTrace) TraceQueryEnd(ctx context.Context, _ *pgx.Conn, data pgx.Trace
 	t.d.p.shop.log.end(t.d.p.shop, e)
 }
 
-// connect opens a connection of its own.
+// connect opens a new connection.
 func (d *database) connect(ctx context.Context) (*pgx.Conn, error) {
 	s := d.p.shop
 	svc := s.sc.service(d.role)
@@ -194,7 +194,7 @@ func (d *database) with(ctx context.Context, fn func(*pgx.Conn) error) error {
 	return err
 }
 
-// rows runs a statement and gives its rows.
+// rows runs a statement and returns its rows.
 func (d *database) rows(ctx context.Context, sql string, args ...any) (out []map[string]any, err error) {
 	err = d.with(ctx, func(c *pgx.Conn) error {
 		rows, err := c.Query(ctx, sql, args...)
@@ -284,7 +284,7 @@ type redisError struct{ text string }
 
 func (e *redisError) Error() string { return e.text }
 
-// readRESP reads one reply; lists become their members joined by blanks.
+// readRESP reads one reply; lists are joined by blanks.
 func readRESP(r *bufio.Reader) (value string, found bool, err error) {
 	line, err := r.ReadString('\n')
 	if err != nil || len(line) < 3 {

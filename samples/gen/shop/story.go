@@ -12,38 +12,38 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// step is something that happens at a time of the scenario.
+// step is an event at a time of the scenario.
 type step struct {
 	at    time.Time
 	plant string // what it plants; empty for ordinary traffic
 	do    func(context.Context) error
 }
 
-// story is the list of all steps, and what services need to know of it.
+// story is the list of all steps, and the state that services need.
 type story struct {
 	s     *shop
 	steps []step
 	rng   *rand.Rand
 
 	mu     sync.Mutex
-	picked int // requests that were given to a replica
+	picked int // requests that were assigned to a replica
 	in     *nats.Conn
 	out    *nats.Conn
-	wait   sync.WaitGroup // messages under way
+	wait   sync.WaitGroup // messages in flight
 
 	stale        atomic.Bool // the token service does not fetch a new token
 	slowGateway  atomic.Bool
-	charges      atomic.Int64 // that the slow gateway got
-	parcelFails  atomic.Int64 // requests that the parcel service still refuses
+	charges      atomic.Int64 // charges received by the slow gateway
+	parcelFails  atomic.Int64 // requests that the parcel service will still reject
 	storageFails atomic.Bool
 	ailing       atomic.Bool // the worker is not ready
 	orders       int
 
 	events []event
-	facts  map[string]string // what was chosen while the story was told
+	facts  map[string]string // values that were chosen while the story ran
 }
 
-// event is what Kubernetes or the system says.
+// event is an event of Kubernetes or the system.
 type event struct {
 	at                           time.Time
 	pod                          *pod
@@ -61,7 +61,7 @@ func (t *story) on(at time.Time, plant string, do func(context.Context) error) {
 	}})
 }
 
-// spread adds n steps evenly over a span, each at a time of its own.
+// spread adds n steps, spread evenly over a span.
 func (t *story) spread(from, to time.Time, n int, plant string, do func(context.Context, int) error) {
 	for i := range n {
 		at := from.Add(to.Sub(from) * time.Duration(i) / time.Duration(n)).Add(time.Duration(t.rng.IntN(1500)) * time.Millisecond)
@@ -86,7 +86,7 @@ func (t *story) customer() *pod {
 	return list[t.rng.IntN(len(list))]
 }
 
-// want fails the story where an answer is not what the scenario says.
+// want fails the story if a response differs from the scenario.
 func want(a answer, status int) error {
 	if a.err != nil || a.status != status {
 		return fmt.Errorf("status %d (%v), want %d: %s", a.status, a.err, status, a.body)
@@ -94,7 +94,7 @@ func want(a answer, status int) error {
 	return nil
 }
 
-// buy is a checkout of a customer.
+// buy is a customer's checkout.
 func (t *story) buy(ctx context.Context, path, order, user string, more ...any) answer {
 	body := object{"order": order, "user": user, "sku": t.s.sc.text("sku"), "amount_cents": 1999, "currency": "EUR", "card": t.s.sc.text("card")}
 	for i := 0; i+1 < len(more); i += 2 {
@@ -110,7 +110,7 @@ func (t *story) nextOrder() string {
 
 func (t *story) someUser() string { return fmt.Sprintf("u%d", 1+t.rng.IntN(40)) }
 
-// journey is a customer who looks around and buys.
+// journey is a customer who browses and buys.
 func (t *story) journey(ctx context.Context) error {
 	c, user := t.customer(), t.someUser()
 	cookie := []string{"Cookie", "session=s" + fmt.Sprint(1+t.rng.IntN(50))}
@@ -125,7 +125,7 @@ func (t *story) journey(ctx context.Context) error {
 	return want(t.buy(ctx, "/api/checkout", t.nextOrder(), user), 201)
 }
 
-// probe is the kubelet asking after the worker.
+// probe is the kubelet's readiness probe of the worker.
 func (t *story) probe(ctx context.Context) {
 	w := t.s.pod("worker")
 	for _, k := range t.s.pods[kubeletRole] {
@@ -135,7 +135,7 @@ func (t *story) probe(ctx context.Context) {
 	}
 }
 
-// tell adds all steps. Which belongs to which question stands in the facts.
+// tell adds all steps. The facts link them to questions.
 func (s *shop) tell() {
 	t := s.story
 	t.rng = rand.New(rand.NewPCG(s.sc.Seed, 17))
@@ -152,7 +152,7 @@ func (s *shop) tell() {
 	})
 }
 
-// week is what happens every day, and what outsiders were called for.
+// week adds daily traffic, and calls to external hosts.
 func (t *story) week() {
 	s := t.s
 	for day := -6; day <= 0; day++ {
@@ -178,7 +178,7 @@ func (t *story) week() {
 	}
 }
 
-// periods are two days that differ.
+// periods adds two days that differ.
 func (t *story) periods() {
 	s := t.s
 	for _, day := range []int{-1, 0} {
@@ -190,7 +190,7 @@ func (t *story) periods() {
 		t.spread(s.sc.time("nine_from").Add(shift), s.sc.time("nine_to").Add(shift-time.Minute), n, "nine", func(ctx context.Context, i int) error {
 			user := t.someUser()
 			path, status := "/api/orders/old-"+fmt.Sprint(1+i), 200
-			if day == 0 && i%8 == 7 { // new today: clients ask for orders that are not there
+			if day == 0 && i%8 == 7 { // new today: clients request missing orders
 				path, status = "/api/orders/gone-"+fmt.Sprint(i), 404
 			}
 			return want(t.customer().http(ctx, ask{method: "GET", url: s.url("gateway", path), header: []string{"Authorization", s.bearer(user)}}), status)
@@ -201,7 +201,7 @@ func (t *story) periods() {
 					return err
 				}
 			}
-			user := t.someUser() // which is as it was
+			user := t.someUser() // unchanged
 			return want(t.customer().http(ctx, ask{method: "GET", url: s.url("gateway", "/api/users/"+user), header: []string{"Authorization", s.bearer(user)}}), 200)
 		})
 		t.spread(s.sc.time("latency").Add(shift+25*time.Minute), s.sc.time("latency").Add(shift+45*time.Minute), s.sc.count("journeys"), "", func(ctx context.Context, _ int) error { return t.journey(ctx) })

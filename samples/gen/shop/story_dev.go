@@ -23,7 +23,7 @@ func samplePrivateKey() (string, error) {
 	return string(pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: der})), nil
 }
 
-// development is what people look at while they build.
+// development adds traffic for questions during development.
 func (t *story) development() {
 	s := t.s
 	at := s.sc.time("new_endpoint")
@@ -36,7 +36,7 @@ func (t *story) development() {
 			return want(t.buy(ctx, "/api/checkout", t.nextOrder(), t.someUser()), 201)
 		})
 	}
-	// One that does it wrong: too often, and always after the same pause.
+	// A faulty client: it retries too often, and always after the same pause.
 	t.on(s.sc.time("retry_check").Add(3*time.Minute), "wrong_retries", func(ctx context.Context) error {
 		t.storageFails.Store(true)
 		defer t.storageFails.Store(false)
@@ -71,7 +71,7 @@ func (t *story) development() {
 	})
 }
 
-// newEndpoint tries what /api/orders can do.
+// newEndpoint exercises /api/orders.
 func (t *story) newEndpoint(ctx context.Context) error {
 	s := t.s
 	c, user, order := t.customer(), t.someUser(), t.nextOrder()
@@ -96,7 +96,7 @@ func (t *story) newEndpoint(ctx context.Context) error {
 	return nil
 }
 
-// integration is a run of tests, with what a look at its traffic must find.
+// integration is a test run with planted problems.
 func (t *story) integration(ctx context.Context) error {
 	s := t.s
 	tester, on := s.pod("tester"), s.clock.now().Format(time.DateOnly)
@@ -107,7 +107,7 @@ func (t *story) integration(ctx context.Context) error {
 		return want(tester.http(withCorrelation(ctx, c), q), status)
 	}
 	url := s.url("order-service", "/v1/orders")
-	for i := range 2 * s.sc.count("drift") { // half of them send the number as a text
+	for i := range 2 * s.sc.count("drift") { // half of them send the number as text
 		var quantity any = 1 + i
 		if i%2 == 1 {
 			quantity = fmt.Sprint(1 + i)
@@ -117,17 +117,17 @@ func (t *story) integration(ctx context.Context) error {
 			return err
 		}
 	}
-	for range 2 { // a date as only one country writes it
+	for range 2 { // a date in a national format
 		body := object{"order": t.nextOrder(), "user": "tester-1", "sku": "sku-3", "quantity": 1, "placed_on": s.clock.now().Format("01/02/2006")}
 		if err := do(false, ask{method: "POST", url: url, header: good, body: body}, 400); err != nil {
 			return err
 		}
 	}
-	t.wait.Wait() // so that nobody else asks the database meanwhile
+	t.wait.Wait() // so that nothing else queries the database at the same time
 	if err := do(false, ask{method: "GET", url: fmt.Sprintf("%s?limit=%d", url, s.sc.count("n_plus_one")), header: good}, 200); err != nil {
 		return err
 	}
-	return do(false, ask{method: "GET", url: url + "?lmit=3", header: good}, 200) // and so gets the usual ten
+	return do(false, ask{method: "GET", url: url + "?lmit=3", header: good}, 200) // and so gets the default ten
 }
 
 // tokensTried sends bad tokens, then a good one.

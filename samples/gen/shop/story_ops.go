@@ -16,7 +16,7 @@ func basic(user, password string) string {
 	return "Basic " + base64.StdEncoding.EncodeToString([]byte(user+":"+password))
 }
 
-// all runs n things at once.
+// all runs n functions in parallel.
 func all(n int, do func(int) error) error {
 	var wg sync.WaitGroup
 	errs := make([]error, n)
@@ -32,7 +32,7 @@ func all(n int, do func(int) error) error {
 	return nil
 }
 
-// incidents are what people ask about first.
+// incidents adds the incidents of the first questions.
 func (t *story) incidents() {
 	s := t.s
 	t.on(s.sc.time("payment_500"), "payment_500", func(ctx context.Context) error {
@@ -45,7 +45,7 @@ func (t *story) incidents() {
 		return want(a, 504)
 	})
 	from, to := s.sc.time("checkout_from"), s.sc.time("checkout_to")
-	for i := range 5 { // before, all is well
+	for i := range 5 { // before, everything works
 		t.on(from.Add(-time.Duration(5-i)*70*time.Second), "checkout_before", func(ctx context.Context) error {
 			return want(t.buy(ctx, "/api/checkout", t.nextOrder(), t.someUser()), 201)
 		})
@@ -53,7 +53,7 @@ func (t *story) incidents() {
 	t.on(from.Add(-10*time.Second), "", func(context.Context) error {
 		t.stale.Store(true)
 		t.mu.Lock()
-		s.gatewayToken = token{s.sc.text("gateway_token"), from.Add(-5 * time.Second)} // it ends just before
+		s.gatewayToken = token{s.sc.text("gateway_token"), from.Add(-5 * time.Second)} // it expires just before
 		t.mu.Unlock()
 		return nil
 	})
@@ -71,7 +71,7 @@ func (t *story) incidents() {
 			return want(t.buy(ctx, "/api/checkout", t.nextOrder(), t.someUser()), 201)
 		})
 	}
-	// The order that people ask for by its number.
+	// The order that the questions name by number.
 	t.on(to.Add(6*time.Minute), "audit_order", func(ctx context.Context) error {
 		order, user := s.sc.text("order"), s.sc.text("user")
 		if err := want(t.buy(ctx, "/api/checkout", order, user), 201); err != nil {
@@ -90,13 +90,13 @@ func (t *story) incidents() {
 	})
 }
 
-// lastHour is what was there at the end, with everything that is asked about it.
+// lastHour adds the last hour, with all facts for the questions about it.
 func (t *story) lastHour() {
 	s := t.s
 	t.spread(s.sc.time("evidence_from").Add(30*time.Second), s.sc.time("evidence_to").Add(-2*time.Minute), 8, "evidence", func(ctx context.Context, _ int) error {
 		return want(t.buy(ctx, "/api/checkout", t.nextOrder(), t.someUser()), 201)
 	})
-	// The gateway outside is slow; every request through it ends as a 503, some by a reset.
+	// The external gateway is slow; every request through it ends with 503, some after a reset.
 	const together = 16
 	n := s.sc.count("503s")
 	batches := (n + together - 1) / together
@@ -117,7 +117,7 @@ func (t *story) lastHour() {
 				a := list[i%len(list)].http(ctx, ask{method: "POST", url: s.url("gateway", "/api/express"), body: body, header: []string{"Authorization", s.bearer(users[i])}})
 				return want(a, 503)
 			})
-			time.Sleep(900 * time.Millisecond) // the gateway's own answers come too late, and go nowhere
+			time.Sleep(900 * time.Millisecond) // the gateway's responses come too late and are discarded
 			return err
 		})
 	}
@@ -170,7 +170,7 @@ func (t *story) badRequest(ctx context.Context, i int) error {
 	return post(object{"order": t.nextOrder(), "user": user, "quantity": 1, "placed_on": on.Format(time.DateOnly)}, 422)
 }
 
-// churn opens a connection for every look at a session, hundreds within a minute.
+// churn opens a connection for every session look-up, hundreds within a minute.
 func (t *story) churn(ctx context.Context) error {
 	p := t.s.pods["frontend"][0]
 	d := p.db("session-database")
@@ -192,7 +192,7 @@ func (t *story) churn(ctx context.Context) error {
 	})
 }
 
-// frontendHabits are what a look at frontend must find.
+// frontendHabits adds the traffic patterns of frontend.
 func (t *story) frontendHabits() {
 	s := t.s
 	at := s.sc.time("frontend")
@@ -205,7 +205,7 @@ func (t *story) frontendHabits() {
 	t.spread(at.Add(-12*time.Minute), at.Add(-time.Minute), s.sc.count("journeys"), "", func(ctx context.Context, _ int) error { return t.journey(ctx) })
 }
 
-// crash is the end of the worker: busier and busier, then killed for its memory.
+// crash is the end of the worker: its load grows until it is OOM-killed.
 func (t *story) crash() {
 	s := t.s
 	at, w := s.sc.time("crash"), s.pod("worker")
@@ -233,7 +233,7 @@ func (t *story) crash() {
 		})
 	}
 	t.on(at.Add(-4*time.Minute-7*time.Second), "", func(ctx context.Context) error { t.probe(ctx); return nil })
-	// It dies with a call on its way: nobody hears the answer.
+	// It dies with a call in flight, whose response is lost.
 	t.on(at.Add(-300*time.Millisecond), "crash", func(ctx context.Context) error {
 		conn, err := w.dialName(ctx, "tcp4", strings.TrimPrefix(s.url("inventory", ""), "http://"))
 		if err != nil {
@@ -262,7 +262,7 @@ func (t *story) crash() {
 	t.spread(at.Add(30*time.Second), at.Add(3*time.Minute), 4, "", func(ctx context.Context, _ int) error { t.probe(ctx); return nil })
 }
 
-// security is what should not be there.
+// security adds traffic that security questions must find.
 func (t *story) security() {
 	s := t.s
 	t.spread(s.sc.time("breach_from").Add(time.Minute), s.sc.time("breach_to").Add(-time.Minute), s.sc.count("breach_queries"), "breach", t.breach)
@@ -298,7 +298,7 @@ func (t *story) security() {
 	t.spread(s.sc.time("uploads").Add(-6*time.Minute), s.sc.time("now").Add(-9*time.Minute), s.sc.count("raw"), "raw", func(ctx context.Context, _ int) error {
 		return want(s.pod("report").http(ctx, ask{method: "POST", url: "https://" + s.sc.name("raw") + "/in", kind: "raw", body: strings.Repeat("row;", 2000)}), 200)
 	})
-	// Nobody checks who asks for a customer.
+	// Requests for a customer need no credentials.
 	t.spread(s.sc.time("uploads").Add(2*time.Minute), s.sc.time("uploads").Add(30*time.Minute), s.sc.count("no_authorization"), "no_authorization", func(ctx context.Context, _ int) error {
 		return want(s.pod("promo").http(withCorrelation(ctx, newCorrelation()), ask{method: "GET", url: s.url("user-service", "/v1/users/"+t.someUser())}), 200)
 	})
@@ -313,7 +313,7 @@ func (t *story) security() {
 		return err
 	})
 	t.on(s.sc.time("uploads").Add(40*time.Minute), "storm", func(ctx context.Context) error {
-		for range s.sc.count("storm") { // again at once, for ever, for something that is not there
+		for range s.sc.count("storm") { // endless immediate requests for a missing resource
 			if err := want(s.pod("promo").http(ctx, ask{method: "GET", url: s.url("product-service", "/v1/banners/spring")}), 404); err != nil {
 				return err
 			}
@@ -323,7 +323,7 @@ func (t *story) security() {
 	})
 }
 
-// breach is somebody at the users' database who has no business there.
+// breach is an intruder at the users' database.
 func (t *story) breach(ctx context.Context, i int) error {
 	s := t.s
 	d := s.pod("debug").db("user-database")
@@ -336,7 +336,7 @@ func (t *story) breach(ctx context.Context, i int) error {
 	if i < len(list) {
 		sql = list[i]
 	}
-	if i == 2 { // and once by a mistake
+	if i == 2 { // and once with an error
 		return d.with(ctx, func(c *pgx.Conn) error {
 			c.Exec(ctx, "select * from user_secrets")
 			_, err := c.Exec(ctx, sql)
@@ -347,7 +347,7 @@ func (t *story) breach(ctx context.Context, i int) error {
 	return err
 }
 
-// leaks puts secrets where they do not belong, and things beside them that only look like it.
+// leaks plants secrets in places where they do not belong, and decoys next to them.
 func (t *story) leaks(ctx context.Context) error {
 	s := t.s
 	ctx = withCorrelation(ctx, newCorrelation())

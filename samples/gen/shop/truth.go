@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// Truth is what a right answer must say, for each question.
+// Truth is the ground truth for each question.
 type Truth struct {
 	Version   int            `json:"version"`
 	Scenario  string         `json:"scenario"`
@@ -20,7 +20,7 @@ type Truth struct {
 	Totals    map[string]int `json:"totals"`
 	Counts    []Count        `json:"counts"`
 	Questions []Question     `json:"questions"`
-	Plants    []Question     `json:"plants"` // more than the questions ask about by name
+	Plants    []Question     `json:"plants"` // facts beyond the questions
 }
 
 // TruthClock is the scenario's time.
@@ -32,7 +32,7 @@ type TruthClock struct {
 	ToleranceMs int       `json:"now_tolerance_ms"`
 }
 
-// TruthService is who plays a role.
+// TruthService is the workload with a role.
 type TruthService struct {
 	Role         string     `json:"role"`
 	Namespace    string     `json:"namespace,omitempty"`
@@ -53,7 +53,7 @@ type TruthPod struct {
 	Node string `json:"node,omitempty"`
 }
 
-// Count is how often one asked another for the same thing with the same outcome.
+// Count is the number of equal requests between two workloads with the same outcome.
 type Count struct {
 	Client   string `json:"client"`
 	Server   string `json:"server"`
@@ -62,7 +62,7 @@ type Count struct {
 	Endpoint string `json:"endpoint"`
 	Status   int    `json:"status"`
 	Error    string `json:"error"`
-	Late     int    `json:"late_status,omitempty"` // answered when the client had gone already
+	Late     int    `json:"late_status,omitempty"` // status of a response after the client was gone
 	Sealed   bool   `json:"sealed,omitempty"`
 	Count    int    `json:"count"`
 }
@@ -77,7 +77,7 @@ type Question struct {
 	Facts     []Fact         `json:"facts"`
 }
 
-// Fact is one thing that a right answer contains.
+// Fact is one fact that a correct answer contains.
 type Fact struct {
 	ID          string             `json:"id"`
 	Says        string             `json:"says"`
@@ -109,7 +109,7 @@ func (s *shop) truth(entries []*Entry) *Truth {
 	for _, e := range s.sc.Externals {
 		t.Services = append(t.Services, TruthService{Role: e.Role, Service: s.sc.name(e.Role), External: true, Domain: e.Domain, Pods: []TruthPod{{IP: e.IP}}})
 	}
-	for _, role := range []string{customerRole, kubeletRole} { // nobody's service
+	for _, role := range []string{customerRole, kubeletRole} { // not services
 		ts := TruthService{Role: role, Service: role, External: role == customerRole}
 		for _, p := range s.pods[role] {
 			ts.Pods = append(ts.Pods, TruthPod{IP: p.ip})
@@ -134,7 +134,7 @@ func (s *shop) truth(entries []*Entry) *Truth {
 	return t
 }
 
-// finder makes facts from what the services logged.
+// finder makes facts from the logs of the services.
 type finder struct {
 	s   *shop
 	all []*Entry
@@ -143,7 +143,7 @@ type finder struct {
 
 type cond func(*Entry) bool
 
-// where are the entries that all conditions hold for.
+// where returns the entries that match all conditions.
 func (f *finder) where(list ...cond) (out []*Entry) {
 	for _, e := range f.all {
 		if !slices.ContainsFunc(list, func(c cond) bool { return !c(e) }) {
@@ -197,7 +197,7 @@ func (f *finder) names(roles ...string) (out []string) {
 	return out
 }
 
-// holds is whether a text is in what was said, in either direction.
+// holds reports whether the request or the response contains a text.
 func holds(text string) cond {
 	return func(e *Entry) bool {
 		return strings.Contains(e.request, text) || strings.Contains(e.reply, text) || strings.Contains(e.Path, text)
@@ -217,7 +217,7 @@ func by(list []*Entry, key func(*Entry) string) map[string]float64 {
 
 func (f *finder) pair(e *Entry) string { return f.name(e.ClientRole) + " → " + f.name(e.ServerRole) }
 
-// outcome is a key of who, what and how it ended.
+// outcome is a key of client, server, request and result.
 func (f *finder) outcome(e *Entry) string {
 	end := fmt.Sprint(e.Status)
 	if e.Error != "" {
@@ -240,7 +240,7 @@ func keys(m map[string]float64) []string { return slices.Sorted(maps.Keys(m)) }
 
 func ms(d time.Duration) float64 { return math.Round(float64(d)/1e4) / 100 }
 
-// quantile of how long entries took, in ms.
+// quantile is a quantile of the durations of entries, in milliseconds.
 func quantile(list []*Entry, q float64) float64 {
 	if len(list) == 0 {
 		return 0

@@ -1,6 +1,6 @@
 package main
 
-// usual is the scenario with the names and numbers that people use in the questions.
+// usual is the scenario with the names and numbers in the questions.
 func usual() *Scenario {
 	return &Scenario{
 		Name: "default", Today: "2026-03-11",

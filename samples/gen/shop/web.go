@@ -22,10 +22,10 @@ import (
 	"time"
 )
 
-// correlation goes from call to call in a request's context.
+// correlation is passed from call to call in a request's context.
 type correlation struct {
 	requestID, traceID string
-	lost               bool // a service on the way forgot to pass them on
+	lost               bool // a service did not forward them
 }
 
 type correlationKey struct{}
@@ -50,7 +50,7 @@ type webClient struct {
 	mu     sync.Mutex
 	kinds  map[string]*http.Transport
 	agent  string
-	single bool // a connection for every request
+	single bool // a new connection for every request
 }
 
 func newWebClient(p *pod) *webClient {
@@ -65,7 +65,7 @@ func newWebClient(p *pod) *webClient {
 	return &webClient{p: p, kinds: map[string]*http.Transport{}, agent: agent, single: p.role == kubeletRole}
 }
 
-// transport is the one for a kind of server: plain, h2c, or TLS with a way of its own.
+// transport returns the transport for a kind of server: plain, h2c, or a TLS configuration.
 func (c *webClient) transport(kind string) *http.Transport {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -99,14 +99,14 @@ func (c *webClient) closeIdle() {
 type ask struct {
 	method, url string
 	kind        string // plain, h2c, or the role of a TLS server
-	body        any    // string, []byte, or what becomes JSON
+	body        any    // string, []byte, or a value for JSON
 	header      []string
-	raw         map[string]string // headers with their spelling as it is
+	raw         map[string]string // headers with exact spelling
 	timeout     time.Duration
 	to          string // address to dial instead of the host's
 }
 
-// answer is what came back.
+// answer is a response.
 type answer struct {
 	status int
 	header http.Header
@@ -128,7 +128,7 @@ func (a answer) str(key string) string {
 
 type dialTo struct{}
 
-// http makes one exchange and writes it into the journal.
+// http makes one exchange and logs it in the journal.
 func (p *pod) http(ctx context.Context, q ask) answer {
 	if q.timeout == 0 {
 		q.timeout = 20 * time.Second
@@ -150,7 +150,7 @@ func (p *pod) http(ctx context.Context, q ask) answer {
 	}
 	e.Host, e.Path, e.Endpoint = u.Hostname(), u.RequestURI(), endpointOf(u.Path)
 	reached := false
-	var wrote atomic.Int64 // set by the connection's own goroutine
+	var wrote atomic.Int64 // set by the goroutine of the connection
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(i httptrace.GotConnInfo) {
 		e.ClientAddr, e.ServerAddr = i.Conn.LocalAddr().String(), i.Conn.RemoteAddr().String()
 		e.realAt, reached = time.Now(), true
@@ -234,7 +234,7 @@ func (p *pod) addHeaders(req *http.Request, q ask, content string, e *Entry) {
 	e.asked = req.Header.Clone()
 }
 
-// dialName connects to a name and port after asking the cluster's DNS.
+// dialName resolves a name with the cluster's DNS and connects to a port.
 func (p *pod) dialName(ctx context.Context, network, addr string) (net.Conn, error) {
 	name, port, err := net.SplitHostPort(addr)
 	if err != nil {
@@ -255,12 +255,12 @@ func (p *pod) dialName(ctx context.Context, network, addr string) (net.Conn, err
 	return p.dial(ctx, network, from, net.JoinHostPort(ips[0], port))
 }
 
-// sealedConn is a TLS connection whose keys are not kept.
+// sealedConn is a TLS connection whose keys are not logged.
 type sealedConn struct{ *tls.Conn }
 
 func (sealedConn) sealed() bool { return true }
 
-// query is a request as a service sees it.
+// query is a request as received by a service.
 type query struct {
 	ctx  context.Context
 	p    *pod
@@ -283,7 +283,7 @@ func (q *query) str(key string) string {
 
 type routes map[string]func(http.ResponseWriter, *query)
 
-// handler reads each request whole, takes its correlation and says the scenario's date.
+// handler reads each request completely, stores its correlation and sets the scenario's date.
 func (p *pod) handler(list routes) http.Handler {
 	mux := http.NewServeMux()
 	if p.inside() {
@@ -299,7 +299,7 @@ func (p *pod) handler(list routes) http.Handler {
 			if parts := strings.Split(r.Header.Get("Traceparent"), "-"); len(parts) == 4 {
 				c.traceID = parts[1]
 			}
-			// A service goes on with what it began when its caller is gone.
+			// A service finishes its work even if the client is gone.
 			ctx := withCorrelation(context.WithoutCancel(r.Context()), c)
 			fn(w, &query{ctx, p, r, body})
 		})
@@ -315,7 +315,7 @@ func (p *pod) handler(list routes) http.Handler {
 	})
 }
 
-// statusWriter remembers the status of an answer.
+// statusWriter records the status of a response.
 type statusWriter struct {
 	http.ResponseWriter
 	status int
@@ -326,12 +326,12 @@ func (w *statusWriter) WriteHeader(status int) {
 	w.ResponseWriter.WriteHeader(status)
 }
 
-// Hijack gives the connection away; what happens to it is no answer.
+// Hijack returns the connection; its data is not an HTTP response.
 func (w *statusWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	return w.ResponseWriter.(http.Hijacker).Hijack()
 }
 
-// serve listens in every pod of a role; make gets the routes of one.
+// serve listens in every pod of a role; make returns the routes of one pod.
 func (s *shop) serve(role string, make func(*pod) routes) error {
 	for _, p := range s.pods[role] {
 		port := 80
@@ -356,7 +356,7 @@ func (p *pod) server(list routes) *http.Server {
 	return srv
 }
 
-// reply writes JSON.
+// reply responds with JSON.
 func reply(w http.ResponseWriter, status int, body any) {
 	b, content := encode(body)
 	if content != "" {
@@ -368,7 +368,7 @@ func reply(w http.ResponseWriter, status int, body any) {
 
 type object = map[string]any
 
-// forward passes a request on and the answer back, as gateways do.
+// forward forwards a request and returns the response, as gateways do.
 func (q *query) forward(w http.ResponseWriter, to string, change func(*ask)) answer {
 	a := ask{method: q.r.Method, url: to, body: q.body}
 	if len(q.body) == 0 {

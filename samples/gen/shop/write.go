@@ -48,7 +48,7 @@ func (s *shop) write(dir string) error {
 	return writeTruth(filepath.Join(dir, "truth.json"), s.truth(entries))
 }
 
-// audit compares what clients say they asked with what servers say they got.
+// audit compares the requests that clients logged with those that servers logged.
 func (s *shop) audit(entries []*Entry) error {
 	asked := map[string]int{}
 	for _, e := range entries {
@@ -78,7 +78,7 @@ func writeJSON(path string, v any) error {
 	return os.WriteFile(path, b.Bytes(), 0o644)
 }
 
-// writeTruth writes a line for each question, so that a person can still find one.
+// writeTruth writes one line per question, so that the file stays readable.
 func writeTruth(path string, t *Truth) error {
 	short := *t
 	short.Counts, short.Questions, short.Plants = nil, nil, nil
@@ -86,7 +86,7 @@ func writeTruth(path string, t *Truth) error {
 	if err != nil {
 		return err
 	}
-	// The lists stand at the end of the object, empty: they are filled in line by line.
+	// The lists are empty at the end of the object: they are filled in line by line.
 	text := strings.TrimSuffix(string(head), `"counts":null,"questions":null,"plants":null}`)
 	var b bytes.Buffer
 	b.WriteString(text)
@@ -145,7 +145,7 @@ func writeLog(path string, entries []*Entry) error {
 	return os.WriteFile(path, b.Bytes(), 0o644)
 }
 
-// segment is what one node's recorder would have written.
+// segment writes what the recorder of one node would have written.
 type segment struct {
 	s       *shop
 	node    string
@@ -155,19 +155,19 @@ type segment struct {
 }
 
 type packet struct {
-	at    int64 // ns, the scenario's time
+	at    int64 // nanoseconds, the scenario's time
 	iface int
 	frame
 }
 
-// uid makes an id that looks like the API server's and is always the same for a name.
+// uid derives an id from a name, in the format of the API server.
 func uid(kind, ns, name string) string {
 	h := sha256.Sum256([]byte(kind + "/" + ns + "/" + name))
 	h[6], h[8] = h[6]&0x0f|0x40, h[8]&0x3f|0x80 // version and variant, RFC 9562 section 4
 	return fmt.Sprintf("%x-%x-%x-%x-%x", h[0:4], h[4:6], h[6:8], h[8:10], h[10:16])
 }
 
-// pid is the number of a pod's process: invented, since one process plays all of them.
+// pid is the process id of a pod: invented, because one process plays all of them.
 func (p *pod) pid() int64 { return 2000 + int64(netip.MustParseAddr(p.ip).As4()[3])*7 }
 
 func (p *pod) container() string { return fmt.Sprintf("%x", sha256.Sum256([]byte(p.ns+"/"+p.name))) }
@@ -176,7 +176,7 @@ func (p *pod) cgroup() string {
 	return "/kubepods.slice/kubepods-pod" + strings.ReplaceAll(uid("Pod", p.ns, p.name), "-", "_") + ".slice/cri-containerd-" + p.container() + ".scope"
 }
 
-// cgroupID is the short form of the same, as sockets have it.
+// cgroupID is the short form of the same, as for sockets.
 func (p *pod) cgroupID() string { return fmt.Sprint(10_000 + p.pid()) }
 
 func (g *segment) write(dir string) error {

@@ -10,7 +10,7 @@ import (
 	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
 )
 
-// facts are what the questions name. They are found in the bundle.
+// facts are values from the bundle for the inputs of questions.
 type facts struct {
 	service, client, store, namespace, path, pod string
 	callID, traceID, requestID, text             string
@@ -18,7 +18,7 @@ type facts struct {
 	at                                           string
 }
 
-// look finds facts by asking.
+// look finds facts by running questions.
 func look(ctx context.Context, a *sdk.ClientSession) (*facts, error) {
 	var f facts
 	for _, s := range []struct {
@@ -61,7 +61,7 @@ func look(ctx context.Context, a *sdk.ClientSession) (*facts, error) {
 	return &f, f.window(ctx, a)
 }
 
-// window chooses a stretch in the middle of the recording.
+// window chooses a time range in the middle of the recording.
 func (f *facts) window(ctx context.Context, a *sdk.ClientSession) error {
 	text, _, err := call(ctx, a, "run_sql", `{"sql":"select strftime(min(ts), '%Y-%m-%dT%H:%M:%SZ'), strftime(max(ts), '%Y-%m-%dT%H:%M:%SZ') from calls_raw"}`)
 	if err != nil {
@@ -86,7 +86,7 @@ func (f *facts) window(ctx context.Context, a *sdk.ClientSession) error {
 	return nil
 }
 
-// with writes facts into an input: $service and so on.
+// with replaces $service and other variables in an input by facts.
 func (f *facts) with(in string) string {
 	q := func(s string) string {
 		b, _ := json.Marshal(s) // a string always marshals
@@ -97,7 +97,7 @@ func (f *facts) with(in string) string {
 		"$text", q(f.text), "$at", q(f.at)).Replace(in)
 }
 
-// inputs are the arguments of the calls of a tool.
+// inputs returns the arguments for the calls of a tool.
 func (f *facts) inputs(tool string) []string {
 	var out []string
 	for _, in := range questions[tool] {
@@ -108,8 +108,7 @@ func (f *facts) inputs(tool string) []string {
 
 const anything = `{}`
 
-// questions are arguments for each tool: what it does when nothing is said, for one
-// service, for a window, and what is dear in it.
+// questions are arguments for each tool: none, one service, a window, and expensive ones.
 var questions = map[string][]string{
 	"list_cases":              {anything},
 	"describe_schema":         {anything, `{"table":"calls","filter":"redis"}`},

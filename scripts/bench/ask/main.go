@@ -1,9 +1,9 @@
 // Command ask measures how long a server takes to answer questions about a large bundle.
 //
-// It is an assistant in the same process: it speaks MCP to a server that is made as
-// pcapsule mcp makes it, asks every tool with several arguments that it finds in the bundle
-// itself, then lets several clients ask a mix at once. It prints times, processor time,
-// sizes of answers and the process's peak memory for each tool.
+// It acts as an assistant in the same process: it speaks MCP to a server like that of pcapsule mcp,
+// calls every tool with several arguments from the bundle, and then lets several clients call a mix of
+// tools in parallel. For each tool it prints times, processor time, sizes of answers and the process's
+// peak memory.
 package main
 
 import (
@@ -37,7 +37,7 @@ type options struct {
 	threads         int
 	memory          int64
 	verbose         bool
-	exports         string // where export_pcap writes
+	exports         string // folder for export_pcap
 }
 
 func main() {
@@ -136,7 +136,7 @@ func chosen(name, only string) bool {
 	return only == "" || slices.ContainsFunc(strings.Split(only, ","), func(s string) bool { return strings.Contains(name, s) })
 }
 
-// connect is one more client of the server.
+// connect adds a client to the server.
 func connect(ctx context.Context, s *mcp.Server, name string) (*sdk.ClientSession, error) {
 	here, there := sdk.NewInMemoryTransports()
 	if _, err := s.MCP().Connect(ctx, there, nil); err != nil {
@@ -148,12 +148,12 @@ func connect(ctx context.Context, s *mcp.Server, name string) (*sdk.ClientSessio
 // asked is the cost of one tool.
 type asked struct {
 	name   string
-	times  []time.Duration // of every answer, sorted
-	cpu    time.Duration   // of the dearest answer
+	times  []time.Duration // times of all answers, sorted
+	cpu    time.Duration   // of the most expensive answer
 	bytes  int             // of the longest answer
 	peak   int64           // MiB
 	failed string
-	kept   int // answers that were not made anew
+	kept   int // answers from the cache
 }
 
 func ask(ctx context.Context, a *sdk.ClientSession, name string, inputs []string, o options) (asked, error) {
@@ -161,7 +161,7 @@ func ask(ctx context.Context, a *sdk.ClientSession, name string, inputs []string
 	forgetPeak()
 	for _, in := range inputs {
 		for range o.repeat {
-			if err := os.RemoveAll(filepath.Join(o.exports, "slice.pcapng")); err != nil { // it is never overwritten
+			if err := os.RemoveAll(filepath.Join(o.exports, "slice.pcapng")); err != nil { // an existing file is not overwritten
 				return out, err
 			}
 			cpu, begin := processorTime(), time.Now()
@@ -199,7 +199,7 @@ func (a asked) print() {
 	}
 }
 
-// middle is the median: of an even number of times what lies between the two in the middle.
+// middle is the median; for an even number of times the mean of the two in the middle.
 func middle(sorted []time.Duration) time.Duration {
 	return (sorted[(len(sorted)-1)/2] + sorted[len(sorted)/2]) / 2
 }
@@ -232,12 +232,12 @@ func listed(names []string) string {
 	return strings.Join(names, ", ")
 }
 
-// refusedError is an answer that says what was wrong with the question.
+// refusedError is an answer that reports an invalid input.
 type refusedError struct{ text string }
 
 func (e *refusedError) Error() string { return e.text }
 
-// call asks a tool and gives the text of the answer, and whether the server had kept it.
+// call calls a tool and returns the text of the answer, and whether it came from the cache.
 func call(ctx context.Context, a *sdk.ClientSession, name, in string) (text string, kept bool, err error) {
 	r, err := a.CallTool(ctx, &sdk.CallToolParams{Name: name, Arguments: json.RawMessage(in)})
 	if err != nil {

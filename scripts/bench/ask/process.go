@@ -13,8 +13,8 @@ import (
 // tick is the unit of processor times in /proc, USER_HZ of proc(5).
 const tick = 10 * time.Millisecond
 
-// processorTime is what this process and its workers, those that ended too, have used, user
-// and system. Of workers that run it is known to a tick.
+// processorTime is the user and system time of this process and its workers, including ended ones.
+// For running workers its resolution is one tick.
 func processorTime() (d time.Duration) {
 	for _, who := range []int{syscall.RUSAGE_SELF, syscall.RUSAGE_CHILDREN} {
 		var r syscall.Rusage
@@ -37,7 +37,7 @@ func processorTime() (d time.Duration) {
 	return d
 }
 
-// workers are the numbers of this process's children.
+// workers returns the process ids of this process's children.
 func workers() (pids []string) {
 	lists, _ := filepath.Glob("/proc/self/task/*/children")
 	for _, name := range lists {
@@ -47,15 +47,15 @@ func workers() (pids []string) {
 	return pids
 }
 
-// forgetPeak lets the kernel count the peak of memory from here on.
+// forgetPeak resets the kernel's count of peak memory.
 func forgetPeak() {
 	for _, pid := range append(workers(), "self") {
-		_ = os.WriteFile("/proc/"+pid+"/clear_refs", []byte("5"), 0) // where it may not, the peak is of the whole run
+		_ = os.WriteFile("/proc/"+pid+"/clear_refs", []byte("5"), 0) // without permission, the peak covers the whole run
 	}
 }
 
-// peak is the most memory that was resident, of this process and of each worker, in MiB.
-// They need not have had it at the same time.
+// peak is the sum of the peak resident memory of this process and of each worker, in MiB. The peaks
+// may be at different times.
 func peak() (mib int64) {
 	for _, pid := range append(workers(), "self") {
 		text, _ := os.ReadFile("/proc/" + pid + "/status")
@@ -68,7 +68,7 @@ func peak() (mib int64) {
 	return mib
 }
 
-// load says how busy the machine is.
+// load describes the load of the machine.
 func load() string {
 	text, err := os.ReadFile("/proc/loadavg")
 	if err != nil {

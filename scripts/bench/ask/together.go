@@ -11,11 +11,11 @@ import (
 	"github.com/pcapsule/pcapsule/mcp"
 )
 
-// mixed are the questions that clients ask in turn, each from another place on.
+// mixed are the calls that clients make in turn, each from a different starting point.
 var mixed = []string{"list_cases", "get_overview", "list_api_calls", "get_service_map", "get_api_stats", "get_api_call", "find_failures",
 	"get_latency", "list_l4_flows", "get_dependencies", "trace_request", "describe_service", "list_external", "get_pair"}
 
-// together lets clients ask at once and says how long each waited for its answers.
+// together runs clients in parallel and reports how long each waited for its answers.
 func together(ctx context.Context, server *mcp.Server, f *facts, o options) error {
 	forgetPeak()
 	begin := time.Now()

@@ -6,14 +6,14 @@ import (
 	"math/rand"
 )
 
-// service is some pods that answer under one name.
+// service is a set of pods with one name.
 type service struct {
 	name, namespace string
 	port            int
 	pods            [][4]byte
-	next            []*service // whom it asks
+	next            []*service // services that it calls
 	paths           []string
-	slow            float64 // factor of its time
+	slow            float64 // factor for its response time
 }
 
 type cluster struct {
@@ -90,6 +90,6 @@ func (c *cluster) kube() []byte {
 			"metadata": object{"name": s.name + "-x", "namespace": s.namespace, "uid": "slice-" + s.name, "labels": object{"kubernetes.io/service-name": s.name}},
 			"ports":    []object{{"port": s.port}}})
 	}
-	text, _ := json.Marshal(object{"apiVersion": "v1", "kind": "List", "items": items}) // nothing in it that cannot be written
+	text, _ := json.Marshal(object{"apiVersion": "v1", "kind": "List", "items": items}) // always marshals
 	return text
 }

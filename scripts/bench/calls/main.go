@@ -1,6 +1,6 @@
-// Command calls makes a capture of many small calls of many services, for measuring
-// questions on a bundle with millions of rows. The traffic is invented from a seed: a
-// gateway, services in levels, PostgreSQL, Redis, DNS and addresses outside, over a day.
+// Command calls makes a capture of many small calls between many services, to measure questions on a
+// bundle with millions of rows. The traffic is generated from a seed: a gateway, services in levels,
+// PostgreSQL, Redis, DNS and outside addresses, over one day.
 //
 // usage: calls -n 5000000 -o calls.pcap -kube calls.kube.json
 package main

@@ -10,22 +10,22 @@ import (
 const (
 	fin, syn, psh, ack = 1, 2, 8, 16
 
-	begin   = 1_772_000_000_000_000_000 // of the capture, nanoseconds since 1970
-	network = 150_000                   // between two pods, nanoseconds
+	begin   = 1_772_000_000_000_000_000 // start of the capture, nanoseconds since 1970
+	network = 150_000                   // latency between two pods, nanoseconds
 	perConn = 200                       // calls of a connection before it is closed
 
-	callsPerTrace = 42 // about, for the rate
+	callsPerTrace = 42 // approximate, for the rate
 )
 
 type pair struct{ from, to [4]byte }
 
-// conn is a connection that is kept for further calls.
+// conn is a connection that is kept open for further calls.
 type conn struct {
 	client, server end
 	seq, ack       uint32
 	calls          int
-	free           int64 // when its last answer is in
-	ready          bool  // a database has answered the start-up
+	free           int64 // time of its last response
+	ready          bool  // the database has answered the start-up message
 }
 
 type pool struct{ conns []*conn }
@@ -58,7 +58,7 @@ func (t *traffic) run() error {
 	return t.err
 }
 
-// on gives a connection to a server: one that is free, or a new one.
+// on returns a connection to a server: a free one, or a new one.
 func (t *traffic) on(at int64, from, to [4]byte, port int, keep bool) (*conn, int64) {
 	key := pair{from, to}
 	p := t.pools[key]
@@ -85,7 +85,7 @@ func (t *traffic) on(at int64, from, to [4]byte, port int, keep bool) (*conn, in
 	return c, at + 2*network + 1000
 }
 
-// exchange sends a request and its answer.
+// exchange sends a request and its response.
 func (t *traffic) exchange(c *conn, at, done int64, request, response string, keep bool) {
 	t.tcp(at, c.client, c.server, c.seq, c.ack, psh|ack, request)
 	c.seq += uint32(len(request))
@@ -112,7 +112,7 @@ func (t *traffic) exchange(c *conn, at, done int64, request, response string, ke
 
 func (t *traffic) pod(s *service) [4]byte { return s.pods[t.rnd.Intn(len(s.pods))] }
 
-// http makes one call with all that it causes and says when it was done.
+// http makes one call with all calls that it causes, and returns its end.
 func (t *traffic) http(at int64, from [4]byte, s *service, depth int, outside bool) int64 {
 	pod := t.pod(s)
 	keep := depth > 0
@@ -164,7 +164,7 @@ func (t *traffic) http(at int64, from [4]byte, s *service, depth int, outside bo
 	return done
 }
 
-// query asks one of the databases, in PostgreSQL's simple protocol.
+// query queries one of the databases in PostgreSQL's simple protocol.
 func (t *traffic) query(at int64, from [4]byte) int64 {
 	s := t.postgres[t.rnd.Intn(len(t.postgres))]
 	c, start := t.on(at, from, s.pods[0], s.port, true)
@@ -199,7 +199,7 @@ func (t *traffic) cache(at int64, from [4]byte) int64 {
 	return done
 }
 
-// lookup asks for the address of a name outside.
+// lookup resolves an outside name.
 func (t *traffic) lookup(at int64, from [4]byte, far *service) int64 {
 	t.port = (t.port + 1) % 28000
 	client, server := end{from, 32768 + t.port}, end{t.pod(t.dns), 53}

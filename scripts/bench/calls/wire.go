@@ -6,7 +6,7 @@ import (
 	"encoding/binary"
 )
 
-// packet waits to be written in the order of time.
+// packet is queued to be written in order of time.
 type packet struct {
 	at   int64
 	no   int
@@ -29,7 +29,7 @@ func (q *queue) Pop() any {
 	return p
 }
 
-// wire writes packets of Ethernet into a classic capture with nanoseconds.
+// wire writes Ethernet packets to a classic pcap file with nanoseconds.
 type wire struct {
 	w       *bufio.Writer
 	q       queue
@@ -47,7 +47,7 @@ func (w *wire) header() {
 	_, w.err = w.w.Write(h[:])
 }
 
-// flush writes what came before a time.
+// flush writes the packets before a time.
 func (w *wire) flush(before int64) {
 	for len(w.q) > 0 && w.q[0].at < before && w.err == nil {
 		p := heap.Pop(&w.q).(packet)

@@ -112,7 +112,7 @@ func (w *writer) send(c *conn, side int, text string) {
 	}
 }
 
-// segment writes one packet, without checksums, as a card that computes them would show it.
+// segment writes one packet without checksums, as captured with checksum offloading.
 func (w *writer) segment(c *conn, side int, flags byte, text string) {
 	src, dst, sport, dport := c.client, uint32(server), c.port, uint16(serverPort)
 	if side == 1 {

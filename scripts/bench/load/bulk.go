@@ -41,7 +41,7 @@ func (k *kind) bulk() error {
 	if err := c.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
 		return err
 	}
-	if _, err := io.Copy(io.Discard, c); err != nil { // the other side has all when it closes
+	if _, err := io.Copy(io.Discard, c); err != nil { // the other side closes when it has everything
 		return fmt.Errorf("waiting for the other side: %w", err)
 	}
 	passed := time.Since(start).Seconds()

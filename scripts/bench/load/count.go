@@ -13,8 +13,8 @@ import (
 
 var errCut = errors.New("the file ends inside a packet")
 
-// countFile counts the packets of a capture and the losses that its packets tell
-// (epb_dropcount). It looks at headers only, so that gigabytes take a moment.
+// countFile counts the packets of a capture and the losses in its packets (epb_dropcount). It reads
+// only headers, so that gigabytes take a moment.
 func countFile(path string) (packets, told uint64, err error) {
 	f, err := os.Open(path)
 	if err != nil {

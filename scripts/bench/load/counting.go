@@ -13,8 +13,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// counting is the least that a program at every packet of a control group can do: it adds
-// one. What it costs the traffic nobody who looks at packets there can save.
+// counting is the minimal program for every packet of a control group: it only counts. Its cost is the
+// lower bound for every program there.
 func counting(group string) error {
 	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGINT, unix.SIGTERM)
 	defer stop()

@@ -1,8 +1,7 @@
 //go:build linux
 
-// Command load makes the traffic that recorders are measured with, and measures them: the
-// same few kinds of traffic for every tool, with its own word on how many packets there
-// were, how fast they went and what the tool beside them cost.
+// Command load generates the traffic for measuring recorders, and measures them: the same few kinds of
+// traffic for every tool, with its own count of packets, their rate and the cost of the tool.
 //
 //	load serve HOST                               answers the kinds below; counters at SIGTERM
 //	load udp HOST -rate N -seconds S              64-byte frames, N a second (0: flat out)
@@ -32,7 +31,7 @@ const (
 	tlsPort  = "8443"
 )
 
-// kind is traffic of one kind, as the command line asks for it.
+// kind is the kind of traffic given on the command line.
 type kind struct {
 	host    string
 	rate    float64
@@ -87,7 +86,7 @@ func run(args []string) error {
 	return fmt.Errorf("unknown command %q", command)
 }
 
-// answer prints one line for the script that called.
+// answer prints one line for the calling script.
 func answer(pairs ...any) {
 	var b strings.Builder
 	for i := 0; i+1 < len(pairs); i += 2 {
@@ -96,7 +95,7 @@ func answer(pairs ...any) {
 	fmt.Println(strings.TrimSpace(b.String()))
 }
 
-// processor is what this process has used, softirqs that ran in its name included.
+// processor is the CPU time of this process, including softirqs that ran in its context.
 func processor() string {
 	var u unix.Rusage
 	if err := unix.Getrusage(unix.RUSAGE_SELF, &u); err != nil {

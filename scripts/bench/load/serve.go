@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// serve answers every kind of traffic until SIGTERM, then tells what came.
+// serve answers every kind of traffic until SIGTERM, then prints its counters.
 func serve(host string) error {
 	var datagrams, bytes atomic.Int64
 	end := make(chan os.Signal, 1)

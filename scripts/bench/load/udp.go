@@ -15,8 +15,8 @@ import (
 )
 
 const (
-	payload = 64 - 14 - 20 - 8 // Ethernet, IPv4 and UDP before it
-	atOnce  = 64               // datagrams a system call
+	payload = 64 - 14 - 20 - 8 // without Ethernet, IPv4 and UDP headers
+	atOnce  = 64               // datagrams per system call
 	nap     = 200 * time.Microsecond
 )
 
@@ -26,7 +26,7 @@ type message struct {
 	length uint32
 }
 
-// batch is datagrams that go or come in one system call.
+// batch is the datagrams of one system call.
 type batch struct {
 	messages [atOnce]message
 	vectors  [atOnce]unix.Iovec
@@ -72,7 +72,7 @@ func socket(host string) (int, unix.Sockaddr, error) {
 	return fd, &unix.SockaddrInet4{Port: port, Addr: [4]byte(ip)}, nil
 }
 
-// udp sends at a rate. What is due is sent in small bursts; between them it sleeps.
+// udp sends at a rate, in small bursts with pauses between them.
 func (k *kind) udp() error {
 	runtime.LockOSThread()
 	fd, to, err := socket(k.host)

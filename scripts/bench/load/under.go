@@ -20,23 +20,22 @@ import (
 )
 
 const (
-	longest  = 2 * time.Minute        // that a tool may run
-	patience = 20 * time.Second       // that it may take to end
-	look     = 100 * time.Millisecond // between two looks at its memory
+	longest  = 2 * time.Minute        // time limit for a tool
+	patience = 20 * time.Second       // time limit for its end
+	look     = 100 * time.Millisecond // interval between memory samples
 )
 
-// watched is a tool and what is known of it.
+// watched is a running tool with its measurements.
 type watched struct {
 	pid      int
 	begun    float64 // CPU seconds when traffic began
-	private  int64   // KiB, the most there were
+	private  int64   // KiB, peak
 	programs string
 }
 
-// under runs a tool. SIGUSR1 says that traffic begins; SIGINT is passed on and ends it.
-// The result has CPU seconds of all of it (tool_cpu) and since traffic began (work), the
-// most memory and the most anonymous memory in MiB, and runs:nanoseconds of each packet
-// program, if asked.
+// under runs a tool. SIGUSR1 marks the start of traffic; SIGINT is forwarded and ends the tool. The
+// result has CPU seconds in total (tool_cpu) and since the start of traffic (work), peak memory and
+// peak anonymous memory in MiB, and optionally runs:nanoseconds of each packet program.
 func under(result string, programs bool, command []string) error {
 	if len(command) == 0 {
 		return fmt.Errorf("no command to run")
@@ -75,7 +74,7 @@ func under(result string, programs bool, command []string) error {
 	return nil
 }
 
-// watch returns when the tool has ended, by itself or killed for taking too long.
+// watch returns when the tool has ended, normally or killed after the time limit.
 func (w *watched) watch(ended <-chan error, signals <-chan os.Signal, programs bool) {
 	tick := time.NewTicker(look)
 	defer tick.Stop()
@@ -104,7 +103,7 @@ func (w *watched) watch(ended <-chan error, signals <-chan os.Signal, programs b
 	}
 }
 
-// used is the tool's CPU seconds until now, in nanoseconds' steps.
+// used is the CPU time of the tool in seconds, with nanosecond resolution.
 func (w *watched) used() float64 {
 	files, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", w.pid))
 	var sum int64
@@ -118,13 +117,13 @@ func (w *watched) used() float64 {
 	return float64(sum) / 1e9
 }
 
-// memory keeps the most private memory seen. Anonymous pages are that: the kernel's ring
-// buffer is mapped, and pages of the program's file are shared.
+// memory records the peak private memory, which is anonymous: the kernel's ring buffer is mapped, and
+// pages of the program's file are shared.
 func (w *watched) memory() {
 	w.private = max(w.private, field(fmt.Sprintf("/proc/%d/status", w.pid), "RssAnon:"))
 }
 
-// packetPrograms is what each program that packets pass has cost, longest first.
+// packetPrograms is the cost of each BPF program on the packet path, most expensive first.
 func (w *watched) packetPrograms() string {
 	const cgroupSKB = 8 // BPF_PROG_TYPE_CGROUP_SKB
 	files, _ := filepath.Glob(fmt.Sprintf("/proc/%d/fdinfo/*", w.pid))
@@ -149,7 +148,7 @@ func (w *watched) packetPrograms() string {
 	return strings.Join(texts, ",")
 }
 
-// field is a number in a file of lines "NAME number", 0 where it is not there.
+// field reads a number from a file of lines "NAME number", or 0.
 func field(file, name string) int64 {
 	b, err := os.ReadFile(file)
 	if err != nil {

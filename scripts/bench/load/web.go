@@ -21,16 +21,15 @@ import (
 	"time"
 )
 
-// web asks on a connection of its own each time, with a fixed number of askers. The asker
-// closes first: what waits for its last packets is then on its side, and on the side
-// that is recorded every packet has a socket.
+// web makes each request on a new connection, with a fixed number of clients. The client closes first:
+// so TIME_WAIT is on its side, and on the recorded side every packet has a socket.
 func (k *kind) web(secure bool) error {
 	url := "http://" + net.JoinHostPort(k.host, httpPort) + "/"
 	if secure {
 		url = "https://" + net.JoinHostPort(k.host, tlsPort) + "/"
 	}
 	client := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{
-		MaxIdleConnsPerHost: -1, // closes after the answer without saying so before
+		MaxIdleConnsPerHost: -1, // closes after the response without announcing it
 		DialTLSContext:      dialTLS,
 	}}
 	took := make([][]time.Duration, k.workers)
@@ -63,7 +62,7 @@ func (k *kind) web(secure bool) error {
 	return nil
 }
 
-// abrupt ends TLS without a farewell.
+// abrupt ends TLS without close_notify.
 type abrupt struct{ *tls.Conn }
 
 func (c abrupt) Close() error { return c.NetConn().Close() }
@@ -95,7 +94,7 @@ func answers(host string) error {
 	}
 	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = w.Write(body)
-	}), ErrorLog: log.New(io.Discard, "", 0)} // tells of each end without a farewell
+	}), ErrorLog: log.New(io.Discard, "", 0)} // would log every end without close_notify
 	plain, err := net.Listen("tcp4", net.JoinHostPort(host, httpPort))
 	if err != nil {
 		return fmt.Errorf("listening: %w", err)
@@ -127,9 +126,9 @@ func selfSigned() (tls.Certificate, error) {
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, nil
 }
 
-// quietListener's connections write nothing more once the other side has ended. The
-// farewell of TLS to a client that is gone would be answered by resets, and a reset for
-// a socket that is gone too has none: no recorder of sockets can see it.
+// quietListener's connections write nothing after the other side has closed. A client that is gone
+// would answer a close_notify of TLS with resets, and a reset for a closed socket has no socket: no
+// recorder of sockets can see it.
 type quietListener struct{ net.Listener }
 
 func (l quietListener) Accept() (net.Conn, error) {

@@ -1,6 +1,6 @@
-// Command tlspair makes two captures of one conversation between net/http's client and
-// server: one in clear and one as TLS 1.3 carried it, with its key log, so that what
-// decryption costs can be measured on the same traffic.
+// Command tlspair makes two captures of one conversation between the client and server of net/http:
+// one in plain text and one as TLS 1.3, with its key log, to measure the cost of decryption on the
+// same traffic.
 //
 //	tlspair DIR BYTES   → DIR/clear.pcap, DIR/tls.pcap (at least BYTES each), DIR/tls.keylog
 package main
@@ -28,9 +28,9 @@ import (
 	"time"
 )
 
-const segment = 1448 // payload of a segment, as Ethernet carries it
+const segment = 1448 // payload of a segment on Ethernet
 
-// capture writes classic pcap files. Time rises by a microsecond a packet.
+// capture writes classic pcap files. The time advances by a microsecond per packet.
 type capture struct {
 	mu   sync.Mutex
 	w    *bufio.Writer
@@ -38,7 +38,7 @@ type capture struct {
 	tick *ticker
 }
 
-// ticker gives both captures one clock.
+// ticker is the common clock of both captures.
 type ticker struct {
 	mu sync.Mutex
 	us int64
@@ -141,7 +141,7 @@ func (w *wire) packet(dir int, flags byte, payload []byte) {
 	w.c.size += int64(size) + 16
 }
 
-// tap writes what passes a connection's end into a capture.
+// tap writes the data of a connection to a capture.
 type tap struct {
 	net.Conn
 	w   *wire
@@ -153,7 +153,7 @@ func (t *tap) Write(p []byte) (int, error) {
 	return t.Conn.Write(p)
 }
 
-// listener hands out the server's ends.
+// listener accepts the server's ends.
 type listener struct{ conns chan net.Conn }
 
 func (l *listener) Accept() (net.Conn, error) { return <-l.conns, nil }
@@ -228,7 +228,7 @@ func run(dir string, want int64) error {
 	return sealed.w.Flush()
 }
 
-// connection plays up to a hundred requests on one kept connection.
+// connection runs up to a hundred requests on one kept-alive connection.
 func connection(l *listener, clear, sealed *wire, cert tls.Certificate, keys io.Writer, r *rand.Rand) {
 	a, b := net.Pipe()
 	server := tls.Server(&tap{b, sealed, toClient}, &tls.Config{Certificates: []tls.Certificate{cert}})

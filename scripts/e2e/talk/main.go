@@ -1,5 +1,5 @@
-// Command talk is the workload of scripts/e2e.sh: it serves HTTP and HTTPS with a
-// certificate of its own, or asks for pages again and again.
+// Command talk is the workload of scripts/e2e.sh: it serves HTTP and HTTPS with a self-signed
+// certificate, or requests pages repeatedly.
 //
 //	talk serve          port 8080 in clear, port 8443 over TLS
 //	talk get URL...     each of them twice a second, on a connection of its own

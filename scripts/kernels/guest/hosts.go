@@ -17,7 +17,7 @@ import (
 
 const program = "/pcapsule-recorder"
 
-// checkDoctor runs the program that nodes run: its doctor must say that recording works.
+// checkDoctor runs the node's program: its doctor must report that recording works.
 func checkDoctor() {
 	out, err := exec.Command(program, "doctor").CombinedOutput()
 	if err != nil {
@@ -27,20 +27,19 @@ func checkDoctor() {
 	report("doctor", good, "")
 }
 
-// host is a machine on which recording cannot work or has less, made of this one for a single
-// process.
+// host is a machine on which recording fails or is limited, simulated for a single process.
 type host struct {
 	name string
 	wrap string // busybox script that runs "$@" there; empty runs it as it is
 	attr *syscall.SysProcAttr
 	want string // in the error
-	less bool   // newer kernels record there with less, and say what is missing
+	less bool   // newer kernels record with limitations and report them
 }
 
 var mountsOwn = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNS}
 
-// checkHosts runs the recorder where it cannot work. It must say why in one sentence, give a
-// hint and end with exit code 1.
+// checkHosts runs the recorder on hosts where it cannot work. It must give the reason in one sentence
+// and a hint, and end with exit code 1.
 func checkHosts() {
 	nobody := &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
 	rootless := &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWUSER | unix.CLONE_NEWNS, UidMappings: []syscall.SysProcIDMap{{HostID: 65534, Size: 1}}, GidMappings: []syscall.SysProcIDMap{{HostID: 65534, Size: 1}},
@@ -95,7 +94,7 @@ func (h *host) check() error {
 		case <-time.After(100 * time.Millisecond):
 		}
 		if log, _ := os.ReadFile("/tmp/host.log"); !asked && bytes.Contains(log, []byte("msg=recording")) {
-			asked = true // a second signal would end it at once
+			asked = true // a second signal would end it immediately
 			_ = c.Process.Signal(syscall.SIGTERM)
 		}
 	}
@@ -103,7 +102,7 @@ func (h *host) check() error {
 	return fmt.Errorf("does not end: %w", <-ended)
 }
 
-// judge looks at how the recorder ended and what it said.
+// judge checks the exit code and the messages of the recorder.
 func (h *host) judge(err error) error {
 	log, readErr := os.ReadFile("/tmp/host.log")
 	if readErr != nil {

@@ -1,10 +1,10 @@
 //go:build linux
 
-// Command guest is the first process of a virtual machine. It checks what the recorder does
-// on this kernel, prints one line per check on the console and turns the machine off.
+// Command guest is the init process of a virtual machine. It checks the recorder on this kernel,
+// prints one line per check on the console and powers the machine off.
 //
-// The program plays all parts of its scene: it runs itself again under other names as the
-// servers and clients whose packets are recorded.
+// The program plays all roles of its scenario: it starts itself under other names as the servers and
+// clients whose packets are recorded.
 package main
 
 import (
@@ -19,7 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// States of a check, as the table has them.
+// States of a check in the table.
 const (
 	good    = "good"
 	partial = "partial"
@@ -27,7 +27,7 @@ const (
 	bad     = "bad"
 )
 
-// report prints a check for the program outside.
+// report prints a check for the program on the host.
 func report(name, state, detail string) {
 	text, err := json.Marshal(struct{ Name, State, Detail string }{name, state, detail})
 	if err == nil {
@@ -50,8 +50,8 @@ func main() {
 	}
 }
 
-// boot prepares the machine and runs the checks in a process of their own: packages that look
-// into /proc when they begin would find nothing in this one.
+// boot prepares the machine and runs the checks in a separate process: packages that read /proc at
+// start-up would find nothing in this one.
 func boot() {
 	for _, m := range []struct{ kind, target string }{
 		{"proc", "/proc"}, {"sysfs", "/sys"}, {"devtmpfs", "/dev"}, {"cgroup2", "/sys/fs/cgroup"}, {"securityfs", "/sys/kernel/security"},

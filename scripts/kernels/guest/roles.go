@@ -22,7 +22,7 @@ import (
 	"golang.org/x/net/dns/dnsmessage"
 )
 
-// Addresses of the scene.
+// Addresses of the scenario.
 const (
 	webAddress    = "127.0.0.1:8080"
 	tlsAddress    = "127.0.0.1:8443"
@@ -31,7 +31,7 @@ const (
 	farAddress    = "10.9.0.2:8080"
 )
 
-// Names under which the program plays its parts; the recorder must find them as owners.
+// Names of the program's roles; the recorder must find them as owners.
 var roles = map[string]func(args []string) error{
 	"webserver": func([]string) error { return serve(webAddress) },
 	"farserver": func([]string) error { return serve(farAddress) },
@@ -40,7 +40,7 @@ var roles = map[string]func(args []string) error{
 	"webclient": func(args []string) error { return get(http.DefaultTransport, args[0], 5) },
 	"farclient": func(args []string) error { return get(http.DefaultTransport, args[0], 5) },
 	"tlsclient": func(args []string) error {
-		time.Sleep(3 * time.Second) // programs are seen when they start, and this is a slow machine
+		time.Sleep(3 * time.Second) // the recorder must see the program start, and the machine is slow
 		return get(&http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, DisableKeepAlives: true}, args[0], 3)
 	},
 	"dnsclient":  func([]string) error { return ask(dnsAddress, 5) },
@@ -105,7 +105,7 @@ func serveDNS(address string) error {
 	}
 }
 
-// get asks for a page n times, on one connection if the transport keeps it.
+// get requests a page n times, on one connection if the transport keeps it.
 func get(by http.RoundTripper, url string, n int) error {
 	client := http.Client{Transport: by, Timeout: 20 * time.Second}
 	for i := range n {
@@ -146,7 +146,7 @@ func ask(address string, n int) error {
 	return nil
 }
 
-// lose sends datagrams to a port that nobody listens at: the kernel drops them.
+// lose sends datagrams to a closed port: the kernel drops them.
 func lose(address string) error {
 	c, err := net.Dial("udp", address)
 	if err != nil {

@@ -29,7 +29,7 @@ import (
 	recorderkeys "github.com/pcapsule/pcapsule/recorder/keys"
 )
 
-// checkLoad loads every program. A program may be refused for the age of the kernel only.
+// checkLoad loads every program. A program may only be rejected if the kernel is too old.
 func checkLoad() {
 	p, err := bpf.Load(bpf.Options{Owners: true, HeadersOnly: true})
 	if err != nil {
@@ -67,13 +67,13 @@ func checkLoad() {
 	report("load keys", good, "")
 }
 
-// scene is what was recorded of all the traffic.
+// scene is the recording of all the traffic.
 type scene struct {
 	servers  []*exec.Cmd
 	stats    recorder.Stats
 	started  recorder.Started
 	keys     atomic.Pointer[recorder.KeyStats] // as last reported
-	err      error                             // of the recording
+	err      error                             // error of the recording
 	traffic  map[string]error
 	veth     error
 	calls    []call
@@ -84,7 +84,7 @@ type scene struct {
 
 var errNoVeth = errors.New("this kernel's packages have no module for veth")
 
-// stage plays the scene while it is recorded.
+// stage runs the scenario while it is recorded.
 func stage(ctx context.Context) (*scene, error) {
 	s := &scene{traffic: map[string]error{}, events: map[string]int{}, reasons: map[string]int{}, endpoint: map[int64]endpoint{}}
 	for _, name := range []string{"webserver", "tlsserver", "dnsserver"} {
@@ -159,8 +159,7 @@ func (s *scene) start(name string, attr *syscall.SysProcAttr) error {
 	return nil
 }
 
-// startFar puts a server into a network namespace of its own, behind a pair of virtual
-// interfaces.
+// startFar starts a server in a separate network namespace, behind a veth pair.
 func (s *scene) startFar() error {
 	module, err := os.Open("/veth.ko")
 	if err != nil {
@@ -208,7 +207,7 @@ func (s *scene) end() {
 	}
 }
 
-// play runs the clients, one after the other.
+// play runs the clients one after the other.
 func (s *scene) play(ctx context.Context) {
 	clients := [][]string{{"webclient", "http://" + webAddress}, {"dnsclient"}, {"lostclient"}, {"tlsclient", "https://" + tlsAddress}}
 	if s.veth == nil {
@@ -224,8 +223,8 @@ func (s *scene) play(ctx context.Context) {
 		}
 		s.traffic[c[0]] = err
 	}
-	// New connections for some seconds, again until keys came: the first may be made before
-	// the program is known, and an emulated machine may be very slow.
+	// Make new connections until keys arrive: the first may be made before the program is known,
+	// and an emulated machine may be very slow.
 	for range 6 {
 		out, err := exec.CommandContext(ctx, "/usr/bin/openssl", "s_time", "-connect", tlsAddress, "-www", "/openssl", "-new", "-time", "5").CombinedOutput()
 		if err != nil {
@@ -265,7 +264,7 @@ func (s *scene) readEvents(path string) error {
 	return lines.Err()
 }
 
-// call and endpoint are rows of the bundle, as far as they are asked about.
+// call and endpoint are the columns of the bundle that the checks read.
 type call struct {
 	Protocol    string  `parquet:"protocol"`
 	SrcID       int64   `parquet:"src_id"`

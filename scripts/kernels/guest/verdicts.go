@@ -10,7 +10,7 @@ import (
 	"strings"
 )
 
-// check judges what was recorded.
+// check checks the recording.
 func (s *scene) check() {
 	s.owned("tcp loopback", "webclient", "webserver", 5)
 	s.owned("udp loopback", "dnsclient", "dnsserver", 5)
@@ -45,9 +45,9 @@ func (s *scene) process(id int64) string {
 	return *e.Process
 }
 
-// owned checks that all calls of a client are there, whole, with both owners. Kernels that
-// cannot list sockets that were open before may leave the server unknown, which is less; a
-// wrong name is never right.
+// owned checks that all calls of a client are complete and have both owners. On kernels that cannot
+// list sockets that were already open the server may be unknown, which is partial; a wrong name always
+// fails.
 func (s *scene) owned(check, client, server string, want int) {
 	if err := s.traffic[client]; err != nil {
 		report(check, bad, "the client: "+err.Error())
@@ -83,7 +83,7 @@ func (s *scene) owned(check, client, server string, want int) {
 	report(check, state, detail)
 }
 
-// opened checks that keys of a program open its connections.
+// opened checks that the keys of a program decrypt its connections.
 func (s *scene) opened(check, client string, want int) {
 	if err := s.traffic[client]; err != nil {
 		report(check, bad, "the client: "+err.Error())
