@@ -47,20 +47,20 @@ type Sink interface {
 type Engine struct {
 	Protocols []*Protocol
 
-	sink     Sink
-	decodeAs map[portKey]*Protocol
-	byPort   [transports]map[uint16][]*Protocol
-	byKind   [transports][]*Protocol
-	byName   map[string]*Protocol
-	rowIndex map[reflect.Type]int
-	unknown  [transports]int
-	held     int   // bytes held in buffers
-	limit    int   // what held may reach
-	freed    int   // see Engine.Freed
-	spanNo int64 // see Engine.undoing
-	spanDecoded   int64
-	kept     int64
-	repanic  bool
+	sink        Sink
+	decodeAs    map[portKey]*Protocol
+	byPort      [transports]map[uint16][]*Protocol
+	byKind      [transports][]*Protocol
+	byName      map[string]*Protocol
+	rowIndex    map[reflect.Type]int
+	unknown     [transports]int
+	held        int   // bytes held in buffers
+	limit       int   // what held may reach
+	freed       int   // see Engine.Freed
+	spanNo      int64 // see Engine.undoing
+	spanDecoded int64
+	kept        int64
+	repanic     bool
 
 	ranked    ranked
 	relieving bool // prevents nested calls of relieve

@@ -127,7 +127,7 @@ func checkListed(a *asked, number int, id string, answer any) {
 	if err != nil {
 		a.t.Fatal(err)
 	}
-	rows, _, _ := told(a, number, id)
+	rows, _, _ := factRows(a, number, id)
 	calls := callsByEnds(a)
 	missing := 0
 	for _, x := range rows {

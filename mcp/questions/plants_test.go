@@ -77,7 +77,9 @@ func tunnel(a *asking) {
 // hours and not once a day.
 func beacon(a *asking) {
 	known := a.ask("list_external", nil)
-	for _, b := range where(a.found("beacon"), func(n node) bool { return strings.Contains(n.str("what"), "pauses is 0s") && len(n.each("call_ids")) > 0 }) {
+	for _, b := range where(a.found("beacon"), func(n node) bool {
+		return strings.Contains(n.str("what"), "pauses is 0s") && len(n.each("call_ids")) > 0
+	}) {
 		a.number("calls", b.num("count"))
 		for _, d := range known.each("destinations") {
 			if strings.Contains(b.str("what"), d.str("name")) && d.num("calls") != b.num("count") {

@@ -184,7 +184,7 @@ func AskTimeline(ctx context.Context, c *forensics.Case, in TimelineIn) (*Timeli
 		return nil, err
 	}
 	first, last, _ := c.Window()
-	t := &timelineOf{ctx: ctx, c: c, in: in, w: w, out: &Timeline{Who: []string{}, Events: []TimelineEvent{}, Activity: []Activity{}, External: []Activity{}, Rate: []RateBucket{}, Listed: []TimelineCall{}}}
+	t := &timelineAnswer{ctx: ctx, c: c, in: in, w: w, out: &Timeline{Who: []string{}, Events: []TimelineEvent{}, Activity: []Activity{}, External: []Activity{}, Rate: []RateBucket{}, Listed: []TimelineCall{}}}
 	if t.at, err = ask.ParseTime("at", in.At, 0, first, last); err != nil {
 		return nil, err
 	}
