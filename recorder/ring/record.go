@@ -24,7 +24,7 @@ const (
 	KindStop     Kind = "stop"       // the recorder ended in order
 )
 
-// Record is what one line of seals.jsonl says; docs/format/seals.md is its page. One of
+// Record is what one line of seals.jsonl says; docs/format/ring.md is its page. One of
 // the pointers is set, the one its kind is named for.
 type Record struct {
 	N        uint64     `json:"n"` // number in the chain, from 0
