@@ -304,7 +304,7 @@ func TestKeysOfASegment(t *testing.T) {
 	}
 	remove(t, filepath.Join(dir, "a.keys"))
 	writeFile(t, filepath.Join(dir, "a.keys.age"), "age-encryption.org/v1\nx")
-	if m, _ := bundleOf(t, Options{}, []string{path}); !strings.Contains(strings.Join(m.Warnings, "\n"), "a.keys.age: not used: encrypted with age") {
+	if m, _ := bundleOf(t, Options{}, []string{path}); !strings.Contains(strings.Join(m.Warnings, "\n"), "a.keys.age: not used: the file is encrypted with age") {
 		t.Errorf("%q", m.Warnings)
 	}
 }

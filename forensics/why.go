@@ -96,7 +96,7 @@ func (c *Case) unfit(ctx context.Context, p kfl.Condition, from, to int64) strin
 		for _, side := range sides {
 			asked := slices.ContainsFunc(k.Columns(), func(name string) bool { return strings.HasSuffix(name, "_"+side.column) })
 			if !asked && named[side.column] {
-				return fmt.Sprintf("; %q is a %[2]s: ask for src.%[2]s or dst.%[2]s", text, side.field)
+				return fmt.Sprintf("; %q is a %[2]s: use src.%[2]s or dst.%[2]s", text, side.field)
 			}
 		}
 	}

@@ -32,7 +32,7 @@ func TestReportCommand(t *testing.T) {
 		{"an output that is there stays", []string{bundle, "-o", page}, exit.Exists, "exists"},
 		{"a page to standard output", []string{bundle, "-o", "-"}, exit.Done, "<!DOCTYPE html>"},
 		{"JSON to standard output", []string{bundle, "--json"}, exit.Done, `"sections"`},
-		{"a folder that is no bundle", []string{t.TempDir(), "-o", filepath.Join(dir, "b.html")}, exit.NotBundle, "not a"},
+		{"an empty folder", []string{t.TempDir(), "-o", filepath.Join(dir, "b.html")}, exit.NotCapture, "no capture files"},
 		{"a folder that is not there", []string{bundle, "-o", filepath.Join(dir, "no", "b.html")}, exit.Usage, "does not exist"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
