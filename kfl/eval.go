@@ -402,7 +402,7 @@ func (m *matcher) size(n *node) Value {
 	return Int(int64(utf8.RuneCountInString(v.str)))
 }
 
-// convert is opConvert: text that is no number is absent.
+// convert is opConvert: text that is not a number is absent.
 func convert(a Value, n *node) Value {
 	to := n.typ.kind
 	if a.kind == kJSON {

@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// any makes the test that holds for an element of a list.
+// any makes the test that an element of a list passes.
 func (c *checker) any(n *ast, list *node, test func(e *node) (*node, *Error)) (*node, *Error) {
 	return c.quantifier(n, opAny, list, test)
 }

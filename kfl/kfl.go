@@ -62,7 +62,7 @@ func compile(src string, env Env) (*Query, *Error) {
 	}
 	q.usesNow, q.notes, q.limit = c.usesNow, c.notes, c.limit
 	if c.xml != nil && env.Bodies == nil {
-		q.notes = append(q.notes, "xml() is worked out over the bodies of a bundle, and none is at hand: the SQL fails where it is asked")
+		q.notes = append(q.notes, "xml() is worked out over the bodies of a bundle, and there is no bundle here, so the SQL fails if it is run")
 	}
 	for name := range c.columns {
 		q.columns = append(q.columns, name)
@@ -79,7 +79,7 @@ func (q *Query) SQL() (where string, args []any) {
 	return q.where.sql, slices.Clone(q.where.args)
 }
 
-// Match says whether the query holds for row. It answers as SQL does.
+// Match reports whether the query matches row, as SQL does.
 func (q *Query) Match(row Row) bool {
 	m := matcher{row: row}
 	return m.cond(q.root)

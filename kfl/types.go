@@ -117,7 +117,7 @@ const (
 	opMatch   // args[0] matches re
 	opExists  // args[0] is there
 	opRange   // address args[0] in one of nets
-	opAny     // args[1] holds for an element of args[0]
+	opAny     // args[1] is true for an element of args[0]
 	opAll     // for all
 	opOne     // for exactly one
 	opHeader  // column headers has a header of kind str

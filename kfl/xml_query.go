@@ -171,7 +171,7 @@ func (w *writer) inXML(n *node, side string) frag {
 		return m.cond(n)
 	})
 	if err == nil && len(hashes) > maxXMLBodies {
-		err = &Error{Msg: fmt.Sprintf("a condition on XML holds for %d bodies, more than %d", len(hashes), maxXMLBodies), Hint: "ask for less at once", Limit: true}
+		err = &Error{Msg: fmt.Sprintf("a condition on XML matches %d bodies, more than %d", len(hashes), maxXMLBodies), Hint: "ask for less at once", Limit: true}
 	}
 	if err != nil {
 		w.fault = err

@@ -30,7 +30,7 @@ var xmlMeanings = []struct{ why, src, rows string }{
 	{"another element", `request.body.xml().order.item[0].id == "7"`, ""},
 	{"one past the last", `request.body.xml().order.item[2].id`, ""},
 	{"text as a number", `request.body.xml().order.item[1].id == 7 && request.body.xml().order.item.n < 1.6 && request.body.xml().order.total == 100`, "a"},
-	{"text that is no number is absent", `request.body.xml().order.note > 1 || request.body.xml().order.note <= 1`, ""},
+	{"text that is not a number is absent", `request.body.xml().order.note > 1 || request.body.xml().order.note <= 1`, ""},
 	{"text as a bool", `request.body.xml().order.ok == true && request.body.xml().order["@paid"] == true`, "a"},
 	{"an attribute", `request.body.xml().order["@id"] == "o-17" && request.body.xml().order.item[1]["@sku"] == "b"`, "a"},
 	{"an attribute that is not there", `request.body.xml().order["@none"] == "" || request.body.xml().order.item.sku`, ""},

@@ -199,7 +199,7 @@ func checkUnnamed(t *testing.T, out string, forbidden bool) {
 	}
 }
 
-// TestPolicyOfBothEnds: what one end of a conversation is holds for the packets of the
+// TestPolicyOfBothEnds: a rule about one end of a conversation applies to the packets of the
 // other end too, from the first one on.
 func TestPolicyOfBothEnds(t *testing.T) {
 	for _, c := range []struct {

@@ -202,7 +202,7 @@ var (
 	errAgesRing  = fmt.Errorf("%w: only a ring keeps namespaces for times of their own", ErrPolicy)
 	errNoOwners  = fmt.Errorf("%w: rules about processes need owners", ErrPolicy)
 	errFrames    = fmt.Errorf("%w: frames of interfaces tell no processes and control groups, and cannot be kept by namespace: want to record sockets only", ErrPolicy)
-	errAddresses = fmt.Errorf("%w: frames of interfaces have addresses only, and nobody here knows whose they are", ErrPolicy)
+	errAddresses = fmt.Errorf("%w: frames of interfaces have addresses only, and their owners are unknown here", ErrPolicy)
 )
 
 // checkPolicy refuses what a recording of this kind cannot hold.

@@ -205,7 +205,7 @@ func talkOf(local, remote netip.AddrPort, protocol uint8) talk {
 }
 
 // foresee looks at a packet while it waits for its turn: what it tells of one end of a
-// conversation holds for a packet of the other end that may have left a moment before.
+// conversation applies to a packet of the other end that may have left a moment before.
 func (w *warden) foresee(p *bpf.Packet, ip []byte, x *face, at int64) {
 	if local, remote, ok := ends(ip, p.Outgoing); ok {
 		w.homes.saw(local.Addr(), x, at)

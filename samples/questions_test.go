@@ -21,7 +21,7 @@ import (
 const maxQuestions = 8 << 20
 
 // shopTruth is what the services of a scenario say of themselves: the part of truth.json
-// that holds for the traffic as a whole.
+// that is true of the traffic as a whole.
 type shopTruth struct {
 	Services []struct {
 		Role string

@@ -21,7 +21,7 @@ import (
 
 var update = flag.Bool("update", false, "write calls.tsv again")
 
-// refused is the answer of a file that is no capture.
+// refused is the answer for a file that is not a capture.
 const refused = "refused"
 
 func captures(t *testing.T) (names []string) {

@@ -87,7 +87,7 @@ type Input struct {
 	Segment        *bundle.Segment `json:"segment,omitempty" jsonschema:"for a recorder's segment: ring, kernel, filters and policy in force, and whether its seal agrees"`
 }
 
-// SideInput is a file that is no capture.
+// SideInput is a file that is not a capture.
 type SideInput struct {
 	Kind           string        `json:"kind"`
 	Name           string        `json:"name"`

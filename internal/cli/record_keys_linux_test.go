@@ -167,7 +167,7 @@ func matching(t *testing.T, pattern string) []string {
 	return list
 }
 
-// isOpen makes a bundle of a recording, and looks whether the pages are in it and in a
+// isOpen makes a bundle of a recording, and checks whether the pages are in it and in a
 // slice that tshark reads.
 func isOpen(t *testing.T, recording string, keys []string, more ...string) {
 	t.Helper()

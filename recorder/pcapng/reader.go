@@ -71,7 +71,7 @@ type Reader struct {
 }
 
 // NewReader tells the format from the first bytes of src. It answers
-//   - a *NotCaptureError (errors.Is ErrNotCapture) for what is no capture,
+//   - a *NotCaptureError (errors.Is ErrNotCapture) if it is not a capture,
 //   - ErrTooShort where the file ends inside its header,
 //   - the error of src.
 func NewReader(src io.Reader, opt Options) (*Reader, error) {

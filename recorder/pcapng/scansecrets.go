@@ -90,7 +90,7 @@ func stepOver(src io.Reader, found func(Secrets)) (whole bool, err error) {
 				return false, nil
 			}
 		} else if first {
-			return true, nil // a classic pcap; what is no capture at all was told before
+			return true, nil // a classic pcap; what is not a capture was reported before
 		}
 		typ, size := order.Uint32(head), int64(order.Uint32(head[4:]))
 		if size < 12 || size%4 != 0 || size > maxBlock {

@@ -14,7 +14,7 @@ var ErrNotCapture = errors.New("not a capture file")
 // ErrTooShort means that the file ends inside its header.
 var ErrTooShort = errors.New("file ends inside its header")
 
-// NotCaptureError says what a file that is no capture looks like.
+// NotCaptureError describes a file that is not a capture.
 type NotCaptureError struct{ Looks string }
 
 func (e *NotCaptureError) Error() string {

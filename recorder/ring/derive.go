@@ -31,7 +31,7 @@ type Parent struct {
 }
 
 // Derive makes dest, a folder for what is derived of the pinned segments in dir: it gets
-// the records of the chain, so that holes and the parents' hashes stay at hand, and a
+// the records of the chain, so that gaps and the hashes of the parents are kept, and a
 // pin.json that lists no segments. It returns the comment for the section header of the
 // derived file, with all pinned segments as parents. It fails where the conditions leave no
 // room in a section header.
@@ -109,7 +109,7 @@ func (s *Segment) header() (h Header, err error) {
 		err = r.Next(&b) // it begins with the section header
 	}
 	if err == nil && !found {
-		err = fmt.Errorf("its section header is no segment's")
+		err = fmt.Errorf("its section header is not that of a segment")
 	}
 	return h, err
 }

@@ -12,7 +12,7 @@ type converter struct {
 	x      *Index
 	newest int64
 	cut    int64
-	cost   int64 // of the object at hand
+	cost   int64 // of the current object
 }
 
 // name cleans a name and shares it with equal ones.

@@ -132,7 +132,7 @@ func (t *tcpSink) End(dir uint8, s *stream.Segment) {
 // oddities are the anomalies of what stream tells as odd, by stream.Oddity.
 var oddities = [...]struct{ kind, detail string }{
 	stream.Conflict:   {"overlap_conflict", "other bytes at a place of the stream that was already captured; the first copy, of packet %d, was kept"},
-	stream.Uncompared: {"uncompared", "bytes at a place that the stream has passed; what was there is not at hand any more, so nobody can tell whether they are the same"},
+	stream.Uncompared: {"uncompared", "bytes at a place that the stream has passed; the earlier bytes are no longer kept, so the two cannot be compared"},
 	stream.Late:       {"late_segment", "bytes that came after their place was given up as a gap, or that lie before the stream's beginning; they are in no row"},
 	stream.Stray:      {"stray_segment", "a segment more than 16 MiB ahead that nobody acknowledged"},
 	stream.AfterEnd:   {"data_after_fin", "bytes behind the FIN"},

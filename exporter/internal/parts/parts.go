@@ -2,7 +2,7 @@
 // packets.
 //
 // It names the first row that differs, takes row digests of what the files hold
-// (docs/format/parts.md), and looks whether bounds and filters in a file agree with its
+// (docs/format/parts.md), and checks whether bounds and filters in a file agree with its
 // values, since readers skip rows by them. The files may be anybody's: what they claim is
 // held against limits before it is believed, and what cannot be read is an error, never a
 // panic.

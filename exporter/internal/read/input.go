@@ -110,7 +110,7 @@ func inOrder(a, b *input) int {
 	return cmp.Or(cmp.Compare(a.first, b.first), bytes.Compare(a.head[:], b.head[:]), strings.Compare(a.name, b.name))
 }
 
-// addFolder adds every capture below dir. A file that is no capture is skipped and named,
+// addFolder adds every capture below dir. A file that is not a capture is skipped and named,
 // because folders hold notes and keys too; one that cannot be read is an error. A bundle
 // below dir is skipped: its packets are those of a capture that somebody has read before.
 func (in *Inputs) addFolder(dir string) error {

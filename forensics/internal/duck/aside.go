@@ -21,7 +21,7 @@ type aside struct {
 // Aside is the same database over one connection of the same kind, which may keep answers
 // in memory: see Keep. It is for one goroutine, reads one answer at a time and must be
 // ended. Where too many are open it waits for one to end. What it kept is lost if its
-// worker crashes, whoever did that, and all its questions fail from there on.
+// worker crashes, whatever caused it, and all later queries fail.
 func (d *DB) Aside(ctx context.Context) (*DB, error) {
 	if d.ready != nil { // what the worker is told comes before the connection
 		if err := d.ready(ctx); err != nil {

@@ -44,7 +44,7 @@ func Dir() (string, error) {
 // Key collects what a bundle is made from.
 type Key struct{ h hash.Hash }
 
-// NewKey begins a key with what is no file, such as the release and the options.
+// NewKey begins a key with what is not a file, such as the release and the options.
 func NewKey(words ...string) Key {
 	k := Key{sha256.New()}
 	for _, w := range words {
@@ -53,7 +53,7 @@ func NewKey(words ...string) Key {
 	return k
 }
 
-// Word adds what is no file.
+// Word adds a text, such as an option.
 func (k Key) Word(w string) { fmt.Fprintf(k.h, "%d %s\n", len(w), w) }
 
 // Add hashes a file to its end. Its name is a part of the key, because bundles quote it.

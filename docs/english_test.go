@@ -1,0 +1,64 @@
+package docs
+
+import (
+	"os"
+	"os/exec"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// phrases are words that no text of the project uses, with the reason or the word to use.
+var phrases = []struct{ not, but string }{
+	{`whose they are`, "the owner of an address or a packet is its owner"},
+	{`sure exact`, "write: certainty: exact"},
+	{`\bholds for\b`, "matches, applies to, or is true of"},
+	{`\bthat were so\b`, "write two sentences"},
+	{`\bhangs on\b`, "depends on"},
+	{`\bfrom there on\b`, "after that"},
+	{`\bat hand\b`, "current, or available"},
+	{`\blook(s|ed)? whether\b`, "check whether"},
+	{`\b(that|what|which|it) is no (folder|bundle|capture|file|call|segment|key|number|table)\b`, "is not a"},
+	{`\bwhence\b`, "from which"},
+	{`\bas it were\b`, "delete it"},
+	{`\bgoes without saying\b`, "delete it"},
+	{`\b(Failed|failed) to (open|read|write|parse|load|create|make)\b`, "an error says what was being done: opening x: …"},
+}
+
+// TestPhrases reads documents, comments, messages and scripts for phrases that read as
+// translated or that only the authors understand.
+func TestPhrases(t *testing.T) {
+	out, err := exec.Command("git", "ls-files", "--full-name", ":/*.go", ":/*.md", ":/*.sh", ":/*.txt").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	root, err := exec.Command("git", "rev-parse", "--show-toplevel").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var not []*regexp.Regexp
+	for _, p := range phrases {
+		not = append(not, regexp.MustCompile(p.not))
+	}
+	read := 0
+	for _, name := range strings.Fields(string(out)) {
+		if name == "docs/english_test.go" || strings.Contains(name, "testdata/") || strings.HasPrefix(name, "samples/questions/") {
+			continue
+		}
+		text, err := os.ReadFile(strings.TrimSpace(string(root)) + "/" + name)
+		if err != nil {
+			continue // deleted, and not yet committed
+		}
+		read++
+		for n, line := range strings.Split(string(text), "\n") {
+			for i, re := range not {
+				if found := re.FindString(line); found != "" {
+					t.Errorf("%s:%d: %q: %s", name, n+1, found, phrases[i].but)
+				}
+			}
+		}
+	}
+	if read < 500 {
+		t.Errorf("only %d files were read", read)
+	}
+}
