@@ -39,7 +39,7 @@ func (c *Case) callCondition(id string) (cond string, args []any, err error) {
 	}
 	low := strings.ToLower(id)
 	if len(low) < minPrefix || len(low) > 32 || strings.Trim(low, "0123456789abcdef") != "" {
-		return "", nil, usagef("call %s, want a call_id of 32 hexadecimal digits, at least its first %d, or the number of a call", strconv.Quote(id), minPrefix)
+		return "", nil, usagef("call %s: must be a call_id of 32 hexadecimal digits, at least its first %d, or the number of a call", strconv.Quote(id), minPrefix)
 	}
 	first, err := hex.DecodeString(low + strings.Repeat("0", 32-len(low)))
 	if err != nil {

@@ -19,12 +19,12 @@ import (
 	"github.com/pcapsule/pcapsule/kfl"
 )
 
-const shellHelp = `a KFL filter        list the calls that match, such as: http && status_code >= 500
-SELECT …            run SQL
-a question          answer it, such as: find-failures, or: get-latency --service shop/cart
-show 42             show a call; also follow, info, schema
-help, exit          this text; the end (also Ctrl-D)
-Tab completes names, and the up arrow brings back earlier lines.
+const shellHelp = `a KFL filter   list the calls that match
+SELECT …       run SQL
+a question     answer it: get-latency --service shop/cart
+show 42        show a call; also follow, info, schema
+help, exit     this text; the end (also Ctrl-D)
+Tab            complete a name; arrow up: earlier lines
 `
 
 func (e *env) cmdShell() *cobra.Command {

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"errors"
+	"fmt"
 	"os/exec"
 	"regexp"
 	"strconv"
@@ -22,6 +23,8 @@ var word = regexp.MustCompile(`'[^']*'|\S+`)
 // command of kfl, check, serve and mcp have at least two rows.
 func refused(ts *testscript.TestScript, _ bool, args []string) {
 	rows := map[string]int{}
+	var wrong []string // all of them, so that one run shows every row to correct
+	fault := func(format string, args ...any) { wrong = append(wrong, fmt.Sprintf(format, args...)) }
 	for _, line := range strings.Split(ts.ReadFile(args[0]), "\n") {
 		if line == "" || strings.HasPrefix(line, "#") {
 			continue
@@ -53,14 +56,17 @@ func refused(ts *testscript.TestScript, _ bool, args []string) {
 		problem, hint, _ := strings.Cut(told, "\nhint: ")
 		switch {
 		case got != want:
-			ts.Fatalf("%s: exit code %d, want %d", line, got, want)
+			fault("%s: exit code %d, want %d", line, got, want)
 		case ts.ReadFile("stdout") != "":
-			ts.Fatalf("%s: prints %q although it is refused", line, ts.ReadFile("stdout"))
+			fault("%s: prints %q although it is refused", line, ts.ReadFile("stdout"))
 		case !strings.HasPrefix(problem, "error: ") || !strings.Contains(problem, part[1]):
-			ts.Fatalf("%s: error %q", line, problem)
+			fault("%s: error %q", line, problem)
 		case !strings.HasPrefix(hint, part[2]) || strings.Count(hint, "\n") != 1:
-			ts.Fatalf("%s: hint %q", line, hint)
+			fault("%s: hint %q", line, hint)
 		}
+	}
+	if len(wrong) > 0 {
+		ts.Fatalf("%s", strings.Join(wrong, "\n"))
 	}
 	needed := []string{"check", "serve", "mcp", "kfl check", "kfl fmt", "kfl explain", "kfl complete", "kfl fields"}
 	for _, q := range all.Questions() {
