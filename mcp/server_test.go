@@ -227,7 +227,7 @@ func TestRefusals(t *testing.T) {
 		{"no folder to write to", "export_pcap", map[string]any{}, "not allowed"},
 		{"a table that is not there", "describe_schema", map[string]any{"table": "passwords"}, "no table"},
 		{"a cursor of another question", "list_api_calls", map[string]any{"cursor": "abc"}, "cursor"},
-		{"a time that is none", "list_api_calls", map[string]any{"from": "yesterday"}, "RFC 3339"},
+		{"a time that is none", "list_api_calls", map[string]any{"from": "yesterday"}, "2026-01-31T14:15:00Z"},
 		{"a call that is not there", "get_api_call", map[string]any{"id": "#99999999"}, "not found"},
 	} {
 		var out any
