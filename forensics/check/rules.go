@@ -305,7 +305,7 @@ func Parse(text []byte, files fs.FS) (*Rules, error) {
 		return nil, errors.New(firstLine(err))
 	}
 	if doc.Version != 1 {
-		return nil, fmt.Errorf("version %d is not supported; begin the file with the lines version: 1 and rules:", doc.Version)
+		return nil, fmt.Errorf("version %d is not supported; the file must begin with version: 1, then have a list of rules", doc.Version)
 	}
 	if len(doc.Rules) == 0 || len(doc.Rules) > maxRules {
 		return nil, fmt.Errorf("a file must have 1 to %d rules, not %d", maxRules, len(doc.Rules))
