@@ -105,31 +105,39 @@ type Losses struct {
 }
 
 // collect makes the record of a bundle from what bundle.json says and what people said.
-func collect(r *bundle.Report, request Request) Acquisition {
-	m := r.Content
+func collect(m *bundle.Manifest, request Request) Acquisition {
 	a := Acquisition{Request: request, Tool: Tool{Name: m.Tool.Name, Release: m.Tool.Release}, Options: m.Options, Window: m.Window, Filters: m.Filters,
 		Inputs: []Input{}, SideInputs: []SideInput{}, Signers: []Party{}, Packets: m.Accounts.Packets, Calls: m.Calls, Warnings: m.Warnings,
-		Losses: Losses{GapBytes: m.Accounts.GapBytes, CutBytes: m.Accounts.CutBytes}}
+		Losses: lossesOf(m)}
 	for i := range m.Inputs {
 		in := &m.Inputs[i]
 		a.Inputs = append(a.Inputs, Input{Name: in.Name, Path: in.Path, SHA256: in.SHA256, SHA256Original: in.SHA256Original, Size: in.Size,
 			Packets: in.Packets, Node: in.Node, Segment: in.Segment})
-		a.Losses.DroppedPackets += in.Drops
-		a.Losses.DamagedPlaces += int64(len(in.Damage)) + in.DamageMore
-		if in.Segment != nil && in.Segment.Seal != "" {
-			if a.Losses.Segments == nil {
-				a.Losses.Segments = map[string]int64{}
-			}
-			a.Losses.Segments[in.Segment.Seal]++
-		}
 	}
 	for _, s := range m.SideInputs {
 		a.SideInputs = append(a.SideInputs, SideInput{Kind: s.Kind, Name: s.Name, SHA256Original: s.SHA256Original})
 	}
-	for _, c := range bundle.Counted(bundle.NotIP, &m.Accounts) {
-		a.Losses.NotIP += c.Count
-	}
 	return a
+}
+
+// lossesOf adds up what bundle.json says is missing.
+func lossesOf(m *bundle.Manifest) Losses {
+	l := Losses{GapBytes: m.Accounts.GapBytes, CutBytes: m.Accounts.CutBytes}
+	for i := range m.Inputs {
+		in := &m.Inputs[i]
+		l.DroppedPackets += in.Drops
+		l.DamagedPlaces += int64(len(in.Damage)) + in.DamageMore
+		if in.Segment != nil && in.Segment.Seal != "" {
+			if l.Segments == nil {
+				l.Segments = map[string]int64{}
+			}
+			l.Segments[in.Segment.Seal]++
+		}
+	}
+	for _, c := range bundle.Counted(bundle.NotIP, &m.Accounts) {
+		l.NotIP += c.Count
+	}
+	return l
 }
 
 // String is the losses in one line.
@@ -162,7 +170,7 @@ func Stated(m *bundle.Manifest) []Verdict {
 	if m == nil {
 		return nil
 	}
-	losses := collect(&bundle.Report{Content: m}, Request{}).Losses
+	losses := lossesOf(m)
 	ring := Verdict{Check: "ring", State: Yes, Detail: fmt.Sprintf("%d segments as their ring sealed them", losses.Segments["sealed"])}
 	switch {
 	case len(losses.Segments) == 0:

@@ -39,7 +39,7 @@ func FuzzStamp(f *testing.F) {
 	seal := read(f, "seal.dsse.json")
 	f.Add(read(f, "stamp.tsr"))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		if s, err := parseStamp(data, seal, nil); (err == nil) != (s != nil) {
+		if s, err := parseStamp(data, seal); (err == nil) != (s != nil) {
 			t.Errorf("stamp %v, error %v", s, err)
 		}
 	})
@@ -50,7 +50,7 @@ func TestOldSeal(t *testing.T) {
 	if _, _, err := parse(read(t, "seal.dsse.json")); err != nil {
 		t.Error(err)
 	}
-	if s, err := parseStamp(read(t, "stamp.tsr"), read(t, "seal.dsse.json"), nil); err != nil || s.Authority != "CN=Test TSA" {
+	if s, err := parseStamp(read(t, "stamp.tsr"), read(t, "seal.dsse.json")); err != nil || s.Authority != "CN=Test TSA" {
 		t.Errorf("%+v, %v", s, err)
 	}
 }

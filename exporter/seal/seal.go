@@ -100,7 +100,7 @@ func Sign(ctx context.Context, b *bundle.Bundle, o Options) (*Sealed, error) {
 	if err != nil {
 		return nil, err
 	}
-	record := collect(report, o.Request)
+	record := collect(report.Content, o.Request)
 	record.SealedWith = o.With
 	var ids []string
 	for i := range o.Signers {

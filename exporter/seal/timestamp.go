@@ -50,7 +50,7 @@ func AddStamp(b *bundle.Bundle, name string, request, response []byte, entry bun
 	if err != nil {
 		return nil, err
 	}
-	stamp, err := parseStamp(response, data, nil)
+	stamp, err := parseStamp(response, data)
 	if err != nil {
 		return nil, fmt.Errorf("reading the time stamp: %w", err)
 	}
@@ -87,11 +87,12 @@ type Stamp struct {
 	Authority string        `json:"authority"`   // subject of the certificate
 
 	nonce *big.Int
+	token *pkcs7.PKCS7
 }
 
 // parseStamp reads a response and checks that it is for data and that its signature is that of
-// a certificate for time stamps, which leads to roots if there are any.
-func parseStamp(response, data []byte, roots *x509.CertPool) (*Stamp, error) {
+// a certificate for time stamps.
+func parseStamp(response, data []byte) (*Stamp, error) {
 	t, err := timestamp.ParseResponse(response)
 	if err != nil {
 		return nil, err
@@ -111,15 +112,20 @@ func parseStamp(response, data []byte, roots *x509.CertPool) (*Stamp, error) {
 	if !slices.Contains(signer.ExtKeyUsage, x509.ExtKeyUsageTimeStamping) {
 		return nil, fmt.Errorf("the certificate of %s is not for time stamps", signer.Subject)
 	}
-	intermediates := x509.NewCertPool()
-	for _, cert := range p7.Certificates {
-		intermediates.AddCert(cert)
-	}
-	err = p7.VerifyWithOpts(x509.VerifyOptions{Roots: roots, Intermediates: intermediates, CurrentTime: t.Time, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageTimeStamping}})
-	if err != nil {
+	s := &Stamp{Time: t.Time.UTC(), Accuracy: t.Accuracy, Authority: signer.Subject.String(), nonce: t.Nonce, token: p7}
+	if err := s.verify(nil); err != nil {
 		return nil, err
 	}
-	return &Stamp{Time: t.Time.UTC(), Accuracy: t.Accuracy, Authority: signer.Subject.String(), nonce: t.Nonce}, nil
+	return s, nil
+}
+
+// verify checks the signature, and that its certificate leads to roots if there are any.
+func (s *Stamp) verify(roots *x509.CertPool) error {
+	intermediates := x509.NewCertPool()
+	for _, cert := range s.token.Certificates {
+		intermediates.AddCert(cert)
+	}
+	return s.token.VerifyWithOpts(x509.VerifyOptions{Roots: roots, Intermediates: intermediates, CurrentTime: s.Time, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageTimeStamping}})
 }
 
 // timestamp checks one time stamp.
@@ -136,7 +142,7 @@ func (c *checker) timestamp(file string, response []byte) {
 		c.add("timestamp", No, file, "the custody log does not have it with this content")
 		return
 	}
-	stamp, err := parseStamp(response, seal, nil)
+	stamp, err := parseStamp(response, seal)
 	if err != nil {
 		c.add("timestamp", No, file, err.Error())
 		return
@@ -146,7 +152,7 @@ func (c *checker) timestamp(file string, response []byte) {
 		c.add("timestamp", NotChecked, file, detail+"; give the authority's certificate with --authority")
 		return
 	}
-	if _, err := parseStamp(response, seal, c.trust.Authorities); err != nil {
+	if err := stamp.verify(c.trust.Authorities); err != nil {
 		c.add("timestamp", NotChecked, file, detail+", an authority that you did not give")
 		return
 	}

@@ -35,11 +35,6 @@ it, so a changed, removed or moved entry is found. No other command changes the 
 	}
 	for _, sub := range []*cobra.Command{e.cmdCustodyShow(), e.cmdCustodyAdd()} {
 		sub.Args = wanted(sub.Args)
-		run := sub.RunE
-		sub.RunE = func(c *cobra.Command, args []string) error {
-			e.running = true
-			return run(c, args)
-		}
 		c.AddCommand(sub)
 	}
 	return c

@@ -70,11 +70,6 @@ Recording needs the same rights as pcapsule record.`,
 	fl.BoolVar(&f.noOwners, "no-owners", false, "setting: do not find the owners of sockets")
 	install := e.cmdExtcapInstall()
 	install.Args = wanted(install.Args)
-	run := install.RunE
-	install.RunE = func(c *cobra.Command, args []string) error {
-		e.running = true
-		return run(c, args)
-	}
 	c.AddCommand(install)
 	return c
 }

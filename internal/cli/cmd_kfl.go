@@ -38,10 +38,7 @@ pcapsule/macros.kfl in the configuration folder ($XDG_CONFIG_HOME or ~/.config).
 	for _, sub := range []*cobra.Command{e.cmdKFLCheck(), e.cmdKFLFmt(), e.cmdKFLExplain(), e.cmdKFLComplete(), e.cmdKFLFields()} {
 		sub.Args = wanted(sub.Args)
 		run := sub.RunE
-		sub.RunE = func(c *cobra.Command, args []string) error {
-			e.running = true
-			return e.asked(run(c, args))
-		}
+		sub.RunE = func(c *cobra.Command, args []string) error { return e.asked(run(c, args)) }
 		c.AddCommand(sub)
 	}
 	return c

@@ -155,7 +155,7 @@ func readKeyFile(path string) ([]byte, error) {
 	if runtime.GOOS != "windows" && info.Mode().Perm()&0o077 != 0 {
 		return nil, exit.With(fmt.Errorf("reading key %s: others can read it (mode %o)", path, info.Mode().Perm()), exit.Usage, "chmod 600 "+path)
 	}
-	if info.Size() > 64<<10 {
+	if info.Size() > seal.MaxKeyFile {
 		return nil, fmt.Errorf("reading key %s: %d bytes are too many for a key", path, info.Size())
 	}
 	return os.ReadFile(path)
