@@ -23,7 +23,7 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
 )
 
-// captureFlags says what a command reads captures with.
+// captureFlags adds the flags of commands that also read captures.
 func (e *env) captureFlags(c *cobra.Command) {
 	fl := c.Flags()
 	fl.StringArrayVar(&e.captures.kube, "kube", nil, "for captures: output of kubectl get -A -o json; can be repeated")
@@ -32,14 +32,14 @@ func (e *env) captureFlags(c *cobra.Command) {
 	fl.StringArrayVar(&e.captures.keys.identities, "identity", nil, "for captures: age or SSH private key that decrypts --keys; can be repeated")
 }
 
-// bundles gives the bundles behind the arguments of a command. Captures and folders of
-// captures become one bundle in the cache, at the place of the first of them. A folder
-// that has bundles and no capture stands for these bundles.
+// bundles returns the bundles that the arguments of a command name. All captures and
+// folders of captures become one bundle in the cache, at the position of the first of
+// them. A folder that contains bundles but no capture is replaced by those bundles.
 func (e *env) bundles(ctx context.Context, paths []string) ([]string, error) {
 	var out, captures []string
 	at := 0
 	for _, p := range paths {
-		kind, nested := sortOf(p)
+		kind, nested := kindOf(p)
 		switch kind {
 		case aBundle:
 			out = append(out, p)
@@ -47,7 +47,7 @@ func (e *env) bundles(ctx context.Context, paths []string) ([]string, error) {
 			out = append(out, nested...)
 		case aCapture:
 			if p == "-" {
-				return nil, exit.With(errors.New("standard input can be read once, and this command reads a capture twice"), exit.Usage, "make a bundle of it: pcapsule bundle - -o NAME.pcapsule")
+				return nil, exit.With(errors.New("standard input can be read only once, and this command reads a capture twice"), exit.Usage, "make a bundle of it: pcapsule bundle - -o NAME.pcapsule")
 			}
 			if len(captures) == 0 {
 				at = len(out)
@@ -58,7 +58,7 @@ func (e *env) bundles(ctx context.Context, paths []string) ([]string, error) {
 	f := &e.captures
 	if len(captures) == 0 {
 		if len(f.kube)+len(f.hosts)+len(f.keys.files)+len(f.keys.identities) > 0 {
-			return nil, exit.With(errors.New("--kube, --hosts, --keys and --identity are for captures, and only bundles were given"), exit.Usage, "make the bundle again from its capture: pcapsule bundle CAPTURE --keys FILE -o NAME.pcapsule")
+			return nil, exit.With(errors.New("--kube, --hosts, --keys and --identity apply to captures, but only bundles were given"), exit.Usage, "make the bundle again from its capture: pcapsule bundle CAPTURE --keys FILE -o NAME.pcapsule")
 		}
 		return out, nil
 	}
@@ -66,11 +66,12 @@ func (e *env) bundles(ctx context.Context, paths []string) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	e.captures = bundleFlags{} // what is left to open are bundles
+	e.captures = bundleFlags{} // only bundles remain to be opened
 	return slices.Insert(out, at, made), nil
 }
 
-// cached is the bundle of captures in the cache, where it is made unless it is there.
+// cached returns the path of the captures' bundle in the cache. It makes the bundle if the
+// cache does not have it.
 func (e *env) cached(ctx context.Context, captures []string) (string, error) {
 	o := exporter.Options{Kube: e.captures.kube, Hosts: e.captures.hosts, Release: version.Release, Custody: madeBy(false)}
 	if err := e.captures.keys.apply(&o); err != nil {
@@ -91,9 +92,9 @@ func (e *env) cached(ctx context.Context, captures []string) (string, error) {
 		}
 	}
 	path := filepath.Join(dir, key.Name())
-	told := "the bundle of " + strings.Join(captures[:min(len(captures), 3)], ", ")
+	notice := "the bundle of " + strings.Join(captures[:min(len(captures), 3)], ", ")
 	if n := len(captures) - 3; n > 0 {
-		told += plural.Sprintf(" and %d more {capture|captures}", n)
+		notice += plural.Sprintf(" and %d more {capture|captures}", n)
 	}
 	held, err := cache.Get(path, func() error {
 		bar := newProgress(e)
@@ -112,11 +113,11 @@ func (e *env) cached(ctx context.Context, captures []string) (string, error) {
 		return "", cacheError(e.bundleError(ctx, err, path), dir)
 	}
 	e.held = append(e.held, held)
-	fmt.Fprintln(e.err, lines(told+" is "+path))
+	fmt.Fprintln(e.err, lines(notice+" is "+path))
 	return path, nil
 }
 
-// cacheError is an error of a cache that cannot be written, with a way round it.
+// cacheError adds a workaround to the error of a cache that cannot be written.
 func cacheError(err error, dir string) error {
 	if at := (*fs.PathError)(nil); errors.As(err, &at) && strings.HasPrefix(at.Path, filepath.Dir(filepath.Dir(dir))) {
 		return exit.With(err, exit.Disk, "make a bundle where there is room: pcapsule bundle CAPTURE -o NAME.pcapsule, or set XDG_CACHE_HOME")
@@ -124,8 +125,9 @@ func cacheError(err error, dir string) error {
 	return err
 }
 
-// addTo adds a file to a key, with the files beside it that have its name and another
-// ending: side files of a segment. Of a folder it adds all files below but those of bundles.
+// addTo adds a file to a key, with the side files of a segment: files in the same folder
+// with the same name and another extension. For a folder it adds all files below it except
+// those of bundles.
 func addTo(key cache.Key, path string, stopped func() error) error {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -160,26 +162,26 @@ func addTo(key cache.Key, path string, stopped func() error) error {
 	})
 }
 
-// globQuote makes a path a pattern for itself.
+// globQuote returns a pattern that matches only path.
 func globQuote(path string) string {
-	if filepath.Separator == '\\' { // LIMIT: no escape there; a name with [ finds no side files
+	if filepath.Separator == '\\' { // LIMIT: Windows has no escape; side files of a name with [ are not found
 		return path
 	}
 	return strings.NewReplacer(`\`, `\\`, "*", `\*`, "?", `\?`, "[", `\[`).Replace(path)
 }
 
-// sort is what an argument is.
-type sort int
+// argKind is the kind of a command's argument.
+type argKind int
 
 const (
-	aBundle sort = iota // also what is not there or cannot be read: opening it says why
+	aBundle argKind = iota // also a path that does not exist or cannot be read: opening it reports why
 	aCapture
 	aFolderOfBundles
 )
 
-// sortOf looks at what an argument is; nested are the bundles in a folder that holds no
-// capture.
-func sortOf(path string) (s sort, nested []string) {
+// kindOf returns the kind of an argument. nested are the bundles of a folder that contains
+// no capture.
+func kindOf(path string) (k argKind, nested []string) {
 	if path == "-" {
 		return aCapture, nil
 	}
@@ -198,7 +200,7 @@ func sortOf(path string) (s sort, nested []string) {
 	captures := 0
 	_ = filepath.WalkDir(path, func(p string, f fs.DirEntry, err error) error {
 		switch {
-		case err != nil: // the command that reads it says so
+		case err != nil: // the command that reads the folder reports it
 			captures++
 			return fs.SkipAll
 		case f.IsDir() && bundle.IsPartial(f.Name()):
@@ -218,7 +220,7 @@ func sortOf(path string) (s sort, nested []string) {
 	return aCapture, nil
 }
 
-// isBundleFolder reports whether a folder is a bundle's.
+// isBundleFolder reports whether a folder is a bundle.
 func isBundleFolder(dir string) bool {
 	for _, name := range []string{"bagit.txt", filepath.Join("data", "bundle.json")} {
 		if info, err := os.Lstat(filepath.Join(dir, name)); err == nil && info.Mode().IsRegular() {
@@ -242,7 +244,7 @@ func isZIP(path string) bool {
 func isCapture(path string) bool {
 	f, err := os.Open(path)
 	if err != nil {
-		return true // the command that reads it says why it cannot
+		return true // the command that reads it reports the error
 	}
 	defer f.Close()
 	src, err := pcapng.Open(f, pcapng.Limits{})

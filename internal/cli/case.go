@@ -19,8 +19,8 @@ import (
 	"github.com/pcapsule/pcapsule/kfl"
 )
 
-// openCase opens bundles as one case, and makes a bundle of captures first. It says where a
-// ZIP was unpacked to.
+// openCase opens bundles as one case. It makes a bundle of captures first, and reports the
+// folder into which a ZIP was unpacked.
 func (e *env) openCase(ctx context.Context, paths []string) (*forensics.Case, error) {
 	if err := distinct(paths); err != nil {
 		return nil, err
@@ -32,7 +32,7 @@ func (e *env) openCase(ctx context.Context, paths []string) (*forensics.Case, er
 	o := forensics.Options{MaskSecrets: e.mask != ""}
 	if o.MaskSecrets && e.mask != maskDefault {
 		if o.Policy, err = redact.Load(e.mask); err != nil {
-			return nil, exit.With(err, exit.Usage, "docs/guide/redaction.md has the form of a policy")
+			return nil, exit.With(err, exit.Usage, "docs/guide/redaction.md describes the format of a policy")
 		}
 	}
 	c, err := forensics.Open(ctx, paths, o)
@@ -56,17 +56,17 @@ func (e *env) openCase(ctx context.Context, paths []string) (*forensics.Case, er
 	return c, nil
 }
 
-// maskDefault is --mask without a policy.
+// maskDefault is the value of --mask without a policy.
 const maskDefault = "default"
 
-// maskFlag adds --mask to a command that shows what is in a case.
+// maskFlag adds --mask to a command that shows the content of a case.
 func (e *env) maskFlag(c *cobra.Command) {
-	c.Flags().StringVar(&e.mask, "mask", "", "mask secrets, as servers do; --mask=POLICY.yaml sets what (docs/guide/redaction.md)")
+	c.Flags().StringVar(&e.mask, "mask", "", "mask secrets, as servers do; --mask=POLICY.yaml says which (docs/guide/redaction.md)")
 	c.Flags().Lookup("mask").NoOptDefVal = maskDefault
 }
 
-// masked writes what write does without the values that are secret elsewhere in the case,
-// which questions that compare secrets may quote.
+// masked wraps write and masks the case's secret values in its output: answers to questions
+// that compare secrets may quote them.
 func (e *env) masked(write func(io.Writer) error) func(io.Writer) error {
 	if e.known == nil {
 		return write
@@ -81,13 +81,13 @@ func (e *env) masked(write func(io.Writer) error) func(io.Writer) error {
 	}
 }
 
-// distinct refuses a bundle that is given twice, whose calls would count twice.
+// distinct refuses a bundle that is given twice, because its calls would be counted twice.
 func distinct(paths []string) error {
 	var seen []os.FileInfo
 	for i, p := range paths {
 		info, err := os.Stat(p)
 		if err != nil {
-			info = nil // opening it says why
+			info = nil // opening it reports the error
 		}
 		for j, other := range seen {
 			if info != nil && other != nil && os.SameFile(info, other) {
@@ -114,27 +114,27 @@ func completeBundles(_ *cobra.Command, _ []string, _ string) ([]string, cobra.Sh
 	return names, cobra.ShellCompDirectiveNoFileComp
 }
 
-// isBundlePath reports whether an argument names a bundle rather than a condition.
+// isBundlePath reports whether an argument names a bundle rather than a filter.
 func isBundlePath(arg string) bool {
 	arg = strings.TrimRight(arg, "/")
 	return strings.HasSuffix(arg, ".pcapsule") || strings.HasSuffix(arg, ".pcapsule.zip")
 }
 
-// window are the flags --from and --to of a question.
+// window holds the flags --from and --to of a question.
 type window struct{ from, to string }
 
 func (w *window) flags(c *cobra.Command) {
-	c.Flags().StringVar(&w.from, "from", "", "only from this time on, such as 2026-01-31T14:15:00Z, 14:15:00, or 5m before the end")
+	c.Flags().StringVar(&w.from, "from", "", "only from this time on, such as 2026-01-31T14:15:00Z, 14:15:00, or 5m (before the end)")
 	c.Flags().StringVar(&w.to, "to", "", "only up to this time, in the same forms")
 }
 
-// times reads the flags; 0 is no bound.
+// times returns the bounds in ns since 1970 UTC; 0 means no bound.
 func (w *window) times(c *forensics.Case) (from, to int64, err error) {
 	if from, err = ask.ReadTime(c, "from", w.from, 0); err == nil {
 		to, err = ask.ReadTime(c, "to", w.to, 0)
 	}
 	if err != nil {
-		return 0, 0, wrongFlag(err)
+		return 0, 0, flagError(err)
 	}
 	if to != 0 && from > to {
 		return 0, 0, exit.Usagef("--from %s is after --to %s", w.from, w.to)
@@ -142,20 +142,20 @@ func (w *window) times(c *forensics.Case) (from, to int64, err error) {
 	return from, to, nil
 }
 
-// wrongFlag is an error of a question as one of the flag that the question's field is.
-func wrongFlag(err error) error {
-	var wrong *ask.InputError
+// flagError turns the error of a question's field into that of the flag for this field.
+func flagError(err error) error {
+	var input *ask.InputError
 	switch {
-	case !errors.As(err, &wrong):
+	case !errors.As(err, &input):
 		return err
-	case wrong.Field != "":
-		return exit.Usagef("--%s: %s", dashed(wrong.Field), wrong.What)
+	case input.Field != "":
+		return exit.Usagef("--%s: %s", dashed(input.Field), input.What)
 	}
 	return exit.With(err, exit.Usage, "")
 }
 
-// asked gives errors of a question their exit codes and shows the place in its text.
-func (e *env) asked(err error) error {
+// questionError gives the error of a question its exit code, and shows its place in the KFL.
+func (e *env) questionError(err error) error {
 	var bad *kfl.Error
 	var sql *forensics.SyntaxError
 	var refused *forensics.RefusedError
@@ -165,16 +165,16 @@ func (e *env) asked(err error) error {
 		return nil
 	case errors.As(err, &bad) && bad.Limit:
 		return exit.With(pretty(err, bad), exit.Limit, "ask for less at once; docs/kfl.md has the limits")
-	case errors.As(err, &bad) && bad.Hint != "": // one next step is enough
+	case errors.As(err, &bad) && bad.Hint != "": // pretty includes the hint
 		return exit.With(pretty(err, bad), exit.Syntax, "")
 	case errors.As(err, &bad):
-		return exit.With(pretty(err, bad), exit.Syntax, "docs/kfl.md has the language; pcapsule schema calls has the columns")
+		return exit.With(pretty(err, bad), exit.Syntax, "docs/kfl.md describes KFL; pcapsule schema calls lists the columns")
 	case errors.As(err, &sql):
 		return exit.With(err, exit.Syntax, "pcapsule schema lists tables and columns")
 	case errors.As(err, &refused), errors.Is(err, forensics.ErrRefused):
-		return exit.With(err, exit.Refused, "a bundle is evidence: only single queries that read its own tables are run")
+		return exit.With(err, exit.Refused, "a bundle is evidence: only a single query that reads the bundle's own tables is allowed")
 	case errors.Is(err, forensics.ErrCursor):
-		return exit.With(err, exit.Usage, "a cursor goes with the same bundles, question and flags that gave it")
+		return exit.With(err, exit.Usage, "use a cursor with the same bundles, question and flags that returned it")
 	case errors.Is(err, forensics.ErrDeadline):
 		return exit.With(err, exit.Limit, "narrow the question, or allow more with --deadline")
 	case errors.Is(err, forensics.ErrMemory):
@@ -191,15 +191,15 @@ func (e *env) asked(err error) error {
 	return err
 }
 
-// pretty is an error with the KFL that it is about. What the error says before, such as the
-// rule that has the KFL, stays before it.
+// pretty returns err with the KFL in question and a mark at the mistake. Text before the
+// KFL's error, such as the name of a rule, stays in front.
 func pretty(err error, bad *kfl.Error) error {
 	before, _ := strings.CutSuffix(err.Error(), bad.Error())
 	return errors.New(before + bad.Pretty())
 }
 
-// contradiction is a question that cannot be asked; the message says why, its kind is
-// in the exit code.
+// contradiction returns the error of an impossible question. The exit code says its kind,
+// so the message gives only the reason.
 func contradiction(err error) error {
 	why := errors.New(strings.TrimSuffix(err.Error(), ": "+forensics.ErrUsage.Error()))
 	if strings.Contains(why.Error(), "no column") || strings.Contains(why.Error(), "no table") {

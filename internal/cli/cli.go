@@ -1,9 +1,9 @@
-// Package cli is the program pcapsule: one file a command, cmd_<verb>.go.
+// Package cli is the program pcapsule, with one file per command: cmd_<verb>.go.
 //
-// Commands follow what people know from git, jq and kubectl: examples in --help, - for
-// standard streams, --json for machines, colour and progress only on a terminal. Every
-// error ends in one line that says what and where, a hint where there is a next step,
-// and an exit code of its own kind (exit.go). A command that fails leaves no output file.
+// Commands follow the conventions of git, jq and kubectl: examples in --help, - for
+// standard streams, --json for machines, colour and progress only on a terminal. An error
+// ends with one line that says what failed and where, a hint if there is a next step, and
+// the exit code of its kind (exit.go). A command that fails leaves no output file.
 package cli
 
 import (
@@ -29,27 +29,27 @@ import (
 	"github.com/pcapsule/pcapsule/internal/version"
 )
 
-// env is what a command may touch of the world.
+// env is a command's access to the outside world.
 type env struct {
 	in       io.Reader
 	out, err io.Writer
 	colour   string        // auto, always or never
-	running  bool          // the command line was understood
-	mask     string        // of --mask: a policy, maskDefault, or empty
-	known    *redact.Known // what is secret in a case that is masked
-	captures bundleFlags   // of captureFlags
-	wide     bool          // of wideFlag
-	hidden   []string      // columns that only colour a table's rows
+	running  bool          // the command line was valid
+	mask     string        // from --mask: a policy, maskDefault, or empty
+	known    *redact.Known // the secret values of a masked case
+	captures bundleFlags   // from captureFlags
+	wide     bool          // from wideFlag
+	hidden   []string      // columns that only set the colour of a table's rows
 	held     []*bundle.Held
 }
 
 // Main runs the program and returns its exit code.
 func Main(args []string, in io.Reader, out, errOut io.Writer) int {
-	// The collector would let the heap grow to twice what lives; captures pass through
-	// in bounded rounds, so little of it is worth keeping.
+	// By default the heap grows to twice its live size. Captures pass through in bounded
+	// rounds, so little of that memory is worth keeping.
 	debug.SetGCPercent(50)
-	// A closed pipe is then an error of the write, so that a command ends as it would
-	// anyhow and removes what it was making.
+	// A closed pipe then fails the write, so the command ends normally and removes its
+	// unfinished output.
 	signal.Ignore(syscall.SIGPIPE)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -80,8 +80,8 @@ func Main(args []string, in io.Reader, out, errOut io.Writer) int {
 	return code
 }
 
-// misused is an error of the command line, with the nearest command where there is none
-// of that name.
+// misused returns the error of an invalid command line. For an unknown command the hint
+// suggests the nearest one.
 func misused(root *cobra.Command, args []string, err error) error {
 	if _, rest, unknown := root.Find(args); unknown != nil {
 		for _, name := range rest {
@@ -117,14 +117,14 @@ func (e *env) root() *cobra.Command {
 	c.PersistentFlags().StringVar(&e.colour, "color", "auto", "colour: auto, always or never")
 	completes(c, "color", "auto", "always", "never")
 	for _, sub := range e.commands() {
-		sub.Args = command.Wanted(sub.Args)
+		sub.Args = command.CheckArgs(sub.Args)
 		e.runs(sub)
 		c.AddCommand(sub)
 	}
 	return c
 }
 
-// runs notes of a command, and of those below it, when its command line was understood.
+// runs makes c and its subcommands record that their command line was valid.
 func (e *env) runs(c *cobra.Command) {
 	run := c.RunE
 	c.RunE = func(c *cobra.Command, args []string) error {
@@ -139,7 +139,7 @@ func (e *env) runs(c *cobra.Command) {
 	}
 }
 
-// page sends what a command prints through a pager if that is a text for people which may be
+// page sends the output of a command through a pager if it is text for people that may be
 // longer than a screen.
 func (e *env) page(c *cobra.Command) {
 	paged := []string{"ask", "info", "query", "sql", "show", "schema", "kfl", "help", "follow"}
@@ -155,8 +155,8 @@ func (e *env) page(c *cobra.Command) {
 	}
 }
 
-// endPage waits until the reader of the pager has seen enough, so that what is said about
-// the output stands behind it.
+// endPage waits until the reader closes the pager, so that messages about the output
+// appear after it.
 func (e *env) endPage() {
 	sink, ok := e.out.(*console.Sink)
 	if !ok {
@@ -164,11 +164,11 @@ func (e *env) endPage() {
 	}
 	if p, ok := sink.W.(*console.Pager); ok {
 		sink.W = console.File(p)
-		_ = p.Close() // what it was given has an error of its own
+		_ = p.Close() // errors of the writes are reported separately
 	}
 }
 
-// commands lists the commands; a new one is one file and one line here.
+// commands lists the commands; a new command is one file and one line here.
 func (e *env) commands() []*cobra.Command {
 	return []*cobra.Command{
 		e.cmdRecord(),
@@ -201,15 +201,15 @@ func (e *env) commands() []*cobra.Command {
 	}
 }
 
-// wanted says of a wrong number of arguments what the command wants.
-func wanted(check cobra.PositionalArgs) cobra.PositionalArgs { return command.Wanted(check) }
+// checkArgs wraps check so that its error names the missing or surplus arguments.
+func checkArgs(check cobra.PositionalArgs) cobra.PositionalArgs { return command.CheckArgs(check) }
 
 // warn prints a warning.
 func (e *env) warn(format string, args ...any) {
 	fmt.Fprintf(e.err, "warning: %s\n", lines(fmt.Sprintf(format, args...)))
 }
 
-// note tells something that is no warning, on a terminal only.
+// note prints a message that is not a warning, on a terminal only.
 func (e *env) note(format string, args ...any) {
 	if terminal(e.err) {
 		fmt.Fprintf(e.err, format+"\n", args...)
@@ -227,7 +227,7 @@ func (e *env) coloured(w any) bool {
 	return os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb" && draws(w) && passStyles(w)
 }
 
-// passStyles lets styles pass to w.
+// passStyles makes w pass styles through, and returns true.
 func passStyles(w any) bool {
 	if s, ok := w.(*console.Sink); ok {
 		s.Styled = true
@@ -235,5 +235,5 @@ func passStyles(w any) bool {
 	return true
 }
 
-// exact is standard output for what programs read to the byte.
+// exact is standard output for data that programs read byte for byte.
 func (e *env) exact() io.Writer { return console.Exact(e.out) }

@@ -24,9 +24,9 @@ func (e *env) cmdAsk() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "ask QUESTION BUNDLE|CAPTURE...",
 		Short: "Answer common questions: failures, traces, dependencies, latency, patterns, access",
-		Long: `Ask one of the questions below. Every answer says how much of the time range was recorded,
-every number leads to calls, and every call leads to packets. The same questions are tools of
-pcapsule mcp and pcapsule serve. pcapsule ask QUESTION --help lists the flags of a question.`,
+		Long: `Ask one of the questions below. Every answer states how much of the time range was recorded
+and cites the calls and packets behind it. pcapsule mcp and pcapsule serve offer the same questions
+as tools. pcapsule ask QUESTION --help lists the flags of a question.`,
 		Example: `  pcapsule ask get-api-stats incident.pcapsule --service checkout
   pcapsule ask get-api-stats incident.pcapsule --from 15m --order errors --json | jq .endpoints`,
 		RunE: func(c *cobra.Command, args []string) error {
@@ -48,7 +48,7 @@ pcapsule mcp and pcapsule serve. pcapsule ask QUESTION --help lists the flags of
 	return c
 }
 
-// cmdQuestion is one question as a command: its flags are the fields of its input.
+// cmdQuestion makes a command of a question, with a flag for each field of its input.
 func (e *env) cmdQuestion(q ask.Question) *cobra.Command {
 	var asJSON, asYAML bool
 	given := map[string]func() any{}
@@ -58,7 +58,7 @@ func (e *env) cmdQuestion(q ask.Question) *cobra.Command {
 		Short:             q.Title,
 		Long:              q.Doc,
 		ValidArgsFunction: completeBundles,
-		Args:              wanted(cobra.MinimumNArgs(1)),
+		Args:              checkArgs(cobra.MinimumNArgs(1)),
 	}
 	c.RunE = func(c *cobra.Command, args []string) error {
 		e.running = true
@@ -83,11 +83,11 @@ func (e *env) cmdQuestion(q ask.Question) *cobra.Command {
 		} else {
 			answer, err = mcp.Page(c.Context(), cs, q, raw)
 		}
-		if wrong := wrongFlag(err); wrong != err {
-			return wrong
+		if usage := flagError(err); usage != err {
+			return usage
 		}
 		if err != nil {
-			return e.asked(err)
+			return e.questionError(err)
 		}
 		if d, ok := answer.(ask.Document); ok && asYAML {
 			return e.printDocument(d)
@@ -101,31 +101,31 @@ func (e *env) cmdQuestion(q ask.Question) *cobra.Command {
 	e.maskFlag(c)
 	e.captureFlags(c)
 	e.wideFlag(c)
-	c.Flags().BoolVar(&asJSON, "json", false, "print JSON: all of the answer, with whole call ids and a KFL condition for each row that has one")
+	c.Flags().BoolVar(&asJSON, "json", false, "print JSON: the full answer, with complete call ids and a KFL filter for each row that has one")
 	if _, ok := q.Out.Properties["yaml"]; ok {
-		c.Flags().BoolVar(&asYAML, "yaml", false, "print the YAML document alone, and its notes as warnings")
+		c.Flags().BoolVar(&asYAML, "yaml", false, "print only the YAML document, and its notes as warnings")
 		c.MarkFlagsMutuallyExclusive("json", "yaml")
 	}
 	return c
 }
 
-// printDocument prints the document that an answer made, so that another program can read
-// it from a pipe.
+// printDocument prints the document in an answer, so that another program can read it
+// from a pipe.
 func (e *env) printDocument(d ask.Document) error {
 	text, notes := d.Document()
 	for _, n := range notes {
 		e.warn("%s", n)
 	}
 	if text == "" {
-		return exit.With(errors.New("there is nothing to write: no call or connection matches"), exit.Other, "ask without --yaml, which says what was looked at")
+		return exit.With(errors.New("nothing to write: no call or connection matches"), exit.Other, "ask without --yaml to see what was examined")
 	}
 	return e.masked(func(w io.Writer) error { _, err := io.WriteString(w, text); return err })(e.out)
 }
 
 func dashed(name string) string { return strings.ReplaceAll(name, "_", "-") }
 
-// addFlag makes a flag of a field and gives what reads its value. A field that is no
-// plain value or list of texts is given as JSON.
+// addFlag makes a flag of a field and returns a function that reads its value. The value of
+// a field that is neither a plain value nor a list of strings is JSON.
 func addFlag(c *cobra.Command, name string, s *jsonschema.Schema) func() any {
 	fl := c.Flags()
 	kind := s.Type
@@ -154,7 +154,7 @@ func addFlag(c *cobra.Command, name string, s *jsonschema.Schema) func() any {
 	v := fl.String(name, "", s.Description+"; JSON")
 	return func() any {
 		if !json.Valid([]byte(*v)) {
-			return *v // the question says what is wrong with it
+			return *v // the question reports the error
 		}
 		return json.RawMessage(*v)
 	}

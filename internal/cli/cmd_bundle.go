@@ -47,8 +47,8 @@ func (e *env) cmdBundle() *cobra.Command {
 		Long: `Make a bundle: a folder with the captures byte for byte, Parquet tables of every call in
 them, and hashes of both. Captures are pcap or pcapng files (also compressed with gzip or zstd),
 folders of captures, or - for standard input. Damaged files are read as far as possible, and the
-damage is counted. The same captures always give the same bundle. Without -o the bundle gets the
-name of the first capture and stands in the current folder.`,
+damage is counted. The same captures always produce the same bundle. Without -o the bundle is
+named after the first capture and created in the current folder.`,
 		Example: `  pcapsule bundle capture.pcapng
   kubectl get pods,services,endpointslices,deployments,replicasets,nodes,events -A -o json > kube.json
   pcapsule bundle capture.pcapng --keys sslkeys.log -o incident.pcapsule
@@ -105,18 +105,18 @@ func (e *env) runBundle(c *cobra.Command, args []string, f *bundleFlags) error {
 	for _, n := range m.Calls {
 		calls += n
 	}
-	fmt.Fprintf(e.out, "%s: %s packets, %s, %s calls, in %.1f s\n", f.output, plural.Thousands(m.Accounts.Packets),
-		byteSize(m.Accounts.Bytes), plural.Thousands(calls), time.Since(began).Seconds())
+	fmt.Fprintf(e.out, "%s: %s, %s, %s, in %.1f s\n", f.output, plural.Count(m.Accounts.Packets, "packet", "packets"),
+		byteSize(m.Accounts.Bytes), plural.Count(calls, "call", "calls"), time.Since(began).Seconds())
 	return nil
 }
 
-// outputOf is the name of a capture's bundle, in the current folder: the folder of the
-// capture may be one that nothing should be added to.
+// outputOf returns the default name of a capture's bundle. The bundle goes into the current
+// folder, because the capture's own folder may be one that should not be written to.
 func outputOf(capture string) string {
 	if capture == "-" {
 		return "stdin.pcapsule"
 	}
-	if abs, err := filepath.Abs(capture); err == nil { // . and .. have names, too
+	if abs, err := filepath.Abs(capture); err == nil { // resolves . and .. to names
 		capture = abs
 	}
 	name := filepath.Base(capture)
@@ -128,11 +128,11 @@ func outputOf(capture string) string {
 	return name + ".pcapsule"
 }
 
-// options reads the flags. It refuses an output that cannot be made.
+// options reads the flags. It refuses an output that cannot be created.
 func (f *bundleFlags) options(e *env) (exporter.Options, error) {
 	o := exporter.Options{Kube: f.kube, Hosts: f.hosts, Filter: f.filter, Jobs: f.jobs, Release: version.Release, Stdin: e.in}
 	if f.output == "" {
-		return o, exit.Usagef("no output named: give -o NAME.pcapsule")
+		return o, exit.Usagef("missing output: give -o NAME.pcapsule")
 	}
 	if f.jobs < 0 {
 		return o, exit.Usagef("--jobs %d: want 0 or more", f.jobs)
@@ -173,7 +173,7 @@ func (f *bundleFlags) options(e *env) (exporter.Options, error) {
 	return o, nil
 }
 
-// madeBy says who makes a bundle, unless that is to stay unsaid.
+// madeBy returns the user and host for the custody log; empty if anonymous.
 func madeBy(anonymous bool) (o bundle.CreateOptions) {
 	if anonymous {
 		return o
@@ -185,12 +185,12 @@ func madeBy(anonymous bool) (o bundle.CreateOptions) {
 	return o
 }
 
-// strictError ends a run with --strict before its bundle gets its name.
+// strictError ends a run with --strict before the bundle is renamed to its final name.
 type strictError struct{ warnings []string }
 
 // Error implements error.
 func (s *strictError) Error() string {
-	return "--strict, and there were warnings: " + strconv.Itoa(len(s.warnings))
+	return "--strict: " + plural.Count(int64(len(s.warnings)), "warning", "warnings")
 }
 
 func (e *env) bundleError(ctx context.Context, err error, output string) error {
@@ -202,7 +202,7 @@ func (e *env) bundleError(ctx context.Context, err error, output string) error {
 		for _, w := range strict.warnings {
 			e.warn("%s", w)
 		}
-		return exit.With(err, exit.Damaged, "nothing was left behind; without --strict the bundle is made and holds the warnings")
+		return exit.With(err, exit.Damaged, "nothing was left behind; without --strict the bundle is made and lists the warnings")
 	case errors.As(err, &keys) && exitCode(ctx, err) == exit.Other:
 		return exit.With(err, exit.NotCapture, "a key log has lines such as CLIENT_RANDOM <64 hex digits> <hex digits>; an RSA key is PEM or DER")
 	case errors.As(err, &in) && exitCode(ctx, err) == exit.Other:
@@ -256,5 +256,5 @@ func knownProtocol(d dissect.DecodeAs) error {
 			}
 		}
 	}
-	return exit.Usagef("--decode-as: no protocol %q over %s; there are: %s", d.Protocol, d.Transport, strings.Join(names, ", "))
+	return exit.Usagef("--decode-as: unknown protocol %q over %s; known: %s", d.Protocol, d.Transport, strings.Join(names, ", "))
 }

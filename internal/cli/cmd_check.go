@@ -25,9 +25,9 @@ func (e *env) cmdCheck() *cobra.Command {
 		Use:   "check BUNDLE|CAPTURE... RULES.yaml",
 		Short: "Check traffic against rules: statuses, headers, schemas, latency, retries, database calls",
 		Long: `Check the calls of bundles against a file of rules, for a developer or a pipeline. A rule selects
-calls with a KFL filter and says what must be true of them; docs/guide/check.md describes every
+calls with a KFL filter and states what must be true of them; docs/guide/check.md describes every
 key. A rule without matching calls fails, unless it has min_calls: 0. If a rule of level error
-fails, the exit code is 8, and each call that breaks it is listed with its packets.`,
+fails, the exit code is 8, and each call that violates it is listed with its packets.`,
 		Example: `  pcapsule check run.pcapsule rules.yaml
   pcapsule check run.pcapsule rules.yaml --junit check.xml --sarif check.sarif`,
 		Args: cobra.MinimumNArgs(2),
@@ -44,7 +44,7 @@ fails, the exit code is 8, and each call that breaks it is listed with its packe
 				return err
 			}
 			if err != nil {
-				return exit.With(err, exit.Syntax, "docs/guide/check.md has the form of rules")
+				return exit.With(err, exit.Syntax, "docs/guide/check.md describes the format of rules")
 			}
 			cs, err := e.openCase(c.Context(), args[:len(args)-1])
 			if err != nil {
@@ -53,7 +53,7 @@ fails, the exit code is 8, and each call that breaks it is listed with its packe
 			defer cs.Close()
 			r, err := check.Run(c.Context(), cs, rules, all.Analyzers())
 			if err != nil {
-				return e.asked(err)
+				return e.questionError(err)
 			}
 			for _, f := range []struct {
 				path  string
@@ -72,7 +72,7 @@ fails, the exit code is 8, and each call that breaks it is listed with its packe
 				err = e.masked(func(w io.Writer) error { return printCheck(w, r) })(e.out)
 			}
 			if err == nil && r.Failed > 0 {
-				err = exit.With(errors.New(plural.Sprintf("%d of %d {rule does|rules do} not hold", r.Failed, len(r.Results))), exit.Verify, "pcapsule show BUNDLE CALL shows a call that breaks a rule; pcapsule packets gives its packets")
+				err = exit.With(errors.New(plural.Sprintf("%d of %s failed", r.Failed, plural.Count(int64(len(r.Results)), "rule", "rules"))), exit.Verify, "pcapsule show BUNDLE CALL shows a call that violates a rule; pcapsule packets writes its packets")
 			}
 			return err
 		},
@@ -85,7 +85,7 @@ fails, the exit code is 8, and each call that breaks it is listed with its packe
 	return c
 }
 
-// writeReport writes a file that a pipeline picks up; it replaces the one of the run before.
+// writeReport writes a file for a pipeline. It replaces the file of the previous run.
 func (e *env) writeReport(path string, mode fs.FileMode, write func(io.Writer) error) error {
 	switch path {
 	case "":
@@ -95,7 +95,7 @@ func (e *env) writeReport(path string, mode fs.FileMode, write func(io.Writer) e
 	}
 	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
 	if err != nil {
-		return fmt.Errorf("writing %s: %w", path, errors.Unwrap(err)) // the name of the temporary file helps nobody
+		return fmt.Errorf("writing %s: %w", path, errors.Unwrap(err)) // without the name of the temporary file
 	}
 	err = errors.Join(write(f), f.Chmod(mode), f.Close())
 	if err == nil {
@@ -128,6 +128,6 @@ func printCheck(w io.Writer, r *check.Report) error {
 			fmt.Fprintf(w, "       and %d more\n", o.More)
 		}
 	}
-	_, err := fmt.Fprintln(w, plural.Sprintf("%d {rule holds|rules hold}, %d {does|do} not, %d {warning|warnings}; recorded: %s", r.Passed, r.Failed, r.Warned, r.Coverage.State))
+	_, err := fmt.Fprintln(w, plural.Sprintf("%d {rule|rules} passed, %d failed, %d {warning|warnings}; recorded: %s", r.Passed, r.Failed, r.Warned, r.Coverage.State))
 	return err
 }

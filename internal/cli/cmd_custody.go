@@ -21,20 +21,21 @@ func (e *env) cmdCustody() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "custody",
 		Short: "Show the custody log of a bundle, or add an entry",
-		Long: `The custody log records who did what with a bundle. Every entry has the hash of the entry before
-it, so a changed, removed or moved entry is found. No other command changes the log of a bundle.`,
+		Long: `The custody log records who did what with a bundle. Every entry contains the hash of the previous
+entry, so a changed, removed or moved entry is detected. Only this command, seal and timestamp add
+entries.`,
 		Example: `  pcapsule custody show incident.pcapsule
   pcapsule custody add incident.pcapsule --event copied --note "to the evidence share"`,
 		RunE: func(c *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				return exit.Usagef("no command %q of custody: want show or add", args[0])
+				return exit.Usagef("unknown command %q of custody: want show or add", args[0])
 			}
 			return c.Help()
 		},
 		Args: cobra.ArbitraryArgs,
 	}
 	for _, sub := range []*cobra.Command{e.cmdCustodyShow(), e.cmdCustodyAdd()} {
-		sub.Args = wanted(sub.Args)
+		sub.Args = checkArgs(sub.Args)
 		c.AddCommand(sub)
 	}
 	return c
@@ -46,7 +47,7 @@ func (e *env) cmdCustodyShow() *cobra.Command {
 		Use:   "show BUNDLE",
 		Short: "Show the custody log and the hash of its last entry",
 		Long: `Show the custody log and the hash of its last entry (custody_head). Keep that hash elsewhere: it
-shows whether entries were cut off at the end of the log.`,
+reveals whether entries were removed from the end of the log.`,
 		Example: "  pcapsule custody show incident.pcapsule --json",
 		Args:    cobra.ExactArgs(1),
 		RunE:    func(_ *cobra.Command, args []string) error { return e.runCustodyShow(args[0], asJSON) },
@@ -79,7 +80,7 @@ func (e *env) runCustodyShow(path string, asJSON bool) error {
 	return nil
 }
 
-// custodyLine is one entry for people: number, time, event, then what is known of it.
+// custodyLine is one entry for people: number, time, event, then the fields that are set.
 func custodyLine(entry bundle.Entry) string {
 	line := fmt.Sprintf("%d  %s  %s", entry.Seq, entry.Time, entry.Event)
 	for _, part := range []struct{ label, text string }{{" by ", entry.User}, {" on ", entry.Host}, {" with ", entry.Tool}, {": ", entry.Note}} {
@@ -96,8 +97,8 @@ func (e *env) cmdCustodyAdd() *cobra.Command {
 		Use:   "add BUNDLE --event EVENT",
 		Short: "Add an entry to the custody log",
 		Long: `Add an entry to the custody log: what was done with the bundle (one lower-case word, such as
-copied, reviewed or received), by whom, on which machine, and a note. The clock of this machine
-gives the time. Entries are never changed or removed.`,
+copied, reviewed or received), by whom, on which machine, and a note. The time is that of this
+machine's clock. Entries are never changed or removed.`,
 		Example: `  pcapsule custody add incident.pcapsule --event received --user "A. Auditor" --note "case 4711"`,
 		Args:    cobra.ExactArgs(1),
 		RunE:    func(_ *cobra.Command, args []string) error { return e.runCustodyAdd(args[0], entry) },
@@ -123,14 +124,14 @@ func (e *env) runCustodyAdd(path string, entry bundle.Entry) error {
 		case errors.As(err, &invalid):
 			return exit.With(err, exit.Usage, "")
 		case errors.Is(err, fs.ErrPermission):
-			return exit.With(err, exit.Disk, "the log cannot be written; add the entry where the bundle can be changed")
+			return exit.With(err, exit.Disk, "the log cannot be written; add the entry on a machine that can write to the bundle")
 		}
 		return err
 	}
 	return e.runCustodyShow(path, false)
 }
 
-// custodyEntry fills in who acts, where, and with which program.
+// custodyEntry fills in the user, the host and the program.
 func custodyEntry(entry bundle.Entry) bundle.Entry {
 	if entry.User == "" {
 		if account, err := user.Current(); err == nil {

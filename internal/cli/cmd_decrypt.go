@@ -37,7 +37,7 @@ func (e *env) cmdDecrypt() *cobra.Command {
 Wireshark, tshark and others read without keys. Each record or datagram becomes a PDU with the
 addresses, ports, time and frame number of the captured packet. PDUs are not packets, and the
 file says so. Inputs are captures, folders of captures, bundles, or - for standard input. Keys
-come from the captures, from bundles that contain some, and from --keys.`,
+are read from the captures, from bundles that contain keys, and from --keys.`,
 		Example: `  pcapsule decrypt capture.pcapng --keys sslkeys.log -o plain.pcapng
   pcapsule decrypt incident.pcapsule -o - | tshark -r - -Y http`,
 		Args: cobra.MinimumNArgs(1),
@@ -56,9 +56,9 @@ come from the captures, from bundles that contain some, and from --keys.`,
 func (e *env) runDecrypt(c *cobra.Command, args []string, f *decryptFlags) error {
 	switch {
 	case f.output == "":
-		return exit.Usagef("no output named: give -o PLAIN.pcapng, or -o - for standard output")
+		return exit.Usagef("missing output: give -o PLAIN.pcapng, or -o - for standard output")
 	case f.output == "-" && terminal(e.out):
-		return exit.Usagef("a capture is not for a terminal: give -o PLAIN.pcapng or redirect it")
+		return exit.Usagef("refusing to write a capture to a terminal: give -o PLAIN.pcapng or redirect it")
 	case f.jobs < 0:
 		return exit.Usagef("--jobs %d: want 0 or more", f.jobs)
 	}
@@ -88,7 +88,7 @@ func (e *env) runDecrypt(c *cobra.Command, args []string, f *decryptFlags) error
 	if err != nil {
 		return e.bundleError(c.Context(), err, f.output)
 	}
-	e.toldDecrypted(s, f.output)
+	e.printDecrypted(s, f.output)
 	return nil
 }
 
@@ -108,8 +108,8 @@ func (e *env) decrypt(ctx context.Context, inputs []string, output string, o exp
 	return s, out.Commit()
 }
 
-// toldDecrypted says what was opened, and why the rest was not.
-func (e *env) toldDecrypted(s *exporter.DecryptStats, output string) {
+// printDecrypted reports what was decrypted, and why the rest was not.
+func (e *env) printDecrypted(s *exporter.DecryptStats, output string) {
 	for _, w := range s.Warnings {
 		e.warn("%s", w)
 	}
@@ -122,27 +122,27 @@ func (e *env) toldDecrypted(s *exporter.DecryptStats, output string) {
 		all += n
 	}
 	opened := s.Connections[dissect.KeyVerified.String()]
-	fmt.Fprintf(to, "%s: %s, %s of plaintext, of %s of %s\n", output, plural.Count(s.PDUs, "PDU", "PDUs"), byteSize(s.Bytes),
+	fmt.Fprintf(to, "%s: %s, %s of plaintext from %s of %s\n", output, plural.Count(s.PDUs, "PDU", "PDUs"), byteSize(s.Bytes),
 		plural.Thousands(opened), plural.Count(all, "encrypted connection", "encrypted connections"))
 	if all > 0 {
 		fmt.Fprintf(to, "keys: %s\n", tally(s.Connections))
 	}
 	if len(s.Reasons) > 0 {
-		fmt.Fprintf(to, "not opened, or not all of it: %s\n", tally(s.Reasons))
+		fmt.Fprintf(to, "not or only partly decrypted: %s\n", tally(s.Reasons))
 	}
 	switch {
 	case all == 0:
-		e.warn("nothing to decrypt: no TLS, DTLS or QUIC connection in %s", plural.Count(s.Packets, "packet", "packets"))
+		e.warn("nothing to decrypt: %s without a TLS, DTLS or QUIC connection", plural.Count(s.Packets, "packet", "packets"))
 	case opened == 0 && s.Reasons[dissect.NoKey] > 0:
-		e.warn("nothing was opened: there is no key for %s; give them with --keys", plural.Count(s.Reasons[dissect.NoKey], "connection", "connections"))
+		e.warn("nothing was decrypted: no key for %s; give keys with --keys", plural.Count(s.Reasons[dissect.NoKey], "connection", "connections"))
 	case opened == 0:
-		e.warn("nothing was opened")
+		e.warn("nothing was decrypted")
 	case s.PDUs == 0:
-		e.warn("connections were opened, and nothing was sent in them")
+		e.warn("connections were decrypted, but contain no data")
 	}
 }
 
-// tally lists counts by name, in the order of names.
+// tally lists counts by name, in alphabetical order.
 func tally(counts map[string]int64) string {
 	var list []string
 	for _, k := range slices.Sorted(maps.Keys(counts)) {

@@ -30,7 +30,7 @@ type extcapFlags struct {
 	name, version, fifo, filter, reload        string
 	cgroup                                     string
 	ownerComments, headersOnly, noOwners       bool
-	verify                                     bool // a filter was given
+	verify                                     bool // a filter is to be checked
 }
 
 func (e *env) cmdExtcap() *cobra.Command {
@@ -69,7 +69,7 @@ Recording needs the same rights as pcapsule record.`,
 	fl.BoolVar(&f.headersOnly, "headers-only", false, "setting: keep only network and transport headers")
 	fl.BoolVar(&f.noOwners, "no-owners", false, "setting: do not find the owners of sockets")
 	install := e.cmdExtcapInstall()
-	install.Args = wanted(install.Args)
+	install.Args = checkArgs(install.Args)
 	c.AddCommand(install)
 	return c
 }
@@ -94,8 +94,8 @@ func (e *env) runExtcap(c *cobra.Command, f *extcapFlags) error {
 	case f.config:
 		fmt.Fprint(e.out, extcapSettings)
 	case f.verify:
-		// Wireshark takes silence for yes, and the first line for what is wrong; it does
-		// not look at output where the exit code is not 0.
+		// Wireshark accepts the filter if nothing is printed, and otherwise shows the first
+		// line as the error. It ignores the output if the exit code is not 0.
 		if _, err := filter.Compile(f.filter, linkSLL2, 0); err != nil {
 			fmt.Fprintln(e.out, lines(err.Error()))
 		}
@@ -103,17 +103,17 @@ func (e *env) runExtcap(c *cobra.Command, f *extcapFlags) error {
 	return nil
 }
 
-// extcapSettings are what Wireshark's dialog offers, extcap(4).
+// extcapSettings are the settings in Wireshark's dialog, extcap(4).
 const extcapSettings = `arg {number=0}{call=--cgroup}{display=Control group}{type=string}{tooltip=Only sockets of this control group and those below it; empty means all}{required=false}
 arg {number=1}{call=--owner-comments}{display=Owner as a comment on each packet}{type=boolflag}{default=false}
 arg {number=2}{call=--headers-only}{display=Headers only}{type=boolflag}{default=false}
-arg {number=3}{call=--no-owners}{display=Do not find out owners}{type=boolflag}{default=false}
+arg {number=3}{call=--no-owners}{display=Do not find the owners of sockets}{type=boolflag}{default=false}
 `
 
-// extcapCapture records into the pipe until its reader goes away or a signal comes.
+// extcapCapture records into the pipe until its reader closes it or a signal arrives.
 func (e *env) extcapCapture(ctx context.Context, f *extcapFlags) error {
 	if f.fifo == "" {
-		return exit.Usagef("--capture: no pipe named: give --fifo PATH")
+		return exit.Usagef("--capture needs a pipe: give --fifo PATH")
 	}
 	pipe, err := openPipe(ctx, f.fifo)
 	if err != nil {
@@ -125,7 +125,7 @@ func (e *env) extcapCapture(ctx context.Context, f *extcapFlags) error {
 	})
 	err = errors.Join(err, pipe.Close())
 	if closedPipe(err) {
-		return nil // that is how Wireshark ends a capture
+		return nil // Wireshark ends a capture like this
 	}
 	if err != nil {
 		return recordError(err, f.fifo)
@@ -133,7 +133,7 @@ func (e *env) extcapCapture(ctx context.Context, f *extcapFlags) error {
 	return nil
 }
 
-// openPipe opens a named pipe, which waits for its reader.
+// openPipe opens a named pipe for writing. It blocks until there is a reader.
 func openPipe(ctx context.Context, path string) (*os.File, error) {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -163,8 +163,8 @@ func (e *env) cmdExtcapInstall() *cobra.Command {
 	return &cobra.Command{
 		Use:   "install [FOLDER]",
 		Short: "Install pcapsule as a capture program of Wireshark",
-		Long: `Put a small program ` + extcapProgram + ` that calls this one into Wireshark's personal folder for
-capture programs, and print its path. tshark -G folders shows that folder; without tshark, see
+		Long: `Write a small program, ` + extcapProgram + `, that calls this one into Wireshark's personal folder
+for capture programs, and print its path. tshark -G folders shows that folder; without tshark, see
 Help, About, Folders in Wireshark.`,
 		Example: `  pcapsule extcap install
   pcapsule extcap install ~/.local/lib/wireshark/extcap`,
@@ -181,7 +181,7 @@ Help, About, Folders in Wireshark.`,
 
 func (e *env) extcapInstall(ctx context.Context, folder string) error {
 	if runtime.GOOS == "windows" {
-		return exit.With(errors.New("installing: pcapsule records on Linux only"), exit.Other, "record there with pcapsule record -w -, and read it here with wireshark -k -i -")
+		return exit.With(errors.New("installing: pcapsule records on Linux only"), exit.Other, "on a Linux machine run pcapsule record -w -, and pipe its output into wireshark -k -i - here")
 	}
 	self, err := os.Executable()
 	if err != nil {
@@ -201,10 +201,10 @@ func (e *env) extcapInstall(ctx context.Context, folder string) error {
 	path := filepath.Join(folder, extcapProgram)
 	text := extcapScript(self)
 	if old, err := os.ReadFile(path); err == nil && string(old) == text {
-		fmt.Fprintf(e.out, "%s is there already\n", path)
+		fmt.Fprintf(e.out, "%s is already installed\n", path)
 		return nil
 	} else if err == nil && !strings.HasPrefix(string(old), extcapHead) || err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return exit.With(fmt.Errorf("output %s exists, and is not ours", path), exit.Exists, "remove it first, or choose another folder")
+		return exit.With(fmt.Errorf("output %s exists and was not written by pcapsule", path), exit.Exists, "remove it first, or choose another folder")
 	}
 	if err := replaceFile(path, text); err != nil {
 		return exit.OutputError(err, path)
@@ -214,15 +214,16 @@ func (e *env) extcapInstall(ctx context.Context, folder string) error {
 	return nil
 }
 
-// extcapHead tells our program from others.
+// extcapHead is the beginning of our program; it distinguishes it from others.
 const extcapHead = "#!/bin/sh\n# pcapsule as a capture program of Wireshark\n"
 
-// extcapScript is a program, not a link: a link would be called without the word extcap.
+// extcapScript is a program, not a link: Wireshark would call a link without the argument
+// extcap.
 func extcapScript(self string) string {
 	return extcapHead + "exec '" + strings.ReplaceAll(self, "'", `'\''`) + "' extcap \"$@\"\n"
 }
 
-// replaceFile makes a program that is never half there.
+// replaceFile writes a program atomically.
 func replaceFile(path, text string) error {
 	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-")
 	if err != nil {
@@ -242,7 +243,7 @@ func replaceFile(path, text string) error {
 	return nil
 }
 
-// extcapFolder asks tshark where it looks.
+// extcapFolder asks tshark for its personal folder for capture programs.
 func extcapFolder(ctx context.Context) (string, error) {
 	var personal string
 	out, err := exec.CommandContext(ctx, "tshark", "-G", "folders").Output()
@@ -253,13 +254,13 @@ func extcapFolder(ctx context.Context) (string, error) {
 		case path == "":
 		case name == "Personal Extcap path":
 			return path, nil
-		case name == "Personal configuration": // releases before 4.2 look below it
+		case name == "Personal configuration": // releases before 4.2 use a folder below it
 			personal = filepath.Join(path, "extcap")
 		}
 	}
 	if personal == "" {
 		if err == nil {
-			err = errors.New("tshark -G folders names none")
+			err = errors.New("tshark -G folders does not list it")
 		}
 		return "", exit.With(fmt.Errorf("finding Wireshark's folder for capture programs: %w", err), exit.Other,
 			"give the folder: pcapsule extcap install FOLDER; Wireshark shows it in Help, About, Folders")

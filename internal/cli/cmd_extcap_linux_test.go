@@ -39,28 +39,28 @@ func chatter(t *testing.T) (port string) {
 	return strconv.Itoa(to.LocalAddr().(*net.UDPAddr).Port)
 }
 
-// needsRecording skips where this machine cannot record.
+// needsRecording skips the test if this machine cannot record.
 func needsRecording(t *testing.T) {
 	t.Helper()
 	if _, err := exec.LookPath("tshark"); err != nil {
 		t.Skip("needs tshark")
 	}
-	c, said := program(t, "record", "-w", "-", "-q", "--duration", "1ms")
+	c, stderr := program(t, "record", "-w", "-", "-q", "--duration", "1ms")
 	if err := c.Run(); err != nil {
-		t.Skip("needs CAP_BPF: ", said)
+		t.Skip("needs CAP_BPF: ", stderr)
 	}
 }
 
-// TestWiresharkListsAndCaptures installs the capture program in a home of its own, and
-// lets tshark list it and capture through it.
+// TestWiresharkListsAndCaptures installs the capture program in a temporary home folder, and
+// runs tshark to list it and capture through it.
 func TestWiresharkListsAndCaptures(t *testing.T) {
 	needsRecording(t)
 	home := t.TempDir()
 	env := append(os.Environ(), "HOME="+home, "XDG_CONFIG_HOME="+filepath.Join(home, "config"))
-	c, said := program(t, "extcap", "install")
+	c, stderr := program(t, "extcap", "install")
 	c.Env = env
 	if out, err := c.Output(); err != nil || !bytes.Contains(out, []byte(home)) {
-		t.Fatalf("it said %q %s, %v; want a folder below %s", out, said, err, home)
+		t.Fatalf("it printed %q %s, %v; want a folder below %s", out, stderr, err, home)
 	}
 	tshark := func(args ...string) string {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -79,7 +79,7 @@ func TestWiresharkListsAndCaptures(t *testing.T) {
 		t.Fatalf("tshark -D lists\n%s", list)
 	}
 	if types := tshark("-L", "-i", "pcapsule"); !strings.Contains(types, "LINUX_SLL2") {
-		t.Errorf("tshark -L says %q", types)
+		t.Errorf("tshark -L lists %q", types)
 	}
 	port := chatter(t)
 	rows := tshark("-i", "pcapsule", "-f", "udp port "+port, "-c", "6", "-a", "duration:30", "-T", "fields", "-e", "frame.interface_name", "-e", "sll.pkttype", "-e", "udp.dstport", "-e", "data.text", "-o", "data.show_as_text:TRUE")
@@ -99,7 +99,7 @@ func TestWiresharkListsAndCaptures(t *testing.T) {
 func TestLiveStream(t *testing.T) {
 	needsRecording(t)
 	port := chatter(t)
-	record, said := program(t, "record", "-w", "-", "-c", "8", "--duration", "30s", "udp", "port", port)
+	record, stderr := program(t, "record", "-w", "-", "-c", "8", "--duration", "30s", "udp", "port", port)
 	out, err := record.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -116,7 +116,7 @@ func TestLiveStream(t *testing.T) {
 		t.Errorf("tshark: %v: %s", err, &errs)
 	}
 	if err := record.Wait(); err != nil {
-		t.Errorf("record: %v: %s", err, said)
+		t.Errorf("record: %v: %s", err, stderr)
 	}
 	seen := strings.Split(strings.TrimSpace(string(rows)), "\n")
 	if len(seen) != 8 {

@@ -34,7 +34,7 @@ func (e *env) cmdInfo() *cobra.Command {
 	return c
 }
 
-// talker is an end of connections with what it sent and received.
+// talker is an endpoint with the bytes it sent and received.
 type talker struct {
 	Name  string `json:"name"`
 	IP    string `json:"ip"`
@@ -54,19 +54,19 @@ type infoResult struct {
 	Calls      map[string]int64 `json:"calls"`
 	Failed     map[string]int64 `json:"failed_calls"`
 	Accounts   bundle.Accounts  `json:"accounts"`
-	Coverage   []infoHole       `json:"holes"`
+	Coverage   []infoGap        `json:"holes"`
 	Talkers    []talker         `json:"top_talkers"`
 	NotIP      []bundle.Count   `json:"not_ip"` // packets that are not IP, by kind
 	Anomalies  []infoCount      `json:"anomalies"`
 	Secrets    []infoCount      `json:"secrets"`
-	Keys       int64            `json:"decryption_secrets"` // blocks of them inside the captures
-	KeysKept   string           `json:"keys_kept"`          // file in the bundle with keys, "" where there is none
+	Keys       int64            `json:"decryption_secrets"` // number of blocks inside the captures
+	KeysKept   string           `json:"keys_kept"`          // file in the bundle with keys, "" if there is none
 	Encrypted  []infoKeys       `json:"encrypted_connections"`
 	Kubernetes int64            `json:"workloads"`
 	Warnings   []string         `json:"warnings"`
 }
 
-type infoHole struct {
+type infoGap struct {
 	Source  string       `json:"source"`
 	Reason  string       `json:"reason"`
 	From    *bundle.Time `json:"from"`
@@ -75,7 +75,7 @@ type infoHole struct {
 	Detail  string       `json:"detail,omitempty"`
 }
 
-// infoKeys counts encrypted connections by what became of their keys.
+// infoKeys counts encrypted connections by the state of their keys.
 type infoKeys struct {
 	Layer  string `json:"layer"`
 	State  string `json:"key_state"`
@@ -167,7 +167,7 @@ func (e *env) info(ctx context.Context, path string) (*infoResult, error) {
 		func(row []any) { r.Anomalies = append(r.Anomalies, infoCount{text(row[0]), number(row[1])}) })
 	ask("SELECT source, reason, from_ns, to_ns, packets, detail FROM coverage WHERE kind = 'hole' ORDER BY from_ns, source LIMIT 50",
 		func(row []any) {
-			r.Coverage = append(r.Coverage, infoHole{text(row[0]), text(row[1]), bundle.At(number(row[2])), bundle.At(number(row[3])), number(row[4]), text(row[5])})
+			r.Coverage = append(r.Coverage, infoGap{text(row[0]), text(row[1]), bundle.At(number(row[2])), bundle.At(number(row[3])), number(row[4]), text(row[5])})
 		})
 	ask("SELECT auth_kind, count(*) FROM calls WHERE auth_kind IS NOT NULL GROUP BY 1 ORDER BY 2 DESC, 1",
 		func(row []any) { r.Secrets = append(r.Secrets, infoCount{text(row[0]), number(row[1])}) })
@@ -191,7 +191,7 @@ func number(v any) int64 {
 	return 0
 }
 
-const infoIndent = 13 // of what stands behind a label
+const infoIndent = 13 // columns before the text that follows a label
 
 func (r *infoResult) print(w io.Writer, width int) {
 	fmt.Fprintf(w, "%s\n", r.Path)
@@ -204,7 +204,7 @@ func (r *infoResult) print(w io.Writer, width int) {
 	a := r.Accounts
 	fmt.Fprintf(w, "  packets    %s, %s\n", plural.Thousands(a.Packets), byteSize(a.Bytes))
 	for _, in := range r.Inputs {
-		fmt.Fprintf(w, "  from       %s (%s, %s, %s packets)\n", printable(in.Name, 60), in.Format, byteSize(in.Size), plural.Thousands(in.Packets))
+		fmt.Fprintf(w, "  from       %s (%s, %s, %s)\n", printable(in.Name, 60), in.Format, byteSize(in.Size), plural.Count(in.Packets, "packet", "packets"))
 		fmt.Fprintf(w, "             sha256 %s\n", in.SHA256)
 	}
 	r.printCalls(w)
@@ -224,7 +224,7 @@ func (r *infoResult) print(w io.Writer, width int) {
 		fmt.Fprintf(w, "  %-10s %-*s %9s in %s\n", label, room, name, byteSize(t.Bytes), plural.Count(t.Flows, "flow", "flows"))
 	}
 	r.printNotIP(w)
-	fmt.Fprintf(w, "  accounts   %s payload: %s in calls, %s seen twice, %s not understood; %s not captured\n", byteSize(a.PayloadBytes),
+	fmt.Fprintf(w, "  accounts   %s payload: %s in calls, %s seen twice, %s not decoded; %s not captured\n", byteSize(a.PayloadBytes),
 		byteSize(a.RowBytes), byteSize(a.DuplicateBytes), byteSize(a.AnomalyBytes), byteSize(a.GapBytes))
 	r.printDoubts(w)
 }
@@ -269,21 +269,22 @@ func (r *infoResult) printNotIP(w io.Writer) {
 	}
 }
 
-// printKeys says what is encrypted, what of it was opened, and where keys lie open.
+// printKeys prints the encrypted connections, how many of them were decrypted, and where the
+// bundle contains keys.
 func (r *infoResult) printKeys(w io.Writer) {
 	for i, n := range r.Encrypted {
 		label := "encrypted"
 		if i > 0 {
 			label = ""
 		}
-		what := map[string]string{"verified": "opened with keys", "unverified": "keys open nothing", "none": "not opened"}[n.State]
+		what := map[string]string{"verified": "decrypted", "unverified": "keys do not match", "none": "not decrypted"}[n.State]
 		if n.Reason != "" {
 			what += ": " + n.Reason
 		}
 		fmt.Fprintf(w, "  %-10s %s × %s, %s\n", label, plural.Thousands(n.Count), n.Layer, what)
 	}
 	if r.Keys > 0 {
-		fmt.Fprintf(w, "  keys       %s of decryption secrets inside the captures\n", plural.Count(r.Keys, "block", "blocks"))
+		fmt.Fprintf(w, "  keys       %s inside the captures\n", plural.Count(r.Keys, "block of decryption secrets", "blocks of decryption secrets"))
 	}
 	if r.KeysKept != "" {
 		fmt.Fprintf(w, "  keys       kept in %s\n", r.KeysKept)
@@ -292,7 +293,7 @@ func (r *infoResult) printKeys(w io.Writer) {
 
 func (r *infoResult) printDoubts(w io.Writer) {
 	if r.Kubernetes > 0 {
-		fmt.Fprintf(w, "  identity   %s pods, services and nodes known\n", plural.Thousands(r.Kubernetes))
+		fmt.Fprintf(w, "  identity   %s known pods, services and nodes\n", plural.Thousands(r.Kubernetes))
 	}
 	for i, h := range r.Coverage {
 		if i == 6 {
@@ -313,7 +314,7 @@ func (r *infoResult) printDoubts(w io.Writer) {
 		for _, s := range r.Secrets {
 			kinds = append(kinds, fmt.Sprintf("%s × %s", plural.Thousands(s.Count), s.What))
 		}
-		fmt.Fprintf(w, "  secrets    credentials stand in the tables and packets as they were sent: %s\n", strings.Join(kinds, ", "))
+		fmt.Fprintf(w, "  secrets    tables and packets contain credentials as they were sent: %s\n", strings.Join(kinds, ", "))
 	}
 	r.printKeys(w)
 	for _, text := range r.Warnings {

@@ -22,29 +22,29 @@ func (e *env) cmdKFL() *cobra.Command {
 		Use:   "kfl",
 		Short: "Check, format, explain and complete KFL, for people and editors",
 		Long: `KFL is the filter language for calls; docs/kfl.md describes it. These commands need no bundle.
-If the filter is -, it is read from standard input. Macros come from --macros FILE, else from
-pcapsule/macros.kfl in the configuration folder ($XDG_CONFIG_HOME or ~/.config).`,
+If the filter is -, it is read from standard input. Macros are read from --macros FILE, or else
+from pcapsule/macros.kfl in the configuration folder ($XDG_CONFIG_HOME or ~/.config).`,
 		Example: `  pcapsule kfl check 'http && stats_code >= 500'
   pcapsule kfl fmt 'http and response.status==503'
   pcapsule kfl complete 'http && sta' --json`,
 		RunE: func(c *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				return exit.Usagef("no command %q of kfl: want check, fmt, explain, complete or fields", args[0])
+				return exit.Usagef("unknown command %q of kfl: want check, fmt, explain, complete or fields", args[0])
 			}
 			return c.Help()
 		},
 		Args: cobra.ArbitraryArgs,
 	}
 	for _, sub := range []*cobra.Command{e.cmdKFLCheck(), e.cmdKFLFmt(), e.cmdKFLExplain(), e.cmdKFLComplete(), e.cmdKFLFields()} {
-		sub.Args = wanted(sub.Args)
+		sub.Args = checkArgs(sub.Args)
 		run := sub.RunE
-		sub.RunE = func(c *cobra.Command, args []string) error { return e.asked(run(c, args)) }
+		sub.RunE = func(c *cobra.Command, args []string) error { return e.questionError(run(c, args)) }
 		c.AddCommand(sub)
 	}
 	return c
 }
 
-// kflFlags are what the commands of kfl share.
+// kflFlags are the flags that the kfl commands share.
 type kflFlags struct {
 	macros string
 	bundle []string
@@ -53,16 +53,16 @@ type kflFlags struct {
 
 func (f *kflFlags) flags(c *cobra.Command, what string) {
 	c.Flags().StringVar(&f.macros, "macros", "", "file of macros (default: pcapsule/macros.kfl in the configuration folder)")
-	c.Flags().StringSliceVar(&f.bundle, "bundle", nil, "bundle whose columns to use, instead of those that this release knows")
+	c.Flags().StringSliceVar(&f.bundle, "bundle", nil, "bundle whose columns to use instead of those that this release knows")
 	c.Flags().BoolVar(&f.asJSON, "json", false, what)
 }
 
-// source is the condition of an argument, or of standard input.
+// source returns the KFL of an argument, or of standard input.
 func (e *env) source(arg string) (string, error) {
 	if arg != "-" {
 		return arg, nil
 	}
-	const most = 1 << 20 // a longer one is refused by its length in any case
+	const most = 1 << 20 // far above the length that the compiler accepts
 	data, err := io.ReadAll(io.LimitReader(e.in, most))
 	if err != nil {
 		return "", fmt.Errorf("reading standard input: %w", err)
@@ -70,14 +70,14 @@ func (e *env) source(arg string) (string, error) {
 	return strings.TrimSuffix(string(data), "\n"), nil
 }
 
-// macros reads a file of macros; with no path the one of the configuration folder, if it
-// is there.
+// macros reads a file of macros. If path is empty it reads the one in the configuration
+// folder, if there is one.
 func (e *env) macros(path string) (map[string]string, error) {
 	given := path != ""
 	if !given {
 		dir, err := os.UserConfigDir()
 		if err != nil {
-			return nil, nil // a machine without a home has no macros of its own
+			return nil, nil // a machine without a home folder has no macros
 		}
 		path = filepath.Join(dir, "pcapsule", "macros.kfl")
 	}
@@ -96,12 +96,13 @@ func (e *env) macros(path string) (map[string]string, error) {
 	list, err := kfl.ParseMacros(string(data))
 	var fault *kfl.Error
 	if errors.As(err, &fault) {
-		return nil, exit.With(fmt.Errorf("macros of %s: %s", path, fault.Pretty()), exit.Syntax, "each line is name := condition; docs/kfl.md has the language")
+		return nil, exit.With(fmt.Errorf("macros of %s: %s", path, fault.Pretty()), exit.Syntax, "each line is name := filter; docs/kfl.md describes KFL")
 	}
 	return list, err
 }
 
-// given reads KFL and what it is compiled for; end closes the case that was opened for that.
+// given reads KFL and the environment it is compiled for. end closes the case that was
+// opened for that.
 func (e *env) given(c *cobra.Command, text string, f *kflFlags) (src string, lang kfl.Env, end func(), err error) {
 	if src, err = e.source(text); err != nil {
 		return "", kfl.Env{}, nil, err
@@ -115,7 +116,7 @@ func (e *env) given(c *cobra.Command, text string, f *kflFlags) (src string, lan
 	return src, lang, end, err
 }
 
-// language is what KFL is compiled for: this release, or a bundle.
+// language returns the environment that KFL is compiled for: this release, or a bundle.
 func (e *env) language(c *cobra.Command, f *kflFlags) (kfl.Env, *forensics.Case, error) {
 	macros, err := e.macros(f.macros)
 	if err != nil {
@@ -167,7 +168,7 @@ type kflError struct {
 	Length  int    `json:"length"` // bytes
 	Message string `json:"message"`
 	Hint    string `json:"hint,omitempty"`
-	Macro   string `json:"macro,omitempty"` // whose text the place is in
+	Macro   string `json:"macro,omitempty"` // the macro whose text contains the mistake
 	Limit   bool   `json:"limit,omitempty"`
 }
 
@@ -188,7 +189,7 @@ func (e *env) runKFLCheck(args []string, lang kfl.Env, asJSON bool) error {
 		}
 	}
 	for _, fault := range kfl.CheckMacros(lang) {
-		if len(faults) == 0 || *faults[0] != *fault { // the condition may have met it too
+		if len(faults) == 0 || *faults[0] != *fault { // compiling the filter may have reported it already
 			faults = append(faults, fault)
 		}
 	}
@@ -248,7 +249,7 @@ func (e *env) cmdKFLFmt() *cobra.Command {
 // explained is what kfl explain --json prints.
 type explained struct {
 	KFL   string   `json:"kfl"`
-	Where string   `json:"where"` // condition of SQL on the view calls
+	Where string   `json:"where"` // SQL condition on the view calls
 	Args  []any    `json:"args"`
 	Reads []string `json:"reads"`
 	Notes []string `json:"notes"`
@@ -330,7 +331,7 @@ candidate replaces the text between its start and end.`,
 	return c
 }
 
-// kflField is what kfl fields --json prints of each field.
+// kflField is what kfl fields --json prints for each field.
 type kflField struct {
 	Name      string   `json:"name"`
 	Type      string   `json:"type"`
@@ -345,7 +346,7 @@ func (e *env) cmdKFLFields() *cobra.Command {
 	var asJSON bool
 	c := &cobra.Command{
 		Use:   "fields [WORD]",
-		Short: "List the fields and words of KFL, or those that contain WORD in their names or meaning",
+		Short: "List KFL's fields and keywords, or those with WORD in the name or description",
 		Args:  cobra.MaximumNArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			word := strings.ToLower(strings.Join(args, ""))
@@ -360,7 +361,7 @@ func (e *env) cmdKFLFields() *cobra.Command {
 				return e.printJSON(list)
 			}
 			if len(list) == 0 {
-				e.warn("no field or word has %q in its name or meaning; pcapsule kfl fields lists all", word)
+				e.warn("no field or keyword contains %q in its name or description; pcapsule kfl fields lists all", word)
 			}
 			for _, f := range list {
 				if _, err := fmt.Fprintf(e.out, "%-28s %-13s %s\n", f.Name, f.Type, f.Doc); err != nil {

@@ -27,8 +27,8 @@ import (
 	"github.com/pcapsule/pcapsule/report"
 )
 
-// answering are the flags of commands that answer assistants.
-type answering struct {
+// answerFlags are the flags of commands that serve answers to assistants.
+type answerFlags struct {
 	exportDir, redact, tools, audit string
 	ring, snapshots                 string
 	secrets, show, packets          bool
@@ -38,10 +38,10 @@ type answering struct {
 	memory, temp, keep              int64 // MiB
 }
 
-func (a *answering) flags(c *cobra.Command) {
+func (a *answerFlags) flags(c *cobra.Command) {
 	f := c.Flags()
 	f.StringVar(&a.tools, "tools", "all", "tools to offer: names of sets and of tools, separated by commas; sets are all, core, cases, calls, network, services, incidents, performance, security, checks and ring")
-	f.StringVar(&a.exportDir, "export-dir", "", "folder into which export_pcap may write; without it that tool is refused")
+	f.StringVar(&a.exportDir, "export-dir", "", "folder into which export_pcap may write; without it, that tool is refused")
 	f.StringSliceVar(&a.allow, "allow", nil, "folder from which open_case may open bundles; can be repeated")
 	f.StringVar(&a.ring, "ring", "", "ring of a recorder on this machine: clients can freeze, dissect and query its time ranges, and its last seconds")
 	f.StringVar(&a.snapshots, "snapshots", "", "with --ring: folder for snapshots, preferably on the ring's disk (default: RING.snapshots)")
@@ -57,8 +57,8 @@ func (a *answering) flags(c *cobra.Command) {
 	cobra.CheckErr(f.MarkHidden("show-secrets"))
 }
 
-// server opens bundles and makes a server about them. The second function ends both.
-func (a *answering) server(ctx context.Context, paths []string, warn func(format string, args ...any)) (s *mcp.Server, end func(), err error) {
+// server opens bundles and makes a server for them. end closes both.
+func (a *answerFlags) server(ctx context.Context, paths []string, warn func(format string, args ...any)) (s *mcp.Server, end func(), err error) {
 	if err := cmp.Or(a.named(paths), a.check(), exit.Outside(a.audit, a.exportDir, a.snapshots)); err != nil {
 		return nil, nil, err
 	}
@@ -132,8 +132,8 @@ func (a *answering) server(ctx context.Context, paths []string, warn func(format
 	return s, stop, nil
 }
 
-// store keeps snapshots of the ring.
-func (a *answering) store(warn func(format string, args ...any)) (*snapshots.Store, error) {
+// store opens the store of the ring's snapshots.
+func (a *answerFlags) store(warn func(format string, args ...any)) (*snapshots.Store, error) {
 	if _, err := os.Stat(a.ring); err != nil {
 		return nil, fmt.Errorf("opening ring: %w", err)
 	}
@@ -145,7 +145,7 @@ func (a *answering) store(warn func(format string, args ...any)) (*snapshots.Sto
 	return s, ringcmd.Error(err)
 }
 
-// exportHeld makes a bundle of what a snapshot holds.
+// exportHeld makes a bundle of a snapshot's segments.
 func exportHeld(ctx context.Context, from, to string, fromNs, toNs int64, done func(snapshots.Progress)) (*bundle.Manifest, error) {
 	o := exporter.Options{Release: version.Release, FromNs: fromNs, ToNs: toNs}
 	if done != nil {
@@ -156,8 +156,8 @@ func exportHeld(ctx context.Context, from, to string, fromNs, toNs int64, done f
 	return exporter.Run(ctx, []string{from}, to, o)
 }
 
-// named refuses a command line that names nothing to answer about.
-func (a *answering) named(args []string) error {
+// named refuses a command line that names neither a bundle nor a ring.
+func (a *answerFlags) named(args []string) error {
 	if len(args) == 0 && a.ring == "" {
 		return exit.Usagef("missing argument: BUNDLE, or --ring with a recorder's ring")
 	}
@@ -167,7 +167,7 @@ func (a *answering) named(args []string) error {
 	return nil
 }
 
-func (a *answering) check() error {
+func (a *answerFlags) check() error {
 	a.secrets = a.secrets || a.show
 	if a.exportDir != "" {
 		if info, err := os.Stat(a.exportDir); err != nil || !info.IsDir() {
@@ -181,9 +181,9 @@ func (a *answering) check() error {
 	}
 	switch {
 	case a.secrets && a.redact != "":
-		return exit.Usagef("--secrets masks nothing and --redact masks; want one of them")
+		return exit.Usagef("--secrets and --redact exclude each other: give one")
 	case a.deadline <= 0 || a.deadline > time.Hour:
-		return exit.Usagef("--deadline %s: want more than nothing and at most an hour", a.deadline)
+		return exit.Usagef("--deadline %s: want more than 0 and at most 1h", a.deadline)
 	case a.parallel < 1 || a.parallel > 64:
 		return exit.Usagef("--parallel %d: want 1 to 64", a.parallel)
 	case a.temp < 0 || a.temp > 1<<30:
@@ -196,7 +196,7 @@ func (a *answering) check() error {
 	return nil
 }
 
-// renderReport is the report about a case as a page.
+// renderReport returns the report on a case as an HTML page.
 func renderReport(ctx context.Context, c *forensics.Case) (text, mimeType string, err error) {
 	r, err := report.Build(ctx, c, report.Options{Release: version.Release})
 	if err != nil {
@@ -208,12 +208,12 @@ func renderReport(ctx context.Context, c *forensics.Case) (text, mimeType string
 }
 
 func (e *env) cmdMCP() *cobra.Command {
-	var a answering
+	var a answerFlags
 	c := &cobra.Command{
 		Use:   "mcp [BUNDLE...]",
 		Short: "Serve bundles to an assistant: MCP over standard input and output",
 		Long: `Serve bundles to an assistant over the Model Context Protocol on standard input and output.
-Every answer cites its packets and says what was recorded. Credentials are masked unless
+Every answer cites its packets and states what was recorded. Credentials are masked unless
 --secrets is given; --redact sets your own policy. With --ring it also answers questions about
 a recorder's ring on this machine. pcapsule serve does the same over HTTP.`,
 		Example: `  pcapsule mcp incident.pcapsule
@@ -232,7 +232,7 @@ a recorder's ring on this machine. pcapsule serve does the same over HTTP.`,
 				err = c.Context().Err()
 			}
 			if err != nil && !closedPipe(err) {
-				return exit.With(fmt.Errorf("reading MCP messages from standard input: %w", err), exit.Other, "an assistant starts this command and sends JSON-RPC, one message a line")
+				return exit.With(fmt.Errorf("reading MCP messages from standard input: %w", err), exit.Other, "an assistant starts this command and sends JSON-RPC, one message per line")
 			}
 			return err
 		},

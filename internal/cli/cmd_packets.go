@@ -40,10 +40,10 @@ func (e *env) cmdPackets() *cobra.Command {
 on each packet gives its position in the bundle. The last argument is a KFL filter, unless --call,
 --sql or a time window selects the packets.
 
-Secrets are left out by default. With --with-keys, the secrets of the selected connections come
-before the packets, so that Wireshark decrypts them by itself. Earlier packets of these
-connections are included too, because decrypting a record needs its number. With --strip-keys the
-argument can be any capture, or -, and is copied without its secrets.`,
+Secrets are left out by default. With --with-keys, the secrets of the selected connections precede
+the packets, so that Wireshark can decrypt them. Earlier packets of these connections are included
+too, because decrypting a record requires its number. With --strip-keys the argument can be any
+capture, or -, which is copied without its secrets.`,
 		Example: `  pcapsule packets incident.pcapsule 'dst.service == "payment"' -o slice.pcapng
   pcapsule packets incident.pcapsule --call 4f2a91c07be3 --with-context -o call.pcapng
   pcapsule packets incident.pcapsule 'http && status_code == 503' -o - | tshark -r -
@@ -57,7 +57,7 @@ argument can be any capture, or -, and is copied without its secrets.`,
 	fl.StringVarP(&f.output, "output", "o", "", "capture to write; - is standard output")
 	fl.BoolVar(&f.withContext, "with-context", false, "include earlier packets of the calls' connections, with their handshakes")
 	fl.BoolVar(&f.wholeConnections, "whole-connections", false, "include all packets of the calls' connections")
-	fl.BoolVar(&f.withKeys, "with-keys", false, "include the secrets that decrypt the packets: anyone who has the file can then read them")
+	fl.BoolVar(&f.withKeys, "with-keys", false, "include the secrets that decrypt the packets: anyone with the file can then read them")
 	fl.BoolVar(&f.noContext, "no-context", false, "with --with-keys: include no packets except the selected ones")
 	fl.BoolVar(&f.stripKeys, "strip-keys", false, "copy without any secrets; the input can be any capture")
 	f.keys.register(fl)
@@ -72,10 +72,10 @@ argument can be any capture, or -, and is copied without its secrets.`,
 
 func (e *env) runPackets(c *cobra.Command, args []string, f *packetsFlags) error {
 	if f.output == "" {
-		return exit.Usagef("no output named: give -o SLICE.pcapng, or -o - for standard output")
+		return exit.Usagef("missing output: give -o SLICE.pcapng, or -o - for standard output")
 	}
 	if f.output == "-" && terminal(e.out) {
-		return exit.Usagef("a capture is not for a terminal: give -o SLICE.pcapng or redirect it")
+		return exit.Usagef("refusing to write a capture to a terminal: give -o SLICE.pcapng or redirect it")
 	}
 	if f.stripKeys && strippable(args[0]) {
 		return e.stripKeys(c, args, f)
@@ -107,13 +107,13 @@ func (e *env) runPackets(c *cobra.Command, args []string, f *packetsFlags) error
 		return exit.With(err, exit.Exists, "")
 	}
 	if err != nil {
-		return e.asked(keysError(exit.OutputError(err, f.output)))
+		return e.questionError(keysError(exit.OutputError(err, f.output)))
 	}
-	e.toldPackets(&r, f)
+	e.printSlice(&r, f)
 	return nil
 }
 
-// selection reads the flags and takes the condition off the arguments.
+// selection reads the flags and returns the arguments without the filter.
 func (f *packetsFlags) selection(args []string) (forensics.Selection, []string, error) {
 	sel := forensics.Selection{CallIDs: f.calls, SQL: f.sql, Deadline: f.deadline, Keys: forensics.CountKeys}
 	if f.deadline < 0 {
@@ -131,7 +131,7 @@ func (f *packetsFlags) selection(args []string) (forensics.Selection, []string, 
 		chosen++
 	}
 	if chosen > 1 {
-		return sel, args, exit.Usagef("a KFL condition, --call and --sql exclude each other: give one")
+		return sel, args, exit.Usagef("a KFL filter, --call and --sql exclude each other: give one")
 	}
 	switch {
 	case f.withContext && f.wholeConnections:
@@ -157,18 +157,18 @@ func (f *packetsFlags) selection(args []string) (forensics.Selection, []string, 
 	default:
 		return sel, args, exit.Usagef("--comments %q: want place, packet or none", f.comments)
 	}
-	return sel, args, f.keysOf(&sel)
+	return sel, args, f.keyOptions(&sel)
 }
 
-// keysOf reads the flags about keys.
-func (f *packetsFlags) keysOf(sel *forensics.Selection) error {
+// keyOptions reads the flags about keys.
+func (f *packetsFlags) keyOptions(sel *forensics.Selection) error {
 	switch {
 	case f.withKeys && f.stripKeys:
 		return exit.Usagef("--with-keys and --strip-keys exclude each other: give one")
 	case !f.withKeys && (len(f.keys.files) > 0 || len(f.keys.identities) > 0):
-		return exit.Usagef("--keys and --identity say which keys go into the slice: give --with-keys too")
+		return exit.Usagef("--keys and --identity need --with-keys")
 	case f.noContext && !f.withKeys:
-		return exit.Usagef("--no-context leaves out what --with-keys adds: give --with-keys too")
+		return exit.Usagef("--no-context needs --with-keys")
 	case f.noContext && (f.withContext || f.wholeConnections):
 		return exit.Usagef("--no-context excludes --with-context and --whole-connections: give one")
 	case !f.withKeys:
@@ -182,7 +182,7 @@ func (f *packetsFlags) keysOf(sel *forensics.Selection) error {
 	return nil
 }
 
-// keysError gives a file of keys that cannot be used its exit code.
+// keysError gives the error of an unusable key file its exit code.
 func keysError(err error) error {
 	var bad *secrets.SourceError
 	if !errors.As(err, &bad) {
@@ -191,56 +191,56 @@ func keysError(err error) error {
 	hint := ""
 	switch {
 	case errors.Is(err, secrets.ErrEncrypted):
-		hint = "give --identity with the key that opens it"
+		hint = "give --identity with the key that decrypts it"
 	case errors.Is(err, secrets.ErrNoKey):
 		hint = "a key log has lines such as CLIENT_RANDOM <64 hex digits> <hex digits>; an RSA key is PEM or DER"
 	}
 	return exit.With(err, exit.NotCapture, hint)
 }
 
-// toldPackets says what a slice holds.
-func (e *env) toldPackets(r *forensics.CarveReport, f *packetsFlags) {
+// printSlice summarizes a slice.
+func (e *env) printSlice(r *forensics.CarveReport, f *packetsFlags) {
 	to := e.out
 	if f.output == "-" {
 		to = e.err
 	}
 	keys := ""
 	if k := &r.Keys; f.withKeys && k.Lines > 0 {
-		keys = fmt.Sprintf("; with %s of keys for %s of %s", plural.Count(k.Lines, "line", "lines"), plural.Thousands(k.Opened), plural.Count(k.Connections, "encrypted connection", "encrypted connections"))
+		keys = fmt.Sprintf("; %s for %s of %s", plural.Count(k.Lines, "key line", "key lines"), plural.Thousands(k.Opened), plural.Count(k.Connections, "encrypted connection", "encrypted connections"))
 		if k.Added > 0 {
-			keys += fmt.Sprintf(", for which %s came along", plural.Count(k.Added, "packet", "packets"))
+			keys += fmt.Sprintf(", which required %s", plural.Count(k.Added, "additional packet", "additional packets"))
 		}
 	}
-	fmt.Fprintf(to, "%s: %s packets, %s, of %s calls%s\n", f.output, plural.Thousands(r.Packets), byteSize(r.Bytes), plural.Thousands(r.Calls), keys)
+	fmt.Fprintf(to, "%s: %s, %s, from %s%s\n", f.output, plural.Count(r.Packets, "packet", "packets"), byteSize(r.Bytes), plural.Count(r.Calls, "call", "calls"), keys)
 	for _, n := range r.Notes {
 		fmt.Fprintln(e.err, n)
 	}
 	if r.Coverage.State == forensics.None {
-		fmt.Fprintln(e.err, "nothing was recorded in the time asked about")
+		fmt.Fprintln(e.err, "No packets were recorded in that time range.")
 	}
-	e.toldKeys(&r.Keys, f)
+	e.printSliceKeys(&r.Keys, f)
 }
 
-// toldKeys says of the slice's secrets what the packets do not show.
-func (e *env) toldKeys(k *forensics.KeyReport, f *packetsFlags) {
+// printSliceKeys reports which secrets a slice lacks, and why.
+func (e *env) printSliceKeys(k *forensics.KeyReport, f *packetsFlags) {
 	switch {
 	case !f.withKeys && k.Lines > 0:
-		fmt.Fprintf(e.err, "%s left out; --with-keys puts them in\n", plural.Count(k.Lines, "line of keys", "lines of keys"))
+		fmt.Fprintf(e.err, "%s left out; --with-keys includes them\n", plural.Count(k.Lines, "key line", "key lines"))
 	case f.withKeys && k.Lines == 0 && k.Connections == 0:
-		e.warn("no keys in %s: none of its connections shows a TLS or QUIC handshake", f.output)
+		e.warn("no keys in %s: none of its connections has a TLS or QUIC handshake", f.output)
 	case f.withKeys && k.Lines == 0:
-		e.warn("no keys in %s: there are none for its %s; give them with --keys", f.output, plural.Count(k.Connections, "encrypted connection", "encrypted connections"))
+		e.warn("no keys in %s: none match its %s; give them with --keys", f.output, plural.Count(k.Connections, "encrypted connection", "encrypted connections"))
 	}
 	if !f.withKeys {
 		return
 	}
 	if k.Sealed > 0 {
-		e.warn("keys kept in %s are encrypted and were not used; give --identity", plural.Count(int64(k.Sealed), "bundle", "bundles"))
+		e.warn("keys in %s are encrypted and were not used; give --identity", plural.Count(int64(k.Sealed), "bundle", "bundles"))
 	}
 	if k.Left > 0 {
-		e.warn("%s bytes of secrets over the limit of 64 MiB a file were not read", plural.Thousands(k.Left))
+		e.warn("%s bytes of secrets above the limit of 64 MiB per file were not read", plural.Thousands(k.Left))
 	}
 	if k.Other > 0 {
-		e.warn("%s of another kind than TLS left out", plural.Count(k.Other, "block of secrets", "blocks of secrets"))
+		e.warn("%s left out", plural.Count(k.Other, "block of secrets other than TLS", "blocks of secrets other than TLS"))
 	}
 }

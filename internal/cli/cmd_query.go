@@ -15,7 +15,7 @@ import (
 	"github.com/pcapsule/pcapsule/internal/cli/exit"
 )
 
-// tableRows is how many rows a table for people shows where no limit is given.
+// tableRows is how many rows a table shows if no limit is given.
 const tableRows = 100
 
 type queryFlags struct {
@@ -51,7 +51,7 @@ func (e *env) cmdQuery() *cobra.Command {
 		Short: "List the calls that match a KFL filter",
 		Long: `List the calls that match a KFL filter; docs/kfl.md describes the language. The last argument is
 the filter; "" matches all calls. Several bundles are queried as one. Captures, and folders of
-them, become a bundle in your cache first, which the next command uses again.`,
+them, first become a bundle in your cache, which later commands reuse.`,
 		Example: `  pcapsule query capture.pcapng 'http && status_code >= 500'
   pcapsule query incident.pcapsule 'http && status_code >= 500'
   pcapsule query incident.pcapsule 'dst.service == "payment"' --group-by path,status_code
@@ -141,7 +141,7 @@ func (e *env) runQuery(c *cobra.Command, paths []string, q forensics.Query, f *q
 	}
 	if people && q.SQL == "" && len(q.Columns) == 0 && len(q.GroupBy) == 0 && !q.Count && (q.Table == "" || q.Table == "calls") {
 		q.Columns = peopleColumns
-		if len(cs.Bundles()) > 1 { // call_no is each bundle's own
+		if len(cs.Bundles()) > 1 { // call_no is unique only within a bundle
 			q.Columns = append([]string{"bundle"}, peopleColumns...)
 		}
 		if e.coloured(e.out) {
@@ -158,7 +158,7 @@ func (e *env) runQuery(c *cobra.Command, paths []string, q forensics.Query, f *q
 		return out.row(cols, row)
 	})
 	if err != nil {
-		return e.asked(err)
+		return e.questionError(err)
 	}
 	if err := out.end(); err != nil {
 		return err
@@ -169,14 +169,14 @@ func (e *env) runQuery(c *cobra.Command, paths []string, q forensics.Query, f *q
 	return nil
 }
 
-// explainQuery says how a question would be asked.
+// explainQuery prints the SQL of a query without running it.
 func (e *env) explainQuery(ctx context.Context, cs *forensics.Case, q forensics.Query, asJSON bool) error {
 	if !asJSON && q.Table == "calls" && len(q.Columns)+len(q.GroupBy) == 0 && !q.Count {
 		q.Columns = peopleColumns
 	}
 	x, err := cs.Explain(ctx, q)
 	if err != nil {
-		return e.asked(err)
+		return e.questionError(err)
 	}
 	if asJSON {
 		return e.printJSON(x)
@@ -185,7 +185,7 @@ func (e *env) explainQuery(ctx context.Context, cs *forensics.Case, q forensics.
 	return err
 }
 
-// check refuses flags that do not fit, before a bundle is opened.
+// check refuses invalid and contradictory flags before a bundle is opened.
 func (f *queryFlags) check(q *forensics.Query) error {
 	if !slices.Contains(f.formats, f.format) {
 		return exit.Usagef("--format %q: want %s", f.format, strings.Join(f.formats, ", "))
@@ -197,23 +197,23 @@ func (f *queryFlags) check(q *forensics.Query) error {
 		return exit.Usagef("--deadline %s: want 0 or more", f.deadline)
 	}
 	if last := q.KFL + q.SQL; isBundlePath(last) {
-		return exit.Usagef(`no condition: %s is a bundle; "" as the last argument asks for all calls`, last)
+		return exit.Usagef(`missing filter: %s is a bundle; "" as the last argument matches all calls`, last)
 	} else if _, err := os.Stat(last); err == nil && last != "" {
-		return exit.Usagef(`no condition: %s is a file or folder; "" as the last argument asks for all calls`, last)
+		return exit.Usagef(`missing filter: %s is a file or folder; "" as the last argument matches all calls`, last)
 	}
 	if whole := f.format == "har" || f.format == "curl"; whole && (q.Count || len(q.GroupBy) > 0 || len(q.Columns) > 0 || q.Table != "calls") {
-		return exit.Usagef("--format %s is of whole calls: leave out --columns, --count, --group-by and --table", f.format)
+		return exit.Usagef("--format %s writes whole calls: leave out --columns, --count, --group-by and --table", f.format)
 	}
 	return nil
 }
 
-// peopleColumns are what a table of calls shows a person.
+// peopleColumns are the columns that a table of calls shows by default.
 var peopleColumns = []string{"call_no", "ts_ns", "src_name", "dst_name", "protocol", "summary", "elapsed_us"}
 
-// afterTable says what a person should know beside the rows.
+// afterTable prints what a reader should know in addition to the rows.
 func (e *env) afterTable(res *forensics.Result, shown int, capped bool) {
 	if capped && shown > tableRows {
-		fmt.Fprintf(e.err, "the first %d rows; --limit N shows more, --format ndjson all\n", tableRows)
+		fmt.Fprintf(e.err, "Only the first %d rows are shown; --limit N shows more, --format ndjson all.\n", tableRows)
 	}
 	for _, n := range res.Notes {
 		fmt.Fprintln(e.err, n)
@@ -223,15 +223,15 @@ func (e *env) afterTable(res *forensics.Result, shown int, capped bool) {
 	}
 	switch cov := res.Coverage; {
 	case cov.State == forensics.None:
-		fmt.Fprintln(e.err, "nothing was recorded in the time asked about, so an empty answer says nothing")
+		fmt.Fprintln(e.err, "No packets were recorded in that time range, so an empty answer proves nothing.")
 	case shown == 0 && cov.State == forensics.Complete:
-		fmt.Fprintln(e.err, "nothing matches; the time asked about was recorded")
+		fmt.Fprintln(e.err, "No matches. The whole time range was captured.")
 	case cov.State == forensics.Partial:
-		fmt.Fprintf(e.err, "not all was recorded: %s\n", holesText(cov))
+		fmt.Fprintf(e.err, "The time range was only partly captured: %s\n", gapsText(cov))
 	}
 }
 
-func holesText(cov forensics.Coverage) string {
+func gapsText(cov forensics.Coverage) string {
 	count := map[string]int64{}
 	var order []string
 	for _, h := range cov.Holes {
@@ -250,5 +250,5 @@ func holesText(cov forensics.Coverage) string {
 	if cov.More > 0 {
 		text += fmt.Sprintf(" and %d more", cov.More)
 	}
-	return text + " (table coverage has them)"
+	return text + " (table coverage lists them)"
 }

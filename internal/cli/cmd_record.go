@@ -56,7 +56,7 @@ type recordFlags struct {
 	sight       string
 }
 
-const otherOutput = "choose another name with -w, or remove it first; nothing is written over"
+const otherOutput = "choose another name with -w, or remove it first; nothing is overwritten"
 
 func (e *env) cmdRecord() *cobra.Command {
 	var f recordFlags
@@ -65,8 +65,8 @@ func (e *env) cmdRecord() *cobra.Command {
 		Short: "Record packets with their owning process and a count of every loss",
 		Long: `Record what this machine's sockets send and receive, with the process and container behind
 each packet and a count of every loss. This needs Linux and the right to load BPF programs.
-Without that right, pcapsule records frames of network interfaces instead, without owners, and
-says so. pcapsule doctor shows what is missing.
+Without that right, pcapsule prints a warning and records frames of network interfaces instead,
+without owners. pcapsule doctor shows what is missing.
 
 -w FILE writes one capture for Wireshark, tcpdump and pcapsule bundle. -w - writes packets to
 standard output as they arrive. -w RING/ (a folder, or a name that ends in a slash) keeps a ring
@@ -74,17 +74,17 @@ of sealed segments and removes the oldest according to --max-size and --max-age.
 
 FILTER uses tcpdump's syntax and runs in the kernel. --namespace, --pod, --label, --container and
 --process choose the owners whose packets are recorded. --never and --policy exclude packets: these
-never reach the disk, but are counted. NAME.owners.jsonl, beside the packets, lists the owners of
+are counted, but never written to disk. NAME.owners.jsonl, next to the packets, lists the owners of
 each socket and how they are known; NAME.events lists events of processes and the network stack.
 Ctrl-C ends the recording cleanly and checks the counters: packets seen = filtered + delivered +
 dropped.
 
---keys reads TLS keys, only from the processes that it chooses. They can use Go, OpenSSL or
-GnuTLS, and are not changed or stopped. The keys go into NAME.keys, which pcapsule bundle finds by
-itself, never into the packets. If a program's first handshake comes within some milliseconds of
-its start, its keys may be missed. If no key is available, --plaintext reads the data that
-programs pass to and from their TLS library instead, into plaintext-NAME.pcapng, never among the
-packets.`,
+--keys reads TLS keys from the chosen processes only. These can use Go, OpenSSL or GnuTLS, and are
+neither changed nor stopped. The keys are written to NAME.keys, which pcapsule bundle finds
+automatically, never into the packets. If a program makes its first handshake within a few
+milliseconds of its start, its keys may be missed. If no key is available, --plaintext reads the
+data that programs pass to and from their TLS library instead, and writes it to
+plaintext-NAME.pcapng, never among the packets.`,
 		Example: `  pcapsule record -w out.pcapng
   pcapsule record -w out.pcapng 'tcp port 5432 or udp port 53'
   pcapsule record -w - | wireshark -k -i -
@@ -109,7 +109,7 @@ packets.`,
 	fl.Uint64VarP(&f.count, "count", "c", 0, "end after this number of packets")
 	fl.DurationVar(&f.duration, "duration", 0, "end after this time")
 	fl.StringVarP(&f.buffer, "buffer-size", "B", "32MiB", "ring buffer between kernel and recorder, a power of two")
-	fl.StringVar(&f.sight, "sight", "", "packets between two sockets of this machine: once, where they leave (default for -), or both, where they arrive too (default for files and rings)")
+	fl.StringVar(&f.sight, "sight", "", "packets between two sockets of this machine: once, when they leave (default for -), or both, also when they arrive (default for files and rings)")
 	fl.StringVar(&f.comments, "comments", "none", "packet: add a comment with the owner to every packet; none")
 	fl.BoolVar(&f.noOwners, "no-owners", false, "do not find the owners of sockets")
 	fl.BoolVar(&f.noNames, "no-names", false, "do not ask container runtimes (containerd, Docker, Podman, CRI-O) for names")
@@ -129,8 +129,8 @@ packets.`,
 }
 
 func (e *env) runRecord(ctx context.Context, args []string, f *recordFlags, changed func(flag string) bool) error {
-	if runtime.GOOS != "linux" { // before an output is made
-		return exit.With(recorder.ErrPlatform, exit.Other, "record on a machine with Linux, and copy the capture or the ring here: pcapsule bundle reads both")
+	if runtime.GOOS != "linux" { // before an output is created
+		return exit.With(recorder.ErrPlatform, exit.Other, "record on a Linux machine and copy the capture or the ring here: pcapsule bundle reads both")
 	}
 	o, err := f.options(e, args)
 	if err != nil {
@@ -139,7 +139,7 @@ func (e *env) runRecord(ctx context.Context, args []string, f *recordFlags, chan
 	if o.Ring == nil {
 		for _, name := range []string{"segment-size", "segment-time", "max-size", "max-age", "reserve", "key"} {
 			if changed(name) {
-				return exit.Usagef("--%s is for a ring: give -w RING/, a name that ends in a slash", name)
+				return exit.Usagef("--%s needs a ring: give -w RING/, a name that ends in a slash", name)
 			}
 		}
 	}
@@ -179,13 +179,13 @@ func (f *recordFlags) options(e *env, args []string) (recorder.Options, error) {
 	}
 	switch {
 	case f.output == "":
-		return o, exit.Usagef("no output named: give -w FILE, -w RING/ or -w -")
+		return o, exit.Usagef("missing output: give -w FILE, -w RING/ or -w -")
 	case !o.Capture.Known():
 		return o, exit.Usagef("--capture %q: want sockets, interfaces, both or auto", f.capture)
 	case f.duration < 0:
 		return o, exit.Usagef("--duration %s: want 0 or more", f.duration)
 	case len(f.interfaces) > 0 && o.Capture != recorder.Interfaces && o.Capture != recorder.Both:
-		return o, exit.Usagef("-i says which interfaces: give --capture=interfaces or both too")
+		return o, exit.Usagef("-i needs --capture=interfaces or --capture=both")
 	}
 	switch f.comments {
 	case "none":
@@ -213,19 +213,19 @@ func (f *recordFlags) options(e *env, args []string) (recorder.Options, error) {
 		return o, err
 	}
 	if o.Capture == recorder.Both && o.Ring == nil {
-		return o, exit.Usagef("--capture=both wants a ring (-w RING/): a file has one link type")
+		return o, exit.Usagef("--capture=both needs a ring (-w RING/): a file has only one link type")
 	}
-	return o, f.keysOf(&o)
+	return o, f.keyOptions(&o)
 }
 
-// outputTo says where packets go.
+// outputTo sets where the packets are written.
 func (f *recordFlags) outputTo(e *env, o *recorder.Options) error {
 	if err := exit.Outside(f.output, f.key); err != nil {
 		return err
 	}
 	if f.output == "-" {
 		if terminal(e.out) {
-			return exit.Usagef("a capture is not for a terminal: give -w FILE or redirect it")
+			return exit.Usagef("refusing to write a capture to a terminal: give -w FILE or redirect it")
 		}
 		o.Stream = e.exact()
 		return nil
@@ -234,9 +234,9 @@ func (f *recordFlags) outputTo(e *env, o *recorder.Options) error {
 	if !strings.HasSuffix(f.output, "/") && (err != nil || !info.IsDir()) {
 		o.File = f.output
 		err := exit.NewOutput(f.output)
-		var there *exit.Error
-		if errors.As(err, &there) && there.Code == exit.Exists {
-			return exit.With(there.Err, exit.Exists, otherOutput)
+		var refused *exit.Error
+		if errors.As(err, &refused) && refused.Code == exit.Exists {
+			return exit.With(refused.Err, exit.Exists, otherOutput)
 		}
 		return err
 	}
@@ -256,7 +256,7 @@ func (f *recordFlags) outputTo(e *env, o *recorder.Options) error {
 		return exit.Usagef("--segment-time %s: want more than 0", f.segmentTime)
 	}
 	if r.Key, f.key, err = ring.NodeKey(f.key, r.Dir); err != nil {
-		return exit.With(err, exit.Other, "give --key FILE, or --key none for records that nobody signs")
+		return exit.With(err, exit.Other, "give --key FILE, or --key none for unsigned records")
 	}
 	if r.Key != nil {
 		f.signer = ring.Fingerprint(r.Key)
@@ -265,7 +265,7 @@ func (f *recordFlags) outputTo(e *env, o *recorder.Options) error {
 	return nil
 }
 
-// policyError gives errors of policies their exit codes.
+// policyError gives the error of a policy its exit code.
 func policyError(err error) error {
 	var path *fs.PathError
 	if errors.As(err, &path) {
@@ -283,7 +283,7 @@ func sizeFlag(flag, text string) (int64, error) {
 	return n, nil
 }
 
-// recordError gives errors of a recording their exit codes and hints.
+// recordError gives the error of a recording its exit code and hint.
 func recordError(err error, output string) error {
 	var unbalanced *recorder.BalanceError
 	var rule *keys.SelectorError
@@ -292,15 +292,15 @@ func recordError(err error, output string) error {
 	}
 	switch {
 	case errors.Is(err, recorder.ErrPolicy):
-		return exit.With(err, exit.Usage, "nothing was recorded; docs/guide/recorder.md says which rules need what")
+		return exit.With(err, exit.Usage, "nothing was recorded; docs/guide/recorder.md lists what each rule needs")
 	case errors.As(err, &unbalanced):
-		return exit.With(err, exit.Verify, "the recording is there; do not rely on its counts of losses")
+		return exit.With(err, exit.Verify, "the recording was written; do not rely on its counts of losses")
 	case errors.Is(err, keys.ErrNamespace):
-		return exit.With(err, exit.Other, "run outside of a container, or in one with the machine's processes (hostPID, --pid=host), or without --keys")
+		return exit.With(err, exit.Other, "run outside a container, in one that shares the machine's processes (hostPID, --pid=host), or without --keys")
 	case errors.Is(err, keys.ErrUnsupported):
 		return exit.With(err, exit.Other, "record without --keys")
 	case errors.As(err, &rule):
-		return exit.With(err, exit.Usage, "see what runs with ps, or choose by exe: or cgroup:")
+		return exit.With(err, exit.Usage, "list the processes with ps, or choose by exe: or cgroup:")
 	case errors.Is(err, ring.ErrLocked):
 		return exit.With(err, exit.Exists, "end the other recorder, or choose another folder")
 	case errors.Is(err, fs.ErrExist):
@@ -309,18 +309,18 @@ func recordError(err error, output string) error {
 	return exit.OutputError(err, output)
 }
 
-// recordStarted says what is being recorded.
+// recordStarted prints what is being recorded.
 func (e *env) recordStarted(f *recordFlags, s recorder.Started) {
 	text := "recording " + s.Where + " to " + f.output
 	switch s.Filter {
 	case "kernel":
 		text += ", filtered in the kernel"
 	case "recorder":
-		text += ", filtered after the kernel: it cannot ask this filter"
+		text += ", filtered outside the kernel, which cannot run this filter"
 	}
 	if s.Instead != nil {
 		e.warn("sockets cannot be recorded here: %v", s.Instead)
-		e.warn("frames of network interfaces are recorded instead: no owners, no events, no names; pcapsule doctor tells what to change, --capture=sockets records nothing else")
+		e.warn("frames of network interfaces are recorded instead, without owners, events or names; pcapsule doctor shows what to change; --capture=sockets disables this fallback")
 	}
 	for _, x := range s.Degraded {
 		text += "; " + x
@@ -343,14 +343,14 @@ func (e *env) recordStarted(f *recordFlags, s recorder.Started) {
 	fmt.Fprintln(e.err, lines(text))
 }
 
-// recordStatus is the line that tells how it stands.
+// recordStatus redraws the status line.
 func (e *env) recordStatus(s recorder.Stats) {
 	if terminal(e.err) {
 		fmt.Fprintf(console.Drawn(e.err), "\r\x1b[K%s packets, %s, %s dropped, %s%s", plural.Thousands(int64(s.Delivered)), byteSize(int64(s.Bytes)), plural.Thousands(int64(s.Dropped)), plural.Count(int64(s.Interfaces), "workload", "workloads"), keysStatus(s.Keys))
 	}
 }
 
-// containersText says how many containers have names, and who told them.
+// containersText says how many containers have names, and which runtimes named them.
 func containersText(c *recorder.ContainerStats) string {
 	var by []string
 	for _, name := range slices.Sorted(maps.Keys(c.Runtimes)) {
@@ -361,14 +361,14 @@ func containersText(c *recorder.ContainerStats) string {
 		text += " by " + strings.Join(by, ", ")
 	}
 	if c.Nameless > 0 {
-		text += fmt.Sprintf("; no runtime told of %s", plural.Thousands(int64(c.Nameless)))
+		text += fmt.Sprintf("; %s known to no runtime", plural.Thousands(int64(c.Nameless)))
 	}
 	return text
 }
 
-// recorded says how a recording ended.
+// recorded prints the result of a recording.
 func (e *env) recorded(f *recordFlags, s *recorder.Stats) {
-	fmt.Fprintf(e.err, "%s: %s, %s, of %s\n", f.output, plural.Count(int64(s.Delivered), "packet", "packets"), byteSize(int64(s.Bytes)), plural.Count(int64(s.Interfaces), "workload", "workloads"))
+	fmt.Fprintf(e.err, "%s: %s, %s, from %s\n", f.output, plural.Count(int64(s.Delivered), "packet", "packets"), byteSize(int64(s.Bytes)), plural.Count(int64(s.Interfaces), "workload", "workloads"))
 	fmt.Fprintf(e.err, "seen %s = filtered %s + delivered %s + dropped %s\n", plural.Thousands(int64(s.Seen)), plural.Thousands(int64(s.Filtered)), plural.Thousands(int64(s.Delivered)), plural.Thousands(int64(s.Dropped)))
 	if s.Policy > 0 {
 		fmt.Fprintf(e.err, "of the filtered, %s by policy\n", plural.Thousands(int64(s.Policy)))
@@ -382,7 +382,7 @@ func (e *env) recorded(f *recordFlags, s *recorder.Stats) {
 		fmt.Fprintf(e.err, "%s shortened\n", plural.Count(int64(s.Truncated), "packet", "packets"))
 	}
 	if s.EventsLost > 0 {
-		e.warn("%s left out: more than are kept in a second", plural.Count(int64(s.EventsLost), "event", "events"))
+		e.warn("%s discarded: more than the limit per second", plural.Count(int64(s.EventsLost), "event", "events"))
 	}
 	if c := s.Containers; c != nil && c.Named+c.Nameless > 0 {
 		fmt.Fprintln(e.err, containersText(c))

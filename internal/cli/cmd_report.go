@@ -27,10 +27,10 @@ func (e *env) cmdReport() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "report BUNDLE|CAPTURE... -o FILE.html",
 		Short: "Write a one-page report about a bundle",
-		Long: `Write one HTML page about a bundle: traffic over time, protocols, who calls
-whom, what is slow, what fails, what was lost. Every figure and table gives its query and
-the calls and packets behind it. The page needs no network and no
-script, and can be printed. The same bundle gives the same page.`,
+		Long: `Write one HTML page about a bundle: traffic over time, protocols, who calls whom, what is slow,
+what fails, what was lost. Every figure and table states its query and cites the calls and packets
+behind it. The page needs no network and no scripts, and can be printed. The same bundle always
+produces the same page.`,
 		Example: `  pcapsule report incident.pcapsule -o overview.html
   pcapsule report node-a.pcapsule node-b.pcapsule --verify --title "Checkout outage" -o outage.html
   pcapsule report incident.pcapsule --mask -o for-the-vendor.html
@@ -44,14 +44,14 @@ script, and can be printed. The same bundle gives the same page.`,
 	c.Flags().BoolVar(&f.json, "json", false, "write the report as JSON; to standard output without -o")
 	e.maskFlag(c)
 	e.captureFlags(c)
-	c.Flags().BoolVar(&f.verify, "verify", false, "verify every file of the bundles first, and say so on the page")
+	c.Flags().BoolVar(&f.verify, "verify", false, "verify every file of the bundles first, and state the result on the page")
 	return c
 }
 
 func (e *env) runReport(c *cobra.Command, paths []string, f *reportFlags) error {
 	if f.output == "" {
 		if !f.json {
-			return exit.Usagef("-o FILE.html is missing")
+			return exit.Usagef("missing output: give -o FILE.html")
 		}
 		f.output = "-"
 	}
@@ -74,7 +74,7 @@ func (e *env) runReport(c *cobra.Command, paths []string, f *reportFlags) error 
 			return err
 		}
 		if !check.OK() {
-			return exit.With(check.Err(), exit.Verify, "pcapsule verify lists all that is wrong; ask for the original")
+			return exit.With(check.Err(), exit.Verify, "pcapsule verify lists every problem; ask for the original")
 		}
 		o.Checks = append(o.Checks, check)
 	}
@@ -85,7 +85,7 @@ func (e *env) runReport(c *cobra.Command, paths []string, f *reportFlags) error 
 	defer cs.Close()
 	r, err := report.Build(c.Context(), cs, o)
 	if err != nil {
-		return e.asked(err)
+		return e.questionError(err)
 	}
 	write := func(w io.Writer) error { return report.RenderHTML(w, r) }
 	if f.json {
@@ -98,8 +98,8 @@ func (e *env) runReport(c *cobra.Command, paths []string, f *reportFlags) error 
 	return exit.OutputError(writeWhole(f.output, outputMode(cs), write), f.output)
 }
 
-// outputMode is who may read what a command writes of a case: only its owner where keys
-// opened packets of a bundle.
+// outputMode is the mode of files that a command writes about a case: readable only by the
+// owner if packets of a bundle were decrypted with keys.
 func outputMode(cs *forensics.Case) fs.FileMode {
 	for _, b := range cs.Bundles() {
 		if b.Manifest.Decrypted() {
@@ -109,8 +109,8 @@ func outputMode(cs *forensics.Case) fs.FileMode {
 	return 0o644
 }
 
-// writeWhole writes a new file under a hidden name and gives it its own when it is
-// whole, so that a command that fails leaves nothing behind.
+// writeWhole writes a new file under a hidden name and renames it when it is complete, so
+// that a command that fails leaves nothing behind.
 func writeWhole(path string, mode fs.FileMode, write func(io.Writer) error) (err error) {
 	t, err := os.CreateTemp(filepath.Dir(path), ".pcapsule-*")
 	if err != nil {
@@ -131,7 +131,7 @@ func writeWhole(path string, mode fs.FileMode, write func(io.Writer) error) (err
 	if err := t.Close(); err != nil {
 		return err
 	}
-	// Link, unlike rename, refuses to put it over a file that came meanwhile.
+	// Unlike rename, link does not replace a file that was created in the meantime.
 	switch err := os.Link(t.Name(), path); {
 	case err == nil:
 		os.Remove(t.Name())

@@ -18,27 +18,27 @@ func TestReportCommand(t *testing.T) {
 		code := Main(args, strings.NewReader(""), &out, &errOut)
 		return code, out.String() + errOut.String()
 	}
-	if code, said := run("bundle", filepath.Join("..", "..", "samples", "dns.pcap"), "-o", bundle); code != exit.Done {
-		t.Fatalf("making a bundle: exit %d\n%s", code, said)
+	if code, output := run("bundle", filepath.Join("..", "..", "samples", "dns.pcap"), "-o", bundle); code != exit.Done {
+		t.Fatalf("making a bundle: exit %d\n%s", code, output)
 	}
 	for _, tt := range []struct {
 		name string
 		args []string
 		code int
-		says string
+		want string
 	}{
-		{"without an output it is a wrong use", []string{bundle}, exit.Usage, "-o"},
+		{"a missing output is a usage error", []string{bundle}, exit.Usage, "-o"},
 		{"a page is written", []string{bundle, "-o", page, "--verify", "--title", "Names"}, exit.Done, ""},
-		{"an output that is there stays", []string{bundle, "-o", page}, exit.Exists, "exists"},
+		{"an existing output is not replaced", []string{bundle, "-o", page}, exit.Exists, "exists"},
 		{"a page to standard output", []string{bundle, "-o", "-"}, exit.Done, "<!DOCTYPE html>"},
 		{"JSON to standard output", []string{bundle, "--json"}, exit.Done, `"sections"`},
 		{"an empty folder", []string{t.TempDir(), "-o", filepath.Join(dir, "b.html")}, exit.NotCapture, "no capture files"},
-		{"a folder that is not there", []string{bundle, "-o", filepath.Join(dir, "no", "b.html")}, exit.Usage, "does not exist"},
+		{"a folder that does not exist", []string{bundle, "-o", filepath.Join(dir, "no", "b.html")}, exit.Usage, "does not exist"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			code, said := run(append([]string{"report"}, tt.args...)...)
-			if code != tt.code || !strings.Contains(said, tt.says) {
-				t.Errorf("exit %d, want %d with %q:\n%.500s", code, tt.code, tt.says, said)
+			code, output := run(append([]string{"report"}, tt.args...)...)
+			if code != tt.code || !strings.Contains(output, tt.want) {
+				t.Errorf("exit %d, want %d with %q:\n%.500s", code, tt.code, tt.want, output)
 			}
 		})
 	}
@@ -58,7 +58,7 @@ func TestReportCommand(t *testing.T) {
 	if err := os.WriteFile(damage, append(was, '\n'), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if code, said := run("report", bundle, "--verify", "-o", filepath.Join(dir, "c.html")); code != exit.Verify {
-		t.Errorf("a changed bundle: exit %d, want %d\n%s", code, exit.Verify, said)
+	if code, output := run("report", bundle, "--verify", "-o", filepath.Join(dir, "c.html")); code != exit.Verify {
+		t.Errorf("a changed bundle: exit %d, want %d\n%s", code, exit.Verify, output)
 	}
 }

@@ -10,9 +10,9 @@ import (
 	"github.com/pcapsule/pcapsule/internal/cli/scripttest"
 )
 
-// TestRingScript runs testdata/ring, where a script can also say
+// TestRingScript runs testdata/ring. Its scripts can also use
 //
-//	ring FOLDER PACKETS [SERIES]   records so many packets, one a millisecond, 100 a segment
+//	ring FOLDER PACKETS [SERIES]   writes a ring with this number of packets, 1 ms apart, 100 per segment
 func TestRingScript(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:   "testdata/ring",

@@ -59,7 +59,7 @@ func (e *env) runSchema(args []string, asJSON bool) error {
 		}
 	}
 	if len(list) == 0 {
-		return exit.Usagef("no table %q; there are: %s", args[0], strings.Join(names, ", "))
+		return exit.Usagef("unknown table %q; tables are %s", args[0], strings.Join(names, ", "))
 	}
 	if asJSON {
 		enc := json.NewEncoder(e.out)
@@ -84,7 +84,7 @@ func (e *env) runSchema(args []string, asJSON bool) error {
 			if c.Nullable {
 				null = "null"
 			}
-			// The few long types, of lists and structs, stick out instead of moving all others.
+			// The few long types (lists, structs) overflow, so that the column stays narrow.
 			fmt.Fprintf(e.out, "  %-*s  %-9s  %-4s  %s\n", wide, c.Name, c.Type, null, doc)
 		}
 	}

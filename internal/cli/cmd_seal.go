@@ -41,8 +41,8 @@ func (e *env) cmdSeal() *cobra.Command {
 		Use:   "seal BUNDLE --key FILE",
 		Short: "Sign a bundle: an in-toto statement with the acquisition record",
 		Long: `Sign a bundle. The seal covers every file, the custody log so far, and an acquisition record:
-who asked for the evidence (--request), what was collected, with what, and what was lost. Public
-tools can verify it; docs/format/seal.md shows how. Several keys sign together.
+who requested the evidence (--request), what was collected, with which tool, and what was lost.
+Public tools can verify it; docs/format/seal.md shows how. Several keys can sign one seal.
 
 The key is PEM (PKCS #8) or OpenSSH: ed25519, ECDSA or RSA. It may be encrypted with age. Make
 one with: openssl genpkey -algorithm ed25519 -out examiner.pem && chmod 600 examiner.pem`,
@@ -54,7 +54,7 @@ one with: openssl genpkey -algorithm ed25519 -out examiner.pem && chmod 600 exam
 	c.Flags().StringArrayVar(&f.keys, "key", nil, "file of a private key; can be repeated")
 	c.Flags().StringArrayVar(&f.agent, "agent", nil, "key of ssh-agent, by fingerprint or comment; can be repeated")
 	c.Flags().StringArrayVar(&f.identities, "identity", nil, "age identity that decrypts the key file")
-	c.Flags().StringVar(&f.name, "name", "", "who holds the key (default: the name of the account)")
+	c.Flags().StringVar(&f.name, "name", "", "the person who holds the key (default: the name of the account)")
 	c.Flags().StringVar(&f.request, "request", "", "YAML file: case_id, authority, requester, approver, examiner, purpose …")
 	c.Flags().BoolVar(&f.asJSON, "json", false, "print the statement as JSON")
 	return c
@@ -62,7 +62,7 @@ one with: openssl genpkey -algorithm ed25519 -out examiner.pem && chmod 600 exam
 
 func (e *env) runSeal(ctx context.Context, path string, f *sealFlags) error {
 	if len(f.keys)+len(f.agent) == 0 {
-		return exit.With(fmt.Errorf("no key to sign with"), exit.Usage, "openssl genpkey -algorithm ed25519 -out examiner.pem makes one; then --key examiner.pem")
+		return exit.With(fmt.Errorf("missing key: give --key or --agent"), exit.Usage, "make a key with openssl genpkey -algorithm ed25519 -out examiner.pem, then give --key examiner.pem")
 	}
 	entry := custodyEntry(bundle.Entry{User: f.name})
 	o := seal.Options{Entry: entry, With: thisProgram()}
@@ -72,7 +72,7 @@ func (e *env) runSeal(ctx context.Context, path string, f *sealFlags) error {
 			return err
 		}
 		if o.Request, err = seal.ReadRequest(data); err != nil {
-			return exit.With(fmt.Errorf("reading %s: %w", f.request, err), exit.Syntax, "docs/format/seal.md lists the keys of a request")
+			return exit.With(fmt.Errorf("reading %s: %w", f.request, err), exit.Syntax, "docs/format/seal.md lists the fields of a request")
 		}
 	}
 	signers, done, err := f.signers(entry.User)
@@ -123,7 +123,7 @@ func (f *sealFlags) signers(name string) (list []seal.Signer, done func(), err e
 		}
 		s, err := seal.ParsePrivate(name, text, identities)
 		if err != nil {
-			return nil, done, exit.With(fmt.Errorf("reading key %s: %w", p, err), exit.Usage, "--key wants a private key: PEM or OpenSSH")
+			return nil, done, exit.With(fmt.Errorf("reading key %s: %w", p, err), exit.Usage, "--key needs a private key, in PEM or OpenSSH format")
 		}
 		list = append(list, s)
 	}
@@ -134,7 +134,7 @@ func (f *sealFlags) signers(name string) (list []seal.Signer, done func(), err e
 	if err != nil {
 		return nil, done, exit.With(fmt.Errorf("ssh-agent: %w", err), exit.Usage, "start ssh-agent and add the key with ssh-add")
 	}
-	client := agent.NewClient(conn) // one only: it reads from the connection all the time
+	client := agent.NewClient(conn) // one for all keys: it reads from the connection continuously
 	for _, key := range f.agent {
 		s, err := seal.AgentSigner("", key, client)
 		if err != nil {
@@ -146,7 +146,7 @@ func (f *sealFlags) signers(name string) (list []seal.Signer, done func(), err e
 	return list, func() { conn.Close() }, nil
 }
 
-// readKeyFile reads a private key that only its owner can read.
+// readKeyFile reads a private key. It refuses a file that others than its owner can read.
 func readKeyFile(path string) ([]byte, error) {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -156,7 +156,7 @@ func readKeyFile(path string) ([]byte, error) {
 		return nil, exit.With(fmt.Errorf("reading key %s: others can read it (mode %o)", path, info.Mode().Perm()), exit.Usage, "chmod 600 "+path)
 	}
 	if info.Size() > seal.MaxKeyFile {
-		return nil, fmt.Errorf("reading key %s: %d bytes are too many for a key", path, info.Size())
+		return nil, fmt.Errorf("reading key %s: %d bytes is too long for a key", path, info.Size())
 	}
 	return os.ReadFile(path)
 }
@@ -186,9 +186,9 @@ func (e *env) cmdTimestamp() *cobra.Command {
 		Use:   "timestamp BUNDLE",
 		Short: "Add a time stamp of an authority (RFC 3161) to a seal",
 		Long: `Add a time stamp of an authority (RFC 3161) to a seal, by default the newest. It proves that the
-seal existed at a time that does not come from this machine. With --url the authority is asked
-directly. Without a network, write the request to a file (--request), have it answered elsewhere,
-and add the answer (--response).`,
+seal existed at a time that this machine did not choose. With --url the authority is asked directly.
+Without a network, write the request to a file (--request), send it to the authority from another
+machine, and add the response (--response).`,
 		Example: `  pcapsule timestamp incident.pcapsule --url http://tsa.example.org/tsr
   pcapsule timestamp incident.pcapsule --request seal.tsq
   curl -H 'Content-Type: application/timestamp-query' --data-binary @seal.tsq http://tsa.example.org/tsr -o seal.tsr
@@ -198,7 +198,7 @@ and add the answer (--response).`,
 	}
 	c.Flags().StringVar(&f.seal, "seal", "", "name of the seal in custody/ (default: the newest)")
 	c.Flags().StringVar(&f.url, "url", "", "URL of the time-stamp authority")
-	c.Flags().StringVar(&f.request, "request", "", "write the request to this new file, for another machine")
+	c.Flags().StringVar(&f.request, "request", "", "write the request to this new file, to send from another machine")
 	c.Flags().StringVar(&f.response, "response", "", "file with the response of the authority")
 	return c
 }
@@ -250,13 +250,13 @@ func (e *env) runTimestamp(ctx context.Context, path string, f *stampFlags) erro
 		return err
 	}
 	if err != nil {
-		return exit.With(err, exit.Verify, "nothing was added; the response must be for the newest seal, or name another with --seal")
+		return exit.With(err, exit.Verify, "nothing was added; the response must be for the newest seal, or for the one that --seal names")
 	}
 	fmt.Fprintln(e.out, console.Line(fmt.Sprintf("%s: %s, by %s", stamp.File, stamp.Time.Format(time.RFC3339), stamp.Authority)))
 	return nil
 }
 
-// sealName is the seal that the flags name, or the newest.
+// sealName returns the seal that --seal names, or the newest.
 func (f *stampFlags) sealName(b *bundle.Bundle) (string, error) {
 	if f.seal != "" {
 		return path.Base(f.seal), nil
@@ -270,7 +270,7 @@ func (f *stampFlags) sealName(b *bundle.Bundle) (string, error) {
 			return path.Base(entries[i].Details["file"]), nil
 		}
 	}
-	return "", exit.With(fmt.Errorf("%s is not sealed", b.Dir), exit.Usage, "pcapsule seal comes first")
+	return "", exit.With(fmt.Errorf("%s is not sealed", b.Dir), exit.Usage, "seal it first with pcapsule seal")
 }
 
 // askAuthority sends a request to a time-stamp authority.

@@ -13,9 +13,9 @@ import (
 	"github.com/pcapsule/pcapsule/mcp"
 )
 
-// serveFlags are the flags of serve beside those of answers.
+// serveFlags are the flags of serve.
 type serveFlags struct {
-	answering
+	answerFlags
 	addr, tokens, cert, key       string
 	hosts, origins                []string
 	url, issuer, issuerKeys       string
@@ -29,11 +29,11 @@ func (e *env) cmdServe() *cobra.Command {
 		Use:   "serve [BUNDLE...]",
 		Short: "Serve bundles to assistants: MCP over HTTP",
 		Long: `Serve bundles to assistants over the Model Context Protocol on HTTP, at /mcp. Every answer
-cites its packets and says what was recorded. Credentials are masked unless --secrets is given.
-With --ring, clients can freeze a recorder's ring on this machine, dissect it, ask about it and
-its last seconds, and start separate recordings. The server listens on this machine only; any
-other address needs --token-file or tokens of an authorization server (--oauth-issuer), and
-should use TLS (--tls-cert). docs/guide/mcp.md has the details.`,
+cites its packets and states what was recorded. Credentials are masked unless --secrets is given.
+With --ring, clients can freeze a recorder's ring on this machine, dissect it, ask questions about
+it and its last seconds, and start separate recordings. By default the server listens on this
+machine only; any other address needs --token-file or tokens of an authorization server
+(--oauth-issuer), and should use TLS (--tls-cert). docs/guide/mcp.md has the details.`,
 		Example: `  pcapsule serve incident.pcapsule
   pcapsule serve --ring /var/lib/pcapsule
   pcapsule serve incident.pcapsule --addr 127.0.0.1:9000 --tools core --audit audit.jsonl
@@ -43,7 +43,7 @@ should use TLS (--tls-cert). docs/guide/mcp.md has the details.`,
 	}
 	f.flags(c)
 	fl := c.Flags()
-	fl.BoolVar(&f.packets, "packets", false, "send packets of snapshots although answers are masked: packets are sent as recorded")
+	fl.BoolVar(&f.packets, "packets", false, "allow downloads of snapshots' packets although answers are masked: packets are never masked")
 	fl.StringVar(&f.addr, "addr", "127.0.0.1:8898", "address to listen on")
 	fl.StringVar(&f.tokens, "token-file", "", "file of bearer tokens, one per line, optionally after the holder's name")
 	fl.StringVar(&f.cert, "tls-cert", "", "certificate for HTTPS, PEM")
@@ -54,7 +54,7 @@ should use TLS (--tls-cert). docs/guide/mcp.md has the details.`,
 	fl.StringVar(&f.issuer, "oauth-issuer", "", "authorization server whose tokens are accepted")
 	fl.StringVar(&f.issuerKeys, "oauth-keys", "", "JSON Web Key Set of the authorization server: a file or an https URL")
 	fl.StringSliceVar(&f.scopes, "oauth-scope", nil, "scope that a token must have")
-	fl.IntVar(&f.sessions, "max-sessions", 64, "maximum number of sessions, for protocol revisions that have them")
+	fl.IntVar(&f.sessions, "max-sessions", 64, "maximum number of sessions, in protocol revisions that have sessions")
 	fl.IntVar(&f.requests, "max-requests", 128, "maximum number of requests in progress")
 	fl.IntVar(&f.conns, "max-connections", 4096, "maximum number of open connections")
 	fl.IntVar(&f.mb, "max-body", 1, "maximum size of a request in MiB")
@@ -73,7 +73,7 @@ func (e *env) runServe(c *cobra.Command, args []string, f *serveFlags) error {
 	defer end()
 	ln, err := (&net.ListenConfig{}).Listen(c.Context(), "tcp", f.addr)
 	if err != nil {
-		return exit.With(fmt.Errorf("listening on %s: %w", f.addr, err), exit.Other, "--addr takes another address or port")
+		return exit.With(fmt.Errorf("listening on %s: %w", f.addr, err), exit.Other, "choose another address or port with --addr")
 	}
 	scheme := "http"
 	if f.cert != "" {
@@ -87,7 +87,7 @@ func (e *env) runServe(c *cobra.Command, args []string, f *serveFlags) error {
 	}
 	fmt.Fprintf(e.err, "listening on %s://%s/mcp\n", scheme, ln.Addr())
 	if scheme == "http" && !loopback(ln.Addr().String()) {
-		e.warn("tokens and answers cross the network in clear; --tls-cert and --tls-key make it HTTPS")
+		e.warn("tokens and answers cross the network unencrypted; use HTTPS with --tls-cert and --tls-key")
 	}
 	if err := s.Serve(c.Context(), ln, o); err != nil {
 		return err
@@ -95,7 +95,7 @@ func (e *env) runServe(c *cobra.Command, args []string, f *serveFlags) error {
 	return c.Context().Err()
 }
 
-// options checks what the server listens to.
+// options checks the flags about the address and its access control.
 func (f *serveFlags) options(c *cobra.Command) (mcp.HTTPOptions, error) {
 	o := mcp.HTTPOptions{Origins: f.origins, MaxSessions: f.sessions, MaxRequests: f.requests, MaxConns: f.conns, MaxBody: int64(f.mb) << 20}
 	for _, h := range f.hosts {
@@ -110,7 +110,7 @@ func (f *serveFlags) options(c *cobra.Command) (mcp.HTTPOptions, error) {
 		}
 	}
 	if (f.cert == "") != (f.key == "") {
-		return o, exit.Usagef("--tls-cert and --tls-key go together")
+		return o, exit.Usagef("--tls-cert and --tls-key must be given together")
 	}
 	var err error
 	if f.tokens != "" {
@@ -120,7 +120,7 @@ func (f *serveFlags) options(c *cobra.Command) (mcp.HTTPOptions, error) {
 	}
 	if f.issuer != "" || f.issuerKeys != "" || f.url != "" || len(f.scopes) > 0 {
 		if f.issuer == "" || f.issuerKeys == "" || f.url == "" {
-			return o, exit.Usagef("--oauth-issuer, --oauth-keys and --url go together")
+			return o, exit.Usagef("--oauth-issuer, --oauth-keys and --url must be given together")
 		}
 		o.OAuth = &mcp.OAuth{Issuer: f.issuer, Keys: f.issuerKeys, Resource: f.url, Scopes: f.scopes}
 		if err := o.OAuth.Check(c.Context()); err != nil {
@@ -128,12 +128,12 @@ func (f *serveFlags) options(c *cobra.Command) (mcp.HTTPOptions, error) {
 		}
 	}
 	if !loopback(f.addr) && len(o.Tokens) == 0 && o.OAuth == nil {
-		return o, exit.Usagef("--addr %s is reached from outside this machine: that wants --token-file, or --oauth-issuer", f.addr)
+		return o, exit.Usagef("--addr %s is reachable from other machines: give --token-file or --oauth-issuer", f.addr)
 	}
 	return o, nil
 }
 
-// loopback reports whether an address is this machine's own only.
+// loopback reports whether an address is reachable only from this machine.
 func loopback(addr string) bool {
 	host, _, err := net.SplitHostPort(addr)
 	if err != nil {

@@ -23,14 +23,14 @@ const shellHelp = `a KFL filter   list the calls that match
 SELECT …       run SQL
 a question     answer it: get-latency --service shop/cart
 show 42        show a call; also follow, info, schema
-help, exit     this text; the end (also Ctrl-D)
+help, exit     show this text; leave (also Ctrl-D)
 Tab            complete a name; arrow up: earlier lines
 `
 
 func (e *env) cmdShell() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "shell BUNDLE|CAPTURE...",
-		Short: "Ask one thing after another: KFL, SQL, questions and show, with completion",
+		Short: "Explore a bundle interactively: KFL, SQL, questions and show, with completion",
 		Long:  "Read lines and answer each:\n\n  " + strings.ReplaceAll(strings.TrimSpace(shellHelp), "\n", "\n  "),
 		Example: `  pcapsule shell incident.pcapsule
   echo 'http && status_code >= 500' | pcapsule shell incident.pcapsule`,
@@ -43,7 +43,7 @@ func (e *env) cmdShell() *cobra.Command {
 }
 
 func (e *env) runShell(ctx context.Context, args []string) error {
-	cs, err := e.openCase(ctx, args) // so that what is wrong with a bundle is said once
+	cs, err := e.openCase(ctx, args) // once, so that a problem with a bundle is reported once
 	if err != nil {
 		return err
 	}
@@ -79,7 +79,7 @@ func (e *env) runShell(ctx context.Context, args []string) error {
 	}
 }
 
-// runLine runs one command line, whose error ends nothing.
+// runLine runs one command line. An error is printed and does not end the shell.
 func (e *env) runLine(ctx context.Context, args []string) {
 	one := &env{in: strings.NewReader(""), out: e.out, err: e.err, colour: e.colour}
 	root := one.root()
@@ -96,7 +96,7 @@ func (e *env) runLine(ctx context.Context, args []string) {
 	}
 }
 
-// shellArgs is the command line that a line of the shell stands for.
+// shellArgs translates a line of the shell into a command line.
 func shellArgs(line string, paths []string) []string {
 	words := strings.Fields(line)
 	with := func(head []string, tail ...string) []string { return slices.Concat(head, paths, tail) }
@@ -123,8 +123,7 @@ func shellArgs(line string, paths []string) []string {
 	return with([]string{"query"}, "--", line)
 }
 
-// lines reads lines from a person at a terminal, with editing, history and completion, or
-// from a pipe.
+// lines reads lines from a terminal, with editing, history and completion, or from a pipe.
 func (e *env) lines(lang kfl.Env) (read func() (string, error), end func()) {
 	in, out := os.Stdin, console.File(e.out)
 	if out == nil || !terminal(e.out) || !term.IsTerminal(int(in.Fd())) {
@@ -151,13 +150,13 @@ func (e *env) lines(lang kfl.Env) (read func() (string, error), end func()) {
 		}
 		text, at, others := completeLine(line, pos, lang)
 		if len(others) > 0 {
-			for _, l := range console.Wrap(strings.Join(others, "  "), max(columnsOf(e.out), leastWidth)) {
+			for _, l := range console.Wrap(strings.Join(others, "  "), max(columnsOf(e.out), minWidth)) {
 				fmt.Fprintf(t, "%s\n", l)
 			}
 		}
 		return text, at, true
 	}
-	fmt.Fprintln(e.out, "help lists what can be asked; Ctrl-D ends")
+	fmt.Fprintln(e.out, "Type help for a list of what you can ask; Ctrl-D ends.")
 	return func() (string, error) {
 		before, err := term.MakeRaw(int(in.Fd()))
 		if err != nil {
@@ -165,17 +164,17 @@ func (e *env) lines(lang kfl.Env) (read func() (string, error), end func()) {
 		}
 		defer term.Restore(int(in.Fd()), before)
 		if w, height, err := term.GetSize(int(out.Fd())); err == nil {
-			_ = t.SetSize(w, height) // a wrong size only breaks lines badly
+			_ = t.SetSize(w, height) // an unknown size only affects line breaks
 		}
 		line, err := t.ReadLine()
 		return strings.TrimSpace(line), err
 	}, h.close
 }
 
-const maxOffered = 40 // candidates that are listed
+const maxOffered = 40 // listed candidates
 
 // completeLine completes the KFL, the question or the command in a line. If there are
-// several candidates it gives what they begin with, and lists them.
+// several candidates it completes their common prefix and returns them in others.
 func completeLine(line string, pos int, lang kfl.Env) (text string, at int, others []string) {
 	list := kfl.CompleteIn(line, pos, lang)
 	if word := line[:pos]; !strings.ContainsAny(word, " \t") {
@@ -185,7 +184,7 @@ func completeLine(line string, pos int, lang kfl.Env) (text string, at int, othe
 		}
 		for _, n := range names {
 			if strings.HasPrefix(n, word) {
-				// A minus in it is no operator.
+				// A minus in this name is not an operator.
 				list = slices.DeleteFunc(list, func(c kfl.Candidate) bool { return c.Start > 0 })
 				list = append(list, kfl.Candidate{Text: n, Start: 0, End: pos})
 			}
@@ -214,7 +213,7 @@ func completeLine(line string, pos int, lang kfl.Env) (text string, at int, othe
 
 const maxHistory = 1000 // lines
 
-// history keeps lines over sessions, in the user's cache.
+// history keeps lines across sessions, in the user's cache.
 type history struct {
 	path  string
 	lines []string // oldest first
@@ -244,8 +243,8 @@ func (h *history) Len() int { return len(h.lines) }
 // At implements term.History; the newest line is 0.
 func (h *history) At(i int) string { return h.lines[len(h.lines)-1-i] }
 
-// close writes the history. Filters may hold secrets, so only its owner can read it; one
-// that cannot be written is lost, which is no error of the session.
+// close writes the history. Filters may contain secrets, so only the owner can read it. If
+// it cannot be written it is lost without an error.
 func (h *history) close() {
 	if h.path == "" || os.MkdirAll(filepath.Dir(h.path), 0o700) != nil {
 		return

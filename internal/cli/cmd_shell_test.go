@@ -10,7 +10,7 @@ import (
 func TestCompleteLine(t *testing.T) {
 	for _, tt := range []struct {
 		line, want string
-		offered    string // one of the candidates, "" if there is one only
+		offered    string // one of the candidates, "" if there is only one
 	}{
 		{"sho", "show", ""},
 		{"find-fail", "find-failures", ""},

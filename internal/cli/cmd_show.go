@@ -24,8 +24,8 @@ func (e *env) cmdShow() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "show BUNDLE|CAPTURE... CALL",
 		Short: "Show one call: client and server, request, response, bodies, times, packets",
-		Long: `Show one call. CALL is its number (call_no), or its call_id or the beginning of that, at least
-4 digits.`,
+		Long: `Show one call. CALL is its number (call_no), its call_id, or at least the first 4 digits of its
+call_id.`,
 		Example: `  pcapsule show incident.pcapsule 42
   pcapsule show incident.pcapsule 4f2a91c07be3 --json | jq .response`,
 		Args:              cobra.MinimumNArgs(2),
@@ -42,7 +42,7 @@ func (e *env) cmdShow() *cobra.Command {
 			defer cs.Close()
 			x, err := cs.Call(c.Context(), args[len(args)-1], forensics.CallOptions{MaxBody: int(min(max(most, 1), 1<<30))})
 			if err != nil {
-				return e.asked(err)
+				return e.questionError(err)
 			}
 			if asJSON {
 				return e.showJSON(x)
@@ -57,7 +57,7 @@ func (e *env) cmdShow() *cobra.Command {
 	return c
 }
 
-// showJSON prints the exchange as one object in the spelling of all answers.
+// showJSON prints the exchange as one object, with the same names as other answers.
 func (e *env) showJSON(x *forensics.Exchange) error {
 	b := []byte(`{"call":`)
 	b = forensics.AppendJSON(b, x.Call)
@@ -133,7 +133,7 @@ func side(server bool) string {
 	return "client"
 }
 
-// filled breaks the lines that are written to it at blanks, each as one write.
+// filled wraps lines between words. Each Write must end with a complete line.
 type filled struct {
 	w     io.Writer
 	width int
@@ -151,7 +151,7 @@ func (f *filled) Write(p []byte) (int, error) {
 	return len(p), f.err
 }
 
-// sideStyle is the colour of a direction.
+// sideStyle returns the colour of a direction.
 func sideStyle(server bool) string {
 	if server {
 		return console.Blue
@@ -159,7 +159,7 @@ func sideStyle(server bool) string {
 	return console.Bold
 }
 
-// styled is a text in a colour, if there are colours.
+// styled returns s in a colour, if colours are on.
 func (e *env) styled(style, s string) string {
 	if style == "" || !e.coloured(e.out) {
 		return s
@@ -176,7 +176,7 @@ func (e *env) show(x *forensics.Exchange) error {
 	fmt.Fprintf(w, "  from       %s\n", endText(x.Client, get("src_ip"), get("src_port")))
 	fmt.Fprintf(w, "  to         %s\n", endText(x.Server, get("dst_ip"), get("dst_port")))
 	if layer := get("decrypted_by"); layer != "" {
-		fmt.Fprintf(w, "  encrypted  %s, opened with keys\n", layer)
+		fmt.Fprintf(w, "  encrypted  %s, decrypted with keys\n", layer)
 	}
 	if ns, ok := x.Call.Get("ts_ns").(int64); ok {
 		fmt.Fprintf(w, "  time       %s\n", stamp(ns))
@@ -267,15 +267,15 @@ func (e *env) showMessage(w io.Writer, x *forensics.Exchange, b *forensics.Body,
 	}
 	how := ""
 	if b.Encoding != "" {
-		how = ", " + b.Encoding + " undone"
+		how = ", decoded from " + b.Encoding
 	}
 	if !b.Complete {
-		how += ", not whole"
+		how += ", incomplete"
 	}
 	fmt.Fprintf(w, "  -- body: %s%s, sha256 %s\n", byteSize(b.Size), how, b.SHA256)
 	switch {
 	case b.Object:
-		fmt.Fprintln(w, "  too large to keep apart: its packets hold it")
+		fmt.Fprintln(w, "  too large for a separate copy: its packets contain it")
 	case b.IsText:
 		writeText(w, string(b.Data))
 	default:
@@ -286,7 +286,7 @@ func (e *env) showMessage(w io.Writer, x *forensics.Exchange, b *forensics.Body,
 	}
 }
 
-// writeText prints a text with what a terminal would act on taken out.
+// writeText prints a text without control characters, which a terminal would act on.
 func writeText(w io.Writer, s string) {
 	for _, line := range strings.Split(strings.TrimRight(s, "\n"), "\n") {
 		fmt.Fprintf(w, "  %s\n", printable(strings.ReplaceAll(line, "\t", "    "), 1<<20))
@@ -321,14 +321,14 @@ func (e *env) cmdFollow() *cobra.Command {
 			defer cs.Close()
 			s, err := cs.Follow(c.Context(), args[len(args)-1], forensics.FollowOptions{MaxBytes: int(min(max(most, 1), 1<<30))})
 			if err != nil {
-				return e.asked(err)
+				return e.questionError(err)
 			}
 			return e.follow(s, raw)
 		},
 	}
 	e.captureFlags(c)
 	c.Flags().StringVar(&maxBytes, "max", "1MiB", "maximum size to print")
-	c.Flags().BoolVar(&raw, "raw", false, "print the bytes unchanged, both directions in order of time")
+	c.Flags().BoolVar(&raw, "raw", false, "print the bytes unchanged, both directions in the order of time")
 	return c
 }
 
@@ -355,12 +355,12 @@ func (e *env) follow(s *forensics.Stream, raw bool) error {
 		}
 	}
 	if s.Truncated && !raw {
-		fmt.Fprintln(e.out, "-- there is more; --max shows it")
+		fmt.Fprintln(e.out, "-- truncated; --max shows more")
 	}
 	return nil
 }
 
-// isText reports whether most of p reads as text.
+// isText reports whether at least 90 % of p is text.
 func isText(p []byte) bool {
 	odd := 0
 	for rest := p; len(rest) > 0; {

@@ -28,11 +28,11 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/ring"
 )
 
-// sealWait is how long a recorder may take to end its segments.
+// sealWait is how long to wait for a recorder to end its segments.
 const sealWait = 20 * time.Second
 
-// told is how many holes are told of; the bundle has them all.
-const told = 5
+// maxGaps is how many coverage gaps are printed; the bundle lists all.
+const maxGaps = 5
 
 type snapshotFlags struct {
 	bundleFlags
@@ -50,14 +50,14 @@ func (e *env) cmdSnapshot() *cobra.Command {
 seal its current segments, and continues. The segments of the time range are pinned, so that
 retention keeps them until the bundle is complete.
 
-The bundle has whole segments, which can be checked against the ring's seals; its tables have
-only the packets of the time range. With --filter, or a KFL filter for calls (or --namespace,
---pod and similar flags), it has one derived capture instead: the packets that match, or those of
-matching calls and of their connections up to there. Its section header names the original
-segments.
+The bundle contains whole segments, which can be checked against the ring's seals; its tables
+contain only the packets of the time range. With --filter, or a KFL filter for calls (or
+--namespace, --pod and similar flags), it contains one derived capture instead: the matching
+packets, or those of matching calls and the earlier packets of their connections. Its section
+header names the original segments.
 
-Keys beside the segments decrypt their content. If connections remain encrypted, keys beside
-segments of other times are tried: for connections that began earlier, and keys that came late.`,
+The key files of the segments decrypt their content. If connections remain encrypted, key files of
+other segments are tried: for connections that began earlier, and for keys that were read late.`,
 		Example: `  pcapsule snapshot /var/lib/pcapsule --last 10m -o incident.pcapsule
   pcapsule snapshot /var/lib/pcapsule --from 2026-01-31T14:15:00Z --to 2026-01-31T14:20:00Z -o five-minutes.pcapsule
   pcapsule snapshot /var/lib/pcapsule --last 1h 'http && status_code >= 500' -o errors.pcapsule
@@ -68,7 +68,7 @@ segments of other times are tried: for connections that began earlier, and keys 
 		},
 	}
 	fl := c.Flags()
-	fl.DurationVar(&f.last, "last", 0, "this long before now, or before the last packet if no recorder is running")
+	fl.DurationVar(&f.last, "last", 0, "length of time before now, or before the last packet if no recorder is running")
 	fl.StringVar(&f.from, "from", "", "packets from this time on (RFC 3339)")
 	fl.StringVar(&f.to, "to", "", "packets up to this time (RFC 3339)")
 	fl.StringVar(&f.filter, "filter", "", "only packets that match this tcpdump filter")
@@ -77,7 +77,7 @@ segments of other times are tried: for connections that began earlier, and keys 
 	return c
 }
 
-// condition makes one of the flags and the argument that choose calls.
+// condition sets f.kfl from the argument or the owner flags that choose calls.
 func (f *snapshotFlags) condition(args []string) error {
 	if len(args) > 1 {
 		f.kfl = args[1]
@@ -91,13 +91,13 @@ func (f *snapshotFlags) condition(args []string) error {
 		return exit.Usagef("%v", err)
 	}
 	if text != "" && f.kfl != "" {
-		return exit.Usagef("a KFL condition excludes --namespace, --pod and their like: put them into it")
+		return exit.Usagef("a KFL filter excludes --namespace, --pod and similar flags: put these conditions into the filter")
 	}
 	f.kfl = cmp.Or(f.kfl, text)
 	return nil
 }
 
-// check refuses what cannot be asked before anything is held.
+// check refuses an invalid request before any segment is pinned.
 func (f *snapshotFlags) check(e *env) error {
 	switch {
 	case f.last < 0:
@@ -105,11 +105,11 @@ func (f *snapshotFlags) check(e *env) error {
 	case f.last > 0 && (f.from != "" || f.to != ""):
 		return exit.Usagef("--last excludes --from and --to: give one")
 	case f.last == 0 && f.from == "" && f.to == "":
-		return exit.Usagef("no time named: give --last 10m, or --from and --to")
+		return exit.Usagef("missing time range: give --last 10m, or --from and --to")
 	}
 	if f.kfl != "" {
 		if _, err := kfl.Parse(f.kfl); err != nil {
-			return e.asked(err)
+			return e.questionError(err)
 		}
 	}
 	if f.filter != "" {
@@ -122,17 +122,17 @@ func (f *snapshotFlags) check(e *env) error {
 	return nil
 }
 
-// snapshot is one on its way.
+// snapshot is the state of one snapshot while it is being made.
 type snapshot struct {
 	e    *env
 	f    *snapshotFlags
 	o    exporter.Options
 	dir  string // the ring
 	ring *ring.Ring
-	hold string // the folder that holds segments
+	hold string // the folder with the pinned segments
 	pin  *ring.Pinned
 
-	release []func() error // of folders on the way
+	release []func() error // remove temporary folders
 }
 
 func (e *env) runSnapshot(ctx context.Context, args []string, f *snapshotFlags) error {
@@ -154,19 +154,19 @@ func (e *env) runSnapshot(ctx context.Context, args []string, f *snapshotFlags) 
 	if err := s.seal(ctx, began); err != nil {
 		return err
 	}
-	if err := s.take(ctx); err != nil {
+	if err := s.pinSegments(ctx); err != nil {
 		return exit.OutputError(err, f.output)
 	}
 	defer s.pin.Release()
 	defer func() {
 		for _, release := range s.release {
-			_ = release() // what is left the next snapshot removes
+			_ = release() // the next snapshot removes what is left
 		}
 	}()
 	what := plural.Count(int64(len(s.pin.Segments)), "segment", "segments")
 	var m *bundle.Manifest
 	if f.kfl == "" && f.filter == "" {
-		m, _, err = s.makeOpen(ctx, f.output, s.o)
+		m, _, err = s.makeDecrypted(ctx, f.output, s.o)
 	} else {
 		what = "derived from " + what
 		m, err = s.derive(ctx)
@@ -177,18 +177,18 @@ func (e *env) runSnapshot(ctx context.Context, args []string, f *snapshotFlags) 
 	for _, w := range m.Warnings {
 		e.warn("%s", w)
 	}
-	s.tellShut(m)
-	s.tellHoles()
+	s.warnEncrypted(m)
+	s.warnGaps()
 	var calls int64
 	for _, n := range m.Calls {
 		calls += n
 	}
-	fmt.Fprintf(e.out, "%s: %s packets, %s, %s calls, %s, in %.1f s\n", f.output, plural.Thousands(m.Accounts.Packets),
-		byteSize(m.Accounts.Bytes), plural.Thousands(calls), what, time.Since(began).Seconds())
+	fmt.Fprintf(e.out, "%s: %s, %s, %s, %s, in %.1f s\n", f.output, plural.Count(m.Accounts.Packets, "packet", "packets"),
+		byteSize(m.Accounts.Bytes), plural.Count(calls, "call", "calls"), what, time.Since(began).Seconds())
 	return nil
 }
 
-// seal asks the ring's recorder to end its segments, and finds out which time is meant.
+// seal asks the ring's recorder to end its segments, and determines the time range.
 func (s *snapshot) seal(ctx context.Context, now time.Time) (err error) {
 	if s.ring, err = ring.Open(s.dir); err != nil {
 		return err
@@ -201,19 +201,19 @@ func (s *snapshot) seal(ctx context.Context, now time.Time) (err error) {
 			return context.Cause(ctx)
 		}
 		if err != nil {
-			// What is sealed already is evidence all the same.
-			s.e.warn("the recorder did not seal what it has not sealed yet; that is not in the snapshot: %v", err)
+			// Segments that are already sealed are still evidence.
+			s.e.warn("the recorder did not seal its current segments, so they are not in the snapshot: %v", err)
 		}
 		if s.ring, err = ring.Open(s.dir); err != nil {
 			return err
 		}
 	}
-	first, last := s.has()
+	first, last := s.sealedRange()
 	end := int64(last)
 	if s.ring.Writing {
-		end = max(end, now.UnixNano()) // the recorder went on until it sealed
+		end = max(end, now.UnixNano()) // the recorder continued until it sealed
 		if s.o.ToNs > end {
-			s.e.warn("--to %s lies ahead; the snapshot ends with what is recorded", s.f.to)
+			s.e.warn("--to %s is in the future; the snapshot ends with the last packet", s.f.to)
 		}
 	}
 	if s.o.ToNs == 0 {
@@ -225,13 +225,13 @@ func (s *snapshot) seal(ctx context.Context, now time.Time) (err error) {
 		s.o.FromNs = end - int64(s.f.last)
 	}
 	if first == 0 || s.o.FromNs > s.o.ToNs {
-		return s.nothing()
+		return s.noPackets()
 	}
 	return nil
 }
 
-// has is the time of the packets in the ring's sealed segments.
-func (s *snapshot) has() (first, last ring.Time) {
+// sealedRange returns the times of the first and last packet in the ring's sealed segments.
+func (s *snapshot) sealedRange() (first, last ring.Time) {
 	for _, x := range s.ring.Segments {
 		if x.Seal != nil && !x.Missing && x.Seal.Packets > 0 {
 			if first == 0 || x.Seal.First < first {
@@ -243,20 +243,20 @@ func (s *snapshot) has() (first, last ring.Time) {
 	return first, last
 }
 
-// nothing is the error where the ring has no packet of the time.
-func (s *snapshot) nothing() error {
-	first, last := s.has()
+// noPackets is the error if the ring has no packet in the time range.
+func (s *snapshot) noPackets() error {
+	first, last := s.sealedRange()
 	if first == 0 {
-		return exit.With(fmt.Errorf("%s: the ring has no sealed packets", s.dir), exit.Other, "pcapsule ring ls "+s.dir+" shows what is there")
+		return exit.With(fmt.Errorf("%s: the ring has no sealed packets", s.dir), exit.Other, "pcapsule ring ls "+s.dir+" lists its segments")
 	}
 	return exit.With(fmt.Errorf("%s: no packets from %s to %s; the ring has %s to %s", s.dir, ringcmd.Time(ring.Time(s.o.FromNs)), ringcmd.Time(ring.Time(s.o.ToNs)), first, last),
-		exit.Other, "ask for a time that it has; pcapsule ring ls "+s.dir+" lists segments and coverage gaps")
+		exit.Other, "choose a time within that range; pcapsule ring ls "+s.dir+" lists segments and coverage gaps")
 
 }
 
-// take holds the segments of the time: by hard links beside the ring, or beside the output,
-// or in the ring; where no links can be made by copies beside the output.
-func (s *snapshot) take(ctx context.Context) error {
+// pinSegments pins the segments of the time range with hard links: next to the ring, next to
+// the output, or in the ring. If no link can be made, it copies them next to the output.
+func (s *snapshot) pinSegments(ctx context.Context) error {
 	var id [6]byte
 	if _, err := rand.Read(id[:]); err != nil {
 		return err
@@ -276,43 +276,43 @@ func (s *snapshot) take(ctx context.Context) error {
 			break
 		}
 	}
-	// Those of snapshots that were killed would hold segments for ever.
+	// The folders of killed snapshots would otherwise pin their segments forever.
 	if _, err := ring.SweepHolds(dir, filepath.Dir(dir), filepath.Dir(filepath.Clean(s.f.output))); err != nil {
 		s.e.warn("%v", err)
 	}
 	s.pin, err = ring.Pin(ctx, dir, s.o.FromNs, s.o.ToNs, s.hold, ring.PinOptions{Keys: true, Hold: true})
 	if errors.Is(err, fs.ErrPermission) {
-		// Key logs have rights of their own.
+		// Key logs may be readable only by their owner.
 		if s.pin, err = ring.Pin(ctx, dir, s.o.FromNs, s.o.ToNs, s.hold, ring.PinOptions{Hold: true}); err == nil {
-			s.e.warn("key logs of the ring were not used: only their owner may read them")
+			s.e.warn("the ring's key logs were not used: only their owner may read them")
 		}
 	}
 	if err != nil {
 		return err
 	}
 	for _, name := range s.pin.Missing {
-		s.e.warn("%s is not there any more", name)
+		s.e.warn("%s no longer exists", name)
 	}
 	if len(s.pin.Segments) == 0 {
-		return errors.Join(s.nothing(), s.pin.Release())
+		return errors.Join(s.noPackets(), s.pin.Release())
 	}
 	return nil
 }
 
-// linkable reports whether a file of the ring can be linked under that name.
+// linkable reports whether a file of the ring can be hard-linked to path.
 func linkable(dir, path string) bool {
 	err := os.Link(filepath.Join(dir, "seals.jsonl"), path)
 	return err == nil && os.Remove(path) == nil
 }
 
-// make makes a bundle of what is in a folder.
+// make makes a bundle of the segments in a folder.
 func (s *snapshot) make(ctx context.Context, from, to string, o exporter.Options) (*bundle.Manifest, error) {
 	bar := newProgress(s.e)
 	o.Progress = bar.update
 	strict := o.Accept
 	o.Accept = func(m *bundle.Manifest) error {
 		if m.Accounts.Packets == 0 {
-			return s.nothing()
+			return s.noPackets()
 		}
 		if strict == nil {
 			return nil
@@ -327,8 +327,8 @@ func (s *snapshot) make(ctx context.Context, from, to string, o exporter.Options
 	return m, nil
 }
 
-// derive makes a bundle of the packets that match: first one of all, from which they are
-// taken, in a folder beside the output.
+// derive makes a bundle of the matching packets. It first makes one of all packets in a
+// temporary folder next to the output, and selects the packets from that.
 func (s *snapshot) derive(ctx context.Context) (*bundle.Manifest, error) {
 	out := filepath.Clean(s.f.output)
 	work, release, err := ring.Hold(filepath.Dir(out))
@@ -339,7 +339,7 @@ func (s *snapshot) derive(ctx context.Context) (*bundle.Manifest, error) {
 	all := s.o
 	all.EmbedKeys, all.KeysTo, all.Accept, all.Custody = false, nil, nil, bundle.CreateOptions{}
 	whole := filepath.Join(work, "all.pcapsule")
-	m, with, err := s.makeOpen(ctx, whole, all)
+	m, with, err := s.makeDecrypted(ctx, whole, all)
 	if err != nil {
 		var none *exit.Error
 		if s.f.filter != "" && errors.As(err, &none) && none.Code == exit.Other {
@@ -356,7 +356,7 @@ func (s *snapshot) derive(ctx context.Context) (*bundle.Manifest, error) {
 		return nil, exit.OutputError(err, s.f.output)
 	}
 	s.o.Keys = with.Keys
-	// All that is in the derived capture was chosen; what is beside it is a hole there.
+	// The derived capture contains only matching packets; a coverage gap records the rest.
 	s.o.Filter = ""
 	from, to := s.o.FromNs, s.o.ToNs
 	s.o.FromNs, s.o.ToNs = 0, 0
@@ -365,21 +365,21 @@ func (s *snapshot) derive(ctx context.Context) (*bundle.Manifest, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.tellParents(m)
+	s.warnParents(m)
 	what := "packets that match " + s.f.filter
 	if s.f.kfl != "" {
-		what = plural.Count(calls, "call that matches", "calls that match") + ", with the connections up to there"
+		what = plural.Count(calls, "matching call", "matching calls") + ", with the earlier packets of their connections"
 	}
 	fmt.Fprintf(s.e.err, "derived: %s\n", lines(what))
 	return made, nil
 }
 
-// tellParents says what is wrong with a parent, which the derived bundle cannot tell.
-func (s *snapshot) tellParents(m *bundle.Manifest) {
+// warnParents warns of damaged or changed segments, which the derived bundle does not show.
+func (s *snapshot) warnParents(m *bundle.Manifest) {
 	for i := range m.Inputs {
 		in := &m.Inputs[i]
 		if in.Segment != nil && in.Segment.Seal == "broken" {
-			s.e.warn("%s: its bytes are not the sealed ones", in.Name)
+			s.e.warn("%s: its bytes differ from the sealed ones", in.Name)
 		}
 		if n := int64(len(in.Damage)) + in.DamageMore; n > 0 {
 			s.e.warn("%s: %s cannot be read", in.Name, plural.Count(n, "place", "places"))
@@ -393,11 +393,11 @@ func (s *snapshot) noMatch() error {
 		what = "no call matches " + s.f.kfl
 	}
 	return exit.With(fmt.Errorf("%s: from %s to %s %s", s.dir, ringcmd.Time(ring.Time(s.o.FromNs)), ringcmd.Time(ring.Time(s.o.ToNs)), what), exit.Other,
-		"without a condition the snapshot has all of the time, and can be asked with pcapsule query")
+		"make the snapshot without a filter, and search it with pcapsule query")
 
 }
 
-// carve writes the packets that match into a derived capture.
+// carve writes the matching packets into a derived capture.
 func (s *snapshot) carve(ctx context.Context, whole, derived string) (calls int64, err error) {
 	about, err := ring.Derive(s.hold, derived, s.pin, ring.Derived{Filter: s.f.filter, KFL: s.f.kfl})
 	if err != nil {
@@ -414,7 +414,7 @@ func (s *snapshot) carve(ctx context.Context, whole, derived string) (calls int6
 	}
 	r, err := c.PacketsFile(ctx, sel, filepath.Join(derived, "derived.pcapng"))
 	if err != nil {
-		return 0, s.e.asked(exit.OutputError(err, s.f.output))
+		return 0, s.e.questionError(exit.OutputError(err, s.f.output))
 	}
 	if r.Packets == 0 {
 		return 0, s.noMatch()
@@ -425,8 +425,8 @@ func (s *snapshot) carve(ctx context.Context, whole, derived string) (calls int6
 	return r.Calls, nil
 }
 
-// sides gives the derived capture what stood beside its parents: owners and keys, of which
-// the exporter takes what fits its packets. Events of others do not come along.
+// sides copies the owners and keys of the original segments next to the derived capture. The
+// exporter uses those that match its packets. Events are not copied.
 func (s *snapshot) sides(derived string) error {
 	for _, kind := range []string{"owners.jsonl", ring.KeysKind, ring.KeysKind + ".age"} {
 		for _, name := range s.pin.Segments {
@@ -443,7 +443,7 @@ func (s *snapshot) sides(derived string) error {
 	return nil
 }
 
-// sealedKeys takes keys that age encrypted where they can be opened.
+// sealedKeys adds a key file that is encrypted with age, if an identity was given.
 func (s *snapshot) sealedKeys(path string) {
 	if _, err := os.Lstat(path); err != nil {
 		return
@@ -471,26 +471,26 @@ func appendFile(to, from string) error {
 	}
 	_, err = io.Copy(out, in)
 	if err == nil {
-		_, err = out.WriteString("\n") // the last line may have been half written; empty ones say nothing
+		_, err = out.WriteString("\n") // the last line may be incomplete; empty lines are ignored
 	}
 	return errors.Join(err, out.Close())
 }
 
-// tellHoles says what of the time the ring does not have.
-func (s *snapshot) tellHoles() {
+// warnGaps warns of the coverage gaps in the time range.
+func (s *snapshot) warnGaps() {
 	more := 0
 	n := 0
 	for _, h := range s.ring.Holes {
 		if int64(h.To) < s.o.FromNs || int64(h.From) > s.o.ToNs {
 			continue
 		}
-		if n++; n > told {
+		if n++; n > maxGaps {
 			more++
 			continue
 		}
-		s.e.warn("not in it: %s", ringcmd.Hole(h))
+		s.e.warn("coverage gap: %s", ringcmd.GapText(h))
 	}
 	if more > 0 {
-		s.e.warn("%s; table coverage has them all", plural.Count(int64(more), "more coverage gap", "more coverage gaps"))
+		s.e.warn("%s; table coverage lists all", plural.Count(int64(more), "more coverage gap", "more coverage gaps"))
 	}
 }

@@ -16,7 +16,7 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/ring/ringtest"
 )
 
-// ringOf records what is in a capture of one link type.
+// ringOf writes the packets of a capture with one link type into a ring.
 func ringOf(ts *testscript.TestScript, _ bool, args []string) {
 	data, err := os.ReadFile(ts.MkAbs(args[1]))
 	ts.Check(err)
@@ -29,7 +29,7 @@ func ringOf(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
-// headerOf is what the section header of the only capture in a bundle says.
+// headerOf returns the parsed section header of the only capture in a bundle.
 func headerOf(t *testing.T, path string) ring.Header {
 	t.Helper()
 	files, err := filepath.Glob(filepath.Join(path, "data/packets/import/*.pcapng"))
@@ -71,13 +71,13 @@ func TestDerivedSnapshotNamesItsParents(t *testing.T) {
 		t.Fatalf("%d segments, %v; want several", len(ids), err)
 	}
 	out := filepath.Join(dir, "a.pcapsule")
-	c, said := program(t, "snapshot", in, "--last", "9999h", "http && status_code == 200", "-o", out)
+	c, stderr := program(t, "snapshot", in, "--last", "9999h", "http && status_code == 200", "-o", out)
 	if err := c.Run(); err != nil {
-		t.Fatalf("%v: %s", err, said)
+		t.Fatalf("%v: %s", err, stderr)
 	}
 	h := headerOf(t, out)
 	if h.Derived == nil || h.Series != ring.DerivedSeries || h.Derived.KFL != "http && status_code == 200" || len(h.Derived.Parents) != len(ids) {
-		t.Fatalf("header %+v, want one that names %d parents", h, len(ids))
+		t.Fatalf("header %+v, want %d parents", h, len(ids))
 	}
 	list, err := ring.Segments(in)
 	if err != nil {
@@ -93,9 +93,9 @@ func TestDerivedSnapshotNamesItsParents(t *testing.T) {
 	}
 }
 
-// TestSnapshotOfALiveRing takes one while a recorder writes: it seals, goes on, and every
-// packet up to then is in the snapshot.
-func TestSnapshotOfALiveRing(t *testing.T) {
+// TestSnapshotOfARunningRecorder makes a snapshot while a recorder writes: the recorder seals
+// and continues, and every earlier packet is in the snapshot.
+func TestSnapshotOfARunningRecorder(t *testing.T) {
 	dir := t.TempDir()
 	in, out := filepath.Join(dir, "ring"), filepath.Join(dir, "a.pcapsule")
 	w, err := ring.Create(ring.Options{Dir: in, Node: "n", Recorder: "test"})
@@ -119,9 +119,9 @@ func TestSnapshotOfALiveRing(t *testing.T) {
 		}
 	}
 	add(100)
-	c, said := program(t, "snapshot", in, "--last", "10m", "-o", out)
+	c, stderr := program(t, "snapshot", in, "--last", "10m", "-o", out)
 	if err := c.Run(); err != nil {
-		t.Fatalf("%v: %s", err, said)
+		t.Fatalf("%v: %s", err, stderr)
 	}
 	var m struct {
 		Accounts struct {
@@ -146,15 +146,15 @@ func TestSnapshotOfALiveRing(t *testing.T) {
 	}
 	rep, err := ring.Verify(in, ring.VerifyOptions{})
 	if err != nil || !rep.OK() || rep.Segments != 2 {
-		t.Errorf("%+v, %v; want a whole ring of 2 segments", rep, err)
+		t.Errorf("%+v, %v; want a valid ring of 2 segments", rep, err)
 	}
 	if left := names(t, dir); len(left) != 2 {
 		t.Errorf("left behind: %q", left)
 	}
 }
 
-// TestInterruptedSnapshotHoldsNothing ends one while segments are held.
-func TestInterruptedSnapshotHoldsNothing(t *testing.T) {
+// TestInterruptedSnapshotReleasesSegments interrupts a snapshot while segments are pinned.
+func TestInterruptedSnapshotReleasesSegments(t *testing.T) {
 	sample, err := os.ReadFile("../../samples/http1.pcapng")
 	if err != nil {
 		t.Fatal(err)
@@ -164,7 +164,7 @@ func TestInterruptedSnapshotHoldsNothing(t *testing.T) {
 	if _, err := ringtest.Fill(in, sample, 1+(32<<20)/len(sample), 0); err != nil {
 		t.Fatal(err)
 	}
-	c, said := program(t, "snapshot", in, "--last", "999999h", "http", "-o", filepath.Join(dir, "a.pcapsule"))
+	c, stderr := program(t, "snapshot", in, "--last", "999999h", "http", "-o", filepath.Join(dir, "a.pcapsule"))
 	if err := c.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -185,7 +185,7 @@ func TestInterruptedSnapshotHoldsNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	if code := exitOf(t, c.Wait()); code != exit.Interrupted {
-		t.Errorf("exit code %d, want %d: %s", code, exit.Interrupted, said)
+		t.Errorf("exit code %d, want %d: %s", code, exit.Interrupted, stderr)
 	}
 	if left := names(t, dir); len(left) != 1 {
 		t.Errorf("left behind: %q", left)

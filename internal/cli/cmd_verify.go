@@ -28,14 +28,14 @@ func (e *env) cmdVerify() *cobra.Command {
 		Use:   "verify BUNDLE",
 		Short: "Check every file of a bundle against its hashes and signatures",
 		Long: `Check every file of a bundle against its manifests, that nothing was added, that the custody log
-is unbroken, and its seals. Each line of the output is one verdict: yes, no or not checked. A
-seal shows its signer's fingerprint; give the public key with --signer and verify fails unless it
+is unbroken, and that its seals are valid. Each line of the output is one verdict: yes, no or not
+checked. A seal shows its signer's fingerprint; with --signer, verify fails unless that public key
 signed. --authority does the same for the certificate of a time-stamp authority.
 
-With --rederive everything is made again from the packets in the bundle and compared with its
-files: tables row by row, every field of bundle.json, open.sql. What packets cannot prove, such as
-the names of imported files, is listed. A bundle that was made with keys needs them again, unless
-it holds them itself.`,
+With --rederive everything is rebuilt from the packets in the bundle and compared with its files:
+tables row by row, every field of bundle.json, open.sql. What packets cannot prove, such as the
+names of imported files, is listed. A bundle that was made with keys needs them again, unless it
+contains them.`,
 		Example: `  pcapsule verify incident.pcapsule
   pcapsule verify incident.pcapsule --signer examiner.pub --authority tsa.pem
   pcapsule verify incident.pcapsule --rederive --json
@@ -44,7 +44,7 @@ it holds them itself.`,
 		RunE: func(c *cobra.Command, args []string) error { return e.runVerify(c, args[0], &f) },
 	}
 	c.Flags().BoolVar(&f.asJSON, "json", false, "print JSON")
-	c.Flags().BoolVar(&f.rederive, "rederive", false, "make everything again from the packets and compare")
+	c.Flags().BoolVar(&f.rederive, "rederive", false, "rebuild everything from the packets and compare")
 	c.Flags().StringArrayVar(&f.signers, "signer", nil, "public key that must have signed: PEM, OpenSSH or certificate; can be repeated")
 	c.Flags().StringArrayVar(&f.authorities, "authority", nil, "certificate (PEM) of a time-stamp authority or its root; can be repeated")
 	f.keys.register(c.Flags())
@@ -58,7 +58,7 @@ type verifyFlags struct {
 	keys                 keyFlags
 }
 
-// trust reads what the reader trusts.
+// trust reads the keys and certificates that the user trusts.
 func (f *verifyFlags) trust() (t seal.Trust, err error) {
 	for _, p := range f.signers {
 		text, err := os.ReadFile(p)
@@ -67,7 +67,7 @@ func (f *verifyFlags) trust() (t seal.Trust, err error) {
 		}
 		party, err := seal.ParsePublic("", text)
 		if err != nil {
-			return t, exit.With(fmt.Errorf("reading --signer %s: %w", p, err), exit.Usage, "it wants a public key: PEM, a line of OpenSSH, or a certificate")
+			return t, exit.With(fmt.Errorf("reading --signer %s: %w", p, err), exit.Usage, "give a public key: PEM, a line in OpenSSH format, or a certificate")
 		}
 		t.Signers = append(t.Signers, party)
 	}
@@ -80,7 +80,7 @@ func (f *verifyFlags) trust() (t seal.Trust, err error) {
 			t.Authorities = x509.NewCertPool()
 		}
 		if !t.Authorities.AppendCertsFromPEM(text) {
-			return t, exit.With(fmt.Errorf("reading --authority %s: no certificate in it", p), exit.Usage, "it wants certificates in PEM")
+			return t, exit.With(fmt.Errorf("reading --authority %s: it contains no certificate", p), exit.Usage, "give certificates in PEM format")
 		}
 	}
 	return t, nil
@@ -123,7 +123,7 @@ func (e *env) runVerify(c *cobra.Command, path string, f *verifyFlags) error {
 		res.Rederived, err = exporter.Rederive(c.Context(), b, o)
 		bar.clear()
 		if errors.Is(err, exporter.ErrNeedsKeys) {
-			return exit.With(err, exit.Verify, "every file is as it was; to make the tables again give --keys FILE")
+			return exit.With(err, exit.Verify, "no file was changed; to rebuild the tables give --keys FILE")
 		}
 		if err != nil {
 			return err
@@ -160,9 +160,9 @@ func (r *verifyResult) failure(path string) error {
 	if d := r.Rederived; d != nil && !d.OK() {
 		hint := "the bundle was changed after it was made; ask for the original"
 		if d.Release != d.By {
-			hint = "release " + d.Release + " made it and this is " + d.By + ", which may read packets otherwise: verify with the release that made it"
+			hint = "release " + d.Release + " made it and this is " + d.By + ", which may decode packets differently: verify with the release that made it"
 		}
-		return exit.With(fmt.Errorf("%s: the bundle is not what its packets give: %s", path, d.Differences[0]), exit.Verify, hint)
+		return exit.With(fmt.Errorf("%s: the bundle differs from its packets: %s", path, d.Differences[0]), exit.Verify, hint)
 	}
 	for _, v := range r.Verdicts {
 		if v.State == seal.No {
@@ -172,7 +172,7 @@ func (r *verifyResult) failure(path string) error {
 	return nil
 }
 
-// verdicts says of each property of the bundle whether it holds.
+// verdicts lists the properties of the bundle and whether each is true.
 func verdicts(ctx context.Context, r *verifyResult, trust seal.Trust) (list []seal.Verdict) {
 	problem := map[string]*bundle.Problem{}
 	for i := range r.Problems {
@@ -189,7 +189,7 @@ func verdicts(ctx context.Context, r *verifyResult, trust seal.Trust) (list []se
 		list = append(list, v)
 	}
 	add("files", plural.Count(int64(r.Files), "file", "files")+", none missing, none added")
-	add("hashes", byteSize(r.Bytes)+" as in the manifests")
+	add("hashes", byteSize(r.Bytes)+" match the manifests")
 	add("custody", plural.Count(int64(len(r.Custody)), "entry", "entries")+", unbroken, head "+r.CustodyHead.String()[:16]+"…")
 	list = append(list, seal.Check(ctx, r.Report, trust)...)
 	list = append(list, seal.Stated(r.Content)...)
@@ -197,7 +197,7 @@ func verdicts(ctx context.Context, r *verifyResult, trust seal.Trust) (list []se
 	case d == nil:
 		list = append(list, seal.Verdict{Check: "tables", State: seal.NotChecked, Detail: "--rederive compares them with the packets"})
 	case d.OK():
-		list = append(list, seal.Verdict{Check: "tables", State: seal.Yes, Detail: plural.Sprintf("%d {column|columns} of %d {table is|tables are} what the packets give; %d {file agrees|files agree} to the byte", d.Columns, d.Tables, d.Files)})
+		list = append(list, seal.Verdict{Check: "tables", State: seal.Yes, Detail: plural.Sprintf("%d {column|columns} of %d {table matches|tables match} the packets; %d {file is|files are} identical", d.Columns, d.Tables, d.Files)})
 	default:
 		list = append(list, seal.Verdict{Check: "tables", State: seal.No, Detail: d.Differences[0].String()})
 	}

@@ -7,8 +7,8 @@ import (
 	"github.com/pcapsule/pcapsule/internal/cli/command"
 )
 
-// TestCommandsThatTheRecorderKnows compares the list that pcapsule-recorder has with what
-// there is.
+// TestCommandsThatTheRecorderKnows compares pcapsule-recorder's list of pcapsule's commands
+// with the commands.
 func TestCommandsThatTheRecorderKnows(t *testing.T) {
 	root := (&env{}).root()
 	root.InitDefaultHelpCmd()

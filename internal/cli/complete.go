@@ -13,13 +13,13 @@ import (
 	"github.com/pcapsule/pcapsule/kfl"
 )
 
-// completes registers the values that a flag can have. A flag that the command does not
-// have is a programmer's mistake.
+// completes registers the values that a flag can have. It panics if the command has no such
+// flag.
 func completes(c *cobra.Command, flag string, values ...string) {
 	cobra.CheckErr(c.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp)))
 }
 
-// columnsOfCalls are the columns that KFL knows of calls.
+// columnsOfCalls lists the columns of calls that KFL knows.
 func columnsOfCalls() (names []string) {
 	for _, f := range kfl.Fields() {
 		if f.Source == f.Name {
@@ -29,7 +29,7 @@ func columnsOfCalls() (names []string) {
 	return names
 }
 
-// completeKFL offers bundles and captures first, then names of KFL.
+// completeKFL offers bundles and captures for the first argument, then names of KFL.
 func completeKFL(c *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
 	if len(args) == 0 {
 		return completeBundles(c, args, word)
@@ -41,14 +41,15 @@ func completeKFL(c *cobra.Command, args []string, word string) ([]string, cobra.
 	return list, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
 }
 
-// completionTime is how long a person waits for a completion.
+// completionTime limits how long a completion may take.
 const completionTime = 3 * time.Second
 
-// completeCalls offers bundles first, then the numbers of calls with what they are.
+// completeCalls offers bundles for the first argument, then the numbers of calls with their
+// summaries.
 func completeCalls(c *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
 	kind := aCapture
 	if len(args) > 0 {
-		kind, _ = sortOf(args[0])
+		kind, _ = kindOf(args[0])
 	}
 	if kind == aCapture { // completion makes no bundle
 		return completeBundles(c, args, word)

@@ -13,7 +13,7 @@ import (
 	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
-// curlWriter prints a command for each call that would send its request again.
+// curlWriter prints a curl command for each call that sends its request again.
 type curlWriter struct {
 	e    *env
 	none int // calls whose request was not captured
@@ -38,9 +38,9 @@ func (w *curlWriter) call(x *forensics.Exchange) error {
 	return err
 }
 
-// curlRequest is the command up to the headers. The request goes to the server that was
-// asked, whatever its name means today, and as it was sent: nothing in the address is
-// expanded, and no dots are resolved.
+// curlRequest is the command up to the headers. It sends the request to the original server
+// address, whatever its name resolves to today, and with the original URL: curl expands
+// nothing in it and resolves no dots.
 func curlRequest(h httpCall) []string {
 	parts := []string{"curl", "--globoff", "--path-as-is"}
 	switch v := h.version("http1_version"); {
@@ -67,8 +67,8 @@ func curlRequest(h httpCall) []string {
 	return append(parts, "-X", shellQuote(h.text("method")), shellQuote(h.url()))
 }
 
-// curlHeaders are the headers that were sent. Those that curl would add by itself and that
-// were not sent are taken away.
+// curlHeaders are the headers that were sent. It removes headers that curl would add but
+// the client did not send.
 func curlHeaders(h httpCall) (parts, remarks []string) {
 	own := []string{"User-Agent", "Accept"}
 	if h.x.Request != nil && len(h.x.Request.Data) > 0 {
@@ -80,13 +80,13 @@ func curlHeaders(h httpCall) (parts, remarks []string) {
 		sent[name] = true
 		switch {
 		case strings.HasPrefix(l.Name, "@"): // curl would read a file of that name and send it
-			remarks = append(remarks, "left out, because curl takes it for a file: header "+shellQuote(l.Name))
+			remarks = append(remarks, "left out, because curl would read it as a file name: header "+shellQuote(l.Name))
 		case name == "content-encoding":
 			remarks = append(remarks, "the body is sent decoded, so this is left out: header "+shellQuote(l.Name+": "+l.Value))
-		case name == "accept-encoding": // with --compressed curl decodes what comes
+		case name == "accept-encoding": // --compressed makes curl decode the response
 			parts = append(parts, "--compressed", "-H", shellQuote(l.Name+": "+l.Value))
 		case name == "host", name == "content-length", name == "transfer-encoding", name == "connection": // curl sets its own
-		case l.Value == "": // after a colon nothing would be sent
+		case l.Value == "": // with a colon curl would not send the header
 			parts = append(parts, "-H", shellQuote(l.Name+";"))
 		default:
 			parts = append(parts, "-H", shellQuote(l.Name+": "+l.Value))
@@ -106,23 +106,23 @@ func curlBody(x *forensics.Exchange) (parts, remarks []string) {
 	case b == nil || len(b.Data) == 0:
 		return nil, nil
 	case b.IsText && !b.Truncated:
-		// Not --data-binary, for which a body that begins with @ names a file to send.
+		// Not --data-binary, which reads a body that begins with @ as a file name.
 		return []string{"--data-raw", shellQuote(string(b.Data))}, nil
 	}
-	return []string{"--data-binary", "@" + b.SHA256 + ".body"}, []string{"the body is not text: pcapsule show has it, sha256 " + b.SHA256}
+	return []string{"--data-binary", "@" + b.SHA256 + ".body"}, []string{"the body is not text: pcapsule show prints it, sha256 " + b.SHA256}
 }
 
 func (w *curlWriter) end() error {
 	if w.none > 0 {
-		fmt.Fprintf(w.e.err, "the request of %s was not captured; they were left out\n", plural.Thousands(int64(w.none))+" calls")
+		fmt.Fprintf(w.e.err, "%s left out: the request was not captured\n", plural.Count(int64(w.none), "call", "calls"))
 	}
 	return nil
 }
 
-// shellQuote quotes for a POSIX shell. A text with anything a terminal would act on is
-// written in the form $'…', so that pasting a command runs nothing but the command.
+// shellQuote quotes for a POSIX shell. A text with control characters is written in the
+// form $'…', so that pasting the command cannot run anything else.
 //
-// LIMIT: no shell can pass a NUL; it is left out.
+// LIMIT: a shell cannot pass a NUL; it is left out.
 func shellQuote(s string) string {
 	plain := s != ""
 	control := false

@@ -28,7 +28,7 @@ func printed(t *testing.T, args ...string) string {
 	return out.String()
 }
 
-// sent is a request as a list of its facts, without what belongs to one connection.
+// sent lists the parts of a request, without those that belong to one connection.
 func sent(method, uri string, headers []harNV, body string) []string {
 	facts := []string{method + " " + uri, "body " + body}
 	for _, h := range headers {
@@ -42,11 +42,11 @@ func sent(method, uri string, headers []harNV, body string) []string {
 	return facts
 }
 
-// TestCurlCommandsReplay runs the commands against a server, which must get the requests of
-// the capture, and holds the same calls' HAR to its rules.
+// TestCurlCommandsReplay runs the commands against a server, which must receive the captured
+// requests, and checks the HAR of the same calls.
 func TestCurlCommandsReplay(t *testing.T) {
 	if _, err := exec.LookPath("curl"); err != nil {
-		t.Skip("needs curl: a client")
+		t.Skip("needs curl")
 	}
 	var got []string
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -103,7 +103,7 @@ func TestCurlCommandsReplay(t *testing.T) {
 	}
 }
 
-// checkTimes holds an entry to HAR 1.2: the parts of its time add up, without ssl, which
+// checkTimes checks an entry against HAR 1.2: the parts of its time add up, without ssl, which
 // connect includes.
 func checkTimes(t *testing.T, en harEntry) {
 	t.Helper()
@@ -121,7 +121,7 @@ func checkTimes(t *testing.T, en harEntry) {
 		}
 	}
 	if cookies > 0 && len(en.Request.Cookies) == 0 {
-		t.Errorf("%s: no cookies of %v", en.CallID, en.Request.Headers)
+		t.Errorf("%s: no cookies in %v", en.CallID, en.Request.Headers)
 	}
 }
 

@@ -16,8 +16,8 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
 )
 
-// exitCodes tells them to people.
-const exitCodes = `Exit codes: 0 done, also with warnings; 1 other; 2 wrong use; 3 not a capture, or unreadable;
+// exitCodes describes the exit codes in the help.
+const exitCodes = `Exit codes: 0 done, also with warnings; 1 other; 2 usage; 3 not a capture, or unreadable;
 4 damaged; 5 output exists; 6 disk; 7 not a bundle; 8 verification failed; 9 made by a newer
 release; 10 refused SQL; 11 syntax; 12 limit or deadline; 130 interrupted.`
 
@@ -28,7 +28,7 @@ func exitCode(ctx context.Context, err error) int {
 	var syntax *filter.Error
 	var link *filter.LinkTypeError
 	switch {
-	case ctx.Err() != nil: // whatever the interrupt broke
+	case ctx.Err() != nil: // whatever error the interrupt caused
 		return exit.Interrupted
 	case errors.As(err, &coded):
 		return coded.Code
@@ -54,12 +54,12 @@ func exitCode(ctx context.Context, err error) int {
 	return exit.Other
 }
 
-// unreachable reports whether a path leads nowhere.
+// unreachable reports whether err is that of a path that leads nowhere.
 func unreachable(err error) bool {
 	return errors.Is(err, fs.ErrNotExist) || isAny(err, badPaths)
 }
 
-// diskError reports that the disk is full, broken or cannot be written.
+// diskError reports whether the disk is full, broken or read-only.
 func diskError(err error) bool { return isAny(err, diskErrors) }
 
 func isAny(err error, kinds []error) bool {
@@ -78,7 +78,7 @@ func (e *env) report(err error, code int, command string) {
 	}
 }
 
-// lines are a message's lines without what a terminal would act on.
+// lines escapes control characters in a message, except line breaks.
 func lines(s string) string { return console.Lines(s) }
 
 func hint(err error, code int, command string) string {
@@ -90,23 +90,23 @@ func hint(err error, code int, command string) string {
 	var link *filter.LinkTypeError
 	switch {
 	case errors.As(err, &syntax):
-		return "filters of packets are in the language of tcpdump; see pcap-filter(7)"
+		return "packet filters use tcpdump's syntax; see pcap-filter(7)"
 	case errors.As(err, &link):
-		return "leave out --filter, or make a bundle of the captures it fits"
+		return "leave out --filter, or make a bundle of the captures that it applies to"
 	case code == exit.Usage:
 		return "see " + command + " --help"
 	case code == exit.Exists:
-		return "choose another name with -o, or remove it first; nothing is written over"
+		return "choose another name with -o, or remove it first; nothing is overwritten"
 	case errors.Is(err, pcapng.ErrBomb):
-		return "if you trust it, unpack it yourself and give what is in it"
+		return "if you trust the file, unpack it yourself and give the unpacked file"
 	case errors.Is(err, pcapng.ErrNotCapture), errors.Is(err, pcapng.ErrTooShort), errors.Is(err, exporter.ErrNoInput):
-		return "pcapsule reads pcap and pcapng files, also packed with gzip or zstd"
+		return "pcapsule reads pcap and pcapng files, also compressed with gzip or zstd"
 	case code == exit.Disk:
 		return "nothing was left behind; free space and run the same command again"
 	case code == exit.NotBundle:
 		return "make a bundle with: pcapsule bundle CAPTURE -o NAME.pcapsule"
 	case code == exit.Damaged:
-		return "pcapsule verify lists all that is wrong; ask for the original"
+		return "pcapsule verify lists every problem; ask for the original"
 	case code == exit.Newer:
 		return "use a newer pcapsule"
 	case unreachable(err):

@@ -11,15 +11,15 @@ import (
 )
 
 func TestExitCodeOfFilters(t *testing.T) {
-	_, wrong := filter.Compile("tcp prt 80", 1, 0)
-	_, unfit := filter.Compile("tcp", 195, 0)
+	_, invalid := filter.Compile("tcp prt 80", 1, 0)
+	_, unsupported := filter.Compile("tcp", 195, 0)
 	for _, tt := range []struct {
 		name string
 		err  error
 		code int
 	}{
-		{"a filter that is wrong", fmt.Errorf("making a bundle: %w", wrong), exit.Syntax},
-		{"a filter that does not fit the capture", &exporter.InputError{Path: "a.pcap", Err: unfit}, exit.NotCapture},
+		{"an invalid filter", fmt.Errorf("making a bundle: %w", invalid), exit.Syntax},
+		{"a filter that the link type does not support", &exporter.InputError{Path: "a.pcap", Err: unsupported}, exit.NotCapture},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			code := exitCode(context.Background(), tt.err)

@@ -25,19 +25,20 @@ func parseSize(s string) (int64, error) {
 	mult := map[string]float64{"": 1, "b": 1, "k": 1e3, "kb": 1e3, "m": 1e6, "mb": 1e6, "g": 1e9, "gb": 1e9, "t": 1e12, "tb": 1e12,
 		"kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30, "tib": 1 << 40}[unit]
 	if mult == 0 {
-		return 0, fmt.Errorf("size %q: unit %q is not known", s, unit)
+		return 0, fmt.Errorf("size %q: unknown unit %q", s, unit)
 	}
 	if n *= mult; n >= 1<<63 {
-		return 0, fmt.Errorf("size %q: more than any machine has", s)
+		return 0, fmt.Errorf("size %q: want less than 8 EiB", s)
 	}
 	return int64(n), nil
 }
 
-// minMemory is below what the fixed parts of a bundle run take.
+// minMemory is the smallest limit that --memory accepts, in bytes. The fixed parts of a run
+// do not fit below it.
 const minMemory = 64 << 20
 
-// limitMemory makes the collector work harder as the limit comes near, and returns the
-// limit for exporter.Options.
+// limitMemory reads --memory and makes the collector run more often near that limit. It
+// returns the limit for exporter.Options, in bytes.
 func limitMemory(s string) (int64, error) {
 	n, err := parseSize(s)
 	if err != nil {

@@ -58,14 +58,14 @@ func TestPrintable(t *testing.T) {
 	}{
 		{"plain text stays", "GET /a?b=ü 日本", 80, "GET /a?b=ü 日本"},
 		{"an escape sequence cannot move the cursor", "a\x1b[2Jb", 80, "a.[2Jb"},
-		{"nor set the title", "\x1b]0;x\x07", 80, ".]0;x."},
-		{"nor one of the upper controls", "a\u009b2Jb", 80, "a.2Jb"},
-		{"nor its bare byte", "a\x9b2Jb", 80, "a.2Jb"},
-		{"lines do not break", "a\r\nb\tc\x00", 80, "a..b.c."},
-		{"text does not turn round", "a\u202egnp.exe", 80, "a.gnp.exe"},
-		{"nothing stands between letters unseen", "pay\u200bpal", 80, "pay.pal"},
+		{"it cannot set the title", "\x1b]0;x\x07", 80, ".]0;x."},
+		{"nor can a C1 control", "a\u009b2Jb", 80, "a.2Jb"},
+		{"nor can its bare byte", "a\x9b2Jb", 80, "a.2Jb"},
+		{"line breaks are escaped", "a\r\nb\tc\x00", 80, "a..b.c."},
+		{"the writing direction does not change", "a\u202egnp.exe", 80, "a.gnp.exe"},
+		{"invisible characters are escaped", "pay\u200bpal", 80, "pay.pal"},
 		{"long text is cut", "abcdef", 3, "abc…"},
-		{"text that fits is not", "abc", 3, "abc"},
+		{"text that fits is not cut", "abc", 3, "abc"},
 		{"nothing", "", 3, ""},
 	} {
 		if got := printable(tt.text, tt.n); got != tt.want {
@@ -83,7 +83,7 @@ func TestMessagesKeepTheTerminal(t *testing.T) {
 func TestShellQuote(t *testing.T) {
 	bash, _ := exec.LookPath("bash")
 	for _, tt := range []struct {
-		name, text, want, says string // says: what the shell makes of it, if not text
+		name, text, want, reads string // reads: the shell's reading, if it differs from text
 	}{
 		{"a plain word", "http://10.0.0.1:80/a%20b", "http://10.0.0.1:80/a%20b", ""},
 		{"nothing", "", "''", ""},
@@ -93,9 +93,9 @@ func TestShellQuote(t *testing.T) {
 		{"history", "a!b", "'a!b'", ""},
 		{"lines", "a\nb'c\\d", `$'a\x0ab\'c\\d'`, ""},
 		{"an escape sequence", "\x1b[2J", `$'\x1b[2J'`, ""},
-		{"an upper control", "a\u009bb", `$'a\xc2\x9bb'`, ""},
-		{"bytes that are no text", "\xff\x9b", `$'\xff\x9b'`, ""},
-		{"text that turns round", "a\u202eb", `$'a\xe2\x80\xaeb'`, ""},
+		{"a C1 control", "a\u009bb", `$'a\xc2\x9bb'`, ""},
+		{"bytes that are not text", "\xff\x9b", `$'\xff\x9b'`, ""},
+		{"a change of direction", "a\u202eb", `$'a\xe2\x80\xaeb'`, ""},
 		{"letters of other languages", "größe", "'größe'", ""},
 		{"a NUL is left out", "a\x00b", `$'ab'`, "ab"},
 	} {
@@ -107,8 +107,8 @@ func TestShellQuote(t *testing.T) {
 			continue
 		}
 		want := tt.text
-		if tt.says != "" {
-			want = tt.says
+		if tt.reads != "" {
+			want = tt.reads
 		}
 		if out, err := exec.Command(bash, "-c", "printf %s "+got).Output(); err != nil || string(out) != want {
 			t.Errorf("%s: the shell reads %q, %v, want %q", tt.name, out, err, want)
@@ -125,7 +125,7 @@ func TestIsText(t *testing.T) {
 		{"lines", "GET / HTTP/1.1\r\nHost: a\r\n\r\n", true},
 		{"text in another language", "{\"größe\": \"日本語のテキスト\"}", true},
 		{"a TLS record", "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", false},
-		{"bytes above ASCII that are no UTF-8", "\xff\xfe\xfd\xfc", false},
+		{"bytes above ASCII that are not UTF-8", "\xff\xfe\xfd\xfc", false},
 		{"text with one odd byte in twenty", "aaaaaaaaaaaaaaaaaaa\x01", true},
 	} {
 		if got := isText([]byte(tt.data)); got != tt.want {
@@ -149,14 +149,14 @@ func TestOutputError(t *testing.T) {
 	denied := &fs.PathError{Op: "mkdir", Path: "/evidence/.a.partial-1", Err: fs.ErrPermission}
 	var coded *exit.Error
 	if err := exit.OutputError(denied, "/evidence/a.pcapsule"); !errors.As(err, &coded) || coded.Code != exit.Disk {
-		t.Errorf("an output that may not be written: got %v", err)
+		t.Errorf("an output that cannot be written: got %v", err)
 	}
 	if err := exit.OutputError(denied, "/other/a.pcapsule"); errors.As(err, &coded) && coded.Code == exit.Disk && err != error(denied) {
-		t.Errorf("an input that may not be read: got %v", err)
+		t.Errorf("an input that cannot be read: got %v", err)
 	}
 }
 
-// TestTableFitsTheScreen lays one table out at several widths.
+// TestTableFitsTheScreen prints a table at several widths.
 func TestTableFitsTheScreen(t *testing.T) {
 	cols := []forensics.Column{{Name: "call_no"}, {Name: "ts_ns"}, {Name: "src_name"}, {Name: "protocol"}, {Name: "summary"}, {Name: "elapsed_us"}}
 	at := time.Date(2026, 11, 20, 9, 24, 49, 123456789, time.UTC).UnixNano()
@@ -166,11 +166,11 @@ func TestTableFitsTheScreen(t *testing.T) {
 		{"", "call_no  ts_ns                       src_name                   protocol  summary                         elapsed_us\n" +
 			"    226  2026-11-20 09:24:49.123456  frontend-5d8f7c9b66-t7wzj  http1     POST /v1/payments → 503 (63 B)    500.9 ms\n"},
 		{"80", "call_no  ts_ns            src_name         protocol  summary          elapsed_us\n" +
-			"    226  09:24:49.123456  frontend-5d8f7…  http1     POST /v1/payme…    500.9 ms\ntimes are of 2026-11-20, UTC\n"},
+			"    226  09:24:49.123456  frontend-5d8f7…  http1     POST /v1/payme…    500.9 ms\nTimes are on 2026-11-20, UTC.\n"},
 		{"60", "call_no  ts_ns            src_name    summary     elapsed_us\n" +
-			"    226  09:24:49.123456  frontend-…  POST /v1/…    500.9 ms\ntimes are of 2026-11-20, UTC\nno room for protocol; --wide shows all\n"},
+			"    226  09:24:49.123456  frontend-…  POST /v1/…    500.9 ms\nTimes are on 2026-11-20, UTC.\nNot shown: protocol; --wide shows all columns.\n"},
 		{"40", "call_no  ts_ns            src_name\n" +
-			"    226  09:24:49.123456  frontend-5d8f…\ntimes are of 2026-11-20, UTC\nno room for summary, elapsed_us, protocol; --wide shows all\n"},
+			"    226  09:24:49.123456  frontend-5d8f…\nTimes are on 2026-11-20, UTC.\nNot shown: summary, elapsed_us, protocol; --wide shows all columns.\n"},
 	} {
 		t.Setenv("COLUMNS", tt.width)
 		var out bytes.Buffer

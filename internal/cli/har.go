@@ -15,13 +15,13 @@ import (
 	"github.com/pcapsule/pcapsule/internal/version"
 )
 
-// callWriter takes whole calls, for formats that need headers and bodies.
+// callWriter writes whole calls, for formats that need headers and bodies.
 type callWriter interface {
 	call(x *forensics.Exchange) error
 	end() error
 }
 
-// eachCall reads every chosen call whole. Only HTTP calls have a place in HAR and curl.
+// eachCall writes every matching call whole. HAR and curl can express only HTTP calls.
 func (e *env) eachCall(ctx context.Context, cs *forensics.Case, q forensics.Query, w callWriter) error {
 	type key struct{ bundle, no int64 }
 	var list []key
@@ -46,7 +46,7 @@ func (e *env) eachCall(ctx context.Context, cs *forensics.Case, q forensics.Quer
 		return nil
 	})
 	if err != nil {
-		return e.asked(err)
+		return e.questionError(err)
 	}
 	for _, k := range list {
 		id := fmt.Sprintf("#%d", k.no)
@@ -55,19 +55,19 @@ func (e *env) eachCall(ctx context.Context, cs *forensics.Case, q forensics.Quer
 		}
 		x, err := cs.Call(ctx, id, forensics.CallOptions{})
 		if err != nil {
-			return e.asked(err)
+			return e.questionError(err)
 		}
 		if err := w.call(x); err != nil {
 			return err
 		}
 	}
 	if skipped > 0 {
-		fmt.Fprintf(e.err, "%s are no HTTP and were left out\n", plural.Thousands(int64(skipped))+" calls")
+		fmt.Fprintf(e.err, "%s left out: not HTTP\n", plural.Count(int64(skipped), "call", "calls"))
 	}
 	return w.end()
 }
 
-// har is HTTP Archive 1.2, http://www.softwareishard.com/blog/har-12-spec/.
+// harWriter writes HTTP Archive 1.2, http://www.softwareishard.com/blog/har-12-spec/.
 type harWriter struct {
 	w *bufio.Writer
 	n int
@@ -78,7 +78,7 @@ type harNV struct {
 	Value string `json:"value"`
 }
 
-// harCookie is a cookie of either side; a request's has a name and a value only.
+// harCookie is a cookie of a request or response. In a request it has only name and value.
 type harCookie struct {
 	Name     string `json:"name"`
 	Value    string `json:"value"`
@@ -151,7 +151,7 @@ type harTimings struct {
 	SSL     float64 `json:"ssl"`
 }
 
-// httpCall reads what HAR and curl need out of a call.
+// httpCall reads the parts of a call that HAR and curl need.
 type httpCall struct{ x *forensics.Exchange }
 
 func (h httpCall) text(name string) string { return text(h.x.Call.Get(name)) }
@@ -174,7 +174,8 @@ func (h httpCall) headers(side string) []harNV {
 	return out
 }
 
-// url is the address that was asked: what the client named, else where it went.
+// url is the requested URL: with the host that the client named, or else the server's
+// address.
 func (h httpCall) url() string {
 	host := h.text("http2_authority")
 	for _, l := range h.headers("request") {
@@ -186,7 +187,7 @@ func (h httpCall) url() string {
 		host = fmt.Sprintf("%s:%d", h.text("dst_ip"), h.number("dst_port", 0))
 	}
 	u := url.URL{Scheme: h.scheme(), Host: host, Path: h.text("path"), RawQuery: h.text("query_string")}
-	if raw := h.text("path"); raw != "" { // as sent, percent-encoding and all
+	if raw := h.text("path"); raw != "" { // as sent, with its percent-encoding
 		s := u.Scheme + "://" + host + raw
 		if u.RawQuery != "" {
 			s += "?" + u.RawQuery
@@ -196,7 +197,7 @@ func (h httpCall) url() string {
 	return u.String()
 }
 
-// scheme is what the client named, else https if the call was sent encrypted.
+// scheme is the scheme that the client named, or else https if the call was encrypted.
 func (h httpCall) scheme() string {
 	switch s := h.text("http2_scheme"); {
 	case s != "":
@@ -207,7 +208,7 @@ func (h httpCall) scheme() string {
 	return "http"
 }
 
-// version is the version of HTTP that a side sent, whose column is for HTTP/1.
+// version is the HTTP version of a message. column contains it for HTTP/1.
 func (h httpCall) version(column string) string {
 	switch v := h.text(column); {
 	case v != "":
@@ -236,7 +237,7 @@ func (h httpCall) requestCookies() []harCookie {
 	return out
 }
 
-// responseCookies are the cookies of the Set-Cookie headers that can be read.
+// responseCookies are the cookies of the Set-Cookie headers that can be parsed.
 func (h httpCall) responseCookies() []harCookie {
 	out := []harCookie{}
 	for _, l := range h.headers("response") {
@@ -273,9 +274,9 @@ func (h httpCall) query() []harNV {
 	return out
 }
 
-// timings are the parts of a call's time, and how long it took before the first byte of the
-// request, in microseconds. HAR counts the TLS handshake into connect, and wants the parts,
-// without ssl, to add up to the entry's time.
+// timings returns the parts of a call's time in ms, the time before the first byte of the
+// request, and the total, both in µs. In HAR, connect includes the TLS handshake, and the
+// parts without ssl add up to the entry's time.
 func (h httpCall) timings() (t harTimings, before, total int64) {
 	millis := func(us int64) float64 {
 		if us < 0 {
@@ -320,7 +321,7 @@ func (w *harWriter) call(x *forensics.Exchange) error {
 		en.Response.Content = harContent{Size: b.Size, MimeType: b.ContentType}
 		en.Response.Content.Text, en.Response.Content.Encoding = bodyText(b)
 		if b.Truncated || !b.Complete {
-			en.Response.Content.Comment = "not whole"
+			en.Response.Content.Comment = "incomplete"
 		}
 	}
 	if w.n == 0 {

@@ -20,11 +20,11 @@ import (
 	"github.com/pcapsule/pcapsule/internal/cli/console"
 )
 
-// acting is what a terminal acts on: a title and a colour, a bell, a return, C1 controls in
-// two encodings, a change of direction, a space of no width, a line separator, a tag.
+// acting contains what a terminal acts on: a title and a colour, a bell, a return, a C1
+// control, a change of direction, a zero-width space, a line separator, a tag.
 const acting = "\x1b]0;owned\x07\x1b[31m\r\x08\x7f\u009b31m\u202egnp.exe\u2066\u200b\u2028\ufeff\U000e0041"
 
-// conversations writes a capture of HTTP exchanges, one a connection.
+// conversations writes a capture of HTTP exchanges, one per connection.
 func conversations(t *testing.T, path string, exchanges ...[2]string) {
 	t.Helper()
 	f, err := os.Create(path)
@@ -75,7 +75,7 @@ func conversations(t *testing.T, path string, exchanges ...[2]string) {
 	}
 }
 
-// hostile gives captures whose texts a terminal would act on, in every place.
+// hostile writes a capture with text that a terminal would act on in every field.
 func hostile(t *testing.T, path string) {
 	line := strings.NewReplacer("\r", "", "\n", "").Replace(acting)
 	body := `{"name":"` + line + `","email":"a@b.c","n":1}`
@@ -91,7 +91,8 @@ func hostile(t *testing.T, path string) {
 	conversations(t, path, list...)
 }
 
-// TestNoTextActsOnATerminal runs every command over a capture full of what terminals act on.
+// TestNoTextActsOnATerminal runs every command on a capture full of text that a terminal would
+// act on.
 func TestNoTextActsOnATerminal(t *testing.T) {
 	dir := t.TempDir()
 	t.Chdir(dir)
@@ -107,17 +108,17 @@ func TestNoTextActsOnATerminal(t *testing.T) {
 		t.Fatal(err)
 	}
 	run := func(args ...string) string {
-		var out, said bytes.Buffer
-		Main(args, strings.NewReader(""), &out, &said)
-		for stream, text := range map[string]string{"output": out.String(), "messages": said.String()} {
+		var out, stderr bytes.Buffer
+		Main(args, strings.NewReader(""), &out, &stderr)
+		for stream, text := range map[string]string{"output": out.String(), "messages": stderr.String()} {
 			for i, r := range text {
 				if r != '\n' && r != '\t' && console.Acts(r) || r == utf8.RuneError && !utf8.ValidString(text[i:i+1]) {
-					t.Errorf("pcapsule %q: %s have %q: …%.60q", args, stream, r, text[max(0, i-30):])
+					t.Errorf("pcapsule %q: %s contain %q: …%.60q", args, stream, r, text[max(0, i-30):])
 					break
 				}
 			}
 		}
-		return out.String() + said.String()
+		return out.String() + stderr.String()
 	}
 	bundle := "x.pcapsule"
 	if text := run("bundle", name, "--hosts", "hosts", "-o", bundle); !strings.Contains(text, "packets") {
@@ -164,7 +165,7 @@ func TestNoTextActsOnATerminal(t *testing.T) {
 	}
 }
 
-// TestCSVHasNoFormulas reads back what begins like a formula.
+// TestCSVHasNoFormulas checks that text that begins like a formula survives a round trip.
 func TestCSVHasNoFormulas(t *testing.T) {
 	for text, want := range map[string]string{
 		"=1+1": "'=1+1", "+1": "'+1", "-1": "'-1", "@SUM(A1)": "'@SUM(A1)", "\t=1": "'\t=1", "\r=1": "'\r=1", "\n=1": "'\n=1",
@@ -178,7 +179,7 @@ func TestCSVHasNoFormulas(t *testing.T) {
 			back = rest
 		}
 		if back != text {
-			t.Errorf("%q comes back as %q", text, back)
+			t.Errorf("%q is restored as %q", text, back)
 		}
 	}
 }

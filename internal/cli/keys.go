@@ -13,14 +13,14 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/keys"
 )
 
-// keyFlags are the flags of every command that opens encrypted connections.
+// keyFlags are the flags of every command that decrypts connections.
 type keyFlags struct {
 	files      []string
 	identities []string
 }
 
 func (k *keyFlags) register(fl *pflag.FlagSet) {
-	fl.StringArrayVar(&k.files, "keys", nil, "file with keys: a TLS key log, an RSA private key, a capture with secrets in it; can be repeated")
+	fl.StringArrayVar(&k.files, "keys", nil, "file with keys: a TLS key log, an RSA private key, or a capture that contains secrets; can be repeated")
 	fl.StringArrayVar(&k.identities, "identity", nil, "age or SSH private key that decrypts keys encrypted with age; can be repeated")
 }
 
@@ -30,7 +30,7 @@ func (k *keyFlags) apply(o *exporter.Options) error {
 	for _, path := range k.identities {
 		list, err := readIdentities(path)
 		if err != nil {
-			return exit.With(&exporter.KeysError{Path: path, Err: err}, exit.Usage, "want what age-keygen printed, or an SSH private key without a passphrase")
+			return exit.With(&exporter.KeysError{Path: path, Err: err}, exit.Usage, "give a file that age-keygen wrote, or an SSH private key without a passphrase")
 		}
 		o.Identities = append(o.Identities, list...)
 	}
@@ -52,21 +52,21 @@ func readIdentities(path string) ([]age.Identity, error) {
 	return age.ParseIdentities(strings.NewReader(string(data)))
 }
 
-// keyOptions fills the options about keys of a bundle to be made.
+// keyOptions sets the options about keys of a new bundle.
 func (f *bundleFlags) keyOptions(o *exporter.Options) error {
 	if err := f.keys.apply(o); err != nil {
 		return err
 	}
 	o.EmbedKeys = f.embedKeys
 	if len(f.keysTo) > 0 && !f.embedKeys {
-		return exit.Usagef("--keys-to says whom to encrypt the bundle's keys to; give --embed-keys to keep keys in it")
+		return exit.Usagef("--keys-to needs --embed-keys, which keeps keys in the bundle")
 	}
 	var err error
 	o.KeysTo, err = keysTo(f.keysTo)
 	return err
 }
 
-// keysTo reads what was given to --keys-to.
+// keysTo parses the values of --keys-to.
 func keysTo(given []string) (all []age.Recipient, err error) {
 	for _, s := range given {
 		list, err := keys.Recipients(s)

@@ -13,7 +13,7 @@ import (
 // TestTheServersReportShowsNoSecret reads the report as an assistant does.
 func TestTheServersReportShowsNoSecret(t *testing.T) {
 	bundle, secrets := leaktest.Bundle(t)
-	read := func(a answering) string {
+	read := func(a answerFlags) string {
 		t.Helper()
 		a.tools, a.memory, a.deadline, a.parallel = "all", 1024, 60e9, 2
 		s, end, err := a.server(t.Context(), []string{bundle}, t.Logf)
@@ -34,10 +34,10 @@ func TestTheServersReportShowsNoSecret(t *testing.T) {
 		}
 		return r.Contents[0].Text
 	}
-	if shown := leaktest.Shown(read(answering{}), secrets); shown != "" {
+	if shown := leaktest.Shown(read(answerFlags{}), secrets); shown != "" {
 		t.Errorf("the report shows %s", shown)
 	}
-	if shown := leaktest.Shown(read(answering{secrets: true}), secrets); shown == "" {
-		t.Error("a report that masks nothing shows no secret: the test looks at the wrong things")
+	if shown := leaktest.Shown(read(answerFlags{secrets: true}), secrets); shown == "" {
+		t.Error("an unmasked report shows no secret: the test does not check the right values")
 	}
 }

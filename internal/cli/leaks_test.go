@@ -12,7 +12,7 @@ import (
 )
 
 // TestMaskedCommandsShowNoSecret runs every command that has --mask on a bundle with many
-// kinds of secrets, each also where nothing tells that it is one.
+// kinds of secrets. Each also appears in a place that does not identify it as a secret.
 func TestMaskedCommandsShowNoSecret(t *testing.T) {
 	bundle, secrets := leaktest.Bundle(t)
 	t.Chdir(t.TempDir())
@@ -21,9 +21,9 @@ func TestMaskedCommandsShowNoSecret(t *testing.T) {
 		t.Fatal(err)
 	}
 	run := func(args ...string) string {
-		var out, said bytes.Buffer
-		Main(args, strings.NewReader(""), &out, &said)
-		return out.String() + said.String()
+		var out, stderr bytes.Buffer
+		Main(args, strings.NewReader(""), &out, &stderr)
+		return out.String() + stderr.String()
 	}
 	masked := func(args ...string) {
 		t.Helper()
@@ -45,7 +45,7 @@ func TestMaskedCommandsShowNoSecret(t *testing.T) {
 		}
 	}
 	if shown := leaktest.Shown(run("sql", bundle, "select * from bodies", "--format", "csv"), secrets); shown == "" {
-		t.Error("without --mask nothing is shown")
+		t.Error("no secret is shown without --mask")
 	}
 	for _, format := range slices.Concat(rowFormats, []string{"har", "curl"}) {
 		masked("query", bundle, "http || redis || postgresql", "--format", format)
@@ -54,7 +54,7 @@ func TestMaskedCommandsShowNoSecret(t *testing.T) {
 		masked("sql", bundle, "select * from bodies join calls on call_no = first_call_no", "--format", format)
 	}
 	masked("sql", bundle, "select reverse(text), hex(text::blob), list_transform(range(len(path)), i -> path[i + 1]) from bodies, calls")
-	// The tests of the servers ask all questions; what differs here is how they are printed.
+	// The tests of the servers ask all questions; this test covers how answers are printed.
 	for _, question := range []string{"list-findings", "find-failures", "get-latency"} {
 		masked("ask", question, bundle)
 		masked("ask", question, bundle, "--json")
@@ -70,12 +70,12 @@ func TestMaskedCommandsShowNoSecret(t *testing.T) {
 	masked("report", bundle, "-o", "out.html")
 	masked("report", bundle, "--json")
 	if text := run("query", bundle, "http", "--mask=nosuch.yaml"); !strings.Contains(text, "nosuch.yaml") {
-		t.Errorf("a policy that is not there: %s", text)
+		t.Errorf("a policy that does not exist: %s", text)
 	}
 	if err := os.WriteFile("own.yaml", []byte("version: 1\nextends: none\nkeys: [password]\nmask: xx\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if text := run("sql", bundle, "select text from bodies where text like '%password%'", "--mask=own.yaml"); !strings.Contains(text, `"password":"xx"`) {
-		t.Errorf("a policy of one's own: %s", text)
+		t.Errorf("a custom policy: %s", text)
 	}
 }

@@ -9,11 +9,11 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/workload"
 )
 
-// ownerText is what names, labels and patterns of them may have in a condition.
+// ownerText matches the names, labels and patterns that are allowed in a filter.
 var ownerText = regexp.MustCompile(`^[A-Za-z0-9*?\[\]^/_.=:@+-]{1,512}$`)
 
-// ownerKFL is the condition that one side of a call is somebody who was chosen, "" where
-// everybody is.
+// ownerKFL returns a filter for calls with a selected owner on either side, "" if all
+// owners are selected.
 func ownerKFL(s *workload.Selector) (string, error) {
 	var sides []string
 	for _, side := range []string{"src", "dst"} {
@@ -45,7 +45,7 @@ func ownerKFL(s *workload.Selector) (string, error) {
 		}
 		for _, l := range s.Labels {
 			if !ownerText.MatchString(l.Name) || l.Value != "" && !ownerText.MatchString(l.Value) {
-				return "", fmt.Errorf("--label %q: want NAME=VALUE as Kubernetes has them", l.Name+"="+l.Value)
+				return "", fmt.Errorf("--label %q: want NAME=VALUE, as in Kubernetes", l.Name+"="+l.Value)
 			}
 			text := fmt.Sprintf("%s.labels[%q] == %q", side, l.Name, l.Value)
 			if l.Value == "*" {
@@ -61,7 +61,8 @@ func ownerKFL(s *workload.Selector) (string, error) {
 	return strings.Join(sides, " || "), nil
 }
 
-// textKFL compares a field with a name, or with a pattern of path.Match.
+// textKFL returns a filter that compares a field with a name, or with a pattern in the
+// syntax of path.Match.
 func textKFL(field, pattern string) (string, error) {
 	if !strings.ContainsAny(pattern, `*?[`) {
 		return fmt.Sprintf("%s == %q", field, pattern), nil
@@ -109,14 +110,14 @@ var containerID = regexp.MustCompile(`^[0-9a-f]{12,64}$`)
 
 func containerKFL(side, v string) (string, error) {
 	if containerID.MatchString(v) {
-		v = v[:12] // so many digits are kept of one without a name
+		v = v[:12] // tables keep 12 digits of a container without a name
 	}
 	return textKFL(side+".container", v)
 }
 
 func processKFL(side, v string) (string, error) {
 	if strings.Contains(v, "/") {
-		return "", fmt.Errorf("calls have names and numbers of processes, no paths")
+		return "", fmt.Errorf("calls record the name and number of a process, not its path")
 	}
 	if n, err := strconv.ParseUint(v, 10, 32); err == nil {
 		return fmt.Sprintf("%s.pid == %d", side, n), nil

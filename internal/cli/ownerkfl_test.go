@@ -11,7 +11,7 @@ func TestOwnerKFL(t *testing.T) {
 	for _, c := range []struct {
 		name  string
 		pairs []string
-		want  string // of the asking side; "" is refused
+		want  string // the part about the client; "" if refused
 	}{
 		{"a namespace", []string{"namespace", "shop"}, `(src.namespace == "shop")`},
 		{"one of two", []string{"namespace", "shop", "namespace", "p?y-*"}, `(src.namespace == "shop" || src.namespace.matches("^p[^/]y-[^/]*$"))`},
@@ -45,6 +45,6 @@ func TestOwnerKFL(t *testing.T) {
 		}
 	}
 	if text, err := ownerKFL(&workload.Selector{}); text != "" || err != nil {
-		t.Errorf("everybody: %q, %v", text, err)
+		t.Errorf("all owners: %q, %v", text, err)
 	}
 }

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// laidOut is what a person sees of an answer on a page of a width.
+// laidOut returns an answer as it is printed at a given width.
 func laidOut(t *testing.T, answer any, width string) string {
 	t.Helper()
 	t.Setenv("COLUMNS", width)
@@ -39,16 +39,16 @@ func TestPageLaysOut(t *testing.T) {
 			"80", "It failed at 2026-11-20 09:24:49.084.\n\ncalls 3 · error rate 25 % · ok · p99 1.68 s · sent 1.5 kB\n"},
 		{"rows that fit are a table, ids last and short, times to milliseconds, the day once", map[string]any{"calls": []row{one}, "coverage": map[string]any{"state": "complete"}},
 			"120", "CALLS (1)\ntime          src            dst           status                   elapsed  said          call id\n" +
-				"09:24:49.084  shop/frontend  shop/payment  503 Service Unavailable   501 ms  no .[2J room  8f2799dae648\n\nrecorded: complete; times are of 2026-11-20, UTC\n"},
+				"09:24:49.084  shop/frontend  shop/payment  503 Service Unavailable   501 ms  no .[2J room  8f2799dae648\n\nrecorded: complete; times are on 2026-11-20, UTC\n"},
 		{"rows that do not fit are cards", map[string]any{"calls": []row{one}},
 			"60", "CALLS (1)\n1  09:24:49.084  shop/frontend → shop/payment\n   503 Service Unavailable  501 ms\n   said: no .[2J room\n   call 8f2799dae648\n"},
-		{"an empty list says so", map[string]any{"calls": []row{}, "truncated": true}, "80", "calls none\n\nlists were cut: narrow the question or raise --limit\n"},
+		{"an empty list is shown as none", map[string]any{"calls": []row{}, "truncated": true}, "80", "calls none\n\nLists are shortened: narrow the question or raise --limit.\n"},
 		{"a list with more rows says how to get them", map[string]any{"calls": []row{}, "truncated": true, "next_cursor": "abc"}, "80",
-			"calls none\nthe rows that follow: the same question with --cursor abc\n\nlists were cut: narrow the question or raise --limit\n"},
+			"calls none\nFor the next rows ask the same question with --cursor abc\n\nLists are shortened: narrow the question or raise --limit.\n"},
 		{"a text of several lines stays as it is", map[string]any{"yaml": "a:\n  b: 1\n"}, "80", "yaml:\na:\n  b: 1\n"},
 		{"headers are names with values", map[string]any{"headers": []map[string]any{{"name": "Host", "value": "a b"}}}, "80", "headers: Host: a b\n"},
 		{"two numbers of a comparison are before and after", map[string]any{"baseline": 1, "p50_ms": []float64{20, 40}}, "80", "baseline 1 · p50 20 ms → 40 ms\n"},
-		{"days that differ stand with each time", map[string]any{"from": "2026-11-20T09:00:00Z", "to": "2026-11-21T09:00:00.5Z"}, "80", "from 2026-11-20 09:00:00 · to 2026-11-21 09:00:00.5\n"},
+		{"each time has its day if days differ", map[string]any{"from": "2026-11-20T09:00:00Z", "to": "2026-11-21T09:00:00.5Z"}, "80", "from 2026-11-20 09:00:00 · to 2026-11-21 09:00:00.5\n"},
 	} {
 		if got := laidOut(t, tt.answer, tt.width); got != tt.want {
 			t.Errorf("%s:\n%s\nwant\n%s", tt.name, got, tt.want)

@@ -18,8 +18,8 @@ import (
 type parquetWriter struct {
 	out  io.Writer
 	w    *parquet.GenericWriter[any]
-	kind []byte // of each column: i integer, b bool, f float, t time, x bytes, j JSON, s text
-	at   []int  // column of the file, which has them sorted by name
+	kind []byte // by column: i integer, b bool, f float, t time, x bytes, j JSON, s text
+	at   []int  // by column: index in the file, whose columns are sorted by name
 	rows []parquet.Row
 }
 
@@ -28,7 +28,7 @@ func (p *parquetWriter) begin(cols []forensics.Column) error {
 	p.kind = make([]byte, len(cols))
 	for i, c := range cols {
 		if _, twice := group[c.Name]; twice {
-			return exit.Usagef("two columns have the name %s; give one another with AS", c.Name)
+			return exit.Usagef("two columns are named %s; rename one with AS", c.Name)
 		}
 		var node parquet.Node
 		switch t := c.Type; {
@@ -54,7 +54,7 @@ func (p *parquetWriter) begin(cols []forensics.Column) error {
 	for i, c := range cols {
 		leaf, ok := schema.Lookup(c.Name)
 		if !ok {
-			return fmt.Errorf("writing parquet: column %s is lost", c.Name)
+			return fmt.Errorf("writing parquet: column %s is not in the schema", c.Name)
 		}
 		p.at[i] = leaf.ColumnIndex
 	}

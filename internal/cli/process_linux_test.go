@@ -22,9 +22,9 @@ func program(t *testing.T, args ...string) (*exec.Cmd, *bytes.Buffer) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	t.Cleanup(cancel)
 	c := exec.CommandContext(ctx, "pcapsule", args...)
-	var said bytes.Buffer
-	c.Stderr = &said
-	return c, &said
+	var stderr bytes.Buffer
+	c.Stderr = &stderr
+	return c, &stderr
 }
 
 func exitOf(t *testing.T, err error) int {
@@ -74,18 +74,18 @@ func TestInterruptLeavesNothing(t *testing.T) {
 			}
 			dir := t.TempDir()
 			var code int
-			var said string
-			// A loaded machine may not have begun to run the program when the signal comes.
+			var stderr string
+			// On a loaded machine the signal may arrive before the program runs.
 			for _, wait := range []time.Duration{time.Second, 8 * time.Second} {
-				if code, said = interrupted(t, dir, data[:tt.bytes], tt.bytes > len(sample), wait); code != -1 {
+				if code, stderr = interrupted(t, dir, data[:tt.bytes], tt.bytes > len(sample), wait); code != -1 {
 					break
 				}
 			}
 			if code != exit.Interrupted {
 				t.Errorf("exit code %d, want %d", code, exit.Interrupted)
 			}
-			if said != "interrupted; nothing was left behind\n" {
-				t.Errorf("it said %q", said)
+			if stderr != "interrupted; nothing was left behind\n" {
+				t.Errorf("it printed %q", stderr)
 			}
 			if left := names(t, dir); len(left) > 0 {
 				t.Errorf("left behind: %q", left)
@@ -94,10 +94,10 @@ func TestInterruptLeavesNothing(t *testing.T) {
 	}
 }
 
-// interrupted makes a bundle in dir of a pipe that gives data and then waits, and
-// interrupts it: as soon as there is a folder where the data is enough for that, else
-// after a while. Code -1 is a program that the signal ended.
-func interrupted(t *testing.T, dir string, data []byte, folder bool, wait time.Duration) (code int, said string) {
+// interrupted makes a bundle in dir from a pipe that delivers data and then blocks, and
+// interrupts it: when the output folder appears if folder is set, or else after wait. Code
+// -1 means that the signal killed the program.
+func interrupted(t *testing.T, dir string, data []byte, folder bool, wait time.Duration) (code int, stderr string) {
 	c, text := program(t, "bundle", "-", "-o", filepath.Join(dir, "live.pcapsule"))
 	in, err := c.StdinPipe()
 	if err != nil {
@@ -130,14 +130,14 @@ func TestInterruptOfAQuery(t *testing.T) {
 	if err := c.Run(); err != nil {
 		t.Fatal(err)
 	}
-	c, said := program(t, "sql", path, "select count(*) from range(1000000) a, range(1000000) b, range(1000) c where a.range + b.range = c.range * 7", "--deadline", "0")
+	c, stderr := program(t, "sql", path, "select count(*) from range(1000000) a, range(1000000) b, range(1000) c where a.range + b.range = c.range * 7", "--deadline", "0")
 	if err := c.Start(); err != nil {
 		t.Fatal(err)
 	}
 	time.Sleep(3 * time.Second)
 	c.Process.Signal(os.Interrupt)
 	if code := exitOf(t, c.Wait()); code != exit.Interrupted {
-		t.Errorf("exit code %d, want %d: %s", code, exit.Interrupted, said)
+		t.Errorf("exit code %d, want %d: %s", code, exit.Interrupted, stderr)
 	}
 }
 
@@ -165,12 +165,12 @@ func TestFullDiskLeavesNothing(t *testing.T) {
 		{"report", []string{"report", whole, "--json", "-o", filepath.Join(disk, "a.json")}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			c, said := program(t, tt.args...)
+			c, stderr := program(t, tt.args...)
 			if code := exitOf(t, c.Run()); code != exit.Disk {
 				t.Errorf("exit code %d, want %d", code, exit.Disk)
 			}
-			if !strings.Contains(said.String(), "no space left on device") || !strings.Contains(said.String(), "hint: ") {
-				t.Errorf("it said %q", said)
+			if !strings.Contains(stderr.String(), "no space left on device") || !strings.Contains(stderr.String(), "hint: ") {
+				t.Errorf("it printed %q", stderr)
 			}
 			if left := names(t, disk); len(left) > 0 {
 				t.Errorf("left behind: %q", left)
@@ -179,7 +179,8 @@ func TestFullDiskLeavesNothing(t *testing.T) {
 	}
 }
 
-// TestRecordingOnAFullDisk ends with a file that reads to its end, which the message names.
+// TestRecordingOnAFullDisk checks that the capture can be read to its end, and that the message
+// says so.
 func TestRecordingOnAFullDisk(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("needs root")
@@ -199,19 +200,19 @@ func TestRecordingOnAFullDisk(t *testing.T) {
 	defer cancel()
 	go func() {
 		for ctx.Err() == nil {
-			_, _ = to.Write(make([]byte, 1000)) // refused: nobody listens
+			_, _ = to.Write(make([]byte, 1000)) // refused: nothing listens there
 			time.Sleep(100 * time.Microsecond)
 		}
 	}()
-	c, said := program(t, "record", "--capture=interfaces", "-i", "lo", "-w", out, "--duration", "50s", "udp port 9")
+	c, stderr := program(t, "record", "--capture=interfaces", "-i", "lo", "-w", out, "--duration", "50s", "udp port 9")
 	if code := exitOf(t, c.Run()); code != exit.Disk {
 		t.Errorf("exit code %d, want %d", code, exit.Disk)
 	}
-	if !strings.Contains(said.String(), "no space left on device; "+out+" can be read to its end: ") || !strings.Contains(said.String(), "hint: free space, and record into another file") {
-		t.Errorf("it said %q", said)
+	if !strings.Contains(stderr.String(), "no space left on device; "+out+" can be read to its end: ") || !strings.Contains(stderr.String(), "hint: free space, and record into another file") {
+		t.Errorf("it printed %q", stderr)
 	}
-	if c, said = program(t, "bundle", "--strict", out, "-o", filepath.Join(t.TempDir(), "a.pcapsule")); exitOf(t, c.Run()) != exit.Done {
-		t.Errorf("reading it: %q", said)
+	if c, stderr = program(t, "bundle", "--strict", out, "-o", filepath.Join(t.TempDir(), "a.pcapsule")); exitOf(t, c.Run()) != exit.Done {
+		t.Errorf("reading it: %q", stderr)
 	}
 }
 
@@ -224,13 +225,13 @@ func TestReadOnlyDisk(t *testing.T) {
 		t.Skip("needs CAP_SYS_ADMIN: ", err)
 	}
 	defer syscall.Unmount(disk, 0)
-	c, said := program(t, "bundle", "../../samples/dns.pcap", "-o", filepath.Join(disk, "a.pcapsule"))
-	if code := exitOf(t, c.Run()); code != exit.Disk || !strings.Contains(said.String(), "read-only") {
-		t.Errorf("exit code %d, want %d: %s", code, exit.Disk, said)
+	c, stderr := program(t, "bundle", "../../samples/dns.pcap", "-o", filepath.Join(disk, "a.pcapsule"))
+	if code := exitOf(t, c.Run()); code != exit.Disk || !strings.Contains(stderr.String(), "read-only") {
+		t.Errorf("exit code %d, want %d: %s", code, exit.Disk, stderr)
 	}
 }
 
-// A person who may not read or write there; root may everything, so another one is played.
+// TestFoldersOfOthers runs as another user, because root can read and write every folder.
 func TestFoldersOfOthers(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("needs root")
@@ -252,7 +253,7 @@ func TestFoldersOfOthers(t *testing.T) {
 		os.Chmod(name, mode)
 	}
 	os.WriteFile(capture, data, 0o644)
-	reachable := filepath.Join(dir, "pcapsule") // what go test builds lies in a folder of one's own
+	reachable := filepath.Join(dir, "pcapsule") // go test builds in a private folder
 	own, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
@@ -271,18 +272,18 @@ func TestFoldersOfOthers(t *testing.T) {
 		args []string
 		code int
 	}{
-		{"an output folder that may not be written", []string{"bundle", capture, "-o", filepath.Join(dir, "b.pcapsule")}, exit.Disk},
-		{"a folder of captures that may not be read", []string{"bundle", closed, "-o", filepath.Join(open, "b.pcapsule")}, exit.NotCapture},
-		{"a capture in a folder that may not be read", []string{"bundle", filepath.Join(closed, "a.pcap"), "-o", filepath.Join(open, "b.pcapsule")}, exit.NotCapture},
-		{"a bundle in a folder that may not be read", []string{"info", filepath.Join(closed, "a.pcapsule")}, exit.NotCapture},
+		{"an output folder that is not writable", []string{"bundle", capture, "-o", filepath.Join(dir, "b.pcapsule")}, exit.Disk},
+		{"a folder of captures that is not readable", []string{"bundle", closed, "-o", filepath.Join(open, "b.pcapsule")}, exit.NotCapture},
+		{"a capture in a folder that is not readable", []string{"bundle", filepath.Join(closed, "a.pcap"), "-o", filepath.Join(open, "b.pcapsule")}, exit.NotCapture},
+		{"a bundle in a folder that is not readable", []string{"info", filepath.Join(closed, "a.pcapsule")}, exit.NotCapture},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			c, said := program(t, tt.args...)
+			c, stderr := program(t, tt.args...)
 			c.Path = reachable
 			c.Env = []string{"HOME=" + open, "TMPDIR=" + open}
 			asNobody(c)
-			if code := exitOf(t, c.Run()); code != tt.code || !strings.Contains(said.String(), "hint: check who may") {
-				t.Errorf("exit code %d, want %d: %s", code, tt.code, said)
+			if code := exitOf(t, c.Run()); code != tt.code || !strings.Contains(stderr.String(), "hint: check who may") {
+				t.Errorf("exit code %d, want %d: %s", code, tt.code, stderr)
 			}
 			if left := names(t, open); len(left) > 0 {
 				t.Errorf("left behind: %q", left)

@@ -11,7 +11,7 @@ import (
 	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
-// progress draws one line on a terminal and nothing anywhere else.
+// progress draws one line on a terminal. It prints nothing to a file or pipe.
 type progress struct {
 	e     *env
 	on    bool
@@ -38,12 +38,12 @@ func (p *progress) update(s exporter.Progress) {
 	})
 }
 
-// bytes draws work whose size is known in bytes.
+// bytes returns a function that draws the progress of work measured in bytes.
 func (p *progress) bytes(stage string) func(done, total int64) {
 	return func(done, total int64) { p.draw(false, done, total, func() string { return stage }) }
 }
 
-// draw draws the line, a few times a second unless now is set. Without a total there is
+// draw draws the line, at most 10 times a second unless now is set. If total is 0 there is
 // no bar.
 func (p *progress) draw(now bool, done, total int64, text func() string) {
 	if !p.on {
@@ -58,13 +58,13 @@ func (p *progress) draw(now bool, done, total int64, text func() string) {
 	p.last, p.shown = at, true
 	line := progressLine(at.Sub(p.began), done, total, text())
 	if n := columnsOf(p.e.err); n > 1 {
-		line = printable(line, n-2) // the last column would begin a new line
+		line = printable(line, n-2) // a character in the last column would wrap the line
 	}
 	fmt.Fprintf(console.Drawn(p.e.err), "\r\x1b[K%s", line)
 }
 
-// progressLine says how much is done, how fast, and how long the rest takes: what matters
-// most comes first, since a narrow screen cuts the end.
+// progressLine says how much is done, how fast, and how long the rest will take. The most
+// important part is first, because a narrow screen cuts the end.
 func progressLine(took time.Duration, done, total int64, text string) string {
 	line := ""
 	if total > 0 {

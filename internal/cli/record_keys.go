@@ -14,10 +14,10 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/keys"
 )
 
-// keysOf reads whose TLS keys and plaintext are to be read.
-func (f *recordFlags) keysOf(o *recorder.Options) error {
+// keyOptions sets the processes whose TLS keys and plaintext are read.
+func (f *recordFlags) keyOptions(o *recorder.Options) error {
 	if len(f.keys) == 0 && len(f.keysTo) > 0 {
-		return exit.Usagef("--keys-to says whom to encrypt keys to; give --keys to say whose are read")
+		return exit.Usagef("--keys-to needs --keys, which chooses the processes whose keys are read")
 	}
 	if len(f.keys) == 0 && len(f.plaintext) == 0 {
 		return nil
@@ -28,11 +28,11 @@ func (f *recordFlags) keysOf(o *recorder.Options) error {
 	}
 	switch {
 	case o.Stream != nil && len(f.keys) > 0:
-		return exit.Usagef("--keys with -w -: keys come after the packets they open, readers want them before, and a stream has no file beside it; give -w FILE or -w RING/")
+		return exit.Usagef("--keys with -w -: keys are known only after the packets that they decrypt, and a stream has no separate file for them; give -w FILE or -w RING/")
 	case o.Stream != nil:
-		return exit.Usagef("--plaintext with -w -: plaintext is never mixed with packets, and a stream has no file beside it; give -w FILE or -w RING/")
+		return exit.Usagef("--plaintext with -w -: plaintext is never mixed with packets, and a stream has no separate file for it; give -w FILE or -w RING/")
 	case f.headersOnly:
-		return exit.Usagef("%s with --headers-only: what is asked for is not to be kept", flag)
+		return exit.Usagef("%s and --headers-only exclude each other: give one", flag)
 	}
 	var k recorder.Keys
 	for _, x := range []struct {
@@ -57,8 +57,8 @@ func (f *recordFlags) keysOf(o *recorder.Options) error {
 	return nil
 }
 
-// layoutsFolder is where it is kept how builds of TLS libraries lay out their objects, ""
-// where there is no such place.
+// layoutsFolder is the folder with the learned object layouts of TLS libraries, "" if
+// there is none.
 func layoutsFolder() string {
 	dir, err := os.UserCacheDir()
 	if err != nil {
@@ -83,23 +83,23 @@ func keysStatus(s *recorder.KeyStats) string {
 	return text
 }
 
-// warnKeys says what is read of whom, and what it costs.
+// warnKeys warns of flags that read from every program, and of the cost of --plaintext.
 func (e *env) warnKeys(f *recordFlags) {
 	if slices.Contains(f.keys, keys.All) {
-		e.warn("--keys %s: TLS keys of every program on this machine are read, whoever runs it", keys.All)
+		e.warn("--keys %s: TLS keys of every program on this machine are read, no matter who runs it", keys.All)
 	}
 	if slices.Contains(f.plaintext, keys.All) {
-		e.warn("--plaintext %s: what every program on this machine says over TLS is read, whoever runs it", keys.All)
+		e.warn("--plaintext %s: what every program on this machine sends and receives over TLS is read, no matter who runs it", keys.All)
 	}
 	if len(f.plaintext) > 0 {
-		e.warn("--plaintext: chosen programs take some 20 to 40 µs longer for each call that sends or receives; --keys costs that once a connection")
+		e.warn("--plaintext: each call that sends or receives takes chosen programs 20 to 40 µs longer; --keys costs that once per connection")
 	}
 }
 
-// recordedKeys says what became of keys.
+// recordedKeys prints how many keys were written, and which processes have none.
 func (e *env) recordedKeys(f *recordFlags, s *recorder.KeyStats) {
 	if len(s.Processes) == 0 {
-		e.warn("no keys: no process was met that --keys or --plaintext chooses")
+		e.warn("no keys: no running process matched --keys or --plaintext")
 		return
 	}
 	if s.Plaintext != nil {
@@ -115,7 +115,7 @@ func (e *env) recordedKeys(f *recordFlags, s *recorder.KeyStats) {
 			reasons[string(p.Reason)]++
 		}
 	}
-	text := fmt.Sprintf("keys: %s written, of %s", plural.Thousands(int64(s.Written)), plural.Count(int64(len(s.Processes)), "process", "processes"))
+	text := fmt.Sprintf("keys: %s written, from %s", plural.Thousands(int64(s.Written)), plural.Count(int64(len(s.Processes)), "process", "processes"))
 	for i, state := range []keys.State{keys.Verified, keys.Unverified, keys.Plaintext, keys.None} {
 		if state != keys.Plaintext || states[state] > 0 {
 			text += [...]string{": ", ", ", ", ", ", "}[i] + plural.Thousands(int64(states[state])) + " " + state.String()
@@ -132,39 +132,39 @@ func (e *env) recordedKeys(f *recordFlags, s *recorder.KeyStats) {
 	e.missedKeys(s)
 }
 
-// recordedPlaintext says what became of plaintext.
+// recordedPlaintext prints how much plaintext was written, and how much was lost.
 func (e *env) recordedPlaintext(s *recorder.PlainStats) {
 	dropped := s.Lost + s.Unread + s.Odd + s.SinkErrors
-	fmt.Fprintf(e.err, "plaintext: %s, %s; %s seen = %s delivered + %s dropped + %s of processes that are not chosen\n", plural.Count(int64(s.Calls), "call", "calls"), byteSize(int64(s.Bytes)),
+	fmt.Fprintf(e.err, "plaintext: %s, %s; %s seen = %s delivered + %s dropped + %s from processes that were not chosen\n", plural.Count(int64(s.Calls), "call", "calls"), byteSize(int64(s.Bytes)),
 		plural.Count(int64(s.Seen), "piece", "pieces"), plural.Thousands(int64(s.Written)), plural.Thousands(int64(dropped)), plural.Thousands(int64(s.Unused)))
 	if dropped > 0 {
-		e.warn("plaintext lost: ring buffer full %s, memory not readable %s, results not as expected %s, not written %s", plural.Thousands(int64(s.Lost)), plural.Thousands(int64(s.Unread)), plural.Thousands(int64(s.Odd)), plural.Thousands(int64(s.SinkErrors)))
+		e.warn("plaintext lost: ring buffer full %s, unreadable memory %s, unexpected results %s, not written %s", plural.Thousands(int64(s.Lost)), plural.Thousands(int64(s.Unread)), plural.Thousands(int64(s.Odd)), plural.Thousands(int64(s.SinkErrors)))
 	}
 	if s.Cut > 0 {
-		e.warn("%s of plaintext cut: of one call the first MiB is read", byteSize(int64(s.Cut)))
+		e.warn("%s of plaintext cut: only the first MiB of each call is read", byteSize(int64(s.Cut)))
 	}
 	if s.EndsUnknown != nil {
 		e.warn("plaintext has no addresses: %v", s.EndsUnknown)
 	}
 }
 
-// missedKeys says what was lost of them, and why somebody has none.
+// missedKeys warns of lost keys, and of processes without keys, with the reason.
 func (e *env) missedKeys(s *recorder.KeyStats) {
 	const most = 8
-	told := 0
+	shown := 0
 	for _, p := range s.Processes {
 		if p.State != keys.None || p.Reason == keys.NoTLS || p.Reason == keys.NoHandshake {
 			continue
 		}
-		if told++; told <= most {
-			e.warn("no keys of process %d, %s: %s", p.PID, printable(p.Executable, 512), printable(strings.TrimSuffix(string(p.Reason)+", "+p.Detail, ", "), 512))
+		if shown++; shown <= most {
+			e.warn("no keys from process %d, %s: %s", p.PID, printable(p.Executable, 512), printable(strings.TrimSuffix(string(p.Reason)+", "+p.Detail, ", "), 512))
 		}
 	}
-	if told > most {
-		e.warn("no keys of %s more", plural.Count(int64(told-most), "process", "processes"))
+	if shown > most {
+		e.warn("no keys from %s", plural.Count(int64(shown-most), "more process", "more processes"))
 	}
 	if n := s.Lost + s.Unread + s.Odd; n > 0 {
-		e.warn("%s seen and not read: ring buffer full %s, memory not readable %s, arguments not as expected %s", plural.Count(int64(n), "key", "keys"), plural.Thousands(int64(s.Lost)), plural.Thousands(int64(s.Unread)), plural.Thousands(int64(s.Odd)))
+		e.warn("%s seen but not read: ring buffer full %s, unreadable memory %s, unexpected arguments %s", plural.Count(int64(n), "key", "keys"), plural.Thousands(int64(s.Lost)), plural.Thousands(int64(s.Unread)), plural.Thousands(int64(s.Odd)))
 	}
 	if n := s.SinkErrors + s.Unplaced; n > 0 {
 		e.warn("%s not written", plural.Count(int64(n), "key", "keys"))

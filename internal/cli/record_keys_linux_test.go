@@ -19,7 +19,7 @@ import (
 	"github.com/pcapsule/pcapsule/internal/cli/exit"
 )
 
-// group is a control group of the test's own.
+// group is a control group for one test.
 type group struct{ path, name string }
 
 func newGroup(t *testing.T) group {
@@ -43,7 +43,7 @@ func newGroup(t *testing.T) group {
 			return g
 		}
 	}
-	t.Skip("needs a control group: none of version 2 is mounted")
+	t.Skip("needs a control group: version 2 is not mounted")
 	return group{}
 }
 
@@ -57,7 +57,7 @@ func (g group) remove() {
 	}
 }
 
-// talk makes a command that runs in the group.
+// talk returns a command that runs in the group.
 func (g group) talk(t *testing.T, args ...string) *exec.Cmd {
 	t.Helper()
 	dir, err := os.Open(g.path)
@@ -71,12 +71,12 @@ func (g group) talk(t *testing.T, args ...string) *exec.Cmd {
 	return c
 }
 
-// listener is what a command says, and when it says a word.
+// listener keeps the output of a command and closes found when it contains word.
 type listener struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-	word string
-	said chan struct{}
+	mu    sync.Mutex
+	text  bytes.Buffer
+	word  string
+	found chan struct{}
 }
 
 func (w *listener) Write(p []byte) (int, error) {
@@ -85,7 +85,7 @@ func (w *listener) Write(p []byte) (int, error) {
 	before := strings.Contains(w.text.String(), w.word)
 	w.text.Write(p)
 	if !before && strings.Contains(w.text.String(), w.word) {
-		close(w.said)
+		close(w.found)
 	}
 	return len(p), nil
 }
@@ -96,7 +96,7 @@ func (w *listener) String() string {
 	return w.text.String()
 }
 
-// recordTalk records two programs that speak HTTPS, and gives what the recorder said.
+// recordTalk records two programs that speak HTTPS, and returns the recorder's messages.
 func recordTalk(t *testing.T, between time.Duration, args func(g group) []string) string {
 	t.Helper()
 	g := newGroup(t)
@@ -119,20 +119,20 @@ func recordTalk(t *testing.T, between time.Duration, args func(g group) []string
 		t.Fatal(err)
 	}
 	c, _ := program(t, append([]string{"record", "--cgroup", g.path}, args(g)...)...)
-	said := &listener{word: "recording ", said: make(chan struct{})}
-	c.Stderr = said
+	stderr := &listener{word: "recording ", found: make(chan struct{})}
+	c.Stderr = stderr
 	if err := c.Start(); err != nil {
 		t.Fatal(err)
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- c.Wait() }()
 	select {
-	case <-said.said:
+	case <-stderr.found:
 	case err := <-ended:
-		if text := said.String(); strings.Contains(text, "CAP_BPF") || strings.Contains(text, "hostPID") {
+		if text := stderr.String(); strings.Contains(text, "CAP_BPF") || strings.Contains(text, "hostPID") {
 			t.Skip("needs CAP_BPF: ", text)
 		}
-		t.Fatal(err, said)
+		t.Fatal(err, stderr)
 	}
 	client := g.talk(t, "get", strings.TrimSpace(url), between.String())
 	if text, err := client.Output(); err != nil || string(text) != "page /first\npage /second\n" {
@@ -143,17 +143,17 @@ func recordTalk(t *testing.T, between time.Duration, args func(g group) []string
 		t.Fatal(err)
 	}
 	if err := <-ended; err != nil {
-		t.Fatal(err, said)
+		t.Fatal(err, stderr)
 	}
-	return said.String()
+	return stderr.String()
 }
 
 func run(t *testing.T, args ...string) string {
 	t.Helper()
-	c, said := program(t, args...)
+	c, stderr := program(t, args...)
 	out, err := c.Output()
 	if err != nil {
-		t.Fatalf("%q: %v: %s", args, err, said)
+		t.Fatalf("%q: %v: %s", args, err, stderr)
 	}
 	return string(out)
 }
@@ -167,9 +167,9 @@ func matching(t *testing.T, pattern string) []string {
 	return list
 }
 
-// isOpen makes a bundle of a recording, and checks whether the pages are in it and in a
+// isDecrypted makes a bundle of a recording, and checks that the pages are in it and in a
 // slice that tshark reads.
-func isOpen(t *testing.T, recording string, keys []string, more ...string) {
+func isDecrypted(t *testing.T, recording string, keys []string, more ...string) {
 	t.Helper()
 	dir := t.TempDir()
 	b, slice := filepath.Join(dir, "b.pcapsule"), filepath.Join(dir, "slice.pcapng")
@@ -208,33 +208,33 @@ func isPrivate(t *testing.T, paths []string) {
 	}
 }
 
-func TestRecordedKeysOpenAFile(t *testing.T) {
+func TestRecordedKeysDecryptAFile(t *testing.T) {
 	out := filepath.Join(t.TempDir(), "out.pcapng")
-	said := recordTalk(t, 0, func(g group) []string { return []string{"-w", out, "--keys", "cgroup:" + g.name} })
-	if want := "\nkeys: 8 written, of 2 processes: 2 verified, 0 unverified, 0 none\n"; !strings.Contains(said, want) {
-		t.Errorf("the recorder said %s, want %q", said, want)
+	stderr := recordTalk(t, 0, func(g group) []string { return []string{"-w", out, "--keys", "cgroup:" + g.name} })
+	if want := "\nkeys: 8 written, from 2 processes: 2 verified, 0 unverified, 0 none\n"; !strings.Contains(stderr, want) {
+		t.Errorf("the recorder printed %s, want %q", stderr, want)
 	}
 	keys := matching(t, filepath.Join(filepath.Dir(out), "*.keys"))
 	if len(keys) != 1 || filepath.Base(keys[0]) != "out.keys" {
 		t.Fatalf("key files %q", keys)
 	}
 	isPrivate(t, keys)
-	isOpen(t, out, keys)
+	isDecrypted(t, out, keys)
 
-	// Keys that are there are not mixed with others.
+	// An existing key file is not extended.
 	c, text := program(t, "record", "-w", filepath.Join(filepath.Dir(out), "out.pcap"), "--keys", "exe:nginx")
 	if code := exitOf(t, c.Run()); code != exit.Exists || len(matching(t, filepath.Join(filepath.Dir(out), "out.pcap"))) > 0 {
 		t.Errorf("exit code %d, want %d: %s", code, exit.Exists, text)
 	}
 }
 
-func TestRecordedKeysOpenARing(t *testing.T) {
+func TestRecordedKeysDecryptARing(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "ring") + "/"
-	said := recordTalk(t, 2500*time.Millisecond, func(g group) []string {
+	stderr := recordTalk(t, 2500*time.Millisecond, func(g group) []string {
 		return []string{"-w", dir, "--segment-time", "1s", "--keys", "cgroup:" + g.name}
 	})
-	if !strings.Contains(said, " 2 verified, ") {
-		t.Errorf("the recorder said %s", said)
+	if !strings.Contains(stderr, " 2 verified, ") {
+		t.Errorf("the recorder printed %s", stderr)
 	}
 	if n := len(matching(t, dir+"*.pcapng")); n < 2 {
 		t.Fatalf("%d segments, want 2: the connection has to span a rotation", n)
@@ -245,7 +245,7 @@ func TestRecordedKeysOpenARing(t *testing.T) {
 	}
 	isPrivate(t, keys)
 	run(t, "ring", "verify", dir)
-	isOpen(t, dir, keys)
+	isDecrypted(t, dir, keys)
 }
 
 func TestRecordedKeysAreEncrypted(t *testing.T) {
@@ -269,18 +269,19 @@ func TestRecordedKeysAreEncrypted(t *testing.T) {
 	if b, err := os.ReadFile(keys[0]); err != nil || !bytes.HasPrefix(b, []byte("age-encryption.org/v1\n")) || bytes.Contains(b, []byte("TRAFFIC_SECRET")) {
 		t.Errorf("not encrypted: %.40q, %v", b, err)
 	}
-	isOpen(t, out, keys, "--identity", identity)
+	isDecrypted(t, out, keys, "--identity", identity)
 }
 
 func TestNoKeysUnlessAsked(t *testing.T) {
 	out := filepath.Join(t.TempDir(), "out.pcapng")
-	said := recordTalk(t, 0, func(group) []string { return []string{"-w", out} })
-	if left := matching(t, filepath.Join(filepath.Dir(out), "*keys*")); len(left) > 0 || strings.Contains(said, "\nkeys:") {
-		t.Errorf("key files %q; the recorder said %s", left, said)
+	stderr := recordTalk(t, 0, func(group) []string { return []string{"-w", out} })
+	if left := matching(t, filepath.Join(filepath.Dir(out), "*keys*")); len(left) > 0 || strings.Contains(stderr, "\nkeys:") {
+		t.Errorf("key files %q; the recorder printed %s", left, stderr)
 	}
 }
 
-// plainCalls are the pages that plaintext tells of, with the times that each was told.
+// plainCalls returns the pages in the calls of a recording, with the number of calls and of
+// addresses for each.
 func plainCalls(t *testing.T, recording string) string {
 	t.Helper()
 	b := filepath.Join(t.TempDir(), "plain.pcapsule")
@@ -288,33 +289,33 @@ func plainCalls(t *testing.T, recording string) string {
 	return run(t, "sql", b, "select path, decrypted_by, count(*) as n, count(src_ip) as addresses from calls where protocol = 'http1' group by all order by all", "--format", "csv")
 }
 
-// allDelivered tells whether all plaintext that was seen was delivered: at least what four
-// calls at each end say. A server may read a byte ahead, which is one more.
-func allDelivered(said string) bool {
-	m := regexp.MustCompile(` ([0-9]+) pieces seen = ([0-9]+) delivered \+ 0 dropped \+ 0 of `).FindStringSubmatch(said)
+// allDelivered reports whether all plaintext that was seen was delivered, and is at least that
+// of 4 calls at each end. A server may read a byte ahead, which is one more piece.
+func allDelivered(stderr string) bool {
+	m := regexp.MustCompile(` ([0-9]+) pieces seen = ([0-9]+) delivered \+ 0 dropped \+ 0 from `).FindStringSubmatch(stderr)
 	return m != nil && m[1] == m[2] && (len(m[1]) > 1 || m[1] >= "8")
 }
 
-func TestRecordedPlaintextTellsTheCalls(t *testing.T) {
+func TestRecordedPlaintextHasTheCalls(t *testing.T) {
 	out := filepath.Join(t.TempDir(), "out.pcapng")
-	said := recordTalk(t, 0, func(g group) []string { return []string{"-w", out, "--plaintext", "cgroup:" + g.name} })
-	if !strings.Contains(said, "warning: --plaintext: ") || !allDelivered(said) {
-		t.Errorf("the recorder said %s", said)
+	stderr := recordTalk(t, 0, func(g group) []string { return []string{"-w", out, "--plaintext", "cgroup:" + g.name} })
+	if !strings.Contains(stderr, "warning: --plaintext: ") || !allDelivered(stderr) {
+		t.Errorf("the recorder printed %s", stderr)
 	}
 	plain := filepath.Join(filepath.Dir(out), "plaintext-out.pcapng")
 	isPrivate(t, []string{plain})
 	if left := matching(t, filepath.Join(filepath.Dir(out), "*.keys")); len(left) > 0 {
-		t.Errorf("keys that nobody asked for: %q", left)
+		t.Errorf("keys that were not requested: %q", left)
 	}
-	if strings.Contains(said, "plaintext has no addresses") {
-		return // before Linux 6.3, where no calls can be told of it
+	if strings.Contains(stderr, "plaintext has no addresses") {
+		return // before Linux 6.3, calls cannot be decoded from it
 	}
-	// Each end tells what it saw.
+	// Each end reports the calls that it saw.
 	if got, want := plainCalls(t, plain), "path,decrypted_by,n,addresses\n/first,plaintext,2,2\n/second,plaintext,2,2\n"; got != want {
-		t.Errorf("plaintext tells %q, want %q", got, want)
+		t.Errorf("calls in plaintext %q, want %q", got, want)
 	}
 	if got := plainCalls(t, out); got != "path,decrypted_by,n,addresses\n" {
-		t.Errorf("packets without keys tell %q", got)
+		t.Errorf("calls in packets without keys: %q", got)
 	}
 	if _, err := exec.LookPath("tshark"); err != nil {
 		t.Skip("needs tshark")
@@ -327,11 +328,11 @@ func TestRecordedPlaintextTellsTheCalls(t *testing.T) {
 
 func TestRecordedPlaintextIsASeriesOfItsRing(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "ring") + "/"
-	said := recordTalk(t, 2500*time.Millisecond, func(g group) []string {
+	stderr := recordTalk(t, 2500*time.Millisecond, func(g group) []string {
 		return []string{"-w", dir, "--segment-time", "1s", "--plaintext", "cgroup:" + g.name, "--keys", "cgroup:" + g.name}
 	})
-	if !strings.Contains(said, " 2 verified, ") || !allDelivered(said) {
-		t.Errorf("the recorder said %s", said)
+	if !strings.Contains(stderr, " 2 verified, ") || !allDelivered(stderr) {
+		t.Errorf("the recorder printed %s", stderr)
 	}
 	list := matching(t, dir+"plaintext-*.pcapng")
 	if len(list) < 2 {
@@ -339,10 +340,10 @@ func TestRecordedPlaintextIsASeriesOfItsRing(t *testing.T) {
 	}
 	isPrivate(t, list)
 	run(t, "ring", "verify", dir)
-	if strings.Contains(said, "plaintext has no addresses") {
+	if strings.Contains(stderr, "plaintext has no addresses") {
 		return
 	}
 	if got, want := plainCalls(t, dir), "path,decrypted_by,n,addresses\n/first,plaintext,2,2\n/first,tls,1,1\n/second,plaintext,2,2\n/second,tls,1,1\n"; got != want {
-		t.Errorf("the ring tells %q, want %q", got, want)
+		t.Errorf("calls in the ring %q, want %q", got, want)
 	}
 }

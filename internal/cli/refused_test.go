@@ -15,16 +15,16 @@ import (
 
 var word = regexp.MustCompile(`'[^']*'|\S+`)
 
-// refused runs a table of commands that are wrong, a row each:
+// refused runs a table of invalid commands, one per row:
 //
-//	2 ask get-pair s.pcapsule --src a => what the error says => what the hint says
+//	2 ask get-pair s.pcapsule --src a => text of the error => text of the hint
 //
-// They print nothing to standard output, one error and one hint. Every question, every
-// command of kfl, check, serve and mcp have at least two rows.
+// They must print nothing to standard output, one error and one hint. Every question, every
+// command of kfl, and check, serve and mcp must have at least two rows.
 func refused(ts *testscript.TestScript, _ bool, args []string) {
 	rows := map[string]int{}
-	var wrong []string // all of them, so that one run shows every row to correct
-	fault := func(format string, args ...any) { wrong = append(wrong, fmt.Sprintf(format, args...)) }
+	var faults []string // of all rows, so that one run shows every row to correct
+	fault := func(format string, args ...any) { faults = append(faults, fmt.Sprintf(format, args...)) }
 	for _, line := range strings.Split(ts.ReadFile(args[0]), "\n") {
 		if line == "" || strings.HasPrefix(line, "#") {
 			continue
@@ -52,8 +52,8 @@ func refused(ts *testscript.TestScript, _ bool, args []string) {
 			}
 			got = e.ExitCode()
 		}
-		told := ts.ReadFile("stderr")
-		problem, hint, _ := strings.Cut(told, "\nhint: ")
+		stderr := ts.ReadFile("stderr")
+		problem, hint, _ := strings.Cut(stderr, "\nhint: ")
 		switch {
 		case got != want:
 			fault("%s: exit code %d, want %d", line, got, want)
@@ -65,8 +65,8 @@ func refused(ts *testscript.TestScript, _ bool, args []string) {
 			fault("%s: hint %q", line, hint)
 		}
 	}
-	if len(wrong) > 0 {
-		ts.Fatalf("%s", strings.Join(wrong, "\n"))
+	if len(faults) > 0 {
+		ts.Fatalf("%s", strings.Join(faults, "\n"))
 	}
 	needed := []string{"check", "serve", "mcp", "kfl check", "kfl fmt", "kfl explain", "kfl complete", "kfl fields"}
 	for _, q := range all.Questions() {

@@ -11,30 +11,31 @@ import (
 	"github.com/pcapsule/pcapsule/forensics"
 )
 
-// leastHeap is what dissecting takes; below it the collector does nothing but collect.
-const leastHeap = 64 << 20
+// minHeap is what dissection needs, in bytes. Below it, the collector would run constantly.
+const minHeap = 64 << 20
 
-// leastAbove is how far above its limit the program always may be: it has code and
-// dissects, too.
-const leastAbove = 512 << 20
+// minHeadroom is how far the program may exceed its memory limit, in bytes: it also needs
+// memory for its code and for dissection.
+const minHeadroom = 512 << 20
 
-// room is the memory and the disk that the cases of a server share.
+// room is the memory and disk space that the cases of a server share.
 type room struct {
-	memory, temp int64  // bytes of one case
-	ceiling      int64  // bytes of the process
-	dir          string // private folder for temporary files, empty: there is none
+	memory, temp int64  // bytes per case
+	ceiling      int64  // bytes for the process
+	dir          string // private folder for temporary files; empty if there is none
 	opened       atomic.Int64
 }
 
-// room makes a folder for what does not fit into memory. Where that cannot be, questions
-// that need it fail, and it says so.
-func (a *answering) room(warn func(format string, args ...any)) *room {
-	r := &room{memory: a.memory << 20, temp: a.temp << 20, ceiling: a.memory<<20 + max(a.memory<<20, leastAbove)}
-	// The collector works harder as its quarter is used up; GOMEMLIMIT says otherwise.
+// room makes a folder for what does not fit into memory. If that fails it prints a warning,
+// and questions that need the folder fail.
+func (a *answerFlags) room(warn func(format string, args ...any)) *room {
+	r := &room{memory: a.memory << 20, temp: a.temp << 20, ceiling: a.memory<<20 + max(a.memory<<20, minHeadroom)}
+	// The collector runs more often when a quarter of the limit is used, unless GOMEMLIMIT
+	// is set.
 	if debug.SetMemoryLimit(-1) == math.MaxInt64 {
-		debug.SetMemoryLimit(max(r.memory/4, leastHeap))
+		debug.SetMemoryLimit(max(r.memory/4, minHeap))
 	}
-	if a.ring != "" { // several dissections may be open, of which two are asked at once
+	if a.ring != "" { // of several open dissections, two may be queried at once
 		r.memory, r.temp = r.memory/2, r.temp/2
 	}
 	if r.temp == 0 {
@@ -42,15 +43,15 @@ func (a *answering) room(warn func(format string, args ...any)) *room {
 	}
 	dir, err := os.MkdirTemp("", "pcapsule-")
 	if err != nil {
-		warn("no folder for temporary files, so questions above --memory fail: %v", err)
+		warn("no folder for temporary files, so questions that need more than --memory fail: %v", err)
 		return r
 	}
 	r.dir = dir
 	return r
 }
 
-// options are those of the next case. Each has a folder of its own, which is made when
-// something is written there.
+// options returns the options of the next case. Each case has its own folder, which is
+// created at the first write.
 func (r *room) options() forensics.Options {
 	o := forensics.Options{MemoryLimit: r.memory, MaxTemp: r.temp, Ceiling: r.ceiling}
 	if r.dir != "" {

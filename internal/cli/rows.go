@@ -20,7 +20,7 @@ type rowWriter interface {
 	end() error
 }
 
-// rowFormats are the formats of rows; calls can also be har and curl.
+// rowFormats are the formats for rows; calls can also be written as har and curl.
 var rowFormats = []string{"table", "json", "ndjson", "csv", "parquet"}
 
 func newRowWriter(format string, e *env) (rowWriter, error) {
@@ -36,11 +36,11 @@ func newRowWriter(format string, e *env) (rowWriter, error) {
 		return &csvWriter{w: csv.NewWriter(w), flush: w}, nil
 	case "parquet":
 		if terminal(e.out) {
-			return nil, exit.Usagef("parquet is not for a terminal: redirect it to a file")
+			return nil, exit.Usagef("refusing to write Parquet to a terminal: redirect it to a file")
 		}
 		return &parquetWriter{out: e.exact()}, nil
 	}
-	return nil, fmt.Errorf("format %q is not of rows", format)
+	return nil, fmt.Errorf("format %q is not a format for rows", format)
 }
 
 // stamp writes a time as RFC 3339 with nine digits and Z.
@@ -56,7 +56,7 @@ func appendJSON(b []byte, v any) []byte {
 	return append(b, strings.TrimSuffix(buf.String(), "\n")...)
 }
 
-// jsonWriter prints one object a row: a list, or one a line.
+// jsonWriter prints one object per row, as a list or one per line.
 type jsonWriter struct {
 	w     *bufio.Writer
 	array bool
@@ -117,7 +117,7 @@ func (c *csvWriter) row(cols []forensics.Column, row []any) error {
 	for i, col := range cols {
 		text := valueText(col.Name, row[i])
 		switch row[i].(type) {
-		case nil, bool, int64, int32, float64: // a negative number is no formula
+		case nil, bool, int64, int32, float64: // a negative number is not a formula
 		default:
 			text = notFormula(text)
 		}
@@ -126,8 +126,8 @@ func (c *csvWriter) row(cols []forensics.Column, row []any) error {
 	return c.w.Write(c.line)
 }
 
-// notFormula puts ' before a text that a spreadsheet would compute, and before one that
-// begins with ' itself: whoever removes one ' from the front of a text has it as it was.
+// notFormula puts ' before a text that a spreadsheet would run as a formula, and before a
+// text that begins with '. Removing one leading ' restores the original.
 func notFormula(s string) string {
 	r, _ := utf8.DecodeRuneInString(s)
 	if strings.ContainsRune("=+-@\t\r\n'\uff1d\uff0b\uff0d\uff20", r) {
@@ -144,7 +144,7 @@ func (c *csvWriter) end() error {
 	return c.flush.Flush()
 }
 
-// valueText is a value as one piece of text; null is empty.
+// valueText writes a value as text; null is empty.
 func valueText(col string, v any) string {
 	switch v := v.(type) {
 	case nil:

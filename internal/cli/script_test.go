@@ -29,19 +29,19 @@ func TestMain(m *testing.M) {
 	})
 }
 
-// TestScript runs testdata/script. Beside what testscript knows, a script can say
+// TestScript runs testdata/script. In addition to testscript's commands, a script can use
 //
 //	exits CODE pcapsule ARG...   the command ends with this code; an error has a hint
-//	only FOLDER NAME...          the folder holds these names and no other, hidden or not
+//	only FOLDER NAME...          the folder contains exactly these names, hidden ones included
 //	json FILE [LENGTH]           FILE or stdout is one JSON value, a list of that length
 //	ndjson FILE LENGTH           as many lines, each a JSON object
 //	parquet FILE ROWS COLUMN...  a Parquet file with these columns
-//	cut FILE LENGTH TO           the first bytes of a file; below 0 all but the last ones
+//	cut FILE LENGTH TO           copies the first bytes of a file; below 0 all but the last ones
 //	patch FILE OFFSET HEX        overwrites bytes; an offset below 0 counts from the end
 //	bytes FILE HEX [TIMES]       makes a file
 //	pack BUNDLE ZIP              makes a transport ZIP
-//	bomb FILE                    makes a small zstd file that gives far more than its size
-//	ringof FOLDER CAPTURE [KEYS] a ring of the capture's packets, 50 a segment, with a key log beside the first
+//	bomb FILE                    makes a small zstd file that decompresses to far more than its size
+//	ringof FOLDER CAPTURE [KEYS] makes a ring of the capture's packets, 50 per segment; KEYS is the first one's key log
 func TestScript(t *testing.T) {
 	samples, err := filepath.Abs("../../samples")
 	if err != nil {
@@ -71,7 +71,7 @@ func only(ts *testscript.TestScript, _ bool, args []string) {
 	}
 	slices.Sort(args[1:])
 	if !slices.Equal(names, args[1:]) {
-		ts.Fatalf("%s holds %q, want %q", args[0], names, args[1:])
+		ts.Fatalf("%s contains %q, want %q", args[0], names, args[1:])
 	}
 }
 
@@ -151,7 +151,7 @@ func pack(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(errors.Join(w.AddFS(os.DirFS(ts.MkAbs(args[0]))), w.Close(), f.Close()))
 }
 
-// bomb packs a capture of one endless block: 8 GiB in about half a megabyte.
+// bomb compresses a capture of one endless block: 8 GiB in about 0.5 MB.
 func bomb(ts *testscript.TestScript, _ bool, args []string) {
 	f, err := os.Create(ts.MkAbs(args[0]))
 	ts.Check(err)
@@ -162,7 +162,7 @@ func bomb(ts *testscript.TestScript, _ bool, args []string) {
 	_, err = w.Write(head)
 	ts.Check(err)
 	ts.Check(w.Close())
-	// The frame of 64 MiB of zeros again and again: frames follow one another.
+	// Repeat a frame of 64 MiB of zeros: a zstd file may contain many frames.
 	var frame bytes.Buffer
 	z, err := zstd.NewWriter(&frame, zstd.WithEncoderLevel(zstd.SpeedFastest))
 	ts.Check(err)

@@ -24,13 +24,13 @@ const (
 	maxNearKeyBytes = 64 << 20 // of all of them
 )
 
-// makeOpen makes a bundle, and where connections in it stay shut another one, with keys
-// that lie beside other segments of the ring: those of connections that began before the
-// time, and those that were read late. Connections whose hellos were before the time need
-// them to be found by their keys alone, which TLS 1.3 allows.
-func (s *snapshot) makeOpen(ctx context.Context, to string, o exporter.Options) (*bundle.Manifest, exporter.Options, error) {
+// makeDecrypted makes a bundle. If connections in it lack keys, it makes the bundle again with
+// the key files of other segments of the ring, for connections that began before the time
+// range and for keys that were read late. If the hellos are not in the time range, the keys
+// must be tried one by one, which TLS 1.3 allows.
+func (s *snapshot) makeDecrypted(ctx context.Context, to string, o exporter.Options) (*bundle.Manifest, exporter.Options, error) {
 	m, err := s.make(ctx, s.hold, to, o)
-	if err != nil || shut(m) == 0 {
+	if err != nil || withoutKey(m) == 0 {
 		return m, o, err
 	}
 	dir, release, err := ring.Hold(filepath.Dir(filepath.Clean(s.f.output)))
@@ -53,14 +53,14 @@ func (s *snapshot) makeOpen(ctx context.Context, to string, o exporter.Options) 
 	return m, o, err
 }
 
-// shut is how many connections have no key.
-func shut(m *bundle.Manifest) int64 {
+// withoutKey is the number of connections that have no key.
+func withoutKey(m *bundle.Manifest) int64 {
 	keys := m.Accounts.Counters["keys"]
 	return keys["connections_none_no_handshake"] + keys["connections_none_no_key"]
 }
 
-// nearKeys copies key files of segments that are not in the snapshot, as they grow and may
-// be removed, the nearest in time first.
+// nearKeys copies the key files of segments that are not in the snapshot, because they grow
+// and may be removed. It returns the copies, the nearest in time first.
 func (s *snapshot) nearKeys(dir string) (list []string, err error) {
 	type near struct {
 		name string
@@ -87,16 +87,16 @@ func (s *snapshot) nearKeys(dir string) (list []string, err error) {
 	room := int64(maxNearKeyBytes)
 	for i, x := range all {
 		if i >= maxNearKeys || room <= 0 {
-			s.e.warn("%s of other times were not tried", plural.Count(int64(len(all)-i), "key file", "key files"))
+			s.e.warn("%s not tried: too many", plural.Count(int64(len(all)-i), "key file of another segment was", "key files of other segments were"))
 			break
 		}
 		path := filepath.Join(dir, x.name)
 		n, err := copyKeys(path, filepath.Join(s.dir, x.name))
 		switch {
-		case errors.Is(err, fs.ErrNotExist): // retention was quicker
+		case errors.Is(err, fs.ErrNotExist): // retention has removed it
 			continue
 		case errors.Is(err, fs.ErrPermission):
-			continue // take has told that it may not read them
+			continue // pinSegments has warned of this
 		case err != nil:
 			return nil, fmt.Errorf("reading keys: %w", err)
 		}
@@ -106,7 +106,7 @@ func (s *snapshot) nearKeys(dir string) (list []string, err error) {
 	return list, nil
 }
 
-// copyKeys copies a key file for our eyes only.
+// copyKeys copies a key file into one that only its owner can read.
 func copyKeys(to, from string) (n int64, err error) {
 	in, err := os.Open(from)
 	if err != nil {
@@ -121,14 +121,15 @@ func copyKeys(to, from string) (n int64, err error) {
 	return n, errors.Join(err, out.Close())
 }
 
-// tellShut says which connections stay shut since they began before the time.
-func (s *snapshot) tellShut(m *bundle.Manifest) {
+// warnEncrypted warns of connections that cannot be decrypted because they began before the
+// time range.
+func (s *snapshot) warnEncrypted(m *bundle.Manifest) {
 	n := m.Accounts.Counters["keys"]["connections_none_no_handshake"]
 	if n == 0 {
 		return
 	}
-	text := fmt.Sprintf("%s encrypted before the time began, and cannot be opened without their first packets", plural.Count(n, "connection was", "connections were"))
-	if first, _ := s.has(); first != 0 && int64(first) < s.o.FromNs {
+	text := fmt.Sprintf("%s before the time range and cannot be decrypted without the first packets", plural.Count(n, "encrypted connection began", "encrypted connections began"))
+	if first, _ := s.sealedRange(); first != 0 && int64(first) < s.o.FromNs {
 		text += fmt.Sprintf("; the ring has packets since %s", first)
 	}
 	s.e.warn("%s", text)

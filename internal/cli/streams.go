@@ -7,11 +7,11 @@ import (
 	"github.com/pcapsule/pcapsule/internal/cli/console"
 )
 
-// closedPipe reports whether err only says that nobody reads what is printed any more, as
-// with | head. That ends a command early and is no error.
+// closedPipe reports whether err is only that of a closed pipe, as with | head. This ends a
+// command early but is not an error.
 func closedPipe(err error) bool { return isAny(err, closedPipes) }
 
-// terminal reports whether w is one.
+// terminal reports whether w is a terminal.
 func terminal(w any) bool { return console.Terminal(w) }
 
 // draws reports whether w is a terminal that acts on escape sequences.
@@ -20,18 +20,18 @@ func draws(w any) bool {
 	return f != nil && terminal(f) && escapes(f)
 }
 
-// columnsOf is how many characters a line of the terminal w has, 0 if w is none.
+// columnsOf is the width of the terminal w in characters, 0 if w is not a terminal.
 func columnsOf(w any) int { return console.Columns(w) }
 
-// source is standard input that ends with an interrupt: a read of a pipe that nobody
-// writes to would otherwise hold the program.
+// source is standard input that ends at an interrupt. Otherwise, reading a pipe without a
+// writer would block the program.
 type source struct {
 	ctx  context.Context
 	r    io.Reader
 	ask  chan []byte
 	got  chan read
-	buf  []byte // what held is of
-	held []byte // read by the other goroutine, not yet given
+	buf  []byte // the buffer behind held
+	held []byte // read by the other goroutine, not yet returned
 	err  error
 }
 
@@ -40,14 +40,14 @@ type read struct {
 	err  error
 }
 
-// sourceBuffer is what one read of a pipe may give; Linux pipes hold 64 KiB.
+// sourceBuffer is the size of one read; a Linux pipe holds 64 KiB.
 const sourceBuffer = 256 << 10
 
 func newSource(ctx context.Context, r io.Reader) *source { return &source{ctx: ctx, r: r} }
 
 // Read implements io.Reader. It is called by one goroutine at a time.
 func (s *source) Read(p []byte) (int, error) {
-	if s.ask == nil { // not before the first use: most commands leave standard input alone
+	if s.ask == nil { // not before the first use: most commands do not read standard input
 		s.ask, s.got = make(chan []byte, 1), make(chan read, 1)
 		go s.fill()
 		s.ask <- make([]byte, sourceBuffer)

@@ -59,18 +59,18 @@ func (e *env) stripKeys(c *cobra.Command, args []string, f *packetsFlags) error 
 	if err != nil {
 		return exit.OutputError(err, f.output)
 	}
-	e.toldStripped(&s, src.Compression, f.output)
+	e.printStripped(&s, src.Compression, f.output)
 	return nil
 }
 
-// captureIn opens a capture, which an interrupt ends.
+// captureIn opens a capture whose reads end at an interrupt.
 func (e *env) captureIn(ctx context.Context, path string) (io.Reader, func() error, error) {
 	if path == "-" {
 		return e.in, func() error { return nil }, nil
 	}
 	info, err := os.Stat(path)
 	if err == nil && !info.Mode().IsRegular() {
-		err = errors.New("not a file; to read a pipe give - and redirect it")
+		err = errors.New("not a regular file; to read a pipe, give - and redirect the pipe to standard input")
 	}
 	if err != nil {
 		return nil, nil, err
@@ -82,14 +82,14 @@ func (e *env) captureIn(ctx context.Context, path string) (io.Reader, func() err
 	return newSource(ctx, file), file.Close, nil
 }
 
-// onlyStrip refuses what chooses packets, which needs a bundle.
+// onlyStrip refuses flags that select packets, because these need a bundle.
 func (f *packetsFlags) onlyStrip(c *cobra.Command, args []string) error {
 	if len(args) > 1 {
-		return exit.Usagef("%s is a capture, of which --strip-keys copies all packets: make a bundle of it to choose some", args[0])
+		return exit.Usagef("%s is a capture, and --strip-keys copies all its packets: make a bundle of it to select packets", args[0])
 	}
 	for _, name := range []string{"with-keys", "no-context", "keys", "identity", "with-context", "whole-connections", "call", "sql", "from", "to", "vantage", "comments"} {
 		if c.Flags().Changed(name) {
-			return exit.Usagef("%s is a capture, of which --strip-keys copies all packets: --%s needs a bundle", args[0], name)
+			return exit.Usagef("%s is a capture, and --strip-keys copies all its packets: --%s needs a bundle", args[0], name)
 		}
 	}
 	return nil
@@ -108,7 +108,7 @@ func stripToFile(path, input string, src io.Reader) (pcapng.Stripped, error) {
 	return s, out.Commit()
 }
 
-// stripTo names the input in its errors, unless it is the output that failed.
+// stripTo names the input in its errors, unless the output failed.
 func stripTo(out io.Writer, input string, src io.Reader) (pcapng.Stripped, error) {
 	w := &watched{w: out}
 	s, err := pcapng.Strip(w, src)
@@ -131,23 +131,23 @@ func (w *watched) Write(p []byte) (int, error) {
 	return n, err
 }
 
-func (e *env) toldStripped(s *pcapng.Stripped, packed pcapng.Compression, output string) {
+func (e *env) printStripped(s *pcapng.Stripped, packed pcapng.Compression, output string) {
 	to := e.out
 	if output == "-" {
 		to = e.err
 	}
-	what := "it held no secrets"
+	what := "it contained no secrets"
 	switch {
 	case s.Format == pcapng.FormatPcap:
-		what = "no secrets in this format"
+		what = "this format cannot contain secrets"
 	case s.Blocks > 0:
-		what = fmt.Sprintf("%s left out: %s bytes, %s", plural.Count(s.Blocks, "block of secrets", "blocks of secrets"), plural.Thousands(s.Bytes), plural.Count(s.Lines, "line of keys", "lines of keys"))
+		what = fmt.Sprintf("%s removed: %s bytes, %s", plural.Count(s.Blocks, "block of secrets", "blocks of secrets"), plural.Thousands(s.Bytes), plural.Count(s.Lines, "key line", "key lines"))
 	}
 	if packed != pcapng.CompressionNone {
-		what += "; unpacked from " + string(packed)
+		what += "; decompressed from " + string(packed)
 	}
-	fmt.Fprintf(to, "%s: %s packets, %s; %s\n", output, plural.Thousands(s.Packets), byteSize(s.Written), what)
+	fmt.Fprintf(to, "%s: %s, %s; %s\n", output, plural.Count(s.Packets, "packet", "packets"), byteSize(s.Written), what)
 	if s.Damaged > 0 {
-		e.warn("the input is damaged: %s bytes that are no block were left out, since they may hold keys", plural.Thousands(s.Damaged))
+		e.warn("the input is damaged: %s bytes outside of blocks were removed because they may contain keys", plural.Thousands(s.Damaged))
 	}
 }

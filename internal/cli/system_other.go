@@ -7,8 +7,8 @@ import (
 	"syscall"
 )
 
-// What the system says of a disk, of a path that leads nowhere, and of a pipe that nobody
-// reads any more.
+// Errors of the system: a disk that cannot be written, a path that leads nowhere, a pipe
+// without a reader.
 var (
 	diskErrors  = []error{syscall.ENOSPC, syscall.EIO, syscall.EDQUOT, syscall.EROFS}
 	badPaths    = []error{syscall.ENOTDIR, syscall.EISDIR, syscall.ELOOP, syscall.ENAMETOOLONG}

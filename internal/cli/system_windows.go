@@ -6,8 +6,8 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// What the system says of a disk, of a path that leads nowhere, and of a pipe that nobody
-// reads any more.
+// Errors of the system: a disk that cannot be written, a path that leads nowhere, a pipe
+// without a reader.
 var (
 	diskErrors = []error{windows.ERROR_DISK_FULL, windows.ERROR_HANDLE_DISK_FULL, windows.ERROR_DISK_QUOTA_EXCEEDED, windows.ERROR_WRITE_PROTECT,
 		windows.ERROR_WRITE_FAULT, windows.ERROR_READ_FAULT, windows.ERROR_CRC, windows.ERROR_IO_DEVICE}
@@ -15,13 +15,13 @@ var (
 	closedPipes = []error{windows.ERROR_BROKEN_PIPE, windows.ERROR_NO_DATA}
 )
 
-// escapes reports whether a terminal acts on escape sequences, and has it do so: a
-// console of Windows prints them as text until it is asked.
+// escapes reports whether a terminal acts on escape sequences. It enables them first,
+// because a Windows console prints them as text by default.
 func escapes(f *os.File) bool {
 	h := windows.Handle(f.Fd())
 	var mode uint32
 	if windows.GetConsoleMode(h, &mode) != nil {
-		return true // no console of Windows, such as a terminal of Cygwin
+		return true // not a Windows console, for example Cygwin's terminal
 	}
 	if mode&windows.ENABLE_VIRTUAL_TERMINAL_PROCESSING != 0 {
 		return true

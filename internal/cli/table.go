@@ -14,10 +14,10 @@ import (
 	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
-// maxCell is how wide a column of a table for people may be.
+// maxCell is the maximum width of a table's column, in characters.
 const maxCell = 80
 
-// tableWriter lines columns up; it holds its rows, of which there are few.
+// tableWriter aligns columns. It keeps all rows in memory; a table has few.
 type tableWriter struct {
 	w      *bufio.Writer
 	e      *env
@@ -44,7 +44,7 @@ func (t *tableWriter) row(cols []forensics.Column, row []any) error {
 	return nil
 }
 
-// styleOf is the colour of a row: how its call ended.
+// styleOf returns the colour of a row, which shows the outcome of its call.
 func styleOf(cols []forensics.Column, row []any) string {
 	for i, c := range cols {
 		if c.Name == "outcome" {
@@ -54,7 +54,7 @@ func styleOf(cols []forensics.Column, row []any) string {
 	return ""
 }
 
-// outcomeStyle is the colour of an outcome, "" for none.
+// outcomeStyle returns the colour of an outcome, "" for none.
 func outcomeStyle(outcome string) string {
 	switch outcome {
 	case "server_error", "refused", "no_answer":
@@ -65,8 +65,8 @@ func outcomeStyle(outcome string) string {
 	return ""
 }
 
-// cell is a value for a person: times of day readable, durations with their unit, no
-// control characters that could move the cursor.
+// cell formats a value for a person: readable times, durations with their unit, and no
+// control characters.
 func cell(col string, v any) string {
 	if n, ok := v.(int64); ok {
 		switch {
@@ -96,7 +96,7 @@ func rangesText(list []any) string {
 	return strings.Join(parts, ", ")
 }
 
-// micros writes microseconds for a person.
+// micros formats microseconds for a person.
 func micros(n int64) string {
 	switch d := time.Duration(n) * time.Microsecond; {
 	case d < time.Millisecond:
@@ -108,11 +108,11 @@ func micros(n int64) string {
 	}
 }
 
-// printable escapes what a terminal would act on and cuts to n columns.
+// printable escapes control characters and cuts s to n columns.
 func printable(s string, n int) string { return console.Printable(s, n) }
 
-// end prints the table. What a screen has no room for is shortened first, then left out,
-// which is said behind the table.
+// end prints the table. If the screen is too narrow it shortens columns first, then drops
+// some and names these below the table.
 func (t *tableWriter) end() error {
 	shown := make([]int, 0, len(t.cols))
 	for i, c := range t.cols {
@@ -124,13 +124,13 @@ func (t *tableWriter) end() error {
 	var dropped []string
 	day := ""
 	if screen := t.e.screen(); screen > 0 {
-		if t.over(shown, width, screen) > 0 {
+		if t.excess(shown, width, screen) > 0 {
 			if day = t.shortTimes(); day != "" {
 				width = t.widths()
 			}
 		}
-		for t.over(shown, t.least(width), screen) > 0 && len(shown) > 1 {
-			last := t.leastWanted(shown)
+		for t.excess(shown, t.minWidths(width), screen) > 0 && len(shown) > 1 {
+			last := t.firstToDrop(shown)
 			dropped = append(dropped, t.cols[shown[last]].Name)
 			shown = slices.Delete(shown, last, last+1)
 		}
@@ -161,7 +161,7 @@ func (t *tableWriter) end() error {
 	}
 	t.e.endPage()
 	if day != "" && slices.ContainsFunc(shown, func(i int) bool { return isTime(t.cols[i].Name) }) {
-		fmt.Fprintf(t.e.err, "times are of %s, UTC\n", day)
+		fmt.Fprintf(t.e.err, "Times are on %s, UTC.\n", day)
 	}
 	if len(dropped) > 0 {
 		slices.Reverse(dropped)
@@ -169,14 +169,14 @@ func (t *tableWriter) end() error {
 		if n := len(dropped) - maxDropped; n > 0 {
 			names += plural.Sprintf(" and %d {more column|more columns}", n)
 		}
-		fmt.Fprintf(t.e.err, "no room for %s; --wide shows all\n", names)
+		fmt.Fprintf(t.e.err, "Not shown: %s; --wide shows all columns.\n", names)
 	}
 	return nil
 }
 
-const maxDropped = 4 // names of columns in what is said of them
+const maxDropped = 4 // dropped columns that are named below the table
 
-// widths are those of the columns with nothing cut.
+// widths returns the full widths of the columns.
 func (t *tableWriter) widths() []int {
 	width := make([]int, len(t.cols))
 	for i, c := range t.cols {
@@ -188,11 +188,11 @@ func (t *tableWriter) widths() []int {
 	return width
 }
 
-// minCell is how narrow a column of texts becomes to fit a line on the screen.
+// minCell is the minimum width of a shortened text column, in characters.
 const minCell = 10
 
-// least are the widths that columns can be cut to: numbers and times stay whole.
-func (t *tableWriter) least(width []int) []int {
+// minWidths returns the widths to which columns can be cut. Numbers and times are not cut.
+func (t *tableWriter) minWidths(width []int) []int {
 	out := slices.Clone(width)
 	for i, w := range out {
 		if t.mayCut(i) {
@@ -204,8 +204,8 @@ func (t *tableWriter) least(width []int) []int {
 
 func (t *tableWriter) mayCut(i int) bool { return !t.num[i] && !isTime(t.cols[i].Name) }
 
-// over is by how much the columns are wider than the screen.
-func (t *tableWriter) over(shown, width []int, screen int) int {
+// excess is by how many characters the columns are wider than the screen.
+func (t *tableWriter) excess(shown, width []int, screen int) int {
 	n := 2*(len(shown)-1) - screen
 	for _, i := range shown {
 		n += width[i]
@@ -213,9 +213,9 @@ func (t *tableWriter) over(shown, width []int, screen int) int {
 	return n
 }
 
-// leastWanted is the place in shown of the column that is left out first: one that others
-// say too, or else the last.
-func (t *tableWriter) leastWanted(shown []int) int {
+// firstToDrop is the position in shown of the column to drop first: one whose content is
+// also in another column, or else the last.
+func (t *tableWriter) firstToDrop(shown []int) int {
 	for at, i := range shown {
 		if t.cols[i].Name == "protocol" && slices.ContainsFunc(shown, func(i int) bool { return t.cols[i].Name == "summary" }) {
 			return at
@@ -226,8 +226,8 @@ func (t *tableWriter) leastWanted(shown []int) int {
 
 // fit cuts the widest texts until a line fits the screen.
 func (t *tableWriter) fit(shown, width []int, screen int) {
-	least := t.least(width)
-	for over := t.over(shown, width, screen); over > 0; over-- {
+	least := t.minWidths(width)
+	for excess := t.excess(shown, width, screen); excess > 0; excess-- {
 		widest := -1
 		for _, i := range shown {
 			if width[i] > least[i] && (widest < 0 || width[i] > width[widest]) {
@@ -241,7 +241,7 @@ func (t *tableWriter) fit(shown, width []int, screen int) {
 	}
 }
 
-// shortTimes leaves the day out of all times if it is the same, and gives that day.
+// shortTimes removes the day from all times if it is the same in all, and returns that day.
 func (t *tableWriter) shortTimes() (day string) {
 	each := func(do func(cell *string)) {
 		for i, c := range t.cols {

@@ -12,8 +12,8 @@ import (
 	"github.com/pcapsule/pcapsule/internal/cli/exit"
 )
 
-// capturedAt writes a capture with one HTTP exchange at an ordinary time and one whose
-// packets have the times that an interface makes of ticks.
+// capturedAt writes a capture with one HTTP exchange at an ordinary time, and one whose
+// packets have the given ticks of an interface with resolution res and offset secs.
 func capturedAt(t *testing.T, res byte, secs int64, ticks [4]uint64) string {
 	t.Helper()
 	le, be := binary.LittleEndian, binary.BigEndian
@@ -61,8 +61,7 @@ func capturedAt(t *testing.T, res byte, secs int64, ticks [4]uint64) string {
 	return path
 }
 
-// TestNoTimeMakesAnAnswerFail asks bundles of captures whose times lie at the ends of what
-// 64 bits hold.
+// TestNoTimeMakesAnAnswerFail queries bundles of captures with times at the limits of 64 bits.
 func TestNoTimeMakesAnAnswerFail(t *testing.T) {
 	const most = math.MaxUint64
 	for _, tt := range []struct {
@@ -71,7 +70,7 @@ func TestNoTimeMakesAnAnswerFail(t *testing.T) {
 		secs  int64
 		ticks [4]uint64
 	}{
-		{"all ones and zero by turns", 9, 0, [4]uint64{most, 0, most, 0}},
+		{"alternating all ones and zero", 9, 0, [4]uint64{most, 0, most, 0}},
 		{"from before 1677 to after 2262", 9, -9223372036, [4]uint64{0, most, 1, 1 << 63}},
 		{"before 1970", 6, -1_000_000_000, [4]uint64{0, 1, 2, 3}},
 		{"the smallest offset", 6, math.MinInt64, [4]uint64{0, 1, 2, 3}},
@@ -91,9 +90,9 @@ func TestNoTimeMakesAnAnswerFail(t *testing.T) {
 				{"ask", "get-capacity", path},
 				{"report", path, "-o", filepath.Join(dir, "a.html")},
 			} {
-				var out, said bytes.Buffer
-				if code := Main(args, strings.NewReader(""), &out, &said); code != exit.Done {
-					t.Errorf("%v: exit code %d: %s", args[:2], code, said.String())
+				var out, stderr bytes.Buffer
+				if code := Main(args, strings.NewReader(""), &out, &stderr); code != exit.Done {
+					t.Errorf("%v: exit code %d: %s", args[:2], code, stderr.String())
 				}
 			}
 		})

@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// tlsTalk is a server of HTTPS that says where it listens and ends with its input, or a
-// client that asks for two pages over one connection, with a time between them.
+// tlsTalk is an HTTPS server that prints its URL and ends with its input, or a client that
+// requests two pages over one connection, with a pause between them.
 func tlsTalk() {
 	if os.Args[1] == "serve" {
 		s := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprintf(w, "page %s", r.URL.Path) }))

@@ -7,15 +7,15 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// Widths of what is laid out for people, in columns.
+// Widths of output for people, in columns.
 const (
-	fileWidth  = 120 // without a terminal
-	leastWidth = 40
-	mostWidth  = 240
+	fileWidth = 120 // without a terminal
+	minWidth  = 40
+	maxWidth  = 240
 )
 
-// screen is how many columns a table may take: those of the terminal, or what COLUMNS says.
-// 0 is no limit: a file, or --wide.
+// screen is the maximum width of a table: that of the terminal, or COLUMNS. 0 means no
+// limit: the output is a file, or --wide is set.
 func (e *env) screen() int {
 	if e.wide {
 		return 0
@@ -27,23 +27,23 @@ func (e *env) screen() int {
 	if n <= 0 {
 		return 0
 	}
-	return max(n, leastWidth)
+	return max(n, minWidth)
 }
 
-// pageWidth is how many columns an answer may take: those of the screen, or so many that
-// a line can be read in a file.
+// pageWidth is the maximum width of an answer: that of the screen, or a readable width if
+// the output is a file.
 func (e *env) pageWidth() int {
 	n := e.screen()
 	switch {
 	case e.wide:
-		n = mostWidth
+		n = maxWidth
 	case n == 0:
 		n = fileWidth
 	}
-	return min(n, mostWidth)
+	return min(n, maxWidth)
 }
 
 // wideFlag adds --wide to a command that fits its output to the screen.
 func (e *env) wideFlag(c *cobra.Command) {
-	c.Flags().BoolVarP(&e.wide, "wide", "w", false, "shorten nothing to fit the screen")
+	c.Flags().BoolVarP(&e.wide, "wide", "w", false, "do not shorten output to fit the screen")
 }

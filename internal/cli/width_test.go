@@ -12,7 +12,7 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// ranAt runs the program as a person would, with a screen of some columns.
+// ranAt runs the program with a screen of width columns.
 func ranAt(t *testing.T, width int, args ...string) (out, errOut string) {
 	t.Helper()
 	t.Setenv("COLUMNS", strconv.Itoa(width))
@@ -21,8 +21,8 @@ func ranAt(t *testing.T, width int, args ...string) (out, errOut string) {
 	return o.String(), e.String()
 }
 
-// fits fails if a line is wider than the screen, unless a word or a quoted argument of a
-// command takes most of it: what is to be copied stays whole.
+// fits fails the test if a line is wider than the screen, unless a word or a quoted argument
+// of a command fills most of it: text to be copied is not broken.
 func fits(t *testing.T, width int, what, text string) {
 	t.Helper()
 	for line := range strings.Lines(text) {
@@ -37,7 +37,7 @@ func fits(t *testing.T, width int, what, text string) {
 	}
 }
 
-// TestHelpFits looks at the help of every command at three widths.
+// TestHelpFits checks the help of every command at three widths.
 func TestHelpFits(t *testing.T) {
 	var each func(c *cobra.Command, path []string, do func([]string))
 	each = func(c *cobra.Command, path []string, do func([]string)) {
@@ -58,7 +58,7 @@ func TestHelpFits(t *testing.T) {
 	}
 }
 
-// TestAnswersFit looks at an answer of every kind at three widths.
+// TestAnswersFit checks an answer of every kind at three widths.
 func TestAnswersFit(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "shop.pcapsule")
 	ranAt(t, 80, "bundle", "../../samples/shop.pcapng", "--kube", "../../samples/shop.kube.json", "-o", dir)
@@ -78,7 +78,7 @@ func TestAnswersFit(t *testing.T) {
 		} {
 			out, errOut := ranAt(t, width, args...)
 			if out == "" {
-				t.Errorf("%q gave nothing: %s", args, errOut)
+				t.Errorf("%q printed nothing: %s", args, errOut)
 			}
 			fits(t, width, strings.Join(args, " "), out)
 		}

@@ -1,9 +1,9 @@
-// Package cache keeps the bundles that commands make from captures, one for each content.
+// Package cache keeps the bundles that commands make from captures.
 //
-// A bundle of the cache is found again by what went into it: the bytes of the captures and
-// of every other file, the options, and the program. So a changed file never gives an old
-// answer. Bundles that nobody has used for MaxAge are removed, and the ones that were not
-// used for the longest time while all of them take more than MaxBytes.
+// The key of a bundle is a hash of its inputs: the bytes of the captures and of every other
+// file, the options, and the program. So a changed file never returns an old answer. Bundles
+// that were not used for MaxAge are removed. If all bundles are larger than MaxBytes, the
+// least recently used ones are removed.
 package cache
 
 import (
@@ -32,7 +32,7 @@ const (
 
 const ending = ".pcapsule"
 
-// Dir is the folder of the user's cache; Get makes it.
+// Dir returns the folder of the user's cache. Get creates it.
 func Dir() (string, error) {
 	dir, err := os.UserCacheDir()
 	if err != nil {
@@ -41,10 +41,10 @@ func Dir() (string, error) {
 	return filepath.Join(dir, "pcapsule", "captures"), nil
 }
 
-// Key collects what a bundle is made from.
+// Key is a hash of the inputs of a bundle.
 type Key struct{ h hash.Hash }
 
-// NewKey begins a key with what is not a file, such as the release and the options.
+// NewKey starts a key with inputs that are not files, such as the release and the options.
 func NewKey(words ...string) Key {
 	k := Key{sha256.New()}
 	for _, w := range words {
@@ -53,10 +53,11 @@ func NewKey(words ...string) Key {
 	return k
 }
 
-// Word adds a text, such as an option.
+// Word adds a string, such as an option.
 func (k Key) Word(w string) { fmt.Fprintf(k.h, "%d %s\n", len(w), w) }
 
-// Add hashes a file to its end. Its name is a part of the key, because bundles quote it.
+// Add adds the name and the content of a file. The name is included because bundles quote
+// it. stopped returns the error of an interrupt.
 func (k Key) Add(path string, stopped func() error) error {
 	f, err := os.Open(path)
 	if err != nil {
@@ -79,11 +80,10 @@ func (k Key) Add(path string, stopped func() error) error {
 	return nil
 }
 
-// Name is the name of the bundle in the cache.
+// Name returns the name of the bundle in the cache.
 func (k Key) Name() string { return hex.EncodeToString(k.h.Sum(nil)[:8]) + ending }
 
-// Get holds the bundle at path, which lies in a cache, and makes it first if it is not
-// there.
+// Get holds the bundle at path in a cache. If the bundle does not exist it calls build first.
 func Get(path string, build func() error) (*bundle.Held, error) {
 	dir := filepath.Dir(path)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -92,20 +92,20 @@ func Get(path string, build func() error) (*bundle.Held, error) {
 	held, err := bundle.Hold(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		Trim(dir, time.Now(), MaxBytes)
-		// Another program may have made it meanwhile, which is as good.
+		// If another program has built it in the meantime, use that.
 		if err = build(); err == nil || errors.Is(err, bundle.ErrExists) {
 			held, err = bundle.Hold(path)
 		}
 	}
 	if err == nil {
 		now := time.Now()
-		_ = os.Chtimes(path, now, now) // for Trim; a cache that cannot be written can be read
+		_ = os.Chtimes(path, now, now) // for Trim; a read-only cache can still be used
 	}
 	return held, err
 }
 
-// Trim removes the bundles in dir that are too old, and the oldest while all of them are
-// larger than most bytes. Bundles in use stay.
+// Trim removes the bundles in dir that were not used for MaxAge, then the least recently used
+// ones until the rest is not larger than most bytes. It keeps bundles in use.
 func Trim(dir string, now time.Time, most int64) {
 	type entry struct {
 		path string
@@ -134,7 +134,7 @@ func Trim(dir string, now time.Time, most int64) {
 	}
 }
 
-// size is how many bytes the files below dir take.
+// size is the total size of the files below dir, in bytes.
 func size(dir string) (n int64) {
 	_ = filepath.WalkDir(dir, func(_ string, e fs.DirEntry, err error) error {
 		if err == nil && e.Type().IsRegular() {

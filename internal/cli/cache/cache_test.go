@@ -25,7 +25,7 @@ func entry(t *testing.T, dir, name string, size int, used time.Time) string {
 	return path
 }
 
-// TestTrim keeps what was used last, what is in use and what is not a bundle.
+// TestTrim checks that Trim keeps recent bundles, bundles in use, and anything else.
 func TestTrim(t *testing.T) {
 	dir, now := t.TempDir(), time.Now()
 	entry(t, dir, "old.pcapsule", 1, now.Add(-MaxAge-time.Hour))
@@ -45,7 +45,7 @@ func TestTrim(t *testing.T) {
 		names = append(names, f.Name())
 	}
 	if want := []string{"notes", "second.pcapsule", "third.pcapsule"}; !slices.Equal(names, want) {
-		t.Errorf("left are %q, want %q", names, want)
+		t.Errorf("%q are left, want %q", names, want)
 	}
 }
 
@@ -53,7 +53,7 @@ func TestGet(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "cache", "x.pcapsule")
 	failed := errors.New("no capture")
 	if _, err := Get(path, func() error { return failed }); !errors.Is(err, failed) {
-		t.Errorf("error %v, want the one of build", err)
+		t.Errorf("error %v, want that of build", err)
 	}
 	for _, want := range []bool{true, false} {
 		built := false
@@ -87,11 +87,11 @@ func TestKey(t *testing.T) {
 	seen := map[string]bool{}
 	for _, name := range []string{key("r1", a), key("r2", a), key("r1", b), key("r1", other), key("r1", a, b), key("r1")} {
 		if seen[name] {
-			t.Errorf("%s names two contents", name)
+			t.Errorf("%s is the key of two contents", name)
 		}
 		seen[name] = true
 	}
 	if first, again := key("r1", a), key("r1", a); first != again {
-		t.Errorf("the same content is %s and %s", first, again)
+		t.Errorf("the keys of the same content are %s and %s", first, again)
 	}
 }

@@ -10,12 +10,11 @@ import (
 	"time"
 )
 
-// A bundle is not written to when it is verified, so that it was is kept in the cache: a
-// file named for the place, size and time of every file of the bundle. A change of any of
-// them makes another name.
+// Verification does not write into a bundle, so its success is recorded in the cache, in a
+// file whose name is a hash of the path, mode, size and time of every file of the bundle. If
+// any of these changes, the name differs.
 
-// MarkVerified remembers that the bundle in the folder dir is as its hashes say. What
-// cannot be remembered is forgotten.
+// MarkVerified records that the bundle in the folder dir was verified. Errors are ignored.
 func MarkVerified(dir string) {
 	path, err := verifiedPath(dir)
 	if err != nil || os.MkdirAll(filepath.Dir(path), 0o700) != nil {
@@ -26,8 +25,8 @@ func MarkVerified(dir string) {
 	_ = os.Chtimes(path, now, now)
 }
 
-// Verified says when the bundle in the folder dir was verified, if no file of it has
-// changed its size or time since.
+// Verified returns when the bundle in the folder dir was verified. ok is false if it was not,
+// or if the size or time of one of its files has changed since.
 func Verified(dir string) (at time.Time, ok bool) {
 	path, err := verifiedPath(dir)
 	if err != nil {

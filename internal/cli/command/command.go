@@ -1,6 +1,6 @@
-// Package command has what the command lines of pcapsule and pcapsule-recorder share: help,
-// version, completion, the check of arguments, and the answer to a first word that is
-// neither a command nor a filter.
+// Package command contains what pcapsule and pcapsule-recorder share: help, version,
+// completion, the check of arguments, and the error for a first word that is neither a
+// command nor a filter.
 package command
 
 import (
@@ -15,8 +15,9 @@ import (
 	"github.com/pcapsule/pcapsule/internal/version"
 )
 
-// Wanted wraps a check of arguments, so that its error names what is missing or too much.
-func Wanted(check cobra.PositionalArgs) cobra.PositionalArgs {
+// CheckArgs wraps a check of the number of arguments, so that its error names the missing
+// arguments or the full usage.
+func CheckArgs(check cobra.PositionalArgs) cobra.PositionalArgs {
 	return func(c *cobra.Command, args []string) error {
 		if check == nil || check(c, args) == nil {
 			return nil
@@ -37,7 +38,7 @@ func Wanted(check cobra.PositionalArgs) cobra.PositionalArgs {
 	}
 }
 
-// arguments are those that a line of usage must have: without options and what may be left out.
+// arguments lists the required arguments in a line of usage.
 func arguments(use string) (list []string) {
 	depth := 0
 	words := strings.Fields(use)
@@ -51,7 +52,7 @@ func arguments(use string) (list []string) {
 	return list
 }
 
-// Help is cobra's help command, but a command that does not exist is a usage error.
+// Help is cobra's help command, except that an unknown command is a usage error.
 func Help(example string) *cobra.Command {
 	return &cobra.Command{
 		Use:     "help [COMMAND]",
@@ -64,10 +65,10 @@ func Help(example string) *cobra.Command {
 			}
 			if len(rest) > 0 {
 				if near := Nearest(rest[0], names(about)); near != "" {
-					return exit.With(fmt.Errorf("help of %q: want the name of one command", strings.Join(args, " ")), exit.Usage,
+					return exit.With(fmt.Errorf("help %s: want the name of one command", strings.Join(args, " ")), exit.Usage,
 						"did you mean "+about.CommandPath()+" "+near+"?")
 				}
-				return exit.Usagef("help of %q: want the name of one command", strings.Join(args, " "))
+				return exit.Usagef("help %s: want the name of one command", strings.Join(args, " "))
 			}
 			about.InitDefaultHelpFlag()
 			return about.Help()
@@ -75,8 +76,8 @@ func Help(example string) *cobra.Command {
 	}
 }
 
-// Version prints the release of a program. schema is the newest schema of bundles that it
-// reads; 0 if it reads none.
+// Version prints the release of a program. schema is the newest bundle schema that it reads;
+// 0 if it reads none.
 func Version(program string, schema int) *cobra.Command {
 	var asJSON bool
 	c := &cobra.Command{
@@ -104,14 +105,14 @@ func Version(program string, schema int) *cobra.Command {
 	return c
 }
 
-// Completion prints completion scripts. completes is what they complete.
+// Completion prints completion scripts. completes lists what they complete, for the help.
 func Completion(program, completes string) *cobra.Command {
 	shells := []string{"bash", "zsh", "fish", "powershell"}
 	return &cobra.Command{
 		Use:   "completion SHELL",
 		Short: "Print a completion script for your shell",
 		Long: `Print a script that completes ` + completes + `.
-The shell is bash, zsh, fish or powershell. bash needs the package bash-completion.`,
+The shell is bash, zsh, fish or powershell. bash also needs the package bash-completion.`,
 		Example: strings.ReplaceAll(`  source <(PROGRAM completion bash)
   PROGRAM completion bash > /etc/bash_completion.d/PROGRAM
   PROGRAM completion zsh > "${fpath[1]}/_PROGRAM"

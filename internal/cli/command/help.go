@@ -12,18 +12,18 @@ import (
 	"github.com/pcapsule/pcapsule/internal/cli/console"
 )
 
-// helpWidth is how wide help is at most: longer lines are hard to read.
+// helpWidth is the maximum width of help, in columns; longer lines are hard to read.
 const helpWidth = 100
 
-// SetHelp makes the help of a program fit its terminal. width is the number of columns.
+// SetHelp makes the help of a program fit its terminal. width returns the number of columns.
 func SetHelp(root *cobra.Command, width func() int) {
 	root.SetHelpFunc(func(c *cobra.Command, _ []string) {
 		fmt.Fprint(c.OutOrStdout(), helpText(c, min(width(), helpWidth)))
 	})
 }
 
-// helpText is the help of a command in lines of at most width columns. Only words that
-// have no blank are longer.
+// helpText is the help of a command in lines of at most width columns. Only a single word
+// can be longer.
 func helpText(c *cobra.Command, width int) string {
 	var b strings.Builder
 	about := c.Long
@@ -62,7 +62,7 @@ func helpText(c *cobra.Command, width int) string {
 		if !sub.IsAvailableCommand() && sub.Name() != "help" {
 			continue
 		}
-		if longest > width/3 { // a name and its meaning have a line of their own each
+		if longest > width/3 { // put the name and the description on separate lines
 			list = append(list, "  "+sub.Name(), console.Hanging(6, sub.Short, 6, width))
 			continue
 		}
@@ -72,15 +72,16 @@ func helpText(c *cobra.Command, width int) string {
 	section("Flags", flagLines(c.LocalFlags(), width)...)
 	section("Global flags", flagLines(c.InheritedFlags(), width)...)
 	if c.HasAvailableSubCommands() {
-		b.WriteString(console.Hanging(0, fmt.Sprintf("%s COMMAND --help says more about a command.", c.CommandPath()), 0, width) + "\n")
+		b.WriteString(console.Hanging(0, fmt.Sprintf("Run %s COMMAND --help for more about a command.", c.CommandPath()), 0, width) + "\n")
 	}
 	return strings.TrimRight(b.String(), "\n") + "\n"
 }
 
-// flagLine is a line of pflag: the flag with its type, then its meaning.
+// flagLine matches a line of pflag: the flag with its type, then its description.
 var flagLine = regexp.MustCompile(`^( +(?:-\w, )?--\S+(?: \S+)?) {3,}(\S.*)$`)
 
-// flagLines lists flags, the meaning beside each, or below it where there is little room.
+// flagLines lists flags, each with its description to the right, or below if the terminal is
+// narrow.
 func flagLines(fl *pflag.FlagSet, width int) (list []string) {
 	var found [][]string
 	longest := 0
@@ -99,7 +100,7 @@ func flagLines(fl *pflag.FlagSet, width int) (list []string) {
 	return list
 }
 
-// paragraphs fills each paragraph of a text anew. One with indented lines stays as it is.
+// paragraphs rewraps each paragraph of a text. One with indented lines is not changed.
 func paragraphs(text string, width int) string {
 	var b strings.Builder
 	for p := range strings.SplitSeq(strings.TrimSpace(text), "\n\n") {
@@ -112,7 +113,7 @@ func paragraphs(text string, width int) string {
 	return b.String()
 }
 
-// continued breaks a command line for a shell, at blanks outside of quotes.
+// continued breaks a command line into lines for a shell, at blanks outside quotes.
 func continued(line string, width int) string {
 	const indent = "      "
 	var out []string

@@ -30,12 +30,12 @@ var plainWord = regexp.MustCompile(`^[a-z][a-z-]*$`)
 
 const maxListed = 8 // commands in a hint
 
-const linkEthernet = 1 // on which a filter may ask for all that filters can ask for
+const linkEthernet = 1 // the link type that supports every filter primitive
 
-// CheckFilter refuses a first word that was meant as a command: c takes a filter, but no
-// filter begins with this word. args are the words before the first flag. It answers
-//   - nil for a filter, and for a wrong filter, which has an error of its own,
-//   - an *exit.Error whose hint names the command that was meant, or lists the commands.
+// CheckFilter refuses a first word that was meant as a command: c accepts a filter, but no
+// filter begins with this word. args are the words before the first flag. It returns
+//   - nil for a filter, and for an invalid filter, which is reported later,
+//   - an *exit.Error whose hint names the most likely command, or lists the commands.
 func CheckFilter(c *cobra.Command, args []string) error {
 	if len(args) == 0 || !plainWord.MatchString(args[0]) || filter.IsWord(args[0]) {
 		return nil
@@ -47,7 +47,7 @@ func CheckFilter(c *cobra.Command, args []string) error {
 	word, program, own := args[0], c.Root().Name(), names(c.Root())
 	switch {
 	case program == Recorder && word == "record":
-		return exit.With(fmt.Errorf("%s has no command %q", program, word), exit.Usage, "recording needs no command: leave out the word record")
+		return exit.With(fmt.Errorf("%s has no command %q", program, word), exit.Usage, "recording needs no command: leave out record")
 	case slices.Contains(own, word):
 		return exit.With(fmt.Errorf("%q is a command, not a filter", word), exit.Usage, "run "+program+" "+word)
 	case program == Recorder && slices.Contains(OfPcapsule(), word):
@@ -57,16 +57,16 @@ func CheckFilter(c *cobra.Command, args []string) error {
 	if len(own) > maxListed {
 		list = program + " --help lists the commands"
 	}
-	hint := list + "; a filter is in the language of tcpdump, see pcap-filter(7)"
+	hint := list + "; a filter uses tcpdump's syntax, see pcap-filter(7)"
 	if near := Nearest(word, own); near != "" {
 		hint = "did you mean " + program + " " + near + "? " + list
 	} else if len(args) > 1 {
-		return nil // tpc port 80: rather a filter with an error
+		return nil // for example tpc port 80: more likely a filter with a typo
 	}
 	return exit.With(fmt.Errorf("%q is neither a command nor a filter", word), exit.Usage, hint)
 }
 
-// FirstWords are the arguments before the first flag.
+// FirstWords returns the arguments before the first flag.
 func FirstWords(args []string) []string {
 	if i := slices.IndexFunc(args, func(a string) bool { return strings.HasPrefix(a, "-") }); i >= 0 {
 		return args[:i]
@@ -74,7 +74,7 @@ func FirstWords(args []string) []string {
 	return args
 }
 
-// names are the commands of a program that its help lists.
+// names lists the commands in the help of a program.
 func names(root *cobra.Command) (list []string) {
 	for _, c := range root.Commands() {
 		if !c.Hidden {
@@ -85,7 +85,7 @@ func names(root *cobra.Command) (list []string) {
 	return slices.Compact(list)
 }
 
-// sentence joins words for people: a, b and c.
+// sentence joins words as in a sentence: a, b and c.
 func sentence(words []string) string {
 	if len(words) < 2 {
 		return strings.Join(words, "")
@@ -94,8 +94,8 @@ func sentence(words []string) string {
 	return strings.Join(words[:last], ", ") + " and " + words[last]
 }
 
-// Nearest is the name that a word most likely misspells, "" if there is none. A name may
-// differ in one letter of every three, so short names must be right.
+// Nearest returns the name that word most likely misspells, "" if there is none. One letter in
+// three may differ; names of fewer than 4 letters must match exactly.
 func Nearest(word string, names []string) (nearest string) {
 	best := -1
 	for _, name := range names {
@@ -110,7 +110,8 @@ func Nearest(word string, names []string) (nearest string) {
 	return nearest
 }
 
-// distance counts the letters that must be added, removed or replaced to get from a to b.
+// distance is the Levenshtein distance: the letters to add, remove or replace to get from a
+// to b.
 func distance(a, b string) int {
 	row := make([]int, len(b)+1)
 	for j := range row {

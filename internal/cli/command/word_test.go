@@ -25,7 +25,7 @@ func TestCheckFilter(t *testing.T) {
 		name    string
 		c       *cobra.Command
 		args    string // split at |
-		problem string // "" where it is left to the filter
+		problem string // "" if the filter's parser decides
 		hint    string
 	}{
 		{"no filter", node, "", "", ""},
@@ -33,8 +33,8 @@ func TestCheckFilter(t *testing.T) {
 		{"a filter in words", node, "port|80", "", ""},
 		{"a filter in one argument", node, "tcp port 80 or icmp", "", ""},
 		{"half a filter", node, "host", "", ""},
-		{"a word of filters that is not supported", node, "gateway", "", ""},
-		{"a wrong filter", node, "tcp|and|and", "", ""},
+		{"an unsupported keyword of filters", node, "gateway", "", ""},
+		{"an invalid filter", node, "tcp|and|and", "", ""},
 		{"a misspelled filter", node, "tpc|port|80", "", ""},
 		{"an address", node, "10.0.0.1", "", ""},
 		{"a filter with brackets", node, "tcp[13] = 2", "", ""},
@@ -44,7 +44,7 @@ func TestCheckFilter(t *testing.T) {
 		{"a command after --", node, "ring|ls", `"ring" is a command, not a filter`, "run pcapsule-recorder ring"},
 		{"a command of the other program", node, "snapshot|r", `pcapsule-recorder has no command "snapshot"`, "snapshot is a command of pcapsule: run"},
 		{"recording", node, "record|tcp", `pcapsule-recorder has no command "record"`, "recording needs no command"},
-		{"a command for a filter", record, "doctor", `"doctor" is a command, not a filter`, "run pcapsule doctor"},
+		{"a command instead of a filter", record, "doctor", `"doctor" is a command, not a filter`, "run pcapsule doctor"},
 		{"a filter of record", record, "not|arp", "", ""},
 		{"another word for record", record, "status", `"status" is neither`, "pcapsule --help lists the commands"},
 	} {
@@ -53,12 +53,12 @@ func TestCheckFilter(t *testing.T) {
 			args = strings.Split(tt.args, "|")
 		}
 		err := CheckFilter(tt.c, args)
-		var told *exit.Error
+		var coded *exit.Error
 		switch {
 		case tt.problem == "" && err != nil:
 			t.Errorf("%s: %v, want nothing", tt.name, err)
 		case tt.problem == "":
-		case !errors.As(err, &told) || told.Code != exit.Usage || !strings.HasPrefix(told.Error(), tt.problem) || !strings.HasPrefix(told.Hint, tt.hint):
+		case !errors.As(err, &coded) || coded.Code != exit.Usage || !strings.HasPrefix(coded.Error(), tt.problem) || !strings.HasPrefix(coded.Hint, tt.hint):
 			t.Errorf("%s: %#v, want %q and %q", tt.name, err, tt.problem, tt.hint)
 		}
 	}

@@ -1,5 +1,5 @@
-// Package console writes for people: text without what a terminal would act on, numbers,
-// sizes, and standard output that remembers its first error.
+// Package console writes output for people: text without control characters, sizes, and
+// standard output that remembers its first error.
 package console
 
 import (
@@ -11,7 +11,8 @@ import (
 	"golang.org/x/term"
 )
 
-// Printable escapes what a terminal would act on and cuts to n columns.
+// Printable replaces characters that a terminal would act on with dots, and cuts s to n
+// columns.
 func Printable(s string, n int) string {
 	var b strings.Builder
 	used := 0
@@ -33,8 +34,8 @@ func Printable(s string, n int) string {
 
 const maxLine = 4000 // columns of a line of a message
 
-// Lines are a message's lines without what a terminal would act on: file names and texts
-// of captures come into messages.
+// Lines makes each line of a message printable, because messages may quote file names and
+// text from captures.
 func Lines(s string) string {
 	list := strings.Split(strings.TrimRight(s, "\n"), "\n")
 	for i, l := range list {
@@ -43,8 +44,8 @@ func Lines(s string) string {
 	return strings.Join(list, "\n")
 }
 
-// Wrap breaks text into lines of at most width columns, between words. A longer word has a
-// line of its own.
+// Wrap breaks text into lines of at most width columns, between words. A longer word is on
+// a separate line.
 func Wrap(text string, width int) (list []string) {
 	line, used := "", 0
 	for word := range strings.FieldsSeq(text) {
@@ -63,8 +64,9 @@ func Wrap(text string, width int) (list []string) {
 	return list
 }
 
-// Hanging fills text into lines, the first indented by first and the others by rest. Runs
-// of blanks in the first line stay, and so does a word that is longer than a line.
+// Hanging wraps text into lines, the first indented by first columns and the others by rest.
+// It keeps runs of blanks in the first line, and does not break a word that is longer than a
+// line.
 func Hanging(first int, text string, rest, width int) string {
 	line := strings.Repeat(" ", first) + text
 	if utf8.RuneCountInString(line) <= width {
@@ -73,7 +75,7 @@ func Hanging(first int, text string, rest, width int) string {
 	var out []string
 	for utf8.RuneCountInString(line) > width {
 		runes := []rune(line)
-		at := -1 // the last blank that fits, or else the first one behind
+		at := -1 // the last blank that fits, or else the first one after it
 		for i := rest + 1; i < len(runes) && (i <= width || at < 0); i++ {
 			if runes[i] == ' ' {
 				at = i
@@ -105,13 +107,13 @@ func ByteSize(n int64) string {
 	return fmt.Sprintf("%.0f %cB", v, units[i])
 }
 
-// Terminal reports whether w is one.
+// Terminal reports whether w is a terminal.
 func Terminal(w any) bool {
 	f := File(w)
 	return f != nil && term.IsTerminal(int(f.Fd()))
 }
 
-// Columns is how many characters a line of the terminal w has, 0 if w is none.
+// Columns is the width of the terminal w in characters, 0 if w is not a terminal.
 func Columns(w any) int {
 	if !Terminal(w) {
 		return 0

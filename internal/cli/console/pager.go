@@ -7,8 +7,8 @@ import (
 	"os/exec"
 )
 
-// Pager is a terminal whose output goes through a program that shows it page by page. The
-// program starts with the first byte, so that a command that fails shows none.
+// Pager sends output to a terminal through a program that shows it page by page. The program
+// starts at the first byte, so that a command that fails does not start it.
 type Pager struct {
 	term  *os.File
 	cmd   *exec.Cmd
@@ -16,9 +16,9 @@ type Pager struct {
 	begun bool
 }
 
-// PagerOf gives a pager for the terminal out: that of PAGER, or else less, which leaves
-// what fits the screen alone. It is nil if there is none, out is no terminal, or PAGER is
-// empty or cat.
+// PagerOf returns a pager for the terminal out: the program in PAGER, or else less, which
+// prints text that fits the screen without paging. It returns nil if there is no pager, out
+// is not a terminal, or PAGER is empty or cat.
 func PagerOf(out any) *Pager {
 	f := File(out)
 	if f == nil || !Terminal(f) || os.Getenv("TERM") == "dumb" {
@@ -37,7 +37,7 @@ func PagerOf(out any) *Pager {
 	return &Pager{term: f, cmd: exec.Command(less)}
 }
 
-// Write implements io.Writer. If the program cannot start, what it was given goes to the
+// Write implements io.Writer. If the program cannot start, the text is written to the
 // terminal.
 func (p *Pager) Write(b []byte) (int, error) {
 	if !p.begun {
@@ -53,7 +53,7 @@ func (p *Pager) Write(b []byte) (int, error) {
 func (p *Pager) start() {
 	p.cmd.Stdout, p.cmd.Stderr, p.cmd.Env = p.term, os.Stderr, os.Environ()
 	if _, set := os.LookupEnv("LESS"); !set {
-		p.cmd.Env = append(p.cmd.Env, "LESS=FRX") // one screen needs no page, colours, and what was read stays
+		p.cmd.Env = append(p.cmd.Env, "LESS=FRX") // exit if it fits one screen, pass colours, keep the text on exit
 	}
 	in, err := p.cmd.StdinPipe()
 	if err == nil && p.cmd.Start() == nil {
@@ -61,7 +61,7 @@ func (p *Pager) start() {
 	}
 }
 
-// Close waits until the reader has seen enough.
+// Close waits until the reader quits the pager.
 func (p *Pager) Close() error {
 	if p == nil || p.in == nil {
 		return nil

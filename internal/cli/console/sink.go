@@ -15,22 +15,23 @@ import (
 	"github.com/pcapsule/pcapsule/internal/cli/exit"
 )
 
-// Sink is standard output, the one place where text meets a terminal. What a terminal would
-// act on, captured text that moves the cursor or turns the direction of writing, comes out
-// as \u001b; inside JSON that is the same text. Line feeds, tabs and our own styles pass.
+// Sink is standard output, the one place where text reaches a terminal. It escapes characters
+// that a terminal would act on, such as captured text that moves the cursor or changes the
+// writing direction, as \u001b; in JSON that is equivalent. Line feeds, tabs and our own
+// styles pass.
 //
-// It remembers the first error, so that a command that does not look at errors of printing
-// still fails if the disk behind it is full.
+// It remembers the first error, so that a command that ignores errors of printing still fails
+// if the disk is full.
 type Sink struct {
 	W      io.Writer
 	Err    error
 	Styled bool // styles pass
 
 	mu   sync.Mutex
-	part []byte // of a character that is not whole yet
+	part []byte // the beginning of an incomplete character
 }
 
-// Styles that people see.
+// Styles of text on a terminal.
 const (
 	Bold   = "\x1b[1m"
 	Red    = "\x1b[31m"
@@ -58,7 +59,7 @@ func (s *Sink) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// End writes what waits for the rest of a character.
+// End writes the beginning of a character whose rest never arrived.
 func (s *Sink) End() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -67,7 +68,7 @@ func (s *Sink) End() error {
 	return s.put(s.safe(rest))
 }
 
-// unfinished is the length of a character at the end of p of which bytes are lacking.
+// unfinished is the length of an incomplete character at the end of p.
 func unfinished(p []byte) int {
 	for n := 1; n < utf8.UTFMax && n <= len(p); n++ {
 		if c := p[len(p)-n]; utf8.RuneStart(c) {
@@ -80,7 +81,7 @@ func unfinished(p []byte) int {
 	return 0
 }
 
-// safe escapes what a terminal would act on. What is safe is given as it is.
+// safe escapes characters that a terminal would act on. If there are none it returns p.
 func (s *Sink) safe(p []byte) []byte {
 	i := 0
 	for i < len(p) && (p[i] >= ' ' && p[i] < 0x7f || p[i] == '\n' || p[i] == '\t') {
@@ -118,13 +119,13 @@ func (s *Sink) style(p []byte) int {
 	return 0
 }
 
-// Acts reports whether a terminal, or a reader of text, acts on a character instead of
-// showing it.
+// Acts reports whether a terminal or a text viewer acts on a character instead of showing
+// it.
 func Acts(r rune) bool {
 	return unicode.IsControl(r) || unicode.In(r, unicode.Cf, unicode.Zl, unicode.Zp)
 }
 
-// Line is a text in one line: a file may have a name of several.
+// Line returns s on one line: a file name may contain line breaks.
 func Line(s string) string {
 	s = strings.ToValidUTF8(s, "\uFFFD")
 	if !strings.ContainsFunc(s, Acts) {
@@ -141,7 +142,7 @@ func Line(s string) string {
 	return string(out)
 }
 
-// escape appends a character as JSON and Go have it.
+// escape appends a character as JSON and Go escape it.
 func escape(out []byte, r rune) []byte {
 	if r > 0xffff {
 		r -= 0x10000
@@ -150,7 +151,7 @@ func escape(out []byte, r rune) []byte {
 	return fmt.Appendf(out, `\u%04x`, r)
 }
 
-// put writes bytes as they are.
+// put writes bytes unchanged.
 func (s *Sink) put(p []byte) error {
 	if s.Err != nil || len(p) == 0 {
 		return s.Err
@@ -165,7 +166,7 @@ func (s *Sink) put(p []byte) error {
 	return s.Err
 }
 
-// exact writes bytes as they are.
+// exact writes bytes unchanged.
 type exact struct{ s *Sink }
 
 // Write implements io.Writer.
@@ -178,8 +179,8 @@ func (x exact) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// Exact is w for what programs read to the byte: captures, Parquet, HTML. On a terminal it
-// is text like all else.
+// Exact returns w without escapes, for data that programs read byte for byte: captures,
+// Parquet, HTML. On a terminal the escapes stay.
 func Exact(w io.Writer) io.Writer {
 	if s, ok := w.(*Sink); ok && !Terminal(s) {
 		return exact{s}
@@ -187,7 +188,7 @@ func Exact(w io.Writer) io.Writer {
 	return w
 }
 
-// Drawn is w for what draws on a terminal, such as progress.
+// Drawn returns w without escapes, for output that draws on a terminal, such as progress.
 func Drawn(w io.Writer) io.Writer {
 	if s, ok := w.(*Sink); ok {
 		return exact{s}
@@ -195,7 +196,7 @@ func Drawn(w io.Writer) io.Writer {
 	return w
 }
 
-// File is the file behind a writer, nil if there is none.
+// File returns the file behind a writer, nil if there is none.
 func File(w any) *os.File {
 	switch s := w.(type) {
 	case *Sink:

@@ -1,5 +1,5 @@
 // Package doctor is the command doctor of pcapsule and pcapsule-recorder: it checks what a
-// machine can record, and of which programs TLS keys can be read. It records nothing.
+// machine can record, and from which programs TLS keys can be read. It records nothing.
 package doctor
 
 import (
@@ -21,9 +21,9 @@ type flags struct {
 	layouts    string
 }
 
-// Command is doctor for a program. layouts is the folder where that program keeps the
-// layouts of TLS libraries, "" if it has none; it is called only if it is needed. questions
-// checks what confines the questions of a program that answers any; else it is nil.
+// Command is doctor for a program. layouts returns the folder where that program keeps the
+// layouts of TLS libraries, "" if it has none; it is called only if needed. questions checks
+// what confines the worker process of questions; nil if the program answers none.
 func Command(program string, layouts func() string, questions func() []recorder.Check) *cobra.Command {
 	var f flags
 	c := &cobra.Command{
@@ -38,7 +38,7 @@ Nothing is recorded. The exit code is 1 if recording does not work.
   missing   recording does not work until this is changed
 
 With --keys, list the processes that use a TLS library, or only those that PROCESS names by
-number or program: the library and its build, whether --keys and --plaintext can read it, how,
+number or program: the library and its build, whether and how --keys and --plaintext can read it,
 and what is missing. This only reads files. It also lists the library layouts that earlier
 recordings learned.`,
 		Example: strings.ReplaceAll(`  PROGRAM doctor
@@ -48,7 +48,7 @@ recordings learned.`,
 		RunE: func(c *cobra.Command, args []string) error {
 			switch {
 			case len(args) > 0 && !f.keys:
-				return exit.Usagef("doctor %s: name processes only with --keys", strings.Join(args, " "))
+				return exit.Usagef("doctor %s: PROCESS needs --keys", strings.Join(args, " "))
 			case c.Flags().Changed("layouts") && !f.keys:
 				return exit.Usagef("--layouts needs --keys")
 			case f.keys:
@@ -61,7 +61,7 @@ recordings learned.`,
 			if questions != nil {
 				r.Questions = questions()
 			}
-			return r.tell(c.OutOrStdout(), program, f.json)
+			return r.print(c.OutOrStdout(), program, f.json)
 		},
 	}
 	fl := c.Flags()
@@ -74,14 +74,14 @@ recordings learned.`,
 // report is what doctor --json prints.
 type report struct {
 	Works    bool             `json:"works"`
-	Degraded int              `json:"degraded"` // checks that are partial
-	Missing  int              `json:"missing"`  // checks that are bad
+	Degraded int              `json:"degraded"` // partial checks
+	Missing  int              `json:"missing"`  // bad checks
 	Checks   []recorder.Check `json:"checks"`
 
 	Questions []recorder.Check `json:"questions,omitempty"` // what confines them; recording does not need it
 }
 
-func (r *report) tell(out io.Writer, program string, asJSON bool) error {
+func (r *report) print(out io.Writer, program string, asJSON bool) error {
 	r.Works = recorder.Works(r.Checks)
 	for _, c := range r.Checks {
 		switch c.State {
@@ -123,13 +123,12 @@ func (r *report) summary() string {
 	}
 	text := "Recording does not work on this machine: " + plural.Count(int64(r.Missing), "requirement is", "requirements are") + " missing"
 	if degraded != "" {
-		text += ", and there " + map[bool]string{true: "is ", false: "are "}[r.Degraded == 1] + degraded
+		text += ", with " + degraded
 	}
 	return text + "."
 }
 
-// rows are the checks for people. Hooks that work are one row for each purpose; there are
-// dozens of them.
+// rows lists the checks for people. The dozens of hooks that work are one row per purpose.
 func rows(checks []recorder.Check) (list []row) {
 	marks := map[recorder.State]string{recorder.Good: "ok", recorder.Partial: "degraded", recorder.Bad: "missing"}
 	at, number := map[string]int{}, map[string]int64{}

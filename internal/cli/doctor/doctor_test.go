@@ -43,8 +43,8 @@ func TestLastLine(t *testing.T) {
 		{report{Works: true, Degraded: 1}, "Recording works on this machine, with 1 degradation."},
 		{report{Works: true, Degraded: 2}, "Recording works on this machine, with 2 degradations."},
 		{report{Missing: 1}, "Recording does not work on this machine: 1 requirement is missing."},
-		{report{Missing: 2, Degraded: 1}, "Recording does not work on this machine: 2 requirements are missing, and there is 1 degradation."},
-		{report{Missing: 1, Degraded: 3}, "Recording does not work on this machine: 1 requirement is missing, and there are 3 degradations."},
+		{report{Missing: 2, Degraded: 1}, "Recording does not work on this machine: 2 requirements are missing, with 1 degradation."},
+		{report{Missing: 1, Degraded: 3}, "Recording does not work on this machine: 1 requirement is missing, with 3 degradations."},
 	} {
 		if got := tt.r.summary(); got != tt.want {
 			t.Errorf("%q, want %q", got, tt.want)

@@ -20,7 +20,7 @@ type tlsReport struct {
 	Layouts   []keys.LayoutFile `json:"layouts"`
 }
 
-// inspect looks at the named processes, or at all.
+// inspect reports on the named processes, or on all.
 func inspect(out io.Writer, f *flags, names []string) error {
 	choose, err := chooser(names)
 	if err != nil {
@@ -28,12 +28,12 @@ func inspect(out io.Writer, f *flags, names []string) error {
 	}
 	r := &tlsReport{Processes: keys.Inspect(choose, f.layouts), Folder: f.layouts, Layouts: []keys.LayoutFile{}}
 	if len(r.Processes) == 0 && len(names) > 0 {
-		return exit.With(fmt.Errorf("no process is %s", strings.Join(names, " or ")), exit.NotCapture, "list the processes with ps")
+		return exit.With(fmt.Errorf("no process matches %s", strings.Join(names, " or ")), exit.NotCapture, "list the processes with ps")
 	}
 	if f.layouts != "" {
 		list, err := keys.Layouts(f.layouts)
 		if err != nil {
-			return exit.With(fmt.Errorf("listing layouts: %w", err), exit.NotCapture, "name a folder with --layouts")
+			return exit.With(fmt.Errorf("listing layouts: %w", err), exit.NotCapture, "give another folder with --layouts")
 		}
 		r.Layouts = append(r.Layouts, list...)
 	}
@@ -50,8 +50,8 @@ func inspect(out io.Writer, f *flags, names []string) error {
 	return nil
 }
 
-// chooser selects processes by number and by pattern of the program, as the flag --keys of
-// a recording has them; nil selects all.
+// chooser returns a function that selects processes by number and by pattern of the program,
+// in the form of a recording's --keys; nil selects all.
 func chooser(names []string) (func(uint32, string) bool, error) {
 	if len(names) == 0 {
 		return nil, nil
@@ -63,7 +63,7 @@ func chooser(names []string) (func(uint32, string) bool, error) {
 		if pid, err := strconv.ParseUint(n, 10, 32); err == nil {
 			pids[uint32(pid)] = true
 		} else if _, err := path.Match(n, ""); err != nil || n == "" {
-			return nil, exit.Usagef("doctor --keys %q: want the number of a process or the name of a program", n)
+			return nil, exit.Usagef("doctor --keys %q: want a process number or a program name", n)
 		} else {
 			patterns = append(patterns, n)
 		}
@@ -125,7 +125,7 @@ func (r *tlsReport) print(out io.Writer) {
 	printRows(out, list)
 }
 
-// describe says what a process has and what can be read of it.
+// describe returns the TLS library of a process and what can be read from it.
 func describe(p *keys.Ability) string {
 	text := strings.ReplaceAll(p.Executable, "\n", "?") + "\n"
 	version := strings.TrimSpace(strings.TrimPrefix(strings.TrimPrefix(p.Version, "OpenSSL"), "go go"))

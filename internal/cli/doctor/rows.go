@@ -9,20 +9,19 @@ import (
 	"github.com/pcapsule/pcapsule/internal/cli/console"
 )
 
-// row is one line of the answer for people: a mark, what it is about, what was found, and
-// what to change.
+// row is one check for people: a mark, a name, the finding, and what to change.
 type row struct{ mark, name, detail, change string }
 
 // Limits of the layout.
 const (
 	markColumn = 10  // longest mark and two spaces
-	maxName    = 22  // a longer name has a line of its own
+	maxName    = 22  // a longer name is on a separate line
 	noTerminal = 80  // columns if the output is a file or a pipe
 	minColumns = 60  // columns on a narrow terminal
 	maxColumns = 100 // longer lines are hard to read
 )
 
-// printRows writes rows below one another, with details aligned and wrapped.
+// printRows writes rows with aligned and wrapped details.
 func printRows(out io.Writer, list []row) {
 	columns := noTerminal
 	if n := console.Columns(out); n > 0 {

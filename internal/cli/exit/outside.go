@@ -6,22 +6,21 @@ import (
 	"path/filepath"
 )
 
-// Outside refuses paths that lie in a bundle: what a command writes there would be a file
-// that no manifest lists. Links are followed as far as the path exists. Empty paths and -
-// pass.
+// Outside refuses paths inside a bundle, because no manifest would list a file written
+// there. Links are followed as far as the path exists. Empty paths and - are accepted.
 func Outside(paths ...string) error {
 	for _, path := range paths {
 		if path == "" || path == "-" {
 			continue
 		}
 		if b := bundleAround(path); b != "" {
-			return With(fmt.Errorf("output %s: it lies in the bundle %s, which must stay as it is", path, b), Usage, "choose a place outside of the bundle")
+			return With(fmt.Errorf("output %s: it is inside the bundle %s, which must not be changed", path, b), Usage, "choose an output outside the bundle")
 		}
 	}
 	return nil
 }
 
-// bundleAround is the folder of the bundle that path is, or lies in; empty for none.
+// bundleAround returns the folder of the bundle that path is or is in; empty for none.
 func bundleAround(path string) string {
 	dir, err := filepath.Abs(path)
 	if err != nil {
@@ -33,7 +32,7 @@ func bundleAround(path string) string {
 			dir = real
 			break
 		}
-		up := filepath.Dir(dir) // not there yet
+		up := filepath.Dir(dir) // dir does not exist yet
 		if up == dir {
 			return ""
 		}

@@ -1,6 +1,6 @@
-// Package page writes answers of questions, which are JSON, as text for people: headings, tables and
-// lines that fit the width, with units of the fields' names. Text from the traffic cannot act on the
-// terminal.
+// Package page writes the answer to a question, which is JSON, as text for people: headings, tables
+// and lines that fit the width, with units from the fields' names. It escapes control characters in
+// captured text.
 package page
 
 import (
@@ -12,17 +12,17 @@ import (
 	"github.com/pcapsule/pcapsule/internal/cli/console"
 )
 
-// member is one member of a JSON object, in the order of the text.
+// member is one member of a JSON object.
 type member struct {
 	name  string
 	value any // nil, bool, json.Number, string, []any or object
 }
 
-// object is a JSON object that keeps its order.
+// object is a JSON object with its members in their original order.
 type object []member
 
-// Text writes an answer, which is JSON, as a page of at most width columns. Headings are bold
-// where coloured is true.
+// Text writes a JSON answer as a page of at most width columns. Headings are bold if coloured
+// is true.
 func Text(answer []byte, width int, coloured bool) (string, error) {
 	d := json.NewDecoder(bytes.NewReader(answer))
 	d.UseNumber()
@@ -42,7 +42,7 @@ func Text(answer []byte, width int, coloured bool) (string, error) {
 	return p.text(), nil
 }
 
-// ordered reads one JSON value with the order of its members.
+// ordered reads one JSON value and keeps the order of its members.
 func ordered(d *json.Decoder) (any, error) {
 	tok, err := d.Token()
 	if err != nil {
@@ -79,7 +79,8 @@ func ordered(d *json.Decoder) (any, error) {
 	return tok, nil
 }
 
-// framing are the members that every answer has; they come last, in a few lines.
+// framing reports whether a member is one that every answer has. These are printed last, in a
+// few lines.
 func framing(name string) bool {
 	switch name {
 	case "coverage", "matched", "truncated", "next_cursor", "now", "verified", "notes":
@@ -88,27 +89,27 @@ func framing(name string) bool {
 	return false
 }
 
-// callID reports whether a text is a call_id.
+// callID reports whether s is a call_id.
 func callID(s string) bool {
 	return len(s) == 32 && strings.Trim(s, "0123456789abcdef") == ""
 }
 
-// frame tells what stands behind the answer.
+// frame prints the members that every answer has.
 func (p *page) frame(top object) {
 	for _, m := range top {
 		switch m.name {
 		case "matched":
 			if m.value != "some" {
 				p.space()
-				p.line(map[any]string{"nothing_matched": "nothing matches, and the time was recorded", "not_recorded": "the asked time was not recorded"}[m.value])
+				p.line(map[any]string{"nothing_matched": "No matches. The whole time range was captured.", "not_recorded": "No packets were recorded in that time range."}[m.value])
 			}
 		case "truncated":
 			if m.value == true {
 				p.space()
-				p.line("lists were cut: narrow the question or raise --limit")
+				p.line("Lists are shortened: narrow the question or raise --limit.")
 			}
 		case "next_cursor":
-			p.line("the rows that follow: the same question with --cursor " + valueOf("", m.value))
+			p.line("For the next rows ask the same question with --cursor " + valueOf("", m.value))
 		case "coverage":
 			o, _ := m.value.(object)
 			p.space()
@@ -118,7 +119,7 @@ func (p *page) frame(top object) {
 				} else if c.name == "state" {
 					text := "recorded: " + valueOf("", c.value)
 					if p.day != "" {
-						text += "; times are of " + p.day + ", UTC"
+						text += "; times are on " + p.day + ", UTC"
 					}
 					p.line(text)
 				}

@@ -9,47 +9,46 @@ import (
 	"github.com/pcapsule/pcapsule/internal/cli/console"
 )
 
-// page lays an answer out for a person: sentences first, then numbers, then lists, as
-// tables where their rows fit the width and as cards where they do not; evidence comes
-// last in each.
+// page lays an answer out for a person: sentences first, then numbers, then lists. A list
+// is a table if its rows fit the width, and cards otherwise; evidence is last in each.
 type page struct {
 	b           strings.Builder
 	width       int
 	bold, plain string
-	day         string // of all times in the answer, where it is one; then it is told once
+	day         string // the day of all times in the answer if it is the same; it is printed once
 	pairs       bool   // two numbers are before and after
-	none        bool   // no list has anything, which is said
+	none        bool   // every list is empty, which is printed
 }
 
-// sentences are members that we wrote, so times in them may be shortened.
+// sentences are members with text of our own, so times in them may be shortened.
 var sentences = map[string]bool{"summary": true, "verdict": true, "words": true, "what": true, "when": true, "why": true, "how": true, "notes": true, "at_limit": true, "signs": true}
 
-// maxText is how much of one text of the traffic a page shows.
+// maxText is the maximum length of one captured text, in characters.
 const maxText = 400
 
 func (p *page) text() string { return strings.TrimRight(p.b.String(), "\n") + "\n" }
 
-// nbsp holds a number and its unit on one line; it is printed as a space.
+// nbsp keeps a number and its unit on one line; it is printed as a space.
 const nbsp = "\u00a0"
 
-// dot stands between facts, and never begins a line.
+// dot separates facts, and never begins a line.
 const dot = nbsp + "· "
 
-// line writes lines with no space at their ends.
+// line writes lines without trailing spaces.
 func (p *page) line(s string) {
 	for l := range strings.SplitSeq(strings.ReplaceAll(s, nbsp, " "), "\n") {
 		p.b.WriteString(strings.TrimRight(l, " ") + "\n")
 	}
 }
 
-// space leaves a line free, once.
+// space writes an empty line, unless the last line is empty.
 func (p *page) space() {
 	if s := p.b.String(); s != "" && !strings.HasSuffix(s, "\n\n") {
 		p.b.WriteString("\n")
 	}
 }
 
-// wrap writes a text in lines of the page's width, the first indented by first, the
+// wrap writes a text in lines of the page's width, the first indented by first and the
 // others by rest.
 func (p *page) wrap(s string, first, rest int) { p.line(p.folded(s, first, rest)) }
 
@@ -59,7 +58,7 @@ func (p *page) folded(s string, first, rest int) string {
 	used, begun := first, false
 	for _, word := range strings.Split(s, " ") {
 		n := utf8.RuneCountInString(word)
-		for room := p.width - rest; n > max(room, 16); n = utf8.RuneCountInString(word) { // no blank for a whole line
+		for room := p.width - rest; n > max(room, 16); n = utf8.RuneCountInString(word) { // a word longer than a line
 			if begun {
 				b.WriteString("\n" + strings.Repeat(" ", rest))
 			}
@@ -113,8 +112,8 @@ func (p *page) answer(top object) {
 	p.frame(top)
 }
 
-// body lays out members: the short ones in a paragraph, then long texts, objects, lists,
-// and what leads to the packets.
+// body lays out members: the short ones in a paragraph, then long texts, objects and lists,
+// then the evidence.
 func (p *page) body(o object, indent int) {
 	var facts []string
 	var late, evidence object
@@ -124,7 +123,7 @@ func (p *page) body(o object, indent int) {
 			continue
 		}
 		switch text, short := p.fact(m); {
-		case leads(m.name):
+		case isEvidence(m.name):
 			evidence = append(evidence, m)
 		case short && text != "":
 			facts = append(facts, text)
@@ -149,15 +148,15 @@ func (p *page) body(o object, indent int) {
 	}
 }
 
-// alone are members that have a line of their own, so that the eye finds them.
+// alone are members that are printed on a separate line, so that they are easy to find.
 var alone = map[string]bool{"said": true, "how": true, "what": true, "words": true, "why": true, "way": true, "evidence": true, "at_limit": true}
 
 func (p *page) alone(name, text string) bool {
 	return alone[name] && (name == "said" || utf8.RuneCountInString(text) > 16)
 }
 
-// fact is a member in a few words, where that is enough for it.
-func (p *page) fact(m member) (string, bool) {
+// fact returns a member in a few words. ok is false if it needs more than that.
+func (p *page) fact(m member) (text string, ok bool) {
 	label := label(m.name)
 	switch v := m.value.(type) {
 	case object:
@@ -196,7 +195,7 @@ func (p *page) fact(m member) (string, bool) {
 	return strings.ReplaceAll(label+" "+p.value(m.name, m.value), " ", nbsp), true
 }
 
-// member lays out what is more than a fact.
+// member lays out a member that is longer than a fact.
 func (p *page) member(m member, indent int) {
 	name := label(m.name) + ": "
 	switch v := m.value.(type) {
@@ -222,7 +221,7 @@ func (p *page) member(m member, indent int) {
 	}
 }
 
-// block shows a text of several lines as it is, so that it can be copied.
+// block prints a text of several lines unchanged, so that it can be copied.
 func (p *page) block(name, text string, indent int) {
 	margin := ""
 	if indent == 0 {
@@ -273,10 +272,10 @@ func (p *page) list(name string, list []any, indent int) {
 	}
 }
 
-// leadNames are the members that name a row, in the order in which a card tells them.
+// leadNames are the members that identify a row, in the order in which a card prints them.
 var leadNames = []string{"time", "at", "hour", "severity", "kind", "finding", "direction", "name", "service", "server", "client", "workload", "pod", "peer", "src", "dst", "endpoint", "summary", "request", "status", "elapsed_ms"}
 
-// lead splits an object into what names it, in one line, and the rest.
+// lead splits an object into one line that identifies it, and the rest.
 func (p *page) lead(o object) (string, object) {
 	at := map[string]int{}
 	for i, m := range o {
@@ -287,7 +286,7 @@ func (p *page) lead(o object) (string, object) {
 	who := false
 	for _, name := range leadNames {
 		i, ok := at[name]
-		if !ok && name == "endpoint" && !who { // nobody: what it is about, then
+		if !ok && name == "endpoint" && !who { // without a name, use its description
 			for _, name := range []string{"what", "words"} {
 				if i, ok := at[name]; ok && !used[i] && len(used) < 3 {
 					parts, used[i] = append(parts, p.value(name, o[i].value)), true
@@ -328,7 +327,7 @@ func (p *page) lead(o object) (string, object) {
 			if own, ok := m.value.(string); ok && short {
 				text = p.value(m.name, own)
 			}
-			if short && text != "" && !leads(m.name) {
+			if short && text != "" && !isEvidence(m.name) {
 				parts = append(parts, text)
 				continue
 			}
@@ -359,13 +358,13 @@ func (p *page) card(n, of int, o object, indent int) {
 	p.body(rest, margin)
 }
 
-// oneLine is a small object in one line.
+// oneLine writes a small object on one line.
 func (p *page) oneLine(o object) string {
 	head, rest := p.lead(o)
 	parts := []string{head}
 	var evidence object
 	for _, m := range rest {
-		if leads(m.name) {
+		if isEvidence(m.name) {
 			evidence = append(evidence, m)
 		} else if text, _ := p.fact(m); text != "" {
 			parts = append(parts, text)
@@ -377,8 +376,8 @@ func (p *page) oneLine(o object) string {
 	return strings.Join(parts, dot)
 }
 
-// leads reports whether a member leads on from an answer: to calls, packets, or all rows.
-func leads(name string) bool {
+// isEvidence reports whether a member is evidence: it leads to calls, packets, or all rows.
+func isEvidence(name string) bool {
 	switch name {
 	case "call_id", "call_ids", "packets", "kfl", "flow_id", "flow_ids":
 		return true
@@ -386,7 +385,7 @@ func leads(name string) bool {
 	return false
 }
 
-// evidence is the line of what leads on.
+// evidence writes the evidence on one line.
 func (p *page) evidence(o object) string {
 	var parts []string
 	for _, name := range []string{"call_id", "call_ids", "flow_id", "flow_ids", "packets"} {
@@ -400,7 +399,7 @@ func (p *page) evidence(o object) string {
 	return strings.Join(parts, dot)
 }
 
-// objects reports whether a list holds objects.
+// objects reports whether a list contains objects.
 func objects(list []any) bool {
 	if len(list) == 0 {
 		return false
@@ -409,7 +408,7 @@ func objects(list []any) bool {
 	return ok
 }
 
-// flat reports whether an object holds only values and lists of values.
+// flat reports whether an object contains only values and lists of values.
 func flat(o object) bool {
 	for _, m := range o {
 		switch v := m.value.(type) {
@@ -428,7 +427,7 @@ func flat(o object) bool {
 	return true
 }
 
-// namedValues writes a list of names with values, such as headers and numbers, in a line.
+// namedValues writes a list of names with values, such as headers and numbers, on one line.
 func namedValues(list []any) (string, bool) {
 	var parts []string
 	for _, v := range list {

@@ -8,20 +8,20 @@ import (
 	"github.com/pcapsule/pcapsule/internal/cli/console"
 )
 
-// maxTableText is how wide a column of an answer's table may be.
+// maxTableText is the maximum width of a column of an answer's table, in characters.
 const maxTableText = 60
 
 // column is one column of an answer's table.
 type column struct {
 	name    string
 	cells   []string
-	width   int  // what its widest cell takes
-	least   int  // what it may be cut to
-	numbers bool // set to the right
+	width   int  // of its widest cell
+	least   int  // the width to which it may be cut
+	numbers bool // right-aligned
 }
 
-// table lays rows out as a table and reports whether they fit one. A row that holds
-// objects, or needs more than the page has, does not.
+// table prints rows as a table. It returns false and prints nothing if a row contains
+// objects or is too wide for the page.
 func (p *page) table(list []any, indent int) bool {
 	cols, ok := p.columns(list)
 	if !ok {
@@ -46,8 +46,8 @@ func (p *page) table(list []any, indent int) bool {
 	return true
 }
 
-// columns reads the columns of a list of flat objects: as they come, what leads to
-// packets last, without those that are empty and without conditions, which are long.
+// columns reads the columns of a list of flat objects in their order, with evidence last. It
+// leaves out empty columns, and filters, which are long.
 func (p *page) columns(list []any) ([]*column, bool) {
 	at := map[string]*column{}
 	var cols []*column
@@ -87,13 +87,13 @@ func (p *page) columns(list []any) ([]*column, bool) {
 		c.width = max(c.width, utf8.RuneCountInString(label(c.name)))
 		c.least = c.width
 		switch {
-		case c.numbers, leads(c.name), c.width <= 16:
+		case c.numbers, isEvidence(c.name), c.width <= 16:
 		case naming(c.name):
 			c.least = min(c.width, 32)
 		default:
 			c.least = max(16, c.width*3/5)
 		}
-		if leads(c.name) {
+		if isEvidence(c.name) {
 			back = append(back, c)
 		} else {
 			front = append(front, c)
@@ -102,8 +102,8 @@ func (p *page) columns(list []any) ([]*column, bool) {
 	return append(front, back...), true
 }
 
-// fitColumns takes from the widest texts what a line has too much, as far as they can
-// give it, and reports whether that was enough.
+// fitColumns narrows the widest texts until a line fits the screen, and reports whether it
+// fits.
 func fitColumns(cols []*column, screen int) bool {
 	over := 2*(len(cols)-1) - screen
 	for _, c := range cols {
@@ -124,7 +124,7 @@ func fitColumns(cols []*column, screen int) bool {
 	return true
 }
 
-// pad cuts or fills a cell to a width.
+// pad cuts or pads a cell to a width.
 func pad(s string, width int, right bool) string {
 	n := utf8.RuneCountInString(s)
 	if n > width {
@@ -136,7 +136,8 @@ func pad(s string, width int, right bool) string {
 	return s + strings.Repeat(" ", width-n)
 }
 
-// naming reports whether a column says who or what, which should be read whole.
+// naming reports whether a column identifies something, so it should be cut as little as
+// possible.
 func naming(column string) bool {
 	switch column {
 	case "src", "dst", "name", "service", "server", "client", "workload", "pod", "peer", "endpoint", "names", "clients":

@@ -11,13 +11,13 @@ import (
 	"github.com/pcapsule/pcapsule/internal/cli/console"
 )
 
-// words are labels that say more than the names of their members.
+// words are labels that are clearer than the names of their members.
 var words = map[string]string{"sure": "certainty", "when": "pattern", "holes": "coverage gaps", "more_holes": "more coverage gaps"}
 
-// kinds are values of member what that are no words for a person.
+// kinds are readable forms of values of the member what.
 var kinds = map[string]string{"own": "this call", "no_answer": "no answer"}
 
-// label is a member's name for a person; its unit stands with the value.
+// label is a member's name for a person, without its unit, which follows the value.
 func label(name string) string {
 	if word, ok := words[name]; ok {
 		return word
@@ -40,7 +40,7 @@ func shortTimes(s string) string {
 	})
 }
 
-// value is a value with its unit, in one line.
+// value writes a value with its unit, on one line.
 func (p *page) value(name string, v any) string {
 	if list, ok := v.([]any); ok {
 		var parts []string
@@ -67,7 +67,7 @@ func (p *page) value(name string, v any) string {
 
 func number64(v any) bool { _, ok := v.(json.Number); return ok }
 
-// valueOf is a value with its unit.
+// valueOf writes a value with its unit.
 func valueOf(name string, v any) string {
 	switch v := v.(type) {
 	case nil:
@@ -76,7 +76,7 @@ func valueOf(name string, v any) string {
 		return map[bool]string{true: "yes", false: "no"}[v]
 	case string:
 		if callID(v) {
-			return v[:12] // as much of a call_id as names it; --json has all
+			return v[:12] // enough of a call_id to identify it; --json has all of it
 		}
 		return console.Printable(v, maxText)
 	case object:
@@ -94,7 +94,7 @@ func valueOf(name string, v any) string {
 	return ""
 }
 
-// quantity is a number with the unit that its name says.
+// quantity writes a number with the unit in its name.
 func quantity(name, text string, f float64) string {
 	switch {
 	case strings.HasSuffix(name, "_ms"):
@@ -121,7 +121,7 @@ func nbspSize(f float64) string {
 	return strings.ReplaceAll(console.ByteSize(int64(math.Round(f))), " ", nbsp)
 }
 
-// duration writes microseconds with three digits and a unit.
+// duration writes microseconds with 3 digits and a unit.
 func duration(us float64) string {
 	abs := math.Abs(us)
 	switch {
@@ -151,7 +151,7 @@ func digits3(f float64) string {
 	return s
 }
 
-// oneDay is the day of all times in an answer, or "" where there are several.
+// oneDay is the day of all times in an answer, or "" if there are several.
 func oneDay(v any) string {
 	day, several := "", false
 	var look func(v any)

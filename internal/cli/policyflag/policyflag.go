@@ -1,5 +1,5 @@
-// Package policyflag is how commands are told whose packets are recorded, which never, and
-// for how long: the same flags for pcapsule record and pcapsule-recorder.
+// Package policyflag defines the flags of pcapsule record and pcapsule-recorder that choose
+// whose packets are recorded, which are never recorded, and how long they are kept.
 package policyflag
 
 import (
@@ -13,7 +13,7 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/workload"
 )
 
-// Owner is the flags that choose workloads and processes.
+// Owner holds the flags that choose workloads and processes.
 type Owner struct {
 	values [len(fields)][]string
 }
@@ -26,14 +26,15 @@ var fields = [...]struct{ name, what string }{
 	{"process", "this process: its name or file (wildcards * and ?), its path, or its number"},
 }
 
-// Define adds the flags; what stands before what each chooses: "only packets of".
+// Define adds the flags. what is the beginning of their descriptions, such as "only packets
+// of".
 func (o *Owner) Define(fl *pflag.FlagSet, what string) {
 	for i, f := range fields {
 		fl.StringArrayVar(&o.values[i], f.name, nil, what+" "+f.what+"; can be repeated")
 	}
 }
 
-// Selector is what was chosen.
+// Selector returns the selected owners.
 func (o *Owner) Selector() (s workload.Selector, err error) {
 	for i, f := range fields {
 		for _, v := range o.values[i] {
@@ -45,7 +46,7 @@ func (o *Owner) Selector() (s workload.Selector, err error) {
 	return s, nil
 }
 
-// Flags are those of a policy.
+// Flags holds the flags of a policy.
 type Flags struct {
 	Owner
 	never   []string
@@ -54,7 +55,7 @@ type Flags struct {
 	MaxAge  MaxAge
 }
 
-// MaxAge is one age for all, and others for namespaces.
+// MaxAge is an age for all packets, and other ages for namespaces.
 type MaxAge struct {
 	All time.Duration
 	of  []string
@@ -87,12 +88,12 @@ func (m *MaxAge) Type() string { return "age" }
 func (f *Flags) Define(fl *pflag.FlagSet) {
 	f.Owner.Define(fl, "only packets from or to")
 	fl.StringArrayVar(&f.never, "never", nil, "never record matching packets: namespace=, pod=, workload=, label=, container=, cgroup=, process=, port= (80, 6000-6100) or pattern= (RE2, in the payload); can be repeated")
-	fl.StringVar(&f.unknown, "unknown", "", "keep or drop packets whose owner is not known (yet) (default: keep for choosing flags, drop for --never)")
-	fl.StringVar(&f.file, "policy", "", "file with rules like --never and the choosing flags (YAML)")
+	fl.StringVar(&f.unknown, "unknown", "", "keep or drop packets whose owner is not (yet) known (default: keep with flags that choose owners, drop with --never)")
+	fl.StringVar(&f.file, "policy", "", "YAML file with rules like --never and the flags that choose owners")
 	fl.Var(&f.MaxAge, "max-age", "ring: maximum age; 0: no limit; namespace=NAME:AGE for packets of a namespace; can be repeated")
 }
 
-// Policy is what the flags and the file say, nil where that is nothing.
+// Policy returns the policy of the flags and the file, nil if it is empty.
 func (f *Flags) Policy() (*policy.Policy, error) {
 	p := &policy.Policy{}
 	if f.file != "" {
@@ -106,7 +107,7 @@ func (f *Flags) Policy() (*policy.Policy, error) {
 	}
 	if !only.Empty() {
 		if !p.Only.Empty() {
-			return nil, fmt.Errorf("--policy %s says whose packets are wanted: give no flags for that", f.file)
+			return nil, fmt.Errorf("--policy %s already chooses owners: leave out the flags that choose owners", f.file)
 		}
 		p.Only = only
 	}

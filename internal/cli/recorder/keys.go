@@ -14,7 +14,7 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/workload"
 )
 
-// keyFlags say whose TLS keys and plaintext are read.
+// keyFlags choose the processes whose TLS keys and plaintext are read.
 type keyFlags struct {
 	keys, to, plaintext []string
 	layouts             string
@@ -27,10 +27,10 @@ func (f *keyFlags) define(fl *pflag.FlagSet) {
 	fl.StringVar(&f.layouts, "layouts", "", "folder with the learned layouts of TLS libraries (default: layouts in the ring)")
 }
 
-// options reads the flags. Where nobody is chosen there are no keys.
+// options reads the flags. If they choose no process, o.Record.Keys stays nil.
 func (f *keyFlags) options(o *agent.Options, headersOnly bool) error {
 	if len(f.keys) == 0 && len(f.to) > 0 {
-		return exit.Usagef("--keys-to says whom to encrypt keys to; give --keys to say whose are read")
+		return exit.Usagef("--keys-to needs --keys, which chooses the processes whose keys are read")
 	}
 	var k node.Keys
 	for _, x := range []struct {
@@ -51,7 +51,7 @@ func (f *keyFlags) options(o *agent.Options, headersOnly bool) error {
 		return nil
 	}
 	if headersOnly {
-		return exit.Usagef("--keys and --plaintext with --headers-only: what is asked for is not to be kept")
+		return exit.Usagef("--headers-only excludes --keys and --plaintext: leave out one of them")
 	}
 	for _, text := range f.to {
 		list, err := keys.Recipients(text)
@@ -66,7 +66,7 @@ func (f *keyFlags) options(o *agent.Options, headersOnly bool) error {
 	for _, list := range [][]workload.Selector{k.Workloads, k.PlaintextWorkloads} {
 		for i := range list {
 			for _, l := range list[i].Labels {
-				o.Labels = append(o.Labels, l.Name) // what is asked for must be known
+				o.Labels = append(o.Labels, l.Name) // selectors need these labels
 			}
 		}
 	}
@@ -74,7 +74,7 @@ func (f *keyFlags) options(o *agent.Options, headersOnly bool) error {
 	return nil
 }
 
-// choose adds one rule: about a workload where it has the form FIELD=VALUE.
+// choose adds one rule. A rule of the form FIELD=VALUE selects workloads.
 func choose(processes *keys.Selector, workloads *[]workload.Selector, text string) error {
 	field, _, is := strings.Cut(text, "=")
 	if kind, _, colon := strings.Cut(field, ":"); !is || colon && kind != field {

@@ -18,21 +18,21 @@ func TestKeyFlags(t *testing.T) {
 	for _, tt := range []struct {
 		name, args  string
 		headersOnly bool
-		is          string // of the selectors, or of the error
+		want        string // the selectors, or the error
 		ok          bool
 	}{
-		{"nobody unless asked", "", false, "", true},
+		{"none by default", "", false, "", true},
 		{"a namespace", "--keys|namespace=shop", false, "keys namespace=shop", true},
 		{"two that must both be true", "--keys|namespace=shop,label=app=web", false, "keys namespace=shop label=app=web", true},
 		{"either of two", "--keys|pod=web-* container=db", false, "keys pod=web-* / container=db", true},
-		{"programs too", "--keys|exe:nginx|--keys|namespace=shop", false, "keys namespace=shop / nginx", true},
-		{"a control group whose name has a sign of equation", "--keys|cgroup:/a=b", false, "keys  / /a=b", true},
-		{"plaintext apart", "--plaintext|pod=web|--keys|exe:x", false, "keys  / x plaintext pod=web", true},
+		{"programs and workloads", "--keys|exe:nginx|--keys|namespace=shop", false, "keys namespace=shop / nginx", true},
+		{"a control group whose name contains an equals sign", "--keys|cgroup:/a=b", false, "keys  / /a=b", true},
+		{"plaintext and keys of different owners", "--plaintext|pod=web|--keys|exe:x", false, "keys  / x plaintext pod=web", true},
 		{"encrypted", "--keys|all|--keys-to|" + recipient, false, "keys  / *", true},
-		{"encrypted without keys", "--keys-to|" + recipient, false, "give --keys", false},
-		{"a recipient that is none", "--keys|all|--keys-to|nobody", false, "want age1", false},
-		{"keys without what they open", "--keys|all", true, "--headers-only", false},
-		{"a field that nobody knows", "--keys|user=root", false, "want namespace", false},
+		{"encrypted without keys", "--keys-to|" + recipient, false, "needs --keys", false},
+		{"an invalid recipient", "--keys|all|--keys-to|nobody", false, "want age1", false},
+		{"keys without payload", "--keys|all", true, "--headers-only", false},
+		{"an unknown field", "--keys|user=root", false, "want namespace", false},
 		{"a process as a field", "--keys|process=nginx", false, "want exe:", false},
 		{"a word", "--keys|shop", false, "want pid:NUMBER", false},
 		{"an empty value", "--keys|namespace=", false, "want a value", false},
@@ -50,10 +50,10 @@ func TestKeyFlags(t *testing.T) {
 			}
 			o := agent.Options{Record: node.Options{Ring: &ring.Options{Dir: "ring"}}}
 			err := f.options(&o, tt.headersOnly)
-			var told *exit.Error
+			var coded *exit.Error
 			if !tt.ok {
-				if err == nil || !strings.Contains(err.Error(), tt.is) || !errors.As(err, &told) || told.Code != exit.Usage {
-					t.Errorf("error %v, want %q", err, tt.is)
+				if err == nil || !strings.Contains(err.Error(), tt.want) || !errors.As(err, &coded) || coded.Code != exit.Usage {
+					t.Errorf("error %v, want %q", err, tt.want)
 				}
 				return
 			}
@@ -74,11 +74,11 @@ func TestKeyFlags(t *testing.T) {
 					t.Errorf("layouts in %q", k.Layouts)
 				}
 			}
-			if err != nil || got != tt.is {
-				t.Errorf("%q, %v, want %q", got, err, tt.is)
+			if err != nil || got != tt.want {
+				t.Errorf("%q, %v, want %q", got, err, tt.want)
 			}
 			if strings.Contains(tt.args, "label=") && strings.Join(o.Labels, " ") != "app" {
-				t.Errorf("labels %q: what is asked for has to be known", o.Labels)
+				t.Errorf("labels %q: the selectors need app", o.Labels)
 			}
 		})
 	}

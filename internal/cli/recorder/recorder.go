@@ -1,10 +1,10 @@
 // Package recorder is the program pcapsule-recorder. Without a command it records a node of
-// a cluster until it is told to end; its commands look at the node and its ring. It links
-// no DuckDB and no C.
+// a cluster until it receives a signal; its commands examine the node and its ring. It links
+// neither DuckDB nor C.
 //
-// Every flag of recording may be given as an environment variable, PCAPSULE_ and its name
-// in capitals; a flag overrides the variable. Commands do not read these variables, except
-// to find the ring's folder of layouts. Errors and exit codes are those of pcapsule.
+// Every flag of recording can be set by an environment variable, PCAPSULE_ and its name in
+// capitals; a flag overrides the variable. Commands do not read these variables, except to
+// find the ring's folder of layouts. Errors and exit codes are those of pcapsule.
 package recorder
 
 import (
@@ -39,8 +39,8 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/ring"
 )
 
-const exitCodes = `Exit codes: 0 done; 1 other; 2 wrong use; 3 not a ring, or an unreadable file; 5 another recorder
-has the ring, or the output exists; 6 disk; 8 the counters do not balance, or ring verify found
+const exitCodes = `Exit codes: 0 done; 1 other; 2 usage; 3 not a ring, or an unreadable file; 5 another recorder
+uses the ring, or the output exists; 6 disk; 8 the counters do not balance, or ring verify found
 problems; 9 a ring of a newer release; 11 filter syntax; 130 interrupted before recording began.`
 
 // Main runs the program and returns its exit code.
@@ -63,13 +63,13 @@ func Main(args []string, out, errOut io.Writer) int {
 	switch {
 	case err == nil:
 		return exit.Done
-	case !recording && errors.Is(err, syscall.EPIPE): // nobody reads what is printed any more, as with | head
+	case !recording && errors.Is(err, syscall.EPIPE): // the reader has closed the pipe, as with | head
 		return exit.Done
 	case !recording && ctx.Err() != nil:
 		fmt.Fprintln(errOut, "interrupted; nothing was left behind")
 		return exit.Interrupted
 	}
-	code, hint := verdict(ctx, err, used.CommandPath())
+	code, hint := classify(ctx, err, used.CommandPath())
 	fmt.Fprintf(errOut, "error: %s\n", console.Lines(err.Error()))
 	if hint != "" {
 		fmt.Fprintf(errOut, "hint: %s\n", hint)
@@ -77,47 +77,47 @@ func Main(args []string, out, errOut io.Writer) int {
 	return code
 }
 
-// verdict gives an error its exit code and hint: what the error itself carries, else what
-// judge says.
-func verdict(ctx context.Context, err error, command string) (code int, hint string) {
-	var told *exit.Error
-	if !errors.As(err, &told) {
-		return judge(ctx, err)
+// classify returns the exit code and hint of an error: those it carries, or else those of
+// its kind.
+func classify(ctx context.Context, err error, command string) (code int, hint string) {
+	var coded *exit.Error
+	if !errors.As(err, &coded) {
+		return classifyKind(ctx, err)
 	}
-	if told.Hint == "" && told.Code == exit.Usage {
-		return told.Code, "see " + command + " --help"
+	if coded.Hint == "" && coded.Code == exit.Usage {
+		return coded.Code, "see " + command + " --help"
 	}
-	return told.Code, told.Hint
+	return coded.Code, coded.Hint
 }
 
-// judge gives an error its exit code, and the next step where there is one.
-func judge(ctx context.Context, err error) (code int, hint string) {
+// classifyKind returns the exit code and hint of an error that carries none.
+func classifyKind(ctx context.Context, err error) (code int, hint string) {
 	var unbalanced *node.BalanceError
 	var syntax *filter.Error
 	switch {
 	case errors.As(err, &unbalanced):
-		return exit.Verify, "the recording is there; do not rely on its counts of losses"
+		return exit.Verify, "the recording was written; do not rely on its counts of losses"
 	case errors.As(err, &syntax):
-		return exit.Syntax, "FILTER is in the language of tcpdump; see pcap-filter(7)"
+		return exit.Syntax, "FILTER uses tcpdump's syntax; see pcap-filter(7)"
 	case node.Hint(err) != "":
 		return exit.Other, node.Hint(err)
 	case errors.Is(err, node.ErrPolicy):
-		return exit.Usage, "nothing was recorded; docs/guide/recorder.md says which rules need what"
+		return exit.Usage, "nothing was recorded; docs/guide/recorder.md lists what each rule needs"
 	case errors.Is(err, ring.ErrLocked):
-		return exit.Exists, "one recorder a ring: end the other, or choose another --ring"
+		return exit.Exists, "a ring has only one recorder: end the other, or choose another --ring"
 	case errors.Is(err, ring.ErrNewer):
 		return exit.Newer, "use a newer pcapsule-recorder, or choose another --ring"
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT), errors.Is(err, syscall.EROFS), errors.Is(err, syscall.EIO), errors.Is(err, ring.ErrReserve):
-		return exit.Disk, "the ring's folder must be a disk that can be written to; hostPath volumes keep it over restarts"
+		return exit.Disk, "the ring's folder must be on a writable disk; a hostPath volume survives restarts"
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, fs.ErrPermission):
-		return exit.NotCapture, "check the path, and who may read and write there"
+		return exit.NotCapture, "check the path and its permissions"
 	case ctx.Err() != nil:
 		return exit.Interrupted, ""
 	}
 	return exit.Other, ""
 }
 
-// Link types of what is recorded, docs/format/segment.md.
+// Link types of recorded packets, docs/format/segment.md.
 const (
 	linkCooked   = 276
 	linkEthernet = 1
@@ -145,8 +145,8 @@ type flags struct {
 // lookup finds an environment variable.
 type lookup func(name string) (string, bool)
 
-// command is the program. args are its arguments: an unknown flag may follow a misspelled
-// command, which is then the mistake to report.
+// command is the program. args are its arguments: if an unknown flag follows a misspelled
+// command, the command is the mistake to report.
 func command(env lookup, args []string, errOut io.Writer) *cobra.Command {
 	var f flags
 	c := &cobra.Command{
@@ -156,12 +156,13 @@ func command(env lookup, args []string, errOut io.Writer) *cobra.Command {
 segments, with the pod, container and process behind each packet and a count of every loss.
 
 Names, labels, owners and services come from the Kubernetes API. If the API is unavailable,
-recording continues with what is known, and metrics and health say since when. On SIGTERM the
-recorder writes what is in the kernel's buffer, seals the last segment and checks the counters.
+recording continues with what is known, and metrics and health report the time of the last update.
+On SIGTERM the recorder writes what is in the kernel's buffer, seals the last segment and checks
+the counters.
 
-FILTER uses tcpdump's syntax. Every flag can be set by an environment variable: --max-size by
-PCAPSULE_MAX_SIZE; the node's name also by NODE_NAME, the kubeconfig also by KUBECONFIG, the
-filter by PCAPSULE_FILTER. Sizes are bytes, or have a unit: 512MiB, 20Gi, 1G.
+FILTER uses tcpdump's syntax. Every flag can be set by an environment variable, such as --max-size
+by PCAPSULE_MAX_SIZE. NODE_NAME also sets the node's name, KUBECONFIG the kubeconfig, and
+PCAPSULE_FILTER the filter. Sizes are bytes, or have a unit: 512MiB, 20Gi, 1G.
 
 Without a command, pcapsule-recorder records. The commands below examine the node and its ring;
 they ignore the environment variables of recording.
@@ -209,13 +210,14 @@ they ignore the environment variables of recording.
 		shared.Completion(shared.Recorder, "commands and flags"),
 		shared.Version(shared.Recorder, 0),
 	} {
-		sub.Args = shared.Wanted(sub.Args)
+		sub.Args = shared.CheckArgs(sub.Args)
 		c.AddCommand(sub)
 	}
 	return c
 }
 
-// layoutsFolder is where recording on this node keeps the layouts of TLS libraries.
+// layoutsFolder is the folder where recordings on this node keep the layouts of TLS
+// libraries.
 func layoutsFolder(env lookup) string {
 	if dir, _ := env("PCAPSULE_LAYOUTS"); dir != "" {
 		return dir
@@ -241,22 +243,22 @@ func (f *flags) define(fl *pflag.FlagSet) {
 	fl.Uint32VarP(&f.snap, "snapshot-length", "s", 0, "bytes to keep of each packet; 0: all")
 	fl.BoolVar(&f.headersOnly, "headers-only", false, "keep only network and transport headers")
 	fl.StringVarP(&f.buffer, "buffer-size", "B", "32MiB", "ring buffer between kernel and recorder, a power of two")
-	fl.BoolVar(&f.noOwners, "no-owners", false, "do not find out which process owns a socket")
+	fl.BoolVar(&f.noOwners, "no-owners", false, "do not find the owners of sockets")
 	fl.BoolVar(&f.noEvents, "no-events", false, "do not record events of processes, the network stack and Kubernetes")
 	f.policy.Define(fl)
 	f.keys.define(fl)
 	fl.StringVar(&f.node, "node", "", "name of this node in Kubernetes (default: $NODE_NAME, else the host name)")
 	fl.StringVar(&f.kubeconfig, "kubeconfig", "", "kubeconfig file for the API (default: the pod's service account)")
 	fl.StringVar(&f.kubernetes, "kubernetes", "auto", "auto: use the API if there is one; required: exit if there is none; off")
-	fl.StringVar(&f.labels, "labels", agent.DefaultLabels, "pod labels that may be written; * at the end matches any ending; none: -")
+	fl.StringVar(&f.labels, "labels", agent.DefaultLabels, "pod labels to record, separated by commas; * at the end matches any ending; -: none")
 	fl.BoolVar(&f.noPeers, "no-peers", false, "do not watch services and endpoints of the whole cluster")
-	fl.DurationVar(&f.keep, "remember", 10*time.Minute, "how long to remember pods that are gone")
+	fl.DurationVar(&f.keep, "remember", 10*time.Minute, "how long to remember deleted pods")
 	fl.DurationVar(&f.patience, "wait", 5*time.Second, "how long to wait for the API before recording begins")
 	fl.StringVar(&f.metrics, "metrics", ":9464", "address of /metrics, /healthz and /readyz; empty: none")
 	fl.StringVar(&f.logFormat, "log", "text", "log format on standard error: text or json")
 }
 
-// fromEnvironment sets what was not given as a flag.
+// fromEnvironment sets flags that were not given from environment variables.
 func fromEnvironment(fl *pflag.FlagSet, env lookup) error {
 	var first error
 	fl.VisitAll(func(x *pflag.Flag) {
@@ -300,7 +302,7 @@ func run(ctx context.Context, f *flags, expression string, errOut io.Writer) err
 		switch {
 		case err == nil:
 		case f.kubernetes == "auto" && errors.Is(err, agent.ErrNoCluster):
-			o.Log.Warn("recording without names of pods: no kubeconfig and no service account; --kubernetes=off says that this is meant")
+			o.Log.Warn("recording without names of pods: no kubeconfig and no service account; --kubernetes=off silences this warning")
 		case errors.Is(err, agent.ErrNoCluster), f.kubeconfig != "":
 			return exit.With(err, exit.Usage, "")
 		default:
@@ -335,7 +337,7 @@ func (f *flags) options(expression string) (agent.Options, error) {
 	case !o.Record.Capture.Known():
 		return o, exit.Usagef("--capture %q: want sockets, interfaces, both or auto", f.capture)
 	case len(f.interfaces) > 0 && o.Record.Capture != node.Interfaces && o.Record.Capture != node.Both:
-		return o, exit.Usagef("-i says which interfaces: give --capture=interfaces or both too")
+		return o, exit.Usagef("-i needs --capture=interfaces or --capture=both")
 	case f.kubernetes != "auto" && f.kubernetes != "required" && f.kubernetes != "off":
 		return o, exit.Usagef("--kubernetes %q: want auto, required or off", f.kubernetes)
 	case f.segmentTime <= 0, f.keep <= 0, f.patience < 0:
@@ -349,7 +351,7 @@ func (f *flags) options(expression string) (agent.Options, error) {
 		if o.Record.Capture != capture && o.Record.Capture != node.Both && (o.Record.Capture != node.Auto || capture != node.Sockets) {
 			continue
 		}
-		// Told before anything is waited for.
+		// Report a syntax error before waiting for anything.
 		if _, err := filter.Compile(expression, link, 0); err != nil {
 			return o, err
 		}
@@ -361,7 +363,7 @@ func (f *flags) options(expression string) (agent.Options, error) {
 	if o.Record.Node == "" {
 		name, err := os.Hostname()
 		if err != nil {
-			return o, exit.Usagef("--node is not given, and the host has no name: %w", err)
+			return o, exit.Usagef("finding the host name: %w; give --node", err)
 		}
 		o.Record.Node = name
 	}
@@ -379,7 +381,7 @@ func (f *flags) options(expression string) (agent.Options, error) {
 		}
 	}
 	if p := o.Record.Policy; p != nil {
-		o.Labels = append(o.Labels, p.LabelNames()...) // what rules ask for must be known
+		o.Labels = append(o.Labels, p.LabelNames()...) // rules need these labels
 	}
 	key, _, err := ring.NodeKey(f.key, f.ring)
 	if err != nil {
@@ -389,15 +391,15 @@ func (f *flags) options(expression string) (agent.Options, error) {
 	return o, f.keys.options(&o, f.headersOnly)
 }
 
-// parseSize reads a number of bytes as people of Kubernetes write it (20Gi), and as those
-// of pcapsule do (20GiB).
+// parseSize reads a number of bytes, with a unit as in Kubernetes (20Gi) or in pcapsule
+// (20GiB).
 func parseSize(text string) (int64, error) {
 	short := strings.TrimSuffix(strings.ReplaceAll(text, " ", ""), "B")
 	q, err := resource.ParseQuantity(short)
 	if err != nil || len(text) > 32 || short[0] < '0' || short[0] > '9' {
 		return 0, fmt.Errorf("size %s: want a number with Ki, Mi, Gi, k, M or G", strconv.Quote(text))
 	}
-	n := q.Value() // rounded up, at most what fits
+	n := q.Value() // rounded up, at most math.MaxInt64
 	if q.CmpInt64(n) != 0 {
 		return 0, fmt.Errorf("size %s: want a whole number of bytes below 8Ei", strconv.Quote(text))
 	}

@@ -18,30 +18,30 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/ring"
 )
 
-func TestWrongUseIsToldAtOnce(t *testing.T) {
+func TestUsageErrorsBeforeRecording(t *testing.T) {
 	ring := filepath.Join(t.TempDir(), "ring")
 	for _, row := range []struct {
 		name string
 		args string
 		code int
-		say  string
+		want string
 	}{
 		{"an unknown flag", "--rings x", exit.Usage, "unknown flag: --rings"},
-		{"a size without sense", "--max-size 10potatoes", exit.Usage, `--max-size: size "10potatoes": want a number with Ki, Mi, Gi, k, M or G`},
-		{"a size below nothing", "--reserve -1", exit.Usage, "--reserve: size"},
-		{"a segment of no size", "--segment-size 0", exit.Usage, "--segment-size 0: want at least 64KiB"},
-		{"a buffer that is no power of two", "-B 33MiB", exit.Usage, "--buffer-size 33MiB: want a power of two"},
-		{"a time below nothing", "--max-age -5m", exit.Usage, "want an age such as 24h"},
+		{"an invalid size", "--max-size 10potatoes", exit.Usage, `--max-size: size "10potatoes": want a number with Ki, Mi, Gi, k, M or G`},
+		{"a negative size", "--reserve -1", exit.Usage, "--reserve: size"},
+		{"an empty segment", "--segment-size 0", exit.Usage, "--segment-size 0: want at least 64KiB"},
+		{"a buffer that is not a power of two", "-B 33MiB", exit.Usage, "--buffer-size 33MiB: want a power of two"},
+		{"a negative time", "--max-age -5m", exit.Usage, "want an age such as 24h"},
 		{"an unknown capture", "--capture everything", exit.Usage, `--capture "everything": want`},
-		{"interfaces without their capture", "-i eth0", exit.Usage, "give --capture=interfaces or both too"},
-		{"an unknown way of Kubernetes", "--kubernetes maybe", exit.Usage, `--kubernetes "maybe": want auto, required or off`},
-		{"Kubernetes wanted where there is none", "--kubernetes required", exit.Usage, "neither a kubeconfig nor a service account is there"},
-		{"a kubeconfig that is not there", "--kubeconfig /nowhere/config", exit.Usage, "/nowhere/config"},
-		{"an unknown form of the log", "--log xml", exit.Usage, `--log "xml": want text or json`},
+		{"interfaces without their capture", "-i eth0", exit.Usage, "needs --capture=interfaces or --capture=both"},
+		{"an unknown value of --kubernetes", "--kubernetes maybe", exit.Usage, `--kubernetes "maybe": want auto, required or off`},
+		{"Kubernetes required but missing", "--kubernetes required", exit.Usage, "neither a kubeconfig nor a service account is there"},
+		{"a kubeconfig that does not exist", "--kubeconfig /nowhere/config", exit.Usage, "/nowhere/config"},
+		{"an unknown log format", "--log xml", exit.Usage, `--log "xml": want text or json`},
 		{"a filter with an error", "--kubernetes off tcp port port", exit.Syntax, "port"},
 		{"a filter in the environment", "--kubernetes off", exit.Syntax, "filter"},
 		{"no folder", "--ring=", exit.Usage, "--ring: want a folder"},
-		{"an address that cannot be", "--kubernetes off --metrics 256.0.0.1:1", exit.Other, "listening for metrics"},
+		{"an invalid address", "--kubernetes off --metrics 256.0.0.1:1", exit.Other, "listening for metrics"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			t.Setenv("KUBERNETES_SERVICE_HOST", "")
@@ -52,9 +52,9 @@ func TestWrongUseIsToldAtOnce(t *testing.T) {
 			}
 			var out, errOut bytes.Buffer
 			code := Main(strings.Fields(row.args), &out, &errOut)
-			said := errOut.String()
-			if code != row.code || !strings.Contains(said, row.say) || !strings.Contains(said, "error: ") || out.Len() > 0 {
-				t.Errorf("exit %d, want %d; said %q", code, row.code, said)
+			stderr := errOut.String()
+			if code != row.code || !strings.Contains(stderr, row.want) || !strings.Contains(stderr, "error: ") || out.Len() > 0 {
+				t.Errorf("exit %d, want %d; printed %q", code, row.code, stderr)
 			}
 		})
 	}
@@ -78,13 +78,13 @@ func TestEnvironment(t *testing.T) {
 		is              string
 	}{
 		{"a flag's own name", "", "PCAPSULE_MAX_SIZE=5Gi", func(f *flags) string { return f.maxSize }, "5Gi"},
-		{"a flag counts before it", "--max-size 7Gi", "PCAPSULE_MAX_SIZE=5Gi", func(f *flags) string { return f.maxSize }, "7Gi"},
-		{"the name of the node as manifests call it", "", "NODE_NAME=a", func(f *flags) string { return f.node }, "a"},
-		{"our own name counts before it", "", "NODE_NAME=a PCAPSULE_NODE=b", func(f *flags) string { return f.node }, "b"},
-		{"a truth", "", "PCAPSULE_HEADERS_ONLY=true", func(f *flags) string { return fmt.Sprint(f.headersOnly) }, "true"},
+		{"a flag overrides it", "--max-size 7Gi", "PCAPSULE_MAX_SIZE=5Gi", func(f *flags) string { return f.maxSize }, "7Gi"},
+		{"the usual variable for the node's name", "", "NODE_NAME=a", func(f *flags) string { return f.node }, "a"},
+		{"our own variable overrides it", "", "NODE_NAME=a PCAPSULE_NODE=b", func(f *flags) string { return f.node }, "b"},
+		{"a boolean", "", "PCAPSULE_HEADERS_ONLY=true", func(f *flags) string { return fmt.Sprint(f.headersOnly) }, "true"},
 		{"no metrics", "", "PCAPSULE_METRICS=", func(f *flags) string { return f.metrics }, ""},
-		{"a kubeconfig that is empty is none", "", "KUBECONFIG=", func(f *flags) string { return f.kubeconfig }, ""},
-		{"a wrong value is refused", "", "PCAPSULE_MAX_AGE=soon", nil, "PCAPSULE_MAX_AGE: "},
+		{"an empty kubeconfig is ignored", "", "KUBECONFIG=", func(f *flags) string { return f.kubeconfig }, ""},
+		{"an invalid value is refused", "", "PCAPSULE_MAX_AGE=soon", nil, "PCAPSULE_MAX_AGE: "},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			var f flags
@@ -146,11 +146,11 @@ func TestExitCodes(t *testing.T) {
 		{"counters that do not balance", errors.Join(&node.BalanceError{}, fs.ErrPermission), exit.Verify},
 		{"anything else", errors.New("surprise"), exit.Other},
 	} {
-		if code, _ := judge(context.Background(), row.err); code != row.code {
+		if code, _ := classifyKind(context.Background(), row.err); code != row.code {
 			t.Errorf("%s: %d, want %d", row.name, code, row.code)
 		}
 	}
-	if code, _ := judge(ended, context.Canceled); code != exit.Interrupted {
+	if code, _ := classifyKind(ended, context.Canceled); code != exit.Interrupted {
 		t.Errorf("interrupted: %d", code)
 	}
 }

@@ -16,7 +16,7 @@ func TestMain(m *testing.M) {
 	})
 }
 
-// TestScript runs testdata/script; package scripttest explains its commands.
+// TestScript runs testdata/script; package scripttest describes the commands.
 func TestScript(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",

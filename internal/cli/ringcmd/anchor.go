@@ -28,13 +28,12 @@ func (p program) anchor() *cobra.Command {
 		Use:   "anchor RING (--key WITNESS -o FILE | --check FILE)",
 		Short: "Countersign the end of a ring's chain, or check a countersignature",
 		Long: `Sign the last record of a ring with the key of a witness, and keep the signature in a file away
-from the node. Whoever cuts or rewrites the chain later cannot change that file: ring verify
---anchor FILE then fails and names the missing segments. The chain is checked first, and is not
-signed if it does not hold. Only seals.jsonl is read, so a copy of it on another machine is enough.
+from the node. If the chain is cut or rewritten later, ring verify --anchor FILE fails and names the
+missing segments. The chain is checked first, and is not signed if the check fails. Only seals.jsonl
+is read, so a copy of it on another machine is enough.
 
-Use a key that the node does not have. If the key file does not exist, it is created with mode
-0600; the public key is in the anchor. With --check the chain is compared with anchors that were
-made earlier.`,
+Use a key that is not on the node. If the key file does not exist, it is created with mode 0600; the
+public key is in the anchor. With --check the chain is compared with earlier anchors.`,
 		Example: p.example(`  PROGRAM ring anchor /mnt/node/ring --key witness.key --name hub -o monday.anchor
   PROGRAM ring anchor /mnt/node/ring --check monday.anchor --witness witness.pub
   PROGRAM ring verify /mnt/node/ring --anchor monday.anchor`),
@@ -52,9 +51,9 @@ made earlier.`,
 	}
 	fl := c.Flags()
 	fl.StringVar(&f.key, "key", "", "file with the witness's private key; created if it does not exist")
-	fl.StringVar(&f.name, "name", "", "name of the witness; by default the name of this machine")
+	fl.StringVar(&f.name, "name", "", "name of the witness (default: the name of this machine)")
 	fl.StringVarP(&f.output, "output", "o", "", "new file for the anchor (JSON)")
-	fl.StringArrayVar(&f.against, "check", nil, "file with an anchor that the chain must reach; can be repeated")
+	fl.StringArrayVar(&f.against, "check", nil, "file with an anchor that must be in the chain; can be repeated")
 	fl.StringArrayVar(&f.witnesses, "witness", nil, "with --check: file with the public key of a witness; can be repeated")
 	fl.StringArrayVar(&f.keys, "node-key", nil, "file with the node's public key, which must have signed the chain; can be repeated")
 	return c
@@ -84,12 +83,12 @@ func (f *anchorFlags) make(out io.Writer, dir string, opt ring.VerifyOptions) er
 		return err
 	}
 	if inFolder(f.output, dir) || inFolder(f.key, dir) {
-		return exit.Usagef("key and anchor do not belong into the ring: keep them away from the node")
+		return exit.Usagef("key and anchor must not be in the ring: keep them away from the node")
 	}
 	if f.name == "" {
 		var err error
 		if f.name, err = os.Hostname(); err != nil {
-			return exit.Usagef("--name is not given, and this machine has no name: %v", err)
+			return exit.Usagef("finding the name of this machine: %v; give --name", err)
 		}
 	}
 	key, err := ring.LoadKey(f.key)
@@ -120,7 +119,7 @@ func (f *anchorFlags) make(out io.Writer, dir string, opt ring.VerifyOptions) er
 	return nil
 }
 
-// inFolder reports whether a file lies, or would lie, directly in a folder.
+// inFolder reports whether a file is, or would be, directly in a folder.
 func inFolder(path, dir string) bool {
 	parent, err := os.Stat(filepath.Dir(path))
 	if err != nil {
@@ -151,7 +150,7 @@ func printProblems(out io.Writer, r *ring.Report) {
 func printAnchored(out io.Writer, r *ring.Report) {
 	trust := ""
 	if !r.AnchorsTrusted {
-		trust = " (by its own word; give --witness)"
+		trust = " (key not checked; give --witness)"
 	}
 	fmt.Fprintf(out, "anchored up to record %d by %s at %s%s; %s after it\n", r.Anchored, console.Printable(r.AnchoredBy, 100), r.AnchoredAt, trust,
 		plural.Count(r.Records-1-r.Anchored, "record", "records"))

@@ -32,7 +32,7 @@ func (p program) cat() *cobra.Command {
 		Short: "Write the packets of a time range to one capture",
 		Long: `Write the packets of a ring, or of a time range in it, to one PCAPNG file that Wireshark and
 tcpdump read. An unfinished segment is read up to its last complete block. A series has one link type,
-so one file holds one series, including the parts that have a --max-age of their own.`,
+so one file contains one series, including its parts with a separate --max-age.`,
 		Example: p.example(`  PROGRAM ring cat /var/lib/pcapsule/ring --last 10m | wireshark -k -i -
   PROGRAM ring cat /var/lib/pcapsule/ring --from 2026-01-31T14:15:00Z --to 2026-01-31T14:20:00Z -o five-minutes.pcapng`),
 		Args: cobra.ExactArgs(1),
@@ -40,14 +40,14 @@ so one file holds one series, including the parts that have a --max-age of their
 	}
 	c.Flags().StringVar(&f.from, "from", "", "only from this time on, RFC 3339")
 	c.Flags().StringVar(&f.to, "to", "", "only up to this time, RFC 3339")
-	c.Flags().DurationVar(&f.last, "last", 0, "only this long before now, or before the last packet if nobody writes")
+	c.Flags().DurationVar(&f.last, "last", 0, "length of time before now, or before the last packet if no recorder is running")
 	c.Flags().StringVarP(&f.output, "output", "o", "-", "file to write; - is standard output")
-	c.Flags().StringVar(&f.sight, "sight", string(sight.Once), "packets between two sockets of the recorded machine: once, where they leave, or both, where they arrive too")
+	c.Flags().StringVar(&f.sight, "sight", string(sight.Once), "packets between two sockets of the recorded machine: once, when they leave, or both, also when they arrive")
 	c.Flags().StringVar(&f.series, "series", "", "series to read, if there are several")
 	return c
 }
 
-// window is the time asked for.
+// window returns the requested time range in ns since 1970 UTC.
 func (f *catFlags) window(r *ring.Ring, of func(series string) bool) (from, to int64, err error) {
 	if from, err = parseTime("from", f.from); err == nil {
 		to, err = parseTime("to", f.to)
@@ -119,7 +119,7 @@ func (p program) runCat(c *cobra.Command, dir string, f *catFlags) error {
 		}
 	}
 	if len(list) == 0 {
-		return exit.Usagef("--series %q: %s has no segment of it", f.series, dir)
+		return exit.Usagef("--series %q: %s has no such segment", f.series, dir)
 	}
 	var keep func(*pcapng.Packet, *pcapng.Interface) bool
 	again := int64(0)
@@ -134,25 +134,25 @@ func (p program) runCat(c *cobra.Command, dir string, f *catFlags) error {
 		warn(c, "%s does not exist any more", name)
 	}
 	if got.Damage > 0 {
-		warn(c, "%s in sealed segments cannot be read; %s ring verify says more", plural.Count(got.Damage, "place", "places"), p.name)
+		warn(c, "%s in sealed segments cannot be read; %s ring verify lists them", plural.Count(got.Damage, "place", "places"), p.name)
 	}
 	for _, h := range r.Holes {
 		if int64(h.To) >= from && int64(h.From) <= to && (h.Series == "" || of(h.Series)) {
-			warn(c, "not in it: %s", Hole(h))
+			warn(c, "coverage gap: %s", GapText(h))
 		}
 	}
 	if again > 0 {
-		warn(c, "%s between two sockets of the recorded machine left out where they arrive; --sight both keeps them", plural.Count(again, "packet", "packets"))
+		warn(c, "%s between two sockets of the recorded machine left out; --sight both keeps them", plural.Count(again, "duplicate", "duplicates"))
 	}
-	said := out
+	to := out
 	if f.output == "-" {
-		said = c.ErrOrStderr()
+		to = c.ErrOrStderr()
 	}
-	fmt.Fprintf(said, "%s: %s, %s, of %s\n", f.output, plural.Count(got.Packets, "packet", "packets"), console.ByteSize(got.Bytes), plural.Count(int64(got.Segments), "segment", "segments"))
+	fmt.Fprintf(to, "%s: %s, %s, from %s\n", f.output, plural.Count(got.Packets, "packet", "packets"), console.ByteSize(got.Bytes), plural.Count(int64(got.Segments), "segment", "segments"))
 	return nil
 }
 
-// arrivals leaves out, and counts, packets that arrive at a socket after they left another.
+// arrivals leaves out and counts packets that arrive at a socket after they left another.
 func arrivals(again *int64) func(*pcapng.Packet, *pcapng.Interface) bool {
 	const cooked, header = 276, 20
 	var f sight.Filter
@@ -197,12 +197,12 @@ func (p program) copy(ctx context.Context, out io.Writer, output string, r *ring
 	return got, err
 }
 
-// outputError gives an error of writing the capture the exit code of the disk.
+// outputError gives a disk error the exit code Disk.
 func outputError(err error, path string) error {
 	err = exit.OutputError(err, path)
-	var told *exit.Error
+	var coded *exit.Error
 	for _, kind := range []error{syscall.ENOSPC, syscall.EIO, syscall.EDQUOT, syscall.EROFS} {
-		if errors.Is(err, kind) && !errors.As(err, &told) {
+		if errors.Is(err, kind) && !errors.As(err, &coded) {
 			return exit.With(err, exit.Disk, "nothing was left behind; free space and run the same command again")
 		}
 	}
@@ -213,7 +213,7 @@ func warn(c *cobra.Command, format string, args ...any) {
 	fmt.Fprintf(c.ErrOrStderr(), "warning: %s\n", console.Lines(fmt.Sprintf(format, args...)))
 }
 
-// parseTime reads a time of a flag; 0 if it is not given.
+// parseTime reads the time of a flag in ns since 1970 UTC; 0 if it is not given.
 func parseTime(flag, s string) (int64, error) {
 	if s == "" {
 		return 0, nil

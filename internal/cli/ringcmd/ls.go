@@ -80,11 +80,11 @@ func state(s ring.Segment) string {
 }
 
 func (l *list) print(out io.Writer, p program) error {
-	writing := "nobody writes into it"
+	writing := "no recorder is running"
 	if l.Writing {
-		writing = "being written"
+		writing = "being recorded"
 	}
-	fmt.Fprintf(out, "ring %s of %s: %s, %s\n", console.Printable(l.Ring, 64), console.Printable(l.Node, 128), plural.Count(int64(len(l.Segments)), "segment", "segments"), writing)
+	fmt.Fprintf(out, "ring %s of node %s: %s, %s\n", console.Printable(l.Ring, 64), console.Printable(l.Node, 128), plural.Count(int64(len(l.Segments)), "segment", "segments"), writing)
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	if len(l.Segments) > 0 {
 		fmt.Fprintln(w, "SEGMENT\tSTATE\tPACKETS\tSIZE\tFIRST\tLAST")
@@ -100,16 +100,16 @@ func (l *list) print(out io.Writer, p program) error {
 		return err
 	}
 	for _, h := range l.Holes {
-		fmt.Fprintf(out, "coverage gap: %s\n", Hole(h))
+		fmt.Fprintf(out, "coverage gap: %s\n", GapText(h))
 	}
 	if l.Damaged > 0 {
-		fmt.Fprintf(out, "%s cannot be read; %s ring verify says where\n", plural.Count(int64(l.Damaged), "record", "records"), p.name)
+		fmt.Fprintf(out, "%s cannot be read; %s ring verify lists them\n", plural.Count(int64(l.Damaged), "record", "records"), p.name)
 	}
 	return nil
 }
 
-// Hole describes a coverage gap in one line.
-func Hole(h ring.Hole) string {
+// GapText describes a coverage gap in one line.
+func GapText(h ring.Hole) string {
 	packets := "packets not counted"
 	if h.Packets >= 0 {
 		packets = plural.Count(h.Packets, "packet", "packets")

@@ -14,7 +14,7 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/ring"
 )
 
-// program is the name and release of the program that has the command.
+// program is the name and release of the program that contains the command.
 type program struct{ name, release string }
 
 // example names the program in examples.
@@ -27,7 +27,7 @@ func Command(name, release string) *cobra.Command {
 		Use:   "ring",
 		Short: "Examine a recorder's ring: list, verify, countersign, read packets",
 		Long: `A ring is the folder that a recorder writes into: segments, which are PCAPNG files, and
-seals.jsonl, a signed chain of records that says what each segment must contain. These commands
+seals.jsonl, a signed chain of records that states what each segment must contain. These commands
 also work while the recorder writes.`,
 		Example: p.example(`  PROGRAM ring ls /var/lib/pcapsule/ring
   PROGRAM ring verify /var/lib/pcapsule/ring --key node.pub
@@ -42,12 +42,12 @@ also work while the recorder writes.`,
 			if near := command.Nearest(args[0], names); near != "" {
 				hint = "did you mean " + p.name + " ring " + near + "?"
 			}
-			return exit.With(fmt.Errorf("no command %q of ring: want ls, verify, anchor or cat", args[0]), exit.Usage, hint)
+			return exit.With(fmt.Errorf("unknown command %q of ring: want ls, verify, anchor or cat", args[0]), exit.Usage, hint)
 		},
 		Args: cobra.ArbitraryArgs,
 	}
 	for _, sub := range []*cobra.Command{p.ls(), p.verify(), p.anchor(), p.cat()} {
-		sub.Args = command.Wanted(sub.Args)
+		sub.Args = command.CheckArgs(sub.Args)
 		run := sub.RunE
 		sub.RunE = func(c *cobra.Command, args []string) error { return Error(run(c, args)) }
 		c.AddCommand(sub)
@@ -55,11 +55,11 @@ also work while the recorder writes.`,
 	return c
 }
 
-// Error gives errors of rings their exit codes.
+// Error gives the error of a ring its exit code.
 func Error(err error) error {
-	var told *exit.Error
+	var coded *exit.Error
 	switch {
-	case errors.As(err, &told):
+	case errors.As(err, &coded):
 		return err
 	case errors.Is(err, ring.ErrNewer):
 		return exit.With(err, exit.Newer, "use a newer release to read this ring")

@@ -22,9 +22,9 @@ func (p program) verify() *cobra.Command {
 		Use:   "verify RING",
 		Short: "Check a ring's chain of records, signatures, hashes and counts",
 		Long: `Check that no record was changed, removed or inserted, that the signatures are valid, that every
-sealed segment and side file exists and has its hash, and that a record accounts for every segment
-that does not exist. Without --key, the ring itself names the key that signs it. Only this ring has the
-records after the last anchor: somebody with the node's key could have rewritten them.`,
+sealed segment and side file exists and matches its hash, and that a record accounts for every missing
+segment. Without --key, signatures are checked with the key that the ring itself names. Records after
+the last anchor exist only in this ring: someone with the node's key could have rewritten them.`,
 		Example: p.example(`  PROGRAM ring verify /var/lib/pcapsule/ring --key node.pub --witness hub.pub
   PROGRAM ring verify /var/lib/pcapsule/ring --quick --json`),
 		Args: cobra.ExactArgs(1),
@@ -44,10 +44,10 @@ records after the last anchor: somebody with the node's key could have rewritten
 		},
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
-	c.Flags().BoolVar(&quick, "quick", false, "do not read the segments: records and names only")
+	c.Flags().BoolVar(&quick, "quick", false, "check only records and names; do not read the segments")
 	c.Flags().StringArrayVar(&keys, "key", nil, "file with the node's public key; can be repeated")
 	c.Flags().StringArrayVar(&witnesses, "witness", nil, "file with the public key of a witness; can be repeated")
-	c.Flags().StringArrayVar(&anchors, "anchor", nil, "file with an anchor that a witness kept (ring anchor); the chain must reach it")
+	c.Flags().StringArrayVar(&anchors, "anchor", nil, "file with an anchor (see ring anchor) that must be in the chain; can be repeated")
 	return c
 }
 
@@ -100,23 +100,23 @@ func runVerify(out io.Writer, dir string, opt ring.VerifyOptions, asJSON bool) e
 	return problems(dir, r)
 }
 
-// problems is the error for a ring that is not as it was recorded.
+// problems returns the error of a ring that fails verification.
 func problems(dir string, r *ring.Report) error {
 	if !r.OK() {
 		return exit.With(fmt.Errorf("%s: %s", dir, plural.Count(int64(len(r.Problems)+r.More), "problem", "problems")), exit.Verify,
-			"the ring was changed, or its disk is damaged; an anchor or a snapshot shows how it was")
+			"the ring was changed, or its disk is damaged; compare it with an anchor or a snapshot")
 	}
 	return nil
 }
 
 func printReport(out io.Writer, r *ring.Report) {
 	printProblems(out, r)
-	hashed, unread := "with their hashes", ""
+	hashed, unread := "hashes match", ""
 	if !r.Hashed {
 		hashed, unread = "not read", ", not read"
 	}
 	fmt.Fprintf(out, "ring %s: %s, %s of them signed\n", console.Printable(r.Ring, 64), plural.Count(r.Records, "record", "records"), plural.Thousands(r.Signed))
-	fmt.Fprintf(out, "%s there, %s, %s; %s deleted by retention\n", plural.Count(int64(r.Segments), "segment", "segments"), console.ByteSize(r.Bytes), hashed, plural.Thousands(r.Deleted))
+	fmt.Fprintf(out, "%s, %s, %s; %s deleted by retention\n", plural.Count(int64(r.Segments), "segment", "segments"), console.ByteSize(r.Bytes), hashed, plural.Thousands(r.Deleted))
 	fmt.Fprintf(out, "%s as sealed%s\n", plural.Count(int64(r.SideFiles), "side file", "side files"), unread)
 	switch {
 	case r.Anchored < 0:
@@ -140,11 +140,11 @@ func printReport(out io.Writer, r *ring.Report) {
 	list("side files not sealed", r.SidesOpen)
 	list("side files sealed after a crash", r.SidesRecovered)
 	if n := len(r.SidesUncovered); n > 0 {
-		fmt.Fprintf(out, "side files not covered: those of %s, sealed by an earlier release\n", plural.Count(int64(n), "segment", "segments"))
+		fmt.Fprintf(out, "side files not covered: those of %s that an earlier release sealed\n", plural.Count(int64(n), "segment", "segments"))
 	}
 	list("counters do not add up", r.Unbalanced)
 	list("note", r.Notes)
 	for _, h := range r.Holes {
-		fmt.Fprintf(out, "coverage gap: %s\n", Hole(h))
+		fmt.Fprintf(out, "coverage gap: %s\n", GapText(h))
 	}
 }

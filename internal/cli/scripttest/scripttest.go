@@ -1,4 +1,4 @@
-// Package scripttest has commands for the script tests of the programs.
+// Package scripttest provides commands for the script tests of the programs.
 package scripttest
 
 import (
@@ -18,7 +18,8 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/ring"
 )
 
-// Exits is exits CODE PROGRAM ARG...: the program ends with this code; an error has a hint.
+// Exits is exits CODE PROGRAM ARG...: the program must exit with this code, and an error must
+// have a hint.
 func Exits(ts *testscript.TestScript, _ bool, args []string) {
 	want, err := strconv.Atoi(args[0])
 	ts.Check(err)
@@ -30,20 +31,21 @@ func Exits(ts *testscript.TestScript, _ bool, args []string) {
 		}
 		got = e.ExitCode()
 	}
-	said := ts.ReadFile("stderr")
+	printed := ts.ReadFile("stderr")
 	switch {
 	case got != want:
 		ts.Fatalf("exit code %d, want %d", got, want)
-	case strings.Contains(said, "goroutine "):
+	case strings.Contains(printed, "goroutine "):
 		ts.Fatalf("a panic")
-	case want != 0 && want != exit.Interrupted && !strings.Contains("\n"+said, "\nerror: "):
+	case want != 0 && want != exit.Interrupted && !strings.Contains("\n"+printed, "\nerror: "):
 		ts.Fatalf("no line that begins with error:")
-	case want != 0 && want != exit.Interrupted && !strings.Contains(said, "\nhint: "):
+	case want != 0 && want != exit.Interrupted && !strings.Contains(printed, "\nhint: "):
 		ts.Fatalf("no hint")
 	}
 }
 
-// JSON is json FILE [LENGTH]: FILE or stdout is one JSON value, a list of that length.
+// JSON is json FILE [LENGTH]: FILE or stdout must be one JSON value; with LENGTH, a list of
+// that length.
 func JSON(ts *testscript.TestScript, neg bool, args []string) {
 	dec := json.NewDecoder(strings.NewReader(ts.ReadFile(args[0])))
 	var v any
@@ -56,12 +58,12 @@ func JSON(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	list, ok := v.([]any)
 	if n, err := strconv.Atoi(args[1]); err != nil || !ok || len(list) != n {
-		ts.Fatalf("a list of %d, want %s", len(list), args[1])
+		ts.Fatalf("got a list of %d, want %s", len(list), args[1])
 	}
 }
 
-// Ring is ring FOLDER PACKETS [SERIES]: it records so many packets, one a millisecond, 100 a
-// segment, and leaves the node's key in FOLDER.key.
+// Ring is ring FOLDER PACKETS [SERIES]: it writes a ring with this number of packets, 1 ms
+// apart, 100 per segment. The node's key is in FOLDER.key.
 func Ring(ts *testscript.TestScript, _ bool, args []string) {
 	dir, name := ts.MkAbs(args[0]), "sockets"
 	if len(args) > 2 {

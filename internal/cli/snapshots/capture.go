@@ -17,18 +17,18 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/ring"
 )
 
-// capture is a recording of its own under way.
+// capture is a separate recording in progress.
 type capture struct {
 	stop           context.CancelFunc
 	packets, bytes atomic.Int64
 }
 
-// Capture implements store.Store: it records into a ring of the snapshot's own, beside the
-// recorder of the machine.
+// Capture implements store.Store. It records into a separate ring in the snapshot's folder,
+// in addition to the machine's recorder.
 func (s *Store) Capture(_ context.Context, r store.CaptureRequest) (store.Snapshot, error) {
 	var none store.Snapshot
 	if r.Duration <= 0 || r.Duration > maxCapture {
-		return none, wrong("duration %s: want more than 0 and at most %s", r.Duration, maxCapture)
+		return none, badRequest("duration %s: want more than 0 and at most %s", r.Duration, maxCapture)
 	}
 	if r.Filter != "" {
 		if _, err := filter.Compile(r.Filter, 276, 0); err != nil {
@@ -41,7 +41,7 @@ func (s *Store) Capture(_ context.Context, r store.CaptureRequest) (store.Snapsh
 		for _, o := range r.Owners {
 			field, value, ok := strings.Cut(o, "=")
 			if !ok {
-				return none, wrong("owner %.100q: want namespace=NAME, pod=NAME, label=NAME=VALUE, container=NAME or process=NAME", o)
+				return none, badRequest("owner %.100q: want namespace=NAME, pod=NAME, label=NAME=VALUE, container=NAME or process=NAME", o)
 			}
 			if err := p.Only.Add(field, value); err != nil {
 				return none, err
@@ -78,7 +78,7 @@ func (s *Store) Capture(_ context.Context, r store.CaptureRequest) (store.Snapsh
 	case <-started:
 	case err := <-ended:
 		if err == nil {
-			err = errors.New("the recording ended as it began")
+			err = errors.New("the recording ended immediately")
 		}
 		return none, errors.Join(fmt.Errorf("recording: %w", err), os.RemoveAll(dir))
 	}
@@ -92,13 +92,13 @@ func (s *Store) Capture(_ context.Context, r store.CaptureRequest) (store.Snapsh
 	return x, nil
 }
 
-// captured writes down how a recording ended.
+// captured stores the result of a recording.
 func (s *Store) captured(x store.Snapshot, c *capture, err error) {
 	x.Status = completed
 	var unbalanced *recorder.BalanceError
 	switch {
 	case errors.As(err, &unbalanced):
-		x.Error = err.Error() // the packets are there
+		x.Error = err.Error() // the packets were recorded
 	case err != nil:
 		x.Status, x.Error = failed, err.Error()
 	}
@@ -126,7 +126,7 @@ func (s *Store) captured(x store.Snapshot, c *capture, err error) {
 	defer s.mu.Unlock()
 	delete(s.captures, x.Name)
 	if _, gone := os.Stat(filepath.Join(s.dir, x.Name, infoName)); gone != nil {
-		return // deleted meanwhile
+		return // deleted in the meantime
 	}
 	if err := s.write(x); err != nil {
 		s.onError(err)

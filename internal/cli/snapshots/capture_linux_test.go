@@ -14,7 +14,7 @@ import (
 	"github.com/pcapsule/pcapsule/recorder"
 )
 
-func TestRecordingOfItsOwnBecomesASnapshot(t *testing.T) {
+func TestSeparateRecordingBecomesASnapshot(t *testing.T) {
 	s := opened(t, ringOf(t, "http1.pcapng"), filepath.Join(t.TempDir(), "store"))
 	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "hello") }))
 	defer web.Close()
@@ -28,7 +28,7 @@ func TestRecordingOfItsOwnBecomesASnapshot(t *testing.T) {
 		t.Fatalf("%+v, %v", x, err)
 	}
 	if _, err := s.StartDissection(ctx, "now", "main"); !errors.Is(err, store.ErrNotReady) {
-		t.Errorf("a recording that runs is dissected: %v", err)
+		t.Errorf("a running recording is dissected: %v", err)
 	}
 	for range 5 {
 		res, err := http.Get(web.URL)

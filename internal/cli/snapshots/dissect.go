@@ -17,7 +17,7 @@ import (
 	"github.com/pcapsule/pcapsule/mcp/store"
 )
 
-// job is one dissection under way, or its end.
+// job is a running or finished dissection.
 type job struct {
 	stop context.CancelFunc
 	mu   sync.Mutex
@@ -107,8 +107,8 @@ func (s *Store) dissect(ctx context.Context, j *job, x store.Snapshot, path stri
 	})
 }
 
-// window is the asked time of a snapshot; 0 leaves an end open, as a recording of its own
-// does.
+// window is the requested time range of a snapshot in ns since 1970 UTC. 0 means no bound,
+// as in a separate recording.
 func window(x store.Snapshot) (from, to int64) {
 	if t, err := time.Parse(time.RFC3339Nano, x.From); err == nil {
 		from = t.UnixNano()
@@ -119,7 +119,7 @@ func window(x store.Snapshot) (from, to int64) {
 	return from, to
 }
 
-// busy is how many dissections are running.
+// busy is the number of running dissections.
 func (s *Store) busy() (n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -143,17 +143,17 @@ func describe(snapshot, name string, m *bundle.Manifest) store.Dissection {
 	return d
 }
 
-// maxKnown is how many dissections are remembered as they were read.
+// maxKnown is the maximum number of cached dissections.
 const maxKnown = 4096
 
-// known is a dissection as its bundle.json said when that was read.
+// known is a cached dissection with the bundle.json that it was read from.
 type known struct {
 	file os.FileInfo
 	d    store.Dissection
 }
 
-// finished says what a bundle is that is there already. Every question that names no db
-// comes here for all of them, so what was read is read again only where it is another file.
+// finished describes an existing bundle. Every question without a db calls it for all
+// bundles, so bundle.json is read again only if the file has changed.
 func (s *Store) finished(snapshot, name string) (store.Dissection, error) {
 	file := filepath.Join(s.dir, snapshot, name+bundled, "data", "bundle.json")
 	info, err := os.Stat(file)

@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// TestDissectionsAreSeenAsTheyAre replaces, adds and removes what was read before.
-func TestDissectionsAreSeenAsTheyAre(t *testing.T) {
+// TestDissectionsAreUpToDate replaces, adds and removes dissections that are cached.
+func TestDissectionsAreUpToDate(t *testing.T) {
 	s := opened(t, ringOf(t, "http1.pcapng"), filepath.Join(t.TempDir(), "store"))
 	put := func(name string, calls int) string {
 		t.Helper()
@@ -34,7 +34,7 @@ func TestDissectionsAreSeenAsTheyAre(t *testing.T) {
 			got := ""
 			for _, d := range list {
 				got += fmt.Sprintf("%s %s %d;", d.Name, d.Status, d.Protocols["http1"])
-				d.Protocols["http1"] = 99 // is the caller's
+				d.Protocols["http1"] = 99 // the caller may change it
 			}
 			if got != want {
 				t.Errorf("%s: %s, want %s", what, got, want)
@@ -44,7 +44,7 @@ func TestDissectionsAreSeenAsTheyAre(t *testing.T) {
 	file := put("a", 3)
 	sees("one", "a completed 3;")
 	put("a", 4)
-	sees("made anew with as many bytes", "a completed 4;")
+	sees("replaced by one of the same size", "a completed 4;")
 	put("b", 5)
 	sees("another", "a completed 4;b completed 5;")
 	if err := os.WriteFile(file, []byte("{"), 0o600); err != nil {
@@ -65,6 +65,6 @@ func TestDissectionsAreSeenAsTheyAre(t *testing.T) {
 	put("c", 6)
 	sees("after very many", "b completed 5;c completed 6;")
 	if len(s.known) > 2 {
-		t.Errorf("%d are remembered", len(s.known))
+		t.Errorf("%d are cached", len(s.known))
 	}
 }

@@ -14,11 +14,11 @@ import (
 
 const (
 	maxLive  = 10 * time.Minute
-	freshFor = 2 * time.Second // a bundle of the last seconds is used again for so long
-	keptLive = 3               // bundles, so that answers which still read one can end
+	freshFor = 2 * time.Second // how long a bundle of the last seconds is reused
+	keptLive = 3               // bundles, so that answers that still read one can finish
 )
 
-// live are bundles of the last seconds, in a folder that goes with the store.
+// live keeps bundles of the last seconds, in a folder that is removed with the store.
 type live struct {
 	mu    sync.Mutex
 	dir   string
@@ -32,16 +32,16 @@ func (l *live) forget() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.dir != "" {
-		_ = os.RemoveAll(l.dir) // a folder of ours that nobody reads any more
+		_ = os.RemoveAll(l.dir) // temporary files
 	}
 	l.dir, l.paths = "", nil
 }
 
-// Live implements store.Store. The bundle is never sealed: it is a view of what is being
-// recorded, and is made anew when it is older than two seconds.
+// Live implements store.Store. The bundle is never sealed: it is a view of the running
+// recording, and is rebuilt when it is older than 2 seconds.
 func (s *Store) Live(ctx context.Context, last time.Duration) (string, error) {
 	if last <= 0 || last > maxLive {
-		return "", wrong("the last %s: want up to %s; a snapshot has more", last, maxLive)
+		return "", badRequest("the last %s: want up to %s; make a snapshot for more", last, maxLive)
 	}
 	s.live.mu.Lock()
 	defer s.live.mu.Unlock()
@@ -69,7 +69,7 @@ func (s *Store) Live(ctx context.Context, last time.Duration) (string, error) {
 	}
 	defer os.RemoveAll(held)
 	if len(p.Segments) == 0 {
-		return "", wrong("nothing was recorded in the last %s", last)
+		return "", badRequest("nothing was recorded in the last %s", last)
 	}
 	path := filepath.Join(s.live.dir, name+bundled)
 	if _, err := s.export(ctx, held, path, from, now.UnixNano(), nil); err != nil {

@@ -15,8 +15,8 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/ring"
 )
 
-// SnapshotPCAP implements store.Store. A file has one link type: packets of sockets come, and
-// where there are none those of interfaces.
+// SnapshotPCAP implements store.Store. A file has one link type: it contains the packets of
+// sockets, or else those of interfaces.
 func (s *Store) SnapshotPCAP(ctx context.Context, name string, r store.PCAPRequest, w io.Writer) (rep store.PCAPReport, err error) {
 	x, err := s.read(name)
 	if err != nil {
@@ -25,7 +25,7 @@ func (s *Store) SnapshotPCAP(ctx context.Context, name string, r store.PCAPReque
 	if x.Status != completed {
 		return rep, fmt.Errorf("snapshot %s is %s: %w", name, x.Status, store.ErrNotReady)
 	}
-	list, err := s.chosen(name, r.Nodes)
+	list, err := s.selected(name, r.Nodes)
 	if err != nil {
 		return rep, err
 	}
@@ -59,9 +59,9 @@ func (s *Store) SnapshotPCAP(ctx context.Context, name string, r store.PCAPReque
 	return rep, out.Flush()
 }
 
-// chosen are the held segments of sockets, else of interfaces, of some nodes or all, by
-// series: packets that are kept for an age of their own have one of their own.
-func (s *Store) chosen(name string, nodes []string) ([][]ring.Segment, error) {
+// selected returns the pinned segments of the given nodes (of all if empty) by series: those of
+// sockets, or else of interfaces. Packets with a separate maximum age have a separate series.
+func (s *Store) selected(name string, nodes []string) ([][]ring.Segment, error) {
 	all, err := ring.Segments(filepath.Join(s.dir, name, heldName))
 	if err != nil {
 		return nil, err
@@ -69,7 +69,7 @@ func (s *Store) chosen(name string, nodes []string) ([][]ring.Segment, error) {
 	all = slices.DeleteFunc(all, func(x ring.Segment) bool { return x.Missing || x.Open })
 	for _, n := range nodes {
 		if !slices.ContainsFunc(all, func(x ring.Segment) bool { return x.ID.Node == n }) {
-			return nil, wrong("node %.100q is not in the snapshot", n)
+			return nil, badRequest("node %.100q is not in the snapshot", n)
 		}
 	}
 	if len(nodes) > 0 {
@@ -92,14 +92,15 @@ func (s *Store) chosen(name string, nodes []string) ([][]ring.Segment, error) {
 
 func ofSockets(x ring.Segment) bool { return strings.HasPrefix(x.ID.Series, "sockets") }
 
-// matching asks a filter, compiled for each link type that it meets.
+// matching returns a function that applies a filter, compiled for each link type in the
+// packets.
 func matching(expr string) (func(*pcapng.Packet, *pcapng.Interface) bool, error) {
 	if strings.TrimSpace(expr) == "" {
 		return nil, nil
 	}
 	if _, err := filter.Compile(expr, 276, 0); err != nil {
 		if _, other := filter.Compile(expr, 1, 0); other != nil {
-			return nil, wrong("%v", other)
+			return nil, badRequest("%v", other)
 		}
 	}
 	programs := map[uint16]*filter.Program{}
@@ -107,7 +108,7 @@ func matching(expr string) (func(*pcapng.Packet, *pcapng.Interface) bool, error)
 		link := i.LinkType
 		prog, known := programs[link]
 		if !known {
-			prog, _ = filter.Compile(expr, link, 0) // nil where that link type cannot be asked: nothing matches
+			prog, _ = filter.Compile(expr, link, 0) // nil if the filter does not support the link type: nothing matches
 			programs[link] = prog
 		}
 		return prog != nil && prog.Match(p.Data, p.OrigLen)

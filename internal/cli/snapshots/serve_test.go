@@ -28,15 +28,15 @@ import (
 	"github.com/pcapsule/pcapsule/mcp/store"
 )
 
-// face is a server about a ring, with its description.
-type face struct {
+// api is a server for a ring, with its OpenAPI description.
+type api struct {
 	t      *testing.T
 	server *mcp.Server
 	url    string
 	router routers.Router
 }
 
-func newFace(t *testing.T) *face {
+func newAPI(t *testing.T) *api {
 	t.Helper()
 	s := opened(t, ringOf(t, "http1.pcapng"), filepath.Join(t.TempDir(), "store"))
 	server, err := mcp.New(nil, mcp.Options{Release: "test", Questions: all.Questions(), Store: s, ExportDir: t.TempDir(), Open: func(ctx context.Context, paths []string) (*forensics.Case, error) {
@@ -64,11 +64,11 @@ func newFace(t *testing.T) *face {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &face{t, server, web.URL, router}
+	return &api{t, server, web.URL, router}
 }
 
-// do asks and holds request and answer to the description.
-func (f *face) do(method, path, body string, want int) map[string]any {
+// do sends a request and validates request and response against the description.
+func (f *api) do(method, path, body string, want int) map[string]any {
 	f.t.Helper()
 	req, err := http.NewRequestWithContext(context.Background(), method, f.url+path, strings.NewReader(body))
 	if err != nil {
@@ -110,14 +110,14 @@ func (f *face) do(method, path, body string, want int) map[string]any {
 		f.t.Errorf("%s %s answers %s: %v", method, path, data, err)
 	}
 	var out map[string]any
-	_ = json.Unmarshal(data, &out) // packets are none
+	_ = json.Unmarshal(data, &out) // packets are not JSON
 	return out
 }
 
 func TestAnswersAreAsDescribed(t *testing.T) {
-	f := newFace(t)
+	f := newAPI(t)
 	f.do("GET", "/mcp/data-boundaries", "", 200)
-	f.do("GET", "/mcp/calls", "", 409) // nothing is dissected
+	f.do("GET", "/mcp/calls", "", 409) // no dissection yet
 	f.do("POST", "/mcp/snapshots", `{"name":"one","duration":"1h"}`, 200)
 	f.do("POST", "/mcp/snapshots", `{"name":"one","duration":"1h"}`, 409)
 	f.do("POST", "/mcp/snapshots", `{"name":"../two"}`, 400)
@@ -165,7 +165,7 @@ func TestAnswersAreAsDescribed(t *testing.T) {
 	f.do("DELETE", "/mcp/snapshots/one", "", 404)
 }
 
-func TestPacketsStayWhereAnswersAreMasked(t *testing.T) {
+func TestPacketsAreRefusedIfAnswersAreMasked(t *testing.T) {
 	s := opened(t, ringOf(t, "http1.pcapng"), filepath.Join(t.TempDir(), "store"))
 	if _, err := s.CreateSnapshot(ctx, store.SnapshotRequest{Name: "one", Last: time.Hour}); err != nil {
 		t.Fatal(err)
@@ -192,8 +192,8 @@ func TestPacketsStayWhereAnswersAreMasked(t *testing.T) {
 	}
 }
 
-func TestAnAssistantGoesFromARingToPackets(t *testing.T) {
-	f := newFace(t)
+func TestAssistantGetsPacketsOfARing(t *testing.T) {
+	f := newAPI(t)
 	client := sdk.NewClient(&sdk.Implementation{Name: "test", Version: "1"}, nil)
 	here, there := sdk.NewInMemoryTransports()
 	if _, err := f.server.MCP().Connect(ctx, there, nil); err != nil {

@@ -1,10 +1,10 @@
-// Package snapshots keeps frozen times of a ring in a folder, and makes bundles of them
-// when asked: what a server needs to answer about a machine that records.
+// Package snapshots keeps snapshots of a ring in a folder, and makes bundles of them on
+// request, so that a server can answer questions about the machine that it runs on.
 //
 // A snapshot is a folder: held/ with hard links to whole segments, their seals and side
-// files, snapshot.json that says what was asked, and a bundle for each dissection. It stays
-// over restarts. A dissection that a restart cut off is gone and may be started again.
-// Nothing here changes the ring; the recorder is only asked to seal what it has.
+// files, snapshot.json with the request, and a bundle for each dissection. It survives
+// restarts. A dissection that a restart interrupts is lost and can be started again. The
+// package does not change the ring; it only asks the recorder to seal its segments.
 package snapshots
 
 import (
@@ -30,9 +30,9 @@ import (
 
 // Limits of a store.
 const (
-	sealWait     = 20 * time.Second // for the recorder to seal what it has
+	sealWait     = 20 * time.Second // for the recorder to seal its segments
 	maxSnapshots = 1000
-	maxRunning   = 2 // dissections and recordings at once, each
+	maxRunning   = 2 // dissections at once, and recordings at once
 	maxCapture   = time.Hour
 )
 
@@ -53,27 +53,27 @@ type Store struct {
 	mu       sync.Mutex
 	jobs     map[string]*job     // by db
 	known    map[string]known    // by bundle.json
-	captures map[string]*capture // that are running, by name
+	captures map[string]*capture // running, by name
 	live     live
 	ctx      context.Context // ends with the store
 	end      context.CancelFunc
 	running  sync.WaitGroup
 }
 
-// Export makes a bundle at to of what lies in the folder from, of a time in nanoseconds
-// since 1970 UTC; 0 leaves an end open. done is told how far it is and may be nil.
+// Export makes a bundle at to of the segments in the folder from, limited to a time range in
+// ns since 1970 UTC; 0 means no bound. It reports its progress to done, which may be nil.
 type Export func(ctx context.Context, from, to string, fromNs, toNs int64, done func(Progress)) (*bundle.Manifest, error)
 
-// Progress says how far an export is.
+// Progress is the progress of an export.
 type Progress struct{ ReadBytes, TotalBytes, Packets, Calls int64 }
 
 // Options of a store.
 type Options struct {
 	Ring    string
-	Dir     string // where snapshots are kept; it is made where it is not there
+	Dir     string // folder of the snapshots; created if it does not exist
 	Export  Export
 	Program string      // name and version, for recordings
-	OnError func(error) // is told of troubles that nobody asked about
+	OnError func(error) // called for errors that no request returns
 }
 
 // Open opens the folder of a store.
@@ -99,7 +99,7 @@ func Open(o Options) (*Store, error) {
 	return s, nil
 }
 
-// Close ends what is under way and waits for it.
+// Close ends running recordings and dissections, and waits for them.
 func (s *Store) Close() {
 	s.end()
 	s.running.Wait()
@@ -108,17 +108,17 @@ func (s *Store) Close() {
 
 var goodName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$`)
 
-func wrong(format string, args ...any) error {
+func badRequest(format string, args ...any) error {
 	return &store.RequestError{Text: fmt.Sprintf(format, args...)}
 }
 
-// named checks a name that becomes one of a folder.
+// named checks a name that becomes a folder's name.
 func named(what, name string) error {
 	if !goodName.MatchString(name) || strings.HasSuffix(name, bundled) {
-		return wrong("%s %.120q: want 1 to 100 letters, digits, dots, dashes and underscores, a letter or digit first", what, name)
+		return badRequest("%s %.120q: want 1 to 100 letters, digits, dots, dashes and underscores, a letter or digit first", what, name)
 	}
 	if bundle.SafeName(name) != name { // the folder may be copied to Windows later
-		return wrong("%s %.120q: Windows keeps this name for a device, or drops the dot at its end; choose another", what, name)
+		return badRequest("%s %.120q: Windows reserves this name for a device, or drops the dot at its end; choose another", what, name)
 	}
 	return nil
 }
@@ -191,7 +191,7 @@ func (s *Store) Snapshots(context.Context) ([]store.Snapshot, error) {
 	return out, nil
 }
 
-// read reads what a snapshot says of itself, with its dissections.
+// read reads the description of a snapshot, with its dissections.
 func (s *Store) read(name string) (x store.Snapshot, err error) {
 	if err := named("snapshot", name); err != nil {
 		return x, err
@@ -217,7 +217,7 @@ func (s *Store) read(name string) (x store.Snapshot, err error) {
 	if c := s.captures[name]; c != nil {
 		x.Packets, x.Bytes = c.packets.Load(), c.bytes.Load()
 	} else if x.Status == recording {
-		x.Status, x.Error = failed, "the server ended while it recorded"
+		x.Status, x.Error = failed, "the server ended during the recording"
 	}
 	s.mu.Unlock()
 	return x, err
@@ -236,7 +236,7 @@ func (s *Store) write(x store.Snapshot) error {
 	return os.Rename(path+".new", path)
 }
 
-// reserve makes a snapshot's folder, which takes its name.
+// reserve creates a snapshot's folder, which reserves its name.
 func (s *Store) reserve(name string) (string, error) {
 	if err := named("snapshot", name); err != nil {
 		return "", err
@@ -282,7 +282,7 @@ func (s *Store) CreateSnapshot(ctx context.Context, r store.SnapshotRequest) (st
 		to = end.UnixNano()
 	}
 	if from > to {
-		return store.Snapshot{}, wrong("the time ends before it begins")
+		return store.Snapshot{}, badRequest("the time range ends before it begins")
 	}
 	dir, err := s.reserve(r.Name)
 	if err != nil {
@@ -298,8 +298,8 @@ func (s *Store) CreateSnapshot(ctx context.Context, r store.SnapshotRequest) (st
 	return s.read(r.Name)
 }
 
-// now is the time from which "the last hour" counts back: of the last packet where nobody
-// records any more.
+// now is the end of a range such as "the last hour": the current time, or that of the last
+// packet if no recorder is running.
 func (s *Store) now(ctx context.Context) (time.Time, error) {
 	list, err := s.Boundaries(ctx)
 	now := time.Now()
@@ -318,10 +318,10 @@ func (s *Store) now(ctx context.Context) (time.Time, error) {
 	return time.Unix(0, last), err
 }
 
-// freeze has the recorder seal what it has, and links what is of the time.
+// freeze asks the recorder to seal its segments, and links those of the time range.
 func (s *Store) freeze(ctx context.Context, name, dir string, from, to int64, now time.Time) (x store.Snapshot, err error) {
 	if err := s.seal(ctx); err != nil {
-		s.onError(err) // what is sealed already is evidence all the same
+		s.onError(err) // segments that are already sealed are still evidence
 	}
 	p, err := ring.Pin(ctx, s.ring, from, to, filepath.Join(dir, heldName), ring.PinOptions{Keys: true})
 	if errors.Is(err, fs.ErrPermission) {
@@ -336,7 +336,7 @@ func (s *Store) freeze(ctx context.Context, name, dir string, from, to int64, no
 		if len(b) > 0 && b[0].Oldest != "" {
 			has = b[0].Oldest + " to " + b[0].Newest
 		}
-		return x, wrong("no packets from %s to %s; the ring has %s", ring.Time(from), ring.Time(to), has)
+		return x, badRequest("no packets from %s to %s; the ring has %s", ring.Time(from), ring.Time(to), has)
 	}
 	x = store.Snapshot{Name: name, Status: completed, CreatedAt: ring.Time(now.UnixNano()).String(), From: ring.Time(from).String(), To: ring.Time(to).String(),
 		StartMs: from / 1e6, EndMs: to / 1e6, DurationMs: (to - from) / 1e6, Segments: len(p.Segments), Bytes: p.Bytes, Missing: p.Missing,
@@ -353,7 +353,7 @@ func (s *Store) freeze(ctx context.Context, name, dir string, from, to int64, no
 	return x, err
 }
 
-// seal asks the recorder to end its segments, where there is one.
+// seal asks the recorder, if one is running, to end its segments.
 func (s *Store) seal(ctx context.Context) error {
 	r, err := ring.Open(s.ring)
 	if err != nil || !r.Writing {
@@ -362,7 +362,7 @@ func (s *Store) seal(ctx context.Context) error {
 	wait, cancel := context.WithTimeout(ctx, sealWait)
 	defer cancel()
 	if err := ring.AskSeal(wait, s.ring); err != nil {
-		return fmt.Errorf("the recorder did not seal what it has not sealed yet: %w", err)
+		return fmt.Errorf("the recorder did not seal its current segments: %w", err)
 	}
 	return nil
 }
@@ -390,14 +390,14 @@ func (s *Store) DeleteSnapshot(ctx context.Context, name string) error {
 		}
 	}
 	s.mu.Unlock()
-	// The description goes first: what is left half removed is no snapshot any more.
+	// Remove the description first, so that a half removed folder is not a snapshot.
 	if err := os.Remove(filepath.Join(s.dir, name, infoName)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	return os.RemoveAll(filepath.Join(s.dir, name))
 }
 
-// waitFor waits until nothing of a snapshot is under way.
+// waitFor waits until no recording or dissection of a snapshot is running.
 func (s *Store) waitFor(ctx context.Context, name string) {
 	for ctx.Err() == nil {
 		s.mu.Lock()

@@ -16,7 +16,7 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/ring/ringtest"
 )
 
-// ringOf records a sample into a new ring, sealed every hundred packets.
+// ringOf writes a sample into a new ring, 100 packets per segment.
 func ringOf(t testing.TB, sample string) string {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "ring")
@@ -65,11 +65,11 @@ func dissected(t testing.TB, s *Store, snapshot, name string) store.Dissection {
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
-	t.Fatal("it does not end")
+	t.Fatal("the dissection does not end")
 	return store.Dissection{}
 }
 
-func TestSnapshotIsFrozenDissectedExportedAndLetGo(t *testing.T) {
+func TestSnapshotIsFrozenDissectedExportedAndDeleted(t *testing.T) {
 	ringDir, dir := ringOf(t, "http1.pcapng"), filepath.Join(t.TempDir(), "store")
 	s := opened(t, ringDir, dir)
 	b, err := s.Boundaries(ctx)
@@ -81,7 +81,7 @@ func TestSnapshotIsFrozenDissectedExportedAndLetGo(t *testing.T) {
 		t.Fatalf("%+v, %v", x, err)
 	}
 	if _, err := s.CreateSnapshot(ctx, store.SnapshotRequest{Name: "last-hour", Last: time.Hour}); !errors.Is(err, store.ErrNameTaken) {
-		t.Errorf("a name is given twice: %v", err)
+		t.Errorf("a name is used twice: %v", err)
 	}
 	if d, err := s.StartDissection(ctx, "last-hour", "main"); err != nil || d.DB != "last-hour/main" || d.Status == failed {
 		t.Fatalf("%+v, %v", d, err)
@@ -104,7 +104,7 @@ func TestSnapshotIsFrozenDissectedExportedAndLetGo(t *testing.T) {
 			t.Errorf("%+v is exported", bad)
 		}
 	}
-	// Another server on the same folder knows what is there.
+	// Another server on the same folder finds the snapshot.
 	again := opened(t, ringDir, dir)
 	if list, err := again.Snapshots(ctx); err != nil || len(list) != 1 || len(list[0].Dissections) != 1 {
 		t.Errorf("%+v, %v", list, err)
@@ -120,13 +120,13 @@ func TestSnapshotIsFrozenDissectedExportedAndLetGo(t *testing.T) {
 	}
 }
 
-func TestSnapshotsThatCannotBe(t *testing.T) {
+func TestInvalidSnapshots(t *testing.T) {
 	s := opened(t, ringOf(t, "http1.pcapng"), filepath.Join(t.TempDir(), "store"))
 	for _, v := range []struct {
 		name string
 		r    store.SnapshotRequest
 	}{
-		{"a name that leads elsewhere", store.SnapshotRequest{Name: "../x", Last: time.Hour}},
+		{"a name that is a path", store.SnapshotRequest{Name: "../x", Last: time.Hour}},
 		{"no name", store.SnapshotRequest{Last: time.Hour}},
 		{"a name of a bundle", store.SnapshotRequest{Name: "x.pcapsule", Last: time.Hour}},
 		{"a time before the ring", store.SnapshotRequest{Name: "x", From: 1, To: 2}},
@@ -152,17 +152,17 @@ func TestSnapshotsThatCannotBe(t *testing.T) {
 	}
 }
 
-func TestLiveIsMadeAnewAndForgotten(t *testing.T) {
+func TestLiveNeedsRecentPackets(t *testing.T) {
 	ringDir := ringOf(t, "http1.pcapng")
 	s := opened(t, ringDir, filepath.Join(t.TempDir(), "store"))
 	if _, err := s.Live(ctx, time.Minute); err == nil {
-		t.Error("traffic of long ago is live")
+		t.Error("Live accepts a ring without recent packets")
 	}
 	if _, err := s.Live(ctx, time.Hour); err == nil {
-		t.Error("an hour is live")
+		t.Error("Live accepts an hour")
 	}
 	s.Close()
 	if s.live.dir != "" {
-		t.Error("its folder is left")
+		t.Error("its folder is left behind")
 	}
 }
