@@ -144,11 +144,11 @@ func (p program) runCat(c *cobra.Command, dir string, f *catFlags) error {
 	if again > 0 {
 		warn(c, "%s between two sockets of the recorded machine left out; --sight both keeps them", plural.Count(again, "duplicate", "duplicates"))
 	}
-	to := out
+	report := out
 	if f.output == "-" {
-		to = c.ErrOrStderr()
+		report = c.ErrOrStderr()
 	}
-	fmt.Fprintf(to, "%s: %s, %s, from %s\n", f.output, plural.Count(got.Packets, "packet", "packets"), console.ByteSize(got.Bytes), plural.Count(int64(got.Segments), "segment", "segments"))
+	fmt.Fprintf(report, "%s: %s, %s, from %s\n", f.output, plural.Count(got.Packets, "packet", "packets"), console.ByteSize(got.Bytes), plural.Count(int64(got.Segments), "segment", "segments"))
 	return nil
 }
 
