@@ -120,7 +120,7 @@ func (e *env) cached(ctx context.Context, captures []string) (string, error) {
 // cacheError adds a workaround to the error of a cache that cannot be written.
 func cacheError(err error, dir string) error {
 	if at := (*fs.PathError)(nil); errors.As(err, &at) && strings.HasPrefix(at.Path, filepath.Dir(filepath.Dir(dir))) {
-		return exit.With(err, exit.Disk, "make a bundle where there is room: pcapsule bundle CAPTURE -o NAME.pcapsule, or set XDG_CACHE_HOME")
+		return exit.With(err, exit.Disk, "make a bundle on a disk with free space: pcapsule bundle CAPTURE -o NAME.pcapsule, or set XDG_CACHE_HOME")
 	}
 	return err
 }
@@ -135,11 +135,11 @@ func addTo(key cache.Key, path string, stopped func() error) error {
 	}
 	if !info.IsDir() {
 		stem := strings.TrimSuffix(strings.TrimSuffix(path, ".gz"), ".zst")
-		beside, err := filepath.Glob(globQuote(strings.TrimSuffix(stem, filepath.Ext(stem))) + ".*")
+		siblings, err := filepath.Glob(globQuote(strings.TrimSuffix(stem, filepath.Ext(stem))) + ".*")
 		if err != nil {
 			return err
 		}
-		for _, p := range append(beside, path) {
+		for _, p := range append(siblings, path) {
 			if side, err := os.Lstat(p); p != path && (err != nil || !side.Mode().IsRegular()) {
 				continue
 			}

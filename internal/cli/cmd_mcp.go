@@ -162,7 +162,7 @@ func (a *answerFlags) named(args []string) error {
 		return exit.Usagef("missing argument: BUNDLE, or --ring with a recorder's ring")
 	}
 	if a.snapshots != "" && a.ring == "" {
-		return exit.Usagef("--snapshots goes with --ring")
+		return exit.Usagef("--snapshots needs --ring")
 	}
 	return nil
 }

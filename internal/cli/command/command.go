@@ -22,11 +22,11 @@ func CheckArgs(check cobra.PositionalArgs) cobra.PositionalArgs {
 		if check == nil || check(c, args) == nil {
 			return nil
 		}
-		wanted := arguments(c.Use)
-		if len(args) >= len(wanted) {
+		required := arguments(c.Use)
+		if len(args) >= len(required) {
 			return exit.Usagef("too many arguments: want %s", strings.TrimSuffix(c.CommandPath(), c.Name())+c.Use)
 		}
-		missing := slices.Clone(wanted[len(args):])
+		missing := slices.Clone(required[len(args):])
 		for i, w := range missing {
 			missing[i] = strings.ReplaceAll(strings.TrimSuffix(w, "..."), "|", " or ")
 		}

@@ -148,11 +148,11 @@ func (p *page) body(o object, indent int) {
 	}
 }
 
-// alone are members that are printed on a separate line, so that they are easy to find.
-var alone = map[string]bool{"said": true, "how": true, "what": true, "words": true, "why": true, "way": true, "evidence": true, "at_limit": true}
+// separate are members that are printed on a separate line, so that they are easy to find.
+var separate = map[string]bool{"said": true, "how": true, "what": true, "words": true, "why": true, "way": true, "evidence": true, "at_limit": true}
 
-func (p *page) alone(name, text string) bool {
-	return alone[name] && (name == "said" || utf8.RuneCountInString(text) > 16)
+func (p *page) separate(name, text string) bool {
+	return separate[name] && (name == "said" || utf8.RuneCountInString(text) > 16)
 }
 
 // fact returns a member in a few words. ok is false if it needs more than that.
@@ -169,7 +169,7 @@ func (p *page) fact(m member) (text string, ok bool) {
 			return "", false
 		}
 		text := p.value(m.name, v)
-		return label + nbsp + text, utf8.RuneCountInString(text) <= 40 && !p.alone(m.name, text)
+		return label + nbsp + text, utf8.RuneCountInString(text) <= 40 && !p.separate(m.name, text)
 	case bool:
 		if v {
 			return label, true
@@ -190,7 +190,7 @@ func (p *page) fact(m member) (text string, ok bool) {
 		} else if words[m.name] != "" {
 			label += ":"
 		}
-		return label + nbsp + text, utf8.RuneCountInString(text) <= 32 && !p.alone(m.name, text)
+		return label + nbsp + text, utf8.RuneCountInString(text) <= 32 && !p.separate(m.name, text)
 	}
 	return strings.ReplaceAll(label+" "+p.value(m.name, m.value), " ", nbsp), true
 }
