@@ -22,6 +22,10 @@ var phrases = []struct{ not, but string }{
 	{`\bwhence\b`, "from which"},
 	{`\bas it were\b`, "delete it"},
 	{`\bgoes without saying\b`, "delete it"},
+	{`\bwritten over\b`, "overwritten"},
+	{`\bin the language of tcpdump\b`, "uses tcpdump's syntax"},
+	{`\bstays? shut\b`, "cannot be decrypted"},
+	{`\bhow we shall\b`, "how we will"},
 	{`\b(Failed|failed) to (open|read|write|parse|load|create|make)\b`, "an error says what was being done: opening x: …"},
 }
 
