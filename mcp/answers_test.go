@@ -95,9 +95,9 @@ func TestPromptsWorkWhenFollowedWordByWord(t *testing.T) {
 	s := serving(t, Options{ExportDir: dir}, bundled(t, "shop.pcapng"))
 	c := connected(t, s, nil)
 	var calls listAPICallsOut
-	tells(t, c, "list_api_calls", value{"limit": 1, "kfl": "http"}, &calls)
+	callTool(t, c, "list_api_calls", value{"limit": 1, "kfl": "http"}, &calls)
 	var cases listCasesOut
-	tells(t, c, "list_cases", nil, &cases)
+	callTool(t, c, "list_cases", nil, &cases)
 	args := map[string]string{"call_id": calls.Calls[0].ID, "service": "payment", "other_service": `a "quoted" o'service{}`, "kfl": `http && path != "/"`,
 		"from": cases.Cases[0].From, "to": cases.Cases[0].To, "from_a": cases.Cases[0].From, "to_a": middle(t, cases, 1), "from_b": middle(t, cases, 0), "to_b": cases.Cases[0].To}
 	list, err := c.ListPrompts(context.Background(), nil)
@@ -296,7 +296,7 @@ func TestCasesOpenAndCloseWhileOthersAsk(t *testing.T) {
 					default:
 					}
 					var out any
-					if e := tells(t, c, "list_api_calls", value{"limit": 5}, &out); e != "" {
+					if e := callTool(t, c, "list_api_calls", value{"limit": 5}, &out); e != "" {
 						t.Error(e)
 						return
 					}
@@ -347,7 +347,7 @@ func TestCasesOpenAndCloseWhileOthersAsk(t *testing.T) {
 func caseNamed(t *testing.T, c *sdk.ClientSession, part string) string {
 	t.Helper()
 	var out listCasesOut
-	tells(t, c, "list_cases", nil, &out)
+	callTool(t, c, "list_cases", nil, &out)
 	for _, x := range out.Cases {
 		if strings.Contains(x.Path, part) {
 			return x.Path
@@ -361,7 +361,7 @@ func caseNamed(t *testing.T, c *sdk.ClientSession, part string) string {
 // pages of a question to its end.
 func TestAnswersKeepToTheirBudget(t *testing.T) {
 	c := connected(t, serving(t, Options{}, bundled(t, "shop.pcapng")), nil)
-	for _, most := range []int{leastBytes, 16 << 10, 64 << 10} {
+	for _, most := range []int{minBytes, 16 << 10, 64 << 10} {
 		for _, q := range []struct {
 			tool string
 			args value
@@ -393,15 +393,15 @@ func TestAnswersKeepToTheirBudget(t *testing.T) {
 			if len(raw) > most {
 				t.Errorf("%s: %d bytes, asked for %d", q.tool, len(raw), most)
 			}
-			if most == leastBytes && !cut && q.args["limit"] != nil {
+			if most == minBytes && !cut && q.args["limit"] != nil {
 				t.Errorf("%s was cut and does not say so", q.tool)
 			}
 		}
 	}
 	for _, q := range []struct{ tool, list, id string }{{"list_api_calls", "calls", "call_id"}, {"get_api_stats", "endpoints", "endpoint"}, {"list_l4_flows", "flows", ""}} {
-		whole, _ := answer(t, c, q.tool, value{"limit": 1000, "max_bytes": mostBytes})
+		whole, _ := answer(t, c, q.tool, value{"limit": 1000, "max_bytes": maxBytes})
 		want, got := len(whole[q.list].([]any)), 0
-		args := value{"max_bytes": leastBytes}
+		args := value{"max_bytes": minBytes}
 		seen := map[string]int{}
 		for page := 0; ; page++ {
 			v, e := answer(t, c, q.tool, args)
@@ -506,9 +506,9 @@ func TestToolsSayWhatTheyDo(t *testing.T) {
 }
 
 func TestFairTurns(t *testing.T) {
-	f := newFair(2)
+	f := newFairQueue(2)
 	ctx := context.Background()
-	a1, err := f.take(ctx, "a")
+	a1, err := f.acquire(ctx, "a")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -516,18 +516,18 @@ func TestFairTurns(t *testing.T) {
 	var order sync.WaitGroup
 	ask := func(who string) {
 		order.Go(func() {
-			give, err := f.take(ctx, who)
+			release, err := f.acquire(ctx, who)
 			if err != nil {
 				got <- who + " " + err.Error()
 				return
 			}
 			got <- who
-			give()
+			release()
 		})
 	}
 	ask("a") // it holds all but the last turn
 	wait(t, "the second of a waits", func() bool { f.mu.Lock(); defer f.mu.Unlock(); return f.waiting == 1 })
-	b1, err := f.take(ctx, "b")
+	b1, err := f.acquire(ctx, "b")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -548,9 +548,9 @@ func TestFairTurns(t *testing.T) {
 	order.Wait()
 	gone, cancel := context.WithCancel(ctx)
 	cancel()
-	hold, _ := f.take(ctx, "x")
-	hold2, _ := f.take(ctx, "y")
-	if _, err := f.take(gone, "z"); !errors.Is(err, context.Canceled) {
+	hold, _ := f.acquire(ctx, "x")
+	hold2, _ := f.acquire(ctx, "y")
+	if _, err := f.acquire(gone, "z"); !errors.Is(err, context.Canceled) {
 		t.Errorf("one who went away: %v", err)
 	}
 	hold()
@@ -561,27 +561,27 @@ func TestFairTurns(t *testing.T) {
 }
 
 func TestTooManyWait(t *testing.T) {
-	f := newFair(1)
+	f := newFairQueue(1)
 	ctx, cancel := context.WithCancel(context.Background())
-	give, err := f.take(ctx, "a")
+	release, err := f.acquire(ctx, "a")
 	if err != nil {
 		t.Fatal(err)
 	}
 	var all sync.WaitGroup
 	for range maxWaitingClient {
 		all.Go(func() {
-			if give, err := f.take(ctx, "a"); err == nil {
-				give()
+			if release, err := f.acquire(ctx, "a"); err == nil {
+				release()
 			}
 		})
 	}
 	wait(t, "all wait", func() bool { f.mu.Lock(); defer f.mu.Unlock(); return f.waiting == maxWaitingClient })
-	if _, err := f.take(ctx, "a"); !errors.Is(err, errBusy) {
+	if _, err := f.acquire(ctx, "a"); !errors.Is(err, errBusy) {
 		t.Errorf("one more: %v", err)
 	}
 	cancel()
 	all.Wait()
-	give()
+	release()
 	if f.free != 1 || f.waiting != 0 {
 		t.Errorf("left over: %+v", f)
 	}

@@ -97,7 +97,7 @@ func TestSQLReachesNothingElse(t *testing.T) {
 		"a table of DuckDB":            "SELECT * FROM duckdb_settings()",
 	} {
 		var out any
-		if e := tells(t, c, "run_sql", value{"sql": sql}, &out); !strings.Contains(e, "refused") {
+		if e := callTool(t, c, "run_sql", value{"sql": sql}, &out); !strings.Contains(e, "refused") {
 			t.Errorf("%s: %q, want it refused (%v)", why, e, out)
 		}
 	}
@@ -129,7 +129,7 @@ func TestRunawayQueriesEnd(t *testing.T) {
 	} {
 		begin := time.Now()
 		var out any
-		if e := tells(t, c, "run_sql", value{"sql": sql}, &out); e == "" || strings.Contains(e, "goroutine") || time.Since(begin) > 8*time.Second {
+		if e := callTool(t, c, "run_sql", value{"sql": sql}, &out); e == "" || strings.Contains(e, "goroutine") || time.Since(begin) > 8*time.Second {
 			t.Errorf("%s: answered %v, %s after %s", why, out, e, time.Since(begin))
 		}
 	}
@@ -177,14 +177,14 @@ func TestAClosedCaseIsGone(t *testing.T) {
 		t.Fatal(e)
 	}
 	var calls listAPICallsOut
-	if e := tells(t, c, "list_api_calls", value{"kfl": `dst.service == "payment" || path == "/v1/payments"`, "limit": 1}, &calls); e != "" || len(calls.Calls) != 1 {
+	if e := callTool(t, c, "list_api_calls", value{"kfl": `dst.service == "payment" || path == "/v1/payments"`, "limit": 1}, &calls); e != "" || len(calls.Calls) != 1 {
 		t.Fatalf("%s, %d calls", e, len(calls.Calls))
 	}
 	if _, e := answer(t, c, "close_case", value{"path": caseNamed(t, c, "shop")}); e != "" {
 		t.Fatal(e)
 	}
 	var out any
-	if e := tells(t, c, "get_api_call", value{"id": calls.Calls[0].ID}, &out); !strings.Contains(e, "not found") {
+	if e := callTool(t, c, "get_api_call", value{"id": calls.Calls[0].ID}, &out); !strings.Contains(e, "not found") {
 		t.Errorf("a call of a closed case: %q", e)
 	}
 	for _, uri := range []string{"pcapsule://cases/1", "pcapsule://calls/" + calls.Calls[0].ID} {

@@ -21,22 +21,22 @@ func TestNamesFromElsewhereAreAnswered(t *testing.T) {
 	}
 	var out map[string]any
 	for name, want := range map[string]string{"apply_filter": "give kfl", "start_kubeshark": "needs a cluster", "upload_snapshot_to_cloud": "no storage outside"} {
-		if got := tells(t, s, name, map[string]any{"anything": 1}, &out); !strings.Contains(got, want) {
+		if got := callTool(t, s, name, map[string]any{"anything": 1}, &out); !strings.Contains(got, want) {
 			t.Errorf("%s: %q", name, got)
 		}
 	}
 	for _, name := range []string{"create_snapshot", "capture_traffic"} {
-		if got := tells(t, s, name, nil, &out); !strings.Contains(got, "--ring") {
+		if got := callTool(t, s, name, nil, &out); !strings.Contains(got, "--ring") {
 			t.Errorf("%s: %q", name, got)
 		}
 	}
-	if got := tells(t, s, "list_snapshot_dissections", nil, &out); got != "" || len(out["dissections"].([]any)) != 1 {
+	if got := callTool(t, s, "list_snapshot_dissections", nil, &out); got != "" || len(out["dissections"].([]any)) != 1 {
 		t.Errorf("a bundle is no dissection: %q, %v", got, out)
 	}
-	if got := tells(t, s, "resolve_workload", nil, &out); got != "" || out["workloads"] == nil {
+	if got := callTool(t, s, "resolve_workload", nil, &out); got != "" || out["workloads"] == nil {
 		t.Errorf("another name of a tool: %q, %v", got, out)
 	}
-	if got := tells(t, s, "list_ips", nil, &out); got != "" || out["ips"] == nil {
+	if got := callTool(t, s, "list_ips", nil, &out); got != "" || out["ips"] == nil {
 		t.Errorf("a tool that is not listed: %q, %v", got, out)
 	}
 	if _, err := s.CallTool(context.Background(), &sdk.CallToolParams{Name: "nonsense"}); err == nil {

@@ -106,7 +106,7 @@ func talk(t *testing.T, c *sdk.ClientSession) {
 	t.Helper()
 	ctx := context.Background()
 	var calls listAPICallsOut
-	if e := tells(t, c, "list_api_calls", map[string]any{"kfl": "http", "limit": 3}, &calls); e != "" || len(calls.Calls) != 3 {
+	if e := callTool(t, c, "list_api_calls", map[string]any{"kfl": "http", "limit": 3}, &calls); e != "" || len(calls.Calls) != 3 {
 		t.Fatalf("%s, %d calls", e, len(calls.Calls))
 	}
 	r, err := c.ReadResource(ctx, &sdk.ReadResourceParams{URI: "pcapsule://calls/" + calls.Calls[0].ID})
@@ -478,14 +478,14 @@ func TestTenClientsDoNotStarveEachOther(t *testing.T) {
 			done.Add(1)
 		})
 	}
-	wait(t, "the greedy client has its turns", func() bool { s.turns.mu.Lock(); defer s.turns.mu.Unlock(); return s.turns.waiting > 10 })
+	wait(t, "the greedy client has its turns", func() bool { s.long.mu.Lock(); defer s.long.mu.Unlock(); return s.long.waiting > 10 })
 	var others sync.WaitGroup
 	for range 9 {
 		c := dial(t, url, "2025-11-25", nil)
 		others.Go(func() {
 			for range 3 {
 				var out listAPICallsOut
-				if e := tells(t, c, "list_api_calls", map[string]any{"limit": 3}, &out); e != "" {
+				if e := callTool(t, c, "list_api_calls", map[string]any{"limit": 3}, &out); e != "" {
 					t.Error(e)
 				}
 			}
@@ -498,9 +498,9 @@ func TestTenClientsDoNotStarveEachOther(t *testing.T) {
 	cancel() // an SDK client then says notifications/cancelled, and the queries end
 	slow.Wait()
 	wait(t, "cancelled questions give back their turns", func() bool {
-		s.turns.mu.Lock()
-		defer s.turns.mu.Unlock()
-		return s.turns.free == 2 && s.turns.waiting == 0
+		s.long.mu.Lock()
+		defer s.long.mu.Unlock()
+		return s.long.free == 2 && s.long.waiting == 0
 	})
 }
 
@@ -515,9 +515,9 @@ func TestCancelledQuestionsEnd(t *testing.T) {
 			defer close(ended)
 			_, _ = c.CallTool(ctx, &sdk.CallToolParams{Name: "run_sql", Arguments: map[string]any{"sql": "select count(*) from range(100000000000) a where sin(a.range) > 2"}})
 		}()
-		wait(t, "the question runs", func() bool { s.turns.mu.Lock(); defer s.turns.mu.Unlock(); return s.turns.free == 1 })
+		wait(t, "the question runs", func() bool { s.long.mu.Lock(); defer s.long.mu.Unlock(); return s.long.free == 1 })
 		cancel()
-		wait(t, revision+": the query ends", func() bool { s.turns.mu.Lock(); defer s.turns.mu.Unlock(); return s.turns.free == 2 })
+		wait(t, revision+": the query ends", func() bool { s.long.mu.Lock(); defer s.long.mu.Unlock(); return s.long.free == 2 })
 		<-ended
 	}
 }
@@ -553,7 +553,7 @@ func TestServerStaysUpWhenABundleGoes(t *testing.T) {
 		if tool == "run_sql" {
 			args["sql"] = "select path from calls order by path"
 		}
-		if e := tells(t, c, tool, args, &out); e != "" {
+		if e := callTool(t, c, tool, args, &out); e != "" {
 			got = e
 			if !strings.Contains(e, "was removed") {
 				t.Errorf("%s: %s", tool, e)
@@ -586,7 +586,7 @@ func TestAuditLogSaysWhoAskedWhat(t *testing.T) {
 	body, header = modern("resources/read", "pcapsule://cases", `{"uri":"pcapsule://cases"}`)
 	post(t, url, body, append(header, "Authorization", "Bearer 0123456789abcdef")...)
 	post(t, url, body, append(header, "Authorization", "Bearer wrong-and-secret-token")...)
-	first, second := asks(t, path+".1"), asks(t, path)
+	first, second := auditEntries(t, path+".1"), auditEntries(t, path)
 	if len(first) != 2 || len(second) != 2 {
 		t.Fatalf("%d and %d lines, want 2 and 2: %+v %+v", len(first), len(second), first, second)
 	}
@@ -605,10 +605,10 @@ func TestAuditLogSaysWhoAskedWhat(t *testing.T) {
 	}
 }
 
-func asks(t *testing.T, path string) (out []Asked) {
+func auditEntries(t *testing.T, path string) (out []AuditEntry) {
 	t.Helper()
 	for _, line := range bytes.Split(bytes.TrimSpace(readFile(t, path)), []byte("\n")) {
-		var e Asked
+		var e AuditEntry
 		if err := json.Unmarshal(line, &e); err != nil {
 			t.Fatal(err)
 		}

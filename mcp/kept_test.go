@@ -16,7 +16,7 @@ import (
 )
 
 func TestTheSameQuestionIsAnsweredOnce(t *testing.T) {
-	k := newAnswers(1 << 20)
+	k := newAnswerCache(1 << 20)
 	var made atomic.Int64
 	begin := make(chan struct{})
 	var all sync.WaitGroup
@@ -43,7 +43,7 @@ func TestTheSameQuestionIsAnsweredOnce(t *testing.T) {
 }
 
 func TestWhatFailedIsNotKept(t *testing.T) {
-	k := newAnswers(1 << 20)
+	k := newAnswerCache(1 << 20)
 	begun, fail := make(chan struct{}), make(chan struct{})
 	bad := errors.New("cut")
 	var all sync.WaitGroup
@@ -77,7 +77,7 @@ func TestWhatFailedIsNotKept(t *testing.T) {
 }
 
 func TestKeptAnswersAreBounded(t *testing.T) {
-	k := newAnswers(10_000)
+	k := newAnswerCache(10_000)
 	made := 0
 	ask := func(i, size int) {
 		if _, err := k.get(context.Background(), topic{most: i}, func() (json.RawMessage, error) {
@@ -90,7 +90,7 @@ func TestKeptAnswersAreBounded(t *testing.T) {
 	for i := range 1000 {
 		ask(i, 1000)
 		ask(0, 1000) // asked for again and again, so it stays
-		if k.size > k.most || k.last.Len() != len(k.by) || len(k.making) != 0 {
+		if k.size > k.most || k.last.Len() != len(k.by) || len(k.pending) != 0 {
 			t.Fatalf("%d bytes in %d answers", k.size, len(k.by))
 		}
 	}

@@ -108,9 +108,9 @@ func TestMembersOfAnswersAreDescribed(t *testing.T) {
 		seen := map[string]bool{}
 		args := value{"table": name}
 		for {
-			v, wrong := answer(t, c, "describe_schema", args)
-			if wrong != "" {
-				t.Fatalf("%s: %s", name, wrong)
+			v, refusal := answer(t, c, "describe_schema", args)
+			if refusal != "" {
+				t.Fatalf("%s: %s", name, refusal)
 			}
 			for _, table := range v["tables"].([]any) {
 				for _, col := range table.(value)["columns"].([]any) {

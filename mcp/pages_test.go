@@ -22,7 +22,7 @@ func TestPagesHaveEachRowOnce(t *testing.T) {
 	want := map[string][]string{"long": numbers(0, 250), "short": numbers(0, 3), "sums": numbers(0, 40), "keyed": numbers(0, 111), "none": nil}
 	for _, q := range []ask.Question{{Keyed: "keyed", Sums: []string{"sums"}}, {Sums: []string{"sums"}}} {
 		for _, rows := range []int{1, 7, 100, maxRows} {
-			for _, most := range []int{600, leastBytes, mostBytes} {
+			for _, most := range []int{600, minBytes, maxBytes} {
 				got := map[string][]string{}
 				var at *pageStart
 				for n := 0; ; n++ {

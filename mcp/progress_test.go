@@ -18,7 +18,7 @@ func TestProgressIsOfWhatIsLookedThrough(t *testing.T) {
 	}
 	defer c.Close()
 	w := &waiting{read: &forensics.Progress{}}
-	before := w.told(2 * time.Second)
+	before := w.notification(2 * time.Second)
 	if before.Progress != 2 || before.Total != 0 || before.Message != "asking" {
 		t.Errorf("before there is anything to look through: %+v", before)
 	}
@@ -26,11 +26,11 @@ func TestProgressIsOfWhatIsLookedThrough(t *testing.T) {
 		t.Fatal(err)
 	}
 	done, total := w.read.Bytes()
-	after := w.told(3 * time.Second)
+	after := w.notification(3 * time.Second)
 	if done == 0 || done != total || after.Progress != float64(done) || after.Total != float64(total) {
 		t.Errorf("%d of %d bytes: %+v", done, total, after)
 	}
-	if again := w.told(4 * time.Second); again.Progress <= after.Progress || again.Total != 0 {
+	if again := w.notification(4 * time.Second); again.Progress <= after.Progress || again.Total != 0 {
 		t.Errorf("after %+v came %+v", after, again)
 	}
 }

@@ -90,9 +90,9 @@ func (d *described) ask(method, target string, body any) int {
 	in := &openapi3filter.RequestValidationInput{Request: plain, PathParams: params, Route: route, Options: &openapi3filter.Options{
 		IncludeResponseStatus: true, AuthenticationFunc: openapi3filter.NoopAuthenticationFunc}}
 	asked := fmt.Sprintf("%s %s %s", method, target, sent)
-	wrong := openapi3filter.ValidateRequest(context.Background(), in)
-	if wrong != nil && res.StatusCode < 400 {
-		d.t.Errorf("%s: %d, but the description does not allow it: %v", asked, res.StatusCode, wrong)
+	refusal := openapi3filter.ValidateRequest(context.Background(), in)
+	if refusal != nil && res.StatusCode < 400 {
+		d.t.Errorf("%s: %d, but the description does not allow it: %v", asked, res.StatusCode, refusal)
 	}
 	if res.StatusCode >= 500 {
 		d.t.Errorf("%s: %d %s", asked, res.StatusCode, data)

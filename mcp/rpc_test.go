@@ -38,7 +38,7 @@ func FuzzPages(f *testing.F) {
 		if at != nil && err != nil {
 			t.Errorf("%v and %v", at, err)
 		}
-		p := &paging{q: ask.Question{Keyed: "c"}, id: "x", at: at, rows: 2, most: leastBytes}
+		p := &paging{q: ask.Question{Keyed: "c"}, id: "x", at: at, rows: 2, most: minBytes}
 		raw := p.page(fieldsOf(json.RawMessage(`{"a":[1,2,3],"b":[4],"c":[5,6,7],"next_cursor":"y","truncated":true,"notes":["n"]}`)))
 		if !json.Valid(raw) {
 			t.Errorf("no JSON: %s", raw)

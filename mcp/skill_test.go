@@ -36,9 +36,9 @@ func TestSkillWorksWhenFollowedWordByWord(t *testing.T) {
 				t.Errorf("%s: %v", line, err)
 				continue
 			}
-			v, wrong := answer(t, c, tool, in)
-			if wrong != "" || v["matched"] != nil && v["matched"] != "some" {
-				t.Errorf("%s: %s, matched %v", line, wrong, v["matched"])
+			v, refusal := answer(t, c, tool, in)
+			if refusal != "" || v["matched"] != nil && v["matched"] != "some" {
+				t.Errorf("%s: %s, matched %v", line, refusal, v["matched"])
 				continue
 			}
 			answers = append(answers, v)
@@ -49,8 +49,8 @@ func TestSkillWorksWhenFollowedWordByWord(t *testing.T) {
 		t.Errorf("%d calls and %d filters", calls, len(filters))
 	}
 	for _, f := range filters {
-		if _, wrong := answer(t, c, "list_api_calls", value{"kfl": f[1], "limit": 1}); wrong != "" {
-			t.Errorf("%s: %s", f[1], wrong)
+		if _, refusal := answer(t, c, "list_api_calls", value{"kfl": f[1], "limit": 1}); refusal != "" {
+			t.Errorf("%s: %s", f[1], refusal)
 		}
 	}
 	for _, name := range regexp.MustCompile("`([a-z]+_[a-z_0-9]+)`").FindAllStringSubmatch(text, -1) {
