@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// holding takes all turns of a line for strangers.
+// fillSlots takes n slots, each for another client.
 func fillSlots(t *testing.T, f *fairQueue, n int) (release func()) {
 	t.Helper()
 	var releases []func()
@@ -35,7 +35,7 @@ func (f *fairQueue) waitingNow() int {
 	return f.waiting
 }
 
-func TestTurnsGoRoundClients(t *testing.T) {
+func TestSlotsGoRoundTheClients(t *testing.T) {
 	f := newFairQueue(1)
 	release := fillSlots(t, f, 1)
 	var all sync.WaitGroup
@@ -60,7 +60,7 @@ func TestTurnsGoRoundClients(t *testing.T) {
 		wait(t, "it waits", func() bool { return f.waitingNow() == before+1 })
 	}
 	for name, before := range map[string]int{"a0": 0, "b4": 1, "c6": 2, "d7": 3, "a1": 4, "b5": 5, "a2": 6, "a3": 7} {
-		want := fmt.Sprintf("waiting, %d before this question", before)
+		want := fmt.Sprintf("waiting: %d ahead of this question", before)
 		if got := stages[name].text(); got != want {
 			t.Errorf("%s: %q, want %q", name, got, want)
 		}
@@ -68,20 +68,20 @@ func TestTurnsGoRoundClients(t *testing.T) {
 	release()
 	all.Wait()
 	if got := strings.Join(order, ""); got != "abcdabaa" {
-		t.Errorf("turns %s", got)
+		t.Errorf("order %s", got)
 	}
 	for name, st := range stages {
-		if st.text() != "asking" {
-			t.Errorf("%s: %q after its turn", name, st.text())
+		if st.text() != "reading" {
+			t.Errorf("%s: %q after it got its slot", name, st.text())
 		}
 	}
 }
 
-// TestNoClientIsLeftBehind has ten clients ask one question after the other, as assistants
-// do, some of them questions that take long.
+// TestNoClientIsLeftBehind lets ten clients ask one question after the other, as assistants do.
+// Half of them ask slow questions.
 func TestNoClientIsLeftBehind(t *testing.T) {
-	const clients, turns, long = 10, 2, 8
-	f := newFairQueue(turns)
+	const clients, slots, long = 10, 2, 8
+	f := newFairQueue(slots)
 	type running struct {
 		who     int
 		left    int
@@ -97,15 +97,15 @@ func TestNoClientIsLeftBehind(t *testing.T) {
 				t.Error(err)
 				return
 			}
-			came <- &running{who, 1 + who%2*(long-1), release} // odd ones ask what takes long
+			came <- &running{who, 1 + who%2*(long-1), release} // odd clients ask slow questions
 		}()
 	}
 	for who := range clients {
 		ask(who)
 	}
-	wait(t, "all but two wait", func() bool { return f.waitingNow() == clients-turns })
+	wait(t, "all but two wait", func() bool { return f.waitingNow() == clients-slots })
 	for range 2000 { // steps of time
-		for len(now) < turns {
+		for len(now) < slots {
 			now = append(now, <-came)
 		}
 		for _, r := range slices.Clone(now) {
@@ -131,7 +131,7 @@ func TestNoClientIsLeftBehind(t *testing.T) {
 	}
 }
 
-func TestTheQueueOfAClientHasAnEnd(t *testing.T) {
+func TestTheQueueOfAClientIsLimited(t *testing.T) {
 	f := newFairQueue(1)
 	release := fillSlots(t, f, 1)
 	ctx, cancel := context.WithCancel(context.Background())
@@ -155,8 +155,8 @@ func TestTheQueueOfAClientHasAnEnd(t *testing.T) {
 	}
 }
 
-// TestWhatIsShortDoesNotWaitForWhatIsLong fills the long line, and asks.
-func TestWhatIsShortDoesNotWaitForWhatIsLong(t *testing.T) {
+// TestShortQuestionsDoNotWaitForLongOnes fills the queue for long questions first.
+func TestShortQuestionsDoNotWaitForLongOnes(t *testing.T) {
 	s := serving(t, Options{Parallel: 2, Deadline: time.Minute}, bundled(t, "http1.pcapng"))
 	release := fillSlots(t, s.long, 2)
 	c := connected(t, s, nil)
@@ -177,7 +177,7 @@ func TestWhatIsShortDoesNotWaitForWhatIsLong(t *testing.T) {
 	s.o.Deadline = time.Second
 	release = fillSlots(t, s.long, 2)
 	if text := callTool(t, c, "run_sql", map[string]any{"sql": "select 1"}, &map[string]any{}); !strings.Contains(text, "busy") {
-		t.Errorf("no turn within the deadline: %q", text)
+		t.Errorf("no slot within the deadline: %q", text)
 	}
 	release()
 }

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// TestListOfCallsHasColumns asks for what people used SQL for.
+// TestListOfCallsHasColumns asks for columns.
 func TestListOfCallsHasColumns(t *testing.T) {
 	c := session(t, "shop.pcapng", Options{})
 	v, refusal := answer(t, c, "list_api_calls", value{"kfl": "http", "columns": []string{"path", "dst.service"}, "limit": 3})
@@ -21,15 +21,15 @@ func TestListOfCallsHasColumns(t *testing.T) {
 			t.Errorf("%v", call)
 		}
 		if _, ok := columns["dst_service"]; !ok {
-			t.Errorf("dst.service is no column: %v", columns)
+			t.Errorf("there is no column for dst.service: %v", columns)
 		}
 	}
 	for want, args := range map[string]value{
 		`did you mean path?`:            {"columns": []string{"pth"}},
 		`no column "a\"b"`:              {"columns": []string{`a"b`}},
 		`did you mean dst_service?`:     {"group_by": []string{"dst_servce"}},
-		`neither with columns`:          {"group_by": []string{"protocol"}, "columns": []string{"path"}},
-		`neither with columns nor with`: {"group_by": []string{"protocol"}, "max_body": 1},
+		`cannot be combined with columns`:          {"group_by": []string{"protocol"}, "columns": []string{"path"}},
+		`with columns or max_body`: {"group_by": []string{"protocol"}, "max_body": 1},
 		`want calls, failed`:            {"group_by": []string{"protocol"}, "order": "calls; select 1"},
 		`want 1 to 4096`:                {"max_body": 5000},
 	} {

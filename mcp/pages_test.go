@@ -10,8 +10,8 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/ask"
 )
 
-// TestPagesHaveEachRowOnce follows the cursors of a question with a long list, a short one, sums,
-// and a list with a cursor of its own, with pages of many sizes in rows and bytes.
+// TestPagesHaveEachRowOnce follows the cursors of a question with a long list, a short one, totals,
+// and a list with its own cursor, with page sizes in rows and bytes.
 func TestPagesHaveEachRowOnce(t *testing.T) {
 	numbers := func(from, to int) (out []string) {
 		for i := from; i < to; i++ {
@@ -30,7 +30,7 @@ func TestPagesHaveEachRowOnce(t *testing.T) {
 					fields := []field{{"total", json.RawMessage("5")}}
 					for _, name := range []string{"long", "short", "sums", "keyed", "none"} {
 						list := want[name]
-						if name == q.Keyed && q.Keyed != "" { // as many as asked for, after its cursor
+						if name == q.Keyed && q.Keyed != "" { // limited, and after its cursor
 							from, limit := 0, rows
 							if p.onlyKeyed() {
 								from, _ = strconv.Atoi(p.at.Keyed.After)
@@ -42,7 +42,7 @@ func TestPagesHaveEachRowOnce(t *testing.T) {
 							}
 							list = list[from:]
 						}
-						raw, _ := json.Marshal(append([]string{}, list...)) // texts always marshal
+						raw, _ := json.Marshal(append([]string{}, list...)) // strings always marshal
 						fields = append(fields, field{name, raw})
 					}
 					var out map[string]json.RawMessage

@@ -9,9 +9,9 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/ask/search"
 )
 
-// TestProgressIsOfWhatIsLookedThrough asks for a text and looks at what a client would hear
-// before and after.
-func TestProgressIsOfWhatIsLookedThrough(t *testing.T) {
+// TestProgressCountsBytesRead searches for a text and compares the notifications before and
+// after.
+func TestProgressCountsBytesRead(t *testing.T) {
 	c, err := forensics.Open(context.Background(), []string{bundled(t, "http1.pcapng")}, forensics.Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -19,8 +19,8 @@ func TestProgressIsOfWhatIsLookedThrough(t *testing.T) {
 	defer c.Close()
 	w := &waiting{read: &forensics.Progress{}}
 	before := w.notification(2 * time.Second)
-	if before.Progress != 2 || before.Total != 0 || before.Message != "asking" {
-		t.Errorf("before there is anything to look through: %+v", before)
+	if before.Progress != 2 || before.Total != 0 || before.Message != "reading" {
+		t.Errorf("before the first byte: %+v", before)
 	}
 	if _, err := search.Ask(forensics.WithProgress(context.Background(), w.read), c, search.In{Text: "example"}); err != nil {
 		t.Fatal(err)

@@ -12,10 +12,10 @@ import (
 // newest is the first revision of the protocol without sessions.
 const newest = "2026-07-28"
 
-// metaVersion is where a request of that revision names it.
+// metaVersion is the member of _meta in which a request of that revision names it.
 const metaVersion = "io.modelcontextprotocol/protocolVersion"
 
-// methods are the methods that the server answers; true: they need params.
+// known reports whether the server answers a method, and whether the method needs params.
 func known(method string) (there, params bool) {
 	switch method {
 	case "initialize", "tools/call", "resources/read", "resources/subscribe", "resources/unsubscribe", "prompts/get", "completion/complete", "logging/setLevel", "subscriptions/listen":

@@ -18,7 +18,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/worker"
 )
 
-// bundled makes a bundle of a sample, of each once.
+// bundled makes a bundle of a sample, once for each sample.
 func bundled(t testing.TB, sample string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), strings.TrimSuffix(sample, filepath.Ext(sample))+".pcapsule")
@@ -47,7 +47,7 @@ func bundled(t testing.TB, sample string) string {
 
 var (
 	made sync.Map // sample → func that makes its bundle
-	kept string   // folder of these
+	kept string   // folder of the bundles
 )
 
 func TestMain(m *testing.M) {
@@ -61,14 +61,14 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// opener opens cases as the command does.
+// opener opens cases like the command.
 func opener(o Options) func(context.Context, []string) (*forensics.Case, error) {
 	return func(ctx context.Context, paths []string) (*forensics.Case, error) {
 		return forensics.Open(ctx, paths, forensics.Options{MaskSecrets: o.Policy != nil, Policy: o.Policy})
 	}
 }
 
-// serving makes a server about bundles.
+// serving makes a server for bundles.
 func serving(t testing.TB, o Options, paths ...string) *Server {
 	t.Helper()
 	c, err := opener(o)(context.Background(), paths)
@@ -96,7 +96,7 @@ func serving(t testing.TB, o Options, paths ...string) *Server {
 	return s
 }
 
-// session opens a sample as a case and connects a client to a server about it.
+// session opens a sample as a case and connects a client to a server for it.
 func session(t *testing.T, sample string, o Options) *sdk.ClientSession {
 	t.Helper()
 	return connected(t, serving(t, o, bundled(t, sample)), nil)
@@ -121,8 +121,8 @@ var schemas sync.Map
 
 func exists(path string) bool { _, err := os.Stat(path); return err == nil }
 
-// tells calls a tool and reads its structured answer into out; it returns the error text
-// of a tool that refused.
+// callTool calls a tool and decodes its structured answer into out. It returns the text of the
+// tool's error, or "".
 func callTool(t *testing.T, s *sdk.ClientSession, name string, args map[string]any, out any) string {
 	t.Helper()
 	r, err := s.CallTool(context.Background(), &sdk.CallToolParams{Name: name, Arguments: args})
@@ -174,7 +174,7 @@ func TestFromFilterToCallToPackets(t *testing.T) {
 	}
 }
 
-func TestNothingMatchedIsNotNotRecorded(t *testing.T) {
+func TestNothingMatchedDiffersFromNotRecorded(t *testing.T) {
 	s := session(t, "shop.pcapng", Options{})
 	var out listAPICallsOut
 	callTool(t, s, "list_api_calls", map[string]any{"kfl": `http && path == "/no/such/path"`}, &out)
@@ -221,14 +221,14 @@ func TestRefusals(t *testing.T) {
 		args       map[string]any
 		want       string
 	}{
-		{"KFL with a typo names the nearest word", "list_api_calls", map[string]any{"kfl": "stats_code == 1"}, "status_code"},
+		{"KFL with a misspelled field", "list_api_calls", map[string]any{"kfl": "stats_code == 1"}, "status_code"},
 		{"SQL that writes", "run_sql", map[string]any{"sql": "copy calls to '/tmp/x'"}, "refused"},
 		{"SQL that reads other files", "run_sql", map[string]any{"sql": "select * from read_text('/etc/passwd')"}, "refused"},
-		{"no folder to write to", "export_pcap", map[string]any{}, "not allowed"},
-		{"a table that is not there", "describe_schema", map[string]any{"table": "passwords"}, "no table"},
+		{"no folder to write to", "export_pcap", map[string]any{}, "must not write files"},
+		{"an unknown table", "describe_schema", map[string]any{"table": "passwords"}, `table "passwords"`},
 		{"a cursor of another question", "list_api_calls", map[string]any{"cursor": "abc"}, "cursor"},
-		{"a time that is none", "list_api_calls", map[string]any{"from": "yesterday"}, "2026-01-31T14:15:00Z"},
-		{"a call that is not there", "get_api_call", map[string]any{"id": "#99999999"}, "not found"},
+		{"an invalid time", "list_api_calls", map[string]any{"from": "yesterday"}, "2026-01-31T14:15:00Z"},
+		{"an unknown call", "get_api_call", map[string]any{"id": "#99999999"}, "not found"},
 	} {
 		var out any
 		if got := callTool(t, s, tt.tool, tt.args, &out); !strings.Contains(strings.ToLower(got), strings.ToLower(tt.want)) {

@@ -9,9 +9,9 @@ import (
 	"testing"
 )
 
-// TestSkillWorksWhenFollowedWordByWord makes every tool call that the agent skill shows, in its
-// order, and asks each of its filters. Package docs runs its commands.
-func TestSkillWorksWhenFollowedWordByWord(t *testing.T) {
+// TestSkillWorksWhenFollowedLiterally makes every tool call of the agent skill in order, and runs
+// each of its filters. Package docs runs its commands.
+func TestSkillWorksWhenFollowedLiterally(t *testing.T) {
 	text := string(readFile(t, filepath.Join("..", "skills", "pcapsule", "SKILL.md")))
 	head := regexp.MustCompile(`^---\nname: pcapsule\ndescription: (.+)\n---\n`).FindStringSubmatch(text)
 	if head == nil || len(head[1]) > 1024 {
@@ -55,7 +55,7 @@ func TestSkillWorksWhenFollowedWordByWord(t *testing.T) {
 	}
 	for _, name := range regexp.MustCompile("`([a-z]+_[a-z_0-9]+)`").FindAllStringSubmatch(text, -1) {
 		if s.tools[name[1]] == nil && !slices.Contains([]string{"call_id", "next_cursor", "group_by", "max_body"}, name[1]) {
-			t.Errorf("the skill names %s, which is no tool", name[1])
+			t.Errorf("the skill names %s, which is not a tool", name[1])
 		}
 	}
 }

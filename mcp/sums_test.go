@@ -9,8 +9,8 @@ import (
 	findings "github.com/pcapsule/pcapsule/forensics/finding/all"
 )
 
-// TestSumsAreWhole asks for one row of each list: lists that sum up the others stay whole.
-func TestSumsAreWhole(t *testing.T) {
+// TestTotalsAreComplete asks for one row of each list; lists of totals must stay complete.
+func TestTotalsAreComplete(t *testing.T) {
 	c, err := forensics.Open(t.Context(), []string{bundled(t, "shop.pcapng")}, forensics.Options{Threads: 2})
 	if err != nil {
 		t.Fatal(err)
