@@ -80,21 +80,21 @@ func TestToolsRefuseInvalidArguments(t *testing.T) {
 func TestSQLReadsOnlyTheTables(t *testing.T) {
 	c := dial(t, listening(t, serving(t, Options{}, bundled(t, "http1.pcapng")), HTTPOptions{}), newest, nil)
 	for why, sql := range map[string]string{
-		"reading a file":          "SELECT * FROM read_text('/etc/passwd')",
-		"a file as a table":            "SELECT * FROM '/etc/passwd'",
-		"a file by a name in WITH":     `WITH "/etc/passwd" AS (SELECT 1) SELECT * FROM "/etc/passwd"`,
-		"reading a URL":        "SELECT * FROM read_csv('http://127.0.0.1:1/x')",
-		"writing a file":       "COPY calls TO '/tmp/x.csv'",
-		"two statements":               "SELECT 1; DROP VIEW calls",
-		"a comment before a second":    "SELECT 1 --\n; ATTACH '/tmp/x.db'",
-		"dropping a view":       "DROP VIEW calls",
-		"an extension":                 "INSTALL httpfs",
-		"a setting":                    "SET memory_limit='100GB'",
-		"reading a setting":       "SELECT current_setting('temp_directory')",
-		"an environment variable":    "SELECT getenv('HOME')",
-		"a query in a string":            "SELECT * FROM query('SELECT 1')",
-		"a prepared statement": "PREPARE x AS SELECT 1",
-		"a table of DuckDB":            "SELECT * FROM duckdb_settings()",
+		"reading a file":            "SELECT * FROM read_text('/etc/passwd')",
+		"a file as a table":         "SELECT * FROM '/etc/passwd'",
+		"a file by a name in WITH":  `WITH "/etc/passwd" AS (SELECT 1) SELECT * FROM "/etc/passwd"`,
+		"reading a URL":             "SELECT * FROM read_csv('http://127.0.0.1:1/x')",
+		"writing a file":            "COPY calls TO '/tmp/x.csv'",
+		"two statements":            "SELECT 1; DROP VIEW calls",
+		"a comment before a second": "SELECT 1 --\n; ATTACH '/tmp/x.db'",
+		"dropping a view":           "DROP VIEW calls",
+		"an extension":              "INSTALL httpfs",
+		"a setting":                 "SET memory_limit='100GB'",
+		"reading a setting":         "SELECT current_setting('temp_directory')",
+		"an environment variable":   "SELECT getenv('HOME')",
+		"a query in a string":       "SELECT * FROM query('SELECT 1')",
+		"a prepared statement":      "PREPARE x AS SELECT 1",
+		"a table of DuckDB":         "SELECT * FROM duckdb_settings()",
 	} {
 		var out any
 		if e := callTool(t, c, "run_sql", value{"sql": sql}, &out); !strings.Contains(e, "refused") {
@@ -115,17 +115,17 @@ func TestRunawayQueriesEnd(t *testing.T) {
 	s := serving(t, Options{Deadline: 3 * time.Second, Audit: audit}, bundled(t, "http1.pcapng"))
 	c := dial(t, listening(t, s, HTTPOptions{}), newest, nil)
 	for why, sql := range map[string]string{
-		"an endless product":   "SELECT count(*) FROM range(1000000000) a, range(1000000000) b WHERE sin(a.range + b.range) > 2",
-		"an endless recursion": "WITH RECURSIVE r(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM r) SELECT max(n) FROM r",
-		"an endless list":      "SELECT list(range) FROM range(3000000000)",
-		"an endless string":      "SELECT repeat(repeat('x', 1000000), 1000000)",
-		"endless long strings":  "SELECT list(repeat('x', 1000000) || range) FROM range(100000)",
-		"a huge sort":           "SELECT a.range FROM range(3000000000) a ORDER BY md5(a.range::VARCHAR) LIMIT 1000000000",
-		"nested lambdas": "SELECT " + strings.Repeat("list_transform([1], x -> ", 20) + "1" + strings.Repeat(")", 20),
-		"a crash":                 "SELECT json_structure(repeat('[', 200000) || repeat(']', 200000))",
+		"an endless product":          "SELECT count(*) FROM range(1000000000) a, range(1000000000) b WHERE sin(a.range + b.range) > 2",
+		"an endless recursion":        "WITH RECURSIVE r(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM r) SELECT max(n) FROM r",
+		"an endless list":             "SELECT list(range) FROM range(3000000000)",
+		"an endless string":           "SELECT repeat(repeat('x', 1000000), 1000000)",
+		"endless long strings":        "SELECT list(repeat('x', 1000000) || range) FROM range(100000)",
+		"a huge sort":                 "SELECT a.range FROM range(3000000000) a ORDER BY md5(a.range::VARCHAR) LIMIT 1000000000",
+		"nested lambdas":              "SELECT " + strings.Repeat("list_transform([1], x -> ", 20) + "1" + strings.Repeat(")", 20),
+		"a crash":                     "SELECT json_structure(repeat('[', 200000) || repeat(']', 200000))",
 		"an uninterruptible function": "SELECT levenshtein(repeat('a', 300000), repeat('b', 300000))",
-		"a huge quantile":        "SELECT median(range) FROM range(3000000000)",
-		"nested parentheses":    "SELECT " + strings.Repeat("(", 5000) + "1" + strings.Repeat(")", 5000),
+		"a huge quantile":             "SELECT median(range) FROM range(3000000000)",
+		"nested parentheses":          "SELECT " + strings.Repeat("(", 5000) + "1" + strings.Repeat(")", 5000),
 	} {
 		begin := time.Now()
 		var out any

@@ -200,11 +200,11 @@ func TestPlants(t *testing.T) {
 		for i, p := range s.truth.Plants {
 			t.Run(name+"/"+p.ID, func(t *testing.T) {
 				script := scripts[p.ID]
-				if run == nil {
+				if script == nil {
 					t.Fatalf("there is no script for %s", p.ID)
 				}
 				a := s.start(t, question{Number: 100 + i, Words: p.ID, Facts: p.Facts})
-				run(a)
+				script(a)
 				r := a.checkFacts()
 				t.Logf("%d calls, %d bytes, %d/%d facts", r.calls, r.bytes, r.ok, r.facts)
 			})
