@@ -41,8 +41,8 @@ type lexer struct {
 // operators, longest first.
 var operators = [...]string{"&&", "||", "=~", "==", "!=", "<=", ">=", "(", ")", "[", "]", "{", "}", "<", ">", "!", "+", "-", "*", "/", "%", "?", ":", ",", "."}
 
-// strangers are operators of other languages, with the KFL equivalent.
-var strangers = [...][2]string{
+// foreignOperators are operators of other languages, with the KFL equivalent.
+var foreignOperators = [...][2]string{
 	{"!~", "write !x.matches(\"…\")"}, {"<>", "write !="},
 	{"=", "write == for equality"}, {"&", "write && or and"}, {"|", "write || or or"}, {";", "a query is one condition; join conditions with &&"},
 }
@@ -76,7 +76,7 @@ func (l *lexer) next() (token, *Error) {
 		return token{kind: tokIdent, text: l.src[start:l.pos], pos: start, end: l.pos}, nil
 	}
 	if two := l.src[start:min(start+2, len(l.src))]; two == "<>" || two == "!~" {
-		return token{}, l.stranger(start)
+		return token{}, l.foreignOperator(start)
 	}
 	for _, op := range operators {
 		if strings.HasPrefix(l.src[start:], op) {
@@ -84,7 +84,7 @@ func (l *lexer) next() (token, *Error) {
 			return token{kind: tokOp, text: op, pos: start, end: l.pos}, nil
 		}
 	}
-	if err := l.stranger(start); err != nil {
+	if err := l.foreignOperator(start); err != nil {
 		return token{}, err
 	}
 	r, n := utf8.DecodeRuneInString(l.src[start:])
@@ -95,9 +95,9 @@ func (l *lexer) next() (token, *Error) {
 	return token{}, l.fail(start, start+n, hint, "unexpected character %q", r)
 }
 
-// stranger returns the error for an operator of another language, or nil.
-func (l *lexer) stranger(start int) *Error {
-	for _, s := range strangers {
+// foreignOperator returns the error for an operator of another language, or nil.
+func (l *lexer) foreignOperator(start int) *Error {
+	for _, s := range foreignOperators {
 		if strings.HasPrefix(l.src[start:], s[0]) {
 			return l.fail(start, start+len(s[0]), s[1], "unknown operator %s", s[0])
 		}

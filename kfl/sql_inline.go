@@ -76,7 +76,7 @@ func (w *writer) inDocument(n *node, side string) frag {
 		w.inline = &inline{side}
 		cond := w.cond(n)
 		w.inline = nil
-		return w.f("coalesce(@ IN (SELECT kfl_sha FROM "+documents+" AS kfl_d WHERE kfl_j IS NOT NULL AND @), FALSE)", quote(side+"_body_sha256"), w.holds(traces(n)), cond)
+		return w.f("coalesce(@ IN (SELECT kfl_sha FROM "+documents+" AS kfl_d WHERE kfl_j IS NOT NULL AND @), FALSE)", quote(side+"_body_sha256"), w.mayContain(requiredText(n)), cond)
 	})
 }
 
@@ -95,9 +95,9 @@ func (w *writer) deep(n *node) frag {
 	})
 }
 
-// holds is a quick test of a text before it is parsed as JSON: it contains all required strings,
+// mayContain is a quick test of a text before it is parsed as JSON: it contains all required strings,
 // or it has escapes and may spell them differently.
-func (w *writer) holds(list []string) frag {
+func (w *writer) mayContain(list []string) frag {
 	out := frag{sql: "TRUE"}
 	for i, s := range list {
 		if i == 3 {
@@ -111,9 +111,9 @@ func (w *writer) holds(list []string) frag {
 	return w.f(`(contains(kfl_text, '\') OR @)`, out)
 }
 
-// traces returns strings that every JSON text without escapes must contain to meet a condition:
+// requiredText returns strings that every JSON text without escapes must contain to meet a condition:
 // the names on the path, and the string that the value must equal.
-func traces(n *node) (list []string) {
+func requiredText(n *node) (list []string) {
 	switch n.op {
 	case opCompare:
 		if n.str == "==" {
@@ -129,7 +129,7 @@ func traces(n *node) (list []string) {
 			list = append(list, steps(a)...)
 		}
 	case opAny:
-		list = append(steps(n.args[0]), traces(n.args[1])...)
+		list = append(steps(n.args[0]), requiredText(n.args[1])...)
 	}
 	return slices.DeleteFunc(list, func(s string) bool {
 		return len(s) < 2 || strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r > '~' || r == '"' || r == '\\' || r == '/' }) || strings.Trim(s, "0123456789") == ""

@@ -202,7 +202,7 @@ func TestCorePromptsUseOnlyCoreTools(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, p := range list.Prompts {
-		text, ok := s.written(prompts()[slices.IndexFunc(prompts(), func(x prompt) bool { return x.name == p.Name })], nil)
+		text, ok := s.promptText(prompts()[slices.IndexFunc(prompts(), func(x prompt) bool { return x.name == p.Name })], nil)
 		for _, m := range callLine.FindAllStringSubmatch(text, -1) {
 			if s.tools[m[1]] == nil || !ok {
 				t.Errorf("%s names %s", p.Name, m[1])

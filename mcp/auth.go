@@ -76,7 +76,7 @@ func LoadTokens(path string) ([]Token, error) {
 	return out, nil
 }
 
-// metadataPath is the path of the protected resource metadata (RFC 9728), which tells a client how to get a token.
+// metadataPath is the path of the protected resource metadata (RFC 9728), from which a client learns how to get a token.
 const metadataPath = "/.well-known/oauth-protected-resource"
 
 // authorized requires a bearer token if the server has tokens or an issuer.

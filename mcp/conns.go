@@ -97,17 +97,17 @@ func withConn(ctx context.Context, c net.Conn) context.Context {
 	return context.WithValue(ctx, connKey{}, c)
 }
 
-// heard records that a request is complete (whole) or answered.
-func heard(ctx context.Context, whole bool) {
+// markRequest records that a request is complete (whole) or answered.
+func markRequest(ctx context.Context, whole bool) {
 	if c, ok := ctx.Value(connKey{}).(*counted); ok {
 		c.answers(whole)
 	}
 }
 
-// awaited limits the time to send a body, even one that no handler reads.
-func awaited(w http.ResponseWriter, r *http.Request) {
+// limitBodyTime limits the time to send a body, even one that no handler reads.
+func limitBodyTime(w http.ResponseWriter, r *http.Request) {
 	if r.ContentLength == 0 {
-		heard(r.Context(), true)
+		markRequest(r.Context(), true)
 		return
 	}
 	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTime)) // a transport may have no deadlines

@@ -83,7 +83,7 @@ func (s *invocation) fillFirst(ctx context.Context, p *first) error {
 		if err != nil {
 			return err
 		}
-		p.Ring = plural.Sprintf("%d {node|nodes}, %s to %s", len(b.Nodes), second(b.Cluster.Oldest), second(b.Cluster.Newest))
+		p.Ring = plural.Sprintf("%d {node|nodes}, %s to %s", len(b.Nodes), formatTime(b.Cluster.Oldest), formatTime(b.Cluster.Newest))
 	}
 	c, release, err := s.cases.acquire()
 	if err != nil {
@@ -103,7 +103,7 @@ func (s *invocation) fillFirst(ctx context.Context, p *first) error {
 		for _, name := range slices.Sorted(maps.Keys(x.Calls)) {
 			calls = append(calls, fmt.Sprintf("%s %d", name, x.Calls[name]))
 		}
-		p.Cases = append(p.Cases, firstCase{s.hide(x.Path), second(x.From), second(x.To), fmt.Sprint(x.Packets), strings.Join(calls, ", ")})
+		p.Cases = append(p.Cases, firstCase{s.hide(x.Path), formatTime(x.From), formatTime(x.To), fmt.Sprint(x.Packets), strings.Join(calls, ", ")})
 	}
 	switch list.Coverage.State {
 	case "complete":
@@ -116,8 +116,8 @@ func (s *invocation) fillFirst(ctx context.Context, p *first) error {
 	return nil
 }
 
-// second formats a time for people, without fractions of a second.
-func second(stamp string) string {
+// formatTime formats a time for people, without fractions of a second.
+func formatTime(stamp string) string {
 	at, err := time.Parse(time.RFC3339Nano, stamp)
 	if err != nil {
 		return stamp

@@ -118,7 +118,7 @@ func cutTexts(fields []field, most int) []field {
 		if over <= 0 || f.name == "trust" || len(f.value) < 2*minText || f.value[0] != '"' || json.Unmarshal(f.value, &text) != nil {
 			continue
 		}
-		keep := max(minText, len(text)*max(0, len(f.value)-over)/len(f.value)*7/8) // some characters take more bytes in JSON than others
+		keep := max(minText, len(text)*max(0, len(f.value)-over)/len(f.value)*7/8) // some characters need more bytes in JSON than others
 		if keep >= len(text) {
 			continue
 		}

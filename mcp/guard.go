@@ -21,20 +21,20 @@ func guarded(next http.Handler, o HTTPOptions, s *Server) http.Handler {
 		begin := time.Now()
 		t := &timely{ResponseWriter: w, rc: http.NewResponseController(w), patience: o.patience}
 		t.extend()
-		awaited(t, r)
-		defer heard(r.Context(), false)
+		limitBodyTime(t, r)
+		defer markRequest(r.Context(), false)
 		r.Header.Set(remoteHeader, hostOf(r.RemoteAddr))
 		refused := func(text string) {
 			s.refused(r, begin, text)
 			refuse(t, http.StatusForbidden, nil, jsonrpc.CodeInvalidRequest, text)
 		}
-		if !o.ours(r, hostOf(r.Host)) {
+		if !o.isOwnHost(r, hostOf(r.Host)) {
 			refused(fmt.Sprintf("host %q is not a name of this server; allow it with serve --host", clip(r.Host, 100)))
 			return
 		}
 		if origin := r.Header.Get("Origin"); origin != "" && !slices.Contains(o.Origins, origin) {
 			u, err := url.Parse(origin)
-			if err != nil || u.Scheme != "http" && u.Scheme != "https" || !o.ours(r, u.Hostname()) {
+			if err != nil || u.Scheme != "http" && u.Scheme != "https" || !o.isOwnHost(r, u.Hostname()) {
 				refused(fmt.Sprintf("pages of origin %q must not query this server; allow them with serve --origin", clip(origin, 100)))
 				return
 			}
@@ -54,9 +54,9 @@ func (s *Server) refused(r *http.Request, begin time.Time, text string) {
 	_ = s.audit(caller{remote: r.Header.Get(remoteHeader)}, begin, "http "+r.Method, r.URL.Path, nil, t, nil)
 }
 
-// ours reports whether a host is a name of this server. A page that uses DNS rebinding to reach
+// isOwnHost reports whether a host is a name of this server. A page that uses DNS rebinding to reach
 // our address still sends its own name.
-func (o *HTTPOptions) ours(r *http.Request, host string) bool {
+func (o *HTTPOptions) isOwnHost(r *http.Request, host string) bool {
 	host = strings.ToLower(strings.TrimSuffix(host, "."))
 	if slices.Contains(o.Hosts, host) {
 		return true

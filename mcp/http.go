@@ -211,12 +211,12 @@ func (h *handler) inSession() (n int) {
 	return n
 }
 
-// readBody reads a request's body of at most most bytes, in the time that awaited allows.
+// readBody reads a request's body of at most most bytes, in the time that limitBodyTime allows.
 func readBody(w http.ResponseWriter, r *http.Request, most int64) ([]byte, error) {
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, most))
 	if err == nil {
-		_ = http.NewResponseController(w).SetReadDeadline(time.Time{}) // see awaited
-		heard(r.Context(), true)
+		_ = http.NewResponseController(w).SetReadDeadline(time.Time{}) // see limitBodyTime
+		markRequest(r.Context(), true)
 	}
 	return body, err
 }

@@ -28,8 +28,8 @@ func leaks(t *testing.T, where, text string, secrets []leaktest.Secret) {
 	}
 }
 
-// strangerSQL transforms secrets in SQL.
-var strangerSQL = []string{
+// hostileSQL transforms secrets in SQL.
+var hostileSQL = []string{
 	"select * exclude (cites) from calls", "select path from calls", "select reverse(path) p from calls", "select upper(path) p, lower(path) q from calls", "select hex(path::blob) p from calls",
 	"select base64(path::blob) p from calls", "select url_encode(path) p from calls", "select summary from calls", "select reverse(summary) p from calls", "select user_agent u from calls",
 	"select h.value v from (select unnest(headers) h from calls)", "select reverse(h.value) v from (select unnest(headers) h from calls)", "select to_json(headers) j from calls", "select headers::varchar h from calls",
@@ -125,7 +125,7 @@ func TestNothingShowsASecret(t *testing.T) {
 	for i := range 2 * len(secrets) {
 		call("get_api_call", value{"id": fmt.Sprintf("#%d", i)})
 	}
-	for _, sql := range strangerSQL {
+	for _, sql := range hostileSQL {
 		call("run_sql", value{"sql": sql, "max_bytes": 400000, "limit": 500})
 	}
 	resources, err := c.ListResources(context.Background(), nil)

@@ -8,8 +8,8 @@ import (
 	"github.com/pcapsule/pcapsule/forensics"
 )
 
-// ours reports whether this package makes a member itself, so that no policy applies to it.
-func ours(name string) bool {
+// isOwnMember reports whether this package makes a member itself, so that no policy applies to it.
+func isOwnMember(name string) bool {
 	switch name {
 	case "trust", "next_cursor", "call_id", "call_ids", "packets", "sha256", "matched", "verified", "column_names":
 		return true
@@ -35,7 +35,7 @@ func (a *invocation) masked(ctx context.Context, raw json.RawMessage) (json.RawM
 }
 
 func (s *Server) maskValue(name string, raw json.RawMessage) (json.RawMessage, error) {
-	if len(raw) == 0 || ours(name) {
+	if len(raw) == 0 || isOwnMember(name) {
 		return raw, nil
 	}
 	switch raw[0] {

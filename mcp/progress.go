@@ -15,7 +15,7 @@ const progressEvery = time.Second
 
 // progress notifies a client that sent a progress token, until stop is called. Queries made with
 // the returned context report how much they have read.
-func progress(ctx context.Context, req *mcp.CallToolRequest) (asking context.Context, stop func()) {
+func progress(ctx context.Context, req *mcp.CallToolRequest) (child context.Context, stop func()) {
 	token := req.Params.GetProgressToken()
 	if token == nil {
 		return ctx, func() {}

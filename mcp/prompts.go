@@ -137,7 +137,7 @@ func prompts() []prompt {
 
 func (s *Server) addPrompts() {
 	for _, p := range prompts() {
-		if _, ok := s.written(p, nil); !ok {
+		if _, ok := s.promptText(p, nil); !ok {
 			continue // its tools are not available
 		}
 		s.sdk.AddPrompt(&mcp.Prompt{Name: p.name, Title: p.title, Description: p.doc, Arguments: p.args},
@@ -155,7 +155,7 @@ func (s *Server) addPrompts() {
 						return nil, &jsonrpc.Error{Code: jsonrpc.CodeInvalidParams, Message: fmt.Sprintf("prompt %s: argument %s: %d bytes, want at most %d", p.name, name, len(value), maxArgument)}
 					}
 				}
-				text, _ := s.written(p, req.Params.Arguments)
+				text, _ := s.promptText(p, req.Params.Arguments)
 				noteAnswer(ctx, 0, len(text), nil)
 				return &mcp.GetPromptResult{Description: p.doc, Messages: []*mcp.PromptMessage{{Role: "user", Content: &mcp.TextContent{Text: text}}}}, nil
 			})
@@ -164,15 +164,15 @@ func (s *Server) addPrompts() {
 
 const maxArgument = 2 << 10 // bytes of an argument of a prompt
 
-// written returns a prompt's text; ok is false if a step has no available tool.
-func (s *Server) written(p prompt, args map[string]string) (text string, ok bool) {
+// promptText returns a prompt's text; ok is false if a step has no available tool.
+func (s *Server) promptText(p prompt, args map[string]string) (text string, ok bool) {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s %s\n\nFollow these steps with the tools of pcapsule. A name in capitals, such as CALL_ID, is the value of that name in an earlier answer.\n\n", p.title+":", p.doc)
 next:
 	for i, st := range p.steps {
 		for _, c := range st.calls {
 			if s.tools[c.tool] != nil {
-				fmt.Fprintf(&b, "%d. %s\n   %s %s\n", i+1, st.say, c.tool, filled(c.args, args))
+				fmt.Fprintf(&b, "%d. %s\n   %s %s\n", i+1, st.say, c.tool, fillArguments(c.args, args))
 				continue next
 			}
 		}
@@ -182,9 +182,9 @@ next:
 	return b.String(), true
 }
 
-// filled inserts a prompt's arguments into the JSON of a call, quoted for KFL or SQL if they are
+// fillArguments inserts a prompt's arguments into the JSON of a call, quoted for KFL or SQL if they are
 // part of a longer string. It omits members that need a missing argument.
-func filled(args string, values map[string]string) string {
+func fillArguments(args string, values map[string]string) string {
 	fields := fieldsOf(json.RawMessage(args))
 	var out []field
 next:

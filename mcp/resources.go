@@ -100,7 +100,7 @@ func (s *Server) reader(r resource) mcp.ResourceHandler {
 			if err != nil {
 				return err
 			}
-			v, err := s.inner(r.tool).answer(ctx, a, args)
+			v, err := s.resourceTool(r.tool).answer(ctx, a, args)
 			if err != nil {
 				return err
 			}
@@ -119,9 +119,9 @@ func (s *Server) reader(r resource) mcp.ResourceHandler {
 	}
 }
 
-// inner returns the tool behind a resource: a tool, even one that is not listed, or one that
+// resourceTool returns the tool behind a resource: a tool, even one that is not listed, or one that
 // only resources use.
-func (s *Server) inner(name string) *entry {
+func (s *Server) resourceTool(name string) *entry {
 	switch name {
 	case toolGetFlow:
 		return of(tool{name: name}, (*invocation).getFlow)

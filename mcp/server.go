@@ -188,7 +188,7 @@ func (s *invocation) explain(err error) error {
 	case errors.Is(err, forensics.ErrCursor):
 		err = fmt.Errorf("%w; use a cursor only with the question that returned it", err)
 	}
-	if gone := s.gone(); gone != "" {
+	if gone := s.missingBundle(); gone != "" {
 		err = fmt.Errorf("%s was removed, moved or became unreadable while it was open; restore it, or call close_case and open_case", gone)
 	}
 	return &publicError{clip(s.hide(err.Error()), maxError), whole}
@@ -206,8 +206,8 @@ type publicError struct {
 func (e *publicError) Error() string { return e.text }
 func (e *publicError) Unwrap() error { return e.err }
 
-// gone names a bundle of the case that no longer exists, or returns "".
-func (s *invocation) gone() string {
+// missingBundle names a bundle of the case that no longer exists, or returns "".
+func (s *invocation) missingBundle() string {
 	if s.c == nil {
 		return ""
 	}

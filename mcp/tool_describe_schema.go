@@ -11,11 +11,11 @@ import (
 )
 
 var toolDescribeSchema = tool{name: "describe_schema", set: "cases", core: true, short: true, title: "Tables and columns",
-	doc: "List the tables or, with table, the columns of one with type, unit and meaning. Use it before run_sql, and to find the columns for a KFL filter. With a tool's name as table, it lists the members of its answer."}
+	doc: "List the tables or, with table, its columns with type, unit and meaning. Use it before run_sql or a KFL filter. With a tool's name as table, it lists the members of the tool's answer."}
 
 type describeSchemaIn struct {
-	Table  string `json:"table,omitempty" jsonschema:"table or tool to describe; default: all tables with their column names"`
-	Filter string `json:"filter,omitempty" jsonschema:"only columns whose name or meaning contains this text, such as redis"`
+	Table  string `json:"table,omitempty" jsonschema:"table or tool; default: all tables with their column names"`
+	Filter string `json:"filter,omitempty" jsonschema:"only columns with this text in their name or meaning, such as redis"`
 	Cursor string `json:"cursor,omitempty" jsonschema:"next_cursor of the previous answer"`
 }
 

@@ -9,7 +9,7 @@ import (
 )
 
 var toolExportPCAP = tool{name: "export_pcap", set: "calls", title: "Export packets", writes: true,
-	doc: "Write the packets of calls to a PCAPNG file for Wireshark, each with a comment that states its origin. Select the calls by kfl, sql or call_ids."}
+	doc: "Write the packets of calls, selected by kfl, sql or call_ids, to a PCAPNG file for Wireshark."}
 
 var errNoExport = errors.New("this server must not write files; start it with --export-dir to allow them")
 
@@ -19,7 +19,7 @@ type exportPCAPIn struct {
 	CallIDs []string `json:"call_ids,omitempty" jsonschema:"calls by call_id"`
 	From    string   `json:"from,omitempty" jsonschema:"start, RFC 3339, or a duration such as 15m before the end"`
 	To      string   `json:"to,omitempty" jsonschema:"end, included"`
-	Context string   `json:"context,omitempty" jsonschema:"default: only the cited packets; context: also the earlier packets of their connections; connections: their whole connections"`
+	Context string   `json:"context,omitempty" jsonschema:"default: only cited packets; context: also earlier packets of their connections; connections: whole connections"`
 	Name    string   `json:"name,omitempty" jsonschema:"file name ending in .pcapng; default slice.pcapng"`
 }
 

@@ -13,7 +13,7 @@ import (
 )
 
 var toolGetAPICall = tool{name: "get_api_call", set: "calls", core: true, short: true, title: "One call in full",
-	doc: "Show one call in full: both endpoints, headers, decoded bodies, times, flow, packets, anomalies. id is a call_id, a unique prefix of one, or # and call_no."}
+	doc: "Show one call in full: endpoints, headers, decoded bodies, times, flow, packets, anomalies."}
 
 type getAPICallIn struct {
 	ID      string `json:"id" jsonschema:"call_id, at least 8 digits of it, or # and call_no, such as #42"`

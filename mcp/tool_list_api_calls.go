@@ -16,16 +16,16 @@ import (
 )
 
 var toolListAPICalls = tool{name: "list_api_calls", set: "calls", core: true, sealed: true, title: "Calls that match a filter",
-	doc: "List the calls (HTTP, gRPC, DNS, TLS, Redis, SQL, …) that match a KFL filter, in order of time, each with its packets. columns selects other columns, max_body adds the bodies, and group_by returns counts instead: calls, failures, latency and an example of each group. get_api_call shows one call in full."}
+	doc: "List the calls (HTTP, gRPC, DNS, TLS, Redis, SQL, …) that match a KFL filter, by time, with their packets. columns selects other columns, max_body adds bodies, and group_by returns groups instead, with calls, failures, latency and an example. get_api_call shows one call in full."}
 
 type listAPICallsIn struct {
 	KFL     string   `json:"kfl,omitempty" jsonschema:"filter, such as: http && status_code >= 500 && dst.service == \"payment\""`
 	From    string   `json:"from,omitempty" jsonschema:"start, RFC 3339, or a duration such as 15m before the end"`
 	To      string   `json:"to,omitempty" jsonschema:"end, included"`
-	Order   string   `json:"order,omitempty" jsonschema:"such as elapsed_us desc; default: by time, and groups by number of calls"`
-	Columns []string `json:"columns,omitempty" jsonschema:"columns to show besides id, time and packets, such as path, user_agent; describe_schema lists them"`
+	Order   string   `json:"order,omitempty" jsonschema:"such as elapsed_us desc; default: by time, groups by number of calls"`
+	Columns []string `json:"columns,omitempty" jsonschema:"columns besides id, time and packets, such as path, user_agent; see describe_schema"`
 	GroupBy []string `json:"group_by,omitempty" jsonschema:"columns, such as dst_service, status_code: one row per group of calls"`
-	MaxBody int      `json:"max_body,omitempty" jsonschema:"also show the first bytes of each body, at most 4096"`
+	MaxBody int      `json:"max_body,omitempty" jsonschema:"bytes of each body to show, at most 4096"`
 	limits
 }
 

@@ -14,10 +14,10 @@ var toolListL4Flows = tool{name: "list_l4_flows", set: "network", sealed: true, 
 type listL4FlowsIn struct {
 	Aggregate string `json:"aggregate,omitempty" jsonschema:"pod, namespace, service or node: one row per pair instead of per flow"`
 	Transport string `json:"l4proto,omitempty" jsonschema:"tcp, udp, icmp, sctp or ip"`
-	IP        string `json:"ip,omitempty" jsonschema:"address of either endpoint"`
-	Namespace string `json:"ns,omitempty" jsonschema:"namespace of either endpoint"`
-	Pod       string `json:"pod,omitempty" jsonschema:"pod of either endpoint"`
-	Service   string `json:"svc,omitempty" jsonschema:"service of either endpoint"`
+	IP        string `json:"ip,omitempty" jsonschema:"address"`
+	Namespace string `json:"ns,omitempty" jsonschema:"namespace"`
+	Pod       string `json:"pod,omitempty" jsonschema:"pod"`
+	Service   string `json:"svc,omitempty" jsonschema:"service"`
 	From      string `json:"from,omitempty" jsonschema:"start, RFC 3339, or a duration such as 15m before the end"`
 	To        string `json:"to,omitempty" jsonschema:"end, included"`
 	limits

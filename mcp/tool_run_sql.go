@@ -7,7 +7,7 @@ import (
 )
 
 var toolRunSQL = tool{name: "run_sql", set: "calls", core: true, title: "Run SQL",
-	doc: "Run one DuckDB SQL query over the bundle's tables (describe_schema lists them). Only queries are allowed. Select call_no, cites or packet_no if possible, so that rows cite packets."}
+	doc: "Run one read-only DuckDB SQL query over the bundle's tables (see describe_schema). If possible, select call_no, cites or packet_no, so that rows cite packets."}
 
 type runSQLIn struct {
 	SQL string `json:"sql" jsonschema:"one SELECT, such as: select dst_service, count(*) n, count(*) filter (failed) bad from calls group by 1 order by n desc"`

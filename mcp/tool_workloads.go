@@ -12,7 +12,7 @@ import (
 
 var (
 	toolListWorkloads = tool{name: "list_workloads", set: "network", short: true, title: "Workloads and their addresses",
-		doc: "List pods, services and other workloads with namespace, labels and addresses over time, filtered by name, regular expression, namespace and labels."}
+		doc: "List pods, services and other workloads with namespace, labels and addresses over time."}
 	toolListIPs = tool{name: "list_ips", set: "network", short: true, title: "Owners of addresses",
 		doc: "List the owners of addresses over time. An address may have had several owners, one after another."}
 )

@@ -227,7 +227,7 @@ func (s *Server) askSealed(ctx context.Context, who caller, e *entry, args json.
 		return nil, a.explain(err)
 	}
 	defer done()
-	if a.c = c; a.gone() != "" { // the answer is an error, even if one is kept
+	if a.c = c; a.missingBundle() != "" { // the answer is an error, even if one is kept
 		return s.make(ctx, who, e, args, more, c)
 	}
 	t := topic{c: c, verified: a.verified(), tool: e.name, args: string(args), most: more.most, db: more.db}

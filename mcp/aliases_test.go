@@ -15,7 +15,7 @@ func TestToolNamesOfOtherProductsAreAnswered(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, tool := range list.Tools {
-		if elsewhere[tool.Name] != "" || also[tool.Name] != "" {
+		if unavailable[tool.Name] != "" || aliases[tool.Name] != "" {
 			t.Errorf("%s is listed", tool.Name)
 		}
 	}

@@ -7,16 +7,16 @@ import (
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 )
 
-// also maps the tool names of similar products to our tools. They work but are not listed,
+// aliases maps the tool names of similar products to our tools. They work but are not listed,
 // because every listed tool takes up part of an assistant's context.
-var also = map[string]string{
+var aliases = map[string]string{
 	"get_api_call_details": "get_api_call", "resolve_workload": "list_workloads", "resolve_ip": "list_ips",
 	"list_snapshot_dissections": "get_snapshot_dissection_status",
 }
 
-// elsewhere maps tool names that do not apply here, because they need a cluster or a step that
+// unavailable maps tool names that do not apply here, because they need a cluster or a step that
 // pcapsule does not have, to the text that says what to use instead.
-var elsewhere = map[string]string{
+var unavailable = map[string]string{
 	"check_kubeshark_status":       "this server has no cluster; list_cases shows the open bundles and how much of their time was recorded",
 	"start_kubeshark":              "this needs a cluster, where pcapsule-recorder records. On this machine, record with pcapsule record -w RING/ and query the ring with pcapsule serve --ring RING/",
 	"stop_kubeshark":               "this needs a cluster; stop a recorder on this machine where it was started",
@@ -47,11 +47,11 @@ func (s *Server) known(next mcp.MethodHandler) mcp.MethodHandler {
 			noteAnswer(ctx, 0, 0, r.GetError())
 			return &r, nil
 		}
-		if text, ok := elsewhere[p.Name]; ok {
+		if text, ok := unavailable[p.Name]; ok {
 			return said(text)
 		}
 		name := p.Name
-		if other, ok := also[name]; ok {
+		if other, ok := aliases[name]; ok {
 			name = other
 		}
 		e := s.every[name] // including those that --tools does not list
