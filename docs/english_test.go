@@ -22,6 +22,8 @@ var phrases = []struct{ not, but string }{
 	{`\bwhence\b`, "from which"},
 	{`\bas it were\b`, "delete it"},
 	{`\bgoes without saying\b`, "delete it"},
+	{`\bwhoever asked\b`, "the client, or the user"},
+	{`\bbe had back\b`, "restored"},
 	{`\b(Failed|failed) to (open|read|write|parse|load|create|make)\b`, "an error says what was being done: opening x: …"},
 }
 
