@@ -11,17 +11,17 @@ import (
 // it is then closed after the last of them.
 type cases struct {
 	mu  sync.Mutex
-	now *held
+	now *openedCase
 }
 
-// held is a case with the number of answers in progress.
-type held struct {
+// openedCase is a case with the number of answers in progress.
+type openedCase struct {
 	c     *forensics.Case
 	users int
 	old   bool // replaced: close it when users is 0
 }
 
-func newCases(c *forensics.Case) *cases { return &cases{now: &held{c: c}} }
+func newCases(c *forensics.Case) *cases { return &cases{now: &openedCase{c: c}} }
 
 // errClosed reports that the server is shutting down.
 var errClosed = errors.New("the case is closed")
@@ -38,7 +38,7 @@ func (k *cases) acquire() (c *forensics.Case, release func(), err error) {
 	return h.c, sync.OnceFunc(func() { k.release(h) }), nil
 }
 
-func (k *cases) release(h *held) {
+func (k *cases) release(h *openedCase) {
 	k.mu.Lock()
 	h.users--
 	last := h.old && h.users == 0
@@ -56,7 +56,7 @@ func (k *cases) replace(was, c *forensics.Case) bool {
 		k.mu.Unlock()
 		return false
 	}
-	k.now = &held{c: c}
+	k.now = &openedCase{c: c}
 	h.old = true
 	idle := h.users == 0
 	k.mu.Unlock()

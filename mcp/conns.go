@@ -9,30 +9,30 @@ import (
 	"time"
 )
 
-// fewConns limits the open connections. At the limit, a new connection replaces the oldest one
+// limitedListener limits the open connections. At the limit, a new connection replaces the oldest one
 // without a complete request, so that a thousand slow clients cannot lock out the others. If
 // all of them are being answered, the new connection is closed.
-type fewConns struct {
+type limitedListener struct {
 	net.Listener
 	most int
 
 	mu      sync.Mutex
 	open    int
-	waiting list.List // of *counted, without a complete request, the oldest first
+	waiting list.List // of *limitedConn, without a complete request, the oldest first
 }
 
 // Accept implements net.Listener.
-func (l *fewConns) Accept() (net.Conn, error) {
+func (l *limitedListener) Accept() (net.Conn, error) {
 	for {
 		c, err := l.Listener.Accept()
 		if err != nil {
 			return nil, err
 		}
 		l.mu.Lock()
-		var oldest *counted
+		var oldest *limitedConn
 		if l.open >= l.most {
 			if e := l.waiting.Front(); e != nil {
-				oldest, _ = e.Value.(*counted)
+				oldest, _ = e.Value.(*limitedConn)
 			}
 		}
 		if l.open >= l.most && oldest == nil {
@@ -40,7 +40,7 @@ func (l *fewConns) Accept() (net.Conn, error) {
 			_ = c.Close() // nothing was sent on it
 			continue
 		}
-		mine := &counted{Conn: c, l: l}
+		mine := &limitedConn{Conn: c, l: l}
 		mine.place = l.waiting.PushBack(mine)
 		l.open++
 		l.mu.Unlock()
@@ -51,16 +51,16 @@ func (l *fewConns) Accept() (net.Conn, error) {
 	}
 }
 
-// counted is a connection of fewConns.
-type counted struct {
+// limitedConn is a connection of limitedListener.
+type limitedConn struct {
 	net.Conn
-	l     *fewConns
+	l     *limitedListener
 	place *list.Element // in waiting, or nil
 	done  bool
 }
 
 // Close implements net.Conn.
-func (c *counted) Close() error {
+func (c *limitedConn) Close() error {
 	c.l.mu.Lock()
 	if !c.done {
 		c.done = true
@@ -71,7 +71,7 @@ func (c *counted) Close() error {
 	return c.Conn.Close()
 }
 
-func (c *counted) leave() {
+func (c *limitedConn) leave() {
 	if c.place != nil {
 		c.l.waiting.Remove(c.place)
 		c.place = nil
@@ -79,7 +79,7 @@ func (c *counted) leave() {
 }
 
 // answers records whether a request of this connection is complete and being answered.
-func (c *counted) answers(yes bool) {
+func (c *limitedConn) answers(yes bool) {
 	c.l.mu.Lock()
 	defer c.l.mu.Unlock()
 	switch {
@@ -99,7 +99,7 @@ func withConn(ctx context.Context, c net.Conn) context.Context {
 
 // markRequest records that a request is complete (whole) or answered.
 func markRequest(ctx context.Context, whole bool) {
-	if c, ok := ctx.Value(connKey{}).(*counted); ok {
+	if c, ok := ctx.Value(connKey{}).(*limitedConn); ok {
 		c.answers(whole)
 	}
 }

@@ -19,7 +19,7 @@ func guarded(next http.Handler, o HTTPOptions, s *Server) http.Handler {
 	next = authorized(next, o, s)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		begin := time.Now()
-		t := &timely{ResponseWriter: w, rc: http.NewResponseController(w), patience: o.patience}
+		t := &timedWriter{ResponseWriter: w, rc: http.NewResponseController(w), patience: o.patience}
 		t.extend()
 		limitBodyTime(t, r)
 		defer markRequest(r.Context(), false)
@@ -86,28 +86,28 @@ func hostOf(addr string) string {
 	return strings.Trim(addr, "[]")
 }
 
-// timely limits the time in which a client must accept each piece of an answer.
-type timely struct {
+// timedWriter limits the time in which a client must accept each piece of an answer.
+type timedWriter struct {
 	http.ResponseWriter
 	rc       *http.ResponseController
 	patience time.Duration
 }
 
-func (t *timely) extend() {
+func (t *timedWriter) extend() {
 	_ = t.rc.SetWriteDeadline(time.Now().Add(t.patience)) // a transport may have no deadlines
 }
 
 // Write implements io.Writer.
-func (t *timely) Write(p []byte) (int, error) {
+func (t *timedWriter) Write(p []byte) (int, error) {
 	t.extend()
 	return t.ResponseWriter.Write(p)
 }
 
 // Flush implements http.Flusher.
-func (t *timely) Flush() {
+func (t *timedWriter) Flush() {
 	t.extend()
 	_ = t.rc.Flush() // the next write returns the error
 }
 
 // Unwrap supports http.ResponseController.
-func (t *timely) Unwrap() http.ResponseWriter { return t.ResponseWriter }
+func (t *timedWriter) Unwrap() http.ResponseWriter { return t.ResponseWriter }

@@ -263,7 +263,7 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener, o HTTPOptions) erro
 	srv := &http.Server{Handler: s.Handler(o), ReadHeaderTimeout: headerTime, IdleTimeout: idleTime, MaxHeaderBytes: maxHeader,
 		BaseContext: func(net.Listener) context.Context { return ctx }, ConnContext: withConn}
 	ended := make(chan error, 1)
-	go func() { ended <- srv.Serve(&fewConns{Listener: ln, most: o.MaxConns}) }()
+	go func() { ended <- srv.Serve(&limitedListener{Listener: ln, most: o.MaxConns}) }()
 	select {
 	case err := <-ended:
 		return fmt.Errorf("serving HTTP: %w", err)

@@ -20,7 +20,7 @@ func progress(ctx context.Context, req *mcp.CallToolRequest) (child context.Cont
 	if token == nil {
 		return ctx, func() {}
 	}
-	w := &waiting{read: &forensics.Progress{}, at: stageOf(ctx)}
+	w := &notifier{read: &forensics.Progress{}, at: stageOf(ctx)}
 	notifying, cancel := context.WithCancel(ctx)
 	done := make(chan struct{})
 	go func() {
@@ -44,15 +44,15 @@ func progress(ctx context.Context, req *mcp.CallToolRequest) (child context.Cont
 	return forensics.WithProgress(ctx, w.read), func() { cancel(); <-done }
 }
 
-// waiting makes the notifications of one question: the bytes read or, before the first, the
+// notifier makes the notifications of one question: the bytes read or, before the first, the
 // seconds and the number of questions ahead of it. The progress always increases, as MCP requires.
-type waiting struct {
+type notifier struct {
 	read *forensics.Progress
 	at   *stage
 	last float64
 }
 
-func (w *waiting) notification(since time.Duration) *mcp.ProgressNotificationParams {
+func (w *notifier) notification(since time.Duration) *mcp.ProgressNotificationParams {
 	done, total := w.read.Bytes()
 	if total == 0 {
 		w.last = max(w.last, since.Seconds())

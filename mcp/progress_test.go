@@ -17,7 +17,7 @@ func TestProgressCountsBytesRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	w := &waiting{read: &forensics.Progress{}}
+	w := &notifier{read: &forensics.Progress{}}
 	before := w.notification(2 * time.Second)
 	if before.Progress != 2 || before.Total != 0 || before.Message != "reading" {
 		t.Errorf("before the first byte: %+v", before)

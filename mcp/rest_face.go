@@ -316,7 +316,7 @@ func resolveArgs(x *question) (map[string]any, error) {
 func (s *Server) restPCAP(w http.ResponseWriter, r *http.Request) {
 	begin, who, t := time.Now(), restCaller(r), &auditNote{}
 	x := &question{r: r, q: r.URL.Query()}
-	out := &counting{w: w, name: r.PathValue("name")}
+	out := &packetWriter{w: w, name: r.PathValue("name")}
 	err := s.withDB(r.Context(), who, "", aside, func(ctx context.Context, _ *invocation) error {
 		if s.o.Policy != nil && !s.o.Packets {
 			return errMasked
@@ -326,7 +326,7 @@ func (s *Server) restPCAP(w http.ResponseWriter, r *http.Request) {
 			req.Nodes = strings.Split(nodes, ",")
 		}
 		// A large snapshot may take longer than the deadline of an answer.
-		_, err := s.store().SnapshotPCAP(context.WithoutCancel(ctx), out.name, req, &stopping{out, r.Context()})
+		_, err := s.store().SnapshotPCAP(context.WithoutCancel(ctx), out.name, req, &contextWriter{out, r.Context()})
 		return err
 	})
 	t.bytes = int(out.n)
@@ -339,15 +339,15 @@ func (s *Server) restPCAP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// counting sends the headers with the first byte and counts bytes.
-type counting struct {
+// packetWriter sends the headers with the first byte and counts bytes.
+type packetWriter struct {
 	w    http.ResponseWriter
 	name string
 	n    int64
 }
 
 // Write implements io.Writer.
-func (c *counting) Write(p []byte) (int, error) {
+func (c *packetWriter) Write(p []byte) (int, error) {
 	if c.n == 0 {
 		c.w.Header().Set("Content-Type", "application/vnd.tcpdump.pcap")
 		c.w.Header().Set("Content-Disposition", `attachment; filename="`+c.name+`.pcapng"`)
@@ -357,14 +357,14 @@ func (c *counting) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// stopping is a writer that fails when its context is done.
-type stopping struct {
+// contextWriter is a writer that fails when its context is done.
+type contextWriter struct {
 	io.Writer
 	ctx context.Context
 }
 
 // Write implements io.Writer.
-func (s *stopping) Write(p []byte) (int, error) {
+func (s *contextWriter) Write(p []byte) (int, error) {
 	if err := s.ctx.Err(); err != nil {
 		return 0, err
 	}
