@@ -28,7 +28,7 @@ func (e *entry) listed() *mcp.Tool {
 // shared has the descriptions in tools/list of arguments that many tools have. The instructions
 // explain all of them.
 var shared = map[string]string{
-	"from": "RFC 3339, or 15m before the end", "to": "", "kfl": "KFL filter", "limit": "rows per list", "cursor": "",
+	"from": "RFC 3339, or 15m before the end", "to": "", "kfl": "KFL filter", "limit": "", "cursor": "",
 	"max_bytes": "", "db": "",
 }
 
