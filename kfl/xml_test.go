@@ -62,12 +62,12 @@ var xmlMeanings = []struct{ why, src, rows string }{
 // testBodies searches rows for XML.
 type testBodies struct {
 	rows  []*testRow
-	asked []string
+	keys  []string
 	fault error
 }
 
 func (b *testBodies) XML(key string, with []string, test func(string) bool) (out [][]byte, err error) {
-	b.asked = append(b.asked, key)
+	b.keys = append(b.keys, key)
 	for _, r := range b.rows {
 		for side, parts := range r.bodies {
 			text, ok := wholeText(parts)
@@ -131,7 +131,7 @@ func TestXMLNeedsBodies(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if k := b.asked; len(k) != 5 || k[0] != k[1] || k[0] == k[2] || k[0] == k[3] || k[0] != k[4] {
+	if k := b.keys; len(k) != 5 || k[0] != k[1] || k[0] == k[2] || k[0] == k[3] || k[0] != k[4] {
 		t.Errorf("keys %q", k)
 	}
 	b.fault = errors.New("the disk is away")

@@ -57,13 +57,13 @@ func newAnswerCache(most int) *answerCache {
 // that it waited for fails, it calls make: the other question may have had less time left.
 func (k *answerCache) get(ctx context.Context, t topic, make func() (json.RawMessage, error)) (json.RawMessage, error) {
 	for {
-		raw, mine, other := k.find(t)
+		raw, own, other := k.find(t)
 		if raw != nil {
 			stageOf(ctx).setKept()
 			return raw, nil
 		}
-		if mine != nil {
-			return k.made(t, mine, make)
+		if own != nil {
+			return k.made(t, own, make)
 		}
 		select {
 		case <-other.done:
@@ -77,8 +77,8 @@ func (k *answerCache) get(ctx context.Context, t topic, make func() (json.RawMes
 	}
 }
 
-// find returns the kept answer; or mine, which the caller must make; or other, which is being made.
-func (k *answerCache) find(t topic) (raw json.RawMessage, mine, other *pendingAnswer) {
+// find returns the kept answer; or own, which the caller must make; or other, which is being made.
+func (k *answerCache) find(t topic) (raw json.RawMessage, own, other *pendingAnswer) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if e := k.by[t]; e != nil {
@@ -88,9 +88,9 @@ func (k *answerCache) find(t topic) (raw json.RawMessage, mine, other *pendingAn
 	if other = k.pending[t]; other != nil {
 		return nil, nil, other
 	}
-	mine = &pendingAnswer{done: make(chan struct{})}
-	k.pending[t] = mine
-	return nil, mine, nil
+	own = &pendingAnswer{done: make(chan struct{})}
+	k.pending[t] = own
+	return nil, own, nil
 }
 
 func (k *answerCache) made(t topic, m *pendingAnswer, make func() (json.RawMessage, error)) (raw json.RawMessage, err error) {

@@ -80,9 +80,9 @@ func (a *Audit) Write(e AuditEntry) error {
 // follow reopens the log if its path now names another file.
 func (a *Audit) follow() error {
 	if a.f != nil {
-		there, err := os.Stat(a.path)
+		named, err := os.Stat(a.path)
 		if err == nil {
-			if mine, err := a.f.Stat(); err == nil && os.SameFile(there, mine) {
+			if open, err := a.f.Stat(); err == nil && os.SameFile(named, open) {
 				return nil
 			}
 		}

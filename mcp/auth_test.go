@@ -98,9 +98,9 @@ func (i *issuer) token(t *testing.T, alg, kid string, claims map[string]any) str
 
 func TestTokensOfAnAuthorizationServer(t *testing.T) {
 	i := newIssuer(t)
-	var asked atomic.Int64
+	var fetches atomic.Int64
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		asked.Add(1)
+		fetches.Add(1)
 		_, _ = w.Write(i.keys(t))
 	}))
 	defer server.Close()
@@ -153,7 +153,7 @@ func TestTokensOfAnAuthorizationServer(t *testing.T) {
 			t.Errorf("%s: status %d, want %d: %s", tt.name, status, tt.status, body)
 		}
 	}
-	if n := asked.Load(); n != 1 {
+	if n := fetches.Load(); n != 1 {
 		t.Errorf("keys were fetched %d times, want at most once a minute for unknown ones", n)
 	}
 	for _, path := range []string{"", "/mcp"} { // RFC 9728 needs no token

@@ -40,14 +40,14 @@ func (l *limitedListener) Accept() (net.Conn, error) {
 			_ = c.Close() // nothing was sent on it
 			continue
 		}
-		mine := &limitedConn{Conn: c, l: l}
-		mine.place = l.waiting.PushBack(mine)
+		conn := &limitedConn{Conn: c, l: l}
+		conn.place = l.waiting.PushBack(conn)
 		l.open++
 		l.mu.Unlock()
 		if oldest != nil {
 			_ = oldest.Close() // its client has not sent a whole request
 		}
-		return mine, nil
+		return conn, nil
 	}
 }
 

@@ -90,23 +90,23 @@ func (f *fairQueue) acquire(ctx context.Context, client string) (release func(),
 		}
 		return nil, errBusy
 	}
-	mine := &waiter{l, make(chan struct{})}
+	w := &waiter{l, make(chan struct{})}
 	if len(l.wait) == 0 {
 		f.ring = append(f.ring, l)
 	}
-	l.wait = append(l.wait, mine)
+	l.wait = append(l.wait, w)
 	f.waiting++
 	f.mu.Unlock()
 	st := stageOf(ctx)
-	st.waits(f, mine)
+	st.waits(f, w)
 	defer st.waits(nil, nil)
 	select {
-	case <-mine.ready:
+	case <-w.ready:
 		return func() { f.release(l) }, nil
 	case <-ctx.Done():
 	}
 	f.mu.Lock()
-	i := slices.Index(l.wait, mine)
+	i := slices.Index(l.wait, w)
 	if i < 0 { // it got its slot at the same moment
 		f.mu.Unlock()
 		f.release(l)

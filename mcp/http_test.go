@@ -526,15 +526,15 @@ func TestDeadlinesAndProgress(t *testing.T) {
 	s := serving(t, Options{Deadline: 5 * time.Second}, bundled(t, "http1.pcapng"))
 	url := listening(t, s, HTTPOptions{})
 	for _, revision := range []string{newest, "2025-11-25"} {
-		var heard atomic.Int64
-		c := dial(t, url, revision, &sdk.ClientOptions{ProgressNotificationHandler: func(context.Context, *sdk.ProgressNotificationClientRequest) { heard.Add(1) }})
+		var notified atomic.Int64
+		c := dial(t, url, revision, &sdk.ClientOptions{ProgressNotificationHandler: func(context.Context, *sdk.ProgressNotificationClientRequest) { notified.Add(1) }})
 		p := &sdk.CallToolParams{Name: "run_sql", Arguments: map[string]any{"sql": "select count(*) from range(100000000000) a where sin(a.range) > 2"}}
 		p.SetProgressToken("p")
 		r, err := c.CallTool(context.Background(), p)
 		if err != nil || !r.IsError || !strings.Contains(r.Content[0].(*sdk.TextContent).Text, "deadline") {
 			t.Fatalf("%s: %v %v", revision, r, err)
 		}
-		wait(t, revision+": progress is reported", func() bool { return heard.Load() > 0 })
+		wait(t, revision+": progress is reported", func() bool { return notified.Load() > 0 })
 	}
 }
 

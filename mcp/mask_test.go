@@ -35,7 +35,7 @@ func TestPolicyMasksEveryAnswer(t *testing.T) {
 	defer log.Close()
 	c := connected(t, serving(t, Options{Policy: policy, Audit: log}, path), nil)
 	shown := connected(t, serving(t, Options{}, path), nil)
-	asked := []struct {
+	questions := []struct {
 		tool string
 		args value
 	}{
@@ -49,7 +49,7 @@ func TestPolicyMasksEveryAnswer(t *testing.T) {
 		{"list_api_calls", value{"kfl": `request.headers["x"] == "password=plantedPass4712" &&`}},
 	}
 	met := map[string]bool{}
-	for _, q := range asked {
+	for _, q := range questions {
 		if serving := q.tool; serving == "generate_openapi" || serving == "list_findings" || serving == "search_content" || serving == "find_failures" || serving == "get_overview" {
 			if list, err := c.ListTools(context.Background(), nil); err != nil || !hasTool(list, q.tool) {
 				continue

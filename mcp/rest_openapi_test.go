@@ -89,17 +89,17 @@ func (d *described) ask(method, target string, body any) int {
 	}
 	in := &openapi3filter.RequestValidationInput{Request: plain, PathParams: params, Route: route, Options: &openapi3filter.Options{
 		IncludeResponseStatus: true, AuthenticationFunc: openapi3filter.NoopAuthenticationFunc}}
-	asked := fmt.Sprintf("%s %s %s", method, target, sent)
+	request := fmt.Sprintf("%s %s %s", method, target, sent)
 	refusal := openapi3filter.ValidateRequest(context.Background(), in)
 	if refusal != nil && res.StatusCode < 400 {
-		d.t.Errorf("%s: %d, but the description does not allow it: %v", asked, res.StatusCode, refusal)
+		d.t.Errorf("%s: %d, but the description does not allow it: %v", request, res.StatusCode, refusal)
 	}
 	if res.StatusCode >= 500 {
-		d.t.Errorf("%s: %d %s", asked, res.StatusCode, data)
+		d.t.Errorf("%s: %d %s", request, res.StatusCode, data)
 	}
 	if err := openapi3filter.ValidateResponse(context.Background(), &openapi3filter.ResponseValidationInput{RequestValidationInput: in, Status: res.StatusCode, Header: res.Header,
 		Body: io.NopCloser(bytes.NewReader(data)), Options: in.Options}); err != nil {
-		d.t.Errorf("%s answers %d %.300s: %v", asked, res.StatusCode, data, err)
+		d.t.Errorf("%s answers %d %.300s: %v", request, res.StatusCode, data, err)
 	}
 	return res.StatusCode
 }

@@ -26,13 +26,13 @@ func strangers(a *run) {
 	}
 }
 
-var asked = regexp.MustCompile(`\b([A-Z]{3,7} /\S*) of `)
+var callInText = regexp.MustCompile(`\b([A-Z]{3,7} /\S*) of `)
 
 func missingAuthorization(a *run) {
 	f := a.ask("list_findings", map[string]any{"names": []string{"missing-auth"}})
 	exact := where(f.each("findings"), func(n node) bool { return n.str("confidence") == "exact" })
 	for _, x := range exact {
-		if m := asked.FindStringSubmatch(x.str("what")); m != nil {
+		if m := callInText.FindStringSubmatch(x.str("what")); m != nil {
 			a.set("endpoints", a.to(x)+" "+endpoint(m[1]), x.num("count"))
 		}
 	}
