@@ -26,6 +26,8 @@ var phrases = []struct{ not, but string }{
 	{`\bin the language of tcpdump\b`, "uses tcpdump's syntax"},
 	{`\bstays? shut\b`, "cannot be decrypted"},
 	{`\bhow we shall\b`, "how we will"},
+	{`\bwhoever asked\b`, "the client, or the user"},
+	{`\bbe had back\b`, "restored"},
 	{`\b(Failed|failed) to (open|read|write|parse|load|create|make)\b`, "an error says what was being done: opening x: …"},
 }
 

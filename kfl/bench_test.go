@@ -8,9 +8,9 @@ import (
 	"testing"
 )
 
-// BenchmarkSQL asks DuckDB about a million calls with a hundred thousand distinct bodies
-// of some 2 kB, in Parquet as a bundle has them. What reads bodies is measured in their
-// bytes, what reads columns in calls a second.
+// BenchmarkSQL queries a million calls with a hundred thousand distinct bodies of about 2 kB,
+// in Parquet as in a bundle. Queries on bodies are measured in bytes per second, those on
+// columns in calls per second.
 func BenchmarkSQL(b *testing.B) {
 	const calls, texts = 1_000_000, 100_000
 	dir := b.TempDir()
@@ -87,7 +87,7 @@ func BenchmarkSQL(b *testing.B) {
 	}
 }
 
-// BenchmarkXML reads a body of some 2 kB and asks for one place in it.
+// BenchmarkXML parses a body of about 2 kB and tests one element.
 func BenchmarkXML(b *testing.B) {
 	q, err := Compile(`request.body.xml().Envelope.Body.order.item[1].id == "7"`, Env{})
 	if err != nil {

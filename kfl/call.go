@@ -24,7 +24,7 @@ func (c *checker) index(n *ast) (*node, *Error) {
 	return c.part(n, x, n.args[1])
 }
 
-// part is an element of a list, a value of a map or a place in a JSON text.
+// part is an element of a list, a value of a map or a member of a JSON value.
 func (c *checker) part(n *ast, x *node, key *ast) (*node, *Error) {
 	k, err := c.value(key)
 	if err != nil {
@@ -32,7 +32,7 @@ func (c *checker) part(n *ast, x *node, key *ast) (*node, *Error) {
 	}
 	switch {
 	case x.op == opDeep && k.typ.kind == kText:
-		return nil, c.fail(n, `write one name after the dots: request.body.json()..sku == "x"`, "a part of all values under %s", clip(x.path[0]))
+		return nil, c.fail(n, `write one name after the dots: request.body.json()..sku == "x"`, "cannot take a part of all values under %s", clip(x.path[0]))
 	case isXML(x) && k.typ.kind == kText:
 		return c.xmlStep(key, x, k)
 	case x.typ.each && x.typ.elem == kJSON && k.typ.kind == kText:
@@ -44,33 +44,33 @@ func (c *checker) part(n *ast, x *node, key *ast) (*node, *Error) {
 	case x.typ.kind == kJSON:
 		return c.step(n, x, key, k)
 	case x.typ.kind == kBody:
-		return nil, c.fail(n, "write "+n.args[0].text+".json() first", "a part of a body")
+		return nil, c.fail(n, "write "+n.args[0].text+".json() first", "cannot take a part of a body")
 	case x.typ.kind == kMap || x.typ.kind == kList:
-		return nil, c.fail(key, "", "key of %s is %s", aType(x.typ), aType(k.typ))
+		return nil, c.fail(key, "", "a key of %s cannot be %s", aType(x.typ), aType(k.typ))
 	}
 	if n.kind == nSelect {
-		return nil, c.failAt(n.at, n.end, "", "%s has no part %s", aType(x.typ), clip(n.text))
+		return nil, c.failAt(n.at, n.end, "", "%s has no member %s", aType(x.typ), clip(n.text))
 	}
-	return nil, c.fail(n, "", "%s has no parts", aType(x.typ))
+	return nil, c.fail(n, "", "%s has no members", aType(x.typ))
 }
 
 // arity checks the number of arguments.
 func (c *checker) arity(n *ast, args []*ast, want int, form string) *Error {
 	if len(args) != want {
-		return c.fail(n, "write "+form, "%d arguments of %s, want %d", len(args), n.text, want)
+		return c.fail(n, "write "+form, "wrong number of arguments (%d) for %s, want %d", len(args), n.text, want)
 	}
 	return nil
 }
 
-// literalText is a literal argument.
+// literalText returns a literal argument.
 func (c *checker) literalText(n *ast, form string) (string, *Error) {
 	if n.kind != nLit || n.tok.kind != tokText && n.tok.kind != tokRaw {
-		return "", c.fail(n, "write "+form, "want a text in quotes")
+		return "", c.fail(n, "write "+form, "want quoted text")
 	}
 	return n.tok.text, nil
 }
 
-// functions are the names that are called, with their forms.
+// functions are the functions with their forms.
 var functions = map[string]string{
 	"size": "size(x)", "has": "has(x)", "map_get": `map_get(map, "key", "default")`, "timestamp": `timestamp("2026-01-31T12:00:00Z")`,
 	"duration": `duration("5m")`, "now": "now()", "string": "string(x)", "int": "int(x)", "double": "double(x)", "cidr": `cidr(src.ip, "10.0.0.0/8")`,
@@ -78,7 +78,7 @@ var functions = map[string]string{
 	"months": "months(-1)", "years": "years(-1)", "limit": "limit(100)",
 }
 
-// methods are the names that are called on a value, with their forms.
+// methods are the methods with their forms.
 var methods = map[string]string{
 	"contains": `x.contains("part")`, "startsWith": `x.startsWith("part")`, "endsWith": `x.endsWith("part")`, "matches": `x.matches("pattern")`,
 	"size": "x.size()", "exists": "list.exists(e, condition)", "all": "list.all(e, condition)", "exists_one": "list.exists_one(e, condition)",
@@ -88,10 +88,10 @@ var methods = map[string]string{
 	"getHours": "timestamp.getHours()", "getMinutes": "timestamp.getMinutes()", "getSeconds": "timestamp.getSeconds()", "getDayOfWeek": "timestamp.getDayOfWeek()",
 }
 
-// retired are functions of older languages, with what does their work.
+// retired are functions of older languages, with their replacements.
 var retired = map[string]string{
-	"rlimit": "write limit(100)", "redact": "masking is no part of a condition: write a policy for --redact of pcapsule mcp and serve (docs/guide/redaction.md)",
-	"record": "open the bundle that holds the recording", "xml": "write request.body.xml() or response.body.xml()", "json": "write request.body.json() or response.body.json()",
+	"rlimit": "write limit(100)", "redact": "masking is not part of a filter: pass a policy with --redact to pcapsule mcp or serve (docs/guide/redaction.md)",
+	"record": "open the bundle that contains the recording", "xml": "write request.body.xml() or response.body.xml()", "json": "write request.body.json() or response.body.json()",
 }
 
 func (c *checker) call(n *ast) (*node, *Error) {
@@ -160,7 +160,7 @@ func (c *checker) literalCall(n *ast, form string) (*node, *Error) {
 	case "duration":
 		d, ok := parseDuration(text)
 		if !ok {
-			return nil, c.fail(n.args[0], "durations are 250us, 500ms, 5s, 1h30m, 2d", "duration %s", quoteText(clip(text)))
+			return nil, c.fail(n.args[0], "write a duration such as 250us, 500ms, 5s, 1h30m or 2d", "invalid duration %s", quoteText(clip(text)))
 		}
 		return c.constant(n, node{typ: typ{kind: kDuration}, num: d}), nil
 	case "cidr":
@@ -175,7 +175,7 @@ func (c *checker) literalCall(n *ast, form string) (*node, *Error) {
 		layouts = []string{"1/2/2006, 3:04:05.000 PM", "1/2/2006, 3:04:05 PM"}
 	}
 	for _, l := range layouts {
-		// Nanoseconds since 1970 in 64 bits reach from 1677 to 2262.
+		// 64-bit nanoseconds since 1970 cover the years 1677 to 2262.
 		if t, err := time.Parse(l, text); err == nil && t.UTC().Year() > 1677 && t.UTC().Year() < 2262 {
 			return c.constant(n, node{typ: typ{kind: kTime}, num: t.UnixNano()}), nil
 		}
@@ -191,7 +191,7 @@ func (c *checker) mapGet(n *ast) (*node, *Error) {
 			return nil, err
 		}
 		if v = asText(v); v.typ.kind != kText {
-			return nil, c.fail(n.args[i], "write "+functions["map_get"], "%s, want a text", aType(v.typ))
+			return nil, c.fail(n.args[i], "write "+functions["map_get"], "got %s, want text", aType(v.typ))
 		}
 		x[i] = v
 	}
@@ -216,7 +216,7 @@ func (c *checker) mapGet(n *ast) (*node, *Error) {
 		return nil, err
 	}
 	if m.typ.kind != kMap {
-		return nil, c.fail(n.args[0], "write "+functions["map_get"], "%s, want a map", aType(m.typ))
+		return nil, c.fail(n.args[0], "write "+functions["map_get"], "got %s, want a map", aType(m.typ))
 	}
 	return c.make(n, node{op: opLookup, typ: typ{kind: kText}, args: []*node{m, x[1], x[2]}})
 }
@@ -235,7 +235,7 @@ func (c *checker) size(n *ast, x *node) (_ *node, err *Error) {
 		c.columns[x.str+"_body_size"] = true
 		return c.make(n, node{op: opCol, typ: typ{kind: kInt, unit: "bytes"}, str: x.str + "_body_size"})
 	default:
-		return nil, c.fail(n, "", "size of %s", aType(x.typ))
+		return nil, c.fail(n, "", "cannot take the size of %s", aType(x.typ))
 	}
 	return c.make(n, node{op: opSize, typ: typ{kind: kInt}, args: []*node{x}})
 }
@@ -332,13 +332,13 @@ func (c *checker) textTest(n *ast, x *node) (_ *node, err *Error) {
 	switch x.typ.kind {
 	case kText, kBody, kBytes:
 	case kList:
-		return nil, c.failAt(n.at, n.at+len(n.text), `write "x" in list, or list.exists(e, e.contains("x"))`, "%s on a list", n.text)
+		return nil, c.failAt(n.at, n.at+len(n.text), `write "x" in list, or list.exists(e, e.contains("x"))`, "cannot apply %s to a list", n.text)
 	default:
 		hint := ""
 		if n.args[0].kind == nNot {
-			hint = "! binds tighter than words: write !(…)"
+			hint = "! binds more tightly than word operators: write !(…)"
 		}
-		return nil, c.fail(n.args[0], hint, "%s on %s, want text", n.text, aType(x.typ))
+		return nil, c.fail(n.args[0], hint, "cannot apply %s to %s, want text", n.text, aType(x.typ))
 	}
 	if n.text == "matches" {
 		text, err := c.literalText(n.args[1], methods["matches"])
@@ -353,7 +353,7 @@ func (c *checker) textTest(n *ast, x *node) (_ *node, err *Error) {
 		case kBody:
 			return c.bodyTest(n, node{op: opBodyRe, typ: b, str: x.str, re: re})
 		case kBytes:
-			return nil, c.fail(n, "", "matches on bytes, want text")
+			return nil, c.fail(n, "", "cannot apply matches to bytes, want text")
 		}
 		return c.make(n, node{op: opMatch, typ: b, args: []*node{x}, re: re})
 	}
@@ -374,7 +374,7 @@ func (c *checker) textTest(n *ast, x *node) (_ *node, err *Error) {
 		if n.args[1].kind == nLit {
 			hint = "write " + quoteText(n.args[1].tok.text) + " in quotes"
 		}
-		return nil, c.fail(n.args[1], hint, "%s wants text, not %s", n.text, aType(y.typ))
+		return nil, c.fail(n.args[1], hint, "%s needs text, not %s", n.text, aType(y.typ))
 	}
 	if x.typ.kind == kBody {
 		return c.bodyTest(n, node{op: opBodyHas, typ: b, str: x.str, path: []string{n.text}, args: []*node{y}})
@@ -386,7 +386,7 @@ func (c *checker) textTest(n *ast, x *node) (_ *node, err *Error) {
 func (c *checker) macroCall(n *ast, x *node) (_ *node, err *Error) {
 	name := n.args[1]
 	if name.kind != nIdent {
-		return nil, c.fail(name, "write "+methods[n.text], "want a name for the element")
+		return nil, c.fail(name, "write "+methods[n.text], "want a variable name for the element")
 	}
 	switch x.typ.kind {
 	case kMap:
@@ -395,7 +395,7 @@ func (c *checker) macroCall(n *ast, x *node) (_ *node, err *Error) {
 		x, err = c.convert(n.args[0], x, typ{kind: kList, elem: kJSON})
 	case kList:
 	default:
-		return nil, c.fail(n.args[0], "", "%s on %s, want a list or a map", n.text, aType(x.typ))
+		return nil, c.fail(n.args[0], "", "cannot apply %s to %s, want a list or a map", n.text, aType(x.typ))
 	}
 	if err != nil {
 		return nil, err
@@ -417,14 +417,14 @@ func (c *checker) macroCall(n *ast, x *node) (_ *node, err *Error) {
 		case kText, kInt, kFloat, kBool, kTime, kDuration, kJSON:
 			return v, nil
 		}
-		return nil, c.fail(n.args[2], "", "a list of %s", aType(v.typ))
+		return nil, c.fail(n.args[2], "", "cannot make a list of %s", aType(v.typ))
 	})
 }
 
-// quantifier makes op over list x, with a variable for its element.
+// quantifier applies op to list x, with a variable for its element.
 func (c *checker) quantifier(n *ast, o op, x *node, body func(e *node) (*node, *Error)) (*node, *Error) {
 	if len(c.scope) >= maxVars {
-		err := c.fail(n, "", "more than %d lists in one another", maxVars)
+		err := c.fail(n, "", "more than %d nested list macros", maxVars)
 		err.Limit = true
 		return nil, err
 	}
@@ -446,10 +446,10 @@ func (c *checker) quantifier(n *ast, o op, x *node, body func(e *node) (*node, *
 	return c.make(n, node{op: o, typ: t, num: v.id, args: []*node{x, e}})
 }
 
-// clock takes a part of a time of day, UTC.
+// clock returns a part of a time, in UTC.
 func (c *checker) clock(n *ast, x *node) (*node, *Error) {
 	if x.typ.kind != kTime {
-		return nil, c.fail(n.args[0], "", "%s of %s, want a time", n.text, aType(x.typ))
+		return nil, c.fail(n.args[0], "", "cannot apply %s to %s, want a time", n.text, aType(x.typ))
 	}
 	i := typ{kind: kInt}
 	num := func(v int64) *node { return &node{op: opConst, typ: i, num: v} }
@@ -472,7 +472,7 @@ func (c *checker) clock(n *ast, x *node) (*node, *Error) {
 		out = arith(mod(x, int64(time.Hour)), "/", num(int64(time.Minute)))
 	case "getSeconds":
 		out = arith(mod(x, int64(time.Minute)), "/", num(int64(time.Second)))
-	default: // 1970 began on a Thursday, Sunday is 0
+	default: // 1970 began on a Thursday; Sunday is 0
 		out = mod(arith(arith(arith(x, "-", mod(x, day)), "/", num(day)), "+", num(4)), 7)
 	}
 	return out, fault

@@ -5,51 +5,51 @@ import (
 	"regexp"
 )
 
-// Env is what a query is compiled for.
+// Env is the environment that a query is compiled for.
 type Env struct {
-	// Now is what now() answers, in nanoseconds since 1970 UTC: the time of the last
-	// packet of the case.
+	// Now is the value of now() in nanoseconds since 1970 UTC: the time of the last packet of
+	// the case.
 	Now int64
-	// Macros are names that stand for a condition or a value, written in KFL. They go
-	// before fields of the same name.
+	// Macros maps names to conditions or values in KFL. They take precedence over fields of
+	// the same name.
 	Macros map[string]string
-	// Columns are the columns that the view calls has, with their DuckDB types. A field
-	// without its column is absent; a column without a field is one under its own name.
-	// Nil means the columns that names.tsv lists.
+	// Columns are the columns of the view calls, with their DuckDB types. A field without its
+	// column is absent; a column without a field can be used under its own name. Nil means the
+	// columns in names.tsv.
 	Columns map[string]string
-	// Tables are the columns of the other tables that a query may look at for a call, by
-	// their names: flows, connections, tls; for those and for calls a name with _raw at
-	// its end, where it is there, is read instead, since it has no ends joined. Nil means that
-	// there are none, unless Columns is nil too, which means those of names.tsv.
+	// Tables are the columns of the tables that a query may look up for a call, by table name:
+	// flows, connections, tls. If a table NAME_raw exists for one of these or for calls, it is
+	// read instead, because endpoints are not joined to it. Nil means no tables or, if Columns
+	// is nil too, those in names.tsv.
 	Tables map[string]map[string]string
-	// Bodies works conditions on XML out. Where it is nil, SQL that has one fails when it
-	// is asked, for the same reason.
+	// Bodies evaluates conditions on XML. If it is nil, SQL with such a condition fails when it
+	// is run: an empty answer would be misleading.
 	Bodies Bodies
-	// Findings answers finding == "name". Where it is nil, to ask for one is an error:
-	// an answer that is empty because nobody looked would not be true.
+	// Findings evaluates finding == "name". If it is nil, such a condition is an error, because
+	// an empty answer would be misleading.
 	Findings Findings
 }
 
-// Findings knows which calls claims about the traffic are about.
+// Findings returns the calls that findings are about.
 type Findings interface {
-	// Names lists the findings that may be asked for.
+	// Names lists the findings that a query may name.
 	Names() []string
-	// Calls are the numbers of the calls that a finding is about: call_no, and where the
-	// view calls has a column bundle, bundle<<48 + call_no. The order does not matter.
+	// Calls returns the numbers of the calls that a finding is about, in any order: call_no or,
+	// if the view calls has a column bundle, bundle<<48 + call_no.
 	Calls(name string) ([]int64, error)
 }
 
-// Bodies knows the texts of the bodies that calls have.
+// Bodies searches the bodies of calls.
 type Bodies interface {
-	// XML are the hashes, as in the column sha256 of table bodies, of the bodies of one part
-	// that look like XML, hold all texts of with, and pass the test, in any order. Tests with
-	// equal keys are equal. Its error becomes that of Compile.
+	// XML returns the hashes (column sha256 of table bodies) of the bodies in one part that look
+	// like XML, contain all strings in with, and pass the test, in any order. Tests with equal
+	// keys are equal. Compile returns its error.
 	XML(key string, with []string, test func(text string) bool) ([][]byte, error)
 }
 
-const maxVars = 4 // macros such as exists in one another
+const maxVars = 4 // nested macros such as exists
 
-// node is one expression with its type, names resolved.
+// node is one expression with its type and resolved names.
 type node struct {
 	op       op
 	typ      typ
@@ -65,14 +65,14 @@ type node struct {
 	pos, end int
 }
 
-// variable is a name that a macro such as exists brings.
+// variable is a name that a macro such as exists defines.
 type variable struct {
 	name string
 	typ  typ
 	id   int64
 }
 
-// work is what all checkers of one query share.
+// work is the state that all checkers of one query share.
 type work struct {
 	env     Env
 	nodes   int
@@ -81,17 +81,17 @@ type work struct {
 	columns map[string]bool
 	notes   []string
 	limit   int
-	xml     *Error // what is wrong with the first xml() where its condition needs more than that body
+	xml     *Error // error of the first xml() whose condition needs more than that body
 }
 
-// checker gives types and meaning to one text: the query, a macro, or a definition in
+// checker assigns types and resolves names in one text: the query, a macro, or a definition in
 // names.tsv.
 type checker struct {
 	*work
 	src    string
-	macro  string   // name of the macro this is
-	within []string // macros around
-	own    bool     // a definition of ours: names mean fields only
+	macro  string   // name of this macro
+	within []string // enclosing macros
+	own    bool     // a definition in names.tsv: names can only be fields
 	scope  []variable
 }
 
@@ -105,16 +105,16 @@ func (c *checker) failAt(pos, end int, hint, format string, args ...any) *Error 
 	return err
 }
 
-// make counts and folds.
+// make counts the node and folds constants.
 func (c *checker) make(at *ast, n node) (*node, *Error) {
 	if c.nodes++; c.nodes > maxNodes {
-		err := c.fail(at, "", "more than %d expressions, macros included", maxNodes)
+		err := c.fail(at, "", "more than %d expressions, including macros", maxNodes)
 		err.Limit = true
 		return nil, err
 	}
 	for _, a := range n.args {
 		if a.op == opFindings {
-			return nil, c.fail(at, `write "name" in findings, or findings alone for any`, "findings are only asked for by name")
+			return nil, c.fail(at, `write "name" in findings, or findings alone for any`, "findings can be tested only by name")
 		}
 	}
 	n.pos, n.end = at.pos, at.end
@@ -136,7 +136,7 @@ func boolNode(v bool) *node {
 
 func absent(t typ) *node { return &node{op: opAbsent, typ: t} }
 
-// condition checks n where a condition must stand.
+// condition checks n as a condition.
 func (c *checker) condition(n *ast) (*node, *Error) {
 	x, err := c.value(n)
 	if err != nil {
@@ -145,13 +145,13 @@ func (c *checker) condition(n *ast) (*node, *Error) {
 	return c.toCondition(n, x)
 }
 
-// total says that x is a condition, which is never absent.
+// total reports whether x is a condition, which is never absent.
 func total(x *node) bool {
 	return x.op >= opTruth || x.op == opConst && x.typ.kind == kBool
 }
 
-// toCondition makes a condition of a value: a bool is its value, false where absent; a
-// field, an element or a place in a JSON text asks whether it is there.
+// toCondition converts a value to a condition. A bool is its value, or false if absent; a field,
+// an element or a member of a JSON value is true if present.
 func (c *checker) toCondition(n *ast, x *node) (*node, *Error) {
 	switch {
 	case total(x):
@@ -180,10 +180,10 @@ func (c *checker) toCondition(n *ast, x *node) (*node, *Error) {
 	if x.typ.kind == kXML {
 		return c.exists(n, x)
 	}
-	return nil, c.fail(n, "compare it, as in x == …", "%s where a condition is wanted", aType(x.typ))
+	return nil, c.fail(n, "compare it, as in x == …", "%s where a condition is required", aType(x.typ))
 }
 
-// aType is a type in a sentence, as people call it.
+// aType returns the name of a type for a message.
 func aType(t typ) string {
 	switch t.kind {
 	case kInt, kFloat:
@@ -198,7 +198,7 @@ func aType(t typ) string {
 	return "a " + t.String()
 }
 
-// exists makes the test whether x is there; a list or a map must also hold something.
+// exists tests whether x is present; a list or a map must also be non-empty.
 func (c *checker) exists(n *ast, x *node) (*node, *Error) {
 	b := typ{kind: kBool}
 	switch {
@@ -215,7 +215,7 @@ func (c *checker) exists(n *ast, x *node) (*node, *Error) {
 	case x.typ.kind == kBody:
 		x = c.bodyHash(n, x)
 	case x.typ.kind == kNil || x.typ.kind == kCIDR:
-		return nil, c.fail(n, "", "%s is not something that can be absent", x.typ)
+		return nil, c.fail(n, "", "%s is never absent", x.typ)
 	case total(x):
 		return boolNode(true), nil
 	case x.op == opHex:
@@ -224,7 +224,7 @@ func (c *checker) exists(n *ast, x *node) (*node, *Error) {
 	return c.make(n, node{op: opExists, typ: b, args: []*node{x}})
 }
 
-// value checks n and gives it a type.
+// value checks n and determines its type.
 func (c *checker) value(n *ast) (*node, *Error) {
 	switch n.kind {
 	case nLit:
@@ -307,7 +307,7 @@ func (c *checker) negate(n *ast) (*node, *Error) {
 		}
 	}
 	if !x.typ.number() && x.typ.kind != kDuration {
-		return nil, c.fail(n, "", "minus before %s, want a number", aType(x.typ))
+		return nil, c.fail(n, "", "cannot negate %s, want a number", aType(x.typ))
 	}
 	return c.make(n, node{op: opNeg, typ: x.typ, args: []*node{x}})
 }
@@ -336,7 +336,7 @@ func (c *checker) ternary(n *ast) (*node, *Error) {
 	}
 	switch a.typ.kind {
 	case kMap, kBody, kCIDR, kNil:
-		return nil, c.fail(n, "ask for a part of it", "%s as the answer of ?:", aType(a.typ))
+		return nil, c.fail(n, "use a part of it", "%s cannot be a result of ?:", aType(a.typ))
 	}
 	t := a.typ
 	if b.typ != a.typ {
@@ -345,7 +345,7 @@ func (c *checker) ternary(n *ast) (*node, *Error) {
 	return c.make(n, node{op: opCond, typ: t, args: []*node{test, a, b}})
 }
 
-// unify makes a and b of one kind, where an int may become a float.
+// unify converts a and b to one kind; an int may become a float.
 func (c *checker) unify(n *ast, a, b *node) (_, _ *node, err *Error) {
 	switch {
 	case a.typ.kind == kInt && b.typ.kind == kFloat:
@@ -353,7 +353,7 @@ func (c *checker) unify(n *ast, a, b *node) (_, _ *node, err *Error) {
 	case a.typ.kind == kFloat && b.typ.kind == kInt:
 		b, err = c.convert(n, b, a.typ)
 	case a.typ.kind != b.typ.kind, a.typ.elem != b.typ.elem:
-		err = c.fail(n, "", "%s and %s, want values of one type", aType(a.typ), aType(b.typ))
+		err = c.fail(n, "", "types differ: %s and %s", aType(a.typ), aType(b.typ))
 	}
 	return a, b, err
 }
@@ -368,11 +368,11 @@ func (c *checker) list(n *ast) (*node, *Error) {
 		switch x.typ.kind {
 		case kText, kInt, kFloat, kTime, kDuration, kBool, kJSON:
 		default:
-			return nil, c.fail(a, "", "%s in a list, want text or numbers", aType(x.typ))
+			return nil, c.fail(a, "", "%s cannot be in a list, want text or numbers", aType(x.typ))
 		}
 		if i > 0 && x.typ.kind != out.typ.elem {
 			if !x.typ.number() || out.typ.elem != kInt && out.typ.elem != kFloat {
-				return nil, c.fail(a, "", "%s in a list of %s", aType(x.typ), kindWords[out.typ.elem])
+				return nil, c.fail(a, "", "%s cannot be in a list of %s", aType(x.typ), kindWords[out.typ.elem])
 			}
 			out.typ.elem = kFloat
 		} else if i == 0 {
@@ -391,7 +391,7 @@ func (c *checker) list(n *ast) (*node, *Error) {
 	return c.make(n, out)
 }
 
-// convert makes x of type t, where that has a meaning.
+// convert converts x to type t, if possible.
 func (c *checker) convert(n *ast, x *node, t typ) (*node, *Error) {
 	if x.typ.kind == t.kind {
 		return x, nil
@@ -449,7 +449,7 @@ func (c *checker) arithmetic(n *ast, a, b *node) (_ *node, err *Error) {
 			return nil, err
 		}
 		if a.typ.kind == kFloat && n.text == "%" {
-			return nil, c.fail(n, "", "%% of a float, want ints")
+			return nil, c.fail(n, "", "%% needs integers, not a float")
 		}
 		t = typ{kind: a.typ.kind}
 		if n.args[0].kind != nLit && plus {
@@ -464,14 +464,14 @@ func (c *checker) arithmetic(n *ast, a, b *node) (_ *node, err *Error) {
 	default:
 		hint := ""
 		if x == kText || y == kText {
-			hint = "int(x) reads a number from text, string(x) makes text of one"
+			hint = "int(x) converts text to a number, string(x) a number to text"
 		}
-		return nil, c.fail(n, hint, "%s %s %s has no meaning", aType(a.typ), n.text, aType(b.typ))
+		return nil, c.fail(n, hint, "cannot compute %s %s %s", aType(a.typ), n.text, aType(b.typ))
 	}
 	return c.make(n, node{op: opArith, typ: t, str: n.text, args: []*node{a, b}})
 }
 
-// asText is x as text: a URL query is a map and a text.
+// asText returns x as text: a URL query is both a map and text.
 func asText(x *node) *node {
 	if x.op == opEntries && x.str == "query" {
 		return x.args[1]

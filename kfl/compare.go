@@ -10,11 +10,11 @@ import (
 
 const (
 	maxPattern     = 1000   // bytes of a regular expression
-	maxPatternCost = 20_000 // what its program may take; DuckDB's engine has 8 MB for it
+	maxPatternCost = 20_000 // size of its program; DuckDB's engine allows 8 MB
 	exactFloat     = 1 << 53
 )
 
-// compare makes a op b. Absent operands make it false; see docs/kfl.md.
+// compare compiles a op b. It is false if an operand is absent; see docs/kfl.md.
 func (c *checker) compare(n *ast, op string, a, b *node) (*node, *Error) {
 	a, b = textOfMap(a, b), textOfMap(b, a)
 	if a.op == opFindings || b.op == opFindings {
@@ -30,7 +30,7 @@ func (c *checker) compare(n *ast, op string, a, b *node) (*node, *Error) {
 		return c.any(n, y, func(e *node) (*node, *Error) { return c.compare(n, op, x, e) })
 	}
 	flip := map[string]string{"<": ">", "<=": ">=", ">": "<", ">=": "<="}
-	// What is special stands left from here on.
+	// From here on, the special operand is on the left.
 	if special(b) > special(a) {
 		if f := flip[op]; f != "" {
 			op = f
@@ -41,7 +41,7 @@ func (c *checker) compare(n *ast, op string, a, b *node) (*node, *Error) {
 	switch {
 	case a.typ.kind == kNil:
 		if !equality {
-			return nil, c.fail(n, "nil is only compared with == and !=", "order with nil")
+			return nil, c.fail(n, "nil can be compared only with == and !=", "nil has no order")
 		}
 		there, err := c.exists(n, b)
 		if err != nil || op == "!=" {
@@ -72,7 +72,7 @@ func (c *checker) compare(n *ast, op string, a, b *node) (*node, *Error) {
 		switch a.typ.kind {
 		case kBool:
 			if !equality {
-				return nil, c.fail(n, "", "order of bools, want == or !=")
+				return nil, c.fail(n, "", "bools have no order, want == or !=")
 			}
 			return c.plain(n, op, a, b)
 		case kText, kTime, kDuration:
@@ -86,7 +86,7 @@ func (c *checker) compare(n *ast, op string, a, b *node) (*node, *Error) {
 	return nil, c.mismatch(n, a, b)
 }
 
-// textOfMap takes the text of a URL query where it meets text.
+// textOfMap returns the text of a URL query if the other operand is text.
 func textOfMap(x, other *node) *node {
 	if other.typ.kind == kText {
 		return asText(x)
@@ -94,7 +94,7 @@ func textOfMap(x, other *node) *node {
 	return x
 }
 
-// special orders the kinds of operands that decide what a comparison means.
+// special ranks the kinds of operands that determine the meaning of a comparison.
 func special(x *node) int {
 	switch {
 	case x.typ.kind == kNil:
@@ -138,18 +138,18 @@ func (c *checker) mismatch(n *ast, a, b *node) *Error {
 	switch {
 	case hint != "":
 	case a.typ.kind == kList || b.typ.kind == kList:
-		hint = `ask for an element: "x" in list, or list.exists(e, e == "x")`
+		hint = `test an element: "x" in list, or list.exists(e, e == "x")`
 	case a.typ.kind == kMap || b.typ.kind == kMap:
-		hint = `ask for a key: map["k"] == "v"`
+		hint = `test a key: map["k"] == "v"`
 	case a.typ.kind == kDuration && b.typ.number():
-		hint = "only fields that count time are compared with a duration; others with a number"
+		hint = "only time fields can be compared with a duration; compare others with a number"
 	case a.typ.kind == kTime && b.typ.kind == kInt || a.typ.kind == kInt && b.typ.kind == kTime:
 		hint = "compare with timestamp(\"…\"), or use ts_ns for nanoseconds"
 	}
 	return c.fail(n, hint, "cannot compare %s with %s", aType(a.typ), aType(b.typ))
 }
 
-// literalHint says how the literal x should look beside a value of another type.
+// literalHint suggests a form of literal x for a comparison with another type.
 func literalHint(x *ast, among [2]*node) string {
 	if x.kind != nLit {
 		return ""
@@ -173,19 +173,19 @@ func literalHint(x *ast, among [2]*node) string {
 	return ""
 }
 
-// unitNs is how many nanoseconds a unit has.
+// unitNs returns the nanoseconds of a unit.
 func unitNs(unit string) int64 {
 	return map[string]int64{"ns": 1, "us": 1e3, "ms": 1e6}[unit]
 }
 
-// compareUnit compares a duration with a field that counts time.
+// compareUnit compares a duration with a time field.
 func (c *checker) compareUnit(n *ast, op string, d, x *node) (_ *node, err *Error) {
 	per := unitNs(x.typ.unit)
 	if per == 0 {
-		return nil, c.fail(n, "", "a duration %s a number of %s", op, x.typ.unit)
+		return nil, c.fail(n, "", "operator %s does not work for a duration and a number of %s", op, x.typ.unit)
 	}
 	if f := map[string]string{"<": ">", "<=": ">=", ">": "<", ">=": "<="}[op]; f != "" {
-		op = f // x stands left again
+		op = f // x is on the left again
 	}
 	one := &node{op: opConst, typ: typ{kind: kInt}, num: per}
 	switch {
@@ -207,7 +207,7 @@ func (c *checker) compareUnit(n *ast, op string, d, x *node) (_ *node, err *Erro
 	return c.plain(n, op, x, d)
 }
 
-// compareText is == and != of texts. What a literal means depends on what it meets.
+// compareText is == and != of text. The meaning of a literal depends on the other operand.
 func (c *checker) compareText(n *ast, op string, a, b *node) (*node, *Error) {
 	if b.op != opConst {
 		return c.plain(n, op, a, b)
@@ -215,12 +215,12 @@ func (c *checker) compareText(n *ast, op string, a, b *node) (*node, *Error) {
 	switch a.typ.text {
 	case textName:
 		if strings.ContainsAny(b.str, `*+?[]()|^$\{}`) {
-			c.notes = append(c.notes, quoteText(clip(b.str))+" cannot be a name here, so it is taken as a pattern, as in matches()")
+			c.notes = append(c.notes, quoteText(clip(b.str))+" is not a valid name here, so it is used as a pattern, as in matches()")
 			return c.comparePattern(n, op, a, b.str)
 		}
 	case textIP:
 		if strings.Contains(b.str, "/") {
-			return nil, c.fail(n, "write src.ip in "+quoteText(clip(b.str)), "an address %s an address range", op)
+			return nil, c.fail(n, "write src.ip in "+quoteText(clip(b.str)), "operator %s does not work with an address range", op)
 		}
 		if ip, err := netip.ParseAddr(b.str); err == nil && ip.Zone() == "" {
 			b = &node{op: opConst, typ: b.typ, str: ip.String()}
@@ -235,7 +235,7 @@ func (c *checker) compareText(n *ast, op string, a, b *node) (*node, *Error) {
 	return c.plain(n, op, a, b)
 }
 
-// compareProtocol reads a literal as the word it is: "HTTP" is every HTTP version.
+// compareProtocol reads a literal as a protocol's keyword: "HTTP" is every HTTP version.
 func (c *checker) compareProtocol(n *ast, op string, a, b *node) (*node, *Error) {
 	word := lowerASCII(b.str)
 	f := names().byName[word]
@@ -257,7 +257,7 @@ func (c *checker) compareProtocol(n *ast, op string, a, b *node) (*node, *Error)
 	return c.make(n, node{op: opAnd, typ: typ{kind: kBool}, args: []*node{there, not}})
 }
 
-// comparePattern is x op a pattern; != is false where x is absent, as ever.
+// comparePattern is x op a pattern; as always, != is false if x is absent.
 func (c *checker) comparePattern(n *ast, op string, x *node, pattern string) (*node, *Error) {
 	re, err := c.pattern(n, pattern)
 	if err != nil {
@@ -282,11 +282,11 @@ func (c *checker) comparePattern(n *ast, op string, x *node, pattern string) (*n
 	return c.make(n, node{op: opAnd, typ: typ{kind: kBool}, args: []*node{there, not}})
 }
 
-// pattern compiles a regular expression. Its text is written anew from its parts, so
-// that DuckDB's engine gets no class name or flag that it knows otherwise or not at all.
+// pattern compiles a regular expression. It rewrites the text from its parts, so that DuckDB's
+// engine gets no class name or flag that it does not know or interprets differently.
 func (c *checker) pattern(n *ast, text string) (*regexp.Regexp, *Error) {
 	if len(text) > maxPattern {
-		err := c.fail(n, "", "pattern of %d bytes, want at most %d", len(text), maxPattern)
+		err := c.fail(n, "", "pattern is %d bytes long, want at most %d", len(text), maxPattern)
 		err.Limit = true
 		return nil, err
 	}
@@ -294,7 +294,7 @@ func (c *checker) pattern(n *ast, text string) (*regexp.Regexp, *Error) {
 	if err != nil {
 		hint := ""
 		if strings.HasPrefix(text, "*") {
-			hint = "any text is .* in a pattern"
+			hint = "a pattern for any text is .*"
 		}
 		return nil, c.fail(n, hint, "pattern %s: %s", quoteText(clip(text)), patternFault(err))
 	}
@@ -304,7 +304,7 @@ func (c *checker) pattern(n *ast, text string) (*regexp.Regexp, *Error) {
 			cost += 1 + 4*len(in.Rune)
 		}
 		if cost > maxPatternCost {
-			e := c.fail(n, "repeat less, or name fewer characters", "pattern %s is too large", quoteText(clip(text)))
+			e := c.fail(n, "use fewer repetitions or smaller character classes", "pattern %s is too large", quoteText(clip(text)))
 			e.Limit = true
 			return nil, e
 		}
@@ -323,7 +323,7 @@ func patternFault(err error) string {
 	return err.Error()
 }
 
-// in makes membership: of a list, of a map's keys, of an address range.
+// in compiles membership in a list, in a map's keys, or in an address range.
 func (c *checker) in(n *ast) (*node, *Error) {
 	x, err := c.value(n.args[0])
 	if err != nil {
@@ -351,7 +351,7 @@ func (c *checker) member(n *ast, x *node, set *ast) (*node, *Error) {
 	if set.kind == nList {
 		return c.memberOf(n, x, set)
 	}
-	// "name" in node: the beginning of a dotted name read as a map.
+	// "name" in node: the beginning of a dotted name, used as a map.
 	if name, ok := c.dotted(set); ok && c.headOnly(set) && x.op == opConst && x.typ.kind == kText {
 		f := names().byName[name+"."+x.str]
 		if f == nil {
@@ -373,7 +373,7 @@ func (c *checker) member(n *ast, x *node, set *ast) (*node, *Error) {
 		return c.compareFinding(n, "==", y, x)
 	case y.typ.kind == kCIDR:
 		if x.typ.text != textIP {
-			return nil, c.fail(n.args[0], "src.ip and dst.ip are addresses", "%s in an address range", aType(x.typ))
+			return nil, c.fail(n.args[0], "src.ip and dst.ip are addresses", "%s cannot be in an address range", aType(x.typ))
 		}
 		return c.make(n, node{op: opRange, typ: b, args: []*node{x}, nets: y.nets})
 	case y.typ.kind == kText && x.typ.text == textIP && y.op == opConst:
@@ -397,12 +397,12 @@ func (c *checker) member(n *ast, x *node, set *ast) (*node, *Error) {
 		}
 		return c.make(n, node{op: opIn, typ: b, args: []*node{x, y}})
 	case y.typ.kind == kText || y.typ.kind == kBody:
-		return nil, c.fail(n, "to search in text write text.contains(part)", "in %s, want a list or a map", y.typ)
+		return nil, c.fail(n, "to search text, write text.contains(part)", "in needs a list or a map, not %s", y.typ)
 	}
 	return nil, c.fail(n, "", "%s in %s", aType(x.typ), aType(y.typ))
 }
 
-// memberOf is x in [a, b, …]: equal to one of them, each as == would have it.
+// memberOf is x in [a, b, …]: x == a || x == b ….
 func (c *checker) memberOf(n *ast, x *node, set *ast) (*node, *Error) {
 	either := node{op: opOr, typ: typ{kind: kBool}}
 	same := &node{op: opList, typ: typ{kind: kList, elem: x.typ.kind}}
@@ -439,7 +439,7 @@ func (c *checker) memberOf(n *ast, x *node, set *ast) (*node, *Error) {
 func (c *checker) network(n *ast, text string) ([]netip.Prefix, *Error) {
 	p, err := netip.ParsePrefix(text)
 	if err != nil {
-		return nil, c.fail(n, `an address range is written "10.0.0.0/8" or "fd00::/8"`, "address range %s", quoteText(clip(text)))
+		return nil, c.fail(n, `write an address range such as "10.0.0.0/8" or "fd00::/8"`, "invalid address range %s", quoteText(clip(text)))
 	}
 	return []netip.Prefix{p.Masked()}, nil
 }

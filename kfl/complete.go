@@ -5,9 +5,9 @@ import (
 	"strings"
 )
 
-// Candidate is one way to go on at a place in a query.
+// Candidate is one completion at a position in a query.
 type Candidate struct {
-	Text  string `json:"text"`           // what to put between Start and End
+	Text  string `json:"text"`           // replaces the text from Start to End
 	Kind  string `json:"kind"`           // field, word, macro, column, function, method, operator or value
 	Type  string `json:"type,omitempty"` // of a field
 	Doc   string `json:"doc,omitempty"`
@@ -17,7 +17,7 @@ type Candidate struct {
 
 const maxCandidates = 1000
 
-// Complete offers what may stand at byte pos of src. What follows pos is left alone.
+// Complete returns the completions at byte pos of src. It ignores the text after pos.
 func Complete(src string, pos int) []Candidate { return CompleteIn(src, pos, Env{}) }
 
 // CompleteIn is Complete with the macros, columns and findings of env.
@@ -48,7 +48,7 @@ func CompleteIn(src string, pos int, env Env) []Candidate {
 		}
 		return out
 	}
-	// A word with a dot at its end may be a field with a method to come.
+	// A word that ends with a dot may be a field before a method.
 	if i := strings.LastIndexByte(word, '.'); i >= 0 {
 		if f := names().byName[word[:i]]; f != nil {
 			for _, m := range sortedKeys(methods) {
@@ -88,7 +88,7 @@ func CompleteIn(src string, pos int, env Env) []Candidate {
 	return out
 }
 
-// lexAll reads tokens until the end or the first fault; open says that a text is not closed.
+// lexAll reads tokens up to the end or the first error; open reports whether text is not closed.
 func lexAll(src string) (toks []token, open bool) {
 	l := lexer{src: src}
 	for {
@@ -103,7 +103,7 @@ func lexAll(src string) (toks []token, open bool) {
 	}
 }
 
-// lastWord is the dotted name that ends at pos.
+// lastWord returns the dotted name that ends at pos.
 func lastWord(toks []token, pos int) (string, int) {
 	start, word := pos, ""
 	for i := len(toks) - 1; i >= 0; i-- {
@@ -116,7 +116,7 @@ func lastWord(toks []token, pos int) (string, int) {
 	return word, start
 }
 
-// endsOperand says that an operator is due after these tokens.
+// endsOperand reports whether an operator must follow these tokens.
 func endsOperand(toks []token) bool {
 	if len(toks) == 0 {
 		return false
@@ -134,8 +134,8 @@ func endsOperand(toks []token) bool {
 	return true
 }
 
-// completeText offers values inside an open text: protocols after protocol ==, findings
-// after finding ==.
+// completeText completes values in unclosed text: protocols after protocol ==, findings after
+// finding ==.
 func completeText(src string, toks []token, env Env) []Candidate {
 	text := toks[len(toks)-1]
 	name, _ := lastWord(toks[:max(len(toks)-2, 0)], tokEndAt(toks, 3))
@@ -162,7 +162,7 @@ func completeText(src string, toks []token, env Env) []Candidate {
 	return out
 }
 
-// tokEndAt is where the token that is back from the end stops.
+// tokEndAt returns the end of the token that is back tokens before the last.
 func tokEndAt(toks []token, back int) int {
 	if len(toks) < back {
 		return -1

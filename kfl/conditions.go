@@ -2,16 +2,16 @@ package kfl
 
 import "strings"
 
-// Condition is one of the conditions that a query joins by &&.
+// Condition is one of the conditions that a query joins with &&.
 type Condition struct {
-	Text  string   // as it is in the query
+	Text  string   // as written in the query
 	Texts []string // the text literals in it, such as payment in dst.service == "payment"
-	// Undissected is a protocol that it names and that no dissector reads, so that no call has it.
+	// Undissected is a protocol in the condition that has no dissector, so that no call has it.
 	Undissected string
 }
 
-// Conditions splits a query at && on its top level. A query with an error, and an empty one,
-// have none.
+// Conditions splits a query at its top-level &&. It returns none for an empty query or one with an
+// error.
 func Conditions(src string) []Condition {
 	e, err := parse(src)
 	if err != nil || e.root == nil {

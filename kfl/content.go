@@ -6,29 +6,29 @@ import (
 )
 
 const (
-	// maxNeedle keeps within the overlap of a body's parts, so that nothing is missed
-	// where two parts meet.
+	// maxNeedle is within the overlap of a body's parts, so that no match across two parts is
+	// missed.
 	maxNeedle = 4096
-	maxPath   = 32 // steps in a JSON text
+	maxPath   = 32 // steps into a JSON value
 )
 
-// bodyHash is the column that says which body a side has.
+// bodyHash returns the column with the hash of a side's body.
 func (c *checker) bodyHash(n *ast, x *node) *node {
 	c.columns[x.str+"_body_sha256"] = true
 	return &node{op: opCol, typ: typ{kind: kBytes}, str: x.str + "_body_sha256", pos: n.pos, end: n.end}
 }
 
-// uses says that x depends on a variable of exists and its like.
+// uses reports whether x depends on the variable of a macro such as exists.
 func uses(x *node) bool { return x.op == opVar || slices.ContainsFunc(x.args, uses) }
 
 func (c *checker) bodyTest(n *ast, test node) (*node, *Error) {
-	// DuckDB looks nothing up inside a lambda, so what is asked of a body must be known
-	// before it.
+	// DuckDB has no subqueries inside a lambda, so the test of a body must not depend on
+	// the lambda's variable.
 	if len(c.scope) > 0 && slices.ContainsFunc(test.args, uses) {
-		return nil, c.fail(n, "ask with a field or a literal", "a body asked for an element of a list")
+		return nil, c.fail(n, "use a field or a literal", "a body cannot be searched for an element of a list")
 	}
 	if test.op == opBodyHas && test.args[0].op == opConst && len(test.args[0].str) > maxNeedle {
-		err := c.fail(n.args[1], "", "text of %d bytes to find in a body, want at most %d", len(test.args[0].str), maxNeedle)
+		err := c.fail(n.args[1], "", "search text is %d bytes long, want at most %d in a body", len(test.args[0].str), maxNeedle)
 		err.Limit = true
 		return nil, err
 	}
@@ -36,10 +36,10 @@ func (c *checker) bodyTest(n *ast, test node) (*node, *Error) {
 	return c.make(n, test)
 }
 
-// compareBody is == and != of a whole body with a text: by the hash, so no byte is read.
+// compareBody is == and != of a whole body and text. It compares hashes and does not read the body.
 func (c *checker) compareBody(n *ast, op string, body, text *node) (*node, *Error) {
 	if op != "==" && op != "!=" || text.typ.kind != kText {
-		return nil, c.fail(n, `write body.contains("…"), body.json().key or size(body)`, "a body %s %s", op, aType(text.typ))
+		return nil, c.fail(n, `write body.contains("…"), body.json().key or size(body)`, "the comparison body %s %s is not supported", op, aType(text.typ))
 	}
 	is, err := c.bodyTest(n, node{op: opBodyIs, typ: typ{kind: kBool}, str: body.str, args: []*node{text}})
 	if err != nil || op == "==" {
@@ -61,7 +61,7 @@ func (c *checker) compareBody(n *ast, op string, body, text *node) (*node, *Erro
 	return c.make(n, out)
 }
 
-// document is the JSON text of a body.
+// document is the JSON value of a body.
 func (c *checker) document(n *ast, x *node) (*node, *Error) {
 	if x.op == opAbsent {
 		return absent(typ{kind: kJSON}), nil
@@ -74,7 +74,7 @@ func (c *checker) document(n *ast, x *node) (*node, *Error) {
 		return c.make(n, node{op: opPath, typ: typ{kind: kJSON}, args: []*node{doc}})
 	}
 	if x.typ.kind != kBody {
-		return nil, c.fail(n, "bodies and text are read as JSON", "json() of %s", aType(x.typ))
+		return nil, c.fail(n, "json() works on bodies and text", "cannot apply json() to %s", aType(x.typ))
 	}
 	c.columns[x.str+"_body_sha256"] = true
 	doc, err := c.make(n, node{op: opDoc, typ: typ{kind: kJSON}, str: x.str})
@@ -89,19 +89,19 @@ func (c *checker) whole(n *ast, x *node) (*node, *Error) {
 		return absent(typ{kind: kText}), nil
 	}
 	if x.typ.kind != kBody {
-		return nil, c.fail(n, "only request.body and response.body", "text() of %s", aType(x.typ))
+		return nil, c.fail(n, "text() works only on request.body and response.body", "cannot apply text() to %s", aType(x.typ))
 	}
 	c.columns[x.str+"_body_sha256"] = true
 	return c.make(n, node{op: opWhole, typ: typ{kind: kText}, str: x.str})
 }
 
-// step goes one step into a JSON text. Steps are literal: a key, or a number from 0.
+// step goes one step into a JSON value. Steps are literals: a key, or an index from 0.
 func (c *checker) step(n *ast, x *node, key *ast, k *node) (*node, *Error) {
 	if x.op == opAbsent {
 		return x, nil
 	}
 	if k.op != opConst || k.typ.kind != kText && (k.typ.kind != kInt || k.num < 0) {
-		return nil, c.fail(key, `write .name, ["name"] or [0]`, "want a key or a number from 0")
+		return nil, c.fail(key, `write .name, ["name"] or [0]`, "want a key or an index from 0")
 	}
 	text := k.str
 	if k.typ.kind == kInt {
@@ -112,15 +112,15 @@ func (c *checker) step(n *ast, x *node, key *ast, k *node) (*node, *Error) {
 		at.args, at.path = x.args, append(append([]string(nil), x.path...), text)
 	}
 	if len(at.path) > maxPath {
-		err := c.fail(n, "", "more than %d steps into a JSON text", maxPath)
+		err := c.fail(n, "", "more than %d steps into a JSON value", maxPath)
 		err.Limit = true
 		return nil, err
 	}
 	return c.make(n, at)
 }
 
-// compareJSON compares a place in a JSON text with a value, each by the type that it
-// meets: a JSON number is never equal to a text.
+// compareJSON compares a member of a JSON value with a value of a certain type: a JSON number is
+// never equal to text.
 func (c *checker) compareJSON(n *ast, op string, j, x *node) (*node, *Error) {
 	if op == "!=" {
 		is, err := c.compareJSON(n, "==", j, x)
@@ -145,7 +145,7 @@ func (c *checker) compareJSON(n *ast, op string, j, x *node) (*node, *Error) {
 	switch x.typ.kind {
 	case kJSON:
 		if op != "==" {
-			return nil, c.fail(n, "say which type, as in int(a) < int(b)", "order of two JSON values")
+			return nil, c.fail(n, "state the type, as in int(a) < int(b)", "JSON values have no order")
 		}
 		out := node{op: opOr, typ: typ{kind: kBool}}
 		for _, k := range []kind{kText, kFloat, kBool} {
@@ -165,7 +165,7 @@ func (c *checker) compareJSON(n *ast, op string, j, x *node) (*node, *Error) {
 		}
 		return c.make(n, out)
 	case kInt:
-		// Beyond 2^53 floats have gaps, so an int is wanted there.
+		// Beyond 2^53 a float cannot represent every integer, so an int is required.
 		to := typ{kind: kFloat}
 		if x.op == opConst && (x.num >= exactFloat || x.num <= -exactFloat) {
 			to.kind = kInt
@@ -181,7 +181,7 @@ func (c *checker) compareJSON(n *ast, op string, j, x *node) (*node, *Error) {
 		return c.plain(n, op, v, x)
 	case kFloat, kText, kBool:
 		if x.typ.kind == kBool && op != "==" {
-			return nil, c.fail(n, "", "order of bools, want == or !=")
+			return nil, c.fail(n, "", "bools have no order, want == or !=")
 		}
 		v, err := c.convert(n, j, typ{kind: x.typ.kind})
 		if err != nil {

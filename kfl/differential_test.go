@@ -10,11 +10,11 @@ import (
 	"unicode/utf8"
 )
 
-// gen makes rows and queries out of a small stock, so that they meet.
+// gen generates rows and queries from a small stock of values, so that they often match.
 type gen struct {
 	*rand.Rand
 	vars []genVar
-	body bool // a body may be asked here
+	body bool // a condition on a body is allowed here
 }
 
 type genVar struct {
@@ -110,7 +110,7 @@ func (g *gen) row() *testRow {
 	return r
 }
 
-// value is one for a column of another table, absent at times.
+// value returns a value for a column of another table, sometimes absent.
 func (g *gen) value(column string, f *field) Value {
 	if g.IntN(4) == 0 {
 		return Value{}
@@ -128,7 +128,7 @@ func (g *gen) value(column string, f *field) Value {
 	return Text(g.text())
 }
 
-// fieldOf names a field of the kind, by a random one of its names.
+// fieldOf returns a random name of a field of the kind.
 func (g *gen) fieldOf(k kind) string {
 	var all []string
 	for _, f := range names().fields {
@@ -347,7 +347,7 @@ func (g *gen) leaf(k kind) string {
 	return g.fieldOf(k)
 }
 
-// TestBackEndsAgree asks DuckDB and the matcher the same questions about the same rows.
+// TestBackEndsAgree runs the same queries on the same rows with DuckDB and the matcher.
 func TestBackEndsAgree(t *testing.T) {
 	const rowCount, queryCount = 120, 2000
 	g := &gen{Rand: rand.New(rand.NewPCG(7, 11)), body: true}

@@ -11,7 +11,7 @@ var update = flag.Bool("update", false, "rewrite the generated part of docs/kfl.
 
 const page = "../docs/kfl.md"
 
-// fieldTable is the part of the page that names.tsv makes.
+// fieldTable returns the part of the page that is generated from names.tsv.
 func fieldTable() string {
 	var b strings.Builder
 	for _, line := range strings.Split(strings.TrimSpace(namesFile), "\n") {
@@ -65,11 +65,11 @@ func TestDocumentHasEveryName(t *testing.T) {
 		return
 	}
 	if string(raw) != want {
-		t.Error("docs/kfl.md is not what names.tsv says: run go test ./kfl -run TestDocument -update")
+		t.Error("docs/kfl.md differs from names.tsv: update it with go test ./kfl -run TestDocument -update")
 	}
 }
 
-// TestDocumentExamplesRun asks each example of DuckDB and of the matcher.
+// TestDocumentExamplesRun runs each example with DuckDB and the matcher.
 func TestDocumentExamplesRun(t *testing.T) {
 	raw, err := os.ReadFile(page)
 	if err != nil {
@@ -134,7 +134,7 @@ func TestDocumentTruthTable(t *testing.T) {
 	}
 }
 
-// TestEveryNameCompiles asks for each name in the way its type allows.
+// TestEveryNameCompiles compiles a query for each name.
 func TestEveryNameCompiles(t *testing.T) {
 	for _, f := range Fields() {
 		for _, n := range append([]string{f.Name}, f.Aliases...) {

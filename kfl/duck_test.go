@@ -14,7 +14,7 @@ import (
 	_ "github.com/duckdb/duckdb-go/v2"
 )
 
-// testRow is a call in memory. A column that it does not have is absent.
+// testRow is a call in memory. A missing column is absent.
 type testRow struct {
 	columns map[string]Value
 	bodies  map[Side][]BodyPart
@@ -31,7 +31,7 @@ func (r *testRow) body(side Side, b string) { r.parts(side, b, len(b)+1, 0) }
 func literalOf(s string) string             { return "'" + strings.ReplaceAll(s, "'", "''") + "'" }
 func blobOf(s string) string                { return "unhex('" + hex.EncodeToString([]byte(s)) + "')" }
 
-// parts gives the row a body in parts of at most size bytes that overlap.
+// parts sets a body in overlapping parts of at most size bytes.
 func (r *testRow) parts(side Side, b string, size, overlap int) {
 	sum := sha256.Sum256([]byte(b))
 	name := map[Side]string{Request: "request", Response: "response"}[side]
@@ -54,7 +54,7 @@ func (r *testRow) parts(side Side, b string, size, overlap int) {
 	}
 }
 
-// viewColumns are the columns of the view calls, with their types, as names.tsv has them.
+// viewColumns returns the columns of the view calls with their types in names.tsv.
 func viewColumns() map[string]string {
 	out := map[string]string{"headers": `STRUCT("name" VARCHAR, "value" VARCHAR, "kind" VARCHAR)[]`}
 	for _, f := range names().fields {
@@ -77,7 +77,7 @@ func viewColumns() map[string]string {
 	return out
 }
 
-// joinedColumns are the tables that calls are looked up in, with their columns.
+// joinedColumns returns the tables that are looked up for calls, with their columns.
 func joinedColumns() map[string]map[string]string {
 	out := map[string]map[string]string{"flows": {"flow_id": "BIGINT"}, "connections": {"conn_id": "BIGINT"}, "tls": {"call_no": "BIGINT"}}
 	for _, f := range names().fields {
@@ -91,8 +91,8 @@ func joinedColumns() map[string]map[string]string {
 	return out
 }
 
-// fill puts rows into the tables that calls are looked up in, and gives each call what
-// belongs to it under names such as flow.rtt_avg_us. value makes up a value.
+// fill inserts rows into the tables that are looked up for calls, and sets their values in each
+// call under names such as flow.rtt_avg_us. value generates a value.
 func fill(t testing.TB, db *sql.DB, rows []*testRow, value func(column string, f *field) Value) {
 	t.Helper()
 	insert := func(table, key string, id int64) map[string]Value {
@@ -114,7 +114,7 @@ func fill(t testing.TB, db *sql.DB, rows []*testRow, value func(column string, f
 	flows, conns, first := map[int64]map[string]Value{}, map[int64]map[string]Value{}, map[int64]map[string]Value{}
 	for i, r := range rows {
 		flow, conn := r.columns["flow_id"], r.columns["conn_id"]
-		if flow.there && flow.num%3 > 0 && flows[flow.num] == nil { // some are missing
+		if flow.there && flow.num%3 > 0 && flows[flow.num] == nil { // leave some out
 			flows[flow.num] = insert("flows", "flow_id", flow.num)
 		}
 		if conn.there && conn.num%4 > 0 && conns[conn.num] == nil {
@@ -152,7 +152,7 @@ func fill(t testing.TB, db *sql.DB, rows []*testRow, value func(column string, f
 	}
 }
 
-// testFindings are findings about calls by their numbers.
+// testFindings maps findings to the numbers of their calls.
 type testFindings map[string][]int64
 
 func (f testFindings) Names() []string {
@@ -161,7 +161,7 @@ func (f testFindings) Names() []string {
 
 func (f testFindings) Calls(name string) ([]int64, error) { return f[name], nil }
 
-// duckOf is a value as a DuckDB literal.
+// duckOf returns a value as a DuckDB literal.
 func duckOf(v Value) string {
 	if !v.there {
 		return "NULL"
@@ -195,7 +195,7 @@ func duckOf(v Value) string {
 	return strconv.FormatInt(v.num, 10)
 }
 
-// duck is a database with the rows in a table calls, numbered from 0 in column row_no.
+// duck makes a database with the rows in table calls, numbered from 0 in column row_no.
 func duck(t testing.TB, rows []*testRow) *sql.DB {
 	t.Helper()
 	db, err := sql.Open("duckdb", "")
@@ -255,7 +255,7 @@ func duck(t testing.TB, rows []*testRow) *sql.DB {
 	return db
 }
 
-// answers asks DuckDB for the query's answer on each row, and fails on NULL.
+// answers evaluates the query on each row with DuckDB, and fails on NULL.
 func answers(db *sql.DB, q *Query, n int) ([]bool, error) {
 	where, args := q.SQL()
 	rows, err := db.Query("SELECT row_no, "+where+" FROM calls", args...)
@@ -286,7 +286,7 @@ func answers(db *sql.DB, q *Query, n int) ([]bool, error) {
 	return out, nil
 }
 
-// agree checks that both back ends answer alike on every row, and returns the answer.
+// agree checks that both back ends return the same result for every row, and returns it.
 func agree(t testing.TB, db *sql.DB, rows []*testRow, q *Query) []bool {
 	t.Helper()
 	got, err := answers(db, q, len(rows))
@@ -302,7 +302,7 @@ func agree(t testing.TB, db *sql.DB, rows []*testRow, q *Query) []bool {
 	return got
 }
 
-// describe shows what the query can see of a row.
+// describe returns the part of a row that the query can read.
 func describe(r *testRow, q *Query) string {
 	var b strings.Builder
 	for _, c := range q.Columns() {

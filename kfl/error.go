@@ -6,20 +6,20 @@ import (
 	"unicode/utf8"
 )
 
-// Error says why a text is not KFL, with the place.
+// Error describes why a query is invalid, with the position.
 type Error struct {
 	Offset int    // byte offset in Source
 	Line   int    // from 1
 	Col    int    // from 1, in characters
-	Len    int    // bytes concerned, at least 1 save at the end of the text
-	Msg    string // what was wanted and what came
+	Len    int    // bytes concerned, at least 1 except at the end of the text
+	Msg    string // what was found and what was expected
 	Hint   string // what to write instead; may be empty
-	Source string // the text the place is in: the whole query, or a macro's
-	Macro  string // name of the macro that Source is, empty for the query itself
-	Limit  bool   // a limit was passed; the text may well be KFL
+	Source string // the text of the position: the whole query, or a macro
+	Macro  string // name of the macro in Source, empty for the query itself
+	Limit  bool   // a limit was exceeded; the query may be valid
 }
 
-// Error is one line: place, what was wanted, hint.
+// Error returns one line: position, message, hint.
 func (e *Error) Error() string {
 	var b strings.Builder
 	if e.Macro != "" {
@@ -32,7 +32,7 @@ func (e *Error) Error() string {
 	return b.String()
 }
 
-// Pretty is the message, the line it is about and a caret under the place.
+// Pretty returns the message, the line concerned and a caret under the position.
 func (e *Error) Pretty() string {
 	var b strings.Builder
 	if e.Macro != "" {
@@ -47,7 +47,7 @@ func (e *Error) Pretty() string {
 	line := e.Source[start:end]
 	before := e.Source[start:e.Offset]
 	marked := e.Source[e.Offset:min(end, e.Offset+max(e.Len, 0))]
-	// A tab stays a tab so that the caret stands under its character.
+	// Keep tabs, so that the caret is under its character.
 	pad := strings.Map(func(r rune) rune {
 		if r == '\t' {
 			return r
@@ -61,7 +61,7 @@ func (e *Error) Pretty() string {
 	return b.String()
 }
 
-// printable replaces what would move a terminal's cursor, one character for one.
+// printable replaces each character that would move a terminal's cursor.
 func printable(s string) string {
 	return strings.Map(func(r rune) rune {
 		if r != '\t' && (r < ' ' || r == 0x7f || r == utf8.RuneError) {
@@ -71,7 +71,7 @@ func printable(s string) string {
 	}, s)
 }
 
-// errorAt makes the error for src[pos:end].
+// errorAt returns the error for src[pos:end].
 func errorAt(src string, pos, end int, hint, format string, args ...any) *Error {
 	pos = min(max(pos, 0), len(src))
 	end = min(max(end, pos), len(src))
@@ -85,7 +85,7 @@ func errorAt(src string, pos, end int, hint, format string, args ...any) *Error 
 	}
 }
 
-// clip shortens text that stands in a message.
+// clip shortens text for a message.
 func clip(s string) string {
 	const most = 40 // bytes shown
 	if len(s) <= most {
@@ -98,7 +98,7 @@ func clip(s string) string {
 	return s + "…"
 }
 
-// quoteText writes s as a literal.
+// quoteText returns s as a literal.
 func quoteText(s string) string {
 	var b strings.Builder
 	b.WriteByte('"')

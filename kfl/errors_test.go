@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// faults are texts that are refused: where (column from 1), what is said, what is offered.
+// faults are invalid queries with the column (from 1), the message and the hint.
 var faults = []struct {
 	why, src string
 	col      int
@@ -20,75 +20,75 @@ var faults = []struct {
 	{"letters in the wrong order", `protcool == "x"`, 1, "unknown name protcool", "did you mean protocol?"},
 	{"a macro is near", `secur`, 1, "unknown name secur", "did you mean secure?"},
 	{"nothing near", `xyzzyplugh`, 1, "unknown name xyzzyplugh", ""},
-	{"the beginning of names alone", `src == "x"`, 1, "src alone is not a field", "src.container"},
+	{"only the beginning of names", `src == "x"`, 1, "src is not a complete field name", "src.container"},
 	{"a status in quotes", `status_code == "200"`, 1, "cannot compare a number with text", "write 200 without quotes"},
 	{"a text without quotes", `postgresql_error_code == 23505`, 1, "cannot compare text with a number", `write "23505" in quotes`},
 	{"a time in quotes", `timestamp > "2026-01-01"`, 1, "cannot compare a time with text", `write timestamp("2026-01-01")`},
 	{"true in quotes", `failed == "true"`, 1, "cannot compare a condition with text", "write true without quotes"},
 	{"a list compared", `dns_questions == "a"`, 1, "cannot compare a list of text with text", `"x" in list`},
-	{"a list that contains", `dns_questions.contains("a")`, 15, "contains on a list", `"x" in list`},
+	{"a list that contains", `dns_questions.contains("a")`, 15, "cannot apply contains to a list", `"x" in list`},
 	{"a map compared", `request.headers == "a"`, 1, "cannot compare a map with text", `map["k"]`},
-	{"a number as a condition", `http && size(host)`, 9, "a number where a condition is wanted", "compare it"},
-	{"a text as a condition", `"x"`, 1, "text where a condition is wanted", "compare it"},
-	{"one equals sign", `status_code = 200`, 13, "no operator =", "equality is written =="},
-	{"one ampersand", `http & dns`, 6, "no operator &", "write &&"},
-	{"SQL's unequal", `host <> "x"`, 6, "no operator <>", "write !="},
-	{"a pattern operator of elsewhere", `host !~ "x"`, 6, "no operator !~", "x.matches"},
-	{"SQL's like", `host like "x%"`, 6, "word like", "x.contains"},
-	{"a misspelt infix word", `path contain "x"`, 6, "word contain", "did you mean contains?"},
+	{"a number as a condition", `http && size(host)`, 9, "a number where a condition is required", "compare it"},
+	{"a text as a condition", `"x"`, 1, "text where a condition is required", "compare it"},
+	{"one equals sign", `status_code = 200`, 13, "unknown operator =", "write == for equality"},
+	{"one ampersand", `http & dns`, 6, "unknown operator &", "write &&"},
+	{"SQL's unequal", `host <> "x"`, 6, "unknown operator <>", "write !="},
+	{"another language's pattern operator", `host !~ "x"`, 6, "unknown operator !~", "x.matches"},
+	{"SQL's like", `host like "x%"`, 6, "unexpected like", "x.contains"},
+	{"a misspelt infix word", `path contain "x"`, 6, "unexpected contain", "did you mean contains?"},
 	{"an open text", `host == "abc`, 9, "text is not closed", `close it with "`},
 	{"an open parenthesis", `(http && dns`, 1, "( is not closed", "close it with )"},
 	{"an open list", `host in ["a"`, 9, "[ is not closed", "close it with ]"},
 	{"one parenthesis too many", `http)`, 5, "), want an operator or the end", ""},
-	{"an operator at the end", `http &&`, 8, "the text ends, want a field", ""},
+	{"an operator at the end", `http &&`, 8, "the query ends here, want a field", ""},
 	{"two comparisons", `1 < status_code < 3`, 17, "a second comparison", "&&"},
-	{"typographic quotes", `host == “x”`, 9, "no meaning here", "plain quotes"},
-	{"a bad escape", `host == "\d"`, 10, "no such escape", `r"…"`},
+	{"typographic quotes", `host == “x”`, 9, "unexpected character", "plain quotes"},
+	{"a bad escape", `host == "\d"`, 10, "invalid escape", `r"…"`},
 	{"a number with a letter", `status_code == 5x`, 16, "number 5x", "500ms"},
 	{"a number too large", `status_code == 99999999999999999999`, 16, "does not fit", ""},
 	{"an unknown function", `sise(host) == 1`, 1, "unknown function sise", "size(x)"},
-	{"a method as a function", `contains(host, "x")`, 1, "word contains", "x.contains"},
+	{"a method as a function", `contains(host, "x")`, 1, "unexpected contains", "x.contains"},
 	{"an unknown method", `host.startWith("x")`, 6, "unknown method startWith", "startsWith"},
 	{"a function of the older language", `redact("x")`, 1, "unknown function redact", "masking"},
-	{"too many arguments", `host.contains("a", "b")`, 1, "2 arguments of contains, want 1", `x.contains("part")`},
-	{"a pattern that is none", `host.matches("(")`, 14, "missing closing )", ""},
+	{"too many arguments", `host.contains("a", "b")`, 1, "wrong number of arguments (2) for contains, want 1", `x.contains("part")`},
+	{"an invalid pattern", `host.matches("(")`, 14, "missing closing )", ""},
 	{"a glob for a pattern", `host.matches("*.com")`, 14, "missing argument to repetition operator", ".*"},
-	{"a pattern from a field", `host.matches(path)`, 14, "want a text in quotes", ""},
+	{"a pattern from a field", `host.matches(path)`, 14, "want quoted text", ""},
 	{"an address range for ==", `src.ip == "10.0.0.0/8"`, 1, "address range", "src.ip in"},
 	{"a bad address range", `src.ip in "10.0.0.0/33"`, 11, "address range", "10.0.0.0/8"},
-	{"a range of something else", `host in cidr("10.0.0.0/8")`, 1, "text in an address range", "src.ip"},
-	{"in a text", `"a" in host`, 1, "in text, want a list", "contains"},
-	{"a duration for something else", `status_code > 5s`, 1, "a number", "fields that count time"},
+	{"a range of something else", `host in cidr("10.0.0.0/8")`, 1, "text cannot be in an address range", "src.ip"},
+	{"in a text", `"a" in host`, 1, "in needs a list or a map, not text", "contains"},
+	{"a duration for something else", `status_code > 5s`, 1, "a number", "only time fields"},
 	{"a bad time", `timestamp > timestamp("yesterday")`, 23, "time \"yesterday\"", "timestamp("},
 	{"a bad duration", `elapsed_time > duration("5 minutes")`, 25, "duration", "500ms"},
 	{"arithmetic on text", `host + 1 == "a"`, 1, "text + a number", "string(x)"},
-	{"an order of bools", `failed > true`, 1, "order of bools", ""},
-	{"an order with nil", `host > nil`, 1, "order with nil", "=="},
+	{"an order of bools", `failed > true`, 1, "bools have no order", ""},
+	{"an order with nil", `host > nil`, 1, "nil has no order", "=="},
 	{"two types in a list", `status_code in [1, "2"]`, 20, "cannot compare a number with text", "without quotes"},
-	{"a bang before an infix word", `!host contains "x"`, 1, "contains on a condition", "!(…)"},
-	{"a body asked for an element", `pods.exists(p, request.body contains p)`, 16, "a body asked for an element", "literal"},
-	{"a part of a body", `request.body.order == 1`, 1, "a part of a body", "json()"},
+	{"an exclamation mark before an infix word", `!host contains "x"`, 1, "cannot apply contains to a condition", "!(…)"},
+	{"a body searched for an element", `pods.exists(p, request.body contains p)`, 16, "a body cannot be searched for an element", "literal"},
+	{"a part of a body", `request.body.order == 1`, 1, "cannot take a part of a body", "json()"},
 	{"a step that is not literal", `request.body.json()[host] == 1`, 21, "want a key", ""},
-	{"JSON of a number", `status_code.json().a == 1`, 1, "json() of a number", "bodies and text"},
-	{"XML of a text", `host.xml().a == 1`, 1, "xml() of text", "only request.body"},
-	{"XML beside a field of the call", `http && request.body.xml().a == host`, 9, "xml() beside what is not in that body", "the same body"},
-	{"XML beside the other body", `request.body.xml().a == response.body.xml().a`, 1, "xml() beside what is not in that body", "the same body"},
-	{"XML for an element of something else", `pods.exists(p, request.body.xml().a == p)`, 16, "xml() beside what is not in that body", "literal"},
+	{"JSON of a number", `status_code.json().a == 1`, 1, "cannot apply json() to a number", "bodies and text"},
+	{"XML of a text", `host.xml().a == 1`, 1, "cannot apply xml() to text", "only on request.body"},
+	{"XML compared with a field of the call", `http && request.body.xml().a == host`, 9, "cannot use anything outside that body", "the same body"},
+	{"XML compared with the other body", `request.body.xml().a == response.body.xml().a`, 1, "cannot use anything outside that body", "the same body"},
+	{"XML compared with an element of a list", `pods.exists(p, request.body.xml().a == p)`, 16, "cannot use anything outside that body", "literal"},
 	{"a step into XML that is not literal", `request.body.xml()[host] == 1`, 20, "want a name", "@attribute"},
-	{"two dots after an element", `request.body.xml().a..b == 1`, 1, "two dots after an XML element", "request.body.xml()..b"},
+	{"two dots after an element", `request.body.xml().a..b == 1`, 1, ".. works only on a whole body, not on an XML element", "request.body.xml()..b"},
 	{"an element compared with a time", `request.body.xml().a == timestamp`, 1, "cannot compare an XML element with a time", ""},
-	{"a name after two dots of something else", `host..a == 1`, 1, "two dots after text", "request.body.json()..a"},
-	{"two names after two dots", `request.body.json()..a.b == 1`, 1, "a part of all values under a", "one name"},
-	{"a star after a number", `status_code.* == 1`, 1, "a number has no parts", ""},
-	{"a star after a body", `request.body.* == 1`, 1, "a part of a body", "json()"},
-	{"a finding where nobody looks", `finding == "x"`, 1, "findings are not known here", "case"},
-	{"a limit that is none", `limit(0)`, 7, "want a number above 0", "limit(100)"},
-	{"cidr of a text", `cidr(host, "10.0.0.0/8")`, 6, "text in an address range", "src.ip"},
+	{"two dots after text", `host..a == 1`, 1, ".. works only on a whole JSON body, not on text", "request.body.json()..a"},
+	{"two names after two dots", `request.body.json()..a.b == 1`, 1, "cannot take a part of all values under a", "one name"},
+	{"a star after a number", `status_code.* == 1`, 1, "a number has no members", ""},
+	{"a star after a body", `request.body.* == 1`, 1, "cannot take a part of a body", "json()"},
+	{"a finding without a case", `finding == "x"`, 1, "findings are not available here", "case"},
+	{"an invalid limit", `limit(0)`, 7, "want a number above 0", "limit(100)"},
+	{"cidr of a text", `cidr(host, "10.0.0.0/8")`, 6, "text cannot be in an address range", "src.ip"},
 	{"cidr of a bad range", `cidr(src.ip, "10.0.0.0/33")`, 14, "address range", "10.0.0.0/8"},
-	{"a macro's fault", `bad && http`, 1, "unknown name nothinglikethis", ""},
-	{"a macro that needs itself", `loop`, 1, "needs itself", ""},
-	{"a byte that is not UTF-8", "host == \"\xff\"", 10, "0xff is not UTF-8", "escapes"},
-	{"the second line", "http\n&& stats_code", 4, "unknown name stats_code", "status_code"},
+	{"an error in a macro", `bad && http`, 1, "unknown name nothinglikethis", ""},
+	{"a macro that refers to itself", `loop`, 1, "refers to itself", ""},
+	{"a byte that is not UTF-8", "host == \"\xff\"", 10, "0xff is not valid UTF-8", "escapes"},
+	{"an error on the second line", "http\n&& stats_code", 4, "unknown name stats_code", "status_code"},
 }
 
 func TestErrorsHavePlaceAndHint(t *testing.T) {
@@ -104,7 +104,7 @@ func TestErrorsHavePlaceAndHint(t *testing.T) {
 				t.Errorf("%s\ngot  column %d: %q, hint %q\nwant column %d: %q, hint %q", f.src, e.Col, e.Msg, e.Hint, f.col, f.msg, f.hint)
 			}
 			if e.Offset < 0 || e.Offset+e.Len > len(e.Source) || e.Limit {
-				t.Errorf("%s: place %d+%d of %d, limit %v", f.src, e.Offset, e.Len, len(e.Source), e.Limit)
+				t.Errorf("%s: position %d+%d of %d, limit %v", f.src, e.Offset, e.Len, len(e.Source), e.Limit)
 			}
 			if p := e.Pretty(); !strings.Contains(p, "^") || !strings.Contains(p, e.Msg) {
 				t.Errorf("%s: pretty form lacks caret or message:\n%s", f.src, p)
@@ -115,7 +115,7 @@ func TestErrorsHavePlaceAndHint(t *testing.T) {
 
 func TestPrettyMarksThePlace(t *testing.T) {
 	_, err := Compile("http &&\n\tstats_code > 1", Env{})
-	const want = "line 2, column 2: unknown name stats_code, want a field, a word or a macro\n" +
+	const want = "line 2, column 2: unknown name stats_code, want a field, a keyword or a macro\n" +
 		"  \tstats_code > 1\n" +
 		"  \t^^^^^^^^^^\n" +
 		"hint: did you mean status_code?\n"
@@ -131,7 +131,7 @@ func TestMacroErrorsNameTheMacro(t *testing.T) {
 	}
 }
 
-// limits are texts that are KFL and too much.
+// limits are queries that exceed a limit.
 var limits = []struct{ why, src string }{
 	{"a text too long", "http || " + strings.Repeat(" ", maxSource) + "dns"},
 	{"parentheses too deep", strings.Repeat("(", maxDepth+1) + "http" + strings.Repeat(")", maxDepth+1)},

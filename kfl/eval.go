@@ -17,10 +17,10 @@ import (
 type matcher struct {
 	row  Row
 	vars map[int64]Value
-	xml  [2]*Value // of the two bodies, once they were read
+	xml  [2]*Value // the two bodies, once read
 }
 
-// cond is a condition's answer.
+// cond evaluates a condition.
 func (m *matcher) cond(n *node) bool {
 	switch n.op {
 	case opConst:
@@ -72,7 +72,7 @@ func (m *matcher) cond(n *node) bool {
 	return m.body(n)
 }
 
-// present says that v is there; JSON's null is not.
+// present reports whether v is present; JSON null is not.
 func present(v Value) bool {
 	return v.there && (v.kind != kJSON || jsonKind(v.str) != jsonNull)
 }
@@ -155,7 +155,7 @@ func (m *matcher) inRange(n *node) bool {
 	})
 }
 
-// mapped is for ranges over IPv4-mapped IPv6 addresses, which netip keeps apart.
+// mapped tests ranges of IPv4-mapped IPv6 addresses, which netip distinguishes from IPv4.
 func mapped(p netip.Prefix, ip netip.Addr) bool {
 	if !ip.Is4In6() || !p.Addr().Is6() {
 		return false
@@ -196,7 +196,7 @@ func (m *matcher) with(id int64, v Value) {
 	m.vars[id] = v
 }
 
-// value is what an expression is in this row.
+// value evaluates an expression for this row.
 func (m *matcher) value(n *node) Value {
 	if total(n) && n.op != opConst {
 		return Bool(m.cond(n))
@@ -281,7 +281,7 @@ func (m *matcher) value(n *node) Value {
 	return arith(n, a, b)
 }
 
-// column reads a column; one of another type than the query was compiled for is absent.
+// column reads a column; if its type differs from the compiled one, it is absent.
 func (m *matcher) column(n *node) Value {
 	v := m.row.Column(n.str)
 	switch {
@@ -402,7 +402,7 @@ func (m *matcher) size(n *node) Value {
 	return Int(int64(utf8.RuneCountInString(v.str)))
 }
 
-// convert is opConvert: text that is not a number is absent.
+// convert implements opConvert: text that is not a number becomes absent.
 func convert(a Value, n *node) Value {
 	to := n.typ.kind
 	if a.kind == kJSON {
@@ -448,7 +448,7 @@ func sideOf(side string) Side {
 	return Request
 }
 
-// body is a condition on a body.
+// body evaluates a condition on a body.
 func (m *matcher) body(n *node) bool {
 	hash := m.row.Column(n.str + "_body_sha256")
 	if !hash.there || hash.kind != kBytes {
@@ -479,7 +479,7 @@ func (m *matcher) body(n *node) bool {
 	})
 }
 
-// wholeText is a body's text, where one part holds all of it.
+// wholeText returns a body's text if it is in one part.
 func wholeText(parts []BodyPart) (string, bool) {
 	for _, p := range parts {
 		if p.Part == 0 && p.IsText && int64(len(p.Text)) == p.Size {

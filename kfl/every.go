@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// any makes the test that an element of a list passes.
+// any tests whether an element of a list passes the test.
 func (c *checker) any(n *ast, list *node, test func(e *node) (*node, *Error)) (*node, *Error) {
 	return c.quantifier(n, opAny, list, test)
 }
@@ -19,7 +19,7 @@ func (c *checker) every(n *ast) (*node, *Error) {
 	members := typ{kind: kList, elem: kJSON, each: true}
 	switch {
 	case x.op == opDeep:
-		return nil, c.fail(n, `compare it, as in request.body.json()..`+x.path[0]+` == "x"`, ".* after all values under %s", clip(x.path[0]))
+		return nil, c.fail(n, `compare it, as in request.body.json()..`+x.path[0]+` == "x"`, "cannot apply .* to all values under %s", clip(x.path[0]))
 	case isXML(x):
 		return c.xmlStep(n, x, &node{op: opConst, typ: typ{kind: kText}, str: "*"})
 	case x.op == opAbsent && (x.typ.kind == kJSON || x.typ.kind == kBytes):
@@ -38,12 +38,12 @@ func (c *checker) every(n *ast) (*node, *Error) {
 	case x.typ.kind == kList:
 		return eachOf(x), nil
 	case x.typ.kind == kBody:
-		return nil, c.fail(n, "write "+n.args[0].text+".json().*", "a part of a body")
+		return nil, c.fail(n, "write "+n.args[0].text+".json().*", "cannot take a part of a body")
 	}
-	return nil, c.fail(n, "", "%s has no parts", aType(x.typ))
+	return nil, c.fail(n, "", "%s has no members", aType(x.typ))
 }
 
-// eachOf is a list of which any element may be meant.
+// eachOf marks a list of which any element may match.
 func eachOf(x *node) *node {
 	if x == nil {
 		return nil
@@ -59,9 +59,9 @@ func (c *checker) stepEach(n *ast, x *node, key *ast, k *node) (*node, *Error) {
 	return eachOf(list), err
 }
 
-// deep is x..name: what stands under a name anywhere in the JSON of a body. Only scalars
-// are taken: the values of nested keys of one name would take space as the square of the
-// document.
+// deep is x..name: the values under a name anywhere in the JSON of a body. It returns only
+// scalars, because the values of nested keys with the same name would need space that is
+// quadratic in the size of the document.
 func (c *checker) deep(n *ast) (*node, *Error) {
 	x, err := c.value(n.args[0])
 	if err != nil {
@@ -75,7 +75,7 @@ func (c *checker) deep(n *ast) (*node, *Error) {
 		return absent(t), nil
 	}
 	if x.op != opPath || len(x.path) > 0 || x.args[0].op != opDoc {
-		return nil, c.fail(n, "write request.body.json().."+n.text, "two dots after %s, want a whole JSON body", aType(x.typ))
+		return nil, c.fail(n, "write request.body.json().."+n.text, ".. works only on a whole JSON body, not on %s", aType(x.typ))
 	}
 	return c.make(n, node{op: opDeep, typ: t, str: x.args[0].str, path: []string{n.text}})
 }
@@ -87,7 +87,7 @@ func (c *checker) inNetwork(n *ast) (*node, *Error) {
 		return nil, err
 	}
 	if x.typ.text != textIP {
-		return nil, c.fail(n.args[0], "src.ip and dst.ip are addresses", "%s in an address range", aType(x.typ))
+		return nil, c.fail(n.args[0], "src.ip and dst.ip are addresses", "%s cannot be in an address range", aType(x.typ))
 	}
 	text, err := c.literalText(n.args[1], functions["cidr"])
 	if err != nil {
@@ -113,27 +113,27 @@ func (c *checker) compareFinding(n *ast, op string, a, b *node) (*node, *Error) 
 		}
 		return c.make(n, node{op: opNot, typ: typ{kind: kBool}, args: []*node{is}})
 	case op == "!=":
-		return nil, c.fail(n, `write !("name" in findings)`, "!= of findings, of which a call may have several")
+		return nil, c.fail(n, `write !("name" in findings)`, "!= does not work for findings, because a call may have several")
 	case op != "==" || b.op != opConst || b.typ.kind != kText:
-		return nil, c.fail(n, `write "name" in findings, or findings alone for any`, "findings are only asked for by name")
+		return nil, c.fail(n, `write "name" in findings, or findings alone for any`, "findings can be tested only by name")
 	}
 	return c.finding(n, b.str)
 }
 
-// finding asks whether a call has the finding, or any where name is empty.
+// finding tests whether a call has the finding, or any finding if name is empty.
 func (c *checker) finding(n *ast, name string) (*node, *Error) {
 	f := c.env.Findings
 	if f == nil {
-		return nil, c.fail(n, "open the bundle as a case that computes findings", "findings are not known here")
+		return nil, c.fail(n, "open the bundle as a case, which computes findings", "findings are not available here")
 	}
 	all := f.Names()
 	if name != "" {
-		if kind, _, _ := strings.Cut(name, "/"); !slices.Contains(all, kind) { // after / is one finding of the kind
-			hint := "there are none"
+		if kind, _, _ := strings.Cut(name, "/"); !slices.Contains(all, kind) { // the part after / selects one finding of the kind
+			hint := "this case has no findings"
 			if near := Nearest(name, all); near != "" {
 				hint = "did you mean " + quoteText(near) + "?"
 			} else if len(all) > 0 {
-				hint = "there are " + strings.Join(all[:min(len(all), 8)], ", ")
+				hint = "the findings are " + strings.Join(all[:min(len(all), 8)], ", ")
 			}
 			return nil, c.fail(n, hint, "unknown finding %s", quoteText(clip(name)))
 		}
@@ -161,10 +161,10 @@ func (c *checker) finding(n *ast, name string) (*node, *Error) {
 	return c.make(n, x)
 }
 
-// several says that the calls are of several bundles, whose numbers are each its own.
+// several reports whether the calls are from several bundles, which number them separately.
 func (c *checker) several() bool { return c.env.Columns["bundle"] != "" }
 
-// number is the row's call as Findings counts them.
+// number returns the number of the row's call in the form of Findings.Calls.
 func (m *matcher) number() int64 {
 	no, bundle := m.row.Column("call_no"), m.row.Column("bundle")
 	if !no.there {
@@ -183,7 +183,7 @@ func (w *writer) finding(n *node) frag {
 	})
 }
 
-// spread is every member of JSON values, lists and objects alike.
+// spread returns every member of JSON values, both lists and objects.
 func (m *matcher) spread(n *node) Value {
 	x := m.value(n.args[0])
 	if !x.there {
@@ -201,7 +201,7 @@ func (m *matcher) spread(n *node) Value {
 	return out
 }
 
-// membersSQL are the members of a JSON value @.
+// membersSQL returns the members of a JSON value @.
 const membersSQL = "CASE json_type(@) WHEN 'ARRAY' THEN json_extract(@, '$[*]') WHEN 'OBJECT' THEN json_extract(@, '$.*') END"
 
 func (w *writer) spread(n *node) frag {

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// Explain says how a query was understood and how it is asked, for a person.
+// Explain describes for the user how a query was understood and compiled.
 func (q *Query) Explain() string {
 	var b strings.Builder
 	text := q.expr.String()
@@ -21,7 +21,7 @@ func (q *Query) Explain() string {
 		fmt.Fprintf(&b, "now     %s\n", time.Unix(0, q.now).UTC().Format("2006-01-02T15:04:05.000000000Z"))
 	}
 	if q.root.op == opConst && q.root.num == 0 {
-		b.WriteString("note    no call can match: see the fields and words that no column carries yet\n")
+		b.WriteString("note    no call can match: the query needs fields or protocols that are not supported yet\n")
 	}
 	for _, n := range q.notes {
 		fmt.Fprintf(&b, "note    %s\n", n)

@@ -1,7 +1,7 @@
 package kfl
 
-// fold works out what is known without a row, so that SQL compares columns with
-// constants and a term that cannot be true disappears.
+// fold evaluates what does not depend on a row, so that SQL compares columns with constants and
+// terms that cannot be true disappear.
 func fold(n *node) *node {
 	switch n.op {
 	case opConst, opAbsent, opCol, opVar, opDoc, opBody, opWhole, opHeader, opBodyHas, opBodyIs, opBodyRe, opEntries, opDeep, opXML, opFindings, opFinding, opJoined:
@@ -56,7 +56,7 @@ func fold(n *node) *node {
 	return &node{op: opConst, typ: n.typ, num: v.num, flt: v.flt, str: v.str, pos: n.pos, end: n.end}
 }
 
-// nothing is what n is when what it needs is absent.
+// nothing returns the value of n if its operands are absent.
 func nothing(n *node) *node {
 	if n.op >= opTruth {
 		return boolNode(false)
@@ -77,7 +77,7 @@ func isConstant(n *node) bool {
 }
 
 func foldLogic(n *node) *node {
-	decides := n.op == opOr // the value that ends it
+	decides := n.op == opOr // the value that determines the result
 	out := *n
 	out.args = nil
 	for _, a := range n.args {

@@ -2,12 +2,11 @@ package kfl
 
 import "strings"
 
-// lineLimit is where Format breaks a chain of && or || into lines.
+// lineLimit is the length at which Format breaks a chain of && or || into lines.
 const lineLimit = 100
 
-// Format writes src in one way: && || ! for the words, methods for infix words, one
-// space around operators, comments first. Names and texts stay as written. What it
-// means stays the same.
+// Format writes src in canonical form: && || ! instead of words, methods instead of infix words,
+// one space around operators, comments first. It keeps names, text and the meaning.
 func Format(src string) (string, error) {
 	e, err := parse(src)
 	if err != nil {
@@ -16,7 +15,7 @@ func Format(src string) (string, error) {
 	return e.String(), nil
 }
 
-// String is the expression as Format writes it.
+// String returns the expression in the form of Format.
 func (e *Expr) String() string {
 	p := printer{src: e.src}
 	for _, c := range e.comments {
@@ -41,7 +40,7 @@ type printer struct {
 	b   strings.Builder
 }
 
-// How tightly expressions bind, from the loosest.
+// How tightly expressions bind, from the least.
 const (
 	bindCond = iota
 	bindOr
@@ -75,8 +74,8 @@ func binding(n *ast) int {
 	return bindMember
 }
 
-// print writes n, in parentheses where it binds looser than least. A chain starts each
-// further operand with lead.
+// print writes n, in parentheses if it binds less tightly than least. A chain starts each further
+// operand with lead.
 func (p *printer) print(n *ast, least int, lead string) {
 	if binding(n) < least {
 		p.b.WriteByte('(')
@@ -136,7 +135,7 @@ func (p *printer) print(n *ast, least int, lead string) {
 		own := binding(n)
 		left, right := own, own+1
 		if own == bindRelation {
-			left = own + 1 // comparisons do not chain
+			left = own + 1 // comparisons cannot be chained
 		}
 		p.print(n.args[0], left, "")
 		p.b.WriteString(" " + n.text + " ")
@@ -155,7 +154,7 @@ func (p *printer) list(open string, args []*ast, shut string) {
 	p.b.WriteString(shut)
 }
 
-// literal writes a literal as it stood; the place of a negative number begins at its minus.
+// literal writes a literal as in the source; the range of a negative number includes its minus.
 func (p *printer) literal(n *ast) {
 	if n.tok.kind == tokText || n.tok.kind == tokRaw {
 		p.b.WriteString(p.src[n.pos:n.end])

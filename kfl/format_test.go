@@ -11,15 +11,15 @@ func TestFormat(t *testing.T) {
 	for _, f := range []struct{ why, src, want string }{
 		{"words become operators", `http and not status_code==200 or dns`, `http && !(status_code == 200) || dns`},
 		{"infix words become methods", `request.path contains "/api" AND path matches r"^/a"`, `request.path.contains("/api") && path.matches(r"^/a")`},
-		{"needless parentheses go", `((http) && (dns)) || ((a.b))`, `http && dns || a.b`},
-		{"needed parentheses stay", `(http || dns) && (1 + 2) * 3 == 9 && !(a || b)`, `(http || dns) && (1 + 2) * 3 == 9 && !(a || b)`},
+		{"needless parentheses are removed", `((http) && (dns)) || ((a.b))`, `http && dns || a.b`},
+		{"needed parentheses are kept", `(http || dns) && (1 + 2) * 3 == 9 && !(a || b)`, `(http || dns) && (1 + 2) * 3 == 9 && !(a || b)`},
 		{"the left side of a minus", `1-(2-3)-4 == 0`, `1 - (2 - 3) - 4 == 0`},
 		{"a method on a sum", `(host + path) contains "x"`, `(host + path).contains("x")`},
 		{"ternaries", `a?b:c?d:e`, `a ? b : c ? d : e`},
 		{"a ternary in a test", `(a ? b : c) ? d : e`, `(a ? b : c) ? d : e`},
 		{"braces become brackets", `src.ns in {'a',"b",}`, `src.ns in ['a', "b"]`},
 		{"not in", `a NOT IN [1]`, `a not in [1]`},
-		{"numbers stay as written", `elapsed_time > 1h30m && x == -0x1F && y < 10KiB`, `elapsed_time > 1h30m && x == -0x1F && y < 10KiB`},
+		{"numbers are kept as written", `elapsed_time > 1h30m && x == -0x1F && y < 10KiB`, `elapsed_time > 1h30m && x == -0x1F && y < 10KiB`},
 		{"comments come first", "http // web\n# and\n&& dns", "# web\n# and\nhttp && dns"},
 		{"an empty text", "  ", ""},
 		{"a long chain is broken", strings.Repeat("host == \"aaaaaaaaaaaaaaaaaaaa\" || ", 4) + "dns", strings.Repeat("host == \"aaaaaaaaaaaaaaaaaaaa\"\n  || ", 4) + "dns"},
@@ -29,15 +29,15 @@ func TestFormat(t *testing.T) {
 			t.Errorf("%s: %s\ngot  %q, %v\nwant %q", f.why, f.src, got, err, f.want)
 		}
 		if again, err := Format(got); err != nil || again != got {
-			t.Errorf("%s: formatting twice gives %q, %v", f.why, again, err)
+			t.Errorf("%s: formatting twice returns %q, %v", f.why, again, err)
 		}
 	}
 	if _, err := Format("http &&"); err == nil {
-		t.Error("a broken text is formatted")
+		t.Error("an invalid query is formatted")
 	}
 }
 
-// sameMeaning fails where a formatted query asks for something else.
+// sameMeaning fails if a formatted query has another meaning.
 func sameMeaning(t *testing.T, src string, env Env) {
 	t.Helper()
 	once, err := Format(src)
@@ -51,7 +51,7 @@ func sameMeaning(t *testing.T, src string, env Env) {
 	a, errA := Compile(src, env)
 	b, errB := Compile(once, env)
 	if (errA == nil) != (errB == nil) {
-		// Formatting may make a text longer than the limits allow.
+		// Formatting may make a query exceed the limits.
 		if e, ok := errB.(*Error); errA == nil && ok && e.Limit {
 			return
 		}
@@ -81,7 +81,7 @@ func TestExplain(t *testing.T) {
 	const want = `query   http && src.pod == "web-.*" && timestamp > now() - 5m
 reads   protocol, src_pod, ts_ns
 now     2026-09-21T14:13:20.000000000Z
-note    "web-.*" cannot be a name here, so it is taken as a pattern, as in matches()
+note    "web-.*" is not a valid name here, so it is used as a pattern, as in matches()
 sql     (("protocol" IS NOT NULL AND "protocol" IN (CAST(? AS VARCHAR), CAST(? AS VARCHAR), CAST(? AS VARCHAR))) AND coalesce(regexp_matches("src_pod", CAST(? AS VARCHAR)), FALSE) AND ("ts_ns" IS NOT NULL AND "ts_ns" > 1789999700000000000))
   ?1    "http1"
   ?2    "http2"
@@ -92,7 +92,7 @@ sql     (("protocol" IS NOT NULL AND "protocol" IN (CAST(? AS VARCHAR), CAST(? A
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
 	if q, err = Compile("kafka_client_id == \"x\"", Env{}); err != nil || !strings.Contains(q.Explain(), "no call can match") {
-		t.Errorf("a query that cannot match does not say so: %v", err)
+		t.Errorf("no note for a query that cannot match: %v", err)
 	}
 }
 
@@ -109,14 +109,14 @@ func TestComplete(t *testing.T) {
 		{"an operator after a field", "http ", []string{"&&", "=="}, "host"},
 		{"a field after an operator", "http && ", []string{"host", "now"}, "=="},
 		{"a protocol in quotes", `protocol == "re`, []string{"redis"}, "dns"},
-		{"nothing in another text", `host == "re`, nil, "redis"},
+		{"nothing in other text", `host == "re`, nil, "redis"},
 		{"at the beginning", "", []string{"http", "size"}, "&&"},
 	} {
 		var got []string
 		for _, x := range Complete(c.src, len(c.src)) {
 			got = append(got, x.Text)
 			if x.Start < 0 || x.Start > x.End || x.End != len(c.src) {
-				t.Errorf("%s: place %d to %d", c.why, x.Start, x.End)
+				t.Errorf("%s: position %d to %d", c.why, x.Start, x.End)
 			}
 		}
 		for _, w := range c.want {
@@ -137,8 +137,8 @@ func TestColumnsOfABundle(t *testing.T) {
 		why, src string
 		want     bool
 	}{
-		{"a field gets its column", `kafka && kafka_client_id == "x"`, true},
-		{"a column's own type counts", `tls_version_name == 772`, true},
+		{"a field of a column", `kafka && kafka_client_id == "x"`, true},
+		{"the type of the column counts", `tls_version_name == 772`, true},
 		{"a column without a field", `zookeeper_path startsWith "/"`, true},
 		{"a field without its column is absent", `host == "h" || request.headers["a"] == "" || request.body contains "x" || size(request.body) >= 0`, false},
 	} {
@@ -208,7 +208,7 @@ func FuzzJSON(f *testing.F) {
 		}
 		for _, v := range jsonDeep(doc, a) {
 			if !jsonValid(v.str) {
-				t.Fatalf("%q under %q anywhere has %q, which is no JSON", doc, a, v.str)
+				t.Fatalf("%q under %q anywhere has %q, which is not JSON", doc, a, v.str)
 			}
 		}
 		if kind := jsonKind(strings.TrimLeft(doc, " \t\r\n")); kind == jsonArray || kind == jsonObject {
@@ -218,7 +218,7 @@ func FuzzJSON(f *testing.F) {
 		}
 		if at, ok := jsonAt(doc, []string{a, b}); ok {
 			if !jsonValid(at) {
-				t.Fatalf("%q at %q %q is %q, which is no JSON", doc, a, b, at)
+				t.Fatalf("%q at %q %q is %q, which is not JSON", doc, a, b, at)
 			}
 			for _, k := range []kind{kText, kFloat, kInt, kBool, kList} {
 				jsonAs(at, k)

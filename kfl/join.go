@@ -1,14 +1,14 @@
 package kfl
 
-// join is how rows of another table belong to a call.
+// join describes how rows of another table belong to a call.
 type join struct {
-	word  string // before the dot in Row's names
+	word  string // the prefix in Row's names
 	table string
-	key   string // column of calls, and of the table
+	key   string // column of both calls and the table
 }
 
-// joins are the tables that a call's connection is looked up in. Where a connection has
-// several handshakes, the first one that has the value counts.
+// joins are the tables that are looked up for a call. If a connection has several handshakes,
+// the first one with the value counts.
 var joins = map[sourceKind]join{
 	srcFlow: {"flow", "flows", "flow_id"}, srcConnection: {"connection", "connections", "conn_id"},
 	srcHello: {"hello", "calls", "conn_id"}, srcHandshake: {"tls", "tls", "conn_id"},
@@ -18,12 +18,12 @@ var joins = map[sourceKind]join{
 type joined struct {
 	join
 	column string
-	from   string // SQL of a relation with the key kfl_k, the column kfl_c, and perhaps the order kfl_o and the bundle kfl_n
-	first  bool   // of several rows the first that has the column counts
+	from   string // SQL of a relation with the key kfl_k, the column kfl_c and, if needed, the order kfl_o and the bundle kfl_n
+	first  bool   // the first of several rows with the column counts
 	bundle bool
 }
 
-// join makes a field of the row that belongs to the call; absent where a table lacks it.
+// join returns a column of the row that belongs to the call; it is absent if the table lacks it.
 func (c *checker) join(n *ast, f *field) (*node, *Error) {
 	j := &joined{join: joins[f.kind], column: f.arg, bundle: c.several()}
 	calls, ok := c.table("calls", "conn_id", "call_no", "protocol")
@@ -67,7 +67,7 @@ func (c *checker) join(n *ast, f *field) (*node, *Error) {
 	return c.make(n, node{op: opHex, typ: t, args: []*node{raw}})
 }
 
-// table is the name under which a table with these columns is read.
+// table returns the name of a table that has these columns.
 func (c *checker) table(name string, columns ...string) (string, bool) {
 	if c.env.Columns == nil && c.env.Tables == nil {
 		return name, true

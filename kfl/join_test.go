@@ -6,9 +6,9 @@ import (
 	"testing"
 )
 
-// TestLookedUp asks for what stands in other tables: the flow of a call, its connection,
-// and the handshake on it.
-func TestLookedUp(t *testing.T) {
+// TestLookups tests fields in other tables: the flow of a call, its connection, and the
+// handshake on it.
+func TestLookups(t *testing.T) {
 	call := func(no int64, protocol string, conn, flow int64) *testRow {
 		r := row(map[string]Value{"protocol": Text(protocol), "call_no": Int(no), "ts_ns": Int(noon)})
 		if conn > 0 {
@@ -51,22 +51,22 @@ func TestLookedUp(t *testing.T) {
 		want     []int
 	}{
 		{"retransmissions of the flow", `http && retransmissions > 0`, []int{1, 2}},
-		{"of one flow", `tcp.retransmissions == 1 && http`, []int{1}},
+		{"a number of retransmissions", `tcp.retransmissions == 1 && http`, []int{1}},
 		{"a round trip with a duration", `tcp.rtt > 2ms && tcp.rtt < 3ms && !dns`, []int{0, 1, 2, 4, 5}},
-		{"what has no flow is absent", `!tcp.rtt`, []int{3}},
-		{"zero is there", `zero_windows == 0 && dns`, nil},
+		{"absent without a flow", `!tcp.rtt`, []int{3}},
+		{"zero is present", `zero_windows == 0 && dns`, nil},
 		{"protocols of the flow under an older name", `"tls" in flow_l7_detected && http`, []int{1, 2}},
 		{"encryption of the connection", `connection.encryption == "tls" && http`, []int{1, 2}},
 		{"the version of the first handshake", `http && tls.version_name == "TLS 1.2"`, []int{1}},
-		{"the first handshake that says it", `http && tls.ja4 == "t13d"`, []int{1}},
-		{"a plain call has none", `http && !tls.version_name`, []int{2}},
+		{"the first handshake with the value", `http && tls.ja4 == "t13d"`, []int{1}},
+		{"absent for a plain call", `http && !tls.version_name`, []int{2}},
 		{"an expired certificate of the connection", `tls.cert_expired && http`, []int{1}},
-		{"a certificate that ends soon", `tls.cert_not_after < now() + duration("1h") && http`, []int{1}},
+		{"a certificate that expires soon", `tls.cert_not_after < now() + duration("1h") && http`, []int{1}},
 		{"a finding", `finding == "weak-tls"`, []int{1, 4}},
 		{"a finding in the list", `"pii" in findings || finding in ["weak-tls"]`, []int{1, 3, 4}},
 		{"any finding", `http && findings`, []int{1}},
 		{"no finding", `http && finding == nil`, []int{2}},
-		{"a finding that nothing has", `finding == "none"`, nil},
+		{"a finding of no call", `finding == "none"`, nil},
 		{"not a finding", `http && !("weak-tls" in findings)`, []int{2}},
 	} {
 		q, err := Compile(tt.src, env)
@@ -92,7 +92,7 @@ func TestLookedUp(t *testing.T) {
 	}
 }
 
-// TestSeveralBundles holds that look-ups keep to the bundle of the call.
+// TestSeveralBundles checks that lookups stay within the bundle of the call.
 func TestSeveralBundles(t *testing.T) {
 	env := Env{Columns: map[string]string{"bundle": "INTEGER", "call_no": "BIGINT", "flow_id": "BIGINT", "conn_id": "BIGINT", "protocol": "VARCHAR"},
 		Tables:   map[string]map[string]string{"flows_raw": {"flow_id": "BIGINT", "bundle": "INTEGER", "retransmissions": "BIGINT"}, "tls": {"call_no": "BIGINT"}},
@@ -118,6 +118,6 @@ func TestSeveralBundles(t *testing.T) {
 	if q, err = Compile(`tls.cert_expired`, env); err != nil {
 		t.Fatal(err)
 	} else if sql, _ := q.SQL(); sql != "FALSE" {
-		t.Errorf("a column that the bundle lacks: %s", sql)
+		t.Errorf("a missing column: %s", sql)
 	}
 }

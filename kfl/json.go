@@ -7,8 +7,8 @@ import (
 	"unicode/utf8"
 )
 
-// A JSON text is read here as DuckDB reads it: RFC 8259, and besides a comma after the
-// last element and the words NaN and Infinity. Of equal keys the first one counts.
+// JSON is read as DuckDB reads it: RFC 8259, plus a trailing comma and the literals NaN and
+// Infinity. If a key repeats, its first value counts.
 
 const (
 	jsonNull   = 'n'
@@ -18,10 +18,10 @@ const (
 	jsonObject = '{'
 	jsonArray  = '['
 	jsonNumber = '0'
-	jsonWord   = 'N' // NaN, Infinity: no number that can be compared
+	jsonWord   = 'N' // NaN, Infinity: not comparable numbers
 )
 
-// jsonKind is the kind of a valid JSON value.
+// jsonKind returns the kind of a valid JSON value.
 func jsonKind(s string) byte {
 	c := s[0]
 	switch {
@@ -33,7 +33,7 @@ func jsonKind(s string) byte {
 	return c
 }
 
-// jsonValid says whether all of s is one JSON value.
+// jsonValid reports whether s is one JSON value.
 func jsonValid(s string) bool {
 	i := jsonSpace(s, 0)
 	end, ok := jsonSkip(s, i)
@@ -47,8 +47,8 @@ func jsonSpace(s string, i int) int {
 	return i
 }
 
-// jsonSkip passes the value at i. It keeps what is open in a list of its own, so depth
-// costs a byte a level and no stack.
+// jsonSkip skips the value at i. It keeps the open brackets in a list, so nesting costs 1 byte
+// per level and no stack.
 func jsonSkip(s string, i int) (end int, ok bool) {
 	var open []byte
 	for {
@@ -70,7 +70,7 @@ func jsonSkip(s string, i int) (end int, ok bool) {
 				return 0, false
 			}
 		}
-		// After a value: close what ends here, then go to the next value.
+		// After a value: close lists and objects that end here, then go to the next value.
 		for {
 			if len(open) == 0 {
 				return i, true
@@ -88,7 +88,7 @@ func jsonSkip(s string, i int) (end int, ok bool) {
 				return 0, false
 			}
 			top := open[len(open)-1]
-			if s[i] == top+2 { // ] and } stand two after [ and {
+			if s[i] == top+2 { // in ASCII, ] and } are two after [ and {
 				open = open[:len(open)-1]
 				i, begun = i+1, false
 				continue
@@ -205,7 +205,7 @@ func jsonSkipScalar(s string, i int) (int, bool) {
 	return i, true
 }
 
-// jsonText is the text of a string value at the start of s, and its end.
+// jsonText returns the string value at the start of s, and its end.
 func jsonText(s string) (string, int) {
 	end, _ := jsonSkipString(s, 0)
 	raw := s[1 : end-1]
@@ -226,7 +226,7 @@ func jsonText(s string) (string, int) {
 	return b.String(), end
 }
 
-// jsonAt is the value at path in a valid JSON text.
+// jsonAt returns the value at path in a valid JSON text.
 func jsonAt(s string, path []string) (string, bool) {
 	i := jsonSpace(s, 0)
 	for _, step := range path {
@@ -276,7 +276,7 @@ func jsonElement(s string, i int, step string) (int, bool) {
 	}
 }
 
-// jsonNext passes the value at i and a comma after it.
+// jsonNext skips the value at i and a comma after it.
 func jsonNext(s string, i int) int {
 	end, _ := jsonSkip(s, i)
 	if end = jsonSpace(s, end); s[end] == ',' {
@@ -285,7 +285,7 @@ func jsonNext(s string, i int) int {
 	return end
 }
 
-// jsonAs is a JSON value as a value of kind to; absent where it is of another kind.
+// jsonAs converts a JSON value to kind to; a value of another kind is absent.
 func jsonAs(s string, to kind) Value {
 	kind := jsonKind(s)
 	switch {
@@ -311,7 +311,7 @@ func jsonAs(s string, to kind) Value {
 	return Value{}
 }
 
-// jsonMembers are the elements of a JSON list or the values of a JSON object.
+// jsonMembers returns the elements of a JSON list or the values of a JSON object.
 func jsonMembers(s string) (out []Value, ok bool) {
 	kind := jsonKind(s)
 	if kind != jsonArray && kind != jsonObject {
@@ -329,8 +329,8 @@ func jsonMembers(s string) (out []Value, ok bool) {
 	return out, true
 }
 
-// jsonDeep are the texts, numbers and bools that stand under a key anywhere in a valid
-// JSON text. The key has no escapes, neither here nor in the text.
+// jsonDeep returns the strings, numbers and bools under a key anywhere in a valid JSON text. It
+// finds only keys without escapes.
 func jsonDeep(s, key string) []Value {
 	out := []Value{}
 	for i := 0; i < len(s); {

@@ -1,17 +1,16 @@
-// Package kfl is the language in which people ask for calls: a superset of Kubeshark's
-// KFL2, which is a part of CEL, and of the older forms that people still write. It
-// parses a text, checks names and types, and answers in two ways that mean the same:
-// as a condition in DuckDB's SQL and as a matcher of single rows. What may be absent is
-// never an error at run time: a comparison with it is false. The package imports
-// nothing of ours; its names stand in names.tsv, its language in docs/kfl.md. It
-// refuses, with the place, what it does not understand.
+// Package kfl implements KFL, the filter language for calls: a superset of Kubeshark's KFL2,
+// which is a subset of CEL, and of the older forms that people still use. It parses a query,
+// checks names and types, and compiles it to two equivalent forms: a condition in DuckDB's SQL
+// and a matcher for single rows. An absent value is never an error at run time: a comparison
+// with it is false. An invalid query is refused with the position of the error. The package
+// imports no other package of the project. names.tsv defines the names, docs/kfl.md the language.
 package kfl
 
 import (
 	"slices"
 )
 
-// Query is a checked query. It may be used by several goroutines.
+// Query is a compiled query. It is safe for several goroutines.
 type Query struct {
 	src     string
 	expr    *Expr
@@ -25,8 +24,8 @@ type Query struct {
 	fault   error // of Env.Bodies
 }
 
-// Compile parses and checks src. An empty src asks for every call. The error is an
-// *Error, or what Env.Bodies answered.
+// Compile parses and checks src. An empty src matches every call. The error is an *Error, or
+// the error of Env.Bodies.
 func Compile(src string, env Env) (*Query, error) {
 	q, err := compile(src, env)
 	switch {
@@ -56,13 +55,13 @@ func compile(src string, env Env) (*Query, *Error) {
 	w := &writer{bodies: env.Bodies}
 	q.where, q.fault = w.cond(q.root), w.fault
 	if w.tooLong {
-		err := errorAt(src, 0, len(src), "ask for less at once", "the query makes more than %d bytes of SQL", maxSQL)
+		err := errorAt(src, 0, len(src), "split the query", "the query compiles to more than %d bytes of SQL", maxSQL)
 		err.Limit = true
 		return nil, err
 	}
 	q.usesNow, q.notes, q.limit = c.usesNow, c.notes, c.limit
 	if c.xml != nil && env.Bodies == nil {
-		q.notes = append(q.notes, "xml() is worked out over the bodies of a bundle, and there is no bundle here, so the SQL fails if it is run")
+		q.notes = append(q.notes, "xml() is evaluated on the bodies of a bundle, and there is no bundle here, so the SQL fails when it is run")
 	}
 	for name := range c.columns {
 		q.columns = append(q.columns, name)
@@ -71,10 +70,10 @@ func compile(src string, env Env) (*Query, *Error) {
 	return q, nil
 }
 
-// SQL is the query as a condition over the view calls of a bundle, TRUE or FALSE and
-// never NULL, with the arguments of its ? in order. Every text of the query is in args.
-// A query about bodies also reads the table bodies. The columns of calls must be
-// visible without a prefix.
+// SQL returns the query as a condition on the view calls of a bundle, which is TRUE or FALSE and
+// never NULL, with the arguments for its ? in order. All text of the query is in args. A query
+// about bodies also reads the table bodies. The columns of calls must be visible without a
+// prefix.
 func (q *Query) SQL() (where string, args []any) {
 	return q.where.sql, slices.Clone(q.where.args)
 }
@@ -85,14 +84,14 @@ func (q *Query) Match(row Row) bool {
 	return m.cond(q.root)
 }
 
-// Columns are the columns of the view calls that the query reads, sorted.
+// Columns returns the columns of the view calls that the query reads, sorted.
 func (q *Query) Columns() []string { return slices.Clone(q.columns) }
 
-// Limit is how many calls limit() asks for at most, 0 where it does not stand in the query.
+// Limit returns the argument of limit(), the maximum number of calls, or 0 without it.
 func (q *Query) Limit() int { return q.limit }
 
-// UsesNow says that the answer depends on Env.Now.
+// UsesNow reports whether the answer depends on Env.Now.
 func (q *Query) UsesNow() bool { return q.usesNow }
 
-// Notes are remarks for the person who asked, such as a literal read as a pattern.
+// Notes returns remarks for the user, such as that a literal is used as a pattern.
 func (q *Query) Notes() []string { return slices.Clone(q.notes) }

@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// variables are the variables of KFL2 with their types there: s text, i int, b bool,
-// t time, B bytes, l list of text, m map.
+// variables are the variables of KFL2 with their KFL2 types: s text, i int, b bool, t time,
+// B bytes, l list of text, m map.
 const variables = `
 s src.ip dst.ip protocol node_id stream worker capture_source capture_backend method url path http_version
 i src.port dst.port id index elapsed_time conn_id flow_id capture_source_code status_code
@@ -47,8 +47,8 @@ m local_labels remote_labels local_annotations remote_annotations node
 s node_name node_ip local_node_name remote_node_name local_process_name remote_process_name src.dns dst.dns local_resolution_status remote_resolution_status
 `
 
-// TestEveryVariableOfKFL2 asks for each in all the ways that its type has there, and asks
-// DuckDB too.
+// TestEveryVariableOfKFL2 compiles each variable in all forms that KFL2 allows for its type, and
+// runs the SQL.
 func TestEveryVariableOfKFL2(t *testing.T) {
 	rows := []*testRow{row(map[string]Value{})}
 	for _, r := range sample() {
@@ -78,7 +78,7 @@ func TestEveryVariableOfKFL2(t *testing.T) {
 				}
 				yes := agree(t, db, rows, q)
 				if yes[0] && !strings.HasPrefix(src, "!") && !strings.Contains(src, "?") && !strings.Contains(src, ".all(") && name != "has_pcap" {
-					t.Errorf("%s is true of a call without any value", src)
+					t.Errorf("%s matches a call without any value", src)
 				}
 			}
 		}
@@ -88,9 +88,9 @@ func TestEveryVariableOfKFL2(t *testing.T) {
 	}
 }
 
-// TestWhatIsNotBuiltIsFalse asks for words and fields whose protocol has no dissector, or
-// that say how the recorder of KFL2 works inside.
-func TestWhatIsNotBuiltIsFalse(t *testing.T) {
+// TestUnsupportedFieldsAreFalse tests keywords and fields of protocols without a dissector, and
+// those for internals of the KFL2 recorder.
+func TestUnsupportedFieldsAreFalse(t *testing.T) {
 	for _, src := range []string{
 		`ws && ws_opcode == "text"`, `kafka && kafka_api_key_name == "PRODUCE" && kafka_request_summary.contains("orders")`, `amqp && amqp_method == "basic.publish"`,
 		`ldap && ldap_type == "bind"`, `radius && radius_code == 1`, `diameter && diameter_method != ""`, `mongodb && !mongodb_success`, `mysql && !mysql_success`,
@@ -104,13 +104,13 @@ func TestWhatIsNotBuiltIsFalse(t *testing.T) {
 		}
 		for name, r := range sample() {
 			if q.Match(r) {
-				t.Errorf("%s is true of %s", src, name)
+				t.Errorf("%s matches %s", src, name)
 			}
 		}
 	}
 }
 
-// TestOlderForms asks with the selectors and helpers of the language before KFL2.
+// TestOlderForms uses the selectors and helpers of the language before KFL2.
 func TestOlderForms(t *testing.T) {
 	rows := []*testRow{}
 	var names []string
@@ -179,13 +179,13 @@ func TestOlderForms(t *testing.T) {
 	}
 }
 
-// injections try to leave the text that they stand in.
+// injections try to break out of a quoted text.
 var injections = []string{
 	`'`, `''`, `"`, `\`, `' OR 1=1 --`, `"; DROP TABLE calls; --`, `') OR ('1'='1`, `?`, `$1`, `@`, `%s`, `/* */`, `'||'`, `]`, `}`, `a' UNION SELECT 1 --`, `kfl_v1`, "a\x00b", "a\nb", `\'`, `$$`, `'::BLOB`, `☃'`,
 }
 
-// TestInjectionIsText holds that no text of a query becomes a part of the SQL: the SQL is
-// the same for a harmless text, and the text is an argument.
+// TestInjectionIsText checks that no text of a query becomes part of the SQL: the SQL is the same
+// as for harmless text, and the text is an argument.
 func TestInjectionIsText(t *testing.T) {
 	rows := []*testRow{sample()["web"], sample()["tcp"]}
 	forms := []string{
@@ -195,8 +195,8 @@ func TestInjectionIsText(t *testing.T) {
 		`summary.json()[@] == @`, `conn_l7_detected.* == @`,
 	}
 	db := duck(t, rows)
-	// The length of a header's name is compared first, and a body's text is looked at for
-	// what must stand in it before it is read as JSON, if that is plain text.
+	// The length of a header's name is compared first, and a body is searched for required plain
+	// text before it is parsed as JSON.
 	length := regexp.MustCompile(`= [0-9]+ AND lower|\(contains\(kfl_text, '\\'\) OR TRUE( AND contains\(kfl_text, CAST\(\? AS VARCHAR\)\))*\)|AND TRUE`)
 	for _, form := range forms {
 		plain, err := Compile(strings.ReplaceAll(form, "@", `"harmless"`), Env{})
@@ -214,13 +214,13 @@ func TestInjectionIsText(t *testing.T) {
 				continue
 			}
 			got, args := q.SQL()
-			// A text that is no hexadecimal, or no protocol, may be compared in another way.
+			// Text that is not hexadecimal, or not a protocol, may be compared differently.
 			if same := length.ReplaceAllString(got, ""); strings.ReplaceAll(same, "AND )", ")") != strings.ReplaceAll(length.ReplaceAllString(want, ""), "AND )", ")") && isASCII(text) &&
 				!strings.Contains(form, "call_id") && !strings.Contains(form, "src.pod") {
 				t.Errorf("%s with %q: SQL\n%.2000s\nwant\n%.2000s", form, text, got, want)
 			}
 			if strings.Contains(got, text) && len(text) > 3 && text != "kfl_v1" {
-				t.Errorf("%s: SQL holds %q: %s", form, text, got)
+				t.Errorf("%s: SQL contains %q: %s", form, text, got)
 			}
 			if len(args) == 0 && got != "FALSE" {
 				t.Errorf("%s with %q has no arguments: %s", form, text, got)
@@ -230,8 +230,8 @@ func TestInjectionIsText(t *testing.T) {
 			}
 		}
 	}
-	// Names come from one list, or from the columns that the view has; those of a hostile
-	// bundle are quoted.
+	// Names come from one list, or from the columns of the view, which are quoted because a
+	// bundle may be hostile.
 	q, err := Compile(`x`, Env{Columns: map[string]string{`x`: "BIGINT", `x" OR 1=1 --`: "BIGINT"}, Tables: map[string]map[string]string{"flows": {`a"b`: "BIGINT"}}})
 	if err != nil {
 		t.Fatal(err)
@@ -241,8 +241,8 @@ func TestInjectionIsText(t *testing.T) {
 	}
 }
 
-// TestNestedBodies asks of bodies as deep as a part allows. DuckDB's own walk over such a
-// document takes minutes.
+// TestNestedBodies queries bodies with the deepest nesting that fits in a part. DuckDB's own walk
+// over such a document takes minutes.
 func TestNestedBodies(t *testing.T) {
 	const depth = 100_000
 	nested, wide := row(map[string]Value{}), row(map[string]Value{})

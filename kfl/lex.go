@@ -29,7 +29,7 @@ type token struct {
 	pos, end int
 }
 
-// comment is a comment's text without its mark.
+// comment is the text of a comment without its marker.
 type comment struct{ text string }
 
 type lexer struct {
@@ -41,10 +41,10 @@ type lexer struct {
 // operators, longest first.
 var operators = [...]string{"&&", "||", "=~", "==", "!=", "<=", ">=", "(", ")", "[", "]", "{", "}", "<", ">", "!", "+", "-", "*", "/", "%", "?", ":", ",", "."}
 
-// strangers are operators of other languages, with what KFL has for them.
-var strangers = [...][2]string{
+// foreignOperators are operators of other languages, with the KFL equivalent.
+var foreignOperators = [...][2]string{
 	{"!~", "write !x.matches(\"…\")"}, {"<>", "write !="},
-	{"=", "equality is written =="}, {"&", "write && or and"}, {"|", "write || or or"}, {";", "a query is one condition; join two with &&"},
+	{"=", "write == for equality"}, {"&", "write && or and"}, {"|", "write || or or"}, {";", "a query is one condition; join conditions with &&"},
 }
 
 func (l *lexer) fail(pos, end int, hint, format string, args ...any) *Error {
@@ -68,7 +68,7 @@ func (l *lexer) next() (token, *Error) {
 		l.pos++
 		return l.quoted(start, true)
 	case (c == 'b' || c == 'B') && start+1 < len(l.src) && (l.src[start+1] == '"' || l.src[start+1] == '\''):
-		return token{}, l.fail(start, start+1, "leave out the b: text and bytes are searched alike", "byte literals are not used here")
+		return token{}, l.fail(start, start+1, "omit the b: text and bytes are searched the same way", "byte literals are not supported")
 	case isLetter(c):
 		for l.pos < len(l.src) && (isLetter(l.src[l.pos]) || isDigit(l.src[l.pos])) {
 			l.pos++
@@ -76,7 +76,7 @@ func (l *lexer) next() (token, *Error) {
 		return token{kind: tokIdent, text: l.src[start:l.pos], pos: start, end: l.pos}, nil
 	}
 	if two := l.src[start:min(start+2, len(l.src))]; two == "<>" || two == "!~" {
-		return token{}, l.stranger(start)
+		return token{}, l.foreignOperator(start)
 	}
 	for _, op := range operators {
 		if strings.HasPrefix(l.src[start:], op) {
@@ -84,28 +84,28 @@ func (l *lexer) next() (token, *Error) {
 			return token{kind: tokOp, text: op, pos: start, end: l.pos}, nil
 		}
 	}
-	if err := l.stranger(start); err != nil {
+	if err := l.foreignOperator(start); err != nil {
 		return token{}, err
 	}
 	r, n := utf8.DecodeRuneInString(l.src[start:])
 	hint := ""
 	if strings.ContainsRune("“”„‘’«»`", r) {
-		hint = `text stands in plain quotes: "…" or '…'`
+		hint = `put text in plain quotes: "…" or '…'`
 	}
-	return token{}, l.fail(start, start+n, hint, "character %q has no meaning here", r)
+	return token{}, l.fail(start, start+n, hint, "unexpected character %q", r)
 }
 
-// stranger is the error for an operator of another language, or nil.
-func (l *lexer) stranger(start int) *Error {
-	for _, s := range strangers {
+// foreignOperator returns the error for an operator of another language, or nil.
+func (l *lexer) foreignOperator(start int) *Error {
+	for _, s := range foreignOperators {
 		if strings.HasPrefix(l.src[start:], s[0]) {
-			return l.fail(start, start+len(s[0]), s[1], "no operator %s", s[0])
+			return l.fail(start, start+len(s[0]), s[1], "unknown operator %s", s[0])
 		}
 	}
 	return nil
 }
 
-// skipSpace passes white space and comments and keeps the comments.
+// skipSpace skips white space and comments, and keeps the comments.
 func (l *lexer) skipSpace() {
 	for l.pos < len(l.src) {
 		switch c := l.src[l.pos]; {
@@ -155,16 +155,16 @@ done:
 		t.kind, t.num = tokInt, n
 		return t, nil
 	case err != nil && err.(*strconv.NumError).Err == strconv.ErrRange:
-		// The smallest integer has no positive twin: the parser negates it.
+		// The smallest integer has no positive counterpart: the parser negates it.
 		if u, err := strconv.ParseUint(digits, 0, 64); err == nil && u == 1<<63 {
 			t.kind, t.num, t.flt = tokInt, math.MinInt64, 1
 			return t, nil
 		}
-		return t, l.fail(start, l.pos, "", "number %s does not fit 64 bits", clip(text))
+		return t, l.fail(start, l.pos, "", "number %s does not fit in 64 bits", clip(text))
 	}
 	if f, err := strconv.ParseFloat(text, 64); err == nil && !isHex(text) && !strings.ContainsAny(text, "_pPnNiI") {
 		if !strings.ContainsAny(text, ".eE") { // 007
-			return t, l.fail(start, l.pos, "numbers have no leading zeros", "number %s", clip(text))
+			return t, l.fail(start, l.pos, "omit the leading zeros", "invalid number %s", clip(text))
 		}
 		t.kind, t.flt = tokFloat, f
 		return t, nil
@@ -180,12 +180,12 @@ done:
 	if quoted := quotedAddress(text); quoted != text {
 		return t, l.fail(start, l.pos, "write "+quoted, "address %s is not in quotes", text)
 	}
-	return t, l.fail(start, l.pos, "numbers are 500, 0x1f4, 1.5, durations 250us, 500ms, 5s, 1h30m, 2d, sizes 10KB, 4MiB", "number %s", clip(text))
+	return t, l.fail(start, l.pos, "write a number such as 500, 0x1f4 or 1.5, a duration such as 250us, 500ms, 5s, 1h30m or 2d, or a size such as 10KB or 4MiB", "invalid number %s", clip(text))
 }
 
 func isHex(s string) bool { return strings.HasPrefix(s, "0x") || strings.HasPrefix(s, "0X") }
 
-// parseDuration reads what Go's durations are, and days and weeks.
+// parseDuration reads a Go duration, days or weeks.
 func parseDuration(s string) (int64, bool) {
 	for unit, of := range map[string]int64{"d": 24, "w": 7 * 24} {
 		if n, err := strconv.ParseInt(strings.TrimSuffix(s, unit), 10, 64); err == nil && strings.HasSuffix(s, unit) {
@@ -200,7 +200,7 @@ func parseDuration(s string) (int64, bool) {
 	return int64(d), err == nil
 }
 
-// sizeUnits are decimal, and binary with an i, as the standards have them.
+// sizeUnits are decimal units, and binary units with an i (IEC 80000-13).
 var sizeUnits = [...]struct {
 	name string
 	of   int64
@@ -221,8 +221,8 @@ func parseSize(s string) (int64, bool) {
 	return 0, false
 }
 
-// quoted reads a string in single, double or triple quotes. start is where the token
-// began, before an r.
+// quoted reads text in single, double or triple quotes. start is the beginning of the token,
+// including an r.
 func (l *lexer) quoted(start int, raw bool) (token, *Error) {
 	quote := l.src[l.pos : l.pos+1]
 	if t := strings.Repeat(quote, 3); strings.HasPrefix(l.src[l.pos:], t) {
@@ -245,7 +245,7 @@ func (l *lexer) quoted(start int, raw bool) (token, *Error) {
 		}
 		r, n, ok := unescape(l.src[l.pos:])
 		if !ok {
-			return token{}, l.fail(l.pos, l.pos+min(2, len(l.src)-l.pos), `write \\ for a backslash, or r"…" for text without escapes`, "no such escape in text")
+			return token{}, l.fail(l.pos, l.pos+min(2, len(l.src)-l.pos), `write \\ for a backslash, or r"…" for text without escapes`, "invalid escape in text")
 		}
 		b.WriteRune(r)
 		l.pos += n

@@ -5,26 +5,26 @@ import (
 	"strings"
 )
 
-// Limits of a file of macros.
+// Limits of a macro file.
 const (
 	maxMacros    = 1000
 	maxMacroFile = 1 << 20 // bytes
 	maxMacroName = 64      // bytes
 )
 
-// ParseMacros reads definitions of macros, one a line:
+// ParseMacros reads macro definitions, one per line:
 //
 //	slow := elapsed_time > 2s        # KFL to the end of the line
 //	https: tls and (http or http2)   as in a chart's customMacros
 //
-// Indented lines go on with the line before. After a colon the text may stand in quotes,
-// and > or | begin indented lines, as in YAML. # and // at the beginning of a line are
-// comments. Each definition must be well formed; what it means is seen where it is used.
-// The error is an *Error whose place is in the file, or in the macro's text.
+// Indented lines continue the previous line. After a colon, the text may be quoted, or > or |
+// may introduce indented lines, as in YAML. # and // at the beginning of a line start comments.
+// ParseMacros checks only the syntax of a definition; its meaning is checked when it is used.
+// The error is an *Error with a position in the file or in the macro's text.
 func ParseMacros(file string) (map[string]string, error) {
 	out := map[string]string{}
 	if len(file) > maxMacroFile {
-		err := errorAt(file, maxMacroFile, maxMacroFile, "", "macros of %d bytes, want at most %d", len(file), maxMacroFile)
+		err := errorAt(file, maxMacroFile, maxMacroFile, "", "macro file is %d bytes long, want at most %d", len(file), maxMacroFile)
 		err.Limit = true
 		return nil, err
 	}
@@ -58,7 +58,7 @@ func ParseMacros(file string) (map[string]string, error) {
 type definition struct {
 	pos, end int // of its first line
 	head     string
-	sign     string // := or :, empty where there is none
+	sign     string // := or :, or empty
 	text     string
 }
 
@@ -99,7 +99,7 @@ func definitions(file string) (list []definition) {
 	return list
 }
 
-// scalar is a value as YAML writes it: plain, in quotes, or a block after > or |.
+// scalar reads a YAML scalar: plain, quoted, or a block after > or |.
 func scalar(s string) string {
 	head, block, _ := strings.Cut(s, "\n")
 	switch strings.TrimSpace(head) {
@@ -122,7 +122,7 @@ func scalar(s string) string {
 func (d *definition) name(file string) (string, *Error) {
 	name := strings.TrimSpace(d.head)
 	if d.sign == "" {
-		return "", errorAt(file, d.pos, d.end, "write name := condition", "no := after %s", quoteText(clip(name)))
+		return "", errorAt(file, d.pos, d.end, "write name := condition", "missing := after %s", quoteText(clip(name)))
 	}
 	toks, _ := lexAll(name)
 	ok := len(toks)%2 == 1 && len(name) <= maxMacroName
@@ -133,13 +133,13 @@ func (d *definition) name(file string) (string, *Error) {
 		ok = ok && !strings.EqualFold(name, w)
 	}
 	if !ok || strings.ContainsAny(name, " \t") {
-		return "", errorAt(file, d.pos, d.pos+len(d.head), "names are letters, digits, _ and dots, such as slow or my.slow", "name of a macro %s", quoteText(clip(name)))
+		return "", errorAt(file, d.pos, d.pos+len(d.head), "names are letters, digits, _ and dots, such as slow or my.slow", "invalid macro name %s", quoteText(clip(name)))
 	}
 	return name, nil
 }
 
-// CheckMacros compiles each macro of env and answers what is wrong, in the order of their
-// names. A macro that nobody uses is checked too.
+// CheckMacros compiles each macro of env, even unused ones, and returns the errors in the order
+// of the macros' names.
 func CheckMacros(env Env) (list []*Error) {
 	var all []string
 	for name := range env.Macros {

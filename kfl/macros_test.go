@@ -16,7 +16,7 @@ func TestParseMacros(t *testing.T) {
 		"team.mine": `src.ns == "mine" || dst.ns == "mine"`, "limit_ms": "500"} {
 		text, err := Format(got[name])
 		if name == "slow" {
-			_, text, _ = strings.Cut(text, "\n") // its comment comes first
+			_, text, _ = strings.Cut(text, "\n") // skip its comment
 		}
 		if err != nil || text != want {
 			t.Errorf("%s is %q, %v, want %q", name, text, err, want)
@@ -37,14 +37,14 @@ func TestParseMacrosRefuses(t *testing.T) {
 		line       int
 		macro, msg string
 	}{
-		{"a line without a sign", "# x\nslow elapsed_time", 2, "", "no :="},
-		{"a name that is none", "a b := http", 1, "", "name of a macro"},
-		{"a name that is a word", "and := http", 1, "", "name of a macro"},
-		{"a name that is an infix word", "contains := http", 1, "", "name of a macro"},
-		{"two of one name", "a := http\na := dns", 2, "", "defined twice"},
-		{"an empty one", "\na :=", 2, "", "macro a is empty"},
-		{"one that is no KFL", "a := http &&\n  && dns", 2, "a", "want a field"},
-		{"text before the first one", "  http", 1, "", "no :="},
+		{"a line without an assignment", "# x\nslow elapsed_time", 2, "", "missing :="},
+		{"an invalid name", "a b := http", 1, "", "invalid macro name"},
+		{"a name that is a keyword", "and := http", 1, "", "invalid macro name"},
+		{"a name that is an infix word", "contains := http", 1, "", "invalid macro name"},
+		{"a repeated name", "a := http\na := dns", 2, "", "defined twice"},
+		{"an empty macro", "\na :=", 2, "", "macro a is empty"},
+		{"a definition that is not KFL", "a := http &&\n  && dns", 2, "a", "want a field"},
+		{"text before the first macro", "  http", 1, "", "missing :="},
 	} {
 		_, err := ParseMacros(tt.file)
 		var e *Error
@@ -59,7 +59,7 @@ func TestParseMacrosRefuses(t *testing.T) {
 	}
 }
 
-func TestMacrosInACircle(t *testing.T) {
+func TestRecursiveMacros(t *testing.T) {
 	macros, err := ParseMacros("a := b && http\nb := dns ||\n  c\nc := a\nhttp := http || grpc\nok := http")
 	if err != nil {
 		t.Fatal(err)
@@ -68,15 +68,15 @@ func TestMacrosInACircle(t *testing.T) {
 	if len(list) != 3 {
 		t.Fatalf("%d faults: %v", len(list), list)
 	}
-	if e := list[0]; e.Macro != "c" || e.Source != "a" || !strings.Contains(e.Msg, "macro a needs itself") {
+	if e := list[0]; e.Macro != "c" || e.Source != "a" || !strings.Contains(e.Msg, "macro a refers to itself") {
 		t.Errorf("%v in %q", e, e.Source)
 	}
 	if _, err := Compile("ok", Env{Macros: macros}); err != nil {
-		t.Errorf("a macro that means the field of its name: %v", err)
+		t.Errorf("a macro that uses the field of its name: %v", err)
 	}
 }
 
-func TestCompleteKnowsTheCase(t *testing.T) {
+func TestCompleteUsesTheEnvironment(t *testing.T) {
 	env := Env{Macros: map[string]string{"slow": "http"}, Columns: map[string]string{"my_column": "BIGINT"}, Findings: testFindings{"weak-tls": nil, "pii": nil}}
 	for _, tt := range []struct{ src, want, kind string }{
 		{"http && sl", "slow", "macro"}, {"my_c", "my_column", "column"}, {`finding == "we`, "weak-tls", "value"}, {"tcp.ret", "tcp.retransmissions", "field"}, {"tls.cert_n", "tls.cert_not_after", "field"},

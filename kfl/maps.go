@@ -7,7 +7,7 @@ import (
 	"unicode/utf8"
 )
 
-// What int() and double() read. The same texts stand in the SQL.
+// The texts that int() and double() accept. The SQL uses the same patterns.
 const (
 	digitsPattern  = `^-?[0-9]{1,19}$`
 	decimalPattern = `^-?[0-9]{1,300}(?:\.[0-9]{1,300})?(?:[eE][-+]?[0-9]{1,3})?$`
@@ -18,7 +18,7 @@ var (
 	decimal = regexp.MustCompile(decimalPattern)
 )
 
-// entries are a map's names and values in order; ok is false where the map is absent.
+// entries returns a map's names and values in order; ok is false if the map is absent.
 func (m *matcher) entries(n *node) (out []Pair, ok bool) {
 	if !m.cond(n.args[0]) {
 		return nil, false
@@ -51,7 +51,7 @@ func (m *matcher) entries(n *node) (out []Pair, ok bool) {
 	return out, true
 }
 
-// cookies are the cookies of a side, each still name=value.
+// cookies returns the cookies of a side as name=value.
 func (m *matcher) cookies(side string) (out []string) {
 	for _, h := range m.row.Column("headers").heads {
 		switch {
@@ -68,8 +68,8 @@ func (m *matcher) cookies(side string) (out []string) {
 
 func trim(s string) string { return strings.Trim(s, " \t") }
 
-// unescapeURL undoes percent encoding. What is no escape stays, and so does all of a
-// text that would not be UTF-8.
+// unescapeURL decodes percent encoding. It keeps invalid escapes, and the whole text if the
+// result would not be UTF-8.
 func unescapeURL(s string) string {
 	if !strings.ContainsAny(s, "%+") {
 		return s
@@ -102,11 +102,11 @@ func hexDigit(c byte) int {
 	return -1
 }
 
-// foldsCase says whether the keys of map n are compared without regard to case.
+// foldsCase reports whether the keys of map n are case-insensitive.
 func foldsCase(n *node) bool { return strings.HasPrefix(n.str, "headers:") }
 
-// lookup is the value of a key, several joined with a comma. ok is false where the map
-// or the key is absent.
+// lookup returns the value of a key, with several values joined by commas. ok is false if the
+// map or the key is absent.
 func (m *matcher) lookup(n, key *node) (value string, found, ok bool) {
 	k := m.value(key)
 	if !k.there {
@@ -136,7 +136,7 @@ func (m *matcher) lookupValue(n *node) Value {
 	return Text(v)
 }
 
-// keys are a map's keys, each once, in byte order.
+// keys returns a map's keys, each once, in byte order.
 func (m *matcher) keys(n *node) ([]string, bool) {
 	entries, ok := m.entries(n)
 	keys := make([]string, 0, len(entries))

@@ -16,7 +16,7 @@ func testMacros() map[string]string {
 	return map[string]string{"secure": "tls and (http or http2)", "slow": "elapsed_time > 1s"}
 }
 
-// sample is a handful of calls that the sentences below are about.
+// sample returns the calls for the queries below.
 func sample() map[string]*testRow {
 	web := row(map[string]Value{
 		"protocol": Text("http1"), "ts_ns": Int(noon), "elapsed_us": Int(6_000_000), "method": Text("GET"), "host": Text("shop"),
@@ -71,32 +71,32 @@ func sample() map[string]*testRow {
 // sampleOrder is the order of the rows in answers.
 var sampleOrder = []string{"web", "dns", "grpc", "redis", "pg", "tls", "bare", "tcp"}
 
-// meanings say which rows of the sample each query matches.
+// meanings are queries with the rows of the sample that match.
 var meanings = []struct{ why, src, rows string }{
-	{"an empty query asks for all", ``, "web dns grpc redis pg tls bare tcp"},
-	{"so does one that is a comment", "# all\n// of it", "web dns grpc redis pg tls bare tcp"},
+	{"an empty query matches all", ``, "web dns grpc redis pg tls bare tcp"},
+	{"a query with only comments matches all", "# all\n// of it", "web dns grpc redis pg tls bare tcp"},
 
 	// Examples of the newer language.
 	{"errors of a service", `http && status_code >= 500 && dst.service.name == "payment-service"`, "web"},
 	{"slow calls, in microseconds", `http && elapsed_time > 5000000`, "web"},
-	{"a header is there", `"authorization" in request.headers`, "web"},
+	{"a header is present", `"authorization" in request.headers`, "web"},
 	{"a pattern on the URL", `http && url.matches(".*/api/v[0-9]+/users.*")`, "web"},
-	{"a protocol that is not built", `gql && status_code >= 400`, ""},
+	{"a protocol without a dissector", `gql && status_code >= 400`, ""},
 	{"a name in a list", `dns && "api.x.com" in dns_questions`, "dns"},
 	{"the size of a list", `dns && dns_response && size(dns_answers) > 0`, ""},
 	{"an empty list has a size", `dns && dns_response && size(dns_answers) == 0`, "dns"},
 	{"the beginning of a key", `redis && redis_key.startsWith("session:")`, "redis"},
-	{"fields of a protocol that is not built", `kafka && kafka_api_key_name == "PRODUCE" && kafka_request_summary.contains("orders")`, ""},
-	{"a negated field of a protocol that is not built", `mysql && !mysql_success`, ""},
+	{"fields of a protocol without a dissector", `kafka && kafka_api_key_name == "PRODUCE" && kafka_request_summary.contains("orders")`, ""},
+	{"a negated field of a protocol without a dissector", `mysql && !mysql_success`, ""},
 	{"an error code that is text", `postgresql && postgresql_error_code != ""`, "pg"},
 	{"a false flag", `postgresql && !postgresql_success`, "pg"},
 	{"a gRPC status", `grpc && grpc_status == 14`, "grpc"},
 	{"TCP errors of records that are not calls", `tcp && tcp_error_type != ""`, ""},
 	{"connection records", `tcp_conn && "HTTP" in conn_l7_detected`, ""},
 	{"flow records", `tcp_flow && flow_local_bps > 5000000`, ""},
-	{"two fields compared, false where one is absent", `src.service.namespace != dst.service.namespace`, "web"},
+	{"two fields compared, false if one is absent", `src.service.namespace != dst.service.namespace`, "web"},
 	{"a label with a default", `map_get(local_labels,"app","") == "checkout"`, "web"},
-	{"the default where the key is absent", `map_get(local_labels,"zone","none") == "none"`, "web"},
+	{"the default if the key is absent", `map_get(local_labels,"zone","none") == "none"`, "web"},
 	{"a DNS name", `dst.dns != "" && !dst.dns.endsWith(".internal")`, "grpc"},
 	{"time before now", `timestamp > now() - duration("5m")`, "redis pg tls bare tcp"},
 	{"a negated comparison", `!(src.pod.namespace == "kube-system")`, "web dns grpc redis pg tls bare tcp"},
@@ -122,14 +122,14 @@ var meanings = []struct{ why, src, rows string }{
 	{"latency has fractions", `response.latency == 0.9`, "dns"},
 	{"an absent header is empty text", `request.headers["Authorization"] == ""`, "grpc bare"},
 	{"status", `http and status >= 400`, "web"},
-	{"a name that cannot be one is a pattern", `src.pod.name == "frontend-.*"`, "web dns"},
+	{"an invalid name is a pattern", `src.pod.name == "frontend-.*"`, "web dns"},
 	{"unequal to a pattern", `src.pod.name != "frontend-.*"`, "bare"},
 	{"exists() without arguments", `dns && !dst.namespace.exists()`, "dns"},
 	{"an rcode by name", `dns and response.code == "NXDOMAIN"`, "dns"},
 	{"a gRPC status by an older name", `grpc and response.status.code != 0`, "grpc"},
 	{"a set in braces, words in capitals", `src.namespace in {"shop", "x"} OR dst.namespace IN {"kube-system"}`, "web dns bare"},
 	{"a pattern for a number", `response.status == r"5.*"`, "web"},
-	{"a pattern for a number is for all of it", `response.status == r"0"`, ""},
+	{"a pattern must match the whole number", `response.status == r"0"`, ""},
 	{"seconds from now", `timestamp >= seconds(-61)`, "bare tcp"},
 	{"a chart's macro", `secure`, "bare"},
 	{"a macro with a duration", `slow`, "web"},
@@ -143,28 +143,28 @@ var meanings = []struct{ why, src, rows string }{
 	{"protocols in a list", `protocol in ["HTTP", "dns"]`, "web dns bare"},
 	{"https", `https`, "bare"},
 	{"tls is decrypted or a handshake", `tls`, "grpc tls bare"},
-	{"tcp is a payload that nothing knows", `tcp`, "tcp"},
+	{"tcp is a payload of an unknown protocol", `tcp`, "tcp"},
 
 	// What is absent.
-	{"a bare word asks whether it is there", `status_code`, "web dns grpc"},
-	{"a negated bare word", `!status_code`, "redis pg tls bare tcp"},
-	{"unequal is false where absent", `redis_key != "x"`, "redis"},
-	{"negated equal is true where absent", `!(redis_key == "x")`, "web dns grpc redis pg tls bare tcp"},
+	{"a bare field tests its presence", `status_code`, "web dns grpc"},
+	{"a negated bare field", `!status_code`, "redis pg tls bare tcp"},
+	{"unequal is false if absent", `redis_key != "x"`, "redis"},
+	{"negated equal is true if absent", `!(redis_key == "x")`, "web dns grpc redis pg tls bare tcp"},
 	{"a flag that is absent is false", `!postgresql_success`, "web dns grpc redis pg tls bare tcp"},
-	{"a flag compared with false must be there", `postgresql_success == false`, "pg"},
-	{"not binds looser than a comparison", `not status_code == 503 and http`, "bare"},
-	{"not in is false where absent", `src.pod not in ["database"]`, "web dns"},
-	{"an empty list is not there as a word", `dns_answers`, ""},
-	{"an empty map is not there as a word", `dst.labels`, ""},
+	{"a flag compared with false must be present", `postgresql_success == false`, "pg"},
+	{"not binds less tightly than a comparison", `not status_code == 503 and http`, "bare"},
+	{"not in is false if absent", `src.pod not in ["database"]`, "web dns"},
+	{"a bare empty list is false", `dns_answers`, ""},
+	{"a bare empty map is false", `dst.labels`, ""},
 	{"has", `has(dns_questions) || has(redis_key)`, "dns redis"},
-	{"arithmetic on what is absent", `status_code + 1 > 0`, "web dns grpc"},
+	{"arithmetic on an absent value", `status_code + 1 > 0`, "web dns grpc"},
 	{"a condition in a ternary", `(http ? status_code : 0) == 0`, "dns grpc redis pg tls tcp"},
 	{"division by zero is absent", `status_code / 0 == 0 || status_code % 0 == 0`, ""},
 	{"overflow is absent", `status_code + 9223372036854775807 != 0`, ""},
 
 	// Maps.
 	{"a header, repeats joined", `request.headers["ACCEPT"] == "a, b"`, "web"},
-	{"a header as a word", `request.headers["accept"]`, "web"},
+	{"a bare header", `request.headers["accept"]`, "web"},
 	{"response headers of a call without response", `response.headers["x"] == ""`, "web grpc"},
 	{"a trailer", `response.trailers["x-sum"] == "9"`, "web"},
 	{"a cookie", `request.cookies["theme"] == "dark" && response.cookies["sid"] == "2"`, "web"},
@@ -205,16 +205,16 @@ var meanings = []struct{ why, src, rows string }{
 	{"a body of bytes ends", `request.body.endsWith("GET@")`, "tcp"},
 	{"a body matches", `response.body.matches("card [0-9]{4}")`, "web"},
 	{"the size of a body", `size(response.body) == 32`, "web"},
-	{"a body as a word", `request.body`, "web tcp"},
+	{"a bare body", `request.body`, "web tcp"},
 	{"text of a body", `response.body.text().startsWith("up")`, "web"},
-	{"a place in JSON", `request.body.json().order.id == 12345`, "web"},
-	{"a place with another type", `request.body.json().order.id == "12345"`, ""},
+	{"a member of JSON", `request.body.json().order.id == 12345`, "web"},
+	{"a member with another type", `request.body.json().order.id == "12345"`, ""},
 	{"unlike, with another type", `request.body.json().order.id != "12345"`, "web"},
-	{"a number that JSON has as text", `request.body.json().order.items[0].sku == "a"`, "web"},
+	{"a JSON string", `request.body.json().order.items[0].sku == "a"`, "web"},
 	{"a float in JSON", `request.body.json().order.items[1].n < 2`, "web"},
 	{"a key that needs quotes", `request.body.json()["a/b"] contains "x"`, "web"},
 	{"null is absent", `request.body.json().note || request.body.json().note == nil && http1`, "web"},
-	{"a true place as a word", `request.body.json().paid`, "web"},
+	{"a bare member that is true", `request.body.json().paid`, "web"},
 	{"a list in JSON", `request.body.json().order.items.exists(i, i.sku == "b" && i.n > 1)`, "web"},
 	{"a value in a JSON list", `2 in request.body.json().order.items.map(i, i.n)`, "web"},
 	{"the size of a JSON list", `size(request.body.json().order.items) == 2`, "web"},
@@ -223,7 +223,7 @@ var meanings = []struct{ why, src, rows string }{
 	{"numbers in text", `int(response.trailers["x-sum"]) == 9 && double("1.5") == 1.5`, "web"},
 	{"numbers as text", `string(status_code).startsWith("5")`, "web"},
 	{"an identity in hexadecimal", `call_id == "ABCD"`, "web"},
-	{"an identity that is none", `call_id == "xyz"`, ""},
+	{"an invalid identity", `call_id == "xyz"`, ""},
 }
 
 func TestMeaning(t *testing.T) {

@@ -11,14 +11,14 @@ import (
 //go:embed names.tsv
 var namesFile string
 
-// Field is a name that a query may use, with what it stands for.
+// Field is a name that a query may use, with its meaning.
 type Field struct {
-	Name      string   // the name that Format, Explain and the documents prefer
+	Name      string   // the preferred name, in Format, Explain and the documentation
 	Type      string   // bool, int, float, text, time, list of text, map, body, bytes
 	Unit      string   // us, ns, ms, bytes or empty
 	Aliases   []string // other names for the same
 	Protocols []string // protocols whose calls can have it; empty for all
-	Source    string   // column of the view calls, or the KFL it is short for; empty where there is no column yet
+	Source    string   // column of the view calls, or the KFL expression that it abbreviates; empty if there is no column yet
 	Doc       string   // one sentence
 }
 
@@ -27,7 +27,7 @@ type sourceKind uint8
 const (
 	srcColumn sourceKind = iota // arg is the column
 	srcExpr                     // arg is KFL
-	srcLater                    // arg is the column it will have
+	srcLater                    // arg is its future column
 	srcHeaders
 	srcCookies
 	srcQuery
@@ -51,7 +51,7 @@ type field struct {
 	doc     string
 }
 
-// nameTable is what names.tsv says.
+// nameTable is the content of names.tsv.
 type nameTable struct {
 	fields []*field
 	byName map[string]*field // every name and alias
@@ -59,8 +59,8 @@ type nameTable struct {
 	all    []string          // every name, sorted
 }
 
-// names reads the embedded table once. It panics on a row that makes no sense: the
-// first test meets that.
+// names reads the embedded table once. It panics on an invalid row, which every test would
+// find.
 var names = sync.OnceValue(func() *nameTable {
 	t := &nameTable{byName: map[string]*field{}, heads: map[string]bool{}}
 	for i, line := range strings.Split(strings.TrimSuffix(namesFile, "\n"), "\n") {
@@ -74,7 +74,7 @@ var names = sync.OnceValue(func() *nameTable {
 		t.fields = append(t.fields, f)
 		for _, n := range append([]string{f.name}, f.aliases...) {
 			if t.byName[n] != nil {
-				panic(fmt.Sprintf("names.tsv:%d: name %s twice", i+1, n))
+				panic(fmt.Sprintf("names.tsv:%d: name %s is defined twice", i+1, n))
 			}
 			t.byName[n] = f
 			t.all = append(t.all, n)
@@ -97,7 +97,7 @@ func parseField(line string) (*field, error) {
 	f := &field{name: c[0], scope: strings.Fields(c[3]), aliases: strings.Fields(c[5]), doc: c[6]}
 	var ok bool
 	if f.typ, ok = typeWords[c[1]]; !ok {
-		return nil, fmt.Errorf("no type %q", c[1])
+		return nil, fmt.Errorf("unknown type %q", c[1])
 	}
 	f.typ.unit = c[4]
 	head, arg, _ := strings.Cut(c[2], ":")
@@ -113,7 +113,7 @@ func parseField(line string) (*field, error) {
 		kinds := map[string]sourceKind{"later": srcLater, "headers": srcHeaders, "cookies": srcCookies, "query": srcQuery, "labels": srcLabels, "body": srcBody,
 			"findings": srcFindings, "flow": srcFlow, "connection": srcConnection, "hello": srcHello, "handshake": srcHandshake}
 		if f.kind, ok = kinds[head]; !ok {
-			return nil, fmt.Errorf("no source %q", c[2])
+			return nil, fmt.Errorf("unknown source %q", c[2])
 		}
 		f.arg = arg
 		if f.kind == srcLater {
@@ -131,7 +131,7 @@ var typeWords = map[string]typ{
 	"strings": {kind: kList, elem: kText}, "map": {kind: kMap}, "labels": {kind: kMap}, "body": {kind: kBody},
 }
 
-// Fields lists every field and word, in the order that people should meet them.
+// Fields lists every field and keyword, in the order of the documentation.
 func Fields() []Field {
 	var out []Field
 	for _, f := range names().fields {
@@ -160,8 +160,9 @@ func (f *field) public() Field {
 	return p
 }
 
-// Nearest is the name that s most likely misspells, "" if none is near: at most one letter in
-// three may differ. Case and the difference of dot and underscore count half a letter.
+// Nearest returns the name that s most likely misspells, or "" if none is near: at most one
+// letter in three may differ. A difference in case, or between dot and underscore, counts as
+// half a letter.
 func Nearest(s string, among []string) string {
 	if len(s) > 64 {
 		return ""
@@ -175,8 +176,8 @@ func Nearest(s string, among []string) string {
 	return best
 }
 
-// editCost is the Damerau-Levenshtein distance in half letters, or at least limit
-// where it is not below.
+// editCost returns the Damerau-Levenshtein distance in half letters, or a value of at least
+// limit if the distance is not below it.
 func editCost(a, b string, limit int) int {
 	if d := 2 * (len(a) - len(b)); d >= limit || -d >= limit {
 		return limit

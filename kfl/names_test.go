@@ -9,9 +9,9 @@ import (
 	"testing"
 )
 
-// TestColumnsHaveFields reads the tags of the exporter's rows as text, since kfl imports
-// none of it. A column of another type than its field is wrong; one without a field can
-// still be asked by its own name (Env.Columns), so it is only named.
+// TestColumnsHaveFields reads the tags of the exporter's rows as text, because kfl does not import
+// the exporter. A field must have the type of its column. A column without a field can still be
+// used by its own name (Env.Columns), so it is only logged.
 func TestColumnsHaveFields(t *testing.T) {
 	kinds := map[string]kind{"string": kText, "int32": kInt, "int64": kInt, "bool": kBool, "[]string": kList, "[]byte": kBytes, "ID": kBytes, "Hash": kBytes}
 	tag := regexp.MustCompile("(?m)^\\s*\\w+\\s+(\\S+)\\s+`col:\"(\\w+)\"")
@@ -59,11 +59,11 @@ func TestColumnsHaveFields(t *testing.T) {
 		t.Fatal(err)
 	}
 	if columns < 50 {
-		t.Errorf("%d columns found, want many", columns)
+		t.Errorf("only %d columns found", columns)
 	}
 }
 
-// TestDefinitions checks each field that is short for something against its type.
+// TestDefinitions checks the type of each field that is defined in KFL.
 func TestDefinitions(t *testing.T) {
 	for _, f := range names().fields {
 		if f.kind != srcExpr {
@@ -76,7 +76,7 @@ func TestDefinitions(t *testing.T) {
 			continue
 		}
 		if x.typ.kind != f.typ.kind || x.typ.elem != f.typ.elem {
-			t.Errorf("%s = %s is %s, its row says %s", f.name, f.arg, x.typ, f.typ)
+			t.Errorf("%s = %s is %s, but names.tsv has %s", f.name, f.arg, x.typ, f.typ)
 		}
 	}
 }

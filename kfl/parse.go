@@ -7,8 +7,8 @@ import (
 
 const (
 	maxSource = 64 << 10 // bytes of a query, and of a macro
-	maxDepth  = 100      // expressions in expressions
-	maxNodes  = 10_000   // expressions of a query with all its macros
+	maxDepth  = 100      // nested expressions
+	maxNodes  = 10_000   // expressions of a query, including its macros
 )
 
 type nodeKind uint8
@@ -33,13 +33,13 @@ const (
 	nDeep                   // args[0]..text
 )
 
-// ast is one expression as it was written.
+// ast is one expression as written.
 type ast struct {
 	kind     nodeKind
 	text     string
 	tok      token
 	args     []*ast
-	pos, end int // place in the source; operators' own place is at, atEnd
+	pos, end int // range in the source; at and atEnd are the range of the operator
 	at       int
 	depth    int
 }
@@ -47,7 +47,7 @@ type ast struct {
 // Expr is a parsed text.
 type Expr struct {
 	src      string
-	root     *ast // nil for an empty text, which asks for everything
+	root     *ast // nil for an empty text, which matches everything
 	comments []comment
 }
 
@@ -58,8 +58,8 @@ type parser struct {
 	nodes int
 }
 
-// Parse reads src and says whether it is well formed. It does not know names or types;
-// Compile does. The error is an *Error.
+// Parse parses src. It checks only the syntax; Compile also checks names and types. The error
+// is an *Error.
 func Parse(src string) (*Expr, error) {
 	e, err := parse(src)
 	if err != nil {
@@ -70,7 +70,7 @@ func Parse(src string) (*Expr, error) {
 
 func parse(src string) (*Expr, *Error) {
 	if len(src) > maxSource {
-		err := errorAt(src, maxSource, maxSource, "", "query of %d bytes, want at most %d", len(src), maxSource)
+		err := errorAt(src, maxSource, maxSource, "", "query is %d bytes long, want at most %d", len(src), maxSource)
 		err.Limit = true
 		return nil, err
 	}
@@ -83,7 +83,7 @@ func parse(src string) (*Expr, *Error) {
 			}
 			at += n
 		}
-		return nil, errorAt(src, at, at+1, `write other bytes as escapes: "\xff"`, "byte 0x%02x is not UTF-8", src[at])
+		return nil, errorAt(src, at, at+1, `write other bytes as escapes: "\xff"`, "byte 0x%02x is not valid UTF-8", src[at])
 	}
 	p := &parser{lex: lexer{src: src}}
 	if err := p.advance(); err != nil {
@@ -113,7 +113,7 @@ func (p *parser) fail(t token, hint, format string, args ...any) *Error {
 	return errorAt(p.lex.src, t.pos, t.end, hint, format, args...)
 }
 
-// foreign are words of other query languages where an operator should stand.
+// foreign has keywords of other query languages that appear in place of an operator.
 var foreign = map[string]string{
 	"like": `write x.contains("…") or x.matches("…")`, "ilike": `write x.matches("(?i)…")`, "is": "write x == nil, or !x for an absent field",
 	"between": "write x >= 1 && x <= 9", "eq": "write ==", "ne": "write !=", "gt": "write >", "lt": "write <", "ge": "write >=", "le": "write <=",
@@ -125,7 +125,7 @@ func (p *parser) unexpected(want string) *Error {
 	t := p.tok
 	switch t.kind {
 	case tokEnd:
-		return p.fail(t, "", "the text ends, want %s", want)
+		return p.fail(t, "", "the query ends here, want %s", want)
 	case tokIdent:
 		hint := foreign[strings.ToLower(t.text)]
 		if hint == "" {
@@ -133,16 +133,16 @@ func (p *parser) unexpected(want string) *Error {
 				hint = "did you mean " + near + "?"
 			}
 		}
-		return p.fail(t, hint, "word %s, want %s", clip(t.text), want)
+		return p.fail(t, hint, "unexpected %s, want %s", clip(t.text), want)
 	case tokText, tokRaw:
-		return p.fail(t, "", "text %s, want %s", clip(p.lex.src[t.pos:t.end]), want)
+		return p.fail(t, "", "unexpected text %s, want %s", clip(p.lex.src[t.pos:t.end]), want)
 	}
 	return p.fail(t, "", "%s, want %s", clip(p.lex.src[t.pos:t.end]), want)
 }
 
 func (p *parser) isOp(op string) bool { return p.tok.kind == tokOp && p.tok.text == op }
 
-// isWord is for operators that are words; their case does not matter.
+// isWord is for operators that are words, in any case.
 func (p *parser) isWord(w string) bool {
 	return p.tok.kind == tokIdent && strings.EqualFold(p.tok.text, w)
 }
@@ -154,7 +154,7 @@ func (p *parser) want(op string) *Error {
 	return p.advance()
 }
 
-// enter guards the stack: every rule that may come back to itself passes it.
+// enter guards the stack: every recursive rule calls it.
 func (p *parser) enter() *Error {
 	if p.level++; p.level > maxDepth {
 		return p.tooDeep(p.tok)
@@ -163,12 +163,12 @@ func (p *parser) enter() *Error {
 }
 
 func (p *parser) tooDeep(t token) *Error {
-	err := p.fail(t, "", "expressions in expressions more than %d deep", maxDepth)
+	err := p.fail(t, "", "expressions are nested more than %d deep", maxDepth)
 	err.Limit = true
 	return err
 }
 
-// node makes an expression and guards depth and number.
+// node makes an expression and limits their number.
 func (p *parser) node(n ast) (*ast, *Error) {
 	for _, a := range n.args {
 		n.depth = max(n.depth, a.depth+1)
@@ -214,8 +214,8 @@ func (p *parser) expr() (*ast, *Error) {
 func (p *parser) or() (*ast, *Error)  { return p.chain(nOr, "||", "or", p.and) }
 func (p *parser) and() (*ast, *Error) { return p.chain(nAnd, "&&", "and", p.not) }
 
-// chain reads operands joined by one operator into one node, so that a long chain is
-// wide and not deep.
+// chain reads operands joined by one operator into one node, so that a long chain is not
+// deeply nested.
 func (p *parser) chain(kind nodeKind, op, word string, operand func() (*ast, *Error)) (*ast, *Error) {
 	first, err := operand()
 	if err != nil || !p.isOp(op) && !p.isWord(word) {
@@ -236,7 +236,7 @@ func (p *parser) chain(kind nodeKind, op, word string, operand func() (*ast, *Er
 	return p.node(n)
 }
 
-// not = "not" not | relation. The word binds looser than a comparison, ! tighter.
+// not = "not" not | relation. not binds less tightly than a comparison, ! more tightly.
 func (p *parser) not() (*ast, *Error) {
 	if !p.isWord("not") {
 		return p.relation()
@@ -256,7 +256,7 @@ func (p *parser) not() (*ast, *Error) {
 	return p.node(ast{kind: nNot, args: []*ast{x}, pos: at.pos, end: x.end})
 }
 
-// infixWords are words that stand between two operands.
+// infixWords are the operators that are words.
 var infixWords = [...]string{"in", "contains", "startsWith", "endsWith", "matches", "and", "or", "not"}
 
 // relation = sum [ operator sum ]
@@ -285,7 +285,7 @@ func (p *parser) relation() (*ast, *Error) {
 		return nil, err
 	}
 	if p.relationOp() != "" {
-		return nil, p.fail(p.tok, "join two comparisons with &&, or put parentheses", "a second comparison, want && or ||")
+		return nil, p.fail(p.tok, "join comparisons with &&, or add parentheses", "a second comparison, want && or ||")
 	}
 	n := ast{kind: nBinary, text: op, args: []*ast{a, b}, pos: a.pos, end: b.end, at: at.pos}
 	switch op {
@@ -295,7 +295,7 @@ func (p *parser) relation() (*ast, *Error) {
 	return p.node(n)
 }
 
-// relationOp is the comparison that stands here, or "".
+// relationOp returns the comparison operator at this place, or "".
 func (p *parser) relationOp() string {
 	switch p.tok.kind {
 	case tokOp:
@@ -321,7 +321,7 @@ func (p *parser) relationOp() string {
 func (p *parser) sum() (*ast, *Error)     { return p.left("+-", p.product) }
 func (p *parser) product() (*ast, *Error) { return p.left("*/%", p.unary) }
 
-// left reads operators that group from the left.
+// left reads left-associative operators.
 func (p *parser) left(ops string, operand func() (*ast, *Error)) (*ast, *Error) {
 	a, err := operand()
 	if err != nil {

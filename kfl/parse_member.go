@@ -129,7 +129,7 @@ func (p *parser) suffixes(x *ast) (_ *ast, err *Error) {
 				return nil, err
 			}
 			if len(args) != 1 {
-				return nil, errorAt(p.lex.src, x.end, end, "", "%d keys in the brackets, want one", len(args))
+				return nil, errorAt(p.lex.src, x.end, end, "", "%d keys in brackets, want 1", len(args))
 			}
 			if x, err = p.node(ast{kind: nIndex, args: []*ast{x, args[0]}, pos: x.pos, end: end}); err != nil {
 				return nil, err
@@ -182,7 +182,7 @@ func (p *parser) primary() (*ast, *Error) {
 	switch t.kind {
 	case tokInt, tokFloat, tokDuration, tokText, tokRaw:
 		if t.kind == tokInt && t.num == math.MinInt64 && t.flt != 0 {
-			return nil, p.fail(t, "", "number %s does not fit 64 bits", t.text)
+			return nil, p.fail(t, "", "number %s does not fit in 64 bits", t.text)
 		}
 		if err := p.advance(); err != nil {
 			return nil, err
@@ -219,7 +219,7 @@ func (p *parser) primary() (*ast, *Error) {
 	return nil, p.unexpected("a field, a value or (")
 }
 
-// ident reads a name, a call or one of the words that are values.
+// ident reads a name, a call, or one of the keywords that are values.
 func (p *parser) ident() (*ast, *Error) {
 	t := p.tok
 	for _, w := range infixWords {

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// dotted is the name that n spells: a.b.c, or a["b"].
+// dotted returns the name of n if it has the form a.b.c or a["b"].
 func (c *checker) dotted(n *ast) (string, bool) {
 	switch n.kind {
 	case nIdent:
@@ -28,7 +28,7 @@ func (c *checker) dotted(n *ast) (string, bool) {
 	return "", false
 }
 
-// known says that name is a macro, a field or a column.
+// known reports whether name is a macro, a field or a column.
 func (c *checker) known(name string) bool {
 	if !c.own {
 		if _, ok := c.env.Macros[name]; ok {
@@ -41,13 +41,13 @@ func (c *checker) known(name string) bool {
 	return names().byName[name] != nil
 }
 
-// headOnly says that n is the beginning of names and not itself one, as src or node.
+// headOnly reports whether n is only the beginning of names, such as src or node.
 func (c *checker) headOnly(n *ast) bool {
 	name, ok := c.dotted(n)
 	return ok && names().heads[name] && !c.known(name)
 }
 
-// name resolves a name: a macro's variable, a macro, a field, a column; or a part of one.
+// name resolves a name: a macro's variable, a macro, a field or a column, or a part of one.
 func (c *checker) name(n *ast) (*node, *Error) {
 	if n.kind == nIdent {
 		for _, v := range slices.Backward(c.scope) {
@@ -91,11 +91,11 @@ func (c *checker) named(n *ast, name string) (*node, *Error) {
 	if t, ok := c.env.Columns[name]; ok {
 		return c.column(n, name, t)
 	}
-	return nil, c.fail(n, "", "macro %s needs itself", name)
+	return nil, c.fail(n, "", "macro %s refers to itself", name)
 }
 
-// expand puts a macro's meaning in the place of its name. Within itself a macro's name
-// means the field of that name, where there is one.
+// expand replaces a macro's name by its definition. Inside its own definition, the name of a
+// macro means the field of that name, if there is one.
 func (c *checker) expand(n *ast, name, text string) (*node, *Error) {
 	e, err := parse(text)
 	if err != nil {
@@ -106,7 +106,7 @@ func (c *checker) expand(n *ast, name, text string) (*node, *Error) {
 		return nil, c.fail(n, "", "macro %s is empty", name)
 	}
 	if len(c.within) >= maxDepth {
-		return nil, c.fail(n, "", "macros in macros more than %d deep", maxDepth)
+		return nil, c.fail(n, "", "macros are nested more than %d deep", maxDepth)
 	}
 	inner := &checker{work: c.work, src: text, macro: name, within: append(slices.Clone(c.within), name)}
 	x, err := inner.value(e.root)
@@ -124,16 +124,16 @@ func (c *checker) unknown(n *ast, name string) *Error {
 				some = append(some, f)
 			}
 		}
-		return c.fail(n, "names go on: "+strings.Join(some, ", "), "%s alone is not a field", clip(name))
+		return c.fail(n, "fields that begin with it: "+strings.Join(some, ", "), "%s is not a complete field name", clip(name))
 	}
 	hint := ""
 	if near := Nearest(name, c.allNames()); near != "" {
 		hint = "did you mean " + near + "?"
 	}
-	return c.fail(n, hint, "unknown name %s, want a field, a word or a macro", clip(name))
+	return c.fail(n, hint, "unknown name %s, want a field, a keyword or a macro", clip(name))
 }
 
-// allNames are the names that this query may use, in a fixed order.
+// allNames returns the names that this query may use, in a fixed order.
 func (c *checker) allNames() []string {
 	all := slices.Clone(names().all)
 	for m := range c.env.Macros {
@@ -149,7 +149,7 @@ func (c *checker) allNames() []string {
 	return all
 }
 
-// field makes what a field stands for.
+// field returns the expression of a field.
 func (c *checker) field(n *ast, f *field) (*node, *Error) {
 	switch f.kind {
 	case srcExpr:
@@ -190,7 +190,7 @@ func (c *checker) field(n *ast, f *field) (*node, *Error) {
 	return c.entries(n, f)
 }
 
-// has says whether the view has the column.
+// has reports whether the view has the column.
 func (c *checker) has(column string) bool {
 	if c.env.Columns == nil {
 		return true
@@ -199,7 +199,7 @@ func (c *checker) has(column string) bool {
 	return ok
 }
 
-// read makes a field of a column, with the type that the view says it has.
+// read returns the column of a field, with the type of the view's column.
 func (c *checker) read(n *ast, f *field, column string) (*node, *Error) {
 	t := f.typ
 	if real, ok := c.env.Columns[column]; ok {
@@ -219,11 +219,11 @@ func (c *checker) read(n *ast, f *field, column string) (*node, *Error) {
 	return c.make(n, node{op: opCol, typ: t, str: column})
 }
 
-// column makes a field of a column that names.tsv does not have.
+// column returns a column that is not in names.tsv.
 func (c *checker) column(n *ast, name, duckType string) (*node, *Error) {
 	t, ok := columnType(duckType)
 	if !ok {
-		return nil, c.fail(n, "ask for it in SQL", "column %s of type %s has no form in KFL", clip(name), clip(duckType))
+		return nil, c.fail(n, "use SQL", "KFL does not support column %s of type %s", clip(name), clip(duckType))
 	}
 	c.columns[name] = true
 	if t.kind != kMap {
@@ -232,7 +232,7 @@ func (c *checker) column(n *ast, name, duckType string) (*node, *Error) {
 	return c.labels(n, name)
 }
 
-// columnType is the KFL type of a DuckDB type.
+// columnType returns the KFL type of a DuckDB type.
 func columnType(duck string) (typ, bool) {
 	switch strings.ToUpper(strings.ReplaceAll(strings.ReplaceAll(duck, `"`, ""), " ", "")) {
 	case "VARCHAR":
@@ -263,8 +263,8 @@ func (c *checker) labels(n *ast, column string) (*node, *Error) {
 	return c.make(n, node{op: opEntries, typ: typ{kind: kMap}, str: "labels:" + column, args: []*node{there}})
 }
 
-// entries makes a map. Its first argument is the condition under which the map is
-// there at all; a map that is there may be empty.
+// entries makes a map. Its first argument is the condition for the presence of the map; a map
+// that is present may be empty.
 func (c *checker) entries(n *ast, f *field) (*node, *Error) {
 	b := typ{kind: kBool}
 	col := func(name string, t typ) *node { return &node{op: opCol, typ: t, str: name} }
@@ -289,8 +289,8 @@ func (c *checker) entries(n *ast, f *field) (*node, *Error) {
 	if f.kind == srcQuery {
 		return c.make(n, node{op: opEntries, typ: f.typ, str: "query", args: []*node{exists(col("path", typ{kind: kText})), col("query_string", typ{kind: kText})}})
 	}
-	// A side has headers where one was seen, and also where its first line was: a
-	// message may have none.
+	// A side has headers if any was seen, or if its first line was: a message may have no
+	// headers.
 	side, _, _ := strings.Cut(f.arg, "_")
 	line := col("method", typ{kind: kText})
 	if side == "response" {

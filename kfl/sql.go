@@ -10,35 +10,35 @@ import (
 
 const (
 	maxSQL   = 512 << 10 // bytes of SQL made from one query
-	maxSteps = 200_000   // expressions written, as often as they are
+	maxSteps = 200_000   // expressions written, counting repetitions
 )
 
-// frag is a piece of SQL with the arguments of its ? in order.
+// frag is a piece of SQL with the arguments for its ? in order.
 type frag struct {
 	sql  string
 	args []any
 }
 
-// writer makes SQL. A value's SQL is NULL exactly where the value is absent; a
-// condition's is never NULL. User text goes into arguments only.
+// writer writes SQL. The SQL of a value is NULL exactly if the value is absent; that of a condition
+// is never NULL. User text is only ever in arguments.
 type writer struct {
 	names   int
 	steps   int
 	tooLong bool
-	lets    *lets // of the lambda around, nil outside
+	lets    *lets // of the enclosing lambda, nil outside
 	inline  *inline
 	bodies  Bodies
 	fault   error // of Bodies
 }
 
-// lets are look-ups in table bodies that a lambda needs. DuckDB allows none inside a
-// lambda, so they are worked out before it and bound to one value.
+// lets are lookups in table bodies that a lambda needs. DuckDB allows no subqueries inside a
+// lambda, so they are evaluated before it and bound to one value.
 type lets struct {
 	name  string
 	frags []frag
 }
 
-// over writes a lambda over list. Inside body the list and every look-up may be bound.
+// over writes a lambda over list. Inside body, the list and every lookup may be bound.
 func (w *writer) over(list frag, body func(list frag) frag) frag {
 	if w.lets != nil {
 		return body(list)
@@ -62,7 +62,7 @@ func (w *writer) over(list frag, body func(list frag) frag) frag {
 
 func (l *lets) field(i int) string { return "look" + strconv.Itoa(i) }
 
-// lookUp writes a look-up in table bodies, bound if a lambda is around.
+// lookUp writes a lookup in table bodies, which is bound inside a lambda.
 func (w *writer) lookUp(write func() frag) frag {
 	around := w.lets
 	w.lets = nil
@@ -75,7 +75,7 @@ func (w *writer) lookUp(write func() frag) frag {
 	return frag{sql: around.name + "." + around.field(len(around.frags)-1)}
 }
 
-// f fills each @ of form with the next piece.
+// f replaces each @ in form by the next piece.
 func (w *writer) f(form string, parts ...frag) frag {
 	size := len(form)
 	for _, p := range parts {
@@ -106,7 +106,7 @@ func quote(column string) frag {
 	return frag{sql: `"` + strings.ReplaceAll(column, `"`, `""`) + `"`}
 }
 
-// text is user text: an argument.
+// text returns user text as an argument.
 func text(s string) frag { return frag{sql: "CAST(? AS VARCHAR)", args: []any{s}} }
 
 func (w *writer) join(parts []frag, sep string) frag {
@@ -116,7 +116,7 @@ func (w *writer) join(parts []frag, sep string) frag {
 	return w.f("@"+strings.Repeat(sep+"@", len(parts)-1), parts...)
 }
 
-// fresh is a name for a lambda's variable.
+// fresh returns a new name for a lambda's variable.
 func (w *writer) fresh() string {
 	w.names++
 	return "kfl_x" + strconv.Itoa(w.names)
@@ -130,7 +130,7 @@ func (w *writer) each(nodes []*node, f func(*node) frag) []frag {
 	return out
 }
 
-// stop counts a step; what is too long is not written to its end.
+// stop counts a step, and ends writing if the SQL is too long.
 func (w *writer) stop() bool {
 	if w.steps++; w.steps > maxSteps {
 		w.tooLong = true
@@ -138,7 +138,7 @@ func (w *writer) stop() bool {
 	return w.tooLong
 }
 
-// cond is a condition in SQL, TRUE or FALSE.
+// cond writes a condition, TRUE or FALSE.
 func (w *writer) cond(n *node) frag {
 	if w.stop() {
 		return frag{sql: "NULL"}
@@ -199,8 +199,8 @@ func (w *writer) cond(n *node) frag {
 
 var sqlOps = map[string]string{"==": "=", "!=": "<>", "<": "<", "<=": "<=", ">": ">", ">=": ">="}
 
-// compare writes plain columns against constants in a form that DuckDB can push into
-// the scan of a Parquet file; coalesce would keep it from there.
+// compare writes comparisons of columns with constants in a form that DuckDB can push down into
+// the scan of a Parquet file, which coalesce would prevent.
 func (w *writer) compare(n *node) frag {
 	a, b := n.args[0], n.args[1]
 	if a.typ.kind == kBytes && b.typ.kind == kText {
@@ -260,8 +260,8 @@ func (w *writer) textTest(n *node) frag {
 	return w.f("coalesce("+f+"(@, @), FALSE)", a, b)
 }
 
-// bytesTest searches a BLOB for the bytes of a text. DuckDB has no search in a BLOB, so
-// both are compared as hexadecimal, where a find must begin at an even digit.
+// bytesTest searches a BLOB for the bytes of a text. DuckDB cannot search a BLOB, so both are
+// compared as hexadecimal, and a match must begin at an even digit.
 func (w *writer) bytesTest(how string, blob, part frag) frag {
 	switch how {
 	case "startsWith":
@@ -272,9 +272,9 @@ func (w *writer) bytesTest(how string, blob, part frag) frag {
 	return w.f("(contains(hex(@), hex(encode(@))) AND regexp_matches(hex(@), '(^(?:[0-9A-F]{2})*?' || hex(encode(@)) || ')'))", blob, part, blob, part)
 }
 
-// matches searches for a pattern. The group around it is needed: DuckDB 1.5.5 rewrites
-// a sequence of literals and anchors to LIKE, and gets anchors wrong that stand where
-// nothing can match, as in "$1".
+// matches searches for a pattern. The group around the pattern is needed because DuckDB 1.5.5
+// rewrites a sequence of literals and anchors to LIKE, and mishandles anchors that cannot match,
+// as in "$1".
 func (w *writer) matches(s frag, n *node) frag {
 	if re, err := syntax.Parse(n.re.String(), syntax.Perl); err == nil && re.Op == syntax.OpLiteral && re.Flags&syntax.FoldCase == 0 {
 		return w.f("contains(@, @)", s, text(string(re.Rune)))
@@ -289,10 +289,10 @@ func (w *writer) quantify(n *node) frag {
 	}))
 }
 
-// variableSQL is the name of a variable of exists and its like.
+// variableSQL returns the name of a variable of a macro such as exists.
 func variableSQL(id int64) string { return "kfl_v" + strconv.FormatInt(id, 10) }
 
-// value is a value in SQL, NULL where absent.
+// value writes a value, NULL if absent.
 func (w *writer) value(n *node) frag {
 	if total(n) {
 		return w.cond(n)
@@ -342,7 +342,7 @@ func (w *writer) value(n *node) frag {
 			return w.f("list_filter(list_transform(@, lambda kfl_v"+strconv.FormatInt(n.num, 10)+": @), lambda "+v+": "+v+" IS NOT NULL)", list, w.value(n.args[1]))
 		})
 	case opElem:
-		// Bounds keep the sum from overflowing; element 0 and one past the end are NULL.
+		// Bounds prevent overflow of the sum; element 0 and the one past the end are NULL.
 		return w.f("list_extract(@, greatest(least(@, 2147483646), -1) + 1)", w.value(n.args[0]), w.value(n.args[1]))
 	case opConvert:
 		return w.convert(n)
@@ -363,7 +363,7 @@ func (w *writer) value(n *node) frag {
 	case opJoined:
 		return w.joined(n)
 	}
-	panic(fmt.Sprintf("kfl: operation %d is no value", n.op))
+	panic(fmt.Sprintf("kfl: operation %d is not a value", n.op))
 }
 
 func constant(n *node) frag {
@@ -381,8 +381,8 @@ func constant(n *node) frag {
 	return frag{sql: strconv.FormatInt(n.num, 10)}
 }
 
-// arith keeps DuckDB from failing on overflow: ints meet in 128 bits and come back if
-// they fit, floats must be finite. Division by zero is NULL.
+// arith prevents overflow errors in DuckDB: integers are computed in 128 bits and converted back
+// if they fit, and floats must be finite. Division by zero is NULL.
 func (w *writer) arith(n *node) frag {
 	a, b := w.value(n.args[0]), w.value(n.args[1])
 	if n.typ.kind == kFloat {
@@ -395,21 +395,21 @@ func (w *writer) arith(n *node) frag {
 	return w.fits(w.f("CAST(@ AS HUGEINT) "+op+" CAST(@ AS HUGEINT)", a, b))
 }
 
-// fits is a HUGEINT as a BIGINT where it is one. TRY_CAST would not do: DuckDB 1.5.5
-// compares the number before the cast when it meets a constant, so that what does not
-// fit is not NULL.
+// fits converts a HUGEINT to a BIGINT, or NULL if it does not fit. TRY_CAST does not work here:
+// DuckDB 1.5.5 compares the number with a constant before the cast, so that a number that does
+// not fit is not NULL.
 func (w *writer) fits(x frag) frag {
 	v := w.fresh()
 	return w.f("CAST(list_filter([@], lambda "+v+": "+v+" BETWEEN -9223372036854775808 AND 9223372036854775807)[1] AS BIGINT)", x)
 }
 
-// tried keeps a TRY_CAST away from the comparison around it, for the same reason.
+// tried separates a TRY_CAST from the enclosing comparison, for the same reason.
 func (w *writer) tried(x frag) frag {
 	v := w.fresh()
 	return w.f("list_filter([@], lambda "+v+": "+v+" IS NOT NULL)[1]", x)
 }
 
-// finite is x where it is a finite number, without writing x twice.
+// finite returns x if it is finite, without writing x twice.
 func (w *writer) finite(x frag) frag {
 	v := w.fresh()
 	return w.f("list_filter([@], lambda "+v+": isfinite("+v+"))[1]", x)

@@ -8,24 +8,24 @@ import (
 	"strings"
 )
 
-// lowerSQL lowers ASCII letters only, as the matcher does; lower() knows all of Unicode.
+// lowerSQL lowercases only ASCII letters, like the matcher; lower() lowercases all of Unicode.
 const lowerSQL = "translate(@, 'ABCDEFGHIJKLMNOPQRSTUVWXYZ', 'abcdefghijklmnopqrstuvwxyz')"
 
-// lowerName is lowerSQL for a column. translate() takes ten times as long as lower(),
-// which does the same for a text of as many bytes as characters, that is, for ASCII.
+// lowerName is lowerSQL for a column. For ASCII text, which has as many bytes as characters, it
+// uses lower(), which is ten times as fast as translate().
 func lowerName(column string) string {
 	return "CASE WHEN strlen(" + column + ") = length(" + column + ") THEN lower(" + column + ") ELSE " + strings.Replace(lowerSQL, "@", column, 1) + " END"
 }
 
-// isName compares a header's name with an ASCII name in lower case. Of equal length in
-// bytes no other text has that as its lower case.
+// isName compares a header's name with an ASCII name in lower case. Comparing the lengths in
+// bytes excludes non-ASCII names with the same lower case.
 func isName(column, name string, value frag, w *writer) frag {
 	return w.f("strlen("+column+") = "+strconv.Itoa(len(name))+" AND lower("+column+") = @", value)
 }
 
 func isASCII(s string) bool { return !strings.ContainsFunc(s, func(r rune) bool { return r >= 0x80 }) }
 
-// pairs is where a map's entries come from: a list, and key and value of its element.
+// pairs is the source of a map's entries: a list, and key and value of its elements.
 type pairs struct {
 	list       frag
 	when       string // condition on element v, or empty
@@ -70,7 +70,7 @@ func (w *writer) pairs(n *node) pairs {
 	return p
 }
 
-// key is a key to look up, in the form that the map's keys have.
+// key returns a key to look up, in the form of the map's keys.
 func (w *writer) key(m, key *node) frag {
 	if foldsCase(m) {
 		if key.op == opConst {
@@ -81,7 +81,7 @@ func (w *writer) key(m, key *node) frag {
 	return w.value(key)
 }
 
-// found is the list of the entries that have the key.
+// found returns the list of the entries with the key.
 func (w *writer) found(p pairs, m, key *node) frag {
 	when := ""
 	if p.when != "" {
@@ -124,7 +124,7 @@ func (w *writer) keys(m *node) frag {
 	return w.f("(CASE WHEN @ THEN list_sort(list_distinct(list_transform(@, lambda "+p.v+": "+p.key+"))) END)", w.cond(m.args[0]), list)
 }
 
-// inRange tests an address, which is text in the form of RFC 5952.
+// inRange tests an address, which is text as in RFC 5952.
 func (w *writer) inRange(n *node) frag {
 	x := w.value(n.args[0])
 	any := []frag{}
@@ -138,7 +138,7 @@ func (w *writer) inRange(n *node) frag {
 	return w.f("coalesce(@, FALSE)", w.join(any, " OR "))
 }
 
-// range4 compares whole octets as text and the one that is cut as a number.
+// range4 compares whole octets as text and a partial octet as a number.
 func (w *writer) range4(x frag, p netip.Prefix) frag {
 	octets, whole, rest := p.Addr().As4(), p.Bits()/8, p.Bits()%8
 	head := ""
@@ -149,7 +149,7 @@ func (w *writer) range4(x frag, p netip.Prefix) frag {
 		head = strings.TrimSuffix(head, ".")
 		return w.f("(@ = '"+head+"' OR @ = '"+mappedHead+head+"')", x, x)
 	}
-	// Of a mapped address the octets after the first are those of a plain one.
+	// After the first octet, a mapped address has the octets of a plain one.
 	out := w.f("((starts_with(@, '"+head+"') OR starts_with(@, '"+mappedHead+head+"'))", x, x)
 	if head == "" {
 		out = w.f("((NOT contains(@, ':') OR starts_with(@, '"+mappedHead+"') AND contains(@, '.'))", x, x, x)
@@ -165,29 +165,29 @@ func (w *writer) range4(x frag, p netip.Prefix) frag {
 	return w.f("@)", out)
 }
 
-// mappedHead begins an IPv4 address as an IPv6 one, RFC 4291 section 2.5.5.2.
+// mappedHead is the prefix of an IPv4-mapped IPv6 address, RFC 4291 section 2.5.5.2.
 const mappedHead = "::ffff:"
 
-// range6 spells the address out as 32 hexadecimal digits and compares these.
+// range6 expands the address to 32 hexadecimal digits and compares those.
 func (w *writer) range6(x frag, p netip.Prefix) frag {
 	low := p.Addr().As16()
 	high := low
 	for i := p.Bits(); i < 128; i++ {
 		high[i/8] |= 0x80 >> (i % 8)
 	}
-	// An address such as ::ffff:1.2.3.4 first gets its tail as two groups.
+	// Convert the tail of an address such as ::ffff:1.2.3.4 to two groups first.
 	octet := func(i int) string {
 		return fmt.Sprintf("coalesce(TRY_CAST(split_part(split_part(@, ':', -1), '.', %d) AS INTEGER), 0)", i)
 	}
 	tail := "printf('%02x%02x:%02x%02x', " + octet(1) + ", " + octet(2) + ", " + octet(3) + ", " + octet(4) + ")"
 	plain := w.f("CASE WHEN contains(@, '.') THEN regexp_extract(@, '^.*:') || "+tail+" ELSE @ END", x, x, x, x, x, x, x)
 	g, v, v2 := w.fresh(), w.fresh(), w.fresh()
-	// The groups before :: are left, those after it right, and zeros fill between.
+	// left has the groups before ::, right those after it, with zeros between.
 	left := "list_filter(string_split(split_part(" + v + ", '::', 1), ':'), lambda " + g + ": " + g + " <> '')"
 	right := "list_filter(string_split(split_part(" + v + ", '::', 2), ':'), lambda " + g + ": " + g + " <> '')"
 	full := "list_transform([" + left + "], lambda " + v2 + ": list_concat(" + v2 + ", list_transform(range(8 - len(" + v2 + ") - len(" + right + ")), lambda " + g + ": '0'), " + right + "))[1]"
 	spelt := "array_to_string(list_transform(" + full + ", lambda " + g + ": lpad(" + g + ", 4, '0')), '')"
-	// The first group rules out nearly all, and decides where the range is no narrower.
+	// The first group excludes nearly all addresses, and decides if the range is not narrower.
 	first := w.tried(w.f("TRY_CAST('0x0' || split_part(@, ':', 1) AS INTEGER)", x))
 	glance := w.f(fmt.Sprintf("@ BETWEEN %d AND %d", int(low[0])<<8|int(low[1]), int(high[0])<<8|int(high[1])), first)
 	if p.Bits() <= 16 {
@@ -197,8 +197,8 @@ func (w *writer) range6(x frag, p netip.Prefix) frag {
 		x, glance, plain)
 }
 
-// bodies is table bodies with names that no column of calls has, so that columns of
-// the call can be named inside the look-up.
+// bodies is table bodies with column names that calls does not have, so that the lookup can
+// refer to columns of the call.
 const bodies = `(SELECT "sha256" AS kfl_sha, "part" AS kfl_part, "offset" AS kfl_offset, "size" AS kfl_size, "text" AS kfl_text, "bytes" AS kfl_bytes FROM bodies) AS kfl_b`
 
 func (w *writer) body(n *node) frag {
@@ -214,7 +214,7 @@ func (w *writer) bodyLookUp(n *node) frag {
 		}
 		return w.f("coalesce(@ = unhex(sha256(@)), FALSE)", sha, w.value(x))
 	}
-	// What is looked for is known: the bodies are searched once each, in one scan.
+	// The search text is constant: search each body once, in one scan.
 	in := "coalesce(@ IN (SELECT kfl_sha FROM " + bodies + " WHERE kfl_sha IS NOT NULL AND @), FALSE)"
 	if n.op == opBodyRe {
 		return w.f(in, sha, w.f("coalesce(@, FALSE)", w.matches(frag{sql: "kfl_text"}, n)))
@@ -222,14 +222,14 @@ func (w *writer) bodyLookUp(n *node) frag {
 	if n.args[0].op == opConst {
 		return w.f(in, sha, w.bodyTest(n, "", w.value(n.args[0])))
 	}
-	// DuckDB has no lambda inside a look-up that sees the call's columns, and no look-up
-	// inside a lambda. So both what is looked for and the parts come out first, as one value.
+	// DuckDB supports neither a lambda in a subquery that refers to the call's columns nor a
+	// subquery in a lambda. So the search text and the parts are first combined in one value.
 	v, both := w.fresh(), w.fresh()
 	return w.f("coalesce(list_transform([{'part': @, 'all': (SELECT list(kfl_b) FROM "+bodies+" WHERE kfl_sha = @)}], lambda "+both+": len(list_filter("+both+".\"all\", lambda "+v+": @)) > 0)[1], FALSE)",
 		w.value(n.args[0]), sha, w.bodyTest(n, v+".", frag{sql: both + ".part"}))
 }
 
-// bodyTest looks for text part in one part of a body, whose columns have the prefix p.
+// bodyTest searches for text part in one part of a body, whose columns have the prefix p.
 func (w *writer) bodyTest(n *node, p string, part frag) frag {
 	inBytes := w.bytesTest(n.path[0], frag{sql: p + "kfl_bytes"}, part)
 	form := "(coalesce(contains(~kfl_text, @), FALSE) OR coalesce(@, FALSE))"
@@ -248,7 +248,7 @@ func (w *writer) wholeText(n *node) frag {
 	})
 }
 
-// json writes form about a JSON value. A body is read once however often form names it.
+// json applies form to a JSON value. It reads a body once, however often form refers to it.
 func (w *writer) json(n *node, form string) frag {
 	var path []string
 	root := n
@@ -289,7 +289,7 @@ func (w *writer) json(n *node, form string) frag {
 	return w.f("("+form+")", parts...)
 }
 
-// pointer is a path as RFC 6901 writes it.
+// pointer returns a path as a JSON Pointer (RFC 6901).
 func pointer(path []string) string {
 	var b strings.Builder
 	for _, p := range path {
@@ -298,7 +298,7 @@ func pointer(path []string) string {
 	return b.String()
 }
 
-// jsonAs is a JSON value as text, number, bool or list, NULL where it is of another kind.
+// jsonAs converts a JSON value to text, number, bool or list, or NULL if it is of another kind.
 func (w *writer) jsonAs(x *node, to kind) frag {
 	switch to {
 	case kText:

@@ -6,12 +6,12 @@ import (
 	"strings"
 )
 
-// inline is where conditions on one body's JSON are worked out: within the scan of table
-// bodies, each body once, and not for each call.
+// inline marks the evaluation of conditions on one body's JSON during the scan of table bodies,
+// once for each body instead of for each call.
 type inline struct{ side string }
 
-// documentOf is the side whose JSON alone decides a condition, so that it is false where
-// that body is not there.
+// documentOf returns the side whose JSON alone determines a condition, so that the condition is
+// false if there is no such body.
 func documentOf(n *node) (side string, ok bool) {
 	switch n.op {
 	case opCompare, opIn, opText, opMatch, opExists, opAny, opAll, opOne, opTruth:
@@ -30,7 +30,7 @@ func documentOf(n *node) (side string, ok bool) {
 	return "", false
 }
 
-// needs is the side whose JSON must be there for n to be there.
+// needs returns the side whose JSON must be present for n to be present.
 func needs(n *node) string {
 	switch n.op {
 	case opDoc, opDeep, opXML:
@@ -47,8 +47,8 @@ func needs(n *node) string {
 	return ""
 }
 
-// onlyDocument says that n reads nothing of the call but the JSON of one body; own are
-// the variables that it brings itself.
+// onlyDocument reports whether n reads only the JSON of one body of the call; own are the
+// variables that it defines itself.
 func onlyDocument(n *node, side string, own []int64) bool {
 	switch n.op {
 	case opConst, opAbsent:
@@ -66,23 +66,23 @@ func onlyDocument(n *node, side string, own []int64) bool {
 	return false
 }
 
-// documents is table bodies with those that are JSON of one part.
+// documents is table bodies restricted to JSON in one part.
 // The @ is a condition on kfl_text.
 const documents = "(SELECT kfl_sha, kfl_text, TRY_CAST(kfl_text AS JSON) AS kfl_j FROM " + bodies + " WHERE kfl_part = 0 AND kfl_size = strlen(kfl_text) AND kfl_sha IS NOT NULL AND @)"
 
-// inDocument asks for the bodies whose JSON meets the condition.
+// inDocument selects the bodies whose JSON meets the condition.
 func (w *writer) inDocument(n *node, side string) frag {
 	return w.lookUp(func() frag {
 		w.inline = &inline{side}
 		cond := w.cond(n)
 		w.inline = nil
-		return w.f("coalesce(@ IN (SELECT kfl_sha FROM "+documents+" AS kfl_d WHERE kfl_j IS NOT NULL AND @), FALSE)", quote(side+"_body_sha256"), w.holds(traces(n)), cond)
+		return w.f("coalesce(@ IN (SELECT kfl_sha FROM "+documents+" AS kfl_d WHERE kfl_j IS NOT NULL AND @), FALSE)", quote(side+"_body_sha256"), w.mayContain(requiredText(n)), cond)
 	})
 }
 
-// deep is the scalars under a key anywhere in a body's JSON. DuckDB's own walk over a
-// document takes time as the square of its depth, so the text is searched: in JSON a
-// quote after a brace, comma or blank opens a string, and a string before a colon is a key.
+// deep returns the scalars under a key anywhere in a body's JSON. DuckDB needs quadratic time in
+// the depth to walk a document, so the text is searched instead: in JSON, a quote after a brace,
+// comma or blank opens a string, and a string before a colon is a key.
 func (w *writer) deep(n *node) frag {
 	pattern := `(?s)[{, \t\r\n]"` + regexp.QuoteMeta(n.path[0]) + `"[ \t\r\n]*:[ \t\r\n]*("(?:[^"\\]|\\.)*"|-?[0-9][-+.0-9eE]*|true|false)`
 	v := w.fresh()
@@ -95,9 +95,9 @@ func (w *writer) deep(n *node) frag {
 	})
 }
 
-// holds is a quick look at a text before it is read as JSON: what must stand in it does,
-// or it has escapes and may spell it otherwise.
-func (w *writer) holds(list []string) frag {
+// mayContain is a quick test of a text before it is parsed as JSON: it contains all required strings,
+// or it has escapes and may spell them differently.
+func (w *writer) mayContain(list []string) frag {
 	out := frag{sql: "TRUE"}
 	for i, s := range list {
 		if i == 3 {
@@ -111,9 +111,9 @@ func (w *writer) holds(list []string) frag {
 	return w.f(`(contains(kfl_text, '\') OR @)`, out)
 }
 
-// traces are texts that stand in every JSON text for which a condition holds, if it has
-// no escapes: names on the way to what is asked for, and a text that it must be.
-func traces(n *node) (list []string) {
+// requiredText returns strings that every JSON text without escapes must contain to meet a condition:
+// the names on the path, and the string that the value must equal.
+func requiredText(n *node) (list []string) {
 	switch n.op {
 	case opCompare:
 		if n.str == "==" {
@@ -129,14 +129,14 @@ func traces(n *node) (list []string) {
 			list = append(list, steps(a)...)
 		}
 	case opAny:
-		list = append(steps(n.args[0]), traces(n.args[1])...)
+		list = append(steps(n.args[0]), requiredText(n.args[1])...)
 	}
 	return slices.DeleteFunc(list, func(s string) bool {
 		return len(s) < 2 || strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r > '~' || r == '"' || r == '\\' || r == '/' }) || strings.Trim(s, "0123456789") == ""
 	})
 }
 
-// steps are the names on the way to a value.
+// steps returns the names on the path to a value.
 func steps(n *node) []string {
 	switch n.op {
 	case opDeep:

@@ -5,19 +5,19 @@ import (
 	"unicode/utf8"
 )
 
-// stringCall is a function of CEL's string extensions. Positions count characters from 0;
-// one outside the text makes the result absent.
+// stringCall is a function of CEL's string extensions. Positions count characters from 0; a
+// position outside the text makes the result absent.
 type stringCall struct {
 	form     string
-	on       kind   // of the value that it is called on
+	on       kind   // of the receiver
 	args     []kind // of the arguments
-	optional int    // how many of the last arguments may be left out
+	optional int    // number of optional arguments at the end
 	result   typ
 	eval     func(a []Value) Value
-	sql      string // @ is the value and then each argument
+	sql      string // @ is the receiver, then each argument
 }
 
-// blanks are the characters with the property White_Space of Unicode, which trim removes.
+// blanks are the characters with Unicode's White_Space property, which trim removes.
 const blanks = "\t\n\v\f\r \u0085\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
 
 const (
@@ -85,12 +85,12 @@ func substring(a []Value) Value {
 	return Text(string(r[from:to]))
 }
 
-// stringCall checks a call of a function of texts.
+// stringCall checks a call of a string function.
 func (c *checker) stringCall(n *ast, x *node) (*node, *Error) {
 	f := stringCalls[n.text]
 	args := n.args[1:]
 	if len(args) > len(f.args) || len(args) < len(f.args)-f.optional {
-		return nil, c.fail(n, "write "+f.form, "%d arguments of %s", len(args), n.text)
+		return nil, c.fail(n, "write "+f.form, "wrong number of arguments (%d) for %s", len(args), n.text)
 	}
 	x, err := c.textOf(n.args[0], x, f.on, f.form)
 	if err != nil {
@@ -108,9 +108,9 @@ func (c *checker) stringCall(n *ast, x *node) (*node, *Error) {
 		switch literal := v.op == opConst; {
 		case i > 0:
 		case n.text == "join" && !literal:
-			return nil, c.fail(a, "write "+f.form, "want a text in quotes")
+			return nil, c.fail(a, "write "+f.form, "want quoted text")
 		case (n.text == "split" || n.text == "replace" || n.text == "indexOf") && (!literal || v.str == ""):
-			return nil, c.fail(a, "write "+f.form, "want a text in quotes that is not empty")
+			return nil, c.fail(a, "write "+f.form, "want quoted text that is not empty")
 		}
 		out.args = append(out.args, v)
 	}
@@ -126,7 +126,7 @@ func (c *checker) stringCall(n *ast, x *node) (*node, *Error) {
 	return c.make(n, out)
 }
 
-// textOf makes a value of the kind that a function of texts takes.
+// textOf converts a value to the kind that a string function accepts.
 func (c *checker) textOf(n *ast, x *node, want kind, form string) (_ *node, err *Error) {
 	if x, err = c.oneXML(n, asText(x)); err != nil {
 		return nil, err
@@ -144,7 +144,7 @@ func (c *checker) textOf(n *ast, x *node, want kind, form string) (_ *node, err 
 	return nil, c.fail(n, "write "+form, "%s, want %s", aType(x.typ), aType(typ{kind: want, elem: kText}))
 }
 
-// stringCall is what a function of texts gives; absent if one of its arguments is.
+// stringCall evaluates a string function; the result is absent if an argument is.
 func (m *matcher) stringCall(n *node) Value {
 	args := make([]Value, len(n.args))
 	for i, a := range n.args {

@@ -9,14 +9,14 @@ import (
 //go:embed testdata/cel-spec.tsv
 var celSpec string
 
-// TestCELSpec holds KFL to the conformance suite of CEL. Where KFL differs, docs/kfl.md says so:
-// a float that is not a number is absent, and int() of a time gives nanoseconds.
+// TestCELSpec runs cases of CEL's conformance suite. docs/kfl.md lists the differences: a float that
+// is not a number is absent, and int() of a time returns nanoseconds.
 func TestCELSpec(t *testing.T) {
 	n := 0
 	for line := range strings.Lines(celSpec) {
 		c := strings.Split(strings.TrimRight(line, "\n"), "\t")
 		if len(c) != 3 {
-			continue // what the file is
+			continue // header
 		}
 		n++
 		src := "(" + c[1] + ") == " + c[2]
@@ -38,11 +38,11 @@ func TestCELSpec(t *testing.T) {
 	}
 }
 
-// TestStrings asks for functions of texts where CEL and databases easily differ.
+// TestStrings tests string functions for which CEL and databases often differ.
 func TestStrings(t *testing.T) {
 	r := row(map[string]Value{"host": Text("Shop.Example.É"), "path": Text("/a/b/c"), "summary": Text("\u00a0 x \u2003"), "elapsed_us": Int(1500)})
 	for src, want := range map[string]bool{
-		`host.lowerAscii() == "shop.example.É"`:           true, // ASCII alone
+		`host.lowerAscii() == "shop.example.É"`:           true, // only ASCII
 		`host.upperAscii().endsWith("EXAMPLE.É")`:         true,
 		`host.indexOf("É") == 13`:                         true, // characters, not bytes
 		`host.indexOf("x.") == -1`:                        true,
@@ -72,8 +72,8 @@ func TestStrings(t *testing.T) {
 		}
 	}
 	for src, want := range map[string]string{
-		`host.split("") == "x"`:      "want a text in quotes that is not empty",
-		`host.replace("a") == "x"`:   "1 arguments of replace",
+		`host.split("") == "x"`:      "want quoted text that is not empty",
+		`host.replace("a") == "x"`:   "wrong number of arguments (1) for replace",
 		`host.substring("a") == "x"`: "text, want a",
 		`status_code.trim() == "x"`:  "want text",
 	} {

@@ -15,20 +15,20 @@ const (
 	kMap                  // text to text
 	kBytes                // a BLOB
 	kBody                 // a message body, kept in table bodies
-	kJSON                 // a place in a JSON text
-	kXML                  // an element or an attribute of an XML text
+	kJSON                 // a JSON value
+	kXML                  // an element or attribute of XML
 	kCIDR                 // an address range
 )
 
-// textKind is what a text is, where that changes what a comparison means.
+// textKind is the kind of a text, if it changes the meaning of a comparison.
 type textKind uint8
 
 const (
 	textPlain    textKind = iota
-	textName              // a Kubernetes name: a literal that cannot be one is a pattern
+	textName              // a Kubernetes name: a literal that is not a valid name is a pattern
 	textIP                // an address, RFC 5952
 	textHex               // lower-case hexadecimal of a BLOB
-	textProtocol          // a protocol's word
+	textProtocol          // a protocol's keyword
 	textPattern           // a literal r"…"
 )
 
@@ -37,7 +37,7 @@ type typ struct {
 	elem kind     // of a list
 	text textKind // of a text
 	unit string   // of a number
-	each bool     // a list of which any element may be meant: x.*
+	each bool     // a list of which any element may match: x.*
 }
 
 var kindWords = [...]string{
@@ -54,7 +54,7 @@ func (t typ) String() string {
 
 func (t typ) number() bool { return t.kind == kInt || t.kind == kFloat }
 
-// sqlTypes are the DuckDB types that values of a kind have in an expression.
+// sqlTypes are the DuckDB types of expressions of each kind.
 var sqlTypes = [...]string{
 	kBool: "BOOLEAN", kInt: "BIGINT", kFloat: "DOUBLE", kText: "VARCHAR", kTime: "BIGINT", kDuration: "BIGINT",
 	kBytes: "BLOB", kJSON: "JSON",
@@ -67,14 +67,14 @@ func (t typ) sql() string {
 	return sqlTypes[t.kind]
 }
 
-// op is what an expression does. Value expressions may be absent (NULL in SQL);
-// conditions never are.
+// op is the operation of an expression. Values may be absent (NULL in SQL); conditions never
+// are.
 type op uint8
 
 const (
 	// Values.
 	opConst    op = iota // str, num or flt by type
-	opAbsent             // nothing
+	opAbsent             // an absent value
 	opCol                // column str
 	opHex                // args[0], a BLOB, as lower-case hexadecimal
 	opVar                // variable num of a macro
@@ -84,25 +84,25 @@ const (
 	opCond               // args[0] ? args[1] : args[2]
 	opSize               // size of args[0]: characters, elements, keys or bytes
 	opList               // [args…] without the absent ones
-	opFilter             // elements of args[0] for which args[1] holds of variable num
+	opFilter             // elements of args[0] for which args[1] is true of variable num
 	opMap                // args[1] for each element of args[0], without the absent ones
 	opElem               // element args[1] of list args[0]
 	opConvert            // args[0] as the type
 	opLookup             // map args[0], key args[1], default args[2] or ""
 	opKeys               // keys of map args[0], each once, sorted
-	opEntries            // a map: str says from what, args[0] is when it is there
-	opDoc                // JSON text of body str
-	opPath               // place path in JSON args[0]
+	opEntries            // a map: str is its source, args[0] the condition for its presence
+	opDoc                // JSON value of body str
+	opPath               // member path of JSON args[0]
 	opBody               // body str; only under the conditions below
 	opWhole              // text of body str
 	opParse              // text args[0] as JSON
 	opSpread             // members of JSON args[0], or of each element of a list of JSON
-	opDeep               // texts, numbers and bools under key path[0] anywhere in the JSON of body str
-	opFindings           // names of the findings about the call; only asked for by name
+	opDeep               // strings, numbers and bools under key path[0] anywhere in the JSON of body str
+	opFindings           // names of the findings about the call; can be tested only by name
 	opXML                // XML text of body str
-	opXMLStep            // elements path[0], or attributes, right in those of args[0]
+	opXMLStep            // child elements path[0], or attributes, of those in args[0]
 	opXMLDeep            // elements path[0] anywhere in args[0]
-	opCall               // function str of texts, of args
+	opCall               // string function str of args
 	opJoined             // column str, as in flow.rtt_avg_us, of the row of another table that belongs to the call
 
 	// Conditions.
@@ -115,7 +115,7 @@ const (
 	opHasKey  // key args[0] in map args[1]
 	opText    // str of contains, startsWith, endsWith: args[0] by args[1]
 	opMatch   // args[0] matches re
-	opExists  // args[0] is there
+	opExists  // args[0] is present
 	opRange   // address args[0] in one of nets
 	opAny     // args[1] is true for an element of args[0]
 	opAll     // for all

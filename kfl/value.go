@@ -3,11 +3,11 @@ package kfl
 // Pair is a name and a value, such as a label.
 type Pair struct{ Name, Value string }
 
-// Header is a header as it stood on the wire; Kind is request, response,
-// request_trailer or response_trailer.
+// Header is a header as sent; Kind is request, response, request_trailer or
+// response_trailer.
 type Header struct{ Name, Value, Kind string }
 
-// Value is what a column holds in one row. The zero Value is absent.
+// Value is the value of a column in one row. The zero Value is absent.
 type Value struct {
 	kind  kind
 	there bool
@@ -21,7 +21,7 @@ type Value struct {
 	xml   *xmlNode
 }
 
-// Bool is a present BOOLEAN.
+// Bool returns a BOOLEAN.
 func Bool(v bool) Value {
 	x := Value{kind: kBool, there: true}
 	if v {
@@ -30,28 +30,28 @@ func Bool(v bool) Value {
 	return x
 }
 
-// Int is a present INTEGER or BIGINT; times are nanoseconds.
+// Int returns an INTEGER or BIGINT; times are nanoseconds since 1970 UTC.
 func Int(v int64) Value { return Value{kind: kInt, there: true, num: v} }
 
-// Float is a present DOUBLE.
+// Float returns a DOUBLE.
 func Float(v float64) Value { return Value{kind: kFloat, there: true, flt: v} }
 
-// Text is a present VARCHAR.
+// Text returns a VARCHAR.
 func Text(v string) Value { return Value{kind: kText, there: true, str: v} }
 
-// Bytes is a present BLOB; nil is absent.
+// Bytes returns a BLOB; nil is absent.
 func Bytes(v []byte) Value { return Value{kind: kBytes, there: v != nil, str: string(v)} }
 
-// Texts is a VARCHAR[]; nil is absent.
+// Texts returns a VARCHAR[]; nil is absent.
 func Texts(v []string) Value { return Value{kind: kList, there: v != nil, texts: v} }
 
-// Pairs is a list of STRUCT(name, value); nil is absent.
+// Pairs returns a list of STRUCT(name, value); nil is absent.
 func Pairs(v []Pair) Value { return Value{kind: kMap, there: v != nil, pairs: v} }
 
-// Headers is a list of STRUCT(name, value, kind); nil is absent.
+// Headers returns a list of STRUCT(name, value, kind); nil is absent.
 func Headers(v []Header) Value { return Value{kind: kMap, there: v != nil, heads: v} }
 
-// Side is which of the two messages of a call.
+// Side is one of the two messages of a call.
 type Side uint8
 
 // The sides of a call.
@@ -60,30 +60,30 @@ const (
 	Response
 )
 
-// BodyPart is a row of table bodies: a stretch of a body, as text or as bytes.
+// BodyPart is a row of table bodies: a part of a body, as text or as bytes.
 type BodyPart struct {
 	Part   int32
-	Offset int64 // where in the body the part begins
+	Offset int64 // of the part in the body
 	Size   int64 // of the whole body
 	Text   string
 	IsText bool
 	Bytes  []byte
 }
 
-// Row is a call as the matcher sees it.
+// Row is a call for the matcher.
 type Row interface {
-	// Column is the value of a column of the view calls, by its name there. A value of
-	// another type than the column's counts as absent. A name with a dot is a column of
-	// the row of another table that belongs to the call: flow.rtt_avg_us of its flow,
-	// connection.encryption of its connection, and of the first handshake on its connection
-	// that has the value hello.tls_version, as calls has it, and tls.cert_subject.
+	// Column returns the value of a column of the view calls. A value of another type than the
+	// column's counts as absent. A name with a dot is a column of another table's row that
+	// belongs to the call: flow.rtt_avg_us of its flow, connection.encryption of its connection,
+	// and hello.tls_version (a column of calls) and tls.cert_subject of the first handshake on
+	// its connection that has the value.
 	Column(name string) Value
-	// Body is what table bodies has under the hash of the side's body; nil where it has
-	// nothing.
+	// Body returns the rows of table bodies with the hash of the side's body, or nil if there
+	// are none.
 	Body(side Side) []BodyPart
 }
 
-// elements is a list's elements, whichever way it came.
+// elements returns a list's elements, in either representation.
 func (v Value) elements() []Value {
 	if v.list != nil || v.texts == nil {
 		return v.list

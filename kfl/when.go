@@ -2,7 +2,7 @@ package kfl
 
 import "time"
 
-// ago is a time so many units from now, as the older language has it.
+// ago is a time relative to now, as in the older language.
 func (c *checker) ago(n *ast) (*node, *Error) {
 	x, err := c.value(n.args[0])
 	if err != nil {
@@ -24,9 +24,9 @@ func (c *checker) ago(n *ast) (*node, *Error) {
 	return c.make(n, node{op: opArith, typ: typ{kind: kTime}, str: "+", args: []*node{arg(kTime, c.env.Now), span}})
 }
 
-// calendarAgo is the same day so many months or years from now.
+// calendarAgo is the same day, a number of months or years from now.
 func (c *checker) calendarAgo(n *ast, count int64) (*node, *Error) {
-	const most = 3000 // months; times have 64 bits of nanoseconds, some 292 years each way
+	const most = 3000 // months; 64-bit nanoseconds cover about 292 years in each direction
 	if n.text == "years" && count > -most && count < most {
 		count *= 12
 	}
@@ -40,7 +40,7 @@ func (c *checker) calendarAgo(n *ast, count int64) (*node, *Error) {
 	return c.constant(n, node{typ: typ{kind: kTime}, num: t.UnixNano()}), nil
 }
 
-// limitTo is limit(n) of the older language: always true, and at most n calls.
+// limitTo is limit(n) of the older language: always true, and limits the answer to n calls.
 func (c *checker) limitTo(n *ast) (*node, *Error) {
 	x, err := c.value(n.args[0])
 	if err != nil {

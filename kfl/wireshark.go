@@ -11,7 +11,7 @@ import (
 //go:embed wireshark.tsv
 var wiresharkFile string
 
-// wireshark maps fields of Wireshark's display filters to KFL.
+// wireshark maps the fields of Wireshark's display filters to KFL.
 var wireshark = sync.OnceValue(func() map[string]string {
 	m := map[string]string{}
 	for line := range strings.Lines(wiresharkFile) {
@@ -22,19 +22,18 @@ var wireshark = sync.OnceValue(func() map[string]string {
 	return m
 })
 
-// wiresharkOps are operators that Wireshark writes as words.
+// wiresharkOps are Wireshark's operators that are words.
 var wiresharkOps = map[string]string{"eq": "==", "ne": "!=", "gt": ">", "lt": "<", "ge": ">=", "le": "<=", "~": "matches"}
 
 var (
-	// A text in quotes stays; a dotted name may be compared with what follows.
+	// Keep quoted text; a dotted name may be followed by a comparison.
 	wiresharkTerm = regexp.MustCompile(`"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|` +
 		`([A-Za-z][\w.]*)(?:\s*(==|!=|<=|>=|=~|<|>|~|\b(?:eq|ne|gt|lt|ge|le|contains|matches|in)\b)\s*("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|[\w.:/*-]+))?`)
 	hexByte = regexp.MustCompile(`^0x[0-9a-fA-F]+$`)
 )
 
-// suggest adds to an error what the person most likely meant: the same condition with
-// fields of Wireshark in the words of KFL and with addresses in quotes. What it suggests
-// compiles.
+// suggest adds the likely intention to an error: the same condition with Wireshark's fields
+// replaced by KFL's and with addresses in quotes. It suggests only queries that compile.
 func suggest(src string, env Env, err *Error) *Error {
 	if err.Macro != "" || err.Limit {
 		return err
@@ -51,12 +50,12 @@ func suggest(src string, env Env, err *Error) *Error {
 	return err
 }
 
-// fromWireshark is src with what is Wireshark's put into the words of KFL.
+// fromWireshark translates the Wireshark fields and operators in src to KFL.
 func fromWireshark(src string) string {
 	var b strings.Builder
 	last := 0
 	for _, m := range wiresharkTerm.FindAllStringSubmatchIndex(src, -1) {
-		if m[2] < 0 { // a text
+		if m[2] < 0 { // quoted text
 			continue
 		}
 		part := func(i int) string {
@@ -71,8 +70,8 @@ func fromWireshark(src string) string {
 	return b.String() + src[last:]
 }
 
-// comparison is a comparison in KFL; op and value are empty for a name alone. It gives
-// whole for what is no matter of Wireshark.
+// comparison translates a comparison to KFL; op and value are empty for a name without a
+// comparison. It returns whole if name is not a field of Wireshark.
 func comparison(name, op, value, whole string) string {
 	to, ok := wireshark()[name]
 	if names().byName[name] != nil {
@@ -98,10 +97,10 @@ func comparison(name, op, value, whole string) string {
 		op = word
 	}
 	joint := " || "
-	if op == "!=" { // Wireshark means that none is equal
+	if op == "!=" { // in Wireshark: no field is equal
 		joint = " && "
 	}
-	if strings.Contains(quoted, "/") && quoted != value { // a network
+	if strings.Contains(quoted, "/") && quoted != value { // a prefix
 		op = map[string]string{"==": "in", "!=": "not in"}[op]
 	}
 	var parts []string
@@ -121,7 +120,7 @@ func comparison(name, op, value, whole string) string {
 	return "(" + strings.Join(parts, joint) + ")"
 }
 
-// quotedAddress puts an address or a network in quotes. Any other value stays.
+// quotedAddress puts an address or a prefix in quotes. It returns other values unchanged.
 func quotedAddress(s string) string {
 	if hexByte.MatchString(s) {
 		return s

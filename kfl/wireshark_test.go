@@ -6,14 +6,14 @@ import (
 	"testing"
 )
 
-// TestWiresharkFields compiles every field's meaning.
+// TestWiresharkFields compiles the KFL of every field.
 func TestWiresharkFields(t *testing.T) {
 	if n := len(wireshark()); n < 60 {
 		t.Errorf("%d fields, want at least 60", n)
 	}
 	for name := range wireshark() {
 		if names().byName[name] != nil {
-			t.Errorf("%s is a name of KFL, so its row is never read", name)
+			t.Errorf("%s is a name in KFL, so its row is never used", name)
 			continue
 		}
 		var faults []string
@@ -33,7 +33,7 @@ func TestWiresharkFields(t *testing.T) {
 	}
 }
 
-// TestWiresharkHints reads filters as people bring them along.
+// TestWiresharkHints compiles Wireshark filters.
 func TestWiresharkHints(t *testing.T) {
 	for src, want := range map[string]string{
 		`ip.addr == 10.0.0.1`:                           `write (src.ip == "10.0.0.1" || dst.ip == "10.0.0.1")`,
@@ -50,7 +50,7 @@ func TestWiresharkHints(t *testing.T) {
 		`tcp.analysis.retransmission`:                   `write tcp.retransmissions > 0`,
 		`tcp.flags.reset == 1 && dns.qry.name == "a.b"`: `write tcp.resets > 0 && host == "a.b"`,
 		`tcp.flags.reset == 0`:                          `write !(tcp.resets > 0)`,
-		`htpp && ip.src == 10.0.0.1`:                    ``, // something else is wrong, too
+		`htpp && ip.src == 10.0.0.1`:                    ``, // it has another error
 	} {
 		_, err := Compile(src, Env{})
 		var bad *Error

@@ -7,15 +7,15 @@ import (
 	"unicode/utf8"
 )
 
-// Limits of an XML text; one beyond them counts as no XML.
+// Limits of XML; a text that exceeds them does not count as XML.
 const (
-	maxXMLBytes = 1 << 20 // as long as a part of a body
-	maxXMLDepth = 100     // elements in elements
+	maxXMLBytes = 1 << 20 // the size of a part of a body
+	maxXMLDepth = 100     // nested elements
 	maxXMLAttrs = 256     // of one element
 )
 
-// xmlNode is an element or an attribute of an XML text, or the text itself, whose only
-// child is the root.
+// xmlNode is an element, an attribute, or the whole document, whose only child is the root
+// element.
 type xmlNode struct {
 	doc      *xmlDoc
 	name     string // without its prefix
@@ -24,25 +24,25 @@ type xmlNode struct {
 	kids     []*xmlNode
 }
 
-// xmlDoc is what the nodes of one text share.
+// xmlDoc is the data that the nodes of one document share.
 type xmlDoc struct{ text string }
 
-// inside is all text in n, without white space at its ends.
+// inside returns the text in n, without leading and trailing white space.
 func (n *xmlNode) inside() string { return strings.Trim(n.doc.text[n.from:n.to], " \t\r\n") }
 
-// xmlReader reads XML 1.0 without a document type: what is well-formed, and no more. It
-// keeps the open elements in a list of its own, so depth costs no stack.
+// xmlReader reads well-formed XML 1.0 without a document type. It keeps the open elements in a
+// list, so that nesting costs no stack.
 type xmlReader struct {
 	s    string
 	i    int
 	text []byte
 	doc  *xmlDoc
 	open []*xmlNode
-	raw  []string // names of the open elements as they are written
+	raw  []string // names of the open elements as written
 	slab []xmlNode
 }
 
-// node makes one; many at once cost less.
+// node returns a new node; it allocates many at once.
 func (r *xmlReader) node(doc *xmlDoc, name string) *xmlNode {
 	if len(r.slab) == 0 {
 		r.slab = make([]xmlNode, 32)
@@ -53,10 +53,9 @@ func (r *xmlReader) node(doc *xmlDoc, name string) *xmlNode {
 	return n
 }
 
-// parseXML reads s. It refuses document types, and with them entities of one's own.
+// parseXML parses s. It refuses document types, and thus custom entities.
 //
-// LIMIT: an encoding that the text declares is not minded: bodies that are text are
-// UTF-8, others are no text.
+// LIMIT: a declared encoding is ignored, because bodies stored as text are always UTF-8.
 func parseXML(s string) (*xmlNode, bool) {
 	if len(s) > maxXMLBytes || !allXML(s) {
 		return nil, false
@@ -77,7 +76,7 @@ func parseXML(s string) (*xmlNode, bool) {
 	return top, len(r.open) == 1 && len(top.kids) == 1
 }
 
-// allXML says that s is UTF-8 and has no character that XML 1.0, section 2.2, forbids.
+// allXML reports whether s is UTF-8 without characters that XML 1.0, section 2.2, forbids.
 func allXML(s string) bool {
 	for i := range len(s) {
 		if c := s[i]; c >= 0x80 || c < ' ' && !isXMLChar(rune(c)) {
@@ -91,7 +90,7 @@ func isXMLChar(c rune) bool {
 	return c >= ' ' && c < 0xd800 || c == '\t' || c == '\n' || c == '\r' || c >= 0xe000 && c <= 0x10ffff && c != 0xfffe && c != 0xffff
 }
 
-// next passes a tag, a stretch of text or whatever stands at i.
+// next reads a tag, text, or another item at i.
 func (r *xmlReader) next() bool {
 	rest := r.s[r.i:]
 	switch {
@@ -104,7 +103,7 @@ func (r *xmlReader) next() bool {
 		return r.chars(rest[:end])
 	case strings.HasPrefix(rest, "<!--"):
 		inside, ok := r.until(4, "--")
-		return ok && r.take(">") && !strings.HasSuffix(inside, "-")
+		return ok && r.accept(">") && !strings.HasSuffix(inside, "-")
 	case strings.HasPrefix(rest, "<![CDATA["):
 		inside, ok := r.until(9, "]]>")
 		r.add(inside)
@@ -121,14 +120,14 @@ func (r *xmlReader) next() bool {
 	return r.start()
 }
 
-// until passes skip bytes and all up to mark, and mark.
+// until reads skip bytes, everything up to mark, and mark.
 func (r *xmlReader) until(skip int, mark string) (inside string, ok bool) {
 	inside, _, ok = strings.Cut(r.s[r.i+skip:], mark)
 	r.i += skip + len(inside) + len(mark)
 	return inside, ok
 }
 
-func (r *xmlReader) take(s string) bool {
+func (r *xmlReader) accept(s string) bool {
 	if r.i > len(r.s) || !strings.HasPrefix(r.s[r.i:], s) {
 		return false
 	}
@@ -141,7 +140,7 @@ func (r *xmlReader) instruction() bool {
 	if _, ok := r.name(); !ok {
 		return false
 	}
-	if r.take("?>") {
+	if r.accept("?>") {
 		return true
 	}
 	if !r.space() {
@@ -151,7 +150,7 @@ func (r *xmlReader) instruction() bool {
 	return ok
 }
 
-// space passes white space and says whether there was any.
+// space skips white space and reports whether there was any.
 func (r *xmlReader) space() bool {
 	at := r.i
 	for r.i < len(r.s) && strings.IndexByte(" \t\r\n", r.s[r.i]) >= 0 {
@@ -160,7 +159,7 @@ func (r *xmlReader) space() bool {
 	return r.i > at
 }
 
-// add keeps text; line ends become one form, as section 2.11 has it.
+// add keeps text and normalizes line ends (section 2.11).
 func (r *xmlReader) add(s string) {
 	if strings.Contains(s, "\r") {
 		s = strings.ReplaceAll(strings.ReplaceAll(s, "\r\n", "\n"), "\r", "\n")
@@ -168,7 +167,7 @@ func (r *xmlReader) add(s string) {
 	r.text = append(r.text, s...)
 }
 
-// chars takes a stretch of text between tags.
+// chars reads text between tags.
 func (r *xmlReader) chars(s string) bool {
 	if len(r.open) == 1 {
 		return strings.Trim(s, " \t\r\n") == ""
@@ -176,8 +175,8 @@ func (r *xmlReader) chars(s string) bool {
 	return !strings.Contains(s, "]]>") && r.refs(s)
 }
 
-// refs keeps text with its references resolved. Only those that XML itself has are
-// there, section 4.6.
+// refs keeps text with its references resolved. Only the predefined entities exist
+// (section 4.6).
 func (r *xmlReader) refs(s string) bool {
 	for {
 		plain, rest, more := strings.Cut(s, "&")
@@ -230,7 +229,7 @@ func (r *xmlReader) name() (string, bool) {
 	return name, name != "" && strings.Count(name, ":") <= 1
 }
 
-// isXMLName says that c may stand in a name, or begin one: section 2.3.
+// isXMLName reports whether c may be in a name, or begin one (section 2.3).
 func isXMLName(c rune, first bool) bool {
 	switch {
 	case c|0x20 >= 'a' && c|0x20 <= 'z', c == '_', c == ':':
@@ -242,7 +241,7 @@ func isXMLName(c rune, first bool) bool {
 		c >= 0x2c00 && c <= 0x2fef || c >= 0x3001 && c <= 0xd7ff || c >= 0xf900 && c <= 0xfdcf || c >= 0xfdf0 && c <= 0xfffd || c >= 0x10000 && c <= 0xeffff
 }
 
-// local is a name without its prefix.
+// local returns a name without its prefix.
 func local(name string) string {
 	if prefix, rest, ok := strings.Cut(name, ":"); ok && prefix != "" && rest != "" {
 		return rest
@@ -250,7 +249,7 @@ func local(name string) string {
 	return name
 }
 
-// start reads a tag behind its bracket.
+// start reads a start tag after its bracket.
 func (r *xmlReader) start() bool {
 	name, ok := r.name()
 	parent := r.open[len(r.open)-1]
@@ -262,7 +261,7 @@ func (r *xmlReader) start() bool {
 	closed := false
 	for {
 		space := r.space()
-		if closed = r.take("/>"); closed || r.take(">") {
+		if closed = r.accept("/>"); closed || r.accept(">") {
 			break
 		}
 		if !space || len(names) >= maxXMLAttrs {
@@ -283,19 +282,19 @@ func (r *xmlReader) start() bool {
 	return true
 }
 
-// attribute reads one of n; those that declare prefixes are not kept.
+// attribute reads an attribute of n; it does not keep declarations of prefixes.
 func (r *xmlReader) attribute(n *xmlNode) (name string, ok bool) {
 	if name, ok = r.name(); !ok {
 		return "", false
 	}
 	r.space()
-	if !r.take("=") {
+	if !r.accept("=") {
 		return "", false
 	}
 	r.space()
 	quote := `"`
-	if !r.take(quote) {
-		if quote = "'"; !r.take(quote) {
+	if !r.accept(quote) {
+		if quote = "'"; !r.accept(quote) {
 			return "", false
 		}
 	}
@@ -321,7 +320,7 @@ func (r *xmlReader) end() bool {
 	name, ok := r.name()
 	r.space()
 	last := len(r.open) - 1
-	if !ok || !r.take(">") || last == 0 || r.raw[last] != name {
+	if !ok || !r.accept(">") || last == 0 || r.raw[last] != name {
 		return false
 	}
 	r.open[last].to = len(r.text)
@@ -329,7 +328,7 @@ func (r *xmlReader) end() bool {
 	return true
 }
 
-// xmlStep are the elements, or with an @ the attributes, of a name right in the nodes;
+// xmlStep returns the child elements of the nodes with a name or, with an @, their attributes;
 // * is any element.
 func xmlStep(nodes []Value, name string) []Value {
 	out := []Value{}
@@ -347,7 +346,7 @@ func xmlStep(nodes []Value, name string) []Value {
 	return out
 }
 
-// xmlDeep are the elements of a name anywhere in n, in the order of the text.
+// xmlDeep returns the elements of a name anywhere in n, in document order.
 func xmlDeep(n *xmlNode, name string) []Value {
 	out := []Value{}
 	todo := []*xmlNode{n}

@@ -7,40 +7,39 @@ import (
 	"strings"
 )
 
-// DuckDB has no function for a place in an XML text. A condition on one therefore is
-// worked out here, with the matcher, on every distinct body that may meet it, and SQL
-// gets the hashes of those that do.
+// DuckDB has no functions for XML. A condition on XML is therefore evaluated here with the
+// matcher, on every distinct body that may meet it, and SQL gets the hashes of those that do.
 
-// maxXMLBodies is how many bodies one condition may hold for.
+// maxXMLBodies is how many bodies may meet one condition.
 const maxXMLBodies = 250_000
 
-// isXML says that x is an element or several.
+// isXML reports whether x is one or more elements.
 func isXML(x *node) bool {
 	return x.typ.kind == kXML || x.typ.kind == kList && x.typ.elem == kXML && x.typ.each
 }
 
-// elements of XML, of which any may be meant.
+// elements of XML, of which any may match.
 var xmlElements = typ{kind: kList, elem: kXML, each: true}
 
-// xmlDocument is the XML text of a body.
+// xmlDocument is the XML document of a body.
 func (c *checker) xmlDocument(n *ast, x *node) (*node, *Error) {
 	if x.op == opAbsent {
 		return absent(typ{kind: kXML}), nil
 	}
 	if x.typ.kind != kBody {
-		return nil, c.fail(n, "only request.body and response.body", "xml() of %s", aType(x.typ))
+		return nil, c.fail(n, "xml() works only on request.body and response.body", "cannot apply xml() to %s", aType(x.typ))
 	}
 	if c.xml == nil {
-		c.xml = c.fail(n, "compare it with a literal or with a place in the same body", "xml() beside what is not in that body")
+		c.xml = c.fail(n, "compare it with a literal or another part of the same body", "a condition on xml() cannot use anything outside that body")
 	}
 	c.columns[x.str+"_body_sha256"] = true
 	return c.make(n, node{op: opXML, typ: typ{kind: kXML}, str: x.str})
 }
 
-// xmlStep goes to the elements of a name in those of x, or with an @ to an attribute.
+// xmlStep selects the child elements of x with a name or, with an @, an attribute.
 func (c *checker) xmlStep(n *ast, x, k *node) (*node, *Error) {
 	if k.op != opConst {
-		return nil, c.fail(n, `write .name, ["name"], ["@attribute"] or [0]`, "want a name or a number from 0")
+		return nil, c.fail(n, `write .name, ["name"], ["@attribute"] or [0]`, "want a name or an index from 0")
 	}
 	if x.op == opAbsent {
 		return absent(xmlElements), nil
@@ -48,7 +47,7 @@ func (c *checker) xmlStep(n *ast, x, k *node) (*node, *Error) {
 	return c.make(n, node{op: opXMLStep, typ: xmlElements, path: []string{local(k.str)}, args: []*node{x}})
 }
 
-// xmlDeep is xml()..name: elements of a name anywhere.
+// xmlDeep is xml()..name: elements with a name anywhere.
 func (c *checker) xmlDeep(n *ast, x *node) (*node, *Error) {
 	switch x.op {
 	case opAbsent:
@@ -56,10 +55,10 @@ func (c *checker) xmlDeep(n *ast, x *node) (*node, *Error) {
 	case opXML:
 		return c.make(n, node{op: opXMLDeep, typ: xmlElements, path: []string{n.text}, args: []*node{x}})
 	}
-	return nil, c.fail(n, "write request.body.xml().."+n.text, "two dots after an XML element, want a whole body")
+	return nil, c.fail(n, "write request.body.xml().."+n.text, ".. works only on a whole body, not on an XML element")
 }
 
-// oneXML is the first of several elements where one value must stand.
+// oneXML returns the first of several elements if one value is required.
 func (c *checker) oneXML(n *ast, x *node) (*node, *Error) {
 	if x.typ.kind != kList || !isXML(x) {
 		return x, nil
@@ -67,7 +66,7 @@ func (c *checker) oneXML(n *ast, x *node) (*node, *Error) {
 	return c.make(n, node{op: opElem, typ: typ{kind: kXML}, args: []*node{x, {op: opConst, typ: typ{kind: kInt}}}})
 }
 
-// textOfXML is the text of the first element where x is XML.
+// textOfXML returns the text of the first element if x is XML.
 func (c *checker) textOfXML(n *ast, x *node) (*node, *Error) {
 	if !isXML(x) {
 		return x, nil
@@ -79,7 +78,7 @@ func (c *checker) textOfXML(n *ast, x *node) (*node, *Error) {
 	return c.convert(n, x, typ{kind: kText})
 }
 
-// compareXML compares the text of an element, read as what it meets.
+// compareXML compares the text of an element, converted to the type of the other operand.
 func (c *checker) compareXML(n *ast, op string, x, y *node) (_ *node, err *Error) {
 	to := y.typ.kind
 	switch to {
@@ -102,7 +101,7 @@ func (c *checker) compareXML(n *ast, op string, x, y *node) (_ *node, err *Error
 	return c.compare(n, op, x, y)
 }
 
-// xmlAs is an element's text as a value of the type of n.
+// xmlAs converts an element's text to the type of n.
 func xmlAs(text string, n *node) Value {
 	switch {
 	case n.typ.kind == kText:
@@ -147,10 +146,10 @@ func (m *matcher) xmlPart(n *node) Value {
 	return out
 }
 
-// usesXML says that n reads an XML text.
+// usesXML reports whether n reads XML.
 func usesXML(n *node) bool { return n.op == opXML || slices.ContainsFunc(n.args, usesXML) }
 
-// misplaced says that n reads an XML text where more than that text decides.
+// misplaced reports whether n reads XML in a condition that also depends on other data.
 func misplaced(n *node) bool {
 	if _, ok := documentOf(n); ok {
 		return false
@@ -158,10 +157,10 @@ func misplaced(n *node) bool {
 	return n.op == opXML || slices.ContainsFunc(n.args, misplaced)
 }
 
-// inXML asks for the bodies whose XML meets the condition.
+// inXML selects the bodies whose XML meets the condition.
 func (w *writer) inXML(n *node, side string) frag {
 	if w.bodies == nil {
-		return frag{sql: "coalesce(CAST(error('xml() is worked out over the bodies of a bundle') AS BOOLEAN), FALSE)"}
+		return frag{sql: "coalesce(CAST(error('xml() is evaluated on the bodies of a bundle') AS BOOLEAN), FALSE)"}
 	}
 	if w.fault != nil || w.tooLong {
 		return frag{sql: "NULL"}
@@ -171,7 +170,7 @@ func (w *writer) inXML(n *node, side string) frag {
 		return m.cond(n)
 	})
 	if err == nil && len(hashes) > maxXMLBodies {
-		err = &Error{Msg: fmt.Sprintf("a condition on XML matches %d bodies, more than %d", len(hashes), maxXMLBodies), Hint: "ask for less at once", Limit: true}
+		err = &Error{Msg: fmt.Sprintf("a condition on XML matches %d bodies, more than %d", len(hashes), maxXMLBodies), Hint: "narrow the condition", Limit: true}
 	}
 	if err != nil {
 		w.fault = err
@@ -190,7 +189,7 @@ func (w *writer) inXML(n *node, side string) frag {
 	})
 }
 
-// bodyRow is a call of which nothing is known but one body.
+// bodyRow is a call with one body and no other values.
 type bodyRow struct {
 	side Side
 	text string
@@ -212,8 +211,8 @@ func (r *bodyRow) Body(side Side) []BodyPart {
 	return []BodyPart{{Size: int64(len(r.text)), Text: r.text, IsText: true}}
 }
 
-// xmlNames are names that stand in every XML text for which a condition holds: those of
-// elements and attributes cannot be spelled in two ways.
+// xmlNames returns the names that every XML text must contain to meet a condition. Names of
+// elements and attributes have only one spelling.
 func xmlNames(n *node) (names []string) {
 	var steps func(n *node)
 	steps = func(n *node) {
@@ -243,7 +242,7 @@ func xmlNames(n *node) (names []string) {
 	return names
 }
 
-// keyOf spells a condition out, so that equal keys are equal conditions.
+// keyOf writes out a condition, so that equal keys are equal conditions.
 func keyOf(n *node) string {
 	var b strings.Builder
 	var write func(n *node)

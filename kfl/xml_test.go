@@ -19,55 +19,55 @@ const order = `<?xml version="1.0" encoding="UTF-8"?>
   <s:total>1e2</s:total><gift/><ok>true</ok>
 </s:order>`
 
-// xmlMeanings say which of the rows meet a condition: a is the order above, b its text
-// in JSON, c is a small answer, and d has no body.
+// xmlMeanings are conditions with the rows that meet them: a is the order above, b its text in
+// JSON, c a small answer, and d has no body.
 var xmlMeanings = []struct{ why, src, rows string }{
 	{"a body that is XML", `request.body.xml()`, "a c"},
-	{"a body that is not", `!request.body.xml()`, "b d"},
-	{"is it there, as a function", `has(request.body.xml().order.gift)`, "a"},
+	{"a body that is not XML", `!request.body.xml()`, "b d"},
+	{"presence as a function", `has(request.body.xml().order.gift)`, "a"},
 	{"the path of an element, from 0", `request.body.xml().order.item[1].id == "7"`, "a"},
-	{"without a number any element", `request.body.xml().order.item.id == "7"`, "a"},
+	{"without an index any element", `request.body.xml().order.item.id == "7"`, "a"},
 	{"another element", `request.body.xml().order.item[0].id == "7"`, ""},
 	{"one past the last", `request.body.xml().order.item[2].id`, ""},
 	{"text as a number", `request.body.xml().order.item[1].id == 7 && request.body.xml().order.item.n < 1.6 && request.body.xml().order.total == 100`, "a"},
 	{"text that is not a number is absent", `request.body.xml().order.note > 1 || request.body.xml().order.note <= 1`, ""},
 	{"text as a bool", `request.body.xml().order.ok == true && request.body.xml().order["@paid"] == true`, "a"},
 	{"an attribute", `request.body.xml().order["@id"] == "o-17" && request.body.xml().order.item[1]["@sku"] == "b"`, "a"},
-	{"an attribute that is not there", `request.body.xml().order["@none"] == "" || request.body.xml().order.item.sku`, ""},
-	{"prefixes do not count, in the question either", `request.body.xml()["x:order"].total && request.body.xml().order["s:total"]`, "a"},
-	{"declarations of prefixes are no attributes", `request.body.xml().order["@s"] || request.body.xml().order["@xmlns"]`, ""},
+	{"a missing attribute", `request.body.xml().order["@none"] == "" || request.body.xml().order.item.sku`, ""},
+	{"prefixes are ignored, in the query too", `request.body.xml()["x:order"].total && request.body.xml().order["s:total"]`, "a"},
+	{"declarations of prefixes are not attributes", `request.body.xml().order["@s"] || request.body.xml().order["@xmlns"]`, ""},
 	{"references and CDATA", `request.body.xml().order.note == "5 < 7 & <b> AB"`, "a"},
-	{"the text of all inside", `request.body.xml().order.item[0] == "52"`, "a"},
-	{"an empty element is there", `request.body.xml().order.gift == ""`, "a"},
+	{"the text of all descendants", `request.body.xml().order.item[0] == "52"`, "a"},
+	{"an empty element is present", `request.body.xml().order.gift == ""`, "a"},
 	{"search", `request.body.xml().order.note.contains("<b>") && request.body.xml().order.item["@sku"].matches("^[b-z]$")`, "a"},
 	{"in a list", `request.body.xml().order.item.id in ["7", "8"] && "5" in request.body.xml().order.item.id`, "a"},
 	{"elements of a list", `request.body.xml().order.item.exists(i, i.id == 7 && i.n == 1.5)`, "a"},
 	{"all of a list", `request.body.xml().order.item.all(i, i["@sku"])`, "a c"},
 	{"as a list of texts", `"7" in request.body.xml().order.item.map(i, i.id)`, "a"},
 	{"counted", `size(request.body.xml().order.item) == 2`, "a"},
-	{"counted where there is none", `size(request.body.xml().order.none) == 0`, "a c"},
+	{"a count of none", `size(request.body.xml().order.none) == 0`, "a c"},
 	{"any name", `request.body.xml().*.item.id == "7" && request.body.xml().order[*].n == 2`, "a"},
 	{"anywhere", `request.body.xml()..id == 7 && request.body.xml()..item.n == 2`, "a"},
 	{"unlike", `request.body.xml().order.total != "5"`, "a"},
 	{"negated", `!(request.body.xml().order.total == "5")`, "a b c d"},
-	{"two places compared", `request.body.xml().order.item[0].id < request.body.xml().order.item[1].id`, "a"},
-	{"reckoned with", `request.body.xml().order.total / 2 == 50 && int(request.body.xml().order.item[1].id) + 1 == 8 && -request.body.xml().order.item.n == -2`, "a"},
+	{"two elements compared", `request.body.xml().order.item[0].id < request.body.xml().order.item[1].id`, "a"},
+	{"arithmetic", `request.body.xml().order.total / 2 == 50 && int(request.body.xml().order.item[1].id) + 1 == 8 && -request.body.xml().order.item.n == -2`, "a"},
 	{"as text", `string(request.body.xml().order.total) + "x" == "1e2x"`, "a"},
-	{"beside other conditions", `http1 && (request.body.xml().order.total == 100 || request.body contains "5")`, "a b"},
-	{"of the other side", `response.body.xml().error.code == "E1"`, "c"},
-	{"of both sides", `request.body.xml().answer && response.body.xml().error`, "c"},
+	{"with other conditions", `http1 && (request.body.xml().order.total == 100 || request.body contains "5")`, "a b"},
+	{"in the response", `response.body.xml().error.code == "E1"`, "c"},
+	{"in both bodies", `request.body.xml().answer && response.body.xml().error`, "c"},
 	{"nil", `request.body.xml().answer == nil`, "a b d"},
 }
 
-// testBodies look for XML in rows.
+// testBodies searches rows for XML.
 type testBodies struct {
 	rows  []*testRow
-	asked []string
+	keys  []string
 	fault error
 }
 
 func (b *testBodies) XML(key string, with []string, test func(string) bool) (out [][]byte, err error) {
-	b.asked = append(b.asked, key)
+	b.keys = append(b.keys, key)
 	for _, r := range b.rows {
 		for side, parts := range r.bodies {
 			text, ok := wholeText(parts)
@@ -111,19 +111,19 @@ func TestXMLMeaning(t *testing.T) {
 	}
 }
 
-func TestXMLIsWorkedOutWhereBodiesAre(t *testing.T) {
+func TestXMLNeedsBodies(t *testing.T) {
 	const src = `request.body.xml().a.b == "x"`
 	q, err := Compile(src, Env{})
 	if err != nil || len(q.Notes()) != 1 || !strings.Contains(q.Notes()[0], "bodies of a bundle") {
-		t.Fatalf("with no bodies: %v, %q", err, q.Notes())
+		t.Fatalf("without bodies: %v, %q", err, q.Notes())
 	}
 	r := row(map[string]Value{})
 	r.body(Request, "<a><b>x</b></a>")
 	if !q.Match(r) {
-		t.Error("the matcher needs no bodies but the row's, and finds none")
+		t.Error("the matcher needs only the row's bodies, but does not match")
 	}
 	if _, err := answers(duck(t, []*testRow{r}), q, 1); err == nil || !strings.Contains(err.Error(), "bodies of a bundle") {
-		t.Errorf("SQL with no bodies: %v, want an error", err)
+		t.Errorf("SQL without bodies: %v, want an error", err)
 	}
 	b := &testBodies{rows: []*testRow{r}}
 	for _, s := range []string{src, src, `request.body.xml().a.b == "y"`, `response.body.xml().a.b == "x"`, `request.body.xml()["a"].b == "x"`} {
@@ -131,7 +131,7 @@ func TestXMLIsWorkedOutWhereBodiesAre(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if k := b.asked; len(k) != 5 || k[0] != k[1] || k[0] == k[2] || k[0] == k[3] || k[0] != k[4] {
+	if k := b.keys; len(k) != 5 || k[0] != k[1] || k[0] == k[2] || k[0] == k[3] || k[0] != k[4] {
 		t.Errorf("keys %q", k)
 	}
 	b.fault = errors.New("the disk is away")
@@ -140,32 +140,32 @@ func TestXMLIsWorkedOutWhereBodiesAre(t *testing.T) {
 	}
 }
 
-// notXML are texts that are refused, so that they count as no XML.
+// notXML are texts that do not count as XML.
 var notXML = []struct{ why, text string }{
 	{"an empty text", ""},
 	{"plain text", "hello"},
 	{"only a comment", "<!-- a -->"},
 	{"an element that is not closed", "<a><b></b>"},
-	{"one closed by another", "<a><b></a></b>"},
+	{"an element closed by another", "<a><b></a></b>"},
 	{"a prefix that is not closed", "<x:a></a>"},
 	{"two roots", "<a/><b/>"},
 	{"text before the root", "x<a/>"},
-	{"text behind the root", "<a/>x"},
-	{"CDATA behind the root", "<a/><![CDATA[x]]>"},
+	{"text after the root", "<a/>x"},
+	{"CDATA after the root", "<a/><![CDATA[x]]>"},
 	{"a document type", "<!DOCTYPE a><a/>"},
-	{"a bomb of entities", `<!DOCTYPE a [<!ENTITY x "xxxxxxxxxx"><!ENTITY y "&x;&x;&x;">]><a>&y;</a>`},
-	{"a file for an entity", `<!DOCTYPE a [<!ENTITY x SYSTEM "file:///etc/passwd">]><a>&x;</a>`},
-	{"an entity that nobody declared", "<a>&nbsp;</a>"},
+	{"an entity bomb", `<!DOCTYPE a [<!ENTITY x "xxxxxxxxxx"><!ENTITY y "&x;&x;&x;">]><a>&y;</a>`},
+	{"an external entity", `<!DOCTYPE a [<!ENTITY x SYSTEM "file:///etc/passwd">]><a>&x;</a>`},
+	{"an undeclared entity", "<a>&nbsp;</a>"},
 	{"a reference that is not closed", "<a>&lt</a>"},
-	{"a reference to nothing", "<a>&#0;</a>"},
+	{"a reference to character 0", "<a>&#0;</a>"},
 	{"a reference beyond Unicode", "<a>&#x110000;</a>"},
 	{"a reference with a sign", "<a>&#+65;</a>"},
-	{"half of a pair", "<a>&#xd800;</a>"},
+	{"half of a surrogate pair", "<a>&#xd800;</a>"},
 	{"a zero byte", "<a>\x00</a>"},
 	{"bytes that are not UTF-8", "<a>\xff</a>"},
 	{"an attribute without quotes", "<a b=1/>"},
 	{"an attribute without a value", "<a b/>"},
-	{"an attribute twice", `<a b="1" b="2"/>`},
+	{"a repeated attribute", `<a b="1" b="2"/>`},
 	{"attributes without a space", `<a b="1"c="2"/>`},
 	{"a bracket in an attribute", `<a b="<"/>`},
 	{"a quote that is not closed", `<a b="1/>`},
@@ -183,7 +183,7 @@ var notXML = []struct{ why, text string }{
 	{"a page of HTML", "<html><body><br>a</body></html>"},
 	{"one element too deep", strings.Repeat("<a>", maxXMLDepth+1) + strings.Repeat("</a>", maxXMLDepth+1)},
 	{"one byte too long", "<a>" + strings.Repeat("x", maxXMLBytes-6) + "</a>"},
-	{"attributes without end", "<a" + manyAttributes(maxXMLAttrs+1) + "/>"},
+	{"too many attributes", "<a" + manyAttributes(maxXMLAttrs+1) + "/>"},
 }
 
 func manyAttributes(n int) string {
@@ -198,14 +198,14 @@ func TestNotXML(t *testing.T) {
 	for _, tt := range notXML {
 		t.Run(tt.why, func(t *testing.T) {
 			if _, ok := parseXML(tt.text); ok {
-				t.Errorf("%.100q is taken for XML", tt.text)
+				t.Errorf("%.100q counts as XML", tt.text)
 			}
 		})
 	}
 	for why, text := range map[string]string{
-		"as deep as may be":         strings.Repeat("<a>", maxXMLDepth) + strings.Repeat("</a>", maxXMLDepth),
-		"as long as may be":         "<a>" + strings.Repeat("x", maxXMLBytes-7) + "</a>",
-		"as many attributes":        "<a" + manyAttributes(maxXMLAttrs) + "/>",
+		"the deepest allowed":       strings.Repeat("<a>", maxXMLDepth) + strings.Repeat("</a>", maxXMLDepth),
+		"the longest allowed":       "<a>" + strings.Repeat("x", maxXMLBytes-7) + "</a>",
+		"the most attributes":       "<a" + manyAttributes(maxXMLAttrs) + "/>",
 		"instructions and comments": "<?xml version='1.0'?><?a?><?b c?><!----><a ><!-- - --><?d?></a ><!-- e -->\n",
 	} {
 		if _, ok := parseXML(text); !ok {
@@ -214,8 +214,8 @@ func TestNotXML(t *testing.T) {
 	}
 }
 
-// FuzzXML holds the reader to the one of the standard library, which takes more: what is
-// read here is read there, with the same names and texts.
+// FuzzXML compares the reader with that of the standard library, which accepts more: everything
+// that this one accepts must be accepted there, with the same names and texts.
 func FuzzXML(f *testing.F) {
 	f.Add(order)
 	f.Add("<a b='&quot;'>\r\n<c:d/>\r&#13;</a>")
@@ -230,11 +230,11 @@ func FuzzXML(f *testing.F) {
 			return
 		}
 		for _, r := range s {
-			if r >= 0x80 { // editions of the standard differ in what a name may have
+			if r >= 0x80 { // editions of the standard differ on names
 				return
 			}
 		}
-		if strings.Contains(s, "<?xml") { // it reads no other encoding or version
+		if strings.Contains(s, "<?xml") { // it supports no other encoding or version
 			return
 		}
 		var got, want strings.Builder
@@ -257,7 +257,7 @@ func FuzzXML(f *testing.F) {
 				break
 			}
 			if err != nil {
-				t.Fatalf("%q is read here, and there: %v", s, err)
+				t.Fatalf("%q is accepted here, but there: %v", s, err)
 			}
 			switch tok := tok.(type) {
 			case xml.StartElement:

@@ -11,18 +11,18 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/ask"
 )
 
-// page is what every list answers beside its rows.
+// page is what every list answer contains in addition to its rows.
 type page struct {
 	Coverage  ask.Coverage `json:"coverage"`
-	Matched   string       `json:"matched" jsonschema:"some, nothing_matched (the time was recorded and nothing fits), or not_recorded (the time was not recorded)"`
+	Matched   string       `json:"matched" jsonschema:"some, nothing_matched (the time was recorded, and no row matches) or not_recorded (the time was not recorded)"`
 	Truncated bool         `json:"truncated" jsonschema:"there are more rows: ask again with cursor"`
-	Cursor    string       `json:"next_cursor,omitempty" jsonschema:"give it as cursor, with the same question, for the rows that follow"`
-	Now       string       `json:"now,omitempty" jsonschema:"what now() meant: the time of the last packet"`
+	Cursor    string       `json:"next_cursor,omitempty" jsonschema:"pass it as cursor, with the same arguments, for the next rows"`
+	Now       string       `json:"now,omitempty" jsonschema:"the value of now(): the time of the last packet"`
 	Notes     []string     `json:"notes,omitempty"`
-	Verified  bool         `json:"verified" jsonschema:"every file of the bundles was checked against its hash in this run"`
+	Verified  bool         `json:"verified" jsonschema:"every file of the bundles was checked against its hash in this session"`
 }
 
-func (s *answerer) page(r *forensics.Result) page {
+func (s *invocation) page(r *forensics.Result) page {
 	p := page{Coverage: ask.CoverageOf(r.Coverage), Truncated: r.Truncated, Cursor: r.Next, Notes: r.Notes, Matched: "some", Verified: s.verified()}
 	if r.Now != 0 {
 		p.Now = stamp(r.Now)
@@ -43,16 +43,16 @@ func citation(r *forensics.Result, i int) string {
 	return ask.Packets(r.Citations[i].Packets)
 }
 
-// cellSize is how many bytes of one text an answer has.
-func (s *answerer) cellSize() int {
+// cellSize is the maximum number of bytes of one text in an answer.
+func (s *invocation) cellSize() int {
 	if s.cell > 0 {
 		return s.cell
 	}
 	return maxCell
 }
 
-// value makes a value of a row one for JSON, short enough for a conversation.
-func (s *answerer) value(v any) any {
+// value converts a value of a row to JSON and shortens it to fit a conversation.
+func (s *invocation) value(v any) any {
 	switch v := v.(type) {
 	case string:
 		return clip(v, s.cellSize())

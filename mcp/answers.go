@@ -9,61 +9,61 @@ import (
 	"github.com/pcapsule/pcapsule/forensics"
 )
 
-// defaultKept is how many bytes of answers are kept where Options.Keep is 0.
+// defaultKept is how many bytes of answers are kept if Options.Keep is 0.
 const defaultKept = 32 << 20
 
-// answers are the last answers to questions about bundles, which never change: who asks the
-// same again, or turns back a page, is not made to wait, and several who ask the same at
-// the same time are answered at once. Only whole answers are kept, no errors.
-type answers struct {
+// answerCache keeps the latest answers to questions about bundles, which never change. A
+// repeated question, or a step back to the previous page, is answered at once, and several
+// clients that ask the same question at the same time share one answer. Errors are not kept.
+type answerCache struct {
 	most int // bytes; 0: nothing is kept
 
-	mu     sync.Mutex
-	size   int
-	by     map[topic]*list.Element // of *keeping
-	last   *list.List              // those asked for last in front
-	making map[topic]*making
+	mu      sync.Mutex
+	size    int
+	by      map[topic]*list.Element // of *cachedAnswer
+	last    *list.List              // the most recently used first
+	pending map[topic]*pendingAnswer
 }
 
-// topic is everything that decides an answer. It holds the case itself, so that no later
-// case can be taken for it.
+// topic is everything that an answer depends on. It contains the case itself, so that a later
+// case cannot be mistaken for it.
 type topic struct {
 	c        *forensics.Case
 	verified bool
 	tool     string
-	args     string // in one form
+	args     string // normalized
 	most     int    // bytes
 	db       string
 }
 
-type keeping struct {
+type cachedAnswer struct {
 	t   topic
 	raw json.RawMessage
 }
 
-func (k *keeping) size() int { return len(k.raw) + len(k.t.args) + 256 }
+func (k *cachedAnswer) size() int { return len(k.raw) + len(k.t.args) + 256 }
 
-// making is an answer that somebody makes; raw is nil where that failed.
-type making struct {
+// pendingAnswer is an answer that is being made; raw stays nil if that fails.
+type pendingAnswer struct {
 	done chan struct{}
 	raw  json.RawMessage
 }
 
-func newAnswers(most int) *answers {
-	return &answers{most: most, by: map[topic]*list.Element{}, last: list.New(), making: map[topic]*making{}}
+func newAnswerCache(most int) *answerCache {
+	return &answerCache{most: most, by: map[topic]*list.Element{}, last: list.New(), pending: map[topic]*pendingAnswer{}}
 }
 
-// get gives the answer that is kept, or that somebody makes at this moment, or has it
-// made. Who waited for one that failed makes it: the other may have had less time.
-func (k *answers) get(ctx context.Context, t topic, make func() (json.RawMessage, error)) (json.RawMessage, error) {
+// get returns the kept answer, waits for one that is being made, or calls make. If the answer
+// that it waited for fails, it calls make: the other question may have had less time left.
+func (k *answerCache) get(ctx context.Context, t topic, make func() (json.RawMessage, error)) (json.RawMessage, error) {
 	for {
-		raw, mine, other := k.find(t)
+		raw, own, other := k.find(t)
 		if raw != nil {
 			stageOf(ctx).setKept()
 			return raw, nil
 		}
-		if mine != nil {
-			return k.made(t, mine, make)
+		if own != nil {
+			return k.made(t, own, make)
 		}
 		select {
 		case <-other.done:
@@ -77,27 +77,27 @@ func (k *answers) get(ctx context.Context, t topic, make func() (json.RawMessage
 	}
 }
 
-// find is the answer, or mine, which the caller is to make, or other, which is being made.
-func (k *answers) find(t topic) (raw json.RawMessage, mine, other *making) {
+// find returns the kept answer; or own, which the caller must make; or other, which is being made.
+func (k *answerCache) find(t topic) (raw json.RawMessage, own, other *pendingAnswer) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if e := k.by[t]; e != nil {
 		k.last.MoveToFront(e)
-		return e.Value.(*keeping).raw, nil, nil
+		return e.Value.(*cachedAnswer).raw, nil, nil
 	}
-	if other = k.making[t]; other != nil {
+	if other = k.pending[t]; other != nil {
 		return nil, nil, other
 	}
-	mine = &making{done: make(chan struct{})}
-	k.making[t] = mine
-	return nil, mine, nil
+	own = &pendingAnswer{done: make(chan struct{})}
+	k.pending[t] = own
+	return nil, own, nil
 }
 
-func (k *answers) made(t topic, m *making, make func() (json.RawMessage, error)) (raw json.RawMessage, err error) {
-	defer func() { // also where make panics: the others would wait for ever
+func (k *answerCache) made(t topic, m *pendingAnswer, make func() (json.RawMessage, error)) (raw json.RawMessage, err error) {
+	defer func() { // even if make panics: otherwise the others would wait forever
 		k.mu.Lock()
 		defer k.mu.Unlock()
-		delete(k.making, t)
+		delete(k.pending, t)
 		k.add(t, m.raw)
 		close(m.done)
 	}()
@@ -108,9 +108,9 @@ func (k *answers) made(t topic, m *making, make func() (json.RawMessage, error))
 	return raw, err
 }
 
-// add keeps an answer and lets the oldest go.
-func (k *answers) add(t topic, raw json.RawMessage) {
-	a := &keeping{t, raw}
+// add keeps an answer and removes the least recently used.
+func (k *answerCache) add(t topic, raw json.RawMessage) {
+	a := &cachedAnswer{t, raw}
 	if raw == nil || a.size() > k.most/4 {
 		return
 	}
@@ -118,7 +118,7 @@ func (k *answers) add(t topic, raw json.RawMessage) {
 	k.size += a.size()
 	for k.size > k.most {
 		e := k.last.Back()
-		old := e.Value.(*keeping)
+		old := e.Value.(*cachedAnswer)
 		k.last.Remove(e)
 		delete(k.by, old.t)
 		k.size -= old.size()

@@ -14,16 +14,16 @@ import (
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 )
 
-// maxArguments is how many bytes of a question the audit log holds; the hash covers all.
+// maxArguments is how many bytes of the arguments the audit log keeps; the hash covers all.
 const maxArguments = 4 << 10
 
-// Asked is one line of the audit log: who asked what, and what they were told.
-type Asked struct {
-	Time      string  `json:"time"`              // when the question came
-	Client    string  `json:"client"`            // name and version, as the client says
-	User      string  `json:"user,omitempty"`    // whose token it was
-	Remote    string  `json:"remote,omitempty"`  // address; none on standard streams
-	Session   string  `json:"session,omitempty"` // hash of the session's id, which is a secret
+// AuditEntry is one line of the audit log: who asked what, and the size of the answer.
+type AuditEntry struct {
+	Time      string  `json:"time"`              // arrival of the question
+	Client    string  `json:"client"`            // name and version, as stated by the client
+	User      string  `json:"user,omitempty"`    // holder of the token
+	Remote    string  `json:"remote,omitempty"`  // address; empty on standard streams
+	Session   string  `json:"session,omitempty"` // hash of the session id, which is a secret
 	Method    string  `json:"method"`
 	Name      string  `json:"name,omitempty"`      // tool, prompt or URI
 	Arguments string  `json:"arguments,omitempty"` // with secrets masked, at most 4 KiB
@@ -34,15 +34,15 @@ type Asked struct {
 	Error     string  `json:"error,omitempty"`
 }
 
-// Audit is a log of JSON lines. A file that was renamed away, as programs that rotate logs
-// do, is made anew.
+// Audit is a log of JSON lines. If a log rotation program renames the file, Audit creates a
+// new one.
 type Audit struct {
 	mu   sync.Mutex
 	path string
 	f    *os.File
 }
 
-// OpenAudit opens an audit log to append to.
+// OpenAudit opens an audit log for appending.
 func OpenAudit(path string) (*Audit, error) {
 	a := &Audit{path: path}
 	if err := a.open(); err != nil {
@@ -61,7 +61,7 @@ func (a *Audit) open() error {
 }
 
 // Write appends a line.
-func (a *Audit) Write(e Asked) error {
+func (a *Audit) Write(e AuditEntry) error {
 	line, err := json.Marshal(e)
 	if err != nil {
 		return err
@@ -77,16 +77,16 @@ func (a *Audit) Write(e Asked) error {
 	return nil
 }
 
-// follow opens the log again where the file of its name is another.
+// follow reopens the log if its path now names another file.
 func (a *Audit) follow() error {
 	if a.f != nil {
-		there, err := os.Stat(a.path)
+		named, err := os.Stat(a.path)
 		if err == nil {
-			if mine, err := a.f.Stat(); err == nil && os.SameFile(there, mine) {
+			if open, err := a.f.Stat(); err == nil && os.SameFile(named, open) {
 				return nil
 			}
 		}
-		_ = a.f.Close() // what was written is written; the name is another file's now
+		_ = a.f.Close() // all lines are already written
 		a.f = nil
 	}
 	return a.open()
@@ -104,11 +104,11 @@ func (a *Audit) Close() error {
 	return f.Close()
 }
 
-// caller is who asks.
+// caller identifies the client that asks.
 type caller struct{ client, user, remote, session string }
 
-// key is what fairness goes by: a session, or where there is none, whoever comes from one
-// address by one name.
+// key identifies a client to the fair queues: its session or, without one, its user, address
+// and name.
 func (c caller) key() string {
 	if c.session != "" {
 		return "session " + c.session
@@ -116,11 +116,11 @@ func (c caller) key() string {
 	return c.user + "|" + c.remote + "|" + c.client
 }
 
-// remoteHeader carries the address of a client from the HTTP handler to the answers; what
-// a client sends under this name is dropped.
+// remoteHeader carries the address of a client from the HTTP handler to the tools; the server
+// drops such a header from a client.
 const remoteHeader = "Pcapsule-Remote"
 
-// callerOf reads who asks from a request.
+// callerOf identifies the client of a request.
 func callerOf(req mcp.Request) caller {
 	var c caller
 	if extra := req.GetExtra(); extra != nil {
@@ -153,19 +153,19 @@ func shortHash(s string) string {
 	return hex.EncodeToString(sum[:8])
 }
 
-// told is what an answer adds to its line in the audit log.
-type told struct {
+// auditNote is what an answer adds to its line in the audit log.
+type auditNote struct {
 	mu    sync.Mutex
 	rows  int
 	bytes int
 	err   string
 }
 
-type toldKey struct{}
+type auditNoteKey struct{}
 
-// tell notes the size of an answer for the audit log.
-func tell(ctx context.Context, rows, bytes int, err error) {
-	t, _ := ctx.Value(toldKey{}).(*told)
+// noteAnswer records the size of an answer for the audit log.
+func noteAnswer(ctx context.Context, rows, bytes int, err error) {
+	t, _ := ctx.Value(auditNoteKey{}).(*auditNote)
 	if t == nil {
 		return
 	}
@@ -177,16 +177,16 @@ func tell(ctx context.Context, rows, bytes int, err error) {
 	}
 }
 
-// recorded writes every question into the audit log, before its answer leaves. Where the
-// log cannot be written there is no answer.
+// recorded writes every question to the audit log before its answer is sent. If the log cannot
+// be written, the answer is an error.
 func (s *Server) recorded(next mcp.MethodHandler) mcp.MethodHandler {
 	return func(ctx context.Context, method string, req mcp.Request) (mcp.Result, error) {
 		if s.o.Audit == nil || strings.HasPrefix(method, "notifications/") || method == "ping" {
 			return next(ctx, method, req)
 		}
-		t := &told{}
+		t := &auditNote{}
 		begin := time.Now()
-		res, err := next(context.WithValue(ctx, toldKey{}, t), method, req)
+		res, err := next(context.WithValue(ctx, auditNoteKey{}, t), method, req)
 		name, args := whatOf(req)
 		if werr := s.audit(callerOf(req), begin, method, name, args, t, err); werr != nil {
 			return nil, werr
@@ -196,12 +196,12 @@ func (s *Server) recorded(next mcp.MethodHandler) mcp.MethodHandler {
 }
 
 // audit writes one line.
-func (s *Server) audit(who caller, begin time.Time, method, name string, args []byte, t *told, err error) error {
+func (s *Server) audit(who caller, begin time.Time, method, name string, args []byte, t *auditNote, err error) error {
 	if s.o.Audit == nil {
 		return nil
 	}
 	t.mu.Lock()
-	e := Asked{Time: stamp(begin.UnixNano()), Client: who.client, User: who.user, Remote: who.remote, Session: who.session, Method: method,
+	e := AuditEntry{Time: stamp(begin.UnixNano()), Client: who.client, User: who.user, Remote: who.remote, Session: who.session, Method: method,
 		Name: s.hide(clip(name, 200)), Rows: t.rows, Bytes: t.bytes, Ms: float64(time.Since(begin).Microseconds()) / 1000, Error: t.err}
 	t.mu.Unlock()
 	if err != nil {
@@ -216,7 +216,7 @@ func (s *Server) audit(who caller, begin time.Time, method, name string, args []
 	return s.o.Audit.Write(e)
 }
 
-// whatOf is what a request asks for.
+// whatOf returns the name and arguments of a request.
 func whatOf(req mcp.Request) (name string, args []byte) {
 	switch p := req.GetParams().(type) {
 	case *mcp.CallToolParamsRaw:
@@ -224,7 +224,7 @@ func whatOf(req mcp.Request) (name string, args []byte) {
 	case *mcp.ReadResourceParams:
 		return p.URI, nil
 	case *mcp.GetPromptParams:
-		args, _ = json.Marshal(p.Arguments) // a map of texts always marshals
+		args, _ = json.Marshal(p.Arguments) // a map of strings always marshals
 		return p.Name, args
 	case *mcp.CompleteParams:
 		args, _ = json.Marshal(p.Argument)

@@ -16,24 +16,24 @@ import (
 	"github.com/modelcontextprotocol/go-sdk/oauthex"
 )
 
-// Token lets one client in.
+// Token authorizes one client.
 type Token struct {
-	Name string // who it is, for the audit log
+	Name string // of the holder, for the audit log
 	sum  [sha256.Size]byte
 }
 
-// Limits of a file of tokens.
+// Limits of a token file.
 const (
-	leastToken = 16 // bytes of one
-	maxTokens  = 1000
+	minToken  = 16 // bytes of one
+	maxTokens = 1000
 )
 
-// NewToken makes a token of its secret.
+// NewToken makes a token from its secret.
 func NewToken(name, secret string) Token { return Token{name, sha256.Sum256([]byte(secret))} }
 
-// LoadTokens reads a file of tokens, one a line, optionally with the name of its holder
-// and a space before it. Lines that begin with # are passed over. A file that others than
-// its owner may read is refused.
+// LoadTokens reads a file with one token per line, optionally preceded by its holder's name and
+// a space. Lines that begin with # are skipped. A file that anyone but its owner can read is
+// refused.
 func LoadTokens(path string) ([]Token, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -45,7 +45,7 @@ func LoadTokens(path string) ([]Token, error) {
 		return nil, fmt.Errorf("reading tokens: %w", err)
 	}
 	if info.Mode().Perm()&0o077 != 0 {
-		return nil, fmt.Errorf("reading tokens: %s may be read by others, mode %04o, want 0600", path, info.Mode().Perm())
+		return nil, fmt.Errorf("reading tokens: other users can read %s (mode %04o); chmod 600 it", path, info.Mode().Perm())
 	}
 	var out []Token
 	lines := bufio.NewScanner(f)
@@ -59,11 +59,11 @@ func LoadTokens(path string) ([]Token, error) {
 			name, secret = fmt.Sprintf("token-%d", n), line
 		}
 		secret = strings.TrimSpace(secret)
-		if len(secret) < leastToken || strings.ContainsAny(secret, " \t") {
-			return nil, fmt.Errorf("reading tokens: line %d: want a token of at least %d characters without spaces", n, leastToken)
+		if len(secret) < minToken || strings.ContainsAny(secret, " \t") {
+			return nil, fmt.Errorf("reading tokens: line %d: a token needs at least %d characters and no spaces", n, minToken)
 		}
 		if len(out) == maxTokens {
-			return nil, fmt.Errorf("reading tokens: more than %d", maxTokens)
+			return nil, fmt.Errorf("reading tokens: more than %d tokens", maxTokens)
 		}
 		out = append(out, NewToken(name, secret))
 	}
@@ -71,21 +71,21 @@ func LoadTokens(path string) ([]Token, error) {
 		return nil, fmt.Errorf("reading tokens: %w", err)
 	}
 	if len(out) == 0 {
-		return nil, fmt.Errorf("reading tokens: %s has none", path)
+		return nil, fmt.Errorf("reading tokens: %s has no tokens", path)
 	}
 	return out, nil
 }
 
-// metadataPath is where RFC 9728 has what a client must know to get a token.
+// metadataPath is the path of the protected resource metadata (RFC 9728), from which a client learns how to get a token.
 const metadataPath = "/.well-known/oauth-protected-resource"
 
-// authorized asks for a bearer token where any is known.
+// authorized requires a bearer token if the server has tokens or an issuer.
 func authorized(next http.Handler, o HTTPOptions, s *Server) http.Handler {
 	if len(o.Tokens) == 0 && o.OAuth == nil {
 		return next
 	}
 	verify := func(ctx context.Context, token string, r *http.Request) (*auth.TokenInfo, error) {
-		// All are compared, by hashes of one length, so that time tells nothing.
+		// Compare all of them, as hashes of equal length, in constant time.
 		sum := sha256.Sum256([]byte(token))
 		found := -1
 		for i := range o.Tokens {
@@ -96,7 +96,7 @@ func authorized(next http.Handler, o HTTPOptions, s *Server) http.Handler {
 		if found >= 0 {
 			info := &auth.TokenInfo{UserID: o.Tokens[found].Name}
 			if o.OAuth != nil {
-				info.Scopes = o.OAuth.Scopes // whoever holds one of our own tokens may do all
+				info.Scopes = o.OAuth.Scopes // a token from the file has all scopes
 			}
 			return info, nil
 		}
@@ -117,7 +117,7 @@ func authorized(next http.Handler, o HTTPOptions, s *Server) http.Handler {
 	if o.OAuth != nil {
 		opt.ResourceMetadataURL = strings.TrimSuffix(o.OAuth.Resource, "/mcp") + metadataPath
 		opt.Scopes = o.OAuth.Scopes
-		opt.AllowMissingExpiration = len(o.Tokens) > 0 // verify asks it of all others
+		opt.AllowMissingExpiration = len(o.Tokens) > 0 // verify requires it of the others
 	}
 	inner := auth.RequireBearerToken(verify, opt)(next)
 	mux := http.NewServeMux()
@@ -131,7 +131,7 @@ func authorized(next http.Handler, o HTTPOptions, s *Server) http.Handler {
 	return mux
 }
 
-// challenged adds to a refusal what RFC 6750 wants with it.
+// challenged adds the WWW-Authenticate header of RFC 6750 to a refusal.
 func challenged(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		next.ServeHTTP(&challenge{ResponseWriter: w}, r)
@@ -155,5 +155,5 @@ func (c *challenge) Flush() {
 	}
 }
 
-// Unwrap is for http.ResponseController.
+// Unwrap supports http.ResponseController.
 func (c *challenge) Unwrap() http.ResponseWriter { return c.ResponseWriter }

@@ -25,7 +25,7 @@ import (
 
 func b64(b []byte) string { return base64.RawURLEncoding.EncodeToString(b) }
 
-// issuer signs tokens with three kinds of keys.
+// issuer signs tokens with keys of three types.
 type issuer struct {
 	rsa *rsa.PrivateKey
 	ec  *ecdsa.PrivateKey
@@ -98,9 +98,9 @@ func (i *issuer) token(t *testing.T, alg, kid string, claims map[string]any) str
 
 func TestTokensOfAnAuthorizationServer(t *testing.T) {
 	i := newIssuer(t)
-	var asked atomic.Int64
+	var fetches atomic.Int64
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		asked.Add(1)
+		fetches.Add(1)
 		_, _ = w.Write(i.keys(t))
 	}))
 	defer server.Close()
@@ -132,18 +132,18 @@ func TestTokensOfAnAuthorizationServer(t *testing.T) {
 		{"ECDSA", i.token(t, "ES256", "e", good()), 200},
 		{"Ed25519", i.token(t, "EdDSA", "d", good()), 200},
 		{"one audience", i.token(t, "ES256", "e", but("aud", me)), 200},
-		{"a token of our own", "0123456789abcdef", 200},
+		{"a token of the file", "0123456789abcdef", 200},
 		{"expired a while ago", i.token(t, "ES256", "e", but("exp", now-3600)), 401},
 		{"never expires", i.token(t, "ES256", "e", but("exp", nil)), 401},
-		{"not yet good", i.token(t, "ES256", "e", but("nbf", now+3600)), 401},
+		{"not yet valid", i.token(t, "ES256", "e", but("nbf", now+3600)), 401},
 		{"another issuer", i.token(t, "ES256", "e", but("iss", "https://evil.example.org")), 401},
 		{"for another server", i.token(t, "ES256", "e", but("aud", "https://other.example.org/mcp")), 401},
-		{"for nobody", i.token(t, "ES256", "e", but("aud", nil)), 401},
+		{"without an audience", i.token(t, "ES256", "e", but("aud", nil)), 401},
 		{"without the scope", i.token(t, "ES256", "e", but("scope", "openid")), 403},
-		{"signed by another's key", newIssuer(t).token(t, "ES256", "e", good()), 401},
+		{"signed with another issuer's key", newIssuer(t).token(t, "ES256", "e", good()), 401},
 		{"an unknown key", i.token(t, "ES256", "nosuch", good()), 401},
-		{"an algorithm of another key", i.token(t, "RS256", "e", good()), 401},
-		{"a key for other ends", i.token(t, "RS256", "enc", good()), 401},
+		{"an algorithm that does not fit the key", i.token(t, "RS256", "e", good()), 401},
+		{"a key for another use", i.token(t, "RS256", "enc", good()), 401},
 		{"no signature", none, 401},
 		{"a shared secret", hmacked, 401},
 		{"half a token", "abc.def", 401},
@@ -153,8 +153,8 @@ func TestTokensOfAnAuthorizationServer(t *testing.T) {
 			t.Errorf("%s: status %d, want %d: %s", tt.name, status, tt.status, body)
 		}
 	}
-	if n := asked.Load(); n != 1 {
-		t.Errorf("keys were fetched %d times; unknown ones are asked for once a minute", n)
+	if n := fetches.Load(); n != 1 {
+		t.Errorf("keys were fetched %d times, want at most once a minute for unknown ones", n)
 	}
 	for _, path := range []string{"", "/mcp"} { // RFC 9728 needs no token
 		res, err := http.Get(strings.TrimSuffix(url, "/mcp") + metadataPath + path)
@@ -184,7 +184,7 @@ func TestTokensOfAnAuthorizationServer(t *testing.T) {
 
 const initialize = `{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"t","version":"1"}}}`
 
-func TestOAuthThatCannotWork(t *testing.T) {
+func TestInvalidOAuthConfigurations(t *testing.T) {
 	dir := t.TempDir()
 	write := func(name, text string) string {
 		p := filepath.Join(dir, name)
@@ -199,15 +199,15 @@ func TestOAuthThatCannotWork(t *testing.T) {
 		o    *OAuth
 		ok   bool
 	}{
-		{"keys of a file", &OAuth{Issuer: "https://a", Resource: "https://b/mcp", Keys: good}, true},
+		{"keys from a file", &OAuth{Issuer: "https://a", Resource: "https://b/mcp", Keys: good}, true},
 		{"no keys", &OAuth{Issuer: "https://a", Resource: "https://b/mcp", Keys: write("none", `{"keys":[]}`)}, false},
 		{"no file", &OAuth{Issuer: "https://a", Resource: "https://b/mcp", Keys: filepath.Join(dir, "nosuch")}, false},
-		{"no JSON", &OAuth{Issuer: "https://a", Resource: "https://b/mcp", Keys: write("bad", `keys`)}, false},
+		{"not JSON", &OAuth{Issuer: "https://a", Resource: "https://b/mcp", Keys: write("bad", `keys`)}, false},
 		{"a small RSA key", &OAuth{Issuer: "https://a", Resource: "https://b/mcp", Keys: write("small", `{"keys":[{"kty":"RSA","kid":"x","n":"AQAB","e":"AQAB"}]}`)}, false},
 		{"a point off the curve", &OAuth{Issuer: "https://a", Resource: "https://b/mcp", Keys: write("off", `{"keys":[{"kty":"EC","crv":"P-256","kid":"x","x":"AQAB","y":"AQAB"}]}`)}, false},
 		{"keys over http", &OAuth{Issuer: "https://a", Resource: "https://b/mcp", Keys: "http://192.0.2.1/keys"}, false},
 		{"no issuer", &OAuth{Resource: "https://b/mcp", Keys: good}, false},
-		{"a resource that is no URL", &OAuth{Issuer: "https://a", Resource: "me", Keys: good}, false},
+		{"a resource that is not a URL", &OAuth{Issuer: "https://a", Resource: "me", Keys: good}, false},
 	} {
 		if err := tt.o.Check(context.Background()); (err == nil) != tt.ok {
 			t.Errorf("%s: %v", tt.name, err)
@@ -215,15 +215,15 @@ func TestOAuthThatCannotWork(t *testing.T) {
 	}
 }
 
-func TestFilesOfTokens(t *testing.T) {
+func TestTokenFiles(t *testing.T) {
 	dir := t.TempDir()
 	for _, tt := range []struct {
 		name, text string
 		mode       os.FileMode
 		want       int // 0: refused
 	}{
-		{"two and a remark", "# ours\nanna 0123456789abcdef\n\nfedcba9876543210\n", 0o600, 2},
-		{"others may read it", "0123456789abcdef", 0o644, 0},
+		{"two tokens and a comment", "# ours\nanna 0123456789abcdef\n\nfedcba9876543210\n", 0o600, 2},
+		{"readable by others", "0123456789abcdef", 0o644, 0},
 		{"too short", "anna 0123", 0o600, 0},
 		{"three words", "anna 0123456789abcdef x", 0o600, 0},
 		{"none", "# nothing\n", 0o600, 0},

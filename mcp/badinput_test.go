@@ -19,22 +19,22 @@ import (
 	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
 )
 
-// wrongValues are put where an argument of any kind is expected.
-func wrongValues() map[string]any {
+// invalidValues are passed as every argument.
+func invalidValues() map[string]any {
 	deep := any("x")
 	for range 200 {
 		deep = []any{deep}
 	}
 	return map[string]any{
-		"an object": value{"a": value{"b": 1}}, "lists in lists": deep, "a number below nothing": -9007199254740991, "a number without end": 1e300, "many": []any{"a", 1, nil, value{}, "b"},
-		"a long text": strings.Repeat("x", 40_000), "no UTF-8": "\x00\xff\xfe", "a path": "../../../../etc/passwd", "SQL": `x' OR 1=1; DROP VIEW calls; -- " FROM read_text('/etc/passwd') --`, "a pattern": "(a+)+$(",
+		"an object": value{"a": value{"b": 1}}, "lists in lists": deep, "a large negative number": -9007199254740991, "a huge number": 1e300, "many": []any{"a", 1, nil, value{}, "b"},
+		"a long text": strings.Repeat("x", 40_000), "invalid UTF-8": "\x00\xff\xfe", "a path": "../../../../etc/passwd", "SQL": `x' OR 1=1; DROP VIEW calls; -- " FROM read_text('/etc/passwd') --`, "a pattern": "(a+)+$(",
 	}
 }
 
-// TestToolsTakeNoWrongArgument puts what is wrong into every argument of every tool. An
-// answer or an error of the arguments comes, nothing of this machine is told, and the
-// server stays up.
-func TestToolsTakeNoWrongArgument(t *testing.T) {
+// TestToolsRefuseInvalidArguments passes invalid values as every argument of every tool. The
+// result is an answer or an argument error that reveals nothing about this machine, and the
+// server keeps running.
+func TestToolsRefuseInvalidArguments(t *testing.T) {
 	s := serving(t, Options{ExportDir: t.TempDir(), Deadline: 10 * time.Second}, bundled(t, "http1.pcapng"))
 	c := dial(t, listening(t, s, HTTPOptions{}), "2025-11-25", nil)
 	list, err := c.ListTools(context.Background(), nil)
@@ -49,7 +49,7 @@ func TestToolsTakeNoWrongArgument(t *testing.T) {
 			names = append(names, name)
 		}
 		for _, name := range names {
-			for why, v := range wrongValues() {
+			for why, v := range invalidValues() {
 				r, err := c.CallTool(context.Background(), &sdk.CallToolParams{Name: tool.Name, Arguments: value{name: v}})
 				var rpc *jsonrpc.Error
 				switch {
@@ -63,9 +63,9 @@ func TestToolsTakeNoWrongArgument(t *testing.T) {
 					t.Errorf("%s, %s as %s: no answer, or one that is too long", tool.Name, why, name)
 					continue
 				}
-				for _, told := range []string{"root:", "goroutine ", "panic", "runtime error", ".go:"} {
-					if strings.Contains(text.Text, told) {
-						t.Errorf("%s, %s as %s: tells %q: %s", tool.Name, why, name, told, clip(text.Text, 300))
+				for _, internal := range []string{"root:", "goroutine ", "panic", "runtime error", ".go:"} {
+					if strings.Contains(text.Text, internal) {
+						t.Errorf("%s, %s as %s: reveals %q: %s", tool.Name, why, name, internal, clip(text.Text, 300))
 					}
 				}
 				if r.IsError && len(text.Text) > 2000 {
@@ -77,34 +77,34 @@ func TestToolsTakeNoWrongArgument(t *testing.T) {
 	talk(t, c)
 }
 
-func TestSQLReachesNothingElse(t *testing.T) {
+func TestSQLReadsOnlyTheTables(t *testing.T) {
 	c := dial(t, listening(t, serving(t, Options{}, bundled(t, "http1.pcapng")), HTTPOptions{}), newest, nil)
 	for why, sql := range map[string]string{
-		"a file that is read":          "SELECT * FROM read_text('/etc/passwd')",
-		"a file as a table":            "SELECT * FROM '/etc/passwd'",
-		"a file by a name in WITH":     `WITH "/etc/passwd" AS (SELECT 1) SELECT * FROM "/etc/passwd"`,
-		"a page of the network":        "SELECT * FROM read_csv('http://127.0.0.1:1/x')",
-		"a file that is written":       "COPY calls TO '/tmp/x.csv'",
-		"two statements":               "SELECT 1; DROP VIEW calls",
-		"a comment before a second":    "SELECT 1 --\n; ATTACH '/tmp/x.db'",
-		"a view that is dropped":       "DROP VIEW calls",
-		"an extension":                 "INSTALL httpfs",
-		"a setting":                    "SET memory_limit='100GB'",
-		"a setting that is read":       "SELECT current_setting('temp_directory')",
-		"a variable of the process":    "SELECT getenv('HOME')",
-		"a query in a text":            "SELECT * FROM query('SELECT 1')",
-		"a statement that is prepared": "PREPARE x AS SELECT 1",
-		"a table of DuckDB":            "SELECT * FROM duckdb_settings()",
+		"reading a file":            "SELECT * FROM read_text('/etc/passwd')",
+		"a file as a table":         "SELECT * FROM '/etc/passwd'",
+		"a file by a name in WITH":  `WITH "/etc/passwd" AS (SELECT 1) SELECT * FROM "/etc/passwd"`,
+		"reading a URL":             "SELECT * FROM read_csv('http://127.0.0.1:1/x')",
+		"writing a file":            "COPY calls TO '/tmp/x.csv'",
+		"two statements":            "SELECT 1; DROP VIEW calls",
+		"a comment before a second": "SELECT 1 --\n; ATTACH '/tmp/x.db'",
+		"dropping a view":           "DROP VIEW calls",
+		"an extension":              "INSTALL httpfs",
+		"a setting":                 "SET memory_limit='100GB'",
+		"reading a setting":         "SELECT current_setting('temp_directory')",
+		"an environment variable":   "SELECT getenv('HOME')",
+		"a query in a string":       "SELECT * FROM query('SELECT 1')",
+		"a prepared statement":      "PREPARE x AS SELECT 1",
+		"a table of DuckDB":         "SELECT * FROM duckdb_settings()",
 	} {
 		var out any
-		if e := tells(t, c, "run_sql", value{"sql": sql}, &out); !strings.Contains(e, "refused") {
+		if e := callTool(t, c, "run_sql", value{"sql": sql}, &out); !strings.Contains(e, "refused") {
 			t.Errorf("%s: %q, want it refused (%v)", why, e, out)
 		}
 	}
 	talk(t, c)
 }
 
-// TestRunawayQueriesEnd asks for more time, memory and rows than there is.
+// TestRunawayQueriesEnd runs queries that need too much time, memory or rows.
 func TestRunawayQueriesEnd(t *testing.T) {
 	log := filepath.Join(t.TempDir(), "audit.ndjson")
 	audit, err := OpenAudit(log)
@@ -115,21 +115,21 @@ func TestRunawayQueriesEnd(t *testing.T) {
 	s := serving(t, Options{Deadline: 3 * time.Second, Audit: audit}, bundled(t, "http1.pcapng"))
 	c := dial(t, listening(t, s, HTTPOptions{}), newest, nil)
 	for why, sql := range map[string]string{
-		"a product without end":   "SELECT count(*) FROM range(1000000000) a, range(1000000000) b WHERE sin(a.range + b.range) > 2",
-		"a recursion without end": "WITH RECURSIVE r(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM r) SELECT max(n) FROM r",
-		"a list without end":      "SELECT list(range) FROM range(3000000000)",
-		"a text without end":      "SELECT repeat(repeat('x', 1000000), 1000000)",
-		"long texts without end":  "SELECT list(repeat('x', 1000000) || range) FROM range(100000)",
-		"a sort of all":           "SELECT a.range FROM range(3000000000) a ORDER BY md5(a.range::VARCHAR) LIMIT 1000000000",
-		"more arrows than leaves": "SELECT " + strings.Repeat("list_transform([1], x -> ", 20) + "1" + strings.Repeat(")", 20),
-		"a crash":                 "SELECT json_structure(repeat('[', 200000) || repeat(']', 200000))",
-		"what nothing interrupts": "SELECT levenshtein(repeat('a', 300000), repeat('b', 300000))",
-		"quantiles of all":        "SELECT median(range) FROM range(3000000000)",
-		"brackets in brackets":    "SELECT " + strings.Repeat("(", 5000) + "1" + strings.Repeat(")", 5000),
+		"an endless product":          "SELECT count(*) FROM range(1000000000) a, range(1000000000) b WHERE sin(a.range + b.range) > 2",
+		"an endless recursion":        "WITH RECURSIVE r(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM r) SELECT max(n) FROM r",
+		"an endless list":             "SELECT list(range) FROM range(3000000000)",
+		"an endless string":           "SELECT repeat(repeat('x', 1000000), 1000000)",
+		"endless long strings":        "SELECT list(repeat('x', 1000000) || range) FROM range(100000)",
+		"a huge sort":                 "SELECT a.range FROM range(3000000000) a ORDER BY md5(a.range::VARCHAR) LIMIT 1000000000",
+		"nested lambdas":              "SELECT " + strings.Repeat("list_transform([1], x -> ", 20) + "1" + strings.Repeat(")", 20),
+		"a crash":                     "SELECT json_structure(repeat('[', 200000) || repeat(']', 200000))",
+		"an uninterruptible function": "SELECT levenshtein(repeat('a', 300000), repeat('b', 300000))",
+		"a huge quantile":             "SELECT median(range) FROM range(3000000000)",
+		"nested parentheses":          "SELECT " + strings.Repeat("(", 5000) + "1" + strings.Repeat(")", 5000),
 	} {
 		begin := time.Now()
 		var out any
-		if e := tells(t, c, "run_sql", value{"sql": sql}, &out); e == "" || strings.Contains(e, "goroutine") || time.Since(begin) > 8*time.Second {
+		if e := callTool(t, c, "run_sql", value{"sql": sql}, &out); e == "" || strings.Contains(e, "goroutine") || time.Since(begin) > 8*time.Second {
 			t.Errorf("%s: answered %v, %s after %s", why, out, e, time.Since(begin))
 		}
 	}
@@ -140,13 +140,13 @@ func TestRunawayQueriesEnd(t *testing.T) {
 	}
 	for _, want := range []string{"the question ended the database process", "deadline exceeded", "out of memory"} {
 		if !strings.Contains(string(lines), want) {
-			t.Errorf("the audit log does not say %q", want)
+			t.Errorf("the audit log does not contain %q", want)
 		}
 	}
 }
 
-// TestErrorsAreMarked holds that errors, which may be said in words of the traffic, are
-// marked as answers are.
+// TestErrorsAreMarked checks that errors, which may quote traffic, have the trust note like
+// answers.
 func TestErrorsAreMarked(t *testing.T) {
 	url := listening(t, serving(t, Options{}, bundled(t, "http1.pcapng")), HTTPOptions{})
 	body, header := modern("tools/call", "run_sql", `{"name":"run_sql","arguments":{"sql":"select path::integer from calls"}}`)
@@ -167,7 +167,7 @@ func TestErrorsAreMarked(t *testing.T) {
 	}
 }
 
-// TestAClosedCaseIsGone asks for what belongs to a case that was closed.
+// TestAClosedCaseIsGone asks for parts of a closed case.
 func TestAClosedCaseIsGone(t *testing.T) {
 	first, second := bundled(t, "http1.pcapng"), bundled(t, "shop.pcapng")
 	o := Options{Allow: []string{filepath.Dir(second)}}
@@ -177,26 +177,26 @@ func TestAClosedCaseIsGone(t *testing.T) {
 		t.Fatal(e)
 	}
 	var calls listAPICallsOut
-	if e := tells(t, c, "list_api_calls", value{"kfl": `dst.service == "payment" || path == "/v1/payments"`, "limit": 1}, &calls); e != "" || len(calls.Calls) != 1 {
+	if e := callTool(t, c, "list_api_calls", value{"kfl": `dst.service == "payment" || path == "/v1/payments"`, "limit": 1}, &calls); e != "" || len(calls.Calls) != 1 {
 		t.Fatalf("%s, %d calls", e, len(calls.Calls))
 	}
 	if _, e := answer(t, c, "close_case", value{"path": caseNamed(t, c, "shop")}); e != "" {
 		t.Fatal(e)
 	}
 	var out any
-	if e := tells(t, c, "get_api_call", value{"id": calls.Calls[0].ID}, &out); !strings.Contains(e, "not found") {
+	if e := callTool(t, c, "get_api_call", value{"id": calls.Calls[0].ID}, &out); !strings.Contains(e, "not found") {
 		t.Errorf("a call of a closed case: %q", e)
 	}
 	for _, uri := range []string{"pcapsule://cases/1", "pcapsule://calls/" + calls.Calls[0].ID} {
 		if _, err := c.ReadResource(context.Background(), &sdk.ReadResourceParams{URI: uri}); err == nil {
-			t.Errorf("%s of a closed case is read", uri)
+			t.Errorf("%s of a closed case is still readable", uri)
 		}
 	}
 	talk(t, c)
 }
 
-// TestASlowClientHoldsNobodyUp sends a request byte by byte while others are answered.
-func TestASlowClientHoldsNobodyUp(t *testing.T) {
+// TestASlowClientDelaysNoOther sends a request byte by byte while others are answered.
+func TestASlowClientDelaysNoOther(t *testing.T) {
 	url := listening(t, serving(t, Options{}, bundled(t, "http1.pcapng")), HTTPOptions{})
 	body := `{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"slow","version":"1"}}}`
 	conn, err := net.Dial("tcp", strings.TrimSuffix(strings.TrimPrefix(url, "http://"), "/mcp"))
@@ -226,6 +226,6 @@ func TestASlowClientHoldsNobodyUp(t *testing.T) {
 	}
 	var whole json.RawMessage
 	if status, text := post(t, url, body); status != 200 || json.Unmarshal([]byte(text), &whole) != nil && !strings.Contains(text, "data: ") {
-		t.Errorf("the same at once: %d %s", status, clip(text, 200))
+		t.Errorf("the same request in one piece: %d %s", status, clip(text, 200))
 	}
 }

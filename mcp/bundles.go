@@ -14,14 +14,15 @@ import (
 	"github.com/pcapsule/pcapsule/mcp/store"
 )
 
-// mainDissection is the name of a dissection if none is given, and that of a bundle's calls.
+// mainDissection is the default name of a dissection, and the one of an open bundle.
 const mainDissection = "main"
 
-// bundles is the store of a server without a ring: each open bundle is a snapshot that is
-// dissected, so that what works with a ring works with bundles too. It freezes nothing.
+// bundles is the store of a server without a ring. It presents each open bundle as a snapshot
+// with a completed dissection, so that the same requests work with and without a ring. It
+// cannot create snapshots.
 type bundles struct{ s *Server }
 
-// store is where snapshots are kept.
+// store returns the store of snapshots.
 func (s *Server) store() store.Store {
 	if s.o.Store != nil {
 		return s.o.Store
@@ -29,16 +30,16 @@ func (s *Server) store() store.Store {
 	return bundles{s}
 }
 
-// errNoRing says that there is nothing to freeze, to record or to delete.
-var errNoRing = errors.New("this server has no ring, which pcapsule serve --ring RING/ and pcapsule mcp --ring RING/ have; it answers about the bundles that list_cases names")
+// errNoRing reports that the server has no ring to snapshot or record.
+var errNoRing = errors.New("this server has no ring (start it with pcapsule serve --ring RING/ or pcapsule mcp --ring RING/); it answers about the bundles in list_cases")
 
-// each goes through the open bundles and their names as snapshots.
+// each calls do for every open bundle with its snapshot name.
 func (b bundles) each(do func(name string, x forensics.BundleInfo)) error {
-	c, give, err := b.s.cases.take()
+	c, release, err := b.s.cases.acquire()
 	if err != nil {
 		return err
 	}
-	defer give()
+	defer release()
 	names := snapshotNames(c)
 	for _, x := range c.Bundles() {
 		do(names[x.Index], x)
@@ -46,7 +47,7 @@ func (b bundles) each(do func(name string, x forensics.BundleInfo)) error {
 	return nil
 }
 
-// snapshotNames are the names of a case's bundles as snapshots.
+// snapshotNames returns the snapshot names of a case's bundles.
 func snapshotNames(c *forensics.Case) (out []string) {
 	for _, x := range c.Bundles() {
 		name := strings.TrimSuffix(strings.TrimSuffix(filepath.Base(x.Path), ".zip"), ".pcapsule")
@@ -58,7 +59,7 @@ func snapshotNames(c *forensics.Case) (out []string) {
 	return out
 }
 
-// Boundaries has a node for each bundle.
+// Boundaries returns one node for each bundle.
 func (b bundles) Boundaries(context.Context) ([]store.Boundary, error) {
 	var out []store.Boundary
 	err := b.each(func(name string, x forensics.BundleInfo) {
@@ -73,7 +74,7 @@ func (b bundles) Boundaries(context.Context) ([]store.Boundary, error) {
 	return out, err
 }
 
-// Snapshots has one for each bundle.
+// Snapshots returns one snapshot for each bundle.
 func (b bundles) Snapshots(context.Context) ([]store.Snapshot, error) {
 	var out []store.Snapshot
 	err := b.each(func(name string, x forensics.BundleInfo) {
@@ -89,7 +90,7 @@ func (b bundles) Snapshots(context.Context) ([]store.Snapshot, error) {
 	return out, err
 }
 
-// Dissections has the calls of each bundle.
+// Dissections returns one completed dissection for each bundle.
 func (b bundles) Dissections(_ context.Context, snapshot string) ([]store.Dissection, error) {
 	var out []store.Dissection
 	err := b.each(func(name string, x forensics.BundleInfo) {
@@ -113,7 +114,7 @@ func (b bundles) Dissections(_ context.Context, snapshot string) ([]store.Dissec
 	return out, err
 }
 
-// StartDissection finds that a bundle is dissected.
+// StartDissection returns the completed dissection of a bundle.
 func (b bundles) StartDissection(ctx context.Context, snapshot, name string) (store.Dissection, error) {
 	list, err := b.Dissections(ctx, snapshot)
 	if err != nil {
@@ -132,15 +133,15 @@ func (b bundles) SnapshotPCAP(ctx context.Context, name string, r store.PCAPRequ
 	case err != nil:
 		return store.PCAPReport{}, err
 	case r.Filter != "":
-		return store.PCAPReport{}, wrong("bpf_filter narrows snapshots of a ring only; export_pcap chooses packets of a bundle by calls")
+		return store.PCAPReport{}, badRequest("bpf_filter works only for snapshots of a ring; export_pcap selects packets of a bundle by calls")
 	case len(r.Nodes) > 0 && (len(r.Nodes) > 1 || r.Nodes[0] != name):
-		return store.PCAPReport{}, wrong("nodes: a bundle has one, %s", clip(name, 100))
+		return store.PCAPReport{}, badRequest("nodes: this bundle has only node %s", clip(name, 100))
 	}
-	c, give, err := b.s.caseOf(ctx, list[0].DB)
+	c, release, err := b.s.caseOf(ctx, list[0].DB)
 	if err != nil {
 		return store.PCAPReport{}, err
 	}
-	defer give()
+	defer release()
 	report, err := c.Packets(ctx, forensics.Selection{From: r.From, To: r.To}, w)
 	return store.PCAPReport{Packets: report.Packets, Bytes: report.Bytes}, err
 }

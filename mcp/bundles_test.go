@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// TestScriptsForARingWorkWithBundles goes the way that a script goes with a ring: what is
-// recorded, freeze, dissect, ask, get the packets.
+// TestScriptsForARingWorkWithBundles makes the requests of a script for a ring: boundaries,
+// snapshot, dissection, calls, packets.
 func TestScriptsForARingWorkWithBundles(t *testing.T) {
 	o := Options{}
 	o.Open = opener(o)
@@ -38,7 +38,7 @@ func TestScriptsForARingWorkWithBundles(t *testing.T) {
 			if err != nil || res.StatusCode != status {
 				t.Fatalf("%s %s: %d %s, want %d", method, path, res.StatusCode, raw, status)
 			}
-			_ = json.Unmarshal(raw, &v) // packets are no JSON
+			_ = json.Unmarshal(raw, &v) // packets are not JSON
 			return v
 		}
 		if v := get("GET", "/mcp/data-boundaries", "", 200); len(v["nodes"].([]any)) != tt.nodes || v["cluster"].(value)["newest_ts"].(float64) == 0 {

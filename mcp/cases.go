@@ -7,27 +7,27 @@ import (
 	"github.com/pcapsule/pcapsule/forensics"
 )
 
-// cases holds the case that is open. It may be replaced while answers about the one
-// before are being made: that one is closed after the last of them.
+// cases holds the open case. The case may be replaced while answers about it are being made;
+// it is then closed after the last of them.
 type cases struct {
 	mu  sync.Mutex
-	now *held
+	now *openedCase
 }
 
-// held is a case and how many answers are being made about it.
-type held struct {
+// openedCase is a case with the number of answers in progress.
+type openedCase struct {
 	c     *forensics.Case
 	users int
-	old   bool // closed when nobody uses it
+	old   bool // replaced: close it when users is 0
 }
 
-func newCases(c *forensics.Case) *cases { return &cases{now: &held{c: c}} }
+func newCases(c *forensics.Case) *cases { return &cases{now: &openedCase{c: c}} }
 
-// errClosed says that the server ends.
+// errClosed reports that the server is shutting down.
 var errClosed = errors.New("the case is closed")
 
-// take gives the case that is open; give says that it is no longer used.
-func (k *cases) take() (c *forensics.Case, give func(), err error) {
+// acquire returns the open case; the caller must call release when done with it.
+func (k *cases) acquire() (c *forensics.Case, release func(), err error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	h := k.now
@@ -35,20 +35,20 @@ func (k *cases) take() (c *forensics.Case, give func(), err error) {
 		return nil, nil, errClosed
 	}
 	h.users++
-	return h.c, sync.OnceFunc(func() { k.give(h) }), nil
+	return h.c, sync.OnceFunc(func() { k.release(h) }), nil
 }
 
-func (k *cases) give(h *held) {
+func (k *cases) release(h *openedCase) {
 	k.mu.Lock()
 	h.users--
 	last := h.old && h.users == 0
 	k.mu.Unlock()
 	if last {
-		_ = h.c.Close() // only read; nothing can be lost
+		_ = h.c.Close() // read-only: nothing can be lost
 	}
 }
 
-// replace opens c in the place of was; it reports whether was is still the one.
+// replace puts c in the place of was; it returns false if was is no longer the open case.
 func (k *cases) replace(was, c *forensics.Case) bool {
 	k.mu.Lock()
 	h := k.now
@@ -56,12 +56,12 @@ func (k *cases) replace(was, c *forensics.Case) bool {
 		k.mu.Unlock()
 		return false
 	}
-	k.now = &held{c: c}
+	k.now = &openedCase{c: c}
 	h.old = true
 	idle := h.users == 0
 	k.mu.Unlock()
 	if idle {
-		_ = h.c.Close() // only read; nothing can be lost
+		_ = h.c.Close() // read-only: nothing can be lost
 	}
 	return true
 }

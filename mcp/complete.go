@@ -11,13 +11,13 @@ import (
 	"github.com/pcapsule/pcapsule/kfl"
 )
 
-// maxValues is how many values MCP lets a completion have.
+// maxValues is MCP's limit on the values of a completion.
 const maxValues = 100
 
-// complete offers values for the parts of resources and the arguments of prompts.
+// complete suggests values for the variables of resource templates and the arguments of prompts.
 func (s *Server) complete(ctx context.Context, req *mcp.CompleteRequest) (*mcp.CompleteResult, error) {
 	var values []string
-	err := s.turn(ctx, callerOf(req), func(ctx context.Context, a *answerer) (err error) {
+	err := s.withCase(ctx, callerOf(req), func(ctx context.Context, a *invocation) (err error) {
 		values, err = a.values(ctx, req.Params.Argument.Name, req.Params.Argument.Value)
 		return err
 	})
@@ -26,17 +26,17 @@ func (s *Server) complete(ctx context.Context, req *mcp.CompleteRequest) (*mcp.C
 	}
 	total := len(values)
 	values = append([]string{}, values[:min(total, maxValues)]...)
-	tell(ctx, len(values), 0, nil)
+	noteAnswer(ctx, len(values), 0, nil)
 	out := &mcp.CompleteResult{Completion: mcp.CompletionResultDetails{Values: values, Total: total, HasMore: total > maxValues}}
 	if total > maxValues {
-		out.Completion.Total = 0 // at least one more, and nobody counted
+		out.Completion.Total = 0 // unknown: there is at least one more
 	}
 	return out, nil
 }
 
-// values are what an argument may be that begins with text. An argument that nobody knows
-// has none.
-func (s *answerer) values(ctx context.Context, argument, text string) ([]string, error) {
+// values returns the values of an argument that begin with text, or none if the argument is
+// unknown.
+func (s *invocation) values(ctx context.Context, argument, text string) ([]string, error) {
 	begins := escapeLike(text) + "%"
 	switch argument {
 	case "table":
@@ -71,8 +71,8 @@ func (s *answerer) values(ctx context.Context, argument, text string) ([]string,
 	return nil, nil
 }
 
-// column is the one column of a query.
-func (s *answerer) column(ctx context.Context, sql string, args ...any) ([]string, error) {
+// column returns the only column of a query.
+func (s *invocation) column(ctx context.Context, sql string, args ...any) ([]string, error) {
 	r, err := s.c.Query(ctx, forensics.Query{SQL: fmt.Sprintf("%s LIMIT %d", sql, maxValues+1), Args: args, Limit: maxValues + 1})
 	if err != nil {
 		return nil, err

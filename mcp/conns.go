@@ -9,58 +9,58 @@ import (
 	"time"
 )
 
-// fewConns bounds the open connections. One more than that takes the place of the oldest
-// whose client still has to say what it wants, so that a thousand which send a byte now and
-// then lock nobody out. If all are being answered the new one is closed.
-type fewConns struct {
+// limitedListener limits the open connections. At the limit, a new connection replaces the oldest one
+// without a complete request, so that a thousand slow clients cannot lock out the others. If
+// all of them are being answered, the new connection is closed.
+type limitedListener struct {
 	net.Listener
 	most int
 
 	mu      sync.Mutex
 	open    int
-	waiting list.List // of *counted: what the client wants is not known, the oldest first
+	waiting list.List // of *limitedConn, without a complete request, the oldest first
 }
 
 // Accept implements net.Listener.
-func (l *fewConns) Accept() (net.Conn, error) {
+func (l *limitedListener) Accept() (net.Conn, error) {
 	for {
 		c, err := l.Listener.Accept()
 		if err != nil {
 			return nil, err
 		}
 		l.mu.Lock()
-		var oldest *counted
+		var oldest *limitedConn
 		if l.open >= l.most {
 			if e := l.waiting.Front(); e != nil {
-				oldest, _ = e.Value.(*counted)
+				oldest, _ = e.Value.(*limitedConn)
 			}
 		}
 		if l.open >= l.most && oldest == nil {
 			l.mu.Unlock()
-			_ = c.Close() // nothing was said on it
+			_ = c.Close() // nothing was sent on it
 			continue
 		}
-		mine := &counted{Conn: c, l: l}
-		mine.place = l.waiting.PushBack(mine)
+		conn := &limitedConn{Conn: c, l: l}
+		conn.place = l.waiting.PushBack(conn)
 		l.open++
 		l.mu.Unlock()
 		if oldest != nil {
-			_ = oldest.Close() // its client said too little for too long
+			_ = oldest.Close() // its client has not sent a whole request
 		}
-		return mine, nil
+		return conn, nil
 	}
 }
 
-// counted is a connection of fewConns.
-type counted struct {
+// limitedConn is a connection of limitedListener.
+type limitedConn struct {
 	net.Conn
-	l     *fewConns
-	place *list.Element // among those that wait, or nil
+	l     *limitedListener
+	place *list.Element // in waiting, or nil
 	done  bool
 }
 
 // Close implements net.Conn.
-func (c *counted) Close() error {
+func (c *limitedConn) Close() error {
 	c.l.mu.Lock()
 	if !c.done {
 		c.done = true
@@ -71,15 +71,15 @@ func (c *counted) Close() error {
 	return c.Conn.Close()
 }
 
-func (c *counted) leave() {
+func (c *limitedConn) leave() {
 	if c.place != nil {
 		c.l.waiting.Remove(c.place)
 		c.place = nil
 	}
 }
 
-// answers says whether the client has said what it wants and has its answer made.
-func (c *counted) answers(yes bool) {
+// answers records whether a request of this connection is complete and being answered.
+func (c *limitedConn) answers(yes bool) {
 	c.l.mu.Lock()
 	defer c.l.mu.Unlock()
 	switch {
@@ -92,23 +92,23 @@ func (c *counted) answers(yes bool) {
 
 type connKey struct{}
 
-// withConn lets the handlers of a connection know it.
+// withConn makes the connection available to its handlers.
 func withConn(ctx context.Context, c net.Conn) context.Context {
 	return context.WithValue(ctx, connKey{}, c)
 }
 
-// heard says that a request has come whole, or that its answer is made.
-func heard(ctx context.Context, whole bool) {
-	if c, ok := ctx.Value(connKey{}).(*counted); ok {
+// markRequest records that a request is complete (whole) or answered.
+func markRequest(ctx context.Context, whole bool) {
+	if c, ok := ctx.Value(connKey{}).(*limitedConn); ok {
 		c.answers(whole)
 	}
 }
 
-// awaited bounds the time of a body, also of one that no handler reads.
-func awaited(w http.ResponseWriter, r *http.Request) {
+// limitBodyTime limits the time to send a body, even one that no handler reads.
+func limitBodyTime(w http.ResponseWriter, r *http.Request) {
 	if r.ContentLength == 0 {
-		heard(r.Context(), true)
+		markRequest(r.Context(), true)
 		return
 	}
-	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTime)) // a transport without deadlines has none to keep
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTime)) // a transport may have no deadlines
 }

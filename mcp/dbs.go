@@ -13,11 +13,11 @@ import (
 )
 
 const (
-	maxOpen     = 4                // cases of dissections that are open at once
+	maxOpen     = 4                // dissections that are open as cases at the same time
 	defaultLive = 30 * time.Second // of "live"
 )
 
-// dbs are the dissections of the store that are open as cases, the last used last.
+// dbs are the dissections of the store that are open as cases, the most recently used last.
 type dbs struct {
 	mu   sync.Mutex
 	list []*db
@@ -28,13 +28,13 @@ type db struct {
 	cases *cases
 }
 
-// caseOf takes the case that a question is about: what db names, or where it names nothing
-// the bundles that the server was given, else the newest dissection of the store.
-func (s *Server) caseOf(ctx context.Context, name string) (c *forensics.Case, give func(), err error) {
+// caseOf acquires the case that a question is about: the one that db names or, if db is empty,
+// the server's bundles, or else the newest dissection of the store.
+func (s *Server) caseOf(ctx context.Context, name string) (c *forensics.Case, release func(), err error) {
 	if name == "" {
-		c, give, err := s.cases.take()
+		c, release, err := s.cases.acquire()
 		if s.o.Store == nil || err == nil {
-			return c, give, err
+			return c, release, err
 		}
 	}
 	path, err := s.pathOf(ctx, name)
@@ -42,21 +42,21 @@ func (s *Server) caseOf(ctx context.Context, name string) (c *forensics.Case, gi
 		return nil, nil, err
 	}
 	if s.o.Store == nil {
-		if c, give, err := s.cases.take(); err != nil || len(c.Bundles()) == 1 {
-			return c, give, err
+		if c, release, err := s.cases.acquire(); err != nil || len(c.Bundles()) == 1 {
+			return c, release, err
 		}
 	}
-	return s.dbs.take(ctx, path, s.o.Open)
+	return s.dbs.acquire(ctx, path, s.o.Open)
 }
 
-// pathOf is the bundle that a db names.
+// pathOf returns the path of the bundle that a db names.
 func (s *Server) pathOf(ctx context.Context, name string) (string, error) {
 	if rest, ok := strings.CutPrefix(name, "live"); ok && !strings.Contains(name, "/") {
 		last := defaultLive
 		if rest != "" {
 			d, err := time.ParseDuration(strings.TrimPrefix(rest, ":"))
 			if err != nil {
-				return "", wrong("db %q: want live, or live:10s", clip(name, 100))
+				return "", badRequest("db %q: want live, or a duration such as live:10s", clip(name, 100))
 			}
 			last = d
 		}
@@ -77,19 +77,19 @@ func (s *Server) pathOf(ctx context.Context, name string) (string, error) {
 		}
 	}
 	if name == "" {
-		return "", fmt.Errorf("nothing is dissected, %w: create_snapshot, start_snapshot_dissection, get_snapshot_dissection_status until it is completed, then ask with its db; or ask with db \"live\" for the last seconds", store.ErrNotReady)
+		return "", fmt.Errorf("there is no dissection yet: %w: call create_snapshot and start_snapshot_dissection, poll get_snapshot_dissection_status until it is completed, then pass its db; or pass db \"live\" for the last seconds", store.ErrNotReady)
 	}
-	return "", fmt.Errorf("db %q: %w of that name is dissected; list_snapshots names those that are", clip(name, 100), store.ErrNoSnapshot)
+	return "", fmt.Errorf("db %q: %w of that name with a dissection; list_snapshots lists them", clip(name, 100), store.ErrNoSnapshot)
 }
 
-// take gives the case of a bundle, opened where it is not.
-func (k *dbs) take(ctx context.Context, path string, open func(context.Context, []string) (*forensics.Case, error)) (*forensics.Case, func(), error) {
+// acquire returns the case of a bundle, and opens it if necessary.
+func (k *dbs) acquire(ctx context.Context, path string, open func(context.Context, []string) (*forensics.Case, error)) (*forensics.Case, func(), error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	for i, d := range k.list {
 		if d.path == path {
 			k.list = append(append(k.list[:i:i], k.list[i+1:]...), d)
-			return d.cases.take()
+			return d.cases.acquire()
 		}
 	}
 	c, err := open(ctx, []string{path})
@@ -103,18 +103,18 @@ func (k *dbs) take(ctx context.Context, path string, open func(context.Context, 
 		old = errors.Join(old, k.list[0].cases.close())
 		k.list = k.list[1:]
 	}
-	c, give, err := d.cases.take()
-	return c, give, errors.Join(err, old)
+	c, release, err := d.cases.acquire()
+	return c, release, errors.Join(err, old)
 }
 
-// forget closes what is open below a folder of a snapshot that goes.
+// forget closes the cases below the folder of a snapshot that is being deleted.
 func (k *dbs) forget(part string) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	left := k.list[:0]
 	for _, d := range k.list {
 		if part == "" || strings.Contains(d.path, part) {
-			_ = d.cases.close() // only read; nothing can be lost
+			_ = d.cases.close() // read-only: nothing can be lost
 		} else {
 			left = append(left, d)
 		}

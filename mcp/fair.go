@@ -7,69 +7,69 @@ import (
 	"sync"
 )
 
-// Limits of who waits.
+// Limits of the queues.
 const (
 	maxWaiting       = 1024 // questions in all
 	maxWaitingClient = 64   // of one client
 )
 
-// How many answers are made at once beside the long ones, of which Options.Parallel says.
+// How many short and aside answers are made at once. Options.Parallel limits the long ones.
 const (
-	shortTurns = 2
-	asideTurns = 8
+	shortSlots = 2
+	asideSlots = 8
 )
 
-// kind is for which turn a question waits, so that one that takes milliseconds does not
-// wait for those that take seconds.
+// kind selects the queue of a question, so that one that takes milliseconds does not wait for
+// those that take seconds.
 type kind uint8
 
 const (
 	long  kind = iota
-	short      // looks little up
-	aside      // is about no case: waits for a recorder, copies packets
+	short      // reads little
+	aside      // needs no case: waits for a recorder, copies packets
 )
 
-// line is where questions of a kind wait.
-func (s *Server) line(k kind) *fair {
+// line returns the queue of a kind.
+func (s *Server) line(k kind) *fairQueue {
 	switch k {
 	case short:
 		return s.short
 	case aside:
 		return s.aside
 	}
-	return s.turns
+	return s.long
 }
 
-// fair gives turns to clients one after the other, so that a client with a hundred
-// questions waits for itself and not for others. One client never holds all turns.
-type fair struct {
+// fairQueue shares slots between clients in turn, so that a client with a hundred questions
+// delays only itself. One client never holds all slots, unless there is only one.
+type fairQueue struct {
 	mu      sync.Mutex
 	free    int
-	most    int // turns that one client may hold
+	most    int // slots that one client may hold
 	clients map[string]*line
-	ring    []*line // lines in which somebody waits, the next first
+	ring    []*line // lines with waiting questions, the next first
 	waiting int
 }
 
-// line is one client's.
+// line is the queue of one client.
 type line struct {
 	key  string
 	held int
 	wait []*waiter
 }
 
-// waiter is one question that waits.
+// waiter is one waiting question.
 type waiter struct {
-	line *line
-	turn chan struct{} // closed when it has its turn
+	line  *line
+	ready chan struct{} // closed when it gets its slot
 }
 
-func newFair(turns int) *fair {
-	return &fair{free: turns, most: max(1, turns-1), clients: map[string]*line{}}
+func newFairQueue(slots int) *fairQueue {
+	return &fairQueue{free: slots, most: max(1, slots-1), clients: map[string]*line{}}
 }
 
-// take waits for a turn. give ends it.
-func (f *fair) take(ctx context.Context, client string) (give func(), err error) {
+// acquire waits for a slot; release frees it.
+func (f *fairQueue) acquire(ctx context.Context, client string) (release func(), err error) {
 	f.mu.Lock()
 	l := f.clients[client]
 	if l == nil {
@@ -80,36 +80,36 @@ func (f *fair) take(ctx context.Context, client string) (give func(), err error)
 		f.free--
 		l.held++
 		f.mu.Unlock()
-		return func() { f.give(l) }, nil
+		return func() { f.release(l) }, nil
 	}
 	if own := len(l.wait); f.waiting >= maxWaiting || own >= maxWaitingClient {
 		f.forget(l)
 		f.mu.Unlock()
 		if own >= maxWaitingClient {
-			return nil, fmt.Errorf("%d questions of this client wait already: %w", own, errBusy)
+			return nil, fmt.Errorf("%d questions of this client are already waiting: %w", own, errBusy)
 		}
 		return nil, errBusy
 	}
-	mine := &waiter{l, make(chan struct{})}
+	w := &waiter{l, make(chan struct{})}
 	if len(l.wait) == 0 {
 		f.ring = append(f.ring, l)
 	}
-	l.wait = append(l.wait, mine)
+	l.wait = append(l.wait, w)
 	f.waiting++
 	f.mu.Unlock()
 	st := stageOf(ctx)
-	st.waits(f, mine)
+	st.waits(f, w)
 	defer st.waits(nil, nil)
 	select {
-	case <-mine.turn:
-		return func() { f.give(l) }, nil
+	case <-w.ready:
+		return func() { f.release(l) }, nil
 	case <-ctx.Done():
 	}
 	f.mu.Lock()
-	i := slices.Index(l.wait, mine)
-	if i < 0 { // the turn came at the same moment
+	i := slices.Index(l.wait, w)
+	if i < 0 { // it got its slot at the same moment
 		f.mu.Unlock()
-		f.give(l)
+		f.release(l)
 		return nil, ctx.Err()
 	}
 	l.wait = slices.Delete(l.wait, i, i+1)
@@ -122,8 +122,8 @@ func (f *fair) take(ctx context.Context, client string) (give func(), err error)
 	return nil, ctx.Err()
 }
 
-// before is how many questions that wait will have their turn before w, as it looks now.
-func (f *fair) before(w *waiter) (n int) {
+// before counts the waiting questions that are ahead of w at present.
+func (f *fairQueue) before(w *waiter) (n int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	place, at := slices.Index(w.line.wait, w), slices.Index(f.ring, w.line)
@@ -131,7 +131,7 @@ func (f *fair) before(w *waiter) (n int) {
 		return 0
 	}
 	for i, l := range f.ring {
-		rounds := place // turns that the line has before w
+		rounds := place // questions of this line ahead of w
 		if i < at {
 			rounds++
 		}
@@ -140,7 +140,7 @@ func (f *fair) before(w *waiter) (n int) {
 	return n
 }
 
-func (f *fair) give(l *line) {
+func (f *fairQueue) release(l *line) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.free++
@@ -152,7 +152,7 @@ func (f *fair) give(l *line) {
 		}
 		next := f.ring[i]
 		f.ring = slices.Delete(f.ring, i, i+1)
-		close(next.wait[0].turn)
+		close(next.wait[0].ready)
 		next.wait = next.wait[1:]
 		next.held++
 		f.free--
@@ -164,8 +164,8 @@ func (f *fair) give(l *line) {
 	f.forget(l)
 }
 
-// forget drops a line that nobody uses.
-func (f *fair) forget(l *line) {
+// forget removes an unused line.
+func (f *fairQueue) forget(l *line) {
 	if l.held == 0 && len(l.wait) == 0 && f.clients[l.key] == l {
 		delete(f.clients, l.key)
 	}

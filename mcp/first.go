@@ -20,7 +20,7 @@ var firstHTML string
 
 var firstPage = template.Must(template.New("first").Parse(firstHTML))
 
-// first is what the first page shows.
+// first is the content of the first page.
 type first struct {
 	Release, Coverage, Ring, Config, Masked string
 	Cases                                   []firstCase
@@ -30,9 +30,9 @@ type first struct {
 
 type firstCase struct{ Path, From, To, Packets, Calls string }
 
-// serveFirst answers GET / with a page for people: what is here and how to connect.
+// serveFirst answers GET / with a page for people: what is open and how to connect.
 func (s *Server) serveFirst(w http.ResponseWriter, r *http.Request, token bool) {
-	begin, t := time.Now(), &told{}
+	begin, t := time.Now(), &auditNote{}
 	page, err := s.firstOf(r, token)
 	if werr := s.audit(restCaller(r), begin, "http "+r.Method, r.URL.Path, nil, t, err); werr != nil {
 		err = werr
@@ -72,27 +72,27 @@ func (s *Server) firstOf(r *http.Request, token bool) (p first, err error) {
 	} {
 		p.Curl = append(p.Curl, "curl -s"+header+" "+x)
 	}
-	err = s.turnOn(r.Context(), restCaller(r), "", aside, func(ctx context.Context, a *answerer) error { return a.fillFirst(ctx, &p) })
+	err = s.withDB(r.Context(), restCaller(r), "", aside, func(ctx context.Context, a *invocation) error { return a.fillFirst(ctx, &p) })
 	return p, err
 }
 
-// fillFirst adds what is open.
-func (s *answerer) fillFirst(ctx context.Context, p *first) error {
+// fillFirst adds the open bundles and the ring.
+func (s *invocation) fillFirst(ctx context.Context, p *first) error {
 	if s.o.Store != nil {
 		b, err := s.dataBoundaries(ctx, noIn{})
 		if err != nil {
 			return err
 		}
-		p.Ring = plural.Sprintf("%d {node|nodes}, %s to %s", len(b.Nodes), second(b.Cluster.Oldest), second(b.Cluster.Newest))
+		p.Ring = plural.Sprintf("%d {node|nodes}, %s to %s", len(b.Nodes), formatTime(b.Cluster.Oldest), formatTime(b.Cluster.Newest))
 	}
-	c, give, err := s.cases.take()
+	c, release, err := s.cases.acquire()
 	if err != nil {
 		if s.o.Store != nil {
 			return nil // only a ring
 		}
 		return err
 	}
-	defer give()
+	defer release()
 	s.c = c
 	list, err := s.listCases(ctx, listCasesIn{})
 	if err != nil {
@@ -103,21 +103,21 @@ func (s *answerer) fillFirst(ctx context.Context, p *first) error {
 		for _, name := range slices.Sorted(maps.Keys(x.Calls)) {
 			calls = append(calls, fmt.Sprintf("%s %d", name, x.Calls[name]))
 		}
-		p.Cases = append(p.Cases, firstCase{s.hide(x.Path), second(x.From), second(x.To), fmt.Sprint(x.Packets), strings.Join(calls, ", ")})
+		p.Cases = append(p.Cases, firstCase{s.hide(x.Path), formatTime(x.From), formatTime(x.To), fmt.Sprint(x.Packets), strings.Join(calls, ", ")})
 	}
 	switch list.Coverage.State {
 	case "complete":
 		p.Coverage = "The whole time was recorded."
 	case "partial":
-		p.Coverage = plural.Sprintf("Coverage has %d {gap|gaps}: list_cases lists them.", int64(len(list.Coverage.Holes))+list.Coverage.More)
+		p.Coverage = plural.Sprintf("Coverage has %d {gap|gaps}; list_cases lists them.", int64(len(list.Coverage.Holes))+list.Coverage.More)
 	default:
 		p.Coverage = "Nothing was recorded."
 	}
 	return nil
 }
 
-// second is a time as people read it, without parts of a second.
-func second(stamp string) string {
+// formatTime formats a time for people, without fractions of a second.
+func formatTime(stamp string) string {
 	at, err := time.Parse(time.RFC3339Nano, stamp)
 	if err != nil {
 		return stamp

@@ -15,7 +15,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/redact"
 )
 
-// TestFirstPage reads the page for people and does what it says.
+// TestFirstPage reads the first page and runs its commands.
 func TestFirstPage(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "<b>sh&op.pcapsule")
 	rename(t, bundled(t, "shop.pcapng"), path)
@@ -49,7 +49,7 @@ func TestFirstPage(t *testing.T) {
 		}
 		for _, want := range []string{"&lt;b&gt;sh&amp;op.pcapsule", "2026-11-20 09:24:48", "http1 179", "The whole time was recorded", "Credentials are masked"} {
 			if !strings.Contains(page, want) {
-				t.Errorf("the page does not say %q", want)
+				t.Errorf("the page does not contain %q", want)
 			}
 		}
 		blocks := regexp.MustCompile(`(?s)<pre>(.*?)</pre>`).FindAllStringSubmatch(page, -1)

@@ -7,13 +7,13 @@ import (
 	"strings"
 )
 
-// field is one member of an answer, in its order.
+// field is one member of an answer; their order is kept.
 type field struct {
 	name  string
 	value json.RawMessage
 }
 
-// fieldsOf are the members of a JSON object that we marshalled ourselves.
+// fieldsOf returns the members of a JSON object that this package marshalled.
 func fieldsOf(raw json.RawMessage) []field {
 	d := json.NewDecoder(bytes.NewReader(raw))
 	if t, err := d.Token(); err != nil || t != json.Delim('{') {
@@ -35,7 +35,7 @@ func fieldsOf(raw json.RawMessage) []field {
 	return out
 }
 
-// list are the elements of a member that is a list, nil of another.
+// list returns the elements of a list, or nil if the member is not a list.
 func (f field) list() []json.RawMessage {
 	if len(f.value) == 0 || f.value[0] != '[' {
 		return nil
@@ -47,7 +47,7 @@ func (f field) list() []json.RawMessage {
 	return out
 }
 
-// remark says that a list is about the answer and no part of it.
+// remark reports whether a list is about the answer rather than part of it.
 func (f field) remark() bool {
 	return f.name == "notes" || f.name == "columns" || f.name == "citations"
 }
@@ -65,16 +65,16 @@ func object(fields []field) json.RawMessage {
 	return b.Bytes()
 }
 
-// quoted is a text as JSON.
+// quoted returns a string as JSON.
 func quoted(s string) json.RawMessage {
 	out, err := marshal(s)
 	if err != nil {
-		return json.RawMessage(`""`) // a text always marshals
+		return json.RawMessage(`""`) // a string always marshals
 	}
 	return out
 }
 
-// marshal writes JSON without escaping <, > and &, which cost an assistant tokens.
+// marshal writes JSON without escaping <, > and &, because escapes cost an assistant tokens.
 func marshal(v any) (json.RawMessage, error) {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
@@ -85,9 +85,9 @@ func marshal(v any) (json.RawMessage, error) {
 	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
 }
 
-// sealed marshals an answer, marks its text as what it is, and cuts lists that are too
-// long, saying so. An answer with a cursor was made to fit and is not cut: the cursor
-// would leave out what was.
+// sealed marshals an answer, adds the trust note, and shortens lists to fit, with a note. An
+// answer with a cursor already fits and is not shortened, because its cursor would skip the
+// rows that were cut.
 func sealed(v any, most int) (json.RawMessage, error) {
 	raw, err := marshal(v)
 	if err != nil {
@@ -100,11 +100,11 @@ func sealed(v any, most int) (json.RawMessage, error) {
 	return object(cutTexts(fields, most)), nil
 }
 
-// leastText is how much is left of a text that is cut.
-const leastText = 1 << 10
+// minText is the least that remains of a shortened text.
+const minText = 1 << 10
 
-// cutTexts shortens whole documents, such as policies in YAML, until an answer fits, and
-// says which were cut: part of a document is none.
+// cutTexts shortens documents, such as policies in YAML, until an answer fits, and notes which
+// ones, because a part of a document must not be used.
 func cutTexts(fields []field, most int) []field {
 	size := 2
 	for _, f := range fields {
@@ -115,10 +115,10 @@ func cutTexts(fields []field, most int) []field {
 		f := &fields[i]
 		var text string
 		over := size - (most - 300)
-		if over <= 0 || f.name == "trust" || len(f.value) < 2*leastText || f.value[0] != '"' || json.Unmarshal(f.value, &text) != nil {
+		if over <= 0 || f.name == "trust" || len(f.value) < 2*minText || f.value[0] != '"' || json.Unmarshal(f.value, &text) != nil {
 			continue
 		}
-		keep := max(leastText, len(text)*max(0, len(f.value)-over)/len(f.value)*7/8) // some characters take more bytes in JSON than others
+		keep := max(minText, len(text)*max(0, len(f.value)-over)/len(f.value)*7/8) // some characters need more bytes in JSON than others
 		if keep >= len(text) {
 			continue
 		}
@@ -131,7 +131,7 @@ func cutTexts(fields []field, most int) []field {
 		return fields
 	}
 	fields = set(fields, "truncated", json.RawMessage("true"))
-	return note(fields, "cut to fit max_bytes, so not to be used as it stands: "+strings.Join(remarks, ", ")+"; ask with a larger max_bytes (up to 1048576), or for less at once")
+	return note(fields, "cut to fit max_bytes, so do not use it as it is: "+strings.Join(remarks, ", ")+"; ask again with a larger max_bytes (up to 1048576), or for less")
 }
 
 func has(fields []field, name string) bool {
@@ -143,8 +143,8 @@ func has(fields []field, name string) bool {
 	return false
 }
 
-// cut shortens the longest lists until an answer fits, but leaves each one element, and
-// says which were cut. shown is how many elements of each list that was cut are left.
+// cut shortens the longest lists until an answer fits, keeps at least one element of each, and
+// notes which ones. shown is the number of remaining elements of each shortened list.
 func cut(fields []field, most int) (out []field, shown map[string]int) {
 	size := 2
 	lists := map[int][]json.RawMessage{}
@@ -194,7 +194,7 @@ func cut(fields []field, most int) (out []field, shown map[string]int) {
 	return note(out, "cut to fit max_bytes: "+strings.Join(remarks, ", ")), shown
 }
 
-// set gives a member a value, in its place or at the end.
+// set replaces the value of a member, or appends the member.
 func set(fields []field, name string, value json.RawMessage) []field {
 	for i := range fields {
 		if fields[i].name == name {
@@ -205,7 +205,7 @@ func set(fields []field, name string, value json.RawMessage) []field {
 	return append(fields, field{name, value})
 }
 
-// note adds a remark to an answer.
+// note appends a remark to an answer.
 func note(fields []field, text string) []field {
 	var notes []json.RawMessage
 	for _, f := range fields {

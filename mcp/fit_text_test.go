@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-func TestDocumentsThatAreTooLongAreCutAndSaySo(t *testing.T) {
+func TestLongDocumentsAreCutWithANote(t *testing.T) {
 	for _, size := range []int{100, 50_000, 300_000} {
 		raw, err := sealed(struct {
 			YAML string `json:"yaml"`

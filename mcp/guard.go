@@ -13,29 +13,29 @@ import (
 	"github.com/modelcontextprotocol/go-sdk/jsonrpc"
 )
 
-// guarded lets only those requests through that name this server, come from no foreign
-// page and, where tokens are asked for, bring one.
+// guarded accepts only requests that name this server as their host, do not come from another
+// site's page and, if tokens are required, carry a valid one.
 func guarded(next http.Handler, o HTTPOptions, s *Server) http.Handler {
 	next = authorized(next, o, s)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		begin := time.Now()
-		t := &timely{ResponseWriter: w, rc: http.NewResponseController(w), patience: o.patience}
+		t := &timedWriter{ResponseWriter: w, rc: http.NewResponseController(w), patience: o.patience}
 		t.extend()
-		awaited(t, r)
-		defer heard(r.Context(), false)
+		limitBodyTime(t, r)
+		defer markRequest(r.Context(), false)
 		r.Header.Set(remoteHeader, hostOf(r.RemoteAddr))
 		refused := func(text string) {
 			s.refused(r, begin, text)
 			refuse(t, http.StatusForbidden, nil, jsonrpc.CodeInvalidRequest, text)
 		}
-		if !o.ours(r, hostOf(r.Host)) {
-			refused(fmt.Sprintf("Host %q is not this server's name; serve --host allows others", clip(r.Host, 100)))
+		if !o.isOwnHost(r, hostOf(r.Host)) {
+			refused(fmt.Sprintf("host %q is not a name of this server; allow it with serve --host", clip(r.Host, 100)))
 			return
 		}
 		if origin := r.Header.Get("Origin"); origin != "" && !slices.Contains(o.Origins, origin) {
 			u, err := url.Parse(origin)
-			if err != nil || u.Scheme != "http" && u.Scheme != "https" || !o.ours(r, u.Hostname()) {
-				refused(fmt.Sprintf("pages of origin %q may not ask this server; serve --origin allows others", clip(origin, 100)))
+			if err != nil || u.Scheme != "http" && u.Scheme != "https" || !o.isOwnHost(r, u.Hostname()) {
+				refused(fmt.Sprintf("pages of origin %q must not query this server; allow them with serve --origin", clip(origin, 100)))
 				return
 			}
 		}
@@ -44,19 +44,19 @@ func guarded(next http.Handler, o HTTPOptions, s *Server) http.Handler {
 	})
 }
 
-// refused writes a request that was not let through into the audit log.
+// refused writes a refused request to the audit log.
 func (s *Server) refused(r *http.Request, begin time.Time, text string) {
 	if s == nil || s.o.Audit == nil {
 		return
 	}
-	t := &told{err: text}
-	// There is no answer that could be held back.
+	t := &auditNote{err: text}
+	// An error cannot stop anything: there is no answer to hold back.
 	_ = s.audit(caller{remote: r.Header.Get(remoteHeader)}, begin, "http "+r.Method, r.URL.Path, nil, t, nil)
 }
 
-// ours reports whether a host is a name of this server. A page whose name was rebound to
-// our address has its own name there still.
-func (o *HTTPOptions) ours(r *http.Request, host string) bool {
+// isOwnHost reports whether a host is a name of this server. A page that uses DNS rebinding to reach
+// our address still sends its own name.
+func (o *HTTPOptions) isOwnHost(r *http.Request, host string) bool {
 	host = strings.ToLower(strings.TrimSuffix(host, "."))
 	if slices.Contains(o.Hosts, host) {
 		return true
@@ -78,7 +78,7 @@ func (o *HTTPOptions) ours(r *http.Request, host string) bool {
 	return ip.IsLoopback() && (!local.IsValid() || local.IsLoopback()) || ip == local
 }
 
-// hostOf is an address without its port and brackets.
+// hostOf returns an address without port and brackets.
 func hostOf(addr string) string {
 	if host, _, err := net.SplitHostPort(addr); err == nil {
 		return host
@@ -86,28 +86,28 @@ func hostOf(addr string) string {
 	return strings.Trim(addr, "[]")
 }
 
-// timely gives a client a time to take each piece of an answer.
-type timely struct {
+// timedWriter limits the time in which a client must accept each piece of an answer.
+type timedWriter struct {
 	http.ResponseWriter
 	rc       *http.ResponseController
 	patience time.Duration
 }
 
-func (t *timely) extend() {
-	_ = t.rc.SetWriteDeadline(time.Now().Add(t.patience)) // a transport without deadlines has none to keep
+func (t *timedWriter) extend() {
+	_ = t.rc.SetWriteDeadline(time.Now().Add(t.patience)) // a transport may have no deadlines
 }
 
 // Write implements io.Writer.
-func (t *timely) Write(p []byte) (int, error) {
+func (t *timedWriter) Write(p []byte) (int, error) {
 	t.extend()
 	return t.ResponseWriter.Write(p)
 }
 
 // Flush implements http.Flusher.
-func (t *timely) Flush() {
+func (t *timedWriter) Flush() {
 	t.extend()
-	_ = t.rc.Flush() // an error shows with the next write
+	_ = t.rc.Flush() // the next write returns the error
 }
 
-// Unwrap is for http.ResponseController.
-func (t *timely) Unwrap() http.ResponseWriter { return t.ResponseWriter }
+// Unwrap supports http.ResponseController.
+func (t *timedWriter) Unwrap() http.ResponseWriter { return t.ResponseWriter }

@@ -22,8 +22,8 @@ const (
 	maxHeader       = 32 << 10
 	headerTime      = 10 * time.Second // to send a request's header
 	bodyTime        = 15 * time.Second // to send its body
-	writeTime       = 30 * time.Second // to take one piece of an answer
-	idleTime        = 2 * time.Minute  // between requests of a connection
+	writeTime       = 30 * time.Second // to accept one piece of an answer
+	idleTime        = 2 * time.Minute  // between the requests of a connection
 	sessionIdle     = 30 * time.Minute
 	replayBytes     = 8 << 20 // of answers kept for clients whose stream broke
 	defaultRequest  = 1 << 20 // of a request
@@ -33,20 +33,20 @@ const (
 	defaultConns    = 4096 // open connections
 )
 
-// HTTPOptions say whom the HTTP server listens to. The zero value is good for loopback.
+// HTTPOptions configure the HTTP server. The zero value suits loopback.
 type HTTPOptions struct {
-	Hosts   []string // names in Host beside loopback and the address that was reached
-	Origins []string // origins of pages beside those of these hosts
-	Tokens  []Token  // bearer tokens; none: no token is asked for
-	OAuth   *OAuth   // tokens of an authorization server; nil: there is none
+	Hosts   []string // accepted values of Host besides loopback and the server's address
+	Origins []string // accepted origins of pages besides those of these hosts
+	Tokens  []Token  // bearer tokens; none: no token is required
+	OAuth   *OAuth   // accepts the tokens of an authorization server; nil: none
 
 	MaxBody     int64 // bytes of a request; 0: 1 MiB
-	MaxSessions int   // of the revisions that have sessions; 0: 64
+	MaxSessions int   // for the revisions with sessions; 0: 64
 	MaxRequests int   // being answered at once; 0: 128
 	MaxStreams  int   // open event streams; 0: 128
 	MaxConns    int   // open connections; 0: 4096
 
-	patience time.Duration // for a client to take one piece of an answer; 0: writeTime
+	patience time.Duration // for a client to accept one piece of an answer; 0: writeTime
 }
 
 func (o *HTTPOptions) fill() {
@@ -67,8 +67,8 @@ func (o *HTTPOptions) fill() {
 	}
 }
 
-// handler is MCP at /mcp: requests of the newest revision go to a handler without
-// sessions, all others to one with.
+// handler serves MCP at /mcp. Requests of the newest revision are handled without sessions, all
+// others with.
 type handler struct {
 	o        HTTPOptions
 	sdk      *mcp.Server
@@ -78,8 +78,8 @@ type handler struct {
 	streams  atomic.Int64
 }
 
-// Handler serves an SDK server of any kind at /mcp, with the guards, limits and error
-// codes that Server.Handler has. It is for programs that bring tools of their own.
+// Handler serves any SDK server at /mcp with the guards, limits and error codes of
+// Server.Handler. It is for programs with their own tools.
 func Handler(m *mcp.Server, o HTTPOptions) http.Handler {
 	o.fill()
 	mux := http.NewServeMux()
@@ -91,7 +91,7 @@ func newHandler(m *mcp.Server, o HTTPOptions) *handler {
 	get := func(*http.Request) *mcp.Server { return m }
 	kept := mcp.NewMemoryEventStore(nil)
 	kept.SetMaxBytes(replayBytes)
-	// Host and Origin are checked before, by names that the SDK does not know.
+	// guarded has already checked Host and Origin, against names that the SDK does not know.
 	return &handler{o: o, sdk: m,
 		sessions: mcp.NewStreamableHTTPHandler(get, &mcp.StreamableHTTPOptions{DisableLocalhostProtection: true, EventStore: kept, SessionTimeout: sessionIdle, MaxRequestBodyBytes: o.MaxBody}),
 		plain:    mcp.NewStreamableHTTPHandler(get, &mcp.StreamableHTTPOptions{DisableLocalhostProtection: true, Stateless: true, PropagateRequestCancellation: true, MaxRequestBodyBytes: o.MaxBody}),
@@ -108,7 +108,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.post(w, r, modern)
 	case http.MethodGet:
 		if modern {
-			h.plain.ServeHTTP(w, r) // it says which methods there are
+			h.plain.ServeHTTP(w, r) // it answers with the allowed methods
 			return
 		}
 		if h.streams.Add(1) > int64(h.o.MaxStreams) {
@@ -130,7 +130,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// codeBusy is a code of the range that JSON-RPC leaves to servers.
+// codeBusy is from the range that JSON-RPC reserves for servers.
 const codeBusy = -32000
 
 // refuse answers with a JSON-RPC error.
@@ -143,16 +143,16 @@ func refuse(w http.ResponseWriter, status int, id json.RawMessage, code int, tex
 	_, _ = w.Write((&rpcError{id: id, code: code, text: text}).wire()) // the client may be gone
 }
 
-// post looks at a message before the SDK does: what is none gets the protocol's own code.
+// post checks a message before the SDK does, so that an invalid one gets the code that JSON-RPC specifies.
 func (h *handler) post(w http.ResponseWriter, r *http.Request, modern bool) {
 	body, err := readBody(w, r, h.o.MaxBody)
 	var long *http.MaxBytesError
 	switch {
 	case errors.As(err, &long):
-		refuse(w, http.StatusRequestEntityTooLarge, nil, jsonrpc.CodeInvalidRequest, fmt.Sprintf("a request of more than %d bytes", long.Limit))
+		refuse(w, http.StatusRequestEntityTooLarge, nil, jsonrpc.CodeInvalidRequest, fmt.Sprintf("the request is larger than %d bytes", long.Limit))
 		return
 	case err != nil:
-		refuse(w, http.StatusBadRequest, nil, jsonrpc.CodeParseError, "the request did not arrive whole")
+		refuse(w, http.StatusBadRequest, nil, jsonrpc.CodeParseError, "the request is incomplete")
 		return
 	}
 	list, batch, bad := read(body)
@@ -162,7 +162,7 @@ func (h *handler) post(w http.ResponseWriter, r *http.Request, modern bool) {
 		case bad.code == jsonrpc.CodeMethodNotFound && modern:
 			status = http.StatusNotFound
 		case bad.id != nil && !modern && bad.code != jsonrpc.CodeInvalidRequest:
-			status = http.StatusOK // an answer to a request, as the earlier revisions have it
+			status = http.StatusOK // the earlier revisions answer a request with 200
 		}
 		refuse(w, status, bad.id, bad.code, bad.text)
 		return
@@ -174,7 +174,7 @@ func (h *handler) post(w http.ResponseWriter, r *http.Request, modern bool) {
 		return
 	}
 	if !modern && !batch && first.method() == "initialize" && r.Header.Get("Mcp-Session-Id") == "" && h.inSession() >= h.o.MaxSessions {
-		refuse(w, http.StatusServiceUnavailable, first.ID, codeBusy, fmt.Sprintf("%d sessions are open; end one, or speak revision %s, which has none", h.o.MaxSessions, newest))
+		refuse(w, http.StatusServiceUnavailable, first.ID, codeBusy, fmt.Sprintf("%d sessions are open; end one, or use revision %s, which has no sessions", h.o.MaxSessions, newest))
 		return
 	}
 	if modern && first.method() == "subscriptions/listen" {
@@ -201,7 +201,7 @@ func (h *handler) post(w http.ResponseWriter, r *http.Request, modern bool) {
 	h.sessions.ServeHTTP(w, r)
 }
 
-// inSession counts the sessions that have an id.
+// inSession counts the sessions with an id.
 func (h *handler) inSession() (n int) {
 	for s := range h.sdk.Sessions() {
 		if s.ID() != "" {
@@ -211,17 +211,17 @@ func (h *handler) inSession() (n int) {
 	return n
 }
 
-// readBody reads a request's body, within a size, and the time that awaited gave it.
+// readBody reads a request's body of at most most bytes, in the time that limitBodyTime allows.
 func readBody(w http.ResponseWriter, r *http.Request, most int64) ([]byte, error) {
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, most))
 	if err == nil {
-		_ = http.NewResponseController(w).SetReadDeadline(time.Time{}) // as in awaited
-		heard(r.Context(), true)
+		_ = http.NewResponseController(w).SetReadDeadline(time.Time{}) // see limitBodyTime
+		markRequest(r.Context(), true)
 	}
 	return body, err
 }
 
-// Handler serves MCP at /mcp and what goes with it.
+// Handler serves MCP at /mcp, the REST paths and the first page.
 func (s *Server) Handler(o HTTPOptions) http.Handler {
 	o.fill()
 	inner := newHandler(s.sdk, o)
@@ -244,7 +244,7 @@ func (s *Server) Handler(o HTTPOptions) http.Handler {
 	return guarded(mux, o, s)
 }
 
-// accepts reports whether a request names a media type in Accept; */* names none.
+// accepts reports whether Accept names a media type; */* does not.
 func accepts(r *http.Request, media string) bool {
 	for _, v := range r.Header.Values("Accept") {
 		for part := range strings.SplitSeq(v, ",") {
@@ -257,23 +257,23 @@ func accepts(r *http.Request, media string) bool {
 	return false
 }
 
-// Serve answers on a listener until ctx ends.
+// Serve answers on a listener until ctx is done.
 func (s *Server) Serve(ctx context.Context, ln net.Listener, o HTTPOptions) error {
 	o.fill()
 	srv := &http.Server{Handler: s.Handler(o), ReadHeaderTimeout: headerTime, IdleTimeout: idleTime, MaxHeaderBytes: maxHeader,
 		BaseContext: func(net.Listener) context.Context { return ctx }, ConnContext: withConn}
 	ended := make(chan error, 1)
-	go func() { ended <- srv.Serve(&fewConns{Listener: ln, most: o.MaxConns}) }()
+	go func() { ended <- srv.Serve(&limitedListener{Listener: ln, most: o.MaxConns}) }()
 	select {
 	case err := <-ended:
 		return fmt.Errorf("serving HTTP: %w", err)
 	case <-ctx.Done():
 	}
-	// Answers that are being made may end; streams would never.
+	// Let answers finish; streams would never end.
 	late, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
 	defer cancel()
 	if srv.Shutdown(late) != nil {
-		_ = srv.Close() // what is open is a stream, whose client asks again
+		_ = srv.Close() // only streams are left, and their clients reconnect
 	}
 	return nil
 }

@@ -23,7 +23,7 @@ import (
 
 var revisions = []string{"2026-07-28", "2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05"}
 
-// listening serves on a real listener and gives the URL.
+// listening serves on a real listener and returns the URL.
 func listening(t testing.TB, s *Server, o HTTPOptions) string {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
@@ -42,7 +42,7 @@ func listening(t testing.TB, s *Server, o HTTPOptions) string {
 	return "http://" + ln.Addr().String() + "/mcp"
 }
 
-// dial connects the SDK's client by one revision.
+// dial connects the SDK's client with one revision.
 func dial(t testing.TB, url, revision string, o *sdk.ClientOptions) *sdk.ClientSession {
 	t.Helper()
 	c, err := sdk.NewClient(&sdk.Implementation{Name: "test", Version: "1"}, o).Connect(context.Background(), &sdk.StreamableClientTransport{Endpoint: url, MaxRetries: -1},
@@ -94,7 +94,7 @@ func TestEveryRevisionOverStreams(t *testing.T) {
 					t.Error(err)
 				}
 			case <-time.After(20 * time.Second):
-				t.Error("the server goes on after the end of its input")
+				t.Error("the server keeps running after the end of its input")
 			}
 			outR.Close()
 		})
@@ -106,7 +106,7 @@ func talk(t *testing.T, c *sdk.ClientSession) {
 	t.Helper()
 	ctx := context.Background()
 	var calls listAPICallsOut
-	if e := tells(t, c, "list_api_calls", map[string]any{"kfl": "http", "limit": 3}, &calls); e != "" || len(calls.Calls) != 3 {
+	if e := callTool(t, c, "list_api_calls", map[string]any{"kfl": "http", "limit": 3}, &calls); e != "" || len(calls.Calls) != 3 {
 		t.Fatalf("%s, %d calls", e, len(calls.Calls))
 	}
 	r, err := c.ReadResource(ctx, &sdk.ReadResourceParams{URI: "pcapsule://calls/" + calls.Calls[0].ID})
@@ -125,7 +125,7 @@ func talk(t *testing.T, c *sdk.ClientSession) {
 	}
 }
 
-// post sends bytes as a message and gives status and body.
+// post sends a message and returns status and body.
 func post(t testing.TB, url, body string, header ...string) (int, string) {
 	t.Helper()
 	req, err := http.NewRequest(http.MethodPost, url, strings.NewReader(body))
@@ -151,7 +151,7 @@ func post(t testing.TB, url, body string, header ...string) (int, string) {
 	return res.StatusCode, string(data)
 }
 
-// modern is a request of the newest revision, and its headers.
+// modern makes a request of the newest revision with its headers.
 func modern(method, name, params string) (body string, header []string) {
 	meta := `"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientInfo":{"name":"raw","version":"1"},"io.modelcontextprotocol/clientCapabilities":{}}`
 	if params = strings.TrimSuffix(strings.TrimPrefix(params, "{"), "}"); params != "" {
@@ -164,28 +164,28 @@ func modern(method, name, params string) (body string, header []string) {
 	return fmt.Sprintf(`{"jsonrpc":"2.0","id":1,"method":%q,"params":{%s}}`, method, meta), header
 }
 
-func TestBadMessagesGetTheProtocolsCodes(t *testing.T) {
+func TestInvalidMessagesGetJSONRPCCodes(t *testing.T) {
 	url := listening(t, serving(t, Options{}, bundled(t, "http1.pcapng")), HTTPOptions{MaxBody: 64 << 10})
 	for _, tt := range []struct {
 		name, body string
 		status     int
 		want       string
 	}{
-		{"no JSON", `{"jsonrpc":`, 400, `"id":null,"error":{"code":-32700`},
+		{"not JSON", `{"jsonrpc":`, 400, `"id":null,"error":{"code":-32700`},
 		{"nothing", ``, 400, `-32700`},
 		{"bytes", "\x00\xff\xfe", 400, `-32700`},
 		{"nested too deeply", strings.Repeat("[", 20000), 400, `-32700`},
 		{"a number", `5`, 400, `-32600`},
 		{"another protocol", `{"id":1,"method":"ping"}`, 400, `"id":1,"error":{"code":-32600`},
-		{"an id that is none", `{"jsonrpc":"2.0","id":{},"method":"ping"}`, 400, `"id":null,"error":{"code":-32600`},
+		{"an invalid id", `{"jsonrpc":"2.0","id":{},"method":"ping"}`, 400, `"id":null,"error":{"code":-32600`},
 		{"an empty batch", `[]`, 400, `-32600`},
-		{"a batch of nothing", `[1,2]`, 400, `-32600`},
-		{"neither method nor answer", `{"jsonrpc":"2.0","id":1}`, 400, `-32600`},
+		{"a batch of numbers", `[1,2]`, 400, `-32600`},
+		{"neither method nor result", `{"jsonrpc":"2.0","id":1}`, 400, `-32600`},
 		{"an unknown method", `{"jsonrpc":"2.0","id":"a","method":"tools/guess"}`, 200, `"id":"a","error":{"code":-32601`},
-		{"params that are none", `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":[1]}`, 200, `-32602`},
+		{"params that are not an object", `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":[1]}`, 200, `-32602`},
 		{"no params", `{"jsonrpc":"2.0","id":1,"method":"tools/call"}`, 200, `-32602`},
 		{"an unknown notification", `{"jsonrpc":"2.0","method":"notifications/guess"}`, 202, ``},
-		{"too long", `{"jsonrpc":"2.0","id":1,"method":"ping","params":{"x":"` + strings.Repeat("x", 65<<10) + `"}}`, 413, `more than 65536 bytes`},
+		{"too long", `{"jsonrpc":"2.0","id":1,"method":"ping","params":{"x":"` + strings.Repeat("x", 65<<10) + `"}}`, 413, `larger than 65536 bytes`},
 	} {
 		if status, body := post(t, url, tt.body); status != tt.status || !strings.Contains(body, tt.want) {
 			t.Errorf("%s: status %d, %s; want %d, %s", tt.name, status, clip(body, 300), tt.status, tt.want)
@@ -198,21 +198,21 @@ func TestBadMessagesGetTheProtocolsCodes(t *testing.T) {
 	}{
 		{"an unknown method", "tools/guess", "", `{}`, 404, `-32601`},
 		{"an unknown tool", "tools/call", "guess", `{"name":"guess"}`, 400, `-32602`},
-		{"a name of another kind", "tools/call", "x", `{"name":5}`, 400, `"code":-32`},
-		{"arguments of another kind", "tools/call", "run_sql", `{"name":"run_sql","arguments":5}`, 200, `"isError":true`},
-		{"an argument of another kind", "tools/call", "run_sql", `{"name":"run_sql","arguments":{"sql":5}}`, 200, `"isError":true`},
-		{"an argument that is missing", "tools/call", "run_sql", `{"name":"run_sql"}`, 200, `"isError":true`},
-		{"an argument nobody knows", "tools/call", "list_api_calls", `{"name":"list_api_calls","arguments":{"filter":"http"}}`, 200, `filter`},
+		{"a name of another type", "tools/call", "x", `{"name":5}`, 400, `"code":-32`},
+		{"arguments of another type", "tools/call", "run_sql", `{"name":"run_sql","arguments":5}`, 200, `"isError":true`},
+		{"an argument of another type", "tools/call", "run_sql", `{"name":"run_sql","arguments":{"sql":5}}`, 200, `"isError":true`},
+		{"a missing argument", "tools/call", "run_sql", `{"name":"run_sql"}`, 200, `"isError":true`},
+		{"an unknown argument", "tools/call", "list_api_calls", `{"name":"list_api_calls","arguments":{"filter":"http"}}`, 200, `filter`},
 		{"a huge limit", "tools/call", "list_api_calls", `{"name":"list_api_calls","arguments":{"limit":1e300}}`, 200, `"isError":true`},
-		{"a limit below nothing", "tools/call", "list_api_calls", `{"name":"list_api_calls","arguments":{"limit":-5}}`, 200, `"calls"`},
-		{"too small an answer", "tools/call", "list_api_calls", `{"name":"list_api_calls","arguments":{"max_bytes":1}}`, 200, `max_bytes`},
+		{"a negative limit", "tools/call", "list_api_calls", `{"name":"list_api_calls","arguments":{"limit":-5}}`, 200, `"calls"`},
+		{"max_bytes that is too small", "tools/call", "list_api_calls", `{"name":"list_api_calls","arguments":{"max_bytes":1}}`, 200, `max_bytes`},
 		{"KFL that is SQL", "tools/call", "list_api_calls", `{"name":"list_api_calls","arguments":{"kfl":"http' OR 1=1; DROP VIEW calls --"}}`, 200, `KFL`},
 		{"an order that is SQL", "tools/call", "list_api_calls", `{"name":"list_api_calls","arguments":{"order":"ts; drop view calls"}}`, 200, `"isError":true`},
-		{"a path outside", "tools/call", "export_pcap", `{"name":"export_pcap","arguments":{"name":"../x.pcapng"}}`, 200, `"isError":true`},
-		{"a resource that is not there", "resources/read", "pcapsule://calls/00000000000000", `{"uri":"pcapsule://calls/00000000000000"}`, 200, `not found`},
-		{"a scheme that is not ours", "resources/read", "file:///etc/passwd", `{"uri":"file:///etc/passwd"}`, 400, `not found`},
-		{"a prompt that is not there", "prompts/get", "guess", `{"name":"guess"}`, 400, `-32602`},
-		{"an argument of a prompt that is missing", "prompts/get", "trace_request", `{"name":"trace_request"}`, 400, `call_id`},
+		{"a path outside the folder", "tools/call", "export_pcap", `{"name":"export_pcap","arguments":{"name":"../x.pcapng"}}`, 200, `"isError":true`},
+		{"a missing resource", "resources/read", "pcapsule://calls/00000000000000", `{"uri":"pcapsule://calls/00000000000000"}`, 200, `not found`},
+		{"another URI scheme", "resources/read", "file:///etc/passwd", `{"uri":"file:///etc/passwd"}`, 400, `not found`},
+		{"a missing prompt", "prompts/get", "guess", `{"name":"guess"}`, 400, `-32602`},
+		{"a missing argument of a prompt", "prompts/get", "trace_request", `{"name":"trace_request"}`, 400, `call_id`},
 	} {
 		body, header := modern(tt.method, tt.tool, tt.params)
 		if status, got := post(t, url, body, header...); (status != tt.status && tt.status != 200) || !strings.Contains(strings.ToLower(got), strings.ToLower(tt.want)) {
@@ -256,7 +256,7 @@ func TestDiscovery(t *testing.T) {
 	}
 }
 
-func TestWhoMayAsk(t *testing.T) {
+func TestHostsOriginsAndTokens(t *testing.T) {
 	s := serving(t, Options{}, bundled(t, "http1.pcapng"))
 	open := listening(t, s, HTTPOptions{Hosts: []string{"evidence.example.org"}, Origins: []string{"https://tool.example.org"}})
 	closed := listening(t, s, HTTPOptions{Tokens: []Token{NewToken("anna", "0123456789abcdef"), NewToken("ben", "fedcba9876543210")}})
@@ -269,18 +269,18 @@ func TestWhoMayAsk(t *testing.T) {
 		{"this machine", open, nil, 200},
 		{"by name", open, []string{"Host", "localhost:8898"}, 200},
 		{"a rebound name", open, []string{"Host", "evil.example.com"}, 403},
-		{"a name that begins as ours", open, []string{"Host", "localhost.evil.example.com"}, 403},
+		{"a name with ours as its prefix", open, []string{"Host", "localhost.evil.example.com"}, 403},
 		{"another address", open, []string{"Host", "192.0.2.1:80"}, 403},
-		{"a name that was allowed", open, []string{"Host", "Evidence.example.org:443"}, 200},
-		{"a page of this machine", open, []string{"Origin", "http://localhost:3000"}, 200},
-		{"a page of elsewhere", open, []string{"Origin", "http://evil.example.com"}, 403},
-		{"a page of nowhere", open, []string{"Origin", "null"}, 403},
-		{"a page that was allowed", open, []string{"Origin", "https://tool.example.org"}, 200},
-		{"the same by another scheme", open, []string{"Origin", "http://tool.example.org"}, 403},
+		{"an allowed name", open, []string{"Host", "Evidence.example.org:443"}, 200},
+		{"a page from this machine", open, []string{"Origin", "http://localhost:3000"}, 200},
+		{"a page from elsewhere", open, []string{"Origin", "http://evil.example.com"}, 403},
+		{"a page without an origin", open, []string{"Origin", "null"}, 403},
+		{"an allowed page", open, []string{"Origin", "https://tool.example.org"}, 200},
+		{"an allowed page with another scheme", open, []string{"Origin", "http://tool.example.org"}, 403},
 		{"no token", closed, nil, 401},
 		{"another token", closed, []string{"Authorization", "Bearer 0123456789abcdeX"}, 401},
-		{"a beginning of a token", closed, []string{"Authorization", "Bearer 0123456789abcde"}, 401},
-		{"a token of another kind", closed, []string{"Authorization", "Basic MDEyMw=="}, 401},
+		{"a prefix of a token", closed, []string{"Authorization", "Bearer 0123456789abcde"}, 401},
+		{"another authentication scheme", closed, []string{"Authorization", "Basic MDEyMw=="}, 401},
 		{"a token", closed, []string{"Authorization", "Bearer fedcba9876543210"}, 200},
 	} {
 		if status, body := post(t, tt.url, ping, tt.header...); status != tt.status {
@@ -303,7 +303,7 @@ func TestASessionBelongsToItsToken(t *testing.T) {
 	res.Body.Close()
 	id := res.Header.Get("Mcp-Session-Id")
 	if status, body := post(t, url, `{"jsonrpc":"2.0","id":2,"method":"tools/list"}`, "Mcp-Session-Id", id, "Authorization", "Bearer fedcba9876543210"); status != 403 {
-		t.Errorf("a session of another: status %d: %s", status, body)
+		t.Errorf("another client's session: status %d: %s", status, body)
 	}
 }
 
@@ -315,16 +315,16 @@ func TestSessionsAreLimited(t *testing.T) {
 	if status, body := post(t, url, ask); status != 503 || !strings.Contains(body, "-32000") {
 		t.Errorf("a third: %d %s", status, body)
 	}
-	talk(t, dial(t, url, newest, nil)) // it needs none
+	talk(t, dial(t, url, newest, nil)) // it needs no session
 	first.Close()
 	wait(t, "a session that ended makes room", func() bool { status, _ := post(t, url, ask); return status == 200 })
 }
 
-// wait polls until something holds.
-func wait(t testing.TB, what string, holds func() bool) {
+// wait polls until a condition is true.
+func wait(t testing.TB, what string, done func() bool) {
 	t.Helper()
 	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
-		if holds() {
+		if done() {
 			return
 		}
 	}
@@ -340,7 +340,7 @@ func TestAThousandConnections(t *testing.T) {
 			t.Skipf("needs open files: %d, %v", 2*i, err)
 		}
 		defer c.Close()
-		if i%2 == 0 { // half a header, and then nothing
+		if i%2 == 0 { // send only half of a header
 			if _, err := c.Write([]byte("POST /mcp HTTP/1.1\r\nHost: localhost\r\n")); err != nil {
 				t.Fatal(err)
 			}
@@ -350,9 +350,9 @@ func TestAThousandConnections(t *testing.T) {
 	talk(t, dial(t, url, "2025-11-25", nil))
 }
 
-// TestSlowBodiesLockNobodyOut opens more connections than the server keeps, each of which
+// TestSlowBodiesLockNoOtherOut opens more connections than the server keeps, each of which
 // sends one byte of a body, while others are answered.
-func TestSlowBodiesLockNobodyOut(t *testing.T) {
+func TestSlowBodiesLockNoOtherOut(t *testing.T) {
 	url := listening(t, serving(t, Options{}, bundled(t, "http1.pcapng")), HTTPOptions{MaxConns: 20})
 	addr := strings.TrimSuffix(strings.TrimPrefix(url, "http://"), "/mcp")
 	var slow []net.Conn
@@ -377,8 +377,8 @@ func TestSlowBodiesLockNobodyOut(t *testing.T) {
 	}
 }
 
-// TestAnswersKeepTheirConnections holds that only those make room whose client has still to
-// say something.
+// TestAnswersKeepTheirConnections checks that only connections without a complete request are
+// closed to make room.
 func TestAnswersKeepTheirConnections(t *testing.T) {
 	url := listening(t, serving(t, Options{}, bundled(t, "http1.pcapng")), HTTPOptions{MaxConns: 2})
 	addr := strings.TrimSuffix(strings.TrimPrefix(url, "http://"), "/mcp")
@@ -420,7 +420,7 @@ func TestAnswersKeepTheirConnections(t *testing.T) {
 	})
 }
 
-// pipes is a listener whose connections hold nothing back: a write waits for its reader.
+// pipes is a listener with unbuffered connections: a write waits for its reader.
 type pipes chan net.Conn
 
 func (p pipes) Accept() (net.Conn, error) {
@@ -433,7 +433,7 @@ func (p pipes) Accept() (net.Conn, error) {
 func (p pipes) Close() error   { close(p); return nil }
 func (p pipes) Addr() net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)} }
 
-func TestAnAnswerNobodyTakes(t *testing.T) {
+func TestAClientThatDoesNotRead(t *testing.T) {
 	failed := make(chan error, 1)
 	o := HTTPOptions{patience: 50 * time.Millisecond, Hosts: []string{"x"}}
 	o.fill()
@@ -458,12 +458,12 @@ func TestAnAnswerNobodyTakes(t *testing.T) {
 	select {
 	case <-failed:
 	case <-time.After(30 * time.Second):
-		t.Error("a client that reads nothing holds the server for ever")
+		t.Error("a client that reads nothing blocks the server forever")
 	}
 }
 
-// TestTenClientsDoNotStarveEachOther asks slow questions from one client and quick ones
-// from others: the others are answered long before the first is done.
+// TestTenClientsDoNotStarveEachOther asks slow questions from one client and quick ones from
+// others, which must be answered long before the first client is done.
 func TestTenClientsDoNotStarveEachOther(t *testing.T) {
 	s := serving(t, Options{Parallel: 2, Deadline: 10 * time.Minute}, bundled(t, "shop.pcapng"))
 	url := listening(t, s, HTTPOptions{})
@@ -478,14 +478,14 @@ func TestTenClientsDoNotStarveEachOther(t *testing.T) {
 			done.Add(1)
 		})
 	}
-	wait(t, "the greedy client has its turns", func() bool { s.turns.mu.Lock(); defer s.turns.mu.Unlock(); return s.turns.waiting > 10 })
+	wait(t, "the greedy client has its slots", func() bool { s.long.mu.Lock(); defer s.long.mu.Unlock(); return s.long.waiting > 10 })
 	var others sync.WaitGroup
 	for range 9 {
 		c := dial(t, url, "2025-11-25", nil)
 		others.Go(func() {
 			for range 3 {
 				var out listAPICallsOut
-				if e := tells(t, c, "list_api_calls", map[string]any{"limit": 3}, &out); e != "" {
+				if e := callTool(t, c, "list_api_calls", map[string]any{"limit": 3}, &out); e != "" {
 					t.Error(e)
 				}
 			}
@@ -495,12 +495,12 @@ func TestTenClientsDoNotStarveEachOther(t *testing.T) {
 	if n := done.Load(); n > 18 {
 		t.Errorf("the others waited for %d of 20 slow questions", n)
 	}
-	cancel() // an SDK client then says notifications/cancelled, and the queries end
+	cancel() // the SDK's client then sends notifications/cancelled, and the queries end
 	slow.Wait()
-	wait(t, "cancelled questions give back their turns", func() bool {
-		s.turns.mu.Lock()
-		defer s.turns.mu.Unlock()
-		return s.turns.free == 2 && s.turns.waiting == 0
+	wait(t, "cancelled questions release their slots", func() bool {
+		s.long.mu.Lock()
+		defer s.long.mu.Unlock()
+		return s.long.free == 2 && s.long.waiting == 0
 	})
 }
 
@@ -515,9 +515,9 @@ func TestCancelledQuestionsEnd(t *testing.T) {
 			defer close(ended)
 			_, _ = c.CallTool(ctx, &sdk.CallToolParams{Name: "run_sql", Arguments: map[string]any{"sql": "select count(*) from range(100000000000) a where sin(a.range) > 2"}})
 		}()
-		wait(t, "the question runs", func() bool { s.turns.mu.Lock(); defer s.turns.mu.Unlock(); return s.turns.free == 1 })
+		wait(t, "the question runs", func() bool { s.long.mu.Lock(); defer s.long.mu.Unlock(); return s.long.free == 1 })
 		cancel()
-		wait(t, revision+": the query ends", func() bool { s.turns.mu.Lock(); defer s.turns.mu.Unlock(); return s.turns.free == 2 })
+		wait(t, revision+": the query ends", func() bool { s.long.mu.Lock(); defer s.long.mu.Unlock(); return s.long.free == 2 })
 		<-ended
 	}
 }
@@ -526,19 +526,19 @@ func TestDeadlinesAndProgress(t *testing.T) {
 	s := serving(t, Options{Deadline: 5 * time.Second}, bundled(t, "http1.pcapng"))
 	url := listening(t, s, HTTPOptions{})
 	for _, revision := range []string{newest, "2025-11-25"} {
-		var heard atomic.Int64
-		c := dial(t, url, revision, &sdk.ClientOptions{ProgressNotificationHandler: func(context.Context, *sdk.ProgressNotificationClientRequest) { heard.Add(1) }})
+		var notified atomic.Int64
+		c := dial(t, url, revision, &sdk.ClientOptions{ProgressNotificationHandler: func(context.Context, *sdk.ProgressNotificationClientRequest) { notified.Add(1) }})
 		p := &sdk.CallToolParams{Name: "run_sql", Arguments: map[string]any{"sql": "select count(*) from range(100000000000) a where sin(a.range) > 2"}}
 		p.SetProgressToken("p")
 		r, err := c.CallTool(context.Background(), p)
 		if err != nil || !r.IsError || !strings.Contains(r.Content[0].(*sdk.TextContent).Text, "deadline") {
 			t.Fatalf("%s: %v %v", revision, r, err)
 		}
-		wait(t, revision+": progress is told", func() bool { return heard.Load() > 0 })
+		wait(t, revision+": progress is reported", func() bool { return notified.Load() > 0 })
 	}
 }
 
-func TestServerStaysUpWhenABundleGoes(t *testing.T) {
+func TestServerKeepsRunningWhenABundleIsRemoved(t *testing.T) {
 	path := bundled(t, "http1.pcapng")
 	s := serving(t, Options{}, path)
 	url := listening(t, s, HTTPOptions{})
@@ -553,7 +553,7 @@ func TestServerStaysUpWhenABundleGoes(t *testing.T) {
 		if tool == "run_sql" {
 			args["sql"] = "select path from calls order by path"
 		}
-		if e := tells(t, c, tool, args, &out); e != "" {
+		if e := callTool(t, c, tool, args, &out); e != "" {
 			got = e
 			if !strings.Contains(e, "was removed") {
 				t.Errorf("%s: %s", tool, e)
@@ -561,13 +561,13 @@ func TestServerStaysUpWhenABundleGoes(t *testing.T) {
 		}
 	}
 	if got == "" {
-		t.Error("no question noticed that the bundle is gone")
+		t.Error("no question reported that the bundle was removed")
 	}
 	rename(t, away, path)
 	talk(t, c)
 }
 
-func TestAuditLogSaysWhoAskedWhat(t *testing.T) {
+func TestAuditLogRecordsWhoAskedWhat(t *testing.T) {
 	path := t.TempDir() + "/audit.jsonl"
 	log, err := OpenAudit(path)
 	if err != nil {
@@ -582,11 +582,11 @@ func TestAuditLogSaysWhoAskedWhat(t *testing.T) {
 	}
 	body, header = modern("tools/call", "list_api_calls", `{"name":"list_api_calls","arguments":{"limit":3}}`)
 	post(t, url, body, append(header, "Authorization", "Bearer 0123456789abcdef")...)
-	rename(t, path, path+".1") // as a rotation does
+	rename(t, path, path+".1") // as log rotation does
 	body, header = modern("resources/read", "pcapsule://cases", `{"uri":"pcapsule://cases"}`)
 	post(t, url, body, append(header, "Authorization", "Bearer 0123456789abcdef")...)
 	post(t, url, body, append(header, "Authorization", "Bearer wrong-and-secret-token")...)
-	first, second := asks(t, path+".1"), asks(t, path)
+	first, second := auditEntries(t, path+".1"), auditEntries(t, path)
 	if len(first) != 2 || len(second) != 2 {
 		t.Fatalf("%d and %d lines, want 2 and 2: %+v %+v", len(first), len(second), first, second)
 	}
@@ -605,10 +605,10 @@ func TestAuditLogSaysWhoAskedWhat(t *testing.T) {
 	}
 }
 
-func asks(t *testing.T, path string) (out []Asked) {
+func auditEntries(t *testing.T, path string) (out []AuditEntry) {
 	t.Helper()
 	for _, line := range bytes.Split(bytes.TrimSpace(readFile(t, path)), []byte("\n")) {
-		var e Asked
+		var e AuditEntry
 		if err := json.Unmarshal(line, &e); err != nil {
 			t.Fatal(err)
 		}

@@ -16,7 +16,7 @@ import (
 )
 
 func TestTheSameQuestionIsAnsweredOnce(t *testing.T) {
-	k := newAnswers(1 << 20)
+	k := newAnswerCache(1 << 20)
 	var made atomic.Int64
 	begin := make(chan struct{})
 	var all sync.WaitGroup
@@ -37,13 +37,13 @@ func TestTheSameQuestionIsAnsweredOnce(t *testing.T) {
 	for i, other := range []topic{{tool: "b"}, {tool: "a", args: "{}"}, {tool: "a", most: 1}, {tool: "a", db: "x"}, {tool: "a", verified: true}, {tool: "a", c: c}, {tool: "a", c: &forensics.Case{}}} {
 		raw, err := k.get(context.Background(), other, func() (json.RawMessage, error) { return json.RawMessage(fmt.Sprint(made.Add(1))), nil })
 		if err != nil || string(raw) != fmt.Sprint(i+2) {
-			t.Errorf("%+v: %s, %v; want an answer of its own", other, raw, err)
+			t.Errorf("%+v: %s, %v; want a separate answer", other, raw, err)
 		}
 	}
 }
 
-func TestWhatFailedIsNotKept(t *testing.T) {
-	k := newAnswers(1 << 20)
+func TestFailuresAreNotKept(t *testing.T) {
+	k := newAnswerCache(1 << 20)
 	begun, fail := make(chan struct{}), make(chan struct{})
 	bad := errors.New("cut")
 	var all sync.WaitGroup
@@ -56,12 +56,12 @@ func TestWhatFailedIsNotKept(t *testing.T) {
 	gone, cancel := context.WithCancel(context.Background())
 	cancel()
 	if _, err := k.get(gone, topic{}, nil); !errors.Is(err, context.Canceled) {
-		t.Errorf("one who went away while it was made: %v", err)
+		t.Errorf("a cancelled question: %v", err)
 	}
 	all.Go(func() {
 		raw, err := k.get(context.Background(), topic{}, func() (json.RawMessage, error) { return json.RawMessage("1"), nil })
 		if err != nil || string(raw) != "1" {
-			t.Errorf("who waited: %s, %v; want an answer made for it", raw, err)
+			t.Errorf("the waiting question: %s, %v; want it to make the answer", raw, err)
 		}
 	})
 	close(fail)
@@ -77,7 +77,7 @@ func TestWhatFailedIsNotKept(t *testing.T) {
 }
 
 func TestKeptAnswersAreBounded(t *testing.T) {
-	k := newAnswers(10_000)
+	k := newAnswerCache(10_000)
 	made := 0
 	ask := func(i, size int) {
 		if _, err := k.get(context.Background(), topic{most: i}, func() (json.RawMessage, error) {
@@ -89,18 +89,18 @@ func TestKeptAnswersAreBounded(t *testing.T) {
 	}
 	for i := range 1000 {
 		ask(i, 1000)
-		ask(0, 1000) // asked for again and again, so it stays
-		if k.size > k.most || k.last.Len() != len(k.by) || len(k.making) != 0 {
+		ask(0, 1000) // used again and again, so it is kept
+		if k.size > k.most || k.last.Len() != len(k.by) || len(k.pending) != 0 {
 			t.Fatalf("%d bytes in %d answers", k.size, len(k.by))
 		}
 	}
 	if made != 1000 {
-		t.Errorf("%d made, want one for each", made)
+		t.Errorf("%d answers made, want one for each question", made)
 	}
 	ask(2000, 5000)
 	ask(2000, 5000)
 	if made != 1002 {
-		t.Errorf("an answer above a quarter of all is kept")
+		t.Errorf("an answer larger than a quarter of the cache is kept")
 	}
 }
 
@@ -123,29 +123,29 @@ func TestWhichAnswersAreKept(t *testing.T) {
 		{"a list of calls", "list_api_calls", map[string]any{"kfl": "http", "limit": 3}, true},
 		{"a question", "get_overview", nil, true},
 		{"SQL, which may be random", "run_sql", map[string]any{"sql": "select random()"}, false},
-		{"what is open", "list_cases", nil, false},
-		{"a question that is refused", "list_api_calls", map[string]any{"kfl": "htpt"}, false},
+		{"the open bundles", "list_cases", nil, false},
+		{"an invalid question", "list_api_calls", map[string]any{"kfl": "htpt"}, false},
 	} {
 		first, kept := asks(on, x.tool, x.args)
 		if kept {
-			t.Errorf("%s: kept before it was asked", x.name)
+			t.Errorf("%s: kept before the first question", x.name)
 		}
 		again, kept := asks(on, x.tool, x.args)
 		if kept != x.kept || kept && again != first {
-			t.Errorf("%s: kept %v, want %v; the same %v", x.name, kept, x.kept, again == first)
+			t.Errorf("%s: kept %v, want %v; same answer: %v", x.name, kept, x.kept, again == first)
 		}
 		if _, kept := asks(off, x.tool, x.args); kept {
-			t.Errorf("%s: kept where nothing is", x.name)
+			t.Errorf("%s: kept without a cache", x.name)
 		}
 		if other, kept := asks(off, x.tool, x.args); kept || x.kept && other != first {
-			t.Errorf("%s: kept where nothing is, or another answer", x.name)
+			t.Errorf("%s: kept without a cache, or a different answer", x.name)
 		}
 	}
 	if _, kept := asks(on, "list_api_calls", map[string]any{"limit": 3, "kfl": "http"}); !kept {
-		t.Error("the same arguments in another order are another question")
+		t.Error("the same arguments in another order were not recognized")
 	}
 	if _, kept := asks(on, "list_api_calls", map[string]any{"limit": 4, "kfl": "http"}); kept {
-		t.Error("other arguments are the same question")
+		t.Error("other arguments returned a kept answer")
 	}
 	rename(t, path, path+".away")
 	if text, kept := asks(on, "list_api_calls", map[string]any{"kfl": "http", "limit": 3}); kept || !strings.Contains(text, "removed, moved") {

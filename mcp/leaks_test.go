@@ -20,7 +20,7 @@ import (
 	"github.com/pcapsule/pcapsule/internal/leaktest"
 )
 
-// leaks reports a text that shows a secret.
+// leaks fails the test if a text contains a secret.
 func leaks(t *testing.T, where, text string, secrets []leaktest.Secret) {
 	t.Helper()
 	if shown := leaktest.Shown(text, secrets); shown != "" {
@@ -28,8 +28,8 @@ func leaks(t *testing.T, where, text string, secrets []leaktest.Secret) {
 	}
 }
 
-// strangerSQL turns secrets over in SQL.
-var strangerSQL = []string{
+// hostileSQL transforms secrets in SQL.
+var hostileSQL = []string{
 	"select * exclude (cites) from calls", "select path from calls", "select reverse(path) p from calls", "select upper(path) p, lower(path) q from calls", "select hex(path::blob) p from calls",
 	"select base64(path::blob) p from calls", "select url_encode(path) p from calls", "select summary from calls", "select reverse(summary) p from calls", "select user_agent u from calls",
 	"select h.value v from (select unnest(headers) h from calls)", "select reverse(h.value) v from (select unnest(headers) h from calls)", "select to_json(headers) j from calls", "select headers::varchar h from calls",
@@ -38,9 +38,9 @@ var strangerSQL = []string{
 	"select text as password from bodies", "select 'x' || path || 'y' from calls group by all", "select list(path) l from calls", "select error(path) from calls", "select path::integer from calls",
 }
 
-// TestNoTableHoldsASecret looks for parts of the secrets in every column of every table, where
-// SQL could cut them into pieces that nobody would know again.
-func TestNoTableHoldsASecret(t *testing.T) {
+// TestNoTableContainsASecret looks for parts of the secrets in every column of every table,
+// because SQL could cut a secret into pieces that masking cannot recognize.
+func TestNoTableContainsASecret(t *testing.T) {
 	path, secrets := leaktest.Bundle(t)
 	c, err := forensics.Open(t.Context(), []string{path}, forensics.Options{MaskSecrets: true, Threads: 2})
 	if err != nil {
@@ -76,7 +76,7 @@ func TestNoTableHoldsASecret(t *testing.T) {
 					continue
 				}
 				if n := found(c, name, col.Name); n != int64(0) {
-					t.Errorf("%s.%s: %v rows hold a secret", name, col.Name, n)
+					t.Errorf("%s.%s: %v rows contain a secret", name, col.Name, n)
 				}
 			}
 			if found(c.Unmasked(), table.Name, col.Name) != int64(0) {
@@ -85,15 +85,15 @@ func TestNoTableHoldsASecret(t *testing.T) {
 		}
 	}
 	if asSent < 6 {
-		t.Errorf("as they were sent only %d columns hold secrets", asSent)
+		t.Errorf("without masking, only %d columns contain secrets", asSent)
 	}
 }
 
-// quote quotes a text for SQL.
+// quote quotes a string for SQL.
 func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "'" }
 
-// TestNothingShowsASecret asks every tool, REST path and resource about a case that holds
-// 40 kinds of secrets, each also where nothing tells that it is one.
+// TestNothingShowsASecret asks every tool, REST path and resource about a case with 40 kinds of
+// secrets, each of which also appears in places that do not identify it as a secret.
 func TestNothingShowsASecret(t *testing.T) {
 	path, secrets := leaktest.Bundle(t)
 	s := serving(t, Options{Policy: redact.Default()}, path)
@@ -125,7 +125,7 @@ func TestNothingShowsASecret(t *testing.T) {
 	for i := range 2 * len(secrets) {
 		call("get_api_call", value{"id": fmt.Sprintf("#%d", i)})
 	}
-	for _, sql := range strangerSQL {
+	for _, sql := range hostileSQL {
 		call("run_sql", value{"sql": sql, "max_bytes": 400000, "limit": 500})
 	}
 	resources, err := c.ListResources(context.Background(), nil)
@@ -171,8 +171,8 @@ func TestNothingShowsASecret(t *testing.T) {
 	}
 }
 
-// TestNoAnswerConfirmsAGuess asks for the beginning of each secret, and for the beginning of
-// what nobody sent: answers must be the same but for the guess itself.
+// TestNoAnswerConfirmsAGuess searches for a prefix of each secret, and for a prefix that was never
+// sent. The answers must be equal except for the guess itself.
 func TestNoAnswerConfirmsAGuess(t *testing.T) {
 	path, secrets := leaktest.Bundle(t)
 	masks := connected(t, serving(t, Options{Policy: redact.Default()}, path), nil)
@@ -224,10 +224,10 @@ func TestNoAnswerConfirmsAGuess(t *testing.T) {
 		for i, secret := range secrets {
 			guess := secret.Value[:8]
 			if !strings.HasPrefix(guess, "Zq") {
-				guess = secret.Value[9:16] // what these begin with is shown
+				guess = secret.Value[9:16] // their prefix is public
 			}
 			if a.tool == "list_findings" && i%6 > 0 {
-				continue // it takes its time
+				continue // slow
 			}
 			if got := answer(masks, a.tool, a.args(guess)); strip(got, guess) != strip(want, none) {
 				t.Errorf("%s %v for %s: %.300s, and without a secret: %.300s", a.tool, a.args(guess), secret.Kind, got, want)
@@ -238,15 +238,15 @@ func TestNoAnswerConfirmsAGuess(t *testing.T) {
 			}
 		}
 		if !would {
-			t.Errorf("%s %v: a server that masks nothing confirms none either: %.300s", a.tool, a.args("guess"), answer(shows, a.tool, a.args(secrets[12].Value[:8])))
+			t.Errorf("%s %v: a server without masking does not confirm it either: %.300s", a.tool, a.args("guess"), answer(shows, a.tool, a.args(secrets[12].Value[:8])))
 		}
 	}
 }
 
-// numbers are what differs between equal answers: how long they took and their own length.
+// numbers matches what may differ between equal answers: durations and lengths.
 var numbers = regexp.MustCompile(`"(elapsed_ms|elapsed_us|elapsed|bytes|took_ms)":[0-9.]+|"next_cursor":"[^"]*"`)
 
-// strip leaves of an answer what does not hang on the guess.
+// strip removes from an answer what depends on the guess.
 func strip(answer, guess string) string {
 	return numbers.ReplaceAllString(strings.ReplaceAll(answer, guess, "GUESS"), "")
 }

@@ -7,12 +7,12 @@ import (
 	"testing"
 )
 
-// TestListOfCallsHasColumns asks for what people used SQL for.
+// TestListOfCallsHasColumns asks for columns.
 func TestListOfCallsHasColumns(t *testing.T) {
 	c := session(t, "shop.pcapng", Options{})
-	v, wrong := answer(t, c, "list_api_calls", value{"kfl": "http", "columns": []string{"path", "dst.service"}, "limit": 3})
-	if wrong != "" {
-		t.Fatal(wrong)
+	v, refusal := answer(t, c, "list_api_calls", value{"kfl": "http", "columns": []string{"path", "dst.service"}, "limit": 3})
+	if refusal != "" {
+		t.Fatal(refusal)
 	}
 	for _, x := range v["calls"].([]any) {
 		call := x.(value)
@@ -21,20 +21,20 @@ func TestListOfCallsHasColumns(t *testing.T) {
 			t.Errorf("%v", call)
 		}
 		if _, ok := columns["dst_service"]; !ok {
-			t.Errorf("dst.service is no column: %v", columns)
+			t.Errorf("there is no column for dst.service: %v", columns)
 		}
 	}
 	for want, args := range map[string]value{
-		`did you mean path?`:            {"columns": []string{"pth"}},
-		`no column "a\"b"`:              {"columns": []string{`a"b`}},
-		`did you mean dst_service?`:     {"group_by": []string{"dst_servce"}},
-		`neither with columns`:          {"group_by": []string{"protocol"}, "columns": []string{"path"}},
-		`neither with columns nor with`: {"group_by": []string{"protocol"}, "max_body": 1},
-		`want calls, failed`:            {"group_by": []string{"protocol"}, "order": "calls; select 1"},
-		`want 1 to 4096`:                {"max_body": 5000},
+		`did you mean path?`:              {"columns": []string{"pth"}},
+		`no column "a\"b"`:                {"columns": []string{`a"b`}},
+		`did you mean dst_service?`:       {"group_by": []string{"dst_servce"}},
+		`cannot be combined with columns`: {"group_by": []string{"protocol"}, "columns": []string{"path"}},
+		`with columns or max_body`:        {"group_by": []string{"protocol"}, "max_body": 1},
+		`want calls, failed`:              {"group_by": []string{"protocol"}, "order": "calls; select 1"},
+		`want 1 to 4096`:                  {"max_body": 5000},
 	} {
-		if _, wrong := answer(t, c, "list_api_calls", args); !strings.Contains(wrong, want) {
-			t.Errorf("%v: %q, want %s", args, wrong, want)
+		if _, refusal := answer(t, c, "list_api_calls", args); !strings.Contains(refusal, want) {
+			t.Errorf("%v: %q, want %s", args, refusal, want)
 		}
 	}
 }
@@ -42,9 +42,9 @@ func TestListOfCallsHasColumns(t *testing.T) {
 // TestListOfCallsHasBodies compares the bodies in a list with those of single calls.
 func TestListOfCallsHasBodies(t *testing.T) {
 	c := session(t, "shop.pcapng", Options{Policy: defaultPolicy()})
-	v, wrong := answer(t, c, "list_api_calls", value{"kfl": `http && path.contains("checkout")`, "max_body": 200, "limit": 5})
-	if wrong != "" || len(v["calls"].([]any)) == 0 {
-		t.Fatal(wrong, v)
+	v, refusal := answer(t, c, "list_api_calls", value{"kfl": `http && path.contains("checkout")`, "max_body": 200, "limit": 5})
+	if refusal != "" || len(v["calls"].([]any)) == 0 {
+		t.Fatal(refusal, v)
 	}
 	for _, x := range v["calls"].([]any) {
 		call := x.(value)
@@ -66,14 +66,14 @@ func TestListOfCallsGroups(t *testing.T) {
 	c := session(t, "shop.pcapng", Options{})
 	const sql = `SELECT dst_service, status_code, count(*), count(*) FILTER (failed) FROM calls WHERE protocol = 'http1' GROUP BY ALL ORDER BY 3 DESC, 1, 2`
 	var want runSQLOut
-	tells(t, c, "run_sql", value{"sql": sql, "limit": 1000}, &want)
+	callTool(t, c, "run_sql", value{"sql": sql, "limit": 1000}, &want)
 	for _, limit := range []int{2, 1000} {
 		var got []string
 		args := value{"kfl": `protocol == "http1"`, "group_by": []string{"dst_service", "status_code"}, "limit": limit}
 		for {
-			v, wrong := answer(t, c, "list_api_calls", args)
-			if wrong != "" {
-				t.Fatal(wrong)
+			v, refusal := answer(t, c, "list_api_calls", args)
+			if refusal != "" {
+				t.Fatal(refusal)
 			}
 			for _, x := range v["groups"].([]any) {
 				g := x.(value)

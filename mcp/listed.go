@@ -11,29 +11,28 @@ import (
 	"github.com/pcapsule/pcapsule/forensics"
 )
 
-// MaxList is how many bytes of JSON the list of all tools may have: an assistant reads it before
-// it asks anything.
+// MaxList is the size limit of tools/list in bytes of JSON: an assistant reads the whole list
+// before its first question.
 const MaxList = 40_000
 
-// listed is a tool as tools/list has it, which is short, because an assistant reads all of them:
-// the server's instructions explain once the arguments that many tools take, and describe_schema
-// describes the members of an answer.
+// listed returns the short form of a tool for tools/list. The server's instructions explain
+// shared arguments once, and describe_schema describes the members of an answer.
 func (e *entry) listed() *mcp.Tool {
 	t := &mcp.Tool{Name: e.name, Title: e.title, Description: e.doc, InputSchema: shortIn(e.in), Annotations: &mcp.ToolAnnotations{ReadOnlyHint: !e.writes, OpenWorldHint: &e.world}}
-	if e.writes { // of a tool that only reads these hints mean nothing
+	if e.writes { // these hints mean nothing for a tool that only reads
 		t.Annotations.IdempotentHint, t.Annotations.DestructiveHint = e.again, &e.destroys
 	}
 	return t
 }
 
-// shared are the descriptions in tools/list of arguments that many tools take. The instructions
-// explain those with an empty one.
+// shared has the descriptions in tools/list of arguments that many tools have. The instructions
+// explain all of them.
 var shared = map[string]string{
-	"from": "RFC 3339, or 15m before the end", "to": "", "kfl": "KFL filter", "limit": "rows per list", "cursor": "",
+	"from": "RFC 3339, or 15m before the end", "to": "", "kfl": "KFL filter", "limit": "", "cursor": "",
 	"max_bytes": "", "db": "",
 }
 
-// shortIn is the schema of a tool's arguments without what the instructions say.
+// shortIn returns the schema of a tool's arguments without what the instructions explain.
 func shortIn(s *jsonschema.Schema) *jsonschema.Schema {
 	c := s.CloneSchemas()
 	for name, p := range c.Properties {
@@ -45,15 +44,15 @@ func shortIn(s *jsonschema.Schema) *jsonschema.Schema {
 	return c
 }
 
-// notNull makes a list or object of one that may be null too: nobody has to send null.
+// notNull removes null from the types of a list or object, because clients omit the member instead.
 func notNull(s *jsonschema.Schema) {
 	if len(s.Types) == 2 && s.Types[0] == "null" {
 		s.Type, s.Types = s.Types[1], nil
 	}
 }
 
-// members are the columns of a table that describes an answer: each member by its path, with []
-// after a list.
+// members describes an answer as the columns of a table: each member by its path, with [] after
+// a list.
 func members(path string, s *jsonschema.Schema) (out []forensics.TableColumn) {
 	for _, name := range slices.Concat(s.PropertyOrder, unordered(s)) {
 		p, at := s.Properties[name], strings.TrimPrefix(path+"."+name, ".")
@@ -70,7 +69,7 @@ func members(path string, s *jsonschema.Schema) (out []forensics.TableColumn) {
 	return out
 }
 
-// unordered are the properties of a schema that its order does not name, by name.
+// unordered returns the properties that are missing from a schema's order, sorted by name.
 func unordered(s *jsonschema.Schema) (out []string) {
 	for _, name := range slices.Sorted(maps.Keys(s.Properties)) {
 		if !slices.Contains(s.PropertyOrder, name) {

@@ -12,9 +12,9 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/finding/all"
 )
 
-// TestToolsLeaveRoomToThink bounds what an assistant has to read before it asks anything. With a
+// TestListOfToolsIsShort limits what an assistant has to read before its first question. With a
 // ring there are more tools: see the test of package snapshots.
-func TestToolsLeaveRoomToThink(t *testing.T) {
+func TestListOfToolsIsShort(t *testing.T) {
 	for _, tt := range []struct {
 		tools string
 		most  int
@@ -29,7 +29,7 @@ func TestToolsLeaveRoomToThink(t *testing.T) {
 			t.Fatal(err)
 		}
 		text := c.InitializeResult().Instructions
-		t.Logf("%q: %d tools, %d bytes; instructions have %d", tt.tools, len(list.Tools), len(raw), len(text))
+		t.Logf("%q: %d tools, %d bytes; instructions: %d bytes", tt.tools, len(list.Tools), len(raw), len(text))
 		if len(raw) > tt.most || len(text) > 2500 {
 			t.Errorf("%q: %d bytes of tools and %d of instructions, want at most %d and 2500", tt.tools, len(raw), len(text), tt.most)
 		}
@@ -41,9 +41,9 @@ func TestToolsLeaveRoomToThink(t *testing.T) {
 	}
 }
 
-// TestInstructionsExplainWhatSchemasLeaveOut looks for each argument whose description is short
-// or empty in the list of tools.
-func TestInstructionsExplainWhatSchemasLeaveOut(t *testing.T) {
+// TestInstructionsExplainSharedArguments checks that the instructions explain every argument
+// whose description is short or empty in the list of tools.
+func TestInstructionsExplainSharedArguments(t *testing.T) {
 	for name := range shared {
 		if !strings.Contains(instructions, name+" ") {
 			t.Errorf("instructions do not explain %s", name)
@@ -93,14 +93,14 @@ func TestToolsAreChosenBySetAndName(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	for choice, want := range map[string]string{"secrity": "did you mean security?", "core,": `no tool ""`, "zzzzzz": "want all, core"} {
+	for choice, want := range map[string]string{"secrity": "did you mean security?", "core,": `named ""`, "zzzzzz": "want all, core"} {
 		if _, err := New(c, Options{Tools: choice, Questions: all.Questions()}); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v, want %s", choice, err, want)
 		}
 	}
 }
 
-// TestMembersOfAnswersAreDescribed asks for what the list of tools leaves out.
+// TestMembersOfAnswersAreDescribed asks describe_schema for every tool.
 func TestMembersOfAnswersAreDescribed(t *testing.T) {
 	s := serving(t, Options{}, bundled(t, "http1.pcapng"))
 	c := connected(t, s, nil)
@@ -108,9 +108,9 @@ func TestMembersOfAnswersAreDescribed(t *testing.T) {
 		seen := map[string]bool{}
 		args := value{"table": name}
 		for {
-			v, wrong := answer(t, c, "describe_schema", args)
-			if wrong != "" {
-				t.Fatalf("%s: %s", name, wrong)
+			v, refusal := answer(t, c, "describe_schema", args)
+			if refusal != "" {
+				t.Fatalf("%s: %s", name, refusal)
 			}
 			for _, table := range v["tables"].([]any) {
 				for _, col := range table.(value)["columns"].([]any) {

@@ -8,8 +8,8 @@ import (
 	"github.com/pcapsule/pcapsule/forensics"
 )
 
-// ours are members of answers that we made ourselves and no policy is about.
-func ours(name string) bool {
+// isOwnMember reports whether this package makes a member itself, so that no policy applies to it.
+func isOwnMember(name string) bool {
 	switch name {
 	case "trust", "next_cursor", "call_id", "call_ids", "packets", "sha256", "matched", "verified", "column_names":
 		return true
@@ -17,10 +17,9 @@ func ours(name string) bool {
 	return false
 }
 
-// masked is an answer as the policy lets it leave. Rows were masked before, by their
-// columns; this is for all that an answer says in its own words. Last go the values that are
-// secret elsewhere in the case, wherever they stand.
-func (a *answerer) masked(ctx context.Context, raw json.RawMessage) (json.RawMessage, error) {
+// masked applies the policy to a whole answer. Rows are already masked by column; this covers
+// all other text. Finally, it masks every value that is secret anywhere else in the case.
+func (a *invocation) masked(ctx context.Context, raw json.RawMessage) (json.RawMessage, error) {
 	if a.o.Policy == nil {
 		return raw, nil
 	}
@@ -36,7 +35,7 @@ func (a *answerer) masked(ctx context.Context, raw json.RawMessage) (json.RawMes
 }
 
 func (s *Server) maskValue(name string, raw json.RawMessage) (json.RawMessage, error) {
-	if len(raw) == 0 || ours(name) {
+	if len(raw) == 0 || isOwnMember(name) {
 		return raw, nil
 	}
 	switch raw[0] {
@@ -78,7 +77,7 @@ func (s *Server) maskObject(raw json.RawMessage) (json.RawMessage, error) {
 	header := ""
 	for _, f := range fields {
 		if f.name == "name" {
-			_ = json.Unmarshal(f.value, &header) // no text is no header's name
+			_ = json.Unmarshal(f.value, &header) // not a string: not a header's name
 		}
 	}
 	for i, f := range fields {
@@ -110,21 +109,21 @@ func (s *Server) maskRows(r *forensics.Result) {
 	}
 }
 
-// hide masks a text that leaves beside the rows: an error, a question in the audit log.
+// hide masks a text outside an answer: an error, or arguments in the audit log.
 func (s *Server) hide(text string) string {
 	if s.o.Policy == nil {
 		return text
 	}
 	out, _ := s.o.Policy.Text("", text)
-	c, give, err := s.cases.take()
+	c, release, err := s.cases.acquire()
 	if err != nil || c == nil {
 		return out
 	}
-	defer give()
+	defer release()
 	ctx, cancel := context.WithTimeout(context.Background(), s.o.Deadline)
 	defer cancel()
 	known, err := c.Known(ctx)
-	if err != nil { // what is hidden must not show for want of time
+	if err != nil { // a timeout must not reveal secrets
 		return s.o.Policy.Mask()
 	}
 	return known.Mask(out)
@@ -138,8 +137,8 @@ func (s *Server) maskCell(column string, v any) any {
 	return s.o.Policy.Value(column, v)
 }
 
-// learning reads in the background what a case's secrets are, so that the first question
-// need not wait for it.
+// learning reads the secrets of a case in the background, so that the first question does not
+// wait for them.
 type learning struct {
 	mu   sync.Mutex
 	ends []context.CancelFunc
@@ -147,7 +146,7 @@ type learning struct {
 	over bool
 }
 
-// learn begins for the case that is open.
+// learn starts learning the secrets of the open case.
 func (s *Server) learn() {
 	l := &s.learning
 	l.mu.Lock()
@@ -155,19 +154,19 @@ func (s *Server) learn() {
 	if s.o.Policy == nil || l.over {
 		return
 	}
-	c, give, err := s.cases.take()
+	c, release, err := s.cases.acquire()
 	if err != nil {
 		return
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	l.ends = append(l.ends, cancel)
 	l.wg.Go(func() {
-		defer give()
-		_, _ = c.Known(ctx) // who asks meets the error
+		defer release()
+		_, _ = c.Known(ctx) // the first question gets the error
 	})
 }
 
-// stop ends it; then nobody uses a case for it any more.
+// stop ends it and waits until it has released its case.
 func (l *learning) stop() {
 	l.mu.Lock()
 	l.over = true

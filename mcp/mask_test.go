@@ -13,8 +13,8 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/redact"
 )
 
-// TestPolicyMasksAllThatLeaves plants secrets of many forms and asks in every way.
-func TestPolicyMasksAllThatLeaves(t *testing.T) {
+// TestPolicyMasksEveryAnswer plants secrets in many forms and asks every tool.
+func TestPolicyMasksEveryAnswer(t *testing.T) {
 	secrets := []string{"plantedNote4711", "plantedPass4712", "plantedToken4713", "4111111111111111", "EMPL-90210", "plantedCookie4714"}
 	body := `{"user":{"password":"plantedPass4712","card":"4111111111111111"},"note":"see EMPL-90210"}`
 	in := filepath.Join(t.TempDir(), "secret.pcap")
@@ -35,7 +35,7 @@ func TestPolicyMasksAllThatLeaves(t *testing.T) {
 	defer log.Close()
 	c := connected(t, serving(t, Options{Policy: policy, Audit: log}, path), nil)
 	shown := connected(t, serving(t, Options{}, path), nil)
-	asked := []struct {
+	questions := []struct {
 		tool string
 		args value
 	}{
@@ -49,7 +49,7 @@ func TestPolicyMasksAllThatLeaves(t *testing.T) {
 		{"list_api_calls", value{"kfl": `request.headers["x"] == "password=plantedPass4712" &&`}},
 	}
 	met := map[string]bool{}
-	for _, q := range asked {
+	for _, q := range questions {
 		if serving := q.tool; serving == "generate_openapi" || serving == "list_findings" || serving == "search_content" || serving == "find_failures" || serving == "get_overview" {
 			if list, err := c.ListTools(context.Background(), nil); err != nil || !hasTool(list, q.tool) {
 				continue
@@ -73,7 +73,7 @@ func TestPolicyMasksAllThatLeaves(t *testing.T) {
 	}
 	for _, s := range secrets {
 		if !met[s] {
-			t.Errorf("%s is in no answer without a policy either: the test asks too little", s)
+			t.Errorf("without a policy, %s is not in any answer either: the test does not ask for it", s)
 		}
 	}
 	r, err := c.ReadResource(context.Background(), &sdk.ReadResourceParams{URI: "pcapsule://calls"})

@@ -7,7 +7,7 @@ import (
 	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rsa"
-	_ "crypto/sha256" // hashes of the algorithms below
+	_ "crypto/sha256" // used by the algorithms below
 	_ "crypto/sha512"
 	"encoding/base64"
 	"encoding/json"
@@ -30,19 +30,19 @@ const (
 	maxToken   = 16 << 10
 	maxKeySet  = 1 << 20
 	maxKeys    = 200
-	keysFresh  = 10 * time.Minute // how long fetched keys are good
-	keysAgain  = time.Minute      // how soon an unknown key is asked for again
+	keysFresh  = 10 * time.Minute // how long fetched keys are used
+	keysAgain  = time.Minute      // the least time between fetches for an unknown key
 	clockSkew  = time.Minute
-	leastRSA   = 2048 // bits
+	minRSA     = 2048 // bits
 	fetchLimit = 10 * time.Second
 )
 
-// OAuth says whose JSON Web Tokens let a client in: those that the issuer signed for this
-// server, as RFC 9068 and the authorization page of MCP have it.
+// OAuth accepts the JSON Web Tokens that an issuer signed for this server (RFC 9068, and
+// MCP's authorization page).
 type OAuth struct {
 	Issuer   string
 	Resource string   // this server's URL, which a token must name as its audience
-	Scopes   []string // a token must have all
+	Scopes   []string // which a token must all have
 	Keys     string   // JSON Web Key Set: a file, or an https URL
 
 	mu      sync.Mutex
@@ -50,7 +50,7 @@ type OAuth struct {
 	fetched time.Time
 }
 
-// Check says what is wrong with a configuration, and reads its keys once.
+// Check validates a configuration and reads its keys once.
 func (o *OAuth) Check(ctx context.Context) error {
 	for what, text := range map[string]string{"issuer": o.Issuer, "resource": o.Resource} {
 		if u, err := url.Parse(text); err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" {
@@ -59,7 +59,7 @@ func (o *OAuth) Check(ctx context.Context) error {
 	}
 	_, err := o.key(ctx, "", time.Now())
 	if errors.Is(err, auth.ErrInvalidToken) {
-		return nil // keys were read; none was asked for
+		return nil // the keys are readable; the empty id need not exist
 	}
 	return err
 }
@@ -79,7 +79,7 @@ type jwk struct {
 	public crypto.PublicKey
 }
 
-// key finds a key by its id; the only one needs none.
+// key returns a key by its id, or the only key if the id is empty.
 func (o *OAuth) key(ctx context.Context, kid string, now time.Time) (jwk, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -97,7 +97,7 @@ func (o *OAuth) key(ctx context.Context, kid string, now time.Time) (jwk, error)
 		k, ok = o.find(kid)
 	}
 	if !ok {
-		return jwk{}, fmt.Errorf("%w: signed with a key that the issuer does not have", auth.ErrInvalidToken)
+		return jwk{}, fmt.Errorf("%w: it is signed with a key that the issuer does not publish", auth.ErrInvalidToken)
 	}
 	return k, nil
 }
@@ -133,7 +133,7 @@ func fetch(ctx context.Context, from string) ([]byte, error) {
 		return nil, err
 	}
 	if req.URL.Scheme == "http" && req.URL.Hostname() != "localhost" && req.URL.Hostname() != "127.0.0.1" && req.URL.Hostname() != "::1" {
-		return nil, errors.New("keys come over https only")
+		return nil, errors.New("keys are fetched over https only")
 	}
 	res, err := http.DefaultClient.Do(req)
 	if err != nil {
@@ -146,8 +146,8 @@ func fetch(ctx context.Context, from string) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(res.Body, maxKeySet))
 }
 
-// parseKeys reads a JSON Web Key Set (RFC 7517). Keys for other ends and of kinds that are
-// not known here are passed over.
+// parseKeys reads a JSON Web Key Set (RFC 7517). It skips keys for other purposes and of unknown
+// types.
 func parseKeys(data []byte) (map[string]jwk, error) {
 	var set struct {
 		Keys []jwk `json:"keys"`
@@ -165,12 +165,12 @@ func parseKeys(data []byte) (map[string]jwk, error) {
 		}
 	}
 	if len(out) == 0 {
-		return nil, errors.New("reading the issuer's keys: none can check a signature")
+		return nil, errors.New("reading the issuer's keys: none of them can verify a signature")
 	}
 	return out, nil
 }
 
-// key is the public key, nil where there is none.
+// key returns the public key, or nil if it cannot be used.
 func (k *jwk) key() crypto.PublicKey {
 	number := func(s string) *big.Int {
 		b, err := base64.RawURLEncoding.DecodeString(s)
@@ -182,7 +182,7 @@ func (k *jwk) key() crypto.PublicKey {
 	switch k.Kty {
 	case "RSA":
 		n, e := number(k.N), number(k.E)
-		if n.BitLen() < leastRSA || !e.IsInt64() || e.Int64() < 3 || e.Int64() > 1<<31-1 {
+		if n.BitLen() < minRSA || !e.IsInt64() || e.Int64() < 3 || e.Int64() > 1<<31-1 {
 			return nil
 		}
 		return &rsa.PublicKey{N: n, E: int(e.Int64())}
@@ -209,8 +209,8 @@ func (k *jwk) key() crypto.PublicKey {
 	return nil
 }
 
-// signed reports whether a signature is of a text by a key, with an algorithm of RFC 7518
-// or RFC 8037 that fits the key.
+// signed verifies the signature of a text with an algorithm of RFC 7518 or RFC 8037 that fits
+// the key.
 func (k *jwk) signed(alg string, text, sig []byte) bool {
 	if k.Alg != "" && k.Alg != alg {
 		return false
@@ -247,7 +247,7 @@ func (k *jwk) signed(alg string, text, sig []byte) bool {
 	return false
 }
 
-// claims are what a token says.
+// claims are the claims of a token that pcapsule checks.
 type claims struct {
 	Issuer   string          `json:"iss"`
 	Subject  string          `json:"sub"`
@@ -269,7 +269,7 @@ func (c *claims) audience() []string {
 	return list
 }
 
-// verify checks a token. Its errors say what a client may know.
+// verify checks a token. Its errors contain only what a client may know.
 func (o *OAuth) verify(ctx context.Context, token string, now time.Time) (*auth.TokenInfo, error) {
 	bad := func(why string) error { return fmt.Errorf("%w: %s", auth.ErrInvalidToken, why) }
 	parts := strings.Split(token, ".")
@@ -291,27 +291,27 @@ func (o *OAuth) verify(ctx context.Context, token string, now time.Time) (*auth.
 		return nil, err
 	}
 	if !k.signed(head.Alg, []byte(parts[0]+"."+parts[1]), sig) {
-		return nil, bad("the signature is wrong")
+		return nil, bad("invalid signature")
 	}
 	if c.Issuer != o.Issuer {
-		return nil, bad("another issuer")
+		return nil, bad("from another issuer")
 	}
 	meant := false
 	for _, a := range c.audience() {
 		meant = meant || strings.TrimSuffix(a, "/") == strings.TrimSuffix(o.Resource, "/")
 	}
 	if !meant {
-		return nil, bad("meant for another server")
+		return nil, bad("for another server")
 	}
 	if c.Expires == nil {
-		return nil, bad("it never expires")
+		return nil, bad("without an expiry time")
 	}
 	expires := time.Unix(int64(*c.Expires), 0)
 	if now.After(expires.Add(clockSkew)) {
 		return nil, bad("expired")
 	}
 	if c.Begins != nil && now.Add(clockSkew).Before(time.Unix(int64(*c.Begins), 0)) {
-		return nil, bad("not yet good")
+		return nil, bad("not yet valid")
 	}
 	return &auth.TokenInfo{UserID: "oauth:" + clip(c.Subject, 200), Expiration: expires, Scopes: strings.Fields(c.Scope)}, nil
 }

@@ -20,7 +20,7 @@ import (
 
 var update = flag.Bool("update", false, "write docs/guide/tools.md")
 
-// TestToolsPage compares docs/guide/tools.md with what the tools declare.
+// TestToolsPage compares docs/guide/tools.md with the declarations of the tools.
 func TestToolsPage(t *testing.T) {
 	s := &Server{o: Options{Questions: all.Questions(), Store: struct{ store.Store }{}, Allow: []string{"/"},
 		Open: func(context.Context, []string) (*forensics.Case, error) { return nil, nil }}}
@@ -32,7 +32,7 @@ func TestToolsPage(t *testing.T) {
 		}
 	}
 	if got, err := os.ReadFile(path); err != nil || string(got) != page {
-		t.Errorf("%s is not what the tools declare; go test ./mcp -run ToolsPage -update writes it: %v", path, err)
+		t.Errorf("%s differs from the declarations of the tools; update it with go test ./mcp -run ToolsPage -update: %v", path, err)
 	}
 }
 
@@ -42,10 +42,10 @@ func toolsPage(s *Server) string {
 	b.WriteString(`# Tools by set
 
 This page is generated from the declarations of the tools (` + "`go test ./mcp -run ToolsPage -update`" + `). A server started with
-` + "`--tools SET,SET`" + ` offers only the tools of these sets; a tool's own name is a set too, ` + "`core`" + ` has the tools in bold, and the set
-cases is always there. [mcp.md](mcp.md) explains answers, resources and prompts.
+` + "`--tools SET,SET`" + ` offers only the tools of these sets. The name of a tool selects that tool, ` + "`core`" + ` selects the tools in bold, and
+the set cases is always included. [mcp.md](mcp.md) explains answers, resources and prompts.
 
-` + "A tool with a command is also `pcapsule ask COMMAND BUNDLE...`, with a flag for each argument (`min_ms` is `--min-ms`), and\n`POST /mcp/ask/TOOL` over plain HTTP, with the arguments as a JSON body.\n\n" + `Arguments that many tools take:
+` + "A tool with a command can also be run as `pcapsule ask COMMAND BUNDLE...`, with a flag for each argument (`min_ms` is `--min-ms`),\nand as `POST /mcp/ask/TOOL` over plain HTTP, with the arguments as a JSON body.\n\n" + `Arguments of many tools:
 
 `)
 	in := s.o.Questions[0].In
@@ -53,11 +53,11 @@ cases is always there. [mcp.md](mcp.md) explains answers, resources and prompts.
 	for _, name := range common {
 		fmt.Fprintf(&b, "* `%s`: %s\n", name, cellText(in.Properties[name].Description))
 	}
-	b.WriteString("* `cursor`: next_cursor of the previous answer to the same question\n* `max_bytes`: size of the answer\n* `db`: with a ring, what is asked: `snapshot/dissection` or `live`\n")
+	b.WriteString("* `cursor`: next_cursor of the previous answer, with the same other arguments\n* `max_bytes`: size limit of the answer\n* `db`: with a ring, the data to query: `snapshot/dissection` or `live`\n")
 	common = append(common, "cursor", "max_bytes", "db")
 	entries := s.entries()
 	for _, set := range toolSets {
-		fmt.Fprintf(&b, "\n## %s\n\n| tool | what it answers | command | arguments of its own |\n|---|---|---|---|\n", set)
+		fmt.Fprintf(&b, "\n## %s\n\n| tool | description | command | other arguments |\n|---|---|---|---|\n", set)
 		for _, e := range entries {
 			if e.set != set {
 				continue
@@ -75,7 +75,7 @@ cases is always there. [mcp.md](mcp.md) explains answers, resources and prompts.
 	return b.String()
 }
 
-// ownArguments lists the arguments of a tool but those that many have.
+// ownArguments lists the arguments of a tool without the shared ones.
 func ownArguments(s *jsonschema.Schema, common []string) string {
 	var out []string
 	for _, name := range s.PropertyOrder {
@@ -94,7 +94,7 @@ func ownArguments(s *jsonschema.Schema, common []string) string {
 	return strings.Join(out, "<br>")
 }
 
-// cellText is a text as a cell of a table holds it.
+// cellText escapes a text for a cell of a table.
 func cellText(s string) string {
 	return strings.NewReplacer("|", `\|`, "<", "&lt;", "*", `\*`, "\n", " ").Replace(s)
 }

@@ -10,8 +10,8 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/ask"
 )
 
-// TestPagesHaveEachRowOnce follows the cursors of a question with a long list, a short one, sums,
-// and a list with a cursor of its own, with pages of many sizes in rows and bytes.
+// TestPagesHaveEachRowOnce follows the cursors of a question with a long list, a short one, totals,
+// and a list with its own cursor, with page sizes in rows and bytes.
 func TestPagesHaveEachRowOnce(t *testing.T) {
 	numbers := func(from, to int) (out []string) {
 		for i := from; i < to; i++ {
@@ -22,7 +22,7 @@ func TestPagesHaveEachRowOnce(t *testing.T) {
 	want := map[string][]string{"long": numbers(0, 250), "short": numbers(0, 3), "sums": numbers(0, 40), "keyed": numbers(0, 111), "none": nil}
 	for _, q := range []ask.Question{{Keyed: "keyed", Sums: []string{"sums"}}, {Sums: []string{"sums"}}} {
 		for _, rows := range []int{1, 7, 100, maxRows} {
-			for _, most := range []int{600, leastBytes, mostBytes} {
+			for _, most := range []int{600, minBytes, maxBytes} {
 				got := map[string][]string{}
 				var at *pageStart
 				for n := 0; ; n++ {
@@ -30,7 +30,7 @@ func TestPagesHaveEachRowOnce(t *testing.T) {
 					fields := []field{{"total", json.RawMessage("5")}}
 					for _, name := range []string{"long", "short", "sums", "keyed", "none"} {
 						list := want[name]
-						if name == q.Keyed && q.Keyed != "" { // as many as asked for, after its cursor
+						if name == q.Keyed && q.Keyed != "" { // limited, and after its cursor
 							from, limit := 0, rows
 							if p.onlyKeyed() {
 								from, _ = strconv.Atoi(p.at.Keyed.After)
@@ -42,7 +42,7 @@ func TestPagesHaveEachRowOnce(t *testing.T) {
 							}
 							list = list[from:]
 						}
-						raw, _ := json.Marshal(append([]string{}, list...)) // texts always marshal
+						raw, _ := json.Marshal(append([]string{}, list...)) // strings always marshal
 						fields = append(fields, field{name, raw})
 					}
 					var out map[string]json.RawMessage

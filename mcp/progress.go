@@ -10,18 +10,18 @@ import (
 	"github.com/pcapsule/pcapsule/forensics"
 )
 
-// progressEvery is how often a client that asked hears that its answer is being made.
+// progressEvery is the interval of progress notifications.
 const progressEvery = time.Second
 
-// progress tells a client that gave a token how far its answer is, until stop. What is
-// asked with the context says how much it has looked through.
-func progress(ctx context.Context, req *mcp.CallToolRequest) (asking context.Context, stop func()) {
+// progress notifies a client that sent a progress token, until stop is called. Queries made with
+// the returned context report how much they have read.
+func progress(ctx context.Context, req *mcp.CallToolRequest) (child context.Context, stop func()) {
 	token := req.Params.GetProgressToken()
 	if token == nil {
 		return ctx, func() {}
 	}
-	w := &waiting{read: &forensics.Progress{}, at: stageOf(ctx)}
-	telling, cancel := context.WithCancel(ctx)
+	w := &notifier{read: &forensics.Progress{}, at: stageOf(ctx)}
+	notifying, cancel := context.WithCancel(ctx)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -30,13 +30,13 @@ func progress(ctx context.Context, req *mcp.CallToolRequest) (asking context.Con
 		begin := time.Now()
 		for {
 			select {
-			case <-telling.Done():
+			case <-notifying.Done():
 				return
 			case <-tick.C:
-				p := w.told(time.Since(begin))
+				p := w.notification(time.Since(begin))
 				p.ProgressToken = token
-				if req.Session.NotifyProgress(telling, p) != nil {
-					return // the client is gone, or is told nothing in this mode
+				if req.Session.NotifyProgress(notifying, p) != nil {
+					return // the client is gone, or this mode has no notifications
 				}
 			}
 		}
@@ -44,23 +44,22 @@ func progress(ctx context.Context, req *mcp.CallToolRequest) (asking context.Con
 	return forensics.WithProgress(ctx, w.read), func() { cancel(); <-done }
 }
 
-// waiting is what a client is told while it waits: the bytes that were looked through, and
-// before there are any the seconds, with how many questions are before its own. The number
-// always grows, as the protocol wants it.
-type waiting struct {
+// notifier makes the notifications of one question: the bytes read or, before the first, the
+// seconds and the number of questions ahead of it. The progress always increases, as MCP requires.
+type notifier struct {
 	read *forensics.Progress
 	at   *stage
 	last float64
 }
 
-func (w *waiting) told(since time.Duration) *mcp.ProgressNotificationParams {
+func (w *notifier) notification(since time.Duration) *mcp.ProgressNotificationParams {
 	done, total := w.read.Bytes()
 	if total == 0 {
 		w.last = max(w.last, since.Seconds())
 		return &mcp.ProgressNotificationParams{Progress: w.last, Message: w.at.text()}
 	}
 	w.last = max(w.last+1, float64(done))
-	p := &mcp.ProgressNotificationParams{Progress: w.last, Message: fmt.Sprintf("looked through %.1f of %.1f MB", float64(done)/1e6, float64(total)/1e6)}
+	p := &mcp.ProgressNotificationParams{Progress: w.last, Message: fmt.Sprintf("read %.1f of %.1f MB", float64(done)/1e6, float64(total)/1e6)}
 	if w.last <= float64(total) {
 		p.Total = float64(total)
 	}

@@ -18,46 +18,46 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/ask"
 )
 
-// asked makes a tool of a question. Its lists have pages: it is asked for all rows of each, so
-// that pages of any size fit together.
-func asked(q ask.Question) *entry {
+// questionTool makes a tool from a question and divides its lists into pages. It always asks
+// for all rows, so that pages of any size fit together.
+func questionTool(q ask.Question) *entry {
 	e := &entry{tool: tool{name: q.Name, title: q.Title, doc: q.Doc, set: q.Topic, core: q.Core, sealed: true}, in: q.In, out: q.Out}
 	if q.In.Properties["limit"] != nil && q.Keyed == "" {
-		e.in = with(e.in, "cursor", &jsonschema.Schema{Type: "string", Description: "next_cursor of the answer before, with the same question"}, false)
-		e.out = with(e.out, "next_cursor", &jsonschema.Schema{Type: "string", Description: "give it as cursor, with the same question, for the rows that follow"}, false)
+		e.in = with(e.in, "cursor", &jsonschema.Schema{Type: "string", Description: "next_cursor of the previous answer, with the same arguments"}, false)
+		e.out = with(e.out, "next_cursor", &jsonschema.Schema{Type: "string", Description: "pass it as cursor, with the same arguments, for the next rows"}, false)
 	}
-	e.answer = func(ctx context.Context, a *answerer, args json.RawMessage) (any, error) {
+	e.answer = func(ctx context.Context, a *invocation, args json.RawMessage) (any, error) {
 		return a.question(ctx, q, args)
 	}
 	return e
 }
 
-// Page answers a question as its tool does, with pages of its lists: args may have a cursor also
-// if the question has none of its own, and an answer with more rows has a next_cursor. The
-// answer may have any size. Errors are those of ask.Question.Ask, and forensics.ErrCursor.
+// Page answers a question as its tool does, with pages of its lists: args may contain a cursor
+// even if the question itself has none, and an answer with more rows has a next_cursor. The size
+// of the answer is not limited. Errors are those of ask.Question.Ask, and forensics.ErrCursor.
 func Page(ctx context.Context, c *forensics.Case, q ask.Question, args json.RawMessage) (any, error) {
-	return asked(q).answer(ctx, &answerer{c: c, max: math.MaxInt32}, args)
+	return questionTool(q).answer(ctx, &invocation{c: c, max: math.MaxInt32}, args)
 }
 
-// Input is the schema of what Page takes.
-func Input(q ask.Question) *jsonschema.Schema { return asked(q).in }
+// Input returns the schema of the arguments of Page.
+func Input(q ask.Question) *jsonschema.Schema { return questionTool(q).in }
 
 // pageStart is where the next page of an answer begins.
 type pageStart struct {
 	Question string         `json:"q"`
-	Lists    map[string]int `json:"o,omitempty"` // rows that were shown, of each list with more
-	Keyed    *keyed         `json:"k,omitempty"` // nil: that list is at its end
+	Lists    map[string]int `json:"o,omitempty"` // rows already shown of each list with more
+	Keyed    *keyed         `json:"k,omitempty"` // nil: that list is complete
 }
 
-// keyed is a place in the list that has a cursor of its own.
+// keyed is a position in the list that has its own cursor.
 type keyed struct {
 	After string `json:"a,omitempty"` // cursor of the question
-	Skip  int    `json:"n,omitempty"` // rows after it that were shown
+	Skip  int    `json:"n,omitempty"` // rows after it that are already shown
 }
 
 const maxPlace = 1024 // bytes of a cursor
 
-// paging is one page of an answer under way.
+// paging is one page of an answer in progress.
 type paging struct {
 	q    ask.Question
 	id   string
@@ -68,8 +68,8 @@ type paging struct {
 	limited bool // a limit was given
 }
 
-// paging takes what asks for a page out of the arguments.
-func (s *answerer) paging(q ask.Question, args json.RawMessage) (p *paging, in map[string]json.RawMessage, err error) {
+// paging removes the paging arguments from args.
+func (s *invocation) paging(q ask.Question, args json.RawMessage) (p *paging, in map[string]json.RawMessage, err error) {
 	if err := json.Unmarshal(args, &in); err != nil {
 		return nil, nil, err
 	}
@@ -95,12 +95,12 @@ func (s *answerer) paging(q ask.Question, args json.RawMessage) (p *paging, in m
 	return p, in, nil
 }
 
-// paged gives pages to a tool that answers with all rows of its lists.
+// paged adds pages to a tool that answers with all rows of its lists.
 func paged(e *entry) *entry {
 	all := e.answer
-	e.in = with(e.in, "limit", &jsonschema.Schema{Type: "integer", Description: "rows, 1 to 1000; 50 where not given"}, false)
-	e.in = with(e.in, "cursor", &jsonschema.Schema{Type: "string", Description: "next_cursor of the answer before"}, false)
-	e.answer = func(ctx context.Context, a *answerer, args json.RawMessage) (any, error) {
+	e.in = with(e.in, "limit", &jsonschema.Schema{Type: "integer", Description: "rows, 1 to 1000; default 50"}, false)
+	e.in = with(e.in, "cursor", &jsonschema.Schema{Type: "string", Description: "next_cursor of the previous answer"}, false)
+	e.answer = func(ctx context.Context, a *invocation, args json.RawMessage) (any, error) {
 		p, in, err := a.paging(ask.Question{Name: e.name}, args)
 		if err != nil {
 			return nil, err
@@ -122,17 +122,17 @@ func paged(e *entry) *entry {
 	return e
 }
 
-func (s *answerer) question(ctx context.Context, q ask.Question, args json.RawMessage) (any, error) {
+func (s *invocation) question(ctx context.Context, q ask.Question, args json.RawMessage) (any, error) {
 	p, in, err := s.paging(q, args)
 	if err != nil {
 		return nil, err
 	}
-	set := func(name string, v any) { in[name], _ = json.Marshal(v) } // numbers and texts always marshal
+	set := func(name string, v any) { in[name], _ = json.Marshal(v) } // numbers and strings always marshal
 	answer := q.AskAll
 	switch _, limited := q.In.Properties["limit"]; {
 	case q.Nested:
 		answer = q.Ask
-		if p.limited || p.at != nil { // else the question has a default of its own
+		if p.limited || p.at != nil { // otherwise use the question's own default
 			set("limit", maxRows)
 		}
 	case p.onlyKeyed():
@@ -156,11 +156,11 @@ func (s *answerer) question(ctx context.Context, q ask.Question, args json.RawMe
 	return p.page(fieldsOf(raw)), nil
 }
 
-// onlyKeyed says that nothing is left but rows of the list with a cursor of its own.
+// onlyKeyed reports whether only rows of the list with its own cursor are left.
 func (p *paging) onlyKeyed() bool { return p.at != nil && len(p.at.Lists) == 0 && p.at.Keyed != nil }
 
-// questionID is a hash of all that decides what an answer's lists hold.
-func (s *answerer) questionID(name string, args []byte) string {
+// questionID is a hash of everything that an answer's lists depend on.
+func (s *invocation) questionID(name string, args []byte) string {
 	h := sha256.New()
 	fmt.Fprintf(h, "%s|%s|", name, args)
 	for _, b := range s.c.Bundles() {
@@ -198,9 +198,9 @@ func readPlace(raw json.RawMessage, id string) (*pageStart, error) {
 	return &at, nil
 }
 
-// page is an answer with its lists from where the last page ended: at most rows of each and at
-// most most bytes in all. The first page has the lists of Sums in full, and a list with a cursor
-// of its own goes on when the others are at their ends.
+// page returns an answer with its lists starting where the last page ended: at most rows of each
+// list and at most most bytes in total. The first page has the lists in Sums in full, and the
+// list with its own cursor continues after the others are complete.
 func (p *paging) page(fields []field) json.RawMessage {
 	whole := map[string]int{} // rows of each list
 	from := map[string]int{}
@@ -249,7 +249,7 @@ func (p *paging) page(fields []field) json.RawMessage {
 	return object(fields)
 }
 
-// from is the first row of a list of n rows that the page has.
+// from returns the first row of the page in a list of n rows.
 func (p *paging) from(name string, n int) int {
 	switch {
 	case p.at == nil:
@@ -263,8 +263,8 @@ func (p *paging) from(name string, n int) int {
 	return n
 }
 
-// afterKeyed is the place in the list with a cursor of its own, of which to of n rows were shown
-// and next is the cursor.
+// afterKeyed returns the next position in the list with its own cursor, after to of n rows were
+// shown; next is the question's cursor.
 func (p *paging) afterKeyed(next string, to, n int) *keyed {
 	switch {
 	case p.at != nil && !p.onlyKeyed():
@@ -279,7 +279,7 @@ func (p *paging) afterKeyed(next string, to, n int) *keyed {
 	return nil
 }
 
-// inTime puts the rows of a list in order of their time.
+// inTime sorts the rows of a list by time.
 func inTime(fields []field, name string) {
 	for i, f := range fields {
 		if f.name != name {
@@ -301,7 +301,7 @@ func inTime(fields []field, name string) {
 	}
 }
 
-// cutBefore says that the question itself cut its lists, since it was asked without a limit.
+// cutBefore reports whether the question itself cut its lists because it had no limit.
 func (p *paging) cutBefore(fields []field) bool {
 	return p.q.Nested && !p.limited && p.at == nil && truncated(fields)
 }

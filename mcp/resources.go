@@ -16,32 +16,31 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/ask"
 )
 
-// resource is one kind of thing that can be read by its URI. What it says is a tool's
-// answer, so it is made in one place.
+// resource is one kind of resource. Its content is a tool's answer.
 type resource struct {
-	uri, name, title, doc string // uri may be a template with one part in braces
+	uri, name, title, doc string // uri may be a template with one variable
 	tool                  string
 	args                  func(part string) any
 }
 
-// resources lists what can be read; a new one is one line here. Those whose question is
-// not there are left out.
+// resourceList lists the resources; to add one, add a line here. Resources without a tool or
+// question are omitted.
 func (s *Server) resourceList() []resource {
 	none := func(string) any { return struct{}{} }
 	list := []resource{
-		{"pcapsule://cases", "cases", "What is open", "The open bundles: time span, packets, calls by protocol, inputs with hashes, coverage gaps.", "list_cases", none},
-		{"pcapsule://schema", "schema", "Tables", "The tables of a case with their columns' names.", "describe_schema", none},
+		{"pcapsule://cases", "cases", "Open bundles", "The open bundles: time span, packets, calls by protocol, inputs with hashes, coverage gaps.", "list_cases", none},
+		{"pcapsule://schema", "schema", "Tables", "The tables of a case with their column names.", "describe_schema", none},
 		{"pcapsule://schema/{table}", "table", "Columns of a table", "The columns of one table with type, unit and meaning.", "describe_schema",
 			func(part string) any { return describeSchemaIn{Table: part} }},
-		{"pcapsule://calls", "calls", "First calls", "The first calls of the case; list_api_calls filters and goes on.", "list_api_calls", none},
-		{"pcapsule://calls/{call_id}", "call", "One call whole", "One call: both ends, headers, bodies, times, flow, packets.", "get_api_call",
+		{"pcapsule://calls", "calls", "First calls", "The first calls of the case; use list_api_calls to filter them and read on.", "list_api_calls", none},
+		{"pcapsule://calls/{call_id}", "call", "One call in full", "One call: both endpoints, headers, bodies, times, flow, packets.", "get_api_call",
 			func(part string) any { return getAPICallIn{ID: part} }},
-		{"pcapsule://flows", "flows", "Traffic in numbers", "All flows summed up: top talkers, by namespace, outside addresses, TCP health.", "get_l4_flow_summary", none},
+		{"pcapsule://flows", "flows", "Traffic summary", "Totals over all flows: top talkers, by namespace, external addresses, TCP health.", "get_l4_flow_summary", none},
 		{"pcapsule://flows/{flow_id}", "flow", "One flow", "One flow with its first calls and packets; flow_id as in table flows.", toolGetFlow, func(part string) any { return getFlowIn{part} }},
 	}
 	for _, m := range []struct{ uri, name, title, doc, tool string }{
-		{"pcapsule://map", "map", "Service map", "Who talks to whom, how much and how well.", "get_service_map"},
-		{"pcapsule://findings", "findings", "Findings", "What analyzers found in the traffic, with severity and evidence.", "list_findings"},
+		{"pcapsule://map", "map", "Service map", "Which services communicate, how much, and how reliably.", "get_service_map"},
+		{"pcapsule://findings", "findings", "Findings", "What the analyzers found in the traffic, with severity and evidence.", "list_findings"},
 	} {
 		if slices.ContainsFunc(s.o.Questions, func(q ask.Question) bool { return q.Name == m.tool }) {
 			list = append(list, resource{m.uri, m.name, m.title, m.doc, m.tool, none})
@@ -59,16 +58,16 @@ func (s *Server) addResources() {
 		s.sdk.AddResource(&mcp.Resource{URI: r.uri, Name: r.name, Title: r.title, Description: r.doc, MIMEType: "application/json"}, s.reader(r))
 	}
 	if s.o.Report != nil {
-		s.sdk.AddResource(&mcp.Resource{URI: "pcapsule://report", Name: "report", Title: "Report", Description: "The report about the case, with its evidence.", MIMEType: "text/plain"}, s.readReport)
+		s.sdk.AddResource(&mcp.Resource{URI: "pcapsule://report", Name: "report", Title: "Report", Description: "The report on the case, with its evidence.", MIMEType: "text/plain"}, s.readReport)
 	}
-	if c, give, err := s.cases.take(); err == nil {
+	if c, release, err := s.cases.acquire(); err == nil {
 		s.listResources(c)
-		give()
+		release()
 	}
 }
 
-// listResources lists the bundles that are open, one resource each, and tells clients that
-// the list changed.
+// listResources adds one resource for each open bundle, and notifies clients that the list
+// changed.
 func (s *Server) listResources(c *forensics.Case) {
 	s.listed.Lock()
 	defer s.listed.Unlock()
@@ -83,10 +82,10 @@ func (s *Server) listResources(c *forensics.Case) {
 	}
 }
 
-// resourceBytes is how much of a resource is read at once: it has no cursor.
+// resourceBytes limits the size of a resource, which has no cursor.
 const resourceBytes = 256 << 10
 
-// reader answers resources/read for one kind.
+// reader answers resources/read for one kind of resource.
 func (s *Server) reader(r resource) mcp.ResourceHandler {
 	prefix, _, _ := strings.Cut(r.uri, "{")
 	return func(ctx context.Context, req *mcp.ReadResourceRequest) (*mcp.ReadResourceResult, error) {
@@ -95,20 +94,20 @@ func (s *Server) reader(r resource) mcp.ResourceHandler {
 			return nil, mcp.ResourceNotFoundError(req.Params.URI)
 		}
 		var raw json.RawMessage
-		err = s.turn(ctx, callerOf(req), func(ctx context.Context, a *answerer) error {
+		err = s.withCase(ctx, callerOf(req), func(ctx context.Context, a *invocation) error {
 			a.max = resourceBytes
 			args, err := json.Marshal(r.args(part))
 			if err != nil {
 				return err
 			}
-			v, err := s.inner(r.tool).answer(ctx, a, args)
+			v, err := s.resourceTool(r.tool).answer(ctx, a, args)
 			if err != nil {
 				return err
 			}
 			raw, err = a.finished(ctx, v, a.max)
 			return err
 		})
-		tell(ctx, rowsIn(raw), len(raw), err)
+		noteAnswer(ctx, rowsIn(raw), len(raw), err)
 		if errors.Is(err, forensics.ErrNotFound) {
 			return nil, mcp.ResourceNotFoundError(req.Params.URI)
 		}
@@ -120,43 +119,43 @@ func (s *Server) reader(r resource) mcp.ResourceHandler {
 	}
 }
 
-// inner is an answer that a resource gives: a tool's, also where the tool is not shown, or
-// one that only resources give.
-func (s *Server) inner(name string) *entry {
+// resourceTool returns the tool behind a resource: a tool, even one that is not listed, or one that
+// only resources use.
+func (s *Server) resourceTool(name string) *entry {
 	switch name {
 	case toolGetFlow:
-		return of(tool{name: name}, (*answerer).getFlow)
+		return of(tool{name: name}, (*invocation).getFlow)
 	case toolGetBundle:
-		return of(tool{name: name}, (*answerer).getBundle)
+		return of(tool{name: name}, (*invocation).getBundle)
 	}
 	for _, e := range s.entries() {
 		if e.name == name {
 			return e
 		}
 	}
-	panic("no tool " + name) // a name in resourceList that is in no list of tools; every test meets it
+	panic("no tool " + name) // resourceList names an unknown tool; every test would find it
 }
 
-// reportDeadline is longer than an answer's: a report is many questions.
+// reportDeadline is longer than that of an answer: a report asks many questions.
 const reportDeadline = 5 * time.Minute
 
 func (s *Server) readReport(ctx context.Context, req *mcp.ReadResourceRequest) (*mcp.ReadResourceResult, error) {
 	var text, kind string
-	slow := &Server{o: s.o, sdk: s.sdk, cases: s.cases, turns: s.turns, short: s.short, aside: s.aside}
+	slow := &Server{o: s.o, sdk: s.sdk, cases: s.cases, long: s.long, short: s.short, aside: s.aside}
 	slow.o.Deadline = max(s.o.Deadline, reportDeadline)
-	err := slow.turn(ctx, callerOf(req), func(ctx context.Context, a *answerer) (err error) {
+	err := slow.withCase(ctx, callerOf(req), func(ctx context.Context, a *invocation) (err error) {
 		text, kind, err = s.o.Report(ctx, a.c)
 		text = s.hide(text)
 		return err
 	})
-	tell(ctx, 0, len(text), err)
+	noteAnswer(ctx, 0, len(text), err)
 	if err != nil {
 		return nil, err
 	}
 	return &mcp.ReadResourceResult{Contents: []*mcp.ResourceContents{{URI: req.Params.URI, MIMEType: kind, Text: text, Meta: mcp.Meta{"pcapsule/trust": trustNote}}}}, nil
 }
 
-// Names of answers that only resources give.
+// Names of tools that only resources use.
 const (
 	toolGetFlow   = "flow"
 	toolGetBundle = "bundle"
@@ -172,12 +171,12 @@ type getFlowOut struct {
 	page
 }
 
-func (s *answerer) getFlow(ctx context.Context, in getFlowIn) (getFlowOut, error) {
+func (s *invocation) getFlow(ctx context.Context, in getFlowIn) (getFlowOut, error) {
 	var out getFlowOut
 	id, b := in.ID, ""
 	if s.several() { // bundle#flow, as calls of several bundles are named
 		if b, id, _ = strings.Cut(in.ID, "#"); id == "" {
-			return out, fmt.Errorf("flow %s: want bundle#flow_id where several bundles are open: %w", clip(in.ID, 50), forensics.ErrNotFound)
+			return out, fmt.Errorf("flow %s: several bundles are open, want bundle#flow_id: %w", clip(in.ID, 50), forensics.ErrNotFound)
 		}
 	}
 	where, args := "flow_id = try_cast(? AS BIGINT)", []any{id}
@@ -214,7 +213,7 @@ type getBundleIn struct {
 	Path string `json:"path"`
 }
 
-func (s *answerer) getBundle(ctx context.Context, in getBundleIn) (listCasesOut, error) {
+func (s *invocation) getBundle(ctx context.Context, in getBundleIn) (listCasesOut, error) {
 	out, err := s.listCases(ctx, listCasesIn{})
 	var only []caseInfo
 	for _, c := range out.Cases {

@@ -13,7 +13,7 @@ import (
 	"github.com/pcapsule/pcapsule/kfl"
 )
 
-// route is one way to ask over HTTP without MCP, and how discovery tells of it.
+// route is one REST operation and its description.
 type route struct {
 	Path        string  `json:"path"`
 	Method      string  `json:"method"`
@@ -23,7 +23,7 @@ type route struct {
 	handle http.HandlerFunc   // nil: served elsewhere
 	body   *jsonschema.Schema // of a POST
 	answer *jsonschema.Schema // nil: media
-	media  string             // of an answer that is no JSON
+	media  string             // media type of an answer other than JSON
 }
 
 type param struct {
@@ -36,12 +36,12 @@ type param struct {
 	Enum        []string `json:"enum,omitempty"` // all values; empty: any
 }
 
-// check compares the parameters of a request with those of the route. A misspelt one would be a
-// question that nobody asked, so it is an error that names the nearest.
+// check validates the parameters of a request. An unknown parameter is an error that suggests the
+// nearest name, because ignoring it would answer a different question.
 func (rt route) check(r *http.Request) error {
 	query, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
-		return wrong("query string: %s", clip(err.Error(), 100))
+		return badRequest("query string: %s", clip(err.Error(), 100))
 	}
 	var names []string
 	for _, p := range rt.Params {
@@ -53,44 +53,44 @@ func (rt route) check(r *http.Request) error {
 		if slices.Contains(names, name) {
 			continue
 		}
-		hint := "there are none here"
+		hint := "this path has none"
 		if near := kfl.Nearest(name, names); near != "" {
 			hint = "did you mean " + near + "?"
 		} else if len(names) > 0 {
-			hint = "there are " + strings.Join(names, ", ")
+			hint = "want " + strings.Join(names, ", ")
 		}
-		return wrong("parameter %q: unknown; %s", clip(name, 50), hint)
+		return badRequest("parameter %q: unknown; %s", clip(name, 50), hint)
 	}
 	missing := error(nil)
 	for _, p := range rt.Params {
 		switch values := query[p.Name]; {
 		case len(values) > 1:
-			return wrong("parameter %s: given %d times, want once", p.Name, len(values))
+			return badRequest("parameter %s: given %d times, want once", p.Name, len(values))
 		case len(values) == 1:
 			if err := p.check(values[0]); err != nil {
 				return err
 			}
 		case p.Required && r.Method == http.MethodGet && slices.Contains(names, p.Name):
-			missing = wrong("parameter %s: missing: %s", p.Name, p.Description)
+			missing = badRequest("parameter %s: missing: %s", p.Name, p.Description)
 		}
 	}
 	return missing
 }
 
-// check compares the value of a parameter with what it may be.
+// check validates the value of a parameter.
 func (p param) check(value string) error {
 	if p.Type == "integer" {
 		if n, err := strconv.ParseInt(value, 10, 64); err != nil || n < p.Min || n > p.Max {
-			return wrong("parameter %s: %q, want a whole number from %d to %d", p.Name, clip(value, 50), p.Min, p.Max)
+			return badRequest("parameter %s: %q, want a whole number from %d to %d", p.Name, clip(value, 50), p.Min, p.Max)
 		}
 	}
 	if len(p.Enum) > 0 && !slices.Contains(p.Enum, value) {
-		return wrong("parameter %s: %q, want one of %s", p.Name, clip(value, 50), strings.Join(p.Enum, ", "))
+		return badRequest("parameter %s: %q, want one of %s", p.Name, clip(value, 50), strings.Join(p.Enum, ", "))
 	}
 	return nil
 }
 
-// strict is the handler of a route for requests whose parameters it has.
+// strict returns a route's handler, which refuses invalid parameters.
 func (s *Server) strict(rt route) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		err := rt.check(r)
@@ -98,14 +98,14 @@ func (s *Server) strict(rt route) http.HandlerFunc {
 			rt.handle(w, r)
 			return
 		}
-		if werr := s.audit(restCaller(r), time.Now(), "http "+r.Method, r.URL.Path, []byte(r.URL.RawQuery), &told{}, err); werr != nil {
+		if werr := s.audit(restCaller(r), time.Now(), "http "+r.Method, r.URL.Path, []byte(r.URL.RawQuery), &auditNote{}, err); werr != nil {
 			err = werr
 		}
 		s.restError(w, err)
 	}
 }
 
-// routes lists the ways to ask over HTTP; a new one is one line here.
+// routes lists the routes; to add one, add a line here.
 func (s *Server) routes() []route {
 	none := []param{}
 	return append([]route{
@@ -115,7 +115,7 @@ func (s *Server) routes() []route {
 	}, s.restRoutes()...)
 }
 
-// discovery is the list of all ways to ask over HTTP.
+// discovery is the answer to GET /mcp.
 type discovery struct {
 	Name        string  `json:"name"`
 	Version     string  `json:"version"`
@@ -123,7 +123,7 @@ type discovery struct {
 	Endpoints   []route `json:"endpoints"`
 }
 
-// discover answers GET /mcp for those who do not speak MCP.
+// discover answers GET /mcp for clients that do not use MCP.
 func (s *Server) discover(w http.ResponseWriter) {
 	raw, err := marshal(discovery{"pcapsule", s.o.Release, "Evidence bundles of network traffic: calls, flows, packets and findings, with coverage and citations", s.routes()})
 	if err != nil {

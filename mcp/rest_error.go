@@ -13,20 +13,20 @@ import (
 	"github.com/pcapsule/pcapsule/mcp/store"
 )
 
-// failure is a status of an answer that is an error.
+// failure is an error status and its causes.
 type failure struct {
 	status int
 	text   string
-	causes []error // any of them, or what is says
+	causes []error // any of them, or is returns true
 	is     func(error) bool
 }
 
-// failures lists what an error is answered with: the first that fits, or else the last.
+// failures maps errors to statuses: the first that fits, or else the last.
 var failures = []failure{
-	{http.StatusBadRequest, "a parameter, filter, cursor or body is wrong", []error{forensics.ErrUsage, forensics.ErrCursor, errArguments}, wronglyAsked},
+	{http.StatusBadRequest, "a parameter, filter, cursor or body is invalid", []error{forensics.ErrUsage, forensics.ErrCursor, errArguments}, isBadRequest},
 	{http.StatusNotFound, "there is no such snapshot or dissection", []error{store.ErrNoSnapshot, fs.ErrNotExist}, nil},
 	{http.StatusConflict, "the name is taken, or the snapshot or dissection is not ready, or this needs a ring", []error{store.ErrNameTaken, store.ErrNotReady, errClosed, errNoRing}, nil},
-	{http.StatusForbidden, "another host or origin, or packets that would show what is masked", []error{errMasked}, nil},
+	{http.StatusForbidden, "the host or origin is not allowed, or the packets would reveal masked values", []error{errMasked}, nil},
 	{http.StatusServiceUnavailable, "too many questions are waiting", []error{errBusy}, nil},
 	{http.StatusGatewayTimeout, "the answer took too long", []error{forensics.ErrDeadline}, nil},
 	{http.StatusInsufficientStorage, "the answer needs too much memory", []error{forensics.ErrMemory}, nil},
@@ -34,13 +34,13 @@ var failures = []failure{
 	{http.StatusInternalServerError, "an error of the server", nil, nil},
 }
 
-// wrong is an error of whoever asked.
-func wrong(format string, args ...any) error {
+// badRequest returns an error that the client can correct.
+func badRequest(format string, args ...any) error {
 	return &store.RequestError{Text: fmt.Sprintf(format, args...)}
 }
 
-// wronglyAsked reports whether other words would have had an answer.
-func wronglyAsked(err error) bool {
+// isBadRequest reports whether the client can correct its request.
+func isBadRequest(err error) bool {
 	var bad *store.RequestError
 	var input *ask.InputError
 	var syntax *kfl.Error
@@ -48,7 +48,7 @@ func wronglyAsked(err error) bool {
 	return errors.As(err, &bad) || errors.As(err, &input) || errors.As(err, &syntax) || errors.As(err, &sql)
 }
 
-// statusOf is the status of an error.
+// statusOf returns the HTTP status of an error.
 func statusOf(err error) int {
 	for _, f := range failures {
 		if f.is != nil && f.is(err) || slices.ContainsFunc(f.causes, func(cause error) bool { return errors.Is(err, cause) }) {
@@ -58,23 +58,23 @@ func statusOf(err error) int {
 	return http.StatusInternalServerError
 }
 
-// restFailure is the answer that says why there is no other.
+// restFailure is the body of an error.
 type restFailure struct {
 	Error string `json:"error" jsonschema:"why there is no answer"`
-	Trust string `json:"trust" jsonschema:"what the text in error is"`
+	Trust string `json:"trust" jsonschema:"the origin of the text in error"`
 }
 
-// restError answers with why there is no other answer.
+// restError answers with an error.
 func (s *Server) restError(w http.ResponseWriter, err error) {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set(trustHeader, trustNote)
 	w.WriteHeader(statusOf(err))
-	raw, _ := marshal(restFailure{s.hide(err.Error()), trustNote}) // two texts always marshal
+	raw, _ := marshal(restFailure{s.hide(err.Error()), trustNote}) // two strings always marshal
 	_, _ = w.Write(raw)                                            // the client may be gone
 }
 
-// errMasked says that packets would show what answers mask.
-var errMasked = errors.New("packets are as they were recorded, with all that is masked in answers: pcapsule serve --packets lets them leave, and export_snapshot_pcap writes them on the server's machine")
+// errMasked reports that packets would reveal what answers mask.
+var errMasked = errors.New("packets contain everything that answers mask: allow them with pcapsule serve --packets, or write them on the server's machine with export_snapshot_pcap")
 
-// errArguments says that a tool does not take what was given.
-var errArguments = errors.New("wrong arguments")
+// errArguments reports arguments that do not fit a tool's schema.
+var errArguments = errors.New("invalid arguments")

@@ -18,11 +18,11 @@ import (
 	"github.com/pcapsule/pcapsule/mcp/store"
 )
 
-// maxRESTBody is how much of a request's body is read.
+// maxRESTBody limits the size of a request's body.
 const maxRESTBody = 64 << 10
 
-// restRoutes are the ways to ask over plain HTTP. What a tool answers they answer with the
-// same function; calls and flows have the shape that dashboards know.
+// restRoutes lists the REST routes. Most answer with the function of a tool; calls and flows have
+// the shape that dashboards expect.
 func (s *Server) restRoutes() []route {
 	text := func(name, doc string) param { return param{Name: name, Type: "string", Description: doc} }
 	of := func(name string, values ...string) param { return param{Name: name, Type: "string", Enum: values} }
@@ -32,39 +32,39 @@ func (s *Server) restRoutes() []route {
 	get := func(path, doc string, params ...param) route {
 		return route{Path: path, Method: http.MethodGet, Description: doc, Params: append([]param{}, params...)}
 	}
-	db := text("db", "a dissection as snapshot/dissection, or live; the bundles that are open, else the newest dissection")
-	limit := param{Name: "limit", Type: "integer", Description: "100 if not given", Min: 1, Max: maxRows}
-	cursor := text("cursor", "next_cursor of the answer before")
+	db := text("db", "a dissection as snapshot/dissection, or live; default: the open bundles, or else the newest dissection")
+	limit := param{Name: "limit", Type: "integer", Description: "default 100", Min: 1, Max: maxRows}
+	cursor := text("cursor", "next_cursor of the previous answer")
 	labels, regex := text("labels", "k=v,k2=v2"), text("name_regex", "regular expression (RE2) on the name")
-	description := get("/mcp/openapi.yaml", "Description of all this, OpenAPI 3.1")
+	description := get("/mcp/openapi.yaml", "The OpenAPI 3.1 description of these paths")
 	description.media, description.handle = "application/yaml", s.openAPI
 	list := []route{
 		description,
 		callsRoute(s, get("/mcp/calls", "Calls that match a KFL filter", db, text("kfl", "KFL filter"), limit, of("format", "compact", "full", "raw"), millis("start"), millis("end"), cursor)),
-		typed(s, get("/mcp/flows", "Conversations of transports, the largest first", db, limit, of("l4proto", "tcp", "udp"), text("ip", "of either end"), text("ns", "namespace of either end"),
-			text("pod", "of either end"), text("svc", "service of either end"), of("format", "compact", "full"), cursor), false, restFlows),
-		typed(s, get("/mcp/flows/summary", "Sums over all flows", db), false, restSummary),
+		typed(s, get("/mcp/flows", "Transport flows, the largest first", db, limit, of("l4proto", "tcp", "udp"), text("ip", "of either endpoint"), text("ns", "namespace of either endpoint"),
+			text("pod", "of either endpoint"), text("svc", "service of either endpoint"), of("format", "compact", "full"), cursor), false, restFlows),
+		typed(s, get("/mcp/flows/summary", "Totals over all flows", db), false, restSummary),
 		s.ofTool(get("/mcp/resolve/workloads", "Workloads and their addresses", db, text("name", ""), text("namespace", ""), text("namespaces", "separated by commas"),
 			regex, labels, of("type", "pod", "service"), millis("timestamp"), limit, cursor), "list_workloads", resolveArgs),
-		s.ofTool(get("/mcp/resolve/ips", "Who had an address", db, text("ip", ""), text("namespaces", "separated by commas"), regex, labels, millis("timestamp"), limit, cursor), "list_ips", resolveArgs),
-		typed(s, get("/mcp/databases", "What can be asked: open bundles and dissections"), true, restDatabases),
+		s.ofTool(get("/mcp/resolve/ips", "Owners of addresses", db, text("ip", ""), text("namespaces", "separated by commas"), regex, labels, millis("timestamp"), limit, cursor), "list_ips", resolveArgs),
+		typed(s, get("/mcp/databases", "Databases to query: open bundles and dissections"), true, restDatabases),
 	}
 	for _, q := range s.o.Questions {
 		list = append(list, s.ofQuestion(q))
 	}
 	name := param{Name: "name", Type: "string", Required: true, Description: "the snapshot's name"}
-	one := []param{{Name: "snapshot_name", Type: "string", Required: true, Description: "the snapshot's name"}, text("dissection_name", "main if not given")}
+	one := []param{{Name: "snapshot_name", Type: "string", Required: true, Description: "the snapshot's name"}, text("dissection_name", "default main")}
 	with := func(method string, rt route) route {
 		rt.Method = method
 		return rt
 	}
-	start, status := get("/delayed_dissection.DelayedDissection/Start", "Begin a dissection", one...), get("/delayed_dissection.DelayedDissection/GetStatus", "State of a dissection", one...)
-	create := with(http.MethodPost, get("/mcp/snapshots", "Freeze a time range"))
+	start, status := get("/delayed_dissection.DelayedDissection/Start", "Start a dissection", one...), get("/delayed_dissection.DelayedDissection/GetStatus", "Status of a dissection", one...)
+	create := with(http.MethodPost, get("/mcp/snapshots", "Create a snapshot of a time range"))
 	create.body = s.every["create_snapshot"].in
 	pcap := get("/mcp/snapshots/{name}/pcap", "A snapshot's packets as PCAPNG", name, text("nodes", "separated by commas"), text("bpf_filter", "as pcap-filter(7)"), millis("start_time"), millis("end_time"))
 	pcap.media, pcap.handle = "application/vnd.tcpdump.pcap", s.restPCAP
 	return append(list,
-		s.ofTool(get("/mcp/data-boundaries", "Time that is recorded"), "get_data_boundaries", nil),
+		s.ofTool(get("/mcp/data-boundaries", "Recorded time ranges"), "get_data_boundaries", nil),
 		s.ofTool(get("/mcp/snapshots", "Snapshots, the newest first"), "list_snapshots", nil),
 		s.ofTool(create, "create_snapshot", bodyArgs),
 		s.ofTool(get("/mcp/snapshots/{name}", "One snapshot", name), "get_snapshot", nameArgs),
@@ -74,24 +74,24 @@ func (s *Server) restRoutes() []route {
 		typed(s, with(http.MethodPost, status), true, restStatus),
 		typed(s, status, true, restStatus),
 		typed(s, get("/mcp/raw-capture", "Whether a recorder is writing"), true, restRawCapture),
-		typed(s, get("/mcp/dissection", "Whether calls can be asked about: always, because db live and dissections are made when they are asked for"), true, restDissection),
+		typed(s, get("/mcp/dissection", "Whether calls can be queried: always, because db live and dissections are made on request"), true, restDissection),
 		s.ofCall(),
-		s.ofTool(get("/mcp/dissections", "Dissections and their state", text("snapshot", "only dissections of this snapshot")), "get_snapshot_dissection_status", queryArgs("snapshot")),
+		s.ofTool(get("/mcp/dissections", "Dissections and their status", text("snapshot", "only dissections of this snapshot")), "get_snapshot_dissection_status", queryArgs("snapshot")),
 	)
 }
 
-// typed is a route whose answer is an Out.
-func typed[Out any](s *Server, rt route, free bool, f func(context.Context, *answerer, *question) (Out, error)) route {
+// typed returns a route whose answer is an Out.
+func typed[Out any](s *Server, rt route, free bool, f func(context.Context, *invocation, *question) (Out, error)) route {
 	rt.answer = schema[Out](rt.Path)
-	rt.handle = s.rest(free, func(ctx context.Context, a *answerer, x *question) (any, error) { return f(ctx, a, x) })
+	rt.handle = s.rest(free, func(ctx context.Context, a *invocation, x *question) (any, error) { return f(ctx, a, x) })
 	return rt
 }
 
-// ofTool is a route that answers as a tool does.
+// ofTool returns a route that answers as a tool does.
 func (s *Server) ofTool(rt route, tool string, args func(*question) (map[string]any, error)) route {
 	e := s.every[tool]
 	rt.answer = e.typed
-	rt.handle = s.rest(e.free, func(ctx context.Context, a *answerer, x *question) (any, error) {
+	rt.handle = s.rest(e.free, func(ctx context.Context, a *invocation, x *question) (any, error) {
 		in := map[string]any{}
 		if args != nil {
 			var err error
@@ -112,21 +112,21 @@ func (s *Server) ofTool(rt route, tool string, args func(*question) (map[string]
 	return rt
 }
 
-// ofQuestion is the route of a question, which takes and answers what its tool does.
+// ofQuestion returns the route of a question, with the arguments and answers of its tool.
 func (s *Server) ofQuestion(q ask.Question) route {
 	e := s.every[q.Name]
 	return route{Path: "/mcp/ask/" + q.Name, Method: http.MethodPost, Description: q.Title, Params: []param{}, body: e.in, answer: e.out, handle: func(w http.ResponseWriter, r *http.Request) {
-		begin, who, t := time.Now(), restCaller(r), &told{}
+		begin, who, t := time.Now(), restCaller(r), &auditNote{}
 		var raw json.RawMessage
 		args, err := bodyOf(w, r)
 		if err == nil {
-			raw, err = s.Call(context.WithValue(r.Context(), toldKey{}, t), who, q.Name, args)
+			raw, err = s.Call(context.WithValue(r.Context(), auditNoteKey{}, t), who, q.Name, args)
 		}
 		s.restAnswer(w, r, begin, t, args, raw, err)
 	}}
 }
 
-// question is one request as the functions behind it see it.
+// question is one REST request.
 type question struct {
 	r    *http.Request
 	q    url.Values
@@ -142,17 +142,17 @@ func (x *question) get(name string) string {
 	return x.q.Get(name)
 }
 
-// number is a whole number that route.check has let through, 0 if it is not given.
+// number returns an integer parameter, which route.check has validated, or 0 if it is absent.
 func (x *question) number(name string) int64 {
 	n, _ := strconv.ParseInt(x.get(name), 10, 64)
 	return n
 }
 
-// rest answers one kind of request: for whoever asks fairly, with what is masked masked,
-// and written into the audit log before it leaves.
-func (s *Server) rest(free bool, f func(context.Context, *answerer, *question) (any, error)) http.HandlerFunc {
+// rest returns the handler of one kind of request: queued fairly, masked, and written to the
+// audit log before the answer is sent.
+func (s *Server) rest(free bool, f func(context.Context, *invocation, *question) (any, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		begin, who, t := time.Now(), restCaller(r), &told{}
+		begin, who, t := time.Now(), restCaller(r), &auditNote{}
 		x := &question{r: r, q: r.URL.Query()}
 		var raw json.RawMessage
 		args, err := []byte(r.URL.RawQuery), error(nil)
@@ -160,7 +160,7 @@ func (s *Server) rest(free bool, f func(context.Context, *answerer, *question) (
 			var body []byte
 			if body, err = bodyOf(w, r); err == nil && len(body) > 0 {
 				if args = body; json.Unmarshal(body, &x.body) != nil {
-					err = wrong("body: want a JSON object")
+					err = badRequest("body: want a JSON object")
 				}
 			}
 		}
@@ -169,8 +169,8 @@ func (s *Server) rest(free bool, f func(context.Context, *answerer, *question) (
 			if free {
 				k = aside
 			}
-			err = s.turnOn(r.Context(), who, x.get("db"), k, func(ctx context.Context, a *answerer) error {
-				a.max = mostBytes
+			err = s.withDB(r.Context(), who, x.get("db"), k, func(ctx context.Context, a *invocation) error {
+				a.max = maxBytes
 				v, err := f(ctx, a, x)
 				if err != nil {
 					return err
@@ -186,8 +186,8 @@ func (s *Server) rest(free bool, f func(context.Context, *answerer, *question) (
 	}
 }
 
-// restAnswer sends an answer or why there is none, once the audit log has it.
-func (s *Server) restAnswer(w http.ResponseWriter, r *http.Request, begin time.Time, t *told, args []byte, raw json.RawMessage, err error) {
+// restAnswer sends an answer or error after writing it to the audit log.
+func (s *Server) restAnswer(w http.ResponseWriter, r *http.Request, begin time.Time, t *auditNote, args []byte, raw json.RawMessage, err error) {
 	if werr := s.audit(restCaller(r), begin, "http "+r.Method, r.URL.Path, args, t, err); werr != nil {
 		err = werr
 	}
@@ -200,14 +200,14 @@ func (s *Server) restAnswer(w http.ResponseWriter, r *http.Request, begin time.T
 	_, _ = w.Write(raw) // the client may be gone
 }
 
-// bodyOf reads the body of a POST, without space around it.
+// bodyOf reads the body of a POST and trims it.
 func bodyOf(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	text, err := readBody(w, r, maxRESTBody)
 	if err != nil {
-		return nil, wrong("body: want at most %d bytes of JSON", maxRESTBody)
+		return nil, badRequest("body: want at most %d bytes of JSON", maxRESTBody)
 	}
 	if text = bytes.TrimSpace(text); len(text) > 0 && text[0] != '{' {
-		return nil, wrong("body: want a JSON object")
+		return nil, badRequest("body: want a JSON object")
 	}
 	return text, nil
 }
@@ -220,7 +220,7 @@ func restCaller(r *http.Request) caller {
 	return c
 }
 
-// trustHeader says on every answer over plain HTTP what its text is.
+// trustHeader carries the trust note on every REST answer.
 const trustHeader = "Pcapsule-Trust"
 
 func nameArgs(x *question) (map[string]any, error) {
@@ -249,12 +249,12 @@ func queryArgs(names ...string) func(*question) (map[string]any, error) {
 func dissectionArgs(x *question) (map[string]any, error) {
 	for name, v := range x.body {
 		if _, ok := v.(string); !ok || name != "snapshot_name" && name != "dissection_name" {
-			return nil, wrong("body: %q: want the texts snapshot_name and dissection_name", clip(name, 50))
+			return nil, badRequest("body: %q: want the strings snapshot_name and dissection_name", clip(name, 50))
 		}
 	}
 	out := map[string]any{"snapshot": x.get("snapshot_name")}
 	if out["snapshot"] == "" {
-		return nil, wrong("snapshot_name: missing: the snapshot's name")
+		return nil, badRequest("snapshot_name: missing: the snapshot's name")
 	}
 	if n := x.get("dissection_name"); n != "" {
 		out["name"] = n
@@ -262,8 +262,8 @@ func dissectionArgs(x *question) (map[string]any, error) {
 	return out, nil
 }
 
-// restStatus is the state of one dissection.
-func restStatus(ctx context.Context, a *answerer, x *question) (store.Dissection, error) {
+// restStatus returns the status of one dissection.
+func restStatus(ctx context.Context, a *invocation, x *question) (store.Dissection, error) {
 	args, err := dissectionArgs(x)
 	if err != nil {
 		return store.Dissection{}, err
@@ -297,7 +297,7 @@ func resolveArgs(x *question) (map[string]any, error) {
 		for part := range strings.SplitSeq(v, ",") {
 			name, value, ok := strings.Cut(part, "=")
 			if !ok {
-				return nil, wrong("labels %q: want k=v,k2=v2", clip(v, 100))
+				return nil, badRequest("labels %q: want k=v,k2=v2", clip(v, 100))
 			}
 			labels[name] = value
 		}
@@ -311,13 +311,13 @@ func resolveArgs(x *question) (map[string]any, error) {
 	return out, nil
 }
 
-// restPCAP sends a snapshot's packets as they are read. Where that fails half way the
-// connection is cut, so that nobody takes the part for the whole.
+// restPCAP streams a snapshot's packets. If that fails midway, it aborts the connection, so that
+// the client does not mistake the part for the whole.
 func (s *Server) restPCAP(w http.ResponseWriter, r *http.Request) {
-	begin, who, t := time.Now(), restCaller(r), &told{}
+	begin, who, t := time.Now(), restCaller(r), &auditNote{}
 	x := &question{r: r, q: r.URL.Query()}
-	out := &counting{w: w, name: r.PathValue("name")}
-	err := s.turnOn(r.Context(), who, "", aside, func(ctx context.Context, _ *answerer) error {
+	out := &packetWriter{w: w, name: r.PathValue("name")}
+	err := s.withDB(r.Context(), who, "", aside, func(ctx context.Context, _ *invocation) error {
 		if s.o.Policy != nil && !s.o.Packets {
 			return errMasked
 		}
@@ -325,12 +325,12 @@ func (s *Server) restPCAP(w http.ResponseWriter, r *http.Request) {
 		if nodes := x.get("nodes"); nodes != "" {
 			req.Nodes = strings.Split(nodes, ",")
 		}
-		// A large snapshot takes longer than an answer may.
-		_, err := s.store().SnapshotPCAP(context.WithoutCancel(ctx), out.name, req, &stopping{out, r.Context()})
+		// A large snapshot may take longer than the deadline of an answer.
+		_, err := s.store().SnapshotPCAP(context.WithoutCancel(ctx), out.name, req, &contextWriter{out, r.Context()})
 		return err
 	})
 	t.bytes = int(out.n)
-	_ = s.audit(who, begin, "http "+r.Method, r.URL.Path, []byte(r.URL.RawQuery), t, err) // the answer is out
+	_ = s.audit(who, begin, "http "+r.Method, r.URL.Path, []byte(r.URL.RawQuery), t, err) // the answer is already sent
 	switch {
 	case err != nil && out.n == 0:
 		s.restError(w, err)
@@ -339,15 +339,15 @@ func (s *Server) restPCAP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// counting sends headers with the first byte.
-type counting struct {
+// packetWriter sends the headers with the first byte and counts bytes.
+type packetWriter struct {
 	w    http.ResponseWriter
 	name string
 	n    int64
 }
 
 // Write implements io.Writer.
-func (c *counting) Write(p []byte) (int, error) {
+func (c *packetWriter) Write(p []byte) (int, error) {
 	if c.n == 0 {
 		c.w.Header().Set("Content-Type", "application/vnd.tcpdump.pcap")
 		c.w.Header().Set("Content-Disposition", `attachment; filename="`+c.name+`.pcapng"`)
@@ -357,14 +357,14 @@ func (c *counting) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// stopping is a writer that ends with a context.
-type stopping struct {
+// contextWriter is a writer that fails when its context is done.
+type contextWriter struct {
 	io.Writer
 	ctx context.Context
 }
 
 // Write implements io.Writer.
-func (s *stopping) Write(p []byte) (int, error) {
+func (s *contextWriter) Write(p []byte) (int, error) {
 	if err := s.ctx.Err(); err != nil {
 		return 0, err
 	}

@@ -20,7 +20,7 @@ import (
 	"github.com/getkin/kin-openapi/routers/gorillamux"
 )
 
-// described is a server with its own description, to which all its answers are compared.
+// described is a server with its OpenAPI description, which all answers must match.
 type described struct {
 	t      *testing.T
 	url    string
@@ -56,8 +56,8 @@ func describe(t *testing.T, s *Server) *described {
 	return &described{t, web.URL, doc, router}
 }
 
-// ask sends a request, compares it and its answer with the description, and returns the status.
-// What the description allows must not be refused as malformed.
+// ask sends a request, compares request and answer with the description, and returns the status.
+// The server must not refuse a request that the description allows.
 func (d *described) ask(method, target string, body any) int {
 	d.t.Helper()
 	var sent []byte
@@ -89,22 +89,22 @@ func (d *described) ask(method, target string, body any) int {
 	}
 	in := &openapi3filter.RequestValidationInput{Request: plain, PathParams: params, Route: route, Options: &openapi3filter.Options{
 		IncludeResponseStatus: true, AuthenticationFunc: openapi3filter.NoopAuthenticationFunc}}
-	asked := fmt.Sprintf("%s %s %s", method, target, sent)
-	wrong := openapi3filter.ValidateRequest(context.Background(), in)
-	if wrong != nil && res.StatusCode < 400 {
-		d.t.Errorf("%s: %d, but the description does not allow it: %v", asked, res.StatusCode, wrong)
+	request := fmt.Sprintf("%s %s %s", method, target, sent)
+	refusal := openapi3filter.ValidateRequest(context.Background(), in)
+	if refusal != nil && res.StatusCode < 400 {
+		d.t.Errorf("%s: %d, but the description does not allow it: %v", request, res.StatusCode, refusal)
 	}
 	if res.StatusCode >= 500 {
-		d.t.Errorf("%s: %d %s", asked, res.StatusCode, data)
+		d.t.Errorf("%s: %d %s", request, res.StatusCode, data)
 	}
 	if err := openapi3filter.ValidateResponse(context.Background(), &openapi3filter.ResponseValidationInput{RequestValidationInput: in, Status: res.StatusCode, Header: res.Header,
 		Body: io.NopCloser(bytes.NewReader(data)), Options: in.Options}); err != nil {
-		d.t.Errorf("%s answers %d %.300s: %v", asked, res.StatusCode, data, err)
+		d.t.Errorf("%s answers %d %.300s: %v", request, res.StatusCode, data, err)
 	}
 	return res.StatusCode
 }
 
-// values are values that a schema allows.
+// values returns values that a schema allows.
 func values(s *openapi3.Schema) (out []any) {
 	switch {
 	case len(s.Enum) > 0:
@@ -126,9 +126,9 @@ func values(s *openapi3.Schema) (out []any) {
 	return []any{"x"}
 }
 
-// TestAnswersAreAsTheDescriptionSays asks every operation that is described over samples: as it
-// is and, over one of them, with every parameter, of the right type and of the wrong one.
-func TestAnswersAreAsTheDescriptionSays(t *testing.T) {
+// TestAnswersMatchTheDescription calls every described operation on samples and, on one of them,
+// with valid and invalid values of every parameter.
+func TestAnswersMatchTheDescription(t *testing.T) {
 	for _, sample := range []string{"dns.pcap", "shop.pcapng"} {
 		t.Run(sample, func(t *testing.T) {
 			every := sample == "dns.pcap"
@@ -142,7 +142,7 @@ func TestAnswersAreAsTheDescriptionSays(t *testing.T) {
 			}
 			for path, ok := range answered {
 				if !ok {
-					t.Errorf("%s never answers", path)
+					t.Errorf("%s never succeeds", path)
 				}
 			}
 			if len(answered) < 25 {
@@ -209,5 +209,5 @@ func (d *described) askOperation(method, path string, op *openapi3.Operation, an
 	}
 }
 
-// required are values for what questions cannot do without.
+// required has values for the required arguments of questions.
 var required = map[string]any{"id": "#0", "service": "shop/payment", "text": "payment", "rules": "version: 1\nrules: [{name: x, calls: http, count: {min: 1}}]", "src": "shop/frontend", "dst": "shop/payment"}

@@ -12,7 +12,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/ask"
 )
 
-// restEnd is one end of a call or flow.
+// restEnd is one endpoint of a call or flow.
 type restEnd struct {
 	IP   string `json:"ip"`
 	Port int64  `json:"port,omitempty"`
@@ -23,7 +23,7 @@ type restEnd struct {
 	Name string `json:"name,omitempty"`
 }
 
-// restCall is a call as dashboards know it.
+// restCall is a call in the shape that dashboards expect.
 type restCall struct {
 	ID        string      `json:"id"`
 	Ts        int64       `json:"ts"`
@@ -62,7 +62,7 @@ var restColumns = []string{"call_id", "ts_ns", "src_ip", "src_port", "src_pod", 
 	"dst_ip", "dst_port", "dst_pod", "dst_namespace", "dst_service", "dst_node", "dst_name", "protocol", "method", "path", "status_code", "error", "elapsed_us",
 	"conn_id", "flow_id", "headers", "request_bytes", "response_bytes", "summary", "cites"}
 
-// limit is how many rows a page has, 100 if it is not given.
+// limit returns the number of rows of a page, 100 by default.
 func (x *question) limit() int {
 	if n := x.number("limit"); n > 0 {
 		return int(n)
@@ -70,7 +70,7 @@ func (x *question) limit() int {
 	return 100
 }
 
-// callsRoute is the route of calls, whose rows have all columns of the table with format=raw.
+// callsRoute returns the route of calls, whose rows have all columns of the table if format is raw.
 func callsRoute(s *Server, rt route) route {
 	rt = typed(s, rt, false, restCalls)
 	raw := &jsonschema.Schema{Type: "object", Description: "format=raw: every column of table calls", Required: []string{"call_id"}}
@@ -78,8 +78,8 @@ func callsRoute(s *Server, rt route) route {
 	return rt
 }
 
-func restCalls(ctx context.Context, a *answerer, x *question) (restCallsOut, error) {
-	q := forensics.Query{KFL: x.get("kfl"), Limit: x.limit(), Cursor: x.get("cursor"), Columns: restColumns, MaxBytes: mostBytes,
+func restCalls(ctx context.Context, a *invocation, x *question) (restCallsOut, error) {
+	q := forensics.Query{KFL: x.get("kfl"), Limit: x.limit(), Cursor: x.get("cursor"), Columns: restColumns, MaxBytes: maxBytes,
 		From: x.number("start") * int64(time.Millisecond), To: x.number("end") * int64(time.Millisecond)}
 	format := x.get("format")
 	if format == "raw" {
@@ -110,9 +110,9 @@ func restCalls(ctx context.Context, a *answerer, x *question) (restCallsOut, err
 	return out, nil
 }
 
-// totalOf is the number of rows on all pages of q: those of r if it is the only page, else what
-// count gives.
-func totalOf(ctx context.Context, a *answerer, q forensics.Query, r *forensics.Result, count forensics.Query) (int64, error) {
+// totalOf returns the number of rows on all pages of q: those of r if it is the only page, or
+// else the result of count.
+func totalOf(ctx context.Context, a *invocation, q forensics.Query, r *forensics.Result, count forensics.Query) (int64, error) {
 	if !r.Truncated && q.Cursor == "" {
 		return int64(len(r.Rows)), nil
 	}
@@ -148,7 +148,7 @@ func restCallOf(row []any, packets string, full bool) restCall {
 	return c
 }
 
-// restFlow is a conversation as dashboards know it.
+// restFlow is a flow in the shape that dashboards expect.
 type restFlow struct {
 	Proto       string    `json:"proto"`
 	Client      restEnd   `json:"client"`
@@ -181,7 +181,7 @@ type restFlowsOut struct {
 	Coverage  ask.Coverage `json:"coverage"`
 }
 
-func restFlows(ctx context.Context, a *answerer, x *question) (restFlowsOut, error) {
+func restFlows(ctx context.Context, a *invocation, x *question) (restFlowsOut, error) {
 	where, args, err := a.flowFilter(listL4FlowsIn{Transport: x.get("l4proto"), IP: x.get("ip"), Namespace: x.get("ns"), Pod: x.get("pod"), Service: x.get("svc")})
 	if err != nil {
 		return restFlowsOut{}, err
@@ -191,7 +191,7 @@ func restFlows(ctx context.Context, a *answerer, x *question) (restFlowsOut, err
 		no = "bundle, "
 	}
 	q := forensics.Query{SQL: `SELECT flow_id, transport, src_ip, src_port, src_pod, src_namespace, src_service, src_node, src_name, dst_ip, dst_port, dst_pod, dst_namespace, dst_service, dst_node, dst_name,
-		src_packets, dst_packets, src_bytes, dst_bytes, state, first_ns, last_ns, handshake_us, retransmissions FROM flows WHERE ` + where + ` ORDER BY src_bytes + dst_bytes DESC, ` + no + `flow_id`, Args: args, Limit: x.limit(), Cursor: x.get("cursor"), MaxBytes: mostBytes}
+		src_packets, dst_packets, src_bytes, dst_bytes, state, first_ns, last_ns, handshake_us, retransmissions FROM flows WHERE ` + where + ` ORDER BY src_bytes + dst_bytes DESC, ` + no + `flow_id`, Args: args, Limit: x.limit(), Cursor: x.get("cursor"), MaxBytes: maxBytes}
 	r, err := a.c.Query(ctx, q)
 	if err != nil {
 		return restFlowsOut{}, err
@@ -204,7 +204,7 @@ func restFlows(ctx context.Context, a *answerer, x *question) (restFlowsOut, err
 	for _, row := range r.Rows {
 		f := restFlow{FlowID: number(row[0]), Proto: text(row[1]), Client: endOf(row[2:9]), Server: endOf(row[9:16]), State: text(row[20]),
 			First: number(row[21]) / int64(time.Millisecond), Last: number(row[22]) / int64(time.Millisecond)}
-		f.Client.Port = 0 // a client's port says nothing of it
+		f.Client.Port = 0 // a client's port is ephemeral
 		f.ClientStats = restStats{TxPkts: number(row[16]), RxPkts: number(row[17]), TxBytes: number(row[18]), RxBytes: number(row[19]), HandshakeUs: optional(row[23]), Retransmits: optional(row[24])}
 		f.ServerStats = restStats{TxPkts: number(row[17]), RxPkts: number(row[16]), TxBytes: number(row[19]), RxBytes: number(row[18])}
 		f.Totals = restStats{Pkts: number(row[16]) + number(row[17]), Bytes: number(row[18]) + number(row[19])}
@@ -213,7 +213,7 @@ func restFlows(ctx context.Context, a *answerer, x *question) (restFlowsOut, err
 	return restFlowsOut{list, total, r.Truncated, r.Next, ask.CoverageOf(r.Coverage)}, nil
 }
 
-// restPair is what one namespace sent to another.
+// restPair is the traffic from one namespace to another.
 type restPair struct {
 	Src   string `json:"src_ns"`
 	Dst   string `json:"dst_ns"`
@@ -221,7 +221,7 @@ type restPair struct {
 	Bytes int64  `json:"bytes"`
 }
 
-// restTop is what two ends exchanged.
+// restTop is the traffic between two endpoints.
 type restTop struct {
 	Client string `json:"client"`
 	Server string `json:"server"`
@@ -244,7 +244,7 @@ type restSummaryOut struct {
 	Coverage       ask.Coverage     `json:"coverage"`
 }
 
-func restSummary(ctx context.Context, a *answerer, x *question) (restSummaryOut, error) {
+func restSummary(ctx context.Context, a *invocation, x *question) (restSummaryOut, error) {
 	out := restSummaryOut{TopByBytes: []restTop{}, TopByPkts: []restTop{}, ByNamespace: map[string]int64{}, CrossNamespace: []restPair{}}
 	sums := func(sql string, each func(row []any)) error {
 		r, err := a.c.Query(ctx, forensics.Query{SQL: sql, Limit: ask.MaxAll})
@@ -282,7 +282,7 @@ func restSummary(ctx context.Context, a *answerer, x *question) (restSummaryOut,
 	return out, err
 }
 
-// restDatabase is something that can be asked.
+// restDatabase is a bundle, a dissection or the live traffic.
 type restDatabase struct {
 	Type     string `json:"type" jsonschema:"bundle, dissection or realtime"`
 	Snapshot string `json:"snapshot,omitempty"`
@@ -298,11 +298,11 @@ type restDatabasesOut struct {
 	Databases []restDatabase `json:"databases"`
 }
 
-// restDatabases lists what can be asked.
-func restDatabases(ctx context.Context, a *answerer, _ *question) (restDatabasesOut, error) {
+// restDatabases lists the databases to query.
+func restDatabases(ctx context.Context, a *invocation, _ *question) (restDatabasesOut, error) {
 	list := []restDatabase{}
-	if c, give, err := a.cases.take(); err == nil {
-		defer give()
+	if c, release, err := a.cases.acquire(); err == nil {
+		defer release()
 		for _, b := range c.Bundles() {
 			d := restDatabase{Type: "bundle", Name: b.Path, Status: "completed"}
 			if a.o.Store == nil {

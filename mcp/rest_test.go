@@ -12,7 +12,7 @@ import (
 	"testing"
 )
 
-// getJSON is what plain HTTP answers: the status, and an object of JSON.
+// getJSON returns the status and the JSON object of an answer.
 func getJSON(t *testing.T, target string) (int, map[string]any) {
 	t.Helper()
 	r, err := http.Get(target)
@@ -31,7 +31,7 @@ func getJSON(t *testing.T, target string) (int, map[string]any) {
 	return r.StatusCode, out
 }
 
-func TestWrongParametersAreRefused(t *testing.T) {
+func TestInvalidParametersAreRefused(t *testing.T) {
 	s := serving(t, Options{}, bundled(t, "http1.pcapng"))
 	web := httptest.NewServer(s.Handler(HTTPOptions{}))
 	defer web.Close()
@@ -71,8 +71,8 @@ func TestWrongParametersAreRefused(t *testing.T) {
 	refused("/mcp/calls", "cursor=abc", "cursor")
 }
 
-// Each list gives each row once, whatever the size of its pages, and its total is of all pages.
-func TestListsOverHTTPEndWhereTheyShould(t *testing.T) {
+// TestRESTListsHaveEachRowOnce reads lists with pages of several sizes; the total counts all pages.
+func TestRESTListsHaveEachRowOnce(t *testing.T) {
 	for _, bundles := range [][]string{{bundled(t, "http1.pcapng")}, {bundled(t, "http1.pcapng"), bundled(t, "shop.pcapng")}} {
 		s := serving(t, Options{}, bundles...)
 		web := httptest.NewServer(s.Handler(HTTPOptions{}))

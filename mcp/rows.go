@@ -7,19 +7,18 @@ import (
 	"github.com/pcapsule/pcapsule/forensics"
 )
 
-// limits are a question's way to ask for a page of rows. It is embedded in the input of
-// every list.
+// limits are the arguments for one page of rows. They are embedded in the input of every list.
 type limits struct {
-	Limit  int    `json:"limit,omitempty" jsonschema:"rows, 1 to 1000; 50 where not given"`
-	Cursor string `json:"cursor,omitempty" jsonschema:"next_cursor of the answer before"`
+	Limit  int    `json:"limit,omitempty" jsonschema:"rows, 1 to 1000; default 50"`
+	Cursor string `json:"cursor,omitempty" jsonschema:"next_cursor of the previous answer"`
 }
 
-const leastRow = 512 // bytes that must be left for a row
+const minRow = 512 // bytes that must remain for a row
 
-// rows asks the case and makes a T of each row, as many as fit into the answer beside
-// what else it says. Where not all fit the question is asked again for fewer rows, so
-// that the cursor goes on where the answer ends.
-func rows[T any](ctx context.Context, s *answerer, q forensics.Query, l limits, make func(r *forensics.Result, i int) T) ([]T, *forensics.Result, error) {
+// rows queries the case and converts each row to a T, as many as fit in the answer next to its
+// other members. If not all of them fit, it queries again for fewer rows, so that the cursor
+// continues where the answer ends.
+func rows[T any](ctx context.Context, s *invocation, q forensics.Query, l limits, make func(r *forensics.Result, i int) T) ([]T, *forensics.Result, error) {
 	q.Limit, q.Cursor, q.MaxBytes = rowsOf(l.Limit), l.Cursor, 2*int64(s.max)
 	for {
 		r, err := s.c.Query(ctx, q)
@@ -35,8 +34,8 @@ func rows[T any](ctx context.Context, s *answerer, q forensics.Query, l limits, 
 			return nil, nil, err
 		}
 		room := s.max - len(beside) - len(trustNote) - 300
-		if room < leastRow {
-			return nil, nil, fmt.Errorf("what the answer says beside its rows takes %d bytes of %d; select fewer columns, or give a larger max_bytes", len(beside), s.max)
+		if room < minRow {
+			return nil, nil, fmt.Errorf("without its rows, the answer already needs %d of %d bytes; select fewer columns, or pass a larger max_bytes", len(beside), s.max)
 		}
 		out := []T{}
 		for i := range r.Rows {

@@ -12,10 +12,10 @@ import (
 // newest is the first revision of the protocol without sessions.
 const newest = "2026-07-28"
 
-// metaVersion is where a request of that revision names it.
+// metaVersion is the member of _meta in which a request of that revision names it.
 const metaVersion = "io.modelcontextprotocol/protocolVersion"
 
-// methods that a server answers, and whether they need params.
+// known reports whether the server answers a method, and whether the method needs params.
 func known(method string) (there, params bool) {
 	switch method {
 	case "initialize", "tools/call", "resources/read", "resources/subscribe", "resources/unsubscribe", "prompts/get", "completion/complete", "logging/setLevel", "subscriptions/listen":
@@ -26,7 +26,7 @@ func known(method string) (there, params bool) {
 	return false, false
 }
 
-// envelope is what every message has around its content.
+// envelope is the part that all messages have.
 type envelope struct {
 	Version json.RawMessage `json:"jsonrpc"`
 	ID      json.RawMessage `json:"id"`
@@ -46,7 +46,7 @@ func (m *envelope) method() string {
 	return s
 }
 
-// version is the revision that a request names inside, "" for the earlier ones.
+// version returns the revision that a request names in _meta, "" for the earlier revisions.
 func (m *envelope) version() string {
 	var p struct {
 		Meta map[string]json.RawMessage `json:"_meta"`
@@ -58,9 +58,9 @@ func (m *envelope) version() string {
 	return v
 }
 
-// rpcError is an answer that says why there is no other.
+// rpcError is an error response.
 type rpcError struct {
-	id   json.RawMessage // null where the message has none that can be read
+	id   json.RawMessage // null if the message has no readable id
 	code int
 	text string
 }
@@ -75,11 +75,11 @@ func (e *rpcError) wire() []byte {
 	return fmt.Appendf(nil, `{"jsonrpc":"2.0","id":%s,"error":{"code":%d,"message":%s}}`, id, e.code, quoted(e.text))
 }
 
-// maxBatch is how many messages the revisions that had batches may put into one.
+// maxBatch is the number of messages in a batch, for the revisions with batches.
 const maxBatch = 50
 
-// read splits what came into messages and says what is wrong with it: JSON that is none,
-// messages that are none, methods that nobody knows. batch says that it was a list.
+// read splits input into messages and rejects malformed JSON, invalid messages and unknown
+// methods. batch reports whether the input is a list.
 func read(data []byte) (messages []envelope, batch bool, err *rpcError) {
 	data = bytes.TrimSpace(data)
 	var syntax any
@@ -88,7 +88,7 @@ func read(data []byte) (messages []envelope, batch bool, err *rpcError) {
 	}
 	list := []json.RawMessage{data}
 	if data[0] == '[' {
-		list = nil // reading into it would write over data
+		list = nil // decoding into it would overwrite data
 		if e := json.Unmarshal(data, &list); e != nil || len(list) == 0 || len(list) > maxBatch {
 			return nil, true, &rpcError{code: jsonrpc.CodeInvalidRequest, text: fmt.Sprintf("a batch of %d messages, want 1 to %d", len(list), maxBatch)}
 		}
@@ -127,7 +127,7 @@ func readOne(raw json.RawMessage) (envelope, *rpcError) {
 		return bad(jsonrpc.CodeInvalidRequest, "not a JSON-RPC message: %s", clip(err.Error(), 200))
 	}
 	if r, ok := msg.(*jsonrpc.Request); ok && r.IsCall() != (m.ID != nil) {
-		return bad(jsonrpc.CodeInvalidRequest, "not a JSON-RPC message: names of members are in lower case")
+		return bad(jsonrpc.CodeInvalidRequest, "not a JSON-RPC message: member names must be in lower case")
 	}
 	if m.Method == nil {
 		if m.ID == nil || m.Result == nil && m.Error == nil {
@@ -140,7 +140,7 @@ func readOne(raw json.RawMessage) (envelope, *rpcError) {
 		return bad(jsonrpc.CodeInvalidRequest, "method: want a name")
 	}
 	if m.ID == nil {
-		return m, nil // a notification; what nobody knows is passed over
+		return m, nil // unknown notifications are ignored
 	}
 	there, params := known(method)
 	switch {
@@ -154,7 +154,7 @@ func readOne(raw json.RawMessage) (envelope, *rpcError) {
 	return m, nil
 }
 
-// validID reports whether an id is one as MCP has them.
+// validID reports whether an id is valid in MCP.
 func validID(id json.RawMessage) bool {
 	if len(id) == 0 || len(id) > 256 {
 		return false
@@ -165,7 +165,7 @@ func validID(id json.RawMessage) bool {
 	return strings.Trim(string(id), "-0123456789") == "" && len(id) <= 16
 }
 
-// knownNotification reports whether a notification means something to a server.
+// knownNotification reports whether the server handles a notification.
 func knownNotification(method string) bool {
 	switch method {
 	case "notifications/initialized", "notifications/cancelled", "notifications/progress", "notifications/roots/list_changed":
@@ -174,7 +174,7 @@ func knownNotification(method string) bool {
 	return false
 }
 
-// idKey is an id as a key: one text for each id, however it is escaped.
+// idKey returns a map key for an id that does not depend on escaping.
 func idKey(id json.RawMessage) string {
 	var s string
 	if json.Unmarshal(id, &s) == nil {

@@ -23,7 +23,7 @@ func FuzzRead(f *testing.F) {
 			t.Errorf("%d messages, %v: want messages or an error", len(list), bad)
 		}
 		if bad != nil && !json.Valid(bad.wire()) {
-			t.Errorf("the answer is no JSON: %s", bad.wire())
+			t.Errorf("the answer is not JSON: %s", bad.wire())
 		}
 	})
 }
@@ -38,16 +38,16 @@ func FuzzPages(f *testing.F) {
 		if at != nil && err != nil {
 			t.Errorf("%v and %v", at, err)
 		}
-		p := &paging{q: ask.Question{Keyed: "c"}, id: "x", at: at, rows: 2, most: leastBytes}
+		p := &paging{q: ask.Question{Keyed: "c"}, id: "x", at: at, rows: 2, most: minBytes}
 		raw := p.page(fieldsOf(json.RawMessage(`{"a":[1,2,3],"b":[4],"c":[5,6,7],"next_cursor":"y","truncated":true,"notes":["n"]}`)))
 		if !json.Valid(raw) {
-			t.Errorf("no JSON: %s", raw)
+			t.Errorf("not JSON: %s", raw)
 		}
 	})
 }
 
-// TestStreamsWithBadLines feeds lines that are no messages among those that are.
-func TestStreamsWithBadLines(t *testing.T) {
+// TestStreamsWithInvalidLines sends invalid lines between valid messages.
+func TestStreamsWithInvalidLines(t *testing.T) {
 	s := serving(t, Options{}, bundled(t, "http1.pcapng"))
 	say := func(lines ...string) (string, error) {
 		var out bytes.Buffer
@@ -59,12 +59,12 @@ func TestStreamsWithBadLines(t *testing.T) {
 		name, line string
 		want       string
 	}{
-		{"no JSON", `{"jsonrpc"`, `"id":null,"error":{"code":-32700`},
+		{"not JSON", `{"jsonrpc"`, `"id":null,"error":{"code":-32700`},
 		{"too long", `{"jsonrpc":"2.0","id":9,"method":"ping","params":{"x":"` + strings.Repeat("x", maxLine) + `"}}`, `-32600`},
 		{"an unknown method", `{"jsonrpc":"2.0","id":9,"method":"x"}`, `"id":9,"error":{"code":-32601`},
-		{"a batch where there are none", `[{"jsonrpc":"2.0","id":9,"method":"ping"}]`, `-32600`},
-		{"params that are none", `{"jsonrpc":"2.0","id":9,"method":"tools/call","params":"x"}`, `-32602`},
-		{"an id that is too large", `{"jsonrpc":"2.0","id":99999999999999999999,"method":"ping"}`, `-32600`},
+		{"a batch in a revision without batches", `[{"jsonrpc":"2.0","id":9,"method":"ping"}]`, `-32600`},
+		{"params that are not an object", `{"jsonrpc":"2.0","id":9,"method":"tools/call","params":"x"}`, `-32602`},
+		{"a number that is too large as id", `{"jsonrpc":"2.0","id":99999999999999999999,"method":"ping"}`, `-32600`},
 		{"names in capitals", `{"jsonrpc":"2.0","ID":9,"method":"ping"}`, `-32600`},
 		{"an unknown notification", `{"jsonrpc":"2.0","method":"notifications/x"}`, `"id":8`},
 		{"an escaped id", `{"jsonrpc":"2.0","id":"\u0061","method":"ping"}`, `"id":"a"`},
@@ -78,13 +78,13 @@ func TestStreamsWithBadLines(t *testing.T) {
 	}
 	old := strings.Replace(initialize, "2025-11-25", "2025-03-26", 1)
 	if out, err := say(old, begin[1], `[{"jsonrpc":"2.0","id":5,"method":"ping"},{"jsonrpc":"2.0","id":6,"method":"tools/list"}]`); err != nil || !strings.Contains(out, `[{"jsonrpc"`) {
-		t.Errorf("a batch where there are some: %v %s", err, out[max(0, len(out)-600):])
+		t.Errorf("a batch in a revision with batches: %v %s", err, out[max(0, len(out)-600):])
 	}
-	if _, err := say("hello", "world"); err == nil || !strings.Contains(err.Error(), "no line is a JSON-RPC message") {
-		t.Errorf("no message at all: %v", err)
+	if _, err := say("hello", "world"); err == nil || !strings.Contains(err.Error(), "the input has no JSON-RPC message") {
+		t.Errorf("no valid message: %v", err)
 	}
 	if out, err := say(); err != nil || out != "" {
-		t.Errorf("nothing at all: %v %s", err, out)
+		t.Errorf("empty input: %v %s", err, out)
 	}
 }
 

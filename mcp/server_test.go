@@ -18,7 +18,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/worker"
 )
 
-// bundled makes a bundle of a sample, of each once.
+// bundled makes a bundle of a sample, once for each sample.
 func bundled(t testing.TB, sample string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), strings.TrimSuffix(sample, filepath.Ext(sample))+".pcapsule")
@@ -47,7 +47,7 @@ func bundled(t testing.TB, sample string) string {
 
 var (
 	made sync.Map // sample → func that makes its bundle
-	kept string   // folder of these
+	kept string   // folder of the bundles
 )
 
 func TestMain(m *testing.M) {
@@ -61,14 +61,14 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// opener opens cases as the command does.
+// opener opens cases like the command.
 func opener(o Options) func(context.Context, []string) (*forensics.Case, error) {
 	return func(ctx context.Context, paths []string) (*forensics.Case, error) {
 		return forensics.Open(ctx, paths, forensics.Options{MaskSecrets: o.Policy != nil, Policy: o.Policy})
 	}
 }
 
-// serving makes a server about bundles.
+// serving makes a server for bundles.
 func serving(t testing.TB, o Options, paths ...string) *Server {
 	t.Helper()
 	c, err := opener(o)(context.Background(), paths)
@@ -96,7 +96,7 @@ func serving(t testing.TB, o Options, paths ...string) *Server {
 	return s
 }
 
-// session opens a sample as a case and connects a client to a server about it.
+// session opens a sample as a case and connects a client to a server for it.
 func session(t *testing.T, sample string, o Options) *sdk.ClientSession {
 	t.Helper()
 	return connected(t, serving(t, o, bundled(t, sample)), nil)
@@ -121,9 +121,9 @@ var schemas sync.Map
 
 func exists(path string) bool { _, err := os.Stat(path); return err == nil }
 
-// tells calls a tool and reads its structured answer into out; it returns the error text
-// of a tool that refused.
-func tells(t *testing.T, s *sdk.ClientSession, name string, args map[string]any, out any) string {
+// callTool calls a tool and decodes its structured answer into out. It returns the text of the
+// tool's error, or "".
+func callTool(t *testing.T, s *sdk.ClientSession, name string, args map[string]any, out any) string {
 	t.Helper()
 	r, err := s.CallTool(context.Background(), &sdk.CallToolParams{Name: name, Arguments: args})
 	if err != nil {
@@ -149,24 +149,24 @@ func TestFromFilterToCallToPackets(t *testing.T) {
 	dir := t.TempDir()
 	s := session(t, "shop.pcapng", Options{ExportDir: dir})
 	var cases listCasesOut
-	tells(t, s, "list_cases", nil, &cases)
+	callTool(t, s, "list_cases", nil, &cases)
 	if len(cases.Cases) != 1 || cases.Cases[0].Packets == 0 || cases.Coverage.State == "none" {
 		t.Fatalf("cases %+v", cases)
 	}
 	var calls listAPICallsOut
-	if e := tells(t, s, "list_api_calls", map[string]any{"kfl": "http && status_code >= 500", "limit": 5}, &calls); e != "" {
+	if e := callTool(t, s, "list_api_calls", map[string]any{"kfl": "http && status_code >= 500", "limit": 5}, &calls); e != "" {
 		t.Fatal(e)
 	}
 	if len(calls.Calls) == 0 || calls.Matched != "some" || calls.Calls[0].Packets == "" {
 		t.Fatalf("calls %+v", calls)
 	}
 	var one getAPICallOut
-	tells(t, s, "get_api_call", map[string]any{"id": calls.Calls[0].ID}, &one)
+	callTool(t, s, "get_api_call", map[string]any{"id": calls.Calls[0].ID}, &one)
 	if one.Packets != calls.Calls[0].Packets || len(one.Places) == 0 || one.Response == nil {
 		t.Fatalf("call %+v", one)
 	}
 	var file exportPCAPOut
-	if e := tells(t, s, "export_pcap", map[string]any{"call_ids": []string{calls.Calls[0].ID}, "name": "x.pcapng"}, &file); e != "" {
+	if e := callTool(t, s, "export_pcap", map[string]any{"call_ids": []string{calls.Calls[0].ID}, "name": "x.pcapng"}, &file); e != "" {
 		t.Fatal(e)
 	}
 	if file.Packets == 0 || !exists(filepath.Join(dir, "x.pcapng")) {
@@ -174,14 +174,14 @@ func TestFromFilterToCallToPackets(t *testing.T) {
 	}
 }
 
-func TestNothingMatchedIsNotNotRecorded(t *testing.T) {
+func TestNothingMatchedDiffersFromNotRecorded(t *testing.T) {
 	s := session(t, "shop.pcapng", Options{})
 	var out listAPICallsOut
-	tells(t, s, "list_api_calls", map[string]any{"kfl": `http && path == "/no/such/path"`}, &out)
+	callTool(t, s, "list_api_calls", map[string]any{"kfl": `http && path == "/no/such/path"`}, &out)
 	if out.Matched != "nothing_matched" || out.Coverage.State != "complete" {
 		t.Errorf("matched %s, coverage %s", out.Matched, out.Coverage.State)
 	}
-	tells(t, s, "list_api_calls", map[string]any{"kfl": "http", "from": "2001-01-01T00:00:00Z", "to": "2001-01-02T00:00:00Z"}, &out)
+	callTool(t, s, "list_api_calls", map[string]any{"kfl": "http", "from": "2001-01-01T00:00:00Z", "to": "2001-01-02T00:00:00Z"}, &out)
 	if out.Matched != "not_recorded" || out.Coverage.State != "none" {
 		t.Errorf("matched %s, coverage %s", out.Matched, out.Coverage.State)
 	}
@@ -193,7 +193,7 @@ func TestCursorGoesThroughAllCalls(t *testing.T) {
 	args := map[string]any{"limit": 7}
 	for range 1000 {
 		var out listAPICallsOut
-		if e := tells(t, s, "list_api_calls", args, &out); e != "" {
+		if e := callTool(t, s, "list_api_calls", args, &out); e != "" {
 			t.Fatal(e)
 		}
 		for _, c := range out.Calls {
@@ -208,7 +208,7 @@ func TestCursorGoesThroughAllCalls(t *testing.T) {
 		args["cursor"] = out.Cursor
 	}
 	var n runSQLOut
-	tells(t, s, "run_sql", map[string]any{"sql": "select count(*) from calls"}, &n)
+	callTool(t, s, "run_sql", map[string]any{"sql": "select count(*) from calls"}, &n)
 	if got := n.Rows[0][0].(float64); int(got) != len(seen) {
 		t.Errorf("%d calls by cursor, %v in all", len(seen), got)
 	}
@@ -221,17 +221,17 @@ func TestRefusals(t *testing.T) {
 		args       map[string]any
 		want       string
 	}{
-		{"KFL with a typo names the nearest word", "list_api_calls", map[string]any{"kfl": "stats_code == 1"}, "status_code"},
+		{"KFL with a misspelled field", "list_api_calls", map[string]any{"kfl": "stats_code == 1"}, "status_code"},
 		{"SQL that writes", "run_sql", map[string]any{"sql": "copy calls to '/tmp/x'"}, "refused"},
 		{"SQL that reads other files", "run_sql", map[string]any{"sql": "select * from read_text('/etc/passwd')"}, "refused"},
-		{"no folder to write to", "export_pcap", map[string]any{}, "not allowed"},
-		{"a table that is not there", "describe_schema", map[string]any{"table": "passwords"}, "no table"},
+		{"no folder to write to", "export_pcap", map[string]any{}, "must not write files"},
+		{"an unknown table", "describe_schema", map[string]any{"table": "passwords"}, `table "passwords"`},
 		{"a cursor of another question", "list_api_calls", map[string]any{"cursor": "abc"}, "cursor"},
-		{"a time that is none", "list_api_calls", map[string]any{"from": "yesterday"}, "2026-01-31T14:15:00Z"},
-		{"a call that is not there", "get_api_call", map[string]any{"id": "#99999999"}, "not found"},
+		{"an invalid time", "list_api_calls", map[string]any{"from": "yesterday"}, "2026-01-31T14:15:00Z"},
+		{"an unknown call", "get_api_call", map[string]any{"id": "#99999999"}, "not found"},
 	} {
 		var out any
-		if got := tells(t, s, tt.tool, tt.args, &out); !strings.Contains(strings.ToLower(got), strings.ToLower(tt.want)) {
+		if got := callTool(t, s, tt.tool, tt.args, &out); !strings.Contains(strings.ToLower(got), strings.ToLower(tt.want)) {
 			t.Errorf("%s: %q, want it to say %q", tt.name, got, tt.want)
 		}
 	}
@@ -240,16 +240,16 @@ func TestRefusals(t *testing.T) {
 func TestFlows(t *testing.T) {
 	s := session(t, "shop.pcapng", Options{})
 	var flows listL4FlowsOut
-	if e := tells(t, s, "list_l4_flows", map[string]any{"l4proto": "tcp", "limit": 5}, &flows); e != "" || len(flows.Flows) != 5 || !flows.Truncated {
+	if e := callTool(t, s, "list_l4_flows", map[string]any{"l4proto": "tcp", "limit": 5}, &flows); e != "" || len(flows.Flows) != 5 || !flows.Truncated {
 		t.Errorf("%s %d flows", e, len(flows.Flows))
 	}
 	for _, a := range []string{"pod", "namespace", "service", "node"} {
-		if e := tells(t, s, "list_l4_flows", map[string]any{"aggregate": a}, &flows); e != "" || len(flows.Flows) == 0 {
+		if e := callTool(t, s, "list_l4_flows", map[string]any{"aggregate": a}, &flows); e != "" || len(flows.Flows) == 0 {
 			t.Errorf("by %s: %s", a, e)
 		}
 	}
 	var sum getL4FlowSummaryOut
-	if e := tells(t, s, "get_l4_flow_summary", nil, &sum); e != "" || sum.Totals["flows"].(float64) == 0 || len(sum.TopByBytes) == 0 {
+	if e := callTool(t, s, "get_l4_flow_summary", nil, &sum); e != "" || sum.Totals["flows"].(float64) == 0 || len(sum.TopByBytes) == 0 {
 		t.Errorf("%s %+v", e, sum)
 	}
 }
@@ -263,7 +263,7 @@ func TestCredentialsAreMaskedUnlessAsked(t *testing.T) {
 		}
 		s := session(t, "shop.pcapng", o)
 		var out runSQLOut
-		if e := tells(t, s, "run_sql", map[string]any{"sql": sql}, &out); e != "" || len(out.Rows) == 0 {
+		if e := callTool(t, s, "run_sql", map[string]any{"sql": sql}, &out); e != "" || len(out.Rows) == 0 {
 			t.Fatalf("%s, %d rows", e, len(out.Rows))
 		}
 		for _, r := range out.Rows {
@@ -272,7 +272,7 @@ func TestCredentialsAreMaskedUnlessAsked(t *testing.T) {
 			}
 		}
 		raw := strings.Replace(sql, "from calls)", "from calls_raw)", 1)
-		if e := tells(t, s, "run_sql", map[string]any{"sql": raw}, &out); e == "" && !secrets {
+		if e := callTool(t, s, "run_sql", map[string]any{"sql": raw}, &out); e == "" && !secrets {
 			for _, r := range out.Rows {
 				if v := r[0].(string); v != "Bearer [masked]" {
 					t.Errorf("calls_raw: %q", v)

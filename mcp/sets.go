@@ -8,7 +8,7 @@ import (
 	"github.com/pcapsule/pcapsule/kfl"
 )
 
-// Sets of tools beside those that tools and questions name.
+// Sets with a special meaning.
 const (
 	allTools  = "all"
 	coreTools = "core"
@@ -19,11 +19,11 @@ const (
 // toolSets are the sets that tools belong to.
 var toolSets = []string{caseTools, "calls", "network", "services", "incidents", "performance", "security", "checks", ringTools}
 
-// choice says which tools an assistant is shown: those of sets, and single ones. Each tool
+// choice is the selection of tools that an assistant sees, by set and by name. Each tool
 // takes up a part of its context.
 type choice map[string]bool
 
-// chosen reads a choice: names of sets and of tools, separated by commas; empty means all.
+// chosen parses a choice: names of sets and tools, separated by commas; empty selects all.
 func chosen(text string, entries []*entry) (choice, error) {
 	c := choice{}
 	if text == "" {
@@ -40,19 +40,19 @@ func chosen(text string, entries []*entry) (choice, error) {
 			if near := kfl.Nearest(name, known); near != "" {
 				hint = "did you mean " + near + "?"
 			}
-			return nil, &ToolsError{fmt.Sprintf("no set of tools and no tool %q; %s", clip(name, 100), hint)}
+			return nil, &ToolsError{fmt.Sprintf("no tool or set of tools named %q; %s", clip(name, 100), hint)}
 		}
 		c[name] = true
 	}
 	return c, nil
 }
 
-// has reports whether a tool is chosen.
+// has reports whether a tool is selected.
 func (c choice) has(t tool) bool {
 	return c[allTools] || c[t.name] || c[t.set] || c[coreTools] && t.core || t.set == caseTools
 }
 
-// ToolsError says that Options.Tools names what is not there.
+// ToolsError reports an unknown name in Options.Tools.
 type ToolsError struct{ Text string }
 
 func (e *ToolsError) Error() string { return e.Text }

@@ -9,9 +9,9 @@ import (
 	"testing"
 )
 
-// TestSkillWorksWhenFollowedWordByWord makes every tool call that the agent skill shows, in its
-// order, and asks each of its filters. Package docs runs its commands.
-func TestSkillWorksWhenFollowedWordByWord(t *testing.T) {
+// TestSkillWorksWhenFollowedLiterally makes every tool call of the agent skill in order, and runs
+// each of its filters. Package docs runs its commands.
+func TestSkillWorksWhenFollowedLiterally(t *testing.T) {
 	text := string(readFile(t, filepath.Join("..", "skills", "pcapsule", "SKILL.md")))
 	head := regexp.MustCompile(`^---\nname: pcapsule\ndescription: (.+)\n---\n`).FindStringSubmatch(text)
 	if head == nil || len(head[1]) > 1024 {
@@ -36,9 +36,9 @@ func TestSkillWorksWhenFollowedWordByWord(t *testing.T) {
 				t.Errorf("%s: %v", line, err)
 				continue
 			}
-			v, wrong := answer(t, c, tool, in)
-			if wrong != "" || v["matched"] != nil && v["matched"] != "some" {
-				t.Errorf("%s: %s, matched %v", line, wrong, v["matched"])
+			v, refusal := answer(t, c, tool, in)
+			if refusal != "" || v["matched"] != nil && v["matched"] != "some" {
+				t.Errorf("%s: %s, matched %v", line, refusal, v["matched"])
 				continue
 			}
 			answers = append(answers, v)
@@ -49,13 +49,13 @@ func TestSkillWorksWhenFollowedWordByWord(t *testing.T) {
 		t.Errorf("%d calls and %d filters", calls, len(filters))
 	}
 	for _, f := range filters {
-		if _, wrong := answer(t, c, "list_api_calls", value{"kfl": f[1], "limit": 1}); wrong != "" {
-			t.Errorf("%s: %s", f[1], wrong)
+		if _, refusal := answer(t, c, "list_api_calls", value{"kfl": f[1], "limit": 1}); refusal != "" {
+			t.Errorf("%s: %s", f[1], refusal)
 		}
 	}
 	for _, name := range regexp.MustCompile("`([a-z]+_[a-z_0-9]+)`").FindAllStringSubmatch(text, -1) {
 		if s.tools[name[1]] == nil && !slices.Contains([]string{"call_id", "next_cursor", "group_by", "max_body"}, name[1]) {
-			t.Errorf("the skill names %s, which is no tool", name[1])
+			t.Errorf("the skill names %s, which is not a tool", name[1])
 		}
 	}
 }

@@ -6,13 +6,13 @@ import (
 	"sync"
 )
 
-// stage is how far the answer to one question is. Its methods may be called from several
-// goroutines, and on nil, which notes nothing.
+// stage is the state of one question. Its methods are safe for several goroutines, and do nothing
+// on nil.
 type stage struct {
 	mu   sync.Mutex
-	f    *fair // where it waits, nil where it does not
+	f    *fairQueue // the queue it waits in, or nil
 	w    *waiter
-	kept bool // the answer was made before, for the same question
+	kept bool // the answer was in the cache
 }
 
 type stageKey struct{}
@@ -27,7 +27,7 @@ func stageOf(ctx context.Context) *stage {
 	return s
 }
 
-func (s *stage) waits(f *fair, w *waiter) {
+func (s *stage) waits(f *fairQueue, w *waiter) {
 	if s == nil {
 		return
 	}
@@ -51,16 +51,16 @@ func (s *stage) wasKept() bool {
 	return s.kept
 }
 
-// text says how far it is.
+// text describes the state for a client.
 func (s *stage) text() string {
 	if s == nil {
-		return "asking"
+		return "reading"
 	}
 	s.mu.Lock()
 	f, w := s.f, s.w
 	s.mu.Unlock()
 	if f == nil {
-		return "asking"
+		return "reading"
 	}
-	return fmt.Sprintf("waiting, %d before this question", f.before(w))
+	return fmt.Sprintf("waiting: %d ahead of this question", f.before(w))
 }

@@ -18,12 +18,12 @@ import (
 // Limits of the standard streams.
 const (
 	maxLine    = 4 << 20     // bytes of one message
-	answerWait = time.Minute // how long the end of the input waits for answers that are still being made
+	answerWait = time.Minute // for answers in progress at the end of the input
 )
 
-// ServeStdio answers on a pair of streams, a JSON-RPC message a line, until in ends or ctx
-// does. A line that is no message gets an error as its answer and the next is read; an
-// input without any message is an error.
+// ServeStdio answers on a pair of streams, with one JSON-RPC message per line, until in ends or
+// ctx is done. An invalid line is answered with an error and reading continues; an input without
+// any valid message is an error.
 func (s *Server) ServeStdio(ctx context.Context, in io.Reader, out io.Writer) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -33,13 +33,13 @@ func (s *Server) ServeStdio(ctx context.Context, in io.Reader, out io.Writer) er
 	go func() { ended <- l.pass(ctx) }()
 	err := s.sdk.Run(ctx, &mcp.IOTransport{Reader: pipe, Writer: l})
 	cancel()
-	_ = pipe.Close() // lets pass end where it waits for the server
+	_ = pipe.Close() // unblocks pass if it waits for the server
 	select {
 	case bad := <-ended:
 		if bad != nil && !errors.Is(bad, io.ErrClosedPipe) {
 			return bad
 		}
-	default: // it waits for input that nobody reads any more
+	default: // it is blocked reading input that is no longer needed
 	}
 	if errors.Is(err, io.EOF) || errors.Is(err, context.Canceled) {
 		return nil
@@ -47,23 +47,23 @@ func (s *Server) ServeStdio(ctx context.Context, in io.Reader, out io.Writer) er
 	return err
 }
 
-// lines stands between the streams and the SDK: it answers what is no message, and holds
-// back the end of the input until all is answered, so that a file of requests works too.
+// lines sits between the streams and the SDK. It answers invalid messages, and delays the end of
+// the input until every request is answered, so that a file of requests works too.
 type lines struct {
 	in   *bufio.Reader
 	feed *io.PipeWriter
 
 	outMu sync.Mutex
 	out   io.Writer
-	line  []byte // of an answer that is being written
+	line  []byte // the incomplete last line of the output
 
 	mu   sync.Mutex
 	open map[string]bool // requests without an answer
-	none chan struct{}   // has an element when the last one was answered
-	old  bool            // the client speaks a revision that has batches
+	none chan struct{}   // signals that the last request was answered
+	old  bool            // the client uses a revision with batches
 }
 
-// pass gives the SDK each message of the input.
+// pass forwards each message of the input to the SDK.
 func (l *lines) pass(ctx context.Context) error {
 	defer l.feed.Close()
 	var first error
@@ -71,7 +71,7 @@ func (l *lines) pass(ctx context.Context) error {
 	for {
 		line, err := l.next()
 		if len(bytes.TrimSpace(line)) > 0 {
-			ok, bad := l.take(line)
+			ok, bad := l.accept(line)
 			if bad != nil {
 				if first == nil {
 					first = bad
@@ -95,14 +95,14 @@ func (l *lines) pass(ctx context.Context) error {
 		}
 	}
 	if messages == 0 && first != nil {
-		return fmt.Errorf("no line is a JSON-RPC message: %w", first)
+		return fmt.Errorf("the input has no JSON-RPC message: %w", first)
 	}
 	l.drain(ctx)
 	return nil
 }
 
-// next reads a line without its end. Of one that is too long there is a piece that is no
-// message, and the rest is passed over.
+// next reads a line without its end. Of a line that is too long, it returns a part that is not a
+// message, and skips the rest.
 func (l *lines) next() ([]byte, error) {
 	var line []byte
 	for {
@@ -119,10 +119,10 @@ func (l *lines) next() ([]byte, error) {
 	}
 }
 
-// take looks at a line. ok is 0 where it is not to be passed on.
-func (l *lines) take(line []byte) (ok int, bad *rpcError) {
+// accept checks a line. ok is 0 if the line must not be forwarded.
+func (l *lines) accept(line []byte) (ok int, bad *rpcError) {
 	if len(line) > maxLine {
-		return 0, &rpcError{code: jsonrpc.CodeInvalidRequest, text: fmt.Sprintf("a message of more than %d bytes", maxLine)}
+		return 0, &rpcError{code: jsonrpc.CodeInvalidRequest, text: fmt.Sprintf("the message is larger than %d bytes", maxLine)}
 	}
 	list, batch, bad := read(line)
 	if bad != nil {
@@ -131,17 +131,17 @@ func (l *lines) take(line []byte) (ok int, bad *rpcError) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if batch && !l.old {
-		return 0, &rpcError{code: jsonrpc.CodeInvalidRequest, text: "a batch; the revision of the protocol that was agreed on has none"}
+		return 0, &rpcError{code: jsonrpc.CodeInvalidRequest, text: "a batch: the negotiated revision of the protocol has no batches"}
 	}
 	for i := range list {
 		m := &list[i]
 		switch method := m.method(); {
 		case m.call():
 			if l.open[idKey(m.ID)] {
-				return 0, &rpcError{id: m.ID, code: jsonrpc.CodeInvalidRequest, text: "a request with this id is being answered"}
+				return 0, &rpcError{id: m.ID, code: jsonrpc.CodeInvalidRequest, text: "a request with this id is already being answered"}
 			}
 			if method == "subscriptions/listen" {
-				continue // it has no answer before its end
+				continue // it is not answered until it ends
 			}
 			l.open[idKey(m.ID)] = true
 			if method == "initialize" {
@@ -164,7 +164,7 @@ func (l *lines) take(line []byte) (ok int, bad *rpcError) {
 	return len(list), nil
 }
 
-// answered forgets a request. The caller holds mu.
+// answered removes a request from open. The caller holds mu.
 func (l *lines) answered(id json.RawMessage) {
 	delete(l.open, idKey(id))
 	if len(l.open) == 0 {
@@ -175,7 +175,7 @@ func (l *lines) answered(id json.RawMessage) {
 	}
 }
 
-// drain waits until all is answered.
+// drain waits until every request is answered.
 func (l *lines) drain(ctx context.Context) {
 	late := time.After(answerWait)
 	for {
@@ -211,7 +211,7 @@ func (l *lines) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// sent looks at an answer that was written.
+// sent processes an answer that was written.
 func (l *lines) sent(line []byte) {
 	var list []envelope
 	var one envelope
@@ -229,5 +229,5 @@ func (l *lines) sent(line []byte) {
 	}
 }
 
-// Close implements io.Closer; the streams are not ours to close.
+// Close implements io.Closer. The caller closes the streams.
 func (l *lines) Close() error { return nil }

@@ -9,8 +9,8 @@ import (
 	findings "github.com/pcapsule/pcapsule/forensics/finding/all"
 )
 
-// TestSumsAreWhole asks for one row of each list: lists that sum up the others stay whole.
-func TestSumsAreWhole(t *testing.T) {
+// TestTotalsAreComplete asks for one row of each list; lists of totals must stay complete.
+func TestTotalsAreComplete(t *testing.T) {
 	c, err := forensics.Open(t.Context(), []string{bundled(t, "shop.pcapng")}, forensics.Options{Threads: 2})
 	if err != nil {
 		t.Fatal(err)
@@ -32,12 +32,12 @@ func TestSumsAreWhole(t *testing.T) {
 		}
 		return out
 	}
-	asked := 0
+	withTotals := 0
 	for _, q := range findings.Questions() {
 		if len(q.Sums) == 0 {
 			continue
 		}
-		asked++
+		withTotals++
 		whole, one := sizes(q, `{"limit":1000}`), sizes(q, `{"limit":1}`)
 		if q.Name == "find_failures" && one["groups"] != 1 {
 			t.Errorf("%d groups, want 1", one["groups"])
@@ -48,7 +48,7 @@ func TestSumsAreWhole(t *testing.T) {
 			}
 		}
 	}
-	if asked < 2 {
-		t.Errorf("%d questions have sums", asked)
+	if withTotals < 2 {
+		t.Errorf("%d questions have totals", withTotals)
 	}
 }

@@ -11,19 +11,19 @@ import (
 )
 
 var toolDescribeSchema = tool{name: "describe_schema", set: "cases", core: true, short: true, title: "Tables and columns",
-	doc: "List the tables, or with table the columns of one with type, unit and meaning. Use it before run_sql, and to learn which columns a KFL filter can name. With a tool's name as table: the members of its answer."}
+	doc: "List the tables or, with table, its columns with type, unit and meaning. Use it before run_sql or a KFL filter. With a tool's name as table, it lists the members of the tool's answer."}
 
 type describeSchemaIn struct {
-	Table  string `json:"table,omitempty" jsonschema:"table or tool to describe; without it all tables are listed with their columns' names"`
-	Filter string `json:"filter,omitempty" jsonschema:"only columns whose name or meaning contains this text, such as redis"`
-	Cursor string `json:"cursor,omitempty" jsonschema:"next_cursor of the answer before"`
+	Table  string `json:"table,omitempty" jsonschema:"table or tool; default: all tables with their column names"`
+	Filter string `json:"filter,omitempty" jsonschema:"only columns with this text in their name or meaning, such as redis"`
+	Cursor string `json:"cursor,omitempty" jsonschema:"next_cursor of the previous answer"`
 }
 
 type describeSchemaOut struct {
 	Tables    []tableInfo  `json:"tables"`
 	Coverage  ask.Coverage `json:"coverage"`
 	Truncated bool         `json:"truncated" jsonschema:"there are more columns: ask again with cursor"`
-	Cursor    string       `json:"next_cursor,omitempty" jsonschema:"give it as cursor, with the same question, for what follows"`
+	Cursor    string       `json:"next_cursor,omitempty" jsonschema:"pass it as cursor, with the same arguments, for the next columns"`
 }
 
 type tableInfo struct {
@@ -41,7 +41,7 @@ type columnInfo struct {
 	Doc  string `json:"doc,omitempty"`
 }
 
-func (s *answerer) describeSchema(_ context.Context, in describeSchemaIn) (describeSchemaOut, error) {
+func (s *invocation) describeSchema(_ context.Context, in describeSchemaIn) (describeSchemaOut, error) {
 	out := describeSchemaOut{Tables: []tableInfo{}}
 	cov, err := s.c.Coverage(0, 0)
 	if err != nil {
@@ -103,7 +103,7 @@ func (s *answerer) describeSchema(_ context.Context, in describeSchemaIn) (descr
 		out.Tables = append(out.Tables, info)
 	}
 	if !found && in.Filter == "" {
-		return out, fmt.Errorf("no table %q: %w; there are: %s", clip(in.Table, 100), forensics.ErrNotFound, strings.Join(names, ", "))
+		return out, fmt.Errorf("table %q: %w; the tables are %s", clip(in.Table, 100), forensics.ErrNotFound, strings.Join(names, ", "))
 	}
 	return out, nil
 }

@@ -8,31 +8,31 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/ask"
 )
 
-var toolExportPCAP = tool{name: "export_pcap", set: "calls", title: "Packets as a file", writes: true,
-	doc: "Write the packets that calls cite to a pcapng file that Wireshark opens, each packet with a comment saying where it came from. Choose calls by kfl, sql or call_ids."}
+var toolExportPCAP = tool{name: "export_pcap", set: "calls", title: "Export packets", writes: true,
+	doc: "Write the packets of calls, selected by kfl, sql or call_ids, to a PCAPNG file for Wireshark."}
 
-var errNoExport = errors.New("writing files was not allowed when the server was started (--export-dir)")
+var errNoExport = errors.New("this server must not write files; start it with --export-dir to allow them")
 
 type exportPCAPIn struct {
-	KFL     string   `json:"kfl,omitempty" jsonschema:"condition on calls"`
-	SQL     string   `json:"sql,omitempty" jsonschema:"a query with a column cites, packet_no, call_no or flow_id"`
+	KFL     string   `json:"kfl,omitempty" jsonschema:"KFL filter for calls"`
+	SQL     string   `json:"sql,omitempty" jsonschema:"a query that selects a column cites, packet_no, call_no or flow_id"`
 	CallIDs []string `json:"call_ids,omitempty" jsonschema:"calls by call_id"`
-	From    string   `json:"from,omitempty" jsonschema:"start, RFC 3339, or a length such as 15m before the end"`
+	From    string   `json:"from,omitempty" jsonschema:"start, RFC 3339, or a duration such as 15m before the end"`
 	To      string   `json:"to,omitempty" jsonschema:"end, included"`
-	Context string   `json:"context,omitempty" jsonschema:"empty: only the cited packets; context: also their connection up to there; connections: all of their connections"`
-	Name    string   `json:"name,omitempty" jsonschema:"file name ending in .pcapng; slice.pcapng where not given"`
+	Context string   `json:"context,omitempty" jsonschema:"default: only cited packets; context: also earlier packets of their connections; connections: whole connections"`
+	Name    string   `json:"name,omitempty" jsonschema:"file name ending in .pcapng; default slice.pcapng"`
 }
 
 type exportPCAPOut struct {
 	Path     string       `json:"path" jsonschema:"the file that was written"`
 	Packets  int64        `json:"packets"`
 	Bytes    int64        `json:"bytes"`
-	Calls    int64        `json:"calls" jsonschema:"calls that were chosen"`
+	Calls    int64        `json:"calls" jsonschema:"selected calls"`
 	Notes    []string     `json:"notes,omitempty"`
 	Coverage ask.Coverage `json:"coverage"`
 }
 
-func (s *answerer) exportPCAP(ctx context.Context, in exportPCAPIn) (exportPCAPOut, error) {
+func (s *invocation) exportPCAP(ctx context.Context, in exportPCAPIn) (exportPCAPOut, error) {
 	var out exportPCAPOut
 	name := in.Name
 	if name == "" {
@@ -46,7 +46,7 @@ func (s *answerer) exportPCAP(ctx context.Context, in exportPCAPIn) (exportPCAPO
 	switch sel.Context = forensics.Context(in.Context); sel.Context {
 	case forensics.OnlyCited, forensics.WithContext, forensics.WholeConnections:
 	default:
-		return out, wrong("context %q: want context, connections or nothing", in.Context)
+		return out, badRequest("context %q: want context, connections or nothing", in.Context)
 	}
 	if sel.From, sel.To, err = s.times(in.From, in.To); err != nil {
 		return out, err
@@ -56,7 +56,7 @@ func (s *answerer) exportPCAP(ctx context.Context, in exportPCAPIn) (exportPCAPO
 		return out, err
 	}
 	if s.o.Policy != nil {
-		r.Notes = append(r.Notes, "packets are written as they were recorded: what is masked in answers is not masked in the file")
+		r.Notes = append(r.Notes, "the file contains the packets as recorded: values that answers mask are not masked in it")
 	}
 	return exportPCAPOut{Path: path, Packets: r.Packets, Bytes: r.Bytes, Calls: r.Calls, Notes: r.Notes, Coverage: ask.CoverageOf(r.Coverage)}, nil
 }

@@ -12,16 +12,16 @@ import (
 	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
-var toolGetAPICall = tool{name: "get_api_call", set: "calls", core: true, short: true, title: "One call whole",
-	doc: "Show one call whole: both ends, headers, decoded bodies, times, flow, packets, anomalies. id is a call_id, a unique beginning of one, or # and call_no."}
+var toolGetAPICall = tool{name: "get_api_call", set: "calls", core: true, short: true, title: "One call in full",
+	doc: "Show one call in full: endpoints, headers, decoded bodies, times, flow, packets, anomalies."}
 
 type getAPICallIn struct {
 	ID      string `json:"id" jsonschema:"call_id, at least 8 digits of it, or # and call_no, such as #42"`
-	MaxBody int    `json:"max_body,omitempty" jsonschema:"bytes of each body, at most 16384; 4096 where not given"`
+	MaxBody int    `json:"max_body,omitempty" jsonschema:"bytes of each body, at most 16384; default 4096"`
 }
 
 type getAPICallOut struct {
-	Call       map[string]any   `json:"call" jsonschema:"columns that are not null; see describe_schema"`
+	Call       map[string]any   `json:"call" jsonschema:"the columns that are not null; see describe_schema"`
 	Client     map[string]any   `json:"client"`
 	Server     map[string]any   `json:"server"`
 	Request    *message         `json:"request,omitempty"`
@@ -30,9 +30,9 @@ type getAPICallOut struct {
 	TLS        map[string]any   `json:"tls,omitempty"`
 	Anomalies  []map[string]any `json:"anomalies,omitempty"`
 	Packets    string           `json:"packets" jsonschema:"numbers of the packets that carry the call"`
-	Places     []place          `json:"places" jsonschema:"where the first of these packets lie"`
+	Places     []place          `json:"places" jsonschema:"the location of the first of these packets"`
 	Coverage   ask.Coverage     `json:"coverage"`
-	Truncated  bool             `json:"truncated,omitempty" jsonschema:"parts were left out to fit max_bytes: see notes"`
+	Truncated  bool             `json:"truncated,omitempty" jsonschema:"parts were omitted to fit max_bytes: see notes"`
 	Notes      []string         `json:"notes,omitempty"`
 	Verified   bool             `json:"verified"`
 	Provenance string           `json:"provenance"`
@@ -45,7 +45,7 @@ type message struct {
 	Size        int64        `json:"size"`
 	Complete    bool         `json:"complete"`
 	Text        string       `json:"text,omitempty"`
-	Hex         string       `json:"hex,omitempty" jsonschema:"first bytes of a body that is no text"`
+	Hex         string       `json:"hex,omitempty" jsonschema:"first bytes of a binary body"`
 	Truncated   bool         `json:"truncated,omitempty"`
 }
 
@@ -71,7 +71,7 @@ const (
 	maxHex       = 256
 )
 
-func (s *answerer) getAPICall(ctx context.Context, in getAPICallIn) (getAPICallOut, error) {
+func (s *invocation) getAPICall(ctx context.Context, in getAPICallIn) (getAPICallOut, error) {
 	most := in.MaxBody
 	if most <= 0 {
 		most = min(defaultBody, s.max/4)
@@ -81,7 +81,7 @@ func (s *answerer) getAPICall(ctx context.Context, in getAPICallIn) (getAPICallO
 	if err != nil {
 		return getAPICallOut{}, err
 	}
-	// What does not fit is made smaller: bodies first, then headers and the rest.
+	// If it does not fit, shorten the bodies first, then headers and the rest.
 	for cell := maxCell; ; cell /= 2 {
 		out := s.exchange(x, most, cell)
 		if out.Coverage, err = s.coverageAt(x); err != nil {
@@ -95,22 +95,22 @@ func (s *answerer) getAPICall(ctx context.Context, in getAPICallIn) (getAPICallO
 	}
 }
 
-// coverageAt says how much of a call's own time was recorded.
-func (s *answerer) coverageAt(x *forensics.Exchange) (ask.Coverage, error) {
+// coverageAt returns the coverage of a call's time.
+func (s *invocation) coverageAt(x *forensics.Exchange) (ask.Coverage, error) {
 	from := number(x.Call.Get("ts_ns"))
 	cov, err := s.c.Coverage(from, from+1000*number(x.Call.Get("elapsed_us")))
 	return ask.CoverageOf(cov), err
 }
 
-// exchange is a call with at most most bytes of each body and cell bytes of each text.
-func (s *answerer) exchange(x *forensics.Exchange, most, cell int) getAPICallOut {
-	short := &answerer{Server: s.Server, c: s.c, max: s.max, cell: cell}
+// exchange returns a call with at most most bytes of each body and cell bytes of each text.
+func (s *invocation) exchange(x *forensics.Exchange, most, cell int) getAPICallOut {
+	short := &invocation{Server: s.Server, c: s.c, max: s.max, cell: cell}
 	var out getAPICallOut
 	out.Call = short.fields(x.Call, "headers", "cites", "ts")
 	out.Call["ts"] = stamp(number(x.Call.Get("ts_ns")))
 	out.Client, out.Server = short.fields(x.Client), short.fields(x.Server)
 	out.Flow = short.fields(x.Flow, "ts")
-	if cell < maxCell { // counters of what did not happen go first
+	if cell < maxCell { // omit counters that are 0 first
 		maps.DeleteFunc(out.Flow, func(_ string, v any) bool { return v == int64(0) })
 	}
 	out.TLS = short.fields(x.TLS)
@@ -120,11 +120,11 @@ func (s *answerer) exchange(x *forensics.Exchange, most, cell int) getAPICallOut
 	if cell < maxCell {
 		places, anomalies = 2, 5
 		out.Truncated = true
-		out.Notes = append(out.Notes, fmt.Sprintf("cut to fit max_bytes: texts at %d bytes, bodies at %d; ask again with a larger max_bytes", cell, most))
+		out.Notes = append(out.Notes, fmt.Sprintf("cut to fit max_bytes: texts to %d bytes, bodies to %d; ask again with a larger max_bytes", cell, most))
 	}
 	for i, a := range x.Anomalies {
 		if i == anomalies {
-			out.Notes = append(out.Notes, fmt.Sprintf("%d of %d anomalies are listed", i, len(x.Anomalies)))
+			out.Notes = append(out.Notes, fmt.Sprintf("only %d of %d anomalies are listed", i, len(x.Anomalies)))
 			break
 		}
 		out.Anomalies = append(out.Anomalies, short.fields(a, "ts"))
@@ -142,8 +142,8 @@ func (s *answerer) exchange(x *forensics.Exchange, most, cell int) getAPICallOut
 	return out
 }
 
-// fields are a row's values that are not null.
-func (s *answerer) fields(row forensics.Struct, without ...string) map[string]any {
+// fields returns the values of a row that are not null.
+func (s *invocation) fields(row forensics.Struct, without ...string) map[string]any {
 	if row == nil {
 		return nil
 	}
@@ -162,7 +162,7 @@ next:
 	return out
 }
 
-func (s *answerer) message(x *forensics.Exchange, b *forensics.Body, side string, most int) *message {
+func (s *invocation) message(x *forensics.Exchange, b *forensics.Body, side string, most int) *message {
 	m := &message{Complete: true}
 	list, _ := x.Call.Get("headers").([]any)
 	for _, h := range list {

@@ -7,11 +7,11 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/ask"
 )
 
-var toolGetL4FlowSummary = tool{name: "get_l4_flow_summary", set: "network", sealed: true, title: "Traffic in numbers",
-	doc: "Sum up all flows: totals, top talkers by bytes, by namespace, between namespaces, to outside addresses, and TCP health."}
+var toolGetL4FlowSummary = tool{name: "get_l4_flow_summary", set: "network", sealed: true, title: "Traffic summary",
+	doc: "Summarize all flows: totals, top talkers by bytes, traffic by namespace, between namespaces and to external addresses, and TCP health."}
 
 type getL4FlowSummaryIn struct {
-	From string `json:"from,omitempty" jsonschema:"start, RFC 3339, or a length such as 15m before the end"`
+	From string `json:"from,omitempty" jsonschema:"start, RFC 3339, or a duration such as 15m before the end"`
 	To   string `json:"to,omitempty" jsonschema:"end, included"`
 }
 
@@ -20,13 +20,13 @@ type getL4FlowSummaryOut struct {
 	TopByBytes     []map[string]any `json:"top_by_bytes"`
 	ByNamespace    []map[string]any `json:"by_namespace"`
 	CrossNamespace []map[string]any `json:"cross_namespace"`
-	Outside        []map[string]any `json:"outside" jsonschema:"outside addresses that inside ones talked to"`
+	Outside        []map[string]any `json:"outside" jsonschema:"external addresses that internal ones connected to"`
 	Coverage       ask.Coverage     `json:"coverage"`
 	Citations      string           `json:"citations"`
 }
 
-func (s *answerer) getL4FlowSummary(ctx context.Context, in getL4FlowSummaryIn) (getL4FlowSummaryOut, error) {
-	out := getL4FlowSummaryOut{Citations: "each number is a sum over table flows, whose first_packet and last_packet, and packets.flow_id, name the packets"}
+func (s *invocation) getL4FlowSummary(ctx context.Context, in getL4FlowSummaryIn) (getL4FlowSummaryOut, error) {
+	out := getL4FlowSummaryOut{Citations: "the numbers are totals over table flows; its first_packet and last_packet, and packets.flow_id, name the packets"}
 	where, args, err := s.flowFilter(listL4FlowsIn{From: in.From, To: in.To})
 	if err != nil {
 		return out, err

@@ -16,36 +16,36 @@ import (
 )
 
 var toolListAPICalls = tool{name: "list_api_calls", set: "calls", core: true, sealed: true, title: "Calls that match a filter",
-	doc: "List the calls (HTTP, gRPC, DNS, TLS, Redis, SQL, …) that match a KFL filter, by time, each with its packets. columns adds columns, max_body the bodies, and group_by counts instead: calls, failures, latency and an example of each group. get_api_call shows one whole."}
+	doc: "List the calls (HTTP, gRPC, DNS, TLS, Redis, SQL, …) that match a KFL filter, by time, with their packets. columns selects other columns, max_body adds bodies, and group_by returns groups instead, with calls, failures, latency and an example. get_api_call shows one call in full."}
 
 type listAPICallsIn struct {
-	KFL     string   `json:"kfl,omitempty" jsonschema:"condition, such as: http && status_code >= 500 && dst.service == \"payment\""`
-	From    string   `json:"from,omitempty" jsonschema:"start, RFC 3339, or a length such as 15m before the end"`
+	KFL     string   `json:"kfl,omitempty" jsonschema:"filter, such as: http && status_code >= 500 && dst.service == \"payment\""`
+	From    string   `json:"from,omitempty" jsonschema:"start, RFC 3339, or a duration such as 15m before the end"`
 	To      string   `json:"to,omitempty" jsonschema:"end, included"`
-	Order   string   `json:"order,omitempty" jsonschema:"such as elapsed_us desc; by time if not given, groups by their number of calls"`
-	Columns []string `json:"columns,omitempty" jsonschema:"show these columns of each call beside its id, time and packets, such as path, user_agent; describe_schema lists them"`
-	GroupBy []string `json:"group_by,omitempty" jsonschema:"columns, such as dst_service, status_code: one row for each group of calls"`
-	MaxBody int      `json:"max_body,omitempty" jsonschema:"also show the first bytes of each body, at most 4096"`
+	Order   string   `json:"order,omitempty" jsonschema:"such as elapsed_us desc; default: by time, groups by number of calls"`
+	Columns []string `json:"columns,omitempty" jsonschema:"columns besides id, time and packets, such as path, user_agent; see describe_schema"`
+	GroupBy []string `json:"group_by,omitempty" jsonschema:"columns, such as dst_service, status_code: one row per group of calls"`
+	MaxBody int      `json:"max_body,omitempty" jsonschema:"bytes of each body to show, at most 4096"`
 	limits
 }
 
 type listAPICallsOut struct {
 	Calls  []call      `json:"calls,omitzero" jsonschema:"without group_by"`
-	Groups []callGroup `json:"groups,omitzero" jsonschema:"with group_by, the most calls first"`
+	Groups []callGroup `json:"groups,omitzero" jsonschema:"with group_by, the largest groups first"`
 	page
 }
 
-// callGroup is what calls with equal values have in common.
+// callGroup summarizes the calls with equal values in the columns of group_by.
 type callGroup struct {
 	Of     map[string]any `json:"of" jsonschema:"the columns of group_by"`
 	Calls  int64          `json:"calls"`
 	Failed int64          `json:"failed"`
-	P50    *int64         `json:"p50_us,omitempty" jsonschema:"median of the time that callers waited, microseconds"`
+	P50    *int64         `json:"p50_us,omitempty" jsonschema:"median time that callers waited, microseconds"`
 	P99    *int64         `json:"p99_us,omitempty"`
 	Max    *int64         `json:"max_us,omitempty"`
 	First  string         `json:"first" jsonschema:"time of the first call"`
 	Last   string         `json:"last"`
-	ID     string         `json:"call_id" jsonschema:"the first call"`
+	ID     string         `json:"call_id" jsonschema:"call_id of the first call"`
 }
 
 type call struct {
@@ -65,18 +65,18 @@ type call struct {
 	TraceID  string `json:"trace_id,omitempty"`
 	Packets  string `json:"packets" jsonschema:"numbers of the packets that carry the call"`
 
-	Columns  map[string]any `json:"columns,omitempty" jsonschema:"with columns, in place of the members from elapsed_us to trace_id"`
+	Columns  map[string]any `json:"columns,omitempty" jsonschema:"with columns; replaces the members from elapsed_us to trace_id"`
 	Request  *message       `json:"request,omitempty" jsonschema:"with max_body"`
 	Response *message       `json:"response,omitempty" jsonschema:"with max_body"`
 }
 
-// maxListBody is how many bytes of each body a list of calls has.
+// maxListBody is the limit of max_body in a list of calls.
 const maxListBody = 4 << 10
 
 var callColumns = []string{"call_id", "call_no", "ts_ns", "elapsed_us", "src_name", "src_namespace", "dst_name", "dst_namespace",
 	"protocol", "summary", "host", "status_code", "error", "failed", "trace_id", "cites"}
 
-func (s *answerer) listAPICalls(ctx context.Context, in listAPICallsIn) (out listAPICallsOut, err error) {
+func (s *invocation) listAPICalls(ctx context.Context, in listAPICallsIn) (out listAPICallsOut, err error) {
 	if in.MaxBody < 0 || in.MaxBody > maxListBody {
 		return out, ask.Wrong("max_body", "%d, want 1 to %d", in.MaxBody, maxListBody)
 	}
@@ -115,8 +115,8 @@ func (s *answerer) listAPICalls(ctx context.Context, in listAPICallsIn) (out lis
 	return out, nil
 }
 
-// callsHave is a list of columns of table calls, whose names may be KFL's, such as dst.service.
-func (s *answerer) callsHave(field string, list []string) ([]string, error) {
+// callsHave checks names of columns of table calls, which may be in KFL's form, such as dst.service.
+func (s *invocation) callsHave(field string, list []string) ([]string, error) {
 	if len(list) == 0 {
 		return nil, nil
 	}
@@ -135,11 +135,11 @@ func (s *answerer) callsHave(field string, list []string) ([]string, error) {
 	for _, name := range list {
 		column := strings.ReplaceAll(name, ".", "_")
 		if !slices.Contains(known, column) {
-			hint := "describe_schema with table calls lists them"
+			hint := "describe_schema with table calls lists the columns"
 			if near := kfl.Nearest(column, known); near != "" {
 				hint = "did you mean " + near + "?"
 			}
-			return nil, ask.Wrong(field, "calls have no column %q; %s", clip(name, 50), hint)
+			return nil, ask.Wrong(field, "table calls has no column %q; %s", clip(name, 50), hint)
 		}
 		if !slices.Contains(out, column) {
 			out = append(out, column)
@@ -149,12 +149,12 @@ func (s *answerer) callsHave(field string, list []string) ([]string, error) {
 }
 
 // groupCalls counts the calls with equal values in columns.
-func (s *answerer) groupCalls(ctx context.Context, in listAPICallsIn) (out listAPICallsOut, err error) {
+func (s *invocation) groupCalls(ctx context.Context, in listAPICallsIn) (out listAPICallsOut, err error) {
 	switch {
 	case len(in.Columns) > 0 || in.MaxBody > 0:
-		return out, ask.Wrong("group_by", "it goes neither with columns nor with max_body: groups have no calls of their own")
+		return out, ask.Wrong("group_by", "cannot be combined with columns or max_body, because the answer has groups instead of calls")
 	case in.Order != "" && !groupOrder.MatchString(in.Order):
-		return out, ask.Wrong("order", "%q, want calls, failed, p50_us, p99_us, max_us, first or last with group_by, perhaps followed by desc", clip(in.Order, 100))
+		return out, ask.Wrong("order", "%q: with group_by, want calls, failed, p50_us, p99_us, max_us, first or last, optionally followed by desc", clip(in.Order, 100))
 	}
 	w, err := ask.Scope{From: in.From, To: in.To, KFL: in.KFL}.Read(ctx, s.c)
 	if err != nil {
@@ -190,11 +190,11 @@ func (s *answerer) groupCalls(ctx context.Context, in listAPICallsIn) (out listA
 	return out, nil
 }
 
-// groupOrder is what groups may be ordered by.
+// groupOrder matches the valid orders of groups.
 var groupOrder = regexp.MustCompile(`^(?i:(calls|failed|p50_us|p99_us|max_us|first|last)( asc| desc)?)$`)
 
-// bodiesOf adds the bodies of a call, and its headers.
-func (s *answerer) bodiesOf(ctx context.Context, c *call, most int) error {
+// bodiesOf adds the bodies of a call.
+func (s *invocation) bodiesOf(ctx context.Context, c *call, most int) error {
 	id := fmt.Sprintf("#%d", c.No)
 	if c.Bundle != nil {
 		id = fmt.Sprintf("%d#%d", *c.Bundle, c.No)
@@ -206,14 +206,14 @@ func (s *answerer) bodiesOf(ctx context.Context, c *call, most int) error {
 	c.Request, c.Response = s.message(x, x.Request, "request", most), s.message(x, x.Response, "response", most)
 	for _, m := range []*message{c.Request, c.Response} {
 		if m != nil {
-			m.Headers = nil // columns has them
+			m.Headers = nil // they are available as columns
 		}
 	}
 	return nil
 }
 
-// callWith makes a call of a row with its id, number and time, and with columns.
-func (s *answerer) callWith(r *forensics.Result, i int, columns []string) call {
+// callWith converts a row with id, number, time and columns.
+func (s *invocation) callWith(r *forensics.Result, i int, columns []string) call {
 	c, row := s.identified(r, i)
 	c.Columns = map[string]any{}
 	for k, name := range columns {
@@ -222,8 +222,8 @@ func (s *answerer) callWith(r *forensics.Result, i int, columns []string) call {
 	return c
 }
 
-// identified is a call of a row that begins with its id, number and time.
-func (s *answerer) identified(r *forensics.Result, i int) (c call, row []any) {
+// identified converts a row that begins with id, number and time.
+func (s *invocation) identified(r *forensics.Result, i int) (c call, row []any) {
 	row = r.Rows[i]
 	if s.several() {
 		c.Bundle, row = optional(row[0]), row[1:]
@@ -233,8 +233,8 @@ func (s *answerer) identified(r *forensics.Result, i int) (c call, row []any) {
 	return c, row
 }
 
-// call makes a call of a row with callColumns.
-func (s *answerer) call(r *forensics.Result, i int) call {
+// call converts a row with callColumns.
+func (s *invocation) call(r *forensics.Result, i int) call {
 	c, row := s.identified(r, i)
 	failed, _ := row[13].(bool)
 	c.Elapsed = optional(row[3])
@@ -244,7 +244,7 @@ func (s *answerer) call(r *forensics.Result, i int) call {
 	return c
 }
 
-// named is an end of a call: its name, with the namespace where it has one.
+// named returns the name of an endpoint, with its namespace if it has one.
 func named(name, namespace any) string {
 	if ns := text(namespace); ns != "" {
 		return ns + "/" + text(name)
@@ -252,10 +252,10 @@ func named(name, namespace any) string {
 	return text(name)
 }
 
-func (s *answerer) several() bool { return len(s.c.Bundles()) > 1 }
+func (s *invocation) several() bool { return len(s.c.Bundles()) > 1 }
 
-// withBundle puts the bundle's number before other columns where there are several.
-func (s *answerer) withBundle(cols []string) []string {
+// withBundle adds the bundle's number as the first column if several bundles are open.
+func (s *invocation) withBundle(cols []string) []string {
 	if !s.several() {
 		return cols
 	}

@@ -7,8 +7,8 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/ask"
 )
 
-var toolListCases = tool{name: "list_cases", set: "cases", core: true, short: true, title: "What is open",
-	doc: "List the open bundles: time span, packets, calls by protocol, inputs with hashes, coverage gaps, and whether the files were verified. Begin here."}
+var toolListCases = tool{name: "list_cases", set: "cases", core: true, short: true, title: "Open bundles",
+	doc: "List the open bundles: time span, packets, calls by protocol, inputs with hashes, coverage gaps, and whether the files were verified. Start here."}
 
 type listCasesIn struct{}
 
@@ -18,7 +18,7 @@ type listCasesOut struct {
 }
 
 type caseInfo struct {
-	Bundle   int              `json:"bundle" jsonschema:"number of the bundle in answers over several"`
+	Bundle   int              `json:"bundle" jsonschema:"number of the bundle in answers about several bundles"`
 	Path     string           `json:"path"`
 	From     string           `json:"from,omitempty" jsonschema:"first packet, RFC 3339"`
 	To       string           `json:"to,omitempty" jsonschema:"last packet, RFC 3339"`
@@ -26,7 +26,7 @@ type caseInfo struct {
 	Bytes    int64            `json:"bytes"`
 	Calls    map[string]int64 `json:"calls" jsonschema:"calls by protocol"`
 	Inputs   []inputInfo      `json:"inputs"`
-	Pods     bool             `json:"kubernetes" jsonschema:"pods and services of Kubernetes are known"`
+	Pods     bool             `json:"kubernetes" jsonschema:"Kubernetes pods and services are known"`
 	Verified string           `json:"verified" jsonschema:"not_verified, verified or broken"`
 	Warnings []string         `json:"warnings,omitempty"`
 	MadeBy   string           `json:"made_by"`
@@ -37,14 +37,14 @@ type inputInfo struct {
 	SHA256  string `json:"sha256"`
 	Format  string `json:"format"`
 	Packets int64  `json:"packets"`
-	Drops   int64  `json:"drops" jsonschema:"packets that the file itself says were lost"`
+	Drops   int64  `json:"drops" jsonschema:"packets lost according to the file itself"`
 	Damaged int    `json:"damaged_places"`
 }
 
-// maxInputs is how many inputs of a bundle an answer lists.
+// maxInputs is how many inputs of a bundle are listed.
 const maxInputs = 20
 
-func (s *answerer) listCases(ctx context.Context, _ listCasesIn) (listCasesOut, error) {
+func (s *invocation) listCases(ctx context.Context, _ listCasesIn) (listCasesOut, error) {
 	out := listCasesOut{Cases: []caseInfo{}}
 	cov, err := s.c.Coverage(0, 0)
 	if err != nil {
@@ -81,7 +81,7 @@ func (s *answerer) listCases(ctx context.Context, _ listCasesIn) (listCasesOut, 
 var states = map[bundle.State]string{bundle.NotVerified: "not_verified", bundle.Verified: "verified", bundle.Broken: "broken"}
 
 // verified reports whether all bundles passed verification.
-func (s *answerer) verified() bool {
+func (s *invocation) verified() bool {
 	for _, b := range s.c.Bundles() {
 		if b.State != bundle.Verified {
 			return false

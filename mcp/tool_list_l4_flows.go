@@ -8,24 +8,24 @@ import (
 	"github.com/pcapsule/pcapsule/forensics"
 )
 
-var toolListL4Flows = tool{name: "list_l4_flows", set: "network", sealed: true, title: "Flows of transports",
-	doc: "List TCP, UDP and other conversations with packets, bytes and TCP health, or sums of them by pod, namespace, service or node. Filters narrow by either end."}
+var toolListL4Flows = tool{name: "list_l4_flows", set: "network", sealed: true, title: "Transport flows",
+	doc: "List TCP, UDP and other flows with packets, bytes and TCP health, or totals by pod, namespace, service or node. Filters match either endpoint."}
 
 type listL4FlowsIn struct {
-	Aggregate string `json:"aggregate,omitempty" jsonschema:"pod, namespace, service or node: one row for each pair of them instead of each flow"`
+	Aggregate string `json:"aggregate,omitempty" jsonschema:"pod, namespace, service or node: one row per pair instead of per flow"`
 	Transport string `json:"l4proto,omitempty" jsonschema:"tcp, udp, icmp, sctp or ip"`
-	IP        string `json:"ip,omitempty" jsonschema:"address of either end"`
-	Namespace string `json:"ns,omitempty" jsonschema:"namespace of either end"`
-	Pod       string `json:"pod,omitempty" jsonschema:"pod of either end"`
-	Service   string `json:"svc,omitempty" jsonschema:"service of either end"`
-	From      string `json:"from,omitempty" jsonschema:"start, RFC 3339, or a length such as 15m before the end"`
+	IP        string `json:"ip,omitempty" jsonschema:"address"`
+	Namespace string `json:"ns,omitempty" jsonschema:"namespace"`
+	Pod       string `json:"pod,omitempty" jsonschema:"pod"`
+	Service   string `json:"svc,omitempty" jsonschema:"service"`
+	From      string `json:"from,omitempty" jsonschema:"start, RFC 3339, or a duration such as 15m before the end"`
 	To        string `json:"to,omitempty" jsonschema:"end, included"`
 	limits
 }
 
 type listL4FlowsOut struct {
 	Columns   []string `json:"columns"`
-	Flows     [][]any  `json:"flows" jsonschema:"a row a flow or pair, values in the order of columns"`
+	Flows     [][]any  `json:"flows" jsonschema:"one row per flow or pair, with values in the order of columns"`
 	Citations string   `json:"citations" jsonschema:"how to get the packets of a row"`
 	page
 }
@@ -38,7 +38,7 @@ const sumColumns = `count(*) AS flows, sum(src_packets + dst_packets)::BIGINT AS
 	sum(retransmissions)::BIGINT AS retransmissions, sum(resets)::BIGINT AS resets, approx_quantile(handshake_us, 0.5)::BIGINT AS handshake_p50_us,
 	approx_quantile(handshake_us, 0.99)::BIGINT AS handshake_p99_us, min(first_packet) AS first_packet, max(last_packet) AS last_packet`
 
-func (s *answerer) listL4Flows(ctx context.Context, in listL4FlowsIn) (listL4FlowsOut, error) {
+func (s *invocation) listL4Flows(ctx context.Context, in listL4FlowsIn) (listL4FlowsOut, error) {
 	out := listL4FlowsOut{Columns: []string{}, Flows: [][]any{},
 		Citations: "packets of a flow: run_sql 'select packet_no from packets where flow_id = N', or export_pcap with sql"}
 	where, args, err := s.flowFilter(in)
@@ -52,7 +52,7 @@ func (s *answerer) listL4Flows(ctx context.Context, in listL4FlowsIn) (listL4Flo
 	sql := "SELECT " + no + flowColumns + " FROM flows WHERE " + where + " ORDER BY first_ns, " + no + "flow_id"
 	if in.Aggregate != "" {
 		if !strings.Contains(" pod namespace service node ", " "+in.Aggregate+" ") {
-			return out, wrong("aggregate %q: want pod, namespace, service or node", in.Aggregate)
+			return out, badRequest("aggregate %q: want pod, namespace, service or node", in.Aggregate)
 		}
 		a := in.Aggregate
 		sql = fmt.Sprintf(`SELECT coalesce(src_%[1]s, src_name) AS src, coalesce(dst_%[1]s, dst_name) AS dst, transport, %[2]s
@@ -69,8 +69,8 @@ func (s *answerer) listL4Flows(ctx context.Context, in listL4FlowsIn) (listL4Flo
 	return out, nil
 }
 
-// line is a row with its values made for JSON.
-func (s *answerer) line(r *forensics.Result, i int) []any {
+// line converts the values of a row to JSON.
+func (s *invocation) line(r *forensics.Result, i int) []any {
 	line := make([]any, len(r.Rows[i]))
 	for k, v := range r.Rows[i] {
 		line[k] = s.value(v)
@@ -78,8 +78,8 @@ func (s *answerer) line(r *forensics.Result, i int) []any {
 	return line
 }
 
-// flowFilter is the condition for a question about flows; the user's words are arguments.
-func (s *answerer) flowFilter(in listL4FlowsIn) (string, []any, error) {
+// flowFilter returns an SQL condition on flows; the user's values are arguments.
+func (s *invocation) flowFilter(in listL4FlowsIn) (string, []any, error) {
 	where := []string{"true"}
 	var args []any
 	both := func(value string, columns ...string) {

@@ -9,21 +9,21 @@ import (
 )
 
 var toolOpenCase = tool{name: "open_case", set: "cases", title: "Open another bundle", writes: true, again: true, world: true,
-	doc: "Open one more bundle beside those that are open, from a folder that the server was allowed at its start. list_cases shows what is open then."}
+	doc: "Open one more bundle, from a folder that the server may open from (--allow). Returns the list of open bundles."}
 
 var toolCloseCase = tool{name: "close_case", set: "cases", title: "Close a bundle", writes: true, again: true,
-	doc: "Close one of several open bundles. Its files stay as they are, and open_case opens it again."}
+	doc: "Close one of several open bundles. Its files do not change, and open_case opens it again."}
 
 type openCaseIn struct {
-	Path string `json:"path" jsonschema:"the bundle's folder or ZIP, absolute or in an allowed folder"`
+	Path string `json:"path" jsonschema:"the bundle's folder or ZIP file, absolute or relative to an allowed folder"`
 }
 
 type closeCaseIn struct {
-	Path string `json:"path" jsonschema:"the bundle, as list_cases has it"`
+	Path string `json:"path" jsonschema:"the bundle's path in list_cases"`
 }
 
-// openCase opens what is open and one more, and puts that in its place.
-func (s *answerer) openCase(ctx context.Context, in openCaseIn) (listCasesOut, error) {
+// openCase reopens the open bundles with one more.
+func (s *invocation) openCase(ctx context.Context, in openCaseIn) (listCasesOut, error) {
 	path, err := s.allowed(in.Path)
 	if err != nil {
 		return listCasesOut{}, err
@@ -39,7 +39,7 @@ func (s *answerer) openCase(ctx context.Context, in openCaseIn) (listCasesOut, e
 	return s.reopen(ctx, append(paths, path))
 }
 
-func (s *answerer) closeCase(ctx context.Context, in closeCaseIn) (listCasesOut, error) {
+func (s *invocation) closeCase(ctx context.Context, in closeCaseIn) (listCasesOut, error) {
 	var left []string
 	for _, p := range s.paths() {
 		if p != in.Path {
@@ -48,38 +48,38 @@ func (s *answerer) closeCase(ctx context.Context, in closeCaseIn) (listCasesOut,
 	}
 	switch {
 	case len(left) == len(s.paths()):
-		return listCasesOut{}, fmt.Errorf("%s is not open; list_cases has what is", clip(in.Path, 200))
+		return listCasesOut{}, fmt.Errorf("%s is not open; list_cases lists the open bundles", clip(in.Path, 200))
 	case len(left) == 0:
-		return listCasesOut{}, errors.New("it is the only one that is open; open_case another first")
+		return listCasesOut{}, errors.New("the only open bundle cannot be closed; call open_case for another first")
 	}
 	return s.reopen(ctx, left)
 }
 
-func (s *answerer) paths() (out []string) {
+func (s *invocation) paths() (out []string) {
 	for _, b := range s.c.Bundles() {
 		out = append(out, b.Path)
 	}
 	return out
 }
 
-// reopen opens bundles as one case in the place of the one that is open.
-func (s *answerer) reopen(ctx context.Context, paths []string) (listCasesOut, error) {
+// reopen opens bundles as one case, which replaces the open one.
+func (s *invocation) reopen(ctx context.Context, paths []string) (listCasesOut, error) {
 	c, err := s.o.Open(ctx, paths)
 	if err != nil {
 		return listCasesOut{}, err
 	}
 	if !s.cases.replace(s.c, c) {
-		_ = c.Close() // only read; nothing can be lost
+		_ = c.Close() // read-only: nothing can be lost
 		return listCasesOut{}, errors.New("another client opened or closed a bundle at the same time; ask again")
 	}
 	s.learn()
 	s.listResources(c)
-	return (&answerer{Server: s.Server, c: c, max: s.max}).listCases(ctx, listCasesIn{})
+	return (&invocation{Server: s.Server, c: c, max: s.max}).listCases(ctx, listCasesIn{})
 }
 
-// allowed is where a path that a client names leads, if that is inside an allowed folder.
-func (s *answerer) allowed(path string) (string, error) {
-	refused := fmt.Errorf("%s: not in a folder that may be opened from, or not there", clip(path, 200))
+// allowed resolves a path from a client, which must be inside an allowed folder.
+func (s *invocation) allowed(path string) (string, error) {
+	refused := fmt.Errorf("%s does not exist or is not in a folder of --allow", clip(path, 200))
 	var tries []string
 	if filepath.IsAbs(path) {
 		tries = []string{path}

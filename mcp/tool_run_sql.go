@@ -6,8 +6,8 @@ import (
 	"github.com/pcapsule/pcapsule/forensics"
 )
 
-var toolRunSQL = tool{name: "run_sql", set: "calls", core: true, title: "SQL over the tables",
-	doc: "Answer one DuckDB SQL query over the bundle's tables (describe_schema lists them). Only queries are run. Select call_no, cites or packet_no where you can, so that rows cite packets."}
+var toolRunSQL = tool{name: "run_sql", set: "calls", core: true, title: "Run SQL",
+	doc: "Run one read-only DuckDB SQL query over the bundle's tables (see describe_schema). If possible, select call_no, cites or packet_no, so that rows cite packets."}
 
 type runSQLIn struct {
 	SQL string `json:"sql" jsonschema:"one SELECT, such as: select dst_service, count(*) n, count(*) filter (failed) bad from calls group by 1 order by n desc"`
@@ -17,11 +17,11 @@ type runSQLIn struct {
 type runSQLOut struct {
 	Columns   []columnInfo `json:"columns"`
 	Rows      [][]any      `json:"rows"`
-	Citations []string     `json:"citations,omitempty" jsonschema:"of each row, the packets it stands on, where the query selects cites or packet_no"`
+	Citations []string     `json:"citations,omitempty" jsonschema:"the packets behind each row, if the query selects cites or packet_no"`
 	page
 }
 
-func (s *answerer) runSQL(ctx context.Context, in runSQLIn) (runSQLOut, error) {
+func (s *invocation) runSQL(ctx context.Context, in runSQLIn) (runSQLOut, error) {
 	out := runSQLOut{Columns: []columnInfo{}, Rows: [][]any{}}
 	list, r, err := rows(ctx, s, forensics.Query{SQL: in.SQL, Alone: true}, in.limits, func(r *forensics.Result, i int) sqlRow {
 		out := sqlRow{Row: s.line(r, i)}
@@ -46,7 +46,7 @@ func (s *answerer) runSQL(ctx context.Context, in runSQLIn) (runSQLOut, error) {
 	return out, nil
 }
 
-// sqlRow is a row and the packets it stands on.
+// sqlRow is a row with its citation.
 type sqlRow struct {
 	Row  []any
 	Cite string

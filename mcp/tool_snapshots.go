@@ -12,24 +12,24 @@ import (
 )
 
 var (
-	toolDataBoundaries = tool{name: "get_data_boundaries", set: "ring", title: "Time that is recorded", core: true, free: true,
-		doc: "What the ring on this machine has: oldest and newest packet of each node, segments, packets, coverage gaps. Begin here before a snapshot of a past time."}
+	toolDataBoundaries = tool{name: "get_data_boundaries", set: "ring", title: "Recorded time ranges", core: true, free: true,
+		doc: "Show what the ring on this machine contains: oldest and newest packet of each node, segments, packets, coverage gaps. Call it before you create a snapshot of a past time range."}
 	toolListSnapshots = tool{name: "list_snapshots", set: "ring", title: "Snapshots", core: true, free: true,
-		doc: "Frozen times of the recording, the newest first, with their dissections, whose names other tools take as db."}
+		doc: "List the snapshots, the newest first, with their dissections. Other tools accept a dissection's name as db."}
 	toolGetSnapshot = tool{name: "get_snapshot", set: "ring", title: "One snapshot", free: true,
-		doc: "One snapshot by name: status, time, packets, seals, dissections. Poll it while a recording of its own runs."}
-	toolCreateSnapshot = tool{name: "create_snapshot", set: "ring", title: "Freeze a time", core: true, free: true, writes: true,
-		doc: "Freeze a time of the recording so that retention leaves it: the last duration, or from start to end. Recording goes on. Then start_snapshot_dissection."}
-	toolDeleteSnapshot = tool{name: "delete_snapshot", set: "ring", title: "Let a snapshot go", free: true, writes: true, destroys: true,
-		doc: "Delete a snapshot with its packets and dissections. What retention has removed from the ring meanwhile cannot be had back."}
-	toolExportSnapshotPCAP = tool{name: "export_snapshot_pcap", set: "ring", title: "A snapshot's packets as a file", free: true, writes: true,
-		doc: "Write a snapshot's packets as one pcapng file for Wireshark, narrowed by nodes, BPF filter and time. For packets of certain calls use export_pcap with kfl."}
-	toolStartDissection = tool{name: "start_snapshot_dissection", set: "ring", title: "Make calls of a snapshot", core: true, free: true, writes: true, again: true,
-		doc: "Begin to dissect a snapshot into calls that KFL and SQL can ask about. It does not wait: poll get_snapshot_dissection_status, then give its db to other tools."}
-	toolDissectionStatus = tool{name: "get_snapshot_dissection_status", set: "ring", title: "How a dissection stands", core: true, free: true,
-		doc: "Status, progress and counts of the dissections of a snapshot, or of all."}
+		doc: "Show one snapshot by name: status, time range, packets, seals, dissections. Poll it while capture_traffic is recording."}
+	toolCreateSnapshot = tool{name: "create_snapshot", set: "ring", title: "Create a snapshot", core: true, free: true, writes: true,
+		doc: "Protect a time range of the recording from retention: the last duration, or start to end. Recording continues. Then call start_snapshot_dissection."}
+	toolDeleteSnapshot = tool{name: "delete_snapshot", set: "ring", title: "Delete a snapshot", free: true, writes: true, destroys: true,
+		doc: "Delete a snapshot with its packets and dissections. Packets that retention has since removed from the ring are lost."}
+	toolExportSnapshotPCAP = tool{name: "export_snapshot_pcap", set: "ring", title: "Export a snapshot's packets", free: true, writes: true,
+		doc: "Write a snapshot's packets to a PCAPNG file for Wireshark, filtered by node, BPF filter and time. For the packets of certain calls, use export_pcap with kfl."}
+	toolStartDissection = tool{name: "start_snapshot_dissection", set: "ring", title: "Dissect a snapshot", core: true, free: true, writes: true, again: true,
+		doc: "Start dissecting a snapshot into calls for KFL and SQL, without waiting for the end. Poll get_snapshot_dissection_status, then pass its db to other tools."}
+	toolDissectionStatus = tool{name: "get_snapshot_dissection_status", set: "ring", title: "Status of a dissection", core: true, free: true,
+		doc: "Show status, progress and counts of the dissections of one or all snapshots."}
 	toolCaptureTraffic = tool{name: "capture_traffic", set: "ring", title: "Record now", free: true, writes: true,
-		doc: "Begin a recording of its own for a while, narrowed by a BPF filter and by owners. It becomes a snapshot of that name: poll get_snapshot, then dissect it."}
+		doc: "Start a separate recording for a limited time, filtered by a BPF filter and by owners. It becomes a snapshot with the given name: poll get_snapshot, then dissect it."}
 )
 
 type noIn struct{}
@@ -44,7 +44,7 @@ type boundariesOut struct {
 	Nodes []store.Boundary `json:"nodes"`
 }
 
-func (s *answerer) dataBoundaries(ctx context.Context, _ noIn) (out boundariesOut, err error) {
+func (s *invocation) dataBoundaries(ctx context.Context, _ noIn) (out boundariesOut, err error) {
 	out.Nodes, err = s.store().Boundaries(ctx)
 	if out.Nodes == nil {
 		out.Nodes = []store.Boundary{}
@@ -65,7 +65,7 @@ type snapshotsOut struct {
 	Total     int              `json:"total"`
 }
 
-func (s *answerer) listSnapshots(ctx context.Context, _ noIn) (out snapshotsOut, err error) {
+func (s *invocation) listSnapshots(ctx context.Context, _ noIn) (out snapshotsOut, err error) {
 	out.Snapshots, err = s.store().Snapshots(ctx)
 	if out.Snapshots == nil {
 		out.Snapshots = []store.Snapshot{}
@@ -78,7 +78,7 @@ type snapshotIn struct {
 	Name string `json:"name" jsonschema:"the snapshot's name"`
 }
 
-func (s *answerer) getSnapshot(ctx context.Context, in snapshotIn) (store.Snapshot, error) {
+func (s *invocation) getSnapshot(ctx context.Context, in snapshotIn) (store.Snapshot, error) {
 	list, err := s.store().Snapshots(ctx)
 	for _, x := range list {
 		if x.Name == in.Name {
@@ -86,29 +86,29 @@ func (s *answerer) getSnapshot(ctx context.Context, in snapshotIn) (store.Snapsh
 		}
 	}
 	if err == nil {
-		err = fmt.Errorf("%s: %w; list_snapshots has their names", clip(in.Name, 100), store.ErrNoSnapshot)
+		err = fmt.Errorf("%s: %w; list_snapshots lists their names", clip(in.Name, 100), store.ErrNoSnapshot)
 	}
 	return store.Snapshot{}, err
 }
 
 type createSnapshotIn struct {
-	Name     string `json:"name,omitempty" jsonschema:"letters, digits, dots, dashes, underscores; made from the time where not given"`
-	Duration string `json:"duration,omitempty" jsonschema:"such as 30m: the last so long; 1h where neither this nor start is given"`
-	Start    string `json:"start,omitempty" jsonschema:"start instead of a duration, RFC 3339"`
-	End      string `json:"end,omitempty" jsonschema:"end, included; now where not given"`
+	Name     string `json:"name,omitempty" jsonschema:"letters, digits, dots, dashes, underscores; default: from the current time"`
+	Duration string `json:"duration,omitempty" jsonschema:"such as 30m: the last 30 minutes; default 1h, unless start is given"`
+	Start    string `json:"start,omitempty" jsonschema:"start (instead of a duration), RFC 3339"`
+	End      string `json:"end,omitempty" jsonschema:"end, included; default now"`
 }
 
-func (s *answerer) createSnapshot(ctx context.Context, in createSnapshotIn) (store.Snapshot, error) {
+func (s *invocation) createSnapshot(ctx context.Context, in createSnapshotIn) (store.Snapshot, error) {
 	r := store.SnapshotRequest{Name: in.Name}
 	var err error
 	switch {
 	case in.Duration != "" && in.Start != "":
-		return store.Snapshot{}, wrong("duration and start contradict each other: give one")
+		return store.Snapshot{}, badRequest("pass either duration or start, not both")
 	case in.Start == "" && in.Duration == "":
 		r.Last = time.Hour
 	case in.Duration != "":
 		if r.Last, err = time.ParseDuration(in.Duration); err != nil || r.Last <= 0 {
-			return store.Snapshot{}, wrong("duration %q: want a length such as 30m", clip(in.Duration, 100))
+			return store.Snapshot{}, badRequest("duration %q: want a duration such as 30m", clip(in.Duration, 100))
 		}
 	}
 	for _, t := range []struct {
@@ -120,7 +120,7 @@ func (s *answerer) createSnapshot(ctx context.Context, in createSnapshotIn) (sto
 		}
 		at, err := time.Parse(time.RFC3339Nano, t.text)
 		if err != nil {
-			return store.Snapshot{}, wrong("%s %q: want RFC 3339 such as 2026-01-31T14:15:00Z", t.name, clip(t.text, 100))
+			return store.Snapshot{}, badRequest("%s %q: want RFC 3339 such as 2026-01-31T14:15:00Z", t.name, clip(t.text, 100))
 		}
 		*t.to = at.UnixNano()
 	}
@@ -134,18 +134,18 @@ type deletedOut struct {
 	Deleted string `json:"deleted"`
 }
 
-func (s *answerer) deleteSnapshot(ctx context.Context, in snapshotIn) (deletedOut, error) {
+func (s *invocation) deleteSnapshot(ctx context.Context, in snapshotIn) (deletedOut, error) {
 	s.dbs.forget(string(filepath.Separator) + in.Name + string(filepath.Separator))
 	return deletedOut{in.Name}, s.store().DeleteSnapshot(ctx, in.Name)
 }
 
 type exportSnapshotIn struct {
 	ID     string   `json:"id" jsonschema:"the snapshot's name"`
-	Nodes  []string `json:"nodes,omitempty" jsonschema:"only packets of these nodes"`
-	Filter string   `json:"bpf_filter,omitempty" jsonschema:"only packets that match, in tcpdump's words"`
+	Nodes  []string `json:"nodes,omitempty" jsonschema:"only packets from these nodes"`
+	Filter string   `json:"bpf_filter,omitempty" jsonschema:"only packets that match, in tcpdump syntax"`
 	Start  int64    `json:"start_time,omitempty" jsonschema:"milliseconds since 1970 UTC"`
 	End    int64    `json:"end_time,omitempty" jsonschema:"milliseconds since 1970 UTC"`
-	File   string   `json:"file,omitempty" jsonschema:"file name ending in .pcapng; the snapshot's name where not given"`
+	File   string   `json:"file,omitempty" jsonschema:"file name ending in .pcapng; default: the snapshot's name"`
 }
 
 type exportSnapshotOut struct {
@@ -153,7 +153,7 @@ type exportSnapshotOut struct {
 	store.PCAPReport
 }
 
-func (s *answerer) exportSnapshotPCAP(ctx context.Context, in exportSnapshotIn) (out exportSnapshotOut, err error) {
+func (s *invocation) exportSnapshotPCAP(ctx context.Context, in exportSnapshotIn) (out exportSnapshotOut, err error) {
 	name := in.File
 	if name == "" {
 		name = in.ID + ".pcapng"
@@ -165,34 +165,34 @@ func (s *answerer) exportSnapshotPCAP(ctx context.Context, in exportSnapshotIn) 
 	if err != nil {
 		return out, err
 	}
-	defer os.Remove(f.Name()) // gone where it got its name
+	defer os.Remove(f.Name()) // the link below keeps the file
 	out.PCAPReport, err = s.store().SnapshotPCAP(ctx, in.ID, store.PCAPRequest{Nodes: in.Nodes, Filter: in.Filter, From: in.Start * 1e6, To: in.End * 1e6}, f)
 	if end := f.Close(); err == nil {
 		err = end
 	}
 	if err == nil {
-		err = os.Link(f.Name(), out.Path) // never over a file that is there
+		err = os.Link(f.Name(), out.Path) // fails if the file exists
 	}
 	return out, err
 }
 
-// exportPath is where a file may be written.
-func (s *answerer) exportPath(name string) (string, error) {
+// exportPath returns the path of a file to write.
+func (s *invocation) exportPath(name string) (string, error) {
 	if s.o.ExportDir == "" {
 		return "", errNoExport
 	}
 	if filepath.Base(name) != name || !strings.HasSuffix(name, ".pcapng") || strings.HasPrefix(name, ".") {
-		return "", wrong("name %q: want a plain file name ending in .pcapng", clip(name, 200))
+		return "", badRequest("name %q: want a plain file name ending in .pcapng", clip(name, 200))
 	}
 	return filepath.Join(s.o.ExportDir, name), nil
 }
 
 type dissectIn struct {
 	Snapshot string `json:"snapshot" jsonschema:"the snapshot's name"`
-	Name     string `json:"name,omitempty" jsonschema:"the dissection's name; main where not given"`
+	Name     string `json:"name,omitempty" jsonschema:"the dissection's name; default main"`
 }
 
-func (s *answerer) startDissection(ctx context.Context, in dissectIn) (store.Dissection, error) {
+func (s *invocation) startDissection(ctx context.Context, in dissectIn) (store.Dissection, error) {
 	if in.Name == "" {
 		in.Name = mainDissection
 	}
@@ -201,14 +201,14 @@ func (s *answerer) startDissection(ctx context.Context, in dissectIn) (store.Dis
 
 type dissectionsIn struct {
 	Snapshot string `json:"snapshot,omitempty" jsonschema:"only dissections of this snapshot"`
-	Name     string `json:"name,omitempty" jsonschema:"only the one of this name"`
+	Name     string `json:"name,omitempty" jsonschema:"only the dissection with this name"`
 }
 
 type dissectionsOut struct {
 	Dissections []store.Dissection `json:"dissections"`
 }
 
-func (s *answerer) dissectionStatus(ctx context.Context, in dissectionsIn) (dissectionsOut, error) {
+func (s *invocation) dissectionStatus(ctx context.Context, in dissectionsIn) (dissectionsOut, error) {
 	out := dissectionsOut{Dissections: []store.Dissection{}}
 	list, err := s.store().Dissections(ctx, in.Snapshot)
 	for _, d := range list {
@@ -217,24 +217,24 @@ func (s *answerer) dissectionStatus(ctx context.Context, in dissectionsIn) (diss
 		}
 	}
 	if err == nil && in.Name != "" && len(out.Dissections) == 0 {
-		err = fmt.Errorf("no dissection %s of snapshot %s; start_snapshot_dissection begins one", clip(in.Name, 100), clip(in.Snapshot, 100))
+		err = fmt.Errorf("dissection %s of snapshot %s does not exist; start_snapshot_dissection creates one", clip(in.Name, 100), clip(in.Snapshot, 100))
 	}
 	return out, err
 }
 
 type captureIn struct {
-	Name     string   `json:"name,omitempty" jsonschema:"name of the snapshot that it becomes; made from the time where not given"`
-	Duration string   `json:"duration,omitempty" jsonschema:"such as 30s, at most 1h; 1m where not given"`
-	Filter   string   `json:"bpf_filter,omitempty" jsonschema:"only packets that match, in tcpdump's words"`
-	Owners   []string `json:"owners,omitempty" jsonschema:"only packets of these: namespace=NAME, pod=NAME, label=NAME=VALUE, container=NAME, process=NAME"`
+	Name     string   `json:"name,omitempty" jsonschema:"name of the resulting snapshot; default: from the current time"`
+	Duration string   `json:"duration,omitempty" jsonschema:"such as 30s, at most 1h; default 1m"`
+	Filter   string   `json:"bpf_filter,omitempty" jsonschema:"only packets that match, in tcpdump syntax"`
+	Owners   []string `json:"owners,omitempty" jsonschema:"only packets of these owners: namespace=NAME, pod=NAME, label=NAME=VALUE, container=NAME, process=NAME"`
 }
 
-func (s *answerer) captureTraffic(ctx context.Context, in captureIn) (store.Snapshot, error) {
+func (s *invocation) captureTraffic(ctx context.Context, in captureIn) (store.Snapshot, error) {
 	r := store.CaptureRequest{Name: in.Name, Duration: time.Minute, Filter: in.Filter, Owners: in.Owners}
 	if in.Duration != "" {
 		var err error
 		if r.Duration, err = time.ParseDuration(in.Duration); err != nil {
-			return store.Snapshot{}, wrong("duration %q: want a length such as 30s", clip(in.Duration, 100))
+			return store.Snapshot{}, badRequest("duration %q: want a duration such as 30s", clip(in.Duration, 100))
 		}
 	}
 	if r.Name == "" {

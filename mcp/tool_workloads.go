@@ -12,9 +12,9 @@ import (
 
 var (
 	toolListWorkloads = tool{name: "list_workloads", set: "network", short: true, title: "Workloads and their addresses",
-		doc: "Pods, services and other workloads of the case with namespace, labels and addresses over time; by name, regular expression, namespaces and labels."}
-	toolListIPs = tool{name: "list_ips", set: "network", short: true, title: "Who had an address",
-		doc: "Who was behind addresses, and from when: an address may have been several workloads' one after the other."}
+		doc: "List pods, services and other workloads with namespace, labels and addresses over time."}
+	toolListIPs = tool{name: "list_ips", set: "network", short: true, title: "Owners of addresses",
+		doc: "List the owners of addresses over time. An address may have had several owners, one after another."}
 )
 
 type listWorkloadsIn struct {
@@ -22,9 +22,9 @@ type listWorkloadsIn struct {
 	Namespace  string            `json:"namespace,omitempty"`
 	Namespaces []string          `json:"namespaces,omitempty"`
 	NameRegex  string            `json:"name_regex,omitempty" jsonschema:"regular expression (RE2) on the name"`
-	Labels     map[string]string `json:"labels,omitempty" jsonschema:"labels that must all be there"`
+	Labels     map[string]string `json:"labels,omitempty" jsonschema:"labels that a workload must all have"`
 	Type       string            `json:"type,omitempty" jsonschema:"pod or service"`
-	Timestamp  int64             `json:"timestamp,omitempty" jsonschema:"only who had an address at this time, milliseconds since 1970 UTC"`
+	Timestamp  int64             `json:"timestamp,omitempty" jsonschema:"only owners at this time, milliseconds since 1970 UTC"`
 }
 
 type workloadOut struct {
@@ -40,7 +40,7 @@ type workloadOut struct {
 
 type addressOut struct {
 	IP   string `json:"ip"`
-	From string `json:"from,omitempty" jsonschema:"since when it is known to hold, RFC 3339"`
+	From string `json:"from,omitempty" jsonschema:"first time of this assignment, RFC 3339"`
 }
 
 type listWorkloadsOut struct {
@@ -51,8 +51,8 @@ type listWorkloadsOut struct {
 
 const endpointColumns = `ip, valid_from_ns, name, kind, namespace, workload_kind, workload, service, node, labels`
 
-// endpoints reads who is known, narrowed by what both tools have in common.
-func (s *answerer) endpoints(ctx context.Context, namespaces []string, name, nameRegex, kind string, at int64) (*forensics.Result, error) {
+// endpoints reads the owners of addresses, with the filters that both tools share.
+func (s *invocation) endpoints(ctx context.Context, namespaces []string, name, nameRegex, kind string, at int64) (*forensics.Result, error) {
 	where, args := "true", []any{}
 	add := func(cond string, values ...any) { where, args = where+" AND "+cond, append(args, values...) }
 	if name != "" {
@@ -60,7 +60,7 @@ func (s *answerer) endpoints(ctx context.Context, namespaces []string, name, nam
 	}
 	if nameRegex != "" {
 		if _, err := regexp.Compile(nameRegex); err != nil {
-			return nil, wrong("name_regex: %v", err)
+			return nil, badRequest("name_regex: %v", err)
 		}
 		add("regexp_matches(name, ?)", nameRegex)
 	}
@@ -80,7 +80,7 @@ func (s *answerer) endpoints(ctx context.Context, namespaces []string, name, nam
 	case "pod", "service":
 		add("kind = ?", kind)
 	default:
-		return nil, wrong("type %q: want pod or service", clip(kind, 50))
+		return nil, badRequest("type %q: want pod or service", clip(kind, 50))
 	}
 	if at != 0 {
 		add("valid_from_ns <= ?", at*int64(time.Millisecond))
@@ -88,7 +88,7 @@ func (s *answerer) endpoints(ctx context.Context, namespaces []string, name, nam
 	return s.c.Query(ctx, forensics.Query{SQL: "SELECT " + endpointColumns + " FROM endpoints WHERE " + where + " ORDER BY namespace NULLS LAST, name, ip, valid_from_ns", Args: args, Limit: ask.MaxAll})
 }
 
-func (s *answerer) listWorkloads(ctx context.Context, in listWorkloadsIn) (listWorkloadsOut, error) {
+func (s *invocation) listWorkloads(ctx context.Context, in listWorkloadsIn) (listWorkloadsOut, error) {
 	out := listWorkloadsOut{Workloads: []workloadOut{}}
 	if in.Namespace != "" {
 		in.Namespaces = append(in.Namespaces, in.Namespace)
@@ -120,7 +120,7 @@ func (s *answerer) listWorkloads(ctx context.Context, in listWorkloadsIn) (listW
 	}
 	out.Total = len(out.Workloads)
 	out.page = s.page(r)
-	out.Cursor = "" // is that of addresses
+	out.Cursor = "" // it would continue the addresses, not the list
 	return out, nil
 }
 
@@ -153,14 +153,14 @@ type listIPsIn struct {
 
 type ipOut struct {
 	IP      string     `json:"ip"`
-	Records []ipRecord `json:"records" jsonschema:"who, the earliest first"`
+	Records []ipRecord `json:"records" jsonschema:"owners, the earliest first"`
 }
 
 type ipRecord struct {
 	Name      string `json:"name"`
 	Namespace string `json:"namespace,omitempty"`
 	Kind      string `json:"kind"`
-	From      string `json:"from,omitempty" jsonschema:"since when it is known to hold, RFC 3339"`
+	From      string `json:"from,omitempty" jsonschema:"first time of this assignment, RFC 3339"`
 }
 
 type listIPsOut struct {
@@ -169,7 +169,7 @@ type listIPsOut struct {
 	page
 }
 
-func (s *answerer) listIPs(ctx context.Context, in listIPsIn) (listIPsOut, error) {
+func (s *invocation) listIPs(ctx context.Context, in listIPsIn) (listIPsOut, error) {
 	out := listIPsOut{IPs: []ipOut{}}
 	r, err := s.endpoints(ctx, in.Namespaces, "", in.NameRegex, "", in.Timestamp)
 	if err != nil {
@@ -198,6 +198,6 @@ func (s *answerer) listIPs(ctx context.Context, in listIPsIn) (listIPsOut, error
 	}
 	out.Total = len(out.IPs)
 	out.page = s.page(r)
-	out.Cursor = "" // is that of addresses
+	out.Cursor = "" // it would continue the addresses, not the list
 	return out, nil
 }

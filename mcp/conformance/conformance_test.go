@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// TestConformance runs the official suites; scripts/conformance.sh says how.
+// TestConformance runs the official suites with scripts/conformance.sh.
 func TestConformance(t *testing.T) {
 	if testing.Short() {
 		t.Skip("needs time: the suites take seconds")

@@ -15,14 +15,14 @@ func text(uri, text string) *sdk.ResourceContents {
 	return &sdk.ResourceContents{URI: uri, MIMEType: "text/plain", Text: text}
 }
 
-// addContents adds tools that answer with each kind of content.
+// addContents adds a tool for each kind of content.
 func addContents(m *sdk.Server) {
 	image := &sdk.ImageContent{Data: bytesOf(pixel), MIMEType: "image/png"}
 	for _, t := range []struct {
 		name, doc string
 		content   []sdk.Content
 	}{
-		{"test_simple_text", "answers with text", say("This is a simple text response for testing.")},
+		{"test_simple_text", "answers with text", textContent("This is a simple text response for testing.")},
 		{"test_image_content", "answers with a picture", []sdk.Content{image}},
 		{"test_audio_content", "answers with a sound", []sdk.Content{&sdk.AudioContent{Data: bytesOf(silence), MIMEType: "audio/wav"}}},
 		{"test_embedded_resource", "answers with a resource", []sdk.Content{&sdk.EmbeddedResource{Resource: text("test://embedded-resource", "This is an embedded resource content.")}}},
@@ -36,7 +36,7 @@ func addContents(m *sdk.Server) {
 	add(m, "test_error_handling", "fails", func(context.Context, *sdk.CallToolRequest, any) (*sdk.CallToolResult, any, error) {
 		return nil, nil, errors.New("this tool intentionally returns an error for testing")
 	})
-	add(m, "test_tool_with_progress", "tells of its progress", func(ctx context.Context, req *sdk.CallToolRequest, _ any) (*sdk.CallToolResult, any, error) {
+	add(m, "test_tool_with_progress", "reports its progress", func(ctx context.Context, req *sdk.CallToolRequest, _ any) (*sdk.CallToolResult, any, error) {
 		token := req.Params.GetProgressToken()
 		for _, at := range []float64{0, 50, 100} {
 			if err := req.Session.NotifyProgress(ctx, &sdk.ProgressNotificationParams{ProgressToken: token, Progress: at, Total: 100, Message: fmt.Sprintf("Completed step %v of 100", at)}); err != nil {
@@ -44,35 +44,35 @@ func addContents(m *sdk.Server) {
 			}
 			time.Sleep(20 * time.Millisecond)
 		}
-		return said(fmt.Sprint(token))
+		return textResult(fmt.Sprint(token))
 	})
-	add(m, "test_reconnection", "breaks its stream, and answers on the next", func(_ context.Context, req *sdk.CallToolRequest, _ any) (*sdk.CallToolResult, any, error) {
+	add(m, "test_reconnection", "closes its stream, and answers on the next one", func(_ context.Context, req *sdk.CallToolRequest, _ any) (*sdk.CallToolResult, any, error) {
 		if req.Extra != nil && req.Extra.CloseSSEStream != nil {
 			req.Extra.CloseSSEStream(sdk.CloseSSEStreamArgs{RetryAfter: 20 * time.Millisecond})
 		}
 		time.Sleep(150 * time.Millisecond)
-		return said("Reconnection test completed successfully.")
+		return textResult("Reconnection test completed successfully.")
 	})
-	const words = `{"$schema":"https://json-schema.org/draft/2020-12/schema","type":"object","additionalProperties":false,
+	const keywords = `{"$schema":"https://json-schema.org/draft/2020-12/schema","type":"object","additionalProperties":false,
 		"$defs":{"address":{"$anchor":"addressDef","type":"object","properties":{"street":{"type":"string"},"city":{"type":"string"}}}},
 		"properties":{"name":{"type":"string"},"address":{"$ref":"#/$defs/address"},"contactMethod":{"type":"string","enum":["phone","email"]},"phone":{"type":"string"},"email":{"type":"string"}},
 		"allOf":[{"anyOf":[{"required":["phone"]},{"required":["email"]}]}],
 		"if":{"properties":{"contactMethod":{"const":"phone"}},"required":["contactMethod"]},"then":{"required":["phone"]},"else":{"required":["email"]}}`
-	sdk.AddTool(m, &sdk.Tool{Name: "json_schema_2020_12_tool", Description: "has a schema with words of draft 2020-12", InputSchema: json.RawMessage(words)},
+	sdk.AddTool(m, &sdk.Tool{Name: "json_schema_2020_12_tool", Description: "has a schema with keywords of draft 2020-12", InputSchema: json.RawMessage(keywords)},
 		func(_ context.Context, req *sdk.CallToolRequest, _ json.RawMessage) (*sdk.CallToolResult, any, error) {
-			return said(string(req.Params.Arguments))
+			return textResult(string(req.Params.Arguments))
 		})
 	const header = `{"type":"object","properties":{"region":{"type":"string","x-mcp-header":"Region"},"count":{"type":"integer"}}}`
-	sdk.AddTool(m, &sdk.Tool{Name: "test_x_mcp_header", Description: "has an argument that is a header too", InputSchema: json.RawMessage(header)},
+	sdk.AddTool(m, &sdk.Tool{Name: "test_x_mcp_header", Description: "has an argument that is also a header", InputSchema: json.RawMessage(header)},
 		func(_ context.Context, _ *sdk.CallToolRequest, in struct {
 			Region string `json:"region"`
 			Count  int    `json:"count"`
 		}) (*sdk.CallToolResult, any, error) {
-			return said("region " + in.Region)
+			return textResult("region " + in.Region)
 		})
 }
 
-// addResources adds what can be read.
+// addResources adds the resources.
 func addResources(m *sdk.Server) {
 	read := func(c *sdk.ResourceContents) sdk.ResourceHandler {
 		return func(_ context.Context, req *sdk.ReadResourceRequest) (*sdk.ReadResourceResult, error) {
@@ -118,7 +118,7 @@ func addPrompts(m *sdk.Server) {
 	prompt(&sdk.Prompt{Name: "test_prompt_with_image", Description: "has a picture"}, func(map[string]string) []*sdk.PromptMessage {
 		return []*sdk.PromptMessage{user(&sdk.ImageContent{Data: bytesOf(pixel), MIMEType: "image/png"}), line("Please analyze the image above.")}
 	})
-	m.AddPrompt(&sdk.Prompt{Name: "test_input_required_result_prompt", Description: "asks back"}, func(_ context.Context, req *sdk.GetPromptRequest) (*sdk.GetPromptResult, error) {
+	m.AddPrompt(&sdk.Prompt{Name: "test_input_required_result_prompt", Description: "asks for more input"}, func(_ context.Context, req *sdk.GetPromptRequest) (*sdk.GetPromptResult, error) {
 		if context := accepted(req.Params.InputResponses, "user_context", "context"); context != "" {
 			return &sdk.GetPromptResult{Messages: []*sdk.PromptMessage{line("Context: " + context)}}, nil
 		}

@@ -13,7 +13,7 @@ import (
 	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
 )
 
-// states signs what a client carries from one round to the next.
+// states signs the state that a client passes from one round to the next.
 type states struct{ key []byte }
 
 func (s states) sign(text string) string {
@@ -22,16 +22,16 @@ func (s states) sign(text string) string {
 	return text + "." + hex.EncodeToString(h.Sum(nil))
 }
 
-// open gives what was signed; a state that is not ours is an error of the protocol.
+// open returns the signed state; an invalid signature is a protocol error.
 func (s states) open(state string) (string, error) {
 	i := strings.LastIndexByte(state, '.')
 	if i < 0 || !hmac.Equal([]byte(s.sign(state[:i])), []byte(state)) {
-		return "", &jsonrpc.Error{Code: jsonrpc.CodeInvalidParams, Message: "requestState is not one of this server"}
+		return "", &jsonrpc.Error{Code: jsonrpc.CodeInvalidParams, Message: "requestState was not issued by this server"}
 	}
 	return state[:i], nil
 }
 
-// accepted is the text that a person gave in a form, or "".
+// accepted returns a field of a form that the user accepted, or "".
 func accepted(in sdk.InputResponseMap, request, field string) string {
 	r, ok := in[request].(*sdk.ElicitResult)
 	if !ok || r == nil || r.Action != "accept" {
@@ -41,15 +41,15 @@ func accepted(in sdk.InputResponseMap, request, field string) string {
 	return text
 }
 
-// confirmed reports whether a person accepted a form, whatever stands in it.
+// confirmed reports whether the user accepted a form.
 func confirmed(in sdk.InputResponseMap, request string) bool {
 	r, ok := in[request].(*sdk.ElicitResult)
 	return ok && r != nil && r.Action == "accept"
 }
 
-// sampled is what the client's model said.
+// sampled returns the answer of the client's model.
 func sampled(in sdk.InputResponseMap, request string) (string, bool) {
-	//lint:ignore SA1019 what is tested
+	//lint:ignore SA1019 tested
 	r, ok := in[request].(*sdk.CreateMessageWithToolsResult)
 	if !ok || r == nil {
 		return "", false
@@ -66,32 +66,32 @@ func wanted(state string, in sdk.InputRequestMap) (*sdk.CallToolResult, any, err
 	return &sdk.CallToolResult{InputRequests: in, RequestState: state}, nil, nil
 }
 
-// addInputs adds tools that answer only after the client gave them more.
+// addInputs adds tools that ask for more input before they answer.
 func addInputs(m *sdk.Server) {
 	const name = "test_input_required_result_"
 	s := states{[]byte(rand.Text())}
 	add(m, name+"elicitation", "asks for a name", func(_ context.Context, req *sdk.CallToolRequest, _ any) (*sdk.CallToolResult, any, error) {
 		if who := accepted(req.Params.InputResponses, "user_name", "name"); who != "" {
-			return said("Hello, " + who + "!")
+			return textResult("Hello, " + who + "!")
 		}
 		return wanted("", sdk.InputRequestMap{"user_name": form("What is your name?", "name")})
 	})
 	add(m, name+"sampling", "asks the client's model", func(_ context.Context, req *sdk.CallToolRequest, _ any) (*sdk.CallToolResult, any, error) {
 		if text, ok := sampled(req.Params.InputResponses, "capital_question"); ok {
-			return said("The model said: " + text)
+			return textResult("The model said: " + text)
 		}
 		return wanted("", sdk.InputRequestMap{"capital_question": question("What is the capital of France?")})
 	})
 	add(m, name+"list_roots", "asks for roots", func(_ context.Context, req *sdk.CallToolRequest, _ any) (*sdk.CallToolResult, any, error) {
-		//lint:ignore SA1019 what is tested
+		//lint:ignore SA1019 tested
 		if r, ok := req.Params.InputResponses["client_roots"].(*sdk.ListRootsResult); ok && r != nil {
 			text := fmt.Sprintf("%d roots:", len(r.Roots))
 			for _, root := range r.Roots {
 				text += " " + root.URI
 			}
-			return said(text)
+			return textResult(text)
 		}
-		//lint:ignore SA1019 what is tested
+		//lint:ignore SA1019 tested
 		return wanted("", sdk.InputRequestMap{"client_roots": &sdk.ListRootsParams{}})
 	})
 	for _, kind := range []string{"request_state", "tampered_state"} {
@@ -101,23 +101,23 @@ func addInputs(m *sdk.Server) {
 					return nil, nil, err
 				}
 				if confirmed(req.Params.InputResponses, "confirm") {
-					return said("state-ok")
+					return textResult("state-ok")
 				}
 			}
 			return wanted(s.sign(kind), sdk.InputRequestMap{"confirm": form("Please confirm", "ok")})
 		})
 	}
-	add(m, name+"multiple_inputs", "asks for three things at once", func(_ context.Context, req *sdk.CallToolRequest, _ any) (*sdk.CallToolResult, any, error) {
+	add(m, name+"multiple_inputs", "makes three requests at once", func(_ context.Context, req *sdk.CallToolRequest, _ any) (*sdk.CallToolResult, any, error) {
 		in := req.Params.InputResponses
 		who := accepted(in, "user_name", "name")
 		greeting, greeted := sampled(in, "greeting")
-		//lint:ignore SA1019 what is tested
+		//lint:ignore SA1019 tested
 		roots, rooted := in["client_roots"].(*sdk.ListRootsResult)
 		if who != "" && greeted && rooted && roots != nil {
-			return said(fmt.Sprintf("%s, %s; %d roots", greeting, who, len(roots.Roots)))
+			return textResult(fmt.Sprintf("%s, %s; %d roots", greeting, who, len(roots.Roots)))
 		}
 		return wanted(s.sign("multiple"), sdk.InputRequestMap{"user_name": form("What is your name?", "name"), "greeting": question("Generate a greeting"),
-			//lint:ignore SA1019 what is tested
+			//lint:ignore SA1019 tested
 			"client_roots": &sdk.ListRootsParams{}})
 	})
 	add(m, name+"multi_round", "asks twice", func(_ context.Context, req *sdk.CallToolRequest, _ any) (*sdk.CallToolResult, any, error) {
@@ -131,29 +131,29 @@ func addInputs(m *sdk.Server) {
 		if state == "1" {
 			return wanted(s.sign("2 "+accepted(req.Params.InputResponses, "step1", "name")), sdk.InputRequestMap{"step2": form("Step 2: What is your favourite colour?", "color")})
 		}
-		return said(strings.TrimPrefix(state, "2 ") + " likes " + accepted(req.Params.InputResponses, "step2", "color"))
+		return textResult(strings.TrimPrefix(state, "2 ") + " likes " + accepted(req.Params.InputResponses, "step2", "color"))
 	})
-	add(m, name+"capabilities", "asks for what the client can give", func(_ context.Context, req *sdk.CallToolRequest, _ any) (*sdk.CallToolResult, any, error) {
+	add(m, name+"capabilities", "requests what the client's capabilities allow", func(_ context.Context, req *sdk.CallToolRequest, _ any) (*sdk.CallToolResult, any, error) {
 		if len(req.Params.InputResponses) > 0 {
-			return said("thank you")
+			return textResult("thank you")
 		}
 		in := sdk.InputRequestMap{}
 		if c := req.ClientCapabilities(); c != nil {
 			if c.Elicitation != nil {
 				in["user_name"] = form("What is your name?", "name")
 			}
-			//lint:ignore SA1019 what is tested
+			//lint:ignore SA1019 tested
 			if c.Sampling != nil {
 				in["greeting"] = question("Generate a greeting")
 			}
-			//lint:ignore SA1019 what is tested
+			//lint:ignore SA1019 tested
 			if c.RootsV2 != nil {
-				//lint:ignore SA1019 what is tested
+				//lint:ignore SA1019 tested
 				in["client_roots"] = &sdk.ListRootsParams{}
 			}
 		}
 		if len(in) == 0 {
-			return said("the client can give nothing")
+			return textResult("the client has no capabilities")
 		}
 		return wanted("", in)
 	})

@@ -1,7 +1,6 @@
-// Conformance is a server for the official conformance suite of the Model Context
-// Protocol: the product's own HTTP handling in front of the tools, resources and prompts
-// that the suite's scenarios ask for by name. It is a test program and no part of the
-// product; scripts/conformance.sh runs it.
+// Conformance is a server for the official conformance suite of the Model Context Protocol. It
+// combines the product's HTTP handling with the tools, resources and prompts that the suite
+// requires. It is a test program, not part of the product; scripts/conformance.sh runs it.
 package main
 
 import (
@@ -52,29 +51,29 @@ func run(addr string) error {
 	return srv.Serve(ln)
 }
 
-// watched is the resource that changes by itself.
+// watched is a resource that changes every 2 s.
 const watched = "test://watched-resource"
 
 func touch(m *sdk.Server) {
 	for range time.Tick(2 * time.Second) {
-		_ = m.ResourceUpdated(context.Background(), &sdk.ResourceUpdatedNotificationParams{URI: watched}) // nobody may be listening
+		_ = m.ResourceUpdated(context.Background(), &sdk.ResourceUpdatedNotificationParams{URI: watched}) // there may be no subscriber
 	}
 }
 
-func say(text string) []sdk.Content { return []sdk.Content{&sdk.TextContent{Text: text}} }
+func textContent(text string) []sdk.Content { return []sdk.Content{&sdk.TextContent{Text: text}} }
 
-func said(text string) (*sdk.CallToolResult, any, error) {
-	return &sdk.CallToolResult{Content: say(text)}, nil, nil
+func textResult(text string) (*sdk.CallToolResult, any, error) {
+	return &sdk.CallToolResult{Content: textContent(text)}, nil, nil
 }
 
-// handler is what answers a tool without typed arguments.
+// handler is the function of a tool without typed arguments.
 type handler = func(ctx context.Context, req *sdk.CallToolRequest, _ any) (*sdk.CallToolResult, any, error)
 
 func add(m *sdk.Server, name, doc string, h handler) {
 	sdk.AddTool(m, &sdk.Tool{Name: name, Description: doc}, h)
 }
 
-// A picture of one pixel and a sound of no length.
+// A picture of one pixel, and an empty sound.
 const (
 	pixel   = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8DwHwAFBQIAX8jx0gAAAABJRU5ErkJggg=="
 	silence = "UklGRiQAAABXQVZFZm10IBAAAAABAAEARKwAAIhYAQACABAAZGF0YQAAAAA="

@@ -1,8 +1,8 @@
 // Package openapi writes the OpenAPI description of an HTTP interface from the declarations of
 // its operations.
 //
-// The parameters, bodies and answers are the JSON Schemas that the server checks requests by and
-// derives from its Go types, so the description cannot say anything else than the server does.
+// It describes parameters, bodies and answers with the JSON Schemas that the server derives from
+// its Go types and validates requests with, so the description always matches the server.
 package openapi
 
 import (
@@ -23,8 +23,8 @@ type Operation struct {
 	Summary      string
 	Description  string
 	Parameters   []Parameter
-	Body         *jsonschema.Schema // JSON that is sent; nil: nothing
-	Answer       *jsonschema.Schema // JSON that is answered; nil: another media type
+	Body         *jsonschema.Schema // request body as JSON; nil: none
+	Answer       *jsonschema.Schema // answer as JSON; nil: another media type
 	Media        string             // media type of an answer without a schema
 }
 
@@ -37,7 +37,7 @@ type Parameter struct {
 	Schema      *jsonschema.Schema `json:"schema"`
 }
 
-// Failure is a status that any operation may answer with.
+// Failure is an error status that any operation may return.
 type Failure struct {
 	Status      int
 	Description string
@@ -49,11 +49,11 @@ type API struct {
 	Title, Version, Description string
 	Operations                  []Operation
 	Failures                    []Failure
-	Shared                      map[string]*jsonschema.Schema // by name: written once, wherever they are the schema of a property
+	Shared                      map[string]*jsonschema.Schema // by name: written once, and referenced by properties with an equal schema
 }
 
-// OpenAPI 3.1.0 (https://spec.openapis.org/oas/v3.1.0), as far as it is written. Its schemas are
-// those of JSON Schema 2020-12.
+// The parts of OpenAPI 3.1.0 (https://spec.openapis.org/oas/v3.1.0) that are used. Schemas are
+// JSON Schema 2020-12.
 type (
 	object     = map[string]any
 	operation1 struct {
@@ -92,7 +92,7 @@ func (a API) YAML() ([]byte, error) {
 		"openapi":  "3.1.0",
 		"info":     object{"title": a.Title, "version": a.Version, "description": a.Description, "license": object{"name": "Apache-2.0", "identifier": "Apache-2.0"}},
 		"servers":  []object{{"url": "/"}},
-		"security": []object{{}, {"bearer": []string{}}}, // with tokens only if the server has any
+		"security": []object{{}, {"bearer": []string{}}}, // tokens are required only if the server has any
 		"paths":    paths,
 		"components": object{"schemas": schemas, "responses": responses,
 			"securitySchemes": object{"bearer": object{"type": "http", "scheme": "bearer"}}},
@@ -101,7 +101,7 @@ func (a API) YAML() ([]byte, error) {
 		return nil, fmt.Errorf("describing the interface: %w", err)
 	}
 	var v any
-	if err := yaml.Load(text, &v); err != nil { // JSON is YAML, and its numbers stay whole
+	if err := yaml.Load(text, &v); err != nil { // JSON is valid YAML, and integers stay integers
 		return nil, fmt.Errorf("describing the interface: %w", err)
 	}
 	return yaml.Dump(v, yaml.WithIndent(2))
@@ -127,7 +127,7 @@ func (a API) operation(op Operation, failures object) operation1 {
 
 func content(media string, s *jsonschema.Schema) object { return object{media: object{"schema": s}} }
 
-// share is a schema with references in place of properties that have a shared one.
+// share replaces properties that have a shared schema by references.
 func (a API) share(s *jsonschema.Schema) *jsonschema.Schema {
 	if s.Properties == nil {
 		return s
@@ -145,7 +145,7 @@ func (a API) share(s *jsonschema.Schema) *jsonschema.Schema {
 	return s
 }
 
-// operationID names an operation by its method and the words of its path.
+// operationID names an operation after its method and path.
 func operationID(op Operation) string {
 	id := strings.ToLower(op.Method)
 	for _, w := range strings.FieldsFunc(op.Path, func(r rune) bool {

@@ -7,7 +7,7 @@ func architecture() []script {
 		{24, mostUsed}, {25, whatItDoes}, {26, protocols}, {27, teamServices}}
 }
 
-func bothWays(a *asking) {
+func bothWays(a *run) {
 	m := a.ask("get_service_map", map[string]any{"service": a.arg("service"), "kfl": "!dns"})
 	in := where(m.each("edges"), func(n node) bool { return a.to(n) == a.arg("service") })
 	a.groups("inbound", in, a.from, "calls")
@@ -17,7 +17,7 @@ func bothWays(a *asking) {
 	}
 }
 
-// steps are the calls of all chains of a trace but look-ups of names, handshakes and logins.
+// steps returns the calls of all chains of a trace, without DNS lookups, handshakes and logins.
 func steps(trace node) (out []node) {
 	for _, c := range trace.each("chains") {
 		for _, s := range c.each("steps") {
@@ -35,9 +35,9 @@ func steps(trace node) (out []node) {
 	return out
 }
 
-// trail is what happened to an order: the chain of its request, what followed in the same
-// second and names it, and messages to brokers whose protocol is not read.
-func (a *asking) trail() (list []node) {
+// trail returns the calls for an order: the chain of its request, later calls in the same second
+// that name it, and messages to brokers whose protocol is not dissected.
+func (a *run) trail() (list []node) {
 	known := map[string]bool{}
 	add := func(some []node) {
 		for _, s := range some {
@@ -65,25 +65,25 @@ func (a *asking) trail() (list []node) {
 	return list
 }
 
-func orderFlow(a *asking) {
+func orderFlow(a *run) {
 	list := a.trail()
 	a.groups("steps", list, a.pair, "")
 	a.shown("calls", list...)
 }
 
-func withoutCache(a *asking) {
+func withoutCache(a *run) {
 	d := a.ask("get_dependencies", map[string]any{"service": a.arg("service"), "blast_radius": true})
 	a.groups("direct", where(d.each("upstream"), func(n node) bool { return n.num("depth") == 1 }), a.from, "calls")
 }
 
-func externalAPIs(a *asking) {
+func externalAPIs(a *run) {
 	e := a.ask("list_external", nil)
 	name := func(n node) string { return n.str("name") }
 	a.groups("calls", where(e.each("destinations"), func(n node) bool { return n.num("calls") > 0 }), name, "calls")
 	a.groups("sealed", where(e.each("destinations"), func(n node) bool { return n.num("calls") == 0 }), name, "connections")
 }
 
-func pastLayer(a *asking) {
+func pastLayer(a *run) {
 	d := a.ask("get_dependencies", map[string]any{"service": a.arg("database"), "via": a.arg("layer"), "depth": 1})
 	for _, b := range d.each("bypass") {
 		all := a.ask("audit_access", map[string]any{"service": a.arg("database"), "client": b.str("client"), "kfl": `method != "STARTUP"`})
@@ -93,12 +93,12 @@ func pastLayer(a *asking) {
 	}
 }
 
-func overview(a *asking) {
+func overview(a *run) {
 	a.ask("get_overview", nil)
 	pods := a.ask("list_workloads", map[string]any{"limit": 200, "max_bytes": 20000})
 	seen := map[string]bool{}
 	for _, w := range pods.each("workloads") {
-		if w.str("kind") == "pod" && w.str("namespace") != "" { // a pod of which more than an id is known
+		if w.str("kind") == "pod" && w.str("namespace") != "" { // a pod with a known name
 			seen[w.str("namespace")+"/"+w.str("name")] = true
 		}
 	}
@@ -107,23 +107,23 @@ func overview(a *asking) {
 	a.groups("pairs", m.each("edges"), a.pair, "calls")
 }
 
-func mostUsed(a *asking) {
+func mostUsed(a *run) {
 	s := a.ask("get_api_stats", map[string]any{"kfl": "http", "limit": 10})
 	a.groups("top", s.each("endpoints"), a.served, "calls")
 }
 
-func whatItDoes(a *asking) {
+func whatItDoes(a *run) {
 	a.ask("describe_service", map[string]any{"service": a.arg("service")})
 	s := a.ask("get_api_stats", map[string]any{"client": a.arg("service"), "kfl": "http"})
 	a.groups("does", s.each("endpoints"), a.served, "calls")
 }
 
-func protocols(a *asking) {
+func protocols(a *run) {
 	o := a.ask("get_overview", nil)
 	a.groups("protocols", where(o.each("protocols"), func(n node) bool { return n.str("protocol") != "tcp" }), func(n node) string { return n.str("protocol") }, "calls")
 }
 
-func teamServices(a *asking) {
+func teamServices(a *run) {
 	s := a.ask("describe_service", map[string]any{"labels": fmt.Sprintf("%s=%s", a.arg("label"), a.arg("value"))})
 	a.groups("talk", where(s.each("talks"), func(n node) bool { return n.is("within") }), a.pair, "calls")
 }

@@ -9,7 +9,7 @@ func compliance() []script {
 	return []script{{34, personalData}, {35, evidence}, {36, breachWindow}, {37, auditTrail}, {38, vendorReview}}
 }
 
-func personalData(a *asking) {
+func personalData(a *run) {
 	all := a.ask("audit_access", a.window(map[string]any{"pii": true, "kfl": "http"}))
 	a.number("count", all.num("total_calls"))
 	a.groups("pairs", all.each("pairs"), a.pair, "calls")
@@ -17,14 +17,14 @@ func personalData(a *asking) {
 	for _, x := range where(f.each("findings"), func(n node) bool { return strings.Contains(n.str("what"), "(personal)") }) {
 		a.behind("calls", f, x.str("kfl"))
 	}
-	a.claim("calls").exact = false // the truth has the first of them only
+	a.claim("calls").exact = false // the truth has only the first of them
 	if n := len(a.claim("calls").calls); n != int(all.num("total_calls")) {
 		a.t.Errorf("%d calls behind findings of personal data, %v in the audit", n, all.num("total_calls"))
 	}
 }
 
-// evidence takes the calls, how they ended, and the connections below them.
-func evidence(a *asking) {
+// evidence claims the calls, their outcomes, and their connections.
+func evidence(a *run) {
 	all := a.ask("audit_access", a.window(map[string]any{"service": a.arg("service"), "limit": 10}))
 	a.number("with_handshakes", all.num("total_calls"))
 	kfl := fmt.Sprintf("host == %q && !dns", a.arg("service"))
@@ -41,7 +41,7 @@ func evidence(a *asking) {
 	}
 }
 
-func breachWindow(a *asking) {
+func breachWindow(a *run) {
 	all := a.ask("audit_access", a.window(map[string]any{"service": a.arg("service")}))
 	a.number("all", all.num("total_calls"))
 	a.groups("who", all.each("clients"), func(n node) string { return a.end(n.str("client")) }, "calls")
@@ -56,14 +56,14 @@ func breachWindow(a *asking) {
 	})...)
 }
 
-func auditTrail(a *asking) {
+func auditTrail(a *run) {
 	list := a.trail()
 	a.number("calls", float64(len(list)))
 	a.groups("pairs", list, a.pair, "")
 	a.shown("rows", list...)
 }
 
-func vendorReview(a *asking) {
+func vendorReview(a *run) {
 	m := a.ask("get_service_map", a.window(map[string]any{"kfl": "dst.external"}))
 	a.number("readable", sum(m.each("edges"), "calls"))
 	readable := where(m.each("edges"), func(n node) bool { return n.num("calls") > 0 })

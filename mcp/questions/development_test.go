@@ -10,7 +10,7 @@ func development() []script {
 	return []script{{44, newEndpoint}, {45, integrationTests}, {46, authMiddleware}, {47, retries}, {48, caching}}
 }
 
-func newEndpoint(a *asking) {
+func newEndpoint(a *run) {
 	kfl := `http && src.external && path.startsWith("/api/orders")`
 	l := a.ask("list_api_calls", a.window(map[string]any{"kfl": kfl}))
 	a.groups("outcomes", l.each("calls"), func(n node) string { return endpoint(n.str("summary")) + " " + outcome(n) }, "")
@@ -18,9 +18,9 @@ func newEndpoint(a *asking) {
 	a.ask("find_failures", a.window(map[string]any{"kfl": kfl}))
 }
 
-// integrationTests takes the tests' calls as they were sent, looks for patterns in them,
-// and follows a list of orders to the database.
-func integrationTests(a *asking) {
+// integrationTests lists the calls of the tests, looks for patterns in them, and follows a list
+// of orders to the database.
+func integrationTests(a *run) {
 	p := a.ask("get_pair", a.window(map[string]any{"src": a.arg("service"), "dst": a.arg("target"), "limit": 20}))
 	a.number("calls", p.num("forth.calls"))
 	a.shown("rows", p.at("calls"))
@@ -31,7 +31,7 @@ func integrationTests(a *asking) {
 	for _, x := range append(f.each("findings"), below.each("findings")...) {
 		switch x.str("kind") {
 		case "drift":
-			if a.to(x) == a.arg("target") && strings.Contains(x.str("words"), "in the response 2xx") { // orders that were taken
+			if a.to(x) == a.arg("target") && strings.Contains(x.str("words"), "in the response 2xx") { // accepted orders
 				a.number("as_text", value(x, "string"))
 				a.number("as_number", value(x, "number"))
 			}
@@ -47,7 +47,7 @@ func integrationTests(a *asking) {
 	}
 }
 
-// value is a number that a pattern has by name.
+// value returns a number of a pattern by name.
 func value(n node, name string) float64 {
 	for _, x := range n.each("numbers") {
 		if x.str("name") == name {
@@ -59,7 +59,7 @@ func value(n node, name string) float64 {
 
 var reason = regexp.MustCompile(`"error":"([a-z_]+)"`)
 
-func authMiddleware(a *asking) {
+func authMiddleware(a *run) {
 	v := a.ask("describe_service", a.window(map[string]any{"service": a.arg("service")}))
 	a.number("rejected", v.num("in.failed"))
 	a.number("passed", v.num("in.calls")-v.num("in.failed"))
@@ -77,7 +77,7 @@ func authMiddleware(a *asking) {
 	}
 }
 
-func retries(a *asking) {
+func retries(a *run) {
 	f := a.ask("find_patterns", a.window(map[string]any{"kinds": []string{"retries"}}))
 	for _, x := range f.each("findings") {
 		switch a.pair(x) {
@@ -98,7 +98,7 @@ func retries(a *asking) {
 	}
 }
 
-func caching(a *asking) {
+func caching(a *run) {
 	f := a.ask("find_patterns", a.window(map[string]any{"kinds": []string{"caching"}, "service": a.arg("service")}))
 	for _, x := range f.each("findings") {
 		switch x.str("endpoint") {

@@ -1,6 +1,6 @@
-// Package questions holds the server to the 48 questions that people ask.
+// Package questions tests the server with 48 questions that people ask.
 //
-// It has tests only. Each question is a script of at most six tool calls whose arguments
-// come from the question and from earlier answers, over captures whose truth is known
-// (samples/questions), and every fact of that truth must be in the answers.
+// Each question is a script of at most 6 tool calls. Their arguments come from the question and
+// from earlier answers. The scripts run on captures whose truth is known (samples/questions), and
+// the answers must contain every fact of that truth.
 package questions

@@ -9,8 +9,8 @@ func incidents() []script {
 	return []script{{1, checkoutFailed}, {2, gatewayTimeouts}, {3, crashedPod}, {4, whyUserFailed}, {5, whatFailed}, {6, exactRequest}}
 }
 
-// checkoutFailed lists the calls, then asks why those failed that did.
-func checkoutFailed(a *asking) {
+// checkoutFailed lists the calls, then asks why some of them failed.
+func checkoutFailed(a *run) {
 	kfl := "http && " + anyOf(a.list("services"))
 	calls := a.ask("list_api_calls", a.window(map[string]any{"kfl": kfl, "limit": 1000, "max_bytes": 40000}))
 	why := a.ask("find_failures", a.window(map[string]any{"kfl": kfl}))
@@ -26,8 +26,8 @@ func checkoutFailed(a *asking) {
 	a.shown("failing", where(calls.each("calls"), func(n node) bool { return n.num("status_code") == 401 })...)
 }
 
-// gatewayTimeouts finds them, then follows some to where the time went.
-func gatewayTimeouts(a *asking) {
+// gatewayTimeouts finds the timeouts, then follows some to the slow service.
+func gatewayTimeouts(a *run) {
 	failed := a.ask("find_failures", map[string]any{"kfl": "http && status_code == " + a.arg("status") + " && path.startsWith(\"" + a.arg("path") + "\")", "list_calls": true})
 	outer := where(failed.each("groups"), func(n node) bool { return a.from(n) == "customer" })
 	a.number("504s", sum(outer, "calls"))
@@ -43,12 +43,12 @@ func gatewayTimeouts(a *asking) {
 	a.shown("queries", queries.at("slow.slowest"))
 }
 
-func crashedPod(a *asking) {
+func crashedPod(a *run) {
 	all := a.ask("get_timeline", map[string]any{"workload": a.arg("namespace") + "/" + a.arg("pod"), "before": a.arg("minutes") + "m", "after": "0s"})
 	a.times("crash", all.str("crash.time"), "")
 	a.number("activity_count", all.num("calls"))
-	asked := a.ask("list_api_calls", map[string]any{"from": all.str("from"), "to": all.str("to"), "kfl": fmt.Sprintf("dns && src.pod == %q", a.arg("pod"))})
-	a.groups("activity", asked.each("calls"), func(n node) string {
+	lookups := a.ask("list_api_calls", map[string]any{"from": all.str("from"), "to": all.str("to"), "kfl": fmt.Sprintf("dns && src.pod == %q", a.arg("pod"))})
+	a.groups("activity", lookups.each("calls"), func(n node) string {
 		question, _, _ := strings.Cut(n.str("summary"), " → ")
 		return a.pair(n) + " " + question + " " + outcome(n)
 	}, "")
@@ -65,19 +65,19 @@ func crashedPod(a *asking) {
 }
 
 // whyUserFailed finds the user's failed call, then follows its chain.
-func whyUserFailed(a *asking) {
+func whyUserFailed(a *run) {
 	found := a.ask("trace_request", map[string]any{"text": a.arg("user"), "from": a.arg("at"), "to": later(a.arg("at"), 60)})
 	a.shown("failing", found)
 	a.shown("chain", found)
 }
 
-func whatFailed(a *asking) {
+func whatFailed(a *run) {
 	f := a.ask("find_failures", a.window(nil))
 	a.number("failed", f.num("failed_calls"))
 	a.groups("by_outcome", f.each("groups"), a.flow, "calls")
 }
 
-func exactRequest(a *asking) {
+func exactRequest(a *run) {
 	f := a.ask("find_failures", map[string]any{"service": a.arg("service"), "kfl": "status_code == " + a.arg("status")})
 	a.number("500s", f.num("failed_calls"))
 	call := a.ask("get_api_call", map[string]any{"id": f.str("groups.0.call_ids.0")})

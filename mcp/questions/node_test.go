@@ -20,7 +20,7 @@ func parse(text string) (node, error) {
 	return node{v: v}, err
 }
 
-// at is what a path such as groups.0.calls leads to; nothing where it leads nowhere.
+// at returns the value at a path such as groups.0.calls, or an empty node.
 func (n node) at(path string) node {
 	if path == "" {
 		return n
@@ -43,7 +43,7 @@ func (n node) at(path string) node {
 	return node{v: v}
 }
 
-// each are the elements of a list.
+// each returns the elements of a list.
 func (n node) each(path string) (out []node) {
 	list, _ := n.at(path).v.([]any)
 	for _, v := range list {
@@ -65,7 +65,7 @@ func (n node) str(path string) string {
 	}
 }
 
-// num is a number; -1 where there is none.
+// num returns a number, or -1 if there is none.
 func (n node) num(path string) float64 {
 	switch v := n.at(path).v.(type) {
 	case float64:
@@ -80,7 +80,7 @@ func (n node) num(path string) float64 {
 
 func (n node) is(path string) bool { b, _ := n.at(path).v.(bool); return b }
 
-// strs are the texts of a list.
+// strs returns the strings of a list.
 func (n node) strs(path string) (out []string) {
 	for _, e := range n.each(path) {
 		out = append(out, e.text())
@@ -88,7 +88,7 @@ func (n node) strs(path string) (out []string) {
 	return out
 }
 
-// sum adds a number of each element.
+// sum adds up a number of each element.
 func sum(list []node, path string) (total float64) {
 	for _, n := range list {
 		total += max(n.num(path), 0)
@@ -96,7 +96,7 @@ func sum(list []node, path string) (total float64) {
 	return total
 }
 
-// where are the elements for which keep holds.
+// where returns the elements for which keep is true.
 func where(list []node, keep func(node) bool) (out []node) {
 	for _, n := range list {
 		if keep(n) {
@@ -106,7 +106,7 @@ func where(list []node, keep func(node) bool) (out []node) {
 	return out
 }
 
-// texts writes all names and texts below a node, as whoever reads the answer sees them.
+// texts writes all names and strings below a node, as a reader of the answer sees them.
 func (n node) texts(b *strings.Builder) {
 	switch v := n.v.(type) {
 	case map[string]any:

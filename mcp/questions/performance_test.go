@@ -6,7 +6,7 @@ func performance() []script {
 	return []script{{28, whereTimeGoes}, {29, slowCalls}, {30, whatChanged}, {31, sizeAndTime}, {32, slowQueries}, {33, latencyPatterns}}
 }
 
-func whereTimeGoes(a *asking) {
+func whereTimeGoes(a *run) {
 	t := a.ask("trace_request", map[string]any{"kfl": fmt.Sprintf("http && path == %q && status_code < 300", a.arg("path")), "max_bytes": 40000})
 	calls, time := map[string]float64{}, map[string]float64{}
 	for _, h := range t.each("hops") {
@@ -16,22 +16,22 @@ func whereTimeGoes(a *asking) {
 			time[a.pair(h)] += h.num("calls") * h.num("p50_ms")
 		}
 	}
-	a.claim("hops").some = true // the chain goes on behind the hops that were planted
+	a.claim("hops").some = true // the chain continues after the planted hops
 	for p, n := range calls {
 		a.set("hops", p, time[p]/n)
 	}
 	a.number("slowest_ms", t.num("hops.0.p50_ms"))
 }
 
-func slowCalls(a *asking) {
+func slowCalls(a *run) {
 	l := a.ask("get_latency", a.window(map[string]any{"min_ms": a.q.Arguments["threshold_ms"], "parts": []string{"slow"}}))
 	a.number("count", l.num("slow.calls"))
 	a.groups("by_endpoint", l.each("slow.endpoints"), a.served, "slow")
 }
 
-// whatChanged compares what the service answers, what it asks of others, and looks what
-// happened between the two times.
-func whatChanged(a *asking) {
+// whatChanged compares the calls to and from the service, and looks for events between the two
+// periods.
+func whatChanged(a *run) {
 	times := map[string]any{"from": a.arg("from"), "to": a.arg("to"), "baseline_from": a.arg("against_from"), "baseline_to": a.arg("against_to")}
 	with := func(key string) map[string]any {
 		out := map[string]any{key: a.arg("service")}
@@ -56,22 +56,22 @@ func whatChanged(a *asking) {
 	}
 }
 
-func sizeAndTime(a *asking) {
+func sizeAndTime(a *run) {
 	l := a.ask("get_latency", map[string]any{"path": a.arg("path") + "*", "parts": []string{"size"}})
 	for _, c := range where(l.each("size"), func(n node) bool { return n.str("of") == "request" }) {
-		a.number("correlation", c.num("pearson")) // the last is the service farthest from the customer
+		a.number("correlation", c.num("pearson")) // the last one is the service farthest from the customer
 		a.number("calls", c.num("n"))
 	}
 }
 
-func slowQueries(a *asking) {
+func slowQueries(a *run) {
 	l := a.ask("get_latency", map[string]any{"min_ms": a.q.Arguments["threshold_ms"], "kfl": "postgresql", "parts": []string{"slow", "queries"}})
 	a.number("count", l.num("slow.calls"))
 	a.groups("who", l.each("slow.slowest"), a.pair, "")
 	a.shown("queries", l.at("slow.slowest"))
 }
 
-func latencyPatterns(a *asking) {
+func latencyPatterns(a *run) {
 	c := a.ask("compare_periods", map[string]any{"from": a.arg("from"), "to": a.arg("to"), "baseline_from": a.arg("against_from"), "baseline_to": a.arg("against_to"), "kfl": "http"})
 	for _, e := range where(c.each("endpoints"), func(n node) bool { return len(n.each("p50_ms")) == 2 }) {
 		a.set("change", a.served(e), e.num("p50_ms.1")-e.num("p50_ms.0"))

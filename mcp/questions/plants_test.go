@@ -8,24 +8,24 @@ import (
 	"testing"
 )
 
-// plants are questions about what was planted besides the answers to the 48, as somebody
-// would ask who knows nothing of it: no script is told a name.
-func plants() map[string]func(*asking) {
-	return map[string]func(*asking){
+// plants are questions about the other planted traffic. Their scripts know no names in advance,
+// like a person who does not know what was planted.
+func plants() map[string]func(*run) {
+	return map[string]func(*run){
 		"unbalanced": unbalanced, "storm": storm, "dns_failures": unresolved, "dns_tunnel": tunnel, "beacon": beacon,
 		"expired_certificate": expired, "certificate_ends_soon": endsSoon, "weak_tls": weakTLS, "plaintext_credentials": inClear,
 		"tokens_downstream": passedOn, "keep_alive": usedAgain, "pool": waiting, "hidden_prompt": orders, "churn": churn,
 	}
 }
 
-// found are the findings of some analyzers.
-func (a *asking) found(names ...string) []node {
+// found returns the findings of some analyzers.
+func (a *run) found(names ...string) []node {
 	a.t.Helper()
 	return a.ask("list_findings", map[string]any{"names": names, "limit": 200}).each("findings")
 }
 
-// looked are the details of the first call of a row.
-func (a *asking) looked(n node) node {
+// details returns the details of the first call of a row.
+func (a *run) details(n node) node {
 	a.t.Helper()
 	return a.ask("get_api_call", map[string]any{"id": n.str("call_ids.0")})
 }
@@ -40,14 +40,14 @@ func count(p node, name string) float64 {
 	return -1
 }
 
-func unbalanced(a *asking) {
+func unbalanced(a *run) {
 	l := a.ask("get_latency", map[string]any{"parts": []string{"replicas"}})
 	for _, r := range where(l.each("replicas"), func(n node) bool { return n.str("balanced") == "no" }) {
 		a.groups("replicas", r.each("pods"), func(n node) string { return n.str("pod") }, "calls")
 	}
 }
 
-func storm(a *asking) {
+func storm(a *run) {
 	for _, p := range a.ask("find_patterns", map[string]any{"kinds": []string{"retry_storms"}}).each("findings") {
 		a.number("calls", count(p, "calls"))
 		if m := lasted.FindStringSubmatch(p.str("words")); m != nil {
@@ -58,24 +58,24 @@ func storm(a *asking) {
 
 var lasted = regexp.MustCompile(`times from (\S+) to ([^ ,]+)`)
 
-func unresolved(a *asking) {
+func unresolved(a *run) {
 	list := a.found("dns-failure")
 	for id, code := range map[string]string{"nxdomain": "NXDOMAIN", "servfail": "SERVFAIL"} {
 		a.number(id, sum(where(list, func(n node) bool { return strings.Contains(n.str("what"), code) }), "count"))
 	}
 }
 
-func tunnel(a *asking) {
+func tunnel(a *run) {
 	list := a.found("dns-tunnel")
 	a.number("questions", sum(list, "count"))
 	if len(list) > 0 {
-		a.looked(list[0])
+		a.details(list[0])
 	}
 }
 
-// beacon takes the one that is all that its pod says to that place, at even times, within
-// hours and not once a day.
-func beacon(a *asking) {
+// beacon selects the only traffic from its pod to that destination, at regular intervals of less
+// than a day.
+func beacon(a *run) {
 	known := a.ask("list_external", nil)
 	for _, b := range where(a.found("beacon"), func(n node) bool {
 		return strings.Contains(n.str("what"), "pauses is 0s") && len(n.each("call_ids")) > 0
@@ -91,8 +91,8 @@ func beacon(a *asking) {
 
 var validTo = regexp.MustCompile(`had expired \(valid to ([^)]*)\)|about to expire \(valid to ([^)]*)\)`)
 
-// certificates are the findings about one whose certificate ended, or is about to expire.
-func (a *asking) certificates(ended bool) (rows []node, end string) {
+// certificates returns the findings about the certificate that expired, or is about to expire.
+func (a *run) certificates(ended bool) (rows []node, end string) {
 	list := a.found("certificate")
 	who := func(n node) bool { return strings.Contains(n.str("what"), "had expired") }
 	for _, x := range list {
@@ -104,32 +104,32 @@ func (a *asking) certificates(ended bool) (rows []node, end string) {
 	return nil, ""
 }
 
-func expired(a *asking) {
+func expired(a *run) {
 	rows, end := a.certificates(true)
 	a.number("handshakes", sum(rows, "count"))
 	a.times("ended", end, "")
 }
 
-func endsSoon(a *asking) {
+func endsSoon(a *run) {
 	_, end := a.certificates(false)
 	a.times("ends", end, "")
 }
 
-func weakTLS(a *asking) { a.number("handshakes", sum(a.found("weak-tls"), "count")) }
+func weakTLS(a *run) { a.number("handshakes", sum(a.found("weak-tls"), "count")) }
 
-func inClear(a *asking) {
+func inClear(a *run) {
 	list := a.found("plaintext-credentials")
-	most := 0.0 // others try once with something else and are refused
+	most := 0.0 // others try once with something else, and are refused
 	for _, x := range where(list, func(n node) bool { return strings.Contains(n.str("what"), "(basic)") }) {
 		most = max(most, x.num("count"))
 	}
 	a.number("basic", most)
 	for _, x := range where(list, func(n node) bool { return strings.Contains(n.str("what"), "postgresql") }) {
-		a.looked(x)
+		a.details(x)
 	}
 }
 
-func passedOn(a *asking) {
+func passedOn(a *run) {
 	outside := map[string]bool{}
 	m := a.ask("get_service_map", map[string]any{"kfl": `"authorization" in request.headers && !src.external`, "limit": 200})
 	for _, n := range m.each("nodes") {
@@ -138,8 +138,8 @@ func passedOn(a *asking) {
 	a.groups("pairs", where(m.each("edges"), func(n node) bool { return !outside[n.str("dst")] }), a.pair, "calls")
 }
 
-// usedAgain asks about the workload through which all requests from outside come in.
-func usedAgain(a *asking) {
+// usedAgain asks about the workload that receives all external requests.
+func usedAgain(a *run) {
 	way := a.ask("get_overview", map[string]any{"limit": 5}).each("ingress")
 	if len(way) == 0 {
 		return
@@ -154,8 +154,8 @@ func usedAgain(a *asking) {
 
 var waited = regexp.MustCompile(`connection, from (\S+) to (\S+)\.$`)
 
-// waiting takes the requests of the time from before the first call that waited.
-func waiting(a *asking) {
+// waiting lists the requests from just before the first call that waited.
+func waiting(a *run) {
 	for _, p := range a.ask("find_patterns", map[string]any{"kinds": []string{"pool"}}).each("findings") {
 		a.number("at_once", count(p, "requests_at_once"))
 		a.number("connections", count(p, "ceiling"))
@@ -176,14 +176,14 @@ func waiting(a *asking) {
 	}
 }
 
-func orders(a *asking) {
+func orders(a *run) {
 	a.shown("calls", a.ask("search_content", map[string]any{"pattern": `(?i)\bignore (all |any )?(previous|prior|earlier) instructions[^"<\n]*`, "limit": 50}))
 }
 
-func churn(a *asking) {
+func churn(a *run) {
 	for _, p := range a.ask("find_patterns", map[string]any{"kinds": []string{"churn"}}).each("findings") {
 		a.number("connections", count(p, "connections_opened"))
-		a.looked(p)
+		a.details(p)
 		for _, x := range where(a.found("unusual"), func(n node) bool { return a.pair(n) == a.pair(p) }) {
 			if x.num("count") != count(p, "connections_opened") {
 				a.t.Errorf("one answer has %v connections, another %v", x.num("count"), count(p, "connections_opened"))
@@ -192,37 +192,37 @@ func churn(a *asking) {
 	}
 }
 
-// TestPlants asks for what was planted besides the answers to the questions.
+// TestPlants asks for the traffic that was planted in addition to the answers to the questions.
 func TestPlants(t *testing.T) {
 	for _, name := range scenarios {
 		s := open(t, name)
-		asked := plants()
+		scripts := plants()
 		for i, p := range s.truth.Plants {
 			t.Run(name+"/"+p.ID, func(t *testing.T) {
-				run := asked[p.ID]
-				if run == nil {
-					t.Fatalf("nobody asks for %s", p.ID)
+				script := scripts[p.ID]
+				if script == nil {
+					t.Fatalf("there is no script for %s", p.ID)
 				}
-				a := s.asking(t, question{Number: 100 + i, Words: p.ID, Facts: p.Facts})
-				run(a)
-				r := a.held()
+				a := s.start(t, question{Number: 100 + i, Words: p.ID, Facts: p.Facts})
+				script(a)
+				r := a.checkFacts()
 				t.Logf("%d calls, %d bytes, %d/%d facts", r.calls, r.bytes, r.ok, r.facts)
 			})
-			delete(asked, p.ID)
+			delete(scripts, p.ID)
 		}
-		for id := range asked {
-			t.Errorf("%s: %s is asked for and was not planted", name, id)
+		for id := range scripts {
+			t.Errorf("%s: there is a script for %s, which was not planted", name, id)
 		}
 	}
 }
 
-// TestTotals holds what the overview and the map say of the whole to what was sent.
+// TestTotals compares the totals of the overview and the service map with the planted traffic.
 func TestTotals(t *testing.T) {
 	for _, name := range scenarios {
 		s := open(t, name)
 		c := s.connect(t)
 		totals := maps.Clone(s.truth.Totals)
-		for _, p := range told(t, c, "get_overview", map[string]any{"limit": 50}).each("protocols") {
+		for _, p := range callTool(t, c, "get_overview", map[string]any{"limit": 50}).each("protocols") {
 			want, known := totals[p.str("protocol")]
 			if known && p.num("calls") != want {
 				t.Errorf("%s: %v calls of %s, want %v", name, p.num("calls"), p.str("protocol"), want)
@@ -234,14 +234,14 @@ func TestTotals(t *testing.T) {
 		}
 		want, got := map[string]float64{}, map[string]float64{}
 		for _, n := range s.truth.Counts {
-			// What is closed has no calls, NATS is not read. Names are left out, since the first
-			// answer comes from a pod that is known by its number only.
+			// Closed protocols have no calls, and NATS is not dissected. DNS is excluded because the
+			// first answer comes from a pod without a name.
 			if !n.Sealed && n.Protocol != "nats" && n.Protocol != "tls" && n.Protocol != "raw" && n.Protocol != "dns" {
 				want[s.roleName(n.Client)+" → "+s.roleName(n.Server)] += n.Count
 			}
 		}
-		a := s.asking(t, question{})
-		m := told(t, c, "get_service_map", map[string]any{"kfl": `protocol not in ["tls", "tcp", "udp", "icmp", "dns"]`, "limit": 1000, "max_bytes": 1 << 20})
+		a := s.start(t, question{})
+		m := callTool(t, c, "get_service_map", map[string]any{"kfl": `protocol not in ["tls", "tcp", "udp", "icmp", "dns"]`, "limit": 1000, "max_bytes": 1 << 20})
 		for _, e := range m.each("edges") {
 			got[a.pair(e)] += e.num("calls")
 		}

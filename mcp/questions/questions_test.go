@@ -24,19 +24,19 @@ import (
 	"github.com/pcapsule/pcapsule/mcp"
 )
 
-// What one question may cost.
+// The budget of a question.
 const (
-	mostCalls = 6
-	mostBytes = 80_000 // of results, 20,000 tokens
+	maxCalls = 6
+	maxBytes = 80_000 // of results, 20,000 tokens
 )
 
-// scenarios have other names, other numbers and other times, and the same facts by role.
+// scenarios have different names, numbers and times, but the same facts by role.
 var scenarios = []string{"default", "other"}
 
 // script answers a question.
 type script struct {
 	number int
-	run    func(*asking)
+	run    func(*run)
 }
 
 func scripts() []script {
@@ -46,7 +46,7 @@ func scripts() []script {
 }
 
 var (
-	kept   string   // folder of bundles
+	kept   string   // folder of the bundles
 	opened sync.Map // scenario → func that opens it
 )
 
@@ -63,19 +63,19 @@ func TestMain(m *testing.M) {
 		}
 		return true
 	})
-	_ = os.RemoveAll(kept) // a folder for temporary files
+	_ = os.RemoveAll(kept) // a temporary folder
 	os.Exit(code)
 }
 
-// scenario is a bundle of planted traffic, what is known of it, and a server about it.
+// scenario is a bundle of planted traffic with its truth and a server for it.
 type scenario struct {
 	name    string
 	truth   truth
-	exports string // where export_pcap writes
+	exports string // folder for export_pcap
 	names   map[string]string
 	roles   map[string]string
 	server  *mcp.Server
-	plain   *forensics.Case // without masks, to follow answers to the wire
+	plain   *forensics.Case // unmasked, to compare answers with the traffic
 	wires   map[string][]wire
 	unread  []wire
 	secrets []string
@@ -141,7 +141,7 @@ func (s *scenario) close() {
 	}
 }
 
-// connect gives a client of the scenario's server.
+// connect returns a client of the scenario's server.
 func (s *scenario) connect(t *testing.T) *sdk.ClientSession {
 	t.Helper()
 	a, b := sdk.NewInMemoryTransports()
@@ -156,7 +156,7 @@ func (s *scenario) connect(t *testing.T) *sdk.ClientSession {
 	return c
 }
 
-// question is a question of the truth.
+// question returns a question of the truth.
 func (s *scenario) question(t *testing.T, number int) question {
 	t.Helper()
 	for _, q := range s.truth.Questions {
@@ -168,8 +168,8 @@ func (s *scenario) question(t *testing.T, number int) question {
 	return question{}
 }
 
-// asking is one question while its script runs.
-type asking struct {
+// run is one run of a script.
+type run struct {
 	t       *testing.T
 	s       *scenario
 	q       question
@@ -181,10 +181,10 @@ type asking struct {
 }
 
 // ask calls a tool.
-func (a *asking) ask(tool string, args map[string]any) node {
+func (a *run) ask(tool string, args map[string]any) node {
 	a.t.Helper()
-	if a.calls++; a.calls > mostCalls {
-		a.t.Fatalf("call %d, want at most %d", a.calls, mostCalls)
+	if a.calls++; a.calls > maxCalls {
+		a.t.Fatalf("call %d, want at most %d", a.calls, maxCalls)
 	}
 	r, err := a.client.CallTool(context.Background(), &sdk.CallToolParams{Name: tool, Arguments: args})
 	if err != nil {
@@ -200,8 +200,8 @@ func (a *asking) ask(tool string, args map[string]any) node {
 	if r.IsError {
 		a.t.Fatalf("%s %v: %s", tool, args, text.Text)
 	}
-	if a.bytes += len(text.Text); a.bytes > mostBytes {
-		a.t.Errorf("%d bytes of results after %s, want at most %d", a.bytes, tool, mostBytes)
+	if a.bytes += len(text.Text); a.bytes > maxBytes {
+		a.t.Errorf("%d bytes of results after %s, want at most %d", a.bytes, tool, maxBytes)
 	}
 	for _, x := range a.s.leaks(text.Text) {
 		a.t.Errorf("%s %v shows %q", tool, args, x)
@@ -212,7 +212,7 @@ func (a *asking) ask(tool string, args map[string]any) node {
 	}
 	n.tool, n.args = tool, args
 	a.answers = append(a.answers, n)
-	if dir := os.Getenv("PCAPSULE_QUESTIONS_DUMP"); dir != "" { // answers, to read when a fact is missing
+	if dir := os.Getenv("PCAPSULE_QUESTIONS_DUMP"); dir != "" { // write the answers, for reading when a fact is missing
 		file := filepath.Join(dir, fmt.Sprintf("%s-%02d-%d-%s.json", a.s.name, a.q.Number, a.calls, tool))
 		if err := os.WriteFile(file, []byte(text.Text), 0o644); err != nil {
 			a.t.Fatal(err)
@@ -221,8 +221,8 @@ func (a *asking) ask(tool string, args map[string]any) node {
 	return n
 }
 
-// arg is an argument of the question.
-func (a *asking) arg(name string) string {
+// arg returns an argument of the question.
+func (a *run) arg(name string) string {
 	a.t.Helper()
 	v, ok := a.q.Arguments[name]
 	if !ok {
@@ -238,8 +238,8 @@ func (a *asking) arg(name string) string {
 	return text
 }
 
-// list is an argument that is a list.
-func (a *asking) list(name string) (out []string) {
+// list returns an argument that is a list.
+func (a *run) list(name string) (out []string) {
 	a.t.Helper()
 	list, ok := a.q.Arguments[name].([]any)
 	if !ok {
@@ -251,8 +251,8 @@ func (a *asking) list(name string) (out []string) {
 	return out
 }
 
-// window are the question's from and to beside other arguments.
-func (a *asking) window(more map[string]any) map[string]any {
+// window adds the question's from and to to other arguments.
+func (a *run) window(more map[string]any) map[string]any {
 	a.t.Helper()
 	out := map[string]any{"from": a.arg("from"), "to": a.arg("to")}
 	for k, v := range more {
@@ -278,7 +278,7 @@ func TestQuestions(t *testing.T) {
 	}
 }
 
-// TestEveryQuestionHasAScript fails where one is missing or there twice.
+// TestEveryQuestionHasAScript fails if a script is missing or defined twice.
 func TestEveryQuestionHasAScript(t *testing.T) {
 	var numbers []int
 	for _, s := range scripts() {
@@ -293,40 +293,40 @@ func TestEveryQuestionHasAScript(t *testing.T) {
 
 type result struct{ calls, bytes, ok, facts int }
 
-// run runs a script and holds its answers to the truth.
+// run runs a script and compares its answers with the truth.
 func (s *scenario) run(t *testing.T, sc script) (r result) {
-	return s.asked(t, sc).held()
+	return s.runScript(t, sc).checkFacts()
 }
 
-// held holds the answers to the truth.
-func (a *asking) held() (r result) {
+// checkFacts compares the answers with the truth.
+func (a *run) checkFacts() (r result) {
 	t := a.t
 	r.calls, r.bytes, r.facts = a.calls, a.bytes, len(a.q.Facts)
 	for _, f := range a.q.Facts {
-		if wrong := a.check(f); len(wrong) > 0 {
-			t.Errorf("%s (%s):\n  %s", f.ID, f.Says, strings.Join(wrong, "\n  "))
+		if problems := a.check(f); len(problems) > 0 {
+			t.Errorf("%s (%s):\n  %s", f.ID, f.Says, strings.Join(problems, "\n  "))
 			continue
 		}
 		r.ok++
 	}
 	for id := range a.claims {
 		if !slices.ContainsFunc(a.q.Facts, func(f fact) bool { return f.ID == id }) {
-			t.Errorf("the script claims %s, of which the truth has nothing", id)
+			t.Errorf("the script claims %s, which is not in the truth", id)
 		}
 	}
 	return r
 }
 
-// asked runs a script.
-func (s *scenario) asked(t *testing.T, sc script) *asking {
+// runScript runs a script.
+func (s *scenario) runScript(t *testing.T, sc script) *run {
 	t.Helper()
-	a := s.asking(t, s.question(t, sc.number))
+	a := s.start(t, s.question(t, sc.number))
 	sc.run(a)
 	return a
 }
 
-// asking begins with a question.
-func (s *scenario) asking(t *testing.T, q question) *asking {
+// start starts the run of a question.
+func (s *scenario) start(t *testing.T, q question) *run {
 	t.Helper()
-	return &asking{t: t, s: s, q: q, client: s.connect(t), claims: map[string]*claim{}}
+	return &run{t: t, s: s, q: q, client: s.connect(t), claims: map[string]*claim{}}
 }

@@ -12,12 +12,12 @@ func security() []script {
 	return []script{{12, strangers}, {13, missingAuthorization}, {14, reachable}, {15, unusual}, {16, secretsInBodies}, {17, withoutAuthentication}}
 }
 
-func strangers(a *asking) {
+func strangers(a *run) {
 	allow := append(a.list("allowed_cidrs"), a.list("allowed_domains")...)
 	e := a.ask("list_external", map[string]any{"allow": allow})
 	for _, d := range where(e.each("destinations"), func(n node) bool { return n.at("allowed").v == false }) {
 		n := d.num("calls")
-		if n == 0 { // nothing of it can be read
+		if n == 0 { // none of it can be decoded
 			n = d.num("connections")
 		}
 		for _, pod := range d.strs("pods") {
@@ -26,24 +26,24 @@ func strangers(a *asking) {
 	}
 }
 
-var asked = regexp.MustCompile(`\b([A-Z]{3,7} /\S*) of `)
+var callInText = regexp.MustCompile(`\b([A-Z]{3,7} /\S*) of `)
 
-func missingAuthorization(a *asking) {
+func missingAuthorization(a *run) {
 	f := a.ask("list_findings", map[string]any{"names": []string{"missing-auth"}})
 	exact := where(f.each("findings"), func(n node) bool { return n.str("confidence") == "exact" })
 	for _, x := range exact {
-		if m := asked.FindStringSubmatch(x.str("what")); m != nil {
+		if m := callInText.FindStringSubmatch(x.str("what")); m != nil {
 			a.set("endpoints", a.to(x)+" "+endpoint(m[1]), x.num("count"))
 		}
 	}
-	never := where(exact, func(n node) bool { return n.str("severity") != "info" }) // not refused, as they should have been
+	never := where(exact, func(n node) bool { return n.str("severity") != "info" }) // they should have been refused
 	a.number("count", sum(never, "count"))
 	for _, x := range never {
 		a.behind("calls", f, x.str("kfl"))
 	}
 }
 
-func reachable(a *asking) {
+func reachable(a *run) {
 	m := a.ask("get_service_map", map[string]any{"kfl": fmt.Sprintf("src.namespace == %q && !dns", a.arg("namespace"))})
 	inside := map[string]bool{}
 	for _, n := range m.each("nodes") {
@@ -55,7 +55,7 @@ func reachable(a *asking) {
 
 var every = regexp.MustCompile(`every ([0-9hms.]+)`)
 
-func unusual(a *asking) {
+func unusual(a *run) {
 	f := a.ask("list_findings", map[string]any{"names": []string{"unusual", "beacon"}, "service": a.arg("service"), "from": a.arg("baseline_to")})
 	beacons := where(f.each("findings"), func(n node) bool { return n.str("finding") == "beacon" && len(n.each("call_ids")) > 0 })
 	if len(beacons) != 1 {
@@ -73,9 +73,9 @@ func unusual(a *asking) {
 
 var inBody = regexp.MustCompile(`in the (request body|response body|URL|path) of`)
 
-// secretsInBodies adds up findings of one masked value. Of many mail addresses and
-// telephone numbers it takes those of the person whose social security number was sent.
-func secretsInBodies(a *asking) {
+// secretsInBodies adds up the findings of each masked value. Of the many mail addresses and
+// telephone numbers, it claims those of the person whose social security number was sent.
+func secretsInBodies(a *run) {
 	f := a.ask("list_findings", map[string]any{"names": []string{"sensitive-data"}, "kfl": "http", "limit": 1000, "max_bytes": 70000})
 	type value struct {
 		kind, first string
@@ -120,16 +120,16 @@ func secretsInBodies(a *asking) {
 	}
 }
 
-func (a *asking) carried(f node, id string, rows []node) {
+func (a *run) carried(f node, id string, rows []node) {
 	a.number(id, sum(rows, "n"))
 	a.groups(id, rows, a.pair, "n")
 	for _, r := range rows {
 		a.behind(id, f, r.str("kfl"))
 	}
-	a.claim(id).exact = false // the calls of a row may carry other values of the kind too
+	a.claim(id).exact = false // the calls of a row may contain other values of the same kind
 }
 
-func withoutAuthentication(a *asking) {
+func withoutAuthentication(a *run) {
 	f := a.ask("list_findings", map[string]any{"names": []string{"no-auth"}, "kfl": "(http1 || http2) && !dst.external"})
 	a.groups("pairs", f.each("findings"), a.pair, "count")
 }

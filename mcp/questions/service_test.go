@@ -9,8 +9,8 @@ func services() []script {
 	return []script{{7, aboutService}, {8, aboutFailures}, {9, errorPatterns}, {10, againstYesterday}, {11, dependencies}}
 }
 
-// aboutService asks for the time from the question's start to the end of the recording.
-func aboutService(a *asking) {
+// aboutService asks about the time from the question's start to the end of the recording.
+func aboutService(a *run) {
 	v := a.ask("describe_service", map[string]any{"service": a.arg("namespace") + "/" + a.arg("service"), "from": a.arg("from")})
 	peer := func(n node) string { return a.end(n.str("peer")) }
 	a.number("inbound", v.num("in.calls"))
@@ -37,9 +37,9 @@ func aboutService(a *asking) {
 	a.number("sync_ms", v.num("sync_blocking.0.median_ms"))
 }
 
-// aboutFailures asks for the failures of the path, then for the outside service that they
-// come from.
-func aboutFailures(a *asking) {
+// aboutFailures asks for the failures of the path, then for the external service that causes
+// them.
+func aboutFailures(a *run) {
 	kfl := fmt.Sprintf("http && status_code == %s && path == %q && dst.service == %q", a.arg("status"), a.arg("path"), a.arg("service"))
 	f := a.ask("find_failures", a.window(map[string]any{"kfl": kfl}))
 	group := f.at("groups.0")
@@ -61,13 +61,13 @@ func aboutFailures(a *asking) {
 	}
 }
 
-func errorPatterns(a *asking) {
+func errorPatterns(a *run) {
 	f := a.ask("find_failures", a.window(map[string]any{"service": a.arg("namespace") + "/*"}))
 	a.number("errors", f.num("failed_calls"))
 	a.groups("patterns", f.each("groups"), func(n node) string { return a.served(n) + " " + outcome(n) }, "calls")
 }
 
-func againstYesterday(a *asking) {
+func againstYesterday(a *run) {
 	c := a.ask("compare_periods", a.window(map[string]any{"service": a.arg("service")}))
 	a.number("today", c.num("period.calls"))
 	a.number("yesterday", c.num("baseline.calls"))
@@ -76,7 +76,7 @@ func againstYesterday(a *asking) {
 	a.ask("find_failures", a.window(map[string]any{"service": a.arg("service")}))
 }
 
-func dependencies(a *asking) {
+func dependencies(a *run) {
 	d := a.ask("get_dependencies", map[string]any{"service": a.arg("service"), "depth": 1})
 	calls := where(d.each("downstream"), func(n node) bool { return n.str("protocols.0") != "dns" })
 	a.groups("dependencies", calls, a.to, "calls")

@@ -17,11 +17,11 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/redact"
 )
 
-// mostSecrets is how many of the planted secrets answers are held against.
-const mostSecrets = 200
+// maxSecrets is how many of the planted secrets are searched for in answers.
+const maxSecrets = 200
 
-// readSecrets finds what the server's policy masks: credentials and card numbers in bodies,
-// URLs and headers, as they were sent.
+// readSecrets finds the values that the server's policy masks: credentials and card numbers in
+// bodies, URLs and headers, unmasked.
 func (s *scenario) readSecrets(ctx context.Context) error {
 	policy := redact.Default()
 	seen := map[string]bool{}
@@ -45,17 +45,17 @@ func (s *scenario) readSecrets(ctx context.Context) error {
 		}
 	}
 	all := sorted(seen)
-	step := max(1, len(all)/mostSecrets)
+	step := max(1, len(all)/maxSecrets)
 	for i := 0; i < len(all); i += step {
 		s.secrets = append(s.secrets, all[i])
 	}
 	if len(s.secrets) < 5 {
-		return fmt.Errorf("%d secrets in %s, want more to look for", len(s.secrets), s.name)
+		return fmt.Errorf("only %d secrets in %s", len(s.secrets), s.name)
 	}
 	return nil
 }
 
-// leaks are the secrets that an answer shows.
+// leaks returns the secrets in an answer.
 func (s *scenario) leaks(text string) (out []string) {
 	for _, x := range s.secrets {
 		if strings.Contains(text, x) {
@@ -65,8 +65,8 @@ func (s *scenario) leaks(text string) (out []string) {
 	return out
 }
 
-// tell calls a tool outside any script and gives its text, whether it refused or not.
-func tell(t *testing.T, c *sdk.ClientSession, tool string, args map[string]any) (text string, r *sdk.CallToolResult) {
+// callForText calls a tool outside any script and returns its text, even that of an error.
+func callForText(t *testing.T, c *sdk.ClientSession, tool string, args map[string]any) (text string, r *sdk.CallToolResult) {
 	t.Helper()
 	r, err := c.CallTool(context.Background(), &sdk.CallToolParams{Name: tool, Arguments: args})
 	if err != nil {
@@ -79,9 +79,9 @@ func tell(t *testing.T, c *sdk.ClientSession, tool string, args map[string]any) 
 	return content.Text, r
 }
 
-func told(t *testing.T, c *sdk.ClientSession, tool string, args map[string]any) node {
+func callTool(t *testing.T, c *sdk.ClientSession, tool string, args map[string]any) node {
 	t.Helper()
-	text, r := tell(t, c, tool, args)
+	text, r := callForText(t, c, tool, args)
 	if r.IsError {
 		t.Fatalf("%s %v: %s", tool, args, text)
 	}
@@ -93,8 +93,8 @@ func told(t *testing.T, c *sdk.ClientSession, tool string, args map[string]any) 
 	return n
 }
 
-// TestSecretsStayMasked asks straight for them; what scripts are told is looked through
-// as well.
+// TestSecretsStayMasked asks for the secrets directly. The answers to scripts are checked
+// too.
 func TestSecretsStayMasked(t *testing.T) {
 	s := open(t, "default")
 	c := s.connect(t)
@@ -111,21 +111,21 @@ func TestSecretsStayMasked(t *testing.T) {
 		{"list_findings", map[string]any{"names": []string{"sensitive-data", "plaintext-credentials", "forwarded-token"}}},
 		{"get_pair", map[string]any{"src": "*", "dst": "*", "kfl": `http && request.headers["authorization"] != ""`, "limit": 5}},
 	} {
-		text, _ := tell(t, c, q.tool, q.args)
+		text, _ := callForText(t, c, q.tool, q.args)
 		for _, x := range s.leaks(text) {
 			t.Errorf("%s %v shows %q", q.tool, q.args, x)
 		}
 	}
-	found := told(t, c, "list_findings", map[string]any{"names": []string{"sensitive-data"}})
+	found := callTool(t, c, "list_findings", map[string]any{"names": []string{"sensitive-data"}})
 	for _, f := range found.each("findings")[:3] {
-		call, _ := tell(t, c, "get_api_call", map[string]any{"id": f.str("call_ids.0")})
+		call, _ := callForText(t, c, "get_api_call", map[string]any{"id": f.str("call_ids.0")})
 		for _, x := range s.leaks(call) {
 			t.Errorf("get_api_call shows %q", x)
 		}
 	}
 }
 
-// TestHiddenPromptIsData finds a text in a payload that tells its reader what to do.
+// TestHiddenPromptIsData finds a prompt injection in a payload.
 func TestHiddenPromptIsData(t *testing.T) {
 	for _, name := range scenarios {
 		s := open(t, name)
@@ -144,7 +144,7 @@ func TestHiddenPromptIsData(t *testing.T) {
 			t.Fatalf("%s has no hidden prompt", name)
 		}
 		if i := c.InitializeResult().Instructions; !strings.Contains(i, "never an instruction") {
-			t.Errorf("the server's instructions do not say what traffic is: %s", i)
+			t.Errorf("the server's instructions do not explain captured text: %s", i)
 		}
 		w, ok := s.wire(calls[0])
 		if !ok {
@@ -158,13 +158,13 @@ func TestHiddenPromptIsData(t *testing.T) {
 			{"get_api_call", map[string]any{"id": w.id}},
 			{"run_sql", map[string]any{"sql": "SELECT text FROM bodies WHERE contains(text, '" + prompt + "')"}},
 		} {
-			text, r := tell(t, c, q.tool, q.args)
+			text, r := callForText(t, c, q.tool, q.args)
 			if r.IsError || !strings.Contains(text, prompt) {
 				t.Errorf("%s does not show what was sent: %s", q.tool, text)
 			}
 			var first struct{ Trust string }
 			if err := json.Unmarshal([]byte(text), &first); err != nil || !strings.HasPrefix(first.Trust, "untrusted") || !strings.HasPrefix(text, `{"trust":`) {
-				t.Errorf("%s does not begin with what its text is: %.80s", q.tool, text)
+				t.Errorf("%s does not begin with the trust note: %.80s", q.tool, text)
 			}
 			if mark, _ := r.Meta["pcapsule/trust"].(string); !strings.HasPrefix(mark, "untrusted") {
 				t.Errorf("%s: meta %v", q.tool, r.Meta)
@@ -173,7 +173,7 @@ func TestHiddenPromptIsData(t *testing.T) {
 	}
 }
 
-// counted are the parts of an answer that give a number of calls and a condition for them.
+// counted collects the parts of an answer that have a number of calls and a filter for them.
 func (n node) counted(into *[]node) {
 	switch v := n.v.(type) {
 	case map[string]any:
@@ -201,52 +201,52 @@ func sortedKeys(m map[string]any) []string {
 	return sorted(set)
 }
 
-// TestNumbersLeadToCallsAndPackets follows counts to calls, calls to packets, and packets
-// to a file in which the calls are found again.
+// TestNumbersLeadToCallsAndPackets follows counts to calls, calls to packets, and packets to a
+// file that contains the calls.
 func TestNumbersLeadToCallsAndPackets(t *testing.T) {
 	s := open(t, "default")
 	c := s.connect(t)
 	q := s.question(t, 5)
-	a := &asking{t: t, s: s, client: c}
+	a := &run{t: t, s: s, client: c}
 	for _, n := range []node{
-		told(t, c, "get_overview", nil),
-		told(t, c, "get_service_map", map[string]any{"from": q.Arguments["from"], "to": q.Arguments["to"], "limit": 15}),
-		told(t, c, "list_external", nil),
-		told(t, c, "get_dependencies", map[string]any{"service": s.roleName("checkout")}),
-		told(t, c, "get_latency", map[string]any{"kfl": "http", "limit": 10}),
-		told(t, c, "list_findings", map[string]any{"kfl": "http", "limit": 20}),
+		callTool(t, c, "get_overview", nil),
+		callTool(t, c, "get_service_map", map[string]any{"from": q.Arguments["from"], "to": q.Arguments["to"], "limit": 15}),
+		callTool(t, c, "list_external", nil),
+		callTool(t, c, "get_dependencies", map[string]any{"service": s.roleName("checkout")}),
+		callTool(t, c, "get_latency", map[string]any{"kfl": "http", "limit": 10}),
+		callTool(t, c, "list_findings", map[string]any{"kfl": "http", "limit": 20}),
 	} {
 		var rows []node
 		n.counted(&rows)
 		if len(rows) < 3 {
-			t.Errorf("%s: %d numbers with a condition, want more", n.tool, len(rows))
+			t.Errorf("%s: only %d numbers with a filter", n.tool, len(rows))
 		}
 		for _, x := range rows {
 			want := max(x.num("calls"), x.num("count"))
 			if got := len(a.follow(n, x.str("kfl"))); float64(got) != want {
-				t.Errorf("%s says %v, and there are %d calls for %s", n.tool, want, got, x.str("kfl"))
+				t.Errorf("%s counts %v calls, but %d match %s", n.tool, want, got, x.str("kfl"))
 			}
 		}
 	}
 	s.calledAgain(t, c)
 }
 
-// calledAgain writes the packets of some failed calls to a file, and looks for the calls
-// in a bundle of it.
+// calledAgain writes the packets of some failed calls to a file, and looks for the calls in a
+// bundle of that file.
 func (s *scenario) calledAgain(t *testing.T, c *sdk.ClientSession) {
 	t.Helper()
-	f := told(t, c, "find_failures", map[string]any{"kfl": "http && dst.service == \"" + s.roleName("order-service") + "\"", "no_causes": true})
+	f := callTool(t, c, "find_failures", map[string]any{"kfl": "http && dst.service == \"" + s.roleName("order-service") + "\"", "no_causes": true})
 	chosen := ids(f.each("groups"))
 	if len(chosen) < 3 {
-		t.Fatalf("%d calls, want more", len(chosen))
+		t.Fatalf("only %d calls", len(chosen))
 	}
 	chosen = chosen[:3]
 	for _, id := range chosen {
-		if call := told(t, c, "get_api_call", map[string]any{"id": id}); call.str("packets") == "" || len(call.each("places")) == 0 {
+		if call := callTool(t, c, "get_api_call", map[string]any{"id": id}); call.str("packets") == "" || len(call.each("places")) == 0 {
 			t.Errorf("call %s cites no packets", id)
 		}
 	}
-	file := told(t, c, "export_pcap", map[string]any{"call_ids": chosen, "context": "context", "name": "again.pcapng"})
+	file := callTool(t, c, "export_pcap", map[string]any{"call_ids": chosen, "context": "context", "name": "again.pcapng"})
 	if info, err := os.Stat(filepath.Join(s.exports, "again.pcapng")); err != nil || info.Size() == 0 || file.num("packets") <= 0 || file.num("calls") != 3 {
 		t.Fatalf("exported %v: %v", file.v, err)
 	}
@@ -266,7 +266,7 @@ func (s *scenario) calledAgain(t *testing.T, c *sdk.ClientSession) {
 	for _, id := range chosen {
 		w := s.perCall[id]
 		if !slices.ContainsFunc(r.Rows, func(x []any) bool { return x[0] == w.src && x[1] == w.dst && x[2] == w.status && x[3] == w.at }) {
-			t.Errorf("call %s (%s > %s, %d) is not in what was exported: %v", id, w.src, w.dst, w.status, r.Rows)
+			t.Errorf("call %s (%s > %s, %d) is not in the exported file: %v", id, w.src, w.dst, w.status, r.Rows)
 		}
 	}
 }

@@ -13,7 +13,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics"
 )
 
-// truth is what was planted.
+// truth describes the planted traffic.
 type truth struct {
 	Clock    struct{ From, Now string }
 	Services []service
@@ -44,7 +44,7 @@ type question struct {
 	Facts     []fact
 }
 
-// fact is one thing that a right answer holds.
+// fact is a statement that a correct answer contains.
 type fact struct {
 	ID, Says, Unit string
 	Value          *float64
@@ -56,7 +56,7 @@ type fact struct {
 	Rows           []row
 }
 
-// row is an exchange as its client logged it.
+// row is an exchange in its client's log.
 type row struct {
 	At         string
 	Protocol   string
@@ -71,14 +71,14 @@ type row struct {
 	Error      string
 }
 
-// wire is a call as the bundle has it.
+// wire is a call in the bundle.
 type wire struct {
 	id, src, dst, protocol, method string
 	at, end                        int64
 	status                         int64
 }
 
-// readWires reads which calls there are, so that rows of the truth can be told apart.
+// readWires reads the calls of the bundle, to identify the rows of the truth.
 func (s *scenario) readWires(ctx context.Context) error {
 	s.wires, s.perCall = map[string][]wire{}, map[string]wire{}
 	r, err := s.plain.Query(ctx, forensics.Query{Limit: 1 << 20, SQL: `SELECT call_id, ts_ns, src_ip::VARCHAR, src_port, dst_ip::VARCHAR, dst_port, protocol, coalesce(method, ''), coalesce(status_code, 0), coalesce(elapsed_us, 0)
@@ -111,7 +111,7 @@ func (s *scenario) wire(r row) (wire, bool) {
 	if err != nil {
 		return wire{}, false
 	}
-	if r.Protocol == "nats" { // which is not read: one row for each connection
+	if r.Protocol == "nats" { // not dissected: one row for each connection
 		for _, w := range s.unread {
 			if host, _, _ := strings.Cut(w.src, ":"); w.dst == r.ServerAddr && s.who(host) == s.roleName(r.ClientRole) && w.at <= at.UnixNano() && at.UnixNano() <= w.end {
 				return w, true
@@ -132,8 +132,8 @@ func (s *scenario) wire(r row) (wire, bool) {
 	return best, found
 }
 
-// methods says whether a row's method is a call's. A statement's or a message's may have
-// no or another word.
+// methods reports whether a row and a call have the same method. Those of statements and messages
+// may differ.
 func methods(w wire, r row) bool {
 	switch r.Protocol {
 	case "http1", "http2", "grpc", "redis", "dns":
@@ -144,28 +144,28 @@ func methods(w wire, r row) bool {
 
 func abs(n int64) int64 { return max(n, -n) }
 
-// claim is what a script takes from answers as the truth of one fact.
+// claim is what a script claims about one fact, from its answers.
 type claim struct {
 	number   *float64
 	groups   map[string]float64
 	from, to string
 	calls    map[string]bool
-	exact    bool // calls are those and no others
-	some     bool // groups are those and may be others
+	exact    bool // exactly these calls
+	some     bool // at least these groups
 }
 
-func (a *asking) claim(id string) *claim {
+func (a *run) claim(id string) *claim {
 	if a.claims[id] == nil {
 		a.claims[id] = &claim{}
 	}
 	return a.claims[id]
 }
 
-// number says that an answer gives a number for a fact.
-func (a *asking) number(id string, v float64) { a.claim(id).number = &v }
+// number claims a number for a fact.
+func (a *run) number(id string, v float64) { a.claim(id).number = &v }
 
-// groups says that an answer gives numbers by key.
-func (a *asking) groups(id string, list []node, key func(node) string, value string) {
+// groups claims numbers by key.
+func (a *run) groups(id string, list []node, key func(node) string, value string) {
 	c := a.claim(id)
 	if c.groups == nil {
 		c.groups = map[string]float64{}
@@ -182,8 +182,8 @@ func (a *asking) groups(id string, list []node, key func(node) string, value str
 	}
 }
 
-// set says that an answer gives numbers by key, added up by whoever asked.
-func (a *asking) set(id string, key string, v float64) {
+// set claims a number for one key.
+func (a *run) set(id string, key string, v float64) {
 	c := a.claim(id)
 	if c.groups == nil {
 		c.groups = map[string]float64{}
@@ -191,14 +191,14 @@ func (a *asking) set(id string, key string, v float64) {
 	c.groups[key] += v
 }
 
-// times says that an answer gives a moment or a stretch of time.
-func (a *asking) times(id, from, to string) {
+// times claims a time or a time range.
+func (a *run) times(id, from, to string) {
 	c := a.claim(id)
 	c.from, c.to = from, to
 }
 
-// shown says that an answer lists calls.
-func (a *asking) shown(id string, n ...node) {
+// shown claims the calls listed in an answer.
+func (a *run) shown(id string, n ...node) {
 	c := a.claim(id)
 	if c.calls == nil {
 		c.calls = map[string]bool{}
@@ -208,8 +208,8 @@ func (a *asking) shown(id string, n ...node) {
 	}
 }
 
-// behind says that an answer gives a condition for calls: exactly those of the fact.
-func (a *asking) behind(id string, n node, kfl string) {
+// behind claims exactly the calls that match the filter in an answer.
+func (a *run) behind(id string, n node, kfl string) {
 	a.t.Helper()
 	c := a.claim(id)
 	if c.calls == nil {
@@ -217,7 +217,7 @@ func (a *asking) behind(id string, n node, kfl string) {
 	}
 	c.exact = true
 	if kfl == "" {
-		a.t.Errorf("%s: an answer without a condition for its calls", id)
+		a.t.Errorf("%s: an answer without a filter for its calls", id)
 		return
 	}
 	for _, w := range a.follow(n, kfl) {
@@ -225,8 +225,8 @@ func (a *asking) behind(id string, n node, kfl string) {
 	}
 }
 
-// follow are the calls for which a condition of an answer holds, in the answer's window.
-func (a *asking) follow(n node, kfl string) (out []wire) {
+// follow returns the calls that match a filter, in the time range of the answer.
+func (a *run) follow(n node, kfl string) (out []wire) {
 	a.t.Helper()
 	r, err := a.s.plain.Query(context.Background(), forensics.Query{KFL: kfl, From: nanos(n.args["from"]), To: nanos(n.args["to"]), Limit: 1 << 20, Columns: []string{"call_id"}})
 	if err != nil {
@@ -249,13 +249,13 @@ func nanos(v any) int64 {
 	return t.UnixNano()
 }
 
-// check holds a fact against the answers and says what is wrong.
-func (a *asking) check(f fact) (wrong []string) {
+// check compares a fact with the claims and returns the differences.
+func (a *run) check(f fact) (problems []string) {
 	c := a.claims[f.ID]
 	if c == nil {
 		c = &claim{}
 	}
-	say := func(format string, args ...any) { wrong = append(wrong, fmt.Sprintf(format, args...)) }
+	say := func(format string, args ...any) { problems = append(problems, fmt.Sprintf(format, args...)) }
 	if f.Value != nil {
 		switch {
 		case c.number == nil:
@@ -264,8 +264,8 @@ func (a *asking) check(f fact) (wrong []string) {
 			say("%v, want %v %s, ± %v", *c.number, *f.Value, f.Unit, f.Tolerance)
 		}
 	}
-	wrong = append(wrong, checkGroups(f, c)...)
-	wrong = append(wrong, checkTimes(f, c)...)
+	problems = append(problems, checkGroups(f, c)...)
+	problems = append(problems, checkTimes(f, c)...)
 	if len(f.Strings)+len(f.Not) > 0 {
 		var b strings.Builder
 		for _, n := range a.answers {
@@ -283,10 +283,10 @@ func (a *asking) check(f fact) (wrong []string) {
 			}
 		}
 	}
-	return append(wrong, a.checkRows(f, c)...)
+	return append(problems, a.checkRows(f, c)...)
 }
 
-func checkGroups(f fact, c *claim) (wrong []string) {
+func checkGroups(f fact, c *claim) (problems []string) {
 	keys := map[string]bool{}
 	for k := range f.Groups {
 		keys[k] = true
@@ -302,15 +302,15 @@ func checkGroups(f fact, c *claim) (wrong []string) {
 		got, claimed := c.groups[k]
 		switch {
 		case !claimed:
-			wrong = append(wrong, fmt.Sprintf("no %q, want %v", k, want))
+			problems = append(problems, fmt.Sprintf("no %q, want %v", k, want))
 		case !planted && c.some:
 		case !planted:
-			wrong = append(wrong, fmt.Sprintf("%q: %v, want none", k, got))
+			problems = append(problems, fmt.Sprintf("%q: %v, want none", k, got))
 		case math.Abs(want-got) > f.Tolerance+1e-9:
-			wrong = append(wrong, fmt.Sprintf("%q: %v, want %v ± %v", k, got, want, f.Tolerance))
+			problems = append(problems, fmt.Sprintf("%q: %v, want %v ± %v", k, got, want, f.Tolerance))
 		}
 	}
-	return wrong
+	return problems
 }
 
 func sorted(set map[string]bool) []string {
@@ -322,7 +322,7 @@ func sorted(set map[string]bool) []string {
 	return out
 }
 
-func checkTimes(f fact, c *claim) (wrong []string) {
+func checkTimes(f fact, c *claim) (problems []string) {
 	for _, x := range [][3]string{{"from", f.From, c.from}, {"to", f.To, c.to}} {
 		if x[1] == "" {
 			continue
@@ -330,17 +330,17 @@ func checkTimes(f fact, c *claim) (wrong []string) {
 		want, err := time.Parse(time.RFC3339Nano, x[1])
 		got, err2 := time.Parse(time.RFC3339Nano, x[2])
 		if err != nil || err2 != nil {
-			wrong = append(wrong, fmt.Sprintf("%s %q, want %s", x[0], x[2], x[1]))
+			problems = append(problems, fmt.Sprintf("%s %q, want %s", x[0], x[2], x[1]))
 			continue
 		}
 		if off := got.Sub(want).Abs(); off > time.Duration(f.ToleranceMs*float64(time.Millisecond)) {
-			wrong = append(wrong, fmt.Sprintf("%s %s, want %s ± %v ms", x[0], x[2], x[1], f.ToleranceMs))
+			problems = append(problems, fmt.Sprintf("%s %s, want %s ± %v ms", x[0], x[2], x[1], f.ToleranceMs))
 		}
 	}
-	return wrong
+	return problems
 }
 
-func (a *asking) checkRows(f fact, c *claim) (wrong []string) {
+func (a *run) checkRows(f fact, c *claim) (problems []string) {
 	if len(f.Rows) == 0 {
 		return nil
 	}
@@ -353,24 +353,24 @@ func (a *asking) checkRows(f fact, c *claim) (wrong []string) {
 		w, ok := a.s.wire(r)
 		if !ok {
 			unknown++
-			wrong = append(wrong, fmt.Sprintf("no call in the bundle for %s %s %s > %s %s %d", r.At, r.Protocol, r.ClientAddr, r.ServerAddr, r.Method, r.Status))
+			problems = append(problems, fmt.Sprintf("no call in the bundle for %s %s %s > %s %s %d", r.At, r.Protocol, r.ClientAddr, r.ServerAddr, r.Method, r.Status))
 			continue
 		}
 		if !known[w.id] {
 			missing++
-			wrong = append(wrong, fmt.Sprintf("no call %s: %s %s %s > %s %s %s %d", w.id, r.At, r.Protocol, r.ClientAddr, r.ServerAddr, r.Method, r.Path, r.Status))
+			problems = append(problems, fmt.Sprintf("no call %s: %s %s %s > %s %s %s %d", w.id, r.At, r.Protocol, r.ClientAddr, r.ServerAddr, r.Method, r.Path, r.Status))
 		}
 	}
-	if len(wrong) > 6 {
-		wrong = append(slices.Clone(wrong[:5]), fmt.Sprintf("and so on: %d of %d calls not in the answers, %d not in the bundle", missing, len(f.Rows), unknown))
+	if len(problems) > 6 {
+		problems = append(slices.Clone(problems[:5]), fmt.Sprintf("in total, %d of %d calls are not in the answers, and %d not in the bundle", missing, len(f.Rows), unknown))
 	}
-	if c.exact && len(wrong) == 0 && len(known) != len(f.Rows) && (f.Value == nil || len(known) != int(*f.Value)) {
-		wrong = append(wrong, fmt.Sprintf("%d calls, want exactly %d", len(known), len(f.Rows)))
+	if c.exact && len(problems) == 0 && len(known) != len(f.Rows) && (f.Value == nil || len(known) != int(*f.Value)) {
+		problems = append(problems, fmt.Sprintf("%d calls, want exactly %d", len(known), len(f.Rows)))
 	}
-	return wrong
+	return problems
 }
 
-// index learns under which names answers may speak of a service.
+// index maps the names in answers to services.
 func (s *scenario) index() {
 	s.names, s.roles = map[string]string{}, map[string]string{}
 	for _, v := range s.truth.Services {
@@ -394,7 +394,7 @@ func (s *scenario) roleName(role string) string {
 	return role
 }
 
-// who is a service as the truth calls it, of a name as answers give it.
+// who translates the name of a service in an answer to its name in the truth.
 func (s *scenario) who(name string) string {
 	if i := strings.LastIndex(name, "/"); i >= 0 {
 		name = name[i+1:]

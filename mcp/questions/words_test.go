@@ -7,14 +7,14 @@ import (
 	"time"
 )
 
-// Words of answers, written as the truth writes them.
+// Translations from the terms of answers to those of the truth.
 
-// from and to are the two ends of a row of an answer.
-func (a *asking) from(n node) string { return a.end(n.str("src")) }
-func (a *asking) to(n node) string   { return a.end(n.str("dst")) }
+// from and to return the two endpoints of a row of an answer.
+func (a *run) from(n node) string { return a.end(n.str("src")) }
+func (a *run) to(n node) string   { return a.end(n.str("dst")) }
 
-// end is one end. Whoever is outside and has no name is a customer of the shop.
-func (a *asking) end(name string) string {
+// end returns one endpoint. An external client without a name is a customer of the shop.
+func (a *run) end(name string) string {
 	switch name {
 	case "outside", "(outside)":
 		return "customer"
@@ -22,16 +22,16 @@ func (a *asking) end(name string) string {
 	return a.s.who(name)
 }
 
-// pair is "A → B" of a row.
-func (a *asking) pair(n node) string { return a.from(n) + " → " + a.to(n) }
+// pair returns "A → B" of a row.
+func (a *run) pair(n node) string { return a.from(n) + " → " + a.to(n) }
 
-// flow is "A → B METHOD /endpoint STATUS" of a row.
-func (a *asking) flow(n node) string {
+// flow returns "A → B METHOD /endpoint STATUS" of a row.
+func (a *run) flow(n node) string {
 	return a.pair(n) + " " + endpoint(n.str("endpoint")) + " " + outcome(n)
 }
 
-// served is "B METHOD /endpoint" of a row.
-func (a *asking) served(n node) string { return a.to(n) + " " + endpoint(n.str("endpoint")) }
+// served returns "B METHOD /endpoint" of a row.
+func (a *run) served(n node) string { return a.to(n) + " " + endpoint(n.str("endpoint")) }
 
 var (
 	variable = regexp.MustCompile(`\d|\{id\}`)
@@ -39,7 +39,7 @@ var (
 	code     = regexp.MustCompile(`^[0-9A-Z]{5}\b|^\d{1,3}\b`)
 )
 
-// endpoint is METHOD /path with what differs from call to call taken out.
+// endpoint returns METHOD /path without the parts that vary.
 func endpoint(s string) string {
 	s, _, _ = strings.Cut(s, "?")
 	method, path, ok := strings.Cut(s, " ")
@@ -56,7 +56,7 @@ func endpoint(s string) string {
 	return method + " " + strings.Join(parts, "/")
 }
 
-// outcome is a status code, timeout or reset.
+// outcome returns a status code, timeout or reset.
 func outcome(n node) string {
 	s := n.str("status")
 	if s == "" {
@@ -65,7 +65,7 @@ func outcome(n node) string {
 	switch {
 	case code.MatchString(s):
 		return code.FindString(s)
-	case strings.Contains(s, "timeout"), strings.Contains(s, "by the client") && n.str("at_limit") != "": // again and again after the same time
+	case strings.Contains(s, "timeout"), strings.Contains(s, "by the client") && n.str("at_limit") != "": // repeatedly after the same time
 		return "timeout"
 	case strings.Contains(s, "reset"):
 		return "reset"
@@ -75,7 +75,7 @@ func outcome(n node) string {
 	return s
 }
 
-// anyOf is a KFL condition that one end of a call is one of some services.
+// anyOf returns a KFL filter for calls to or from some services.
 func anyOf(services []string) string {
 	var list []string
 	for _, s := range services {
@@ -85,7 +85,7 @@ func anyOf(services []string) string {
 	return fmt.Sprintf("(src.service %s || dst.service %s || host %s)", in, in, in)
 }
 
-// ids are the call_ids in lists of an answer.
+// ids returns the call_ids in lists of an answer.
 func ids(list []node) []string {
 	seen, out := map[string]bool{}, []string{}
 	for _, n := range list {
@@ -101,7 +101,7 @@ func ids(list []node) []string {
 	return out
 }
 
-// later is a time some seconds after another.
+// later returns a time some seconds after another.
 func later(at string, seconds int) string {
 	t, err := time.Parse(time.RFC3339Nano, at)
 	if err != nil {

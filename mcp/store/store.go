@@ -1,5 +1,5 @@
-// Package store is what a server of MCP asks of whoever keeps snapshots of recordings, and
-// the words for them. It keeps nothing itself.
+// Package store defines the interface between the MCP server and a store of snapshots. It has no
+// implementation.
 package store
 
 import (
@@ -9,34 +9,34 @@ import (
 	"time"
 )
 
-// Store keeps frozen times of recordings, and makes bundles of them when asked. A server
-// without one answers only about the bundles that it was given. Names are letters, digits,
-// dots, dashes and underscores. Its methods may be called from several goroutines.
+// Store keeps snapshots of recordings and makes bundles from them. Names consist of letters,
+// digits, dots, dashes and underscores. The methods are safe for several goroutines.
 //
-// Errors are for whoever asked; ErrNoSnapshot, ErrNameTaken and ErrNotReady are told apart.
+// The texts of errors are safe to send to the client. ErrNoSnapshot, ErrNameTaken and
+// ErrNotReady are distinguished.
 type Store interface {
-	// Boundaries is what is recorded now, a node each.
+	// Boundaries returns the time range that each node has recorded.
 	Boundaries(ctx context.Context) ([]Boundary, error)
 
-	// Snapshots lists what is frozen, the newest first.
+	// Snapshots lists the snapshots, the newest first.
 	Snapshots(ctx context.Context) ([]Snapshot, error)
-	// CreateSnapshot freezes a time. The recorder goes on.
+	// CreateSnapshot freezes a time range. Recording continues.
 	CreateSnapshot(ctx context.Context, r SnapshotRequest) (Snapshot, error)
-	// DeleteSnapshot lets a snapshot go, with what was made of it.
+	// DeleteSnapshot deletes a snapshot with its dissections.
 	DeleteSnapshot(ctx context.Context, name string) error
 	// SnapshotPCAP writes a snapshot's packets as one PCAPNG.
 	SnapshotPCAP(ctx context.Context, name string, r PCAPRequest, w io.Writer) (PCAPReport, error)
 
-	// Capture begins a recording of its own, which becomes a snapshot.
+	// Capture starts a separate recording, which becomes a snapshot.
 	Capture(ctx context.Context, r CaptureRequest) (Snapshot, error)
 
-	// StartDissection begins to make a bundle of a snapshot and does not wait.
+	// StartDissection starts making a bundle of a snapshot, and does not wait for the end.
 	StartDissection(ctx context.Context, snapshot, name string) (Dissection, error)
-	// Dissections lists the dissections of a snapshot, or of all where it is empty.
+	// Dissections lists the dissections of a snapshot, or of all if snapshot is empty.
 	Dissections(ctx context.Context, snapshot string) ([]Dissection, error)
 
-	// Live is a bundle of the last seconds of what is recorded; it is never sealed, and is
-	// gone after a while.
+	// Live returns a bundle of the last seconds of the recording. It is never sealed, and is
+	// deleted after a while.
 	Live(ctx context.Context, last time.Duration) (path string, err error)
 }
 
@@ -47,33 +47,33 @@ var (
 	ErrNotReady   = errors.New("not ready yet")
 )
 
-// RequestError says what is wrong with what was asked.
+// RequestError reports an error in a request.
 type RequestError struct{ Text string }
 
 func (e *RequestError) Error() string { return e.Text }
 
-// Boundary is the time that a node's recording has.
+// Boundary is the time range that a node has recorded.
 type Boundary struct {
 	Node      string `json:"name"`
-	Oldest    string `json:"oldest" jsonschema:"time of the oldest packet, RFC 3339; empty where nothing is recorded"`
+	Oldest    string `json:"oldest" jsonschema:"time of the oldest packet, RFC 3339; empty if nothing is recorded"`
 	Newest    string `json:"newest"`
 	OldestMs  int64  `json:"oldest_ts" jsonschema:"milliseconds since 1970 UTC"`
 	NewestMs  int64  `json:"newest_ts"`
 	Segments  int    `json:"segments"`
 	Bytes     int64  `json:"size_bytes"`
 	Packets   int64  `json:"packet_count"`
-	Recording bool   `json:"recording" jsonschema:"a recorder is writing there now"`
-	Holes     int    `json:"holes" jsonschema:"times and packets known to be missing; a snapshot's coverage lists them"`
+	Recording bool   `json:"recording" jsonschema:"a recorder is writing now"`
+	Holes     int    `json:"holes" jsonschema:"coverage gaps and lost packets; a snapshot's coverage lists them"`
 }
 
-// SnapshotRequest asks for a snapshot: of Last before now, or from From to To.
+// SnapshotRequest describes a new snapshot: the Last before now, or From to To.
 type SnapshotRequest struct {
 	Name     string
 	Last     time.Duration
-	From, To int64 // nanoseconds since 1970 UTC; 0 leaves an end open
+	From, To int64 // nanoseconds since 1970 UTC; 0: no limit
 }
 
-// CaptureRequest asks for a recording of its own.
+// CaptureRequest describes a separate recording.
 type CaptureRequest struct {
 	Name     string
 	Duration time.Duration
@@ -81,44 +81,44 @@ type CaptureRequest struct {
 	Owners   []string // namespace=NAME, pod=NAME, label=NAME=VALUE, container=NAME, process=NAME
 }
 
-// Snapshot is a frozen time.
+// Snapshot is a frozen time range.
 type Snapshot struct {
 	Name        string   `json:"name"`
 	Status      string   `json:"status" jsonschema:"recording, completed or failed"`
 	Error       string   `json:"error,omitempty"`
 	CreatedAt   string   `json:"created_at"`
-	From        string   `json:"from,omitempty" jsonschema:"asked time, RFC 3339"`
+	From        string   `json:"from,omitempty" jsonschema:"requested start, RFC 3339"`
 	To          string   `json:"to,omitempty"`
 	StartMs     int64    `json:"start_ts,omitempty" jsonschema:"milliseconds since 1970 UTC"`
 	EndMs       int64    `json:"end_ts,omitempty"`
 	DurationMs  int64    `json:"duration_ms,omitempty"`
 	Nodes       int      `json:"node_count"`
 	Segments    int      `json:"segment_count"`
-	Packets     int64    `json:"packet_count" jsonschema:"packets of its segments; its ends may lie inside of them"`
+	Packets     int64    `json:"packet_count" jsonschema:"packets in its segments, including those of the first and last segment outside the requested time"`
 	Bytes       int64    `json:"size_bytes"`
-	Missing     []string `json:"missing,omitempty" jsonschema:"segments of that time that are gone"`
-	Seals       string   `json:"seals,omitempty" jsonschema:"ring and last record of its seals, which say what each segment must be"`
-	Filter      string   `json:"filter,omitempty" jsonschema:"what a recording of its own was narrowed to"`
+	Missing     []string `json:"missing,omitempty" jsonschema:"segments of that time that no longer exist"`
+	Seals       string   `json:"seals,omitempty" jsonschema:"ring and last record of its seals, which authenticate each segment"`
+	Filter      string   `json:"filter,omitempty" jsonschema:"the filter of a capture_traffic recording"`
 	Dissections []string `json:"dissections" jsonschema:"values for db: snapshot/dissection"`
 }
 
-// PCAPRequest narrows what is exported.
+// PCAPRequest selects the packets to export.
 type PCAPRequest struct {
 	Nodes    []string
 	Filter   string // as pcap-filter(7)
-	From, To int64  // nanoseconds since 1970 UTC; 0 leaves an end open
+	From, To int64  // nanoseconds since 1970 UTC; 0: no limit
 }
 
-// PCAPReport says what was exported.
+// PCAPReport is the result of an export.
 type PCAPReport struct {
 	Packets int64    `json:"packets"`
 	Bytes   int64    `json:"bytes" jsonschema:"captured bytes"`
-	Missing []string `json:"missing,omitempty" jsonschema:"segments of that time that are gone"`
+	Missing []string `json:"missing,omitempty" jsonschema:"segments of that time that no longer exist"`
 }
 
-// Dissection is a bundle made of a snapshot, or on its way.
+// Dissection is a bundle made from a snapshot, or being made.
 type Dissection struct {
-	DB        string           `json:"db" jsonschema:"snapshot/dissection, as other tools take it"`
+	DB        string           `json:"db" jsonschema:"snapshot/dissection: the value for db in other tools"`
 	Snapshot  string           `json:"snapshot_name"`
 	Name      string           `json:"dissection_name"`
 	Status    string           `json:"status" jsonschema:"pending, running, completed, failed or cancelled"`
@@ -128,10 +128,10 @@ type Dissection struct {
 	Protocols map[string]int64 `json:"protocol_counts" jsonschema:"calls by protocol"`
 	Warnings  []string         `json:"warnings,omitempty"`
 
-	Path string `json:"-"` // of the bundle, once it is there
+	Path string `json:"-"` // of the completed bundle
 }
 
-// DissectionStats says how much a dissection read and made.
+// DissectionStats counts the input and output of a dissection.
 type DissectionStats struct {
 	Files   int64 `json:"pcap_files"`
 	Bytes   int64 `json:"pcap_bytes"`

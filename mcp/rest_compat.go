@@ -7,15 +7,15 @@ import (
 	"github.com/google/jsonschema-go/jsonschema"
 )
 
-// What follows is for scripts that were written for dashboards: paths and arguments as they
-// have them.
+// The following paths and arguments are compatible with scripts for other products'
+// dashboards.
 
-// restRawCaptureOut says whether packets are recorded.
+// restRawCaptureOut reports whether packets are being recorded.
 type restRawCaptureOut struct {
-	Enabled bool `json:"enabled" jsonschema:"a recorder is writing now; never without a ring"`
+	Enabled bool `json:"enabled" jsonschema:"a recorder is writing now; always false without a ring"`
 }
 
-func restRawCapture(ctx context.Context, a *answerer, _ *question) (out restRawCaptureOut, err error) {
+func restRawCapture(ctx context.Context, a *invocation, _ *question) (out restRawCaptureOut, err error) {
 	list, err := a.store().Boundaries(ctx)
 	for _, b := range list {
 		out.Enabled = out.Enabled || b.Recording
@@ -23,12 +23,12 @@ func restRawCapture(ctx context.Context, a *answerer, _ *question) (out restRawC
 	return out, err
 }
 
-// restDissectionOut says that calls can be asked about.
+// restDissectionOut reports that calls can be queried.
 type restDissectionOut struct {
 	Enabled bool `json:"enabled"`
 }
 
-func restDissection(context.Context, *answerer, *question) (restDissectionOut, error) {
+func restDissection(context.Context, *invocation, *question) (restDissectionOut, error) {
 	return restDissectionOut{true}, nil
 }
 
@@ -38,12 +38,12 @@ type detailsIn struct {
 	Node    string `json:"node_id,omitempty" jsonschema:"not needed: an id is unique"`
 	Payload *bool  `json:"include_payload,omitempty" jsonschema:"not needed: an answer always has the bodies"`
 	L4      *bool  `json:"include_l4,omitempty" jsonschema:"not needed: an answer always has the flow"`
-	MaxBody int    `json:"max_payload_size,omitempty" jsonschema:"bytes of each body, at most 16384; 4096 if not given"`
+	MaxBody int    `json:"max_payload_size,omitempty" jsonschema:"bytes of each body, at most 16384; default 4096"`
 }
 
-// ofCall is the route of one whole call.
+// ofCall returns the route for one call in full.
 func (s *Server) ofCall() route {
-	rt := route{Path: "/mcp/tools/get_api_call_details", Method: http.MethodPost, Description: "One call whole", Params: []param{}, body: schema[detailsIn]("details")}
+	rt := route{Path: "/mcp/tools/get_api_call_details", Method: http.MethodPost, Description: "One call in full", Params: []param{}, body: schema[detailsIn]("details")}
 	rt = s.ofTool(rt, "get_api_call", func(x *question) (map[string]any, error) {
 		if err := validated(rt.body, x.body); err != nil {
 			return nil, err
@@ -57,14 +57,14 @@ func (s *Server) ofCall() route {
 	return rt
 }
 
-// validated holds a body to its schema.
+// validated checks a body against its schema.
 func validated(s *jsonschema.Schema, body map[string]any) error {
 	r, err := s.CloneSchemas().Resolve(nil)
 	if err == nil {
 		err = r.Validate(body)
 	}
 	if err != nil {
-		return wrong("body: %s", plain(err))
+		return badRequest("body: %s", plain(err))
 	}
 	return nil
 }
