@@ -190,6 +190,8 @@ func (e *env) commands() []*cobra.Command {
 		e.cmdSeal(),
 		e.cmdTimestamp(),
 		e.cmdCustody(),
+		e.cmdHandover(),
+		e.cmdReceive(),
 		ringcmd.Command(command.Pcapsule, version.Release),
 		e.cmdSnapshot(),
 		e.cmdExtcap(),

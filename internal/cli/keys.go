@@ -62,16 +62,16 @@ func (f *bundleFlags) keyOptions(o *exporter.Options) error {
 		return exit.Usagef("--keys-to says whom to encrypt the bundle's keys to; give --embed-keys to keep keys in it")
 	}
 	var err error
-	o.KeysTo, err = keysTo(f.keysTo)
+	o.KeysTo, err = recipientsOf("--keys-to", f.keysTo)
 	return err
 }
 
-// keysTo reads what was given to --keys-to.
-func keysTo(given []string) (all []age.Recipient, err error) {
+// recipientsOf reads the recipients that a flag names.
+func recipientsOf(flag string, given []string) (all []age.Recipient, err error) {
 	for _, s := range given {
 		list, err := keys.Recipients(s)
 		if err != nil {
-			return nil, exit.Usagef("--keys-to %q: %v; want age1…, an SSH public key or a file of recipients", s, err)
+			return nil, exit.Usagef("%s %q: %v; want age1…, an SSH public key or a file of recipients", flag, s, err)
 		}
 		all = append(all, list...)
 	}
