@@ -192,7 +192,7 @@ func (c *Cover) signatures() section {
 const maxCustodyRows = 40
 
 func (c *Cover) custody() section {
-	s := section{Title: "Custody"}
+	s := section{Title: "Custody (times in UTC)"}
 	first := max(0, len(c.Custody)-maxCustodyRows)
 	if first > 0 {
 		s.Paragraphs = append(s.Paragraphs, plural.Sprintf("%d {earlier entry is|earlier entries are} in custody/log.jsonl.", first))
@@ -204,7 +204,7 @@ func (c *Cover) custody() section {
 				parts = append(parts, p.label+p.text)
 			}
 		}
-		s.add(e.Time.String(), strings.ReplaceAll(e.Event, "_", " ")+" "+strings.Join(parts, ", "))
+		s.add(time.Unix(0, int64(e.Time)).UTC().Format(time.DateTime), strings.ReplaceAll(e.Event, "_", " ")+" "+strings.Join(parts, ", "))
 	}
 	return s
 }

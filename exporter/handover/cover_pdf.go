@@ -158,8 +158,8 @@ func (p *pdf) blanks(labels []string) {
 		p.Ln(9)
 		width, _ := p.GetPageSize()
 		text := p.glyphs(label)
-		p.Text(margin, p.GetY(), text)
-		p.Line(margin+p.GetStringWidth(text)+2, p.GetY()+0.5, width-margin, p.GetY()+0.5)
+		p.Text(margin+1, p.GetY(), text)
+		p.Line(margin+1+p.GetStringWidth(text)+2, p.GetY()+0.5, width-margin, p.GetY()+0.5)
 	}
 }
 
