@@ -125,14 +125,14 @@ func (e *env) seal(ctx context.Context, b *bundle.Bundle, f *sealFlags) (*seal.S
 // signers reads the keys. done ends the connections to ssh-agent and to tokens.
 func (f *sealFlags) signers(name string) (list []seal.Signer, done func(), err error) {
 	var open []func()
-	done = func() {
-		for _, end := range open {
-			end()
+	end := func() {
+		for _, f := range open {
+			f()
 		}
 	}
 	defer func() {
 		if err != nil {
-			done()
+			end()
 		}
 	}()
 	var identities []age.Identity
@@ -155,14 +155,14 @@ func (f *sealFlags) signers(name string) (list []seal.Signer, done func(), err e
 		list = append(list, s)
 	}
 	for _, uri := range f.tokens {
-		s, end, err := seal.PKCS11Signer(name, uri)
+		s, closeToken, err := seal.PKCS11Signer(name, uri)
 		if err != nil {
 			return nil, nil, exit.With(err, exit.Usage, "--pkcs11 'pkcs11:token=T;object=K?module-path=/usr/lib/softhsm/libsofthsm2.so&pin-source=file:/root/pin'")
 		}
-		list, open = append(list, s), append(open, end)
+		list, open = append(list, s), append(open, closeToken)
 	}
 	if len(f.agent) == 0 {
-		return list, done, nil
+		return list, end, nil
 	}
 	conn, err := net.Dial("unix", os.Getenv("SSH_AUTH_SOCK"))
 	if err != nil {
@@ -177,7 +177,7 @@ func (f *sealFlags) signers(name string) (list []seal.Signer, done func(), err e
 		}
 		list = append(list, s)
 	}
-	return list, done, nil
+	return list, end, nil
 }
 
 // readKeyFile reads a private key that only its owner can read.
