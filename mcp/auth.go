@@ -18,7 +18,7 @@ import (
 
 // Token lets one client in.
 type Token struct {
-	Name string // who it is, for the audit log
+	Name string // who it is, for the access log
 	sum  [sha256.Size]byte
 }
 

@@ -107,12 +107,12 @@ func TestSQLReachesNothingElse(t *testing.T) {
 // TestRunawayQueriesEnd asks for more time, memory and rows than there is.
 func TestRunawayQueriesEnd(t *testing.T) {
 	log := filepath.Join(t.TempDir(), "audit.ndjson")
-	audit, err := OpenAudit(log)
+	audit, err := accesslog.Open(log)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer audit.Close()
-	s := serving(t, Options{Deadline: 3 * time.Second, Audit: audit}, bundled(t, "http1.pcapng"))
+	s := serving(t, Options{Deadline: 3 * time.Second, AccessLog: audit}, bundled(t, "http1.pcapng"))
 	c := dial(t, listening(t, s, HTTPOptions{}), newest, nil)
 	for why, sql := range map[string]string{
 		"a product without end":   "SELECT count(*) FROM range(1000000000) a, range(1000000000) b WHERE sin(a.range + b.range) > 2",
@@ -140,7 +140,7 @@ func TestRunawayQueriesEnd(t *testing.T) {
 	}
 	for _, want := range []string{"the question ended the database process", "deadline exceeded", "out of memory"} {
 		if !strings.Contains(string(lines), want) {
-			t.Errorf("the audit log does not say %q", want)
+			t.Errorf("the access log does not say %q", want)
 		}
 	}
 }

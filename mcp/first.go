@@ -34,7 +34,7 @@ type firstCase struct{ Path, From, To, Packets, Calls string }
 func (s *Server) serveFirst(w http.ResponseWriter, r *http.Request, token bool) {
 	begin, t := time.Now(), &told{}
 	page, err := s.firstOf(r, token)
-	if werr := s.audit(restCaller(r), begin, "http "+r.Method, r.URL.Path, nil, t, err); werr != nil {
+	if werr := s.logged(restCaller(r), begin, "http "+r.Method, r.URL.Path, nil, t, err); werr != nil {
 		err = werr
 	}
 	if err != nil {

@@ -44,14 +44,14 @@ func guarded(next http.Handler, o HTTPOptions, s *Server) http.Handler {
 	})
 }
 
-// refused writes a request that was not let through into the audit log.
+// refused writes a request that was not let through into the access log.
 func (s *Server) refused(r *http.Request, begin time.Time, text string) {
-	if s == nil || s.o.Audit == nil {
+	if s == nil || s.o.AccessLog == nil {
 		return
 	}
 	t := &told{err: text}
 	// There is no answer that could be held back.
-	_ = s.audit(caller{remote: r.Header.Get(remoteHeader)}, begin, "http "+r.Method, r.URL.Path, nil, t, nil)
+	_ = s.logged(caller{remote: r.Header.Get(remoteHeader)}, begin, "http "+r.Method, r.URL.Path, nil, t, nil)
 }
 
 // ours reports whether a host is a name of this server. A page whose name was rebound to

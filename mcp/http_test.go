@@ -567,14 +567,14 @@ func TestServerStaysUpWhenABundleGoes(t *testing.T) {
 	talk(t, c)
 }
 
-func TestAuditLogSaysWhoAskedWhat(t *testing.T) {
+func TestAuditLogSaysWhoaccesslog.EntryWhat(t *testing.T) {
 	path := t.TempDir() + "/audit.jsonl"
-	log, err := OpenAudit(path)
+	log, err := accesslog.Open(path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer log.Close()
-	o := Options{Audit: log, Policy: defaultPolicy()}
+	o := Options{AccessLog: log, Policy: defaultPolicy()}
 	url := listening(t, serving(t, o, bundled(t, "shop.pcapng")), HTTPOptions{Tokens: []Token{NewToken("anna", "0123456789abcdef")}})
 	body, header := modern("tools/call", "list_api_calls", `{"name":"list_api_calls","arguments":{"limit":3,"kfl":"\"password=hunter2222\" == \"x\""}}`)
 	if status, got := post(t, url, body, append(header, "Authorization", "Bearer 0123456789abcdef")...); status != 200 {
@@ -605,10 +605,10 @@ func TestAuditLogSaysWhoAskedWhat(t *testing.T) {
 	}
 }
 
-func asks(t *testing.T, path string) (out []Asked) {
+func asks(t *testing.T, path string) (out []accesslog.Entry) {
 	t.Helper()
 	for _, line := range bytes.Split(bytes.TrimSpace(readFile(t, path)), []byte("\n")) {
-		var e Asked
+		var e accesslog.Entry
 		if err := json.Unmarshal(line, &e); err != nil {
 			t.Fatal(err)
 		}

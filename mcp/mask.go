@@ -110,7 +110,7 @@ func (s *Server) maskRows(r *forensics.Result) {
 	}
 }
 
-// hide masks a text that leaves beside the rows: an error, a question in the audit log.
+// hide masks a text that leaves beside the rows: an error, a question in the access log.
 func (s *Server) hide(text string) string {
 	if s.o.Policy == nil {
 		return text

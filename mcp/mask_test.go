@@ -11,6 +11,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/exporter"
 	"github.com/pcapsule/pcapsule/forensics/redact"
+	"github.com/pcapsule/pcapsule/internal/accesslog"
 )
 
 // TestPolicyMasksAllThatLeaves plants secrets of many forms and asks in every way.
@@ -28,12 +29,12 @@ func TestPolicyMasksAllThatLeaves(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	log, err := OpenAudit(filepath.Join(t.TempDir(), "audit"))
+	log, err := accesslog.Open(filepath.Join(t.TempDir(), "audit"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer log.Close()
-	c := connected(t, serving(t, Options{Policy: policy, Audit: log}, path), nil)
+	c := connected(t, serving(t, Options{Policy: policy, AccessLog: log}, path), nil)
 	shown := connected(t, serving(t, Options{}, path), nil)
 	asked := []struct {
 		tool string
@@ -86,7 +87,7 @@ func TestPolicyMasksAllThatLeaves(t *testing.T) {
 			t.Errorf("a resource shows %s", s)
 		}
 		if strings.Contains(logged, s) {
-			t.Errorf("the audit log shows %s: …%s…", s, around(logged, s))
+			t.Errorf("the access log shows %s: …%s…", s, around(logged, s))
 		}
 	}
 }

@@ -149,7 +149,7 @@ func (x *question) number(name string) int64 {
 }
 
 // rest answers one kind of request: for whoever asks fairly, with what is masked masked,
-// and written into the audit log before it leaves.
+// and written into the access log before it leaves.
 func (s *Server) rest(free bool, f func(context.Context, *answerer, *question) (any, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		begin, who, t := time.Now(), restCaller(r), &told{}
@@ -186,9 +186,9 @@ func (s *Server) rest(free bool, f func(context.Context, *answerer, *question) (
 	}
 }
 
-// restAnswer sends an answer or why there is none, once the audit log has it.
+// restAnswer sends an answer or why there is none, once the access log has it.
 func (s *Server) restAnswer(w http.ResponseWriter, r *http.Request, begin time.Time, t *told, args []byte, raw json.RawMessage, err error) {
-	if werr := s.audit(restCaller(r), begin, "http "+r.Method, r.URL.Path, args, t, err); werr != nil {
+	if werr := s.logged(restCaller(r), begin, "http "+r.Method, r.URL.Path, args, t, err); werr != nil {
 		err = werr
 	}
 	if err != nil {
@@ -330,7 +330,7 @@ func (s *Server) restPCAP(w http.ResponseWriter, r *http.Request) {
 		return err
 	})
 	t.bytes = int(out.n)
-	_ = s.audit(who, begin, "http "+r.Method, r.URL.Path, []byte(r.URL.RawQuery), t, err) // the answer is out
+	_ = s.logged(who, begin, "http "+r.Method, r.URL.Path, []byte(r.URL.RawQuery), t, err) // the answer is out
 	switch {
 	case err != nil && out.n == 0:
 		s.restError(w, err)

@@ -23,6 +23,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/forensics/redact"
+	"github.com/pcapsule/pcapsule/internal/accesslog"
 	"github.com/pcapsule/pcapsule/kfl"
 	"github.com/pcapsule/pcapsule/mcp/store"
 )
@@ -61,11 +62,11 @@ type Options struct {
 	// Packets lets packets leave over HTTP though a policy masks: they are as they were recorded.
 	Packets bool
 
-	Policy   *redact.Policy // what is masked in all that leaves; nil: nothing. See also forensics.Options.MaskSecrets
-	Audit    *Audit         // where every question is written down; nil: nowhere
-	Deadline time.Duration  // of one answer; 0: 30 s
-	Parallel int            // long answers made at once; 0: 2. Each may use all processors
-	Keep     int            // bytes of answers about bundles that are kept for who asks again; 0: 32 MiB, below 0: none
+	Policy    *redact.Policy // what is masked in all that leaves; nil: nothing. See also forensics.Options.MaskSecrets
+	AccessLog *accesslog.Log // has a line for every question; nil: none is kept
+	Deadline  time.Duration  // of one answer; 0: 30 s
+	Parallel  int            // long answers made at once; 0: 2. Each may use all processors
+	Keep      int            // bytes of answers about bundles that are kept for who asks again; 0: 32 MiB, below 0: none
 }
 
 // Server answers about a case. It may serve several transports at once.

@@ -121,7 +121,7 @@ They travel with it, and show, verify and cover sheets name the hold and the dat
 		Example: `  pcapsule custody add incident.pcapsule --event received --user "A. Auditor" --note "case 4711"
   pcapsule custody add incident.pcapsule --event legal_hold --authority "District Court, 3 C 17/26"
   pcapsule custody add incident.pcapsule --event retention --until 2032-12-31`,
-		Args:    cobra.ExactArgs(1),
+		Args: cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			if err := retentionDetails(&entry, until, authority); err != nil {
 				return err

@@ -32,8 +32,8 @@ import (
 // sealFlags are the flags of seal.
 type sealFlags struct {
 	keys, agent, tokens, identities []string
-	name, request           string
-	asJSON                  bool
+	name, request                   string
+	asJSON                          bool
 }
 
 func (e *env) cmdSeal() *cobra.Command {
