@@ -17,6 +17,7 @@ import (
 
 	"github.com/modelcontextprotocol/go-sdk/jsonrpc"
 	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
+	"github.com/pcapsule/pcapsule/internal/accesslog"
 )
 
 // wrongValues are put where an argument of any kind is expected.

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
+	"github.com/pcapsule/pcapsule/internal/accesslog"
 )
 
 var revisions = []string{"2026-07-28", "2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05"}
@@ -567,7 +568,7 @@ func TestServerStaysUpWhenABundleGoes(t *testing.T) {
 	talk(t, c)
 }
 
-func TestAuditLogSaysWhoaccesslog.EntryWhat(t *testing.T) {
+func TestAccessLogSaysWhoAskedWhat(t *testing.T) {
 	path := t.TempDir() + "/audit.jsonl"
 	log, err := accesslog.Open(path)
 	if err != nil {

@@ -29,7 +29,8 @@ func TestPolicyMasksAllThatLeaves(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	log, err := accesslog.Open(filepath.Join(t.TempDir(), "audit"))
+	logPath := filepath.Join(t.TempDir(), "access")
+	log, err := accesslog.Open(logPath)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -81,7 +82,7 @@ func TestPolicyMasksAllThatLeaves(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	logged := string(readFile(t, log.path))
+	logged := string(readFile(t, logPath))
 	for _, s := range secrets {
 		if strings.Contains(r.Contents[0].Text, s) {
 			t.Errorf("a resource shows %s", s)

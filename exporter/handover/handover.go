@@ -90,7 +90,7 @@ func Pack(ctx context.Context, b *bundle.Bundle, dir string, o Options) ([]File,
 	for _, sheet := range []struct {
 		name   string
 		render func(io.Writer) error
-	}{{"cover.html", cover.HTML}, {"cover.pdf", cover.PDF}} {
+	}{{"cover.html", cover.HTML}, {"cover.pdf", cover.PDF}, {"cover.jsonld", cover.CASE}} {
 		f, err := writeFile(filepath.Join(folder.Dir, sheet.name), sheet.render)
 		if err != nil {
 			return nil, err

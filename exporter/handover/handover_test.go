@@ -121,7 +121,7 @@ func TestPackagesComeBack(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			dir, files := packed(t, b, tt.o)
-			parts := files[:len(files)-2] // and the sheets
+			parts := files[:len(files)-3] // and the sheets
 			if tt.parts > 0 && len(parts) != tt.parts || tt.parts == 0 && len(parts) < 3 {
 				t.Fatalf("%d parts", len(parts))
 			}
@@ -218,7 +218,7 @@ func TestBrokenPackages(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, f := range files[:len(files)-2] {
+		for _, f := range files[:len(files)-3] {
 			path := filepath.Join(dir, f.Name)
 			data, err := os.ReadFile(path)
 			if err != nil {
