@@ -18,7 +18,7 @@ import (
 
 // Token authorizes one client.
 type Token struct {
-	Name string // of the holder, for the audit log
+	Name string // of the holder, for the access log
 	sum  [sha256.Size]byte
 }
 

@@ -17,6 +17,7 @@ import (
 
 	"github.com/modelcontextprotocol/go-sdk/jsonrpc"
 	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
+	"github.com/pcapsule/pcapsule/internal/accesslog"
 )
 
 // invalidValues are passed as every argument.
@@ -107,12 +108,12 @@ func TestSQLReadsOnlyTheTables(t *testing.T) {
 // TestRunawayQueriesEnd runs queries that need too much time, memory or rows.
 func TestRunawayQueriesEnd(t *testing.T) {
 	log := filepath.Join(t.TempDir(), "audit.ndjson")
-	audit, err := OpenAudit(log)
+	audit, err := accesslog.Open(log)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer audit.Close()
-	s := serving(t, Options{Deadline: 3 * time.Second, Audit: audit}, bundled(t, "http1.pcapng"))
+	s := serving(t, Options{Deadline: 3 * time.Second, AccessLog: audit}, bundled(t, "http1.pcapng"))
 	c := dial(t, listening(t, s, HTTPOptions{}), newest, nil)
 	for why, sql := range map[string]string{
 		"an endless product":          "SELECT count(*) FROM range(1000000000) a, range(1000000000) b WHERE sin(a.range + b.range) > 2",
@@ -140,7 +141,7 @@ func TestRunawayQueriesEnd(t *testing.T) {
 	}
 	for _, want := range []string{"the question ended the database process", "deadline exceeded", "out of memory"} {
 		if !strings.Contains(string(lines), want) {
-			t.Errorf("the audit log does not contain %q", want)
+			t.Errorf("the access log does not contain %q", want)
 		}
 	}
 }

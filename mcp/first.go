@@ -32,9 +32,9 @@ type firstCase struct{ Path, From, To, Packets, Calls string }
 
 // serveFirst answers GET / with a page for people: what is open and how to connect.
 func (s *Server) serveFirst(w http.ResponseWriter, r *http.Request, token bool) {
-	begin, t := time.Now(), &auditNote{}
+	begin, t := time.Now(), &accessNote{}
 	page, err := s.firstOf(r, token)
-	if werr := s.audit(restCaller(r), begin, "http "+r.Method, r.URL.Path, nil, t, err); werr != nil {
+	if werr := s.logged(restCaller(r), begin, "http "+r.Method, r.URL.Path, nil, t, err); werr != nil {
 		err = werr
 	}
 	if err != nil {

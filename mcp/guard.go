@@ -44,14 +44,14 @@ func guarded(next http.Handler, o HTTPOptions, s *Server) http.Handler {
 	})
 }
 
-// refused writes a refused request to the audit log.
+// refused writes a refused request to the access log.
 func (s *Server) refused(r *http.Request, begin time.Time, text string) {
-	if s == nil || s.o.Audit == nil {
+	if s == nil || s.o.AccessLog == nil {
 		return
 	}
-	t := &auditNote{err: text}
+	t := &accessNote{err: text}
 	// An error cannot stop anything: there is no answer to hold back.
-	_ = s.audit(caller{remote: r.Header.Get(remoteHeader)}, begin, "http "+r.Method, r.URL.Path, nil, t, nil)
+	_ = s.logged(caller{remote: r.Header.Get(remoteHeader)}, begin, "http "+r.Method, r.URL.Path, nil, t, nil)
 }
 
 // isOwnHost reports whether a host is a name of this server. A page that uses DNS rebinding to reach

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
+	"github.com/pcapsule/pcapsule/internal/accesslog"
 )
 
 var revisions = []string{"2026-07-28", "2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05"}
@@ -567,14 +568,14 @@ func TestServerKeepsRunningWhenABundleIsRemoved(t *testing.T) {
 	talk(t, c)
 }
 
-func TestAuditLogRecordsWhoAskedWhat(t *testing.T) {
+func TestAccessLogRecordsWhoAskedWhat(t *testing.T) {
 	path := t.TempDir() + "/audit.jsonl"
-	log, err := OpenAudit(path)
+	log, err := accesslog.Open(path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer log.Close()
-	o := Options{Audit: log, Policy: defaultPolicy()}
+	o := Options{AccessLog: log, Policy: defaultPolicy()}
 	url := listening(t, serving(t, o, bundled(t, "shop.pcapng")), HTTPOptions{Tokens: []Token{NewToken("anna", "0123456789abcdef")}})
 	body, header := modern("tools/call", "list_api_calls", `{"name":"list_api_calls","arguments":{"limit":3,"kfl":"\"password=hunter2222\" == \"x\""}}`)
 	if status, got := post(t, url, body, append(header, "Authorization", "Bearer 0123456789abcdef")...); status != 200 {
@@ -586,7 +587,7 @@ func TestAuditLogRecordsWhoAskedWhat(t *testing.T) {
 	body, header = modern("resources/read", "pcapsule://cases", `{"uri":"pcapsule://cases"}`)
 	post(t, url, body, append(header, "Authorization", "Bearer 0123456789abcdef")...)
 	post(t, url, body, append(header, "Authorization", "Bearer wrong-and-secret-token")...)
-	first, second := auditEntries(t, path+".1"), auditEntries(t, path)
+	first, second := accessEntries(t, path+".1"), accessEntries(t, path)
 	if len(first) != 2 || len(second) != 2 {
 		t.Fatalf("%d and %d lines, want 2 and 2: %+v %+v", len(first), len(second), first, second)
 	}
@@ -605,10 +606,10 @@ func TestAuditLogRecordsWhoAskedWhat(t *testing.T) {
 	}
 }
 
-func auditEntries(t *testing.T, path string) (out []AuditEntry) {
+func accessEntries(t *testing.T, path string) (out []accesslog.Entry) {
 	t.Helper()
 	for _, line := range bytes.Split(bytes.TrimSpace(readFile(t, path)), []byte("\n")) {
-		var e AuditEntry
+		var e accesslog.Entry
 		if err := json.Unmarshal(line, &e); err != nil {
 			t.Fatal(err)
 		}

@@ -109,7 +109,7 @@ func (s *Server) maskRows(r *forensics.Result) {
 	}
 }
 
-// hide masks a text outside an answer: an error, or arguments in the audit log.
+// hide masks a text outside an answer: an error, or arguments in the access log.
 func (s *Server) hide(text string) string {
 	if s.o.Policy == nil {
 		return text

@@ -11,6 +11,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/exporter"
 	"github.com/pcapsule/pcapsule/forensics/redact"
+	"github.com/pcapsule/pcapsule/internal/accesslog"
 )
 
 // TestPolicyMasksEveryAnswer plants secrets in many forms and asks every tool.
@@ -28,12 +29,13 @@ func TestPolicyMasksEveryAnswer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	log, err := OpenAudit(filepath.Join(t.TempDir(), "audit"))
+	logPath := filepath.Join(t.TempDir(), "access")
+	log, err := accesslog.Open(logPath)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer log.Close()
-	c := connected(t, serving(t, Options{Policy: policy, Audit: log}, path), nil)
+	c := connected(t, serving(t, Options{Policy: policy, AccessLog: log}, path), nil)
 	shown := connected(t, serving(t, Options{}, path), nil)
 	questions := []struct {
 		tool string
@@ -80,13 +82,13 @@ func TestPolicyMasksEveryAnswer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	logged := string(readFile(t, log.path))
+	logged := string(readFile(t, logPath))
 	for _, s := range secrets {
 		if strings.Contains(r.Contents[0].Text, s) {
 			t.Errorf("a resource shows %s", s)
 		}
 		if strings.Contains(logged, s) {
-			t.Errorf("the audit log shows %s: …%s…", s, around(logged, s))
+			t.Errorf("the access log shows %s: …%s…", s, around(logged, s))
 		}
 	}
 }

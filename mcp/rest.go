@@ -98,7 +98,7 @@ func (s *Server) strict(rt route) http.HandlerFunc {
 			rt.handle(w, r)
 			return
 		}
-		if werr := s.audit(restCaller(r), time.Now(), "http "+r.Method, r.URL.Path, []byte(r.URL.RawQuery), &auditNote{}, err); werr != nil {
+		if werr := s.logged(restCaller(r), time.Now(), "http "+r.Method, r.URL.Path, []byte(r.URL.RawQuery), &accessNote{}, err); werr != nil {
 			err = werr
 		}
 		s.restError(w, err)

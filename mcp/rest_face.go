@@ -116,11 +116,11 @@ func (s *Server) ofTool(rt route, tool string, args func(*question) (map[string]
 func (s *Server) ofQuestion(q ask.Question) route {
 	e := s.every[q.Name]
 	return route{Path: "/mcp/ask/" + q.Name, Method: http.MethodPost, Description: q.Title, Params: []param{}, body: e.in, answer: e.out, handle: func(w http.ResponseWriter, r *http.Request) {
-		begin, who, t := time.Now(), restCaller(r), &auditNote{}
+		begin, who, t := time.Now(), restCaller(r), &accessNote{}
 		var raw json.RawMessage
 		args, err := bodyOf(w, r)
 		if err == nil {
-			raw, err = s.Call(context.WithValue(r.Context(), auditNoteKey{}, t), who, q.Name, args)
+			raw, err = s.Call(context.WithValue(r.Context(), accessNoteKey{}, t), who, q.Name, args)
 		}
 		s.restAnswer(w, r, begin, t, args, raw, err)
 	}}
@@ -149,10 +149,10 @@ func (x *question) number(name string) int64 {
 }
 
 // rest returns the handler of one kind of request: queued fairly, masked, and written to the
-// audit log before the answer is sent.
+// access log before the answer is sent.
 func (s *Server) rest(free bool, f func(context.Context, *invocation, *question) (any, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		begin, who, t := time.Now(), restCaller(r), &auditNote{}
+		begin, who, t := time.Now(), restCaller(r), &accessNote{}
 		x := &question{r: r, q: r.URL.Query()}
 		var raw json.RawMessage
 		args, err := []byte(r.URL.RawQuery), error(nil)
@@ -186,9 +186,9 @@ func (s *Server) rest(free bool, f func(context.Context, *invocation, *question)
 	}
 }
 
-// restAnswer sends an answer or error after writing it to the audit log.
-func (s *Server) restAnswer(w http.ResponseWriter, r *http.Request, begin time.Time, t *auditNote, args []byte, raw json.RawMessage, err error) {
-	if werr := s.audit(restCaller(r), begin, "http "+r.Method, r.URL.Path, args, t, err); werr != nil {
+// restAnswer sends an answer or error after writing it to the access log.
+func (s *Server) restAnswer(w http.ResponseWriter, r *http.Request, begin time.Time, t *accessNote, args []byte, raw json.RawMessage, err error) {
+	if werr := s.logged(restCaller(r), begin, "http "+r.Method, r.URL.Path, args, t, err); werr != nil {
 		err = werr
 	}
 	if err != nil {
@@ -314,7 +314,7 @@ func resolveArgs(x *question) (map[string]any, error) {
 // restPCAP streams a snapshot's packets. If that fails midway, it aborts the connection, so that
 // the client does not mistake the part for the whole.
 func (s *Server) restPCAP(w http.ResponseWriter, r *http.Request) {
-	begin, who, t := time.Now(), restCaller(r), &auditNote{}
+	begin, who, t := time.Now(), restCaller(r), &accessNote{}
 	x := &question{r: r, q: r.URL.Query()}
 	out := &packetWriter{w: w, name: r.PathValue("name")}
 	err := s.withDB(r.Context(), who, "", aside, func(ctx context.Context, _ *invocation) error {
@@ -330,7 +330,7 @@ func (s *Server) restPCAP(w http.ResponseWriter, r *http.Request) {
 		return err
 	})
 	t.bytes = int(out.n)
-	_ = s.audit(who, begin, "http "+r.Method, r.URL.Path, []byte(r.URL.RawQuery), t, err) // the answer is already sent
+	_ = s.logged(who, begin, "http "+r.Method, r.URL.Path, []byte(r.URL.RawQuery), t, err) // the answer is already sent
 	switch {
 	case err != nil && out.n == 0:
 		s.restError(w, err)

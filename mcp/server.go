@@ -22,6 +22,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/forensics/redact"
+	"github.com/pcapsule/pcapsule/internal/accesslog"
 	"github.com/pcapsule/pcapsule/kfl"
 	"github.com/pcapsule/pcapsule/mcp/store"
 )
@@ -60,11 +61,11 @@ type Options struct {
 	// Packets allows sending packets over HTTP, which are not masked, even if there is a policy.
 	Packets bool
 
-	Policy   *redact.Policy // what is masked in everything that is sent; nil: nothing. See also forensics.Options.MaskSecrets
-	Audit    *Audit         // the log of every question; nil: none
-	Deadline time.Duration  // for one answer; 0: 30 s
-	Parallel int            // concurrent long answers; 0: 2. Each may use all processors
-	Keep     int            // size of the answer cache in bytes; 0: 32 MiB, below 0: no cache
+	Policy    *redact.Policy // what is masked in everything that is sent; nil: nothing. See also forensics.Options.MaskSecrets
+	AccessLog *accesslog.Log // has a line for every question; nil: no log
+	Deadline  time.Duration  // for one answer; 0: 30 s
+	Parallel  int            // concurrent long answers; 0: 2. Each may use all processors
+	Keep      int            // size of the answer cache in bytes; 0: 32 MiB, below 0: no cache
 }
 
 // Server answers questions about a case. It may serve several transports at once.

@@ -25,6 +25,8 @@ gnutls-serv          gnutls-bin               a TLS peer
 node                 nodejs                   a TLS peer, and DuckDB from JavaScript
 npm                  npm                      packages of MCP and DuckDB for JavaScript
 /usr/bin/python3     python3                  a TLS peer, and a judge of ZIP files
+pdftotext            poppler-utils            a judge of PDF files
+softhsm2-util        softhsm2                 a token that holds keys
 unzip                unzip                    a judge of ZIP files
 chromium-headless-shell  chromium-headless-shell  the page of a report in a browser
 qemu-system-x86_64   qemu-system-x86          other kernels

@@ -20,8 +20,9 @@ const (
 
 const bagitText = "BagIt-Version: 1.0\nTag-File-Character-Encoding: UTF-8\n"
 
-// tagFiles are exactly the files that tagmanifest-sha256.txt lists.
-var tagFiles = [...]string{bagInfoName, bagitName, manifestName}
+// tagFiles are the files that tagmanifest-sha256.txt lists, in its order. Bundles of older
+// releases have no README.html.
+var tagFiles = [...]string{readmeName, bagInfoName, bagitName, manifestName}
 
 // line is one line of a manifest.
 type line struct {
@@ -98,11 +99,25 @@ func bagInfo(o CreateOptions, agent string, bytes int64, files int) []byte {
 	}
 	put("Source-Organization", o.Organization)
 	put("Contact-Name", o.User)
-	put("External-Description", o.Description)
+	put("External-Identifier", o.Identifier)
 	put("Bagging-Date", o.Time.UTC().Format(time.DateOnly))
 	put("Bag-Software-Agent", agent)
+	put("Bag-Size", bagSize(bytes))
 	put("Payload-Oxum", fmt.Sprintf("%d.%d", bytes, files))
 	return []byte(b.String())
+}
+
+// bagSize is the size of the payload for people, as RFC 8493 section 2.2.2 writes it: "42.6 GB".
+func bagSize(bytes int64) string {
+	size, unit := float64(bytes), 0
+	units := [...]string{"B", "KB", "MB", "GB", "TB", "PB", "EB"}
+	for size >= 1000 && unit < len(units)-1 {
+		size, unit = size/1000, unit+1
+	}
+	if unit == 0 {
+		return fmt.Sprintf("%d B", bytes)
+	}
+	return fmt.Sprintf("%.1f %s", size, units[unit])
 }
 
 // oneLine makes a text fit after a label: no control characters, and no blanks around it.

@@ -20,7 +20,7 @@ type CreateOptions struct {
 	User         string    // who made it, may be empty
 	Host         string    // machine, may be empty
 	Organization string    // owner of the bundle, may be empty
-	Description  string    // one line for archives, may be empty
+	Identifier   string    // number of the case or exhibit, may be empty
 	Note         string    // goes into the first custody entry, may be empty
 }
 

@@ -24,6 +24,7 @@ const (
 	tagManifestName = "tagmanifest-sha256.txt"
 	bagitName       = "bagit.txt"
 	bagInfoName     = "bag-info.txt"
+	readmeName      = "README.html"
 	jsonName        = "data/bundle.json"
 	openSQLName     = "data/open.sql"
 	tablesDir       = "data/tables/"

@@ -4,12 +4,15 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 
+	"github.com/pcapsule/pcapsule/exporter/bundle/readme"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
@@ -132,10 +135,15 @@ func (b *Builder) writeOpenSQL() error {
 
 func (b *Builder) writeTags(m *Manifest, payload []line, size int64) error {
 	agent := strings.TrimSpace(m.Tool.Name + " " + m.Tool.Release)
+	page, err := readme.Page(readmeOf(m))
+	if err != nil {
+		return err
+	}
 	files := map[string][]byte{
 		bagitName:    []byte(bagitText),
 		bagInfoName:  bagInfo(b.opts, agent, size, len(payload)),
 		manifestName: writeLines(payload),
+		readmeName:   page,
 	}
 	var tags []line
 	for _, name := range tagFiles {
@@ -157,6 +165,26 @@ func (b *Builder) writeTags(m *Manifest, payload []line, size int64) error {
 		return err
 	}
 	return b.writeTag(custodyName, first)
+}
+
+// readmeOf is what README.html says about the bundle with this bundle.json.
+func readmeOf(m *Manifest) readme.Content {
+	c := readme.Content{Tool: readme.Tool{Name: m.Tool.Name, Release: m.Tool.Release}, Packets: m.Accounts.Packets, Warnings: m.Warnings}
+	if m.Window.FirstNs != nil && m.Window.LastNs != nil {
+		c.First, c.Last = m.Window.FirstNs.String(), m.Window.LastNs.String()
+	}
+	for _, protocol := range slices.Sorted(maps.Keys(m.Calls)) {
+		c.Calls = append(c.Calls, readme.Calls{Protocol: protocol, Count: m.Calls[protocol]})
+	}
+	for i := range m.Inputs {
+		in := &m.Inputs[i]
+		c.Inputs = append(c.Inputs, readme.Input{Path: in.Path, Packets: in.Packets, SHA256: in.SHA256.String()})
+		c.Keys = c.Keys || in.Secrets > 0
+	}
+	for _, s := range m.SideInputs {
+		c.Keys = c.Keys || strings.HasPrefix(s.Path, "data/keys/")
+	}
+	return c
 }
 
 func (b *Builder) writeTag(rel string, data []byte) error {

@@ -28,7 +28,7 @@ func refuse(rel string, info fs.FileInfo) (want, got string) {
 	}
 	limit := int64(0)
 	switch {
-	case rel == bagitName || rel == bagInfoName || rel == tagManifestName:
+	case rel == bagitName || rel == bagInfoName || rel == readmeName || rel == tagManifestName:
 		limit = maxTagFile
 	case rel == manifestName:
 		limit = maxListFile

@@ -1,8 +1,8 @@
 package bundle
 
 import (
+	"context"
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -10,42 +10,79 @@ import (
 	"strings"
 )
 
-// unpack unpacks the bundle in the ZIP to the folder dir, which must not exist. If it fails, it
-// leaves nothing behind.
-func (z *zipSource) unpack(dir string) (err error) {
-	dir, err = filepath.Abs(dir)
+// Unpack unpacks the bundle in a transport ZIP of size bytes to the folder dir, which must not
+// exist, and verifies it before it gets that name. Nothing remains if it fails; the error of a
+// bundle that does not verify wraps ErrVerification.
+func Unpack(ctx context.Context, r io.ReaderAt, size int64, dir string) error {
+	z, err := readZipAt(r, size)
 	if err != nil {
 		return err
 	}
-	if _, err := os.Lstat(dir); err == nil {
-		return fmt.Errorf("%s: %w", dir, ErrExists)
-	}
-	b := &Builder{final: dir}
-	if b.dir, b.held, err = makeHidden(dir); err != nil {
+	return z.unpackTo(dir, func(dir string) error {
+		report, err := verifyPath(ctx, dir, nil)
+		if err != nil {
+			return err
+		}
+		return report.Err()
+	})
+}
+
+// unpack unpacks the bundle in the ZIP to the folder dir, which must not exist. If it fails, it
+// leaves nothing behind.
+func (z *zipSource) unpack(dir string) error {
+	return z.unpackTo(dir, func(string) error { return nil })
+}
+
+// unpackTo unpacks the ZIP and gives the folder its name if check accepts what was unpacked.
+func (z *zipSource) unpackTo(dir string, check func(dir string) error) error {
+	f, err := NewFolder(dir)
+	if err != nil {
 		return err
 	}
-	defer func() {
-		if err != nil {
-			b.Abort()
+	defer f.Abort()
+	m, err := readManifest(z)
+	if err != nil && !errors.Is(err, ErrNewerSchema) && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	mode := fs.FileMode(0o666)
+	if m == nil || m.secret() {
+		if err := f.b.Private(); err != nil {
+			return err
 		}
-	}()
-	root, err := os.OpenRoot(b.dir)
+		mode = f.b.Mode()
+	}
+	root, err := os.OpenRoot(f.Dir)
 	if err != nil {
 		return err
 	}
 	defer root.Close()
 	for _, rel := range z.order {
-		if err := z.extract(root, rel); err != nil {
+		if err := z.extract(root, rel, mode); err != nil {
 			return err
 		}
 	}
-	if err := b.sync(); err != nil {
+	if err := check(f.Dir); err != nil {
 		return err
 	}
-	return b.publish()
+	return f.Publish()
 }
 
-func (z *zipSource) extract(root *os.Root, rel string) error {
+// secret reports whether a bundle has keys, or rows that keys opened.
+func (m *Manifest) secret() bool {
+	for i := range m.Inputs {
+		if m.Inputs[i].Secrets > 0 {
+			return true
+		}
+	}
+	for i := range m.SideInputs {
+		if strings.HasPrefix(m.SideInputs[i].Kind, "keys") {
+			return true
+		}
+	}
+	return false
+}
+
+func (z *zipSource) extract(root *os.Root, rel string, mode fs.FileMode) error {
 	local := filepath.FromSlash(rel)
 	if i := strings.LastIndexByte(rel, '/'); i > 0 {
 		if err := root.MkdirAll(filepath.FromSlash(rel[:i]), 0o777); err != nil {
@@ -57,7 +94,7 @@ func (z *zipSource) extract(root *os.Root, rel string) error {
 		return err
 	}
 	defer r.Close()
-	f, err := root.OpenFile(local, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
+	f, err := root.OpenFile(local, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
 	if errors.Is(err, fs.ErrExist) {
 		return &DamagedError{File: rel, What: "a file and a folder have this name", Err: err}
 	}

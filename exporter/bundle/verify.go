@@ -94,7 +94,8 @@ type verifier struct {
 	src      source
 	report   *Report
 	progress func(done, total int64)
-	seen     map[string]bool // files that exist, but must not be hashed
+	seen     map[string]bool     // files that exist, but must not be hashed
+	members  map[string]member32 // hashed files, filled in for a ZIP if not nil
 
 	mu    sync.Mutex
 	done  int64
@@ -151,7 +152,7 @@ func (v *verifier) lists(there map[string]int64) []line {
 			delete(want, l.path)
 		}
 		for _, name := range tagFiles {
-			if want[name] {
+			if want[name] && name != readmeName {
 				v.report.add(tagManifestName, Malformed, "a line for "+name, "none")
 			}
 		}
@@ -204,7 +205,8 @@ func (v *verifier) has(name string, there map[string]int64) bool {
 func (v *verifier) added(there map[string]int64, listed []line) {
 	known := map[string]bool{tagManifestName: true}
 	for _, name := range tagFiles {
-		known[name] = true // their absence from the tagmanifest was already reported
+		// Their absence from the tagmanifest was already reported.
+		known[name] = name != readmeName
 	}
 	for _, l := range listed {
 		known[l.path] = true
@@ -260,7 +262,17 @@ func (v *verifier) sum(rel string) (Digest, error) {
 		return Digest{}, err
 	}
 	defer f.Close()
-	return hashReader(f, func(n int) error {
+	var r io.Reader = f
+	if v.members != nil {
+		var m member32
+		r = io.TeeReader(f, &m)
+		defer func() {
+			v.mu.Lock()
+			defer v.mu.Unlock()
+			v.members[rel] = m
+		}()
+	}
+	return hashReader(r, func(n int) error {
 		v.mu.Lock()
 		defer v.mu.Unlock()
 		v.done += int64(n)

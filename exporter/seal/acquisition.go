@@ -108,7 +108,7 @@ type Losses struct {
 func collect(m *bundle.Manifest, request Request) Acquisition {
 	a := Acquisition{Request: request, Tool: Tool{Name: m.Tool.Name, Release: m.Tool.Release}, Options: m.Options, Window: m.Window, Filters: m.Filters,
 		Inputs: []Input{}, SideInputs: []SideInput{}, Signers: []Party{}, Packets: m.Accounts.Packets, Calls: m.Calls, Warnings: m.Warnings,
-		Losses: lossesOf(m)}
+		Losses: LossesOf(m)}
 	for i := range m.Inputs {
 		in := &m.Inputs[i]
 		a.Inputs = append(a.Inputs, Input{Name: in.Name, Path: in.Path, SHA256: in.SHA256, SHA256Original: in.SHA256Original, Size: in.Size,
@@ -120,8 +120,8 @@ func collect(m *bundle.Manifest, request Request) Acquisition {
 	return a
 }
 
-// lossesOf adds up what bundle.json says is missing.
-func lossesOf(m *bundle.Manifest) Losses {
+// LossesOf adds up what bundle.json says is missing.
+func LossesOf(m *bundle.Manifest) Losses {
 	l := Losses{GapBytes: m.Accounts.GapBytes, CutBytes: m.Accounts.CutBytes}
 	for i := range m.Inputs {
 		in := &m.Inputs[i]
@@ -170,7 +170,7 @@ func Stated(m *bundle.Manifest) []Verdict {
 	if m == nil {
 		return nil
 	}
-	losses := lossesOf(m)
+	losses := LossesOf(m)
 	ring := Verdict{Check: "ring", State: Yes, Detail: fmt.Sprintf("%d segments as their ring sealed them", losses.Segments["sealed"])}
 	switch {
 	case len(losses.Segments) == 0:

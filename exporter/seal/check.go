@@ -72,6 +72,20 @@ func Check(ctx context.Context, r *bundle.Report, trust Trust) []Verdict {
 	return c.verdicts
 }
 
+// Newest returns the statement of the newest seal of a bundle that was verified, and its file;
+// nil if the bundle is not sealed. Check says whether the seal is right.
+func Newest(r *bundle.Report) (*Statement, string) {
+	for i := len(r.Custody) - 1; i >= 0; i-- {
+		file := r.Custody[i].Details["file"]
+		if data, there := r.CustodyFiles[file]; there && r.Custody[i].Event == EventSealed {
+			if _, s, err := parse(data); err == nil {
+				return s, file
+			}
+		}
+	}
+	return nil, ""
+}
+
 type checker struct {
 	ctx      context.Context
 	report   *bundle.Report

@@ -21,6 +21,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/forensics/redact"
+	"github.com/pcapsule/pcapsule/internal/accesslog"
 	"github.com/pcapsule/pcapsule/internal/cli/command"
 	"github.com/pcapsule/pcapsule/internal/cli/console"
 	"github.com/pcapsule/pcapsule/internal/cli/doctor"
@@ -41,6 +42,9 @@ type env struct {
 	wide     bool          // from wideFlag
 	hidden   []string      // columns that only set the colour of a table's rows
 	held     []*bundle.Held
+
+	accessPath string         // of --access-log, or of the environment
+	access     *accesslog.Log // nil: none is kept
 }
 
 // Main runs the program and returns its exit code.
@@ -115,6 +119,7 @@ func (e *env) root() *cobra.Command {
 		return nil
 	}
 	c.PersistentFlags().StringVar(&e.colour, "color", "auto", "colour: auto, always or never")
+	c.PersistentFlags().StringVar(&e.accessPath, "access-log", "", "file to which JSON lines are appended: each command, its bundles, and each question to mcp and serve")
 	completes(c, "color", "auto", "always", "never")
 	for _, sub := range e.commands() {
 		sub.Args = command.CheckArgs(sub.Args)
@@ -129,8 +134,10 @@ func (e *env) runs(c *cobra.Command) {
 	run := c.RunE
 	c.RunE = func(c *cobra.Command, args []string) error {
 		e.running = true
-		e.page(c)
-		return run(c, args)
+		return e.logged(c, args, func() error {
+			e.page(c)
+			return run(c, args)
+		})
 	}
 	for _, sub := range c.Commands() {
 		if sub.RunE != nil {
@@ -190,6 +197,8 @@ func (e *env) commands() []*cobra.Command {
 		e.cmdSeal(),
 		e.cmdTimestamp(),
 		e.cmdCustody(),
+		e.cmdHandover(),
+		e.cmdReceive(),
 		ringcmd.Command(command.Pcapsule, version.Release),
 		e.cmdSnapshot(),
 		e.cmdExtcap(),

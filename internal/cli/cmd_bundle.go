@@ -23,20 +23,22 @@ import (
 )
 
 type bundleFlags struct {
-	output    string
-	kube      []string
-	hosts     []string
-	keys      keyFlags
-	embedKeys bool
-	keysTo    []string
-	filter    string
-	from, to  string
-	decodeAs  []string
-	jobs      int
-	memory    string
-	note      string
-	anonymous bool
-	strict    bool
+	output       string
+	kube         []string
+	hosts        []string
+	keys         keyFlags
+	embedKeys    bool
+	keysTo       []string
+	filter       string
+	from, to     string
+	decodeAs     []string
+	jobs         int
+	memory       string
+	note         string
+	caseID       string
+	organization string
+	anonymous    bool
+	strict       bool
 }
 
 func (e *env) cmdBundle() *cobra.Command {
@@ -78,6 +80,8 @@ func (f *bundleFlags) shared(fl *pflag.FlagSet) {
 	fl.IntVar(&f.jobs, "jobs", 0, "number of workers; 0 is one per processor; the bundle does not depend on it")
 	fl.StringVar(&f.memory, "memory", "256MiB", "memory limit; connections that do not fit end early, with an anomaly")
 	fl.StringVar(&f.note, "note", "", "note for the custody log, one line")
+	fl.StringVar(&f.caseID, "case", "", "number of the case or exhibit (External-Identifier in bag-info.txt)")
+	fl.StringVar(&f.organization, "organization", "", "organization that makes the bundle (Source-Organization in bag-info.txt)")
 	fl.BoolVar(&f.anonymous, "anonymous", false, "leave user and host out of the custody log")
 	fl.BoolVar(&f.strict, "strict", false, "if there is a warning, make no bundle and exit with 4")
 }
@@ -163,7 +167,7 @@ func (f *bundleFlags) options(e *env) (exporter.Options, error) {
 		return o, err
 	}
 	o.Custody = madeBy(f.anonymous)
-	o.Custody.Note = f.note
+	o.Custody.Note, o.Custody.Identifier, o.Custody.Organization = f.note, f.caseID, f.organization
 	o.Accept = func(m *bundle.Manifest) error {
 		if !f.strict || len(m.Warnings) == 0 {
 			return nil

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/user"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -69,15 +70,30 @@ func (e *env) runCustodyShow(path string, asJSON bool) error {
 		enc := json.NewEncoder(e.out)
 		enc.SetIndent("", "  ")
 		return enc.Encode(struct {
-			Entries []bundle.Entry `json:"entries"`
-			Head    bundle.Digest  `json:"custody_head"`
-		}{entries, head})
+			Entries   []bundle.Entry   `json:"entries"`
+			Head      bundle.Digest    `json:"custody_head"`
+			Retention bundle.Retention `json:"retention"`
+		}{entries, head, bundle.RetentionOf(entries)})
 	}
 	for _, entry := range entries {
 		fmt.Fprintln(e.out, console.Line(custodyLine(entry)))
 	}
+	for _, text := range retentionLines(bundle.RetentionOf(entries)) {
+		fmt.Fprintln(e.out, console.Line(text))
+	}
 	fmt.Fprintf(e.out, "custody_head %s\n", head)
 	return nil
+}
+
+// retentionLines say how long a bundle is kept.
+func retentionLines(r bundle.Retention) (list []string) {
+	if r.Hold != nil {
+		list = append(list, strings.TrimSpace("on legal hold since "+r.Hold.Time.String()+" "+r.Hold.Details["authority"]))
+	}
+	if !r.Until.IsZero() {
+		list = append(list, "keep until "+r.Until.Format(time.DateOnly))
+	}
+	return list
 }
 
 // custodyLine is one entry for people: number, time, event, then the fields that are set.
@@ -93,21 +109,53 @@ func custodyLine(entry bundle.Entry) string {
 
 func (e *env) cmdCustodyAdd() *cobra.Command {
 	var entry bundle.Entry
+	var until, authority string
 	c := &cobra.Command{
 		Use:   "add BUNDLE --event EVENT",
 		Short: "Add an entry to the custody log",
 		Long: `Add an entry to the custody log: what was done with the bundle (one lower-case word, such as
 copied, reviewed or received), by whom, on which machine, and a note. The time is that of this
-machine's clock. Entries are never changed or removed.`,
-		Example: `  pcapsule custody add incident.pcapsule --event received --user "A. Auditor" --note "case 4711"`,
-		Args:    cobra.ExactArgs(1),
-		RunE:    func(_ *cobra.Command, args []string) error { return e.runCustodyAdd(args[0], entry) },
+machine's clock. Entries are never changed or removed.
+
+The events legal_hold, hold_released and retention (with --until) say how long the bundle is kept.
+They travel with it, and show, verify and cover sheets name the hold and the date in force.`,
+		Example: `  pcapsule custody add incident.pcapsule --event received --user "A. Auditor" --note "case 4711"
+  pcapsule custody add incident.pcapsule --event legal_hold --authority "District Court, 3 C 17/26"
+  pcapsule custody add incident.pcapsule --event retention --until 2032-12-31`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			if err := retentionDetails(&entry, until, authority); err != nil {
+				return err
+			}
+			return e.runCustodyAdd(args[0], entry)
+		},
 	}
 	c.Flags().StringVar(&entry.Event, "event", "", "what was done: one lower-case word")
 	c.Flags().StringVar(&entry.User, "user", "", "the person (default: the name of the account)")
 	c.Flags().StringVar(&entry.Host, "host", "", "the machine (default: its host name)")
 	c.Flags().StringVar(&entry.Note, "note", "", "a note")
+	c.Flags().StringVar(&until, "until", "", "for retention: the last day, as 2006-01-02")
+	c.Flags().StringVar(&authority, "authority", "", "who ordered it")
 	return c
+}
+
+// retentionDetails fills in the details of events about keeping a bundle.
+func retentionDetails(entry *bundle.Entry, until, authority string) error {
+	if (entry.Event == bundle.EventRetention) != (until != "") {
+		return exit.Usagef("--until belongs to --event %s, which needs it", bundle.EventRetention)
+	}
+	if _, err := time.Parse(time.DateOnly, until); until != "" && err != nil {
+		return exit.Usagef("--until %q: want a day such as 2032-12-31", until)
+	}
+	for key, text := range map[string]string{"until": until, "authority": authority} {
+		if text != "" {
+			if entry.Details == nil {
+				entry.Details = map[string]string{}
+			}
+			entry.Details[key] = text
+		}
+	}
+	return nil
 }
 
 func (e *env) runCustodyAdd(path string, entry bundle.Entry) error {
@@ -119,16 +167,21 @@ func (e *env) runCustodyAdd(path string, entry bundle.Entry) error {
 		return err
 	}
 	if _, _, err := b.AppendCustody(custodyEntry(entry)); err != nil {
-		var invalid *bundle.EntryError
-		switch {
-		case errors.As(err, &invalid):
-			return exit.With(err, exit.Usage, "")
-		case errors.Is(err, fs.ErrPermission):
-			return exit.With(err, exit.Disk, "the log cannot be written; add the entry on a machine that can write to the bundle")
-		}
-		return err
+		return custodyError(err)
 	}
 	return e.runCustodyShow(path, false)
+}
+
+// custodyError says why an entry could not be added.
+func custodyError(err error) error {
+	var invalid *bundle.EntryError
+	switch {
+	case errors.As(err, &invalid):
+		return exit.With(err, exit.Usage, "")
+	case errors.Is(err, fs.ErrPermission):
+		return exit.With(err, exit.Disk, "the log cannot be written; add the entry on a machine that can write to the bundle")
+	}
+	return err
 }
 
 // custodyEntry fills in the user, the host and the program.

@@ -19,6 +19,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/finding"
 	findings "github.com/pcapsule/pcapsule/forensics/finding/all"
 	"github.com/pcapsule/pcapsule/forensics/redact"
+	"github.com/pcapsule/pcapsule/internal/accesslog"
 	"github.com/pcapsule/pcapsule/internal/cli/exit"
 	"github.com/pcapsule/pcapsule/internal/cli/ringcmd"
 	"github.com/pcapsule/pcapsule/internal/cli/snapshots"
@@ -29,13 +30,14 @@ import (
 
 // answerFlags are the flags of commands that serve answers to assistants.
 type answerFlags struct {
-	exportDir, redact, tools, audit string
-	ring, snapshots                 string
-	secrets, show, packets          bool
-	allow                           []string
-	deadline                        time.Duration
-	parallel                        int
-	memory, temp, keep              int64 // MiB
+	exportDir, redact, tools string
+	ring, snapshots          string
+	secrets, show, packets   bool
+	allow                    []string
+	deadline                 time.Duration
+	parallel                 int
+	memory, temp, keep       int64 // MiB
+	access                   *accesslog.Log
 }
 
 func (a *answerFlags) flags(c *cobra.Command) {
@@ -48,7 +50,6 @@ func (a *answerFlags) flags(c *cobra.Command) {
 	f.StringVar(&a.redact, "redact", "", "policy file that says what to mask; without it, credentials are masked")
 	f.BoolVar(&a.secrets, "secrets", false, "mask nothing")
 	f.BoolVar(&a.show, "show-secrets", false, "the same as --secrets")
-	f.StringVar(&a.audit, "audit", "", "file to which a JSON line is appended for every question")
 	f.DurationVar(&a.deadline, "deadline", 30*time.Second, "maximum time for one answer")
 	f.IntVar(&a.parallel, "parallel", 2, "number of long answers computed at once, each on all processors")
 	f.Int64Var(&a.memory, "memory", 1024, "MiB of memory that the program tries to stay below")
@@ -59,7 +60,7 @@ func (a *answerFlags) flags(c *cobra.Command) {
 
 // server opens bundles and makes a server for them. end closes both.
 func (a *answerFlags) server(ctx context.Context, paths []string, warn func(format string, args ...any)) (s *mcp.Server, end func(), err error) {
-	if err := cmp.Or(a.named(paths), a.check(), exit.Outside(a.audit, a.exportDir, a.snapshots)); err != nil {
+	if err := cmp.Or(a.named(paths), a.check(), exit.Outside(a.exportDir, a.snapshots)); err != nil {
 		return nil, nil, err
 	}
 	if err := distinct(paths); err != nil {
@@ -68,7 +69,7 @@ func (a *answerFlags) server(ctx context.Context, paths []string, warn func(form
 	if a.keep == 0 {
 		a.keep = -1
 	}
-	o := mcp.Options{Keep: int(a.keep << 20), Release: version.Release, Questions: findings.Questions(), Packets: a.packets, Tools: a.tools, ExportDir: a.exportDir, Allow: a.allow, Deadline: a.deadline, Parallel: a.parallel, Report: renderReport}
+	o := mcp.Options{Keep: int(a.keep << 20), Release: version.Release, Questions: findings.Questions(), Packets: a.packets, Tools: a.tools, ExportDir: a.exportDir, Allow: a.allow, Deadline: a.deadline, Parallel: a.parallel, Report: renderReport, AccessLog: a.access}
 	if !a.secrets {
 		o.Policy = redact.Default()
 		if a.redact != "" {
@@ -98,12 +99,6 @@ func (a *answerFlags) server(ctx context.Context, paths []string, warn func(form
 			stop()
 		}
 	}()
-	if a.audit != "" {
-		if o.Audit, err = mcp.OpenAudit(a.audit); err != nil {
-			return nil, nil, err
-		}
-		ends = append(ends, func() { o.Audit.Close() })
-	}
 	if a.ring != "" {
 		store, err := a.store(warn)
 		if err != nil {
@@ -219,9 +214,10 @@ a recorder's ring on this machine. pcapsule serve does the same over HTTP.`,
 		Example: `  pcapsule mcp incident.pcapsule
   assistant mcp add incident -- pcapsule mcp /evidence/incident.pcapsule --export-dir /tmp
   pcapsule mcp --ring /var/lib/pcapsule --export-dir /tmp
-  pcapsule mcp incident.pcapsule --tools core,security --audit /var/log/pcapsule-audit.jsonl`,
+  pcapsule mcp incident.pcapsule --tools core,security --access-log /var/log/pcapsule-access.jsonl`,
 		ValidArgsFunction: completeBundles,
 		RunE: func(c *cobra.Command, args []string) error {
+			a.access = e.access
 			s, end, err := a.server(c.Context(), args, e.warn)
 			if err != nil {
 				return err

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"golang.org/x/crypto/ssh/agent"
 
 	"filippo.io/age"
@@ -30,9 +31,9 @@ import (
 
 // sealFlags are the flags of seal.
 type sealFlags struct {
-	keys, agent, identities []string
-	name, request           string
-	asJSON                  bool
+	keys, agent, tokens, identities []string
+	name, request                   string
+	asJSON                          bool
 }
 
 func (e *env) cmdSeal() *cobra.Command {
@@ -45,50 +46,38 @@ who requested the evidence (--request), what was collected, with which tool, and
 Public tools can verify it; docs/format/seal.md shows how. Several keys can sign one seal.
 
 The key is PEM (PKCS #8) or OpenSSH: ed25519, ECDSA or RSA. It may be encrypted with age. Make
-one with: openssl genpkey -algorithm ed25519 -out examiner.pem && chmod 600 examiner.pem`,
+one with: openssl genpkey -algorithm ed25519 -out examiner.pem && chmod 600 examiner.pem
+Or it stays in ssh-agent (--agent) or in a token (--pkcs11): a smart card, an HSM, or the key
+service of a cloud through its PKCS #11 module.`,
 		Example: `  pcapsule seal incident.pcapsule --key examiner.pem --name "E. Examiner" --request request.yaml
   pcapsule seal incident.pcapsule --agent SHA256:mVPwvezndPv/ARoIadVY98vAC0g+P/5633yTC4d/wXE`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error { return e.runSeal(c.Context(), args[0], &f) },
 	}
-	c.Flags().StringArrayVar(&f.keys, "key", nil, "file of a private key; can be repeated")
-	c.Flags().StringArrayVar(&f.agent, "agent", nil, "key of ssh-agent, by fingerprint or comment; can be repeated")
-	c.Flags().StringArrayVar(&f.identities, "identity", nil, "age identity that decrypts the key file")
-	c.Flags().StringVar(&f.name, "name", "", "the person who holds the key (default: the name of the account)")
-	c.Flags().StringVar(&f.request, "request", "", "YAML file: case_id, authority, requester, approver, examiner, purpose …")
+	f.register(c.Flags())
 	c.Flags().BoolVar(&f.asJSON, "json", false, "print the statement as JSON")
 	return c
 }
 
+// register adds the flags of every command that seals.
+func (f *sealFlags) register(fl *pflag.FlagSet) {
+	fl.StringArrayVar(&f.keys, "key", nil, "file of a private key; can be repeated")
+	fl.StringArrayVar(&f.agent, "agent", nil, "key of ssh-agent, by fingerprint or comment; can be repeated")
+	fl.StringArrayVar(&f.tokens, "pkcs11", nil, "key in a token, by its PKCS #11 URI (RFC 7512) with module-path and pin-source; can be repeated")
+	fl.StringArrayVar(&f.identities, "identity", nil, "age identity that decrypts the key file")
+	fl.StringVar(&f.name, "name", "", "the person who holds the key (default: the name of the account)")
+	fl.StringVar(&f.request, "request", "", "YAML file: case_id, authority, requester, approver, examiner, purpose …")
+}
+
+// given reports whether there is a key to seal with.
+func (f *sealFlags) given() bool { return len(f.keys)+len(f.agent)+len(f.tokens) > 0 }
+
 func (e *env) runSeal(ctx context.Context, path string, f *sealFlags) error {
-	if len(f.keys)+len(f.agent) == 0 {
-		return exit.With(fmt.Errorf("missing key: give --key or --agent"), exit.Usage, "make a key with openssl genpkey -algorithm ed25519 -out examiner.pem, then give --key examiner.pem")
-	}
-	entry := custodyEntry(bundle.Entry{User: f.name})
-	o := seal.Options{Entry: entry, With: thisProgram()}
-	if f.request != "" {
-		data, err := os.ReadFile(f.request)
-		if err != nil {
-			return err
-		}
-		if o.Request, err = seal.ReadRequest(data); err != nil {
-			return exit.With(fmt.Errorf("reading %s: %w", f.request, err), exit.Syntax, "docs/format/seal.md lists the fields of a request")
-		}
-	}
-	signers, done, err := f.signers(entry.User)
-	if err != nil {
-		return err
-	}
-	defer done()
-	o.Signers = signers
 	b, err := bundle.Open(path)
 	if err != nil {
 		return err
 	}
-	sealed, err := seal.Sign(ctx, b, o)
-	if errors.Is(err, seal.ErrSameKey) {
-		return exit.Usagef("%v", err)
-	}
+	sealed, err := e.seal(ctx, b, f)
 	if err != nil {
 		return err
 	}
@@ -105,45 +94,90 @@ func (e *env) runSeal(ctx context.Context, path string, f *sealFlags) error {
 	return nil
 }
 
-// signers reads the keys. done ends the connection to ssh-agent.
+// seal signs the bundle with the keys that the flags name.
+func (e *env) seal(ctx context.Context, b *bundle.Bundle, f *sealFlags) (*seal.Sealed, error) {
+	if !f.given() {
+		return nil, exit.With(fmt.Errorf("missing key: give --key, --agent or --pkcs11"), exit.Usage, "make a key with openssl genpkey -algorithm ed25519 -out examiner.pem, then give --key examiner.pem")
+	}
+	o := seal.Options{Entry: custodyEntry(bundle.Entry{User: f.name}), With: thisProgram()}
+	if f.request != "" {
+		data, err := os.ReadFile(f.request)
+		if err != nil {
+			return nil, err
+		}
+		if o.Request, err = seal.ReadRequest(data); err != nil {
+			return nil, exit.With(fmt.Errorf("reading %s: %w", f.request, err), exit.Syntax, "docs/format/seal.md lists the fields of a request")
+		}
+	}
+	signers, done, err := f.signers(o.Entry.User)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	o.Signers = signers
+	sealed, err := seal.Sign(ctx, b, o)
+	if errors.Is(err, seal.ErrSameKey) {
+		return nil, exit.Usagef("%v", err)
+	}
+	return sealed, err
+}
+
+// signers reads the keys. done ends the connections to ssh-agent and to tokens.
 func (f *sealFlags) signers(name string) (list []seal.Signer, done func(), err error) {
-	done = func() {}
+	var open []func()
+	end := func() {
+		for _, f := range open {
+			f()
+		}
+	}
+	defer func() {
+		if err != nil {
+			end()
+		}
+	}()
 	var identities []age.Identity
 	for _, p := range f.identities {
 		more, err := readIdentities(p)
 		if err != nil {
-			return nil, done, fmt.Errorf("reading identity %s: %w", p, err)
+			return nil, nil, fmt.Errorf("reading identity %s: %w", p, err)
 		}
 		identities = append(identities, more...)
 	}
 	for _, p := range f.keys {
 		text, err := readKeyFile(p)
 		if err != nil {
-			return nil, done, err
+			return nil, nil, err
 		}
 		s, err := seal.ParsePrivate(name, text, identities)
 		if err != nil {
-			return nil, done, exit.With(fmt.Errorf("reading key %s: %w", p, err), exit.Usage, "--key needs a private key, in PEM or OpenSSH format")
+			return nil, nil, exit.With(fmt.Errorf("reading key %s: %w", p, err), exit.Usage, "--key needs a private key, in PEM or OpenSSH format")
 		}
 		list = append(list, s)
 	}
+	for _, uri := range f.tokens {
+		s, closeToken, err := seal.PKCS11Signer(name, uri)
+		if err != nil {
+			return nil, nil, exit.With(err, exit.Usage, "--pkcs11 'pkcs11:token=T;object=K?module-path=/usr/lib/softhsm/libsofthsm2.so&pin-source=file:/root/pin'")
+		}
+		list, open = append(list, s), append(open, closeToken)
+	}
 	if len(f.agent) == 0 {
-		return list, done, nil
+		return list, end, nil
 	}
 	conn, err := net.Dial("unix", os.Getenv("SSH_AUTH_SOCK"))
 	if err != nil {
-		return nil, done, exit.With(fmt.Errorf("ssh-agent: %w", err), exit.Usage, "start ssh-agent and add the key with ssh-add")
+		return nil, nil, exit.With(fmt.Errorf("ssh-agent: %w", err), exit.Usage, "start ssh-agent and add the key with ssh-add")
 	}
+	open = append(open, func() { conn.Close() })
 	client := agent.NewClient(conn) // one for all keys: it reads from the connection continuously
 	for _, key := range f.agent {
 		s, err := seal.AgentSigner("", key, client)
 		if err != nil {
-			conn.Close()
-			return nil, done, exit.With(err, exit.Usage, "ssh-add -l lists the keys")
+			return nil, nil, exit.With(err, exit.Usage, "ssh-add -l lists the keys")
 		}
 		list = append(list, s)
 	}
-	return list, func() { conn.Close() }, nil
+	return list, end, nil
 }
 
 // readKeyFile reads a private key. It refuses a file that others than its owner can read.

@@ -36,7 +36,7 @@ machine only; any other address needs --token-file or tokens of an authorization
 (--oauth-issuer), and should use TLS (--tls-cert). docs/guide/mcp.md has the details.`,
 		Example: `  pcapsule serve incident.pcapsule
   pcapsule serve --ring /var/lib/pcapsule
-  pcapsule serve incident.pcapsule --addr 127.0.0.1:9000 --tools core --audit audit.jsonl
+  pcapsule serve incident.pcapsule --addr 127.0.0.1:9000 --tools core --access-log access.jsonl
   pcapsule serve incident.pcapsule --addr 10.0.0.5:8898 --token-file tokens --tls-cert cert.pem --tls-key key.pem --host evidence.example.org`,
 		ValidArgsFunction: completeBundles,
 		RunE:              func(c *cobra.Command, args []string) error { return e.runServe(c, args, &f) },
@@ -66,6 +66,7 @@ func (e *env) runServe(c *cobra.Command, args []string, f *serveFlags) error {
 	if err != nil {
 		return err
 	}
+	f.access = e.access
 	s, end, err := f.server(c.Context(), args, e.warn)
 	if err != nil {
 		return err

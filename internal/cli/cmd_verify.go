@@ -190,7 +190,8 @@ func verdicts(ctx context.Context, r *verifyResult, trust seal.Trust) (list []se
 	}
 	add("files", plural.Count(int64(r.Files), "file", "files")+", none missing, none added")
 	add("hashes", byteSize(r.Bytes)+" match the manifests")
-	add("custody", plural.Count(int64(len(r.Custody)), "entry", "entries")+", unbroken, head "+r.CustodyHead.String()[:16]+"…")
+	add("custody", plural.Count(int64(len(r.Custody)), "entry", "entries")+", unbroken, head "+r.CustodyHead.String()[:16]+"…"+
+		strings.Join(append([]string{""}, retentionLines(bundle.RetentionOf(r.Custody))...), "; "))
 	list = append(list, seal.Check(ctx, r.Report, trust)...)
 	list = append(list, seal.Stated(r.Content)...)
 	switch d := r.Rederived; {

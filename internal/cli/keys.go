@@ -62,16 +62,16 @@ func (f *bundleFlags) keyOptions(o *exporter.Options) error {
 		return exit.Usagef("--keys-to needs --embed-keys, which keeps keys in the bundle")
 	}
 	var err error
-	o.KeysTo, err = keysTo(f.keysTo)
+	o.KeysTo, err = recipientsOf("--keys-to", f.keysTo)
 	return err
 }
 
-// keysTo parses the values of --keys-to.
-func keysTo(given []string) (all []age.Recipient, err error) {
+// recipientsOf parses the recipients that a flag names.
+func recipientsOf(flag string, given []string) (all []age.Recipient, err error) {
 	for _, s := range given {
 		list, err := keys.Recipients(s)
 		if err != nil {
-			return nil, exit.Usagef("--keys-to %q: %v; want age1…, an SSH public key or a file of recipients", s, err)
+			return nil, exit.Usagef("%s %q: %v; want age1…, an SSH public key or a file of recipients", flag, s, err)
 		}
 		all = append(all, list...)
 	}

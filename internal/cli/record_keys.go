@@ -47,7 +47,7 @@ func (f *recordFlags) keyOptions(o *recorder.Options) error {
 		}
 	}
 	var err error
-	if k.Recipients, err = keysTo(f.keysTo); err != nil {
+	if k.Recipients, err = recipientsOf("--keys-to", f.keysTo); err != nil {
 		return err
 	}
 	if len(f.keys) > 0 {

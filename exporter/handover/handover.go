@@ -1,0 +1,330 @@
+// Package handover packs a bundle for another person and receives such a package
+// (docs/format/handover.md).
+//
+// A package is a folder with the bundle as one stored ZIP, encrypted to recipients with age and
+// split if that was wanted; SHA256SUMS of all files; and a cover sheet with the fingerprint of
+// the bundle, in hexadecimal digits, in words and as a QR code.
+package handover
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"filippo.io/age"
+
+	"github.com/pcapsule/pcapsule/exporter/bundle"
+)
+
+// Names and limits of a package.
+const (
+	SumsName = "SHA256SUMS"
+
+	MinPart  = 64 << 10 // bytes of a part
+	maxParts = 999
+	maxSums  = 1 << 20 // bytes of SHA256SUMS
+)
+
+// Events of the custody log.
+const (
+	EventHandedOver = "handed_over"
+	EventReceived   = "received"
+)
+
+// ErrParts means that a part of a package is missing, extra or changed.
+var ErrParts = errors.New("the package is not complete")
+
+// File is a file of a package.
+type File struct {
+	Name   string        `json:"name"`
+	Size   int64         `json:"size"`
+	SHA256 bundle.Digest `json:"sha256"`
+}
+
+// Options say how to pack a bundle.
+type Options struct {
+	To       []age.Recipient              // encrypt to each of them; none: no encryption
+	Part     int64                        // bytes of a part, at least MinPart; 0: one file
+	Cover    func(c *Cover)               // completes the cover sheet, may be nil
+	Progress func(done, total int64)      // of verifying, may be nil
+	Check    func(r *bundle.Report) error // may refuse the verified bundle, may be nil
+}
+
+// Pack verifies the bundle and writes a package to the new folder dir. It returns the files of
+// the package in the order of SHA256SUMS.
+func Pack(ctx context.Context, b *bundle.Bundle, dir string, o Options) ([]File, error) {
+	if o.Part != 0 && o.Part < MinPart {
+		return nil, fmt.Errorf("parts of %d bytes: at least %d", o.Part, MinPart)
+	}
+	folder, err := bundle.NewFolder(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer folder.Abort()
+	name := strings.TrimSuffix(filepath.Base(b.Dir), ".pcapsule") + ".pcapsule.zip"
+	if len(o.To) > 0 {
+		name += ".age"
+	}
+	parts := &partWriter{dir: folder.Dir, name: name, limit: o.Part}
+	defer parts.close()
+	report, err := encrypted(parts, o.To, func(w io.Writer) (*bundle.Report, error) { return b.Pack(ctx, w, o.Progress) })
+	if err != nil {
+		return nil, err
+	}
+	if err := parts.finish(); err != nil {
+		return nil, err
+	}
+	files := parts.files
+	cover := newCover(ctx, b, report, files, len(o.To))
+	if o.Cover != nil {
+		o.Cover(cover)
+	}
+	for _, sheet := range []struct {
+		name   string
+		render func(io.Writer) error
+	}{{"cover.html", cover.HTML}, {"cover.pdf", cover.PDF}, {"cover.jsonld", cover.CASE}} {
+		f, err := writeFile(filepath.Join(folder.Dir, sheet.name), sheet.render)
+		if err != nil {
+			return nil, err
+		}
+		files = append(files, f)
+	}
+	if _, err := writeFile(filepath.Join(folder.Dir, SumsName), func(w io.Writer) error {
+		for _, f := range files {
+			fmt.Fprintf(w, "%s  %s\n", f.SHA256, f.Name)
+		}
+		return nil
+	}); err != nil {
+		return nil, err
+	}
+	return files, folder.Publish()
+}
+
+// encrypted lets pack write to w, through age if there are recipients.
+func encrypted(w io.Writer, to []age.Recipient, pack func(io.Writer) (*bundle.Report, error)) (*bundle.Report, error) {
+	if len(to) == 0 {
+		return pack(w)
+	}
+	a, err := age.Encrypt(w, to...)
+	if err != nil {
+		return nil, fmt.Errorf("encrypting: %w", err)
+	}
+	report, err := pack(a)
+	if err == nil {
+		err = a.Close()
+	}
+	return report, err
+}
+
+// writeFile writes a new file.
+func writeFile(path string, render func(io.Writer) error) (File, error) {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
+	if err != nil {
+		return File{}, err
+	}
+	h, n := sha256.New(), counter(0)
+	w := bufio.NewWriter(io.MultiWriter(f, h, &n))
+	err = render(w)
+	err = errors.Join(err, w.Flush(), f.Close())
+	return File{Name: filepath.Base(path), Size: int64(n), SHA256: bundle.Digest(h.Sum(nil))}, err
+}
+
+type counter int64
+
+func (c *counter) Write(p []byte) (int, error) {
+	*c += counter(len(p))
+	return len(p), nil
+}
+
+// Package is a package that was opened.
+type Package struct {
+	Name      string // of the bundle, without folder
+	Encrypted bool
+	Listed    bool // SHA256SUMS was there and agrees
+
+	parts []File
+	files []*os.File
+}
+
+// Open opens the package at path: its folder, its SHA256SUMS, its ZIP or any of its parts. If
+// SHA256SUMS is beside the parts, they must agree with it; the error of one that does not wraps
+// ErrParts.
+func Open(ctx context.Context, path string) (*Package, error) {
+	dir, base := filepath.Split(path)
+	if info, err := os.Stat(path); err != nil {
+		return nil, err
+	} else if info.IsDir() {
+		dir, base = path, SumsName
+	}
+	p := &Package{}
+	sums, err := readSums(filepath.Join(dir, SumsName))
+	switch {
+	case err == nil && (base == SumsName || slices.ContainsFunc(sums, func(f File) bool { return f.Name == base })):
+		p.parts, p.Listed = slices.DeleteFunc(sums, func(f File) bool { return strings.HasPrefix(f.Name, "cover.") }), true
+	case base == SumsName:
+		return nil, fmt.Errorf("reading the package: %w", err)
+	default:
+		if p.parts, err = unlisted(dir, base); err != nil {
+			return nil, err
+		}
+	}
+	if err := p.name(); err != nil {
+		return nil, err
+	}
+	if err := p.open(ctx, dir); err != nil {
+		p.Close()
+		return nil, err
+	}
+	return p, nil
+}
+
+// name checks the names of the parts, and takes that of the bundle from them.
+func (p *Package) name() error {
+	if len(p.parts) == 0 {
+		return fmt.Errorf("no bundle in %s: %w", SumsName, ErrParts)
+	}
+	stem, numbered := cutPart(p.parts[0].Name)
+	for i, f := range p.parts {
+		if want := partName(stem, i); numbered && f.Name != want || !numbered && len(p.parts) > 1 {
+			return fmt.Errorf("part %d is %q instead of %q: %w", i+1, f.Name, want, ErrParts)
+		}
+	}
+	stem, p.Encrypted = strings.CutSuffix(stem, ".age")
+	p.Name = strings.TrimSuffix(stem, ".zip")
+	if p.Name == "" || p.Name != bundle.SafeName(p.Name) && filepath.Base(p.Name) != p.Name {
+		return fmt.Errorf("%q is not the name of a bundle: %w", p.Name, ErrParts)
+	}
+	return nil
+}
+
+// open opens and checks all parts.
+func (p *Package) open(ctx context.Context, dir string) error {
+	for i := range p.parts {
+		part := &p.parts[i]
+		f, err := os.Open(filepath.Join(dir, part.Name))
+		if errors.Is(err, os.ErrNotExist) {
+			return fmt.Errorf("%s is missing: %w", part.Name, ErrParts)
+		}
+		if err != nil {
+			return err
+		}
+		p.files = append(p.files, f)
+		info, err := f.Stat()
+		if err != nil {
+			return err
+		}
+		if !info.Mode().IsRegular() {
+			return fmt.Errorf("%s is not a plain file: %w", part.Name, ErrParts)
+		}
+		part.Size = info.Size()
+		if !p.Listed {
+			continue
+		}
+		h := sha256.New()
+		if _, err := io.Copy(h, &stopping{ctx, f}); err != nil {
+			return fmt.Errorf("reading %s: %w", part.Name, err)
+		}
+		if got := bundle.Digest(h.Sum(nil)); got != part.SHA256 {
+			return fmt.Errorf("%s has SHA-256 %s, and %s has %s: %w", part.Name, got, SumsName, part.SHA256, ErrParts)
+		}
+	}
+	return nil
+}
+
+// stopping ends reading when the context ends.
+type stopping struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (s *stopping) Read(b []byte) (int, error) {
+	if err := s.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return s.r.Read(b)
+}
+
+// Close closes the files of the package.
+func (p *Package) Close() {
+	for _, f := range p.files {
+		f.Close()
+	}
+}
+
+// Unpack decrypts the bundle, verifies it, and puts it at the new folder dir.
+func (p *Package) Unpack(ctx context.Context, dir string, identities []age.Identity) error {
+	var r io.ReaderAt = &joined{p}
+	size := p.size()
+	if p.Encrypted {
+		var err error
+		if r, size, err = age.DecryptReaderAt(r, size, identities...); err != nil {
+			return fmt.Errorf("decrypting %s: %w", p.Name, err)
+		}
+	}
+	return bundle.Unpack(ctx, r, size, dir)
+}
+
+func (p *Package) size() (n int64) {
+	for i := range p.parts {
+		n += p.parts[i].Size
+	}
+	return n
+}
+
+// joined reads the parts as one file.
+type joined struct{ p *Package }
+
+func (j *joined) ReadAt(b []byte, off int64) (n int, err error) {
+	for i := range j.p.parts {
+		size := j.p.parts[i].Size
+		if off >= size {
+			off -= size
+			continue
+		}
+		want := min(int64(len(b)-n), size-off)
+		m, err := j.p.files[i].ReadAt(b[n:n+int(want)], off)
+		n += m
+		if int64(m) < want {
+			return n, fmt.Errorf("%s: %w", j.p.parts[i].Name, err)
+		}
+		if off = 0; n == len(b) {
+			return n, nil
+		}
+	}
+	return n, io.EOF
+}
+
+// readSums reads SHA256SUMS.
+func readSums(path string) ([]File, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxSums+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(data) > maxSums {
+		return nil, fmt.Errorf("%s: more than %d bytes: %w", SumsName, maxSums, ErrParts)
+	}
+	var files []File
+	for n, text := range bytes.Split(bytes.TrimSuffix(data, []byte{'\n'}), []byte{'\n'}) {
+		sum, name, ok := strings.Cut(string(text), "  ")
+		var f File
+		if err := f.SHA256.UnmarshalText([]byte(sum)); err != nil || !ok || name == "" || name != filepath.Base(name) || strings.ContainsAny(name, `/\`) {
+			return nil, fmt.Errorf("%s line %d: not a SHA-256, two spaces and a file name: %w", SumsName, n+1, ErrParts)
+		}
+		f.Name = name
+		files = append(files, f)
+	}
+	return files, nil
+}
