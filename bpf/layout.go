@@ -2,34 +2,34 @@ package bpf
 
 import "encoding/binary"
 
-// PacketHeader is how many bytes stand before a packet's own in the ring buffer.
+// PacketHeader is the number of bytes before the packet's own bytes in the ring buffer.
 const PacketHeader = 104
 
-// Largest number of bytes of one packet that the ring buffer takes.
+// Largest is the largest number of bytes of one packet in the ring buffer.
 const Largest = 65464 - PacketHeader
 
-// Kind says how the owner of a packet is known. docs/format/socket.md says what each is
-// worth, workload.KnowledgeOf what it is called.
+// Kind says how the owner of a packet is known. docs/format/socket.md says how reliable each
+// kind is; workload.KnowledgeOf has the names.
 type Kind uint8
 
-// Kinds of knowledge, best first after None.
+// Kinds of knowledge, the most reliable first after None.
 const (
 	None     Kind = iota
 	Writer        // the current task held the socket when the packet left
 	LastUser      // the task that last wrote, read or connected
 	Acceptor      // the task that accepted the connection
 	Creator       // the task that made the socket
-	Listener      // of the listener that the socket came from
+	Listener      // owner of the listener that the socket came from
 	Holder        // the only process that had it open when recording began
 	Shared        // one of several that had it open when recording began
 )
 
-// Packet is what the programs say of a packet.
+// Packet describes a packet, as reported by the programs.
 type Packet struct {
 	Time      uint64 // CLOCK_MONOTONIC, ns
 	Cookie    uint64 // of the socket
 	Cgroup    uint64 // of the socket
-	Netns     uint64 // cookie of the socket's network namespace, 0 where it is not known
+	Netns     uint64 // cookie of the socket's network namespace; 0 if unknown
 	Len       uint32 // true length
 	Cap       uint32 // bytes that follow
 	IfIndex   uint32
@@ -42,11 +42,11 @@ type Packet struct {
 	PktType   uint8 // as in the Linux cooked header
 	Kind      Kind
 	Transport uint8 // protocol of the socket
-	Ends      Ends  // the socket's own, of outgoing packets
+	Ends      Ends  // the socket's own, only of outgoing packets
 }
 
-// Decode reads a record of the ring buffer and returns the packet's bytes. It answers
-// false for a record that is none.
+// Decode parses a record of the ring buffer and returns the packet's bytes. It returns
+// false for an invalid record.
 func (p *Packet) Decode(b []byte) ([]byte, bool) {
 	if len(b) < PacketHeader {
 		return nil, false
@@ -65,9 +65,9 @@ func (p *Packet) Decode(b []byte) ([]byte, bool) {
 	return b[PacketHeader : PacketHeader+int(p.Cap)], true
 }
 
-// Ends are the two ends of a socket. Local is zero where the socket has no address of its own.
+// Ends are the two ends of a socket. Local is zero if the socket has no address of its own.
 type Ends struct {
-	Version               uint8 // 4 or 6; 0: not known
+	Version               uint8 // 4 or 6; 0 if unknown
 	LocalPort, RemotePort uint16
 	Local, Remote         [16]byte // IPv4 in the first four bytes
 }
@@ -82,15 +82,15 @@ type Counters struct {
 	Failed    uint64 // lost: no room in the ring buffer
 	Unread    uint64 // lost: the kernel could not read the packet's bytes
 	Truncated uint64 // of those delivered, shortened by the snap length
-	Capped    uint64 // of those delivered, shortened since no record is as long
+	Capped    uint64 // of those delivered, shortened to the longest record
 	Forbidden uint64 // refused by a never-rule
 }
 
-// Running turns totals that only grow, modulo 2^32 and not quite in order, into how much is
-// new. Its zero value has seen nothing.
+// Running converts totals that only grow, modulo 2^32 and not quite in order, to increments.
+// Its zero value starts at 0.
 type Running uint64
 
-// New returns how much a total is ahead of those before. The sum of all that it returns is the
+// New returns by how much a total exceeds the previous ones. The sum of all its results is the
 // largest total.
 func (r *Running) New(total uint32) uint32 {
 	ahead := int32(total - uint32(*r))
@@ -101,7 +101,7 @@ func (r *Running) New(total uint32) uint32 {
 	return uint32(ahead)
 }
 
-// Rest returns what a total is ahead in the end.
+// Rest returns by how much the final total exceeds the previous ones.
 func (r *Running) Rest(total uint64) uint64 {
 	return total - min(total, uint64(*r))
 }
@@ -124,7 +124,7 @@ func (c *Counters) Balanced() bool {
 	return c.Seen == c.Excluded+c.Filtered+c.Forbidden+c.Delivered+c.Failed+c.Unread
 }
 
-// EventKind is what an event is about.
+// EventKind is the kind of an event.
 type EventKind uint32
 
 // Kinds of events.
@@ -141,7 +141,7 @@ const (
 	EventResetReceived
 	EventDrop
 	EventMove  // to another control group
-	EventKinds // how many there are, with 0 for none
+	EventKinds // number of kinds, including 0
 )
 
 var eventNames = [...]string{"", "exec", "fork", "exit", "oom_kill", "cgroup_make", "cgroup_remove", "tcp_state", "tcp_retransmit", "tcp_reset_sent", "tcp_reset_received", "packet_drop", "move"}
@@ -153,21 +153,21 @@ func (k EventKind) String() string {
 	return "unknown"
 }
 
-// Event is something the machine did. Fields that its kind has not are zero.
+// Event is an event of the machine. Fields that its kind does not have are zero.
 type Event struct {
 	Kind     EventKind
 	Time     uint64 // CLOCK_MONOTONIC, ns
 	Cgroup   uint64
 	TGID     uint32
 	TID      uint32
-	Limited  uint32 // events of the kind left out so far, modulo 2^32
+	Limited  uint32 // events of the kind omitted so far, modulo 2^32
 	Start    uint64 // of the process, CLOCK_BOOTTIME, ns
 	Parent   uint32
 	UID      uint32
-	Code     int32  // exit status as wait has it
+	Code     int32  // exit status as returned by wait
 	Comm     string // process name
 	File     string // executed
-	Args     []byte // with zero bytes between; aliases the record
+	Args     []byte // separated by zero bytes; refers to the record
 	ArgsLen  uint32 // true length
 	Path     string // of a cgroup
 	Cookie   uint64
@@ -192,7 +192,7 @@ const (
 	netSize     = eventSize + 64
 )
 
-// Decode reads a record of the ring buffer of events.
+// Decode parses a record of the ring buffer of events.
 func (e *Event) Decode(b []byte) bool {
 	if len(b) < eventSize {
 		return false

@@ -15,15 +15,15 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/filter"
 )
 
-// ethernet puts an Ethernet header before an IP packet, as the kernel's test run wants it.
+// ethernet puts an Ethernet header before an IP packet, for the kernel's test run.
 func ethernet(p *ipPacket) []byte {
 	b := make([]byte, 14, 14+len(p.data))
 	binary.BigEndian.PutUint16(b[12:], p.kind)
 	return append(b, p.data...)
 }
 
-// oddPackets are packets of all sorts: from captures, cut, changed at random places, of no
-// length, of random bytes, and as long as the kernel's test run takes them.
+// oddPackets are varied packets: from captures, truncated, changed at random places, empty,
+// of random bytes, and as long as the kernel's test run accepts.
 func oddPackets(t *testing.T) (list [][]byte) {
 	t.Helper()
 	r := rand.New(rand.NewPCG(5, 7))
@@ -57,7 +57,7 @@ func oddPackets(t *testing.T) (list [][]byte) {
 		}
 		list = append(list, b)
 	}
-	// Extension headers one behind the other, each the longest there is.
+	// Consecutive extension headers, each of the maximum length.
 	chain := make([]byte, 14+40+3200)
 	binary.BigEndian.PutUint16(chain[12:], 0x86dd)
 	chain[14] = 0x60
@@ -71,8 +71,8 @@ func oddPackets(t *testing.T) (list [][]byte) {
 	return list
 }
 
-// TestManyPacketsPass runs the programs of packets, in all ways they are used, with packets of
-// all sorts: each lets each pass, and each is accounted for.
+// TestManyPacketsPass runs the packet programs with different options on varied packets. Each
+// must let every packet pass and count it.
 func TestManyPacketsPass(t *testing.T) {
 	some, err := filter.Compile("tcp port 80 or udp[4:2] > 100 or ip6", 276, 0)
 	if err != nil {
@@ -94,7 +94,7 @@ func TestManyPacketsPass(t *testing.T) {
 				for i, data := range packets {
 					ret, err := prog.Run(&ebpf.RunOptions{Data: data, Repeat: 1})
 					if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOMEM) {
-						refused++ // the kernel's test run takes no such packet
+						refused++ // the kernel's test run does not accept this packet
 						continue
 					}
 					if err != nil {
@@ -102,7 +102,7 @@ func TestManyPacketsPass(t *testing.T) {
 					}
 					ran++
 					if ret != 1 {
-						t.Errorf("%s answered %d for packet %d, %x", program, ret, i, data[:min(len(data), 80)])
+						t.Errorf("%s returned %d for packet %d, %x", program, ret, i, data[:min(len(data), 80)])
 					}
 				}
 			}

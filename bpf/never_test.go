@@ -12,8 +12,8 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/filter"
 )
 
-// TestNever: what a never-rule means is forbidden, of what the filter takes; each packet is
-// counted once.
+// TestNever: packets that match a never-rule are forbidden, if the filter accepts them; each
+// packet is counted once.
 func TestNever(t *testing.T) {
 	many := make([]string, 64)
 	for i := range many {

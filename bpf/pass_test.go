@@ -14,12 +14,12 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/filter"
 )
 
-// verdict is what is known of the return register before an instruction.
+// verdict is the known value of the return register before an instruction.
 type verdict int
 
 const (
 	unreached verdict = iota
-	pass              // 1 on all ways here
+	pass              // 1 on all paths to here
 	unknown
 )
 
@@ -33,12 +33,12 @@ func join(a, b verdict) verdict {
 	return unknown
 }
 
-// exits follows every way through a program's main function and returns what each of its
-// exits gives back.
+// exits follows every path through a program's main function and returns the verdict at each
+// exit.
 func exits(ins asm.Instructions) map[int]verdict {
 	for i := 1; i < len(ins); i++ {
 		if btf.FuncMetadata(&ins[i]) != nil {
-			ins = ins[:i] // what follows are functions that it calls
+			ins = ins[:i] // followed by the functions that it calls
 			break
 		}
 	}
@@ -48,7 +48,7 @@ func exits(ins asm.Instructions) map[int]verdict {
 			labels[s] = i
 		}
 	}
-	offsets, at := map[int]int{}, 0 // in units of eight bytes, as jumps count
+	offsets, at := map[int]int{}, 0 // in units of eight bytes, like jumps
 	where := make([]int, len(ins))
 	for i := range ins {
 		offsets[at], where[i] = i, at
@@ -98,31 +98,31 @@ func exits(ins asm.Instructions) map[int]verdict {
 	return out
 }
 
-// TestEveryExitPasses proves for each program that the kernel asks for a verdict that
-// every way through it ends in 1, "pass".
+// TestEveryExitPasses proves for each program that returns a verdict to the kernel that
+// every path through it ends in 1, "pass".
 func TestEveryExitPasses(t *testing.T) {
 	spec, err := loadRecorder()
 	if err != nil {
 		t.Fatal(err)
 	}
-	asked := 0
+	checked := 0
 	for name, p := range spec.Programs {
 		if !strings.HasPrefix(p.SectionName, "cgroup") {
 			continue
 		}
-		asked++
+		checked++
 		found := exits(p.Instructions)
 		if len(found) == 0 {
 			t.Errorf("%s has no exit", name)
 		}
 		for i, v := range found {
 			if v != pass {
-				t.Errorf("%s: exit at instruction %d may return something else than 1", name, i)
+				t.Errorf("%s: exit at instruction %d may return a value other than 1", name, i)
 			}
 		}
 	}
-	if want := 2 + len(ownerHooks()); asked != want {
-		t.Errorf("%d programs are asked for a verdict, want %d", asked, want)
+	if want := 2 + len(ownerHooks()); checked != want {
+		t.Errorf("%d programs return a verdict, want %d", checked, want)
 	}
 }
 
@@ -136,7 +136,7 @@ func TestExitsAreFollowed(t *testing.T) {
 		{"one exit that passes", asm.Instructions{asm.Mov.Imm(asm.R0, 1), asm.Return()}, pass},
 		{"one exit that drops", asm.Instructions{asm.Mov.Imm(asm.R0, 0), asm.Return()}, unknown},
 		{"result of a call", asm.Instructions{asm.Mov.Imm(asm.R0, 1), asm.FnKtimeGetNs.Call(), asm.Return()}, unknown},
-		{"a branch that forgets", asm.Instructions{
+		{"a branch that does not pass", asm.Instructions{
 			asm.Mov.Imm(asm.R0, 1), asm.JEq.Imm(asm.R1, 0, "end"), asm.Mov.Imm(asm.R0, 0), asm.Return().WithSymbol("end"),
 		}, unknown},
 		{"two branches that pass", asm.Instructions{
@@ -156,7 +156,7 @@ func TestExitsAreFollowed(t *testing.T) {
 	}
 }
 
-// frame is an IPv4 UDP packet with an Ethernet header, which the kernel's test run wants.
+// frame is an IPv4 UDP packet with an Ethernet header, as the kernel's test run requires.
 func frame(length int, dport uint16) []byte {
 	b := make([]byte, 14+length)
 	b[12], b[13] = 8, 0
@@ -185,7 +185,7 @@ func (p *Programs) run(t *testing.T, name string, data []byte) {
 	}
 }
 
-// TestPacketsPassAtEveryExit runs the programs of packets on all their ways out.
+// TestPacketsPassAtEveryExit runs the packet programs to each of their exits.
 func TestPacketsPassAtEveryExit(t *testing.T) {
 	port53, err := filter.Compile("udp port 53", 276, 0)
 	if err != nil {
@@ -199,7 +199,7 @@ func TestPacketsPassAtEveryExit(t *testing.T) {
 	}{
 		{"delivered", Options{}, 60, func(c Counters) bool { return c.Delivered == 1 }},
 		{"delivered in each class", Options{}, 3000, func(c Counters) bool { return c.Delivered == 1 }},
-		{"cut by the snap length", Options{Snap: 40}, 60, func(c Counters) bool { return c.Delivered == 1 && c.Truncated == 1 }},
+		{"truncated by the snap length", Options{Snap: 40}, 60, func(c Counters) bool { return c.Delivered == 1 && c.Truncated == 1 }},
 		{"headers only", Options{HeadersOnly: true}, 600, func(c Counters) bool { return c.Truncated == 1 }},
 		{"refused by the filter", Options{Filter: port53.Instructions()}, 60, func(c Counters) bool { return c.Filtered == 1 }},
 		{"no room", Options{RingBytes: 4096}, 3500, func(c Counters) bool { return c.Failed == 1 }},
@@ -223,7 +223,7 @@ func TestPacketsPassAtEveryExit(t *testing.T) {
 	}
 }
 
-// TestOwnGroupIsLeftOut runs the way out for the recorder's own packets.
+// TestOwnGroupIsLeftOut runs the exit for the recorder's own packets.
 func TestOwnGroupIsLeftOut(t *testing.T) {
 	var own uint64
 	{
@@ -236,7 +236,7 @@ func TestOwnGroupIsLeftOut(t *testing.T) {
 		own = rec.Cgroup
 	}
 	if own == 0 {
-		t.Skip("needs a kernel that gives test packets a control group")
+		t.Skip("needs a kernel that assigns test packets a control group")
 	}
 	p := load(t, Options{OwnCgroup: own})
 	p.run(t, "packet_out", frame(60, 1))

@@ -23,7 +23,7 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
 )
 
-// plainProgram compiles the kernel's programs as a plain one, which tells what they make of
+// plainProgram compiles the kernel programs as a plain C program that prints their results for
 // packets.
 func plainProgram(t testing.TB) string {
 	t.Helper()
@@ -38,17 +38,17 @@ func plainProgram(t testing.TB) string {
 		t.Skip("needs a C compiler")
 	}
 	out := filepath.Join(t.TempDir(), "plain")
-	var said []byte
+	var output []byte
 	var err error
 	// Some machines have no sanitizers; the program runs without them too.
 	for _, checks := range [][]string{{"-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"}, nil} {
 		args := append([]string{"-std=gnu11", "-O1", "-g", "-Wall", "-Werror", "-Wno-attributes", "-Wno-unknown-attributes", "-Wno-unknown-warning-option",
 			"-Wno-unused", "-Wno-unknown-pragmas", "-I", "testdata/plain", "-o", out, "testdata/plain/main.c"}, checks...)
-		if said, err = exec.Command(cc, args...).CombinedOutput(); err == nil {
+		if output, err = exec.Command(cc, args...).CombinedOutput(); err == nil {
 			return out
 		}
 	}
-	t.Fatalf("compiling the programs as plain C: %v\n%s", err, said)
+	t.Fatalf("compiling the programs as plain C: %v\n%s", err, output)
 	return ""
 }
 
@@ -56,10 +56,10 @@ func plainProgram(t testing.TB) string {
 type ipPacket struct {
 	kind uint16
 	data []byte
-	from string // where it is, for people
+	from string // place, for messages
 }
 
-// linkHeader is how long a packet's link header is, and the EtherType in it.
+// linkHeader returns the length of a packet's link header, and its EtherType.
 func linkHeader(linkType uint16, b []byte) (n int, kind uint16) {
 	typed := func(at int) (int, uint16) {
 		if len(b) < at+2 {
@@ -93,7 +93,7 @@ func linkHeader(linkType uint16, b []byte) (n int, kind uint16) {
 	return n, kind
 }
 
-// ipPackets reads the IP packets of a capture, as far as it can be read.
+// ipPackets reads the IP packets of a capture up to the first error.
 func ipPackets(path string) (list []ipPacket) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -122,14 +122,14 @@ func ipPackets(path string) (list []ipPacket) {
 	return list
 }
 
-// plainAnswer is a line of the plain program.
+// plainAnswer is an output line of the plain program.
 type plainAnswer struct {
 	len, cap         int
 	same             int
 	headers          int
 	headersSame      int
 	in, out          int // the filter's verdicts
-	told             int
+	submitted        int
 	family           int
 	proto            int
 	sport, dport     int
@@ -159,11 +159,11 @@ func askPlain(t *testing.T, program string, f *filter.Program, packets []ipPacke
 	}
 	c := exec.Command(program)
 	c.Stdin = &in
-	var said bytes.Buffer
-	c.Stderr = &said
+	var output bytes.Buffer
+	c.Stderr = &output
 	text, err := c.Output()
 	if err != nil {
-		t.Fatalf("%v: %s", err, said.Bytes())
+		t.Fatalf("%v: %s", err, output.Bytes())
 	}
 	var list []plainAnswer
 	for line := range strings.Lines(string(text)) {
@@ -172,7 +172,7 @@ func askPlain(t *testing.T, program string, f *filter.Program, packets []ipPacke
 		for len(fields) < 14 {
 			fields = append(fields, "-") // no addresses
 		}
-		if _, err := fmt.Sscan(strings.Join(fields, " "), &a.len, &a.cap, &a.same, &a.headers, &a.headersSame, &a.in, &a.out, &a.told, &a.family, &a.proto, &a.sport, &a.dport, &a.source, &a.receiver); err != nil {
+		if _, err := fmt.Sscan(strings.Join(fields, " "), &a.len, &a.cap, &a.same, &a.headers, &a.headersSame, &a.in, &a.out, &a.submitted, &a.family, &a.proto, &a.sport, &a.dport, &a.source, &a.receiver); err != nil {
 			t.Fatalf("%q: %v", line, err)
 		}
 		list = append(list, a)
@@ -183,8 +183,8 @@ func askPlain(t *testing.T, program string, f *filter.Program, packets []ipPacke
 	return list
 }
 
-// checkPlain holds the programs' answers to what the exporter's decoder and the filter say.
-// It returns how many packets had a transport to compare.
+// checkPlain compares the results of the programs with those of the exporter's decoder and the
+// filter. It returns the number of packets with a transport header to compare.
 func checkPlain(t *testing.T, program, expr string, packets []ipPacket) (whole int) {
 	t.Helper()
 	f, err := filter.Compile(expr, 276, 0)
@@ -195,7 +195,7 @@ func checkPlain(t *testing.T, program, expr string, packets []ipPacket) (whole i
 	for i, a := range askPlain(t, program, f, packets) {
 		p := &packets[i]
 		n := len(p.data)
-		if a.len != n || a.cap != min(n, Largest) || a.same != 1 || a.headersSame != 1 || a.headers > n || a.told != 1 {
+		if a.len != n || a.cap != min(n, Largest) || a.same != 1 || a.headersSame != 1 || a.headers > n || a.submitted != 1 {
 			t.Errorf("%s of %d bytes: %+v", p.from, n, a)
 		}
 		for out, got := range []int{a.in, a.out} {
@@ -203,7 +203,7 @@ func checkPlain(t *testing.T, program, expr string, packets []ipPacket) (whole i
 			binary.BigEndian.PutUint16(cooked, p.kind)
 			cooked[7], cooked[8], cooked[9], cooked[10] = 3, 0xFF, 0xFE, byte(4*out)
 			if want := f.Match(append(cooked, p.data...), uint32(cookedLen+n)); want != (got == 1) {
-				t.Errorf("%s: filter %q, outgoing %d: program says %d, filter %v", p.from, expr, out, got, want)
+				t.Errorf("%s: filter %q, outgoing %d: program %d, filter %v", p.from, expr, out, got, want)
 			}
 		}
 		var fr decode.Frame
@@ -215,16 +215,16 @@ func checkPlain(t *testing.T, program, expr string, packets []ipPacket) (whole i
 		family, src, dst := 2, fr.Src.Netip().AsSlice(), fr.Dst.Netip().AsSlice()
 		if fr.IPVersion == 6 {
 			family, src, dst = 10, fr.Src[:], fr.Dst[:]
-			if routed(p.data) { // the decoder names where it goes in the end
+			if routed(p.data) { // the decoder returns the final destination
 				dst = p.data[24:40]
 			}
 		}
 		if a.family != family || a.proto != int(fr.Proto) || a.source != hex.EncodeToString(src) || a.receiver != hex.EncodeToString(dst) {
-			t.Errorf("%s: %+v, decoder says %d %s to %s", p.from, a, fr.Proto, fr.Src, fr.Dst)
+			t.Errorf("%s: %+v, decoder has %d %s to %s", p.from, a, fr.Proto, fr.Src, fr.Dst)
 			continue
 		}
 		if (fr.Proto == 6 || fr.Proto == 17) && (a.sport != int(fr.SrcPort) || a.dport != int(fr.DstPort)) {
-			t.Errorf("%s: ports %d to %d, decoder says %d to %d", p.from, a.sport, a.dport, fr.SrcPort, fr.DstPort)
+			t.Errorf("%s: ports %d to %d, decoder has %d to %d", p.from, a.sport, a.dport, fr.SrcPort, fr.DstPort)
 		}
 		if len(fr.Payload) == 0 {
 			continue
@@ -232,13 +232,13 @@ func checkPlain(t *testing.T, program, expr string, packets []ipPacket) (whole i
 		at := int(uintptr(unsafe.Pointer(unsafe.SliceData(fr.Payload))) - uintptr(unsafe.Pointer(unsafe.SliceData(p.data))))
 		switch fr.Proto {
 		case 1, 58:
-			at += 8 // its payload begins with its header
+			at += 8 // in the decoder, its payload includes its header
 		case 6, 17:
 		default:
 			continue
 		}
 		if at = min(at, n); a.headers != at {
-			t.Errorf("%s: headers of %d bytes, decoder says %d", p.from, a.headers, at)
+			t.Errorf("%s: headers of %d bytes, decoder has %d", p.from, a.headers, at)
 		}
 	}
 	return whole
@@ -261,15 +261,15 @@ func routed(ip []byte) bool {
 
 var plainFilters = []string{"tcp port 80 or udp port 53", "ip6", "tcp[tcpflags] & (tcp-syn|tcp-fin) != 0", "udp[4:2] > 100", "net 10.0.0.0/8 or net 192.168.0.0/16", "greater 200", "icmp or icmp6"}
 
-// TestPlainOverCaptures runs the programs' source, compiled as plain C, over captures of
-// many protocols, and compares lengths, ends and verdicts with our own decoder and filter.
+// TestPlainOverCaptures runs the programs' source, compiled as plain C, on captures of many
+// protocols, and compares lengths, ends and verdicts with the project's decoder and filter.
 func TestPlainOverCaptures(t *testing.T) {
 	dir := os.Getenv("PCAPSULE_CAPTURES")
 	if dir == "" {
 		dir = "../../shared/captures"
 	}
 	if _, err := os.Stat(dir); err != nil {
-		t.Skip("needs shared captures")
+		t.Skip("needs the shared captures")
 	}
 	program := plainProgram(t)
 	files, packets, whole, batches := 0, 0, 0, 0
@@ -301,13 +301,13 @@ func TestPlainOverCaptures(t *testing.T) {
 	if err != nil {
 		t.Error(err)
 	}
-	t.Logf("%d packets of %d captures, %d with a whole transport header", packets, files, whole)
+	t.Logf("%d packets of %d captures, %d with a complete transport header", packets, files, whole)
 	if packets < 10_000 || whole < packets/2 {
-		t.Errorf("only %d packets of %d captures, %d of them whole", packets, files, whole)
+		t.Errorf("only %d packets of %d captures, %d of them complete", packets, files, whole)
 	}
 }
 
-// TestPlainOverSamples is the same over this project's own captures, cut at all places
+// TestPlainOverSamples does the same with the project's own captures, truncated at every place
 // around their headers.
 func TestPlainOverSamples(t *testing.T) {
 	program := plainProgram(t)

@@ -28,40 +28,40 @@ type Options struct {
 	RingBytes       uint32                   // a power of two, at least a page; 0 means 32 MiB
 	Snap            uint32                   // bytes of a packet to keep; 0 means all
 	HeadersOnly     bool                     // network and transport headers only
-	Filter          []classic.RawInstruction // packets that it refuses are filtered
-	Never           []classic.RawInstruction // packets that it takes are forbidden, of those that Filter takes
+	Filter          []classic.RawInstruction // packets that do not match are filtered
+	Never           []classic.RawInstruction // packets that match are forbidden, if they match Filter
 	Owners          bool
-	OwnTGID         uint32 // its sockets are left out, with Owners; 0 means nobody's
-	OwnCgroup       uint64 // its packets are left out; 0 means none
-	EventsPerSecond uint32 // of each kind that traffic drives; 0 means 1000
-	WakeBytes       uint64 // waiting in the ring buffer; 0 means a quarter of it
+	OwnTGID         uint32 // with Owners, its sockets are excluded; 0 means none
+	OwnCgroup       uint64 // its packets are excluded; 0 means none
+	EventsPerSecond uint32 // of each kind that depends on traffic; 0 means 1000
+	WakeBytes       uint64 // bytes waiting in the ring buffer; 0 means a quarter of it
 }
 
 // Programs are loaded programs and what they are attached to.
 type Programs struct {
 	coll  *ebpf.Collection
-	links []io.Closer // must stay referenced: a link that is collected detaches
-	// Missing names what this kernel refuses, with the reason.
+	links []io.Closer // must stay referenced: a link that is garbage collected detaches
+	// Missing has the programs that this kernel refuses, with the reason.
 	Missing map[string]error
 
 	reasons map[uint32]string
 }
 
-// ErrNoBTF means that the kernel does not describe its own types.
+// ErrNoBTF means that the kernel has no description of its own types.
 var ErrNoBTF = loader.ErrNoBTF
 
 // RefusedError means that this kernel does not accept a program.
 type RefusedError = loader.RefusedError
 
-// since is the first Linux that has what a program needs. All others need 5.10 at most, which
-// is the oldest that is tested. The tests compare this with the helpers that programs call.
+// since is the first Linux that has what a program needs. All others need at most 5.10, the
+// oldest release that is tested. The tests compare this with the helpers that programs call.
 var since = map[string]loader.Release{
 	recorderProgOpenSockets:   {Major: 5, Minor: 12}, // cookies of sockets in iterators
 	recorderProgPacketDropped: {Major: 5, Minor: 17}, // the reason for a drop
 }
 
-// Load loads the programs. Those for owners and events may be missing; those for packets may
-// not.
+// Load loads the programs. Programs for owners and events may be missing; programs for packets
+// must not.
 func Load(o Options) (*Programs, error) {
 	spec, err := loadRecorder()
 	if err != nil {
@@ -72,7 +72,7 @@ func Load(o Options) (*Programs, error) {
 	}
 	early := map[string]error{}
 	if len(dropReasons()) == 0 {
-		// The program would load, and read a third argument that is not there.
+		// The program would load, but read a third argument that does not exist.
 		delete(spec.Programs, recorderProgPacketDropped)
 		early[recorderProgPacketDropped] = loader.Refused(recorderProgPacketDropped, since[recorderProgPacketDropped], errNoReasons)
 	}
@@ -95,7 +95,7 @@ var errNoReasons = errors.New("the kernel does not say why it drops packets")
 func (o *Options) apply(spec *ebpf.CollectionSpec) error {
 	if o.RingBytes != 0 {
 		if n := o.RingBytes; n&(n-1) != 0 || n < uint32(os.Getpagesize()) {
-			return fmt.Errorf("ring buffer of %d bytes, want a power of two of at least %d", n, os.Getpagesize())
+			return fmt.Errorf("ring buffer of %d bytes: the size is a power of two of at least %d", n, os.Getpagesize())
 		}
 		spec.Maps[recorderMapPackets].MaxEntries = o.RingBytes
 	}
@@ -137,7 +137,7 @@ func bit(b bool) uint8 {
 	return 0
 }
 
-// replace puts another body into a function of a program.
+// replace replaces the body of a function of a program.
 func replace(p *ebpf.ProgramSpec, function string, body asm.Instructions) error {
 	begin, end := -1, len(p.Instructions)
 	for i := range p.Instructions {
@@ -153,7 +153,7 @@ func replace(p *ebpf.ProgramSpec, function string, body asm.Instructions) error 
 	}
 	own := make(asm.Instructions, len(body))
 	copy(own, body)
-	// The first instruction carries what the kernel wants to know of a function.
+	// The first instruction carries the kernel's metadata of the function.
 	own[0] = own[0].WithMetadata(p.Instructions[begin].Metadata)
 	out := append(asm.Instructions{}, p.Instructions[:begin]...)
 	out = append(out, own...)
@@ -161,7 +161,7 @@ func replace(p *ebpf.ProgramSpec, function string, body asm.Instructions) error 
 	return nil
 }
 
-// hook is a program and where it belongs in a cgroup.
+// hook is a program and its place in a cgroup.
 type hook struct {
 	program string
 	attach  ebpf.AttachType
@@ -185,7 +185,7 @@ func ownerHooks() []hook {
 	}
 }
 
-// AttachOwners begins to note who uses sockets of a cgroup. What cannot be attached goes
+// AttachOwners starts recording who uses sockets of a cgroup. What cannot be attached is added
 // to Missing.
 func (p *Programs) AttachOwners(cgroup string) {
 	for _, h := range ownerHooks() {
@@ -195,7 +195,7 @@ func (p *Programs) AttachOwners(cgroup string) {
 	}
 }
 
-// AttachPackets begins to record packets of a cgroup and all below.
+// AttachPackets starts recording packets of a cgroup and all groups below.
 func (p *Programs) AttachPackets(cgroup string) error {
 	for _, h := range []hook{{recorderProgPacketIn, ebpf.AttachCGroupInetIngress, ""}, {recorderProgPacketOut, ebpf.AttachCGroupInetEgress, ""}} {
 		if err := p.attachCgroup(cgroup, h); err != nil {
@@ -218,8 +218,8 @@ func (p *Programs) attachCgroup(cgroup string, h hook) error {
 	return nil
 }
 
-// FindSockets notes who has sockets open that are older than the recorder, and returns
-// how many it found.
+// FindSockets records who has sockets open that are older than the recorder, and returns
+// the number of sockets found.
 func (p *Programs) FindSockets() (uint64, error) {
 	prog := p.coll.Programs[recorderProgOpenSockets]
 	if prog == nil {
@@ -227,20 +227,20 @@ func (p *Programs) FindSockets() (uint64, error) {
 	}
 	it, err := link.AttachIter(link.IterOptions{Program: prog})
 	if err != nil {
-		return 0, fmt.Errorf("walking over open files: %w", err)
+		return 0, fmt.Errorf("listing open files: %w", err)
 	}
 	defer it.Close()
 	r, err := it.Open()
 	if err != nil {
-		return 0, fmt.Errorf("walking over open files: %w", err)
+		return 0, fmt.Errorf("listing open files: %w", err)
 	}
 	defer r.Close()
 	if _, err := io.Copy(io.Discard, r); err != nil {
-		return 0, fmt.Errorf("walking over open files: %w", err)
+		return 0, fmt.Errorf("listing open files: %w", err)
 	}
 	var n uint64
 	if err := p.coll.Variables[recorderVarSocketsFound].Get(&n); err != nil {
-		return 0, fmt.Errorf("reading how many sockets were found: %w", err)
+		return 0, fmt.Errorf("reading the number of sockets found: %w", err)
 	}
 	return n, nil
 }
@@ -248,7 +248,7 @@ func (p *Programs) FindSockets() (uint64, error) {
 // point is a tracepoint.
 type point struct{ name, without string }
 
-// tracepoints are the tracepoints by the program that belongs to each.
+// tracepoints returns the tracepoint of each program.
 func tracepoints(processes, network bool) map[string]point {
 	m := map[string]point{}
 	if processes {
@@ -270,8 +270,8 @@ func tracepoints(processes, network bool) map[string]point {
 	return m
 }
 
-// AttachEvents begins to tell what processes and the network stack do. What cannot be
-// attached goes to Missing.
+// AttachEvents starts reporting events of processes and the network stack. What cannot be
+// attached is added to Missing.
 func (p *Programs) AttachEvents(processes, network bool) {
 	for name, point := range tracepoints(processes, network) {
 		prog := p.coll.Programs[name]
@@ -287,13 +287,13 @@ func (p *Programs) AttachEvents(processes, network bool) {
 	}
 }
 
-// Close detaches and unloads everything. Packets stay readable in maps that are mapped.
+// Close detaches and unloads everything. Packets remain readable in mapped memory.
 func (p *Programs) Close() {
 	p.Detach()
 	p.coll.Close()
 }
 
-// Detach ends recording; what is in the ring buffers can still be read.
+// Detach ends recording. The content of the ring buffers can still be read.
 func (p *Programs) Detach() {
 	for _, l := range p.links {
 		l.Close()
@@ -302,19 +302,19 @@ func (p *Programs) Detach() {
 	runtime.KeepAlive(p)
 }
 
-// PacketsFD is the ring buffer of packets, and its size.
+// PacketsFD returns the ring buffer of packets, and its size.
 func (p *Programs) PacketsFD() (fd int, size uint32) {
 	m := p.coll.Maps[recorderMapPackets]
 	return m.FD(), m.MaxEntries()
 }
 
-// EventsFD is the ring buffer of events, and its size.
+// EventsFD returns the ring buffer of events, and its size.
 func (p *Programs) EventsFD() (fd int, size uint32) {
 	m := p.coll.Maps[recorderMapEvents]
 	return m.FD(), m.MaxEntries()
 }
 
-// Counts returns the counters of incoming and outgoing packets, of all CPUs together.
+// Counts returns the counters of incoming and outgoing packets, summed over all CPUs.
 func (p *Programs) Counts() (in, out Counters, err error) {
 	for direction, sum := range map[uint32]*Counters{0: &in, 1: &out} {
 		var each []Counters
@@ -328,10 +328,10 @@ func (p *Programs) Counts() (in, out Counters, err error) {
 	return in, out, nil
 }
 
-// EventCounters of one kind.
+// EventCounters are the counters of one kind of event.
 type EventCounters struct {
 	Seen    uint64
-	Limited uint64 // more than EventsPerSecond
+	Limited uint64 // over EventsPerSecond
 	Failed  uint64 // no room in the ring buffer
 }
 
@@ -354,7 +354,7 @@ func (p *Programs) EventCounts() (map[EventKind]EventCounters, error) {
 	return all, nil
 }
 
-// Losses returns how many packets were lost since the start, by cgroup.
+// Losses returns the number of packets lost since the start, by cgroup.
 func (p *Programs) Losses() (map[uint64]uint64, error) {
 	m := map[uint64]uint64{}
 	var cgroup, n uint64
@@ -370,8 +370,8 @@ func (p *Programs) Losses() (map[uint64]uint64, error) {
 	return m, nil
 }
 
-// CallerTGID is the number of this process in the kernel's own count, which is another
-// than os.Getpid inside a container.
+// CallerTGID is the number of this process in the kernel's initial namespace, which differs
+// from os.Getpid inside a container.
 func CallerTGID() (uint32, error) {
 	spec, err := loadRecorder()
 	if err != nil {
@@ -389,26 +389,26 @@ func CallerTGID() (uint32, error) {
 	}
 	coll, err := ebpf.NewCollection(spec)
 	if err != nil {
-		return 0, fmt.Errorf("asking for the process's number: %w", err)
+		return 0, fmt.Errorf("finding the number of this process: %w", err)
 	}
 	defer coll.Close()
 	if _, err := coll.Programs[recorderProgCaller].Run(&ebpf.RunOptions{Context: make([]byte, 8)}); err != nil {
-		return 0, fmt.Errorf("asking for the process's number: %w", err)
+		return 0, fmt.Errorf("finding the number of this process: %w", err)
 	}
 	var tgid uint32
 	if err := coll.Variables[recorderVarCallerTgid].Get(&tgid); err != nil {
-		return 0, fmt.Errorf("asking for the process's number: %w", err)
+		return 0, fmt.Errorf("finding the number of this process: %w", err)
 	}
 	return tgid, nil
 }
 
-// SHA256 is the hash of the object that the programs come from, in hex.
+// SHA256 is the hash of the object that contains the programs, in hex.
 func SHA256() string {
 	sum := sha256.Sum256(_RecorderBytes)
 	return hex.EncodeToString(sum[:])
 }
 
-// DropReason is the kernel's own name of a reason for which it drops a packet.
+// DropReason is the kernel's name of a reason for dropping a packet.
 func (p *Programs) DropReason(n uint32) string {
 	if p.reasons == nil {
 		p.reasons = dropReasons()
@@ -419,7 +419,7 @@ func (p *Programs) DropReason(n uint32) string {
 	return fmt.Sprintf("reason %d", n)
 }
 
-// dropReasons reads the names out of the kernel's description of its types.
+// dropReasons reads the names from the kernel's description of its types.
 func dropReasons() map[uint32]string {
 	names := map[uint32]string{}
 	kernel, err := btf.LoadKernelSpec()
@@ -436,7 +436,7 @@ func dropReasons() map[uint32]string {
 	return names
 }
 
-// Hook is a place in the kernel that a program is attached to.
+// Hook is a place in the kernel to which a program is attached.
 type Hook struct {
 	Program string
 	Place   string
@@ -450,7 +450,7 @@ func Hooks() []Hook {
 	for _, h := range ownerHooks() {
 		list = append(list, Hook{h.program, "cgroup " + h.attach.String(), "owners", h.without})
 	}
-	list = append(list, Hook{recorderProgOpenSockets, "iterator task_file", "owners", "owners of sockets that were open before"})
+	list = append(list, Hook{recorderProgOpenSockets, "iterator task_file", "owners", "owners of sockets opened before the recording"})
 	points := tracepoints(true, true)
 	for _, name := range slices.Sorted(maps.Keys(points)) {
 		list = append(list, Hook{name, "tracepoint " + points[name].name, "events", points[name].without})
@@ -458,8 +458,8 @@ func Hooks() []Hook {
 	return list
 }
 
-// Degraded lists what recordings lack, with the reason: what is in Missing, in the order of
-// Hooks. What has one reason stands together.
+// Degraded lists what recordings lack because of the programs in Missing, with the reasons, in
+// the order of Hooks. Parts with the same reason are joined.
 func (p *Programs) Degraded() (list []string) {
 	lacks := map[string][]string{}
 	var reasons []string
@@ -486,16 +486,16 @@ func (p *Programs) Degraded() (list []string) {
 	return list
 }
 
-// LockedDown reports whether the kernel lets no program read its memory; LockdownFile has it.
+// LockedDown reports whether the kernel forbids programs to read its memory; see LockdownFile.
 func LockedDown() bool { return loader.LockedDown() }
 
-// LockdownFile says how far the kernel protects itself from root.
+// LockdownFile is the file that says how far the kernel protects itself from root.
 const LockdownFile = loader.Lockdown
 
 // Oldest is the oldest Linux that the programs are tested on.
 const Oldest = "5.10"
 
-// TooOld reports whether this kernel is older than that.
+// TooOld reports whether this kernel is older than Oldest.
 func TooOld() bool {
 	running, _ := loader.Running()
 	return running.Compare(loader.Release{Major: 5, Minor: 10}) < 0

@@ -12,7 +12,7 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/filter"
 )
 
-// readOne takes a packet with the library's own reader.
+// readOne reads a packet with the library's own reader.
 func readOne(p *Programs) (Packet, []byte, error) {
 	var rec Packet
 	r, err := ringbuf.NewReader(p.coll.Maps[recorderMapPackets])
@@ -29,13 +29,13 @@ func readOne(p *Programs) (Packet, []byte, error) {
 	}
 	data, ok := rec.Decode(raw.RawSample)
 	if !ok {
-		return rec, nil, errors.New("record makes no sense")
+		return rec, nil, errors.New("the record is invalid")
 	}
 	return rec, data, nil
 }
 
-// TestBytesArriveWhole checks lengths around the borders of the classes of records.
-func TestBytesArriveWhole(t *testing.T) {
+// TestPacketBytesArriveComplete checks lengths around the borders of the record classes.
+func TestPacketBytesArriveComplete(t *testing.T) {
 	p := load(t, Options{})
 	for _, class := range []int{256, 512, 1024, 2048} {
 		for n := class - PacketHeader - 1; n <= class-PacketHeader+1; n++ {
@@ -49,15 +49,15 @@ func TestBytesArriveWhole(t *testing.T) {
 				t.Fatal(err)
 			}
 			if int(rec.Len) != n || string(data) != string(sent[14:]) || !rec.Outgoing || rec.Protocol != 0x0800 {
-				t.Errorf("packet of %d bytes came as %+v with %d bytes", n, rec, len(data))
+				t.Errorf("packet of %d bytes arrived as %+v with %d bytes", n, rec, len(data))
 			}
 		}
 	}
 }
 
-// TestKernelAnswersAsTheFilter asks the kernel's translation and the filter itself about
-// the same packets.
-func TestKernelAnswersAsTheFilter(t *testing.T) {
+// TestKernelFilterMatchesFilter compares the kernel's translation of a filter with the filter
+// itself on the same packets.
+func TestKernelFilterMatchesFilter(t *testing.T) {
 	var packets [][]byte
 	for _, n := range []int{21, 28, 29, 40, 60, 200, 1500} {
 		for _, port := range []uint16{53, 80, 443, 4000} {
@@ -126,7 +126,7 @@ func ask(t *testing.T, p *Programs, prog *filter.Program, f []byte, outgoing boo
 	cooked[7] = 1 // the kernel's test runs on the loopback device
 	want := prog.Match(append(cooked, f[14:]...), uint32(20+len(f)-14))
 	if got := after.Filtered == before.Filtered; got != want {
-		return fmt.Errorf("outgoing %v, %x: kernel says %v, filter says %v", outgoing, f[14:min(len(f), 60)], got, want)
+		return fmt.Errorf("outgoing %v, %x: kernel %v, filter %v", outgoing, f[14:min(len(f), 60)], got, want)
 	}
 	return nil
 }

@@ -36,10 +36,10 @@ func newest(a, b release) release {
 	return a
 }
 
-// optional are helpers behind a test for them, so a program loads without.
+// optional are helpers whose existence a program tests, so it loads without them.
 var optional = map[string]asm.BuiltinFunc{recorderProgPacketIn: asm.FnGetCurrentTaskBtf, recorderProgPacketOut: asm.FnGetCurrentTaskBtf}
 
-// Since which release the kernel has something, by its own history.
+// The release in which the kernel introduced a feature, according to its history.
 var (
 	helperSince = map[asm.BuiltinFunc]release{
 		asm.FnMapLookupElem: {Major: 3, Minor: 18}, asm.FnMapUpdateElem: {Major: 3, Minor: 18}, asm.FnKtimeGetNs: {Major: 4, Minor: 1}, asm.FnGetCurrentPidTgid: {Major: 4, Minor: 2}, asm.FnSkbLoadBytes: {Major: 4, Minor: 5},
@@ -47,7 +47,7 @@ var (
 		asm.FnProbeReadKernel: {Major: 5, Minor: 5}, asm.FnProbeReadKernelStr: {Major: 5, Minor: 5}, asm.FnRingbufReserve: {Major: 5, Minor: 8}, asm.FnRingbufSubmit: {Major: 5, Minor: 8},
 		asm.FnRingbufDiscard: {Major: 5, Minor: 8}, asm.FnRingbufQuery: {Major: 5, Minor: 8}, asm.FnSkcToTcpSock: {Major: 5, Minor: 9}, asm.FnGetCurrentTask: {Major: 4, Minor: 8}, asm.FnGetCurrentTaskBtf: {Major: 5, Minor: 11}, asm.FnSockFromFile: {Major: 5, Minor: 11},
 	}
-	// Some helpers were opened to some types of programs later.
+	// Some helpers became available to some types of programs later.
 	helperForType = map[ebpf.ProgramType]map[asm.BuiltinFunc]release{
 		ebpf.CGroupSKB:      {asm.FnGetCurrentTaskBtf: {Major: 5, Minor: 15}, asm.FnGetCurrentPidTgid: {Major: 6, Minor: 10}},
 		ebpf.CGroupSock:     {asm.FnGetSocketCookie: {Major: 5, Minor: 7}, asm.FnGetCurrentPidTgid: {Major: 5, Minor: 7}, asm.FnSkStorageGet: {Major: 5, Minor: 9}},
@@ -61,19 +61,19 @@ var (
 		ebpf.AttachTraceIter: {Major: 5, Minor: 8},
 	}
 	mapSince     = map[ebpf.MapType]release{ebpf.Hash: {Major: 3, Minor: 19}, ebpf.Array: {Major: 3, Minor: 19}, ebpf.PerCPUArray: {Major: 4, Minor: 6}, ebpf.SkStorage: {Major: 5, Minor: 2}, ebpf.RingBuf: {Major: 5, Minor: 8}}
-	linkSince    = release{Major: 5, Minor: 7}  // of control groups: what is attached ends with the recorder
-	fetchSince   = release{Major: 5, Minor: 12} // atomic operations that give the old value
-	dropSince    = release{Major: 5, Minor: 17} // kfree_skb says why
+	linkSince    = release{Major: 5, Minor: 7}  // for control groups: programs detach when the recorder ends
+	fetchSince   = release{Major: 5, Minor: 12} // atomic operations that return the old value
+	dropSince    = release{Major: 5, Minor: 17} // kfree_skb reports the reason
 	oldest       = release{Major: 5, Minor: 1}  // 32-bit jumps, which the compiler uses
 	tracepointOf = map[string]release{"packet_dropped": dropSince}
 )
 
-// needs says which helpers and maps a program uses, and since when the kernel has all of it.
+// needs lists the helpers and maps of a program, and the first kernel that has everything.
 func needs(t *testing.T, name string, p *ebpf.ProgramSpec, spec *ebpf.CollectionSpec) (helpers, mapTypes []string, since release) {
 	t.Helper()
 	known := func(r release, ok bool, what string) {
 		if !ok {
-			t.Errorf("%s uses %s, of which the tables do not know since when it is there", name, what)
+			t.Errorf("%s uses %s, whose first kernel is missing in the tables", name, what)
 		}
 		since = newest(since, r)
 	}
@@ -110,7 +110,7 @@ func needs(t *testing.T, name string, p *ebpf.ProgramSpec, spec *ebpf.Collection
 	return slices.Sorted(maps.Keys(called)), slices.Sorted(maps.Keys(used)), since
 }
 
-// counted is what a table has of a program.
+// counted is a program's row in a table.
 type counted struct{ instructions, verified int }
 
 func kernelRelease() string {
@@ -121,8 +121,8 @@ func kernelRelease() string {
 	return unix.ByteSliceToString(u.Release[:])
 }
 
-// TestProgramTables holds the tables of the design page to the object: how long each program
-// is, how many instructions the verifier walked through, what it needs of the kernel.
+// TestProgramTables compares the tables of the design page with the object: the length of each
+// program, the number of instructions that the verifier walked through, and its requirements.
 func TestProgramTables(t *testing.T) {
 	spec, err := loadRecorder()
 	if err != nil {
@@ -141,7 +141,7 @@ func TestProgramTables(t *testing.T) {
 	var complexity, matrix strings.Builder
 	fmt.Fprintf(&complexity, "\nOn Linux %s, %s, with owners and headers only:\n\n| program | hook | instructions | walked by the verifier |\n|---|---|---|---|\n", kernelRelease(), machine())
 	fmt.Fprint(&matrix, "\nWhat each needs, and since when the kernel has all of it:\n\n| program | helpers | maps | since |\n|---|---|---|---|\n")
-	said := oldCounts(old)
+	documented := oldCounts(old)
 	sameKernel := strings.Contains(old, "On Linux "+kernelRelease()+", ")
 	all := release{}
 	for _, name := range slices.Sorted(maps.Keys(spec.Programs)) {
@@ -155,18 +155,18 @@ func TestProgramTables(t *testing.T) {
 		if walked > 100_000 { // of a million that the kernel allows
 			t.Errorf("%s: the verifier walked through %d instructions, want at most 100,000", name, walked)
 		}
-		if was := said[name]; was.instructions != n.instructions || sameKernel && was.verified != n.verified {
-			t.Logf("%s has %+v, the page says %+v", name, n, was)
+		if was := documented[name]; was.instructions != n.instructions || sameKernel && was.verified != n.verified {
+			t.Logf("%s has %+v, the page has %+v", name, n, was)
 		}
 		fmt.Fprintf(&complexity, "| `%s` | `%s` | %d | %d |\n", name, ps.SectionName, n.instructions, n.verified)
 		helpers, mapTypes, first := needs(t, name, ps, spec)
 		fmt.Fprintf(&matrix, "| `%s` | %s | %s | %s |\n", name, strings.Join(helpers, ", "), strings.Join(mapTypes, ", "), first)
 		all = newest(all, first)
 		if want := sinceOf(name); newest(first, tested) != want {
-			t.Errorf("%s needs Linux %s by what it calls, programs.go says %s", name, first, want)
+			t.Errorf("%s needs Linux %s for what it calls, but programs.go has %s", name, first, want)
 		}
 	}
-	fmt.Fprintf(&matrix, "\nFrom %s on nothing is missing.\n\n", all)
+	fmt.Fprintf(&matrix, "\nNothing is missing from %s on.\n\n", all)
 	now := complexity.String() + matrix.String()
 	if *update {
 		if err := os.WriteFile(designPage, []byte(before+tablesBegin+now+tablesEnd+after), 0o644); err != nil {
@@ -174,15 +174,15 @@ func TestProgramTables(t *testing.T) {
 		}
 		return
 	}
-	if !sameKernel { // another verifier walks other ways
+	if !sameKernel { // other verifiers walk other paths
 		old, now = unverified(old), unverified(now)
 	}
 	if old != now {
-		t.Errorf("the tables of %s are not those of the programs; run this test with -update and read the difference", designPage)
+		t.Errorf("the tables of %s do not match the programs; run this test with -update and read the difference", designPage)
 	}
 }
 
-// tested is the oldest kernel of make kernels.
+// tested is the oldest kernel that make kernels tests.
 var tested = release{Major: 5, Minor: 10}
 
 func sinceOf(name string) release {
@@ -216,7 +216,7 @@ func oldCounts(text string) map[string]counted {
 	return m
 }
 
-// unverified is a table without what depends on the kernel.
+// unverified is a table without the numbers that depend on the kernel.
 func unverified(text string) string {
 	var b strings.Builder
 	for line := range strings.Lines(text) {

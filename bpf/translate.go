@@ -7,12 +7,12 @@ import (
 	classic "golang.org/x/net/bpf"
 )
 
-// Filters are written for the packet as the file has it, with the Linux cooked header in
-// front. The kernel's packet begins behind that header, which the program builds on its
+// Filters are written for the packet as in the file, with the Linux cooked header in front. The
+// kernel's packet begins after that header, which the program builds on its
 // stack.
 const cookedLen = 20
 
-// Registers that hold over calls, and places on the stack.
+// Registers that are preserved across calls, and places on the stack.
 const (
 	regSkb  = asm.R6
 	regLink = asm.R7
@@ -23,21 +23,21 @@ const (
 	stackM    = -8 - 16*4 // M[0]
 )
 
-// maxOffset is beyond the last byte of any packet of sockets; larger offsets would
-// overflow what helpers take.
+// maxOffset is beyond the last byte of any packet of a socket; larger offsets would overflow
+// the arguments of helpers.
 const maxOffset = 1 << 20
 
-// Translate turns a classic filter for LINKTYPE_LINUX_SLL2 into the body of the programs'
-// accept(skb, link). It answers with an error for a filter that reads across the end of
-// the cooked header, or from a computed place inside it.
+// Translate translates a classic filter for LINKTYPE_LINUX_SLL2 to the body of the programs'
+// accept(skb, link). It returns an error for a filter that reads across the end of the cooked
+// header, or at a computed place inside it.
 func Translate(filter []classic.RawInstruction) (asm.Instructions, error) {
 	return translateBoth(filter, nil)
 }
 
-// forbidden is what accept answers for packets of never-rules, as the programs have it.
+// forbidden is the programs' return value of accept for packets of never-rules.
 const forbidden = 2
 
-// translateBoth makes a body that asks the filter, and of what it takes whether never does.
+// translateBoth makes a body that applies filter, and then never to the packets that match.
 func translateBoth(filter, never []classic.RawInstruction) (asm.Instructions, error) {
 	all := asm.Instructions{asm.Mov.Reg(regSkb, asm.R1), asm.Mov.Reg(regLink, asm.R2)}
 	if filter != nil || never == nil {
@@ -64,7 +64,7 @@ func translateBoth(filter, never []classic.RawInstruction) (asm.Instructions, er
 		asm.Mov.Imm(asm.R0, 1).WithSymbol("never_no"), asm.Return()), nil
 }
 
-// all translates a filter, from fresh registers on.
+// all translates a filter, starting with fresh registers.
 func (t *translation) all(filter []classic.RawInstruction) error {
 	t.add(
 		asm.Mov.Imm(regA, 0),
@@ -74,7 +74,7 @@ func (t *translation) all(filter []classic.RawInstruction) error {
 		t.add(asm.StoreImm(asm.RFP, int16(stackM+4*i), 0, asm.Word))
 	}
 	if len(filter) == 0 {
-		return fmt.Errorf("translating filter: it has no instructions")
+		return fmt.Errorf("translating filter: the filter has no instructions")
 	}
 	for i, raw := range filter {
 		t.at, t.end = i, len(filter)
@@ -88,7 +88,7 @@ func (t *translation) all(filter []classic.RawInstruction) error {
 }
 
 type translation struct {
-	name    string // begins its labels; it ends at name_yes or name_no
+	name    string // prefix of its labels; it ends at name_yes or name_no
 	out     asm.Instructions
 	at, end int
 }
@@ -120,7 +120,7 @@ func (t *translation) one(raw classic.RawInstruction) error {
 		t.add(asm.And.Imm32(regX, 15), asm.LSh.Imm32(regX, 2))
 	case classic.LoadExtension:
 		if ins.Num != classic.ExtLen {
-			return fmt.Errorf("kernel extension %d, want only the length", ins.Num)
+			return fmt.Errorf("kernel extension %d is not supported, only the length", ins.Num)
 		}
 		t.add(asm.LoadMem(regA, regSkb, 0, asm.Word), asm.Add.Imm32(regA, cookedLen))
 	case classic.ALUOpConstant:
@@ -152,7 +152,7 @@ func (t *translation) one(raw classic.RawInstruction) error {
 	case classic.TXA:
 		t.add(asm.Mov.Reg32(regA, regX))
 	default:
-		return fmt.Errorf("operation %#x is not known", raw.Op)
+		return fmt.Errorf("unknown operation %#x", raw.Op)
 	}
 	return nil
 }
@@ -166,7 +166,7 @@ func register(r classic.Register) asm.Register {
 
 func (t *translation) scratch(n int, make func(off int16) asm.Instruction) error {
 	if n < 0 || n > 15 {
-		return fmt.Errorf("scratch memory %d, want 0 to 15", n)
+		return fmt.Errorf("scratch memory %d is outside 0 to 15", n)
 	}
 	t.add(make(int16(stackM + 4*n)))
 	return nil
@@ -184,7 +184,7 @@ func width(size int) (asm.Size, error) {
 	return 0, fmt.Errorf("load of %d bytes", size)
 }
 
-// load reads size bytes at off of the file's packet.
+// load reads size bytes at off of the packet in the file.
 func (t *translation) load(dst asm.Register, off uint32, size int) error {
 	w, err := width(size)
 	switch {
@@ -212,7 +212,7 @@ func (t *translation) indirect(off uint32, size int) error {
 		return err
 	}
 	if off < cookedLen || off >= maxOffset {
-		return fmt.Errorf("load at a computed place from %d, want it behind the link header", off)
+		return fmt.Errorf("load at a computed place from %d, which is inside the link header", off)
 	}
 	t.add(
 		asm.JGT.Imm32(regX, maxOffset, t.no()),
@@ -223,8 +223,8 @@ func (t *translation) indirect(off uint32, size int) error {
 	return nil
 }
 
-// read calls for the packet's bytes at R2; a packet that is too short is refused, as
-// classic filters do.
+// read loads the packet's bytes at R2; a packet that is too short does not match, as in
+// classic filters.
 func (t *translation) read(dst asm.Register, w asm.Size, size int) {
 	t.add(
 		asm.Mov.Reg(asm.R1, regSkb),
@@ -269,14 +269,14 @@ func (t *translation) withX(ins classic.ALUOpX) error {
 	case classic.ALUOpDiv, classic.ALUOpMod:
 		t.add(asm.JEq.Imm32(regX, 0, t.no()))
 	case classic.ALUOpShiftLeft, classic.ALUOpShiftRight:
-		// Here a shift by more than 31 gives 0; the machine's would take 5 bits of it.
+		// In classic filters a shift by more than 31 yields 0; eBPF would use 5 bits of the count.
 		over, done := fmt.Sprintf("%s_over_%d", t.name, t.at), fmt.Sprintf("%s_shifted_%d", t.name, t.at)
 		t.add(
 			asm.JGT.Imm32(regX, 31, over),
 			op.Reg32(regA, regX),
 			asm.Ja.Label(done),
 			asm.Mov.Imm32(regA, 0).WithSymbol(over),
-			asm.Mov.Reg32(regX, regX).WithSymbol(done), // a place to jump to
+			asm.Mov.Reg32(regX, regX).WithSymbol(done), // jump target
 		)
 		return nil
 	}
@@ -307,14 +307,14 @@ func operation(op classic.ALUOp) (asm.ALUOp, error) {
 	case classic.ALUOpXor:
 		return asm.Xor, nil
 	}
-	return 0, fmt.Errorf("arithmetic operation %#x is not known", uint16(op))
+	return 0, fmt.Errorf("unknown arithmetic operation %#x", uint16(op))
 }
 
-// target is where a jump over skip instructions leads.
+// target is the label of a jump over skip instructions.
 func (t *translation) target(skip uint64) (string, error) {
 	to := uint64(t.at) + 1 + skip
 	if to >= uint64(t.end) {
-		return "", fmt.Errorf("jump to %d, there are %d", to, t.end)
+		return "", fmt.Errorf("jump to instruction %d of %d", to, t.end)
 	}
 	return t.label(int(to)), nil
 }
@@ -344,10 +344,10 @@ func (t *translation) branch(cond classic.JumpTest, yes, no uint8, make func(asm
 		op = asm.JLE
 	case classic.JumpBitsSet:
 		op = asm.JSet
-	case classic.JumpBitsNotSet: // has no instruction of its own
+	case classic.JumpBitsNotSet: // there is no instruction for it
 		op, yes, no = asm.JSet, no, yes
 	default:
-		return fmt.Errorf("jump condition %#x is not known", uint16(cond))
+		return fmt.Errorf("unknown jump condition %#x", uint16(cond))
 	}
 	to, err := t.target(uint64(yes))
 	if err != nil {

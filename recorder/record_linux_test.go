@@ -334,7 +334,7 @@ func TestInsideAPIDNamespace(t *testing.T) {
 	time.Sleep(100 * time.Millisecond)
 	t.Setenv(insideEnv, talks.cgroup)
 	s := startStage(t, "inside", talks.cgroup, syscall.CLONE_NEWNET|syscall.CLONE_NEWPID|syscall.CLONE_NEWNS)
-	const want = "not recorded: names of processes that ran before, owners of sockets that were open before (the recorder has a PID namespace of its own: run it in the machine's, with hostPID or --pid=host)"
+	const want = "not recorded: names of processes that ran before, owners of sockets opened before the recording (the recorder has a PID namespace of its own: run it in the machine's, with hostPID or --pid=host)"
 	if !s.out.Scan() || s.out.Text() != want {
 		t.Fatalf("it lacks %q", s.out.Text())
 	}

@@ -257,7 +257,7 @@ func (r *recording) lacks() []string {
 		more = append(more, "names of processes that ran before")
 	}
 	if r.inside && !r.o.NoOwners {
-		more = append(more, "owners of sockets that were open before")
+		more = append(more, "owners of sockets opened before the recording")
 	}
 	if len(more) > 0 {
 		list = append(list, "not recorded: "+strings.Join(more, ", ")+" (the recorder has a PID namespace of its own: run it in the machine's, with hostPID or --pid=host)")

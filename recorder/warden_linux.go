@@ -96,7 +96,7 @@ func (f *faces) subject(g *machine.Cgroup, c *workload.InterfaceComment) workloa
 	}
 	uncalled := g.Container != "" && (s.Container == "" || strings.HasPrefix(g.Container, s.Container))
 	s.Unnamed = g.ID != 0 && g.Path == "" || f.source != nil && s.Pod == "" && (g.Pod != "" || uncalled)
-	s.Untold = f.source != nil && s.Pod != "" && uncalled
+	s.ContainerUnnamed = f.source != nil && s.Pod != "" && uncalled
 	return s
 }
 

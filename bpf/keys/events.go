@@ -5,22 +5,22 @@ import (
 	"encoding/binary"
 )
 
-// Kind is what an event is of.
+// Kind is the kind of an event.
 type Kind uint32
 
 // Kinds of events.
 const (
-	Exec   Kind = iota + 1 // a process runs another program
-	Fork                   // a chosen process made another one, which is chosen too
+	Exec   Kind = iota + 1 // a process executed another program
+	Fork                   // a chosen process created another one, which is also chosen
 	Exit                   // a chosen process ended
 	GoKey                  // Go's crypto/tls made a secret
 	Fields                 // fields of a connection's object
-	Dump                   // the whole of a connection's object
+	Dump                   // all of a connection's object
 )
 
-// Where an object was read.
+// When an object was read.
 const (
-	AtHandshake = 1 // when its handshake was done
+	AtHandshake = 1 // when its handshake had completed
 	AtFree      = 2 // before it is freed
 )
 
@@ -31,7 +31,7 @@ const (
 	MaxDump    = 8192
 	MaxTargets = 1024
 	MaxGroups  = 65536
-	HopSize    = 224 // bytes behind a pointer
+	HopSize    = 224 // bytes read at a pointer's target
 	NoHop      = 0xffffffff
 )
 
@@ -53,14 +53,14 @@ type Event struct {
 	Time   uint64 // CLOCK_MONOTONIC, ns
 	TGID   uint32
 	TID    uint32
-	Target uint32 // what the probe was attached with
+	Target uint32 // number with which the probe was attached
 
 	Parent uint32 // of Exec and Fork
 	Cgroup uint64 // of Exec and Fork: the current task's
-	File   string // of Exec: as it was asked for
+	File   string // of Exec: as requested
 
-	Label   string // of GoKey; empty where it could not be read
-	LabelAt uint64 // where it lies in the process
+	Label   string // of GoKey; empty if it could not be read
+	LabelAt uint64 // address in the process
 	LabelN  uint32
 	Random  []byte
 	Secret  []byte
@@ -68,18 +68,18 @@ type Event struct {
 	Object uint64 // of Fields and Dump
 	At     uint32
 	Plan   uint32            // of Fields: number of the plan
-	Field  [MaxFields][]byte // of Fields: MaxSecret bytes, nil where not read
+	Field  [MaxFields][]byte // of Fields: MaxSecret bytes; nil if not read
 	Data   []byte            // of Dump
-	Hops   []Hop             // of Dump: what pointers in it point to
+	Hops   []Hop             // of Dump: targets of pointers in it
 }
 
-// Hop is what a pointer in an object points to.
+// Hop is the target of a pointer in an object.
 type Hop struct {
-	At   uint32 // where in the object the pointer lies
+	At   uint32 // offset of the pointer in the object
 	Data []byte // HopSize bytes
 }
 
-// Decode reads a record. It answers false for one that no program writes.
+// Decode parses a record. It returns false for an invalid one.
 func (e *Event) Decode(b []byte) bool {
 	*e = Event{}
 	if len(b) < headSize {
@@ -133,25 +133,25 @@ func (e *Event) Decode(b []byte) bool {
 	return false
 }
 
-// Counters are what the programs counted.
+// Counters are the counters of the programs.
 type Counters struct {
-	Seen        uint64 // keys and objects of chosen processes that a probe met
-	Lost        uint64 // of these, not told because the ring buffer was full
-	Unread      uint64 // of these, not told because the memory could not be read
-	Odd         uint64 // of these, not told because the arguments are none of the function
-	LostProcess uint64 // beginnings and ends of processes that were not told
+	Seen        uint64 // keys and objects of chosen processes that a probe saw
+	Lost        uint64 // of these, not reported because the ring buffer was full
+	Unread      uint64 // of these, not reported because the memory could not be read
+	Odd         uint64 // of these, not reported because the function's arguments are invalid
+	LostProcess uint64 // starts and ends of processes that were not reported
 }
 
-// Plan is how objects at a target are read.
+// Plan says how objects at a target are read.
 type Plan struct {
 	Mode    Mode
-	Success int32  // what the handshake function returns when it is done
-	Number  uint32 // told with each event
+	Success int32  // return value of the handshake function on completion
+	Number  uint32 // reported with each event
 	Fields  []Field
-	Other   bool // read the whole where the second field is empty
+	Other   bool // read the whole object if the second field is empty
 }
 
-// Mode is how much of an object is read.
+// Mode says how much of an object is read.
 type Mode uint32
 
 // Modes.
@@ -161,7 +161,7 @@ const (
 	Only // Plan.Fields
 )
 
-// Field is where MaxSecret bytes of an object lie.
+// Field is the place of MaxSecret bytes of an object.
 type Field struct {
 	Hop uint32 // offset of a pointer that is followed first, or NoHop
 	At  uint32

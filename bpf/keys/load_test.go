@@ -30,7 +30,7 @@ func TestProgramsLoad(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := p.Set(3, Plan{Fields: make([]Field, MaxFields+1)}); err == nil {
-		t.Error("a plan of too many fields is taken")
+		t.Error("a plan with too many fields is accepted")
 	}
 	if c, err := p.Counters(); err != nil || c.Seen != 0 {
 		t.Error(c, err)
@@ -53,12 +53,12 @@ func FuzzDecode(f *testing.F) {
 			return
 		}
 		if e.Kind < Exec || e.Kind > Dump {
-			t.Error("an event of no kind")
+			t.Error("an event with an invalid kind")
 		}
 	})
 }
 
-func TestProgramsOfPlaintextLoad(t *testing.T) {
+func TestPlaintextProgramsLoad(t *testing.T) {
 	p, err := Load(1 << 20)
 	if errors.Is(err, os.ErrPermission) {
 		t.Skip("needs CAP_BPF: ", err)
@@ -80,7 +80,7 @@ func TestProgramsOfPlaintextLoad(t *testing.T) {
 		t.Error(c, err)
 	}
 	if x.Sockets != nil {
-		t.Log("ends of connections are not known: ", x.Sockets)
+		t.Log("ends of connections are unknown: ", x.Sockets)
 	}
 }
 

@@ -7,12 +7,12 @@ import (
 
 // How the ends of a connection are known.
 const (
-	WayNone = 0 // not
-	WayLast = 1 // the thread received from there last, before the library gave the bytes
-	WayCall = 2 // the library used that socket within the call, or within one before
+	WayNone = 0 // unknown
+	WayLast = 1 // the thread's last receive before the library returned the bytes used it
+	WayCall = 2 // the library used it during the call, or during an earlier one
 )
 
-// MaxPiece is how many bytes of a call are told at once, MaxPieces how many pieces of one.
+// MaxPiece is the maximum of bytes in a piece of a call, MaxPieces that of pieces in a call.
 const (
 	MaxPiece  = 64 << 10
 	MaxPieces = 16
@@ -23,8 +23,8 @@ const plainKind = 7
 
 const plainHead = headSize + 32 + 48
 
-// Plain is a piece of what a process gave to a TLS library, or got from one. Data points
-// into the record.
+// Plain is a piece of what a process passed to a TLS library, or received from one. Data
+// points into the record.
 type Plain struct {
 	Time   uint64 // CLOCK_MONOTONIC, ns: the end of a call that reads, the beginning of one that writes
 	TGID   uint32
@@ -32,16 +32,16 @@ type Plain struct {
 	Target uint32
 	Write  bool
 	Object uint64 // of the connection in the process
-	Born   uint64 // with Object tells connections apart
+	Born   uint64 // identifies the connection together with Object
 	Call   uint64 // bytes of the call
-	Offset uint64 // of Data in them
+	Offset uint64 // of Data in the call
 	How    uint16
 	Local  netip.AddrPort
 	Remote netip.AddrPort
 	Data   []byte
 }
 
-// Decode reads a record. It answers false for one that no program writes.
+// Decode parses a record. It returns false for an invalid one.
 func (p *Plain) Decode(b []byte) bool {
 	*p = Plain{}
 	ne := binary.NativeEndian
@@ -67,20 +67,20 @@ func (p *Plain) Decode(b []byte) bool {
 	return true
 }
 
-// PlainCounters are what the programs counted: Seen = told + Lost + Unread + Odd.
+// PlainCounters are the counters of the programs: Seen = reported + Lost + Unread + Odd.
 type PlainCounters struct {
-	Calls  uint64 // of chosen processes that gave or got bytes
-	Seen   uint64 // pieces of them
-	Lost   uint64 // not told: the ring buffer was full
-	Unread uint64 // not told: the memory could not be read
-	Odd    uint64 // not told: more bytes than a call can have
-	Cut    uint64 // bytes behind the last piece that is told of a call
+	Calls  uint64 // of chosen processes, with at least one byte
+	Seen   uint64 // pieces of these calls
+	Lost   uint64 // not reported: the ring buffer was full
+	Unread uint64 // not reported: the memory could not be read
+	Odd    uint64 // not reported: more bytes than a call can have
+	Cut    uint64 // bytes after the last reported piece of a call
 }
 
-// Function is a function of a library that gives or takes plaintext.
+// Function is a function of a library that sends or receives plaintext.
 type Function struct {
 	At    uint64 // offset in the file
 	Write bool
-	Ex    bool     // the length is told through the fourth argument
-	Ends  []uint64 // of Go: where it returns
+	Ex    bool     // the length is returned through the fourth argument
+	Ends  []uint64 // of Go: offsets of its return instructions
 }

@@ -14,22 +14,22 @@ import (
 	"github.com/pcapsule/pcapsule/bpf/internal/loader"
 )
 
-// PlainPrograms are the loaded programs that read plaintext of the processes that other
-// Programs were told to choose.
+// PlainPrograms are the loaded programs that read plaintext of the processes that Programs
+// chooses.
 type PlainPrograms struct {
 	*probes
 	links   closers
 	ring    *ringbuf.Reader
-	Sockets error // why the ends of connections are not known, where they are not
+	Sockets error // why the ends of connections are unknown; nil if they are known
 }
 
-// socketPoints are the programs that learn the ends of connections, with their tracepoints,
-// which Linux has since 6.3.
+// socketPoints are the programs that learn the ends of connections, and their tracepoints,
+// which exist since Linux 6.3.
 var socketPoints = []struct{ point, program string }{{"sock_send_length", plainProgSocketSent}, {"sock_recv_length", plainProgSocketReceived}}
 
 var plainSince = map[string]loader.Release{plainProgSocketSent: {Major: 6, Minor: 3}, plainProgSocketReceived: {Major: 6, Minor: 3}}
 
-// LoadPlain loads them. A ring of 0 bytes is one of 16 MiB.
+// LoadPlain loads them. A ring of 0 bytes means 16 MiB.
 func (p *Programs) LoadPlain(ring uint32) (*PlainPrograms, error) {
 	spec, err := loadPlain()
 	if err != nil {
@@ -58,7 +58,7 @@ func (p *Programs) LoadPlain(ring uint32) (*PlainPrograms, error) {
 }
 
 // attachSockets attaches the programs that learn the ends of connections, until one cannot be
-// attached. None of them is among those refused afterwards.
+// attached. It removes them from refused.
 func (x *PlainPrograms) attachSockets(refused map[string]error) {
 	for _, a := range socketPoints {
 		point, program := a.point, a.program
@@ -78,13 +78,13 @@ func (x *PlainPrograms) attachSockets(refused map[string]error) {
 	}
 }
 
-// End lets nothing more be seen. What is being told in that moment still comes.
+// End stops reading. Calls that are being reported at that moment still arrive.
 func (p *PlainPrograms) End() error { return p.coll.Maps[plainMapEnded].Put(uint32(0), uint32(1)) }
 
-// Ring is where pieces come from.
+// Ring is the source of the pieces.
 func (p *PlainPrograms) Ring() *ringbuf.Reader { return p.ring }
 
-// Close detaches and closes what LoadPlain made.
+// Close detaches the programs and closes what LoadPlain opened.
 func (p *PlainPrograms) Close() error {
 	err := errors.Join(p.links.Close(), p.ring.Close())
 	p.links = nil
@@ -123,13 +123,13 @@ func (f *Function) cookie(target uint32) uint32 {
 	return target
 }
 
-// Go attaches to methods of crypto/tls.Conn in a file: at their beginnings and where they
-// return, since a return probe would crash them. The closer must stay referenced.
+// Go attaches to methods of crypto/tls.Conn in a file: to their first instructions and to their
+// return instructions, because a return probe would crash them. The closer must stay referenced.
 func (p *PlainPrograms) Go(file string, target uint32, functions ...Function) (io.Closer, error) {
 	var list []where
 	for i := range functions {
 		f := &functions[i]
-		// The ends first: a beginning without them would leave a call behind.
+		// The ends first: a beginning without them would leave an unfinished call.
 		for _, at := range f.Ends {
 			list = append(list, where{plainProgPlainGoLeave, at, f.cookie(target), false})
 		}

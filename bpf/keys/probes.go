@@ -17,20 +17,20 @@ import (
 
 // probes attaches the programs of a collection to functions in files.
 //
-// A probe has a cookie, from which its program knows what it sits on. Before Linux 5.15
-// probes have none: then each probe gets a copy of the program that has the cookie as a
-// constant in it.
+// A probe has a cookie, which identifies the probed function to its program. Before Linux
+// 5.15 there are no cookies: each probe then gets a copy of the program that contains the
+// cookie as a constant.
 type probes struct {
 	coll   *ebpf.Collection
 	copies *ebpf.CollectionSpec // nil if the kernel has cookies
 }
 
-// haveCookies reports whether this kernel's probes have cookies.
+// haveCookies reports whether the kernel supports cookies for probes.
 func haveCookies() bool {
 	return !errors.Is(features.HaveProgramHelper(ebpf.Kprobe, asm.FnGetAttachCookie), ebpf.ErrNotSupported)
 }
 
-// newProbes loads a collection. Programs that are refused are in the second result.
+// newProbes loads a collection. The second result has the refused programs.
 func newProbes(spec *ebpf.CollectionSpec, cookies bool, since map[string]loader.Release, replace map[string]*ebpf.Map) (*probes, map[string]error, error) {
 	p := &probes{}
 	if !cookies {
@@ -45,8 +45,8 @@ func newProbes(spec *ebpf.CollectionSpec, cookies bool, since map[string]loader.
 	return p, refused, err
 }
 
-// setCookie replaces each call for the cookie. The constant takes as much room as the call,
-// so jumps stay right.
+// setCookie replaces each call for the cookie. The constant has the same size as the call, so
+// jumps stay correct.
 func setCookie(list asm.Instructions, cookie uint32) {
 	for i := range list {
 		if list[i].IsBuiltinCall() && asm.BuiltinFunc(list[i].Constant) == asm.FnGetAttachCookie {
@@ -62,11 +62,11 @@ type where struct {
 	program string
 	at      uint64 // offset in the file
 	cookie  uint32
-	end     bool // when the function returns
+	end     bool // on return of the function
 }
 
-// attach puts probes into a file, in order: all or none. The closer must stay referenced,
-// since a link that is collected detaches.
+// attach puts probes into a file, in order, all or none. The closer must stay referenced,
+// because a link that is garbage collected detaches.
 func (p *probes) attach(file string, list ...where) (io.Closer, error) {
 	x, err := link.OpenExecutable(file)
 	if err != nil {
@@ -105,7 +105,7 @@ func (p *probes) attachOne(all *closers, x *link.Executable, w where) error {
 	return err
 }
 
-// first is one of the refused programs, the same one every time.
+// first is one of the refused programs, always the same one.
 func first(refused map[string]error) error {
 	var name string
 	for n := range refused {
@@ -118,7 +118,7 @@ func first(refused map[string]error) error {
 
 type closers []io.Closer
 
-// Close closes the newest first: a link before the program that it holds.
+// Close closes the newest first: a link before its program.
 func (c closers) Close() error {
 	var errs []error
 	for i := len(c) - 1; i >= 0; i-- {

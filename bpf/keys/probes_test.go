@@ -13,8 +13,8 @@ import (
 	"github.com/cilium/ebpf/asm"
 )
 
-// TestCookiesAsConstants changes programs as for kernels whose probes have no cookies: each
-// call for the cookie becomes a constant of the same length, and nothing else changes.
+// TestCookiesAsConstants changes programs for kernels without cookies: each call for the
+// cookie becomes a constant of the same length, and nothing else changes.
 func TestCookiesAsConstants(t *testing.T) {
 	for name, read := range map[string]func() (*ebpf.CollectionSpec, error){"keys": loadKeys, "plain": loadPlain} {
 		before, err := read()
@@ -49,7 +49,7 @@ func TestCookiesAsConstants(t *testing.T) {
 	}
 }
 
-// TestProbesWithoutCookies attaches copies of a program, as kernels before 5.15 need it.
+// TestProbesWithoutCookies attaches copies of a program, as needed before Linux 5.15.
 func TestProbesWithoutCookies(t *testing.T) {
 	spec, err := loadKeys()
 	if err != nil {
@@ -75,12 +75,12 @@ func TestProbesWithoutCookies(t *testing.T) {
 		t.Fatal(err)
 	}
 	if n := len(c.(closers)); n != 4 {
-		t.Errorf("%d things to close, want a copy and a probe for each of 2 places", n)
+		t.Errorf("%d closers, want a copy and a probe for each of 2 places", n)
 	}
 	if err := c.Close(); err != nil {
 		t.Error(err)
 	}
 	if _, err := p.attach("/proc/self/exe", where{keysProgGoKey, at, 7, false}, where{keysProgGoKey, 1 << 40, 8, false}); err == nil {
-		t.Error("a probe far outside of the file is attached")
+		t.Error("a probe far outside the file is attached")
 	}
 }

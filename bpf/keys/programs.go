@@ -15,11 +15,11 @@ import (
 // Programs are loaded programs.
 type Programs struct {
 	*probes
-	links closers // must stay referenced: a link that is collected detaches
+	links closers // must stay referenced: a link that is garbage collected detaches
 	ring  *ringbuf.Reader
 }
 
-// Load loads the programs. A ring of 0 bytes is one of 4 MiB.
+// Load loads the programs. A ring of 0 bytes means 4 MiB.
 func Load(ring uint32) (*Programs, error) {
 	spec, err := loadKeys()
 	if err != nil {
@@ -44,7 +44,7 @@ func Load(ring uint32) (*Programs, error) {
 	return p, nil
 }
 
-// Follow begins to tell of processes.
+// Follow starts reporting processes.
 func (p *Programs) Follow() error {
 	for _, a := range []struct{ point, program string }{{"sched_process_fork", keysProgProcessFork}, {"sched_process_exec", keysProgProcessExec}, {"sched_process_exit", keysProgProcessExit}} {
 		l, err := link.AttachRawTracepoint(link.RawTracepointOptions{Name: a.point, Program: p.coll.Programs[a.program]})
@@ -56,8 +56,8 @@ func (p *Programs) Follow() error {
 	return nil
 }
 
-// Close detaches everything that Follow attached. What Go and Library attached is closed
-// by itself.
+// Close detaches everything that Follow attached. The probes of Go and Library have their own
+// closers.
 func (p *Programs) Close() error {
 	err := errors.Join(p.links.Close(), p.ring.Close())
 	p.links = nil
@@ -65,13 +65,13 @@ func (p *Programs) Close() error {
 	return err
 }
 
-// Ring is where events come from.
+// Ring is the source of the events.
 func (p *Programs) Ring() *ringbuf.Reader { return p.ring }
 
-// Choose lets secrets of a process and of its children be read.
+// Choose permits reading the secrets of a process and of its children.
 func (p *Programs) Choose(tgid uint32) error { return p.coll.Maps[keysMapChosen].Put(tgid, uint8(1)) }
 
-// Forget ends that.
+// Forget revokes Choose.
 func (p *Programs) Forget(tgid uint32) error {
 	if err := p.coll.Maps[keysMapChosen].Delete(tgid); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
 		return err
@@ -79,11 +79,11 @@ func (p *Programs) Forget(tgid uint32) error {
 	return nil
 }
 
-// ChooseGroup chooses every process that runs another program in a control group, by the
-// group's number, from now on.
+// ChooseGroup chooses every process that executes another program in a control group from now
+// on, by the group's number.
 func (p *Programs) ChooseGroup(id uint64) error { return p.coll.Maps[keysMapGroups].Put(id, uint8(1)) }
 
-// ForgetGroup ends that.
+// ForgetGroup revokes ChooseGroup.
 func (p *Programs) ForgetGroup(id uint64) error {
 	if err := p.coll.Maps[keysMapGroups].Delete(id); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
 		return err
@@ -91,10 +91,10 @@ func (p *Programs) ForgetGroup(id uint64) error {
 	return nil
 }
 
-// Set says how objects at a target are read from now on.
+// Set sets how objects at a target are read from now on.
 func (p *Programs) Set(target uint32, plan Plan) error {
 	if len(plan.Fields) > MaxFields {
-		return fmt.Errorf("plan of %d fields, want at most %d", len(plan.Fields), MaxFields)
+		return fmt.Errorf("the plan has %d fields; the maximum is %d", len(plan.Fields), MaxFields)
 	}
 	v := struct {
 		Mode    uint32

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0 */
-/* What happened on the machine beside the packets. Tracepoints only: they refuse nothing. */
+/* Events of the machine other than packets. Only tracepoints, which cannot refuse anything. */
 #pragma once
 
 struct {
@@ -42,7 +42,7 @@ static __always_inline struct event_counters *counted(u32 kind)
 	return c;
 }
 
-/* affordable keeps kinds of events that traffic drives from costing more than packets do. */
+/* affordable limits the kinds of events that depend on traffic, so they cost less than packets. */
 static __always_inline bool affordable(u32 kind, struct event_counters *c, u64 now)
 {
 	struct budget *b = bpf_map_lookup_elem(&budgets, &kind);
@@ -148,10 +148,10 @@ int process_fork(struct bpf_raw_tracepoint_args *ctx)
 	return process(task, EVENT_FORK, 0);
 }
 
-/* Of the kernel's include/linux/sched/signal.h, since Linux 2.6. */
+/* From the kernel's include/linux/sched/signal.h, since Linux 2.6. */
 #define SIGNAL_GROUP_EXIT 4
 
-/* exit_code is what wait(2) would tell of a process. */
+/* exit_code is the status that wait(2) returns for a process. */
 static __always_inline s32 exit_code(struct task_struct *leader)
 {
 	if (BPF_CORE_READ(leader, signal, flags) & SIGNAL_GROUP_EXIT)
@@ -160,8 +160,8 @@ static __always_inline s32 exit_code(struct task_struct *leader)
 }
 
 /*
- * A process ends with its last thread, which need not be its first. If its last two end at
- * the same time, each may find that no other is left: the reader drops the second event.
+ * A process ends with its last thread, which need not be its first. If the last two end at
+ * the same time, each may find that it is the last one; the reader drops the second event.
  */
 SEC("raw_tp/sched_process_exit")
 int process_exit(struct bpf_raw_tracepoint_args *ctx)
@@ -258,7 +258,7 @@ int cgroup_removed(struct bpf_raw_tracepoint_args *ctx)
 	return cgroup_changed(ctx, EVENT_CGROUP_REMOVE);
 }
 
-/* full tells sockets from the small stand-ins of half-open and closed connections. */
+/* full distinguishes sockets from the small stand-ins of half-open and closed connections. */
 static __always_inline bool full(const struct sock *sk)
 {
 	u8 state = BPF_CORE_READ(sk, __sk_common.skc_state);
@@ -397,7 +397,7 @@ static __always_inline void addresses(struct net_event *x, struct sk_buff *skb)
 
 	x->len = BPF_CORE_READ(skb, len);
 	packet.ip = head + network;
-	/* A program that handles the transport has moved the packet's beginning. */
+	/* A program that handles the transport layer has moved the beginning of the packet. */
 	packet.len = x->len + (data > network ? data - network : 0);
 	layers_of_copy(&packet, &l);
 	if (l.version == 4) {
@@ -438,7 +438,7 @@ int tcp_reset_sent(struct bpf_raw_tracepoint_args *ctx)
 	return 0;
 }
 
-/* whose_drop tells the socket of a packet, if it has one already or still. */
+/* whose_drop adds the socket of a packet, if it already has or still has one. */
 static __always_inline void whose_drop(struct net_event *x, const struct sock *sk)
 {
 	u16 family, port;
@@ -452,7 +452,7 @@ static __always_inline void whose_drop(struct net_event *x, const struct sock *s
 	x->cookie = BPF_CORE_READ(sk, __sk_common.skc_cookie.counter);
 	x->e.cgroup = cgroup_of_socket(sk);
 	port = BPF_CORE_READ(sk, __sk_common.skc_num);
-	/* On its way out the packet's source is this machine's end. */
+	/* The source of an outgoing packet is this machine's end. */
 	if (x->remote_port != port || x->local_port == port)
 		return;
 	__builtin_memcpy(both, x->remote, 16);
@@ -465,13 +465,13 @@ static __always_inline void whose_drop(struct net_event *x, const struct sock *s
 #define IS_REASON(reason, name) \
 	(bpf_core_enum_value_exists(enum skb_drop_reason, name) && reason == bpf_core_enum_value(enum skb_drop_reason, name))
 
-/* dropped reports whether a reason says more than that the packet is no longer needed. */
+/* dropped reports whether a reason means more than that the packet is no longer needed. */
 static __always_inline bool dropped(u32 reason)
 {
 	return !IS_REASON(reason, SKB_NOT_DROPPED_YET) && !IS_REASON(reason, SKB_CONSUMED) && !IS_REASON(reason, SKB_DROP_REASON_NOT_SPECIFIED);
 }
 
-/* The third argument came with Linux 5.17, together with the enumeration. */
+/* The third argument was added in Linux 5.17, together with the enumeration. */
 SEC("raw_tp/kfree_skb")
 int packet_dropped(struct bpf_raw_tracepoint_args *ctx)
 {
@@ -497,7 +497,7 @@ int packet_dropped(struct bpf_raw_tracepoint_args *ctx)
 
 u32 caller_tgid = 0;
 
-/* caller tells a process its number in the kernel's own count, whatever namespace it is in. */
+/* caller reports a process's number in the initial namespace, whatever its own namespace is. */
 SEC("raw_tp/caller")
 int caller(struct bpf_raw_tracepoint_args *ctx)
 {

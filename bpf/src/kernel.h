@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0 */
 /*
- * The kernel's structures, as far as the programs read them. Each is relocated against
- * the running kernel's BTF when it is loaded, so order, size and what is left out here
- * do not matter; names and types do.
+ * The parts of the kernel's structures that the programs read. Each is relocated with the
+ * running kernel's BTF when it is loaded, so order, size and omitted fields do not matter;
+ * names and types do.
  */
 #pragma once
 
@@ -54,7 +54,7 @@ struct bpf_sock {
 	__u32 src_ip4;
 	__u32 src_ip6[4];
 	__u32 src_port;
-	__u32 dst_port; /* big endian, in the first two bytes; loads of two are allowed from Linux 5.18 */
+	__u32 dst_port; /* big endian, in the first two bytes; 2-byte loads are allowed since Linux 5.18 */
 	__u32 dst_ip4;
 	__u32 dst_ip6[4];
 	__u32 state;
@@ -122,7 +122,7 @@ struct bpf_raw_tracepoint_args {
 	__u64 args[0];
 };
 
-/* What is read of the kernel itself. */
+/* The parts of the kernel itself that are read. */
 
 struct kernfs_node {
 	u64 id;
@@ -181,7 +181,7 @@ struct linux_binprm {
 	const char *filename;
 } RELOCATED;
 
-/* Until Linux 5.15 the group's pointer is in val, with marks in its lowest bits. */
+/* Until Linux 5.15 the group's pointer is in val, with flags in its lowest bits. */
 struct sock_cgroup_data {
 	struct cgroup *cgroup;
 	u64 val;
@@ -255,14 +255,14 @@ struct socket {
 	struct sock *sk;
 } RELOCATED;
 
-/* Values differ from kernel to kernel and are relocated like fields. */
+/* Values differ between kernels and are relocated like fields. */
 enum skb_drop_reason {
 	SKB_NOT_DROPPED_YET,
 	SKB_CONSUMED,
 	SKB_DROP_REASON_NOT_SPECIFIED,
 };
 
-/* Linux 5.15 opened bpf_get_current_task_btf to programs of packets and added this one. */
+/* Linux 5.15 opened bpf_get_current_task_btf to packet programs and added this one. */
 enum bpf_func_id {
 	BPF_FUNC_task_pt_regs = 175,
 };

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0 */
 /*
- * What an IP packet says of itself, as far as the programs read it. The same lines run in
- * the kernel and, compiled as plain C, over captures in a test (testdata/plain).
+ * The fields of an IP packet that the programs read. The same lines run in the kernel and,
+ * compiled as plain C, on captures in a test (testdata/plain).
  */
 #pragma once
 #include "kernel.h"
@@ -12,18 +12,18 @@
 #define IPPROTO_ICMPV6 58
 
 struct layers {
-	u8 version;    /* 4 or 6, 0 where it is no IP */
-	u8 protocol;   /* behind extension headers */
-	bool fragment; /* a later one, which has no transport header */
+	u8 version;    /* 4 or 6; 0 if it is not IP */
+	u8 protocol;   /* after extension headers */
+	bool fragment; /* not the first one, so without a transport header */
 	bool cut;      /* the packet ends before transport is known */
 	u32 transport; /* offset of the transport header, as far as it is known */
 };
 
-#define EXTENSIONS 6 /* that are followed */
+#define EXTENSIONS 6 /* maximum that is followed */
 
 /*
- * LAYERS makes a function that reads layers. PEEK(from, at, to, n) copies n bytes and
- * answers something else than 0 where they are not there.
+ * LAYERS defines a function that reads layers. PEEK(from, at, to, n) copies n bytes and
+ * returns a value other than 0 if the packet does not have them.
  */
 #define LAYERS(NAME, FROM, PEEK)                                                              \
 	static __always_inline void NAME(FROM from, struct layers *l)                         \

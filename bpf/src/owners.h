@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0 */
-/* Who made, took over and used a socket, noted in the context of who did. */
+/* Who made, accepted and used a socket, recorded in the context of that task. */
 #pragma once
 
 static __always_inline struct owner *touch(void *ctx, struct bpf_sock *sk, u64 cookie)
@@ -77,7 +77,7 @@ int socket_connect6(struct bpf_sock_addr *ctx)
 	return used(ctx);
 }
 
-/* Whoever names the receiver of a datagram: a translator may send the packet elsewhere. */
+/* The task that names the receiver of a datagram: a translator may send the packet elsewhere. */
 SEC("cgroup/sendmsg4")
 int socket_sendmsg4(struct bpf_sock_addr *ctx)
 {
@@ -149,7 +149,7 @@ int socket_named6(struct bpf_sock_addr *ctx)
 
 u64 sockets_found = 0;
 
-/* Sockets that are older than the recorder: who has them open. */
+/* The processes that have sockets open that are older than the recorder. */
 SEC("iter/task_file")
 int open_sockets(struct bpf_iter__task_file *ctx)
 {

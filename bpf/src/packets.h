@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0 */
-/* What the programs write and user space reads. bpf/layout.go has the same in Go. */
+/* The records that the programs write and user space reads. bpf/layout.go has the same in Go. */
 #pragma once
 #include "kernel.h"
 
@@ -10,17 +10,17 @@ enum kind {
 	KIND_LAST_USER, /* the task that last wrote, read or connected */
 	KIND_ACCEPTOR,  /* the task that accepted the connection */
 	KIND_CREATOR,   /* the task that made the socket */
-	KIND_LISTENER,  /* of the listener the socket came from */
+	KIND_LISTENER,  /* owner of the listener that the socket came from */
 	KIND_HOLDER,    /* the only process that had it open when recording began */
 	KIND_SHARED,    /* one of several that had it open when recording began */
 };
 
-/* Stands before the bytes of a packet in the ring buffer. */
+/* Precedes the bytes of a packet in the ring buffer. */
 struct packet {
 	u64 time; /* CLOCK_MONOTONIC, ns */
 	u64 cookie;
 	u64 cgroup; /* of the socket */
-	u64 netns;  /* cookie of the socket's network namespace, 0 where it is not known */
+	u64 netns;  /* cookie of the socket's network namespace; 0 if unknown */
 	u32 len;    /* true length */
 	u32 cap;    /* bytes that follow */
 	u32 ifindex;
@@ -34,11 +34,11 @@ struct packet {
 	u8 pkt_type;
 	u8 kind;
 	u8 transport; /* protocol number of the socket */
-	u8 family;    /* 4 or 6 where the socket's ends follow: of outgoing packets, which may show other ones */
+	u8 family;    /* 4 or 6 if the socket's ends follow: for outgoing packets, which may have different ones */
 	u8 pad;
 	u16 local_port;
 	u16 remote_port;
-	u8 local[16]; /* IPv4 in the first four bytes; all 0 where the socket has no address of its own */
+	u8 local[16]; /* IPv4 in the first four bytes; all 0 if the socket has no address of its own */
 	u8 remote[16];
 };
 
@@ -49,17 +49,17 @@ struct counters {
 	u64 seen;
 	u64 excluded;  /* the recorder's own */
 	u64 filtered;  /* refused by the filter */
-	u64 delivered; /* given to user space */
+	u64 delivered; /* passed to user space */
 	u64 failed;    /* lost: no room in the ring buffer */
 	u64 unread;    /* lost: the kernel could not read the packet's bytes */
 	u64 truncated; /* of those delivered, shortened by the snap length */
-	u64 capped;    /* of those delivered, shortened since no record is as long */
+	u64 capped;    /* of those delivered, shortened to the longest record */
 	u64 forbidden; /* refused by a never-rule */
 };
 
-/* Process context knows who it is; the packet path asks here. One a socket. */
+/* Owners of a socket, recorded in process context for the packet path. One for each socket. */
 struct owner {
-	u64 cookie; /* of the socket it was written for: a clone still has the listener's */
+	u64 cookie; /* of the socket it belongs to: a clone still has the listener's */
 	u64 last;   /* tgid << 32 | tid, as in all of these */
 	u64 acceptor;
 	u64 creator;
@@ -67,7 +67,7 @@ struct owner {
 	u32 holders;
 	u32 own; /* the recorder's */
 	u64 netns;
-	u64 sender; /* whose next datagram goes to sent; 0: nobody's */
+	u64 sender; /* task whose next datagram is sent to sent; 0 if none */
 	u8 sent[16];
 	u16 sent_port;
 	u16 sent_family; /* 4 or 6 */
@@ -96,7 +96,7 @@ struct event {
 	u32 kind;
 	u32 tgid;
 	u32 tid;
-	u32 limited; /* events of the kind left out so far, modulo 2^32 */
+	u32 limited; /* events of the kind omitted so far, modulo 2^32 */
 };
 
 struct process_event {
@@ -105,7 +105,7 @@ struct process_event {
 	u32 parent;
 	u32 uid;
 	s32 code;
-	u32 args_len; /* true length; at most sizeof(args) are here */
+	u32 args_len; /* true length; at most sizeof(args) bytes are included */
 	char comm[16];
 };
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0 */
 /*
  * The recorder's programs. No program changes, delays or refuses anything: every exit of
- * those that the kernel asks for a verdict returns PASS.
+ * a program whose verdict the kernel uses returns PASS.
  */
 #include "kernel.h"
 #include <bpf/bpf_helpers.h>
@@ -13,7 +13,7 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
 #define PASS 1
 
-/* What accept answers for packets of a never-rule; 0 is no, all else yes. */
+/* Return value of accept for packets of a never-rule; 0 means no, any other value yes. */
 #define FORBIDDEN 2
 
 #define AF_INET 2
@@ -49,8 +49,8 @@ struct {
 	__type(value, struct counters);
 } counts SEC(".maps");
 
-/* Packets lost since the start, by cgroup. Totals only grow, so nothing has to be taken
- * out atomically, which kernels before 5.12 cannot do. */
+/* Packets lost since the start, by cgroup. Totals only grow, so nothing must be removed
+ * atomically, which kernels before 5.12 cannot do. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 16384);
@@ -71,7 +71,7 @@ u64 lossy = 0; /* while it is 0, the map of losses is empty */
 /* Counters are shared with programs that interrupt this one on the same CPU. */
 #define ADD(p, n) __sync_fetch_and_add(&(p), (n))
 
-/* The Linux cooked header, version 2, of the packet as the file will have it. */
+/* The Linux cooked header, version 2, of the packet as it will be in the file. */
 struct cooked {
 	u16 protocol;
 	u16 reserved;
@@ -83,8 +83,8 @@ struct cooked {
 };
 
 /*
- * accept asks the filter. Its body is replaced when a filter is loaded; both arguments
- * must stay in use until then.
+ * accept applies the filter. Its body is replaced when a filter is loaded; until then both
+ * arguments must stay in use.
  */
 #ifndef ACCEPT
 static __attribute__((noinline)) int accept(struct __sk_buff *skb, struct cooked *link)
@@ -127,7 +127,7 @@ static __always_inline u32 lost_so_far(u64 cgroup)
 
 LAYERS(layers_of, struct __sk_buff *, bpf_skb_load_bytes)
 
-/* Length of network and transport headers, for headers only. */
+/* Length of the network and transport headers, for headers_only. */
 static __always_inline u32 headers(struct __sk_buff *skb)
 {
 	struct layers l = {};
@@ -152,9 +152,9 @@ static __always_inline u32 headers(struct __sk_buff *skb)
 }
 
 /*
- * user is the current task, tgid << 32 | tid, or 0 for a thread of the kernel. The helper
- * that returns these numbers is open to programs of packets since Linux 6.10 only. The task
- * itself can be read directly since 5.15 and by copying before.
+ * user is the current task, tgid << 32 | tid, or 0 for a kernel thread. The helper that
+ * returns these numbers is available to packet programs only since Linux 6.10. The task
+ * itself can be read directly since 5.15, and before that by copying.
  */
 static __always_inline u64 user(void)
 {
@@ -173,7 +173,7 @@ static __always_inline u64 user(void)
 	}
 }
 
-/* held tells that the current task holds the socket's lock: it is then the writer. */
+/* held reports whether the current task holds the socket's lock: it is then the writer. */
 static __always_inline bool held(struct __sk_buff *skb)
 {
 	struct bpf_sock *sk = skb->sk;
@@ -211,7 +211,7 @@ static __always_inline void choose(struct packet *p, struct owner *o)
 		p->kind = KIND_NONE;
 }
 
-/* settle makes a storage the socket's own when a task of known identity touches it. */
+/* settle resets a storage for its own socket when a task of known identity uses it. */
 static __always_inline void settle(struct owner *o, u64 cookie)
 {
 	if (o->cookie == cookie)
@@ -221,7 +221,7 @@ static __always_inline void settle(struct owner *o, u64 cookie)
 	o->holders = 0;
 }
 
-/* whose fills in the owner and answers whether the packet is the recorder's own. */
+/* whose fills in the owner and returns whether the packet is the recorder's own. */
 static __always_inline bool whose(struct __sk_buff *skb, struct packet *p, bool outgoing)
 {
 	struct bpf_sock *sk = skb->sk;
@@ -236,7 +236,7 @@ static __always_inline bool whose(struct __sk_buff *skb, struct packet *p, bool 
 	p->transport = sk->protocol;
 	/*
 	 * The kernel's workers hold locks too (TLS, Multipath TCP): what they send was
-	 * written by somebody before.
+	 * written earlier by another task.
 	 */
 	if (outgoing && sk->protocol == IPPROTO_TCP && held(skb))
 		id = user();
@@ -265,7 +265,7 @@ static __always_inline bool whose(struct __sk_buff *skb, struct packet *p, bool 
 	return o->own;
 }
 
-/* A load of a socket's field by itself: the compiler may not make one of two. */
+/* A separate load of a socket's field: the compiler must not combine two of them. */
 #define TAKE(to, field)                          \
 	do {                                     \
 		u32 taken = (field);             \
@@ -274,7 +274,7 @@ static __always_inline bool whose(struct __sk_buff *skb, struct packet *p, bool 
 		(to) = taken;                    \
 	} while (0)
 
-/* sent_to notes the receiver that the sender of a datagram named. */
+/* sent_to records the receiver that the sender of a datagram named. */
 static __always_inline void sent_to(struct packet *r, struct bpf_sock *sk, u64 id)
 {
 	struct owner *o = bpf_sk_storage_get(&owners, sk, 0, 0);
@@ -295,10 +295,10 @@ static __always_inline void sent_to(struct packet *r, struct bpf_sock *sk, u64 i
 }
 
 /*
- * ends notes the socket's own ends in a record. What leaves shows others where an address is
- * translated on the way; what comes in has been translated back. It writes to the record
- * only, of which the verifier keeps no values: on the stack each branch here would
- * double what it walks.
+ * ends records the socket's own ends. Outgoing packets show others if an address is
+ * translated on the way; incoming ones have been translated back. It writes only to the
+ * record, of which the verifier tracks no values: on the stack each branch here would
+ * double the paths that it walks.
  */
 static __attribute__((noinline)) int ends(struct __sk_buff *skb, struct packet *r)
 {
@@ -337,12 +337,12 @@ static __attribute__((noinline)) int ends(struct __sk_buff *skb, struct packet *
 #define ROOM(class) ((class) - sizeof(struct packet))
 
 /*
- * The kernel's ring buffer needs the length of a record beforehand, so there are classes of
- * lengths; the smallest that is long enough wastes least.
+ * The kernel's ring buffer needs the length of a record in advance, so there are classes of
+ * lengths; the smallest class that is long enough wastes the least.
  *
- * The copied length must be at least 1, and verifiers before Linux 6.8 learn nothing from
- * "not 0". So the bound is tested on the length less 1, in 64 bits, and the addition of 1 then
- * gives the verifier both bounds.
+ * The copied length must be at least 1, but verifiers before Linux 6.8 learn nothing from
+ * "not 0". So the bound is tested on the length minus 1, in 64 bits, and adding 1 then gives
+ * the verifier both bounds.
  */
 #define TRY(class)                                                                    \
 	if (p.cap <= ROOM(class)) {                                                   \
@@ -365,7 +365,7 @@ static __attribute__((noinline)) int ends(struct __sk_buff *skb, struct packet *
 		goto unread;                                                          \
 	}
 
-/* The reader looks every few milliseconds; it is woken when that may be too late. */
+/* The reader polls every few milliseconds; it is woken if that may be too late. */
 static __always_inline u64 wakeup(u64 now)
 {
 	if (now - woken < wake_every || bpf_ringbuf_query(&packets, BPF_RB_AVAIL_DATA) < wake_at)

@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// id reads an address or several, all with the qualifiers q.
+// id parses one address or several, all with the qualifiers q.
 func (p *parser) id(q qualifier) *cond {
 	if !p.enter() {
 		return always(false)
@@ -37,7 +37,7 @@ func (p *parser) id(q qualifier) *cond {
 	}
 	p.next()
 	if !q.given && p.isAddress(t) {
-		return p.fail(t.off, fmt.Sprintf("%v needs a word before it that says what it is, as host, net, port", t))
+		return p.fail(t.off, fmt.Sprintf("%v needs a qualifier before it, such as host, net or port", t))
 	}
 	return p.address(q, t)
 }
@@ -59,14 +59,14 @@ func (p *parser) address(q qualifier, t token) *cond {
 	case tokName:
 		return p.name(q, t)
 	}
-	msg := fmt.Sprintf("%v where an address, a port or a protocol is wanted", t)
+	msg := fmt.Sprintf("%v is not an address, port or protocol", t)
 	if t.kind == tokKeyword && q.what == "proto" {
-		msg += fmt.Sprintf("; as a name it needs a backslash: \\%s", t.text)
+		msg += fmt.Sprintf("; to use the keyword as a name, write \\%s", t.text)
 	}
 	return p.fail(t.off, msg)
 }
 
-// dotted reads the two to four numbers of an IPv4 address and how many bits they give.
+// dotted parses the two to four numbers of an IPv4 address and counts the bits they define.
 func dotted(s string) (addr uint32, bits int, ok bool) {
 	for part := range strings.SplitSeq(s, ".") {
 		n, err := strconv.ParseUint(part, 10, 8)
@@ -81,10 +81,10 @@ func dotted(s string) (addr uint32, bits int, ok bool) {
 func (p *parser) address4(q qualifier, t token) *cond {
 	addr, bits, ok := dotted(t.text)
 	if !ok {
-		return p.fail(t.off, fmt.Sprintf("%s is no IPv4 address", t.text))
+		return p.fail(t.off, fmt.Sprintf("%s is not an IPv4 address", t.text))
 	}
 	if among(" port portrange proto ", q.what) && q.what != "" {
-		return p.fail(t.off, fmt.Sprintf("%s is an address, and %s wants a number or a name", t.text, q.what))
+		return p.fail(t.off, fmt.Sprintf("%s is an address, but %s needs a number or a name", t.text, q.what))
 	}
 	mask, masked := prefixMask(bits), false
 	switch {
@@ -92,14 +92,14 @@ func (p *parser) address4(q qualifier, t token) *cond {
 		p.next()
 		n := p.next()
 		if n.num > 32 {
-			return p.fail(n.off, fmt.Sprintf("prefix of %d bits, want at most 32", n.num))
+			return p.fail(n.off, fmt.Sprintf("the prefix has %d bits; the maximum is 32", n.num))
 		}
 		mask, masked = prefixMask(int(n.num)), true
 	case p.at().is("mask"):
 		p.next()
 		m := p.next()
 		if mask, _, ok = dotted(m.text); m.kind != tokIPv4 || !ok {
-			return p.fail(m.off, fmt.Sprintf("%v is no IPv4 mask", m))
+			return p.fail(m.off, fmt.Sprintf("%v is not an IPv4 mask", m))
 		}
 		masked = true
 	}
@@ -109,7 +109,7 @@ func (p *parser) address4(q qualifier, t token) *cond {
 	case addr&^mask != 0:
 		return p.fail(t.off, fmt.Sprintf("%s has bits set beyond its mask", t.text))
 	case q.proto == "ether":
-		return p.fail(t.off, fmt.Sprintf("%s is no Ethernet address", t.text))
+		return p.fail(t.off, fmt.Sprintf("%s is not an Ethernet address", t.text))
 	}
 	return p.host4(q, t.off, addr, mask)
 }
@@ -117,21 +117,21 @@ func (p *parser) address4(q qualifier, t token) *cond {
 func (p *parser) address6(q qualifier, t token) *cond {
 	addr, err := netip.ParseAddr(t.text)
 	if err != nil {
-		return p.fail(t.off, fmt.Sprintf("%s is no IPv6 address", t.text))
+		return p.fail(t.off, fmt.Sprintf("%s is not an IPv6 address", t.text))
 	}
 	bits := 128
 	if p.at().is("/") && p.peek(1).kind == tokNumber {
 		p.next()
 		n := p.next()
 		if n.num > 128 {
-			return p.fail(n.off, fmt.Sprintf("prefix of %d bits, want at most 128", n.num))
+			return p.fail(n.off, fmt.Sprintf("the prefix has %d bits; the maximum is 128", n.num))
 		}
 		bits = int(n.num)
 	}
 	prefix := netip.PrefixFrom(addr, bits)
 	switch {
 	case q.what == "port" || q.what == "portrange" || q.what == "proto":
-		return p.fail(t.off, fmt.Sprintf("%s is an address, and %s wants a number or a name", t.text, q.what))
+		return p.fail(t.off, fmt.Sprintf("%s is an address, but %s needs a number or a name", t.text, q.what))
 	case bits != 128 && q.what != "net":
 		return p.fail(t.off, "a prefix needs net before the address")
 	case prefix.Masked().Addr() != addr:
@@ -140,7 +140,7 @@ func (p *parser) address6(q qualifier, t token) *cond {
 	return p.host6(q, t.off, prefix)
 }
 
-// directions joins the conditions for source and destination as the qualifier says.
+// directions joins the conditions for source and destination according to the qualifier.
 func directions(dir string, one func(dst bool) *cond) *cond {
 	switch dir {
 	case "src":
@@ -153,7 +153,7 @@ func directions(dir string, one func(dst bool) *cond) *cond {
 	return or(one(false), one(true))
 }
 
-// host4 is an IPv4 address or network in IP, ARP and RARP headers.
+// host4 matches an IPv4 address or network in IP, ARP and RARP headers.
 func (p *parser) host4(q qualifier, off int, addr, mask uint32) *cond {
 	in := func(proto uint32, src, dst int) *cond {
 		return directions(q.dir, func(isDst bool) *cond {
@@ -200,7 +200,7 @@ func (p *parser) host6(q qualifier, off int, addr netip.Prefix) *cond {
 	})
 }
 
-// prefixMask has the first n bits set; all for n above 32, none below 0.
+// prefixMask has the first n bits set: all for n above 32, none for n below 0.
 func prefixMask(n int) uint32 {
 	return ^uint32(0) << (32 - min(max(n, 0), 32))
 }

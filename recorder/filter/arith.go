@@ -2,28 +2,28 @@ package filter
 
 import "fmt"
 
-// expr is an arithmetic expression of 32 bits without sign.
+// expr is an arithmetic expression on unsigned 32-bit numbers.
 type expr struct {
 	op    string // "number", "load", "at" or an operator
 	k     uint32
-	load  load  // of load; of at, to which left is added
+	load  load  // of load, and of at, which adds left to the offset
 	left  *expr // also the operand of neg
 	right *expr
-	check *cond // what must hold before the expression has a meaning
+	check *cond // must be true for the expression to be defined
 	words int   // of scratch memory
 }
 
 func constExpr(k uint32) *expr { return &expr{op: "number", k: k} }
 func loadOf(l load) *expr      { return &expr{op: "load", load: l} }
 
-// combine makes an expression, or says what is wrong with it.
+// combine builds an expression, or returns the reason why it is invalid.
 func combine(op string, a, b *expr) (*expr, string) {
 	if b.op == "number" {
 		switch {
 		case b.k == 0 && (op == "/" || op == "%"):
 			return nil, "division by zero"
 		case b.k > 31 && (op == "<<" || op == ">>"):
-			return nil, fmt.Sprintf("shift by %d bits, want at most 31", b.k)
+			return nil, fmt.Sprintf("shift by %d bits; the maximum is 31", b.k)
 		case a.op == "number":
 			v, _ := calculate(op, a.k, b.k)
 			return constExpr(v), ""
@@ -33,8 +33,8 @@ func combine(op string, a, b *expr) (*expr, string) {
 			return &e, ""
 		}
 	}
-	// LIMIT: as in libpcap, the protocol of the left operand is checked, not that of the
-	// right one: 1 + tcp[13] looks at every packet.
+	// LIMIT: as in libpcap, the protocol of the left operand is checked, but not that of the
+	// right one: 1 + tcp[13] reads every packet.
 	e := &expr{op: op, left: a, right: b, check: a.check, words: max(a.words, b.words+1)}
 	if b.op == "number" {
 		e.words = a.words
@@ -56,7 +56,7 @@ func checkWords(e *expr) string {
 	return ""
 }
 
-// calculate answers false for a division by zero.
+// calculate returns false for a division by zero.
 func calculate(op string, a, b uint32) (uint32, bool) {
 	switch op {
 	case "+":
@@ -87,8 +87,8 @@ func calculate(op string, a, b uint32) (uint32, bool) {
 	return a >> b, true
 }
 
-// value is what the expression is for a packet; false where it reads past the packet's
-// end or divides by zero. The parser bounds how deep it goes.
+// value is the value of the expression for a packet. It returns false if the expression
+// reads past the end of the packet or divides by zero. The parser limits the recursion.
 func (e *expr) value(data []byte, length uint32) (uint32, bool) {
 	switch e.op {
 	case "number":
@@ -123,8 +123,8 @@ func (l *load) value(data []byte, length uint32) (uint32, bool) {
 	return l.valueAt(data, 0)
 }
 
-// valueAt reads index bytes further on. The index and the length of an IPv4 header are
-// added in 32 bits, the offset after that in 64, as the machine does.
+// valueAt reads index bytes further on. Like the BPF machine, it adds the index and the
+// length of the IPv4 header in 32 bits, and the offset in 64.
 func (l *load) valueAt(data []byte, index uint32) (uint32, bool) {
 	if l.kind == loadPastIP4 {
 		if uint64(l.ip) >= uint64(len(data)) {
@@ -166,7 +166,7 @@ func relation(op string, a, b *expr) *cond {
 	}
 	c := &cond{test: t}
 	if a.op == "number" && b.op == "number" {
-		c = always(t.op.holds(a.k, b.k))
+		c = always(t.op.compare(a.k, b.k))
 	}
 	if negated {
 		c = not(c)
@@ -174,7 +174,7 @@ func relation(op string, a, b *expr) *cond {
 	return and(append(cs, c)...)
 }
 
-// asLoad and asExpr turn one into the other.
+// asLoad and asExpr convert between loads and expressions.
 func asLoad(e *expr) load {
 	if e.op == "load" {
 		return e.load
@@ -189,10 +189,10 @@ func asExpr(l load) *expr {
 	return loadOf(l)
 }
 
-// index is PROTOCOL[e:size], as in tcp[13].
+// index parses PROTOCOL[e:size], such as tcp[13].
 func (p *parser) index(off int, word string, e *expr, size uint32) *expr {
 	if size != 1 && size != 2 && size != 4 {
-		return p.failExpr(off, fmt.Sprintf("%d bytes wanted of %s[…]; a number has 1, 2 or 4", size, word))
+		return p.failExpr(off, fmt.Sprintf("cannot read %d bytes of %s[…]; the size is 1, 2 or 4", size, word))
 	}
 	if p.floating && word == "ether" {
 		p.failLink(off)
@@ -213,12 +213,12 @@ func (p *parser) index(off int, word string, e *expr, size uint32) *expr {
 		at = p.transport6At(0, uint8(size))
 		check = and(both(e.check, p.ofType(off, etherIPv6)), is(p.netAt(6, 1), ipICMP6))
 	default:
-		return p.failExpr(off, fmt.Sprintf("%s[…] cannot be read; ether, ip, ip6, arp, rarp, tcp, udp, sctp, icmp, icmp6, igmp can", word))
+		return p.failExpr(off, fmt.Sprintf("cannot read bytes of %s; use ether, ip, ip6, arp, rarp, tcp, udp, sctp, icmp, icmp6 or igmp", word))
 	}
 	if e.op == "number" {
 		sum := uint64(at.off) + uint64(e.k)
 		if sum > 1<<31-1 {
-			return p.failExpr(off, fmt.Sprintf("%s[%d] lies behind every packet", word, int32(e.k)))
+			return p.failExpr(off, fmt.Sprintf("%s[%d] is beyond the end of every packet", word, int32(e.k)))
 		}
 		at.off = uint32(sum)
 		return &expr{op: "load", load: at, check: check}
@@ -226,7 +226,7 @@ func (p *parser) index(off int, word string, e *expr, size uint32) *expr {
 	return &expr{op: "at", load: at, left: e, check: check, words: e.words}
 }
 
-// both is and for conditions that may be missing.
+// both is and for conditions that may be nil.
 func both(a, b *cond) *cond {
 	switch {
 	case a == nil:

@@ -17,8 +17,8 @@ const (
 
 const maxJump = 255 // of a conditional jump
 
-// block is the code of one node: its loads, a conditional jump, and long jumps where
-// the targets are too far for it.
+// block is the code of one node: its loads, a conditional jump, and long jumps if a target
+// is too far away for the conditional jump.
 type block struct {
 	code            []bpf.RawInstruction
 	jump            uint16
@@ -38,7 +38,7 @@ func (b *block) size() int {
 	return n
 }
 
-// assemble gives the graph as a program that ends with the two returns.
+// assemble translates the graph to a program that ends with the two returns.
 func (g *graph) assemble(snapLen uint32) []bpf.RawInstruction {
 	yes, no := bpf.RawInstruction{Op: bpfRET, K: snapLen}, bpf.RawInstruction{Op: bpfRET}
 	switch g.root {
@@ -86,8 +86,8 @@ func (g *graph) assemble(snapLen uint32) []bpf.RawInstruction {
 	return append(out, yes, no)
 }
 
-// layOut finds where each block starts and which jumps are long. A long jump moves
-// what follows, which can make others long, so it goes on until nothing changes.
+// layOut computes where each block starts and which jumps are long. A long jump moves the
+// blocks after it, which can make other jumps long, so it repeats until nothing changes.
 func layOut(blocks []block) []int {
 	starts := make([]int, len(blocks)+2)
 	for changed := true; changed; {
@@ -135,7 +135,7 @@ func newBlock(n *node) block {
 	return b
 }
 
-// code is instructions without jumps.
+// code is a sequence of instructions without jumps.
 type code []bpf.RawInstruction
 
 func (c *code) emit(op uint16, k uint32) { *c = append(*c, bpf.RawInstruction{Op: op, K: k}) }
@@ -169,7 +169,7 @@ func (c *code) load(l load) {
 	c.mask(l.mask)
 }
 
-// expr puts a value in the accumulator; scratch words from the given one on are free.
+// expr loads a value into the accumulator. The scratch words from word on are free.
 func (c *code) expr(e *expr, word uint32) {
 	switch e.op {
 	case "number":
@@ -182,7 +182,7 @@ func (c *code) expr(e *expr, word uint32) {
 	c.expr(e.left, word)
 	switch {
 	case e.op == "neg":
-		// Not the negation of BPF, which not every machine has.
+		// BPF's own negation is missing on some machines.
 		c.emit(bpfALU|bpfMul|bpfK, ^uint32(0))
 	case e.op == "at" && e.load.kind == loadPastIP4:
 		c.emit(bpfLDX|bpfMSH|bpfB, e.load.ip)

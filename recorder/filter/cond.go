@@ -1,7 +1,7 @@
 package filter
 
 // cond is a condition on a packet. A load past the captured bytes makes the whole filter
-// false at once, also below a negation, so the order of conditions is part of the meaning.
+// false at once, even below a negation, so the order of conditions matters.
 type cond struct {
 	kind condKind
 	kids []*cond // of and, or; the first of not
@@ -19,7 +19,7 @@ const (
 	condNot
 )
 
-// test compares what a load gives with a number, or with an expression.
+// test compares a load with a number or an expression.
 type test struct {
 	load  load
 	op    compare
@@ -36,7 +36,7 @@ const (
 	anyBit // the load and k have a bit in common
 )
 
-func (op compare) holds(v, k uint32) bool {
+func (op compare) compare(v, k uint32) bool {
 	switch op {
 	case equal:
 		return v == k
@@ -48,11 +48,11 @@ func (op compare) holds(v, k uint32) bool {
 	return v&k != 0
 }
 
-// load gives a number from a packet. Loads that are == give the same number.
+// load reads a number from a packet. Loads that are == read the same number.
 type load struct {
 	kind loadKind
 	size uint8  // bytes: 1, 2 or 4
-	off  uint32 // from the start of the packet; in loadPastIP4 more by the header's length
+	off  uint32 // from the start of the packet; loadPastIP4 adds the length of the IPv4 header
 	ip   uint32 // where the IPv4 header starts, of loadPastIP4
 	mask uint32
 	expr *expr
@@ -77,7 +77,8 @@ func always(b bool) *cond {
 func and(cs ...*cond) *cond { return chain(condAnd, cs) }
 func or(cs ...*cond) *cond  { return chain(condOr, cs) }
 
-// chain makes one list of equal operators, so that a thousand of them do not nest a thousand deep.
+// chain joins equal operators into one list, so that a thousand of them do not nest a thousand
+// deep.
 func chain(kind condKind, cs []*cond) *cond {
 	if cs[0].kind == kind {
 		first := cs[0]
@@ -103,7 +104,7 @@ func (l load) masked(mask uint32) load {
 	return l
 }
 
-// areBytes compares a run of bytes with v, in words from its end.
+// areBytes compares a run of bytes with v, in words, starting at its end.
 func areBytes(at func(off int, size uint8) load, off int, v []byte) *cond {
 	var cs []*cond
 	n := len(v)

@@ -1,10 +1,10 @@
 // Package filter compiles packet filters in the language of pcap-filter(7) to classic BPF.
 //
-// A Program can be loaded into the kernel (Instructions) or asked about one packet
-// (Match); both give the same answer, and the answer is the one tcpdump gives when it
-// reads a capture file. Primitives that need the machine the packet was seen on (names
-// of hosts, interfaces, firewall rules) or that the compiler does not know are refused
-// with an *Error that says where they stand and what there is instead.
+// A Program can be loaded into the kernel (Instructions) or applied to one packet (Match).
+// Both give the same result as tcpdump does when it reads a capture file. A primitive that the
+// compiler does not know, or that needs the machine that captured the packet (host names,
+// interfaces, firewall rules), is refused with an *Error that has its place and lists what is
+// supported.
 package filter
 
 import (
@@ -16,29 +16,29 @@ import (
 // Limits of an expression.
 const (
 	maxText  = 64 << 10 // bytes of expression
-	maxDepth = 200      // parentheses and negations in each other
+	maxDepth = 200      // nested parentheses and negations
 	maxTests = 1 << 17  // comparisons, before equal ones are joined
 	scratch  = 16       // words of BPF scratch memory
 )
 
-// wholePacket is the number of bytes an accepting program asks for when no snap length is given.
+// wholePacket is the snap length of an accepting program if none is given.
 const wholePacket = 262144
 
-// Error is an expression that cannot be compiled.
+// Error says why an expression cannot be compiled.
 type Error struct {
-	Offset int // of the first byte in the expression that is to blame
+	Offset int // of the first offending byte in the expression
 	Msg    string
 }
 
-// Error gives the place and the reason.
+// Error returns the place and the reason.
 func (e *Error) Error() string {
 	return fmt.Sprintf("compiling filter: at byte %d: %s", e.Offset, e.Msg)
 }
 
-// LinkTypeError is a link type that cannot be asked what a right expression asks.
+// LinkTypeError says that a valid expression cannot be applied to a link type.
 type LinkTypeError struct {
 	LinkType uint16
-	Offset   int // of the primitive that asks
+	Offset   int // of the primitive
 	Msg      string
 }
 
@@ -47,21 +47,21 @@ func (e *LinkTypeError) Error() string {
 	return fmt.Sprintf("compiling filter for link type %d: at byte %d: %s", e.LinkType, e.Offset, e.Msg)
 }
 
-// Program is a compiled filter. It does not change, so any number of goroutines may use it.
+// Program is a compiled filter. It is immutable, so any number of goroutines may use it.
 type Program struct {
 	steps []step
 	raw   []bpf.RawInstruction
 }
 
 // Compile translates an expression for packets of a link type (a LINKTYPE_ number of a
-// capture file). snapLen is the number of bytes an accepting program asks the kernel to
-// keep; 0 means all. An empty expression matches every packet. Compile answers
+// capture file). snapLen is the number of bytes of a matching packet that the kernel should
+// keep; 0 means all. An empty expression matches every packet. Compile returns
 //   - a program,
-//   - *Error for an expression that is wrong, or uses what is not supported,
-//   - *LinkTypeError for a right expression that asks for headers of an unknown link type.
+//   - *Error for an expression that is invalid or not supported,
+//   - *LinkTypeError for a valid expression that needs headers of an unknown link type.
 func Compile(expr string, linkType uint16, snapLen int) (*Program, error) {
 	if len(expr) > maxText {
-		return nil, &Error{maxText, fmt.Sprintf("expression of %d bytes, want at most %d", len(expr), maxText)}
+		return nil, &Error{maxText, fmt.Sprintf("the expression has %d bytes; the maximum is %d", len(expr), maxText)}
 	}
 	tokens, err := lex(expr)
 	if err != nil {
@@ -82,11 +82,11 @@ func Compile(expr string, linkType uint16, snapLen int) (*Program, error) {
 	return &Program{steps: g.steps(), raw: g.assemble(uint32(snapLen))}, nil
 }
 
-// Instructions gives the program as classic BPF. Jumps go forward only. The kernel takes
+// Instructions returns the program as classic BPF. Jumps only go forward. The kernel accepts
 // at most 4096 instructions; a long list of addresses can need more.
 //
-// LIMIT: vlan looks for the tag in the packet's bytes. On sockets where the kernel keeps
-// tags beside the bytes, it finds none.
+// LIMIT: vlan looks for the tag in the bytes of the packet. It finds none on sockets for
+// which the kernel keeps tags outside the bytes.
 func (p *Program) Instructions() []bpf.RawInstruction {
 	return append([]bpf.RawInstruction(nil), p.raw...)
 }

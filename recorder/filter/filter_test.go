@@ -11,7 +11,7 @@ import (
 	"golang.org/x/net/bpf"
 )
 
-// Packets, as hexadecimal: Ethernet unless said otherwise.
+// Packets, as hexadecimal: Ethernet unless stated otherwise.
 const (
 	ether    = "00112233445566778899aabb"
 	ip4TCP   = "450000280001000040060000" + "0a000001" + "c0a80102"
@@ -37,49 +37,49 @@ func TestMatch(t *testing.T) {
 		packet string
 		want   bool
 	}{
-		{"an empty expression matches everything", "", 1, "", true},
-		{"an empty expression of blanks too", " \t\n", 1, syn, true},
+		{"an empty expression matches every packet", "", 1, "", true},
+		{"an expression of white space matches too", " \t\n", 1, syn, true},
 		{"a port matches its packet", "tcp port 80", 1, syn, true},
 		{"a port by name", "port http", 1, syn, true},
-		{"a port behind IP options", "dst port 80", 1, options, true},
+		{"a port after IP options", "dst port 80", 1, options, true},
 		{"another port does not match", "tcp port 81", 1, syn, false},
 		{"no port in a later fragment", "port 80", 1, later, false},
-		{"a later fragment is TCP all the same", "tcp", 1, later, true},
-		{"a load past the end makes all false", "tcp port 80", 1, cut, false},
-		{"a load past the end makes the negation false too", "not tcp port 80", 1, cut, false},
-		{"a load past the end that is not needed does no harm", "ip or tcp port 80", 1, cut, true},
+		{"a later fragment is still TCP", "tcp", 1, later, true},
+		{"a load past the end makes the filter false", "tcp port 80", 1, cut, false},
+		{"a load past the end makes its negation false too", "not tcp port 80", 1, cut, false},
+		{"a load past the end is harmless if it is not needed", "ip or tcp port 80", 1, cut, true},
 		{"the source address", "src host 10.0.0.1", 1, syn, true},
 		{"the source is not the destination", "dst host 10.0.0.1", 1, syn, false},
-		{"both at once", "src and dst net 10.0.0.0/8", 1, syn, false},
-		{"either", "src or dst net 10.0.0.0/8", 1, syn, true},
-		{"a host is looked for in ARP too", "host 192.168.1.2", 1, arpAsk, true},
-		{"but not after ip", "ip host 192.168.1.2", 1, arpAsk, false},
-		{"a list takes over its qualifiers", "tcp dst port 22 or 80", 1, syn, true},
-		{"a list in parentheses too", "tcp dst port (22 or (80 or 443))", 1, syn, true},
-		{"and, or bind alike from the left", "tcp or udp and port 53", 1, syn, false},
+		{"source and destination", "src and dst net 10.0.0.0/8", 1, syn, false},
+		{"source or destination", "src or dst net 10.0.0.0/8", 1, syn, true},
+		{"host also matches ARP", "host 192.168.1.2", 1, arpAsk, true},
+		{"ip host does not match ARP", "ip host 192.168.1.2", 1, arpAsk, false},
+		{"a list inherits its qualifiers", "tcp dst port 22 or 80", 1, syn, true},
+		{"a list in parentheses inherits them too", "tcp dst port (22 or (80 or 443))", 1, syn, true},
+		{"and, or have equal precedence, from the left", "tcp or udp and port 53", 1, syn, false},
 		{"parentheses bind first", "tcp or (udp and port 53)", 1, syn, true},
-		{"a negation binds closest", "not udp and tcp", 1, syn, true},
-		{"a tag hides what is below", "tcp", 1, synVLAN, false},
-		{"behind vlan it is found", "vlan and tcp port 80", 1, synVLAN, true},
+		{"a negation binds most tightly", "not udp and tcp", 1, syn, true},
+		{"a VLAN tag hides the protocol", "tcp", 1, synVLAN, false},
+		{"after vlan the protocol is found", "vlan and tcp port 80", 1, synVLAN, true},
 		{"the number of a VLAN", "vlan 100", 1, synVLAN, true},
 		{"the number of another VLAN", "vlan 101", 1, synVLAN, false},
 		{"one tag is not two", "vlan and vlan", 1, synVLAN, false},
-		{"vlan moves all that stands right of it", "(vlan and tcp) or tcp", 1, syn, false},
+		{"vlan moves everything to its right", "(vlan and tcp) or tcp", 1, syn, false},
 		{"an MPLS label", "mpls 20", 1, synMPLS, true},
 		{"flags", "tcp[tcpflags] & (tcp-syn|tcp-ack) = tcp-syn", 1, syn, true},
-		{"flags that are not there", "tcp[13] & 1 != 0", 1, syn, false},
-		{"arithmetic of offsets", "tcp[(tcp[12] >> 4) * 4 - 18:2] = 80", 1, syn, true},
-		{"bytes of another protocol are no match", "udp[0] = 0xc0", 1, syn, false},
+		{"flags that are not set", "tcp[13] & 1 != 0", 1, syn, false},
+		{"arithmetic in offsets", "tcp[(tcp[12] >> 4) * 4 - 18:2] = 80", 1, syn, true},
+		{"bytes of another protocol do not match", "udp[0] = 0xc0", 1, syn, false},
 		{"IPv6 hosts", "host fe80::1 and port 53", 1, dns6, true},
 		{"IPv6 networks", "net ff02::/16", 1, dns6, true},
 		{"IPv6 addresses with all groups", "dst host ff02:0:0:0:0:0:0:fb", 1, dns6, true},
 		{"an Ethernet address", "ether src 66:77:88:99:aa:bb", 1, syn, true},
 		{"an Ethernet address with hyphens", "ether host 00-11-22-33-44-55", 1, syn, true},
 		{"lengths on the wire", "greater 1000", 1, syn, true},
-		{"lengths on the wire, other way", "less 1000", 1, syn, false},
+		{"a length that is too large", "less 1000", 1, syn, false},
 		{"cooked packets", "tcp port 80 and outbound", 276, sll2Out, true},
 		{"interface numbers of cooked packets", "ifindex 3 and not inbound", 276, sll2Out, true},
-		{"loopback in little-endian order", "ip and tcp", 0, loopback, true},
+		{"loopback in little-endian byte order", "ip and tcp", 0, loopback, true},
 		{"raw IP", "tcp port 80", 101, ip4TCP + tcp80, true},
 		{"raw IP has no ARP", "arp", 101, ip4TCP + tcp80, false},
 		{"lengths of an unknown link type", "len > 5", 9999, "", true},
@@ -108,59 +108,59 @@ func TestRefused(t *testing.T) {
 		offset int
 		want   string // a part of the message
 	}{
-		{"a name of a host", "host example.com", 5, "names of hosts and networks are not looked up"},
-		{"a name of a network", "net loopback", 4, "names of hosts and networks are not looked up"},
+		{"a host name", "host example.com", 5, "host and network names are not looked up"},
+		{"a network name", "net loopback", 4, "host and network names are not looked up"},
 		{"gateway", "gateway 10.0.0.1", 0, `"gateway" is not supported; supported are host, net`},
 		{"gateway after ip", "ip gateway 10.0.0.1", 3, `"gateway" is not supported`},
-		{"an interface", "tcp and ifname eth0", 8, `"ifname" is not supported`},
-		{"inbound without cooked packets", "inbound", 0, "do not say whether they came or went"},
+		{"an interface name", "tcp and ifname eth0", 8, `"ifname" is not supported`},
+		{"inbound without cooked packets", "inbound", 0, "have no direction"},
 		{"protochain", "ip protochain 6", 3, `"protochain" is not supported`},
 		{"geneve", "geneve", 0, `"geneve" is not supported`},
-		{"an address alone", "10.0.0.1", 0, "needs a word before it"},
-		{"a number after a protocol", "tcp and 80", 8, "needs a word before it"},
-		{"a word alone", "htp", 0, `unknown word "htp"; supported are`},
-		{"nothing after and", "tcp and", 7, "the expression ends where a condition is wanted"},
-		{"two conditions side by side", "tcp udp", 4, `"udp" after a whole expression`},
-		{"an open parenthesis", "tcp and (udp", 8, "not closed"},
-		{"a closing parenthesis", "tcp) or udp", 3, "closes nothing"},
+		{"a bare address", "10.0.0.1", 0, "needs a qualifier before it"},
+		{"a number after a protocol", "tcp and 80", 8, "needs a qualifier before it"},
+		{"a bare word", "htp", 0, `unknown word "htp"; supported are`},
+		{"nothing after and", "tcp and", 7, "the expression ends without a condition"},
+		{"two conditions side by side", "tcp udp", 4, `"udp" after a complete expression`},
+		{"an unclosed parenthesis", "tcp and (udp", 8, "not closed"},
+		{"an unopened parenthesis", "tcp) or udp", 3, "has no opening parenthesis"},
 		{"a strange character", "tcp ; udp", 4, `unexpected character ";"`},
-		{"a port beyond the last", "port 65536", 5, "port 65536, want at most 65535"},
+		{"a port out of range", "port 65536", 5, "port 65536 is out of range; the maximum is 65535"},
 		{"an unknown port name", "port htp", 5, `unknown port name "htp"`},
-		{"a port name of another transport", "udp port http", 9, "this port is of tcp, not of udp"},
+		{"a port name of another transport", "udp port http", 9, "this port name belongs to tcp, not to udp"},
 		{"a port of ICMP", "icmp port 80", 0, `"icmp" has no ports`},
-		{"a range that is none", "portrange 80", 0, ""},
-		{"a range of words", "portrange a-b", 10, "no range of ports"},
-		{"an address with a byte too large", "host 10.0.0.256", 5, "no IPv4 address"},
+		{"a range with one end", "portrange 80", 0, ""},
+		{"a range of words", "portrange a-b", 10, "not a port range"},
+		{"an address with a byte too large", "host 10.0.0.256", 5, "not an IPv4 address"},
 		{"bits beyond the prefix", "net 10.0.0.1/8", 4, "bits set beyond its mask"},
 		{"bits beyond the IPv6 prefix", "net fe80::1/64", 4, "bits set beyond its prefix"},
-		{"a prefix too long", "net 10.0.0.0/33", 13, "want at most 32"},
-		{"a mask of six numbers", "net 10.0.0.0 mask 1.2.3.4.5.6", 18, "no IPv4 mask"},
-		{"a mask that ends", "net 10.0.0.0 mask", 17, "no IPv4 mask"},
-		{"a prefix of a host", "host 10.0.0.0/8", 5, "needs net before"},
+		{"a prefix that is too long", "net 10.0.0.0/33", 13, "the maximum is 32"},
+		{"a mask of six numbers", "net 10.0.0.0 mask 1.2.3.4.5.6", 18, "not an IPv4 mask"},
+		{"a missing mask", "net 10.0.0.0 mask", 17, "not an IPv4 mask"},
+		{"a prefix after host", "host 10.0.0.0/8", 5, "needs net before"},
 		{"an Ethernet address after host", "host 00:11:22:33:44:55", 5, "ether host"},
 		{"an IPv4 address after ip6", "ip6 host 10.0.0.1", 0, "cannot have an IPv4 address"},
-		{"a keyword where a name is wanted", "ip proto tcp", 9, `as a name it needs a backslash: \tcp`},
-		{"a direction of proto", "src proto 6", 4, "proto has no direction"},
+		{"a keyword in the place of a name", "ip proto tcp", 9, `to use the keyword as a name, write \tcp`},
+		{"a direction before proto", "src proto 6", 4, "proto cannot have a direction"},
 		{"three bytes", "tcp[0:3] = 1", 0, "1, 2 or 4"},
-		{"no comparison", "tcp[0]", 6, "where a comparison is wanted"},
+		{"no comparison", "tcp[0]", 6, "expected a comparison"},
 		{"division by zero", "len / 0 = 1", 4, "division by zero"},
-		{"a shift too far", "len << 32 = 1", 4, "shift by 32 bits"},
-		{"a number too large", "len = 4294967296", 6, "more than 32 bits"},
+		{"a shift that is too far", "len << 32 = 1", 4, "shift by 32 bits"},
+		{"a number that is too large", "len = 4294967296", 6, "does not fit in 32 bits"},
 		{"an octal number with a nine", "port 09", 5, "octal"},
-		{"an offset behind every packet", "ip[-1] = 0", 0, "behind every packet"},
-		{"a VLAN too large", "vlan 4096", 5, "VLAN 4096, want at most 4095"},
+		{"an offset beyond every packet", "ip[-1] = 0", 0, "beyond the end of every packet"},
+		{"a VLAN out of range", "vlan 4096", 5, "VLAN 4096 is out of range; the maximum is 4095"},
 		{"vlan after mpls", "mpls and vlan", 9, "vlan cannot follow mpls"},
 		{"arp after mpls", "mpls and arp", 9, "after mpls only"},
 		{"too many parentheses", strings.Repeat("(", 300) + "tcp" + strings.Repeat(")", 300), 200, "more than 200"},
 		{"too many negations", strings.Repeat("!", 300) + "tcp", 200, "more than 200"},
-		{"too long", strings.Repeat(" ", maxText+1), maxText, "want at most"},
-		{"a load of sums", strings.Repeat("(len + ", 20) + "len" + strings.Repeat(")", 20) + " = 1", 0, ""},
+		{"too long", strings.Repeat(" ", maxText+1), maxText, "the maximum is"},
+		{"nested sums", strings.Repeat("(len + ", 20) + "len" + strings.Repeat(")", 20) + " = 1", 0, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			p, err := Compile(tt.expr, 1, 0)
 			if tt.want == "" {
 				if err == nil && p == nil {
-					t.Error("neither program nor error")
+					t.Error("neither a program nor an error")
 				}
 				return
 			}
@@ -175,14 +175,14 @@ func TestRefused(t *testing.T) {
 	}
 }
 
-func TestUnknownLinkTypeIsNamed(t *testing.T) {
+func TestUnknownLinkType(t *testing.T) {
 	_, err := Compile("len > 5 and tcp", 195, 0)
 	var e *LinkTypeError
 	if !errors.As(err, &e) || e.LinkType != 195 || e.Offset != 12 {
 		t.Errorf("got %v, want link type 195 at byte 12", err)
 	}
 	if _, err := Compile("link[0] = 1", linkRadiotap, 0); !errors.As(err, &e) {
-		t.Errorf("got %v: link[0] of radiotap lies behind its header", err)
+		t.Errorf("got %v: want an error, because radiotap's link header has no fixed offset", err)
 	}
 }
 
@@ -223,8 +223,8 @@ func TestLongListOfAddresses(t *testing.T) {
 	}
 }
 
-// FuzzFilter asks that an expression gives a program or an error, that the machine takes
-// the program, and that Match and the machine agree on any packet.
+// FuzzFilter checks that an expression yields a program or an error, that the BPF machine
+// accepts the program, and that Match and the machine agree on any packet.
 func FuzzFilter(f *testing.F) {
 	packet, _ := hex.DecodeString(syn)
 	for _, expr := range strings.Split(strings.TrimSpace(expressions), "\n") {
@@ -240,7 +240,7 @@ func FuzzFilter(f *testing.F) {
 		}
 		var e *Error
 		if errors.As(err, &e) && (e.Offset < 0 || e.Offset > len(expr) || e.Msg == "") {
-			t.Fatalf("%q: error without a place: %v", expr, err)
+			t.Fatalf("%q: error without a place or a message: %v", expr, err)
 		}
 		if err != nil {
 			return
@@ -290,8 +290,8 @@ func BenchmarkMachine(b *testing.B) {
 	}
 }
 
-// TestAnyWordsInAnyOrder asks of expressions made of the language's words what the fuzz
-// target asks of bytes.
+// TestAnyWordsInAnyOrder makes the checks of the fuzz target on random expressions of the
+// language's words.
 func TestAnyWordsInAnyOrder(t *testing.T) {
 	words := strings.Fields(wordsProtocol + wordsAlias + wordsOther + wordsRefused +
 		" and or not ( ) ( ) [ ] : / + - * % & | ^ << >> = != < > 1 80 0x800 10.0.0.1 10.1 1.2.3.4.5.6 fe80::1 :: 00:11:22:33:44:55" +
@@ -299,7 +299,7 @@ func TestAnyWordsInAnyOrder(t *testing.T) {
 	common := strings.Fields("tcp udp ip host net port src dst and or not ( ) 80 10.0.0.1 mask / 8 vlan")
 	packet, _ := hex.DecodeString(syn)
 	rnd := rand.New(rand.NewPCG(1, 2))
-	right := 0
+	valid := 0
 	for range 50_000 {
 		var list []string
 		for n := rnd.IntN(8); n >= 0; n-- {
@@ -314,13 +314,13 @@ func TestAnyWordsInAnyOrder(t *testing.T) {
 		if err != nil {
 			continue
 		}
-		right++
+		valid++
 		n, err := newVM(t, p).Run(packet)
 		if got := p.Match(packet, uint32(len(packet))); err != nil || got != (n > 0) {
 			t.Errorf("%q: Match %v, machine %d, %v", expr, got, n, err)
 		}
 	}
-	if right < 1000 {
-		t.Errorf("%d expressions were right, want more to learn from", right)
+	if valid < 1000 {
+		t.Errorf("only %d expressions were valid", valid)
 	}
 }

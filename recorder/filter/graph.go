@@ -1,7 +1,7 @@
 package filter
 
-// graph is a condition as comparisons that jump to one another. A node jumps only to
-// nodes before it in the slice, or to accept or reject; so it has no loops.
+// graph is a condition in the form of comparisons that jump to one another. A node jumps
+// only to earlier nodes in the slice, or to accept or reject, so there are no loops.
 type graph struct {
 	nodes []node
 	root  int
@@ -11,25 +11,25 @@ type node struct {
 	test    test
 	yes, no int
 	reached bool
-	loaded  bool // the accumulator holds the load already, but for the mask
+	loaded  bool // the accumulator already contains the load, except for the mask
 	facts   []fact
-	in      load // in the accumulator on every way here
-	visited bool // in and facts are of at least one way
+	in      load // in the accumulator on every path to this node
+	visited bool // in and facts come from at least one path
 }
 
-// Places to jump to that are no nodes.
+// Jump targets that are not nodes.
 const (
 	accept = -1
 	reject = -2
 )
 
-// maxFacts bounds what is remembered on the way to a node.
+// maxFacts limits the facts that are kept on the path to a node.
 const maxFacts = 12
 
-// fact is a comparison made on every way to a node.
+// fact is a comparison made on every path to a node, and its result.
 type fact struct {
-	test  test
-	holds bool
+	test   test
+	result bool
 }
 
 func newGraph(c *cond) (*graph, bool) {
@@ -39,7 +39,7 @@ func newGraph(c *cond) (*graph, bool) {
 	return g, ok
 }
 
-// add puts a condition before what follows it, so it is called from the end backwards.
+// add puts a condition before the nodes that follow it, so it is called in reverse order.
 func (g *graph) add(c *cond, yes, no int) (int, bool) {
 	switch c.kind {
 	case condTrue:
@@ -73,9 +73,9 @@ func (g *graph) add(c *cond, yes, no int) (int, bool) {
 	return next, true
 }
 
-// join leads each jump past the comparisons that are decided by those on the way to it, and
-// marks loads that need not be done twice. A comparison is passed over only where its load
-// has been done, so nothing changes for packets that end too early.
+// join redirects each jump past the comparisons whose results are known on that path, and
+// marks loads that need not be repeated. A comparison is skipped only if its load has been
+// done, so the result for packets that are too short does not change.
 func (g *graph) join() {
 	if g.root < 0 {
 		return
@@ -103,13 +103,13 @@ func (l load) masked0() load {
 	return l
 }
 
-func (g *graph) lead(from *node, holds bool, in load) int {
+func (g *graph) lead(from *node, result bool, in load) int {
 	known := from.facts
 	if from.test.right == nil && from.test.load.kind != loadExpr {
-		known = append(known[max(0, len(known)-maxFacts+1):len(known):len(known)], fact{from.test, holds})
+		known = append(known[max(0, len(known)-maxFacts+1):len(known):len(known)], fact{from.test, result})
 	}
 	to := from.no
-	if holds {
+	if result {
 		to = from.yes
 	}
 	for to >= 0 {
@@ -148,7 +148,7 @@ func (g *graph) lead(from *node, holds bool, in load) int {
 	return to
 }
 
-// decided tells what a comparison gives when the facts hold, where they say.
+// decided returns the result of a comparison if the facts determine it.
 func decided(facts []fact, t test) (answer, ok bool) {
 	if t.right != nil || t.load.kind == loadExpr {
 		return false, false
@@ -157,11 +157,11 @@ func decided(facts []fact, t test) (answer, ok bool) {
 		same := f.test.load == t.load
 		switch {
 		case !same && !(f.test.load.mask == ^uint32(0) && f.test.load == t.load.masked0()):
-		case f.test.op == equal && f.holds:
-			return t.op.holds(f.test.k&t.load.mask, t.k), true
+		case f.test.op == equal && f.result:
+			return t.op.compare(f.test.k&t.load.mask, t.k), true
 		case !same:
 		case f.test.op == t.op && f.test.k == t.k:
-			return f.holds, true
+			return f.result, true
 		}
 	}
 	return false, false

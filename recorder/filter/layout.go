@@ -1,6 +1,6 @@
 package filter
 
-// Link types, as capture files number them.
+// Link types, with their numbers in capture files.
 const (
 	linkNull        = 0
 	linkEthernet    = 1
@@ -20,7 +20,7 @@ const (
 	linkLoop        = 108
 	linkEnc         = 109
 	linkSLL         = 113
-	linkPrism       = 119 // this and the next three come before 802.11
+	linkPrism       = 119 // this, Radiotap, AVS and PPI precede an 802.11 header
 	linkRadiotap    = 127
 	linkArcnetLinux = 129
 	linkFireWire    = 138
@@ -61,21 +61,21 @@ const (
 	sapNetBEUI = 0xf0
 	sapOSI     = 0xfe
 
-	maxLength = 1500 // a type field up to this is a length
+	maxLength = 1500 // a type field up to this value is a length
 )
 
-// layout says where the headers of a packet lie. The primitives vlan, mpls and pppoes move
-// it, for all that stands to the right of them in the expression.
+// layout says where the headers of a packet are. The primitives vlan, mpls and pppoes move
+// it for everything to their right in the expression.
 type layout struct {
 	linkType uint16
-	known    bool   // link type has headers that we know
-	floating bool   // the link header lies behind another one of any length
+	known    bool   // the headers of the link type are known
+	floating bool   // the link header follows another header of variable length
 	typed    bool   // there is a field that names the network protocol
-	inner    uint16 // link type of the header now looked at; PPP after pppoes
+	inner    uint16 // link type of the current header; PPP after pppoes
 
 	header  int // offset of the link header
 	typeAt  int // of the type field
-	payload int // of what follows the link header
+	payload int // of the bytes after the link header
 	net     int // of the network header in the payload
 	netOSI  int // of the network header in the payload after a bare 802.2 header
 
@@ -132,7 +132,7 @@ func (l *layout) llcAt(off int, size uint8) load    { return bytesAt(l.payload+o
 func (l *layout) netAt(off int, size uint8) load    { return bytesAt(l.payload+l.net+off, size) }
 func (l *layout) osiAt(off int, size uint8) load    { return bytesAt(l.payload+l.netOSI+off, size) }
 
-// transport4At reads behind an IPv4 header, transport6At behind an IPv6 header without
+// transport4At reads after an IPv4 header, transport6At after an IPv6 header without
 // extension headers.
 func (l *layout) transport4At(off int, size uint8) load {
 	ip := uint32(l.payload + l.net)
@@ -141,7 +141,7 @@ func (l *layout) transport4At(off int, size uint8) load {
 
 func (l *layout) transport6At(off int, size uint8) load { return l.netAt(40+off, size) }
 
-// ofType is true for packets whose link header names the protocol.
+// ofType matches packets whose link header names the protocol.
 func (l *layout) ofType(proto uint32) (*cond, string) {
 	if l.labels > 0 {
 		return l.ofMPLS(proto)
@@ -221,7 +221,7 @@ func (l *layout) ofSLL(proto uint32) *cond {
 	return is(at, proto)
 }
 
-// ofLLC is for links whose frames always have an 802.2 header, with SNAP for Ethernet types.
+// ofLLC handles links whose frames always have an 802.2 header, with SNAP for Ethernet types.
 func (l *layout) ofLLC(proto uint32) *cond {
 	switch proto {
 	case sapOSI, sapIP, sapNetBEUI:
@@ -239,8 +239,8 @@ func (l *layout) snap(oui, proto uint32) *cond {
 	return areBytes(l.llcAt, 0, []byte{0xaa, 0xaa, 3, byte(oui >> 16), byte(oui >> 8), byte(oui), byte(proto >> 8), byte(proto)})
 }
 
-// ofLoopback reads the address family of the system that captured. IPv6 has three numbers
-// among the BSDs; NULL and ENC are in the byte order of that system, so both are accepted.
+// ofLoopback compares the address family of the capturing system. The BSDs use three
+// numbers for IPv6. NULL and ENC use that system's byte order, so both orders are accepted.
 func (l *layout) ofLoopback(proto uint32) *cond {
 	var families []uint32
 	switch proto {
@@ -291,7 +291,7 @@ func (l *layout) ofArcnet(proto uint32) *cond {
 	return always(false)
 }
 
-// ofMPLS guesses what the bottom label carries by the first four bits.
+// ofMPLS guesses what follows the bottom label by its first four bits.
 func (l *layout) ofMPLS(proto uint32) (*cond, string) {
 	bottom := is(l.netAt(-2, 1).masked(1), 1)
 	switch proto {
@@ -300,10 +300,10 @@ func (l *layout) ofMPLS(proto uint32) (*cond, string) {
 	case etherIPv6:
 		return and(bottom, is(l.netAt(0, 1).masked(0xf0), 0x60)), ""
 	}
-	return nil, "after mpls only protocols over ip and ip6 can be asked for"
+	return nil, "after mpls only ip, ip6 and the protocols over them can be matched"
 }
 
-// pppType gives the PPP protocol number of an Ethernet type.
+// pppType returns the PPP protocol number of an Ethernet type.
 func pppType(proto uint32) uint32 {
 	switch proto {
 	case etherIPv4:

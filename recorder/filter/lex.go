@@ -11,10 +11,10 @@ type tokenKind uint8
 const (
 	tokEnd     tokenKind = iota
 	tokNumber            // decimal, octal, hexadecimal or a named constant
-	tokIPv4              // two to four numbers with dots between
+	tokIPv4              // two to four numbers separated by dots
 	tokIPv6              //
 	tokMAC               //
-	tokName              // a word that is no keyword, or any word after a backslash
+	tokName              // a word that is not a keyword, or any word after a backslash
 	tokKeyword           //
 	tokOp                // an operator or a bracket
 )
@@ -26,7 +26,7 @@ type token struct {
 	off  int
 }
 
-// is tells whether the token is the keyword or operator s.
+// is reports whether the token is the keyword or operator s.
 func (t token) is(s string) bool {
 	return (t.kind == tokKeyword || t.kind == tokOp) && t.text == s
 }
@@ -38,10 +38,10 @@ func (t token) String() string {
 	return fmt.Sprintf("%q", t.text)
 }
 
-// maxAddress is the longest text that can be an address: six groups of IPv6 and four numbers.
+// maxAddress is the longest text of an address: six IPv6 groups and four decimal numbers.
 const maxAddress = 45
 
-// lex cuts an expression into tokens; the last one is tokEnd. At each place the longest
+// lex splits an expression into tokens; the last one is tokEnd. At each place the longest
 // possible token wins, and an address wins over a name of the same length.
 func lex(s string) ([]token, error) {
 	var out []token
@@ -120,7 +120,7 @@ func alnum(c byte) bool {
 	return c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z'
 }
 
-// wordLen is the length of the name or number at the start of s. A name may hold
+// wordLen is the length of the name or number at the start of s. A name may contain
 // hyphens and underscores but not end with one.
 func wordLen(s string) int {
 	if s == "" || !alnum(s[0]) {
@@ -138,7 +138,7 @@ func wordLen(s string) int {
 	return n
 }
 
-// addressLen is the length of the longest address that s starts with.
+// addressLen is the length of the longest address at the start of s.
 func addressLen(s string, is func(string) bool) int {
 	n, marks := 0, 0
 	for n < len(s) && n < maxAddress && (isHex(s[n]) || s[n] == ':' || s[n] == '.' || s[n] == '-') {
@@ -170,7 +170,7 @@ func isIPv6(s string) bool {
 	return err == nil
 }
 
-// isMAC knows 1:2:3:4:5:6, also with hyphens or dots, 0011.2233.4455 and 001122334455.
+// isMAC accepts 1:2:3:4:5:6, also with hyphens or dots, 0011.2233.4455 and 001122334455.
 func isMAC(s string) bool {
 	_, ok := parseMAC(s)
 	return ok
@@ -255,7 +255,7 @@ func isDotted(s string) bool {
 	return true
 }
 
-// number reads 12, 014 (octal) and 0xc.
+// number parses 12, 014 (octal) and 0xc.
 func number(s string, off int) (uint32, error) {
 	base, digits := uint64(10), s
 	if s[0] == '0' && len(s) > 1 {
@@ -268,16 +268,16 @@ func number(s string, off int) (uint32, error) {
 	for i := 0; i < len(digits); i++ {
 		d := uint64(hexDigit(digits[i]))
 		if d >= base {
-			return 0, &Error{off, fmt.Sprintf("number %s starts with 0, so it is octal, and has the digit %d", s, d)}
+			return 0, &Error{off, fmt.Sprintf("number %s is octal because it starts with 0, but has the digit %d", s, d)}
 		}
 		if n = n*base + d; n > 0xffffffff {
-			return 0, &Error{off, fmt.Sprintf("number %s is more than 32 bits hold", s)}
+			return 0, &Error{off, fmt.Sprintf("number %s does not fit in 32 bits", s)}
 		}
 	}
 	return uint32(n), nil
 }
 
-// canonical gives the one spelling of a keyword or operator that has several.
+// canonical returns the preferred spelling of a keyword or operator that has several.
 func canonical(w string) string {
 	switch w {
 	case "and":

@@ -2,7 +2,7 @@ package filter
 
 import "encoding/binary"
 
-// step is a node as Match runs it.
+// step is a node in the form that Match runs.
 type step struct {
 	load    stepLoad
 	op      compare
@@ -17,7 +17,7 @@ type step struct {
 type stepLoad uint8
 
 const (
-	stepKeep stepLoad = iota // what the step before had
+	stepKeep stepLoad = iota // the value of the previous step
 	step8
 	step16
 	step32
@@ -28,7 +28,7 @@ const (
 	stepExpr
 )
 
-// steps gives the nodes that are reached in the order they are run, the first one first.
+// steps returns the reached nodes in the order they run, starting at the root.
 func (g *graph) steps() []step {
 	place := map[int]int32{accept: accept, reject: reject}
 	n := int32(0)
@@ -74,8 +74,8 @@ func stepOf(n *node) stepLoad {
 	return s
 }
 
-// CanMatch is false where it is sure that no packet passes: tcp and udp, or udp and vlan,
-// which looks for udp before the tag and for the tag after it.
+// CanMatch is false if no packet can match, as for tcp and udp, or for udp and vlan, which
+// looks for udp before the tag.
 func (p *Program) CanMatch() bool {
 	for i := range p.steps {
 		if p.steps[i].yes == accept || p.steps[i].no == accept {
@@ -85,8 +85,8 @@ func (p *Program) CanMatch() bool {
 	return false
 }
 
-// Match tells whether a packet passes: data as captured from the link header on, origLen
-// its length on the wire.
+// Match reports whether a packet matches. data is captured from the link header on; origLen
+// is its length on the wire.
 func (p *Program) Match(data []byte, origLen uint32) bool {
 	var v uint32 // before the mask, so that a later step can use another
 	size := uint(len(data))
@@ -119,11 +119,11 @@ func (p *Program) Match(data []byte, origLen uint32) bool {
 		case stepLength:
 			v = origLen
 		case stepExpr:
-			holds, ok := s.compare(data, origLen)
+			matched, ok := s.compare(data, origLen)
 			if !ok {
 				return false
 			}
-			if i = s.no; holds {
+			if i = s.no; matched {
 				i = s.yes
 			}
 			if i < 0 {
@@ -131,16 +131,16 @@ func (p *Program) Match(data []byte, origLen uint32) bool {
 			}
 			continue
 		}
-		holds := false
+		matched := false
 		switch m := v & s.mask; s.op {
 		case equal:
-			holds = m == s.k
+			matched = m == s.k
 		case anyBit:
-			holds = m&s.k != 0
+			matched = m&s.k != 0
 		default:
-			holds = s.op.holds(m, s.k)
+			matched = s.op.compare(m, s.k)
 		}
-		if i = s.no; holds {
+		if i = s.no; matched {
 			i = s.yes
 		}
 		if i < 0 {
@@ -149,9 +149,9 @@ func (p *Program) Match(data []byte, origLen uint32) bool {
 	}
 }
 
-// compare runs a step with arithmetic; not ok where it reads past the packet's end or
+// compare runs a step with arithmetic; ok is false if it reads past the end of the packet or
 // divides by zero.
-func (s *step) compare(data []byte, origLen uint32) (holds, ok bool) {
+func (s *step) compare(data []byte, origLen uint32) (matched, ok bool) {
 	v, ok := s.left.value(data, origLen)
 	if !ok {
 		return false, false
@@ -162,5 +162,5 @@ func (s *step) compare(data []byte, origLen uint32) (holds, ok bool) {
 			return false, false
 		}
 	}
-	return s.op.holds(v, k), true
+	return s.op.compare(v, k), true
 }

@@ -14,7 +14,7 @@ var portTable string
 //go:embed protocols.txt
 var protocolTable string
 
-// find looks for the row of a table that starts with name.
+// find returns the row of a table that starts with name.
 func find(table, name string) (fields []string, ok bool) {
 	for line := range strings.Lines(table) {
 		if f := strings.Fields(line); len(f) > 1 && f[0] == name {
@@ -24,7 +24,7 @@ func find(table, name string) (fields []string, ok bool) {
 	return nil, false
 }
 
-// portOf finds a service. Where it has one transport, it means that transport only.
+// portOf finds a service. A service with one transport matches that transport only.
 func portOf(name string) (port uint32, transport string, ok bool) {
 	f, ok := find(portTable, name)
 	if !ok {
@@ -86,7 +86,7 @@ func etherTypeOf(name string) (uint32, bool) {
 	return 0, false
 }
 
-// constant gives the value of a named offset, flag or ICMP type.
+// constant returns the value of a named offset, flag or ICMP type.
 func constant(name string) (uint32, bool) {
 	switch name {
 	case "tcpflags":
@@ -152,13 +152,13 @@ func icmp6Type(name string) (uint32, bool) {
 	return 0, false
 }
 
-// Words of the language, by what becomes of them.
+// Words of the language, by their role.
 const (
 	wordsProtocol = " ether ip arp rarp sctp tcp udp icmp igmp igrp pim vrrp carp ip6 icmp6 ah esp atalk aarp decnet lat sca" +
 		" moprc mopdl iso esis isis l1 l2 iih lsp snp csnp psnp clnp stp ipx netbeui "
 	wordsAlias = " link ppp slip fddi tr wlan es-is is-is length and or not "
 	wordsOther = " src dst host net mask port portrange proto less greater broadcast multicast len inbound outbound ifindex vlan mpls pppoed pppoes "
-	// Known to tcpdump, not to us.
+	// Known to tcpdump but not supported here.
 	wordsRefused = " radio gateway protochain type subtype direction dir address1 addr1 address2 addr2 address3 addr3 address4 addr4 ra ta" +
 		" byte geneve lane llc metac bcc oam oamf4 oamf4ec oamf4sc sc ilmic vpi vci connectmsg metaconnect on ifname rset ruleset" +
 		" rnr rulenum srnr subrulenum reason action fisu lssu lsu msu hfisu hlssu hmsu sio opc dpc sls hsio hopc hdpc hsls "
@@ -176,6 +176,6 @@ func isKeyword(w string) bool {
 	return among(wordsProtocol, w) || among(wordsAlias, w) || among(wordsOther, w) || among(wordsRefused, w)
 }
 
-// supported is told when a primitive is refused.
+// supported ends the message about a refused primitive.
 const supported = "supported are host, net, port and portrange with src and dst; ether, ip, ip6, arp, rarp, tcp, udp, sctp, icmp, icmp6, igmp and other protocols;" +
-	" proto NUMBER; vlan, mpls, pppoed, pppoes; broadcast, multicast; less, greater, len; bytes as tcp[13]; and, or, not"
+	" proto NUMBER; vlan, mpls, pppoed, pppoes; broadcast, multicast; less, greater, len; bytes such as tcp[13]; and, or, not"

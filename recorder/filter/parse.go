@@ -2,10 +2,10 @@ package filter
 
 import "fmt"
 
-// parser reads tokens and makes the condition as it goes, since vlan, mpls and pppoes
-// change what the words to the right of them mean.
+// parser reads tokens and builds the condition at the same time, because vlan, mpls and
+// pppoes change the meaning of the words to their right.
 //
-//	expr  = term { (and|or) (term|id) }          and, or bind alike, from the left
+//	expr  = term { (and|or) (term|id) }          and, or have equal precedence, from the left
 //	term  = not term | ( expr ) | qualifier id | protocol | relation | other
 //	id    = not id | ( id { (and|or) id } ) | address
 type parser struct {
@@ -25,7 +25,7 @@ func parse(tokens []token, l *layout) (*cond, error) {
 	}
 	c, _ := p.expr(qualifier{})
 	if t := p.at(); p.err == nil && t.kind != tokEnd {
-		p.fail(t.off, fmt.Sprintf("%v after a whole expression; want and, or", t))
+		p.fail(t.off, fmt.Sprintf("%v after a complete expression; join conditions with and, or", t))
 	}
 	return c, p.err
 }
@@ -38,7 +38,7 @@ func (p *parser) matchParentheses() {
 			open = append(open, i)
 		case t.is(")"):
 			if len(open) == 0 {
-				p.fail(t.off, "this parenthesis closes nothing")
+				p.fail(t.off, "this parenthesis has no opening parenthesis")
 				return
 			}
 			p.close[open[len(open)-1]] = i
@@ -73,7 +73,7 @@ func (p *parser) accept(words ...string) (token, bool) {
 	return token{}, false
 }
 
-// fail notes the first error and ends the reading.
+// fail keeps the first error and ends parsing.
 func (p *parser) fail(off int, msg string) *cond {
 	if p.err == nil {
 		p.err = &Error{off, msg}
@@ -82,11 +82,11 @@ func (p *parser) fail(off int, msg string) *cond {
 	return always(false)
 }
 
-// failLink is for primitives that need headers of an unknown link type.
+// failLink refuses a primitive that needs headers of an unknown link type.
 func (p *parser) failLink(off int) *cond {
-	msg := "its headers are not known; len, less, greater and link[...] can be asked for"
+	msg := "the headers are unknown; only len, less, greater and link[...] work"
 	if p.floating {
-		msg = "its headers are not known; len, less and greater can be asked for"
+		msg = "the headers are unknown; only len, less and greater work"
 	}
 	if p.err == nil {
 		p.err = &LinkTypeError{LinkType: p.linkType, Offset: off, Msg: msg}
@@ -99,11 +99,11 @@ func (p *parser) failExpr(off int, msg string) *expr {
 	return constExpr(1)
 }
 
-// enter counts nesting; the caller leaves.
+// enter counts nesting; every enter needs a leave.
 func (p *parser) enter() bool {
 	p.depth++
 	if p.depth > maxDepth {
-		p.fail(p.at().off, fmt.Sprintf("more than %d parentheses or negations in each other", maxDepth))
+		p.fail(p.at().off, fmt.Sprintf("more than %d nested parentheses or negations", maxDepth))
 		return false
 	}
 	return true
@@ -111,7 +111,7 @@ func (p *parser) enter() bool {
 
 func (p *parser) leave() { p.depth-- }
 
-// expr also gives the qualifier that a bare address after it takes over.
+// expr also returns the qualifier that a bare address after it inherits.
 func (p *parser) expr(q qualifier) (*cond, qualifier) {
 	c, q := p.term(q)
 	for p.err == nil {
@@ -134,7 +134,7 @@ func (p *parser) expr(q qualifier) (*cond, qualifier) {
 	return c, q
 }
 
-// startsID tells a bare address, which takes its qualifiers from before, from a term.
+// startsID reports whether a bare address follows, which inherits its qualifiers.
 func (p *parser) startsID() bool {
 	for i := p.pos; i < len(p.tokens); i++ {
 		t := p.tokens[i]
@@ -153,7 +153,7 @@ func (p *parser) startsID() bool {
 	return false
 }
 
-// isCalculated tells whether an operator of arithmetic stands at i.
+// isCalculated reports whether there is an arithmetic operator at i.
 func (p *parser) isCalculated(i int) bool {
 	t := p.tokens[min(i, len(p.tokens)-1)]
 	return t.kind == tokOp && (precedence(t.text) > 0 || isRelation(t.text))
@@ -181,18 +181,18 @@ func (p *parser) term(q qualifier) (*cond, qualifier) {
 	case t.kind == tokKeyword:
 		return p.primitive()
 	case t.kind == tokEnd:
-		return p.fail(t.off, "the expression ends where a condition is wanted"), q
+		return p.fail(t.off, "the expression ends without a condition"), q
 	case t.kind == tokOp:
-		return p.fail(t.off, fmt.Sprintf("%v where a condition is wanted", t)), q
+		return p.fail(t.off, fmt.Sprintf("%v is not a condition", t)), q
 	case t.kind == tokName:
 		return p.fail(t.off, fmt.Sprintf("unknown word %v; %s", t, supported)), q
 	}
-	return p.fail(t.off, fmt.Sprintf("%v needs a word before it that says what it is, as host, net, port", t)), q
+	return p.fail(t.off, fmt.Sprintf("%v needs a qualifier before it, such as host, net or port", t)), q
 }
 
 func (p *parser) want(op string) {
 	if _, ok := p.accept(op); !ok {
-		p.fail(p.at().off, fmt.Sprintf("%v where %q is wanted", p.at(), op))
+		p.fail(p.at().off, fmt.Sprintf("expected %[2]q, found %[1]v", p.at(), op))
 	}
 }
 
@@ -209,7 +209,7 @@ func (p *parser) startsRelation() bool {
 	return false
 }
 
-// primitive reads what starts with a keyword.
+// primitive parses a condition that starts with a keyword.
 func (p *parser) primitive() (*cond, qualifier) {
 	t := p.at()
 	if among(wordsProtocol, t.text) {
@@ -239,7 +239,7 @@ func (p *parser) refuse(t token) *cond {
 	return p.fail(t.off, fmt.Sprintf("%v is not supported; %s", t, supported))
 }
 
-// qualified reads direction, kind and address; the protocol has been read.
+// qualified parses direction, kind and address; the protocol has been read.
 func (p *parser) qualified(proto token) (*cond, qualifier) {
 	q := qualifier{given: true, proto: proto.text, off: proto.off}
 	if d, ok := p.accept("src", "dst"); ok {
@@ -259,7 +259,7 @@ func (p *parser) qualified(proto token) (*cond, qualifier) {
 		}
 	}
 	if t := p.at(); t.is("proto") {
-		return p.fail(t.off, "proto has no direction"), q
+		return p.fail(t.off, "proto cannot have a direction"), q
 	}
 	return p.id(q), q
 }
@@ -280,7 +280,7 @@ func (p *parser) other() *cond {
 	case "ifindex":
 		n := p.wantNumber()
 		if p.linkType != linkSLL2 {
-			return p.fail(t.off, fmt.Sprintf("packets of link type %d do not hold an interface number", p.linkType))
+			return p.fail(t.off, fmt.Sprintf("packets of link type %d have no interface number", p.linkType))
 		}
 		return is(p.headerAt(4, 4), n)
 	case "vlan":
@@ -292,7 +292,7 @@ func (p *parser) other() *cond {
 	case "pppoes":
 		return p.pppoes(t.off, p.maybeNumber())
 	case "mask":
-		return p.fail(t.off, "mask needs an address before it, as in net 10.0.0.0 mask 255.0.0.0")
+		return p.fail(t.off, "mask needs an address before it, such as net 10.0.0.0 mask 255.0.0.0")
 	}
 	return p.refuse(t)
 }
@@ -303,11 +303,11 @@ func (p *parser) wantNumber() uint32 {
 	if n := p.maybeNumber(); n != nil {
 		return n.num
 	}
-	p.fail(p.at().off, fmt.Sprintf("%v where a number is wanted", p.at()))
+	p.fail(p.at().off, fmt.Sprintf("expected a number, found %v", p.at()))
 	return 0
 }
 
-// maybeNumber reads a number, also in parentheses.
+// maybeNumber parses an optional number, possibly in parentheses.
 func (p *parser) maybeNumber() *token {
 	n := 0
 	for p.peek(n).is("(") {
@@ -328,7 +328,7 @@ func (p *parser) maybeNumber() *token {
 
 func isRelation(op string) bool { return among(" > >= = <= < != ", op) }
 
-// precedence of an operator of arithmetic; 0 for anything else.
+// precedence of an arithmetic operator; 0 for anything else.
 func precedence(op string) int {
 	switch op {
 	case "|", "^":
@@ -349,12 +349,12 @@ func (p *parser) relation() *cond {
 	a := p.arithmetic(1)
 	op := p.next()
 	if op.kind != tokOp || !isRelation(op.text) {
-		return p.fail(op.off, fmt.Sprintf("%v where a comparison is wanted, as = or <", op))
+		return p.fail(op.off, fmt.Sprintf("expected a comparison such as = or <, found %v", op))
 	}
 	return relation(op.text, a, p.arithmetic(1))
 }
 
-// arithmetic reads operators that bind at least as strongly as level.
+// arithmetic parses operators that bind at least as strongly as level.
 func (p *parser) arithmetic(level int) *expr {
 	if !p.enter() {
 		return constExpr(1)
@@ -403,5 +403,5 @@ func (p *parser) operand() *expr {
 		}
 		return p.index(t.off, t.text, e, size)
 	}
-	return p.failExpr(t.off, fmt.Sprintf("%v where a number, len or bytes as tcp[13] are wanted", t))
+	return p.failExpr(t.off, fmt.Sprintf("expected a number, len or bytes such as tcp[13], found %v", t))
 }

@@ -28,8 +28,8 @@ const (
 	maxLabel = 1<<20 - 1
 )
 
-// qualifier is what stands before an address: ip src net. Addresses after and, or
-// take it over from the one before.
+// qualifier is the part before an address: ip src net. Addresses after and, or inherit it
+// from the previous one.
 type qualifier struct {
 	given bool
 	proto string // a protocol word, or empty
@@ -38,7 +38,7 @@ type qualifier struct {
 	off   int
 }
 
-// ofType is true for packets whose link header names the protocol.
+// ofType matches packets whose link header names the protocol.
 func (p *parser) ofType(off int, proto uint32) *cond {
 	if !p.known {
 		return p.failLink(off)
@@ -50,7 +50,7 @@ func (p *parser) ofType(off int, proto uint32) *cond {
 	return c
 }
 
-// needEthernet answers nil on links with six-byte addresses.
+// needEthernet returns nil for links with six-byte addresses.
 func (p *parser) needEthernet(off int, what string) *cond {
 	switch p.inner {
 	case linkEthernet, linkFDDI, linkTokenRing:
@@ -59,7 +59,7 @@ func (p *parser) needEthernet(off int, what string) *cond {
 	if !p.known {
 		return p.failLink(off)
 	}
-	return p.fail(off, fmt.Sprintf("link type %d has no %s", p.inner, strings.TrimPrefix(what, "an ")))
+	return p.fail(off, fmt.Sprintf("packets of link type %d do not have %s", p.inner, strings.TrimPrefix(what, "an ")))
 }
 
 func (p *parser) macIs(dst bool, mac []byte) *cond {
@@ -70,7 +70,7 @@ func (p *parser) macIs(dst bool, mac []byte) *cond {
 	return areBytes(p.headerAt, at, mac)
 }
 
-// macAt is where the destination address lies in the link header.
+// macAt is the offset of the destination address in the link header.
 func (p *parser) macAt() int {
 	switch p.inner {
 	case linkFDDI:
@@ -81,7 +81,7 @@ func (p *parser) macAt() int {
 	return 0
 }
 
-// protocol is a protocol word used alone.
+// protocol matches a protocol keyword without qualifiers.
 func (p *parser) protocol(off int, word string) *cond {
 	switch word {
 	case "tcp":
@@ -127,7 +127,7 @@ func (p *parser) ip4Proto(off int, n uint32) *cond {
 	return and(p.ofType(off, etherIPv4), is(p.netAt(9, 1), n))
 }
 
-// ip6Proto also looks behind one fragment header.
+// ip6Proto also looks after one fragment header.
 func (p *parser) ip6Proto(off int, n uint32) *cond {
 	next := p.netAt(6, 1)
 	return and(p.ofType(off, etherIPv6), or(is(next, n), and(is(next, ipFrag), is(p.netAt(40, 1), n))))
@@ -143,7 +143,7 @@ func (p *parser) osiProto(off int, n uint32) *cond {
 	return and(p.ofType(off, sapOSI), is(p.osiAt(0, 1), n))
 }
 
-// isisProto knows the kinds of IS-IS PDU.
+// isisProto matches the kinds of IS-IS PDU.
 func (p *parser) isisProto(off int, word string) *cond {
 	const (
 		hello1, hello2, helloPTP = 15, 16, 17
@@ -175,17 +175,17 @@ func (p *parser) isisProto(off int, word string) *cond {
 	return or(cs...)
 }
 
-// port is a range of ports, of one transport or of all three.
+// port matches a range of ports, of one transport or of all three.
 func (p *parser) port(q qualifier, off int, low, high uint32, transport string) *cond {
 	if high < low {
 		low, high = high, low
 	}
 	if high > maxPort {
-		return p.fail(off, fmt.Sprintf("port %d, want at most %d", high, maxPort))
+		return p.fail(off, fmt.Sprintf("port %d is out of range; the maximum is %d", high, maxPort))
 	}
 	if q.proto != "" {
 		if transport != "" && transport != q.proto {
-			return p.fail(off, fmt.Sprintf("this port is of %s, not of %s", transport, q.proto))
+			return p.fail(off, fmt.Sprintf("this port name belongs to %s, not to %s", transport, q.proto))
 		}
 		transport = q.proto
 	}
@@ -200,7 +200,7 @@ func (p *parser) port(q qualifier, off int, low, high uint32, transport string) 
 	case "":
 		protos = []uint32{ipSCTP, ipTCP, ipUDP}
 	default:
-		return p.fail(q.off, fmt.Sprintf("%q has no ports; tcp, udp and sctp have", q.proto))
+		return p.fail(q.off, fmt.Sprintf("%q has no ports; only tcp, udp and sctp do", q.proto))
 	}
 	in := func(proto *cond, at func(int, uint8) load) *cond {
 		ports := directions(q.dir, func(dst bool) *cond {
@@ -223,10 +223,10 @@ func (p *parser) port(q qualifier, off int, low, high uint32, transport string) 
 	return or(and(p.ofType(off, etherIPv6), or(six...)), and(p.ofType(off, etherIPv4), or(four...)))
 }
 
-// firstFragment is true where a transport header follows the IPv4 header.
+// firstFragment matches packets with a transport header after the IPv4 header.
 func (p *parser) firstFragment() *cond { return not(hasBit(p.netAt(6, 2), 0x1fff)) }
 
-// number is an address that is one number: port 80, proto 6, net 10.
+// number matches an address that is one number: port 80, proto 6, net 10.
 func (p *parser) number(q qualifier, t token) *cond {
 	n := t.num
 	switch q.what {
@@ -236,7 +236,7 @@ func (p *parser) number(q qualifier, t token) *cond {
 		return p.proto(q, t.off, n)
 	}
 	if q.proto == "ether" {
-		return p.fail(t.off, fmt.Sprintf("%s is no Ethernet address", t.text))
+		return p.fail(t.off, fmt.Sprintf("%s is not an Ethernet address", t.text))
 	}
 	mask := ^uint32(0)
 	if q.what == "net" {
@@ -262,16 +262,16 @@ func (p *parser) proto(q qualifier, off int, n uint32) *cond {
 	case "isis":
 		return and(p.osiProto(off, osiISIS), is(p.osiAt(4, 1), n))
 	}
-	return p.fail(q.off, fmt.Sprintf("%q cannot have proto after it; ip, ip6, ether, iso and isis can", q.proto))
+	return p.fail(q.off, fmt.Sprintf("proto cannot follow %q; it can follow ip, ip6, ether, iso and isis", q.proto))
 }
 
-// name is a name where an address is wanted: port http, proto gre.
+// name parses a name in the place of an address: port http, proto gre.
 func (p *parser) name(q qualifier, t token) *cond {
 	switch q.what {
 	case "port":
 		n, transport, ok := portOf(t.text)
 		if !ok {
-			return p.fail(t.off, fmt.Sprintf("unknown port name %q; write its number", t.text))
+			return p.fail(t.off, fmt.Sprintf("unknown port name %q; write the number", t.text))
 		}
 		return p.port(q, t.off, n, n, transport)
 	case "portrange":
@@ -279,7 +279,7 @@ func (p *parser) name(q qualifier, t token) *cond {
 	case "proto":
 		return p.protoName(q, t)
 	}
-	return p.fail(t.off, fmt.Sprintf("%q is a name; names of hosts and networks are not looked up, write the address", t.text))
+	return p.fail(t.off, fmt.Sprintf("%q is a name, and host and network names are not looked up; write the address", t.text))
 }
 
 func (p *parser) portRange(q qualifier, t token) *cond {
@@ -287,7 +287,7 @@ func (p *parser) portRange(q qualifier, t token) *cond {
 	a, err1 := strconv.ParseUint(low, 10, 32)
 	b, err2 := strconv.ParseUint(high, 10, 32)
 	if !ok || err1 != nil || err2 != nil {
-		return p.fail(t.off, fmt.Sprintf("%q is no range of ports; want as 8000-8080", t.text))
+		return p.fail(t.off, fmt.Sprintf("%q is not a port range; write, for example, 8000-8080", t.text))
 	}
 	return p.port(q, t.off, uint32(a), uint32(b), "")
 }
@@ -304,12 +304,12 @@ func (p *parser) protoName(q qualifier, t token) *cond {
 		n, ok = map[string]uint32{"esis": osiESIS, "isis": osiISIS, "clnp": osiCLNP}[t.text]
 	}
 	if !ok {
-		return p.fail(t.off, fmt.Sprintf("unknown protocol name %q; write its number", t.text))
+		return p.fail(t.off, fmt.Sprintf("unknown protocol name %q; write the number", t.text))
 	}
 	return p.proto(q, t.off, n)
 }
 
-// vlan looks for a tag and moves the layout behind it.
+// vlan matches a tag and moves the layout after it.
 func (p *parser) vlan(off int, id *token) *cond {
 	if p.labels > 0 {
 		return p.fail(off, "vlan cannot follow mpls")
@@ -318,12 +318,12 @@ func (p *parser) vlan(off int, id *token) *cond {
 		return p.failLink(off)
 	}
 	if p.inner != linkEthernet {
-		return p.fail(off, fmt.Sprintf("vlan needs Ethernet, not link type %d", p.inner))
+		return p.fail(off, fmt.Sprintf("vlan needs Ethernet packets, not link type %d", p.inner))
 	}
 	c := or(p.ofType(off, etherVLAN), p.ofType(off, etherQinQ), p.ofType(off, etherQinQOld))
 	if id != nil {
 		if id.num > maxVLAN {
-			return p.fail(id.off, fmt.Sprintf("VLAN %d, want at most %d", id.num, maxVLAN))
+			return p.fail(id.off, fmt.Sprintf("VLAN %d is out of range; the maximum is %d", id.num, maxVLAN))
 		}
 		c = and(c, is(p.llcAt(0, 2).masked(maxVLAN), id.num))
 	}
@@ -332,7 +332,7 @@ func (p *parser) vlan(off int, id *token) *cond {
 	return c
 }
 
-// mpls looks for a label and moves the layout behind it.
+// mpls matches a label and moves the layout after it.
 func (p *parser) mpls(off int, label *token) *cond {
 	var c *cond
 	switch {
@@ -345,11 +345,11 @@ func (p *parser) mpls(off int, label *token) *cond {
 	case p.inner == linkPPP:
 		c = p.ofType(off, 0x281)
 	default:
-		return p.fail(off, fmt.Sprintf("mpls needs Ethernet, PPP or HDLC, not link type %d", p.inner))
+		return p.fail(off, fmt.Sprintf("mpls needs Ethernet, PPP or HDLC packets, not link type %d", p.inner))
 	}
 	if label != nil {
 		if label.num > maxLabel {
-			return p.fail(label.off, fmt.Sprintf("MPLS label %d, want at most %d", label.num, maxLabel))
+			return p.fail(label.off, fmt.Sprintf("MPLS label %d is out of range; the maximum is %d", label.num, maxLabel))
 		}
 		c = and(c, is(p.netAt(0, 4).masked(0xfffff000), label.num<<12))
 	}
@@ -359,12 +359,12 @@ func (p *parser) mpls(off int, label *token) *cond {
 	return c
 }
 
-// pppoes looks for a PPPoE session and moves the layout to the PPP header in it.
+// pppoes matches a PPPoE session and moves the layout to the PPP header in it.
 func (p *parser) pppoes(off int, session *token) *cond {
 	c := p.ofType(off, etherPPPoES)
 	if session != nil {
 		if session.num > 0xffff {
-			return p.fail(session.off, fmt.Sprintf("PPPoE session %d, want at most %d", session.num, 0xffff))
+			return p.fail(session.off, fmt.Sprintf("PPPoE session %d is out of range; the maximum is %d", session.num, 0xffff))
 		}
 		c = and(c, is(p.netAt(0, 4).masked(0xffff), session.num))
 	}
@@ -375,8 +375,8 @@ func (p *parser) pppoes(off int, session *token) *cond {
 	return c
 }
 
-// broadcast and multicast look at the destination of the link or of IP. The netmask of
-// the network is not in a capture, so ip broadcast knows all ones and all zeros only.
+// broadcast and multicast compare the destination of the link or of IP. A capture does not
+// contain the netmask of the network, so ip broadcast matches only all ones and all zeros.
 func (p *parser) broadcast(off int, word string) *cond {
 	switch word {
 	case "", "ether":
@@ -391,7 +391,7 @@ func (p *parser) broadcast(off int, word string) *cond {
 		at := p.netAt(16, 4)
 		return and(p.ofType(off, etherIPv4), or(is(at, 0), is(at, 0xffffffff)))
 	}
-	return p.fail(off, fmt.Sprintf("%q has no broadcast; ether and ip have", word))
+	return p.fail(off, fmt.Sprintf("%q has no broadcast; only ether and ip do", word))
 }
 
 func (p *parser) multicast(off int, word string) *cond {
@@ -409,10 +409,10 @@ func (p *parser) multicast(off int, word string) *cond {
 	case "ip6":
 		return and(p.ofType(off, etherIPv6), is(p.netAt(24, 1), 255))
 	}
-	return p.fail(off, fmt.Sprintf("%q has no multicast; ether, ip and ip6 have", word))
+	return p.fail(off, fmt.Sprintf("%q has no multicast; only ether, ip and ip6 do", word))
 }
 
-// direction is in the header of link types that a program makes up.
+// direction reads the direction that some link types keep in their header.
 func (p *parser) direction(off int, outbound bool) *cond {
 	if !p.known {
 		return p.failLink(off)
@@ -431,7 +431,7 @@ func (p *parser) direction(off int, outbound bool) *cond {
 	case linkSLIP:
 		c = not(is(p.headerAt(0, 1), 0))
 	default:
-		return p.fail(off, fmt.Sprintf("packets of link type %d do not say whether they came or went; inbound and outbound need Linux cooked packets, pppd or SLIP", p.inner))
+		return p.fail(off, fmt.Sprintf("packets of link type %d have no direction; inbound and outbound need Linux cooked packets, pppd or SLIP", p.inner))
 	}
 	if !outbound {
 		return not(c)

@@ -19,7 +19,8 @@ import (
 	"golang.org/x/net/bpf"
 )
 
-// expressions that tcpdump and this package must answer alike, on every link type both know.
+// expressions must have the same results in tcpdump and in this package, on every link type
+// that both know.
 const expressions = `
 ip
 ip6
@@ -216,7 +217,7 @@ type tcpdumpPacket struct {
 	orig uint32
 }
 
-// tcpdump gives the packets of a capture that match, as tcpdump reads them.
+// tcpdump returns the packets of a capture that match according to tcpdump.
 func tcpdump(t *testing.T, file, expr string) (link uint16, packets []tcpdumpPacket, refused string) {
 	var out, diag bytes.Buffer
 	cmd := exec.Command("tcpdump", "-n", "-r", file, "-w", "-", "--", expr)
@@ -254,7 +255,7 @@ func captures(t *testing.T) []string {
 				break
 			}
 			if dir == filepath.Dir(dir) {
-				t.Skip("needs shared captures")
+				t.Skip("needs the shared captures")
 			}
 		}
 	}
@@ -271,7 +272,7 @@ func captures(t *testing.T) []string {
 	return files
 }
 
-// ownAddresses makes expressions from what the packets hold.
+// ownAddresses makes expressions from the addresses and ports in packets.
 func ownAddresses(link uint16, packets []tcpdumpPacket) []string {
 	var out []string
 	for i, p := range packets {
@@ -306,7 +307,7 @@ func words(b []byte) (out []any) {
 }
 
 // TestAgreesWithTcpdumpOnOtherLinkTypes puts the link headers that few captures have before
-// IP packets, and also takes Ethernet frames for frames of those links.
+// IP packets, and also reads Ethernet frames as frames of those links.
 func TestAgreesWithTcpdumpOnOtherLinkTypes(t *testing.T) {
 	if _, err := exec.LookPath("tcpdump"); err != nil {
 		t.Skip("needs tcpdump")
@@ -396,8 +397,8 @@ func classic(link uint16, packets []tcpdumpPacket) []byte {
 	return b.Bytes()
 }
 
-// TestAgreesWithTcpdump asks tcpdump and this package the same of the same packets. It
-// takes a fixed sample; PCAPSULE_FULL asks everything, which takes some twenty minutes.
+// TestAgreesWithTcpdump compares the results of tcpdump and of this package. It uses a fixed
+// sample; with PCAPSULE_FULL it runs every expression, for about twenty minutes.
 func TestAgreesWithTcpdump(t *testing.T) {
 	if _, err := exec.LookPath("tcpdump"); err != nil {
 		t.Skip("needs tcpdump")
@@ -450,31 +451,31 @@ func chosen(file, expr string, sample uint32) bool {
 	return h.Sum32()%sample == 0
 }
 
-// counts are of questions, and of packets that matched.
+// counts counts comparisons and matched packets.
 type counts struct {
-	asked, unlike, unknown, theirs, matched atomic.Int64
+	compared, different, unknown, refused, matched atomic.Int64
 }
 
 func (c *counts) String() string {
-	return fmt.Sprintf("%d questions: %d answered unlike, %d of unknown link types, %d refused by tcpdump, %d packets matched",
-		c.asked.Load(), c.unlike.Load(), c.unknown.Load(), c.theirs.Load(), c.matched.Load())
+	return fmt.Sprintf("%d comparisons: %d differ, %d have unknown link types, %d are refused by tcpdump, %d packets matched",
+		c.compared.Load(), c.different.Load(), c.unknown.Load(), c.refused.Load(), c.matched.Load())
 }
 
 func (c *counts) compare(t *testing.T, file, expr string, link uint16, all []tcpdumpPacket) {
-	c.asked.Add(1)
+	c.compared.Add(1)
 	_, want, refused := tcpdump(t, file, expr)
 	p, err := Compile(expr, link, 0)
 	var linkErr *LinkTypeError
 	switch {
 	case refused != "" && strings.Contains(refused, "tcpdump: "):
-		c.theirs.Add(1)
+		c.refused.Add(1)
 		return
 	case errors.As(err, &linkErr):
 		c.unknown.Add(1)
 		return
 	case err != nil:
-		c.unlike.Add(1)
-		t.Errorf("%s: %q on link type %d: %v, and tcpdump answers", file, expr, link, err)
+		c.different.Add(1)
+		t.Errorf("%s: %q on link type %d: %v, but tcpdump accepts it", file, expr, link, err)
 		return
 	}
 	vm := newVM(t, p)
@@ -496,7 +497,7 @@ func (c *counts) compare(t *testing.T, file, expr string, link uint16, all []tcp
 		same = bytes.Equal(got[i].data, want[i].data)
 	}
 	if !same {
-		c.unlike.Add(1)
+		c.different.Add(1)
 		t.Errorf("%s: %q on link type %d: %d packets of %d, tcpdump %d", file, expr, link, len(got), len(all), len(want))
 	}
 }
@@ -509,7 +510,7 @@ func newVM(t *testing.T, p *Program) *bpf.VM {
 	}
 	vm, err := bpf.NewVM(list)
 	if err != nil {
-		t.Fatalf("program is refused: %v", err)
+		t.Fatalf("the machine refuses the program: %v", err)
 	}
 	return vm
 }

@@ -13,17 +13,17 @@ import (
 // sample is an object that waits for its connection to be captured.
 type sample struct {
 	object
-	build *build
-	pid   uint32
-	tid   uint32
-	mono  uint64
-	came  time.Time
-	// Of an object of which only fields were read, by a layout that is not proven yet.
+	build    *build
+	pid      uint32
+	tid      uint32
+	mono     uint64
+	received time.Time
+	// Of an object of which only some fields were read, by a layout that is not proven yet.
 	plan  *layout
 	field [bpf.MaxFields][]byte
 }
 
-// at is get for a sample.
+// at implements get for a sample.
 func (s *sample) at(p *place) []byte {
 	if s.plan == nil {
 		return s.object.at(p)
@@ -42,11 +42,11 @@ const (
 	maxPending = 48 // samples of a build
 	maxSamples = 96
 	keepSample = 30 * time.Second
-	maxGiven   = 8  // objects in which a layout of another time is wrong before it is dropped
-	disagree   = 16 // objects one after the other whose keys open nothing: the layout is dropped
+	maxLoaded  = 8  // objects that a loaded layout does not fit before it is dropped
+	disagree   = 16 // consecutive objects whose keys open nothing before the layout is dropped
 )
 
-// object takes an object that a probe has read.
+// object handles an object that a probe has read.
 func (t *Tracker) object(e *bpf.Event) {
 	x, p := t.targets[e.Target], t.procs[e.TGID]
 	if x == nil || x.build == nil || p == nil {
@@ -55,7 +55,7 @@ func (t *Tracker) object(e *bpf.Event) {
 	}
 	b := x.build
 	b.seen++
-	p.met(x)
+	p.setLibrary(x)
 	if e.Kind == bpf.Fields {
 		if uint64(e.Plan) >= uint64(len(b.plans)) {
 			t.count.Unused++
@@ -66,14 +66,14 @@ func (t *Tracker) object(e *bpf.Event) {
 			t.read(p, b, l, e, func(at *place) []byte { return fieldOf(l, &e.Field, at) })
 			return
 		}
-		s := &sample{build: b, pid: e.TGID, tid: e.TID, mono: e.Time, came: time.Now(), plan: l}
+		s := &sample{build: b, pid: e.TGID, tid: e.TID, mono: e.Time, received: time.Now(), plan: l}
 		for i, f := range e.Field {
 			s.field[i] = slices.Clone(f)
 		}
 		t.wait(s)
 		return
 	}
-	s := &sample{object: object{data: slices.Clone(e.Data)}, build: b, pid: e.TGID, tid: e.TID, mono: e.Time, came: time.Now()}
+	s := &sample{object: object{data: slices.Clone(e.Data)}, build: b, pid: e.TGID, tid: e.TID, mono: e.Time, received: time.Now()}
 	s.hops = make(map[uint32][]byte, len(e.Hops))
 	for _, h := range e.Hops {
 		s.hops[h.At] = slices.Clone(h.Data)
@@ -86,8 +86,8 @@ func (t *Tracker) object(e *bpf.Event) {
 	t.wait(s)
 }
 
-// met notes that a process has a library, which it may have mapped just now.
-func (p *process) met(x *target) {
+// setLibrary notes that a process has a library, which it may have mapped just now.
+func (p *process) setLibrary(x *target) {
 	p.library = x.library
 	p.from = x
 	if !slices.Contains(p.targets, x) {
@@ -97,21 +97,21 @@ func (p *process) met(x *target) {
 
 // wait keeps a sample until its connection is captured.
 func (t *Tracker) wait(s *sample) {
-	if t.o.Captured == nil || len(s.build.pending) >= maxPending || t.pendings() >= maxSamples {
+	if t.o.Captured == nil || len(s.build.pending) >= maxPending || t.pendingSamples() >= maxSamples {
 		t.count.Unused++
 		return
 	}
 	s.build.pending = append(s.build.pending, s)
 }
 
-func (t *Tracker) pendings() (n int) {
+func (t *Tracker) pendingSamples() (n int) {
 	for _, b := range t.builds {
 		n += len(b.pending)
 	}
 	return n
 }
 
-// read takes keys out of an object by a layout that is proven.
+// read extracts keys from an object by a proven layout.
 func (t *Tracker) read(p *process, b *build, l *layout, e *bpf.Event, at get) bool {
 	size := 0
 	c, err := conversationOf(t.o.Captured, nonzero(at(l.Random)))
@@ -121,14 +121,14 @@ func (t *Tracker) read(p *process, b *build, l *layout, e *bpf.Event, at get) bo
 	_, list := l.secrets(at, size)
 	if len(list) == 0 {
 		if e.Kind == bpf.Fields {
-			t.count.Unused++ // no connection was made with it
+			t.count.Unused++ // it made no connection
 		}
 		return false
 	}
 	proven := err == nil && slices.ContainsFunc(list, c.opens)
 	for _, s := range list {
 		s.ID, s.Value = slices.Clone(s.ID), slices.Clone(s.Value)
-		t.give(p, e.TID, e.Time, b.library, proven, s)
+		t.writeKey(p, e.TID, e.Time, b.library, proven, s)
 	}
 	switch {
 	case proven:
@@ -150,7 +150,7 @@ func nonzero(b []byte) []byte {
 	return b[:32]
 }
 
-// calibrate finds layouts in samples, beside the reading of events.
+// calibrate searches samples for layouts, in parallel with the reading of events.
 func (t *Tracker) calibrate() {
 	defer t.done.Done()
 	for {
@@ -177,13 +177,13 @@ func (t *Tracker) tryAll() {
 		all = append(all, b.pending...)
 	}
 	t.mu.Unlock()
-	slices.SortFunc(all, func(a, b *sample) int { return a.came.Compare(b.came) })
+	slices.SortFunc(all, func(a, b *sample) int { return a.received.Compare(b.received) })
 	for _, s := range all {
 		t.mu.Lock()
-		l, given := s.build.layout, s.build.given
+		l, loaded := s.build.layout, s.build.loaded
 		t.mu.Unlock()
-		list, learned, err := s.try(t.o.Captured, &l, given)
-		if err == errMore && time.Since(s.came) < keepSample {
+		list, learned, err := s.try(t.o.Captured, &l, loaded)
+		if err == errMore && time.Since(s.received) < keepSample {
 			continue
 		}
 		t.mu.Lock()
@@ -192,8 +192,8 @@ func (t *Tracker) tryAll() {
 	}
 }
 
-// try takes proven keys out of a sample: by the layout, or by a search that adds to it.
-func (s *sample) try(from Captured, l *layout, given bool) (list []secrets.Secret, learned bool, err error) {
+// try extracts proven keys from a sample: by the layout, or by a search that extends it.
+func (s *sample) try(from Captured, l *layout, loaded bool) (list []secrets.Secret, learned bool, err error) {
 	if s.plan != nil {
 		*l = *s.plan
 	}
@@ -216,13 +216,13 @@ func (s *sample) try(from Captured, l *layout, given bool) (list []secrets.Secre
 		return false
 	}
 	if l.Random != nil && prove() {
-		return list, given, nil
+		return list, loaded, nil
 	}
 	if s.plan != nil {
 		return nil, false, err
 	}
-	if given {
-		*l = layout{} // of another time; this object says otherwise, or is none
+	if loaded {
+		*l = layout{} // from an earlier run; it does not fit this object, or this is not an object
 	}
 	found := *l
 	ok, err := s.search(from, &found)
@@ -236,7 +236,7 @@ func (s *sample) try(from Captured, l *layout, given bool) (list []secrets.Secre
 	return nil, false, err
 }
 
-// tried takes the result of a sample.
+// tried handles the result of a sample.
 func (t *Tracker) tried(s *sample, l *layout, list []secrets.Secret, learned bool, err error) {
 	b := s.build
 	b.pending = slices.DeleteFunc(b.pending, func(x *sample) bool { return x == s })
@@ -244,8 +244,8 @@ func (t *Tracker) tried(s *sample, l *layout, list []secrets.Secret, learned boo
 		t.count.Unused++
 		if err == nil {
 			b.failures++
-			if b.given && b.failures >= maxGiven {
-				b.layout, b.given, b.failures = layout{}, false, 0
+			if b.loaded && b.failures >= maxLoaded {
+				b.layout, b.loaded, b.failures = layout{}, false, 0
 				t.replan(b)
 			}
 			if b.failures == maxFailures && !b.proven {
@@ -255,7 +255,7 @@ func (t *Tracker) tried(s *sample, l *layout, list []secrets.Secret, learned boo
 		return
 	}
 	if learned {
-		b.layout, b.proven, b.given = *l, true, false
+		b.layout, b.proven, b.loaded = *l, true, false
 		t.replan(b)
 		if t.o.Layouts != "" {
 			if err := writeLayout(t.o.Layouts, b.library, b.id, l); err != nil {
@@ -270,6 +270,6 @@ func (t *Tracker) tried(s *sample, l *layout, list []secrets.Secret, learned boo
 	}
 	for _, k := range list {
 		k.ID, k.Value = slices.Clone(k.ID), slices.Clone(k.Value)
-		t.give(p, s.tid, s.mono, b.library, true, k)
+		t.writeKey(p, s.tid, s.mono, b.library, true, k)
 	}
 }

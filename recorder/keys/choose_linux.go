@@ -14,8 +14,8 @@ import (
 	bpf "github.com/pcapsule/pcapsule/bpf/keys"
 )
 
-// walk looks at all processes: at the start, and again from time to time, since events
-// may be lost and processes move to other control groups.
+// walk looks at all processes, at the start and then periodically, because events can be
+// lost and processes can move to other control groups.
 func (t *Tracker) walk() {
 	t.lastWalk = time.Now()
 	all := map[uint32]running{}
@@ -41,9 +41,9 @@ func (t *Tracker) walk() {
 	}
 }
 
-// descends tells whether a process is one chosen by number, or comes from one.
+// descends reports whether a process was chosen by number, or descends from one that was.
 func (t *Tracker) descends(r running, all map[uint32]running) bool {
-	const deepest = 256 // processes between
+	const deepest = 256 // generations
 	for range deepest {
 		if start, ok := t.roots[r.pid]; ok && start == r.start {
 			return true
@@ -60,7 +60,7 @@ func (t *Tracker) descends(r running, all map[uint32]running) bool {
 	return false
 }
 
-// consider looks at a process that runs another program now.
+// consider handles a process that has executed another program.
 func (t *Tracker) consider(e *bpf.Event) {
 	pid, parent, file := e.TGID, e.Parent, e.File
 	old := t.procs[pid]
@@ -70,8 +70,8 @@ func (t *Tracker) consider(e *bpf.Event) {
 	}
 	r, ok := look(pid)
 	if !ok {
-		// Gone already; what it was is all that can be said, and what a probe has read of it
-		// comes after this.
+		// The process has ended, so only the event describes it. What a probe has read of it
+		// follows this event.
 		if r.cgroup = t.groups[e.Cgroup]; (byPID || t.o.Select.matches(file, r.cgroup)) && !t.o.Select.never(pid, file, r.cgroup) {
 			t.put(&process{running: running{pid: pid, parent: parent, exe: file, cgroup: r.cgroup}, byPID: byPID, reason: Gone, ended: time.Now()})
 		}
@@ -81,7 +81,7 @@ func (t *Tracker) consider(e *bpf.Event) {
 		byPID = true
 	}
 	t.group(e.Cgroup, r.cgroup)
-	delete(t.procs, pid) // another program, even where the file has the same name
+	delete(t.procs, pid) // another program, even if the file has the same name
 	t.decide(r, byPID)
 }
 
@@ -101,7 +101,7 @@ func (t *Tracker) put(p *process) bool {
 	return true
 }
 
-// decide chooses a process, or takes its choice back.
+// decide chooses a process, or revokes the choice.
 func (t *Tracker) decide(r running, byPID bool) {
 	if r.pid == t.self {
 		return
@@ -127,7 +127,7 @@ func (t *Tracker) decide(r running, byPID bool) {
 	}
 }
 
-// group learns the number of a control group.
+// group records the number of a control group.
 func (t *Tracker) group(id uint64, path string) {
 	if _, ok := t.groups[id]; ok || path == "" || !t.o.Select.byGroup() || len(t.groups) >= bpf.MaxGroups {
 		return
@@ -140,13 +140,13 @@ func (t *Tracker) group(id uint64, path string) {
 	}
 }
 
-// walkGroups learns the chosen control groups that are there, and forgets those that are
-// not.
+// walkGroups records the chosen control groups that exist, and forgets those that no longer
+// do.
 func (t *Tracker) walkGroups() {
 	if t.hierarchy == "" || !t.o.Select.byGroup() {
 		return
 	}
-	there := map[uint64]string{}
+	existing := map[uint64]string{}
 	roots := t.o.Select.Cgroups
 	if t.o.Select.Workload != nil {
 		roots = []string{"/"}
@@ -157,25 +157,25 @@ func (t *Tracker) walkGroups() {
 			if err != nil || !d.IsDir() || unix.Lstat(path, &st) != nil {
 				return nil
 			}
-			if len(there) >= bpf.MaxGroups {
+			if len(existing) >= bpf.MaxGroups {
 				return fs.SkipAll
 			}
-			// Who is behind a group may be learned, or change.
+			// The workload of a group may become known later, or change.
 			if name := strings.TrimPrefix(path, t.hierarchy); t.o.Select.Workload == nil || t.o.Select.matches("", name) {
-				there[st.Ino] = name
+				existing[st.Ino] = name
 			}
 			return nil
 		})
 	}
 	for id, path := range t.groups {
-		if there[id] != path {
+		if existing[id] != path {
 			delete(t.groups, id)
 			if err := t.progs.ForgetGroup(id); err != nil {
 				t.detail = err.Error()
 			}
 		}
 	}
-	for id, path := range there {
+	for id, path := range existing {
 		t.group(id, path)
 	}
 }
@@ -195,7 +195,7 @@ func (t *Tracker) forget(pid uint32) {
 	}
 }
 
-// wake lets the attaching goroutine look for work.
+// wake makes the attaching goroutine look for work.
 func (t *Tracker) wake() {
 	select {
 	case t.work <- struct{}{}:
@@ -203,8 +203,8 @@ func (t *Tracker) wake() {
 	}
 }
 
-// attaching looks at the files of processes, beside the reading of events: to attach takes
-// milliseconds.
+// attaching examines the files of processes in a separate goroutine, because attaching
+// takes milliseconds.
 func (t *Tracker) attaching() {
 	defer t.done.Done()
 	for {
@@ -218,8 +218,8 @@ func (t *Tracker) attaching() {
 	}
 }
 
-// attachDue looks at the files of all processes whose time it is, and tells when to come
-// again.
+// attachDue examines the files of all processes that are due, and returns the time until the
+// next one is.
 func (t *Tracker) attachDue() time.Duration {
 	for {
 		t.mu.Lock()
@@ -248,8 +248,8 @@ func (t *Tracker) attachDue() time.Duration {
 	}
 }
 
-// plan says when a process is looked at again: often at first, since a dynamic linker
-// needs some time, then now and then.
+// plan sets when a process is examined again: often at first, because a dynamic linker needs
+// some time, then occasionally.
 func (p *process) plan() {
 	waits := [...]time.Duration{3 * time.Millisecond, 20 * time.Millisecond, 100 * time.Millisecond, 500 * time.Millisecond, 3 * time.Second}
 	wait := walkEvery
@@ -260,7 +260,7 @@ func (p *process) plan() {
 	p.looks++
 }
 
-// program attaches to what a process runs.
+// program attaches to the files that a process runs.
 func (t *Tracker) program(p *process, pid uint32, first bool) {
 	if first {
 		x := t.file(procPath(pid, "exe"))
@@ -278,8 +278,8 @@ func (t *Tracker) program(p *process, pid uint32, first bool) {
 	}
 }
 
-// runs notes that a process runs a file. It answers true where nothing else has to be
-// looked at: a Go program has one TLS, and a library that cgo loads is not followed.
+// runs notes that a process runs a file. It returns true if no other file need be examined:
+// a Go program has one TLS implementation, and a library that cgo loads is not followed.
 func (t *Tracker) runs(p *process, x *target) bool {
 	if x == nil {
 		return false

@@ -7,18 +7,18 @@ import (
 	"sync"
 )
 
-// Bounds of Conversations.
+// Limits of Conversations.
 const (
 	maxSide     = 24 << 10 // of one side of one connection
 	maxKept     = 32 << 20 // of all
 	maxFlows    = 8192
-	maxWaiting  = 16 // segments of a side that came before their time
+	maxWaiting  = 16 // segments of a side that arrived early
 	maxWaitSize = 16 << 10
 )
 
-// Conversations keeps the beginnings of TLS connections over TCP, and of QUIC, out of
-// packets, to prove keys with: it is Captured for whoever has packets. It is safe for several goroutines,
-// and costs a look into a map for each packet of TCP or UDP.
+// Conversations keeps the beginnings of TLS connections over TCP, and of QUIC connections, to
+// prove keys with. It implements Captured for code that has packets. It is safe for several goroutines,
+// and costs one map lookup for each TCP or UDP packet.
 type Conversations struct {
 	mu       sync.Mutex
 	flows    map[flowKey]*flow
@@ -52,7 +52,7 @@ type waiting struct {
 	data []byte
 }
 
-// NewConversations begins with nothing.
+// NewConversations returns an empty Conversations.
 func NewConversations() *Conversations {
 	return &Conversations{flows: map[flowKey]*flow{}, byRandom: map[[32]byte]*flow{},
 		quic: map[flowKey]*quicFlow{}, quicRandom: map[[32]byte]*quicFlow{}}
@@ -66,11 +66,11 @@ func (c *Conversations) Records(clientRandom [32]byte) (client, server []byte, o
 	if f == nil {
 		return nil, nil, false
 	}
-	// What is there already is never written again, only appended to.
+	// Existing bytes are never overwritten, only appended to.
 	return slices.Clip(f.sides[0].data), slices.Clip(f.sides[1].data), true
 }
 
-// Packet takes one IP packet. It keeps no reference to it.
+// Packet adds one IP packet. It keeps no reference to it.
 func (c *Conversations) Packet(ip []byte) {
 	from, to, protocol, b := transportOf(ip)
 	if protocol == udp && len(b) > 8 {
@@ -104,7 +104,7 @@ func (c *Conversations) Packet(ip []byte) {
 
 func (f *flow) first(i int) uint32 { return f.sides[i].next - uint32(len(f.sides[i].data)) }
 
-// startsTLS tells whether bytes can be the first of a client: a record with a ClientHello.
+// startsTLS reports whether bytes can be the first of a client: a record with a ClientHello.
 func startsTLS(b []byte) bool {
 	return len(b) >= 6 && b[0] == recordHandshake && b[1] == 3 && b[2] <= 4 && b[5] == 1
 }
@@ -120,7 +120,7 @@ func (c *Conversations) begin(key flowKey, seq, ack uint32, data []byte) {
 	c.add(f, 0, seq, data)
 }
 
-// trim forgets the oldest connections where there are too many, but not the one that just
+// trim forgets the oldest connections if there are too many, but not the one that just
 // grew.
 func (c *Conversations) trim(f *flow) {
 	for len(c.flows) > maxFlows || c.kept > maxKept {
@@ -190,7 +190,7 @@ func (c *Conversations) add(f *flow, i int, seq uint32, data []byte) {
 }
 
 func (c *Conversations) append(s *side, seq uint32, data []byte) {
-	old := s.next - seq // bytes that are there already
+	old := s.next - seq // bytes that are already present
 	if uint64(old) >= uint64(len(data)) {
 		return
 	}
@@ -206,8 +206,8 @@ const (
 	udp = 17
 )
 
-// transportOf finds what an IP packet carries. Fragments are passed over: hosts that speak
-// TLS or QUIC do not make them.
+// transportOf finds the payload of an IP packet. Fragments are skipped: hosts that use TLS
+// or QUIC do not send them.
 func transportOf(b []byte) (from, to netip.Addr, protocol byte, data []byte) {
 	if len(b) < 20 {
 		return

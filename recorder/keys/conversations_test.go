@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// packetOf makes a packet of TCP, over IPv6 with an extension header or over IPv4.
+// packetOf makes a TCP packet, over IPv6 with an extension header or over IPv4.
 func packetOf(six, fromClient bool, client uint16, seq, ack uint32, data []byte) []byte {
 	tcp := make([]byte, 20, 20+len(data))
 	ports := [2]uint16{client, 443}
@@ -36,18 +36,18 @@ func packetOf(six, fromClient bool, client uint16, seq, ack uint32, data []byte)
 	ip := make([]byte, 20)
 	ip[0], ip[9], ip[15], ip[19] = 0x45, 6, a, b
 	be.PutUint16(ip[2:], uint16(20+len(tcp)))
-	return append(append(ip, tcp...), 0, 0, 0) // padding of Ethernet
+	return append(append(ip, tcp...), 0, 0, 0) // Ethernet padding
 }
 
-func TestConversationsPutStreamsTogether(t *testing.T) {
+func TestConversationsReassembleStreams(t *testing.T) {
 	k := realTalk(t, tls.VersionTLS13, 0)
 	for _, v := range []struct {
 		name              string
 		six, mixed, twice bool
-	}{{"in order", false, false, false}, {"IPv6", true, false, false}, {"out of order", false, true, false}, {"seen twice", true, true, true}} {
+	}{{"in order", false, false, false}, {"IPv6", true, false, false}, {"out of order", false, true, false}, {"duplicated", true, true, true}} {
 		t.Run(v.name, func(t *testing.T) {
 			c := NewConversations()
-			const start = 0xffffff00 // goes over the end of numbers
+			const start = 0xffffff00 // sequence numbers wrap around
 			var packets [][]byte
 			for i, s := range [][]byte{k.client, k.server} {
 				for at := 0; at < len(s); at += 90 {
@@ -58,7 +58,7 @@ func TestConversationsPutStreamsTogether(t *testing.T) {
 					}
 				}
 			}
-			if v.mixed { // in groups of six, but for the first, by which a connection is known
+			if v.mixed { // in groups of six, except the first packet, which identifies the connection
 				for i := 1; i < len(packets); i += 6 {
 					group := packets[i:min(i+6, len(packets))]
 					rand.Shuffle(len(group), func(i, j int) { group[i], group[j] = group[j], group[i] })
@@ -75,7 +75,7 @@ func TestConversationsPutStreamsTogether(t *testing.T) {
 	}
 }
 
-func TestConversationsStayWithinBounds(t *testing.T) {
+func TestConversationsStayWithinLimits(t *testing.T) {
 	c := NewConversations()
 	hello := append([]byte{22, 3, 1, 0, 42, 1, 0, 0, 38, 3, 3}, make([]byte, 36)...)
 	big := make([]byte, 60000)
@@ -112,13 +112,13 @@ func FuzzPackets(f *testing.F) {
 		}
 		for r, fl := range c.byRandom {
 			if client, _, ok := c.Records(r); !ok || len(client) > maxSide || fl.gone {
-				t.Error("a connection that is none")
+				t.Error("a listed connection is gone or too large")
 			}
 		}
 	})
 }
 
-// initial makes a datagram that begins like one of QUIC.
+// initial makes a datagram that begins like a QUIC Initial packet.
 func initial(size int) []byte {
 	b := make([]byte, 28+size)
 	b[0], b[9], b[15], b[19] = 0x45, udp, 1, 2
@@ -127,7 +127,7 @@ func initial(size int) []byte {
 	return b
 }
 
-func TestQUICStaysWithinBounds(t *testing.T) {
+func TestQUICStaysWithinLimits(t *testing.T) {
 	c := NewConversations()
 	p := initial(1200)
 	for i := range 3 * maxQUIC {
@@ -142,7 +142,7 @@ func TestQUICStaysWithinBounds(t *testing.T) {
 		f.frames(0, append([]byte{6, 0x40 + byte(i>>8), byte(i + 1), 0x44, 0}, make([]byte, 1024)...))
 	}
 	if n := f.crypto[0].held; n > maxCrypto || len(f.crypto[0].data) != 0 {
-		t.Errorf("%d bytes wait", n)
+		t.Errorf("%d bytes are waiting", n)
 	}
 }
 
@@ -165,7 +165,7 @@ func FuzzFrames(f *testing.F) {
 	})
 }
 
-func BenchmarkPacketOfNoTLS(b *testing.B) {
+func BenchmarkPacketWithoutTLS(b *testing.B) {
 	c := NewConversations()
 	p := packetOf(false, true, 1, 1, 1, make([]byte, 1000))
 	for b.Loop() {

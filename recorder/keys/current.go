@@ -2,8 +2,8 @@ package keys
 
 import "sync"
 
-// Current is a Sink whose file changes with the segment. While there is none, some
-// thousand keys wait for the next. It is safe for several goroutines.
+// Current is a Sink that writes to the file of the current segment. If there is none, keys
+// wait for the next one, up to a limit. It is safe for several goroutines.
 type Current struct {
 	mu      sync.Mutex
 	to      Sink
@@ -13,8 +13,8 @@ type Current struct {
 
 const maxWaitingKeys = 8192
 
-// Set gives keys to another sink from now on, those that waited first, and returns the one
-// before, which gets no more and is the caller's to close. Nil is no sink.
+// Set directs keys to another sink, beginning with those that waited, and returns the
+// previous sink, which receives no more keys and which the caller must close. Nil means no sink.
 func (c *Current) Set(to Sink) (before Sink, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -53,14 +53,14 @@ func (c *Current) Flush() error {
 	return c.to.Flush()
 }
 
-// Waiting is how many keys wait for a sink now.
+// Waiting is the number of keys that wait for a sink.
 func (c *Current) Waiting() uint64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return uint64(len(c.waiting))
 }
 
-// Lost is how many keys waited for a sink until there were too many of them.
+// Lost is the number of keys that were discarded because too many waited for a sink.
 func (c *Current) Lost() uint64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()

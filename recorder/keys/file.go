@@ -14,32 +14,32 @@ import (
 	"filippo.io/age"
 )
 
-// fileHead begins each file of keys, docs/format/segment-keys.md.
+// fileHead is the first line of each key file, docs/format/segment-keys.md.
 const fileHead = "# keys read while a segment was written, RFC 9850 (pcapsule segment keys 1)\n"
 
 // File is the key file of one segment: lines of RFC 9850, each group of them after a
-// comment that says when and from whom they were read. It implements Sink, and is safe
-// for several goroutines.
+// comment that says when and from which process they were read. It implements Sink, and is
+// safe for several goroutines.
 type File struct {
 	mu   sync.Mutex
 	f    *os.File
-	seal io.WriteCloser // age, nil in clear
+	seal io.WriteCloser // age; nil if the file is not encrypted
 	last origin
-	torn bool // the last line was not written whole
+	torn bool // the last line is incomplete
 	n    uint64
-	err  error // of the encryption, which cannot go on after one
+	err  error // of the encryption, which cannot continue after an error
 }
 
-// origin is what a comment says.
+// origin is the content of a comment.
 type origin struct {
 	pid, tid uint32
 	second   int64
 	exe      string
 }
 
-// Open makes a segment's key file, which only its owner may read, or goes on with one in
-// clear. With recipients the file is one age file that Close ends: it cannot be gone on
-// with, so that one that is there is an error (os.ErrExist).
+// Open creates a segment's key file, which only its owner may read, or appends to an
+// unencrypted one. With recipients the file is one age file that Close completes. It cannot
+// be appended to, so an existing file is an error (os.ErrExist).
 func Open(path string, recipients ...age.Recipient) (*File, error) {
 	flags := os.O_CREATE | os.O_RDWR | os.O_APPEND
 	if len(recipients) > 0 {
@@ -63,7 +63,7 @@ func (k *File) begin(recipients []age.Recipient) error {
 		return err
 	}
 	if st.Mode().Perm()&0o077 != 0 {
-		return fmt.Errorf("others may read it (mode %v), want 0600", st.Mode().Perm())
+		return fmt.Errorf("other users can read it (mode %v): run chmod 600", st.Mode().Perm())
 	}
 	if size := st.Size(); size > 0 {
 		var last [1]byte
@@ -81,7 +81,7 @@ func (k *File) begin(recipients []age.Recipient) error {
 	if err := k.write([]byte(fileHead)); err != nil {
 		return err
 	}
-	// The name too has to be there after a power cut.
+	// The name must also survive a power cut.
 	d, err := os.Open(filepath.Dir(k.f.Name()))
 	if err != nil {
 		return err
@@ -102,7 +102,7 @@ func (k *File) write(b []byte) error {
 	}
 	n, err := k.f.Write(b)
 	if err != nil {
-		// Half a line must not become one with the next.
+		// An incomplete line must not merge with the next one.
 		k.torn = k.torn && n == 0 || n > 0 && b[n-1] != '\n'
 		return err
 	}
@@ -110,8 +110,8 @@ func (k *File) write(b []byte) error {
 	return nil
 }
 
-// Key implements Sink: it appends the key's line. What is in clear is with the operating
-// system when Key returns, what is encrypted when 64 KiB are full or at Close.
+// Key implements Sink: it appends the key's line. An unencrypted line has been passed to the
+// operating system when Key returns, an encrypted one when 64 KiB are full or at Close.
 func (k *File) Key(key Key) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -134,13 +134,13 @@ func (k *File) Key(key Key) error {
 	return nil
 }
 
-// quote keeps a name of a file, which anybody chooses, in one line of plain text.
+// quote keeps a file name, which anyone may choose, on one line of plain text.
 func quote(s string) string {
 	const most = 512
 	return strconv.QuoteToASCII(s[:min(len(s), most)])
 }
 
-// Flush implements Sink: what was written is on the disk afterwards.
+// Flush implements Sink: everything written is on disk afterwards.
 func (k *File) Flush() error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -153,14 +153,14 @@ func (k *File) Flush() error {
 	return nil
 }
 
-// Keys is how many were written.
+// Keys is the number of keys written.
 func (k *File) Keys() uint64 {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return k.n
 }
 
-// Close ends the file and syncs it. Closing again does nothing.
+// Close completes the file and syncs it. Closing again does nothing.
 func (k *File) Close() error {
 	k.mu.Lock()
 	defer k.mu.Unlock()

@@ -21,9 +21,9 @@ func someKey(n byte) Key {
 		Time: time.Date(2026, 11, 20, 1, 2, 3, 4, time.UTC).UnixNano(), PID: 7, TID: 8, Executable: "/opt/a \"b\"\n\x1b[2J", Library: OpenSSL}
 }
 
-func TestFileIsForItsOwnerAndIsAKeyLog(t *testing.T) {
+func TestFileIsPrivateKeyLog(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "a.keys")
-	for round := range 2 { // opened again it goes on
+	for round := range 2 { // the second round appends
 		f, err := Open(path)
 		if err != nil {
 			t.Fatal(err)
@@ -37,7 +37,7 @@ func TestFileIsForItsOwnerAndIsAKeyLog(t *testing.T) {
 			t.Fatal(err, f.Keys())
 		}
 		if f.Key(someKey(9)) == nil {
-			t.Error("a closed file takes a key")
+			t.Error("a closed file accepts a key")
 		}
 	}
 	st, err := os.Stat(path)
@@ -49,7 +49,7 @@ func TestFileIsForItsOwnerAndIsAKeyLog(t *testing.T) {
 		t.Fatal(err)
 	}
 	if want := `# 2026-11-20T01:02:03.000000004Z pid 7 tid 8 openssl "/opt/a \"b\"\n\x1b[2J"` + "\n"; strings.Count(string(b), want) != 2 {
-		t.Errorf("origin, want twice %s:\n%s", want, b)
+		t.Errorf("want the origin twice: %s:\n%s", want, b)
 	}
 	checkLog(t, b, 6)
 }
@@ -68,7 +68,7 @@ func checkLog(t *testing.T, b []byte, keys int64) {
 	}
 }
 
-func TestHalfALineDoesNotSpoilTheNext(t *testing.T) {
+func TestIncompleteLineDoesNotSpoilTheNext(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "a.keys")
 	if err := os.WriteFile(path, []byte("CLIENT_RANDOM 00112233"), 0o600); err != nil {
 		t.Fatal(err)
@@ -86,28 +86,28 @@ func TestHalfALineDoesNotSpoilTheNext(t *testing.T) {
 	}
 }
 
-func TestFilesThatAreNotTaken(t *testing.T) {
+func TestRefusedFiles(t *testing.T) {
 	dir := t.TempDir()
 	open := filepath.Join(dir, "open")
 	if err := os.WriteFile(open, nil, 0o644); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := Open(open); err == nil {
-		t.Error("a file that others may read is taken")
+		t.Error("a file that others may read is accepted")
 	}
 	if _, err := Open(filepath.Join(dir, "not", "there")); !errors.Is(err, os.ErrNotExist) {
-		t.Error("a folder that is not there:", err)
+		t.Error("a missing folder:", err)
 	}
 	id, err := age.GenerateX25519Identity()
 	if err != nil {
 		t.Fatal(err)
 	}
 	if _, err := Open(open, id.Recipient()); !errors.Is(err, os.ErrExist) {
-		t.Error("encrypting into a file that is there:", err)
+		t.Error("encrypting into an existing file:", err)
 	}
 }
 
-func TestEncryptedFileOpensWithTheIdentityAndHidesKeys(t *testing.T) {
+func TestEncryptedFile(t *testing.T) {
 	id, err := age.GenerateX25519Identity()
 	if err != nil {
 		t.Fatal(err)
@@ -129,7 +129,7 @@ func TestEncryptedFileOpensWithTheIdentityAndHidesKeys(t *testing.T) {
 	}
 	b, err := os.ReadFile(path)
 	if err != nil || !bytes.HasPrefix(b, []byte("age-encryption.org/v1\n")) || bytes.Contains(b, []byte("TRAFFIC")) {
-		t.Fatal("not age, or in clear", err)
+		t.Fatal("not an age file, or not encrypted", err)
 	}
 	r, err := age.Decrypt(bytes.NewReader(b), id)
 	if err != nil {
@@ -149,14 +149,14 @@ func TestSelector(t *testing.T) {
 		want              bool
 	}{
 		{"a name", "/usr/bin/curl", "/", true},
-		{"a pattern of a name", "/usr/bin/python3.11", "/", true},
-		{"a pattern of a path", "/opt/app/server", "/", true},
+		{"a name pattern", "/usr/bin/python3.11", "/", true},
+		{"a path pattern", "/opt/app/server", "/", true},
 		{"a path below the pattern", "/opt/app/bin/server", "/", false},
-		{"a part of a name", "/usr/bin/curlie", "/", false},
+		{"part of a name", "/usr/bin/curlie", "/", false},
 		{"a control group", "/bin/x", "/kube/pod1", true},
-		{"one below", "/bin/x", "/kube/pod1/container", true},
-		{"one with a slash", "/bin/x", "/sys/a", true},
-		{"one that begins the same", "/bin/x", "/kube/pod12", false},
+		{"a group below", "/bin/x", "/kube/pod1/container", true},
+		{"a group with a slash", "/bin/x", "/sys/a", true},
+		{"a group with the same prefix", "/bin/x", "/kube/pod12", false},
 		{"nothing known", "", "", false},
 	} {
 		if got := s.matches(v.exe, v.cgroup); got != v.want {
@@ -164,7 +164,7 @@ func TestSelector(t *testing.T) {
 		}
 	}
 	if (Selector{}).matches("/usr/bin/curl", "/") || !(Selector{}).Empty() || s.Empty() {
-		t.Error("the zero value chooses")
+		t.Error("the zero value chooses processes")
 	}
 }
 
@@ -225,6 +225,6 @@ func TestKeysWaitForTheNextSegment(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := c.Set(f); err == nil {
-		t.Error("a closed file takes the keys that waited")
+		t.Error("a closed file accepts the waiting keys")
 	}
 }

@@ -7,13 +7,13 @@ import (
 	"fmt"
 )
 
-// Why a file has no key log function that a probe can sit on.
+// Why a probe cannot be attached to a key log function in a file.
 var (
 	errNotGo      = errors.New("not a Go program")
 	errNoTLS      = errors.New("a Go program without crypto/tls")
-	errGoVersion  = errors.New("a Go program of a version before 1.20, or with a function table that is not read")
-	errGoText     = errors.New("a Go program whose text address was not found")
-	errGoPrologue = errors.New("a Go program whose key log function does not begin as a function of Go")
+	errGoVersion  = errors.New("a Go program built before Go 1.20, or with an unknown function table")
+	errGoText     = errors.New("a Go program whose text address is unknown")
+	errGoPrologue = errors.New("a Go program whose key log function does not begin with a Go prologue")
 )
 
 const (
@@ -27,12 +27,12 @@ const (
 	maxCandidates = 16
 )
 
-// goSpan is where a function lies in the file.
+// goSpan is the location of a function in the file.
 type goSpan struct{ off, size uint64 }
 
-// goFunctions finds where in a Go program functions lie whose names end so, by the
-// program's own table of functions: strip leaves it, since panics need it. There is one
-// list for each name.
+// goFunctions finds the functions of a Go program whose names have one of the suffixes, in
+// the program's own function table: strip keeps it, because panics need it. It returns one
+// list for each suffix.
 func (m *image) goFunctions(suffixes ...string) ([][]goSpan, error) {
 	table, va, err := m.goTable()
 	if err != nil {
@@ -63,8 +63,8 @@ func (m *image) goFunctions(suffixes ...string) ([][]goSpan, error) {
 	return all, nil
 }
 
-// goTable finds the function table. Its section has no name of its own in PIE programs
-// that Go before 1.26 linked with another linker.
+// goTable finds the function table. PIE programs that Go before 1.26 linked externally have
+// no separate section for it.
 func (m *image) goTable() (table []byte, va uint64, err error) {
 	magic := []byte{0xf1, 0xff, 0xff, 0xff, 0, 0, 1, 8}
 	if m.machine == machineARM64 {
@@ -108,7 +108,7 @@ func (m *image) goTable() (table []byte, va uint64, err error) {
 	}
 }
 
-// goNames finds the names of functions that end so: their places in the table of names.
+// goNames finds the function names that have a suffix: their offsets in the name table.
 func goNames(table []byte, suffix string) (map[uint32]bool, error) {
 	le := binary.LittleEndian
 	from, to := le.Uint64(table[32:]), le.Uint64(table[40:])
@@ -133,10 +133,10 @@ func goNames(table []byte, suffix string) (map[uint32]bool, error) {
 	return found, nil
 }
 
-// goEntry is where a function begins and where the next one does, from the text's begin.
+// goEntry is where a function begins and where the next one does, from the start of the text.
 type goEntry struct{ from, to uint32 }
 
-// goEntries finds the functions of the names.
+// goEntries finds the functions that have the names.
 func goEntries(table []byte, names map[uint32]bool) ([]goEntry, error) {
 	le := binary.LittleEndian
 	count, at := le.Uint64(table[8:]), le.Uint64(table[64:])
@@ -153,25 +153,25 @@ func goEntries(table []byte, names map[uint32]bool) ([]goEntry, error) {
 		if names[le.Uint32(funcs[to+4:])] && len(entries) < maxGoTargets {
 			end := entry
 			if (i+1)*8+4 <= uint64(len(funcs)) {
-				end = max(end, le.Uint32(funcs[(i+1)*8:])) // behind the last one stands where the text ends
+				end = max(end, le.Uint32(funcs[(i+1)*8:])) // the last entry is followed by the end of the text
 			}
 			entries = append(entries, goEntry{entry, end})
 		}
 	}
 	if len(entries) == 0 {
-		return nil, errNoTLS // a name that is only inlined somewhere
+		return nil, errNoTLS // the function is only inlined
 	}
 	return entries, nil
 }
 
-// Places in runtime.moduledata, the same from Go 1.16 to today.
+// Offsets in runtime.moduledata, the same since Go 1.16.
 const (
 	moduleMinPC = 160
 	moduleText  = 176
 )
 
-// goText finds runtime.text. It is not where section .text begins: another linker puts C
-// code before. The module's description has it; its first word points to the table.
+// goText finds runtime.text. It need not be the start of section .text, because an external
+// linker puts C code first. The module's description contains it; its first word points to the table.
 func (m *image) goText(table, header uint64) (uint64, error) {
 	var candidates []uint64
 	if s := m.section(".go.module"); s != nil {
@@ -221,8 +221,8 @@ func (m *image) goText(table, header uint64) (uint64, error) {
 	return 0, errGoText
 }
 
-// goPrologue tells whether a function of Go begins at an offset of the file: those that
-// are not small look first whether the stack is long enough.
+// goPrologue reports whether a Go function begins at an offset of the file: all but small
+// functions first check that the stack is large enough.
 func (m *image) goPrologue(off uint64) bool {
 	b, err := m.read(off, 16)
 	if err != nil {
@@ -235,8 +235,8 @@ func (m *image) goPrologue(off uint64) bool {
 		b[0] == 0x4c && b[1] == 0x8d && (bytes.Contains(b[4:], []byte{0x4d, 0x3b, 0x66, 0x10})) // LEAQ -n(SP), R12; CMPQ R12, 16(R14)
 }
 
-// goTargets finds key log functions, also by symbols, where they were not stripped. Both ways have to
-// agree; where they do not, nothing is attached.
+// goTargets finds key log functions, also by symbols if they were not stripped. If the two
+// results differ, it returns an error and nothing is attached.
 func (m *image) goTargets() ([]uint64, error) {
 	all, err := m.goFunctions(goSuffix)
 	if err != nil {
@@ -248,7 +248,7 @@ func (m *image) goTargets() ([]uint64, error) {
 	}
 	f, err := m.functions(goFunction)
 	if err != nil {
-		return offsets, nil // symbols that cannot be read are as good as stripped
+		return offsets, nil // unreadable symbols are treated as stripped
 	}
 	va, ok := f[goFunction]
 	if !ok {
@@ -260,5 +260,5 @@ func (m *image) goTargets() ([]uint64, error) {
 			return offsets, nil
 		}
 	}
-	return nil, fmt.Errorf("%s at offset %#x by its symbol, at %#x by the function table", goFunction, want, offsets)
+	return nil, fmt.Errorf("%s is at offset %#x according to its symbol, but at %#x according to the function table", goFunction, want, offsets)
 }

@@ -14,11 +14,11 @@ import (
 	"testing"
 )
 
-// talks are the programs that goTalk built, by their flags: a link takes seconds.
+// talks caches the programs that goTalk built, by their flags: linking takes seconds.
 var talks sync.Map
 
-// goTalk builds testdata/gotalk. Each call returns a file of its own, because a probe is on
-// a file: what one test reads, no other one disturbs.
+// goTalk builds testdata/gotalk. Each call returns a separate file, because probes are
+// attached to files and tests must not disturb each other.
 func goTalk(t *testing.T, flags ...string) string {
 	t.Helper()
 	out := filepath.Join(t.TempDir(), "gotalk")
@@ -64,7 +64,7 @@ func image1(t *testing.T, path string) *image {
 	return m
 }
 
-func TestStrippedProgramsHaveTheFunctionWhereTheirTwinsHaveIt(t *testing.T) {
+func TestStrippedProgramsHaveTheSameFunctions(t *testing.T) {
 	for _, kind := range [][]string{nil, {"-buildmode=pie"}, {"-ldflags=-linkmode=external"}, {"-buildmode=pie", "-ldflags=-linkmode=external"}} {
 		t.Run(strings.Join(kind, " "), func(t *testing.T) {
 			full, bare := slices.Clone(kind), slices.Clone(kind)
@@ -83,7 +83,7 @@ func TestStrippedProgramsHaveTheFunctionWhereTheirTwinsHaveIt(t *testing.T) {
 				t.Fatal(err)
 			}
 			if f, _ := m.functions(goFunction); len(f) != 0 {
-				t.Error("the stripped one has symbols")
+				t.Error("the stripped program has symbols")
 			}
 			if len(a) != 1 || len(b) != 1 {
 				t.Error(a, b)
@@ -117,7 +117,7 @@ func TestOtherFilesHaveNoKeyLogFunction(t *testing.T) {
 			_, err = m.goTargets()
 		}
 		if err == nil {
-			t.Errorf("%d of %d bytes of a program are taken", n, len(b))
+			t.Errorf("%d of %d bytes of a program are accepted", n, len(b))
 		}
 	}
 }

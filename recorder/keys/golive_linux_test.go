@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-func TestKeysOfGoAreTheOnesThatItLogs(t *testing.T) {
+func TestGoKeysMatchItsKeyLog(t *testing.T) {
 	s := newSpace(t)
 	for _, build := range [][]string{nil, {"-ldflags=-s -w"}, {"-buildmode=pie", "-ldflags=-s -w"}} {
 		bin := goTalk(t, build...)
@@ -23,7 +23,7 @@ func TestKeysOfGoAreTheOnesThatItLogs(t *testing.T) {
 					list := tr.Processes()
 					return len(list) == 1 && list[0].Reason == NoHandshake
 				})
-				// The second client logs nothing, and its keys come all the same.
+				// The second client logs nothing, but its keys must be read all the same.
 				s.runProbed(t, tr, bin, "-addr="+addr, mode, "-n=20", "-keylog="+log)
 				s.runProbed(t, tr, bin, "-addr="+addr, mode, "-n=20")
 				want := truth(t, log)
@@ -44,7 +44,7 @@ func TestKeysOfGoAreTheOnesThatItLogs(t *testing.T) {
 				})
 				c, err := tr.Counters()
 				if err != nil || c.Lost+c.Unread+c.Odd+c.Unused != 0 || c.Seen != c.Written+c.Repeated || c.Written != uint64(2*len(want)) {
-					t.Errorf("%+v, %v; %d true lines", c, err, len(want))
+					t.Errorf("%+v, %v; %d logged lines", c, err, len(want))
 				}
 				if t.Failed() {
 					t.Logf("%+v", tr.Processes())

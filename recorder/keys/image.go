@@ -11,12 +11,12 @@ import (
 	"slices"
 )
 
-// Bounds of a program file. Any process may run any file, so nothing in one is believed.
+// Limits of a program file. Any process may run any file, so no field is trusted.
 const (
 	maxSegments   = 256
 	maxSections   = 4096
-	maxTable      = 192 << 20 // one section that is read whole
-	maxRelocation = 16 << 20  // relocations looked at
+	maxTable      = 192 << 20 // one section that is read completely
+	maxRelocation = 16 << 20  // relocations examined
 	maxNotes      = 64 << 10
 )
 
@@ -27,8 +27,8 @@ const (
 
 var (
 	errNotELF   = errors.New("not a 64-bit little-endian ELF file")
-	errMachine  = errors.New("of another machine")
-	errTooLarge = errors.New("a section larger than is read")
+	errMachine  = errors.New("for another CPU architecture")
+	errTooLarge = errors.New("a section is too large")
 )
 
 type segment struct {
@@ -45,7 +45,7 @@ type section struct {
 	entry         uint64
 }
 
-// image is a program file or library, read with bounds.
+// image is a program file or library, read within limits.
 type image struct {
 	r        io.ReaderAt
 	size     uint64
@@ -68,7 +68,7 @@ func (m *image) read(off, n uint64) ([]byte, error) {
 	return b, nil
 }
 
-// openImage reads the headers. It does not tell whether the machine is this one.
+// openImage reads the headers. It does not check that the file is for this machine.
 func openImage(r io.ReaderAt, size int64) (*image, error) {
 	m := &image{r: r, size: uint64(max(size, 0))}
 	h, err := m.read(0, 64)
@@ -82,7 +82,7 @@ func openImage(r io.ReaderAt, size int64) (*image, error) {
 	}
 	count := uint64(le.Uint16(h[56:]))
 	if le.Uint16(h[54:]) != 56 || count > maxSegments {
-		return nil, fmt.Errorf("%d segments of %d bytes, want at most %d of 56", count, le.Uint16(h[54:]), maxSegments)
+		return nil, fmt.Errorf("%d segments of %d bytes; the maximum is %d of 56 bytes", count, le.Uint16(h[54:]), maxSegments)
 	}
 	b, err := m.read(le.Uint64(h[32:]), count*56)
 	if err != nil {
@@ -98,10 +98,10 @@ func openImage(r io.ReaderAt, size int64) (*image, error) {
 
 func (m *image) readSections(off, count uint64, names int, size uint16) error {
 	if off == 0 || count == 0 {
-		return nil // a file may do without
+		return nil // sections are optional
 	}
 	if size != 64 || count > maxSections {
-		return fmt.Errorf("%d sections of %d bytes, want at most %d of 64", count, size, maxSections)
+		return fmt.Errorf("%d sections of %d bytes; the maximum is %d of 64 bytes", count, size, maxSections)
 	}
 	b, err := m.read(off, count*64)
 	if err != nil {
@@ -117,7 +117,7 @@ func (m *image) readSections(off, count uint64, names int, size uint16) error {
 	}
 	table, err := m.read(m.sections[names].off, min(m.sections[names].size, 1<<20))
 	if err != nil {
-		return fmt.Errorf("reading names of sections: %w", err)
+		return fmt.Errorf("reading section names: %w", err)
 	}
 	for i := range m.sections {
 		s := &m.sections[i]
@@ -147,7 +147,7 @@ const (
 	sectionDynamic = 11 // dynamic symbols
 )
 
-// offset is where in the file an address is mapped from.
+// offset is the place in the file from which an address is mapped.
 func (m *image) offset(va uint64, exec bool) (uint64, bool) {
 	for _, s := range m.segments {
 		if va >= s.va && va-s.va < s.size && (s.exec || !exec) {
@@ -157,7 +157,7 @@ func (m *image) offset(va uint64, exec bool) (uint64, bool) {
 	return 0, false
 }
 
-// bytesAt reads what the file has for an address.
+// bytesAt reads the file's bytes for an address.
 func (m *image) bytesAt(va, n uint64) ([]byte, bool) {
 	off, ok := m.offset(va, false)
 	if !ok {
@@ -167,7 +167,7 @@ func (m *image) bytesAt(va, n uint64) ([]byte, bool) {
 	return b, err == nil
 }
 
-// functions finds functions by name, in the dynamic symbols first. It gives addresses.
+// functions finds the addresses of functions by name, first in the dynamic symbols.
 func (m *image) functions(names ...string) (map[string]uint64, error) {
 	found := map[string]uint64{}
 	for _, typ := range []uint32{sectionDynamic, sectionSymbols} {
@@ -189,7 +189,7 @@ func (m *image) symbolsIn(s, strings *section, names []string, found map[string]
 	if err != nil {
 		return err
 	}
-	// A linker may let a name be the end of another one, so each place counts.
+	// A linker may store a name as the end of another one, so every place counts.
 	at := map[uint32]string{}
 	for _, name := range names {
 		want := append([]byte(name), 0)
@@ -213,7 +213,7 @@ func (m *image) symbolsIn(s, strings *section, names []string, found map[string]
 	le := binary.LittleEndian
 	for ; len(list) >= 24; list = list[24:] {
 		name, ok := at[le.Uint32(list)]
-		// A function (also one that is chosen at start) that is defined here.
+		// A function that is defined here, possibly one whose variant is chosen at start.
 		kind := list[4] & 15
 		if !ok || kind != 2 && kind != 10 || le.Uint16(list[6:]) == 0 {
 			continue
@@ -225,8 +225,8 @@ func (m *image) symbolsIn(s, strings *section, names []string, found map[string]
 	return nil
 }
 
-// relocations calls each with the relocations that add the load address: where, and what
-// to. It ends when each says so.
+// relocations calls each with the relocations that add the load address: the place, and the
+// addend. It ends when each returns true.
 func (m *image) relocations(each func(where, addend uint64) bool) error {
 	kind := uint32(8) // R_X86_64_RELATIVE
 	if m.machine == machineARM64 {
@@ -259,7 +259,7 @@ func (m *image) relocations(each func(where, addend uint64) bool) error {
 	return nil
 }
 
-// pointers reads words as they are once relocated, against a load address of zero.
+// pointers reads words as they are after relocation to load address zero.
 func (m *image) pointers(at ...uint64) ([]uint64, error) {
 	out := make([]uint64, len(at))
 	for i, va := range at {
@@ -278,7 +278,7 @@ func (m *image) pointers(at ...uint64) ([]uint64, error) {
 	return out, err
 }
 
-// buildID is the note of the linker, or where there is none the SHA-256 of the file.
+// buildID is the linker's note, or the SHA-256 of the file if there is none.
 func (m *image) buildID() (string, error) {
 	for _, s := range m.sections {
 		if s.typ != sectionNote || s.size > maxNotes {

@@ -28,7 +28,7 @@ func FuzzImage(f *testing.F) {
 		m.returns(0, uint64(len(b)))
 		m.functions("SSL_free", "SSL_do_handshake")
 		if id, err := m.buildID(); (id == "") == (err == nil) {
-			t.Error("neither or both", id, err)
+			t.Error("neither or both of id and error", id, err)
 		}
 	})
 }

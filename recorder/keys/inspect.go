@@ -10,17 +10,17 @@ import (
 	"time"
 )
 
-// Able is whether something can be read.
+// Able says whether keys or plaintext can be read.
 type Able string
 
-// Answers.
+// Values of Able.
 const (
 	Yes    Able = "yes"
 	Learns Able = "learns" // once the first connections of this build have been captured
 	No     Able = "no"
 )
 
-// Ability is what can be read of a process that has a TLS library.
+// Ability says what can be read from a process that has a TLS library.
 type Ability struct {
 	PID        uint32 `json:"pid"`
 	Executable string `json:"executable"`
@@ -33,22 +33,22 @@ type Ability struct {
 	Reason     Reason `json:"reason,omitempty"` // why they are not
 	Plaintext  Able   `json:"plaintext"`
 	Detail     string `json:"detail,omitempty"`
-	Need       string `json:"need,omitempty"` // what would have to be done
+	Need       string `json:"need,omitempty"` // what to do to read keys
 }
 
-// LayoutFile is what is kept of one build of a library.
+// LayoutFile is the stored layout of one build of a library.
 type LayoutFile struct {
 	Path    string    `json:"path"`
 	Library string    `json:"library"`
 	BuildID string    `json:"build_id"`
 	Learned time.Time `json:"learned"`
 	Fields  []string  `json:"fields"`          // that are known
-	Error   string    `json:"error,omitempty"` // why it is not used
+	Error   string    `json:"error,omitempty"` // why it cannot be used
 }
 
 const maxLayoutFiles = 4096
 
-// Layouts lists the layouts in a folder, which need not be there.
+// Layouts lists the layouts in a folder, which need not exist.
 func Layouts(dir string) ([]LayoutFile, error) {
 	entries, err := os.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -70,7 +70,7 @@ func Layouts(dir string) ([]LayoutFile, error) {
 		}
 		i := slices.Index([]string{OpenSSL.String(), GnuTLS.String()}, lib)
 		if i < 0 {
-			f.Error = "of no library that is known"
+			f.Error = "for an unknown library"
 		} else if l, err := readLayout(dir, OpenSSL+Library(i), build); err != nil {
 			f.Error = err.Error()
 		} else {
@@ -81,7 +81,7 @@ func Layouts(dir string) ([]LayoutFile, error) {
 	return list, nil
 }
 
-// names are the fields that a layout has, as its file calls them.
+// names are the fields that a layout has, as named in its file.
 func (l *layout) names() (list []string) {
 	for _, x := range []struct {
 		name string

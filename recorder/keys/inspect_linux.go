@@ -19,9 +19,9 @@ import (
 	bpf "github.com/pcapsule/pcapsule/bpf/keys"
 )
 
-// Probe tries whether keys and plaintext can be read on this machine: it loads the
-// programs and puts probes on this program's own file, for a moment; nobody is chosen.
-// ends says why plaintext has no addresses.
+// Probe tests whether keys and plaintext can be read on this machine: it loads the programs
+// and briefly attaches a probe to this program's own file. No process is chosen. ends says
+// why plaintext has no addresses.
 func Probe() (ends, err error) {
 	if ns, err := os.Readlink("/proc/self/ns/pid"); err == nil && ns != firstPIDNamespace {
 		return nil, ErrNamespace
@@ -73,7 +73,7 @@ func (m *image) entry() (uint64, error) {
 	return off, nil
 }
 
-// looked is what was found in a file, for all processes that have it.
+// looked is what was found in a file, for all processes that use it.
 type looked struct {
 	keys, plain                 Able
 	library                     Library
@@ -82,9 +82,9 @@ type looked struct {
 	detail, plainDetail, method string
 }
 
-// Inspect tells what can be read of the processes of this machine that have a TLS library,
-// or of those that choose accepts. layouts is the folder of what was learned before. It
-// reads programs' files and attaches nothing.
+// Inspect reports what can be read from the processes of this machine that have a TLS library,
+// or from those that choose accepts. layouts is the folder of layouts learned earlier. It
+// reads program files and attaches nothing.
 func Inspect(choose func(pid uint32, executable string) bool, layouts string) []Ability {
 	files := map[fileID]*looked{}
 	var list []Ability
@@ -99,7 +99,7 @@ func Inspect(choose func(pid uint32, executable string) bool, layouts string) []
 	return list
 }
 
-// inspect looks at the files of one process.
+// inspect examines the files of one process.
 func inspect(files map[fileID]*looked, r *running, always bool, layouts string) (list []Ability) {
 	paths := append([]string{procPath(r.pid, "exe")}, mappedFiles(r.pid)...)
 	seen := map[fileID]bool{}
@@ -124,7 +124,7 @@ func inspect(files map[fileID]*looked, r *running, always bool, layouts string) 
 		a.Need = x.need()
 		list = append(list, a)
 		if x.library == Go {
-			return list // what cgo loads is not followed
+			return list // libraries that cgo loads are not followed
 		}
 	}
 	for i := range list {
@@ -134,27 +134,27 @@ func inspect(files map[fileID]*looked, r *running, always bool, layouts string) 
 	}
 	if len(list) == 0 && always {
 		list = append(list, Ability{PID: r.pid, Executable: r.exe, Library: Unknown.String(), Keys: No, Reason: NoTLS, Plaintext: No,
-			Need: "supported are Go's crypto/tls, and OpenSSL and GnuTLS with symbols; for others use a key log"})
+			Need: "Go's crypto/tls, and OpenSSL and GnuTLS with symbols are supported; use a key log for other libraries"})
 	}
 	return list
 }
 
-// need says what would have to be done.
+// need says what to do to read keys.
 func (x *looked) need() string {
 	switch {
 	case x.keys == Learns:
-		return "record some connections of this program from their first packet on, with --keys: the layout is learned from them"
+		return "record some connections of this program from their first packet, with --keys; the layout is learned from them"
 	case x.keys == Yes:
 		return ""
 	case x.reason == BadVersion && x.library == Go:
 		return "build the program with Go 1.20 or later, for this machine"
 	case x.plain == Yes:
-		return "use --plaintext, or a key log that the program writes"
+		return "use --plaintext, or have the program write a key log"
 	}
-	return "use a key log that the program writes (SSLKEYLOGFILE, if it supports that), or a build with symbols"
+	return "have the program write a key log (SSLKEYLOGFILE, if supported), or use a build with symbols"
 }
 
-// lookAt looks at a file once.
+// lookAt examines a file once.
 func lookAt(files map[fileID]*looked, path, layouts string) (x *looked, id fileID, name string) {
 	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
 	if err != nil {
@@ -195,7 +195,7 @@ func lookAt(files map[fileID]*looked, path, layouts string) (x *looked, id fileI
 	isGo := names != 0
 	switch {
 	case keys.library == Go:
-		x.keys, x.method = Yes, "a crypto/tls function, found in the program's function table"
+		x.keys, x.method = Yes, "a crypto/tls function in the program's function table"
 	case keys.library != Unknown:
 		x.build = keys.build
 		x.keys, x.method = Learns, "the layout of the library's objects is not known yet"
@@ -211,7 +211,7 @@ func lookAt(files map[fileID]*looked, path, layouts string) (x *looked, id fileI
 		x.version = m.version(isGo)
 	}
 	if x.library == GnuTLS {
-		x.version = "ABI " + strings.TrimPrefix(filepath.Base(name), "libgnutls.so.") // the library's own version stands nowhere by itself
+		x.version = "ABI " + strings.TrimPrefix(filepath.Base(name), "libgnutls.so.") // the file has no separate text with the library's version
 	}
 	return x, id, name
 }
@@ -221,14 +221,14 @@ const maxVersion = 64
 // opensslVersion is OPENSSL_VERSION_TEXT.
 var opensslVersion = regexp.MustCompile(`^OpenSSL [0-9]+\.[0-9]+\.[0-9]+`)
 
-// version is what a program or library says of itself.
+// version is the version in a program or library.
 func (m *image) version(isGo bool) string {
 	if isGo {
 		s := m.section(".go.buildinfo")
 		if s == nil {
 			return ""
 		}
-		// A magic, the size of pointers, flags; since Go 1.18 the version stands at 32.
+		// A magic, the size of pointers, flags; since Go 1.18 the version is at offset 32.
 		b, err := m.read(s.off, min(s.size, 32+maxVersion))
 		if err != nil || len(b) < 34 || b[15]&2 == 0 {
 			return ""
@@ -263,7 +263,7 @@ func (m *image) version(isGo bool) string {
 	return ""
 }
 
-// printable is text that has no character but those of ASCII that can be seen.
+// printable replaces all characters except printable ASCII.
 func printable(b []byte) string {
 	return strings.Map(func(r rune) rune {
 		if r < ' ' || r > '~' {

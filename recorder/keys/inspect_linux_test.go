@@ -12,10 +12,10 @@ import (
 	"testing"
 )
 
-func TestInspectSaysWhatCanBeRead(t *testing.T) {
+func TestInspect(t *testing.T) {
 	needTools(t, "node", "/usr/bin/python3", "sleep")
 	if os.Getuid() != 0 {
-		t.Skip("needs CAP_SYS_ADMIN") // to open what others have mapped
+		t.Skip("needs CAP_SYS_ADMIN") // to open files that other users have mapped
 	}
 	talk := goTalk(t, "-ldflags=-s -w")
 	dir := t.TempDir()
@@ -30,7 +30,7 @@ func TestInspectSaysWhatCanBeRead(t *testing.T) {
 		}
 		t.Cleanup(func() { c.Process.Kill(); c.Wait() })
 		if args[0] != "sleep" {
-			if _, err := out.Read(make([]byte, 1)); err != nil { // it says a line when it is there
+			if _, err := out.Read(make([]byte, 1)); err != nil { // it prints a line when it is ready
 				t.Fatal(args[0], err)
 			}
 		}
@@ -61,7 +61,7 @@ func TestInspectSaysWhatCanBeRead(t *testing.T) {
 	if a := got["none"]; a.Library != "unknown" || a.Keys != No || a.Reason != NoTLS || a.Plaintext != No || a.Need == "" {
 		t.Errorf("sleep: %+v", a)
 	}
-	// What was learned before is used and listed; what is damaged says so.
+	// A layout learned earlier is used and listed; a damaged one is reported.
 	l := layout{Random: &place{Hop: noHop, At: 352}, Master: &place{Hop: 2328, At: 80}}
 	if err := writeLayout(dir, OpenSSL, got["python"].BuildID, &l); err != nil {
 		t.Fatal(err)

@@ -2,8 +2,8 @@
 
 package keys
 
-// Probe tries whether keys and plaintext can be read on this machine.
+// Probe tests whether keys and plaintext can be read on this machine.
 func Probe() (ends, err error) { return nil, ErrUnsupported }
 
-// Inspect tells what can be read of processes: nothing.
+// Inspect reports what can be read from processes, which is nothing on this system.
 func Inspect(func(pid uint32, executable string) bool, string) []Ability { return nil }

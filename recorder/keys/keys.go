@@ -1,11 +1,11 @@
 // Package keys reads the TLS keys of chosen processes on this machine.
 //
-// A Tracker follows processes, puts uprobes on the functions of Go's crypto/tls, OpenSSL
-// and GnuTLS that they run, and gives each secret to a Sink as a line of RFC 9850. Where a
-// secret lies in an object of OpenSSL or GnuTLS no table says: it is found by opening
-// captured records, once for each build. Nobody is chosen unless a Selector does; the
-// package changes nothing in a process, never stops one, and promises no key: of each
-// process it says whether a key of it opened a record, and else why not.
+// A Tracker follows processes, attaches uprobes to the functions of Go's crypto/tls, OpenSSL
+// and GnuTLS that they run, and passes each secret to a Sink as a line of RFC 9850. No table
+// says where an object of OpenSSL or GnuTLS keeps its secrets: the place is found once for
+// each build, by opening captured records. Only processes that a Selector chooses are read.
+// The package changes nothing in a process and never stops one. It does not promise keys: it
+// reports for each process whether a key opened a record, or why there is none.
 package keys
 
 import (
@@ -16,14 +16,14 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/secrets"
 )
 
-// Errors that a caller may want to tell apart.
+// Errors that a caller may need to distinguish.
 var (
-	ErrUnsupported = errors.New("keys are read on Linux with amd64 or arm64 only")
+	ErrUnsupported = errors.New("keys can be read only on Linux with amd64 or arm64")
 	ErrNobody      = errors.New("no process is chosen")
-	ErrNamespace   = errors.New("not in the machine's own PID namespace (hostPID)")
+	ErrNamespace   = errors.New("not in the machine's own PID namespace: run with hostPID")
 )
 
-// Library is what made a key.
+// Library is the library that made a key.
 type Library uint8
 
 // Libraries.
@@ -45,53 +45,52 @@ type Key struct {
 	PID, TID   uint32
 	Executable string
 	Library    Library
-	Verified   bool // it opened a record before it was written; false says nothing
+	Verified   bool // it opened a record before it was written; false means not tested
 }
 
-// Sink takes keys, from one goroutine.
+// Sink receives keys, from one goroutine.
 type Sink interface {
 	Key(Key) error
-	// Flush is called when keys came and none came for a while, and at least each second
-	// while keys come.
+	// Flush is called when no key has followed for a while, and at least each second while
+	// keys arrive.
 	Flush() error
 }
 
-// Captured is what a recorder has captured of connections; it is asked from several
-// goroutines.
+// Captured is what a recorder has captured of connections. Several goroutines call it.
 type Captured interface {
-	// Records gives what both sides of a connection sent from its first byte on, as far as
-	// it was captured without a hole, some tens of kilobytes at most. It answers false
-	// where no ClientHello with this random was captured. The caller does not change it.
+	// Records returns what both sides of a connection sent from the first byte on, up to the
+	// first gap or some tens of kilobytes. It returns false if no ClientHello with this random
+	// was captured. The caller must not change the bytes.
 	Records(clientRandom [32]byte) (client, server []byte, ok bool)
 }
 
-// Selector says whose keys are read. Its zero value chooses nobody. A process is chosen if
-// one of the rules is true of it.
+// Selector says which processes' keys are read. The zero value chooses none. A process is
+// chosen if at least one rule matches it.
 type Selector struct {
-	// PIDs chooses processes and what they fork, also when it runs another program.
+	// PIDs chooses processes and their descendants, even if these run another program.
 	PIDs []uint32
-	// Cgroups chooses processes in these control groups and below, as /proc/PID/cgroup
-	// has them: "/kubepods.slice/kubepods-pod1.slice".
+	// Cgroups chooses processes in these control groups and below, in the form of /proc/PID/cgroup
+	// entries: "/kubepods.slice/kubepods-pod1.slice".
 	Cgroups []string
-	// Executables chooses programs by pattern (path.Match), of the whole path where it
-	// has a slash, else of its last part.
+	// Executables chooses programs by pattern (path.Match), which is compared with the whole
+	// path if it contains a slash, and with the file name otherwise.
 	Executables []string
-	// Workload chooses processes by their control group, where somebody knows who is in it.
-	// It is asked again every few seconds, and has to answer from memory.
+	// Workload chooses processes by their control group, if its workload is known. It is
+	// called again every few seconds, and must answer from memory.
 	Workload func(cgroup string) bool
-	// Never takes processes out again, whatever chose them. It is asked as Workload is.
+	// Never excludes processes, whatever chose them. It is called like Workload.
 	Never func(pid uint32, executable, cgroup string) bool
 }
 
-// Empty tells that nobody is chosen.
+// Empty reports whether no process can be chosen.
 func (s Selector) Empty() bool {
 	return len(s.PIDs) == 0 && len(s.Cgroups) == 0 && len(s.Executables) == 0 && s.Workload == nil
 }
 
-// byGroup tells that control groups choose.
+// byGroup reports whether control groups are used to choose.
 func (s Selector) byGroup() bool { return len(s.Cgroups) > 0 || s.Workload != nil }
 
-// Check tells what is wrong with a pattern or a path.
+// Check reports the first invalid pattern or path.
 func (s Selector) Check() error {
 	for _, p := range s.Executables {
 		if _, err := path.Match(p, ""); err != nil {
@@ -100,13 +99,13 @@ func (s Selector) Check() error {
 	}
 	for _, c := range s.Cgroups {
 		if !strings.HasPrefix(c, "/") {
-			return &SelectorError{c, errors.New("path of a control group, want one that begins with /")}
+			return &SelectorError{c, errors.New("the path of a control group must begin with /")}
 		}
 	}
 	return nil
 }
 
-// SelectorError is a rule that cannot be used.
+// SelectorError is an invalid rule.
 type SelectorError struct {
 	Rule string
 	Err  error
@@ -115,10 +114,10 @@ type SelectorError struct {
 // Error implements error.
 func (e *SelectorError) Error() string { return "choosing " + e.Rule + ": " + e.Err.Error() }
 
-// Unwrap gives the cause.
+// Unwrap returns the cause.
 func (e *SelectorError) Unwrap() error { return e.Err }
 
-// matches leaves PIDs to the caller, who knows parents.
+// matches ignores PIDs: the caller handles them, because it knows the parents.
 func (s Selector) matches(exe, cgroup string) bool {
 	for _, p := range s.Executables {
 		name := exe
@@ -138,20 +137,20 @@ func (s Selector) matches(exe, cgroup string) bool {
 	return s.Workload != nil && cgroup != "" && s.Workload(cgroup)
 }
 
-// never asks whether a process must not be read.
+// never reports whether a process must not be read.
 func (s Selector) never(pid uint32, exe, cgroup string) bool {
 	return s.Never != nil && s.Never(pid, exe, cgroup)
 }
 
-// State is what became of a process's keys.
+// State says how far the keys of a process were read.
 type State uint8
 
 // States.
 const (
 	None       State = iota // no key; Reason says why
-	Unverified              // keys were read, and none opened a record so far
-	Verified                // a key of it opened a record
-	Plaintext               // what it gave to a TLS library, or got from one, was read
+	Unverified              // keys were read, but none has opened a record yet
+	Verified                // one of its keys opened a record
+	Plaintext               // what it passed to or received from a TLS library was read
 )
 
 func (s State) String() string {
@@ -163,15 +162,15 @@ type Reason string
 
 // Reasons.
 const (
-	NoTLS       Reason = "no_tls"       // runs no TLS library that is known
-	NoHandshake Reason = "no_handshake" // runs one, and no handshake was seen yet
+	NoTLS       Reason = "no_tls"       // runs no known TLS library
+	NoHandshake Reason = "no_handshake" // runs one, but no handshake was seen yet
 	NoSymbol    Reason = "no_symbol"    // the functions were not found in its file
-	NoLayout    Reason = "no_layout"    // where the library keeps secrets is not known (yet)
-	NoCapture   Reason = "no_capture"   // nothing is captured to find that out with
-	BadVersion  Reason = "unsupported"  // a version or kind of file that is not read
+	NoLayout    Reason = "no_layout"    // the place of the library's secrets is not known (yet)
+	NoCapture   Reason = "no_capture"   // nothing was captured to find that place with
+	BadVersion  Reason = "unsupported"  // an unsupported version or kind of file
 	Refused     Reason = "refused"      // the kernel refused the probe
-	Gone        Reason = "gone"         // it ended before it was looked at
-	TooMany     Reason = "too_many"     // more files or processes than are followed
+	Gone        Reason = "gone"         // it ended before it was examined
+	TooMany     Reason = "too_many"     // more files or processes than can be followed
 )
 
 // Process is the state of one chosen process.
@@ -183,33 +182,33 @@ type Process struct {
 	State      State
 	Reason     Reason // of None
 	Detail     string // text for people
-	Keys       uint64 // given to the sink; of plaintext the pieces
+	Keys       uint64 // passed to the sink; for plaintext, the number of pieces
 }
 
-// Counters balance: Seen = told + Lost + Unread + Odd, and what was told became keys, keys
-// that were there already, or Unused.
+// Counters balance: Seen = reported + Lost + Unread + Odd. What was reported became a new key,
+// a key that was already written, or Unused.
 type Counters struct {
-	Seen       uint64 // keys and objects that probes met in chosen processes
-	Lost       uint64 // not told: the ring buffer was full
-	Unread     uint64 // not told: memory could not be read
-	Odd        uint64 // not told: arguments that are none of the function
-	Unused     uint64 // told, and no key came out: not chosen any more, no layout, no connection in it
-	Repeated   uint64 // keys that had been written already
-	Written    uint64 // keys the sink took
-	SinkErrors uint64 // keys the sink did not take
-	Processes  uint64 // beginnings and ends of processes that were lost
+	Seen       uint64 // keys and objects that probes saw in chosen processes
+	Lost       uint64 // not reported: the ring buffer was full
+	Unread     uint64 // not reported: memory could not be read
+	Odd        uint64 // not reported: invalid arguments of the function
+	Unused     uint64 // reported, but without a key: no longer chosen, no layout, or no connection
+	Repeated   uint64 // keys that were already written
+	Written    uint64 // keys the sink accepted
+	SinkErrors uint64 // keys the sink refused
+	Processes  uint64 // lost events about starts and ends of processes
 }
 
 // Options of a Tracker.
 type Options struct {
 	Select   Selector
 	Sink     Sink
-	Captured Captured // nil: keys of Go only, none of them verified
-	// Plain takes plaintext in the place of keys: a Tracker reads one of them, and Sink,
-	// Captured and Layouts are not used then.
+	Captured Captured // nil: only Go's keys, none of them verified
+	// Plain receives plaintext instead of keys: a Tracker reads one or the other, and Sink,
+	// Captured and Layouts are then not used.
 	Plain PlainSink
-	// Layouts is a folder where found layouts are kept; empty keeps them in memory.
+	// Layouts is a folder for the layouts that were found; if empty, they are kept in memory.
 	Layouts   string
 	RingBytes uint32                  // a power of two; 0 means 4 MiB, for plaintext 16 MiB
-	UTC       func(mono uint64) int64 // what CLOCK_MONOTONIC is in UTC, ns; nil reads the clocks
+	UTC       func(mono uint64) int64 // converts CLOCK_MONOTONIC to UTC, ns; nil reads the clocks
 }

@@ -7,7 +7,7 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/secrets"
 )
 
-// labelOf reads a label as a program gives it to its key log.
+// labelOf parses a label that a program passes to its key log.
 func labelOf(text string) (l secrets.Label, n int, ok bool) {
 	for l = secrets.ClientRandom; l <= secrets.Exporter; l++ {
 		name := l.String()

@@ -13,7 +13,7 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/secrets"
 )
 
-// place is where a value lies: in the object, or behind a pointer in it.
+// place is where a value is: in the object, or after a pointer in it.
 type place struct {
 	Hop uint32 `json:"hop"` // offset of the pointer, noHop for none
 	At  uint32 `json:"at"`
@@ -21,18 +21,18 @@ type place struct {
 
 const noHop = bpf.NoHop
 
-// layout is where a build of a library keeps what keys are made of. Places that are nil
-// were not found so far.
+// layout says where a build of a library keeps the values that keys are derived from. Places
+// that are nil have not been found yet.
 type layout struct {
 	Random *place `json:"random,omitempty"`
-	// Of TLS 1.3: the traffic secrets of the handshake, or what they are derived from.
+	// TLS 1.3: the traffic secrets of the handshake, or the values they are derived from.
 	ClientHandshake *place `json:"client_handshake,omitempty"`
 	ServerHandshake *place `json:"server_handshake,omitempty"`
 	Handshake       *place `json:"handshake,omitempty"`
 	Hash            *place `json:"hash,omitempty"`
 	ClientTraffic   *place `json:"client_traffic,omitempty"`
 	ServerTraffic   *place `json:"server_traffic,omitempty"`
-	// Of TLS 1.2 and before.
+	// TLS 1.2 and earlier.
 	Master *place `json:"master,omitempty"`
 }
 
@@ -42,8 +42,8 @@ func (l *layout) has13() bool {
 
 func (l *layout) has12() bool { return l.Random != nil && l.Master != nil }
 
-// plan is how the programs read the object. They can tell TLS 1.3 from older versions by
-// the second field; where only TLS 1.2 is known the whole object has to be read.
+// plan says how the programs read the object. They distinguish TLS 1.3 from older versions by
+// the second field. If only TLS 1.2 is known, the whole object must be read.
 func (l *layout) plan(success int32, number uint32) bpf.Plan {
 	if !l.has13() {
 		return bpf.Plan{Mode: bpf.Whole, Success: success}
@@ -66,7 +66,7 @@ func (l *layout) fields() []*place {
 	return []*place{l.Random, l.ServerHandshake, l.ClientHandshake, l.ClientTraffic, l.ServerTraffic, l.Master}
 }
 
-// get reads bpf.MaxSecret bytes at a place, nil where they were not read.
+// get reads bpf.MaxSecret bytes at a place, or returns nil if they were not read.
 type get func(*place) []byte
 
 func zero(b []byte) bool {
@@ -78,8 +78,8 @@ func zero(b []byte) bool {
 	return true
 }
 
-// secrets takes what a layout finds in an object. Size is that of the hash, 0 where it is
-// not known: buffers are of 64 bytes and zero behind a shorter one.
+// secrets extracts the secrets that a layout finds in an object. size is the size of the hash,
+// or 0 if unknown: buffers have 64 bytes, and shorter secrets are followed by zeros.
 func (l *layout) secrets(read get, size int) (random []byte, list []secrets.Secret) {
 	value := func(p *place, n int) []byte {
 		if p == nil {
@@ -128,7 +128,7 @@ func (l *layout) secrets(read get, size int) (random []byte, list []secrets.Secr
 
 const layoutVersion = 1
 
-// layoutFile is what the folder of layouts keeps of one build.
+// layoutFile is the file of one build in the folder of layouts.
 type layoutFile struct {
 	Version int    `json:"version"`
 	Library string `json:"library"`
@@ -140,18 +140,18 @@ const maxLayoutFile = 64 << 10
 
 func layoutName(l Library, build string) string { return l.String() + "-" + build + ".json" }
 
-// check refuses places that the programs do not reach.
+// check refuses places that the programs cannot reach.
 func (l *layout) check() error {
 	if l.Random == nil {
-		return errors.New("layout without a client random")
+		return errors.New("the layout has no client random")
 	}
 	for _, p := range append(l.fields(), l.ClientHandshake, l.ServerHandshake, l.Handshake, l.Hash) {
 		if p != nil && (p.Hop != noHop && p.Hop > bpf.MaxDump-8 || p.At > bpf.MaxDump-32) {
-			return fmt.Errorf("place %d behind %d, want less than %d", p.At, p.Hop, bpf.MaxDump)
+			return fmt.Errorf("place %d after pointer %d is out of range; the limit is %d", p.At, p.Hop, bpf.MaxDump)
 		}
 	}
 	if !l.has13() && !l.has12() {
-		return errors.New("layout without secrets")
+		return errors.New("the layout has no secrets")
 	}
 	return nil
 }
@@ -167,7 +167,7 @@ func readLayout(dir string, lib Library, build string) (*layout, error) {
 		return nil, fmt.Errorf("reading %s: %w", f.Name(), err)
 	}
 	if v.Version != layoutVersion || v.Library != lib.String() || v.BuildID != build {
-		return nil, fmt.Errorf("reading %s: version %d of %s %s, want version %d of %s %s", f.Name(), v.Version, v.Library, v.BuildID, layoutVersion, lib, build)
+		return nil, fmt.Errorf("reading %[1]s: expected version %[5]d of %[6]s %[7]s, found version %[2]d of %[3]s %[4]s", f.Name(), v.Version, v.Library, v.BuildID, layoutVersion, lib, build)
 	}
 	if err := v.Layout.check(); err != nil {
 		return nil, fmt.Errorf("reading %s: %w", f.Name(), err)
@@ -175,12 +175,12 @@ func readLayout(dir string, lib Library, build string) (*layout, error) {
 	return &v.Layout, nil
 }
 
-// writeLayout keeps a layout that opened a record. A file that a crash cut is refused when
-// it is read, so it need not be synced.
+// writeLayout stores a layout that opened a record. A file that a crash truncated is refused
+// when it is read, so it need not be synced.
 func writeLayout(dir string, lib Library, build string, l *layout) error {
 	name := layoutName(lib, build)
 	if strings.ContainsAny(name, "/\x00") {
-		return fmt.Errorf("build id %q in a file name", build)
+		return fmt.Errorf("build id %q cannot be part of a file name", build)
 	}
 	b, err := json.MarshalIndent(layoutFile{layoutVersion, lib.String(), build, *l}, "", "\t")
 	if err != nil {

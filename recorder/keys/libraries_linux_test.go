@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// listening waits until somebody listens in the namespace.
+// listening waits until a process in the namespace listens on a port.
 func (s *space) listening(t *testing.T, port int) {
 	t.Helper()
 	eventually(t, fmt.Sprint("a listener on port ", port), func() bool {
@@ -36,7 +36,7 @@ http { access_log off; client_body_temp_path %[1]s/a; proxy_temp_path %[1]s/b; f
 		t.Fatal(err)
 	}
 	c := s.command(t, "nginx", "-e", dir+"/error.log", "-c", conf)
-	// The parent ends its workers when it is asked to, not when it is killed.
+	// The parent process ends its workers when it is interrupted, but not when it is killed.
 	c.Cancel = func() error { return c.Process.Signal(os.Interrupt) }
 	if err := c.Start(); err != nil {
 		t.Fatal(err)
@@ -45,7 +45,7 @@ http { access_log off; client_body_temp_path %[1]s/a; proxy_temp_path %[1]s/b; f
 	s.listening(t, port)
 }
 
-func TestKeysOfManyProgramsAtOnce(t *testing.T) {
+func TestKeysOfSeveralPrograms(t *testing.T) {
 	needTools(t, "curl", "nginx")
 	s := newSpace(t)
 	pem := certificateFiles(t)
@@ -68,14 +68,14 @@ urllib.request.urlopen(%q, context=c).read()`, log, max, url))
 	s.judge(t, tr, sink, log)
 }
 
-// nodes are programs with a library of their own inside: the machine's, and those of
+// nodes are programs with a built-in library: the machine's node, and those in
 // PCAPSULE_NODES, a list of paths. Node 16 has OpenSSL 1.1.1, 18 and 20 have 3.0, 24 has 3.5.
 func nodes(t *testing.T) []string {
 	needTools(t, "node")
 	return append([]string{"node"}, filepath.SplitList(os.Getenv("PCAPSULE_NODES"))...)
 }
 
-func TestKeysOfNodeWhoseLibraryIsInTheProgram(t *testing.T) {
+func TestKeysOfBuiltInLibrary(t *testing.T) {
 	programs := nodes(t)
 	s := newSpace(t)
 	pem := certificateFiles(t)
@@ -99,8 +99,8 @@ func TestKeysOfNodeWhoseLibraryIsInTheProgram(t *testing.T) {
 	}
 }
 
-// judge compares what was read with the keys that a program wrote itself, and looks at
-// what the tracker says of itself.
+// judge compares the keys that were read with those that a program logged itself, and checks
+// the counters and states of the tracker.
 func (s *space) judge(t *testing.T, tr *Tracker, sink *list, log string) {
 	t.Helper()
 	want := withoutExporter(truth(t, log))
@@ -125,10 +125,10 @@ func (s *space) judge(t *testing.T, tr *Tracker, sink *list, log string) {
 	if t.Failed() {
 		t.Logf("%+v", tr.Processes())
 	}
-	t.Logf("%+v; %d true lines, %d processes verified", c, len(want), verified)
+	t.Logf("%+v; %d logged lines, %d processes verified", c, len(want), verified)
 }
 
-func TestKeysOfGnuTLSAreTheOnesThatItLogs(t *testing.T) {
+func TestGnuTLSKeysMatchItsKeyLog(t *testing.T) {
 	needTools(t, "gnutls-serv", "gnutls-cli", "openssl")
 	s := newSpace(t)
 	pem := certificateFiles(t)
@@ -154,19 +154,19 @@ func TestKeysOfGnuTLSAreTheOnesThatItLogs(t *testing.T) {
 	}
 }
 
-func TestNobodyIsReadWhoWasNotChosen(t *testing.T) {
+func TestOnlyChosenProcessesAreRead(t *testing.T) {
 	if _, err := Start(Options{Sink: &list{}}); !errors.Is(err, ErrNobody) {
-		t.Error("nobody chosen:", err)
+		t.Error("no process chosen:", err)
 	}
 	var wrong *SelectorError
 	if _, err := Start(Options{Sink: &list{}, Select: Selector{Executables: []string{"[a"}}}); !errors.As(err, &wrong) {
-		t.Error("a pattern with an error:", err)
+		t.Error("an invalid pattern:", err)
 	}
 	if _, err := Start(Options{Sink: &list{}, Select: Selector{Cgroups: []string{"kubepods"}}}); !errors.As(err, &wrong) {
-		t.Error("a control group that is no path:", err)
+		t.Error("a control group that is not a path:", err)
 	}
 	if _, err := Start(Options{Sink: &list{}, Select: Selector{PIDs: []uint32{1 << 30}}}); !errors.As(err, &wrong) {
-		t.Error("a process that is not there:", err)
+		t.Error("a process that does not exist:", err)
 	}
 	s := newSpace(t)
 	bin := goTalk(t)
@@ -178,7 +178,7 @@ func TestNobodyIsReadWhoWasNotChosen(t *testing.T) {
 	}
 	sink := &list{}
 	tr := start(t, Options{Select: Selector{Executables: []string{chosen}}, Sink: sink, Captured: s.talks})
-	// One file under two names: the probe is the same, the choice is not.
+	// One file with two names: the probe is the same, but only one name is chosen.
 	s.run(t, bin, "-addr="+addr, "-n=5")
 	s.runProbed(t, tr, chosen, "-addr="+addr, "-n=5")
 	s.run(t, bin, "-addr="+addr, "-n=5")
@@ -196,6 +196,6 @@ func TestNobodyIsReadWhoWasNotChosen(t *testing.T) {
 		t.Errorf("%+v, %v", c, err)
 	}
 	if _, err := net.Dial("tcp", addr); err == nil {
-		t.Error("the namespace is none")
+		t.Error("the server can be reached from outside the namespace")
 	}
 }

@@ -23,7 +23,7 @@ import (
 // space is a network namespace of a test, with a capture of its loopback interface.
 type space struct {
 	name  string
-	group string // control group, as /proc has it
+	group string // control group, in the form of /proc
 	talks *Conversations
 	file  string
 	stop  func()
@@ -38,8 +38,8 @@ func needTools(t *testing.T, names ...string) {
 	}
 }
 
-// newSpace makes a namespace and captures in it. Its name has the test's process in it, so
-// that none is met that somebody else made.
+// newSpace makes a namespace and captures in it. Its name contains the test's process id, to
+// avoid namespaces that other processes made.
 func newSpace(t *testing.T) *space {
 	t.Helper()
 	if os.Getuid() != 0 {
@@ -61,7 +61,7 @@ func newSpace(t *testing.T) *space {
 	}
 	t.Cleanup(func() {
 		for range 100 {
-			os.WriteFile(folder+"/cgroup.kill", []byte("1"), 0) // what servers left behind
+			os.WriteFile(folder+"/cgroup.kill", []byte("1"), 0) // processes that servers left behind
 			if os.Remove(folder) == nil {
 				return
 			}
@@ -73,7 +73,7 @@ func newSpace(t *testing.T) *space {
 	return s
 }
 
-// hierarchy is where control groups of version 2 are mounted.
+// hierarchy is the mount point of the control groups of version 2.
 func hierarchy(t *testing.T) string {
 	h := hierarchyOf()
 	if h == "" {
@@ -84,13 +84,13 @@ func hierarchy(t *testing.T) string {
 
 func (s *space) capture(t *testing.T) {
 	t.Helper()
-	// A packet takes a slot as large as the longest: by itself tcpdump has room for 32 of them.
+	// Every packet needs a slot as large as the longest one: by default tcpdump has room for 32.
 	c := exec.Command("nsenter", "--net=/run/netns/"+s.name, "--", "tcpdump", "-Z", "root", "-i", "lo", "-U", "--immediate-mode", "-B", "65536", "-s", "0", "-w", "-")
 	out, err := c.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
-	said, err := c.StderrPipe()
+	messages, err := c.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -117,13 +117,13 @@ func (s *space) capture(t *testing.T) {
 		})
 	}
 	t.Cleanup(s.stop)
-	if line, err := bufio.NewReader(said).ReadString('\n'); err != nil || !strings.Contains(line, "listening") {
+	if line, err := bufio.NewReader(messages).ReadString('\n'); err != nil || !strings.Contains(line, "listening") {
 		t.Fatal("tcpdump: ", line, err)
 	}
-	go io.Copy(io.Discard, said)
+	go io.Copy(io.Discard, messages)
 }
 
-// read takes a classic pcap of Ethernet.
+// read reads a classic pcap file of Ethernet packets.
 func (s *space) read(r io.Reader) {
 	br := bufio.NewReader(r)
 	head := make([]byte, 24)
@@ -144,7 +144,7 @@ func (s *space) read(r io.Reader) {
 	}
 }
 
-// command runs in the namespace and in the control group, and not longer than the test.
+// command runs in the namespace and in the control group, at most as long as the test.
 func (s *space) command(t *testing.T, args ...string) *exec.Cmd {
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	t.Cleanup(cancel)
@@ -154,7 +154,7 @@ func (s *space) command(t *testing.T, args ...string) *exec.Cmd {
 	return exec.CommandContext(ctx, "sh", append([]string{"-c", enter, hierarchy(t) + s.group, "--net=/run/netns/" + s.name, "--"}, args...)...)
 }
 
-// serve starts a server and waits until it says or does something.
+// serve starts a server and waits until a line of its output shows that it is ready.
 func (s *space) serve(t *testing.T, ready func(line string) bool, args ...string) {
 	t.Helper()
 	c := s.command(t, args...)
@@ -191,7 +191,7 @@ func (s *space) serve(t *testing.T, ready func(line string) bool, args ...string
 	go io.Copy(io.Discard, r)
 }
 
-// run runs a client to its end.
+// run runs a client until it ends.
 func (s *space) run(t *testing.T, args ...string) string {
 	t.Helper()
 	b, err := s.command(t, args...).CombinedOutput()
@@ -201,8 +201,8 @@ func (s *space) run(t *testing.T, args ...string) string {
 	return string(b)
 }
 
-// runProbed runs gotalk as a client that begins to talk when its process has its probe. How
-// long that takes depends on what else the machine does, so no pause is long enough.
+// runProbed runs gotalk as a client that starts to talk when its process has its probe. How
+// long that takes depends on the load of the machine, so a fixed pause would not do.
 func (s *space) runProbed(t *testing.T, tr *Tracker, args ...string) {
 	t.Helper()
 	c := s.command(t, append(args, "-gate")...)
@@ -210,8 +210,8 @@ func (s *space) runProbed(t *testing.T, tr *Tracker, args ...string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var said bytes.Buffer
-	c.Stdout, c.Stderr = &said, &said
+	var output bytes.Buffer
+	c.Stdout, c.Stderr = &output, &output
 	if err := c.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -227,7 +227,7 @@ func (s *space) runProbed(t *testing.T, tr *Tracker, args ...string) {
 		t.Error(err)
 	}
 	if err := c.Wait(); err != nil {
-		t.Fatalf("%s: %v: %s", args[0], err, &said)
+		t.Fatalf("%s: %v: %s", args[0], err, &output)
 	}
 }
 
@@ -246,7 +246,7 @@ func (l *list) Key(k Key) error {
 
 func (l *list) Flush() error { return nil }
 
-// lines gives the lines from one process, or from all, sorted and each once.
+// lines returns the lines of one process, or of all if pid is 0, sorted and without duplicates.
 func (l *list) lines(pid uint32) []string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -273,7 +273,7 @@ func start(t *testing.T, o Options) *Tracker {
 	return tr
 }
 
-// truth reads a key log of the program itself: lines, lower case, sorted, each once.
+// truth reads a program's own key log: lines in lower case, sorted, without duplicates.
 func truth(t *testing.T, path string) []string {
 	t.Helper()
 	b, err := os.ReadFile(path)
@@ -291,7 +291,7 @@ func truth(t *testing.T, path string) []string {
 	return slices.Compact(out)
 }
 
-// eventually waits until a condition holds.
+// eventually waits until a condition is true.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
 	for range 1500 {
@@ -300,13 +300,13 @@ func eventually(t *testing.T, what string, ok func() bool) {
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
-	t.Error("not within 30 s: ", what)
+	t.Error("timeout after 30 s:  ", what)
 }
 
-// own chooses what the test runs, and nothing else of the machine.
+// own chooses the processes that the test runs, and no others of the machine.
 func (s *space) own() Selector { return Selector{Cgroups: []string{s.group}} }
 
-// of gives the processes of a program.
+// of returns the processes of a program.
 func of(tr *Tracker, name string) (list []Process) {
 	for _, p := range tr.Processes() {
 		if filepath.Base(p.Executable) == name {
@@ -316,7 +316,7 @@ func of(tr *Tracker, name string) (list []Process) {
 	return list
 }
 
-// probed waits until a program that runs already has its probes.
+// probed waits until a running program has its probes.
 func probed(t *testing.T, tr *Tracker, name string) {
 	t.Helper()
 	eventually(t, "a probe on "+name, func() bool {
@@ -332,7 +332,7 @@ func probed(t *testing.T, tr *Tracker, name string) {
 func compare(t *testing.T, got, want []string) {
 	t.Helper()
 	if len(want) == 0 {
-		t.Error("no true keys")
+		t.Error("no logged keys")
 	}
 	for _, l := range want {
 		if _, ok := slices.BinarySearch(got, l); !ok {
@@ -341,7 +341,7 @@ func compare(t *testing.T, got, want []string) {
 	}
 	for _, l := range got {
 		if _, ok := slices.BinarySearch(want, l); !ok {
-			t.Errorf("never logged: %.90s", l)
+			t.Errorf("not in the log: %.90s", l)
 		}
 	}
 }

@@ -41,7 +41,7 @@ func (s *space) openssl(t *testing.T, pem string, port int, flags ...string) {
 		append([]string{"openssl", "s_server", "-accept", fmt.Sprint(port), "-cert", pem, "-key", pem, "-www"}, flags...)...)
 }
 
-func TestKeysOfOpenSSLAreTheOnesThatItLogs(t *testing.T) {
+func TestOpenSSLKeysMatchItsKeyLog(t *testing.T) {
 	needTools(t, "openssl", "curl")
 	s := newSpace(t)
 	pem := certificateFiles(t)
@@ -91,12 +91,12 @@ func TestKeysOfOpenSSLAreTheOnesThatItLogs(t *testing.T) {
 			if err != nil || c.Lost+c.Unread != 0 {
 				t.Errorf("%+v, %v", c, err)
 			}
-			t.Logf("%+v; %d true lines", c, len(want))
+			t.Logf("%+v; %d logged lines", c, len(want))
 		})
 	}
 }
 
-// withoutExporter leaves out secrets that open nothing and are not read.
+// withoutExporter drops the exporter secrets, which open no record and are not read.
 func withoutExporter(lines []string) (out []string) {
 	for _, l := range lines {
 		if !strings.HasPrefix(l, "EXPORTER_SECRET") {

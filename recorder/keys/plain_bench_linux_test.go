@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// toItself is Python as both ends of a connection, as testdata/gotalk can be.
+// toItself is a Python program that is both ends of a connection, like testdata/gotalk.
 const toItself = `
 import ssl,socket,threading,sys
 size,rounds=int(sys.argv[2]),int(sys.argv[3])
@@ -43,9 +43,8 @@ type nothing struct{ n int }
 func (n *nothing) Plain(*Plain) error { n.n++; return nil }
 func (n *nothing) Flush() error       { return nil }
 
-// BenchmarkPlaintextCall measures what a call that sends or receives takes a program in
-// processor time, with and without plaintext being read. A round is four calls, two of
-// them in each direction.
+// BenchmarkPlaintextCall measures the processor time of a call that sends or receives, with
+// and without plaintext being read. A round has four calls, two of them in each direction.
 func BenchmarkPlaintextCall(b *testing.B) {
 	if os.Getuid() != 0 {
 		b.Skip("needs CAP_BPF")

@@ -14,7 +14,7 @@ import (
 	bpf "github.com/pcapsule/pcapsule/bpf/keys"
 )
 
-// goPlain finds the methods of crypto/tls.Conn, with the places where they return.
+// goPlain finds the methods of crypto/tls.Conn and the places where they return.
 func (m *image) goPlain() ([]bpf.Function, error) {
 	all, err := m.goFunctions(goRead, goWrite)
 	if err != nil {
@@ -33,15 +33,15 @@ func (m *image) goPlain() ([]bpf.Function, error) {
 	return list, nil
 }
 
-// connectionID tells connections apart.
+// connectionID identifies a connection.
 type connectionID struct {
 	tgid         uint32
 	object, born uint64
 }
 
-const maxConnections = 65536 // that are told apart by a number; an older one gets another
+const maxConnections = 65536 // with remembered numbers; an older connection gets a new number
 
-// readPlain takes pieces until the end, then what is left.
+// readPlain reads pieces until the Tracker is closed, and then those that remain.
 func (t *Tracker) readPlain() {
 	defer t.done.Done()
 	ring := t.plain.Ring()
@@ -60,7 +60,7 @@ func (t *Tracker) readPlain() {
 		err := ring.ReadInto(&rec)
 		idle := errors.Is(err, os.ErrDeadlineExceeded)
 		if err == nil {
-			q.take(rec.RawSample)
+			q.add(rec.RawSample)
 		} else if !idle {
 			t.mu.Lock()
 			t.detail = err.Error()
@@ -99,12 +99,12 @@ func monotonic() uint64 {
 }
 
 const (
-	reorder     = 40 * time.Millisecond // for which a piece waits for one that is older: a call that sends tells of it at its end
-	maxReorder  = 16 << 20              // bytes that wait for that
-	maxKeepRoom = 256                   // buffers kept for use again
+	reorder     = 40 * time.Millisecond // time that a piece waits for an older one: a call that sends is reported at its end
+	maxReorder  = 16 << 20              // bytes that wait
+	maxKeepRoom = 256                   // buffers kept for reuse
 )
 
-// queued is a piece that waits for its turn.
+// queued is a piece in the queue.
 type queued struct {
 	bpf.Plain
 	connection uint64
@@ -112,20 +112,20 @@ type queued struct {
 	room       []byte
 }
 
-// queue puts pieces into the order of time. The last time that was given out is the
-// earliest from then on.
+// queue sorts pieces by time. No piece is returned with a time before that of the previous
+// one.
 type queue struct {
 	list    []*queued // a heap
 	bytes   int
 	order   uint64
-	given   uint64
+	latest  uint64
 	spare   []*queued
 	last    uint64
 	numbers map[connectionID]uint64
 	older   map[connectionID]uint64
 }
 
-// number tells connections apart.
+// number assigns numbers to connections.
 func (q *queue) number(id connectionID) uint64 {
 	n, ok := q.numbers[id]
 	if !ok {
@@ -141,8 +141,8 @@ func (q *queue) number(id connectionID) uint64 {
 	return n
 }
 
-// take copies a record.
-func (q *queue) take(raw []byte) {
+// add copies a record into the queue.
+func (q *queue) add(raw []byte) {
 	x := &queued{}
 	if n := len(q.spare); n > 0 {
 		x, q.spare = q.spare[n-1], q.spare[:n-1]
@@ -158,27 +158,27 @@ func (q *queue) take(raw []byte) {
 	heaps.Push(q, x)
 }
 
-// next gives the oldest piece where it has waited long enough, or there are too many, or
-// no more come.
+// next returns the oldest piece if it has waited long enough, if too many bytes wait, or if
+// no more pieces follow.
 func (q *queue) next(until uint64, all bool) *queued {
 	if len(q.list) == 0 || !all && q.list[0].Time > until && q.bytes <= maxReorder {
 		return nil
 	}
 	x := heaps.Pop(q).(*queued)
 	q.bytes -= len(x.room)
-	q.given = max(q.given, x.Time)
-	x.Time = q.given
+	q.latest = max(q.latest, x.Time)
+	x.Time = q.latest
 	return x
 }
 
-// free takes a piece back for use again.
+// free keeps a piece for reuse.
 func (q *queue) free(x *queued) {
 	if len(q.spare) < maxKeepRoom && cap(x.room) <= 2*bpf.MaxPiece {
 		q.spare = append(q.spare, x)
 	}
 }
 
-// Len implements heap.Interface, with Less, Swap, Push and Pop.
+// Len implements heap.Interface, together with Less, Swap, Push and Pop.
 func (q *queue) Len() int { return len(q.list) }
 
 func (q *queue) Less(i, j int) bool {
@@ -205,7 +205,7 @@ func (t *Tracker) flushPlain() {
 	}
 }
 
-// await gives the events of processes, which come another way, the time to tell of one.
+// await waits for the event about a process, which arrives through another ring buffer.
 func (t *Tracker) await(pid uint32) {
 	const tries = 40
 	for i := range tries {
@@ -225,7 +225,7 @@ func (t *Tracker) await(pid uint32) {
 	}
 }
 
-// plainPiece gives a piece to the sink.
+// plainPiece passes a piece to the sink.
 func (t *Tracker) plainPiece(e *bpf.Plain, connection uint64) {
 	t.await(e.TGID)
 	t.mu.Lock()
@@ -252,8 +252,8 @@ func (t *Tracker) plainPiece(e *bpf.Plain, connection uint64) {
 	t.plainCount.Bytes += uint64(len(v.Data))
 }
 
-// PlainCounters reads the counters of plaintext, also after Close. They are zero where
-// keys are read.
+// PlainCounters reads the counters of plaintext, also after Close. They are zero if keys are
+// read.
 func (t *Tracker) PlainCounters() (PlainCounters, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -271,8 +271,8 @@ func (t *Tracker) PlainCounters() (PlainCounters, error) {
 	return c, err
 }
 
-// EndsUnknown says why the ends of connections are not known in plaintext, nil where they
-// are.
+// EndsUnknown says why the ends of connections are unknown in plaintext; nil if they are
+// known.
 func (t *Tracker) EndsUnknown() error {
 	if t.plain == nil {
 		return nil

@@ -20,7 +20,7 @@ import (
 	"time"
 )
 
-// words is a PlainSink that puts pieces together.
+// words is a PlainSink that joins pieces.
 type words struct {
 	mu    sync.Mutex
 	calls int
@@ -66,8 +66,8 @@ func (w *words) Plain(p *Plain) error {
 
 func (w *words) Flush() error { return nil }
 
-// of gives what processes of a program sent or received, one text a connection, and how
-// its ends were known. Sorted by process and connection.
+// of returns what processes of a program sent or received, one text for each connection, and
+// how its ends were known, sorted by process and connection.
 func (w *words) of(program string, sent bool) (list []said) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -84,7 +84,7 @@ func (w *words) of(program string, sent bool) (list []said) {
 	return list
 }
 
-// balanced looks at the counters of a Tracker that is closed.
+// balanced checks the counters of a Tracker after closing it.
 func balanced(t *testing.T, tr *Tracker) PlainCounters {
 	t.Helper()
 	if err := tr.Close(); err != nil {
@@ -97,7 +97,7 @@ func balanced(t *testing.T, tr *Tracker) PlainCounters {
 	return c
 }
 
-// pattern is that of testdata/gotalk.
+// pattern is the same as in testdata/gotalk.
 func pattern(n int) []byte {
 	b := make([]byte, n)
 	x := uint32(7)
@@ -108,11 +108,11 @@ func pattern(n int) []byte {
 	return b
 }
 
-// roomForAll is a ring buffer that takes all that a test says, also where nobody reads for
-// a while.
+// roomForAll is the size of a ring buffer for everything that a test sends, even if it is
+// not read for a while.
 const roomForAll = 64 << 20
 
-func TestPlaintextOfGoIsWhatItSent(t *testing.T) {
+func TestGoPlaintextIsWhatItSent(t *testing.T) {
 	s := newSpace(t)
 	const size = 3_000_000
 	want := sha256.Sum256(pattern(size))
@@ -131,14 +131,14 @@ func TestPlaintextOfGoIsWhatItSent(t *testing.T) {
 					l := sink.of("gotalk", sent)
 					return len(l) == 4 && !slices.ContainsFunc(l, func(x said) bool { return len(x.all) < size })
 				}
-				eventually(t, "all that was sent and received", func() bool { return full(true) && full(false) })
+				eventually(t, "everything that was sent and received", func() bool { return full(true) && full(false) })
 				for _, sent := range []bool{true, false} {
 					for _, x := range sink.of("gotalk", sent) {
 						if sha256.Sum256(x.all) != want || x.bad != "" || x.Library != Go {
-							t.Errorf("process %d, sent %v: %d bytes are not what was sent; %s", x.PID, sent, len(x.all), x.bad)
+							t.Errorf("process %d, sent %v: %d bytes differ from what was sent; %s", x.PID, sent, len(x.all), x.bad)
 						}
 						if tr.EndsUnknown() == nil && (x.Ends != CallSocket || x.Local.String() != addr && x.Remote.String() != addr) {
-							t.Errorf("ends %v %v %v, want %s at one", x.Ends, x.Local, x.Remote, addr)
+							t.Errorf("ends %v %v %v, want %s at one of them", x.Ends, x.Local, x.Remote, addr)
 						}
 					}
 				}
@@ -155,10 +155,10 @@ func TestPlaintextOfGoIsWhatItSent(t *testing.T) {
 	}
 }
 
-// request is what HTTP clients send first.
+// request is the beginning of an HTTP request.
 var request = regexp.MustCompile(`^GET /\S* HTTP/1`)
 
-// page makes a file that a server gives.
+// page makes a file for a server.
 func page(t *testing.T, dir string, n int) []byte {
 	t.Helper()
 	b := pattern(n)
@@ -168,10 +168,10 @@ func page(t *testing.T, dir string, n int) []byte {
 	return b
 }
 
-// asked looks at what a client and a server of HTTP said: both have to have said the same.
+// asked compares what an HTTP client and server exchanged: both must have the same.
 func asked(t *testing.T, tr *Tracker, sink *words, client, server string, body []byte, times int, port int, clientEnds Ends) {
 	t.Helper()
-	eventually(t, "all answers", func() bool {
+	eventually(t, "all responses", func() bool {
 		whole := 0
 		for _, x := range sink.of(client, false) {
 			if bytes.HasSuffix(x.all, body) {
@@ -190,7 +190,7 @@ func asked(t *testing.T, tr *Tracker, sink *words, client, server string, body [
 	for _, way := range []bool{true, false} {
 		a, b := texts(sink.of(client, way)), texts(sink.of(server, !way))
 		if len(a) != times || !slices.Equal(a, b) {
-			t.Errorf("client's sent %v: %d connections, want %d; the server has %d, equal %v", way, len(a), times, len(b), slices.Equal(a, b))
+			t.Errorf("sent by the client %v: %d connections, want %d; the server has %d, equal %v", way, len(a), times, len(b), slices.Equal(a, b))
 			for i := range min(len(a), len(b)) {
 				if a[i] != b[i] {
 					t.Errorf("%d bytes %.60q, %d bytes %.60q", len(a[i]), a[i], len(b[i]), b[i])
@@ -200,7 +200,7 @@ func asked(t *testing.T, tr *Tracker, sink *words, client, server string, body [
 	}
 	for _, x := range sink.of(client, true) {
 		if !request.Match(x.all) || x.bad != "" {
-			t.Errorf("a request %.40q; %s", x.all, x.bad)
+			t.Errorf("request %.40q; %s", x.all, x.bad)
 		}
 	}
 	if tr.EndsUnknown() != nil {
@@ -219,7 +219,7 @@ func asked(t *testing.T, tr *Tracker, sink *words, client, server string, body [
 	}
 }
 
-// opened looks at the rest of a Tracker that reads plaintext.
+// opened checks the states and counters of a Tracker that reads plaintext.
 func opened(t *testing.T, tr *Tracker, l Library, programs ...string) {
 	t.Helper()
 	for _, name := range programs {
@@ -235,7 +235,7 @@ func opened(t *testing.T, tr *Tracker, l Library, programs ...string) {
 	}
 }
 
-func TestPlaintextOfOpenSSLIsWhatItSent(t *testing.T) {
+func TestOpenSSLPlaintextIsWhatItSent(t *testing.T) {
 	needTools(t, "openssl", "curl", "nginx", "ss")
 	s := newSpace(t)
 	pem := certificateFiles(t)
@@ -244,7 +244,7 @@ func TestPlaintextOfOpenSSLIsWhatItSent(t *testing.T) {
 			sink := &words{}
 			tr := start(t, Options{Select: s.own(), Plain: sink, RingBytes: roomForAll})
 			port := 5400 + i
-			body := hex.AppendEncode(nil, pattern(150_000)) // no letter that s_client takes for an order
+			body := hex.AppendEncode(nil, pattern(150_000)) // without letters that s_client reads as commands
 			file := filepath.Join(t.TempDir(), "body")
 			if err := os.WriteFile(file, body, 0o600); err != nil {
 				t.Fatal(err)
@@ -264,7 +264,7 @@ func TestPlaintextOfOpenSSLIsWhatItSent(t *testing.T) {
 				}
 				return n == 2
 			}
-			eventually(t, "what was sent, twice at both ends", func() bool { return whole(true) && whole(false) })
+			eventually(t, "the same text, twice at both ends", func() bool { return whole(true) && whole(false) })
 			opened(t, tr, OpenSSL, "openssl")
 		})
 		t.Run("nginx and curl, "+v, func(t *testing.T) {
@@ -300,7 +300,7 @@ urllib.request.urlopen("https://127.0.0.1:5410/", context=c).read()`, max))
 	})
 }
 
-func TestPlaintextOfNodeWhoseLibraryIsInTheProgram(t *testing.T) {
+func TestPlaintextOfBuiltInLibrary(t *testing.T) {
 	programs := nodes(t)
 	s := newSpace(t)
 	pem := certificateFiles(t)
@@ -322,7 +322,7 @@ func TestPlaintextOfNodeWhoseLibraryIsInTheProgram(t *testing.T) {
 	}
 }
 
-func TestPlaintextOfGnuTLSIsWhatItSent(t *testing.T) {
+func TestGnuTLSPlaintextIsWhatItSent(t *testing.T) {
 	needTools(t, "gnutls-serv", "gnutls-cli", "openssl", "ss")
 	s := newSpace(t)
 	pem := certificateFiles(t)
@@ -352,7 +352,7 @@ func TestPlaintextOfGnuTLSIsWhatItSent(t *testing.T) {
 	}
 }
 
-func TestPlaintextOfNobodyElse(t *testing.T) {
+func TestPlaintextOfChosenProcessesOnly(t *testing.T) {
 	s := newSpace(t)
 	bin := goTalk(t)
 	chosen := filepath.Join(t.TempDir(), "chosen")
@@ -366,14 +366,14 @@ func TestPlaintextOfNobodyElse(t *testing.T) {
 	s.run(t, bin, "-addr="+addr, "-n=3")
 	s.runProbed(t, tr, chosen, "-addr="+addr, "-n=3")
 	s.run(t, bin, "-addr="+addr, "-n=3")
-	eventually(t, "three answers", func() bool { return len(sink.of("chosen", false)) == 3 })
+	eventually(t, "three responses", func() bool { return len(sink.of("chosen", false)) == 3 })
 	time.Sleep(100 * time.Millisecond)
 	if c := balanced(t, tr); c.Calls != 6 || len(sink.by) != 6 {
-		t.Errorf("%+v of %d, want 6 calls", c, len(sink.by))
+		t.Errorf("%+v of %d texts, want 6 calls and 6 texts", c, len(sink.by))
 	}
 }
 
-func TestPlaintextThatIsLostIsCounted(t *testing.T) {
+func TestLostPlaintextIsCounted(t *testing.T) {
 	s := newSpace(t)
 	bin := goTalk(t)
 	sink := &words{}
@@ -390,7 +390,7 @@ func TestPlaintextThatIsLostIsCounted(t *testing.T) {
 	t.Logf("%+v", c)
 }
 
-func TestPiecesComeInTheOrderOfTime(t *testing.T) {
+func TestPiecesAreSortedByTime(t *testing.T) {
 	record := func(time uint64, text string) []byte {
 		b := make([]byte, 24+32+48, 24+32+48+len(text))
 		ne := binary.NativeEndian
@@ -402,25 +402,25 @@ func TestPiecesComeInTheOrderOfTime(t *testing.T) {
 	}
 	for _, tt := range []struct {
 		name string
-		in   string // text@time; a number alone is what time it is
+		in   string // text@time; a number without a text is the current time
 		want string
 	}{
 		{"in order", "a@1 b@2 9", "a@1 b@2"},
-		{"a question that is told after its answer", "answer@5 question@3 9", "question@3 answer@5"},
-		{"of one time as they came", "b@3 a@3 c@2 9", "c@2 b@3 a@3"},
-		{"not before it is time", "a@5 4", ""},
-		{"too late is told at the time of the one before", "b@5 5 a@3 9", "b@5 a@5"},
+		{"a request reported after its response", "answer@5 question@3 9", "question@3 answer@5"},
+		{"equal times in order of arrival", "b@3 a@3 c@2 9", "c@2 b@3 a@3"},
+		{"not too early", "a@5 4", ""},
+		{"a late piece gets the time of the previous one", "b@5 5 a@3 9", "b@5 a@5"},
 	} {
 		q := queue{numbers: map[connectionID]uint64{}}
 		var got []string
-		for word := range strings.FieldsSeq(tt.in) {
-			if text, at, is := strings.Cut(word, "@"); is {
+		for field := range strings.FieldsSeq(tt.in) {
+			if text, at, is := strings.Cut(field, "@"); is {
 				n, _ := strconv.ParseUint(at, 10, 64)
-				q.take(record(n, text))
-				q.take([]byte(text)) // none
+				q.add(record(n, text))
+				q.add([]byte(text)) // not a record
 				continue
 			}
-			now, _ := strconv.ParseUint(word, 10, 64)
+			now, _ := strconv.ParseUint(field, 10, 64)
 			for x := q.next(now, false); x != nil; x = q.next(now, false) {
 				got = append(got, fmt.Sprintf("%s@%d", x.Data, x.Time))
 				q.free(x)
@@ -431,18 +431,18 @@ func TestPiecesComeInTheOrderOfTime(t *testing.T) {
 		}
 	}
 	q := queue{numbers: map[connectionID]uint64{}}
-	q.take(record(1<<62, "a"))
+	q.add(record(1<<62, "a"))
 	if q.next(0, true) == nil || q.bytes != 0 {
-		t.Error("the last one stays behind at the end")
+		t.Error("the last piece remains at the end")
 	}
-	q.take(record(1<<62, "a"))
+	q.add(record(1<<62, "a"))
 	q.bytes += maxReorder
 	if q.next(0, false) == nil {
-		t.Error("more than may wait waits")
+		t.Error("more bytes than the limit are waiting")
 	}
 }
 
-func TestTheAccountBalancesWhileProgramsTalkOn(t *testing.T) {
+func TestCountersBalanceWhileProgramsContinue(t *testing.T) {
 	s := newSpace(t)
 	bin := goTalk(t)
 	c := s.command(t, bin, "-rounds=100000000")

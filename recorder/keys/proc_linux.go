@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// running is what the kernel says of a process now.
+// running is the kernel's description of a process.
 type running struct {
 	pid, parent uint32
 	start       uint64 // clock ticks since boot
@@ -22,7 +22,7 @@ func procPath(pid uint32, name string) string {
 	return "/proc/" + strconv.FormatUint(uint64(pid), 10) + "/" + name
 }
 
-// look reads /proc/PID. It answers false where the process is gone or a kernel thread.
+// look reads /proc/PID. It returns false if the process has ended or is a kernel thread.
 func look(pid uint32) (r running, ok bool) {
 	r.pid = pid
 	stat, err := os.ReadFile(procPath(pid, "stat"))
@@ -52,7 +52,7 @@ func cgroupOf(pid uint32) string {
 	for line := range strings.Lines(string(b)) {
 		if p, ok := strings.CutPrefix(line, "0::"); ok {
 			p = strings.TrimRight(p, "\n")
-			// From inside of a control group namespace others lie beside its root.
+			// Inside a control group namespace, groups outside it have paths relative to its root.
 			for strings.HasPrefix(p, "/../") {
 				p = p[len("/.."):]
 			}
@@ -62,7 +62,7 @@ func cgroupOf(pid uint32) string {
 	return ""
 }
 
-// hierarchyOf finds where control groups of version 2 are mounted.
+// hierarchyOf finds the mount point of the control groups of version 2.
 func hierarchyOf() string {
 	b, err := os.ReadFile("/proc/mounts")
 	if err != nil {
@@ -92,15 +92,15 @@ func allProcesses() []uint32 {
 	return pids
 }
 
-// fileID tells a file from another one while either is open.
+// fileID identifies a file while it is open.
 type fileID struct {
 	dev, ino uint64
 	changed  int64
 }
 
-const maxMapped = 512 // files mapped by one process that are looked at
+const maxMapped = 512 // files of one process that are examined
 
-// mappedFiles gives paths by which the files can be opened that a process runs code of.
+// mappedFiles returns paths for opening the files whose code a process runs.
 func mappedFiles(pid uint32) []string {
 	f, err := os.Open(procPath(pid, "maps"))
 	if err != nil {
@@ -116,16 +116,16 @@ func mappedFiles(pid uint32) []string {
 			continue
 		}
 		seen[line[3]+" "+line[4]] = true
-		// The link leads to the file itself, also where the path is one of another mount
-		// namespace or was replaced.
+		// The link leads to the file itself, even if its path is in another mount namespace or
+		// was replaced.
 		out = append(out, procPath(pid, "map_files/"+line[0]))
 	}
 	return out
 }
 
-// usualLibraries gives libraries that a process may load, before it does: a probe that is
-// put on one after that misses the first handshake of a short process. A link in the
-// process's root that leads out of it gives a file of another root, which does no harm.
+// usualLibraries returns libraries that a process may load later: a probe attached after
+// that would miss the first handshake of a short process. A link that leads out of the
+// process's root yields a file of another root, which is harmless.
 func usualLibraries(pid uint32) []string {
 	root := procPath(pid, "root")
 	var out []string
@@ -140,7 +140,7 @@ func usualLibraries(pid uint32) []string {
 	return out
 }
 
-// readMemory reads another process's memory, also pages that it has not touched.
+// readMemory reads another process's memory, including pages that it has not touched.
 func readMemory(pid uint32, at uint64, b []byte) bool {
 	if len(b) == 0 {
 		return true

@@ -9,7 +9,7 @@ import (
 )
 
 const (
-	maxSealed  = 48 // protected records of a side that are kept to prove keys with
+	maxSealed  = 48 // protected records of a side that are used to prove keys
 	maxHello   = 16 << 10
 	recordHead = 5
 )
@@ -21,25 +21,25 @@ const (
 )
 
 var (
-	errNotTLS = errors.New("no TLS")
-	errMore   = errors.New("more has to be captured")
-	errSuite  = errors.New("a version or suite that is not read")
+	errNotTLS = errors.New("not TLS")
+	errMore   = errors.New("more must be captured")
+	errSuite  = errors.New("an unsupported version or cipher suite")
 )
 
 // helloRetry is the random of a ServerHello that is a HelloRetryRequest, RFC 8446 section 4.1.3.
 var helloRetry = [32]byte{0xcf, 0x21, 0xad, 0x74, 0xe5, 0x9a, 0x61, 0x11, 0xbe, 0x1d, 0x8c, 0x02, 0x1e, 0x65, 0xb8, 0x91,
 	0xc2, 0xa2, 0x11, 0x16, 0x7a, 0xbb, 0x8c, 0x5e, 0x07, 0x9e, 0x09, 0xe2, 0xc8, 0xa8, 0x33, 0x9c}
 
-// conversation is what the beginning of a connection says.
+// conversation has the parameters and records from the beginning of a connection.
 type conversation struct {
 	version                    uint16
 	suite                      *secrets.Suite
 	encryptThenMAC             bool
 	clientRandom, serverRandom []byte
-	client, server             []secrets.Record // protected ones; before TLS 1.3 the first only
+	client, server             []secrets.Record // protected records; before TLS 1.3 only the first one
 }
 
-// eachRecord calls f with whole records, until it answers false.
+// eachRecord calls f with complete records until it returns false.
 func eachRecord(b []byte, f func(r secrets.Record) bool) {
 	for len(b) >= recordHead {
 		n := int(binary.BigEndian.Uint16(b[3:]))
@@ -54,12 +54,12 @@ func eachRecord(b []byte, f func(r secrets.Record) bool) {
 	}
 }
 
-// hello finds the messages of a type among those in clear at a side's beginning.
+// hello calls each with the messages of a type in the unencrypted beginning of a side.
 func hello(side []byte, typ byte, each func(body []byte) bool) {
 	var text []byte
 	eachRecord(side, func(r secrets.Record) bool {
 		if r.Type == recordCCS {
-			return true // of TLS 1.3; before that nothing in clear follows
+			return true // TLS 1.3; in earlier versions nothing unencrypted follows
 		}
 		if r.Type != recordHandshake || len(text)+len(r.Body) > maxHello {
 			return false
@@ -76,7 +76,7 @@ func hello(side []byte, typ byte, each func(body []byte) bool) {
 	}
 }
 
-// randomOf gives the client random of a connection's first bytes.
+// randomOf returns the client random in the first bytes of a connection.
 func randomOf(client []byte) (random [32]byte, ok bool) {
 	hello(client, 1, func(b []byte) bool {
 		if len(b) >= 34 {
@@ -88,7 +88,7 @@ func randomOf(client []byte) (random [32]byte, ok bool) {
 	return random, ok
 }
 
-// converse reads the beginning of a connection.
+// converse parses the beginning of a connection.
 func converse(client, server []byte) (*conversation, error) {
 	random, ok := randomOf(client)
 	if !ok {
@@ -140,8 +140,8 @@ func (c *conversation) extensions(b []byte) {
 	}
 }
 
-// sealed gives protected records: of TLS 1.3 all, each as if it were the first of its
-// keys, since it is not known where keys change.
+// sealed returns protected records. For TLS 1.3 it returns all of them, each as if it were the
+// first one of its keys, because it is unknown where keys change.
 func (c *conversation) sealed(side []byte) (list []secrets.Record) {
 	changed := false
 	eachRecord(side, func(r secrets.Record) bool {
@@ -160,8 +160,8 @@ func (c *conversation) sealed(side []byte) (list []secrets.Record) {
 	return list
 }
 
-// opens13 tells whether a traffic secret of TLS 1.3 opens a record of the side as its
-// first one.
+// opens13 reports whether a TLS 1.3 traffic secret opens a record of the side as the first
+// record of the secret.
 func (c *conversation) opens13(secret []byte, side, most int) bool {
 	if c.version != secrets.TLS13 || len(secret) != c.suite.Hash.Size() {
 		return false
@@ -182,7 +182,7 @@ func (c *conversation) opens13(secret []byte, side, most int) bool {
 	return false
 }
 
-// opens12 tells whether a master secret opens a side's first protected record.
+// opens12 reports whether a master secret opens a side's first protected record.
 func (c *conversation) opens12(master []byte) bool {
 	if c.version == secrets.TLS13 || len(master) != 48 {
 		return false
@@ -202,7 +202,7 @@ func (c *conversation) opens12(master []byte) bool {
 	return false
 }
 
-// opens tells whether a secret opens a record.
+// opens reports whether a secret opens a record.
 func (c *conversation) opens(s secrets.Secret) bool {
 	switch s.Label {
 	case secrets.ClientRandom:
@@ -219,7 +219,7 @@ func (c *conversation) opens(s secrets.Secret) bool {
 	return false
 }
 
-// proven tells whether a secret opens something that was captured.
+// proven reports whether a secret opens a captured record or packet.
 func proven(from Captured, s secrets.Secret) bool {
 	if c, err := conversationOf(from, s.ID); err == nil {
 		return c.opens(s)
@@ -228,7 +228,7 @@ func proven(from Captured, s secrets.Secret) bool {
 	return ok && q.opensPacket(s)
 }
 
-// conversationOf asks what was captured under a client random.
+// conversationOf parses what was captured of the connection with a client random.
 func conversationOf(from Captured, random []byte) (*conversation, error) {
 	if from == nil || len(random) != 32 {
 		return nil, errMore

@@ -8,38 +8,38 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/secrets"
 )
 
-// Bounds of what is kept of QUIC.
+// Limits of what is kept of QUIC.
 const (
 	maxQUIC       = 1024 // connections
 	maxCrypto     = 8 << 10
-	maxPieces     = 32   // of the handshake, that came before their time
+	maxPieces     = 32   // of the handshake that arrived early
 	maxKeptPacket = 6    // of a side, to prove keys with
 	maxDatagram   = 1600 // of a packet that is kept
 )
 
-// quicFlow is what was captured of a connection of QUIC: enough to know its client random
-// and suite, and some packets of each side.
+// quicFlow is what was captured of a QUIC connection: enough to know its client random and
+// suite, and some packets of each side.
 type quicFlow struct {
 	key     flowKey
 	version uint32
-	dcid    []byte                 // that the initial keys are of
+	dcid    []byte                 // from which the initial keys are derived
 	initial [2]*secrets.PacketKeys // client's, server's
 	crypto  [2]pieces
-	idSize  [2]int // of the connection id in packets that a side sends, -1 where not known
+	idSize  [2]int // of the connection id in packets that a side sends; -1 if unknown
 	random  [32]byte
 	known   bool
 	suite   *secrets.Suite
 	kept    [2][]quicPacket
 }
 
-// quicPacket is one packet that initial keys do not open.
+// quicPacket is a packet that the initial keys do not open.
 type quicPacket struct {
 	handshake bool
 	numberAt  int
 	data      []byte
 }
 
-// pieces puts together what lies at offsets.
+// pieces joins data by offset.
 type pieces struct {
 	data    []byte
 	waiting []piece
@@ -98,7 +98,7 @@ func readLong(b []byte) (h longHeader, ok bool) {
 		at += 1 + int(b[at])
 	}
 	if h.typ == 3 {
-		return h, false // Retry protects nothing
+		return h, false // a Retry has no protected payload
 	}
 	if h.typ == 0 {
 		n, size := varint(b[at:])
@@ -116,7 +116,7 @@ func readLong(b []byte) (h longHeader, ok bool) {
 	return h, true
 }
 
-// varint reads a number, RFC 9000 section 16. Size 0 means that it is not whole.
+// varint reads a number, RFC 9000 section 16. Size 0 means that it is incomplete.
 func varint(b []byte) (n uint64, size int) {
 	if len(b) == 0 {
 		return 0, 0
@@ -132,7 +132,7 @@ func varint(b []byte) (n uint64, size int) {
 	return n, size
 }
 
-// datagram takes one of UDP. Most are not QUIC, and told so by a byte or a look in a map.
+// datagram adds a UDP datagram. Most are not QUIC, which one byte or a map lookup shows.
 func (c *Conversations) datagram(key flowKey, b []byte) {
 	if len(b) < 21 || b[0]&0x40 == 0 {
 		return
@@ -198,7 +198,7 @@ func (f *quicFlow) long(side int, h longHeader, b []byte) {
 	if h.version != f.version {
 		return
 	}
-	// The other side puts this one's id into what it sends.
+	// The other side uses this side's source id as its destination id.
 	f.idSize[1-side] = len(h.scid)
 	switch h.typ {
 	case 0:
@@ -216,7 +216,7 @@ func (f *quicFlow) long(side int, h longHeader, b []byte) {
 
 func (f *quicFlow) keep(side int, p quicPacket) {
 	if len(p.data) > maxDatagram {
-		return // several datagrams that the kernel sends apart later
+		return // several datagrams that the kernel will split
 	}
 	n := 0
 	for _, k := range f.kept[side] {
@@ -230,7 +230,7 @@ func (f *quicFlow) keep(side int, p quicPacket) {
 	}
 }
 
-// openPacket opens a packet whose number is small, as those of a beginning are.
+// openPacket opens a packet with a small packet number, as at the beginning of a connection.
 func openPacket(k *secrets.PacketKeys, b []byte, numberAt int) ([]byte, bool) {
 	first, number, size, err := k.Unmask(b, numberAt)
 	if err != nil {
@@ -245,7 +245,7 @@ func openPacket(k *secrets.PacketKeys, b []byte, numberAt int) ([]byte, bool) {
 	return plain, err == nil
 }
 
-// frames takes what lies in CRYPTO frames of an initial packet, RFC 9000 section 19.
+// frames collects the data of CRYPTO frames in an initial packet, RFC 9000 section 19.
 func (f *quicFlow) frames(side int, b []byte) {
 	for len(b) > 0 {
 		typ := b[0]
@@ -300,7 +300,7 @@ func (f *quicFlow) clientRandom() (random [32]byte, ok bool) {
 	return [32]byte(m[6:38]), true
 }
 
-// opensPacket tells whether a secret opens a captured packet of QUIC.
+// opensPacket reports whether a secret opens a captured QUIC packet.
 func (c *Conversations) opensPacket(s secrets.Secret) bool {
 	if len(s.ID) != 32 {
 		return false

@@ -9,11 +9,12 @@ import (
 	"filippo.io/age/agessh"
 )
 
-// Recipients reads a recipient of age (age1…, an SSH public key), or a file with one a line.
+// Recipients parses an age recipient (age1… or an SSH public key), or reads a file with one on
+// each line.
 func Recipients(text string) ([]age.Recipient, error) {
 	list, err := recipients(text)
 	if err == nil && len(list) == 0 {
-		err = errors.New("no recipient in it")
+		err = errors.New("the file has no recipient")
 	}
 	return list, err
 }
@@ -26,7 +27,7 @@ func recipients(text string) ([]age.Recipient, error) {
 			return nil, err
 		}
 		if info.Size() > longest {
-			return nil, errors.New("a file of more than 1 MiB")
+			return nil, errors.New("the file is larger than 1 MiB")
 		}
 		b, err := os.ReadFile(text)
 		if err != nil {

@@ -6,16 +6,16 @@ import (
 	"fmt"
 )
 
-// errReturns means that it is not known where a function returns.
-var errReturns = errors.New("a function whose instructions are not all known")
+// errReturns means that the return instructions of a function are unknown.
+var errReturns = errors.New("a function with unknown instructions")
 
 const (
 	maxFunction = 256 << 10
 	maxReturns  = 64
 )
 
-// returns gives the offsets in the file of a function's return instructions. It answers an
-// error where one instruction is not known, since what comes behind it may be misread.
+// returns lists the file offsets of a function's return instructions. An unknown instruction
+// is an error, because the bytes after it may be misread.
 func (m *image) returns(off, size uint64) ([]uint64, error) {
 	if size == 0 || size > maxFunction {
 		return nil, fmt.Errorf("%w: %d bytes", errReturns, size)
@@ -28,7 +28,7 @@ func (m *image) returns(off, size uint64) ([]uint64, error) {
 	for at := 0; at < len(code); {
 		n, ret := 4, false
 		if m.machine == machineARM64 {
-			// RET X30; the function's end may be filled up.
+			// RET X30; the end of the function may be padded.
 			ret = len(code)-at >= 4 && binary.LittleEndian.Uint32(code[at:]) == 0xd65f03c0
 		} else if n, ret = instruction(code[at:]); n == 0 {
 			return nil, fmt.Errorf("%w: % x at %d", errReturns, code[at:min(at+8, len(code))], at)
@@ -39,30 +39,30 @@ func (m *image) returns(off, size uint64) ([]uint64, error) {
 		at += n
 	}
 	if len(list) == 0 || len(list) > maxReturns {
-		return nil, fmt.Errorf("%w: it returns at %d places", errReturns, len(list))
+		return nil, fmt.Errorf("%w: it has %d return instructions", errReturns, len(list))
 	}
 	return list, nil
 }
 
-// What follows the opcode of an instruction of x86 in 64-bit mode.
+// What follows the opcode of an x86 instruction in 64-bit mode.
 const (
 	bad    = iota
 	plain  // nothing
 	byte1  // a byte
 	word   // 4 bytes, or 2 with an operand size prefix
-	modrm  // a ModRM byte and what it asks for
-	modrm1 // that and a byte
-	modrm4 // that and 4 bytes, or 2
-	group3 // ModRM; TEST with what modrm1 or modrm4 has
-	near   // 4 bytes, a place
+	modrm  // a ModRM byte and its operands
+	modrm1 // modrm and a byte
+	modrm4 // modrm and 4 bytes, or 2
+	group3 // modrm; TEST as modrm1 or modrm4
+	near   // 4 bytes, an address
 	two    // 2 bytes
 	three  // 3 bytes
 	moffs  // 8 bytes, or 4 with an address size prefix
 	wide   // word, or 8 bytes with REX.W
 )
 
-// opcodes are runs of one-byte opcodes that have the same form. 0F, prefixes, REX, VEX and
-// EVEX are taken before. Intel SDM volume 2, appendix A.
+// opcodes are ranges of one-byte opcodes with the same form. 0F, prefixes, REX, VEX and
+// EVEX are handled before. Intel SDM volume 2, appendix A.
 var opcodes = form{
 	{0x50, 0x5f, plain}, {0x63, 0x63, modrm}, {0x68, 0x68, word}, {0x69, 0x69, modrm4}, {0x6a, 0x6a, byte1}, {0x6b, 0x6b, modrm1},
 	{0x6c, 0x6f, plain}, {0x70, 0x7f, byte1}, {0x80, 0x80, modrm1}, {0x81, 0x81, modrm4}, {0x83, 0x83, modrm1}, {0x84, 0x8f, modrm},
@@ -74,7 +74,7 @@ var opcodes = form{
 	{0xf8, 0xfd, plain}, {0xfe, 0xff, modrm},
 }
 
-// escaped are those behind 0F.
+// escaped are the opcodes after 0F.
 var escaped = form{
 	{0x00, 0x03, modrm}, {0x05, 0x09, plain}, {0x0b, 0x0b, plain}, {0x0d, 0x0d, modrm}, {0x10, 0x23, modrm}, {0x28, 0x2f, modrm},
 	{0x30, 0x35, plain}, {0x37, 0x37, plain}, {0x40, 0x6f, modrm}, {0x70, 0x73, modrm1}, {0x74, 0x76, modrm}, {0x77, 0x77, plain},
@@ -97,8 +97,8 @@ func (f form) of(op byte) byte {
 
 const maxInstruction = 15
 
-// instruction gives the length of the instruction at the beginning of b, 0 where it is not
-// known or not whole, and whether it returns to the caller.
+// instruction returns the length of the instruction at the beginning of b, or 0 if it is
+// unknown or incomplete, and whether it returns to the caller.
 func instruction(b []byte) (n int, ret bool) {
 	b = b[:min(len(b), maxInstruction)]
 	at, short, small, wideREX := 0, false, false, false
@@ -152,14 +152,14 @@ opcode:
 	return n, op == 0xc2 || op == 0xc3
 }
 
-// vector is the form of an instruction of VEX and EVEX, by its table of opcodes.
+// vector is the form of a VEX or EVEX instruction, by its opcode table.
 func vector(table, op byte) byte {
 	switch table {
 	case 1:
 		if k := escaped.of(op); k == modrm || k == modrm1 || op == 0x77 {
 			return k
 		}
-		return modrm // masks, which are jumps elsewhere
+		return modrm // mask instructions; without VEX these opcodes are jumps
 	case 2, 5, 6:
 		return modrm
 	case 3:
@@ -168,7 +168,7 @@ func vector(table, op byte) byte {
 	return bad
 }
 
-// operands is how many bytes follow an opcode. It may be more than b has.
+// operands is the number of bytes that follow an opcode. It may exceed the length of b.
 func operands(b []byte, op, kind byte, short, small, wideREX bool) int {
 	immediate := 4
 	if short && !wideREX {
@@ -212,7 +212,7 @@ func operands(b []byte, op, kind byte, short, small, wideREX bool) int {
 	return 0
 }
 
-// addressed is the length of a ModRM byte and what it asks for.
+// addressed is the length of a ModRM byte and its operands.
 func addressed(b []byte) int {
 	mode, place := b[0]>>6, b[0]&7
 	if mode == 3 {

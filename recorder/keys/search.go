@@ -8,21 +8,21 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/secrets"
 )
 
-// Bounds of a search in one object.
+// Limits of a search in one object.
 const (
-	maxRandomAt = 4096 // a client random further on is that of a neighbour in the heap
-	maxSlots    = 400  // places that may hold a secret
+	maxRandomAt = 4096 // a client random further on belongs to a neighbour in the heap
+	maxSlots    = 400  // places that may contain a secret
 	maxPairs    = 160000
 	maxMasters  = 20000
 )
 
-// object is a connection's object as it was read, and what its pointers point to.
+// object is the content of a connection's object, and of the memory its pointers refer to.
 type object struct {
 	data []byte
 	hops map[uint32][]byte
 }
 
-// at is get for an object.
+// at implements get for an object.
 func (o *object) at(p *place) []byte {
 	from := o.data
 	if p.Hop != noHop {
@@ -34,8 +34,8 @@ func (o *object) at(p *place) []byte {
 	return from[p.At:min(int(p.At)+bpf.MaxSecret, len(from))]
 }
 
-// looksRandom tells whether bytes can be a secret, a random or a hash: no zero word, no
-// pointer, many different bytes. At is where they lie in what is aligned to 8.
+// looksRandom reports whether bytes can be a secret, a random or a hash: no zero word, no
+// pointer, many different bytes. at is their offset in memory that is aligned to 8 bytes.
 func looksRandom(b []byte, at int) bool {
 	var seen [256]bool
 	different := 0
@@ -61,7 +61,7 @@ func looksRandom(b []byte, at int) bool {
 	return true
 }
 
-// slots gives the places of n bytes that look random. Behind pointers only with hops.
+// slots returns the places of n bytes that look random, after pointers too if hops is set.
 func (o *object) slots(n, end int, hops bool) (list []*place) {
 	for at := 0; at+n <= min(len(o.data), end) && len(list) < maxSlots; at += 4 {
 		if looksRandom(o.data[at:at+n], at) {
@@ -82,7 +82,7 @@ func (o *object) slots(n, end int, hops bool) (list []*place) {
 	return list
 }
 
-// derive is Derive-Secret of RFC 8446 section 7.1 with a hash that is there already.
+// derive is Derive-Secret of RFC 8446 section 7.1 with a precomputed hash.
 func derive(secret []byte, label string, hash []byte) []byte {
 	h := secrets.SuiteOf(0x1301).Hash
 	if len(secret) == 48 {
@@ -99,7 +99,7 @@ func derive(secret []byte, label string, hash []byte) []byte {
 	return out
 }
 
-// randoms finds client randoms of captured connections in an object.
+// randoms finds the client randoms of captured connections in an object.
 func (o *object) randoms(from Captured, known *place) (found []*place, talks []*conversation, err error) {
 	places := []*place{known}
 	if known == nil {
@@ -122,8 +122,8 @@ func (o *object) randoms(from Captured, known *place) (found []*place, talks []*
 }
 
 // search finds where an object keeps the secrets of a captured connection, each proven by
-// a record that it opens, and adds that to a layout. It answers errMore where more has to
-// be captured first, and false where nothing was found.
+// a record that it opens, and adds the places to a layout. It returns errMore if more must
+// be captured first, and false if nothing was found.
 func (o *object) search(from Captured, l *layout) (ok bool, err error) {
 	randoms, talks, err := o.randoms(from, l.Random)
 	if err != nil {
@@ -183,8 +183,8 @@ func (o *object) search13(c *conversation, l *layout) bool {
 		}
 		return nil
 	}
-	// The server's first protected record is of the handshake, the client's first one or,
-	// after early data, a later one.
+	// The server's first protected record belongs to the handshake. So does the client's first
+	// one or, after early data, a later one.
 	if l.ServerHandshake = find(1, 1); l.ServerHandshake != nil {
 		l.ClientHandshake = find(0, maxSealed)
 	} else {
@@ -193,7 +193,7 @@ func (o *object) search13(c *conversation, l *layout) bool {
 	if l.Handshake == nil && l.ClientHandshake == nil {
 		return false
 	}
-	// Traffic secrets, with the places of the handshake left out.
+	// Search for traffic secrets, except at the places of the handshake.
 	rest := slots[:0:0]
 	for _, p := range slots {
 		if p != l.ServerHandshake && p != l.ClientHandshake && p != l.Handshake && p != l.Hash {
@@ -205,7 +205,7 @@ func (o *object) search13(c *conversation, l *layout) bool {
 	return l.ClientTraffic != nil && l.ServerTraffic != nil
 }
 
-// searchPair finds the handshake secret and the hash that traffic secrets are derived with.
+// searchPair finds the handshake secret and the hash from which traffic secrets are derived.
 func (o *object) searchPair(c *conversation, slots []*place, l *layout) {
 	n := c.suite.Hash.Size()
 	tried := 0

@@ -31,7 +31,7 @@ type talk struct {
 	client, server []byte
 	random         []byte
 	secrets        map[secrets.Label][]byte
-	handshake      []byte // secret and hash that the traffic secrets come of, of madeTalk
+	handshake      []byte // of madeTalk: secret from which the traffic secrets are derived with hash
 	hash           []byte
 }
 
@@ -53,7 +53,7 @@ func (c tap) Write(b []byte) (int, error) {
 	return c.Conn.Write(b)
 }
 
-// realTalk lets crypto/tls talk with itself.
+// realTalk makes a connection of crypto/tls with itself.
 func realTalk(t *testing.T, version, suite uint16) *talk {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -119,7 +119,7 @@ func expand(t *testing.T, secret []byte, label string, n int) []byte {
 	return out
 }
 
-// seal13 makes the first record of a traffic secret with AES-128-GCM.
+// seal13 makes the first record under a traffic secret with AES-128-GCM.
 func seal13(t *testing.T, secret, plain []byte) []byte {
 	t.Helper()
 	block, err := aes.NewCipher(expand(t, secret, "key", 16))
@@ -134,8 +134,8 @@ func seal13(t *testing.T, secret, plain []byte) []byte {
 	return gcm.Seal(head, expand(t, secret, "iv", 12), append(slices.Clone(plain), 23), head)
 }
 
-// madeTalk is a connection of which, as OpenSSL does, only what the handshake's secrets
-// come of is kept.
+// madeTalk is a connection of which, as in OpenSSL, only the values are kept from which the
+// handshake's secrets are derived.
 func madeTalk(t *testing.T) *talk {
 	t.Helper()
 	k := &talk{random: randomBytes(32), handshake: randomBytes(32), hash: randomBytes(32), secrets: map[secrets.Label][]byte{}}
@@ -167,7 +167,7 @@ func madeTalk(t *testing.T) *talk {
 	return k
 }
 
-// heap fills an object with what lies in one: zeros, numbers, pointers, texts, randoms.
+// heap fills an object with typical content: zeros, numbers, pointers, texts, randoms.
 func heap(r *mrand.Rand) *object {
 	o := &object{data: make([]byte, bpf.MaxDump), hops: map[uint32][]byte{}}
 	for at := 0; at < len(o.data); at += 8 {
@@ -180,7 +180,7 @@ func heap(r *mrand.Rand) *object {
 			copy(o.data[at:], "/etc/ssl")
 		}
 	}
-	for range 12 { // hashes and randoms that are no secrets
+	for range 12 { // hashes and randoms that are not secrets
 		at := 4 * r.IntN(bpf.MaxDump/4-16)
 		copy(o.data[at:], randomBytes(32))
 		clear(o.data[at+32 : at+64])
@@ -207,7 +207,7 @@ func compareSecrets(t *testing.T, l *layout, o *object, k *talk, size int) {
 	}
 	random, list := l.secrets(o.at, size)
 	if !bytes.Equal(random, k.random) {
-		t.Error("another client random")
+		t.Error("wrong client random")
 	}
 	for _, s := range list {
 		if want := k.secrets[s.Label]; !bytes.Equal(want, s.Value) {
@@ -223,7 +223,7 @@ func compareSecrets(t *testing.T, l *layout, o *object, k *talk, size int) {
 	}
 }
 
-func TestSearchFindsSecretsWhereTheyWerePut(t *testing.T) {
+func TestSearch(t *testing.T) {
 	r := mrand.New(mrand.NewPCG(1, 2))
 	t.Run("handshake secret and hash, TLS 1.3", func(t *testing.T) {
 		k, o, l := madeTalk(t), heap(r), layout{}
@@ -241,7 +241,7 @@ func TestSearchFindsSecretsWhereTheyWerePut(t *testing.T) {
 			t.Errorf("%+v", l)
 		}
 		compareSecrets(t, &l, o, k, 0)
-		// Another connection of the same build, of an older version: adds to the layout.
+		// A connection of the same build with an older version adds to the layout.
 		k12, o12 := realTalk(t, tls.VersionTLS12, 0), heap(r)
 		o12.put(352, k12.random)
 		o12.put(1412, nil)
@@ -257,7 +257,7 @@ func TestSearchFindsSecretsWhereTheyWerePut(t *testing.T) {
 			t.Errorf("%+v", p)
 		}
 	})
-	t.Run("traffic secrets themselves, TLS 1.3 with SHA-384 and client random behind a pointer", func(t *testing.T) {
+	t.Run("traffic secrets, TLS 1.3 with SHA-384, client random after a pointer", func(t *testing.T) {
 		k, o, l := realTalk(t, tls.VersionTLS13, 0), heap(r), layout{}
 		o.hops[168] = append(append(make([]byte, 184), k.random...), make([]byte, 8)...)
 		for label, at := range map[secrets.Label]int{secrets.ClientHandshakeTraffic: 6036, secrets.ServerHandshakeTraffic: 6100, secrets.ClientTraffic: 6164, secrets.ServerTraffic: 6228} {
@@ -280,7 +280,7 @@ func TestSearchFindsSecretsWhereTheyWerePut(t *testing.T) {
 		}
 		compareSecrets(t, &l, o, k, 0)
 	})
-	t.Run("nothing where no secret is", func(t *testing.T) {
+	t.Run("nothing without secrets", func(t *testing.T) {
 		for _, k := range []*talk{madeTalk(t), realTalk(t, tls.VersionTLS12, 0)} {
 			o, l := heap(r), layout{}
 			o.put(352, k.random)
@@ -291,7 +291,7 @@ func TestSearchFindsSecretsWhereTheyWerePut(t *testing.T) {
 			t.Log(time.Since(begin))
 		}
 	})
-	t.Run("waiting where too little was captured", func(t *testing.T) {
+	t.Run("waiting if too little was captured", func(t *testing.T) {
 		k, o, l := madeTalk(t), heap(r), layout{}
 		o.put(352, k.random)
 		k.server = k.server[:len(k.server)-1]
@@ -305,7 +305,7 @@ func TestSearchFindsSecretsWhereTheyWerePut(t *testing.T) {
 	})
 }
 
-func TestProofTakesTrueSecretsOnly(t *testing.T) {
+func TestOnlyTrueSecretsOpenRecords(t *testing.T) {
 	for _, k := range []*talk{realTalk(t, tls.VersionTLS13, 0), realTalk(t, tls.VersionTLS12, 0), realTalk(t, tls.VersionTLS12, tls.TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA), madeTalk(t)} {
 		c, err := converse(k.client, k.server)
 		if err != nil {
@@ -318,18 +318,18 @@ func TestProofTakesTrueSecretsOnly(t *testing.T) {
 				t.Errorf("%v of %x", l, c.version)
 			}
 			if l == secrets.ClientTraffic && (c.opens(secrets.Secret{Label: secrets.ServerTraffic, Value: v}) || c.opens(secrets.Secret{Label: l, N: 1, Value: v})) {
-				t.Error("a secret of the other side or of another time opens")
+				t.Error("a secret of the other side or of another key update opens a record")
 			}
 		}
 		for n := range k.server {
 			if _, err := converse(k.client, k.server[:n]); err == nil && n < 40 {
-				t.Error("half a ServerHello is read")
+				t.Error("an incomplete ServerHello is read")
 			}
 		}
 	}
 }
 
-func TestLayoutsAreKeptAndChecked(t *testing.T) {
+func TestLayoutFiles(t *testing.T) {
 	dir := t.TempDir()
 	l := layout{Random: &place{noHop, 352}, Master: &place{2328, 80}}
 	if err := writeLayout(dir, OpenSSL, "abc", &l); err != nil {
@@ -340,15 +340,15 @@ func TestLayoutsAreKeptAndChecked(t *testing.T) {
 		t.Error(got, err)
 	}
 	if _, err := readLayout(dir, GnuTLS, "abc"); err == nil {
-		t.Error("a layout of another library is taken")
+		t.Error("a layout of another library is accepted")
 	}
 	if err := writeLayout(dir, OpenSSL, "../abc", &l); err == nil {
-		t.Error("a build id with a slash names a file")
+		t.Error("a build id with a slash is accepted")
 	}
 	for name, bad := range map[string]layout{
 		"no random":   {Master: &place{noHop, 1}},
 		"no secrets":  {Random: &place{noHop, 1}},
-		"out of it":   {Random: &place{noHop, bpf.MaxDump}, Master: &place{noHop, 1}},
+		"too far":     {Random: &place{noHop, bpf.MaxDump}, Master: &place{noHop, 1}},
 		"far pointer": {Random: &place{bpf.MaxDump, 0}, Master: &place{noHop, 1}},
 	} {
 		if err := writeLayout(dir, OpenSSL, "bad", &bad); err != nil {

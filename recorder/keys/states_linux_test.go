@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-func TestStatesSayWhyThereIsNoKey(t *testing.T) {
+func TestStatesWithoutKeys(t *testing.T) {
 	s := newSpace(t)
 	bin := goTalk(t)
 	noTLS := filepath.Join(t.TempDir(), "none")
@@ -28,7 +28,7 @@ func TestStatesSayWhyThereIsNoKey(t *testing.T) {
 	s.serve(t, nil, "sleep", "20")
 	s.serve(t, nil, noTLS)
 	s.serve(t, func(string) bool { return true }, bin, "-serve")
-	// These run already when the reading begins.
+	// These are running before the tracker starts.
 	tr := start(t, Options{Select: s.own(), Sink: &list{}, Captured: s.talks})
 	for name, want := range map[string]Process{
 		"sleep":  {State: None, Reason: NoTLS},
@@ -45,7 +45,7 @@ func TestStatesSayWhyThereIsNoKey(t *testing.T) {
 	}
 }
 
-func TestObjectsWithoutCaptureGiveNoKey(t *testing.T) {
+func TestObjectsWithoutCapturedConnection(t *testing.T) {
 	s := newSpace(t)
 	pem := certificateFiles(t)
 	sink := &list{}
@@ -68,7 +68,7 @@ func TestObjectsWithoutCaptureGiveNoKey(t *testing.T) {
 		t.Logf("%+v", tr.Processes())
 	}
 	if n := len(sink.lines(0)); n != 0 {
-		t.Errorf("%d keys that nothing proves", n)
+		t.Errorf("%d keys without proof", n)
 	}
 	c, err := tr.Counters()
 	if err != nil || c.Seen == 0 || c.Seen != c.Unused {
@@ -76,7 +76,7 @@ func TestObjectsWithoutCaptureGiveNoKey(t *testing.T) {
 	}
 }
 
-func TestAChosenProcessTakesItsChildrenAlong(t *testing.T) {
+func TestChildrenOfAChosenProcess(t *testing.T) {
 	s := newSpace(t)
 	bin := goTalk(t)
 	var addr, pid string
@@ -93,8 +93,8 @@ func TestAChosenProcessTakesItsChildrenAlong(t *testing.T) {
 	}
 	sink := &list{}
 	tr := start(t, Options{Select: Selector{PIDs: []uint32{uint32(n)}}, Sink: sink, Captured: s.talks})
-	for clients := range 3 { // the shell, and each client once it has its probe
-		eventually(t, "a client that waits", func() bool {
+	for clients := range 3 { // the shell, then each client once it has its probe
+		eventually(t, "a waiting client", func() bool {
 			waiting := 0
 			for _, p := range of(tr, "gotalk") {
 				if p.Reason == NoHandshake {
@@ -122,7 +122,7 @@ func TestAChosenProcessTakesItsChildrenAlong(t *testing.T) {
 	}
 }
 
-func TestWhatTheRingBufferLosesIsCounted(t *testing.T) {
+func TestLostEventsAreCounted(t *testing.T) {
 	s := newSpace(t)
 	bin := goTalk(t)
 	sink := &list{}
@@ -133,7 +133,7 @@ func TestWhatTheRingBufferLosesIsCounted(t *testing.T) {
 		l := of(tr, "gotalk")
 		return len(l) == 1 && l[0].Reason == NoHandshake
 	})
-	tr.mu.Lock() // a reader that is stuck
+	tr.mu.Lock() // block the reader
 	s.run(t, bin, "-addr="+addr, "-n=50")
 	tr.mu.Unlock()
 	eventually(t, "counters that balance", func() bool {
@@ -145,7 +145,7 @@ func TestWhatTheRingBufferLosesIsCounted(t *testing.T) {
 	}
 }
 
-// TestFirstHandshakeOfANewProgram tells how many keys the time costs that a probe needs.
+// TestFirstHandshakeOfANewProgram logs how many keys are missed while a probe is attached.
 func TestFirstHandshakeOfANewProgram(t *testing.T) {
 	s := newSpace(t)
 	bin := goTalk(t, "-ldflags=-s -w")
@@ -156,7 +156,7 @@ func TestFirstHandshakeOfANewProgram(t *testing.T) {
 		const rounds = 5
 		for range rounds {
 			sink := &list{}
-			fresh := filepath.Join(t.TempDir(), "fresh") // a file that was never seen
+			fresh := filepath.Join(t.TempDir(), "fresh") // a file that is not known yet
 			b, err := os.ReadFile(bin)
 			if err != nil {
 				t.Fatal(err)
@@ -178,7 +178,7 @@ func TestFirstHandshakeOfANewProgram(t *testing.T) {
 	}
 }
 
-func TestTsharkOpensTheCaptureWithTheFile(t *testing.T) {
+func TestTsharkReadsTheKeyFile(t *testing.T) {
 	if _, err := exec.LookPath("tshark"); err != nil {
 		t.Skip("needs tshark")
 	}
@@ -227,9 +227,9 @@ func TestTsharkOpensTheCaptureWithTheFile(t *testing.T) {
 	}
 	words := hex.EncodeToString([]byte("plain words of the client"))
 	if n := strings.Count(string(b), words); n < 9 {
-		t.Errorf("tshark shows the words %d times, want 9", n)
+		t.Errorf("tshark shows the text %d times, want 9", n)
 	}
 	if n := strings.Count(string(b), "200"); n < 3 {
-		t.Errorf("tshark shows %d answers, want 3", n)
+		t.Errorf("tshark shows %d responses, want 3", n)
 	}
 }

@@ -16,12 +16,12 @@ import (
 	bpf "github.com/pcapsule/pcapsule/bpf/keys"
 )
 
-// target is a file that was looked at, with what is attached to it.
+// target is an examined file and the probes on it.
 type target struct {
 	id      fileID
 	number  uint32
 	library Library
-	links   io.Closer // nil where nothing is attached
+	links   io.Closer // nil if nothing is attached
 	build   *build
 	reason  Reason
 	detail  string
@@ -33,18 +33,18 @@ type build struct {
 	id       string
 	library  Library
 	layout   layout
-	plans    []layout // what plans read, by their number
+	plans    []layout // of plans, by their number
 	proven   bool     // a record opened with the layout
 	targets  []*target
 	pending  []*sample
-	failures int // objects of captured connections in which nothing was found
-	seen     int // objects
-	wrong    int // objects since one agreed with the layout
-	given    bool
+	failures int  // objects of captured connections in which nothing was found
+	seen     int  // objects
+	wrong    int  // objects since the layout last fitted one
+	loaded   bool // from a file of an earlier run
 }
 
 const (
-	maxFiles    = 4096 // looked at and remembered
+	maxFiles    = 4096 // examined and remembered
 	keepUnused  = 2 * time.Minute
 	maxFailures = 32
 )
@@ -62,7 +62,7 @@ type names struct {
 	plain              []plainName
 }
 
-// plainName is a function that gives or takes plaintext.
+// plainName is a function that sends or receives plaintext.
 type plainName struct {
 	name      string
 	write, ex bool
@@ -75,7 +75,7 @@ func functions() []names {
 	}
 }
 
-// success is what the handshake function returns when it is done.
+// success is the return value of the handshake function on completion.
 func (l Library) success() int32 {
 	if l == OpenSSL {
 		return 1
@@ -83,19 +83,19 @@ func (l Library) success() int32 {
 	return 0 // GNUTLS_E_SUCCESS
 }
 
-// found is what a file offers to probes.
+// found is what probes can be attached to in a file.
 type found struct {
 	library            Library
-	at                 []uint64 // of Go
+	at                 []uint64 // key log functions of Go
 	handshake, release uint64
 	build              string
-	plain              []bpf.Function // that give or take plaintext
+	plain              []bpf.Function // that send or receive plaintext
 }
 
-// file looks at a file once and attaches to it. Nil means that it cannot be opened. Only
+// file examines a file once and attaches to it. Nil means that it cannot be opened. Only
 // one goroutine attaches.
 func (t *Tracker) file(path string) *target {
-	// A device or pipe of a container must not be opened to wait.
+	// Opening a device or pipe of a container must not block.
 	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return nil
@@ -109,7 +109,7 @@ func (t *Tracker) file(path string) *target {
 	t.mu.Lock()
 	x := t.files[id]
 	if x == nil && len(t.files) >= maxFiles && !t.sweepFiles(0) {
-		x = &target{reason: TooMany, detail: fmt.Sprintf("more than %d files", maxFiles)}
+		x = &target{reason: TooMany, detail: fmt.Sprintf("the limit of %d files is reached", maxFiles)}
 	}
 	if x != nil {
 		x.used = time.Now()
@@ -129,8 +129,8 @@ func (t *Tracker) file(path string) *target {
 	return x
 }
 
-// analyse finds what probes of keys, or else of plaintext, can sit on, or says why there is
-// nothing.
+// analyse finds what probes for keys, or for plaintext, can be attached to, or says why there
+// is nothing.
 func analyse(f io.ReaderAt, size int64, plain bool) (w found, reason Reason, detail string) {
 	m, err := openImage(f, size)
 	if err != nil {
@@ -170,7 +170,7 @@ func analyse(f io.ReaderAt, size int64, plain bool) (w found, reason Reason, det
 	return found{}, reason, detail
 }
 
-// libraryOf finds the functions of a library. Where there are none of it, nothing is said.
+// libraryOf finds the functions of a library. If the file has none of them, reason is empty.
 func (m *image) libraryOf(l *names, plain bool) (w found, reason Reason, detail string) {
 	want := []string{l.handshake, l.release}
 	if plain {
@@ -188,7 +188,7 @@ func (m *image) libraryOf(l *names, plain bool) (w found, reason Reason, detail 
 	h, ok1 := m.offset(at[l.handshake], true)
 	r, ok2 := m.offset(at[l.release], true)
 	if !ok1 || !ok2 {
-		return w, NoSymbol, "one of its functions is missing"
+		return w, NoSymbol, "a function of the library is missing"
 	}
 	w = found{handshake: h, release: r}
 	for _, p := range l.plain {
@@ -197,7 +197,7 @@ func (m *image) libraryOf(l *names, plain bool) (w found, reason Reason, detail 
 		}
 	}
 	if plain && len(w.plain) < 2 {
-		return w, NoSymbol, "its functions that read and write are missing"
+		return w, NoSymbol, "the library's functions that read and write are missing"
 	}
 	if w.build, err = m.buildID(); err != nil {
 		return w, NoSymbol, err.Error()
@@ -206,13 +206,13 @@ func (m *image) libraryOf(l *names, plain bool) (w found, reason Reason, detail 
 	return w, "", ""
 }
 
-// attach puts probes on a file. Who takes events has to know it before they come.
+// attach puts probes on a file. The target is registered first, because events may follow at once.
 func (t *Tracker) attach(x *target, w found, path string) (Reason, string) {
 	t.mu.Lock()
 	n, ok := t.number()
 	if !ok {
 		t.mu.Unlock()
-		return TooMany, fmt.Sprintf("more than %d files with probes", bpf.MaxTargets)
+		return TooMany, fmt.Sprintf("the limit of %d files with probes is reached", bpf.MaxTargets)
 	}
 	x.number, x.library = n, w.library
 	t.targets[n] = x
@@ -242,7 +242,7 @@ func (t *Tracker) attach(x *target, w found, path string) (Reason, string) {
 	return NoHandshake, ""
 }
 
-// join makes a file one of its build.
+// join adds a file to the files of its build.
 func (t *Tracker) join(x *target, w found) {
 	key := w.library.String() + w.build
 	b := t.builds[key]
@@ -251,7 +251,7 @@ func (t *Tracker) join(x *target, w found) {
 		t.builds[key] = b
 		if t.o.Layouts != "" {
 			if known, err := readLayout(t.o.Layouts, w.library, w.build); err == nil {
-				b.layout, b.given = *known, true
+				b.layout, b.loaded = *known, true
 			} else if !errors.Is(err, os.ErrNotExist) {
 				t.detail = err.Error()
 			}
@@ -262,7 +262,7 @@ func (t *Tracker) join(x *target, w found) {
 	t.replan(b)
 }
 
-// leave takes a file out of what events are told of.
+// leave unregisters a file from events.
 func (t *Tracker) leave(x *target) {
 	delete(t.targets, x.number)
 	t.free = append(t.free, x.number)
@@ -271,13 +271,13 @@ func (t *Tracker) leave(x *target) {
 	}
 }
 
-// replan tells the programs how objects of a build are read.
+// replan sets how the programs read objects of a build.
 func (t *Tracker) replan(b *build) {
 	plan := bpf.Plan{Mode: bpf.Whole, Success: b.library.success()}
 	switch {
 	case b.failures >= maxFailures && !b.proven:
 		plan.Mode = bpf.Off
-	case b.proven || b.given:
+	case b.proven || b.loaded:
 		b.plans = append(b.plans, b.layout)
 		plan = b.layout.plan(plan.Success, uint32(len(b.plans)-1))
 	}
@@ -296,18 +296,18 @@ func (t *Tracker) number() (uint32, bool) {
 	if len(t.free) == 0 {
 		return 0, false
 	}
-	n := t.free[0] // the one that was let go first: its events are long gone
+	n := t.free[0] // the one that was released first: its events have all been handled
 	t.free = t.free[1:]
 	return n, true
 }
 
-// detach takes the probes off a file.
+// detach removes the probes from a file.
 func (t *Tracker) detach(x *target) {
 	delete(t.files, x.id)
 	if x.links == nil {
 		return
 	}
-	// The kernel waits for all CPUs before a probe is gone, which takes up to a
+	// The kernel waits for all CPUs before a probe is removed, which takes up to a
 	// second; events must not wait for that.
 	links := x.links
 	x.links = nil
@@ -315,8 +315,8 @@ func (t *Tracker) detach(x *target) {
 	t.leave(x)
 }
 
-// sweepFiles lets go of files that no chosen process was seen with for a time. It tells
-// whether it found any.
+// sweepFiles detaches files that no chosen process has used for a time. It reports whether
+// it found any.
 func (t *Tracker) sweepFiles(unused time.Duration) bool {
 	inUse := map[*target]bool{}
 	for _, p := range t.procs {

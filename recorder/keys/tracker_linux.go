@@ -22,13 +22,13 @@ import (
 type Tracker struct {
 	o     Options
 	progs *bpf.Programs
-	plain *bpf.PlainPrograms // nil where keys are read
+	plain *bpf.PlainPrograms // nil if keys are read
 	self  uint32
 	stop  chan struct{}
-	work  chan struct{} // a process has to be looked at
+	work  chan struct{} // a process must be examined
 	done  sync.WaitGroup
 
-	hierarchy string // where control groups of version 2 are mounted
+	hierarchy string // mount point of the control groups of version 2
 
 	closing sync.WaitGroup // of probes
 	once    sync.Once
@@ -36,7 +36,7 @@ type Tracker struct {
 	lastOf  *bpf.PlainCounters
 	err     error
 
-	mu         sync.Mutex // guards all below
+	mu         sync.Mutex // guards all fields below
 	procs      map[uint32]*process
 	roots      map[uint32]uint64 // start of processes chosen by number
 	files      map[fileID]*target
@@ -47,8 +47,8 @@ type Tracker struct {
 	next       uint32
 	count      Counters
 	plainCount PlainCounters
-	missing    map[uint32]time.Time // processes that were not told of, when plaintext of them came
-	detail     string               // what went wrong last
+	missing    map[uint32]time.Time // processes without an event when their plaintext arrived
+	detail     string               // the last error
 
 	written  map[written]struct{}
 	order    []written
@@ -65,12 +65,12 @@ type written struct {
 	label  secrets.Label
 	n      int
 	random [32]byte
-	value  [16]byte // the beginning is enough to tell one from another
+	value  [16]byte // the beginning is enough to identify it
 }
 
-const maxWritten = 32768 // keys that are remembered, so that none is written twice
+const maxWritten = 32768 // keys remembered to avoid writing them twice
 
-// process is a chosen process, or one that was.
+// process is a chosen process, which may have ended.
 type process struct {
 	running
 	byPID   bool
@@ -79,18 +79,18 @@ type process struct {
 	reason  Reason
 	detail  string
 	keys    uint64
-	from    *target // of the last object that was read
+	from    *target // source of the last object that was read
 	targets []*target
 	looks   int
-	look    time.Time // when its files are looked at next; zero for never
+	look    time.Time // when its files are examined next; zero for never
 	ended   time.Time
 	proofs  []secrets.Secret // keys that may open a record
 	tries   int
-	proof   time.Time // when they are tried next
+	proof   time.Time // when proofs are tried next
 }
 
-// firstPIDNamespace has the number PROC_PID_INIT_INO: the programs tell numbers of processes
-// in that one, and /proc here has to mean the same.
+// firstPIDNamespace has the number PROC_PID_INIT_INO. The programs report process numbers of
+// that namespace, and /proc here must use the same.
 const firstPIDNamespace = "pid:[4026531836]"
 
 const (
@@ -99,7 +99,7 @@ const (
 	maxProofs    = 12
 )
 
-// Start begins. It refuses a Selector that chooses nobody.
+// Start starts a Tracker. It refuses a Selector that chooses no process.
 func Start(o Options) (*Tracker, error) {
 	if o.Select.Empty() {
 		return nil, ErrNobody
@@ -153,8 +153,8 @@ func Start(o Options) (*Tracker, error) {
 	return t, nil
 }
 
-// Close ends the reading, after what is in the ring buffer has been written. Closing again
-// does nothing.
+// Close ends the reading after the ring buffer has been emptied. Closing again does
+// nothing.
 func (t *Tracker) Close() error {
 	t.once.Do(func() { t.err = t.end() })
 	return t.err
@@ -164,10 +164,10 @@ func (t *Tracker) end() error {
 	if t.plain != nil {
 		if err := t.plain.End(); err != nil {
 			t.mu.Lock()
-			t.detail = err.Error() // the last calls may be missing from the account
+			t.detail = err.Error() // the last calls may be missing from the counters
 			t.mu.Unlock()
 		}
-		time.Sleep(10 * time.Millisecond) // for programs that run: all that was seen is then in the ring buffer
+		time.Sleep(10 * time.Millisecond) // for programs that still run: all that they saw is then in the ring buffer
 	}
 	close(t.stop)
 	t.done.Wait()
@@ -215,8 +215,8 @@ func (t *Tracker) Counters() (Counters, error) {
 	return c, err
 }
 
-// Processes tells of chosen processes, also of those that ended in the last minutes, by
-// number.
+// Processes lists chosen processes by number, including those that ended in the last few
+// minutes.
 func (t *Tracker) Processes() []Process {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -234,7 +234,7 @@ func (t *Tracker) Processes() []Process {
 	return list
 }
 
-// explain says why a process has no keys: by the file that came closest.
+// explain says why a process has no keys, by the file that came closest.
 func (p *process) explain(v *Process, captured bool) {
 	if p.reason != "" {
 		return
@@ -255,15 +255,15 @@ func (p *process) explain(v *Process, captured bool) {
 	v.Library = b.library
 	switch {
 	case !captured || !b.proven && b.failures == 0:
-		v.Reason, v.Detail = NoCapture, "no captured connection to find secrets with, build "+b.id
+		v.Reason, v.Detail = NoCapture, "no captured connection to find the secrets of its objects with, build "+b.id
 	case !b.proven:
-		v.Reason, v.Detail = NoLayout, fmt.Sprintf("secrets not found in %d objects of build %s", b.seen, b.id)
+		v.Reason, v.Detail = NoLayout, fmt.Sprintf("found no secrets in %d objects of build %s", b.seen, b.id)
 	default:
-		v.Reason, v.Detail = NoLayout, "no captured connection was made with its objects, build "+b.id
+		v.Reason, v.Detail = NoLayout, "none of its objects belongs to a captured connection, build "+b.id
 	}
 }
 
-// run takes events until the end, then what is left.
+// run handles events until the Tracker is closed, and then those that remain.
 func (t *Tracker) run() {
 	defer t.done.Done()
 	ring := t.progs.Ring()
@@ -281,7 +281,7 @@ func (t *Tracker) run() {
 		switch {
 		case err == nil:
 			if e.Decode(rec.RawSample) {
-				t.take(&e)
+				t.handle(&e)
 			}
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			if stopping {
@@ -304,7 +304,7 @@ func (t *Tracker) run() {
 	}
 }
 
-func (t *Tracker) take(e *bpf.Event) {
+func (t *Tracker) handle(e *bpf.Event) {
 	switch e.Kind {
 	case bpf.Exec:
 		t.consider(e)
@@ -344,11 +344,11 @@ func (t *Tracker) goKey(e *bpf.Event) {
 		return
 	}
 	p.library = Go
-	t.give(p, e.TID, e.Time, Go, false, secrets.Secret{Label: l, N: n, ID: slices.Clone(e.Random), Value: slices.Clone(e.Secret)})
+	t.writeKey(p, e.TID, e.Time, Go, false, secrets.Secret{Label: l, N: n, ID: slices.Clone(e.Random), Value: slices.Clone(e.Secret)})
 }
 
-// give writes a key, once.
-func (t *Tracker) give(p *process, tid uint32, mono uint64, l Library, proven bool, s secrets.Secret) {
+// writeKey writes a key once.
+func (t *Tracker) writeKey(p *process, tid uint32, mono uint64, l Library, proven bool, s secrets.Secret) {
 	w := written{pid: p.pid, label: s.Label, n: s.N, random: [32]byte(s.ID)}
 	copy(w.value[:], s.Value)
 	if proven && p.state != Verified {
@@ -379,7 +379,7 @@ func (t *Tracker) give(p *process, tid uint32, mono uint64, l Library, proven bo
 	t.unsynced = true
 }
 
-// idle is for when no event waits.
+// idle is called when no event is waiting.
 func (t *Tracker) idle() {
 	if t.unsynced {
 		t.flush()
@@ -396,10 +396,10 @@ func (t *Tracker) flush() {
 
 const (
 	walkEvery   = 10 * time.Second
-	walkByNames = 3 * time.Second // where names choose, which are learned late
+	walkByNames = 3 * time.Second // if names choose, which are known late
 )
 
-// tick does what time asks for.
+// tick does the periodic work.
 func (t *Tracker) tick() {
 	now := time.Now()
 	if t.unsynced && now.Sub(t.lastSync) > time.Second {
@@ -422,7 +422,7 @@ func (t *Tracker) tick() {
 	}
 }
 
-// verify tries keys of processes of which none opened a record so far.
+// verify tries the keys of processes of which none has opened a record yet.
 func (t *Tracker) verify(last bool) {
 	now := time.Now()
 	for _, p := range t.procs {
@@ -435,7 +435,7 @@ func (t *Tracker) verify(last bool) {
 				break
 			}
 		}
-		// Packets may come after the keys; later keys get their turn too.
+		// Packets may arrive after the keys. Later keys are tried too.
 		if p.tries++; p.tries%40 == 0 {
 			p.proofs = nil
 		}
@@ -443,7 +443,7 @@ func (t *Tracker) verify(last bool) {
 	}
 }
 
-// clock measures what CLOCK_MONOTONIC is in UTC: the middle of the closest of some pairs.
+// clock measures the offset of CLOCK_MONOTONIC to UTC: the middle of the closest of some pairs.
 func (t *Tracker) clock() {
 	best := int64(1 << 62)
 	for range 5 {

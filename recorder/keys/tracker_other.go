@@ -5,7 +5,7 @@ package keys
 // Tracker follows chosen processes and reads their keys.
 type Tracker struct{}
 
-// Start begins, where that can be done.
+// Start is supported only on Linux with amd64 or arm64.
 func Start(o Options) (*Tracker, error) {
 	if o.Select.Empty() {
 		return nil, ErrNobody
@@ -19,11 +19,11 @@ func (t *Tracker) Close() error { return nil }
 // Counters reads the counters.
 func (t *Tracker) Counters() (Counters, error) { return Counters{}, ErrUnsupported }
 
-// Processes tells of chosen processes.
+// Processes lists chosen processes.
 func (t *Tracker) Processes() []Process { return nil }
 
 // PlainCounters reads the counters of plaintext.
 func (t *Tracker) PlainCounters() (PlainCounters, error) { return PlainCounters{}, ErrUnsupported }
 
-// EndsUnknown says why the ends of connections are not known in plaintext.
+// EndsUnknown says why the ends of connections are unknown in plaintext.
 func (t *Tracker) EndsUnknown() error { return ErrUnsupported }

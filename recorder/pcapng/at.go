@@ -9,9 +9,9 @@ import (
 // ErrNoPacket means that no packet begins at an offset.
 var ErrNoPacket = errors.New("no packet begins here")
 
-// ReadPacketAt reads again the packet whose block or record begins at off, given the
-// interface it came by. Data and Options lie in buf, which grows as needed and is
-// returned for the next call. Index is -1 and Frame 0: a single place does not tell them.
+// ReadPacketAt reads the packet whose block or record begins at off again, given the
+// interface it came by. Data and Options are in buf, which grows as needed and is
+// returned for the next call. Index is -1 and Frame 0, because they are unknown here.
 func ReadPacketAt(src io.ReaderAt, i *Interface, off int64, buf []byte) (Packet, []byte, error) {
 	buf, err := readAt(src, off, 32, buf)
 	if err != nil {
@@ -30,8 +30,8 @@ func ReadPacketAt(src io.ReaderAt, i *Interface, off int64, buf []byte) (Packet,
 	return p, buf, nil
 }
 
-// readAt fills buf with up to n bytes at off; the end of the file may come earlier.
-// It grows by what has come, so that a lying length costs no memory.
+// readAt reads up to n bytes at off into buf; the file may end earlier. buf grows with the
+// bytes that are read, so a false length costs no memory.
 func readAt(src io.ReaderAt, off int64, n int, buf []byte) ([]byte, error) {
 	const step = 1 << 20
 	buf = buf[:0]
@@ -62,7 +62,7 @@ func recordAt(src io.ReaderAt, i *Interface, off int64, buf []byte) (Packet, []b
 	}
 	rec := f.read(buf)
 	if uint64(rec.capLen)+uint64(f.header) > maxBlock {
-		return Packet{}, buf, fmt.Errorf("captured length %d, want at most %d: %w", rec.capLen, maxBlock, ErrNoPacket)
+		return Packet{}, buf, fmt.Errorf("captured length %d is over the limit of %d: %w", rec.capLen, maxBlock, ErrNoPacket)
 	}
 	size := int(rec.capLen) + f.header
 	buf, err := readAt(src, off, size, buf)
@@ -70,7 +70,7 @@ func recordAt(src io.ReaderAt, i *Interface, off int64, buf []byte) (Packet, []b
 		return Packet{}, buf, err
 	}
 	if len(buf) < size {
-		return Packet{}, buf, fmt.Errorf("record of %d bytes, %d are left: %w", size, len(buf), io.ErrUnexpectedEOF)
+		return Packet{}, buf, fmt.Errorf("the record needs %d bytes, %d left: %w", size, len(buf), io.ErrUnexpectedEOF)
 	}
 	return Packet{
 		Time: int64(rec.sec)*1e9 + int64(rec.frac)*f.mul, TimeOK: true,
@@ -78,7 +78,7 @@ func recordAt(src io.ReaderAt, i *Interface, off int64, buf []byte) (Packet, []b
 	}, buf, nil
 }
 
-// blockAt runs the one block through the same code as a walk does.
+// blockAt parses the block with the same code as a walk.
 func blockAt(src io.ReaderAt, i *Interface, off int64, buf []byte) (Packet, []byte, error) {
 	if len(buf) < 16 {
 		return Packet{}, buf, ErrNoPacket
@@ -92,13 +92,13 @@ func blockAt(src io.ReaderAt, i *Interface, off int64, buf []byte) (Packet, []by
 		id = uint32(u16(buf[8:], i.BigEndian))
 	case BlockSimple:
 	default:
-		return Packet{}, buf, fmt.Errorf("block of type %#x: %w", uint32(typ), ErrNoPacket)
+		return Packet{}, buf, fmt.Errorf("the block has type %#x: %w", uint32(typ), ErrNoPacket)
 	}
 	if id != i.ID {
-		return Packet{}, buf, fmt.Errorf("packet of interface %d, want %d: %w", id, i.ID, ErrNoPacket)
+		return Packet{}, buf, fmt.Errorf("the packet belongs to interface %d, not to %d: %w", id, i.ID, ErrNoPacket)
 	}
 	if size < 16 || size > maxBlock {
-		return Packet{}, buf, fmt.Errorf("block length %d, want 16 to %d: %w", size, maxBlock, ErrNoPacket)
+		return Packet{}, buf, fmt.Errorf("block length %d is outside 16 to %d: %w", size, maxBlock, ErrNoPacket)
 	}
 	full := pad4(int(size))
 	buf, err := readAt(src, off, full, buf)
@@ -106,7 +106,7 @@ func blockAt(src io.ReaderAt, i *Interface, off int64, buf []byte) (Packet, []by
 		return Packet{}, buf, err
 	}
 	if len(buf) < full {
-		return Packet{}, buf, fmt.Errorf("block of %d bytes, %d are left: %w", full, len(buf), io.ErrUnexpectedEOF)
+		return Packet{}, buf, fmt.Errorf("the block needs %d bytes, %d left: %w", full, len(buf), io.ErrUnexpectedEOF)
 	}
 	r := Reader{be: i.BigEndian, opt: Options{MaxBlock: maxBlock, MaxDamage: 1}}
 	r.fast = make([]ifaceFast, 1)
@@ -143,7 +143,7 @@ func ReadInterfaceAt(src io.ReaderAt, section, off int64, id uint32) (Interface,
 	if len(head) >= 12 && u32(head, true) == uint32(BlockSection) {
 		be, ok := sectionOrder(head[8:])
 		if !ok {
-			return Interface{}, fmt.Errorf("reading section header at %d: byte-order magic % x", section, head[8:12])
+			return Interface{}, fmt.Errorf("reading section header at %d: invalid byte-order magic % x", section, head[8:12])
 		}
 		i, err := describedAt(src, be, off)
 		if err != nil {
@@ -159,7 +159,7 @@ func ReadInterfaceAt(src io.ReaderAt, section, off int64, id uint32) (Interface,
 	if err != nil {
 		return Interface{}, err
 	}
-	var b Batch // the first records tell how long their headers are
+	var b Batch // the first records show how long their headers are
 	if err := r.Next(&b); err != nil && err != io.EOF {
 		return Interface{}, err
 	}
@@ -176,7 +176,7 @@ func describedAt(src io.ReaderAt, be bool, off int64) (Interface, error) {
 	}
 	size := u32(head[4:], be)
 	if size < 20 || size > maxBlock {
-		return Interface{}, fmt.Errorf("block length %d, want 20 to %d", size, maxBlock)
+		return Interface{}, fmt.Errorf("block length %d is outside 20 to %d", size, maxBlock)
 	}
 	blk, err := readAt(src, off, int(size), nil)
 	if err != nil {

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// sampleSizes are packet lengths like those of ordinary traffic, half of them small.
+// sampleSizes are typical packet lengths; half of them are small.
 var sampleSizes = []int{66, 66, 1514, 74, 583, 66, 1514, 1514, 54, 310, 66, 1514}
 
 func sampleClassic(n int) []byte {
@@ -38,7 +38,7 @@ func sampleNg(n int, be bool) []byte {
 	return b
 }
 
-// rawBlock appends a block whose body is the parts, padded.
+// rawBlock appends a block with the joined parts as its padded body.
 func rawBlock(b []byte, typ BlockType, be bool, parts ...[]byte) []byte {
 	body := bytes.Join(parts, nil)
 	size := uint32(12 + pad4(len(body)))

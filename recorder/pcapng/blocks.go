@@ -29,7 +29,7 @@ func (r *Reader) walkBlocks(b *Batch, w []byte, pos int) (int, int) {
 	}
 }
 
-// enhanced reads an enhanced packet block whose frame is sound.
+// enhanced reads an enhanced packet block with valid lengths.
 func (r *Reader) enhanced(b *Batch, blk []byte, off int64) {
 	r.enhancedAs(b, blk, off, u32(blk[8:], r.be))
 }
@@ -40,7 +40,7 @@ func (r *Reader) enhancedAs(b *Batch, blk []byte, off int64, id uint32) {
 	capLen := uint64(u32(blk[20:], be))
 	space := uint64(len(blk) - 32)
 	if capLen > space {
-		r.note(off, int64(len(blk)), DamageCaplen, "captured length %d in a block with room for %d", capLen, space)
+		r.note(off, int64(len(blk)), DamageCaplen, "captured length %d in a block with space for %d", capLen, space)
 		return
 	}
 	if uint64(id) >= uint64(len(r.fast)-r.ifBase) || !r.fast[r.ifBase+int(id)].ok {
@@ -52,7 +52,7 @@ func (r *Reader) enhancedAs(b *Batch, blk []byte, off int64, id uint32) {
 	ticks := uint64(u32(blk[12:], be))<<32 | uint64(u32(blk[16:], be))
 	ns, fits := f.clock.packetTime(ticks)
 	if !fits {
-		r.note(off, 0, DamageTime, "time of %d ticks (if_tsresol %#x, if_tsoffset %d s) lies outside 1970 to 2261", ticks, f.clock.res, f.clock.secs)
+		r.note(off, 0, DamageTime, "time of %d ticks (if_tsresol %#x, if_tsoffset %d s) is outside 1970 to 2261", ticks, f.clock.res, f.clock.secs)
 	}
 	if capLen > maxSnap {
 		r.unseen = r.unseen || capLen > uint64(frameLimit(f.link))
@@ -72,7 +72,7 @@ func (r *Reader) enhancedAs(b *Batch, blk []byte, off int64, id uint32) {
 }
 
 func (r *Reader) noInterface(off int64, size int, id int64) {
-	r.note(off, int64(size), DamageInterface, "packet of interface %d, which is not described (%d are, in this section)",
+	r.note(off, int64(size), DamageInterface, "packet of interface %d, but its section describes only %d",
 		id, len(r.fast)-r.ifBase)
 }
 
@@ -82,7 +82,7 @@ func (r *Reader) checkOptions(options []byte, off int64) {
 	}
 }
 
-// nextFrame numbers a frame as Wireshark does, up to the place where it stops.
+// nextFrame numbers a frame like Wireshark, up to the place where Wireshark stops.
 func (r *Reader) nextFrame() int64 {
 	if r.unseen {
 		return 0
@@ -92,7 +92,7 @@ func (r *Reader) nextFrame() int64 {
 }
 
 // block reads any block with all checks. It returns the bytes used, or how many it
-// wants to see; where the block makes no sense it starts a scan.
+// needs. If the block is invalid it starts a scan.
 func (r *Reader) block(b *Batch, w []byte, pos int) (used, need int) {
 	rest, off := w[pos:], r.base+int64(pos)
 	typ := BlockType(u32(rest, r.be))
@@ -100,7 +100,7 @@ func (r *Reader) block(b *Batch, w []byte, pos int) (used, need int) {
 	if typ == BlockSection {
 		var ok bool
 		if be, ok = sectionOrder(rest[8:]); !ok {
-			r.lose(off, DamageBlock, "section header with byte-order magic % x", rest[8:12])
+			r.lose(off, DamageBlock, "section header with invalid byte-order magic % x", rest[8:12])
 			return 0, 0
 		}
 	}
@@ -126,7 +126,7 @@ func (r *Reader) block(b *Batch, w []byte, pos int) (used, need int) {
 		trail = full
 	}
 	if uint64(u32(rest[trail-4:], be)) != size || trail&3 != 0 {
-		// One wrong number in an else sound chain costs no packet.
+		// One wrong length in an otherwise valid chain costs no packet.
 		if !r.eof && len(rest)-full < lookahead {
 			return 0, full + lookahead
 		}
@@ -135,20 +135,20 @@ func (r *Reader) block(b *Batch, w []byte, pos int) (used, need int) {
 				r.newSection(be, off)
 			}
 			r.distrust(size)
-			r.lose(off, DamageTrailer, "block of type %#x with lengths %d and %d", uint32(typ), size, u32(rest[trail-4:], be))
+			r.lose(off, DamageTrailer, "block of type %#x with different lengths %d and %d", uint32(typ), size, u32(rest[trail-4:], be))
 			return 0, 0
 		}
-		r.note(off, 0, DamageTrailer, "block of type %#x with lengths %d and %d", uint32(typ), size, u32(rest[trail-4:], be))
+		r.note(off, 0, DamageTrailer, "block of type %#x with different lengths %d and %d", uint32(typ), size, u32(rest[trail-4:], be))
 	}
 	if typ == BlockSection {
 		r.beginSection(rest[:full], be, off)
 	}
-	r.takeBlock(b, typ, rest[:full], off)
+	r.handleBlock(b, typ, rest[:full], off)
 	return full, 0
 }
 
 // endsInBlock reports whether the last length of a block belongs to another block inside
-// it: then its first length is the wrong one, and it has swallowed others.
+// it: then its first length is wrong, and it has swallowed other blocks.
 func endsInBlock(blk []byte, be bool) bool {
 	size := uint64(u32(blk[len(blk)-4:], be))
 	if size < 12 || size&3 != 0 || size+12 > uint64(len(blk)) {
@@ -160,24 +160,24 @@ func endsInBlock(blk []byte, be bool) bool {
 
 func (r *Reader) badLength(rest []byte, off int64, typ BlockType, be bool, size uint64) {
 	if typ == 0 && size == 0 {
-		r.lose(off, DamageZeros, "zero bytes where a block should be")
+		r.lose(off, DamageZeros, "zero bytes instead of a block")
 		return
 	}
 	if typ == BlockSection && len(rest) >= 16 {
-		// The section is new all the same: what follows has its byte order.
+		// The section is new nevertheless: what follows has its byte order.
 		r.newSection(be, off)
 	}
-	r.lose(off, DamageLength, "block of type %#x with length %d, want %d to %d", uint32(typ), size, 12, r.maxBlock)
+	r.lose(off, DamageLength, "block of type %#x with length %d, outside %d to %d", uint32(typ), size, 12, r.maxBlock)
 }
 
-// cutBlock judges a block that runs past the end of the file: either the file is cut,
-// or the length lies and there are blocks inside.
+// cutBlock examines a block that runs past the end of the file: either the file is
+// truncated, or the length is false and there are blocks inside.
 func (r *Reader) cutBlock(w []byte, pos int, typ BlockType, size int) int {
 	rest, off := w[pos:], r.base+int64(pos)
 	scanFrom := off + 1
 	if typ == BlockEnhanced && len(rest) >= 28 {
-		// A packet may carry a PCAPNG file: look inside its data only where the two
-		// lengths contradict each other.
+		// A packet may contain a PCAPNG file: look inside its data only if the two lengths
+		// contradict each other.
 		dataEnd := 28 + (uint64(u32(rest[20:], r.be))+3)&^3
 		if dataEnd+4 <= uint64(size) {
 			if dataEnd >= uint64(len(rest)) {
@@ -190,16 +190,16 @@ func (r *Reader) cutBlock(w []byte, pos int, typ BlockType, size int) int {
 		be, _ := sectionOrder(rest[8:])
 		r.newSection(be, off)
 	}
-	r.lose(off, DamageTruncated, "block of type %#x with length %d, %d bytes are left", uint32(typ), size, len(rest))
+	r.lose(off, DamageTruncated, "block of type %#x with length %d, %d bytes left", uint32(typ), size, len(rest))
 	r.onFound, r.scanFrom = DamageLength, scanFrom
 	return 0
 }
 
-// truncated notes a cut tail and uses it up.
+// truncated records a truncated end and consumes it.
 func (r *Reader) truncated(w []byte, pos, want int) int {
 	left := len(w) - pos
 	if left > 0 {
-		r.note(r.base+int64(pos), int64(left), DamageTruncated, "want %d bytes, %d are left", want, left)
+		r.note(r.base+int64(pos), int64(left), DamageTruncated, "cut short: %d bytes needed, %d left", want, left)
 		if r.pass != nil {
 			r.pass(0, r.base+int64(pos), int64(left), nil)
 		}
@@ -221,16 +221,16 @@ func (r *Reader) beginSection(blk []byte, be bool, off int64) {
 	r.newSection(be, off)
 	major, minor := u16(blk[12:], be), u16(blk[14:], be)
 	if major != 1 || minor != 0 && minor != 2 {
-		r.note(off, 0, DamageVersion, "section of version %d.%d, want 1.0", major, minor)
+		r.note(off, 0, DamageVersion, "section of version %d.%d, but 1.0 is supported", major, minor)
 		r.unseen = true
 	}
-	// Blocks of another major version may mean anything; only their lengths are known.
+	// Blocks of another major version may have any meaning; only their lengths are known.
 	r.skip = major != 1
 	r.checkOptions(blk[24:len(blk)-4], off)
 }
 
-// takeBlock handles a block whose frame is sound.
-func (r *Reader) takeBlock(b *Batch, typ BlockType, blk []byte, off int64) {
+// handleBlock handles a block with valid lengths.
+func (r *Reader) handleBlock(b *Batch, typ BlockType, blk []byte, off int64) {
 	if r.pass != nil && (typ == BlockSecrets || typ == BlockSection) {
 		r.pass(typ, off, int64(len(blk)), blk)
 	}
@@ -276,7 +276,7 @@ func (r *Reader) describe(blk []byte, off int64) {
 	}
 	i, ok := readInterface(blk[8:len(blk)-4], r.be)
 	if !ok {
-		// It keeps its number: else all later ones of the section would be one off.
+		// It keeps its number, or all later ones of the section would be off by one.
 		r.shortBody(BlockInterface, blk, off)
 		i = Interface{BigEndian: r.be, TsResol: 6, FCSLen: -1}
 	}
@@ -284,7 +284,7 @@ func (r *Reader) describe(blk []byte, off int64) {
 		r.note(off, 0, DamageOptions, "an option is longer than its block")
 	}
 	if r.gaps > r.gapsAtSHB {
-		r.note(off, 0, DamageInterface, "interface %d of its section stands after damage: another may be lost before it, so its number is uncertain",
+		r.note(off, 0, DamageInterface, "interface %d of its section follows damage: another may be lost before it, so its number is uncertain",
 			len(r.ifaces)-r.ifBase)
 	}
 	r.addInterface(i, ok, off)
@@ -303,7 +303,7 @@ func (r *Reader) simple(b *Batch, blk []byte, off int64) {
 	orig := u32(blk[8:], r.be)
 	capLen := simpleLen(orig, f.snap)
 	if space := uint64(len(blk) - 16); capLen > space {
-		r.note(off, int64(len(blk)), DamageCaplen, "captured length %d in a block with room for %d", capLen, space)
+		r.note(off, int64(len(blk)), DamageCaplen, "captured length %d in a block with space for %d", capLen, space)
 		return
 	}
 	b.Packets = append(b.Packets, Packet{
@@ -313,7 +313,7 @@ func (r *Reader) simple(b *Batch, blk []byte, off int64) {
 	r.index++
 }
 
-// simpleLen is the captured length of a simple packet, which the block does not hold.
+// simpleLen is the captured length of a simple packet, which the block does not contain.
 func simpleLen(orig, snap uint32) uint64 {
 	if snap != 0 && snap < orig {
 		return uint64(snap)
@@ -321,7 +321,7 @@ func simpleLen(orig, snap uint32) uint64 {
 	return uint64(orig)
 }
 
-// obsolete reads a packet block as it was before the enhanced one.
+// obsolete reads a packet block, the predecessor of the enhanced packet block.
 func (r *Reader) obsolete(b *Batch, blk []byte, off int64) {
 	if len(blk) < 32 {
 		r.shortBody(BlockPacket, blk, off)
@@ -329,7 +329,7 @@ func (r *Reader) obsolete(b *Batch, blk []byte, off int64) {
 	}
 	id, drops := u16(blk[8:], r.be), u16(blk[10:], r.be)
 	n := len(b.Packets)
-	// The rest of the block is laid out alike; only the first word differs.
+	// The rest of the block has the same layout; only the first word differs.
 	r.enhancedAs(b, blk, off, uint32(id))
 	if len(b.Packets) > n {
 		p := &b.Packets[n]

@@ -53,5 +53,5 @@ func put64(b []byte, v uint64, be bool) []byte {
 	return binary.LittleEndian.AppendUint64(b, v)
 }
 
-// pad4 is the number of bytes that n takes when padded to four.
+// pad4 is n rounded up to a multiple of four.
 func pad4(n int) int { return (n + 3) &^ 3 }

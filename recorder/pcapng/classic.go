@@ -2,7 +2,7 @@ package pcapng
 
 import "fmt"
 
-// recordFormat is how the records of a classic pcap file are laid out.
+// recordFormat is the layout of the records of a classic pcap file.
 type recordFormat struct {
 	header  int    // bytes of a record header
 	unit    uint32 // fractions in a second
@@ -10,17 +10,17 @@ type recordFormat struct {
 	first   int64  // offset of the first record
 	be      bool
 	swapped swapKind
-	variant bool // the layout of the records is still to be found out
+	variant bool // the header length must still be determined
 	link    uint16
 	snap    uint32
 }
 
-// swapKind says whether captured and original length have changed places.
+// swapKind says whether captured and original length are swapped.
 type swapKind uint8
 
 const (
 	swapNever  swapKind = iota
-	swapMaybe           // version 2.3: where the captured one is longer
+	swapMaybe           // version 2.3: if the captured length is longer
 	swapAlways          // before 2.3, and DG/UX with version 543.0
 )
 
@@ -29,11 +29,11 @@ const (
 	magicMicro    = 0xa1b2c3d4
 	magicNano     = 0xa1b23c4d
 	magicModified = 0xa1b2cd34 // Kuznetzov's patches: longer record headers
-	magicIxiaHW   = 0x1c0001ac // lcap: nanoseconds, and a size behind the file header
+	magicIxiaHW   = 0x1c0001ac // lcap: nanoseconds, and a size after the file header
 	magicIxiaSW   = 0x1c0001ab
 )
 
-// recordFormatOf tells the layout from the magic number.
+// recordFormatOf determines the layout from the magic number.
 func recordFormatOf(head []byte) (recordFormat, bool) {
 	for _, be := range []bool{false, true} {
 		f := recordFormat{header: 16, unit: 1e6, mul: 1000, first: 24, be: be}
@@ -65,7 +65,7 @@ func (r *Reader) startClassic(head []byte, f recordFormat) error {
 	}
 	switch {
 	case major == 2 && minor == 2 && aixLink(network) != 0:
-		// AIX writes interface types for link types, and nanoseconds.
+		// AIX writes interface types instead of link types, and nanoseconds.
 		i.LinkType, f.unit, f.mul = aixLink(network), 1e9, 1
 		f.swapped = swapAlways
 	case major == 543 && minor == 0, major == 2 && minor < 3:
@@ -80,7 +80,7 @@ func (r *Reader) startClassic(head []byte, f recordFormat) error {
 	f.link = i.LinkType
 	r.rec, r.be, r.section = f, f.be, 0
 	if major != 2 && major != 543 {
-		r.note(0, 0, DamageVersion, "pcap version %d.%d, want 2.4", major, minor)
+		r.note(0, 0, DamageVersion, "pcap version %d.%d, but 2.4 is supported", major, minor)
 		r.unseen = major < 2
 	}
 	if extra := int(f.first) - len(head); extra > 0 {
@@ -125,7 +125,7 @@ func (f *recordFormat) read(h []byte) record {
 	return rec
 }
 
-// odd reports whether a header is one that no sound writer makes.
+// odd reports whether a valid writer would not write this header.
 func (f *recordFormat) odd(rec record) bool {
 	return rec.capLen > rec.orig || rec.frac >= f.unit || rec.orig > 16<<20
 }
@@ -173,7 +173,7 @@ func (r *Reader) walkRecords(b *Batch, w []byte, pos int) (int, int) {
 	}
 }
 
-// frameLimit is the captured length beyond which Wireshark calls a file damaged.
+// frameLimit is the captured length above which Wireshark calls a file damaged.
 func frameLimit(link uint16) uint32 {
 	switch link {
 	case 231, 249, 279: // D-Bus, USBPcap, EBHSCR
@@ -182,8 +182,8 @@ func frameLimit(link uint16) uint32 {
 	return maxSnap
 }
 
-// chooseVariant finds out how long the record headers are. Kuznetzov's magic number has
-// stood for 24 and for 28 bytes, the ordinary one in files from Nokia boxes for 20.
+// chooseVariant determines the length of the record headers. Kuznetzov's magic number means
+// 24 or 28 bytes; the ordinary one means 20 in files from Nokia boxes.
 func (r *Reader) chooseVariant(w []byte) (need int) {
 	if !r.eof && !r.opt.Live && len(w) < lookahead {
 		return lookahead
@@ -204,7 +204,8 @@ func (r *Reader) chooseVariant(w []byte) (need int) {
 	return 0
 }
 
-// soundStart judges the first records: least whole ones, and up to four where they are.
+// soundStart reports whether the first records are valid. It checks at most four, and at least
+// 'least' of them must be complete.
 func (r *Reader) soundStart(w []byte, least int) bool {
 	ref := int64(-1)
 	for whole := 0; whole < 4; whole++ {
@@ -226,15 +227,15 @@ func (r *Reader) soundStart(w []byte, least int) bool {
 	return true
 }
 
-// judge looks at a record that is cut, too long or odd. It returns the bytes it wants
-// to see, or starts a scan, or notes a cut tail; else the record is to be taken.
+// judge examines a record that is truncated, too long or odd. It returns the bytes it needs,
+// starts a scan, or records a truncated end; otherwise the record is accepted.
 func (r *Reader) judge(w []byte, pos int, rec record) (need int) {
 	f, rest, off := &r.rec, w[pos:], r.base+int64(pos)
 	size := uint64(rec.capLen) + uint64(f.header)
 	odd := rec.capLen > maxSnap || f.odd(rec)
 	switch {
 	case size > uint64(r.maxBlock):
-		r.lose(off, DamageLength, "record with captured length %d, want at most %d", rec.capLen, r.maxBlock)
+		r.lose(off, DamageLength, "record with captured length %d, over the limit of %d", rec.capLen, r.maxBlock)
 	case rec.zero():
 		return r.judgeZero(rest, off)
 	case size > uint64(len(rest)) && !r.eof:
@@ -242,17 +243,17 @@ func (r *Reader) judge(w []byte, pos int, rec record) (need int) {
 	case size > uint64(len(rest)) && !odd:
 		r.truncated(w, pos, int(size))
 	case size > uint64(len(rest)):
-		r.lose(off, DamageTruncated, "record of %d bytes, %d are left", size, len(rest))
+		r.lose(off, DamageTruncated, "record of %d bytes, %d left", size, len(rest))
 		r.onFound = DamageLength
 	case !r.eof && uint64(len(rest)) < size+lookahead:
 		return int(size) + lookahead
 	case r.nextPlausible(rest[size:]):
 	case rec.capLen > maxSnap:
 		r.distrust(size)
-		r.lose(off, DamageLength, "record with captured length %d and no record behind it", rec.capLen)
+		r.lose(off, DamageLength, "record with captured length %d and no record after it", rec.capLen)
 	default:
-		// An odd header alone proves nothing, and Wireshark takes it. Only records
-		// inside what it claims as its data show that its length lies.
+		// An odd header alone proves nothing, and Wireshark accepts it. Only records inside
+		// its data show that its length is false.
 		for p := 1; uint64(p) < size; p++ {
 			if r.recordsAt(rest[p:]) {
 				r.lose(off, DamageRecord, "record with captured length %d and original length %d, and records inside", rec.capLen, rec.orig)
@@ -263,8 +264,8 @@ func (r *Reader) judge(w []byte, pos int, rec record) (need int) {
 	return 0
 }
 
-// judgeZero tells a record of zeros, which has no data and says nothing, from a tail of
-// zeros that was allocated and never written.
+// judgeZero distinguishes a record of zeros, which has no data, from an end of zeros that
+// was allocated and never written.
 func (r *Reader) judgeZero(rest []byte, off int64) (need int) {
 	const run = 4
 	h := r.rec.header
@@ -279,11 +280,11 @@ func (r *Reader) judgeZero(rest []byte, off int64) (need int) {
 	if len(rest) == h {
 		return 0
 	}
-	r.lose(off, DamageZeros, "zero bytes where a record should be")
+	r.lose(off, DamageZeros, "zero bytes instead of a record")
 	return 0
 }
 
-// nextPlausible judges the header behind an odd record.
+// nextPlausible reports whether the header after an odd record is plausible.
 func (r *Reader) nextPlausible(w []byte) bool {
 	if len(w) < r.rec.header {
 		return len(w) == 0
@@ -299,9 +300,9 @@ func (r *Reader) near(sec uint32) bool {
 	return r.ref == 0 || d > -year && d < year
 }
 
-// recordsAt reports whether a chain of records begins at w: three sound ones, or fewer
-// that end where the file ends. A record has no landmark, so each must have data, a
-// time near the last sound one, and no odd field.
+// recordsAt reports whether a chain of records begins at w: three valid ones, or fewer
+// that end where the file ends. Records have no magic number, so each must have data, a
+// time near that of the last valid one, and no odd field.
 func (r *Reader) recordsAt(w []byte) bool {
 	for whole := 0; whole < 3; whole++ {
 		if len(w) == 0 {

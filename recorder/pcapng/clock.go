@@ -5,12 +5,12 @@ import (
 	"math/bits"
 )
 
-// clock turns the ticks of an interface into nanoseconds and back.
+// clock converts the ticks of an interface to nanoseconds and back.
 type clock struct {
-	mul    uint64 // nanoseconds a tick, 0 where that is no whole number
-	max    uint64 // largest tick count the quick way can take
+	mul    uint64 // nanoseconds per tick; 0 if not a whole number
+	max    uint64 // largest tick count for the fast path
 	offset int64  // nanoseconds added
-	res    uint8  // if_tsresol as the format has it
+	res    uint8  // if_tsresol as in the file
 	secs   int64  // if_tsoffset
 }
 
@@ -34,7 +34,7 @@ func absU(v int64) uint64 {
 	return uint64(v)
 }
 
-// ns gives the time of a tick count, and false where it does not fit and was saturated.
+// ns is the time of a tick count; false if it does not fit and was saturated.
 func (c *clock) ns(ticks uint64) (int64, bool) {
 	if c.mul != 0 && ticks <= c.max {
 		return int64(ticks*c.mul) + c.offset, true
@@ -61,13 +61,13 @@ func (c *clock) slowNS(ticks uint64) (int64, bool) {
 	return total*1e9 + int64(frac), true
 }
 
-// lastTime is the latest time that a packet has, in April 2261. Sums of a time and a
-// length, differences of two times and conversions to calendars then never overflow,
-// here or in what is made of the packets.
+// lastTime is the latest time of a packet, in April 2261. Sums of a time and a length,
+// differences of two times and conversions to calendar dates then never overflow, here or
+// in what uses the packets.
 const lastTime = math.MaxInt64 - 365*24*3600*1_000_000_000
 
-// packetTime gives the time of a packet, and false where it lies before 1970 or after
-// lastTime and was saturated.
+// packetTime is the time of a packet; false if it is before 1970 or after lastTime and was
+// saturated.
 func (c *clock) packetTime(ticks uint64) (int64, bool) {
 	ns, fits := c.ns(ticks)
 	switch {
@@ -79,8 +79,8 @@ func (c *clock) packetTime(ticks uint64) (int64, bool) {
 	return ns, fits
 }
 
-// packetTicks gives the tick count of a packet's time. One that was saturated is given a
-// count that saturates again, where the clock has one.
+// packetTicks is the tick count of a packet's time. A saturated time becomes a count that
+// saturates again, if the clock has one.
 func (c *clock) packetTicks(p *Packet) (uint64, bool) {
 	if p.TimeOK {
 		return c.ticks(p.Time)
@@ -93,11 +93,11 @@ func (c *clock) packetTicks(p *Packet) (uint64, bool) {
 	return 0, true
 }
 
-// split divides ticks into seconds and nanoseconds, cutting what is finer.
+// split divides ticks into seconds and nanoseconds, rounded down.
 func (c *clock) split(ticks uint64) (sec, frac uint64) {
 	if c.res&0x80 != 0 {
 		n := uint(c.res & 0x7f)
-		if n > 63 { // 2^-64 s and finer: less than a second in all
+		if n > 63 { // 2^-64 s and finer: less than a second in total
 			hi, _ := bits.Mul64(ticks, 1e9)
 			return 0, hi >> min(n-64, 63)
 		}
@@ -122,8 +122,8 @@ func (c *clock) split(ticks uint64) (sec, frac uint64) {
 	return sec, frac / pow10[n-9]
 }
 
-// ticks gives the tick count whose time is ns, else the last one before it. It is
-// false where ns lies outside what the clock can hold.
+// ticks is the tick count whose time is ns, or the last one before it. It is false if ns
+// is outside the range of the clock.
 func (c *clock) ticks(ns int64) (uint64, bool) {
 	sec, frac := ns/1e9, ns%1e9
 	if frac < 0 {
@@ -140,7 +140,7 @@ func (c *clock) ticks(ns int64) (uint64, bool) {
 	if !ok {
 		return 0, false
 	}
-	// The tick that began inside this nanosecond has the same time when read back.
+	// The tick that begins inside this nanosecond has the same time when it is read.
 	if back, _ := c.ns(t); back != ns && t != math.MaxUint64 {
 		if next, fits := c.ns(t + 1); fits && next == ns {
 			t++
@@ -152,7 +152,7 @@ func (c *clock) ticks(ns int64) (uint64, bool) {
 func (c *clock) join(sec, frac uint64) (uint64, bool) {
 	if c.res&0x80 != 0 {
 		n := uint(c.res & 0x7f)
-		if n > 63 { // all ticks together are a second or less
+		if n > 63 { // all ticks together are one second or less
 			if sec != 0 || frac != 0 && (n-64 > 30 || frac<<(n-64) >= 1e9) {
 				return 0, false
 			}

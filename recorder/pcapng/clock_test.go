@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// exactNS computes in big numbers what clock.ns should say.
+// exactNS computes the expected result of clock.ns with big numbers.
 func exactNS(res uint8, secs int64, ticks uint64) (int64, bool) {
 	v := new(big.Int).Mul(new(big.Int).SetUint64(ticks), big.NewInt(1e9))
 	if res&0x80 != 0 {
@@ -38,7 +38,7 @@ func TestClockAgreesWithExactArithmetic(t *testing.T) {
 		c := newClock(res, secs)
 		got, ok := c.ns(ticks)
 		want, wantOK := exactNS(res, secs, ticks)
-		near := want < math.MinInt64+2e9 && got < math.MinInt64+2e9 // the last second at the far end saturates early
+		near := want < math.MinInt64+2e9 && got < math.MinInt64+2e9 // the last second of the range saturates early
 		if (got != want || ok != wantOK) && !near {
 			t.Fatalf("resolution %#x, offset %d, %d ticks: %d %t, want %d %t", res, secs, ticks, got, ok, want, wantOK)
 		}
@@ -53,12 +53,12 @@ func TestClockAgreesWithExactArithmetic(t *testing.T) {
 			continue
 		}
 		if again, _ := c.ns(back); again != got {
-			t.Fatalf("resolution %#x, offset %d: %d ns, written and read %d", res, secs, got, again)
+			t.Fatalf("resolution %#x, offset %d: %d ns became %d ns", res, secs, got, again)
 		}
 	}
 }
 
-func TestTimeBetweenTicksIsCut(t *testing.T) {
+func TestTimeBetweenTicksIsRoundedDown(t *testing.T) {
 	c := newClock(6, 0)
 	for ns, want := range map[int64]uint64{999: 0, 1000: 1, 1999: 1, 1700000000_123456789: 1700000000_123456} {
 		if got, ok := c.ticks(ns); !ok || got != want {

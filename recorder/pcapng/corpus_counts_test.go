@@ -12,8 +12,8 @@ import (
 	"testing"
 )
 
-// disagreements are the captures for which we and capinfos count differently, or where
-// we note damage, each with the reason.
+// disagreements are the captures for which capinfos counts differently, or for which damage
+// is recorded, each with the reason.
 func disagreements(t *testing.T) map[string][]string {
 	t.Helper()
 	f, err := os.Open("testdata/disagreements.tsv")
@@ -50,19 +50,19 @@ func TestPacketCountsAgreeWithCapinfos(t *testing.T) {
 			agreed++
 		case ok && why[0] == row.packets && why[1] == got && why[2] == places:
 			explained++
-			t.Logf("%-70s capinfos %3s, we %3s, damage %3s: %s", row.path, row.packets, got, places, why[3])
+			t.Logf("%-70s capinfos %3s, reader %3s, damage %3s: %s", row.path, row.packets, got, places, why[3])
 		default:
-			t.Errorf("%s: capinfos %s, we %s with %s places of damage, explained as %v", row.path, row.packets, got, places, why)
+			t.Errorf("%s: capinfos %s, reader %s with %s damaged places, explained as %v", row.path, row.packets, got, places, why)
 		}
 	}
 	t.Logf("%d captures agree, %d differ and are explained", agreed, explained)
 }
 
 // frameSample keeps the test short: tshark takes a quarter of a second to start. All
-// pcapng/ captures were compared once, with no difference.
+// pcapng/ captures were compared once without a difference.
 var frameSample = regexp.MustCompile(`advanced|difficult|test0(06|12|17|18)|nanosecs|zeek|ptcpdump-tcp|example.pcapng|901`)
 
-func TestFramesAreNumberedAsInWireshark(t *testing.T) {
+func TestFrameNumbersMatchWireshark(t *testing.T) {
 	dir := captures(t)
 	if _, err := exec.LookPath("tshark"); err != nil {
 		t.Skip("needs tshark")

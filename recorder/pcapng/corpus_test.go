@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// captures finds the folder of shared captures, or skips.
+// captures finds the folder of shared captures, or skips the test.
 func captures(t testing.TB) string {
 	t.Helper()
 	if dir := os.Getenv("PCAPSULE_CAPTURES"); dir != "" {
@@ -34,7 +34,7 @@ func captures(t testing.TB) string {
 		}
 		dir = up
 	}
-	t.Skip("needs shared captures")
+	t.Skip("needs the shared captures")
 	return ""
 }
 
@@ -60,7 +60,7 @@ func index(t testing.TB, dir string) []indexRow {
 	return rows
 }
 
-// openSource opens a file of the corpus, unpacked.
+// openSource opens a file of the corpus and decompresses it.
 func openSource(path string) (*Source, func(), error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -88,7 +88,7 @@ func openCapture(path string, opt Options) (*Reader, func(), error) {
 	return r, done, nil
 }
 
-// drain reads to the end and counts.
+// drain reads to the end and counts the packets.
 func drain(r *Reader, each func(*Packet)) (int64, error) {
 	var b Batch
 	var n int64

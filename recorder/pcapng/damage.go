@@ -2,34 +2,34 @@ package pcapng
 
 import "fmt"
 
-// DamageKind names what is wrong with a place in a capture file.
+// DamageKind is a kind of damage to a capture file.
 type DamageKind string
 
 // Kinds of damage.
 const (
 	DamageTruncated  DamageKind = "truncated"  // the file ends inside a block or record
-	DamageLength     DamageKind = "length"     // a length that cannot be
+	DamageLength     DamageKind = "length"     // an impossible length
 	DamageTrailer    DamageKind = "trailer"    // the two lengths of a block differ
-	DamageCaplen     DamageKind = "caplen"     // captured length beyond its block
+	DamageCaplen     DamageKind = "caplen"     // captured length longer than its block
 	DamageInterface  DamageKind = "interface"  // interface not defined, or uncertain
 	DamageBlock      DamageKind = "block"      // body too short for its type
-	DamageOptions    DamageKind = "options"    // option lengths beyond the block
-	DamageVersion    DamageKind = "version"    // version that is not known
+	DamageOptions    DamageKind = "options"    // option longer than its block
+	DamageVersion    DamageKind = "version"    // unknown version
 	DamageTime       DamageKind = "time"       // time before 1970 or after April 2261
-	DamageZeros      DamageKind = "zeros"      // zero bytes where a block or record should be
-	DamageRecord     DamageKind = "record"     // pcap record with a header that cannot be
+	DamageZeros      DamageKind = "zeros"      // zero bytes instead of a block or record
+	DamageRecord     DamageKind = "record"     // pcap record with an impossible header
 	DamageUnreadable DamageKind = "unreadable" // the bytes could not be read or decompressed
 )
 
-// Damage is a place that could not be read as it stands. Length counts the bytes that
-// gave no packet; it is 0 where nothing was skipped.
+// Damage is a place that could not be read as it is. Length counts the bytes without a
+// packet; it is 0 if nothing was skipped.
 type Damage struct {
 	Offset, Length int64
 	Kind           DamageKind
 	Detail         string
 }
 
-// DamageTotal counts all damage, also what no longer fitted into the list.
+// DamageTotal counts all damage, including places that are not listed.
 type DamageTotal struct {
 	Places, Bytes int64
 }
@@ -38,14 +38,14 @@ func (d Damage) String() string {
 	return fmt.Sprintf("%s at %d, %d bytes skipped: %s", d.Kind, d.Offset, d.Length, d.Detail)
 }
 
-// Damage lists the damage met so far, in file order, at most Options.MaxDamage places.
+// Damage lists the damage found so far, in file order, at most Options.MaxDamage places.
 func (r *Reader) Damage() []Damage { return r.damage[:len(r.damage):len(r.damage)] }
 
-// DamageTotal counts the damage met so far.
+// DamageTotal counts the damage found so far.
 func (r *Reader) DamageTotal() DamageTotal { return r.total }
 
-// note counts one place. Detail is made only when the place still fits into the list,
-// so that a file of nothing but damage costs no memory.
+// note counts one place. Detail is formatted only if the place is listed, so that a file
+// of nothing but damage costs no memory.
 func (r *Reader) note(off, length int64, kind DamageKind, format string, args ...any) {
 	r.total.Places++
 	r.total.Bytes += length
@@ -57,8 +57,8 @@ func (r *Reader) note(off, length int64, kind DamageKind, format string, args ..
 	}
 }
 
-// lose starts a scan: what stands at off cannot be read, and the next block is not
-// where it should be.
+// lose starts a scan: the bytes at off cannot be read, and the next block is not where
+// it should be.
 func (r *Reader) lose(off int64, kind DamageKind, format string, args ...any) {
 	r.scanning = true
 	r.scanFrom = off + 1
@@ -71,14 +71,14 @@ func (r *Reader) lose(off int64, kind DamageKind, format string, args ...any) {
 }
 
 // distrust halves the longest block to wait for, after a long one that was not there:
-// a file full of such lengths would otherwise cost a read of 64 MiB for each of them.
+// otherwise each false length would cost a read of 64 MiB.
 func (r *Reader) distrust(size uint64) {
 	if size > trustBlock {
 		r.maxBlock = max(r.maxBlock/2, trustBlock)
 	}
 }
 
-// found ends a scan at off, where reading goes on.
+// found ends a scan at off, where reading continues.
 func (r *Reader) found(off int64, atEnd bool) {
 	r.scanning = false
 	r.lost.Length = off - r.lost.Offset

@@ -41,10 +41,10 @@ func TestDamageIsSkippedAndCounted(t *testing.T) {
 		data []byte
 		want want
 	}{
-		{"a sound pcapng", ng, want{100, 0, 0, ""}},
+		{"a valid pcapng", ng, want{100, 0, 0, ""}},
 		{"a block cut at the end", ng[:len(ng)-10], want{99, 1, len(ng) - 10 - at(99), DamageTruncated}},
 		{"a header cut at the end", ng[:at(99)+5], want{99, 1, 5, DamageTruncated}},
-		{"a wrong trailer in a sound chain", patch(ng, at(11)-4, 9), want{100, 1, 0, DamageTrailer}},
+		{"a wrong trailer in a valid chain", patch(ng, at(11)-4, 9), want{100, 1, 0, DamageTrailer}},
 		{"a length of 4 GB", patch(ng, at(10)+4, 0xff, 0xff, 0xff, 0xff), want{99, 1, at(11) - at(10), DamageLength}},
 		{"a length of 7", patch(ng, at(10)+4, 7, 0, 0, 0), want{99, 1, at(11) - at(10), DamageLength}},
 		{"a length that swallows the next blocks", patch(ng, at(10)+4, 0, 0x08), want{99, 1, at(11) - at(10), DamageTrailer}},
@@ -59,9 +59,9 @@ func TestDamageIsSkippedAndCounted(t *testing.T) {
 		{"a simple packet cut by its block", insert(ng, at(10), spb), want{100, 1, len(spb), DamageCaplen}},
 		{"a block too short for a packet", insert(ng, at(10), rawBlock(nil, BlockEnhanced, false, []byte("abcd"))), want{100, 1, 16, DamageBlock}},
 		{"an option beyond its block", insert(ng, at(10), rawBlock(nil, BlockEnhanced, false, make([]byte, 20), []byte{1, 0, 99, 0})), want{101, 1, 0, DamageOptions}},
-		{"no interface at all", cut(ng, 28, 48), want{0, 100, len(ng) - 48, DamageInterface}},
+		{"without an interface", cut(ng, 28, 48), want{0, 100, len(ng) - 48, DamageInterface}},
 
-		{"a sound pcap", old, want{100, 0, 0, ""}},
+		{"a valid pcap", old, want{100, 0, 0, ""}},
 		{"a record cut at the end", old[:len(old)-10], want{99, 1, len(old) - 10 - rec(99), DamageTruncated}},
 		{"a record header cut at the end", old[:rec(99)+5], want{99, 1, 5, DamageTruncated}},
 		{"a record of 4 GB", patch(old, rec(10)+8, 0xff, 0xff, 0xff, 0xff), want{99, 1, rec(11) - rec(10), DamageLength}},
@@ -70,7 +70,7 @@ func TestDamageIsSkippedAndCounted(t *testing.T) {
 		{"a record longer than the file", patch(old, rec(10)+8, 0xff, 0xff), want{99, 1, rec(11) - rec(10), DamageLength}},
 		{"noise between records", insert(old, rec(10), noise), want{100, 1, len(noise), DamageLength}},
 		{"zeros between records", insert(old, rec(10), make([]byte, 5001)), want{100, 1, 5001, DamageZeros}},
-		{"zeros behind records", append(bytes.Clone(old), make([]byte, 4096)...), want{100, 1, 4096, DamageZeros}},
+		{"zeros after records", append(bytes.Clone(old), make([]byte, 4096)...), want{100, 1, 4096, DamageZeros}},
 		{"one record of zeros", insert(old, rec(10), make([]byte, 16)), want{101, 0, 0, ""}},
 	} {
 		for _, window := range []int{0, 4096} {
@@ -98,7 +98,7 @@ func TestFramesEndWhereWiresharkStops(t *testing.T) {
 
 func TestDamageListIsBounded(t *testing.T) {
 	data := sampleNg(5000, false)
-	bad := cut(data, 28, 48) // no interface: each packet is a place
+	bad := cut(data, 28, 48) // without an interface every packet is a place
 	_, r := readAll(t, bad, Options{MaxDamage: 10})
 	if len(r.Damage()) != 10 || r.DamageTotal().Places != 5000 {
 		t.Errorf("%d listed, %d counted", len(r.Damage()), r.DamageTotal().Places)
@@ -116,8 +116,8 @@ func TestInterfaceAfterDamageIsUncertain(t *testing.T) {
 	}
 }
 
-// Wherever a file is cut, all whole packets before the cut are read, and nothing else.
-func TestAnyCutKeepsAllWholePackets(t *testing.T) {
+// All complete packets before a cut are read, and nothing else.
+func TestTruncationKeepsCompletePackets(t *testing.T) {
 	for name, data := range map[string][]byte{"pcapng": sampleNg(12, false), "big-endian": sampleNg(12, true), "pcap": sampleClassic(12)} {
 		whole, _ := readAll(t, data, Options{})
 		first := 24
@@ -144,7 +144,7 @@ func end(list []Packet, data []byte, n int) int {
 	return len(data)
 }
 
-// Every byte of every place is either in a block that was read or counted as damage.
+// Every byte is either in a block that was read or counted as damage.
 func TestNothingIsLostSilently(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(7, 7))
 	for range 300 {
@@ -178,11 +178,11 @@ func (it item) bigEndian() bool {
 	return it.block.BigEndian
 }
 
-// A file full of long lengths that lie must not cost a long read for each of them.
-func TestLyingLengthsCostLittle(t *testing.T) {
+// A file full of long false lengths must not cost a long read for each of them.
+func TestFalseLengthsCostLittle(t *testing.T) {
 	data := sampleNg(1, false)
 	for len(data) < 8<<20 {
-		for range 3 { // fewer are no chain that a scan would trust
+		for range 3 { // a scan would not trust a shorter chain
 			data = rawBlock(data, BlockEnhanced, false, make([]byte, 20))
 		}
 		bad := rawBlock(nil, BlockEnhanced, false, make([]byte, 20), []byte("data"))

@@ -10,32 +10,32 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// Compression is how a capture file was packed.
+// Compression is the compression of a capture file.
 type Compression string
 
-// Compressions that Open unpacks.
+// Compressions that Open supports.
 const (
 	CompressionNone Compression = ""
 	CompressionGzip Compression = "gzip"
 	CompressionZstd Compression = "zstd"
 )
 
-// ErrBomb means that a compressed file gives more bytes than its limits allow.
-var ErrBomb = errors.New("compressed file gives more than its limits allow")
+// ErrBomb means that the content of a compressed file exceeds its limits.
+var ErrBomb = errors.New("compressed file exceeds its limits")
 
-// Limits guard against files that unpack to far more than they are.
+// Limits guard against files that decompress to a multiple of their size.
 type Limits struct {
-	MaxOutput int64 // bytes; 0: no limit
-	MaxRatio  int64 // output over input, beyond the first 64 MiB of output; 0 means 250, -1 none
+	MaxOutput int64 // bytes; 0 means no limit
+	MaxRatio  int64 // output per input, after the first 64 MiB of output; 0 means 250, -1 no limit
 }
 
 const (
 	ratioGrace   = 64 << 20 // output before the ratio counts
-	defaultRatio = 250      // captures seldom pack better than 50 to 1; gzip bombs reach 1030
+	defaultRatio = 250      // captures rarely compress better than 50 to 1; gzip bombs reach 1030
 	zstdWindow   = 128 << 20
 )
 
-// Source is the unpacked form of a stream.
+// Source is the decompressed form of a stream.
 type Source struct {
 	Compression Compression
 
@@ -43,7 +43,7 @@ type Source struct {
 	out    io.Reader
 	zst    *zstd.Decoder
 	limits Limits
-	given  int64
+	output int64
 	err    error
 }
 
@@ -58,9 +58,9 @@ func (c *counter) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Open looks at the first bytes of r and unpacks gzip (also of several members) and
-// zstd (also of several frames); everything else passes as it is. Reading beyond the
-// limits gives ErrBomb after all bytes up to there.
+// Open examines the first bytes of r and decompresses gzip (also with several members) and
+// zstd (also with several frames); everything else is passed on unchanged. Reading beyond the
+// limits returns ErrBomb after all bytes within them.
 func Open(r io.Reader, limits Limits) (*Source, error) {
 	if limits.MaxRatio == 0 {
 		limits.MaxRatio = defaultRatio
@@ -79,7 +79,7 @@ func Open(r io.Reader, limits Limits) (*Source, error) {
 		}
 		s.Compression, s.out = CompressionGzip, z
 	case isZstd(magic):
-		// One goroutine less to stop, and memory bounded by the window.
+		// One goroutine less to stop; the window limits the memory.
 		s.zst, err = zstd.NewReader(head, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(zstdWindow))
 		if err != nil {
 			return nil, fmt.Errorf("reading zstd header: %w", noEOF(err))
@@ -91,7 +91,7 @@ func Open(r io.Reader, limits Limits) (*Source, error) {
 	return s, nil
 }
 
-// isZstd knows a frame and a skippable frame, which may come first.
+// isZstd recognizes a frame and a skippable frame, which may come first.
 func isZstd(m []byte) bool {
 	if len(m) < 4 {
 		return false
@@ -107,7 +107,7 @@ func noEOF(err error) error {
 	return err
 }
 
-// Read gives unpacked bytes. A file cut inside its packed form ends in
+// Read returns decompressed bytes. A file truncated in its compressed form ends in
 // io.ErrUnexpectedEOF, as a Reader of captures expects.
 func (s *Source) Read(p []byte) (int, error) {
 	if s.err != nil || len(p) == 0 {
@@ -115,46 +115,46 @@ func (s *Source) Read(p []byte) (int, error) {
 	}
 	room := s.room()
 	if room == 0 {
-		// A limit may be reached, only not passed; and reading on may show that more
-		// input stands behind the output.
+		// A limit may be reached but not exceeded; reading on may also show that there was more
+		// input for the output.
 		n, err := s.out.Read(p[:1])
 		if n > 0 && s.room() == 0 {
-			s.err = fmt.Errorf("%w: more than %d bytes from %d", ErrBomb, s.given, s.in.n)
+			s.err = fmt.Errorf("%w: more than %d bytes from %d compressed bytes", ErrBomb, s.output, s.in.n)
 			return 0, s.err
 		}
-		return s.gave(n, err)
+		return s.count(n, err)
 	}
 	n, err := s.out.Read(p[:min(int64(len(p)), room)])
-	return s.gave(n, err)
+	return s.count(n, err)
 }
 
-func (s *Source) gave(n int, err error) (int, error) {
-	s.given += int64(n)
+func (s *Source) count(n int, err error) (int, error) {
+	s.output += int64(n)
 	if err != nil && err != io.EOF && s.Compression != CompressionNone {
-		err = fmt.Errorf("unpacking %s: %w", s.Compression, err)
+		err = fmt.Errorf("decompressing %s: %w", s.Compression, err)
 	}
 	s.err = err
 	return n, err
 }
 
-// room is how many more bytes may be given before the limits are asked again.
+// room is the number of bytes that may be returned before the limits must be checked again.
 func (s *Source) room() int64 {
 	const most = int64(1) << 62
 	room := most
 	if s.limits.MaxOutput > 0 {
-		room = min(room, s.limits.MaxOutput-s.given)
+		room = min(room, s.limits.MaxOutput-s.output)
 	}
 	if s.limits.MaxRatio > 0 {
 		allowed := most
 		if s.in.n < most/s.limits.MaxRatio {
 			allowed = s.in.n * s.limits.MaxRatio
 		}
-		room = min(room, max(ratioGrace, allowed)-s.given)
+		room = min(room, max(ratioGrace, allowed)-s.output)
 	}
 	return max(room, 0)
 }
 
-// Input is the number of packed bytes read so far.
+// Input is the number of compressed bytes read so far.
 func (s *Source) Input() int64 { return s.in.n }
 
 // Close frees the memory of the decoder. It does not close the stream below.

@@ -29,7 +29,7 @@ func zst(t testing.TB, data []byte) []byte {
 	return b.Bytes()
 }
 
-func TestCompressedCapturesAreUnpacked(t *testing.T) {
+func TestCompressedCaptures(t *testing.T) {
 	data := sampleNg(500, false)
 	half := len(data) / 2
 	for _, c := range []struct {
@@ -37,7 +37,7 @@ func TestCompressedCapturesAreUnpacked(t *testing.T) {
 		data []byte
 		kind Compression
 	}{
-		{"as it is", data, CompressionNone},
+		{"not compressed", data, CompressionNone},
 		{"gzip", gz(t, data), CompressionGzip},
 		{"gzip of two members", append(gz(t, data[:half]), gz(t, data[half:])...), CompressionGzip},
 		{"zstd", zst(t, data), CompressionZstd},
@@ -55,7 +55,7 @@ func TestCompressedCapturesAreUnpacked(t *testing.T) {
 	}
 }
 
-func TestBadCompressionKeepsWhatWasRead(t *testing.T) {
+func TestPacketsBeforeBadCompressionAreKept(t *testing.T) {
 	data := sampleNg(20000, false)
 	zeros := make([]byte, 200<<20)
 	for _, c := range []struct {
@@ -65,12 +65,12 @@ func TestBadCompressionKeepsWhatWasRead(t *testing.T) {
 		want   error
 		kind   DamageKind
 	}{
-		{"cut gzip", gz(t, data)[:20000], Limits{}, nil, DamageTruncated},
-		{"cut zstd", zst(t, data)[:20000], Limits{}, nil, DamageTruncated},
+		{"truncated gzip", gz(t, data)[:20000], Limits{}, nil, DamageTruncated},
+		{"truncated zstd", zst(t, data)[:20000], Limits{}, nil, DamageTruncated},
 		{"more than the limit", gz(t, data), Limits{MaxOutput: 1 << 20}, ErrBomb, DamageUnreadable},
 		{"a gzip bomb", gz(t, append(bytes.Clone(data), zeros...)), Limits{}, ErrBomb, DamageUnreadable},
 		{"a zstd bomb", zst(t, append(bytes.Clone(data), zeros...)), Limits{}, ErrBomb, DamageUnreadable},
-		{"garbage behind gzip", append(gz(t, data), "garbage behind the last member"...), Limits{}, gzip.ErrHeader, DamageUnreadable},
+		{"garbage after gzip", append(gz(t, data), "garbage after the last member"...), Limits{}, gzip.ErrHeader, DamageUnreadable},
 	} {
 		src, err := Open(bytes.NewReader(c.data), c.limits)
 		must(t, err)
@@ -83,7 +83,7 @@ func TestBadCompressionKeepsWhatWasRead(t *testing.T) {
 	}
 	for _, bad := range []string{"\x1f\x8b\x08", "\x1f\x8b\x08\xff\xff\xff\xff\xff\xff\xff\xff"} {
 		if _, err := Open(bytes.NewReader([]byte(bad)), Limits{}); err == nil {
-			t.Errorf("%q is no gzip", bad)
+			t.Errorf("%q is not gzip", bad)
 		}
 	}
 	src, err := Open(bytes.NewReader(gz(t, zeros[:1<<20])), Limits{MaxOutput: 1 << 20})

@@ -9,16 +9,16 @@ import (
 	"path/filepath"
 )
 
-// File is an output that has its name only when it is whole. Until Commit it has a
-// hidden name in the same folder. Only its owner may read it: captures hold what was said,
-// and may hold keys.
+// File is an output that gets its name only when it is complete. Until Commit it has a
+// hidden name in the same folder. Only its owner may read it, because captures contain
+// payloads, and possibly keys.
 type File struct {
 	f    *os.File
 	path string
 	err  error
 }
 
-// CreateFile begins an output. It refuses, with fs.ErrExist, a path that is taken.
+// CreateFile begins an output. If the path exists, it returns fs.ErrExist.
 func CreateFile(path string) (*File, error) {
 	if _, err := os.Lstat(path); err == nil {
 		return nil, fmt.Errorf("creating %s: %w", path, fs.ErrExist)
@@ -38,7 +38,7 @@ func CreateFile(path string) (*File, error) {
 // Dir is the folder in which the output will be.
 func (o *File) Dir() string { return filepath.Dir(o.path) }
 
-// Write appends to the hidden file. After an error Commit refuses.
+// Write appends to the hidden file. After an error, Commit fails.
 func (o *File) Write(p []byte) (int, error) {
 	if o.err != nil {
 		return 0, o.err
@@ -50,11 +50,11 @@ func (o *File) Write(p []byte) (int, error) {
 	return n, o.err
 }
 
-// Commit makes the output durable and gives it its name. Where it cannot, nothing is
-// left behind. It never replaces a file that came in between.
+// Commit makes the output durable and gives it its name. If it fails, nothing is left
+// behind. It never replaces a file that was created in the meantime.
 func (o *File) Commit() error {
 	if o.f == nil {
-		return errors.New("output is finished already")
+		return errors.New("the output is already finished")
 	}
 	err := o.err
 	if err == nil {
@@ -72,19 +72,19 @@ func (o *File) Commit() error {
 		os.Remove(hidden)
 		return fmt.Errorf("finishing %s: %w", o.path, err)
 	}
-	// Sync the directory too: after a power cut the name may otherwise be gone while
-	// something else already points to it.
+	// Sync the directory too: after a power cut the name could otherwise be missing although
+	// something else already refers to it.
 	if err := syncDir(filepath.Dir(o.path)); err != nil {
 		return fmt.Errorf("finishing %s: %w", o.path, err)
 	}
 	return nil
 }
 
-// rename moves without replacing. A hard link fails where the name is taken, which a
-// rename does not.
+// rename moves a file without replacing one. A hard link fails if the name is taken, which
+// a rename does not.
 //
-// LIMIT: on file systems without links another program can still take the name between
-// the look and the rename.
+// LIMIT: on file systems without links another program can still create the file between
+// the check and the rename.
 func rename(from, to string) error {
 	err := os.Link(from, to)
 	if err == nil {

@@ -21,8 +21,8 @@ func addSeeds(f *testing.F) {
 	f.Add(append(sampleNg(2, false)[:200], sampleNg(2, true)...))
 }
 
-// FuzzReader wants no panic, no more memory than a few windows, packets inside the
-// file in order, and the same answer for any window size.
+// FuzzReader checks that there is no panic, that memory stays within a few windows, that
+// packets are inside the file in order, and that the result is the same for any window size.
 func FuzzReader(f *testing.F) {
 	addSeeds(f)
 	f.Fuzz(func(t *testing.T, data []byte) {
@@ -58,7 +58,7 @@ func FuzzReader(f *testing.F) {
 				packets = append(packets, p)
 			}
 			if cap(b.buf) > 4*len(data)+1<<20 {
-				t.Fatalf("a buffer of %d bytes for a file of %d", cap(b.buf), len(data))
+				t.Fatalf("a buffer of %d bytes for a file of %d bytes", cap(b.buf), len(data))
 			}
 		}
 		if total := r.DamageTotal(); total.Bytes > int64(len(data))*2 || int64(len(r.Damage())) > total.Places {
@@ -70,14 +70,14 @@ func FuzzReader(f *testing.F) {
 		}
 		for i := range packets {
 			if !same(packets[i], again[i]) {
-				t.Fatalf("packet %d: %+v or %+v", i, packets[i], again[i])
+				t.Fatalf("packet %d: %+v with a small window, %+v with a large one", i, packets[i], again[i])
 			}
 		}
 	})
 }
 
-// FuzzRoundTrip wants that what was read from any bytes is read the same after it was
-// written in the other byte order.
+// FuzzRoundTrip checks that what is read from any bytes is read the same after it was
+// written in either byte order.
 func FuzzRoundTrip(f *testing.F) {
 	addSeeds(f)
 	f.Fuzz(func(t *testing.T, data []byte) {
@@ -121,7 +121,7 @@ func FuzzOpen(f *testing.F) {
 	})
 }
 
-// FuzzSocket reads any bytes as a socket option: what is well formed is written back as it was.
+// FuzzSocket reads any bytes as a socket option; a valid option is written back unchanged.
 func FuzzSocket(f *testing.F) {
 	a4, a6 := netip.MustParseAddrPort("10.0.0.1:80"), netip.MustParseAddrPort("[2001:db8::1]:80")
 	for _, s := range []Socket{{Cookie: 1, Netns: 2, Kind: 1}, {Cookie: 1, Kind: 2, PID: 3, TID: 4}, {Cookie: 1, Ends: &SocketEnds{a4, a4}},
@@ -134,7 +134,7 @@ func FuzzSocket(f *testing.F) {
 		s, ok := p.Socket()
 		if !ok {
 			if s != (Socket{}) {
-				t.Fatalf("refused, and yet %+v", s)
+				t.Fatalf("refused, but returned %+v", s)
 			}
 			return
 		}
@@ -144,10 +144,10 @@ func FuzzSocket(f *testing.F) {
 		}
 		again, ok := (&Packet{Kind: KindEnhanced, Options: b}).Socket()
 		if s.PID == 0 {
-			s.TID = 0 // a thread without a process says nothing
+			s.TID = 0 // a thread without a process is ignored
 		}
 		if !ok || !cmp.Equal(s, again, cmpopts.EquateComparable(netip.AddrPort{})) {
-			t.Fatalf("%+v, and then %+v, %t", s, again, ok)
+			t.Fatalf("%+v became %+v, %t", s, again, ok)
 		}
 	})
 }

@@ -2,8 +2,8 @@ package pcapng
 
 import "net/netip"
 
-// Interface is where packets were seen: an interface description block, or the whole
-// of a classic pcap file. Its slices and strings are its own.
+// Interface is where packets were captured: an interface description block, or a whole
+// classic pcap file. It shares no memory with the Reader's buffers.
 type Interface struct {
 	Index         int32  // in Reader.Interfaces
 	ID            uint32 // in its section
@@ -12,23 +12,23 @@ type Interface struct {
 	Offset        int64  // of the description; 0 in classic pcap
 	BigEndian     bool
 	LinkType      uint16
-	SnapLen       uint32 // 0: no limit
+	SnapLen       uint32 // 0 means no limit
 
 	Name, Description string
-	Filter            string // after the kind
-	FilterKind        uint8  // 0: text as libpcap has it; 1: BPF bytecode
+	Filter            string // without the kind
+	FilterKind        uint8  // 0: text in libpcap's language; 1: BPF bytecode
 	OS, Hardware      string
 	TimeZone          string // IANA name
 	IPv4, IPv6        []netip.Prefix
 	MAC, EUI          []byte
-	Speed             uint64 // bits a second
+	Speed             uint64 // bits per second
 	TxSpeed, RxSpeed  uint64
-	TsResol           uint8 // as the format has it: 6 is microseconds, 9 nanoseconds, high bit for powers of two
+	TsResol           uint8 // as in the file: 6 is microseconds, 9 nanoseconds; the high bit means powers of two
 	TsOffset          int64 // seconds
-	FCSLen            int   // bytes, -1 unknown
+	FCSLen            int   // bytes; -1 if unknown
 	Comments          []string
-	Options           []byte // as read, in the interface's byte order; nil in classic pcap
-	OptionsIncomplete bool   // Options were too many to keep, or end in damage
+	Options           []byte // unchanged, in the interface's byte order; nil in classic pcap
+	OptionsIncomplete bool   // there were too many options to keep, or they end in damage
 	clock             clock
 	record            recordFormat // classic pcap only
 }
@@ -128,7 +128,7 @@ func (i *Interface) setSpeed(o Option) {
 	}
 }
 
-// maskBits counts the leading ones of a netmask, -1 where ones follow a zero.
+// maskBits counts the leading ones of a netmask; -1 if ones follow a zero.
 func maskBits(mask []byte) int {
 	n, open := 0, true
 	for _, b := range mask {
@@ -146,14 +146,14 @@ func maskBits(mask []byte) int {
 	return n
 }
 
-// Time turns a tick count of the interface into nanoseconds since 1970 UTC, and is
-// false where that does not fit and was saturated.
+// Time converts a tick count of the interface to nanoseconds since 1970 UTC; false if it
+// does not fit and was saturated.
 func (i *Interface) Time(ticks uint64) (int64, bool) {
 	c := newClock(i.TsResol, i.TsOffset)
 	return c.ns(ticks)
 }
 
-// ifaceFast is what the walk needs of an interface for each packet.
+// ifaceFast has the fields of an interface that the walk needs for each packet.
 type ifaceFast struct {
 	clock clock
 	snap  uint32
@@ -161,13 +161,13 @@ type ifaceFast struct {
 	ok    bool // false: the description could not be read
 }
 
-// addInterface appends an interface and makes its memory its own.
+// addInterface appends an interface and copies its memory.
 func (r *Reader) addInterface(i Interface, ok bool, off int64) {
 	id := uint32(len(r.ifaces) - r.ifBase)
 	i.ID, i.Index = id, int32(len(r.ifaces))
 	i.Section, i.SectionOffset, i.Offset = r.section, r.sectionOff, off
 	if r.kept += int64(len(i.Options)); r.kept > maxOptionKeep {
-		r.note(off, 0, DamageOptions, "options of interface %d not kept: more than %d bytes of them in this file",
+		r.note(off, 0, DamageOptions, "options of interface %d are not kept: this file has more than %d bytes of them",
 			int64(i.Index), maxOptionKeep)
 		i = Interface{Index: i.Index, ID: i.ID, Section: i.Section, SectionOffset: i.SectionOffset, Offset: off,
 			BigEndian: i.BigEndian, LinkType: i.LinkType, SnapLen: i.SnapLen, TsResol: i.TsResol,
@@ -178,7 +178,7 @@ func (r *Reader) addInterface(i Interface, ok bool, off int64) {
 	r.fast = append(r.fast, ifaceFast{clock: i.clock, snap: i.SnapLen, link: i.LinkType, ok: ok})
 }
 
-// Interfaces lists the interfaces met so far, over all sections. Elements never change
-// once they are there. Call it where Next is called; other goroutines have
+// Interfaces lists the interfaces found so far, in all sections. Existing elements never
+// change. Call it in the goroutine that calls Next; other goroutines have
 // Batch.Interfaces.
 func (r *Reader) Interfaces() []Interface { return r.ifaces[:len(r.ifaces):len(r.ifaces)] }

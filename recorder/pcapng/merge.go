@@ -7,7 +7,7 @@ import (
 	"io"
 )
 
-// Copier writes packets of several captures into one. Each interface of each capture
+// Copier copies packets of several captures into one. Each interface of each capture
 // is described once, before its first packet, and keeps its link type and all options.
 type Copier struct {
 	w   *Writer
@@ -19,11 +19,11 @@ type copyKey struct {
 	index  int32
 }
 
-// NewCopier copies into w.
+// NewCopier returns a Copier that writes to w.
 func NewCopier(w *Writer) *Copier { return &Copier{w: w, ids: map[copyKey]int32{}} }
 
-// Interface describes an interface of a source, unless that is done, and returns its
-// number in the output. Call it beforehand to have all interfaces stand in front.
+// Interface describes an interface of a source, unless it is already described, and returns
+// its number in the output. Call it first to put all interfaces before the packets.
 func (c *Copier) Interface(source int, i *Interface) (int32, error) {
 	key := copyKey{source, i.Index}
 	if id, ok := c.ids[key]; ok {
@@ -37,9 +37,9 @@ func (c *Copier) Interface(source int, i *Interface) (int32, error) {
 	return id, nil
 }
 
-// Packet writes a packet that came by an interface of a source, with more options
-// behind its own. A packet that loses its only sign of having no time, or none that fits,
-// gets a comment that says so.
+// Packet writes a packet that came by an interface of a source, with more options after its
+// own. A packet without a time, or with one that does not fit, gets a comment that says so
+// if nothing else in the output shows it.
 func (c *Copier) Packet(source int, i *Interface, p *Packet, more *OptionList) error {
 	id, err := c.Interface(source, i)
 	if err != nil {
@@ -48,16 +48,16 @@ func (c *Copier) Packet(source int, i *Interface, p *Packet, more *OptionList) e
 	out := *p
 	out.Interface = id
 	if !p.TimeOK && !c.w.canBeSimple(&out, more) {
-		var said OptionList
+		var note OptionList
 		if p.Kind == KindSimple {
-			said.Comment("the captured packet has no time")
+			note.Comment("the captured packet has no time")
 		} else {
-			said.Comment("the captured packet's time does not fit")
+			note.Comment("the captured packet's time does not fit")
 		}
 		if more != nil {
-			said.b, said.err = append(said.b, more.b...), more.err
+			note.b, note.err = append(note.b, more.b...), more.err
 		}
-		more = &said
+		more = &note
 	}
 	if err := c.w.WritePacket(&out, more); err != nil {
 		return fmt.Errorf("copying packet at %d of input %d: %w", p.Offset, source, err)
@@ -65,14 +65,14 @@ func (c *Copier) Packet(source int, i *Interface, p *Packet, more *OptionList) e
 	return nil
 }
 
-// Choose is asked for each packet of a merge. It may add options and answers whether
+// Choose is called for each packet of a merge. It may add options, and returns whether
 // to keep the packet.
 type Choose func(source int, i *Interface, p *Packet, more *OptionList) (keep bool, err error)
 
-// Merge writes the packets of all sources into w in the order of time; equal times in
-// the order of sources. Each source keeps its own order even where its times go back.
-// A source that ends in a read error gives its packets first; the error is returned
-// at the end.
+// Merge writes the packets of all sources to w in order of time, and packets with equal
+// times in order of sources. Each source keeps its own order even if its times go back.
+// If a source ends in a read error, the packets before it are written first and the error is
+// returned at the end.
 func Merge(w *Writer, sources []*Reader, choose Choose) error {
 	var q mergeQueue
 	var broken []error
@@ -117,7 +117,7 @@ type mergeSource struct {
 	n    int
 	b    Batch
 	next int
-	time int64 // of the next packet; of the last one that had a time
+	time int64 // of the next packet, or of the last one with a time
 }
 
 func (m *mergeSource) advance() (bool, error) {

@@ -69,7 +69,7 @@ const (
 	NameServerIPv6 uint16 = 4
 )
 
-// Option is one option of a block. Value is without padding and aliases the block.
+// Option is one option of a block. Value has no padding and refers to the block.
 type Option struct {
 	Code  uint16
 	Value []byte
@@ -110,8 +110,8 @@ func IterOptions(options []byte, bigEndian bool) OptionIter {
 	return OptionIter{rest: options, be: bigEndian}
 }
 
-// Next moves to the next option. It is false at the end of options, and where an
-// option is longer than what is left: then Bad is true.
+// Next moves to the next option. It is false at the end of the options, and if an option is
+// longer than the remaining bytes; then Bad is true.
 func (it *OptionIter) Next() bool {
 	if len(it.rest) < 4 {
 		it.bad = it.bad || len(it.rest) > 0
@@ -132,10 +132,10 @@ func (it *OptionIter) Next() bool {
 	return true
 }
 
-// Bad reports whether the walk ended at an option that cannot be.
+// Bad reports whether the walk ended at an invalid option.
 func (it *OptionIter) Bad() bool { return it.bad }
 
-// optionsOK reports whether all options fit.
+// optionsOK reports whether all options fit in the block.
 func optionsOK(options []byte, be bool) bool {
 	it := IterOptions(options, be)
 	for it.Next() {
@@ -153,7 +153,7 @@ func find(options []byte, be bool, code uint16, size int) []byte {
 	return nil
 }
 
-// text cuts a string option at its first zero byte, as readers must.
+// text ends a string option at its first zero byte, as the format requires.
 func text(b []byte) string {
 	for i, c := range b {
 		if c == 0 {
@@ -174,7 +174,7 @@ func Comments(options []byte, bigEndian bool) []string {
 	return list
 }
 
-// Direction says which way a packet went through its interface.
+// Direction is the direction of a packet through its interface.
 type Direction uint8
 
 // Directions.
@@ -200,7 +200,7 @@ func (f Flags) Direction() Direction { return Direction(f & 3) }
 // Reception is 1 unicast, 2 multicast, 3 broadcast, 4 promiscuous, 0 unknown.
 func (f Flags) Reception() uint8 { return uint8(f >> 2 & 7) }
 
-// FCSLen is the length of the frame check sequence in bytes, 0 unknown.
+// FCSLen is the length of the frame check sequence in bytes; 0 if unknown.
 func (f Flags) FCSLen() uint8 { return uint8(f >> 5 & 15) }
 
 // LinkErrors are bits 16 to 31.
@@ -241,7 +241,7 @@ func (p *Packet) DropCount() (uint64, bool) {
 	return p.uint64Option(EPBDropCount)
 }
 
-// PacketID is the same for one packet seen at several interfaces.
+// PacketID is equal for one packet captured at several interfaces.
 func (p *Packet) PacketID() (uint64, bool) { return p.uint64Option(EPBPacketID) }
 
 func (p *Packet) uint64Option(code uint16) (uint64, bool) {
@@ -255,7 +255,7 @@ func (p *Packet) uint64Option(code uint16) (uint64, bool) {
 	return u64(v, p.BigEndian), true
 }
 
-// Queue is the queue of the interface that the packet came by.
+// Queue is the queue of the interface through which the packet passed.
 func (p *Packet) Queue() (uint32, bool) {
 	if p.Kind != KindEnhanced {
 		return 0, false

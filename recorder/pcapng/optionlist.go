@@ -7,12 +7,11 @@ import (
 	"net/netip"
 )
 
-// ErrOptionTooLong means that the value of an option is longer than its 16-bit length
-// can say.
+// ErrOptionTooLong means that the value of an option does not fit in its 16-bit length.
 var ErrOptionTooLong = errors.New("option value longer than 65535 bytes")
 
-// OptionList builds the options of a block. The zero value is empty; it has no byte
-// order until a Writer takes it.
+// OptionList builds the options of a block. The zero value is empty. Its byte order is
+// chosen by the Writer.
 type OptionList struct {
 	b   []byte // little-endian
 	err error
@@ -74,10 +73,10 @@ func (l *OptionList) Flags(f Flags) { l.add32(EPBFlags, uint32(f)) }
 // DropCount appends the number of packets lost before this one.
 func (l *OptionList) DropCount(n uint64) { l.add64(EPBDropCount, n) }
 
-// PacketID appends the id that one packet has at all its interfaces.
+// PacketID appends the id of a packet, which is the same at all its interfaces.
 func (l *OptionList) PacketID(n uint64) { l.add64(EPBPacketID, n) }
 
-// Queue appends the queue a packet came by.
+// Queue appends the queue through which a packet passed.
 func (l *OptionList) Queue(n uint32) { l.add32(EPBQueue, n) }
 
 // ProcessThread appends the process and thread that sent a packet.
@@ -95,8 +94,8 @@ func (l *OptionList) Hash(h Hash) { l.Add(EPBHash, append([]byte{h.Algorithm}, h
 // Verdict appends a verdict on the packet.
 func (l *OptionList) Verdict(v Verdict) { l.Add(EPBVerdict, append([]byte{v.Kind}, v.Value...)) }
 
-// words says how the value of an option is made of numbers: so many of so many bytes.
-// Zero means that it has no byte order, or none that is known.
+// words is the layout of an option's value: count numbers of size bytes. Zero means that it
+// has no byte order, or an unknown layout.
 func words(typ BlockType, code uint16) (count, size int) {
 	switch code {
 	case OptCustomText, OptCustomBytes, OptCustomTextStay, OptCustomBytesStay:
@@ -130,8 +129,8 @@ func words(typ BlockType, code uint16) (count, size int) {
 	return 0, 0
 }
 
-// appendOptions appends options in another byte order, without their end mark. Values
-// whose layout is not known are copied as they are.
+// appendOptions appends options in another byte order, without their end mark. Values with
+// an unknown layout are copied unchanged.
 func appendOptions(dst []byte, typ BlockType, options []byte, from, to bool) []byte {
 	it := IterOptions(options, from)
 	for it.Next() {
@@ -160,7 +159,7 @@ func swapWords(v []byte, count, size int) {
 	}
 }
 
-// options of an interface from its fields.
+// optionList makes the options of an interface from its fields.
 func (i *Interface) optionList() *OptionList {
 	l := &OptionList{}
 	for _, c := range i.Comments {

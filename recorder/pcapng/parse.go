@@ -6,21 +6,21 @@ import (
 	"net/netip"
 )
 
-// ErrBody means that the body of a block ends before its fields do. What was read up
-// to there is returned with it.
+// ErrBody means that the body of a block ends before its fields do. What was parsed before
+// that is returned with it.
 var ErrBody = errors.New("block body ends inside a field")
 
-// Section is what a section header says.
+// Section is the content of a section header.
 type Section struct {
 	Major, Minor              uint16
-	Length                    int64 // -1 where not given
+	Length                    int64 // -1 if unknown
 	Hardware, OS, Application string
 	Comments                  []string
 	Options                   []byte
 	BigEndian                 bool
 }
 
-// ParseSection reads the body of a section header.
+// ParseSection parses the body of a section header.
 func ParseSection(b Block) (Section, error) {
 	if len(b.Body) < 16 {
 		return Section{}, ErrBody
@@ -55,7 +55,7 @@ func bodyErr(it OptionIter) error {
 
 // NameRecord is one record of a name resolution block: an address and its names.
 type NameRecord struct {
-	Type  uint16     // 1 IPv4, 2 IPv6, 3 EUI-48, 4 EUI-64; others are kept as they are
+	Type  uint16     // 1 IPv4, 2 IPv6, 3 EUI-48, 4 EUI-64; others are kept unchanged
 	Addr  netip.Addr // of types 1 and 2
 	EUI   []byte     // of types 3 and 4
 	Names []string
@@ -70,7 +70,7 @@ const (
 	NameEUI64 uint16 = 4
 )
 
-// Names is what a name resolution block says.
+// Names is the content of a name resolution block.
 type Names struct {
 	Records  []NameRecord
 	Server   string // name of the server that resolved
@@ -81,14 +81,14 @@ type Names struct {
 	BigEndian bool
 }
 
-// ParseNames reads the body of a name resolution block.
+// ParseNames parses the body of a name resolution block.
 func ParseNames(b Block) (Names, error) {
 	n := Names{BigEndian: b.BigEndian}
 	rest, be := b.Body, b.BigEndian
 	for {
 		if len(rest) < 4 {
 			if len(rest) == 0 {
-				return n, nil // the end record is missing, as some writers leave it
+				return n, nil // some writers omit the end record
 			}
 			return n, ErrBody
 		}
@@ -170,7 +170,7 @@ const (
 	SecretsOPCUA     uint32 = 0x55414b4c
 )
 
-// Secrets is what a decryption secrets block says.
+// Secrets is the content of a decryption secrets block.
 type Secrets struct {
 	Type      uint32
 	Data      []byte
@@ -179,7 +179,7 @@ type Secrets struct {
 	BigEndian bool
 }
 
-// ParseSecrets reads the body of a decryption secrets block.
+// ParseSecrets parses the body of a decryption secrets block.
 func ParseSecrets(b Block) (Secrets, error) {
 	if len(b.Body) < 8 {
 		return Secrets{}, ErrBody
@@ -203,13 +203,13 @@ func optionsErr(options []byte, be bool) error {
 	return nil
 }
 
-// Counter is a number that a block may leave out.
+// Counter is an optional number of a block.
 type Counter struct {
 	N     uint64
 	Known bool
 }
 
-// Statistics is what an interface statistics block says.
+// Statistics is the content of an interface statistics block.
 type Statistics struct {
 	Interface  uint32 // number in its section
 	Ticks      uint64 // in the units of the interface: see Interface.Time
@@ -224,7 +224,7 @@ type Statistics struct {
 	BigEndian  bool
 }
 
-// ParseStatistics reads the body of an interface statistics block.
+// ParseStatistics parses the body of an interface statistics block.
 func ParseStatistics(b Block) (Statistics, error) {
 	if len(b.Body) < 12 {
 		return Statistics{}, ErrBody
@@ -259,18 +259,18 @@ func ParseStatistics(b Block) (Statistics, error) {
 	return s, bodyErr(it)
 }
 
-// ticksOf reads a time as blocks have it: the high word first in either byte order.
+// ticksOf reads a time in the format of blocks: the high word first in either byte order.
 func ticksOf(b []byte, be bool) uint64 {
 	return uint64(u32(b, be))<<32 | uint64(u32(b[4:], be))
 }
 
-// Custom is what a custom block says.
+// Custom is the content of a custom block.
 type Custom struct {
 	PEN  uint32 // private enterprise number
-	Data []byte // with its options, which only its owner can tell apart
+	Data []byte // including its options, which only the owner can separate
 }
 
-// ParseCustom reads the body of a custom block of either type.
+// ParseCustom parses the body of a custom block of either type.
 func ParseCustom(b Block) (Custom, error) {
 	if len(b.Body) < 4 {
 		return Custom{}, ErrBody
@@ -284,8 +284,8 @@ type JournalField struct {
 	Value []byte
 }
 
-// ParseJournal reads the body of a systemd journal block: lines NAME=value, or NAME, a
-// 64-bit little-endian length and bytes where the value is binary.
+// ParseJournal parses the body of a systemd journal block: lines NAME=value, or NAME, a
+// 64-bit little-endian length and bytes if the value is binary.
 func ParseJournal(b Block) ([]JournalField, error) {
 	var list []JournalField
 	for rest := b.Body; len(rest) > 0 && rest[0] != 0; {

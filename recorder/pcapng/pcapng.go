@@ -1,13 +1,13 @@
 // Package pcapng reads and writes PCAPNG and reads classic pcap, without a copy per packet.
 //
-// A Reader walks any stream in large windows and tells where each packet lies in the
-// file, so that it can be read again alone. Damage never ends a reading early: what
-// cannot be understood is skipped up to the next plausible block, counted and placed.
-// A Writer writes the same blocks back with every option kept. The package never holds
-// more than a window and one block in memory, and never panics on input.
+// A Reader walks any stream in large windows and reports the place of each packet in the
+// file, so that a single packet can be read again. Damage never ends reading early: what
+// cannot be parsed is skipped up to the next plausible block, counted and located.
+// A Writer writes the same blocks with all their options. The package never keeps more
+// than a window and one block in memory, and never panics on input.
 package pcapng
 
-// BlockType is the type of a PCAPNG block, as the format numbers it.
+// BlockType is the type of a PCAPNG block, with its number in the format.
 type BlockType uint32
 
 // Block types.
@@ -25,15 +25,15 @@ const (
 	BlockSection    BlockType = 0x0A0D0D0A
 )
 
-// Event blocks of sysdig that Wireshark shows as frames.
+// Event blocks of sysdig, which Wireshark shows as frames.
 const (
 	blockSysdigEvent        BlockType = 0x00000204
 	blockSysdigEventV2      BlockType = 0x00000216
 	blockSysdigEventV2Large BlockType = 0x00000221
 )
 
-// isFrame reports whether Wireshark numbers such a block as a frame although it is
-// no packet (seen in 4.0: all others are skipped without a number).
+// isFrame reports whether Wireshark numbers a block as a frame although it is not a
+// packet (seen in 4.0: all other blocks are skipped without a number).
 func (t BlockType) isFrame() bool {
 	switch t {
 	case BlockCustom, BlockCustomStay, BlockJournal,
@@ -43,8 +43,8 @@ func (t BlockType) isFrame() bool {
 	return false
 }
 
-// isKnown reports whether a scan for the next block after damage may start at such a
-// type. Unknown types are read where they stand in order, but they are no landmark.
+// isKnown reports whether a scan for the next block after damage may stop at this type.
+// Unknown types are read in sequence, but a scan cannot rely on them.
 func (t BlockType) isKnown() bool {
 	switch {
 	case t >= BlockInterface && t <= BlockSecrets:
@@ -59,33 +59,33 @@ func (t BlockType) isKnown() bool {
 
 // Limits.
 const (
-	maxBlock      = 64 << 20  // one block or record with its header
-	trustBlock    = 1 << 20   // the same, after many that lied
+	maxBlock      = 64 << 20  // bytes of one block or record with its header
+	trustBlock    = 1 << 20   // the same, after many false lengths
 	maxSnap       = 262144    // captured bytes that libpcap and Wireshark accept
-	maxOptionKeep = 64 << 20  // option bytes kept for all interfaces together
-	maxInterfaces = 1 << 16   // interfaces kept, all sections together
-	lookahead     = 512 << 10 // bytes a scan after damage wants to see beyond a candidate
+	maxOptionKeep = 64 << 20  // bytes of options kept for all interfaces
+	maxInterfaces = 1 << 16   // interfaces kept for all sections
+	lookahead     = 512 << 10 // bytes that a scan after damage examines after a candidate
 	defaultWindow = 1 << 20
 )
 
-// Packet is one captured packet. Data and Options lie in the buffer of its Batch.
+// Packet is one captured packet. Data and Options are in the buffer of its Batch.
 type Packet struct {
 	Offset    int64  // of its block or record in the (uncompressed) file
 	Index     int64  // packet number in the file, from 0
-	Frame     int64  // Wireshark's frame number, from 1; 0 where Wireshark stops before it
+	Frame     int64  // Wireshark's frame number, from 1; 0 if Wireshark stops before it
 	Time      int64  // nanoseconds since 1970 UTC, from 0 to April 2261
 	Interface int32  // index into Reader.Interfaces
 	OrigLen   uint32 // length on the wire
 	LinkType  uint16
-	Drops     uint16 // obsolete packet blocks only: packets lost before it; 0xFFFF unknown
+	Drops     uint16 // packets lost before it, only in obsolete packet blocks; 0xFFFF if unknown
 	Kind      Kind
-	TimeOK    bool // false in simple packet blocks, which have no time, and where it did not fit and was saturated
+	TimeOK    bool // false in simple packet blocks, which have no time, and if Time did not fit and was saturated
 	BigEndian bool // byte order of Options
 	Data      []byte
 	Options   []byte
 }
 
-// Kind says what held a packet.
+// Kind is the kind of block or record that contained a packet.
 type Kind uint8
 
 // Kinds of packet.
@@ -96,13 +96,13 @@ const (
 	KindObsolete             // obsolete packet block
 )
 
-// Block is a PCAPNG block that is no packet. Body lies in the window being read and
-// is valid only during the call it is given to.
+// Block is a PCAPNG block other than a packet. Body is in the current window and is valid
+// only during the callback.
 type Block struct {
 	Type      BlockType
 	Offset    int64
 	Section   int32 // number of its section in the file, from 0
-	Frame     int64 // Wireshark's frame number where it shows such a block as one, else 0
+	Frame     int64 // Wireshark's frame number if it shows the block as a frame, or 0
 	BigEndian bool
 	Body      []byte // between the two length fields
 }

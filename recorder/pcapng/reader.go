@@ -6,17 +6,17 @@ import (
 	"io"
 )
 
-// Options of a Reader. The zero value is good.
+// Options of a Reader. The zero value is ready to use.
 type Options struct {
 	Window    int         // target bytes read at once; 0 means 1 MiB
-	MaxBlock  int         // longest block or record, 0 means 64 MiB; a longer one is damage
-	MaxDamage int         // places listed by Reader.Damage, 0 means 1000; all are counted
-	Live      bool        // return what is there rather than wait for a full window
-	OnBlock   func(Block) // sees each PCAPNG block that is no packet, in file order
+	MaxBlock  int         // longest block or record; 0 means 64 MiB; a longer one is damage
+	MaxDamage int         // places listed by Reader.Damage; 0 means 1000; all are counted
+	Live      bool        // return available packets instead of waiting for a full window
+	OnBlock   func(Block) // receives each PCAPNG block that is not a packet, in file order
 }
 
-// Batch is a window of packets. The zero value is ready for Next; passing the same
-// Batch again reuses its memory, and several can be alive at once.
+// Batch is a window of packets. The zero value is ready for Next. Passing the same Batch
+// again reuses its memory; several batches can be in use at once.
 type Batch struct {
 	Packets    []Packet
 	Interfaces []Interface // all interfaces known at the end of the batch
@@ -24,14 +24,14 @@ type Batch struct {
 	buf []byte
 }
 
-// Reader walks a capture from any stream. It is for one goroutine; the batches it
-// filled are not its own and may be used in others.
+// Reader walks a capture from any stream. Only one goroutine may use it; the batches it
+// has filled may be used in other goroutines.
 type Reader struct {
 	src    io.Reader
 	opt    Options
 	format Format
 
-	maxBlock int // shrinks with each long block whose length was a lie
+	maxBlock int // shrinks with each false length of a long block
 
 	eof      bool
 	readErr  error
@@ -39,7 +39,7 @@ type Reader struct {
 	tail     bool // the capture ended inside a block or record
 	done     bool
 	base     int64  // file offset of the first byte of the window
-	carry    []byte // cut block between two batches
+	carry    []byte // incomplete block between two batches
 
 	index int64
 	frame int64
@@ -57,7 +57,7 @@ type Reader struct {
 	gapsAtSHB  int  // gaps when this section began
 
 	rec recordFormat
-	ref int64 // second of the last record that looked sound, for scans
+	ref int64 // second of the last valid record, for scans
 
 	scanning bool
 	scanFrom int64
@@ -67,12 +67,12 @@ type Reader struct {
 	damage   []Damage
 	total    DamageTotal
 
-	pass func(typ BlockType, off, size int64, blk []byte) // sees what Strip must know of
+	pass func(typ BlockType, off, size int64, blk []byte) // receives what Strip needs
 }
 
-// NewReader tells the format from the first bytes of src. It answers
+// NewReader detects the format from the first bytes of src. It returns
 //   - a *NotCaptureError (errors.Is ErrNotCapture) if it is not a capture,
-//   - ErrTooShort where the file ends inside its header,
+//   - ErrTooShort if the file ends inside its header,
 //   - the error of src.
 func NewReader(src io.Reader, opt Options) (*Reader, error) {
 	if opt.Window <= 0 {
@@ -95,15 +95,15 @@ func NewReader(src io.Reader, opt Options) (*Reader, error) {
 // Format is the format of the capture.
 func (r *Reader) Format() Format { return r.format }
 
-// Packets is the number of packets given so far.
+// Packets is the number of packets returned so far.
 func (r *Reader) Packets() int64 { return r.index }
 
-// Sections is the number of sections begun so far; a pcap file is one.
+// Sections is the number of sections begun so far; a pcap file has one.
 func (r *Reader) Sections() int { return int(r.section) + 1 }
 
-var errNoProgress = errors.New("the stream gives neither bytes nor an end")
+var errNoProgress = errors.New("the stream returns neither bytes nor an end")
 
-const maxIdle = 100 // reads of no bytes in a row
+const maxIdle = 100 // consecutive reads of no bytes
 
 func countIdle(idle, n int) int {
 	if n > 0 {
@@ -117,8 +117,8 @@ func (r *Reader) endOfStream(err error) {
 	switch {
 	case err == io.EOF:
 	case errors.Is(err, io.ErrUnexpectedEOF):
-		// A compressed stream that is cut says so: the capture in it is truncated,
-		// and that is all there is to say.
+		// A truncated compressed stream reports this error: the capture in it is truncated,
+		// and nothing more needs to be reported.
 		r.cutShort = true
 	default:
 		r.readErr = err
@@ -126,15 +126,15 @@ func (r *Reader) endOfStream(err error) {
 }
 
 // Next fills b with the packets of the next window. Data and Options in b are valid
-// until b is passed to Next again. It returns io.EOF at the end, and where the stream
-// itself could not be read, that error after all whole packets before it.
+// until b is passed to Next again. It returns io.EOF at the end. If the stream itself
+// cannot be read, it returns that error after all complete packets before it.
 func (r *Reader) Next(b *Batch) error {
 	b.Packets = b.Packets[:0]
 	b.Interfaces = nil
 	if r.done {
 		return r.end()
 	}
-	n := r.take(b)
+	n := r.window(b)
 	for need := n + 1; ; {
 		n = r.fill(b, n, need)
 		var pos int
@@ -157,11 +157,11 @@ func (r *Reader) Next(b *Batch) error {
 	return nil
 }
 
-// take makes the buffer of b a window that begins with what the last one left over.
-func (r *Reader) take(b *Batch) int {
+// window makes the buffer of b a window that begins with what the last one left over.
+func (r *Reader) window(b *Batch) int {
 	size := r.opt.Window
 	if len(r.carry) > size/2 {
-		size += len(r.carry) // else a hostile file could have us move much and read little
+		size += len(r.carry) // or a hostile file could cause many copies for few reads
 	}
 	if c := cap(b.buf); c < size || c > 4*size {
 		b.buf = make([]byte, size)
@@ -175,8 +175,8 @@ func (r *Reader) take(b *Batch) int {
 	return n
 }
 
-// fill reads until the buffer is full and holds need bytes, or the stream ends. The
-// buffer grows by what has come, never by what a length field promises.
+// fill reads until the buffer is full and has need bytes, or the stream ends. The buffer
+// grows with the bytes read, never with the value of a length field.
 func (r *Reader) fill(b *Batch, n, need int) int {
 	for idle := 0; !r.eof; {
 		if n == len(b.buf) {
@@ -202,8 +202,8 @@ func (r *Reader) fill(b *Batch, n, need int) int {
 	return n
 }
 
-// walk reads packets from the window and returns how far it came, and how many bytes
-// from there it wants to see before it can go on.
+// walk reads packets from the window and returns the place it reached, and how many bytes
+// from there it needs to continue.
 func (r *Reader) walk(b *Batch, w []byte) (pos, need int) {
 	for {
 		if r.scanning {
@@ -223,7 +223,7 @@ func (r *Reader) walk(b *Batch, w []byte) (pos, need int) {
 	}
 }
 
-// scan looks for a place to go on after damage.
+// scan looks for a place to continue after damage.
 func (r *Reader) scan(w []byte, pos int) (at, need int, ok bool) {
 	p := max(pos, int(r.scanFrom-r.base))
 	for ; p < len(w); p++ {
@@ -237,7 +237,7 @@ func (r *Reader) scan(w []byte, pos int) (at, need int, ok bool) {
 			p += 8
 		}
 		if p > zeros {
-			p -= 4 // with the p++ of the loop, three of the zeros are looked at again
+			p -= 4 // with the p++ of the loop, three of the zeros are examined again
 			continue
 		}
 		if r.format == FormatPcap && r.recordsAt(w[p:]) || r.format == FormatPcapng && r.blocksAt(w[p:]) {
@@ -253,7 +253,7 @@ func (r *Reader) scan(w []byte, pos int) (at, need int, ok bool) {
 	return len(w), lookahead, false
 }
 
-// finish closes the accounts at the end of the stream.
+// finish records the errors at the end of the stream.
 func (r *Reader) finish() {
 	r.done = true
 	switch {

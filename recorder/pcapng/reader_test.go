@@ -63,7 +63,7 @@ func TestWindowSizeDoesNotMatter(t *testing.T) {
 	}
 }
 
-func TestLiveStreamGivesPacketsAsTheyCome(t *testing.T) {
+func TestLiveStreamReturnsPacketsImmediately(t *testing.T) {
 	data := sampleNg(2, false)
 	in, out := io.Pipe()
 	defer in.Close()
@@ -78,7 +78,7 @@ func TestLiveStreamGivesPacketsAsTheyCome(t *testing.T) {
 	}
 }
 
-func TestSeveralBatchesAreAliveAtOnce(t *testing.T) {
+func TestSeveralBatchesAtOnce(t *testing.T) {
 	data := sampleNg(2000, false)
 	r, err := NewReader(bytes.NewReader(data), Options{Window: 5000})
 	if err != nil {
@@ -125,7 +125,7 @@ func TestWalkingAllocatesNothingPerPacket(t *testing.T) {
 	}
 }
 
-func TestWhatIsNoCaptureIsNamed(t *testing.T) {
+func TestOtherFileTypesAreNamed(t *testing.T) {
 	for _, c := range []struct{ name, data, looks string }{
 		{"an empty file", "", "an empty file"},
 		{"a text file", "hello, this is a log line\n", "text"},
@@ -134,8 +134,8 @@ func TestWhatIsNoCaptureIsNamed(t *testing.T) {
 		{"zstd", "\x28\xb5\x2f\xfd\x00\x00", "zstd"},
 		{"a zip", "PK\x03\x04\x00\x00", "a zip archive"},
 		{"zeros", strings.Repeat("\x00", 100), "zero bytes"},
-		{"a section header without byte order", "\x0a\x0d\x0d\x0a\x1c\x00\x00\x00\x01\x02\x03\x04", "PCAPNG with the byte-order magic 01 02 03 04"},
-		{"anything else", "\x01\x02\x03\x04\x05\x06\x07\x08\x09", "something unknown that begins with 01 02 03 04 05 06 07 08"},
+		{"a section header without byte order", "\x0a\x0d\x0d\x0a\x1c\x00\x00\x00\x01\x02\x03\x04", "PCAPNG with the invalid byte-order magic 01 02 03 04"},
+		{"an unknown format", "\x01\x02\x03\x04\x05\x06\x07\x08\x09", "an unknown format that begins with 01 02 03 04 05 06 07 08"},
 	} {
 		_, err := NewReader(strings.NewReader(c.data), Options{})
 		var e *NotCaptureError
@@ -150,7 +150,7 @@ func TestWhatIsNoCaptureIsNamed(t *testing.T) {
 	}
 }
 
-func TestReadErrorComesAfterThePackets(t *testing.T) {
+func TestReadErrorFollowsThePackets(t *testing.T) {
 	broken := errors.New("disk on fire")
 	data := sampleClassic(10)
 	r, err := NewReader(io.MultiReader(bytes.NewReader(data), iotest.ErrReader(broken)), Options{})
@@ -175,8 +175,8 @@ func classicFile(be bool, magic uint32, major, minor uint16, network uint32, bet
 	return b
 }
 
-// What is expected here was seen in tshark 4.0 with the same files.
-func TestEveryKindOfPcapHeader(t *testing.T) {
+// The expected values were observed in tshark 4.0 with the same files.
+func TestPcapHeaders(t *testing.T) {
 	rec := record{1000000, 500, 60, 70}
 	swapped := record{1000000, 500, 70, 60}
 	const micros, nanos = 1000000_000500000, 1000000_000000500
@@ -200,7 +200,7 @@ func TestEveryKindOfPcapHeader(t *testing.T) {
 		{"lcap in hardware", magicIxiaHW, 2, 4, 1, 4, 0, rec, nanos, 1, -1},
 		{"lcap in software", magicIxiaSW, 2, 4, 1, 4, 0, rec, nanos, 1, -1},
 		{"lengths swapped before 2.3", magicMicro, 2, 2, 1, 0, 0, swapped, micros, 1, -1},
-		{"lengths perhaps swapped in 2.3", magicMicro, 2, 3, 1, 0, 0, swapped, micros, 1, -1},
+		{"lengths swapped in 2.3", magicMicro, 2, 3, 1, 0, 0, swapped, micros, 1, -1},
 		{"lengths not swapped in 2.3", magicMicro, 2, 3, 1, 0, 0, rec, micros, 1, -1},
 		{"lengths swapped in 543.0", magicMicro, 543, 0, 1, 0, 0, swapped, micros, 1, -1},
 		{"AIX", magicMicro, 2, 2, 6, 0, 0, swapped, nanos, 1, -1},
@@ -230,7 +230,7 @@ func TestEveryKindOfPcapHeader(t *testing.T) {
 	}
 }
 
-func TestPacketsReadAgainAreTheSame(t *testing.T) {
+func TestReadPacketAt(t *testing.T) {
 	dir := captures(t)
 	for _, row := range index(t, dir) {
 		src, done, err := openSource(filepath.Join(dir, row.path))
@@ -279,7 +279,7 @@ func readAgain(items []item, r *Reader, data []byte) error {
 	return nil
 }
 
-func TestReadPacketAtRefusesWhatIsNoPacket(t *testing.T) {
+func TestReadPacketAtRefusesOtherOffsets(t *testing.T) {
 	data := sampleNg(3, false)
 	_, r := readAll(t, data, Options{})
 	for _, off := range []int64{0, 28, 49, int64(len(data)) - 4, int64(len(data)) + 100} {
@@ -352,12 +352,12 @@ func TestOffsetsBeyondFourGigabytes(t *testing.T) {
 	}
 }
 
-// gopacketReader is what both readers of pcapgo have.
+// gopacketReader is the common interface of both readers of pcapgo.
 type gopacketReader interface {
 	ReadPacketData() ([]byte, gopacket.CaptureInfo, error)
 }
 
-func TestGopacketReadsTheSamePackets(t *testing.T) {
+func TestPacketsMatchGopacket(t *testing.T) {
 	dir := captures(t)
 	files, packets := 0, 0
 	for _, row := range index(t, dir) {
@@ -381,7 +381,7 @@ func TestGopacketReadsTheSamePackets(t *testing.T) {
 			g, err = pcapgo.NewNgReader(bytes.NewReader(data), pcapgo.NgReaderOptions{WantMixedLinkType: true, SkipUnknownVersion: true})
 		}
 		if err != nil {
-			continue // it refuses what others read
+			continue // pcapgo refuses files that others read
 		}
 		n, why := sameAsGopacket(items, g)
 		if why != "" {
@@ -420,11 +420,11 @@ func sameAsGopacket(items []item, g gopacketReader) (int, string) {
 }
 
 // gopacketRefuses reports whether pcapgo stopped at a length that tshark and tcpdump
-// take, and capinfos counts.
+// accept and capinfos counts.
 func gopacketRefuses(why string) bool {
 	return strings.Contains(why, "exceeds snap length") || strings.Contains(why, "exceeds original packet length")
 }
 
-// fractionOverflow has a fraction of more than a second, which pcapgo (and tshark too)
+// fractionOverflow has a fraction of more than a second, which pcapgo (like tshark)
 // multiplies in 32 bits, where it overflows.
 const fractionOverflow = "malformed/ndpi-fuzz-2021-06-07-c6c72a0a56.pcap"

@@ -13,7 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 )
 
-// content is all that a file says, free of byte order and offsets.
+// content is the content of a file, independent of byte order and offsets.
 type content struct {
 	Packets []packetContent
 	Blocks  []blockContent
@@ -76,7 +76,7 @@ func readItems(src io.Reader, opt Options) ([]item, *Reader, error) {
 	return list, r, err
 }
 
-// rewrite writes items in a byte order.
+// rewrite writes items in the given byte order.
 func rewrite(items []item, r *Reader, bigEndian bool) ([]byte, error) {
 	var out bytes.Buffer
 	var w *Writer
@@ -140,14 +140,14 @@ func contentOf(items []item, r *Reader) content {
 	return c
 }
 
-// neutralBody writes the block in little-endian, whatever it was.
+// neutralBody writes the block in little-endian byte order.
 func neutralBody(b Block) string {
 	var out bytes.Buffer
 	w, err := NewWriter(&out, Section{}, WriterOptions{MaxBlock: maxBlock})
 	if err != nil {
 		panic(err)
 	}
-	for range 300 { // statistics want their interface described
+	for range 300 { // statistics need a described interface
 		if _, err := w.AddInterface(Interface{LinkType: 1, TsResol: 6, FCSLen: -1}); err != nil {
 			panic(err)
 		}
@@ -157,7 +157,7 @@ func neutralBody(b Block) string {
 	}
 	out.Reset()
 	if err := w.WriteBlock(b); err != nil {
-		return "as read: " + string(b.Body)
+		return "unchanged: " + string(b.Body)
 	}
 	if err := w.Flush(); err != nil {
 		panic(err)
@@ -169,11 +169,11 @@ func compare(t *testing.T, name string, want, got content) {
 	t.Helper()
 	if diff := cmp.Diff(want, got, cmp.AllowUnexported(Interface{}, clock{}, recordFormat{}),
 		cmpopts.EquateComparable(netip.Prefix{}), cmpopts.EquateEmpty()); diff != "" {
-		t.Errorf("%s: read, written and read again (-want +got):\n%.3000s", name, diff)
+		t.Errorf("%s: changed by writing and reading (-want +got):\n%.3000s", name, diff)
 	}
 }
 
-func TestWhatIsReadAndWrittenReadsTheSame(t *testing.T) {
+func TestRoundTrip(t *testing.T) {
 	dir := captures(t)
 	files := 0
 	for _, row := range index(t, dir) {
@@ -204,7 +204,7 @@ func roundTrip(t *testing.T, path string, bigEndian bool) {
 		return
 	}
 	if hasKind(r, DamageVersion) || hasKind(r, DamageTrailer) {
-		return // what was passed over cannot come back; frame numbers end at damage
+		return // skipped blocks cannot be written; frame numbers end at damage
 	}
 	want := contentOf(items, r)
 	out, err := rewrite(items, r, bigEndian)
@@ -214,12 +214,12 @@ func roundTrip(t *testing.T, path string, bigEndian bool) {
 	}
 	again, r2, err := readItems(bytes.NewReader(out), Options{})
 	if err != nil {
-		t.Errorf("%s: reading what was written: %v", path, err)
+		t.Errorf("%s: reading the written file: %v", path, err)
 		return
 	}
 	got := contentOf(again, r2)
 	if r.Format() == FormatPcap {
-		// A section and an interface came to be that the file did not have.
+		// The written file has a section and an interface that the pcap file does not have.
 		want.Blocks, got.Blocks = nil, nil
 		got.Ifaces[0].Options = nil
 		want.Ifaces[0].Options = nil

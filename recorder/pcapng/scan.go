@@ -1,12 +1,12 @@
 package pcapng
 
 // blocksAt reports whether a chain of PCAPNG blocks begins at w, after damage. One
-// whole block with equal lengths and a plausible header behind it is enough: that is
-// 96 bits of agreement.
+// complete block with equal lengths and a plausible header after it is enough: that is
+// 96 matching bits.
 //
-// LIMIT: a single sound block between two damaged ones is skipped with them.
-// LIMIT: a packet that itself carries a PCAPNG file can be taken for the capture when
-// its own block is damaged; the damage in front of it is counted, so it shows.
+// LIMIT: a single valid block between two damaged ones is skipped with them.
+// LIMIT: a PCAPNG file inside a packet can be mistaken for the capture if the packet's own
+// block is damaged; the damage before it is counted, so it shows.
 func (r *Reader) blocksAt(w []byte) bool {
 	if len(w) < 12 {
 		return false
@@ -19,8 +19,8 @@ func (r *Reader) blocksAt(w []byte) bool {
 	return t.isKnown() && r.chainAt(w, r.be, 2)
 }
 
-// chainAt follows up to links whole blocks from the start of w. The end of the file
-// stands for the rest of the chain.
+// chainAt follows up to links complete blocks from the start of w. The end of the file
+// completes a chain.
 func (r *Reader) chainAt(w []byte, be bool, links int) bool {
 	for whole := 0; whole < links; whole++ {
 		if len(w) == 0 {

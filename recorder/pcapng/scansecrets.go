@@ -8,13 +8,13 @@ import (
 	"io"
 )
 
-// scanBuffer is how much is read at once while looking for secrets.
+// scanBuffer is the buffer size of a scan for secrets.
 const scanBuffer = 256 << 10
 
-// maxSecrets is how many bytes of secrets are kept of one capture.
+// maxSecrets is the maximum of bytes of secrets kept from one capture.
 const maxSecrets = 64 << 20
 
-// SecretsFound is what ScanSecrets found in a capture.
+// SecretsFound is the result of ScanSecrets.
 type SecretsFound struct {
 	List []Secrets
 	Left int64 // bytes of secrets over the limit of 64 MiB
@@ -30,10 +30,10 @@ func (f *SecretsFound) add(s Secrets) {
 	f.List = append(f.List, Secrets{Type: s.Type, BigEndian: s.BigEndian, Data: bytes.Clone(s.Data)})
 }
 
-// ScanSecrets finds the decryption secrets blocks of a PCAPNG capture, wherever they
-// stand; a classic pcap has none. Sound blocks are only stepped over, several gigabytes a
-// second. Where the capture is damaged it is read once more the slow way: again must give
-// the same stream from its start.
+// ScanSecrets finds the decryption secrets blocks of a PCAPNG capture, anywhere in it; a
+// classic pcap has none. Valid blocks are only skipped, at several gigabytes per second. A
+// damaged capture is read once more with a Reader, so again must return the same stream from
+// its start.
 func ScanSecrets(src io.Reader, again func() (io.Reader, error)) (*SecretsFound, error) {
 	f := &SecretsFound{}
 	whole, err := stepOver(src, f.add)
@@ -68,7 +68,7 @@ func ScanSecrets(src io.Reader, again func() (io.Reader, error)) (*SecretsFound,
 	return f, nil
 }
 
-// stepOver walks sound blocks. False means that something was not sound.
+// stepOver walks valid blocks. False means that a block is invalid.
 func stepOver(src io.Reader, found func(Secrets)) (whole bool, err error) {
 	in := bufio.NewReaderSize(src, scanBuffer)
 	var order binary.ByteOrder = binary.LittleEndian
@@ -117,7 +117,7 @@ func stepOver(src io.Reader, found func(Secrets)) (whole bool, err error) {
 	}
 }
 
-// skipEOF leaves the end of the stream to the slow way, which knows what a cut end is.
+// skipEOF leaves the end of the stream to the Reader, which recognizes truncation.
 func skipEOF(err error) error {
 	if err == io.EOF || errors.Is(err, io.ErrUnexpectedEOF) {
 		return nil

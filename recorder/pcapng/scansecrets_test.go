@@ -26,9 +26,9 @@ func TestScanSecrets(t *testing.T) {
 	}{
 		{"none", little, nil},
 		{"at the end", join(little, secretsBlock(false, "one")), []string{"one"}},
-		{"in two sections of other byte order", join(little, secretsBlock(false, "one"), big, secretsBlock(true, "two")), []string{"one", "two"}},
+		{"in two sections with different byte orders", join(little, secretsBlock(false, "one"), big, secretsBlock(true, "two")), []string{"one", "two"}},
 		{"before and after damage", join(little, secretsBlock(false, "one"), bytes.Repeat([]byte{0xee}, 400), little, secretsBlock(false, "two")), []string{"one", "two"}},
-		{"in a file cut in its last block", join(little, secretsBlock(false, "one"), secretsBlock(false, "cut")[:14]), []string{"one"}},
+		{"in a file truncated in its last block", join(little, secretsBlock(false, "one"), secretsBlock(false, "cut")[:14]), []string{"one"}},
 	} {
 		f, err := ScanSecrets(bytes.NewReader(c.file), func() (io.Reader, error) { return bytes.NewReader(c.file), nil })
 		if err != nil {
@@ -44,7 +44,7 @@ func TestScanSecrets(t *testing.T) {
 		}
 	}
 	if _, err := ScanSecrets(bytes.NewReader(nil), nil); err != nil {
-		t.Errorf("nothing: %v", err)
+		t.Errorf("an empty file: %v", err)
 	}
 }
 

@@ -7,7 +7,7 @@ import (
 	"unicode/utf8"
 )
 
-// ErrNotCapture is what NewReader answers, as a *NotCaptureError, for anything that is
+// ErrNotCapture matches the *NotCaptureError that NewReader returns for anything that is
 // neither pcap nor PCAPNG.
 var ErrNotCapture = errors.New("not a capture file")
 
@@ -18,7 +18,7 @@ var ErrTooShort = errors.New("file ends inside its header")
 type NotCaptureError struct{ Looks string }
 
 func (e *NotCaptureError) Error() string {
-	return "not a capture file: looks like " + e.Looks + ", want pcap or PCAPNG"
+	return "not a capture file: looks like " + e.Looks + ", but must be pcap or PCAPNG"
 }
 
 // Is makes errors.Is(err, ErrNotCapture) true.
@@ -43,7 +43,7 @@ var signatures = []struct{ magic, name string }{
 	{"btsnoop\x00", "a Bluetooth snoop capture (convert it with editcap)"},
 }
 
-// looksLike names the kind of a file by its first bytes.
+// looksLike names the type of a file by its first bytes.
 func looksLike(head []byte) string {
 	if len(head) == 0 {
 		return "an empty file"
@@ -62,7 +62,7 @@ func looksLike(head []byte) string {
 	if len(bytes.Trim(head, "\x00")) == 0 {
 		return "zero bytes"
 	}
-	return fmt.Sprintf("something unknown that begins with % x", head[:min(8, len(head))])
+	return fmt.Sprintf("an unknown format that begins with % x", head[:min(8, len(head))])
 }
 
 func isText(head []byte) bool {
@@ -95,7 +95,7 @@ func (f Format) String() string {
 	return "pcap"
 }
 
-// sectionOrder tells the byte order of a section header from its byte-order magic.
+// sectionOrder determines the byte order of a section header from its byte-order magic.
 func sectionOrder(magic []byte) (bigEndian, ok bool) {
 	switch {
 	case u32(magic, false) == 0x1A2B3C4D:
@@ -106,7 +106,7 @@ func sectionOrder(magic []byte) (bigEndian, ok bool) {
 	return false, false
 }
 
-// sniff reads just enough to know the format, and keeps it for the first window.
+// sniff reads just enough to detect the format, and keeps it for the first window.
 func (r *Reader) sniff() error {
 	head := make([]byte, 0, 512)
 	head, err := r.readUpTo(head, 24)
@@ -119,7 +119,7 @@ func (r *Reader) sniff() error {
 		}
 		be, ok := sectionOrder(head[8:])
 		if !ok {
-			return &NotCaptureError{fmt.Sprintf("PCAPNG with the byte-order magic % x", head[8:12])}
+			return &NotCaptureError{fmt.Sprintf("PCAPNG with the invalid byte-order magic % x", head[8:12])}
 		}
 		r.format, r.be, r.carry = FormatPcapng, be, head
 		return nil

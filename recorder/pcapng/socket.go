@@ -5,11 +5,11 @@ import (
 	"net/netip"
 )
 
-// socketPEN is the enterprise number that RFC 5612 sets aside for examples: pcapsule has none
-// of its own. What tells its options from those of others are the letters behind it.
+// socketPEN is the enterprise number that RFC 5612 reserves for examples, because pcapsule has
+// none. The letters after it distinguish pcapsule's options from others.
 const socketPEN = 32473
 
-// Versions of a socket option; a reader passes over those that it does not know.
+// Version of a socket option; readers skip versions that they do not know.
 const socketVersion = 1
 
 // Lengths of a socket option's value.
@@ -18,23 +18,23 @@ const (
 	socketWho  = 8  // process and thread
 )
 
-// Socket is what a recorder says of the socket that sent or received a packet, in a custom
-// option (docs/format/socket.md).
+// Socket is what a recorder stored about the socket that sent or received a packet, in a
+// custom option (docs/format/socket.md).
 type Socket struct {
-	Cookie   uint64 // the kernel's number of it, not used again before the next boot
-	Netns    uint64 // the kernel's number of its network namespace, 0 unknown
+	Cookie   uint64 // the kernel's number of the socket, not reused before the next boot
+	Netns    uint64 // the kernel's number of its network namespace; 0 if unknown
 	Kind     uint8  // how its process is known: the values of bpf.Kind
-	PID, TID uint32 // 0 unknown
+	PID, TID uint32 // 0 if unknown
 	Ends     *SocketEnds
 }
 
-// SocketEnds are a socket's own ends, where the packet shows others because an address is
-// translated behind the socket.
+// SocketEnds are the ends of a socket if the packet has different ones because an address is
+// translated after the socket.
 type SocketEnds struct {
-	Local, Remote netip.AddrPort // of one IP version
+	Local, Remote netip.AddrPort // of the same IP version
 }
 
-// OptionSize is how many bytes the option takes, with its header.
+// OptionSize is the size of the option in bytes, with its header.
 func (s *Socket) OptionSize() int {
 	n := 4 + socketHead
 	if s.PID != 0 {
@@ -50,7 +50,7 @@ func (s *Socket) OptionSize() int {
 	return n
 }
 
-// AppendOption writes the option into a section that is little endian.
+// AppendOption appends the option for a little-endian section.
 func (s *Socket) AppendOption(b []byte) []byte {
 	le := binary.LittleEndian
 	b = le.AppendUint32(b, uint32(OptCustomBytes)|uint32(s.OptionSize()-4)<<16)
@@ -71,8 +71,8 @@ func (s *Socket) AppendOption(b []byte) []byte {
 	return b
 }
 
-// Socket returns what the recorder said of the packet's socket. It answers false where
-// there is no such option, or one that is not well formed.
+// Socket returns what the recorder stored about the packet's socket. It returns false if
+// there is no such option, or only an invalid one.
 func (p *Packet) Socket() (s Socket, ok bool) {
 	if p.Kind != KindEnhanced || len(p.Options) < 4+socketHead {
 		return s, false

@@ -6,24 +6,23 @@ import (
 	"io"
 )
 
-// Stripped says what Strip left out and what it kept.
+// Stripped counts what Strip removed and kept.
 type Stripped struct {
 	Format  Format
-	Blocks  int64 // blocks of secrets left out, whatever their kind
+	Blocks  int64 // removed blocks of secrets of any kind
 	Bytes   int64 // their bytes
-	Lines   int64 // lines in them, where they are TLS key logs
+	Lines   int64 // lines in those that are TLS key logs
 	Packets int64
 	Written int64
-	Damaged int64 // bytes left out that are no block
+	Damaged int64 // removed bytes that are not in a block
 	Damage  []Damage
 }
 
-// Strip copies a capture without its secrets: every block but decryption secrets byte for
-// byte, in all sections. Bytes that are no block are left out too, and counted, since
-// nobody can say that they are not part of a key. Where a section header gives its
-// section's length, it is set to unknown, as it may be wrong now. A classic pcap file,
-// which has no place for secrets, is copied as it is. The errors are those of NewReader
-// and of Next.
+// Strip copies a capture without its secrets: every block except decryption secrets byte for
+// byte, in all sections. Bytes outside blocks are also removed and counted, because they may
+// be part of a key. If a section header has the length of its section, the length is set to
+// unknown, because it may now be wrong. A classic pcap file, which cannot contain secrets, is
+// copied unchanged. The errors are those of NewReader and of Next.
 func Strip(w io.Writer, src io.Reader) (Stripped, error) { return strip(w, src, Options{}) }
 
 func strip(w io.Writer, src io.Reader, o Options) (Stripped, error) {
@@ -33,7 +32,7 @@ func strip(w io.Writer, src io.Reader, o Options) (Stripped, error) {
 		return Stripped{}, err
 	}
 	s.r = r
-	s.said.Format = r.Format()
+	s.result.Format = r.Format()
 	if r.Format() == FormatPcapng {
 		r.pass = s.pass
 	}
@@ -44,28 +43,28 @@ func strip(w io.Writer, src io.Reader, o Options) (Stripped, error) {
 	if err == io.EOF {
 		err = s.flush()
 	}
-	s.said.Packets, s.said.Damage = r.Packets(), r.Damage()
-	return s.said, err
+	s.result.Packets, s.result.Damage = r.Packets(), r.Damage()
+	return s.result, err
 }
 
-// stripping passes a reader's source on to a writer as far as the reader has come, but for
-// what it was told to leave out.
+// stripping passes a reader's source on to a writer, up to the place the reader has reached
+// and without the parts to remove.
 type stripping struct {
-	src  io.Reader
-	w    io.Writer
-	r    *Reader
-	buf  []byte // read and not yet written
-	off  int64  // of buf[0] in the file
-	out  []stretch
-	said Stripped
-	err  error
+	src    io.Reader
+	w      io.Writer
+	r      *Reader
+	buf    []byte // read but not yet written
+	off    int64  // of buf[0] in the file
+	out    []stretch
+	result Stripped
+	err    error
 }
 
 // stretch is a part of the file that is not copied.
 type stretch struct{ from, to int64 }
 
-// pass is shown section headers and blocks of secrets, and, as type 0, bytes that are no
-// block.
+// pass receives section headers and blocks of secrets, and, as type 0, bytes that are not in
+// a block.
 func (s *stripping) pass(typ BlockType, off, size int64, blk []byte) {
 	switch typ {
 	case BlockSection:
@@ -75,19 +74,19 @@ func (s *stripping) pass(typ BlockType, off, size int64, blk []byte) {
 		}
 	case BlockSecrets:
 		s.out = append(s.out, stretch{off, off + size})
-		s.said.Blocks++
-		s.said.Bytes += size
+		s.result.Blocks++
+		s.result.Bytes += size
 		k, err := ParseSecrets(Block{Body: blk[8 : len(blk)-4], BigEndian: s.r.be})
 		if (err == nil || len(k.Data) > 0) && k.Type == SecretsTLS {
-			s.said.Lines += keyLines(k.Data)
+			s.result.Lines += keyLines(k.Data)
 		}
 	default:
 		s.out = append(s.out, stretch{off, off + size})
-		s.said.Damaged += size
+		s.result.Damaged += size
 	}
 }
 
-// keyLines counts the lines of a key log that are no comments.
+// keyLines counts the lines of a key log that are not comments.
 func keyLines(data []byte) (n int64) {
 	for line := range bytes.Lines(data) {
 		if line = bytes.TrimSpace(line); len(line) > 0 && line[0] != '#' {
@@ -97,8 +96,8 @@ func keyLines(data []byte) (n int64) {
 	return n
 }
 
-// Read implements io.Reader for the Reader: what it has gone past is written first, so
-// that no more than its window is held.
+// Read implements io.Reader for the Reader. It first writes what the Reader has passed, so
+// that no more than a window is kept.
 func (s *stripping) Read(p []byte) (int, error) {
 	if err := s.flush(); err != nil {
 		return 0, err
@@ -108,7 +107,7 @@ func (s *stripping) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// flush writes what the reader has gone past.
+// flush writes what the reader has passed.
 func (s *stripping) flush() error {
 	if s.err != nil || s.r == nil {
 		return s.err
@@ -116,7 +115,7 @@ func (s *stripping) flush() error {
 	upTo := s.r.base
 	if s.r.Format() == FormatPcap {
 		upTo = s.off + int64(len(s.buf))
-	} else if s.r.scanning { // the search goes on: this much is lost whatever it finds
+	} else if s.r.scanning { // the scan continues: these bytes are lost whatever it finds
 		s.out = append(s.out, stretch{s.r.lost.Offset, upTo})
 	}
 	at := s.off
@@ -135,17 +134,17 @@ func (s *stripping) flush() error {
 	return s.err
 }
 
-// write writes the file's bytes from one place to another.
+// write writes the bytes of the file from one place to another.
 func (s *stripping) write(from, to int64) {
 	if s.err != nil || to <= from {
 		return
 	}
 	n, err := s.w.Write(s.buf[from-s.off : to-s.off])
-	s.said.Written += int64(n)
+	s.result.Written += int64(n)
 	if err == nil && int64(n) < to-from {
 		err = io.ErrShortWrite
 	}
 	if err != nil {
-		s.err = fmt.Errorf("writing capture at %d: %w", s.said.Written, err)
+		s.err = fmt.Errorf("writing capture at %d: %w", s.result.Written, err)
 	}
 }

@@ -8,7 +8,7 @@ import (
 	"testing/iotest"
 )
 
-func TestStripLeavesOutSecretsOnly(t *testing.T) {
+func TestStripRemovesOnlySecrets(t *testing.T) {
 	little, big := sampleNg(3, false), sampleNg(2, true)
 	one, two := secretsBlock(false, "CLIENT_RANDOM 00 11\n# no key\nCLIENT_RANDOM 22 33"), secretsBlock(true, "CLIENT_RANDOM 44 55\n")
 	ssh := rawBlock(nil, BlockSecrets, false, []byte{0x4b, 0x48, 0x53, 0x53, 0, 0, 0, 0})
@@ -25,15 +25,15 @@ func TestStripLeavesOutSecretsOnly(t *testing.T) {
 		damaged    int64
 	}{
 		{"a file without secrets", little, little, 0, 0, 0},
-		{"secrets behind the last packet", join(little, one), little, 1, 2, 0},
+		{"secrets after the last packet", join(little, one), little, 1, 2, 0},
 		{"secrets in sections of both byte orders", join(little, one, big, two, little, ssh), join(little, big, little), 3, 3, 0},
-		{"secrets behind more than a window", join(little, wide, one, wide, two[:0], little), join(little, wide, wide, little), 1, 2, 0},
+		{"secrets after more than a window", join(little, wide, one, wide, two[:0], little), join(little, wide, wide, little), 1, 2, 0},
 		{"secrets in a section of an unknown version", join(unknown, one, little), join(unknown, little), 1, 2, 0},
 		{"a section with a length", join(length, one), little, 1, 2, 0},
-		{"secrets cut at the end", join(little, one, one[:41]), little, 1, 2, 41},
+		{"secrets truncated at the end", join(little, one, one[:41]), little, 1, 2, 41},
 		{"secrets with a wrong trailer", join(little, one[:len(one)-4], []byte{9, 0, 0, 0}, little, little), join(little, little, little), 1, 2, 0},
-		{"noise longer than what is looked at ahead", join(little, noise, little, one), join(little, little), 1, 2, int64(len(noise))},
-		{"secrets with a length that lies", join(little, patch(one, 4, 7, 0, 0, 0), little), join(little, little), 0, 0, int64(len(one))},
+		{"noise longer than the lookahead", join(little, noise, little, one), join(little, little), 1, 2, int64(len(noise))},
+		{"secrets with a false length", join(little, patch(one, 4, 7, 0, 0, 0), little), join(little, little), 0, 0, int64(len(one))},
 		{"a classic file", sampleClassic(5), sampleClassic(5), 0, 0, 0},
 		{"a classic file that is damaged", join(sampleClassic(5), noise), join(sampleClassic(5), noise), 0, 0, 0},
 	} {
@@ -68,13 +68,13 @@ func TestStripRefuses(t *testing.T) {
 	}
 }
 
-// full is a disk with room for nothing.
+// full is a full disk.
 type full struct{}
 
 func (full) Write([]byte) (int, error) { return 0, nil }
 
-// FuzzStrip wants that no bytes leave a block of secrets in what is written, and that the
-// packets are the same.
+// FuzzStrip checks that no secrets remain in the output, and that all other bytes are accounted
+// for.
 func FuzzStrip(f *testing.F) {
 	addSeeds(f)
 	f.Add(append(append(sampleNg(1, false), secretsBlock(false, "k")...), sampleNg(2, true)...))
@@ -109,7 +109,7 @@ func FuzzStrip(f *testing.F) {
 		for r.Next(&b) == nil {
 		}
 		if left > 0 {
-			t.Fatalf("%d blocks of secrets are left", left)
+			t.Fatalf("%d blocks of secrets remain", left)
 		}
 	})
 }

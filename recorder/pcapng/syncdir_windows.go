@@ -1,4 +1,4 @@
 package pcapng
 
-// syncDir does nothing: Windows gives no way to sync a directory.
+// syncDir does nothing: Windows cannot sync a directory.
 func syncDir(string) error { return nil }

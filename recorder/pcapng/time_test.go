@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// oneTime is a capture of one packet with a time, and its reading.
+// oneTime makes a capture of one packet with a time, and returns the packet and the damage.
 func oneTime(t *testing.T, res byte, secs int64, ticks uint64) (Packet, []Damage) {
 	t.Helper()
 	le := binary.LittleEndian
@@ -37,13 +37,13 @@ func oneTime(t *testing.T, res byte, secs int64, ticks uint64) (Packet, []Damage
 	i := r.Interfaces()[0]
 	at, _, err := ReadPacketAt(bytes.NewReader(b), &i, p.Offset, nil)
 	if err != nil || at.Time != p.Time || at.TimeOK != p.TimeOK {
-		t.Errorf("read alone: %d %t, %v; want %d %t", at.Time, at.TimeOK, err, p.Time, p.TimeOK)
+		t.Errorf("read again: %d %t, %v; want %d %t", at.Time, at.TimeOK, err, p.Time, p.TimeOK)
 	}
 	return p, r.Damage()
 }
 
-// Whatever a file says, a packet's time is one that everything behind can reckon with.
-func TestTimesThatDoNotFitAreSaturatedAndTold(t *testing.T) {
+// The time of a packet is within a range that later calculations can use, whatever a file says.
+func TestTimesThatDoNotFitAreSaturated(t *testing.T) {
 	const first, last = 0, int64(lastTime)
 	for _, tt := range []struct {
 		name  string
@@ -56,7 +56,7 @@ func TestTimesThatDoNotFitAreSaturatedAndTold(t *testing.T) {
 		{"an ordinary time", 6, 0, 1700000000_000001, 1700000000_000001000, true},
 		{"1970", 9, 0, 0, 0, true},
 		{"the last time", 9, 0, lastTime, last, true},
-		{"one later", 9, 0, lastTime + 1, last, false},
+		{"one nanosecond later", 9, 0, lastTime + 1, last, false},
 		{"year 2262", 9, 0, math.MaxInt64, last, false},
 		{"all ones", 9, 0, math.MaxUint64, last, false},
 		{"all ones in microseconds", 6, 0, math.MaxUint64, last, false},

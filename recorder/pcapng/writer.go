@@ -7,20 +7,20 @@ import (
 	"math"
 )
 
-// Errors of a Writer that a caller may want to tell apart.
+// Errors of a Writer that a caller may need to distinguish.
 var (
-	ErrBlockTooLong = errors.New("block longer than the writer's limit")
-	ErrByteOrder    = errors.New("block of an unknown layout cannot change its byte order")
+	ErrBlockTooLong = errors.New("the block is longer than the writer's limit")
+	ErrByteOrder    = errors.New("the byte order of a block with an unknown layout cannot be changed")
 )
 
-// WriterOptions of a Writer. The zero value is good.
+// WriterOptions of a Writer. The zero value is ready to use.
 type WriterOptions struct {
 	BigEndian bool
 	MaxBlock  int // 0 means 16 MiB, the longest block that libpcap reads at once
 }
 
-// Writer writes PCAPNG. It gathers whole blocks and gives them on in large writes;
-// Flush gives on the rest. After an error it writes nothing more.
+// Writer writes PCAPNG. It collects complete blocks and writes them in large pieces; Flush
+// writes the rest. After an error it writes nothing more.
 type Writer struct {
 	w      io.Writer
 	be     bool
@@ -47,10 +47,10 @@ func NewWriter(w io.Writer, s Section, opt WriterOptions) (*Writer, error) {
 	return x, nil
 }
 
-// Offset is where the next block will begin.
+// Offset is the place where the next block will begin.
 func (w *Writer) Offset() int64 { return w.offset + int64(len(w.buf)) }
 
-// Flush gives all whole blocks on.
+// Flush writes all complete blocks.
 func (w *Writer) Flush() error {
 	if w.err != nil || len(w.buf) == 0 {
 		return w.err
@@ -68,21 +68,21 @@ func (w *Writer) Flush() error {
 	return nil
 }
 
-// begin starts a block and returns where it begins in the buffer.
+// begin starts a block and returns its place in the buffer.
 func (w *Writer) begin(typ BlockType) int {
 	start := len(w.buf)
 	w.buf = put32(put32(w.buf, uint32(typ), w.be), 0, w.be)
 	return start
 }
 
-// end pads the block, writes its lengths and takes it back where it is too long.
+// end pads the block and writes its lengths, or removes it if it is too long.
 func (w *Writer) end(start int) error {
 	w.pad()
 	size := len(w.buf) + 4 - start
 	if size > w.max {
 		typ := u32(w.buf[start:], w.be)
 		w.buf = w.buf[:start]
-		return fmt.Errorf("writing block of type %#x with %d bytes, want at most %d: %w", typ, size, w.max, ErrBlockTooLong)
+		return fmt.Errorf("writing block of type %#x with %d bytes, over the limit of %d: %w", typ, size, w.max, ErrBlockTooLong)
 	}
 	put32(w.buf[start+4:start+4], uint32(size), w.be)
 	w.buf = put32(w.buf, uint32(size), w.be)
@@ -98,7 +98,7 @@ func (w *Writer) pad() {
 	}
 }
 
-// options appends raw options, then listed ones, then the end mark if there were any.
+// options appends raw options, then those of the list, then the end mark if there were any.
 func (w *Writer) options(typ BlockType, raw []byte, rawBE bool, list *OptionList) error {
 	before := len(w.buf)
 	w.buf = appendOptions(w.buf, typ, raw, rawBE, w.be)
@@ -114,7 +114,7 @@ func (w *Writer) options(typ BlockType, raw []byte, rawBE bool, list *OptionList
 	return nil
 }
 
-// finish writes the options of a block and ends it, or takes it back.
+// finish writes the options of a block and ends it, or removes it after an error.
 func (w *Writer) finish(start int, typ BlockType, raw []byte, rawBE bool, list *OptionList) error {
 	if err := w.options(typ, raw, rawBE, list); err != nil {
 		w.buf = w.buf[:start]
@@ -123,8 +123,8 @@ func (w *Writer) finish(start int, typ BlockType, raw []byte, rawBE bool, list *
 	return w.end(start)
 }
 
-// AddSection begins a section; interfaces are numbered anew. Options are written as
-// they are where there are any, else made from the fields.
+// AddSection begins a section and restarts the numbers of interfaces. Options are written
+// unchanged if there are any; otherwise they are made from the fields.
 func (w *Writer) AddSection(s Section) error {
 	if w.err != nil {
 		return w.err
@@ -132,7 +132,7 @@ func (w *Writer) AddSection(s Section) error {
 	start := w.begin(BlockSection)
 	w.buf = put32(w.buf, 0x1A2B3C4D, w.be)
 	w.buf = put16(put16(w.buf, 1, w.be), 0, w.be)
-	w.buf = put64(w.buf, math.MaxUint64, w.be) // length: not said
+	w.buf = put64(w.buf, math.MaxUint64, w.be) // length: unknown
 	var list *OptionList
 	if s.Options == nil {
 		list = s.optionList()
@@ -144,9 +144,9 @@ func (w *Writer) AddSection(s Section) error {
 	return nil
 }
 
-// AddInterface describes an interface and returns its number in the section. Options
-// are written as they are where there are any and they are whole, else made from the
-// fields; to change a field, set Options to nil.
+// AddInterface describes an interface and returns its number in the section. Options are
+// written unchanged if there are any and they are complete; otherwise they are made from the
+// fields. To change a field, set Options to nil.
 func (w *Writer) AddInterface(i Interface) (int32, error) {
 	if w.err != nil {
 		return 0, w.err
@@ -158,12 +158,12 @@ func (w *Writer) AddInterface(i Interface) (int32, error) {
 	if raw == nil || i.OptionsIncomplete {
 		raw, list = nil, i.optionList()
 	} else {
-		// The options alone say how times are written.
-		said := Interface{BigEndian: i.BigEndian, TsResol: 6}
+		// The options determine how times are written.
+		described := Interface{BigEndian: i.BigEndian, TsResol: 6}
 		for it := IterOptions(raw, i.BigEndian); it.Next(); {
-			said.setOption(it.Option)
+			described.setOption(it.Option)
 		}
-		i.TsResol, i.TsOffset = said.TsResol, said.TsOffset
+		i.TsResol, i.TsOffset = described.TsResol, described.TsOffset
 	}
 	if err := w.finish(start, BlockInterface, raw, i.BigEndian, list); err != nil {
 		return 0, err
@@ -175,24 +175,24 @@ func (w *Writer) AddInterface(i Interface) (int32, error) {
 }
 
 // WritePacket writes a packet of the interface that AddInterface numbered p.Interface,
-// with its own options and then more. A packet without a time is written as a simple
-// packet where the format allows that, else at the time 0.
+// with its own options and then more. A packet without a time becomes a simple packet if the
+// format allows it, and otherwise has time 0.
 func (w *Writer) WritePacket(p *Packet, more *OptionList) error {
 	if w.err != nil {
 		return w.err
 	}
 	if p.Interface < 0 || int(p.Interface) >= len(w.clocks) {
-		return fmt.Errorf("writing packet of interface %d: %d are described", p.Interface, len(w.clocks))
+		return fmt.Errorf("writing packet of interface %d: only %d are described", p.Interface, len(w.clocks))
 	}
 	if uint64(len(p.Data)) > uint64(w.max) {
-		return fmt.Errorf("writing packet of %d bytes, want blocks of at most %d: %w", len(p.Data), w.max, ErrBlockTooLong)
+		return fmt.Errorf("writing packet of %d bytes, over the block limit of %d: %w", len(p.Data), w.max, ErrBlockTooLong)
 	}
 	if w.canBeSimple(p, more) {
 		return w.writeSimple(p)
 	}
 	ticks, ok := w.clocks[p.Interface].packetTicks(p)
 	if !ok {
-		return fmt.Errorf("writing packet: time %d ns is outside what interface %d can say", p.Time, p.Interface)
+		return fmt.Errorf("writing packet: time %d ns is outside the range of interface %d", p.Time, p.Interface)
 	}
 	start := w.begin(BlockEnhanced)
 	b := put32(w.buf, uint32(p.Interface), w.be)
@@ -247,7 +247,7 @@ func (w *Writer) WriteNames(n Names) error {
 	return w.finish(start, BlockNames, n.Options, n.BigEndian, list)
 }
 
-// encode is the record's value: as read, or made from address and names.
+// encode is the value of the record: unchanged, or made from address and names.
 func (rec *NameRecord) encode() []byte {
 	if rec.Value != nil {
 		return rec.Value
@@ -271,7 +271,7 @@ func (w *Writer) WriteStatistics(s Statistics) error {
 		return w.err
 	}
 	if uint64(s.Interface) >= uint64(len(w.clocks)) {
-		return fmt.Errorf("writing statistics of interface %d: %d are described", s.Interface, len(w.clocks))
+		return fmt.Errorf("writing statistics of interface %d: only %d are described", s.Interface, len(w.clocks))
 	}
 	start := w.begin(BlockStatistics)
 	w.buf = put32(w.buf, s.Interface, w.be)
@@ -283,7 +283,7 @@ func (w *Writer) WriteStatistics(s Statistics) error {
 	return w.finish(start, BlockStatistics, s.Options, s.BigEndian, list)
 }
 
-// Ticks turns nanoseconds since 1970 UTC into the units of an interface of this
+// Ticks converts nanoseconds since 1970 UTC to the units of an interface of this
 // section, for Statistics.
 func (w *Writer) Ticks(iface int32, ns int64) (uint64, bool) {
 	if iface < 0 || int(iface) >= len(w.clocks) {
@@ -298,7 +298,7 @@ func (w *Writer) WriteSecrets(s Secrets) error {
 		return w.err
 	}
 	if uint64(len(s.Data)) > uint64(w.max) {
-		return fmt.Errorf("writing secrets of %d bytes, want blocks of at most %d: %w", len(s.Data), w.max, ErrBlockTooLong)
+		return fmt.Errorf("writing secrets of %d bytes, over the block limit of %d: %w", len(s.Data), w.max, ErrBlockTooLong)
 	}
 	start := w.begin(BlockSecrets)
 	w.buf = put32(put32(w.buf, s.Type, w.be), uint32(len(s.Data)), w.be)
@@ -314,7 +314,7 @@ func (w *Writer) WriteSecrets(s Secrets) error {
 	return w.finish(start, BlockSecrets, s.Options, s.BigEndian, list)
 }
 
-// WriteCustom writes a custom block; stay says that rewriters must not copy it.
+// WriteCustom writes a custom block; stay means that rewriters must not copy it.
 func (w *Writer) WriteCustom(c Custom, stay bool) error {
 	if w.err != nil {
 		return w.err
@@ -331,16 +331,16 @@ func (w *Writer) raw(typ BlockType, parts ...[]byte) error {
 	for _, p := range parts {
 		if uint64(len(p)) > uint64(w.max) {
 			w.buf = w.buf[:start]
-			return fmt.Errorf("writing block of type %#x with %d bytes, want at most %d: %w", uint32(typ), len(p), w.max, ErrBlockTooLong)
+			return fmt.Errorf("writing block of type %#x with %d bytes, over the limit of %d: %w", uint32(typ), len(p), w.max, ErrBlockTooLong)
 		}
 		w.buf = append(w.buf, p...)
 	}
 	return w.end(start)
 }
 
-// WriteBlock writes a block that a Reader gave, in this writer's byte order. What has
-// no packets in it may be of any type; a block of unknown layout is refused with
-// ErrByteOrder where its order would have to change.
+// WriteBlock writes a block from a Reader in this writer's byte order. Blocks of any type
+// except packets are accepted. A block with an unknown layout is refused with ErrByteOrder
+// if its byte order would have to change.
 func (w *Writer) WriteBlock(b Block) error {
 	if w.err != nil {
 		return w.err
@@ -371,12 +371,12 @@ func (w *Writer) WriteBlock(b Block) error {
 	case BlockJournal:
 		return w.raw(b.Type, b.Body)
 	case BlockEnhanced, BlockSimple, BlockPacket:
-		return fmt.Errorf("writing block of type %d: packets are written by WritePacket", uint32(b.Type))
+		return fmt.Errorf("writing block of type %d: use WritePacket for packets", uint32(b.Type))
 	}
 	return w.same(b)
 }
 
-// parsed writes what was parsed, or the block as it is where it did not parse.
+// parsed writes what was parsed, or the unchanged block if it could not be parsed.
 func (w *Writer) parsed(err error, b Block, write func() error) error {
 	if err != nil {
 		return w.same(b)

@@ -48,7 +48,7 @@ func everything() Interface {
 	}
 }
 
-func TestAllFieldsOfAnInterfaceComeBack(t *testing.T) {
+func TestInterfaceRoundTrip(t *testing.T) {
 	for _, be := range []bool{false, true} {
 		w, out := newTestWriter(t, WriterOptions{BigEndian: be})
 		_, err := w.AddInterface(everything())
@@ -63,7 +63,7 @@ func TestAllFieldsOfAnInterfaceComeBack(t *testing.T) {
 	}
 }
 
-func TestAllOptionsOfAPacketComeBack(t *testing.T) {
+func TestPacketOptionsRoundTrip(t *testing.T) {
 	for _, be := range []bool{false, true} {
 		w, out := newTestWriter(t, WriterOptions{BigEndian: be})
 		id, err := w.AddInterface(Interface{LinkType: 276, TsResol: 9, FCSLen: -1})
@@ -109,7 +109,7 @@ func TestAllOptionsOfAPacketComeBack(t *testing.T) {
 	}
 }
 
-func TestOtherBlocksComeBack(t *testing.T) {
+func TestOtherBlocksRoundTrip(t *testing.T) {
 	for _, be := range []bool{false, true} {
 		w, out := newTestWriter(t, WriterOptions{BigEndian: be})
 		_, err := w.AddInterface(Interface{LinkType: 1, TsResol: 9, FCSLen: -1})
@@ -195,11 +195,11 @@ func TestWriterRefuses(t *testing.T) {
 		{"a time before 1970", w.WritePacket(&Packet{Time: -1, TimeOK: true}, nil), nil},
 		{"a block over the limit", w.WritePacket(&Packet{TimeOK: true, Data: make([]byte, 262144)}, nil), ErrBlockTooLong},
 		{"a packet over the limit", w.WritePacket(&Packet{TimeOK: true, Data: make([]byte, 1<<20)}, nil), ErrBlockTooLong},
-		{"an option over its length", w.WritePacket(&Packet{TimeOK: true}, long), ErrOptionTooLong},
+		{"an option over the limit", w.WritePacket(&Packet{TimeOK: true}, long), ErrOptionTooLong},
 		{"secrets over the limit", w.WriteSecrets(Secrets{Data: make([]byte, 1<<20)}), ErrBlockTooLong},
 		{"statistics of no interface", w.WriteStatistics(Statistics{Interface: 9}), nil},
 		{"a packet as a block", w.WriteBlock(Block{Type: BlockEnhanced}), nil},
-		{"an unknown block of the other order", w.WriteBlock(Block{Type: 0x80000001, BigEndian: true}), ErrByteOrder},
+		{"an unknown block with the other byte order", w.WriteBlock(Block{Type: 0x80000001, BigEndian: true}), ErrByteOrder},
 	} {
 		if c.err == nil || c.want != nil && !errors.Is(c.err, c.want) {
 			t.Errorf("%s: %v", c.name, c.err)
@@ -214,7 +214,7 @@ func TestWriterRefuses(t *testing.T) {
 	}
 }
 
-func TestMergeIsInTimeOrderWithAllInterfaces(t *testing.T) {
+func TestMerge(t *testing.T) {
 	w, out := newTestWriter(t, WriterOptions{})
 	var sources []*Reader
 	for _, data := range [][]byte{sampleNg(50, true), sampleClassic(50), sampleNg(50, false)} {
@@ -241,7 +241,7 @@ func TestMergeIsInTimeOrderWithAllInterfaces(t *testing.T) {
 	checkWithTools(t, out.Bytes(), 75)
 }
 
-// checkWithTools has tshark and tcpdump read a file to its end.
+// checkWithTools checks that tshark and tcpdump read a file to its end.
 func checkWithTools(t *testing.T, data []byte, packets int) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "out.pcapng")
@@ -279,13 +279,13 @@ func TestPacketWithoutTimeIsCopied(t *testing.T) {
 	}
 }
 
-func TestFileHasItsNameOnlyWhenWhole(t *testing.T) {
+func TestFileHasItsNameOnlyWhenComplete(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "out.pcapng")
 	f, err := CreateFile(path)
 	must(t, err)
 	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
-		t.Error("it has its name before it is whole")
+		t.Error("it has its name before it is complete")
 	}
 	_, err = io.WriteString(f, "bytes")
 	must(t, err, f.Commit())
@@ -301,15 +301,15 @@ func TestFileHasItsNameOnlyWhenWhole(t *testing.T) {
 	late, err := CreateFile(filepath.Join(dir, "late"))
 	must(t, err, os.WriteFile(filepath.Join(dir, "late"), []byte("theirs"), 0o600))
 	if err := late.Commit(); !errors.Is(err, fs.ErrExist) {
-		t.Errorf("a name taken in between: %v", err)
+		t.Errorf("a name created in the meantime: %v", err)
 	}
 	if b, _ := os.ReadFile(filepath.Join(dir, "late")); string(b) != "theirs" {
-		t.Error("the file that came in between was replaced")
+		t.Error("the file created in the meantime was replaced")
 	}
 	if list, _ := os.ReadDir(dir); len(list) != 2 {
 		t.Errorf("left behind: %v", list)
 	}
 	if _, err := CreateFile(filepath.Join(dir, "no", "such")); err == nil {
-		t.Error("a folder that is not there")
+		t.Error("a missing folder is accepted")
 	}
 }

@@ -8,18 +8,18 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/workload"
 )
 
-// Fate is what becomes of a packet.
+// Fate is the decision about a packet.
 type Fate uint8
 
 // Fates.
 const (
 	Kept      Fate = iota
-	Unwanted       // not of whom packets are wanted
-	Forbidden      // a never-rule means it
+	Unwanted       // its owner is not among those to record
+	Forbidden      // a never-rule matches it
 )
 
-// Marks are answers of a policy about somebody, one bit for each that it needs: whether
-// they are forbidden outright, meant by a rule that asks for more, or wanted.
+// Marks are the policy's verdicts about an owner, one bit for each: forbidden outright,
+// matched by a rule that has more conditions, or wanted.
 type Marks struct{ Yes, Maybe uint64 }
 
 const (
@@ -27,20 +27,20 @@ const (
 	wanted   uint64 = 1 << 62
 )
 
-// Or joins what is known of both sides: of the other, only what is sure counts.
+// Or merges the marks of both sides of a packet. Only certain marks of the other side count.
 func (m Marks) Or(other Marks) Marks { return Marks{m.Yes | other.Yes, m.Maybe} }
 
-// Judge holds a policy. One goroutine at a time may use it.
+// Judge applies a policy to packets. It must not be used by two goroutines at once.
 type Judge struct {
 	owners   []selected
-	rules    []rule // that need bytes
+	rules    []rule // with conditions on bytes
 	only     bool
-	dropMay  bool // what may be forbidden is
-	dropOnly bool // what may be wanted is not
+	dropMay  bool // treat possibly forbidden packets as forbidden
+	dropOnly bool // treat possibly wanted packets as unwanted
 	parts    fragments
 
-	// Address answers for the sides of packets that nobody owns here, frames of
-	// interfaces; false where nobody is known there. It may be nil.
+	// Address returns the marks of an address in a frame that was captured on an interface,
+	// where packets have no owner; false if the address is unknown. It may be nil.
 	Address func(a netip.Addr, port uint16, protocol uint8) (Marks, bool)
 }
 
@@ -49,14 +49,14 @@ type selected struct {
 	bit uint64
 }
 
-// rule is one with conditions on bytes.
+// rule is a never-rule with conditions on bytes.
 type rule struct {
-	bit     uint64 // of its owner, 0 where it has none
+	bit     uint64 // of its owner; 0 without one
 	ports   []Ports
 	pattern *regexp.Regexp
 }
 
-// New makes a judge of a policy, nil where all is recorded.
+// New returns a judge for a policy, or nil if the policy records everything.
 func New(p *Policy) (*Judge, error) {
 	if err := p.Check(); err != nil {
 		return nil, err
@@ -92,20 +92,20 @@ func New(p *Policy) (*Judge, error) {
 	return j, nil
 }
 
-// Owned reports whether it matters whose a packet is.
+// Owned reports whether the policy depends on the owner of a packet.
 func (j *Judge) Owned() bool { return len(j.owners) > 0 }
 
-// Processes reports whether it matters which process a packet is of.
+// Processes reports whether the policy depends on the process of a packet.
 func (j *Judge) Processes() bool {
 	return slices.ContainsFunc(j.owners, func(s selected) bool { return len(s.Processes) > 0 })
 }
 
-// Names reports whether names of Kubernetes matter.
+// Names reports whether the policy depends on names from Kubernetes.
 func (j *Judge) Names() bool {
 	return slices.ContainsFunc(j.owners, func(s selected) bool { return s.NeedsNames() || len(s.Pods) > 0 || len(s.Containers) > 0 })
 }
 
-// Marks answers for somebody.
+// Marks returns the marks of an owner.
 func (j *Judge) Marks(x *workload.Subject) (m Marks) {
 	for _, s := range j.owners {
 		switch s.Match(x) {
@@ -118,7 +118,7 @@ func (j *Judge) Marks(x *workload.Subject) (m Marks) {
 	return m
 }
 
-// Silenced reports whether nothing at all may be kept of somebody, or nothing is wanted.
+// Silenced reports whether no packet of an owner may be recorded.
 func (j *Judge) Silenced(m Marks) bool {
 	return m.Yes&outright != 0 || j.dropMay && m.Maybe&outright != 0 || j.unwanted(m)
 }
@@ -127,7 +127,7 @@ func (j *Judge) unwanted(m Marks) bool {
 	return j.only && m.Yes&wanted == 0 && (m.Maybe&wanted == 0 || j.dropOnly)
 }
 
-// owner is the fate that whose it is alone decides.
+// owner returns the fate that the owner decides, whatever the bytes are.
 func (j *Judge) owner(m Marks) Fate {
 	if m.Yes&outright != 0 || j.dropMay && m.Maybe&outright != 0 {
 		return Forbidden
@@ -135,7 +135,7 @@ func (j *Judge) owner(m Marks) Fate {
 	return Kept
 }
 
-// Packet decides of an IP packet of somebody; length is its true length.
+// Packet decides about an IP packet by its bytes and the marks of its owners.
 func (j *Judge) Packet(m Marks, ip []byte) Fate {
 	if f := j.owner(m); f != Kept {
 		return f
@@ -149,13 +149,13 @@ func (j *Judge) Packet(m Marks, ip []byte) Fate {
 	return Kept
 }
 
-const maxDepth = 4 // packets in packets
+const maxDepth = 4 // nested packets
 
-// forbids asks the rules that need bytes, also of packets inside.
+// forbids applies the rules that need bytes to a packet and to the packets nested in it.
 func (j *Judge) forbids(m Marks, ip []byte) bool {
 	for range maxDepth {
-		p := j.parts.look(ip)
-		if j.meant(m, &p) {
+		p := j.parts.parse(ip)
+		if j.matches(m, &p) {
 			return true
 		}
 		if p.inner == nil {
@@ -163,10 +163,10 @@ func (j *Judge) forbids(m Marks, ip []byte) bool {
 		}
 		ip = p.inner
 	}
-	return j.dropMay // nobody looked further in
+	return j.dropMay // deeper packets are not parsed
 }
 
-func (j *Judge) meant(m Marks, p *packet) bool {
+func (j *Judge) matches(m Marks, p *packet) bool {
 	for i := range j.rules {
 		r := &j.rules[i]
 		v := workload.Yes
@@ -180,7 +180,7 @@ func (j *Judge) meant(m Marks, p *packet) bool {
 			}
 		}
 		if len(r.ports) > 0 {
-			v = min(v, p.has(r.ports))
+			v = min(v, p.hasPort(r.ports))
 		}
 		if v == workload.No || v == workload.Maybe && !j.dropMay || r.pattern != nil && !r.pattern.Match(p.payload) {
 			continue
@@ -190,16 +190,16 @@ func (j *Judge) meant(m Marks, p *packet) bool {
 	return false
 }
 
-// Frame decides of a frame with an Ethernet header, by the addresses in it.
+// Frame decides about a frame with an Ethernet header by the addresses in it.
 func (j *Judge) Frame(frame []byte) Fate {
 	ip, other := behindEthernet(frame)
 	if ip == nil {
-		return j.noIP(frame, other)
+		return j.nonIP(frame, other)
 	}
 	var m Marks
 	known := false
 	for range maxDepth {
-		p := j.parts.look(ip)
+		p := j.parts.parse(ip)
 		if len(j.owners) > 0 && p.src.IsValid() {
 			for _, s := range []struct {
 				a    netip.Addr
@@ -227,9 +227,9 @@ func (j *Judge) Frame(frame []byte) Fate {
 	return j.Packet(m, ip)
 }
 
-// noIP decides of a frame without an IP packet that could be read: ARP and its like are
-// nobody's; what carries packets in a way that is not read here may be anybody's.
-func (j *Judge) noIP(frame []byte, carries bool) Fate {
+// nonIP decides about a frame without a readable IP packet. ARP and similar protocols have
+// no owner; a frame that may carry packets in a form not parsed here may have any owner.
+func (j *Judge) nonIP(frame []byte, carries bool) Fate {
 	m := Marks{}
 	p := packet{payload: frame[min(len(frame), 14):], unread: carries}
 	for _, s := range j.owners {
@@ -238,7 +238,7 @@ func (j *Judge) noIP(frame []byte, carries bool) Fate {
 		}
 	}
 	switch {
-	case j.owner(m) == Forbidden || j.meant(m, &p):
+	case j.owner(m) == Forbidden || j.matches(m, &p):
 		return Forbidden
 	case carries && j.unwanted(m):
 		return Unwanted

@@ -7,19 +7,19 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/workload"
 )
 
-// packet is what rules look at.
+// packet has the fields that rules examine.
 type packet struct {
 	src, dst netip.Addr
 	protocol uint8
 	ports    [2]uint16 // source, destination
 	ported   bool
-	unread   bool // it may have ports, and they cannot be read here
+	unread   bool // it may have ports, but they cannot be read
 	payload  []byte
-	inner    []byte // a packet inside
+	inner    []byte // the nested packet
 }
 
-// has answers whether one of its ports is in a list.
-func (p *packet) has(list []Ports) workload.Verdict {
+// hasPort reports whether one of the packet's ports is in a list.
+func (p *packet) hasPort(list []Ports) workload.Verdict {
 	switch {
 	case p.unread:
 		return workload.Maybe
@@ -36,7 +36,7 @@ func (p *packet) has(list []Ports) workload.Verdict {
 	return workload.No
 }
 
-// Protocols and types that are looked into.
+// Protocols and types that are parsed.
 const (
 	hopByHop = 0
 	icmp4    = 1
@@ -61,7 +61,7 @@ const (
 	etherBridge = 0x6558 // an Ethernet frame in GRE or Geneve
 )
 
-// fragments remembers ports of datagrams in pieces: only the first piece has them.
+// fragments remembers the ports of fragmented datagrams: only the first fragment has them.
 type fragments struct{ now, before map[fragmentOf][2]uint16 }
 
 type fragmentOf struct {
@@ -87,8 +87,9 @@ func (f *fragments) get(k fragmentOf) ([2]uint16, bool) {
 	return ports, ok
 }
 
-// look reads an IP packet as far as rules need. What cannot be read is said to be unread.
-func (f *fragments) look(ip []byte) packet {
+// parse reads the fields of an IP packet that rules need. A packet that cannot be parsed is
+// marked unread.
+func (f *fragments) parse(ip []byte) packet {
 	if len(ip) < 20 {
 		return packet{unread: true, payload: ip}
 	}
@@ -105,19 +106,19 @@ func (f *fragments) look(ip []byte) packet {
 		return p
 	case 6:
 		if len(ip) >= 40 {
-			return f.look6(ip)
+			return f.parse6(ip)
 		}
 	}
 	return packet{unread: true, payload: ip}
 }
 
-func (f *fragments) look6(ip []byte) packet {
+func (f *fragments) parse6(ip []byte) packet {
 	p := packet{src: netip.AddrFrom16([16]byte(ip[8:24])), dst: netip.AddrFrom16([16]byte(ip[24:40])), protocol: ip[6]}
 	at := 40
 	var offset uint16
 	more := false
 	var id uint32
-	for range 12 { // headers before the transport's
+	for range 12 { // headers before the transport header
 		if at+8 > len(ip) {
 			break
 		}
@@ -136,7 +137,7 @@ func (f *fragments) look6(ip []byte) packet {
 		}
 		p.protocol = ip[at]
 		if at += size; offset != 0 {
-			break // what follows stands in the first piece
+			break // the next header is in the first fragment
 		}
 	}
 	p.payload = ip[min(at, len(ip)):]
@@ -148,7 +149,7 @@ func (f *fragments) look6(ip []byte) packet {
 	return p
 }
 
-// transport reads what stands behind the header of IP.
+// transport parses what follows the IP header.
 func (f *fragments) transport(p *packet, b []byte, offset uint16, more bool, k fragmentOf) {
 	p.payload = b
 	if p.protocol == ah && offset == 0 && len(b) >= 12 { // IPv4
@@ -192,13 +193,13 @@ func (f *fragments) transport(p *packet, b []byte, offset uint16, more bool, k f
 	}
 }
 
-// carried looks into protocols that carry packets.
+// carried parses protocols that carry packets.
 func (p *packet) carried(b []byte) {
 	switch p.protocol {
 	case ipip, ip6in:
 		p.inner = b
 	case icmp4, icmp6:
-		// Errors quote the packet that they are about.
+		// An error quotes the packet that caused it.
 		if len(b) > 8 && (p.protocol == icmp4 && (b[0] == 3 || b[0] == 4 || b[0] == 5 || b[0] == 11 || b[0] == 12) || p.protocol == icmp6 && b[0] >= 1 && b[0] <= 4) {
 			p.inner = b[8:]
 		}
@@ -215,11 +216,11 @@ func (p *packet) carried(b []byte) {
 		}
 		p.carry(binary.BigEndian.Uint16(b[2:]), b[min(at, len(b)):])
 	case esp:
-		// Nobody can look into it, and no rule on ports or bytes is about what is in it.
+		// Its content is encrypted, so no rule on ports or bytes applies to it.
 	}
 }
 
-// carry takes what an EtherType says that follows.
+// carry parses the payload of an EtherType.
 func (p *packet) carry(ether uint16, b []byte) {
 	switch ether {
 	case etherIPv4, etherIPv6:
@@ -230,7 +231,7 @@ func (p *packet) carry(ether uint16, b []byte) {
 	}
 }
 
-// tunnel looks into tunnels over UDP, by their registered ports and that of Linux.
+// tunnel parses tunnels over UDP, by their registered ports and the one Linux uses.
 func (p *packet) tunnel() {
 	b := p.payload
 	switch p.ports[1] {
@@ -250,8 +251,8 @@ func (p *packet) tunnel() {
 	}
 }
 
-// behindEthernet finds the IP packet of a frame. Without one, carries says that something
-// is in it that is not read here and may carry packets.
+// behindEthernet finds the IP packet in a frame. If there is none, carries reports whether
+// the frame may carry packets in a form that is not parsed here.
 func behindEthernet(frame []byte) (ip []byte, carries bool) {
 	at := 12
 	for range 5 { // tags
@@ -273,7 +274,7 @@ func behindEthernet(frame []byte) (ip []byte, carries bool) {
 				}
 			}
 			return nil, true
-		case 0x8847, 0x8848: // MPLS: labels up to the last, then most often IP
+		case 0x8847, 0x8848: // MPLS: labels up to the last one, then usually IP
 			for at += 2; at+4 < len(frame); at += 4 {
 				if frame[at+2]&1 != 0 {
 					if v := frame[at+4] >> 4; v == 4 || v == 6 {
@@ -284,7 +285,7 @@ func behindEthernet(frame []byte) (ip []byte, carries bool) {
 			}
 			return nil, true
 		default:
-			return nil, binary.BigEndian.Uint16(frame[at:]) >= 0x600 // less is a length: bridges talk
+			return nil, binary.BigEndian.Uint16(frame[at:]) >= 0x600 // a lower value is a length: bridge protocols
 		}
 	}
 	return nil, true

@@ -1,10 +1,10 @@
-// Package policy says which packets are recorded, which must never be, and for how long
-// those of a namespace are kept.
+// Package policy says which packets are recorded, which must never be, and how long the
+// packets of a namespace are kept.
 //
-// A Judge decides packet by packet, from its bytes and from what is known of whose it is.
-// It promises that what a never-rule means is not kept, also inside the tunnels and
-// fragments that it can read; where it cannot tell whether a rule means a packet, Unknown
-// decides. It refuses policies that it cannot hold.
+// A Judge decides about each packet by its bytes and by what is known of its owner. No
+// packet that a never-rule matches is kept, even in those tunnels and fragments that can be
+// parsed. If it is unknown whether a rule matches, Unknown decides. Policies over the limits
+// are refused.
 package policy
 
 import (
@@ -25,35 +25,35 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/workload"
 )
 
-// Unknown says what becomes of a packet of which it is not known whether a rule means it.
+// Unknown says what happens to a packet if it is unknown whether a rule matches it.
 type Unknown string
 
-// What becomes of such packets.
+// What happens to these packets.
 const (
-	Default Unknown = ""     // kept where it may be one that is wanted, dropped where it may be a forbidden one
+	Default Unknown = ""     // kept if it may be wanted, dropped if it may be forbidden
 	Keep    Unknown = "keep" // kept in both cases
 	Drop    Unknown = "drop" // dropped in both cases
 )
 
-// Policy is what somebody decided of a recording. Its zero value lets all be recorded.
+// Policy says what to record. Its zero value records everything.
 type Policy struct {
-	Only    workload.Selector // whose packets are wanted
+	Only    workload.Selector // owners whose packets are wanted
 	Never   []Rule
 	Unknown Unknown
 	MaxAge  []Age
 }
 
-// Rule means packets for which all is true that it says.
+// Rule matches packets that meet all of its conditions.
 type Rule struct {
-	Owner   workload.Selector // of either side, as far as it is known here
+	Owner   workload.Selector // of either side, if known
 	Ports   []Ports           // of either side
-	Pattern string            // RE2, over the bytes behind the transport header
+	Pattern string            // RE2, over the bytes after the transport header
 }
 
-// Ports is a range, both ends in it.
+// Ports is a range that includes both ends.
 type Ports struct{ From, To uint16 }
 
-// Age is how long packets of a namespace are kept.
+// Age is how long the packets of a namespace are kept.
 type Age struct {
 	Namespace string // pattern of path.Match
 	Age       time.Duration
@@ -63,7 +63,7 @@ type Age struct {
 const (
 	maxFile     = 1 << 20 // bytes of a policy file
 	maxRules    = 1000
-	maxCombined = 60 // rules that have an owner and something else: each is a bit of Marks
+	maxCombined = 60 // rules with an owner and another condition: each needs a bit of Marks
 	maxPatterns = 64
 	maxPattern  = 4096 // bytes
 	maxAges     = 100
@@ -71,10 +71,10 @@ const (
 	maxPorts    = 1000 // ranges of one rule
 )
 
-// ErrRule is a rule that cannot be understood or held.
+// ErrRule is a rule that is invalid or over a limit.
 var ErrRule = errors.New("rule")
 
-// Empty reports whether all is recorded.
+// Empty reports whether the policy records everything.
 func (p *Policy) Empty() bool { return p.Only.Empty() && len(p.Never) == 0 }
 
 // AddNever adds a rule of one condition: KIND=VALUE, where KIND is port, pattern, or a
@@ -82,7 +82,7 @@ func (p *Policy) Empty() bool { return p.Only.Empty() && len(p.Never) == 0 }
 func (p *Policy) AddNever(text string) error {
 	kind, value, ok := strings.Cut(text, "=")
 	if !ok {
-		return fmt.Errorf("%w %.80q: want namespace=, workload=, pod=, container=, label=, cgroup=, process=, port= or pattern= and a value", ErrRule, text)
+		return fmt.Errorf("%w %.80q: write namespace=, workload=, pod=, container=, label=, cgroup=, process=, port= or pattern= followed by a value", ErrRule, text)
 	}
 	var r Rule
 	if err := r.add(kind, value); err != nil {
@@ -100,10 +100,10 @@ func (r *Rule) add(kind, value string) error {
 		return err
 	case "pattern":
 		if value == "" {
-			return errors.New("an empty pattern is in every packet")
+			return errors.New("an empty pattern matches every packet")
 		}
 		if r.Pattern != "" {
-			return errors.New("two patterns")
+			return errors.New("a rule has at most one pattern")
 		}
 		r.Pattern = value
 		return nil
@@ -111,7 +111,7 @@ func (r *Rule) add(kind, value string) error {
 	return r.Owner.Add(kind, value)
 }
 
-// parsePorts reads 80, 6000-6100 and lists of them with commas.
+// parsePorts reads 80, 6000-6100 and comma-separated lists of these.
 func parsePorts(text string) (list []Ports, err error) {
 	for part := range strings.SplitSeq(text, ",") {
 		low, high, is := strings.Cut(strings.TrimSpace(part), "-")
@@ -121,33 +121,33 @@ func parsePorts(text string) (list []Ports, err error) {
 		from, err1 := strconv.ParseUint(strings.TrimSpace(low), 10, 16)
 		to, err2 := strconv.ParseUint(strings.TrimSpace(high), 10, 16)
 		if err1 != nil || err2 != nil || from > to || len(list) >= maxPorts {
-			return nil, fmt.Errorf("port %q: want a number from 0 to 65535, or a range of them", part)
+			return nil, fmt.Errorf("port %q: write a number from 0 to 65535 or a range such as 6000-6100", part)
 		}
 		list = append(list, Ports{uint16(from), uint16(to)})
 	}
 	return list, nil
 }
 
-// AddAge adds PATTERN:AGE, the namespaces and how long their packets are kept.
+// AddAge adds PATTERN:AGE: a pattern of namespaces and how long their packets are kept.
 func (p *Policy) AddAge(text string) error {
 	namespace, age, ok := strings.Cut(text, ":")
 	d, err := time.ParseDuration(age)
 	if !ok || err != nil || namespace == "" {
-		return fmt.Errorf("age %.80q: want NAMESPACE:AGE, such as shop:1h", text)
+		return fmt.Errorf("age %.80q: write NAMESPACE:AGE, such as shop:1h", text)
 	}
 	p.MaxAge = append(p.MaxAge, Age{namespace, d})
 	return p.Check()
 }
 
-// Check tells what is wrong with the policy.
+// Check reports the first problem in the policy.
 func (p *Policy) Check() error {
 	switch {
 	case p.Unknown != Default && p.Unknown != Keep && p.Unknown != Drop:
-		return fmt.Errorf("unknown %q: want keep or drop", p.Unknown)
+		return fmt.Errorf("unknown %q: write keep or drop", p.Unknown)
 	case len(p.Never) > maxRules:
-		return fmt.Errorf("%d never-rules, want at most %d", len(p.Never), maxRules)
+		return fmt.Errorf("%d never-rules; the maximum is %d", len(p.Never), maxRules)
 	case len(p.MaxAge) > maxAges:
-		return fmt.Errorf("%d ages, want at most %d", len(p.MaxAge), maxAges)
+		return fmt.Errorf("%d ages; the maximum is %d", len(p.MaxAge), maxAges)
 	}
 	if err := p.Only.Check(); err != nil {
 		return err
@@ -156,7 +156,7 @@ func (p *Policy) Check() error {
 	for i := range p.Never {
 		r := &p.Never[i]
 		if r.Owner.Empty() && len(r.Ports) == 0 && r.Pattern == "" {
-			return fmt.Errorf("%w %d says nothing, which would forbid every packet", ErrRule, i+1)
+			return fmt.Errorf("%w %d has no condition and would forbid every packet", ErrRule, i+1)
 		}
 		if err := r.Owner.Check(); err != nil {
 			return err
@@ -166,7 +166,7 @@ func (p *Policy) Check() error {
 		}
 		if r.Pattern != "" {
 			if patterns++; len(r.Pattern) > maxPattern {
-				return fmt.Errorf("%w %d: pattern of %d bytes, want at most %d", ErrRule, i+1, len(r.Pattern), maxPattern)
+				return fmt.Errorf("%w %d: the pattern has %d bytes; the maximum is %d", ErrRule, i+1, len(r.Pattern), maxPattern)
 			}
 			if _, err := regexp.Compile(r.Pattern); err != nil {
 				return fmt.Errorf("%w %d: %w", ErrRule, i+1, err)
@@ -174,7 +174,7 @@ func (p *Policy) Check() error {
 		}
 	}
 	if combined > maxCombined || patterns > maxPatterns {
-		return fmt.Errorf("%d rules of a workload and something else and %d patterns, want at most %d and %d", combined, patterns, maxCombined, maxPatterns)
+		return fmt.Errorf("%d rules with an owner and another condition, and %d patterns; the maximum is %d and %d", combined, patterns, maxCombined, maxPatterns)
 	}
 	for _, a := range p.MaxAge {
 		only := workload.Selector{Namespaces: []string{a.Namespace}}
@@ -182,23 +182,23 @@ func (p *Policy) Check() error {
 			return err
 		}
 		if a.Age < time.Second || a.Age%time.Second != 0 || a.Age > 100*365*24*time.Hour {
-			return fmt.Errorf("age %s of namespace %q: want whole seconds, at least one", a.Age, a.Namespace)
+			return fmt.Errorf("age %s of namespace %q: write whole seconds, from 1s to 100 years", a.Age, a.Namespace)
 		}
 	}
 	return nil
 }
 
-// NeedsNames reports whether only somebody who knows Kubernetes can hold the policy.
+// NeedsNames reports whether the policy can only be applied with names from Kubernetes.
 func (p *Policy) NeedsNames() bool {
 	return p.Only.NeedsNames() || len(p.MaxAge) > 0 || slices.ContainsFunc(p.Never, func(r Rule) bool { return r.Owner.NeedsNames() })
 }
 
-// NeedsSockets reports whether frames of interfaces do not tell enough to hold it.
+// NeedsSockets reports whether the policy needs more than the frames of interfaces show.
 func (p *Policy) NeedsSockets() bool {
 	return p.Only.NeedsSockets() || len(p.MaxAge) > 0 || slices.ContainsFunc(p.Never, func(r Rule) bool { return r.Owner.NeedsSockets() })
 }
 
-// OnlyPorts lists the ports that are forbidden whoever uses them, whatever is said.
+// OnlyPorts lists the ports that are forbidden for every owner and every content.
 func (p *Policy) OnlyPorts() (list []Ports) {
 	if p == nil {
 		return nil
@@ -211,7 +211,7 @@ func (p *Policy) OnlyPorts() (list []Ports) {
 	return list
 }
 
-// LabelNames lists the labels that rules ask for.
+// LabelNames lists the labels that rules use.
 func (p *Policy) LabelNames() (names []string) {
 	add := func(s *workload.Selector) {
 		for _, l := range s.Labels {
@@ -227,8 +227,8 @@ func (p *Policy) LabelNames() (names []string) {
 	return names
 }
 
-// String is what a section header says of never-rules: the rules with semicolons between,
-// and what becomes of packets nobody can tell of. A long one ends in its hash.
+// String is the text about never-rules in a section header: the rules, separated by
+// semicolons, and what happens to undecided packets. A long text ends in its hash.
 func (p *Policy) String() string {
 	if p == nil || len(p.Never) == 0 {
 		return ""
@@ -240,7 +240,7 @@ func (p *Policy) String() string {
 	return shortened("never "+strings.Join(all, "; ")+"; unknown: "+string(p.unknownNever()), len(p.Never))
 }
 
-// Wanted is what a section header says of those whose packets are wanted.
+// Wanted is the text about wanted owners in a section header.
 func (p *Policy) Wanted() string {
 	if p == nil || p.Only.Empty() {
 		return ""
@@ -252,7 +252,7 @@ func (p *Policy) Wanted() string {
 	return shortened(text, 1)
 }
 
-// shortened ends a long text in its hash.
+// shortened cuts a long text and appends its hash.
 func shortened(text string, rules int) string {
 	if len(text) <= maxText {
 		return text
@@ -267,7 +267,7 @@ func (p *Policy) unknownNever() Unknown {
 	return p.Unknown
 }
 
-// String is the rule as it is written down.
+// String is the rule in the notation that AddNever reads.
 func (r *Rule) String() string {
 	var all []string
 	if !r.Owner.Empty() {
@@ -286,7 +286,7 @@ func (r *Rule) String() string {
 	return strings.Join(all, " ")
 }
 
-// wire is a policy file.
+// wire is the content of a policy file.
 type wire struct {
 	Only    wireOwner  `yaml:"only"`
 	Never   []wireRule `yaml:"never"`
@@ -326,7 +326,7 @@ func (l *list) UnmarshalYAML(n *yaml.Node) error {
 	}
 	var many []string
 	if err := n.Decode(&many); err != nil || len(many) == 0 {
-		return fmt.Errorf("line %d: want a value, or a list of them", n.Line)
+		return fmt.Errorf("line %d: write a value or a list of values", n.Line)
 	}
 	*l = many
 	return nil
@@ -346,13 +346,13 @@ func (w *wireOwner) selector(s *workload.Selector) error {
 	return nil
 }
 
-// Parse adds what a policy file says to p. Members that it does not know are errors: a
-// rule with a slip of the pen must not be one that nobody holds.
+// Parse adds the rules of a policy file to p. An unknown member is an error, because a
+// misspelled rule would otherwise not be applied.
 func (p *Policy) Parse(text []byte) error {
 	var w wire
 	if err := yaml.Load(text, &w, yaml.WithKnownFields()); err != nil {
 		if len(bytes.TrimSpace(text)) == 0 {
-			err = errors.New("it is empty")
+			err = errors.New("the file is empty")
 		}
 		return err
 	}
@@ -368,7 +368,7 @@ func (p *Policy) Parse(text []byte) error {
 			}
 		}
 		if r.Pattern = x.Pattern; err == nil && len(r.Ports) > maxPorts {
-			err = fmt.Errorf("%d ports, want at most %d", len(r.Ports), maxPorts)
+			err = fmt.Errorf("%d ports; the maximum is %d", len(r.Ports), maxPorts)
 		}
 		if err != nil {
 			return fmt.Errorf("never, %w %d: %w", ErrRule, i+1, err)
@@ -386,7 +386,7 @@ func (p *Policy) Parse(text []byte) error {
 	return p.Check()
 }
 
-// ReadFile adds what a policy file says to p.
+// ReadFile reads a policy file and adds its rules to p.
 func (p *Policy) ReadFile(path string) error {
 	f, err := os.Open(path)
 	if err != nil {

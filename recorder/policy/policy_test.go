@@ -18,12 +18,12 @@ func TestAddNever(t *testing.T) {
 		{"a label has two equals signs", "label=tier=secret", "never label=tier=secret; unknown: drop"},
 		{"a pattern with equals signs", "pattern=a=b", `never pattern="a=b"; unknown: drop`},
 		{"no kind", "443", ""},
-		{"another kind", "colour=red", ""},
+		{"an unknown kind", "colour=red", ""},
 		{"a port too large", "port=65536", ""},
-		{"a range the wrong way", "port=10-5", ""},
+		{"a reversed range", "port=10-5", ""},
 		{"an empty pattern", "pattern=", ""},
-		{"a pattern that is none", "pattern=a(", ""},
-		{"a pattern that RE2 does not have", `pattern=(a)\1`, ""},
+		{"an invalid pattern", "pattern=a(", ""},
+		{"a pattern that RE2 does not support", `pattern=(a)\1`, ""},
 		{"a broken glob", "namespace=[", ""},
 		{"no value", "namespace=", ""},
 	} {
@@ -49,16 +49,16 @@ max-age:
 - {namespace: 'pay*', age: 90s}
 `
 	for _, c := range []struct{ name, text, want string }{
-		{"all there is", whole, `never namespace=secret; workload=shop/billing-* port=5432; port=80 port=6000-6100; pattern="\\bBEGIN [A-Z ]*KEY"; unknown: keep`},
-		{"a member with a slip of the pen", "never: [{namespce: a}]", "error"},
-		{"a rule that says nothing", "never: [{}]", "error"},
+		{"every member", whole, `never namespace=secret; workload=shop/billing-* port=5432; port=80 port=6000-6100; pattern="\\bBEGIN [A-Z ]*KEY"; unknown: keep`},
+		{"a misspelled member", "never: [{namespce: a}]", "error"},
+		{"a rule without conditions", "never: [{}]", "error"},
 		{"a rule that is null", "never: [{namespace: ~}]", "error"},
-		{"nothing", "", "error"},
-		{"no mapping", "[1, 2]", "error"},
+		{"an empty file", "", "error"},
+		{"not a mapping", "[1, 2]", "error"},
 		{"ages below a second", "max-age: [{namespace: a, age: 10ms}]", "error"},
-		{"an age that is none", "max-age: [{namespace: a, age: soon}]", "error"},
-		{"another word for unknown", "unknown: perhaps", "error"},
-		{"a port that is none", "never: [{port: http}]", "error"},
+		{"an invalid age", "max-age: [{namespace: a, age: soon}]", "error"},
+		{"an invalid value of unknown", "unknown: perhaps", "error"},
+		{"an invalid port", "never: [{port: http}]", "error"},
 		{"aliases of aliases", "a: &a [x,x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a]\nnever: [*b]", "error"},
 	} {
 		var p Policy
@@ -76,7 +76,7 @@ max-age:
 	}
 }
 
-func TestTextOfLongPolicies(t *testing.T) {
+func TestLongPolicyText(t *testing.T) {
 	var p Policy
 	for range 900 {
 		p.Never = append(p.Never, Rule{Ports: []Ports{{1, 65535}}})
@@ -86,7 +86,7 @@ func TestTextOfLongPolicies(t *testing.T) {
 	}
 }
 
-// Packets that are made by hand.
+// Handmade packets.
 
 func ip4(proto byte, frag uint16, body []byte) []byte {
 	b := make([]byte, 20, 20+len(body))
@@ -150,29 +150,29 @@ func TestJudgeBytes(t *testing.T) {
 		packet []byte
 		want   Fate
 	}{
-		{"to the port", ip4(udp, 0, udpTo(5432)), Forbidden},
-		{"from the port", ip4(tcp, 0, ports(5432, 7, 20, "")), Forbidden},
+		{"destination port", ip4(udp, 0, udpTo(5432)), Forbidden},
+		{"source port", ip4(tcp, 0, ports(5432, 7, 20, "")), Forbidden},
 		{"in a range", ip4(udp, 0, udpTo(6005)), Forbidden},
-		{"another port", ip4(udp, 0, udpTo(5433)), Kept},
+		{"a different port", ip4(udp, 0, udpTo(5433)), Kept},
 		{"a protocol without ports", ip4(89, 0, udpTo(5432)), Kept},
 		{"over IPv6", ip6(udp, udpTo(5432)), Forbidden},
-		{"behind headers of IPv6", ip6(hopByHop, append([]byte{destOpts, 0, 0, 0, 0, 0, 0, 0, udp, 0, 0, 0, 0, 0, 0, 0}, udpTo(5432)...)), Forbidden},
-		{"another behind headers of IPv6", ip6(hopByHop, append([]byte{udp, 0, 0, 0, 0, 0, 0, 0}, udpTo(80)...)), Kept},
-		{"behind a header for authentication", ip4(ah, 0, append([]byte{udp, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}, udpTo(5432)...)), Forbidden},
-		{"a packet in a packet", ip4(ipip, 0, ip4(tcp, 0, ports(9, 5432, 20, ""))), Forbidden},
-		{"a packet of version 6 in one of 4", ip4(ip6in, 0, ip6(tcp, ports(9, 5432, 20, ""))), Forbidden},
+		{"after IPv6 extension headers", ip6(hopByHop, append([]byte{destOpts, 0, 0, 0, 0, 0, 0, 0, udp, 0, 0, 0, 0, 0, 0, 0}, udpTo(5432)...)), Forbidden},
+		{"a different port after IPv6 extension headers", ip6(hopByHop, append([]byte{udp, 0, 0, 0, 0, 0, 0, 0}, udpTo(80)...)), Kept},
+		{"after an authentication header", ip4(ah, 0, append([]byte{udp, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}, udpTo(5432)...)), Forbidden},
+		{"IP in IP", ip4(ipip, 0, ip4(tcp, 0, ports(9, 5432, 20, ""))), Forbidden},
+		{"IPv6 in IPv4", ip4(ip6in, 0, ip6(tcp, ports(9, 5432, 20, ""))), Forbidden},
 		{"in GRE", ip4(gre, 0, append([]byte{0x20, 0, 8, 0, 0, 0, 0, 1}, ip4(tcp, 0, ports(9, 5432, 20, ""))...)), Forbidden},
 		{"in VXLAN", ip4(udp, 0, ports(7, 4789, 8, string(vxlan))), Forbidden},
 		{"in Geneve with options", ip4(udp, 0, ports(7, 6081, 8, string(geneve))), Forbidden},
-		{"quoted by an error", ip4(icmp4, 0, quoted), Forbidden},
-		{"an echo", ip4(icmp4, 0, append([]byte{8}, quoted[1:]...)), Kept},
-		{"deeper than anybody looks", deep, Forbidden},
-		{"cut before the ports", ip4(udp, 0, udpTo(80)[:3]), Forbidden},
-		{"no IP at all", []byte{1, 2, 3}, Forbidden},
+		{"quoted by an ICMP error", ip4(icmp4, 0, quoted), Forbidden},
+		{"an ICMP echo", ip4(icmp4, 0, append([]byte{8}, quoted[1:]...)), Kept},
+		{"nested too deeply to parse", deep, Forbidden},
+		{"truncated before the ports", ip4(udp, 0, udpTo(80)[:3]), Forbidden},
+		{"not an IP packet", []byte{1, 2, 3}, Forbidden},
 		{"the pattern", ip4(udp, 0, ports(1, 2, 8, "card 4111111111111111.")), Forbidden},
 		{"the pattern in another protocol", ip4(89, 0, []byte("card 4111111111111111.")), Forbidden},
-		{"not quite the pattern", ip4(udp, 0, ports(1, 2, 8, "card 411111111111111.")), Kept},
-		{"the pattern's bytes in a header do not count", ip4(tcp, 0, ports(1, 2, 20, "")), Kept},
+		{"almost the pattern", ip4(udp, 0, ports(1, 2, 8, "card 411111111111111.")), Kept},
+		{"the pattern is not searched for in headers", ip4(tcp, 0, ports(1, 2, 20, "")), Kept},
 	} {
 		j := judge(t, Default, "port=5432", "port=6000-6010", `pattern=\b[0-9]{16}\b`)
 		if got := j.Packet(Marks{}, c.packet); got != c.want {
@@ -181,7 +181,7 @@ func TestJudgeBytes(t *testing.T) {
 	}
 }
 
-// TestFragments: later pieces have no ports, and go the way of the first.
+// TestFragments: later fragments have no ports, and share the fate of the first.
 func TestFragments(t *testing.T) {
 	first := func(port uint16) []byte { return ip4(udp, 0x2000, ports(1, port, 8, "12345678")) }
 	later := ip4(udp, 2, []byte("the rest"))
@@ -191,17 +191,17 @@ func TestFragments(t *testing.T) {
 		first   []byte
 		want    Fate
 	}{
-		{"after a forbidden first piece", Default, first(53), Forbidden},
-		{"after another first piece", Default, first(54), Kept},
-		{"whose first piece nobody saw", Default, nil, Forbidden},
-		{"whose first piece nobody saw, where such are kept", Keep, nil, Kept},
+		{"after a forbidden first fragment", Default, first(53), Forbidden},
+		{"after a different first fragment", Default, first(54), Kept},
+		{"without a first fragment", Default, nil, Forbidden},
+		{"without a first fragment, and unknown is keep", Keep, nil, Kept},
 	} {
 		j := judge(t, c.unknown, "port=53")
 		if c.first != nil {
 			j.Packet(Marks{}, c.first)
 		}
 		if got := j.Packet(Marks{}, later); got != c.want {
-			t.Errorf("a piece %s: %d, want %d", c.name, got, c.want)
+			t.Errorf("a fragment %s: %d, want %d", c.name, got, c.want)
 		}
 	}
 }
@@ -222,16 +222,16 @@ func TestJudgeOwners(t *testing.T) {
 		{"forbidden", never, "", &pay, nil, Forbidden},
 		{"not forbidden", never, "", &shop, nil, Kept},
 		{"the other side is forbidden", never, "", &shop, &pay, Forbidden},
-		{"not known whether forbidden", never, "", &fresh, nil, Forbidden},
-		{"not known whether forbidden, and to keep", never, Keep, &fresh, nil, Kept},
-		{"the other side is not known", never, "", &shop, &fresh, Kept},
+		{"unknown whether forbidden", never, "", &fresh, nil, Forbidden},
+		{"unknown whether forbidden, and unknown is keep", never, Keep, &fresh, nil, Kept},
+		{"the other side is unknown", never, "", &shop, &fresh, Kept},
 		{"both conditions", both, "", &pay, nil, Forbidden},
 		{"one of two conditions", both, "", &shop, nil, Kept},
 		{"wanted", only, "", &shop, nil, Kept},
 		{"not wanted", only, "", &pay, nil, Unwanted},
 		{"the other side is wanted", only, "", &pay, &shop, Kept},
-		{"not known whether wanted", only, "", &fresh, nil, Kept},
-		{"not known whether wanted, and to drop", only, Drop, &fresh, nil, Unwanted},
+		{"unknown whether wanted", only, "", &fresh, nil, Kept},
+		{"unknown whether wanted, and unknown is drop", only, Drop, &fresh, nil, Unwanted},
 	} {
 		c.policy.Unknown = c.unknown
 		j, err := New(&c.policy)
@@ -252,19 +252,19 @@ func TestJudgeFrames(t *testing.T) {
 	p := Policy{Never: []Rule{{Owner: workload.Selector{Namespaces: []string{"pay"}}}, {Ports: []Ports{{53, 53}}}}}
 	for _, c := range []struct {
 		name  string
-		who   string // namespace of 10.0.0.2; "" is nobody
+		who   string // namespace of 10.0.0.2; "" if unknown
 		frame []byte
 		want  Fate
 	}{
-		{"to the forbidden", "pay", ether(etherIPv4, ip4(tcp, 0, ports(1, 2, 20, ""))), Forbidden},
-		{"to others", "shop", ether(etherIPv4, ip4(tcp, 0, ports(1, 2, 20, ""))), Kept},
-		{"of nobody that is known", "", ether(etherIPv4, ip4(tcp, 0, ports(1, 2, 20, ""))), Forbidden},
-		{"port behind tags", "shop", ether(etherIPv4, ip4(udp, 0, ports(1, 53, 8, "")), 0x88A8, 0x8100), Forbidden},
-		{"port behind labels", "shop", ether(0x8847, append([]byte{0, 0, 0, 9, 0, 0, 1, 9}, ip4(udp, 0, ports(1, 53, 8, ""))...)), Forbidden},
+		{"to a forbidden namespace", "pay", ether(etherIPv4, ip4(tcp, 0, ports(1, 2, 20, ""))), Forbidden},
+		{"to another namespace", "shop", ether(etherIPv4, ip4(tcp, 0, ports(1, 2, 20, ""))), Kept},
+		{"to an unknown address", "", ether(etherIPv4, ip4(tcp, 0, ports(1, 2, 20, ""))), Forbidden},
+		{"port after VLAN tags", "shop", ether(etherIPv4, ip4(udp, 0, ports(1, 53, 8, "")), 0x88A8, 0x8100), Forbidden},
+		{"port after MPLS labels", "shop", ether(0x8847, append([]byte{0, 0, 0, 9, 0, 0, 1, 9}, ip4(udp, 0, ports(1, 53, 8, ""))...)), Forbidden},
 		{"port in PPP", "shop", ether(0x8864, append([]byte{0x11, 0, 0, 1, 0, 9, 0, 0x21}, ip4(udp, 0, ports(1, 53, 8, ""))...)), Forbidden},
 		{"ARP", "", ether(0x0806, make([]byte, 28)), Kept},
-		{"a type that is not read", "shop", ether(0x9999, make([]byte, 28)), Forbidden},
-		{"a frame that ends", "shop", []byte{1, 2, 3}, Forbidden},
+		{"an unknown EtherType", "shop", ether(0x9999, make([]byte, 28)), Forbidden},
+		{"a truncated frame", "shop", []byte{1, 2, 3}, Forbidden},
 	} {
 		j, err := New(&p)
 		if err != nil {
@@ -282,7 +282,7 @@ func TestJudgeFrames(t *testing.T) {
 	}
 }
 
-// FuzzJudge asks about any bytes.
+// FuzzJudge passes arbitrary bytes to a judge.
 func FuzzJudge(f *testing.F) {
 	f.Add(ether(etherIPv4, ip4(udp, 0, ports(1, 4789, 8, "\x08\x00\x00\x00\x00\x00\x01\x00"+string(ether(etherIPv6, ip6(tcp, ports(1, 2, 20, ""))))))))
 	f.Add(ether(etherIPv6, ip6(fragment, []byte{udp, 0, 0, 9, 0, 0, 0, 1, 1, 1, 2, 2, 3, 3, 4, 4})))
@@ -291,19 +291,19 @@ func FuzzJudge(f *testing.F) {
 	f.Fuzz(func(t *testing.T, frame []byte) {
 		a, b := j.Frame(frame), j.Packet(Marks{}, frame)
 		if a > Forbidden || b > Forbidden {
-			t.Fatal("no fate")
+			t.Fatal("an invalid fate")
 		}
 	})
 }
 
-// FuzzParse reads any bytes as a policy.
+// FuzzParse parses arbitrary bytes as a policy.
 func FuzzParse(f *testing.F) {
 	f.Add([]byte("never: [{namespace: a, port: [1, 2-3]}]\nmax-age: [{namespace: a, age: 1h}]\n"))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		var p Policy
 		if p.Parse(text) == nil {
 			if _, err := New(&p); err != nil {
-				t.Fatalf("a policy that was taken makes no judge: %v", err)
+				t.Fatalf("New refuses a policy that Parse accepted: %v", err)
 			}
 		}
 	})

@@ -14,8 +14,8 @@ import (
 	"testing"
 )
 
-// manyLines is a key log of n lines that takes no memory: five of each connection, all of
-// one length, with made values.
+// manyLines is a key log of n lines that needs no memory: five for each connection, all of
+// the same length, with generated values.
 type manyLines struct{ n int64 }
 
 var lineLabels = [5]string{"CLIENT_HANDSHAKE_TRAFFIC_SECRET ", "SERVER_HANDSHAKE_TRAFFIC_SECRET ", "CLIENT_TRAFFIC_SECRET_0         ", "SERVER_TRAFFIC_SECRET_0         ", "EXPORTER_SECRET                 "}
@@ -106,8 +106,8 @@ func BenchmarkFindNothing(b *testing.B) {
 	}
 }
 
-// TestManyLines wants 16 bytes a line and not much more. PCAPSULE_KEYLOG_LINES=10000000
-// tries the size that the package promises.
+// TestManyLines checks that a line needs little more than 16 bytes. PCAPSULE_KEYLOG_LINES=10000000
+// tests the size that the package promises.
 func TestManyLines(t *testing.T) {
 	n := int64(200000)
 	if v := os.Getenv("PCAPSULE_KEYLOG_LINES"); v != "" {
@@ -126,7 +126,7 @@ func TestManyLines(t *testing.T) {
 	s.Ready()
 	runtime.ReadMemStats(&after)
 	grown := int64(after.HeapSys) - int64(before.HeapSys)
-	t.Logf("%d lines: heap grew by %d bytes, %d a line; allocated %d in all", n, grown, grown/n, after.TotalAlloc-before.TotalAlloc)
+	t.Logf("%d lines: heap grew by %d bytes, %d per line; allocated %d in total", n, grown, grown/n, after.TotalAlloc-before.TotalAlloc)
 	if most := 18*n + 8<<20; grown > most {
 		t.Errorf("heap grew by %d bytes, want at most %d", grown, most)
 	}
@@ -211,7 +211,7 @@ func benchmarkSearch(b *testing.B, o *Opener, r *Record, n uint64) {
 	b.ReportAllocs()
 	for range b.N {
 		if _, ok := o.Search(r, r.Seq+1, n); ok {
-			b.Fatal("found what is not there")
+			b.Fatal("found a number that does not exist")
 		}
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(n), "ns/number")

@@ -7,24 +7,24 @@ import (
 	"errors"
 )
 
-// ccm is the CCM mode of NIST SP 800-38C (RFC 3610) with nonces of 12 bytes, as TLS has
-// it. It only opens.
+// ccm is the CCM mode of NIST SP 800-38C (RFC 3610) with nonces of 12 bytes, as used in TLS.
+// It only opens.
 type ccm struct {
 	block cipher.Block
 	tag   int
-	// Scratch, so that a record costs no allocation.
+	// Scratch space, to avoid an allocation for each record.
 	sum, counter, key [16]byte
 }
 
-const ccmLength = 3 // bytes of a length: 15 less the nonce
+const ccmLength = 3 // bytes of a length: 15 minus the nonce
 
 func newCCM(block cipher.Block, tag int) cipher.AEAD { return &ccm{block: block, tag: tag} }
 
 func (c *ccm) NonceSize() int { return 15 - ccmLength }
 func (c *ccm) Overhead() int  { return c.tag }
 
-// Seal is there for the interface alone.
-func (c *ccm) Seal(dst, nonce, plain, aad []byte) []byte { panic("ccm: sealing is not offered") }
+// Seal exists only to implement cipher.AEAD.
+func (c *ccm) Seal(dst, nonce, plain, aad []byte) []byte { panic("ccm: sealing is not supported") }
 
 var errCCM = errors.New("ccm: message authentication failed")
 
@@ -51,7 +51,7 @@ func (c *ccm) Open(dst, nonce, sealed, aad []byte) ([]byte, error) {
 	return dst, nil
 }
 
-// crypt xors the key stream from block 1 on.
+// crypt xors the key stream, starting with block 1.
 func (c *ccm) crypt(b []byte) {
 	for i := uint32(1); len(b) > 0; i++ {
 		c.counter[13], c.counter[14], c.counter[15] = byte(i>>16), byte(i>>8), byte(i)
@@ -61,7 +61,7 @@ func (c *ccm) crypt(b []byte) {
 	}
 }
 
-// authenticate leaves the CBC-MAC in sum.
+// authenticate computes the CBC-MAC into sum.
 func (c *ccm) authenticate(nonce, plain, aad []byte) {
 	c.sum = [16]byte{byte((c.tag-2)/2<<3 | ccmLength - 1)}
 	if len(aad) > 0 {

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// sharedCapture reads a capture that does not lie in the repository.
+// sharedCapture reads a capture that is not in the repository.
 func sharedCapture(t *testing.T, name string) []byte {
 	t.Helper()
 	dir := os.Getenv("PCAPSULE_CAPTURES")
@@ -25,7 +25,7 @@ func sharedCapture(t *testing.T, name string) []byte {
 	}
 	b, err := os.ReadFile(filepath.Join(dir, name))
 	if err != nil {
-		t.Skip("needs shared captures")
+		t.Skip("needs the shared captures")
 	}
 	return b
 }
@@ -35,8 +35,8 @@ func exists(path string) bool {
 	return err == nil
 }
 
-// TestOpensDTLS13OfWolfSSL takes the datagrams by their ports and the keys from the
-// capture's secrets block, whose lines are as readable as those of any file.
+// TestOpensDTLS13OfWolfSSL finds the datagrams by their ports and reads the keys from the
+// capture's secrets block, whose lines are readable like those of any file.
 func TestOpensDTLS13OfWolfSSL(t *testing.T) {
 	capture := sharedCapture(t, "tls/ndpi-dtls.pcap")
 	store := storeOf(t, capture)
@@ -81,7 +81,7 @@ func TestOpensDTLS13OfWolfSSL(t *testing.T) {
 			}
 		}
 	}
-	// As the capture is: a handshake with client certificate, data each way, ACK, alerts.
+	// The capture has a handshake with a client certificate, data each way, ACK, alerts.
 	if c, s := opened[0], opened[1]; c[22] != 3 || c[23] != 1 || c[21] != 1 || s[22] != 6 || s[23] != 1 || s[26] != 1 || s[21] != 1 {
 		t.Errorf("opened %v", opened)
 	}

@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// FuzzOpen gives any record to every kind of cipher: it may come out only if it is the
-// one that was sealed.
+// FuzzOpen passes any record to every kind of cipher, which must only open records that
+// were sealed.
 func FuzzOpen(f *testing.F) {
 	f.Add(byte(0), byte(23), uint64(0), []byte{23, 3, 3, 0, 40}, fixed(1, 40), false)
 	f.Add(byte(9), byte(25), uint64(1<<48), fixed(25, 20), fixed(2, 64), true)
@@ -42,12 +42,12 @@ func FuzzOpen(f *testing.F) {
 				o.Lost()
 			}
 			if _, ok := o.Search(r, seq-2, 5); ok {
-				t.Fatalf("%s finds a number for what nobody sealed", o.suite.Name)
+				t.Fatalf("%s finds a number for a record that was not sealed", o.suite.Name)
 			}
 			before := bytes.Clone(body)
 			got, _, err := o.Open([]byte("kept"), r)
 			if err == nil || string(got) != "kept" {
-				t.Fatalf("%s opens what nobody sealed: %q, %v", o.suite.Name, got, err)
+				t.Fatalf("%s opens a record that was not sealed: %q, %v", o.suite.Name, got, err)
 			}
 			if !bytes.Equal(before, body) {
 				t.Fatalf("%s wrote to the record", o.suite.Name)
@@ -90,11 +90,11 @@ func FuzzQUIC(f *testing.F) {
 			found, ok := k.Search(header, packet[at+length:], truncated, length, number, 1000)
 			plain, err := k.Open(nil, found, header, packet[at+length:])
 			if ok != (err == nil && ok) || err != nil && plain != nil {
-				t.Fatalf("searching tells %v, opening %v", ok, err)
+				t.Fatalf("Search returned %v, Open %v", ok, err)
 			}
 		}
 		if !bytes.Equal(packet, before) {
-			t.Fatal("the packet was written to")
+			t.Fatal("the packet was changed")
 		}
 		RetryTag(version, packet[:min(len(packet), 20)], packet)
 	})

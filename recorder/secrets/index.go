@@ -10,8 +10,8 @@ import (
 
 // entry is a line of a key log in 16 bytes.
 type entry struct {
-	id    uint64 // 40 bits of the identifier's hash, 24 of the secret's print
-	place uint64 // 46 bits where the line begins, counted over all sources; 12 more of the print; 6 of label
+	id    uint64 // 40 bits of the identifier's hash, 24 of the secret's fingerprint
+	place uint64 // 46 bits of the line's offset in all sources, 12 more of the fingerprint, 6 of the label
 }
 
 const (
@@ -22,26 +22,26 @@ const (
 	maxPlace  = 1 << (64 - lowBits)
 	buckets   = 256 // by 8 more bits of the identifier's hash
 	piece     = 1024
-	// maxEntries bounds what a store keeps to 512 MiB.
+	// maxEntries limits the memory of a store to 512 MiB.
 	maxEntries = 1 << 25
 )
 
 func (e entry) at() int64 { return int64(e.place >> lowBits) }
 func (e entry) code() int { return int(e.place & (1<<labelBits - 1)) }
 
-// same tells entries of one identifier, label and secret.
+// same reports whether entries have the same identifier, label and secret.
 func (e entry) same(f entry) bool { return e.id == f.id && (e.place^f.place)&(1<<lowBits-1) == 0 }
 
-// index finds lines by their identifier. It grows in pieces, since a slice that doubles would
-// for a moment need three times as much.
+// index finds lines by their identifier. It grows in pieces, because doubling a slice would
+// briefly need three times the memory.
 type index struct {
-	seed    maphash.Seed // nobody can choose identifiers that fall together
+	seed    maphash.Seed // random, so that input cannot cause collisions
 	kinds   [kinds]uint64
 	buckets [buckets]bucket
 	entries int
 }
 
-// bucket holds entries in pieces; all but the last are full.
+// bucket stores entries in pieces; all but the last are full.
 type bucket struct {
 	pieces [][]entry
 	n      int
@@ -67,18 +67,18 @@ func newIndex() index {
 	return index{seed: maphash.MakeSeed(), kinds: [kinds]uint64{rand.Uint64(), rand.Uint64(), rand.Uint64()}}
 }
 
-// hash gives a bucket and the 40 bits of an identifier. Those of different kinds do not meet.
+// hash returns the bucket and the 40 bits of an identifier. Kinds have separate hashes.
 func (x *index) hash(kind byte, id []byte) (int, uint64) {
 	v := maphash.Bytes(x.seed, id) ^ x.kinds[kind]
 	return int(v % buckets), v >> 24 << printBits
 }
 
-// print is what tells two secrets of one identifier apart, in 36 bits.
+// print is a fingerprint of 36 bits, which distinguishes the secrets of one identifier.
 func (x *index) print(s *Secret) uint64 {
 	return (maphash.Bytes(x.seed, s.Value) + (uint64(s.N)<<8+uint64(s.Label))*0x9e3779b97f4a7c15) >> (64 - printBits - moreBits)
 }
 
-// code is a label and its number in 6 bits. The last one is shared by high numbers.
+// code is a label and its number in 6 bits. High numbers share the last code.
 func (s *Secret) code() uint64 {
 	const shared = 1<<labelBits - 1
 	if s.N == 0 {
@@ -91,7 +91,7 @@ func (s *Secret) code() uint64 {
 	return uint64(min(n, shared))
 }
 
-// What an identifier identifies.
+// What an identifier is.
 const (
 	byRandom byte = iota
 	byEncrypted
@@ -116,8 +116,8 @@ func (x *index) add(s *Secret, at int64) {
 	x.entries++
 }
 
-// finish sorts and drops duplicates. It tells where each duplicate and each conflict
-// stands: the later line of two.
+// finish sorts the entries and drops duplicates. It reports the place of each duplicate and
+// each conflict: the later of two lines.
 func (x *index) finish(duplicate, conflict func(at int64)) {
 	most := 0
 	for i := range x.buckets {
@@ -166,7 +166,7 @@ func (x *index) finish(duplicate, conflict func(at int64)) {
 	}
 }
 
-// refill puts entries back into the pieces, which are enough.
+// refill puts entries back into the pieces, which are large enough.
 func (b *bucket) refill(all []entry) {
 	b.n = len(all)
 	for i, p := range b.pieces {
@@ -176,7 +176,7 @@ func (b *bucket) refill(all []entry) {
 	}
 }
 
-// find gives the entries of an identifier in the order of their places.
+// find yields the entries of an identifier in the order of their places.
 func (x *index) find(kind byte, id []byte, yield func(entry) bool) {
 	i, want := x.hash(kind, id)
 	b := &x.buckets[i]
@@ -187,7 +187,7 @@ func (x *index) find(kind byte, id []byte, yield func(entry) bool) {
 	}
 }
 
-// first gives up to max entries with such a code in the order of their places.
+// first returns up to max entries with matching codes in the order of their places.
 func (x *index) first(max int, match func(code int) bool) []entry {
 	var list []entry
 	trim := func() {

@@ -9,23 +9,23 @@ import (
 
 const (
 	randomSize = 32
-	maxLine    = 64 << 10 // bytes; an ECHConfig is the longest thing in a line
+	maxLine    = 64 << 10 // bytes; an ECHConfig is the longest part of a line
 	maxUpdate  = 1 << 30  // N of a traffic secret
-	maxPreMast = 4 << 10  // bytes; as long as the longest Diffie-Hellman prime in use
+	maxPreMast = 4 << 10  // bytes; the longest Diffie-Hellman prime in use
 )
 
-// Why a line is wrong.
+// Why a line is invalid.
 var (
 	errLabel  = errors.New("unknown label")
-	errFields = errors.New("want label, identifier and secret")
+	errFields = errors.New("not a label, an identifier and a secret")
 	errHex    = errors.New("not hexadecimal")
-	errID     = errors.New("identifier of a wrong length")
-	errValue  = errors.New("secret of a wrong length")
-	errLong   = errors.New("line too long")
+	errID     = errors.New("the identifier has the wrong length")
+	errValue  = errors.New("the secret has the wrong length")
+	errLong   = errors.New("the line is too long")
 )
 
-// parseLine reads a line without its end. ID and Value are decoded into buf, which
-// must have half the line's length. A comment and an empty line are no secret and no error.
+// parseLine parses a line without its end. ID and Value are decoded into buf, which must have
+// half the line's length. A comment or an empty line has no secret and is not an error.
 func parseLine(line, buf []byte) (s Secret, ok bool, err error) {
 	line = bytes.Trim(line, " \t\r")
 	if len(line) == 0 || line[0] == '#' {
@@ -60,7 +60,7 @@ func parseLine(line, buf []byte) (s Secret, ok bool, err error) {
 
 func blank(c byte) bool { return c == ' ' || c == '\t' }
 
-// field cuts the first word off.
+// field splits off the first word.
 func field(b []byte) (word, rest []byte) {
 	n := 0
 	for n < len(b) && !blank(b[n]) {
@@ -73,10 +73,10 @@ func field(b []byte) (word, rest []byte) {
 	return word, b[n:]
 }
 
-// labelOf tells a line's label. That of a session id stands inside the fields.
+// labelOf parses a line's label. The label of a session id is inside the fields.
 func labelOf(label, id, value []byte) (Label, int, []byte, []byte, error) {
 	if v, ok := bytes.CutPrefix(label, []byte("QUIC_")); ok {
-		label = v // stacks of the drafts
+		label = v // used by implementations of the drafts
 	}
 	switch string(label) {
 	case "RSA":
@@ -123,7 +123,7 @@ func number(digits []byte) (n int, ok bool) {
 	return n, len(digits) > 0
 }
 
-// sizes tells whether identifier and secret are as long as the label wants.
+// sizes reports an error unless identifier and secret have the lengths for the label.
 func (s *Secret) sizes() error {
 	id, value := len(s.ID), len(s.Value)
 	switch s.Label {
@@ -156,8 +156,7 @@ func (s *Secret) sizes() error {
 	return nil
 }
 
-// begins tells whether a line may be the first part of one that holds a key, cut in a word
-// or between two.
+// begins reports whether a line may be the truncated beginning of a line with a key.
 func begins(line []byte) bool {
 	line = bytes.TrimLeft(line, " \t")
 	label, rest := field(line)

@@ -17,7 +17,7 @@ import (
 	"time"
 )
 
-// tap remembers what is written to a connection.
+// tap records what is written to a connection.
 type tap struct {
 	net.Conn
 	mu   *sync.Mutex
@@ -31,7 +31,7 @@ func (c tap) Write(b []byte) (int, error) {
 	return c.Conn.Write(b)
 }
 
-// session is what a conversation of crypto/tls with itself left.
+// session is the record of a conversation of crypto/tls with itself.
 type session struct {
 	log    []byte
 	sent   [2][]byte // by client, by server
@@ -63,7 +63,7 @@ func certificates(t testing.TB) []tls.Certificate {
 	return append(list, tls.Certificate{Certificate: [][]byte{der}, PrivateKey: old})
 }
 
-// talk lets both sides send what they are given, and taps it.
+// talk lets both sides send their texts, and records them.
 func talk(t testing.TB, certs []tls.Certificate, version, suite uint16, fromClient, fromServer []byte) *session {
 	t.Helper()
 	var log bytes.Buffer
@@ -95,7 +95,7 @@ func talk(t testing.TB, certs []tls.Certificate, version, suite uint16, fromClie
 	if err := <-done; err != nil {
 		t.Fatal(err)
 	}
-	// As long as the pipe's other end still reads, closing is quick.
+	// Closing is quick as long as the other end of the pipe still reads.
 	go io.Copy(io.Discard, client)
 	s := &session{log: log.Bytes(), suite: SuiteOf(client.ConnectionState().CipherSuite)}
 	mu.Lock()
@@ -107,7 +107,7 @@ func talk(t testing.TB, certs []tls.Certificate, version, suite uint16, fromClie
 	return s
 }
 
-// records cuts a stream into records.
+// records splits a stream into records.
 func records(stream []byte) (list []Record) {
 	for len(stream) >= 5 {
 		n := int(stream[3])<<8 | int(stream[4])
@@ -132,7 +132,7 @@ func storeOf(t testing.TB, log []byte) *Store {
 	return s
 }
 
-// application gives the records that a side's last keys protect, and these keys.
+// application returns the records that a side's last keys protect, and these keys.
 func (s *session) application(t testing.TB, version uint16) (openers [2]*Opener, recs [2][]Record) {
 	t.Helper()
 	store := storeOf(t, s.log)
@@ -186,7 +186,7 @@ func (s *session) application(t testing.TB, version uint16) (openers [2]*Opener,
 	return openers, recs
 }
 
-func TestOpensWhatCryptoTLSSends(t *testing.T) {
+func TestOpensRecordsOfCryptoTLS(t *testing.T) {
 	certs := certificates(t)
 	messages := [2][]byte{bytes.Repeat([]byte("question "), 5000), bytes.Repeat([]byte("an answer "), 9001)}
 	for _, version := range []uint16{tls.VersionTLS10, tls.VersionTLS11, tls.VersionTLS12, tls.VersionTLS13} {
@@ -202,7 +202,7 @@ func TestOpensWhatCryptoTLSSends(t *testing.T) {
 				t.Run(fmt.Sprintf("%s %s", tls.VersionName(version), cs.Name), func(t *testing.T) {
 					s := talk(t, certs, version, cs.ID, messages[0], messages[1])
 					if s.suite == nil || version != tls.VersionTLS13 && s.suite.ID != cs.ID {
-						t.Fatalf("spoke %v", s.suite)
+						t.Fatalf("negotiated %v", s.suite)
 					}
 					openers, recs := s.application(t, version)
 					for i, o := range openers {
@@ -216,7 +216,7 @@ func TestOpensWhatCryptoTLSSends(t *testing.T) {
 								t.Fatalf("side %d record %d: %v", i, k, err)
 							}
 							if least, most := o.Overhead(); len(r.Body) < len(plain)-n+least || len(r.Body) > len(plain)-n+most {
-								t.Errorf("side %d record %d: %d bytes of %d, want %d to %d less", i, k, len(plain)-n, len(r.Body), least, most)
+								t.Errorf("side %d record %d: %d bytes from %d, want %d to %d less", i, k, len(plain)-n, len(r.Body), least, most)
 							}
 							if got = plain; typ != 23 {
 								got = got[:n]

@@ -8,7 +8,7 @@ import (
 	"golang.org/x/crypto/chacha20"
 )
 
-// mask makes the masks over packet numbers: RFC 9001 section 5.4, RFC 9147 section 4.2.3.
+// mask computes the masks for packet numbers: RFC 9001 section 5.4, RFC 9147 section 4.2.3.
 type mask struct {
 	block cipher.Block // nil: ChaCha20
 	key   []byte
@@ -23,7 +23,7 @@ func newMask(s *Suite, key []byte) (*mask, error) {
 	return &mask{block: block}, err
 }
 
-// of is the mask that belongs to a sample of 16 bytes; it is good until the next call.
+// of returns the mask for a sample of 16 bytes; it is valid until the next call.
 func (m *mask) of(sample []byte) []byte {
 	if m.block != nil {
 		m.block.Encrypt(m.out[:], sample)
@@ -32,7 +32,7 @@ func (m *mask) of(sample []byte) []byte {
 	clear(m.out[:5])
 	c, err := chacha20.NewUnauthenticatedCipher(m.key, sample[4:16])
 	if err != nil {
-		panic(err) // the sizes are ours
+		panic(err) // the sizes are constant
 	}
 	c.SetCounter(binary.LittleEndian.Uint32(sample))
 	c.XORKeyStream(m.out[:5], m.out[:5])

@@ -1,24 +1,24 @@
 package secrets
 
-// candidates are what a connection may be tried with whose hellos tell nothing: the first
-// ones of all sources, without duplicates.
+// candidates are secrets to try for a connection without captured hellos: the first ones of
+// all sources, without duplicates.
 type candidates struct {
-	asked int
+	limit int
 	list  [][]byte
 }
 
-// Randoms gives up to max client randoms that have application secrets of TLS 1.3, in the
+// Randoms returns up to max client randoms that have application secrets of TLS 1.3, in the
 // order of their lines: candidates for a connection whose hellos were not captured.
 func (s *Store) Randoms(max int) [][]byte {
 	if s == nil {
 		return nil
 	}
-	// Both sides' lines: one of them may be missing.
+	// Search both sides' lines, because one of them may be missing.
 	return s.candidates(&s.randoms, max, 2, func(x *Secret) []byte { return x.ID }, ClientTraffic, ServerTraffic)
 }
 
-// Masters gives up to max master secrets of versions before TLS 1.3 in the order of their
-// lines: candidates for a resumed session, whose line stands under another client random.
+// Masters returns up to max master secrets of versions before TLS 1.3 in the order of their
+// lines: candidates for a resumed session, whose line has a different client random.
 func (s *Store) Masters(max int) [][]byte {
 	if s == nil {
 		return nil
@@ -26,16 +26,16 @@ func (s *Store) Masters(max int) [][]byte {
 	return s.candidates(&s.masters, max, 1, func(x *Secret) []byte { return x.Value }, ClientRandom)
 }
 
-// candidates gathers what pick takes of the lines with one of the labels, each of which has
-// up to times lines. It walks the whole index, so the outcome is kept.
+// candidates collects what pick returns for the lines with one of the labels, at most times
+// lines for each result. It walks the whole index, so the result is cached.
 func (s *Store) candidates(c *candidates, max, times int, pick func(*Secret) []byte, labels ...Label) [][]byte {
 	if !s.ready || s.index.entries == 0 || max <= 0 {
 		return nil
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if c.asked < max {
-		*c = candidates{asked: max}
+	if c.limit < max {
+		*c = candidates{limit: max}
 		match := func(code int) bool {
 			for _, l := range labels {
 				if code == int(l) {

@@ -12,16 +12,16 @@ import (
 	"math"
 )
 
-// oldCipher is the state of a suite that is not an AEAD: a MAC, and CBC, RC4 or nothing.
+// oldCipher is the state of a suite that is not an AEAD: a MAC, and CBC, RC4 or no encryption.
 type oldCipher struct {
 	kind   cipherKind
 	ssl3   bool
-	etm    bool // RFC 7366: the MAC is over the encryption
-	iv     bool // a record begins with its IV; else it is the last block before
+	etm    bool // RFC 7366: the MAC is over the ciphertext
+	iv     bool // a record begins with its IV; otherwise the IV is the last block of the previous record
 	cbc    cbcMode
 	rc4    *rc4.Cipher
 	mac    hash.Hash
-	ssl    [2][]byte // SSL 3.0: key with either pad
+	ssl    [2][]byte // SSL 3.0: the key with each padding
 	size   int       // of a block
 	lost   bool
 	last   [16]byte // implicit IV
@@ -29,16 +29,16 @@ type oldCipher struct {
 	inner  [64]byte
 }
 
-// cbcMode is what the standard library's CBC decrypters are.
+// cbcMode is the interface of the standard library's CBC decrypters.
 type cbcMode interface {
 	cipher.BlockMode
 	SetIV([]byte)
 }
 
-// explicitIV tells the versions whose CBC records begin with their IV: since TLS 1.1.
+// explicitIV reports whether CBC records of a version begin with their IV: since TLS 1.1.
 func explicitIV(version uint16) bool { return version >= TLS11 }
 
-// blockSize is that of a CBC suite, else 0.
+// blockSize is the block size of a CBC suite, or 0.
 func (s *Suite) blockSize() int {
 	switch s.kind {
 	case kindAESCBC:
@@ -123,8 +123,8 @@ func (o *Opener) openOld(dst []byte, r *Record) ([]byte, error) {
 	return plain, nil
 }
 
-// Skip goes past a record that is not opened. Ciphers that go on from record to record
-// need it; others do nothing.
+// Skip passes over a record that is not opened. Only ciphers with state from record to
+// record need it.
 func (o *Opener) Skip(r *Record) {
 	c := o.old
 	if c == nil {
@@ -150,16 +150,16 @@ func (o *Opener) Skip(r *Record) {
 	}
 }
 
-// Lost tells that records before the next one are not there. CBC of SSL 3.0 and TLS 1.0
-// finds its place again after one record, which Open refuses with ErrLost; RC4 does not.
-// Other ciphers do not mind.
+// Lost says that records are missing before the next one. CBC of SSL 3.0 and TLS 1.0
+// recovers after one record, which Open refuses with ErrLost; RC4 does not. Other ciphers
+// are not affected.
 func (o *Opener) Lost() {
 	if c := o.old; c != nil && (c.rc4 != nil || c.cbc != nil && !c.iv) {
 		c.lost = true
 	}
 }
 
-// decrypt appends the content to dst and points at the MAC, neither yet to be believed.
+// decrypt appends the content to dst and returns the MAC; neither is authenticated yet.
 // It does not change the state.
 func (o *Opener) decrypt(dst []byte, r *Record) (plain, mac []byte, err error) {
 	c, from, body := o.old, len(dst), r.Body
@@ -189,7 +189,7 @@ func (o *Opener) decrypt(dst []byte, r *Record) (plain, mac []byte, err error) {
 		}
 	case c.rc4 != nil:
 		dst = append(dst, body...)
-		stream := *c.rc4 // a copy: a record that fails can be tried again
+		stream := *c.rc4 // a copy, so that a record can be tried again after an error
 		stream.XORKeyStream(dst[from:], dst[from:])
 	default:
 		dst = append(dst, body...)
@@ -203,8 +203,8 @@ func (o *Opener) decrypt(dst []byte, r *Record) (plain, mac []byte, err error) {
 	return dst, mac, nil
 }
 
-// unpad cuts the padding of a CBC record off. We only listen, so nobody learns anything
-// from how long it takes.
+// unpad removes the padding of a CBC record. Timing does not matter, because records are only
+// read and nothing is answered.
 func (c *oldCipher) unpad(plain []byte, from int) ([]byte, error) {
 	n := len(plain)
 	pad := int(plain[n-1])
@@ -212,14 +212,14 @@ func (c *oldCipher) unpad(plain []byte, from int) ([]byte, error) {
 		return plain, ErrAuth
 	}
 	for _, b := range plain[n-1-pad:] {
-		if int(b) != pad && !c.ssl3 { // of SSL 3.0 only the length is told
+		if int(b) != pad && !c.ssl3 { // SSL 3.0 specifies only the length
 			return plain, ErrAuth
 		}
 	}
 	return plain[:n-1-pad], nil
 }
 
-// verify compares the MAC of a record under a number.
+// verify checks the MAC of a record with a sequence number.
 func (o *Opener) verify(r *Record, seq uint64, plain, mac []byte) (bool, error) {
 	c := o.old
 	content := plain
@@ -232,7 +232,7 @@ func (o *Opener) verify(r *Record, seq uint64, plain, mac []byte) (bool, error) 
 	}
 	var sum []byte
 	if c.ssl3 {
-		// RFC 6101 section 5.2.3.1: nested, and no version.
+		// RFC 6101 section 5.2.3.1: nested, and without a version.
 		c.hash(c.inner[:0], c.ssl[0], prefix[:9], prefix[11:13], content)
 		sum = c.hash(c.result[:0], c.ssl[1], c.inner[:c.mac.Size()])
 	} else {

@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-// oldSealer protects records as versions before TLS 1.3 do, one side's.
+// oldSealer protects records of one side like versions before TLS 1.3.
 type oldSealer struct {
 	t       testing.TB
 	version uint16
@@ -23,11 +23,11 @@ type oldSealer struct {
 	block   cipher.Block
 	rc4     *rc4.Cipher
 	seq     uint64
-	pad     int    // blocks of padding more than needed
+	pad     int    // additional blocks of padding
 	cid     []byte // of DTLS
 }
 
-// oldSealers makes both sides from what Open12 is given.
+// oldSealers makes both sides from the arguments of Open12.
 func oldSealers(t testing.TB, version uint16, s *Suite, etm bool, master, cr, sr []byte) [2]*oldSealer {
 	t.Helper()
 	mac, iv := 0, 0
@@ -71,7 +71,7 @@ func oldSealers(t testing.TB, version uint16, s *Suite, etm bool, master, cr, sr
 	return sides
 }
 
-// seal makes the record of a content; its Seq is the right one.
+// seal makes a record with its sequence number.
 func (o *oldSealer) seal(typ uint8, content []byte) Record {
 	r := Record{Type: typ, Version: o.version, Seq: o.seq}
 	o.seq++
@@ -97,7 +97,7 @@ func (o *oldSealer) seal(typ uint8, content []byte) Record {
 		}
 		r.Body = o.aead.Seal(nil, nonce, content, head(len(content)))
 	case o.suite.AEAD:
-		explicit := []byte{1, 2, 3, 4, 5, 6, 7, byte(o.seq)} // need not be the number
+		explicit := []byte{1, 2, 3, 4, 5, 6, 7, byte(o.seq)} // need not be the sequence number
 		r.Body = o.aead.Seal(explicit, append(bytes.Clone(o.iv), explicit...), content, head(len(content)))
 	case o.etm && o.block != nil:
 		text := o.crypt(content)
@@ -129,7 +129,7 @@ func (o *oldSealer) crypt(b []byte) []byte {
 	}
 	for range pad {
 		if o.version == SSL30 {
-			b = append(b, 0x99) // it may be anything
+			b = append(b, 0x99) // any value is valid
 		} else {
 			b = append(b, byte(pad))
 		}

@@ -13,9 +13,9 @@ import (
 
 // Why a record or packet was not opened.
 var (
-	ErrAuth   = errors.New("does not authenticate")
-	ErrRecord = errors.New("cannot be a record of these keys")
-	ErrLost   = errors.New("needs the record before it")
+	ErrAuth   = errors.New("the record does not authenticate")
+	ErrRecord = errors.New("not a record of these keys")
+	ErrLost   = errors.New("the previous record is missing")
 )
 
 // typeCID is the content type of a record with a connection id, RFC 9146.
@@ -24,37 +24,37 @@ const typeCID = 25
 // Record is one protected record.
 type Record struct {
 	Type    uint8
-	Version uint16 // as it stands in the record
-	// Seq is the record's number: counted from 0 since the keys began, for DTLS 1.3 the
-	// whole number, for older DTLS epoch<<48|number.
+	Version uint16 // as in the record
+	// Seq is the record's number: counted from 0 since the keys were first used, for DTLS 1.3
+	// the full number, for older DTLS epoch<<48|number.
 	Seq uint64
-	// Header is what stands before the body: of TLS 1.3 and of records with a connection
-	// id it authenticates too. In one of DTLS 1.3 the number is unmasked.
+	// Header is the part before the body. In TLS 1.3 and in records with a connection id it is
+	// authenticated too. In DTLS 1.3 the number must be unmasked.
 	Header []byte
-	Body   []byte // what the header's length counts
+	Body   []byte // the bytes that the header's length counts
 }
 
-// Opener opens the records that one side protected with one set of keys. It is not for
-// concurrent use, and nothing it emits has not been authenticated.
+// Opener opens the records that one side protected with one set of keys. It must not be used
+// concurrently. It returns only authenticated data.
 type Opener struct {
 	suite   *Suite
 	version uint16
 	aead    cipher.AEAD
-	block   cipher.Block // of AES
-	salt    int          // bytes of iv; the rest of the nonce stands in the record
+	block   cipher.Block // AES
+	salt    int          // bytes of iv; the rest of the nonce is in the record
 	iv      [12]byte
 	nonce   [12]byte
 	aad     [13 + 2 + 256]byte
-	sn      *mask      // of DTLS 1.3
-	old     *oldCipher // where the suite is not an AEAD
+	sn      *mask      // DTLS 1.3
+	old     *oldCipher // if the suite is not an AEAD
 }
 
-// Open13 opens what a traffic secret of TLS 1.3 protects, RFC 8446 section 7.3.
+// Open13 opens records protected by a traffic secret of TLS 1.3, RFC 8446 section 7.3.
 func Open13(s *Suite, traffic []byte) (*Opener, error) {
 	return open13(s, traffic, TLS13, tlsPrefix)
 }
 
-// Open13DTLS opens what a traffic secret of DTLS 1.3 protects, RFC 9147 section 4.
+// Open13DTLS opens records protected by a traffic secret of DTLS 1.3, RFC 9147 section 4.
 func Open13DTLS(s *Suite, traffic []byte) (*Opener, error) {
 	o, err := open13(s, traffic, DTLS13, dtlsPrefix)
 	if err != nil {
@@ -66,10 +66,10 @@ func Open13DTLS(s *Suite, traffic []byte) (*Opener, error) {
 
 func open13(s *Suite, traffic []byte, version uint16, prefix string) (*Opener, error) {
 	if s == nil || !s.TLS13 {
-		return nil, errors.New("making keys of TLS 1.3: not a suite of it")
+		return nil, errors.New("making keys of TLS 1.3: not a TLS 1.3 suite")
 	}
 	if len(traffic) != s.Hash.Size() {
-		return nil, fmt.Errorf("making keys of %s: secret of %d bytes, want %d", s.Name, len(traffic), s.Hash.Size())
+		return nil, fmt.Errorf("making keys of %s: the secret has %d bytes instead of %d", s.Name, len(traffic), s.Hash.Size())
 	}
 	o := &Opener{suite: s, version: version, salt: 12}
 	copy(o.iv[:], expandLabel(s.Hash, traffic, prefix, "iv", 12))
@@ -81,7 +81,7 @@ func (o *Opener) setAEAD(key []byte) (err error) {
 	return err
 }
 
-// newAEAD makes the AEAD of a suite; block is its cipher where that is AES.
+// newAEAD makes the AEAD of a suite; block is its cipher if that is AES.
 func newAEAD(s *Suite, key []byte) (aead cipher.AEAD, block cipher.Block, err error) {
 	if s.kind == kindChaCha {
 		aead, err = chacha20poly1305.New(key)
@@ -97,20 +97,20 @@ func newAEAD(s *Suite, key []byte) (aead cipher.AEAD, block cipher.Block, err er
 	return aead, block, err
 }
 
-// Open12 makes both sides' keys of SSL 3.0 to TLS 1.2 and of DTLS 1.0 and 1.2, RFC 5246
-// section 6.3.
+// Open12 makes the keys of both sides for SSL 3.0 to TLS 1.2 and for DTLS 1.0 and 1.2, RFC
+// 5246 section 6.3.
 func Open12(version uint16, s *Suite, encryptThenMAC bool, master, clientRandom, serverRandom []byte) (client, server *Opener, err error) {
 	switch {
 	case s == nil || s.TLS13:
-		return nil, nil, errors.New("making keys before TLS 1.3: not a suite of these versions")
+		return nil, nil, errors.New("making keys before TLS 1.3: not a suite of an earlier version")
 	case !(version >= SSL30 && version <= TLS12 || version == DTLS10 || version == DTLS12):
-		return nil, nil, fmt.Errorf("making keys of %s: version %#04x, want SSL 3.0 to TLS 1.2 or DTLS", s.Name, version)
+		return nil, nil, fmt.Errorf("making keys of %s: version %#04x is not SSL 3.0 to TLS 1.2 or DTLS", s.Name, version)
 	case s.AEAD && !modern(version):
 		return nil, nil, fmt.Errorf("making keys of %s: version %#04x has no such suites", s.Name, version)
 	case s.kind == kindRC4 && version >= 0x8000:
-		return nil, nil, fmt.Errorf("making keys of %s: not a suite of DTLS", s.Name)
+		return nil, nil, fmt.Errorf("making keys of %s: not a DTLS suite", s.Name)
 	case len(master) != masterSize:
-		return nil, nil, fmt.Errorf("making keys of %s: master secret of %d bytes, want %d", s.Name, len(master), masterSize)
+		return nil, nil, fmt.Errorf("making keys of %s: the master secret has %d bytes instead of %d", s.Name, len(master), masterSize)
 	}
 	macSize, ivSize := 0, 0
 	switch {
@@ -125,14 +125,14 @@ func Open12(version uint16, s *Suite, encryptThenMAC bool, master, clientRandom,
 		}
 	}
 	keys := keyBlock(version, s, master, clientRandom, serverRandom, 2*(macSize+s.key+ivSize))
-	take := func(n int) []byte {
+	next := func(n int) []byte {
 		b := keys[:n:n]
 		keys = keys[n:]
 		return b
 	}
-	macs := [2][]byte{take(macSize), take(macSize)}
-	secret := [2][]byte{take(s.key), take(s.key)}
-	ivs := [2][]byte{take(ivSize), take(ivSize)}
+	macs := [2][]byte{next(macSize), next(macSize)}
+	secret := [2][]byte{next(s.key), next(s.key)}
+	ivs := [2][]byte{next(ivSize), next(ivSize)}
 	var sides [2]*Opener
 	for i := range sides {
 		o := &Opener{suite: s, version: version, salt: ivSize}
@@ -150,15 +150,15 @@ func Open12(version uint16, s *Suite, encryptThenMAC bool, master, clientRandom,
 	return sides[0], sides[1], nil
 }
 
-// Suite is what the keys are of.
+// Suite is the suite of the keys.
 func (o *Opener) Suite() *Suite { return o.suite }
 
-// Open appends to dst what r protects and tells its content type; of TLS 1.3 that is the
-// inner one, 0 where the record holds nothing but padding. An error leaves dst as it was, and
-// the record can be tried again under another number:
+// Open decrypts r, appends the content to dst and returns its content type. For TLS 1.3 that
+// is the inner type, or 0 if the record has only padding. An error leaves dst unchanged, and
+// the record can be tried again with another number:
 //   - ErrAuth:   it does not authenticate
-//   - ErrRecord: no record of these keys looks so
-//   - ErrLost:   the cipher goes on from the record before, which was lost
+//   - ErrRecord: it is not a record of these keys
+//   - ErrLost:   the cipher continues from the previous record, which was lost
 //
 // dst must not overlap the record.
 func (o *Opener) Open(dst []byte, r *Record) (plain []byte, typ uint8, err error) {
@@ -177,7 +177,7 @@ func (o *Opener) Open(dst []byte, r *Record) (plain []byte, typ uint8, err error
 	return plain, r.Type, nil
 }
 
-// inner cuts content type and padding off, RFC 8446 section 5.2.
+// inner removes content type and padding, RFC 8446 section 5.2.
 func inner(plain []byte, from int) ([]byte, uint8) {
 	n := len(plain)
 	for n > from && plain[n-1] == 0 {
@@ -201,7 +201,7 @@ func (o *Opener) openAEAD(dst []byte, r *Record) ([]byte, error) {
 	return plain, nil
 }
 
-// parts tells what an AEAD takes; all of it lies in o and in r.
+// parts returns the arguments of an AEAD, which refer to memory of o and r.
 func (o *Opener) parts(r *Record) (nonce, body, aad []byte, err error) {
 	body, o.nonce = r.Body, o.iv
 	explicit := 12 - o.salt
@@ -226,8 +226,8 @@ func xorNumber(nonce *[12]byte, number uint64) {
 	binary.BigEndian.PutUint64(nonce[4:], binary.BigEndian.Uint64(nonce[4:])^number)
 }
 
-// prefix is what versions before TLS 1.3 authenticate before the content: RFC 5246
-// section 6.2.3, with a connection id RFC 9146 section 5.
+// prefix is the data that versions before TLS 1.3 authenticate before the content: RFC 5246
+// section 6.2.3; with a connection id, RFC 9146 section 5.
 func (o *Opener) prefix(r *Record, seq uint64, n int) ([]byte, error) {
 	b := o.aad[:0]
 	if r.Type == typeCID && o.version >= 0x8000 {
@@ -248,8 +248,8 @@ func (o *Opener) prefix(r *Record, seq uint64, n int) ([]byte, error) {
 	return binary.BigEndian.AppendUint16(b, uint16(n)), nil
 }
 
-// Overhead tells how much longer a record's body is than its content, at least and at
-// most. The padding of TLS 1.3 comes on top.
+// Overhead is how much longer a record's body is than its content, at least and at most,
+// without the padding of TLS 1.3.
 func (o *Opener) Overhead() (least, most int) {
 	switch {
 	case o.old != nil:
@@ -262,7 +262,7 @@ func (o *Opener) Overhead() (least, most int) {
 }
 
 // UnmaskNumber removes the mask from the number in a unified header of DTLS 1.3, in
-// place, RFC 9147 section 4.2.3. It returns the number's low bits and how many they are.
+// place, RFC 9147 section 4.2.3. It returns the low bits of the number and how many there are.
 func (o *Opener) UnmaskNumber(header, body []byte) (number uint16, bits int, err error) {
 	if o.sn == nil || len(header) == 0 || header[0]&0xe0 != 0x20 || len(body) < 16 {
 		return 0, 0, ErrRecord

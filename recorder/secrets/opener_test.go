@@ -22,7 +22,7 @@ func oldPair(t testing.TB, version uint16, s *Suite, etm bool) (sealers [2]*oldS
 	return sealers, openers
 }
 
-// everyOld calls f for each suite that a version before TLS 1.3 has, by kind and hash.
+// everyOld calls f for each suite of each version before TLS 1.3, by kind and hash.
 func everyOld(f func(name string, version uint16, s *Suite, etm bool)) {
 	for _, version := range []uint16{SSL30, TLS10, TLS11, TLS12, DTLS10, DTLS12} {
 		for _, id := range []uint16{
@@ -45,7 +45,7 @@ func everyOld(f func(name string, version uint16, s *Suite, etm bool)) {
 	}
 }
 
-func TestOpensEverySuiteOfEveryOldVersion(t *testing.T) {
+func TestOpensEveryOldSuite(t *testing.T) {
 	everyOld(func(name string, version uint16, s *Suite, etm bool) {
 		sealers, openers := oldPair(t, version, s, etm)
 		for side, seal := range sealers {
@@ -57,10 +57,10 @@ func TestOpensEverySuiteOfEveryOldVersion(t *testing.T) {
 				wrong := r
 				wrong.Seq++
 				if got, _, err := o.Open([]byte("kept"), &wrong); !errors.Is(err, ErrAuth) || string(got) != "kept" {
-					t.Fatalf("%s: a wrong number gave %d bytes, %v", name, len(got), err)
+					t.Fatalf("%s: with a wrong number got %d bytes, %v", name, len(got), err)
 				}
 				if seq, ok := o.Search(&r, r.Seq-min(r.Seq, 3), 7); !ok || seq != r.Seq {
-					t.Fatalf("%s: searched %d and found %d, %v", name, r.Seq, seq, ok)
+					t.Fatalf("%s: searched for %d, found %d, %v", name, r.Seq, seq, ok)
 				}
 				got, typ, err := o.Open([]byte("kept"), &r)
 				if err != nil || typ != 23 || string(got[:4]) != "kept" || !bytes.Equal(got[4:], content) {
@@ -75,7 +75,7 @@ func TestOpensEverySuiteOfEveryOldVersion(t *testing.T) {
 	})
 }
 
-func TestEveryChangedByteIsRefused(t *testing.T) {
+func TestChangedBytesAreRefused(t *testing.T) {
 	everyOld(func(name string, version uint16, s *Suite, etm bool) {
 		sealers, openers := oldPair(t, version, s, etm)
 		r := sealers[0].seal(22, []byte("sixteen bytes or so"))
@@ -83,23 +83,23 @@ func TestEveryChangedByteIsRefused(t *testing.T) {
 			bad := r
 			bad.Body = bytes.Clone(r.Body)
 			bad.Body[i] ^= 0x40
-			// Of SSL 3.0 the padding is not authenticated, but for its length.
+			// SSL 3.0 does not authenticate the padding, except its length.
 			if version == SSL30 && s.blockSize() > 0 && i >= len(r.Body)-2*s.blockSize() {
 				continue
 			}
 			if got, _, err := openers[0].Open(nil, &bad); err == nil {
-				t.Fatalf("%s: byte %d changed and %q came out", name, i, got)
+				t.Fatalf("%s: with byte %d changed got %q", name, i, got)
 			}
 		}
 		for n := range r.Body {
 			bad := r
 			bad.Body = r.Body[:n]
 			if got, _, err := openers[0].Open(nil, &bad); err == nil {
-				t.Fatalf("%s: cut to %d bytes and %q came out", name, n, got)
+				t.Fatalf("%s: truncated to %d bytes got %q", name, n, got)
 			}
 		}
 		if _, _, err := openers[0].Open(nil, &r); err != nil {
-			t.Errorf("%s: what failed before spoilt the record itself: %v", name, err)
+			t.Errorf("%s: failed attempts spoilt the record: %v", name, err)
 		}
 	})
 }
@@ -111,12 +111,12 @@ func TestLostRecords(t *testing.T) {
 		suite   uint16
 		refuses int // records after the lost one
 	}{
-		{"an AEAD does not mind", TLS12, 0x009c, 0},
-		{"CBC with its IV in the record does not mind", TLS11, 0x002f, 0},
-		{"NULL does not mind", TLS10, 0x0002, 0},
+		{"an AEAD is not affected", TLS12, 0x009c, 0},
+		{"CBC with its IV in the record is not affected", TLS11, 0x002f, 0},
+		{"NULL is not affected", TLS10, 0x0002, 0},
 		{"CBC of TLS 1.0 is lost for one record", TLS10, 0x002f, 1},
 		{"3DES of SSL 3.0 is lost for one record", SSL30, 0x000a, 1},
-		{"RC4 is lost", TLS12, 0x0005, 3},
+		{"RC4 never recovers", TLS12, 0x0005, 3},
 	} {
 		sealers, openers := oldPair(t, c.version, SuiteOf(c.suite), false)
 		o := openers[0]
@@ -137,7 +137,7 @@ func TestLostRecords(t *testing.T) {
 				t.Errorf("%s: %v", c.name, err)
 			}
 			if found != (err == nil) {
-				t.Errorf("%s: searching tells %v, opening %v", c.name, found, err)
+				t.Errorf("%s: Search returned %v, Open %v", c.name, found, err)
 			}
 		}
 		if refused != c.refuses {
@@ -171,7 +171,7 @@ func TestOpensRecordsWithConnectionIDs(t *testing.T) {
 					t.Fatalf("%s with an id of %d bytes: %q, %d, %v", s.Name, len(cid), got, typ, err)
 				}
 				if seq, ok := openers[0].Search(&r, 1<<48-2, 5); !ok || seq != 1<<48 {
-					t.Errorf("%s with an id of %d bytes: searched and found %d, %v", s.Name, len(cid), seq, ok)
+					t.Errorf("%s with an id of %d bytes: search found %d, %v", s.Name, len(cid), seq, ok)
 				}
 				r.Header = r.Header[:5]
 				if _, _, err := openers[0].Open(nil, &r); err == nil {
@@ -210,9 +210,9 @@ func TestOpensEverySuiteOfTLS13(t *testing.T) {
 			}{
 				{"content", "some text\x17", "some text", 23},
 				{"padded content", "some text\x16\x00\x00\x00", "some text", 22},
-				{"nothing of a type", "\x15", "", 21},
+				{"an empty content", "\x15", "", 21},
 				{"only padding", "\x00\x00\x00", "", 0},
-				{"much padding", "x\x17" + string(make([]byte, 16000)), "x", 23},
+				{"long padding", "x\x17" + string(make([]byte, 16000)), "x", 23},
 			} {
 				for _, seq := range []uint64{0, 1, 255, 1 << 40, 1<<64 - 1} {
 					r := seal13(t, s, secret, tlsPrefix, nil, seq, []byte(c.inner))
@@ -221,17 +221,17 @@ func TestOpensEverySuiteOfTLS13(t *testing.T) {
 						t.Errorf("%s, %s, %d: %q of type %d, %v", s.Name, c.name, seq, got, typ, err)
 					}
 					if found, ok := o.Search(r, seq-min(seq, 20), 21); !ok || found != seq {
-						t.Errorf("%s, %s: searched %d and found %d, %v", s.Name, c.name, seq, found, ok)
+						t.Errorf("%s, %s: searched for %d, found %d, %v", s.Name, c.name, seq, found, ok)
 					}
 					if found, ok := o.Search(r, seq+1, 20); ok {
-						t.Errorf("%s, %s: found %d where it is not", s.Name, c.name, found)
+						t.Errorf("%s, %s: found %d outside the range", s.Name, c.name, found)
 					}
 					r.Header[0]++
 					if _, _, err := o.Open(nil, r); !errors.Is(err, ErrAuth) {
-						t.Errorf("%s, %s: another header: %v", s.Name, c.name, err)
+						t.Errorf("%s, %s: changed header: %v", s.Name, c.name, err)
 					}
 					if _, ok := o.Search(r, seq, 1); ok {
-						t.Errorf("%s, %s: found under another header", s.Name, c.name)
+						t.Errorf("%s, %s: found with a changed header", s.Name, c.name)
 					}
 				}
 			}
@@ -302,7 +302,7 @@ func TestOpensDTLS13(t *testing.T) {
 	}
 }
 
-func TestRefusesWhatMakesNoKeys(t *testing.T) {
+func TestRefusesInvalidKeys(t *testing.T) {
 	gcm, rc4, new13 := SuiteOf(0x009c), SuiteOf(0x0005), SuiteOf(0x1301)
 	for _, c := range []struct {
 		name    string
@@ -316,8 +316,8 @@ func TestRefusesWhatMakesNoKeys(t *testing.T) {
 		{"an AEAD in DTLS 1.0", DTLS10, gcm, 48},
 		{"RC4 in DTLS", DTLS12, rc4, 48},
 		{"SSL 2.0", 0x0002, rc4, 48},
-		{"TLS 1.3 in the old way", TLS13, gcm, 48},
-		{"a version from nowhere", 0xfefe, gcm, 48},
+		{"TLS 1.3", TLS13, gcm, 48},
+		{"an unknown version", 0xfefe, gcm, 48},
 		{"a short master secret", TLS12, gcm, 47},
 		{"no master secret", TLS12, gcm, 0},
 	} {
@@ -331,7 +331,7 @@ func TestRefusesWhatMakesNoKeys(t *testing.T) {
 		}
 	}
 	if _, err := Open13DTLS(new13, make([]byte, 48)); err == nil {
-		t.Error("a secret of another hash makes keys")
+		t.Error("a secret of the wrong size makes keys")
 	}
 	if s := SuiteOf(0x0000); s != nil {
 		t.Errorf("found %v", s)

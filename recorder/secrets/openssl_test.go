@@ -19,26 +19,26 @@ import (
 	"time"
 )
 
-// opensslPeers runs a server and a client of OpenSSL and gives what each sent, by
+// opensslPeers runs a server and a client of OpenSSL and returns what each of them sent, by
 // datagram for DTLS, and the key log.
 func opensslPeers(t *testing.T, dir string, flags []string, datagrams bool, line string) (sent [2][][]byte, log []byte) {
 	t.Helper()
 	for range 5 {
-		sent, log, said := opensslOnce(t, dir, flags, datagrams, line)
+		sent, log, output := opensslOnce(t, dir, flags, datagrams, line)
 		if log != nil {
 			return sent, log
 		}
-		// Somebody else may have taken the port in the meantime.
-		if !strings.Contains(said, "Address already in use") {
-			t.Fatal(said)
+		// Another process may have taken the port in the meantime.
+		if !strings.Contains(output, "Address already in use") {
+			t.Fatal(output)
 		}
 	}
-	t.Fatal("no port stayed free")
+	t.Fatal("no port remained free")
 	return sent, log
 }
 
-// opensslOnce gives no log where the peers did not come to talk, but what they said.
-func opensslOnce(t *testing.T, dir string, flags []string, datagrams bool, line string) (sent [2][][]byte, log []byte, said string) {
+// opensslOnce returns the output of the peers instead of a log if they did not connect.
+func opensslOnce(t *testing.T, dir string, flags []string, datagrams bool, line string) (sent [2][][]byte, log []byte, output string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
@@ -54,8 +54,8 @@ func opensslOnce(t *testing.T, dir string, flags []string, datagrams bool, line 
 		args = append(args, "-rev")
 	}
 	server := exec.CommandContext(ctx, "openssl", args...)
-	var serverSays lockedBuffer
-	server.Stdout, server.Stderr = &serverSays, &serverSays
+	var serverOutput lockedBuffer
+	server.Stdout, server.Stderr = &serverOutput, &serverOutput
 	keep, err := server.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -79,16 +79,16 @@ func opensslOnce(t *testing.T, dir string, flags []string, datagrams bool, line 
 	if err != nil {
 		t.Fatal(err)
 	}
-	var clientSays lockedBuffer
-	client.Stdout, client.Stderr = &clientSays, &clientSays
+	var clientOutput lockedBuffer
+	client.Stdout, client.Stderr = &clientOutput, &clientOutput
 	if err := client.Start(); err != nil {
 		t.Fatal(err)
 	}
 	io.WriteString(in, line+"\n")
-	from := &clientSays // the server of TLS sends the line back reversed, that of DTLS prints it
+	from := &clientOutput // the TLS server returns the line reversed, the DTLS server prints it
 	want := reversed(line)
 	if datagrams {
-		from, want = &serverSays, line
+		from, want = &serverOutput, line
 	}
 	for gone := false; ctx.Err() == nil && !gone && !strings.Contains(from.String(), want); {
 		select {
@@ -101,7 +101,7 @@ func opensslOnce(t *testing.T, dir string, flags []string, datagrams bool, line 
 	cancel()
 	client.Wait()
 	if !strings.Contains(from.String(), want) {
-		return sent, nil, fmt.Sprintf("no answer; client: %s; server: %s", clientSays.String(), serverSays.String())
+		return sent, nil, fmt.Sprintf("no response; client: %s; server: %s", clientOutput.String(), serverOutput.String())
 	}
 	if log, err = os.ReadFile(logFile); err != nil {
 		t.Fatal(err)
@@ -154,8 +154,8 @@ func freePort(t *testing.T, network string) int {
 	return l.Addr().(*net.TCPAddr).Port
 }
 
-// relay stands between client and server and shows what passes.
-func relay(t *testing.T, ctx context.Context, network string, port int, saw func(side int, b []byte)) string {
+// relay passes data between client and server and reports it.
+func relay(t *testing.T, ctx context.Context, network string, port int, report func(side int, b []byte)) string {
 	t.Helper()
 	to := fmt.Sprintf("127.0.0.1:%d", port)
 	if network == "udp" {
@@ -164,7 +164,7 @@ func relay(t *testing.T, ctx context.Context, network string, port int, saw func
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { c.Close() })
-		go relayDatagrams(t, c, to, saw)
+		go relayDatagrams(t, c, to, report)
 		return c.LocalAddr().String()
 	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -193,7 +193,7 @@ func relay(t *testing.T, ctx context.Context, network string, port int, saw func
 			for {
 				n, err := from.Read(buf)
 				if n > 0 {
-					saw(side, buf[:n])
+					report(side, buf[:n])
 					to.Write(buf[:n])
 				}
 				if err != nil {
@@ -208,7 +208,7 @@ func relay(t *testing.T, ctx context.Context, network string, port int, saw func
 	return l.Addr().String()
 }
 
-func relayDatagrams(t *testing.T, c *net.UDPConn, to string, saw func(side int, b []byte)) {
+func relayDatagrams(t *testing.T, c *net.UDPConn, to string, report func(side int, b []byte)) {
 	addr, err := net.ResolveUDPAddr("udp", to)
 	if err != nil {
 		t.Error(err)
@@ -222,17 +222,17 @@ func relayDatagrams(t *testing.T, c *net.UDPConn, to string, saw func(side int, 
 			return
 		}
 		if from.Port == addr.Port {
-			saw(1, buf[:n])
+			report(1, buf[:n])
 			c.WriteToUDP(buf[:n], client)
 			continue
 		}
 		client = from
-		saw(0, buf[:n])
+		report(0, buf[:n])
 		c.WriteToUDP(buf[:n], addr)
 	}
 }
 
-// datagramRecords cuts datagrams of DTLS 1.0 and 1.2 into records.
+// datagramRecords splits datagrams of DTLS 1.0 and 1.2 into records.
 func datagramRecords(datagrams [][]byte) (list []Record) {
 	for _, d := range datagrams {
 		for len(d) >= 13 {
@@ -251,7 +251,7 @@ func datagramRecords(datagrams [][]byte) (list []Record) {
 	return list
 }
 
-// hello is what of a ServerHello matters here.
+// hello returns the parts of a ServerHello that the test needs.
 func hello(t *testing.T, body []byte) (random []byte, suite uint16, extensions map[uint16]bool) {
 	t.Helper()
 	random = body[2:34]
@@ -297,9 +297,9 @@ func opensslDir(t *testing.T) string {
 	return dir
 }
 
-func TestOpensWhatOpenSSLSends(t *testing.T) {
+func TestOpensRecordsOfOpenSSL(t *testing.T) {
 	dir := opensslDir(t)
-	const line = "what the client has to say"
+	const line = "a line of the client"
 	for _, c := range []struct {
 		flag, cipher string
 		etm          bool
@@ -353,7 +353,7 @@ func TestOpensWhatOpenSSLSends(t *testing.T) {
 				s.random[0] = s.sent[0][11:43]
 				_, id, _ := hello(t, recs[1][0].Body[4:])
 				if s.suite = SuiteOf(id); s.suite == nil || s.suite.Name != c.cipher {
-					t.Fatalf("spoke %v", s.suite)
+					t.Fatalf("negotiated %v", s.suite)
 				}
 				openers, recs := s.application(t, TLS13)
 				for i, o := range openers {
@@ -388,7 +388,7 @@ func openOpenSSL(t *testing.T, store *Store, recs [2][]Record, datagrams, etm bo
 	var client, server []byte
 	for _, r := range recs[0] {
 		if r.Type == 22 && client == nil { // later ones may be encrypted
-			client = r.Body[skip+2:][:32] // of DTLS both have the same one
+			client = r.Body[skip+2:][:32] // in DTLS both have the same one
 		}
 	}
 	var version uint16
@@ -402,7 +402,7 @@ func openOpenSSL(t *testing.T, store *Store, recs [2][]Record, datagrams, etm bo
 		}
 	}
 	if s == nil || with[22] != etm {
-		t.Fatalf("spoke %v with extensions %v", s, with)
+		t.Fatalf("negotiated %v with extensions %v", s, with)
 	}
 	found := store.Find(client)
 	if len(found) != 1 || found[0].Label != ClientRandom {

@@ -10,18 +10,18 @@ import (
 	"fmt"
 )
 
-// Versions of QUIC. Drafts are 0xff000000 and their number.
+// Versions of QUIC. Drafts are 0xff000000 plus their number.
 const (
 	QUICv1 = 0x00000001
 	QUICv2 = 0x6b3343cf
 )
 
-// quicWire is what a version's numbers are: the salt of its initial secrets, key and
-// nonce of its Retry tag (empty where it has none of this kind), the prefix of its labels.
+// quicWire has the constants of a version: the salt of its initial secrets, key and nonce of
+// its Retry tag (empty if it has no such tag), the prefix of its labels.
 type quicWire struct{ salt, retryKey, retryNonce, prefix string }
 
-// quicVersion finds a version's numbers. Drafts before 21 have other salts and
-// headers, are no longer seen and are not read.
+// quicVersion finds the constants of a version. Drafts before 21 have other salts and
+// headers, are no longer in use and are not supported.
 func quicVersion(version uint32) (quicWire, bool) {
 	draft := uint32(0)
 	if version>>8 == 0xff0000 {
@@ -50,24 +50,24 @@ func quicVersion(version uint32) (quicWire, bool) {
 	return quicWire{}, false
 }
 
-// ErrVersion means a version of QUIC that is not read.
-var ErrVersion = errors.New("a version of QUIC that is not read")
+// ErrVersion means an unsupported version of QUIC.
+var ErrVersion = errors.New("unsupported QUIC version")
 
-// PacketKeys opens the packets of one side at one level of encryption. It is not for
-// concurrent use.
+// PacketKeys opens the packets of one side at one encryption level. It must not be used
+// concurrently.
 type PacketKeys struct {
 	suite   *Suite
 	prefix  string
 	secret  []byte
 	aead    cipher.AEAD
-	block   cipher.Block // of AES
+	block   cipher.Block // AES
 	iv      [12]byte
 	nonce   [12]byte
 	protect *mask
 }
 
-// QUICInitial makes the keys of Initial packets, which anybody can who saw the connection
-// id that the client chose for the server in its first one: RFC 9001 section 5.2.
+// QUICInitial makes the keys of Initial packets. They only need the connection id that the
+// client chose for the server in its first packet: RFC 9001 section 5.2.
 func QUICInitial(version uint32, dcid []byte) (client, server *PacketKeys, err error) {
 	w, ok := quicVersion(version)
 	if !ok {
@@ -90,16 +90,16 @@ func QUICInitial(version uint32, dcid []byte) (client, server *PacketKeys, err e
 	return client, server, err
 }
 
-// QUICKeys makes the keys that come of a traffic secret of TLS.
+// QUICKeys makes the keys that are derived from a traffic secret of TLS.
 func QUICKeys(version uint32, s *Suite, secret []byte) (*PacketKeys, error) {
 	w, ok := quicVersion(version)
 	switch {
 	case !ok:
 		return nil, fmt.Errorf("making packet keys: %w: %#08x", ErrVersion, version)
 	case s == nil || !s.TLS13 || s.tag != 16: // RFC 9001 section 5.3: not CCM_8
-		return nil, errors.New("making packet keys: not a suite of QUIC")
+		return nil, errors.New("making packet keys: not a QUIC suite")
 	case len(secret) != s.Hash.Size():
-		return nil, fmt.Errorf("making packet keys of %s: secret of %d bytes, want %d", s.Name, len(secret), s.Hash.Size())
+		return nil, fmt.Errorf("making packet keys of %s: the secret has %d bytes instead of %d", s.Name, len(secret), s.Hash.Size())
 	}
 	return newPacketKeys(w.prefix, s, secret)
 }
@@ -120,25 +120,26 @@ func protectedKeys(prefix string, s *Suite, secret []byte, protect *mask) (*Pack
 	return k, err
 }
 
-// Next is the keys of the next key phase, RFC 9001 section 6.1. Header protection stays.
+// Next returns the keys of the next key phase, RFC 9001 section 6.1. Header protection does not
+// change.
 func (k *PacketKeys) Next() *PacketKeys {
 	s := k.suite
 	next, err := protectedKeys(k.prefix, s, expandLabel(s.Hash, k.secret, tlsPrefix, k.prefix+"ku", s.Hash.Size()), k.protect)
 	if err != nil {
-		panic(err) // the sizes are those of k
+		panic(err) // the sizes are the same as for k
 	}
 	return next
 }
 
-// Suite is what the keys are of.
+// Suite is the suite of the keys.
 func (k *PacketKeys) Suite() *Suite { return k.suite }
 
-// Overhead is how much longer a packet's body is than its frames.
+// Overhead is how much longer the body of a packet is than its frames.
 func (k *PacketKeys) Overhead() int { return k.suite.tag }
 
-// Unmask removes header protection, RFC 9001 section 5.4: the first byte, the number as
-// far as the packet has it, and in how many bytes (1 to 4). The packet is left as it is. An
-// error (ErrRecord) means that it is too short for a packet.
+// Unmask removes header protection, RFC 9001 section 5.4. It returns the first byte, the
+// truncated packet number and its length in bytes (1 to 4), and does not change the packet. An
+// error (ErrRecord) means that the packet is too short.
 func (k *PacketKeys) Unmask(packet []byte, numberAt int) (first byte, truncated uint32, length int, err error) {
 	const most, sample = 4, 16
 	if numberAt < 1 || numberAt > len(packet) || len(packet)-numberAt < most+sample {
@@ -158,9 +159,9 @@ func (k *PacketKeys) Unmask(packet []byte, numberAt int) (first byte, truncated 
 	return first, truncated, length, nil
 }
 
-// Open appends a packet's frames to dst. The header is all before the body, with first
-// byte and number unmasked; number is the whole number. ErrAuth and ErrRecord leave dst as
-// it was. dst must not overlap body.
+// Open appends a packet's frames to dst. The header is everything before the body, with first
+// byte and number unmasked; number is the full number. ErrAuth and ErrRecord leave dst
+// unchanged. dst must not overlap body.
 func (k *PacketKeys) Open(dst []byte, number uint64, header, body []byte) ([]byte, error) {
 	if len(body) < k.suite.tag {
 		return dst, ErrRecord
@@ -201,8 +202,8 @@ func RetryTag(version uint32, originalDCID, retryWithoutTag []byte) (tag [16]byt
 	return tag, nil
 }
 
-// FullNumber finds a packet's whole number from its last bytes and the number that is
-// expected next, RFC 9000 appendix A.3.
+// FullNumber reconstructs a packet's full number from its truncated number and the number
+// that is expected next, RFC 9000 appendix A.3.
 func FullNumber(expected uint64, truncated uint32, length int) uint64 {
 	window := uint64(1) << (8 * length)
 	half := window / 2

@@ -23,7 +23,7 @@ func unhex(t testing.TB, s string) []byte {
 //go:embed testdata/quic.txt
 var quicPackets string
 
-// quicPacket finds a packet of the RFCs.
+// quicPacket returns a packet of the RFCs.
 func quicPacket(t testing.TB, name string) []byte {
 	t.Helper()
 	for line := range strings.Lines(quicPackets) {
@@ -72,17 +72,17 @@ func TestInitialPacketsOfTheRFCs(t *testing.T) {
 				t.Errorf("%s: %x, %v", name, got, err)
 			}
 			if number, ok := k.Search(header, packet[len(header):], truncated, n, 0, 1<<62); !ok || number != c.numbers[i] {
-				t.Errorf("%s: searched and found %d, %v", name, number, ok)
+				t.Errorf("%s: search found %d, %v", name, number, ok)
 			}
 			if _, ok := k.Search(header, packet[len(header):], truncated, n, c.numbers[i]+1, 1<<62); ok {
-				t.Errorf("%s: found beyond the range", name)
+				t.Errorf("%s: found outside the range", name)
 			}
 			if !bytes.Equal(packet, before) {
-				t.Errorf("%s: the packet was written to", name)
+				t.Errorf("%s: the packet was changed", name)
 			}
 			packet[len(packet)-1] ^= 1
 			if got, err := k.Open([]byte("kept"), c.numbers[i], header, packet[len(header):]); !errors.Is(err, ErrAuth) || string(got) != "kept" {
-				t.Errorf("%s: a changed tag gave %q, %v", name, got, err)
+				t.Errorf("%s: with a changed tag got %q, %v", name, got, err)
 			}
 		}
 	}
@@ -109,14 +109,14 @@ func TestShortPacketsOfTheRFCs(t *testing.T) {
 			t.Errorf("%s: first %#x, number %d in %d bytes, %v", c.name, first, truncated, length, err)
 		}
 		if full := FullNumber(number-2, truncated, length); full != number {
-			t.Errorf("%s: whole number %d", c.name, full)
+			t.Errorf("%s: full number %d", c.name, full)
 		}
 		header := []byte{0x42, 0x00, 0xbf, 0xf4}
 		if got, err := k.Open(nil, number, header, packet[4:]); err != nil || string(got) != "\x01" {
 			t.Errorf("%s: %x, %v", c.name, got, err)
 		}
 		if found, ok := k.Search(header, packet[4:], truncated, length, number-1<<20, 1<<21); !ok || found != number {
-			t.Errorf("%s: searched and found %d, %v", c.name, found, ok)
+			t.Errorf("%s: search found %d, %v", c.name, found, ok)
 		}
 		if !bytes.Equal(k.iv[:], unhex(t, c.iv)) {
 			t.Errorf("%s: iv %x", c.name, k.iv)
@@ -148,7 +148,7 @@ func TestRetryTags(t *testing.T) {
 	}
 }
 
-func TestVersionsOfQUIC(t *testing.T) {
+func TestQUICVersions(t *testing.T) {
 	salts := make(map[string][]string)
 	for _, v := range []uint32{1, QUICv2, 0xff000015, 0xff000016, 0xff000017, 0xff00001b, 0xff00001c, 0xff00001d, 0xff000020, 0xff000022, 0xfaceb001, 0xfaceb002, 0x51303530, 0x54303530, 0x54303531} {
 		c, s, err := QUICInitial(v, originalID)
@@ -171,7 +171,7 @@ func TestVersionsOfQUIC(t *testing.T) {
 	}
 }
 
-func TestRefusesWhatIsNoSecretOrPacketOfQUIC(t *testing.T) {
+func TestRefusesInvalidQUICSecretsAndPackets(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		suite  *Suite
@@ -181,7 +181,7 @@ func TestRefusesWhatIsNoSecretOrPacketOfQUIC(t *testing.T) {
 		{"a suite of TLS 1.2", SuiteOf(0xc02f), 32},
 		{"no suite", nil, 32},
 		{"a short secret", SuiteOf(0x1301), 31},
-		{"a secret of another hash", SuiteOf(0x1302), 32},
+		{"a secret of the wrong size", SuiteOf(0x1302), 32},
 	} {
 		if _, err := QUICKeys(QUICv1, c.suite, make([]byte, c.secret)); err == nil {
 			t.Errorf("%s makes keys", c.name)
@@ -223,7 +223,7 @@ func TestFullNumber(t *testing.T) {
 	}
 }
 
-// sealQUIC protects a packet as RFC 9001 section 5 says.
+// sealQUIC protects a packet according to RFC 9001 section 5.
 func sealQUIC(t testing.TB, k *PacketKeys, first byte, before []byte, number uint64, length int, frames []byte) (packet, header []byte, at int) {
 	t.Helper()
 	header = append([]byte{first&^3 | byte(length-1)}, before...)
@@ -246,7 +246,7 @@ func sealQUIC(t testing.TB, k *PacketKeys, first byte, before []byte, number uin
 	return packet, header, at
 }
 
-func TestOpensPacketsOfEverySuiteAndPhase(t *testing.T) {
+func TestOpensEveryQUICSuiteAndPhase(t *testing.T) {
 	for _, id := range []uint16{0x1301, 0x1302, 0x1303, 0x1304} {
 		s := SuiteOf(id)
 		k, err := QUICKeys(QUICv1, s, bytes.Repeat([]byte{7}, s.Hash.Size()))
@@ -268,7 +268,7 @@ func TestOpensPacketsOfEverySuiteAndPhase(t *testing.T) {
 					}
 					from := number - min(number, 900)
 					if found, ok := k.Search(header, packet[len(header):], truncated, n, from, 1000); !ok || found != number {
-						t.Fatalf("%s phase %d: searched %d and found %d, %v", s.Name, phase, number, found, ok)
+						t.Fatalf("%s phase %d: searched for %d, found %d, %v", s.Name, phase, number, found, ok)
 					}
 				}
 			}

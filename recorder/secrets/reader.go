@@ -6,7 +6,7 @@ import (
 	"io"
 )
 
-// logReader walks the lines of a key log in a buffer of fixed size. Lines end in LF, CR or
+// logReader reads the lines of a key log with a buffer of fixed size. Lines end in LF, CR or
 // both.
 type logReader struct {
 	r    io.ReaderAt
@@ -14,18 +14,18 @@ type logReader struct {
 	buf  []byte
 	sum  hash.Hash // over all bytes
 
-	line []byte // without its end; good until the next call
-	at   int64  // where the line begins
-	long bool   // longer than maxLine: line is its beginning
-	last bool   // has no end
+	line []byte // without its end; valid until the next call
+	at   int64  // offset of the line
+	long bool   // longer than maxLine; line has its beginning
+	last bool   // the line has no end
 	err  error
 
-	have []byte // read and not yet given
-	from int64  // where have begins
-	read int64  // how much was read
+	have []byte // bytes that were read but not returned yet
+	from int64  // offset of have
+	read int64  // bytes read so far
 }
 
-// fill reads on; false at the end.
+// fill reads more bytes; false at the end.
 func (l *logReader) fill() bool {
 	if l.read >= l.size || l.err != nil {
 		return false
@@ -35,7 +35,7 @@ func (l *logReader) fill() bool {
 	k, err := l.r.ReadAt(l.buf[n:n+int(want)], l.read)
 	if int64(k) < want {
 		if err == nil || err == io.EOF {
-			err = io.ErrUnexpectedEOF // it became shorter while we read
+			err = io.ErrUnexpectedEOF // it became shorter while it was read
 		}
 		l.err = err
 		return false
@@ -46,20 +46,20 @@ func (l *logReader) fill() bool {
 	return true
 }
 
-func (l *logReader) take(n int) {
+func (l *logReader) advance(n int) {
 	l.have, l.from = l.have[n:], l.from+int64(n)
 }
 
-// next gives the next line; false at the end or with err.
+// next reads the next line; false at the end or after an error.
 func (l *logReader) next() bool {
 	l.long, l.last = false, false
 	if l.read == 0 && l.fill() && bytes.HasPrefix(l.have, []byte("\xef\xbb\xbf")) {
-		l.take(3) // a byte order mark
+		l.advance(3) // a byte order mark
 	}
-	// A log that was cut while its writer went on begins with zeros.
+	// A log that was truncated while its writer continued begins with zeros.
 	for {
 		for len(l.have) > 0 && l.have[0] == 0 {
-			l.take(len(l.have) - len(bytes.TrimLeft(l.have, "\x00")))
+			l.advance(len(l.have) - len(bytes.TrimLeft(l.have, "\x00")))
 		}
 		if len(l.have) > 0 || !l.fill() {
 			break
@@ -70,7 +70,7 @@ func (l *logReader) next() bool {
 	}
 	for seen := 0; ; {
 		if n := lineEnd(l.have[seen:]); n >= 0 {
-			l.give(seen+n, l.endAt(seen+n))
+			l.setLine(seen+n, l.endAt(seen+n))
 			return true
 		}
 		seen = len(l.have)
@@ -80,13 +80,13 @@ func (l *logReader) next() bool {
 		}
 		if !l.fill() {
 			l.last = true
-			l.give(seen, seen)
+			l.setLine(seen, seen)
 			return l.err == nil
 		}
 	}
 }
 
-// lineEnd finds the first end of a line, or gives -1.
+// lineEnd finds the first end of a line, or returns -1.
 func lineEnd(b []byte) int {
 	n := bytes.IndexByte(b, '\n')
 	if n >= 0 {
@@ -98,7 +98,7 @@ func lineEnd(b []byte) int {
 	return n
 }
 
-// endAt is where the line after an end at n begins.
+// endAt is the offset of the line after an end at n.
 func (l *logReader) endAt(n int) int {
 	if l.have[n] == '\r' {
 		if n+1 == len(l.have) {
@@ -111,21 +111,21 @@ func (l *logReader) endAt(n int) int {
 	return n + 1
 }
 
-func (l *logReader) give(n, next int) {
+func (l *logReader) setLine(n, next int) {
 	l.line, l.at = l.have[:n], l.from
 	l.long = l.long || n > maxLine
-	l.take(next)
+	l.advance(next)
 }
 
-// skip passes over the rest of a long line.
+// skip skips the rest of a long line.
 func (l *logReader) skip() bool {
 	l.line, l.at = nil, l.from
 	for {
 		if n := lineEnd(l.have); n >= 0 {
-			l.take(l.endAt(n))
+			l.advance(l.endAt(n))
 			return true
 		}
-		l.take(len(l.have))
+		l.advance(len(l.have))
 		if !l.fill() {
 			l.last = true
 			return l.err == nil

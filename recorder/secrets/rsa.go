@@ -11,7 +11,7 @@ import (
 	"math/big"
 )
 
-// fileKind is what a file with keys is.
+// fileKind is the type of a file with keys.
 type fileKind uint8
 
 const (
@@ -21,10 +21,10 @@ const (
 	fileSealed
 )
 
-// sniff tells from a file's beginning what it is; what is nothing else is a key log.
+// sniff detects the type of a file by its beginning; an unknown file is a key log.
 func sniff(head []byte) fileKind {
 	switch {
-	case bytes.HasPrefix(head, []byte("\n\r\r\n")), // PCAPNG, then pcap in both orders and times
+	case bytes.HasPrefix(head, []byte("\n\r\r\n")), // PCAPNG, then pcap in both byte orders and resolutions
 		bytes.HasPrefix(head, []byte("\xa1\xb2\xc3\xd4")), bytes.HasPrefix(head, []byte("\xd4\xc3\xb2\xa1")),
 		bytes.HasPrefix(head, []byte("\xa1\xb2\x3c\x4d")), bytes.HasPrefix(head, []byte("\x4d\x3c\xb2\xa1")):
 		return fileCapture
@@ -38,8 +38,8 @@ func sniff(head []byte) fileKind {
 	return fileLog
 }
 
-// AddKey takes the RSA private keys in PEM (PKCS #1 or PKCS #8, among whatever else stands
-// there) or in DER.
+// AddKey adds the RSA private keys of PEM data (PKCS #1 or PKCS #8, among other blocks or
+// text) or of DER data.
 func (s *Store) AddKey(name string, pemOrDER []byte) error {
 	if s.ready {
 		return &SourceError{name, errors.New("the store is already in use")}
@@ -84,7 +84,7 @@ func rsaKeys(data []byte) (keys []*rsa.PrivateKey, err error) {
 		return keys, nil
 	}
 	if why == nil {
-		why = fmt.Errorf("%w: want PEM with an RSA private key", ErrNoKey)
+		why = fmt.Errorf("%w: not PEM with an RSA private key", ErrNoKey)
 	}
 	return nil, why
 }
@@ -100,14 +100,14 @@ func rsaKey(der []byte) (*rsa.PrivateKey, error) {
 	}
 	key, ok := parsed.(*rsa.PrivateKey)
 	if !ok {
-		return nil, fmt.Errorf("%w: a key of kind %T, which opens no recorded traffic", ErrNoKey, parsed)
+		return nil, fmt.Errorf("%w: a key of type %T cannot decrypt recorded traffic", ErrNoKey, parsed)
 	}
 	return key, nil
 }
 
-// DecryptRSA gives what an encrypted premaster secret may be: from lines "RSA", and from
-// each RSA key of its size under which it has the right form. It is for listening: it makes
-// no effort to take as long for wrong ones.
+// DecryptRSA returns the candidates for an encrypted premaster secret: from lines "RSA", and
+// from each RSA key of its size that yields the correct form. It is for passive decryption, so
+// it makes no effort to run in constant time.
 func (s *Store) DecryptRSA(encrypted []byte) (preMaster [][]byte) {
 	if s == nil || !s.ready {
 		return nil
@@ -125,8 +125,8 @@ func (s *Store) DecryptRSA(encrypted []byte) (preMaster [][]byte) {
 	return preMaster
 }
 
-// smallRSA is the size in bits below which the standard library refuses a key. Old
-// captures have such keys.
+// smallRSA is the size in bits below which the standard library refuses a key. Old captures
+// use smaller keys.
 const smallRSA = 1024
 
 func decryptRSA(key *rsa.PrivateKey, encrypted []byte) []byte {
@@ -135,7 +135,7 @@ func decryptRSA(key *rsa.PrivateKey, encrypted []byte) []byte {
 	}
 	var plain []byte
 	if key.N.BitLen() >= smallRSA {
-		//lint:ignore SA1019 TLS before 1.3 has no other; nothing here answers an attacker
+		//lint:ignore SA1019 TLS before 1.3 has no alternative; nothing here answers an attacker
 		p, err := rsa.DecryptPKCS1v15(nil, key, encrypted)
 		if err != nil {
 			return nil
@@ -152,7 +152,7 @@ func decryptRSA(key *rsa.PrivateKey, encrypted []byte) []byte {
 		}
 		plain = padded[2+end+1:]
 	}
-	if len(plain) != masterSize { // premaster secrets of RSA are as long, RFC 5246 section 7.4.7.1
+	if len(plain) != masterSize { // the length of an RSA premaster secret, RFC 5246 section 7.4.7.1
 		return nil
 	}
 	return plain

@@ -17,8 +17,8 @@ import (
 	"testing"
 )
 
-// handshakeMessages gives the messages of both sides in the order of the protocol up to
-// the client's key exchange, and what that one encrypts.
+// handshakeMessages returns the messages of both sides in protocol order up to the client's
+// key exchange, and the ciphertext in that one.
 func handshakeMessages(t *testing.T, s *session) (transcript, encrypted []byte) {
 	t.Helper()
 	var plain [2][]byte
@@ -126,15 +126,15 @@ func TestDecryptRSA(t *testing.T) {
 			want := fixed(3, n)
 			got := store.DecryptRSA(encryptRSA(key, want))
 			if n != 48 && len(got) != 0 || n == 48 && (len(got) != 1 || !bytes.Equal(got[0], want)) {
-				t.Errorf("%d bits, %d bytes encrypted: %x", key.N.BitLen(), n, got)
+				t.Errorf("%d bits, %d bytes: decrypted %x", key.N.BitLen(), n, got)
 			}
 		}
 		if got := store.DecryptRSA(append(fixed(0xab, 8), fixed(1, 100)...)); len(got) != 1 || !bytes.Equal(got[0], fixed(0xcd, 48)) {
-			t.Errorf("%d bits: by line %x", key.N.BitLen(), got)
+			t.Errorf("%d bits: from the line got %x", key.N.BitLen(), got)
 		}
 		for _, bad := range [][]byte{nil, {1}, fixed(0xff, key.Size()), fixed(0, key.Size()), fixed(1, key.Size()+1)} {
 			if got := store.DecryptRSA(bad); got != nil {
-				t.Errorf("%d bits: %x makes %x", key.N.BitLen(), bad, got)
+				t.Errorf("%d bits: %x decrypts to %x", key.N.BitLen(), bad, got)
 			}
 		}
 		if st := store.Stats(); len(st) != 2 || st[0].Kind != RSAKey || st[0].Keys != 1 || store.Empty() {
@@ -143,7 +143,7 @@ func TestDecryptRSA(t *testing.T) {
 	}
 }
 
-// smallKey makes a key of 512 bits, as old captures have, which the standard library no
+// smallKey makes a key of 512 bits, as in old captures, which the standard library no
 // longer does.
 func smallKey(t *testing.T) *rsa.PrivateKey {
 	t.Helper()
@@ -169,7 +169,7 @@ func smallKey(t *testing.T) *rsa.PrivateKey {
 	}
 }
 
-// encryptRSA does what RFC 8017 section 7.2.1 says, for keys of any size.
+// encryptRSA implements RFC 8017 section 7.2.1 for keys of any size.
 func encryptRSA(key *rsa.PrivateKey, msg []byte) []byte {
 	padded := fixed(0x77, key.Size())
 	padded[0], padded[1] = 0, 2
@@ -179,7 +179,7 @@ func encryptRSA(key *rsa.PrivateKey, msg []byte) []byte {
 	return m.FillBytes(make([]byte, key.Size()))
 }
 
-func TestRefusesWhatIsNoRSAKey(t *testing.T) {
+func TestRefusesOtherKeys(t *testing.T) {
 	ec, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
@@ -193,13 +193,13 @@ func TestRefusesWhatIsNoRSAKey(t *testing.T) {
 		data []byte
 		want error
 	}{
-		{"an elliptic key", pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), ErrNoKey},
+		{"an elliptic curve key", pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), ErrNoKey},
 		{"a certificate", pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: []byte("x")}), ErrNoKey},
 		{"an encrypted key", pem.EncodeToMemory(&pem.Block{Type: "ENCRYPTED PRIVATE KEY", Bytes: []byte("x")}), ErrEncrypted},
-		{"a key encrypted in the old way", pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Headers: map[string]string{"Proc-Type": "4,ENCRYPTED"}, Bytes: []byte("x")}), ErrEncrypted},
-		{"a cut key", []byte("-----BEGIN RSA PRIVATE KEY-----\nMIIC"), ErrNoKey},
+		{"a key encrypted in the old format", pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Headers: map[string]string{"Proc-Type": "4,ENCRYPTED"}, Bytes: []byte("x")}), ErrEncrypted},
+		{"a truncated key", []byte("-----BEGIN RSA PRIVATE KEY-----\nMIIC"), ErrNoKey},
 		{"nothing", nil, ErrNoKey},
-		{"bytes", fixed(0x30, 100), ErrNoKey},
+		{"binary data", fixed(0x30, 100), ErrNoKey},
 	} {
 		err := NewStore().AddKey("key", c.data)
 		var source *SourceError
@@ -210,7 +210,7 @@ func TestRefusesWhatIsNoRSAKey(t *testing.T) {
 }
 
 const (
-	// tshark opened records under it, given the premaster secret.
+	// tshark opened records with it, given the premaster secret.
 	masterSSL3    = "f8bd2b8450495b364fee2584142f284a31c59a918c7769c1d7fba4697d2ec156cf52c48839c049fc042a91423ad018e8"
 	masterMD5SHA1 = "90d291fc0dc0493c909ddbb4058ba2a19de928984beaf6363927130868f50c22141d348cab3a1d674a45da8cba49fc11"
 	masterSHA256  = "7a59e36b4d309767220dde193c1021c9046008ce580fc41edea785a41b6455ae76b3d3d964b5d381116eda106a51ddb4"

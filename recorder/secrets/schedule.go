@@ -10,8 +10,8 @@ import (
 
 const masterSize = 48 // RFC 5246 section 8.1
 
-// MasterSecret is the master secret of a premaster secret, for SSL 3.0 to TLS 1.2 and DTLS
-// 1.0 and 1.2.
+// MasterSecret derives the master secret from a premaster secret, for SSL 3.0 to TLS 1.2 and
+// DTLS 1.0 and 1.2.
 func MasterSecret(version uint16, s *Suite, preMaster, clientRandom, serverRandom []byte) []byte {
 	if version == SSL30 {
 		return ssl3Expand(preMaster, clientRandom, serverRandom, masterSize)
@@ -19,14 +19,14 @@ func MasterSecret(version uint16, s *Suite, preMaster, clientRandom, serverRando
 	return prf(version, s, preMaster, "master secret", masterSize, clientRandom, serverRandom)
 }
 
-// ExtendedMasterSecret is the master secret of RFC 7627. The hash is TranscriptHash over
-// the handshake's messages up to the client's key exchange, with that one.
+// ExtendedMasterSecret derives the master secret of RFC 7627. The hash is TranscriptHash over
+// the handshake's messages up to and including the client's key exchange.
 func ExtendedMasterSecret(version uint16, s *Suite, preMaster, transcriptHash []byte) []byte {
 	return prf(version, s, preMaster, "extended master secret", masterSize, transcriptHash)
 }
 
-// TranscriptHash is the hash of a handshake's messages that a version uses: of the suite
-// since TLS 1.2, MD5 and SHA-1 one after the other before.
+// TranscriptHash is a version's hash of the handshake's messages: the hash of the suite since
+// TLS 1.2, MD5 followed by SHA-1 before.
 func TranscriptHash(version uint16, s *Suite, messages []byte) []byte {
 	if modern(version) {
 		h := s.Hash.New()
@@ -39,7 +39,7 @@ func TranscriptHash(version uint16, s *Suite, messages []byte) []byte {
 	return h.Sum(m.Sum(nil))
 }
 
-// modern tells the versions whose hash is the suite's.
+// modern reports whether the version uses the hash of the suite.
 func modern(version uint16) bool {
 	return version >= TLS12 && version < 0x8000 || version == DTLS12 || version == DTLS13
 }
@@ -57,7 +57,7 @@ func prf(version uint16, s *Suite, secret []byte, label string, n int, seed ...[
 	return out
 }
 
-// pHash xors P_hash over out.
+// pHash xors P_hash into out.
 func pHash(out []byte, h crypto.Hash, secret []byte, label string, seed [][]byte) {
 	m := hmac.New(h.New, secret)
 	write := func(first []byte) {
@@ -85,7 +85,7 @@ func pHash(out []byte, h crypto.Hash, secret []byte, label string, seed [][]byte
 	}
 }
 
-// ssl3Expand makes n bytes as RFC 6101 sections 6.1 and 6.2.2 do.
+// ssl3Expand derives n bytes according to RFC 6101 sections 6.1 and 6.2.2.
 func ssl3Expand(secret, first, second []byte, n int) []byte {
 	var out []byte
 	for i := 1; len(out) < n; i++ {
@@ -105,7 +105,7 @@ func ssl3Expand(secret, first, second []byte, n int) []byte {
 	return out[:n]
 }
 
-// keyBlock is the connection's keys in one piece, RFC 5246 section 6.3.
+// keyBlock derives all keys of the connection as one block, RFC 5246 section 6.3.
 func keyBlock(version uint16, s *Suite, master, clientRandom, serverRandom []byte, n int) []byte {
 	if version == SSL30 {
 		return ssl3Expand(master, serverRandom, clientRandom, n)
@@ -124,7 +124,7 @@ func expandLabel(h crypto.Hash, secret []byte, prefix, label string, n int) []by
 	info = append(info, 0)
 	out, err := hkdf.Expand(func() hash.Hash { return h.New() }, secret, string(info), n)
 	if err != nil {
-		panic(err) // n is one of ours, far below 255 hashes
+		panic(err) // n is a constant far below 255 hashes
 	}
 	return out
 }
@@ -134,12 +134,12 @@ const (
 	dtlsPrefix = "dtls13"
 )
 
-// NextTraffic is the traffic secret after a KeyUpdate of TLS 1.3, RFC 8446 section 7.2.
+// NextTraffic derives the traffic secret after a KeyUpdate of TLS 1.3, RFC 8446 section 7.2.
 func NextTraffic(s *Suite, secret []byte) []byte {
 	return expandLabel(s.Hash, secret, tlsPrefix, "traffic upd", s.Hash.Size())
 }
 
-// NextTrafficDTLS is the same of DTLS 1.3, whose labels have another prefix.
+// NextTrafficDTLS is NextTraffic for DTLS 1.3, whose labels have another prefix.
 func NextTrafficDTLS(s *Suite, secret []byte) []byte {
 	return expandLabel(s.Hash, secret, dtlsPrefix, "traffic upd", s.Hash.Size())
 }

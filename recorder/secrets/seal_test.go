@@ -9,7 +9,7 @@ import (
 	"golang.org/x/crypto/chacha20poly1305"
 )
 
-// sealing gives the other direction of keys, made again from the secret.
+// sealing returns the sealing AEAD of keys, derived again from the secret.
 func sealing(t testing.TB, k *PacketKeys) cipher.AEAD {
 	t.Helper()
 	return sealer(t, k.suite, expandLabel(k.suite.Hash, k.secret, tlsPrefix, k.prefix+"key", k.suite.key))
@@ -38,7 +38,7 @@ func sealer(t testing.TB, s *Suite, key []byte) cipher.AEAD {
 	return a
 }
 
-// ccmSealer turns ccm around; the vectors of CCM keep both honest.
+// ccmSealer adds sealing to ccm; the CCM test vectors verify both.
 type ccmSealer struct{ *ccm }
 
 func (c ccmSealer) Seal(dst, nonce, plain, aad []byte) []byte {

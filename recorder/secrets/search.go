@@ -6,9 +6,9 @@ import (
 	"errors"
 )
 
-// Search finds a number in [from, from+n) under which r authenticates: the first one, if
-// there were more. It changes nothing. With AES-GCM it takes as long for any n, with other
-// suites as long as n records take to open.
+// Search finds a number in [from, from+n) with which r authenticates, the first one if there
+// are several. It changes no state. With AES-GCM the time does not depend on n; with other
+// suites it is the time to open n records.
 func (o *Opener) Search(r *Record, from, n uint64) (seq uint64, ok bool) {
 	switch {
 	case n == 0:
@@ -43,7 +43,7 @@ func (o *Opener) Search(r *Record, from, n uint64) (seq uint64, ok bool) {
 	return 0, false
 }
 
-// searchMAC decrypts once, which the number has no part in.
+// searchMAC decrypts once, because decryption does not depend on the number.
 func (o *Opener) searchMAC(r *Record, from, n uint64) (uint64, bool) {
 	if o.old.lost {
 		return 0, false
@@ -61,7 +61,7 @@ func (o *Opener) searchMAC(r *Record, from, n uint64) (uint64, bool) {
 	return 0, false
 }
 
-// searchGCM computes the only number that can be.
+// searchGCM computes the only possible number.
 func (o *Opener) searchGCM(r *Record) (uint64, bool) {
 	try := *r
 	try.Seq = 0
@@ -75,9 +75,10 @@ func (o *Opener) searchGCM(r *Record) (uint64, bool) {
 	return numberOfAAD(o.aead, o.block, nonce, aad, body)
 }
 
-// ghash gives the GHASH of additional data and ciphertext, which the standard library
-// does not offer. Encrypting the ciphertext under any nonce makes what would encrypt to it;
-// encrypting that gives a tag over the same ciphertext, from which the nonce's block goes.
+// ghash computes the GHASH of additional data and ciphertext, which the standard library
+// does not export. Encrypting the ciphertext with any nonce yields the plaintext that would
+// encrypt to it. Encrypting that yields a tag over the ciphertext; xor with the nonce's block
+// yields the GHASH.
 func ghash(aead cipher.AEAD, block cipher.Block, aad, text []byte) (sum [16]byte) {
 	var nonce [12]byte
 	buf := make([]byte, 0, 2*(len(text)+16))
@@ -90,7 +91,7 @@ func ghash(aead cipher.AEAD, block cipher.Block, aad, text []byte) (sum [16]byte
 	return sum
 }
 
-// firstBlock is the block of a nonce that hides the tag: NIST SP 800-38D section 7.1.
+// firstBlock is the encrypted block of a nonce that masks the tag: NIST SP 800-38D section 7.1.
 func firstBlock(block cipher.Block, nonce []byte) (b [16]byte) {
 	copy(b[:], nonce)
 	b[15] = 1
@@ -98,8 +99,8 @@ func firstBlock(block cipher.Block, nonce []byte) (b [16]byte) {
 	return b
 }
 
-// numberOfNonce finds the number that was put into the nonce. The tag less the GHASH is the
-// nonce's block encrypted, and AES can be turned back.
+// numberOfNonce finds the number in the nonce. The tag xor the GHASH is the encrypted block of
+// the nonce, which AES can decrypt.
 func numberOfNonce(aead cipher.AEAD, block cipher.Block, iv [12]byte, aad, sealed []byte) (uint64, bool) {
 	n := len(sealed) - 16
 	first := ghash(aead, block, aad, sealed[:n])
@@ -113,9 +114,9 @@ func numberOfNonce(aead cipher.AEAD, block cipher.Block, iv [12]byte, aad, seale
 	return binary.BigEndian.Uint64(first[4:]) ^ binary.BigEndian.Uint64(iv[4:]), true
 }
 
-// numberOfAAD finds the number that was put into the additional data, given that data with
-// the number 0. The data is the first of m blocks of the GHASH, which is linear, so that the
-// difference of two sums is the number times the mth power of the hash key.
+// numberOfAAD finds the number in the additional data, given that data with number 0. The data
+// is the first of m blocks of the GHASH, which is linear, so the difference of two sums is the
+// number times the mth power of the hash key.
 func numberOfAAD(aead cipher.AEAD, block cipher.Block, nonce, aad, sealed []byte) (uint64, bool) {
 	n := len(sealed) - 16
 	sum := ghash(aead, block, aad, sealed[:n])
@@ -130,7 +131,7 @@ func numberOfAAD(aead cipher.AEAD, block cipher.Block, nonce, aad, sealed []byte
 	return number.high, number.low == 0
 }
 
-// element is one of the field of GHASH; the first bit of a block is the highest of high.
+// element is an element of the field of GHASH; the first bit of a block is the highest of high.
 type element struct{ high, low uint64 }
 
 func elementOf(b [16]byte) element {
@@ -168,7 +169,7 @@ func (x element) power(n uint64) element {
 	return z
 }
 
-// inverse is x to the power of 2^128-2: all of a group of 2^128-1 but one.
+// inverse is x to the power of 2^128-2, because the group has 2^128-1 elements.
 func (x element) inverse() element {
 	z := element{high: 1 << 63}
 	for range 127 {
@@ -178,9 +179,9 @@ func (x element) inverse() element {
 	return z
 }
 
-// Search finds a packet's whole number in [from, from+n), given its last length bytes as
-// Unmask tells them. It takes as long for any n with AES-GCM, and else as long as opening the
-// packet once for each number of such an end.
+// Search finds a packet's full number in [from, from+n), given its truncated number as
+// returned by Unmask. With AES-GCM the time does not depend on n; with other suites it is the
+// time to open the packet once for each matching number.
 func (k *PacketKeys) Search(header, body []byte, truncated uint32, length int, from, n uint64) (number uint64, ok bool) {
 	if len(body) < k.suite.tag || n == 0 || length < 1 || length > 4 {
 		return 0, false

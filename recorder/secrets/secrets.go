@@ -1,10 +1,10 @@
 // Package secrets keeps the secrets of TLS and opens records with them.
 //
-// A Store reads key logs (RFC 9850 and its older spellings) and RSA private keys and finds
-// the secrets of a connection; an Opener opens records of SSL 3.0 to TLS 1.3 and of DTLS,
-// PacketKeys packets of QUIC. Bytes come out only where their tag or MAC is right. The
-// package seals nothing, keeps no state of a connection beyond one direction's cipher, and
-// imports nothing of ours: the recorder uses it as the exporter does.
+// A Store reads key logs (RFC 9850 and older variants) and RSA private keys and finds the
+// secrets of a connection; an Opener opens records of SSL 3.0 to TLS 1.3 and of DTLS,
+// PacketKeys packets of QUIC. They return data only if its tag or MAC is correct. The package
+// seals nothing, keeps no state of a connection except one direction's cipher, and imports no
+// package of the project: both the recorder and the exporter use it.
 package secrets
 
 import (
@@ -12,28 +12,28 @@ import (
 	"strconv"
 )
 
-// Label is what a secret is.
+// Label is the kind of a secret.
 type Label uint8
 
-// The labels, as RFC 9850 section 2 has them, then those of older logs.
+// The labels of RFC 9850 section 2, then those of older logs.
 const (
 	ClientRandom           Label = iota + 1 // master secret before TLS 1.3
 	ClientEarlyTraffic                      // 0-RTT
 	ClientHandshakeTraffic                  //
 	ServerHandshakeTraffic                  //
-	ClientTraffic                           // with N: 0 first, then one more with each KeyUpdate
+	ClientTraffic                           // with N: 0 first, then incremented by each KeyUpdate
 	ServerTraffic                           //
 	EarlyExporter                           //
 	Exporter                                //
-	ECHSecret                               // under the random of the outer ClientHello
+	ECHSecret                               // identified by the random of the outer ClientHello
 	ECHConfig                               //
-	PreMasterRSA                            // premaster secret, under the first 8 bytes of its encryption
-	SessionID                               // master secret, under a session id
-	PreMaster                               // premaster secret, under a client random
+	PreMasterRSA                            // premaster secret, identified by the first 8 bytes of its ciphertext
+	SessionID                               // master secret, identified by a session id
+	PreMaster                               // premaster secret, identified by a client random
 	labels
 )
 
-// labelNames are as lines begin; SessionID has a line of its own form.
+// labelNames are the labels at the beginning of lines; SessionID has its own line format.
 var labelNames = [labels]string{
 	ClientRandom:           "CLIENT_RANDOM",
 	ClientEarlyTraffic:     "CLIENT_EARLY_TRAFFIC_SECRET",
@@ -50,7 +50,7 @@ var labelNames = [labels]string{
 	PreMaster:              "PMS_CLIENT_RANDOM",
 }
 
-// String is the label as a line has it, without the number of a traffic secret.
+// String is the label as in a line, without the number of a traffic secret.
 func (l Label) String() string {
 	if l >= labels || l == 0 {
 		return "label " + strconv.Itoa(int(l))
@@ -61,13 +61,13 @@ func (l Label) String() string {
 // Secret is one line of a key log.
 type Secret struct {
 	Label  Label
-	N      int    // of ClientTraffic and ServerTraffic: how many updates came before
-	ID     []byte // a client random, but for PreMasterRSA and SessionID
+	N      int    // of ClientTraffic and ServerTraffic: number of previous updates
+	ID     []byte // a client random, except for PreMasterRSA and SessionID
 	Value  []byte
 	Source int // index into Store.Stats
 }
 
-// Line is the secret as RFC 9850 writes it, without an end of line.
+// Line is the secret as a line of RFC 9850, without a line end.
 func (s Secret) Line() string {
 	id, value := hex.EncodeToString(s.ID), hex.EncodeToString(s.Value)
 	switch s.Label {

@@ -21,16 +21,16 @@ const (
 
 // Limits of a store.
 const (
-	maxWrong   = 8         // wrong lines named of a source
-	maxSame    = 16        // values of one label under one identifier that are given
-	maxFound   = 256       // secrets under one identifier that are given
+	maxWrong   = 8         // invalid lines listed for a source
+	maxSame    = 16        // values returned for one label of one identifier
+	maxFound   = 256       // secrets returned for one identifier
 	maxLooked  = 1024      // lines read for one identifier
-	maxKeyFile = 1 << 20   // of a file with an RSA key
-	keepSize   = 256 << 10 // a smaller key log is kept, so that it need not stay open
+	maxKeyFile = 1 << 20   // bytes of a file with an RSA key
+	keepSize   = 256 << 10 // a smaller key log is kept in memory, so that its file need not stay open
 	readSize   = 256 << 10
 )
 
-// SourceStats is what came out of one source.
+// SourceStats counts the content of one source.
 type SourceStats struct {
 	Name   string
 	Kind   string
@@ -38,15 +38,15 @@ type SourceStats struct {
 	Bytes  int64
 
 	Lines      int64
-	Keys       int64 // right lines, or RSA keys
-	Duplicates int64 // of these, ones that an earlier line said already
-	Conflicts  int64 // of these, ones that say another secret than an earlier line
+	Keys       int64 // valid lines, or RSA keys
+	Duplicates int64 // of these, repetitions of an earlier line
+	Conflicts  int64 // of these, with a different secret than an earlier line
 	Wrong      int64 // lines that are neither a key nor a comment
 	WrongLines []WrongLine
-	Unfinished bool // ends in half a line
+	Unfinished bool // the last line is incomplete
 }
 
-// WrongLine is a line that holds no key.
+// WrongLine is a line that contains no key.
 type WrongLine struct {
 	Line int64 // from 1
 	Why  string
@@ -61,18 +61,18 @@ type SourceError struct {
 // Error implements error.
 func (e *SourceError) Error() string { return fmt.Sprintf("reading keys of %s: %v", e.Name, e.Err) }
 
-// Unwrap gives the cause.
+// Unwrap returns the cause.
 func (e *SourceError) Unwrap() error { return e.Err }
 
 // Why a source cannot be used.
 var (
-	ErrNoKey     = errors.New("no key in it")
-	ErrEncrypted = errors.New("encrypted")
-	ErrCapture   = errors.New("a capture, whose secrets blocks its reader gives")
+	ErrNoKey     = errors.New("no key found")
+	ErrEncrypted = errors.New("the file is encrypted")
+	ErrCapture   = errors.New("the file is a capture, not a key log")
 	ErrTooMany   = fmt.Errorf("more than %d keys", maxEntries)
 )
 
-// source is a key log. Its lines are counted from base on among those of all sources.
+// source is a key log. Its offsets are counted from base in those of all sources.
 type source struct {
 	r     io.ReaderAt
 	base  int64
@@ -80,33 +80,33 @@ type source struct {
 	stats int
 }
 
-// Store finds secrets. It is filled by one goroutine; after Ready many may look up. It
-// holds 16 bytes a line and reads lines again when they are looked up, so that sources must
-// stay readable until then.
+// Store finds secrets. One goroutine fills it; after Ready, several may look up secrets. It
+// keeps 16 bytes for each line and reads lines again when they are looked up, so sources must
+// remain readable.
 type Store struct {
 	index   index
 	sources []source
 	keys    []*rsa.PrivateKey
 	stats   []SourceStats
-	end     int64 // of all sources
+	end     int64 // of the offsets of all sources
 	ready   bool
 	files   []*os.File
-	buf     []byte // for reading
-	line    []byte // for a decoded line
+	buf     []byte // read buffer
+	line    []byte // buffer of a decoded line
 
 	gone atomic.Int64
 
-	mu      sync.Mutex // over the candidates
+	mu      sync.Mutex // guards the candidates
 	randoms candidates
 	masters candidates
 }
 
-// NewStore makes an empty store.
+// NewStore returns an empty store.
 func NewStore() *Store { return &Store{index: newIndex()} }
 
-// AddFile takes a key log, or a file with RSA private keys; what it is its content tells.
-// A large key log stays open until Close. A capture is ErrCapture: whoever reads captures
-// gives the secrets in it to AddLog.
+// AddFile adds a key log or a file with RSA private keys, which it recognizes by the content.
+// A large key log stays open until Close. A capture returns ErrCapture: a reader of captures
+// must pass the secrets in it to AddLog.
 func (s *Store) AddFile(path string) error {
 	f, err := os.Open(path)
 	if err != nil {
@@ -143,7 +143,7 @@ func (s *Store) addFile(path string, f *os.File) (keep bool, err error) {
 		return false, &SourceError{path, ErrEncrypted}
 	case fileKey:
 		if size > maxKeyFile {
-			return false, &SourceError{path, fmt.Errorf("a private key of %d bytes, want at most %d", size, maxKeyFile)}
+			return false, &SourceError{path, fmt.Errorf("the private key has %d bytes; the maximum is %d", size, maxKeyFile)}
 		}
 		return false, s.AddKey(path, head)
 	}
@@ -163,8 +163,8 @@ func (s *Store) Close() error {
 	return errors.Join(errs...)
 }
 
-// AddLog takes the first size bytes of r as a key log. They must stay as they are as long
-// as the store is used. Lines that are no key are counted, not an error.
+// AddLog adds the first size bytes of r as a key log. They must not change while the store is
+// used. Lines without a key are counted and are not an error.
 func (s *Store) AddLog(name string, r io.ReaderAt, size int64) error {
 	return s.addLog(name, r, size, false)
 }
@@ -174,7 +174,7 @@ func (s *Store) addLog(name string, r io.ReaderAt, size int64, strict bool) erro
 		return &SourceError{name, errors.New("the store is already in use")}
 	}
 	if size < 0 || size >= maxPlace-s.end {
-		return &SourceError{name, fmt.Errorf("%d bytes, want at most %d in all", size, int64(maxPlace))}
+		return &SourceError{name, fmt.Errorf("%d bytes; the maximum of all sources is %d", size, int64(maxPlace))}
 	}
 	if s.buf == nil {
 		s.buf, s.line = make([]byte, readSize), make([]byte, maxLine/2)
@@ -216,7 +216,7 @@ func (s *Store) addLog(name string, r io.ReaderAt, size int64, strict bool) erro
 	return nil
 }
 
-// Ready ends the filling. Adding after it is an error.
+// Ready ends filling the store. Adding a source later is an error.
 func (s *Store) Ready() error {
 	if s.ready {
 		return nil
@@ -229,25 +229,25 @@ func (s *Store) Ready() error {
 	return nil
 }
 
-// Empty tells that no key was found in any source.
+// Empty reports whether no key was found in any source.
 func (s *Store) Empty() bool { return s == nil || s.index.entries == 0 && len(s.keys) == 0 }
 
-// Stats tells of all sources in the order in which they came.
+// Stats returns the counters of all sources in the order of adding.
 func (s *Store) Stats() []SourceStats { return s.stats }
 
-// Gone counts lines that no longer stood where they had been read when they were looked
-// up: a source was changed or cut in the meantime.
+// Gone counts lines that had changed when they were looked up: the source was modified or
+// truncated in the meantime.
 func (s *Store) Gone() int64 { return s.gone.Load() }
 
 func (s *Store) sourceAt(at int64) *source {
 	return &s.sources[sort.Search(len(s.sources), func(i int) bool { return s.sources[i].base > at })-1]
 }
 
-// Find gives all secrets under a client random, in the order of the sources and of the
-// lines in them. Where lines contradict each other all are given, up to 16 of one label.
+// Find returns all secrets of a client random, in the order of the sources and of their
+// lines. If lines contradict each other all are returned, up to 16 with one label.
 func (s *Store) Find(clientRandom []byte) []Secret { return s.find(byRandom, clientRandom) }
 
-// FindSession gives the master secrets under a session id.
+// FindSession returns the master secrets of a session id.
 func (s *Store) FindSession(id []byte) []Secret { return s.find(bySession, id) }
 
 func (s *Store) find(kind byte, id []byte) []Secret {
@@ -279,7 +279,7 @@ func (s *Store) find(kind byte, id []byte) []Secret {
 	return found
 }
 
-// read reads the line of an entry again. False means that it no longer stands there.
+// read reads the line of an entry again. False means that it has changed.
 func (s *Store) read(e entry, buf []byte) (Secret, []byte, bool) {
 	src := s.sourceAt(e.at())
 	at := e.at() - src.base
@@ -306,7 +306,7 @@ func (s *Store) read(e entry, buf []byte) (Secret, []byte, bool) {
 	}
 }
 
-// Lines gives the lines of a key log that stand under a client random, in the order of
+// Lines returns the lines of a key log for a client random, in the order of
 // Find.
 func (s *Store) Lines(clientRandom []byte) []string {
 	var lines []string

@@ -23,11 +23,11 @@ var (
 func TestLines(t *testing.T) {
 	for _, c := range []struct {
 		name, line string
-		want       string // Line of the secret, "" for none
+		want       string // Line of the secret; "" without one
 		err        error
 	}{
 		{"a master secret", "CLIENT_RANDOM " + randomA + " " + long, "", nil},
-		{"upper case is as good", "CLIENT_RANDOM " + randomB + " " + long, "CLIENT_RANDOM " + strings.ToLower(randomB) + " " + long, nil},
+		{"upper case is accepted", "CLIENT_RANDOM " + randomB + " " + long, "CLIENT_RANDOM " + strings.ToLower(randomB) + " " + long, nil},
 		{"0-RTT", "CLIENT_EARLY_TRAFFIC_SECRET " + randomA + " " + short, "", nil},
 		{"handshake of the client", "CLIENT_HANDSHAKE_TRAFFIC_SECRET " + randomA + " " + long, "", nil},
 		{"handshake of the server", "SERVER_HANDSHAKE_TRAFFIC_SECRET " + randomA + " " + short, "", nil},
@@ -35,7 +35,7 @@ func TestLines(t *testing.T) {
 		{"keys after an update", "SERVER_TRAFFIC_SECRET_12 " + randomA + " " + short, "", nil},
 		{"exporter", "EXPORTER_SECRET " + randomA + " " + short, "", nil},
 		{"early exporter", "EARLY_EXPORTER_SECRET " + randomA + " " + short, "", nil},
-		{"early exporter of an older name", "EARLY_EXPORTER_MASTER_SECRET " + randomA + " " + short, "EARLY_EXPORTER_SECRET " + randomA + " " + short, nil},
+		{"early exporter with an older name", "EARLY_EXPORTER_MASTER_SECRET " + randomA + " " + short, "EARLY_EXPORTER_SECRET " + randomA + " " + short, nil},
 		{"secret of ECH", "ECH_SECRET " + randomA + " " + short, "", nil},
 		{"configuration of ECH", "ECH_CONFIG " + randomA + " fe0d0001", "", nil},
 		{"premaster secret by its encryption", "RSA 0123456789abcdef " + long, "", nil},
@@ -44,25 +44,25 @@ func TestLines(t *testing.T) {
 		{"label of QUIC's drafts", "QUIC_SERVER_TRAFFIC_SECRET_0 " + randomA + " " + short, "SERVER_TRAFFIC_SECRET_0 " + randomA + " " + short, nil},
 		{"blanks and a carriage return", "  CLIENT_RANDOM\t" + randomA + "   " + long + " \r", "CLIENT_RANDOM " + randomA + " " + long, nil},
 		{"a comment", "# CLIENT_RANDOM", "", nil},
-		{"nothing", " ", "", nil},
+		{"an empty line", " ", "", nil},
 
 		{"an unknown label", "CLIENT_RANDOMS " + randomA + " " + long, "", errLabel},
 		{"a label in lower case", "client_random " + randomA + " " + long, "", errLabel},
-		{"keys without a number", "CLIENT_TRAFFIC_SECRET_ " + randomA + " " + short, "", errLabel},
-		{"keys of a number too large", "CLIENT_TRAFFIC_SECRET_99999999999999999999 " + randomA + " " + short, "", errLabel},
-		{"keys of a sign", "CLIENT_TRAFFIC_SECRET_-1 " + randomA + " " + short, "", errLabel},
-		{"no secret", "CLIENT_RANDOM " + randomA, "", errFields},
+		{"traffic secret without a number", "CLIENT_TRAFFIC_SECRET_ " + randomA + " " + short, "", errLabel},
+		{"traffic secret with a number that is too large", "CLIENT_TRAFFIC_SECRET_99999999999999999999 " + randomA + " " + short, "", errLabel},
+		{"traffic secret with a negative number", "CLIENT_TRAFFIC_SECRET_-1 " + randomA + " " + short, "", errLabel},
+		{"without a secret", "CLIENT_RANDOM " + randomA, "", errFields},
 		{"one field too many", "CLIENT_RANDOM " + randomA + " " + long + " 00", "", errFields},
 		{"a session without its key", "RSA Session-ID:0102 " + long, "", errFields},
-		{"a random one byte short", "CLIENT_RANDOM " + randomA[2:] + " " + long, "", errID},
-		{"a random one byte long", "CLIENT_RANDOM " + randomA + "00 " + long, "", errID},
-		{"a master secret one byte short", "CLIENT_RANDOM " + randomA + " " + long[2:], "", errValue},
-		{"a traffic secret of no hash", "CLIENT_TRAFFIC_SECRET_0 " + randomA + " " + short + "00", "", errValue},
+		{"a random that is one byte too short", "CLIENT_RANDOM " + randomA[2:] + " " + long, "", errID},
+		{"a random that is one byte too long", "CLIENT_RANDOM " + randomA + "00 " + long, "", errID},
+		{"a master secret that is one byte too short", "CLIENT_RANDOM " + randomA + " " + long[2:], "", errValue},
+		{"a traffic secret of the wrong size", "CLIENT_TRAFFIC_SECRET_0 " + randomA + " " + short + "00", "", errValue},
 		{"an empty session id", "RSA Session-ID: Master-Key:" + long, "", errFields},
-		{"a long session id", "RSA Session-ID:" + randomA + "00 Master-Key:" + long, "", errID},
+		{"a session id that is too long", "RSA Session-ID:" + randomA + "00 Master-Key:" + long, "", errID},
 		{"half a byte", "CLIENT_RANDOM " + randomA + " " + long[1:], "", errHex},
-		{"a letter that is no digit", "CLIENT_RANDOM " + randomA[:63] + "g " + long, "", errHex},
-		{"bytes", "\x00\xff\xfe\x01", "", errLabel},
+		{"a letter that is not a digit", "CLIENT_RANDOM " + randomA[:63] + "g " + long, "", errHex},
+		{"binary data", "\x00\xff\xfe\x01", "", errLabel},
 	} {
 		got, ok, err := parseLine([]byte(c.line), make([]byte, len(c.line)/2))
 		if !errors.Is(err, c.err) {
@@ -90,24 +90,24 @@ func TestLineEnds(t *testing.T) {
 		{"LF", line + "\n" + other + "\n", 2, 2, 0, 0, false},
 		{"CR LF", line + "\r\n" + other + "\r\n", 2, 2, 0, 0, false},
 		{"CR", line + "\r" + other + "\r", 2, 2, 0, 0, false},
-		{"a whole last line without its end", line + "\n" + other, 2, 2, 0, 0, false},
+		{"a complete last line without its end", line + "\n" + other, 2, 2, 0, 0, false},
 		{"half a random", line + "\n" + other[:30], 2, 1, 0, 0, true},
 		{"half a label", line + "\nCLIENT_RAN", 2, 1, 0, 0, true},
 		{"half a label of traffic", line + "\nQUIC_SERVER_TRAFFIC_SECRET_1", 2, 1, 0, 0, true},
 		{"half a session", line + "\nRSA Session-ID:01 Mas", 2, 1, 0, 0, true},
-		{"something else at the end", line + "\n<html>", 2, 1, 1, 0, false},
-		{"something else in half a line", line + "\nCLIENT_RANDOM x", 2, 1, 1, 0, false},
+		{"other text at the end", line + "\n<html>", 2, 1, 1, 0, false},
+		{"other text in an incomplete line", line + "\nCLIENT_RANDOM x", 2, 1, 1, 0, false},
 		{"a byte order mark", "\xef\xbb\xbf" + line + "\n", 1, 1, 0, 0, false},
-		{"zeros of a log that was cut while it grew", strings.Repeat("\x00", 300000) + line + "\n", 1, 1, 0, 0, false},
+		{"zeros of a log that was truncated while it grew", strings.Repeat("\x00", 300000) + line + "\n", 1, 1, 0, 0, false},
 		{"nothing but zeros", strings.Repeat("\x00", 300000), 0, 0, 0, 0, false},
 		{"empty lines and comments", "\n\n# hello\n" + line + "\n\n", 5, 1, 0, 0, false},
-		{"a line twice", line + "\n" + line + "\n" + strings.ToUpper(line) + "\n", 3, 3, 0, 2, false},
+		{"a repeated line", line + "\n" + line + "\n" + strings.ToUpper(line) + "\n", 3, 3, 0, 2, false},
 		{"a long line between", line + "\n" + strings.Repeat("x", 1<<20) + "\n" + other + "\n", 3, 2, 1, 0, false},
-		{"a line just too long", line + "\n# " + strings.Repeat("x", maxLine) + "\n" + other + "\n", 3, 2, 1, 0, false},
+		{"a line that is just too long", line + "\n# " + strings.Repeat("x", maxLine) + "\n" + other + "\n", 3, 2, 1, 0, false},
 		{"a long last line", line + "\n" + strings.Repeat("a", 1<<20), 2, 1, 1, 0, false},
-		{"nothing", "", 0, 0, 0, 0, false},
+		{"an empty file", "", 0, 0, 0, 0, false},
 	} {
-		// Ends must be found wherever a read ends.
+		// Line ends must be found wherever a read ends.
 		for _, pad := range []int{0, readSize - 1, readSize - len(line) - 1, readSize - len(line), readSize - len(line) - 2} {
 			text := c.text
 			if pad > 0 {
@@ -131,7 +131,7 @@ func TestLineEnds(t *testing.T) {
 	}
 }
 
-func TestFindsInOrderOfSourcesAndLines(t *testing.T) {
+func TestFindReturnsSecretsInOrder(t *testing.T) {
 	other := strings.Repeat("0e", 48)
 	s := NewStore()
 	add := func(lines ...string) {
@@ -179,7 +179,7 @@ func TestFindsInOrderOfSourcesAndLines(t *testing.T) {
 	}
 }
 
-func TestUpdatesAreNoConflicts(t *testing.T) {
+func TestUpdatesAreNotConflicts(t *testing.T) {
 	var text strings.Builder
 	for n := range 200 {
 		fmt.Fprintf(&text, "CLIENT_TRAFFIC_SECRET_%d %s %064x\nSERVER_TRAFFIC_SECRET_%d %s %064x\n", n, randomA, n, n, randomA, n+1)
@@ -195,7 +195,7 @@ func TestUpdatesAreNoConflicts(t *testing.T) {
 	}
 }
 
-func TestContradictionsAreBounded(t *testing.T) {
+func TestConflictsAreLimited(t *testing.T) {
 	var text strings.Builder
 	for n := range 5000 {
 		fmt.Fprintf(&text, "CLIENT_RANDOM %s %096x\n", randomA, n)
@@ -234,7 +234,7 @@ func TestRandoms(t *testing.T) {
 	}
 	var none *Store
 	if none.Randoms(1) != nil || none.Masters(1) != nil || none.Find(fixed(1, 32)) != nil || none.FindSession(fixed(1, 32)) != nil || none.DecryptRSA(fixed(1, 32)) != nil || !none.Empty() {
-		t.Error("no store finds something")
+		t.Error("a nil store finds something")
 	}
 }
 
@@ -251,10 +251,10 @@ func TestFiles(t *testing.T) {
 		{"an empty file", "", nil},
 		{"only comments", "# nothing yet\n", nil},
 		{"half a first line", "CLIENT_RA", nil},
-		{"wrong lines beside a right one", "hello\n" + line, nil},
+		{"invalid lines and a valid one", "hello\n" + line, nil},
 		{"text", "hello\nworld\n", ErrNoKey},
 		{"text without an end", "hello", ErrNoKey},
-		{"bytes", "\x7fELF\x02\x01\x01\x00\x00\x00", ErrNoKey},
+		{"a program", "\x7fELF\x02\x01\x01\x00\x00\x00", ErrNoKey},
 		{"a capture", "\n\r\r\n\x1c\x00\x00\x00", ErrCapture},
 		{"an old capture", "\xd4\xc3\xb2\xa1\x02\x00", ErrCapture},
 		{"a file that age encrypted", "age-encryption.org/v1\n-> X25519", ErrEncrypted},
@@ -284,12 +284,12 @@ func TestFiles(t *testing.T) {
 	}
 	for _, path := range []string{filepath.Join(dir, "nowhere"), dir} {
 		if err := NewStore().AddFile(path); err == nil {
-			t.Errorf("%s is a source", path)
+			t.Errorf("%s is accepted", path)
 		}
 	}
 }
 
-func TestLogThatIsCutAfterwards(t *testing.T) {
+func TestLogTruncatedLater(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "keys.log")
 	text := strings.Repeat("# filler\n", keepSize/8) + "CLIENT_RANDOM " + randomA + " " + long + "\n"
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
@@ -309,10 +309,10 @@ func TestLogThatIsCutAfterwards(t *testing.T) {
 	}
 }
 
-// shrinking tells of an end that comes too early.
+// shrinking is a source that ends too early.
 type shrinking struct{ io.ReaderAt }
 
-func TestLogThatIsShorterThanSaid(t *testing.T) {
+func TestLogShorterThanItsSize(t *testing.T) {
 	err := NewStore().AddLog("log", shrinking{strings.NewReader("CLIENT")}, 100)
 	if !errors.Is(err, io.ErrUnexpectedEOF) {
 		t.Errorf("%v, want unexpected EOF", err)
@@ -339,7 +339,7 @@ func TestLineWithoutEnd(t *testing.T) {
 	}
 }
 
-func TestLooksUpFromManySides(t *testing.T) {
+func TestConcurrentLookups(t *testing.T) {
 	m := manyLines{5000}
 	s := NewStore()
 	if err := s.AddLog("many", m, m.size()); err != nil {

@@ -12,7 +12,7 @@ import (
 	"sync"
 )
 
-// Versions as they stand in a record or a hello.
+// Versions as numbered in a record or a hello.
 const (
 	SSL30  = 0x0300
 	TLS10  = 0x0301
@@ -42,19 +42,19 @@ func (k cipherKind) aead() bool { return k <= kindChaCha }
 // Suite is a cipher suite that this package can open.
 type Suite struct {
 	ID    uint16
-	Name  string      // as IANA has it
+	Name  string      // IANA's name
 	Hash  crypto.Hash // of the key schedule and the transcript, TLS 1.2 and later
 	TLS13 bool        // a suite of TLS 1.3, and of no other version
 	RSA   bool        // the premaster secret is encrypted to the server's RSA key
-	AEAD  bool        // never with versions before TLS 1.2
+	AEAD  bool        // only in TLS 1.2 and later
 
 	kind cipherKind
 	key  int         // bytes of the key
 	tag  int         // bytes of an AEAD's tag
-	mac  crypto.Hash // of the record, where it is not an AEAD
+	mac  crypto.Hash // of the record, if the suite is not an AEAD
 }
 
-// suiteTable has a line a suite: number in hexadecimal, name.
+// suiteTable has one suite on each line: its number in hexadecimal and its name.
 //
 //go:embed suites.txt
 var suiteTable string
@@ -72,19 +72,19 @@ var suites = sync.OnceValue(func() map[uint16]*Suite {
 	return m
 })
 
-// SuiteOf finds a suite by its number. Nil means that its records cannot be opened here:
-// unknown, or of a kind that is left out (ARIA, Camellia, SM4, SEED, IDEA, DES, export, the
-// ChaCha20 suites of a draft).
+// SuiteOf finds a suite by its number. Nil means that its records cannot be opened: it is
+// unknown, or of a kind that is not supported (ARIA, Camellia, SM4, SEED, IDEA, DES, export,
+// the ChaCha20 suites of a draft).
 func SuiteOf(id uint16) *Suite { return suites()[id] }
 
-// suiteNamed reads what a suite does from its name, whose parts mean the same in all.
+// suiteNamed derives the properties of a suite from its name, whose parts have fixed meanings.
 func suiteNamed(id uint16, name string) *Suite {
 	s := &Suite{ID: id, Name: name, Hash: crypto.SHA256}
 	exchange, cipher, old := strings.Cut(name, "_WITH_")
 	if !old {
 		s.TLS13, cipher = true, strings.TrimPrefix(name, "TLS_")
 	}
-	s.RSA = old && exchange == "TLS_RSA" // of RSA_PSK the key alone is not enough
+	s.RSA = old && exchange == "TLS_RSA" // for RSA_PSK the key is not enough
 	if strings.HasSuffix(cipher, "_SHA384") {
 		s.Hash = crypto.SHA384
 	}

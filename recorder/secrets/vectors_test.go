@@ -50,7 +50,7 @@ func TestRecordsOfRFC8448(t *testing.T) {
 			t.Errorf("%s: %x of type %d, %v", c.name, got, typ, err)
 		}
 		if seq, ok := c.opener.Search(&r, 0, 1<<63); !ok || seq != c.seq {
-			t.Errorf("%s: searched and found %d, %v", c.name, seq, ok)
+			t.Errorf("%s: search found %d, %v", c.name, seq, ok)
 		}
 	}
 }
@@ -61,7 +61,7 @@ func TestPseudorandomFunction(t *testing.T) {
 		suite              uint16
 		secret, seed, want string
 	}{
-		{"P_SHA256 as it goes around since the drafts of TLS 1.2", 0x009c, "9bbe436ba940f017b17652849a71db35", "a0ba9f936cda311827a6f796ffd5198c",
+		{"P_SHA256, the vector known since the drafts of TLS 1.2", 0x009c, "9bbe436ba940f017b17652849a71db35", "a0ba9f936cda311827a6f796ffd5198c",
 			"e3f229ba727be17b8d122620557cd453c2aab21d07c3d495329b52d4e61edb5a6b301791e90d35c9c9a46b4e14baf9af0fa022f7077def17abfd3797c0564bab4fbc91666e9def9b97fce34f796789baa48082d122ee42c5a72e5a5110fff70187347b66"},
 		{"P_SHA384", 0x009d, "b80b733d6ceefcdc71566ea48e5567df", "cd665cf6a8447dd6ff8b27555edb7465",
 			"7b0c18e9ced410ed1804f2cfa34a336a1c14dffb4900bb5fd7942107e81c83cde9ca0faa60be9fe34f82b1233c9146a0"},
@@ -89,11 +89,11 @@ func TestCCM(t *testing.T) {
 	for i := range sealed {
 		sealed[i] ^= 1
 		if got, err := c.Open(nil, nonce, sealed, aad); err == nil {
-			t.Errorf("byte %d changed and %x came out", i, got)
+			t.Errorf("with byte %d changed got %x", i, got)
 		}
 		sealed[i] ^= 1
 	}
 	if _, err := c.Open(nil, nonce, sealed[:7], aad); err == nil {
-		t.Error("less than a tag opens")
+		t.Error("less than a tag is opened")
 	}
 }

@@ -1,5 +1,5 @@
-// Package sight tells a packet that one machine shows twice: leaving one of its sockets and
-// coming to another. Readers of captures take the second for a retransmission.
+// Package sight recognizes a packet that one machine captures twice: when it leaves one
+// socket and when it arrives at another. Capture readers take the second for a retransmission.
 package sight
 
 import (
@@ -8,16 +8,16 @@ import (
 	"hash/maphash"
 )
 
-// Sight says which packets of a machine's sockets are written.
+// Sight says which packets of a machine's sockets are recorded.
 type Sight string
 
 // Sights.
 const (
-	Both Sight = "both" // as each socket showed them
-	Once Sight = "once" // not again where they come to a socket after they left another
+	Both Sight = "both" // every packet, as captured at each socket
+	Once Sight = "once" // not again on arrival at a socket after leaving another one
 )
 
-// Parse reads a choice; "" is otherwise.
+// Parse reads a choice; an empty text returns otherwise.
 func Parse(text string, otherwise Sight) (Sight, error) {
 	switch s := Sight(text); s {
 	case "":
@@ -25,25 +25,25 @@ func Parse(text string, otherwise Sight) (Sight, error) {
 	case Both, Once:
 		return s, nil
 	}
-	return "", fmt.Errorf("sight %q: want once or both", text)
+	return "", fmt.Errorf("sight %q: write once or both", text)
 }
 
 const (
-	maxKept = 1 << 16    // packets remembered, the oldest forgotten first
-	slack   = int64(1e9) // ns from leaving to coming
+	maxKept = 1 << 16    // packets remembered; the oldest is forgotten first
+	slack   = int64(1e9) // ns between departure and arrival
 )
 
-// Filter remembers what left. Its zero value has seen nothing.
+// Filter remembers packets that left. The zero value is ready to use.
 type Filter struct {
 	seed maphash.Seed
-	left map[uint64]int64 // when, by hash
+	left map[uint64]int64 // time in ns, by hash
 	ring []uint64
 	next int
 }
 
-// Again reports whether a packet that comes in was shown leaving up to a second before: the
-// same bytes, but for what a router changes and the checksum. ip begins at the IP header,
-// at is in ns.
+// Again reports whether an incoming packet was seen leaving within a second of at, in ns:
+// the same bytes, apart from the checksums and the fields that a router changes. ip begins
+// at the IP header.
 func (f *Filter) Again(ip []byte, outgoing bool, at int64) bool {
 	if f.left == nil {
 		f.seed, f.left = maphash.MakeSeed(), map[uint64]int64{}
@@ -69,7 +69,7 @@ func (f *Filter) Again(ip []byte, outgoing bool, at int64) bool {
 	return false
 }
 
-// hash leaves out the hop limit and checksums.
+// hash covers a packet without its hop limit and checksums.
 func (f *Filter) hash(ip []byte) (uint64, bool) {
 	var h maphash.Hash
 	h.SetSeed(f.seed)
@@ -86,7 +86,7 @@ func (f *Filter) hash(ip []byte) (uint64, bool) {
 		h.WriteByte(next)
 		h.Write(ip[12:at])
 		if binary.BigEndian.Uint16(ip[6:])&0x1FFF != 0 {
-			next = 0 // a later fragment has no header
+			next = 0 // a later fragment has no transport header
 		}
 	case 6:
 		if len(ip) < 40 {
@@ -98,7 +98,7 @@ func (f *Filter) hash(ip []byte) (uint64, bool) {
 	default:
 		return 0, false
 	}
-	sum := 0 // where the checksum stands
+	sum := 0 // offset of the checksum
 	switch next {
 	case 6:
 		sum = 16

@@ -13,7 +13,7 @@ func udp(id uint16, ttl byte, text string) []byte {
 	return append(b, text...)
 }
 
-func TestAPacketIsShownOnce(t *testing.T) {
+func TestAgain(t *testing.T) {
 	const now = int64(1e18)
 	routed, summed := udp(1, 63, "a"), udp(1, 64, "a")
 	routed[10], summed[26] = 7, 9
@@ -25,18 +25,18 @@ func TestAPacketIsShownOnce(t *testing.T) {
 		at   int64
 		want bool
 	}{
-		{"it comes in before it left", udp(1, 64, "a"), false, now, false},
+		{"it arrives before it leaves", udp(1, 64, "a"), false, now, false},
 		{"it leaves", udp(1, 64, "a"), true, now, false},
-		{"it comes in", udp(1, 64, "a"), false, now + 1, true},
-		{"it comes to another socket too", udp(1, 64, "a"), false, now + 2, true},
-		{"behind a router", routed, false, now + 3, true},
-		{"with its checksum", summed, false, now + 4, true},
-		{"another packet", udp(2, 64, "a"), false, now + 5, false},
-		{"other bytes", udp(1, 64, "b"), false, now + 6, false},
+		{"it arrives", udp(1, 64, "a"), false, now + 1, true},
+		{"it arrives at another socket too", udp(1, 64, "a"), false, now + 2, true},
+		{"after a router", routed, false, now + 3, true},
+		{"with a checksum", summed, false, now + 4, true},
+		{"a different packet", udp(2, 64, "a"), false, now + 5, false},
+		{"different bytes", udp(1, 64, "b"), false, now + 6, false},
 		{"it leaves again", udp(1, 64, "a"), true, now + 7, false},
-		{"long after", udp(1, 64, "a"), false, now + 2e9, false},
-		{"no packet", []byte{0x45}, false, now, false},
-		{"a header that is cut", udp(1, 64, "")[:20], true, now, false},
+		{"long afterwards", udp(1, 64, "a"), false, now + 2e9, false},
+		{"not a packet", []byte{0x45}, false, now, false},
+		{"a truncated header", udp(1, 64, "")[:20], true, now, false},
 	} {
 		if got := f.Again(step.ip, step.out, step.at); got != step.want {
 			t.Errorf("%s: %v", step.name, got)
@@ -46,7 +46,7 @@ func TestAPacketIsShownOnce(t *testing.T) {
 		f.Again(udp(uint16(i), byte(i>>16), string(rune(i))), true, now)
 	}
 	if len(f.left) > maxKept || len(f.ring) != maxKept {
-		t.Errorf("%d and %d are remembered", len(f.left), len(f.ring))
+		t.Errorf("remembered %d and %d packets, want at most %d", len(f.left), len(f.ring), maxKept)
 	}
 }
 

@@ -7,18 +7,18 @@ import (
 	"strings"
 )
 
-// maxComment is the length of an interface comment in a segment.
+// maxComment is the maximum length of an interface comment in a segment.
 const maxComment = 8 << 10 // bytes
 
-// InterfaceComment is what a segment's interface says of the workload behind it.
+// InterfaceComment describes the workload of a segment's interface.
 type InterfaceComment struct {
 	Ring        string       // ring that recorded it
-	Cgroup      string       // cgroup's id or path on its node
+	Cgroup      string       // id or path of the control group on its node
 	Identity    Identity     // Kind pod, process or node; empty for packets without an owner
-	Addresses   []netip.Addr // addresses of the workload at that moment
-	HostNetwork bool         // the addresses are the node's, not the workload's alone
+	Addresses   []netip.Addr // addresses of the workload at that time
+	HostNetwork bool         // the addresses belong to the node, not only to the workload
 	How         string       // how the recorder knew: cgroup, netns, socket, none, …
-	Cut         bool         // labels or addresses were left out for want of room
+	Cut         bool         // labels or addresses were omitted to stay within the limit
 }
 
 // wireComment is the comment's JSON; docs/format/identity.md lists its fields.
@@ -41,13 +41,13 @@ type wireComment struct {
 	ValidFrom   string            `json:"valid_from,omitempty"`
 	How         string            `json:"how,omitempty"`
 	Cut         bool              `json:"cut,omitempty"`
-	Kind        string            `json:"kind,omitempty"` // service or host; all others follow from what is set
-	Name        string            `json:"name,omitempty"` // of these two
+	Kind        string            `json:"kind,omitempty"` // service or host; the other kinds follow from the fields that are set
+	Name        string            `json:"name,omitempty"` // of a service or host
 }
 
 // FormatInterfaceComment writes the comment of an interface: one JSON object of at most
-// 8 KiB without control characters. Where there is no room, labels are left out from the
-// last, then addresses, and the object says so.
+// 8 KiB without control characters. If it would be longer, it omits labels from the last one
+// on, then addresses, then services, and sets cut.
 func FormatInterfaceComment(c InterfaceComment) string {
 	id := &c.Identity
 	w := wireComment{
@@ -101,18 +101,18 @@ func FormatInterfaceComment(c InterfaceComment) string {
 		case len(w.Services) > 0:
 			w.Services = w.Services[:len(w.Services)-1]
 		default:
-			return text // never above the limit: fourteen short fields fit even where all is escaped
+			return text // never above the limit: fourteen short fields fit even if every character is escaped
 		}
 	}
 }
 
-// short caps a single field so that all of them together fit into a comment.
+// short truncates a field so that all fields together fit into a comment.
 func short(s string) string {
 	out, _ := clean(s, 256)
 	return strings.TrimSpace(out)
 }
 
-// compact writes JSON with as few escapes as can be.
+// compact writes JSON with as few escapes as possible.
 func compact(w *wireComment) string {
 	var b strings.Builder
 	e := json.NewEncoder(&b)
@@ -123,8 +123,8 @@ func compact(w *wireComment) string {
 	return strings.TrimSuffix(b.String(), "\n")
 }
 
-// ParseInterfaceComment reads what FormatInterfaceComment wrote. It answers false for
-// comments of others, for text beyond 8 KiB, and for objects that name no ring.
+// ParseInterfaceComment parses the output of FormatInterfaceComment. It returns false for
+// other comments, for text over 8 KiB, and for objects that name no ring.
 func ParseInterfaceComment(s string) (InterfaceComment, bool) {
 	s = strings.TrimRight(s, "\x00")
 	if len(s) > maxComment || !strings.HasPrefix(s, "{") {
@@ -137,7 +137,7 @@ func ParseInterfaceComment(s string) (InterfaceComment, bool) {
 	return w.comment(), true
 }
 
-// comment is what the JSON says, cleaned.
+// comment converts the JSON to an InterfaceComment with clean texts.
 func (w *wireComment) comment() InterfaceComment {
 	labels, cut := labelsOf(w.Labels)
 	c := InterfaceComment{
@@ -171,7 +171,7 @@ func (w *wireComment) comment() InterfaceComment {
 	return c
 }
 
-// settle sets what follows from the other fields: the kind and the name.
+// settle sets the fields that follow from the others: the kind and the name.
 func (id *Identity) settle(how, source string) {
 	id.HowKnown, id.Source = how, source
 	switch {
@@ -184,8 +184,8 @@ func (id *Identity) settle(how, source string) {
 	}
 }
 
-// AddInterface takes the addresses that a segment's interface gives its workload.
-// Workloads on their node's network do not own its addresses, so these name the node.
+// AddInterface adds the addresses of the workload of a segment's interface. A workload on
+// its node's network does not own the node's addresses, so these identify the node.
 func (x *Index) AddInterface(c InterfaceComment) {
 	id := c.Identity
 	if c.HostNetwork || id.Kind != "pod" {

@@ -28,7 +28,7 @@ func TestInterfaceCommentRoundTrip(t *testing.T) {
 	}
 }
 
-func TestInterfaceCommentHasRoom(t *testing.T) {
+func TestInterfaceCommentStaysWithinLimit(t *testing.T) {
 	long := strings.Repeat(`"`, 1000) + "\x00\x1b"
 	c := InterfaceComment{Ring: long, Cgroup: long, How: long}
 	id := &c.Identity
@@ -49,7 +49,7 @@ func TestInterfaceCommentHasRoom(t *testing.T) {
 	}
 }
 
-func TestCommentsOfOthersAreNoInterfaceComments(t *testing.T) {
+func TestOtherCommentsAreRefused(t *testing.T) {
 	for _, s := range []string{"", "eth0 of the lab", "{", `{"a":1}`, `{"ring":""}`, `{"ring":7}`, `{"ring":"r"`, `{"ring":"r","pad":"` + strings.Repeat("x", maxComment) + `"}`} {
 		if c, ok := ParseInterfaceComment(s); ok {
 			t.Errorf("%.40q: %+v", s, c)
@@ -57,27 +57,27 @@ func TestCommentsOfOthersAreNoInterfaceComments(t *testing.T) {
 	}
 }
 
-func TestSegmentCountsMoreThanKube(t *testing.T) {
+func TestSegmentPrecedesKube(t *testing.T) {
 	x := both(t)
 	c, ok := ParseInterfaceComment(`{"ring":"r","pod_uid":"00000000-0000-4000-8000-000000000020","namespace":"shop","pod":"web-7d4b9c6f5d-aaaaa","container":"web","addresses":["10.244.1.5"],"valid_from":"2026-03-02T09:00:01Z"}`)
 	if !ok {
-		t.Fatal("not read")
+		t.Fatal("the comment was refused")
 	}
 	x.AddInterface(c)
 	c.HostNetwork, c.Addresses = true, []netip.Addr{netip.MustParseAddr("192.168.10.1")}
 	x.AddInterface(c)
 	id, _ := x.Lookup(netip.MustParseAddr("10.244.1.5"), 40000, tcp, at(t, "10:00:00"))
 	if id.HowKnown != "segment" || id.Container != "web" || id.Workload != "web" || len(id.Services) != 2 || id.Source != "r" {
-		t.Errorf("the same pod takes the rest from the dump: %+v", id)
+		t.Errorf("the dump does not complete the same pod: %+v", id)
 	}
 	if id, _ := x.Lookup(netip.MustParseAddr("192.168.10.1"), 40000, tcp, at(t, "10:00:00")); id.Kind != "node" {
-		t.Errorf("a node's address stays the node's: %+v", id)
+		t.Errorf("a node's address must remain the node's: %+v", id)
 	}
 	c.HostNetwork, c.Identity.PodUID, c.Identity.Pod, c.Addresses = false, "other", "other", []netip.Addr{netip.MustParseAddr("10.244.1.5")}
 	c.Identity.ValidFrom = at(t, "11:00:00")
 	x.AddInterface(c)
 	if id, _ := x.Lookup(netip.MustParseAddr("10.244.1.5"), 0, 0, at(t, "11:30:00")); id.Pod != "other" || id.Workload != "" {
-		t.Errorf("another pod takes nothing from the dump: %+v", id)
+		t.Errorf("the dump completes a different pod: %+v", id)
 	}
 }
 
@@ -90,20 +90,20 @@ func TestParsePtcpdump(t *testing.T) {
 	}{
 		{"a process with its parent, as ptcpdump writes it", []string{"PID: 122868\nCmd: /usr/bin/curl\nArgs: curl kernel.com", "ThreadId: 122868\nThreadName: curl", "ParentPID: 53229\nParentCmd: /usr/bin/bash\nParentArgs: -bash"},
 			"process curl - - curl 122868 bash curl - -"},
-		{"the older word Command", []string{"PID: 7\nCommand: /bin/nc\nArgs: nc"}, "process nc - - nc 7 - - - -"},
+		{"the older key Command", []string{"PID: 7\nCommand: /bin/nc\nArgs: nc"}, "process nc - - nc 7 - - - -"},
 		{"container and pod", []string{"PID: 7\nCmd: /bin/app\nArgs: app --password=x", "ContainerName: /k8s_web\nContainerId: abc\nContainerImage: img:1\nContainerLabels: {\"io.kubernetes.container.name\":\"web\"}", pod},
 			"pod web-1 shop u-1 app 7 - - web img:1"},
 		{"the pod from the container's labels only", []string{"ContainerName: x\nContainerId: abc\nContainerImage: img:1\nContainerLabels: {\"io.kubernetes.pod.name\":\"web-2\",\"io.kubernetes.pod.namespace\":\"shop\"}"},
 			"pod web-2 shop - - 0 - - x img:1"},
-		{"a command line that plays a pod", []string{"PID: 7\nCmd: /bin/sh\nArgs: sh -c x\nPodName: victim\nPodNamespace: bank"}, "process sh - - sh 7 - - - -"},
-		{"a thread name that plays a process", []string{"PID: 7\nCmd: /bin/sh\nArgs: sh", "ThreadId: 8\nThreadName: a\nPID: 1"}, "process sh - - sh 7 - a - -"},
+		{"a command line that imitates a pod", []string{"PID: 7\nCmd: /bin/sh\nArgs: sh -c x\nPodName: victim\nPodNamespace: bank"}, "process sh - - sh 7 - - - -"},
+		{"a thread name that imitates a process", []string{"PID: 7\nCmd: /bin/sh\nArgs: sh", "ThreadId: 8\nThreadName: a\nPID: 1"}, "process sh - - sh 7 - a - -"},
 		{"rustnet's form", []string{"rustnet process=nginx pid=42 ppid=1 uid=0 pod=nginx-1 ns=demo pod_uid=c3b4 container=nginx container_id=c16c direction=incoming app=HTTP"}, "pod nginx-1 demo c3b4 nginx 42 - - nginx -"},
 		{"the same pairs without the tool's name", []string{"pod=nginx-1 ns=demo pod_uid=c3b4 container=nginx"}, "pod nginx-1 demo c3b4 - 0 - - nginx -"},
-		{"a later pair does not replace an earlier", []string{"rustnet pod=a ns=b sni=x pod=c"}, "pod a b - - 0 - - - -"},
+		{"a later pair does not replace an earlier one", []string{"rustnet pod=a ns=b sni=x pod=c"}, "pod a b - - 0 - - - -"},
 		{"prose", []string{"the packet with pod=web in it"}, ""},
 		{"nothing", nil, ""},
 		{"a user only", []string{"UserId: 1000"}, ""},
-		{"a process id that is none", []string{"PID: 99999999999999\nCmd: \nArgs: "}, ""},
+		{"an invalid process id", []string{"PID: 99999999999999\nCmd: \nArgs: "}, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			o, ok := ParsePtcpdump(c.comments...)
@@ -134,7 +134,7 @@ func TestParsePtcpdump(t *testing.T) {
 	}
 }
 
-func TestExampleOfTheFormatPage(t *testing.T) {
+func TestFormatPageExample(t *testing.T) {
 	page, err := os.ReadFile("../../docs/format/identity.md")
 	if err != nil {
 		t.Fatal(err)

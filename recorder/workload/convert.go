@@ -6,8 +6,8 @@ import (
 	"slices"
 )
 
-// converter turns decoded objects into the model, shares equal texts, and remembers the
-// newest time it met and how often a limit cut something.
+// converter turns decoded objects into the model, shares equal texts, and records the
+// newest time it found and how many values a limit cut.
 type converter struct {
 	x      *Index
 	newest int64
@@ -31,7 +31,7 @@ func (c *converter) text(s string, limit int) string {
 	}
 	size := int64(len(out)) + 96
 	if limit == maxName && c.x.kept+size <= maxKept {
-		// A shared text outlives the object that brought it, so it is paid for at once.
+		// A shared text outlives the object that introduced it, so its cost is added at once.
 		c.x.texts[out] = out
 		c.x.kept += size
 		return out
@@ -40,14 +40,14 @@ func (c *converter) text(s string, limit int) string {
 	return out
 }
 
-// time reads a time stamp that lies in the past of the dump.
+// time parses a time stamp that is earlier than the dump.
 func (c *converter) time(s string) int64 {
 	t := parseTime(s)
 	c.newest = max(c.newest, t)
 	return t
 }
 
-// limited cuts a list at its limit and counts.
+// limited cuts a list at its limit and counts the cut.
 func limited[T any](c *converter, list []T, limit int) []T {
 	if len(list) > limit {
 		c.cut++
@@ -70,7 +70,7 @@ func (c *converter) common(m *wireMeta) common {
 	}
 }
 
-// addrs reads addresses; what is none ("None", a host name) is left out.
+// addrs parses addresses; other texts ("None", a host name) are ignored.
 func (c *converter) addrs(texts []string) []seenAddr {
 	var out []seenAddr
 	for _, s := range texts {
@@ -86,8 +86,8 @@ func (c *converter) addrs(texts []string) []seenAddr {
 	return out
 }
 
-// parseAddr reads an address without its zone; an IPv4-mapped one becomes IPv4. The
-// unspecified address names nobody.
+// parseAddr parses an address without its zone; an IPv4-mapped one becomes IPv4. The
+// unspecified address is refused.
 func parseAddr(s string) (netip.Addr, bool) {
 	if len(s) > 64 {
 		return netip.Addr{}, false
@@ -105,7 +105,7 @@ func parsePrefix(s string) (netip.Prefix, bool) {
 		return netip.Prefix{}, false
 	}
 	p, err := netip.ParsePrefix(s)
-	// A range of everything would make every address one of the cluster.
+	// A range of all addresses would make every address part of the cluster.
 	if err != nil || p.Bits() == 0 || p.Addr().Is4In6() {
 		return netip.Prefix{}, false
 	}
@@ -131,7 +131,7 @@ func comparePrefix(a, b netip.Prefix) int {
 	return a.Bits() - b.Bits()
 }
 
-// port makes a key of a port and a protocol's name; TCP where none is named.
+// port makes a key of a port and a protocol name; without a name it means TCP.
 func port(n int64, protocol string) (portKey, bool) {
 	if n <= 0 || n > 65535 {
 		return portKey{}, false
@@ -157,7 +157,7 @@ func protocolName(p uint8) string {
 	return "TCP"
 }
 
-// controller is the owner that controls an object, else its first owner.
+// controller is the owner that controls an object, or its first owner.
 func (c *converter) controller(owners []wireOwner, namespace string) ref {
 	var first *wireOwner
 	for i := range owners {
@@ -293,7 +293,7 @@ func (c *converter) service(o *wireObject) *service {
 	return s
 }
 
-// servicePort reads a port's target. Without one, pods listen on the same number.
+// servicePort parses a port's target. Without a target, pods listen on the same number.
 func (c *converter) servicePort(key portKey, t *wireTarget) servicePort {
 	switch {
 	case t != nil && t.name != "":
@@ -339,7 +339,7 @@ func (c *converter) owner(o *wireObject) *owner {
 	return w
 }
 
-// backends reads an EndpointSlice or an Endpoints object.
+// backends converts an EndpointSlice or an Endpoints object.
 func (c *converter) backends(o *wireObject) *backends {
 	b := &backends{common: c.common(&o.Metadata), targets: map[ref]struct{}{}, plain: map[netip.Addr]struct{}{}}
 	if o.Kind == "EndpointSlice" {

@@ -71,7 +71,7 @@ func firstTime(times ...int64) int64 {
 	return 0
 }
 
-// Events returns Kubernetes' events, and what pods' statuses tell of their lives, by time.
+// Events returns the events of Kubernetes and those derived from pod statuses, by time.
 func (x *Index) Events() []Event {
 	var out []Event
 	for _, e := range sorted(x.events, func(e *event) *common { return &e.common }) {
@@ -101,7 +101,7 @@ func compareEvents(a, b Event) int {
 	return 0
 }
 
-// facts appends what the pod's status says happened to it.
+// facts appends the events that the pod's status implies.
 func (p *pod) facts(out []Event) []Event {
 	base := Event{
 		Type: "Normal", Kind: "Pod", Namespace: p.namespace, Name: p.name, UID: p.uid, Count: 1,
@@ -109,7 +109,7 @@ func (p *pod) facts(out []Event) []Event {
 	}
 	for _, t := range p.past {
 		if t.finished == 0 {
-			continue // nothing says when
+			continue // the time is unknown
 		}
 		e := base
 		e.TsNs, e.FirstNs, e.Reason = t.finished, t.started, t.reason
@@ -140,12 +140,12 @@ func (p *pod) facts(out []Event) []Event {
 	if p.deleted > 0 {
 		e := base
 		e.Reason = "Deleted"
-		// deletionTimestamp is the time asked for: the request plus the grace period.
+		// deletionTimestamp is the time of the request plus the grace period.
 		e.TsNs = p.deleted
 		if g := p.grace; g > 0 && g < 1<<31 {
 			e.TsNs -= g * 1e9
 		}
-		e.Message = fmt.Sprintf("deletion asked for, with %d s of grace", p.grace)
+		e.Message = fmt.Sprintf("deletion requested, grace period %d s", p.grace)
 		out = append(out, e)
 	}
 	if p.phase == "Failed" && p.reason != "" {

@@ -35,10 +35,10 @@ func FuzzAddKube(f *testing.F) {
 		stats, err := x.AddKube("dump", bytes.NewReader(text))
 		var place *SyntaxError
 		if err != nil && (!errors.As(err, &place) || place.Offset < 0 || place.Offset > int64(len(text))) {
-			t.Fatalf("error without its place: %v", err)
+			t.Fatalf("error without a place: %v", err)
 		}
 		if stats.Kept+stats.Unused+stats.Malformed+stats.Oversize+stats.Limited != stats.Objects {
-			t.Fatalf("objects do not add up: %+v", stats)
+			t.Fatalf("object counts do not add up: %+v", stats)
 		}
 		x.Lookup(netip.AddrFrom4([4]byte{10, 0, 0, 1}), 80, 6, 1)
 		var first, second bytes.Buffer
@@ -53,12 +53,12 @@ func FuzzAddKube(f *testing.F) {
 			t.Fatal(err)
 		}
 		if !bytes.Equal(first.Bytes(), second.Bytes()) {
-			t.Fatalf("the reduced dump changes when read again:\n%s\n%s", first.Bytes(), second.Bytes())
+			t.Fatalf("the reduced dump changes when it is read again:\n%s\n%s", first.Bytes(), second.Bytes())
 		}
 		a, _ := json.Marshal([]any{x.Workloads(), x.Events(), x.Ranges()})
 		b, _ := json.Marshal([]any{y.Workloads(), y.Events(), y.Ranges()})
 		if !bytes.Equal(a, b) {
-			t.Fatalf("the reduced dump answers differently:\n%s\n%s", a, b)
+			t.Fatalf("the reduced dump gives different answers:\n%s\n%s", a, b)
 		}
 	})
 }

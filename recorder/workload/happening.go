@@ -6,29 +6,29 @@ import (
 	"strconv"
 )
 
-// Happening is a line of an events file: what the operating system or Kubernetes said.
-// Fields that its kind has not are zero.
+// Happening is a line of an events file: an event of the operating system or of Kubernetes.
+// Fields that its kind does not have are zero.
 type Happening struct {
 	TsNs    int64
 	Kind    string
-	Process Process // UID is -1 where not said
-	Exit    int64   // exit code, -1 where there is none
-	Signal  int64   // that ended it, 0 where none did
+	Process Process // UID is -1 if unknown
+	Exit    int64   // exit code; -1 without one
+	Signal  int64   // that ended the process; 0 without one
 
 	Proto         uint8
 	Local, Remote netip.AddrPort
 	Cookie        uint64 // of the socket
 	Before, After string // TCP states
-	Reason        string // the kernel's word for a drop
+	Reason        string // the kernel's reason for a drop
 	Length        int64
-	Limited       int64 // events of the kind left out before this one
+	Limited       int64 // events of the kind that were omitted before this one
 
-	SetByNs, WithinNs int64 // clock_set: by how much, and in so long a time before
+	SetByNs, WithinNs int64 // clock_set: by how much the clock was set, within how long before
 
 	Event *Event // kind k8s
 }
 
-// KindKubernetes is the kind of lines about Kubernetes' objects.
+// KindKubernetes is the kind of lines about Kubernetes objects.
 const KindKubernetes = "k8s"
 
 type wireHappening struct {
@@ -58,8 +58,8 @@ type wireHappening struct {
 	Node    string   `json:"node,omitempty"`
 }
 
-// ParseHappening reads a line of an events file, docs/format/events.md. It answers false
-// for what is none.
+// ParseHappening parses a line of an events file, docs/format/events.md. It returns false
+// for an invalid line.
 func ParseHappening(line []byte) (Happening, bool) {
 	var w wireHappening
 	if len(line) > MaxSideLine || json.Unmarshal(line, &w) != nil {
@@ -109,7 +109,7 @@ func (w *wireHappening) event(at int64) *Event {
 	return e
 }
 
-// AppendHappening writes a line as ParseHappening reads it, with its end.
+// AppendHappening appends a line that ParseHappening reads, with its line end.
 func AppendHappening(b []byte, h *Happening) []byte {
 	w := wireHappening{Time: formatTime(h.TsNs), Kind: h.Kind, wireProcess: wireProcessOf(&h.Process), Before: h.Before, After: h.After,
 		Reason: h.Reason, Length: h.Length, Limited: h.Limited, By: h.SetByNs, Within: h.WithinNs}
@@ -142,8 +142,8 @@ func AppendHappening(b []byte, h *Happening) []byte {
 	return append(append(b, text...), '\n')
 }
 
-// Detail is what the line says that has no column of its own in os_events, as JSON; empty
-// where there is nothing.
+// Detail is the content of the line that has no column in os_events, as JSON; empty if there
+// is none.
 func (h *Happening) Detail() string {
 	p := &h.Process
 	d := struct {

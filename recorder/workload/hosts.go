@@ -8,14 +8,14 @@ import (
 	"net/netip"
 )
 
-// hostName is a name that a hosts file or a capture gave an address.
+// hostName is a name of an address in a hosts file or a capture.
 type hostName struct {
 	name, source, how string
 	order             int // in its source
 }
 
-// compareHostNames orders names of one address: hosts files before captures, then as
-// the sources' names, and as they stood in them.
+// compareHostNames orders the names of one address: hosts files before captures, then by
+// the sources' names, then by position in the source.
 func compareHostNames(a, b hostName) int {
 	if c := rank(a.how) - rank(b.how); c != 0 {
 		return c
@@ -26,11 +26,11 @@ func compareHostNames(a, b hostName) int {
 	return a.order - b.order
 }
 
-var errLongLine = errors.New("line beyond 64 KiB")
+var errLongLine = errors.New("a line is longer than 64 KiB")
 
-// AddHosts takes a hosts file: an address, its name and other names on a line, comments
-// after #. The first name counts. Lines without an address that can be read are counted
-// as malformed; those for 0.0.0.0 and ::, with which people block names, as unused.
+// AddHosts reads a hosts file: an address, its name and other names on a line, comments
+// after #. Only the first name is used. Lines without a valid address are counted as
+// malformed, those for 0.0.0.0 and ::, which are used to block names, as unused.
 func (x *Index) AddHosts(name string, r io.Reader) (Stats, error) {
 	x.view.Store(nil)
 	source := cleanName(name)
@@ -77,12 +77,12 @@ func (x *Index) hostLine(line []byte, source string, stats *Stats) {
 	}
 }
 
-// AddName takes a name that a capture gave an address in a Name Resolution Block.
+// AddName adds the name of an address from a Name Resolution Block of a capture.
 func (x *Index) AddName(addr netip.Addr, name, source string) {
 	x.addName(addr, name, cleanName(source), "nrb")
 }
 
-// maxNames is how many names of one address are kept.
+// maxNames is the maximum number of names of one address.
 const maxNames = 16
 
 func (x *Index) addName(addr netip.Addr, name, source, how string) bool {
@@ -111,14 +111,14 @@ func (x *Index) addName(addr netip.Addr, name, source, how string) bool {
 	return true
 }
 
-// AddIdentity takes what a recorder said of an address: the identities of our own
-// segments' interfaces, and pods in comments of other recorders. HowKnown says which.
+// AddIdentity adds a recorder's statement about an address: the identity of a segment's
+// interface, or a pod in a comment of another recorder. HowKnown says which.
 func (x *Index) AddIdentity(addr netip.Addr, id Identity) bool {
 	addr = addr.Unmap().WithZone("")
 	if !addr.IsValid() || addr.IsUnspecified() {
 		return false
 	}
-	if id.HowKnown == knownAsPeer && x.sameSaid(addr, &id) {
+	if id.HowKnown == knownAsPeer && x.mergePeer(addr, &id) {
 		return true
 	}
 	for _, was := range x.said[addr] {
@@ -136,13 +136,13 @@ func (x *Index) AddIdentity(addr netip.Addr, id Identity) bool {
 	return true
 }
 
-// knownAsPeer is HowKnown of those whom a recorder knew by their address, not by their
+// knownAsPeer is HowKnown of owners that a recorder knew by their address, not by their
 // packets.
 const knownAsPeer = "peer"
 
-// sameSaid joins what recorders say of the same pod or service at an address: segments
-// tell of its end later than of its beginning, nodes learn at different times.
-func (x *Index) sameSaid(addr netip.Addr, id *Identity) bool {
+// mergePeer merges statements about the same pod or service at an address: segments report
+// its end later than its beginning, and nodes learn at different times.
+func (x *Index) mergePeer(addr netip.Addr, id *Identity) bool {
 	for i := range x.said[addr] {
 		was := &x.said[addr][i]
 		if was.HowKnown != knownAsPeer || was.Kind != id.Kind || was.Namespace != id.Namespace || was.Name != id.Name || was.PodUID != id.PodUID ||
@@ -154,7 +154,7 @@ func (x *Index) sameSaid(addr netip.Addr, id *Identity) bool {
 		if now.ValidTo == 0 || id.ValidTo != 0 && id.ValidTo < now.ValidTo {
 			now.ValidTo = id.ValidTo
 		}
-		if now.Source > id.Source { // the same in any order
+		if now.Source > id.Source { // so the order does not matter
 			now.Source = id.Source
 		}
 		now.fill(id)

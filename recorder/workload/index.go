@@ -7,8 +7,8 @@ import (
 	"sync/atomic"
 )
 
-// Index knows who an address is at a time. Add first, from one goroutine; then any
-// number of goroutines may ask. Adding after asking is allowed while nobody asks.
+// Index identifies the owner of an address at a time. Add first, from one goroutine; then
+// any number of goroutines may call Lookup. Adding again is allowed while no lookup runs.
 type Index struct {
 	texts map[string]string // equal texts are kept once
 	kept  int64
@@ -28,7 +28,7 @@ type Index struct {
 	view atomic.Pointer[view]
 }
 
-// NewIndex returns an index that knows nobody.
+// NewIndex returns an empty index.
 func NewIndex() *Index {
 	return &Index{
 		texts: map[string]string{}, pods: map[string]*pod{}, services: map[string]*service{},
@@ -38,7 +38,7 @@ func NewIndex() *Index {
 	}
 }
 
-// current returns what Lookup works on, made when first asked after a change.
+// current returns the view that Lookup uses, built on the first call after a change.
 func (x *Index) current() *view {
 	if v := x.view.Load(); v != nil {
 		return v
@@ -63,11 +63,11 @@ type unit struct {
 	cidrs    []*cidrs
 	events   []*event
 	newest   int64
-	owned    bool // it says itself where and when each object was seen
-	partial  bool // objects of it were refused, so what it lacks may yet exist
+	owned    bool // it contains where and when each object was seen
+	partial  bool // some of its objects were refused, so an object missing from it may exist
 }
 
-// commit puts a unit into the index. whole says that it was a list and was read to its end.
+// commit puts a unit into the index. whole means that it was a list that was read completely.
 func (x *Index) commit(u *unit, source string, seen int64, whole bool) {
 	x.view.Store(nil)
 	for _, o := range u.pods {
@@ -105,7 +105,7 @@ func (x *Index) commit(u *unit, source string, seen int64, whole bool) {
 	}
 }
 
-// stamp notes the sighting, unless the object brought its own.
+// stamp records the sighting, unless the object contains its own.
 func stamp(c *common, source string, seen int64) {
 	if c.own {
 		return
@@ -116,7 +116,7 @@ func stamp(c *common, source string, seen int64) {
 	}
 }
 
-// put merges a sighting of an object into those before it.
+// put merges a sighting of an object with earlier ones.
 func put[T any](x *Index, m map[string]*T, key string, o *T, of func(*T) *common) {
 	now := of(o)
 	old, ok := m[key]
@@ -174,9 +174,9 @@ func (x *Index) addBackends(b *backends) {
 	}
 }
 
-// complete lists the kinds of which a list held all objects, as far as can be told: all
-// namespaces were asked for when two appear, all nodes when two appear. Of a kind named
-// here, what an earlier sighting had and this one lacks is gone.
+// complete returns the kinds of which a list probably contained all objects: pods or services
+// from more than one namespace mean all namespaces, more than one node means all nodes. An
+// object of these kinds that is missing from a later list no longer exists.
 func (u *unit) complete() []string {
 	var out []string
 	if namespaces(u.pods, func(p *pod) string { return p.namespace }) > 1 {
@@ -199,7 +199,7 @@ func namespaces[T any](list []T, of func(T) string) int {
 	return len(seen)
 }
 
-// sorted returns the objects in the order of namespace, name, start and UID.
+// sorted returns the objects by namespace, name, start and UID.
 func sorted[T any](m map[string]*T, of func(*T) *common) []*T {
 	out := make([]*T, 0, len(m))
 	for _, o := range m {

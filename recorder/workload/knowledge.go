@@ -2,16 +2,16 @@ package workload
 
 import "slices"
 
-// Knowledge says how the owner of a socket is known; docs/format/owners.md says what
-// each is worth.
+// Knowledge says how the owner of a socket is known; docs/format/owners.md says how reliable
+// each kind is.
 type Knowledge uint8
 
-// Kinds of knowledge, the better ones have the larger numbers.
+// Kinds of knowledge. More reliable ones have larger numbers.
 const (
 	KnownNot        Knowledge = iota
 	KnownOther                // a kind that this release does not know
 	SharedAtStart             // one of several that had it open when recording began
-	ListenerOwner             // of the listening socket that it came from
+	ListenerOwner             // owner of the listening socket that it came from
 	HolderAtStart             // the only process that had it open when recording began
 	CreatorOfSocket           // the task that made it
 	Acceptor                  // the task that accepted the connection
@@ -21,7 +21,7 @@ const (
 
 var knowledgeNames = [...]string{"none", "other", "shared_at_start", "listener_inherited", "holder_at_start", "creator", "acceptor", "last_user", "writer"}
 
-// String is the word that files and tables have for it.
+// String is the kind's name in files and tables.
 func (k Knowledge) String() string {
 	if int(k) < len(knowledgeNames) {
 		return knowledgeNames[k]
@@ -29,14 +29,14 @@ func (k Knowledge) String() string {
 	return "other"
 }
 
-// Guess reports whether the owner is inferred only: it made, inherited, accepted or used the
-// socket, and another process may be the one that wrote this.
+// Guess reports whether the owner is only inferred: it made, inherited, accepted or used the
+// socket, but another process may have sent the packet.
 func (k Knowledge) Guess() bool { return k < Writer }
 
-// numbered are the kinds by the numbers that packets have for them (docs/format/socket.md).
+// numbered lists the kinds by their numbers in packets (docs/format/socket.md).
 var numbered = [...]Knowledge{KnownNot, Writer, LastUser, Acceptor, CreatorOfSocket, ListenerOwner, HolderAtStart, SharedAtStart}
 
-// KnowledgeOf is the kind with a number.
+// KnowledgeOf returns the kind with a number.
 func KnowledgeOf(number uint8) Knowledge {
 	if int(number) < len(numbered) {
 		return numbered[number]
@@ -44,10 +44,10 @@ func KnowledgeOf(number uint8) Knowledge {
 	return KnownOther
 }
 
-// Number is the number of a kind, 0 where it has none.
+// Number is the number of a kind, or 0 if it has none.
 func (k Knowledge) Number() uint8 { return uint8(max(slices.Index(numbered[:], k), 0)) }
 
-// ParseKnowledge reads the word of a kind; one that is not known is KnownOther.
+// ParseKnowledge parses the name of a kind; an unknown name is KnownOther.
 func ParseKnowledge(word string) Knowledge {
 	for k := KnownNot; int(k) < len(knowledgeNames); k++ {
 		if knowledgeNames[k] == word {

@@ -8,18 +8,18 @@ import (
 	"strings"
 )
 
-// ErrNothing is returned for an input that holds nothing of its kind.
-var ErrNothing = errors.New("no Kubernetes object in it")
+// ErrNothing is returned for an input without any object of its kind.
+var ErrNothing = errors.New("the input contains no Kubernetes object")
 
-// AddKube takes what `kubectl get pods,services,endpointslices,deployments,replicasets,nodes,events
-// -A -o json` prints: a List, single objects, a file per kind, documents one after the
-// other, or one a line. Kinds that are not used are counted and passed over. Sightings of
+// AddKube reads what `kubectl get pods,services,endpointslices,deployments,replicasets,nodes,events
+// -A -o json` prints: a List, single objects, a file for each kind, documents one after
+// another, or one on each line. Kinds that are not used are counted and skipped. Sightings of
 // one object at several times are merged by its UID. The time of a sighting is the newest
-// time inside its list. Where the text stops making sense, the error is a *SyntaxError
-// and what came before it is kept and counted.
+// time inside its list. If the text becomes invalid, the error is a *SyntaxError, and the
+// objects before that place are kept and counted.
 func (x *Index) AddKube(name string, r io.Reader) (Stats, error) { return x.AddKubeAt(name, r, 0) }
 
-// AddKubeAt is AddKube for a dump known to be taken at a time (ns); 0 where that is not known.
+// AddKubeAt is AddKube for a dump that was taken at a known time (ns); 0 means unknown.
 func (x *Index) AddKubeAt(name string, r io.Reader, taken int64) (Stats, error) {
 	in := &intake{x: x, source: cleanName(name), taken: taken, kinds: map[string]*KindCount{}}
 	in.c.x = x
@@ -41,7 +41,7 @@ func (x *Index) AddKubeAt(name string, r io.Reader, taken int64) (Stats, error) 
 	return in.stats, nil
 }
 
-// intake is the reading of one dump.
+// intake is the state of reading one dump.
 type intake struct {
 	x      *Index
 	c      converter
@@ -51,7 +51,7 @@ type intake struct {
 	kinds  map[string]*KindCount
 	list   unit
 	loose  unit
-	lists  bool // a list was met, maybe an empty one
+	lists  bool // a list was found, possibly an empty one
 }
 
 func (in *intake) endList(whole bool) {
@@ -79,7 +79,7 @@ func (in *intake) refuse(oversize bool) {
 	}
 }
 
-// object takes one object.
+// object handles one object.
 func (in *intake) object(raw []byte, listKind string, inList bool) {
 	in.stats.Objects++
 	var o wireObject
@@ -91,7 +91,7 @@ func (in *intake) object(raw []byte, listKind string, inList bool) {
 		return
 	}
 	if o.Kind == "" && strings.HasSuffix(listKind, "List") {
-		o.Kind = strings.TrimSuffix(listKind, "List") // as the API itself answers a list
+		o.Kind = strings.TrimSuffix(listKind, "List") // the API omits the kind of items in a list
 	}
 	kind := kindOf(o.APIVersion, o.Kind)
 	used := uses(kind, o.Kind, o.APIVersion == "")
@@ -109,7 +109,7 @@ func (in *intake) object(raw []byte, listKind string, inList bool) {
 	if inList {
 		u = &in.list
 	}
-	in.take(u, &o)
+	in.convert(u, &o)
 }
 
 func (in *intake) count(kind string, used bool) {
@@ -126,7 +126,7 @@ func (in *intake) count(kind string, used bool) {
 	k.Seen++
 }
 
-// uses reports whether a kind is read. The group counts: Knative, too, has a Service.
+// uses reports whether a kind is read. The group matters: Knative also has a Service.
 func uses(kind, bare string, noGroup bool) bool {
 	switch kind {
 	case "Pod", "Service", "Node", "Endpoints", "Event", "events.k8s.io/Event", "discovery.k8s.io/EndpointSlice",
@@ -143,10 +143,10 @@ func uses(kind, bare string, noGroup bool) bool {
 	return false
 }
 
-// take converts one object of a kind that is used, and puts it into its unit.
-func (in *intake) take(u *unit, o *wireObject) {
+// convert converts one object of a kind that is used, and adds it to its unit.
+func (in *intake) convert(u *unit, o *wireObject) {
 	if o.Kind == ownDump || o.Kind == ownHost {
-		in.takeOwn(u, o)
+		in.readOwn(u, o)
 		return
 	}
 	c := &in.c
@@ -169,7 +169,7 @@ func (in *intake) take(u *unit, o *wireObject) {
 	case "EndpointSlice", "Endpoints":
 		v := c.backends(o)
 		if v.name == "" {
-			in.stats.Unused++ // a slice that serves no Service
+			in.stats.Unused++ // a slice that belongs to no Service
 			return
 		}
 		made, add = &v.common, func() { u.backends = append(u.backends, v) }
@@ -184,7 +184,7 @@ func (in *intake) take(u *unit, o *wireObject) {
 		made, add = &v.common, func() { u.events = append(u.events, v) }
 	}
 	if made.name == "" {
-		in.stats.Malformed++ // nothing of the name is text
+		in.stats.Malformed++ // no text remains of the name
 		return
 	}
 	made.cost = c.cost

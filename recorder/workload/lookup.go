@@ -6,14 +6,14 @@ import (
 	"sort"
 )
 
-// slack is how far outside its known life a pod still owns its address, while nobody else
-// does: clocks of nodes differ, and a last packet follows the exit that caused it.
+// slack is the time outside its known life for which a pod still owns its address if it has
+// no other owner: clocks of nodes differ, and a last packet follows the exit that caused it.
 const slack = 2_000_000_000 // ns
 
-// Lookup says who addr was at time t (ns since 1970; 0 where unknown). port and proto (IP
-// protocol number) are those of this end of the flow, 0 where there are none; they tell
-// containers, services and pods on a node's address apart. Where t is unknown, an address
-// with several owners over time has no answer.
+// Lookup identifies the owner of addr at time t (ns since 1970; 0 if unknown). port and proto
+// (IP protocol number) are those of this end of the flow, 0 without one; they distinguish
+// containers, services and pods on a node's address. If t is unknown, an address that had
+// several owners has no answer.
 func (x *Index) Lookup(addr netip.Addr, port uint16, proto uint8, t int64) (Identity, bool) {
 	v := x.current()
 	h := v.addrs[addr.Unmap().WithZone("")]
@@ -23,15 +23,15 @@ func (x *Index) Lookup(addr netip.Addr, port uint16, proto uint8, t int64) (Iden
 	key := portKey{port, proto}
 	id, ok := v.kube(h, key, t)
 	if s, said := single(h.said, t); said {
-		told := v.ids[s.who]
-		told.ValidFrom, told.ValidTo = s.times()
+		stated := v.ids[s.who]
+		stated.ValidFrom, stated.ValidTo = s.times()
 		if ok {
-			if rank(told.HowKnown) < rank(id.HowKnown) {
-				told, id = id, told
+			if rank(stated.HowKnown) < rank(id.HowKnown) {
+				stated, id = id, stated
 			}
-			id.fill(&told)
+			id.fill(&stated)
 		} else {
-			id, ok = told, true
+			id, ok = stated, true
 		}
 	}
 	id, ok = v.peer(h, id, ok, t)
@@ -48,9 +48,9 @@ func (x *Index) Lookup(addr netip.Addr, port uint16, proto uint8, t int64) (Iden
 	return id, true
 }
 
-// peer adds what recorders knew of an address that was not theirs: less than others, but
-// they were there. A segment's word for a pod ends where somebody else has its address,
-// which only peers tell.
+// peer adds what recorders knew of an address that was not theirs. It ranks below other
+// sources, but it was observed. A segment's identity of a pod ends when another pod has its
+// address, which only peers report.
 func (v *view) peer(h *holders, id Identity, ok bool, t int64) (Identity, bool) {
 	s, found := single(h.peers, t)
 	if !found {
@@ -62,16 +62,16 @@ func (v *view) peer(h *holders, id Identity, ok bool, t int64) (Identity, bool) 
 	if !found {
 		return id, ok
 	}
-	told := v.ids[s.who]
-	told.ValidFrom, told.ValidTo = s.times()
+	stated := v.ids[s.who]
+	stated.ValidFrom, stated.ValidTo = s.times()
 	switch {
 	case !ok:
-		return told, true
-	case id.HowKnown == "segment" && id.Kind == "pod" && told.Kind == "pod" && id.PodUID != told.PodUID && id.PodUID != "" && told.ValidFrom > id.ValidFrom:
-		return told, true
+		return stated, true
+	case id.HowKnown == "segment" && id.Kind == "pod" && stated.Kind == "pod" && id.PodUID != stated.PodUID && id.PodUID != "" && stated.ValidFrom > id.ValidFrom:
+		return stated, true
 	}
 	from, to := id.ValidFrom, id.ValidTo
-	id.fill(&told)
+	id.fill(&stated)
 	id.ValidFrom = from
 	if to != 0 {
 		id.ValidTo = to
@@ -79,7 +79,7 @@ func (v *view) peer(h *holders, id Identity, ok bool, t int64) (Identity, bool) 
 	return id, true
 }
 
-// rank orders the sources of an identity; the smaller counts more.
+// rank orders the sources of an identity; smaller ranks take precedence.
 func rank(how string) int {
 	switch how {
 	case "segment":
@@ -98,10 +98,10 @@ func rank(how string) int {
 	return 6
 }
 
-// Fill takes what id lacks from other, where both mean the same pod.
+// Fill copies the fields that id lacks from other, if both describe the same pod.
 func (id *Identity) Fill(other *Identity) { id.fill(other) }
 
-// fill takes what id lacks from other, where both mean the same pod.
+// fill copies the fields that id lacks from other, if both describe the same pod.
 func (id *Identity) fill(other *Identity) {
 	if id.Pod == "" && id.PodUID == "" || id.Kind != other.Kind {
 		return
@@ -146,7 +146,7 @@ func (id *Identity) fill(other *Identity) {
 	}
 }
 
-// kube answers from dumps.
+// kube returns the identity according to dumps.
 func (v *view) kube(h *holders, key portKey, t int64) (Identity, bool) {
 	if s, ok := single(h.pods, t); ok {
 		return v.answer(s, key), true
@@ -176,7 +176,7 @@ func (v *view) kube(h *holders, key portKey, t int64) (Identity, bool) {
 	return Identity{}, false
 }
 
-// answer is the identity of a span, with the container that the port tells.
+// answer is the identity of a span, with the container that the port identifies.
 func (v *view) answer(s span, key portKey) Identity {
 	id := v.ids[s.who]
 	id.ValidFrom, id.ValidTo = s.times()
@@ -207,7 +207,7 @@ func (v *view) answer(s span, key portKey) Identity {
 	return id
 }
 
-// times are the ends of a span as an Identity has them.
+// times are the ends of a span in the form of an Identity.
 func (s span) times() (from, to int64) {
 	if s.from > 0 {
 		from = s.from
@@ -220,8 +220,8 @@ func (s span) times() (from, to int64) {
 
 func (s span) covers(t int64) bool { return s.from <= t && t < s.to }
 
-// single finds the span that covers t among spans that do not overlap. Where t is
-// unknown, the only span is the answer.
+// single finds the span that covers t among spans that do not overlap. If t is unknown, it
+// returns the only span.
 func single(spans []span, t int64) (span, bool) {
 	if t <= 0 {
 		if len(spans) == 1 {
@@ -236,7 +236,7 @@ func single(spans []span, t int64) (span, bool) {
 	return span{}, false
 }
 
-// near finds the span that is nearest to t and within the slack.
+// near finds the span nearest to t within the slack.
 func near(spans []span, t int64) (span, bool) {
 	if t <= 0 {
 		return span{}, false
@@ -267,8 +267,8 @@ func (v *view) one(spans []span, t int64) (span, bool) {
 	return found[0], true
 }
 
-// several answers with the services that cover t: the first by name, with all of them in
-// its list where they share a namespace.
+// several returns the services that cover t: the first by name, with all of its namespace in
+// its list.
 func (v *view) several(spans []span, t int64) (Identity, bool) {
 	var id Identity
 	n := 0
@@ -289,7 +289,7 @@ func (v *view) several(spans []span, t int64) (Identity, bool) {
 		}
 	}
 	if t <= 0 && n > 1 {
-		return Identity{}, false // at which time is not known, so neither is which
+		return Identity{}, false // without a time, the service is ambiguous
 	}
 	return id, n > 0
 }

@@ -7,19 +7,19 @@ import (
 	"strings"
 )
 
-// common is what pods, services, nodes and owners share.
+// common has the fields that pods, services, nodes and owners share.
 type common struct {
 	namespace, name, uid string
-	created, deleted     int64 // ns; 0 where unknown
+	created, deleted     int64 // ns; 0 if unknown
 	labels               []Label
 	addrs                []seenAddr // sorted by address
 	source               string     // input of the newest sighting
 	seen                 int64      // time of the newest sighting
-	own                  bool       // source and seen are its own, as a reduced dump says
-	cost                 int64      // bytes by our own account
+	own                  bool       // source and seen are those of the object in a reduced dump
+	cost                 int64      // estimated bytes
 }
 
-// seenAddr is an address of an object and the newest sighting that had it.
+// seenAddr is an address of an object and the time of its newest sighting.
 type seenAddr struct {
 	addr netip.Addr
 	seen int64
@@ -32,13 +32,13 @@ type portKey struct {
 
 type containerPort struct {
 	portKey
-	host uint16 // port on the node, 0 for none
+	host uint16 // port on the node; 0 without one
 	name string
 }
 
 type container struct {
 	name, image string
-	init        bool // runs beside the others only where it is a sidecar
+	init        bool // runs alongside the others only if it is a sidecar
 	sidecar     bool
 	ports       []containerPort
 }
@@ -53,7 +53,7 @@ type containerStatus struct {
 	name     string
 	init     bool
 	restarts int64
-	running  int64 // start of the running container, 0 where none runs
+	running  int64 // start of the running container; 0 if none runs
 	ended    *termination
 }
 
@@ -75,10 +75,10 @@ type pod struct {
 	past            []termination // of all sightings, sorted
 }
 
-// servicePort is a port of a service and where the pods behind it listen.
+// servicePort is a port of a service and the port on which its pods listen.
 type servicePort struct {
 	portKey
-	target uint16 // 0 if name says it
+	target uint16 // 0 if name defines it
 	name   string // of the container's port
 }
 
@@ -92,7 +92,7 @@ type service struct {
 type node struct {
 	common
 	cidrs   []netip.Prefix
-	derived bool // known by its pods only
+	derived bool // known only from its pods
 }
 
 // owner is a ReplicaSet, a Job or a Deployment.
@@ -102,27 +102,27 @@ type owner struct {
 	owner ref
 }
 
-// backends are the targets of one service, of all its slices in all dumps.
+// backends are the targets of one service, from all its slices in all dumps.
 type backends struct {
 	common  // of the service: namespace and name
 	targets map[ref]struct{}
-	plain   map[netip.Addr]struct{} // without a target
+	plain   map[netip.Addr]struct{} // addresses without a target object
 }
 
-// cidrs are ranges that a ServiceCIDR object gave.
+// cidrs are the ranges of a ServiceCIDR object.
 type cidrs struct {
 	common
 	prefixes []netip.Prefix
 }
 
-// list is a list that held all objects of a kind.
+// list is a list that contained all objects of a kind.
 type list struct {
 	of     string
 	seen   int64
 	source string
 }
 
-// newer reports whether sighting c came after old; equal ones go to the later in the input.
+// newer reports whether sighting c is later than old; of equal ones, the later in the input is.
 func (c *common) newer(old *common) bool {
 	if c.seen != old.seen {
 		return c.seen > old.seen
@@ -130,7 +130,7 @@ func (c *common) newer(old *common) bool {
 	return c.source >= old.source
 }
 
-// key names an object: by its UID, else by what it is called and when it was made.
+// key identifies an object: by its UID, or by its name and creation time.
 func (c *common) key() string {
 	if c.uid != "" {
 		return c.uid
@@ -147,7 +147,7 @@ func (c *common) allAddrs() []netip.Addr {
 	return out
 }
 
-// mergeAddrs joins two sorted lists; the newer sighting of an address counts.
+// mergeAddrs merges two sorted lists and keeps the newest sighting of each address.
 func mergeAddrs(a, b []seenAddr) []seenAddr {
 	out := append(slices.Clone(a), b...)
 	sort.Slice(out, func(i, j int) bool {
@@ -163,7 +163,7 @@ func mergeAddrs(a, b []seenAddr) []seenAddr {
 	return out
 }
 
-// mergePast joins two lists of terminations; the newest stay.
+// mergePast merges two lists of terminations and keeps the newest ones.
 func mergePast(a, b []termination) []termination {
 	out := append(slices.Clone(a), b...)
 	slices.SortFunc(out, func(x, y termination) int {
@@ -200,8 +200,8 @@ func cmp64(a, b int64) int {
 	return 0
 }
 
-// textEnd is the end of a time stamp's unit: stamps without a fraction are cut to
-// seconds, so the thing they tell of may have happened until the second's end.
+// textEnd is the end of a time stamp's unit: stamps without a fraction are cut to seconds,
+// so the event may have happened at any time until the end of the second.
 func textEnd(ns int64) int64 {
 	if ns != 0 && ns%1e9 == 0 {
 		return ns + 1e9
@@ -209,7 +209,7 @@ func textEnd(ns int64) int64 {
 	return ns
 }
 
-// ended is when the pod gave its addresses back; 0 while it had them.
+// ended is when the pod released its addresses; 0 if it still had them.
 func (p *pod) ended() int64 {
 	var finished, running int64
 	regular := 0
@@ -229,7 +229,7 @@ func (p *pod) ended() int64 {
 		return textEnd(finished)
 	}
 	if over {
-		// Evicted before its containers told anything.
+		// Evicted before its containers reported anything.
 		if p.condition > 0 {
 			return textEnd(p.condition)
 		}

@@ -14,23 +14,23 @@ const (
 	maxArgs     = 64       // arguments of a command
 )
 
-// Process is one program that ran, as an owners file describes it.
+// Process is one program that ran, as described in an owners file.
 type Process struct {
-	Key         string // number and start, unlike any other on its node
+	Key         string // number and start, unique on its node
 	PID, Parent int64
-	Start       int64 // ns; 0 where unknown, as are the next two
-	From, To    int64 // since when and until when it was this program
+	Start       int64 // ns; 0 if unknown, like the next two
+	From, To    int64 // when it began and ceased to be this program
 	Name, Exe   string
-	Args        []string // secrets in them were masked when they were recorded
+	Args        []string // their secrets were masked when recorded
 	ArgsCut     bool
-	UID         int64 // -1 where unknown
+	UID         int64 // -1 if unknown
 	User        string
 	Cgroup      string
 	Container   string // id
 	PodUID      string
 }
 
-// UserName is the process's user by name, else by number, else "".
+// UserName is the process's user name, or the user's number, or empty.
 func (p *Process) UserName() string {
 	if p.User == "" && p.UID >= 0 {
 		return strconv.FormatInt(p.UID, 10)
@@ -38,27 +38,27 @@ func (p *Process) UserName() string {
 	return p.User
 }
 
-// GroupOwner says who a control group was for a while.
+// GroupOwner is the workload of a control group for a time.
 type GroupOwner struct {
 	Comment  InterfaceComment
-	From, To int64 // ns; 0 where open
+	From, To int64 // ns; 0 if open
 }
 
-// AddressOwner says who had an address for a while, as a recorder knew: a pod or service,
-// of any node.
+// AddressOwner is the owner of an address for a time, as known to a recorder: a pod or
+// service on any node.
 type AddressOwner struct {
 	Addr    netip.Addr
-	Comment InterfaceComment // Identity has the time in which it holds
+	Comment InterfaceComment // Identity has the time for which it is valid
 }
 
-// Owned is who a packet says had its socket.
+// Owned is the owner of a socket according to a packet.
 type Owned struct {
 	PID     int64
-	Process int32 // of Owners.PID; 0 where nothing else is known of it
+	Process int32 // of Owners.PID; 0 if nothing else is known of it
 	Known   Knowledge
 }
 
-// OwnerLine is a line of an owners file; one of the pointers is set.
+// OwnerLine is a line of an owners file. One of the pointers is set.
 type OwnerLine struct {
 	Process *Process
 	Address *AddressOwner
@@ -122,8 +122,8 @@ func wireProcessOf(p *Process) wireProcess {
 	return w
 }
 
-// ParseOwnerLine reads a line of an owners file, docs/format/owners.md. It answers false
-// for what is none.
+// ParseOwnerLine parses a line of an owners file, docs/format/owners.md. It returns false
+// for an invalid line.
 func ParseOwnerLine(line []byte) (OwnerLine, bool) {
 	var w wireOwnerLine
 	if len(line) > MaxSideLine || json.Unmarshal(line, &w) != nil {
@@ -161,7 +161,7 @@ func (w *wireOwnerLine) address() (*AddressOwner, bool) {
 	return &AddressOwner{a, comment}, id.Kind != ""
 }
 
-// comment reads the key workload.
+// comment parses the member workload.
 func (w *wireOwnerLine) comment() (InterfaceComment, bool) {
 	var c wireComment
 	if len(w.Workload) > maxComment || json.Unmarshal(w.Workload, &c) != nil {
@@ -173,7 +173,7 @@ func (w *wireOwnerLine) comment() (InterfaceComment, bool) {
 	if c.Ring == "" {
 		c.Ring = "-"
 	}
-	// What is written again must be read as the same, so it is cut as the writer cuts.
+	// Cut it as the writer does, so that writing and reading it again changes nothing.
 	return ParseInterfaceComment(FormatInterfaceComment(c.comment()))
 }
 
@@ -189,7 +189,7 @@ func (w *wireOwnerLine) group() (*GroupOwner, bool) {
 	return g, g.Comment.Identity.Kind != ""
 }
 
-// AppendOwnerLine writes a line as ParseOwnerLine reads it, with its end.
+// AppendOwnerLine appends a line that ParseOwnerLine reads, with its line end.
 func AppendOwnerLine(b []byte, l OwnerLine) []byte {
 	var w wireOwnerLine
 	switch {
@@ -214,14 +214,14 @@ func AppendOwnerLine(b []byte, l OwnerLine) []byte {
 	return append(append(b, text...), '\n')
 }
 
-// ParseOwnerComment reads the comment that recorders write on packets when asked to:
+// ParseOwnerComment parses the optional comment of recorders on packets:
 // pcapsule process="nginx" pid=7 tid=7 known=writer.
 func ParseOwnerComment(s string) (o Owned, name string, ok bool) {
 	s, ok = strings.CutPrefix(s, "pcapsule ")
 	if !ok || len(s) > maxComment {
 		return o, "", false
 	}
-	if rest, given := strings.CutPrefix(s, "process="); given {
+	if rest, named := strings.CutPrefix(s, "process="); named {
 		quoted, err := strconv.QuotedPrefix(rest)
 		if err != nil {
 			return o, "", false
@@ -248,7 +248,7 @@ func cleanPath(s string) string {
 	return out
 }
 
-// parseEnd reads address:port. An IPv4 address inside IPv6 is IPv4; zones are dropped.
+// parseEnd parses address:port. An IPv4 address inside IPv6 becomes IPv4; zones are dropped.
 func parseEnd(s string) (netip.AddrPort, bool) {
 	if len(s) > 128 {
 		return netip.AddrPort{}, false
@@ -275,7 +275,7 @@ func protocolNumber(s string) (uint8, bool) {
 	return uint8(n), err == nil && !strings.HasPrefix(s, "+")
 }
 
-// ProtocolName is the word that side files have for an IP protocol.
+// ProtocolName is the name of an IP protocol in side files.
 func ProtocolName(no uint8) string {
 	for _, p := range protocolWords {
 		if p.no == no {

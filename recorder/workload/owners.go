@@ -5,34 +5,34 @@ import (
 	"slices"
 )
 
-// What an Owners keeps costs, by its own account.
+// Costs in Owners' estimate of its memory.
 const (
-	procCost = 400  // bytes of a process beside its texts
-	nearest  = 10e9 // ns that a process may have begun after a packet that names it
+	procCost = 400  // bytes of a process without its texts
+	nearest  = 10e9 // ns by which a process may begin after a packet that names it
 	maxSame  = 64   // processes with one number, in one file
 )
 
-// Owners knows processes, workloads and addresses, from one owners file. Add first, then ask; one
-// goroutine at a time. What does not fit into its room is counted.
+// Owners has the processes, workloads and addresses of one owners file. Add first, then query; one
+// goroutine at a time. Lines over the memory limit are counted.
 type Owners struct {
 	room   int64
 	cost   int64
 	procs  []knownProcess
-	byKey  map[string]int32 // the last one of a key, from 1
+	byKey  map[string]int32 // the last process of a key, from 1
 	byPID  map[int64]int32
 	groups []knownGroup
 	addrs  []knownAddress
 	byAddr map[addressKey]int32 // from 1
-	texts  map[string]string    // control groups and keys, each once
+	texts  map[string]string    // control groups and keys, without duplicates
 	Stats  OwnersStats
 }
 
-// OwnersStats says what became of the lines of an owners file.
+// OwnersStats counts the lines of an owners file by result.
 type OwnersStats struct {
-	Lines     int64 // that are an object
+	Lines     int64 // valid lines
 	Malformed int64
-	Limited   int64 // left out for want of room
-	Replaced  int64 // by a later line of the same address
+	Limited   int64 // dropped because of the memory limit
+	Replaced  int64 // by a later line about the same address
 }
 
 type knownAddress struct {
@@ -40,7 +40,7 @@ type knownAddress struct {
 	line int64
 }
 
-// addressKey is who an address was said to be, since when.
+// addressKey identifies an owner of an address since a time.
 type addressKey struct {
 	addr                       netip.Addr
 	kind, namespace, name, uid string
@@ -52,7 +52,7 @@ type knownProcess struct {
 	line      int64
 	before    int32 // of the same key, from 1
 	beforePID int32
-	depth     int32 // how many are before it, either way
+	depth     int32 // the longer number of predecessors, by key or by number
 	used      bool
 }
 
@@ -62,15 +62,15 @@ type knownGroup struct {
 	used bool
 }
 
-// NewOwners makes an Owners that keeps so many bytes at most.
+// NewOwners returns an Owners that uses at most room bytes.
 func NewOwners(room int64) *Owners {
 	return &Owners{room: room, byKey: map[string]int32{}, byPID: map[int64]int32{}, byAddr: map[addressKey]int32{}, texts: map[string]string{}}
 }
 
-// Cost is how many bytes it keeps, by its own account.
+// Cost is the estimate of the bytes it uses.
 func (x *Owners) Cost() int64 { return x.cost }
 
-// Groups are those that lines tell of, in their order.
+// Groups returns the groups of the lines, in line order.
 func (x *Owners) Groups() []GroupOwner {
 	list := make([]GroupOwner, len(x.groups))
 	for i := range x.groups {
@@ -79,7 +79,7 @@ func (x *Owners) Groups() []GroupOwner {
 	return list
 }
 
-// Addresses are what lines tell of addresses, in the order of those that count.
+// Addresses returns the owners of addresses, in the order of the lines that count.
 func (x *Owners) Addresses() []AddressOwner {
 	known := slices.Clone(x.addrs)
 	slices.SortFunc(known, func(a, b knownAddress) int { return cmp64(a.line, b.line) })
@@ -90,8 +90,8 @@ func (x *Owners) Addresses() []AddressOwner {
 	return list
 }
 
-// addAddress takes what a line says of an address. Said again of the same pod or service,
-// and since the same time, it takes the place of what was said before.
+// addAddress adds the owner of an address. A later line about the same pod or service and the
+// same start replaces the earlier one.
 func (x *Owners) addAddress(a *AddressOwner, no int64) {
 	id := &a.Comment.Identity
 	key := addressKey{a.Addr, id.Kind, id.Namespace, id.Name, id.PodUID, id.ValidFrom}
@@ -107,10 +107,10 @@ func (x *Owners) addAddress(a *AddressOwner, no int64) {
 	x.byAddr[key] = int32(len(x.addrs))
 }
 
-// UseGroup says that the group with that place in Groups was asked for.
+// UseGroup marks the group with that place in Groups as used.
 func (x *Owners) UseGroup(i int) { x.groups[i].used = true }
 
-// Add takes a line.
+// Add adds a line.
 func (x *Owners) Add(line []byte) {
 	l, ok := ParseOwnerLine(line)
 	if !ok {
@@ -155,7 +155,7 @@ func (x *Owners) addProcess(p *Process, no int64) {
 		n += int64(len(a)) + 16
 	}
 	if last := x.byKey[p.Key]; last != 0 && sameProcess(&x.procs[last-1].Process, p) {
-		return // told again
+		return // repeated
 	}
 	before, beforePID := x.byKey[p.Key], x.byPID[p.PID]
 	depth := int32(0)
@@ -176,15 +176,15 @@ func (x *Owners) addProcess(p *Process, no int64) {
 	x.byKey[p.Key], x.byPID[p.PID] = int32(len(x.procs)), int32(len(x.procs))
 }
 
-// sameProcess reports whether b says nothing that a does not; an end counts.
+// sameProcess reports whether b adds nothing to a; an end is an addition.
 func sameProcess(a, b *Process) bool {
 	return a.From == b.From && a.To == b.To && a.Name == b.Name && a.Exe == b.Exe && a.Cgroup == b.Cgroup && a.UID == b.UID &&
 		a.Start == b.Start && slices.Equal(a.Args, b.Args)
 }
 
-// PID finds the process that had a number at time t: the last one that began before, whether
-// or not it had ended, since the kernel goes on sending for it; else the first that began
-// within 10 seconds. It is 0 where nobody is known.
+// PID finds the process that had a number at time t: the last one that began before, even if
+// it had ended, because the kernel continues to send for it; otherwise the first one that
+// began within 10 seconds. It returns 0 if none is known.
 func (x *Owners) PID(pid, t int64) int32 {
 	var found int32
 	var at int64
@@ -202,11 +202,11 @@ func (x *Owners) PID(pid, t int64) int32 {
 	return found
 }
 
-// Process is the one with that number.
+// Process returns the process with that number.
 func (x *Owners) Process(no int32) *Process { return &x.procs[no-1].Process }
 
-// AppendUsed writes the lines whose answers were asked for, in their order. Asked the
-// same, an Owners of these lines answers the same.
+// AppendUsed appends the lines that were used to answer queries, in line order. An Owners of
+// these lines gives the same answers to the same queries.
 func (x *Owners) AppendUsed(b []byte) []byte {
 	type placed struct {
 		line int64
@@ -229,7 +229,7 @@ func (x *Owners) AppendUsed(b []byte) []byte {
 			list = append(list, placed{g.line, OwnerLine{Group: &g.GroupOwner}})
 		}
 	}
-	for i := range x.addrs { // only addresses with packets are told of
+	for i := range x.addrs { // the file only has addresses with packets
 		a := &x.addrs[i]
 		list = append(list, placed{a.line, OwnerLine{Address: &a.AddressOwner}})
 	}

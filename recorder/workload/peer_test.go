@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// TestPeersOfAnAddress asks for an address that two pods had within a minute, told in any
-// order and by several recorders.
+// TestPeersOfAnAddress looks up an address that two pods had within a minute, as reported in
+// any order and by several recorders.
 func TestPeersOfAnAddress(t *testing.T) {
 	a := netip.MustParseAddr("10.0.0.3")
 	pod := func(name, uid string, from, to int64) Identity {
@@ -25,28 +25,28 @@ func TestPeersOfAnAddress(t *testing.T) {
 		want map[int64]string // at seconds
 	}{
 		{"one after the other", []Identity{pod("a", "1", 0, 20), pod("b", "2", 30, 0)}, map[int64]string{5: "a", 19: "a", 25: "", 29: "b", 31: "b", 500: "b"}},
-		{"the end is told later", []Identity{pod("a", "1", 0, 0), pod("b", "2", 30, 0), pod("a", "1", 0, 20)}, map[int64]string{5: "a", 25: "", 31: "b"}},
-		{"the end is never told", []Identity{pod("a", "1", 0, 0), pod("b", "2", 30, 0)}, map[int64]string{5: "a", 29: "a", 30: "b"}},
+		{"the end is reported later", []Identity{pod("a", "1", 0, 0), pod("b", "2", 30, 0), pod("a", "1", 0, 20)}, map[int64]string{5: "a", 25: "", 31: "b"}},
+		{"the end is never reported", []Identity{pod("a", "1", 0, 0), pod("b", "2", 30, 0)}, map[int64]string{5: "a", 29: "a", 30: "b"}},
 		{"two recorders, the later one knows the end", []Identity{pod("a", "1", 5, 20), pod("a", "1", 3, 0), pod("b", "2", 30, 40)}, map[int64]string{4: "a", 19: "a", 25: "", 35: "b", 45: ""}},
 		{"known from before the recording", []Identity{pod("a", "1", -1, 10)}, map[int64]string{-1000: "a", 9: "a", 20: ""}},
 	} {
-		for turn := range c.said {
+		for first := range c.said {
 			x := NewIndex()
 			for i := range c.said {
-				x.AddIdentity(a, c.said[(i+turn)%len(c.said)])
+				x.AddIdentity(a, c.said[(i+first)%len(c.said)])
 			}
 			for at, want := range c.want {
 				id, ok := x.Lookup(a, 80, 6, second+at*1e9)
 				if id.Pod != want || ok != (want != "") || ok && id.HowKnown != "peer" {
-					t.Errorf("%s, from %d: at %d it is %q (%s), want %q", c.name, turn, at, id.Pod, id.HowKnown, want)
+					t.Errorf("%s, from %d: at %d got %q (%s), want %q", c.name, first, at, id.Pod, id.HowKnown, want)
 				}
 			}
 		}
 	}
 }
 
-// TestPeersAndOthers: what peers say goes behind a segment's word and a dump's, but tells
-// where a pod's time has ended.
+// TestPeersAndOthers: statements about peers rank below segments and dumps, but end the time
+// of a pod.
 func TestPeersAndOthers(t *testing.T) {
 	a := netip.MustParseAddr("10.0.0.3")
 	own := Identity{Kind: "pod", Name: "a", Pod: "a", PodUID: "1", Namespace: "shop", Container: "c", Image: "img", HowKnown: "segment", ValidFrom: second}
@@ -60,6 +60,6 @@ func TestPeersAndOthers(t *testing.T) {
 		t.Errorf("own pod: %+v", id)
 	}
 	if id, _ := x.Lookup(a, 0, 0, second+31e9); id.Pod != "b" || id.HowKnown != "peer" {
-		t.Errorf("after it another had the address: %+v", id)
+		t.Errorf("after the next pod has the address: %+v", id)
 	}
 }

@@ -7,26 +7,27 @@ import (
 	"strings"
 )
 
-// PacketOwner is what a recorder's comment on a packet says of the process behind it.
-// Command lines are not kept: they may hold secrets.
+// PacketOwner describes the process in a recorder's comment on a packet. Command lines are
+// not kept, because they may contain secrets.
 type PacketOwner struct {
-	Identity    Identity // Kind pod, else process
+	Identity    Identity // Kind is pod or process
 	ThreadID    int64
 	Thread      string // thread name
-	UserID      int64  // -1 where not said
+	UserID      int64  // -1 if unknown
 	ParentPID   int64
 	Parent      string // name of the parent process
 	ContainerID string
 }
 
-// maxPacketComment is the longest packet comment that is read; ptcpdump's arguments may be long.
+// maxPacketComment is the length to which a packet comment is read; ptcpdump's arguments may be
+// long.
 const maxPacketComment = 64 << 10 // bytes
 
-// ParsePtcpdump reads the comments of one packet as ptcpdump writes them (lines "PID: 7",
-// one comment a group: process, thread, user, parent, container, pod), and as rustnet
-// does ("rustnet process=curl pid=7 pod=web ns=shop pod_uid=…"). Give each comment as an
-// argument of its own: a group ends where its free text begins, so a command line with
-// line ends in it cannot forge a pod. It answers false where no comment is of these forms.
+// ParsePtcpdump parses the comments of one packet in the form of ptcpdump (lines "PID: 7",
+// one comment for each group: process, thread, user, parent, container, pod), and of rustnet
+// ("rustnet process=curl pid=7 pod=web ns=shop pod_uid=…"). Pass each comment as a separate
+// argument: a group ends where its free text begins, so a command line with line ends cannot
+// forge a pod. It returns false if no comment has one of these forms.
 func ParsePtcpdump(comments ...string) (PacketOwner, bool) {
 	o := PacketOwner{UserID: -1}
 	source := ""
@@ -56,8 +57,8 @@ func ParsePtcpdump(comments ...string) (PacketOwner, bool) {
 	return o, true
 }
 
-// groups are the keys of ptcpdump's comments in the order they are written. The last of
-// a group may be free text, so what follows it is not read.
+// groups are the keys of ptcpdump's comments in the order they are written. The last key of
+// a group may have free text, so nothing after it is read.
 var groups = [...][]string{
 	{"PID", "Cmd|Command", "Args"},
 	{"ThreadId|TID", "ThreadName"},
@@ -67,7 +68,7 @@ var groups = [...][]string{
 	{"PodName", "PodNamespace", "PodUID", "PodLabels", "PodAnnotations"},
 }
 
-// group reads one comment of ptcpdump.
+// group parses one comment of ptcpdump.
 func (o *PacketOwner) group(c string) bool {
 	lines := strings.Split(strings.TrimSpace(c), "\n")
 	for _, keys := range groups {
@@ -89,7 +90,7 @@ func (o *PacketOwner) group(c string) bool {
 	return false
 }
 
-// keyed returns the value of a line "key: value", with the keys parted by a bar.
+// keyed returns the value of a line "key: value", with alternative keys separated by bars.
 func keyed(line, keys string) (string, bool) {
 	name, value, ok := strings.Cut(line, ":")
 	if !ok {
@@ -145,7 +146,7 @@ func (o *PacketOwner) set(key, value string) {
 	}
 }
 
-// containerLabels takes the pod's names from the labels that the kubelet gives containers.
+// containerLabels reads the pod's names from the labels that the kubelet puts on containers.
 func (o *PacketOwner) containerLabels(value string) {
 	var m map[string]string
 	if json.Unmarshal([]byte(value), &m) != nil {
@@ -165,7 +166,7 @@ func (o *PacketOwner) containerLabels(value string) {
 	}
 }
 
-// pairs reads a comment of blanks and key=value.
+// pairs parses a comment of key=value pairs separated by spaces.
 func (o *PacketOwner) pairs(c string) bool {
 	fields := strings.Fields(c)
 	if len(fields) == 0 || strings.ContainsRune(c, '\n') {
@@ -220,7 +221,7 @@ func (o *PacketOwner) pairs(c string) bool {
 	return true
 }
 
-// processName is the last part of a program's path; ptcpdump ends a cut path with dots.
+// processName is the last part of a program's path. ptcpdump ends a truncated path with dots.
 func processName(p string) string {
 	if p == "" {
 		return ""
@@ -228,7 +229,7 @@ func processName(p string) string {
 	return cleanName(path.Base(p))
 }
 
-// number reads a process or thread id; 0 for what is none.
+// number parses a process or thread id; 0 if it is invalid.
 func number(s string) int64 {
 	n, err := strconv.ParseUint(strings.TrimSpace(s), 10, 32)
 	if err != nil {

@@ -5,41 +5,41 @@ import (
 	"slices"
 )
 
-// Ranges are the addresses that belong to the cluster, sorted, without repeats.
+// Ranges are the addresses of the cluster, sorted, without duplicates.
 type Ranges struct {
-	Pods     []netip.Prefix // spec.podCIDRs of nodes, and pods outside of these
-	Services []netip.Prefix // ServiceCIDR objects, and addresses of services outside of these
+	Pods     []netip.Prefix // spec.podCIDRs of nodes, and addresses of pods outside them
+	Services []netip.Prefix // ServiceCIDR objects, and addresses of services outside them
 	Nodes    []netip.Prefix // addresses of nodes
 }
 
-// Ranges returns what is known of the cluster's ranges. The result is shared: read only.
+// Ranges returns the known ranges of the cluster. The result is shared and read only.
 func (x *Index) Ranges() Ranges { return x.current().ranges }
 
-var outsideNobody = [...]netip.Prefix{
+var neverExternal = [...]netip.Prefix{
 	netip.MustParsePrefix("0.0.0.0/8"),          // this network, RFC 1122
 	netip.MustParsePrefix("100.64.0.0/10"),      // carrier NAT, RFC 6598
 	netip.MustParsePrefix("255.255.255.255/32"), // broadcast
 }
 
-// External reports whether an address is outside: neither private (RFC 1918, RFC 4193),
-// link-local, loopback, multicast, broadcast, carrier NAT nor unspecified, and not in a
-// range or at an address of the cluster.
+// External reports whether an address is outside the cluster and public: not private
+// (RFC 1918, RFC 4193), link-local, loopback, multicast, broadcast, carrier NAT or
+// unspecified, and neither in a range nor an address of the cluster.
 func (x *Index) External(addr netip.Addr) bool {
 	addr = addr.Unmap().WithZone("")
 	if !addr.IsValid() || addr.IsPrivate() || addr.IsLoopback() || addr.IsLinkLocalUnicast() ||
 		addr.IsMulticast() || addr.IsUnspecified() {
 		return false
 	}
-	for _, p := range outsideNobody {
+	for _, p := range neverExternal {
 		if p.Contains(addr) {
 			return false
 		}
 	}
-	return !x.current().holds(addr)
+	return !x.current().contains(addr)
 }
 
-// holds reports whether a range or an object of the cluster has the address.
-func (v *view) holds(addr netip.Addr) bool {
+// contains reports whether a range or an object of the cluster has the address.
+func (v *view) contains(addr netip.Addr) bool {
 	if h := v.addrs[addr]; h != nil && len(h.pods)+len(h.services)+len(h.nodes) > 0 {
 		return true
 	}
@@ -69,14 +69,14 @@ func (b *builder) addRanges() {
 	}
 	slices.Sort(b.v.insideBits)
 	b.v.insideBits = slices.Compact(b.v.insideBits)
-	given := map[netip.Prefix]struct{}{}
+	ranges := map[netip.Prefix]struct{}{}
 	for p := range b.v.inside {
-		given[p] = struct{}{}
+		ranges[p] = struct{}{}
 	}
 	covered := func(a netip.Addr) bool {
 		for _, bits := range b.v.insideBits {
 			if p, err := a.Prefix(bits); err == nil {
-				if _, ok := given[p]; ok {
+				if _, ok := ranges[p]; ok {
 					return true
 				}
 			}

@@ -5,8 +5,8 @@ import (
 	"sort"
 )
 
-// Workloads returns the pods, services and nodes that are known, by kind, namespace,
-// name, start and UID.
+// Workloads returns the known pods, services and nodes, by kind, namespace, name, start and
+// UID.
 func (x *Index) Workloads() []Workload {
 	v := x.current()
 	rows := make([]Workload, 0, len(v.objects))

@@ -9,35 +9,35 @@ import (
 	"strings"
 )
 
-// Verdict answers whether somebody is meant.
+// Verdict says whether a subject is selected.
 type Verdict uint8
 
-// Verdicts, so that the smaller of two holds where both must.
+// Verdicts are ordered: if two conditions must be true, the smaller verdict counts.
 const (
 	No    Verdict = iota
-	Maybe         // what would tell is not known, and may be learned
+	Maybe         // unknown, but may become known
 	Yes
 )
 
-// Subject is what is known of who is behind a packet.
+// Subject is what is known of the owner of a packet.
 type Subject struct {
 	Namespace   string
 	Pod, PodUID string
 	Workload    string // topmost owner
 	Container   string // name, or the first digits of the id
 	ContainerID string
-	Cgroup      string // path below the root of control groups
+	Cgroup      string // path below the root of the control groups
 	Labels      []Label
-	Process     string // as the kernel calls it, at most 15 bytes of the program's name
+	Process     string // the kernel's name, at most 15 bytes
 	Exe         string // path
 	PID         int64
 
-	Unnamed bool // a pod or container whose names may still be learned
-	Untold  bool // a container of a pod that is known, whose own name may still be learned
-	Unowned bool // no process is known, and there may be one
+	Unnamed          bool // a pod or container whose names may become known
+	ContainerUnnamed bool // a container of a known pod, whose own name may become known
+	Unowned          bool // no process is known, but there may be one
 }
 
-// SubjectOf is what an identity says.
+// SubjectOf converts an identity.
 func SubjectOf(id *Identity) Subject {
 	s := Subject{Namespace: id.Namespace, Pod: id.Pod, PodUID: id.PodUID, Workload: id.Workload, Container: id.Container, Labels: id.Labels,
 		Process: id.Process, PID: id.PID}
@@ -47,17 +47,17 @@ func SubjectOf(id *Identity) Subject {
 	return s
 }
 
-// Selector chooses workloads and processes. Of several values of one field one must fit,
-// and each field that has values must; labels must all be there. Its zero value chooses
-// everybody. Names are patterns of path.Match.
+// Selector chooses workloads and processes. A field that has values must match one of them;
+// labels must all match. The zero value chooses every subject. Names are patterns of
+// path.Match.
 type Selector struct {
 	Namespaces []string
 	Pods       []string // pod, or namespace/pod; also a pod's UID
 	Workloads  []string // name of a pod or of its topmost owner, or namespace/name
-	Containers []string // name, or the id's beginning, of 12 digits or more
-	Cgroups    []string // path, with all below
-	Processes  []string // the kernel's name or the file's name; a path where it has a slash; a number
-	Labels     []Label  // a value of "*" fits any
+	Containers []string // name, or at least the first 12 digits of the id
+	Cgroups    []string // path, which includes all groups below it
+	Processes  []string // the kernel's name or the file name; a path if it has a slash; a number
+	Labels     []Label  // the value "*" matches any
 }
 
 const maxSelected = 1000 // values of one field
@@ -66,21 +66,21 @@ const maxSelected = 1000 // values of one field
 // label with NAME=VALUE.
 func (s *Selector) Add(field, value string) error {
 	if value == "" || len(value) > 4096 {
-		return fmt.Errorf("%s %.80q: want a value", field, value)
+		return fmt.Errorf("%s %.80q: write a value of 1 to 4096 bytes", field, value)
 	}
 	list := s.list(field)
 	switch {
 	case field == "label":
 		name, is, ok := strings.Cut(value, "=")
 		if !ok || name == "" || len(s.Labels) >= maxSelected {
-			return fmt.Errorf("label %q: want NAME=VALUE, and at most %d of them", value, maxSelected)
+			return fmt.Errorf("label %q: write NAME=VALUE, at most %d times", value, maxSelected)
 		}
 		s.Labels = append(s.Labels, Label{name, is})
 		return nil
 	case list == nil:
-		return fmt.Errorf("%q: want namespace, pod, workload, container, cgroup, process or label", field)
+		return fmt.Errorf("unknown field %q: write namespace, pod, workload, container, cgroup, process or label", field)
 	case len(*list) >= maxSelected:
-		return fmt.Errorf("%s %q: more than %d of them", field, value, maxSelected)
+		return fmt.Errorf("%s %q: the maximum is %d values", field, value, maxSelected)
 	case field == "cgroup":
 		value = path.Join("/", value)
 	}
@@ -106,20 +106,20 @@ func (s *Selector) list(field string) *[]string {
 	return nil
 }
 
-// Empty reports whether everybody is chosen.
+// Empty reports whether every subject is chosen.
 func (s *Selector) Empty() bool {
 	return len(s.Namespaces) == 0 && len(s.Labels) == 0 && len(s.Pods) == 0 && len(s.Workloads) == 0 && len(s.Containers) == 0 && len(s.Cgroups) == 0 && len(s.Processes) == 0
 }
 
-// NeedsNames reports whether only somebody who knows Kubernetes can answer.
+// NeedsNames reports whether names from Kubernetes are needed.
 func (s *Selector) NeedsNames() bool {
 	return len(s.Namespaces) > 0 || len(s.Labels) > 0 || len(s.Workloads) > 0 || slices.ContainsFunc(s.Pods, func(p string) bool { return podOf("pod"+p) == "" })
 }
 
-// NeedsSockets reports whether addresses alone cannot answer.
+// NeedsSockets reports whether more than addresses is needed.
 func (s *Selector) NeedsSockets() bool { return len(s.Processes) > 0 || len(s.Cgroups) > 0 }
 
-// Check tells what is wrong with a pattern.
+// Check reports the first invalid pattern.
 func (s *Selector) Check() error {
 	for _, list := range [][]string{s.Namespaces, s.Pods, s.Workloads, s.Containers, s.Processes} {
 		for _, p := range list {
@@ -130,13 +130,13 @@ func (s *Selector) Check() error {
 	}
 	for _, c := range s.Cgroups {
 		if c == "/" {
-			return errors.New("control group /: that is everybody")
+			return errors.New("control group /: it contains every process")
 		}
 	}
 	return nil
 }
 
-// String is the selector as it is written down: field=value, with blanks between.
+// String is the selector in writing: field=value, separated by spaces.
 func (s *Selector) String() string {
 	var all []string
 	for _, field := range []string{"namespace", "pod", "workload", "container", "cgroup", "process"} {
@@ -153,8 +153,8 @@ func (s *Selector) String() string {
 	return strings.Join(all, " ")
 }
 
-// Match answers whether x is chosen. Maybe says that it depends on what is not known of x
-// and may be learned: names, or the process.
+// Match reports whether x is chosen. Maybe means that it depends on names or a process of x
+// that are unknown but may become known.
 func (s *Selector) Match(x *Subject) Verdict {
 	v := Yes
 	if len(s.Cgroups) > 0 {
@@ -174,7 +174,7 @@ func (s *Selector) Match(x *Subject) Verdict {
 	}
 	if len(s.Containers) > 0 {
 		id := x.ContainerID != "" && slices.ContainsFunc(s.Containers, func(c string) bool { return len(c) >= 12 && strings.HasPrefix(x.ContainerID, c) })
-		v = min(v, known(x.Container != "" && !x.Unnamed && !x.Untold || id, id || fits(s.Containers, x.Container), x.Unnamed || x.Untold))
+		v = min(v, known(x.Container != "" && !x.Unnamed && !x.ContainerUnnamed || id, id || fits(s.Containers, x.Container), x.Unnamed || x.ContainerUnnamed))
 	}
 	for _, l := range s.Labels {
 		v = min(v, known(x.Pod != "", slices.ContainsFunc(x.Labels, func(h Label) bool { return h.Name == l.Name && (l.Value == "*" || h.Value == l.Value) }), x.Unnamed))
@@ -185,7 +185,7 @@ func (s *Selector) Match(x *Subject) Verdict {
 	return v
 }
 
-// known is the answer where what tells is known, else Maybe or No.
+// known compares if the needed value is known; otherwise it is Maybe or No.
 func known(is, fits, learn bool) Verdict {
 	switch {
 	case is && fits:
@@ -203,7 +203,7 @@ func fits(patterns []string, text string) bool {
 	})
 }
 
-// fitsIn compares with name, or with namespace/name.
+// fitsIn compares patterns with name, or with namespace/name if they have a slash.
 func fitsIn(patterns []string, namespace, name string) bool {
 	return name != "" && slices.ContainsFunc(patterns, func(p string) bool {
 		text := name
@@ -219,7 +219,7 @@ func (s *Selector) process(x *Subject) Verdict {
 	if x.Unowned || x.PID == 0 && x.Process == "" && x.Exe == "" {
 		return known(false, false, x.Unowned)
 	}
-	pending := x.Process == "" && x.Exe == "" // its number is all that is known
+	pending := x.Process == "" && x.Exe == "" // only its number is known
 	v := No
 	for _, p := range s.Processes {
 		if n, err := strconv.ParseInt(p, 10, 64); err == nil {
@@ -228,7 +228,7 @@ func (s *Selector) process(x *Subject) Verdict {
 		}
 		ok := false
 		if strings.Contains(p, "/") {
-			ok, _ = path.Match(p, x.Exe) // Check saw the pattern
+			ok, _ = path.Match(p, x.Exe) // Check validated the pattern
 		} else {
 			ok = fits([]string{p}, x.Process) || x.Exe != "" && fits([]string{p}, path.Base(x.Exe))
 		}

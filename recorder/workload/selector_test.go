@@ -25,35 +25,35 @@ func TestSelectorMatch(t *testing.T) {
 		who  Subject
 		want Verdict
 	}{
-		{"nothing chooses everybody", nil, host, Yes},
+		{"an empty selector chooses everything", nil, host, Yes},
 		{"namespace", []string{"namespace", "shop"}, web, Yes},
 		{"one of two namespaces", []string{"namespace", "a", "namespace", "sh*"}, web, Yes},
-		{"another namespace", []string{"namespace", "shops"}, web, No},
-		{"a namespace not known yet", []string{"namespace", "shop"}, fresh, Maybe},
+		{"a different namespace", []string{"namespace", "shops"}, web, No},
+		{"an unknown namespace", []string{"namespace", "shop"}, fresh, Maybe},
 		{"a process of the node has no namespace", []string{"namespace", "*"}, host, No},
 		{"both fields must fit", []string{"namespace", "shop", "pod", "db-*"}, web, No},
 		{"pod by pattern", []string{"pod", "web-?"}, web, Yes},
 		{"pod in its namespace", []string{"pod", "shop/web-*"}, web, Yes},
-		{"pod of another namespace", []string{"pod", "prod/web-*"}, web, No},
+		{"pod of a different namespace", []string{"pod", "prod/web-*"}, web, No},
 		{"pod by uid before its name", []string{"pod", web.PodUID}, fresh, Yes},
 		{"workload by owner", []string{"workload", "shop/web"}, web, Yes},
 		{"workload by pod", []string{"workload", "web-1"}, web, Yes},
 		{"container by name", []string{"container", "ng*"}, web, Yes},
 		{"container by id", []string{"container", "4f5e6d7c8b9a"}, fresh, Yes},
-		{"container not named yet", []string{"container", "nginx"}, fresh, Maybe},
+		{"a container without a name yet", []string{"container", "nginx"}, fresh, Maybe},
 		{"the start of an id is too short", []string{"container", "4f5e6d7c8b9"}, web, No},
 		{"label", []string{"label", "app=web"}, web, Yes},
-		{"labels must all be there", []string{"label", "app=web", "label", "tier=back"}, web, No},
+		{"all labels must match", []string{"label", "app=web", "label", "tier=back"}, web, No},
 		{"any value of a label", []string{"label", "tier=*"}, web, Yes},
-		{"labels not known yet", []string{"label", "app=web"}, fresh, Maybe},
+		{"unknown labels", []string{"label", "app=web"}, fresh, Maybe},
 		{"process by name", []string{"process", "nginx"}, web, Yes},
 		{"process by path", []string{"process", "/usr/sbin/*"}, web, Yes},
 		{"process by number", []string{"process", "7"}, web, Yes},
-		{"a number is no name", []string{"process", "8"}, web, No},
-		{"process not known yet", []string{"process", "nginx"}, fresh, Maybe},
-		{"known enough to say no", []string{"cgroup", "/system.slice", "process", "nginx"}, fresh, No},
+		{"a different process number", []string{"process", "8"}, web, No},
+		{"an unknown process", []string{"process", "nginx"}, fresh, Maybe},
+		{"known well enough to say no", []string{"cgroup", "/system.slice", "process", "nginx"}, fresh, No},
 		{"control group and below", []string{"cgroup", "/system.slice"}, host, Yes},
-		{"another with the same beginning", []string{"cgroup", "/system.slice/ssh"}, host, No},
+		{"a control group with the same prefix", []string{"cgroup", "/system.slice/ssh"}, host, No},
 	} {
 		if got := choose(t, c.of...).Match(&c.who); got != c.want {
 			t.Errorf("%s: %d, want %d", c.name, got, c.want)
@@ -61,16 +61,16 @@ func TestSelectorMatch(t *testing.T) {
 	}
 }
 
-func TestSelectorRefuses(t *testing.T) {
+func TestSelectorRefusesInvalidValues(t *testing.T) {
 	for _, c := range []struct{ name, field, value string }{
 		{"no value", "namespace", ""},
-		{"another field", "colour", "red"},
+		{"an unknown field", "colour", "red"},
 		{"a label without a value", "label", "app"},
 		{"a broken pattern", "pod", "web-["},
-		{"everybody's control group", "cgroup", "/"},
+		{"the root control group", "cgroup", "/"},
 	} {
 		if err := new(Selector).Add(c.field, c.value); err == nil {
-			t.Errorf("%s: taken", c.name)
+			t.Errorf("%s: accepted", c.name)
 		}
 	}
 }
@@ -81,6 +81,6 @@ func TestSelectorText(t *testing.T) {
 		t.Errorf("%s, want %s", got, want)
 	}
 	if !s.NeedsNames() || !s.NeedsSockets() || s.Empty() {
-		t.Error("what it needs is wrong")
+		t.Error("wrong needs")
 	}
 }

@@ -16,7 +16,7 @@ const (
 	second     = int64(1772442000) * 1e9
 )
 
-func TestOwnerLinesAreReadAndWrittenAlike(t *testing.T) {
+func TestOwnerLineRoundTrip(t *testing.T) {
 	for _, tt := range []struct {
 		name, line string
 		ok         bool
@@ -25,18 +25,18 @@ func TestOwnerLinesAreReadAndWrittenAlike(t *testing.T) {
 		{"a control group", groupLine, true},
 		{"a pod at an address", peerLine, true},
 		{"a service at an address", `{"address":"10.96.0.1","workload":{"kind":"service","name":"db","namespace":"shop","services":["db"]}}`, true},
-		{"a database that is no pod", `{"address":"2001:db8::7","workload":{"kind":"host","name":"pg","namespace":"shop","services":["pg"]},"from":"2026-03-02T09:00:00Z"}`, true},
+		{"a database outside the cluster", `{"address":"2001:db8::7","workload":{"kind":"host","name":"pg","namespace":"shop","services":["pg"]},"from":"2026-03-02T09:00:00Z"}`, true},
 		{"a group whose names are too long", `{"workload":{"pod":"` + strings.Repeat("é", 400) + `"},"cgroup":"/x"}`, true},
 		{"a line of another kind", `{"socket":"81"}`, false},
-		{"a number where text is wanted", `{"process":81}`, false},
-		{"an object of nothing", `{}`, false},
+		{"a number instead of a string", `{"process":81}`, false},
+		{"an empty object", `{}`, false},
 		{"a list", `[]`, false},
-		{"no JSON", `{"process":"81"`, false},
-		{"an address that nobody has", `{"address":"10.0.0.3","workload":{"services":["a"]}}`, false},
-		{"an address that is none", strings.Replace(peerLine, "10.0.0.3", "10.0.0.300", 1), false},
+		{"incomplete JSON", `{"process":"81"`, false},
+		{"an address without an owner", `{"address":"10.0.0.3","workload":{"services":["a"]}}`, false},
+		{"an invalid address", strings.Replace(peerLine, "10.0.0.3", "10.0.0.300", 1), false},
 		{"an address that ends before it begins", strings.Replace(peerLine, "09:01:00", "08:01:00", 1), false},
-		{"a group that nothing names", `{"workload":{"pod":"p"}}`, false},
-		{"too long a line", `{"process":"p","name":"` + strings.Repeat("x", MaxSideLine) + `"}`, false},
+		{"a group without a path", `{"workload":{"pod":"p"}}`, false},
+		{"a line that is too long", `{"process":"p","name":"` + strings.Repeat("x", MaxSideLine) + `"}`, false},
 	} {
 		l, ok := ParseOwnerLine([]byte(tt.line))
 		if ok != tt.ok {
@@ -48,7 +48,7 @@ func TestOwnerLinesAreReadAndWrittenAlike(t *testing.T) {
 		out := AppendOwnerLine(nil, l)
 		again, ok := ParseOwnerLine(bytes.TrimSuffix(out, []byte("\n")))
 		if !ok || !reflect.DeepEqual(again, l) {
-			t.Errorf("%s: written and read again it is another\n%+v\n%+v\n%s", tt.name, l, again, out)
+			t.Errorf("%s: changed by writing and reading\n%+v\n%+v\n%s", tt.name, l, again, out)
 		}
 	}
 }
@@ -74,9 +74,9 @@ func TestParseOwnerComment(t *testing.T) {
 	}
 }
 
-// TestWhoHadAProcessNumber: numbers are given again, programs are exchanged, and the kernel
-// goes on sending for a process that has ended.
-func TestWhoHadAProcessNumber(t *testing.T) {
+// TestProcessNumbers: numbers are reused, a process can execute another program, and the
+// kernel continues to send for a process that has ended.
+func TestProcessNumbers(t *testing.T) {
 	x := NewOwners(1 << 20)
 	program := func(pid int, name string, start, from, to int64) {
 		line := fmt.Sprintf(`{"process":"%d@%d","pid":%d,"name":%q,"start":%q,"from":%q`, pid, start, pid, name, formatTime(second+start), formatTime(second+from))
@@ -97,12 +97,12 @@ func TestWhoHadAProcessNumber(t *testing.T) {
 		at   int64
 		want string
 	}{
-		{"before it was seen, by little", -5e9, "sh"},
+		{"shortly before it was seen", -5e9, "sh"},
 		{"long before it was seen", -15e9, ""},
 		{"the first program", 1e9, "sh"},
 		{"the second", 2e9, "curl"},
 		{"after its end", 20e9, "curl"},
-		{"the next process of the number", 61e9, "later"},
+		{"the next process with the number", 61e9, "later"},
 	} {
 		got := ""
 		if n := x.PID(7, second+tt.at); n != 0 {
@@ -113,14 +113,14 @@ func TestWhoHadAProcessNumber(t *testing.T) {
 		}
 	}
 	if x.PID(8, second) != 0 {
-		t.Error("nobody has the number 8")
+		t.Error("number 8 has a process")
 	}
 	if used := string(x.AppendUsed(nil)); strings.Count(used, "\n") != 3 || strings.Contains(used, "nonsense") {
 		t.Errorf("used lines: %s", used)
 	}
 }
 
-func TestOwnersKeepToTheirRoom(t *testing.T) {
+func TestOwnersStayWithinLimit(t *testing.T) {
 	x := NewOwners(64 << 10)
 	for i := range 10_000 {
 		x.Add(fmt.Appendf(nil, `{"process":"%d@1","pid":%d,"name":"p"}`, i, i))
@@ -129,7 +129,7 @@ func TestOwnersKeepToTheirRoom(t *testing.T) {
 		t.Errorf("cost %d, %+v", x.Cost(), x.Stats)
 	}
 	x = NewOwners(1 << 20)
-	for i := range 1000 { // as many with one number as somebody likes
+	for i := range 1000 { // more processes with one number than the limit
 		x.Add(fmt.Appendf(nil, `{"process":"7@%d","pid":7,"name":"p"}`, i))
 	}
 	if x.Stats.Limited != 1000-maxSame {
@@ -137,7 +137,7 @@ func TestOwnersKeepToTheirRoom(t *testing.T) {
 	}
 }
 
-func TestHappeningsAreReadAndWrittenAlike(t *testing.T) {
+func TestHappeningRoundTrip(t *testing.T) {
 	const at = `"time":"2026-03-02T09:00:01.000000001Z",`
 	for _, tt := range []struct {
 		name, line string
@@ -150,12 +150,12 @@ func TestHappeningsAreReadAndWrittenAlike(t *testing.T) {
 		{"a state", `{` + at + `"kind":"tcp_state","protocol":"tcp","local":"[::1]:80","remote":"[::1]:4000","socket":"77","before":"syn_recv","after":"established"}`, true, `{"socket":"77"}`},
 		{"a drop", `{` + at + `"kind":"packet_drop","reason":"NO_SOCKET","length":40,"limited":3}`, true, `{"length":40}`},
 		{"a clock that was set", `{` + at + `"kind":"clock_set","at":"2026-03-02T09:00:01Z","by_ns":-5000,"within_ns":10,"monotonic_ns":1}`, true, `{"by_ns":-5000,"within_ns":10}`},
-		{"a word of Kubernetes", `{` + at + `"kind":"k8s","type":"Warning","reason":"BackOff","message":"no","object":{"kind":"Pod","namespace":"shop","name":"web-1","uid":"u"},"count":3,"source":"kubelet","node":"a"}`, true, ``},
+		{"an event of Kubernetes", `{` + at + `"kind":"k8s","type":"Warning","reason":"BackOff","message":"no","object":{"kind":"Pod","namespace":"shop","name":"web-1","uid":"u"},"count":3,"source":"kubelet","node":"a"}`, true, ``},
 		{"no time", `{"kind":"exec"}`, false, ``},
 		{"no kind", `{` + at + `"pid":7}`, false, ``},
-		{"an end that is none", `{` + at + `"kind":"tcp_state","local":"x"}`, false, ``},
-		{"another type", `{` + at + `"kind":7}`, false, ``},
-		{"half a line", `{` + at, false, ``},
+		{"an invalid address", `{` + at + `"kind":"tcp_state","local":"x"}`, false, ``},
+		{"a kind that is a number", `{` + at + `"kind":7}`, false, ``},
+		{"an incomplete line", `{` + at, false, ``},
 	} {
 		h, ok := ParseHappening([]byte(tt.line))
 		if ok != tt.ok {
@@ -169,7 +169,7 @@ func TestHappeningsAreReadAndWrittenAlike(t *testing.T) {
 		}
 		out := AppendHappening(nil, &h)
 		if again, ok := ParseHappening(bytes.TrimSuffix(out, []byte("\n"))); !ok || !reflect.DeepEqual(again, h) {
-			t.Errorf("%s: written and read again it is another\n%+v\n%+v", tt.name, h, again)
+			t.Errorf("%s: changed by writing and reading\n%+v\n%+v", tt.name, h, again)
 		}
 	}
 }
@@ -202,7 +202,7 @@ func FuzzOwners(f *testing.F) {
 			again.Add(bytes.TrimSuffix(l, []byte("\n")))
 		}
 		if !reflect.DeepEqual(ask(again), want) || !reflect.DeepEqual(again.Groups(), x.Groups()) || !reflect.DeepEqual(again.Addresses(), x.Addresses()) {
-			t.Fatalf("what was used answers otherwise:\n%s", x.AppendUsed(nil))
+			t.Fatalf("the used lines give different answers:\n%s", x.AppendUsed(nil))
 		}
 	})
 }
@@ -219,7 +219,7 @@ func FuzzHappening(f *testing.F) {
 			t.Fatalf("a detail of %d bytes", len(h.Detail()))
 		}
 		if again, ok := ParseHappening(bytes.TrimSuffix(AppendHappening(nil, &h), []byte("\n"))); !ok || !reflect.DeepEqual(again, h) {
-			t.Fatalf("written and read again it is another\n%+v\n%+v", h, again)
+			t.Fatalf("changed by writing and reading\n%+v\n%+v", h, again)
 		}
 	})
 }

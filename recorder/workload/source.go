@@ -5,43 +5,44 @@ import (
 	"strings"
 )
 
-// Source knows who workloads of a node are while they live; a recorder asks it, so that
-// it needs no client of Kubernetes itself. Its methods answer from memory, in
-// microseconds, and never wait for a server: the recorder calls them between packets.
+// Source identifies the workloads of a node while they live. A recorder calls it and so needs
+// no Kubernetes client. Its methods answer from memory, in microseconds, and never wait for a
+// server: the recorder calls them between packets.
 type Source interface {
-	// Find says who a key names. The first of the key's fields that is set and known
-	// counts, in the order in which Key lists them. What it returns is the caller's own.
-	// False means that nobody is known by it, or not yet: a Change tells when somebody is.
+	// Find returns the workload of a key. The first field of the key that is set and known
+	// counts, in the order of Key. The caller owns the result. False means that the workload is
+	// unknown, perhaps only for now: a Change reports when it becomes known.
 	Find(Key) (InterfaceComment, bool)
 
-	// Take removes and returns up to limit changes, the oldest first, and says how many
-	// since the last call found no room and are lost. One goroutine at a time may call it.
+	// Take removes and returns up to limit changes, the oldest first, and the number of changes
+	// lost since the last call because there was no room. Only one goroutine at a time may call
+	// it.
 	Take(limit int) (changes []Change, lost uint64)
 }
 
-// Key is what the kernel and packets know of somebody.
+// Key is what the kernel and packets know of a workload.
 type Key struct {
 	Container string     // id, 64 hexadecimal digits
-	PodUID    string     // as the path of a control group has it
+	PodUID    string     // in the form of a control group's path
 	Cgroup    string     // path below the root of control groups
 	Addr      netip.Addr // own or a peer's
-	Port      uint16     // of Addr, 0 where there is none
+	Port      uint16     // of Addr; 0 without one
 	Proto     uint8      // of Port
 	At        int64      // ns since 1970 UTC, for addresses; 0 means now
 }
 
-// Change is something that a Source learned: who a pod or a container of this node is, or
+// Change is new knowledge of a Source: the identity of a pod or a container of this node, or
 // an event. One of Event, PodUID and Container is set.
 //
-// A recorder that has interfaces of the pod or container asks Find again for each of their
-// control groups and writes the answers as workload lines, since a pod has several
-// containers; Comment is the answer for the pod as a whole.
+// A recorder that has interfaces of the pod or container calls Find again for each of their
+// control groups and writes the results as workload lines, because a pod has several
+// containers. Comment describes the pod as a whole.
 type Change struct {
-	At        int64            // ns; when it was learned
-	PodUID    string           // as paths of control groups have it
+	At        int64            // ns; when it became known
+	PodUID    string           // in the form of a control group's path
 	Container string           // id
 	Comment   InterfaceComment // Ring and Cgroup are for the recorder to fill in
-	From      int64            // ns; since when it holds, 0 where unknown
+	From      int64            // ns; start of validity; 0 if unknown
 	To        int64            // ns, excluded; 0 while it lives
 
 	Event *Event // for the events file, kind k8s
@@ -49,10 +50,10 @@ type Change struct {
 
 const containerDigits = 64 // of a container's id
 
-// ParseCgroup reads a container's id and a pod's uid out of the path of a control group,
-// as systemd and plain drivers of containerd, CRI-O, Docker and Podman name them. Groups
-// below a container's own belong to it; of containers in containers the outermost counts,
-// since it is the one that the node's runtime knows.
+// ParseCgroup extracts a container's id and a pod's UID from the path of a control group, in
+// the forms of the systemd and plain drivers of containerd, CRI-O, Docker and Podman. Groups
+// below a container's own belong to it. Of nested containers the outermost one counts,
+// because it is the one that the node's runtime knows.
 func ParseCgroup(path string) (container, podUID string) {
 	for part := range strings.SplitSeq(path, "/") {
 		if podUID == "" {
@@ -65,8 +66,8 @@ func ParseCgroup(path string) (container, podUID string) {
 	return container, podUID
 }
 
-// podOf reads pod<uid>, or kubepods-burstable-pod<uid>.slice with _ for - in the uid. A
-// static pod's uid has no dashes.
+// podOf parses pod<uid>, or kubepods-burstable-pod<uid>.slice with _ for - in the UID. The
+// UID of a static pod has no dashes.
 func podOf(part string) string {
 	part = strings.TrimSuffix(part, ".slice")
 	at := strings.LastIndex(part, "pod")
@@ -84,7 +85,7 @@ func podOf(part string) string {
 	return ""
 }
 
-// containerIn reads <id>, cri-containerd-<id>.scope, crio-<id>, docker-<id>.scope,
+// containerIn parses <id>, cri-containerd-<id>.scope, crio-<id>, docker-<id>.scope,
 // libpod-<id>.scope, and the three-part names of containerd's systemd driver.
 func containerIn(part string) string {
 	part = strings.TrimSuffix(part, ".scope")
@@ -110,9 +111,9 @@ func isHex(s string) bool {
 	return s != ""
 }
 
-// CleanText makes text from outside fit for people and files: valid UTF-8 of at most limit
-// bytes, white space to blanks, no control characters and none that turn the direction of
-// reading.
+// CleanText makes text from outside safe for people and files: valid UTF-8 of at most limit
+// bytes, without control characters or characters that change the reading direction. White
+// space becomes spaces.
 func CleanText(s string, limit int) string {
 	out, _ := clean(s, limit)
 	return strings.TrimSpace(out)

@@ -7,14 +7,14 @@ import (
 	"io"
 )
 
-// splitter cuts a stream of JSON documents into objects without holding more than one.
+// splitter splits a stream of JSON documents into objects and buffers one object at most.
 //
 //	{"kind":"List","items":[ {…}, {…} ]}   each item is an object, endList follows
 //	[ {…}, {…} ]                           likewise
 //	{"kind":"Pod",…} {"kind":"Node",…}     each document is an object
 //
-// It only tells where values begin and end; the decoder behind it checks them. Objects
-// beyond a limit are passed over, not held.
+// It finds only where values begin and end; the decoder after it validates them. Objects
+// over a limit are skipped, not buffered.
 type splitter struct {
 	r        io.Reader
 	buf      []byte
@@ -23,8 +23,8 @@ type splitter struct {
 
 	obj    []byte // the value being kept, without white space
 	keep   bool
-	over   bool // the value is beyond maxObject or maxValues
-	deep   bool // the value is nested beyond maxDepth
+	over   bool // the value exceeds maxObject or maxValues
+	deep   bool // the value is nested deeper than maxDepth
 	values int
 
 	object  func(raw []byte, listKind string, inList bool)
@@ -34,7 +34,7 @@ type splitter struct {
 
 var errCut = errors.New("the text ends inside a value")
 
-// run reads to the end of the stream or to the first byte that makes no sense.
+// run reads to the end of the stream or to the first invalid byte.
 func (s *splitter) run() error {
 	s.buf = make([]byte, 64<<10)
 	if err := s.start(); err != nil {
@@ -57,7 +57,7 @@ func (s *splitter) run() error {
 		case 0x1e: // record separator of JSON text sequences, RFC 7464
 			s.pos++
 		default:
-			err = fmt.Errorf("byte %#02x where a JSON object should begin", c)
+			err = fmt.Errorf("expected a JSON object, found byte %#02x", c)
 		}
 		if err == io.EOF {
 			err = errCut
@@ -68,7 +68,7 @@ func (s *splitter) run() error {
 	}
 }
 
-// start passes over a byte order mark and names the two usual mistakes.
+// start skips a byte order mark and reports the two usual mistakes.
 func (s *splitter) start() error {
 	for s.end < 4 {
 		if err := s.fill(); err != nil {
@@ -80,14 +80,14 @@ func (s *splitter) start() error {
 	case bytes.HasPrefix(head, []byte("\xef\xbb\xbf")):
 		s.pos = 3
 	case bytes.HasPrefix(head, []byte("\xff\xfe")), bytes.HasPrefix(head, []byte("\xfe\xff")):
-		return errors.New("the text is UTF-16, want UTF-8 (a Windows shell writes UTF-16 when it redirects)")
+		return errors.New("the text is UTF-16 and must be UTF-8 (a Windows shell writes UTF-16 when it redirects)")
 	case bytes.HasPrefix(head, []byte("apiVersion:")), bytes.HasPrefix(head, []byte("---")):
-		return errors.New("the text is YAML, want JSON (kubectl get … -o json)")
+		return errors.New("the text is YAML and must be JSON (kubectl get … -o json)")
 	}
 	return nil
 }
 
-// document reads one object at the top: a list of objects or an object itself.
+// document reads one object at the top level: a list of objects or a single object.
 func (s *splitter) document() error {
 	s.pos++
 	head := []byte{'{'}
@@ -108,7 +108,7 @@ func (s *splitter) document() error {
 			continue
 		}
 		if c != '"' {
-			return s.cutList(list, fmt.Errorf("byte %#02x where a key should begin", c))
+			return s.cutList(list, fmt.Errorf("expected a key, found byte %#02x", c))
 		}
 		s.begin(true)
 		if err := s.str(); err != nil {
@@ -119,7 +119,7 @@ func (s *splitter) document() error {
 			return s.cutList(list, err)
 		}
 		if c != ':' {
-			return s.cutList(list, fmt.Errorf("byte %#02x after a key, want a colon", c))
+			return s.cutList(list, fmt.Errorf("expected a colon after a key, found byte %#02x", c))
 		}
 		s.pos++
 		if c, err = s.token(); err != nil {
@@ -164,7 +164,7 @@ func (s *splitter) document() error {
 	return nil
 }
 
-// cutList closes a list that ends before its time, so that its objects are kept.
+// cutList ends a truncated list, so that its objects are kept.
 func (s *splitter) cutList(list bool, err error) error {
 	if list {
 		s.endList(false)
@@ -200,7 +200,7 @@ func (s *splitter) items(listKind string) error {
 	}
 }
 
-// begin makes ready for a value.
+// begin prepares for a value.
 func (s *splitter) begin(keep bool) {
 	s.obj, s.keep, s.over, s.deep, s.values = s.obj[:0], keep, false, false, 0
 }
@@ -225,18 +225,18 @@ func (s *splitter) value() error {
 			if s.values > maxValues {
 				s.over, s.keep = true, false
 			}
-			s.take(1)
+			s.advance(1)
 		case '}', ']':
 			if depth == 0 {
-				return fmt.Errorf("byte %#02x where a value should begin", c)
+				return fmt.Errorf("expected a value, found byte %#02x", c)
 			}
 			depth--
-			s.take(1)
+			s.advance(1)
 		case ',', ':':
 			if depth == 0 {
-				return fmt.Errorf("byte %#02x where a value should begin", c)
+				return fmt.Errorf("expected a value, found byte %#02x", c)
 			}
-			s.take(1)
+			s.advance(1)
 		default:
 			err = s.scalar()
 		}
@@ -256,7 +256,7 @@ func (s *splitter) scalar() error {
 		for n < s.end && !ends(s.buf[n]) {
 			n++
 		}
-		s.take(n - s.pos)
+		s.advance(n - s.pos)
 		if s.pos < s.end {
 			return nil
 		}
@@ -279,12 +279,12 @@ func ends(c byte) bool {
 
 // str reads a string with its quotes.
 func (s *splitter) str() error {
-	s.take(1)
+	s.advance(1)
 	escaped := false
 	for {
 		for s.pos < s.end {
 			if escaped {
-				s.take(1)
+				s.advance(1)
 				escaped = false
 				continue
 			}
@@ -294,15 +294,15 @@ func (s *splitter) str() error {
 				n = len(rest)
 			}
 			if b := bytes.IndexByte(rest[:n], '\\'); b >= 0 {
-				s.take(b + 1)
+				s.advance(b + 1)
 				escaped = true
 				continue
 			}
 			if n < len(rest) {
-				s.take(n + 1)
+				s.advance(n + 1)
 				return nil
 			}
-			s.take(n)
+			s.advance(n)
 		}
 		if err := s.fill(); err != nil {
 			return err
@@ -310,8 +310,8 @@ func (s *splitter) str() error {
 	}
 }
 
-// take passes n bytes of the buffer, and keeps them where wanted.
-func (s *splitter) take(n int) {
+// advance skips n bytes of the buffer, and keeps them if keep is set.
+func (s *splitter) advance(n int) {
 	if s.keep {
 		if len(s.obj)+n > maxObject {
 			s.over, s.keep = true, false
@@ -323,7 +323,7 @@ func (s *splitter) take(n int) {
 	s.pos += n
 }
 
-// token passes white space and returns the next byte without taking it.
+// token skips white space and returns the next byte without consuming it.
 func (s *splitter) token() (byte, error) {
 	for {
 		for ; s.pos < s.end; s.pos++ {
@@ -339,7 +339,7 @@ func (s *splitter) token() (byte, error) {
 	}
 }
 
-// fill reads more bytes behind those not yet passed.
+// fill reads more bytes after those that are still needed.
 func (s *splitter) fill() error {
 	if s.pos > 0 {
 		s.off += int64(s.pos)

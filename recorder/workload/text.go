@@ -7,9 +7,9 @@ import (
 	"unicode/utf8"
 )
 
-// clean makes text from outside fit for people and tables: valid UTF-8 of at most limit
-// bytes, white space to blanks, no control characters and none that reverse the direction
-// of reading. cut says that bytes were left off the end.
+// clean makes text from outside safe for people and tables: valid UTF-8 of at most limit
+// bytes, without control characters or characters that change the reading direction. White
+// space becomes spaces. cut says that bytes were dropped from the end.
 func clean(s string, limit int) (out string, cut bool) {
 	if plain(s) && len(s) <= limit {
 		return s, false
@@ -41,13 +41,13 @@ func plain(s string) bool {
 	return true
 }
 
-// cleanName is clean with the limit of names.
+// cleanName is clean with the length limit of names.
 func cleanName(s string) string {
 	out, _ := clean(s, maxName)
 	return strings.TrimSpace(out)
 }
 
-// labelsOf returns the labels sorted by name, cleaned; cut counts what limits took.
+// labelsOf returns cleaned labels, sorted by name; cut counts those that limits affected.
 func labelsOf(m map[string]string) (labels []Label, cut int64) {
 	if len(m) == 0 {
 		return nil, 0
@@ -70,7 +70,7 @@ func labelsOf(m map[string]string) (labels []Label, cut int64) {
 		}
 		labels = append(labels, Label{name, value})
 	}
-	// Cleaning may have changed the order or made two names one.
+	// Cleaning may have changed the order or made two names equal.
 	sort.SliceStable(labels, func(i, j int) bool { return labels[i].Name < labels[j].Name })
 	kept := labels[:1]
 	for _, l := range labels[1:] {
@@ -81,7 +81,7 @@ func labelsOf(m map[string]string) (labels []Label, cut int64) {
 	return kept, cut
 }
 
-// parseTime reads an RFC 3339 time; 0 where there is none that nanoseconds in 64 bits hold.
+// parseTime parses an RFC 3339 time; 0 if it is invalid or does not fit in 64 bits of nanoseconds.
 func parseTime(s string) int64 {
 	if s == "" || len(s) > 64 {
 		return 0

@@ -10,20 +10,20 @@ import (
 	"strconv"
 )
 
-// The two kinds of object that only a reduced dump has.
+// The two kinds of object that exist only in a reduced dump.
 const (
 	ownGroup = "pcapsule.dev"
 	ownDump  = "Dump" // which lists were complete, and when
 	ownHost  = "Host" // a line of a hosts file
 )
 
-// targetsPerSlice keeps a written slice far below the limits of an object.
+// targetsPerSlice keeps a written slice far below the size limits of an object.
 const targetsPerSlice = 500
 
-// WriteUsed writes what the index keeps of dumps and hosts files, and nothing else of
-// them: a List of Kubernetes objects with one item a line, in a fixed order. AddKube reads
-// it to an index that gives the same answers; names of captures and what recorders said
-// are not in it, since they come from the captures again.
+// WriteUsed writes the parts of dumps and hosts files that the index keeps: a List of
+// Kubernetes objects with one item on each line, in a fixed order. AddKube reads it into an
+// index that gives the same answers. Names from captures and recorders' statements are not
+// included, because they are read from the captures again.
 func (x *Index) WriteUsed(w io.Writer) error {
 	out := &usedWriter{w: bufio.NewWriterSize(w, 64<<10)}
 	out.w.WriteString("{\"apiVersion\":\"v1\",\"kind\":\"List\",\"metadata\":{},\"items\":[")
@@ -127,8 +127,8 @@ func (x *Index) writeHosts(out *usedWriter) {
 	}
 }
 
-// takeOwn reads the two kinds that writeLists and writeHosts write.
-func (in *intake) takeOwn(u *unit, o *wireObject) {
+// readOwn reads the two kinds that writeLists and writeHosts write.
+func (in *intake) readOwn(u *unit, o *wireObject) {
 	if o.Own == nil {
 		in.stats.Malformed++
 		return
@@ -151,7 +151,7 @@ func (in *intake) takeOwn(u *unit, o *wireObject) {
 	in.stats.Kept++
 }
 
-// wireOf writes what all kinds share.
+// wireOf writes the fields that all kinds share.
 func wireOf(c *common, apiVersion, kind string) *wireObject {
 	o := &wireObject{
 		APIVersion: apiVersion, Kind: kind,

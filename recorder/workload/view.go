@@ -7,26 +7,26 @@ import (
 	"sort"
 )
 
-// span is a stretch of time in which somebody has an address. to is excluded.
+// span is a time in which an address has an owner. to is excluded.
 type span struct {
-	from, to int64 // math.MinInt64 and math.MaxInt64 where open
+	from, to int64 // math.MinInt64 and math.MaxInt64 if open
 	who      int   // in view.ids
 }
 
-// holders is everybody who has an address, ever.
+// holders are all owners of an address over time.
 type holders struct {
-	said     []span             // told by recorders; one at a time
-	peers    []span             // told by recorders of others; one at a time
-	pods     []span             // pods with an address of their own; one at a time
+	said     []span             // stated by recorders; one at a time
+	peers    []span             // stated by recorders about peers; one at a time
+	pods     []span             // pods with their own address; one at a time
 	hostPods map[portKey][]span // pods that listen on their node's address
 	services []span             // several at a time, by name
 	ports    map[portKey][]span // of these services
 	nodes    []span             // one at a time
-	plain    []span             // backends of a service that are no pods
+	plain    []span             // backends of a service that are not pods
 	hostname *hostName
 }
 
-// view is the index made ready for questions. Nothing in it changes.
+// view is the index in a form for lookups. It is immutable.
 type view struct {
 	ids        []Identity
 	containers [][]container // of ids that are pods
@@ -38,7 +38,7 @@ type view struct {
 	objects    []object
 }
 
-// object is a row of Workloads, short.
+// object is the source of a row of Workloads.
 type object struct {
 	kind     string
 	c        *common
@@ -102,14 +102,14 @@ func (b *builder) at(a netip.Addr) *holders {
 	return h
 }
 
-// identity notes an identity and returns its number.
+// identity adds an identity and returns its number.
 func (b *builder) identity(id Identity, containers []container) int {
 	b.v.ids = append(b.v.ids, id)
 	b.v.containers = append(b.v.containers, containers)
 	return len(b.v.ids) - 1
 }
 
-// end is when an object was gone: its own end, else the first complete list without it.
+// end is when an object ceased to exist: its own end, or the first complete list without it.
 func (b *builder) end(c *common, kind string, own int64) int64 {
 	if own != 0 {
 		return own
@@ -132,14 +132,14 @@ func spanOf(a seenAddr, c *common, from, to int64, who int) span {
 		s.to = max(to, s.from)
 	}
 	if a.seen < c.seen {
-		// A later sighting has other addresses (the pod's sandbox was made anew).
+		// A later sighting has other addresses (the pod's sandbox was recreated).
 		s.to = min(s.to, max(c.seen, s.from))
 	}
 	return s
 }
 
-// clip ends each span where the next begins: an address has one owner at a time, and a
-// pod that no longer runs often keeps its address in its status.
+// clip ends each span where the next one begins: an address has one owner at a time, but the
+// status of a pod that no longer runs often still contains its address.
 func (b *builder) clip(spans []span) []span {
 	sort.SliceStable(spans, func(i, j int) bool {
 		if spans[i].from != spans[j].from {
@@ -217,7 +217,7 @@ func (b *builder) addPods(pods []*pod) {
 	}
 }
 
-// listen notes the ports of a pod on its node's addresses.
+// listen records the ports of a pod on its node's addresses.
 func (b *builder) listen(p *pod, from, to int64, who int) {
 	var addrs []netip.Addr
 	if p.hostNetwork {
@@ -286,8 +286,8 @@ func (b *builder) own(id *Identity, p *pod) {
 	id.Workload, id.WorkloadKind = o.name, o.kind
 }
 
-// fronts finds the services in front of each pod: by what slices list, else, for pods
-// that had left the slices before the dump and services without slices, by selector.
+// fronts finds the services in front of each pod: by slices, or by selector for services
+// without slices and for pods that had left the slices before the dump.
 func (b *builder) fronts(pods []*pod) [][]string {
 	out := make([][]string, len(pods))
 	byUID, byName := map[string]int{}, map[[2]string][]int{}
@@ -304,7 +304,7 @@ func (b *builder) fronts(pods []*pod) [][]string {
 				continue
 			}
 			if t.uid != "" {
-				continue // another pod of the same name
+				continue // another pod with the same name
 			}
 			for _, i := range byName[[2]string{t.namespace, t.name}] {
 				out[i] = append(out[i], s.name)
@@ -343,7 +343,7 @@ func (b *builder) fronts(pods []*pod) [][]string {
 	return out
 }
 
-// matches reports whether labels have all of a selector; both are sorted by name.
+// matches reports whether labels contain all labels of a selector; both are sorted by name.
 func matches(selector, labels []Label) bool {
 	j := 0
 	for _, s := range selector {
@@ -388,8 +388,8 @@ func (b *builder) addServices() {
 	}
 }
 
-// targets finds where the pods behind a service listen. A name is looked up in the first of
-// its pods, by namespace and name, that has it.
+// targets finds the ports on which the pods behind a service listen. A name is resolved with
+// the first of its pods, by namespace and name, that has it.
 func (b *builder) targets(s *service) []ServicePort {
 	var out []ServicePort
 	for _, p := range s.ports {
@@ -408,10 +408,10 @@ func (b *builder) targets(s *service) []ServicePort {
 	return out
 }
 
-// maxNamed is how many pods with a port of that name are compared with a service's selector.
+// maxNamed is the maximum number of pods with a port of a name that are compared with a selector.
 const maxNamed = 4096
 
-// portName is a container's port as a service names it; namedPort is a pod that has one.
+// portName identifies a container's port by name; namedPort is a pod that has one.
 type (
 	portName struct {
 		namespace, name string
@@ -434,7 +434,7 @@ func (b *builder) name(p *pod) {
 	}
 }
 
-// addBackends names addresses that a Service lists and that are no pods, such as a
+// addBackends names addresses that a Service lists and that are not pods, such as a
 // database outside the cluster.
 func (b *builder) addBackends() {
 	type front struct {

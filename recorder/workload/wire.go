@@ -2,8 +2,8 @@ package workload
 
 import "encoding/json"
 
-// The fields of Kubernetes objects that are read, and the only ones that are ever written
-// again. One struct serves all kinds, so that an object is decoded once.
+// The fields of Kubernetes objects that are read, and the only ones that are ever written.
+// One struct serves all kinds, so that an object is decoded once.
 type wireObject struct {
 	APIVersion string   `json:"apiVersion,omitempty"`
 	Kind       string   `json:"kind,omitempty"`
@@ -110,14 +110,14 @@ type wirePort struct {
 	Protocol      string      `json:"protocol,omitempty"`
 }
 
-// wireTarget is where the pods behind a service's port listen: a number, or the name of a
-// container's port.
+// wireTarget is the port on which the pods behind a service's port listen: a number, or the
+// name of a container's port.
 type wireTarget struct {
 	number int64
 	name   string
 }
 
-// UnmarshalJSON reads a number or a string, and nothing from any other value.
+// UnmarshalJSON reads a number or a string, and ignores any other value.
 func (t *wireTarget) UnmarshalJSON(b []byte) error {
 	if json.Unmarshal(b, &t.number) != nil && json.Unmarshal(b, &t.name) != nil {
 		*t = wireTarget{}
@@ -125,7 +125,7 @@ func (t *wireTarget) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-// MarshalJSON writes what UnmarshalJSON reads.
+// MarshalJSON writes the form that UnmarshalJSON reads.
 func (t *wireTarget) MarshalJSON() ([]byte, error) {
 	if t.name != "" {
 		return json.Marshal(t.name)
@@ -133,11 +133,11 @@ func (t *wireTarget) MarshalJSON() ([]byte, error) {
 	return json.Marshal(t.number)
 }
 
-// selector is a Service's map of labels. The workload kinds have an object of another
-// form at the same place, which is not used.
+// selector is a Service's map of labels. The workload kinds have a different object in the
+// same place, which is not used.
 type selector map[string]string
 
-// UnmarshalJSON takes a map of strings, and nothing from any other value.
+// UnmarshalJSON reads a map of strings, and ignores any other value.
 func (s *selector) UnmarshalJSON(b []byte) error {
 	var m map[string]string
 	if err := json.Unmarshal(b, &m); err == nil {
@@ -223,8 +223,8 @@ type wireSubAddress struct {
 	Target *wireRef `json:"targetRef,omitempty"`
 }
 
-// wireOwn is what a reduced dump says beyond Kubernetes' own fields: where and when an
-// object was seen, and what earlier dumps said that the newest no longer does.
+// wireOwn is the content of a reduced dump that Kubernetes has no fields for: where and when
+// an object was seen, and what only earlier dumps contained.
 type wireOwn struct {
 	Source string           `json:"source,omitempty"`
 	Seen   string           `json:"seen,omitempty"`
@@ -243,7 +243,7 @@ type wireList struct {
 	Seen string `json:"seen,omitempty"`
 }
 
-// kindOf is the kind of an object with its group before it, the core group aside.
+// kindOf is the kind of an object, preceded by its group unless that is the core group.
 func kindOf(apiVersion, kind string) string {
 	for i := 0; i < len(apiVersion); i++ {
 		if apiVersion[i] == '/' {

@@ -19,7 +19,7 @@ func at(t testing.TB, clock string) int64 {
 	t.Helper()
 	ns := parseTime("2026-03-02T" + clock + "Z")
 	if ns == 0 {
-		t.Fatalf("%q is no time", clock)
+		t.Fatalf("%q is not a time", clock)
 	}
 	return ns
 }
@@ -70,36 +70,36 @@ func TestLookup(t *testing.T) {
 		port  uint16
 		proto uint8
 		clock string
-		want  string // empty: nobody
+		want  string // empty: no owner
 	}{
-		{"pod behind services, container by its port", "10.244.1.5", 8080, tcp, "10:00:00", "pod shop/web-7d4b9c6f5d-aaaaa Deployment:web web node-a web+web-headless"},
+		{"pod behind services, container by port", "10.244.1.5", 8080, tcp, "10:00:00", "pod shop/web-7d4b9c6f5d-aaaaa Deployment:web web node-a web+web-headless"},
 		{"the other container of the same pod", "10.244.1.5", 15001, tcp, "10:00:00", "pod shop/web-7d4b9c6f5d-aaaaa Deployment:web proxy node-a web+web-headless"},
-		{"client port of a pod with two containers names none", "10.244.1.5", 40000, tcp, "10:00:00", "pod shop/web-7d4b9c6f5d-aaaaa Deployment:web node-a web+web-headless"},
+		{"client port of a pod with two containers identifies no container", "10.244.1.5", 40000, tcp, "10:00:00", "pod shop/web-7d4b9c6f5d-aaaaa Deployment:web node-a web+web-headless"},
 		{"IPv4-mapped form of the address", "::ffff:10.244.1.5", 8080, tcp, "10:00:00", "pod shop/web-7d4b9c6f5d-aaaaa Deployment:web web node-a web+web-headless"},
-		{"before the pod began", "10.244.1.5", 8080, tcp, "08:59:00", ""},
-		{"just before, within the slack of clocks", "10.244.1.5", 8080, tcp, "08:59:59", "pod shop/web-7d4b9c6f5d-aaaaa Deployment:web web node-a web+web-headless"},
-		{"second family of a dual-stack pod", "fd00:10:244:2::7", 5432, tcp, "10:00:00", "pod shop/db-0 StatefulSet:db postgres node-b db"},
-		{"address reuse: a job's pod at its time, cron job on top", "10.244.1.9", 0, 0, "09:35:00", "pod shop/report-29500-k2k2k CronJob:report report node-a"},
-		{"address reuse: nobody between the two", "10.244.1.9", 6379, tcp, "09:45:00", ""},
-		{"address reuse: the next pod, its ReplicaSet missing", "10.244.1.9", 6379, tcp, "09:51:00", "pod shop/cache-66d9f4-zzzzz Deployment:cache redis node-a derived"},
-		{"address of a pod that the later dump lacks, early", "10.244.1.6", 8080, tcp, "10:05:00", "pod shop/web-7d4b9c6f5d-bbbbb Deployment:web web node-a web+web-headless"},
-		{"address of a pod that the later dump lacks, taken over", "10.244.1.6", 0, 0, "10:12:00", "pod shop/batch-1 main node-a"},
+		{"before the pod started", "10.244.1.5", 8080, tcp, "08:59:00", ""},
+		{"just before it started, within the clock slack", "10.244.1.5", 8080, tcp, "08:59:59", "pod shop/web-7d4b9c6f5d-aaaaa Deployment:web web node-a web+web-headless"},
+		{"second address family of a dual-stack pod", "fd00:10:244:2::7", 5432, tcp, "10:00:00", "pod shop/db-0 StatefulSet:db postgres node-b db"},
+		{"address reuse: a job's pod at its time, with its cron job", "10.244.1.9", 0, 0, "09:35:00", "pod shop/report-29500-k2k2k CronJob:report report node-a"},
+		{"address reuse: no owner between the two", "10.244.1.9", 6379, tcp, "09:45:00", ""},
+		{"address reuse: the next pod, without its ReplicaSet", "10.244.1.9", 6379, tcp, "09:51:00", "pod shop/cache-66d9f4-zzzzz Deployment:cache redis node-a derived"},
+		{"address of a pod missing from the later dump, early", "10.244.1.6", 8080, tcp, "10:05:00", "pod shop/web-7d4b9c6f5d-bbbbb Deployment:web web node-a web+web-headless"},
+		{"address of a pod missing from the later dump, reused", "10.244.1.6", 0, 0, "10:12:00", "pod shop/batch-1 main node-a"},
 		{"deleted pod, after its deletion", "10.244.1.6", 0, 0, "10:31:00", ""},
-		{"evicted pod while it lived", "10.244.2.30", 0, 0, "10:19:00", "pod shop/evicted-1 main node-b"},
-		{"evicted pod afterwards", "10.244.2.30", 0, 0, "10:25:00", ""},
+		{"evicted pod before its eviction", "10.244.2.30", 0, 0, "10:19:00", "pod shop/evicted-1 main node-b"},
+		{"evicted pod after its eviction", "10.244.2.30", 0, 0, "10:25:00", ""},
 		{"cluster address of a service", "10.96.12.7", 80, tcp, "10:00:00", "service shop/web web"},
 		{"second cluster address of a service", "fd00:10:96::40", 5432, tcp, "10:00:00", "service shop/db db"},
 		{"load balancer's address", "198.51.100.20", 80, tcp, "10:00:00", "service shop/web web"},
 		{"node", "192.168.10.2", 50000, tcp, "10:00:00", "node /node-b node-b"},
 		{"node by its external address", "203.0.113.10", 22, tcp, "10:00:00", "node /node-a node-a"},
 		{"node port", "192.168.10.2", 30080, tcp, "10:00:00", "service shop/web node-b web"},
-		{"node port of another protocol is the node", "192.168.10.2", 30080, udp, "10:00:00", "node /node-b node-b"},
+		{"node port with another protocol identifies the node", "192.168.10.2", 30080, udp, "10:00:00", "node /node-b node-b"},
 		{"pod on its node's network by its port", "192.168.10.1", 9100, tcp, "10:00:00", "pod kube-system/node-exporter-aaaaa DaemonSet:node-exporter node-exporter node-a"},
-		{"pod on its node's network by another port is the node", "192.168.10.1", 2379, tcp, "10:00:00", "node /node-a node-a"},
+		{"another port on a node's network identifies the node", "192.168.10.1", 2379, tcp, "10:00:00", "node /node-a node-a"},
 		{"host port of a pod with its own address", "192.168.10.2", 15432, tcp, "10:00:00", "pod shop/db-0 StatefulSet:db postgres node-b db"},
-		{"backend of a service that is no pod", "203.0.113.77", 1521, tcp, "10:00:00", "host shop/legacy legacy"},
+		{"backend of a service that is not a pod", "203.0.113.77", 1521, tcp, "10:00:00", "host shop/legacy legacy"},
 		{"API server behind the service kubernetes", "192.168.10.100", 6443, tcp, "10:00:00", "host default/kubernetes kubernetes"},
-		{"stranger", "192.0.2.99", 80, tcp, "10:00:00", ""},
+		{"unknown address", "192.0.2.99", 80, tcp, "10:00:00", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			id, ok := x.Lookup(netip.MustParseAddr(c.addr), c.port, c.proto, at(t, c.clock))
@@ -117,7 +117,7 @@ func TestLookup(t *testing.T) {
 	}
 }
 
-func TestUnknownTimeAnswersOnlyWhereOneOwnerIsKnown(t *testing.T) {
+func TestLookupWithoutTime(t *testing.T) {
 	x := both(t)
 	if id, ok := x.Lookup(netip.MustParseAddr("10.244.1.5"), 8080, tcp, 0); !ok || id.Pod != "web-7d4b9c6f5d-aaaaa" {
 		t.Errorf("only owner: %+v, %v", id, ok)
@@ -146,7 +146,7 @@ func TestStats(t *testing.T) {
 	}
 }
 
-// answers is everything that an index says, for comparing.
+// answers is everything that an index returns, for comparison.
 func answers(x *Index) string {
 	var b strings.Builder
 	enc := json.NewEncoder(&b)
@@ -170,12 +170,12 @@ func answers(x *Index) string {
 	return b.String()
 }
 
-func TestOrderOfDumpsDoesNotMatter(t *testing.T) {
+func TestDumpOrderDoesNotMatter(t *testing.T) {
 	x, y := both(t), NewIndex()
 	addFile(t, y, "shop-1030.json")
 	addFile(t, y, "shop-1000.json")
 	if answers(x) != answers(y) {
-		t.Error("the two orders answer differently")
+		t.Error("the two orders give different answers")
 	}
 }
 
@@ -200,27 +200,27 @@ func TestUsedDumpGivesTheSameIndex(t *testing.T) {
 		t.Fatal(err)
 	}
 	if first.String() != second.String() {
-		t.Errorf("the reduced dump changes when read again:\n%s\n%s", first.String(), second.String())
+		t.Errorf("the reduced dump changes when it is read again:\n%s\n%s", first.String(), second.String())
 	}
 	if answers(x) != answers(y) {
-		t.Error("the reduced dump answers differently")
+		t.Error("the reduced dump gives different answers")
 	}
 	if id, ok := y.Lookup(netip.MustParseAddr("192.0.2.10"), 25, tcp, at(t, "10:00:00")); !ok || id.Hostname != "mail.example.org" {
 		t.Errorf("hosts file: %+v", id)
 	}
 	if !json.Valid(first.Bytes()) {
-		t.Error("the reduced dump is no JSON")
+		t.Error("the reduced dump is not JSON")
 	}
 }
 
-func TestUsedDumpHoldsNoSecrets(t *testing.T) {
+func TestUsedDumpHasNoSecrets(t *testing.T) {
 	raw, err := os.ReadFile("testdata/shop-1000.json")
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, secret := range []string{"hunter2-env", "hunter2-arg", "hunter2-annotation", "hunter2-template", "hunter2-configmap"} {
 		if !bytes.Contains(raw, []byte(secret)) {
-			t.Fatalf("the test's dump lacks %s", secret)
+			t.Fatalf("the test's dump does not contain %s", secret)
 		}
 	}
 	var used bytes.Buffer
@@ -229,12 +229,12 @@ func TestUsedDumpHoldsNoSecrets(t *testing.T) {
 	}
 	for _, word := range []string{"hunter2", "DB_PASSWORD", `"env"`, `"args"`, `"annotations"`, "livenessProbe", "volume"} {
 		if strings.Contains(used.String(), word) {
-			t.Errorf("the reduced dump holds %q", word)
+			t.Errorf("the reduced dump contains %q", word)
 		}
 	}
 }
 
-func TestEventsAndFacts(t *testing.T) {
+func TestEvents(t *testing.T) {
 	var got []string
 	for _, e := range both(t).Events() {
 		got = append(got, fmt.Sprintf("%s %s %s %s x%d %s", formatTime(e.TsNs)[11:], e.Type, e.Reason, e.Name, e.Count, e.Source))
@@ -253,7 +253,7 @@ func TestEventsAndFacts(t *testing.T) {
 	}
 }
 
-func TestWorkloadsAreOrderedAndClosed(t *testing.T) {
+func TestWorkloadsAreSortedWithEnds(t *testing.T) {
 	rows := both(t).Workloads()
 	for i := 1; i < len(rows); i++ {
 		if compareWorkloads(rows[i-1], rows[i]) >= 0 {
@@ -313,22 +313,22 @@ func TestExternal(t *testing.T) {
 		"10.1.2.3": false, "172.31.0.1": false, "192.168.1.1": false, "100.64.0.1": false, "127.0.0.1": false,
 		"169.254.1.1": false, "fe80::1": false, "fd00::1": false, "::1": false, "224.0.0.251": false, "ff02::fb": false,
 		"0.0.0.0": false, "255.255.255.255": false,
-		"203.0.113.10":  false, // a node of ours
-		"198.51.100.20": false, // a service of ours
+		"203.0.113.10":  false, // a node of the cluster
+		"198.51.100.20": false, // a service of the cluster
 	} {
 		if got := x.External(netip.MustParseAddr(addr)); got != want {
 			t.Errorf("External(%s) = %v", addr, got)
 		}
 	}
 	if x.External(netip.Addr{}) {
-		t.Error("no address is external")
+		t.Error("the zero address is external")
 	}
 }
 
 func TestClusterRangesAreInside(t *testing.T) {
 	x := NewIndex()
 	if !x.External(netip.MustParseAddr("198.18.4.4")) {
-		t.Error("nothing is known yet")
+		t.Error("an address is inside before any range is known")
 	}
 	_, err := x.AddKube("nodes", strings.NewReader(`{"kind":"Node","metadata":{"name":"n"},"spec":{"podCIDR":"198.18.4.0/24","podCIDRs":["198.18.4.0/24","0.0.0.0/0"]}}
 {"apiVersion":"networking.k8s.io/v1","kind":"ServiceCIDR","metadata":{"name":"kubernetes"},"spec":{"cidrs":["198.19.0.0/16"]}}`))
@@ -346,33 +346,33 @@ func TestClusterRangesAreInside(t *testing.T) {
 	}
 }
 
-func TestFormsOfADump(t *testing.T) {
+func TestDumpFormats(t *testing.T) {
 	const pod = `{"kind":"Pod","apiVersion":"v1","metadata":{"name":"p","namespace":"n","uid":"u"},"status":{"podIP":"10.0.0.1","startTime":"2026-03-02T09:00:00Z"}}`
 	bare := strings.Replace(pod, `"kind":"Pod","apiVersion":"v1",`, "", 1)
 	for _, c := range []struct {
 		name, text string
 		kept       int64
-		wrong      string // part of the error, empty where there is none
+		wrong      string // part of the error; empty without one
 	}{
 		{"a single object", pod, 1, ""},
 		{"a List", `{"apiVersion":"v1","items":[` + pod + `],"kind":"List"}`, 1, ""},
-		{"a PodList of the API whose items have no kind", `{"kind":"PodList","apiVersion":"v1","items":[` + bare + `]}`, 1, ""},
+		{"a PodList of the API, whose items have no kind", `{"kind":"PodList","apiVersion":"v1","items":[` + bare + `]}`, 1, ""},
 		{"an array", "[" + pod + "," + pod + "]", 2, ""},
 		{"JSON lines", pod + "\n" + pod + "\n", 2, ""},
-		{"documents without a gap", pod + pod, 2, ""},
+		{"documents without a separator", pod + pod, 2, ""},
 		{"a JSON text sequence", "\x1e" + pod + "\n\x1e" + pod, 2, ""},
 		{"a byte order mark", "\xef\xbb\xbf" + pod, 1, ""},
 		{"an empty List", `{"kind":"List","items":[]}`, 0, ""},
-		{"no text", "", 0, "no Kubernetes object"},
+		{"an empty file", "", 0, "no Kubernetes object"},
 		{"YAML", "apiVersion: v1\nkind: Pod\n", 0, "YAML"},
 		{"UTF-16", "\xff\xfe{\x00}\x00", 0, "UTF-16"},
 		{"an error page", "<html>", 0, "at 0"},
-		{"a List cut in its second item", `{"items":[` + pod + `,{"kind":"Po`, 1, "ends inside"},
-		{"noise after an object", pod + "}", 1, "byte 0x7d"},
+		{"a List truncated in its second item", `{"items":[` + pod + `,{"kind":"Po`, 1, "ends inside"},
+		{"garbage after an object", pod + "}", 1, "byte 0x7d"},
 		{"an object without a name", `{"kind":"Pod","metadata":{}}`, 0, ""},
 		{"a field of another type", `{"kind":"Pod","metadata":{"name":7}}`, 0, ""},
-		{"broken inside but balanced", `{"kind":"Pod",,"metadata":{"name":"x"}}`, 1, ""},
-		{"a word that is none", `{"kind":"Pod","x":tru}` + pod, 1, ""},
+		{"invalid inside but balanced", `{"kind":"Pod",,"metadata":{"name":"x"}}`, 1, ""},
+		{"an invalid literal", `{"kind":"Pod","x":tru}` + pod, 1, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			stats, err := NewIndex().AddKube("dump", strings.NewReader(c.text))
@@ -384,7 +384,7 @@ func TestFormsOfADump(t *testing.T) {
 			case c.wrong == "" && err != nil:
 				t.Errorf("error %v", err)
 			case c.wrong != "" && (err == nil || !strings.Contains(err.Error(), c.wrong)):
-				t.Errorf("error %v, want %q in it", err, c.wrong)
+				t.Errorf("error %v, want one with %q", err, c.wrong)
 			case err != nil && !errors.As(err, &syntax):
 				t.Errorf("error %v has no place", err)
 			}
@@ -411,7 +411,7 @@ func TestLimitsOfOneObject(t *testing.T) {
 	}
 }
 
-func TestTextFromOutsideIsCleaned(t *testing.T) {
+func TestInputTextIsCleaned(t *testing.T) {
 	x := NewIndex()
 	stats, err := x.AddKube("dump\x1b[31m", strings.NewReader(`{"kind":"Pod","metadata":{"name":"p\u001b[2J\u202e\n`+strings.Repeat("é", 400)+`","uid":"u"},"status":{"podIP":"10.0.0.1"}}`))
 	if err != nil || stats.Cut == 0 {
@@ -423,7 +423,7 @@ func TestTextFromOutsideIsCleaned(t *testing.T) {
 	}
 }
 
-func TestANewAddressOfTheSamePodReplacesTheOld(t *testing.T) {
+func TestNewAddressOfAPodReplacesTheOld(t *testing.T) {
 	x := NewIndex()
 	for _, c := range []struct{ addr, clock string }{{"10.0.0.2", "11:00:00"}, {"10.0.0.1", "10:00:00"}} {
 		_, err := x.AddKubeAt("dump "+c.clock, strings.NewReader(`{"kind":"Pod","metadata":{"name":"p","uid":"u"},"status":{"startTime":"2026-03-02T09:00:00Z","podIP":"`+c.addr+`"}}`), at(t, c.clock))
@@ -490,7 +490,7 @@ func BenchmarkAddKube(b *testing.B) {
 	}
 }
 
-func TestAListWithRefusedObjectsEndsNobody(t *testing.T) {
+func TestListWithRefusedObjectsEndsNoPod(t *testing.T) {
 	pod := func(ns, name string) string {
 		return `{"kind":"Pod","metadata":{"name":"` + name + `","namespace":"` + ns + `","uid":"` + name + `"},"status":{"startTime":"2026-03-02T09:00:00Z","podIP":"10.0.0.` + name + `"}}`
 	}
@@ -498,10 +498,10 @@ func TestAListWithRefusedObjectsEndsNobody(t *testing.T) {
 		name, later string
 		want        bool // pod 1 still has its address
 	}{
-		{"complete list without it", pod("a", "2") + "," + pod("b", "3"), false},
+		{"complete list without the pod", pod("a", "2") + "," + pod("b", "3"), false},
 		{"list of one namespace", pod("a", "2") + "," + pod("a", "3"), true},
 		{"list with an object that could not be read", pod("a", "2") + "," + pod("b", "3") + `,{"kind":"Pod","metadata":{"name":7}}`, true},
-		{"list with a value that is no object", pod("a", "2") + "," + pod("b", "3") + `,7`, true},
+		{"list with a value that is not an object", pod("a", "2") + "," + pod("b", "3") + `,7`, true},
 	} {
 		x := NewIndex()
 		for i, items := range []string{pod("a", "1") + "," + pod("b", "2"), c.later} {
@@ -510,12 +510,12 @@ func TestAListWithRefusedObjectsEndsNobody(t *testing.T) {
 			}
 		}
 		if _, ok := x.Lookup(netip.MustParseAddr("10.0.0.1"), 0, 0, at(t, "12:00:00")); ok != c.want {
-			t.Errorf("%s: pod answers %v, want %v", c.name, ok, c.want)
+			t.Errorf("%s: found %v, want %v", c.name, ok, c.want)
 		}
 	}
 }
 
-func TestTheIndexStopsAtItsLimit(t *testing.T) {
+func TestIndexStaysWithinLimit(t *testing.T) {
 	x := NewIndex()
 	x.kept = maxKept - 4*fixedCost
 	var text strings.Builder

@@ -1,10 +1,10 @@
 //go:build linux
 
-// Package loader loads BPF programs, one by one if the kernel refuses any of them, and says
-// why it did.
+// Package loader loads BPF programs, one by one if the kernel refuses any of them, and
+// reports why it did.
 //
-// A refused program never keeps another from loading; whether the rest is of use is for the
-// caller to decide.
+// A refused program never prevents another from loading. The caller decides whether the rest
+// is of use.
 package loader
 
 import (
@@ -21,10 +21,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ErrNoBTF means that the kernel does not describe its own types.
+// ErrNoBTF means that the kernel has no description of its own types.
 var ErrNoBTF = errors.New("the kernel has no BTF (/sys/kernel/btf/vmlinux)")
 
-// Release is a version of Linux. The zero value is before all others.
+// Release is a version of Linux. The zero value is earlier than all others.
 type Release struct{ Major, Minor int }
 
 func (r Release) String() string { return fmt.Sprintf("%d.%d", r.Major, r.Minor) }
@@ -34,7 +34,7 @@ func (r Release) Compare(o Release) int {
 	return cmp.Or(cmp.Compare(r.Major, o.Major), cmp.Compare(r.Minor, o.Minor))
 }
 
-// Running is the release of this kernel, and the whole text of it.
+// Running is the release of the running kernel, and its full text.
 func Running() (Release, string) {
 	var u unix.Utsname
 	if unix.Uname(&u) != nil {
@@ -48,9 +48,9 @@ func Running() (Release, string) {
 	return r, text
 }
 
-// RefusedError means that this kernel does not accept a program. It does not wrap what the
-// verifier returned: that is "permission denied" for any mistake in a program, and would be
-// taken for missing rights.
+// RefusedError means that this kernel does not accept a program. It does not wrap the error of
+// the verifier: that is "permission denied" for any mistake in a program, and would be mistaken
+// for missing rights.
 type RefusedError struct {
 	Program string
 	Needs   Release  // the first Linux that has everything the program needs
@@ -70,7 +70,7 @@ func (e *RefusedError) Error() string {
 	return fmt.Sprintf("program %s is refused by Linux %s: %v", e.Program, kernel, e.Err)
 }
 
-// Reason is the error in a few words, without the program and without the verifier's lines.
+// Reason is the error in a few words, without the program and the verifier's lines.
 func (e *RefusedError) Reason() string {
 	running, kernel := Running()
 	switch {
@@ -84,7 +84,7 @@ func (e *RefusedError) Reason() string {
 	return "is refused by Linux " + kernel
 }
 
-// explained reports whether the reason is the machine's and not the program's.
+// explained reports whether the machine is the reason, and not the program.
 func (e *RefusedError) explained() bool {
 	running, _ := Running()
 	return running.Compare(e.Needs) < 0 || LockedDown()
@@ -99,7 +99,7 @@ func LockedDown() bool {
 	return err == nil && strings.Contains(string(b), "[confidentiality]")
 }
 
-// Unwrap returns what the kernel said, if the verifier was not reached.
+// Unwrap returns the kernel's error, if the verifier was not reached.
 func (e *RefusedError) Unwrap() error {
 	if len(e.Log) > 0 {
 		return nil
@@ -108,7 +108,7 @@ func (e *RefusedError) Unwrap() error {
 }
 
 // Refused explains why a program did not load or could not be attached. needs is the first
-// Linux that has all of it.
+// Linux that has everything the program needs.
 func Refused(program string, needs Release, err error) *RefusedError {
 	e := &RefusedError{Program: program, Needs: needs, Err: err}
 	if ve, ok := errors.AsType[*ebpf.VerifierError](err); ok {
@@ -119,7 +119,7 @@ func Refused(program string, needs Release, err error) *RefusedError {
 	return e
 }
 
-// lastLines is what the verifier said at the end, without its statistics.
+// lastLines are the last lines of the verifier's log, without its statistics.
 func lastLines(log []string) []string {
 	const most = 3
 	var lines []string
@@ -134,10 +134,10 @@ func lastLines(log []string) []string {
 }
 
 // Programs loads a collection. Programs that the kernel refuses are missing in it and are
-// keys of refused; since gives the first Linux for programs that need a newer one than the
-// rest. Maps in replace take the place of the collection's own.
+// keys of refused. since has the first Linux for programs that need a newer one than the
+// others. Maps in replace are used instead of the collection's own.
 func Programs(spec *ebpf.CollectionSpec, since map[string]Release, replace map[string]*ebpf.Map) (coll *ebpf.Collection, refused map[string]error, err error) {
-	// Needed before Linux 5.11 only; if it mattered, loading says so.
+	// Needed only before Linux 5.11. If it fails and matters, loading reports it.
 	limit := rlimit.RemoveMemlock()
 	coll, err = ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: replace})
 	if err == nil {
@@ -152,7 +152,7 @@ func Programs(spec *ebpf.CollectionSpec, since map[string]Release, replace map[s
 	return each(spec, since, replace)
 }
 
-// each loads the maps, then every program by itself.
+// each loads the maps, then every program separately.
 func each(spec *ebpf.CollectionSpec, since map[string]Release, replace map[string]*ebpf.Map) (*ebpf.Collection, map[string]error, error) {
 	bare := spec.Copy()
 	clear(bare.Programs)
@@ -172,7 +172,7 @@ func each(spec *ebpf.CollectionSpec, since map[string]Release, replace map[strin
 	return coll, refused, nil
 }
 
-// One loads one program of a collection onto maps that are there already.
+// One loads one program of a collection with existing maps.
 func One(spec *ebpf.CollectionSpec, name string, onto map[string]*ebpf.Map) (*ebpf.Program, error) {
 	one := spec.Copy()
 	clear(one.Programs)

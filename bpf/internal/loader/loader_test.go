@@ -14,7 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-func TestRefusalsExplainThemselves(t *testing.T) {
+func TestRefusedErrors(t *testing.T) {
 	_, kernel := Running()
 	verifier := &ebpf.VerifierError{Cause: unix.EACCES, Log: []string{"0: R1=ctx", "239: (85) call bpf_skb_load_bytes#26", "R4 invalid zero-sized read: u64=[0,192]", "processed 240 insns (limit 1000000)", ""}}
 	for _, row := range []struct {
@@ -39,7 +39,7 @@ func TestRefusalsExplainThemselves(t *testing.T) {
 	}
 }
 
-// TestOneRefusedProgramKeepsNoOther loads a good program beside one that no verifier accepts.
+// TestOneRefusedProgramKeepsNoOther loads a good program and one that no verifier accepts.
 func TestOneRefusedProgramKeepsNoOther(t *testing.T) {
 	program := func(value asm.Register) *ebpf.ProgramSpec {
 		return &ebpf.ProgramSpec{Type: ebpf.SocketFilter, License: "BSD", Instructions: asm.Instructions{asm.Mov.Reg(asm.R0, value), asm.Mov.Imm(asm.R0, 0), asm.Return()}}

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0 */
-/* What the programs tell; events.go reads it. Every size is a multiple of 8. */
+/* The records of the programs; events.go reads them. Every size is a multiple of 8. */
 #pragma once
 
 enum { KIND_EXEC = 1, KIND_FORK, KIND_EXIT, KIND_GO, KIND_FIELDS, KIND_DUMP };
@@ -12,7 +12,7 @@ enum { COUNT_SEEN, COUNT_LOST, COUNT_UNREAD, COUNT_ODD, COUNT_LOST_PROCESS, COUN
 #define MAX_SECRET 64
 #define MAX_DUMP 8192
 #define DUMP_STEP 512
-#define HOP_FROM 4096 /* pointers are followed in so much of an object */
+#define HOP_FROM 4096 /* bytes of an object in which pointers are followed */
 #define MAX_HOPS 128
 #define HOP_SIZE 224
 #define MAX_FIELDS 8
@@ -25,7 +25,7 @@ struct head {
 	u32 kind;
 	u32 tgid;
 	u32 tid;
-	u32 target; /* what the probe sits on */
+	u32 target; /* identifies the probed function */
 };
 
 struct process_event {
@@ -59,7 +59,7 @@ struct fields_event {
 };
 
 struct hop {
-	u32 at; /* where in the object the pointer lies */
+	u32 at; /* offset of the pointer in the object */
 	u32 unused;
 	u8 data[HOP_SIZE];
 };
@@ -75,16 +75,16 @@ struct dump_event {
 	struct hop hops[MAX_HOPS];
 };
 
-/* How to read an object. */
+/* How an object is read. */
 struct plan {
 	u32 mode;
-	s32 success; /* result of a handshake that is done */
+	s32 success; /* result of a completed handshake */
 	u32 number;
 	u32 count;
-	u32 other; /* read the whole where the second field is empty */
+	u32 other; /* read the whole object if the second field is empty */
 	u32 unused;
 	struct {
-		u32 hop; /* where a pointer lies that is followed first */
+		u32 hop; /* offset of a pointer that is followed first */
 		u32 at;
 	} fields[MAX_FIELDS];
 };

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0 */
 /*
- * Programs that read the secrets of TLS where a process has just made or still has them.
- * They read user memory only, of chosen processes only, and change nothing.
+ * Programs that read TLS secrets when a process has just made them or still has them. They
+ * read only user memory, only of chosen processes, and change nothing.
  */
 #include "../../src/kernel.h"
 #include <bpf/bpf_helpers.h>
@@ -29,7 +29,7 @@ struct {
 	__uint(max_entries, 4 << 20);
 } events SEC(".maps");
 
-/* Processes whose secrets may be read, with what they fork. */
+/* Processes whose secrets may be read, and their descendants. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 65536);
@@ -121,8 +121,8 @@ int go_key(void *ctx)
 	e->label_read = 0;
 	__builtin_memset(e->label, 0, sizeof(e->label));
 	__builtin_memset(e->secret, 0, sizeof(e->secret));
-	/* A text of the program may lie on a page that the process never touched; the
-	 * reader gets it in another way. */
+	/* A constant string may be on a page that the process has never touched; the reader
+	 * then reads it in another way. */
 	if (!bpf_probe_read_user(e->label, label_size, (void *)label))
 		e->label_read = 1;
 	if (bpf_probe_read_user(e->random, RANDOM, (void *)random) || bpf_probe_read_user(e->secret, secret_size, (void *)secret)) {
@@ -146,7 +146,7 @@ static __always_inline void dump(u64 object, u32 target, u32 at)
 	e->object = object;
 	e->at = at;
 	e->size = 0;
-	/* What lies behind the object may not be there. */
+	/* The memory after the object may not be mapped. */
 #pragma unroll
 	for (int i = 0; i < MAX_DUMP / DUMP_STEP; i++) {
 		if (bpf_probe_read_user(e->data + i * DUMP_STEP, DUMP_STEP, (void *)(object + i * DUMP_STEP)))
@@ -158,8 +158,8 @@ static __always_inline void dump(u64 object, u32 target, u32 at)
 		bpf_ringbuf_discard(e, 0);
 		return;
 	}
-	/* What it points to is gone when the reader comes, or the process is. The count is kept
-	 * in the record, whose content the verifier does not follow. */
+	/* The targets may be gone when the reader looks, as may the process. The count is kept
+	 * in the record, whose content the verifier does not track. */
 	e->hops_count = 0;
 	for (u32 i = 0; i < HOP_FROM / 8; i++) {
 		u64 to = ((u64 *)e->data)[i];
@@ -300,7 +300,7 @@ int process_exec(struct bpf_raw_tracepoint_args *ctx)
 	u32 tgid = BPF_CORE_READ(task, tgid);
 	u8 one = 1;
 
-	/* The reader may come when a short process is gone. */
+	/* A short process may have ended when the reader looks. */
 	if (bpf_map_lookup_elem(&groups, &group))
 		bpf_map_update_elem(&chosen, &tgid, &one, 0);
 	process(KIND_EXEC, BPF_CORE_READ(task, tgid), BPF_CORE_READ(task, real_parent, tgid), BPF_CORE_READ(bin, filename));

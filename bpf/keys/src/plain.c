@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0 */
 /*
- * Programs that read plaintext where a process gives it to a TLS library or has got it
- * from one. They read user memory only, of chosen processes only, and change nothing.
+ * Programs that read plaintext when a process passes it to a TLS library or has received it
+ * from one. They read only user memory, only of chosen processes, and change nothing.
  */
 #include "../../src/kernel.h"
 #include <bpf/bpf_helpers.h>
@@ -32,7 +32,7 @@ struct {
 	__uint(max_entries, 16 << 20);
 } plaintext SEC(".maps");
 
-/* The map of the programs that follow processes takes the place of this one. */
+/* Replaced by the map of the programs that follow processes. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 65536);
@@ -40,17 +40,17 @@ struct {
 	__type(value, u8);
 } chosen SEC(".maps");
 
-/* A call that is running: told apart by who makes it and by where its frame lies, since a
- * library may call itself for the connection around. */
+/* A running call, identified by its caller and the place of its frame, because a library
+ * may call itself for the enclosing connection. */
 struct frame {
-	u64 who; /* process and thread; of Go the goroutine */
+	u64 who; /* process and thread; in Go the goroutine */
 	u64 place;
 };
 
 struct call {
 	u64 object;
-	u64 buffer; /* of Go on its own stack: distance from the stack's top */
-	u64 done;   /* where the length is told */
+	u64 buffer; /* in Go on its own stack: distance from the top of the stack */
+	u64 done;   /* address of the length */
 	u64 on_stack;
 	u64 time;   /* when it began */
 };
@@ -62,7 +62,7 @@ struct {
 	__type(value, struct call);
 } calls SEC(".maps");
 
-/* Whose object it is that a thread or goroutine is busy with. */
+/* The object that a thread or goroutine is using. */
 struct busy {
 	u64 who;
 	u32 tgid;
@@ -89,7 +89,7 @@ struct {
 	__type(value, struct way);
 } ways SEC(".maps");
 
-/* From where a thread received last. */
+/* The socket from which a thread received last. */
 struct {
 	__uint(type, MAP_LRU_HASH);
 	__uint(max_entries, 16384);
@@ -104,7 +104,7 @@ struct {
 	__type(value, u64);
 } plain_counts SEC(".maps");
 
-/* Not 0: nothing more is seen. */
+/* Not 0: nothing more is read. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);
@@ -138,7 +138,7 @@ static __always_inline void begin(struct head *h, u32 kind, u32 target)
 	h->target = target;
 }
 
-/* What is told of each piece of a call. */
+/* The data that all pieces of a call share. */
 struct told {
 	u64 object;
 	u64 call;
@@ -176,7 +176,7 @@ struct told {
 		return 0;                                                                       \
 	}
 
-/* piece tells a part of a call, in a record not much larger than it. */
+/* piece reports a part of a call, in a record that is not much larger. */
 static __noinline int piece(const struct told *t, u64 offset, u32 size)
 {
 	if (!t)
@@ -201,11 +201,11 @@ static __always_inline void tell(struct told *t)
 	if (!end || *end)
 		return;
 	add(PLAIN_CALLS, 1);
-	/* An answer may have come before the call that sent the question returns. */
+	/* A response may arrive before the call that sent the request returns. */
 	if (!(t->cookie & COOKIE_WRITE))
 		t->time = now;
-	/* Where the library has no socket of its own, what it gave has just come from the one
-	 * that the thread received from last. */
+	/* If the library has no socket of its own, what it returned has just come from the
+	 * socket from which the thread received last. */
 	if (!(t->cookie & COOKIE_WRITE) && (!w || w->how != WAY_CALL) && (last = bpf_map_lookup_elem(&received, &id))) {
 		struct way x = *last;
 
@@ -292,7 +292,7 @@ int plain_leave(void *ctx)
 			return 0;
 		}
 	} else {
-		/* OpenSSL's results are int; those of GnuTLS have 64 bits, and errors are as small. */
+		/* OpenSSL's results are int. GnuTLS's have 64 bits, but its errors are as small. */
 		if ((s32)result <= 0)
 			return 0;
 		t.call = (u32)result;
@@ -337,7 +337,7 @@ int plain_go_enter(void *ctx)
 		c.on_stack = 1;
 		c.buffer = high - c.buffer;
 	}
-	/* Goroutines of two processes may lie at the same address. */
+	/* Goroutines of two processes may have the same address. */
 	c.done = bpf_get_current_pid_tgid() >> 32;
 	f.who ^= c.done << 48;
 	bpf_map_update_elem(&calls, &f, &c, 0);
@@ -390,7 +390,7 @@ int plain_release(void *ctx)
 	return 0;
 }
 
-/* goroutine is what a thread of Go runs, by its registers in user mode. */
+/* goroutine is the goroutine of a Go thread, according to its registers in user mode. */
 static __always_inline u64 goroutine(void)
 {
 	struct task_struct *task = (void *)bpf_get_current_task_btf();
@@ -448,8 +448,8 @@ static __always_inline int moved(struct sock *sk, s32 result, bool in)
 
 		w.how = WAY_CALL;
 		old = bpf_map_lookup_elem(&ways, &key);
-		/* The first socket that an object is used with is its own, and what was told before
-		 * of the object was told of it; another socket means another object at its place. */
+		/* The first socket used with an object is its own, and earlier reports were about
+		 * this object; a different socket means a different object at the same address. */
 		if (old && (old->how == WAY_NONE || same(old, &w)))
 			w.born = old->born;
 		bpf_map_update_elem(&ways, &key, &w, 0);

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0 */
 /*
- * The recorder's programs as a plain one: the same source, asked about packets that come
- * on standard input. For each it says what the programs made of it.
+ * The recorder's programs as a plain program: the same source, applied to packets from
+ * standard input. It prints the results of the programs for each packet.
  *
  *	in   u32 instructions of a classic filter (u16 code, u8 jt, u8 jf, u32 k), then packets:
  *	     u32 length, u16 EtherType, the bytes from the IP header on
- *	out  one line a packet, as say() has it
+ *	out  one line for each packet, as printed by say()
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -43,7 +43,7 @@ void *bpf_ringbuf_reserve(void *ring, u64 size, u64 flags)
 	if (ring == &events)
 		return event_of;
 	size_of = size;
-	/* What is read or written beyond the record is found by the address sanitizer. */
+	/* Access beyond the record is found by the address sanitizer. */
 	return record_of + sizeof(record_of) - size;
 }
 
@@ -59,7 +59,7 @@ struct classic {
 static struct classic *filter;
 static u32 filter_len;
 
-/* byte_at is a byte of the packet as the file has it, with the link header in front. */
+/* byte_at is a byte of the packet as in the file, with the link header in front. */
 static int byte_at(struct cooked *link, u64 at, u32 *to)
 {
 	if (at < sizeof(*link)) {
@@ -149,7 +149,7 @@ static int accept(struct __sk_buff *skb, struct cooked *link)
 	return 0;
 }
 
-/* run gives a packet to a program and takes the record that came of it. */
+/* run passes a packet to a program and returns the resulting record. */
 static struct packet *run(int (*program)(struct __sk_buff *), u16 protocol)
 {
 	struct __sk_buff skb = {};
@@ -231,7 +231,7 @@ int main(void)
 	filter = calloc(filter_len + 1, sizeof(*filter));
 	need(filter, filter_len * sizeof(*filter));
 	while (fread(&head, sizeof(head), 1, stdin) == 1) {
-		/* Of its own size, so that the sanitizer sees the end. */
+		/* In memory of its exact size, so that the sanitizer sees the end. */
 		the_packet = malloc(head.len ? head.len : 1);
 		the_packet_len = head.len;
 		need(the_packet, head.len);

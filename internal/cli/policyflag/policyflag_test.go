@@ -30,11 +30,11 @@ func TestFlags(t *testing.T) {
 		{name: "an age for all and one for some", args: []string{"--max-age", "24h", "--max-age", "namespace=pay:1h"}, ages: 1, all: 24 * time.Hour},
 		{name: "a file and more", args: []string{"--policy", file, "--never", "port=26", "--max-age=namespace=pay:1h"}, never: "never port=25; port=26; unknown: drop", ages: 2},
 		{name: "a negative age", args: []string{"--max-age=-1h"}, failed: "want an age such as 24h"},
-		{name: "an age without a namespace", args: []string{"--max-age", "namespace=:1h"}, failed: "want NAMESPACE:AGE"},
+		{name: "an age without a namespace", args: []string{"--max-age", "namespace=:1h"}, failed: "write NAMESPACE:AGE"},
 		{name: "a broken pattern", args: []string{"--pod", "["}, failed: "--pod"},
 		{name: "an empty rule", args: []string{"--never", "port"}, failed: "--never"},
 		{name: "no such file", args: []string{"--policy", file + "x"}, failed: "no such file"},
-		{name: "an unknown word", args: []string{"--unknown", "maybe", "--never", "port=1"}, failed: "want keep or drop"},
+		{name: "an unknown word", args: []string{"--unknown", "maybe", "--never", "port=1"}, failed: "write keep or drop"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var f Flags

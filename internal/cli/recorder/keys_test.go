@@ -32,10 +32,10 @@ func TestKeyFlags(t *testing.T) {
 		{"encrypted without keys", "--keys-to|" + recipient, false, "needs --keys", false},
 		{"an invalid recipient", "--keys|all|--keys-to|nobody", false, "want age1", false},
 		{"keys without payload", "--keys|all", true, "--headers-only", false},
-		{"an unknown field", "--keys|user=root", false, "want namespace", false},
+		{"an unknown field", "--keys|user=root", false, "write namespace", false},
 		{"a process as a field", "--keys|process=nginx", false, "want exe:", false},
-		{"a word", "--keys|shop", false, "want pid:NUMBER", false},
-		{"an empty value", "--keys|namespace=", false, "want a value", false},
+		{"a word", "--keys|shop", false, "write pid:NUMBER", false},
+		{"an empty value", "--keys|namespace=", false, "write a value", false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var f keyFlags

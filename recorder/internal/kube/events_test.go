@@ -61,7 +61,7 @@ func TestLifecycle(t *testing.T) {
 		{"a pod is to be deleted", func(p *corev1.Pod) {
 			when, grace := at("2026-03-02T09:01:30Z"), int64(30)
 			p.DeletionTimestamp, p.DeletionGracePeriodSeconds = &when, &grace
-		}, []string{"Pod web: Normal Deleted: deletion asked for, with 30 s of grace"}},
+		}, []string{"Pod web: Normal Deleted: deletion requested, grace period 30 s"}},
 		{"a probe makes it unready", func(p *corev1.Pod) {
 			p.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionFalse, Reason: "ContainersNotReady", Message: "containers with unready status: [web]", LastTransitionTime: at("2026-03-02T09:01:00Z")}}
 		}, []string{"Pod web: Warning NotReady: pod is not ready: ContainersNotReady containers with unready status: [web]"}},

@@ -80,7 +80,7 @@ func (s *Source) lifecycle(e *entry, p *corev1.Pod, old, now *status) {
 		if g := p.DeletionGracePeriodSeconds; g != nil && *g > 0 && *g < 1<<31 {
 			grace = *g
 		}
-		say(ns(p.DeletionTimestamp.Time)-grace*1e9, "Deleted", "Normal", "deletion asked for, with %d s of grace", grace)
+		say(ns(p.DeletionTimestamp.Time)-grace*1e9, "Deleted", "Normal", "deletion requested, grace period %d s", grace)
 	}
 	if now.phase != old.phase && now.phase != "" {
 		switch now.phase {

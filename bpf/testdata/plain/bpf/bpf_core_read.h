@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0 */
-/* Reading the kernel's structures, where they are this program's own. */
+/* Reads the kernel's structures if they are this program's own. */
 #pragma once
 
 #define CHAIN1(s, a) ((s)->a)

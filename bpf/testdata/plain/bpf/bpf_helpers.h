@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0 */
 /*
- * What the kernel gives its programs, for one that runs by itself. Memory that a program
- * may not read answers as the kernel does: with an error, and zeros.
+ * The kernel's helpers for a program that runs by itself. Reading memory that a program
+ * must not read has the same result as in the kernel: an error, and zeros.
  */
 #pragma once
 
@@ -14,7 +14,7 @@
 void *memcpy(void *, const void *, unsigned long);
 void *memset(void *, int, unsigned long);
 
-/* The packet at hand. */
+/* The current packet. */
 extern unsigned char *the_packet;
 extern u32 the_packet_len;
 
@@ -38,7 +38,7 @@ static inline long bpf_probe_read_kernel(void *to, u32 n, const void *from)
 static inline long bpf_probe_read_kernel_str(void *to, u32 n, const void *from) { return -14; }
 static inline long bpf_probe_read_user(void *to, u32 n, const void *from) { return -14; }
 
-/* Maps are told apart by their address. */
+/* Maps are distinguished by their address. */
 void *bpf_map_lookup_elem(void *map, const void *key);
 static inline long bpf_map_update_elem(void *map, const void *key, const void *value, u64 flags) { return 0; }
 

@@ -1,5 +1,5 @@
-// Command gotalk speaks TLS or QUIC with itself in another process, and writes the keys
-// as crypto/tls gives them.
+// Command gotalk talks TLS or QUIC to another gotalk process, and writes the keys that
+// crypto/tls logs.
 package main
 
 import (
@@ -32,9 +32,9 @@ func main() {
 	wait := flag.Duration("wait", 0, "before the first connection")
 	gate := flag.Bool("gate", false, "wait for a line of input before the first connection")
 	suite := flag.Uint("suite", 0, "cipher suite of TLS 1.2")
-	rounds := flag.Int("rounds", 0, "send 64 bytes so often to itself and have them sent back, after a line of input; the size is -bytes")
-	size := flag.Int("bytes", 64, "of a round")
-	flag.IntVar(&echo, "echo", 0, "send so many bytes, in pieces of many sizes, and have them sent back")
+	rounds := flag.Int("rounds", 0, "number of times to send -bytes bytes to itself and back, after a line of input")
+	size := flag.Int("bytes", 64, "bytes of a round")
+	flag.IntVar(&echo, "echo", 0, "number of bytes to send, in pieces of many sizes, and to receive back")
 	flag.Parse()
 	cfg := &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"talk"}, MaxVersion: tls.VersionTLS13}
 	if *version == "1.2" {
@@ -128,11 +128,11 @@ func pattern(n int) []byte {
 	return b
 }
 
-// sizes are those of writes, over and over.
+// sizes are the sizes of writes, used in a cycle.
 var sizes = []int{1, 200, 257, 4000, 5000, 16384, 20000, 70000, 300000, 1 << 20}
 
-// sendAll writes from the goroutine's own stack where that is large enough, on which it
-// then is somewhere else each time.
+// sendAll writes from the goroutine's stack if the stack is large enough. Its depth, and so
+// the address of the bytes, is different each time.
 func sendAll(c *tls.Conn, b []byte) {
 	for i := 0; len(b) > 0; i++ {
 		n := min(sizes[i%len(sizes)], len(b))
