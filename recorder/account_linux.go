@@ -7,7 +7,7 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/ring"
 )
 
-// settle waits until no program runs any more: all that was seen has then been counted.
+// settle waits until no kernel program is running, so that every packet seen is counted.
 func (r *recording) settle() bool {
 	for range 200 {
 		in, out, err := r.progs.Counts()
@@ -22,8 +22,8 @@ func (r *recording) settle() bool {
 	return false
 }
 
-// kernel is what the programs in the kernel counted, and what became of packets before
-// they had a lane. Packets that are still on their way are neither seen nor delivered yet.
+// kernel returns the counters of the kernel programs, and of packets that were lost before
+// they had an output. Packets in transit count as neither seen nor delivered.
 func (r *recording) kernel() (c ring.Counters, inKernel uint64, err error) {
 	taken := r.taken.Load()
 	forbidden, unwanted := r.warden.counts()
@@ -36,7 +36,7 @@ func (r *recording) kernel() (c ring.Counters, inKernel uint64, err error) {
 	c = ring.Counters{
 		Filtered:  in.Excluded + in.Filtered + in.Forbidden + r.refused.Load() + forbidden + unwanted,
 		Policy:    forbidden + in.Forbidden,
-		Kernel:    max(in.Seen, in.Excluded+in.Filtered+in.Forbidden+in.Delivered+in.Failed+in.Unread), // packets pass while they are read
+		Kernel:    max(in.Seen, in.Excluded+in.Filtered+in.Forbidden+in.Delivered+in.Failed+in.Unread), // packets keep passing while the counters are read
 		Dropped:   in.Failed + in.Unread + broken + astray,
 		Truncated: in.Truncated + in.Capped,
 		Drops:     []ring.Drop{{Reason: reasonBuffer, Packets: in.Failed}, {Reason: reasonUnread, Packets: in.Unread + broken}, {Reason: reasonAstray, Packets: astray}, {Reason: reasonWriter}},
@@ -44,7 +44,7 @@ func (r *recording) kernel() (c ring.Counters, inKernel uint64, err error) {
 	return c, in.Delivered - min(taken, in.Delivered), nil
 }
 
-// take adds what an output did with the packets it was given.
+// take adds what an output did with the packets that it received.
 func take(c *ring.Counters, t ring.Taken) {
 	c.Delivered += t.Kept
 	c.Dropped += t.Dropped
@@ -52,7 +52,7 @@ func take(c *ring.Counters, t ring.Taken) {
 	c.Seen = c.Filtered + c.Delivered + c.Dropped
 }
 
-// counters are those of the whole recording.
+// counters returns those of the whole recording.
 func (r *recording) counters() (c ring.Counters, inKernel uint64, err error) {
 	c, inKernel, err = r.kernel()
 	if err != nil {
@@ -64,15 +64,15 @@ func (r *recording) counters() (c ring.Counters, inKernel uint64, err error) {
 	return c, inKernel, nil
 }
 
-// audit compares what the kernel says that it handed over with what became of packets:
-// Seen is a sum, which would not show one that was forgotten. While nothing waits both are
-// equal. What is missing is a loss from then on, which seals and files state.
+// audit compares the number of packets that the kernel delivered with what became of them:
+// Seen is a sum, so it would not reveal a forgotten packet. The two are equal if no packet
+// is waiting. A difference is counted as a loss, which seals and files state.
 func (r *recording) audit() {
 	if !r.packets.Empty() {
 		return
 	}
 	in, out, err := r.progs.Counts()
-	if err != nil || !r.packets.Empty() { // or one came in between
+	if err != nil || !r.packets.Empty() { // or a packet arrived in between
 		return
 	}
 	forbidden, unwanted := r.warden.counts()
@@ -83,20 +83,20 @@ func (r *recording) audit() {
 	}
 	if over := in.Delivered + out.Delivered; over > known {
 		r.astray.Add(over - known)
-		r.o.OnError(fmt.Errorf("%d packets that the kernel handed over went nowhere: they count as dropped", over-known))
+		r.o.OnError(fmt.Errorf("%d packets that the kernel delivered are unaccounted for: they count as dropped", over-known))
 	}
 }
 
-// account is asked for when a segment of the first lane ends.
+// account is called when a segment of the first output ends.
 func (r *recording) account(t ring.Taken) ring.Account {
 	if len(r.lanes) == 0 {
-		return ring.Account{} // it does not begin
+		return ring.Account{} // the recording did not start
 	}
 	return r.accountOf(r.lanes[0], t)
 }
 
-// accountOf is what a lane's segment says when it ends. What never got to a lane counts in
-// the first, so that the lanes' counters add up to those of the recording.
+// accountOf returns what the segment of an output states when it ends. Packets that never
+// reached an output count in the first, so that the sum of all outputs is that of the recording.
 func (r *recording) accountOf(l *lane, t ring.Taken) ring.Account {
 	clock := r.clockNow.Load()
 	a := ring.Account{Clock: clock}

@@ -9,8 +9,8 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/ring"
 )
 
-// runBoth records sockets and interfaces into one ring, each into a series of its own: a
-// packet of a socket is in both, since they are two places where it was seen.
+// runBoth records sockets and interfaces into one ring, each into its own series: a
+// socket's packet is in both, because it was seen in two places.
 func runBoth(ctx context.Context, o Options) (Stats, error) {
 	here := machine.This()
 	if o.Node != "" {
@@ -22,7 +22,7 @@ func runBoth(ctx context.Context, o Options) (Stats, error) {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	var mu sync.Mutex // the caller is told by one at a time
+	var mu sync.Mutex // serializes the caller's callbacks
 	var stats [2]Stats
 	var errs [3]error
 	var both sync.WaitGroup
@@ -41,7 +41,7 @@ func runBoth(ctx context.Context, o Options) (Stats, error) {
 			o.OnStats(sum(stats[0], stats[1]))
 		}
 		both.Go(func() {
-			defer cancel() // one alone is not what was asked for
+			defer cancel() // if one ends, the other must too
 			s, err := run(ctx, one)
 			mu.Lock()
 			defer mu.Unlock()
@@ -53,7 +53,7 @@ func runBoth(ctx context.Context, o Options) (Stats, error) {
 	return sum(stats[0], stats[1]), errors.Join(errs[:]...)
 }
 
-// sum puts two recordings together.
+// sum adds up two recordings.
 func sum(a, b Stats) Stats {
 	a.Seen += b.Seen
 	a.Filtered += b.Filtered

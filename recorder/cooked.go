@@ -25,7 +25,7 @@ const (
 	fromUs
 )
 
-// cooked writes the header of a packet of LINKTYPE_LINUX_SLL2.
+// cooked writes the header of a LINKTYPE_LINUX_SLL2 packet.
 func cooked(b []byte, protocol uint16, ifindex uint32, pktType uint8) {
 	_ = b[cookedLen-1]
 	be := binary.BigEndian
@@ -37,7 +37,7 @@ func cooked(b []byte, protocol uint16, ifindex uint32, pktType uint8) {
 	clear(b[12:20])
 }
 
-// packetFlags are the flags that PCAPNG has for a packet of a socket.
+// packetFlags returns the PCAPNG flags for a socket's packet.
 func packetFlags(outgoing bool, pktType uint8, gso bool, ip []byte) pcapng.Flags {
 	var f pcapng.Flags
 	if outgoing {
@@ -62,9 +62,9 @@ func packetFlags(outgoing bool, pktType uint8, gso bool, ip []byte) pcapng.Flags
 	return f
 }
 
-// checksumNotReady reports whether a TCP or UDP packet has in place of its checksum the
-// sum over the pseudo-header, which is what the kernel puts there when the rest is left to
-// the network card. Sender and receiver on one machine never see another.
+// checksumNotReady reports whether the checksum field of a TCP or UDP packet contains the
+// sum over the pseudo-header. The kernel puts it there if it leaves the rest to the network
+// card; between sender and receiver on one machine, the checksum is never completed.
 func checksumNotReady(ip []byte) bool {
 	if len(ip) < 20 {
 		return false

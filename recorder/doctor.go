@@ -1,20 +1,20 @@
 package recorder
 
-// Check is one thing that recording needs, and whether it is there.
+// Check is a requirement of recording, and whether this machine meets it.
 type Check struct {
 	Name   string `json:"name"`
 	State  State  `json:"state"`
 	Detail string `json:"detail,omitempty"`
-	Change string `json:"change,omitempty"` // what to do about it
+	Change string `json:"change,omitempty"` // how to fix it
 }
 
-// State is how a check ended.
+// State is the result of a check.
 type State string
 
 // States.
 const (
 	Good    State = "good"
-	Partial State = "partial" // recording works, with less
+	Partial State = "partial" // recording works with restrictions
 	Bad     State = "bad"     // recording does not work
 )
 

@@ -14,8 +14,8 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/keys"
 )
 
-// Doctor tries everything that recording needs on this machine, for a moment and in a
-// control group of its own, and says what is missing and what to do about it.
+// Doctor briefly tries everything that recording needs on this machine, in a control group
+// that it creates, and reports what is missing and how to fix it.
 func Doctor() []Check {
 	checks := []Check{checkKernel(), checkBTF(), checkRights(), checkLockdown()}
 	root, err := cgroupRoot()
@@ -35,7 +35,7 @@ func checkKernel() Check {
 	}
 	c := Check{Name: "kernel", State: Good, Detail: "Linux " + unix.ByteSliceToString(u.Release[:]) + " " + unix.ByteSliceToString(u.Machine[:])}
 	if bpf.TooOld() {
-		c.State, c.Change = Partial, "older than Linux "+bpf.Oldest+", the oldest kernel that is tested"
+		c.State, c.Change = Partial, "use Linux "+bpf.Oldest+" or later; older kernels are not tested"
 	}
 	return c
 }
@@ -47,15 +47,15 @@ func checkBTF() Check {
 	return Check{Name: "kernel types", State: Good, Detail: "/sys/kernel/btf/vmlinux"}
 }
 
-// checkRights looks at the capabilities in force.
+// checkRights checks the effective capabilities.
 func checkRights() Check {
 	if missing := missingCapabilities(); len(missing) > 0 {
 		err := &PrivilegeError{Missing: missing}
-		return Check{"rights", Bad, "missing: " + strings.Join(missing, ", "), Hint(err) + "; or give the program its own: setcap cap_bpf,cap_perfmon,cap_net_admin+ep"}
+		return Check{"rights", Bad, "missing: " + strings.Join(missing, ", "), Hint(err) + "; or grant them to the program: setcap cap_bpf,cap_perfmon,cap_net_admin+ep"}
 	}
 	if nestedUsers() {
 		err := &PrivilegeError{Nested: true}
-		return Check{"rights", Bad, "privileged in a user namespace only", Hint(err)}
+		return Check{"rights", Bad, "privileged only inside a user namespace", Hint(err)}
 	}
 	return Check{Name: "rights", State: Good, Detail: "CAP_BPF, CAP_PERFMON, CAP_NET_ADMIN"}
 }
@@ -63,16 +63,16 @@ func checkRights() Check {
 func checkLockdown() Check {
 	b, err := os.ReadFile(bpf.LockdownFile)
 	if err != nil {
-		return Check{Name: "lockdown", State: Good, Detail: "not in this kernel"}
+		return Check{Name: "lockdown", State: Good, Detail: "not supported by this kernel"}
 	}
 	text := strings.TrimSpace(string(b))
 	if bpf.LockedDown() {
-		return Check{"lockdown", Partial, text, "no events and fewer owners; boot with lockdown=integrity or lockdown=none for all"}
+		return Check{"lockdown", Partial, text, "recordings lack events and some owners; boot with lockdown=integrity or lockdown=none"}
 	}
 	return Check{Name: "lockdown", State: Good, Detail: text}
 }
 
-// checkHooks loads the programs and attaches each to a control group that nobody is in.
+// checkHooks loads the programs and attaches each to an empty control group.
 func checkHooks(root string) []Check {
 	p, err := bpf.Load(bpf.Options{RingBytes: 1 << 16, Owners: true})
 	if err != nil {
@@ -83,7 +83,7 @@ func checkHooks(root string) []Check {
 	where := filepath.Join(root, fmt.Sprintf("pcapsule-doctor-%d", os.Getpid()))
 	checks := []Check{{Name: "programs", State: Good, Detail: "loaded, SHA-256 " + bpf.SHA256()[:16] + "…"}}
 	if err := os.Mkdir(where, 0o755); err != nil {
-		where = root // read-only: for a moment the root itself
+		where = root // read-only: use the root itself briefly
 	} else {
 		defer os.Remove(where)
 	}
@@ -104,7 +104,7 @@ func checkHooks(root string) []Check {
 			c.State, c.Detail = Partial, oneLine(err)
 			c.Change = "recordings lack " + h.Without
 			if h.For == "packets" {
-				c.State, c.Change = Bad, "nothing can be recorded without it; use --capture=interfaces, which records without owners"
+				c.State, c.Change = Bad, "recording sockets needs it; use --capture=interfaces, which records packets without owners"
 			}
 		}
 		checks = append(checks, c)
@@ -117,17 +117,17 @@ func oneLine(err error) string {
 	return machine.Clean(text, 300)
 }
 
-// checkNumbers compares this process's number with the kernel's own count.
+// checkNumbers compares this process's ID with the one that the kernel uses.
 func checkNumbers() Check {
 	tgid, err := bpf.CallerTGID()
 	if err != nil {
-		return Check{"process numbers", Partial, oneLine(err), ""}
+		return Check{"process IDs", Partial, oneLine(err), ""}
 	}
 	if int(tgid) != os.Getpid() {
-		return Check{"process numbers", Partial, fmt.Sprintf("this process is %d here and %d on the node", os.Getpid(), tgid),
-			"in a container: share the host's process namespace (hostPID), or names of processes that run already are not known"}
+		return Check{"process IDs", Partial, fmt.Sprintf("this process has ID %d here and %d on the node", os.Getpid(), tgid),
+			"in a container, share the host's process namespace (hostPID: true); without it, processes that started before the recorder have no names"}
 	}
-	return Check{Name: "process numbers", State: Good, Detail: "as the kernel counts them"}
+	return Check{Name: "process IDs", State: Good, Detail: "same as in the kernel"}
 }
 
 func checkClock() Check {
@@ -135,7 +135,7 @@ func checkClock() Check {
 	c.Calibrate()
 	c.Tick()
 	if !c.Now.Synchronized {
-		return Check{"clock", Partial, "not synchronized, as far as the kernel knows", "run chrony or another time service, or times of several nodes cannot be compared"}
+		return Check{"clock", Partial, "the kernel reports it as not synchronized", "run chrony or another time service; without one, times of different nodes cannot be compared"}
 	}
 	return Check{Name: "clock", State: Good, Detail: fmt.Sprintf("synchronized, within %d µs", c.Now.MaxError/1000)}
 }
@@ -149,7 +149,7 @@ func checkPacketSocket() Check {
 	return Check{Name: "packet sockets", State: Good, Detail: "for --capture=interfaces"}
 }
 
-// checkKeys tries whether keys and plaintext can be read. Recording works without.
+// checkKeys checks whether keys and plaintext can be read. Recording works without them.
 func checkKeys() Check {
 	ends, err := keys.Probe()
 	switch {
@@ -160,7 +160,7 @@ func checkKeys() Check {
 	case err != nil:
 		return Check{"keys", Partial, oneLine(err), "--keys and --plaintext do not work. They need CAP_SYS_ADMIN, and CAP_SYS_PTRACE for the programs of other users"}
 	case ends != nil:
-		return Check{"keys", Partial, "uprobes work; " + oneLine(ends), "--plaintext cannot tell the addresses of a connection on this kernel"}
+		return Check{"keys", Partial, "uprobes work; " + oneLine(ends), "--plaintext cannot determine the addresses of connections on this kernel"}
 	}
 	return Check{Name: "keys", State: Good, Detail: "uprobes work, for --keys and --plaintext"}
 }

@@ -23,38 +23,38 @@ import (
 	"github.com/pcapsule/pcapsule/exporter"
 )
 
-// The first thread is the one that a process is known by, and package initialization runs on it.
+// A process is known by its first thread, on which package initialization runs.
 func init() {
 	if strings.HasPrefix(os.Getenv(roleEnv), "events threads") {
 		runtime.LockOSThread()
 	}
 }
 
-// eventPart acts a part of TestEventsOfEachKind.
+// eventPart plays a part in TestEventsOfEachKind.
 func eventPart(arg string) {
 	name, rest, _ := strings.Cut(arg, " ")
 	switch name {
 	case "exit": // with a code
 		code := must(strconv.Atoi(rest))
 		os.Exit(code)
-	case "threads": // the first thread ends, and the rest of the process a moment later
+	case "threads": // the first thread ends shortly before the rest of the process
 		code := must(strconv.Atoi(rest))
 		time.AfterFunc(100*time.Millisecond, func() { os.Exit(code) })
 		unix.RawSyscallNoError(unix.SYS_EXIT, 3, 0, 0)
 	case "wait":
 		time.Sleep(time.Minute)
-	case "eat": // memory, more than its group may have
+	case "eat": // more memory than its group's limit
 		must(0, os.WriteFile(filepath.Join(rest, "cgroup.procs"), fmt.Append(nil, os.Getpid()), 0))
 		for {
 			b := must(unix.Mmap(-1, 0, 1<<20, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE|unix.MAP_POPULATE))
 			_ = b
 		}
-	case "reset": // connects, and resets the connection or is reset
+	case "reset": // connects, then resets the connection or is reset
 		c := must(net.Dial("tcp4", rest)).(*net.TCPConn)
 		must(c.Write([]byte("question")))
 		_, err := c.Read(make([]byte, 10))
 		tellAll(os.Stdout, truth{Local: c.LocalAddr().String(), PID: os.Getpid(), Kind: fmt.Sprint("reset ", errors.Is(err, unix.ECONNRESET))})
-	case "lose": // a server whose client's packets are thrown away for a while
+	case "lose": // a server whose client's packets are dropped for a while
 		l := must(net.Listen("tcp4", "127.0.0.1:7199"))
 		c := must(net.Dial("tcp4", l.Addr().String())).(*net.TCPConn)
 		in := must(l.Accept())
@@ -63,12 +63,12 @@ func eventPart(arg string) {
 			stop = loseByBPF
 		}
 		carryOn := stop()
-		must(c.Write([]byte("thrown away")))
+		must(c.Write([]byte("dropped")))
 		u := must(net.Dial("udp4", "127.0.0.1:7198"))
-		u.Write([]byte("not even sent")) // the caller is told of it
-		time.Sleep(time.Second)          // some times the shortest pause before a segment is sent again
+		u.Write([]byte("not even sent")) // the caller gets an error
+		time.Sleep(time.Second)          // several times the minimum retransmission timeout
 		carryOn()
-		must(in.Read(make([]byte, 100))) // it came in the end
+		must(in.Read(make([]byte, 100))) // it arrived in the end
 		tellAll(os.Stdout, truth{Local: c.LocalAddr().String(), PID: os.Getpid(), Kind: "retransmit"})
 		tellAll(os.Stdout, truth{Local: u.LocalAddr().String(), PID: os.Getpid(), Kind: "unsent"})
 		c.Close()
@@ -76,7 +76,7 @@ func eventPart(arg string) {
 	}
 }
 
-// loseByNft has netfilter throw packets away until the answer is called.
+// loseByNft makes netfilter drop packets until carryOn is called.
 func loseByNft() (carryOn func()) {
 	nft := must(exec.LookPath("nft"))
 	rules := func(text string) {
@@ -90,7 +90,7 @@ func loseByNft() (carryOn func()) {
 	return func() { rules("delete table inet lose\n") }
 }
 
-// loseByBPF does it with programs at the control group.
+// loseByBPF drops them with programs at the control group.
 func loseByBPF() (carryOn func()) {
 	var links []link.Link
 	for _, x := range []struct {
@@ -100,7 +100,7 @@ func loseByBPF() (carryOn func()) {
 		p := must(ebpf.NewProgram(&ebpf.ProgramSpec{Type: ebpf.CGroupSKB, AttachType: x.attach, License: "Dual BSD/GPL", Instructions: asm.Instructions{
 			asm.Mov.Imm(asm.R2, 0),
 			asm.StoreMem(asm.RFP, -8, asm.R2, asm.DWord),
-			asm.Mov.Imm(asm.R2, 22), // the port, behind an IP header without options
+			asm.Mov.Imm(asm.R2, 22), // the port, after an IP header without options
 			asm.Mov.Reg(asm.R3, asm.RFP),
 			asm.Add.Imm(asm.R3, -8),
 			asm.Mov.Imm(asm.R4, 2),
@@ -122,7 +122,7 @@ func loseByBPF() (carryOn func()) {
 	}
 }
 
-// eventScene has something of each kind happen.
+// eventScene triggers an event of each kind.
 func eventScene() {
 	failed := child("events exit 7", nil)
 	failed.Wait()
@@ -167,7 +167,7 @@ type osEvent struct {
 	Process    *string `parquet:"process,optional"`
 }
 
-// osEvents are the rows of a bundle made of a recording, one line each.
+// osEvents returns the os_events rows of a bundle made from a recording, one line each.
 func osEvents(t *testing.T, out string) (list []string) {
 	t.Helper()
 	for _, r := range tableOf[osEvent](t, bundleAt(t, out), "os_events") {
@@ -177,7 +177,7 @@ func osEvents(t *testing.T, out string) (list []string) {
 	return list
 }
 
-// bundleAt is a bundle made of a recording.
+// bundleAt makes a bundle from a recording and returns its path.
 func bundleAt(t *testing.T, out string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "x.pcapsule")
@@ -211,7 +211,7 @@ func of[T any](p *T) (v T) {
 	return v
 }
 
-// asLine is an event as osEvents has it.
+// asLine formats an event in the same way as osEvents.
 func (e *eventLine) asLine() string {
 	end := func(s string) string {
 		if s == "" {
@@ -226,7 +226,7 @@ func (e *eventLine) asLine() string {
 	return fmt.Sprintf("%s pid=%d code=%d signal=%d %s %s %s>%s %s %s %s", e.Kind, e.PID, code, e.Signal, end(e.Local), end(e.Remote), e.Before, e.After, e.Reason, e.Cgroup, e.Name)
 }
 
-// checkEvents wants an event that is as it should be, in the file and in the bundle.
+// checkEvents checks that a matching event is in the file and in the bundle.
 func checkEvents(t *testing.T, events []eventLine, rows []string, what string, is func(*eventLine) bool) {
 	t.Helper()
 	for i := range events {
@@ -249,8 +249,8 @@ func checkEvents(t *testing.T, events []eventLine, rows []string, what string, i
 	}
 }
 
-// TestEventsOfEachKind has something of each kind happen in a control group and looks for it
-// in the events file and in the bundle, with the process or socket it happened to.
+// TestEventsOfEachKind triggers an event of each kind in a control group and looks for it
+// in the events file and in the bundle, with the process or socket that it concerns.
 func TestEventsOfEachKind(t *testing.T) {
 	s := newStage(t, "scene events")
 	out := filepath.Join(t.TempDir(), "out.pcapng")
@@ -262,7 +262,7 @@ func TestEventsOfEachKind(t *testing.T) {
 	events, rows := readEvents(t, out), osEvents(t, out)
 	group := "/" + filepath.Base(s.cgroup)
 	if len(facts) != 6 {
-		t.Fatalf("the scene told %+v", facts)
+		t.Fatalf("the scene reported %+v", facts)
 	}
 	for _, f := range facts {
 		switch f.Kind {
@@ -277,7 +277,7 @@ func TestEventsOfEachKind(t *testing.T) {
 			exit := func(e *eventLine) bool { return e.Kind == "exit" && e.PID == f.PID }
 			checkEvents(t, events, rows, "exit of the last thread", func(e *eventLine) bool { return exit(e) && e.ExitCode != nil && *e.ExitCode == 9 && e.Name != "" })
 			if n := len(slices.DeleteFunc(slices.Clone(events), func(e eventLine) bool { return !exit(&e) })); n != 1 {
-				t.Errorf("%d exits of a process whose first thread ends before the others", n)
+				t.Errorf("%d exit events for a process whose first thread ends before the others, want 1", n)
 			}
 		case "killed":
 			checkEvents(t, events, rows, "exit by a signal", func(e *eventLine) bool {
@@ -310,12 +310,12 @@ func TestEventsOfEachKind(t *testing.T) {
 	}
 }
 
-// TestRetransmitsAndDrops throws packets away in two ways: by programs at the control group,
-// and by netfilter.
+// TestRetransmitsAndDrops drops packets in two ways: with programs at the control group,
+// and with netfilter.
 func TestRetransmitsAndDrops(t *testing.T) {
 	for _, c := range []struct {
 		by      string
-		in, out []string // the kernel's words for it
+		in, out []string // the kernel's drop reasons
 	}{
 		{"bpf", []string{"SOCKET_FILTER", "TCP_FILTER", "BPF_CGROUP_INGRESS"}, []string{"BPF_CGROUP_EGRESS"}},
 		{"nft", []string{"NETFILTER_DROP"}, []string{"NETFILTER_DROP"}},
@@ -334,25 +334,25 @@ func TestRetransmitsAndDrops(t *testing.T) {
 			events, rows := readEvents(t, out), osEvents(t, out)
 			group := "/" + filepath.Base(s.cgroup)
 			if len(facts) != 2 {
-				t.Fatalf("the scene told %+v", facts)
+				t.Fatalf("the scene reported %+v", facts)
 			}
 			client, unsent := facts[0].Local, facts[1].Local
 			const server = "127.0.0.1:7199"
 			checkEvents(t, events, rows, "retransmit", func(e *eventLine) bool {
 				return e.Kind == "tcp_retransmit" && e.Local == client && e.Remote == server && e.Socket != "" && e.Cgroup == group
 			})
-			checkEvents(t, events, rows, "thrown away on its way in", func(e *eventLine) bool {
+			checkEvents(t, events, rows, "dropped on its way in", func(e *eventLine) bool {
 				return e.Kind == "packet_drop" && slices.Contains(c.in, e.Reason) && e.Protocol == "tcp" && e.Local == server && e.Remote == client
 			})
-			checkEvents(t, events, rows, "thrown away on its way out", func(e *eventLine) bool {
+			checkEvents(t, events, rows, "dropped on its way out", func(e *eventLine) bool {
 				return e.Kind == "packet_drop" && slices.Contains(c.out, e.Reason) && e.Protocol == "udp" && e.Local == unsent && e.Remote == "127.0.0.1:7198" && e.Cgroup == group && e.Socket != ""
 			})
 		})
 	}
 }
 
-// memoryGroup is a control group that may have 32 MiB, of whichever version has the
-// controller here.
+// memoryGroup creates a control group limited to 32 MiB, in whichever version has the
+// memory controller on this machine.
 func memoryGroup(t *testing.T, s *stage) string {
 	t.Helper()
 	for _, v := range []struct{ parent, limit string }{{s.cgroup, "memory.max"}, {"/sys/fs/cgroup/memory", "memory.limit_in_bytes"}} {
@@ -376,14 +376,14 @@ func memoryGroup(t *testing.T, s *stage) string {
 	return ""
 }
 
-// TestOutOfMemory finds whom the kernel killed to free memory.
+// TestOutOfMemory checks that the process killed by the kernel to free memory is recorded.
 func TestOutOfMemory(t *testing.T) {
 	s := newStage(t, "scene idle")
 	dir := memoryGroup(t, s)
 	out := filepath.Join(t.TempDir(), "out.pcapng")
 	var pid int
 	record(t, Options{File: out, RingBuffer: 4 << 20, Cgroup: s.cgroup}, func() {
-		s.run(s.cgroup, "flood 1") // a capture without packets has no segment to put events beside
+		s.run(s.cgroup, "flood 1") // a capture without packets has no segment to write events next to
 		eater := startStage(t, "events eat "+dir, s.cgroup, 0)
 		pid = eater.pid
 		eater.cmd.Wait()

@@ -18,16 +18,16 @@ type face struct {
 	name      string // if_name
 	id        ring.InterfaceID
 	group     machine.Cgroup
-	cgroup    string // as the comment has it
+	cgroup    string // as in the comment
 	comment   string
 	since     int64 // UTC
 	delivered atomic.Uint64
 	lost      atomic.Uint64
-	untold    uint64 // of these, not yet told with a packet
+	untold    uint64 // of these, not yet reported with a packet
 
 	lane  *lane
-	ready bool             // declared: an interface without packets stays unnamed
-	who   workload.Subject // of what is known, for the warden
+	ready bool             // declared: an interface without packets is never declared
+	who   workload.Subject // what is known of the workload, for the policy
 	marks policy.Marks
 	gen   int // counts changes of these
 }
@@ -42,11 +42,11 @@ type faces struct {
 	warden *warden
 	laneOf func(namespace string, pending bool) *lane
 
-	mu   sync.Mutex // guards list; a ring asks for it from its own goroutines
+	mu   sync.Mutex // guards list; a ring reads it from its own goroutines
 	list []*face
 	by   map[uint64]*face
 	last *face
-	rest *face // for groups beyond what a recording tells apart
+	rest *face // for groups beyond maxFaces
 }
 
 const maxFaces = 50_000
@@ -62,7 +62,7 @@ func (f *faces) of(cgroup uint64, at int64) *face {
 			if f.rest == nil {
 				f.rest = f.add(machine.Cgroup{}, at)
 				f.mu.Lock()
-				f.rest.who.Unnamed, f.rest.lane = true, f.laneOf("", true) // it may be anybody's
+				f.rest.who.Unnamed, f.rest.lane = true, f.laneOf("", true) // it may belong to any namespace
 				f.mu.Unlock()
 				f.warden.know(f.rest)
 			}
@@ -87,7 +87,7 @@ func (f *faces) add(g machine.Cgroup, at int64) *face {
 	return x
 }
 
-// declare tells the output of an interface, before its first packet.
+// declare declares an interface to its output, before the interface's first packet.
 func (f *faces) declare(x *face) error {
 	if x.ready {
 		return nil
@@ -105,8 +105,8 @@ func (f *faces) declare(x *face) error {
 	return nil
 }
 
-// renew asks again who is behind an interface, and answers with what is known now where
-// that is not what packets were written with.
+// renew looks up again who is behind an interface. It returns what is known now, and whether
+// that differs from what packets were written with.
 func (f *faces) renew(x *face) (workload.InterfaceComment, bool, error) {
 	c := f.comment(x.group, x.since)
 	text := workload.FormatInterfaceComment(c)
@@ -116,7 +116,7 @@ func (f *faces) renew(x *face) (workload.InterfaceComment, bool, error) {
 	x.who = f.subject(&x.group, &c)
 	f.warden.know(x)
 	if l := f.laneOf(x.who.Namespace, x.who.Unnamed); l != x.lane && f.by[x.group.ID] == x {
-		// What was written stays where it is; packets from now on are another's.
+		// What was written stays where it is; later packets go to another interface.
 		delete(f.by, x.group.ID)
 		f.last = nil
 	}
@@ -132,7 +132,7 @@ func (f *faces) renew(x *face) (workload.InterfaceComment, bool, error) {
 	return c, x.ready, nil
 }
 
-// comment is what is known of a control group.
+// comment returns what is known of a control group.
 func (f *faces) comment(g machine.Cgroup, at int64) workload.InterfaceComment {
 	c := workload.InterfaceComment{Ring: f.ring, How: "none", Identity: workload.Identity{Node: f.node, ValidFrom: at}}
 	if g.ID == 0 {
@@ -166,7 +166,7 @@ func (f *faces) comment(g machine.Cgroup, at int64) workload.InterfaceComment {
 	return known
 }
 
-// describe makes the interface of a group: what it is called and what is known of it.
+// describe returns the interface of a group: its name and what is known of it.
 func (f *faces) describe(g machine.Cgroup, c *workload.InterfaceComment, text string) pcapng.Interface {
 	space, name := c.Identity.Namespace, c.Identity.Pod
 	if space == "" {
@@ -194,7 +194,7 @@ func (f *faces) describe(g machine.Cgroup, c *workload.InterfaceComment, text st
 	return i
 }
 
-// concerned lists the interfaces of a pod's or a container's control groups.
+// concerned lists the interfaces of the control groups of a pod or container.
 func (f *faces) concerned(pod, container string) (list []*face) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -206,7 +206,7 @@ func (f *faces) concerned(pod, container string) (list []*face) {
 	return list
 }
 
-// accounts are the counters of a lane's interfaces.
+// accounts returns the counters of an output's interfaces.
 func (f *faces) accounts(at int64, l *lane) []ring.InterfaceAccount {
 	f.mu.Lock()
 	defer f.mu.Unlock()

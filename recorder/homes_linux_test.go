@@ -10,10 +10,10 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/workload"
 )
 
-// TestPodsBeforeTheirAddressIsTold: what a pod says to a service has other addresses at the
-// other end, and Kubernetes tells of the pod's own a second later. Until then it may be
-// forbidden there too.
-func TestPodsBeforeTheirAddressIsTold(t *testing.T) {
+// TestPodsBeforeTheirAddressIsKnown covers packets that a pod sends to a service: they have
+// other addresses at the other end, and Kubernetes reports the pod's address a second later.
+// Until then, the packets may be forbidden at the other end too.
+func TestPodsBeforeTheirAddressIsKnown(t *testing.T) {
 	p := &policy.Policy{Never: []policy.Rule{{Owner: workload.Selector{Namespaces: []string{"payments"}}}}}
 	w, err := newWarden(p, &pods{}, nil)
 	if err != nil {
@@ -46,12 +46,12 @@ func TestPodsBeforeTheirAddressIsTold(t *testing.T) {
 			t.Errorf("%s: fate %d, want %d", what, got, want)
 		}
 	}
-	is("from an address that nobody has", send(dns, false, podIP, dnsIP), policy.Kept)
+	is("from an unused address", send(dns, false, podIP, dnsIP), policy.Kept)
 	is("from a pod without a name", send(pod, true, podIP, service), policy.Forbidden)
 	is("the same at the other end", send(dns, false, podIP, dnsIP), policy.Forbidden)
-	is("its answer", send(dns, true, dnsIP, podIP), policy.Forbidden)
+	is("its response", send(dns, true, dnsIP, podIP), policy.Forbidden)
 	names(pod, "shop")
-	is("from a pod that may", send(pod, true, podIP, service), policy.Kept)
+	is("from an allowed pod", send(pod, true, podIP, service), policy.Kept)
 	is("the same at the other end", send(dns, false, podIP, dnsIP), policy.Kept)
 	names(pod, "payments")
 	is("the other end of a forbidden pod", send(dns, false, podIP, dnsIP), policy.Forbidden)

@@ -7,51 +7,51 @@ import (
 	"strings"
 )
 
-// Errors about the machine or the rights of the process. What to do about each is in Hint.
+// Errors about the machine or the rights of the process. Hint says how to fix each.
 var (
-	ErrCgroup   = errors.New("no control groups of version 2")
+	ErrCgroup   = errors.New("control groups version 2 are not mounted")
 	ErrNoBTF    = errors.New("the kernel does not describe its types (no BTF in /sys/kernel/btf/vmlinux)")
-	ErrLockdown = errors.New("the kernel is locked down (confidentiality): no program may read its memory")
+	ErrLockdown = errors.New("the kernel is locked down (confidentiality): programs must not read its memory")
 
-	// ErrRefused means that the kernel's verifier refuses a program that packets need, or that
-	// the kernel is too old for it.
-	ErrRefused = errors.New("the kernel refuses a program")
+	// ErrRefused means that the kernel's verifier rejects a program that recording packets
+	// needs, or that the kernel is too old for it.
+	ErrRefused = errors.New("the kernel rejects a program")
 )
 
-// capRaw is what recording interfaces needs.
+// capRaw is the capability that recording interfaces needs.
 const capRaw = "CAP_NET_RAW"
 
-// PrivilegeError means that the process may not record.
+// PrivilegeError means that the process is not allowed to record.
 type PrivilegeError struct {
 	Missing []string // capabilities
 	Nested  bool     // in a user namespace, whose capabilities do not count
-	Err     error    // what the kernel said
+	Err     error    // the kernel's error
 }
 
 func (e *PrivilegeError) Error() string {
 	switch {
 	case len(e.Missing) > 0:
-		return "this process may not record: it lacks " + strings.Join(e.Missing, ", ")
+		return "missing privileges to record: " + strings.Join(e.Missing, ", ")
 	case e.Nested:
-		return "this process may not record: it is privileged in its own user namespace only"
+		return "missing privileges to record: this process is privileged only inside its user namespace"
 	}
-	return fmt.Sprintf("this process has the rights to record, but something forbids it (a seccomp profile or a security module): %v", e.Err)
+	return fmt.Sprintf("recording is blocked, probably by a seccomp profile or a security module: %v", e.Err)
 }
 
-// Unwrap returns what the kernel said.
+// Unwrap returns the kernel's error.
 func (e *PrivilegeError) Unwrap() error { return e.Err }
 
-// Hint says what to do about an error of this machine. It is empty for all others.
+// Hint says how to fix an error of this machine. It is empty for all other errors.
 func Hint(err error) string {
-	const otherwise = "; or use --capture=interfaces, which records without owners"
+	const otherwise = "; or use --capture=interfaces, which records packets without owners"
 	var right *PrivilegeError
 	switch {
 	case errors.As(err, &right) && right.Nested:
-		return "run it as root of the machine, outside of rootless containers and user namespaces"
+		return "run it as root on the host, outside rootless containers and user namespaces"
 	case errors.As(err, &right) && slices.Contains(right.Missing, capRaw):
-		return "run it as root; in a container add the capability NET_RAW"
+		return "run it as root; in a container, add the capability NET_RAW"
 	case errors.As(err, &right):
-		return "run it as root; in a container add the capabilities BPF, PERFMON and NET_ADMIN"
+		return "run it as root; in a container, add the capabilities BPF, PERFMON and NET_ADMIN"
 	case errors.Is(err, ErrLockdown):
 		return "boot with lockdown=integrity or lockdown=none" + otherwise
 	case errors.Is(err, ErrNoBTF):
@@ -59,7 +59,7 @@ func Hint(err error) string {
 	case errors.Is(err, ErrCgroup):
 		return "mount them: mkdir -p /sys/fs/cgroup/unified && mount -t cgroup2 none /sys/fs/cgroup/unified (in a container, mount the host's /sys/fs/cgroup at the same place)" + otherwise
 	case errors.Is(err, ErrRefused):
-		return "docs/guide/recorder.md lists the kernels that work; if yours is among them, please report these lines" + otherwise
+		return "docs/guide/recorder.md lists the kernels that work; if yours is among them, please report this error" + otherwise
 	}
 	return ""
 }

@@ -14,8 +14,8 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/internal/machine"
 )
 
-// hostError finds out what about this machine or process made loading or attaching fail. The
-// kernel's own answer is not enough: its verifier says "permission denied" for any mistake.
+// hostError explains why loading or attaching failed on this machine. The kernel's error is
+// not enough: its verifier reports "permission denied" for any mistake.
 func hostError(err error) error {
 	if err == nil || errors.Is(err, ErrCgroup) {
 		return err
@@ -37,7 +37,7 @@ func hostError(err error) error {
 	return err
 }
 
-// missingCapabilities are those that recording needs and this process lacks.
+// missingCapabilities returns those that recording needs and this process lacks.
 func missingCapabilities() (missing []string) {
 	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 	var data [2]unix.CapUserData
@@ -45,7 +45,7 @@ func missingCapabilities() (missing []string) {
 		return nil
 	}
 	has := func(n uint) bool { return data[n/32].Effective&(1<<(n%32)) != 0 }
-	if has(unix.CAP_SYS_ADMIN) { // does as well as each of them
+	if has(unix.CAP_SYS_ADMIN) { // includes each of them
 		return nil
 	}
 	for _, want := range []struct {
@@ -59,15 +59,15 @@ func missingCapabilities() (missing []string) {
 	return missing
 }
 
-// nestedUsers reports whether this process is in another user namespace than the machine's
-// first.
+// nestedUsers reports whether this process is in a user namespace other than the machine's
+// initial one.
 func nestedUsers() bool {
 	b, err := os.ReadFile("/proc/self/uid_map")
 	f := strings.Fields(string(b))
 	return err == nil && (len(f) != 3 || f[0] != "0" || f[1] != "0" || f[2] != "4294967295")
 }
 
-// cgroupRoot finds where control groups of version 2 are mounted.
+// cgroupRoot returns the mount point of control groups version 2.
 func cgroupRoot() (string, error) {
 	f, err := os.Open("/proc/self/mountinfo")
 	if err != nil {

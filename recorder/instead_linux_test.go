@@ -16,8 +16,8 @@ import (
 
 const insteadEnv = "PCAPSULE_TEST_INSTEAD"
 
-// TestInsteadOfSockets: a machine that cannot record sockets records interfaces and says
-// why, unless something was asked for that only sockets tell.
+// TestInsteadOfSockets checks that a machine that cannot record sockets records interfaces
+// and says why, unless an option needs sockets.
 func TestInsteadOfSockets(t *testing.T) {
 	if os.Getenv(insteadEnv) != "" {
 		insteadHere(t)
@@ -28,7 +28,7 @@ func TestInsteadOfSockets(t *testing.T) {
 	}
 	for _, tt := range []struct{ name, lacking string }{
 		{"without control groups", `awk '{for (i = 7; i <= NF; i++) if ($i == "-" && $(i+1) == "cgroup2") print $5}' /proc/self/mountinfo | while read -r dir; do umount -l "$dir"; done; exec "$0" "$@"`},
-		{"without a description of types", `mount -t tmpfs none /sys/kernel/btf; exec "$0" "$@"`},
+		{"without kernel types", `mount -t tmpfs none /sys/kernel/btf; exec "$0" "$@"`},
 		{"with rights for interfaces only", `exec setpriv --bounding-set=-all,+net_raw --inh-caps=-all "$0" "$@"`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -42,12 +42,12 @@ func TestInsteadOfSockets(t *testing.T) {
 	}
 }
 
-// insteadHere is the machine that lacks something.
+// insteadHere runs on the machine that lacks something.
 func insteadHere(t *testing.T) {
 	for _, o := range []Options{{Capture: Sockets}, {Capture: Auto, Cgroup: "/"}, {Capture: Auto, Keys: &Keys{Select: keys.Selector{PIDs: []uint32{uint32(os.Getpid())}}}}} {
 		o.File = filepath.Join(t.TempDir(), "none.pcapng")
 		if _, err := Run(t.Context(), o); err == nil {
-			t.Errorf("%+v records", o)
+			t.Errorf("%+v recorded, want an error", o)
 		}
 		if _, err := os.Stat(o.File); !errors.Is(err, os.ErrNotExist) {
 			t.Errorf("it left a file: %v", err)
@@ -66,12 +66,12 @@ func insteadHere(t *testing.T) {
 		}
 		defer c.Close()
 		for range 6 {
-			_, _ = c.Write([]byte("x")) // nobody listens: every other one is refused
+			_, _ = c.Write([]byte("x")) // no listener: every other write is refused
 		}
 	}
 	s, err := Run(ctx, o)
 	if err != nil || s.Delivered != 3 || why == nil {
-		t.Errorf("%d packets, error %v, said %v", s.Delivered, err, why)
+		t.Errorf("%d packets, error %v, reason %v", s.Delivered, err, why)
 	}
 	t.Log(why)
 }

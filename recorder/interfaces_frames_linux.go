@@ -17,7 +17,7 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/workload"
 )
 
-// round takes one block, if there is one.
+// round reads the next block, if it is ready. It reports whether it was.
 func (l *listening) round() (bool, error) {
 	block := l.ring[l.next*packetBlock : (l.next+1)*packetBlock]
 	status := (*atomic.Uint32)(unsafe.Pointer(&block[8]))
@@ -57,7 +57,7 @@ func (l *listening) frame(b []byte) error {
 	addr := b[frameHeader:]
 	hatype, pktType := ne.Uint16(addr[8:]), addr[10]
 	d := l.device(int(ne.Uint32(addr[4:])), at)
-	// What the loopback sends comes in again at once: once is enough.
+	// The loopback receives what it sends at once; one copy is enough.
 	if d.skip || hatype != hatypeEther && hatype != hatypeLoopback || d.loopback && pktType == fromUs {
 		l.mu.Lock()
 		l.refused++
@@ -78,17 +78,17 @@ func (l *listening) frame(b []byte) error {
 	if err := l.declare(d); err != nil {
 		return err
 	}
-	// It lies here so that a packet costs no memory.
+	// The packet is a field so that each one does not cost an allocation.
 	l.packet = ring.Packet{Interface: d.id, Time: at, Data: data, OrigLen: length, ID: l.nextID, Drops: l.pending}
 	if status&unix.TP_STATUS_VLAN_VALID != 0 && len(data) >= 12 {
-		// The kernel took the tag out of the frame; on the wire it stood here.
+		// The kernel removed the tag from the frame; on the wire it was here.
 		l.packet.Prefix, l.packet.Data, l.packet.OrigLen = tagged(l.head[:0], b, data), data[12:], length+4
 	}
 	l.packet.Flags = uint32(frameFlags(pktType, status))
 	return l.keep(&l.packet, d, data)
 }
 
-// tagged appends the start of a frame with its VLAN tag back in place.
+// tagged appends the start of a frame with its VLAN tag restored.
 func tagged(head, b, data []byte) []byte {
 	ne := binary.NativeEndian
 	tpid := uint16(unix.ETH_P_8021Q)
@@ -142,7 +142,7 @@ func (l *listening) keep(p *ring.Packet, d *device, frame []byte) error {
 	return err
 }
 
-// device returns an interface.
+// device returns an interface by its index.
 func (l *listening) device(index int, at int64) *device {
 	d := l.devices[index]
 	if d != nil && (d.skip || d.since != 0) {
@@ -167,7 +167,7 @@ func (l *listening) device(index int, at int64) *device {
 	return d
 }
 
-// declare tells the output of an interface, before its first frame.
+// declare declares an interface to the output, before the interface's first frame.
 func (l *listening) declare(d *device) error {
 	if d.ready {
 		return nil

@@ -23,10 +23,10 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/ring"
 )
 
-// Layout of a ring of packet sockets, version 3 (linux/if_packet.h).
+// Layout of a packet socket's ring, version 3 (linux/if_packet.h).
 const (
 	packetBlock  = 1 << 20 // bytes; one holds the longest packet
-	packetRetire = 10      // ms until a block that is not full is given to us
+	packetRetire = 10      // ms until the kernel hands over a block that is not full
 	frameHeader  = 48      // tpacket3_hdr; the address of the interface follows
 	linkAddress  = 20      // sockaddr_ll
 	maxDevices   = 16384
@@ -40,7 +40,7 @@ type device struct {
 	name      string // if_name
 	id        ring.InterfaceID
 	loopback  bool
-	skip      bool // not asked for
+	skip      bool // not selected
 	ready     bool // declared
 	about     pcapng.Interface
 	since     int64
@@ -62,26 +62,26 @@ type listening struct {
 	now     atomic.Pointer[ring.Clock]
 	nextID  uint64
 	left    uint64
-	pending uint64 // lost and not told yet
+	pending uint64 // lost and not yet reported with a packet
 	keys    *keyring
-	judge   *policy.Judge // nil: all is kept
+	judge   *policy.Judge // nil: every frame is kept
 	packet  ring.Packet
 	head    [16]byte
 	trouble bool
 
-	mu      sync.Mutex // guards the counters: a ring asks from its own goroutines
+	mu      sync.Mutex // guards the counters: a ring reads them from its own goroutines
 	devices map[int]*device
 	order   []*device
 	c       ring.Counters
-	refused uint64 // by us
-	never   uint64 // by policy, and in refused too
+	refused uint64 // by the recorder
+	never   uint64 // by policy; included in refused
 	bytes   uint64
 }
 
 // runInterfaces records frames of network interfaces, without eBPF.
 //
-// LIMIT: frames that the filter refuses are not counted: the kernel does not tell how many
-// there were. Interfaces without an Ethernet header are left out and counted as filtered.
+// LIMIT: frames that the filter rejects are not counted because the kernel does not report
+// their number. Interfaces without an Ethernet header are skipped and counted as filtered.
 func runInterfaces(ctx context.Context, o Options) (Stats, error) {
 	l := &listening{o: o, here: machine.This(), fd: -1, devices: map[int]*device{}, left: o.Count}
 	if o.Node != "" {
@@ -98,7 +98,7 @@ func runInterfaces(ctx context.Context, o Options) (Stats, error) {
 		return Stats{}, err
 	}
 	l.o.OnStart(Started{Where: "network interfaces", Only: l.o.Policy.Wanted(), Policy: l.o.Policy.String(), Filter: map[bool]string{true: "kernel", false: "none"}[o.Filter != ""], Ring: l.name,
-		Own: "the recorder's own traffic is not told apart here"})
+		Own: "the recorder's own traffic is recorded too"})
 	err := l.loop(ctx)
 	l.count()
 	l.drain(&err)
@@ -150,7 +150,7 @@ func (l *listening) open() error {
 	return nil
 }
 
-// bind begins: before, packets would be lost unseen.
+// bind starts the capture. Earlier, packets would be lost without being counted.
 func (l *listening) bind(wanted []int) error {
 	to := &unix.SockaddrLinklayer{Protocol: binary.NativeEndian.Uint16([]byte{0, unix.ETH_P_ALL})}
 	if len(wanted) == 1 {
@@ -162,7 +162,7 @@ func (l *listening) bind(wanted []int) error {
 	return nil
 }
 
-// wanted are the indexes of the interfaces that were named; packets of others are passed over.
+// wanted returns the indexes of the named interfaces; packets of others are skipped.
 func (l *listening) wanted() ([]int, error) {
 	var list []int
 	for _, name := range l.o.Interface {
@@ -187,7 +187,7 @@ func (l *listening) wanted() ([]int, error) {
 	return list, nil
 }
 
-// unknownInterface says which interfaces there are.
+// unknownInterface adds the names of the existing interfaces to the error.
 func unknownInterface(name string, err error) error {
 	all, listErr := net.Interfaces()
 	var names []string
@@ -199,14 +199,14 @@ func unknownInterface(name string, err error) error {
 	}
 	var op *net.OpError
 	if errors.As(err, &op) {
-		err = op.Err // without the words of how it was asked
+		err = op.Err // without the operation
 	}
-	return errors.Join(fmt.Errorf("interface %q: %w: want one of %s", name, err, strings.Join(names, ", ")), listErr)
+	return errors.Join(fmt.Errorf("interface %q: %w: use one of %s", name, err, strings.Join(names, ", ")), listErr)
 }
 
 func (l *listening) prepare(prog *filter.Program) error {
 	if err := unix.SetsockoptInt(l.fd, unix.SOL_PACKET, unix.PACKET_VERSION, unix.TPACKET_V3); err != nil {
-		return fmt.Errorf("asking for packet rings of version 3: %w", err)
+		return fmt.Errorf("requesting packet ring version 3: %w", err)
 	}
 	if l.o.Filter != "" {
 		raw := prog.Instructions()
@@ -215,7 +215,7 @@ func (l *listening) prepare(prog *filter.Program) error {
 			code[i] = unix.SockFilter{Code: r.Op, Jt: r.Jt, Jf: r.Jf, K: r.K}
 		}
 		if err := unix.SetsockoptSockFprog(l.fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &unix.SockFprog{Len: uint16(len(code)), Filter: &code[0]}); err != nil {
-			return fmt.Errorf("giving the filter of %d instructions to the kernel: %w", len(code), err)
+			return fmt.Errorf("attaching the filter of %d instructions: %w", len(code), err)
 		}
 		runtime.KeepAlive(code)
 	}
@@ -227,7 +227,7 @@ func (l *listening) prepare(prog *filter.Program) error {
 	req := unix.TpacketReq3{Block_size: packetBlock, Block_nr: uint32(l.blocks), Frame_size: 2048, Retire_blk_tov: packetRetire}
 	req.Frame_nr = req.Block_nr * (req.Block_size / req.Frame_size)
 	if err := unix.SetsockoptTpacketReq3(l.fd, unix.SOL_PACKET, unix.PACKET_RX_RING, &req); err != nil {
-		return fmt.Errorf("asking for a packet ring of %d MiB: %w", l.blocks, err)
+		return fmt.Errorf("requesting a packet ring of %d MiB: %w", l.blocks, err)
 	}
 	var err error
 	if l.ring, err = unix.Mmap(l.fd, 0, l.blocks*packetBlock, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED); err != nil {
@@ -301,12 +301,12 @@ func (l *listening) loop(ctx context.Context) error {
 	return nil
 }
 
-// drain takes what is left after the end.
+// drain reads the rest after the end.
 func (l *listening) drain(err *error) {
 	if l.o.Count > 0 && l.left == 0 {
 		return
 	}
-	// Nothing more comes in; the block that is being filled is given to us in a moment.
+	// No more packets arrive; the kernel hands over the block being filled shortly.
 	if bindErr := unix.SetsockoptSockFprog(l.fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, refuseAll()); bindErr != nil {
 		*err = errors.Join(*err, fmt.Errorf("ending: %w", bindErr))
 		return
@@ -328,7 +328,7 @@ func refuseAll() *unix.SockFprog {
 	return &unix.SockFprog{Len: 1, Filter: &code[0]}
 }
 
-// count reads what the kernel counted since it was asked last.
+// count reads what the kernel counted since the last call.
 func (l *listening) count() {
 	s, err := unix.GetsockoptTpacketStatsV3(l.fd, unix.SOL_PACKET, unix.PACKET_STATISTICS)
 	if err != nil {
@@ -336,14 +336,14 @@ func (l *listening) count() {
 		return
 	}
 	l.mu.Lock()
-	l.c.Seen += uint64(s.Packets) // with those dropped
+	l.c.Seen += uint64(s.Packets) // including those dropped
 	l.c.Dropped += uint64(s.Drops)
 	l.pending += uint64(s.Drops)
 	l.mu.Unlock()
 }
 
-// counters are those so far; t is what the output did with what it was given. Packets in
-// blocks that are not read yet are neither seen nor delivered.
+// counters returns the current counters; t is what the output did with the packets that it
+// received. Packets in unread blocks count as neither seen nor delivered.
 func (l *listening) counters(t ring.Taken) ring.Counters {
 	c := ring.Counters{Filtered: l.refused, Policy: l.never, Dropped: l.c.Dropped,
 		Drops: []ring.Drop{{Reason: reasonBuffer, Packets: l.c.Dropped}, {Reason: reasonWriter}}}

@@ -13,25 +13,25 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/ring"
 )
 
-// journal gathers lines of the side files until they are written.
+// journal collects lines of the side files until they are written.
 type journal struct {
 	onError func(error)
 	events  uint64
-	lost    uint64 // lines that found no file
-	failed  bool   // the disk refused, and it is told
+	lost    uint64 // lines lost because there was no file for them
+	failed  bool   // a write failed, and the error was reported
 }
 
 const (
 	sideOwners = "owners.jsonl"
 	sideEvents = "events"
-	maxPending = 1 << 20 // bytes that wait for a file
+	maxPending = 1 << 20 // bytes waiting for a file
 )
 
-// sideKinds are the kinds of files that a recording of sockets writes beside a segment.
+// sideKinds are the kinds of files that a recording of sockets writes next to a segment.
 var sideKinds = []string{sideOwners, sideEvents, ring.KeysKind}
 
-// give writes what was gathered of a lane, beside a segment. Without one it waits, within
-// bounds. A disk that refuses costs the lines, which are counted, and never the recording.
+// give writes the collected lines of an output next to a segment. Without a segment they
+// wait, up to a limit. If the disk fails, lines are lost and counted; recording goes on.
 func (j *journal) give(l *lane, id ring.ID) {
 	wrote, refused := false, false
 	for _, f := range []struct {
@@ -60,7 +60,7 @@ func (j *journal) give(l *lane, id ring.ID) {
 		*f.lines = (*f.lines)[:0]
 	}
 	if wrote {
-		j.failed = refused // told again when it refuses anew
+		j.failed = refused // the next failure is reported again
 	}
 }
 
@@ -74,7 +74,7 @@ func (j *journal) event(l *lane, v any) {
 func appendLine(b []byte, v any) []byte {
 	text, err := json.Marshal(v)
 	if err != nil {
-		return b // lines are structs of strings and numbers, which always encode
+		return b // never happens: lines are structs of strings and numbers
 	}
 	return append(append(b, text...), '\n')
 }
@@ -97,7 +97,7 @@ func stamp(ns int64) string {
 type processLine struct {
 	Time      string   `json:"time,omitempty"`
 	Kind      string   `json:"kind,omitempty"`
-	Process   string   `json:"process"` // number and start, unlike any other
+	Process   string   `json:"process"` // ID and start time, which together are unique
 	PID       uint32   `json:"pid"`
 	Parent    uint32   `json:"parent_pid,omitempty"`
 	Start     string   `json:"start,omitempty"`
@@ -116,7 +116,7 @@ type processLine struct {
 	Signal    *int32   `json:"signal,omitempty"`
 }
 
-// key names a process for good: numbers are given again.
+// key names a process for good: the kernel reuses process IDs.
 func key(p *machine.Process) string {
 	return strconv.FormatUint(uint64(p.PID), 10) + "@" + strconv.FormatInt(p.Start, 10)
 }
@@ -135,7 +135,7 @@ func (r *recording) describe(p *machine.Process) processLine {
 	return l
 }
 
-// userName is this machine's name of a user; a container's own names are not known.
+// userName returns this machine's name of a user; a container's own names are not known.
 func (r *recording) userName(uid int64) string {
 	if name, ok := r.users[uid]; ok {
 		return name
@@ -150,7 +150,7 @@ func (r *recording) userName(uid int64) string {
 	return name
 }
 
-// takeEvents reads all events there are: they come before the packets, which wait.
+// takeEvents reads all available events: they come before the packets, which wait.
 func (r *recording) takeEvents() {
 	for {
 		_, end := r.events.Fill(batch)
@@ -195,7 +195,7 @@ func (r *recording) event(e *bpf.Event) {
 	}
 }
 
-// inScope reports whether a control group is among those that are recorded.
+// inScope reports whether a control group is recorded.
 func (r *recording) inScope(cgroup uint64) bool {
 	if r.scope == "/" || r.scope == "" {
 		return true
@@ -227,7 +227,7 @@ func (r *recording) processEvent(e *bpf.Event) {
 		}
 	}
 	if e.Kind != bpf.EventExec {
-		l.Args = nil // they stand with the exec
+		l.Args = nil // the exec event has them
 	}
 	r.journal.event(r.groupLane(e.Cgroup), l)
 }
@@ -247,7 +247,7 @@ type netLine struct {
 	Cgroup    string `json:"cgroup,omitempty"`
 	Container string `json:"container,omitempty"`
 	PodUID    string `json:"pod_uid,omitempty"`
-	Limited   uint32 `json:"limited,omitempty"` // events of the kind left out before this one
+	Limited   uint32 `json:"limited,omitempty"` // events of this kind dropped before this one by the rate limit
 }
 
 func (r *recording) netEvent(e *bpf.Event) {
@@ -304,7 +304,7 @@ func tcpState(n uint32) string {
 	return strconv.Itoa(int(n))
 }
 
-// clockSet tells that somebody set the clock.
+// clockSet records that the clock was set.
 func (j *journal) clockSet(l *lane, c *machine.Clock) {
 	last := c.Steps[len(c.Steps)-1]
 	c.Steps = c.Steps[:0]
@@ -315,8 +315,8 @@ func (j *journal) clockSet(l *lane, c *machine.Clock) {
 	}{stamp(int64(last.At)), "clock_set", last})
 }
 
-// turn is called when a segment of a lane has ended or begun: all that is known of the
-// packets of one goes to its own side file.
+// turn is called when an output's segment has ended or begun. It writes everything known of
+// the packets of a segment to that segment's side files.
 func (r *recording) turn(l *lane) {
 	if n := l.out.ended(); n != l.endedSeen {
 		l.endedSeen = n
@@ -335,7 +335,7 @@ func (r *recording) turn(l *lane) {
 	}
 }
 
-// side writes the lines that are due; all at the end.
+// side writes the lines that are due, or all lines at the end.
 func (r *recording) side(end bool) {
 	now := int64(r.clock.Now.Real)
 	waiting := 0
@@ -357,7 +357,7 @@ func (r *recording) side(end bool) {
 	}
 }
 
-// resume puts what is left beside the last segment of a lane: none is open any more.
+// resume reopens the side files of an output's last segment for lines that are left.
 func (r *recording) resume(l *lane) {
 	if l.segment = l.before; l.segment == (ring.ID{}) {
 		return
@@ -367,7 +367,7 @@ func (r *recording) resume(l *lane) {
 	}
 }
 
-// groupLane is the lane of what happens in a control group.
+// groupLane returns the output for events of a control group.
 func (r *recording) groupLane(cgroup uint64) *lane {
 	if len(r.lanes) == 1 {
 		return r.lanes[0]

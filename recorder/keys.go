@@ -9,16 +9,16 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/workload"
 )
 
-// Keys says whose TLS keys and plaintext are read on this machine, and who may read keys
-// afterwards. A process is chosen by any of the rules.
+// Keys selects the processes whose TLS keys and plaintext are read on this machine, and who
+// can read the keys afterwards. A process is selected if it matches any of the rules.
 type Keys struct {
 	Select     keys.Selector
-	Workloads  []workload.Selector // chosen by who they are, as Options.Source knows it
-	Recipients []age.Recipient     // key files are encrypted to; none leaves them in clear, for their owner only
-	Layouts    string              // folder where found layouts of libraries are kept; "" forgets them at the end
+	Workloads  []workload.Selector // matched against what Options.Source knows of a process
+	Recipients []age.Recipient     // of encrypted key files; without any, files are not encrypted and only their owner can read them
+	Layouts    string              // folder for the library layouts found; "" discards them at the end
 
-	// Plaintext says whose plaintext is read where programs give it to a TLS library and get
-	// it from one, which costs these programs some microseconds a call.
+	// Plaintext selects the processes whose plaintext is read at their calls of a TLS library.
+	// Reading costs these programs some microseconds a call.
 	Plaintext          keys.Selector
 	PlaintextWorkloads []workload.Selector
 }
@@ -46,23 +46,23 @@ func (k *Keys) check() error {
 	return nil
 }
 
-// KeyStats is how the reading of keys stands.
+// KeyStats is the state of reading keys.
 type KeyStats struct {
 	keys.Counters
-	Unplaced  uint64         // keys that found no file: no segment was begun for them
-	Processes []keys.Process // that were chosen, also those that ended; at most 65,536; of keys and plaintext
-	Plaintext *PlainStats    // nil where none is read
+	Unplaced  uint64         // keys lost because there was no segment for them
+	Processes []keys.Process // selected for keys or plaintext, including those that ended; at most 65,536
+	Plaintext *PlainStats    // nil if none is read
 }
 
-// PlainStats is how the reading of plaintext stands.
+// PlainStats is the state of reading plaintext.
 type PlainStats struct {
 	keys.PlainCounters
-	Forbidden   uint64 // of the pieces that are written: left out by the policy
-	EndsUnknown error  // why no addresses are known, where that is so
+	Forbidden   uint64 // pieces that the policy removed
+	EndsUnknown error  // why addresses are unknown; nil if they are known
 }
 
-// TLSProcesses counts chosen processes by state and reason: each once, with the best that
-// is known of it.
+// TLSProcesses counts the selected processes by state and reason. Each process counts once,
+// with its best state.
 func (s *KeyStats) TLSProcesses() map[TLSState]int {
 	count := map[TLSState]int{}
 	for _, p := range s.Processes {
@@ -71,7 +71,7 @@ func (s *KeyStats) TLSProcesses() map[TLSState]int {
 	return count
 }
 
-// TLSState is the state of a process, with the reason where there are no keys.
+// TLSState is the state of a process, with the reason if there are no keys.
 type TLSState struct {
 	State  keys.State
 	Reason keys.Reason

@@ -13,7 +13,7 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/workload"
 )
 
-// subjectOf is what is known of a process, by its control group.
+// subjectOf returns what is known of a process from its control group.
 func subjectOf(source workload.Source, pid uint32, exe, cgroup string) workload.Subject {
 	var x workload.Subject
 	container, pod := workload.ParseCgroup(cgroup)
@@ -33,7 +33,7 @@ func subjectOf(source workload.Source, pid uint32, exe, cgroup string) workload.
 	return x
 }
 
-// choosing adds workloads to a selector, and takes out whom the policy forbids.
+// choosing adds workloads to a selector, and excludes those that the policy forbids.
 func choosing(s keys.Selector, list []workload.Selector, source workload.Source, discreet *discretion) keys.Selector {
 	if len(list) > 0 {
 		s.Workload = func(cgroup string) bool {
@@ -47,18 +47,18 @@ func choosing(s keys.Selector, list []workload.Selector, source workload.Source,
 	return s
 }
 
-// discretion holds a policy where keys and plaintext are read. A nil one holds none.
+// discretion applies a policy to keys and plaintext. A nil one allows everything.
 type discretion struct {
 	source workload.Source
 
-	mu    sync.Mutex // guards all below
+	mu    sync.Mutex // guards the fields below
 	judge *policy.Judge
-	never bool // some are forbidden, whoever they talk with
+	never bool // some owners are forbidden, whatever their peer
 	marks map[speaker]judged
 	peers map[netip.Addr]judged
 }
 
-// judged is an answer, for a time.
+// judged is a cached decision.
 type judged struct {
 	policy.Marks
 	until time.Time
@@ -70,9 +70,9 @@ const (
 	ipTCP     = 6
 )
 
-var errPlainBytes = fmt.Errorf("%w: rules about ports and patterns are about packets: plaintext cannot be read beside them", ErrPolicy)
+var errPlainBytes = fmt.Errorf("%w: --plaintext cannot be used with rules about ports or patterns, which apply to packets only", ErrPolicy)
 
-// newDiscretion makes what holds a recording's policy.
+// newDiscretion returns the discretion for a recording's policy.
 func newDiscretion(o *Options) (*discretion, error) {
 	if o.Policy == nil {
 		return nil, nil
@@ -91,7 +91,7 @@ func newDiscretion(o *Options) (*discretion, error) {
 	return d, nil
 }
 
-// forbids tells whether a process must not be read.
+// forbids reports whether a process must not be read.
 func (d *discretion) forbids(pid uint32, exe, cgroup string) bool {
 	if d == nil {
 		return false
@@ -102,8 +102,8 @@ func (d *discretion) forbids(pid uint32, exe, cgroup string) bool {
 	return d.judge.Silenced(d.judge.Marks(&x))
 }
 
-// conceals tells whether a piece of plaintext must not be written, for whose it is or for
-// whom it is said to. Where that is not known, and some are forbidden, it must not.
+// conceals reports whether a piece of plaintext must not be written because of its owner or
+// its peer. If the peer is not known, and some owners are forbidden, it must not be written.
 func (d *discretion) conceals(x *keys.Plain) bool {
 	if d == nil {
 		return false
@@ -127,7 +127,7 @@ func (d *discretion) conceals(x *keys.Plain) bool {
 	return d.judge.Silenced(m.Or(d.peer(x.Remote, x.Time, now)))
 }
 
-// peer answers for who has an address.
+// peer returns the marks of the workload at an address.
 func (d *discretion) peer(a netip.AddrPort, at int64, now time.Time) policy.Marks {
 	if d.source == nil || !a.IsValid() || a.Addr().IsLoopback() {
 		return policy.Marks{}
@@ -148,7 +148,7 @@ func (d *discretion) peer(a netip.AddrPort, at int64, now time.Time) policy.Mark
 	return m.Marks
 }
 
-// speaker is who says something.
+// speaker is a process that uses a TLS library.
 type speaker struct {
 	pid     uint32
 	exe     string

@@ -16,21 +16,21 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/ring"
 )
 
-const maxKeyProcesses = 65536 // that are told of at the end
+const maxKeyProcesses = 65536 // reported at the end
 
-// keyring reads TLS keys and plaintext beside a recording. A nil one does nothing.
+// keyring reads TLS keys and plaintext during a recording. A nil one does nothing.
 type keyring struct {
 	out       places
 	to        []age.Recipient
 	onError   func(error)
 	talks     *keys.Conversations
 	current   keys.Current
-	tracker   *keys.Tracker // nil where no keys are read
-	plain     *plaintext    // nil where none is read
-	id        ring.ID       // segment whose file is open
-	before    ring.ID       // the last one that there was
+	tracker   *keys.Tracker // nil if no keys are read
+	plain     *plaintext    // nil if none is read
+	id        ring.ID       // segment whose key file is open
+	before    ring.ID       // the last segment before that
 	file      *keyFile
-	processes map[uint32][]keys.Process // by number, which is given again
+	processes map[uint32][]keys.Process // by process ID, which the kernel reuses
 	noted     int
 	states    map[stated]*toldState
 	statesAt  time.Time
@@ -38,15 +38,15 @@ type keyring struct {
 	ended     bool
 }
 
-// places is what of an output is needed: which segment is being written, and where its keys
-// stand.
+// places is the part of an output that a keyring needs: the segment being written, and the
+// path of its key file.
 type places interface {
 	segment() ring.ID
 	sidePath(id ring.ID, kind string) string
 	reopen(ring.ID) error
 }
 
-// startKeys begins to read keys where somebody is chosen.
+// startKeys starts to read keys if any process is selected.
 func startKeys(o *Options, out *sink, now func() *ring.Clock) (*keyring, error) {
 	if o.Keys == nil {
 		return nil, nil
@@ -78,27 +78,27 @@ func startKeys(o *Options, out *sink, now func() *ring.Clock) (*keyring, error) 
 	return k, nil
 }
 
-// packet takes an IP packet of the recording: its connections prove keys.
+// packet reads an IP packet of the recording: its connections confirm keys.
 func (k *keyring) packet(ip []byte) {
 	if k != nil {
 		k.talks.Packet(ip)
 	}
 }
 
-// frame takes one with an Ethernet header, as it was before its VLAN tag was put back.
+// frame reads a frame with an Ethernet header, before its VLAN tag is restored.
 func (k *keyring) frame(b []byte) {
 	const header = 14
 	if k == nil || len(b) <= header {
 		return
 	}
-	if b[12] == 0x81 && b[13] == 0 && len(b) > header+4 { // a tag that the kernel left there
+	if b[12] == 0x81 && b[13] == 0 && len(b) > header+4 { // a tag that the kernel did not remove
 		b = b[4:]
 	}
 	k.talks.Packet(b[header:])
 }
 
-// follow lets keys go beside the segment that is being written now. While there is none
-// they wait.
+// follow writes keys next to the segment that is being written now. Without a segment they
+// wait.
 func (k *keyring) follow() error {
 	if k == nil {
 		return nil
@@ -115,13 +115,13 @@ func (k *keyring) follow() error {
 	return k.place(&keyFile{path: k.out.sidePath(id, ring.KeysKind), to: k.to, onError: k.onError})
 }
 
-// place changes the file, and ends the one before.
+// place changes the key file and closes the previous one.
 func (k *keyring) place(f *keyFile) error {
 	old := k.file
 	if k.file = f; f == nil && old == nil {
 		return nil
 	}
-	var to keys.Sink // a nil pointer in it would be a sink
+	var to keys.Sink // a nil *keyFile in it would be a non-nil sink
 	if f != nil {
 		to = f
 	}
@@ -132,7 +132,7 @@ func (k *keyring) place(f *keyFile) error {
 	return err
 }
 
-// turn is follow for the loop of a recording, which goes on without keys.
+// turn calls follow from the loop of a recording, which goes on if keys cannot be written.
 func (k *keyring) turn() {
 	if k == nil {
 		return
@@ -148,7 +148,7 @@ func (k *keyring) turn() {
 	}
 }
 
-// end stops reading, while the last segment is still open where there is one.
+// end stops reading while the last segment is still open, if there is one.
 func (k *keyring) end() {
 	if k == nil || k.ended {
 		return
@@ -170,10 +170,10 @@ func (k *keyring) end() {
 	}
 }
 
-// settle places what still waits and ends the last file. What comes when no segment is open
-// any more goes beside the last one there was.
+// settle writes what is still waiting and closes the last file. Keys that arrive when no
+// segment is open any more are written next to the last one.
 //
-// LIMIT: an encrypted file that was ended takes no more; such keys are lost and counted.
+// LIMIT: a closed encrypted file cannot be extended; such keys are lost and counted.
 func (k *keyring) settle() {
 	var late error
 	if k.file == nil && k.before != (ring.ID{}) && k.current.Waiting() > 0 {
@@ -184,7 +184,7 @@ func (k *keyring) settle() {
 	}
 }
 
-// followed are the processes of keys and plaintext, each once, with the best that is known.
+// followed returns the processes read for keys or plaintext, each once, with its best state.
 func (k *keyring) followed() []keys.Process {
 	var list []keys.Process
 	if k.tracker != nil {
@@ -213,7 +213,7 @@ func (k *keyring) followed() []keys.Process {
 func (k *keyring) note() {
 	for _, p := range k.followed() {
 		list := k.processes[p.PID]
-		// What runs another program now and had no keys before was not what was meant.
+		// A process without keys that runs another program now was not meant: replace it.
 		if n := len(list); n > 0 && (list[n-1].Executable == p.Executable || list[n-1].State == keys.None) {
 			list[n-1] = p
 		} else if k.noted < maxKeyProcesses {
@@ -223,7 +223,7 @@ func (k *keyring) note() {
 	}
 }
 
-// stats tells how it stands.
+// stats returns the current state.
 func (k *keyring) stats() *KeyStats {
 	if k == nil {
 		return nil
@@ -254,8 +254,8 @@ func (k *keyring) stats() *KeyStats {
 	return s
 }
 
-// keyFile is the key file of a segment, made when its first key comes: a segment without
-// keys has none.
+// keyFile is the key file of a segment. It is created for its first key: a segment without
+// keys has no key file.
 type keyFile struct {
 	path    string
 	to      []age.Recipient
@@ -303,7 +303,7 @@ func (f *keyFile) close() error {
 	return f.f.Close()
 }
 
-// noKeyFile tells of a key file that a new capture would be mixed with.
+// noKeyFile returns an error if there is a key file that a new capture would be mixed with.
 func noKeyFile(path string) error {
 	if _, err := os.Lstat(path); err == nil {
 		return fmt.Errorf("key file %s: %w", path, fs.ErrExist)

@@ -14,7 +14,7 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/secrets"
 )
 
-// segments is an output of which a test says what segment is open.
+// segments is an output whose open segment is set by the test.
 type segments struct {
 	dir string
 	now ring.ID
@@ -31,7 +31,7 @@ func keyOf(random byte) keys.Key {
 		Label: secrets.ClientRandom, ID: bytes.Repeat([]byte{random}, 32), Value: make([]byte, 48)}}
 }
 
-func TestKeysGoBesideTheSegmentThatIsWritten(t *testing.T) {
+func TestKeysAreWrittenNextToTheOpenSegment(t *testing.T) {
 	id, err := age.GenerateX25519Identity()
 	if err != nil {
 		t.Fatal(err)
@@ -41,19 +41,19 @@ func TestKeysGoBesideTheSegmentThatIsWritten(t *testing.T) {
 	for _, tt := range []struct {
 		name       string
 		to         []age.Recipient
-		keys       []ring.ID // what is open when each key comes
+		keys       []ring.ID // the open segment when each key arrives
 		last       ring.ID
-		one, two   int // lines beside each
+		one, two   int // lines next to each
 		lost, told int
 	}{
-		{"a key a segment", nil, []ring.ID{one, two}, two, 1, 1, 0, 0},
+		{"one key per segment", nil, []ring.ID{one, two}, two, 1, 1, 0, 0},
 		{"between two segments keys wait for the next", nil, []ring.ID{one, none, two}, two, 1, 2, 0, 0},
 		{"before the first segment too", nil, []ring.ID{none, one}, one, 2, 0, 0, 0},
-		{"at the end the last segment takes them", nil, []ring.ID{one, none}, none, 2, 0, 0, 0},
+		{"at the end, keys are written next to the last segment", nil, []ring.ID{one, none}, none, 2, 0, 0, 0},
 		{"a segment without keys has no file", nil, []ring.ID{one}, two, 1, 0, 0, 0},
-		{"no segment has no keys, which is counted", nil, []ring.ID{none}, none, 0, 0, 1, 0},
-		{"encrypted ones are ended with their segment", []age.Recipient{id.Recipient()}, []ring.ID{one, none, two}, two, 1, 1, 0, 0},
-		{"what is encrypted and ended takes no more", []age.Recipient{id.Recipient()}, []ring.ID{one, none}, none, 1, 0, 1, 1},
+		{"without any segment, keys are lost and counted", nil, []ring.ID{none}, none, 0, 0, 1, 0},
+		{"an encrypted file is closed with its segment", []age.Recipient{id.Recipient()}, []ring.ID{one, none, two}, two, 1, 1, 0, 0},
+		{"a closed encrypted file is not extended", []age.Recipient{id.Recipient()}, []ring.ID{one, none}, none, 1, 0, 1, 1},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			out := &segments{dir: t.TempDir()}
@@ -80,7 +80,7 @@ func TestKeysGoBesideTheSegmentThatIsWritten(t *testing.T) {
 				}
 			}
 			if lost := int(k.current.Waiting()); lost != tt.lost || told != tt.told {
-				t.Errorf("%d keys without a place, want %d; %d errors, want %d", lost, tt.lost, told, tt.told)
+				t.Errorf("%d keys without a file, want %d; %d errors, want %d", lost, tt.lost, told, tt.told)
 			}
 		})
 	}

@@ -25,13 +25,13 @@ const (
 	linkUpperPDU   = 252 // LINKTYPE_WIRESHARK_UPPER_PDU
 	plainSeries    = "plaintext"
 	plainSnap      = 128 << 10
-	maxSpeakers    = 4096  // processes that have an interface of their own
+	maxSpeakers    = 4096  // processes with their own interface
 	maxPlainTalks  = 65536 // connections whose protocol is remembered
-	reasonLibraryN = "not as a library calls"
+	reasonLibraryN = "unexpected library call"
 )
 
-// plaintext writes what processes give to TLS libraries and get from them as a capture of
-// upper PDUs, beside that of packets. It implements keys.PlainSink.
+// plaintext writes what processes pass to TLS libraries and receive from them as a capture
+// of upper PDUs, next to that of packets. It implements keys.PlainSink.
 type plaintext struct {
 	tracker   atomic.Pointer[keys.Tracker]
 	onError   func(error)
@@ -42,42 +42,42 @@ type plaintext struct {
 	source    workload.Source
 	node      string
 	forbidden atomic.Uint64
-	failed    atomic.Uint64 // of pieces that had waited
+	failed    atomic.Uint64 // writes of pieces that had waited
 
-	mu    sync.Mutex // guards all below; the ring is called with it held
+	mu    sync.Mutex // guards the fields below; held while the ring is called
 	out   plainOut
 	name  string
 	rest  *ring.InterfaceID
-	talks map[uint64]string // Wireshark's names for what connections say
+	talks map[uint64]string // Wireshark's name for the protocol of each connection
 	order []uint64
 	head  []byte
 	told  bool
 
-	waiting   map[uint64][]keys.Plain // whose connection's ends are not known yet
-	settled   map[uint64]bool         // connections that are not waited for
+	waiting   map[uint64][]keys.Plain // pieces of connections with unknown ends, by connection
+	settled   map[uint64]bool         // connections whose pieces do not wait
 	waits     int                     // bytes
 	waitsFrom time.Time
 
 	speakers map[speaker]ring.InterfaceID
 
-	list sync.Mutex // guards all; the ring asks for them from its own goroutines
+	list sync.Mutex // guards all; the ring reads it from its own goroutines
 	all  []ring.InterfaceID
 }
 
-// plainOut is what of a series is needed.
+// plainOut is the part of a series that plaintext needs.
 type plainOut interface {
 	Interface(pcapng.Interface) (ring.InterfaceID, error)
 	Append(*ring.Packet) error
 }
 
-// plainPath is the file beside one of packets.
+// plainPath returns the plaintext file for a capture file.
 func plainPath(file string) string {
 	dir, name := filepath.Split(file)
 	return dir + plainSeries + "-" + strings.TrimSuffix(name, filepath.Ext(name)) + ".pcapng"
 }
 
-// startPlaintext begins to read where somebody is chosen. Its output is a series of the
-// recording's ring, or a file beside its file.
+// startPlaintext starts to read plaintext. Its output is a series of the recording's ring,
+// or a file next to the capture file.
 func startPlaintext(o *Options, out *sink, discreet *discretion, now func() *ring.Clock, utc func(uint64) int64) (*plaintext, error) {
 	p := &plaintext{onError: o.OnError, discreet: discreet, source: o.Source, speakers: map[speaker]ring.InterfaceID{}, talks: map[uint64]string{}, waiting: map[uint64][]keys.Plain{}, settled: map[uint64]bool{}}
 	here := machine.This()
@@ -99,7 +99,7 @@ func startPlaintext(o *Options, out *sink, discreet *discretion, now func() *rin
 	to.Keys, to.writer = nil, out.w
 	name := plainSeries
 	if list := ages(o.Policy); len(list) > 0 {
-		name = ring.AgedSeries(name, list[0]) // nothing is kept for longer than it may be
+		name = ring.AgedSeries(name, list[0]) // nothing is kept longer than the policy allows
 	}
 	if o.File != "" {
 		to.File, to.writer = plainPath(o.File), nil
@@ -118,7 +118,7 @@ func startPlaintext(o *Options, out *sink, discreet *discretion, now func() *rin
 	return p, nil
 }
 
-// end takes what is left and closes the output.
+// end writes what is left and closes the output.
 func (p *plaintext) end() error {
 	err := p.tracker.Load().Close()
 	p.mu.Lock()
@@ -135,8 +135,8 @@ func (p *plaintext) stats() (*PlainStats, error) {
 	return &PlainStats{PlainCounters: c, Forbidden: p.forbidden.Load(), EndsUnknown: t.EndsUnknown()}, err
 }
 
-// account balances by what the programs in the kernel counted of pieces that did not come,
-// and what became of those that came.
+// account balances the pieces that the kernel programs counted as lost with what became of
+// the others.
 func (p *plaintext) account(taken ring.Taken, clock *ring.Clock) ring.Account {
 	a := ring.Account{Clock: clock}
 	t := p.tracker.Load()
@@ -178,11 +178,11 @@ func (p *plaintext) Flush() error {
 	return nil
 }
 
-// plainComment says of a piece what the format has no place for.
+// plainComment describes a piece in the fields that the format lacks.
 type plainComment struct {
 	Connection uint64 `json:"connection"`
 	Ends       string `json:"ends"`
-	Call       uint64 `json:"call,omitempty"` // where it is not the whole call
+	Call       uint64 `json:"call,omitempty"` // size of the whole call, if this is a part of it
 	Offset     uint64 `json:"offset,omitempty"`
 }
 
@@ -205,7 +205,7 @@ func (p *plaintext) Plain(x *keys.Plain) error {
 	return p.give(x)
 }
 
-// give writes a piece that may be written.
+// give writes a piece unless the policy forbids it.
 func (p *plaintext) give(x *keys.Plain) error {
 	if p.discreet.conceals(x) {
 		p.forbidden.Add(1)
@@ -223,8 +223,8 @@ const (
 	plainPatience   = 2 * time.Second
 )
 
-// wait keeps a piece for a moment: a client may speak before its library is seen with a
-// socket. It answers false where there is no hope or no room.
+// wait keeps a piece for a moment: a client may write before its library is seen with a
+// socket. It returns false if waiting is useless or there is no room.
 func (p *plaintext) wait(x *keys.Plain) bool {
 	if t := p.tracker.Load(); t == nil || t.EndsUnknown() != nil || p.settled[x.Connection] || p.waits+len(x.Data) > maxWaitingPlain {
 		return false
@@ -239,7 +239,7 @@ func (p *plaintext) wait(x *keys.Plain) bool {
 	return true
 }
 
-// release writes what waits of a connection.
+// release writes the waiting pieces of a connection.
 func (p *plaintext) release(connection uint64) {
 	for i := range p.waiting[connection] {
 		x := &p.waiting[connection][i]
@@ -251,18 +251,18 @@ func (p *plaintext) release(connection uint64) {
 	delete(p.waiting, connection)
 }
 
-// releaseAll writes what waited for too long, by the first of them.
+// releaseAll writes all waiting pieces, because the first of them has waited too long.
 func (p *plaintext) releaseAll() {
 	for _, c := range slices.Sorted(maps.Keys(p.waiting)) {
 		p.release(c)
 		if len(p.settled) >= maxPlainTalks {
 			clear(p.settled)
 		}
-		p.settled[c] = true // it has no socket of its own, and waits no more
+		p.settled[c] = true // it has no socket: its pieces no longer wait
 	}
 }
 
-// turn looks after what waits.
+// turn writes the pieces that have waited too long.
 func (p *plaintext) turn() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -295,7 +295,7 @@ func (p *plaintext) write(x *keys.Plain) error {
 	return p.out.Append(&packet)
 }
 
-// speaker gives a process its interface.
+// speaker returns the interface of a process.
 func (p *plaintext) speaker(x *keys.Plain) (ring.InterfaceID, error) {
 	s := speaker{x.PID, x.Executable, x.Library}
 	if id, ok := p.speakers[s]; ok {
@@ -304,7 +304,7 @@ func (p *plaintext) speaker(x *keys.Plain) (ring.InterfaceID, error) {
 	if p.rest != nil {
 		return *p.rest, nil
 	}
-	i := pcapng.Interface{Name: "others", Description: "plaintext at the call, not packets; of processes beyond those that have an interface of their own"}
+	i := pcapng.Interface{Name: "others", Description: "plaintext read at library calls, not packets, of all other processes"}
 	if len(p.speakers) < maxSpeakers {
 		text, err := json.Marshal(struct {
 			Executable string `json:"executable"`
@@ -314,7 +314,7 @@ func (p *plaintext) speaker(x *keys.Plain) (ring.InterfaceID, error) {
 			return 0, fmt.Errorf("describing plaintext: %w", err)
 		}
 		i = pcapng.Interface{Name: machine.Clean(fmt.Sprintf("%s/%d/%s", filepath.Base(x.Executable), x.PID, x.Library), 200),
-			Description: "plaintext at the call, not packets", Comments: []string{workload.FormatInterfaceComment(p.whose(x)), string(text)}}
+			Description: "plaintext read at library calls, not packets", Comments: []string{workload.FormatInterfaceComment(p.whose(x)), string(text)}}
 	}
 	id, err := p.out.Interface(i)
 	if err != nil {
@@ -331,7 +331,7 @@ func (p *plaintext) speaker(x *keys.Plain) (ring.InterfaceID, error) {
 	return id, nil
 }
 
-// whose is what is known of a process, as the interfaces of packets have it.
+// whose returns what is known of a process, in the same form as for packets.
 func (p *plaintext) whose(x *keys.Plain) workload.InterfaceComment {
 	container, pod := workload.ParseCgroup(x.Cgroup)
 	var c workload.InterfaceComment
@@ -355,7 +355,7 @@ func (p *plaintext) whose(x *keys.Plain) workload.InterfaceComment {
 	return c
 }
 
-// dissector is Wireshark's name for what a connection says, by its first bytes.
+// dissector returns Wireshark's name for the protocol of a connection, from its first bytes.
 func (p *plaintext) dissector(x *keys.Plain) string {
 	name, ok := p.talks[x.Connection]
 	if !ok {
@@ -398,7 +398,7 @@ const (
 	portTCP      = 2
 )
 
-// plainTags appends the tags that stand before a PDU's bytes.
+// plainTags appends the tags that precede a PDU's bytes.
 func plainTags(b []byte, dissector string, x *keys.Plain) []byte {
 	tag := func(n uint16, v []byte) {
 		size := (len(v) + 3) &^ 3

@@ -16,7 +16,7 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/workload"
 )
 
-// pieces is a plainOut that remembers.
+// pieces is a plainOut that keeps what is written.
 type pieces struct {
 	interfaces []pcapng.Interface
 	said       []string
@@ -56,13 +56,13 @@ func TestPlaintextWaitsForTheEndsOfItsConnection(t *testing.T) {
 	late := keys.Plain{}
 	for _, tt := range []struct {
 		name string
-		in   []keys.Plain // an empty one lets time pass
+		in   []keys.Plain // an empty one advances the time
 		out  string
 	}{
-		{"known ones at once", []keys.Plain{piece(1, keys.CallSocket, "a")}, "!a"},
-		{"what came before is known by what comes later", []keys.Plain{piece(1, keys.NoEnds, "a"), piece(1, keys.NoEnds, "b"), piece(1, keys.LastSocket, "c")}, "!a !b !c"},
+		{"pieces with known ends are written at once", []keys.Plain{piece(1, keys.CallSocket, "a")}, "!a"},
+		{"a later piece reveals the ends of earlier ones", []keys.Plain{piece(1, keys.NoEnds, "a"), piece(1, keys.NoEnds, "b"), piece(1, keys.LastSocket, "c")}, "!a !b !c"},
 		{"another connection does not wait", []keys.Plain{piece(1, keys.NoEnds, "a"), piece(2, keys.CallSocket, "b"), piece(1, keys.CallSocket, "c")}, "!b !a !c"},
-		{"what is never known is written so", []keys.Plain{piece(1, keys.NoEnds, "a"), late, piece(1, keys.NoEnds, "b")}, "?a ?b"},
+		{"pieces whose ends stay unknown are written without them", []keys.Plain{piece(1, keys.NoEnds, "a"), late, piece(1, keys.NoEnds, "b")}, "?a ?b"},
 		{"nothing is lost at the end", []keys.Plain{piece(2, keys.NoEnds, "a"), piece(1, keys.NoEnds, "b")}, "?b ?a"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -78,7 +78,7 @@ func TestPlaintextWaitsForTheEndsOfItsConnection(t *testing.T) {
 				if err := p.Plain(&x); err != nil {
 					t.Fatal(err)
 				}
-				clear(x.Data) // it may not be kept
+				clear(x.Data) // Plain must not keep it
 			}
 			p.releaseAll()
 			if got := strings.Join(out.said, " "); got != tt.out || p.waits != 0 {
@@ -91,12 +91,12 @@ func TestPlaintextWaitsForTheEndsOfItsConnection(t *testing.T) {
 	}
 }
 
-func TestPlaintextOfForbiddenOnesIsNotWritten(t *testing.T) {
+func TestForbiddenPlaintextIsNotWritten(t *testing.T) {
 	never := func(r policy.Rule) *Options {
 		return &Options{Policy: &policy.Policy{Never: []policy.Rule{r}}, Keys: &Keys{Plaintext: keys.Selector{PIDs: []uint32{1}}}}
 	}
 	if _, err := newDiscretion(never(policy.Rule{Ports: []policy.Ports{{From: 443, To: 443}}})); err == nil {
-		t.Error("a rule about ports is taken, which plaintext cannot hold")
+		t.Error("a rule about ports is accepted, which cannot be applied to plaintext")
 	}
 	d, err := newDiscretion(never(policy.Rule{Owner: workload.Selector{Processes: []string{"vault"}}}))
 	if err != nil {
@@ -105,7 +105,7 @@ func TestPlaintextOfForbiddenOnesIsNotWritten(t *testing.T) {
 	p, out := newPieces(d)
 	at := netip.MustParseAddrPort("10.0.0.1:443")
 	for _, x := range []keys.Plain{{PID: 1, Executable: "/bin/vault", Data: []byte("secret"), Ends: keys.CallSocket, Local: at, Remote: at}, {PID: 2, Executable: "/bin/web", Data: []byte("open"), Ends: keys.CallSocket, Local: at, Remote: at},
-		{PID: 2, Executable: "/bin/web", Data: []byte("to nobody knows whom"), Connection: 9}} {
+		{PID: 2, Executable: "/bin/web", Data: []byte("unknown peer"), Connection: 9}} {
 		if err := p.Plain(&x); err != nil {
 			t.Fatal(err)
 		}
@@ -115,7 +115,7 @@ func TestPlaintextOfForbiddenOnesIsNotWritten(t *testing.T) {
 		t.Errorf("%q, %d forbidden, want 2", got, p.forbidden.Load())
 	}
 	if !d.forbids(1, "/bin/vault", "/x") || d.forbids(2, "/bin/web", "/x") {
-		t.Error("keys of a forbidden process are read, or others' are not")
+		t.Error("keys of a forbidden process are read, or keys of others are not")
 	}
 }
 
@@ -126,10 +126,10 @@ func TestPlainTags(t *testing.T) {
 		x    keys.Plain
 		tags string
 	}{
-		{"a connection of IPv4", keys.Plain{Ends: keys.CallSocket, Local: v4, Remote: v4}, "12:4 20:4 21:4 24:4 25:4 26:4 0:0"},
-		{"of IPv6", keys.Plain{Ends: keys.CallSocket, Local: v6, Remote: v6}, "12:4 22:16 23:16 24:4 25:4 26:4 0:0"},
-		{"of both", keys.Plain{Ends: keys.LastSocket, Local: v4, Remote: v6}, "12:4 22:16 23:16 24:4 25:4 26:4 0:0"},
-		{"whose ends are not known", keys.Plain{}, "12:4 0:0"},
+		{"IPv4 addresses", keys.Plain{Ends: keys.CallSocket, Local: v4, Remote: v4}, "12:4 20:4 21:4 24:4 25:4 26:4 0:0"},
+		{"IPv6 addresses", keys.Plain{Ends: keys.CallSocket, Local: v6, Remote: v6}, "12:4 22:16 23:16 24:4 25:4 26:4 0:0"},
+		{"an IPv4 and an IPv6 address", keys.Plain{Ends: keys.LastSocket, Local: v4, Remote: v6}, "12:4 22:16 23:16 24:4 25:4 26:4 0:0"},
+		{"unknown addresses", keys.Plain{}, "12:4 0:0"},
 	} {
 		var got []string
 		for b := plainTags(nil, "data", &tt.x); len(b) >= 4; {

@@ -8,7 +8,7 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/workload"
 )
 
-// keyLine is a line of the events file: what became of a process's keys.
+// keyLine is a line of the events file: a change in the state of a process's keys.
 type keyLine struct {
 	Time      string `json:"time"`
 	Kind      string `json:"kind"`
@@ -24,11 +24,11 @@ type keyLine struct {
 
 const (
 	keyStatesEvery = time.Second
-	keyStateSettle = 3 * time.Second // a process without keys is told of when that has lasted so long
+	keyStateSettle = 3 * time.Second // a process without keys is reported only after this time
 	maxKeyStates   = 16384
 )
 
-// toldState is what was told of a process.
+// toldState is the state of a process that was last reported.
 type toldState struct {
 	state  keys.State
 	reason keys.Reason
@@ -37,19 +37,19 @@ type toldState struct {
 	seen   uint64
 }
 
-// stated is who has a state.
+// stated identifies a process with a state.
 type stated struct {
 	pid uint32
 	exe string
 }
 
-// keyChange is a state that is to be told.
+// keyChange is a state to report.
 type keyChange struct {
 	keys.Process
 	before string
 }
 
-// changes gives the states that have changed since they were told, at most once a second.
+// changes returns the states that changed since they were reported, at most once a second.
 func (k *keyring) changes(now time.Time, end bool) (list []keyChange) {
 	if k == nil || k.ended || !end && now.Sub(k.statesAt) < keyStatesEvery {
 		return nil
@@ -91,7 +91,7 @@ func (k *keyring) changes(now time.Time, end bool) (list []keyChange) {
 	return list
 }
 
-// keyStates writes what became of processes' keys into the events file.
+// keyStates writes the changes in the state of processes' keys to the events file.
 func (r *recording) keyStates(end bool) {
 	if r.o.NoEvents {
 		return

@@ -20,14 +20,14 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/ring"
 )
 
-// killsEnv is how often TestKilledUnderTraffic kills; 8 times without it.
+// killsEnv sets how often TestKilledUnderTraffic kills the recorder; the default is 8.
 const killsEnv = "PCAPSULE_KILLS"
 
-// sendNumbered sends datagrams with numbers until it is killed. Of each sender the upper bits
-// are its own.
+// sendNumbered sends numbered datagrams until it is killed. The upper bits of the numbers
+// identify the sender.
 func sendNumbered(sender string) {
 	loopbackUp()
-	l := must(net.ListenPacket("udp4", "127.0.0.1:0")) // without it, each second write would be refused
+	l := must(net.ListenPacket("udp4", "127.0.0.1:0")) // without a listener, every second write would be refused
 	c := must(net.Dial("udp4", l.LocalAddr().String()))
 	b := make([]byte, 600)
 	for n := uint64(must(strconv.Atoi(sender)))<<40 + 1; ; n++ {
@@ -47,9 +47,9 @@ func recordUntilKilled(arg string) {
 	fmt.Println(err)
 }
 
-// TestKilledUnderTraffic kills a recorder again and again while packets with numbers pass and
-// its disk fills up. Each packet is in the ring once, or a gap states that time; all seals
-// balance.
+// TestKilledUnderTraffic kills a recorder repeatedly while numbered packets pass and its
+// disk fills up. Each packet must be in the ring once, or a gap must cover its time; all
+// seals must balance.
 func TestKilledUnderTraffic(t *testing.T) {
 	kills := 8
 	if text := os.Getenv(killsEnv); text != "" {
@@ -67,7 +67,7 @@ func TestKilledUnderTraffic(t *testing.T) {
 	dir := filepath.Join(disk, "ring")
 	s := newStage(t, "scene idle")
 	for round := range kills {
-		if round%20 == 0 { // a part ends after a minute
+		if round%20 == 0 { // a part ends after one minute
 			startStage(t, fmt.Sprint("numbered ", round), s.cgroup, syscall.CLONE_NEWNET)
 		}
 		recordAndKill(t, s.cgroup, dir, time.Duration(100+rand.IntN(600))*time.Millisecond)
@@ -92,7 +92,7 @@ func TestKilledUnderTraffic(t *testing.T) {
 	checkEach(t, dir, rep.Holes)
 }
 
-// recordAndKill starts a recorder, and kills it some time after it began.
+// recordAndKill starts a recorder and kills it some time after it started.
 func recordAndKill(t *testing.T, cgroup, dir string, after time.Duration) {
 	t.Helper()
 	c := exec.Command("/proc/self/exe")
@@ -107,14 +107,14 @@ func recordAndKill(t *testing.T, cgroup, dir string, after time.Duration) {
 	time.Sleep(after)
 	c.Process.Kill()
 	for lines.Scan() {
-		t.Errorf("the recorder says %q", lines.Text())
+		t.Errorf("the recorder printed %q", lines.Text())
 	}
 	if c.Wait(); !began {
-		t.Fatalf("the recorder did not begin: %q", lines.Text())
+		t.Fatalf("the recorder did not start: %q", lines.Text())
 	}
 }
 
-// checkEach wants each number once, and a gap where some are missing.
+// checkEach checks that each number is there once, and that a gap covers missing ones.
 func checkEach(t *testing.T, dir string, holes []ring.Hole) {
 	t.Helper()
 	type numbered struct {
@@ -138,7 +138,7 @@ func checkEach(t *testing.T, dir string, holes []ring.Hole) {
 		before := all[i]
 		switch {
 		case x.n == before.n:
-			t.Fatalf("packet %d is there twice", x.n)
+			t.Fatalf("packet %d was recorded twice", x.n)
 		case x.n == before.n+1, x.n>>40 != before.n>>40:
 			continue
 		}
@@ -147,8 +147,8 @@ func checkEach(t *testing.T, dir string, holes []ring.Hole) {
 		if !slices.ContainsFunc(holes, func(h ring.Hole) bool {
 			return (h.Reason == "restart" || h.Reason == "disk") && int64(h.From) <= x.time && int64(h.To) >= before.time
 		}) {
-			t.Errorf("packets %d to %d (%s to %s) are missing, and no gap says so", before.n+1, x.n-1, ring.Time(before.time), ring.Time(x.time))
+			t.Errorf("packets %d to %d (%s to %s) are missing, and no gap covers them", before.n+1, x.n-1, ring.Time(before.time), ring.Time(x.time))
 		}
 	}
-	t.Logf("%d packets, %d missing in %d stretches, %d gaps", len(all), missing, stretches, len(holes))
+	t.Logf("%d packets, %d missing in %d ranges, %d gaps", len(all), missing, stretches, len(holes))
 }

@@ -10,23 +10,23 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/ring"
 )
 
-// lane is a series of packets with its side files. A recording has one, and one more for
-// each time that packets of some namespaces are kept: what has to go together lies together.
+// lane is a series of packets with its side files. A recording has one, and another for each
+// retention time of a namespace: packets with the same retention time are kept together.
 type lane struct {
 	age time.Duration // 0 for the first
 	out *sink
 
-	owners  []byte // lines that wait for their file
+	owners  []byte // lines waiting for their file
 	happen  []byte
-	segment ring.ID // that its last packet went into, as far as it has begun
-	before  ring.ID // the one before, for lines that come while none is begun
-	file    uint64  // numbers side files, those of all lanes
+	segment ring.ID // the open segment, if there is one
+	before  ring.ID // the previous segment, for lines that arrive while none is open
+	file    uint64  // number of the current side file, unique in the recording
 
-	endedSeen uint64 // segments that had ended when the lane turned to another
-	mark      uint64 // and when the side files were last looked at
+	endedSeen uint64 // segments that had ended when the side files were last changed
+	mark      uint64 // and when they were last checked
 }
 
-// ages lists the times that a policy has, the shortest first.
+// ages lists the retention times of a policy, shortest first.
 func ages(p *policy.Policy) (list []time.Duration) {
 	if p == nil {
 		return nil
@@ -38,8 +38,8 @@ func ages(p *policy.Policy) (list []time.Duration) {
 	return slices.Compact(list)
 }
 
-// laneOf is the lane of a namespace's packets. Where the namespace may still be learned it
-// is that of the shortest time: nothing is kept for longer than it may be.
+// laneOf returns the output for a namespace's packets. If the namespace may still become
+// known, it is the one with the shortest time: nothing is kept longer than allowed.
 func (r *recording) laneOf(namespace string, pending bool) *lane {
 	if len(r.lanes) == 1 {
 		return r.lanes[0]
@@ -61,11 +61,11 @@ func (r *recording) laneOf(namespace string, pending bool) *lane {
 	return best
 }
 
-// openLanes makes the outputs of namespaces with times of their own, beside the first.
+// openLanes creates the outputs for namespaces with their own retention times.
 func (r *recording) openLanes(snap uint32) error {
 	r.lanes = []*lane{{out: r.out, file: 1, endedSeen: r.out.ended()}}
 	r.sideFile = 1
-	for _, age := range ages(r.o.Policy) { // checkPolicy refuses them if the output is no ring
+	for _, age := range ages(r.o.Policy) { // checkPolicy rejects them unless the output is a ring
 		l := &lane{age: age}
 		shared := r.o
 		shared.writer = r.out.w
@@ -81,7 +81,7 @@ func (r *recording) openLanes(snap uint32) error {
 	return nil
 }
 
-// closeOutputs ends all lanes, the first last: it has the ring.
+// closeOutputs closes all outputs. The first is closed last because it owns the ring.
 func (r *recording) closeOutputs() error {
 	var errs []error
 	for _, l := range slices.Backward(r.lanes) {

@@ -12,7 +12,7 @@ import (
 )
 
 // TestForgottenPacketsAreNoticed changes the recorder so that it forgets a packet at each
-// step on its way, and expects that the accounts say so.
+// step, and checks that the accounts show it.
 func TestForgottenPacketsAreNoticed(t *testing.T) {
 	if _, err := exec.LookPath("go"); err != nil {
 		t.Skip("needs go: ", err)
@@ -31,7 +31,7 @@ func TestForgottenPacketsAreNoticed(t *testing.T) {
 			}
 			text, err := os.ReadFile(source)
 			if err != nil || strings.Count(string(text), m.from) != 1 {
-				t.Fatalf("%s has not one %q: %v", m.file, m.from, err)
+				t.Fatalf("%s must contain %q once: %v", m.file, m.from, err)
 			}
 			dir := t.TempDir()
 			changed, overlay := filepath.Join(dir, "changed.go"), filepath.Join(dir, "overlay.json")
@@ -42,15 +42,15 @@ func TestForgottenPacketsAreNoticed(t *testing.T) {
 				}
 			}
 			out, err := exec.Command("go", "test", "-vet=off", "-overlay", overlay, "-run", "^TestNothingIsForgotten$", ".").CombinedOutput()
-			if err == nil || !strings.Contains(string(out), "went nowhere: they count as dropped") || !strings.Contains(string(out), "counters do not balance") {
+			if err == nil || !strings.Contains(string(out), "are unaccounted for: they count as dropped") || !strings.Contains(string(out), "counters do not balance") {
 				t.Errorf("not noticed: %v\n%s", err, out)
 			}
 		})
 	}
 }
 
-// TestNothingIsForgotten records a flood into a ring, whose seals account for all of it, and
-// into a file, whose statistics do.
+// TestNothingIsForgotten records a flood into a ring, whose seals must account for all of it,
+// and into a file, whose statistics must.
 func TestNothingIsForgotten(t *testing.T) {
 	s := newStage(t, "scene idle")
 	dir := t.TempDir()
@@ -58,7 +58,7 @@ func TestNothingIsForgotten(t *testing.T) {
 		o.Cgroup, o.NoNames = s.cgroup, true
 		stats := record(t, o, func() { s.run(s.cgroup, "flood 3000") })
 		if stats.Seen != stats.Kernel || stats.Seen < 3000 {
-			t.Errorf("%d seen, the kernel saw %d", stats.Seen, stats.Kernel)
+			t.Errorf("counted %d packets as seen; the kernel saw %d", stats.Seen, stats.Kernel)
 		}
 	}
 	if b, err := os.ReadFile(filepath.Join(dir, "a.pcapng")); err != nil || !strings.Contains(string(b), `{"counters":{"kernel_seen":`) {

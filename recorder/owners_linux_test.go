@@ -18,9 +18,8 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/workload"
 )
 
-// TestOwners plays scenes in which it is known who owned each socket. Each is recorded
-// beside a tcpdump of the same place: every packet has the right owner, direction, order
-// and bytes.
+// TestOwners plays scenes with known socket owners. Each is recorded next to a tcpdump of
+// the same place: every packet must have the right owner, direction, order and bytes.
 func TestOwners(t *testing.T) {
 	for _, name := range []string{
 		"single", "single6", "prefork", "prefork6", "passed", "forked", "forked6", "noaddress", "sent", "sent6", "inetd", "inetd6", "threads", "threads6",
@@ -39,7 +38,7 @@ func TestOwners(t *testing.T) {
 			stats := record(t, Options{File: out, Cgroup: s.cgroup, RingBuffer: 4 << 20}, func() { facts = s.play(); w.end() })
 			packets, owners := readAll(t, out), readOwners(t, strings.TrimSuffix(out, ".pcapng")+".owners.jsonl")
 			if len(facts) < 2 {
-				t.Fatalf("the scene told of %d sockets", len(facts))
+				t.Fatalf("the scene reported %d sockets", len(facts))
 			}
 			if stats.Dropped != 0 || stats.Delivered != uint64(len(packets)) {
 				t.Errorf("%+v, %d packets in the file", stats.Counters, len(packets))
@@ -91,7 +90,7 @@ func checkOwner(t *testing.T, fact truth, packets []seen, owners []ownerLine) {
 			t.Errorf("%s: %s is %d, want %d", fact.Local, fact.Kind, p.owner, fact.PID)
 		}
 		if !slices.ContainsFunc(owners, func(l ownerLine) bool { return l.PID == int(p.owner) }) {
-			t.Errorf("%s: nothing known of process %d", fact.Local, p.owner)
+			t.Errorf("%s: process %d is unknown", fact.Local, p.owner)
 		}
 		if p.socket.Cookie == 0 || p.socket.Netns == 0 {
 			t.Errorf("%s: socket %+v", fact.Local, p.socket)
@@ -102,7 +101,7 @@ func checkOwner(t *testing.T, fact truth, packets []seen, owners []ownerLine) {
 	}
 }
 
-// checkSockets: nothing but what the scene told of was recorded.
+// checkSockets checks that only sockets that the scene reported were recorded.
 func checkSockets(t *testing.T, facts []truth, packets []seen, owners []ownerLine) {
 	t.Helper()
 	ends := map[string]bool{}
@@ -112,7 +111,7 @@ func checkSockets(t *testing.T, facts []truth, packets []seen, owners []ownerLin
 	}
 	for _, p := range packets {
 		if !ends[p.local] {
-			t.Errorf("packet of %s to %s, which the scene has not", p.local, p.remote)
+			t.Errorf("packet from %s to %s, which the scene did not report", p.local, p.remote)
 		}
 	}
 	for _, l := range owners {
@@ -122,7 +121,7 @@ func checkSockets(t *testing.T, facts []truth, packets []seen, owners []ownerLin
 	}
 }
 
-// checkGone: the server had ended before the last of what it wrote left.
+// checkGone checks that the server had ended before its last data left.
 func checkGone(t *testing.T, out string, facts []truth, packets []seen) {
 	t.Helper()
 	var ended time.Time
@@ -144,7 +143,7 @@ func checkGone(t *testing.T, out string, facts []truth, packets []seen) {
 	}
 }
 
-// checkMoved: lines tell that the worker was in two control groups.
+// checkMoved checks that the lines show the worker in two control groups.
 func checkMoved(t *testing.T, facts []truth, owners []ownerLine, group string) {
 	t.Helper()
 	for _, f := range facts {
@@ -188,7 +187,7 @@ func watch(t *testing.T, s *stage) *dump {
 	return d
 }
 
-// end waits until tcpdump has written all, which may be later than we have.
+// end waits until tcpdump has written all packets, which may be later than the recorder.
 func (d *dump) end() {
 	for size, same := int64(0), 0; same < 10; same++ {
 		time.Sleep(20 * time.Millisecond)
@@ -205,8 +204,9 @@ func (d *dump) end() {
 	d.cmd.Wait()
 }
 
-// compare holds a recording to what tcpdump saw: each packet of the loopback once on its way
-// out and once on its way in, with the same bytes, each socket's in the same order.
+// compare compares a recording with what tcpdump saw: each packet of the loopback must be
+// there once on its way out and once on its way in, with the same bytes, and those of each
+// socket in the same order.
 func (d *dump) compare(packets []seen) {
 	t := d.t
 	t.Helper()
@@ -256,7 +256,7 @@ func (d *dump) compare(packets []seen) {
 		}
 		x := want[string(p.ip)]
 		if x == nil {
-			t.Errorf("tcpdump has no packet %x", p.ip[:min(len(p.ip), 60)])
+			t.Errorf("packet %x is not in tcpdump's capture", p.ip[:min(len(p.ip), 60)])
 			continue
 		}
 		n := &x.in
@@ -267,12 +267,12 @@ func (d *dump) compare(packets []seen) {
 			in++
 		}
 		if *n--; *n < 0 {
-			t.Errorf("packet %x is there more often than tcpdump saw it, outgoing %v", p.ip[:min(len(p.ip), 60)], p.out)
+			t.Errorf("packet %x was recorded more often than tcpdump saw it, outgoing %v", p.ip[:min(len(p.ip), 60)], p.out)
 		}
-		// Both saw the packet within moments; far more means another order.
+		// Both see a packet at almost the same time; a large difference means another order.
 		w := way{p.local, p.remote, p.out}
 		if x.time < latest[w]-100e6 {
-			t.Errorf("packet %x comes %d ns later than tcpdump has it", p.ip[:min(len(p.ip), 60)], latest[w]-x.time)
+			t.Errorf("packet %x is %d ns later than in tcpdump's capture", p.ip[:min(len(p.ip), 60)], latest[w]-x.time)
 		}
 		latest[w] = max(latest[w], x.time)
 	}
@@ -318,8 +318,8 @@ func readEvents(t *testing.T, out string) (list []eventLine) {
 	return list
 }
 
-// TestHostNetwork records a control group on the machine's own network, while others talk
-// there too.
+// TestHostNetwork records a control group on the machine's network while other processes
+// use it too.
 func TestHostNetwork(t *testing.T) {
 	s := newStage(t, "scene idle")
 	out := filepath.Join(t.TempDir(), "out.pcapng")
@@ -332,7 +332,7 @@ func TestHostNetwork(t *testing.T) {
 	noise.Wait()
 	packets, owners := readAll(t, out), readOwners(t, strings.TrimSuffix(out, ".pcapng")+".owners.jsonl")
 	if len(facts) < 6 {
-		t.Fatalf("the scene told of %d sockets", len(facts))
+		t.Fatalf("the scene reported %d sockets", len(facts))
 	}
 	for _, fact := range facts {
 		checkOwner(t, fact, packets, owners)
@@ -340,8 +340,8 @@ func TestHostNetwork(t *testing.T) {
 	checkSockets(t, facts, packets, owners)
 }
 
-// TestGroupMadeAnew: a container that is made anew within a second, under the same path or
-// with another id, has its own packets each time.
+// TestGroupMadeAnew checks that a container recreated within a second, with the same path or
+// with another ID, has its own packets each time.
 func TestGroupMadeAnew(t *testing.T) {
 	s := newStage(t, "scene idle")
 	out := filepath.Join(t.TempDir(), "out.pcapng")
@@ -355,7 +355,7 @@ func TestGroupMadeAnew(t *testing.T) {
 			s.run(dir, "flood 5")
 			for deadline := time.Now().Add(20 * time.Second); os.Remove(dir) != nil; {
 				if time.Now().After(deadline) {
-					t.Fatal("the control group stays")
+					t.Fatal("the control group cannot be removed")
 				}
 				time.Sleep(time.Millisecond)
 			}
@@ -389,8 +389,8 @@ func TestGroupMadeAnew(t *testing.T) {
 	}
 }
 
-// TestHugePacketsPass: packets as large as the kernel makes them go by unharmed, and are
-// accounted for.
+// TestHugePacketsPass checks that packets of the largest size that the kernel makes are not
+// altered by recording, and are accounted for.
 func TestHugePacketsPass(t *testing.T) {
 	s := newStage(t, "scene idle")
 	out := filepath.Join(t.TempDir(), "out.pcapng")
@@ -408,7 +408,7 @@ func TestHugePacketsPass(t *testing.T) {
 	t.Logf("%d packets, the largest of %d bytes", len(packets), largest)
 }
 
-// waitFor waits until a file that is being written has a text.
+// waitFor waits until a file that is being written contains a string.
 func waitFor(t *testing.T, path, want string) {
 	t.Helper()
 	for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
@@ -422,7 +422,7 @@ func waitFor(t *testing.T, path, want string) {
 	}
 }
 
-// endpointRow is a part of a bundle's endpoints.
+// endpointRow is a part of a row of a bundle's endpoints.
 type endpointRow struct {
 	HowKnown     *string `parquet:"how_known,optional"`
 	Container    *string `parquet:"container,optional"`
@@ -431,8 +431,8 @@ type endpointRow struct {
 	WorkloadKind *string `parquet:"workload_kind,optional"`
 }
 
-// TestContainerNames: a container's name comes from its runtime into the segment and the
-// bundle, also where the runtime tells it after the first packet; units are named by path.
+// TestContainerNames checks that a container's name from its runtime is in the segment and
+// the bundle, even if the runtime knows it only after the first packet. Units are named by path.
 func TestContainerNames(t *testing.T) {
 	s := newStage(t, "scene idle")
 	dir := t.TempDir()
@@ -467,7 +467,7 @@ func TestContainerNames(t *testing.T) {
 		s.run(group("mail.service"), "pair")
 		waitFor(t, strings.TrimSuffix(out, ".pcapng")+".owners.jsonl", `"container":"db"`)
 	})
-	// The machine may have other containers meanwhile, of which nobody told here.
+	// The machine may run other containers, which this test does not name.
 	if c := stats.Containers; c == nil || c.Named != 2 || c.Runtimes["docker"] != 2 {
 		t.Errorf("%+v", stats.Containers)
 	}
@@ -483,7 +483,7 @@ func TestContainerNames(t *testing.T) {
 	var who []string
 	for _, r := range tableOf[endpointRow](t, bundleAt(t, out), "endpoints") {
 		if of(r.HowKnown) == "none" {
-			continue // an end before its owner was met
+			continue // an end before its owner was seen
 		}
 		text := strings.Join([]string{of(r.Container), of(r.Image), of(r.WorkloadKind), of(r.Workload)}, " ")
 		if !slices.Contains(who, text) {

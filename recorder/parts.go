@@ -1,17 +1,17 @@
 package recorder
 
-// CPU is what the kernel's programs counted on one processor. They run at any time, so
-// while packets come a moment's numbers may differ by those in progress.
+// CPU is what the kernel programs counted on one processor. They run at any time, so while
+// packets arrive the numbers may differ by the packets in progress.
 type CPU struct {
 	Seen       uint64
 	Filtered   uint64 // by the kernel's filter, and the recorder's own
 	Delivered  uint64 // to the ring buffer
-	BufferFull uint64 // lost: no room was to be had in it
+	BufferFull uint64 // lost: the ring buffer was full
 	Unread     uint64 // lost: the packet's bytes could not be read
 	Truncated  uint64 // of those delivered
 }
 
-// Part is what one interface of a recording had.
+// Part is the counters of one interface of a recording.
 type Part struct {
 	Name      string // if_name
 	Delivered uint64
@@ -19,11 +19,11 @@ type Part struct {
 }
 
 const (
-	maxParts = 1000 // told one by one; the last stands for the rest
+	maxParts = 1000 // listed individually; the last is the sum of the rest
 	restName = "other interfaces"
 )
 
-// gather lists parts, those beyond the limit as one.
+// gather lists n parts. Those beyond the limit are added up in the last one.
 func gather(n int, part func(int) Part) []Part {
 	list := make([]Part, 0, min(n, maxParts))
 	for i := range n {

@@ -1,10 +1,10 @@
 package recorder
 
-// cpus is what was counted on each processor; nil where it cannot be read.
+// cpus returns what was counted on each processor; nil if it cannot be read.
 func (r *recording) cpus() []CPU {
 	each, err := r.progs.CountsByCPU()
 	if err != nil {
-		return nil // the sums are read by the same call, whose error is told
+		return nil // reading the sums fails in the same way and reports the error
 	}
 	list := make([]CPU, len(each))
 	for i, c := range each {
@@ -13,7 +13,7 @@ func (r *recording) cpus() []CPU {
 	return list
 }
 
-// parts is what each workload had.
+// parts returns the counters of each workload.
 func (f *faces) parts() []Part {
 	f.mu.Lock()
 	defer f.mu.Unlock()

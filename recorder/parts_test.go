@@ -13,7 +13,7 @@ func TestPartsBeyondTheLimitAreOne(t *testing.T) {
 			t.Errorf("%d interfaces: %d parts, %+v", row.n, len(list), sum)
 		}
 		if named := row.n > 0 && list[len(list)-1].Name == restName; named != (row.n > maxParts) {
-			t.Errorf("%d interfaces: the last is named for the rest: %t", row.n, named)
+			t.Errorf("%d interfaces: the last is the sum of the rest: %t", row.n, named)
 		}
 	}
 }

@@ -8,51 +8,51 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/workload"
 )
 
-// peers says in the owners file who was behind the addresses that sockets talked to, so
-// that a segment alone names pods and services of other nodes. An address is asked about
-// at the times of its packets, and again a little later: what an API tells of somebody
-// comes after his first packets.
+// peers writes to the owners file who was behind the addresses that sockets exchanged
+// packets with, so that a segment names the pods and services of other nodes by itself. It
+// looks up an address at the times of its packets, and again a little later, because the API
+// may report a workload only after its first packets.
 type peers struct {
-	source workload.Source // nil: nobody knows addresses
+	source workload.Source // nil: owners of addresses are not known
 	ring   string
 	write  func(addressLine)
 
 	by    map[netip.Addr]*peer
-	order []netip.Addr // the oldest first
+	order []netip.Addr // oldest first
 	due   []*peer
-	again []*peer // by the time of their next turn
-	last  *peer   // of the packet before, whose address is raw
+	again []*peer // ordered by next
+	last  *peer   // of the previous packet, whose address is raw
 	raw   []byte
 }
 
 const (
 	maxPeers    = 16384 // addresses that are remembered
-	maxPeerTold = 8     // who had one of them
-	peerEvery   = 1e9   // ns between questions about an address with packets
-	peerLater   = 3e9   // ns until an answer is checked again
-	peerAtOnce  = 512   // questions between two looks at the packets
+	maxPeerTold = 8     // remembered owners of one address
+	peerEvery   = 1e9   // ns between lookups of an address with packets
+	peerLater   = 3e9   // ns until a result is checked again
+	peerAtOnce  = 512   // lookups in one call of work
 )
 
 // peer is an address.
 type peer struct {
 	addr   netip.Addr
 	at     int64  // of its last packet
-	asked  int64  // for which packet
-	file   uint64 // side file that has what is known
-	checks int    // turns left
+	asked  int64  // time of the packet last looked up
+	file   uint64 // side file that contains the result
+	checks int    // remaining checks
 	next   int64
 	due    bool
 	told   []toldPeer
 }
 
-// toldPeer is who an address was said to be.
+// toldPeer is an owner of an address that was written.
 type toldPeer struct {
 	at   int64 // of a packet
 	line addressLine
 	file uint64
 }
 
-// addressLine says who an address was.
+// addressLine is a line that names the owner of an address.
 type addressLine struct {
 	Address  string          `json:"address"`
 	Workload json.RawMessage `json:"workload"`
@@ -61,7 +61,7 @@ type addressLine struct {
 	Learned  string          `json:"learned"`
 }
 
-// packet notes the other end of a packet.
+// packet registers the remote address of a packet.
 func (t *peers) packet(ip []byte, outgoing bool, at int64, file uint64) {
 	if t.source == nil || len(ip) < 20 {
 		return
@@ -85,7 +85,7 @@ func (t *peers) packet(ip []byte, outgoing bool, at int64, file uint64) {
 	}
 }
 
-// saw notes a packet of an address. file numbers the side file that it belongs to.
+// saw registers a packet of an address. file is the number of its side file.
 func (t *peers) saw(a netip.Addr, at int64, file uint64) *peer {
 	if !a.IsValid() || a.IsLoopback() || a.IsUnspecified() || a.IsMulticast() {
 		return nil
@@ -108,7 +108,7 @@ func (t *peers) saw(a netip.Addr, at int64, file uint64) *peer {
 	return p
 }
 
-// work asks about addresses that are due, at most so many; all where the side file ends.
+// work looks up the addresses that are due: at most peerAtOnce, or all if the side file ends.
 func (t *peers) work(now int64, all bool) {
 	n := len(t.due)
 	if !all {
@@ -147,7 +147,7 @@ func (t *peers) work(now int64, all bool) {
 	}
 }
 
-// ask writes who an address was at a time, where the file does not say it yet.
+// ask writes the owner of an address at a time, unless the file has it already.
 func (t *peers) ask(p *peer, at int64, file uint64, now int64) {
 	c, ok := t.source.Find(workload.Key{Addr: p.addr, At: at})
 	if !ok {

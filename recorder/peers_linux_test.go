@@ -14,7 +14,7 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/workload"
 )
 
-// someSource knows pods by address and time, as much as it was told so far.
+// someSource finds pods by address and time, as far as the test has added them.
 type someSource struct {
 	mu   sync.Mutex
 	pods []workload.Identity
@@ -37,8 +37,8 @@ func (s *someSource) Find(k workload.Key) (workload.InterfaceComment, bool) {
 
 func (s *someSource) Take(int) ([]workload.Change, uint64) { return nil, 0 }
 
-// TestPeersLines plays a minute in which an address goes from one pod to another, of which
-// the source is told late.
+// TestPeersLines plays one minute in which an address passes from one pod to another, which
+// the source learns late.
 func TestPeersLines(t *testing.T) {
 	const s = int64(1e9)
 	a := netip.MustParseAddr("10.1.0.9")
@@ -70,13 +70,13 @@ func TestPeersLines(t *testing.T) {
 	want := "a 00; b 30; a 00 25"
 	got := strings.Join(lines, "; ")
 	if got != want {
-		t.Errorf("told %q, want %q", got, want)
+		t.Errorf("lines %q, want %q", got, want)
 	}
 	lines = nil
-	p.saw(a, begin+61*s, 2) // another segment has to say it again
+	p.saw(a, begin+61*s, 2) // another segment must repeat it
 	p.work(begin+61*s, true)
 	if !slices.Contains(lines, "b 30") {
-		t.Errorf("the next file says %q", lines)
+		t.Errorf("the next file has %q", lines)
 	}
 	for i := range maxPeers + 10 {
 		p.saw(netip.AddrFrom4([4]byte{10, 2, byte(i >> 8), byte(i)}), begin, 3)
@@ -89,7 +89,7 @@ func TestPeersLines(t *testing.T) {
 	}
 }
 
-// short is the seconds of a time within its minute.
+// short returns the seconds of a time within its minute.
 func short(stamp string) string {
 	if stamp == "" {
 		return ""
@@ -97,8 +97,8 @@ func short(stamp string) string {
 	return stamp[17:19]
 }
 
-// TestPeersOfTraffic records a conversation with an address that somebody knows; each file
-// of a ring that has packets of it says who it was.
+// TestPeersOfTraffic records a conversation with a known address. Each file of a ring with
+// packets of that address must name its owner.
 func TestPeersOfTraffic(t *testing.T) {
 	s := newStage(t, "scene idle")
 	dir := filepath.Join(t.TempDir(), "ring")
@@ -106,7 +106,7 @@ func TestPeersOfTraffic(t *testing.T) {
 		{Kind: "pod", Name: "db-0", Pod: "db-0", PodUID: "u9", Namespace: "shop", Node: "node-b", Services: []string{"db"}, ValidFrom: 1_772_442_000e9}}}
 	record(t, Options{Ring: &ring.Options{Dir: dir}, Cgroup: s.cgroup, RingBuffer: 4 << 20, Source: src}, func() {
 		s.run(s.cgroup, "pair 10.77.0.9")
-		s.run(s.cgroup, "pair") // of the loopback's own address nobody is asked
+		s.run(s.cgroup, "pair") // the loopback address is not looked up
 	})
 	names, err := filepath.Glob(filepath.Join(dir, "*.owners.jsonl"))
 	if err != nil || len(names) != 1 {

@@ -25,7 +25,7 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/workload"
 )
 
-// chat plays parts that talk over UDP on the loopback: say to itself, hear what others send.
+// chat plays parts that exchange UDP datagrams on the loopback: with themselves or with others.
 func chat(name, arg string) {
 	f := strings.SplitN(arg, " ", 3)
 	var port, count int
@@ -35,7 +35,7 @@ func chat(name, arg string) {
 	if name != "send" {
 		l := must(net.ListenPacket("udp4", to))
 		if name == "hear" {
-			must(0, os.WriteFile(f[2], nil, 0o600)) // somebody waits for it
+			must(0, os.WriteFile(f[2], nil, 0o600)) // the test waits for this file
 			for range count {
 				sure(l.ReadFrom(make([]byte, 2000)))
 			}
@@ -50,7 +50,7 @@ func chat(name, arg string) {
 
 func sure[A, B any](_ A, _ B, err error) { must(0, err) }
 
-// names knows pods by their uid.
+// pods is a workload.Source that knows pods by their UID.
 type pods struct {
 	mu      sync.Mutex
 	known   map[string]workload.Identity
@@ -91,7 +91,7 @@ func podIdentity(namespace, pod string, labels ...workload.Label) workload.Ident
 	return workload.Identity{Kind: "pod", Namespace: namespace, Pod: pod, Workload: pod, WorkloadKind: "Deployment", Labels: labels}
 }
 
-// pod makes a control group as a pod has it, below the stage's.
+// pod creates a pod's control group below the stage's.
 func (s *stage) pod(uid string) string {
 	s.t.Helper()
 	dir := filepath.Join(s.cgroup, "kubepods-besteffort-pod"+strings.ReplaceAll(uid, "-", "_")+".slice")
@@ -135,14 +135,14 @@ func selecting(t testing.TB, pairs ...string) *policy.Policy {
 	return p
 }
 
-// TestPolicyOfSockets lets two pods and a process of the node talk, and looks who is on the
-// disk: 20 datagrams each, seen where they leave and where they arrive.
+// TestPolicyOfSockets makes two pods and a process of the node send packets, and checks
+// whose packets are on disk: 20 datagrams each, seen where they leave and where they arrive.
 func TestPolicyOfSockets(t *testing.T) {
 	const shop, pay, host = "from shop", "from pay", "from host"
 	for _, c := range []struct {
 		name   string
 		policy []string
-		want   map[string]int // packets, by what they say
+		want   map[string]int // packets, by their payload
 		never  uint64
 	}{
 		{"a namespace", []string{"namespace", "shop"}, map[string]int{shop: 40}, 0},
@@ -180,7 +180,7 @@ func TestPolicyOfSockets(t *testing.T) {
 	}
 }
 
-// checkUnnamed: of whom nothing may be recorded nothing is: no packet, name or process.
+// checkUnnamed checks that a forbidden workload has no packets, names or processes on disk.
 func checkUnnamed(t *testing.T, out string, forbidden bool) {
 	t.Helper()
 	files, err := filepath.Glob(strings.TrimSuffix(out, "pcapng") + "*")
@@ -192,7 +192,7 @@ func checkUnnamed(t *testing.T, out string, forbidden bool) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		// What the policy forbids stands in the section header, in its own words.
+		// The section header contains the policy itself, which names what it forbids.
 		if forbidden && (bytes.Contains(b, []byte("billing")) || bytes.Contains(b, []byte(payUID))) {
 			t.Errorf("%s names who must not be recorded", filepath.Base(f))
 		}
@@ -207,9 +207,9 @@ func TestPolicyOfBothEnds(t *testing.T) {
 		policy []string
 		want   int
 	}{
-		{"the receiver must not be recorded", []string{"never", "namespace=pay"}, 0},
+		{"the receiver is forbidden", []string{"never", "namespace=pay"}, 0},
 		{"the receiver is wanted", []string{"namespace", "pay"}, 40},
-		{"neither is meant", []string{"never", "namespace=other"}, 40},
+		{"no rule matches", []string{"never", "namespace=other"}, 40},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := newStage(t, "scene idle")
@@ -231,7 +231,7 @@ func TestPolicyOfBothEnds(t *testing.T) {
 	}
 }
 
-// until waits for something to come true, long enough for a machine that has much to do.
+// until waits until a condition is true, long enough for a busy machine.
 func until(t testing.TB, is func() bool) {
 	t.Helper()
 	for range 3000 {
@@ -240,10 +240,10 @@ func until(t testing.TB, is func() bool) {
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
-	t.Fatal("it did not come true in 30 s")
+	t.Fatal("the condition was not true within 30 s")
 }
 
-// TestUnknownOwners: a pod whose name comes late.
+// TestUnknownOwners covers a pod whose name arrives late.
 func TestUnknownOwners(t *testing.T) {
 	for _, c := range []struct {
 		name          string
@@ -251,10 +251,10 @@ func TestUnknownOwners(t *testing.T) {
 		before, after int
 	}{
 		{"what may be forbidden is dropped until it is known", []string{"never", "namespace=pay"}, 0, 40},
-		{"what may be forbidden is kept where somebody says so", []string{"never", "namespace=pay", "unknown", "keep"}, 40, 40},
+		{"what may be forbidden is kept if the policy says so", []string{"never", "namespace=pay", "unknown", "keep"}, 40, 40},
 		{"what may be wanted is kept until it is known", []string{"namespace", "pay"}, 40, 0},
-		{"what may be wanted is dropped where somebody says so", []string{"namespace", "pay", "unknown", "drop"}, 0, 0},
-		{"what is wanted and was not known before", []string{"namespace", "shop", "unknown", "drop"}, 0, 40},
+		{"what may be wanted is dropped if the policy says so", []string{"namespace", "pay", "unknown", "drop"}, 0, 0},
+		{"what is wanted is dropped until it is known", []string{"namespace", "shop", "unknown", "drop"}, 0, 40},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := newStage(t, "scene idle")
@@ -286,7 +286,7 @@ func TestUnknownOwners(t *testing.T) {
 	}
 }
 
-// TestRefusedPolicies: a recording that cannot hold its policy does not begin.
+// TestRefusedPolicies checks that a recording that cannot apply its policy does not start.
 func TestRefusedPolicies(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "out.pcapng")
 	for _, c := range []struct {
@@ -294,12 +294,12 @@ func TestRefusedPolicies(t *testing.T) {
 		o      Options
 		policy []string
 	}{
-		{"names that nobody knows", Options{File: file, NoNames: true}, []string{"never", "namespace=pay"}},
-		{"ages in a file", Options{File: file, Source: twoPods()}, []string{"age", "pay:1h"}},
+		{"unknown names", Options{File: file, NoNames: true}, []string{"never", "namespace=pay"}},
+		{"retention times in a file", Options{File: file, Source: twoPods()}, []string{"age", "pay:1h"}},
 		{"processes without owners", Options{File: file, NoOwners: true}, []string{"never", "process=x"}},
 		{"processes of frames", Options{File: file, Capture: Interfaces, Source: twoPods()}, []string{"never", "process=x"}},
-		{"frames of nobody", Options{File: file, Capture: Interfaces}, []string{"namespace", "shop"}},
-		{"frames for an age", Options{Ring: &ring.Options{Dir: t.TempDir()}, Capture: Both, Source: twoPods()}, []string{"age", "pay:1h"}},
+		{"frames without owners", Options{File: file, Capture: Interfaces}, []string{"namespace", "shop"}},
+		{"a retention time for frames", Options{Ring: &ring.Options{Dir: t.TempDir()}, Capture: Both, Source: twoPods()}, []string{"age", "pay:1h"}},
 	} {
 		c.o.Policy = selecting(t, c.policy...)
 		_, err := Run(t.Context(), c.o)
@@ -316,19 +316,19 @@ func TestRefusedPolicies(t *testing.T) {
 	}
 }
 
-// TestPolicyOfFrames asks the same of interfaces: by ports, bytes and addresses.
+// TestPolicyOfFrames covers policies for interfaces: by port, payload and address.
 func TestPolicyOfFrames(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		policy string
-		who    string // namespace of 127.0.0.1; "" is nobody
+		who    string // namespace of 127.0.0.1; "" is unknown
 		want   int
 	}{
 		{"never a port", "port=7001", "", 20},
 		{"never a pattern", "pattern=^sec..t", "", 20},
 		{"never a namespace", "namespace=pay", "pay", 0},
 		{"another namespace", "namespace=pay", "shop", 40},
-		{"nobody knows whose", "namespace=pay", "", 0},
+		{"an unknown owner", "namespace=pay", "", 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := newStage(t, "scene idle")
@@ -361,7 +361,7 @@ func TestPolicyOfFrames(t *testing.T) {
 	}
 }
 
-// inNetwork does something in the network of another process, on a thread that ends with it.
+// inNetwork calls do in the network of another process, on a thread that ends with it.
 func inNetwork(t *testing.T, pid int, do func()) {
 	t.Helper()
 	done := make(chan struct{})
@@ -382,8 +382,8 @@ func inNetwork(t *testing.T, pid int, do func()) {
 	<-done
 }
 
-// TestAgesOfNamespaces: packets of a namespace go into a series that is kept for its time,
-// with the lines that are about them, and what may be theirs too.
+// TestAgesOfNamespaces checks that the packets of a namespace go into the series with its
+// retention time, with their owner lines, and that packets which may belong to it do too.
 func TestAgesOfNamespaces(t *testing.T) {
 	s := newStage(t, "scene idle")
 	web, billing := s.pod(shopUID), s.pod(payUID)
@@ -429,7 +429,7 @@ func TestAgesOfNamespaces(t *testing.T) {
 		}
 		for _, l := range readOwners(t, strings.TrimSuffix(seg.Path, "pcapng")+"owners.jsonl") {
 			if l.Process != "" && !of[l.PID] {
-				t.Errorf("%s: a line of process %d, whose packets are elsewhere", seg.ID, l.PID)
+				t.Errorf("%s: a line of process %d, whose packets are in other segments", seg.ID, l.PID)
 			}
 			delete(of, l.PID)
 		}
@@ -442,8 +442,8 @@ func TestAgesOfNamespaces(t *testing.T) {
 	}
 }
 
-// TestCountersAtEachSeal: while packets come as fast as they can and segments end by size
-// and by time, each seal accounts for every packet up to its own last one.
+// TestCountersAtEachSeal checks that each seal accounts for every packet up to its own last
+// one, while packets arrive at full speed and segments end by size and by time.
 func TestCountersAtEachSeal(t *testing.T) {
 	for _, o := range []struct {
 		name    string
@@ -452,7 +452,7 @@ func TestCountersAtEachSeal(t *testing.T) {
 	}{
 		{"by size", Options{}, ring.Options{SegmentBytes: 1 << 20}},
 		{"by time", Options{}, ring.Options{SegmentTime: 50 * time.Millisecond, FlushEvery: 4 * time.Millisecond}},
-		{"with what is never recorded", Options{Policy: selecting(t, "never", "port=7001")}, ring.Options{SegmentBytes: 1 << 19}},
+		{"with forbidden packets", Options{Policy: selecting(t, "never", "port=7001")}, ring.Options{SegmentBytes: 1 << 19}},
 	} {
 		t.Run(o.name, func(t *testing.T) {
 			s := newStage(t, "scene idle")
@@ -485,7 +485,7 @@ func TestCountersAtEachSeal(t *testing.T) {
 	}
 }
 
-// checkStatistics: the statistics at a segment's end count its interfaces' packets exactly.
+// checkStatistics checks that the statistics of a segment's interfaces count its packets.
 func checkStatistics(t *testing.T, path string, want uint64) {
 	t.Helper()
 	f, err := os.Open(path)
@@ -511,12 +511,12 @@ func checkStatistics(t *testing.T, path string, want uint64) {
 	}
 }
 
-// lockThread keeps a goroutine on its thread, which ends with it.
+// lockThread locks a goroutine to its thread, which ends with it.
 func lockThread() { runtime.LockOSThread() }
 
 func setNetwork(fd int) error { return unix.Setns(fd, unix.CLONE_NEWNET) }
 
-// BenchmarkPolicy is BenchmarkSmallPackets with something to decide about each packet.
+// BenchmarkPolicy is BenchmarkSmallPackets with a policy to apply to each packet.
 func BenchmarkPolicy(b *testing.B) {
 	for _, c := range []struct {
 		name   string
@@ -539,7 +539,7 @@ func BenchmarkPolicy(b *testing.B) {
 	}
 }
 
-// TestNothingButForbidden: a ring that has no packet says how many it must not have.
+// TestNothingButForbidden checks that a ring without packets counts the forbidden ones.
 func TestNothingButForbidden(t *testing.T) {
 	s := newStage(t, "scene idle")
 	dir := filepath.Join(t.TempDir(), "ring")
@@ -551,11 +551,11 @@ func TestNothingButForbidden(t *testing.T) {
 		t.Fatal(err)
 	}
 	if len(r.Segments) != 0 || len(r.Holes) != 1 || r.Holes[0].Reason != "policy" || r.Holes[0].Packets != 40 {
-		t.Errorf("segments %v, holes %+v", r.Segments, r.Holes)
+		t.Errorf("segments %v, gaps %+v", r.Segments, r.Holes)
 	}
 }
 
-// TestCountersOfFramesAtEachSeal asks the same of frames of interfaces.
+// TestCountersOfFramesAtEachSeal is TestCountersAtEachSeal for frames of interfaces.
 func TestCountersOfFramesAtEachSeal(t *testing.T) {
 	for _, o := range []ring.Options{{SegmentBytes: 1 << 19}, {SegmentTime: 50 * time.Millisecond, FlushEvery: 4 * time.Millisecond}} {
 		s := newStage(t, "scene idle")
@@ -590,7 +590,7 @@ func TestCountersOfFramesAtEachSeal(t *testing.T) {
 			}
 			checkStatistics(t, seg.Path, packets)
 		}
-		if len(segments) < 2 || packets != stats.Delivered || stats.Policy != 2000 || stats.Seen != 44000 { // the loopback shows each twice
+		if len(segments) < 2 || packets != stats.Delivered || stats.Policy != 2000 || stats.Seen != 44000 { // the loopback delivers each packet twice
 			t.Errorf("%d segments with %d packets; %+v", len(segments), packets, stats.Counters)
 		}
 	}

@@ -40,8 +40,8 @@ func payloadLen(ip []byte) int {
 	return len(ip) - at - 8
 }
 
-// TestFloodBalances drowns a ring buffer of the smallest size: every packet is in the
-// file, or counted where it is missing.
+// TestFloodBalances overflows a ring buffer of the smallest size: every packet must be in the
+// file or be counted as lost.
 func TestFloodBalances(t *testing.T) {
 	s := newStage(t, "scene idle")
 	out := filepath.Join(t.TempDir(), "out.pcapng")
@@ -58,9 +58,9 @@ func TestFloodBalances(t *testing.T) {
 		t.Errorf("%+v, %d packets in the file", stats.Counters, len(packets))
 	}
 	if told == 0 || told > stats.Dropped {
-		t.Errorf("packets tell of %d lost, %d were", told, stats.Dropped)
+		t.Errorf("packets report %d as lost, the recording %d", told, stats.Dropped)
 	}
-	t.Logf("seen %d, delivered %d, dropped %d, of which %d are told with a packet", stats.Seen, stats.Delivered, stats.Dropped, told)
+	t.Logf("seen %d, delivered %d, dropped %d, of which packets report %d", stats.Seen, stats.Delivered, stats.Dropped, told)
 	sameCount(t, out, len(packets))
 }
 
@@ -72,7 +72,7 @@ func mustLook(t testing.TB, name string) string {
 	return path
 }
 
-// sameCount asks tcpdump and tshark how many packets are in a file.
+// sameCount checks with tcpdump and tshark how many packets are in a file.
 func sameCount(t *testing.T, path string, want int) {
 	t.Helper()
 	for _, args := range [][]string{{"tcpdump", "-nr", path, "-q"}, {"tshark", "-nr", path, "-T", "fields", "-e", "frame.number"}} {
@@ -85,13 +85,13 @@ func sameCount(t *testing.T, path string, want int) {
 			t.Fatalf("%s: %v", args[0], err)
 		}
 		if got := bytes.Count(text, []byte{'\n'}); got != want {
-			t.Errorf("%s reads %d packets of %s, want %d", args[0], got, path, want)
+			t.Errorf("%s read %d packets from %s, want %d", args[0], got, path, want)
 		}
 	}
 }
 
-// TestRing records into a ring of small segments: each opens alone, and together they have
-// every packet once.
+// TestRing records into a ring of small segments: each must open by itself, and together they
+// must have every packet once.
 func TestRing(t *testing.T) {
 	s := newStage(t, "scene prefork")
 	dir := filepath.Join(t.TempDir(), "ring")
@@ -125,7 +125,7 @@ func TestRing(t *testing.T) {
 		}
 		sealed += seg.Seal.Packets
 		if seg.Seal.Counters.Delivered != sealed {
-			t.Errorf("seal of %s counts %d delivered, segments up to there have %d", seg.ID, seg.Seal.Counters.Delivered, sealed)
+			t.Errorf("seal of %s counts %d delivered, the segments so far have %d", seg.ID, seg.Seal.Counters.Delivered, sealed)
 		}
 	}
 	if uint64(len(all)) != stats.Delivered {
@@ -145,7 +145,7 @@ func TestRing(t *testing.T) {
 	}
 }
 
-// TestEvents finds what the scene's processes did in the events file.
+// TestEvents checks that the events file has what the scene's processes did.
 func TestEvents(t *testing.T) {
 	s := newStage(t, "scene prefork")
 	out := filepath.Join(t.TempDir(), "out.pcapng")
@@ -178,7 +178,7 @@ func TestEvents(t *testing.T) {
 	}
 }
 
-// TestFilterAndHeaders keeps what a filter says, and headers only.
+// TestFilterAndHeaders records with a filter, and only headers.
 func TestFilterAndHeaders(t *testing.T) {
 	s := newStage(t, "scene prefork")
 	out := filepath.Join(t.TempDir(), "out.pcapng")
@@ -197,8 +197,8 @@ func TestFilterAndHeaders(t *testing.T) {
 	}
 }
 
-// TestInterfaces records the frames of a loopback without eBPF, and compares them with
-// what the sockets on it sent.
+// TestInterfaces records the frames of a loopback without eBPF, and compares them with what
+// was sent on its sockets.
 func TestInterfaces(t *testing.T) {
 	out := filepath.Join(t.TempDir(), "out.pcapng")
 	type result struct {
@@ -207,7 +207,7 @@ func TestInterfaces(t *testing.T) {
 	}
 	ended := make(chan result, 1)
 	go func() {
-		runtime.LockOSThread() // and never unlocked: the thread ends with its network
+		runtime.LockOSThread() // never unlocked: the thread ends with its network
 		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
 			ended <- result{err: &PrivilegeError{Err: err}}
 			return
@@ -257,8 +257,8 @@ func TestInterfaces(t *testing.T) {
 	}
 }
 
-// TestShortLivedGroup: packets of a control group that is gone when they are read have its
-// name all the same.
+// TestShortLivedGroup checks that packets of a control group that was removed before they
+// are read still have its name.
 func TestShortLivedGroup(t *testing.T) {
 	s := newStage(t, "scene idle")
 	out := filepath.Join(t.TempDir(), "out.pcapng")
@@ -290,7 +290,7 @@ func TestShortLivedGroup(t *testing.T) {
 	}
 }
 
-// TestOwnTrafficIsLeftOut: what the recorder itself sends is counted as filtered.
+// TestOwnTrafficIsLeftOut checks that the recorder's own packets count as filtered.
 func TestOwnTrafficIsLeftOut(t *testing.T) {
 	s := newStage(t, "own")
 	if !s.out.Scan() {
@@ -301,8 +301,8 @@ func TestOwnTrafficIsLeftOut(t *testing.T) {
 	}
 }
 
-// recordInside records in a PID namespace of its own, with a /proc of its own, and prints what
-// the recording lacks and which processes it names.
+// recordInside records in its own PID namespace, with its own /proc, and prints what the
+// recording lacks and which processes it names.
 func recordInside() {
 	must(0, unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""))
 	must(0, unix.Mount("proc", "/proc", "proc", 0, ""))
@@ -315,7 +315,7 @@ func recordInside() {
 		time.Sleep(300 * time.Millisecond)
 		cancel()
 	}}))
-	text, _ := os.ReadFile(filepath.Join(dir, "a.owners.jsonl")) // it is not there without owners
+	text, _ := os.ReadFile(filepath.Join(dir, "a.owners.jsonl")) // there is no such file without owners
 	for line := range strings.Lines(string(text)) {
 		var l ownerLine
 		if json.Unmarshal([]byte(line), &l) == nil && l.Name != "" {
@@ -327,23 +327,23 @@ func recordInside() {
 
 const insideEnv = "PCAPSULE_TEST_CGROUP"
 
-// TestInsideAPIDNamespace: if the kernel's numbers of processes are not those of /proc, the
-// recording says so, and names nobody by them.
+// TestInsideAPIDNamespace checks that the recording reports it if the kernel's process IDs
+// are not those of /proc, and does not name processes by them.
 func TestInsideAPIDNamespace(t *testing.T) {
 	talks := newStage(t, "numbered 1")
 	time.Sleep(100 * time.Millisecond)
 	t.Setenv(insideEnv, talks.cgroup)
 	s := startStage(t, "inside", talks.cgroup, syscall.CLONE_NEWNET|syscall.CLONE_NEWPID|syscall.CLONE_NEWNS)
-	const want = "not recorded: names of processes that ran before, owners of sockets opened before the recording (the recorder has a PID namespace of its own: run it in the machine's, with hostPID or --pid=host)"
+	const want = "not recorded: names of processes that ran before, owners of sockets opened before the recording (the recorder runs in its own PID namespace: run it in the host's, with hostPID: true or --pid=host)"
 	if !s.out.Scan() || s.out.Text() != want {
-		t.Fatalf("it lacks %q", s.out.Text())
+		t.Fatalf("the recording lacks %q", s.out.Text())
 	}
 	if !s.out.Scan() || s.out.Text() != "packets: true" {
 		t.Errorf("a process is named: %s", s.out.Text())
 	}
 }
 
-// TestResetsAndDrops finds in the events what a connection to nobody brings about.
+// TestResetsAndDrops checks the events of a connection without a listener.
 func TestResetsAndDrops(t *testing.T) {
 	s := newStage(t, "scene refused")
 	out := filepath.Join(t.TempDir(), "out.pcapng")
@@ -357,7 +357,7 @@ func TestResetsAndDrops(t *testing.T) {
 	}
 }
 
-// TestStreamIsLive: packets are in the stream while the recording goes on.
+// TestStreamIsLive checks that packets are in the stream while recording continues.
 func TestStreamIsLive(t *testing.T) {
 	s := newStage(t, "scene prefork")
 	pr, pw, err := os.Pipe()
@@ -404,12 +404,12 @@ func TestBoth(t *testing.T) {
 	if n, err := fmt.Sscanf(s.out.Text(), "both %d %d %d", &sockets, &interfaces, &dropped); n != 3 || sockets != 200 || interfaces != 100 || dropped != 0 {
 		t.Errorf("%q: %v; want 200 packets of sockets, 100 frames", s.out.Text(), err)
 	}
-	for s.out.Scan() { // until its children are gone
+	for s.out.Scan() { // until its children end
 	}
 }
 
 // BenchmarkSmallPackets sends UDP packets of 64 bytes over a loopback as fast as it can;
-// each is seen twice. recorder-ns is what the recorder itself spends on one, owners on.
+// each is seen twice. recorder-ns is the recorder's CPU time for one of them, with owners.
 func BenchmarkSmallPackets(b *testing.B) {
 	s := newStage(b, "scene idle")
 	var before, after unix.Rusage

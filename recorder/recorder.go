@@ -1,10 +1,10 @@
-// Package recorder brings packets of this machine's sockets, with their owners, from the
-// kernel into a ring or a file.
+// Package recorder records the packets of this machine's sockets, with their owners, from
+// the kernel into a ring or a file.
 //
-// It promises that what it records costs the traffic nothing but time: nothing is changed,
-// delayed or refused. It never rewrites a packet, never names an owner it does not know,
-// and accounts for every packet it saw: seen = filtered + delivered + dropped. It knows no
-// Kubernetes; who is behind a control group is told by its path, or by a workload.Source.
+// It promises that recording costs the traffic nothing but time: it changes, delays and
+// rejects no packet. It never rewrites a packet, never names an owner that it does not know,
+// and accounts for every packet it saw: seen = filtered + delivered + dropped. It does not
+// use Kubernetes; a control group's path or a workload.Source identifies its workload.
 package recorder
 
 import (
@@ -28,73 +28,73 @@ const (
 	Interfaces Capture = "interfaces" // frames of network interfaces, without owners
 	Both       Capture = "both"       // both, in two series of a ring
 
-	// Auto is Sockets, and Interfaces where this kernel or the process's rights do not allow
-	// it; Started says so. It is not taken where the options ask for what only sockets tell.
+	// Auto is Sockets, or Interfaces if this kernel or the process's rights do not allow
+	// Sockets; Started has the reason. It fails if an option needs Sockets.
 	Auto Capture = "auto"
 )
 
-// MinSegment is the smallest segment that people may ask for: a ring of smaller ones is
-// mostly names.
+// MinSegment is the smallest segment size that people can set: a ring of smaller segments
+// is mostly metadata.
 const MinSegment = 64 << 10
 
-// Options of a recording. Exactly one of File, Stream and Ring is where packets go.
+// Options of a recording. Set exactly one of File, Stream and Ring as the output.
 type Options struct {
 	Capture Capture // "" means Sockets
 
-	File   string        // one capture file, which must not be there yet
-	Stream io.Writer     // a live stream; each packet is out within milliseconds of its turn
-	Ring   *ring.Options // a ring of segments; Node, BootID and Recorder may be left out
+	File   string        // one capture file, which must not exist yet
+	Stream io.Writer     // a live stream; each packet is written within milliseconds
+	Ring   *ring.Options // a ring of segments; Node, BootID and Recorder are set by Run
 
-	Cgroup      string         // control group whose sockets are recorded, with all below; "" is the root
+	Cgroup      string         // control group whose sockets are recorded, with all groups below it; "" is the root
 	Interface   []string       // for Interfaces; none means all
 	Filter      string         // in the language of pcap-filter(7)
-	Policy      *policy.Policy // whose packets are wanted, and which never; nil: all
+	Policy      *policy.Policy // whose packets are wanted or forbidden; nil: all are wanted
 	Snap        uint32         // bytes of a packet to keep; 0 means all
 	HeadersOnly bool           // keep network and transport headers
-	NoOwners    bool           // do not find out whose sockets are
+	NoOwners    bool           // do not look up the owners of sockets
 	NoEvents    bool           // do not record what processes and the network stack do
 	Comments    bool           // write the owner as a comment on each packet
-	Sight       sight.Sight    // "": once in a stream, both in a file or ring
+	Sight       sight.Sight    // "": Once for a stream, Both for a file or ring
 	RingBuffer  uint32         // bytes, a power of two; 0 means 32 MiB
 
-	Node    string          // name of this node; "" is the host's name
+	Node    string          // name of this node; "" is the host name
 	Program string          // name and version of the program
-	Count   uint64          // end after so many packets; 0 does not end
-	Source  workload.Source // who workloads are; nil where only this machine's runtimes and control groups tell
+	Count   uint64          // number of packets after which to end; 0 does not end
+	Source  workload.Source // identifies workloads; nil: only this machine's runtimes and control groups do
 	NoNames bool            // do not ask container runtimes for names
 	Keys    *Keys           // whose TLS keys are read; nil reads none
 
 	OnStart func(Started)
-	OnError func(error) // is told of troubles that do not end the recording
+	OnError func(error) // receives errors that do not end the recording
 	Every   time.Duration
-	OnStats func(Stats) // is told how it stands, Every so often and at the end
+	OnStats func(Stats) // receives the statistics at each interval of Every and at the end
 
-	writer *ring.Writer // that two recordings share
-	root   string       // of the file system in which runtimes keep names; "" means /
+	writer *ring.Writer // shared by two recordings
+	root   string       // of the file system where runtimes keep names; "" means /
 }
 
-// Started says what a recording does, once packets arrive.
+// Started describes a recording, once packets arrive.
 type Started struct {
 	Where     string         // what it is attached to
-	Filter    string         // where the filter is asked: kernel, recorder, or none
-	Only      string         // whose packets are wanted; "" is everybody's
-	Sight     sight.Sight    // whether packets between two sockets here are there once
-	Policy    string         // which packets never; "" forbids none
-	Own       string         // how the recorder's own traffic is left out
+	Filter    string         // where the filter is applied: kernel, recorder, or none
+	Only      string         // whose packets are wanted; "" means all
+	Sight     sight.Sight    // whether packets between two local sockets are recorded once
+	Policy    string         // which packets are forbidden; "" forbids none
+	Own       string         // how the recorder's own traffic is excluded
 	Ring      string         // id of the ring, or of this recording
-	Sockets   uint64         // found that are older than the recording
+	Sockets   uint64         // found that were opened before the recording
 	Degraded  []string       // what the recording lacks on this kernel, with the reasons
 	Interface map[int]string // for Interfaces: names by index
-	Instead   error          // with Auto: why interfaces are recorded rather than sockets
+	Instead   error          // with Auto: why interfaces are recorded instead of sockets
 }
 
-// Stats is how a recording stands. Seen = Filtered + Delivered + Dropped, once it has ended
-// and, as far as packets have been read, at any time before.
+// Stats is the state of a recording. Seen = Filtered + Delivered + Dropped, both after the
+// end and before it for the packets read so far.
 type Stats struct {
 	ring.Counters
 	Bytes      uint64 // captured
-	InKernel   uint64 // packets that wait in the ring buffer or for their turn
-	Late       uint64 // packets that came too late for the order of time
+	InKernel   uint64 // packets waiting in the ring buffer or to be ordered
+	Late       uint64 // packets too late to be ordered by time
 	Interfaces int
 	Processes  int
 	Events     uint64
@@ -103,34 +103,34 @@ type Stats struct {
 	CPUs       []CPU  // by number; of Sockets
 	Parts      []Part // by interface, at most 1000
 	Keys       *KeyStats
-	Containers *ContainerStats // nil where runtimes are not asked
+	Containers *ContainerStats // nil if runtimes are not used
 }
 
-// ContainerStats says which containers have names.
+// ContainerStats counts containers with and without names.
 type ContainerStats struct {
 	Named    int
-	Nameless int            // no runtime told of them, yet
+	Nameless int            // no runtime has named them yet
 	Runtimes map[string]int // named, by runtime
 }
 
-// Reasons for which packets are dropped.
+// Reasons why packets are dropped.
 const (
 	reasonBuffer = "ring buffer full"
 	reasonUnread = "kernel could not read it"
 	reasonWriter = "output"
-	reasonAstray = "the kernel handed it over, and it went nowhere"
+	reasonAstray = "unaccounted for after the kernel delivered it"
 )
 
-// Errors that a caller may want to tell apart.
+// Errors that a caller may want to distinguish.
 var (
 	ErrPlatform = errors.New("recording needs Linux")
 
-	// ErrStreamKeys is for keys beside a stream: they come after the packets they open, and
-	// readers of a capture want them before.
-	ErrStreamKeys = errors.New("a stream has no place for keys: want a file or a ring")
+	// ErrStreamKeys is for keys with a stream: they arrive after the packets that they
+	// decrypt, and readers of a capture need them before.
+	ErrStreamKeys = errors.New("keys cannot be written to a stream: record to a file or a ring")
 
-	// ErrPolicy is for a policy that this recording cannot hold. It does not begin then.
-	ErrPolicy = errors.New("the policy cannot be held")
+	// ErrPolicy is for a policy that a recording cannot apply. The recording does not start.
+	ErrPolicy = errors.New("the policy cannot be applied")
 )
 
 // BalanceError means that counters do not account for every packet.
@@ -141,7 +141,7 @@ func (e *BalanceError) Error() string {
 	return fmt.Sprintf("counters do not balance: seen %d, filtered %d, delivered %d, dropped %d", c.Seen, c.Filtered, c.Delivered, c.Dropped)
 }
 
-// Known reports whether it is one of those above.
+// Known reports whether c is one of the captures above.
 func (c Capture) Known() bool {
 	return c == Sockets || c == Interfaces || c == Both || c == Auto
 }
@@ -152,9 +152,9 @@ func (o *Options) setDefaults() error {
 	}
 	switch {
 	case !o.Capture.Known():
-		return fmt.Errorf("capture %q: want sockets, interfaces, both or auto", o.Capture)
+		return fmt.Errorf("capture %q: use sockets, interfaces, both or auto", o.Capture)
 	case o.Capture == Both && o.Ring == nil:
-		return errors.New("capture both: want a ring, since a file has one link type")
+		return errors.New("capture both: record to a ring, because a file has one link type")
 	}
 	outputs := 0
 	for _, given := range []bool{o.File != "", o.Stream != nil, o.Ring != nil} {
@@ -163,7 +163,7 @@ func (o *Options) setDefaults() error {
 		}
 	}
 	if outputs != 1 {
-		return fmt.Errorf("%d outputs, want one file, stream or ring", outputs)
+		return fmt.Errorf("%d outputs, set one file, stream or ring", outputs)
 	}
 	if o.Sight == "" {
 		o.Sight = sight.Both
@@ -198,14 +198,14 @@ func (o *Options) setDefaults() error {
 }
 
 var (
-	errNoNames   = fmt.Errorf("%w: nobody here knows namespaces, workloads or labels", ErrPolicy)
-	errAgesRing  = fmt.Errorf("%w: only a ring keeps namespaces for times of their own", ErrPolicy)
+	errNoNames   = fmt.Errorf("%w: namespaces, workloads and labels are not known here", ErrPolicy)
+	errAgesRing  = fmt.Errorf("%w: only a ring has a retention time for each namespace", ErrPolicy)
 	errNoOwners  = fmt.Errorf("%w: rules about processes need owners", ErrPolicy)
-	errFrames    = fmt.Errorf("%w: frames of interfaces tell no processes and control groups, and cannot be kept by namespace: want to record sockets only", ErrPolicy)
-	errAddresses = fmt.Errorf("%w: frames of interfaces have addresses only, and their owners are unknown here", ErrPolicy)
+	errFrames    = fmt.Errorf("%w: frames of interfaces have no process, control group or namespace: record sockets only", ErrPolicy)
+	errAddresses = fmt.Errorf("%w: frames of interfaces have only addresses, whose owners are not known here", ErrPolicy)
 )
 
-// checkPolicy refuses what a recording of this kind cannot hold.
+// checkPolicy rejects a policy that this kind of recording cannot apply.
 func (o *Options) checkPolicy() error {
 	p := o.Policy
 	if p == nil {

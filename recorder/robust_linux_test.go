@@ -16,8 +16,8 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/ring"
 )
 
-// TestSideFilesThatCannotBeWritten: lines are counted, the trouble is told once, and again
-// when it comes back.
+// TestSideFilesThatCannotBeWritten checks that lost lines are counted, and that the error is
+// reported once, and again if it recurs.
 func TestSideFilesThatCannotBeWritten(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "lines")
 	good := must(os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600))
@@ -50,11 +50,11 @@ func TestSideFilesThatCannotBeWritten(t *testing.T) {
 	disk(bad)
 	line("g", "")
 	if got := string(must(os.ReadFile(path))); j.lost != 4 || len(told) != 2 || got != "a\ne\nf\n" {
-		t.Errorf("%d lines lost, told %v, written %q", j.lost, told, got)
+		t.Errorf("%d lines lost, errors %v, written %q", j.lost, told, got)
 	}
 }
 
-// TestHalfALineIsCut: a disk that takes half a line has none of it afterwards.
+// TestHalfALineIsCut checks that a partly written line is removed.
 func TestHalfALineIsCut(t *testing.T) {
 	dir := t.TempDir()
 	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=8192"); err != nil {
@@ -72,11 +72,11 @@ func TestHalfALineIsCut(t *testing.T) {
 		t.Errorf("%d bytes written, error %v", n, err)
 	}
 	if info, err := os.Stat(path); err != nil || info.Size() != int64(n) {
-		t.Errorf("%d bytes there, want %d: %v", info.Size(), n, err)
+		t.Errorf("the file has %d bytes, want %d: %v", info.Size(), n, err)
 	}
 }
 
-// watched collects what a recording says.
+// watched collects what a recording reports.
 type watched struct {
 	mu   sync.Mutex
 	errs []error
@@ -102,9 +102,9 @@ func (w *watched) said(text string) func() bool {
 	}
 }
 
-// TestFullDisk: packets and lines find no room; both are counted and recording goes on. When
-// there is room again, lines go beside the segments of their time: nothing is added beside
-// those that the full disk ended.
+// TestFullDisk checks that packets and lines without disk space are counted and recording
+// continues. When there is space again, lines are written next to the segments of their
+// time, but not next to those that the full disk ended.
 func TestFullDisk(t *testing.T) {
 	s := newStage(t, "scene idle")
 	dir := t.TempDir()
@@ -125,15 +125,15 @@ func TestFullDisk(t *testing.T) {
 		}
 	})
 	if stats.Seen != 40000 || stats.Dropped == 0 || stats.Delivered == 0 || !w.said("no space left")() {
-		t.Errorf("%+v; told %v", stats.Counters, w.errs)
+		t.Errorf("%+v; errors %v", stats.Counters, w.errs)
 	}
 	if r, err := ring.Verify(filepath.Join(dir, "ring"), ring.VerifyOptions{}); err != nil || !r.OK() || r.SideFiles < 2 {
 		t.Errorf("%+v, %v", r, err)
 	}
 }
 
-// TestVanishedRing: the ring's folder goes away and comes back. What could not be kept is
-// dropped and told; then recording goes on where it was, side files too.
+// TestVanishedRing moves the ring's folder away and back. Packets that could not be written
+// are dropped and reported; then recording continues where it was, including side files.
 func TestVanishedRing(t *testing.T) {
 	s := newStage(t, "scene idle")
 	top := t.TempDir()
@@ -147,7 +147,7 @@ func TestVanishedRing(t *testing.T) {
 			return
 		}
 		sent := uint64(200)
-		for range 200 { // until the disk side has met the trouble
+		for range 200 { // until the writer has reported the error
 			s.run(s.cgroup, "say 7001 10 meanwhile")
 			sent += 20
 			until(t, w.seen(sent))
@@ -169,7 +169,7 @@ func TestVanishedRing(t *testing.T) {
 		}
 	})
 	if stats.Seen != stats.Delivered+stats.Dropped || !w.said("no such file")() {
-		t.Errorf("%+v; told %v", stats.Counters, w.errs)
+		t.Errorf("%+v; errors %v", stats.Counters, w.errs)
 	}
 	after, owners := 0, false
 	segments, err := ring.Segments(dir)
@@ -188,7 +188,7 @@ func TestVanishedRing(t *testing.T) {
 		}
 	}
 	if after == 0 || !owners {
-		t.Errorf("%d packets after the folder was back, side files %v", after, owners)
+		t.Errorf("%d packets after the folder was restored, side files %v", after, owners)
 	}
 	if r, err := ring.Verify(dir, ring.VerifyOptions{}); err != nil || !r.OK() {
 		t.Errorf("%+v, %v", r, err)
@@ -209,11 +209,11 @@ func sealed(dir string) (n int) {
 	return n
 }
 
-// TestUnknownInterface names those that there are.
+// TestUnknownInterface checks that the error names the existing interfaces.
 func TestUnknownInterface(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "out.pcapng")
 	_, err := Run(t.Context(), Options{Capture: Interfaces, Interface: []string{"nosuch0"}, File: file})
-	if err == nil || !strings.Contains(err.Error(), `interface "nosuch0": no such network interface: want one of `) || !strings.Contains(err.Error(), "lo") {
+	if err == nil || !strings.Contains(err.Error(), `interface "nosuch0": no such network interface: use one of `) || !strings.Contains(err.Error(), "lo") {
 		t.Errorf("error %v", err)
 	}
 	if _, err := os.Stat(file); err == nil {
@@ -221,8 +221,8 @@ func TestUnknownInterface(t *testing.T) {
 	}
 }
 
-// TestUnreadableControlGroups: a tree that cannot be read is told; one that changes while it
-// is read is not.
+// TestUnreadableControlGroups checks that a tree that cannot be read is reported, and that
+// one that changes while it is read is not.
 func TestUnreadableControlGroups(t *testing.T) {
 	if g := machine.NewCgroups(filepath.Join(t.TempDir(), "nowhere")); g.Trouble() == nil || !strings.Contains(g.Trouble().Error(), "reading control groups") {
 		t.Errorf("trouble %v", g.Trouble())
@@ -234,12 +234,12 @@ func TestUnreadableControlGroups(t *testing.T) {
 	}
 }
 
-// TestClockThatIsSet: a clock that somebody sets is read anew, and told.
+// TestClockThatIsSet checks that a clock that was set is read again, and that this is recorded.
 func TestClockThatIsSet(t *testing.T) {
 	var c machine.Clock
 	c.Calibrate()
 	c.Tick()
-	c.Distance += 3600e9 // as if somebody had set it
+	c.Distance += 3600e9 // as if the clock had been set
 	if read, stepped := c.Tick(); !read || !stepped || len(c.Steps) != 1 || c.Steps[0].By > -3599e9 {
 		t.Errorf("read %v, stepped %v, %+v", read, stepped, c.Steps)
 	}
@@ -251,8 +251,8 @@ func TestClockThatIsSet(t *testing.T) {
 	}
 }
 
-// TestSideFilesLeaveWhatIsReserved: while the disk has no room but what is for others, side
-// files do not take it; when there is room again they go on.
+// TestSideFilesLeaveWhatIsReserved checks that side files do not use the reserved space of a
+// full disk, and continue when there is space again.
 func TestSideFilesLeaveWhatIsReserved(t *testing.T) {
 	dir := t.TempDir()
 	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=4m"); err != nil {
@@ -275,7 +275,7 @@ func TestSideFilesLeaveWhatIsReserved(t *testing.T) {
 				t.Fatal(err)
 			}
 			if time.Now().After(end) {
-				t.Fatalf("not within 30 s: refusing %v", refusing)
+				t.Fatalf("not within 30 s: refusing = %v", refusing)
 			}
 		}
 	}

@@ -18,10 +18,10 @@ import (
 )
 
 const (
-	window   = 5 * time.Millisecond // how long a packet waits for older ones of other processors
+	window   = 5 * time.Millisecond // how long a packet waits for older packets from other processors
 	pollBusy = 2 * time.Millisecond
 	pollIdle = 10 * time.Millisecond
-	batch    = 4096 // records between two looks at the clock
+	batch    = 4096 // records between two readings of the clock
 )
 
 // recording is one run.
@@ -33,7 +33,7 @@ type recording struct {
 	out     *sink
 	progs   *bpf.Programs
 	packets *mapped.Reader
-	match   *filter.Program // asked here where the kernel's program cannot
+	match   *filter.Program // applied here if it cannot run in the kernel
 	clock   machine.Clock
 	nextID  uint64
 	left    uint64 // packets until Count
@@ -46,9 +46,9 @@ type recording struct {
 	packet  ring.Packet
 	ends    pcapng.SocketEnds // of packet
 	own     string
-	foreign bool // the kernel's numbers of processes are not those of our /proc
-	inside  bool // nor our own
-	// degraded is what the programs that did not load would have told. Segments say it.
+	foreign bool // the kernel's process IDs differ from those in our /proc
+	inside  bool // and from our own
+	// degraded is what the recording lacks because programs did not load. Segments state it.
 	degraded []string
 
 	events        *mapped.Reader
@@ -58,26 +58,26 @@ type recording struct {
 	names         names
 	journal       journal
 	warden        *warden
-	lanes         []*lane // the first is that of out
+	lanes         []*lane // the first is for out
 	keys          *keyring
 	users         map[int64]string
 	scope         string // control group that is recorded, below the root
-	processesLost uint64 // events of processes that were lost when /proc was last read
+	processesLost uint64 // lost process events at the time when /proc was last read
 
 	sideFile uint64 // counts side files
 	gaveAt   int64
 
 	clockNow atomic.Pointer[ring.Clock]
-	taken    atomic.Uint64 // of the kernel's records
-	refused  atomic.Uint64 // here, by the filter or since they were seen leaving
-	broken   atomic.Uint64 // records that make no sense
-	astray   atomic.Uint64 // handed over by the kernel, and nowhere
+	taken    atomic.Uint64 // records read from the kernel
+	refused  atomic.Uint64 // here, by the filter or as duplicates of outgoing packets
+	broken   atomic.Uint64 // invalid records
+	astray   atomic.Uint64 // delivered by the kernel, but unaccounted for
 	bytes    atomic.Uint64
-	trouble  error // first one of the output; it is told once
+	trouble  error // first error of the output; it is reported once
 }
 
-// Run records until ctx ends, Count packets are there or the output fails, and returns how
-// it ended. Counters that do not balance are a *BalanceError, missing rights a
+// Run records until ctx ends, Count packets are recorded or the output fails, and returns
+// the final statistics. Counters that do not balance are a *BalanceError, missing rights a
 // *PrivilegeError.
 func Run(ctx context.Context, o Options) (Stats, error) {
 	if err := o.setDefaults(); err != nil {
@@ -98,14 +98,14 @@ func Run(ctx context.Context, o Options) (Stats, error) {
 }
 
 // unavailableError means that sockets cannot be recorded on this machine or with these
-// rights, whatever the options are.
+// rights, whatever the options.
 type unavailableError struct{ err error }
 
 func (e *unavailableError) Error() string { return e.err.Error() }
 func (e *unavailableError) Unwrap() error { return e.err }
 
-// runInstead records interfaces since sockets cannot be recorded. Where that is no way out
-// either, the error is the one about sockets.
+// runInstead records interfaces because sockets cannot be recorded. If that is not possible
+// either, it returns the error about sockets.
 func runInstead(ctx context.Context, o Options, why error) (Stats, error) {
 	if o.Cgroup != "" || o.Keys != nil {
 		return Stats{}, why // frames have neither
@@ -140,7 +140,7 @@ func runSockets(ctx context.Context, o Options) (Stats, error) {
 	return r.end(err)
 }
 
-// losses are the packets that the kernel lost, as far as it was told with others, by cgroup.
+// losses are the packets lost in the kernel, as reported with other packets, by cgroup.
 type losses map[uint64]*bpf.Running
 
 func (l *losses) of(cgroup uint64) *bpf.Running {
@@ -158,7 +158,7 @@ func (r *recording) shareClock() {
 	r.clockNow.Store(&now)
 }
 
-// loop brings packets from the kernel to the output.
+// loop moves packets from the kernel to the output.
 func (r *recording) loop(ctx context.Context) error {
 	told := time.Now()
 	quiet := 0
@@ -199,8 +199,8 @@ func (r *recording) loop(ctx context.Context) error {
 	return nil
 }
 
-// round takes what is there and writes what has waited long enough. It says how many
-// packets there were and whether there are more.
+// round reads the available packets and writes those that have waited long enough. It returns
+// the number of packets read and whether there are more.
 func (r *recording) round() (n int, more bool, err error) {
 	now := uint64(r.clock.Monotonic())
 	read, stepped := r.clock.Tick()
@@ -229,12 +229,12 @@ func (r *recording) round() (n int, more bool, err error) {
 	r.side(false)
 	r.keys.turn()
 	for _, l := range r.lanes {
-		l.out.finish(l.mark) // owners, events and keys go beside later segments from here on
+		l.out.finish(l.mark) // from now on, owners, events and keys are written next to later segments
 	}
 	return n, !end, nil
 }
 
-// write gives the packets up to a time to the output.
+// write passes the packets up to a time to the output.
 func (r *recording) write(limit uint64) error {
 	defer r.packets.Release()
 	var p bpf.Packet
@@ -299,14 +299,14 @@ func (r *recording) one(p *bpf.Packet, body []byte) error {
 	if r.o.Comments {
 		r.packet.Comment = r.comment.of(r, p, at)
 	}
-	x.untold = 0 // an output that drops the packet keeps count of them itself
+	x.untold = 0 // an output that drops the packet also keeps this count
 	l := x.lane
 	switch err := l.out.append(&r.packet); {
 	case err == nil:
 		x.delivered.Add(1)
 	case errors.Is(err, ring.ErrDisk):
 		x.lost.Add(1)
-		if r.trouble == nil && l.out.failed() == nil { // that one ends the recording
+		if r.trouble == nil && l.out.failed() == nil { // an error of failed ends the recording
 			r.trouble = err
 			r.o.OnError(err)
 		}
@@ -319,7 +319,7 @@ func (r *recording) one(p *bpf.Packet, body []byte) error {
 	r.owned(p, l, at)
 	if (l.segment == ring.ID{}) || l.out.ended() != l.endedSeen {
 		r.turn(l)
-		r.owned(p, l, at) // it may lie in either segment
+		r.owned(p, l, at) // it may be in either segment
 	}
 	r.peers.packet(data, p.Outgoing, at, r.lanes[0].file)
 	r.nextID++
@@ -329,7 +329,7 @@ func (r *recording) one(p *bpf.Packet, body []byte) error {
 	return nil
 }
 
-// foresee shows the warden a packet that waits for its turn.
+// foresee passes a waiting packet to the policy.
 func (r *recording) foresee(body []byte) {
 	var p bpf.Packet
 	if data, ok := p.Decode(body); ok {
@@ -338,11 +338,11 @@ func (r *recording) foresee(body []byte) {
 	}
 }
 
-// end detaches, takes what is left and closes everything.
+// end detaches the programs, reads and writes the rest, and closes everything.
 func (r *recording) end(err error) (Stats, error) {
 	r.progs.Detach()
 	settled := r.settle()
-	for r.o.Count == 0 || r.left > 0 { // an output that takes nothing counts what is left
+	for r.o.Count == 0 || r.left > 0 { // an output that has failed counts the rest
 		r.takeEvents()
 		n, done := r.packets.Fill(batch)
 		limit := uint64(1<<63 - 1)

@@ -7,10 +7,10 @@ import (
 	"runtime"
 )
 
-// Run answers ErrPlatform: only Linux has what recording needs.
+// Run returns ErrPlatform: recording needs Linux.
 func Run(context.Context, Options) (Stats, error) { return Stats{}, ErrPlatform }
 
-// Doctor says what this machine can record: nothing, without Linux.
+// Doctor reports that nothing can be recorded without Linux.
 func Doctor() []Check {
-	return []Check{{"system", Bad, runtime.GOOS, "record on Linux; bundles are made and asked everywhere"}}
+	return []Check{{"system", Bad, runtime.GOOS, "record on Linux; bundles can be created and queried on any system"}}
 }

@@ -22,19 +22,19 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/sight"
 )
 
-// The test program plays the parts of its own scenes: each is a process in a control group
-// and network of the test's own.
+// The test program plays the parts of its own scenes: each is a process in the test's own
+// control group and network.
 
 const roleEnv = "PCAPSULE_TEST_ROLE"
 
-// truth is what a part says it did: whose socket a local address was.
+// truth is what a part reports: the owner of the socket at a local address.
 type truth struct {
 	Local string `json:"local"`
 	PID   int    `json:"pid"`
-	Kind  string `json:"kind"`           // which knowledge is wanted at least
-	TID   int    `json:"tid,omitempty"`  // of all data, where the scene knows it
-	Also  []int  `json:"also,omitempty"` // who may own what is no data: a parent that accepted
-	Gone  bool   `json:"gone,omitempty"` // it had ended before its last data left
+	Kind  string `json:"kind"`           // minimum knowledge of the owner
+	TID   int    `json:"tid,omitempty"`  // of all data, if the scene knows it
+	Also  []int  `json:"also,omitempty"` // other owners of packets without data: a parent that accepted
+	Gone  bool   `json:"gone,omitempty"` // it ended before its last data left
 }
 
 var telling sync.Mutex
@@ -58,7 +58,7 @@ func must[T any](v T, err error) T {
 	return v
 }
 
-// play acts a part, if this process has one.
+// play plays a part if this process has one.
 func play() {
 	role := os.Getenv(roleEnv)
 	if role == "" {
@@ -66,7 +66,7 @@ func play() {
 	}
 	name, arg, _ := strings.Cut(role, " ")
 	go func() {
-		time.Sleep(60 * time.Second) // whatever happens
+		time.Sleep(60 * time.Second) // in any case
 		os.Exit(3)
 	}()
 	switch name {
@@ -111,7 +111,7 @@ func play() {
 	case "huge":
 		huge()
 	case "pair": // both ends of a connection
-		if arg != "" { // at an address that is not the loopback's own
+		if arg != "" { // at an address added to the loopback
 			loopbackHas(arg)
 		} else {
 			arg = "127.0.0.1"
@@ -133,7 +133,7 @@ func play() {
 		flood(arg, 36)
 	case "say", "hear", "send":
 		chat(name, arg)
-	case "own": // records itself and nobody else
+	case "own": // records only itself
 		recordOwn()
 	case "both":
 		recordBoth()
@@ -153,7 +153,7 @@ func loopbackUp() {
 	}
 }
 
-// child starts another part in a process of its own, with a file as descriptor 3.
+// child starts another part in a new process, with a file as descriptor 3.
 func child(role string, file *os.File) *exec.Cmd {
 	c := exec.Command("/proc/self/exe")
 	c.Env = append(os.Environ(), roleEnv+"="+role)
@@ -223,7 +223,7 @@ func scene(name string, wait func()) {
 		file.Close()
 		c.Wait()
 		cl.Wait()
-	case "older": // everything is open before the recording begins
+	case "older": // everything is open before the recording starts
 		l := must(net.Listen(network, addr))
 		out := must(net.Dial(network, l.Addr().String()))
 		in := must(l.Accept())
@@ -251,20 +251,20 @@ func scene(name string, wait func()) {
 		eventScene()
 	case "idle": // a child floods on request
 		wait()
-	case "refused": // nobody listens there
+	case "refused": // no listener
 		wait()
 		l := must(net.Listen(network, addr))
 		to := l.Addr().String()
 		l.Close()
 		if _, err := net.Dial(network, to); err == nil {
-			must(0, errors.New("somebody listens"))
+			must(0, errors.New("the port has a listener"))
 		}
 		u := must(net.Dial("udp4", "127.0.0.1:9"))
 		must(u.Write([]byte("to nobody")))
 	}
 }
 
-// client connects, asks and reads the answer.
+// client connects, sends a request and reads the response.
 func client(arg string) {
 	if addr, ok := strings.CutPrefix(arg, "udp "); ok {
 		c := must(net.Dial("udp", addr))
@@ -290,13 +290,13 @@ func converse(c net.Conn, kind string) {
 func serveOne(c net.Conn, kind string) {
 	must(io.ReadAll(c))
 	must(c.Write([]byte(strings.Repeat("answer ", 2000))))
-	// Both ends of a connection to a server of many share the local address.
+	// All connections of a server share its local address, so the remote one is added.
 	tellAll(os.Stdout, truth{Local: c.LocalAddr().String() + " " + c.RemoteAddr().String(), PID: os.Getpid(), Kind: kind, Also: []int{os.Getppid()}})
 	c.Close()
 }
 
-// recordOwn records the control group that this process is in, sends packets, and prints
-// how many were delivered and filtered.
+// recordOwn records this process's control group, sends packets, and prints how many were
+// delivered and filtered.
 func recordOwn() {
 	loopbackUp()
 	text := must(os.ReadFile("/proc/self/cgroup"))
@@ -310,7 +310,7 @@ func recordOwn() {
 	fmt.Println("own", s.Delivered, s.Filtered)
 }
 
-// recordBoth records what a child sends in two ways, and prints how often it was seen.
+// recordBoth records a child's packets in both ways, and prints how often they were seen.
 func recordBoth() {
 	loopbackUp()
 	text := must(os.ReadFile("/proc/self/cgroup"))
@@ -318,7 +318,7 @@ func recordBoth() {
 	cgroup, _, _ = strings.Cut(cgroup, "\n")
 	dir := must(os.MkdirTemp("", "both"))
 	defer os.RemoveAll(dir)
-	other := child("sleep", nil) // a recorder that is alone in its group leaves the group out
+	other := child("sleep", nil) // a recorder that is alone in its group excludes the group
 	defer other.Process.Kill()
 	ctx, cancel := context.WithCancel(context.Background())
 	started := make(chan Started, 2)
@@ -344,7 +344,7 @@ func recordBoth() {
 	fmt.Println("both", counts["sockets"], counts["interfaces"], s.Dropped)
 }
 
-// flood sends so many UDP packets to a socket that nobody reads.
+// flood sends UDP packets to a socket that is never read.
 func flood(arg string, size int) {
 	var count int
 	must(fmt.Sscanf(arg, "%d", &count))

@@ -18,7 +18,7 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/internal/uring"
 )
 
-// More scenes, in which sockets go other ways from who made them to who uses them.
+// More scenes, in which sockets pass in other ways from their creator to their user.
 
 // part starts another part with files from descriptor 3 on.
 func part(role string, stdin, stdout *os.File, files ...*os.File) *exec.Cmd {
@@ -50,9 +50,9 @@ func moreScene(name, network, addr string, wait func()) {
 		file.Close()
 		c.Wait()
 		cl.Wait()
-	case "threads": // one thread accepts, others answer
+	case "threads": // one thread accepts, others respond
 		threads(must(net.Listen(network, addr)))
-	case "forked": // a child by fork alone, which runs no program of its own
+	case "forked": // a child that is only forked and does not run another program
 		l := must(net.Listen(network, addr))
 		cl := child("client "+l.Addr().String(), nil)
 		file := accepted(l)
@@ -62,7 +62,7 @@ func moreScene(name, network, addr string, wait func()) {
 		must(unix.Wait4(pid, nil, 0, nil))
 		tellAll(os.Stdout, truth{Local: local + " " + remote, PID: pid, TID: pid, Kind: "writer", Also: []int{os.Getpid()}})
 		cl.Wait()
-	case "gone": // the server ends while the kernel still sends what it wrote
+	case "gone": // the server ends while the kernel is still sending its data
 		l := must(net.Listen(network, addr)).(*net.TCPListener)
 		r, w := mustBoth(os.Pipe())
 		cl := part("slow "+l.Addr().String(), r, nil)
@@ -71,7 +71,7 @@ func moreScene(name, network, addr string, wait func()) {
 		c.Wait()
 		w.Close() // now the client reads
 		cl.Wait()
-	case "moved": // the worker goes to another control group between two answers
+	case "moved": // the worker moves to another control group between two responses
 		l := must(net.Listen(network, addr)).(*net.TCPListener)
 		go1, goOn := mustBoth(os.Pipe())
 		told, done1 := mustBoth(os.Pipe())
@@ -104,7 +104,7 @@ func moreScene(name, network, addr string, wait func()) {
 		file.Close()
 		c.Wait()
 		cl.Wait()
-	case "unix": // peers on this machine's own sockets are no traffic
+	case "unix": // Unix sockets are not network traffic
 		pair := must(unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0))
 		path := filepath.Join(must(os.MkdirTemp("", "u")), "s")
 		ul := must(net.Listen("unix", path))
@@ -128,7 +128,7 @@ func moreScene(name, network, addr string, wait func()) {
 	}
 }
 
-// more are the parts of these scenes.
+// more plays the parts of these scenes.
 func more(name, arg string) {
 	switch name {
 	case "inetd":
@@ -153,7 +153,7 @@ func more(name, arg string) {
 		must(c.Write([]byte("question")))
 		must(io.ReadAll(os.Stdin)) // until the server is gone
 		if n := must(io.Copy(io.Discard, c)); n != 120_000 {
-			must(0, fmt.Errorf("%d bytes came", n))
+			must(0, fmt.Errorf("received %d bytes", n))
 		}
 		tell(c.LocalAddr(), "writer")
 		c.Close()
@@ -176,7 +176,7 @@ func mustBoth[A, B any](a A, b B, err error) (A, B) {
 	return a, b
 }
 
-// accepted is the next connection as a blocking file.
+// accepted returns the next connection as a blocking file.
 func accepted(l net.Listener) *os.File {
 	conn := must(l.Accept()).(*net.TCPConn)
 	file := must(conn.File())
@@ -185,7 +185,7 @@ func accepted(l net.Listener) *os.File {
 	return file
 }
 
-// namesOf are both ends of a connection.
+// namesOf returns both ends of a connection.
 func namesOf(fd int, _ string) (local, remote string) {
 	text := func(sa unix.Sockaddr) string {
 		switch sa := sa.(type) {
@@ -199,7 +199,7 @@ func namesOf(fd int, _ string) (local, remote string) {
 	return text(must(unix.Getsockname(fd))), text(must(unix.Getpeername(fd)))
 }
 
-// threads accepts in one thread and answers in others, each locked to its thread of the
+// threads accepts in one thread and responds in others, each locked to its thread of the
 // kernel.
 func threads(l net.Listener) {
 	work := make(chan int)
@@ -244,7 +244,7 @@ func threads(l net.Listener) {
 	}
 }
 
-// forkServe answers in a child that runs nothing but system calls.
+// forkServe responds in a child that makes only system calls.
 func forkServe(fd int) int {
 	text := []byte(strings.Repeat(answerText, 50))
 	buf := make([]byte, 100)
@@ -283,7 +283,7 @@ func answer(a *net.UDPConn, pid int, also []int) {
 	tellAll(os.Stdout, truth{Local: a.LocalAddr().String() + " " + peer, PID: pid, Kind: "writer", Also: also})
 }
 
-// ownCgroup is the folder of the control group that this process is in.
+// ownCgroup returns the folder of this process's control group.
 func ownCgroup() string {
 	text := must(os.ReadFile("/proc/self/cgroup"))
 	_, path, _ := strings.Cut(string(text), "0::")
@@ -291,7 +291,7 @@ func ownCgroup() string {
 	return filepath.Join(must(cgroupRoot()), path)
 }
 
-// uringServe reads and answers with io_uring alone.
+// uringServe reads and responds only with io_uring.
 func uringServe(name string) {
 	r := must(uring.New(name == "uringpoll"))
 	const fd = 3
@@ -310,7 +310,7 @@ func uringServe(name string) {
 	time.Sleep(time.Millisecond)
 }
 
-// huge sends as much at once as a socket takes, both ways, and wants all of it back.
+// huge sends as much at once as a socket accepts, both ways, and checks the total.
 func huge() {
 	l := must(net.Listen("tcp4", "127.0.0.1:0"))
 	go func() {
@@ -337,12 +337,12 @@ func huge() {
 	for range 50 {
 		must(b.Write(buf))
 		if n := must(a.Read(buf)); n != len(buf) {
-			must(0, fmt.Errorf("a datagram of %d bytes came", n))
+			must(0, fmt.Errorf("received a datagram of %d bytes", n))
 		}
 	}
 }
 
-// loopbackHas gives the loopback one more address.
+// loopbackHas adds an address to the loopback.
 func loopbackHas(addr string) {
 	fd := must(unix.Socket(unix.AF_INET, unix.SOCK_DGRAM, 0))
 	defer unix.Close(fd)

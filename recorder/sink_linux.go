@@ -15,13 +15,13 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/ring"
 )
 
-// sink is where a recording goes: a series of a ring, a file or a stream.
+// sink is the output of a recording: a series of a ring, a file or a stream.
 type sink struct {
 	w      *ring.Writer
 	series *ring.Series
 	stream bool
 	sides  map[string]*sideFile
-	shared bool // another recording writes into the ring too, and somebody else ends it
+	shared bool // another recording writes into the ring too, and the caller closes it
 }
 
 type sideFile struct {
@@ -29,8 +29,8 @@ type sideFile struct {
 	f  *os.File
 }
 
-// writeLines appends lines to a file. Half of a line would spoil the next one too, so it is
-// cut again.
+// writeLines appends lines to a file. A partly written line would corrupt the next one, so
+// it is removed.
 func writeLines(f *os.File, lines []byte) (int, error) {
 	n, err := f.Write(lines)
 	if err == nil {
@@ -43,13 +43,13 @@ func writeLines(f *os.File, lines []byte) (int, error) {
 	return whole, fmt.Errorf("writing side file: %w", err)
 }
 
-// gone reports whether nobody can reach a file any more.
+// gone reports whether a file was deleted.
 func gone(f *os.File) bool {
 	var st unix.Stat_t
 	return unix.Fstat(int(f.Fd()), &st) == nil && st.Nlink == 0
 }
 
-// openRing makes the writer of a recording's output.
+// openRing creates the writer of a recording's output.
 func openRing(o *Options, here machine.Host) (*ring.Writer, error) {
 	r := ring.Options{File: o.File, Stream: o.Stream}
 	if o.Ring != nil {
@@ -85,55 +85,55 @@ func newSink(o *Options, here machine.Host, series ring.SeriesOptions) (*sink, e
 	return s, nil
 }
 
-// declare describes an interface; packets name it by the number.
+// declare adds an interface and returns the ID for its packets.
 func (s *sink) declare(i pcapng.Interface) (ring.InterfaceID, error) { return s.series.Interface(i) }
 
-// redeclare gives an interface another description, for packets from now on.
+// redeclare changes the description of an interface for later packets.
 func (s *sink) redeclare(id ring.InterfaceID, i pcapng.Interface) error {
 	return s.series.Update(id, i)
 }
 
-// append takes a packet. ring.ErrDisk means that it is dropped; any other error ends the
-// recording.
+// append writes a packet. ring.ErrDisk means that the packet is dropped; any other error
+// ends the recording.
 func (s *sink) append(p *ring.Packet) error { return s.series.Append(p) }
 
-// failed says why nothing more can be written; a ring tries again by itself.
+// failed returns why nothing more can be written; a ring retries by itself.
 func (s *sink) failed() error { return s.series.Failed() }
 
-// idle is called when there is nothing to do for a moment: viewers of a stream see packets
-// at once.
+// idle is called when no packets are waiting, so that viewers of a stream see packets
+// immediately.
 func (s *sink) idle() {
 	if s.stream {
 		s.series.Flush()
 	}
 }
 
-// ids are the name and the first packet id of the recording.
+// ids returns the name and the first packet ID of the recording.
 func (s *sink) ids() (name string, first uint64) { return s.w.Ring(), s.w.FirstPacketID() }
 
-// segment is the one that the last packet went into, zero if there is none yet.
+// segment returns the segment of the last packet, zero if there is none yet.
 func (s *sink) segment() ring.ID { return s.series.Current() }
 
-// sidePath is where a side file of a segment stands, "" if it cannot.
+// sidePath returns the path of a segment's side file, "" if it cannot have one.
 func (s *sink) sidePath(id ring.ID, kind string) string { return s.w.SidePath(id, kind) }
 
-// ended is a mark for finish: the segments that have ended.
+// ended returns a mark for finish: the number of segments that have ended.
 func (s *sink) ended() uint64 { return s.series.Ended() }
 
-// finish says that nothing is added beside the segments up to a mark.
+// finish declares that nothing more is written next to the segments up to a mark.
 func (s *sink) finish(mark uint64) { s.series.FinishSides(mark) }
 
-// reopen is called before something is added beside a segment after finish.
+// reopen is called before something is written next to a segment after finish.
 func (s *sink) reopen(id ring.ID) error { return s.w.ReopenSides(id) }
 
-// errRefusing keeps side files out of the space that is reserved for others.
-var errRefusing = errors.New("side files: nothing is written while the disk takes no segments")
+// errRefusing keeps side files out of the reserved disk space.
+var errRefusing = errors.New("writing side file: paused because the disk has no room for segments")
 
-// side appends whole lines to a side file of a segment, and says how many bytes of them are
-// there; what is left of the others is cut. Of each kind one file is open.
+// side appends whole lines to a side file of a segment, and returns how many of their bytes
+// were written; a partly written line is removed. One file of each kind is open.
 func (s *sink) side(id ring.ID, kind string, lines []byte) (int, error) {
 	if s.stream {
-		return len(lines), nil // it has no place for them
+		return len(lines), nil // a stream has no side files
 	}
 	if s.series.Refusing() {
 		return 0, errRefusing
@@ -159,10 +159,10 @@ func (s *sink) side(id ring.ID, kind string, lines []byte) (int, error) {
 	return n, errors.Join(late, err)
 }
 
-// took is what became of the packets so far.
+// took returns what became of the packets so far.
 func (s *sink) took() ring.Taken { return s.series.Taken() }
 
-// close ends the output. An error of failed is not told again.
+// close closes the output. It does not return an error that failed returned before.
 func (s *sink) close() error {
 	var errs []error
 	for _, f := range s.sides {
@@ -180,7 +180,7 @@ func (s *sink) close() error {
 	return errors.Join(errs...)
 }
 
-// abort ends the output of a recording that did not begin; a file is removed.
+// abort closes the output of a recording that did not start; a file is removed.
 func (s *sink) abort() error {
 	if s.shared {
 		return s.close()
@@ -188,7 +188,7 @@ func (s *sink) abort() error {
 	return s.w.Discard(context.Background())
 }
 
-// closeRing ends a ring; a disk that does not answer is not waited for.
+// closeRing closes a ring. It waits at most 30 s for the disk.
 func closeRing(w *ring.Writer) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()

@@ -12,8 +12,8 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/sight"
 )
 
-// TestFileStatisticsAfterRedeclaring: a file says of each interface how many packets it has,
-// also of one that another description replaced.
+// TestFileStatisticsAfterRedeclaring checks that a file counts the packets of each interface,
+// including one whose description was replaced.
 func TestFileStatisticsAfterRedeclaring(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "x.pcapng")
 	var id ring.InterfaceID
@@ -41,8 +41,8 @@ func TestFileStatisticsAfterRedeclaring(t *testing.T) {
 	checkStatistics(t, path, 5)
 }
 
-// TestPacketsOnce: what leaves one socket of the machine and comes to another is there once,
-// and Wireshark sees no retransmission.
+// TestPacketsOnce checks that a packet between two local sockets is recorded once, and that
+// Wireshark sees no retransmission.
 func TestPacketsOnce(t *testing.T) {
 	for _, v := range []struct {
 		sight      sight.Sight
@@ -64,7 +64,7 @@ func TestPacketsOnce(t *testing.T) {
 		}
 		text, err := exec.Command(mustLook(t, "tshark"), "-nr", path, "-Y", "tcp.analysis.retransmission or tcp.analysis.duplicate_ack or tcp.analysis.out_of_order").Output()
 		if err != nil || (len(text) > 0) != v.resent {
-			t.Errorf("%s: %v, tshark finds %d bytes of packets sent again", v.sight, err, len(text))
+			t.Errorf("%s: %v, tshark printed %d bytes of retransmissions", v.sight, err, len(text))
 		}
 	}
 }

@@ -21,7 +21,7 @@ func TestChecksumNotReady(t *testing.T) {
 		{"another sum", whole, false},
 		{"a later fragment has no checksum", later, false},
 		{"cut before the checksum", partial[:50], false},
-		{"nothing", "", false},
+		{"empty", "", false},
 	} {
 		b, err := hex.DecodeString(c.packet)
 		if err != nil {
@@ -33,7 +33,7 @@ func TestChecksumNotReady(t *testing.T) {
 	}
 }
 
-// TestNarrowRefuses names a control group that is not there.
+// TestNarrowRefuses names a control group that does not exist.
 func TestNarrowRefuses(t *testing.T) {
 	if _, err := narrow(t.TempDir(), "nowhere"); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("error %v", err)

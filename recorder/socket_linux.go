@@ -8,16 +8,16 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
 )
 
-// described remembers for some processes which side file has their line.
+// described remembers which side file has the line of a process, for some processes.
 type described [64]struct {
 	pid  uint32
 	file uint64
 }
 
-// forget is called when a process becomes another program or moves.
+// forget is called when a process runs another program or moves to another control group.
 func (d *described) forget(pid uint32) { d[pid%uint32(len(d))].pid = 0 }
 
-// owned writes the line of a packet's process where the lane's side file does not have it.
+// owned writes the line of a packet's process unless the output's side file has it.
 func (r *recording) owned(p *bpf.Packet, l *lane, at int64) {
 	if p.Kind == bpf.None {
 		return
@@ -37,11 +37,11 @@ func (r *recording) owned(p *bpf.Packet, l *lane, at int64) {
 	}
 }
 
-// socketOf is what the packet's block says of its socket; ends is where the socket's own
-// ends may stay.
+// socketOf returns the socket in the packet's block. It uses ends as memory for the socket's
+// own ends.
 func socketOf(p *bpf.Packet, ip []byte, ends *pcapng.SocketEnds) pcapng.Socket {
 	s := pcapng.Socket{Cookie: p.Cookie, Netns: p.Netns, Kind: uint8(p.Kind)}
-	if p.Kind != bpf.None && p.Kind != bpf.Writer { // the writer is in an option that all readers know
+	if p.Kind != bpf.None && p.Kind != bpf.Writer { // the writer is in a standard option
 		s.PID, s.TID = p.TGID, p.TID
 	}
 	if p.Ends.Version != 0 && translated(&p.Ends, ip, ends) {
@@ -50,17 +50,17 @@ func socketOf(p *bpf.Packet, ip []byte, ends *pcapng.SocketEnds) pcapng.Socket {
 	return s
 }
 
-// translated compares the ends of an outgoing packet with those of its socket, which it
-// puts into own where they are others.
+// translated compares the ends of an outgoing packet with those of its socket. If they
+// differ, it puts those of the socket into own.
 func translated(s *bpf.Ends, ip []byte, own *pcapng.SocketEnds) bool {
 	src, dst, ok := ends(ip, true)
-	if !ok || src.Port() == 0 || dst.Port() == 0 { // a later fragment, or no TCP or UDP at once
+	if !ok || src.Port() == 0 || dst.Port() == 0 { // a later fragment, or not TCP or UDP
 		return false
 	}
 	local, remote := socketEnd(s.Version, s.Local, s.LocalPort), socketEnd(s.Version, s.Remote, s.RemotePort)
 	if local.Addr().IsUnspecified() {
 		if remote.Addr() == dst.Addr() {
-			return false // a server's, on any address: which of them the packet came to is in that one
+			return false // a server on any address: the response has the address that the request was sent to
 		}
 		local = netip.AddrPortFrom(src.Addr(), local.Port())
 	}
@@ -71,7 +71,7 @@ func translated(s *bpf.Ends, ip []byte, own *pcapng.SocketEnds) bool {
 	return true
 }
 
-// socketEnd is one end of a socket; IPv4 may be mapped, RFC 4291 section 2.5.5.2.
+// socketEnd returns one end of a socket; IPv4 may be mapped, RFC 4291 section 2.5.5.2.
 func socketEnd(version uint8, addr [16]byte, port uint16) netip.AddrPort {
 	if version == 4 {
 		return netip.AddrPortFrom(netip.AddrFrom4([4]byte(addr[:4])), port)
@@ -79,7 +79,7 @@ func socketEnd(version uint8, addr [16]byte, port uint16) netip.AddrPort {
 	return netip.AddrPortFrom(netip.AddrFrom16(addr).Unmap(), port)
 }
 
-// ends reads both ends of a packet, as the socket has them.
+// ends reads both ends of a packet, from the socket's point of view.
 func ends(ip []byte, outgoing bool) (local, remote netip.AddrPort, ok bool) {
 	if len(ip) < 20 {
 		return

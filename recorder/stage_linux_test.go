@@ -20,7 +20,7 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
 )
 
-// stage is a control group and a process in it with a network of its own.
+// stage is a control group and a process in it with its own network.
 type stage struct {
 	t      testing.TB
 	cgroup string
@@ -51,7 +51,7 @@ func newStage(t testing.TB, role string) *stage {
 	return startStage(t, role, s.cgroup, syscall.CLONE_NEWNET)
 }
 
-// startStage starts a part in a control group that is there.
+// startStage starts a part in an existing control group.
 func startStage(t testing.TB, role, cgroup string, namespaces uintptr) *stage {
 	t.Helper()
 	s := &stage{t: t, cgroup: cgroup}
@@ -84,15 +84,15 @@ func startStage(t testing.TB, role, cgroup string, namespaces uintptr) *stage {
 		s.cmd.Wait()
 	})
 	if strings.HasPrefix(role, "scene ") && (!s.out.Scan() || s.out.Text() != "ready") {
-		t.Fatalf("scene did not begin: %q", s.out.Text())
+		t.Fatalf("scene did not start: %q", s.out.Text())
 	}
 	return s
 }
 
-// run starts another part in a control group below the stage's, or its own, and its network.
+// run starts another part in the stage's network, in the given control group.
 func (s *stage) run(cgroup, role string) { s.runTold(cgroup, role) }
 
-// runTold is run for a part that tells what it did.
+// runTold is run for a part that reports what it did.
 func (s *stage) runTold(cgroup, role string) (all []truth) {
 	s.t.Helper()
 	dir, err := os.Open(cgroup)
@@ -117,7 +117,7 @@ func (s *stage) runTold(cgroup, role string) (all []truth) {
 	return all
 }
 
-// play lets the scene go on and returns what its parts did.
+// play continues the scene and returns what its parts did.
 func (s *stage) play() []truth {
 	s.t.Helper()
 	if _, err := io.WriteString(s.in, "go\n"); err != nil {
@@ -134,7 +134,7 @@ func (s *stage) play() []truth {
 	return all
 }
 
-// record runs a recording while during runs, and returns how it ended.
+// record runs a recording during a function call, and returns the final statistics.
 func record(t testing.TB, o Options, during func()) Stats {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
@@ -185,7 +185,7 @@ func record(t testing.TB, o Options, during func()) Stats {
 	return r.s
 }
 
-// seen is a packet as a test looks at it.
+// seen is a packet with its decoded options.
 type seen struct {
 	pcapng.Packet
 	iface    pcapng.Interface
@@ -197,7 +197,7 @@ type seen struct {
 	remote   string
 	id       uint64
 	socket   pcapng.Socket
-	owner    uint32 // process, also where it is inherited
+	owner    uint32 // process, including an inherited owner
 }
 
 func readAll(t *testing.T, path string) []seen {

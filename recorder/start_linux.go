@@ -77,7 +77,7 @@ func (r *recording) start() error {
 	return nil
 }
 
-// narrow finds the control group that somebody named: a folder, or a path below the root.
+// narrow finds a control group by its folder or by its path below the root.
 func narrow(root, name string) (string, error) {
 	for _, dir := range []string{name, filepath.Join(root, name)} {
 		if _, err := os.Stat(filepath.Join(dir, "cgroup.procs")); err == nil {
@@ -87,7 +87,7 @@ func narrow(root, name string) (string, error) {
 	return "", fmt.Errorf("control group %s: %w", name, fs.ErrNotExist)
 }
 
-// options are those of the programs.
+// options returns those of the programs.
 func (r *recording) options() (bpf.Options, error) {
 	load := bpf.Options{RingBytes: r.o.RingBuffer, Snap: r.o.Snap, HeadersOnly: r.o.HeadersOnly, Owners: !r.o.NoOwners}
 	if r.o.Filter != "" {
@@ -113,20 +113,20 @@ func (r *recording) options() (bpf.Options, error) {
 	}
 	if err == nil && load.Owners {
 		load.OwnTGID = tgid
-		r.own = fmt.Sprintf("sockets of process %d are left out", tgid)
+		r.own = fmt.Sprintf("sockets of process %d are excluded", tgid)
 	} else if load.Owners {
 		return load, &unavailableError{hostError(err)}
 	}
 	if id, path := ownGroup(); id != 0 {
 		load.OwnCgroup = id
-		r.own = fmt.Sprintf("control group %s is left out", path)
+		r.own = fmt.Sprintf("control group %s is excluded", path)
 	}
 	return load, nil
 }
 
-// neverPorts is a filter for what rules about ports alone forbid, so that it is not even
-// copied out of the kernel. The warden asks again, and sees what filters cannot: later
-// fragments, and packets in packets. It is nil where there are no such rules, or too many.
+// neverPorts returns a filter for packets that rules about ports forbid, so that the kernel
+// does not even copy them. The policy is applied again later, because filters miss later
+// fragments and packets in packets. It is nil if there are no such rules, or too many.
 func neverPorts(p *policy.Policy) (*filter.Program, error) {
 	const most = 64 // ranges
 	var words []string
@@ -139,7 +139,7 @@ func neverPorts(p *policy.Policy) (*filter.Program, error) {
 	return filter.Compile(strings.Join(words, " or "), linkCooked, 0)
 }
 
-// ownGroup is this process's control group, where it has one for itself alone.
+// ownGroup returns this process's control group if no other process is in it.
 func ownGroup() (uint64, string) {
 	b, err := os.ReadFile("/proc/self/cgroup")
 	if err != nil {
@@ -164,7 +164,7 @@ func ownGroup() (uint64, string) {
 	return 0, ""
 }
 
-// open makes the readers, then the output.
+// open creates the readers, then the output.
 func (r *recording) open(root string) (err error) {
 	fd, size := r.progs.PacketsFD()
 	if r.packets, err = mapped.New(fd, size); err != nil {
@@ -212,7 +212,7 @@ func (r *recording) open(root string) (err error) {
 	return nil
 }
 
-// unopen closes what open made, for a recording that does not begin.
+// unopen closes what open created, for a recording that does not start.
 func (r *recording) unopen(err error) error {
 	r.closeReaders()
 	for _, l := range r.lanes {
@@ -220,7 +220,7 @@ func (r *recording) unopen(err error) error {
 			err = errors.Join(err, l.out.abort())
 		}
 	}
-	return errors.Join(err, r.out.abort()) // last: it has the ring
+	return errors.Join(err, r.out.abort()) // last: it owns the ring
 }
 
 func (r *recording) closeReaders() {
@@ -233,8 +233,8 @@ func (r *recording) closeReaders() {
 	}
 }
 
-// attach begins: first what notes owners, so that the pass over open files misses nobody,
-// and packets last.
+// attach starts recording. It first attaches the programs that record owners, so that the
+// pass over open files misses none, and attaches to packets last.
 func (r *recording) attach(where string) (found uint64, err error) {
 	r.progs.AttachEvents(true, !r.o.NoEvents)
 	if !r.foreign {
@@ -249,7 +249,7 @@ func (r *recording) attach(where string) (found uint64, err error) {
 	return found, r.progs.AttachPackets(where)
 }
 
-// lacks says what the recording cannot tell on this kernel, or from where it runs.
+// lacks returns what the recording lacks on this kernel or in this PID namespace.
 func (r *recording) lacks() []string {
 	list := r.progs.Degraded()
 	var more []string
@@ -260,7 +260,7 @@ func (r *recording) lacks() []string {
 		more = append(more, "owners of sockets opened before the recording")
 	}
 	if len(more) > 0 {
-		list = append(list, "not recorded: "+strings.Join(more, ", ")+" (the recorder has a PID namespace of its own: run it in the machine's, with hostPID or --pid=host)")
+		list = append(list, "not recorded: "+strings.Join(more, ", ")+" (the recorder runs in its own PID namespace: run it in the host's, with hostPID: true or --pid=host)")
 	}
 	return list
 }
@@ -281,7 +281,7 @@ func (r *recording) rescan() {
 	}
 }
 
-// header fills in what a segment's header says.
+// header fills in the recording's part of a segment's header.
 func (r *recording) header(h *ring.Header) {
 	h.Kernel, h.OS, h.Hardware = r.here.Kernel, runtime.GOOS, r.here.Hardware
 	h.Filter, h.Own = r.o.Filter, r.own

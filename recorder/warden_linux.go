@@ -12,15 +12,15 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/workload"
 )
 
-// warden decides which packets of sockets are kept. It knows both sides as far as anybody
-// does here: whose socket it is, who has the other address, and whose sockets on this
-// machine talked to each other lately. A nil one keeps all.
+// warden decides which packets of sockets are kept. It considers both ends as far as they
+// are known: the socket's owner, the owner of the other address, and the local sockets that
+// recently exchanged packets. A nil one keeps all packets.
 type warden struct {
 	judge     *policy.Judge
 	source    workload.Source // of addresses; may be nil
 	processes *machine.Processes
-	owned     bool // it matters whose packets are
-	programs  bool // and of which process
+	owned     bool // rules depend on the owner of a packet
+	programs  bool // rules depend on its process
 
 	forbidden atomic.Uint64
 	unwanted  atomic.Uint64
@@ -30,19 +30,19 @@ type warden struct {
 	marks     map[program]policy.Marks
 	others    map[other]otherMarks
 	homes     homes
-	talks     [2]map[talk]uint64 // lately, and before that
+	talks     [2]map[talk]uint64 // the current period, and the one before
 	turned    int64
 }
 
-// program is somebody on this machine.
+// program is a process of a workload on this machine.
 type program struct {
 	face *face
-	gen  int // of the face's names
+	gen  int // of the interface's names
 	proc *machine.Process
 	pid  uint32
 }
 
-// other is somebody by his address.
+// other is the remote end of a packet.
 type other struct {
 	addr     netip.AddrPort
 	protocol uint8
@@ -54,23 +54,23 @@ type otherMarks struct {
 	till  int64
 }
 
-// talk is two ends that talk to each other, in this order: a is the smaller one.
+// talk is a pair of ends that exchange packets. a is the smaller one.
 //
-// LIMIT: networks are not told apart, so two pods whose loopbacks have the same pair of
-// ports within two minutes are taken for one.
+// LIMIT: networks are not distinguished, so two pods whose loopbacks use the same pair of
+// ports within two minutes are treated as one.
 type talk struct {
 	a, b     netip.AddrPort
 	protocol uint8
 }
 
 const (
-	maxTold   = 16384 // programs and addresses with answers
+	maxTold   = 16384 // cached programs and addresses
 	maxTalks  = 65536
-	talksTurn = 60e9 // ns after which a conversation that nobody continued is forgotten
-	otherTill = 1e9  // ns that an answer about an address holds
+	talksTurn = 60e9 // ns after which an idle conversation is forgotten
+	otherTill = 1e9  // ns for which the result for an address is valid
 )
 
-// newWarden makes one of a policy, nil where it lets all be recorded.
+// newWarden returns the warden for a policy, nil if the policy allows every packet.
 func newWarden(p *policy.Policy, source workload.Source, t *machine.Processes) (*warden, error) {
 	if p == nil {
 		return nil, nil
@@ -87,7 +87,7 @@ func newWarden(p *policy.Policy, source workload.Source, t *machine.Processes) (
 	return w, nil
 }
 
-// subject is what is known of who is in a control group.
+// subject returns what is known of the workload of a control group.
 func (f *faces) subject(g *machine.Cgroup, c *workload.InterfaceComment) workload.Subject {
 	s := workload.SubjectOf(&c.Identity)
 	s.ContainerID, s.Cgroup = g.Container, g.Path
@@ -108,7 +108,7 @@ func (w *warden) know(x *face) {
 	}
 }
 
-// silenced reports whether nothing may be said of who is in a control group.
+// silenced reports whether events in a control group must not be recorded.
 func (w *warden) silenced(f *faces, cgroup uint64, proc *machine.Process) bool {
 	if w == nil || !w.owned {
 		return false
@@ -124,8 +124,8 @@ func (w *warden) silenced(f *faces, cgroup uint64, proc *machine.Process) bool {
 	return w.judge.Silenced(w.judge.Marks(&s))
 }
 
-// silencesEvent reports whether an event of Kubernetes is of somebody of whom nothing may
-// be said. Those of nodes are everybody's.
+// silencesEvent reports whether a Kubernetes event must not be recorded because of the
+// workload it concerns. Events of nodes are always recorded.
 func (w *warden) silencesEvent(source workload.Source, e *workload.Event) bool {
 	if w == nil || !w.owned || e.Kind == "Node" {
 		return false
@@ -140,7 +140,7 @@ func (w *warden) silencesEvent(source workload.Source, e *workload.Event) bool {
 	return w.judge.Silenced(w.judge.Marks(&who))
 }
 
-// fate decides of a packet.
+// fate decides whether a packet is kept.
 func (w *warden) fate(p *bpf.Packet, ip []byte, x *face, at int64) policy.Fate {
 	m := w.owner(p, x, at)
 	if w.owned {
@@ -162,7 +162,7 @@ func (w *warden) fate(p *bpf.Packet, ip []byte, x *face, at int64) policy.Fate {
 	return f
 }
 
-// owner answers for whose socket a packet is of.
+// owner returns the marks of the owner of a packet's socket.
 func (w *warden) owner(p *bpf.Packet, x *face, at int64) policy.Marks {
 	if w.programs {
 		return w.program(p, x, at)
@@ -170,7 +170,7 @@ func (w *warden) owner(p *bpf.Packet, x *face, at int64) policy.Marks {
 	return x.marks
 }
 
-// program answers for the process too.
+// program returns the marks of the owner including its process.
 func (w *warden) program(p *bpf.Packet, x *face, at int64) policy.Marks {
 	k := program{face: x, gen: x.gen}
 	if p.Kind != bpf.None {
@@ -204,8 +204,8 @@ func talkOf(local, remote netip.AddrPort, protocol uint8) talk {
 	return t
 }
 
-// foresee looks at a packet while it waits for its turn: what it tells of one end of a
-// conversation applies to a packet of the other end that may have left a moment before.
+// foresee reads a packet while it waits: what it reveals about one end of a conversation
+// applies to a packet of the other end that may have left a moment before.
 func (w *warden) foresee(p *bpf.Packet, ip []byte, x *face, at int64) {
 	if local, remote, ok := ends(ip, p.Outgoing); ok {
 		w.homes.saw(local.Addr(), x, at)
@@ -215,7 +215,7 @@ func (w *warden) foresee(p *bpf.Packet, ip []byte, x *face, at int64) {
 	}
 }
 
-// remember notes what is sure of one end of a conversation, and returns what is of both.
+// remember notes what is certain about one end of a conversation, and returns it for both.
 func (w *warden) remember(yes uint64, t talk, at int64) uint64 {
 	if at-w.turned > talksTurn || at < w.turned-talksTurn || len(w.talks[0]) >= maxTalks {
 		w.turned = at
@@ -231,8 +231,8 @@ func (w *warden) remember(yes uint64, t talk, at int64) uint64 {
 	return yes | said
 }
 
-// address is what is sure of who has an address. Of a pod of this machine that Kubernetes
-// has not told of, it is also what may be: that it is a pod is known.
+// address returns the marks that are certain for the owner of an address. For a local pod
+// that Kubernetes has not reported yet, they include what is possible.
 func (w *warden) address(a netip.AddrPort, protocol uint8, at int64) policy.Marks {
 	if a.Addr().IsLoopback() {
 		return policy.Marks{}
@@ -246,7 +246,7 @@ func (w *warden) address(a netip.AddrPort, protocol uint8, at int64) policy.Mark
 	return policy.Marks{}
 }
 
-// told is what the source knows of an address.
+// told returns what the source knows of an address.
 func (w *warden) told(a netip.AddrPort, protocol uint8, at int64) (yes uint64, ok bool) {
 	if w.source == nil {
 		return 0, false
@@ -267,7 +267,7 @@ func (w *warden) told(a netip.AddrPort, protocol uint8, at int64) (yes uint64, o
 	return known.yes, known.known
 }
 
-// counts are the packets forbidden and those not wanted.
+// counts returns the numbers of forbidden and of unwanted packets.
 func (w *warden) counts() (forbidden, unwanted uint64) {
 	if w == nil {
 		return 0, 0
@@ -275,7 +275,7 @@ func (w *warden) counts() (forbidden, unwanted uint64) {
 	return w.forbidden.Load(), w.unwanted.Load()
 }
 
-// frameJudge makes a judge of frames, which are told by their addresses.
+// frameJudge returns the judge of frames, whose owners are known by address only.
 func frameJudge(o *Options) (*policy.Judge, error) {
 	if o.Policy == nil {
 		return nil, nil

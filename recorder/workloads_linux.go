@@ -12,7 +12,7 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/workload"
 )
 
-// workloadLine says who a control group is.
+// workloadLine is a line that names the workload of a control group.
 type workloadLine struct {
 	Workload json.RawMessage `json:"workload"`
 	Cgroup   string          `json:"cgroup,omitempty"`
@@ -21,7 +21,7 @@ type workloadLine struct {
 	Learned  string          `json:"learned"`
 }
 
-// kubeLine is an event of Kubernetes.
+// kubeLine is a Kubernetes event.
 type kubeLine struct {
 	Time    string     `json:"time"`
 	Kind    string     `json:"kind"`
@@ -42,22 +42,22 @@ type kubeObject struct {
 	UID       string `json:"uid,omitempty"`
 }
 
-// changesAtOnce bounds what is learned of workloads between two looks at the packets.
+// changesAtOnce bounds the workload changes processed between two batches of packets.
 const changesAtOnce = 256
 
-// names joins all who know workloads: the Source that was given, and this machine's
-// container runtimes.
+// names combines the sources of workloads: the given Source and this machine's container
+// runtimes.
 type names struct {
-	source   workload.Source // nil where nobody is asked
+	source   workload.Source // nil if there is none
 	runtimes *containers.Source
 	stop     func()
 }
 
-// patience is how long a recording waits for names of containers that run already, so that
-// their first packets have them.
+// patience is how long a recording waits for names of running containers, so that their
+// first packets have them.
 const patience = 500 * time.Millisecond
 
-// start begins to ask runtimes, first for the containers of control groups that are there.
+// start starts to ask runtimes, first for the containers of existing control groups.
 func (n *names) start(o *Options, paths []string) {
 	n.source = o.Source
 	if o.NoNames {
@@ -70,14 +70,14 @@ func (n *names) start(o *Options, paths []string) {
 		n.source = both{n.source, n.runtimes}
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	n.stop = cancel // nobody waits for it: it may be asking a daemon that is silent
+	n.stop = cancel // end does not wait for Run: a daemon may not respond
 	go n.runtimes.Run(ctx)
 	first, done := context.WithTimeout(ctx, patience)
 	defer done()
 	n.runtimes.Prime(first, paths)
 }
 
-// expect is told of new control groups: their first packet comes soon.
+// expect looks up a new control group in advance: its first packet follows soon.
 func (n *names) expect(path string) {
 	if n.runtimes != nil {
 		n.runtimes.Find(workload.Key{Cgroup: path})
@@ -98,7 +98,7 @@ func (n *names) stats() *ContainerStats {
 	return &ContainerStats{s.Named, s.Nameless, s.Runtimes}
 }
 
-// both asks a second Source where the first knows nobody.
+// both asks a second Source if the first has no result.
 type both struct{ first, second workload.Source }
 
 func (b both) Find(k workload.Key) (workload.InterfaceComment, bool) {
@@ -117,7 +117,7 @@ func (b both) Take(limit int) ([]workload.Change, uint64) {
 	return append(changes, more...), lost + missed
 }
 
-// takeChanges writes what was learned of workloads.
+// takeChanges writes changes of workloads.
 func (r *recording) takeChanges() error {
 	if r.names.source == nil {
 		return nil
@@ -153,7 +153,7 @@ func (r *recording) kubeEvent(e *workload.Event) {
 		Count:  e.Count, First: stamp(e.FirstNs), Source: machine.Clean(e.Source, 256), Node: machine.Clean(e.Node, 256)})
 }
 
-// commentCache makes owner comments for packets.
+// commentCache formats owner comments for packets.
 type commentCache struct {
 	tgid, tid uint32
 	kind      bpf.Kind
@@ -161,7 +161,7 @@ type commentCache struct {
 	text      string
 }
 
-// of is the comment of a packet: who owned it and how that is known.
+// of returns the comment of a packet: its owner and how the owner is known.
 func (c *commentCache) of(r *recording, p *bpf.Packet, at int64) string {
 	if p.Kind == bpf.None {
 		return ""

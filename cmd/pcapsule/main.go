@@ -1,4 +1,4 @@
-// Command pcapsule turns captures into evidence bundles and answers questions about them.
+// Command pcapsule makes evidence bundles from captures and answers questions about them.
 package main
 
 import (

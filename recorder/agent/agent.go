@@ -1,9 +1,9 @@
-// Package agent is the recorder of a cluster's node: it joins recorder, which knows no
-// Kubernetes, with what the API says of this node's workloads, and tells how it stands to
-// Prometheus and to the kubelet's probes.
+// Package agent is the recorder of a cluster node: it combines recorder, which does not use
+// Kubernetes, with the API's information about this node's workloads, and reports its state
+// to Prometheus and to the kubelet's probes.
 //
-// Recording goes before all else: without an API, or while it is away, packets are
-// recorded with what their control groups tell, and the state says so.
+// Recording has priority: without an API, packets are recorded with the information of their
+// control groups, and the state says so.
 package agent
 
 import (
@@ -28,26 +28,26 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/workload"
 )
 
-// DefaultLabels are the labels of pods that are kept where nobody chose others.
+// DefaultLabels are the labels of pods that are kept by default.
 const DefaultLabels = kube.DefaultLabels
 
 // Options of an agent.
 type Options struct {
-	Record   recorder.Options // its Ring must be set; Source and OnError are the agent's
-	Cluster  *rest.Config     // how to reach the API; nil: no Kubernetes
-	Labels   []string         // of pods, that may be written; a star at the end takes all that begin so
+	Record   recorder.Options // its Ring must be set; the agent sets Source and OnError
+	Cluster  *rest.Config     // connection to the API; nil: no Kubernetes
+	Labels   []string         // labels of pods that may be written; a star at the end matches any rest
 	NoPeers  bool             // do not watch services and endpoints of the whole cluster
-	Keep     time.Duration    // how long workloads that are gone are known; 0 means 10 minutes
-	Patience time.Duration    // how long to wait for the API before recording begins; 0 means 5 s
+	Keep     time.Duration    // how long ended workloads are remembered; 0 means 10 minutes
+	Patience time.Duration    // how long to wait for the API before recording starts; 0 means 5 s
 	Listen   string           // address of metrics and health; empty: none
 	Log      *slog.Logger
 }
 
-// ErrNoCluster means that nothing says how to reach an API.
-var ErrNoCluster = errors.New("no Kubernetes API: neither a kubeconfig nor a service account is there")
+// ErrNoCluster means that there is no configuration for an API.
+var ErrNoCluster = errors.New("no Kubernetes API: there is neither a kubeconfig nor a service account")
 
-// Cluster finds how to reach the API: by a kubeconfig, or by the pod's service account
-// where none is named.
+// Cluster returns the connection to the API: that of a kubeconfig or, without one, that of
+// the pod's service account.
 func Cluster(kubeconfig, program string) (*rest.Config, error) {
 	var c *rest.Config
 	var err error
@@ -60,7 +60,7 @@ func Cluster(kubeconfig, program string) (*rest.Config, error) {
 		return nil, fmt.Errorf("reaching Kubernetes: %w", err)
 	}
 	c.UserAgent = strings.ReplaceAll(program, " ", "/")
-	c.QPS, c.Burst = 20, 50 // owners are asked for one by one, those of a full node at once
+	c.QPS, c.Burst = 20, 50 // owners are requested one by one, for a full node all at the start
 	c.ContentType, c.AcceptContentTypes = "application/vnd.kubernetes.protobuf", "application/vnd.kubernetes.protobuf,application/json"
 	return c, nil
 }
@@ -75,14 +75,14 @@ type agent struct {
 	errors  atomic.Uint64
 }
 
-// told is what a recording said of itself, and when.
+// told is the last statistics of a recording, with their time.
 type told struct {
 	recorder.Stats
 	at time.Time
 }
 
-// Run records until ctx ends, and returns how it ended as recorder.Run does. What is in
-// the kernel's buffer then is written before it returns.
+// Run records until ctx ends, and returns the result of recorder.Run. It writes the packets
+// that are still in the kernel's buffer before it returns.
 func Run(ctx context.Context, o Options) (recorder.Stats, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
@@ -111,7 +111,7 @@ func Run(ctx context.Context, o Options) (recorder.Stats, error) {
 	return a.record(ctx)
 }
 
-// watch begins to ask the API, and waits a little for its first answer, so that
+// watch starts to watch the API, and waits briefly for its first response, so that
 // interfaces have names from the first packet on.
 func (a *agent) watch(ctx context.Context) (stop func(), err error) {
 	api, err := clients(a.o.Cluster)
@@ -119,11 +119,11 @@ func (a *agent) watch(ctx context.Context) (stop func(), err error) {
 		return nil, err
 	}
 	a.source = kube.New(api, kube.Options{Node: a.o.Record.Node, Labels: a.o.Labels, Keep: a.o.Keep, NoPeers: a.o.NoPeers,
-		OnError: func(err error) { a.o.Log.Warn("Kubernetes does not answer; recording goes on", "error", err) },
+		OnError: func(err error) { a.o.Log.Warn("Kubernetes does not respond; recording continues", "error", err) },
 		OnBack: func(feed string, since time.Time) {
-			a.o.Log.Info("Kubernetes answers again", "feed", feed, "away", time.Since(since).Round(time.Millisecond))
+			a.o.Log.Info("Kubernetes responds again", "feed", feed, "away", time.Since(since).Round(time.Millisecond))
 		}})
-	// It outlives ctx: packets that are drained at the end have names too.
+	// It outlives ctx, so that packets that are drained at the end have names too.
 	run, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	done := make(chan struct{})
 	go func() {
@@ -136,7 +136,7 @@ func (a *agent) watch(ctx context.Context) (stop func(), err error) {
 		select {
 		case <-ctx.Done():
 		case <-wait.C:
-			a.o.Log.Warn("Kubernetes has not answered; recording begins without names", "waited", a.o.Patience)
+			a.o.Log.Warn("Kubernetes has not responded; recording starts without names", "waited", a.o.Patience)
 		case <-time.After(20 * time.Millisecond):
 			continue
 		}
@@ -145,7 +145,7 @@ func (a *agent) watch(ctx context.Context) (stop func(), err error) {
 	return func() { cancel(); <-done }, nil
 }
 
-// fingerprint names the key that signs, "" where nobody does.
+// fingerprint names the signing key, "" if there is none.
 func fingerprint(key ed25519.PrivateKey) string {
 	if key == nil {
 		return ""
@@ -165,13 +165,13 @@ func (a *agent) record(ctx context.Context) (recorder.Stats, error) {
 			defer onStart(s)
 		}
 		if s.Instead != nil {
-			a.o.Log.Warn("sockets cannot be recorded here; frames of network interfaces are recorded instead, without owners", "error", s.Instead)
+			a.o.Log.Warn("cannot record sockets on this machine; recording frames of network interfaces instead, without owners", "error", s.Instead)
 		}
 		a.o.Log.Info("recording", "where", s.Where, "ring", s.Ring, "folder", o.Ring.Dir, "filter", s.Filter, "only", s.Only, "policy", s.Policy, "own", s.Own, "open_sockets", s.Sockets, "degraded", strings.Join(s.Degraded, "; "), "signed_with", fingerprint(o.Ring.Key))
 	}
 	o.OnError = func(err error) {
 		a.errors.Add(1)
-		a.o.Log.Error("recording goes on after", "error", err)
+		a.o.Log.Error("recording continues after an error", "error", err)
 	}
 	o.OnStats = func(s recorder.Stats) {
 		a.stats.Store(&told{s, time.Now()})
@@ -188,7 +188,7 @@ func (a *agent) record(ctx context.Context) (recorder.Stats, error) {
 
 var _ workload.Source = (*kube.Source)(nil)
 
-// listen serves metrics and health. It returns how to end it.
+// listen serves metrics and health. It returns a function that stops it.
 func (a *agent) listen() (stop func(), err error) {
 	l, err := net.Listen("tcp", a.o.Listen)
 	if err != nil {
@@ -200,7 +200,7 @@ func (a *agent) listen() (stop func(), err error) {
 	go func() {
 		defer close(done)
 		if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-			a.o.Log.Error("metrics are not served any more", "error", err)
+			a.o.Log.Error("serving metrics ended", "error", err)
 		}
 	}()
 	a.o.Log.Info("listening", "address", l.Addr().String())
@@ -208,7 +208,7 @@ func (a *agent) listen() (stop func(), err error) {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
 		if server.Shutdown(ctx) != nil {
-			server.Close() // somebody reads slowly; the recording has ended
+			server.Close() // a client is slow; the recording has ended
 		}
 		<-done
 	}, nil

@@ -37,38 +37,38 @@ func standing(t *testing.T, dropped uint64) *agent {
 	return a
 }
 
-func TestMetricsSayWhatTheRecordingSays(t *testing.T) {
+func TestMetricsMatchTheRecording(t *testing.T) {
 	a := standing(t, 5)
 	a.source = kube.New(kube.API{}, kube.Options{Node: "a"})
 	want := `
-# HELP pcapsule_recorder_packets_dropped_total Packets lost, by the reason.
+# HELP pcapsule_recorder_packets_dropped_total Packets lost, by reason.
 # TYPE pcapsule_recorder_packets_dropped_total counter
 pcapsule_recorder_packets_dropped_total{reason="output"} 1
 pcapsule_recorder_packets_dropped_total{reason="ring buffer full"} 4
-# HELP pcapsule_recorder_interface_packets_lost_total Packets lost, by the interface of the recording.
+# HELP pcapsule_recorder_interface_packets_lost_total Packets lost, by interface of the recording.
 # TYPE pcapsule_recorder_interface_packets_lost_total counter
 pcapsule_recorder_interface_packets_lost_total{interface="a/-/root"} 4
 pcapsule_recorder_interface_packets_lost_total{interface="a/shop/web"} 1
-# HELP pcapsule_recorder_interface_packets_delivered_total Packets written, by the interface of the recording: node/namespace/pod.
+# HELP pcapsule_recorder_interface_packets_delivered_total Packets written, by interface of the recording: node/namespace/pod.
 # TYPE pcapsule_recorder_interface_packets_delivered_total counter
 pcapsule_recorder_interface_packets_delivered_total{interface="a/-/root"} 15
 pcapsule_recorder_interface_packets_delivered_total{interface="a/shop/web"} 70
-# HELP pcapsule_recorder_packets_seen_total Packets that the programs in the kernel saw: filtered, delivered and dropped ones.
+# HELP pcapsule_recorder_packets_seen_total Packets that the kernel programs saw: filtered, delivered or dropped.
 # TYPE pcapsule_recorder_packets_seen_total counter
 pcapsule_recorder_packets_seen_total 100
-# HELP pcapsule_recorder_balanced 1 while seen = filtered + delivered + dropped.
+# HELP pcapsule_recorder_balanced 1 if seen = filtered + delivered + dropped.
 # TYPE pcapsule_recorder_balanced gauge
 pcapsule_recorder_balanced 1
-# HELP pcapsule_recorder_ring_packet_bytes Bytes of segments, open ones included.
+# HELP pcapsule_recorder_ring_packet_bytes Bytes of segments, including open ones.
 # TYPE pcapsule_recorder_ring_packet_bytes gauge
 pcapsule_recorder_ring_packet_bytes 150
 # HELP pcapsule_recorder_ring_segments Sealed segments in the ring.
 # TYPE pcapsule_recorder_ring_segments gauge
 pcapsule_recorder_ring_segments 1
-# HELP pcapsule_recorder_ring_side_bytes Bytes of owners, events and keys beside segments.
+# HELP pcapsule_recorder_ring_side_bytes Bytes of the side files of segments: owners, events and keys.
 # TYPE pcapsule_recorder_ring_side_bytes gauge
 pcapsule_recorder_ring_side_bytes 7
-# HELP pcapsule_recorder_kubernetes_synced 1 since this node's pods were listed.
+# HELP pcapsule_recorder_kubernetes_synced 1 if this node's pods have been listed.
 # TYPE pcapsule_recorder_kubernetes_synced gauge
 pcapsule_recorder_kubernetes_synced 0
 `
@@ -89,11 +89,11 @@ func TestProbes(t *testing.T) {
 		alive, ready int
 		want         string
 	}{
-		{"it records", func(*agent) {}, 200, 200, `"delivered": 85`},
-		{"it begins", func(a *agent) { a.started.Store(nil); a.stats.Store(nil) }, 200, 503, `"recording": false`},
-		{"it never began", func(a *agent) { a.started.Store(nil); a.stats.Store(nil); a.began = time.Now().Add(-time.Hour) }, 503, 503, `"alive": false`},
-		{"it is silent", func(a *agent) { a.stats.Load().at = time.Now().Add(-time.Hour) }, 503, 503, `"alive": false`},
-		{"Kubernetes has not answered", func(a *agent) { a.source = kube.New(kube.API{}, kube.Options{Node: "a"}) }, 200, 503, `"synced": false`},
+		{"recording", func(*agent) {}, 200, 200, `"delivered": 85`},
+		{"starting", func(a *agent) { a.started.Store(nil); a.stats.Store(nil) }, 200, 503, `"recording": false`},
+		{"not started for an hour", func(a *agent) { a.started.Store(nil); a.stats.Store(nil); a.began = time.Now().Add(-time.Hour) }, 503, 503, `"alive": false`},
+		{"no statistics for an hour", func(a *agent) { a.stats.Load().at = time.Now().Add(-time.Hour) }, 503, 503, `"alive": false`},
+		{"Kubernetes has not responded", func(a *agent) { a.source = kube.New(kube.API{}, kube.Options{Node: "a"}) }, 200, 503, `"synced": false`},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			a := standing(t, 5)
@@ -113,7 +113,7 @@ func TestProbes(t *testing.T) {
 	}
 }
 
-func TestNoTwoMetricsOfOneName(t *testing.T) {
+func TestMetricNamesAreUnique(t *testing.T) {
 	all := prometheus.NewPedanticRegistry()
 	all.MustRegister(standing(t, 5))
 	got, err := all.Gather()
@@ -125,16 +125,16 @@ func TestNoTwoMetricsOfOneName(t *testing.T) {
 		found = found || f.GetName() == "pcapsule_recorder_events_lost_total"
 	}
 	if !found {
-		t.Error("lost events are not told")
+		t.Error("lost events are not reported")
 	}
 }
 
-func TestRunRefusesWhatCannotBe(t *testing.T) {
+func TestRunRejectsInvalidOptions(t *testing.T) {
 	if _, err := Run(t.Context(), Options{}); err == nil || !strings.Contains(err.Error(), "no ring") {
 		t.Errorf("without a ring: %v", err)
 	}
 	o := Options{Record: recorder.Options{Ring: &ring.Options{Dir: t.TempDir()}}, Listen: "127.0.0.1:999999"}
 	if _, err := Run(t.Context(), o); err == nil || !strings.Contains(err.Error(), "listening for metrics") {
-		t.Errorf("with a port that cannot be: %v", err)
+		t.Errorf("with an invalid port: %v", err)
 	}
 }

@@ -13,8 +13,8 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/internal/kube"
 )
 
-// clients are those of the four groups that are asked, on one connection. The whole
-// client set would be twice the program.
+// clients returns clients of the four API groups that are used, on one connection. The whole
+// client set would double the size of the program.
 func clients(c *rest.Config) (kube.API, error) {
 	var api kube.API
 	h, err := rest.HTTPClientFor(c)
@@ -41,7 +41,7 @@ func clients(c *rest.Config) (kube.API, error) {
 		}
 	}
 	if err != nil {
-		return kube.API{}, fmt.Errorf("making clients of Kubernetes: %w", err)
+		return kube.API{}, fmt.Errorf("creating Kubernetes clients: %w", err)
 	}
 	return api, nil
 }

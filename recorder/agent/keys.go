@@ -10,24 +10,24 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/workload"
 )
 
-// collectKeys says what became of TLS keys and plaintext, where they are read.
+// collectKeys collects what became of TLS keys and plaintext, if they are read.
 func (a *agent) collectKeys(out chan<- prometheus.Metric) {
 	s := a.stats.Load()
 	if s == nil || s.Keys == nil {
 		return
 	}
 	k := s.Keys
-	processes := number(prometheus.GaugeValue, "tls_processes", "Chosen processes that were met, those that ended included, by what became of their TLS keys; with none the reason.", "state", "reason")
+	processes := number(prometheus.GaugeValue, "tls_processes", "Selected processes, including ended ones, by state of their TLS keys; for none with the reason.", "state", "reason")
 	met := k.TLSProcesses()
 	for _, state := range []keys.State{keys.Verified, keys.Unverified, keys.Plaintext} {
 		if _, ok := met[recorder.TLSState{State: state}]; !ok {
-			met[recorder.TLSState{State: state}] = 0 // a series that is there from the beginning can be watched
+			met[recorder.TLSState{State: state}] = 0 // a series that exists from the start can be monitored
 		}
 	}
 	for at, n := range met {
 		out <- processes.is(float64(n), at.State.String(), string(at.Reason))
 	}
-	fate := number(prometheus.CounterValue, "tls_keys_total", "Keys and objects with keys that probes met, and what became of them.", "fate")
+	fate := number(prometheus.CounterValue, "tls_keys_total", "Keys and objects with keys that probes found, by what became of them.", "fate")
 	for name, n := range map[string]uint64{"written": k.Written, "repeated": k.Repeated, "unused": k.Unused, "ring buffer full": k.Lost,
 		"memory not readable": k.Unread, "arguments not as expected": k.Odd, "not written": k.SinkErrors + k.Unplaced} {
 		out <- fate.is(float64(n), name)
@@ -36,17 +36,17 @@ func (a *agent) collectKeys(out chan<- prometheus.Metric) {
 	if p == nil {
 		return
 	}
-	out <- number(prometheus.CounterValue, "plaintext_calls_total", "Calls of TLS libraries that gave or took plaintext in chosen processes.").is(float64(p.Calls))
+	out <- number(prometheus.CounterValue, "plaintext_calls_total", "Calls of TLS libraries that passed or returned plaintext in selected processes.").is(float64(p.Calls))
 	out <- number(prometheus.CounterValue, "plaintext_bytes_total", "Bytes of plaintext written.").is(float64(p.Bytes))
-	out <- number(prometheus.CounterValue, "plaintext_cut_bytes_total", "Bytes of calls behind what is read of one.").is(float64(p.Cut))
-	piece := number(prometheus.CounterValue, "plaintext_pieces_total", "Pieces of plaintext, and what became of them.", "fate")
+	out <- number(prometheus.CounterValue, "plaintext_cut_bytes_total", "Bytes of plaintext beyond the limit that is read per call.").is(float64(p.Cut))
+	piece := number(prometheus.CounterValue, "plaintext_pieces_total", "Pieces of plaintext, by what became of them.", "fate")
 	for name, n := range map[string]uint64{"seen": p.Seen, "delivered": p.Written - min(p.Forbidden, p.Written), "forbidden": p.Forbidden, "not chosen": p.Unused, "ring buffer full": p.Lost,
 		"memory not readable": p.Unread, "results not as expected": p.Odd, "not written": p.SinkErrors} {
 		out <- piece.is(float64(n), name)
 	}
 }
 
-// logKeys says the same at the end, and why somebody has no keys.
+// logKeys logs the same numbers at the end, and why processes have no keys.
 func (a *agent) logKeys(k *recorder.KeyStats) {
 	if k == nil {
 		return
@@ -77,13 +77,13 @@ func (a *agent) logKeys(k *recorder.KeyStats) {
 	}
 }
 
-// warnKeys says what reading costs and whose names have to be known for it.
+// warnKeys logs what reading costs, and if required names are not available.
 func warnKeys(log *slog.Logger, k *recorder.Keys, cluster bool) {
 	if k == nil {
 		return
 	}
 	if len(k.PlaintextWorkloads) > 0 || !k.Plaintext.Empty() {
-		log.Warn("plaintext is read: chosen programs take some 20 to 40 µs longer for each call that sends or receives over TLS")
+		log.Warn("reading plaintext: it delays each TLS read or write of the selected programs by about 20 to 40 µs")
 	}
 	needs := false
 	for _, list := range [][]workload.Selector{k.Workloads, k.PlaintextWorkloads} {
@@ -92,6 +92,6 @@ func warnKeys(log *slog.Logger, k *recorder.Keys, cluster bool) {
 		}
 	}
 	if needs && !cluster {
-		log.Warn("keys are chosen by names of Kubernetes, which is not asked: only what container runtimes tell is known")
+		log.Warn("keys are selected by Kubernetes names, but Kubernetes is not used: only names from container runtimes are known")
 	}
 }

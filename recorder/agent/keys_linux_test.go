@@ -31,7 +31,7 @@ import (
 
 const talkEnv = "PCAPSULE_AGENT_TEST_TALK"
 
-// talkTLS asks itself for a page over HTTPS when it is told to.
+// talkTLS requests a page from itself over HTTPS when it reads a byte.
 func talkTLS(page string) {
 	s := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprintf(w, "this is %s", r.URL.Path) }))
 	fmt.Println("ready")
@@ -52,7 +52,7 @@ func talkTLS(page string) {
 	os.Exit(0)
 }
 
-// talking is such a process in a control group.
+// talking is such a process, in a control group.
 type talking struct {
 	*exec.Cmd
 	in  io.WriteCloser
@@ -91,11 +91,11 @@ func (c *talking) hear(t *testing.T, word string) {
 	t.Helper()
 	b := make([]byte, len(word))
 	if _, err := io.ReadFull(c.out, b); err != nil || string(b) != word {
-		t.Fatalf("the program said %q, %v, want %q", b, err, word)
+		t.Fatalf("the program printed %q, %v, want %q", b, err, word)
 	}
 }
 
-// TestKeysAreChosenByNamespace reads keys and plaintext of pods that a fake API tells of.
+// TestKeysAreChosenByNamespace reads keys and plaintext of pods from a fake API.
 func TestKeysAreChosenByNamespace(t *testing.T) {
 	root := groupRoot()
 	if root == "" {
@@ -107,7 +107,7 @@ func TestKeysAreChosenByNamespace(t *testing.T) {
 	}
 	t.Cleanup(func() {
 		for range 100 {
-			for range 4 { // the deepest first
+			for range 4 { // deepest first
 				_ = filepath.WalkDir(scope, func(path string, d fs.DirEntry, _ error) error {
 					if d != nil && d.IsDir() {
 						_ = os.Remove(path)
@@ -176,7 +176,7 @@ func TestKeysAreChosenByNamespace(t *testing.T) {
 	of := startTalk(t, filepath.Join(scope, shopGroup), "/of-shop")
 	other := startTalk(t, filepath.Join(scope, "other.service"), "/of-others")
 	until("a probe on the pod's program", func(s *recorder.Stats) bool { return state(s, of.Process.Pid).Reason == keys.NoHandshake })
-	// Probes of plaintext are set by a tracker of their own, which tells no state of a process
+	// Probes of plaintext are set by their own tracker, which reports no state of a process
 	// before its first call.
 	time.Sleep(3 * time.Second)
 	for _, c := range []*talking{of, other} {
@@ -194,7 +194,7 @@ func TestKeysAreChosenByNamespace(t *testing.T) {
 	if p := state(&recorder.Stats{Keys: k}, other.Process.Pid); p.PID != 0 || k.Written != 4 || k.Plaintext.Forbidden != 0 {
 		t.Errorf("the other process is %+v; %d keys, want 4; %d pieces forbidden", p, k.Written, k.Plaintext.Forbidden)
 	}
-	// The state is an event once it is settled, at the latest at the end.
+	// The state becomes an event when it is settled, at the latest at the end.
 	cancel()
 	if err := <-ended; err != nil {
 		t.Fatal(err)
@@ -215,7 +215,7 @@ func TestKeysAreChosenByNamespace(t *testing.T) {
 	}
 }
 
-// plainOf is all plaintext of a ring, as it stands.
+// plainOf returns all plaintext of a ring, in order.
 func plainOf(t *testing.T, dir string) (all string) {
 	t.Helper()
 	list, err := filepath.Glob(filepath.Join(dir, "plaintext-*.pcapng"))
@@ -245,7 +245,7 @@ func plainOf(t *testing.T, dir string) (all string) {
 	return all
 }
 
-func TestMetricsSayWhatBecameOfKeys(t *testing.T) {
+func TestMetricsOfKeys(t *testing.T) {
 	a := standing(t, 5)
 	s := *a.stats.Load()
 	s.Keys = &recorder.KeyStats{Processes: []keys.Process{{PID: 1, State: keys.Verified}, {PID: 2, State: keys.Verified}, {PID: 3, Reason: keys.NoTLS}, {PID: 4, Reason: keys.NoLayout}},
@@ -253,14 +253,14 @@ func TestMetricsSayWhatBecameOfKeys(t *testing.T) {
 	s.Keys.Written, s.Keys.Seen = 8, 8
 	a.stats.Store(&s)
 	want := `
-# HELP pcapsule_recorder_tls_processes Chosen processes that were met, those that ended included, by what became of their TLS keys; with none the reason.
+# HELP pcapsule_recorder_tls_processes Selected processes, including ended ones, by state of their TLS keys; for none with the reason.
 # TYPE pcapsule_recorder_tls_processes gauge
 pcapsule_recorder_tls_processes{reason="",state="plaintext"} 0
 pcapsule_recorder_tls_processes{reason="",state="unverified"} 0
 pcapsule_recorder_tls_processes{reason="",state="verified"} 2
 pcapsule_recorder_tls_processes{reason="no_layout",state="none"} 1
 pcapsule_recorder_tls_processes{reason="no_tls",state="none"} 1
-# HELP pcapsule_recorder_plaintext_pieces_total Pieces of plaintext, and what became of them.
+# HELP pcapsule_recorder_plaintext_pieces_total Pieces of plaintext, by what became of them.
 # TYPE pcapsule_recorder_plaintext_pieces_total counter
 pcapsule_recorder_plaintext_pieces_total{fate="delivered"} 3
 pcapsule_recorder_plaintext_pieces_total{fate="forbidden"} 1

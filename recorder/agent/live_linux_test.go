@@ -31,7 +31,7 @@ import (
 
 const sendEnv = "PCAPSULE_AGENT_TEST_SEND"
 
-// TestMain plays a pod's process where it is asked to.
+// TestMain runs as a pod's process if an environment variable says so.
 func TestMain(m *testing.M) {
 	if page := os.Getenv(talkEnv); page != "" {
 		talkTLS(page)
@@ -53,18 +53,18 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// apiServer answers as an API does that has one pod.
+// apiServer responds like an API with one pod.
 type apiServer struct {
 	*httptest.Server
-	gone  chan struct{} // closed when it ends
+	gone  chan struct{} // closed when the server stops
 	end   sync.Once
 	mu    sync.Mutex
 	pod   *corev1.Pod
 	watch []chan []byte
 }
 
-// stop ends it. Watches end first: a client comes again faster than a server closes, and
-// that waits for the last of them.
+// stop stops the server. Watches end first: a client reconnects faster than a server closes,
+// and the server waits for all connections.
 func (x *apiServer) stop() {
 	x.end.Do(func() {
 		close(x.gone)
@@ -129,7 +129,7 @@ func (x *apiServer) add(p *corev1.Pod) {
 	}
 }
 
-// groupRoot is where control groups of version 2 are mounted.
+// groupRoot returns the mount point of control groups version 2.
 func groupRoot() string {
 	for _, dir := range []string{"/sys/fs/cgroup/unified", "/sys/fs/cgroup"} {
 		if _, err := os.Stat(filepath.Join(dir, "cgroup.procs")); err == nil {
@@ -150,7 +150,7 @@ func podOf(n int, name string) (*corev1.Pod, string) {
 	}, filepath.Join("kubepods", "pod"+uid, id)
 }
 
-// runPod sends packets out of a control group.
+// runPod sends packets from a control group.
 func runPod(t *testing.T, group string) {
 	t.Helper()
 	to, err := net.ListenPacket("udp", "127.0.0.1:0")
@@ -174,9 +174,9 @@ func runPod(t *testing.T, group string) {
 	}
 }
 
-// TestPacketsCarryTheirPod records real packets of control groups that are named as the
-// kubelet names them: of a pod that is known, of one that is told of after its packets,
-// and of the first again after the API is gone.
+// TestPacketsCarryTheirPod records real packets of control groups with the kubelet's names:
+// of a pod that is known, of one that the API reports after its packets, and of the first
+// again after the API has ended.
 func TestPacketsCarryTheirPod(t *testing.T) {
 	root := groupRoot()
 	if root == "" {
@@ -187,7 +187,7 @@ func TestPacketsCarryTheirPod(t *testing.T) {
 		t.Skip("needs a control group: ", err)
 	}
 	t.Cleanup(func() {
-		for range 4 { // the deepest first
+		for range 4 { // deepest first
 			_ = filepath.WalkDir(scope, func(path string, d fs.DirEntry, _ error) error {
 				if d != nil && d.IsDir() {
 					_ = os.Remove(path)
@@ -239,7 +239,7 @@ func TestPacketsCarryTheirPod(t *testing.T) {
 					return
 				}
 			case <-end:
-				t.Fatalf("fewer than %d packets came", n)
+				t.Fatalf("fewer than %d packets were delivered", n)
 			}
 		}
 	}
@@ -247,13 +247,13 @@ func TestPacketsCarryTheirPod(t *testing.T) {
 	runPod(t, filepath.Join(scope, lateGroup))
 	delivered(10)
 	api.add(late)
-	// It is told while nothing is sent.
+	// The API reports the pod while nothing is sent.
 	for end := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
 		if ownersTell(t, dir, `"pod":"late"`) {
 			break
 		}
 		if time.Now().After(end) {
-			t.Fatal("nothing was learned of the late pod in 30 s")
+			t.Fatal("the late pod was not written within 30 s")
 		}
 	}
 	api.stop()
@@ -269,10 +269,10 @@ func TestPacketsCarryTheirPod(t *testing.T) {
 		t.Errorf("%d packets of the known pod, want 10; %v", n, packets)
 	}
 	if n := packets["node-a/shop/late"]; n < 5 {
-		t.Errorf("%d packets of the pod that was told of late, want 5 after that; %v", n, packets)
+		t.Errorf("%d packets of the pod that was reported late, want 5 after that; %v", n, packets)
 	}
 	if !strings.Contains(lines, `"pod":"late"`) || !strings.Contains(lines, `"container":"web"`) {
-		t.Errorf("what was learned late is not in the owners file: %s", lines)
+		t.Errorf("the late information is not in the owners file: %s", lines)
 	}
 	if strings.Contains(lines, "hunter2") {
 		t.Error("a label that was not allowed is in the owners file")
@@ -282,7 +282,7 @@ func TestPacketsCarryTheirPod(t *testing.T) {
 	}
 }
 
-// ownersTell reports whether an owners file has such a text so far.
+// ownersTell reports whether an owners file contains a text.
 func ownersTell(t *testing.T, dir, text string) bool {
 	t.Helper()
 	list, err := filepath.Glob(filepath.Join(dir, "*.owners.jsonl"))

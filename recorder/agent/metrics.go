@@ -16,14 +16,14 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/internal/kube"
 )
 
-// silence is how long a recording may say nothing of itself; it does so every second.
+// silence is the maximum time without statistics; a recording reports them every second.
 const silence = 30 * time.Second
 
-// health is what the probes answer.
+// health is the response of the probes.
 type health struct {
-	Recording bool          `json:"recording"` // packets arrive, or would
-	Alive     bool          `json:"alive"`     // it told how it stands a moment ago
-	Ready     bool          `json:"ready"`     // it records, and knows whose packets are or has nobody to ask
+	Recording bool          `json:"recording"` // packets are recorded
+	Alive     bool          `json:"alive"`     // it reported statistics recently
+	Ready     bool          `json:"ready"`     // it records, and knows this node's pods or does not use Kubernetes
 	Balanced  bool          `json:"balanced"`  // seen = filtered + delivered + dropped
 	Seen      uint64        `json:"seen"`
 	Filtered  uint64        `json:"filtered"`
@@ -35,7 +35,7 @@ type health struct {
 type healthOfKube struct {
 	Synced bool            `json:"synced"`
 	Pods   int             `json:"pods"`
-	Stale  map[string]gone `json:"stale,omitempty"` // feeds that do not answer
+	Stale  map[string]gone `json:"stale,omitempty"` // feeds without a response
 }
 
 type gone struct {
@@ -50,7 +50,7 @@ func (a *agent) health() health {
 		h.Balanced = s.Balanced()
 		h.Seen, h.Filtered, h.Delivered, h.Dropped = s.Seen, s.Filtered, s.Delivered, s.Dropped
 	} else {
-		h.Alive = time.Since(a.began) < 2*silence // it is only beginning
+		h.Alive = time.Since(a.began) < 2*silence // it is still starting
 	}
 	h.Ready = h.Recording && h.Alive
 	if a.source != nil {
@@ -69,7 +69,7 @@ func (a *agent) health() health {
 	return h
 }
 
-// handler answers /metrics, /healthz and /readyz. An API that is away does not make the
+// handler serves /metrics, /healthz and /readyz. An unavailable API does not make the
 // recorder unhealthy: a restart would lose what it knows, and packets.
 func (a *agent) handler() http.Handler {
 	all := prometheus.NewRegistry()
@@ -85,7 +85,7 @@ func (a *agent) handler() http.Handler {
 			}
 			e := json.NewEncoder(w)
 			e.SetIndent("", "  ")
-			_ = e.Encode(h) // the prober may have gone
+			_ = e.Encode(h) // the client may have disconnected
 		}
 	}
 	mux.Handle("GET /healthz", probe(func(h health) bool { return h.Alive }))
@@ -93,7 +93,7 @@ func (a *agent) handler() http.Handler {
 	return mux
 }
 
-// metric is one number that Prometheus may ask for.
+// metric is one number for Prometheus.
 type metric struct {
 	*prometheus.Desc
 	kind prometheus.ValueType
@@ -107,36 +107,36 @@ func (m metric) is(v float64, labels ...string) prometheus.Metric {
 	return prometheus.MustNewConstMetric(m.Desc, m.kind, v, labels...)
 }
 
-// Describe says nothing: which metrics there are depends on what is recorded.
+// Describe sends nothing: which metrics exist depends on what is recorded.
 func (a *agent) Describe(chan<- *prometheus.Desc) {}
 
-// Collect gives the numbers as they are now.
+// Collect sends the current numbers.
 func (a *agent) Collect(out chan<- prometheus.Metric) {
 	count := func(name, help string, v uint64) { out <- number(prometheus.CounterValue, name, help).is(float64(v)) }
 	gauge := func(name, help string, v float64) { out <- number(prometheus.GaugeValue, name, help).is(v) }
-	out <- number(prometheus.GaugeValue, "info", "What runs here; always 1.", "program", "node", "go").is(1, a.o.Record.Program, a.o.Record.Node, runtime.Version())
-	count("errors_total", "Troubles that did not end the recording.", a.errors.Load())
+	out <- number(prometheus.GaugeValue, "info", "Program, node and Go version of this recorder; always 1.", "program", "node", "go").is(1, a.o.Record.Program, a.o.Record.Node, runtime.Version())
+	count("errors_total", "Errors that did not end the recording.", a.errors.Load())
 	if s := a.stats.Load(); s != nil {
-		count("packets_seen_total", "Packets that the programs in the kernel saw: filtered, delivered and dropped ones.", s.Seen)
-		count("packets_filtered_total", "Packets left out by the filter, or since they are the recorder's own.", s.Filtered)
-		count("packets_forbidden_total", "Packets left out since the policy forbids them, of the filtered.", s.Policy)
+		count("packets_seen_total", "Packets that the kernel programs saw: filtered, delivered or dropped.", s.Seen)
+		count("packets_filtered_total", "Packets excluded by the filter or policy, or because they are the recorder's own.", s.Filtered)
+		count("packets_forbidden_total", "The part of the filtered packets that the policy forbids.", s.Policy)
 		count("packets_delivered_total", "Packets written.", s.Delivered)
-		dropped := number(prometheus.CounterValue, "packets_dropped_total", "Packets lost, by the reason.", "reason")
+		dropped := number(prometheus.CounterValue, "packets_dropped_total", "Packets lost, by reason.", "reason")
 		for _, d := range s.Drops {
 			out <- dropped.is(float64(d.Packets), d.Reason)
 		}
 		count("packets_truncated_total", "Packets written with fewer bytes than they had.", s.Truncated)
-		count("packets_late_total", "Packets that came too late for the order of time.", s.Late)
+		count("packets_late_total", "Packets that arrived too late to be ordered by time.", s.Late)
 		count("captured_bytes_total", "Bytes of packets written.", s.Bytes)
 		gauge("packets_waiting", "Packets in the kernel's buffer, or waiting for older ones.", float64(s.InKernel))
-		gauge("balanced", "1 while seen = filtered + delivered + dropped.", truth(s.Balanced()))
-		gauge("interfaces", "Workloads that are told apart.", float64(s.Interfaces))
-		gauge("processes", "Processes that are known.", float64(s.Processes))
+		gauge("balanced", "1 if seen = filtered + delivered + dropped.", truth(s.Balanced()))
+		gauge("interfaces", "Interfaces of the recording, one for each workload.", float64(s.Interfaces))
+		gauge("processes", "Known processes.", float64(s.Processes))
 		count("events_total", "Lines written to events files.", s.Events)
-		count("events_lost_total", "Events left out, or lost.", s.EventsLost)
-		gauge("clock_synchronized", "1 while the node's clock follows a reference.", truth(s.Clock.Synchronized))
-		gauge("clock_max_error_seconds", "How far the node's clock may be off, as the kernel says.", float64(s.Clock.MaxError)/1e9)
-		gauge("told_timestamp_seconds", "When the recording last told how it stands.", float64(s.at.UnixNano())/1e9)
+		count("events_lost_total", "Events lost, including those over the rate limit.", s.EventsLost)
+		gauge("clock_synchronized", "1 if the node's clock is synchronized.", truth(s.Clock.Synchronized))
+		gauge("clock_max_error_seconds", "Maximum error of the node's clock, from the kernel.", float64(s.Clock.MaxError)/1e9)
+		gauge("told_timestamp_seconds", "Time of the recording's last statistics.", float64(s.at.UnixNano())/1e9)
 	}
 	a.collectParts(out)
 	a.collectKeys(out)
@@ -146,14 +146,14 @@ func (a *agent) Collect(out chan<- prometheus.Metric) {
 	}
 }
 
-// collectParts says the same numbers by processor and by interface. Containers of a pod
-// are one here, as their interfaces have one name.
+// collectParts sends the same numbers by processor and by interface. Containers of a pod
+// are added up, because their interfaces have the same name.
 func (a *agent) collectParts(out chan<- prometheus.Metric) {
 	s := a.stats.Load()
 	if s == nil {
 		return
 	}
-	cpu := number(prometheus.CounterValue, "cpu_packets_total", "Packets that the programs in the kernel saw on a processor, and what became of them there.", "cpu", "fate")
+	cpu := number(prometheus.CounterValue, "cpu_packets_total", "Packets that the kernel programs saw, by processor and by what became of them.", "cpu", "fate")
 	for i, c := range s.CPUs {
 		for _, f := range []struct {
 			fate string
@@ -168,8 +168,8 @@ func (a *agent) collectParts(out chan<- prometheus.Metric) {
 		sum.Delivered, sum.Lost = sum.Delivered+p.Delivered, sum.Lost+p.Lost
 		byName[p.Name] = sum
 	}
-	delivered := number(prometheus.CounterValue, "interface_packets_delivered_total", "Packets written, by the interface of the recording: node/namespace/pod.", "interface")
-	lost := number(prometheus.CounterValue, "interface_packets_lost_total", "Packets lost, by the interface of the recording.", "interface")
+	delivered := number(prometheus.CounterValue, "interface_packets_delivered_total", "Packets written, by interface of the recording: node/namespace/pod.", "interface")
+	lost := number(prometheus.CounterValue, "interface_packets_lost_total", "Packets lost, by interface of the recording.", "interface")
 	for name, p := range byName {
 		name = strings.ToValidUTF8(name, "\uFFFD")
 		out <- delivered.is(float64(p.Delivered), name)
@@ -186,8 +186,8 @@ func truth(b bool) float64 {
 
 func collectKube(out chan<- prometheus.Metric, s kube.State) {
 	gauge := func(name, help string, v float64) { out <- number(prometheus.GaugeValue, name, help).is(v) }
-	gauge("kubernetes_synced", "1 since this node's pods were listed.", truth(s.Synced))
-	stale := number(prometheus.GaugeValue, "kubernetes_stale_timestamp_seconds", "Since when the API does not answer for a kind of objects; 0 while it does.", "feed")
+	gauge("kubernetes_synced", "1 if this node's pods have been listed.", truth(s.Synced))
+	stale := number(prometheus.GaugeValue, "kubernetes_stale_timestamp_seconds", "Time since which the API has not responded for a kind of object; 0 if it responds.", "feed")
 	for _, f := range s.Feeds {
 		at := 0.0
 		if !f.Stale.IsZero() {
@@ -196,9 +196,9 @@ func collectKube(out chan<- prometheus.Metric, s kube.State) {
 		out <- stale.is(at, f.Name)
 	}
 	gauge("kubernetes_pods", "Pods of this node.", float64(s.Pods))
-	gauge("kubernetes_pods_gone", "Workloads that ended and are remembered.", float64(s.Gone))
-	gauge("kubernetes_peers", "Addresses behind services that are known.", float64(s.Peers))
-	gauge("kubernetes_services", "Services that are known.", float64(s.Services))
-	out <- number(prometheus.CounterValue, "kubernetes_changes_lost_total", "Changes and events that found no room before the recording took them.").is(float64(s.Lost))
-	out <- number(prometheus.CounterValue, "kubernetes_limited_total", "Objects left out, since there were too many.").is(float64(s.Limited))
+	gauge("kubernetes_pods_gone", "Ended workloads that are remembered.", float64(s.Gone))
+	gauge("kubernetes_peers", "Known addresses behind services.", float64(s.Peers))
+	gauge("kubernetes_services", "Known services.", float64(s.Services))
+	out <- number(prometheus.CounterValue, "kubernetes_changes_lost_total", "Changes and events lost because the recording did not read them in time.").is(float64(s.Lost))
+	out <- number(prometheus.CounterValue, "kubernetes_limited_total", "Objects ignored because there were too many.").is(float64(s.Limited))
 }

@@ -19,8 +19,8 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/ring"
 )
 
-// TestPolicyByNamesOfTheAPI: a pod that must not be recorded is not, one that the API tells
-// of late is from then on, and its namespace is kept for a time of its own.
+// TestPolicyByNamesOfTheAPI checks that a forbidden pod is not recorded, that one that the API
+// reports late is recorded from then on, and that its namespace has its own retention time.
 func TestPolicyByNamesOfTheAPI(t *testing.T) {
 	root := groupRoot()
 	if root == "" {
@@ -31,7 +31,7 @@ func TestPolicyByNamesOfTheAPI(t *testing.T) {
 		t.Skip("needs a control group: ", err)
 	}
 	t.Cleanup(func() {
-		for range 4 { // the deepest first
+		for range 4 { // deepest first
 			_ = filepath.WalkDir(scope, func(path string, d fs.DirEntry, _ error) error {
 				if d != nil && d.IsDir() {
 					_ = os.Remove(path)
@@ -62,7 +62,7 @@ func TestPolicyByNamesOfTheAPI(t *testing.T) {
 			}
 			time.Sleep(10 * time.Millisecond)
 		}
-		t.Fatalf("%s: not in 30 s; %+v", what, last.Counters)
+		t.Fatalf("%s: not within 30 s; %+v", what, last.Counters)
 	}
 	dir := t.TempDir()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -90,7 +90,7 @@ func TestPolicyByNamesOfTheAPI(t *testing.T) {
 	runPod(t, filepath.Join(scope, lateGroup))
 	until("both pods sent", func(s recorder.Stats) bool { return s.Policy >= 10 })
 	api.add(late)
-	// Only its own packets show that the API's word has arrived.
+	// Only the pod's own packets show that the API has reported it.
 	sent := uint64(0)
 	for range 1000 {
 		mu.Lock()
@@ -115,7 +115,7 @@ func TestPolicyByNamesOfTheAPI(t *testing.T) {
 	}
 	for what, text := range map[string]string{"owners": lines, "events": events} {
 		if strings.Contains(text, string(known.UID)) || strings.Contains(text, `"known"`) {
-			t.Errorf("the %s file names who must not be recorded: %s", what, text)
+			t.Errorf("the %s file names a forbidden pod: %s", what, text)
 		}
 	}
 	segments, err := ring.Segments(dir)
@@ -124,7 +124,7 @@ func TestPolicyByNamesOfTheAPI(t *testing.T) {
 	}
 	for _, s := range segments {
 		if s.ID.Series != "sockets_1h" {
-			t.Errorf("segment %s, want one that is kept for an hour", s.ID)
+			t.Errorf("segment %s, want one of a series kept for 1 h", s.ID)
 		}
 	}
 	if len(segments) == 0 {

@@ -10,12 +10,12 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/ring"
 )
 
-// ringState is what a ring's folder holds. Its records are not read for it: they only
+// ringState is the contents of a ring's folder. It does not read the records: they only
 // grow, and a scrape must stay cheap.
 type ringState struct {
 	segments, open int
 	packets, sides int64 // bytes
-	oldest         int64 // ns; time of the first packet of the oldest segment, 0 where none is known
+	oldest         int64 // ns; time of the first packet of the oldest segment, 0 if unknown
 }
 
 func readRing(dir string) (st ringState, err error) {
@@ -32,7 +32,7 @@ func readRing(dir string) (st ringState, err error) {
 		}
 		info, err := e.Info()
 		if err != nil {
-			continue // removed while we look
+			continue // removed meanwhile
 		}
 		if kind != "pcapng" {
 			st.sides += info.Size()
@@ -44,7 +44,7 @@ func readRing(dir string) (st ringState, err error) {
 			continue
 		}
 		st.segments++
-		// Of several series each has its own numbers; the oldest of the first one is meant.
+		// Each series has its own numbers; use the oldest segment of the first series.
 		if !found || id.Series < first.Series || id.Series == first.Series && id.Sequence < first.Sequence {
 			first, found = id, true
 		}
@@ -55,7 +55,7 @@ func readRing(dir string) (st ringState, err error) {
 	return st, nil
 }
 
-// firstPacket is the time of a capture's first packet, 0 where there is none.
+// firstPacket returns the time of a capture's first packet, 0 if there is none.
 func firstPacket(path string) int64 {
 	f, err := os.Open(path)
 	if err != nil {
@@ -80,13 +80,13 @@ func firstPacket(path string) int64 {
 func (a *agent) collectRing(out chan<- prometheus.Metric) {
 	st, err := readRing(a.o.Record.Ring.Dir)
 	if err != nil {
-		return // it is not made yet, or its disk is gone: metrics of drops tell
+		return // the ring does not exist yet, or its disk is gone, which the drop metrics show
 	}
 	gauge := func(name, help string, v float64) { out <- number(prometheus.GaugeValue, name, help).is(v) }
 	gauge("ring_segments", "Sealed segments in the ring.", float64(st.segments))
-	gauge("ring_segments_open", "Segments that are being written or wait for the disk.", float64(st.open))
-	gauge("ring_packet_bytes", "Bytes of segments, open ones included.", float64(st.packets))
-	gauge("ring_side_bytes", "Bytes of owners, events and keys beside segments.", float64(st.sides))
+	gauge("ring_segments_open", "Segments being written or waiting to be sealed.", float64(st.open))
+	gauge("ring_packet_bytes", "Bytes of segments, including open ones.", float64(st.packets))
+	gauge("ring_side_bytes", "Bytes of the side files of segments: owners, events and keys.", float64(st.sides))
 	if st.oldest != 0 {
 		gauge("ring_oldest_packet_timestamp_seconds", "Time of the oldest packet in the ring.", float64(st.oldest)/1e9)
 	}

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// AgedSeries is the name of a series whose segments are kept for so long, whatever the
-// rest of the ring is: the age is part of the name, so that no later recorder forgets it.
+// AgedSeries returns the name of a series with its own retention time, which overrides the
+// ring's. The age is part of the name, so that a later recorder applies it too.
 func AgedSeries(base string, age time.Duration) string {
 	text := age.Round(time.Second).String()
 	if short, ok := strings.CutSuffix(text, "m0s"); ok {
@@ -19,7 +19,7 @@ func AgedSeries(base string, age time.Duration) string {
 	return base + "_" + text
 }
 
-// SeriesAge reads the age that a series is named for, 0 where it is named for none.
+// SeriesAge returns the age in a series' name, 0 if it has none.
 func SeriesAge(series string) time.Duration {
 	_, text, ok := strings.Cut(series, "_")
 	if !ok {
@@ -32,7 +32,7 @@ func SeriesAge(series string) time.Duration {
 	return age
 }
 
-// BaseSeries is the name of a series without the age that it is named for.
+// BaseSeries returns the name of a series without its age.
 func BaseSeries(series string) string {
 	if SeriesAge(series) > 0 {
 		series, _, _ = strings.Cut(series, "_")
@@ -40,8 +40,8 @@ func BaseSeries(series string) string {
 	return series
 }
 
-// OnlyBase is OnlySeries where parts that are kept for an age of their own do not count
-// apart.
+// OnlyBase is OnlySeries for base names: series that differ only in their age count as
+// one.
 func OnlyBase(list []Segment) (string, error) {
 	base := make([]Segment, len(list))
 	for i, s := range list {
@@ -50,7 +50,7 @@ func OnlyBase(list []Segment) (string, error) {
 	return OnlySeries(base)
 }
 
-// maxAge is the series' own age, else that of the ring.
+// maxAge returns the series' own age, or that of the ring.
 func (w *Writer) maxAge(series string) time.Duration {
 	if age := SeriesAge(series); age > 0 {
 		return age
@@ -58,7 +58,7 @@ func (w *Writer) maxAge(series string) time.Duration {
 	return w.opt.MaxAge
 }
 
-// aged reports whether a segment is of a series with an age of its own.
+// aged reports whether there is a segment of a series with its own age.
 func (w *Writer) aged() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -19,13 +19,13 @@ func TestSeriesAge(t *testing.T) {
 			t.Errorf("%s: %s, want %s", c.name, got, c.want)
 		}
 		if c.want > 0 && (AgedSeries("sockets", c.want) != c.name || !validSeries(c.name)) {
-			t.Errorf("%s is called %s", c.want, AgedSeries("sockets", c.want))
+			t.Errorf("the series for %s is named %s", c.want, AgedSeries("sockets", c.want))
 		}
 	}
 }
 
-// TestAgedSeries: a series named for an age is kept for so long, by a ring that keeps all
-// else, and also by a recorder that has no such series any more.
+// TestAgedSeries checks that a series with an age is kept for that time only, even by a ring
+// that keeps everything else, and by a recorder that no longer has that series.
 func TestAgedSeries(t *testing.T) {
 	dir := t.TempDir()
 	fill := func(w *Writer, name string) {
@@ -72,7 +72,7 @@ func TestAgedSeries(t *testing.T) {
 	if err := w.Close(context.Background()); err != nil {
 		t.Fatal(err)
 	}
-	// Time passes: what is left of the series is old for a recorder that never heard of it.
+	// Time passes: what is left of the series is too old, for a recorder that does not know it.
 	if w, err = newWriter(Options{Dir: dir, Node: "n"}); err != nil {
 		t.Fatal(err)
 	}

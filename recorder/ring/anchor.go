@@ -13,21 +13,21 @@ import (
 )
 
 // Anchor is a countersignature: a witness outside the node has seen the chain up to a
-// record, so nobody can cut or change it up to there without that witness. One that the
-// witness keeps in a file names the ring; one in the chain need not.
+// record, so it cannot be cut or changed up to that record without being noticed. An anchor
+// in the witness's file names the ring; one in the chain need not.
 type Anchor struct {
 	Ring      string            `json:"ring,omitempty"`
 	Of        uint64            `json:"of"`                 // number of the record
 	Hash      string            `json:"hash"`               // its hash
-	Segments  map[string]uint64 `json:"segments,omitempty"` // by series: the last number that was sealed up to there
+	Segments  map[string]uint64 `json:"segments,omitempty"` // by series: the last number sealed up to that record
 	Witness   string            `json:"witness"`
 	PublicKey string            `json:"public_key"` // ed25519, base64
 	At        Time              `json:"at"`         // by the witness's clock
 	Signature string            `json:"signature"`  // base64, over statement
 }
 
-// ErrBroken means that a chain does not hold, so that no witness should sign it.
-var ErrBroken = errors.New("the chain of records does not hold")
+// ErrBroken means that a chain is invalid, so that no witness should sign it.
+var ErrBroken = errors.New("the chain of records is broken")
 
 // statement is what a witness signs.
 func (a *Anchor) statement(ring string) []byte {
@@ -41,29 +41,29 @@ func (a *Anchor) statement(ring string) []byte {
 	return preAuth(anchorType, text)
 }
 
-// Sign is the anchor with the signature of a witness. Its ring must be set.
+// Sign returns the anchor with a witness's signature. Its ring must be set.
 func (a Anchor) Sign(key ed25519.PrivateKey) Anchor {
 	a.PublicKey = publicText(key)
 	a.Signature = base64.StdEncoding.EncodeToString(ed25519.Sign(key, a.statement(a.Ring)))
 	return a
 }
 
-// check proves the witness's signature.
+// check verifies the witness's signature.
 func (a *Anchor) check(ring string) error {
 	if a.Ring != "" && a.Ring != ring {
-		return fmt.Errorf("anchor of record %d by %.80q: it is of ring %.40q", a.Of, a.Witness, a.Ring)
+		return fmt.Errorf("anchor of record %d by %.80q: it is for ring %.40q", a.Of, a.Witness, a.Ring)
 	}
 	key, ok := publicKey(a.PublicKey)
 	sig, err := base64.StdEncoding.DecodeString(a.Signature)
 	if !ok || err != nil || !ed25519.Verify(key, a.statement(ring), sig) {
-		return fmt.Errorf("anchor of record %d by %.80q: the signature does not hold", a.Of, a.Witness)
+		return fmt.Errorf("anchor of record %d by %.80q: the signature is not valid", a.Of, a.Witness)
 	}
 	return nil
 }
 
-// MakeAnchor is for a witness: it checks the chain of the ring in dir, as opt says, and signs
-// its last record. No segment is read, so a copy of the seals alone will do. A chain that
-// does not hold is ErrBroken, and the report says why.
+// MakeAnchor is for a witness: it verifies the chain of the ring in dir with opt and signs
+// its last record. It does not read segments, so a copy of the seals is enough. For a broken
+// chain it returns ErrBroken, and a report with the reasons.
 func MakeAnchor(dir string, opt VerifyOptions, key ed25519.PrivateKey, witness string) (Anchor, *Report, error) {
 	v, err := verifyChain(dir, opt)
 	if err != nil {
@@ -76,7 +76,7 @@ func MakeAnchor(dir string, opt VerifyOptions, key ed25519.PrivateKey, witness s
 	return a.Sign(key), v.rep, nil
 }
 
-// CheckAnchors is the part of Verify that compares the chain with the anchors in opt.
+// CheckAnchors does the part of Verify that compares the chain with the anchors in opt.
 func CheckAnchors(dir string, opt VerifyOptions) (*Report, error) {
 	v, err := verifyChain(dir, opt)
 	if err != nil {
@@ -85,7 +85,7 @@ func CheckAnchors(dir string, opt VerifyOptions) (*Report, error) {
 	return v.rep, nil
 }
 
-// last is the highest number that is sealed, by series.
+// last returns the highest sealed number of each series.
 func (v *verifier) last() map[string]uint64 {
 	m := map[string]uint64{}
 	for id := range v.sealed {
@@ -94,14 +94,14 @@ func (v *verifier) last() map[string]uint64 {
 	return m
 }
 
-// anchor checks the one in record n, or one from outside, where n is -1.
+// anchor checks the anchor in record n, or one from outside if n is -1.
 func (v *verifier) anchor(n int64, a *Anchor, outside bool) {
 	if err := a.check(v.rep.Ring); err != nil {
 		v.rep.problem(n, sealsName, "%v", err)
 		return
 	}
 	if key, _ := publicKey(a.PublicKey); len(v.opt.Witnesses) > 0 && !holds(v.opt.Witnesses, key) {
-		text := fmt.Sprintf("an anchor of record %d is by %.80q, who is not one of the witnesses given", a.Of, a.Witness)
+		text := fmt.Sprintf("the anchor of record %d is by %.80q, which is not one of the given witnesses", a.Of, a.Witness)
 		if outside {
 			v.rep.problem(n, sealsName, "%s", text)
 		} else {
@@ -110,11 +110,11 @@ func (v *verifier) anchor(n int64, a *Anchor, outside bool) {
 		return
 	}
 	if a.Of >= uint64(len(v.hashes)) || !outside && a.Of >= uint64(n) {
-		v.rep.problem(n, sealsName, "an anchor of record %d, and the chain does not reach it: its tail was cut%s", a.Of, v.cutSegments(a))
+		v.rep.problem(n, sealsName, "the anchor of record %d is beyond the end of the chain: its tail was cut%s", a.Of, v.cutSegments(a))
 		return
 	}
 	if hex.EncodeToString(v.hashes[a.Of][:]) != strings.ToLower(a.Hash) {
-		v.rep.problem(n, sealsName, "an anchor of record %d names another hash: the chain is not the one the witness saw%s", a.Of, v.cutSegments(a))
+		v.rep.problem(n, sealsName, "the anchor of record %d has another hash: the chain is not the one that the witness saw%s", a.Of, v.cutSegments(a))
 		return
 	}
 	if int64(a.Of) > v.rep.Anchored {
@@ -122,7 +122,7 @@ func (v *verifier) anchor(n int64, a *Anchor, outside bool) {
 	}
 }
 
-// cutSegments names the segments that a witness has seen sealed and the chain does not have.
+// cutSegments names the segments that a witness saw sealed and that the chain lacks.
 func (v *verifier) cutSegments(a *Anchor) string {
 	have := v.last()
 	var missing []string

@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// TestAnOldAnchorProvesOnlyItsOwnRecord replays an anchor after the tail behind it was cut.
+// TestAnOldAnchorProvesOnlyItsOwnRecord replays an anchor after the later records were cut.
 func TestAnOldAnchorProvesOnlyItsOwnRecord(t *testing.T) {
 	dir := ringWithSides(t)
 	witness, err := LoadKey(filepath.Join(t.TempDir(), "witness"))
@@ -59,12 +59,12 @@ func TestAnchorsThatProveNothing(t *testing.T) {
 		anchor Anchor
 		want   string
 	}{
-		{"one of another ring", other, "it is of ring " + `"` + other.Ring},
-		{"one of another ring that hides it", with(func(a *Anchor) { *a = other; a.Ring = "" }), "the signature does not hold"},
-		{"an earlier record", with(func(a *Anchor) { a.Of-- }), "the signature does not hold"},
-		{"other segments", with(func(a *Anchor) { a.Segments = map[string]uint64{"sockets": 2} }), "the signature does not hold"},
-		{"a later time", with(func(a *Anchor) { a.At++ }), "the signature does not hold"},
-		{"another history", with(func(a *Anchor) { a.Hash = strings.Repeat("0", 64); *a = a.Sign(witness) }), "names another hash"},
+		{"one of another ring", other, "it is for ring " + `"` + other.Ring},
+		{"one of another ring that hides it", with(func(a *Anchor) { *a = other; a.Ring = "" }), "the signature is not valid"},
+		{"an earlier record", with(func(a *Anchor) { a.Of-- }), "the signature is not valid"},
+		{"other segments", with(func(a *Anchor) { a.Segments = map[string]uint64{"sockets": 2} }), "the signature is not valid"},
+		{"a later time", with(func(a *Anchor) { a.At++ }), "the signature is not valid"},
+		{"another history", with(func(a *Anchor) { a.Hash = strings.Repeat("0", 64); *a = a.Sign(witness) }), "has another hash"},
 	} {
 		t.Run(c.what, func(t *testing.T) {
 			rep, err := Verify(dir, VerifyOptions{Anchors: []Anchor{c.anchor}})
@@ -76,7 +76,7 @@ func TestAnchorsThatProveNothing(t *testing.T) {
 	}
 }
 
-// TestABrokenChainIsNotAnchored: a witness signs only what it has checked.
+// TestABrokenChainIsNotAnchored checks that a witness signs only what it has verified.
 func TestABrokenChainIsNotAnchored(t *testing.T) {
 	dir := ringWithSides(t)
 	witness, err := LoadKey(filepath.Join(t.TempDir(), "witness"))

@@ -6,10 +6,10 @@ import (
 	"time"
 )
 
-// BenchmarkAppend takes packets through to sealed, hashed segments.
+// BenchmarkAppend writes packets to sealed, hashed segments.
 //
 // TMPDIR=/dev/shm go test -run xxx -bench Append ./recorder/ring, 2026-11-20, two virtual
-// CPUs of an AMD EPYC with SHA extensions, others at work on them:
+// CPUs of an AMD EPYC with SHA extensions, shared with other work:
 //
 //	packet   2 CPUs            -cpu 1
 //	64       168 ns, 6.0 M/s   286 ns, 3.5 M/s
@@ -17,8 +17,8 @@ import (
 //	1,500    1.6 µs            2.0 µs
 //	45,000   53 µs, 857 MB/s   68 µs, 665 MB/s
 //
-// Append itself is 20 ns of it. SHA-256 is 0.55 CPU seconds a GB, copying into the page
-// cache as much; both are the disk side's, on another CPU where there is one.
+// Append itself is 20 ns of it. SHA-256 costs 0.55 CPU seconds a GB, and copying into the
+// page cache as much; the writer does both, on another CPU if there is one.
 func BenchmarkAppend(b *testing.B) {
 	for _, size := range []int{64, 200, 1500, 45_000} {
 		b.Run(fmt.Sprint(size), func(b *testing.B) {

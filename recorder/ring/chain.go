@@ -25,22 +25,22 @@ type chain struct {
 	mu     sync.Mutex
 	f      *os.File
 	size   int64
-	room   int64 // up to here the disk has promised space
+	room   int64 // end of the space that is allocated on disk
 	next   uint64
 	prev   string
-	torn   bool // an attempt left bytes behind size that could not be cut
+	torn   bool // a failed write left bytes after size that could not be removed
 	closed bool
 }
 
-// history is what the records of a ring say that matters to who writes on.
+// history is what the records of a ring say that a new recorder needs.
 type history struct {
 	live    map[ID]*Record    // segments without a deletion
 	sides   map[ID]*sideSeals // of those
 	deleted map[string][]Range
-	next    map[string]uint64 // by series, behind all that is known
+	next    map[string]uint64 // by series: follows every known number
 	lastID  uint64            // packet id
 	last    Time              // of the last packet of the last segment
-	crashed bool              // started and not stopped
+	crashed bool              // started, but not stopped
 	cut     int64
 	damaged int64
 	records int
@@ -106,8 +106,8 @@ func within(list []Range, n uint64) bool {
 	return false
 }
 
-// openChain opens seals.jsonl, or begins it. A torn last line is cut: it is of a record
-// that was never finished.
+// openChain opens seals.jsonl, or creates it. A torn last line is cut off: its record was
+// never finished.
 func openChain(dir, node string, key ed25519.PrivateKey) (*chain, *history, error) {
 	path := filepath.Join(dir, sealsName)
 	f, err := os.OpenFile(path, os.O_RDWR, 0)
@@ -158,7 +158,7 @@ func (c *chain) open(node string, h *history) error {
 	}
 	if h.cut = info.Size() - whole; h.cut > 0 {
 		if err := c.f.Truncate(whole); err != nil {
-			return fmt.Errorf("cutting a torn line of %s: %w", sealsName, err)
+			return fmt.Errorf("cutting off a torn line of %s: %w", sealsName, err)
 		}
 	}
 	c.size = whole
@@ -175,8 +175,8 @@ func (c *chain) open(node string, h *history) error {
 	return err
 }
 
-// readSeals gives each whole line to take, with where it begins, and returns where the
-// last whole line ends. An error of take ends the reading.
+// readSeals calls take for each whole line with its offset, and returns the offset of the
+// end of the last whole line. An error of take ends the reading.
 func readSeals(src io.Reader, take func(r *Record, at int64, err error) error) (int64, error) {
 	in := bufio.NewReaderSize(src, 64<<10)
 	var at int64
@@ -190,7 +190,7 @@ func readSeals(src io.Reader, take func(r *Record, at int64, err error) error) (
 		}
 		r, err := parseRecord(line)
 		if line == nil {
-			err = fmt.Errorf("line of %d bytes, want at most %d", size, maxLine)
+			err = fmt.Errorf("line of %d bytes: the limit is %d", size, maxLine)
 		}
 		if err != nil {
 			r, err = nil, &CorruptError{sealsName, at, err}
@@ -202,8 +202,8 @@ func readSeals(src io.Reader, take func(r *Record, at int64, err error) error) (
 	}
 }
 
-// readLine reads up to a line end. A line that is too long is passed over: nil with its
-// length. Without a line end it is io.EOF.
+// readLine reads up to a line end. For a line that is too long it returns nil and the
+// length. Without a line end it returns io.EOF.
 func readLine(in *bufio.Reader) (line []byte, size int64, err error) {
 	for {
 		part, err := in.ReadSlice('\n')
@@ -226,10 +226,10 @@ func readLine(in *bufio.Reader) (line []byte, size int64, err error) {
 	}
 }
 
-const chainRoom = 64 << 10 // space kept in advance, so that a full disk can still be sealed on
+const chainRoom = 64 << 10 // space allocated in advance, so that seals can be written when the disk is full
 
-// append makes a record durable. When it fails nothing is in the file, or what is there
-// is cut before the next attempt.
+// append makes a record durable. If it fails, the file is unchanged, or the record is cut
+// off before the next attempt.
 func (c *chain) append(r *Record) (*Record, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -270,7 +270,7 @@ func (c *chain) head() (uint64, string) {
 	return c.next - 1, c.prev
 }
 
-// bytes is the size of the file.
+// bytes returns the size of the file.
 func (c *chain) bytes() int64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -284,15 +284,15 @@ func (c *chain) close() error {
 		return nil
 	}
 	c.closed = true
-	// The space kept in advance goes back to the disk.
+	// Return the space that was allocated in advance.
 	return errors.Join(c.f.Truncate(c.size), c.f.Close())
 }
 
-// syncFolder makes the names in a folder durable. After a power cut a renamed segment
-// may otherwise be hidden again while its seal is there.
+// syncFolder makes the names in a folder durable. Without it, a renamed segment may be
+// hidden again after a power cut although its seal exists.
 func syncFolder(dir string) error {
 	if runtime.GOOS == "windows" {
-		return nil // it gives no way to sync a folder, and refuses to try
+		return nil // Windows cannot sync a folder
 	}
 	d, err := os.Open(dir)
 	if err != nil {

@@ -9,9 +9,9 @@ import (
 	"time"
 )
 
-// TestClockSteps: packets have the times that the clock says, which somebody sets forward and
-// back while a ring is written. Segments, their seals, windows of time and the age at which
-// segments are removed stay right.
+// TestClockSteps sets the clock forward and back while a ring is written. Segments, their
+// seals, time windows and the removal of segments by age must stay correct, although packets
+// have the times of the clock.
 func TestClockSteps(t *testing.T) {
 	const year = 365 * 24 * time.Hour
 	steps := []time.Duration{0, -50 * year, time.Hour, -time.Hour, 10 * year, 0} // of the clock, by segment
@@ -39,7 +39,7 @@ func TestClockSteps(t *testing.T) {
 	list, err := Segments(dir)
 	must(t, err)
 	if len(list) != len(steps) {
-		t.Fatalf("%d segments: those that just came are not old, whatever their clock said", len(list))
+		t.Fatalf("%d segments: new segments must not be removed, whatever their clock said", len(list))
 	}
 	for i, seg := range list {
 		first, last := at(steps[i], 0), at(steps[i], 9)
@@ -55,10 +55,10 @@ func TestClockSteps(t *testing.T) {
 		from, to int64
 		want     []uint64
 	}{
-		{"as the clock is", at(0, 0), at(0, 9), []uint64{1, 3, 6}},
-		{"as it was in one segment", at(-50*year, 3), at(-50*year, 3), []uint64{2}},
-		{"from an hour back on", at(-time.Hour, 0), at(20*year, 0), []uint64{1, 3, 4, 5, 6}},
-		{"when it showed nothing", at(year, 0), at(2*year, 0), nil},
+		{"at the current time", at(0, 0), at(0, 9), []uint64{1, 3, 6}},
+		{"at the time of one segment", at(-50*year, 3), at(-50*year, 3), []uint64{2}},
+		{"from one hour ago", at(-time.Hour, 0), at(20*year, 0), []uint64{1, 3, 4, 5, 6}},
+		{"at a time without packets", at(year, 0), at(2*year, 0), nil},
 	} {
 		var got []uint64
 		for _, seg := range list {
@@ -79,7 +79,7 @@ func TestClockSteps(t *testing.T) {
 	}
 	must(t, w.retain())
 	if got := sequences(t, dir); len(got) != 0 {
-		t.Errorf("%v are there after an hour: none is kept for what its clock said", got)
+		t.Errorf("segments %v exist after an hour: a future clock must not keep a segment", got)
 	}
 	finish(t, w)
 	if r, err := Verify(dir, VerifyOptions{}); err != nil || !r.OK() {
@@ -87,7 +87,7 @@ func TestClockSteps(t *testing.T) {
 	}
 }
 
-// TestAgeOfEarlierSegments is what the clock says at the start, within bounds.
+// TestAgeOfEarlierSegments checks their age by the clock at the start, which is bounded.
 func TestAgeOfEarlierSegments(t *testing.T) {
 	for _, c := range []struct {
 		last         time.Duration

@@ -12,26 +12,26 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
 )
 
-// Copied says what Copy wrote.
+// Copied counts what Copy wrote.
 type Copied struct {
 	Packets  int64
 	Bytes    int64    // captured
-	Segments int      // with packets in the time
-	Missing  []string // segments in the time that are not there any more
+	Segments int      // with packets in the time range
+	Missing  []string // segments in the time range that were removed
 	Damage   int64    // places in sealed segments that could not be read
 }
 
-// Copy writes the packets of segments from from to to, both in it, that keep keeps (nil: all)
-// to one PCAPNG, with each interface described once. The segments must be of one series, or of
-// one that has parts which are kept for an age of their own; of several the packets come in the
-// order of time. A segment that is still written is read up to its last whole block. Copy does
-// not flush w.
+// Copy writes the packets from from to to, inclusive, for which keep returns true (nil: all)
+// to one PCAPNG, with each interface described once. The segments must be of one series; parts
+// of it with their own retention time count as the same series and are merged in time order. A
+// segment that is still being written is read up to its last whole block. Copy does not flush
+// w.
 func Copy(ctx context.Context, w *pcapng.Writer, list []Segment, from, to int64, keep func(*pcapng.Packet, *pcapng.Interface) bool) (Copied, error) {
 	c := &copier{ctx: ctx, w: w, ids: map[string]int32{}, from: from, to: to, keep: keep}
 	var series []*copySeries
 	for _, s := range list {
 		if BaseSeries(s.ID.Series) != BaseSeries(list[0].ID.Series) {
-			return c.Copied, fmt.Errorf("copying %s after segments of series %s: want one series", s.ID, list[0].ID.Series)
+			return c.Copied, fmt.Errorf("copying %s after segments of series %s: select one series", s.ID, list[0].ID.Series)
 		}
 		if s.Seal != nil && (int64(s.Seal.Last) < from || int64(s.Seal.First) > to) {
 			continue
@@ -54,12 +54,12 @@ type copier struct {
 	Copied
 	ctx      context.Context
 	w        *pcapng.Writer
-	ids      map[string]int32 // by what an interface says
+	ids      map[string]int32 // by the options of an interface
 	from, to int64
 	keep     func(*pcapng.Packet, *pcapng.Interface) bool
 }
 
-// merge takes the oldest of the series' next packets until there is none.
+// merge copies the oldest of the series' next packets until there are none.
 func (c *copier) merge(series []*copySeries) error {
 	for _, x := range series {
 		if err := x.advance(); err != nil {
@@ -90,15 +90,15 @@ func (c *copier) merge(series []*copySeries) error {
 type copySeries struct {
 	c    *copier
 	name string
-	list []Segment // to come
+	list []Segment // not read yet
 	seg  Segment
 	in   io.ReadCloser
 	r    *pcapng.Reader
 	b    pcapng.Batch
 	next int
-	p    *pcapng.Packet // the next one in the time; nil at the end
+	p    *pcapng.Packet // the next packet in the time range; nil at the end
 	out  []int32        // number in the output, by that in the segment; -1 not yet
-	took bool           // a packet of the segment was
+	took bool           // a packet of the segment was copied
 }
 
 // advance finds the next packet.
@@ -159,12 +159,12 @@ func (x *copySeries) open() error {
 	}
 	x.r, err = pcapng.NewReader(x.in, pcapng.Options{})
 	if errors.Is(err, pcapng.ErrTooShort) && x.seg.Open {
-		x.r, err = nil, nil // not even its header yet
+		x.r, err = nil, nil // its header is not written yet
 	}
 	return err
 }
 
-// close ends the reading of a segment.
+// close stops reading a segment.
 func (x *copySeries) close() error {
 	if x.r != nil {
 		x.c.Damage += x.r.DamageTotal().Places
@@ -180,12 +180,12 @@ func (x *copySeries) close() error {
 	return in.Close()
 }
 
-// Reader opens the segment. One that is being written ends at its last whole block.
+// Reader opens the segment. If it is being written, reading ends at its last whole block.
 func (s Segment) Reader() (io.ReadCloser, error) {
 	f, err := os.Open(s.Path)
 	if s.Open && errors.Is(err, fs.ErrNotExist) {
 		s.Open = false
-		f, err = os.Open(s.ID.beside(s.Path)) // it got its name since
+		f, err = os.Open(s.ID.beside(s.Path)) // it was renamed meanwhile
 	}
 	if err != nil {
 		return nil, err

@@ -11,7 +11,7 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
 )
 
-// copyTo copies a time of a ring into a file, as a segment for agreeOnPackets.
+// copyTo copies a time range of a ring to a file, as a segment for agreeOnPackets.
 func copyTo(t *testing.T, list []Segment, from, to int64) (Copied, Segment) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "copy.pcapng")
@@ -26,7 +26,7 @@ func copyTo(t *testing.T, list []Segment, from, to int64) (Copied, Segment) {
 	return c, Segment{Path: path, Seal: &Seal{Packets: uint64(c.Packets)}}
 }
 
-func TestCopyGivesOneCapture(t *testing.T) {
+func TestCopyWritesOneCapture(t *testing.T) {
 	dir := t.TempDir()
 	w := create(t, Options{Dir: dir})
 	s := sockets(t, w)
@@ -56,8 +56,8 @@ func TestCopyGivesOneCapture(t *testing.T) {
 		packets  int64
 		names    string
 	}{
-		{"all of it, the open segment too", 0, 1 << 62, 51, "map[a:30 b:21]"},
-		{"a time over three segments", epoch + 1e9 + 5, epoch + 3e9 + 4, 20, "map[a:15 b:5]"},
+		{"everything, including the open segment", 0, 1 << 62, 51, "map[a:30 b:21]"},
+		{"a time range over three segments", epoch + 1e9 + 5, epoch + 3e9 + 4, 20, "map[a:15 b:5]"},
 		{"nothing", epoch - 5, epoch - 1, 0, "map[]"},
 	} {
 		got, file := copyTo(t, list, c.from, c.to)
@@ -71,7 +71,7 @@ func TestCopyGivesOneCapture(t *testing.T) {
 			agreeOnPackets(t, []Segment{file})
 		}
 	}
-	// Removed between the look and the copy.
+	// Removed after it was listed and before it is copied.
 	must(t, os.Remove(list[0].Path))
 	if got, _ := copyTo(t, list, 0, 1<<62); got.Packets != 41 || len(got.Missing) != 1 {
 		t.Errorf("%+v", got)
@@ -82,7 +82,7 @@ func TestCopyGivesOneCapture(t *testing.T) {
 	}
 }
 
-// TestCopyJoinsPartsOfASeries: what is kept for another time stands where it belongs.
+// TestCopyJoinsPartsOfASeries checks that parts with other retention times are merged by time.
 func TestCopyJoinsPartsOfASeries(t *testing.T) {
 	dir := t.TempDir()
 	w := create(t, Options{Dir: dir})
@@ -93,7 +93,7 @@ func TestCopyJoinsPartsOfASeries(t *testing.T) {
 		must(t, err)
 		parts, ids = append(parts, s), append(ids, declare(t, s, "of "+name))
 	}
-	start := time.Now().UnixNano() // retention looks at it
+	start := time.Now().UnixNano() // retention compares it with the current time
 	for i := range int64(60) {
 		k := (i*7 + i/5) % 3 // unevenly
 		must(t, parts[k].Append(&Packet{Interface: ids[k], Time: start + i, Prefix: sll2, Data: udp(60), OrigLen: 80}))
@@ -108,7 +108,7 @@ func TestCopyJoinsPartsOfASeries(t *testing.T) {
 		t.Errorf("series %q, %v", base, err)
 	}
 	if _, err := OnlySeries(list); err == nil {
-		t.Error("one series of several")
+		t.Error("OnlySeries accepted several series")
 	}
 	got, file := copyTo(t, list, 0, 1<<62)
 	next := start

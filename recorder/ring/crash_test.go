@@ -20,7 +20,7 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
 )
 
-var long = flag.Bool("long", false, "kill 200 times and fill the disk 50 times, rather than 20 and 10")
+var long = flag.Bool("long", false, "kill 200 times and fill the disk 50 times, instead of 20 and 10")
 
 // crashDir makes the test binary the recorder that is killed.
 const (
@@ -39,7 +39,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// writeUntilKilled numbers its packets without a gap and says each seal on standard output.
+// writeUntilKilled numbers its packets without gaps and prints each seal to standard output.
 func writeUntilKilled(dir string) {
 	out := json.NewEncoder(os.Stdout)
 	die := func(err error) {
@@ -81,8 +81,8 @@ func writeUntilKilled(dir string) {
 	}
 }
 
-// TestKilledRecorderLosesNothingSealed kills a recorder again and again, always in the
-// same ring, so that recovery itself is met by the next crash.
+// TestKilledRecorderLosesNothingSealed kills a recorder repeatedly, always in the same ring,
+// so that crashes interrupt recovery too.
 func TestKilledRecorderLosesNothingSealed(t *testing.T) {
 	rounds := 10
 	if *long {
@@ -100,7 +100,7 @@ func TestKilledRecorderLosesNothingSealed(t *testing.T) {
 					sealed[s.ID()] = s
 				}
 				if round%5 != 4 {
-					continue // recovered by the next one
+					continue // the next round recovers it
 				}
 				key, err := LoadKey(filepath.Join(filepath.Dir(dir), "key"))
 				must(t, err)
@@ -109,13 +109,13 @@ func TestKilledRecorderLosesNothingSealed(t *testing.T) {
 			}
 			list, err := Segments(dir)
 			must(t, err)
-			t.Logf("%d kills, %d segments, %d said to be sealed before a kill", rounds, len(list), len(sealed))
+			t.Logf("%d kills, %d segments, %d reported as sealed before a kill", rounds, len(list), len(sealed))
 			agreeOnPackets(t, list[max(len(list)-40, 0):])
 		})
 	}
 }
 
-// killedRun starts a recorder, kills it, and returns what it said was sealed.
+// killedRun starts a recorder, kills it, and returns the seals that it printed.
 func killedRun(t *testing.T, dir string, keep int64, after time.Duration) (sealed []Seal) {
 	t.Helper()
 	cmd := exec.Command(os.Args[0])
@@ -139,8 +139,8 @@ func killedRun(t *testing.T, dir string, keep int64, after time.Duration) (seale
 	return sealed
 }
 
-// checkRing wants a ring without problems, with all seals that were ever told of, whose
-// packets are numbered without gaps but at crashes, and which says where those were.
+// checkRing checks that a ring has no problems and all seals that were ever printed, and that
+// its packets are numbered without gaps except at crashes, which it must state.
 func checkRing(t *testing.T, dir string, sealed map[ID]Seal) {
 	t.Helper()
 	rep, err := Verify(dir, VerifyOptions{})
@@ -182,7 +182,7 @@ func checkRing(t *testing.T, dir string, sealed map[ID]Seal) {
 			continue
 		}
 		if is == nil || is.SHA256 != was.SHA256 {
-			t.Fatalf("%s was sealed and is %+v now", id, is)
+			t.Fatalf("%s was sealed, and is now %+v", id, is)
 		}
 	}
 	restarts := 0
@@ -196,7 +196,7 @@ func checkRing(t *testing.T, dir string, sealed map[ID]Seal) {
 	}
 }
 
-// agreeOnPackets counts the packets of each segment with other programs.
+// agreeOnPackets compares the packet count of each segment with that of other programs.
 func agreeOnPackets(t *testing.T, list []Segment) {
 	t.Helper()
 	for _, tool := range []string{"tcpdump", "capinfos"} {
@@ -210,12 +210,12 @@ func agreeOnPackets(t *testing.T, list []Segment) {
 		must(t, err)
 		want := fmt.Sprint(s.Seal.Packets)
 		if got, _, _ := strings.Cut(string(out), " "); got != want {
-			t.Fatalf("%s: tcpdump reads %s packets, sealed with %s", s.ID, out, want)
+			t.Fatalf("%s: tcpdump read %s packets, sealed with %s", s.ID, out, want)
 		}
 		out, err = exec.Command("capinfos", "-M", "-c", s.Path).CombinedOutput()
 		must(t, err)
 		if m := number.FindSubmatch(out); m == nil || string(m[1]) != want || strings.Contains(string(out), "appears") {
-			t.Fatalf("%s: capinfos says, sealed with %s packets:\n%s", s.ID, want, out)
+			t.Fatalf("%s: sealed with %s packets, capinfos printed:\n%s", s.ID, want, out)
 		}
 	}
 }

@@ -9,32 +9,31 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
 )
 
-// DerivedSeries is the series that the header of a derived file names; no segment of a
-// ring is of it.
+// DerivedSeries is the series in the header of a derived file. No segment of a ring has this
+// series.
 const DerivedSeries = "derived"
 
-// Derived says of a file of packets that it was made of segments, and how packets were
-// chosen.
+// Derived states that a file was made from segments, and how its packets were selected.
 type Derived struct {
 	From    Time     `json:"from"`
 	To      Time     `json:"to"`
-	Filter  string   `json:"filter,omitempty"` // packets match, as in pcap-filter(7)
-	KFL     string   `json:"kfl,omitempty"`    // packets are of calls that match
+	Filter  string   `json:"filter,omitempty"` // the packets match; pcap-filter(7)
+	KFL     string   `json:"kfl,omitempty"`    // the packets are of calls that match
 	Parents []Parent `json:"parents"`
-	More    int      `json:"more,omitempty"` // parents for which a section header has no room
+	More    int      `json:"more,omitempty"` // number of parents that do not fit into a section header
 }
 
-// Parent is a segment that packets were taken of.
+// Parent is a segment from which packets were copied.
 type Parent struct {
 	Segment string `json:"segment"`
-	SHA256  string `json:"sha256"` // as it was sealed
+	SHA256  string `json:"sha256"` // from its seal
 }
 
-// Derive makes dest, a folder for what is derived of the pinned segments in dir: it gets
+// Derive creates dest, a folder for data derived from the pinned segments in dir. It writes
 // the records of the chain, so that gaps and the hashes of the parents are kept, and a
-// pin.json that lists no segments. It returns the comment for the section header of the
-// derived file, with all pinned segments as parents. It fails where the conditions leave no
-// room in a section header.
+// pin.json without segments. It returns the comment for the section header of the derived
+// file, with all pinned segments as parents. It fails if the filters do not fit into a section
+// header.
 func Derive(dir, dest string, p *Pinned, d Derived) (comment string, err error) {
 	r, err := Open(dir)
 	if err != nil {
@@ -62,7 +61,7 @@ func Derive(dir, dest string, p *Pinned, d Derived) (comment string, err error) 
 			return "", fmt.Errorf("reading %s: %w", first.ID, err)
 		}
 	}
-	// What was true of one segment only is left to the parents.
+	// Values of a single segment are left to the parents.
 	h.Series, h.Sequence, h.Holes = DerivedSeries, 0, nil
 	h.Derived = &d
 	text, err := h.deriving()
@@ -72,7 +71,7 @@ func Derive(dir, dest string, p *Pinned, d Derived) (comment string, err error) 
 	return text, p.describe(dir, dest)
 }
 
-// deriving is the comment, with as many parents as have room.
+// deriving returns the comment, with as many parents as fit.
 func (h *Header) deriving() (string, error) {
 	for {
 		text, err := compact(h)
@@ -88,7 +87,7 @@ func (h *Header) deriving() (string, error) {
 	}
 }
 
-// header reads what the section header of the segment says.
+// header reads the comment in the section header of the segment.
 func (s *Segment) header() (h Header, err error) {
 	in, err := s.Reader()
 	if err != nil {
@@ -109,12 +108,12 @@ func (s *Segment) header() (h Header, err error) {
 		err = r.Next(&b) // it begins with the section header
 	}
 	if err == nil && !found {
-		err = fmt.Errorf("its section header is not that of a segment")
+		err = fmt.Errorf("its section header is not one of a segment")
 	}
 	return h, err
 }
 
-// describe puts the chain and the description of an empty part of the ring into dest.
+// describe writes the chain and the description of an empty part of the ring to dest.
 func (p *Pinned) describe(dir, dest string) error {
 	if err := os.Mkdir(dest, 0o755); err != nil {
 		return err

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-func TestADerivedFileNamesTheParentsThatHaveRoom(t *testing.T) {
+func TestADerivedFileNamesTheParentsThatFit(t *testing.T) {
 	for _, c := range []struct {
 		name    string
 		parents int
@@ -16,7 +16,7 @@ func TestADerivedFileNamesTheParentsThatHaveRoom(t *testing.T) {
 	}{
 		{"none", 0, 10, true, false},
 		{"a few", 3, 10, true, false},
-		{"more than a comment holds", 5000, 10, false, false},
+		{"more than fit into a comment", 5000, 10, false, false},
 		{"a long condition", 600, 50_000, false, false},
 		{"a condition longer than a comment", 1, 70_000, false, true},
 	} {
@@ -27,7 +27,7 @@ func TestADerivedFileNamesTheParentsThatHaveRoom(t *testing.T) {
 		text, err := h.deriving()
 		if c.err {
 			if err == nil || !strings.Contains(err.Error(), fmt.Sprintf("want at most %d", maxHeader)) {
-				t.Errorf("%s: %v, want a refusal", c.name, err)
+				t.Errorf("%s: %v, want an error", c.name, err)
 			}
 			continue
 		}

@@ -15,42 +15,42 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
 )
 
-// segment is one that is being written. The fields below the line belong to the disk
-// side, then to the sealer.
+// segment is a segment that is being written. The fields from file on belong to the
+// goroutine that writes, then to the sealer.
 type segment struct {
 	series *Series
 	id     ID
 	gen    uint64
 	begun  time.Time
-	filled int64         // bytes of blocks that Append gave
+	filled int64         // bytes of blocks from Append
 	ids    []InterfaceID // by number in the segment
 	sent   bool
-	done   chan struct{} // closed when it has its name or never will
+	done   chan struct{} // closed when it is sealed or has failed
 	err    error         // then
 
 	file    *os.File
 	hash    hash.Hash
 	size    int64
 	tally   tally
-	broken  bool // takes no more chunks
+	broken  bool // accepts no more chunks
 	holes   []Hole
 	account *Account
-	sealed  *Record // its record is written, its name is not there yet
+	sealed  *Record // its record is written, but it is not renamed yet
 	count   []seen  // by interface number; guarded by Series.mu
-	resync  bool    // a sync failed: what is on the disk must be read back
+	resync  bool    // a sync failed: what is on disk must be read back
 	move    int     // Writer.move when file was opened
 
-	reserved int64 // bytes that a single file has room for
+	reserved int64 // bytes allocated for a single file
 }
 
-// seen is what became of the packets of an interface.
+// seen counts what became of the packets of an interface.
 type seen struct {
 	kept uint64
-	lost uint64 // after Append took them
+	lost uint64 // after Append accepted them
 }
 
-// runDisk writes what Append gathers. Only this goroutine and the sealer wait for the
-// disk.
+// runDisk writes the chunks that Append fills. Only this goroutine and the sealer wait for
+// the disk.
 func (s *Series) runDisk() {
 	for o := range s.ops {
 		if o.chunk != nil {
@@ -61,8 +61,8 @@ func (s *Series) runDisk() {
 	}
 }
 
-// write puts a chunk into its segment. Where the disk refuses, the whole blocks that went
-// in stay, and the segment ends there.
+// write appends a chunk to its segment. If the disk fails, the segment keeps the whole
+// blocks that were written, and ends there.
 func (s *Series) write(c *chunk) {
 	seg := c.seg
 	if seg.gen <= s.refused {
@@ -94,7 +94,7 @@ func (s *Series) write(c *chunk) {
 	seg.tally.add(&tally)
 	if err != nil {
 		seg.tally.interfaces = tally.interfaces
-		if seg.file != nil { // the sealer cuts again where this does not work
+		if seg.file != nil { // if this fails, the sealer truncates it again
 			err = errors.Join(err, seg.file.Truncate(seg.size))
 		}
 		s.fail(seg, fmt.Errorf("writing %s at %d: %w", seg.name(), seg.size, err))
@@ -103,7 +103,7 @@ func (s *Series) write(c *chunk) {
 	s.recycle(c)
 }
 
-// wholeBlocks counts what stands in whole blocks at the start of b.
+// wholeBlocks returns the size and the contents of the whole blocks at the start of b.
 func wholeBlocks(b []byte, interfaces int) (int, tally) {
 	t := tally{interfaces: interfaces}
 	at := 0
@@ -120,14 +120,14 @@ func (s *Series) recycle(c *chunk) {
 	c.seg, c.buf, c.tally = nil, c.buf[:0], tally{}
 	select {
 	case s.free <- c:
-	default: // one of the extra ones
+	default: // an extra chunk
 		s.mu.Lock()
 		s.chunks--
 		s.mu.Unlock()
 	}
 }
 
-// open makes the hidden file of a segment.
+// open creates the hidden file of a segment.
 func (s *Series) open(seg *segment) error {
 	w := s.w
 	move, err := w.atHome()
@@ -135,7 +135,7 @@ func (s *Series) open(seg *segment) error {
 		err = w.roomOnDisk()
 	}
 	if err != nil {
-		return fmt.Errorf("beginning segment %s: %w", seg.id, err)
+		return fmt.Errorf("creating segment %s: %w", seg.id, err)
 	}
 	s.mu.Lock()
 	lost, isLost := s.lost.hole(s.opt.Name)
@@ -155,7 +155,7 @@ func (s *Series) open(seg *segment) error {
 	s.mu.Lock()
 	s.lost.merge(&before)
 	s.mu.Unlock()
-	return fmt.Errorf("beginning segment %s: %w", seg.id, err)
+	return fmt.Errorf("creating segment %s: %w", seg.id, err)
 }
 
 func (s *Series) create(seg *segment, lost Hole, isLost bool) error {
@@ -165,7 +165,7 @@ func (s *Series) create(seg *segment, lost Hole, isLost bool) error {
 	}
 	h.Version, h.Ring, h.Node, h.Series, h.Sequence, h.Holes = Version, s.w.name, seg.id.Node, seg.id.Series, seg.id.Sequence, nil
 	if s.w.opt.single() {
-		h.Sequence = 0 // it is one of no ring
+		h.Sequence = 0 // a file is not part of a ring
 	}
 	if isLost {
 		h.Holes = []Hole{lost}
@@ -187,7 +187,7 @@ func (s *Series) create(seg *segment, lost Hole, isLost bool) error {
 		seg.file = nil
 		return err
 	}
-	if !s.w.opt.single() { // nothing seals a file
+	if !s.w.opt.single() { // a file is not sealed
 		seg.hash = sha256.New()
 		seg.hash.Write(head)
 	}
@@ -201,7 +201,7 @@ func (s *Series) create(seg *segment, lost Hole, isLost bool) error {
 	return nil
 }
 
-// createFile makes the file of a segment; a stream has none.
+// createFile creates the file of a segment; a stream has none.
 func (s *Series) createFile(seg *segment) (*os.File, error) {
 	mode := os.FileMode(0o640)
 	if s.opt.Private {
@@ -216,19 +216,19 @@ func (s *Series) createFile(seg *segment) (*os.File, error) {
 	}
 	f, err := os.OpenFile(filepath.Join(o.Dir, seg.id.hidden()), os.O_RDWR|os.O_CREATE|os.O_EXCL, mode)
 	if err == nil {
-		// If there is no room for all of it, the write that finds none says so.
+		// If there is not enough space, the write that needs it returns an error.
 		_ = reserve(f, 0, o.SegmentBytes)
 	}
 	return f, err
 }
 
-// fail ends a segment because of the disk, and stops Append for a while. What Append has
-// begun meanwhile goes the same way: its packets were written without the drop counts
+// fail ends a segment because of a disk error, and stops Append for a while. The chunk that
+// Append has filled meanwhile is lost too: its packets were written without the drop counts
 // that they would need now.
 func (s *Series) fail(seg *segment, err error) {
 	seg.broken = true
 	if !s.w.opt.single() {
-		s.w.report(err) // a file or stream ends with it
+		s.w.report(err) // for a file or stream, the error ends the recording
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -248,7 +248,7 @@ func (s *Series) fail(seg *segment, err error) {
 	}
 }
 
-// reason says in a few words what is wrong with the disk, without paths.
+// reason describes a disk error in a few words, without paths.
 func reason(err error) string {
 	var no syscall.Errno
 	switch {
@@ -259,11 +259,11 @@ func reason(err error) string {
 	case errors.As(err, &no):
 		return no.Error()
 	}
-	return "the disk refuses"
+	return "the disk failed"
 }
 
-// lose counts the packets in blocks that never got to the disk. The next packet of each
-// interface that does says how many were lost before it.
+// lose counts the packets in blocks that never reached the disk. The next packet of each
+// interface that does states how many were lost before it.
 func (s *Series) lose(seg *segment, blocks []byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -294,7 +294,7 @@ func (s *Series) loseLocked(seg *segment, blocks []byte) {
 	}
 }
 
-// end passes a segment on to the sealer, or forgets one that has nothing in it.
+// end passes a segment to the sealer, or removes it if it is empty.
 func (s *Series) end(seg *segment) {
 	s.mu.Lock()
 	if s.disk == seg {
@@ -313,7 +313,7 @@ func (s *Series) end(seg *segment) {
 	}
 	s.mu.Lock()
 	if s.seg == nil && s.next == seg.id.Sequence+1 {
-		s.giveBack() // so that a long trouble does not use up numbers
+		s.giveBack() // so that a long failure does not use up numbers
 	} else {
 		s.lost.skip(seg.id.Sequence)
 	}
@@ -325,7 +325,7 @@ func (s *Series) end(seg *segment) {
 	close(seg.done)
 }
 
-// rehash reads a file's first bytes again.
+// rehash reads the first bytes of a file again.
 func rehash(f *os.File, size int64) (hash.Hash, error) {
 	forget(f)
 	h := sha256.New()

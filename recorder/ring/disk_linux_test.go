@@ -15,7 +15,7 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
 )
 
-// smallDisk mounts a file system of that many bytes.
+// smallDisk mounts a file system of the given size in bytes.
 func smallDisk(t *testing.T, size int) string {
 	t.Helper()
 	if os.Getuid() != 0 {
@@ -29,7 +29,7 @@ func smallDisk(t *testing.T, size int) string {
 	return dir
 }
 
-// ledger counts what a ring was given and what it says it dropped.
+// ledger counts the packets that a ring received and those that it reported as dropped.
 type ledger struct {
 	given, refused uint64
 	id             uint64
@@ -48,8 +48,8 @@ func (l *ledger) give(t *testing.T, s *Series, iface InterfaceID, size int) {
 	}
 }
 
-// balance wants every packet given to be in a segment or in a hole, and the drop counts
-// inside the segments to say the same as far as a packet came after them.
+// balance checks that every packet is in a segment or in a gap, and that the drop counts in
+// the segments agree, as far as a packet followed.
 func (l *ledger) balance(t *testing.T, dir string) {
 	t.Helper()
 	rep, err := Verify(dir, VerifyOptions{})
@@ -79,7 +79,7 @@ func (l *ledger) balance(t *testing.T, dir string) {
 		}
 	}
 	if kept+holes != l.given || said > holes {
-		t.Fatalf("%d given, %d kept, %d in holes, %d in drop counts", l.given, kept, holes, said)
+		t.Fatalf("%d given, %d kept, %d in gaps, %d in drop counts", l.given, kept, holes, said)
 	}
 }
 
@@ -117,7 +117,7 @@ func fillDisk(t *testing.T, chance *rand.Rand, size int) {
 	if st := w.Status(); !strings.Contains(fmt.Sprint(st.Series[0].LastFail), "no space left") {
 		t.Fatalf("%+v", st)
 	}
-	// Somebody makes room, and the ring carries on by itself.
+	// Make room; the ring must continue by itself.
 	must(t, syscall.Mount("tmpfs", disk, "tmpfs", syscall.MS_REMOUNT, fmt.Sprint("size=", size+4<<20)))
 	end := time.Now().Add(30 * time.Second)
 	for taken := 0; taken < 300; taken++ {
@@ -127,7 +127,7 @@ func fillDisk(t *testing.T, chance *rand.Rand, size int) {
 			taken = -1
 		}
 		if time.Now().After(end) {
-			t.Fatalf("%d dropped of late although there is room again", l.refused)
+			t.Fatalf("%d dropped although there is room again", l.refused)
 		}
 	}
 	finish(t, w)
@@ -141,12 +141,12 @@ func fillDisk(t *testing.T, chance *rand.Rand, size int) {
 		delete(sealed, s.ID)
 	}
 	if len(sealed) > 0 {
-		t.Fatalf("sealed and gone: %v", sealed)
+		t.Fatalf("sealed, but missing: %v", sealed)
 	}
 	agreeOnPackets(t, list)
 }
 
-// TestSpaceKeptInAdvanceGoesBack looks at the blocks of files, not at their sizes.
+// TestSpaceKeptInAdvanceGoesBack compares the blocks of files, not their sizes.
 func TestSpaceKeptInAdvanceGoesBack(t *testing.T) {
 	dir := t.TempDir()
 	w := create(t, Options{Dir: dir})
@@ -159,7 +159,7 @@ func TestSpaceKeptInAdvanceGoesBack(t *testing.T) {
 		info, err := e.Info()
 		must(t, err)
 		if used := info.Sys().(*syscall.Stat_t).Blocks * 512; used > info.Size()+16<<10 {
-			t.Errorf("%s: %d bytes take %d", e.Name(), info.Size(), used)
+			t.Errorf("%s: %d bytes use %d on disk", e.Name(), info.Size(), used)
 		}
 	}
 }
@@ -175,8 +175,8 @@ func TestReadOnlyDiskIsAccountedFor(t *testing.T) {
 		l.give(t, s, iface, 1000)
 	}
 	must(t, w.Seal(context.Background()))
-	// A mount that is read-only for this path only: open files still write, new ones
-	// cannot be made.
+	// A mount that is read-only for this path only: open files can still be written, but new
+	// files cannot be created.
 	must(t, syscall.Mount(dir, dir, "", syscall.MS_BIND, ""))
 	t.Cleanup(func() { syscall.Unmount(dir, syscall.MNT_DETACH) })
 	must(t, syscall.Mount("", dir, "", syscall.MS_BIND|syscall.MS_REMOUNT|syscall.MS_RDONLY, ""))

@@ -16,13 +16,13 @@ import (
 
 // FollowOptions of Follow.
 type FollowOptions struct {
-	Series string        // "" where the ring has only one
-	From   int64         // packets before it are left out; 0 begins with the segment that is being written
-	Poll   time.Duration // how often to look for more; 50 ms
+	Series string        // "" if the ring has only one
+	From   int64         // earlier packets are skipped; 0 starts with the segment that is being written
+	Poll   time.Duration // interval between checks for more packets; 0 means 50 ms
 }
 
-// Follower reads a ring while it is written, over rotations and restarts of the recorder.
-// It is for one goroutine.
+// Follower reads a ring while it is written, across rotations and restarts of the recorder.
+// It must be used by one goroutine only.
 type Follower struct {
 	ctx    context.Context
 	dir    string
@@ -33,7 +33,7 @@ type Follower struct {
 	missed uint64
 }
 
-// Follow begins to read. The ring must be there; a segment need not be yet.
+// Follow starts to read. The ring must exist; it need not have a segment yet.
 func Follow(ctx context.Context, dir string, opt FollowOptions) (*Follower, error) {
 	if opt.Poll <= 0 {
 		opt.Poll = 50 * time.Millisecond
@@ -52,7 +52,7 @@ func Follow(ctx context.Context, dir string, opt FollowOptions) (*Follower, erro
 		if s.ID.Series != opt.Series {
 			continue
 		}
-		// Begin behind the last segment that has nothing to give.
+		// Start after the last segment that has nothing to read.
 		if s.Missing || s.Seal != nil && !s.Open && (opt.From == 0 || s.Seal.Last < Time(opt.From)) {
 			f.id.Sequence = s.ID.Sequence
 		} else {
@@ -62,30 +62,30 @@ func Follow(ctx context.Context, dir string, opt FollowOptions) (*Follower, erro
 	return f, nil
 }
 
-// OnlySeries is the series of the segments where there is one. Series have different
-// link types, so they do not mix.
+// OnlySeries returns the series of the segments if there is only one. Series have different
+// link types, so they cannot be mixed.
 func OnlySeries(list []Segment) (string, error) {
 	name := ""
 	for _, s := range list {
 		if name != "" && s.ID.Series != name {
-			return "", fmt.Errorf("the ring has several series, %s and %s among them: want the name of one", name, s.ID.Series)
+			return "", fmt.Errorf("the ring has several series, including %s and %s: name one", name, s.ID.Series)
 		}
 		name = s.ID.Series
 	}
 	if name == "" {
-		return "", errors.New("the ring has no segment yet: want the name of a series")
+		return "", errors.New("the ring has no segment yet: name a series")
 	}
 	return name, nil
 }
 
-// Segment is the one that the last batch came from.
+// Segment returns the segment of the last batch.
 func (f *Follower) Segment() ID { return f.id }
 
-// Missed counts segments that retention had removed before they were read.
+// Missed returns the number of segments that retention removed before they were read.
 func (f *Follower) Missed() uint64 { return f.missed }
 
-// Next waits for packets and fills b, as pcapng.Reader.Next does. A batch is of one
-// segment. It returns the cause when the context ends.
+// Next waits for packets and fills b in the same way as pcapng.Reader.Next. A batch has
+// packets of one segment. If the context ends, Next returns its cause.
 func (f *Follower) Next(b *pcapng.Batch) error {
 	for {
 		if f.reader == nil {
@@ -110,7 +110,7 @@ func (f *Follower) Next(b *pcapng.Batch) error {
 	}
 }
 
-// because is the cause of the end where the context has ended.
+// because returns the cause of the context if it has ended, otherwise err.
 func (f *Follower) because(err error) error {
 	if f.ctx.Err() != nil {
 		return context.Cause(f.ctx)
@@ -118,7 +118,7 @@ func (f *Follower) because(err error) error {
 	return err
 }
 
-// keep leaves out packets from before the asked time.
+// keep removes packets before From. It reports whether packets are left.
 func (f *Follower) keep(b *pcapng.Batch) bool {
 	if f.opt.From != 0 {
 		n := 0
@@ -133,7 +133,7 @@ func (f *Follower) keep(b *pcapng.Batch) bool {
 	return len(b.Packets) > 0
 }
 
-// Close ends the reading.
+// Close stops reading.
 func (f *Follower) Close() error {
 	if f.reader == nil {
 		return nil
@@ -156,7 +156,7 @@ func (f *Follower) nextSegment() error {
 			}
 			file, err := os.Open(filepath.Join(f.dir, name))
 			if errors.Is(err, fs.ErrNotExist) {
-				continue // renamed or removed in this moment
+				continue // renamed or removed meanwhile
 			}
 			if err != nil {
 				return fmt.Errorf("following ring: %w", err)
@@ -174,7 +174,7 @@ func (f *Follower) nextSegment() error {
 			if f.ctx.Err() != nil || !errors.Is(err, pcapng.ErrTooShort) {
 				return f.because(err)
 			}
-			// It never got as far as its header: nothing is in it.
+			// Its header was never written: it is empty.
 		}
 		if err := f.wait(); err != nil {
 			return err
@@ -182,7 +182,7 @@ func (f *Follower) nextSegment() error {
 	}
 }
 
-// after finds the first segment with a number above n.
+// after returns the first segment with a number above n.
 func (f *Follower) after(n uint64) (best ID, hidden bool, err error) {
 	d, err := os.Open(f.dir)
 	if err != nil {
@@ -204,8 +204,8 @@ func (f *Follower) after(n uint64) (best ID, hidden bool, err error) {
 	return best, hidden, nil
 }
 
-// ended reports whether nothing more is written to the current segment: it has its name,
-// or is gone, or a later one is begun.
+// ended reports whether the current segment is complete: it was renamed or removed, or a
+// later one exists.
 func (f *Follower) ended() (bool, error) {
 	if _, err := os.Lstat(filepath.Join(f.dir, f.id.hidden())); errors.Is(err, fs.ErrNotExist) {
 		return true, nil
@@ -223,18 +223,18 @@ func (f *Follower) wait() error {
 	}
 }
 
-// tail reads a segment that may still grow, whole blocks only, so that its reader never
-// meets half a block.
+// tail reads a segment that may still grow. It returns only whole blocks, so that its reader
+// never sees a partial one.
 type tail struct {
 	f     *os.File
-	ended func() (bool, error) // nil: what is there is all
+	ended func() (bool, error) // nil: the segment does not grow
 	wait  func() error
 	at    int64
 	buf   []byte
 	ready []byte // whole blocks in buf
 }
 
-// Read gives whole blocks, waits for more, and ends where the segment does.
+// Read returns whole blocks, waits for more, and ends at the end of the segment.
 func (t *tail) Read(p []byte) (int, error) {
 	last := t.ended == nil
 	for len(t.ready) == 0 {
@@ -257,7 +257,7 @@ func (t *tail) Read(p []byte) (int, error) {
 		if last {
 			return 0, io.EOF
 		}
-		// What was written before the end was seen is there in the next read.
+		// The next read includes everything that was written before the end was seen.
 		if last, err = t.ended(); err != nil {
 			return 0, err
 		}

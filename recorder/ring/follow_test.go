@@ -13,7 +13,7 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
 )
 
-func TestFollowGoesOverRotationsAndRestarts(t *testing.T) {
+func TestFollowAcrossRotationsAndRestarts(t *testing.T) {
 	dir := t.TempDir()
 	finish(t, create(t, Options{Dir: dir}))
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
@@ -87,7 +87,7 @@ func TestFollowFromATime(t *testing.T) {
 	finish(t, w)
 }
 
-// TestAnOpenSegmentIsReadUpToItsLastWholeBlock cuts the hidden file at every length.
+// TestAnOpenSegmentIsReadUpToItsLastWholeBlock truncates the hidden file at every length.
 func TestAnOpenSegmentIsReadUpToItsLastWholeBlock(t *testing.T) {
 	dir, _, _ := sealedRing(t, 1)
 	list, err := Segments(dir)
@@ -110,7 +110,7 @@ func TestAnOpenSegmentIsReadUpToItsLastWholeBlock(t *testing.T) {
 	}
 }
 
-// TestRecoveryAtEveryLength starts a recorder on a segment cut at each length.
+// TestRecoveryAtEveryLength starts a recorder with a segment truncated at each length.
 func TestRecoveryAtEveryLength(t *testing.T) {
 	dir, key, _ := sealedRing(t, 1)
 	list, err := Segments(dir)

@@ -12,7 +12,7 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
 )
 
-// memory is a folder whose syncs cost nothing, where there is such a place.
+// memory returns a folder in memory, where syncs cost nothing, if there is one.
 func memory(t testing.TB) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("/dev/shm", "ring")
@@ -23,8 +23,8 @@ func memory(t testing.TB) string {
 	return dir
 }
 
-// beginAgain is a recorder's start and its end right after that, without what runs in the
-// background, which would look new to the fuzzer each time.
+// beginAgain starts and ends a recorder, without the background goroutines, which would look
+// like new coverage to the fuzzer each time.
 func beginAgain(dir string, key ed25519.PrivateKey) error {
 	w, err := newWriter(Options{Dir: dir, Node: "n", Key: key})
 	if err != nil {
@@ -33,7 +33,7 @@ func beginAgain(dir string, key ed25519.PrivateKey) error {
 	return errors.Join(w.chain.close(), w.lock.Close())
 }
 
-// FuzzSeals reads any bytes as seals.jsonl, and goes on writing behind them.
+// FuzzSeals reads arbitrary bytes as seals.jsonl, and continues writing after them.
 func FuzzSeals(f *testing.F) {
 	dir, key, _ := sealedRing(f, 2)
 	whole, err := os.ReadFile(filepath.Join(dir, sealsName))
@@ -57,15 +57,15 @@ func FuzzSeals(f *testing.F) {
 		}
 		after, err := Verify(dir, VerifyOptions{})
 		if err != nil {
-			t.Fatalf("written on and not readable: %v", err)
+			t.Fatalf("not readable after writing: %v", err)
 		}
 		if before != nil && before.OK() && len(before.Keys) > 0 && before.Keys[0] == KeyID(public(key)[0]) && !after.OK() {
-			t.Fatalf("good before, and now %v", after.Problems)
+			t.Fatalf("valid before writing, now %v", after.Problems)
 		}
 	})
 }
 
-// FuzzRecovery finds any bytes as a hidden segment. What it makes of them is sound.
+// FuzzRecovery recovers arbitrary bytes as a hidden segment. The result must be valid.
 func FuzzRecovery(f *testing.F) {
 	dir, _, _ := sealedRing(f, 1)
 	id := ID{"sockets", "worker-3", 1}
@@ -91,7 +91,7 @@ func FuzzRecovery(f *testing.F) {
 			must(t, err)
 			packets := uint64(0)
 			if !optionsAreSound(kept) {
-				return // what options say is the recorder's own; recovery does not judge them
+				return // options are the recorder's; recovery does not check them
 			}
 			readAll(t, s.Path, func(pcapng.Interface, *pcapng.Packet) { packets++ })
 			if !bytes.HasPrefix(b, kept) || packets != s.Seal.Packets {
@@ -101,7 +101,7 @@ func FuzzRecovery(f *testing.F) {
 	})
 }
 
-// optionsAreSound reports whether a reader finds no fault in options, times and versions.
+// optionsAreSound reports whether a reader finds no damage in options, times and versions.
 func optionsAreSound(b []byte) bool {
 	r, err := pcapng.NewReader(bytes.NewReader(b), pcapng.Options{})
 	if err != nil {
@@ -118,7 +118,7 @@ func optionsAreSound(b []byte) bool {
 	return true
 }
 
-// FuzzNames reads any file name.
+// FuzzNames parses arbitrary file names.
 func FuzzNames(f *testing.F) {
 	f.Add(".sockets-worker-3-000000042.pcapng")
 	f.Fuzz(func(t *testing.T, name string) {

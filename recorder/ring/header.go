@@ -7,8 +7,8 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
 )
 
-// Header is what the section header of a segment says, as one JSON object in its
-// comment. The ring sets the first five fields and Holes.
+// Header is the JSON object in the comment of a segment's section header. The ring sets the
+// first five fields and Holes.
 type Header struct {
 	Version  int    `json:"version"`
 	Ring     string `json:"ring"`
@@ -23,16 +23,16 @@ type Header struct {
 	Hardware string    `json:"hardware,omitempty"`
 	Programs []Program `json:"programs,omitempty"` // loaded into the kernel
 	Clocks   []Clock   `json:"clocks,omitempty"`
-	Filter   string    `json:"filter,omitempty"`   // in force when the segment began
+	Filter   string    `json:"filter,omitempty"`   // in effect when the segment began
 	Only     string    `json:"only,omitempty"`     // whose packets were wanted
 	Policy   string    `json:"policy,omitempty"`   // what must not be recorded
-	Own      string    `json:"own,omitempty"`      // how the recorder's own traffic is left out
-	Sight    string    `json:"sight,omitempty"`    // once: packets between two sockets of the machine are there only leaving
-	Degraded []string  `json:"degraded,omitempty"` // what the kernel could not tell, with the reasons
+	Own      string    `json:"own,omitempty"`      // how the recorder's own traffic is excluded
+	Sight    string    `json:"sight,omitempty"`    // once: packets between two local sockets are recorded only as outgoing
+	Degraded []string  `json:"degraded,omitempty"` // what is not recorded on this kernel, with the reasons
 
-	Holes []Hole `json:"holes,omitempty"` // between the segment before and this one
+	Holes []Hole `json:"holes,omitempty"` // between the previous segment and this one
 
-	Derived *Derived `json:"derived,omitempty"` // of a file that was made of segments
+	Derived *Derived `json:"derived,omitempty"` // of a file made from segments
 }
 
 // Program is a program loaded into the kernel.
@@ -41,9 +41,9 @@ type Program struct {
 	SHA256 string `json:"sha256"`
 }
 
-const maxHeader = 60_000 // bytes of the comment; an option ends at 65,535
+const maxHeader = 60_000 // bytes of the comment; an option has at most 65,535
 
-// encode makes the section header block.
+// encode returns the section header block.
 func (h *Header) encode() ([]byte, error) {
 	text, err := compact(h)
 	if err == nil && len(text) > maxHeader {
@@ -68,8 +68,8 @@ func (h *Header) encode() ([]byte, error) {
 	return out, nil
 }
 
-// ParseHeader reads the comment of a section header. It answers false for comments of
-// others.
+// ParseHeader parses the comment of a section header. It returns false for the comments of
+// other programs.
 func ParseHeader(comment string) (Header, bool) {
 	var h Header
 	if len(comment) > 0xFFFF || json.Unmarshal([]byte(comment), &h) != nil || h.Ring == "" || h.Version < 1 {

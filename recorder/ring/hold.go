@@ -10,19 +10,19 @@ import (
 	"time"
 )
 
-// HoldPrefix begins the names of folders that hold segments only for as long as the
-// process lives that made them.
+// HoldPrefix begins the names of folders that hold segments only while the process that
+// created them is running.
 const HoldPrefix = ".pcapsule-snapshot-"
 
 const (
-	holdName = ".hold"   // in such a folder; its owner holds it locked
-	holdMade = time.Hour // after so long without one the folder is nobody's
+	holdName = ".hold"   // file in such a folder; locked by the owner
+	holdMade = time.Hour // a folder without this file for longer is abandoned
 )
 
-// hold says that the folder is let go when this process ends, however it ends.
+// hold marks a folder as held until this process ends, for whatever reason.
 func hold(dir string) (*os.File, error) {
 	if !canWrite {
-		// Nobody sweeps folders here, so nobody can find the file before it is locked.
+		// Folders are not swept here, so the file cannot be found before it is locked.
 		return os.OpenFile(filepath.Join(dir, holdName), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 	}
 	f, err := os.CreateTemp(dir, ".new-*")
@@ -42,8 +42,8 @@ func hold(dir string) (*os.File, error) {
 	return f, nil
 }
 
-// Hold makes a folder in parent for as long as this process lives, or until release: what
-// a snapshot needs on its way is removed even where it is killed.
+// Hold creates a folder in parent that exists until release, or until this process ends: the
+// temporary files of a snapshot are removed even if it is killed.
 func Hold(parent string) (dir string, release func() error, err error) {
 	if dir, err = os.MkdirTemp(parent, HoldPrefix); err != nil {
 		return "", nil, err
@@ -55,8 +55,8 @@ func Hold(parent string) (dir string, release func() error, err error) {
 	return dir, func() error { return letGo(dir, held) }, nil
 }
 
-// letGo removes a held folder, with the lock until the end. Where nobody sweeps, the file
-// is closed first: Windows removes no open file.
+// letGo removes a held folder before it releases the lock. If folders are not swept, the file
+// is closed first, because Windows cannot remove an open file.
 func letGo(dir string, held *os.File) error {
 	if !canWrite {
 		return errors.Join(held.Close(), os.RemoveAll(dir))
@@ -64,7 +64,7 @@ func letGo(dir string, held *os.File) error {
 	return errors.Join(os.RemoveAll(dir), held.Close())
 }
 
-// Release removes a folder that was made with PinOptions.Hold.
+// Release removes a folder that was created with PinOptions.Hold.
 func (p *Pinned) Release() error {
 	if p.hold == nil {
 		return nil
@@ -74,8 +74,8 @@ func (p *Pinned) Release() error {
 	return err
 }
 
-// SweepHolds removes the folders in dirs that hold segments for processes that are gone:
-// retention would leave what is in them for ever. It says how many there were.
+// SweepHolds removes the folders in dirs that hold segments for ended processes: retention
+// would keep those segments forever. It returns the number of folders removed.
 func SweepHolds(dirs ...string) (n int, err error) {
 	if !canWrite {
 		return 0, nil
@@ -97,15 +97,15 @@ func SweepHolds(dirs ...string) (n int, err error) {
 				}
 			}
 			if staleErr != nil && !errors.Is(staleErr, fs.ErrNotExist) && !errors.Is(staleErr, fs.ErrPermission) {
-				err = errors.Join(err, fmt.Errorf("letting go of what an ended snapshot held: %w", staleErr))
+				err = errors.Join(err, fmt.Errorf("releasing the segments of an ended snapshot: %w", staleErr))
 			}
 		}
 	}
 	return n, err
 }
 
-// abandoned reports whether nobody holds a folder any more. One without a lock is being
-// made, unless it is old.
+// abandoned reports whether a folder is no longer held. One without a lock file is being
+// created, unless it is old.
 func abandoned(dir string) (bool, error) {
 	f, err := os.Open(filepath.Join(dir, holdName))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -120,13 +120,13 @@ func abandoned(dir string) (bool, error) {
 	return !held, err
 }
 
-// sweepHolds looks where holds of this ring lie: in it, or beside it.
+// sweepHolds sweeps the folders where this ring has holds: the ring and its parent.
 func (w *Writer) sweepHolds() {
 	n, err := SweepHolds(w.opt.Dir, filepath.Dir(filepath.Clean(w.opt.Dir)))
 	if err != nil {
 		w.report(err)
 	}
 	if n > 0 {
-		w.report(fmt.Errorf("%d snapshots ended without letting go of segments; retention may have them again", n))
+		w.report(fmt.Errorf("released the segments that %d ended snapshots still held; retention can remove them again", n))
 	}
 }

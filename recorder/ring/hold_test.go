@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// holdDir makes the test binary a snapshot of that ring, which is killed.
+// holdDir makes the test binary take a snapshot of that ring until it is killed.
 const holdDir = "PCAPSULE_RING_HOLD"
 
 func holdUntilKilled(dir string) {
@@ -27,15 +27,15 @@ func holdUntilKilled(dir string) {
 	os.Exit(0)
 }
 
-// TestHoldOfAKilledSnapshot: what a snapshot holds is let go when it is killed, and not
-// before.
+// TestHoldOfAKilledSnapshot checks that the segments held by a snapshot are released when it
+// is killed, and not before.
 func TestHoldOfAKilledSnapshot(t *testing.T) {
 	top := t.TempDir()
 	dir := filepath.Join(top, "ring")
 	w := create(t, Options{Dir: dir, MaxAge: time.Millisecond})
 	s := sockets(t, w)
 	must(t, s.Append(&Packet{Interface: declare(t, s, "n/-/x"), Time: time.Now().UnixNano(), Data: []byte("x"), OrigLen: 1}))
-	// A lease keeps retention away until the snapshot has it.
+	// A lease stops retention until the snapshot holds the segment.
 	release, err := takeLease(dir, math.MinInt64, math.MaxInt64)
 	must(t, err)
 	must(t, w.Seal(context.Background()))
@@ -56,12 +56,12 @@ func TestHoldOfAKilledSnapshot(t *testing.T) {
 	segment := filepath.Join(dir, ID{"sockets", "worker-3", 1}.Segment())
 	held := filepath.Join(top, HoldPrefix+"1")
 	if n, err := SweepHolds(top, dir, filepath.Join(top, "nowhere")); n != 0 || err != nil {
-		t.Errorf("%d holds of the living swept: %v", n, err)
+		t.Errorf("%d holds of running processes were swept: %v", n, err)
 	}
 	must(t, w.retain())
 	for _, path := range []string{segment, filepath.Join(held, filepath.Base(segment))} {
 		if _, err := os.Stat(path); err != nil {
-			t.Errorf("while the snapshot lives: %v", err)
+			t.Errorf("while the snapshot is running: %v", err)
 		}
 	}
 	must(t, c.Process.Kill())
@@ -72,16 +72,16 @@ func TestHoldOfAKilledSnapshot(t *testing.T) {
 	}
 	must(t, w.retain())
 	if _, err := os.Stat(segment); !os.IsNotExist(err) {
-		t.Errorf("retention did not get its segment again: %v", err)
+		t.Errorf("retention did not remove the released segment: %v", err)
 	}
 	finish(t, w)
 }
 
-// TestSweepTakesNothingElse names folders that are not swept.
+// TestSweepTakesNothingElse checks that other folders are not swept.
 func TestSweepTakesNothingElse(t *testing.T) {
 	top := t.TempDir()
 	path := func(name string) string { return filepath.Join(top, name) }
-	must(t, os.Mkdir(path(HoldPrefix+"new"), 0o755)) // being made
+	must(t, os.Mkdir(path(HoldPrefix+"new"), 0o755)) // being created
 	must(t, os.Mkdir(path("snapshot"), 0o755))
 	must(t, os.WriteFile(path("snapshot/"+holdName), nil, 0o644))
 	must(t, os.WriteFile(path(HoldPrefix+"file"), nil, 0o644))
@@ -99,7 +99,7 @@ func TestSweepTakesNothingElse(t *testing.T) {
 	}
 }
 
-// TestHoldIsReleased: a folder stays while it is held, and goes with its release.
+// TestHoldIsReleased checks that a folder exists while it is held, and is removed on release.
 func TestHoldIsReleased(t *testing.T) {
 	top := t.TempDir()
 	dir, release, err := Hold(top)
@@ -113,6 +113,6 @@ func TestHoldIsReleased(t *testing.T) {
 		t.Error(err)
 	}
 	if _, _, err := Hold(filepath.Join(top, "nowhere")); err == nil {
-		t.Error("a folder in nothing")
+		t.Error("a folder was created in a missing parent")
 	}
 }

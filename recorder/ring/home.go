@@ -6,10 +6,10 @@ import (
 	"path/filepath"
 )
 
-// atHome makes sure that the ring's folder is the one that was opened: where a disk
-// vanishes, what is left is often the empty folder it was mounted on, and filling that
-// would fill the wrong disk. A folder with our records in it is taken as the ring that
-// came back. It answers how often that was so.
+// atHome makes sure that the ring's folder is still the one that was opened. If a disk is
+// unmounted, the path is often the empty folder that it was mounted on, and writing there
+// would fill another disk. A folder that contains our records is accepted as the ring after
+// a remount. It returns how often that happened.
 func (w *Writer) atHome() (moves int, err error) {
 	w.home.Lock()
 	defer w.home.Unlock()
@@ -35,13 +35,13 @@ func (w *Writer) atHome() (moves int, err error) {
 		lock.Close()
 		return w.move, err
 	}
-	w.lock.Close() // nobody can reach the folder it was in by this path
+	w.lock.Close() // its folder is no longer at this path
 	w.lock, w.dir = lock, info
 	w.move++
 	return w.move, nil
 }
 
-// reopen goes on in a file that has the same records.
+// reopen continues in a file that has the same records.
 func (c *chain) reopen(path string) error {
 	f, err := os.OpenFile(path, os.O_RDWR, 0)
 	if err != nil {
@@ -57,7 +57,7 @@ func (c *chain) reopen(path string) error {
 		return nil
 	})
 	if err == nil && (last == nil || last.Hash != c.prev || last.N+1 != c.next) {
-		err = fmt.Errorf("%w: its records are not those written so far", ErrElsewhere)
+		err = fmt.Errorf("%w: its records are not those of this ring", ErrElsewhere)
 	}
 	if err != nil {
 		f.Close()

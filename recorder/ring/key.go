@@ -15,8 +15,8 @@ import (
 	"strings"
 )
 
-// LoadKey reads the node's signing key, PKCS #8 in PEM, and makes one where there is no
-// file. It refuses a file that others may read.
+// LoadKey reads the node's signing key, PKCS #8 in PEM, or creates it if the file does not
+// exist. It rejects a file that others can read.
 func LoadKey(path string) (ed25519.PrivateKey, error) {
 	key, err := readKey(path)
 	if !errors.Is(err, fs.ErrNotExist) {
@@ -24,27 +24,27 @@ func LoadKey(path string) (ed25519.PrivateKey, error) {
 	}
 	_, key, err = ed25519.GenerateKey(rand.Reader)
 	if err != nil {
-		return nil, fmt.Errorf("making key %s: %w", path, err)
+		return nil, fmt.Errorf("creating key %s: %w", path, err)
 	}
 	der, err := x509.MarshalPKCS8PrivateKey(key)
 	if err != nil {
-		return nil, fmt.Errorf("making key %s: %w", path, err)
+		return nil, fmt.Errorf("creating key %s: %w", path, err)
 	}
 	err = writeDurably(path, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), 0o600)
 	if errors.Is(err, fs.ErrExist) {
-		return readKey(path) // another was quicker
+		return readKey(path) // another process was faster
 	}
 	if err != nil {
-		return nil, fmt.Errorf("making key %s: %w", path, err)
+		return nil, fmt.Errorf("creating key %s: %w", path, err)
 	}
 	return key, nil
 }
 
-// NoKey in the place of a path means that nobody signs.
+// NoKey instead of a path means that records are not signed.
 const NoKey = "none"
 
-// NodeKey is the key that signs a ring's records, and its file: the one named, beside the
-// ring where none is named, and nil for NoKey. It is made where it does not exist.
+// NodeKey returns the key that signs a ring's records, and its file: the named one, or the
+// one next to the ring if the name is empty. It creates a missing file. NoKey returns nil.
 func NodeKey(named, dir string) (ed25519.PrivateKey, string, error) {
 	if named == NoKey {
 		return nil, "", nil
@@ -62,10 +62,10 @@ func readKey(path string) (ed25519.PrivateKey, error) {
 		return nil, fmt.Errorf("reading key: %w", err)
 	}
 	if canWrite && info.Mode().Perm()&0o077 != 0 {
-		return nil, fmt.Errorf("reading key %s: mode %o, want 600: others can read it", path, info.Mode().Perm())
+		return nil, fmt.Errorf("reading key %s: mode %o lets others read it: set mode 600", path, info.Mode().Perm())
 	}
 	if info.Size() > 64<<10 {
-		return nil, fmt.Errorf("reading key %s: %d bytes, want one PEM block", path, info.Size())
+		return nil, fmt.Errorf("reading key %s: %d bytes: it must be one PEM block", path, info.Size())
 	}
 	text, err := os.ReadFile(path)
 	if err != nil {
@@ -73,7 +73,7 @@ func readKey(path string) (ed25519.PrivateKey, error) {
 	}
 	block, _ := pem.Decode(text)
 	if block == nil || block.Type != "PRIVATE KEY" {
-		return nil, fmt.Errorf("reading key %s: want a PEM block PRIVATE KEY", path)
+		return nil, fmt.Errorf("reading key %s: it must be a PEM block PRIVATE KEY", path)
 	}
 	any, err := x509.ParsePKCS8PrivateKey(block.Bytes)
 	if err != nil {
@@ -81,12 +81,12 @@ func readKey(path string) (ed25519.PrivateKey, error) {
 	}
 	key, ok := any.(ed25519.PrivateKey)
 	if !ok {
-		return nil, fmt.Errorf("reading key %s: %T, want ed25519", path, any)
+		return nil, fmt.Errorf("reading key %s: it is a %T; only ed25519 is supported", path, any)
 	}
 	return key, nil
 }
 
-// publicText is the public half as records have it, "" without a key.
+// publicText returns the public key in the form used in records, "" without a key.
 func publicText(key ed25519.PrivateKey) string {
 	if key == nil {
 		return ""
@@ -94,11 +94,11 @@ func publicText(key ed25519.PrivateKey) string {
 	return base64.StdEncoding.EncodeToString(key.Public().(ed25519.PublicKey))
 }
 
-// Fingerprint names a key for people, by its public half.
+// Fingerprint identifies a key for people, by its public half.
 func Fingerprint(key ed25519.PrivateKey) string { return KeyID(key.Public().(ed25519.PublicKey)) }
 
-// WriteNew makes a small file that is complete or does not exist. It answers fs.ErrExist
-// instead of replacing one.
+// WriteNew creates a small file that is complete or does not exist. It returns fs.ErrExist
+// instead of replacing a file.
 func WriteNew(path string, data []byte, mode fs.FileMode) error {
 	if err := writeDurably(path, data, mode); err != nil {
 		return fmt.Errorf("writing %s: %w", path, err)
@@ -106,7 +106,7 @@ func WriteNew(path string, data []byte, mode fs.FileMode) error {
 	return nil
 }
 
-// writeDurably makes a small file that is whole or not there, and never replaces one.
+// writeDurably creates a small file that is complete or does not exist. It never replaces one.
 func writeDurably(path string, data []byte, mode fs.FileMode) error {
 	dir := filepath.Dir(path)
 	f, err := os.CreateTemp(dir, ".new-*")
@@ -124,8 +124,8 @@ func writeDurably(path string, data []byte, mode fs.FileMode) error {
 	return syncFolder(dir)
 }
 
-// ReadPublicKey reads a key to check with: PEM of a public or a private ed25519 key, or
-// base64 as records have it.
+// ReadPublicKey reads a key for verification: PEM of a public or private ed25519 key, or
+// base64 as in records.
 func ReadPublicKey(path string) (ed25519.PublicKey, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -141,7 +141,7 @@ func ReadPublicKey(path string) (ed25519.PublicKey, error) {
 		if key, ok := publicKey(strings.TrimSpace(string(text))); ok {
 			return key, nil
 		}
-		return nil, fmt.Errorf("reading key %s: want an ed25519 key as PEM or base64", path)
+		return nil, fmt.Errorf("reading key %s: it must be an ed25519 key as PEM or base64", path)
 	}
 	if key, err := x509.ParsePKIXPublicKey(block.Bytes); err == nil {
 		if key, ok := key.(ed25519.PublicKey); ok {
@@ -153,5 +153,5 @@ func ReadPublicKey(path string) (ed25519.PublicKey, error) {
 			return key.Public().(ed25519.PublicKey), nil
 		}
 	}
-	return nil, fmt.Errorf("reading key %s: want an ed25519 key", path)
+	return nil, fmt.Errorf("reading key %s: it must be an ed25519 key", path)
 }

@@ -6,19 +6,19 @@ import (
 	"time"
 )
 
-// TestLeftOutAfterTheLastSegment: what a policy or a filter left out when no segment
-// followed is told by the stop record.
+// TestLeftOutAfterTheLastSegment checks that the stop record states what a policy or a filter
+// excluded after the last segment.
 func TestLeftOutAfterTheLastSegment(t *testing.T) {
 	for _, c := range []struct {
 		name    string
 		at      []Counters // at the end of the segment, and at the stop
-		segment bool       // there is one
+		segment bool       // there is a segment
 		want    map[string]int64
 	}{
 		{"after a segment", []Counters{{Seen: 11, Filtered: 10, Policy: 4, Delivered: 1}, {Seen: 31, Filtered: 30, Policy: 20, Delivered: 1}}, true, map[string]int64{"policy": 16, "filter": 4}},
 		{"without any segment", []Counters{{Seen: 7, Filtered: 7, Policy: 7}}, false, map[string]int64{"policy": 7}},
 		{"nothing more", []Counters{{Seen: 8, Filtered: 7, Policy: 7, Delivered: 1}, {Seen: 8, Filtered: 7, Policy: 7, Delivered: 1}}, true, map[string]int64{}},
-		{"counters that cannot be", []Counters{{Seen: 7, Filtered: 3, Policy: 7}}, false, map[string]int64{}},
+		{"impossible counters", []Counters{{Seen: 7, Filtered: 3, Policy: 7}}, false, map[string]int64{}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -41,7 +41,7 @@ func TestLeftOutAfterTheLastSegment(t *testing.T) {
 				}
 			}
 			if len(got) != len(c.want) || got["policy"] != c.want["policy"] || got["filter"] != c.want["filter"] || next != len(c.at) {
-				t.Errorf("%v, want %v; asked %d times", got, c.want, next)
+				t.Errorf("%v, want %v; Account called %d times", got, c.want, next)
 			}
 		})
 	}

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// loss counts what the ring could not keep.
+// loss counts what could not be written to the ring.
 type loss struct {
 	packets, bytes uint64
 	first, last    Time
@@ -32,7 +32,7 @@ func (l *loss) skip(n uint64) {
 	l.sequences = append(l.sequences, Range{n, n})
 }
 
-// hole states a loss, if there is one.
+// hole returns the gap for a loss, if there is one.
 func (l *loss) hole(series string) (Hole, bool) {
 	if l.packets == 0 && len(l.sequences) == 0 {
 		return Hole{}, false
@@ -41,7 +41,7 @@ func (l *loss) hole(series string) (Hole, bool) {
 		Detail: l.detail, Sequences: l.sequences}, true
 }
 
-// merge takes back what a segment that never was had stated.
+// merge adds the loss that was stated in a segment that was never completed.
 func (l *loss) merge(o *loss) {
 	if o.packets > 0 {
 		if l.packets == 0 || o.first < l.first {
@@ -68,12 +68,12 @@ func (l *loss) merge(o *loss) {
 }
 
 const (
-	sayAgain = time.Minute // the same trouble
-	maxSaid  = 64          // troubles that are remembered
+	sayAgain = time.Minute // interval for the same error
+	maxSaid  = 64          // errors that are remembered
 )
 
-// report tells of a trouble, and not again for a while where it stays: one that differs in
-// numbers only is the same.
+// report reports an error, but repeats it only after a while: errors that differ only in
+// numbers are the same.
 func (w *Writer) report(err error) {
 	w.reports.Lock()
 	defer w.reports.Unlock()

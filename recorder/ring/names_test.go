@@ -30,7 +30,7 @@ func TestNames(t *testing.T) {
 		"sockets-n-000000001", "sockets-n-000000001.", "sockets-n-+00000001.pcapng", "sockets-n-0000000001.pcapng", "sockets-n-99999999999999999999.pcapng",
 		"so/ckets-n-000000001.pcapng", ".sockets-n-000000001.pcapng.x7"} {
 		if id, kind, hidden, ok := ParseName(name); ok && (kind != "pcapng.x7" || !hidden) {
-			t.Errorf("%q is taken for %+v %q", name, id, kind)
+			t.Errorf("%q is accepted as %+v %q", name, id, kind)
 		}
 	}
 }
@@ -54,7 +54,7 @@ func TestTimesKeepTheirNanoseconds(t *testing.T) {
 	for _, bad := range []string{`"yesterday"`, `7`, `"0001-01-01T00:00:00Z"`, `"9999-01-01T00:00:00Z"`} {
 		var v Time
 		if err := json.Unmarshal([]byte(bad), &v); err == nil {
-			t.Errorf("%s is taken for %s", bad, v)
+			t.Errorf("%s is accepted as %s", bad, v)
 		}
 	}
 }
@@ -77,7 +77,7 @@ func TestCountersBalance(t *testing.T) {
 	}
 }
 
-// TestNodeKey: a ring has a key beside it, the same one again, unless somebody says otherwise.
+// TestNodeKey checks that a ring has a key next to it, always the same, unless one is named.
 func TestNodeKey(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "ring")
 	first, path, err := NodeKey("", dir+"/")

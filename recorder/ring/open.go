@@ -11,15 +11,15 @@ import (
 	"time"
 )
 
-// Ring is what a folder holds, as it was when it was opened. Opening reads the records
-// and the names only; Verify checks them.
+// Ring is the contents of a ring's folder at the time when it was opened. Opening reads only
+// the records and the file names; Verify checks them.
 type Ring struct {
 	Dir      string
 	ID       string
-	Node     string // as the ring was begun
+	Node     string // from the first record
 	Records  int
 	Damaged  int       // lines of seals.jsonl that cannot be read
-	Segments []Segment // by series and number; with those that are missing
+	Segments []Segment // by series and number, including missing ones
 	Deleted  map[string][]Range
 	Holes    []Hole
 	Writing  bool // a recorder has it open
@@ -35,15 +35,15 @@ type Segment struct {
 	Size    int64
 	Open    bool     // hidden: being written, or left by a crash
 	Missing bool     // sealed and not deleted, but not there
-	Seal    *Seal    // nil where there is no record
+	Seal    *Seal    // nil if there is no record
 	Record  *Record  // of the seal
 	Side    []string // names of side files
 
-	sides *sideSeals // nil where no record seals them
+	sides *sideSeals // nil if no record seals them
 }
 
-// SidesOpen reports whether side files of a sealed segment are not sealed yet, so that they
-// may lack lines. Those of a ring of an earlier release never are.
+// SidesOpen reports whether the side files of a sealed segment are not sealed yet, so that
+// they may lack lines. It is false for a ring of an earlier release.
 func (s *Segment) SidesOpen() bool {
 	return s.Seal != nil && s.Seal.SideFiles == SidesLater && !s.sides.sealed()
 }
@@ -57,16 +57,16 @@ func Segments(dir string) ([]Segment, error) {
 	return r.Segments, nil
 }
 
-// Open reads what a ring says of itself. It answers ErrNotRing, ErrNewer, or the error
-// of the disk; damaged lines are counted.
+// Open reads the records and names of a ring. It returns ErrNotRing, ErrNewer, or a disk
+// error; damaged lines are counted.
 func Open(dir string) (*Ring, error) {
 	for try := 1; ; try++ {
 		r, err := open(dir)
 		if err != nil {
 			return nil, fmt.Errorf("opening ring %s: %w", dir, err)
 		}
-		// Records and folder are not read at one moment: what a recorder seals or removes
-		// in between looks wrong once.
+		// Records and folder are not read at the same moment: what a recorder seals or removes
+		// in between can look inconsistent once.
 		if !r.Writing || try == 3 || !slices.ContainsFunc(r.Segments, func(s Segment) bool { return s.Missing || s.Open == (s.Seal != nil) }) {
 			return r, nil
 		}
@@ -107,7 +107,7 @@ func (r *Ring) readSeals(h *history) error {
 		}
 		if o := rec.Origin; o != nil {
 			if o.Version > Version {
-				return fmt.Errorf("version %d, this program knows %d: %w", o.Version, Version, ErrNewer)
+				return fmt.Errorf("version %d, this program supports %d: %w", o.Version, Version, ErrNewer)
 			}
 			r.Node = o.Node
 		}
@@ -126,8 +126,8 @@ func (r *Ring) readSeals(h *history) error {
 	return err
 }
 
-// addHoles appends what a record says is missing. All that retention removed of a series
-// is one hole.
+// addHoles appends the gaps that a record states. Everything that retention removed from a
+// series is one gap.
 func addHoles(list []Hole, r *Record) []Hole {
 	switch {
 	case r.Start != nil:
@@ -167,14 +167,14 @@ func (r *Ring) readFolder(h *history) error {
 		}
 		info, err := e.Info()
 		if errors.Is(err, fs.ErrNotExist) {
-			continue // sealed or removed while we look
+			continue // sealed or removed meanwhile
 		}
 		if err != nil {
 			return err
 		}
 		s := Segment{ID: id, Path: filepath.Join(r.Dir, e.Name()), Size: info.Size(), Open: hidden}
 		if i, twice := index[id]; twice {
-			// It got its name while we looked.
+			// It was renamed meanwhile.
 			if !hidden {
 				r.Segments[i] = s
 			}

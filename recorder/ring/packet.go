@@ -7,23 +7,23 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
 )
 
-// InterfaceID is the number that a series gave an interface. It holds until Release,
-// over all rotations.
+// InterfaceID is the number of an interface in a series. It is valid until Release, across
+// rotations.
 type InterfaceID int32
 
-// Packet is one packet to keep. Nothing of it is held after Append.
+// Packet is one packet to write. It is not used after Append.
 type Packet struct {
 	Interface InterfaceID
 	Time      int64  // nanoseconds since 1970 UTC
-	Prefix    []byte // stands before Data: the header of LINKTYPE_LINUX_SLL2
+	Prefix    []byte // precedes Data: the header of LINKTYPE_LINUX_SLL2
 	Data      []byte
-	OrigLen   uint32        // on the wire, with the length of Prefix; at least what is captured
-	Flags     uint32        // pcapng.Flags; 0 is left out
-	ID        uint64        // packet id, see Writer.FirstPacketID; 0 is left out
-	PID, TID  uint32        // process and thread that sent it; a PID of 0 is left out
-	Drops     uint64        // lost before it at this interface; Append adds what the ring itself dropped
-	Comment   string        // "" for none; at most 64 KiB of it are kept
-	Socket    pcapng.Socket // that it came from or went to; a cookie of 0 is left out
+	OrigLen   uint32        // on the wire, including Prefix; at least the captured length
+	Flags     uint32        // pcapng.Flags; 0 is omitted
+	ID        uint64        // packet id, see Writer.FirstPacketID; 0 is omitted
+	PID, TID  uint32        // process and thread that sent it; omitted if PID is 0
+	Drops     uint64        // packets lost before it at this interface; Append adds those that the ring dropped
+	Comment   string        // "" for none; cut to 64 KiB
+	Socket    pcapng.Socket // its local socket; omitted if the cookie is 0
 }
 
 var le = binary.LittleEndian
@@ -40,7 +40,7 @@ const maxComment = 0xFFFF
 
 func pad4(n int) int { return (n + 3) &^ 3 }
 
-// optionsSize is how many bytes the options of a packet take.
+// optionsSize returns the size of a packet's options in bytes.
 func (p *Packet) optionsSize(drops uint64) int {
 	n := 0
 	if p.Flags != 0 {
@@ -67,13 +67,13 @@ func (p *Packet) optionsSize(drops uint64) int {
 	return n
 }
 
-// Size of p as a block, of which so many bytes of Data are kept.
+// blockSize returns the size of p as a block that has keep bytes of Data.
 func (p *Packet) blockSize(keep int, drops uint64) int {
 	return enhanced + pad4(len(p.Prefix)+keep) + p.optionsSize(drops)
 }
 
-// appendBlock writes p as a block of size bytes, of interface number iface in its segment.
-// Data is cut to keep.
+// appendBlock appends p as a block of size bytes, with the interface number iface of its
+// segment. Data is cut to keep bytes.
 func (p *Packet) appendBlock(b []byte, size int, iface uint32, keep int, drops uint64) []byte {
 	captured := len(p.Prefix) + keep
 	b = le.AppendUint32(b, uint32(pcapng.BlockEnhanced))
@@ -125,11 +125,11 @@ func option64(b []byte, code uint16, v uint64) []byte {
 	return le.AppendUint64(le.AppendUint32(b, uint32(code)|8<<16), v)
 }
 
-// describe encodes an interface description, in the way every segment has it.
+// describe encodes an interface description block for a segment.
 func describe(i pcapng.Interface, link uint16, snap uint32) ([]byte, error) {
 	i.LinkType, i.SnapLen, i.TsResol, i.TsOffset, i.Options = link, snap, 9, 0, nil
 	if i.FCSLen == 0 {
-		i.FCSLen = -1 // a caller that leaves it out knows nothing of check sums
+		i.FCSLen = -1 // unknown if the caller does not set it
 	}
 	return encoded(func(w *pcapng.Writer) error {
 		_, err := w.AddInterface(i)
@@ -137,7 +137,7 @@ func describe(i pcapng.Interface, link uint16, snap uint32) ([]byte, error) {
 	})
 }
 
-// encoded is what write gives a PCAPNG writer, without the section header before it.
+// encoded returns what write writes to a PCAPNG writer, without the section header.
 func encoded(write func(*pcapng.Writer) error) ([]byte, error) {
 	var out appender
 	w, err := pcapng.NewWriter(&out, pcapng.Section{}, pcapng.WriterOptions{MaxBlock: maxBlock})
@@ -161,16 +161,16 @@ type appender []byte
 
 func (a *appender) Write(p []byte) (int, error) { *a = append(*a, p...); return len(p), nil }
 
-// InterfaceAccount is what was counted at an interface and is not in the output, which
-// counts itself what it was given: only so do statistics agree with the packets before them.
+// InterfaceAccount is what the caller counted at an interface. The output counts the packets
+// that it received itself, so that the statistics agree with the packets before them.
 type InterfaceAccount struct {
 	ID    InterfaceID
-	At    int64  // when it was counted
-	Start int64  // when counting began; 0 is left out
+	At    int64  // time of counting
+	Start int64  // start of counting; 0 is omitted
 	Lost  uint64 // packets
 }
 
-// Statistics of an interface of which an output has so many packets.
+// Statistics returns the statistics of an interface with kept packets in the output.
 func (a *InterfaceAccount) Statistics(iface uint32, kept uint64) pcapng.Statistics {
 	known := func(n uint64) pcapng.Counter { return pcapng.Counter{N: n, Known: true} }
 	return pcapng.Statistics{Interface: iface, Ticks: uint64(a.At),
@@ -203,7 +203,7 @@ func appendStatistics(b []byte, s *pcapng.Statistics) []byte {
 	return le.AppendUint32(b, size)
 }
 
-// appendTicks writes a time as blocks have it, the high word first.
+// appendTicks appends a time in the form used in blocks, the high word first.
 func appendTicks(b []byte, ns int64) []byte {
 	return le.AppendUint32(le.AppendUint32(b, uint32(uint64(ns)>>32)), uint32(ns))
 }
@@ -215,7 +215,7 @@ func appendCounter(b []byte, code uint16, c pcapng.Counter) []byte {
 	return le.AppendUint64(le.AppendUint32(b, uint32(code)|8<<16), c.N)
 }
 
-// tally counts what a stretch of blocks holds.
+// tally counts the contents of a sequence of blocks.
 type tally struct {
 	packets     uint64
 	bytes       uint64
@@ -251,8 +251,8 @@ func (t *tally) add(o *tally) {
 	t.bytes += o.bytes
 }
 
-// wholeBlock is the length of the block at the start of b, 0 where no whole and sound
-// block is there.
+// wholeBlock returns the length of the block at the start of b, 0 if it is incomplete or
+// invalid.
 func wholeBlock(b []byte) int {
 	if len(b) < 12 {
 		return 0
@@ -264,8 +264,8 @@ func wholeBlock(b []byte) int {
 	return int(size)
 }
 
-// lookAt adds a block that is whole to the tally and says whether it can stand in a
-// segment at that place.
+// lookAt adds a whole block to the tally. It returns an error if a segment cannot have the
+// block at that place.
 func (t *tally) lookAt(blk []byte) error {
 	switch typ := pcapng.BlockType(le.Uint32(blk)); typ {
 	case pcapng.BlockInterface:
@@ -279,7 +279,7 @@ func (t *tally) lookAt(blk []byte) error {
 		}
 		iface, captured := le.Uint32(blk[8:]), le.Uint32(blk[20:])
 		if uint64(iface) >= uint64(t.interfaces) {
-			return fmt.Errorf("packet of interface %d, %d are described", iface, t.interfaces)
+			return fmt.Errorf("packet of interface %d: only %d interfaces are described", iface, t.interfaces)
 		}
 		if uint64(captured) > uint64(len(blk)-enhanced) {
 			return fmt.Errorf("captured length %d in a block of %d bytes", captured, len(blk))
@@ -292,12 +292,12 @@ func (t *tally) lookAt(blk []byte) error {
 	return nil
 }
 
-// packetTime is the time of an enhanced packet block of a segment.
+// packetTime returns the time of an enhanced packet block of a segment.
 func packetTime(blk []byte) Time {
 	return Time(uint64(le.Uint32(blk[12:]))<<32 | uint64(le.Uint32(blk[16:])))
 }
 
-// option is the value of a 64-bit option of an enhanced packet block, 0 where it has none.
+// option returns the value of a 64-bit option of an enhanced packet block, 0 if it is absent.
 func option(blk []byte, code uint16) uint64 {
 	at := 28 + (uint64(le.Uint32(blk[20:]))+3)&^3
 	if at >= uint64(len(blk)-4) {

@@ -14,19 +14,19 @@ import (
 	"time"
 )
 
-// Pinned says what Pin took.
+// Pinned is the result of Pin.
 type Pinned struct {
 	Ring     string    `json:"ring"`
 	From     Time      `json:"from"`
 	To       Time      `json:"to"`
 	Segments []string  `json:"segments"`                        // names of packet files
-	Missing  []string  `json:"missing"`                         // sealed, in the window, and not there
-	Linked   int       `json:"-"`                               // segments that cost no space; the others were copied
+	Missing  []string  `json:"missing"`                         // sealed and in the window, but the file is missing
+	Linked   int       `json:"-"`                               // segments that are hard links; the others were copied
 	Bytes    int64     `json:"-"`                               // of all packet files
-	Head     uint64    `json:"head"`                            // last record of the chain that came along
-	Keys     bool      `json:"keys"`                            // key logs came along
-	Unsealed []string  `json:"side_files_not_sealed,omitempty"` // segments whose side files were not final: they may lack lines
-	Open     []Segment `json:"-"`                               // hidden segments, which did not come along: see AskSeal
+	Head     uint64    `json:"head"`                            // last record of the copied chain
+	Keys     bool      `json:"keys"`                            // key logs were copied
+	Unsealed []string  `json:"side_files_not_sealed,omitempty"` // segments whose side files were not sealed and may lack lines
+	Open     []Segment `json:"-"`                               // open segments, which are not included: see AskSeal
 
 	dir  string
 	hold *os.File
@@ -34,17 +34,17 @@ type Pinned struct {
 
 // PinOptions of Pin.
 type PinOptions struct {
-	Keys bool // key logs come along; whoever has the snapshot can then read what they open
-	Hold bool // only for as long as this process lives, or until Release; dest begins with HoldPrefix
+	Keys bool // include key logs; anyone with the snapshot can then decrypt the traffic
+	Hold bool // only while this process runs, or until Release; dest begins with HoldPrefix
 }
 
-// Pin puts the segments with packets from from to to, both in it, their side files and
-// the seals into the new folder dest. Where dest lies on the ring's file system they are
-// hard links, which retention leaves alone as long as they are there; elsewhere they are
-// copies. Nothing is left of dest when it fails.
+// Pin puts the segments with packets from from to to, inclusive, their side files and the
+// seals into the new folder dest. If dest is on the ring's file system, the segments are hard
+// links, which retention does not remove while they exist; otherwise they are copies. If Pin
+// fails, it removes dest.
 //
-// The segments that are being written do not come along: AskSeal or Writer.Seal before
-// it ends them.
+// Segments that are being written are not included: call AskSeal or Writer.Seal first to end
+// them.
 func Pin(ctx context.Context, dir string, from, to int64, dest string, opt PinOptions) (*Pinned, error) {
 	if err := os.Mkdir(dest, 0o755); err != nil {
 		return nil, fmt.Errorf("pinning into %s: %w", dest, err)
@@ -69,8 +69,8 @@ func Pin(ctx context.Context, dir string, from, to int64, dest string, opt PinOp
 }
 
 func pin(ctx context.Context, dir string, from, to Time, dest string, opt PinOptions) (*Pinned, error) {
-	// The lease stands before anything is looked at: what retention has not taken by
-	// then it leaves there.
+	// The lease must exist before the ring is read: retention then keeps every segment that
+	// still exists.
 	release, err := takeLease(dir, from, to)
 	if err != nil {
 		return nil, err
@@ -110,7 +110,7 @@ func pin(ctx context.Context, dir string, from, to Time, dest string, opt PinOpt
 	return p, syncFolder(filepath.Dir(filepath.Clean(dest)))
 }
 
-// take links or copies a segment with its side files.
+// take links or copies a segment and copies its side files.
 func (p *Pinned) take(s Segment, dir, dest string, opt PinOptions) error {
 	linked, err := linkOrCopy(s.Path, filepath.Join(dest, s.ID.Segment()))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -140,8 +140,8 @@ func (p *Pinned) take(s Segment, dir, dest string, opt PinOptions) error {
 	return nil
 }
 
-// takeSeals copies the records that were read before the files were: a later one may say
-// more of side files than was there when they were copied.
+// takeSeals copies the records that were read before the files were copied: a later record
+// may state more of the side files than was copied.
 func takeSeals(r *Ring, dest string) error {
 	in, err := os.Open(filepath.Join(r.Dir, sealsName))
 	if err != nil {
@@ -168,7 +168,7 @@ func copyFile(from, to string) error {
 	if err != nil {
 		return err
 	}
-	return copyFrom(in, to, info.Mode().Perm()) // key files have rights of their own
+	return copyFrom(in, to, info.Mode().Perm()) // key files have other permissions
 }
 
 func copyFrom(in io.Reader, to string, mode fs.FileMode) error {
@@ -180,8 +180,8 @@ func copyFrom(in io.Reader, to string, mode fs.FileMode) error {
 	return errors.Join(err, out.Sync(), out.Close())
 }
 
-// AskSeal asks whoever writes into the ring to end the current segments, and waits for
-// it. Where nobody writes there is nothing to wait for.
+// AskSeal asks the recorder of a ring to end the current segments, and waits until it has.
+// Without a recorder it returns at once.
 func AskSeal(ctx context.Context, dir string) error {
 	alive, err := writing(dir)
 	if err != nil || !alive {
@@ -190,10 +190,10 @@ func AskSeal(ctx context.Context, dir string) error {
 	path := filepath.Join(dir, askName)
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE, 0o666)
 	if err != nil {
-		return fmt.Errorf("asking for a seal: %w", err)
+		return fmt.Errorf("requesting a seal: %w", err)
 	}
 	if err := f.Close(); err != nil {
-		return fmt.Errorf("asking for a seal: %w", err)
+		return fmt.Errorf("requesting a seal: %w", err)
 	}
 	for {
 		if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
@@ -201,7 +201,7 @@ func AskSeal(ctx context.Context, dir string) error {
 		}
 		select {
 		case <-ctx.Done():
-			return errors.Join(fmt.Errorf("asking for a seal: no answer: %w", context.Cause(ctx)), os.Remove(path))
+			return errors.Join(fmt.Errorf("requesting a seal: the recorder does not respond: %w", context.Cause(ctx)), os.Remove(path))
 		case <-time.After(20 * time.Millisecond):
 		}
 		if alive, err := writing(dir); err != nil || !alive {
@@ -210,7 +210,7 @@ func AskSeal(ctx context.Context, dir string) error {
 	}
 }
 
-// writing reports whether a Writer holds the ring.
+// writing reports whether a Writer has the ring open.
 func writing(dir string) (bool, error) {
 	f, err := os.Open(filepath.Join(dir, lockName))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -223,8 +223,8 @@ func writing(dir string) (bool, error) {
 	return locked(f)
 }
 
-// A lease keeps retention away from a time while somebody links or copies it. It is a
-// file that its owner holds locked; one that nobody holds has ended.
+// A lease stops retention for a time range while its segments are linked or copied. It is a
+// file that its owner keeps locked; an unlocked one has ended.
 type lease struct {
 	From Time `json:"from"`
 	To   Time `json:"to"`
@@ -243,12 +243,12 @@ func (l leaseList) covers(first, last Time) bool {
 
 func takeLease(dir string, from, to Time) (release func(), err error) {
 	if !canWrite {
-		return func() {}, nil // nobody writes rings here
+		return func() {}, nil // rings are not written here
 	}
 	folder := filepath.Join(dir, leasesName)
 	if err := os.MkdirAll(folder, 0o777); err != nil {
 		if errors.Is(err, fs.ErrPermission) || readOnly(err) {
-			return func() {}, nil // nobody can remove anything there either, or we may only read
+			return func() {}, nil // retention cannot remove anything there either, or we can only read
 		}
 		return nil, err
 	}
@@ -277,10 +277,10 @@ func takeLease(dir string, from, to Time) (release func(), err error) {
 	if err != nil {
 		return nil, errors.Join(err, f.Close(), os.Remove(f.Name()))
 	}
-	return func() { os.Remove(path); f.Close() }, nil // one that stays is unlocked, so it has ended
+	return func() { os.Remove(path); f.Close() }, nil // if it is not removed, it is unlocked and so has ended
 }
 
-// leases lists those that somebody holds, and removes the others.
+// leases lists the locked leases, and removes the others.
 func leases(dir string) (leaseList, error) {
 	folder := filepath.Join(dir, leasesName)
 	list, err := os.ReadDir(folder)
@@ -300,7 +300,7 @@ func leases(dir string) (leaseList, error) {
 			return nil, err
 		case held:
 			out = append(out, l)
-		case e.Name()[0] != '.': // a hidden one is being made
+		case e.Name()[0] != '.': // a hidden one is being created
 			if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 				return nil, err
 			}
@@ -323,7 +323,7 @@ func readLease(path string) (l lease, held bool, err error) {
 		return l, false, err
 	}
 	if json.Unmarshal(text, &l) != nil {
-		l = lease{0, Time(1<<63 - 1)} // somebody holds it: keep all rather than too little
+		l = lease{0, Time(1<<63 - 1)} // it is locked, but unreadable: keep everything
 	}
 	return l, true, nil
 }

@@ -11,17 +11,17 @@ import (
 	"time"
 )
 
-// eventually waits for something that happens in the background.
+// eventually waits until a condition is true.
 func eventually(t testing.TB, what string, is func() bool) {
 	t.Helper()
 	for end := time.Now().Add(30 * time.Second); !is(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatalf("%s: not after ten seconds", what)
+			t.Fatalf("%s: not within 30 s", what)
 		}
 	}
 }
 
-// fill seals n segments of ten packets, numbered from first, a second apart.
+// fill seals n segments of ten packets each, one second apart, numbered from first.
 func fill(t testing.TB, w *Writer, s *Series, iface InterfaceID, first, n int) {
 	t.Helper()
 	for i := first; i < first+n; i++ {
@@ -64,19 +64,19 @@ func TestRetentionKeepsWhatASnapshotHolds(t *testing.T) {
 	eventually(t, "retention", func() bool { return len(sequences(t, dir)) < 7 })
 	list := sequences(t, dir)
 	if list[0] != 2 || slices.Contains(list, 1) || list[len(list)-1] != 12 {
-		t.Fatalf("%v are left", list)
+		t.Fatalf("segments %v are left", list)
 	}
 	if _, err := os.Stat(filepath.Join(dir, ID{"sockets", "worker-3", 1}.Side("owners.jsonl"))); !errors.Is(err, os.ErrNotExist) {
-		t.Fatal("the side file of a removed segment is there")
+		t.Fatal("the side file of a removed segment still exists")
 	}
 	if left, err := filepath.Glob(filepath.Join(dest, "*."+KeysKind)); err != nil || len(left) > 0 {
-		t.Fatalf("keys came along unasked: %v %v", left, err)
+		t.Fatalf("keys were copied without PinOptions.Keys: %v %v", left, err)
 	}
-	// What is learned too late goes too.
+	// A side file that is written too late is removed too.
 	late := filepath.Join(dir, ID{"sockets", "worker-3", 1}.Side("keys"))
 	must(t, os.WriteFile(late, nil, 0o600))
 	eventually(t, "the end of a side file without its segment", func() bool { _, err := os.Stat(late); return errors.Is(err, os.ErrNotExist) })
-	// The snapshot can be checked alone, and its end ends the hold.
+	// The snapshot can be verified by itself, and removing it releases its segments.
 	rep, err := Verify(dest, VerifyOptions{})
 	must(t, err)
 	if !rep.OK() || rep.Segments != 1 || rep.Pin == nil {
@@ -91,7 +91,7 @@ func TestRetentionKeepsWhatASnapshotHolds(t *testing.T) {
 	if !rep.OK() || rep.Deleted == 0 {
 		t.Fatalf("%+v", rep)
 	}
-	// Numbers go on.
+	// Numbering continues.
 	w = create(t, Options{Dir: dir})
 	s = sockets(t, w)
 	fill(t, w, s, declare(t, s, "a"), 20, 1)
@@ -187,7 +187,7 @@ func TestAskSealEndsTheSegmentOfAnotherProcess(t *testing.T) {
 		t.Fatalf("%+v", list)
 	}
 	finish(t, w)
-	must(t, AskSeal(ctx, dir)) // nobody there: no wait
+	must(t, AskSeal(ctx, dir)) // no recorder: it does not wait
 }
 
 func TestOneWriterAtATime(t *testing.T) {

@@ -15,22 +15,22 @@ type Kind string
 
 // Kinds of records.
 const (
-	KindRing     Kind = "ring"       // the first one: what ring this is
+	KindRing     Kind = "ring"       // the first record: identifies the ring
 	KindStart    Kind = "start"      // a recorder began to write
 	KindSegment  Kind = "segment"    // the seal of a segment
 	KindSides    Kind = "side_files" // the seal of a segment's side files
 	KindDeletion Kind = "deletion"   // retention removed segments
 	KindAnchor   Kind = "anchor"     // a witness has seen the chain up to a record
-	KindStop     Kind = "stop"       // the recorder ended in order
+	KindStop     Kind = "stop"       // the recorder stopped properly
 )
 
-// Record is what one line of seals.jsonl says; docs/format/ring.md is its page. One of
-// the pointers is set, the one its kind is named for.
+// Record is one line of seals.jsonl; see docs/format/ring.md. Exactly one of the pointers is
+// set, according to the kind.
 type Record struct {
 	N        uint64     `json:"n"` // number in the chain, from 0
 	Kind     Kind       `json:"kind"`
 	Ring     string     `json:"ring"`
-	Prev     string     `json:"prev"` // SHA-256 of the record before, in hex; "" in the first
+	Prev     string     `json:"prev"` // SHA-256 of the previous record, in hex; "" in the first
 	At       Time       `json:"at"`
 	Origin   *Origin    `json:"origin,omitempty"`
 	Start    *Start     `json:"start,omitempty"`
@@ -41,38 +41,38 @@ type Record struct {
 	Stop     *Stop      `json:"stop,omitempty"`
 
 	Hash string `json:"-"` // SHA-256 of this record, in hex
-	Key  string `json:"-"` // hash of the key that signed it; "" where nobody did
+	Key  string `json:"-"` // hash of the key that signed it; "" if it is unsigned
 	Sig  []byte `json:"-"`
 	body []byte
 }
 
-// Origin begins a ring.
+// Origin starts a ring.
 type Origin struct {
 	Version   int    `json:"version"`
 	Node      string `json:"node"`
 	PublicKey string `json:"public_key,omitempty"` // as in Start; signs this record
 }
 
-// Start says who writes from here on and what was found.
+// Start states who writes from now on and what was found.
 type Start struct {
 	Recorder  string            `json:"recorder,omitempty"`
 	BootID    string            `json:"boot_id,omitempty"`
-	PublicKey string            `json:"public_key,omitempty"` // ed25519, base64; signs all up to the next start
-	Next      map[string]uint64 `json:"next"`                 // by series: numbers below it that have no record were never written whole
-	Crashed   bool              `json:"crashed,omitempty"`    // the recorder before did not stop in order
+	PublicKey string            `json:"public_key,omitempty"` // ed25519, base64; signs all records up to the next start
+	Next      map[string]uint64 `json:"next"`                 // by series: lower numbers without a record were never completed
+	Crashed   bool              `json:"crashed,omitempty"`    // the previous recorder did not stop properly
 	CutBytes  int64             `json:"cut_bytes,omitempty"`  // of a torn last line of seals.jsonl
 	Damaged   int64             `json:"damaged,omitempty"`    // lines of seals.jsonl that cannot be read
 	Holes     []Hole            `json:"holes,omitempty"`
 }
 
-// Seal says all about a segment that must not change any more.
+// Seal describes a segment, which must not change any more.
 type Seal struct {
 	Series        string    `json:"series"`
 	Node          string    `json:"node"`
 	Sequence      uint64    `json:"sequence"`
 	Size          int64     `json:"size"`
 	SHA256        string    `json:"sha256"`
-	SideFiles     string    `json:"side_files,omitempty"` // SidesLater, SidesNone; "" where an earlier release wrote it
+	SideFiles     string    `json:"side_files,omitempty"` // SidesLater or SidesNone; "" if an earlier release wrote it
 	Packets       uint64    `json:"packets"`
 	Bytes         uint64    `json:"bytes"` // captured
 	Interfaces    int       `json:"interfaces"`
@@ -83,10 +83,10 @@ type Seal struct {
 	Balanced      *bool     `json:"balanced,omitempty"` // seen = filtered + delivered + dropped
 	Clock         *Clock    `json:"clock,omitempty"`
 	Holes         []Hole    `json:"holes,omitempty"`
-	Recovered     bool      `json:"recovered,omitempty"` // sealed at the next start: what was in memory is lost
+	Recovered     bool      `json:"recovered,omitempty"` // sealed at the next start; what was in memory is lost
 	RecoveredSize int64     `json:"recovered_bytes,omitempty"`
 	LostTail      int64     `json:"lost_tail_bytes,omitempty"`
-	Cut           bool      `json:"cut,omitempty"` // the disk refused the rest
+	Cut           bool      `json:"cut,omitempty"` // a disk error lost the rest
 }
 
 // ID of the segment.
@@ -95,16 +95,16 @@ func (s *Seal) ID() ID { return ID{s.Series, s.Node, s.Sequence} }
 // Values of Seal.SideFiles.
 const (
 	SidesLater = "later" // a record of the side files follows
-	SidesNone  = "none"  // nothing may stand beside the segment
+	SidesNone  = "none"  // the segment must not have side files
 )
 
-// SideFiles seals the side files of a segment, or says that they grow again.
+// SideFiles seals the side files of a segment, or states that they grow again.
 type SideFiles struct {
 	Series    string     `json:"series"`
 	Node      string     `json:"node"`
 	Sequence  uint64     `json:"sequence"`
-	Files     []SideFile `json:"files,omitempty"`     // by kind; what is not listed was not there
-	Reopened  bool       `json:"reopened,omitempty"`  // lines are added to what was sealed; no Files
+	Files     []SideFile `json:"files,omitempty"`     // by kind; a file that is not listed did not exist
+	Reopened  bool       `json:"reopened,omitempty"`  // lines are added to sealed files; Files is empty
 	Recovered bool       `json:"recovered,omitempty"` // sealed at the next start after a crash
 }
 
@@ -113,17 +113,17 @@ func (s *SideFiles) ID() ID { return ID{s.Series, s.Node, s.Sequence} }
 
 // SideFile is one side file of a segment.
 type SideFile struct {
-	Kind   string `json:"kind"` // as ID.Side has it
+	Kind   string `json:"kind"` // as in ID.Side
 	Size   int64  `json:"size"`
 	SHA256 string `json:"sha256"`
 }
 
 // Counters of a series since its recorder started. Truncated packets are delivered ones.
 type Counters struct {
-	Kernel    uint64 `json:"kernel_seen,omitempty"` // as the kernel counted it, of all series: what is beyond their Seen was on its way; 0 where it does not say
+	Kernel    uint64 `json:"kernel_seen,omitempty"` // counted by the kernel, for all series: packets beyond their Seen were in transit; 0 if unknown
 	Seen      uint64 `json:"seen"`
 	Filtered  uint64 `json:"filtered"`
-	Policy    uint64 `json:"policy,omitempty"` // of the filtered: what must not be recorded
+	Policy    uint64 `json:"policy,omitempty"` // the part of Filtered that the policy forbids
 	Delivered uint64 `json:"delivered"`
 	Dropped   uint64 `json:"dropped"`
 	Truncated uint64 `json:"truncated,omitempty"`
@@ -145,7 +145,7 @@ func (c *Counters) Balanced() bool {
 	return c.Seen == c.Filtered+c.Delivered+c.Dropped && (c.Kernel == 0 || c.Seen <= c.Kernel) && c.Policy <= c.Filtered && (len(c.Drops) == 0 || reasons == c.Dropped)
 }
 
-// Clock is one reading of the node's clocks, taken together.
+// Clock is one reading of the node's clocks at the same moment.
 type Clock struct {
 	Real         Time   `json:"real"`
 	Monotonic    int64  `json:"monotonic_ns"`
@@ -155,26 +155,26 @@ type Clock struct {
 	Source       string `json:"source,omitempty"`
 }
 
-// Hole is something that is not in the ring, and why.
+// Hole is a gap in a ring, with its reason.
 type Hole struct {
 	Reason  string `json:"reason"` // disk, restart, policy, filter, drop, retention
 	Series  string `json:"series,omitempty"`
 	From    Time   `json:"from"`
 	To      Time   `json:"to"`
-	Packets int64  `json:"packets"` // -1 where not known
+	Packets int64  `json:"packets"` // -1 if unknown
 	Bytes   int64  `json:"bytes"`
 	Detail  string `json:"detail,omitempty"`
-	// Numbers of segments that were begun and are not there: From to To.
+	// Numbers of segments that were started but do not exist.
 	Sequences []Range `json:"sequences,omitempty"`
 }
 
-// Range is a range of sequence numbers, both ends in it.
+// Range is an inclusive range of sequence numbers.
 type Range struct {
 	From uint64 `json:"from"`
 	To   uint64 `json:"to"`
 }
 
-// Deletion says which segments retention removed and why.
+// Deletion states which segments retention removed and why.
 type Deletion struct {
 	Series    string  `json:"series"`
 	Sequences []Range `json:"sequences"`
@@ -184,19 +184,19 @@ type Deletion struct {
 	Last      Time    `json:"last"`
 }
 
-// Stop ends what a start began.
+// Stop ends what a Start began.
 type Stop struct {
 	Holes []Hole `json:"holes,omitempty"` // not yet stated in a segment
 }
 
-// sealedLine is a line as it stands in the file.
+// sealedLine is a line of the file.
 type sealedLine struct {
 	Record json.RawMessage `json:"record"`
 	Key    string          `json:"key,omitempty"`
 	Sig    string          `json:"sig,omitempty"`
 }
 
-// Types of what is signed, bound into the signed bytes.
+// Types of signed data, which are part of the signed bytes.
 const (
 	sealType   = "application/vnd.pcapsule.seal+json"
 	anchorType = "application/vnd.pcapsule.anchor+json"
@@ -204,8 +204,8 @@ const (
 
 const maxLine = 4 << 20 // a line of seals.jsonl
 
-// preAuth binds a type to a body, as DSSE 1.0.2 does, so that a signature over one kind
-// of text is none over another.
+// preAuth binds a type to a body as in DSSE 1.0.2, so that a signature of one type of data is
+// not valid for another.
 func preAuth(typ string, body []byte) []byte {
 	return fmt.Appendf(nil, "DSSEv1 %d %s %d %s", len(typ), typ, len(body), body)
 }
@@ -236,12 +236,12 @@ func (r *Record) encode(key ed25519.PrivateKey) ([]byte, error) {
 		return nil, fmt.Errorf("writing record %d: %w", r.N, err)
 	}
 	if len(text) >= maxLine {
-		return nil, fmt.Errorf("writing record %d of %d bytes, want less than %d", r.N, len(text), maxLine)
+		return nil, fmt.Errorf("writing record %d: it has %d bytes, and the limit is %d", r.N, len(text), maxLine)
 	}
 	return append(text, '\n'), nil
 }
 
-// compact is JSON without escapes for HTML and without a line end.
+// compact returns JSON without HTML escapes and without a line end.
 func compact(v any) ([]byte, error) {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
@@ -252,7 +252,7 @@ func compact(v any) ([]byte, error) {
 	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
 }
 
-// parseRecord reads a line without its end.
+// parseRecord parses a line without its end.
 func parseRecord(line []byte) (*Record, error) {
 	var l sealedLine
 	if err := json.Unmarshal(line, &l); err != nil {
@@ -263,17 +263,17 @@ func parseRecord(line []byte) (*Record, error) {
 		return nil, fmt.Errorf("reading record: %w", err)
 	}
 	if r.Kind == "" || r.Ring == "" {
-		return nil, fmt.Errorf("reading record: no kind or ring in it")
+		return nil, fmt.Errorf("reading record: it has no kind or no ring")
 	}
 	if (r.Kind == KindRing) != (r.Origin != nil) || (r.Kind == KindStart) != (r.Start != nil) || (r.Kind == KindSegment) != (r.Segment != nil) ||
 		(r.Kind == KindSides) != (r.Sides != nil) || (r.Kind == KindDeletion) != (r.Deletion != nil) || (r.Kind == KindAnchor) != (r.Anchor != nil) || (r.Kind == KindStop) != (r.Stop != nil) {
-		return nil, fmt.Errorf("reading record %d: what it says is not of its kind %q", r.N, r.Kind)
+		return nil, fmt.Errorf("reading record %d: its contents do not match its kind %q", r.N, r.Kind)
 	}
 	if s := r.Segment; s != nil && (!validSeries(s.Series) || s.Node != nodeName(s.Node) || s.Size < 0) {
-		return nil, fmt.Errorf("reading record %d: no segment can be called %.80q", r.N, s.ID())
+		return nil, fmt.Errorf("reading record %d: invalid segment name %.80q", r.N, s.ID())
 	}
 	if s := r.Sides; s != nil && (!validSeries(s.Series) || s.Node != nodeName(s.Node)) {
-		return nil, fmt.Errorf("reading record %d: no segment can be called %.80q", r.N, s.ID())
+		return nil, fmt.Errorf("reading record %d: invalid segment name %.80q", r.N, s.ID())
 	}
 	if l.Sig != "" {
 		sig, err := base64.StdEncoding.DecodeString(l.Sig)
@@ -287,12 +287,12 @@ func parseRecord(line []byte) (*Record, error) {
 	return r, nil
 }
 
-// signedBy reports whether the record has a good signature of that key.
+// signedBy reports whether the record has a valid signature of a key.
 func (r *Record) signedBy(key ed25519.PublicKey) bool {
 	return len(key) == ed25519.PublicKeySize && len(r.Sig) > 0 && ed25519.Verify(key, preAuth(sealType, r.body), r.Sig)
 }
 
-// publicKey reads a key as records have it.
+// publicKey decodes a key in the form used in records.
 func publicKey(s string) (ed25519.PublicKey, bool) {
 	b, err := base64.StdEncoding.DecodeString(s)
 	return b, err == nil && len(b) == ed25519.PublicKeySize

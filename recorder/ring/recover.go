@@ -14,16 +14,16 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
 )
 
-// scanned is what stands in whole blocks at the start of a segment file.
+// scanned describes the whole blocks at the start of a segment file.
 type scanned struct {
 	size   int64 // up to the end of the last whole block
 	sum    [sha256.Size]byte
 	tally  tally
-	header *Header // nil where the section header has none of ours
+	header *Header // nil if the section header has no ring header
 	what   string  // why it ends there; "" at the end of the file
 }
 
-// scan reads a segment up to its last whole block. Any bytes may come; it holds one
+// scan reads a segment up to its last whole block. It accepts arbitrary bytes and keeps one
 // window in memory.
 func scan(src io.Reader) (scanned, error) {
 	s := scanned{}
@@ -47,8 +47,8 @@ func scan(src io.Reader) (scanned, error) {
 	}
 }
 
-// blocks takes the whole blocks at the start of b and returns how far it came. It stops
-// where a block may go on behind b, and for good at what cannot be a block.
+// blocks reads the whole blocks at the start of b and returns their size. It stops at a block
+// that may continue after b, and sets what at an invalid block.
 func (s *scanned) blocks(b []byte, end bool) int {
 	at := 0
 	for {
@@ -58,13 +58,13 @@ func (s *scanned) blocks(b []byte, end bool) int {
 		}
 		size := wholeBlock(rest)
 		if size == 0 {
-			s.what = "a block that is not whole"
+			s.what = "an incomplete or invalid block"
 			return at
 		}
 		blk := rest[:size]
 		if s.size == 0 {
 			if !s.section(blk) {
-				s.what = "no section header of a segment"
+				s.what = "not a segment's section header"
 				return at
 			}
 		} else if err := s.tally.lookAt(blk); err != nil {
@@ -92,24 +92,24 @@ func (s *scanned) section(blk []byte) bool {
 // unsealed is a segment without a record.
 type unsealed struct {
 	id      ID
-	path    string // as it is called now
+	path    string // its current name
 	visible bool
 	size    int64 // before it was cut
 	scanned scanned
 }
 
-// found is what the start of a Writer found in the folder.
+// found is what a Writer found in the folder when it started.
 type found struct {
 	lastID   uint64
 	last     Time
 	holes    []Hole
 	unsealed []unsealed
 
-	lostBytes int64 // of files that had no whole packet
+	lostBytes int64 // of files without a whole packet
 }
 
-// recover brings folder and records together: it finishes what a crash interrupted, and
-// lists the segments that have no record yet.
+// recover reconciles the folder with the records: it finishes what a crash interrupted, and
+// lists the segments without a record.
 func (w *Writer) recover(old *history) (*found, error) {
 	list, err := os.ReadDir(w.opt.Dir)
 	if err != nil {
@@ -124,7 +124,7 @@ func (w *Writer) recover(old *history) (*found, error) {
 		id, kind, hidden, ok := ParseName(e.Name())
 		if !ok {
 			if strings.HasPrefix(e.Name(), ".new-") {
-				os.Remove(filepath.Join(w.opt.Dir, e.Name())) // half of a small file; nothing refers to it
+				os.Remove(filepath.Join(w.opt.Dir, e.Name())) // an unfinished small file, not used by anything
 			}
 			continue
 		}
@@ -132,7 +132,7 @@ func (w *Writer) recover(old *history) (*found, error) {
 		path := filepath.Join(w.opt.Dir, e.Name())
 		switch {
 		case within(old.deleted[id.Series], id.Sequence):
-			// Its deletion was recorded and not finished.
+			// Its deletion was recorded, but not finished.
 			if err := os.Remove(path); err != nil {
 				return nil, err
 			}
@@ -158,14 +158,14 @@ func (w *Writer) recover(old *history) (*found, error) {
 	return f, syncFolder(w.opt.Dir)
 }
 
-// findLive lists the sealed segments that are there, in the order of their seals.
+// findLive lists the sealed segments that exist, in the order of their seals.
 func (w *Writer) findLive(old *history, visible map[ID]bool) {
 	var records []*Record
 	for id, r := range old.live {
 		if visible[id] {
 			records = append(records, r)
 		} else {
-			w.report(fmt.Errorf("recovering ring: segment %s has a seal and no file", id))
+			w.report(fmt.Errorf("recovering ring: segment %s has a seal, but no file", id))
 		}
 	}
 	slices.SortFunc(records, func(a, b *Record) int { return int(min(max(int64(a.N)-int64(b.N), -1), 1)) })
@@ -174,7 +174,7 @@ func (w *Writer) findLive(old *history, visible map[ID]bool) {
 	}
 }
 
-// restartHole states the time in which nobody recorded.
+// restartHole states the time in which no recorder ran.
 func (w *Writer) restartHole(f *found, old *history) {
 	if f.last == 0 && old.records < 2 {
 		return
@@ -182,7 +182,7 @@ func (w *Writer) restartHole(f *found, old *history) {
 	end := now()
 	h := Hole{Reason: "restart", From: min(f.last, end), To: end, Packets: -1, Bytes: f.lostBytes, Detail: "the recorder was stopped"}
 	if old.crashed {
-		h.Detail = "the recorder ended without a stop; what it had in memory is lost"
+		h.Detail = "the recorder ended without a stop record; what it had in memory is lost"
 		if text := old.underway.String(); text != "" {
 			h.Detail += "; " + text
 		}
@@ -190,7 +190,7 @@ func (w *Writer) restartHole(f *found, old *history) {
 	f.holes = append(f.holes, h)
 }
 
-// finishRename gives a segment its name whose record was written before a crash.
+// finishRename renames a segment whose record was written before a crash.
 func (w *Writer) finishRename(id ID, path string, seal *Seal) error {
 	file, err := os.Open(path)
 	if err != nil {
@@ -202,20 +202,20 @@ func (w *Writer) finishRename(id ID, path string, seal *Seal) error {
 		return err
 	}
 	if n != seal.Size || hex.EncodeToString(sum.Sum(nil)) != seal.SHA256 {
-		// Sealed bytes were synced before the record: this is another hand's work. It
-		// keeps its hidden name, and verify says that the segment is missing.
-		w.report(fmt.Errorf("recovering segment %s: its %d bytes are not those of its seal", id, n))
+		// Sealed bytes were synced before the record, so something else changed them. The file
+		// keeps its hidden name, and verify reports that the segment is missing.
+		w.report(fmt.Errorf("recovering segment %s: its contents (%d bytes) differ from its seal", id, n))
 		return nil
 	}
 	return renameNew(path, filepath.Join(w.opt.Dir, id.Segment()))
 }
 
-// scanUnsealed looks at a segment without a record. A hidden one is cut after its last
-// whole block, and removed where no packet is left.
+// scanUnsealed scans a segment without a record. A hidden one is truncated after its last
+// whole block, and removed if it has no packet.
 func (w *Writer) scanUnsealed(f *found, id ID, path string, visible bool) error {
 	mode := os.O_RDWR
 	if visible {
-		mode = os.O_RDONLY // never rewrite what others may be reading
+		mode = os.O_RDONLY // never rewrite what readers may have open
 	}
 	file, err := os.OpenFile(path, mode, 0)
 	if err != nil {
@@ -240,7 +240,7 @@ func (w *Writer) scanUnsealed(f *found, id ID, path string, visible bool) error 
 		f.lostBytes += info.Size() - s.size
 		return os.Remove(path)
 	}
-	if err := file.Truncate(s.size); err != nil { // also gives back the space kept in advance
+	if err := file.Truncate(s.size); err != nil { // this also returns the space allocated in advance
 		return err
 	}
 	if err := file.Sync(); err != nil {
@@ -250,13 +250,13 @@ func (w *Writer) scanUnsealed(f *found, id ID, path string, visible bool) error 
 	return nil
 }
 
-// sealRecovered seals a segment that a crash left.
+// sealRecovered seals a segment that was left by a crash.
 func (w *Writer) sealRecovered(u unsealed) error {
 	s := u.scanned.tally.seal(u.id)
 	s.Size, s.SHA256, s.Recovered = u.scanned.size, hex.EncodeToString(u.scanned.sum[:]), true
 	s.RecoveredSize, s.LostTail = u.scanned.size, u.size-u.scanned.size
 	if u.visible {
-		// It is not cut, so its hash is over all of it.
+		// It is not truncated, so its hash covers all of it.
 		file, err := os.Open(u.path)
 		if err != nil {
 			return err

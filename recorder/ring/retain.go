@@ -12,10 +12,10 @@ import (
 	"time"
 )
 
-const sweepEvery = 20 * time.Second // looks for holds of snapshots that were killed
+const sweepEvery = 20 * time.Second // interval between sweeps of the holds of killed snapshots
 
-// runJanitor removes what retention says, after each seal and now and then, and answers
-// requests to seal. In a large ring it looks at many files, so it rests for longer than it
+// runJanitor applies retention after each seal and at intervals, and answers requests to
+// seal. A large ring has many files to check, so the janitor rests for longer than it
 // works.
 func (w *Writer) runJanitor() {
 	t := time.NewTicker(100 * time.Millisecond)
@@ -51,7 +51,7 @@ func (w *Writer) runJanitor() {
 	}
 }
 
-// answerAsk seals when somebody asks for it by a file, see AskSeal.
+// answerAsk seals the segments if a request file exists, see AskSeal.
 func (w *Writer) answerAsk() {
 	path := filepath.Join(w.opt.Dir, askName)
 	if _, err := os.Lstat(path); err != nil {
@@ -68,7 +68,7 @@ func (w *Writer) answerAsk() {
 	}
 }
 
-// roomOnDisk holds the reserve, by removing segments where that helps.
+// roomOnDisk makes sure that the reserved space is free, by removing segments if necessary.
 func (w *Writer) roomOnDisk() error {
 	if w.opt.Reserve <= 0 {
 		return nil
@@ -95,8 +95,8 @@ type candidate struct {
 	there bool
 }
 
-// retain removes the oldest segments where there are too many. Those that a snapshot
-// holds stay, and do not count: removing them would free nothing.
+// retain removes the oldest segments beyond the limits. Segments that a snapshot holds are
+// kept, and do not count: removing them would free nothing.
 func (w *Writer) retain() error {
 	w.retention.Lock()
 	defer w.retention.Unlock()
@@ -159,19 +159,19 @@ func (w *Writer) retain() error {
 	return nil
 }
 
-// maxAgo is the longest that a segment of an earlier recorder can be old.
+// maxAgo is the maximum age of a segment of an earlier recorder.
 const maxAgo = 100 * 365 * 24 * time.Hour
 
-// cameBefore is when a packet with the time t came, on a clock that nobody sets: at most so
-// long ago, and not later than now. So no clock that is set makes a segment old at once, or
-// keeps it for longer than its age.
+// cameBefore estimates when a packet with the time t arrived, on a clock that is never set: at
+// most atMost ago, and not later than now. So a clock that is set cannot make a segment old at
+// once, or keep it beyond its age.
 func cameBefore(t Time, atMost time.Duration) time.Time {
 	at := time.Now()
-	ago := at.Sub(time.Unix(0, int64(t))) // it does not overflow
+	ago := at.Sub(time.Unix(0, int64(t))) // does not overflow
 	return at.Add(-max(min(ago, atMost), 0))
 }
 
-// candidates looks at the files of all sealed segments.
+// candidates lists all sealed segments with their files.
 func (w *Writer) candidates() ([]candidate, error) {
 	leased, err := leases(w.opt.Dir)
 	if err != nil {
@@ -195,7 +195,7 @@ func (w *Writer) candidates() ([]candidate, error) {
 		id, kind, hidden, ok := ParseName(e.Name())
 		i, known := index[id]
 		if ok && !known && kind != "pcapng" && id.Sequence < newest[id.Series] {
-			w.doomed = append(w.doomed, e.Name()) // what was learned after its segment was removed
+			w.doomed = append(w.doomed, e.Name()) // written after its segment was removed
 		}
 		if !ok || hidden || !known {
 			continue
@@ -218,8 +218,8 @@ func (w *Writer) candidates() ([]candidate, error) {
 	return all, nil
 }
 
-// remove records a deletion, then carries it out. A crash between the two is finished at
-// the next start; the other way round segments would be missing without a word.
+// remove records a deletion, then carries it out. The next start finishes a deletion that a
+// crash interrupted; in the other order, segments would be missing without a record.
 func (w *Writer) remove(series, why string, list []candidate) error {
 	d := Deletion{Series: series, Reason: why, First: list[0].first, Last: list[0].last}
 	for _, c := range list {
@@ -233,7 +233,7 @@ func (w *Writer) remove(series, why string, list []candidate) error {
 	}
 	_, err := w.chain.append(&Record{Kind: KindDeletion, Deletion: &d})
 	if errors.Is(err, syscall.ENOSPC) {
-		// A disk with no room for the record has it when the segments are gone.
+		// If the disk has no room for the record, it will after the segments are removed.
 		w.owed, err = append(w.owed, d), nil
 	}
 	if err != nil {
@@ -251,7 +251,7 @@ func (w *Writer) remove(series, why string, list []candidate) error {
 	return w.settle()
 }
 
-// settle removes the files whose deletion is recorded, and records what is owed.
+// settle removes the files whose deletion is recorded, and writes the records that are owed.
 func (w *Writer) settle() error {
 	for len(w.doomed) > 0 {
 		if err := os.Remove(filepath.Join(w.opt.Dir, w.doomed[0])); err != nil && !errors.Is(err, fs.ErrNotExist) {

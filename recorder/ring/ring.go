@@ -1,10 +1,10 @@
 // Package ring keeps captured packets in rotating files.
 //
-// A segment has a hidden name until it is whole, on the disk and named by a signed record
-// of seals.jsonl, so every visible segment can be read to its end and checked. Ring never
-// rewrites a segment; retention only removes whole ones, and says so in a record. What a
-// full, slow or vanished disk costs is counted as a hole, never silent, and never blocks
-// the caller for ever. A crash costs at most what was not yet on the disk.
+// A segment has a hidden name until it is whole, on disk and named by a signed record of
+// seals.jsonl, so every visible segment can be read to its end and verified. Ring never
+// rewrites a segment; retention removes only whole segments, and records it. Packets lost to
+// a full, slow or vanished disk are counted in a gap, never silently dropped, and never block
+// the caller forever. A crash loses at most what was not yet on disk.
 package ring
 
 import (
@@ -21,12 +21,12 @@ const Version = 1
 
 // Limits of a segment, docs/format/segment.md.
 const (
-	maxCaptured   = 261_000 // captured bytes of a packet, with what stands before them
+	maxCaptured   = 261_000 // captured bytes of a packet, including the prefix
 	maxBlock      = 262_144 // bytes of a block
-	maxInterfaces = 60_000  // interfaces in a segment; the 16-bit fields of others end at 65,535
+	maxInterfaces = 60_000  // interfaces in a segment; other programs have 16-bit fields, up to 65,535
 )
 
-// KeysKind is the kind of side files that hold TLS keys.
+// KeysKind is the kind of the side files for TLS keys.
 const KeysKind = "keys"
 
 const (
@@ -38,48 +38,48 @@ const (
 	pinName    = "pin.json"
 )
 
-// Errors that a caller may want to tell apart.
+// Errors that a caller may want to distinguish.
 var (
-	ErrLocked    = errors.New("another recorder writes into this ring")
-	ErrNotRing   = errors.New("not a ring: no " + sealsName + " in it")
-	ErrNewer     = errors.New("ring of a newer version")
-	ErrDisk      = errors.New("packet dropped: the disk does not take it")
-	ErrReserve   = errors.New("less free space on the disk than is reserved for others")
-	ErrElsewhere = errors.New("the folder is another one than the ring was opened in")
-	ErrClosed    = errors.New("ring is closed")
-	ErrInterface = errors.New("interface was not declared")
+	ErrLocked    = errors.New("another recorder is writing to this ring")
+	ErrNotRing   = errors.New("not a ring: it has no " + sealsName)
+	ErrNewer     = errors.New("the ring has a newer version")
+	ErrDisk      = errors.New("packet dropped: the disk is full, failing or too slow")
+	ErrReserve   = errors.New("the free disk space is below the reserve")
+	ErrElsewhere = errors.New("the folder is not the one in which the ring was opened")
+	ErrClosed    = errors.New("the ring is closed")
+	ErrInterface = errors.New("the interface was not declared")
 )
 
-// ID names a segment: which series of which node, and its number there.
+// ID identifies a segment: its series, its node, and its number in the series.
 type ID struct {
 	Series   string
 	Node     string
 	Sequence uint64
 }
 
-// Name is the name that a segment's files share: SERIES-NODE-SEQUENCE.
+// Name returns the name that a segment's files share: SERIES-NODE-SEQUENCE.
 func (id ID) Name() string { return fmt.Sprintf("%s-%s-%09d", id.Series, id.Node, id.Sequence) }
 
 func (id ID) String() string { return id.Name() }
 
-// Segment is the name of the packet file.
+// Segment returns the name of the packet file.
 func (id ID) Segment() string { return id.Name() + extension }
 
-// Side is the name of a side file, such as that of kind "owners.jsonl".
+// Side returns the name of a side file of a kind such as "owners.jsonl".
 func (id ID) Side(kind string) string { return id.Name() + "." + kind }
 
 func (id ID) hidden() string { return "." + id.Segment() }
 
-// ParseName reads the name of a file in a ring. Kind is "pcapng" for packets, else what
-// Side was given; hidden is true for a segment that is still written.
+// ParseName parses the name of a file in a ring. Kind is "pcapng" for packets, otherwise the
+// argument of Side; hidden is true for a segment that is still being written.
 func ParseName(name string) (id ID, kind string, hidden, ok bool) {
 	name, hidden = strings.CutPrefix(name, ".")
 	series, rest, found := strings.Cut(name, "-")
 	if !found || !validSeries(series) {
 		return ID{}, "", false, false
 	}
-	// The node's name may have dots and dashes: the number is the digits between the
-	// last dash that has only digits and a dot behind it, and that dot.
+	// The node's name may contain dots and dashes: the number is the digits between the
+	// last dash that is followed by only digits and a dot, and that dot.
 	for end := len(rest); ; {
 		dash := strings.LastIndexByte(rest[:end], '-')
 		if dash <= 0 {
@@ -96,7 +96,7 @@ func ParseName(name string) (id ID, kind string, hidden, ok bool) {
 	}
 }
 
-// validSeries reports whether a series may have that name: 1 to 32 lower-case letters,
+// validSeries reports whether a name is valid for a series: 1 to 32 lower-case letters,
 // digits and underscores.
 func validSeries(s string) bool {
 	for _, c := range []byte(s) {
@@ -107,7 +107,7 @@ func validSeries(s string) bool {
 	return len(s) > 0 && len(s) <= 32
 }
 
-// nodeName makes a name that is safe in a file name.
+// nodeName returns a node's name in a form that is safe in a file name.
 func nodeName(s string) string {
 	b := []byte(s)
 	if len(b) > 128 {
@@ -125,7 +125,7 @@ func nodeName(s string) string {
 	return name
 }
 
-// Time is nanoseconds since 1970 UTC; as JSON RFC 3339 with nine digits, and null where
+// Time is nanoseconds since 1970 UTC. In JSON it is RFC 3339 with nine digits, or null if
 // it is 0.
 type Time int64
 
@@ -152,18 +152,18 @@ func (t *Time) UnmarshalJSON(b []byte) error {
 	}
 	v, err := time.Parse(`"`+time.RFC3339Nano+`"`, s)
 	if err != nil {
-		return fmt.Errorf("reading time %.40q: want RFC 3339", s)
+		return fmt.Errorf("reading time %.40q: it is not in RFC 3339 format", s)
 	}
-	// Times beyond what 64 bits of nanoseconds hold would wrap around.
+	// Times outside the range of 64-bit nanoseconds would wrap around.
 	ns := v.UnixNano()
 	if !time.Unix(0, ns).Equal(v) {
-		return fmt.Errorf("reading time %.40q: want one from 1677-09-21 to 2262-04-11", s)
+		return fmt.Errorf("reading time %.40q: it is outside 1677-09-21 to 2262-04-11", s)
 	}
 	*t = Time(ns)
 	return nil
 }
 
-// CorruptError is a place in a file of a ring that cannot be right.
+// CorruptError is an invalid place in a file of a ring.
 type CorruptError struct {
 	File   string
 	Offset int64
@@ -174,8 +174,8 @@ func (e *CorruptError) Error() string {
 	return fmt.Sprintf("reading %s at %d: %v", filepath.Base(e.File), e.Offset, e.Err)
 }
 
-// Unwrap gives what is wrong there.
+// Unwrap returns the error at that place.
 func (e *CorruptError) Unwrap() error { return e.Err }
 
-// beside is the path of the visible segment in the folder of another file.
+// beside returns the path of the visible segment in the folder of another file.
 func (id ID) beside(path string) string { return filepath.Join(filepath.Dir(path), id.Segment()) }

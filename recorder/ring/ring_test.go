@@ -12,7 +12,7 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
 )
 
-// must stops a test at an error.
+// must fails the test if there is an error.
 func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
@@ -23,7 +23,7 @@ func must(t testing.TB, err error) {
 func create(t testing.TB, opt Options) *Writer {
 	t.Helper()
 	if opt.OnError == nil {
-		opt.OnError = func(err error) { t.Logf("ring says: %v", err) }
+		opt.OnError = func(err error) { t.Logf("ring reported: %v", err) }
 	}
 	if opt.Node == "" {
 		opt.Node = "worker-3"
@@ -33,7 +33,7 @@ func create(t testing.TB, opt Options) *Writer {
 	return w
 }
 
-// finish closes a ring within a time.
+// finish closes a ring within 20 s.
 func finish(t testing.TB, w *Writer) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
@@ -58,7 +58,7 @@ func declare(t testing.TB, s *Series, name string) InterfaceID {
 // sll2 is a header of LINKTYPE_LINUX_SLL2 for IPv4.
 var sll2 = []byte{0x08, 0, 0, 0, 0, 0, 0, 1, 0, 1, 0, 6, 0, 0, 0, 0, 0, 0, 0, 0}
 
-// udp is an IPv4 UDP packet of n bytes.
+// udp returns an IPv4 UDP packet of n bytes.
 func udp(n int) []byte {
 	b := make([]byte, max(n, 28))
 	b[0], b[2], b[3], b[8], b[9] = 0x45, byte(n>>8), byte(n), 64, 17
@@ -73,7 +73,7 @@ func packet(iface InterfaceID, n int) *Packet {
 	return &Packet{Interface: iface, Time: epoch + int64(n)*1000, Prefix: sll2, Data: udp(100), OrigLen: 120, ID: uint64(n), Flags: 1}
 }
 
-// readAll gives each packet of a segment file to f.
+// readAll calls f for each packet of a segment file.
 func readAll(t testing.TB, path string, f func(i pcapng.Interface, p *pcapng.Packet)) {
 	t.Helper()
 	file, err := os.Open(path)
@@ -97,7 +97,7 @@ func readAll(t testing.TB, path string, f func(i pcapng.Interface, p *pcapng.Pac
 	}
 }
 
-func TestPacketsComeBackAsTheyWere(t *testing.T) {
+func TestPacketsAreReadAsWritten(t *testing.T) {
 	dir := t.TempDir()
 	w := create(t, Options{Dir: dir, Recorder: "test 1"})
 	s := sockets(t, w)

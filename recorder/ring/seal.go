@@ -11,12 +11,11 @@ import (
 	"time"
 )
 
-// errGone means that a segment's file is not there any more: nothing can bring it back.
+// errGone means that a segment's file no longer exists and cannot be restored.
 var errGone = errors.New("the file is gone")
 
-// runSealer makes finished segments durable, seals them in order and gives them their
-// names. While the disk refuses it tries again, and the series behind it drop packets
-// rather than wait.
+// runSealer makes finished segments durable, seals them in order and gives them their names.
+// If the disk fails, it retries; meanwhile the series drop packets instead of waiting.
 func (w *Writer) runSealer() {
 	every := w.opt.SyncEvery
 	if every < 0 {
@@ -35,7 +34,7 @@ func (w *Writer) runSealer() {
 		case <-w.finished:
 			w.trySides()
 		case <-t.C:
-			w.trySides() // those that the disk refused
+			w.trySides() // those that failed
 			if w.opt.SyncEvery > 0 {
 				w.syncOpen()
 			}
@@ -43,7 +42,7 @@ func (w *Writer) runSealer() {
 	}
 }
 
-// syncOpen makes what is written of the current segments durable.
+// syncOpen makes the written part of the current segments durable.
 func (w *Writer) syncOpen() {
 	for _, s := range w.allSeries() {
 		s.mu.Lock()
@@ -54,7 +53,7 @@ func (w *Writer) syncOpen() {
 		}
 		err := syncData(seg.file)
 		s.mu.Lock()
-		gone := s.disk != seg // it was empty, and closed while we looked
+		gone := s.disk != seg // it was empty, and was closed meanwhile
 		s.mu.Unlock()
 		if err != nil && !gone {
 			w.report(fmt.Errorf("syncing segment %s: %w", seg.id, err))
@@ -99,7 +98,7 @@ func (w *Writer) sealUntilDone(seg *segment) {
 	}
 }
 
-// seal goes the way from a hidden file to a visible one, or on from where it was.
+// seal turns a hidden file into a sealed visible one, or continues after a failure.
 func (w *Writer) seal(seg *segment) error {
 	hidden := filepath.Join(w.opt.Dir, seg.id.hidden())
 	move, err := w.atHome()
@@ -107,7 +106,7 @@ func (w *Writer) seal(seg *segment) error {
 		return err
 	}
 	if move != seg.move && seg.sealed == nil {
-		// The disk came back in another way: the open file may be on the one that went.
+		// The disk was mounted again: the open file may be on the previous mount.
 		f, err := os.OpenFile(hidden, os.O_RDWR, 0)
 		if errors.Is(err, fs.ErrNotExist) {
 			return errors.Join(errGone, err)
@@ -115,7 +114,7 @@ func (w *Writer) seal(seg *segment) error {
 		if err != nil {
 			return err
 		}
-		seg.file.Close() // nothing is written to it any more
+		seg.file.Close() // it is not written any more
 		seg.file, seg.move, seg.resync = f, move, true
 	}
 	path := filepath.Join(w.opt.Dir, seg.id.Segment())
@@ -123,12 +122,12 @@ func (w *Writer) seal(seg *segment) error {
 		if _, err := os.Lstat(hidden); errors.Is(err, fs.ErrNotExist) {
 			return errors.Join(errGone, err)
 		}
-		// The size is what whole blocks make of it; the space kept in advance goes back.
+		// Cut the file to its whole blocks, and return the space allocated in advance.
 		if err := seg.file.Truncate(seg.size); err != nil {
 			return err
 		}
 		if err := seg.file.Sync(); err != nil {
-			seg.resync = true // the kernel forgets such an error once it is told
+			seg.resync = true // the kernel reports such an error only once
 			return err
 		}
 		if seg.resync {
@@ -137,7 +136,7 @@ func (w *Writer) seal(seg *segment) error {
 				return err
 			}
 			if !bytes.Equal(h.Sum(nil), seg.hash.Sum(nil)) {
-				return fmt.Errorf("%w: the disk lost what was written to it", errGone)
+				return fmt.Errorf("%w: the disk lost written data", errGone)
 			}
 			seg.resync = false
 		}
@@ -154,7 +153,7 @@ func (w *Writer) seal(seg *segment) error {
 		return err
 	}
 	if err := syncFolder(w.opt.Dir); err != nil {
-		w.report(fmt.Errorf("sealing segment %s: %w", seg.id, err)) // it has its name; a power cut may take it, the next start gives it back
+		w.report(fmt.Errorf("sealing segment %s: %w", seg.id, err)) // it is renamed; if a power cut undoes that, the next start repeats it
 	}
 	if err := seg.file.Close(); err != nil {
 		w.report(fmt.Errorf("closing segment %s: %w", seg.id, err)) // it is synced
@@ -170,7 +169,7 @@ func (w *Writer) seal(seg *segment) error {
 	return nil
 }
 
-// seal says what the record of the segment has to say.
+// seal returns the segment's record.
 func (seg *segment) seal() *Seal {
 	s := seg.tally.seal(seg.id)
 	s.Size, s.SHA256 = seg.size, hex.EncodeToString(seg.hash.Sum(nil))
@@ -191,7 +190,7 @@ func (seg *segment) seal() *Seal {
 	return s
 }
 
-// seal fills in what was counted.
+// seal returns a record with the counts filled in.
 func (t *tally) seal(id ID) *Seal {
 	s := &Seal{Series: id.Series, Node: id.Node, Sequence: id.Sequence, Packets: t.packets, Bytes: t.bytes,
 		Interfaces: t.interfaces, First: t.first, Last: t.last}

@@ -7,34 +7,34 @@ import (
 	"time"
 )
 
-// SeriesOptions of a series. Its functions are called from goroutines of the ring and from
-// that of Append, Account while the series is locked: they must not call the ring, and
-// should be quick.
+// SeriesOptions of a series. The functions are called from goroutines of the ring and from
+// that of Append. Account is called while the series is locked. They must not call the ring,
+// and should be fast.
 type SeriesOptions struct {
 	Name     string // sockets, interfaces, plaintext, …
 	LinkType uint16
 	SnapLen  uint32              // longer packets are cut; 0 and more than 261,000 mean 261,000
-	Header   func(*Header)       // fills in what the section header says; called for each segment; may be nil
+	Header   func(*Header)       // fills in the section header of each segment; may be nil
 	Account  func(Taken) Account // counters when a segment ends; may be nil
-	Sides    []string            // kinds of the side files beside its segments, see FinishSides; none may stand there otherwise
-	Private  bool                // only the ring's owner may read its segments, not his group
+	Sides    []string            // kinds of side files that its segments may have, see FinishSides
+	Private  bool                // only the ring's owner can read its segments, not the group
 }
 
-// Taken is what became of the packets that Append was given, up to the end of a segment.
+// Taken counts what became of the packets passed to Append, up to the end of a segment.
 type Taken struct {
-	Kept    uint64 // in a segment, or on their way into this one
+	Kept    uint64 // in a segment, or waiting to be written to this one
 	Dropped uint64 // by the ring
 }
 
-// Account is what was counted when a segment ends.
+// Account is the caller's counters at the end of a segment.
 type Account struct {
-	Counters   *Counters // since the recorder started, read so that they fit together; nil where there are none
+	Counters   *Counters // since the recorder started, read consistently; nil if there are none
 	Clock      *Clock
 	Interfaces []InterfaceAccount
-	Holes      []Hole // in this segment's time: filter, policy, drop
+	Holes      []Hole // during this segment: filter, policy, drop
 }
 
-// Series writes packets of one link type into segments.
+// Series writes packets of one link type to segments.
 type Series struct {
 	w   *Writer
 	opt SeriesOptions
@@ -42,20 +42,20 @@ type Series struct {
 	ops  chan op
 	free chan *chunk
 
-	over atomic.Uint64 // what ended says, for who asks often
+	over atomic.Uint64 // result of ended, for frequent calls
 
 	mu       sync.Mutex
 	next     uint64 // sequence number of the next segment
-	gen      uint64 // counts segments begun
+	gen      uint64 // counts segments started
 	ifaces   []iface
 	unused   []InterfaceID
 	seg      *segment
 	cur      *chunk
 	spare    []*chunk // empty
 	seenLen  int      // of cur at the last tick
-	chunks   int      // made so far
+	chunks   int      // created so far
 	stalled  bool
-	refusing bool // since the disk refused, no segment could be begun
+	refusing bool // no segment could be started since the disk failed
 	down     bool
 	retryAt  time.Time
 	lastFail error
@@ -64,24 +64,24 @@ type Series struct {
 	lost     loss     // not yet stated in a segment
 	told     Counters // at the end of the last segment
 	toldAt   Time
-	untold   []Hole   // what was counted after it, once the series is closed
-	disk     *segment // open on the disk now, for syncs
+	untold   []Hole   // what was counted after the last segment, once the series is closed
+	disk     *segment // its file is open, for syncs
 
 	packets, bytes, dropped uint64
 
-	refused uint64 // the disk side: segments up to this one end where they are
+	refused uint64 // for runDisk: segments up to this one are not continued
 }
 
 // iface is a declared interface.
 type iface struct {
-	desc    []byte // its block; nil where the number is unused
+	desc    []byte // its block; nil if the number is unused
 	gen     uint64 // of the segment that has it as number num
 	num     uint32
 	kept    uint64 // packets
-	dropped uint64 // by the ring since the last packet that stayed
+	dropped uint64 // by the ring since the last packet that was kept
 }
 
-// chunk is a stretch of whole blocks on its way to the disk.
+// chunk is a sequence of whole blocks to be written.
 type chunk struct {
 	seg   *segment
 	buf   []byte
@@ -90,10 +90,10 @@ type chunk struct {
 
 const (
 	chunkSize   = maxBlock // every block fits into an empty chunk; small enough for the second-level cache
-	extraChunks = 32       // beyond the queue, for the statistics of a segment's interfaces
+	extraChunks = 32       // in addition to the queue, for the statistics of a segment's interfaces
 )
 
-// op is what the disk side is given: a chunk, or the end of a segment.
+// op is a task of runDisk: a chunk, or the end of a segment.
 type op struct {
 	chunk *chunk
 	end   *segment
@@ -108,12 +108,12 @@ func newSeries(w *Writer, opt SeriesOptions, next uint64) *Series {
 	return s
 }
 
-// Append takes a packet. It answers
-//   - nil: the packet is on its way to the disk,
-//   - ErrDisk: the disk refuses or is too slow; the packet is dropped and counted,
-//   - ErrInterface, ErrClosed: the caller's mistake; nothing is counted.
+// Append writes a packet. It returns
+//   - nil: the packet is queued for the disk,
+//   - ErrDisk: the disk has failed or is too slow; the packet is dropped and counted,
+//   - ErrInterface, ErrClosed: a mistake of the caller; nothing is counted.
 //
-// It waits for a slow disk for Options.Patience at most, and not again until there is
+// It waits for a slow disk for at most Options.Patience, and then not again until there is
 // room.
 func (s *Series) Append(p *Packet) error {
 	s.mu.Lock()
@@ -125,12 +125,12 @@ func (s *Series) Append(p *Packet) error {
 	return err
 }
 
-// errFull means that there is no empty chunk now. What was begun of an append stays, and
-// it can be called again.
+// errFull means that there is no empty chunk now. A partial append is kept, and can be
+// repeated.
 var errFull = errors.New("no empty chunk")
 
-// appendLate waits for an empty chunk, with the series unlocked: the disk side needs it to
-// get on. It is entered and left locked.
+// appendLate waits for an empty chunk, with the series unlocked so that runDisk can continue.
+// The series is locked when it is called and when it returns.
 func (s *Series) appendLate(p *Packet) error {
 	t := time.NewTimer(s.w.opt.Patience)
 	defer t.Stop()
@@ -155,7 +155,7 @@ func (s *Series) appendLate(p *Packet) error {
 	return s.drop(&s.ifaces[p.Interface], p)
 }
 
-// AppendAll takes packets in order and returns how many were not dropped. It ends at the
+// AppendAll appends packets in order and returns how many were not dropped. It stops at the
 // first mistake of the caller.
 func (s *Series) AppendAll(list []Packet) (kept int, err error) {
 	s.mu.Lock()
@@ -204,7 +204,7 @@ func (s *Series) append(p *Packet) error {
 	if size > maxBlock {
 		if p.Comment != "" && len(p.Prefix) <= maxCaptured {
 			short := *p
-			short.Comment = "" // there is no room for both, and the packet counts
+			short.Comment = "" // there is no room for both, and the packet matters more
 			return s.append(&short)
 		}
 		return s.drop(it, p)
@@ -236,8 +236,8 @@ func (s *Series) drop(it *iface, p *Packet) error {
 	return ErrDisk
 }
 
-// room returns size bytes of the current chunk, nil where there is none to be had. It
-// may make a few more where must is set.
+// room returns size bytes of the current chunk, or nil if there are none. If must is set, it
+// may allocate extra chunks.
 func (s *Series) room(size int, must bool) []byte {
 	if s.cur != nil && len(s.cur.buf)+size > chunkSize {
 		s.send()
@@ -254,7 +254,7 @@ func (s *Series) room(size int, must bool) []byte {
 	return s.cur.buf[at : at+size]
 }
 
-// take gets an empty chunk without waiting.
+// take returns an empty chunk without waiting.
 func (s *Series) take(must bool) *chunk {
 	if n := len(s.spare); n > 0 {
 		c := s.spare[n-1]
@@ -275,7 +275,7 @@ func (s *Series) take(must bool) *chunk {
 	return nil
 }
 
-// send gives the current chunk to the disk side.
+// send passes the current chunk to runDisk.
 func (s *Series) send() {
 	if s.cur == nil || len(s.cur.buf) == 0 {
 		return
@@ -285,14 +285,14 @@ func (s *Series) send() {
 	s.cur, s.seenLen = nil, 0
 }
 
-// Flush gives what Append has gathered to the disk side.
+// Flush passes the packets collected by Append to runDisk.
 func (s *Series) Flush() {
 	s.mu.Lock()
 	s.send()
 	s.mu.Unlock()
 }
 
-// Seal ends the current segment; Writer.Seal also waits for it.
+// Seal ends the current segment; Writer.Seal also waits until it is sealed.
 func (s *Series) Seal() { s.endSegment() }
 
 func (s *Series) endSegment() *segment {
@@ -334,7 +334,7 @@ func (s *Series) tick(at time.Time) {
 	case s.closed:
 	case s.down:
 		if at.After(s.retryAt) && !s.w.opt.single() {
-			s.down = false // the next packet tries
+			s.down = false // the next packet tries again
 		}
 	case s.seg == nil:
 	case at.Sub(s.seg.begun) >= s.w.opt.SegmentTime:
@@ -348,8 +348,8 @@ func (s *Series) tick(at time.Time) {
 	}
 }
 
-// Current is the segment that the next packet most likely goes into, zero where none is
-// begun. Side files of packets just appended belong to it.
+// Current returns the segment for the next packet, in most cases; zero if none has been
+// started. Side files of packets just appended belong to it.
 func (s *Series) Current() ID {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -359,15 +359,15 @@ func (s *Series) Current() ID {
 	return s.seg.id
 }
 
-// Refusing reports whether the disk takes no segments of the series: it is full but for
-// what is reserved, or broken. Nothing else should be written there meanwhile.
+// Refusing reports whether the series cannot write segments because the disk failed or only
+// reserved space is left. The caller should not write other files there meanwhile.
 func (s *Series) Refusing() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.refusing
 }
 
-// Taken is what became of all packets that Append was given so far.
+// Taken counts what became of all packets passed to Append so far.
 func (s *Series) Taken() Taken {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -7,8 +7,8 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
 )
 
-// beginSegment numbers the next segment. Its file is made when its first chunk gets to
-// the disk side.
+// beginSegment numbers the next segment. Its file is created when runDisk writes its first
+// chunk.
 func (s *Series) beginSegment() {
 	s.gen++
 	s.seg = &segment{series: s, id: ID{s.opt.Name, s.w.opt.Node, s.next}, gen: s.gen, begun: time.Now(), done: make(chan struct{})}
@@ -18,10 +18,10 @@ func (s *Series) beginSegment() {
 	}
 }
 
-// full reports whether the segment has room for no more interfaces.
+// full reports whether the segment has no room for more interfaces.
 func (s *Series) full() bool { return len(s.seg.ids) >= maxInterfaces }
 
-// describe writes the block of an interface into the segment.
+// describe writes the block of an interface to the segment.
 func (s *Series) describe(it *iface, id InterfaceID) bool {
 	if s.full() {
 		s.rotate()
@@ -41,8 +41,8 @@ func (s *Series) describe(it *iface, id InterfaceID) bool {
 	return true
 }
 
-// rotate ends the current segment: counters first, then what is left of it. One file or
-// stream ends with its Writer.
+// rotate ends the current segment: counters first, then the remaining blocks. A file or
+// stream is ended by its Writer.
 func (s *Series) rotate() {
 	seg := s.seg
 	if seg == nil || s.w.opt.single() {
@@ -62,14 +62,14 @@ func (s *Series) rotate() {
 	s.finishSegment()
 }
 
-// tell remembers what a segment says of the counters.
+// tell saves the counters that a segment states.
 func (s *Series) tell(a *Account) {
 	if a.Counters != nil {
 		s.told, s.toldAt = *a.Counters, now()
 	}
 }
 
-// since is what was left out after the last segment, of which none would tell.
+// since returns what was excluded after the last segment, which no segment states.
 func (s *Series) since(a *Account) (list []Hole) {
 	c := a.Counters
 	if c == nil || c.Policy > c.Filtered || c.Policy < s.told.Policy || c.Filtered-c.Policy < s.told.Filtered-s.told.Policy {
@@ -85,13 +85,13 @@ func (s *Series) since(a *Account) (list []Hole) {
 	return list
 }
 
-// finishSegment tells the disk side that no chunk of the segment follows.
+// finishSegment informs runDisk that the segment has no more chunks.
 func (s *Series) finishSegment() {
 	seg := s.seg
 	s.seg = nil
 	s.over.Store(s.ended())
 	if !seg.sent {
-		// Nothing of it ever left: the number is free again unless a later one is out.
+		// Nothing was written: the number is free again unless a later one is in use.
 		if s.next == seg.id.Sequence+1 {
 			s.giveBack()
 		} else {
@@ -130,8 +130,8 @@ func (s *Series) takeLost() (Hole, bool) {
 	return h, ok
 }
 
-// Interface declares an interface. Its block is written into every segment before its
-// first packet there. Link type, snap length and units of time are those of the series.
+// Interface declares an interface. Its block is written to every segment before its first
+// packet there. Link type, snap length and time units are those of the series.
 func (s *Series) Interface(i pcapng.Interface) (InterfaceID, error) {
 	desc, err := describe(i, s.opt.LinkType, s.opt.SnapLen)
 	if err != nil {
@@ -148,13 +148,13 @@ func (s *Series) Interface(i pcapng.Interface) (InterfaceID, error) {
 	s.ifaces = append(s.ifaces, iface{desc: desc})
 	id := InterfaceID(len(s.ifaces) - 1)
 	if s.w.opt.single() && !s.closed && !s.full() {
-		s.describe(&s.ifaces[id], id) // also one that has lost packets only; if there is no room now, before its first packet
+		s.describe(&s.ifaces[id], id) // even if it has only lost packets; without room, it is described before its first packet
 	}
 	return id, nil
 }
 
-// Update gives an interface another description. Packets from now on belong to it, also
-// in the segment that is being written: there it is described a second time.
+// Update changes the description of an interface for later packets. In the segment that is
+// being written, the interface is then described a second time.
 func (s *Series) Update(id InterfaceID, i pcapng.Interface) error {
 	desc, err := describe(i, s.opt.LinkType, s.opt.SnapLen)
 	if err != nil {
@@ -169,7 +169,7 @@ func (s *Series) Update(id InterfaceID, i pcapng.Interface) error {
 	return nil
 }
 
-// Release forgets an interface; its number may be given to another.
+// Release removes an interface; its number may be reused.
 func (s *Series) Release(id InterfaceID) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -13,14 +13,14 @@ import (
 	"time"
 )
 
-// sideWait is how long a request for a seal waits for side files, which come later than
-// packets. Whoever asked says which are not sealed then.
+// sideWait is how long a request for a seal waits for side files, which are written after
+// packets. The requester then states which are not sealed.
 const sideWait = 5 * time.Second
 
-// sideSeals is what the chain says of the side files of one segment.
+// sideSeals is the state of one segment's side files in the chain.
 type sideSeals struct {
-	final *Record // the last one that lists files; nil: none did
-	open  bool    // lines are added to what final lists
+	final *Record // the last one that lists files; nil if there is none
+	open  bool    // lines are being added to the files of final
 }
 
 func (s *sideSeals) take(r *Record) {
@@ -30,10 +30,10 @@ func (s *sideSeals) take(r *Record) {
 	}
 }
 
-// sealed reports whether nothing may change any more.
+// sealed reports whether the side files must not change any more.
 func (s *sideSeals) sealed() bool { return s != nil && s.final != nil && !s.open }
 
-// same reports whether two readings of a chain found the same.
+// same reports whether two readings of a chain have the same state.
 func (s *sideSeals) same(as *sideSeals) bool {
 	if s == nil || s.final == nil || as.final == nil {
 		return s == nil
@@ -41,9 +41,9 @@ func (s *sideSeals) same(as *sideSeals) bool {
 	return s.open == as.open && s.final.N == as.final.N
 }
 
-// Ended is the number of the last segment of the series that has ended, 0 for none, whether
-// it was full, old or refused by the disk. It is smaller again if the disk had nothing of it:
-// then the next segment has that number. It may be asked for each packet.
+// Ended returns the number of the last segment of the series that has ended, 0 if there is
+// none. It decreases if an ended segment had nothing on disk: the next segment then has its
+// number. It is fast enough to be called for each packet.
 func (s *Series) Ended() uint64 { return s.over.Load() }
 
 func (s *Series) ended() uint64 {
@@ -53,11 +53,11 @@ func (s *Series) ended() uint64 {
 	return s.next - 1
 }
 
-// FinishSides says that nothing is added any more beside the segments up to a number that
-// Ended gave. The ring then seals their side files. It does not wait for the disk.
+// FinishSides declares that nothing is added to the side files of segments up to upTo, a
+// result of Ended. The ring then seals those files. It does not wait for the disk.
 func (s *Series) FinishSides(upTo uint64) {
 	s.mu.Lock()
-	upTo = min(upTo, s.ended()) // a number may have been given back since
+	upTo = min(upTo, s.ended()) // a number may have been freed meanwhile
 	more := upTo > s.final
 	s.final = max(s.final, upTo)
 	s.mu.Unlock()
@@ -66,20 +66,20 @@ func (s *Series) FinishSides(upTo uint64) {
 	}
 	select {
 	case s.w.finished <- struct{}{}:
-	default: // the sealer looks at all of them
+	default: // the sealer checks all of them
 	}
 }
 
-// giveBack frees the last number that was used, with what was said of it.
+// giveBack frees the last number that was used, and its state.
 func (s *Series) giveBack() {
 	s.next--
 	s.final = min(s.final, s.next-1)
 	s.over.Store(s.ended())
 }
 
-// ReopenSides is called before something is added beside a segment whose side files were
-// finished: it records that they grow again. They are sealed anew by Close. It waits for
-// the disk.
+// ReopenSides is called before lines are added to the side files of a segment after
+// FinishSides: it records that they grow again. Close seals them again. It waits for the
+// disk.
 func (w *Writer) ReopenSides(id ID) error {
 	w.sideSeal.Lock()
 	defer w.sideSeal.Unlock()
@@ -88,10 +88,10 @@ func (w *Writer) ReopenSides(id ID) error {
 	open := slices.Contains(w.open, id)
 	w.mu.Unlock()
 	if !live || open {
-		return nil // nothing is sealed
+		return nil // their seal is still to come
 	}
 	if _, err := w.chain.append(&Record{Kind: KindSides, Sides: &SideFiles{Series: id.Series, Node: id.Node, Sequence: id.Sequence, Reopened: true}}); err != nil {
-		return fmt.Errorf("opening side files of %s again: %w", id, err)
+		return fmt.Errorf("reopening side files of %s: %w", id, err)
 	}
 	w.mu.Lock()
 	w.open = append(w.open, id)
@@ -117,7 +117,7 @@ func (w *Writer) finalSides() (list []ID) {
 	return list
 }
 
-// sealSides seals the side files that are final, or all at the end.
+// sealSides seals the side files that are final, or all of them at the end.
 func (w *Writer) sealSides(all bool) error {
 	w.sideSeal.Lock()
 	defer w.sideSeal.Unlock()
@@ -139,16 +139,16 @@ func (w *Writer) sealSides(all bool) error {
 	return nil
 }
 
-// trySides is sealSides for the sealer. What the disk refuses is tried again.
+// trySides is sealSides for the sealer, which retries failures.
 func (w *Writer) trySides() {
 	if err := w.sealSides(false); err != nil {
 		w.report(err)
 	}
 }
 
-// sealSidesOf makes side files durable and writes their record.
+// sealSidesOf makes a segment's side files durable and writes their record.
 func (w *Writer) sealSidesOf(id ID, kinds []string, recovered bool) error {
-	// In another folder there would be no file to list.
+	// In another folder there would be no files to list.
 	if _, err := w.atHome(); err != nil {
 		return err
 	}
@@ -167,14 +167,14 @@ func (w *Writer) sealSidesOf(id ID, kinds []string, recovered bool) error {
 		}
 		r.Files = append(r.Files, SideFile{kind, size, sum})
 	}
-	// The names too: after a power cut a listed file must not be missing.
+	// Sync the names too: after a power cut a listed file must not be missing.
 	if err := syncFolder(w.opt.Dir); err != nil {
 		return err
 	}
 	w.mu.Lock()
 	live := slices.ContainsFunc(w.live, func(l liveSegment) bool { return l.id == id })
 	w.mu.Unlock()
-	if live { // retention may have been quicker
+	if live { // retention may have removed it
 		if _, err := w.chain.append(&Record{Kind: KindSides, Sides: r}); err != nil {
 			return err
 		}
@@ -185,7 +185,7 @@ func (w *Writer) sealSidesOf(id ID, kinds []string, recovered bool) error {
 	return nil
 }
 
-// sumSide is the size and SHA-256 of the first bytes of a file, or of all where limit is -1.
+// sumSide returns the size and SHA-256 of the first limit bytes of a file, or of all for -1.
 func sumSide(f io.Reader, limit int64) (size int64, sum string, err error) {
 	if limit >= 0 {
 		f = io.LimitReader(f, limit)
@@ -195,8 +195,8 @@ func sumSide(f io.Reader, limit int64) (size int64, sum string, err error) {
 	return size, hex.EncodeToString(h.Sum(nil)), err
 }
 
-// recoverSides seals the side files that the recorder before could not, and says so: from
-// now on they cannot be changed unseen.
+// recoverSides seals the side files that the previous recorder did not seal, and marks them
+// as recovered: from now on, changes are noticed.
 func (w *Writer) recoverSides(old *history) error {
 	for _, l := range w.live {
 		r := old.live[l.id]
@@ -225,7 +225,7 @@ func (w *Writer) recoverSides(old *history) error {
 	return nil
 }
 
-// awaitSides waits until the side files of all sealed segments are sealed, but not for ever.
+// awaitSides waits until the side files of all sealed segments are sealed, for a limited time.
 func (w *Writer) awaitSides() {
 	end := time.NewTimer(w.sideWait)
 	defer end.Stop()

@@ -15,7 +15,7 @@ import (
 
 var sideKindsOfTest = []string{"owners.jsonl", "events", KeysKind}
 
-// writeSides adds a line to each side file of a segment.
+// writeSides appends a line to each side file of a segment.
 func writeSides(t testing.TB, dir string, id ID, line string) {
 	t.Helper()
 	for _, kind := range sideKindsOfTest {
@@ -27,7 +27,7 @@ func writeSides(t testing.TB, dir string, id ID, line string) {
 	}
 }
 
-// withSides makes a writer with a series whose segments have side files.
+// withSides creates a writer with a series whose segments have side files.
 func withSides(t testing.TB, opt Options) (*Writer, *Series, InterfaceID) {
 	t.Helper()
 	w := create(t, opt)
@@ -36,7 +36,7 @@ func withSides(t testing.TB, opt Options) (*Writer, *Series, InterfaceID) {
 	return w, s, declare(t, s, "a")
 }
 
-// ringWithSides makes a ring of three segments with three side files each.
+// ringWithSides creates a ring of three segments with three side files each.
 func ringWithSides(t testing.TB) (dir string) {
 	t.Helper()
 	dir = filepath.Join(t.TempDir(), "ring")
@@ -70,7 +70,7 @@ func TestVerifyNamesChangedSideFiles(t *testing.T) {
 	for _, c := range []struct {
 		what   string
 		change func(t *testing.T, dir, kind string)
-		want   []string // after the name of the file
+		want   []string // including the end of the file's name
 	}{
 		{"a byte edited", func(t *testing.T, dir, kind string) {
 			path := filepath.Join(dir, id(2).Side(kind))
@@ -78,7 +78,7 @@ func TestVerifyNamesChangedSideFiles(t *testing.T) {
 			must(t, err)
 			b[len(b)/2] ^= 1
 			must(t, os.WriteFile(path, b, 0o600))
-		}, []string{"000000002.%s: its SHA-256 is not the sealed one"}},
+		}, []string{"000000002.%s: its SHA-256 differs from its seal"}},
 		{"a line added", func(t *testing.T, dir, kind string) {
 			f, err := os.OpenFile(filepath.Join(dir, id(2).Side(kind)), os.O_WRONLY|os.O_APPEND, 0)
 			must(t, err)
@@ -88,15 +88,15 @@ func TestVerifyNamesChangedSideFiles(t *testing.T) {
 		}, []string{"000000002.%s: "}},
 		{"the file removed", func(t *testing.T, dir, kind string) { must(t, os.Remove(filepath.Join(dir, id(2).Side(kind)))) },
 			[]string{"000000002.%s: the side file is missing"}},
-		{"a link in its place", func(t *testing.T, dir, kind string) {
+		{"a link instead of the file", func(t *testing.T, dir, kind string) {
 			path := filepath.Join(dir, id(2).Side(kind))
 			must(t, os.Rename(path, filepath.Join(dir, "elsewhere")))
 			must(t, os.Symlink("elsewhere", path))
 		}, []string{"000000002.%s: not a regular file"}},
-		{"a foreign file beside it", func(t *testing.T, dir, kind string) {
+		{"an unlisted file", func(t *testing.T, dir, kind string) {
 			must(t, os.WriteFile(filepath.Join(dir, id(3).Side(kind+".age")), nil, 0o600))
-		}, []string{"000000003.%s.age: a foreign side file"}},
-		{"two segments' files swapped", swap, []string{"000000001.%s: a foreign side file: it is sealed beside sockets-worker-3-000000002", "000000002.%s: a foreign side file: it is sealed beside sockets-worker-3-000000001"}},
+		}, []string{"000000003.%s.age: an unexpected side file"}},
+		{"two segments' files swapped", swap, []string{"000000001.%s: the side file of another segment: it is sealed with sockets-worker-3-000000002", "000000002.%s: the side file of another segment: it is sealed with sockets-worker-3-000000001"}},
 	} {
 		for _, kind := range sideKindsOfTest {
 			t.Run(c.what+"/"+kind, func(t *testing.T) {
@@ -122,7 +122,7 @@ func TestVerifyNamesChangedSideFiles(t *testing.T) {
 func TestASeriesWithoutSideFilesHasNone(t *testing.T) {
 	dir, _, _ := sealedRing(t, 1)
 	must(t, os.WriteFile(filepath.Join(dir, "sockets-worker-3-000000001.owners.jsonl"), nil, 0o600))
-	if rep := verified(t, dir); len(rep.Problems) != 1 || !strings.Contains(rep.Problems[0].String(), "owners.jsonl: a foreign side file") {
+	if rep := verified(t, dir); len(rep.Problems) != 1 || !strings.Contains(rep.Problems[0].String(), "owners.jsonl: an unexpected side file") {
 		t.Fatalf("%+v", rep.Problems)
 	}
 }
@@ -154,7 +154,7 @@ func TestRingsOfEarlierReleases(t *testing.T) {
 	if !rep.OK() || len(rep.SidesUncovered) != 3 || rep.SideFiles != 0 || len(rep.SidesOpen) != 0 {
 		t.Fatalf("%+v", rep)
 	}
-	// A recorder of today goes on and does not vouch for what it did not write.
+	// A current recorder continues the ring, but does not seal side files of earlier segments.
 	w, s, a := withSides(t, Options{Dir: dir})
 	must(t, s.Append(packet(a, 9)))
 	writeSides(t, dir, s.Current(), "one")
@@ -164,7 +164,7 @@ func TestRingsOfEarlierReleases(t *testing.T) {
 	}
 }
 
-// TestACrashBeforeSideFilesAreSealed is stated, and is not tampering.
+// TestACrashBeforeSideFilesAreSealed checks that it is reported, but not as tampering.
 func TestACrashBeforeSideFilesAreSealed(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "ring")
 	w, s, a := withSides(t, Options{Dir: dir})
@@ -172,7 +172,7 @@ func TestACrashBeforeSideFilesAreSealed(t *testing.T) {
 	id := s.Current()
 	must(t, w.Seal(context.Background()))
 	writeSides(t, dir, id, "one")
-	copied := filepath.Join(t.TempDir(), "ring") // as a crash leaves it
+	copied := filepath.Join(t.TempDir(), "ring") // as after a crash
 	must(t, os.CopyFS(copied, os.DirFS(dir)))
 	finish(t, w)
 	rep := verified(t, copied)
@@ -186,11 +186,11 @@ func TestACrashBeforeSideFilesAreSealed(t *testing.T) {
 	}
 	must(t, os.Remove(filepath.Join(copied, id.Side("events"))))
 	if verified(t, copied).OK() {
-		t.Fatal("a removed side file is not noticed after the recovery")
+		t.Fatal("a removed side file was not noticed after the recovery")
 	}
 }
 
-// TestLinesAfterTheSeal are those of a recorder that stops while no segment is open.
+// TestLinesAfterTheSeal covers a recorder that stops while no segment is open.
 func TestLinesAfterTheSeal(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "ring")
 	w, s, a := withSides(t, Options{Dir: dir})
@@ -212,7 +212,7 @@ func TestLinesAfterTheSeal(t *testing.T) {
 	must(t, err)
 	must(t, os.WriteFile(path, bytes.ToUpper(text), 0o600))
 	if rep = verified(t, dir); rep.OK() {
-		t.Fatal("what was sealed before may not change")
+		t.Fatal("a change of sealed lines was not noticed")
 	}
 	must(t, os.WriteFile(path, text, 0o600))
 	finish(t, w)
@@ -221,7 +221,7 @@ func TestLinesAfterTheSeal(t *testing.T) {
 	}
 }
 
-// TestSideFilesOfANumberUsedAgain: a segment that got no packet gives its number back.
+// TestSideFilesOfANumberUsedAgain covers a segment without packets, whose number is reused.
 func TestSideFilesOfANumberUsedAgain(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "ring")
 	w, s, a := withSides(t, Options{Dir: dir})
@@ -239,7 +239,7 @@ func TestSideFilesOfANumberUsedAgain(t *testing.T) {
 	must(t, w.Seal(context.Background()))
 	writeSides(t, dir, id, "late")
 	if got := w.finalSides(); slices.Contains(got, id) || id.Sequence != 2 {
-		t.Fatalf("%v is final, and its lines are still being written", got)
+		t.Fatalf("%v is final, but its lines are still being written", got)
 	}
 	finish(t, w)
 	if rep := verified(t, dir); !rep.OK() || rep.SideFiles != 3 {
@@ -247,8 +247,8 @@ func TestSideFilesOfANumberUsedAgain(t *testing.T) {
 	}
 }
 
-// slowRecorder writes side files only after a segment is sealed and go was closed or a while
-// has passed.
+// slowRecorder writes side files after its segment is sealed, when asked is closed or after a
+// while.
 func slowRecorder(t *testing.T, dir string, wait time.Duration) (w *Writer, s *Series, asked chan struct{}) {
 	sealed, asked := make(chan ID, 1), make(chan struct{})
 	w, s, a := withSides(t, Options{Dir: dir, OnSeal: func(r Record) { sealed <- r.Segment.ID() }})
@@ -268,8 +268,8 @@ func slowRecorder(t *testing.T, dir string, wait time.Duration) (w *Writer, s *S
 	return w, s, asked
 }
 
-// TestAPinHasTheOwnersOfItsSegments takes a pin while the recorder is about to write side
-// files: it waits for them.
+// TestAPinHasTheOwnersOfItsSegments pins segments while the recorder is about to write side
+// files: AskSeal must wait for them.
 func TestAPinHasTheOwnersOfItsSegments(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "ring")
 	_, _, asked := slowRecorder(t, dir, 400*time.Millisecond)
@@ -288,7 +288,7 @@ func TestAPinHasTheOwnersOfItsSegments(t *testing.T) {
 	}
 }
 
-// TestAPinStatesMissingOwners asks a recorder that does not finish its side files.
+// TestAPinStatesMissingOwners pins segments of a recorder that does not finish its side files.
 func TestAPinStatesMissingOwners(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "ring")
 	w, err := newWriter(Options{Dir: dir, Node: "worker-3"})
@@ -319,7 +319,7 @@ func TestAPinStatesMissingOwners(t *testing.T) {
 	}
 }
 
-// TestAPinWithoutKeysIsWhole: a key log that was left out is not missing.
+// TestAPinWithoutKeysIsWhole checks that a key log that was not pinned is not missing.
 func TestAPinWithoutKeysIsWhole(t *testing.T) {
 	dir, dest := ringWithSides(t), filepath.Join(t.TempDir(), "pin")
 	_, err := Pin(context.Background(), dir, 0, 1<<62, dest, PinOptions{})
@@ -329,11 +329,11 @@ func TestAPinWithoutKeysIsWhole(t *testing.T) {
 	}
 	must(t, os.Remove(filepath.Join(dest, "sockets-worker-3-000000001.owners.jsonl")))
 	if verified(t, dest).OK() {
-		t.Fatal("missing owners are not noticed")
+		t.Fatal("missing owners were not noticed")
 	}
 }
 
-// TestSideFilesAreSealedAfterTrouble: a file that cannot be read is tried again.
+// TestSideFilesAreSealedAfterTrouble checks that a file that cannot be read is tried again.
 func TestSideFilesAreSealedAfterTrouble(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "ring")
 	w, s, a := withSides(t, Options{Dir: dir, SyncEvery: 20 * time.Millisecond})

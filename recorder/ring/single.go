@@ -14,18 +14,18 @@ import (
 	"syscall"
 )
 
-// A Writer of one file or one stream (Options.File, Options.Stream) is a ring of one segment
-// that has no folder, no seals and one series. Its segment begins with the series and ends
-// with the Writer. What the disk refuses ends it for good: Series.Failed says why.
+// A Writer of one file or one stream (Options.File, Options.Stream) is a ring of one segment,
+// without a folder or seals, and with one series. Its segment starts with the series and ends
+// with the Writer. A disk error ends it permanently: Series.Failed returns the error.
 
 const (
-	accountRoom  = 256 << 10 // kept free behind a file, for the accounts that come last
-	reserveAhead = 8 << 20   // asked for at once
+	accountRoom  = 256 << 10 // allocated after a file, for the accounts at its end
+	reserveAhead = 8 << 20   // allocated at a time
 )
 
 func (o *Options) single() bool { return o.File != "" || o.Stream != nil }
 
-// newSingle names a recording that has no ring.
+// newSingle names a recording without a ring.
 func newSingle(w *Writer) (*Writer, error) {
 	var random [7]byte
 	if _, err := rand.Read(random[:]); err != nil {
@@ -37,7 +37,7 @@ func newSingle(w *Writer) (*Writer, error) {
 	return w, nil
 }
 
-// openSingle begins the only segment of a series.
+// openSingle starts the only segment of a series.
 func (s *Series) openSingle() error {
 	s.mu.Lock()
 	s.beginSegment()
@@ -47,7 +47,7 @@ func (s *Series) openSingle() error {
 	return s.create(seg, Hole{}, false)
 }
 
-// SidePath is where a side file of a segment stands, "" where it cannot.
+// SidePath returns the path of a segment's side file, "" if it cannot have one.
 func (w *Writer) SidePath(id ID, kind string) string {
 	switch {
 	case w.opt.Stream != nil:
@@ -58,13 +58,13 @@ func (w *Writer) SidePath(id ID, kind string) string {
 	return filepath.Join(w.opt.Dir, id.Side(kind))
 }
 
-// Discard ends a recording that did not begin: one file is removed, a ring is closed.
+// Discard ends a recording that did not start: a file is removed, a ring is closed.
 func (w *Writer) Discard(ctx context.Context) error {
 	w.discard = true
 	return w.Close(ctx)
 }
 
-// place is what people call the output.
+// place names the output for people.
 func (w *Writer) place() string {
 	switch {
 	case w.opt.Stream != nil:
@@ -75,8 +75,8 @@ func (w *Writer) place() string {
 	return "ring " + w.opt.Dir
 }
 
-// Failed says why a file or stream takes no more packets. It is nil while it does, and
-// always for a ring, which tries again by itself.
+// Failed returns why a file or stream accepts no more packets, and nil while it does. For a
+// ring, which retries by itself, it always returns nil.
 func (s *Series) Failed() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -86,7 +86,7 @@ func (s *Series) Failed() error {
 	return s.lastFail
 }
 
-// keepRoom makes sure that the accounts find room behind the next n bytes of a file.
+// keepRoom makes sure that there is room for the accounts after the next n bytes of a file.
 func (seg *segment) keepRoom(n int) error {
 	need := seg.size + int64(n) + accountRoom
 	if !seg.series.w.opt.single() || seg.file == nil || need <= seg.reserved {
@@ -106,7 +106,7 @@ func (seg *segment) keepRoom(n int) error {
 	if noRoom(err) {
 		return &os.PathError{Op: "write", Path: seg.file.Name(), Err: err}
 	}
-	seg.reserved = math.MaxInt64 // the file system cannot reserve: a write that finds no room says so
+	seg.reserved = math.MaxInt64 // the file system cannot reserve space: a write returns the error
 	return nil
 }
 
@@ -114,8 +114,8 @@ func noRoom(err error) bool {
 	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || errors.Is(err, syscall.EFBIG)
 }
 
-// closeSingle writes the accounts behind all packets and ends the file. It is called when
-// nobody else writes any more.
+// closeSingle writes the accounts after all packets and closes the file. It is called when
+// nothing else is written any more.
 func (s *Series) closeSingle() error {
 	s.mu.Lock()
 	seg, kept := s.seg, Taken{s.packets, s.dropped}
@@ -134,8 +134,8 @@ func (s *Series) closeSingle() error {
 	return errors.Join(errs...)
 }
 
-// writeAccounts writes the statistics of all interfaces of a file, the counters of the whole
-// recording with the first.
+// writeAccounts writes the statistics of all interfaces of a file. The first has the counters
+// of the whole recording.
 func (s *Series) writeAccounts(seg *segment, a *Account) error {
 	if len(a.Interfaces) == 0 {
 		return nil
@@ -154,7 +154,7 @@ func (s *Series) writeAccounts(seg *segment, a *Account) error {
 	s.mu.Lock()
 	var b []byte
 	for num, id := range seg.ids {
-		it := InterfaceAccount{At: a.Interfaces[0].At} // another description replaced it: it has lost nothing that is known
+		it := InterfaceAccount{At: a.Interfaces[0].At} // its description was replaced: no loss is known
 		if x := by[id]; x != nil && s.ifaces[id].num == uint32(num) {
 			it = *x
 		}
@@ -175,7 +175,7 @@ func (s *Series) writeAccounts(seg *segment, a *Account) error {
 	return err
 }
 
-// remove takes a file away that has no packets.
+// remove deletes a file without packets.
 func (seg *segment) remove() error {
 	if seg.file == nil {
 		return nil
@@ -183,7 +183,7 @@ func (seg *segment) remove() error {
 	return errors.Join(seg.file.Close(), os.Remove(seg.file.Name()))
 }
 
-// put writes behind what is there.
+// put writes at the end of the segment.
 func (seg *segment) put(b []byte) (int, error) {
 	if seg.file == nil {
 		return seg.series.w.opt.Stream.Write(b)
@@ -191,7 +191,7 @@ func (seg *segment) put(b []byte) (int, error) {
 	return seg.file.WriteAt(b, seg.size)
 }
 
-// name is what people call a segment.
+// name names a segment for people.
 func (seg *segment) name() string {
 	if w := seg.series.w; w.opt.single() {
 		return w.place()

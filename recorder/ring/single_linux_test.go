@@ -15,7 +15,7 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
 )
 
-// fileAccounts are the statistics of a file, by interface, and the counters beside them.
+// fileAccounts returns the statistics of a file, by interface, and the counters.
 func fileAccounts(t *testing.T, path string) (list []pcapng.Statistics, c Counters) {
 	t.Helper()
 	f, err := os.Open(path)
@@ -41,7 +41,7 @@ func fileAccounts(t *testing.T, path string) (list []pcapng.Statistics, c Counte
 	return list, c
 }
 
-// oneFile makes a writer of one file whose account counts what it dropped.
+// oneFile creates a writer of one file whose account counts what it dropped.
 func oneFile(t *testing.T, opt Options) (*Writer, *Series) {
 	t.Helper()
 	w := create(t, opt)
@@ -52,8 +52,8 @@ func oneFile(t *testing.T, opt Options) (*Writer, *Series) {
 	return w, s
 }
 
-// TestFileOnAFullDisk: a disk that fills up leaves a file that reads to its end, with the
-// accounts of all that it was given.
+// TestFileOnAFullDisk checks that a full disk leaves a file that can be read to its end, with
+// the accounts of all packets.
 func TestFileOnAFullDisk(t *testing.T) {
 	for _, size := range []int{512 << 10, 600 << 10, 1 << 20, 3<<20 + 4096, 9 << 20} {
 		path := filepath.Join(smallDisk(t, size), "out.pcapng")
@@ -78,7 +78,7 @@ func TestFileOnAFullDisk(t *testing.T) {
 		var packets uint64
 		readAll(t, path, func(pcapng.Interface, *pcapng.Packet) { packets++ })
 		if packets != taken.Kept || packets == 0 && size > 600<<10 || taken.Kept+taken.Dropped != l.given || c.Delivered != packets || c.Kernel != l.given || !c.Balanced() {
-			t.Errorf("%d bytes: %d given, %d in the file, taken %+v, %+v", size, l.given, packets, taken, c)
+			t.Errorf("%d bytes: %d given, %d in the file, result %+v, %+v", size, l.given, packets, taken, c)
 		}
 		if len(list) != 1 || list[0].Delivered.N != packets {
 			t.Errorf("statistics %+v", list)
@@ -86,8 +86,8 @@ func TestFileOnAFullDisk(t *testing.T) {
 	}
 }
 
-// TestFileEndsAsARingDoes: interfaces, also of packets that another description has, and the
-// space kept in advance goes back.
+// TestFileEndsAsARingDoes checks the statistics of all interfaces, including those whose
+// description was replaced, and that space allocated in advance is returned.
 func TestFileEndsAsARingDoes(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "out.pcapng")
 	w, s := oneFile(t, Options{File: path})
@@ -111,7 +111,7 @@ func TestFileEndsAsARingDoes(t *testing.T) {
 	info, err := os.Stat(path)
 	must(t, err)
 	if used := info.Sys().(*syscall.Stat_t).Blocks * 512; used > info.Size()+16<<10 {
-		t.Errorf("%d bytes take %d", info.Size(), used)
+		t.Errorf("%d bytes use %d on disk", info.Size(), used)
 	}
 	if _, err := Create(Options{File: path}); err != nil {
 		t.Fatal(err)
@@ -122,17 +122,17 @@ func TestFileEndsAsARingDoes(t *testing.T) {
 	}
 }
 
-// TestFileOfARecordingThatDidNotBegin is removed.
+// TestFileOfARecordingThatDidNotBegin checks that the file is removed.
 func TestFileOfARecordingThatDidNotBegin(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "out.pcapng")
 	w, _ := oneFile(t, Options{File: path})
 	must(t, w.Discard(context.Background()))
 	if _, err := os.Stat(path); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("it is there: %v", err)
+		t.Errorf("the file exists: %v", err)
 	}
 }
 
-// broken takes so many bytes and then no more.
+// broken accepts the given number of bytes and then fails.
 type broken struct{ left int }
 
 func (b *broken) Write(p []byte) (int, error) {
@@ -144,8 +144,8 @@ func (b *broken) Write(p []byte) (int, error) {
 	return n, nil
 }
 
-// TestStreamWhoseReaderLeaves: packets that it did not get are dropped, and the error is there
-// for whoever records.
+// TestStreamWhoseReaderLeaves checks that packets that the reader did not receive are dropped,
+// and that the caller can get the error.
 func TestStreamWhoseReaderLeaves(t *testing.T) {
 	w, s := oneFile(t, Options{Stream: &broken{100_000}, FlushEvery: time.Millisecond})
 	iface := declare(t, s, "a")
@@ -153,7 +153,7 @@ func TestStreamWhoseReaderLeaves(t *testing.T) {
 	for i := 0; s.Failed() == nil; i++ {
 		l.give(t, s, iface, 1000)
 		if i > 10_000 {
-			t.Fatal("it never breaks")
+			t.Fatal("the stream never failed")
 		}
 	}
 	finish(t, w)

@@ -12,7 +12,7 @@ import (
 
 const canWrite = true
 
-// lockFile takes a lock that ends with the process. It answers false where another has it.
+// lockFile takes a lock that ends with the process. It returns false if the lock is held.
 func lockFile(f *os.File) (bool, error) {
 	l := unix.Flock_t{Type: unix.F_WRLCK}
 	for {
@@ -28,19 +28,19 @@ func lockFile(f *os.File) (bool, error) {
 	}
 }
 
-// locked reports whether somebody else has the lock, without touching it: a look must not
-// get in the way of a recorder that starts.
+// locked reports whether another process has the lock, without taking it, because that could
+// fail a recorder that is starting.
 func locked(f *os.File) (bool, error) {
 	l := unix.Flock_t{Type: unix.F_WRLCK}
 	if err := unix.FcntlFlock(f.Fd(), unix.F_OFD_GETLK, &l); err != nil {
-		return false, fmt.Errorf("looking for a lock on %s: %w", f.Name(), err)
+		return false, fmt.Errorf("checking the lock on %s: %w", f.Name(), err)
 	}
 	return l.Type != unix.F_UNLCK, nil
 }
 
-// reserve asks the file system for room behind the end of a file, so that a write does
-// not find the disk full and the file lies in one piece. Its size stays as it is: a
-// reader never sees zeros. Not every file system can.
+// reserve allocates space after the end of a file, so that a later write does not find the
+// disk full and the file is contiguous. The file's size does not change: a reader never sees
+// zeros. Not every file system supports it.
 func reserve(f *os.File, from, size int64) error {
 	return unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_KEEP_SIZE, from, size)
 }
@@ -54,15 +54,15 @@ func syncData(f *os.File) error {
 	}
 }
 
-// forget asks the kernel to drop what it holds of a file in memory, so that the next
-// read comes from the disk.
+// forget asks the kernel to drop a file from the page cache, so that the next read comes
+// from the disk.
 func forget(f *os.File) { _ = unix.Fadvise(int(f.Fd()), 0, 0, unix.FADV_DONTNEED) } // advice only
 
-// freeSpace is how many bytes anyone may still write to the disk of a folder.
+// freeSpace returns how many bytes an ordinary user can still write to the disk of a folder.
 func freeSpace(dir string) (int64, error) {
 	var s unix.Statfs_t
 	if err := unix.Statfs(dir, &s); err != nil {
-		return 0, fmt.Errorf("asking for free space of %s: %w", dir, err)
+		return 0, fmt.Errorf("reading free space of %s: %w", dir, err)
 	}
 	return int64(s.Bavail) * int64(s.Bsize), nil
 }
@@ -75,12 +75,12 @@ func links(info fs.FileInfo) uint64 {
 	return 1
 }
 
-// renameNew renames without ever replacing.
+// renameNew renames a file, but never replaces another.
 func renameNew(from, to string) error {
 	err := unix.Renameat2(unix.AT_FDCWD, from, unix.AT_FDCWD, to, unix.RENAME_NOREPLACE)
 	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOSYS) {
-		// This file system cannot: the lock keeps other recorders out, so looking first
-		// is enough.
+		// This file system does not support it: the lock excludes other recorders, so checking
+		// first is enough.
 		if _, err := os.Lstat(to); err == nil {
 			return &os.LinkError{Op: "rename", Old: from, New: to, Err: fs.ErrExist}
 		}
@@ -92,5 +92,5 @@ func renameNew(from, to string) error {
 	return nil
 }
 
-// readOnly reports whether an error says that the disk takes no writes.
+// readOnly reports whether an error means that the disk is read-only.
 func readOnly(err error) bool { return errors.Is(err, unix.EROFS) }

@@ -8,7 +8,7 @@ import (
 	"os"
 )
 
-// Rings are recorded on Linux; elsewhere they can be read, checked and pinned.
+// Rings are recorded on Linux only; on other systems they can be read, verified and pinned.
 const canWrite = false
 
 func lockFile(*os.File) (bool, error)      { return true, nil }

@@ -14,23 +14,23 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
 )
 
-// TestAVanishedFolderIsWaitedFor takes the ring's folder away while it is written, and
-// puts it back in several ways.
+// TestAVanishedFolderIsWaitedFor moves the ring's folder away while it is written, and
+// restores it in several ways.
 func TestAVanishedFolderIsWaitedFor(t *testing.T) {
 	for _, c := range []struct {
 		what      string
 		away, fix func(t *testing.T, dir string)
 	}{
-		{"it comes back", func(t *testing.T, dir string) { must(t, os.Rename(dir, dir+".away")) },
+		{"it is moved back", func(t *testing.T, dir string) { must(t, os.Rename(dir, dir+".away")) },
 			func(t *testing.T, dir string) { must(t, os.Rename(dir+".away", dir)) }},
-		{"an empty folder stands there meanwhile", func(t *testing.T, dir string) {
+		{"an empty folder is in its place meanwhile", func(t *testing.T, dir string) {
 			must(t, os.Rename(dir, dir+".away"))
 			must(t, os.Mkdir(dir, 0o755))
 		}, func(t *testing.T, dir string) {
-			must(t, os.Remove(dir)) // fails where anything was written into it
+			must(t, os.Remove(dir)) // fails if anything was written to it
 			must(t, os.Rename(dir+".away", dir))
 		}},
-		{"a copy comes back, as from another mount", func(t *testing.T, dir string) { must(t, os.Rename(dir, dir+".away")) },
+		{"a copy replaces it, as on another mount", func(t *testing.T, dir string) { must(t, os.Rename(dir, dir+".away")) },
 			func(t *testing.T, dir string) { must(t, exec.Command("cp", "-a", dir+".away", dir).Run()) }},
 	} {
 		t.Run(c.what, func(t *testing.T) {
@@ -53,10 +53,10 @@ func TestAVanishedFolderIsWaitedFor(t *testing.T) {
 			give(100)
 			must(t, w.Seal(context.Background()))
 			c.away(t, dir)
-			eventually(t, "refusal", func() bool { time.Sleep(time.Millisecond); return give(1) > 0 })
+			eventually(t, "a dropped packet", func() bool { time.Sleep(time.Millisecond); return give(1) > 0 })
 			give(100)
 			c.fix(t, dir)
-			eventually(t, "the way back", func() bool { time.Sleep(4 * time.Millisecond); return give(3) == 0 })
+			eventually(t, "recovery", func() bool { time.Sleep(4 * time.Millisecond); return give(3) == 0 })
 			give(100)
 			finish(t, w)
 			rep, err := Verify(dir, VerifyOptions{})
@@ -71,13 +71,13 @@ func TestAVanishedFolderIsWaitedFor(t *testing.T) {
 				holes += int(h.Packets)
 			}
 			if !rep.OK() || len(rep.Open) > 0 || kept+holes != n || holes == 0 {
-				t.Fatalf("%d given, %d kept, %d in holes; open %v, problems %v\n%s", n, kept, holes, rep.Open, rep.Problems, said.String())
+				t.Fatalf("%d given, %d kept, %d in gaps; open %v, problems %v\n%s", n, kept, holes, rep.Open, rep.Problems, said.String())
 			}
 		})
 	}
 }
 
-// TestADiskThatHangsBlocksNobody holds the disk side where it asks for free space.
+// TestADiskThatHangsBlocksNobody blocks runDisk in its check of the free space.
 func TestADiskThatHangsBlocksNobody(t *testing.T) {
 	w := create(t, Options{Dir: t.TempDir(), QueueBytes: 4 * chunkSize, Patience: 20 * time.Millisecond, Reserve: 1 << 60})
 	s := sockets(t, w)
@@ -116,11 +116,11 @@ func TestADiskThatHangsBlocksNobody(t *testing.T) {
 func TestMistakesOfTheCaller(t *testing.T) {
 	w := create(t, Options{Dir: t.TempDir()})
 	if _, err := w.Series(SeriesOptions{Name: "Sock-ets"}); err == nil {
-		t.Error("a series of any name")
+		t.Error("a series with an invalid name was accepted")
 	}
 	s := sockets(t, w)
 	if _, err := w.Series(SeriesOptions{Name: "sockets"}); err == nil {
-		t.Error("a series twice")
+		t.Error("a series was accepted twice")
 	}
 	if err := s.Append(&Packet{Interface: 3}); err != ErrInterface {
 		t.Error(err)
@@ -134,10 +134,10 @@ func TestMistakesOfTheCaller(t *testing.T) {
 		t.Error(err)
 	}
 	if _, err := s.Interface(pcapng.Interface{Name: strings.Repeat("x", 70_000)}); err == nil {
-		t.Error("a name of 70,000 bytes")
+		t.Error("a name of 70,000 bytes was accepted")
 	}
 	if err := w.Countersign(Anchor{Of: 0, Witness: "nobody"}); err == nil {
-		t.Error("an anchor without a signature")
+		t.Error("an anchor without a signature was accepted")
 	}
 	finish(t, w)
 	if err := w.Close(context.Background()); err != ErrClosed {
@@ -148,7 +148,7 @@ func TestMistakesOfTheCaller(t *testing.T) {
 	}
 }
 
-// TestLongPacketsAndManyInterfaces meets the limits of blocks.
+// TestLongPacketsAndManyInterfaces covers the limits of blocks.
 func TestLongPacketsAndManyInterfaces(t *testing.T) {
 	dir := t.TempDir()
 	account := Account{Counters: &Counters{Seen: 5, Delivered: 4}, Holes: []Hole{{Reason: "policy", Packets: 2}}}
@@ -215,9 +215,9 @@ func TestLongPacketsAndManyInterfaces(t *testing.T) {
 	}
 }
 
-// TestTheSameTroubleIsToldOnce: two series that the disk refuses again and again say so
+// TestTheSameTroubleIsReportedOnce checks that recurring errors of two series are reported
 // once each.
-func TestTheSameTroubleIsToldOnce(t *testing.T) {
+func TestTheSameTroubleIsReportedOnce(t *testing.T) {
 	var said []string
 	w := create(t, Options{Dir: t.TempDir(), OnError: func(err error) { said = append(said, err.Error()) }})
 	for i := range 100 {
@@ -228,7 +228,7 @@ func TestTheSameTroubleIsToldOnce(t *testing.T) {
 		w.report(errors.New(strings.Repeat("x", i+1)))
 	}
 	if len(said) != 2+3*maxSaid || len(w.said) > maxSaid {
-		t.Errorf("%d told, want %d; %d remembered", len(said), 2+3*maxSaid, len(w.said))
+		t.Errorf("%d reported, want %d; %d remembered", len(said), 2+3*maxSaid, len(w.said))
 	}
 	finish(t, w)
 }

@@ -2,18 +2,18 @@ package ring
 
 import "fmt"
 
-// Underway follows the records of a ring and knows how many packets the kernel had counted
-// at the last seal that no record accounts for yet: they were on their way. Later seals of
-// the same recorder account for them; after a crash nobody does.
+// Underway follows the records of a ring. It knows how many packets the kernel had counted at
+// the last seal, but no record accounts for yet: they were in transit. Later seals of the same
+// recorder account for them; after a crash, no record does.
 type Underway struct {
 	started bool
-	kernel  uint64 // at the last seal that says it
+	kernel  uint64 // at the last seal that states it
 	series  string // of that seal, without its age
 	seen    map[string]uint64
 	at      Time // of the last seal with counters
 }
 
-// Take follows one record.
+// Take processes one record.
 func (u *Underway) Take(r *Record) {
 	switch {
 	case r.Start != nil:
@@ -33,9 +33,9 @@ func (u *Underway) Take(r *Record) {
 
 const maxCounted = 1024 // series
 
-// Packets is how many there were, and at what time; false if the recorder stopped in order or
-// no seal tells. The counters of parts with an age of their own may be older than those of
-// the kernel, so there may be fewer.
+// Packets returns their number and the time of the last seal; false if the recorder stopped
+// properly or no seal states it. The counters of series with their own age may be older than
+// those of the kernel, so the actual number may be lower.
 func (u *Underway) Packets() (n uint64, at Time, known bool) {
 	if u.kernel == 0 {
 		return 0, 0, false
@@ -49,7 +49,7 @@ func (u *Underway) Packets() (n uint64, at Time, known bool) {
 	return u.kernel - min(seen, u.kernel), u.at, true
 }
 
-// String says it in words, "" if it is not known.
+// String describes them in words, "" if they are not known.
 func (u *Underway) String() string {
 	n, at, known := u.Packets()
 	if !known {

@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// TestCrashStatesWhatWasOnItsWay: what the kernel had counted at the last seal and no record
-// accounts for is stated by Verify, and by the next start.
+// TestCrashStatesWhatWasOnItsWay checks that Verify and the next start state the packets that
+// the kernel had counted at the last seal, but no record accounts for.
 func TestCrashStatesWhatWasOnItsWay(t *testing.T) {
 	top := t.TempDir()
 	dir, crashed := filepath.Join(top, "ring"), filepath.Join(top, "crashed")
@@ -53,6 +53,6 @@ func TestCrashStatesWhatWasOnItsWay(t *testing.T) {
 	v, err = Verify(dir, VerifyOptions{})
 	must(t, err)
 	if len(v.Holes) != 1 || strings.Contains(v.Holes[0].Detail, "kernel") || len(v.Notes) > 0 {
-		t.Errorf("stopped in order: gaps %+v, notes %q", v.Holes, v.Notes)
+		t.Errorf("stopped properly: gaps %+v, notes %q", v.Holes, v.Notes)
 	}
 }

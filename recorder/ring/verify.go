@@ -17,16 +17,16 @@ import (
 
 // VerifyOptions of Verify.
 type VerifyOptions struct {
-	Keys       []ed25519.PublicKey // the node's, as known from elsewhere; none: what the ring itself says
+	Keys       []ed25519.PublicKey // the node's, from a trusted source; empty: those in the ring
 	Witnesses  []ed25519.PublicKey // likewise for anchors
-	Anchors    []Anchor            // kept outside the ring: its chain must reach them
-	SkipHashes bool                // look at records and names only
-	HashSides  bool                // but read side files all the same
+	Anchors    []Anchor            // kept outside the ring: its chain must contain their records
+	SkipHashes bool                // check only records and names
+	HashSides  bool                // but read side files anyway
 }
 
-// Problem is something that must not be.
+// Problem is an error in a ring.
 type Problem struct {
-	Record int64  `json:"record"`         // -1 where it is of none
+	Record int64  `json:"record"`         // -1 if it concerns no record
 	File   string `json:"file,omitempty"` // in the ring's folder
 	What   string `json:"what"`
 }
@@ -41,42 +41,42 @@ func (p Problem) String() string {
 	return fmt.Sprintf("%s: %s", p.File, p.What)
 }
 
-// Report is what Verify found.
+// Report is the result of Verify.
 type Report struct {
 	Ring     string    `json:"ring"`
 	Node     string    `json:"node"`
 	Records  int64     `json:"records"`
-	Problems []Problem `json:"problems"` // at most 1000 of them
+	Problems []Problem `json:"problems"` // at most 1000
 	More     int       `json:"more_problems,omitempty"`
 
-	Segments int   `json:"segments"` // there, with the size and hash of their seals
+	Segments int   `json:"segments"` // present, with the size and hash of their seals
 	Bytes    int64 `json:"bytes"`
 	Deleted  int64 `json:"deleted"` // by retention, as recorded
 	Hashed   bool  `json:"hashed"`
 
-	Signed      int64    `json:"signed"` // records with a good signature
-	Keys        []string `json:"keys"`   // ids, in the order in which they signed
+	Signed      int64    `json:"signed"` // records with a valid signature
+	Keys        []string `json:"keys"`   // IDs, in the order of their first signature
 	KeysTrusted bool     `json:"keys_trusted"`
 
-	Anchored       int64  `json:"anchored"` // last record a witness has seen; -1 for none
+	Anchored       int64  `json:"anchored"` // last record that a witness has seen; -1 if there is none
 	AnchoredBy     string `json:"anchored_by,omitempty"`
 	AnchoredAt     Time   `json:"anchored_at"`
 	AnchorsTrusted bool   `json:"anchors_trusted"`
 
-	SideFiles      int      `json:"side_files"`             // as they were sealed; hashes too if Hashed
-	SidesOpen      []string `json:"side_files_not_sealed"`  // segments whose side files no record seals yet
+	SideFiles      int      `json:"side_files"`             // that match their seals; hashes too if Hashed
+	SidesOpen      []string `json:"side_files_not_sealed"`  // segments whose side files are not sealed yet
 	SidesRecovered []string `json:"side_files_recovered"`   // sealed after a crash
-	SidesUncovered []string `json:"side_files_not_covered"` // sealed by a release that left them out
+	SidesUncovered []string `json:"side_files_not_covered"` // sealed by a release that did not seal side files
 
 	Open       []string `json:"open"`       // segments still hidden
 	Recovered  []string `json:"recovered"`  // sealed after a crash
 	Unbalanced []string `json:"unbalanced"` // counters do not add up
 	Holes      []Hole   `json:"holes"`
-	Pin        *Pinned  `json:"pin,omitempty"` // the folder is part of a ring, made by Pin
+	Pin        *Pinned  `json:"pin,omitempty"` // the folder is a part of a ring, created by Pin
 	Notes      []string `json:"notes"`
 }
 
-// OK reports whether nothing is wrong.
+// OK reports whether there are no problems.
 func (r *Report) OK() bool { return len(r.Problems) == 0 }
 
 const maxProblems = 1000
@@ -89,26 +89,26 @@ func (r *Report) problem(record int64, file, format string, args ...any) {
 	r.Problems = append(r.Problems, Problem{record, file, fmt.Sprintf(format, args...)})
 }
 
-// verifier walks the chain.
+// verifier verifies a ring.
 type verifier struct {
 	opt     VerifyOptions
 	rep     *Report
 	hist    *history
-	key     ed25519.PublicKey // that signs now
+	key     ed25519.PublicKey // of the current signer
 	keyID   string
 	hashes  [][sha256.Size]byte
 	sealed  map[ID]bool
 	numbers map[string][]uint64 // sealed, by series
-	gaps    map[string][]Range  // numbers that are said not to be there
+	gaps    map[string][]Range  // numbers recorded as missing
 	below   map[string]uint64   // numbers below are explained by a start
 	sides   map[ID]*sideSeals
-	sums    map[string]ID // of side files, to tell whose a foreign one is
+	sums    map[string]ID // of side files, to identify those of other segments
 	ring    *Ring
 }
 
-// Verify checks the chain of records, their signatures, the hashes of all segments, and
-// that every number is there, deleted by a record, or said to be missing. The error is
-// for rings that cannot be read at all; what is wrong with one is in the Report.
+// Verify checks the chain of records, their signatures, the hashes of all segments, and that
+// every number exists, was deleted by a record, or is recorded as missing. It returns an error
+// if a ring cannot be read; problems with the ring are in the Report.
 func Verify(dir string, opt VerifyOptions) (*Report, error) {
 	v, err := verifyChain(dir, opt)
 	if err != nil {
@@ -119,7 +119,7 @@ func Verify(dir string, opt VerifyOptions) (*Report, error) {
 	return v.rep, nil
 }
 
-// verifyChain checks the records and the anchors, and no other file.
+// verifyChain checks only the records and the anchors.
 func verifyChain(dir string, opt VerifyOptions) (*verifier, error) {
 	r, err := Open(dir)
 	if err != nil {
@@ -178,10 +178,10 @@ func (v *verifier) chain() error {
 		return err
 	}
 	if text := v.hist.underway.String(); text != "" && !v.ring.Writing && v.rep.Pin == nil {
-		v.rep.Notes = append(v.rep.Notes, "the recorder ended without a stop: "+text)
+		v.rep.Notes = append(v.rep.Notes, "the recorder ended without a stop record: "+text)
 	}
 	if info, err := f.Stat(); err == nil && info.Size() > whole && !v.ring.Writing {
-		v.rep.Notes = append(v.rep.Notes, fmt.Sprintf("%s ends in %d bytes of a record that was never finished; the next recorder cuts them", sealsName, info.Size()-whole))
+		v.rep.Notes = append(v.rep.Notes, fmt.Sprintf("%s ends with %d bytes of an unfinished record, which the next recorder will remove", sealsName, info.Size()-whole))
 	}
 	return nil
 }
@@ -197,13 +197,13 @@ func (v *verifier) record(r *Record, prev string) {
 	case r.N != uint64(n):
 		rep.problem(n, "", "its number is %d, want %d", r.N, n)
 	case r.Prev != prev:
-		rep.problem(n, "", "it follows a record with hash %.16s…, the one before it has %.16s…", r.Prev, prev)
+		rep.problem(n, "", "its previous record must have the hash %.16s…, but has %.16s…", r.Prev, prev)
 	}
 	if r.Ring != rep.Ring {
-		rep.problem(n, "", "it is of ring %.40q, want %s", r.Ring, rep.Ring)
+		rep.problem(n, "", "it belongs to ring %.40q, want %s", r.Ring, rep.Ring)
 	}
 	if (n == 0) != (r.Kind == KindRing) {
-		rep.problem(n, "", "kind %q, want the record of the ring as the first and only there", r.Kind)
+		rep.problem(n, "", "kind %q: the record of the ring must be the first record, and only that", r.Kind)
 	}
 	switch {
 	case r.Origin != nil:
@@ -211,7 +211,7 @@ func (v *verifier) record(r *Record, prev string) {
 	case r.Start != nil:
 		v.setKey(n, r.Start.PublicKey)
 		if d := r.Start.Damaged; d > 0 {
-			rep.Notes = append(rep.Notes, fmt.Sprintf("the recorder of record %d found %d lines that it could not read", n, d))
+			rep.Notes = append(rep.Notes, fmt.Sprintf("the recorder of record %d found %d unreadable lines", n, d))
 		}
 		for s, next := range r.Start.Next {
 			v.below[s] = max(v.below[s], next)
@@ -237,31 +237,31 @@ func (v *verifier) record(r *Record, prev string) {
 	v.hist.take(r)
 }
 
-// setKey follows the ring from one key to the next.
+// setKey follows changes of the signing key.
 func (v *verifier) setKey(n int64, text string) {
 	rep := v.rep
 	if text == "" {
 		if v.key != nil {
-			rep.problem(n, "", "records are not signed from here on")
+			rep.problem(n, "", "records are not signed from this one on")
 		}
 		v.key, v.keyID = nil, ""
 		return
 	}
 	key, ok := publicKey(text)
 	if !ok {
-		rep.problem(n, "", "a public key that is none")
+		rep.problem(n, "", "invalid public key")
 		return
 	}
 	if v.key.Equal(key) {
 		return
 	}
 	if v.key != nil {
-		rep.Notes = append(rep.Notes, fmt.Sprintf("another key signs from record %d on", n))
+		rep.Notes = append(rep.Notes, fmt.Sprintf("the signing key changes at record %d", n))
 	}
 	v.key, v.keyID = key, KeyID(key)
 	rep.Keys = append(rep.Keys, v.keyID)
 	if len(v.opt.Keys) > 0 && !holds(v.opt.Keys, key) {
-		rep.problem(n, "", "signed by key %.16s…, which is not one of those given", v.keyID)
+		rep.problem(n, "", "signed by key %.16s…, which is not one of the given keys", v.keyID)
 	}
 }
 
@@ -273,14 +273,14 @@ func (v *verifier) signature(n int64, r *Record) {
 	switch {
 	case v.key == nil && len(r.Sig) == 0:
 		if len(v.opt.Keys) > 0 {
-			v.rep.problem(n, "", "it is not signed")
+			v.rep.problem(n, "", "the record is not signed")
 		}
 	case v.key != nil && r.signedBy(v.key):
 		v.rep.Signed++
 	case len(r.Sig) == 0:
-		v.rep.problem(n, "", "it is not signed")
+		v.rep.problem(n, "", "the record is not signed")
 	default:
-		v.rep.problem(n, "", "the signature does not hold")
+		v.rep.problem(n, "", "the signature is not valid")
 	}
 }
 
@@ -295,14 +295,14 @@ func (v *verifier) segment(n int64, s *Seal) {
 		v.rep.Recovered = append(v.rep.Recovered, id.Segment())
 	}
 	if s.Counters != nil && (s.Balanced == nil || *s.Balanced != s.Counters.Balanced()) {
-		v.rep.problem(n, id.Segment(), "it says balanced, its counters say otherwise")
+		v.rep.problem(n, id.Segment(), "its field balanced contradicts its counters")
 	}
 	if s.Counters != nil && !s.Counters.Balanced() {
 		v.rep.Unbalanced = append(v.rep.Unbalanced, id.Segment())
 	}
 }
 
-// numbering looks for numbers that nothing explains.
+// numbering looks for numbers that no record explains.
 func (v *verifier) numbering() {
 	var names []string
 	for s := range v.numbers {
@@ -320,7 +320,7 @@ func (v *verifier) numbering() {
 					continue
 				}
 				if !within(v.gaps[series], next) {
-					v.rep.problem(-1, ID{series, v.rep.Node, next}.Segment(), "no record seals it or says why it is not there")
+					v.rep.problem(-1, ID{series, v.rep.Node, next}.Segment(), "the segment is missing, and no record explains it")
 				}
 				if v.rep.More > 0 {
 					return
@@ -349,7 +349,7 @@ func (v *verifier) files() {
 				v.rep.problem(int64(s.Record.N), name, "the file is missing, and no record says that it was deleted")
 			}
 		case s.Seal == nil && within(v.hist.deleted[s.ID.Series], s.ID.Sequence):
-			v.rep.Notes = append(v.rep.Notes, name+" is still there although its deletion is recorded")
+			v.rep.Notes = append(v.rep.Notes, name+" still exists although its deletion is recorded")
 		case s.Seal == nil:
 			v.rep.problem(-1, name, "no record seals it")
 		default:
@@ -369,13 +369,13 @@ func (v *verifier) file(s Segment) {
 		sum, err := hashFile(s.Path)
 		switch {
 		case errors.Is(err, fs.ErrNotExist) && v.ring.Writing:
-			v.rep.Notes = append(v.rep.Notes, name+" was deleted while it was looked at")
+			v.rep.Notes = append(v.rep.Notes, name+" was deleted during verification")
 			return
 		case err != nil:
 			v.rep.problem(n, name, "%v", err)
 			return
 		case sum != strings.ToLower(s.Seal.SHA256):
-			v.rep.problem(n, name, "its SHA-256 is not the sealed one")
+			v.rep.problem(n, name, "its SHA-256 differs from its seal")
 			return
 		}
 	}

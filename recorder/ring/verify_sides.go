@@ -10,7 +10,7 @@ import (
 	"strings"
 )
 
-// sideRecord follows what the chain says of the side files of a segment.
+// sideRecord follows the state of a segment's side files in the chain.
 func (v *verifier) sideRecord(n int64, r *Record) {
 	id := r.Sides.ID()
 	s := v.sides[id]
@@ -20,9 +20,9 @@ func (v *verifier) sideRecord(n int64, r *Record) {
 	}
 	switch {
 	case !v.sealed[id]:
-		v.rep.problem(n, id.Segment(), "it seals side files of a segment that no record before it seals")
+		v.rep.problem(n, id.Segment(), "it seals the side files of a segment that was not sealed before")
 	case r.Sides.Reopened && !s.sealed():
-		v.rep.problem(n, id.Segment(), "it opens side files again that were not sealed")
+		v.rep.problem(n, id.Segment(), "it reopens side files that were not sealed")
 	case !r.Sides.Reopened && s.sealed():
 		v.rep.problem(n, id.Segment(), "its side files are sealed a second time")
 	}
@@ -32,7 +32,7 @@ func (v *verifier) sideRecord(n int64, r *Record) {
 	}
 }
 
-// sidesOf compares the side files of a segment that is there with their record.
+// sidesOf compares the side files of an existing segment with their record.
 func (v *verifier) sidesOf(s Segment) {
 	name, sides := s.ID.Segment(), v.sides[s.ID]
 	switch {
@@ -65,18 +65,18 @@ func (v *verifier) sidesOf(s Segment) {
 	for _, side := range s.Side {
 		_, kind, _, _ := ParseName(side)
 		if !sides.open && !slices.ContainsFunc(files, func(f SideFile) bool { return f.Kind == kind }) {
-			v.sideProblem(s, sides, side, "a foreign side file: no record lists it")
+			v.sideProblem(s, sides, side, "an unexpected side file: no record lists it")
 		}
 	}
 }
 
-// sideFile says what is wrong with a side file, "" for nothing.
+// sideFile describes the problem with a side file, "" if there is none.
 func (v *verifier) sideFile(id ID, want *SideFile, open bool) string {
 	path := filepath.Join(v.ring.Dir, id.Side(want.Kind))
 	info, err := os.Lstat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && v.rep.Pin != nil && !v.rep.Pin.Keys && want.Kind == KeysKind:
-		return "" // the snapshot was made without keys
+		return "" // the snapshot was taken without keys
 	case errors.Is(err, fs.ErrNotExist):
 		return "the side file is missing"
 	case err != nil:
@@ -106,15 +106,15 @@ func (v *verifier) sideFile(id ID, want *SideFile, open bool) string {
 	case sum == strings.ToLower(want.SHA256) && size == want.Size:
 		return ""
 	case known && of != id:
-		return "a foreign side file: it is sealed beside " + of.Segment()
+		return "the side file of another segment: it is sealed with " + of.Segment()
 	case size != want.Size:
 		return sizes(size, want.Size)
 	}
-	return "its SHA-256 is not the sealed one"
+	return "its SHA-256 differs from its seal"
 }
 
-// sideProblem reports what is wrong with a side file, unless the recorder changed or removed
-// it by right since the chain was read.
+// sideProblem reports a problem with a side file, unless the recorder has properly changed or
+// removed the file since the chain was read.
 func (v *verifier) sideProblem(s Segment, sides *sideSeals, file, what string) {
 	if what == "" {
 		return
@@ -126,7 +126,7 @@ func (v *verifier) sideProblem(s Segment, sides *sideSeals, file, what string) {
 			i = slices.IndexFunc(now.Segments, func(x Segment) bool { return x.ID == s.ID && x.Seal != nil })
 		}
 		if err == nil && (i < 0 || !now.Segments[i].sides.same(sides)) {
-			v.rep.Notes = append(v.rep.Notes, file+" was changed by the recorder while it was looked at")
+			v.rep.Notes = append(v.rep.Notes, file+" was changed by the recorder during verification")
 			return
 		}
 	}

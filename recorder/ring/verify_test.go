@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-// sealedRing makes a ring of n signed segments with ten packets each, anchored behind the
+// sealedRing creates a ring of n signed segments with ten packets each, anchored after the
 // second.
 func sealedRing(t testing.TB, n int) (dir string, key, witness ed25519.PrivateKey) {
 	t.Helper()
@@ -49,7 +49,7 @@ func TestVerifyAcceptsWhatWasWritten(t *testing.T) {
 	if !rep.OK() || rep.Segments != 3 || rep.Signed != 7 || rep.Records != 7 || rep.Anchored != 3 || rep.AnchoredBy != "hub" || !rep.KeysTrusted {
 		t.Fatalf("%+v", rep)
 	}
-	// A witness that is not one of those given anchors nothing.
+	// A witness that is not one of the given ones is ignored.
 	rep, err = Verify(dir, VerifyOptions{Witnesses: public(key)})
 	must(t, err)
 	if !rep.OK() || rep.Anchored != -1 || len(rep.Notes) != 1 {
@@ -57,7 +57,7 @@ func TestVerifyAcceptsWhatWasWritten(t *testing.T) {
 	}
 }
 
-func TestVerifyRefusesWhatWasChanged(t *testing.T) {
+func TestVerifyRejectsChanges(t *testing.T) {
 	edit := func(t *testing.T, path string, f func([]byte) []byte) {
 		b, err := os.ReadFile(path)
 		must(t, err)
@@ -87,7 +87,7 @@ func TestVerifyRefusesWhatWasChanged(t *testing.T) {
 	}{
 		{"a byte of a segment", func(t *testing.T, dir string) {
 			edit(t, filepath.Join(dir, second), func(b []byte) []byte { b[len(b)/2] ^= 1; return b })
-		}, "its SHA-256 is not the sealed one"},
+		}, "its SHA-256 differs from its seal"},
 		{"a shorter segment", func(t *testing.T, dir string) { must(t, os.Truncate(filepath.Join(dir, second), 100)) }, "100 bytes, sealed with"},
 		{"a removed segment", func(t *testing.T, dir string) { must(t, os.Remove(filepath.Join(dir, second))) }, "the file is missing"},
 		{"an added segment", func(t *testing.T, dir string) {
@@ -96,27 +96,27 @@ func TestVerifyRefusesWhatWasChanged(t *testing.T) {
 		{"a hidden segment with a seal", func(t *testing.T, dir string) {
 			must(t, os.Rename(filepath.Join(dir, second), filepath.Join(dir, "."+second)))
 		}, "the file is missing"},
-		{"a changed record", swap(3, `"packets":10`, `"packets":11`), "the signature does not hold"},
-		{"a record taken out", seals(func(l [][]byte) [][]byte { return append(l[:3:3], l[4:]...) }), "its number is 4, want 3"},
-		{"records that changed places", seals(func(l [][]byte) [][]byte { l[2], l[3] = l[3], l[2]; return l }), "its number is 3, want 2"},
-		{"a signature taken off", seals(func(l [][]byte) [][]byte {
+		{"a changed record", swap(3, `"packets":10`, `"packets":11`), "the signature is not valid"},
+		{"a removed record", seals(func(l [][]byte) [][]byte { return append(l[:3:3], l[4:]...) }), "its number is 4, want 3"},
+		{"swapped records", seals(func(l [][]byte) [][]byte { l[2], l[3] = l[3], l[2]; return l }), "its number is 3, want 2"},
+		{"a removed signature", seals(func(l [][]byte) [][]byte {
 			l[3] = regexp.MustCompile(`,"key".*`).ReplaceAll(l[3], []byte("}"))
 			return l
-		}), "it is not signed"},
+		}), "the record is not signed"},
 		{"the signature of another record", seals(func(l [][]byte) [][]byte {
 			sig := regexp.MustCompile(`"sig":"[^"]*"`)
 			l[3] = sig.ReplaceAllLiteral(l[3], sig.Find(l[2]))
 			return l
-		}), "the signature does not hold"},
-		{"a line that is none", swap(3, `{"record"`, `{"recorb"`), "reading record"},
-		{"a changed anchor", swap(4, `"witness":"hub"`, `"witness":"hud"`), "the signature does not hold"},
-		{"a first record that is gone", seals(func(l [][]byte) [][]byte { return l[1:] }), "want the record of the ring as the first"},
+		}), "the signature is not valid"},
+		{"an invalid line", swap(3, `{"record"`, `{"recorb"`), "reading record"},
+		{"a changed anchor", swap(4, `"witness":"hub"`, `"witness":"hud"`), "the signature is not valid"},
+		{"a missing first record", seals(func(l [][]byte) [][]byte { return l[1:] }), "the record of the ring must be the first record"},
 		{"another ring's records", seals(func(l [][]byte) [][]byte {
 			for i := range l {
 				l[i] = bytes.Replace(l[i], []byte(`"ring":"`), []byte(`"ring":"0`), 1)
 			}
 			return l
-		}), "the signature does not hold"},
+		}), "the signature is not valid"},
 	} {
 		t.Run(c.what, func(t *testing.T) {
 			dir, _, _ := sealedRing(t, 4)
@@ -134,7 +134,7 @@ func TestVerifyRefusesWhatWasChanged(t *testing.T) {
 	}
 }
 
-// TestACutTailShowsAgainstAnAnchor documents what a chain cannot show by itself.
+// TestACutTailShowsAgainstAnAnchor shows what a chain cannot prove by itself.
 func TestACutTailShowsAgainstAnAnchor(t *testing.T) {
 	dir, key, witness := sealedRing(t, 4)
 	r, err := Open(dir)
@@ -157,7 +157,7 @@ func TestACutTailShowsAgainstAnAnchor(t *testing.T) {
 	rep, err = Verify(dir, VerifyOptions{Keys: public(key)})
 	must(t, err)
 	if !rep.OK() || rep.Anchored != -1 {
-		t.Fatalf("the chain says more than it can: %+v", rep)
+		t.Fatalf("the chain proves more than it can: %+v", rep)
 	}
 	rep, err = Verify(dir, VerifyOptions{Keys: public(key), Anchors: []Anchor{kept}})
 	must(t, err)
@@ -202,12 +202,12 @@ func TestARingThatIsSignedStaysSigned(t *testing.T) {
 	rep, err = Verify(dir, VerifyOptions{Keys: public(key)})
 	must(t, err)
 	if rep.OK() {
-		t.Fatal("another key than the given one signs")
+		t.Fatal("a key other than the given one was accepted")
 	}
 	finish(t, create(t, Options{Dir: dir}))
 	rep, err = Verify(dir, VerifyOptions{})
 	must(t, err)
 	if rep.OK() {
-		t.Fatal("a signed ring goes on without signatures")
+		t.Fatal("unsigned records in a signed ring were accepted")
 	}
 }

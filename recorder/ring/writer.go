@@ -14,15 +14,15 @@ import (
 	"time"
 )
 
-// maxUnsealed is how many finished segments may wait for the disk to have them whole.
-// They are files already and cost an open file each; the kernel slows down writing by
-// itself where too much of them is in its memory only.
+// maxUnsealed is how many finished segments may wait to be sealed. Each is a file already and
+// keeps a file open; the kernel slows down writing by itself if too much of them is only in
+// memory.
 const maxUnsealed = 256
 
-// Options of a Writer. What is 0 has a default; limits of retention that are 0 do not hold.
+// Options of a Writer. Zero values have defaults; retention limits of zero do not apply.
 type Options struct {
-	Dir      string    // made where it is not there
-	File     string    // instead of Dir: one capture file, which must not be there yet
+	Dir      string    // created if it does not exist
+	File     string    // instead of Dir: one capture file, which must not exist yet
 	Stream   io.Writer // instead of Dir: a live stream
 	Node     string    // name of the node, part of every file's name
 	Recorder string    // name and version of the program, for seals and section headers
@@ -30,21 +30,21 @@ type Options struct {
 
 	Key ed25519.PrivateKey // signs the records; nil leaves them unsigned
 
-	SegmentBytes int64         // a segment ends when it has this size; 64 MiB
-	SegmentTime  time.Duration // or this age; 60 s
+	SegmentBytes int64         // size at which a segment ends; 64 MiB
+	SegmentTime  time.Duration // or its age; 60 s
 
 	MaxBytes int64         // sealed segments and their side files together
 	MaxAge   time.Duration // since the last packet of a segment
-	Reserve  int64         // free bytes left for others; ring deletes its own segments for it, then stops
+	Reserve  int64         // bytes to leave free on the disk; ring deletes its own segments to do so, then stops
 
 	QueueBytes int           // memory between Append and the disk, for each series; 8 MiB
-	Patience   time.Duration // how long Append waits for a slow disk before it drops; 500 ms
-	FlushEvery time.Duration // packets reach the file after this time at the latest; 200 ms
-	SyncEvery  time.Duration // and the disk after this; 1 s; below 0 only when sealed
-	RetryEvery time.Duration // between attempts while the disk refuses; 1 s
+	Patience   time.Duration // how long Append waits for a slow disk before it drops packets; 500 ms
+	FlushEvery time.Duration // maximum time until packets are written to the file; 200 ms
+	SyncEvery  time.Duration // maximum time until they are synced; 1 s; below 0: only when sealed
+	RetryEvery time.Duration // between attempts while the disk fails; 1 s
 
-	OnError func(error)  // is told of troubles; must not call the ring
-	OnSeal  func(Record) // is told of each segment that got its name; must not call the ring
+	OnError func(error)  // receives errors; must not call the ring
+	OnSeal  func(Record) // receives the record of each sealed segment; must not call the ring
 }
 
 func (o *Options) setDefaults() {
@@ -73,13 +73,13 @@ func (o *Options) setDefaults() {
 	}
 }
 
-// Writer writes into a ring. All its methods, and those of its series, may be called
-// from any goroutine.
+// Writer writes to a ring. All its methods, and those of its series, can be called from any
+// goroutine.
 type Writer struct {
 	opt   Options
 	name  string // id of the ring, or of the recording
 	chain *chain // nil for one file or stream
-	start Start  // as written
+	start Start  // the written start record
 	found []Record
 
 	firstID  uint64
@@ -88,45 +88,45 @@ type Writer struct {
 	discard  bool          // a file without packets is removed
 	stop     chan struct{}
 	ticker   sync.WaitGroup // tick and janitor
-	disks    sync.WaitGroup // one a series
+	disks    sync.WaitGroup // one for each series
 	sealer   sync.WaitGroup
 
-	sideSeal sync.Mutex    // held while side files are sealed or opened again
-	sideWait time.Duration // a request for a seal waits for side files
+	sideSeal sync.Mutex    // held while side files are sealed or reopened
+	sideWait time.Duration // how long a request for a seal waits for side files
 
 	home sync.Mutex  // guards the three below
 	dir  os.FileInfo // the folder that was opened
 	lock *os.File
-	move int // how often the folder was found in another place
+	move int // how often the folder was remounted
 
 	untidy atomic.Bool // sealed since retention last looked
 
 	retention sync.Mutex // one run at a time; guards the two below
 	doomed    []string   // files whose deletion is recorded
-	owed      []Deletion // not recorded yet, for want of space
+	owed      []Deletion // not recorded yet because the disk is full
 
 	reports sync.Mutex
-	said    map[string]time.Time // troubles that were told, and when
+	said    map[string]time.Time // reported errors, and when
 
 	mu      sync.Mutex
 	series  []*Series
 	next    map[string]uint64
 	live    []liveSegment // sealed and not deleted, in order of sealing
-	open    []ID          // of those, whose side files are not sealed
+	open    []ID          // those whose side files are not sealed
 	closed  bool
-	trouble error // what the ring as a whole suffers from now
+	trouble error // current error of the whole ring
 }
 
-// liveSegment is a sealed segment that is there.
+// liveSegment is a sealed segment that has not been deleted.
 type liveSegment struct {
 	id          ID
 	first, last Time
-	newest      time.Time // when its last packet came, on a clock that nobody sets
+	newest      time.Time // arrival of its last packet, on a clock that is never set
 }
 
-// Create opens a ring for writing, and makes one where dir is empty or missing. What a
-// crash left is sealed first. It answers ErrLocked while another Writer is alive. With
-// Options.File or Stream it makes a ring of one segment, without a folder.
+// Create opens a ring for writing, and creates one if dir is empty or missing. It first seals
+// what a crash left. It returns ErrLocked if the ring has another Writer. With Options.File or
+// Stream it creates a ring of one segment, without a folder.
 func Create(opt Options) (*Writer, error) {
 	w, err := newWriter(opt)
 	if err != nil {
@@ -144,7 +144,7 @@ func (w *Writer) run() {
 	}
 }
 
-// newWriter does all that Create does, and starts nothing.
+// newWriter is Create without starting the goroutines.
 func newWriter(opt Options) (*Writer, error) {
 	opt.setDefaults()
 	w := &Writer{opt: opt, seals: make(chan *segment, maxUnsealed), finished: make(chan struct{}, 1), sideWait: sideWait, stop: make(chan struct{}), next: map[string]uint64{}, said: map[string]time.Time{}}
@@ -177,7 +177,7 @@ func newWriter(opt Options) (*Writer, error) {
 	return w, nil
 }
 
-// takeLock holds the ring until its file is closed or the process ends.
+// takeLock locks the ring until the file is closed or the process ends.
 func takeLock(dir string) (*os.File, error) {
 	path := filepath.Join(dir, lockName)
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
@@ -195,7 +195,7 @@ func takeLock(dir string) (*os.File, error) {
 	return f, nil
 }
 
-// begin reads what is there, recovers it, and writes the start record.
+// begin reads the existing ring, recovers it, and writes the start record.
 func (w *Writer) begin() error {
 	c, old, err := openChain(w.opt.Dir, w.opt.Node, w.opt.Key)
 	if err != nil {
@@ -213,7 +213,7 @@ func (w *Writer) begin() error {
 	if _, err := c.append(&Record{Kind: KindStart, Start: &s}); err != nil {
 		return err
 	}
-	// Recovered segments come after the start, whose key signs them.
+	// Recovered segments follow the start record, whose key signs them.
 	for _, f := range found.unsealed {
 		if err := w.sealRecovered(f); err != nil {
 			return err
@@ -224,27 +224,27 @@ func (w *Writer) begin() error {
 
 const packetIDMask = 1<<40 - 1
 
-// packetBase is the part of packet ids that is the ring's own: 24 bits of its hash.
+// packetBase returns the ring's part of packet IDs: 24 bits of its hash.
 func packetBase(ring string) uint64 {
 	sum := sha256.Sum256([]byte(ring))
 	return uint64(sum[0])<<56 | uint64(sum[1])<<48 | uint64(sum[2])<<40
 }
 
-// Ring is the ring's id, or that of the recording in one file.
+// Ring returns the ring's ID, or that of a recording to a file or stream.
 func (w *Writer) Ring() string { return w.name }
 
-// FirstPacketID is an id that no packet of the ring has; count up from here. Its upper
-// 24 bits are the ring's, the lower 40 count on over restarts.
+// FirstPacketID returns the first unused packet ID of the ring; count up from it. Its upper
+// 24 bits are the ring's; the lower 40 continue across restarts.
 func (w *Writer) FirstPacketID() uint64 { return w.firstID }
 
-// Recovered lists the seals of segments that a crash had left unfinished.
+// Recovered returns the seals of segments that a crash had left unfinished.
 func (w *Writer) Recovered() []Record { return w.found }
 
-// Series begins a series of segments: all have one link type and one snap length. A name
-// is taken once in a Writer's life. One file or stream has one series.
+// Series starts a series of segments, which have the same link type and snap length. A Writer
+// accepts each name once. A file or stream has one series.
 func (w *Writer) Series(opt SeriesOptions) (*Series, error) {
 	if !validSeries(opt.Name) {
-		return nil, fmt.Errorf("series %q: want 1 to 32 lower-case letters, digits or underscores", opt.Name)
+		return nil, fmt.Errorf("series %q: use 1 to 32 lower-case letters, digits or underscores", opt.Name)
 	}
 	if opt.SnapLen == 0 || opt.SnapLen > maxCaptured {
 		opt.SnapLen = maxCaptured
@@ -256,7 +256,7 @@ func (w *Writer) Series(opt SeriesOptions) (*Series, error) {
 	}
 	for _, s := range w.series {
 		if s.opt.Name == opt.Name {
-			return nil, fmt.Errorf("series %q is there already", opt.Name)
+			return nil, fmt.Errorf("series %q already exists", opt.Name)
 		}
 	}
 	s := newSeries(w, opt, max(w.next[opt.Name], 1))
@@ -279,7 +279,7 @@ func (w *Writer) allSeries() []*Series {
 	return w.series[:len(w.series):len(w.series)]
 }
 
-// Seal ends the current segments and waits until they have their names.
+// Seal ends the current segments and waits until they are sealed.
 func (w *Writer) Seal(ctx context.Context) error {
 	var all []*segment
 	for _, s := range w.allSeries() {
@@ -299,7 +299,7 @@ func (w *Writer) Seal(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// Countersign keeps what a witness signed in the chain.
+// Countersign writes a witness's anchor to the chain.
 func (w *Writer) Countersign(a Anchor) error {
 	if err := a.check(w.chain.ring); err != nil {
 		return err
@@ -308,11 +308,11 @@ func (w *Writer) Countersign(a Anchor) error {
 	return err
 }
 
-// Head is the last record: what a witness is asked to sign.
+// Head returns the last record, for a witness to sign.
 func (w *Writer) Head() (n uint64, hash string) { return w.chain.head() }
 
-// Close seals what is there, with the side files as they are, and ends the ring. Where the disk does not answer it gives
-// up when ctx ends: the rest is recovered at the next start.
+// Close seals everything, with the side files as they are, and closes the ring. If the disk
+// does not respond, it gives up when ctx ends; the next start recovers the rest.
 func (w *Writer) Close(ctx context.Context) error {
 	w.mu.Lock()
 	if w.closed {
@@ -332,7 +332,7 @@ func (w *Writer) Close(ctx context.Context) error {
 	case err := <-ended:
 		return err
 	case <-ctx.Done():
-		return fmt.Errorf("closing %s: the disk does not answer: %w", w.place(), context.Cause(ctx))
+		return fmt.Errorf("closing %s: the disk does not respond: %w", w.place(), context.Cause(ctx))
 	}
 }
 
@@ -366,8 +366,8 @@ func (w *Writer) close(series []*Series) error {
 	return errors.Join(err, w.chain.close(), w.lock.Close())
 }
 
-// runTicker gives old chunks to the disk, ends old segments, and tries again after
-// trouble. It touches no disk itself, so a disk that hangs does not stop it.
+// runTicker passes old chunks to the disk, ends old segments, and retries after errors. It does
+// not use the disk itself, so a disk that hangs does not stop it.
 func (w *Writer) runTicker() {
 	t := time.NewTicker(max(w.opt.FlushEvery/2, time.Millisecond))
 	defer t.Stop()
@@ -383,25 +383,25 @@ func (w *Writer) runTicker() {
 	}
 }
 
-// Status is what the ring does now.
+// Status is the current state of the ring.
 type Status struct {
 	Series   []SeriesStatus
-	Segments int   // sealed and there
-	Trouble  error // what keeps finished segments from being sealed or old ones from being removed; nil when all is well
+	Segments int   // sealed and not deleted
+	Trouble  error // why finished segments cannot be sealed or old ones removed; nil if there is no error
 }
 
-// SeriesStatus is what a series does now.
+// SeriesStatus is the current state of a series.
 type SeriesStatus struct {
 	Name     string
-	Current  ID     // zero where no segment is begun
-	Packets  uint64 // taken by Append since the start
+	Current  ID     // zero if no segment is open
+	Packets  uint64 // accepted by Append since the start
 	Bytes    uint64
 	Dropped  uint64 // by the ring itself
-	Down     bool   // the disk refuses; packets are dropped
+	Down     bool   // the disk has failed or is too slow; packets are dropped
 	LastFail error
 }
 
-// Status tells it, for metrics and status lines. It touches no disk.
+// Status returns the state, for metrics and status lines. It does not use the disk.
 func (w *Writer) Status() Status {
 	w.mu.Lock()
 	st := Status{Segments: len(w.live), Trouble: w.trouble}

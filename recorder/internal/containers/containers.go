@@ -3,11 +3,11 @@
 // Package containers knows the names of this machine's containers and services without
 // Kubernetes.
 //
-// The path of a control group tells a container's id, or a unit of systemd; the rest is
-// read from what runtimes keep on disk (containerd, Docker, Podman, CRI-O), or asked at
-// their sockets. It answers from memory and never makes the recorder wait: what it does not
-// know yet it looks for beside, and tells when it was found. It keeps to fixed limits, takes
-// names and images and two labels and nothing else, and runs no program.
+// The path of a control group contains a container's ID or a systemd unit; the rest is read
+// from the files of the runtimes (containerd, Docker, Podman, CRI-O), or requested at their
+// sockets. It answers from memory and never makes the recorder wait: it looks up unknown
+// containers in the background and reports when it has found them. It has fixed limits, keeps
+// only names, images and two labels, and runs no program.
 package containers
 
 import (
@@ -20,17 +20,17 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/workload"
 )
 
-// Limits on what is kept. What is beyond one is forgotten, the oldest first.
+// Limits on what is kept. Beyond a limit, the oldest is removed first.
 const (
 	maxKnown   = 16384 // containers
-	maxQueue   = 4096  // that wait to be looked for
-	maxChanges = 4096  // that wait to be taken
+	maxQueue   = 4096  // waiting to be looked up
+	maxChanges = 4096  // waiting for Take
 	maxText    = 320   // bytes of an image or a label
 	maxName    = 253   // bytes of a name
 )
 
-// pauses are how long after one look for a container the next one comes: a control group is
-// often there before what its runtime writes.
+// pauses are the times between attempts to find a container: a control group often exists
+// before the files of its runtime.
 func pauses() []time.Duration {
 	return []time.Duration{50 * time.Millisecond, 250 * time.Millisecond, time.Second, 5 * time.Second, 20 * time.Second, time.Minute}
 }
@@ -38,36 +38,36 @@ func pauses() []time.Duration {
 // Options of a Source.
 type Options struct {
 	Root    string        // of the file system; "" means /
-	Timeout time.Duration // of a question to a socket; 0 means 2 s
-	Away    time.Duration // how long a socket that does not answer is left alone; 0 means 30 s
-	OnError func(error)   // is told once of each runtime that is there and cannot be asked
+	Timeout time.Duration // of a request to a socket; 0 means 2 s
+	Away    time.Duration // how long a socket that does not respond is not used; 0 means 30 s
+	OnError func(error)   // receives an error once for each runtime that exists, but cannot be used
 
 	pauses []time.Duration
 }
 
-// Source is a workload.Source of this machine's containers. Its methods may be called from
-// any goroutine; Run must run beside.
+// Source is a workload.Source of this machine's containers. Its methods can be called from
+// any goroutine; Run must be running.
 type Source struct {
 	o     Options
-	shops []shop // places that know containers, in the order of asking
+	shops []shop // where containers are looked up, in this order
 
 	wake chan struct{}
 
 	mu      sync.Mutex
-	known   map[string]*entry // by container id
-	order   []string          // of known, the oldest first
+	known   map[string]*entry // by container ID
+	order   []string          // of known, oldest first
 	queue   []string
 	later   []retry
 	busy    bool
 	changes []workload.Change
 	lost    uint64
-	told    map[string]bool // troubles
+	told    map[string]bool // reported errors
 	by      map[string]int  // containers named, by runtime
 }
 
 type entry struct {
-	paths []string // of control groups; the first tells whose runtime it is
-	facts *facts   // nil while it is looked for, and where nobody knows it
+	paths []string // of control groups
+	facts *facts   // nil while it is being looked up, or if it was not found
 	tries int
 }
 
@@ -76,7 +76,7 @@ type retry struct {
 	at time.Time
 }
 
-// facts are what a runtime says of a container.
+// facts are what a runtime knows of a container.
 type facts struct {
 	runtime        string // docker, containerd, cri-o, podman, nerdctl
 	name, image    string
@@ -86,7 +86,7 @@ type facts struct {
 	labels         []workload.Label
 }
 
-// New makes a Source, which looks for nothing before Run.
+// New returns a Source, which looks up nothing before Run.
 func New(o Options) *Source {
 	if o.Root == "" {
 		o.Root = "/"
@@ -106,8 +106,8 @@ func New(o Options) *Source {
 	return &Source{o: o, shops: shops(&o), wake: make(chan struct{}, 1), known: map[string]*entry{}, told: map[string]bool{}, by: map[string]int{}}
 }
 
-// Find says what is known of a control group: at once where its path tells, or where its
-// container was found before.
+// Find returns what is known of a control group: immediately if its path has a name, or if
+// its container was found before.
 func (s *Source) Find(k workload.Key) (workload.InterfaceComment, bool) {
 	if k.Cgroup == "" && k.Container == "" {
 		return workload.InterfaceComment{}, false
@@ -138,7 +138,7 @@ func (s *Source) Find(k workload.Key) (workload.InterfaceComment, bool) {
 	return e.facts.comment(id, k.PodUID), true
 }
 
-// want notes a container to be looked for.
+// want queues a container to be looked up.
 func (s *Source) want(id string) *entry {
 	if len(s.order) >= maxKnown {
 		old := s.order[0]
@@ -154,7 +154,7 @@ func (s *Source) want(id string) *entry {
 	if len(s.queue) < maxQueue {
 		s.queue = append(s.queue, id)
 	} else {
-		e.tries = len(s.o.pauses) // nobody will look
+		e.tries = len(s.o.pauses) // it will not be looked up
 	}
 	select {
 	case s.wake <- struct{}{}:
@@ -163,7 +163,7 @@ func (s *Source) want(id string) *entry {
 	return e
 }
 
-// comment is the answer about a container.
+// comment returns the facts in the form of the Source.
 func (f *facts) comment(id, podUID string) workload.InterfaceComment {
 	w := workload.Identity{
 		Namespace: f.namespace, Pod: f.pod, PodUID: podUID, Container: f.name, Image: f.image,
@@ -178,7 +178,7 @@ func (f *facts) comment(id, podUID string) workload.InterfaceComment {
 	return workload.InterfaceComment{Identity: w, How: f.runtime}
 }
 
-// Take hands over which containers were found.
+// Take returns the containers that were found since the last call.
 func (s *Source) Take(limit int) (changes []workload.Change, lost uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -191,7 +191,7 @@ func (s *Source) Take(limit int) (changes []workload.Change, lost uint64) {
 	return changes, lost
 }
 
-// Run looks for containers until ctx ends.
+// Run looks up containers until ctx ends.
 func (s *Source) Run(ctx context.Context) {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
@@ -214,7 +214,7 @@ func (s *Source) Run(ctx context.Context) {
 	}
 }
 
-// next is the container to look for now, or how long there is nothing to do.
+// next returns the next container to look up, or how long to wait.
 func (s *Source) next(now time.Time) (id string, wait time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -237,7 +237,7 @@ func (s *Source) next(now time.Time) (id string, wait time.Duration) {
 	return id, wait
 }
 
-// look asks all who may know a container.
+// look looks up a container in all places.
 func (s *Source) look(ctx context.Context, id string) {
 	s.mu.Lock()
 	e := s.known[id]
@@ -283,7 +283,7 @@ func (s *Source) look(ctx context.Context, id string) {
 	s.changes = append(s.changes, workload.Change{At: now.UnixNano(), Container: id, Comment: found.comment(id, "")})
 }
 
-// trouble tells once that a runtime cannot be asked.
+// trouble reports once that a runtime cannot be used.
 func (s *Source) trouble(name string, err error) {
 	s.mu.Lock()
 	first := !s.told[name]
@@ -294,7 +294,7 @@ func (s *Source) trouble(name string, err error) {
 	}
 }
 
-// clean makes what a runtime said fit to be kept: names come from whoever made a container.
+// clean cleans and shortens a runtime's text: names are set by the creator of a container.
 func (f *facts) clean() {
 	for _, t := range [...]*string{&f.name, &f.namespace, &f.pod, &f.podUID, &f.owner} {
 		*t = workload.CleanText(*t, maxName)
@@ -305,8 +305,8 @@ func (f *facts) clean() {
 	}
 }
 
-// Prime looks for the containers of control groups and waits until all were looked for, or
-// ctx ends.
+// Prime looks up the containers of control groups and waits until all were looked up, or ctx
+// ends.
 func (s *Source) Prime(ctx context.Context, paths []string) {
 	for _, p := range paths {
 		if id, _ := workload.ParseCgroup(p); id != "" {
@@ -330,14 +330,14 @@ func (s *Source) Prime(ctx context.Context, paths []string) {
 	}
 }
 
-// State is how a Source stands.
+// State is the state of a Source.
 type State struct {
 	Named    int            // containers whose names are known
-	Nameless int            // that nobody knew, or that are looked for
+	Nameless int            // not found, or still being looked up
 	Runtimes map[string]int // named, by runtime
 }
 
-// State says how the Source stands.
+// State returns the current state.
 func (s *Source) State() State {
 	s.mu.Lock()
 	defer s.mu.Unlock()

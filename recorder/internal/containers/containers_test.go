@@ -33,7 +33,7 @@ type machine struct {
 }
 
 func newMachine(t *testing.T) *machine {
-	// Names of sockets are at most 107 bytes long.
+	// Socket paths have at most 107 bytes.
 	root, err := os.MkdirTemp("", "c")
 	if err != nil {
 		t.Fatal(err)
@@ -63,7 +63,7 @@ func (m *machine) run(o Options) {
 	m.t.Cleanup(func() { cancel(); <-done })
 }
 
-// ask waits for the answer about a control group.
+// ask waits until a control group is known.
 func (m *machine) ask(cgroup string) workload.InterfaceComment {
 	m.t.Helper()
 	for range 2000 {
@@ -72,11 +72,11 @@ func (m *machine) ask(cgroup string) workload.InterfaceComment {
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
-	m.t.Fatalf("nothing became known of %s", cgroup)
+	m.t.Fatalf("%s did not become known", cgroup)
 	return workload.InterfaceComment{}
 }
 
-// Shortened from what the runtimes write.
+// Shortened from real files of the runtimes.
 const (
 	criConfig = `{"ociVersion":"1.2.0","process":{"env":["PASSWORD=hunter2"],"args":["nginx"]},"root":{"path":"rootfs"},"annotations":{
 		"io.kubernetes.cri.container-name":"nginx","io.kubernetes.cri.container-type":"container","io.kubernetes.cri.image-name":"docker.io/library/nginx:latest",
@@ -98,7 +98,7 @@ const (
 	crioList   = `[{"id":"` + idB + `","names":["k8s_app_web-2_shop_25fae09f-aef9-4b5a-950f-80ea16cf5e1e_0"],"image":"9c6f","layer":"51aa","metadata":"{\"pod-name\":\"k8s_web-2_shop_25fae09f-aef9-4b5a-950f-80ea16cf5e1e_0\",\"pod-id\":\"00\",\"image-name\":\"quay.io/x/app:2\",\"name\":\"k8s_app_web-2_shop_25fae09f-aef9-4b5a-950f-80ea16cf5e1e_0\",\"metadata-name\":\"app\",\"created-at\":1772442000}"}]`
 )
 
-// TestNames asks for containers as the runtimes keep them on disk.
+// TestNames finds containers in the files of each runtime.
 func TestNames(t *testing.T) {
 	const task = "/run/containerd/io.containerd.runtime.v2.task/"
 	for _, c := range []struct {
@@ -106,7 +106,7 @@ func TestNames(t *testing.T) {
 		want                     workload.Identity
 		how                      string
 	}{
-		{"containerd of Kubernetes", task + "k8s.io/" + idA + "/config.json", criConfig,
+		{"containerd in Kubernetes", task + "k8s.io/" + idA + "/config.json", criConfig,
 			"/kubepods.slice/kubepods-pod25fae09f_aef9_4b5a_950f_80ea16cf5e1e.slice/cri-containerd-" + idA + ".scope",
 			workload.Identity{Pod: "web-1", Namespace: "shop", PodUID: "25fae09f-aef9-4b5a-950f-80ea16cf5e1e", Container: "nginx", Image: "docker.io/library/nginx:latest"}, "containerd"},
 		{"containerd's sandbox", task + "k8s.io/" + idA + "/config.json", criSandbox, "/kubepods/besteffort/x/" + idA,
@@ -119,7 +119,7 @@ func TestNames(t *testing.T) {
 		{"Docker", "/var/lib/docker/containers/" + idA + "/config.v2.json", dockerFile, "/system.slice/docker-" + idA + ".scope",
 			workload.Identity{Container: "shop-web-1", Image: "nginx:1.27", Workload: "shop", WorkloadKind: "compose",
 				Labels: []workload.Label{{Name: "com.docker.compose.project", Value: "shop"}, {Name: "com.docker.compose.service", Value: "web"}}}, "docker"},
-		{"Docker of the kubelet", "/var/lib/docker/containers/" + idA + "/config.v2.json",
+		{"Docker with the kubelet", "/var/lib/docker/containers/" + idA + "/config.v2.json",
 			`{"ID":"` + idA + `","Name":"/k8s_web_web-7d_shop_25fae09f-aef9-4b5a-950f-80ea16cf5e1e_3","Config":{"Image":"sha256:11"}}`, "/kubepods/" + idA,
 			workload.Identity{Container: "web", Pod: "web-7d", Namespace: "shop", PodUID: "25fae09f-aef9-4b5a-950f-80ea16cf5e1e", Image: "sha256:11"}, "docker"},
 		{"Podman", "/var/lib/containers/storage/overlay-containers/containers.json", podmanList, "/machine.slice/libpod-" + idB + ".scope/container",
@@ -133,7 +133,7 @@ func TestNames(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			m := newMachine(t)
-			m.put(task+"moby/"+idA+"/config.json", mobyBundle) // Docker's bundles name nobody
+			m.put(task+"moby/"+idA+"/config.json", mobyBundle) // Docker's bundles have no names
 			m.put(c.file, c.text)
 			m.run(Options{})
 			got := m.ask(c.cgroup)
@@ -153,7 +153,7 @@ func TestNames(t *testing.T) {
 	}
 }
 
-// TestPathTells needs no runtime: the path of the control group says it.
+// TestPathTells finds names in the path of the control group, without a runtime.
 func TestPathTells(t *testing.T) {
 	for _, c := range []struct{ path, how, container, kind, owner string }{
 		{"/machine.slice/systemd-nspawn@web.service/payload", "systemd-nspawn", "web", "", ""},
@@ -179,7 +179,7 @@ func TestPathTells(t *testing.T) {
 	}
 }
 
-// serve answers as a daemon's API.
+// serve responds like a daemon's API.
 func (m *machine) serve(path string, h http.HandlerFunc) {
 	m.t.Helper()
 	path = filepath.Join(m.root, path)
@@ -196,7 +196,7 @@ func (m *machine) serve(path string, h http.HandlerFunc) {
 	m.t.Cleanup(func() { server.Close(); <-done })
 }
 
-// TestSockets asks daemons where the disk tells nothing.
+// TestSockets requests names from daemons if there are no files.
 func TestSockets(t *testing.T) {
 	for _, c := range []struct{ name, path string }{{"docker", "/var/run/docker.sock"}, {"podman", "/run/podman/podman.sock"}} {
 		t.Run(c.name, func(t *testing.T) {
@@ -210,7 +210,7 @@ func TestSockets(t *testing.T) {
 			})
 			m.run(Options{})
 			if _, ok := m.s.Find(workload.Key{Cgroup: "/docker/" + idB}); ok {
-				t.Error("a container that nobody knows was found")
+				t.Error("an unknown container was found")
 			}
 			got := m.ask("/docker/" + idA)
 			if got.How != c.name || got.Identity.Container != "shop-web-1" || got.Identity.Image != "nginx:1.27" || got.Identity.Workload != "shop_web" || got.Identity.WorkloadKind != "swarm" {
@@ -220,7 +220,7 @@ func TestSockets(t *testing.T) {
 	}
 }
 
-// TestHostile are runtimes and users that mean no good: nothing of it stops the others.
+// TestHostile covers malicious runtimes and users: they must not affect other containers.
 func TestHostile(t *testing.T) {
 	m := newMachine(t)
 	var asked atomic.Int64
@@ -241,7 +241,7 @@ func TestHostile(t *testing.T) {
 	if err := os.MkdirAll(filepath.Dir(pipe), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if err := syscall.Mkfifo(pipe, 0o600); err != nil { // would keep a reader for ever
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil { // would block a reader forever
 		t.Fatal(err)
 	}
 	link := filepath.Join(filepath.Dir(pipe), "volatile-containers.json")
@@ -251,7 +251,7 @@ func TestHostile(t *testing.T) {
 	}
 	m.run(Options{Away: time.Hour, pauses: []time.Duration{time.Millisecond, time.Millisecond}})
 	if _, ok := m.s.Find(workload.Key{Cgroup: "/user.slice/user-1000.slice/user@1000.service/user.slice/libpod-" + idB + ".scope"}); ok {
-		t.Error("a name came out of a pipe")
+		t.Error("a name was read from a pipe")
 	}
 	got := m.ask("/kubepods/" + idA).Identity
 	if len(got.Container) > maxName || len(got.Image) > maxText || strings.ContainsAny(got.Container+got.Pod, "\x1b\u202e\n") || !strings.HasPrefix(got.Container, "a") {
@@ -271,14 +271,14 @@ func TestHostile(t *testing.T) {
 		t.Error("a link was followed")
 	}
 	if n := asked.Load(); n != 1 {
-		t.Errorf("a daemon that does not make sense was asked %d times, want once", n)
+		t.Errorf("a daemon with an invalid response was asked %d times, want once", n)
 	}
 	if len(m.errs) < 2 {
-		t.Errorf("%d troubles told, want those of the socket and of the lists", len(m.errs))
+		t.Errorf("%d errors reported, want those of the socket and of the lists", len(m.errs))
 	}
 }
 
-// TestSilentDaemon does not answer: others are found meanwhile, and nobody waits for it.
+// TestSilentDaemon checks that a daemon that does not respond does not delay anything else.
 func TestSilentDaemon(t *testing.T) {
 	m := newMachine(t)
 	release := make(chan struct{})
@@ -294,12 +294,12 @@ func TestSilentDaemon(t *testing.T) {
 	defer cancel()
 	m.s.Prime(ctx, []string{"/docker/" + strings.Repeat("ab", 32)})
 	if ctx.Err() != nil {
-		t.Error("a daemon that is silent kept the beginning waiting")
+		t.Error("a daemon that does not respond delayed the start")
 	}
 }
 
-// TestLate finds a container whose runtime writes after its control group was made, and one
-// that is made anew under another id.
+// TestLate finds a container whose runtime writes its file after the control group exists,
+// and one that is recreated with another ID.
 func TestLate(t *testing.T) {
 	m := newMachine(t)
 	m.run(Options{})
@@ -317,18 +317,18 @@ func TestLate(t *testing.T) {
 	}
 }
 
-// TestBounds asks for more than is kept.
+// TestBounds looks up more containers than are kept.
 func TestBounds(t *testing.T) {
 	s := New(Options{Root: t.TempDir()})
 	for i := range maxKnown + 100 {
 		s.Find(workload.Key{Container: fmt.Sprintf("%064x", i)})
 	}
 	if len(s.known) > maxKnown || len(s.order) > maxKnown || len(s.queue) > maxQueue {
-		t.Errorf("%d known, %d in order, %d wait", len(s.known), len(s.order), len(s.queue))
+		t.Errorf("%d known, %d in order, %d queued", len(s.known), len(s.order), len(s.queue))
 	}
 }
 
-// FuzzFormats reads any bytes as what runtimes write: facts with clean names or none.
+// FuzzFormats reads arbitrary bytes as files of runtimes: names must be clean or absent.
 func FuzzFormats(f *testing.F) {
 	for _, s := range []string{criConfig, criSandbox, crioConfig, nerdctlConfig, mobyBundle, podmanList, crioList, `[{"id":1}]`, `{"annotations":[]}`, "", `/lxc/\x2d`, "null"} {
 		f.Add([]byte(s))
@@ -347,7 +347,7 @@ func FuzzFormats(f *testing.F) {
 		check(fromSpec(b))
 		by, err := readStore(b)
 		if err != nil && by != nil {
-			t.Error("an error and a list")
+			t.Error("both an error and a list")
 		}
 		for _, x := range by {
 			check(&x)

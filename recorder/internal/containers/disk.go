@@ -21,14 +21,14 @@ import (
 
 const (
 	maxConfig     = 4 << 20  // bytes of a container's configuration
-	maxStore      = 16 << 20 // bytes of a list of containers
-	maxStored     = 65536    // containers of a list
+	maxStore      = 16 << 20 // bytes of a container list
+	maxStored     = 65536    // containers in a list
 	maxNamespaces = 64       // of containerd
 	maxPasswd     = 1 << 20  // bytes of /etc/passwd
 )
 
-// shop is a place that may know a container. It answers with neither facts nor an error
-// where it does not know it, or is not there at all.
+// shop is a place where containers can be looked up. It returns neither facts nor an error if
+// the container is unknown there, or if the place does not exist.
 type shop interface {
 	name() string
 	find(ctx context.Context, id string, paths []string) (*facts, error)
@@ -49,8 +49,8 @@ func shops(o *Options) []shop {
 	return list
 }
 
-// readFile reads a plain file of at most limit bytes. It neither follows a link at the end
-// of the path nor waits for somebody at the other end of a pipe.
+// readFile reads a regular file of at most limit bytes. It does not follow a link at the end
+// of the path, and does not wait for the other end of a pipe.
 func readFile(path string, limit int64) ([]byte, error) {
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_NOFOLLOW, 0)
 	if err != nil {
@@ -64,18 +64,18 @@ func readFile(path string, limit int64) ([]byte, error) {
 	case !info.Mode().IsRegular():
 		return nil, fmt.Errorf("reading %s: not a regular file", path)
 	case info.Size() > limit:
-		return nil, fmt.Errorf("reading %s: %d bytes, want at most %d", path, info.Size(), limit)
+		return nil, fmt.Errorf("reading %s: it has %d bytes, and the limit is %d", path, info.Size(), limit)
 	}
 	return io.ReadAll(io.LimitReader(f, limit))
 }
 
-// absent reports whether an error says that there is nothing, which is no trouble.
+// absent reports whether an error means that a file does not exist, which is normal.
 func absent(err error) bool {
 	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR)
 }
 
-// bundles are the folders of containerd's tasks: NAMESPACE/ID/config.json, as the
-// specification of the Open Container Initiative has it.
+// bundles are the folders of containerd's tasks, NAMESPACE/ID/config.json, in the format of
+// the Open Container Initiative's runtime specification.
 type bundles struct{ dirs []string }
 
 func (*bundles) name() string { return "containerd" }
@@ -115,8 +115,8 @@ func namesIn(dir string, limit int) ([]string, error) {
 	return names, err
 }
 
-// fromSpec reads the annotations that runtimes of Kubernetes, and nerdctl, leave in a
-// container's specification; nil where there are none, as with Docker's.
+// fromSpec reads the annotations that Kubernetes runtimes and nerdctl write into a container's
+// specification. It returns nil if there are none, as for Docker.
 func fromSpec(text []byte) *facts {
 	var spec struct {
 		Annotations map[string]string `json:"annotations"`
@@ -150,7 +150,7 @@ func fromSpec(text []byte) *facts {
 	return f
 }
 
-// sandboxName is what runtimes call the container that holds a pod's network.
+// sandboxName is the runtimes' name for the container that keeps a pod's network.
 const sandboxName = "POD"
 
 func or(a, b string) string {
@@ -160,8 +160,8 @@ func or(a, b string) string {
 	return b
 }
 
-// labelled keeps of a container's labels those that say what it belongs to. Others may hold
-// what is nobody's business.
+// labelled keeps the labels that say what a container belongs to. Others may contain private
+// data.
 func (f *facts) labelled(labels map[string]string) {
 	for _, l := range [...]struct{ label, kind string }{
 		{"com.docker.compose.project", "compose"}, {"io.podman.compose.project", "compose"}, {"com.docker.swarm.service.name", "swarm"},
@@ -177,8 +177,8 @@ func (f *facts) labelled(labels map[string]string) {
 	}
 }
 
-// dockerConfig is the part of config.v2.json, and of the API's answer about a container,
-// that is used.
+// dockerConfig is the used part of config.v2.json, and of the API's response about a
+// container.
 type dockerConfig struct {
 	ID     string `json:"ID"`
 	Name   string
@@ -206,8 +206,8 @@ func (c *dockerConfig) facts(runtime, id string) *facts {
 	return f
 }
 
-// kubeName reads k8s_CONTAINER_POD_NAMESPACE_UID_ATTEMPT, as the kubelet's runtimes but
-// containerd call containers. None of the parts can have the character between them.
+// kubeName parses k8s_CONTAINER_POD_NAMESPACE_UID_ATTEMPT, the kubelet's name for a container
+// in all runtimes except containerd. None of the parts can contain an underscore.
 func (f *facts) kubeName() {
 	p := strings.Split(f.name, "_")
 	if len(p) == 6 && p[0] == "k8s" {
@@ -215,7 +215,7 @@ func (f *facts) kubeName() {
 	}
 }
 
-// docker is what Docker keeps on disk: containers/ID/config.v2.json.
+// docker reads Docker's files: containers/ID/config.v2.json.
 type docker struct{ root string }
 
 func (*docker) name() string { return "docker" }
@@ -227,7 +227,7 @@ func (d *docker) find(_ context.Context, id string, paths []string) (*facts, err
 	}
 	for _, dir := range dirs {
 		text, err := readFile(filepath.Join(dir, "containers", id, "config.v2.json"), maxConfig)
-		if absent(err) || errors.Is(err, fs.ErrPermission) { // its socket may be asked
+		if absent(err) || errors.Is(err, fs.ErrPermission) { // its socket may work
 			continue
 		}
 		if err != nil {
@@ -235,20 +235,20 @@ func (d *docker) find(_ context.Context, id string, paths []string) (*facts, err
 		}
 		var c dockerConfig
 		if err := json.Unmarshal(text, &c); err != nil {
-			return nil, nil // it is written now
+			return nil, nil // it is being written
 		}
 		return c.facts("docker", id), nil
 	}
 	return nil, nil
 }
 
-// storage is the list of containers that Podman and CRI-O keep.
+// storage reads the container lists of Podman and CRI-O.
 type storage struct {
 	root  string
 	lists map[string]*storeList
 }
 
-// storeList is a list as it was when it was read.
+// storeList is a list at the time when it was read.
 type storeList struct {
 	at   time.Time
 	size int64
@@ -288,7 +288,7 @@ func (s *storage) find(_ context.Context, id string, paths []string) (*facts, er
 	return nil, trouble
 }
 
-// listed looks a container up in a list, which is read again when it has changed.
+// listed looks up a container in a list, which is read again if it has changed.
 func (s *storage) listed(path, id string) (*facts, error) {
 	info, err := os.Lstat(path)
 	if err != nil {
@@ -302,7 +302,7 @@ func (s *storage) listed(path, id string) (*facts, error) {
 		}
 		by, err := readStore(text)
 		if err != nil {
-			return nil, nil // it is written now
+			return nil, nil // it is being written
 		}
 		l = &storeList{info.ModTime(), info.Size(), by}
 		if len(s.lists) >= 64 {
@@ -316,7 +316,7 @@ func (s *storage) listed(path, id string) (*facts, error) {
 	return nil, nil
 }
 
-// readStore reads containers.json.
+// readStore parses containers.json.
 func readStore(text []byte) (map[string]facts, error) {
 	var list []struct {
 		ID       string   `json:"id"`
@@ -339,7 +339,7 @@ func readStore(text []byte) (map[string]facts, error) {
 			Namespace string `json:"namespace"`
 			UID       string `json:"uid"`
 		}
-		_ = json.Unmarshal([]byte(c.Metadata), &m) // without it there are names still
+		_ = json.Unmarshal([]byte(c.Metadata), &m) // the names are also outside the metadata
 		f := facts{runtime: "podman", name: m.Name, image: m.Image}
 		if f.name == "" && len(c.Names) > 0 {
 			f.name = c.Names[0]
@@ -359,8 +359,8 @@ func readStore(text []byte) (map[string]facts, error) {
 	return by, nil
 }
 
-// homeOf is a user's home as /etc/passwd has it; other directories of users might make us
-// wait for a server.
+// homeOf returns a user's home from /etc/passwd; other user directories might make us wait
+// for a server.
 func homeOf(root, uid string) string {
 	if uid == "" {
 		return ""

@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// fromPath reads what the path of a control group tells by itself: a machine of
-// systemd-nspawn or libvirt, a container of LXC, a unit of systemd.
+// fromPath reads what the path of a control group identifies by itself: a machine of
+// systemd-nspawn or libvirt, an LXC container, or a systemd unit.
 func fromPath(path string) (*facts, bool) {
 	parts := strings.Split(path, "/")
 	if len(parts) > 64 {
@@ -53,8 +53,8 @@ func between(s, prefix, suffix string) string {
 	return strings.TrimSuffix(strings.TrimPrefix(s, prefix), suffix)
 }
 
-// unescape undoes \x2d and its like, as systemd writes names of units. What is no such
-// escape stays.
+// unescape decodes \x2d and similar escapes in the names of systemd units. It keeps invalid
+// escapes.
 func unescape(s string) string {
 	if !strings.Contains(s, `\x`) {
 		return s
@@ -84,7 +84,7 @@ func digit(c byte) int {
 	return -1
 }
 
-// userOf is the number of the user in whose slice a control group is.
+// userOf returns the ID of the user in whose slice a control group is.
 func userOf(paths []string) string {
 	for _, path := range paths {
 		for p := range strings.SplitSeq(path, "/") {

@@ -15,13 +15,13 @@ import (
 	"time"
 )
 
-// socket asks a daemon with Docker's API, which Podman speaks too.
+// socket uses Docker's API, which Podman supports too.
 type socket struct {
 	runtime string
 	path    string
 	client  *http.Client
 	away    time.Duration
-	until   time.Time // when it is asked again after it did not answer
+	until   time.Time // when it is used again after a failure
 }
 
 func newSocket(runtime, path string, o *Options) *socket {
@@ -66,7 +66,7 @@ func (s *socket) ask(ctx context.Context, id string) (*facts, error) {
 	defer r.Body.Close()
 	switch {
 	case r.StatusCode == http.StatusNotFound:
-		_, err := io.Copy(io.Discard, io.LimitReader(r.Body, 64<<10)) // the connection is kept
+		_, err := io.Copy(io.Discard, io.LimitReader(r.Body, 64<<10)) // so that the connection can be reused
 		return nil, err
 	case r.StatusCode != http.StatusOK:
 		return nil, fmt.Errorf("status %d", r.StatusCode)
@@ -76,11 +76,11 @@ func (s *socket) ask(ctx context.Context, id string) (*facts, error) {
 		return nil, err
 	}
 	if len(text) > maxConfig {
-		return nil, errors.New("the answer is too long")
+		return nil, errors.New("the response is too long")
 	}
 	var c dockerConfig
 	if err := json.Unmarshal(text, &c); err != nil {
-		return nil, fmt.Errorf("reading the answer: %w", err)
+		return nil, fmt.Errorf("reading the response: %w", err)
 	}
 	return c.facts(s.runtime, id), nil
 }

@@ -8,41 +8,41 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/workload"
 )
 
-// Kinds of those behind an address, the best first.
+// Kinds of entries behind an address, best first.
 const (
 	isPod = iota
 	isService
 	isNode
-	isOutside // an address that an endpoint slice has without a pod
+	isOutside // an address in an endpoint slice that is not a pod's
 )
 
-// entry is somebody who has addresses. Its fields change under the Source's lock.
+// entry is an owner of addresses. The Source's lock guards its fields.
 type entry struct {
 	kind      int
 	own       bool // a pod of this node
 	uid       string
-	path      string // the uid in paths of control groups, where it is another: a static pod's
+	path      string // the UID in the paths of a static pod's control groups, if it differs
 	namespace string
 	name      string
 	node      string
 	labels    []workload.Label
 	addrs     []netip.Addr
-	had       []netip.Addr // all it ever had
+	had       []netip.Addr // all addresses that it ever had
 	hostNet   bool
 	deleting  bool
 
-	controller ref // what made it
+	controller ref // its controller
 	hash       string
 	owner      topOwner
 
 	containers []container
-	ids        []string // of containers, over all restarts, the oldest first
+	ids        []string // of containers, over all restarts, oldest first
 	status     status
 
-	from, to int64   // ns; 0 where unknown or open
-	seen     int64   // when its pod was first told of, while watching; 0 for those of a list
-	gone     int64   // when it was learned that it ended; 0 while it lives
-	users    int     // endpoints that have the peer
+	from, to int64   // ns; 0 if unknown or open
+	seen     int64   // when its pod was first reported by a watch; 0 if it was listed
+	gone     int64   // when its end became known; 0 before
+	users    int     // number of endpoints of the peer
 	key      peerKey // of a peer
 }
 
@@ -69,23 +69,23 @@ type contained struct {
 	name string
 }
 
-// span is a time in which somebody had an address.
+// span is a time in which an entry had an address.
 type span struct {
 	who      *entry
 	from, to int64
 }
 
-// membership counts the slices in which a service has a pod.
+// membership counts the endpoint slices in which a service has a pod.
 type membership struct {
 	service string
 	slices  int
 }
 
-// slack is how far a pod owns its address beyond either end while nobody else has it: the
-// times of Kubernetes are whole seconds.
+// slack extends a pod's ownership of its address at both ends, unless another entry has it then:
+// the times in Kubernetes are whole seconds.
 const slack = 2_000_000_000 // ns
 
-// hold gives an address to somebody from a time on.
+// hold gives an address to an entry from a time on.
 func (s *Source) hold(a netip.Addr, e *entry, from int64) {
 	list := s.spans[a]
 	for i := range list {
@@ -103,7 +103,7 @@ func (s *Source) hold(a netip.Addr, e *entry, from int64) {
 	}
 }
 
-// release ends what somebody had of addresses.
+// release ends an entry's ownership of addresses.
 func (s *Source) release(e *entry, at int64, of ...netip.Addr) {
 	for _, a := range of {
 		for i := range s.spans[a] {
@@ -114,7 +114,7 @@ func (s *Source) release(e *entry, at int64, of ...netip.Addr) {
 	}
 }
 
-// at says who had an address.
+// at returns the owner of an address at a time.
 func (s *Source) at(a netip.Addr, at int64) *entry {
 	var best, near *entry
 	var from int64
@@ -135,7 +135,7 @@ func (s *Source) at(a netip.Addr, at int64) *entry {
 	return best
 }
 
-// end notes that somebody is gone and when he ended.
+// end records that an entry was removed, and when it ended.
 func (s *Source) end(e *entry, to int64) {
 	if e.gone != 0 {
 		return
@@ -149,7 +149,7 @@ func (s *Source) end(e *entry, to int64) {
 	s.gone = append(s.gone, e)
 }
 
-// forget drops those that ended before a time, and as many more as there are too many.
+// forget removes entries that ended before a time, and the oldest beyond the limit.
 func (s *Source) forget(before int64) {
 	n := 0
 	for n < len(s.gone) && (s.gone[n].gone < before || len(s.gone)-n > maxPods/2) {
@@ -196,7 +196,7 @@ func (s *Source) drop(e *entry) {
 	}
 }
 
-// Find says who a key names.
+// Find returns the workload of a key.
 func (s *Source) Find(k workload.Key) (workload.InterfaceComment, bool) {
 	container, uid := k.Container, k.PodUID
 	if k.Cgroup != "" {
@@ -217,7 +217,7 @@ func (s *Source) Find(k workload.Key) (workload.InterfaceComment, bool) {
 	if e := s.pods[uid]; e != nil && uid != "" {
 		name := ""
 		if len(container) >= 12 {
-			name = container[:12] // its name is not told yet, or it is the pod's sandbox
+			name = container[:12] // its name is not known yet, or it is the pod's sandbox
 		}
 		return s.comment(e, name, "cgroup"), true
 	}
@@ -243,7 +243,7 @@ func (s *Source) Find(k workload.Key) (workload.InterfaceComment, bool) {
 	return s.comment(e, name, "address"), true
 }
 
-// onHost is the only pod on this node's network that names a port.
+// onHost returns the only pod on this node's network with a port.
 func (s *Source) onHost(p port) *entry {
 	var one *entry
 	for e := range s.hostNet {
@@ -261,7 +261,7 @@ func (e *entry) has(p port) bool {
 	return slices.ContainsFunc(e.containers, func(c container) bool { return slices.Contains(c.ports, p) })
 }
 
-// containerOf is the only container with a port, else the only one there is.
+// containerOf returns the only container with a port, or the only container of the pod.
 func (e *entry) containerOf(p port) string {
 	name := ""
 	for _, c := range e.containers {
@@ -278,7 +278,7 @@ func (e *entry) containerOf(p port) string {
 	return name
 }
 
-// comment is the answer about somebody.
+// comment returns the result for an entry.
 func (s *Source) comment(e *entry, container, how string) workload.InterfaceComment {
 	id := workload.Identity{
 		Kind: "pod", Name: e.name, Namespace: e.namespace, Node: e.node, Labels: slices.Clone(e.labels),
@@ -307,7 +307,7 @@ func (s *Source) comment(e *entry, container, how string) workload.InterfaceComm
 	return workload.InterfaceComment{Identity: id, Addresses: slices.Clone(e.addrs), HostNetwork: e.hostNet, How: how}
 }
 
-// changed tells who a pod of this node is now.
+// changed reports the current state of a pod of this node.
 func (s *Source) changed(e *entry) {
 	only := ""
 	if len(e.containers) == 1 {
@@ -320,7 +320,7 @@ func (s *Source) changed(e *entry) {
 	s.tell(Change{PodUID: uid, Comment: s.comment(e, only, "cgroup"), From: e.from, To: e.to})
 }
 
-// allowed keeps the labels that may be kept.
+// allowed returns the labels that may be kept.
 func (s *Source) allowed(labels map[string]string) []workload.Label {
 	var out []workload.Label
 	for key, value := range labels {
@@ -339,12 +339,12 @@ func (s *Source) allowed(labels map[string]string) []workload.Label {
 	return out
 }
 
-// clean makes text of the API fit to be kept.
+// clean cleans and shortens text from the API.
 func clean(text string, limit int) string { return strings.TrimSpace(workload.CleanText(text, limit)) }
 
 func cleanName(text string) string { return clean(text, maxName) }
 
-// addresses reads up to maxAddresses of them.
+// addresses parses up to maxAddresses addresses.
 func addresses(texts ...string) []netip.Addr {
 	var out []netip.Addr
 	for _, text := range texts {

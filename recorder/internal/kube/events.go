@@ -16,8 +16,8 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/workload"
 )
 
-// Events that came before their pod are kept for a moment: the scheduler speaks of a pod
-// when it gives it to this node.
+// Events that arrive before their pod are kept briefly: the scheduler reports on a pod when it
+// assigns it to this node.
 const (
 	maxEarly  = 1024
 	earlyKeep = 10 * time.Second
@@ -34,7 +34,7 @@ func (x *earlyEvents) expire(now int64) {
 	*x = slices.DeleteFunc(*x, func(e earlyEvent) bool { return now-e.at > int64(earlyKeep) })
 }
 
-// release tells what was said of a pod before it was known.
+// release reports the events that arrived before their pod was known.
 func (x *earlyEvents) release(s *Source, e *entry) {
 	if len(*x) == 0 {
 		return
@@ -48,9 +48,9 @@ func (x *earlyEvents) release(s *Source, e *entry) {
 	})
 }
 
-// followEvents watches events from now on. The past is not listed: a cluster keeps an hour
-// of it, of all nodes, and the API selects events by no node. What of it is about others
-// is dropped here.
+// followEvents watches events from now on. It does not list the past: a cluster keeps the events
+// of all nodes for an hour, and the API cannot select events by node. Events of other nodes are
+// dropped here.
 func (s *Source) followEvents(ctx context.Context, name string, of fields.Selector) {
 	const most = 30 * time.Second
 	first := s.o.backoff
@@ -73,9 +73,9 @@ func (s *Source) followEvents(ctx context.Context, name string, of fields.Select
 	}
 }
 
-// watchEvents watches from a version on until the watch ends; from the present where
-// version is empty. It returns the version to go on from, empty where there is none.
-// broken is since when events may have been missed, 0 where none were.
+// watchEvents watches from a version on until the watch ends, or from now if version is empty. It
+// returns the version at which to continue, empty if there is none. broken is the time since
+// which events may have been missed, 0 if none were.
 func (s *Source) watchEvents(ctx context.Context, name string, of fields.Selector, version string, broken *int64) (string, error) {
 	o := metav1.ListOptions{FieldSelector: of.String()}
 	if version == "" {
@@ -90,13 +90,13 @@ func (s *Source) watchEvents(ctx context.Context, name string, of fields.Selecto
 		if *broken != 0 {
 			s.mu.Lock()
 			s.tellEvent(workload.Event{TsNs: s.now(), FirstNs: *broken, Type: "Warning", Reason: "EventsMissed", Kind: "Node", Name: s.o.Node, Count: 1,
-				Source: "recorder", Node: s.o.Node, Message: clean("the API could not go on with "+name+" where it had ended", maxMessage)})
+				Source: "recorder", Node: s.o.Node, Message: clean("the API could not resume "+name, maxMessage)})
 			s.mu.Unlock()
 			*broken = 0
 		}
 	}
 	s.feeds.listed(name)
-	wait := int64(300 + s.now()%300) // seconds, so that not all nodes begin anew at one time
+	wait := int64(300 + s.now()%300) // seconds; random, so that not all nodes reconnect at the same time
 	o.ResourceVersion, o.AllowWatchBookmarks, o.TimeoutSeconds = version, true, &wait
 	w, err := s.api.Core.Events("").Watch(ctx, o)
 	if apierrors.IsResourceExpired(err) || apierrors.IsGone(err) {
@@ -135,7 +135,7 @@ func (s *Source) watchEvents(ctx context.Context, name string, of fields.Selecto
 	}
 }
 
-// event takes what was said, where it concerns this node.
+// event reports an event if it concerns this node.
 func (s *Source) event(v *corev1.Event) {
 	e := eventOf(v, s.now())
 	s.mu.Lock()
@@ -144,7 +144,7 @@ func (s *Source) event(v *corev1.Event) {
 	case e.Kind == "Node" && e.Name == s.o.Node, s.pods[e.UID] != nil && e.UID != "":
 		s.tellEvent(e)
 	case e.Kind == "Pod" && e.Node == s.o.Node:
-		s.tellEvent(e) // the kubelet's, of a pod that is not known yet or no more
+		s.tellEvent(e) // from the kubelet, for a pod that is not known yet or was removed
 	case e.Kind == "Pod" && e.Node == "" && e.UID != "":
 		s.early.expire(s.now())
 		if len(s.early) >= maxEarly {
@@ -154,7 +154,7 @@ func (s *Source) event(v *corev1.Event) {
 	}
 }
 
-// eventOf reads an event of either form.
+// eventOf converts an event of either form.
 func eventOf(v *corev1.Event, now int64) workload.Event {
 	first := func(times ...int64) int64 {
 		for _, t := range times {
@@ -184,7 +184,7 @@ func eventOf(v *corev1.Event, now int64) workload.Event {
 		e.TsNs = max(e.TsNs, ns(v.Series.LastObservedTime.Time))
 	}
 	if e.TsNs == 0 {
-		e.TsNs = now // nobody said when
+		e.TsNs = now // it has no time
 	}
 	return e
 }

@@ -16,7 +16,7 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/workload"
 )
 
-// said is what was told of events, as lines.
+// said returns the reported events, one line each.
 func said(s *Source) []string {
 	changes, _ := s.Take(1 << 20)
 	var out []string
@@ -44,14 +44,14 @@ func TestLifecycle(t *testing.T) {
 			c.LastTerminationState.Terminated = ended(137, "OOMKilled", "2026-03-02T09:01:00Z")
 			c.State.Running = &corev1.ContainerStateRunning{StartedAt: at("2026-03-02T09:01:02Z")}
 		}, []string{"Pod web: Warning OOMKilled: container web ended with exit code 137", "Pod web: Warning Restarted: container web started again, restart 1"}},
-		{"a container fails again and again", func(p *corev1.Pod) {
+		{"a container fails repeatedly", func(p *corev1.Pod) {
 			c := &p.Status.ContainerStatuses[0]
 			c.State = corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "CrashLoopBackOff", Message: "back-off 10s"}}
 		}, []string{"Pod web: Warning CrashLoopBackOff: container web waits: back-off 10s"}},
 		{"an image is pulled", func(p *corev1.Pod) {
 			p.Status.ContainerStatuses[0].State = corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "ContainerCreating"}}
 		}, nil},
-		{"a job ends well", func(p *corev1.Pod) {
+		{"a job succeeds", func(p *corev1.Pod) {
 			p.Status.Phase = corev1.PodSucceeded
 			p.Status.ContainerStatuses[0].State = corev1.ContainerState{Terminated: ended(0, "Completed", "2026-03-02T09:01:00Z")}
 		}, []string{"Pod web: Normal Completed: container web ended with exit code 0", "Pod web: Normal Succeeded: phase was Running"}},
@@ -72,7 +72,7 @@ func TestLifecycle(t *testing.T) {
 			p.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue, LastTransitionTime: at("2026-03-02T08:00:00Z")}}
 			podStore{s}.replace(append(podList(), p))
 			if got := said(s); len(got) != 0 {
-				t.Fatalf("the first list is no news: %q", got)
+				t.Fatalf("the first list was reported as events: %q", got)
 			}
 			p = p.DeepCopy()
 			row.change(p)
@@ -109,7 +109,7 @@ func TestEventsOfThisNode(t *testing.T) {
 	}
 	x.event("Node", here, "NodeHasDiskPressure")
 	if slices.ContainsFunc(x.events, func(e workload.Event) bool { return e.Name == "later" || e.Name == "far" }) {
-		t.Errorf("events of pods that are not of this node: %+v", x.events)
+		t.Errorf("events of pods of other nodes: %+v", x.events)
 	}
 	x.create(running(3, "later", "10.1.0.3"))
 	x.event("Pod", "later", "Scheduled")
@@ -144,8 +144,8 @@ func TestServicesAndEndpoints(t *testing.T) {
 		{"its other address", "fd00::5", "service", "db", "db"},
 		{"a pod of another node", "10.2.0.5", "pod", "peer-5", "web"},
 		{"a pod of this node", "10.1.0.1", "pod", "web", "web"},
-		{"an address behind a service that is no pod", "192.0.2.7", "host", "db", "db"},
-		{"an address that nobody has", "192.0.2.8", "", "", ""},
+		{"an address behind a service that is not a pod's", "192.0.2.7", "host", "db", "db"},
+		{"an unused address", "192.0.2.8", "", "", ""},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			if id := find(row.addr, 0); id.Kind != row.kind || id.Name != row.who || strings.Join(id.Services, " ") != row.services {
@@ -161,21 +161,21 @@ func TestServicesAndEndpoints(t *testing.T) {
 	now.Endpoints[1] = endpoint(6, "10.2.0.5", "node-b") // another pod with the same address
 	sliceStore{s}.put(now)
 	if got := said(s); !slices.Equal(got, []string{"Service web: Normal EndpointsChanged: pod peer-1 (10.1.0.1) is not ready"}) {
-		t.Errorf("told %q", got)
+		t.Errorf("events %q", got)
 	}
 	if then, after := find("10.2.0.5", -30*time.Second).Name, find("10.2.0.5", time.Second).Name; then != "peer-5" || after != "peer-6" {
 		t.Errorf("the address was %q and is %q", then, after)
 	}
 	sliceStore{s}.remove(now)
 	if got := said(s); !slices.Equal(got, []string{"Service web: Normal EndpointsChanged: removed pod peer-1 (10.1.0.1)"}) {
-		t.Errorf("told %q", got)
+		t.Errorf("events %q", got)
 	}
 	if c, _ := s.Find(workload.Key{PodUID: podUID(1)}); len(c.Identity.Services) != 0 {
 		t.Errorf("still behind %v", c.Identity.Services)
 	}
 	serviceStore{s}.remove(db)
 	if id := find("10.96.0.5", time.Second); id.Kind != "" {
-		t.Errorf("the service that went is %+v", id)
+		t.Errorf("the removed service is %+v", id)
 	}
 }
 

@@ -14,15 +14,15 @@ import (
 	"k8s.io/client-go/tools/cache"
 )
 
-// Feed is one kind of objects that is watched.
+// Feed is the state of watching one kind of object.
 type Feed struct {
 	Name   string
-	Synced bool      // it was listed once
-	Stale  time.Time // since when the API does not answer for it; zero while it does
-	Err    string    // what it said last, while stale
+	Synced bool      // it was listed at least once
+	Stale  time.Time // time since which the API does not respond; zero if it does
+	Err    string    // last error, while stale
 }
 
-// feeds know how the API answers.
+// feeds track whether the API responds.
 type feeds struct {
 	now     func() time.Time
 	onError func(error)
@@ -45,7 +45,7 @@ func (f *feeds) of(name string) *feedState {
 	return f.by[name]
 }
 
-// took notes how a request went. Only the first of a row of failures is told.
+// took records the result of a request. It reports only the first of a series of failures.
 func (f *feeds) took(ctx context.Context, name string, err error) {
 	if ctx.Err() != nil {
 		return
@@ -93,15 +93,15 @@ func (f *feeds) state() []Feed {
 	return list
 }
 
-// keeper takes the objects of one kind. It keeps what it needs of them and no object.
+// keeper receives the objects of one kind. It keeps the parts it needs, but no object.
 type keeper interface {
 	put(obj runtime.Object)
 	remove(obj runtime.Object)
-	// replace takes all there are; those that it knew and that are not among them are gone.
+	// replace receives all objects; known ones that are not among them were removed.
 	replace(all []runtime.Object)
 }
 
-// store makes a keeper what a reflector feeds.
+// store adapts a keeper to a reflector's store.
 type store struct {
 	keeper
 	s    *Source
@@ -144,8 +144,8 @@ func (t store) Replace(list []any, _ string) error {
 
 func (t store) Resync() error { return nil }
 
-// plainLists says that lists come as lists: a streamed one is gathered by the reflector in
-// a store of whole objects, which is more memory than a page.
+// plainLists requests plain lists: the reflector collects a streamed list in a store of whole
+// objects, which needs more memory than a page.
 type plainLists struct{ *cache.ListWatch }
 
 func (plainLists) IsWatchListSemanticsUnSupported() bool { return true }
@@ -161,7 +161,7 @@ func (s *Source) follow(ctx context.Context, all *sync.WaitGroup, name string, k
 	all.Go(func() { r.RunWithContext(ctx) })
 }
 
-// told notes how each call of a list or watch function went.
+// told records the result of each call of a list or watch function.
 func told[O, R any](s *Source, name string, f func(context.Context, O) (R, error)) func(context.Context, O) (R, error) {
 	return func(ctx context.Context, o O) (R, error) {
 		r, err := f(ctx, o)
@@ -170,7 +170,7 @@ func told[O, R any](s *Source, name string, f func(context.Context, O) (R, error
 	}
 }
 
-// synced reports whether a feed was listed once.
+// synced reports whether a feed was listed at least once.
 func (f *feeds) synced(name string) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -1,10 +1,10 @@
-// Package kube says who the workloads of one node are, as its Kubernetes API tells.
+// Package kube identifies the workloads of one node through its Kubernetes API.
 //
-// It watches this node's pods, the services and endpoints that they may talk to, and the
-// events about them, and keeps what answers need, for as long as packets of those who are
-// gone may still arrive. It never waits for a server when asked, keeps to fixed limits,
-// and goes on with what it knew while the API is away, saying since when. It reads
-// nothing of secrets, environments, arguments or annotations but the two that it names.
+// It watches this node's pods, the services and endpoints that they may exchange packets with,
+// and their events. It keeps what lookups need, for as long as packets of ended workloads may
+// still arrive. A lookup never waits for a server. It has fixed limits, and continues with what
+// it knew if the API is unavailable, and states since when. It reads no secrets, environments or
+// arguments, and only the two annotations that it names.
 package kube
 
 import (
@@ -29,26 +29,26 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/workload"
 )
 
-// Limits on what is kept. What is beyond one is counted in State.Limited.
+// Limits on what is kept. Objects beyond a limit are counted in State.Limited.
 const (
-	maxPods       = 20_000  // of this node, those that are gone included
-	maxPeers      = 50_000  // addresses behind services, those that are gone included
+	maxPods       = 20_000  // of this node, including ended ones
+	maxPeers      = 50_000  // addresses behind services, including ended ones
 	maxServices   = 20_000  // services, and endpoint slices
 	maxSlice      = 1000    // endpoints of a slice; Kubernetes' own limit
 	maxAddresses  = 16      // of one object
 	maxContainers = 64      // of a pod
-	maxIDs        = 64      // container ids of a pod, over all restarts
+	maxIDs        = 64      // container IDs of a pod, over all restarts
 	maxPorts      = 64      // of a container or service
 	maxLabels     = 32      // kept of an object
 	maxServed     = 64      // services of a pod
-	maxSpans      = 256     // times in which somebody had one address
-	maxChanges    = 1 << 14 // that wait to be taken
+	maxSpans      = 256     // time spans of the owners of one address
+	maxChanges    = 1 << 14 // waiting for Take
 	maxName       = 253     // bytes of a name
 	maxText       = 320     // bytes of an image or a label
 	maxMessage    = 1024    // bytes of a message
 )
 
-// API is the part of a client set that is used.
+// API is the used part of a client set.
 type API struct {
 	Core      coreclient.CoreV1Interface
 	Apps      appsclient.AppsV1Interface
@@ -56,23 +56,23 @@ type API struct {
 	Discovery discoveryclient.DiscoveryV1Interface
 }
 
-// DefaultLabels are the labels that are kept where nobody chose others.
+// DefaultLabels are the labels that are kept by default.
 const DefaultLabels = "app,k8s-app,version,app.kubernetes.io/*"
 
 // Options of a Source.
 type Options struct {
-	Node    string                             // name of this node, as its object is called
-	Labels  []string                           // labels that may be kept; a star at the end takes all that begin so
-	Keep    time.Duration                      // how long those that are gone are remembered; 0 means 10 minutes
+	Node    string                             // name of this node in the API
+	Labels  []string                           // labels to keep; a star at the end matches any rest
+	Keep    time.Duration                      // how long ended workloads are remembered; 0 means 10 minutes
 	NoPeers bool                               // do not watch services and endpoints
-	OnError func(error)                        // is told when a feed breaks, and of what is refused
-	OnBack  func(feed string, since time.Time) // is told when a feed that was broken since then goes on
+	OnError func(error)                        // called when a feed fails or a request is rejected
+	OnBack  func(feed string, since time.Time) // called when a feed that has failed since then works again
 
 	now     func() time.Time
 	backoff time.Duration // first pause of a broken feed; 0 means client-go's
 }
 
-// Source is a workload.Source of one node. Its methods may be called from any goroutine.
+// Source is a workload.Source of one node. Its methods can be called from any goroutine.
 type Source struct {
 	api    API
 	o      Options
@@ -80,30 +80,30 @@ type Source struct {
 	owners *resolver
 
 	mu       sync.RWMutex
-	pods     map[string]*entry       // of this node, by uid and by what paths call static ones
-	ids      map[string]contained    // by container id
-	spans    map[netip.Addr][]span   // by address, in the order of learning
-	gone     []*entry                // those that ended, in the order in which it was learned
+	pods     map[string]*entry       // of this node, by UID, and static pods also by the UID in paths
+	ids      map[string]contained    // by container ID
+	spans    map[netip.Addr][]span   // by address, in the order in which they became known
+	gone     []*entry                // ended ones, in the order in which that became known
 	hostNet  map[*entry]struct{}     // pods on this node's network
 	services map[name]*service       // by namespace and name
 	slices   map[name]*slice         // by namespace and name
-	served   map[string][]membership // services of a pod, by uid
-	peers    map[peerKey]*entry      // pods of other nodes and outside names, behind services
+	served   map[string][]membership // services of a pod, by UID
+	peers    map[peerKey]*entry      // pods of other nodes and outside addresses, behind services
 	node     *entry
 	early    earlyEvents
 	changes  []Change
 	lost     uint64
 	allLost  uint64
 	limited  uint64
-	isSynced bool // pods of this node were listed once
+	isSynced bool // pods of this node were listed at least once
 }
 
-// Change is what a Source hands over.
+// Change is a change that Take returns.
 type Change = workload.Change
 
 type name struct{ namespace, name string }
 
-// New makes a Source, which knows nobody before Run.
+// New returns a Source, which knows nothing before Run.
 func New(api API, o Options) *Source {
 	if o.Keep <= 0 {
 		o.Keep = 10 * time.Minute
@@ -129,7 +129,7 @@ func New(api API, o Options) *Source {
 
 // Run watches until ctx ends.
 func (s *Source) Run(ctx context.Context) {
-	ctx = klog.NewContext(ctx, klog.Logger{}) // what client-go would log, OnError is told
+	ctx = klog.NewContext(ctx, klog.Logger{}) // errors go to OnError instead of client-go's log
 	var all sync.WaitGroup
 	here := func(options *metav1.ListOptions, field string) {
 		options.FieldSelector = fields.OneTermEqualSelector(field, s.o.Node).String()
@@ -178,8 +178,8 @@ func (s *Source) Run(ctx context.Context) {
 	all.Wait()
 }
 
-// breathe lets those who ask go first, now and then in a long list: they stand between
-// packets.
+// breathe unlocks the Source now and then during a long list, so that lookups can proceed: the
+// recorder waits for them.
 func (s *Source) breathe(i int) {
 	if i%16 == 15 {
 		s.mu.Unlock()
@@ -187,7 +187,7 @@ func (s *Source) breathe(i int) {
 	}
 }
 
-// forgetting drops those that are gone for long.
+// forgetting removes workloads that ended long ago.
 func (s *Source) forgetting(ctx context.Context) {
 	tick := time.NewTicker(10 * time.Second)
 	defer tick.Stop()
@@ -205,7 +205,7 @@ func (s *Source) forgetting(ctx context.Context) {
 
 func (s *Source) now() int64 { return s.o.now().UnixNano() }
 
-// Take hands over what was learned.
+// Take returns up to limit changes since the last call.
 func (s *Source) Take(limit int) (changes []Change, lost uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -214,14 +214,14 @@ func (s *Source) Take(limit int) (changes []Change, lost uint64) {
 	if n == len(s.changes) {
 		s.changes = nil
 	} else {
-		clear(s.changes[:n]) // what was taken must not stay in memory
+		clear(s.changes[:n]) // returned changes must not stay in memory
 		s.changes = s.changes[n:]
 	}
 	lost, s.lost = s.lost, 0
 	return changes, lost
 }
 
-// tell keeps a change until it is taken. It is called with the lock held.
+// tell queues a change for Take. It is called with the lock held.
 func (s *Source) tell(c Change) {
 	if len(s.changes) >= maxChanges {
 		s.lost++
@@ -234,20 +234,20 @@ func (s *Source) tell(c Change) {
 
 func (s *Source) tellEvent(e workload.Event) { s.tell(Change{Event: &e}) }
 
-// State is how a Source stands.
+// State is the state of a Source.
 type State struct {
 	Synced   bool // this node's pods were listed
 	Feeds    []Feed
-	Pods     int // of this node that live
-	Gone     int // that ended and are remembered
+	Pods     int // of this node that have not ended
+	Gone     int // ended, but remembered
 	Peers    int
 	Services int
-	Waiting  int    // changes that nobody has taken
-	Lost     uint64 // changes that found no room
-	Limited  uint64 // objects left out since there are too many
+	Waiting  int    // changes waiting for Take
+	Lost     uint64 // changes lost because too many were waiting
+	Limited  uint64 // objects ignored because there were too many
 }
 
-// State says how the Source stands.
+// State returns the current state.
 func (s *Source) State() State {
 	feeds := s.feeds.state()
 	s.mu.RLock()

@@ -24,7 +24,7 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/workload"
 )
 
-func TestPodThatLivedOneSecond(t *testing.T) {
+func TestPodThatRanForOneSecond(t *testing.T) {
 	x := newScene(t)
 	p := running(7, "job-1", "10.1.0.7")
 	x.create(p)
@@ -58,7 +58,7 @@ func TestPodThatLivedOneSecond(t *testing.T) {
 		t.Errorf("a minute later the address is still %s", c.Identity.Pod)
 	}
 	if c, ok := x.Find(workload.Key{Container: containerID(8), Cgroup: "/system.slice/sshd.service"}); ok {
-		t.Errorf("nobody's group is %s", c.Identity.Pod)
+		t.Errorf("an unrelated group is %s", c.Identity.Pod)
 	}
 }
 
@@ -91,10 +91,10 @@ func TestAddressUsedTwiceInAMinute(t *testing.T) {
 		want  string
 	}{
 		{-time.Minute, ""},
-		{-time.Second, "first"}, // within what whole seconds leave open
+		{-time.Second, "first"}, // within the uncertainty of whole seconds
 		{0, "first"},
 		{10200 * time.Millisecond, "first"},
-		{10700 * time.Millisecond, "first"}, // the second was not made yet
+		{10700 * time.Millisecond, "first"}, // the second pod was not created yet
 		{10900 * time.Millisecond, "second"},
 		{29 * time.Second, "second"},
 		{32 * time.Second, "second"},
@@ -107,7 +107,7 @@ func TestAddressUsedTwiceInAMinute(t *testing.T) {
 	}
 }
 
-func TestAPIGoesAwayAndComesBack(t *testing.T) {
+func TestAPIFailsAndRecovers(t *testing.T) {
 	stays, goes := running(1, "stays", "10.1.0.1"), running(2, "goes", "10.1.0.2")
 	x := newScene(t, stays, goes)
 	x.found("both are known", workload.Key{PodUID: podUID(2)}, nil)
@@ -118,23 +118,23 @@ func TestAPIGoesAwayAndComesBack(t *testing.T) {
 	})
 	for _, f := range x.State().Feeds {
 		if !f.Stale.IsZero() && f.Stale.Before(before) {
-			t.Errorf("%s is stale since %s, before the API went at %s", f.Name, f.Stale, before)
+			t.Errorf("%s is stale since %s, before the API failed at %s", f.Name, f.Stale, before)
 		}
 	}
 	if c, ok := x.Find(workload.Key{Container: containerID(1)}); !ok || c.Identity.Pod != "stays" {
-		t.Errorf("without an API nobody knows %q", c.Identity.Pod)
+		t.Errorf("without an API the pod is %q", c.Identity.Pod)
 	}
 	x.mu.Lock()
 	if len(x.errs) == 0 || !strings.Contains(x.errs[0].Error(), "watching ") {
-		t.Errorf("told of %v", x.errs)
+		t.Errorf("errors %v", x.errs)
 	}
 	told := len(x.errs)
 	x.mu.Unlock()
 	if told > 7 {
-		t.Errorf("told %d times, want once a feed", told)
+		t.Errorf("%d errors reported, want one for each feed", told)
 	}
 
-	// While it is away one pod goes and another comes with its address.
+	// Meanwhile one pod is removed, and another is added with its address.
 	tracker := x.api.Tracker()
 	pods := corev1.SchemeGroupVersion.WithResource("pods")
 	if err := tracker.Delete(pods, "shop", "goes"); err != nil {
@@ -150,7 +150,7 @@ func TestAPIGoesAwayAndComesBack(t *testing.T) {
 	x.until("nothing is stale", func() bool {
 		return !slices.ContainsFunc(x.State().Feeds, func(f Feed) bool { return !f.Stale.IsZero() })
 	})
-	x.until("each feed is told to go on", func() bool {
+	x.until("each feed is reported to work again", func() bool {
 		x.mu.Lock()
 		defer x.mu.Unlock()
 		return x.backs > 0 && x.backs == len(x.errs)
@@ -159,7 +159,7 @@ func TestAPIGoesAwayAndComesBack(t *testing.T) {
 		t.Errorf("the address is %q, want came", c.Identity.Pod)
 	}
 	if c, _ := x.Find(workload.Key{Container: containerID(2)}); c.Identity.Pod != "goes" || c.Identity.ValidTo == 0 {
-		t.Errorf("the container of the pod that went is %+v", c.Identity)
+		t.Errorf("the container of the removed pod is %+v", c.Identity)
 	}
 }
 
@@ -174,7 +174,7 @@ func TestTenThousandPods(t *testing.T) {
 	before := heap()
 	const n = 10_000
 	done, longest := make(chan struct{}), make(chan time.Duration)
-	go func() { // a recorder asks meanwhile
+	go func() { // a recorder looks up containers meanwhile
 		var most time.Duration
 		for {
 			select {
@@ -219,9 +219,9 @@ func TestTenThousandPods(t *testing.T) {
 	used := heap() - before
 	close(done)
 	wait := <-longest
-	t.Logf("the longest answer took %s", wait)
+	t.Logf("the longest lookup took %s", wait)
 	if wait > time.Second {
-		t.Errorf("an answer took %s", wait)
+		t.Errorf("a lookup took %s", wait)
 	}
 	t.Logf("10,000 pods of this node and 10,000 peers: %d KiB", used>>10)
 	if used > 48<<20 {
@@ -243,16 +243,16 @@ func TestTenThousandPods(t *testing.T) {
 		s.Find(workload.Key{Cgroup: "/kubepods/burstable/pod" + podUID(i) + "/" + containerID(i)})
 	}
 	if each := time.Since(start) / n; each > 200*time.Microsecond {
-		t.Errorf("an answer takes %s", each)
+		t.Errorf("a lookup takes %s", each)
 	}
-	// All go, and are forgotten.
+	// All are removed, and then forgotten.
 	podStore{s}.replace(nil)
 	sliceStore{s}.replace(nil)
 	s.mu.Lock()
 	s.forget(s.now() + 1)
 	s.mu.Unlock()
 	if len(s.pods)+len(s.ids)+len(s.spans)+len(s.peers)+len(s.served)+len(s.gone) != 0 {
-		t.Errorf("after all went there are %d pods, %d ids, %d addresses, %d peers, %d served, %d gone", len(s.pods), len(s.ids), len(s.spans), len(s.peers), len(s.served), len(s.gone))
+		t.Errorf("after all were removed there are %d pods, %d ids, %d addresses, %d peers, %d served, %d gone", len(s.pods), len(s.ids), len(s.spans), len(s.peers), len(s.served), len(s.gone))
 	}
 }
 
@@ -330,7 +330,7 @@ func TestLabelsByAllowList(t *testing.T) {
 		want        string
 	}{
 		{"a name", "app", "app=web"},
-		{"all of a prefix", "example.com/*", "example.com/a=1 example.com/b=2"},
+		{"all with a prefix", "example.com/*", "example.com/a=1 example.com/b=2"},
 		{"everything", "*", "app=web example.com/a=1 example.com/b=2 password=hunter2"},
 		{"a prefix without a star is a name", "example.com/", ""},
 		{"none", "-", ""},
@@ -366,9 +366,9 @@ func TestOwners(t *testing.T) {
 		{"a Deployment through its replica set", "ReplicaSet", "odd", "rs1", "h", "Deployment", "shop-web", false},
 		{"a CronJob through its job", "Job", "nightly-1", "j1", "", "CronJob", "nightly", false},
 		{"a StatefulSet", "StatefulSet", "db", "ss", "", "StatefulSet", "db", false},
-		{"a replica set that is gone", "ReplicaSet", "api-5d8", "rs9", "5d8", "Deployment", "api", true},
-		{"a replica set that is gone and names nobody", "ReplicaSet", "api", "rs8", "", "ReplicaSet", "api", false},
-		{"a replica set that is another of the same name", "ReplicaSet", "odd", "rs0", "", "ReplicaSet", "odd", false},
+		{"a deleted replica set", "ReplicaSet", "api-5d8", "rs9", "5d8", "Deployment", "api", true},
+		{"a deleted replica set without a hash in its name", "ReplicaSet", "api", "rs8", "", "ReplicaSet", "api", false},
+		{"a replica set with the same name and another UID", "ReplicaSet", "odd", "rs0", "", "ReplicaSet", "odd", false},
 		{"a static pod has none", "Node", here, "n", "", "", "", false},
 	} {
 		p := running(10+i, fmt.Sprintf("p%d", i), fmt.Sprintf("10.1.1.%d", i))
@@ -390,7 +390,7 @@ func TestOwners(t *testing.T) {
 		t.Errorf("rolled: %s", e.Message)
 	}
 	x.events = nil
-	first.Annotations[revision] = "3" // as a rollback does
+	first.Annotations[revision] = "3" // as in a rollback
 	if _, err := x.api.AppsV1().ReplicaSets("shop").Update(context.Background(), first, metav1.UpdateOptions{}); err != nil {
 		t.Fatal(err)
 	}
@@ -413,7 +413,7 @@ func TestStaticPod(t *testing.T) {
 	}
 	changes, _ := s.Take(10)
 	if !slices.ContainsFunc(changes, func(x Change) bool { return x.PodUID == hash }) {
-		t.Errorf("no change names the uid that control groups have: %+v", changes)
+		t.Errorf("no change has the UID in the control groups: %+v", changes)
 	}
 	podStore{s}.remove(p)
 	s.mu.Lock()
@@ -424,8 +424,8 @@ func TestStaticPod(t *testing.T) {
 	}
 }
 
-// TestOddPods takes a pod with each of its fields in turn missing, empty or beyond sense.
-// It is no fuzz target: instrumenting client-go takes minutes, and bytes are its own part.
+// TestOddPods adds a pod with each of its fields in turn missing, empty or out of range. It is
+// not a fuzz target because instrumenting client-go takes minutes, and client-go parses the bytes.
 func TestOddPods(t *testing.T) {
 	p := running(1, "web", "10.1.0.1")
 	when, grace := metav1.Now(), int64(30)
@@ -453,7 +453,7 @@ func TestOddPods(t *testing.T) {
 			}
 			var p corev1.Pod
 			if json.Unmarshal(spoilt, &p) != nil {
-				continue // client-go refuses it
+				continue // client-go rejects it
 			}
 			p.Spec.NodeName = here
 			tried++
@@ -465,7 +465,7 @@ func TestOddPods(t *testing.T) {
 	}
 }
 
-// spoil sets the n-th value within v. It answers false where there are fewer.
+// spoil sets the n-th value within v. It returns false if there are fewer.
 func spoil(v any, n *int, to any) bool {
 	set := func(x any, put func(any)) bool {
 		if *n == 0 {
@@ -509,6 +509,6 @@ func oddPod(t *testing.T, p *corev1.Pod) {
 	defer s.mu.Unlock()
 	s.forget(s.now() + 1)
 	if len(s.pods)+len(s.ids)+len(s.spans) != 0 {
-		t.Errorf("what is gone stays: %d pods, %d ids, %d addresses", len(s.pods), len(s.ids), len(s.spans))
+		t.Errorf("removed pods are still there: %d pods, %d ids, %d addresses", len(s.pods), len(s.ids), len(s.spans))
 	}
 }

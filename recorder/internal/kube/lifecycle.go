@@ -10,7 +10,7 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/workload"
 )
 
-// status is what was told of a pod's life already.
+// status is the state of a pod that was last reported.
 type status struct {
 	phase      string
 	ready      string // of the condition Ready
@@ -21,8 +21,8 @@ type status struct {
 type containerStatus struct {
 	name     string
 	restarts int32
-	running  int64 // since when
-	ended    int64 // newest end, of this or an earlier run
+	running  int64 // start time
+	ended    int64 // latest end, of this or an earlier run
 	waiting  string
 }
 
@@ -61,8 +61,8 @@ func (s *Source) podEvent(e *entry, at int64, reason, kind, message string) work
 	}
 }
 
-// lifecycle tells what is new in a pod's status. Reasons and words are those that
-// workload.Index reads out of a dump, so that one happening is one row.
+// lifecycle reports what is new in a pod's status. Reasons and messages are the same as those
+// that workload.Index reads from a dump, so that one event is one row.
 func (s *Source) lifecycle(e *entry, p *corev1.Pod, old, now *status) {
 	say := func(at int64, reason, kind, format string, args ...any) {
 		if at <= 0 {
@@ -120,7 +120,7 @@ func was(phase string) string {
 	return phase
 }
 
-// containerLife tells how a container ended, started again or fails to.
+// containerLife reports how a container ended, was restarted, or fails to start.
 func (s *Source) containerLife(e *entry, c *corev1.ContainerStatus, old *status) {
 	var before containerStatus
 	if i := slices.IndexFunc(old.containers, func(x containerStatus) bool { return x.name == c.Name }); i >= 0 {

@@ -14,32 +14,32 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/workload"
 )
 
-// revision is what a Deployment's controller writes on its replica sets.
+// revision is the annotation that a Deployment's controller writes on its replica sets.
 const revision = "deployment.kubernetes.io/revision"
 
-// resolver finds what stands above the controllers of this node's pods. It asks for each
-// ReplicaSet and Job by name, once, so that nothing of other nodes is listed. Its fields
-// are guarded by the Source's lock.
+// resolver finds the owners of the controllers of this node's pods. It requests each
+// ReplicaSet and Job by name, once, so that nothing of other nodes is listed. Its fields are
+// guarded by the Source's lock.
 type resolver struct {
 	s     *Source
-	known map[string]*maker    // by uid
-	rolls map[string]*rollout  // by the Deployment's uid
-	queue []string             // uids to ask for
-	again map[string]time.Time // uids to ask for again, since the API did not answer
+	known map[string]*maker    // by UID
+	rolls map[string]*rollout  // by the Deployment's UID
+	queue []string             // UIDs to request
+	again map[string]time.Time // UIDs to request again because the API did not respond
 	wake  chan struct{}
 }
 
-// maker is a controller of pods that another may have made.
+// maker is a controller of pods that may have its own controller.
 type maker struct {
 	ref
 	pods map[*entry]struct{}
 	top  topOwner
-	of   string // uid of the Deployment
+	of   string // UID of the Deployment
 	done bool
-	wait bool // it is asked for
+	wait bool // a request is queued
 }
 
-// rollout is the newest replica set of a Deployment that was seen here.
+// rollout is the newest replica set of a Deployment that has pods on this node.
 type rollout struct {
 	set, setName string
 	revision     int64
@@ -82,8 +82,8 @@ func (r *resolver) release(e *entry) {
 	}
 }
 
-// want sets the owner of a pod as far as it is known, and asks for it where it is not. A
-// new pod of an older replica set may mean that its Deployment was rolled back.
+// want sets the owner of a pod as far as it is known, and requests it otherwise. A new pod
+// of an older replica set may mean that its Deployment was rolled back.
 func (r *resolver) want(e *entry, isNew bool) {
 	c := e.controller
 	m := r.known[c.uid]
@@ -109,8 +109,8 @@ func (r *resolver) want(e *entry, isNew bool) {
 	}
 }
 
-// guess reads a Deployment's name out of that of its replica set, which ends in the hash
-// that its pods carry.
+// guess derives a Deployment's name from that of its replica set, which ends with the hash in
+// its pods' labels.
 func guess(e *entry) topOwner {
 	c := e.controller
 	if base, ok := strings.CutSuffix(c.name, "-"+e.hash); ok && c.kind == "ReplicaSet" && e.hash != "" && base != "" {
@@ -119,7 +119,7 @@ func guess(e *entry) topOwner {
 	return topOwner{kind: c.kind, name: c.name}
 }
 
-// run asks until ctx ends.
+// run requests controllers until ctx ends.
 func (r *resolver) run(ctx context.Context) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
@@ -144,7 +144,7 @@ func (r *resolver) run(ctx context.Context) {
 	}
 }
 
-// answered is the error of an API that does not answer; "not found" is an answer.
+// answered returns an error only if the API did not respond; "not found" is a response.
 func answered(err error) error {
 	if apierrors.IsNotFound(err) {
 		return nil
@@ -173,7 +173,7 @@ func (r *resolver) next() (ref, bool) {
 	return ref{}, false
 }
 
-// ask gets a controller's own controller, and which revision of it this is.
+// ask requests a controller, and returns its own controller and its revision.
 func (r *resolver) ask(ctx context.Context, c ref) (by ref, rev int64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
@@ -200,7 +200,7 @@ func (r *resolver) ask(ctx context.Context, c ref) (by ref, rev int64, err error
 	return controllerOf(meta.OwnerReferences, c.namespace), rev, nil
 }
 
-// answer takes what the API said.
+// answer applies the API's response.
 func (r *resolver) answer(c, by ref, rev int64, err error) {
 	m := r.known[c.uid]
 	if m == nil {
@@ -213,7 +213,7 @@ func (r *resolver) answer(c, by ref, rev int64, err error) {
 	}
 	m.wait = false
 	if err != nil && m.done {
-		return // it was known
+		return // it was already known
 	}
 	m.done = true
 	for e := range m.pods {
@@ -235,8 +235,8 @@ func (r *resolver) answer(c, by ref, rev int64, err error) {
 	}
 }
 
-// rolled notes which replica set of a Deployment is the newest, and tells when another
-// becomes it.
+// rolled records which replica set of a Deployment is the newest, and reports when that
+// changes.
 func (r *resolver) rolled(m *maker, by ref, rev int64) {
 	x := r.rolls[by.uid]
 	if x == nil {
@@ -256,7 +256,7 @@ func (r *resolver) rolled(m *maker, by ref, rev int64) {
 		for _, c := range e.containers {
 			images += ", " + c.name + " " + c.image
 		}
-		break // all pods of a replica set are made alike
+		break // all pods of a replica set are equal
 	}
 	r.s.tellEvent(workload.Event{
 		TsNs: r.s.now(), Type: "Normal", Reason: "Rolled", Kind: "Deployment", Namespace: by.namespace, Name: by.name, UID: by.uid, Count: 1, Source: "replica sets", Node: r.s.o.Node,

@@ -13,13 +13,13 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/workload"
 )
 
-// service is a service as it was last told of.
+// service is a service as last reported.
 type service struct {
 	uid string
 	who *entry
 }
 
-// slice is an endpoint slice: backends of a service.
+// slice is an endpoint slice: the backends of a service.
 type slice struct {
 	service string
 	targets []target
@@ -27,12 +27,12 @@ type slice struct {
 
 type target struct {
 	addrs     []netip.Addr
-	uid, name string // of the pod, empty where it is none
+	uid, name string // of the pod, empty if the target is not a pod
 	node      string
 	ready     bool
 }
 
-// peerKey names a peer: a pod by its uid, an address without one by the service.
+// peerKey identifies a peer: a pod by its UID, an address without a pod by its service.
 type peerKey struct {
 	uid     string
 	service name
@@ -110,7 +110,7 @@ func (s *Source) service(v *corev1.Service) {
 	s.move(e, addresses(texts...))
 }
 
-// move gives somebody other addresses than he had.
+// move replaces the addresses of an entry.
 func (s *Source) move(e *entry, now []netip.Addr) {
 	lost := slices.DeleteFunc(slices.Clone(e.addrs), func(a netip.Addr) bool { return slices.Contains(now, a) })
 	s.release(e, s.now(), lost...)
@@ -131,7 +131,7 @@ func (s *Source) endService(k name) {
 	}
 }
 
-// sliceStore keeps who is behind services.
+// sliceStore keeps the backends of services.
 type sliceStore struct{ s *Source }
 
 func (t sliceStore) put(obj runtime.Object) {
@@ -190,12 +190,12 @@ func (s *Source) sliceOf(v *discoveryv1.EndpointSlice) *slice {
 	return x
 }
 
-// slice takes a slice as it is now; nil where it is gone.
+// slice updates an endpoint slice; nil removes it.
 func (s *Source) slice(k name, now *slice, events bool) {
 	old := s.slices[k]
 	switch {
 	case now != nil && now.service == "", now == nil && old == nil:
-		return // of no service: nobody's addresses
+		return // without a service
 	case now != nil && old == nil && len(s.slices) >= maxServices:
 		s.limited++
 		return
@@ -204,7 +204,7 @@ func (s *Source) slice(k name, now *slice, events bool) {
 	default:
 		s.slices[k] = now
 	}
-	// Those who stay are counted twice for a moment, so that they do not end.
+	// Targets in both slices are counted twice for a moment, so that they do not end.
 	if now != nil {
 		for i := range now.targets {
 			s.join(name{k.namespace, now.service}, &now.targets[i])
@@ -249,13 +249,13 @@ func (s *Source) join(of name, t *target) {
 			}
 		}
 		if t.node == s.o.Node || s.pods[t.uid] != nil {
-			return // its pod says more
+			return // its pod has more information
 		}
 	}
 	s.peer(of, t)
 }
 
-// known reports whether there is room to note a pod's services.
+// known reports whether there is room for a pod's services.
 func (s *Source) known(uid string) bool {
 	if s.pods[uid] != nil || len(s.served) < maxPeers+maxPods {
 		return true
@@ -294,7 +294,7 @@ func (s *Source) leave(of name, t *target) {
 	if e := s.peers[t.key(of)]; e != nil && e.gone == 0 {
 		if e.users--; e.users <= 0 {
 			s.end(e, s.now())
-			return // it keeps its services until it is forgotten
+			return // it keeps its services until it is removed
 		}
 	}
 	if t.uid == "" {
@@ -307,7 +307,7 @@ func (s *Source) leave(of name, t *target) {
 		return
 	}
 	if list[i].slices--; list[i].slices > 0 || own != nil && (own.gone != 0 || own.deleting || own.to != 0) {
-		return // what a pod served counts for its last packets too
+		return // a pod's services apply to its last packets too
 	}
 	if list = slices.Delete(slices.Clone(list), i, i+1); len(list) == 0 {
 		delete(s.served, t.uid)
@@ -319,8 +319,8 @@ func (s *Source) leave(of name, t *target) {
 	}
 }
 
-// endpointsChanged tells which pods of this node began or ended to serve. Other nodes'
-// recorders tell of theirs.
+// endpointsChanged reports which pods of this node became or ceased to be endpoints. Other
+// nodes' recorders report theirs.
 func (s *Source) endpointsChanged(namespace string, old, now *slice) {
 	before, after := s.ownTargets(old), s.ownTargets(now)
 	var said []string
@@ -362,7 +362,7 @@ func (s *Source) endpointsChanged(namespace string, old, now *slice) {
 	})
 }
 
-// ownTargets are the pods of this node in a slice, and whether they are ready.
+// ownTargets returns the pods of this node in a slice, and whether they are ready.
 func (s *Source) ownTargets(x *slice) map[string]bool {
 	out := map[string]bool{}
 	if x == nil {
@@ -380,7 +380,7 @@ func (s *Source) ownTargets(x *slice) map[string]bool {
 	return out
 }
 
-// nodeStore keeps this node.
+// nodeStore keeps this node's object.
 type nodeStore struct{ s *Source }
 
 func (t nodeStore) put(obj runtime.Object) {

@@ -12,8 +12,8 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 )
 
-// configHash is the uid that the kubelet gave a static pod, and that its control groups
-// have; the API's own uid is that of the mirror.
+// configHash is the UID that the kubelet gave a static pod, which is in the paths of its
+// control groups; the UID in the API is that of the mirror pod.
 const configHash = "kubernetes.io/config.hash"
 
 // podStore keeps the pods of this node.
@@ -46,7 +46,7 @@ func (t podStore) replace(all []runtime.Object) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	there := make(map[string]struct{}, len(all))
-	// Those that are gone free their addresses before others are found to have them.
+	// Removed pods release their addresses before other pods are added with them.
 	for _, obj := range all {
 		if p, ok := obj.(*corev1.Pod); ok {
 			there[string(p.UID)] = struct{}{}
@@ -66,7 +66,7 @@ func (t podStore) replace(all []runtime.Object) {
 	s.isSynced = true
 }
 
-// podEnds notes that a pod is no more; to is when it ended, where that is known.
+// podEnds records that a pod was removed; to is the time of its end, 0 if unknown.
 func (s *Source) podEnds(e *entry, to int64) {
 	if to == 0 || to > s.now() {
 		to = s.now()
@@ -76,8 +76,8 @@ func (s *Source) podEnds(e *entry, to int64) {
 	s.changed(e)
 }
 
-// pod takes a pod as it is now. Events are told of what is new, but not of what the first
-// list finds.
+// pod updates a pod. It reports events for changes, but not for the pods of the first
+// list.
 func (s *Source) pod(p *corev1.Pod, events bool) {
 	uid := string(p.UID)
 	if p.Spec.NodeName != s.o.Node || uid == "" || len(uid) > maxName {
@@ -132,7 +132,7 @@ func (s *Source) newPod(p *corev1.Pod, live bool) *entry {
 	return e
 }
 
-// controllerOf is what made an object.
+// controllerOf returns the controller of an object.
 func controllerOf(owners []metav1.OwnerReference, namespace string) ref {
 	for _, o := range owners {
 		if o.Controller != nil && *o.Controller {
@@ -142,7 +142,7 @@ func controllerOf(owners []metav1.OwnerReference, namespace string) ref {
 	return ref{}
 }
 
-// describe takes what is said of a pod, its addresses aside.
+// describe updates everything of a pod except its addresses.
 func (s *Source) describe(e *entry, p *corev1.Pod) {
 	e.namespace, e.name = cleanName(p.Namespace), cleanName(p.Name)
 	e.labels, e.hash = s.allowed(p.Labels), cleanName(p.Labels["pod-template-hash"])
@@ -182,7 +182,7 @@ func (s *Source) containersOf(p *corev1.Pod) []container {
 		add(c.Name, c.Image, c.Ports)
 	}
 	for i := range p.Spec.InitContainers {
-		// Others have ended when the pod's own begin.
+		// Other init containers have ended when the pod's own containers start.
 		if c := &p.Spec.InitContainers[i]; c.RestartPolicy != nil && *c.RestartPolicy == corev1.ContainerRestartPolicyAlways {
 			add(c.Name, c.Image, c.Ports)
 		}
@@ -200,7 +200,7 @@ func protocol(p corev1.Protocol) uint8 {
 	return 6
 }
 
-// contains notes the id of one of a pod's containers, written as runtime://id.
+// contains adds the ID of one of a pod's containers, in the form runtime://id.
 func (s *Source) contains(e *entry, id, name string) {
 	if _, bare, ok := strings.Cut(id, "://"); ok {
 		id = bare
@@ -216,7 +216,7 @@ func (s *Source) contains(e *entry, id, name string) {
 	s.ids[id] = contained{e, cleanName(name)}
 }
 
-// address takes the pod's addresses, and when it gave them back.
+// address updates the pod's addresses, and when it released them.
 func (s *Source) address(e *entry, p *corev1.Pod) {
 	texts := []string{p.Status.PodIP}
 	for i := range p.Status.PodIPs[:min(len(p.Status.PodIPs), maxAddresses)] {
@@ -232,13 +232,13 @@ func (s *Source) address(e *entry, p *corev1.Pod) {
 		return
 	}
 	if len(now) == 0 {
-		now = e.addrs // a pod that ends loses them in its status first
+		now = e.addrs // a pod that ends first loses them in its status
 	}
 	lost := slices.DeleteFunc(slices.Clone(e.addrs), func(a netip.Addr) bool { return slices.Contains(now, a) })
 	s.release(e, s.now(), lost...)
 	for _, a := range now {
-		// A pod has its address after it was made, so not before it was first told of. That
-		// is more exact than its own times, which are whole seconds.
+		// A pod gets its address after its creation, so not before it was first reported. That is
+		// more exact than its own times, which are whole seconds.
 		if e.to == 0 || !slices.Contains(e.had, a) {
 			s.hold(a, e, max(e.from, e.seen))
 		}
@@ -249,8 +249,8 @@ func (s *Source) address(e *entry, p *corev1.Pod) {
 	}
 }
 
-// ended is when a pod gave its addresses back, 0 where nothing says so. Times of the API
-// are cut to seconds, so an end holds until the second is over.
+// ended returns when a pod released its addresses, 0 if unknown. The API's times are cut to
+// seconds, so an address is owned until the second is over.
 func ended(p *corev1.Pod) int64 {
 	finished, condition := int64(0), int64(0)
 	all := len(p.Status.ContainerStatuses) > 0
@@ -274,7 +274,7 @@ func ended(p *corev1.Pod) int64 {
 	return 0
 }
 
-// ns is a time in nanoseconds since 1970; 0 where these cannot hold it.
+// ns returns a time in nanoseconds since 1970, 0 if it is out of range.
 func ns(t time.Time) int64 {
 	if y := t.Year(); y < 1970 || y > 2261 {
 		return 0

@@ -22,7 +22,7 @@ import (
 
 const here = "node-a"
 
-// scene is a Source that watches an API which can be switched off.
+// scene is a Source that watches an API that can be switched off.
 type scene struct {
 	*Source
 	t   *testing.T
@@ -76,17 +76,17 @@ func newScene(t *testing.T, objects ...runtime.Object) *scene {
 	return x
 }
 
-// watching waits until all is watched.
+// watching waits until everything is watched.
 func (x *scene) watching() {
 	x.t.Helper()
-	x.until("all is watched", func() bool {
+	x.until("everything is watched", func() bool {
 		x.mu.Lock()
 		defer x.mu.Unlock()
 		return x.watches["pods"] > 0 && x.watches["services"] > 0 && x.watches["endpointslices"] > 0 && x.watches["nodes"] > 0 && x.watches["events"] > 1
 	})
 }
 
-// off cuts the API off, on brings it back.
+// off switches the API off, on switches it on again.
 func (x *scene) off() {
 	x.mu.Lock()
 	x.down, x.watches = true, map[string]int{}
@@ -108,12 +108,12 @@ func (x *scene) until(what string, f func() bool) {
 	x.t.Helper()
 	for end := time.Now().Add(20 * time.Second); !f(); time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
-			x.t.Fatalf("waited in vain until %s", what)
+			x.t.Fatalf("timeout waiting until %s", what)
 		}
 	}
 }
 
-// take gathers what was told.
+// take collects the reported changes and events.
 func (x *scene) take() {
 	changes, _ := x.Take(1 << 20)
 	for _, c := range changes {
@@ -142,7 +142,7 @@ func (x *scene) event(kind, object, reason string) workload.Event {
 	return found
 }
 
-// found waits until a key is known and its answer fits.
+// found waits until a key is found with a matching result.
 func (x *scene) found(what string, k workload.Key, fits func(workload.InterfaceComment) bool) workload.InterfaceComment {
 	x.t.Helper()
 	var c workload.InterfaceComment
@@ -154,10 +154,10 @@ func (x *scene) found(what string, k workload.Key, fits func(workload.InterfaceC
 	return c
 }
 
-// containerID is a container's id in the 64 digits that runtimes use.
+// containerID returns a container ID in the 64 digits that runtimes use.
 func containerID(n int) string { return fmt.Sprintf("%064x", n+1) }
 
-// podUID is a pod's uid.
+// podUID returns a pod's UID.
 func podUID(n int) string { return fmt.Sprintf("00000000-0000-4000-8000-%012x", n) }
 
 func at(s string) metav1.Time {
@@ -168,7 +168,7 @@ func at(s string) metav1.Time {
 	return metav1.Time{Time: t}
 }
 
-// running makes a pod of one container that runs.
+// running returns a pod with one running container.
 func running(n int, name, ip string) *corev1.Pod {
 	start := metav1.Time{Time: time.Now().Truncate(time.Second)}
 	return &corev1.Pod{
@@ -201,7 +201,7 @@ func (x *scene) remove(p *corev1.Pod) {
 	}
 }
 
-// still is a Source without an API, whose clock stands.
+// still returns a Source without an API, with a stopped clock.
 func still(t *testing.T, o Options) (s *Source, clock *time.Time) {
 	now := time.Now().Truncate(time.Second).Add(time.Second)
 	o.Node, o.now = here, func() time.Time { return now }

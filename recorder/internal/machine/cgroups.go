@@ -22,13 +22,13 @@ import (
 // Cgroup is a control group of version 2.
 type Cgroup struct {
 	ID        uint64
-	Path      string // below the root, "/" is the root; "" where it was not found
-	Container string // id
-	Pod       string // uid
+	Path      string // below the root, "/" for the root; "" if it was not found
+	Container string // ID
+	Pod       string // UID
 }
 
-// Cgroups knows the paths of control groups by id, also of those that are gone: a packet
-// may be read after its job has ended. It is bounded.
+// Cgroups knows the paths of control groups by ID, including removed ones: a packet may be
+// read after its job has ended. Its size is bounded.
 type Cgroups struct {
 	Root string
 
@@ -55,14 +55,14 @@ func NewCgroups(root string) *Cgroups {
 	return g
 }
 
-// walk reads the tree. What cannot be read is left out and remembered; packets of it have
-// an id only. Folders that vanish meanwhile are no trouble.
+// walk reads the tree. It skips and reports folders that cannot be read; their packets have
+// only an ID. Folders that are removed meanwhile are normal.
 func (g *Cgroups) walk() {
 	g.walks++
 	_ = filepath.WalkDir(g.Root, func(name string, d fs.DirEntry, err error) error {
 		if err != nil {
 			if g.unread == nil && (name == g.Root || !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ENODEV)) {
-				g.unread = fmt.Errorf("reading control groups, whose packets have numbers only: %w", err)
+				g.unread = fmt.Errorf("reading control groups: packets of unread groups have an ID instead of a path: %w", err)
 			}
 			return fs.SkipDir
 		}
@@ -88,28 +88,28 @@ func (g *Cgroups) put(id uint64, path string) {
 	g.known[id] = path
 }
 
-// Trouble is what keeps the tree from being read, nil where all is well.
+// Trouble returns why a part of the tree could not be read, nil if there was no error.
 func (g *Cgroups) Trouble() error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.unread
 }
 
-// Made takes what the kernel said of a new group.
+// Made adds a new group that the kernel reported.
 func (g *Cgroups) Made(id uint64, path string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.put(id, path)
 }
 
-// Paths are those of all groups that are there.
+// Paths returns the paths of all known groups.
 func (g *Cgroups) Paths() []string {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return slices.Collect(maps.Values(g.known))
 }
 
-// Find returns the group of an id.
+// Find returns the group with an ID.
 func (g *Cgroups) Find(id uint64) Cgroup {
 	if id == 0 {
 		return Cgroup{}
@@ -120,7 +120,7 @@ func (g *Cgroups) Find(id uint64) Cgroup {
 	if !ok {
 		g.walk()
 		if p, ok = g.known[id]; !ok {
-			g.put(id, "") // do not walk for it again
+			g.put(id, "") // do not walk the tree for it again
 		}
 	}
 	out := Cgroup{ID: id, Path: p}
@@ -128,7 +128,7 @@ func (g *Cgroups) Find(id uint64) Cgroup {
 	return out
 }
 
-// Label is a short name of a group for people.
+// Label returns a short name of a group for people.
 func (g *Cgroup) Label() string {
 	switch {
 	case g.Container != "":
@@ -143,7 +143,7 @@ func (g *Cgroup) Label() string {
 	return "unowned"
 }
 
-// Inode is the number of a control group's folder, which is the group's id.
+// Inode returns the inode number of a control group's folder, which is the group's ID.
 func Inode(path string) (uint64, bool) {
 	var st unix.Stat_t
 	if unix.Stat(path, &st) != nil {

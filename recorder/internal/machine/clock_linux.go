@@ -1,6 +1,6 @@
-// Package machine has what a Linux machine says of itself while packets are recorded: its clocks
-// and name, its control groups and the processes that run. What it gives is fit to be written:
-// texts are cleaned of control characters, and secrets in command lines are masked.
+// Package machine describes a Linux machine while packets are recorded: its clocks and name, its
+// control groups and its processes. Its results are safe to write: text has no control characters,
+// and secrets in command lines are masked.
 package machine
 
 import (
@@ -14,31 +14,31 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/ring"
 )
 
-// Clock turns the kernel's monotonic times into UTC. Both clocks run at one speed, so
-// their distance changes only when somebody sets the clock.
+// Clock converts the kernel's monotonic times to UTC. Both clocks run at the same speed, so
+// their distance changes only when the clock is set.
 type Clock struct {
 	Now      ring.Clock
-	Distance int64 // UTC less monotonic
-	booted   int64 // boot time's less monotonic
+	Distance int64 // UTC minus monotonic
+	booted   int64 // boot time minus monotonic
 	taken    int64 // monotonic time of the last full reading
-	seen     int64 // when somebody last looked
+	seen     int64 // time of the last Tick
 	Steps    []ClockStep
 
 	origin time.Time // a moment of Go's clock,
-	base   int64     // and the same of the kernel's
+	base   int64     // and the same moment of the kernel's
 }
 
 // ClockStep is a moment when the clock was set.
 type ClockStep struct {
 	At       ring.Time `json:"at"`
 	By       int64     `json:"by_ns"`
-	Within   int64     `json:"within_ns"` // it happened in so long a time before
+	Within   int64     `json:"within_ns"` // it happened within this time before At
 	Monotone int64     `json:"monotonic_ns"`
 }
 
 const (
 	readEvery = 1e9     // full readings
-	stepFloor = 100_000 // ns; less is what reading two clocks after each other differs by
+	stepFloor = 100_000 // ns; smaller differences result from reading two clocks one after the other
 )
 
 func readClock(id int32) int64 {
@@ -49,11 +49,11 @@ func readClock(id int32) int64 {
 	return ts.Nano()
 }
 
-// Monotonic is CLOCK_MONOTONIC. Go's own reading of it needs no system call, but has
-// another start.
+// Monotonic returns CLOCK_MONOTONIC. Go's own reading of it needs no system call, but has
+// another origin.
 func (c *Clock) Monotonic() int64 { return c.base + int64(time.Since(c.origin)) }
 
-// Calibrate finds where Go's monotonic time begins.
+// Calibrate finds the origin of Go's monotonic time.
 func (c *Clock) Calibrate() {
 	width := int64(1 << 62)
 	for range 16 {
@@ -66,7 +66,7 @@ func (c *Clock) Calibrate() {
 	}
 }
 
-// distanceNow reads two clocks as close to each other as a few tries get them.
+// distanceNow reads both clocks several times and returns the closest pair.
 func distanceNow() (distance, width int64) {
 	width = 1 << 62
 	for range 3 {
@@ -80,8 +80,8 @@ func distanceNow() (distance, width int64) {
 	return distance, width
 }
 
-// Tick looks at the clocks. It is called all the time, and reads them fully each second
-// or when UTC has moved against the monotonic clock.
+// Tick checks the clocks. It is called frequently, and reads them fully once a second, or if
+// UTC has moved relative to the monotonic clock.
 func (c *Clock) Tick() (read, stepped bool) {
 	now := time.Now()
 	at := c.base + int64(now.Sub(c.origin))
@@ -118,13 +118,13 @@ func abs(n int64) int64 {
 	return n
 }
 
-// UTC is the time of a monotonic one.
+// UTC converts a monotonic time.
 func (c *Clock) UTC(monotonic uint64) int64 { return int64(monotonic) + c.Distance }
 
-// utcBoot is the time of one that counts suspended time too.
+// utcBoot converts a time that includes suspended time.
 func (c *Clock) utcBoot(boot uint64) int64 { return int64(boot) - c.booted + c.Distance }
 
-// Host is what a section header says of the machine.
+// Host is what a section header states of the machine.
 type Host struct {
 	Node, BootID, Kernel, Hardware string
 }

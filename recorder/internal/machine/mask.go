@@ -16,7 +16,7 @@ var (
 	inQuery    = regexp.MustCompile(`(?i)([?&;](?:[a-z_.-]*(?:passw|secret|token|key|auth|sig)[a-z_.-]*)=)[^&;\s]+`)
 	withUser   = regexp.MustCompile(`^([^:\s]+):\S+$`)
 
-	// By form, wherever they stand in an argument.
+	// By form, anywhere in an argument.
 	tokens   = regexp.MustCompile(`(^|[^\w-])(?:gh[pousr]_\w{20,}|github_pat_\w{20,}|xox[abeprs]-[\w-]{10,}|(?:AKIA|ASIA)[0-9A-Z]{16}|AIza[\w-]{35}|eyJ[\w-]{10,}\.[\w-]{10,}\.[\w-]*|sk-[\w-]{20,}|glpat-[\w-]{10,}|AGE-SECRET-KEY-1[0-9A-Z]+)`)
 	scheme   = regexp.MustCompile(`(?i)(^|[^\w-])((?:bearer|basic)\s+)[\w.~+/=-]{6,}`)
 	userinfo = regexp.MustCompile(`(^|[\s,;='"(/])([\w.+%-]+):([^\s:@/'"]+)@([\w.([-]+)`)
@@ -25,11 +25,11 @@ var (
 	keyFlag  = regexp.MustCompile(`^(?i:-k|-iv|-mackey|-macopt|-hmac)$`)
 )
 
-// attached are programs whose option -p has a password right behind it.
+// attached are programs whose option -p is directly followed by a password.
 var attached = []string{"mysql", "mysqldump", "mysqladmin", "mariadb", "mariadb-dump", "mariadb-admin", "sshpass"}
 
-// MaskArguments hides values in a command line that are secret by their name, their place
-// or their form. It errs on the side of hiding.
+// MaskArguments masks values in a command line that are secret by their name, place or form.
+// If in doubt, it masks.
 func MaskArguments(args []string) []string {
 	hide := false
 	for i, a := range args {
@@ -49,7 +49,7 @@ func MaskArguments(args []string) []string {
 			args[i] = name + "=" + masked
 			continue
 		}
-		if i > 0 && a == "-p" && path.Base(args[0]) == "sshpass" { // the others ask for it
+		if i > 0 && a == "-p" && path.Base(args[0]) == "sshpass" { // the other programs prompt for it
 			hide = true
 			continue
 		}
@@ -73,12 +73,12 @@ func MaskArguments(args []string) []string {
 	return args
 }
 
-// attachedPassword reports whether an argument is -p with a password behind it.
+// attachedPassword reports whether an argument is -p with a password attached.
 func attachedPassword(args []string, i int) bool {
 	return i > 0 && len(args[i]) > 2 && strings.HasPrefix(args[i], "-p") && slices.Contains(attached, path.Base(args[0]))
 }
 
-// byForm hides what looks like a secret, whatever stands before it.
+// byForm masks what looks like a secret, anywhere in the argument.
 func byForm(a string) string {
 	a = tokens.ReplaceAllString(a, "${1}"+masked)
 	a = scheme.ReplaceAllString(a, "${1}${2}"+masked)

@@ -11,38 +11,38 @@ import (
 	"github.com/pcapsule/pcapsule/bpf"
 )
 
-// Process is one program that ran: exec begins another in the same process.
+// Process is one program of a process: exec starts another in the same process.
 type Process struct {
 	PID, Parent uint32
 	Start       int64 // UTC; of the process
-	From        int64 // UTC; since when it is this program, 0 where that is before the recording
+	From        int64 // UTC; start of the program, 0 if it started before the recording
 	To          int64 // UTC; 0 while it runs
-	UID         int64 // -1 where not known
+	UID         int64 // -1 if unknown
 	Name        string
 	Exe         string
 	Args        []string
-	Cut         bool // args are longer
+	Cut         bool // Args is incomplete
 	Cgroup      uint64
 	code        int32
-	before      *Process // that had the number before
-	Written     uint64   // side file that has it
+	before      *Process // previous process with this PID
+	Written     uint64   // side file that contains it
 	bootStart   uint64
 }
 
-// Processes knows who had a number at a time, also for a while after the end.
+// Processes knows which process had a PID at a time, until some time after its end.
 type Processes struct {
 	clock *Clock
 	By    map[uint32]*Process
 	ended []uint32
 }
 
-const maxEnded = 16384 // processes that are remembered after their end
+const maxEnded = 16384 // ended processes that are remembered
 
 func NewProcesses(c *Clock) *Processes { return &Processes{clock: c, By: map[uint32]*Process{}} }
 
 func (t *Processes) Count() int { return len(t.By) }
 
-// Of returns who had a number at a time, nil where nobody is known.
+// Of returns the process that had a PID at a time, nil if it is unknown.
 func (t *Processes) Of(pid uint32, at int64) *Process {
 	p := t.By[pid]
 	for p != nil && p.before != nil && p.From > at {
@@ -58,7 +58,7 @@ func (t *Processes) put(p *Process) {
 	t.By[p.PID] = p
 }
 
-// Add learns from an event.
+// Add applies an event and returns its process.
 func (t *Processes) Add(e *bpf.Event) *Process {
 	at := t.clock.UTC(e.Time)
 	switch e.Kind {
@@ -79,7 +79,7 @@ func (t *Processes) Add(e *bpf.Event) *Process {
 		if old == nil || old.Cgroup == e.Cgroup || old.To != 0 {
 			return old
 		}
-		p := *old // the same program, in another group from now on
+		p := *old // the same program, from now on in another group
 		p.From, p.Cgroup, p.Written, p.before = at, e.Cgroup, 0, nil
 		t.put(&p)
 		return &p
@@ -100,7 +100,7 @@ func (t *Processes) Add(e *bpf.Event) *Process {
 	return t.By[e.TGID]
 }
 
-// forget removes those that ended first.
+// forget removes the processes that ended first.
 func (t *Processes) forget() {
 	for ; len(t.ended) > maxEnded; t.ended = t.ended[1:] {
 		if old := t.By[t.ended[0]]; old != nil && old.To != 0 {
@@ -109,13 +109,13 @@ func (t *Processes) forget() {
 	}
 }
 
-// Ended reports whether the exit that e tells of is known already.
+// Ended reports whether the exit in e is already known.
 func (t *Processes) Ended(e *bpf.Event) bool {
 	p := t.By[e.TGID]
 	return p != nil && p.To != 0 && p.bootStart == e.Start
 }
 
-// arguments splits a command line and masks what may be secret in it.
+// arguments splits a command line and masks possible secrets in it.
 func arguments(raw []byte, cut bool) ([]string, bool) {
 	const most = 64
 	var list []string
@@ -128,12 +128,12 @@ func arguments(raw []byte, cut bool) ([]string, bool) {
 	return MaskArguments(list), cut
 }
 
-// Scan learns who runs now: at the start, and again after events were lost. Whoever does not
-// run any more has ended by now; a program that nobody saw begin is there from now on.
+// Scan reads the running processes at the start, and again after events were lost. Known
+// processes that are not running have ended now; programs whose start was not seen started now.
 func (t *Processes) Scan(root string) {
 	entries, err := os.ReadDir("/proc")
 	if err != nil {
-		return // events tell of new ones
+		return // events report new ones
 	}
 	now := int64(t.clock.Now.Real)
 	running := map[uint32]bool{}
@@ -156,7 +156,7 @@ func (t *Processes) Scan(root string) {
 			continue
 		}
 		if fields[0] == "Z" || fields[0] == "X" {
-			continue // it has ended, and its parent has not looked yet
+			continue // it has ended, but its parent has not waited for it yet
 		}
 		parent, _ := strconv.ParseUint(fields[1], 10, 32)
 		start, _ := strconv.ParseInt(fields[19], 10, 64)
@@ -168,7 +168,7 @@ func (t *Processes) Scan(root string) {
 			case same && old.To == 0 && old.Name == p.Name:
 				continue
 			case same:
-				p.From = now // it is another program, nobody knows since when
+				p.From = now // another program, which started at an unknown time
 			default:
 				p.From = p.Start
 			}
@@ -193,10 +193,10 @@ func (t *Processes) Scan(root string) {
 	t.forget()
 }
 
-// userHz is the unit of times in /proc/PID/stat; it is the same on every system.
+// userHz is the time unit in /proc/PID/stat; it is the same on every system.
 const userHz = 100
 
-// groupOf is the control group that a process is in, 0 where it is not told.
+// groupOf returns the ID of a process's control group, 0 if it is unknown.
 func groupOf(file, root string) uint64 {
 	b, err := os.ReadFile(file)
 	if err != nil {

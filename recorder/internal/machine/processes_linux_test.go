@@ -8,8 +8,8 @@ import (
 	"github.com/pcapsule/pcapsule/bpf"
 )
 
-// TestAProcessEndsOnce has the last two threads of a process end at the same time, and then
-// another process with its number.
+// TestAProcessEndsOnce makes the last two threads of a process end at the same time, and then
+// starts another process with the same PID.
 func TestAProcessEndsOnce(t *testing.T) {
 	p := NewProcesses(&Clock{})
 	exit := func(start uint64) *bpf.Event { return &bpf.Event{Kind: bpf.EventExit, TGID: 7, Start: start} }
@@ -22,7 +22,7 @@ func TestAProcessEndsOnce(t *testing.T) {
 		{exit(100), true},
 		{&bpf.Event{Kind: bpf.EventFork, TGID: 7, Start: 200}, false},
 		{exit(200), false},
-		{exit(300), false}, // nobody saw it start
+		{exit(300), false}, // its start was not seen
 		{exit(300), true},
 	} {
 		if step.e.Kind == bpf.EventExit && p.Ended(step.e) != step.know {
@@ -33,7 +33,7 @@ func TestAProcessEndsOnce(t *testing.T) {
 	}
 }
 
-// TestScanAfterLostEvents: nobody saw a program begin, a process end, or a number given again.
+// TestScanAfterLostEvents covers missed starts, missed ends, and reused PIDs.
 func TestScanAfterLostEvents(t *testing.T) {
 	var c Clock
 	c.Calibrate()
@@ -53,8 +53,8 @@ func TestScanAfterLostEvents(t *testing.T) {
 	p := NewProcesses(&c)
 	began := int64(c.Now.Real)
 	p.put(&Process{PID: its, Name: "sh", bootStart: first.By[its].bootStart})             // it was a shell before
-	p.put(&Process{PID: me, Name: first.By[me].Name, bootStart: 1e7})                     // somebody had our number
-	p.put(&Process{PID: 1 << 30, Name: "gone"})                                           // no process has such a number
+	p.put(&Process{PID: me, Name: first.By[me].Name, bootStart: 1e7})                     // another process had our PID
+	p.put(&Process{PID: 1 << 30, Name: "gone"})                                           // no process has this PID
 	p.put(&Process{PID: 1, Name: first.By[1].Name, bootStart: first.By[1].bootStart + 5}) // init, with all digits of its start
 	c.taken = 0
 	c.Tick()
@@ -66,9 +66,9 @@ func TestScanAfterLostEvents(t *testing.T) {
 		t.Errorf("another process: %+v", got)
 	}
 	if got := p.By[1<<30]; got.To < began {
-		t.Errorf("one that is gone: %+v", got)
+		t.Errorf("an ended process: %+v", got)
 	}
 	if got := p.By[1]; got.before != nil || got.To != 0 || got.From != 0 {
-		t.Errorf("one that is as it was: %+v", got)
+		t.Errorf("an unchanged process: %+v", got)
 	}
 }

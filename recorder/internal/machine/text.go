@@ -6,8 +6,8 @@ import (
 	"unicode/utf8"
 )
 
-// Clean makes outside text fit to be read: valid UTF-8, no control characters, none that
-// turn the direction of reading, and at most limit bytes.
+// Clean makes outside text safe to display: valid UTF-8, at most limit bytes, and without
+// control characters or characters that change the text direction.
 func Clean(s string, limit int) string {
 	plain := len(s) <= limit
 	for i := 0; plain && i < len(s); i++ {

@@ -33,7 +33,7 @@ func TestMaskArguments(t *testing.T) {
 	} {
 		got := strings.Join(MaskArguments(strings.Split(c.in, " ")), " ")
 		if got != c.want {
-			t.Errorf("%s\n gave %s\n want %s", c.in, got, c.want)
+			t.Errorf("%s\n got %s\n want %s", c.in, got, c.want)
 		}
 	}
 	if got := MaskArguments([]string{"curl", "-H", "Authorization: Bearer abc"}); got[2] != "Authorization: ***" {
@@ -51,7 +51,7 @@ func TestCleanText(t *testing.T) {
 		{"cut before a character that does not fit", "abé", "ab", 3},
 		{"escape sequence", "a\x1b[31mb", "a\uFFFD[31mb", 20},
 		{"direction override", "a\u202eb", "a\uFFFDb", 20},
-		{"bytes that are no text", "a\xffb", "a\uFFFDb", 20},
+		{"invalid UTF-8", "a\xffb", "a\uFFFDb", 20},
 	} {
 		if got := Clean(c.in, c.limit); got != c.want {
 			t.Errorf("%s: %q, want %q", c.name, got, c.want)

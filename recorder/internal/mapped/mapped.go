@@ -1,11 +1,10 @@
 //go:build linux
 
-// Package mapped reads the kernel's ring buffers in place and gives records in the order
-// of time.
+// Package mapped reads the kernel's ring buffers in place and returns records in time order.
 //
-// A record stays where the kernel put it until its turn, so nothing is copied. The package
-// holds records back for a fixed time, since processors write side by side; it never
-// changes a time, and counts what came later than that.
+// A record stays where the kernel wrote it until its turn, so nothing is copied. The package
+// delays records for a fixed time, because processors write concurrently; it never changes a
+// time, and counts records that arrive later than that.
 package mapped
 
 import (
@@ -26,7 +25,7 @@ const (
 	discardBit = 1 << 30
 )
 
-// Reader reads one ring buffer. It is for one goroutine.
+// Reader reads one ring buffer. It must be used by one goroutine only.
 type Reader struct {
 	epoll    int
 	size     uint64
@@ -35,17 +34,17 @@ type Reader struct {
 	consumed *atomic.Uint64
 	produced *atomic.Uint64
 	data     []byte
-	scan     uint64 // where the next record begins
+	scan     uint64 // start of the next record
 
 	queue   queue
 	flying  flying
-	written uint64 // what the kernel was last told
+	written uint64 // the position last released to the kernel
 	newest  uint64 // time of the newest record seen
-	last    uint64 // time of the last record given out
+	last    uint64 // time of the last record returned
 
-	Late uint64 // records given out after a newer one
+	Late uint64 // records returned after a newer one
 
-	Each func(body []byte) // is shown each record when it is met first; nil: nobody looks
+	Each func(body []byte) // called for each record when Fill reads it; may be nil
 }
 
 // New maps the ring buffer of a map.
@@ -61,7 +60,7 @@ func New(fd int, size uint32) (*Reader, error) {
 	}
 	epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err == nil {
-		// Edge triggered: a level would be high whenever a record waits for its turn.
+		// Edge triggered: a level would be set whenever a record waits for its turn.
 		err = unix.EpollCtl(epoll, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLET})
 	}
 	if err != nil {
@@ -78,13 +77,13 @@ func New(fd int, size uint32) (*Reader, error) {
 	return r, nil
 }
 
-// Close unmaps the ring buffer; records given out before are gone then.
+// Close unmaps the ring buffer; records returned before become invalid.
 func (r *Reader) Close() error {
 	return errors.Join(unix.Close(r.epoll), unix.Munmap(r.consumer), unix.Munmap(r.producer))
 }
 
-// Wait returns when the kernel wakes the reader, or after the time. That there are
-// records is no reason to return: they wait for their turn.
+// Wait returns when the kernel wakes the reader, or after the time. It does not return
+// because there are records: they may be waiting for their turn.
 func (r *Reader) Wait(d time.Duration) error {
 	var events [1]unix.EpollEvent
 	if _, err := unix.EpollWait(r.epoll, events[:], int(d.Milliseconds())); err != nil && err != unix.EINTR {
@@ -93,8 +92,8 @@ func (r *Reader) Wait(d time.Duration) error {
 	return nil
 }
 
-// Fill looks at up to limit new records, whose first eight bytes must be their time. It
-// returns how many there were and whether it came to the end.
+// Fill reads up to limit new records, whose first eight bytes must be their time. It returns
+// their number and whether it reached the end.
 func (r *Reader) Fill(limit int) (n int, end bool) {
 	produced := r.produced.Load()
 	mask := r.size - 1
@@ -102,7 +101,7 @@ func (r *Reader) Fill(limit int) (n int, end bool) {
 		at := r.scan & mask
 		head := (*atomic.Uint32)(unsafe.Pointer(&r.data[at])).Load()
 		if head&busyBit != 0 {
-			return n, true // the kernel is writing it
+			return n, true // the kernel is still writing it
 		}
 		size := uint64(head &^ (busyBit | discardBit))
 		next := r.scan + (headerLen+size+7)&^7
@@ -124,13 +123,13 @@ func (r *Reader) Fill(limit int) (n int, end bool) {
 	return n, r.scan >= produced
 }
 
-// Empty reports whether every record that the kernel has written was given out.
+// Empty reports whether every record that the kernel has written was returned.
 func (r *Reader) Empty() bool { return r.queue.n == 0 && r.scan >= r.produced.Load() }
 
-// Newest is the time of the newest record that Fill has seen.
+// Newest returns the time of the newest record that Fill has read.
 func (r *Reader) Newest() uint64 { return r.newest }
 
-// Next takes the oldest record if its time is not after limit. It must be given back with
+// Next returns the oldest record if its time is not after limit. Each record must be passed to
 // Done, in any order.
 func (r *Reader) Next(limit uint64) (body []byte, seq uint64, ok bool) {
 	rec, ok := r.queue.pop(limit)
@@ -145,10 +144,10 @@ func (r *Reader) Next(limit uint64) (body []byte, seq uint64, ok bool) {
 	return rec.body, rec.seq, true
 }
 
-// Done gives a record back; its bytes must not be used any more.
+// Done releases a record; its bytes must not be used any more.
 func (r *Reader) Done(seq uint64) { r.flying.done(seq) }
 
-// Release tells the kernel what it may overwrite. Call it once for many records.
+// Release lets the kernel overwrite released records. Call it once for many records.
 func (r *Reader) Release() {
 	if r.flying.end != r.written {
 		r.written = r.flying.end

@@ -8,7 +8,7 @@ type record struct {
 	body []byte
 }
 
-// queue keeps records by time. Nearly all come in order, so a new one finds its place
+// queue orders records by time. Nearly all arrive in order, so a new one finds its place
 // from the back in a step or two.
 type queue struct {
 	ring []record // its length is a power of two
@@ -49,9 +49,9 @@ func (q *queue) pop(limit uint64) (record, bool) {
 	return r, true
 }
 
-// flying follows which records at the start of the buffer are all done.
+// flying tracks up to where all records of the buffer are done.
 type flying struct {
-	ends  []uint64 // where each record ends; its length is a power of two
+	ends  []uint64 // end of each record; its length is a power of two
 	ready []bool
 	head  uint64 // number of the first one that is not done
 	tail  uint64

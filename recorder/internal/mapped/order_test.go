@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// TestQueueIsInOrder puts records in nearly in order, as processors do, and takes them out.
+// TestQueueIsInOrder adds records nearly in order, as processors do, and removes them.
 func TestQueueIsInOrder(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	var q queue
@@ -46,7 +46,7 @@ func TestQueueIsInOrder(t *testing.T) {
 	}
 }
 
-// TestEqualTimesKeepTheirOrder: what was written first stays first.
+// TestEqualTimesKeepTheirOrder checks that records with equal times stay in the order of writing.
 func TestEqualTimesKeepTheirOrder(t *testing.T) {
 	var q queue
 	for i := range uint64(100) {
@@ -54,13 +54,13 @@ func TestEqualTimesKeepTheirOrder(t *testing.T) {
 	}
 	for i := range uint64(100) {
 		if r, ok := q.pop(5); !ok || r.seq != i {
-			t.Fatalf("record %d came as %d", r.seq, i)
+			t.Fatalf("record %d returned as number %d", r.seq, i)
 		}
 	}
 }
 
-// TestFlyingFreesInOrder gives records back in any order; only a whole run from the start
-// is free.
+// TestFlyingFreesInOrder releases records in any order; only a contiguous range from the
+// start is free.
 func TestFlyingFreesInOrder(t *testing.T) {
 	rng := rand.New(rand.NewPCG(3, 4))
 	var f flying

@@ -1,4 +1,4 @@
-// Package truth holds scenes in which it is known who wrote what: processes in a network
-// namespace of their own call each other while the recorder watches, and each call in the
-// bundle must name the processes that made and answered it, or say that it guesses.
+// Package truth tests owners with scenes in which the writer of all data is known: processes
+// in their own network namespace call each other while the recorder runs, and each call in
+// the bundle must name the processes that made and answered it, or be marked as a guess.
 package truth

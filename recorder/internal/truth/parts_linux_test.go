@@ -18,7 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// What a part is told by its environment.
+// Environment variables of a part.
 const (
 	roleEnv  = "PCAPSULE_TRUTH_ROLE"
 	wayEnv   = "PCAPSULE_TRUTH_WAY"
@@ -27,7 +27,7 @@ const (
 
 func TestMain(m *testing.M) {
 	if role := os.Getenv(roleEnv); role != "" {
-		time.AfterFunc(20*time.Second, func() { os.Exit(3) }) // whatever happens
+		time.AfterFunc(20*time.Second, func() { os.Exit(3) }) // in any case
 		play(strings.Fields(role))
 		time.Sleep(50 * time.Millisecond) // last acknowledgements
 		return
@@ -45,10 +45,10 @@ func must[T any](v T, err error) T {
 	return v
 }
 
-// said is what a part tells of a call that it made or answered.
+// said is a call that a part reports, made or answered.
 type said struct {
 	PID  int    `json:"pid"`
-	What string `json:"what"` // path or name, which no other call has
+	What string `json:"what"` // unique path or name
 	Side string `json:"side"` // src or dst
 }
 
@@ -57,10 +57,10 @@ func tell(side, what string) {
 	fmt.Fprintf(told, "%s\n", text)
 }
 
-// told is where parts tell; an inetd's child has its connection as its output.
+// told is the output for reports; an inetd's child has its connection as standard output.
 var told io.Writer = os.Stdout
 
-// play acts a part: serve or ask, with a transport, an address and more.
+// play plays a part: serve or ask, with a transport, an address and more arguments.
 func play(role []string) {
 	switch name, transport, addr, rest := role[0], role[1], role[2], role[3:]; name + " " + transport {
 	case "serve tcp":
@@ -69,7 +69,7 @@ func play(role []string) {
 		c := must(net.ListenUDP("udp", must(net.ResolveUDPAddr("udp", addr))))
 		listening()
 		serveUDP(c, number(rest[0]))
-	case "workers tcp": // processes that answer on one connection in turn
+	case "workers tcp": // processes that take turns responding on one connection
 		l := must(net.Listen("tcp", addr))
 		c := must(l.Accept()).(*net.TCPConn)
 		inTurn(c, "answer", number(rest[0]))
@@ -85,7 +85,7 @@ func play(role []string) {
 		r := bufio.NewReader(c)
 		for i := range number(rest[0]) {
 			switch {
-			case len(rest) > 3 && rest[3] == "later": // than the recording begins
+			case len(rest) > 3 && rest[3] == "later": // than the start of the recording
 				await("")
 			case len(rest) > 3: // slowly
 				time.Sleep(10 * time.Millisecond)
@@ -93,7 +93,7 @@ func play(role []string) {
 			ask(c, r, fmt.Sprintf("/%s-%d", rest[1], i))
 		}
 		c.Close()
-	case "askers tcp": // processes that ask on one connection in turn
+	case "askers tcp": // processes that take turns sending requests on one connection
 		inTurn(must(dial(&net.Dialer{}, addr)).(*net.TCPConn), "ask", number(rest[0]))
 	case "ask turn":
 		c := must(net.FileConn(os.NewFile(3, "connection")))
@@ -130,7 +130,7 @@ func dial(d *net.Dialer, addr string) (c net.Conn, err error) {
 	return c, err
 }
 
-// inTurn gives a connection to one process after the other.
+// inTurn passes a connection to one process after the other.
 func inTurn(c *net.TCPConn, part string, n int) {
 	f := must(c.File())
 	for i := range n {
@@ -150,7 +150,7 @@ func ask(c net.Conn, r *bufio.Reader, path string) {
 
 func answered(r *bufio.Reader, path string) {
 	if _, ok := message(r); !ok {
-		must(0, errors.New("no answer to "+path))
+		must(0, errors.New("no response to "+path))
 	}
 }
 
@@ -190,7 +190,7 @@ func answer(c net.Conn, r *bufio.Reader) bool {
 	return true
 }
 
-// serveTCP answers so many requests.
+// serveTCP responds to n requests.
 func serveTCP(l net.Listener, n int) {
 	for n > 0 {
 		c := must(l.Accept())
@@ -201,7 +201,7 @@ func serveTCP(l net.Listener, n int) {
 	}
 }
 
-// query is a DNS question, RFC 1035 section 4.
+// query returns a DNS query, RFC 1035 section 4.
 func query(name string) []byte {
 	b := binary.BigEndian.AppendUint16(nil, uint16(time.Now().UnixNano()))
 	b = append(b, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, byte(len(name)))

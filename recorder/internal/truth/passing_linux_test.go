@@ -18,7 +18,7 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/internal/uring"
 )
 
-// pass acts parts in which sockets go from process to process.
+// pass plays parts in which sockets are passed between processes.
 func pass(role []string) {
 	name, transport, addr, rest := role[0], role[1], role[2], role[3:]
 	switch name + " " + transport {
@@ -27,7 +27,7 @@ func pass(role []string) {
 		crew(must(l.File()), number(rest[0]), number(rest[1]), "accept fd -")
 	case "accept fd":
 		serveTCP(must(net.FileListener(os.NewFile(3, "listener"))), endless)
-	case "reuse tcp": // children listen at the same port
+	case "reuse tcp": // children listen on the same port
 		crew(nil, number(rest[0]), number(rest[1]), "listen tcp "+addr)
 	case "listen tcp":
 		c := net.ListenConfig{Control: option(unix.SO_REUSEPORT, 1)}
@@ -68,11 +68,11 @@ func pass(role []string) {
 	}
 }
 
-// turns acts parts in which processes use one socket in turn.
+// turns plays parts in which processes take turns using one socket.
 func turns(role []string) {
 	name, transport, addr, rest := role[0], role[1], role[2], role[3:]
 	switch name + " " + transport {
-	case "both tcp": // parent and child keep the connection and answer in turn
+	case "both tcp": // parent and child share the connection and take turns responding
 		l := must(net.Listen("tcp", addr))
 		c := must(l.Accept()).(*net.TCPConn)
 		f, r := must(c.File()), bufio.NewReader(c)
@@ -83,7 +83,7 @@ func turns(role []string) {
 				child(f, "answer turn - 0")
 			}
 		}
-	case "handover tcp": // two processes that were there before ask in turn
+	case "handover tcp": // two existing processes take turns sending requests
 		pair := must(unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0))
 		other := part("takeover fd -", os.NewFile(uintptr(pair[1]), "pair"))
 		must(0, other.Start())
@@ -106,7 +106,7 @@ func turns(role []string) {
 			c.Close()
 			must(unix.Write(3, []byte{1}))
 		}
-	case "workers udp": // processes that answer on one socket
+	case "workers udp": // processes that respond on one socket
 		c := must(net.ListenUDP("udp", must(net.ResolveUDPAddr("udp", addr))))
 		listening()
 		crew(must(c.File()), number(rest[0]), number(rest[1]), "answer fd -")
@@ -119,7 +119,7 @@ func turns(role []string) {
 
 const endless = 1 << 30
 
-// part is another process with a part, with a file as its descriptor 3.
+// part returns a process that plays a part, with a file as its descriptor 3.
 func part(role string, f *os.File) *exec.Cmd {
 	c := exec.Command("/proc/self/exe")
 	c.Env = append(os.Environ(), roleEnv+"="+role)
@@ -131,8 +131,8 @@ func part(role string, f *os.File) *exec.Cmd {
 	return c
 }
 
-// crew starts so many processes with a part, and ends them once they have told of so many
-// calls.
+// crew starts size processes with a part, and ends them when they have reported the given
+// number of calls.
 func crew(f *os.File, calls, size int, role string) {
 	runtime.LockOSThread() // the children end with this thread
 	r, w, err := os.Pipe()
@@ -158,7 +158,7 @@ func give(pair int, c *net.TCPConn) {
 	must(0, unix.Sendmsg(pair, []byte{1}, unix.UnixRights(int(f.Fd())), nil, 0))
 }
 
-// receive takes a connection from a Unix socket; the process ends with that.
+// receive receives a connection from a Unix socket; at its end, the process exits.
 func receive(pair int) net.Conn {
 	control := make([]byte, unix.CmsgSpace(4))
 	n, size, _, _, err := unix.Recvmsg(pair, make([]byte, 1), control, 0)
@@ -174,7 +174,7 @@ func receive(pair int) net.Conn {
 	return must(net.FileConn(f))
 }
 
-// ways are the system calls by which a message can leave.
+// ways are the system calls that can send a message.
 var ways = map[string]func(fd int, text string){
 	"sendfile": func(fd int, text string) {
 		in := must(unix.MemfdCreate("text", unix.MFD_CLOEXEC))
@@ -196,7 +196,7 @@ var ways = map[string]func(fd int, text string){
 	"thread": func(fd int, text string) {
 		done := make(chan error)
 		go func() {
-			runtime.LockOSThread() // never unlocked: each message has a thread of its own
+			runtime.LockOSThread() // never unlocked: each message has its own thread
 			_, err := unix.Write(fd, []byte(text))
 			done <- err
 		}()
@@ -206,7 +206,7 @@ var ways = map[string]func(fd int, text string){
 
 var way = os.Getenv(wayEnv)
 
-// write writes a message in this process's way.
+// write sends a message in this process's way.
 func write(c net.Conn, text string) {
 	if way == "" {
 		must(io.WriteString(c, text))
@@ -216,11 +216,11 @@ func write(c net.Conn, text string) {
 	must(0, raw.Control(func(fd uintptr) { ways[way](int(fd), text) }))
 }
 
-// listening tells that a server of datagrams is there.
+// listening signals that a server of datagrams is listening.
 func listening() { must(0, os.WriteFile(os.Getenv(begunEnv)+".udp", nil, 0o600)) }
 
-// await waits until the recording has begun, or with ".udp" until a server of datagrams is
-// there.
+// await waits until the recording has started or, with ".udp", until a server of datagrams
+// is listening.
 func await(what string) {
 	for range 1000 {
 		if _, err := os.Stat(os.Getenv(begunEnv) + what); err == nil {
@@ -228,5 +228,5 @@ func await(what string) {
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
-	must(0, errors.New("waited for"+what))
+	must(0, errors.New("timeout waiting for the file begun"+what))
 }

@@ -14,14 +14,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-const much = 300_000 // bytes, more than the other side's window
+const much = 300_000 // bytes, more than the receiver's window
 
-// queue acts parts whose data wait in a socket's queue, and leave when the other side has
-// read, while the kernel alone is at work.
+// queue plays parts whose data wait in a socket's queue, and are sent by the kernel when the
+// receiver has read.
 func queue(role []string) {
 	name, transport, addr, rest := role[0], role[1], role[2], role[3:]
 	switch name + " " + transport {
-	case "leave tcp": // ends before its answer has left
+	case "leave tcp": // ends before its response is sent
 		c := must(must(net.Listen("tcp", addr)).Accept()).(*net.TCPConn)
 		fill(c)
 		first, _ := message(bufio.NewReader(c))
@@ -29,7 +29,7 @@ func queue(role []string) {
 		tell("dst", strings.Fields(first)[1])
 		c.Close()
 		os.Exit(0)
-	case "answers tcp": // the second of two answers waits behind the first, which another process wrote
+	case "answers tcp": // the second of two responses waits behind the first, which another process wrote
 		c := must(must(net.Listen("tcp", addr)).Accept()).(*net.TCPConn)
 		fill(c)
 		r := bufio.NewReader(c)
@@ -42,7 +42,7 @@ func queue(role []string) {
 	case "respond fd":
 		write(must(net.FileConn(os.NewFile(3, "connection"))), response(0))
 		tell("dst", rest[0])
-	case "read tcp": // asks twice at once and reads later
+	case "read tcp": // sends its requests at once and reads later
 		c := must(dial(&net.Dialer{Control: option(unix.SO_RCVBUF, 8192)}, addr))
 		var text string
 		for i := range number(rest[0]) {
@@ -79,7 +79,7 @@ func queue(role []string) {
 	}
 }
 
-// asks acts clients of other kinds.
+// asks plays other kinds of clients.
 func asks(role []string) {
 	name, transport, addr, rest := role[0], role[1], role[2], role[3:]
 	switch name + " " + transport {
@@ -112,17 +112,17 @@ func asks(role []string) {
 	}
 }
 
-// option sets an option of a socket before it is used.
+// option returns a function that sets an option of a socket before it is used.
 func option(name, value int) func(_, _ string, c syscall.RawConn) error {
 	return func(_, _ string, c syscall.RawConn) error {
 		return c.Control(func(fd uintptr) { must(0, unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, name, value)) })
 	}
 }
 
-// fill lets a socket take much at once.
+// fill enlarges the send buffer of a socket.
 func fill(c *net.TCPConn) { must(0, option(unix.SO_SNDBUFFORCE, 4<<20)("", "", must(c.SyscallConn()))) }
 
-// mapped connects a socket of IPv6 to an address of IPv4.
+// mapped connects an IPv6 socket to an IPv4 address.
 func mapped(kind int, ip net.IP, port int) net.Conn {
 	for {
 		fd := must(unix.Socket(unix.AF_INET6, kind|unix.SOCK_CLOEXEC, 0))

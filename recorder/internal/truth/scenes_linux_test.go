@@ -5,17 +5,17 @@ import (
 	"slices"
 )
 
-// scene is what processes do while they are recorded, and what the bundle must say of it.
+// scene is what processes do while they are recorded, and what the bundle must contain.
 type scene struct {
 	name  string
-	net   []string // commands; "@pod" before one is the network in which it runs
+	net   []string // commands; "@pod" before one is its network
 	roles []string
 	dst   string   // as dialled
-	flows int      // that saw a connection, 0: any
-	guess []string // sides of calls of which nobody can know who wrote them
+	flows int      // number that saw a connection; 0: any
+	guess []string // sides of calls whose writer cannot be known
 }
 
-// addresses of a machine with a service, as a node has them.
+// addresses of a machine with a service, as on a node.
 var addresses = []string{"ip addr add 10.1.1.1/32 dev lo", "ip addr add 10.1.1.2/32 dev lo", "ip route add 10.96.0.0/16 dev lo src 10.1.1.1"}
 
 func nat(rules ...string) []string {
@@ -30,7 +30,7 @@ func nat6(rules ...string) []string {
 		"nft add table ip6 nat", "nft add chain ip6 nat output { type nat hook output priority -100 ; }"}, rules...)
 }
 
-// pods are two pods' networks behind a node's, as in a cluster.
+// pods sets up the networks of two pods behind a node's, as in a cluster.
 func pods(rules ...string) []string {
 	list := []string{"sysctl -qw net.ipv4.ip_forward=1", "nft add table ip nat", "nft add chain ip nat prerouting { type nat hook prerouting priority -100 ; }",
 		"nft add chain ip nat output { type nat hook output priority -100 ; }", "nft add chain ip nat postrouting { type nat hook postrouting priority 100 ; }"}
@@ -39,7 +39,7 @@ func pods(rules ...string) []string {
 			"ip link set "+pod+" up", fmt.Sprintf("@%s ip addr add 10.1.%d.2/24 dev eth0", pod, i+1), "@"+pod+" ip link set eth0 up",
 			fmt.Sprintf("@%s ip route add default via 10.1.%d.1", pod, i+1))
 	}
-	list = append(list, "ip route add 10.96.0.0/16 via 10.1.2.2") // any that leads out
+	list = append(list, "ip route add 10.96.0.0/16 via 10.1.2.2") // any route that leads out
 	return append(list, rules...)
 }
 
@@ -47,24 +47,24 @@ func scenes() []scene {
 	return slices.Concat(translated(), processes(), queues(), namespaces())
 }
 
-// translated are simple parts behind translations on their own machine.
+// translated are simple parts with address translation on their own machine.
 func translated() []scene {
 	return []scene{
 		{"one server, one client", nil, []string{"serve tcp 127.0.0.1:8080 3", "ask tcp 127.0.0.1:8080 3 a"}, "127.0.0.1:8080", 0, nil},
 		{"datagrams, connected", nil, []string{"serve udp 127.0.0.1:5353 3", "ask udp 127.0.0.1:5353 3 a connected"}, "127.0.0.1:5353", 0, nil},
 		{"datagrams, not connected", nil, []string{"serve udp 127.0.0.1:5353 3", "ask udp 127.0.0.1:5353 3 a -"}, "127.0.0.1:5353", 0, nil},
-		{"datagrams of IPv6", nil, []string{"serve udp [::1]:5353 3", "ask udp [::1]:5353 3 a -"}, "::1:5353", 0, nil},
-		{"answers of several processes on one connection", nil, []string{"workers tcp 127.0.0.1:8080 3", "ask tcp 127.0.0.1:8080 3 a"}, "127.0.0.1:8080", 0, nil},
-		{"questions of several processes on one connection", nil, []string{"serve tcp 127.0.0.1:8080 3", "askers tcp 127.0.0.1:8080 3"}, "127.0.0.1:8080", 0, nil},
-		{"questions of several processes on one UDP socket", nil, []string{"serve udp 127.0.0.1:5353 3", "askers udp 127.0.0.1:5353 3"}, "127.0.0.1:5353", 0, nil},
-		{"a sidecar takes what was for a service", nat("nft add rule ip nat output ip daddr 10.96.0.10 tcp dport 80 redirect to :15001"),
+		{"IPv6 datagrams", nil, []string{"serve udp [::1]:5353 3", "ask udp [::1]:5353 3 a -"}, "::1:5353", 0, nil},
+		{"responses of several processes on one connection", nil, []string{"workers tcp 127.0.0.1:8080 3", "ask tcp 127.0.0.1:8080 3 a"}, "127.0.0.1:8080", 0, nil},
+		{"requests of several processes on one connection", nil, []string{"serve tcp 127.0.0.1:8080 3", "askers tcp 127.0.0.1:8080 3"}, "127.0.0.1:8080", 0, nil},
+		{"requests of several processes on one UDP socket", nil, []string{"serve udp 127.0.0.1:5353 3", "askers udp 127.0.0.1:5353 3"}, "127.0.0.1:5353", 0, nil},
+		{"a sidecar receives requests to a service", nat("nft add rule ip nat output ip daddr 10.96.0.10 tcp dport 80 redirect to :15001"),
 			[]string{"serve tcp 127.0.0.1:15001 3", "ask tcp 10.96.0.10:80 3 a"}, "10.96.0.10:80", 2, nil},
-		{"a service's address becomes a pod's", nat("nft add rule ip nat output ip daddr 10.96.0.10 tcp dport 80 dnat to 10.1.1.2:8080"),
+		{"a service's address is translated to a pod's", nat("nft add rule ip nat output ip daddr 10.96.0.10 tcp dport 80 dnat to 10.1.1.2:8080"),
 			[]string{"serve tcp 10.1.1.2:8080 3", "ask tcp 10.96.0.10:80 3 a"}, "10.96.0.10:80", 2, nil},
 		{"the same with masquerading", nat("nft add rule ip nat output ip daddr 10.96.0.10 tcp dport 80 dnat to 10.1.1.2:8080",
 			"nft add rule ip nat postrouting ip daddr 10.1.1.2 snat to 10.1.1.2"),
 			[]string{"serve tcp 10.1.1.2:8080 3", "ask tcp 10.96.0.10:80 3 a"}, "10.96.0.10:80", 2, nil},
-		{"masquerading alone", nat("nft add rule ip nat postrouting ip daddr 10.1.1.2 tcp dport 8080 snat to 10.1.1.2:6000-6100"),
+		{"only masquerading", nat("nft add rule ip nat postrouting ip daddr 10.1.1.2 tcp dport 8080 snat to 10.1.1.2:6000-6100"),
 			[]string{"serve tcp 10.1.1.2:8080 3", "ask tcp 10.1.1.2:8080 3 a"}, "10.1.1.2:8080", 2, nil},
 		{"datagrams to a service, connected", nat("nft add rule ip nat output ip daddr 10.96.0.10 udp dport 53 dnat to 10.1.1.2:5353"),
 			[]string{"serve udp 10.1.1.2:5353 3", "ask udp 10.96.0.10:53 3 a connected"}, "10.96.0.10:53", 2, nil},
@@ -72,20 +72,20 @@ func translated() []scene {
 			[]string{"serve udp 10.1.1.2:5353 3", "ask udp 10.96.0.10:53 3 a -"}, "10.96.0.10:53", 2, nil},
 		{"datagrams to a service, a server on all addresses", nat("nft add rule ip nat output ip daddr 10.96.0.10 udp dport 53 dnat to 10.1.1.1:5353"),
 			[]string{"serve udp 0.0.0.0:5353 3", "ask udp 10.96.0.10:53 3 a -"}, "10.96.0.10:53", 2, nil},
-		{"a sidecar takes datagrams", nat("nft add rule ip nat output ip daddr 10.96.0.10 udp dport 53 redirect to :15053"),
+		{"a sidecar receives datagrams", nat("nft add rule ip nat output ip daddr 10.96.0.10 udp dport 53 redirect to :15053"),
 			[]string{"serve udp 127.0.0.1:15053 3", "ask udp 10.96.0.10:53 3 a -"}, "10.96.0.10:53", 2, nil},
 		{"masquerading of datagrams", nat("nft add rule ip nat postrouting ip daddr 10.1.1.2 udp dport 5353 snat to 10.1.1.2:6000-6100"),
 			[]string{"serve udp 10.1.1.2:5353 3", "ask udp 10.1.1.2:5353 3 a -"}, "10.1.1.2:5353", 2, nil},
 		{"a sidecar on all addresses of both versions", nat("nft add rule ip nat output ip daddr 10.96.0.10 tcp dport 80 redirect to :15001"),
 			[]string{"serve tcp [::]:15001 3", "ask tcp 10.96.0.10:80 3 a"}, "10.96.0.10:80", 2, nil},
-		{"IPv6, a service's address becomes a pod's", nat6("nft add rule ip6 nat output ip6 daddr fd96::10 tcp dport 80 dnat to [fd00::2]:8080"),
+		{"IPv6, a service's address is translated to a pod's", nat6("nft add rule ip6 nat output ip6 daddr fd96::10 tcp dport 80 dnat to [fd00::2]:8080"),
 			[]string{"serve tcp [fd00::2]:8080 3", "ask tcp [fd96::10]:80 3 a"}, "fd96::10:80", 2, nil},
-		{"IPv6, a sidecar takes datagrams", nat6("nft add rule ip6 nat output ip6 daddr fd96::10 udp dport 53 redirect to :15053"),
+		{"IPv6, a sidecar receives datagrams", nat6("nft add rule ip6 nat output ip6 daddr fd96::10 udp dport 53 redirect to :15053"),
 			[]string{"serve udp [::1]:15053 3", "ask udp [fd96::10]:53 3 a -"}, "fd96::10:53", 2, nil},
 	}
 }
 
-// processes are parts in which several share or pass a socket.
+// processes are parts in which several processes share or pass a socket.
 func processes() []scene {
 	const one, to = "ask tcp 127.0.0.1:8080 3 a", "127.0.0.1:8080"
 	const each, datagrams = "each tcp 127.0.0.1:8080 6 a", "127.0.0.1:5353"
@@ -93,16 +93,16 @@ func processes() []scene {
 		{name: "prefork", roles: []string{"prefork tcp 127.0.0.1:8080 6 3", each}, dst: to},
 		{name: "accepted in a worker", roles: []string{"prefork tcp 127.0.0.1:8080 3 1", one}, dst: to},
 		{name: "accepted by one, served by another", roles: []string{"accept tcp 127.0.0.1:8080 6", each}, dst: to},
-		{name: "listeners at one port", roles: []string{"reuse tcp 127.0.0.1:8080 6 3", each}, dst: to},
+		{name: "several listeners on one port", roles: []string{"reuse tcp 127.0.0.1:8080 6 3", each}, dst: to},
 		{name: "inetd", roles: []string{"inetd tcp 127.0.0.1:8080 6", each}, dst: to},
-		{name: "parent and child keep a connection", roles: []string{"both tcp 127.0.0.1:8080 4", "ask tcp 127.0.0.1:8080 4 a"}, dst: to},
-		{name: "a connection goes to and fro", roles: []string{"serve tcp 127.0.0.1:8080 6", "handover tcp 127.0.0.1:8080 6"}, dst: to},
+		{name: "parent and child share a connection", roles: []string{"both tcp 127.0.0.1:8080 4", "ask tcp 127.0.0.1:8080 4 a"}, dst: to},
+		{name: "a connection passed back and forth", roles: []string{"serve tcp 127.0.0.1:8080 6", "handover tcp 127.0.0.1:8080 6"}, dst: to},
 		{name: "workers on one UDP socket", roles: []string{"workers udp 127.0.0.1:5353 6 3", "ask udp 127.0.0.1:5353 6 a -"}, dst: datagrams},
 		{name: "workers on one UDP socket on all addresses", roles: []string{"workers udp [::]:5353 6 3", "ask udp 127.0.0.1:5353 6 a connected"}, dst: datagrams},
 		{name: "older sockets", roles: []string{"serve tcp 127.0.0.1:8080 3", "ask tcp 127.0.0.1:8080 3 a - later"}, dst: to},
 		{name: "older sockets in turn", roles: []string{"workers tcp 127.0.0.1:8080 3", "ask tcp 127.0.0.1:8080 3 a - later"}, dst: to},
-		{name: "IPv4 in a socket of IPv6", roles: []string{"serve tcp [::]:8080 3", "mapped tcp 127.0.0.1:8080 3 a"}, dst: to},
-		{name: "datagrams of IPv4 in a socket of IPv6", roles: []string{"serve udp [::]:5353 3", "mapped udp 127.0.0.1:5353 3 a"}, dst: datagrams},
+		{name: "IPv4 in an IPv6 socket", roles: []string{"serve tcp [::]:8080 3", "mapped tcp 127.0.0.1:8080 3 a"}, dst: to},
+		{name: "IPv4 datagrams in an IPv6 socket", roles: []string{"serve udp [::]:5353 3", "mapped udp 127.0.0.1:5353 3 a"}, dst: datagrams},
 		{name: "IPv6", roles: []string{"serve tcp [::1]:8080 3", "ask tcp [::1]:8080 3 a"}, dst: "::1:8080"},
 	}
 	for way := range ways {
@@ -111,17 +111,17 @@ func processes() []scene {
 	return list
 }
 
-// queues are parts whose data leave when others write, or nobody does.
+// queues are parts whose data are sent when other processes write, or none does.
 func queues() []scene {
 	const to = "127.0.0.1:8080"
 	return []scene{
-		{name: "the server leaves before its answer", roles: []string{"leave tcp 127.0.0.1:8080", "read tcp 127.0.0.1:8080 1 a"}, dst: to},
-		{name: "an answer waits behind another's", roles: []string{"answers tcp 127.0.0.1:8080 a", "read tcp 127.0.0.1:8080 2 a"}, dst: to, guess: []string{"dst /a-1"}},
-		{name: "a request waits behind another's", roles: []string{"late tcp 127.0.0.1:8080", "requests tcp 127.0.0.1:8080"}, dst: to, guess: []string{"src /a-1"}},
+		{name: "the server ends before its response is sent", roles: []string{"leave tcp 127.0.0.1:8080", "read tcp 127.0.0.1:8080 1 a"}, dst: to},
+		{name: "a response queued behind that of another process", roles: []string{"answers tcp 127.0.0.1:8080 a", "read tcp 127.0.0.1:8080 2 a"}, dst: to, guess: []string{"dst /a-1"}},
+		{name: "a request queued behind that of another process", roles: []string{"late tcp 127.0.0.1:8080", "requests tcp 127.0.0.1:8080"}, dst: to, guess: []string{"src /a-1"}},
 	}
 }
 
-// namespaces are parts in networks of their own.
+// namespaces are parts in their own networks.
 func namespaces() []scene {
 	const dnat = "ip daddr 10.96.0.10 tcp dport 80 dnat to 10.1.2.2:8080"
 	const dnatUDP = "ip daddr 10.96.0.10 udp dport 53 dnat to 10.1.2.2:5353"

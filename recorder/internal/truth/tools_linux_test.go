@@ -15,9 +15,9 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
 )
 
-// TestOtherToolsReadSockets: programs that do not know the option of sockets read a recording
-// to its end, and their copies have the option as it was, or, in a format without options,
-// none.
+// TestOtherToolsReadSockets checks that programs that do not know the socket option read a
+// recording to its end, and that their copies preserve the option, or lack it in a format
+// without options.
 func TestOtherToolsReadSockets(t *testing.T) {
 	for _, tool := range []string{"tshark", "capinfos", "tcpdump", "editcap", "mergecap"} {
 		if _, err := exec.LookPath(tool); err != nil {
@@ -49,7 +49,7 @@ func TestOtherToolsReadSockets(t *testing.T) {
 	run("editcap", "-F", "pcap", recorded, plain)
 	for _, c := range []struct {
 		path  string
-		times int // that each packet is there
+		times int // number of copies of each packet
 		want  []string
 	}{
 		{recorded, 1, want},
@@ -59,7 +59,7 @@ func TestOtherToolsReadSockets(t *testing.T) {
 	} {
 		got := sockets(t, c.path)
 		if c.times > 1 {
-			slices.Sort(got) // packets of one time have any order
+			slices.Sort(got) // packets with equal times have no fixed order
 		}
 		if !slices.Equal(got, c.want) {
 			t.Errorf("%s has sockets\n%q, want\n%q", filepath.Base(c.path), got, c.want)
@@ -70,16 +70,16 @@ func TestOtherToolsReadSockets(t *testing.T) {
 			"tcpdump": strings.Count(run("tcpdump", "-nqr", c.path), "\n"),
 		} {
 			if n != packets {
-				t.Errorf("%s reads %d packets of %s, want %d", tool, n, filepath.Base(c.path), packets)
+				t.Errorf("%s read %d packets from %s, want %d", tool, n, filepath.Base(c.path), packets)
 			}
 		}
 		if text := run("capinfos", "-cTr", c.path); !strings.HasSuffix(strings.TrimSpace(text), "\t"+strconv.Itoa(packets)) {
-			t.Errorf("capinfos counts %q, want %d", text, packets)
+			t.Errorf("capinfos counted %q, want %d", text, packets)
 		}
 	}
 }
 
-// sockets are those of a file's packets, in their order.
+// sockets returns the socket options of a file's packets, in order.
 func sockets(t *testing.T, path string) (list []string) {
 	t.Helper()
 	f, err := os.Open(path)
@@ -106,7 +106,7 @@ func sockets(t *testing.T, path string) (list []string) {
 	}
 }
 
-// socketText is a packet's option as it stands in the file, and the ends in it.
+// socketText formats a packet's socket option: its ends and its bytes.
 func socketText(p *pcapng.Packet) (text string) {
 	s, ok := p.Socket()
 	if !ok {

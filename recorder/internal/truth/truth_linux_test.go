@@ -22,15 +22,15 @@ import (
 	"github.com/pcapsule/pcapsule/recorder"
 )
 
-// stage is a control group with networks, each of which a sleeping process keeps.
+// stage is a control group with networks, each kept by a sleeping process.
 type stage struct {
 	t      *testing.T
 	cgroup string
-	begun  string         // a file that is there once the recording has begun
-	keeper map[string]int // by the network's name; "" has parts and commands that name none
+	begun  string         // a file that exists once the recording has started
+	keeper map[string]int // by the network's name; "" is for parts and commands without one
 }
 
-// newStage makes a stage with the networks that commands and parts name: "@pod ip link" is a
+// newStage creates a stage with the networks that commands and parts name: "@pod ip link" is a
 // command in the network pod, which has a control group below the stage's.
 func newStage(t *testing.T, cgroup string, lines ...string) *stage {
 	t.Helper()
@@ -68,7 +68,7 @@ func (s *stage) makeGroup(name string) {
 	s.t.Cleanup(func() { removeGroup(path) })
 }
 
-// cutWord takes a first word with a prefix off a line.
+// cutWord removes a first word with a prefix from a line.
 func cutWord(line, prefix string) (word, rest string) {
 	if first, more, _ := strings.Cut(line, " "); strings.HasPrefix(first, prefix) {
 		return first[len(prefix):], more
@@ -76,7 +76,7 @@ func cutWord(line, prefix string) (word, rest string) {
 	return "", line
 }
 
-// net runs commands in the stage's networks. {pod} becomes a process of the network pod.
+// net runs commands in the stage's networks. {pod} is replaced with a process of the network pod.
 func (s *stage) net(commands ...string) {
 	s.t.Helper()
 	for _, line := range commands {
@@ -91,8 +91,8 @@ func (s *stage) net(commands ...string) {
 	}
 }
 
-// part runs a part to its end, and returns what it and its children said. "@pod" before it
-// is its network, and "by:uring" the way in which it sends.
+// part runs a part to its end, and returns the calls that it and its children reported. "@pod"
+// before it is its network, and "by:uring" is the way in which it sends.
 func (s *stage) part(line string) (list []said) {
 	network, role := cutWord(line, "@")
 	way, role := cutWord(role, "by:")
@@ -121,7 +121,7 @@ func (s *stage) part(line string) (list []said) {
 	return list
 }
 
-// parts runs several at once.
+// parts runs several parts at once.
 func (s *stage) parts(roles ...string) (list []said) {
 	var all sync.WaitGroup
 	var mu sync.Mutex
@@ -154,7 +154,7 @@ func cgroup(t *testing.T) string {
 	return ""
 }
 
-// removeGroup waits until the last process has left.
+// removeGroup waits until the last process has left, and removes the group.
 func removeGroup(path string) {
 	for range 100 {
 		if os.Remove(path) == nil {
@@ -164,7 +164,7 @@ func removeGroup(path string) {
 	}
 }
 
-// record records a control group while during runs, and returns the file.
+// record records a control group during a function call, and returns the file.
 func record(t *testing.T, group string, during func()) string {
 	t.Helper()
 	out := filepath.Join(t.TempDir(), "out.pcapng")
@@ -242,8 +242,8 @@ func calls(t *testing.T, capture string) (list []call) {
 	return list
 }
 
-// TestEachCallHasItsProcesses: who made and who answered each call, and what the caller
-// dialled, against what the processes said themselves.
+// TestEachCallHasItsProcesses compares the caller, the responder and the dialled address of each
+// call with what the processes reported.
 func TestEachCallHasItsProcesses(t *testing.T) {
 	for _, c := range scenes() {
 		t.Run(c.name, func(t *testing.T) {
@@ -301,8 +301,9 @@ func compare(t *testing.T, s *scene, truth []said, list []call) {
 	}
 }
 
-// TestEqualConversationsInTwoNetworks: what has the same addresses and ports in two network
-// namespaces at the same time is two connections, even inside one control group.
+// TestEqualConversationsInTwoNetworks checks that conversations with the same addresses and
+// ports in two network namespaces at the same time are two connections, even in one control
+// group.
 func TestEqualConversationsInTwoNetworks(t *testing.T) {
 	group := cgroup(t)
 	stages := []*stage{newStage(t, group), newStage(t, group)}

@@ -1,6 +1,6 @@
-// Package uring makes io_uring calls one at a time, for scenes of tests: no maintained
-// library is needed for a few calls. A Ring is for one goroutine, and is closed with its
-// process.
+// Package uring makes io_uring calls one at a time, for test scenes: a library is not needed
+// for a few calls. A Ring must be used by one goroutine only, and is closed when its process
+// ends.
 package uring
 
 import (
@@ -20,7 +20,7 @@ type Ring struct {
 	chead, ctail, cmask    uint32 // offsets in cq
 	cqes                   uint32
 	poll                   bool
-	buf                    []byte // of the call in progress: the kernel has its address
+	buf                    []byte // of the current call: the kernel has its address
 }
 
 type params struct {
@@ -30,7 +30,7 @@ type params struct {
 	CQ                                                   struct{ Head, Tail, Mask, Entries, Overflow, CQEs, Flags, Resv1, Addr, Addr2 uint32 }
 }
 
-// New makes a ring; with poll a thread of the kernel takes the calls. Its error is the
+// New creates a ring; with poll, a kernel thread polls for calls. Its error is the
 // kernel's.
 func New(poll bool) (*Ring, error) {
 	var p params
@@ -64,8 +64,8 @@ const (
 	Recv = 27
 )
 
-// Do makes one call on a socket, in a worker of the kernel's where that is not polled, and
-// waits for its result: bytes, or the kernel's error.
+// Do makes one call on a socket, in a kernel worker unless the ring is polled, and waits for
+// its result: a number of bytes, or the kernel's error.
 func (u *Ring) Do(op byte, fd int32, buf []byte) (int, error) {
 	tail := atomic.LoadUint32(word(u.sq, u.tail))
 	i := tail & *word(u.sq, u.mask)

@@ -1,5 +1,5 @@
-// Package ringtest makes rings for tests out of captures. It promises that the same capture
-// gives segments with the same packets, and refuses captures of more than one link type.
+// Package ringtest makes rings for tests from captures. The same capture always results in
+// segments with the same packets. It rejects captures with more than one link type.
 package ringtest
 
 import (
@@ -12,9 +12,8 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/ring"
 )
 
-// Fill records a capture into a new ring again and again, each round an hour after the one
-// before, and begins a segment after every seal packets; 0 leaves that to the ring. It gives
-// the segments.
+// Fill records a capture into a new ring several times, each round one hour later, and starts
+// a segment after every seal packets; 0 leaves that to the ring. It returns the segments.
 func Fill(dir string, capture []byte, rounds, seal int) ([]ring.ID, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
@@ -40,7 +39,7 @@ func Fill(dir string, capture []byte, rounds, seal int) ([]ring.ID, error) {
 	return list, err
 }
 
-// filling is a ring under way.
+// filling is a ring that is being written.
 type filling struct {
 	w     *ring.Writer
 	s     *ring.Series
@@ -48,7 +47,7 @@ type filling struct {
 	seal  int
 }
 
-// record appends a capture, later by some nanoseconds.
+// record appends a capture, with its times moved by later nanoseconds.
 func (f *filling) record(ctx context.Context, capture []byte, later int64) error {
 	r, err := pcapng.NewReader(bytes.NewReader(capture), pcapng.Options{})
 	if err != nil {

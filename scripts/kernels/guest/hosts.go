@@ -45,10 +45,10 @@ func checkHosts() {
 	rootless := &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWUSER | unix.CLONE_NEWNS, UidMappings: []syscall.SysProcIDMap{{HostID: 65534, Size: 1}}, GidMappings: []syscall.SysProcIDMap{{HostID: 65534, Size: 1}},
 		Credential: &syscall.Credential{Uid: 0, Gid: 0, NoSetGroups: true}}
 	list := []host{
-		{"no root", "", nobody, "lacks CAP_BPF, CAP_PERFMON, CAP_NET_ADMIN", false},
+		{"no root", "", nobody, "missing privileges to record: CAP_BPF, CAP_PERFMON, CAP_NET_ADMIN", false},
 		{"rootless container", "", rootless, "user namespace only", false},
 		{"no BTF", `mount -t tmpfs none /sys/kernel/btf && exec "$@"`, mountsOwn, "no BTF", false},
-		{"no cgroup v2", `umount /sys/fs/cgroup && exec "$@"`, mountsOwn, "no control groups of version 2", false},
+		{"no cgroup v2", `umount /sys/fs/cgroup && exec "$@"`, mountsOwn, "control groups version 2 are not mounted", false},
 	}
 	if _, err := os.Stat("/sys/kernel/security/lockdown"); err == nil {
 		// Cannot be undone, so it comes last.
