@@ -56,11 +56,13 @@ type Engine struct {
 	unknown     [transports]int
 	held        int   // bytes held in buffers
 	limit       int   // what held may reach
-	freed       int   // see Engine.Freed
 	spanNo      int64 // see Engine.undoing
 	spanDecoded int64
 	kept        int64
 	repanic     bool
+
+	inputs []*Input // of the calls of Read in progress, one inside the other, and of earlier ones
+	depth  int      // calls of Read in progress
 
 	ranked    ranked
 	relieving bool // prevents nested calls of relieve
@@ -145,7 +147,6 @@ type Conn struct {
 	proto    *Protocol
 	d        Dissector
 	sides    [2]side
-	in       Input  // the argument of Read; here so that a segment costs no allocation
 	now      Packet // packet being worked on
 	calls    int64
 	state    state

@@ -36,7 +36,7 @@ func (s *Shard) reused(c *Conn, p *Packet, srcIsLo bool) bool {
 	if srcIsLo != c.srcIsLo {
 		side = dissect.ToClient
 	}
-	over := c.reset || c.ended[0] && c.ended[1]
+	over := c.over()
 	switch p.TCPFlags & (decode.SYN | decode.RST | decode.FIN | decode.ACK) {
 	case decode.SYN:
 		switch {

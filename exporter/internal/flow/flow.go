@@ -1,6 +1,8 @@
 package flow
 
 import (
+	"hash/maphash"
+
 	"github.com/pcapsule/pcapsule/exporter/decode"
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/internal/stream"
@@ -32,15 +34,19 @@ type Conn struct {
 	ended          [2]bool
 	reset          bool
 	pending        *pendingSYN // of a connection that may follow on the same ports
+	displaced      *Conn       // open connection whose ports it took
+	displacedAt    int64       // when another took its ports, ns
+	beside         bool        // another has its ports
+	wentOn         bool        // after another took its ports
 	unsummed       bool        // mixed checksums were told
 	rewritten      bool        // a wrong checksum among no right ones was told
 	synPayload     *synPayload
-	odds           int32      // anomalies before the first payload
-	oddBytes       int64      // of those beyond maxEarlyOdds
-	spoke          uint8      // bit n: direction n was seen
-	serial         uint64     // among the connections of its shard
-	cost           int        // bytes that it takes by itself
-	writers        [2]writers // by direction
+	odds           int32       // anomalies before the first payload
+	oddBytes       int64       // of those beyond maxEarlyOdds
+	spoke          uint8       // bit n: direction n was seen
+	serial         uint64      // among the connections of its shard
+	cost           int         // bytes that it takes by itself
+	writers        *[2]writers // by direction; nil if nothing is known about them
 	list           *list
 	prev, next     *Conn
 }
@@ -80,9 +86,9 @@ type Flow struct {
 	refused     bool
 	sightings   int64
 	snapCuts    int64
-	rtt         *rtt             // nil before the first segment with payload
-	firstSig    signature        // of the first packet
-	sigs        *[sigs]signature // of later ones; most floods never get there
+	rtt         *rtt          // nil before the first segment with payload
+	firstSig    signature     // of the first packet
+	sigs        *[sigs]digest // of later ones; most floods never get there
 	sigN        uint32
 	signed      bool // firstSig is set
 }
@@ -167,6 +173,22 @@ type signature struct {
 	flags                 uint16
 	src                   bool
 	at                    int64
+}
+
+// digest is a signature in less memory. The seed of its sum keeps a sender from making two
+// packets with the same one.
+type digest struct {
+	sum uint64
+	at  int64
+}
+
+func (s *signature) digest() digest {
+	src := uint64(0)
+	if s.src {
+		src = 1
+	}
+	return digest{maphash.Comparable(sums, [3]uint64{uint64(s.seq)<<32 | uint64(s.ack), uint64(s.tsval)<<32 | uint64(s.ipid),
+		uint64(s.len)<<32 | uint64(s.flags)<<8 | src}), s.at}
 }
 
 // rtt gathers times from data to acknowledgement.

@@ -14,13 +14,6 @@ const (
 // consumed by a dissector, or of bodies and calls under way.
 func (s *Shard) Held() int { return s.engine.Held() + s.streamLimit - s.budget.Left + s.taken }
 
-// Freed is the number of bytes that connections have given back since it was called last.
-func (s *Shard) Freed() int {
-	n := s.freed + s.engine.Freed()
-	s.freed = 0
-	return n
-}
-
 // Open is the number of connections that have not ended.
 func (s *Shard) Open() int { return s.count }
 
@@ -104,5 +97,4 @@ func (s *Shard) unanswered() *list {
 func (s *Shard) take(c *Conn, n int) {
 	c.cost += n
 	s.taken += n
-	s.freed += max(-n, 0)
 }
