@@ -199,8 +199,8 @@ func (s *Shards) Joined(r *round.Round) {
 const (
 	shardBudget  = 512 << 10 // what those of a shard may always take
 	slowly       = 8         // rounds within which too much is given up
-	waitingShare = 16        // of the budget is what rows may take when another round is begun
-	rowShare     = 256       // of the budget is what rows of one shard and round may take
+	waitingShare = 32        // of the budget is what rows may take when another round is begun
+	rowShare     = 512       // of the budget is what rows of one shard and round may take
 	leastRows    = 64 << 10  // what they may always take
 )
 

@@ -88,7 +88,7 @@ func (s *Shard) adopt(c *Conn, f *Flow, y *pendingSYN) {
 		c.client, c.server, c.srcIsLo = c.server, c.client, y.fromLo
 		f.firstSrc = !f.firstSrc
 	}
-	c.role = "syn"
+	c.role = bySYN
 	c.isn[dissect.ToServer], c.hasISN[dissect.ToServer] = y.seq, true
 	f.seen |= seenSYN
 	f.syn = y.at

@@ -25,28 +25,30 @@ func (s *Shard) displace(c *Conn, at dissect.Packet) {
 	c.list = &s.closing
 	c.list.push(c)
 	c.touched = s.now
-	last := c
-	for n := 1; last.displaced != nil; n++ {
-		if n == maxDisplaced {
-			s.end(last.displaced, dissect.EndReuse, at)
-			last.displaced = nil
-			return
+	n, give := 0, c // what is given up beyond the limit: one without payload, else the oldest
+	for d := c; d != nil; d = d.nextBeside() {
+		if n++; give.d != nil {
+			give = d
 		}
-		last = last.displaced
 	}
+	if n > maxDisplaced {
+		s.end(give, dissect.EndReuse, at)
+	}
+}
+
+// nextBeside is the connection that c displaced, or one that this displaced, if it is open.
+func (c *Conn) nextBeside() *Conn {
+	for c.displaced != nil && c.displaced.list == nil {
+		c.displaced = c.displaced.displaced
+	}
+	return c.displaced
 }
 
 // continued returns the connection beside c that the packet continues, and the slot of its
 // network, or c itself.
 func (s *Shard) continued(c *Conn, slot uint8, p *Packet, srcIsLo bool) (*Conn, uint8) {
 	side := sideOf(srcIsLo)
-	for last := c; last.displaced != nil; {
-		d := last.displaced
-		if d.list == nil { // it has ended
-			last.displaced = d.displaced
-			continue
-		}
-		last = d
+	for d := c.nextBeside(); d != nil; d = d.nextBeside() {
 		known := d.nets.slotOf(p.network(), side)
 		if known == noSlot || !d.owns(p, d.dirOf(side), c, c.dirOf(side)) {
 			continue
@@ -81,10 +83,7 @@ func (s *Shard) restore(c *Conn) {
 	if c.beside {
 		return
 	}
-	for d := c.displaced; d != nil; d = d.displaced {
-		if d.list == nil {
-			continue
-		}
+	for d := c.nextBeside(); d != nil; d = d.nextBeside() {
 		for side, known := range d.nets.known {
 			if known {
 				d.beside = false

@@ -20,12 +20,14 @@ type Conn struct {
 
 	client, server end
 	srcIsLo        bool // the client is the lower end of key
-	role           string
+	role           role
 	kind, code     uint8 // of the first ICMP message
 	clock          int32
 	first, last    int64 // ns
 	touched        int64 // newest capture time when its last packet came; rises along its list, also where times go back
-	lastPacket     dissect.Packet
+	lastAt         int64 // time of its last packet, ns
+	lastSeq        uint32
+	lastAck        uint32
 	nets           networks
 	isn            [2]uint32
 	hasISN         [2]bool
@@ -50,6 +52,18 @@ type Conn struct {
 	list           *list
 	prev, next     *Conn
 }
+
+// role says how it is known which end is the client.
+type role uint8
+
+const (
+	firstPacket role = iota
+	bySYN
+	bySYNACK
+	byPort
+)
+
+var roleNames = [...]string{firstPacket: "first_packet", bySYN: "syn", bySYNACK: "synack", byPort: "port"}
 
 type end struct {
 	addr decode.Addr
@@ -134,9 +148,9 @@ func (s *Shard) owned(f *Flow, p *Packet, fromClient bool) {
 type sideStats struct {
 	packets, bytes, payload              int64
 	cut, duplicate, anomalous            int64 // of payload
-	retransmissions, fast, outOfOrder    int64
-	dupAcks, zeroWindows, windowFull     int64
-	keepAlives, resets, fins, lost, over int64
+	retransmissions, fast, outOfOrder    uint32
+	dupAcks, zeroWindows, windowFull     uint32
+	keepAlives, resets, fins, lost, over uint32
 
 	checked   int32 // 1 + the largest payload with a right checksum
 	started   bool

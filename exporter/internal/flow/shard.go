@@ -187,7 +187,7 @@ func (s *Shard) packet(p *Packet) {
 	}
 	p.Flow = f.id
 	c.last = max(c.last, p.Time)
-	c.lastPacket = packetRef(p)
+	c.lastAt, c.lastSeq, c.lastAck = p.Time, p.Seq, p.Ack
 	dir := dissect.ToServer
 	if srcIsLo != c.srcIsLo {
 		dir = dissect.ToClient
@@ -244,26 +244,26 @@ func (s *Shard) open(k key, p *Packet, srcIsLo bool) *Conn {
 
 // roles says whether the first packet of a connection comes from the client, and how
 // that is known.
-func (s *Shard) roles(p *Packet) (fromClient bool, how string) {
+func (s *Shard) roles(p *Packet) (fromClient bool, how role) {
 	if transportOf(p.Proto) == dissect.TCP {
 		switch p.TCPFlags & (decode.SYN | decode.ACK) {
 		case decode.SYN:
-			return true, "syn"
+			return true, bySYN
 		case decode.SYN | decode.ACK:
-			return false, "synack"
+			return false, bySYNACK
 		}
 	}
 	if p.SrcPort == p.DstPort {
-		return true, "first_packet"
+		return true, firstPacket
 	}
 	if a, b := s.ports[p.SrcPort], s.ports[p.DstPort]; a != b {
-		return b, "port"
+		return b, byPort
 	}
 	// A datagram's first sender is the one who asks, also from a low port (NFS).
 	if a, b := p.SrcPort < 1024, p.DstPort < 1024; a != b && p.Proto == protoTCP {
-		return b, "port"
+		return b, byPort
 	}
-	return true, "first_packet"
+	return true, firstPacket
 }
 
 func (s *Shard) flowOf(c *Conn, p *Packet, fromClient bool, slot uint8) *Flow {
@@ -307,7 +307,7 @@ func (c *Conn) begin(connectUs int64) {
 	c.shard.take(c, talkCost)
 	c.d = c.shard.engine.NewConn(dissect.Info{Transport: c.transport, ClientPort: c.client.port, ServerPort: c.server.port,
 		IPVersion: version, Multicast: to.IsMulticast() || to == limitedBroadcast,
-		RolesKnown: c.role == "syn" || c.role == "synack", ConnectUs: connectUs, OpenedBy: by, Owner: c})
+		RolesKnown: c.role == bySYN || c.role == bySYNACK, ConnectUs: connectUs, OpenedBy: by, Owner: c})
 }
 
 func (s *Shard) datagram(c *Conn, f *Flow, dir dissect.Dir, p *Packet) {
@@ -380,8 +380,7 @@ func (s *Shard) end(c *Conn, why dissect.End, at dissect.Packet) {
 			s.taken -= s.datagrams.drop()
 		}
 	}()
-	last := c.lastPacket
-	last.No = at.No
+	last := dissect.Packet{No: at.No, Time: c.lastAt, Seq: c.lastSeq, Ack: c.lastAck}
 	s.settleSYN(c, dissect.ToServer, nil)
 	if c.stream != nil {
 		c.stream.Close(&stream.Segment{Packet: stream.Packet{No: at.No, Time: last.Time}})
