@@ -62,6 +62,9 @@ func (k *conn) readResponse(in *dissect.Input, at int) (n int, more bool, err er
 	if c != nil && c != s.call && (s.lost || c.asked.After) {
 		c = k.resync(c, in.Seq(at+lead))
 	}
+	if c != nil && c != s.call && c.asked.Follows(in.Seq(at+lead)) {
+		c = nil
+	}
 	if c == nil {
 		c = calls.Get().(*call)
 	}
