@@ -150,6 +150,14 @@ func (b *Body) spill() {
 // Missing records that n bytes of the body were not captured.
 func (b *Body) Missing(n int64) { b.missing += n }
 
+// Memory is what the body takes, in bytes.
+func (b *Body) Memory() int {
+	if cap(b.Decoded) == cap(b.buf) { // the same memory, or none
+		return cap(b.buf)
+	}
+	return cap(b.buf) + cap(b.Decoded)
+}
+
 // Size is the number of bytes written, before content decoding.
 func (b *Body) Size() int64 { return b.size }
 

@@ -309,16 +309,16 @@ func (c *Conn) offer(dir Dir, data []byte) int {
 	if len(s.segs) == 0 {
 		s.segs = append(s.segs, seg{s.off, c.now})
 	}
-	c.in = Input{Dir: dir, Data: data, End: s.ended, Fin: s.fin, conn: c, base: s.off, segs: s.segs}
-	n, err := c.d.Read(&c.in)
+	in := c.engine.input()
+	defer c.engine.inputDone()
+	*in = Input{Dir: dir, Data: data, End: s.ended, Fin: s.fin, conn: c, base: s.off, segs: s.segs}
+	n, err := c.d.Read(in)
 	if c.claim != nil {
 		if err != nil {
-			c.in.Data = nil
 			return c.contradicted(dir, data, err.Error())
 		}
-		c.claim.u.add(&c.in, n)
+		c.claim.u.add(in, n)
 	}
-	c.in.Data = nil
 	if n < 0 || n > len(data) {
 		panic(fmt.Sprintf("dissect: %s took %d of %d bytes", c.proto.Name, n, len(data)))
 	}
@@ -331,6 +331,22 @@ func (c *Conn) offer(dir Dir, data []byte) int {
 		}
 	}
 	return n
+}
+
+// input is memory for the argument of Read, so that a segment costs no allocation. Connections
+// inside encryption are read while their outer one is.
+func (e *Engine) input() *Input {
+	if e.depth == len(e.inputs) {
+		e.inputs = append(e.inputs, &Input{})
+	}
+	e.depth++
+	return e.inputs[e.depth-1]
+}
+
+// inputDone ends the use of the newest input.
+func (e *Engine) inputDone() {
+	e.depth--
+	*e.inputs[e.depth] = Input{}
 }
 
 // begin starts reading p with verdict v.

@@ -27,11 +27,12 @@ func (c *Conn) datagram(dir Dir, data []byte, p Packet) {
 	}
 	s := &c.sides[dir]
 	s.segs = append(s.segs[:0], seg{s.off, p})
-	c.in = Input{Dir: dir, Data: data, Datagram: true, conn: c, base: s.off, segs: s.segs}
-	n, err := c.d.Read(&c.in)
+	in := c.engine.input()
+	defer c.engine.inputDone()
+	*in = Input{Dir: dir, Data: data, Datagram: true, conn: c, base: s.off, segs: s.segs}
+	n, err := c.d.Read(in)
 	if c.claim != nil {
 		if err != nil {
-			c.in.Data = nil
 			was := c.flipped
 			if c.withdraw(err.Error()); c.flipped != was {
 				dir = dir.Other()
@@ -40,9 +41,8 @@ func (c *Conn) datagram(dir Dir, data []byte, p Packet) {
 			c.skip(dir, data, p)
 			return
 		}
-		c.claim.u.add(&c.in, n)
+		c.claim.u.add(in, n)
 	}
-	c.in.Data = nil
 	if n < 0 || n > len(data) {
 		panic(fmt.Sprintf("dissect: %s took %d of %d bytes", c.proto.Name, n, len(data)))
 	}

@@ -21,7 +21,7 @@ func (c *Conn) detect(dir Dir, head []byte) bool {
 		return true
 	}
 	s, other := &c.sides[dir], &c.sides[dir.Other()]
-	s.more, s.need, s.examined = v == More, moreStep(len(head)), len(head)
+	s.more, s.need, s.examined = v == More, moreStep(len(head)), int32(len(head))
 	if s.more || len(head) < minDetect && !s.ended {
 		return false
 	}
@@ -34,7 +34,7 @@ func (c *Conn) detect(dir Dir, head []byte) bool {
 	}
 	// No protocol matches this side. The other side may still identify one, unless it has sent
 	// bytes too.
-	if len(other.buf) > other.examined { // it has bytes that detection has not seen
+	if len(other.buf) > int(other.examined) { // it has bytes that detection has not seen
 		other.need = 0
 		return false
 	}

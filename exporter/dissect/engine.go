@@ -56,11 +56,13 @@ type Engine struct {
 	unknown     [transports]int
 	held        int   // bytes held in buffers
 	limit       int   // what held may reach
-	freed       int   // see Engine.Freed
 	spanNo      int64 // see Engine.undoing
 	spanDecoded int64
 	kept        int64
 	repanic     bool
+
+	inputs []*Input // of the calls of Read in progress, one inside the other, and of earlier ones
+	depth  int      // calls of Read in progress
 
 	ranked    ranked
 	relieving bool // prevents nested calls of relieve
@@ -141,21 +143,20 @@ type Conn struct {
 
 	engine   *Engine
 	parent   *Conn // the connection that carries this one inside its encryption
-	by       string
 	proto    *Protocol
 	d        Dissector
 	sides    [2]side
-	in       Input  // the argument of Read; here so that a segment costs no allocation
 	now      Packet // packet being worked on
 	calls    int64
+	closedAt int64 // capture time of the close, during it; it may be long after the last packet
 	state    state
 	flipped  bool
 	closed   bool
 	closing  bool
 	end      End    // reason of the close, during it
-	closedAt int64  // capture time of the close, during it; it may be long after the last packet
 	quiet    bool   // a withdrawn dissector is being closed: its rows are dropped
 	last     Dir    // direction of the latest bytes
+	shed     bool   // an anomaly already says that calls were cut
 	claim    *claim // nil if the protocol is certain
 	refused  []refusal
 	upgrade  *upgrade
@@ -166,7 +167,6 @@ type Conn struct {
 	kept     int // of these, what d keeps, see Keeper
 	debt     int // of held, what exceeded the budget
 	rank     rank
-	shed     bool     // an anomaly already says that calls were cut
 	path     []string // protocols, outermost first
 	unknown  *unknownState
 	crypt    *Encryption
@@ -193,12 +193,12 @@ type side struct {
 	need     int // total number of bytes that Read needs
 	seeking  bool
 	ended    bool
-	fin      bool // the sender ended it
-	endSeen  bool // Read was called with End
-	more     bool // a protocol needs more of buf to decide
-	examined int  // length of buf when detection last ran
-	looks    int  // segments whose start detection has examined again
-	charged  int  // bytes of the budget that buf and segs use
+	fin      bool  // the sender ended it
+	endSeen  bool  // Read was called with End
+	more     bool  // a protocol needs more of buf to decide
+	looks    int16 // segments whose start detection has examined again
+	examined int32 // length of buf when detection last ran
+	charged  int   // bytes of the budget that buf and segs use
 }
 
 type upgrade struct {
@@ -282,8 +282,8 @@ func (c *Conn) emit(proto int, x *Exchange, row table.CallRow, details []Detail)
 		}
 		first = c.calls == 0
 		c.calls++
-		b.DecryptedBy = table.Some(c.by)
-	} else if c.Info.OpenedBy != "" {
+	}
+	if c.Info.OpenedBy != "" {
 		b.DecryptedBy = table.Some(c.Info.OpenedBy)
 	}
 	if first && c.Info.ConnectUs >= 0 && c.Info.Transport == TCP {

@@ -18,8 +18,8 @@ type PlainSink interface {
 // decryption method for column decrypted_by.
 func (c *Conn) NewInner(by string) *Conn {
 	c.Confirm() // decrypting its records proves the protocol
-	in := &Conn{Info: c.Info, engine: c.engine, parent: c, by: by, tlsUs: c.tlsUs}
-	in.Info.RolesKnown = true
+	in := &Conn{Info: c.Info, engine: c.engine, parent: c, tlsUs: c.tlsUs}
+	in.Info.RolesKnown, in.Info.OpenedBy = true, by
 	in.path = append(in.path, c.path...)
 	return in
 }

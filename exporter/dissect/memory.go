@@ -22,7 +22,6 @@ func (c *Conn) shrink(n int) {
 	r := c.root()
 	n = min(n, r.held)
 	c.engine.held -= n
-	c.engine.freed += n
 	r.held -= n
 	c.engine.ranked.place(r)
 }
@@ -91,13 +90,6 @@ func (e *Engine) SetBudget(n int) { e.limit = n }
 
 // Held is the number of bytes that the engine's connections hold.
 func (e *Engine) Held() int { return e.held }
-
-// Freed is the number of bytes that connections have given back since it was called last.
-func (e *Engine) Freed() int {
-	n := e.freed
-	e.freed = 0
-	return n
-}
 
 // Shedder is a Dissector that can give up calls when memory runs out.
 type Shedder interface {

@@ -46,6 +46,8 @@ type conn struct {
 	gaps     [2]bool // bytes of the direction are missing
 	m        message
 	kept     int // bytes of unfinished transfers
+	answered []answered
+	answers  int // replaced in answered
 }
 
 func newConn(c *dissect.Conn) dissect.Dissector {
@@ -215,7 +217,7 @@ const callCost = int(unsafe.Sizeof(call{}) + unsafe.Sizeof(Row{}))
 const recordCost = 160
 
 // Kept implements dissect.Keeper.
-func (k *conn) Kept() int { return k.kept }
+func (k *conn) Kept() int { return k.kept + answeredCost*cap(k.answered) }
 
 // Shed implements dissect.Shedder.
 func (k *conn) Shed() bool {
@@ -260,6 +262,7 @@ func (k *conn) response(in *dissect.Input, data []byte, broken string) {
 		if len(m.questions) > 0 && k.idPending(dir) {
 			k.c.Anomaly("other_question", fmt.Sprintf("the answer has the id of a pending question (%d), but another question", m.id), 0)
 		}
+		k.second(dir, data)
 		c = k.newCall(in, dir)
 		// An announcement belongs to its sender, an answer to the side that sent the question.
 		c.x.Reversed = dir == dissect.ToClient && !k.unpaired
@@ -276,6 +279,9 @@ func (k *conn) response(in *dissect.Input, data []byte, broken string) {
 		k.kept += kept - c.kept
 		c.kept = kept
 		return
+	}
+	if c.x.HasRequest() {
+		k.remember(c, data)
 	}
 	k.emit(c, "")
 }

@@ -183,7 +183,7 @@ func (k *conn) trailer(s *side, b []byte, dir dissect.Dir) (n int, err error) {
 	}
 	var h head
 	c := s.call
-	c.row.Headers = h.fields(string(b[:end]), kind, c.row.Headers)
+	c.headers = h.fields(string(b[:end]), kind, c.headers)
 	c.quirks |= h.quirks
 	s.scan = 0
 	return end, nil

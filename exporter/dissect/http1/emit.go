@@ -27,7 +27,8 @@ func (k *conn) emit(c *call, why string) {
 			s.state, s.call, s.body = inHead, nil, nil
 		}
 	}
-	row := c.row
+	row := c.open()
+	row.Headers = c.headers
 	asked := c.x.HasRequest()
 	switch {
 	case !asked:

@@ -54,9 +54,18 @@ func Protocol() *dissect.Protocol {
 	}
 }
 
+// columns are those that a request fills.
+type columns struct {
+	method, version, target, host, path, query table.Opt[string]
+	headersSize                                table.Opt[int64]
+	ahead                                      int32
+}
+
 // call is a pending request, or a response without a request.
 type call struct {
-	row       *Row
+	columns   columns
+	headers   []table.Header
+	row       *Row // nil until an answer begins, because many requests wait for one
 	x         dissect.Exchange
 	asked     inorder.Request
 	isHead    bool
@@ -114,7 +123,6 @@ type conn struct {
 	req, resp side
 	pending   []*call // requests not emitted yet, oldest first
 	line      inorder.Line
-	respHdrs  int // headers of the last response, to size the next list
 }
 
 // Read implements dissect.Dissector.
@@ -169,15 +177,20 @@ func (k *conn) next() *call {
 // calls reuses records across connections, because most connections are idle.
 var calls = sync.Pool{New: func() any { return &call{} }}
 
-func (k *conn) newCall() *call {
-	c := calls.Get().(*call)
-	c.row = &Row{}
-	return c
+// open makes the row of a call.
+func (c *call) open() *Row {
+	if c.row == nil {
+		l := &c.columns
+		c.row = &Row{Version: l.version, Target: l.target, Ahead: l.ahead}
+		c.row.Method, c.row.Host, c.row.Path, c.row.Query, c.row.RequestHeadersSize = l.method, l.host, l.path, l.query, l.headersSize
+	}
+	return c.row
 }
 
-// Memory of a pending call in addition to the text of its head.
+// Memory of a pending call in addition to the text of its heads.
 const (
-	callCost   = int(unsafe.Sizeof(call{}) + unsafe.Sizeof(Row{}))
+	callCost   = int(unsafe.Sizeof(call{}))
+	rowCost    = int(unsafe.Sizeof(Row{}))
 	headerCost = int(unsafe.Sizeof(table.Header{}))
 )
 
@@ -196,7 +209,7 @@ func (k *conn) push(c *call, ack uint32, size int) {
 		oldest = &o.asked
 	}
 	c.asked = k.line.Sent(ack, k.c.Now().Time, oldest)
-	c.row.Ahead = int32(len(k.pending))
+	c.columns.ahead = int32(len(k.pending))
 	k.pending = append(k.pending, c)
 }
 

@@ -11,8 +11,6 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
-const usualHeaders = 12 // of a response, before the first one
-
 // leading counts the line ends before a start line, RFC 9112 section 2.2.
 func leading(b []byte) int {
 	n := 0
@@ -59,7 +57,7 @@ func (k *conn) readRequest(in *dissect.Input, at int) (n int, more bool, err err
 		l = requestLine{target: line, quirks: quirkRequestLine}
 	}
 	s.scan, s.line, s.lost, s.started = 0, 0, false, true
-	c := k.newCall()
+	c := calls.Get().(*call)
 	c.quirks = l.quirks
 	if lead > 0 {
 		c.quirks |= quirkLeadingLines
@@ -70,9 +68,9 @@ func (k *conn) readRequest(in *dissect.Input, at int) (n int, more bool, err err
 	if l.version == http09 {
 		c.simple = true
 	}
-	k.push(c, in.Packet(at+lead).Ack, callCost+end+headerCost*(min(strings.Count(rest, "\n"), maxFields)+k.expectedHeaders()))
+	k.push(c, in.Packet(at+lead).Ack, callCost+end+headerCost*fieldLines(rest))
+	c.columns.headersSize = table.Some(int64(end))
 	k.startRequest(c, l, rest, in, at, lead+end)
-	c.row.RequestHeadersSize = table.Some(int64(end))
 	if !whole {
 		s.state, s.call = inFixed, c // the message cannot continue
 		c.reqDone, c.reqWhole = false, false
@@ -172,23 +170,16 @@ func printable(line string) bool {
 	return line != ""
 }
 
-// expectedHeaders is the number of response headers to allocate space for.
-func (k *conn) expectedHeaders() int {
-	if k.respHdrs == 0 {
-		return usualHeaders
-	}
-	return k.respHdrs
-}
+// fieldLines is the number of header lines to allocate space for.
+func fieldLines(fields string) int { return min(strings.Count(fields, "\n"), maxFields) }
 
-// startRequest fills the row from a head and determines the body that follows.
+// startRequest fills the columns from a head and determines the body that follows.
 func (k *conn) startRequest(c *call, l requestLine, fields string, in *dissect.Input, at, size int) {
-	row := c.row
-	row.Headers = make([]table.Header, 0, min(strings.Count(fields, "\n"), maxFields)+k.expectedHeaders())
 	var h head
-	row.Headers = h.fields(fields, httpfield.Request, row.Headers)
+	c.headers = h.fields(fields, httpfield.Request, make([]table.Header, 0, fieldLines(fields)))
 	c.quirks |= h.quirks
 	if l.method != "" {
-		row.Method, row.Version = table.Some(l.method), table.Some(httpfield.ValidText(l.version))
+		c.columns.method, c.columns.version = table.Some(l.method), table.Some(httpfield.ValidText(l.version))
 	}
 	c.isHead, c.isConnect = l.method == "HEAD", l.method == "CONNECT"
 	c.setTarget(httpfield.ValidText(l.target))
@@ -217,27 +208,27 @@ func (k *conn) startRequest(c *call, l requestLine, fields string, in *dissect.I
 
 // setTarget reads the four forms of a request target, RFC 9112 section 3.2.
 func (c *call) setTarget(target string) {
-	row := c.row
+	l := &c.columns
 	switch {
 	case target == "":
 		return
-	case !row.Method.OK:
-		row.Target = table.Some(target)
+	case !l.method.OK:
+		l.target = table.Some(target)
 		return
 	case c.isConnect:
-		row.Target = table.Some(target)
-		row.Host = table.Some(httpfield.HostOf(target))
+		l.target = table.Some(target)
+		l.host = table.Some(httpfield.HostOf(target))
 		return
 	case target[0] == '/':
 		path, query := httpfield.SplitTarget(target)
-		row.Path, row.Query = table.Some(path), query
+		l.path, l.query = table.Some(path), query
 		return
 	}
-	row.Target = table.Some(target)
+	l.target = table.Some(target)
 	i := strings.Index(target, "://")
 	if i <= 0 || strings.IndexByte(target[:i], '/') >= 0 {
 		path, query := httpfield.SplitTarget(target)
-		row.Path, row.Query = table.Some(path), query
+		l.path, l.query = table.Some(path), query
 		return
 	}
 	rest := target[i+3:]
@@ -246,13 +237,13 @@ func (c *call) setTarget(target string) {
 		end = len(rest)
 	}
 	if host := httpfield.HostOf(rest[:end]); host != "" {
-		row.Host = table.Some(host)
+		l.host = table.Some(host)
 	}
 	path, query := httpfield.SplitTarget(rest[end:])
 	if path == "" {
 		path = "/"
 	}
-	row.Path, row.Query = table.Some(path), query
+	l.path, l.query = table.Some(path), query
 }
 
 // frame determines the end of the message with head h, RFC 9112 section 6.3, sets the state of
@@ -339,8 +330,9 @@ func (k *conn) switchTo(c *call) {
 		return
 	}
 	token, _ := httpfield.Next(c.token)
-	info := &dissect.UpgradeInfo{Exchange: c.upgraded, Method: c.row.Method.V, Path: c.row.Path.V, Query: c.row.Query.V,
-		Host: c.row.Host.V, Headers: c.row.Headers, HeadersSize: c.row.RequestHeadersSize.V, UpgradeTarget: token}
+	l := &c.columns
+	info := &dissect.UpgradeInfo{Exchange: c.upgraded, Method: l.method.V, Path: l.path.V, Query: l.query.V,
+		Host: l.host.V, Headers: c.headers, HeadersSize: l.headersSize.V, UpgradeTarget: token}
 	if info.Exchange == nil { // the request was not captured
 		info.Exchange = &dissect.Exchange{}
 	}

@@ -62,8 +62,11 @@ func (k *conn) readResponse(in *dissect.Input, at int) (n int, more bool, err er
 	if c != nil && c != s.call && (s.lost || c.asked.After) {
 		c = k.resync(c, in.Seq(at+lead))
 	}
+	if c != nil && c != s.call && c.asked.Follows(in.Seq(at+lead)) {
+		c = nil
+	}
 	if c == nil {
-		c = k.newCall()
+		c = calls.Get().(*call)
 	}
 	s.call = c
 	if bare {
@@ -74,6 +77,7 @@ func (k *conn) readResponse(in *dissect.Input, at int) (n int, more bool, err er
 	}
 	c.quirks |= l.quirks
 	k.account(c, in, at, at+lead+end)
+	k.answered(c, end+headerCost*fieldLines(rest))
 	if l.code >= 100 && l.code < 200 && l.code != 101 {
 		k.interim(c, l.code, rest)
 		return lead + end, true, nil
@@ -81,6 +85,15 @@ func (k *conn) readResponse(in *dissect.Input, at int) (n int, more bool, err er
 	c.row.ResponseHeadersSize = table.Some(int64(end))
 	switched := k.startResponse(c, l, rest, whole)
 	return lead + end, !switched, nil
+}
+
+// answered makes the row of the current response's call, which takes n bytes more.
+func (k *conn) answered(c *call, n int) {
+	if c.row == nil {
+		n += rowCost
+	}
+	c.size += k.c.Keep(n, k.Shed)
+	c.open()
 }
 
 // startsAs reports whether b and want agree as far as b goes.
@@ -94,8 +107,9 @@ func startsAs(b []byte, want string) bool {
 func (k *conn) startSimple(c *call) {
 	s := &k.resp
 	c.respHead, c.close = true, true
-	c.row.ResponseVersion = table.Some(http09)
 	s.state, s.call, s.scan, s.started = inRest, c, 0, true
+	k.answered(c, 0)
+	c.row.ResponseVersion = table.Some(http09)
 	if !c.simple {
 		c.malformed = true
 		c.quirks |= quirkNoStatusLine
@@ -151,8 +165,8 @@ func (k *conn) interim(c *call, code int, fields string) {
 		c.interim = strconv.AppendInt(c.interim, int64(code), 10)
 	}
 	var h head
-	if len(c.row.Headers) < maxInterim {
-		c.row.Headers = h.fields(fields, kindInterim, c.row.Headers)
+	if len(c.headers) < maxInterim {
+		c.headers = h.fields(fields, kindInterim, c.headers)
 	} else {
 		h.quirks |= quirkFields
 	}
@@ -214,12 +228,8 @@ func (k *conn) startResponse(c *call, l statusLine, fields string, whole bool) (
 		row.StatusText = table.Some(httpfield.ValidText(l.reason))
 	}
 	var h head
-	before := len(row.Headers)
-	if row.Headers == nil {
-		row.Headers = make([]table.Header, 0, min(strings.Count(fields, "\n"), maxFields))
-	}
-	row.Headers = h.fields(fields, httpfield.Response, row.Headers)
-	k.respHdrs = min(max(len(row.Headers)-before, 4), 64)
+	all := append(make([]table.Header, 0, len(c.headers)+fieldLines(fields)), c.headers...)
+	c.headers = h.fields(fields, httpfield.Response, all)
 	c.quirks |= h.quirks
 	if h.hasTE && strings.HasPrefix(l.version, "HTTP/0") {
 		h.hasTE = false // unknown before HTTP/1.1, and no client applies it here
@@ -272,7 +282,8 @@ func (k *conn) endTunnel(c *call, h *head, tunnel bool) {
 		c.row.Upgrade = table.Some(strings.ToLower(token))
 	}
 	if c.row.Host.V == "" {
-		httpfield.Fill(&c.row.Call, c.row.Headers)
+		httpfield.Fill(&c.row.Call, c.headers)
+		c.columns.host = c.row.Host
 	}
 	k.switchTo(c)
 	k.endOfResponse(c)

@@ -86,6 +86,9 @@ func (k *conn) expect(kind byte, in *dissect.Input, at int) *op {
 	if f := k.front(); f != nil && (k.lost || f.sent.After) && !k.resync(in, at) {
 		return nil
 	}
+	if f := k.front(); f != nil && f.sent.Follows(in.Seq(at)) {
+		return nil
+	}
 	for i := k.head; i < len(k.ops); i++ {
 		if !k.ops[i].accepts(kind) {
 			continue

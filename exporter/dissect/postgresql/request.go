@@ -168,7 +168,11 @@ func (k *conn) request(kind byte, body []byte, in *dissect.Input, from, to int, 
 			c = k.opened(kind, in)
 		}
 		k.assign(c, in, from, to)
-		c.stmt = k.prepare(text(name), text(query[:min(len(query), maxQuery)]), oids(&r))
+		statement := text(query[:min(len(query), maxQuery)])
+		if cut {
+			statement += "…" // calls that execute it later show the same text
+		}
+		c.stmt = k.prepare(text(name), statement, oids(&r))
 		c.query, c.known = c.stmt.query, true
 		k.wait(kind, c, in, from)
 	case 'B':

@@ -97,6 +97,9 @@ func (k *conn) target(f *call, in *dissect.Input, at int) *call {
 	if k.lost || f != nil && f.asked.After {
 		f = k.resync(f, in, at)
 	}
+	if f != nil && f.asked.Follows(in.Seq(at)) {
+		return k.newCall()
+	}
 	if f != nil {
 		return f
 	}

@@ -3,9 +3,10 @@
 //
 // A shard has the connections whose addresses hash to it, and sees its packets round by
 // round. Any number of workers serves the shards. What a shard makes depends on its packets
-// alone, so the number of workers changes no row. Memory is bounded: at most 3,000 rows wait
-// for the next stage before another round is begun, and what connections take is shared out
-// of one budget. After the last packets come rounds in which all connections end.
+// alone, so the number of workers changes no row. Memory is bounded: what connections take is
+// shared out of one budget, and so are the rows that wait for the next stage. A shard that makes
+// many rows of a round waits until they were passed on, as a part of the round. After the last
+// packets come rounds in which all connections end.
 package assemble
 
 import (
@@ -23,22 +24,19 @@ type Shards struct {
 	pool    round.Pool
 	budget  int
 	packets [flow.ShardCount]int // of the newest round that was begun
-	counts  [4]int               // packets of the last rounds, by round modulo 4
-	each    int                  // bytes that a packet took, of those of two and three rounds before
-	most    int                  // packets of the next round
-	now     int64                // of the newest round that was read
+	work    func()               // of a worker
 
 	mu   sync.Mutex
 	cond *sync.Cond
 	done [flow.ShardCount]int      // rounds that the shard has finished
 	used [4][flow.ShardCount]usage // of the last rounds, by round modulo 4
-	rows int                       // not yet joined
+	rows int                       // bytes of rows that are not yet joined
 }
 
 // usage is the memory of a shard after a round, in bytes.
 type usage struct {
-	held  int // by its connections
-	freed int // in the round: it stands in rows that wait to be written, and in garbage
+	held int // by its connections
+	rows int // in rows that wait
 }
 
 // New makes the shards. Each gets protocols of its own. Connections of all take at most
@@ -64,7 +62,8 @@ type job struct {
 	seq    int
 	end    mark
 	budget [flow.ShardCount]int
-	work   sync.WaitGroup
+	busy   int                            // shards that work on it
+	full   [flow.ShardCount]chan struct{} // of shards that wait until their rows were passed on
 }
 
 // mark is how far reading was.
@@ -80,26 +79,27 @@ type task struct {
 func (s *Shards) Run(in <-chan *round.Round, out chan<- *round.Round, workers int) {
 	tasks, ahead := make(chan task), make(chan *job, 1)
 	var all sync.WaitGroup
-	for range min(workers, flow.ShardCount) {
-		all.Go(func() {
-			for t := range tasks {
-				s.do(t)
+	s.work = func() {
+		for t := range tasks {
+			if replaced := s.do(t, &all); replaced {
+				return
 			}
-		})
+		}
+	}
+	for range min(workers, flow.ShardCount) {
+		all.Go(s.work)
 	}
 	all.Go(func() {
 		for j := range ahead {
-			j.work.Wait()
-			out <- j.Round
+			s.pass(j, out)
 		}
 	})
 	seq := 0
 	begin := func(r *round.Round) *job {
-		j := &job{Round: r, seq: seq, end: mark{r.Now, r.Last, r.Facts.ReadBytes}}
+		j := &job{Round: r, seq: seq, end: mark{r.Now, r.Last, r.Facts.ReadBytes}, busy: flow.ShardCount}
 		seq++
 		s.share(j)
 		s.makeRoom()
-		j.work.Add(flow.ShardCount)
 		ahead <- j
 		for i := range flow.ShardCount {
 			tasks <- task{j, i}
@@ -108,14 +108,10 @@ func (s *Shards) Run(in <-chan *round.Round, out chan<- *round.Round, workers in
 	}
 	var last *job
 	for r := range in {
-		for n := s.piece(); n < len(r.Packets); n = s.piece() {
-			begin(r.Cut(n, s.now, s.pool))
-		}
-		s.now = r.Now
 		last = begin(r)
 	}
 	for last != nil {
-		last.work.Wait()
+		s.await(last.seq)
 		if !s.open() {
 			break
 		}
@@ -129,24 +125,57 @@ func (s *Shards) Run(in <-chan *round.Round, out chan<- *round.Round, workers in
 	close(out)
 }
 
-// maxRows is how many rows may wait for the next stage when another round is begun. Short
-// commands make a hundred rows of a packet.
-const maxRows = 3_000
+// pass sends a finished round on. While shards wait for room, it sends parts of the round.
+func (s *Shards) pass(j *job, out chan<- *round.Round) {
+	for {
+		s.mu.Lock()
+		for j.busy > 0 {
+			s.cond.Wait()
+		}
+		first := -1
+		for i, full := range j.full {
+			if full != nil && (first < 0 || j.Out[i].Before(i, &j.Out[first], first)) {
+				first = i
+			}
+		}
+		if first < 0 {
+			s.mu.Unlock()
+			out <- j.Round
+			return
+		}
+		part := j.Part(first, s.pool)
+		for i, full := range j.full {
+			if full != nil {
+				s.rows += part.Out[i].Memory()
+			}
+		}
+		full := j.full[first]
+		j.full[first] = nil
+		j.busy++
+		s.mu.Unlock()
+		out <- part
+		close(full)
+	}
+}
+
+// drain waits until the rows that a shard has made of a round so far were passed on.
+func (s *Shards) drain(t task) {
+	full := make(chan struct{})
+	s.mu.Lock()
+	t.j.full[t.shard] = full
+	t.j.busy--
+	s.cond.Broadcast()
+	s.mu.Unlock()
+	<-full
+}
 
 // makeRoom waits until few enough rows wait for the next stage.
 func (s *Shards) makeRoom() {
 	s.mu.Lock()
-	for s.rows > maxRows {
+	for s.rows > s.budget/waitingShare {
 		s.cond.Wait()
 	}
 	s.mu.Unlock()
-}
-
-// piece is how many packets the next round may have: so many that what they are likely to take
-// is a small part of the budget, and at most twice as many as the round before could have.
-func (s *Shards) piece() int {
-	s.most = min(max(s.budget/pieceShare/max(s.each, 1), leastPiece), 2*max(s.most, leastPiece))
-	return s.most
 }
 
 // open reports whether any connection has not ended.
@@ -158,7 +187,7 @@ func (s *Shards) open() bool {
 func (s *Shards) Joined(r *round.Round) {
 	n := 0
 	for i := range r.Out {
-		n += r.Out[i].Rows()
+		n += r.Out[i].Memory()
 	}
 	s.mu.Lock()
 	s.rows -= n
@@ -168,15 +197,27 @@ func (s *Shards) Joined(r *round.Round) {
 
 // Limits of the memory of connections.
 const (
-	shardBudget = 512 << 10 // what those of a shard may always take
-	slowly      = 8         // rounds within which too much is given up
-	pieceShare  = 16        // of the budget is about what a round may take
-	leastPiece  = 16        // packets that a round may always have
+	shardBudget  = 512 << 10 // what those of a shard may always take
+	slowly       = 8         // rounds within which too much is given up
+	waitingShare = 32        // of the budget is what rows may take when another round is begun
+	rowShare     = 512       // of the budget is what rows of one shard and round may take
+	leastRows    = 64 << 10  // what they may always take
 )
+
+// await waits until all shards have finished a round.
+func (s *Shards) await(seq int) {
+	s.mu.Lock()
+	for i := range s.done {
+		for s.done[i] <= seq {
+			s.cond.Wait()
+		}
+	}
+	s.mu.Unlock()
+}
 
 // share says what the connections of each shard may take in a round, by what they took two
 // rounds before, because no shard is further behind; so the number of workers changes
-// nothing. Rows of the two rounds under way take as much as came in during the two before.
+// nothing. Rows of the two rounds under way take as much as those of the two before.
 //
 // What is free goes to shards by their packets in this round and the one before: one busy
 // connection can have nearly everything, and a flood in all shards does not take it 16 times.
@@ -189,28 +230,18 @@ func (s *Shards) share(j *job) {
 		packets[i] += s.packets[i]
 		all += packets[i]
 	}
-	var before, between, earlier [flow.ShardCount]usage
+	var before [flow.ShardCount]usage
+	held, free := 0, s.budget-j.Kept
 	if j.seq >= 2 {
+		s.await(j.seq - 2)
 		s.mu.Lock()
-		for i := range s.done {
-			for s.done[i] < j.seq-1 {
-				s.cond.Wait()
-			}
+		before = s.used[(j.seq-2)%len(s.used)]
+		for i, b := range before {
+			held += b.held
+			free -= b.held + b.rows + s.used[(j.seq+1)%len(s.used)][i].rows
 		}
-		before, between, earlier = s.used[(j.seq-2)%len(s.used)], s.used[(j.seq+1)%len(s.used)], s.used[j.seq%len(s.used)]
 		s.mu.Unlock()
 	}
-	held, came := 0, 0
-	for i, b := range before {
-		held += b.held
-		came += b.held - earlier[i].held + b.freed + between[i].freed
-	}
-	of := func(seq int) *int { return &s.counts[(seq+len(s.counts))%len(s.counts)] }
-	*of(j.seq) = len(j.Packets)
-	if known := *of(j.seq - 2) + *of(j.seq - 3); known > 0 {
-		s.each = max(came, 0) / known
-	}
-	free := s.budget - j.Kept - held - s.each*(len(j.Packets)+*of(j.seq - 1))
 	for i, b := range before {
 		n := b.held
 		if free > 0 {
@@ -222,7 +253,9 @@ func (s *Shards) share(j *job) {
 	}
 }
 
-func (s *Shards) do(t task) {
+// do has a shard work on a round. It reports whether another worker has taken the place of this
+// one meanwhile.
+func (s *Shards) do(t task, workers *sync.WaitGroup) (replaced bool) {
 	s.mu.Lock()
 	for s.done[t.shard] != t.j.seq {
 		s.cond.Wait()
@@ -230,6 +263,13 @@ func (s *Shards) do(t task) {
 	s.mu.Unlock()
 	sh, out := s.all[t.shard], &t.j.Out[t.shard]
 	sh.SetBudget(t.j.budget[t.shard])
+	sh.SetOutlet(max(s.budget/rowShare, leastRows), func() {
+		if !replaced {
+			replaced = true
+			workers.Go(s.work)
+		}
+		s.drain(t)
+	})
 	sh.Run(t.j.Packets, t.j.Shards[t.shard], out)
 	last := dissect.Packet{No: max(t.j.Last, 0), Time: t.j.Now}
 	sh.Expire(t.j.Now, last, out)
@@ -237,10 +277,11 @@ func (s *Shards) do(t task) {
 		sh.Close(last, out)
 	}
 	s.mu.Lock()
-	s.used[t.j.seq%len(s.used)][t.shard] = usage{sh.Held(), sh.Freed() + out.Memory()}
-	s.rows += out.Rows()
+	s.used[t.j.seq%len(s.used)][t.shard] = usage{sh.Held(), out.Memory()}
+	s.rows += out.Memory()
 	s.done[t.shard]++
+	t.j.busy--
 	s.cond.Broadcast()
 	s.mu.Unlock()
-	t.j.work.Done()
+	return replaced
 }

@@ -1,6 +1,8 @@
 package flow
 
 import (
+	"math"
+	"slices"
 	"unsafe"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
@@ -130,6 +132,72 @@ type Batch struct {
 	Anomalies []AnomalyRow
 	Plain     []Plain // only where Options.Plain asked for it
 	plain     []byte
+
+	at    int32     // index of the packet that the shard works on
+	size  int       // see Memory
+	marks []lengths // after the packets that left rows, ascending
+}
+
+// lengths are those of a batch's lists after a packet, which the rows of no later one precede.
+type lengths struct {
+	at                                                      int32
+	size                                                    int
+	started, owners, calls, flows, conns, events, anomalies int
+}
+
+// afterPackets is Batch.at once the shard has seen all packets of the round.
+const afterPackets = math.MaxInt32
+
+// mark notes the lengths of the lists.
+func (b *Batch) mark() {
+	m := lengths{b.at, b.size, len(b.Started), len(b.Owners), len(b.Calls), len(b.Flows), len(b.Conns), len(b.Events), len(b.Anomalies)}
+	if n := len(b.marks); n > 0 {
+		last := b.marks[n-1]
+		if last.at = m.at; last == m {
+			return
+		}
+	}
+	b.marks = append(b.marks, m)
+}
+
+// Before reports whether the shard of b, which has the number i, works on a place of the round
+// before that of another shard.
+func (b *Batch) Before(i int, other *Batch, j int) bool {
+	return b.at < other.at || b.at == other.at && i < j
+}
+
+// Move moves the rows that come before the place of a waiting shard, whose number is j, to an
+// empty batch. The number of b's shard is i.
+func (b *Batch) Move(i int, waiting *Batch, j int, to *Batch) {
+	n := len(b.marks)
+	for n > 0 && (b.marks[n-1].at > waiting.at || b.marks[n-1].at == waiting.at && i > j) {
+		n--
+	}
+	if n == 0 {
+		return
+	}
+	m := b.marks[n-1]
+	move(&b.Started, &to.Started, m.started)
+	move(&b.Owners, &to.Owners, m.owners)
+	move(&b.Calls, &to.Calls, m.calls)
+	move(&b.Flows, &to.Flows, m.flows)
+	move(&b.Conns, &to.Conns, m.conns)
+	move(&b.Events, &to.Events, m.events)
+	move(&b.Anomalies, &to.Anomalies, m.anomalies)
+	b.size, to.size = b.size-m.size, m.size
+	b.marks = slices.Delete(b.marks, 0, n)
+	for k := range b.marks {
+		l := &b.marks[k]
+		l.size -= m.size
+		l.started, l.owners, l.calls, l.flows = l.started-m.started, l.owners-m.owners, l.calls-m.calls, l.flows-m.flows
+		l.conns, l.events, l.anomalies = l.conns-m.conns, l.events-m.events, l.anomalies-m.anomalies
+	}
+}
+
+// move moves the first n elements of a list to an empty one.
+func move[T any](from, to *[]T, n int) {
+	*to = append(*to, (*from)[:n]...)
+	*from = slices.Delete(*from, 0, n)
 }
 
 // Rows is the number of rows in the batch.
@@ -137,12 +205,33 @@ func (b *Batch) Rows() int {
 	return len(b.Calls) + len(b.Flows) + len(b.Conns) + len(b.Events) + len(b.Anomalies) + len(b.Plain)
 }
 
-// Memory is about what the rows of the batch take, in bytes, without what connections took
-// for them before.
-func (b *Batch) Memory() int {
-	const callCost, flowCost, connCost = 1400, int(unsafe.Sizeof(FlowRow{}) + unsafe.Sizeof(table.Flow{})), int(unsafe.Sizeof(ConnRow{}) + unsafe.Sizeof(table.Connection{}))
-	const eventCost, anomalyCost = int(unsafe.Sizeof(EventRow{})), int(unsafe.Sizeof(AnomalyRow{})) + 100
-	return len(b.Calls)*callCost + len(b.Flows)*flowCost + len(b.Conns)*connCost + len(b.Events)*eventCost + len(b.Anomalies)*anomalyCost
+// What rows take, in bytes.
+const (
+	callRowCost = int(unsafe.Sizeof(CallRow{})) + 256 // with short texts, without Row
+	flowRowCost = int(unsafe.Sizeof(FlowRow{}) + unsafe.Sizeof(table.Flow{}))
+	connRowCost = int(unsafe.Sizeof(ConnRow{})+unsafe.Sizeof(table.Connection{})) + 256
+	eventCost   = int(unsafe.Sizeof(EventRow{}))
+	anomalyCost = int(unsafe.Sizeof(AnomalyRow{})) + 128
+	detailCost  = 1 << 10
+	textMost    = 4 << 10 // of the texts of a call, without headers: they are cut
+)
+
+// Memory is about what the rows of the batch take, in bytes.
+func (b *Batch) Memory() int { return b.size + len(b.Events)*eventCost + len(b.Anomalies)*anomalyCost }
+
+// callMemory is about what a call's row takes with everything it points to, in bytes. row is
+// the size of its struct.
+func callMemory(e *dissect.Emission, row int) int {
+	c := e.Row.Base()
+	n := callRowCost + row + len(c.Cites)*int(unsafe.Sizeof(table.Range{})) + cap(c.Headers)*int(unsafe.Sizeof(table.Header{})) + len(e.Details)*detailCost
+	heads, payload := c.RequestHeadersSize.V+c.ResponseHeadersSize.V, c.RequestBytes+c.ResponseBytes
+	for _, b := range [...]*dissect.Body{e.ReqBody, e.RespBody} {
+		if b != nil {
+			n += b.Memory()
+			payload -= b.Size()
+		}
+	}
+	return n + int(heads+min(max(payload-heads, 0), textMost))
 }
 
 // Reset empties the batch for use again.
@@ -155,5 +244,6 @@ func (b *Batch) Reset() {
 	clear(b.Anomalies)
 	b.Started, b.Owners, b.Calls, b.Flows = b.Started[:0], b.Owners[:0], b.Calls[:0], b.Flows[:0]
 	b.Conns, b.Events, b.Anomalies = b.Conns[:0], b.Events[:0], b.Anomalies[:0]
+	b.at, b.size, b.marks = 0, 0, b.marks[:0]
 	b.resetPlain()
 }

@@ -36,7 +36,7 @@ func (s *Shard) reused(c *Conn, p *Packet, srcIsLo bool) bool {
 	if srcIsLo != c.srcIsLo {
 		side = dissect.ToClient
 	}
-	over := c.reset || c.ended[0] && c.ended[1]
+	over := c.over()
 	switch p.TCPFlags & (decode.SYN | decode.RST | decode.FIN | decode.ACK) {
 	case decode.SYN:
 		switch {
@@ -88,7 +88,7 @@ func (s *Shard) adopt(c *Conn, f *Flow, y *pendingSYN) {
 		c.client, c.server, c.srcIsLo = c.server, c.client, y.fromLo
 		f.firstSrc = !f.firstSrc
 	}
-	c.role = "syn"
+	c.role = bySYN
 	c.isn[dissect.ToServer], c.hasISN[dissect.ToServer] = y.seq, true
 	f.seen |= seenSYN
 	f.syn = y.at

@@ -1,6 +1,8 @@
 package flow
 
 import (
+	"hash/maphash"
+
 	"github.com/pcapsule/pcapsule/exporter/decode"
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/internal/stream"
@@ -18,12 +20,14 @@ type Conn struct {
 
 	client, server end
 	srcIsLo        bool // the client is the lower end of key
-	role           string
+	role           role
 	kind, code     uint8 // of the first ICMP message
 	clock          int32
 	first, last    int64 // ns
 	touched        int64 // newest capture time when its last packet came; rises along its list, also where times go back
-	lastPacket     dissect.Packet
+	lastAt         int64 // time of its last packet, ns
+	lastSeq        uint32
+	lastAck        uint32
 	nets           networks
 	isn            [2]uint32
 	hasISN         [2]bool
@@ -32,18 +36,34 @@ type Conn struct {
 	ended          [2]bool
 	reset          bool
 	pending        *pendingSYN // of a connection that may follow on the same ports
+	displaced      *Conn       // open connection whose ports it took
+	displacedAt    int64       // when another took its ports, ns
+	beside         bool        // another has its ports
+	wentOn         bool        // after another took its ports
 	unsummed       bool        // mixed checksums were told
 	rewritten      bool        // a wrong checksum among no right ones was told
 	synPayload     *synPayload
-	odds           int32      // anomalies before the first payload
-	oddBytes       int64      // of those beyond maxEarlyOdds
-	spoke          uint8      // bit n: direction n was seen
-	serial         uint64     // among the connections of its shard
-	cost           int        // bytes that it takes by itself
-	writers        [2]writers // by direction
+	odds           int32       // anomalies before the first payload
+	oddBytes       int64       // of those beyond maxEarlyOdds
+	spoke          uint8       // bit n: direction n was seen
+	serial         uint64      // among the connections of its shard
+	cost           int         // bytes that it takes by itself
+	writers        *[2]writers // by direction; nil if nothing is known about them
 	list           *list
 	prev, next     *Conn
 }
+
+// role says how it is known which end is the client.
+type role uint8
+
+const (
+	firstPacket role = iota
+	bySYN
+	bySYNACK
+	byPort
+)
+
+var roleNames = [...]string{firstPacket: "first_packet", bySYN: "syn", bySYNACK: "synack", byPort: "port"}
 
 type end struct {
 	addr decode.Addr
@@ -80,9 +100,9 @@ type Flow struct {
 	refused     bool
 	sightings   int64
 	snapCuts    int64
-	rtt         *rtt             // nil before the first segment with payload
-	firstSig    signature        // of the first packet
-	sigs        *[sigs]signature // of later ones; most floods never get there
+	rtt         *rtt          // nil before the first segment with payload
+	firstSig    signature     // of the first packet
+	sigs        *[sigs]digest // of later ones; most floods never get there
 	sigN        uint32
 	signed      bool // firstSig is set
 }
@@ -128,9 +148,9 @@ func (s *Shard) owned(f *Flow, p *Packet, fromClient bool) {
 type sideStats struct {
 	packets, bytes, payload              int64
 	cut, duplicate, anomalous            int64 // of payload
-	retransmissions, fast, outOfOrder    int64
-	dupAcks, zeroWindows, windowFull     int64
-	keepAlives, resets, fins, lost, over int64
+	retransmissions, fast, outOfOrder    uint32
+	dupAcks, zeroWindows, windowFull     uint32
+	keepAlives, resets, fins, lost, over uint32
 
 	checked   int32 // 1 + the largest payload with a right checksum
 	started   bool
@@ -167,6 +187,22 @@ type signature struct {
 	flags                 uint16
 	src                   bool
 	at                    int64
+}
+
+// digest is a signature in less memory. The seed of its sum keeps a sender from making two
+// packets with the same one.
+type digest struct {
+	sum uint64
+	at  int64
+}
+
+func (s *signature) digest() digest {
+	src := uint64(0)
+	if s.src {
+		src = 1
+	}
+	return digest{maphash.Comparable(sums, [3]uint64{uint64(s.seq)<<32 | uint64(s.ack), uint64(s.tsval)<<32 | uint64(s.ipid),
+		uint64(s.len)<<32 | uint64(s.flags)<<8 | src}), s.at}
 }
 
 // rtt gathers times from data to acknowledgement.

@@ -219,3 +219,36 @@ func TestPayloadOfASYNCountsIfItIsAcknowledged(t *testing.T) {
 		})
 	}
 }
+
+// TestForgedHandshakesLeaveTheOpenConnection plays whole handshakes with other numbers on the
+// ports of a connection, which goes on.
+func TestForgedHandshakesLeaveTheOpenConnection(t *testing.T) {
+	for _, n := range []uint32{1, 6} {
+		steps := []step{{4e6, cl, sv, ack, 101, 501, get[:4], 0, 4}}
+		for i := range n {
+			at, isn := 5e6+int64(i)*1e5, 10_000_000*(i+1)
+			steps = append(steps, step{at, cl, sv, syn, isn, 0, "", 0, 10 + 3*i}, step{at + 1e4, sv, cl, syn | ack, isn + 5e6, isn + 1, "", 0, 11 + 3*i},
+				step{at + 2e4, cl, sv, ack, isn + 1, isn + 5e6 + 1, "", 0, 12 + 3*i})
+		}
+		last := 10_000_000 * n
+		steps = append(steps, step{6e6, cl, sv, ack, 105, 501, get[4:], 0, 5}, step{6.5e6, cl, sv, ack, last + 1, last + 5e6 + 1, get, 0, 90},
+			step{7e6, sv, cl, ack, 501, 101 + uint32(len(get)), ok, 0, 6}, step{8e6, cl, sv, fin, 101 + uint32(len(get)), 501 + uint32(len(ok)), "", 0, 7},
+			step{8.1e6, sv, cl, fin, 501 + uint32(len(ok)), 102 + uint32(len(get)), "", 0, 8})
+		out, _ := playPackets(t, conversation(steps...))
+		whole := 0
+		for _, c := range out.Calls {
+			if c.Row.Base().Complete {
+				whole++
+			}
+		}
+		shared := map[ID]bool{}
+		for _, a := range out.Anomalies {
+			if a.Row.Kind == "ports_shared" {
+				shared[a.Flow] = true
+			}
+		}
+		if len(out.Calls) != 2 || whole != 1 || len(shared) != 2 || len(out.Conns) != int(n)+1 {
+			t.Errorf("%d handshakes: %d calls, %d whole, %d connections, %d with an anomaly", n, len(out.Calls), whole, len(out.Conns), len(shared))
+		}
+	}
+}

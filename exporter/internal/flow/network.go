@@ -246,7 +246,7 @@ func (s *Shard) withdraw(c *Conn) {
 		n.newer.nets.older = n.older
 	case n.older != nil:
 		s.conns[c.key] = n.older
-	default:
+	case s.conns[c.key] == c:
 		delete(s.conns, c.key)
 	}
 	n.group, n.older, n.newer = nil, nil, nil

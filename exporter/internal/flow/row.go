@@ -10,6 +10,9 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
+// both is the sum of two counts.
+func both(a, b uint32) int64 { return int64(a) + int64(b) }
+
 // row makes the flow's row; primary is the connection's first flow, which carries the
 // account of the stream's bytes.
 func (f *Flow) row(why dissect.End, primary bool) table.Flow {
@@ -17,12 +20,12 @@ func (f *Flow) row(why dissect.End, primary bool) table.Flow {
 	client, server := f.ends()
 	src, dst := client, server
 	a, b := &f.side[0], &f.side[1]
-	role := c.role
+	role := roleNames[c.role]
 	flipped := c.d != nil && c.d.Flipped()
 	if flipped {
 		src, dst, a, b = dst, src, b, a
 	}
-	if c.d != nil && c.d.Protocol() != nil && role != "syn" && role != "synack" {
+	if c.d != nil && c.d.Protocol() != nil && c.role != bySYN && c.role != bySYNACK {
 		role = "protocol"
 	}
 	r := table.Flow{
@@ -33,10 +36,10 @@ func (f *Flow) row(why dissect.End, primary bool) table.Flow {
 		SrcPayloadBytes: a.payload, DstPayloadBytes: b.payload, CutBytes: a.cut + b.cut, DuplicateBytes: a.duplicate + b.duplicate,
 		AnomalyBytes:    a.anomalous + b.anomalous,
 		CloseReason:     why.String(),
-		Retransmissions: a.retransmissions + b.retransmissions, FastRetransmissions: a.fast + b.fast,
-		OutOfOrder: a.outOfOrder + b.outOfOrder, DuplicateAcks: a.dupAcks + b.dupAcks, LostSegments: a.lost + b.lost,
-		ZeroWindows: a.zeroWindows + b.zeroWindows, WindowFull: a.windowFull + b.windowFull, KeepAlives: a.keepAlives + b.keepAlives,
-		Resets: a.resets + b.resets, Fins: a.fins + b.fins, OverlapConflicts: a.over + b.over, SnapCuts: f.snapCuts,
+		Retransmissions: both(a.retransmissions, b.retransmissions), FastRetransmissions: both(a.fast, b.fast),
+		OutOfOrder: both(a.outOfOrder, b.outOfOrder), DuplicateAcks: both(a.dupAcks, b.dupAcks), LostSegments: both(a.lost, b.lost),
+		ZeroWindows: both(a.zeroWindows, b.zeroWindows), WindowFull: both(a.windowFull, b.windowFull), KeepAlives: both(a.keepAlives, b.keepAlives),
+		Resets: both(a.resets, b.resets), Fins: both(a.fins, b.fins), OverlapConflicts: both(a.over, b.over), SnapCuts: f.snapCuts,
 		OneSided: a.packets == 0 || b.packets == 0, Sightings: f.sightings, Turned: flipped,
 		CommunityID: communityID(client, server, c.key.proto, c.kind, c.code),
 	}

@@ -2,6 +2,7 @@ package flow
 
 import (
 	"net/netip"
+	"reflect"
 
 	"github.com/pcapsule/pcapsule/exporter/decode"
 	"github.com/pcapsule/pcapsule/exporter/dissect"
@@ -40,7 +41,6 @@ type Shard struct {
 	streamLimit int            // of budget
 	room        int            // bytes that connections may take
 	taken       int            // bytes that connections take by themselves
-	freed       int            // of them given back, see Freed
 	datagrams   datagrams
 	serial      uint64 // of the newest connection
 	conns       map[key]*Conn
@@ -52,6 +52,9 @@ type Shard struct {
 	ports       map[uint16]bool // server ports that protocols hint at
 	now         int64           // newest capture time
 	out         *Batch
+	rowSizes    []int  // bytes of a call's struct, by protocol
+	rowLimit    int    // bytes of rows after which drain is called
+	drain       func() // see SetOutlet
 	count       int
 	segment     stream.Segment // of the packet being worked on
 	at          int64          // its number
@@ -79,6 +82,9 @@ func NewShard(number int, o Options) (*Shard, error) {
 		return nil, err
 	}
 	s.engine = e
+	for _, p := range e.Protocols {
+		s.rowSizes = append(s.rowSizes, int(reflect.TypeOf(p.Row).Elem().Size()))
+	}
 	s.SetBudget(defaultRoom)
 	return s, nil
 }
@@ -89,19 +95,34 @@ func (s *Shard) Run(packets []Packet, mine []int32, out *Batch) {
 	s.connIDs.nextRound()
 	s.flowIDs.nextRound()
 	for _, i := range mine {
-		s.at = packets[i].No
+		s.at, out.at = packets[i].No, i
 		s.packet(&packets[i])
+		out.mark()
 	}
+	out.at = afterPackets
 	s.tell()
 	s.out = nil
+}
+
+// SetOutlet says where rows go if a round leaves more of them than limit bytes: drain returns
+// once the batch has room again. Without it, a batch has no limit.
+func (s *Shard) SetOutlet(limit int, drain func()) { s.rowLimit, s.drain = limit, drain }
+
+// makeRoom has the rows passed on if they take too much.
+func (s *Shard) makeRoom() {
+	if s.drain != nil && s.out.size > s.rowLimit {
+		s.out.mark()
+		s.drain()
+	}
 }
 
 // Expire closes what was silent too long at capture time now, which must be the same
 // for every shard at the end of a round.
 func (s *Shard) Expire(now int64, last dissect.Packet, out *Batch) {
-	s.out = out
+	s.out, out.at = out, afterPackets
 	s.now, s.at = max(s.now, now), last.No
 	s.expire(last, endsAtOnce/8)
+	out.mark()
 	s.tell()
 	s.out = nil
 }
@@ -109,7 +130,7 @@ func (s *Shard) Expire(now int64, last dissect.Packet, out *Batch) {
 // Close ends connections, oldest first, as many as may end at once; Open says how many are
 // left.
 func (s *Shard) Close(last dissect.Packet, out *Batch) {
-	s.out, s.at = out, last.No
+	s.out, s.at, out.at = out, last.No, afterPackets
 	left := endsAtOnce
 	for _, l := range [...]*list{&s.closing, &s.opening, &s.asking, &s.other, &s.tcp} {
 		for ; l.head != nil && left > 0; left-- {
@@ -120,6 +141,7 @@ func (s *Shard) Close(last dissect.Packet, out *Batch) {
 			s.end(l.head, why, last)
 		}
 	}
+	out.mark()
 	s.tell()
 	s.out = nil
 }
@@ -135,18 +157,27 @@ func (s *Shard) packet(p *Packet) {
 	s.now = max(s.now, p.Time)
 	k, srcIsLo := keyOf(p)
 	c, slot := s.find(k, p, srcIsLo)
+	if c != nil && c.displaced != nil {
+		c, slot = s.continued(c, slot, p, srcIsLo)
+	}
 	var syn *pendingSYN
+	var displaced *Conn
 	if c != nil && s.reused(c, p, srcIsLo) {
 		why := dissect.EndReuse
 		if c.transport != dissect.TCP {
 			why = dissect.EndTimeout
 		}
-		syn = c.answered(p)
-		s.end(c, why, packetRef(p))
+		if syn = c.answered(p); syn != nil && !c.over() {
+			s.displace(c, packetRef(p))
+			displaced = c
+		} else {
+			s.end(c, why, packetRef(p))
+		}
 		c = nil
 	}
 	if c == nil {
 		c, slot = s.open(k, p, srcIsLo), 0
+		c.displaced = displaced
 	}
 	c.nets.open(p, sideOf(srcIsLo), slot)
 	f := s.flowOf(c, p, srcIsLo == c.srcIsLo, slot)
@@ -156,7 +187,7 @@ func (s *Shard) packet(p *Packet) {
 	}
 	p.Flow = f.id
 	c.last = max(c.last, p.Time)
-	c.lastPacket = packetRef(p)
+	c.lastAt, c.lastSeq, c.lastAck = p.Time, p.Seq, p.Ack
 	dir := dissect.ToServer
 	if srcIsLo != c.srcIsLo {
 		dir = dissect.ToClient
@@ -213,26 +244,26 @@ func (s *Shard) open(k key, p *Packet, srcIsLo bool) *Conn {
 
 // roles says whether the first packet of a connection comes from the client, and how
 // that is known.
-func (s *Shard) roles(p *Packet) (fromClient bool, how string) {
+func (s *Shard) roles(p *Packet) (fromClient bool, how role) {
 	if transportOf(p.Proto) == dissect.TCP {
 		switch p.TCPFlags & (decode.SYN | decode.ACK) {
 		case decode.SYN:
-			return true, "syn"
+			return true, bySYN
 		case decode.SYN | decode.ACK:
-			return false, "synack"
+			return false, bySYNACK
 		}
 	}
 	if p.SrcPort == p.DstPort {
-		return true, "first_packet"
+		return true, firstPacket
 	}
 	if a, b := s.ports[p.SrcPort], s.ports[p.DstPort]; a != b {
-		return b, "port"
+		return b, byPort
 	}
 	// A datagram's first sender is the one who asks, also from a low port (NFS).
 	if a, b := p.SrcPort < 1024, p.DstPort < 1024; a != b && p.Proto == protoTCP {
-		return b, "port"
+		return b, byPort
 	}
-	return true, "first_packet"
+	return true, firstPacket
 }
 
 func (s *Shard) flowOf(c *Conn, p *Packet, fromClient bool, slot uint8) *Flow {
@@ -276,7 +307,7 @@ func (c *Conn) begin(connectUs int64) {
 	c.shard.take(c, talkCost)
 	c.d = c.shard.engine.NewConn(dissect.Info{Transport: c.transport, ClientPort: c.client.port, ServerPort: c.server.port,
 		IPVersion: version, Multicast: to.IsMulticast() || to == limitedBroadcast,
-		RolesKnown: c.role == "syn" || c.role == "synack", ConnectUs: connectUs, OpenedBy: by, Owner: c})
+		RolesKnown: c.role == bySYN || c.role == bySYNACK, ConnectUs: connectUs, OpenedBy: by, Owner: c})
 }
 
 func (s *Shard) datagram(c *Conn, f *Flow, dir dissect.Dir, p *Packet) {
@@ -319,7 +350,7 @@ func (s *Shard) touch(c *Conn) {
 		if c.spoke == 3 {
 			to = &s.other
 		}
-	case c.reset || c.ended[0] && c.ended[1]:
+	case c.over():
 		to = &s.closing
 	case c.d != nil, c.spoke == 3 && c.flows[0].side[dissect.ToServer].packets > 1: // a handshake, not a flood of SYNs
 		to = &s.tcp
@@ -338,6 +369,10 @@ func (s *Shard) end(c *Conn, why dissect.End, at dissect.Packet) {
 	c.list.remove(c)
 	c.list = nil
 	s.withdraw(c)
+	s.restore(c)
+	if c.beside && !c.wentOn {
+		why, at.Time = dissect.EndReuse, c.displacedAt
+	}
 	s.count--
 	defer func() {
 		if s.count == 0 {
@@ -345,8 +380,7 @@ func (s *Shard) end(c *Conn, why dissect.End, at dissect.Packet) {
 			s.taken -= s.datagrams.drop()
 		}
 	}()
-	last := c.lastPacket
-	last.No = at.No
+	last := dissect.Packet{No: at.No, Time: c.lastAt, Seq: c.lastSeq, Ack: c.lastAck}
 	s.settleSYN(c, dissect.ToServer, nil)
 	if c.stream != nil {
 		c.stream.Close(&stream.Segment{Packet: stream.Packet{No: at.No, Time: last.Time}})
@@ -369,5 +403,7 @@ func (s *Shard) end(c *Conn, why dissect.End, at dissect.Packet) {
 	row := c.row()
 	s.out.Conns = append(s.out.Conns, ConnRow{c.id, at.No, &row, c.flipped(), c.keyLines()})
 	s.connIDs.release(c.id)
+	s.out.size += len(c.flows)*flowRowCost + connRowCost
 	s.take(c, -c.cost) // last, since closing may begin what was never begun
+	s.makeRoom()
 }

@@ -33,8 +33,12 @@ func (s *sink) Call(e dissect.Emission) {
 	}
 	var writers [2]Writer
 	tcp := c.transport == dissect.TCP
-	writers[asked], writers[answered] = c.writers[asked].of(&e.Request, tcp), c.writers[answered].of(&e.Response, tcp)
+	if c.writers != nil {
+		writers[asked], writers[answered] = c.writers[asked].of(&e.Request, tcp), c.writers[answered].of(&e.Response, tcp)
+	}
+	s.out.size += callMemory(&e, s.rowSizes[e.Protocol])
 	s.out.Calls = append(s.out.Calls, CallRow{Conn: c.id, At: e.At, Row: e.Row, Swapped: swapped, Writers: writers, ReqBody: e.ReqBody, RespBody: e.RespBody, Details: e.Details})
+	(*Shard)(s).makeRoom()
 }
 
 // Anomaly implements dissect.Sink.

@@ -190,15 +190,16 @@ func (f *Flow) sighted(dir dissect.Dir, p *Packet) bool {
 	}
 	again := f.firstSig.same(&sig)
 	if f.sigs == nil {
-		f.sigs = new([sigs]signature)
+		f.sigs = new([sigs]digest)
 	}
+	d := sig.digest()
 	for i := range min(int(f.sigN), sigs) {
-		again = again || f.sigs[i].same(&sig)
+		again = again || f.sigs[i].sum == d.sum && d.at-f.sigs[i].at < sightingSlack
 	}
 	if again && (p.IPID != 0 || p.PayloadLen > 0) {
 		return true
 	}
-	f.sigs[f.sigN%sigs] = sig
+	f.sigs[f.sigN%sigs] = d
 	f.sigN++
 	return false
 }

@@ -1,6 +1,8 @@
 package flow
 
 import (
+	"unsafe"
+
 	"github.com/pcapsule/pcapsule/exporter/decode"
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 )
@@ -27,6 +29,7 @@ type written struct {
 const (
 	maxWritten  = 256 // stretches of one end; the oldest are forgotten first
 	writtenCost = 16  // bytes that one takes
+	writersCost = int(unsafe.Sizeof([2]writers{}))
 
 	severalWriters = -1
 )
@@ -39,6 +42,13 @@ type Writer struct {
 
 // wrote takes what a packet tells of who wrote it.
 func (s *Shard) wrote(c *Conn, dir dissect.Dir, p *Packet) {
+	if c.writers == nil {
+		if p.OwnerRank == 0 {
+			return
+		}
+		c.writers = &[2]writers{}
+		s.take(c, writersCost)
+	}
 	w := &c.writers[dir]
 	if p.Direction != decode.DirOut || p.PayloadLen <= 0 || p.OwnerRank == 0 && !w.any {
 		return

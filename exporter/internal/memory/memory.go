@@ -14,7 +14,7 @@ const Default Limit = 256 << 20
 // Shares of the limit.
 const (
 	least  = 12 << 20 // of tables that do not scale, and of connections
-	scaled = 32 << 20 // of tables that do, at the default limit
+	scaled = 44 << 20 // of tables that do, at the default limit
 )
 
 // Heap is the limit for Go's collector. The rest is for what it does not see: code, stacks
@@ -22,11 +22,10 @@ const (
 func (l Limit) Heap() int64 { return int64(l - l/5) }
 
 // Connections is what connections may take together, with the rows that they leave. What
-// the collector has not collected yet takes a fifth of the heap, less if that is large.
+// the collector has not collected yet takes a tenth of the heap.
 func (l Limit) Connections() int {
 	heap := l.Heap()
-	garbage := min(heap/5, heap/10+20<<20)
-	return int(max(heap-garbage-least-int64(l.Scale(scaled)), least))
+	return int(max(heap-heap/10-least-int64(l.Scale(scaled)), least))
 }
 
 // Scale is the size of a table that has n at the default limit.

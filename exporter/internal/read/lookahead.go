@@ -24,11 +24,11 @@ func (r *Reader) send(ctx context.Context) {
 	}
 }
 
-// kept is the memory in bytes of the search for conversations under other ends, and of the
-// rounds that wait for it. It depends only on the packets. The memory for views of handshakes is
+// kept is the memory in bytes of the search for conversations under other ends, of the rounds that
+// wait for it, and of incomplete datagrams. It depends only on the packets. The memory for views of handshakes is
 // part of what Run reserves.
 func (r *Reader) kept() int {
-	n := r.pairs.memory() + r.quicViews.memory() + r.socketViews.memory()
+	n := r.decoder.Held() + r.pairs.memory() + r.quicViews.memory() + r.socketViews.memory()
 	for _, c := range r.ahead {
 		n += c.Memory()
 	}

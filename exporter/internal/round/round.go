@@ -152,28 +152,14 @@ func (r *Round) Add(size int) *flow.Packet {
 	return &r.Packets[len(r.Packets)-1]
 }
 
-// Cut moves the first n packets to a round of their own, with the facts, which stand at the
-// time now. It is to be finished before r, which keeps the memory that packets point into.
-func (r *Round) Cut(n int, now int64, pool Pool) *Round {
+// Part moves the rows that come before the place of a waiting shard to a round of their own,
+// with the facts.
+func (r *Round) Part(waiting int, pool Pool) *Round {
 	c := pool.Get()
-	c.Packets = append(c.Packets, r.Packets[:n]...)
-	c.Facts, c.Now, c.Last, c.Kept = r.Facts, now, r.Last, r.Kept
-	if n < len(r.Packets) { // datagrams that were given up have numbers of earlier packets
-		c.Last = r.Packets[n].No - 1
-		for i := range c.Packets {
-			c.Last = max(c.Last, c.Packets[i].No)
-		}
-	}
+	c.Facts, c.Now, c.Last = r.Facts, r.Now, r.Last
 	r.Facts = Facts{ReadBytes: r.Facts.ReadBytes}
-	r.Packets = slices.Delete(r.Packets, 0, n)
-	for s, list := range r.Shards {
-		at, _ := slices.BinarySearch(list, int32(n))
-		c.Shards[s] = append(c.Shards[s], list[:at]...)
-		rest := append(list[:0], list[at:]...)
-		for i := range rest {
-			rest[i] -= int32(n)
-		}
-		r.Shards[s] = rest
+	for i := range r.Out {
+		r.Out[i].Move(i, &r.Out[waiting], waiting, &c.Out[i])
 	}
 	return c
 }

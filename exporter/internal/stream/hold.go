@@ -126,7 +126,7 @@ func (c *Conn) first(dir uint8) {
 	c.release(h, len(s.Payload))
 	c.forget(h)
 	c.deliver(dir, h, s)
-	c.finish(dir, &c.at)
+	c.finish(dir, &c.Budget.at)
 }
 
 // forget removes the first held segment.

@@ -78,8 +78,14 @@ type Sink interface {
 	Odd(dir uint8, why Oddity, n int, first int64, s *Segment)
 }
 
-// Budget limits the bytes that the connections of one shard hold out of order.
-type Budget struct{ Left int }
+// Budget limits the bytes that the connections of one shard hold out of order. They process one
+// segment at a time.
+type Budget struct {
+	Left int
+
+	cur Segment // here and not on the stack, because the Sink is an interface
+	at  Segment // the current packet, without its payload
+}
 
 // Verdict describes the bytes of a segment.
 type Verdict uint8
@@ -104,8 +110,6 @@ type Conn struct {
 
 	half    [2]half
 	packets int64
-	cur     Segment // here and not on the stack, because the Sink is an interface
-	at      Segment // the current packet, without its payload
 }
 
 type half struct {
@@ -142,8 +146,8 @@ func before(a, b uint32) bool { return int32(a-b) < 0 }
 // Segment processes one segment of direction dir.
 func (c *Conn) Segment(dir uint8, s *Segment) Verdict {
 	c.packets++
-	c.at = *s
-	c.at.Payload = nil
+	c.Budget.at = *s
+	c.Budget.at.Payload = nil
 	h := &c.half[dir]
 	h.spoke = true
 	if s.Flags&ACK != 0 {
@@ -168,10 +172,10 @@ func (c *Conn) Segment(dir uint8, s *Segment) Verdict {
 	var v Verdict
 	if s.Len > 0 {
 		c.In[dir] += int64(len(s.Payload))
-		c.cur = *s
-		c.cur.Seq = seq
-		v = c.data(dir, h, &c.cur)
-		c.cur.Payload, c.cur.Also = nil, nil
+		c.Budget.cur = *s
+		c.Budget.cur.Seq = seq
+		v = c.data(dir, h, &c.Budget.cur)
+		c.Budget.cur.Payload, c.Budget.cur.Also = nil, nil
 	}
 	if s.Flags&FIN != 0 {
 		c.end(dir, h, seq+uint32(s.Len), s)
@@ -352,7 +356,7 @@ func (c *Conn) Place(dir uint8) (low, high uint32, ok bool) {
 // Close gives up all gaps and reports other missing bytes: those that were acknowledged or come
 // before a FIN but never arrived.
 func (c *Conn) Close(last *Segment) {
-	c.at = *last
+	c.Budget.at = *last
 	for len(c.half[0].held)+len(c.half[1].held) > 0 {
 		for d := range c.half {
 			c.giveUp(uint8(d), last)

@@ -23,6 +23,10 @@ type Request struct {
 	Quiet bool   // the client had sent nothing for a while
 }
 
+// Follows reports whether the client had received a part of the response at seq when it sent the
+// request: the response then answers another one, which was not captured.
+func (q *Request) Follows(seq uint32) bool { return int32(q.Ack-seq) > 0 }
+
 // Line tracks the order of a connection's requests.
 type Line struct {
 	last     int64 // when the last request was sent
@@ -68,8 +72,8 @@ func (l *Line) Find(seq uint32, waiting iter.Seq2[int, *Request]) Match {
 	var newest *Request // the first of those with the newest acknowledgement
 	place, all, size := 0, 0, 0
 	for i, q := range waiting {
-		if int32(q.Ack-seq) > 0 {
-			break // sent after the client had received this response
+		if q.Follows(seq) {
+			break
 		}
 		if newest == nil || q.Ack != newest.Ack {
 			newest, place, size = q, i, 0

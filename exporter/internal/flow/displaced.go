@@ -1,0 +1,95 @@
+package flow
+
+import (
+	"github.com/pcapsule/pcapsule/exporter/decode"
+	"github.com/pcapsule/pcapsule/exporter/dissect"
+)
+
+// A forged handshake with other sequence numbers looks like that of a new connection on ports
+// used again, but both ends of the open connection go on with it (RFC 5961 section 4). So an open
+// connection whose ports an answered SYN takes waits beside the new one for a while. A packet
+// that continues its numbers, and not those of the new one, is its own.
+
+// maxDisplaced is how many connections may wait beside one that took their ports.
+const maxDisplaced = 4
+
+// over reports whether a connection has ended for both of its ends.
+func (c *Conn) over() bool { return c.reset || c.ended[0] && c.ended[1] }
+
+// displace takes the ports of an open connection for another one.
+func (s *Shard) displace(c *Conn, at dissect.Packet) {
+	s.withdraw(c)
+	c.pending = nil
+	c.beside, c.displacedAt = true, at.Time
+	c.list.remove(c)
+	c.list = &s.closing
+	c.list.push(c)
+	c.touched = s.now
+	n, give := 0, c // what is given up beyond the limit: one without payload, else the oldest
+	for d := c; d != nil; d = d.nextBeside() {
+		if n++; give.d != nil {
+			give = d
+		}
+	}
+	if n > maxDisplaced {
+		s.end(give, dissect.EndReuse, at)
+	}
+}
+
+// nextBeside is the connection that c displaced, or one that this displaced, if it is open.
+func (c *Conn) nextBeside() *Conn {
+	for c.displaced != nil && c.displaced.list == nil {
+		c.displaced = c.displaced.displaced
+	}
+	return c.displaced
+}
+
+// continued returns the connection beside c that the packet continues, and the slot of its
+// network, or c itself.
+func (s *Shard) continued(c *Conn, slot uint8, p *Packet, srcIsLo bool) (*Conn, uint8) {
+	side := sideOf(srcIsLo)
+	for d := c.nextBeside(); d != nil; d = d.nextBeside() {
+		known := d.nets.slotOf(p.network(), side)
+		if known == noSlot || !d.owns(p, d.dirOf(side), c, c.dirOf(side)) {
+			continue
+		}
+		if !d.wentOn {
+			d.wentOn = true
+			for _, of := range [...]*Conn{d, c} {
+				s.odd(of, of.flows[0], packetRef(p), "ports_shared", "a complete handshake began a connection on the ports of an open one, which goes on: one of both is forged", 0)
+			}
+		}
+		return d, known
+	}
+	return c, slot
+}
+
+// owns reports whether a packet belongs to the displaced connection c, rather than to other.
+func (c *Conn) owns(p *Packet, dir dissect.Dir, other *Conn, otherDir dissect.Dir) bool {
+	if p.TCPFlags&decode.SYN != 0 {
+		return c.hasISN[dir] && c.isn[dir] == p.Seq && !(other.hasISN[otherDir] && other.isn[otherDir] == p.Seq)
+	}
+	return c.continues(dir, p) && (!other.continues(otherDir, p) || c.expects(dir, p) && !other.expects(otherDir, p))
+}
+
+// expects reports whether the packet begins just where its direction stands.
+func (c *Conn) expects(dir dissect.Dir, p *Packet) bool {
+	d := &c.flows[0].side[dir]
+	return d.started && d.next == p.Seq
+}
+
+// restore gives the ports of an ended connection back to the newest one beside it.
+func (s *Shard) restore(c *Conn) {
+	if c.beside {
+		return
+	}
+	for d := c.nextBeside(); d != nil; d = d.nextBeside() {
+		for side, known := range d.nets.known {
+			if known {
+				d.beside = false
+				s.enroll(d, d.nets.id[side], uint8(side))
+				return
+			}
+		}
+	}
+}
