@@ -119,6 +119,12 @@ func (c *Counters) Add(o Counters) {
 	c.Forbidden += o.Forbidden
 }
 
+// Minus returns how much counters are ahead of earlier ones.
+func (c *Counters) Minus(o *Counters) Counters {
+	return Counters{Seen: c.Seen - o.Seen, Excluded: c.Excluded - o.Excluded, Filtered: c.Filtered - o.Filtered, Delivered: c.Delivered - o.Delivered,
+		Failed: c.Failed - o.Failed, Unread: c.Unread - o.Unread, Truncated: c.Truncated - o.Truncated, Capped: c.Capped - o.Capped, Forbidden: c.Forbidden - o.Forbidden}
+}
+
 // Balanced reports whether every packet seen is accounted for.
 func (c *Counters) Balanced() bool {
 	return c.Seen == c.Excluded+c.Filtered+c.Forbidden+c.Delivered+c.Failed+c.Unread
@@ -190,6 +196,8 @@ const (
 	execSize    = processSize + execFile + execArgs
 	cgroupPath  = 512
 	netSize     = eventSize + 64
+
+	countersSize = 72
 )
 
 // Decode reads a record of the ring buffer of events.

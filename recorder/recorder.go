@@ -33,6 +33,9 @@ const (
 	Auto Capture = "auto"
 )
 
+// DefaultPin is the Pin of recorders of nodes.
+const DefaultPin = "/sys/fs/bpf/pcapsule"
+
 // MinSegment is the smallest segment that people may ask for: a ring of smaller ones is
 // mostly names.
 const MinSegment = 64 << 10
@@ -56,6 +59,7 @@ type Options struct {
 	Comments    bool           // write the owner as a comment on each packet
 	Sight       sight.Sight    // "": once in a stream, both in a file or ring
 	RingBuffer  uint32         // bytes, a power of two; 0 means 32 MiB
+	Pin         string         // folder of a BPF file system: packets go on to be taken in the kernel after the end, for the next recorder of the ring; "": they do not
 
 	Node    string          // name of this node; "" is the host's name
 	Program string          // name and version of the program
@@ -85,6 +89,7 @@ type Started struct {
 	Sockets   uint64         // found that are older than the recording
 	Degraded  []string       // what the recording lacks on this kernel, with the reasons
 	Interface map[int]string // for Interfaces: names by index
+	Resumed   *ring.Resumed  // what the kernel did while no recorder ran; nil where that is not known
 	Instead   error          // with Auto: why interfaces are recorded rather than sockets
 }
 
@@ -128,6 +133,9 @@ var (
 	// ErrStreamKeys is for keys beside a stream: they come after the packets they open, and
 	// readers of a capture want them before.
 	ErrStreamKeys = errors.New("a stream has no place for keys: want a file or a ring")
+
+	// ErrPinned means that a recorder uses what is to be removed.
+	ErrPinned = errors.New("a recorder uses it")
 
 	// ErrPolicy is for a policy that this recording cannot hold. It does not begin then.
 	ErrPolicy = errors.New("the policy cannot be held")

@@ -171,6 +171,8 @@ int process_exit(struct bpf_raw_tracepoint_args *ctx)
 
 	if (BPF_CORE_READ(task, signal, live.counter))
 		return 0; /* other threads go on */
+	if (BPF_CORE_READ(leader, tgid) == own_tgid)
+		own_tgid = 0;
 	return process(leader, EVENT_EXIT, exit_code(leader));
 }
 

@@ -43,8 +43,19 @@ type Options struct {
 	SyncEvery  time.Duration // and the disk after this; 1 s; below 0 only when sealed
 	RetryEvery time.Duration // between attempts while the disk refuses; 1 s
 
+	// Resume is asked, before the start record is written, what the kernel did for the recorder
+	// before after that had ended; nil, or its answer nil: nothing is known of it.
+	Resume func(Left) *Resumed
+
 	OnError func(error)  // is told of troubles; must not call the ring
 	OnSeal  func(Record) // is told of each segment that got its name; must not call the ring
+}
+
+// Left is what a ring has of the recorder before.
+type Left struct {
+	Ring     string
+	LastIDs  map[string]uint64   // by series: largest packet id, its lower 40 bits
+	Counters map[string]Counters // by series: of its last seal
 }
 
 func (o *Options) setDefaults() {
@@ -208,7 +219,7 @@ func (w *Writer) begin() error {
 	}
 	w.firstID = c.base | (found.lastID+1)&packetIDMask
 	w.start = Start{Recorder: w.opt.Recorder, BootID: w.opt.BootID, Next: w.next, Crashed: old.crashed,
-		CutBytes: old.cut, Damaged: old.damaged, Holes: found.holes, PublicKey: publicText(w.opt.Key)}
+		CutBytes: old.cut, Damaged: old.damaged, Holes: found.holes, PublicKey: publicText(w.opt.Key), Resumed: found.resumed}
 	s := w.start
 	if _, err := c.append(&Record{Kind: KindStart, Start: &s}); err != nil {
 		return err
