@@ -172,7 +172,10 @@ type Event struct {
 	UID      uint32
 	Code     int32  // exit status as wait has it
 	Comm     string // process name
-	File     string // executed
+	File     string // executed, as it was called
+	Exe      string // path of the file that runs, in its own mount namespace; "" where it is too long
+	Cwd      string // folder in which a script was called by a relative path
+	Script   bool   // File is one, which Exe runs
 	Args     []byte // with zero bytes between; aliases the record
 	ArgsLen  uint32 // true length
 	Path     string // of a cgroup
@@ -193,7 +196,8 @@ const (
 	processSize = eventSize + 40
 	execFile    = 256
 	execArgs    = 1024
-	execSize    = processSize + execFile + execArgs
+	execPath    = 512
+	execSize    = processSize + execFile + execArgs + 8 + 2*execPath + 8
 	cgroupPath  = 512
 	netSize     = eventSize + 64
 
@@ -253,7 +257,22 @@ func (e *Event) process(b []byte) bool {
 	x := b[processSize:]
 	e.File = text(x[:execFile])
 	e.Args = x[execFile : execFile+int(min(e.ArgsLen, execArgs))]
+	x = x[execFile+execArgs:]
+	e.Exe = reversed(x[8:8+execPath], ne.Uint32(x))
+	e.Cwd = reversed(x[8+execPath:8+2*execPath], ne.Uint32(x[4:]))
+	e.Script = ne.Uint32(x[8+2*execPath:]) != 0
 	return true
+}
+
+// reversed is a path of which the last component stands first.
+func reversed(b []byte, n uint32) string {
+	var path string
+	for b = b[:min(n, uint32(len(b)))]; len(b) > 0; {
+		name := text(b)
+		path = "/" + name + path
+		b = b[min(len(name)+1, len(b)):]
+	}
+	return path
 }
 
 // text is a string up to its zero byte.

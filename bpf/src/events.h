@@ -92,6 +92,60 @@ static __always_inline void describe(struct process_event *p, struct task_struct
 	bpf_probe_read_kernel(p->comm, sizeof(p->comm), &task->comm);
 }
 
+#define COMPONENTS 40 /* of a path, and mounts on its way */
+#define HALF 256      /* a component has at most 255 bytes */
+
+/*
+ * path_of writes the components of a path, up to the root of its mount namespace, and returns
+ * their length; 0 where it is longer than can be followed. bpf_d_path is not for tracepoints.
+ */
+static __attribute__((noinline)) u32 path_of(char *to, struct vfsmount *mnt, struct dentry *at)
+{
+	u64 len = 0;
+
+	if (!to)
+		return 0;
+	for (int i = 0; i < COMPONENTS; i++) {
+		struct dentry *parent = BPF_CORE_READ(at, d_parent);
+		long n;
+
+		if (at == BPF_CORE_READ(mnt, mnt_root)) {
+			struct mount *m = (void *)mnt - __builtin_preserve_field_info(((struct mount *)0)->mnt, 0);
+			struct mount *below = BPF_CORE_READ(m, mnt_parent);
+
+			if (below == m)
+				return len;
+			at = BPF_CORE_READ(m, mnt_mountpoint);
+			mnt = (void *)below + __builtin_preserve_field_info(((struct mount *)0)->mnt, 0);
+			continue;
+		}
+		if (parent == at)
+			return len; /* a file that no folder has */
+		n = bpf_probe_read_kernel_str(to + len, HALF, BPF_CORE_READ(at, d_name.name));
+		if (n <= 0 || n > HALF)
+			return 0;
+		len += n;
+		asm volatile("" : "+r"(len));
+		if (len >= HALF)
+			return 0;
+		at = parent;
+	}
+	return 0;
+}
+
+/* resolve fills in which file runs, whatever name it was called by. */
+static __always_inline void resolve(struct exec_event *x, struct task_struct *task, struct linux_binprm *binprm)
+{
+	struct file *exe = BPF_CORE_READ(task, mm, exe_file);
+	struct fs_struct *fs = BPF_CORE_READ(task, fs);
+
+	x->cwd_len = 0;
+	x->exe_len = path_of(x->exe, BPF_CORE_READ(exe, f_path.mnt), BPF_CORE_READ(exe, f_path.dentry));
+	x->script = BPF_CORE_READ(binprm, interp) != BPF_CORE_READ(binprm, filename);
+	if (x->script && x->file[0] != '/')
+		x->cwd_len = path_of(x->cwd, BPF_CORE_READ(fs, pwd.mnt), BPF_CORE_READ(fs, pwd.dentry));
+}
+
 SEC("raw_tp/sched_process_exec")
 int process_exec(struct bpf_raw_tracepoint_args *ctx)
 {
@@ -118,6 +172,7 @@ int process_exec(struct bpf_raw_tracepoint_args *ctx)
 	asm volatile("" : "+r"(n));
 	if (n > sizeof(x->args) || bpf_probe_read_user(x->args, n, (void *)from))
 		x->p.args_len = 0;
+	resolve(x, task, binprm);
 	bpf_ringbuf_submit(x, BPF_RB_NO_WAKEUP);
 	return 0;
 }
