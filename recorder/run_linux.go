@@ -48,6 +48,7 @@ type recording struct {
 	own     string
 	foreign bool // the kernel's numbers of processes are not those of our /proc
 	inside  bool // nor our own
+	old     int  // containers in control groups of version 1 only
 	// degraded is what the programs that did not load would have told. Segments say it.
 	degraded []string
 

@@ -41,6 +41,7 @@ func (r *recording) start() error {
 		return err
 	}
 	r.openPins(where)
+	r.old = oldContainers("/proc")
 	load.Pins = r.pins
 	if r.progs, err = bpf.Load(load); err != nil {
 		return &unavailableError{errors.Join(hostError(err), r.abandon())}
@@ -273,6 +274,9 @@ func (r *recording) lacks() []string {
 	}
 	if r.inside && !r.o.NoOwners {
 		more = append(more, "owners of sockets that were open before")
+	}
+	if r.old > 0 {
+		list = append(list, fmt.Sprintf("not recorded: pods and containers of packets (containers that are in control groups of version 1 only: %d)", r.old))
 	}
 	if len(more) > 0 {
 		list = append(list, "not recorded: "+strings.Join(more, ", ")+" (the recorder has a PID namespace of its own: run it in the machine's, with hostPID or --pid=host)")
