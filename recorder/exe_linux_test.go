@@ -12,7 +12,7 @@ import (
 )
 
 // TestNeverRuleOfAPath starts a program and a script in many ways. A rule about their paths
-// holds for each.
+// applies to each.
 func TestNeverRuleOfAPath(t *testing.T) {
 	s := newStage(t, "scene idle")
 	dir := t.TempDir()
