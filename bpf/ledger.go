@@ -31,6 +31,7 @@ const (
 	wordVersion  = iota
 	wordRing     // the ring that ids belong to
 	wordSettings // of the recorder
+	wordStart    // number of its start record
 	wordCurrent  // which of the two places holds
 	wordPlaces   // two pairs: position in the ring buffer, packets before it
 	wordDropped  = wordPlaces + 4
@@ -65,8 +66,8 @@ func openLedger(m *ebpf.Map) (*Ledger, error) {
 }
 
 // Begin says whose ledger it is, before the first packet.
-func (l *Ledger) Begin(ring, settings uint64) {
-	l.words[wordRing], l.words[wordSettings] = ring, settings
+func (l *Ledger) Begin(ring, settings, start uint64) {
+	l.words[wordRing], l.words[wordSettings], l.words[wordStart] = ring, settings, start
 	atomic.StoreUint64(&l.words[wordVersion], LedgerVersion)
 }
 
@@ -78,6 +79,9 @@ func (l *Ledger) Ring() uint64 { return l.words[wordRing] }
 
 // Settings is what identifies how packets were recorded.
 func (l *Ledger) Settings() uint64 { return l.words[wordSettings] }
+
+// Start is the number of the recorder's start record in the ring.
+func (l *Ledger) Start() uint64 { return l.words[wordStart] }
 
 // Note says which id the packet gets that ends at a position of the ring buffer. It is called
 // before the packet can get to the output.

@@ -174,9 +174,9 @@ func records(t *testing.T, dir string) (list []ring.Record) {
 	return list
 }
 
-// statedLosses adds up the losses that a ring states: in the records of starts, and in the last seal of
+// lossesOf adds up the losses that a ring states: in the records of starts, and in the last seal of
 // each recorder.
-func statedLosses(t *testing.T, dir string) (n uint64) {
+func lossesOf(t *testing.T, dir string) (n uint64) {
 	t.Helper()
 	var last uint64
 	for _, x := range records(t, dir) {
@@ -215,8 +215,8 @@ func TestKilledRecorderLosesNothing(t *testing.T) {
 	last := sender.sent()
 	startPinned(t, s.cgroup, dir, pin, 64<<20, "").end(syscall.SIGTERM)
 	in, out := numbers(t, dir)
-	if a, b := missing(t, in, last), missing(t, out, last); a+b != 0 || statedLosses(t, dir) != 0 {
-		t.Errorf("of %d packets %d are not in the ring as received and %d as sent; %d are stated", last, a, b, statedLosses(t, dir))
+	if a, b := missing(t, in, last), missing(t, out, last); a+b != 0 || lossesOf(t, dir) != 0 {
+		t.Errorf("of %d packets %d are not in the ring as received and %d as sent; %d are stated", last, a, b, lossesOf(t, dir))
 	}
 	rep := must(ring.Verify(dir, ring.VerifyOptions{}))
 	if !rep.OK() || len(rep.Unbalanced) > 0 || len(rep.Holes) > 0 {
@@ -244,7 +244,7 @@ func TestLossesOfARestartAreStated(t *testing.T) {
 	startPinned(t, s.cgroup, dir, pin, 256<<10, "").end(syscall.SIGTERM)
 	startPinned(t, s.cgroup, dir, pin, 256<<10, "").end(syscall.SIGTERM) // it states what came after the last seal
 	in, out := numbers(t, dir)
-	lost, told := missing(t, in, sent)+missing(t, out, sent), statedLosses(t, dir)
+	lost, told := missing(t, in, sent)+missing(t, out, sent), lossesOf(t, dir)
 	if lost == 0 || lost != told {
 		t.Errorf("%d are missing, %d are stated", lost, told)
 	}
@@ -301,6 +301,26 @@ func TestPinsOfAnotherForm(t *testing.T) {
 				t.Errorf("%v is left", list)
 			}
 		})
+	}
+}
+
+// TestAnotherRecorderInBetween records without pins after a recorder with pins: what waits in the
+// kernel is in the ring already.
+func TestAnotherRecorderInBetween(t *testing.T) {
+	pin, dir := pinFolder(t), filepath.Join(t.TempDir(), "ring")
+	s := newStage(t, "scene idle")
+	nowhere := filepath.Join(t.TempDir(), "pcapsule")
+	lacks := "ready not recorded: packets that pass while no recorder runs (" + filepath.Dir(nowhere) + ": not a BPF file system: mount one, in a container from the host)"
+	startPinned(t, s.cgroup, dir, pin, 1<<20, "").end(syscall.SIGTERM)
+	p := startLacking(t, lacks, s.cgroup, dir, nowhere, 1<<20, "")
+	sender := startStage(t, "counted", s.cgroup, syscall.CLONE_NEWNET)
+	time.Sleep(50 * time.Millisecond)
+	last := sender.sent()
+	p.end(syscall.SIGTERM)
+	startPinned(t, s.cgroup, dir, pin, 1<<20, "").end(syscall.SIGTERM)
+	in, out := numbers(t, dir)
+	if a, b := missing(t, in, last), missing(t, out, last); a+b != 0 {
+		t.Errorf("of %d packets %d and %d are missing", last, a, b)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strings"
 	"time"
 
@@ -54,75 +55,95 @@ func Unpin(dir string) (removed bool, err error) {
 	}
 }
 
+// leftover adds up what programs of earlier recorders did.
+type leftover struct {
+	ring.Resumed
+	lost    uint64 // whether stated or not
+	details []string
+}
+
 // takeOver is asked when the ring is opened: how far is the recorder before, what waits for this
 // one, and what was lost that no seal states.
 func (r *recording) takeOver(left ring.Left) *ring.Resumed {
 	id := hash64(left.Ring)
-	r.progs.Ledger.Begin(id, r.settings)
-	last := map[uint64]uint64{}
-	for series, n := range left.LastIDs {
-		last[seriesTag(series)] = n
-	}
-	answer := &ring.Resumed{}
-	var lost uint64
-	var details []string
-	same := len(r.pins.Old) > 0
-	for _, s := range r.sources[:len(r.sources)-1] {
-		c, err := s.earlier.Counts()
-		if err != nil {
+	r.progs.Ledger.Begin(id, r.settings, left.Next)
+	earlier := r.sources[:len(r.sources)-1]
+	known := len(r.pins.Old) > 0 && !slices.ContainsFunc(earlier, func(s *source) bool { return s.ledger.Ring() != id })
+	// Another recorder wrote to the ring since, and has what passed: it would be there twice.
+	stale := known && len(earlier) > 0 && !slices.ContainsFunc(earlier, func(s *source) bool { return s.ledger.Start() == left.Start })
+	var all leftover
+	for _, s := range earlier {
+		s.refused = s.refused || stale
+		if err := s.measure(&all, id, left.LastIDs); err != nil {
 			r.o.OnError(err)
 		}
-		s.before = c
-		if s.earlier.Ledger.Ring() == id {
-			position, _ := s.ledger.Released()
-			s.ledger.Noted(position, func(id, end uint64) bool {
-				s.written[end] = id&packetIDMask <= last[id&^packetIDMask]
-				return s.written[end]
-			})
-		} else {
-			same = false
-		}
-		taken := s.taken()
-		waiting := c.Delivered - min(taken, c.Delivered)
-		if s.refused {
-			lost += waiting
-			details = append(details, fmt.Sprintf("%d packets waited in the kernel that were recorded with other settings", waiting))
-			waiting = 0
-		}
-		dropped, stated := s.ledger.Losses()
-		lost += c.Failed + c.Unread + dropped - stated
-		answer.Seen += c.Excluded + c.Filtered + c.Forbidden + c.Delivered + c.Failed + c.Unread
-		answer.Filtered += c.Excluded + c.Filtered + c.Forbidden
-		answer.Taken += taken
-		answer.Waiting += waiting
-		answer.Dropped += c.Failed + c.Unread
 	}
-	if !same {
+	if !known || stale {
 		return nil // what is known is not of this ring
 	}
-	var stated uint64
-	for series, c := range left.Counters {
+	stated, then := statedLosses(left.Counters)
+	all.SeenThen, all.Lost = then, int64(all.lost-min(stated, all.lost))
+	if all.Lost > 0 {
+		all.details = append(all.details, fmt.Sprintf("packets passed while no recorder ran, and %d of them were lost", all.Lost))
+	}
+	for _, g := range r.unreadable {
+		all.Lost = -1
+		all.details = append(all.details, "packets waited in the kernel that this release cannot read: "+g.Unreadable.Error())
+	}
+	all.Detail = strings.Join(all.details, "; ")
+	r.resumed = &all.Resumed
+	return r.resumed
+}
+
+// measure adds what was counted up to now, and finds out what the ring has already.
+func (s *source) measure(all *leftover, id uint64, lastIDs map[string]uint64) (err error) {
+	if s.before, err = s.earlier.Counts(); err != nil {
+		return err
+	}
+	if s.ledger.Ring() == id {
+		last := map[uint64]uint64{}
+		for series, n := range lastIDs {
+			last[seriesTag(series)] = n
+		}
+		position, _ := s.ledger.Released()
+		s.ledger.Noted(position, func(id, end uint64) bool {
+			s.written[end] = id&packetIDMask <= last[id&^packetIDMask]
+			return s.written[end]
+		})
+	}
+	c, taken := &s.before, s.taken()
+	waiting := c.Delivered - min(taken, c.Delivered)
+	if s.refused {
+		all.lost += waiting
+		all.Dropped += waiting
+		all.details = append(all.details, fmt.Sprintf("%d packets waited in the kernel that were recorded with other settings", waiting))
+		waiting = 0
+	}
+	dropped, stated := s.ledger.Losses()
+	all.lost += c.Failed + c.Unread + dropped - stated
+	all.Seen += c.Excluded + c.Filtered + c.Forbidden + c.Delivered + c.Failed + c.Unread
+	all.Filtered += c.Excluded + c.Filtered + c.Forbidden
+	all.Taken += taken
+	all.Waiting += waiting
+	all.Dropped += c.Failed + c.Unread
+	return nil
+}
+
+// statedLosses is how many losses the last seals of a recorder state, and how many packets the
+// kernel had seen then.
+func statedLosses(counters map[string]ring.Counters) (lost, seen uint64) {
+	for series, c := range counters {
 		if ring.BaseSeries(series) != socketSeries {
 			continue
 		}
-		answer.SeenThen = max(answer.SeenThen, c.Kernel)
+		seen = max(seen, c.Kernel)
 		for _, d := range c.Drops {
 			if d.Reason != reasonAstray {
-				stated += d.Packets
+				lost += d.Packets
 			}
 		}
 	}
-	answer.Lost = int64(lost - min(stated, lost))
-	if answer.Lost > 0 {
-		details = append(details, fmt.Sprintf("packets passed while no recorder ran, and %d of them were lost", answer.Lost))
-	}
-	for _, g := range r.unreadable {
-		answer.Lost = -1
-		details = append(details, "packets waited in the kernel that this release cannot read: "+g.Unreadable.Error())
-	}
-	answer.Detail = strings.Join(details, "; ")
-	r.resumed = answer
-	return answer
+	return lost, seen
 }
 
 // taken is how many packets of an earlier source need not be taken any more.

@@ -96,41 +96,41 @@ static __always_inline void describe(struct process_event *p, struct task_struct
 #define HALF 256      /* a component has at most 255 bytes */
 
 /*
- * path_of writes the components of a path, up to the root of its mount namespace, and returns
- * their length; 0 where it is longer than can be followed. bpf_d_path is not for tracepoints.
+ * path_of writes the components of a path, up to the root of its mount namespace, and their
+ * length; 0 where it is longer than can be followed. bpf_d_path is not for tracepoints. The
+ * length is read back in each turn: the verifier knows nothing of it then, so it finds all
+ * turns alike.
  */
-static __attribute__((noinline)) u32 path_of(char *to, struct vfsmount *mnt, struct dentry *at)
+static __always_inline void path_of(char *to, volatile u32 *length, struct vfsmount *mnt, struct dentry *at)
 {
-	u64 len = 0;
-
-	if (!to)
-		return 0;
+	*length = 0;
 	for (int i = 0; i < COMPONENTS; i++) {
 		struct dentry *parent = BPF_CORE_READ(at, d_parent);
+		u64 len = *length;
 		long n;
 
+		asm volatile("" : "+r"(len));
+		if (len >= HALF)
+			break;
 		if (at == BPF_CORE_READ(mnt, mnt_root)) {
 			struct mount *m = (void *)mnt - __builtin_preserve_field_info(((struct mount *)0)->mnt, 0);
 			struct mount *below = BPF_CORE_READ(m, mnt_parent);
 
 			if (below == m)
-				return len;
+				return;
 			at = BPF_CORE_READ(m, mnt_mountpoint);
 			mnt = (void *)below + __builtin_preserve_field_info(((struct mount *)0)->mnt, 0);
 			continue;
 		}
 		if (parent == at)
-			return len; /* a file that no folder has */
+			return; /* a file that no folder has */
 		n = bpf_probe_read_kernel_str(to + len, HALF, BPF_CORE_READ(at, d_name.name));
-		if (n <= 0 || n > HALF)
-			return 0;
-		len += n;
-		asm volatile("" : "+r"(len));
-		if (len >= HALF)
-			return 0;
+		if (n <= 0)
+			break;
+		*length = len + n;
 		at = parent;
 	}
-	return 0;
+	*length = 0;
 }
 
 /* resolve fills in which file runs, whatever name it was called by. */
@@ -140,10 +140,10 @@ static __always_inline void resolve(struct exec_event *x, struct task_struct *ta
 	struct fs_struct *fs = BPF_CORE_READ(task, fs);
 
 	x->cwd_len = 0;
-	x->exe_len = path_of(x->exe, BPF_CORE_READ(exe, f_path.mnt), BPF_CORE_READ(exe, f_path.dentry));
+	path_of(x->exe, &x->exe_len, BPF_CORE_READ(exe, f_path.mnt), BPF_CORE_READ(exe, f_path.dentry));
 	x->script = BPF_CORE_READ(binprm, interp) != BPF_CORE_READ(binprm, filename);
 	if (x->script && x->file[0] != '/')
-		x->cwd_len = path_of(x->cwd, BPF_CORE_READ(fs, pwd.mnt), BPF_CORE_READ(fs, pwd.dentry));
+		path_of(x->cwd, &x->cwd_len, BPF_CORE_READ(fs, pwd.mnt), BPF_CORE_READ(fs, pwd.dentry));
 }
 
 SEC("raw_tp/sched_process_exec")

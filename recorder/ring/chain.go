@@ -47,6 +47,7 @@ type history struct {
 
 	lastIDs map[string]uint64   // by series
 	counted map[string]Counters // by series: those of the last seal since the last start
+	started uint64              // number of the last start
 
 	underway Underway
 }
@@ -63,6 +64,7 @@ func (h *history) take(r *Record) {
 	case r.Start != nil:
 		h.crashed = true
 		clear(h.counted)
+		h.started = r.N
 		for s, n := range r.Start.Next {
 			h.next[s] = max(h.next[s], n)
 		}

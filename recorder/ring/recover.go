@@ -179,7 +179,7 @@ func (w *Writer) findLive(old *history, visible map[ID]bool) {
 // restartHole states the time in which nobody recorded.
 func (w *Writer) restartHole(f *found, old *history) {
 	if w.opt.Resume != nil {
-		f.resumed = w.opt.Resume(Left{Ring: w.name, LastIDs: f.lastIDs, Counters: old.counted})
+		f.resumed = w.opt.Resume(Left{Ring: w.name, Start: old.started, Next: w.chain.next, LastIDs: f.lastIDs, Counters: old.counted})
 	}
 	if f.last == 0 && old.records < 2 {
 		return

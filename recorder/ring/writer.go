@@ -54,6 +54,8 @@ type Options struct {
 // Left is what a ring has of the recorder before.
 type Left struct {
 	Ring     string
+	Start    uint64              // number of its start record
+	Next     uint64              // number of the one that is about to be written
 	LastIDs  map[string]uint64   // by series: largest packet id, its lower 40 bits
 	Counters map[string]Counters // by series: of its last seal
 }
