@@ -92,18 +92,21 @@ static __always_inline void describe(struct process_event *p, struct task_struct
 	bpf_probe_read_kernel(p->comm, sizeof(p->comm), &task->comm);
 }
 
-#define COMPONENTS 40 /* of a path, and mounts on its way */
+#define COMPONENTS 24 /* of a path, and mounts on its way */
 #define HALF 256      /* a component has at most 255 bytes */
 
 /*
  * path_of writes the components of a path, up to the root of its mount namespace, and their
- * length; 0 where it is longer than can be followed. bpf_d_path is not for tracepoints. The
- * length is read back in each turn: the verifier knows nothing of it then, so it finds all
- * turns alike.
+ * length; 0 where it is longer than can be followed. bpf_d_path is not for tracepoints.
+ *
+ * Verifiers before Linux 6.8 forget what they know of a loop after a few turns, and walk each
+ * combination of branches. So the turns are written out, and the length is read back in each:
+ * the verifier knows nothing of it then, and finds both branches alike.
  */
 static __always_inline void path_of(char *to, volatile u32 *length, struct vfsmount *mnt, struct dentry *at)
 {
 	*length = 0;
+#pragma clang loop unroll(full)
 	for (int i = 0; i < COMPONENTS; i++) {
 		struct dentry *parent = BPF_CORE_READ(at, d_parent);
 		u64 len = *length;
