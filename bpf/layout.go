@@ -119,6 +119,12 @@ func (c *Counters) Add(o Counters) {
 	c.Forbidden += o.Forbidden
 }
 
+// Minus returns how much counters are ahead of earlier ones.
+func (c *Counters) Minus(o *Counters) Counters {
+	return Counters{Seen: c.Seen - o.Seen, Excluded: c.Excluded - o.Excluded, Filtered: c.Filtered - o.Filtered, Delivered: c.Delivered - o.Delivered,
+		Failed: c.Failed - o.Failed, Unread: c.Unread - o.Unread, Truncated: c.Truncated - o.Truncated, Capped: c.Capped - o.Capped, Forbidden: c.Forbidden - o.Forbidden}
+}
+
 // Balanced reports whether every packet seen is accounted for.
 func (c *Counters) Balanced() bool {
 	return c.Seen == c.Excluded+c.Filtered+c.Forbidden+c.Delivered+c.Failed+c.Unread
@@ -166,8 +172,11 @@ type Event struct {
 	UID      uint32
 	Code     int32  // exit status as returned by wait
 	Comm     string // process name
-	File     string // executed
-	Args     []byte // separated by zero bytes; refers to the record
+	File     string // executed, as it was called
+	Exe      string // path of the file that runs, in its own mount namespace; "" where it is too long
+	Cwd      string // folder in which a script was called by a relative path
+	Script   bool   // File is one, which Exe runs
+	Args     []byte // with zero bytes between; aliases the record
 	ArgsLen  uint32 // true length
 	Path     string // of a cgroup
 	Cookie   uint64
@@ -187,9 +196,12 @@ const (
 	processSize = eventSize + 40
 	execFile    = 256
 	execArgs    = 1024
-	execSize    = processSize + execFile + execArgs
+	execPath    = 512
+	execSize    = processSize + execFile + execArgs + 8 + 2*execPath + 8
 	cgroupPath  = 512
 	netSize     = eventSize + 64
+
+	countersSize = 72
 )
 
 // Decode parses a record of the ring buffer of events.
@@ -245,7 +257,22 @@ func (e *Event) process(b []byte) bool {
 	x := b[processSize:]
 	e.File = text(x[:execFile])
 	e.Args = x[execFile : execFile+int(min(e.ArgsLen, execArgs))]
+	x = x[execFile+execArgs:]
+	e.Exe = reversed(x[8:8+execPath], ne.Uint32(x))
+	e.Cwd = reversed(x[8+execPath:8+2*execPath], ne.Uint32(x[4:]))
+	e.Script = ne.Uint32(x[8+2*execPath:]) != 0
 	return true
+}
+
+// reversed is a path of which the last component stands first.
+func reversed(b []byte, n uint32) string {
+	var path string
+	for b = b[:min(n, uint32(len(b)))]; len(b) > 0; {
+		name := text(b)
+		path = "/" + name + path
+		b = b[min(len(name)+1, len(b)):]
+	}
+	return path
 }
 
 // text is a string up to its zero byte.

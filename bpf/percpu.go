@@ -2,7 +2,24 @@
 
 package bpf
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/cilium/ebpf"
+)
+
+func sumCounts(m *ebpf.Map) (in, out Counters, err error) {
+	for direction, sum := range map[uint32]*Counters{0: &in, 1: &out} {
+		var each []Counters
+		if err := m.Lookup(direction, &each); err != nil {
+			return in, out, fmt.Errorf("reading counters: %w", err)
+		}
+		for _, c := range each {
+			sum.Add(c)
+		}
+	}
+	return in, out, nil
+}
 
 // CountsByCPU returns the counters of each CPU, both directions together.
 func (p *Programs) CountsByCPU() ([]Counters, error) {

@@ -31,10 +31,11 @@ type Options struct {
 	Filter          []classic.RawInstruction // packets that do not match are filtered
 	Never           []classic.RawInstruction // packets that match are forbidden, if they match Filter
 	Owners          bool
-	OwnTGID         uint32 // with Owners, its sockets are excluded; 0 means none
-	OwnCgroup       uint64 // its packets are excluded; 0 means none
-	EventsPerSecond uint32 // of each kind that depends on traffic; 0 means 1000
-	WakeBytes       uint64 // bytes waiting in the ring buffer; 0 means a quarter of it
+	OwnTGID         uint32 // its sockets are left out, with Owners; 0 means nobody's
+	OwnCgroup       uint64 // its packets are left out; 0 means none
+	EventsPerSecond uint32 // of each kind that traffic drives; 0 means 1000
+	WakeBytes       uint64 // waiting in the ring buffer; 0 means a quarter of it
+	Pins            *Pins  // what stays when the recorder ends; nil: nothing
 }
 
 // Programs are loaded programs and what they are attached to.
@@ -43,7 +44,12 @@ type Programs struct {
 	links []io.Closer // must stay referenced: a link that is garbage collected detaches
 	// Missing has the programs that this kernel refuses, with the reason.
 	Missing map[string]error
+	// Ledger of the ring buffer of packets; nil without Pins.
+	Ledger *Ledger
+	// OwnersKept reports that what earlier programs knew of sockets is known.
+	OwnersKept bool
 
+	pins    *Pins
 	reasons map[uint32]string
 }
 
@@ -76,8 +82,15 @@ func Load(o Options) (*Programs, error) {
 		delete(spec.Programs, recorderProgPacketDropped)
 		early[recorderProgPacketDropped] = loader.Refused(recorderProgPacketDropped, since[recorderProgPacketDropped], errNoReasons)
 	}
-	p := &Programs{}
-	if p.coll, p.Missing, err = loader.Programs(spec, since, nil); err != nil {
+	p := &Programs{pins: o.Pins}
+	var replace map[string]*ebpf.Map
+	if o.Pins != nil {
+		if m := o.Pins.owners(spec.Maps[recorderMapOwners]); m != nil {
+			defer m.Close()
+			p.OwnersKept, replace = true, map[string]*ebpf.Map{recorderMapOwners: m}
+		}
+	}
+	if p.coll, p.Missing, err = loader.Programs(spec, since, replace); err != nil {
 		return nil, err
 	}
 	for _, name := range []string{recorderProgPacketIn, recorderProgPacketOut} {
@@ -87,6 +100,12 @@ func Load(o Options) (*Programs, error) {
 		}
 	}
 	maps.Copy(p.Missing, early)
+	if o.Pins != nil {
+		if p.Ledger, err = o.Pins.pin(p.coll, p.OwnersKept); err != nil {
+			p.Close()
+			return nil, err
+		}
+	}
 	return p, nil
 }
 
@@ -210,16 +229,29 @@ func (p *Programs) attachCgroup(cgroup string, h hook) error {
 	if prog == nil {
 		return p.Missing[h.program]
 	}
-	l, err := link.AttachCgroup(link.CgroupOptions{Path: cgroup, Attach: h.attach, Program: prog})
+	err := p.attach(h.program, cgroup, func() (link.Link, error) {
+		return link.AttachCgroup(link.CgroupOptions{Path: cgroup, Attach: h.attach, Program: prog})
+	})
 	if err != nil {
 		return fmt.Errorf("attaching %s to cgroup %s: %w", h.program, cgroup, err)
 	}
-	p.links = append(p.links, l)
 	return nil
 }
 
-// FindSockets records who has sockets open that are older than the recorder, and returns
-// the number of sockets found.
+// attach attaches a program, for as long as this process runs or, with Pins, longer.
+func (p *Programs) attach(name, cgroup string, make func() (link.Link, error)) error {
+	if p.pins != nil {
+		return p.pins.place(name, p.coll.Programs[name], cgroup, make)
+	}
+	l, err := make()
+	if err == nil {
+		p.links = append(p.links, l)
+	}
+	return err
+}
+
+// FindSockets notes who has sockets open that are older than the recorder, and returns
+// how many it found.
 func (p *Programs) FindSockets() (uint64, error) {
 	prog := p.coll.Programs[recorderProgOpenSockets]
 	if prog == nil {
@@ -278,22 +310,29 @@ func (p *Programs) AttachEvents(processes, network bool) {
 		if prog == nil {
 			continue
 		}
-		l, err := link.AttachRawTracepoint(link.RawTracepointOptions{Name: point.name, Program: prog})
+		err := p.attach(name, "", func() (link.Link, error) {
+			return link.AttachRawTracepoint(link.RawTracepointOptions{Name: point.name, Program: prog})
+		})
 		if err != nil {
 			p.Missing[name] = loader.Refused(name, since[name], fmt.Errorf("attaching to tracepoint %s: %w", point.name, err))
-			continue
 		}
-		p.links = append(p.links, l)
 	}
 }
 
-// Close detaches and unloads everything. Packets remain readable in mapped memory.
+// Close detaches and unloads everything. Packets stay readable in maps that are mapped.
+// What Pins has goes on.
 func (p *Programs) Close() {
 	p.Detach()
+	if p.Ledger != nil {
+		if err := p.Ledger.Close(); err != nil {
+			panic(err) // it was mapped here
+		}
+		p.Ledger = nil
+	}
 	p.coll.Close()
 }
 
-// Detach ends recording. The content of the ring buffers can still be read.
+// Detach ends recording, but for what Pins has; what is in the ring buffers can still be read.
 func (p *Programs) Detach() {
 	for _, l := range p.links {
 		l.Close()
@@ -316,16 +355,7 @@ func (p *Programs) EventsFD() (fd int, size uint32) {
 
 // Counts returns the counters of incoming and outgoing packets, summed over all CPUs.
 func (p *Programs) Counts() (in, out Counters, err error) {
-	for direction, sum := range map[uint32]*Counters{0: &in, 1: &out} {
-		var each []Counters
-		if err := p.coll.Maps[recorderMapCounts].Lookup(direction, &each); err != nil {
-			return in, out, fmt.Errorf("reading counters: %w", err)
-		}
-		for _, c := range each {
-			sum.Add(c)
-		}
-	}
-	return in, out, nil
+	return sumCounts(p.coll.Maps[recorderMapCounts])
 }
 
 // EventCounters are the counters of one kind of event.

@@ -2,8 +2,11 @@ package exporter
 
 import (
 	"context"
+	"errors"
+	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
 	"github.com/pcapsule/pcapsule/recorder/ring"
@@ -63,5 +66,45 @@ func TestPolicyExclusionsAreACoverageGap(t *testing.T) {
 				t.Errorf("%s\nwant %s", got[0], tt.holes)
 			}
 		})
+	}
+}
+
+// TestKilledFileHasAGap: a recording in one file that was killed has no counters at its end, so
+// nobody knows what it lost.
+func TestKilledFileHasAGap(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "out.pcapng")
+	w, err := ring.Create(ring.Options{File: path, Node: "n"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := w.Series(ring.SeriesOptions{Name: "sockets", LinkType: 276, Account: func(k ring.Taken) ring.Account {
+		return ring.Account{Counters: &ring.Counters{Seen: k.Kept, Delivered: k.Kept}, Interfaces: []ring.InterfaceAccount{{At: 1}}}
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	id, err := s.Interface(pcapng.Interface{Name: "n/-/x", Comments: []string{workload.FormatInterfaceComment(workload.InterfaceComment{Ring: w.Ring()})}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Append(&ring.Packet{Interface: id, Time: segmentBegin, Data: make([]byte, 40), OrigLen: 40}); err != nil {
+		t.Fatal(err)
+	}
+	s.Flush()
+	for s.Settled() == 0 {
+		time.Sleep(time.Millisecond)
+	}
+	killed := path + ".killed.pcapng"
+	b, err := os.ReadFile(path)
+	if err == nil {
+		err = os.WriteFile(killed, b, 0o600)
+	}
+	if err = errors.Join(err, w.Close(context.Background())); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct{ path, gaps string }{{killed, "1"}, {path, "0"}} {
+		if _, got := bundleOf(t, Options{}, []string{tt.path}, "select count(*)::varchar from coverage where kind = 'hole' and reason = 'missing' and detail like 'the recorder ended without%'"); got[0] != tt.gaps {
+			t.Errorf("%s has %s gaps, want %s", filepath.Base(tt.path), got[0], tt.gaps)
+		}
 	}
 }

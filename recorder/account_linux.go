@@ -33,6 +33,7 @@ func (r *recording) kernel() (c ring.Counters, inKernel uint64, err error) {
 		return c, 0, err
 	}
 	in.Add(out)
+	in.Add(r.earlier)
 	c = ring.Counters{
 		Filtered:  in.Excluded + in.Filtered + in.Forbidden + r.refused.Load() + forbidden + unwanted,
 		Policy:    forbidden + in.Forbidden,
@@ -68,7 +69,7 @@ func (r *recording) counters() (c ring.Counters, inKernel uint64, err error) {
 // Seen is a sum, so it would not reveal a forgotten packet. The two are equal if no packet
 // is waiting. A difference is counted as a loss, which seals and files state.
 func (r *recording) audit() {
-	if !r.packets.Empty() {
+	if r.at < len(r.sources)-1 || !r.packets.Empty() {
 		return
 	}
 	in, out, err := r.progs.Counts()
@@ -81,7 +82,7 @@ func (r *recording) audit() {
 		t := l.out.took()
 		known += t.Kept + t.Dropped
 	}
-	if over := in.Delivered + out.Delivered; over > known {
+	if over := in.Delivered + out.Delivered + r.earlier.Delivered; over > known {
 		r.astray.Add(over - known)
 		r.o.OnError(fmt.Errorf("%d packets that the kernel delivered are unaccounted for: they count as dropped", over-known))
 	}
@@ -117,7 +118,7 @@ func (r *recording) accountOf(l *lane, t ring.Taken) ring.Account {
 
 func (r *recording) stats() (Stats, error) {
 	c, inKernel, err := r.counters()
-	s := Stats{Counters: c, Bytes: r.bytes.Load(), InKernel: inKernel, Late: r.packets.Late, Interfaces: r.faces.count(), Clock: r.clock.Now}
+	s := Stats{Counters: c, Bytes: r.bytes.Load(), InKernel: inKernel, Late: r.late + r.packets.Late, Interfaces: r.faces.count(), Clock: r.clock.Now}
 	s.CPUs, s.Parts = r.cpus(), r.faces.parts()
 	s.Keys = r.keys.stats()
 	s.Containers = r.names.stats()

@@ -22,7 +22,7 @@ func Doctor() []Check {
 	if err != nil {
 		checks = append(checks, Check{"control groups", Bad, err.Error(), Hint(err)})
 	} else {
-		checks = append(checks, Check{Name: "control groups", State: Good, Detail: "version 2 at " + root})
+		checks = append(checks, checkGroups(root, oldContainers("/proc")))
 		checks = append(checks, checkHooks(root)...)
 	}
 	return append(checks, checkNumbers(), checkClock(), checkPacketSocket(), checkKeys())
@@ -47,7 +47,16 @@ func checkBTF() Check {
 	return Check{Name: "kernel types", State: Good, Detail: "/sys/kernel/btf/vmlinux"}
 }
 
-// checkRights checks the effective capabilities.
+// checkGroups says whether containers can be told apart.
+func checkGroups(root string, old int) Check {
+	if old == 0 {
+		return Check{Name: "control groups", State: Good, Detail: "version 2 at " + root}
+	}
+	return Check{"control groups", Partial, fmt.Sprintf("version 2 at %s; containers that are in version 1 only: %d", root, old),
+		"their packets are recorded without container and pod; boot with systemd.unified_cgroup_hierarchy=1"}
+}
+
+// checkRights looks at the capabilities in force.
 func checkRights() Check {
 	if missing := missingCapabilities(); len(missing) > 0 {
 		err := &PrivilegeError{Missing: missing}

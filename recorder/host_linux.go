@@ -6,12 +6,14 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/pcapsule/pcapsule/bpf"
 	"github.com/pcapsule/pcapsule/recorder/internal/machine"
+	"github.com/pcapsule/pcapsule/recorder/workload"
 )
 
 // hostError explains why loading or attaching failed on this machine. The kernel's error is
@@ -99,4 +101,35 @@ func cgroupRoot() (string, error) {
 		return "", fmt.Errorf("looking for control groups: %w in /proc/self/mountinfo", ErrCgroup)
 	}
 	return best, nil
+}
+
+// oldContainers counts containers that only control groups of version 1 tell of, as /proc has
+// them: their packets cannot be told from those of the machine.
+func oldContainers(proc string) int {
+	files, err := filepath.Glob(filepath.Join(proc, "[0-9]*", "cgroup"))
+	if err != nil {
+		return 0 // of the pattern only
+	}
+	found := map[string]bool{}
+	for _, f := range files {
+		b, err := os.ReadFile(f)
+		if err != nil {
+			continue // it has ended
+		}
+		old, now := "", ""
+		for line := range strings.Lines(string(b)) { // 8:pids:/kubepods/pod…/…
+			id, path, _ := strings.Cut(strings.TrimSpace(line), ":")
+			_, path, _ = strings.Cut(path, ":")
+			container, _ := workload.ParseCgroup(path)
+			if id == "0" {
+				now = container
+			} else if container != "" {
+				old = container
+			}
+		}
+		if old != "" && now == "" {
+			found[old] = true
+		}
+	}
+	return len(found)
 }

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -48,5 +50,28 @@ func TestMachineErrorsHaveHints(t *testing.T) {
 	missing := &PrivilegeError{Missing: []string{"CAP_BPF"}}
 	if text := missing.Error() + Hint(missing); !strings.Contains(text, "missing privileges to record: CAP_BPF") || !strings.Contains(text, "BPF, PERFMON and NET_ADMIN") {
 		t.Error(text)
+	}
+}
+
+// TestOldContainersAreCounted: containers that control groups of version 2 do not tell.
+func TestOldContainersAreCounted(t *testing.T) {
+	a, b := strings.Repeat("a", 64), strings.Repeat("b", 64)
+	proc := t.TempDir()
+	for pid, text := range map[string]string{
+		"1":   "1:name=systemd:/\n0::/\n",
+		"20":  "8:pids:/docker/" + a + "\n1:name=systemd:/docker/" + a + "\n0::/\n",
+		"21":  "8:pids:/docker/" + a + "\n",
+		"30":  "8:pids:/docker/" + b + "\n0::/docker/" + b + "\n",
+		"40":  "0::/system.slice/docker-" + b + ".scope\n",
+		"net": "8:pids:/docker/" + b + "\n",
+	} {
+		must(0, os.MkdirAll(filepath.Join(proc, pid), 0o755))
+		must(0, os.WriteFile(filepath.Join(proc, pid, "cgroup"), []byte(text), 0o644))
+	}
+	if n := oldContainers(proc); n != 1 {
+		t.Errorf("%d, want 1", n)
+	}
+	if c := checkGroups("/sys/fs/cgroup/unified", 1); c.State != Partial || !strings.Contains(c.Detail, "version 1 only: 1") {
+		t.Errorf("%+v", c)
 	}
 }

@@ -105,6 +105,7 @@ type processLine struct {
 	To        string   `json:"to,omitempty"`
 	Name      string   `json:"name"`
 	Exe       string   `json:"exe,omitempty"`
+	Script    string   `json:"script,omitempty"`
 	Args      []string `json:"args,omitempty"`
 	ArgsCut   bool     `json:"args_cut,omitempty"`
 	UID       *int64   `json:"uid,omitempty"`
@@ -123,7 +124,7 @@ func key(p *machine.Process) string {
 
 func (r *recording) describe(p *machine.Process) processLine {
 	l := processLine{Process: key(p), PID: p.PID, Parent: p.Parent, Start: stamp(p.Start), From: stamp(p.From), To: stamp(p.To),
-		Name: p.Name, Exe: p.Exe, Args: p.Args, ArgsCut: p.Cut}
+		Name: p.Name, Exe: p.Exe, Script: p.Script, Args: p.Args, ArgsCut: p.Cut}
 	if p.UID >= 0 {
 		uid := p.UID
 		l.UID, l.User = &uid, r.userName(uid)

@@ -10,11 +10,16 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/ring"
 )
 
-// lane is a series of packets with its side files. A recording has one, and another for each
-// retention time of a namespace: packets with the same retention time are kept together.
+// socketSeries is the series of packets of sockets.
+const socketSeries = "sockets"
+
+// lane is a series of packets with its side files. A recording has one, and one more for
+// each time that packets of some namespaces are kept: what has to go together lies together.
 type lane struct {
-	age time.Duration // 0 for the first
-	out *sink
+	age  time.Duration // 0 for the first
+	out  *sink
+	tag  uint64 // of its series, for ids in ledgers
+	held held
 
 	owners  []byte // lines waiting for their file
 	happen  []byte
@@ -63,19 +68,19 @@ func (r *recording) laneOf(namespace string, pending bool) *lane {
 
 // openLanes creates the outputs for namespaces with their own retention times.
 func (r *recording) openLanes(snap uint32) error {
-	r.lanes = []*lane{{out: r.out, file: 1, endedSeen: r.out.ended()}}
+	r.lanes = []*lane{{out: r.out, tag: seriesTag(socketSeries), file: 1, endedSeen: r.out.ended()}}
 	r.sideFile = 1
 	for _, age := range ages(r.o.Policy) { // checkPolicy rejects them unless the output is a ring
 		l := &lane{age: age}
 		shared := r.o
 		shared.writer = r.out.w
-		out, err := newSink(&shared, r.here, ring.SeriesOptions{Name: ring.AgedSeries("sockets", age), LinkType: linkCooked, SnapLen: snap, Sides: sideKinds, Header: r.header,
+		out, err := newSink(&shared, r.here, ring.SeriesOptions{Name: ring.AgedSeries(socketSeries, age), LinkType: linkCooked, SnapLen: snap, Sides: sideKinds, Header: r.header,
 			Account: func(t ring.Taken) ring.Account { return r.accountOf(l, t) }})
 		if err != nil {
 			return err
 		}
 		r.sideFile++
-		l.out, l.file, l.endedSeen = out, r.sideFile, out.ended()
+		l.out, l.tag, l.file, l.endedSeen = out, seriesTag(ring.AgedSeries(socketSeries, age)), r.sideFile, out.ended()
 		r.lanes = append(r.lanes, l)
 	}
 	return nil

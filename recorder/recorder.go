@@ -33,8 +33,11 @@ const (
 	Auto Capture = "auto"
 )
 
-// MinSegment is the smallest segment size that people can set: a ring of smaller segments
-// is mostly metadata.
+// DefaultPin is the Pin of recorders of nodes.
+const DefaultPin = "/sys/fs/bpf/pcapsule"
+
+// MinSegment is the smallest segment that people may ask for: a ring of smaller ones is
+// mostly names.
 const MinSegment = 64 << 10
 
 // Options of a recording. Set exactly one of File, Stream and Ring as the output.
@@ -56,6 +59,7 @@ type Options struct {
 	Comments    bool           // write the owner as a comment on each packet
 	Sight       sight.Sight    // "": Once for a stream, Both for a file or ring
 	RingBuffer  uint32         // bytes, a power of two; 0 means 32 MiB
+	Pin         string         // folder of a BPF file system: packets go on to be taken in the kernel after the end, for the next recorder of the ring; "": they do not
 
 	Node    string          // name of this node; "" is the host name
 	Program string          // name and version of the program
@@ -85,7 +89,8 @@ type Started struct {
 	Sockets   uint64         // found that were opened before the recording
 	Degraded  []string       // what the recording lacks on this kernel, with the reasons
 	Interface map[int]string // for Interfaces: names by index
-	Instead   error          // with Auto: why interfaces are recorded instead of sockets
+	Resumed   *ring.Resumed  // what the kernel did while no recorder ran; nil where that is not known
+	Instead   error          // with Auto: why interfaces are recorded rather than sockets
 }
 
 // Stats is the state of a recording. Seen = Filtered + Delivered + Dropped, both after the
@@ -129,8 +134,11 @@ var (
 	// decrypt, and readers of a capture need them before.
 	ErrStreamKeys = errors.New("keys cannot be written to a stream: record to a file or a ring")
 
-	// ErrPolicy is for a policy that a recording cannot apply. The recording does not start.
-	ErrPolicy = errors.New("the policy cannot be applied")
+	// ErrPinned means that a recorder uses what is to be removed.
+	ErrPinned = errors.New("a recorder uses it")
+
+	// ErrPolicy is for a policy that this recording cannot hold. It does not begin then.
+	ErrPolicy = errors.New("the policy cannot be held")
 )
 
 // BalanceError means that counters do not account for every packet.

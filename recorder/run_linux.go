@@ -46,12 +46,16 @@ type recording struct {
 	packet  ring.Packet
 	ends    pcapng.SocketEnds // of packet
 	own     string
-	foreign bool // the kernel's process IDs differ from those in our /proc
-	inside  bool // and from our own
-	// degraded is what the recording lacks because programs did not load. Segments state it.
+	foreign bool // the kernel's numbers of processes are not those of our /proc
+	inside  bool // nor our own
+	old     int  // containers in control groups of version 1 only
+	// degraded is what the programs that did not load would have told. Segments say it.
 	degraded []string
 
 	events        *mapped.Reader
+	sources       []*source // of packets and events; those of earlier recorders first
+	at            int       // which of them packets are read from
+	late          uint64    // of those before
 	processes     *machine.Processes
 	described     described
 	peers         peers
@@ -63,6 +67,18 @@ type recording struct {
 	users         map[int64]string
 	scope         string // control group that is recorded, below the root
 	processesLost uint64 // lost process events at the time when /proc was last read
+
+	pins       *bpf.Pins         // nil: nothing of the recording stays in the kernel
+	unkept     string            // why, if it should
+	unreadable []*bpf.Generation // of earlier recorders
+	resumed    *ring.Resumed
+	earlier    bpf.Counters    // of programs of earlier recorders, what this one accounts for
+	asked      *filter.Program // all of the filter, for packets that earlier programs took
+	settings   uint64
+	ownTGID    uint32
+	ownCgroup  uint64
+	recordEnd  uint64 // of the one that is looked at, in its ring buffer
+	appended   *lane  // that took the packet; nil: none did
 
 	sideFile uint64 // counts side files
 	gaveAt   int64
@@ -222,6 +238,7 @@ func (r *recording) round() (n int, more bool, err error) {
 	if err := r.write(limit - uint64(window)); err != nil {
 		return n, false, err
 	}
+	r.turnSource()
 	r.keyStates(false)
 	for _, l := range r.lanes {
 		l.mark = l.out.ended()
@@ -231,20 +248,25 @@ func (r *recording) round() (n int, more bool, err error) {
 	for _, l := range r.lanes {
 		l.out.finish(l.mark) // from now on, owners, events and keys are written next to later segments
 	}
-	return n, !end, nil
+	return n, !end || r.at < len(r.sources)-1, nil
 }
 
 // write passes the packets up to a time to the output.
 func (r *recording) write(limit uint64) error {
-	defer r.packets.Release()
+	defer r.release()
 	var p bpf.Packet
 	for {
 		body, seq, ok := r.packets.Next(limit)
 		if !ok {
 			return nil
 		}
+		r.appended, r.recordEnd = nil, r.packets.End(seq)
 		err := r.one(&p, body)
-		r.packets.Done(seq)
+		if l := r.appended; l != nil && r.reading().ledger != nil {
+			l.held.push(r.packets, seq)
+		} else {
+			r.packets.Done(seq)
+		}
 		if err != nil {
 			return err
 		}
@@ -264,17 +286,15 @@ func (r *recording) one(p *bpf.Packet, body []byte) error {
 	at := r.clock.UTC(p.Time)
 	cooked(r.prefix[:], p.Protocol, p.IfIndex, p.PktType)
 	x := r.faces.of(p.Cgroup, at)
-	if p.Lost != 0 {
+	source := r.reading()
+	if p.Lost != 0 && source.earlier == nil {
 		lost := uint64(r.losses.of(p.Cgroup).New(p.Lost))
 		x.lost.Add(lost)
 		x.untold += lost
 	}
-	if r.match != nil {
-		r.matched = append(append(r.matched[:0], r.prefix[:]...), data...)
-		if !r.match.Match(r.matched, p.Len+cookedLen) {
-			r.refused.Add(1)
-			return nil
-		}
+	if !r.matches(p, data, source) {
+		r.refused.Add(1)
+		return nil
 	}
 	if r.warden != nil && r.warden.fate(p, data, x, at) != policy.Kept {
 		return nil
@@ -299,10 +319,14 @@ func (r *recording) one(p *bpf.Packet, body []byte) error {
 	if r.o.Comments {
 		r.packet.Comment = r.comment.of(r, p, at)
 	}
-	x.untold = 0 // an output that drops the packet also keeps this count
+	if source.ledger != nil {
+		source.ledger.Note(x.lane.tag|r.nextID&packetIDMask, r.recordEnd)
+	}
+	x.untold = 0 // an output that drops the packet keeps count of them itself
 	l := x.lane
 	switch err := l.out.append(&r.packet); {
 	case err == nil:
+		r.appended = l
 		x.delivered.Add(1)
 	case errors.Is(err, ring.ErrDisk):
 		x.lost.Add(1)
@@ -329,7 +353,23 @@ func (r *recording) one(p *bpf.Packet, body []byte) error {
 	return nil
 }
 
-// foresee passes a waiting packet to the policy.
+// matches asks the filter where the kernel's program did not. Earlier programs may have had
+// another filter, and did not know this process.
+func (r *recording) matches(p *bpf.Packet, data []byte, from *source) bool {
+	match := r.match
+	if from.earlier != nil {
+		if match = r.asked; p.Kind != bpf.None && p.TGID == r.ownTGID || p.Cgroup == r.ownCgroup && r.ownCgroup != 0 {
+			return false
+		}
+	}
+	if match == nil {
+		return true
+	}
+	r.matched = append(append(r.matched[:0], r.prefix[:]...), data...)
+	return match.Match(r.matched, p.Len+cookedLen)
+}
+
+// foresee shows the warden a packet that waits for its turn.
 func (r *recording) foresee(body []byte) {
 	var p bpf.Packet
 	if data, ok := p.Decode(body); ok {
@@ -340,18 +380,24 @@ func (r *recording) foresee(body []byte) {
 
 // end detaches the programs, reads and writes the rest, and closes everything.
 func (r *recording) end(err error) (Stats, error) {
-	r.progs.Detach()
-	settled := r.settle()
-	for r.o.Count == 0 || r.left > 0 { // an output that has failed counts the rest
+	settled := true
+	last := uint64(1<<63 - 1) // time of the last packet to take
+	if r.pins == nil {
+		r.progs.Detach()
+		settled = r.settle()
+	} else {
+		last = uint64(r.clock.Monotonic())
+	}
+	for r.o.Count == 0 || r.left > 0 { // an output that takes nothing counts what is left
 		r.takeEvents()
 		n, done := r.packets.Fill(batch)
-		limit := uint64(1<<63 - 1)
+		limit := last
 		if !done {
-			limit = r.packets.Newest() - uint64(window)
+			limit = min(last, r.packets.Newest()-uint64(window))
 		}
 		writeErr := r.write(limit)
 		err = errors.Join(err, writeErr)
-		if writeErr != nil || done && n == 0 {
+		if r.turnSource(); writeErr != nil || (done && n == 0 || limit == last && r.packets.Newest() > last) && r.at == len(r.sources)-1 {
 			break
 		}
 	}
@@ -372,9 +418,16 @@ func (r *recording) end(err error) (Stats, error) {
 	r.names.end()
 	r.keys.end()
 	closeErr := r.closeOutputs()
+	if closeErr == nil {
+		r.release() // all of it is on the disk
+		r.turnSource()
+	}
 	s, statsErr := r.stats()
 	r.closeReaders()
 	r.progs.Close()
+	if r.pins != nil {
+		closeErr = errors.Join(closeErr, r.pins.Close())
+	}
 	if err = errors.Join(err, statsErr, closeErr); err == nil && (!s.Balanced() || !settled || r.astray.Load() != 0) {
 		err = &BalanceError{s.Counters}
 	}

@@ -14,3 +14,6 @@ func Run(context.Context, Options) (Stats, error) { return Stats{}, ErrPlatform 
 func Doctor() []Check {
 	return []Check{{"system", Bad, runtime.GOOS, "record on Linux; bundles can be created and queried on any system"}}
 }
+
+// Unpin answers ErrPlatform.
+func Unpin(string) (removed bool, err error) { return false, ErrPlatform }

@@ -104,6 +104,10 @@ func play() {
 		sendNumbered(arg)
 	case "recorded":
 		recordUntilKilled(arg)
+	case "counted":
+		sendCounted()
+	case "pinned":
+		recordPinned(arg)
 	case "flood":
 		flood(arg, 1000)
 	case "inetd", "gone", "moved", "slow", "datagrams":

@@ -159,7 +159,10 @@ func (s *sink) side(id ring.ID, kind string, lines []byte) (int, error) {
 	return n, errors.Join(late, err)
 }
 
-// took returns what became of the packets so far.
+// settled is how many packets of append are in the file, or were refused by the disk.
+func (s *sink) settled() uint64 { return s.series.Settled() }
+
+// took is what became of the packets so far.
 func (s *sink) took() ring.Taken { return s.series.Taken() }
 
 // close closes the output. It does not return an error that failed returned before.

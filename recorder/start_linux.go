@@ -13,7 +13,6 @@ import (
 	"github.com/pcapsule/pcapsule/bpf"
 	"github.com/pcapsule/pcapsule/recorder/filter"
 	"github.com/pcapsule/pcapsule/recorder/internal/machine"
-	"github.com/pcapsule/pcapsule/recorder/internal/mapped"
 	"github.com/pcapsule/pcapsule/recorder/policy"
 	"github.com/pcapsule/pcapsule/recorder/ring"
 	"github.com/pcapsule/pcapsule/recorder/sight"
@@ -41,13 +40,16 @@ func (r *recording) start() error {
 	if err != nil {
 		return err
 	}
+	r.openPins(where)
+	r.old = oldContainers("/proc")
+	load.Pins = r.pins
 	if r.progs, err = bpf.Load(load); err != nil {
-		return &unavailableError{hostError(err)}
+		return &unavailableError{errors.Join(hostError(err), r.abandon())}
 	}
 	r.degraded = r.lacks()
 	if err := r.open(root); err != nil {
 		r.progs.Close()
-		return err
+		return errors.Join(err, r.abandon())
 	}
 	var found uint64
 	refused := false
@@ -56,6 +58,9 @@ func (r *recording) start() error {
 	if r.keys, err = startKeys(&named, r.out, r.clockNow.Load); err == nil {
 		found, err = r.attach(where)
 		refused = err != nil
+		if err == nil {
+			err = r.adopt()
+		}
 	}
 	if err != nil {
 		r.keys.end()
@@ -64,7 +69,7 @@ func (r *recording) start() error {
 			err = &unavailableError{err}
 		}
 		r.progs.Close()
-		return err
+		return errors.Join(err, r.abandon())
 	}
 	asked := "none"
 	if load.Filter != nil {
@@ -73,7 +78,7 @@ func (r *recording) start() error {
 		asked = "recorder"
 	}
 	name, _ := r.out.ids()
-	r.o.OnStart(Started{Where: "control group " + where, Filter: asked, Only: r.o.Policy.Wanted(), Sight: r.o.Sight, Policy: r.o.Policy.String(), Own: r.own, Ring: name, Sockets: found, Degraded: r.lacks()})
+	r.o.OnStart(Started{Where: "control group " + where, Filter: asked, Only: r.o.Policy.Wanted(), Sight: r.o.Sight, Policy: r.o.Policy.String(), Own: r.own, Ring: name, Sockets: found, Resumed: r.resumed, Degraded: r.lacks()})
 	return nil
 }
 
@@ -95,7 +100,7 @@ func (r *recording) options() (bpf.Options, error) {
 		if err != nil {
 			return load, err
 		}
-		load.Filter = p.Instructions()
+		load.Filter, r.asked = p.Instructions(), p
 		if _, err := bpf.Translate(load.Filter); err != nil {
 			load.Filter, r.match = nil, p
 		}
@@ -112,14 +117,14 @@ func (r *recording) options() (bpf.Options, error) {
 		r.inside = tgid != uint32(os.Getpid())
 	}
 	if err == nil && load.Owners {
-		load.OwnTGID = tgid
-		r.own = fmt.Sprintf("sockets of process %d are excluded", tgid)
+		load.OwnTGID, r.ownTGID = tgid, tgid
+		r.own = fmt.Sprintf("sockets of process %d are left out", tgid)
 	} else if load.Owners {
 		return load, &unavailableError{hostError(err)}
 	}
 	if id, path := ownGroup(); id != 0 {
-		load.OwnCgroup = id
-		r.own = fmt.Sprintf("control group %s is excluded", path)
+		load.OwnCgroup, r.ownCgroup = id, id
+		r.own = fmt.Sprintf("control group %s is left out", path)
 	}
 	return load, nil
 }
@@ -166,19 +171,15 @@ func ownGroup() (uint64, string) {
 
 // open creates the readers, then the output.
 func (r *recording) open(root string) (err error) {
-	fd, size := r.progs.PacketsFD()
-	if r.packets, err = mapped.New(fd, size); err != nil {
-		return err
-	}
-	fd, size = r.progs.EventsFD()
-	if r.events, err = mapped.New(fd, size); err != nil {
+	if err := r.openSources(); err != nil {
+		r.closeReaders()
 		return err
 	}
 	snap := uint32(maxCaptured)
 	if r.o.Snap != 0 {
 		snap = min(r.o.Snap+cookedLen, maxCaptured)
 	}
-	r.out, err = newSink(&r.o, r.here, ring.SeriesOptions{Name: "sockets", LinkType: linkCooked, SnapLen: snap, Sides: sideKinds, Header: r.header, Account: r.account})
+	r.out, err = newSink(&r.o, r.here, ring.SeriesOptions{Name: socketSeries, LinkType: linkCooked, SnapLen: snap, Sides: sideKinds, Header: r.header, Account: r.account})
 	if err != nil {
 		r.closeReaders()
 		return err
@@ -202,7 +203,9 @@ func (r *recording) open(root string) (err error) {
 	}
 	r.faces = faces{groups: r.groups, source: r.names.source, node: r.here.Node, ring: name, filter: r.o.Filter, by: map[uint64]*face{}, warden: r.warden, laneOf: r.laneOf}
 	if r.warden != nil && r.warden.owned {
-		r.packets.Each = r.foresee
+		for _, s := range r.sources {
+			s.packets.Each = r.foresee
+		}
 	}
 	if r.o.Source != nil {
 		r.peers = peers{source: r.o.Source, ring: name, by: map[netip.Addr]*peer{}, write: func(l addressLine) { r.journal.owner(r.lanes[0], l) }}
@@ -224,13 +227,20 @@ func (r *recording) unopen(err error) error {
 }
 
 func (r *recording) closeReaders() {
-	for _, m := range []*mapped.Reader{r.packets, r.events} {
-		if m != nil {
-			if err := m.Close(); err != nil {
-				r.o.OnError(err)
-			}
+	for _, s := range r.sources {
+		if err := s.close(); err != nil {
+			r.o.OnError(err)
 		}
 	}
+	r.sources = nil
+}
+
+// abandon gives up what would stay in the kernel, for a recording that does not begin.
+func (r *recording) abandon() error {
+	if r.pins == nil {
+		return nil
+	}
+	return r.pins.Abandon()
 }
 
 // attach starts recording. It first attaches the programs that record owners, so that the
@@ -252,12 +262,21 @@ func (r *recording) attach(where string) (found uint64, err error) {
 // lacks returns what the recording lacks on this kernel or in this PID namespace.
 func (r *recording) lacks() []string {
 	list := r.progs.Degraded()
+	if r.unkept != "" {
+		list = append(list, "not recorded: packets that pass while no recorder runs ("+r.unkept+")")
+	}
+	if r.pins != nil && len(r.pins.Old) > 0 && !r.progs.OwnersKept {
+		list = append(list, "not recorded: owners that the recorder before knew (it kept them in another form)")
+	}
 	var more []string
 	if r.foreign {
 		more = append(more, "names of processes that ran before")
 	}
 	if r.inside && !r.o.NoOwners {
 		more = append(more, "owners of sockets opened before the recording")
+	}
+	if r.old > 0 {
+		list = append(list, fmt.Sprintf("not recorded: pods and containers of packets (containers that are in control groups of version 1 only: %d)", r.old))
 	}
 	if len(more) > 0 {
 		list = append(list, "not recorded: "+strings.Join(more, ", ")+" (the recorder runs in its own PID namespace: run it in the host's, with hostPID: true or --pid=host)")

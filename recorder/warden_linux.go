@@ -118,7 +118,7 @@ func (w *warden) silenced(f *faces, cgroup uint64, proc *machine.Process) bool {
 	s := f.subject(&g, &c)
 	if w.programs {
 		if s.Unowned = proc == nil; proc != nil {
-			s.Process, s.Exe, s.PID = proc.Name, proc.Exe, int64(proc.PID)
+			s.Process, s.Exe, s.Script, s.PID = proc.Name, proc.Exe, proc.Script, int64(proc.PID)
 		}
 	}
 	return w.judge.Silenced(w.judge.Marks(&s))
@@ -184,7 +184,7 @@ func (w *warden) program(p *bpf.Packet, x *face, at int64) policy.Marks {
 		s := x.who
 		s.Unowned, s.PID = p.Kind == bpf.None, int64(k.pid)
 		if k.proc != nil {
-			s.Process, s.Exe = k.proc.Name, k.proc.Exe
+			s.Process, s.Exe, s.Script = k.proc.Name, k.proc.Exe, k.proc.Script
 		}
 		m = w.judge.Marks(&s)
 		if len(w.marks) >= maxTold {

@@ -92,6 +92,63 @@ static __always_inline void describe(struct process_event *p, struct task_struct
 	bpf_probe_read_kernel(p->comm, sizeof(p->comm), &task->comm);
 }
 
+#define COMPONENTS 24 /* of a path, and mounts on its way */
+#define HALF 256      /* a component has at most 255 bytes */
+
+/*
+ * path_of writes the components of a path, up to the root of its mount namespace, and their
+ * length; 0 where it is longer than can be followed. bpf_d_path is not for tracepoints.
+ *
+ * Verifiers before Linux 6.8 forget what they know of a loop after a few turns, and walk each
+ * combination of branches. So the turns are written out, and the length is read back in each:
+ * the verifier knows nothing of it then, and finds both branches alike.
+ */
+static __always_inline void path_of(char *to, volatile u32 *length, struct vfsmount *mnt, struct dentry *at)
+{
+	*length = 0;
+#pragma clang loop unroll(full)
+	for (int i = 0; i < COMPONENTS; i++) {
+		struct dentry *parent = BPF_CORE_READ(at, d_parent);
+		u64 len = *length;
+		long n;
+
+		asm volatile("" : "+r"(len));
+		if (len >= HALF)
+			break;
+		if (at == BPF_CORE_READ(mnt, mnt_root)) {
+			struct mount *m = (void *)mnt - __builtin_preserve_field_info(((struct mount *)0)->mnt, 0);
+			struct mount *below = BPF_CORE_READ(m, mnt_parent);
+
+			if (below == m)
+				return;
+			at = BPF_CORE_READ(m, mnt_mountpoint);
+			mnt = (void *)below + __builtin_preserve_field_info(((struct mount *)0)->mnt, 0);
+			continue;
+		}
+		if (parent == at)
+			return; /* a file that no folder has */
+		n = bpf_probe_read_kernel_str(to + len, HALF, BPF_CORE_READ(at, d_name.name));
+		if (n <= 0)
+			break;
+		*length = len + n;
+		at = parent;
+	}
+	*length = 0;
+}
+
+/* resolve fills in which file runs, whatever name it was called by. */
+static __always_inline void resolve(struct exec_event *x, struct task_struct *task, struct linux_binprm *binprm)
+{
+	struct file *exe = BPF_CORE_READ(task, mm, exe_file);
+	struct fs_struct *fs = BPF_CORE_READ(task, fs);
+
+	x->cwd_len = 0;
+	path_of(x->exe, &x->exe_len, BPF_CORE_READ(exe, f_path.mnt), BPF_CORE_READ(exe, f_path.dentry));
+	x->script = BPF_CORE_READ(binprm, interp) != BPF_CORE_READ(binprm, filename);
+	if (x->script && x->file[0] != '/')
+		path_of(x->cwd, &x->cwd_len, BPF_CORE_READ(fs, pwd.mnt), BPF_CORE_READ(fs, pwd.dentry));
+}
+
 SEC("raw_tp/sched_process_exec")
 int process_exec(struct bpf_raw_tracepoint_args *ctx)
 {
@@ -118,6 +175,7 @@ int process_exec(struct bpf_raw_tracepoint_args *ctx)
 	asm volatile("" : "+r"(n));
 	if (n > sizeof(x->args) || bpf_probe_read_user(x->args, n, (void *)from))
 		x->p.args_len = 0;
+	resolve(x, task, binprm);
 	bpf_ringbuf_submit(x, BPF_RB_NO_WAKEUP);
 	return 0;
 }
@@ -171,6 +229,8 @@ int process_exit(struct bpf_raw_tracepoint_args *ctx)
 
 	if (BPF_CORE_READ(task, signal, live.counter))
 		return 0; /* other threads go on */
+	if (BPF_CORE_READ(leader, tgid) == own_tgid)
+		own_tgid = 0;
 	return process(leader, EVENT_EXIT, exit_code(leader));
 }
 

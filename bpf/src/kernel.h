@@ -141,9 +141,42 @@ struct css_set {
 	struct cgroup *dfl_cgrp;
 } RELOCATED;
 
+struct qstr {
+	const unsigned char *name;
+} RELOCATED;
+
+struct dentry {
+	struct dentry *d_parent;
+	struct qstr d_name;
+} RELOCATED;
+
+struct vfsmount {
+	struct dentry *mnt_root;
+} RELOCATED;
+
+struct mount {
+	struct mount *mnt_parent;
+	struct dentry *mnt_mountpoint;
+	struct vfsmount mnt;
+} RELOCATED;
+
+struct path {
+	struct vfsmount *mnt;
+	struct dentry *dentry;
+} RELOCATED;
+
+struct file {
+	struct path f_path;
+} RELOCATED;
+
+struct fs_struct {
+	struct path pwd;
+} RELOCATED;
+
 struct mm_struct {
 	unsigned long arg_start;
 	unsigned long arg_end;
+	struct file *exe_file;
 } RELOCATED;
 
 typedef struct {
@@ -172,6 +205,7 @@ struct task_struct {
 	struct signal_struct *signal;
 	u64 start_boottime;
 	struct mm_struct *mm;
+	struct fs_struct *fs;
 	const struct cred *cred;
 	struct css_set *cgroups;
 	char comm[16];
@@ -179,6 +213,7 @@ struct task_struct {
 
 struct linux_binprm {
 	const char *filename;
+	const char *interp;
 } RELOCATED;
 
 /* Until Linux 5.15 the group's pointer is in val, with flags in its lowest bits. */
@@ -267,7 +302,6 @@ enum bpf_func_id {
 	BPF_FUNC_task_pt_regs = 175,
 };
 
-struct file;
 struct seq_file;
 
 struct bpf_iter_meta {

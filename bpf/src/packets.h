@@ -111,8 +111,14 @@ struct process_event {
 
 struct exec_event {
 	struct process_event p;
-	char file[256];
+	char file[256]; /* as it was called */
 	char args[1024];
+	u32 exe_len;
+	u32 cwd_len;
+	char exe[512]; /* of the file that runs: the components of its path, the last first, each with a zero byte */
+	char cwd[512]; /* likewise, where a script was called by a relative path */
+	u32 script;    /* file is one: another program runs it */
+	u32 pad;
 };
 
 struct cgroup_event {
@@ -137,6 +143,6 @@ struct net_event {
 
 _Static_assert(sizeof(struct event) == 32, "layout.go relies on it");
 _Static_assert(sizeof(struct process_event) == 72, "layout.go relies on it");
-_Static_assert(sizeof(struct exec_event) == 72 + 256 + 1024, "layout.go relies on it");
+_Static_assert(sizeof(struct exec_event) == 72 + 256 + 1024 + 8 + 512 + 512 + 8, "layout.go relies on it");
 _Static_assert(sizeof(struct cgroup_event) == 32 + 512, "layout.go relies on it");
 _Static_assert(sizeof(struct net_event) == 32 + 64, "layout.go relies on it");

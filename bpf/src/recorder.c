@@ -31,7 +31,7 @@ SETTING u32 snap = 0xffffffff;
 SETTING u8 headers_only = 0;
 SETTING u8 filtering = 0;
 SETTING u8 owning = 0;
-SETTING u32 own_tgid = 0;
+u32 own_tgid = 0; /* nobody's any more once that process has ended: the number is given again */
 SETTING u64 own_cgroup = 0;
 SETTING u64 wake_at = 8 << 20; /* bytes waiting */
 SETTING u64 wake_every = 500000; /* ns; a wake-up costs more than many packets */
@@ -221,7 +221,22 @@ static __always_inline void settle(struct owner *o, u64 cookie)
 	o->holders = 0;
 }
 
-/* whose fills in the owner and returns whether the packet is the recorder's own. */
+/*
+ * written_by_us marks a socket that the recorder writes to. It has no branch: each one here
+ * doubles what old verifiers walk.
+ */
+static __always_inline u32 written_by_us(struct owner *o, u32 tgid)
+{
+	u64 other = tgid ^ own_tgid;
+
+	asm volatile("" : "+r"(other));
+	other |= -other;
+	asm volatile("" : "+r"(other));
+	o->own |= 1 ^ (other >> 63);
+	return o->own;
+}
+
+/* whose fills in the owner and answers whether the packet is the recorder's own. */
 static __always_inline bool whose(struct __sk_buff *skb, struct packet *p, bool outgoing)
 {
 	struct bpf_sock *sk = skb->sk;
@@ -259,7 +274,7 @@ static __always_inline bool whose(struct __sk_buff *skb, struct packet *p, bool 
 		p->tgid = id >> 32;
 		p->tid = id;
 		p->kind = KIND_WRITER;
-		return o->own || p->tgid == own_tgid;
+		return written_by_us(o, p->tgid);
 	}
 	choose(p, o);
 	return o->own;

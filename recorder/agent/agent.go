@@ -167,6 +167,9 @@ func (a *agent) record(ctx context.Context) (recorder.Stats, error) {
 		if s.Instead != nil {
 			a.o.Log.Warn("cannot record sockets on this machine; recording frames of network interfaces instead, without owners", "error", s.Instead)
 		}
+		if x := s.Resumed; x != nil {
+			a.o.Log.Info("the kernel went on while no recorder ran", "waiting", x.Waiting, "lost", x.Lost, "detail", x.Detail)
+		}
 		a.o.Log.Info("recording", "where", s.Where, "ring", s.Ring, "folder", o.Ring.Dir, "filter", s.Filter, "only", s.Only, "policy", s.Policy, "own", s.Own, "open_sockets", s.Sockets, "degraded", strings.Join(s.Degraded, "; "), "signed_with", fingerprint(o.Ring.Key))
 	}
 	o.OnError = func(err error) {

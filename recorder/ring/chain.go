@@ -45,11 +45,16 @@ type history struct {
 	damaged int64
 	records int
 
+	lastIDs map[string]uint64   // by series
+	counted map[string]Counters // by series: those of the last seal since the last start
+	started uint64              // number of the last start
+
 	underway Underway
 }
 
 func newHistory() *history {
-	return &history{live: map[ID]*Record{}, sides: map[ID]*sideSeals{}, deleted: map[string][]Range{}, next: map[string]uint64{}}
+	return &history{live: map[ID]*Record{}, sides: map[ID]*sideSeals{}, deleted: map[string][]Range{}, next: map[string]uint64{},
+		lastIDs: map[string]uint64{}, counted: map[string]Counters{}}
 }
 
 func (h *history) take(r *Record) {
@@ -58,6 +63,8 @@ func (h *history) take(r *Record) {
 	switch {
 	case r.Start != nil:
 		h.crashed = true
+		clear(h.counted)
+		h.started = r.N
 		for s, n := range r.Start.Next {
 			h.next[s] = max(h.next[s], n)
 		}
@@ -72,6 +79,10 @@ func (h *history) take(r *Record) {
 		var id [8]byte
 		if n, err := hex.Decode(id[:], []byte(fmt.Sprintf("%016s", s.LastPacketID))); err == nil && n == 8 {
 			h.lastID = max(h.lastID, be64(id[:])&packetIDMask)
+			h.lastIDs[s.Series] = max(h.lastIDs[s.Series], be64(id[:])&packetIDMask)
+		}
+		if s.Counters != nil {
+			h.counted[s.Series] = *s.Counters
 		}
 	case r.Sides != nil:
 		id := r.Sides.ID()

@@ -64,7 +64,8 @@ func (s *Series) runDisk() {
 // write appends a chunk to its segment. If the disk fails, the segment keeps the whole
 // blocks that were written, and ends there.
 func (s *Series) write(c *chunk) {
-	seg := c.seg
+	seg, packets := c.seg, c.tally.packets
+	defer s.settled.Add(packets)
 	if seg.gen <= s.refused {
 		seg.broken = true
 	}
@@ -241,6 +242,7 @@ func (s *Series) fail(seg *segment, err error) {
 	}
 	if s.cur != nil {
 		s.loseLocked(s.seg, s.cur.buf)
+		s.settled.Add(s.cur.tally.packets)
 		s.cur.buf, s.cur.tally, s.seenLen = s.cur.buf[:0], tally{}, 0
 	}
 	if !s.w.opt.single() {

@@ -63,6 +63,20 @@ type Start struct {
 	CutBytes  int64             `json:"cut_bytes,omitempty"`  // of a torn last line of seals.jsonl
 	Damaged   int64             `json:"damaged,omitempty"`    // lines of seals.jsonl that cannot be read
 	Holes     []Hole            `json:"holes,omitempty"`
+	Resumed   *Resumed          `json:"resumed,omitempty"` // packets went on to be taken in the kernel meanwhile
+}
+
+// Resumed accounts for packets that the kernel's programs saw for the recorder before, from its
+// start to this one: Seen = Filtered + Taken + Waiting + Dropped.
+type Resumed struct {
+	Seen     uint64 `json:"kernel_seen"`
+	SeenThen uint64 `json:"kernel_seen_then"`   // of these, at that recorder's last seal
+	Filtered uint64 `json:"filtered,omitempty"` // by the kernel's programs
+	Taken    uint64 `json:"taken"`              // by the recorder before
+	Waiting  uint64 `json:"waiting"`            // in the kernel, for this recorder
+	Dropped  uint64 `json:"dropped,omitempty"`  // by the kernel's programs
+	Lost     int64  `json:"lost"`               // that no seal states; -1 where that is not known
+	Detail   string `json:"detail,omitempty"`
 }
 
 // Seal describes a segment, which must not change any more.

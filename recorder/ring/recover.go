@@ -101,8 +101,10 @@ type unsealed struct {
 // found is what a Writer found in the folder when it started.
 type found struct {
 	lastID   uint64
+	lastIDs  map[string]uint64
 	last     Time
 	holes    []Hole
+	resumed  *Resumed
 	unsealed []unsealed
 
 	lostBytes int64 // of files without a whole packet
@@ -115,7 +117,7 @@ func (w *Writer) recover(old *history) (*found, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := &found{lastID: old.lastID, last: old.last}
+	f := &found{lastID: old.lastID, lastIDs: old.lastIDs, last: old.last}
 	for s, n := range old.next {
 		w.next[s] = n
 	}
@@ -176,13 +178,21 @@ func (w *Writer) findLive(old *history, visible map[ID]bool) {
 
 // restartHole states the time in which no recorder ran.
 func (w *Writer) restartHole(f *found, old *history) {
+	if w.opt.Resume != nil {
+		f.resumed = w.opt.Resume(Left{Ring: w.name, Start: old.started, Next: w.chain.next, LastIDs: f.lastIDs, Counters: old.counted})
+	}
 	if f.last == 0 && old.records < 2 {
 		return
 	}
 	end := now()
 	h := Hole{Reason: "restart", From: min(f.last, end), To: end, Packets: -1, Bytes: f.lostBytes, Detail: "the recorder was stopped"}
-	if old.crashed {
-		h.Detail = "the recorder ended without a stop record; what it had in memory is lost"
+	switch r := f.resumed; {
+	case r != nil && r.Lost == 0:
+		return // all of it is there, or is about to be
+	case r != nil:
+		h.Packets, h.Detail = r.Lost, r.Detail
+	case old.crashed:
+		h.Detail = "the recorder ended without a stop; what it had in memory is lost"
 		if text := old.underway.String(); text != "" {
 			h.Detail += "; " + text
 		}
@@ -231,6 +241,7 @@ func (w *Writer) scanUnsealed(f *found, id ID, path string, visible bool) error 
 		return err
 	}
 	f.lastID = max(f.lastID, s.tally.id)
+	f.lastIDs[id.Series] = max(f.lastIDs[id.Series], s.tally.id)
 	f.last = max(f.last, s.tally.last)
 	if visible {
 		f.unsealed = append(f.unsealed, unsealed{id, path, true, info.Size(), s})

@@ -42,7 +42,8 @@ type Series struct {
 	ops  chan op
 	free chan *chunk
 
-	over atomic.Uint64 // result of ended, for frequent calls
+	over    atomic.Uint64 // what ended says, for who asks often
+	settled atomic.Uint64
 
 	mu       sync.Mutex
 	next     uint64 // sequence number of the next segment
@@ -373,6 +374,10 @@ func (s *Series) Taken() Taken {
 	defer s.mu.Unlock()
 	return Taken{s.packets, s.dropped}
 }
+
+// Settled is how many of the packets that Append took are not in this process's memory only:
+// they are in the file, or the disk refused them.
+func (s *Series) Settled() uint64 { return s.settled.Load() }
 
 func (s *Series) status() SeriesStatus {
 	s.mu.Lock()

@@ -43,8 +43,21 @@ type Options struct {
 	SyncEvery  time.Duration // maximum time until they are synced; 1 s; below 0: only when sealed
 	RetryEvery time.Duration // between attempts while the disk fails; 1 s
 
-	OnError func(error)  // receives errors; must not call the ring
-	OnSeal  func(Record) // receives the record of each sealed segment; must not call the ring
+	// Resume is asked, before the start record is written, what the kernel did for the recorder
+	// before after that had ended; nil, or its answer nil: nothing is known of it.
+	Resume func(Left) *Resumed
+
+	OnError func(error)  // is told of troubles; must not call the ring
+	OnSeal  func(Record) // is told of each segment that got its name; must not call the ring
+}
+
+// Left is what a ring has of the recorder before.
+type Left struct {
+	Ring     string
+	Start    uint64              // number of its start record
+	Next     uint64              // number of the one that is about to be written
+	LastIDs  map[string]uint64   // by series: largest packet id, its lower 40 bits
+	Counters map[string]Counters // by series: of its last seal
 }
 
 func (o *Options) setDefaults() {
@@ -208,7 +221,7 @@ func (w *Writer) begin() error {
 	}
 	w.firstID = c.base | (found.lastID+1)&packetIDMask
 	w.start = Start{Recorder: w.opt.Recorder, BootID: w.opt.BootID, Next: w.next, Crashed: old.crashed,
-		CutBytes: old.cut, Damaged: old.damaged, Holes: found.holes, PublicKey: publicText(w.opt.Key)}
+		CutBytes: old.cut, Damaged: old.damaged, Holes: found.holes, PublicKey: publicText(w.opt.Key), Resumed: found.resumed}
 	s := w.start
 	if _, err := c.append(&Record{Kind: KindStart, Start: &s}); err != nil {
 		return err

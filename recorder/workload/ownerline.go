@@ -21,7 +21,8 @@ type Process struct {
 	Start       int64 // ns; 0 if unknown, like the next two
 	From, To    int64 // when it began and ceased to be this program
 	Name, Exe   string
-	Args        []string // their secrets were masked when recorded
+	Script      string   // that Exe runs
+	Args        []string // secrets in them were masked when they were recorded
 	ArgsCut     bool
 	UID         int64 // -1 if unknown
 	User        string
@@ -81,6 +82,7 @@ type wireProcess struct {
 	To        string   `json:"to,omitempty"`
 	Name      string   `json:"name,omitempty"`
 	Exe       string   `json:"exe,omitempty"`
+	Script    string   `json:"script,omitempty"`
 	Args      []string `json:"args,omitempty"`
 	ArgsCut   bool     `json:"args_cut,omitempty"`
 	UID       *int64   `json:"uid,omitempty"`
@@ -93,7 +95,7 @@ type wireProcess struct {
 func (w *wireProcess) process() Process {
 	p := Process{
 		Key: cleanName(w.Process), PID: max(w.PID, 0), Parent: max(w.Parent, 0), Start: parseTime(w.Start), From: parseTime(w.From),
-		To: parseTime(w.To), Name: cleanName(w.Name), Exe: cleanPath(w.Exe), ArgsCut: w.ArgsCut, UID: -1, User: cleanName(w.User),
+		To: parseTime(w.To), Name: cleanName(w.Name), Exe: cleanPath(w.Exe), Script: cleanPath(w.Script), ArgsCut: w.ArgsCut, UID: -1, User: cleanName(w.User),
 		Cgroup: cleanPath(w.Cgroup), Container: cleanName(w.Container), PodUID: cleanName(w.PodUID),
 	}
 	if w.UID != nil && *w.UID >= 0 {
@@ -113,7 +115,7 @@ func (w *wireProcess) process() Process {
 func wireProcessOf(p *Process) wireProcess {
 	w := wireProcess{
 		Process: p.Key, PID: p.PID, Parent: p.Parent, Start: formatTime(p.Start), From: formatTime(p.From), To: formatTime(p.To),
-		Name: p.Name, Exe: p.Exe, Args: p.Args, ArgsCut: p.ArgsCut, User: p.User, Cgroup: p.Cgroup, Container: p.Container, PodUID: p.PodUID,
+		Name: p.Name, Exe: p.Exe, Script: p.Script, Args: p.Args, ArgsCut: p.ArgsCut, User: p.User, Cgroup: p.Cgroup, Container: p.Container, PodUID: p.PodUID,
 	}
 	if p.UID >= 0 {
 		uid := p.UID

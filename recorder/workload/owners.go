@@ -150,7 +150,7 @@ func (x *Owners) text(s string) string {
 }
 
 func (x *Owners) addProcess(p *Process, no int64) {
-	n := int64(procCost + len(p.Key) + len(p.Name) + len(p.Exe) + len(p.User) + len(p.Container) + len(p.PodUID))
+	n := int64(procCost + len(p.Key) + len(p.Name) + len(p.Exe) + len(p.Script) + len(p.User) + len(p.Container) + len(p.PodUID))
 	for _, a := range p.Args {
 		n += int64(len(a)) + 16
 	}
@@ -178,7 +178,7 @@ func (x *Owners) addProcess(p *Process, no int64) {
 
 // sameProcess reports whether b adds nothing to a; an end is an addition.
 func sameProcess(a, b *Process) bool {
-	return a.From == b.From && a.To == b.To && a.Name == b.Name && a.Exe == b.Exe && a.Cgroup == b.Cgroup && a.UID == b.UID &&
+	return a.From == b.From && a.To == b.To && a.Name == b.Name && a.Exe == b.Exe && a.Script == b.Script && a.Cgroup == b.Cgroup && a.UID == b.UID &&
 		a.Start == b.Start && slices.Equal(a.Args, b.Args)
 }
 

@@ -30,6 +30,7 @@ type Subject struct {
 	Labels      []Label
 	Process     string // the kernel's name, at most 15 bytes
 	Exe         string // path
+	Script      string // path of the script that Exe runs
 	PID         int64
 
 	Unnamed          bool // a pod or container whose names may become known
@@ -42,7 +43,7 @@ func SubjectOf(id *Identity) Subject {
 	s := Subject{Namespace: id.Namespace, Pod: id.Pod, PodUID: id.PodUID, Workload: id.Workload, Container: id.Container, Labels: id.Labels,
 		Process: id.Process, PID: id.PID}
 	if p := id.Program; p != nil {
-		s.Process, s.Exe, s.PID = p.Name, p.Exe, p.PID
+		s.Process, s.Exe, s.Script, s.PID = p.Name, p.Exe, p.Script, p.PID
 	}
 	return s
 }
@@ -54,10 +55,10 @@ type Selector struct {
 	Namespaces []string
 	Pods       []string // pod, or namespace/pod; also a pod's UID
 	Workloads  []string // name of a pod or of its topmost owner, or namespace/name
-	Containers []string // name, or at least the first 12 digits of the id
-	Cgroups    []string // path, which includes all groups below it
-	Processes  []string // the kernel's name or the file name; a path if it has a slash; a number
-	Labels     []Label  // the value "*" matches any
+	Containers []string // name, or the id's beginning, of 12 digits or more
+	Cgroups    []string // path, with all below
+	Processes  []string // the kernel's name or the file's name; a path where it has a slash; a number. A script is the process's file too
+	Labels     []Label  // a value of "*" fits any
 }
 
 const maxSelected = 1000 // values of one field
@@ -226,11 +227,11 @@ func (s *Selector) process(x *Subject) Verdict {
 			v = max(v, known(true, n == x.PID, false))
 			continue
 		}
-		ok := false
+		pattern, ok := []string{p}, false
 		if strings.Contains(p, "/") {
-			ok, _ = path.Match(p, x.Exe) // Check validated the pattern
+			ok = fits(pattern, x.Exe) || fits(pattern, x.Script)
 		} else {
-			ok = fits([]string{p}, x.Process) || x.Exe != "" && fits([]string{p}, path.Base(x.Exe))
+			ok = fits(pattern, x.Process) || x.Exe != "" && fits(pattern, path.Base(x.Exe)) || x.Script != "" && fits(pattern, path.Base(x.Script))
 		}
 		v = max(v, known(!pending, ok, pending))
 	}

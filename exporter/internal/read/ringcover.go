@@ -43,6 +43,10 @@ func (r *Reader) coverSegment(o *opened, in *bundle.Input) {
 		from, to := int64(cmp.Or(d.From, ring.Time(o.first))), int64(cmp.Or(d.To, ring.Time(o.last)))
 		row("filter", min(from, to), max(from, to), 0, derivedText(d)) // a header can contain anything
 	}
+	// A file that is not a segment of a ring ends with its counters, and nothing else states its losses.
+	if h.Sequence == 0 && h.Derived == nil && len(o.stats) == 0 && o.packets > 0 {
+		row("missing", o.last, o.last, 0, "the recorder ended without writing its counters: how much was lost is not known, and what it had in memory is missing")
+	}
 	if f == nil { // the seals are not available, but the header says what came before
 		for i := range h.Holes {
 			x := (&ringFolder{}).hole(&h.Holes[i], nil)

@@ -135,7 +135,7 @@ type flags struct {
 	interfaces                           []string
 	snap                                 uint32
 	headersOnly, noOwners, noEvents      bool
-	buffer                               string
+	buffer, pin                          string
 	node, kubeconfig, kubernetes, labels string
 	noPeers                              bool
 	keep, patience                       time.Duration
@@ -156,9 +156,10 @@ func command(env lookup, args []string, errOut io.Writer) *cobra.Command {
 segments, with the pod, container and process behind each packet and a count of every loss.
 
 Names, labels, owners and services come from the Kubernetes API. If the API is unavailable,
-recording continues with what is known, and metrics and health report the time of the last update.
-On SIGTERM the recorder writes what is in the kernel's buffer, seals the last segment and checks
-the counters.
+recording continues with what is known, and metrics and health say since when. On SIGTERM the
+recorder writes what is in the kernel's buffer, seals the last segment and checks the counters.
+The kernel goes on taking packets (--pin), which the next recorder writes. To end that for good,
+run pcapsule-recorder unpin on the node.
 
 FILTER uses tcpdump's syntax. Every flag can be set by an environment variable, such as --max-size
 by PCAPSULE_MAX_SIZE. NODE_NAME also sets the node's name, KUBECONFIG the kubeconfig, and
@@ -207,6 +208,7 @@ they ignore the environment variables of recording.
 	for _, sub := range []*cobra.Command{
 		doctor.Command(shared.Recorder, func() string { return layoutsFolder(env) }, nil),
 		ringcmd.Command(shared.Recorder, version.Release),
+		unpinCommand(),
 		shared.Completion(shared.Recorder, "commands and flags"),
 		shared.Version(shared.Recorder, 0),
 	} {
@@ -243,7 +245,8 @@ func (f *flags) define(fl *pflag.FlagSet) {
 	fl.Uint32VarP(&f.snap, "snapshot-length", "s", 0, "bytes to keep of each packet; 0: all")
 	fl.BoolVar(&f.headersOnly, "headers-only", false, "keep only network and transport headers")
 	fl.StringVarP(&f.buffer, "buffer-size", "B", "32MiB", "ring buffer between kernel and recorder, a power of two")
-	fl.BoolVar(&f.noOwners, "no-owners", false, "do not find the owners of sockets")
+	fl.StringVar(&f.pin, "pin", node.DefaultPin, "folder of a BPF file system: the kernel goes on taking packets there while the recorder restarts; see the command unpin; empty: none")
+	fl.BoolVar(&f.noOwners, "no-owners", false, "do not find out which process owns a socket")
 	fl.BoolVar(&f.noEvents, "no-events", false, "do not record events of processes, the network stack and Kubernetes")
 	f.policy.Define(fl)
 	f.keys.define(fl)
@@ -357,6 +360,9 @@ func (f *flags) options(expression string) (agent.Options, error) {
 		}
 	}
 	o.Record.RingBuffer = uint32(buffer)
+	if o.Record.Pin = f.pin; o.Record.Capture != node.Sockets && o.Record.Capture != node.Auto {
+		o.Record.Pin = ""
+	}
 	if o.Patience == 0 {
 		o.Patience = time.Nanosecond
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"os"
+	"path"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -19,7 +20,8 @@ type Process struct {
 	To          int64 // UTC; 0 while it runs
 	UID         int64 // -1 if unknown
 	Name        string
-	Exe         string
+	Exe         string // path of the file that runs
+	Script      string // path of the script that Exe was started for; ""
 	Args        []string
 	Cut         bool // Args is incomplete
 	Cgroup      uint64
@@ -65,12 +67,13 @@ func (t *Processes) Add(e *bpf.Event) *Process {
 	case bpf.EventFork:
 		p := &Process{PID: e.TGID, Parent: e.Parent, Start: t.clock.utcBoot(e.Start), From: at, UID: int64(e.UID), Name: Clean(e.Comm, 64), Cgroup: e.Cgroup, bootStart: e.Start}
 		if parent := t.By[e.Parent]; parent != nil {
-			p.Exe, p.Args, p.Cut = parent.Exe, parent.Args, parent.Cut
+			p.Exe, p.Script, p.Args, p.Cut = parent.Exe, parent.Script, parent.Args, parent.Cut
 		}
 		t.put(p)
 		return p
 	case bpf.EventExec:
-		p := &Process{PID: e.TGID, Parent: e.Parent, Start: t.clock.utcBoot(e.Start), From: at, UID: int64(e.UID), Name: Clean(e.Comm, 64), Exe: Clean(e.File, 512), Cgroup: e.Cgroup, bootStart: e.Start}
+		p := &Process{PID: e.TGID, Parent: e.Parent, Start: t.clock.utcBoot(e.Start), From: at, UID: int64(e.UID), Name: Clean(e.Comm, 64), Cgroup: e.Cgroup, bootStart: e.Start}
+		p.Exe, p.Script = programOf(e)
 		p.Args, p.Cut = arguments(e.Args, int(e.ArgsLen) > len(e.Args))
 		t.put(p)
 		return p
@@ -100,7 +103,36 @@ func (t *Processes) Add(e *bpf.Event) *Process {
 	return t.By[e.TGID]
 }
 
-// forget removes the processes that ended first.
+// programOf is the file that runs, and the script that it was started for.
+func programOf(e *bpf.Event) (exe, script string) {
+	called := e.File
+	if !path.IsAbs(called) && e.Cwd != "" {
+		called = path.Join(e.Cwd, called)
+	}
+	switch {
+	case e.Exe == "":
+		return Clean(called, 512), ""
+	case e.Script:
+		script = Clean(path.Clean(called), 512)
+	}
+	return Clean(e.Exe, 512), script
+}
+
+// scriptOf finds the script in the arguments of a process: the kernel names the process for it,
+// not for the program that runs it.
+func scriptOf(p *Process, args []byte, cwd string) string {
+	for i, a := range strings.SplitN(string(args), "\x00", 4) {
+		if base := path.Base(a); i > 0 && i < 3 && p.Name == base[:min(len(base), 15)] && p.Name != path.Base(p.Exe) {
+			if !path.IsAbs(a) {
+				a = path.Join(cwd, a)
+			}
+			return Clean(a, 512)
+		}
+	}
+	return ""
+}
+
+// forget removes those that ended first.
 func (t *Processes) forget() {
 	for ; len(t.ended) > maxEnded; t.ended = t.ended[1:] {
 		if old := t.By[t.ended[0]]; old != nil && old.To != 0 {
@@ -177,10 +209,12 @@ func (t *Processes) Scan(root string) {
 		var st = statusUID("/proc/" + d.Name() + "/status")
 		p.UID = st
 		if exe, err := os.Readlink("/proc/" + d.Name() + "/exe"); err == nil {
-			p.Exe = Clean(exe, 512)
+			p.Exe = Clean(strings.TrimSuffix(exe, " (deleted)"), 512)
 		}
 		if args, err := os.ReadFile("/proc/" + d.Name() + "/cmdline"); err == nil && len(args) > 0 {
 			p.Args, p.Cut = arguments(args[:min(len(args), 1024)], len(args) > 1024)
+			cwd, _ := os.Readlink("/proc/" + d.Name() + "/cwd")
+			p.Script = scriptOf(p, args, cwd)
 		}
 		t.put(p)
 	}

@@ -44,7 +44,13 @@ type Reader struct {
 
 	Late uint64 // records returned after a newer one
 
-	Each func(body []byte) // called for each record when Fill reads it; may be nil
+	Each func(body []byte) // is shown each record when it is met first; nil: nobody looks
+
+	// Skip reports whether a record that ends at a position was dealt with before; nil: none was.
+	Skip func(end uint64) bool
+	// Keep is told before the kernel is, up to where records may be overwritten, and how many
+	// they are; nil: nobody is.
+	Keep func(end, records uint64)
 }
 
 // New maps the ring buffer of a map.
@@ -77,7 +83,17 @@ func New(fd int, size uint32) (*Reader, error) {
 	return r, nil
 }
 
-// Close unmaps the ring buffer; records returned before become invalid.
+// Resume goes on where a reader of another process ended: everything before a position was
+// dealt with, which were so many records.
+func (r *Reader) Resume(position, records uint64) {
+	if position > r.scan {
+		r.consumed.Store(position)
+		r.scan, r.written, r.flying.end = position, position, position
+	}
+	r.flying.records = records
+}
+
+// Close unmaps the ring buffer; records given out before are gone then.
 func (r *Reader) Close() error {
 	return errors.Join(unix.Close(r.epoll), unix.Munmap(r.consumer), unix.Munmap(r.producer))
 }
@@ -105,9 +121,10 @@ func (r *Reader) Fill(limit int) (n int, end bool) {
 		}
 		size := uint64(head &^ (busyBit | discardBit))
 		next := r.scan + (headerLen+size+7)&^7
-		seq := r.flying.add(next)
+		real := head&discardBit == 0 && size >= 8
+		seq := r.flying.add(next, real)
 		r.scan = next
-		if head&discardBit != 0 || size < 8 {
+		if !real || r.Skip != nil && r.Skip(next) {
 			r.flying.done(seq)
 			continue
 		}
@@ -126,7 +143,10 @@ func (r *Reader) Fill(limit int) (n int, end bool) {
 // Empty reports whether every record that the kernel has written was returned.
 func (r *Reader) Empty() bool { return r.queue.n == 0 && r.scan >= r.produced.Load() }
 
-// Newest returns the time of the newest record that Fill has read.
+// Drained reports whether the kernel may overwrite every record that it has written.
+func (r *Reader) Drained() bool { return r.written >= r.produced.Load() }
+
+// Newest is the time of the newest record that Fill has seen.
 func (r *Reader) Newest() uint64 { return r.newest }
 
 // Next returns the oldest record if its time is not after limit. Each record must be passed to
@@ -144,13 +164,19 @@ func (r *Reader) Next(limit uint64) (body []byte, seq uint64, ok bool) {
 	return rec.body, rec.seq, true
 }
 
-// Done releases a record; its bytes must not be used any more.
+// End is where a record ends in the ring buffer, which counts on and on.
+func (r *Reader) End(seq uint64) uint64 { return r.flying.at(seq).end }
+
+// Done gives a record back; its bytes must not be used any more.
 func (r *Reader) Done(seq uint64) { r.flying.done(seq) }
 
 // Release lets the kernel overwrite released records. Call it once for many records.
 func (r *Reader) Release() {
 	if r.flying.end != r.written {
 		r.written = r.flying.end
+		if r.Keep != nil {
+			r.Keep(r.written, r.flying.records)
+		}
 		r.consumed.Store(r.written)
 	}
 }

@@ -51,38 +51,47 @@ func (q *queue) pop(limit uint64) (record, bool) {
 
 // flying tracks up to where all records of the buffer are done.
 type flying struct {
-	ends  []uint64 // end of each record; its length is a power of two
-	ready []bool
-	head  uint64 // number of the first one that is not done
-	tail  uint64
-	end   uint64 // everything before it is done
+	list    []flight // its length is a power of two
+	head    uint64   // number of the first one that is not done
+	tail    uint64
+	end     uint64 // everything before it is done
+	records uint64 // before end
 }
 
-func (f *flying) add(end uint64) uint64 {
-	if f.tail-f.head == uint64(len(f.ends)) {
+type flight struct {
+	end    uint64 // where it ends
+	record bool   // not only room that the kernel gave up
+	ready  bool
+}
+
+func (f *flying) at(seq uint64) *flight { return &f.list[seq&uint64(len(f.list)-1)] }
+
+func (f *flying) add(end uint64, record bool) uint64 {
+	if f.tail-f.head == uint64(len(f.list)) {
 		f.grow()
 	}
-	mask := uint64(len(f.ends) - 1)
-	f.ends[f.tail&mask], f.ready[f.tail&mask] = end, false
+	*f.at(f.tail) = flight{end: end, record: record}
 	f.tail++
 	return f.tail - 1
 }
 
 func (f *flying) grow() {
-	n := max(1024, 2*len(f.ends))
-	ends, ready := make([]uint64, n), make([]bool, n)
+	n := max(1024, 2*len(f.list))
+	list := make([]flight, n)
 	for i := f.head; i < f.tail; i++ {
-		ends[i&uint64(n-1)] = f.ends[i&uint64(len(f.ends)-1)]
-		ready[i&uint64(n-1)] = f.ready[i&uint64(len(f.ends)-1)]
+		list[i&uint64(n-1)] = *f.at(i)
 	}
-	f.ends, f.ready = ends, ready
+	f.list = list
 }
 
 func (f *flying) done(seq uint64) {
-	mask := uint64(len(f.ends) - 1)
-	f.ready[seq&mask] = true
-	for f.head < f.tail && f.ready[f.head&mask] {
-		f.end = f.ends[f.head&mask]
+	f.at(seq).ready = true
+	for f.head < f.tail && f.at(f.head).ready {
+		x := f.at(f.head)
+		f.end = x.end
+		if x.record {
+			f.records++
+		}
 		f.head++
 	}
 }

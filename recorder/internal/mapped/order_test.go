@@ -69,7 +69,7 @@ func TestFlyingFreesInOrder(t *testing.T) {
 	for range 50000 {
 		if len(open) < 3000 && rng.IntN(2) == 0 {
 			end += 8 + uint64(rng.IntN(100))*8
-			open[f.add(end)] = end
+			open[f.add(end, end%16 == 0)] = end
 			continue
 		}
 		for seq := range open {

@@ -97,6 +97,7 @@ func checks() {
 		s.check()
 		s.end()
 	}
+	checkRestart(ctx)
 	checkDoctor()
 	checkHosts()
 	report("end", good, "")

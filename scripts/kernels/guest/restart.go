@@ -1,0 +1,65 @@
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"time"
+
+	"github.com/pcapsule/pcapsule/recorder"
+	"github.com/pcapsule/pcapsule/recorder/ring"
+)
+
+// checkRestart records twice into one ring. Packets pass in between, which the kernel keeps.
+func checkRestart(ctx context.Context) {
+	const dir, packets = "/tmp/restart", 20
+	record := func() (x recorder.Started, s recorder.Stats, err error) {
+		run, stop := context.WithTimeout(ctx, time.Minute)
+		defer stop()
+		s, err = recorder.Run(run, recorder.Options{Ring: &ring.Options{Dir: dir}, Pin: recorder.DefaultPin, NoNames: true, Filter: "udp port 7777",
+			OnStart: func(started recorder.Started) { x = started; stop() }, OnError: func(err error) { fmt.Println("recording:", err) }})
+		return x, s, err
+	}
+	_, _, err := record()
+	if err == nil {
+		err = datagrams("127.0.0.1:7777", packets)
+	}
+	var x recorder.Started
+	var s recorder.Stats
+	if err == nil {
+		x, s, err = record()
+	}
+	removed, unpinErr := recorder.Unpin(recorder.DefaultPin)
+	switch r := x.Resumed; {
+	case err != nil:
+		report("restart", bad, err.Error())
+	case unpinErr != nil || !removed:
+		report("restart", bad, fmt.Sprint("nothing to unpin: ", unpinErr))
+	case r == nil || r.Waiting != 2*packets || r.Lost != 0 || s.Delivered != 2*packets:
+		report("restart", bad, fmt.Sprintf("%+v, %+v", r, s.Counters))
+	default:
+		report("restart", good, fmt.Sprintf("%d packets waited", r.Waiting))
+	}
+}
+
+// datagrams sends some over the loopback, each of which is seen twice.
+func datagrams(addr string, n int) error {
+	l, err := net.ListenPacket("udp4", addr)
+	if err != nil {
+		return err
+	}
+	defer l.Close()
+	c, err := net.Dial("udp4", addr)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	for range n {
+		if _, err := c.Write([]byte("while no recorder runs")); err != nil {
+			return err
+		}
+	}
+	return nil
+}
