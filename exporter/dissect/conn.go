@@ -364,6 +364,7 @@ func (c *Conn) switchOver() {
 	c.state, c.proto = detecting, nil
 	p := c.engine.byName[u.name]
 	if p == nil || p.New == nil {
+		c.upgradedTo = u.name
 		return
 	}
 	c.begin(p, Yes)

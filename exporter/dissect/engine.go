@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"strings"
 
+	"github.com/pcapsule/pcapsule/exporter/dissect/guess"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
@@ -172,6 +173,9 @@ type Conn struct {
 	crypt    *Encryption
 	inside   []string // protocols of the inner connections, outermost first, if there are more than in path
 
+	upgradedTo string      // protocol of the last upgrade, if it has no dissector
+	likely     guess.Guess // of the last unknown payload in it, or in what it carries
+
 	// Counts of the stream's bytes in both directions.
 	RowBytes, GapBytes, AnomalyBytes int64
 }
@@ -223,6 +227,9 @@ func (c *Conn) Path() []string { return c.path }
 
 // Flipped reports whether the content showed that the first sender is the server.
 func (c *Conn) Flipped() bool { return c.flipped }
+
+// Likely is the protocol that payload without a matching protocol probably is.
+func (c *Conn) Likely() guess.Guess { return c.likely }
 
 // Calls is the number of calls emitted.
 func (c *Conn) Calls() int64 { return c.calls }

@@ -201,9 +201,6 @@ func (e *env) commands() []*cobra.Command {
 	}
 }
 
-// wanted says of a wrong number of arguments what the command wants.
-func wanted(check cobra.PositionalArgs) cobra.PositionalArgs { return command.Wanted(check) }
-
 // warn prints a warning.
 func (e *env) warn(format string, args ...any) {
 	fmt.Fprintf(e.err, "warning: %s\n", lines(fmt.Sprintf(format, args...)))

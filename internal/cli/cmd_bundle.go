@@ -33,7 +33,7 @@ type bundleFlags struct {
 	from, to  string
 	decodeAs  []string
 	jobs      int
-	memory    string
+	memory    size
 	note      string
 	anonymous bool
 	strict    bool
@@ -76,7 +76,7 @@ func (f *bundleFlags) shared(fl *pflag.FlagSet) {
 	fl.StringArrayVar(&f.keysTo, "keys-to", nil, "with --embed-keys: encrypt the keys with age to this recipient (age1…, or a file of recipients); can be repeated")
 	fl.StringArrayVar(&f.decodeAs, "decode-as", nil, "protocol of a server port, such as tcp/9000=redis; can be repeated")
 	fl.IntVar(&f.jobs, "jobs", 0, "number of workers; 0 is one per processor; the bundle does not depend on it")
-	fl.StringVar(&f.memory, "memory", "256MiB", "memory limit; connections that do not fit end early, with an anomaly")
+	memoryFlag(fl, &f.memory)
 	fl.StringVar(&f.note, "note", "", "note for the custody log, one line")
 	fl.BoolVar(&f.anonymous, "anonymous", false, "leave user and host out of the custody log")
 	fl.BoolVar(&f.strict, "strict", false, "if there is a warning, make no bundle and exit with 4")

@@ -29,7 +29,7 @@ type room struct {
 // room makes a folder for what does not fit into memory. Where that cannot be, questions
 // that need it fail, and it says so.
 func (a *answering) room(warn func(format string, args ...any)) *room {
-	r := &room{memory: a.memory << 20, temp: a.temp << 20, ceiling: a.memory<<20 + max(a.memory<<20, leastAbove)}
+	r := &room{memory: int64(a.memory), temp: int64(a.temp), ceiling: int64(a.memory + max(a.memory, leastAbove))}
 	// The collector works harder as its quarter is used up; GOMEMLIMIT says otherwise.
 	if debug.SetMemoryLimit(-1) == math.MaxInt64 {
 		debug.SetMemoryLimit(max(r.memory/4, leastHeap))
