@@ -156,6 +156,7 @@ type Conn struct {
 	end      End    // reason of the close, during it
 	closedAt int64  // capture time of the close, during it; it may be long after the last packet
 	quiet    bool   // a withdrawn dissector is being closed: its rows are dropped
+	shed     bool   // an anomaly already says that calls were cut
 	last     Dir    // direction of the latest bytes
 	claim    *claim // nil if the protocol is certain
 	refused  []refusal
@@ -167,14 +168,12 @@ type Conn struct {
 	kept     int // of these, what d keeps, see Keeper
 	debt     int // of held, what exceeded the budget
 	rank     rank
-	shed     bool     // an anomaly already says that calls were cut
 	path     []string // protocols, outermost first
 	unknown  *unknownState
 	crypt    *Encryption
 	inside   []string // protocols of the inner connections, outermost first, if there are more than in path
 
-	upgradedTo string      // protocol of the last upgrade, if it has no dissector
-	likely     guess.Guess // of the last unknown payload in it, or in what it carries
+	likely *guess.Guess // of the last unknown payload in it or in what it carries, or of the last upgrade; may be nil
 
 	// Counts of the stream's bytes in both directions.
 	RowBytes, GapBytes, AnomalyBytes int64
@@ -229,7 +228,12 @@ func (c *Conn) Path() []string { return c.path }
 func (c *Conn) Flipped() bool { return c.flipped }
 
 // Likely is the protocol that payload without a matching protocol probably is.
-func (c *Conn) Likely() guess.Guess { return c.likely }
+func (c *Conn) Likely() guess.Guess {
+	if c.likely == nil {
+		return guess.Guess{}
+	}
+	return *c.likely
+}
 
 // Calls is the number of calls emitted.
 func (c *Conn) Calls() int64 { return c.calls }

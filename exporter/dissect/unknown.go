@@ -161,7 +161,7 @@ func (c *Conn) emitUnknown(why End) {
 	row.Outcome = table.Unread
 	g := u.guess(c)
 	if g.Protocol != "" {
-		c.root().likely = g
+		c.root().likely = &g
 	}
 	row.Likely, row.Evidence = table.NonEmpty(g.Protocol), table.NonEmpty(string(g.By))
 	row.Summary = nameUnknown(c.Info.Transport, g) + u.first() + ", " + strconv.FormatInt(u.x.req.bytes, 10) + " bytes sent, " +
@@ -181,8 +181,8 @@ func (u *unknownState) guess(c *Conn) guess.Guess {
 		return guess.Guess{}
 	}
 	g := guess.Of(&start)
-	if c.upgradedTo != "" && g.By != guess.Content {
-		return guess.Guess{Protocol: c.upgradedTo, By: guess.Upgrade}
+	if c.Likely().By == guess.Upgrade && g.By != guess.Content {
+		return *c.likely
 	}
 	return g
 }

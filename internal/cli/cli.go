@@ -62,13 +62,13 @@ func Main(args []string, in io.Reader, out, errOut io.Writer) int {
 	root.SetOut(printed)
 	root.SetErr(e.err)
 	used, err := root.ExecuteContextC(ctx)
+	if err != nil && !e.running {
+		err = misused(root, args, err)
+	}
 	if end := printed.End(); err == nil {
 		err = end
 	}
 	e.endPage()
-	if err != nil && !e.running {
-		err = misused(root, args, err)
-	}
 	if err == nil {
 		err = printed.Err
 	}

@@ -98,6 +98,9 @@ func (e *env) cmdQuestion(q ask.Question) *cobra.Command {
 	in := mcp.Input(q)
 	for _, name := range slices.Sorted(maps.Keys(in.Properties)) {
 		given[name] = addFlag(c, dashed(name), in.Properties[name])
+		if slices.Contains(nameFlags, name) {
+			cobra.CheckErr(c.RegisterFlagCompletionFunc(name, completeNames))
+		}
 	}
 	e.maskFlag(c)
 	e.captureFlags(c)

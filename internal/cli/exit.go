@@ -101,6 +101,8 @@ func hint(err error, code int, command string) string {
 		return "if you trust it, unpack it yourself and give what is in it"
 	case errors.Is(err, pcapng.ErrNotCapture), errors.Is(err, pcapng.ErrTooShort), errors.Is(err, exporter.ErrNoInput):
 		return "pcapsule reads pcap and pcapng files, also packed with gzip or zstd"
+	case isAny(err, readOnly):
+		return "nothing can be written there: choose another place with -o, or with TMPDIR for temporary files"
 	case code == exit.Disk:
 		return "nothing was left behind; free space and run the same command again"
 	case code == exit.NotBundle:

@@ -20,8 +20,9 @@ const leastAbove = 512 << 20
 
 // room is the memory and the disk that the cases of a server share.
 type room struct {
-	memory, temp int64  // bytes of one case
-	ceiling      int64  // bytes of the process
+	memory, temp int64 // bytes of one case
+	ceiling      int64 // bytes of the database processes of all cases together
+	guard        *forensics.Guard
 	dir          string // private folder for temporary files, empty: there is none
 	opened       atomic.Int64
 }
@@ -30,6 +31,7 @@ type room struct {
 // that need it fail, and it says so.
 func (a *answering) room(warn func(format string, args ...any)) *room {
 	r := &room{memory: int64(a.memory), temp: int64(a.temp), ceiling: int64(a.memory + max(a.memory, leastAbove))}
+	r.guard = forensics.NewGuard(r.ceiling)
 	// The collector works harder as its quarter is used up; GOMEMLIMIT says otherwise.
 	if debug.SetMemoryLimit(-1) == math.MaxInt64 {
 		debug.SetMemoryLimit(max(r.memory/4, leastHeap))
@@ -52,7 +54,7 @@ func (a *answering) room(warn func(format string, args ...any)) *room {
 // options are those of the next case. Each has a folder of its own, which is made when
 // something is written there.
 func (r *room) options() forensics.Options {
-	o := forensics.Options{MemoryLimit: r.memory, MaxTemp: r.temp, Ceiling: r.ceiling}
+	o := forensics.Options{MemoryLimit: r.memory, MaxTemp: r.temp, Ceiling: r.ceiling, Guard: r.guard}
 	if r.dir != "" {
 		o.TempDir = filepath.Join(r.dir, strconv.FormatInt(r.opened.Add(1), 10))
 	}

@@ -10,6 +10,7 @@ import (
 // What the system says of a disk, of a path that leads nowhere, and of a pipe that nobody
 // reads any more.
 var (
+	readOnly    = []error{syscall.EROFS}
 	diskErrors  = []error{syscall.ENOSPC, syscall.EIO, syscall.EDQUOT, syscall.EROFS}
 	badPaths    = []error{syscall.ENOTDIR, syscall.EISDIR, syscall.ELOOP, syscall.ENAMETOOLONG}
 	closedPipes = []error{syscall.EPIPE}

@@ -1,17 +1,15 @@
 package cli
 
 import (
-	"os"
-	"strconv"
-
 	"github.com/spf13/cobra"
+
+	"github.com/pcapsule/pcapsule/internal/cli/console"
 )
 
 // Widths of what is laid out for people, in columns.
 const (
-	fileWidth  = 120 // without a terminal
-	leastWidth = 40
-	mostWidth  = 240
+	fileWidth = 120 // without a terminal
+	mostWidth = 240
 )
 
 // screen is how many columns a table may take: those of the terminal, or what COLUMNS says.
@@ -20,14 +18,7 @@ func (e *env) screen() int {
 	if e.wide {
 		return 0
 	}
-	n := columnsOf(e.out)
-	if n == 0 {
-		n, _ = strconv.Atoi(os.Getenv("COLUMNS"))
-	}
-	if n <= 0 {
-		return 0
-	}
-	return max(n, leastWidth)
+	return console.Screen(e.out)
 }
 
 // pageWidth is how many columns an answer may take: those of the screen, or so many that

@@ -55,10 +55,18 @@ func isDHCP(s *Side) bool {
 	return s.Size >= 240 && len(b) >= 44 && (b[0] == 1 || b[0] == 2) && b[1] == 1 && b[2] == 6 && len(bytes.Trim(b[34:44], "\x00")) == 0
 }
 
-// isRADIUS reports a code and the length of the datagram (RFC 2865 section 3).
+// isRADIUS reports a code, the length of the datagram and attributes (RFC 2865 sections 3 and 5).
 func isRADIUS(s *Side) bool {
 	b := s.Head
-	return len(b) >= 22 && (b[0] >= 1 && b[0] <= 5 || b[0] == 11) && int(binary.BigEndian.Uint16(b[2:])) == s.Size && b[20] != 0 && b[21] >= 2
+	if len(b) < 22 || (b[0] < 1 || b[0] > 5) && b[0] != 11 || int(binary.BigEndian.Uint16(b[2:])) != s.Size {
+		return false
+	}
+	for b = b[20:]; len(b) >= 2; b = b[min(int(b[1]), len(b)):] {
+		if b[0] == 0 || b[1] < 2 {
+			return false
+		}
+	}
+	return true
 }
 
 // isRPC reports a call of SunRPC version 2 (RFC 5531 section 9) of this program, or of any if it is
@@ -127,10 +135,10 @@ func isRTCP(s *Side) bool {
 }
 
 // isRTP reports two packets of one source whose sequence numbers follow each other (RFC 3550
-// section 5.1).
+// section 5.1). LIMIT: not those of a mixer, which lists its sources.
 func isRTP(s *Side) bool {
 	a, b := s.Head, s.Next
-	if len(a) < 12 || len(b) < 12 || a[0]>>6 != 2 || b[0]>>6 != 2 || s.Size < 13 {
+	if len(a) < 12 || len(b) < 12 || a[0]&0xcf != 0x80 || b[0]&0xcf != 0x80 || s.Size < 13 {
 		return false
 	}
 	next := binary.BigEndian.Uint16(b[2:]) - binary.BigEndian.Uint16(a[2:])

@@ -65,6 +65,7 @@ func TestContent(t *testing.T) {
 		{"SNMP version 2c", datagram("\x30\x26\x02\x01\x01\x04\x06public\xa0\x19\x02\x01\x01", 40), "snmp"},
 		{"syslog", datagram("<34>Oct 11 22:14:15 host su: failed", 0), "syslog"},
 		{"a metric of StatsD", datagram("shop.orders:1|c", 0), "statsd"},
+		{"RADIUS with an attribute of length 0", datagram("\x02\x05\x00\x1b0123456789abcdef\x01\x05bob\x02\x00", 0), ""},
 		{"RADIUS", datagram("\x01\x05\x00\x1d0123456789abcdef\x01\x09bob1234", 0), "radius"},
 	} {
 		t.Run(row.what, func(t *testing.T) {

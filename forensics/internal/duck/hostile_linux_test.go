@@ -317,3 +317,40 @@ func TestStrangersLeaveRoom(t *testing.T) {
 		t.Errorf("%d workers", n)
 	}
 }
+
+// TestOneGuardForSeveralDatabases fills the memory of two databases at once. Each alone stays below the
+// ceiling, both together do not.
+func TestOneGuardForSeveralDatabases(t *testing.T) {
+	const (
+		limit   = 256 << 20
+		ceiling = 480 << 20
+		half    = "select median(range) from range(33000000)" // 264 MB of states, which DuckDB does not count
+	)
+	ask := func(guard *Guard) (refused int) {
+		var all sync.WaitGroup
+		var mu sync.Mutex
+		begin := make(chan struct{})
+		for range 2 {
+			d, _ := lockedWith(t, Options{MemoryLimit: limit, Threads: 1, Ceiling: ceiling, Guard: guard})
+			all.Go(func() {
+				<-begin
+				if _, err := first(d.Alone(), half); errors.Is(err, ErrMemory) {
+					mu.Lock()
+					refused++
+					mu.Unlock()
+				} else if err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		close(begin)
+		all.Wait()
+		return refused
+	}
+	if n := ask(nil); n != 0 {
+		t.Errorf("with a guard each, %d were refused, want none", n)
+	}
+	if n := ask(NewGuard(ceiling)); n == 0 {
+		t.Error("with one guard, none was refused")
+	}
+}
