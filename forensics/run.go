@@ -250,7 +250,7 @@ func (c *Case) Each(ctx context.Context, q Query, begin func(cols []Column) erro
 	if err != nil {
 		return nil, c.impossible(ctx, err)
 	}
-	if r.Cost.Rows == 0 {
+	if r.Cost.Rows == 0 || q.Count && len(q.GroupBy) == 0 && e.row[0] == int64(0) {
 		c.explainEmpty(ctx, &q, r)
 	}
 	r.Cost.Elapsed = time.Since(start)
