@@ -62,9 +62,9 @@ func completeCalls(c *cobra.Command, args []string, word string) ([]string, cobr
 // nameFlags are the flags of questions that take the name of an end of calls.
 var nameFlags = []string{"service", "client", "server", "src", "dst", "workload", "via"}
 
-// completeNames offers services, workloads and hosts of the bundles that stand before the flag.
+// completeNames offers services and workloads, and the names of other ends, of the bundles that stand before the flag.
 func completeNames(_ *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
-	rows, _ := rowsOf(args, `SELECT DISTINCT unnest([service, workload, CASE WHEN external THEN coalesce(dns_name, hostname) END]) AS name, namespace FROM endpoints ORDER BY ALL`)
+	rows, _ := rowsOf(args, `SELECT DISTINCT unnest([service, workload, CASE WHEN service IS NULL AND workload IS NULL THEN name END]) AS name, namespace FROM endpoints ORDER BY ALL`)
 	var list []string
 	for _, row := range rows {
 		name, space := text(row[0]), text(row[1])

@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -321,36 +322,43 @@ func TestStrangersLeaveRoom(t *testing.T) {
 // TestOneGuardForSeveralDatabases fills the memory of two databases at once. Each alone stays below the
 // ceiling, both together do not.
 func TestOneGuardForSeveralDatabases(t *testing.T) {
-	const (
-		limit   = 256 << 20
-		ceiling = 480 << 20
-		half    = "select median(range) from range(33000000)" // 264 MB of states, which DuckDB does not count
-	)
-	ask := func(guard *Guard) (refused int) {
+	const sql = "select median(range) from range(33000000)" // 264 MB of states, which DuckDB does not count
+	open := func(ceiling int64, guard *Guard) *DB {
+		d, _ := lockedWith(t, Options{MemoryLimit: 256 << 20, Threads: 1, Ceiling: ceiling, Guard: guard})
+		return d.Alone()
+	}
+	ask := func(dbs ...*DB) (refused int32) {
 		var all sync.WaitGroup
-		var mu sync.Mutex
-		begin := make(chan struct{})
-		for range 2 {
-			d, _ := lockedWith(t, Options{MemoryLimit: limit, Threads: 1, Ceiling: ceiling, Guard: guard})
+		var n atomic.Int32
+		for _, d := range dbs {
 			all.Go(func() {
-				<-begin
-				if _, err := first(d.Alone(), half); errors.Is(err, ErrMemory) {
-					mu.Lock()
-					refused++
-					mu.Unlock()
+				if _, err := first(d, sql); errors.Is(err, ErrMemory) {
+					n.Add(1)
 				} else if err != nil {
 					t.Error(err)
 				}
 			})
 		}
-		close(begin)
 		all.Wait()
-		return refused
+		return n.Load()
 	}
-	if n := ask(nil); n != 0 {
+	one, done, peak := open(4<<30, nil), make(chan struct{}), int64(0)
+	go func() { ask(one); close(done) }()
+	for running := true; running; time.Sleep(5 * time.Millisecond) {
+		sum, _ := one.o.Guard.held()
+		peak = max(peak, sum)
+		select {
+		case <-done:
+			running = false
+		default:
+		}
+	}
+	ceiling := peak * 3 / 2
+	if n := ask(open(ceiling, nil), open(ceiling, nil)); n != 0 {
 		t.Errorf("with a guard each, %d were refused, want none", n)
 	}
-	if n := ask(NewGuard(ceiling)); n == 0 {
+	guard := NewGuard(ceiling)
+	if n := ask(open(ceiling, guard), open(ceiling, guard)); n == 0 {
 		t.Error("with one guard, none was refused")
 	}
 }
