@@ -101,6 +101,9 @@ func (e *env) runBundle(c *cobra.Command, args []string, f *bundleFlags) error {
 	for _, w := range m.Warnings {
 		e.warn("%s", w)
 	}
+	if n := m.Accounts.Counters["identity"]["hosts_addresses_not_captured"]; n > 0 {
+		e.note("%s", plural.Sprintf("%d {address|addresses} of the hosts files {has|have} no packets in the captures", n))
+	}
 	var calls int64
 	for _, n := range m.Calls {
 		calls += n
