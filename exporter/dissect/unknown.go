@@ -160,7 +160,7 @@ func (c *Conn) emitUnknown(why End) {
 	}
 	row.Outcome = table.Unread
 	g := u.guess(c)
-	if g.Protocol != "" {
+	if g.Protocol != "" && (g.By != guess.Port || len(c.path) == 0) { // the rest of a message before the capture is no protocol
 		c.root().likely = &g
 	}
 	row.Likely, row.Evidence = table.NonEmpty(g.Protocol), table.NonEmpty(string(g.By))

@@ -40,6 +40,19 @@ func TestUnknownPayloadIsNamed(t *testing.T) {
 	}
 }
 
+// TestPortOfAKnownProtocol checks a connection whose protocol is detected after the rest of a message:
+// the port does not name another one.
+func TestPortOfAKnownProtocol(t *testing.T) {
+	g := &recordingSink{}
+	c := claimEngine(t, g).NewConn(Info{Transport: TCP, ServerPort: 3306, ConnectUs: -1})
+	c.Data(ToServer, []byte("\x00\x01\x02\x03\x04"), Packet{})
+	c.Data(ToServer, []byte("hello\n"), Packet{No: 1})
+	c.Close(EndFin, Packet{No: 2})
+	if len(g.calls) != 2 || c.Likely().Protocol != "" {
+		t.Errorf("%d rows, likely %+v", len(g.calls), c.Likely())
+	}
+}
+
 // TestUpgradeNamesWhatFollows checks payload after an upgrade to a protocol without a dissector.
 func TestUpgradeNamesWhatFollows(t *testing.T) {
 	g := &recordingSink{}
