@@ -44,7 +44,7 @@ func (c *Case) impossible(ctx context.Context, err error) error {
 		}
 		n, failed := c.number(ctx, "SELECT count(*) FROM "+duck.Ident(name+"_raw")+" WHERE ts_ns IN (?, ?)", []any{int64(math.MaxInt64), int64(-math.MaxInt64)})
 		if failed == nil && n > 0 {
-			what := plural.Sprintf("%d {row has a time|rows have times} (ts_ns) that no capture has; leave out ts_exact, or add WHERE abs(ts_ns) < 9223372036854775807", n)
+			what := plural.Sprintf("%d {row has a time|rows have times} (ts_ns) that no capture has; leave out ts_exact: SELECT * EXCLUDE (ts_exact)", n)
 			return &bundle.DamagedError{File: "data/tables/" + name, What: what, Err: err}
 		}
 	}

@@ -201,12 +201,11 @@ func TestTimesThatNoCaptureHas(t *testing.T) {
 		line []string
 		want string
 	}{
-		{[]string{"sql", h.dir, "SELECT * FROM calls"}, damage + "/calls: 1 row has a time (ts_ns) that no capture has; leave out ts_exact, or add WHERE abs(ts_ns) < 9223372036854775807"},
+		{[]string{"sql", h.dir, "SELECT * FROM calls"}, damage + "/calls: 1 row has a time (ts_ns) that no capture has; leave out ts_exact: SELECT * EXCLUDE (ts_exact)"},
 		{[]string{"sql", h.dir, "SELECT ts_exact FROM calls", "--format", "csv"}, damage + "/calls: 1 row has a time (ts_ns)"},
-		{[]string{"sql", h.dir, "SELECT ts_exact FROM calls WHERE abs(ts_ns) < 9223372036854775807"}, ""},
 		{[]string{"sql", h.dir, "SELECT * EXCLUDE (ts_exact) FROM calls"}, ""},
-		{[]string{"sql", h.dir, "SELECT ts_ns + 1 FROM calls"}, "SQL: Out of Range Error"},
-		{[]string{"ask", "get-overview", h.dir}, damage + ": an impossible value: "},
+		{[]string{"sql", h.dir, "SELECT ts_ns + 1 FROM calls"}, damage + "/calls: 1 row has a time (ts_ns)"},
+		{[]string{"ask", "get-overview", h.dir}, ""},
 		{[]string{"query", h.dir, "redis", "--columns", "ts_exact"}, damage + ": an impossible value: "},
 	} {
 		var out, errOut bytes.Buffer
