@@ -26,11 +26,11 @@ func TestFilesThatFitNothing(t *testing.T) {
 		want              string // warnings
 	}{
 		{"a dump of this cluster", "shop.pcapng", "../samples/shop.kube.json", "", "", ""},
-		{"a dump of another cluster", "dns.pcap", "../samples/shop.kube.json", "", "", "shop.kube.json: none of the N addresses in the Kubernetes files occurs in the captures"},
+		{"a dump of another cluster", "dns.pcap", "../samples/shop.kube.json", "", "", "shop.kube.json: no address in the Kubernetes files occurs in the captures"},
 		{"a hosts file with an address of the capture, and others", "dns.pcap", "", "127.0.0.1 localhost\n10.1.4.5 resolver\n", "", ""},
-		{"hosts of another network", "dns.pcap", "", "192.0.2.1 web\n192.0.2.2 db\n", "", "hosts: none of the N addresses in the hosts files occurs in the captures"},
+		{"hosts of another network", "dns.pcap", "", "192.0.2.1 web\n192.0.2.2 db\n", "", "hosts: no address in the hosts files occurs in the captures"},
 		{"keys of these connections", "tls.pcapng", "", "", "../samples/tls.keylog", ""},
-		{"keys of other connections", "tls.pcapng", "", "", other, "other.keys: the keys decrypt nothing: none of the N encrypted connections has a client random in them"},
+		{"keys of other connections", "tls.pcapng", "", "", other, "other.keys: the keys decrypt nothing: no encrypted connection has a client random in them"},
 		{"keys for a capture without encryption", "dns.pcap", "", "", other, "other.keys: the keys decrypt nothing: the captures have no encrypted connection"},
 	} {
 		o := Options{Release: "test"}
@@ -48,17 +48,7 @@ func TestFilesThatFitNothing(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		var got []string
-		for _, w := range m.Warnings {
-			words := strings.Fields(w)
-			for k, x := range words {
-				if strings.Trim(x, "0123456789") == "" {
-					words[k] = "N"
-				}
-			}
-			got = append(got, strings.Join(words, " "))
-		}
-		if all := strings.Join(got, "; "); all != row.want {
+		if all := strings.Join(m.Warnings, "; "); all != row.want {
 			t.Errorf("%s: %q, want %q", row.what, all, row.want)
 		}
 		if r := rederive(t, out, Options{Keys: o.Keys}); len(r.Differences) > 0 {

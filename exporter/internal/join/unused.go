@@ -1,9 +1,6 @@
 package join
 
-import (
-	"github.com/pcapsule/pcapsule/exporter/bundle"
-	"github.com/pcapsule/pcapsule/internal/plural"
-)
+import "github.com/pcapsule/pcapsule/exporter/bundle"
 
 // DescribeUnused adds a warning for each file that a user gave and that fits nothing in the
 // captures: a dump or hosts file without an address of theirs, keys that decrypt nothing. Files of
@@ -22,7 +19,7 @@ func (j *Joiner) DescribeUnused(m *bundle.Manifest) {
 			m.Accounts.AddCounter("identity", f.kind+"_addresses_not_captured", int64(left))
 		}
 		if left > 0 && left == f.all {
-			warnOf(m, f.kind, plural.Sprintf("none of the %d {address|addresses} %s occurs in the captures", f.all, f.what))
+			warnOf(m, f.kind, "no address "+f.what+" occurs in the captures")
 		}
 	}
 	keys := m.Accounts.Counters["keys"]
@@ -30,11 +27,11 @@ func (j *Joiner) DescribeUnused(m *bundle.Manifest) {
 		return
 	}
 	why := "the captures have no encrypted connection"
-	if n := keys["connections_none"] + keys["connections_unverified"]; n > 0 {
-		why = plural.Sprintf("none of the %d encrypted {connection|connections} has a client random in them", n)
+	if keys["connections_none"]+keys["connections_unverified"] > 0 {
+		why = "no encrypted connection has a client random in them"
 	}
-	if n := keys["connections_unverified"]; n > 0 {
-		why = plural.Sprintf("%d encrypted {connection has a key|connections have keys} by client random, but no record could be decrypted", n)
+	if keys["connections_unverified"] > 0 {
+		why = "connections have a client random in them, but no record could be decrypted"
 	}
 	warnOf(m, "keys", "the keys decrypt nothing: "+why)
 }
