@@ -187,6 +187,7 @@ func build(ctx context.Context, sources *read.Inputs, b *bundle.Builder, o Optio
 	reader.Describe(m)
 	who.Describe(m)
 	keys.Describe(m)
+	joiner.DescribeUnused(m)
 	describeOptions(m, o)
 	return m, nil
 }

@@ -38,6 +38,7 @@ type Options struct {
 	MaxTemp     int64  // bytes in TempDir; 0 means 8 GiB
 	CacheDir    string // where transport ZIPs are unpacked; see bundle.OpenOptions
 	Ceiling     int64  // bytes of all database processes above which a query ends with ErrMemory; 0: twice MemoryLimit
+	Guard       *Guard // of the database processes of several cases together; nil: only of this case, with Ceiling
 	MaskSecrets bool   // mask all texts of all tables by the policy, for every kind of query
 
 	Policy *redact.Policy // with MaskSecrets: what is masked; nil means redact.Default
@@ -111,7 +112,7 @@ func Open(ctx context.Context, paths []string, o Options) (*Case, error) {
 	if o.Ceiling <= 0 {
 		o.Ceiling = o.MemoryLimit + max(o.MemoryLimit, leastAbove)
 	}
-	db, err := duck.Open(ctx, duck.Options{MemoryLimit: counted(o.MemoryLimit), Threads: o.Threads, TempDir: o.TempDir, MaxTemp: o.MaxTemp, Ceiling: o.Ceiling, Dirs: c.folders()})
+	db, err := duck.Open(ctx, duck.Options{MemoryLimit: counted(o.MemoryLimit), Threads: o.Threads, TempDir: o.TempDir, MaxTemp: o.MaxTemp, Ceiling: o.Ceiling, Guard: o.Guard, Dirs: c.folders()})
 	if err != nil {
 		return nil, err
 	}
@@ -272,6 +273,12 @@ var (
 	ErrCursor   = errors.New("cursor is not of this question")
 	ErrUsage    = errors.New("the question contradicts itself")
 )
+
+// Guard bounds the memory of the database processes of several cases together.
+type Guard = duck.Guard
+
+// NewGuard makes a guard for cases whose database processes may hold ceiling bytes together.
+func NewGuard(ceiling int64) *Guard { return duck.NewGuard(ceiling) }
 
 // SyntaxError is SQL that does not parse, with the place.
 type SyntaxError = duck.SyntaxError

@@ -35,7 +35,7 @@ func (c *Case) Keep(ctx context.Context, name string, q Query) error {
 		return err
 	}
 	if err := c.short(p, p.sql, p.args, func(sql string, args []any) error { return c.db.Keep(ctx, name, sql, args...) }); err != nil {
-		return lying(err)
+		return err
 	}
 	c.kept[name] = true
 	return nil

@@ -8,11 +8,17 @@ import (
 
 // Bundles of releases before 2026-11 lack columns that questions need. The views derive them from
 // other columns; docs/format/calls.md lists the differences.
-var laterColumns = map[string]struct{ column, sql string }{
-	"calls":     {"outcome", ", " + olderOutcome + " AS outcome, elapsed_us AS waited_us, " + olderEndpoint + " AS endpoint"},
-	"endpoints": {"who", ", " + olderWho + " AS who"},
-	"workloads": {"ports", ", NULL::VARCHAR[] AS services, NULL::STRUCT(name VARCHAR, value VARCHAR)[] AS ports"},
+var laterColumns = map[string][]struct{ column, sql string }{
+	"calls": {
+		{"outcome", ", " + olderOutcome + " AS outcome, elapsed_us AS waited_us, " + olderEndpoint + " AS endpoint"},
+		{"payload_protocol", noPayload},
+	},
+	"connections": {{"payload_protocol", noPayload}},
+	"endpoints":   {{"who", ", " + olderWho + " AS who"}},
+	"workloads":   {{"ports", ", NULL::VARCHAR[] AS services, NULL::STRUCT(name VARCHAR, value VARCHAR)[] AS ports"}},
 }
+
+const noPayload = ", NULL::VARCHAR AS payload_protocol, NULL::VARCHAR AS payload_evidence"
 
 const olderOutcome = `CASE WHEN protocol = transport OR protocol = 'ip' THEN 'unread'
 	WHEN NOT failed AND error IN ('cut', 'no_request') THEN 'cut'
@@ -36,15 +42,16 @@ const olderWho = `(CASE WHEN namespace IS NULL THEN '' ELSE namespace || '/' END
 	CASE WHEN external AND service IS NULL THEN coalesce(dns_name, hostname, name) ELSE coalesce(service, workload, pod, name, ip) END)`
 
 // missing is the SQL for the columns that a bundle's table lacks.
-func (c *Case) missing(name string, i int) string {
-	later, ok := laterColumns[name]
-	if !ok {
-		return ""
+func (c *Case) missing(name string, i int) (sql string) {
+	tables := c.bundles[i].Manifest.Tables
+	var columns []bundle.Column
+	if at := slices.IndexFunc(tables, func(t bundle.Table) bool { return t.Name == name }); at >= 0 {
+		columns = tables[at].Columns
 	}
-	for _, t := range c.bundles[i].Manifest.Tables {
-		if t.Name == name && slices.ContainsFunc(t.Columns, func(col bundle.Column) bool { return col.Name == later.column }) {
-			return ""
+	for _, later := range laterColumns[name] {
+		if !slices.ContainsFunc(columns, func(col bundle.Column) bool { return col.Name == later.column }) {
+			sql += later.sql
 		}
 	}
-	return later.sql
+	return sql
 }

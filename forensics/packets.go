@@ -131,6 +131,9 @@ func (c *Case) Packets(ctx context.Context, sel Selection, w io.Writer) (CarveRe
 	if len(r.LinkTypes) > 1 {
 		r.Notes = append(r.Notes, fmt.Sprintf("the packets have %d link types; Wireshark reads them all, tcpdump reads only files with one", len(r.LinkTypes)))
 	}
+	if err == nil && r.Packets == 0 && sel.KFL != "" && r.Coverage.State != None {
+		r.Notes = append(r.Notes, c.Why(ctx, sel.KFL, sel.From, sel.To)...)
+	}
 	r.Elapsed = time.Since(begin)
 	return r, err
 }

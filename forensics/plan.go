@@ -83,8 +83,11 @@ func (c *Case) planSQL(ctx context.Context, q *Query, cur *cursor) (*plan, error
 		return nil, usagef("SQL cannot be combined with other fields")
 	}
 	db := c.db
-	if q.Alone {
+	switch {
+	case q.Alone:
 		db = db.Alone()
+	case !q.Named:
+		db = db.Asked()
 	}
 	facts, err := c.gate(ctx, db, q.SQL)
 	if err != nil {

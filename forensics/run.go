@@ -3,14 +3,15 @@ package forensics
 import (
 	"context"
 	"errors"
+	"math"
 	"math/big"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/exporter/table"
 	"github.com/pcapsule/pcapsule/forensics/internal/duck"
+	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
 // sliceRows is the number of rows that Each sorts at a time.
@@ -23,24 +24,31 @@ const sliceRows = 50_000
 //   - ErrCursor, ErrUsage: the fields contradict each other
 func (c *Case) Query(ctx context.Context, q Query) (*Result, error) {
 	r, err := c.query(ctx, q)
-	if q.Named {
-		err = lying(err)
-	}
+	err = c.impossible(ctx, err)
 	if err == nil && (len(r.Rows) == 0 || q.Count && r.Rows[0][0] == int64(0)) {
 		c.explainEmpty(ctx, &q, r)
 	}
 	return r, err
 }
 
-// lying converts a range error of our own SQL to an error about the bundle: no capture has such a
-// value.
-func lying(err error) error {
+// impossible finds the table whose times a user's SQL cannot read: DuckDB has no time for two of the
+// values of ts_ns, which no capture has. The error of such a query does not say where the value is.
+func (c *Case) impossible(ctx context.Context, err error) error {
 	var out *duck.RangeError
 	if !errors.As(err, &out) {
 		return err
 	}
-	what, _, _ := strings.Cut(out.Msg, "\n")
-	return &bundle.DamagedError{File: "data/tables", What: "an impossible value: " + what, Err: err}
+	for _, name := range c.order {
+		if v := c.views[name]; v == nil || !hasColumn(v.raw, "ts_ns") {
+			continue
+		}
+		n, failed := c.number(ctx, "SELECT count(*) FROM "+duck.Ident(name+"_raw")+" WHERE ts_ns IN (?, ?)", []any{int64(math.MaxInt64), int64(-math.MaxInt64)})
+		if failed == nil && n > 0 {
+			what := plural.Sprintf("%d {row has a time|rows have times} (ts_ns) that no capture has; leave out ts_exact: SELECT * EXCLUDE (ts_exact)", n)
+			return &bundle.DamagedError{File: "data/tables/" + name, What: what, Err: err}
+		}
+	}
+	return err
 }
 
 // explainEmpty adds notes to an empty answer about why nothing matched.
@@ -240,9 +248,9 @@ func (c *Case) Each(ctx context.Context, q Query, begin func(cols []Column) erro
 		err = e.rows(ctx, p.sql, p.args)
 	}
 	if err != nil {
-		return nil, err
+		return nil, c.impossible(ctx, err)
 	}
-	if r.Cost.Rows == 0 {
+	if r.Cost.Rows == 0 || q.Count && len(q.GroupBy) == 0 && e.row[0] == int64(0) {
 		c.explainEmpty(ctx, &q, r)
 	}
 	r.Cost.Elapsed = time.Since(start)

@@ -1,12 +1,15 @@
 package forensics
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/pcapsule/pcapsule/forensics/internal/duck"
+	"github.com/pcapsule/pcapsule/internal/plural"
 	"github.com/pcapsule/pcapsule/kfl"
 )
 
@@ -62,11 +65,19 @@ func (c *Case) countOf(ctx context.Context, condition string, from, to int64) (i
 // unfit explains why a single condition matches no call, as the end of a sentence.
 func (c *Case) unfit(ctx context.Context, p kfl.Condition, from, to int64) string {
 	if p.Undissected != "" {
-		return ": no dissector reads " + p.Undissected + " yet; its bytes are calls of the protocol tcp or udp"
+		return ": no dissector reads " + p.Undissected + " yet; " + cmp.Or(c.likely(ctx, p.Undissected, from, to), "its bytes are calls of the protocol tcp or udp")
 	}
 	k, err := c.compile(ctx, p.Text, nil)
 	if err != nil {
 		return ""
+	}
+	for _, text := range p.Texts {
+		if !slices.Contains(k.Columns(), "protocol") {
+			break
+		}
+		if likely := c.likely(ctx, strings.ToLower(text), from, to); likely != "" {
+			return ": no dissector reads " + text + "; " + likely
+		}
 	}
 	texts := map[string]bool{}
 	for _, col := range c.views["calls"].columns {
@@ -109,6 +120,17 @@ func (c *Case) unfit(ctx context.Context, p kfl.Condition, from, to int64) strin
 		return "; the values in this time are " + strings.Join(values, ", ")
 	}
 	return ""
+}
+
+// likely says how many conversations without a dissector are probably of a protocol, and the filter
+// for them; "" if none are.
+func (c *Case) likely(ctx context.Context, protocol string, from, to int64) string {
+	condition := "payload_protocol == " + strconv.Quote(protocol)
+	n, err := c.countOf(ctx, condition, from, to)
+	if err != nil || n == 0 {
+		return ""
+	}
+	return plural.Sprintf("%d {conversation looks|conversations look} like it: %s", n, condition)
 }
 
 // valuesOf returns distinct values of a text column of calls, and whether the column has any value.

@@ -10,6 +10,8 @@ import (
 	"io/fs"
 	"os"
 	"time"
+
+	"github.com/pcapsule/pcapsule/exporter/bundle/internal/disk"
 )
 
 // Limits of the custody log.
@@ -173,7 +175,7 @@ func (b *Bundle) appendCustody(e *Entry) (head Digest, err error) {
 		return head, err
 	}
 	defer f.Close()
-	if err := lock(f); err != nil {
+	if err := disk.Lock(f); err != nil {
 		return head, fmt.Errorf("locking: %w", err)
 	}
 	data, err := io.ReadAll(io.LimitReader(f, maxCustody+1))

@@ -3,11 +3,13 @@ package bundle
 import (
 	"errors"
 	"fmt"
+
+	"github.com/pcapsule/pcapsule/exporter/bundle/internal/disk"
 )
 
 var (
 	// ErrExists means that the output path of a bundle or ZIP already exists.
-	ErrExists = errors.New("output exists")
+	ErrExists = disk.ErrExists
 	// ErrNotBundle means that the opened path is not a bundle.
 	ErrNotBundle = errors.New("not a bundle")
 	// ErrNewerSchema means that a later release made the bundle; see NewerSchemaError.

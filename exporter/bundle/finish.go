@@ -9,6 +9,8 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+
+	"github.com/pcapsule/pcapsule/exporter/bundle/internal/disk"
 )
 
 // payload lists every file below data/ with its SHA-256, sorted, and their total size. It reads
@@ -111,7 +113,7 @@ func (b *Builder) publish() error {
 	if b.aborted {
 		return ErrAborted
 	}
-	if err := renameNew(b.dir, b.final); err != nil {
+	if err := disk.RenameNew(b.dir, b.final); err != nil {
 		return err
 	}
 	b.done = true
@@ -130,7 +132,7 @@ func syncParent(p string) error {
 }
 
 func syncPath(p string) error {
-	f, err := openToSync(p)
+	f, err := disk.OpenToSync(p)
 	if err != nil {
 		return fmt.Errorf("syncing: %w", err)
 	}
@@ -138,7 +140,7 @@ func syncPath(p string) error {
 		return nil
 	}
 	defer f.Close()
-	if err := f.Sync(); err != nil && !unsupported(err) {
+	if err := f.Sync(); err != nil && !disk.Unsupported(err) {
 		return fmt.Errorf("syncing: %w", err)
 	}
 	return nil

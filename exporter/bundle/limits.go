@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io/fs"
 	"strings"
+
+	"github.com/pcapsule/pcapsule/exporter/bundle/internal/disk"
 )
 
 // Limits that are checked before anything is hashed. A file can claim terabytes that use no disk
@@ -44,7 +46,7 @@ func refuse(rel string, info fs.FileInfo) (want, got string) {
 	if limit > 0 && info.Size() > limit {
 		return fmt.Sprintf("at most %d bytes", limit), fmt.Sprintf("%d bytes", info.Size())
 	}
-	names, bytes := onDisk(info)
+	names, bytes := disk.OnDisk(info)
 	if names > 1 {
 		return "a file of its own", fmt.Sprintf("a hard link: the file has %d names", names)
 	}

@@ -6,6 +6,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"github.com/pcapsule/pcapsule/exporter/bundle/internal/disk"
 )
 
 // AddCustodyFile adds a signature or time stamp as custody/NAME, durably. It never replaces a
@@ -42,7 +44,7 @@ func (b *Bundle) addCustodyFile(name string, data []byte) (err error) {
 	if err = errors.Join(err, f.Chmod(mode), f.Sync(), f.Close()); err != nil {
 		return err
 	}
-	if err = renameNew(f.Name(), filepath.Join(dir, name)); err != nil {
+	if err = disk.RenameNew(f.Name(), filepath.Join(dir, name)); err != nil {
 		return err
 	}
 	return syncPath(dir)

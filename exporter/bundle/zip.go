@@ -12,6 +12,8 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
+
+	"github.com/pcapsule/pcapsule/exporter/bundle/internal/disk"
 )
 
 // Limits of a transport ZIP.
@@ -267,7 +269,7 @@ func unpackAndOpen(path string, o OpenOptions) (*Bundle, error) {
 			return b, nil
 		}
 		first = errors.Join(first, err)
-		if !errors.Is(err, fs.ErrPermission) && !readOnly(err) {
+		if !errors.Is(err, fs.ErrPermission) && !disk.ReadOnly(err) {
 			break
 		}
 	}

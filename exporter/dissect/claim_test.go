@@ -89,8 +89,8 @@ func TestClaim(t *testing.T) {
 		want  string
 		kinds string
 	}{
-		{"a contradiction in the first segment returns all its bytes", 1, []string{"M1hello\n", "again\n"}, "again; tcp payload, 8 bytes sent, 0 received; ", "withdrawn"},
-		{"the next message is read by the matching protocol", 1, []string{"M1", "hello\n"}, "hello; tcp payload, 2 bytes sent, 0 received; ", "withdrawn"},
+		{"a contradiction in the first segment returns all its bytes", 1, []string{"M1hello\n", "again\n"}, "again; tcp payload: \"M1hello\", 8 bytes sent, 0 received; ", "withdrawn"},
+		{"the next message is read by the matching protocol", 1, []string{"M1", "hello\n"}, "hello; tcp payload: 4d31, 2 bytes sent, 0 received; ", "withdrawn"},
 		{"a complete row proves the claim, and what was held back follows", 1, []string{"M1", "M2A3", "hello\n", "M4"}, "M1; M2; A3; M4; left over at the end; ", "malformed"},
 		{"the end of the connection proves nothing, and no row is lost", 1, []string{"M1", "M2"}, "M1; M2; left over at the end; ", ""},
 		{"the number of rows held back is limited", 1, []string{"M1M2M3M4M5M6M7M8M9", "hello\n"}, "M1; M2; M3; M4; M5; M6; M7; M8; M9; left over at the end; ", "malformed"},
@@ -134,7 +134,7 @@ func TestWithdrawnDatagramClaimIsPayload(t *testing.T) {
 	c.Datagram(ToServer, []byte("M1"), Packet{})
 	c.Datagram(ToClient, []byte("hello"), Packet{No: 1})
 	c.Close(EndTimeout, Packet{No: 2})
-	if len(g.calls) != 1 || g.calls[0].Row.Base().Summary != "udp payload, 2 bytes sent, 5 received" {
+	if len(g.calls) != 1 || g.calls[0].Row.Base().Summary != "udp payload: 4d31, 2 bytes sent, 5 received" {
 		t.Errorf("rows %v, want one of unknown payload", g.calls)
 	}
 }

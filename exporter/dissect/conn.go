@@ -1,6 +1,10 @@
 package dissect
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/pcapsule/pcapsule/exporter/dissect/guess"
+)
 
 // Data passes the next bytes of one direction to the connection, in order.
 func (c *Conn) Data(dir Dir, data []byte, p Packet) {
@@ -380,6 +384,9 @@ func (c *Conn) switchOver() {
 	c.state, c.proto = detecting, nil
 	p := c.engine.byName[u.name]
 	if p == nil || p.New == nil {
+		if u.name != "" {
+			c.likely = &guess.Guess{Protocol: u.name, By: guess.Upgrade}
+		}
 		return
 	}
 	c.begin(p, Yes)

@@ -147,7 +147,7 @@ func (c *Conn) flip() {
 	c.last = c.last.Other()
 	if u := c.unknown; u != nil {
 		u.x.req, u.x.resp = u.x.resp, u.x.req
-		u.head[0], u.head[1] = u.head[1], u.head[0]
+		u.sides[0], u.sides[1] = u.sides[1], u.sides[0]
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"strings"
 
+	"github.com/pcapsule/pcapsule/exporter/dissect/guess"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
@@ -155,6 +156,7 @@ type Conn struct {
 	closing  bool
 	end      End    // reason of the close, during it
 	quiet    bool   // a withdrawn dissector is being closed: its rows are dropped
+	shed     bool   // an anomaly already says that calls were cut
 	last     Dir    // direction of the latest bytes
 	shed     bool   // an anomaly already says that calls were cut
 	claim    *claim // nil if the protocol is certain
@@ -171,6 +173,8 @@ type Conn struct {
 	unknown  *unknownState
 	crypt    *Encryption
 	inside   []string // protocols of the inner connections, outermost first, if there are more than in path
+
+	likely *guess.Guess // of the last unknown payload in it or in what it carries, or of the last upgrade; may be nil
 
 	// Counts of the stream's bytes in both directions.
 	RowBytes, GapBytes, AnomalyBytes int64
@@ -223,6 +227,14 @@ func (c *Conn) Path() []string { return c.path }
 
 // Flipped reports whether the content showed that the first sender is the server.
 func (c *Conn) Flipped() bool { return c.flipped }
+
+// Likely is the protocol that payload without a matching protocol probably is.
+func (c *Conn) Likely() guess.Guess {
+	if c.likely == nil {
+		return guess.Guess{}
+	}
+	return *c.likely
+}
 
 // Calls is the number of calls emitted.
 func (c *Conn) Calls() int64 { return c.calls }

@@ -4,11 +4,15 @@ import (
 	"bytes"
 	"strconv"
 
+	"github.com/pcapsule/pcapsule/exporter/dissect/guess"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
-// unknownHead is how much of an unknown payload a row shows.
-const unknownHead = 64
+// Limits of what is kept of an unknown payload.
+const (
+	unknownHead = guess.Head // bytes of each side that a row shows
+	unknownNext = 12         // bytes of a second datagram
+)
 
 // Unknown is the row of a payload without a matching protocol: one per connection, so that no
 // payload goes unreported. Its protocol is the transport's name.
@@ -16,12 +20,15 @@ type Unknown struct {
 	table.Call
 	RequestHead  []byte `col:"payload_request_head" doc:"first 64 bytes that the client sent"`
 	ResponseHead []byte `col:"payload_response_head" doc:"first 64 bytes that the server sent"`
+
+	Likely   table.Opt[string] `col:"payload_protocol" enc:"dict" doc:"protocol that the payload probably is; null if nothing suggests one; see docs/format/calls.md"`
+	Evidence table.Opt[string] `col:"payload_evidence" enc:"dict" doc:"what payload_protocol is based on: content (the form of the first bytes), upgrade (the request before it names it) or port (a hint only)"`
 }
 
 type unknownState struct {
-	x    Exchange
-	head [2][]byte
-	gap  int64
+	x     Exchange
+	sides [2]guess.Side
+	gap   int64
 }
 
 func unknownProtocol(t Transport) *Protocol {
@@ -83,8 +90,17 @@ func (u *unknownState) add(in *Input, n int) {
 	} else {
 		u.x.Response(in, 0, n)
 	}
-	if left := unknownHead - len(u.head[in.Dir]); left > 0 {
-		u.head[in.Dir] = append(u.head[in.Dir], in.Data[:min(left, n)]...)
+	s := &u.sides[in.Dir]
+	if datagrams(in.conn.Info.Transport) && n > 0 {
+		switch {
+		case s.Size == 0:
+			s.Size = len(in.Data)
+		case s.Next == nil:
+			s.Next = append(s.Next, in.Data[:min(unknownNext, n)]...)
+		}
+	}
+	if left := unknownHead - len(s.Head); left > 0 {
+		s.Head = append(s.Head, in.Data[:min(left, n)]...)
 	}
 }
 
@@ -96,9 +112,17 @@ func (u *unknownState) merge(c *Conn, v *unknownState) {
 		u.x.cites.Add(r.First, r.Last)
 	}
 	u.x.charge(c)
-	for d := range u.head {
-		left := max(unknownHead-len(u.head[d]), 0)
-		u.head[d] = append(u.head[d], v.head[d][:min(left, len(v.head[d]))]...)
+	for d := range u.sides {
+		s, t := &u.sides[d], &v.sides[d]
+		if len(s.Head) == 0 {
+			*s = *t
+			continue
+		}
+		if s.Next == nil && s.Size > 0 {
+			s.Next = t.Head[:min(unknownNext, len(t.Head))]
+		}
+		left := max(unknownHead-len(s.Head), 0)
+		s.Head = append(s.Head, t.Head[:min(left, len(t.Head))]...)
 	}
 }
 
@@ -124,8 +148,8 @@ func (c *Conn) emitUnknown(why End) {
 		return
 	}
 	c.unknown = nil
-	row := &Unknown{RequestHead: u.head[ToServer], ResponseHead: u.head[ToClient]}
-	row.Complete = u.gap == 0 && (why == EndFin || c.Info.Transport != TCP && c.Info.Transport != QUIC)
+	row := &Unknown{RequestHead: u.sides[ToServer].Head, ResponseHead: u.sides[ToClient].Head}
+	row.Complete = u.gap == 0 && (why == EndFin || datagrams(c.Info.Transport))
 	if u.gap > 0 {
 		row.Error = table.Some("gap")
 	} else if !row.Complete {
@@ -135,9 +159,57 @@ func (c *Conn) emitUnknown(why End) {
 		}
 	}
 	row.Outcome = table.Unread
-	row.Summary = c.Info.Transport.String() + " payload, " + strconv.FormatInt(u.x.req.bytes, 10) + " bytes sent, " +
+	g := u.guess(c)
+	if g.Protocol != "" && (g.By != guess.Port || len(c.path) == 0) { // the rest of a message before the capture is no protocol
+		c.root().likely = &g
+	}
+	row.Likely, row.Evidence = table.NonEmpty(g.Protocol), table.NonEmpty(string(g.By))
+	row.Summary = nameUnknown(c.Info.Transport, g) + u.first() + ", " + strconv.FormatInt(u.x.req.bytes, 10) + " bytes sent, " +
 		strconv.FormatInt(u.x.resp.bytes, 10) + " received"
 	c.emit(c.engine.unknown[c.Info.Transport], &u.x, row, nil)
+}
+
+// guess returns the protocol that the payload probably is. LIMIT: only of TCP, UDP and QUIC.
+func (u *unknownState) guess(c *Conn) guess.Guess {
+	if t := c.Info.Transport; t != TCP && t != UDP && t != QUIC {
+		return guess.Guess{}
+	}
+	start := guess.Start{Client: u.sides[ToServer], Server: u.sides[ToClient], ClientPort: c.Info.ClientPort, ServerPort: c.Info.ServerPort,
+		Datagrams: datagrams(c.Info.Transport), RolesKnown: c.Info.RolesKnown}
+	start.Client.Head = start.Client.Head[proxyHeader(start.Client.Head):]
+	if len(start.Client.Head)+len(start.Server.Head) == 0 { // only a PROXY header
+		return guess.Guess{}
+	}
+	g := guess.Of(&start)
+	if c.Likely().By == guess.Upgrade && g.By != guess.Content {
+		return *c.likely
+	}
+	return g
+}
+
+// nameUnknown begins the summary of an unknown payload.
+func nameUnknown(t Transport, g guess.Guess) string {
+	switch g.By {
+	case guess.Content:
+		return g.Protocol + ", by its first bytes"
+	case guess.Upgrade:
+		return g.Protocol + ", by the request before it"
+	case guess.Port:
+		return t.String() + " port " + strconv.Itoa(int(g.Port)) + ", " + g.Protocol + " likely"
+	}
+	return t.String() + " payload"
+}
+
+// first shows the first bytes of the side that sent first, after a colon; "" if there are none.
+func (u *unknownState) first() string {
+	d := ToServer
+	if req, resp := &u.x.req, &u.x.resp; resp.seen && (!req.seen || resp.no < req.no) {
+		d = ToClient
+	}
+	if len(u.sides[d].Head) == 0 {
+		return ""
+	}
+	return ": " + guess.First(u.sides[d].Head, d == ToServer)
 }
 
 // UnknownProtocols are the engine's own rows for payloads without a matching protocol, one per

@@ -29,8 +29,8 @@ const (
 	RSA     = "rsassa-pss-sha256" // RFC 8017 section 8.1, salt as long as the hash
 )
 
-// MaxKeyFile is the size of a key file, in bytes, also after decryption.
-const MaxKeyFile = 64 << 10
+// maxKeyFile is the size of a key file, in bytes, also after decryption.
+const maxKeyFile = 64 << 10
 
 const minRSA = 2048 // bits
 
@@ -196,9 +196,9 @@ func decrypt(text []byte, identities []age.Identity) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("decrypting the key: %w", err)
 	}
-	text, err = io.ReadAll(io.LimitReader(r, MaxKeyFile+1))
-	if err == nil && len(text) > MaxKeyFile {
-		err = fmt.Errorf("more than %d bytes", MaxKeyFile)
+	text, err = io.ReadAll(io.LimitReader(r, maxKeyFile+1))
+	if err == nil && len(text) > maxKeyFile {
+		err = fmt.Errorf("more than %d bytes", maxKeyFile)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("decrypting the key: %w", err)

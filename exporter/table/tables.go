@@ -157,6 +157,9 @@ type Connection struct {
 	Ts         Micros      `col:"ts" unit:"us" doc:"first_ns truncated to microseconds, UTC"`
 	Calls      int64       `col:"calls" doc:"number of calls on it"`
 
+	Payload  Opt[string] `col:"payload_protocol" enc:"dict" doc:"protocol that its payload without a dissector probably is; see docs/format/calls.md"`
+	Evidence Opt[string] `col:"payload_evidence" enc:"dict" doc:"what payload_protocol is based on: content, upgrade or port"`
+
 	Encryption        Opt[string] `col:"encryption" enc:"dict" doc:"its encryption: tls, dtls or quic; null if it is not encrypted"`
 	KeyState          Opt[string] `col:"key_state" enc:"dict" doc:"verified: a key decrypted a record; unverified: there is a key with its client random, but it decrypted no record; none; null if nothing is encrypted"`
 	KeyReason         Opt[string] `col:"key_reason" enc:"dict" doc:"why not all records were decrypted: no_key, no_handshake, gap, unsupported, wrong_key or unencrypted; see docs/format/keys.md"`

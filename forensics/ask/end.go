@@ -98,22 +98,72 @@ func runsOf(ids []int64) string {
 
 // NoteUnread adds a note with the number of connections in the window that could not be read.
 func NoteUnread(ctx context.Context, c *forensics.Case, f *Frame, w *Window) error {
-	type counts struct {
-		Sealed int64 `json:"sealed"`
-		Plain  int64 `json:"plain"`
-	}
-	n, err := One[counts](ctx, c, `SELECT count(*) FILTER (key_state IN ('none', 'unverified')) AS sealed,
-		count(*) FILTER (key_state IS NULL AND protocol IS NULL AND calls > 0) AS plain FROM connections_raw WHERE last_ns >= ? AND first_ns <= ?`, w.From, w.To)
+	sealed, err := Count(ctx, c, `SELECT count(*) AS n FROM connections_raw WHERE key_state IN ('none', 'unverified') AND last_ns >= ? AND first_ns <= ?`, w.From, w.To)
 	if err != nil {
 		return err
 	}
-	if n.Sealed > 0 {
-		f.Note("%d {connection|connections} in this time {is|are} encrypted and could not be decrypted: {its content is|their contents are} not searched", n.Sealed)
+	plain, err := Undissected(ctx, c, "last_ns >= ? AND first_ns <= ?", w.From, w.To)
+	if err != nil {
+		return err
 	}
-	if n.Plain > 0 {
-		f.Note("%d {connection|connections} in this time {uses|use} a protocol that has no dissector: only {its|their} first bytes are known", n.Plain)
+	if sealed > 0 {
+		f.Note("%d {connection|connections} in this time {is|are} encrypted and could not be decrypted: {its content is|their contents are} not searched", sealed)
+	}
+	var n int64
+	for _, p := range plain {
+		n += p.Connections
+	}
+	likely := strings.Join(Likely(plain), "; ")
+	if likely != "" {
+		likely = " (" + likely + ")"
+	}
+	if n > 0 {
+		f.Note("%d {connection|connections} in this time {uses|use} a protocol that has no dissector%s: only {its|their} first bytes are known", n, likely)
 	}
 	return nil
+}
+
+// UndissectedUse counts connections with payload that no dissector reads.
+type UndissectedUse struct {
+	Protocol    string `json:"protocol" jsonschema:"what it probably is, such as ssh; empty if nothing suggests a protocol"`
+	Evidence    string `json:"evidence" jsonschema:"content: the form of the first bytes; upgrade: the request before it; port: a hint only"`
+	Connections int64  `json:"connections"`
+	Servers     int64  `json:"servers"`
+	KFL         string `json:"kfl" jsonschema:"KFL filter for their first bytes"`
+}
+
+// Undissected lists what the connections without a dissector probably are, most frequent first.
+// The condition is about the table connections.
+func Undissected(ctx context.Context, c *forensics.Case, where string, args ...any) ([]UndissectedUse, error) {
+	list, _, err := Rows[UndissectedUse](ctx, c, MaxRows, `SELECT coalesce(payload_protocol, '') AS protocol, coalesce(payload_evidence, '') AS evidence, count(*) AS connections, count(DISTINCT dst_ip) AS servers
+		FROM connections_raw WHERE (payload_protocol IS NOT NULL OR protocol IS NULL AND key_state IS NULL AND calls > 0) AND `+where+`
+		GROUP BY 1, 2 ORDER BY connections DESC, 1, 2`, args...)
+	for i := range list {
+		if u := &list[i]; u.Protocol != "" {
+			u.KFL = fmt.Sprintf("payload_protocol == %s", terms.QuoteKFL(u.Protocol))
+		} else {
+			u.KFL = `protocol in ["tcp", "udp"] and payload_protocol == nil`
+		}
+	}
+	return list, err
+}
+
+// maxLikely is the highest number of protocols that Likely names.
+const maxLikely = 6
+
+// Likely names the protocols: "3 ssh", "2 likely mysql, by port".
+func Likely(list []UndissectedUse) (names []string) {
+	for _, u := range list {
+		switch {
+		case len(names) == maxLikely:
+			return append(names, "…")
+		case u.Evidence == "port":
+			names = append(names, fmt.Sprintf("%d likely %s, by port", u.Connections, u.Protocol))
+		case u.Protocol != "":
+			names = append(names, fmt.Sprintf("%d %s", u.Connections, u.Protocol))
+		}
+	}
+	return names
 }
 
 // MaxIDs is the highest number of endpoint rows that one name may match.

@@ -26,7 +26,7 @@ import (
 )
 
 // zones are the time zones in which the commands are run.
-var zones = []string{"UTC", "America/St_Johns", "Pacific/Auckland"}
+var zones = []string{"UTC", "Asia/Kathmandu", "America/St_Johns"}
 
 // fewPages is the number of pages of a list, and onePage a page size that fits every list.
 const fewPages, onePage = 8, 1000

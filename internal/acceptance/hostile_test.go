@@ -15,6 +15,8 @@ import (
 	"time"
 
 	_ "github.com/duckdb/duckdb-go/v2"
+
+	"github.com/pcapsule/pcapsule/internal/cli"
 )
 
 // hostileTime is the time limit of a command with a hostile bundle, which mostly has 40 calls.
@@ -182,6 +184,36 @@ var mutations = []struct {
 	}},
 	{"turned flows", "find-failures", func(h *hostile) { h.edit(`"counters": *\{`, `"counters": {"flow": {"turned": 5}, `) }},
 	{"a manifest of another kind", "verify", func(h *hostile) { h.write(filepath.Join(h.dir, "data", "bundle.json"), []byte(`[1]`)) }},
+}
+
+// TestTimesThatNoCaptureHas asks about rows whose times DuckDB does not have: the error of a person's
+// SQL says which table has them and what to do, and so does that of every other command.
+func TestTimesThatNoCaptureHas(t *testing.T) {
+	db, err := sql.Open("duckdb", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	h := &hostile{t, madeOf(t, filepath.Join("..", "..", "samples", "redis.pcap"), 0, 0), db}
+	h.replace("calls", "ts_ns", "CASE WHEN call_no = 1 THEN 9223372036854775807 ELSE ts_ns END")
+	const damage = "damaged bundle: data/tables"
+	for _, row := range []struct {
+		line []string
+		want string
+	}{
+		{[]string{"sql", h.dir, "SELECT * FROM calls"}, damage + "/calls: 1 row has a time (ts_ns) that no capture has; leave out ts_exact: SELECT * EXCLUDE (ts_exact)"},
+		{[]string{"sql", h.dir, "SELECT ts_exact FROM calls", "--format", "csv"}, damage + "/calls: 1 row has a time (ts_ns)"},
+		{[]string{"sql", h.dir, "SELECT * EXCLUDE (ts_exact) FROM calls"}, ""},
+		{[]string{"sql", h.dir, "SELECT ts_ns + 1 FROM calls"}, damage + "/calls: 1 row has a time (ts_ns)"},
+		{[]string{"ask", "get-overview", h.dir}, ""},
+		{[]string{"query", h.dir, "redis", "--columns", "ts_exact"}, damage + ": an impossible value: "},
+	} {
+		var out, errOut bytes.Buffer
+		code := cli.Main(row.line, strings.NewReader(""), &out, &errOut)
+		if said := errOut.String(); (code != 0) != (row.want != "") || !strings.Contains(said, row.want) || strings.HasPrefix(row.want, damage) && (code != 4 || !strings.Contains(said, "hint: pcapsule verify")) {
+			t.Errorf("%q: exit code %d, %s; want %q", row.line, code, said, row.want)
+		}
+	}
 }
 
 func (h *hostile) parts(table string) []string {

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/jsonschema-go/jsonschema"
 
@@ -28,32 +29,73 @@ import (
 // list that are counted.
 const mostPages, mostConditions = 2000, 4
 
-// way is one way to run a question with a page size; 0 is the default size.
+// way is one way to run a question in a time zone with a page size; 0 is the default size.
 type way struct {
 	name  string
+	zone  string
 	limit int
 	ask   func(q ask.Question, args map[string]any) ([]byte, error)
 }
 
+// ways1, ways2 and ways3 are the ways of the samples. Each sample has all three zones and three page
+// sizes; a command has its default, because each of its pages opens the bundle.
+func ways1(f *faces) []way {
+	return []way{{"page", zones[0], 7, f.page}, {"command", zones[1], 0, f.cli}, {"tool", zones[2], 100, f.ofTool}}
+}
+
+func ways2(f *faces) []way {
+	return []way{{"command", zones[2], 0, f.cli}, {"tool", zones[0], 7, f.ofTool}, {"REST", zones[1], 100, f.post}}
+}
+
+func ways3(f *faces) []way {
+	return []way{{"REST", zones[2], 7, f.post}, {"page", zones[1], 100, f.page}, {"command", zones[0], 0, f.cli}}
+}
+
+// in runs a question with the program's local time in a zone.
+func (w *way) in(f *faces, q ask.Question, args map[string]any) ([]byte, error) {
+	zone, err := time.LoadLocation(w.zone)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	before := time.Local
+	time.Local = zone
+	defer func() { time.Local = before }()
+	return w.ask(q, args)
+}
+
 // TestQuestionsAreEqualEverywhere runs every question as a function, a command, a tool and over HTTP,
-// with several page sizes. Every number of an answer is the same everywhere, every row of its lists
-// occurs exactly once, and each KFL filter of a row matches as many calls as the row counts. Masking
-// changes no number. The questions and their inputs come from their declarations.
+// in three time zones, with several page sizes, about one bundle and about two that overlap. Every
+// number of an answer is the same everywhere, every row of its lists occurs exactly once, and each
+// KFL filter of a row matches as many calls as the row counts. Masking changes no number. The
+// questions and their inputs come from their declarations.
 //
-// LIMIT: nested lists of get_capacity and trace_request are compared only as part of their rows;
-// TestNumbersAreEqualEverywhere covers overlapping bundles.
+// LIMIT: nested lists of get_capacity and trace_request are compared only as part of their rows.
 func TestQuestionsAreEqualEverywhere(t *testing.T) {
 	for _, tt := range []struct {
 		sample  string
+		pair    bool // two bundles that overlap
 		secrets bool // also test masking and every boolean input
 		ways    func(f *faces) []way
 	}{
-		{"http1.pcapng", true, func(f *faces) []way { return []way{{"page", 7, f.page}} }},
-		{"postgresql.pcapng", false, func(f *faces) []way { return []way{{"command", 0, f.cli}, {"tool", 100, f.ofTool}} }},
-		{"dns.pcap", false, func(f *faces) []way { return []way{{"REST", 7, f.post}} }},
+		{"http1.pcapng", false, true, ways1},
+		{"http1.pcapng", true, false, ways2},
+		{"postgresql.pcapng", false, false, ways2},
+		{"postgresql.pcapng", true, false, ways3},
+		{"dns.pcap", false, false, ways3},
+		{"dns.pcap", true, false, ways1},
 	} {
-		t.Run(tt.sample, func(t *testing.T) {
-			f := facesOf(t, "", madeOf(t, filepath.Join("..", "..", "samples", tt.sample), 0, 0))
+		name := tt.sample
+		if tt.pair {
+			name += " in two that overlap"
+		}
+		t.Run(name, func(t *testing.T) {
+			capture := filepath.Join("..", "..", "samples", tt.sample)
+			paths := []string{madeOf(t, capture, 0, 0)}
+			if tt.pair {
+				from, to := windowOf(t, paths[0])
+				paths = []string{madeOf(t, capture, 0, from+(to-from)*2/3), madeOf(t, capture, from+(to-from)/3, 0)}
+			}
+			f := facesOf(t, "", paths...)
 			var masked *forensics.Case
 			if tt.secrets {
 				var err error
@@ -97,12 +139,12 @@ func (f *faces) compareQuestion(q ask.Question, masked *forensics.Case, ways []w
 			if w.limit > 0 && q.In.Properties["limit"] != nil {
 				some = with(args, "limit", w.limit)
 			}
-			got, err := pages(some, func(args map[string]any) ([]byte, error) { return w.ask(q, args) })
+			got, err := pages(some, func(args map[string]any) ([]byte, error) { return w.in(f, q, args) })
 			if err != nil {
-				f.t.Errorf("%s, pages of %d: %v", w.name, w.limit, err)
+				f.t.Errorf("%s in %s, pages of %d: %v", w.name, w.zone, w.limit, err)
 				continue
 			}
-			f.same(fmt.Sprintf("%s %v, pages of %d", w.name, args, w.limit), got, whole)
+			f.same(fmt.Sprintf("%s %v in %s, pages of %d", w.name, args, w.zone, w.limit), got, whole)
 		}
 		f.conditions(whole)
 		if masked == nil || i > 0 {

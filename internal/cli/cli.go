@@ -66,13 +66,13 @@ func Main(args []string, in io.Reader, out, errOut io.Writer) int {
 	root.SetOut(printed)
 	root.SetErr(e.err)
 	used, err := root.ExecuteContextC(ctx)
+	if err != nil && !e.running {
+		err = misused(root, args, err)
+	}
 	if end := printed.End(); err == nil {
 		err = end
 	}
 	e.endPage()
-	if err != nil && !e.running {
-		err = misused(root, args, err)
-	}
 	if err == nil {
 		err = printed.Err
 	}
@@ -209,9 +209,6 @@ func (e *env) commands() []*cobra.Command {
 		command.Version(command.Pcapsule, bundle.SchemaVersion),
 	}
 }
-
-// checkArgs wraps check so that its error names the missing or surplus arguments.
-func checkArgs(check cobra.PositionalArgs) cobra.PositionalArgs { return command.CheckArgs(check) }
 
 // warn prints a warning.
 func (e *env) warn(format string, args ...any) {

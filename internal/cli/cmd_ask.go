@@ -15,6 +15,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/forensics/finding/all"
+	"github.com/pcapsule/pcapsule/internal/cli/command"
 	"github.com/pcapsule/pcapsule/internal/cli/exit"
 	"github.com/pcapsule/pcapsule/internal/cli/page"
 	"github.com/pcapsule/pcapsule/mcp"
@@ -58,7 +59,7 @@ func (e *env) cmdQuestion(q ask.Question) *cobra.Command {
 		Short:             q.Title,
 		Long:              q.Doc,
 		ValidArgsFunction: completeBundles,
-		Args:              checkArgs(cobra.MinimumNArgs(1)),
+		Args:              command.Wanted(cobra.MinimumNArgs(1)),
 	}
 	c.RunE = func(c *cobra.Command, args []string) error {
 		e.running = true
@@ -97,6 +98,9 @@ func (e *env) cmdQuestion(q ask.Question) *cobra.Command {
 	in := mcp.Input(q)
 	for _, name := range slices.Sorted(maps.Keys(in.Properties)) {
 		given[name] = addFlag(c, dashed(name), in.Properties[name])
+		if slices.Contains(nameFlags, name) {
+			cobra.CheckErr(c.RegisterFlagCompletionFunc(name, completeNames))
+		}
 	}
 	e.maskFlag(c)
 	e.captureFlags(c)

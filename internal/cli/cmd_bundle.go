@@ -23,22 +23,20 @@ import (
 )
 
 type bundleFlags struct {
-	output       string
-	kube         []string
-	hosts        []string
-	keys         keyFlags
-	embedKeys    bool
-	keysTo       []string
-	filter       string
-	from, to     string
-	decodeAs     []string
-	jobs         int
-	memory       string
-	note         string
-	caseID       string
-	organization string
-	anonymous    bool
-	strict       bool
+	output    string
+	kube      []string
+	hosts     []string
+	keys      keyFlags
+	embedKeys bool
+	keysTo    []string
+	filter    string
+	from, to  string
+	decodeAs  []string
+	jobs      int
+	memory    size
+	note      string
+	anonymous bool
+	strict    bool
 }
 
 func (e *env) cmdBundle() *cobra.Command {
@@ -78,7 +76,7 @@ func (f *bundleFlags) shared(fl *pflag.FlagSet) {
 	fl.StringArrayVar(&f.keysTo, "keys-to", nil, "with --embed-keys: encrypt the keys with age to this recipient (age1…, or a file of recipients); can be repeated")
 	fl.StringArrayVar(&f.decodeAs, "decode-as", nil, "protocol of a server port, such as tcp/9000=redis; can be repeated")
 	fl.IntVar(&f.jobs, "jobs", 0, "number of workers; 0 is one per processor; the bundle does not depend on it")
-	fl.StringVar(&f.memory, "memory", "256MiB", "memory limit; connections that do not fit end early, with an anomaly")
+	memoryFlag(fl, &f.memory)
 	fl.StringVar(&f.note, "note", "", "note for the custody log, one line")
 	fl.StringVar(&f.caseID, "case", "", "number of the case or exhibit (External-Identifier in bag-info.txt)")
 	fl.StringVar(&f.organization, "organization", "", "organization that makes the bundle (Source-Organization in bag-info.txt)")
@@ -104,6 +102,9 @@ func (e *env) runBundle(c *cobra.Command, args []string, f *bundleFlags) error {
 	}
 	for _, w := range m.Warnings {
 		e.warn("%s", w)
+	}
+	if n := m.Accounts.Counters["identity"]["hosts_addresses_not_captured"]; n > 0 {
+		e.note("%s", plural.Sprintf("%d {address|addresses} of the hosts files {has|have} no packets in the captures", n))
 	}
 	var calls int64
 	for _, n := range m.Calls {

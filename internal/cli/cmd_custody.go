@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/pcapsule/pcapsule/exporter/bundle"
+	"github.com/pcapsule/pcapsule/internal/cli/command"
 	"github.com/pcapsule/pcapsule/internal/cli/console"
 	"github.com/pcapsule/pcapsule/internal/cli/exit"
 	"github.com/pcapsule/pcapsule/internal/version"
@@ -36,7 +37,7 @@ entries.`,
 		Args: cobra.ArbitraryArgs,
 	}
 	for _, sub := range []*cobra.Command{e.cmdCustodyShow(), e.cmdCustodyAdd()} {
-		sub.Args = checkArgs(sub.Args)
+		sub.Args = command.Wanted(sub.Args)
 		c.AddCommand(sub)
 	}
 	return c

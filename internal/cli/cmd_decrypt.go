@@ -25,7 +25,7 @@ type decryptFlags struct {
 	filter   string
 	decodeAs []string
 	jobs     int
-	memory   string
+	memory   size
 }
 
 func (e *env) cmdDecrypt() *cobra.Command {
@@ -49,7 +49,7 @@ are read from the captures, from bundles that contain keys, and from --keys.`,
 	fl.StringVar(&f.filter, "filter", "", "read only packets that match this tcpdump filter")
 	fl.StringArrayVar(&f.decodeAs, "decode-as", nil, "protocol of a server port, such as tcp/9000=tls; can be repeated")
 	fl.IntVar(&f.jobs, "jobs", 0, "number of workers; 0 is one per processor; the output does not depend on it")
-	fl.StringVar(&f.memory, "memory", "256MiB", "memory limit; connections that do not fit end early, with an anomaly")
+	memoryFlag(fl, &f.memory)
 	return c
 }
 

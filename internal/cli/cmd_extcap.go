@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/pcapsule/pcapsule/internal/cli/command"
 	"github.com/pcapsule/pcapsule/internal/cli/exit"
 	"github.com/pcapsule/pcapsule/internal/version"
 	"github.com/pcapsule/pcapsule/recorder"
@@ -69,7 +70,7 @@ Recording needs the same rights as pcapsule record.`,
 	fl.BoolVar(&f.headersOnly, "headers-only", false, "setting: keep only network and transport headers")
 	fl.BoolVar(&f.noOwners, "no-owners", false, "setting: do not find the owners of sockets")
 	install := e.cmdExtcapInstall()
-	install.Args = checkArgs(install.Args)
+	install.Args = command.Wanted(install.Args)
 	c.AddCommand(install)
 	return c
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/internal/cli/cache"
 	"github.com/pcapsule/pcapsule/internal/cli/console"
 	"github.com/pcapsule/pcapsule/internal/plural"
@@ -44,26 +45,27 @@ type talker struct {
 
 // infoResult is what info --json prints for one bundle.
 type infoResult struct {
-	Path       string           `json:"path"`
-	Verified   string           `json:"verified"`              // not_verified, verified or broken
-	VerifiedAt string           `json:"verified_at,omitempty"` // when pcapsule verify succeeded; no file has changed its size or time since
-	Tool       bundle.Tool      `json:"tool"`
-	First      *bundle.Time     `json:"first"`
-	Last       *bundle.Time     `json:"last"`
-	Inputs     []bundle.Input   `json:"inputs"`
-	Calls      map[string]int64 `json:"calls"`
-	Failed     map[string]int64 `json:"failed_calls"`
-	Accounts   bundle.Accounts  `json:"accounts"`
-	Coverage   []infoGap        `json:"holes"`
-	Talkers    []talker         `json:"top_talkers"`
-	NotIP      []bundle.Count   `json:"not_ip"` // packets that are not IP, by kind
-	Anomalies  []infoCount      `json:"anomalies"`
-	Secrets    []infoCount      `json:"secrets"`
-	Keys       int64            `json:"decryption_secrets"` // number of blocks inside the captures
-	KeysKept   string           `json:"keys_kept"`          // file in the bundle with keys, "" if there is none
-	Encrypted  []infoKeys       `json:"encrypted_connections"`
-	Kubernetes int64            `json:"workloads"`
-	Warnings   []string         `json:"warnings"`
+	Path       string               `json:"path"`
+	Verified   string               `json:"verified"`              // not_verified, verified or broken
+	VerifiedAt string               `json:"verified_at,omitempty"` // when pcapsule verify succeeded; no file has changed its size or time since
+	Tool       bundle.Tool          `json:"tool"`
+	First      *bundle.Time         `json:"first"`
+	Last       *bundle.Time         `json:"last"`
+	Inputs     []bundle.Input       `json:"inputs"`
+	Calls      map[string]int64     `json:"calls"`
+	Failed     map[string]int64     `json:"failed_calls"`
+	Unread     []ask.UndissectedUse `json:"undissected"`
+	Accounts   bundle.Accounts      `json:"accounts"`
+	Coverage   []infoHole           `json:"holes"`
+	Talkers    []talker             `json:"top_talkers"`
+	NotIP      []bundle.Count       `json:"not_ip"` // packets that are not IP, by kind
+	Anomalies  []infoCount          `json:"anomalies"`
+	Secrets    []infoCount          `json:"secrets"`
+	Keys       int64                `json:"decryption_secrets"` // blocks of them inside the captures
+	KeysKept   string               `json:"keys_kept"`          // file in the bundle with keys, "" where there is none
+	Encrypted  []infoKeys           `json:"encrypted_connections"`
+	Kubernetes int64                `json:"workloads"`
+	Warnings   []string             `json:"warnings"`
 }
 
 type infoGap struct {
@@ -146,7 +148,7 @@ func (e *env) info(ctx context.Context, path string) (*infoResult, error) {
 			r.KeysKept = s.Path
 		}
 	}
-	ask := func(sql string, each func(row []any)) {
+	query := func(sql string, each func(row []any)) {
 		if err != nil {
 			return
 		}
@@ -157,25 +159,28 @@ func (e *env) info(ctx context.Context, path string) (*infoResult, error) {
 			}
 		}
 	}
-	ask("SELECT protocol, count(*) FROM calls WHERE failed GROUP BY 1", func(row []any) { r.Failed[text(row[0])] = number(row[1]) })
-	ask(`SELECT e.name, e.ip, sum(t.n), count(*) FROM (SELECT src_id AS id, src_bytes + dst_bytes AS n FROM flows UNION ALL
+	query("SELECT protocol, count(*) FROM calls WHERE failed GROUP BY 1", func(row []any) { r.Failed[text(row[0])] = number(row[1]) })
+	query(`SELECT e.name, e.ip, sum(t.n), count(*) FROM (SELECT src_id AS id, src_bytes + dst_bytes AS n FROM flows UNION ALL
 		SELECT dst_id, src_bytes + dst_bytes FROM flows) t JOIN endpoints e ON e.endpoint_id = t.id GROUP BY 1, 2 ORDER BY 3 DESC, 2 LIMIT 8`,
 		func(row []any) {
 			r.Talkers = append(r.Talkers, talker{text(row[0]), text(row[1]), number(row[2]), number(row[3])})
 		})
-	ask("SELECT source || ' ' || kind, sum(count)::BIGINT FROM anomalies GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT 12",
+	query("SELECT source || ' ' || kind, sum(count)::BIGINT FROM anomalies GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT 12",
 		func(row []any) { r.Anomalies = append(r.Anomalies, infoCount{text(row[0]), number(row[1])}) })
-	ask("SELECT source, reason, from_ns, to_ns, packets, detail FROM coverage WHERE kind = 'hole' ORDER BY from_ns, source LIMIT 50",
+	query("SELECT source, reason, from_ns, to_ns, packets, detail FROM coverage WHERE kind = 'hole' ORDER BY from_ns, source LIMIT 50",
 		func(row []any) {
 			r.Coverage = append(r.Coverage, infoGap{text(row[0]), text(row[1]), bundle.At(number(row[2])), bundle.At(number(row[3])), number(row[4]), text(row[5])})
 		})
-	ask("SELECT auth_kind, count(*) FROM calls WHERE auth_kind IS NOT NULL GROUP BY 1 ORDER BY 2 DESC, 1",
+	query("SELECT auth_kind, count(*) FROM calls WHERE auth_kind IS NOT NULL GROUP BY 1 ORDER BY 2 DESC, 1",
 		func(row []any) { r.Secrets = append(r.Secrets, infoCount{text(row[0]), number(row[1])}) })
-	ask(`SELECT encryption, key_state, coalesce(key_reason, ''), count(*) FROM connections WHERE encryption IS NOT NULL
+	query(`SELECT encryption, key_state, coalesce(key_reason, ''), count(*) FROM connections WHERE encryption IS NOT NULL
 		GROUP BY ALL ORDER BY 4 DESC, 1, 2, 3`, func(row []any) {
 		r.Encrypted = append(r.Encrypted, infoKeys{text(row[0]), text(row[1]), text(row[2]), number(row[3])})
 	})
-	ask("SELECT count(*) FROM workloads", func(row []any) { r.Kubernetes = number(row[0]) })
+	query("SELECT count(*) FROM workloads", func(row []any) { r.Kubernetes = number(row[0]) })
+	if err == nil {
+		r.Unread, err = ask.Undissected(ctx, c, "true")
+	}
 	return r, err
 }
 
@@ -208,6 +213,7 @@ func (r *infoResult) print(w io.Writer, width int) {
 		fmt.Fprintf(w, "             sha256 %s\n", in.SHA256)
 	}
 	r.printCalls(w)
+	r.printUnread(w)
 	for i, t := range r.Talkers {
 		label := "talkers"
 		if i > 0 {
@@ -250,6 +256,23 @@ func (r *infoResult) printCalls(w io.Writer) {
 			failed = ", " + plural.Thousands(n) + " failed"
 		}
 		fmt.Fprintf(w, "  %-10s %-12s %s%s\n", label, p, plural.Thousands(r.Calls[p]), failed)
+	}
+}
+
+// printUnread counts connections with payload that no dissector reads.
+func (r *infoResult) printUnread(w io.Writer) {
+	for i, u := range r.Unread {
+		label, what := "unread", "of an unknown protocol"
+		if i > 0 {
+			label = ""
+		}
+		switch u.Evidence {
+		case "port":
+			what = "likely " + u.Protocol + " by port"
+		case "content", "upgrade":
+			what = printable(u.Protocol, 40) + " by " + u.Evidence
+		}
+		fmt.Fprintf(w, "  %-10s %s %s\n", label, plural.Count(u.Connections, "connection", "connections"), what)
 	}
 }
 

@@ -28,16 +28,15 @@ import (
 	"github.com/pcapsule/pcapsule/report"
 )
 
-// answerFlags are the flags of commands that serve answers to assistants.
-type answerFlags struct {
-	exportDir, redact, tools string
-	ring, snapshots          string
-	secrets, show, packets   bool
-	allow                    []string
-	deadline                 time.Duration
-	parallel                 int
-	memory, temp, keep       int64 // MiB
-	access                   *accesslog.Log
+// answering are the flags of commands that answer assistants.
+type answering struct {
+	exportDir, redact, tools, audit string
+	ring, snapshots                 string
+	secrets, show, packets          bool
+	allow                           []string
+	deadline                        time.Duration
+	parallel                        int
+	memory, temp, keep              size
 }
 
 func (a *answerFlags) flags(c *cobra.Command) {
@@ -52,9 +51,10 @@ func (a *answerFlags) flags(c *cobra.Command) {
 	f.BoolVar(&a.show, "show-secrets", false, "the same as --secrets")
 	f.DurationVar(&a.deadline, "deadline", 30*time.Second, "maximum time for one answer")
 	f.IntVar(&a.parallel, "parallel", 2, "number of long answers computed at once, each on all processors")
-	f.Int64Var(&a.memory, "memory", 1024, "MiB of memory that the program tries to stay below")
-	f.Int64Var(&a.temp, "max-temp", 4096, "MiB of temporary files for queries that do not fit into memory; 0: such queries fail")
-	f.Int64Var(&a.keep, "keep", 32, "MiB of cached answers; 0: no cache")
+	a.memory, a.temp, a.keep = 1<<30, 4<<30, 32<<20
+	f.Var(&a.memory, "memory", "memory that the program tries to stay below")
+	f.Var(&a.temp, "max-temp", "temporary files for queries that do not fit into memory; 0: such queries fail")
+	f.Var(&a.keep, "keep", "memory for cached answers; 0: no cache")
 	cobra.CheckErr(f.MarkHidden("show-secrets"))
 }
 
@@ -69,7 +69,7 @@ func (a *answerFlags) server(ctx context.Context, paths []string, warn func(form
 	if a.keep == 0 {
 		a.keep = -1
 	}
-	o := mcp.Options{Keep: int(a.keep << 20), Release: version.Release, Questions: findings.Questions(), Packets: a.packets, Tools: a.tools, ExportDir: a.exportDir, Allow: a.allow, Deadline: a.deadline, Parallel: a.parallel, Report: renderReport, AccessLog: a.access}
+	o := mcp.Options{Keep: int(a.keep), Release: version.Release, Questions: findings.Questions(), Packets: a.packets, Tools: a.tools, ExportDir: a.exportDir, Allow: a.allow, Deadline: a.deadline, Parallel: a.parallel, Report: renderReport}
 	if !a.secrets {
 		o.Policy = redact.Default()
 		if a.redact != "" {
@@ -181,12 +181,12 @@ func (a *answerFlags) check() error {
 		return exit.Usagef("--deadline %s: want more than 0 and at most 1h", a.deadline)
 	case a.parallel < 1 || a.parallel > 64:
 		return exit.Usagef("--parallel %d: want 1 to 64", a.parallel)
-	case a.temp < 0 || a.temp > 1<<30:
-		return exit.Usagef("--max-temp %d: want 0 to 1073741824 MiB", a.temp)
-	case a.keep < 0 || a.keep > 1<<20:
-		return exit.Usagef("--keep %d: want 0 to 1048576 MiB", a.keep)
-	case a.memory < 64 || a.memory > 1<<20:
-		return exit.Usagef("--memory %d: want 64 to 1048576 MiB", a.memory)
+	case a.temp > 1<<50:
+		return exit.Usagef("--max-temp %s: want at most 1024TiB", &a.temp)
+	case a.keep > 1<<40:
+		return exit.Usagef("--keep %s: want at most 1TiB", &a.keep)
+	case a.memory < minMemory || a.memory > 1<<40:
+		return exit.Usagef("--memory %s: want 64MiB to 1TiB", &a.memory)
 	}
 	return nil
 }

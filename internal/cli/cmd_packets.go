@@ -215,8 +215,11 @@ func (e *env) printSlice(r *forensics.CarveReport, f *packetsFlags) {
 	for _, n := range r.Notes {
 		fmt.Fprintln(e.err, n)
 	}
-	if r.Coverage.State == forensics.None {
-		fmt.Fprintln(e.err, "No packets were recorded in that time range.")
+	switch {
+	case r.Coverage.State == forensics.None:
+		fmt.Fprintln(e.err, "nothing was recorded in the time asked about")
+	case r.Packets == 0:
+		fmt.Fprintln(e.err, "nothing matches")
 	}
 	e.printSliceKeys(&r.Keys, f)
 }

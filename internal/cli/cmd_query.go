@@ -163,8 +163,8 @@ func (e *env) runQuery(c *cobra.Command, paths []string, q forensics.Query, f *q
 	if err := out.end(); err != nil {
 		return err
 	}
-	if people {
-		e.afterTable(res, shown, f.limit == 0)
+	if people || shown == 0 {
+		e.afterTable(res, shown, people && f.limit == 0)
 	}
 	return nil
 }

@@ -12,7 +12,6 @@ import (
 	"net/http"
 	"os"
 	"path"
-	"runtime"
 	"strings"
 	"time"
 
@@ -27,6 +26,7 @@ import (
 	"github.com/pcapsule/pcapsule/internal/cli/console"
 	"github.com/pcapsule/pcapsule/internal/cli/exit"
 	"github.com/pcapsule/pcapsule/internal/version"
+	"github.com/pcapsule/pcapsule/recorder/ring"
 )
 
 // sealFlags are the flags of seal.
@@ -144,7 +144,10 @@ func (f *sealFlags) signers(name string) (list []seal.Signer, done func(), err e
 		identities = append(identities, more...)
 	}
 	for _, p := range f.keys {
-		text, err := readKeyFile(p)
+		text, err := ring.ReadPrivate(p)
+		if errors.Is(err, ring.ErrShared) {
+			err = exit.With(err, exit.Usage, "chmod 600 "+p)
+		}
 		if err != nil {
 			return nil, nil, err
 		}
@@ -178,21 +181,6 @@ func (f *sealFlags) signers(name string) (list []seal.Signer, done func(), err e
 		list = append(list, s)
 	}
 	return list, end, nil
-}
-
-// readKeyFile reads a private key. It refuses a file that others than its owner can read.
-func readKeyFile(path string) ([]byte, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, fmt.Errorf("reading key: %w", err)
-	}
-	if runtime.GOOS != "windows" && info.Mode().Perm()&0o077 != 0 {
-		return nil, exit.With(fmt.Errorf("reading key %s: others can read it (mode %o)", path, info.Mode().Perm()), exit.Usage, "chmod 600 "+path)
-	}
-	if info.Size() > seal.MaxKeyFile {
-		return nil, fmt.Errorf("reading key %s: %d bytes is too long for a key", path, info.Size())
-	}
-	return os.ReadFile(path)
 }
 
 // thisProgram describes the running program with the hash of its file.

@@ -15,12 +15,13 @@ import (
 
 // serveFlags are the flags of serve.
 type serveFlags struct {
-	answerFlags
-	addr, tokens, cert, key       string
-	hosts, origins                []string
-	url, issuer, issuerKeys       string
-	scopes                        []string
-	sessions, requests, conns, mb int
+	answering
+	addr, tokens, cert, key   string
+	hosts, origins            []string
+	url, issuer, issuerKeys   string
+	scopes                    []string
+	sessions, requests, conns int
+	body                      size
 }
 
 func (e *env) cmdServe() *cobra.Command {
@@ -57,7 +58,8 @@ machine only; any other address needs --token-file or tokens of an authorization
 	fl.IntVar(&f.sessions, "max-sessions", 64, "maximum number of sessions, in protocol revisions that have sessions")
 	fl.IntVar(&f.requests, "max-requests", 128, "maximum number of requests in progress")
 	fl.IntVar(&f.conns, "max-connections", 4096, "maximum number of open connections")
-	fl.IntVar(&f.mb, "max-body", 1, "maximum size of a request in MiB")
+	f.body = 1 << 20
+	fl.Var(&f.body, "max-body", "maximum size of a request")
 	return c
 }
 
@@ -98,17 +100,20 @@ func (e *env) runServe(c *cobra.Command, args []string, f *serveFlags) error {
 
 // options checks the flags about the address and its access control.
 func (f *serveFlags) options(c *cobra.Command) (mcp.HTTPOptions, error) {
-	o := mcp.HTTPOptions{Origins: f.origins, MaxSessions: f.sessions, MaxRequests: f.requests, MaxConns: f.conns, MaxBody: int64(f.mb) << 20}
+	o := mcp.HTTPOptions{Origins: f.origins, MaxSessions: f.sessions, MaxRequests: f.requests, MaxConns: f.conns, MaxBody: int64(f.body)}
 	for _, h := range f.hosts {
 		o.Hosts = append(o.Hosts, strings.ToLower(h))
 	}
 	if _, _, err := net.SplitHostPort(f.addr); err != nil {
 		return o, exit.Usagef("--addr %s: want host:port, such as 127.0.0.1:8898", f.addr)
 	}
-	for name, n := range map[string]int{"max-sessions": f.sessions, "max-requests": f.requests, "max-connections": f.conns, "max-body": f.mb} {
+	for name, n := range map[string]int{"max-sessions": f.sessions, "max-requests": f.requests, "max-connections": f.conns} {
 		if n < 1 || n > 1<<20 {
 			return o, exit.Usagef("--%s %d: want 1 to 1048576", name, n)
 		}
+	}
+	if f.body < 1 || f.body > 1<<40 {
+		return o, exit.Usagef("--max-body %s: want 1B to 1TiB", &f.body)
 	}
 	if (f.cert == "") != (f.key == "") {
 		return o, exit.Usagef("--tls-cert and --tls-key must be given together")

@@ -150,7 +150,7 @@ func (e *env) lines(lang kfl.Env) (read func() (string, error), end func()) {
 		}
 		text, at, others := completeLine(line, pos, lang)
 		if len(others) > 0 {
-			for _, l := range console.Wrap(strings.Join(others, "  "), max(columnsOf(e.out), minWidth)) {
+			for _, l := range console.Wrap(strings.Join(others, "  "), max(columnsOf(e.out), console.LeastWidth)) {
 				fmt.Fprintf(t, "%s\n", l)
 			}
 		}

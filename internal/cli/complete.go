@@ -47,29 +47,55 @@ const completionTime = 3 * time.Second
 // completeCalls offers bundles for the first argument, then the numbers of calls with their
 // summaries.
 func completeCalls(c *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
-	kind := aCapture
-	if len(args) > 0 {
-		kind, _ = kindOf(args[0])
-	}
-	if kind == aCapture { // completion makes no bundle
+	rows, ok := rowsOf(args, "SELECT call_no, summary FROM calls ORDER BY call_no")
+	if !ok {
 		return completeBundles(c, args, word)
 	}
-	ctx, stop := context.WithTimeout(context.Background(), completionTime)
-	defer stop()
-	cs, err := (&env{err: io.Discard}).openCase(ctx, args)
-	if err != nil {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
-	defer cs.Close()
-	res, err := cs.Query(ctx, forensics.Query{SQL: "SELECT call_no, summary FROM calls ORDER BY call_no", Named: true, Limit: 10000})
-	if err != nil {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
 	var list []string
-	for _, row := range res.Rows {
+	for _, row := range rows {
 		if no := fmt.Sprint(number(row[0])); strings.HasPrefix(no, word) && len(list) < maxOffered {
 			list = append(list, cobra.CompletionWithDesc(no, printable(text(row[1]), 60)))
 		}
 	}
 	return list, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveKeepOrder
+}
+
+// nameFlags are the flags of questions that take the name of an end of calls.
+var nameFlags = []string{"service", "client", "server", "src", "dst", "workload", "via"}
+
+// completeNames offers services and workloads, and the names of other ends, of the bundles that stand before the flag.
+func completeNames(_ *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
+	rows, _ := rowsOf(args, `SELECT DISTINCT unnest([service, workload, CASE WHEN service IS NULL AND workload IS NULL THEN name END]) AS name, namespace FROM endpoints ORDER BY ALL`)
+	var list []string
+	for _, row := range rows {
+		name, space := text(row[0]), text(row[1])
+		if name == "" || !strings.HasPrefix(name, word) || len(list) == maxOffered {
+			continue
+		}
+		list = append(list, cobra.CompletionWithDesc(printable(name, 100), printable(space, 60)))
+	}
+	return list, cobra.ShellCompDirectiveNoFileComp
+}
+
+// rowsOf asks the bundles of a command line. Completion makes no bundle, so there are no rows of a
+// capture; ok is false then.
+func rowsOf(args []string, sql string) (rows [][]any, ok bool) {
+	if len(args) == 0 {
+		return nil, false
+	}
+	if kind, _ := sortOf(args[0]); kind == aCapture {
+		return nil, false
+	}
+	ctx, stop := context.WithTimeout(context.Background(), completionTime)
+	defer stop()
+	cs, err := (&env{err: io.Discard}).openCase(ctx, args)
+	if err != nil {
+		return nil, true
+	}
+	defer cs.Close()
+	res, err := cs.Query(ctx, forensics.Query{SQL: sql, Named: true, Limit: 10000})
+	if err != nil {
+		return nil, true
+	}
+	return res.Rows, true
 }

@@ -100,7 +100,9 @@ func hint(err error, code int, command string) string {
 	case errors.Is(err, pcapng.ErrBomb):
 		return "if you trust the file, unpack it yourself and give the unpacked file"
 	case errors.Is(err, pcapng.ErrNotCapture), errors.Is(err, pcapng.ErrTooShort), errors.Is(err, exporter.ErrNoInput):
-		return "pcapsule reads pcap and pcapng files, also compressed with gzip or zstd"
+		return "pcapsule reads pcap and pcapng files, also packed with gzip or zstd"
+	case isAny(err, readOnly):
+		return "nothing can be written there: choose another place with -o, or with TMPDIR for temporary files"
 	case code == exit.Disk:
 		return "nothing was left behind; free space and run the same command again"
 	case code == exit.NotBundle:

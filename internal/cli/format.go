@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/spf13/pflag"
+
 	"github.com/pcapsule/pcapsule/exporter"
 	"github.com/pcapsule/pcapsule/internal/cli/console"
 	"github.com/pcapsule/pcapsule/internal/cli/exit"
@@ -33,20 +35,46 @@ func parseSize(s string) (int64, error) {
 	return int64(n), nil
 }
 
-// minMemory is the smallest limit that --memory accepts, in bytes. The fixed parts of a run
-// do not fit below it.
+// size is a flag whose value is a number of bytes: 256MiB.
+type size int64
+
+// Set implements pflag.Value.
+func (s *size) Set(text string) error {
+	n, err := parseSize(text)
+	*s = size(n)
+	return err
+}
+
+// String implements pflag.Value, in the largest binary unit without a fraction.
+func (s *size) String() string {
+	n, unit := int64(*s), "B"
+	for _, larger := range [...]string{"KiB", "MiB", "GiB"} {
+		if n == 0 || n%1024 != 0 {
+			break
+		}
+		n, unit = n/1024, larger
+	}
+	return strconv.FormatInt(n, 10) + unit
+}
+
+// Type implements pflag.Value.
+func (s *size) Type() string { return "size" }
+
+// memoryFlag is --memory of the commands that dissect.
+func memoryFlag(fl *pflag.FlagSet, to *size) {
+	*to = 256 << 20
+	fl.Var(to, "memory", "memory limit; connections that do not fit end early, with an anomaly")
+}
+
+// minMemory is below what the fixed parts of a bundle run take.
 const minMemory = 64 << 20
 
-// limitMemory reads --memory and makes the collector run more often near that limit. It
-// returns the limit for exporter.Options, in bytes.
-func limitMemory(s string) (int64, error) {
-	n, err := parseSize(s)
-	if err != nil {
-		return 0, exit.With(fmt.Errorf("--memory: %w", err), exit.Usage, "")
+// limitMemory makes the collector work harder as the limit comes near, and returns the
+// limit for exporter.Options.
+func limitMemory(s size) (int64, error) {
+	if s < minMemory {
+		return 0, exit.Usagef("--memory %s: want at least 64MiB", &s)
 	}
-	if n < minMemory {
-		return 0, exit.Usagef("--memory %s: want at least 64MiB", s)
-	}
-	debug.SetMemoryLimit(exporter.HeapLimit(n))
-	return n, nil
+	debug.SetMemoryLimit(exporter.HeapLimit(int64(s)))
+	return int64(s), nil
 }

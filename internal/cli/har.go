@@ -31,7 +31,7 @@ func (e *env) eachCall(ctx context.Context, cs *forensics.Case, q forensics.Quer
 		q.Columns = append(q.Columns, "bundle")
 	}
 	skipped := 0
-	_, err := cs.Each(ctx, q, func([]forensics.Column) error { return nil }, func(_ []forensics.Column, row []any) error {
+	res, err := cs.Each(ctx, q, func([]forensics.Column) error { return nil }, func(_ []forensics.Column, row []any) error {
 		switch text(row[1]) {
 		case "http1", "http2", "http3", "grpc":
 		default:
@@ -62,7 +62,9 @@ func (e *env) eachCall(ctx context.Context, cs *forensics.Case, q forensics.Quer
 		}
 	}
 	if skipped > 0 {
-		fmt.Fprintf(e.err, "%s left out: not HTTP\n", plural.Count(int64(skipped), "call", "calls"))
+		fmt.Fprintf(e.err, "%s are no HTTP and were left out\n", plural.Thousands(int64(skipped))+" calls")
+	} else if len(list) == 0 {
+		e.afterTable(res, 0, false)
 	}
 	return w.end()
 }

@@ -15,7 +15,7 @@ func TestTheServersReportShowsNoSecret(t *testing.T) {
 	bundle, secrets := leaktest.Bundle(t)
 	read := func(a answerFlags) string {
 		t.Helper()
-		a.tools, a.memory, a.deadline, a.parallel = "all", 1024, 60e9, 2
+		a.tools, a.memory, a.deadline, a.parallel = "all", 1<<30, 60e9, 2
 		s, end, err := a.server(t.Context(), []string{bundle}, t.Logf)
 		if err != nil {
 			t.Fatal(err)

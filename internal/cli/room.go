@@ -20,18 +20,19 @@ const minHeadroom = 512 << 20
 
 // room is the memory and disk space that the cases of a server share.
 type room struct {
-	memory, temp int64  // bytes per case
-	ceiling      int64  // bytes for the process
-	dir          string // private folder for temporary files; empty if there is none
+	memory, temp int64 // bytes of one case
+	ceiling      int64 // bytes of the database processes of all cases together
+	guard        *forensics.Guard
+	dir          string // private folder for temporary files, empty: there is none
 	opened       atomic.Int64
 }
 
-// room makes a folder for what does not fit into memory. If that fails it prints a warning,
-// and questions that need the folder fail.
-func (a *answerFlags) room(warn func(format string, args ...any)) *room {
-	r := &room{memory: a.memory << 20, temp: a.temp << 20, ceiling: a.memory<<20 + max(a.memory<<20, minHeadroom)}
-	// The collector runs more often when a quarter of the limit is used, unless GOMEMLIMIT
-	// is set.
+// room makes a folder for what does not fit into memory. Where that cannot be, questions
+// that need it fail, and it says so.
+func (a *answering) room(warn func(format string, args ...any)) *room {
+	r := &room{memory: int64(a.memory), temp: int64(a.temp), ceiling: int64(a.memory + max(a.memory, leastAbove))}
+	r.guard = forensics.NewGuard(r.ceiling)
+	// The collector works harder as its quarter is used up; GOMEMLIMIT says otherwise.
 	if debug.SetMemoryLimit(-1) == math.MaxInt64 {
 		debug.SetMemoryLimit(max(r.memory/4, minHeap))
 	}
@@ -53,7 +54,7 @@ func (a *answerFlags) room(warn func(format string, args ...any)) *room {
 // options returns the options of the next case. Each case has its own folder, which is
 // created at the first write.
 func (r *room) options() forensics.Options {
-	o := forensics.Options{MemoryLimit: r.memory, MaxTemp: r.temp, Ceiling: r.ceiling}
+	o := forensics.Options{MemoryLimit: r.memory, MaxTemp: r.temp, Ceiling: r.ceiling, Guard: r.guard}
 	if r.dir != "" {
 		o.TempDir = filepath.Join(r.dir, strconv.FormatInt(r.opened.Add(1), 10))
 	}

@@ -10,6 +10,7 @@ import (
 // Errors of the system: a disk that cannot be written, a path that leads nowhere, a pipe
 // without a reader.
 var (
+	readOnly    = []error{syscall.EROFS}
 	diskErrors  = []error{syscall.ENOSPC, syscall.EIO, syscall.EDQUOT, syscall.EROFS}
 	badPaths    = []error{syscall.ENOTDIR, syscall.EISDIR, syscall.ELOOP, syscall.ENAMETOOLONG}
 	closedPipes = []error{syscall.EPIPE}

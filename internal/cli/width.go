@@ -1,17 +1,15 @@
 package cli
 
 import (
-	"os"
-	"strconv"
-
 	"github.com/spf13/cobra"
+
+	"github.com/pcapsule/pcapsule/internal/cli/console"
 )
 
 // Widths of output for people, in columns.
 const (
 	fileWidth = 120 // without a terminal
-	minWidth  = 40
-	maxWidth  = 240
+	mostWidth = 240
 )
 
 // screen is the maximum width of a table: that of the terminal, or COLUMNS. 0 means no
@@ -20,14 +18,7 @@ func (e *env) screen() int {
 	if e.wide {
 		return 0
 	}
-	n := columnsOf(e.out)
-	if n == 0 {
-		n, _ = strconv.Atoi(os.Getenv("COLUMNS"))
-	}
-	if n <= 0 {
-		return 0
-	}
-	return max(n, minWidth)
+	return console.Screen(e.out)
 }
 
 // pageWidth is the maximum width of an answer: that of the screen, or a readable width if

@@ -12,6 +12,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 )
 
@@ -56,20 +57,35 @@ func NodeKey(named, dir string) (ed25519.PrivateKey, string, error) {
 	return key, named, err
 }
 
-func readKey(path string) (ed25519.PrivateKey, error) {
+// ErrShared means that others can read a private key.
+var ErrShared = errors.New("others can read it")
+
+// maxKeyFile is the size of a key's file in bytes.
+const maxKeyFile = 64 << 10
+
+// ReadPrivate reads the file of a private key. It refuses one that others can read (ErrShared)
+// and one of more than 64 KiB.
+func ReadPrivate(path string) ([]byte, error) {
 	info, err := os.Stat(path)
-	if err != nil {
+	switch {
+	case err != nil:
 		return nil, fmt.Errorf("reading key: %w", err)
-	}
-	if canWrite && info.Mode().Perm()&0o077 != 0 {
-		return nil, fmt.Errorf("reading key %s: mode %o lets others read it: set mode 600", path, info.Mode().Perm())
-	}
-	if info.Size() > 64<<10 {
-		return nil, fmt.Errorf("reading key %s: %d bytes: it must be one PEM block", path, info.Size())
+	case runtime.GOOS != "windows" && info.Mode().Perm()&0o077 != 0:
+		return nil, fmt.Errorf("reading key %s: mode %o, want 600: %w", path, info.Mode().Perm(), ErrShared)
+	case info.Size() > maxKeyFile:
+		return nil, fmt.Errorf("reading key %s: %d bytes are too many for a key", path, info.Size())
 	}
 	text, err := os.ReadFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("reading key: %w", err)
+	}
+	return text, nil
+}
+
+func readKey(path string) (ed25519.PrivateKey, error) {
+	text, err := ReadPrivate(path)
+	if err != nil {
+		return nil, err
 	}
 	block, _ := pem.Decode(text)
 	if block == nil || block.Type != "PRIVATE KEY" {
@@ -132,7 +148,7 @@ func ReadPublicKey(path string) (ed25519.PublicKey, error) {
 		return nil, fmt.Errorf("reading key: %w", err)
 	}
 	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, 64<<10))
+	text, err := io.ReadAll(io.LimitReader(f, maxKeyFile))
 	if err != nil {
 		return nil, fmt.Errorf("reading key %s: %w", path, err)
 	}

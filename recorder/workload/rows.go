@@ -1,6 +1,7 @@
 package workload
 
 import (
+	"net/netip"
 	"slices"
 	"sort"
 )
@@ -15,6 +16,21 @@ func (x *Index) Workloads() []Workload {
 	}
 	slices.SortFunc(rows, compareWorkloads)
 	return rows
+}
+
+// Named lists the addresses that Kubernetes dumps name, and those that hosts files name.
+func (x *Index) Named() (kube, hosts []netip.Addr) {
+	for addr, h := range x.current().addrs {
+		if len(h.pods)+len(h.hostPods)+len(h.services)+len(h.ports)+len(h.nodes)+len(h.plain) > 0 {
+			kube = append(kube, addr)
+		}
+	}
+	for addr, names := range x.names {
+		if slices.ContainsFunc(names, func(n hostName) bool { return n.how == "hosts" }) {
+			hosts = append(hosts, addr)
+		}
+	}
+	return kube, hosts
 }
 
 func (v *view) row(o *object) Workload {

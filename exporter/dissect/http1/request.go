@@ -338,7 +338,7 @@ func (k *conn) switchTo(c *call) {
 	}
 	switch {
 	case httpfield.Is(token, "websocket"):
-		k.c.Upgrade("websocket", info)
+		k.c.Upgrade("ws", info)
 	case httpfield.Is(token, "h2c") && !info.Exchange.HasRequest():
 		k.c.Upgrade("http2", nil)
 	case httpfield.Is(token, "h2c"):

@@ -33,7 +33,7 @@ func (a *after) Upgraded(i *dissect.UpgradeInfo) {
 
 func TestUpgrade(t *testing.T) {
 	for _, row := range []struct{ name, protocol, request, response, more, want string }{
-		{"websocket with all headers", "websocket",
+		{"websocket with all headers", "ws",
 			"GET /ws?a=b HTTP/1.1\r\nHost: x.example:81\r\nConnection: keep-alive, Upgrade\r\nUpgrade: WebSocket\r\n\r\n",
 			"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\nfirst", "second",
 			`GET /ws?a=b x.example 4 headers 97 bytes  websocket request=true response=false to_client:"first" to_server:"second"`},

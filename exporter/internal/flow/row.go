@@ -194,6 +194,8 @@ func (c *Conn) row() table.Connection {
 			r.Protocol = table.Some(name)
 		}
 		r.Calls = c.d.Calls()
+		likely := c.d.Likely()
+		r.Payload, r.Evidence = table.NonEmpty(likely.Protocol), table.NonEmpty(string(likely.By))
 		encrypted(&r, c.d.Encrypted())
 	}
 	r.SrcIP, r.SrcPort, r.DstIP, r.DstPort = src.text, int32(src.port), dst.text, int32(dst.port)

@@ -34,6 +34,22 @@ type Identity struct {
 	namesAt   int
 	lookups   map[lookupKey]lookup
 	limit     memory.Limit
+
+	kube, hosts unmet
+}
+
+// unmet are addresses that files name and that no packet has had so far.
+type unmet struct {
+	all  int // addresses that the files name
+	left map[netip.Addr]struct{}
+}
+
+func newUnmet(list []netip.Addr) unmet {
+	u := unmet{len(list), make(map[netip.Addr]struct{}, len(list))}
+	for _, a := range list {
+		u.left[a] = struct{}{}
+	}
+	return u
 }
 
 type endpointKey struct {
@@ -59,7 +75,12 @@ type lookup struct{ at, us int64 }
 // NewIdentity makes an identity that begins with what index knows; has says that it is not
 // empty.
 func NewIdentity(index *workload.Index, has bool) *Identity {
-	return &Identity{index: index, has: has, endpoints: map[endpointKey]*list.Element{}, names: map[netip.Addr]dnsName{}, lookups: map[lookupKey]lookup{}}
+	w := &Identity{index: index, has: has, endpoints: map[endpointKey]*list.Element{}, names: map[netip.Addr]dnsName{}, lookups: map[lookupKey]lookup{}}
+	if has {
+		kube, hosts := index.Named()
+		w.kube, w.hosts = newUnmet(kube), newUnmet(hosts)
+	}
+	return w
 }
 
 // hear takes what the inputs of a round say about addresses.
@@ -128,6 +149,9 @@ func (w *Identity) endpoint(addr decode.Addr, port uint16, proto uint8, at int64
 		w.byUse.MoveToFront(e)
 		return e.Value.(*endpoint).id
 	}
+	met := a.Unmap().WithZone("")
+	delete(w.kube.left, met)
+	delete(w.hosts.left, met)
 	e := &endpoint{key, w.next}
 	w.next++
 	w.endpoints[key] = w.byUse.PushFront(e)

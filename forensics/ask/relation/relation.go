@@ -89,8 +89,10 @@ var Grades = [...]string{"exact", "likely", "guess"}
 
 // SQL that compares calls.
 const (
+	// AskedWeb are the columns with the content of an HTTP or gRPC request, without server and body.
+	AskedWeb = `protocol, method, path, query_string, host`
 	// Asked are the columns with the content of a request, without its server.
-	Asked = `protocol, method, path, query_string, host, postgresql_query, postgresql_params, redis_key`
+	Asked = AskedWeb + `, postgresql_query, postgresql_params, redis_key`
 	// Thing are the columns of x with the content of a request and its server.
 	Thing = `bn, far, ` + Asked
 	// Carried are the columns that identify one logical request: its body, and the request id or

@@ -25,19 +25,20 @@ type OverviewIn struct {
 // Overview is the answer of get_overview: a first look at a case.
 type Overview struct {
 	ask.Frame
-	Summary    []string         `json:"summary" jsonschema:"summary in sentences"`
-	Calls      int64            `json:"calls" jsonschema:"requests, without handshakes and unknown payload"`
-	Failed     int64            `json:"failed"`
-	Conns      ConnCount        `json:"connections"`
-	Namespaces []string         `json:"namespaces"`
-	Protocols  []ProtocolUse    `json:"protocols" jsonschema:"in use, each with an example"`
-	Services   []MapNode        `json:"services" jsonschema:"most called first"`
-	Edges      []MapEdge        `json:"edges" jsonschema:"busiest first; get_service_map lists all"`
-	Endpoints  []Endpoint       `json:"endpoints" jsonschema:"busiest first; get_api_stats lists all"`
-	Failures   []Failure        `json:"failures" jsonschema:"most frequent first"`
-	External   []ExternalDomain `json:"external_domains"`
-	Ingress    []IngressPoint   `json:"ingress"`
-	NotIP      []bundle.Count   `json:"not_ip" jsonschema:"non-IP packets of the whole case, by kind: arp, lldp, stp, wlan_beacon, or an unsupported link type"`
+	Summary    []string             `json:"summary" jsonschema:"summary in sentences"`
+	Calls      int64                `json:"calls" jsonschema:"requests, without handshakes and unknown payload"`
+	Failed     int64                `json:"failed"`
+	Conns      ConnCount            `json:"connections"`
+	Namespaces []string             `json:"namespaces"`
+	Protocols  []ProtocolUse        `json:"protocols" jsonschema:"in use, each with an example"`
+	Unread     []ask.UndissectedUse `json:"undissected" jsonschema:"connections with payload that no dissector reads, by what it probably is"`
+	Services   []MapNode            `json:"services" jsonschema:"most called first"`
+	Edges      []MapEdge            `json:"edges" jsonschema:"busiest first; get_service_map lists all"`
+	Endpoints  []Endpoint           `json:"endpoints" jsonschema:"busiest first; get_api_stats lists all"`
+	Failures   []Failure            `json:"failures" jsonschema:"most frequent first"`
+	External   []ExternalDomain     `json:"external_domains"`
+	Ingress    []IngressPoint       `json:"ingress"`
+	NotIP      []bundle.Count       `json:"not_ip" jsonschema:"non-IP packets of the whole case, by kind: arp, lldp, stp, wlan_beacon, or an unsupported link type"`
 }
 
 // ConnCount counts connections by how far they could be read.
@@ -161,6 +162,9 @@ func (o *Overview) read(ctx context.Context, c *forensics.Case, w *ask.Window) (
 	}
 	o.Truncated = o.Truncated || more
 	cond, args := w.Connections(c, false)
+	if o.Unread, err = ask.Undissected(ctx, c, cond, args...); err != nil {
+		return err
+	}
 	o.Conns, err = ask.One[ConnCount](ctx, c, `SELECT count(*) AS total, count(encryption) AS encrypted, count(*) FILTER (coalesce(client_opened, 0) + coalesce(server_opened, 0) > 0) AS opened,
 		count(*) FILTER (calls = 0) AS without_calls FROM connections WHERE `+cond, args...)
 	return err
@@ -221,6 +225,9 @@ func (o *Overview) summarize(w *ask.Window) {
 	}
 	if len(names) > 0 {
 		say("Protocols: %s.", strings.Join(names, ", "))
+	}
+	if names = ask.Likely(o.Unread); len(names) > 0 {
+		say("Protocols without a dissector: %s.", strings.Join(names, "; "))
 	}
 	names = nil
 	for _, s := range o.Services[:min(5, len(o.Services))] {

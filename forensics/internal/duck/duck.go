@@ -27,6 +27,7 @@ type Options struct {
 	TempDir     string   // private folder for temporary files; empty: none are written
 	MaxTemp     int64    // bytes that one worker may write there; 0 means 8 GiB
 	Ceiling     int64    // total memory of all workers above which a query is ended; 0: twice MemoryLimit
+	Guard       *Guard   // shared with other databases; nil: one of its own, with Ceiling
 	Dirs        []string // folders with the files that may be read
 }
 
@@ -46,6 +47,9 @@ func (o *Options) fill() {
 	if o.Ceiling <= 0 {
 		o.Ceiling = o.MemoryLimit + max(o.MemoryLimit, leastCeiling)
 	}
+	if o.Guard == nil {
+		o.Guard = NewGuard(o.Ceiling)
+	}
 }
 
 // DB is a database with connections of one kind. It is safe for concurrent use.
@@ -53,6 +57,7 @@ type DB struct {
 	*database
 	kind  int                         // of its connections
 	alone bool                        // its queries share a worker with nobody's
+	asked bool                        // the text of its queries is a user's, see Asked
 	aside *aside                      // of a DB that Aside made
 	ready func(context.Context) error // is called before each query; may be nil
 }
@@ -86,14 +91,23 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 // such as views in schema temp, which hide views of the same name. Connections of d do not see them. It
 // is closed with d.
 func (d *DB) With(begin []string) *DB {
-	return &DB{database: d.database, kind: d.pool.addKind(begin), alone: d.alone}
+	return &DB{database: d.database, kind: d.pool.addKind(begin), alone: d.alone, asked: d.asked}
+}
+
+// Asked returns the same database for queries whose text or conditions a user wrote: a value that
+// their arithmetic cannot hold is a RangeError. In queries that the program made itself, no value of
+// an undamaged table is out of range, so there it is ErrDamaged.
+func (d *DB) Asked() *DB {
+	one := *d
+	one.asked = true
+	return &one
 }
 
 // Alone returns the same database for queries that may crash a worker, fill its memory or not end: none
-// of them shares a worker with another query.
+// of them shares a worker with another query. They are a user's, see Asked.
 func (d *DB) Alone() *DB {
 	one := *d
-	one.alone = true
+	one.alone, one.asked = true, true
 	return &one
 }
 

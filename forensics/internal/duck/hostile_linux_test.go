@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -315,5 +316,49 @@ func TestStrangersLeaveRoom(t *testing.T) {
 	}
 	if n := len(workers(d)); n > maxWorkers {
 		t.Errorf("%d workers", n)
+	}
+}
+
+// TestOneGuardForSeveralDatabases runs a question in each of two databases. A worker at work stays below
+// the ceiling, two do not.
+func TestOneGuardForSeveralDatabases(t *testing.T) {
+	const sql = "select count(*) from range(50000000) where sin(range) > 2"
+	open := func(ceiling int64, guard *Guard) *DB {
+		d, _ := lockedWith(t, Options{MemoryLimit: 256 << 20, Threads: 1, Ceiling: ceiling, Guard: guard})
+		return d.Alone()
+	}
+	ask := func(dbs ...*DB) (refused int32) {
+		var all sync.WaitGroup
+		var n atomic.Int32
+		for _, d := range dbs {
+			all.Go(func() {
+				if _, err := first(d, sql); errors.Is(err, ErrMemory) {
+					n.Add(1)
+				} else if err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		all.Wait()
+		return n.Load()
+	}
+	one, done, peak := open(4<<30, nil), make(chan struct{}), int64(0)
+	go func() { ask(one); close(done) }()
+	for running := true; running; time.Sleep(5 * time.Millisecond) {
+		sum, _ := one.o.Guard.held()
+		peak = max(peak, sum)
+		select {
+		case <-done:
+			running = false
+		default:
+		}
+	}
+	ceiling := peak * 3 / 2
+	if n := ask(open(ceiling, nil), open(ceiling, nil)); n != 0 {
+		t.Errorf("with a guard each, %d were refused, want none", n)
+	}
+	guard := NewGuard(ceiling)
+	if n := ask(open(ceiling, guard), open(ceiling, guard)); n == 0 {
+		t.Error("with one guard, none was refused")
 	}
 }

@@ -36,13 +36,12 @@ type pool struct {
 	kinds    [][]string    // of connections
 	masks    []byte        // a frame of what views mask; nil: not known yet
 	closed   bool
-	ended    chan struct{}
 	leaving  sync.WaitGroup // workers that were told to before it was closed
 }
 
 func newPool(o Options) *pool {
-	p := &pool{o: o, changed: make(chan struct{}), ended: make(chan struct{})}
-	go p.guard()
+	p := &pool{o: o, changed: make(chan struct{})}
+	o.Guard.add(p)
 	return p
 }
 
@@ -238,7 +237,6 @@ func (p *pool) close() error {
 		return nil
 	}
 	p.closed = true
-	close(p.ended)
 	p.notify()
 	var idle []*process
 	for _, w := range p.list {
@@ -247,6 +245,7 @@ func (p *pool) close() error {
 		}
 	}
 	p.mu.Unlock()
+	p.o.Guard.remove(p)
 	var all sync.WaitGroup
 	for _, w := range idle {
 		all.Go(w.leave)

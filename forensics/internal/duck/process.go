@@ -274,7 +274,7 @@ func (w *process) forget(number uint64) {
 
 // exec runs a statement that has no rows to read.
 func (w *process) exec(ctx context.Context, sql string) error {
-	rows, err := begin(ctx, w, &wire.Question{Setup: true, SQL: sql}, func() {})
+	rows, err := begin(ctx, w, &wire.Question{Setup: true, SQL: sql}, false, func() {})
 	if err != nil {
 		return err
 	}

@@ -18,6 +18,7 @@ type Rows struct {
 	answer *answer
 	free   func() // releases the resources of the answer
 	sql    string
+	asked  bool // see DB.Asked
 	batch  wire.Rows
 	shapes []wire.Shape
 	at     int
@@ -45,7 +46,7 @@ func (d *DB) run(ctx context.Context, sql string, args []any, setup bool) (*Rows
 			return nil, explain(ctx, sql, err)
 		}
 		q.Own = d.aside.number
-		return begin(ctx, d.aside.w, &q, func() { d.aside.turn <- struct{}{} })
+		return begin(ctx, d.aside.w, &q, d.asked, func() { d.aside.turn <- struct{}{} })
 	}
 	select {
 	case d.slots <- struct{}{}:
@@ -70,7 +71,7 @@ func (d *DB) once(ctx context.Context, q *wire.Question, alone bool) (*Rows, err
 	if err != nil {
 		return nil, explain(ctx, q.SQL, err)
 	}
-	rows, err := begin(ctx, w, q, nil)
+	rows, err := begin(ctx, w, q, d.asked, nil)
 	if err != nil {
 		d.pool.wear(w, err)
 		d.pool.give(w)
@@ -86,7 +87,7 @@ func (d *DB) once(ctx context.Context, q *wire.Question, alone bool) (*Rows, err
 
 // begin asks a worker. free is called when it is closed, and not if there is none, except
 // for an aside, whose turn it is.
-func begin(ctx context.Context, w *process, q *wire.Question, free func()) (*Rows, error) {
+func begin(ctx context.Context, w *process, q *wire.Question, asked bool, free func()) (*Rows, error) {
 	if ctx.Err() != nil {
 		if q.Own != 0 {
 			free()
@@ -95,12 +96,12 @@ func begin(ctx context.Context, w *process, q *wire.Question, free func()) (*Row
 	}
 	ctx, cut := context.WithCancelCause(ctx)
 	a, err := w.ask(q, cut)
-	r := &Rows{ctx: ctx, cut: cut, answer: a, free: free, sql: q.SQL}
+	r := &Rows{ctx: ctx, cut: cut, answer: a, free: free, sql: q.SQL, asked: asked}
 	if err == nil {
 		err = r.first()
 	}
 	if err != nil {
-		err = explain(ctx, q.SQL, err)
+		err = r.explain(err)
 		cut(nil)
 		if q.Own != 0 {
 			free()
@@ -171,9 +172,19 @@ func (r *Rows) more() bool {
 }
 
 func (r *Rows) fail(err error) bool {
-	r.err = explain(r.ctx, r.sql, err)
+	r.err = r.explain(err)
 	r.batch.N, r.at = 0, 0
 	return false
+}
+
+// explain is the error of the query. No table of a capture makes a value out of range in a query of
+// the program itself.
+func (r *Rows) explain(err error) error {
+	err = explain(r.ctx, r.sql, err)
+	if out := (*RangeError)(nil); !r.asked && errors.As(err, &out) {
+		return &limitError{ErrDamaged, "an impossible value: " + firstLine(out.Msg)}
+	}
+	return err
 }
 
 // Skip skips up to n rows and returns their number.

@@ -95,3 +95,39 @@ func TestKey(t *testing.T) {
 		t.Errorf("the keys of the same content are %s and %s", first, again)
 	}
 }
+
+func TestForget(t *testing.T) {
+	now := time.Now()
+	for _, row := range []struct {
+		what string
+		ages []time.Duration // of a, b, c …
+		most int
+		want string
+	}{
+		{"few and young ones stay", []time.Duration{time.Hour, 300 * 24 * time.Hour}, 5, "a b"},
+		{"old ones go", []time.Duration{time.Hour, 366 * 24 * time.Hour}, 5, "a"},
+		{"the oldest above the limit go", []time.Duration{3 * time.Hour, time.Hour, 2 * time.Hour}, 2, "b c"},
+	} {
+		dir, left := t.TempDir(), ""
+		for i, age := range row.ages {
+			path := filepath.Join(dir, string(rune('a'+i)))
+			if err := os.WriteFile(path, nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Chtimes(path, now.Add(-age), now.Add(-age)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		forget(dir, now, row.most)
+		list, err := os.ReadDir(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range list {
+			left += " " + f.Name()
+		}
+		if left != " "+row.want {
+			t.Errorf("%s: left are%s, want %s", row.what, left, row.want)
+		}
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 )
 
@@ -23,6 +24,33 @@ func MarkVerified(dir string) {
 	_ = os.WriteFile(path, nil, 0o600)
 	now := time.Now()
 	_ = os.Chtimes(path, now, now)
+	forget(filepath.Dir(path), now, maxVerified)
+}
+
+// The bounds of what is remembered: the age of a verification, and how many there are.
+const (
+	verifiedAge = 365 * 24 * time.Hour
+	maxVerified = 10_000
+)
+
+// forget removes the verifications in dir that are too old, and the oldest above most.
+func forget(dir string, now time.Time, most int) {
+	list, err := os.ReadDir(dir)
+	if err != nil {
+		return
+	}
+	var all []fs.FileInfo
+	for _, f := range list {
+		if info, err := f.Info(); err == nil && info.Mode().IsRegular() {
+			all = append(all, info)
+		}
+	}
+	slices.SortFunc(all, func(a, b fs.FileInfo) int { return a.ModTime().Compare(b.ModTime()) })
+	for i, f := range all {
+		if len(all)-i > most || now.Sub(f.ModTime()) > verifiedAge {
+			_ = os.Remove(filepath.Join(dir, f.Name()))
+		}
+	}
 }
 
 // Verified returns when the bundle in the folder dir was verified. ok is false if it was not,

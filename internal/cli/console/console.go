@@ -4,6 +4,7 @@ package console
 
 import (
 	"fmt"
+	"os"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -113,7 +114,23 @@ func Terminal(w any) bool {
 	return f != nil && term.IsTerminal(int(f.Fd()))
 }
 
-// Columns is the width of the terminal w in characters, 0 if w is not a terminal.
+// LeastWidth is how many columns a text takes on any screen.
+const LeastWidth = 40
+
+// Screen is how many columns a text on w may take: those of the terminal, or what COLUMNS says. It is
+// 0 without either.
+func Screen(w any) int {
+	n := Columns(w)
+	if n == 0 {
+		n, _ = strconv.Atoi(os.Getenv("COLUMNS"))
+	}
+	if n <= 0 {
+		return 0
+	}
+	return max(n, LeastWidth)
+}
+
+// Columns is how many characters a line of the terminal w has, 0 if w is none.
 func Columns(w any) int {
 	if !Terminal(w) {
 		return 0

@@ -8,12 +8,14 @@
 package recorder
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"log/slog"
+	"math"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -204,6 +206,7 @@ they ignore the environment variables of recording.
 		return exit.With(err, exit.Usage, "")
 	})
 	f.define(c.Flags())
+	shared.SetHelp(c, func() int { return cmp.Or(console.Screen(c.OutOrStdout()), math.MaxInt) })
 	c.SetHelpCommand(shared.Help(shared.Recorder + " help ring verify"))
 	for _, sub := range []*cobra.Command{
 		doctor.Command(shared.Recorder, func() string { return layoutsFolder(env) }, nil),

@@ -1,15 +1,15 @@
 //go:build unix
 
-package bundle
+package disk
 
 import (
 	"io/fs"
 	"syscall"
 )
 
-// onDisk is the number of names of a file, and how many of its bytes are on disk; -1 if unknown,
+// OnDisk is the number of names of a file, and how many of its bytes are on disk; -1 if unknown,
 // as in a ZIP.
-func onDisk(info fs.FileInfo) (names, bytes int64) {
+func OnDisk(info fs.FileInfo) (names, bytes int64) {
 	s, ok := info.Sys().(*syscall.Stat_t)
 	if !ok {
 		return 1, -1

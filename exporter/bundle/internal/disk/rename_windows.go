@@ -1,4 +1,4 @@
-package bundle
+package disk
 
 import (
 	"errors"
@@ -14,9 +14,9 @@ import (
 // not rename a folder with an open file in it, and virus scanners open newly written files.
 const renameTimeout = 2 * time.Second
 
-// renameNew renames from to to, and fails if to exists. It returns when the new name is on disk,
+// RenameNew renames from to to, and fails if to exists. It returns when the new name is on disk,
 // because Windows cannot sync a folder afterwards.
-func renameNew(from, to string) error {
+func RenameNew(from, to string) error {
 	a, err := windows.UTF16PtrFromString(longPath(from))
 	if err != nil {
 		return &os.LinkError{Op: "rename", Old: from, New: to, Err: err}
@@ -51,15 +51,15 @@ func longPath(p string) string {
 	return `\\?\` + p
 }
 
-// unsupported reports whether a file system does not support syncing.
-func unsupported(err error) bool { return errors.Is(err, windows.ERROR_INVALID_FUNCTION) }
+// Unsupported reports whether a file system does not support syncing.
+func Unsupported(err error) bool { return errors.Is(err, windows.ERROR_INVALID_FUNCTION) }
 
-// readOnly reports whether err means that the file system is read-only.
-func readOnly(err error) bool { return errors.Is(err, windows.ERROR_WRITE_PROTECT) }
+// ReadOnly reports whether err means that the file system is read-only.
+func ReadOnly(err error) bool { return errors.Is(err, windows.ERROR_WRITE_PROTECT) }
 
-// openToSync opens a file for syncing, which requires write permission. A folder cannot be
+// OpenToSync opens a file for syncing, which requires write permission. A folder cannot be
 // synced, so the file is nil.
-func openToSync(p string) (*os.File, error) {
+func OpenToSync(p string) (*os.File, error) {
 	if info, err := os.Lstat(p); err != nil || info.IsDir() {
 		return nil, err
 	}

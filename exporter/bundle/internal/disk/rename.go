@@ -1,9 +1,15 @@
-package bundle
+// Package disk has what bundles need of a file system and what each operating system does in its own
+// way: renaming without replacing, locks, and what a file takes on disk.
+package disk
 
 import (
+	"errors"
 	"fmt"
 	"os"
 )
+
+// ErrExists means that the new name is taken.
+var ErrExists = errors.New("output exists")
 
 // renameChecked checks before it renames. LIMIT: a file or an empty folder that appears at to
 // between check and rename is replaced.

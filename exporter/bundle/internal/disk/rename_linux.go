@@ -1,4 +1,4 @@
-package bundle
+package disk
 
 import (
 	"errors"
@@ -9,9 +9,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// renameNew renames from to to, and fails if to exists: a plain rename would replace an empty
+// RenameNew renames from to to, and fails if to exists: a plain rename would replace an empty
 // folder or a file that appeared meanwhile.
-func renameNew(from, to string) error {
+func RenameNew(from, to string) error {
 	err := unix.Renameat2(unix.AT_FDCWD, from, unix.AT_FDCWD, to, unix.RENAME_NOREPLACE)
 	switch {
 	case err == nil:
@@ -24,12 +24,13 @@ func renameNew(from, to string) error {
 	return &os.LinkError{Op: "rename", Old: from, New: to, Err: err}
 }
 
-// unsupported reports whether a file system does not support syncing.
-func unsupported(err error) bool {
+// Unsupported reports whether a file system does not support syncing.
+func Unsupported(err error) bool {
 	return errors.Is(err, syscall.EINVAL) || errors.Is(err, syscall.ENOTSUP)
 }
 
-func openToSync(p string) (*os.File, error) { return os.Open(p) }
+// OpenToSync opens a file or folder for syncing.
+func OpenToSync(p string) (*os.File, error) { return os.Open(p) }
 
-// readOnly reports whether err means that the file system is read-only.
-func readOnly(err error) bool { return errors.Is(err, syscall.EROFS) }
+// ReadOnly reports whether err means that the file system is read-only.
+func ReadOnly(err error) bool { return errors.Is(err, syscall.EROFS) }

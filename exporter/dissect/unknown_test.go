@@ -1,0 +1,67 @@
+package dissect
+
+import "testing"
+
+// TestUnknownPayloadIsNamed checks what a row says about payload that no dissector reads, and that
+// the connection says the same.
+func TestUnknownPayloadIsNamed(t *testing.T) {
+	for _, tt := range []struct {
+		what           string
+		port           uint16
+		client, server string
+		want           string // protocol, evidence, summary
+	}{
+		{"a banner", 2222, "", "SSH-2.0-x\r\n", `ssh content ssh, by its first bytes: "SSH-2.0-x", 0 bytes sent, 11 received`},
+		{"a port", 3306, "\x00\x01\x02\x03\x04", "", "mysql port tcp port 3306, mysql likely: 0001020304, 5 bytes sent, 0 received"},
+		{"neither", 9, "QUIT now\n", "", ` tcp payload: "QUIT…", 9 bytes sent, 0 received`},
+		{"a banner behind a PROXY header", 9, "PROXY TCP4 10.0.0.1 10.0.0.2 4000 22\r\nSSH-2.0-x\r\n", "", `ssh content ssh, by its first bytes: "PROXY…", 49 bytes sent, 0 received`},
+		{"nothing behind a PROXY header", 3306, "PROXY TCP4 10.0.0.1 10.0.0.2 4000 22\r\n", "", ` tcp payload: "PROXY…", 38 bytes sent, 0 received`},
+	} {
+		g := &recordingSink{}
+		c := claimEngine(t, g).NewConn(Info{Transport: TCP, ServerPort: tt.port, RolesKnown: true, ConnectUs: -1})
+		c.Data(ToClient, []byte(tt.server), Packet{})
+		c.Data(ToServer, []byte(tt.client), Packet{No: 1})
+		c.Close(EndFin, Packet{No: 2})
+		if len(g.calls) != 1 {
+			t.Errorf("%s: %d rows", tt.what, len(g.calls))
+			continue
+		}
+		row := g.calls[0].Row.(*Unknown)
+		got := row.Likely.V + " " + row.Evidence.V + " " + row.Summary
+		if row.Likely.V == "" {
+			got = " " + row.Summary
+		}
+		if got != tt.want {
+			t.Errorf("%s:\n got %s\nwant %s", tt.what, got, tt.want)
+		}
+		if l := c.Likely(); l.Protocol != row.Likely.V || string(l.By) != row.Evidence.V {
+			t.Errorf("%s: the connection says %+v", tt.what, l)
+		}
+	}
+}
+
+// TestPortOfAKnownProtocol checks a connection whose protocol is detected after the rest of a message:
+// the port does not name another one.
+func TestPortOfAKnownProtocol(t *testing.T) {
+	g := &recordingSink{}
+	c := claimEngine(t, g).NewConn(Info{Transport: TCP, ServerPort: 3306, ConnectUs: -1})
+	c.Data(ToServer, []byte("\x00\x01\x02\x03\x04"), Packet{})
+	c.Data(ToServer, []byte("hello\n"), Packet{No: 1})
+	c.Close(EndFin, Packet{No: 2})
+	if len(g.calls) != 2 || c.Likely().Protocol != "" {
+		t.Errorf("%d rows, likely %+v", len(g.calls), c.Likely())
+	}
+}
+
+// TestUpgradeNamesWhatFollows checks payload after an upgrade to a protocol without a dissector.
+func TestUpgradeNamesWhatFollows(t *testing.T) {
+	g := &recordingSink{}
+	c := claimEngine(t, g).NewConn(Info{Transport: TCP, ServerPort: 3306, RolesKnown: true, ConnectUs: -1})
+	c.Upgrade("ws", nil)
+	c.switchOver()
+	c.Data(ToServer, []byte("\x81\x85\x37\xfa\x21\x3d"), Packet{})
+	c.Close(EndFin, Packet{No: 1})
+	if len(g.calls) != 1 || g.calls[0].Row.Base().Summary != "ws, by the request before it: 818537fa213d, 6 bytes sent, 0 received" {
+		t.Errorf("rows %v", g.calls)
+	}
+}
