@@ -158,7 +158,6 @@ type Conn struct {
 	quiet    bool   // a withdrawn dissector is being closed: its rows are dropped
 	shed     bool   // an anomaly already says that calls were cut
 	last     Dir    // direction of the latest bytes
-	shed     bool   // an anomaly already says that calls were cut
 	claim    *claim // nil if the protocol is certain
 	refused  []refusal
 	upgrade  *upgrade
