@@ -29,6 +29,7 @@ const (
 	dnsAddress    = "127.0.0.1:5353"
 	closedAddress = "127.0.0.1:9"
 	farAddress    = "10.9.0.2:8080"
+	gapAddress    = "127.0.0.1:7777"
 )
 
 // Names of the program's roles; the recorder must find them as owners.
@@ -45,6 +46,7 @@ var roles = map[string]func(args []string) error{
 	},
 	"dnsclient":  func([]string) error { return ask(dnsAddress, 5) },
 	"lostclient": func([]string) error { return lose(closedAddress) },
+	"gapclient":  func([]string) error { return datagrams(gapAddress, gapPackets) },
 }
 
 func play(name string, args []string) error {
