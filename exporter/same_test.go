@@ -3,6 +3,7 @@ package exporter
 import (
 	"bytes"
 	"context"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -140,4 +141,17 @@ func TestPipeGivesTheSameRows(t *testing.T) {
 			t.Errorf("%s: accounts or hash differ", filepath.Base(path))
 		}
 	}
+}
+
+// TestRoundsInPartsAreTheSame has packets of so many calls that shards wait for room.
+func TestRoundsInPartsAreTheSame(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "pings.pcap")
+	data, err := io.ReadAll(newFrames(200, pings))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	sameBytes(t, []string{file})
 }

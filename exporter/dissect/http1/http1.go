@@ -54,13 +54,6 @@ func Protocol() *dissect.Protocol {
 	}
 }
 
-// columns are those that a request fills.
-type columns struct {
-	method, version, target, host, path, query table.Opt[string]
-	headersSize                                table.Opt[int64]
-	ahead                                      int32
-}
-
 // call is a pending request, or a response without a request.
 type call struct {
 	columns   columns
@@ -176,16 +169,6 @@ func (k *conn) next() *call {
 
 // calls reuses records across connections, because most connections are idle.
 var calls = sync.Pool{New: func() any { return &call{} }}
-
-// open makes the row of a call.
-func (c *call) open() *Row {
-	if c.row == nil {
-		l := &c.columns
-		c.row = &Row{Version: l.version, Target: l.target, Ahead: l.ahead}
-		c.row.Method, c.row.Host, c.row.Path, c.row.Query, c.row.RequestHeadersSize = l.method, l.host, l.path, l.query, l.headersSize
-	}
-	return c.row
-}
 
 // Memory of a pending call in addition to the text of its heads.
 const (

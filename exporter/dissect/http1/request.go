@@ -11,6 +11,23 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
+// columns are those that a request fills.
+type columns struct {
+	method, version, target, host, path, query table.Opt[string]
+	headersSize                                table.Opt[int64]
+	ahead                                      int32
+}
+
+// open makes the row of a call.
+func (c *call) open() *Row {
+	if c.row == nil {
+		l := &c.columns
+		c.row = &Row{Version: l.version, Target: l.target, Ahead: l.ahead}
+		c.row.Method, c.row.Host, c.row.Path, c.row.Query, c.row.RequestHeadersSize = l.method, l.host, l.path, l.query, l.headersSize
+	}
+	return c.row
+}
+
 // leading counts the line ends before a start line, RFC 9112 section 2.2.
 func leading(b []byte) int {
 	n := 0

@@ -29,6 +29,18 @@ func (s *Shard) SetBudget(n int) {
 	s.streamLimit = limit
 }
 
+// SetOutlet says where rows go if a round leaves more of them than limit bytes: drain returns
+// once the batch has room again. Without it, a batch has no limit.
+func (s *Shard) SetOutlet(limit int, drain func()) { s.rowLimit, s.drain = limit, drain }
+
+// makeRoom has the rows passed on if they take too much.
+func (s *Shard) makeRoom() {
+	if s.drain != nil && s.out.size > s.rowLimit {
+		s.out.mark()
+		s.drain()
+	}
+}
+
 // expire closes at most so many connections that were silent too long.
 func (s *Shard) expire(last dissect.Packet, left int) {
 	for _, l := range [...]struct {

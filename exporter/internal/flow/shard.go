@@ -104,18 +104,6 @@ func (s *Shard) Run(packets []Packet, mine []int32, out *Batch) {
 	s.out = nil
 }
 
-// SetOutlet says where rows go if a round leaves more of them than limit bytes: drain returns
-// once the batch has room again. Without it, a batch has no limit.
-func (s *Shard) SetOutlet(limit int, drain func()) { s.rowLimit, s.drain = limit, drain }
-
-// makeRoom has the rows passed on if they take too much.
-func (s *Shard) makeRoom() {
-	if s.drain != nil && s.out.size > s.rowLimit {
-		s.out.mark()
-		s.drain()
-	}
-}
-
 // Expire closes what was silent too long at capture time now, which must be the same
 // for every shard at the end of a round.
 func (s *Shard) Expire(now int64, last dissect.Packet, out *Batch) {
