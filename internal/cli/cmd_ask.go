@@ -59,7 +59,7 @@ func (e *env) cmdQuestion(q ask.Question) *cobra.Command {
 		Short:             q.Title,
 		Long:              q.Doc,
 		ValidArgsFunction: completeBundles,
-		Args:              command.Wanted(cobra.MinimumNArgs(1)),
+		Args:              command.CheckArgs(cobra.MinimumNArgs(1)),
 	}
 	c.RunE = func(c *cobra.Command, args []string) error {
 		e.running = true

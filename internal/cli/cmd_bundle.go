@@ -23,20 +23,22 @@ import (
 )
 
 type bundleFlags struct {
-	output    string
-	kube      []string
-	hosts     []string
-	keys      keyFlags
-	embedKeys bool
-	keysTo    []string
-	filter    string
-	from, to  string
-	decodeAs  []string
-	jobs      int
-	memory    size
-	note      string
-	anonymous bool
-	strict    bool
+	output       string
+	kube         []string
+	hosts        []string
+	keys         keyFlags
+	embedKeys    bool
+	keysTo       []string
+	filter       string
+	from, to     string
+	decodeAs     []string
+	jobs         int
+	memory       size
+	note         string
+	caseID       string
+	organization string
+	anonymous    bool
+	strict       bool
 }
 
 func (e *env) cmdBundle() *cobra.Command {

@@ -37,7 +37,7 @@ entries.`,
 		Args: cobra.ArbitraryArgs,
 	}
 	for _, sub := range []*cobra.Command{e.cmdCustodyShow(), e.cmdCustodyAdd()} {
-		sub.Args = command.Wanted(sub.Args)
+		sub.Args = command.CheckArgs(sub.Args)
 		c.AddCommand(sub)
 	}
 	return c

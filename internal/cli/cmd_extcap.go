@@ -70,7 +70,7 @@ Recording needs the same rights as pcapsule record.`,
 	fl.BoolVar(&f.headersOnly, "headers-only", false, "setting: keep only network and transport headers")
 	fl.BoolVar(&f.noOwners, "no-owners", false, "setting: do not find the owners of sockets")
 	install := e.cmdExtcapInstall()
-	install.Args = command.Wanted(install.Args)
+	install.Args = command.CheckArgs(install.Args)
 	c.AddCommand(install)
 	return c
 }

@@ -56,7 +56,7 @@ type infoResult struct {
 	Failed     map[string]int64     `json:"failed_calls"`
 	Unread     []ask.UndissectedUse `json:"undissected"`
 	Accounts   bundle.Accounts      `json:"accounts"`
-	Coverage   []infoHole           `json:"holes"`
+	Coverage   []infoGap            `json:"holes"`
 	Talkers    []talker             `json:"top_talkers"`
 	NotIP      []bundle.Count       `json:"not_ip"` // packets that are not IP, by kind
 	Anomalies  []infoCount          `json:"anomalies"`

@@ -37,7 +37,7 @@ from pcapsule/macros.kfl in the configuration folder ($XDG_CONFIG_HOME or ~/.con
 		Args: cobra.ArbitraryArgs,
 	}
 	for _, sub := range []*cobra.Command{e.cmdKFLCheck(), e.cmdKFLFmt(), e.cmdKFLExplain(), e.cmdKFLComplete(), e.cmdKFLFields()} {
-		sub.Args = command.Wanted(sub.Args)
+		sub.Args = command.CheckArgs(sub.Args)
 		run := sub.RunE
 		sub.RunE = func(c *cobra.Command, args []string) error { return e.questionError(run(c, args)) }
 		c.AddCommand(sub)

@@ -28,15 +28,16 @@ import (
 	"github.com/pcapsule/pcapsule/report"
 )
 
-// answering are the flags of commands that answer assistants.
-type answering struct {
-	exportDir, redact, tools, audit string
-	ring, snapshots                 string
-	secrets, show, packets          bool
-	allow                           []string
-	deadline                        time.Duration
-	parallel                        int
-	memory, temp, keep              size
+// answerFlags are the flags of commands that serve answers to assistants.
+type answerFlags struct {
+	exportDir, redact, tools string
+	ring, snapshots          string
+	secrets, show, packets   bool
+	allow                    []string
+	deadline                 time.Duration
+	parallel                 int
+	memory, temp, keep       size
+	access                   *accesslog.Log
 }
 
 func (a *answerFlags) flags(c *cobra.Command) {
@@ -69,7 +70,7 @@ func (a *answerFlags) server(ctx context.Context, paths []string, warn func(form
 	if a.keep == 0 {
 		a.keep = -1
 	}
-	o := mcp.Options{Keep: int(a.keep), Release: version.Release, Questions: findings.Questions(), Packets: a.packets, Tools: a.tools, ExportDir: a.exportDir, Allow: a.allow, Deadline: a.deadline, Parallel: a.parallel, Report: renderReport}
+	o := mcp.Options{Keep: int(a.keep), Release: version.Release, Questions: findings.Questions(), Packets: a.packets, Tools: a.tools, ExportDir: a.exportDir, Allow: a.allow, Deadline: a.deadline, Parallel: a.parallel, Report: renderReport, AccessLog: a.access}
 	if !a.secrets {
 		o.Policy = redact.Default()
 		if a.redact != "" {

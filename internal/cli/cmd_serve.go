@@ -15,7 +15,7 @@ import (
 
 // serveFlags are the flags of serve.
 type serveFlags struct {
-	answering
+	answerFlags
 	addr, tokens, cert, key   string
 	hosts, origins            []string
 	url, issuer, issuerKeys   string

@@ -60,10 +60,10 @@ func completeCalls(c *cobra.Command, args []string, word string) ([]string, cobr
 	return list, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveKeepOrder
 }
 
-// nameFlags are the flags of questions that take the name of an end of calls.
+// nameFlags are the flags of questions that take the name of an endpoint.
 var nameFlags = []string{"service", "client", "server", "src", "dst", "workload", "via"}
 
-// completeNames offers services and workloads, and the names of other ends, of the bundles that stand before the flag.
+// completeNames offers services and workloads, and the names of other endpoints, of the bundles before the flag.
 func completeNames(_ *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
 	rows, _ := rowsOf(args, `SELECT DISTINCT unnest([service, workload, CASE WHEN service IS NULL AND workload IS NULL THEN name END]) AS name, namespace FROM endpoints ORDER BY ALL`)
 	var list []string
@@ -83,7 +83,7 @@ func rowsOf(args []string, sql string) (rows [][]any, ok bool) {
 	if len(args) == 0 {
 		return nil, false
 	}
-	if kind, _ := sortOf(args[0]); kind == aCapture {
+	if kind, _ := kindOf(args[0]); kind == aCapture {
 		return nil, false
 	}
 	ctx, stop := context.WithTimeout(context.Background(), completionTime)

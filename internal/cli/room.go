@@ -27,12 +27,13 @@ type room struct {
 	opened       atomic.Int64
 }
 
-// room makes a folder for what does not fit into memory. Where that cannot be, questions
-// that need it fail, and it says so.
-func (a *answering) room(warn func(format string, args ...any)) *room {
-	r := &room{memory: int64(a.memory), temp: int64(a.temp), ceiling: int64(a.memory + max(a.memory, leastAbove))}
+// room makes a folder for what does not fit into memory. If that fails it prints a warning,
+// and questions that need the folder fail.
+func (a *answerFlags) room(warn func(format string, args ...any)) *room {
+	r := &room{memory: int64(a.memory), temp: int64(a.temp), ceiling: int64(a.memory + max(a.memory, minHeadroom))}
 	r.guard = forensics.NewGuard(r.ceiling)
-	// The collector works harder as its quarter is used up; GOMEMLIMIT says otherwise.
+	// The collector runs more often when a quarter of the limit is used, unless GOMEMLIMIT
+	// is set.
 	if debug.SetMemoryLimit(-1) == math.MaxInt64 {
 		debug.SetMemoryLimit(max(r.memory/4, minHeap))
 	}

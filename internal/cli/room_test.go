@@ -10,7 +10,7 @@ func TestCasesShareTheRoom(t *testing.T) {
 	t.Setenv("TMPDIR", t.TempDir())
 	var warned []string
 	warn := func(format string, _ ...any) { warned = append(warned, format) }
-	r := (&answering{memory: 1 << 30, temp: 100 << 20}).room(warn)
+	r := (&answerFlags{memory: 1 << 30, temp: 100 << 20}).room(warn)
 	a, b := r.options(), r.options()
 	if a.MemoryLimit != 1<<30 || a.MaxTemp != 100<<20 || a.Ceiling != 2<<30 || a.TempDir == "" || a.TempDir == b.TempDir || filepath.Dir(a.TempDir) != r.dir {
 		t.Errorf("%+v, %+v", a, b)
@@ -26,14 +26,14 @@ func TestCasesShareTheRoom(t *testing.T) {
 	if _, err := os.Stat(r.dir); !os.IsNotExist(err) {
 		t.Errorf("the folder is left behind: %v", err)
 	}
-	if o := (&answering{memory: 1 << 30, temp: 0}).room(warn).options(); o.TempDir != "" || len(warned) > 0 {
+	if o := (&answerFlags{memory: 1 << 30, temp: 0}).room(warn).options(); o.TempDir != "" || len(warned) > 0 {
 		t.Errorf("%+v, %q; want no folder", o, warned)
 	}
-	if o := (&answering{memory: 1 << 30, temp: 100 << 20, ring: "ring"}).room(warn).options(); o.MemoryLimit != 512<<20 || o.MaxTemp != 50<<20 {
+	if o := (&answerFlags{memory: 1 << 30, temp: 100 << 20, ring: "ring"}).room(warn).options(); o.MemoryLimit != 512<<20 || o.MaxTemp != 50<<20 {
 		t.Errorf("%+v; want half for each dissection", o)
 	}
 	t.Setenv("TMPDIR", filepath.Join(t.TempDir(), "nosuch"))
-	if o := (&answering{memory: 1 << 30, temp: 100 << 20}).room(warn).options(); o.TempDir != "" || len(warned) != 1 {
+	if o := (&answerFlags{memory: 1 << 30, temp: 100 << 20}).room(warn).options(); o.TempDir != "" || len(warned) != 1 {
 		t.Errorf("%+v, %q; want a warning", o, warned)
 	}
 }

@@ -9,7 +9,7 @@ import (
 // Widths of output for people, in columns.
 const (
 	fileWidth = 120 // without a terminal
-	mostWidth = 240
+	maxWidth  = 240
 )
 
 // screen is the maximum width of a table: that of the terminal, or COLUMNS. 0 means no
