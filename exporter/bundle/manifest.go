@@ -25,6 +25,7 @@ const (
 type Manifest struct {
 	SchemaVersion int               `json:"schema_version"`
 	Tool          Tool              `json:"tool"`
+	Derived       *Derived          `json:"derived,omitempty"` // if it was made from another bundle
 	Options       map[string]string `json:"options"` // those that change data; keys as on the command line
 	Inputs        []Input           `json:"inputs"`
 	SideInputs    []SideInput       `json:"side_inputs"`

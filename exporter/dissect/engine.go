@@ -61,6 +61,7 @@ type Engine struct {
 	spanDecoded int64
 	kept        int64
 	repanic     bool
+	trace       bool // see Trace
 
 	ranked    ranked
 	relieving bool // prevents nested calls of relieve

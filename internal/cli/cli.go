@@ -189,6 +189,7 @@ func (e *env) commands() []*cobra.Command {
 		e.cmdVerify(),
 		e.cmdSeal(),
 		e.cmdTimestamp(),
+		e.cmdRedact(),
 		e.cmdCustody(),
 		ringcmd.Command(command.Pcapsule, version.Release),
 		e.cmdSnapshot(),

@@ -43,6 +43,11 @@ func (t BlockType) isFrame() bool {
 	return false
 }
 
+// isPacket reports whether such a block holds a packet.
+func (t BlockType) isPacket() bool {
+	return t == BlockEnhanced || t == BlockSimple || t == BlockPacket
+}
+
 // isKnown reports whether a scan for the next block after damage may start at such a
 // type. Unknown types are read where they stand in order, but they are no landmark.
 func (t BlockType) isKnown() bool {

@@ -67,7 +67,8 @@ type Reader struct {
 	damage   []Damage
 	total    DamageTotal
 
-	pass func(typ BlockType, off, size int64, blk []byte) // sees what Strip must know of
+	pass    func(typ BlockType, off, size int64, blk []byte) // sees what Strip must know of
+	passAll bool                                             // and every block that is no packet
 }
 
 // NewReader tells the format from the first bytes of src. It answers

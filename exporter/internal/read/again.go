@@ -30,6 +30,14 @@ func OfBundle(b *bundle.Bundle) (*Inputs, error) {
 	return in, nil
 }
 
+// Keep makes a run copy the packets of a bundle's inputs into the bundle that it makes, as for
+// other captures.
+func (in *Inputs) Keep() {
+	for _, x := range in.files {
+		x.keep = true
+	}
+}
+
 // sidesOf assigns the side files kept in a bundle to its inputs.
 func sidesOf(b *bundle.Bundle, sources *Inputs) {
 	for _, s := range b.Manifest.SideInputs {
