@@ -62,15 +62,12 @@ func (d *Draft) Add(rel string, data []byte) error {
 // the draft before it gets its name; if it returns an error, nothing is left behind. The errors
 // are those of Run.
 func Derive(ctx context.Context, b *bundle.Bundle, output string, o Options, accept func(*Draft) error) (*bundle.Manifest, error) {
-	kube, hosts, keys, embed := o.Kube, o.Hosts, o.Keys, o.EmbedKeys
+	kube, hosts := o.Kube, o.Hosts
 	o, err := optionsOf(b, o)
 	if err != nil {
 		return nil, err
 	}
-	o.Kube, o.Hosts, o.EmbedKeys = append(o.Kube, kube...), hosts, o.EmbedKeys || embed
-	if len(keys) > 0 && len(o.Keys) == 0 {
-		o.Keys = keys
-	}
+	o.Kube, o.Hosts = append(o.Kube, kube...), hosts
 	sources, err := read.OfBundle(b)
 	if err != nil {
 		return nil, err
@@ -83,9 +80,6 @@ func Derive(ctx context.Context, b *bundle.Bundle, output string, o Options, acc
 	defer to.Abort()
 	defer context.AfterFunc(ctx, to.Abort)()
 	m, err := build(ctx, sources, to, o)
-	if err == nil && b.Manifest.Decrypted() {
-		err = to.Private()
-	}
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}

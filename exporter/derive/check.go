@@ -39,7 +39,7 @@ func (x *redaction) check(ctx context.Context, d *exporter.Draft) error {
 	}
 	for i := range d.Manifest.Inputs {
 		in := &d.Manifest.Inputs[i]
-		list, err := pass(ctx, d.Path(in.Path), nil, x.s.search, nil, nil)
+		list, err := pass(ctx, d.Path(in.Path), x.s.search, nil, nil)
 		if err != nil {
 			return err
 		}
@@ -217,7 +217,7 @@ func (c *checking) mark(ctx context.Context, tables map[string][]string) error {
 	if len(c.conns) == 0 && len(c.raw) == 0 {
 		return nil
 	}
-	flows, err := flowsOf(ctx, tables, c.conns)
+	flows, _, err := flowsOf(ctx, tables, c.conns)
 	if err != nil {
 		return err
 	}
@@ -225,12 +225,12 @@ func (c *checking) mark(ctx context.Context, tables map[string][]string) error {
 	for _, r := range c.raw {
 		raw[r] = true
 	}
-	return eachPacket(ctx, tables, func(no, index int64, file int32, flow int64) {
+	return eachPacket(ctx, tables, func(p *packetRow) {
 		switch {
-		case flows[flow]:
-			c.s.blank[no] = c.s.rule("connection")
-		case raw[rawLeft{file, index}]:
-			c.s.blank[no] = c.s.rule("message")
+		case flows[p.flow]:
+			c.s.blank[p.no] = c.s.rule("connection")
+		case raw[rawLeft{p.file, p.index}]:
+			c.s.blank[p.no] = c.s.rule("message")
 		}
 	})
 }

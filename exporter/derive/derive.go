@@ -24,6 +24,9 @@ import (
 // ErrNothing says that a policy finds nothing, or a cut keeps nothing.
 var ErrNothing = errors.New("nothing matches")
 
+// ErrChanged says that a bundle's packets changed while they were read, or were changed before.
+var ErrChanged = errors.New("the packets are not those of the manifest")
+
 // Options of a derived bundle.
 type Options struct {
 	exporter.Options
@@ -80,7 +83,7 @@ func (s *source) packets(i int, e *fileEdit) (said pcapng.Rewritten, err error) 
 	if err != nil {
 		return said, err
 	}
-	if said, err = e.write(s.b.Path(in.Path), to); err != nil {
+	if said, err = e.write(s.b.Path(in.Path), to, in.SHA256); err != nil {
 		return said, fmt.Errorf("writing %s: %w", in.Path, err)
 	}
 	// It is now a file of its own, which was never compressed.

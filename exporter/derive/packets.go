@@ -3,8 +3,6 @@ package derive
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"fmt"
 	"io"
 	"os"
 	"runtime"
@@ -13,7 +11,6 @@ import (
 	"sync"
 	"unsafe"
 
-	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/exporter/decode"
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
 )
@@ -153,23 +150,14 @@ func wordByte(c byte) bool {
 	return c >= '0' && c <= '9' || c|0x20 >= 'a' && c|0x20 <= 'z' || c == '_'
 }
 
-// ErrChanged says that a bundle's packets changed while they were read, or were changed before.
-var ErrChanged = fmt.Errorf("the packets are not those of the manifest")
-
-// pass searches one packet file and returns the changes, in order. It fails with ErrChanged if the
-// file is not the one that sum describes.
-func pass(ctx context.Context, path string, sum *bundle.Digest, search *searcher, targets map[int64]*target, raw func() func(string)) ([]change, error) {
+// pass searches one packet file and returns the changes, in order.
+func pass(ctx context.Context, path string, search *searcher, targets map[int64]*target, raw func() func(string)) ([]change, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	hash := sha256.New()
-	var src io.Reader = f
-	if sum != nil {
-		src = io.TeeReader(f, hash)
-	}
-	r, err := pcapng.NewReader(src, pcapng.Options{})
+	r, err := pcapng.NewReader(f, pcapng.Options{})
 	if err != nil {
 		return nil, err
 	}
@@ -215,14 +203,6 @@ func pass(ctx context.Context, path string, sum *bundle.Digest, search *searcher
 		}
 	}
 	wg.Wait()
-	if sum != nil {
-		if _, err := io.Copy(hash, f); err != nil {
-			return nil, err
-		}
-		if bundle.Digest(hash.Sum(nil)) != *sum {
-			return nil, fmt.Errorf("%s: %w", path, ErrChanged)
-		}
-	}
 	var all []change
 	for _, w := range workers {
 		all = append(all, w.changes...)

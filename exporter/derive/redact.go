@@ -148,7 +148,7 @@ func (x *redaction) packets(ctx context.Context) error {
 			if attempt == 0 {
 				raw = x.raw
 			}
-			if list[i], err = pass(ctx, x.b.Path(m.Inputs[i].Path), &m.Inputs[i].SHA256, x.s.search, targets[m.Inputs[i].FileID], raw); err != nil {
+			if list[i], err = pass(ctx, x.b.Path(m.Inputs[i].Path), x.s.search, targets[m.Inputs[i].FileID], raw); err != nil {
 				return err
 			}
 		}

@@ -2,11 +2,14 @@ package derive
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/binary"
 	"hash/crc32"
+	"io"
 	"os"
 	"slices"
 
+	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/exporter/decode"
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
 	"github.com/pcapsule/pcapsule/recorder/workload"
@@ -20,15 +23,15 @@ type fileEdit struct {
 	changes  []change               // in order
 	keep     func(index int64) bool // of packets
 	text     func(b []byte)         // replaces values in texts of blocks; nil leaves blocks as they are
-	comments bool                   // keep comments on packets
-	whole    bool                   // keep blocks that may hold secrets, and every comment
+	comments bool                   // keep every comment
 
 	changed int64           // packets that differ now
 	rules   map[int32]int64 // of them, by rule
 }
 
-// write writes a packet file again. Checksums that were right stay right.
-func (e *fileEdit) write(from, to string) (said pcapng.Rewritten, err error) {
+// write writes a packet file again. Checksums that were right stay right. It fails with ErrChanged
+// if the file is not the one of the hash.
+func (e *fileEdit) write(from, to string, sum bundle.Digest) (said pcapng.Rewritten, err error) {
 	in, err := os.Open(from)
 	if err != nil {
 		return said, err
@@ -47,7 +50,19 @@ func (e *fileEdit) write(from, to string) (said pcapng.Rewritten, err error) {
 	x := &rewriter{fileEdit: e, left: e.changes}
 	x.d = decode.New(decode.Options{})
 	x.d.OnSum = func(s decode.Sum) { x.sums = append(x.sums, s) }
-	return pcapng.Rewrite(out, in, pcapng.Edit{Packet: x.packet, Block: x.block, Comment: x.comment})
+	hash := sha256.New()
+	src := io.TeeReader(in, hash)
+	said, err = pcapng.Rewrite(out, src, pcapng.Edit{Packet: x.packet, Block: x.block, Comment: x.comment})
+	if err != nil {
+		return said, err
+	}
+	if _, err := io.Copy(io.Discard, src); err != nil {
+		return said, err
+	}
+	if bundle.Digest(hash.Sum(nil)) != sum {
+		return said, ErrChanged
+	}
+	return said, nil
 }
 
 type rewriter struct {
@@ -159,9 +174,6 @@ func (x *rewriter) crc(data []byte, set bool) bool {
 
 // block leaves out what may hold keys or anything else that no dissector reads.
 func (x *rewriter) block(typ pcapng.BlockType, body []byte) bool {
-	if x.whole {
-		return true
-	}
 	switch typ {
 	case pcapng.BlockSection, pcapng.BlockInterface, pcapng.BlockNames, pcapng.BlockStatistics:
 		if x.text != nil {
@@ -175,7 +187,7 @@ func (x *rewriter) block(typ pcapng.BlockType, body []byte) bool {
 // comment keeps comments from which identities are read.
 func (x *rewriter) comment(typ pcapng.BlockType, text []byte) bool {
 	switch {
-	case x.whole:
+	case x.comments:
 		return true
 	case typ == pcapng.BlockInterface:
 		_, ok := workload.ParseInterfaceComment(string(text))
@@ -183,5 +195,5 @@ func (x *rewriter) comment(typ pcapng.BlockType, text []byte) bool {
 	case typ == pcapng.BlockSection:
 		return len(text) > 0 && text[0] == '{' // of a segment
 	}
-	return x.comments
+	return false
 }

@@ -2,6 +2,7 @@ package derive
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"path"
@@ -147,27 +148,59 @@ func locate(ctx context.Context, tables map[string][]string, want map[int64]bool
 	if len(want) == 0 {
 		return found, nil
 	}
-	err := eachPacket(ctx, tables, func(no, index int64, file int32, _ int64) {
-		if want[no] {
-			found[no] = whereIs{file, index}
+	err := eachPacket(ctx, tables, func(p *packetRow) {
+		if want[p.no] {
+			found[p.no] = whereIs{p.file, p.index}
 		}
 	})
 	return found, err
 }
 
-// eachPacket visits table packets; flow is -1 for a packet of none.
-func eachPacket(ctx context.Context, tables map[string][]string, visit func(no, index int64, file int32, flow int64)) error {
-	columns := []string{"packet_no", "file_id", "file_index", "flow_id"}
-	rows, err := parts.ReadRows(tables["packets"], func(name string, _ table.Kind) bool { return slices.Contains(columns, name) })
+// packetRow is a row of table packets.
+type packetRow struct {
+	no, index, ts int64
+	file          int32
+	flow          int64 // -1 for a packet of none
+}
+
+// eachPacket visits table packets.
+func eachPacket(ctx context.Context, tables map[string][]string, visit func(p *packetRow)) error {
+	return eachRow(ctx, tables["packets"], []string{"packet_no", "file_id", "file_index", "flow_id", "ts_ns"}, func(v []any) error {
+		p := packetRow{flow: -1}
+		var ok [4]bool
+		p.no, ok[0] = v[0].(int64)
+		p.file, ok[1] = v[1].(int32)
+		p.index, ok[2] = v[2].(int64)
+		p.ts, ok[3] = v[4].(int64)
+		if flow, there := v[3].(int64); there {
+			p.flow = flow
+		}
+		if ok != [4]bool{true, true, true, true} {
+			return errors.New("table packets has a row without a place")
+		}
+		visit(&p)
+		return nil
+	})
+}
+
+// eachRow visits some columns of a table, in the order of their names here.
+func eachRow(ctx context.Context, files, columns []string, visit func(values []any) error) error {
+	rows, err := parts.ReadRows(files, func(name string, _ table.Kind) bool { return slices.Contains(columns, name) })
 	if err != nil {
 		return err
 	}
 	defer rows.Close()
-	at := map[string]int{}
-	for i, c := range rows.Columns {
-		at[c] = i
+	if len(rows.Columns) == 0 {
+		return nil
+	}
+	order := make([]int, len(columns))
+	for i, c := range columns {
+		if order[i] = slices.Index(rows.Columns, c); order[i] < 0 {
+			return fmt.Errorf("no column %s", c)
+		}
 	}
 	var values []any
+	sorted := make([]any, len(columns))
 	for n := 0; ; n++ {
 		if n%4096 == 0 && ctx.Err() != nil {
 			return context.Cause(ctx)
@@ -178,44 +211,30 @@ func eachPacket(ctx context.Context, tables map[string][]string, visit func(no, 
 		if err != nil {
 			return err
 		}
-		no, ok1 := values[at["packet_no"]].(int64)
-		file, ok2 := values[at["file_id"]].(int32)
-		index, ok3 := values[at["file_index"]].(int64)
-		flow, ok := values[at["flow_id"]].(int64)
-		if !ok {
-			flow = -1
+		for i, k := range order {
+			sorted[i] = values[k]
 		}
-		if !ok1 || !ok2 || !ok3 {
-			return fmt.Errorf("table packets has a row without a place")
+		if err := visit(sorted); err != nil {
+			return err
 		}
-		visit(no, index, file, flow)
 	}
 }
 
-// flowsOf lists the flows of connections.
-func flowsOf(ctx context.Context, tables map[string][]string, conns map[int64]bool) (map[int64]bool, error) {
-	flows := map[int64]bool{}
-	if len(conns) == 0 {
-		return flows, nil
-	}
-	rows, err := parts.ReadRows(tables["flows"], func(name string, _ table.Kind) bool { return name == "flow_id" || name == "conn_id" })
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var values []any
-	for ctx.Err() == nil {
-		if values, err = rows.Next(values); err == io.EOF {
-			return flows, nil
-		}
-		if err != nil {
-			return nil, err
-		}
-		flow, _ := values[slices.Index(rows.Columns, "flow_id")].(int64)
-		conn, _ := values[slices.Index(rows.Columns, "conn_id")].(int64)
-		if conns[conn] {
+// flowsOf lists the flows of connections, and their addresses. Without conns it lists all.
+func flowsOf(ctx context.Context, tables map[string][]string, conns map[int64]bool) (flows map[int64]bool, addrs map[string]bool, err error) {
+	flows, addrs = map[int64]bool{}, map[string]bool{}
+	err = eachRow(ctx, tables["flows"], []string{"flow_id", "conn_id", "src_ip", "dst_ip"}, func(v []any) error {
+		flow, ok1 := v[0].(int64)
+		conn, ok2 := v[1].(int64)
+		if ok1 && ok2 && (conns == nil || conns[conn]) {
 			flows[flow] = true
+			for _, ip := range v[2:] {
+				if s, ok := ip.(string); ok {
+					addrs[s] = true
+				}
+			}
 		}
-	}
-	return nil, context.Cause(ctx)
+		return nil
+	})
+	return flows, addrs, err
 }

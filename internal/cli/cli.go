@@ -190,6 +190,8 @@ func (e *env) commands() []*cobra.Command {
 		e.cmdSeal(),
 		e.cmdTimestamp(),
 		e.cmdRedact(),
+		e.cmdCut(),
+		e.cmdMerge(),
 		e.cmdCustody(),
 		ringcmd.Command(command.Pcapsule, version.Release),
 		e.cmdSnapshot(),

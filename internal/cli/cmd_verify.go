@@ -193,6 +193,9 @@ func verdicts(ctx context.Context, r *verifyResult, trust seal.Trust) (list []se
 	add("custody", plural.Count(int64(len(r.Custody)), "entry", "entries")+", unbroken, head "+r.CustodyHead.String()[:16]+"…")
 	list = append(list, seal.Check(ctx, r.Report, trust)...)
 	list = append(list, seal.Stated(r.Content)...)
+	if r.Content != nil && r.Content.Derived != nil {
+		list = append(list, derivedVerdict(r.Content.Derived))
+	}
 	switch d := r.Rederived; {
 	case d == nil:
 		list = append(list, seal.Verdict{Check: "tables", State: seal.NotChecked, Detail: "--rederive compares them with the packets"})
@@ -202,6 +205,20 @@ func verdicts(ctx context.Context, r *verifyResult, trust seal.Trust) (list []se
 		list = append(list, seal.Verdict{Check: "tables", State: seal.No, Detail: d.Differences[0].String()})
 	}
 	return list
+}
+
+// derivedVerdict says what a bundle was made from. Nothing in the bundle proves it.
+func derivedVerdict(d *bundle.Derived) seal.Verdict {
+	v := seal.Verdict{Check: "derived", State: seal.NotChecked, Place: "data/bundle.json", Detail: d.Kind + " from " + d.From.Name}
+	if d.From.TagManifest != nil {
+		v.Detail += " (tagmanifest sha256 " + d.From.TagManifest.String()[:16] + "…)"
+	}
+	v.Detail += plural.Sprintf(": of %d {packet|packets}", d.From.Packets) + fmt.Sprintf(" %d unchanged, %d changed, %d removed", d.Packets.Unchanged, d.Packets.Changed, d.Packets.Removed)
+	if d.Policy != nil {
+		v.Detail += fmt.Sprintf(", by policy %s (sha256 %s…)", cmp.Or(d.Policy.Name, "without a name"), d.Policy.SHA256.String()[:16])
+	}
+	v.Detail += "; stated, not proved; rederivable: " + d.Rederivable
+	return v
 }
 
 func (e *env) printVerify(r *verifyResult) {
