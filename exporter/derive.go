@@ -16,6 +16,7 @@ import (
 // Draft is a bundle that is complete but has no name yet.
 type Draft struct {
 	Manifest *bundle.Manifest // may be changed
+	Sources  []string         // paths of the packet files that it was made from, by file_id
 	b        *bundle.Builder
 	files    []bundle.Payload
 }
@@ -86,7 +87,7 @@ func Derive(ctx context.Context, b *bundle.Bundle, output string, o Options, acc
 	if err != nil {
 		return nil, err
 	}
-	d := &Draft{Manifest: m, b: to}
+	d := &Draft{Manifest: m, Sources: sources.Paths(), b: to}
 	if d.files, err = to.Draft(); err != nil {
 		return nil, err
 	}

@@ -19,6 +19,14 @@ type Derived struct {
 	Policy  *DerivedPolicy   `json:"policy,omitempty"`
 	Cut     *DerivedCut      `json:"cut,omitempty"`
 	Added   []string         `json:"added,omitempty"` // kinds of what was merged: kube, hosts, keys
+	Proofs  []DerivedProof   `json:"proofs,omitempty"`
+}
+
+// DerivedProof says which file of the original a proof is about, and where its packets are now.
+type DerivedProof struct {
+	FileID int32  `json:"file_id"`        // in the original
+	Proof  string `json:"proof"`          // data/derived/proof-NNN.bin
+	Path   string `json:"path,omitempty"` // of the packets; empty if none was kept
 }
 
 // DerivedFrom names the original. The hash of a redacted original is not here: who knows all but a

@@ -26,7 +26,7 @@ type Manifest struct {
 	SchemaVersion int               `json:"schema_version"`
 	Tool          Tool              `json:"tool"`
 	Derived       *Derived          `json:"derived,omitempty"` // if it was made from another bundle
-	Options       map[string]string `json:"options"` // those that change data; keys as on the command line
+	Options       map[string]string `json:"options"`           // those that change data; keys as on the command line
 	Inputs        []Input           `json:"inputs"`
 	SideInputs    []SideInput       `json:"side_inputs"`
 	Window        Window            `json:"window"`

@@ -266,6 +266,10 @@ func Merge(ctx context.Context, b *bundle.Bundle, output string, o Options) (*Re
 	d := &bundle.Derived{Kind: bundle.Merged, From: from, Rederivable: "fully", Reason: fully, Packets: bundle.DerivedCount{Unchanged: from.Packets}, Added: added}
 	o.EmbedKeys = o.EmbedKeys || len(o.Keys) > 0
 	s := &source{b: b, to: b}
+	for range b.Manifest.Inputs {
+		s.keep = append(s.keep, keepAll)
+		s.rules = append(s.rules, nil)
+	}
 	m, err := s.export(ctx, output, o, d, func(draft *exporter.Draft) error {
 		for i := range b.Manifest.Inputs { // they were hashed while they were copied
 			if in := draft.Manifest.Input(b.Manifest.Inputs[i].FileID); in == nil || in.SHA256 != b.Manifest.Inputs[i].SHA256 {

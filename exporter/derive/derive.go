@@ -18,6 +18,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/exporter"
 	"github.com/pcapsule/pcapsule/exporter/bundle"
+	"github.com/pcapsule/pcapsule/exporter/seal"
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
 )
 
@@ -30,7 +31,8 @@ var ErrChanged = errors.New("the packets are not those of the manifest")
 // Options of a derived bundle.
 type Options struct {
 	exporter.Options
-	Event bundle.Entry // of the custody log: who derives, where and with which program
+	Event bundle.Entry   // of the custody log: who derives, where and with which program
+	Seed  *seal.SeedFile // of the original's seal; with it the bundle proves what it was made from
 }
 
 // Report says what was done.
@@ -48,6 +50,9 @@ type source struct {
 	b   *bundle.Bundle // the original
 	dir string
 	to  *bundle.Bundle // the copy; only its folder and manifest are set
+
+	keep  []func(index int64) bool // packets of each file
+	rules []map[int64]string       // of changed packets of each file
 }
 
 // newSource makes the folder of a copy beside the derived bundle.
@@ -59,7 +64,7 @@ func newSource(b *bundle.Bundle, output string) (*source, error) {
 	m := *b.Manifest
 	m.Inputs = slices.Clone(m.Inputs)
 	m.SideInputs = slices.Clone(m.SideInputs)
-	return &source{b: b, dir: dir, to: &bundle.Bundle{Dir: dir, Manifest: &m}}, nil
+	return &source{b: b, dir: dir, keep: make([]func(int64) bool, len(m.Inputs)), rules: make([]map[int64]string, len(m.Inputs)), to: &bundle.Bundle{Dir: dir, Manifest: &m}}, nil
 }
 
 func (s *source) remove() { os.RemoveAll(s.dir) }
@@ -86,6 +91,7 @@ func (s *source) packets(i int, e *fileEdit) (said pcapng.Rewritten, err error) 
 	if said, err = e.write(s.b.Path(in.Path), to, in.SHA256); err != nil {
 		return said, fmt.Errorf("writing %s: %w", in.Path, err)
 	}
+	s.keep[i] = e.keep
 	// It is now a file of its own, which was never compressed.
 	if ext := filepath.Ext(in.Name); in.Compression != "" && len(ext) > 1 && len(ext) < len(in.Name) {
 		in.Name = strings.TrimSuffix(in.Name, ext)
@@ -135,7 +141,10 @@ func unchanged(_ *bundle.SideInput, data []byte) []byte { return data }
 func (s *source) export(ctx context.Context, output string, o Options, d *bundle.Derived, accept func(*exporter.Draft) error) (*bundle.Manifest, error) {
 	m, err := exporter.Derive(ctx, s.to, output, o.Options, func(draft *exporter.Draft) error {
 		draft.Manifest.Derived = d
-		return accept(draft)
+		if err := accept(draft); err != nil || o.Seed == nil {
+			return err
+		}
+		return s.prove(draft, d, o.Seed)
 	})
 	if err != nil {
 		return nil, err

@@ -171,6 +171,10 @@ func (x *redaction) packets(ctx context.Context) error {
 			return err
 		}
 		x.counts.Changed += e.changed
+		x.src.rules[i] = map[int64]string{}
+		for index, rule := range e.first {
+			x.src.rules[i][index] = x.s.rules[rule]
+		}
 		for rule, n := range e.rules {
 			x.rules[x.s.rules[rule]] += n
 		}

@@ -27,6 +27,7 @@ type fileEdit struct {
 
 	changed int64           // packets that differ now
 	rules   map[int32]int64 // of them, by rule
+	first   map[int64]int32 // the rule of each, or the first of several
 }
 
 // write writes a packet file again. Checksums that were right stay right. It fails with ErrChanged
@@ -46,7 +47,7 @@ func (e *fileEdit) write(from, to string, sum bundle.Digest) (said pcapng.Rewrit
 			err = cerr
 		}
 	}()
-	e.changed, e.rules = 0, map[int32]int64{}
+	e.changed, e.rules, e.first = 0, map[int32]int64{}, map[int64]int32{}
 	x := &rewriter{fileEdit: e, left: e.changes}
 	x.d = decode.New(decode.Options{})
 	x.d.OnSum = func(s decode.Sum) { x.sums = append(x.sums, s) }
@@ -130,6 +131,7 @@ func (x *rewriter) apply(p *pcapng.Packet, list []change) {
 // count counts a packet that differs.
 func (x *rewriter) count(list []change) {
 	x.changed++
+	x.first[list[0].index] = list[0].rule
 	var rules []int32
 	for _, c := range list {
 		if !slices.Contains(rules, c.rule) {

@@ -12,6 +12,7 @@ import (
 	"go.yaml.in/yaml/v4"
 
 	"github.com/pcapsule/pcapsule/exporter/bundle"
+	"github.com/pcapsule/pcapsule/exporter/commit"
 )
 
 // maxRequest is the size of a request file.
@@ -66,6 +67,8 @@ type Acquisition struct {
 	Calls      map[string]int64  `json:"calls" jsonschema:"calls by protocol"`
 	Losses     Losses            `json:"losses" jsonschema:"what is known to be missing"`
 	Warnings   []string          `json:"warnings" jsonschema:"problems that a person should know"`
+
+	Commitments []commit.File `json:"commitments,omitempty" jsonschema:"salted commitments to the packets of each file, from which derived bundles are proved"`
 }
 
 // Tool is a program.

@@ -38,6 +38,14 @@ func (in *Inputs) Keep() {
 	}
 }
 
+// Paths lists where the inputs are, by their file_id.
+func (in *Inputs) Paths() (list []string) {
+	for _, x := range in.files {
+		list = append(list, x.path)
+	}
+	return list
+}
+
 // sidesOf assigns the side files kept in a bundle to its inputs.
 func sidesOf(b *bundle.Bundle, sources *Inputs) {
 	for _, s := range b.Manifest.SideInputs {
