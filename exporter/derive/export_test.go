@@ -3,11 +3,13 @@ package derive
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 
 	"github.com/pcapsule/pcapsule/exporter"
 	"github.com/pcapsule/pcapsule/exporter/bundle"
+	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
 // Find returns the first place in the tables of a bundle where a text is.
@@ -30,4 +32,41 @@ func Find(ctx context.Context, b *bundle.Bundle, text string) (place string) {
 		return err.Error()
 	}
 	return place
+}
+
+// Texts lists texts in the calls of a bundle, each in a place where packets carry it.
+func Texts(ctx context.Context, b *bundle.Bundle) (list []string) {
+	var mu sync.Mutex
+	seen := map[string]bool{}
+	take := func(s string) {
+		if s = strings.TrimSpace(s); len(s) >= 12 && len(s) <= 200 && everywhere(s) && !isBlank(s) && !seen[s] {
+			seen[s] = true
+			list = append(list, s)
+		}
+	}
+	columns := map[string]bool{"path": true, "query_string": true, "host": true, "user_agent": true, "redis_command": true, "redis_reply": true,
+		"postgresql_query": true, "postgresql_preview": true, "grpc_request_text": true, "text": true, "http1_target": true}
+	_ = walkTables(ctx, exporter.TablesOf(b), func(name string) func(*row) error {
+		return func(r *row) error {
+			mu.Lock()
+			defer mu.Unlock()
+			for i, v := range r.values {
+				switch v := v.(type) {
+				case string:
+					if columns[r.names[i]] {
+						for part := range strings.FieldsSeq(v) {
+							take(part)
+						}
+					}
+				case []table.Header:
+					for _, h := range v {
+						take(h.Value)
+					}
+				}
+			}
+			return nil
+		}
+	})
+	slices.Sort(list)
+	return list
 }

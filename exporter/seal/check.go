@@ -37,8 +37,9 @@ type Verdict struct {
 
 // Trust is what a reader trusts: nothing in a bundle can vouch for itself.
 type Trust struct {
-	Signers     []Party        // each of them must have signed
-	Authorities *x509.CertPool // of time stamps; nil: none was given
+	Signers     []Party         // each of them must have signed: the bundle, or the commitments of its original
+	Authorities *x509.CertPool  // of time stamps; nil: none was given
+	Committed   map[string]bool // keys of Signers that signed commitments; CheckCommitments fills it in
 }
 
 // Check checks the seals and time stamps of a bundle that was verified. It returns one verdict
@@ -59,7 +60,7 @@ func Check(ctx context.Context, r *bundle.Report, trust Trust) []Verdict {
 		c.add("signature", No, file, "the custody log has this file, but it is missing")
 	}
 	for i := range trust.Signers {
-		if p := &trust.Signers[i]; !c.signed[p.KeyID] {
+		if p := &trust.Signers[i]; !c.signed[p.KeyID] && !trust.Committed[p.KeyID] {
 			c.add("signature", No, "", p.String()+" did not sign this bundle")
 		}
 	}

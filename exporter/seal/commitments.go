@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"runtime"
 	"sync"
@@ -132,8 +133,8 @@ func ReadSeed(path string) (*SeedFile, error) {
 	return s, err
 }
 
-// CheckCommitments checks the envelope of commitments, and says who signed it. The commitments are
-// nil if a signature is wrong.
+// CheckCommitments checks the envelope of commitments, says who signed it, and adds trusted keys
+// that did to trust.Committed. The commitments are nil if a signature is wrong.
 func CheckCommitments(ctx context.Context, file string, data []byte, trust Trust) (*Commitments, []Verdict) {
 	c := &checker{ctx: ctx, trust: trust, signed: map[string]bool{}}
 	e, payload, err := parseEnvelope(data)
@@ -149,10 +150,8 @@ func CheckCommitments(ctx context.Context, file string, data []byte, trust Trust
 		return nil, c.verdicts
 	}
 	c.signatures("commitments", file, e, s.Predicate.Signers)
-	for i := range trust.Signers {
-		if !c.signed[trust.Signers[i].KeyID] {
-			c.add("commitments", No, file, "not signed by "+trust.Signers[i].String()+", a key that you gave")
-		}
+	if trust.Committed != nil {
+		maps.Copy(trust.Committed, c.signed)
 	}
 	for _, v := range c.verdicts {
 		if v.State == No {

@@ -16,6 +16,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter"
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/exporter/derive"
+	"github.com/pcapsule/pcapsule/exporter/seal"
 	"github.com/pcapsule/pcapsule/forensics/redact"
 	"github.com/pcapsule/pcapsule/internal/cli/console"
 	"github.com/pcapsule/pcapsule/internal/cli/exit"
@@ -25,14 +26,15 @@ import (
 
 // deriveFlags are the flags of commands that make a bundle from a bundle.
 type deriveFlags struct {
-	output, note, memory string
-	jobs                 int
-	anonymous, asJSON    bool
+	output, note, memory, seed string
+	jobs                       int
+	anonymous, asJSON          bool
 }
 
 func (f *deriveFlags) register(c *cobra.Command) {
 	fl := c.Flags()
 	fl.StringVarP(&f.output, "output", "o", "", "bundle to make, a name ending in .pcapsule")
+	fl.StringVar(&f.seed, "seed", "", "seed file of the bundle's seal (seal --commit); the new bundle then proves what it was made from")
 	fl.StringVar(&f.note, "note", "", "note for the custody log, one line")
 	fl.BoolVar(&f.anonymous, "anonymous", false, "leave user and host out of the custody log")
 	fl.BoolVar(&f.asJSON, "json", false, "print JSON")
@@ -63,6 +65,11 @@ func (f *deriveFlags) options(original string) (b *bundle.Bundle, o derive.Optio
 	if !f.anonymous {
 		o.Event = custodyEntry(o.Event)
 	}
+	if f.seed != "" {
+		if o.Seed, err = seal.ReadSeed(f.seed); err != nil {
+			return nil, o, exit.With(fmt.Errorf("reading --seed: %w", err), exit.Usage, "pcapsule seal --commit FILE writes one")
+		}
+	}
 	b, err = bundle.Open(original)
 	return b, o, err
 }
@@ -90,6 +97,8 @@ func (f *deriveFlags) done(e *env, r *derive.Report, began time.Time) error {
 func deriveError(err error, output string) error {
 	var left *derive.LeftError
 	switch {
+	case errors.Is(err, derive.ErrSeed):
+		return exit.With(err, exit.Usage, "give the file that pcapsule seal --commit wrote for this bundle")
 	case errors.Is(err, derive.ErrChanged):
 		return exit.With(err, exit.Verify, "pcapsule verify says what was changed")
 	case errors.As(err, &left):

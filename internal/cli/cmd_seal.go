@@ -31,7 +31,7 @@ import (
 // sealFlags are the flags of seal.
 type sealFlags struct {
 	keys, agent, identities []string
-	name, request           string
+	name, request, commit   string
 	asJSON                  bool
 }
 
@@ -43,6 +43,10 @@ func (e *env) cmdSeal() *cobra.Command {
 		Long: `Sign a bundle. The seal covers every file, the custody log so far, and an acquisition record:
 who asked for the evidence (--request), what was collected, with what, and what was lost. Public
 tools can verify it; docs/format/seal.md shows how. Several keys sign together.
+
+--commit FILE also signs salted commitments to the packets, and writes the secret behind them to a
+new file. Keep that file apart from the bundle: with it, redact and cut make bundles that prove which
+packets are those of the sealed one.
 
 The key is PEM (PKCS #8) or OpenSSH: ed25519, ECDSA or RSA. It may be encrypted with age. Make
 one with: openssl genpkey -algorithm ed25519 -out examiner.pem && chmod 600 examiner.pem`,
@@ -56,6 +60,7 @@ one with: openssl genpkey -algorithm ed25519 -out examiner.pem && chmod 600 exam
 	c.Flags().StringArrayVar(&f.identities, "identity", nil, "age identity that decrypts the key file")
 	c.Flags().StringVar(&f.name, "name", "", "who holds the key (default: the name of the account)")
 	c.Flags().StringVar(&f.request, "request", "", "YAML file: case_id, authority, requester, approver, examiner, purpose …")
+	c.Flags().StringVar(&f.commit, "commit", "", "new file for the seed of salted commitments to the packets; keep it secret")
 	c.Flags().BoolVar(&f.asJSON, "json", false, "print the statement as JSON")
 	return c
 }
@@ -85,12 +90,23 @@ func (e *env) runSeal(ctx context.Context, path string, f *sealFlags) error {
 	if err != nil {
 		return err
 	}
+	if f.commit != "" {
+		if err := exit.NewOutput(f.commit); err != nil {
+			return err
+		}
+		o.Seed = &seal.SeedFile{}
+	}
 	sealed, err := seal.Sign(ctx, b, o)
 	if errors.Is(err, seal.ErrSameKey) {
 		return exit.Usagef("%v", err)
 	}
 	if err != nil {
 		return err
+	}
+	if o.Seed != nil {
+		if err := seal.WriteSeed(f.commit, o.Seed); err != nil {
+			return exit.With(fmt.Errorf("writing the seed: %w", err), exit.Disk, "the bundle is sealed, but its commitments are lost; seal it again with --commit")
+		}
 	}
 	if f.asJSON {
 		enc := json.NewEncoder(e.out)
@@ -102,6 +118,9 @@ func (e *env) runSeal(ctx context.Context, path string, f *sealFlags) error {
 		fmt.Fprintln(e.out, console.Line("signed by "+s.String()))
 	}
 	fmt.Fprintf(e.out, "custody_head %s\n", sealed.Head)
+	if f.commit != "" {
+		fmt.Fprintln(e.out, console.Line("seed "+f.commit+": keep it secret, and apart from the bundle"))
+	}
 	return nil
 }
 

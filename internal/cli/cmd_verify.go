@@ -14,6 +14,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/exporter"
 	"github.com/pcapsule/pcapsule/exporter/bundle"
+	"github.com/pcapsule/pcapsule/exporter/derive"
 	"github.com/pcapsule/pcapsule/exporter/seal"
 	"github.com/pcapsule/pcapsule/internal/cli/cache"
 	"github.com/pcapsule/pcapsule/internal/cli/console"
@@ -92,6 +93,8 @@ type verifyResult struct {
 	*bundle.Report
 	Verdicts  []seal.Verdict      `json:"verdicts"`
 	Rederived *exporter.Rederived `json:"rederived,omitempty"`
+
+	derived []seal.Verdict // on what a derived bundle was made from
 }
 
 func (e *env) runVerify(c *cobra.Command, path string, f *verifyFlags) error {
@@ -113,6 +116,14 @@ func (e *env) runVerify(c *cobra.Command, path string, f *verifyFlags) error {
 		return err
 	}
 	res := verifyResult{OK: report.OK(), Report: report}
+	if report.OK() && report.Content != nil && report.Content.Derived != nil {
+		b, err := bundle.Open(path)
+		if err != nil {
+			return err
+		}
+		trust.Committed = map[string]bool{}
+		res.derived = derive.Verify(c.Context(), b, trust)
+	}
 	if report.OK() && f.rederive {
 		b, err := bundle.Open(path)
 		if err != nil {
@@ -193,9 +204,7 @@ func verdicts(ctx context.Context, r *verifyResult, trust seal.Trust) (list []se
 	add("custody", plural.Count(int64(len(r.Custody)), "entry", "entries")+", unbroken, head "+r.CustodyHead.String()[:16]+"…")
 	list = append(list, seal.Check(ctx, r.Report, trust)...)
 	list = append(list, seal.Stated(r.Content)...)
-	if r.Content != nil && r.Content.Derived != nil {
-		list = append(list, derivedVerdict(r.Content.Derived))
-	}
+	list = append(list, r.derived...)
 	switch d := r.Rederived; {
 	case d == nil:
 		list = append(list, seal.Verdict{Check: "tables", State: seal.NotChecked, Detail: "--rederive compares them with the packets"})
@@ -205,20 +214,6 @@ func verdicts(ctx context.Context, r *verifyResult, trust seal.Trust) (list []se
 		list = append(list, seal.Verdict{Check: "tables", State: seal.No, Detail: d.Differences[0].String()})
 	}
 	return list
-}
-
-// derivedVerdict says what a bundle was made from. Nothing in the bundle proves it.
-func derivedVerdict(d *bundle.Derived) seal.Verdict {
-	v := seal.Verdict{Check: "derived", State: seal.NotChecked, Place: "data/bundle.json", Detail: d.Kind + " from " + d.From.Name}
-	if d.From.TagManifest != nil {
-		v.Detail += " (tagmanifest sha256 " + d.From.TagManifest.String()[:16] + "…)"
-	}
-	v.Detail += plural.Sprintf(": of %d {packet|packets}", d.From.Packets) + fmt.Sprintf(" %d unchanged, %d changed, %d removed", d.Packets.Unchanged, d.Packets.Changed, d.Packets.Removed)
-	if d.Policy != nil {
-		v.Detail += fmt.Sprintf(", by policy %s (sha256 %s…)", cmp.Or(d.Policy.Name, "without a name"), d.Policy.SHA256.String()[:16])
-	}
-	v.Detail += "; stated, not proved; rederivable: " + d.Rederivable
-	return v
 }
 
 func (e *env) printVerify(r *verifyResult) {
