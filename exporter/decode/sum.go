@@ -78,7 +78,8 @@ func (w *walk) header4(h []byte) {
 // sets the sum of the pseudo-header only (RFC 9293 section 3.1, RFC 8200 section 8.1), or 0.
 func (w *walk) transportSum(b []byte, size, place int) {
 	f := w.f
-	if len(b) < size && (w.d.OnSum == nil || len(b) < place+2) {
+	told := w.d != nil && w.d.OnSum != nil
+	if len(b) < size && (!told || len(b) < place+2) {
 		return
 	}
 	stated := be16(b[place:])
@@ -92,7 +93,7 @@ func (w *walk) transportSum(b []byte, size, place int) {
 		pseudo += uint64(checksum(f.Src[12:], 0)) + uint64(checksum(f.Dst[12:], 0))
 	}
 	head := fold(pseudo)
-	if w.d.OnSum != nil && stated != head && stated != 0 {
+	if told && stated != head && stated != 0 {
 		w.d.OnSum(Sum{Start: w.whole - cap(b), End: w.whole - cap(b) + min(size, len(b)), Place: w.whole - cap(b) + place, UDP: f.Proto == protoUDP})
 	}
 	if len(b) < size {

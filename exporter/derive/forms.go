@@ -51,6 +51,9 @@ func formsOf(value, whole string) []form {
 	coded(escaped.String(), 0, 0)
 	coded(Escaped.String(), 0, 0)
 	coded(slash.String(), 0, 0)
+	if b, err := hex.DecodeString(value); err == nil { // the tables show bytes so
+		list = append(list, form{text: string(b), with: strings.Repeat("\x99", len(b)), packed: true})
+	}
 	for _, w := range [][2]int{{0, 1}, {1, 0}} { // UTF-16, both byte orders
 		units := utf16.Encode([]rune(value))
 		b := make([]byte, 2*len(units))

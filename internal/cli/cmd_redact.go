@@ -176,7 +176,7 @@ func (e *env) testPolicy(path string, p *redact.Removal) error {
 		}
 	}
 	if failed > 0 {
-		return exit.With(fmt.Errorf("%s: %d of %d tests failed", path, failed, len(p.Tests)), exit.Other, "")
+		return exit.With(fmt.Errorf("%s: %d of %d tests failed", path, failed, len(p.Tests)), exit.Other, "change the policy, or what the test wants")
 	}
 	fmt.Fprintln(e.out, console.Line(plural.Sprintf("%d {test|tests} passed", len(p.Tests))))
 	return nil

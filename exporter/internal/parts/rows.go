@@ -123,11 +123,14 @@ func (r *Rows) Next(row []any) ([]any, error) {
 	if len(r.cursors) == 0 {
 		return row, io.EOF
 	}
+	err := guarded(func() (err error) { row, err = r.next(row); return err })
+	return row, err
+}
+
+func (r *Rows) next(row []any) ([]any, error) {
 	for i, c := range r.cursors {
 		var err error
-		if gerr := guarded(func() error { r.buf, err = c.next(r.buf[:0]); return nil }); gerr != nil {
-			return row, fmt.Errorf("column %s: %w", r.Columns[i], gerr)
-		}
+		r.buf, err = c.next(r.buf[:0])
 		if err == io.EOF && i == 0 {
 			for j := range r.cursors[1:] {
 				if _, err := r.cursors[j+1].next(nil); err != io.EOF {
@@ -135,6 +138,9 @@ func (r *Rows) Next(row []any) ([]any, error) {
 				}
 			}
 			return row, io.EOF
+		}
+		if err == io.EOF {
+			return row, fmt.Errorf("column %s has fewer rows than column %s", r.Columns[i], r.Columns[0])
 		}
 		if err != nil {
 			return row, fmt.Errorf("column %s: %w", r.Columns[i], err)
