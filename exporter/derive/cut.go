@@ -41,47 +41,10 @@ func Cut(ctx context.Context, b *bundle.Bundle, output string, c Choice, o Optio
 		return nil, err
 	}
 	d := &bundle.Derived{Kind: bundle.Cut, From: from, Rederivable: "fully", Reason: fully, Cut: &c.Said}
-	events := false
-	var inputs []bundle.Input
-	for i := range b.Manifest.Inputs {
-		in := &src.to.Manifest.Inputs[i]
-		if in.Secrets > 0 {
-			o.Keys = append(o.Keys, b.Path(in.Path))
-		}
-		file := keep[in.FileID]
-		said, err := src.packets(i, &fileEdit{keep: func(index int64) bool { return file[index] }, comments: true})
-		if err != nil {
-			return nil, err
-		}
-		d.Packets.Unchanged += said.Packets
-		d.Packets.Removed += said.Removed
-		if said.Packets > 0 {
-			inputs = append(inputs, *in)
-		}
+	if err := src.cut(keep, d, &o); err != nil {
+		return nil, err
 	}
-	src.to.Manifest.Inputs = inputs
-	if d.Packets.Unchanged == 0 {
-		return nil, ErrNothing
-	}
-	kept := map[int32]bool{}
-	for i := range inputs {
-		kept[inputs[i].FileID] = true
-	}
-	err = src.sides(func(s *bundle.SideInput) bool {
-		if isKeys(s) {
-			if s.Path == join.KeysPath {
-				o.Keys = append(o.Keys, b.Path(s.Path))
-			}
-			return false
-		}
-		events = events || s.Kind == "events"
-		return !ofRing(s) && s.Kind != "events" && (s.FileID == nil || kept[*s.FileID])
-	}, func(s *bundle.SideInput, data []byte) []byte {
-		if s.Kind == "kube" || s.Kind == "hosts" {
-			return reduced(data, addrs)
-		}
-		return data
-	})
+	events, err := src.cutSides(addrs, &o)
 	if err != nil {
 		return nil, err
 	}
@@ -99,6 +62,56 @@ func Cut(ctx context.Context, b *bundle.Bundle, output string, c Choice, o Optio
 		r.Warnings = append(r.Warnings, "events of the operating system were left out: they are not about connections")
 	}
 	return r, nil
+}
+
+// cut writes the packets that are kept, and drops files without any.
+func (s *source) cut(keep map[int32]map[int64]bool, d *bundle.Derived, o *Options) error {
+	var inputs []bundle.Input
+	for i := range s.b.Manifest.Inputs {
+		in := &s.to.Manifest.Inputs[i]
+		if in.Secrets > 0 {
+			o.Keys = append(o.Keys, s.b.Path(in.Path))
+		}
+		file := keep[in.FileID]
+		said, err := s.packets(i, &fileEdit{keep: func(index int64) bool { return file[index] }, comments: true})
+		if err != nil {
+			return err
+		}
+		d.Packets.Unchanged += said.Packets
+		d.Packets.Removed += said.Removed
+		if said.Packets > 0 {
+			inputs = append(inputs, *in)
+		}
+	}
+	s.to.Manifest.Inputs = inputs
+	if d.Packets.Unchanged == 0 {
+		return ErrNothing
+	}
+	return nil
+}
+
+// cutSides copies the side inputs that kept packets need. It reports whether there were events.
+func (s *source) cutSides(addrs map[string]bool, o *Options) (events bool, err error) {
+	kept := map[int32]bool{}
+	for i := range s.to.Manifest.Inputs {
+		kept[s.to.Manifest.Inputs[i].FileID] = true
+	}
+	err = s.sides(func(x *bundle.SideInput) bool {
+		if isKeys(x) {
+			if x.Path == join.KeysPath {
+				o.Keys = append(o.Keys, s.b.Path(x.Path))
+			}
+			return false
+		}
+		events = events || x.Kind == "events"
+		return !ofRing(x) && x.Kind != "events" && (x.FileID == nil || kept[*x.FileID])
+	}, func(x *bundle.SideInput, data []byte) []byte {
+		if x.Kind == "kube" || x.Kind == "hosts" {
+			return reduced(data, addrs)
+		}
+		return data
+	})
+	return events, err
 }
 
 // renumber gives the inputs that are left numbers without gaps, as the side files need them.

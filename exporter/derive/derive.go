@@ -135,8 +135,6 @@ func isKeys(x *bundle.SideInput) bool { return strings.HasPrefix(x.Kind, "keys")
 // changed packets are not.
 func ofRing(x *bundle.SideInput) bool { return x.Kind == "seals" || x.Kind == "pin" }
 
-func unchanged(_ *bundle.SideInput, data []byte) []byte { return data }
-
 // export makes the derived bundle.
 func (s *source) export(ctx context.Context, output string, o Options, d *bundle.Derived, accept func(*exporter.Draft) error) (*bundle.Manifest, error) {
 	m, err := exporter.Derive(ctx, s.to, output, o.Options, func(draft *exporter.Draft) error {

@@ -18,67 +18,46 @@ const (
 	brotliBlock  = 65536     // RFC 7932 section 9.2, with four nibbles
 )
 
+// container is what a coding puts around and between blocks of bytes that are not compressed.
+type container struct {
+	before      []byte
+	after, head int // bytes behind the blocks, and in front of each
+	block       int // longest block
+}
+
+func containerOf(coding string) (c container, ok bool) {
+	switch coding {
+	case "gzip", "x-gzip":
+		return container{[]byte{0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255}, 8, 5, deflateBlock}, true
+	case "deflate":
+		return container{[]byte{0x78, 0x01}, 4, 5, deflateBlock}, true
+	case "zstd": // no checksum, a window of 128 KiB
+		return container{[]byte{0x28, 0xb5, 0x2f, 0xfd, 0, 7 << 3}, 0, 3, zstdBlock}, true
+	case "br":
+		return container{nil, 1, 3, brotliBlock}, true
+	}
+	return c, false
+}
+
 // stored returns an encoding of exactly size bytes that decodes to a run of the fill byte. ok is
 // false if size is too small for one, or the coding is unknown.
 func stored(coding string, size int) (out []byte, ok bool) {
-	before, after, block, head := 0, 0, 0, 0
-	switch coding {
-	case "gzip", "x-gzip":
-		before, after, block, head = 10, 8, deflateBlock, 5
-	case "deflate":
-		before, after, block, head = 2, 4, deflateBlock, 5
-	case "zstd":
-		before, block, head = 6, zstdBlock, 3
-	case "br":
-		after, block, head = 1, brotliBlock, 3
-	default:
+	c, ok := containerOf(coding)
+	if !ok {
 		return nil, false
 	}
-	room := size - before - after
-	blocks := max(1, (room+block+head-1)/(block+head))
-	n := room - blocks*head
+	room := size - len(c.before) - c.after
+	blocks := max(1, (room+c.block+c.head-1)/(c.block+c.head))
+	n := room - blocks*c.head
 	if n < blocks { // Brotli has no empty block
 		return nil, false
 	}
 	text := []byte(strings.Repeat(string(fill), n))
-	switch coding {
-	case "gzip", "x-gzip":
-		out = append(out, 0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255)
-	case "deflate":
-		out = append(out, 0x78, 0x01)
-	case "zstd":
-		out = append(out, 0x28, 0xb5, 0x2f, 0xfd, 0, 7<<3) // no checksum, a window of 128 KiB
-	}
-	for rest := text; len(rest) > 0; {
-		part := rest[:min(len(rest), block)]
-		if left := len(rest) - len(part); left == 0 && blocks > 1 {
-			part = rest
-		} else if blocks > 1 && left < blocks-1 { // leave a byte for each block
-			part = rest[:len(rest)-(blocks-1)]
-		}
+	out = append(out, c.before...)
+	for rest := text; len(rest) > 0; blocks-- {
+		part := rest[:min(c.block, len(rest)-(blocks-1))] // a byte is left for each further block
 		rest = rest[len(part):]
-		blocks--
-		last := byte(0)
-		if len(rest) == 0 {
-			last = 1
-		}
-		switch coding {
-		case "zstd":
-			h := uint32(last) | uint32(len(part))<<3
-			out = append(out, byte(h), byte(h>>8), byte(h>>16))
-		case "br":
-			// ISLAST 0, MNIBBLES 4, MLEN-1, ISUNCOMPRESSED 1; the first block follows WBITS, one bit.
-			h := uint32(len(part)-1)<<3 | 1<<19
-			if len(out) == 0 {
-				h <<= 1
-			}
-			out = append(out, byte(h), byte(h>>8), byte(h>>16))
-		default:
-			out = append(out, last)
-			out = binary.LittleEndian.AppendUint16(out, uint16(len(part)))
-			out = binary.LittleEndian.AppendUint16(out, ^uint16(len(part)))
-		}
-		out = append(out, part...)
+		out = append(storedHead(coding, out, len(part), len(rest) == 0), part...)
 	}
 	switch coding {
 	case "gzip", "x-gzip":
@@ -90,6 +69,29 @@ func stored(coding string, size int) (out []byte, ok bool) {
 		out = append(out, 3) // ISLAST and ISLASTEMPTY
 	}
 	return out, len(out) == size
+}
+
+// storedHead appends the head of a block that is not compressed.
+func storedHead(coding string, out []byte, n int, last bool) []byte {
+	final := byte(0)
+	if last {
+		final = 1
+	}
+	switch coding {
+	case "zstd":
+		h := uint32(final) | uint32(n)<<3
+		return append(out, byte(h), byte(h>>8), byte(h>>16))
+	case "br":
+		// ISLAST 0, MNIBBLES 4, MLEN-1, ISUNCOMPRESSED 1; the first block follows WBITS, one bit.
+		h := uint32(n-1)<<3 | 1<<19
+		if len(out) == 0 {
+			h <<= 1
+		}
+		return append(out, byte(h), byte(h>>8), byte(h>>16))
+	}
+	out = append(out, final)
+	out = binary.LittleEndian.AppendUint16(out, uint16(n))
+	return binary.LittleEndian.AppendUint16(out, ^uint16(n))
 }
 
 // recode compresses text to exactly size bytes. ok is false if it does not get that small, or the

@@ -12,6 +12,9 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
+// Stored is stored.
+func Stored(coding string, size int) ([]byte, bool) { return stored(coding, size) }
+
 // Find returns the first place in the tables of a bundle where a text is.
 func Find(ctx context.Context, b *bundle.Bundle, text string) (place string) {
 	var mu sync.Mutex

@@ -30,13 +30,29 @@ func formsOf(value, whole string) []form {
 			list = append(list, form{text: t, with: blank(t)})
 		}
 	}
-	coded := func(t string, pre, post int) {
-		list = append(list, form{text: t, with: strings.Repeat(string(fill), len(t)), pre: pre, post: post})
-	}
 	plain(jsonForms(value)...)
 	plain(url.QueryEscape(value), url.PathEscape(value), lowerEscapes(url.QueryEscape(value)), lowerEscapes(url.PathEscape(value)), html.EscapeString(value))
 	if lower, upper := strings.ToLower(value), strings.ToUpper(value); len(lower) == len(value) && len(upper) == len(value) {
 		plain(lower, upper)
+	}
+	list = append(list, bytesForms(value)...)
+	list = append(list, labels(value)...)
+	for _, text := range []string{value, whole} {
+		if text == "" {
+			continue
+		}
+		code := string(hpack.AppendHuffmanString(nil, text))
+		if with, ok := blankHuffman(len(text), len(code)); ok {
+			list = append(list, form{text: code, with: string(hpack.AppendHuffmanString(nil, with)), packed: true})
+		}
+	}
+	return list
+}
+
+// bytesForms are the ways to write the bytes of a value in other characters or units.
+func bytesForms(value string) (list []form) {
+	coded := func(t string, pre, post int) {
+		list = append(list, form{text: t, with: strings.Repeat(string(fill), len(t)), pre: pre, post: post})
 	}
 	small := hex.EncodeToString([]byte(value))
 	large := strings.ToUpper(small)
@@ -74,16 +90,6 @@ func formsOf(value, whole string) []form {
 			if to > from {
 				coded(text[from:to], min(shift, 1), post)
 			}
-		}
-	}
-	list = append(list, labels(value)...)
-	for _, text := range []string{value, whole} {
-		if text == "" {
-			continue
-		}
-		code := string(hpack.AppendHuffmanString(nil, text))
-		if with, ok := blankHuffman(len(text), len(code)); ok {
-			list = append(list, form{text: code, with: string(hpack.AppendHuffmanString(nil, with)), packed: true})
 		}
 	}
 	return list

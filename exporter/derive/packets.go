@@ -49,7 +49,6 @@ type item struct {
 	way    way
 	stream bool // a part of a stream
 	pdu    bool // of one without sequence numbers
-	whole  []byte
 }
 
 // worker searches the packets of some conversations.
@@ -60,7 +59,6 @@ type worker struct {
 	streams map[way]*stream
 	changes []change
 	joint   []byte
-	index   int64
 }
 
 func (w *worker) edit(index int64, at int32, with string, rule int32) {

@@ -9,6 +9,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
+	"io"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -266,6 +267,70 @@ func TestNoPlantedSecretIsLeft(t *testing.T) {
 			samePackets(t, b, d, int(r.Derived.Packets.Changed))
 		})
 	}
+}
+
+// TestPayloadsThatNoTableHolds has card numbers in protocols that nothing reads.
+func TestPayloadsThatNoTableHolds(t *testing.T) {
+	s := newScene(t)
+	const card = "4111 1111 1111 1111"
+	s.talk(9999, say{data: []byte("\x01\x02 pay " + card + " \x03")}, say{server: true, data: []byte("\x04 paid by " + card)})
+	s.udp([4]byte{10, 0, 0, 1}, [4]byte{10, 0, 0, 9}, 7777, 7778, []byte("\x05\x06card="+card+"\x07"))
+	b := bundleOf(t, s.save())
+	d, r := redacted(t, b, policy)
+	data, err := os.ReadFile(d.Path(d.Manifest.Inputs[0].Path))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if bytes.Contains(data, []byte("1111")) || bytes.Count(data, []byte("9999 9999 9999 9999")) != 3 || r.Derived.Packets.Changed != 3 {
+		t.Errorf("%d packets changed: %v", r.Derived.Packets.Changed, r.Derived.Rules)
+	}
+	samePackets(t, b, d, 3)
+}
+
+// TestStoredBodies decodes what stands in place of a body, for all sizes and block borders.
+func TestStoredBodies(t *testing.T) {
+	for coding, decode := range decoders {
+		for _, size := range []int{1, 12, 23, 24, 25, 100, 65535, 65536, 65541, 65560, 131072, 131090, 131200, 400_000} {
+			out, ok := derive.Stored(coding, size)
+			if !ok {
+				if size > 24 {
+					t.Errorf("%s: no body of %d bytes", coding, size)
+				}
+				continue
+			}
+			text, err := decode(bytes.NewReader(out))
+			if err != nil || len(out) != size || len(text) == 0 || strings.Trim(string(text), "x") != "" {
+				t.Errorf("%s of %d bytes: %d bytes, %v", coding, size, len(out), err)
+			}
+		}
+	}
+}
+
+// decoders are the inverse of encoders.
+var decoders = map[string]func(io.Reader) ([]byte, error){
+	"gzip": func(r io.Reader) ([]byte, error) {
+		z, err := gzip.NewReader(r)
+		if err != nil {
+			return nil, err
+		}
+		return io.ReadAll(z)
+	},
+	"deflate": func(r io.Reader) ([]byte, error) {
+		z, err := zlib.NewReader(r)
+		if err != nil {
+			return nil, err
+		}
+		return io.ReadAll(z)
+	},
+	"br": func(r io.Reader) ([]byte, error) { return io.ReadAll(brotli.NewReader(r)) },
+	"zstd": func(r io.Reader) ([]byte, error) {
+		z, err := zstd.NewReader(r)
+		if err != nil {
+			return nil, err
+		}
+		defer z.Close()
+		return io.ReadAll(z)
+	},
 }
 
 // noneInTables looks for a secret in the decoded rows.
