@@ -2,8 +2,6 @@ package exporter
 
 import (
 	"context"
-	"path"
-	"strings"
 
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/exporter/dissect"
@@ -19,24 +17,6 @@ type Draft struct {
 	Sources  []string         // paths of the packet files that it was made from, by file_id
 	b        *bundle.Builder
 	files    []bundle.Payload
-}
-
-// Tables are the paths of the parts of each table; a protocol's part of calls is a table of its
-// own, calls/protocol=P.
-func (d *Draft) Tables() map[string][]string { return tableParts(d.files, d.b.Path) }
-
-// TablesOf is Draft.Tables for a finished bundle.
-func TablesOf(b *bundle.Bundle) map[string][]string { return tableParts(b.Payload(), b.Path) }
-
-func tableParts(files []bundle.Payload, place func(string) string) map[string][]string {
-	list := map[string][]string{}
-	for _, f := range files {
-		if folder := path.Dir(f.Path); strings.HasPrefix(f.Path, tablesPath) && path.Ext(f.Path) == ".parquet" {
-			name := strings.TrimPrefix(folder, tablesPath)
-			list[name] = append(list[name], place(f.Path))
-		}
-	}
-	return list
 }
 
 // Files lists everything below data/ except bundle.json.

@@ -58,3 +58,10 @@ type DerivedCut struct {
 	FromNs   *Time  `json:"from,omitempty"`
 	ToNs     *Time  `json:"to,omitempty"`
 }
+
+// Commitment is a salted commitment to the packets of one file (docs/format/derived.md).
+type Commitment struct {
+	FileID  int32  `json:"file_id" jsonschema:"number of the file in bundle.json"`
+	Packets uint64 `json:"packets" jsonschema:"leaves of the tree"`
+	Root    Digest `json:"root" jsonschema:"root of the tree of RFC 9162"`
+}

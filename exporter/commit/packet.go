@@ -1,24 +1,22 @@
 package commit
 
 import (
+	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"os"
+	"runtime"
+	"sync"
 
+	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/exporter/decode"
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
 )
 
 // chunk is the size of a group of payload.
 const chunk = 1 << 10
-
-// File is the commitment to one packet file: a tree over its packets.
-type File struct {
-	FileID  int32  `json:"file_id" jsonschema:"number of the file in bundle.json"`
-	Packets uint64 `json:"packets" jsonschema:"leaves of the tree"`
-	Root    Text   `json:"root" jsonschema:"root of the tree of RFC 9162, in hexadecimal"`
-}
 
 // splitter finds where the headers of a packet end. One goroutine uses it.
 type splitter struct {
@@ -82,8 +80,32 @@ func ofGroups(t *Tree) Hash {
 	return LeafHash(root[:])
 }
 
-// Packets commits to the packets of a file. file is the key of the file.
-func Packets(path string, id int32, file Key) (File, error) {
+// Bundle commits to the packets of each file of a bundle.
+func Bundle(ctx context.Context, b *bundle.Bundle, seed Key) ([]bundle.Commitment, error) {
+	files := make([]bundle.Commitment, len(b.Manifest.Inputs))
+	errs := make([]error, len(files))
+	next := make(chan int)
+	var wg sync.WaitGroup
+	for range max(1, runtime.GOMAXPROCS(0)) {
+		wg.Go(func() {
+			for i := range next {
+				in := &b.Manifest.Inputs[i]
+				if errs[i] = ctx.Err(); errs[i] == nil {
+					files[i], errs[i] = packetsOf(b.Path(in.Path), in.FileID, seed.File(in.FileID))
+				}
+			}
+		})
+	}
+	for i := range files {
+		next <- i
+	}
+	close(next)
+	wg.Wait()
+	return files, errors.Join(errs...)
+}
+
+// packetsOf commits to the packets of a file. file is the key of the file.
+func packetsOf(path string, id int32, file Key) (bundle.Commitment, error) {
 	var t Tree
 	s := newSplitter()
 	var w walker
@@ -91,7 +113,7 @@ func Packets(path string, id int32, file Key) (File, error) {
 		t.Add(leaf(w.at(&file, uint64(p.Index)), p, s.head(p)))
 		return nil
 	})
-	return File{FileID: id, Packets: t.Size(), Root: Text(t.Root())}, err
+	return bundle.Commitment{FileID: id, Packets: t.Size(), Root: bundle.Digest(t.Root())}, err
 }
 
 // each reads the packets of a file.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
 )
 
@@ -45,7 +46,7 @@ type run struct {
 // key committed. keep says which packets the derived file has, and rule why one was changed. It
 // returns the commitment too, for comparison with the signed one. derived may be empty if no
 // packet was kept.
-func Prove(original, derived string, id int32, key Key, keep func(index int64) bool, rule func(index int64) string) (proof []byte, f File, err error) {
+func Prove(original, derived string, id int32, key Key, keep func(index int64) bool, rule func(index int64) string) (proof []byte, f bundle.Commitment, err error) {
 	x := prover{key: key, rules: map[string]uint64{}, split: newSplitter()}
 	if derived != "" {
 		in, done, err := open(derived)
@@ -64,7 +65,7 @@ func Prove(original, derived string, id int32, key Key, keep func(index int64) b
 		}
 	}
 	root, hashes := x.tree.Proof()
-	return x.encode(hashes), File{FileID: id, Packets: x.tree.n, Root: Text(root)}, nil
+	return x.encode(hashes), bundle.Commitment{FileID: id, Packets: x.tree.n, Root: bundle.Digest(root)}, nil
 }
 
 // prover makes a proof.

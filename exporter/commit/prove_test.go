@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
 )
 
@@ -47,7 +48,7 @@ func capture(t *testing.T, name string, n int, change func(i int, p *pcapng.Pack
 // state of packet i in the derived file of the tests.
 func state(i int) byte { return []byte{0, 0, 0, 1, 0, 2, 2, 0, 0, 0, 0, 1}[i%12] }
 
-func scene(t *testing.T, n int) (original, derived string, key Key, proof []byte, f File) {
+func scene(t *testing.T, n int) (original, derived string, key Key, proof []byte, f bundle.Commitment) {
 	t.Helper()
 	original = capture(t, "original.pcapng", n, func(int, *pcapng.Packet) bool { return true })
 	derived = capture(t, "derived.pcapng", n, func(i int, p *pcapng.Packet) bool {
@@ -67,7 +68,7 @@ func scene(t *testing.T, n int) (original, derived string, key Key, proof []byte
 	return original, derived, key, proof, f
 }
 
-func verified(t *testing.T, proof []byte, derived string, f File) (Counts, error) {
+func verified(t *testing.T, proof []byte, derived string, f bundle.Commitment) (Counts, error) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "proof")
 	if err := os.WriteFile(path, proof, 0o600); err != nil {
@@ -79,7 +80,7 @@ func verified(t *testing.T, proof []byte, derived string, f File) (Counts, error
 func TestAProofOfADerivedFile(t *testing.T) {
 	for _, n := range []int{0, 1, 2, 3, 5, 12, 63, 64, 65, 200} {
 		original, derived, key, proof, f := scene(t, n)
-		sealed, err := Packets(original, 3, key)
+		sealed, err := packetsOf(original, 3, key)
 		if err != nil || sealed != f {
 			t.Fatalf("%d packets: the seal has %v, the proof %v: %v", n, sealed, f, err)
 		}
@@ -180,7 +181,7 @@ func FuzzVerifyFile(f *testing.F) {
 			t.Fatal("neither a proof nor an error")
 		}
 		if err == nil {
-			_, _ = r.verify(File{Packets: 1})
+			_, _ = r.verify(bundle.Commitment{Packets: 1})
 		}
 	})
 }

@@ -8,7 +8,6 @@ package commit
 
 import (
 	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"math/bits"
@@ -202,20 +201,4 @@ func (v *verifier) root(from, n uint64) (h Hash, err error) {
 	}
 	right, err := v.root(from+k, n-k)
 	return nodeHash(left, right), err
-}
-
-// Text is a hash in JSON, as hexadecimal digits.
-type Text Hash
-
-// MarshalText implements encoding.TextMarshaler.
-func (t Text) MarshalText() ([]byte, error) { return []byte(hex.EncodeToString(t[:])), nil }
-
-// UnmarshalText implements encoding.TextUnmarshaler.
-func (t *Text) UnmarshalText(text []byte) error {
-	b, err := hex.DecodeString(string(text))
-	if err != nil || len(b) != len(t) {
-		return fmt.Errorf("%q is not a hash of %d hexadecimal digits", text, 2*len(t))
-	}
-	copy(t[:], b)
-	return nil
 }

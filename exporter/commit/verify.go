@@ -7,12 +7,13 @@ import (
 	"io"
 	"os"
 
+	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
 )
 
 // VerifyFile checks a proof against the packets of a derived file, which is empty if no packet was
 // kept, and against a signed commitment. An error says that the proof is wrong.
-func VerifyFile(proof, derived string, want File) (c Counts, err error) {
+func VerifyFile(proof, derived string, want bundle.Commitment) (c Counts, err error) {
 	info, err := os.Stat(proof)
 	if err != nil {
 		return c, err
@@ -114,7 +115,7 @@ func parse(data []byte) (*reader, error) {
 }
 
 // verify computes the root and compares it.
-func (r *reader) verify(want File) (Counts, error) {
+func (r *reader) verify(want bundle.Commitment) (Counts, error) {
 	total := uint64(0)
 	for _, x := range r.runs {
 		total += x.n
@@ -138,7 +139,7 @@ func (r *reader) verify(want File) (Counts, error) {
 	if r.bad || len(r.b) > 0 {
 		return r.counts, errMalformed
 	}
-	if Text(root) != want.Root {
+	if bundle.Digest(root) != want.Root {
 		return r.counts, fmt.Errorf("%w: its root is not the one that was signed", ErrProof)
 	}
 	return r.counts, nil

@@ -4,7 +4,6 @@ import (
 	"context"
 	"strings"
 
-	"github.com/pcapsule/pcapsule/exporter"
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/table"
@@ -21,12 +20,12 @@ type bodyWork struct {
 
 // bodies replaces bodies that go as a whole, and those that were sent in an encoding and hold a
 // secret: their packets do not show it.
-func bodies(ctx context.Context, b *bundle.Bundle, o exporter.Options, p Policy, s *secrets, packets map[int64]bool) (*bodyWork, error) {
+func bodies(ctx context.Context, b *bundle.Bundle, e Exporter, p Policy, s *secrets, packets map[int64]bool) (*bodyWork, error) {
 	w := &bodyWork{s: s, p: p, packets: packets, places: map[int64][]placed{}, lost: map[int64]int32{}}
 	if !p.RemovesBodies() && len(s.coded) == 0 && len(packets) == 0 {
 		return w, nil
 	}
-	return w, exporter.Bodies(ctx, b, o, w.body)
+	return w, e.Bodies(ctx, b, w.body)
 }
 
 func (w *bodyWork) body(c *table.Call, b *dissect.Body) error {

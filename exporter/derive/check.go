@@ -8,7 +8,6 @@ import (
 	"sync"
 	"unsafe"
 
-	"github.com/pcapsule/pcapsule/exporter"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
@@ -21,11 +20,11 @@ const (
 
 // check searches a draft for what had to go, in every table and every packet. What is left is
 // marked for the next attempt, and the answer is errDirty.
-func (x *redaction) check(ctx context.Context, d *exporter.Draft) error {
+func (x *redaction) check(ctx context.Context, d *Draft) error {
 	c := &checking{redaction: x, bodies: map[table.Hash]bool{}, conns: map[int64]bool{}, again: map[int64]bool{}}
 	x.left = nil
 	fresh := x.s.fresh
-	tables := d.Tables()
+	tables := tablesOf(d.Files, d.Path)
 	for _, only := range []bool{true, false} { // bodies first: calls say who carried them
 		some := map[string][]string{}
 		for name, files := range tables {
@@ -50,7 +49,7 @@ func (x *redaction) check(ctx context.Context, d *exporter.Draft) error {
 			c.raw = append(c.raw, rawLeft{in.FileID, l.index})
 		}
 	}
-	for _, f := range d.Files() {
+	for _, f := range d.Files {
 		if strings.HasPrefix(f.Path, "data/inputs/") {
 			data, err := os.ReadFile(d.Path(f.Path))
 			if err != nil {

@@ -6,9 +6,7 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/pcapsule/pcapsule/exporter"
 	"github.com/pcapsule/pcapsule/exporter/bundle"
-	"github.com/pcapsule/pcapsule/exporter/internal/join"
 )
 
 // Choice is what a cut keeps.
@@ -23,7 +21,7 @@ type Choice struct {
 // kept go into data/keys/. It returns
 //   - ErrNothing if no packet is kept,
 //   - ErrChanged if the packets are not those of the manifest,
-//   - the errors of exporter.Run.
+//   - the errors of the exporter.
 //
 // After an error nothing is left behind.
 func Cut(ctx context.Context, b *bundle.Bundle, output string, c Choice, o Options) (*Report, error) {
@@ -32,7 +30,7 @@ func Cut(ctx context.Context, b *bundle.Bundle, output string, c Choice, o Optio
 		return nil, err
 	}
 	defer src.remove()
-	keep, addrs, err := chosen(ctx, exporter.TablesOf(b), &c)
+	keep, addrs, err := chosen(ctx, tablesOf(b.Payload(), b.Path), &c)
 	if err != nil {
 		return nil, err
 	}
@@ -50,7 +48,7 @@ func Cut(ctx context.Context, b *bundle.Bundle, output string, c Choice, o Optio
 	}
 	renumber(src.to.Manifest)
 	o.EmbedKeys = len(o.Keys) > 0
-	m, err := src.export(ctx, output, o, d, func(*exporter.Draft) error { return nil })
+	m, err := src.export(ctx, output, o, d, func(*Draft) error { return nil })
 	if err != nil {
 		return nil, err
 	}
@@ -98,7 +96,7 @@ func (s *source) cutSides(addrs map[string]bool, o *Options) (events bool, err e
 	}
 	err = s.sides(func(x *bundle.SideInput) bool {
 		if isKeys(x) {
-			if x.Path == join.KeysPath {
+			if x.Kind == "keys_used" && !strings.HasSuffix(x.Path, ".age") {
 				o.Keys = append(o.Keys, s.b.Path(x.Path))
 			}
 			return false
@@ -258,7 +256,7 @@ func texts(v any, do func(string)) {
 }
 
 // Merge makes a bundle at output from the same packets and the additional dumps, hosts files and
-// keys in o. The errors are those of exporter.Run. After an error nothing is left behind.
+// keys in o. The errors are those of the exporter. After an error nothing is left behind.
 func Merge(ctx context.Context, b *bundle.Bundle, output string, o Options) (*Report, error) {
 	var added []string
 	for _, a := range []struct {
@@ -283,7 +281,7 @@ func Merge(ctx context.Context, b *bundle.Bundle, output string, o Options) (*Re
 		s.keep = append(s.keep, keepAll)
 		s.rules = append(s.rules, nil)
 	}
-	m, err := s.export(ctx, output, o, d, func(draft *exporter.Draft) error {
+	m, err := s.export(ctx, output, o, d, func(draft *Draft) error {
 		for i := range b.Manifest.Inputs { // they were hashed while they were copied
 			if in := draft.Manifest.Input(b.Manifest.Inputs[i].FileID); in == nil || in.SHA256 != b.Manifest.Inputs[i].SHA256 {
 				return fmt.Errorf("%s: %w", b.Manifest.Inputs[i].Path, ErrChanged)

@@ -27,7 +27,7 @@ func opened(t *testing.T, path string) *bundle.Bundle {
 	return b
 }
 
-var quiet = derive.Options{Options: exporter.Options{Release: "test", Repanic: true}}
+var quiet = derive.Options{Exporter: tables{exporter.Options{Release: "test", Repanic: true}}}
 
 func TestCutKeepsConnectionsByteForByte(t *testing.T) {
 	s := newScene(t)

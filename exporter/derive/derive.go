@@ -12,13 +12,15 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
 
-	"github.com/pcapsule/pcapsule/exporter"
 	"github.com/pcapsule/pcapsule/exporter/bundle"
+	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/seal"
+	"github.com/pcapsule/pcapsule/exporter/table"
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
 )
 
@@ -28,11 +30,50 @@ var ErrNothing = errors.New("nothing matches")
 // ErrChanged says that a bundle's packets changed while they were read, or were changed before.
 var ErrChanged = errors.New("the packets are not those of the manifest")
 
+// Additions are further files for the tables.
+type Additions struct {
+	Kube, Hosts, Keys []string
+	EmbedKeys         bool // keep the keys that were used
+}
+
+// Draft is a bundle that is complete but has no name yet.
+type Draft struct {
+	Manifest *bundle.Manifest // may be changed
+	Sources  []string         // paths of the packet files that it was made from, by file_id
+	Files    []bundle.Payload // everything below data/ except bundle.json
+	Path     func(rel string) string
+	Add      func(rel string, data []byte) error
+}
+
+// Exporter makes bundles from packets: package exporter, which this package does not know.
+type Exporter interface {
+	// Derive makes a bundle at output from the packets and side inputs that b describes. accept
+	// sees it before it gets its name; if that fails, nothing is left behind.
+	Derive(ctx context.Context, b *bundle.Bundle, output string, a Additions, accept func(*Draft) error) (*bundle.Manifest, error)
+	// Bodies dissects the packets of b and calls each for every body, which knows its places.
+	Bodies(ctx context.Context, b *bundle.Bundle, each func(c *table.Call, body *dissect.Body) error) error
+}
+
+// tablesOf are the parts of the tables among the files of a bundle; a protocol's part of calls is
+// a table of its own.
+func tablesOf(files []bundle.Payload, place func(rel string) string) map[string][]string {
+	const tables = "data/tables/"
+	list := map[string][]string{}
+	for _, f := range files {
+		if strings.HasPrefix(f.Path, tables) && path.Ext(f.Path) == ".parquet" {
+			name := strings.TrimPrefix(path.Dir(f.Path), tables)
+			list[name] = append(list[name], place(f.Path))
+		}
+	}
+	return list
+}
+
 // Options of a derived bundle.
 type Options struct {
-	exporter.Options
-	Event bundle.Entry   // of the custody log: who derives, where and with which program
-	Seed  *seal.SeedFile // of the original's seal; with it the bundle proves what it was made from
+	Additions
+	Exporter Exporter
+	Event    bundle.Entry   // of the custody log: who derives, where and with which program
+	Seed     *seal.SeedFile // of the original's seal; with it the bundle proves what it was made from
 }
 
 // Report says what was done.
@@ -136,8 +177,8 @@ func isKeys(x *bundle.SideInput) bool { return strings.HasPrefix(x.Kind, "keys")
 func ofRing(x *bundle.SideInput) bool { return x.Kind == "seals" || x.Kind == "pin" }
 
 // export makes the derived bundle.
-func (s *source) export(ctx context.Context, output string, o Options, d *bundle.Derived, accept func(*exporter.Draft) error) (*bundle.Manifest, error) {
-	m, err := exporter.Derive(ctx, s.to, output, o.Options, func(draft *exporter.Draft) error {
+func (s *source) export(ctx context.Context, output string, o Options, d *bundle.Derived, accept func(*Draft) error) (*bundle.Manifest, error) {
+	m, err := o.Exporter.Derive(ctx, s.to, output, o.Additions, func(draft *Draft) error {
 		draft.Manifest.Derived = d
 		if err := accept(draft); err != nil || o.Seed == nil {
 			return err

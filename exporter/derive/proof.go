@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/pcapsule/pcapsule/exporter"
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/exporter/commit"
 	"github.com/pcapsule/pcapsule/exporter/seal"
@@ -25,7 +24,7 @@ const (
 var ErrSeed = errors.New("the seed file is not that of the bundle's seal")
 
 // prove adds the signed commitments of the original and the proofs of its files to a draft.
-func (s *source) prove(draft *exporter.Draft, d *bundle.Derived, seed *seal.SeedFile) error {
+func (s *source) prove(draft *Draft, d *bundle.Derived, seed *seal.SeedFile) error {
 	c, verdicts := seal.CheckCommitments(context.Background(), commitmentsPath, seed.Commitments, seal.Trust{})
 	if c == nil {
 		return fmt.Errorf("%w: %s", ErrSeed, verdicts[0].Detail)
@@ -42,7 +41,7 @@ func (s *source) prove(draft *exporter.Draft, d *bundle.Derived, seed *seal.Seed
 			p.Path = draft.Manifest.Input(int32(at)).Path
 		}
 		rules := s.rules[i]
-		data, f, err := commit.Prove(s.b.Path(in.Path), derived, in.FileID, seed.Seed.File(in.FileID), s.keep[i], func(index int64) string {
+		data, f, err := commit.Prove(s.b.Path(in.Path), derived, in.FileID, commit.Key(seed.Seed).File(in.FileID), s.keep[i], func(index int64) string {
 			if r, ok := rules[index]; ok {
 				return r
 			}

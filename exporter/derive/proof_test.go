@@ -32,8 +32,12 @@ func sealed(t *testing.T, b *bundle.Bundle) (*seal.SeedFile, seal.Trust) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	seed := &seal.SeedFile{}
-	if _, err := seal.Sign(context.Background(), b, seal.Options{Signers: []seal.Signer{signer}, Seed: seed}); err != nil {
+	seed := &seal.SeedFile{Seed: commit.NewSeed()}
+	files, err := commit.Bundle(context.Background(), b, seed.Seed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := seal.Sign(context.Background(), b, seal.Options{Signers: []seal.Signer{signer}, Seed: seed, Commitments: files}); err != nil {
 		t.Fatal(err)
 	}
 	path := filepath.Join(t.TempDir(), "seed.json")

@@ -10,7 +10,6 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/pcapsule/pcapsule/exporter"
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 )
 
@@ -29,7 +28,7 @@ type Redaction struct {
 //   - ErrNothing if the policy finds nothing,
 //   - ErrChanged if the packets are not those of the manifest, or change meanwhile,
 //   - *LeftError if a value cannot be removed,
-//   - the errors of exporter.Run.
+//   - the errors of the exporter.
 //
 // After an error nothing is left behind.
 func Redact(ctx context.Context, b *bundle.Bundle, output string, r Redaction, o Options) (*Report, error) {
@@ -42,7 +41,7 @@ func Redact(ctx context.Context, b *bundle.Bundle, output string, r Redaction, o
 		return nil, err
 	}
 	defer x.src.remove()
-	if err := collect(ctx, exporter.TablesOf(b), r.Policy, x.s); err != nil {
+	if err := collect(ctx, tablesOf(b.Payload(), b.Path), r.Policy, x.s); err != nil {
 		return nil, err
 	}
 	for round := 1; round <= maxRounds; round++ {
@@ -106,7 +105,7 @@ func (x *redaction) round(ctx context.Context, output string) (report *Report, a
 	}
 	d := &bundle.Derived{Kind: bundle.Redacted, From: from, Rederivable: "fully", Reason: fully, Packets: x.counts, Rules: x.rules,
 		Policy: &bundle.DerivedPolicy{Name: x.r.Name, SHA256: sha256.Sum256(x.r.Text)}}
-	m, err := x.src.export(ctx, output, x.o, d, func(draft *exporter.Draft) error { return x.check(ctx, draft) })
+	m, err := x.src.export(ctx, output, x.o, d, func(draft *Draft) error { return x.check(ctx, draft) })
 	if errors.Is(err, errDirty) {
 		return nil, true, nil
 	}
@@ -132,7 +131,7 @@ func (x *redaction) warnings() []string {
 func (x *redaction) packets(ctx context.Context) error {
 	m := x.b.Manifest
 	x.s.search.finish()
-	work, err := bodies(ctx, x.b, x.o.Options, x.r.Policy, x.s, x.bodies)
+	work, err := bodies(ctx, x.b, x.o.Exporter, x.r.Policy, x.s, x.bodies)
 	if err != nil {
 		return err
 	}
@@ -216,7 +215,7 @@ func (x *redaction) targets(ctx context.Context, work *bodyWork) (map[int32]map[
 	for no := range work.lost {
 		want[no] = true
 	}
-	where, err := locate(ctx, exporter.TablesOf(x.b), want)
+	where, err := locate(ctx, tablesOf(x.b.Payload(), x.b.Path), want)
 	if err != nil {
 		return nil, err
 	}

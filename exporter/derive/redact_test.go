@@ -210,7 +210,7 @@ func removalOf(t *testing.T, text string) removal {
 func redacted(t *testing.T, b *bundle.Bundle, text string) (*bundle.Bundle, *derive.Report) {
 	t.Helper()
 	out := filepath.Join(t.TempDir(), "redacted.pcapsule")
-	r, err := derive.Redact(context.Background(), b, out, derive.Redaction{Policy: removalOf(t, text), Text: []byte(text)}, derive.Options{Options: exporter.Options{Release: "test", Repanic: true}})
+	r, err := derive.Redact(context.Background(), b, out, derive.Redaction{Policy: removalOf(t, text), Text: []byte(text)}, quiet)
 	if err != nil {
 		t.Fatal(err)
 	}

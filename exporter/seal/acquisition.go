@@ -12,7 +12,6 @@ import (
 	"go.yaml.in/yaml/v4"
 
 	"github.com/pcapsule/pcapsule/exporter/bundle"
-	"github.com/pcapsule/pcapsule/exporter/commit"
 )
 
 // maxRequest is the size of a request file.
@@ -68,7 +67,7 @@ type Acquisition struct {
 	Losses     Losses            `json:"losses" jsonschema:"what is known to be missing"`
 	Warnings   []string          `json:"warnings" jsonschema:"problems that a person should know"`
 
-	Commitments []commit.File `json:"commitments,omitempty" jsonschema:"salted commitments to the packets of each file, from which derived bundles are proved"`
+	Commitments []bundle.Commitment `json:"commitments,omitempty" jsonschema:"salted commitments to the packets of each file, from which derived bundles are proved"`
 }
 
 // Tool is a program.

@@ -9,11 +9,8 @@ import (
 	"io"
 	"maps"
 	"os"
-	"runtime"
-	"sync"
 
 	"github.com/pcapsule/pcapsule/exporter/bundle"
-	"github.com/pcapsule/pcapsule/exporter/commit"
 )
 
 // CommitmentsType is the predicate type of the statement in a seed file.
@@ -25,9 +22,9 @@ const maxSeedFile = 16 << 20
 // Commitments are what a seal says about packets without showing them. They name no hash of a
 // file: who knows all of a file but a short secret could try values against it.
 type Commitments struct {
-	SealedAt bundle.Time   `json:"sealed_at"`
-	Signers  []Party       `json:"signers"`
-	Files    []commit.File `json:"files"`
+	SealedAt bundle.Time         `json:"sealed_at"`
+	Signers  []Party             `json:"signers"`
+	Files    []bundle.Commitment `json:"files"`
 }
 
 // commitmentStatement is the in-toto statement that is signed.
@@ -41,37 +38,13 @@ type commitmentStatement struct {
 // SeedFile is what a seal leaves apart from the bundle: the secret from which the salts come, and
 // the signed commitments, which a derived bundle carries.
 type SeedFile struct {
-	Seed        commit.Key
+	Seed        [32]byte
 	Commitments []byte // DSSE envelope
 }
 
 type wireSeed struct {
-	Seed        commit.Text     `json:"seed"`
+	Seed        bundle.Digest   `json:"seed"`
 	Commitments json.RawMessage `json:"commitments"`
-}
-
-// commitTo commits to the packets of a bundle.
-func commitTo(ctx context.Context, b *bundle.Bundle, seed commit.Key) ([]commit.File, error) {
-	files := make([]commit.File, len(b.Manifest.Inputs))
-	errs := make([]error, len(files))
-	next := make(chan int)
-	var wg sync.WaitGroup
-	for range max(1, runtime.GOMAXPROCS(0)) {
-		wg.Go(func() {
-			for i := range next {
-				in := &b.Manifest.Inputs[i]
-				if errs[i] = ctx.Err(); errs[i] == nil {
-					files[i], errs[i] = commit.Packets(b.Path(in.Path), in.FileID, seed.File(in.FileID))
-				}
-			}
-		})
-	}
-	for i := range files {
-		next <- i
-	}
-	close(next)
-	wg.Wait()
-	return files, errors.Join(errs...)
 }
 
 // signCommitments makes the envelope of a seed file.
@@ -87,7 +60,7 @@ func signCommitments(ctx context.Context, c Commitments, signers []Signer) ([]by
 
 // WriteSeed writes a new seed file that only its owner can read.
 func WriteSeed(path string, s *SeedFile) (err error) {
-	data, err := json.MarshalIndent(wireSeed{commit.Text(s.Seed), s.Commitments}, "", " ")
+	data, err := json.MarshalIndent(wireSeed{bundle.Digest(s.Seed), s.Commitments}, "", " ")
 	if err != nil {
 		return err
 	}
@@ -128,7 +101,7 @@ func ReadSeed(path string) (*SeedFile, error) {
 	if err := json.Unmarshal(w.Commitments, &e); err != nil {
 		return nil, fmt.Errorf("%s is no seed file: %w", path, err)
 	}
-	s := &SeedFile{Seed: commit.Key(w.Seed)}
+	s := &SeedFile{Seed: [32]byte(w.Seed)}
 	s.Commitments, err = encode(&e)
 	return s, err
 }

@@ -10,7 +10,6 @@ import (
 	"github.com/google/jsonschema-go/jsonschema"
 
 	"github.com/pcapsule/pcapsule/exporter/bundle"
-	"github.com/pcapsule/pcapsule/exporter/commit"
 	"github.com/pcapsule/pcapsule/exporter/seal"
 )
 
@@ -23,7 +22,6 @@ func TestAcquisitionSchema(t *testing.T) {
 	schema := must(jsonschema.For[seal.Acquisition](&jsonschema.ForOptions{TypeSchemas: map[reflect.Type]*jsonschema.Schema{
 		reflect.TypeFor[bundle.Time]():   {Type: "string", Description: "RFC 3339, nine digits, Z"},
 		reflect.TypeFor[bundle.Digest](): {Type: "string", Pattern: "^[0-9a-f]{64}$"},
-		reflect.TypeFor[commit.Text]():   {Type: "string", Pattern: "^[0-9a-f]{64}$"},
 		reflect.TypeFor[string]():        text,
 	}}))(t)
 	schema.ID, schema.Title = seal.PredicateType, "Acquisition record of a pcapsule bundle"
@@ -38,7 +36,7 @@ func TestAcquisitionSchema(t *testing.T) {
 		t.Fatal("docs/format/acquisition.schema.json is not what the types say; run go test ./exporter/seal -run Schema -update")
 	}
 	b := made(t, "dns.pcap")
-	sealed := must(seal.Sign(ctx, b, seal.Options{Signers: []seal.Signer{ed(t, "Ann")}, Request: seal.Request{CaseID: "4711"}, Seed: &seal.SeedFile{}}))(t)
+	sealed := must(seal.Sign(ctx, b, seal.Options{Signers: []seal.Signer{ed(t, "Ann")}, Request: seal.Request{CaseID: "4711"}, Seed: &seal.SeedFile{}, Commitments: []bundle.Commitment{{Packets: 7}}}))(t)
 	var record any
 	if err := json.Unmarshal(must(json.Marshal(sealed.Statement.Predicate))(t), &record); err != nil {
 		t.Fatal(err)

@@ -17,7 +17,6 @@ import (
 	"github.com/secure-systems-lab/go-securesystemslib/dsse"
 
 	"github.com/pcapsule/pcapsule/exporter/bundle"
-	"github.com/pcapsule/pcapsule/exporter/commit"
 )
 
 // Types of the envelope's payload, of the statement (in-toto Attestation Framework v1) and of
@@ -76,9 +75,10 @@ type Options struct {
 	Entry   bundle.Entry // who seals, where and with which program; becomes a line of the custody log
 	With    Tool         // the program that seals
 	Signers []Signer     // each of them signs
-	// Seed, if it is not nil, is filled with a new seed and with signed commitments to the
-	// packets, from which proofs about derived bundles are made.
-	Seed *SeedFile
+	// Commitments to the packets, salted from Seed.Seed, are signed too, and put into Seed, from
+	// which proofs about derived bundles are made. Without Seed there are none.
+	Commitments []bundle.Commitment
+	Seed        *SeedFile
 }
 
 // Sign seals the bundle and returns the new seal. A bundle that does not verify is not sealed.
@@ -116,10 +116,7 @@ func Sign(ctx context.Context, b *bundle.Bundle, o Options) (*Sealed, error) {
 		ids = append(ids, party.KeyID)
 	}
 	if o.Seed != nil {
-		o.Seed.Seed = commit.NewSeed()
-		if record.Commitments, err = commitTo(ctx, b, o.Seed.Seed); err != nil {
-			return nil, fmt.Errorf("committing to packets: %w", err)
-		}
+		record.Commitments = o.Commitments
 	}
 	entry.Event, entry.Time = EventSealed, 0
 	entry.Details = map[string]string{"file": "custody/" + name, "keys": strings.Join(ids, " ")}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/pcapsule/pcapsule/exporter"
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/exporter/derive"
 	"github.com/pcapsule/pcapsule/forensics"
@@ -45,6 +46,18 @@ other connections. The original is only read.`,
 	return c
 }
 
+// withKeys is options with keys.
+func (f *deriveFlags) withKeys(original string, keys *keyFlags) (*bundle.Bundle, derive.Options, error) {
+	var with exporter.Options
+	if err := keys.apply(&with); err != nil {
+		return nil, derive.Options{}, err
+	}
+	f.identities = with.Identities
+	b, o, err := f.options(original)
+	o.Keys = with.Keys
+	return b, o, err
+}
+
 func (e *env) runCut(ctx context.Context, args []string, f *cutFlags) error {
 	choice := derive.Choice{Said: bundle.DerivedCut{Workload: f.workload}}
 	if len(args) > 1 {
@@ -66,11 +79,8 @@ func (e *env) runCut(ctx context.Context, args []string, f *cutFlags) error {
 	if choice.Said == (bundle.DerivedCut{}) {
 		return exit.Usagef("nothing says what to keep: give a KFL filter, --workload, --from or --to")
 	}
-	b, o, err := f.options(args[0])
+	b, o, err := f.withKeys(args[0], &f.keys)
 	if err != nil {
-		return err
-	}
-	if err := f.keys.apply(&o.Options); err != nil {
 		return err
 	}
 	if choice.Said.Filter != "" || f.workload != "" {
@@ -139,11 +149,8 @@ be made again without them; the bundle is then for its owner alone.`,
   pcapsule merge incident.pcapsule --keys sslkeys.log -o decrypted.pcapsule`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			b, o, err := f.options(args[0])
+			b, o, err := f.withKeys(args[0], &keys)
 			if err != nil {
-				return err
-			}
-			if err := keys.apply(&o.Options); err != nil {
 				return err
 			}
 			if o.Kube, o.Hosts = kube, hosts; len(kube)+len(hosts)+len(o.Keys) == 0 {

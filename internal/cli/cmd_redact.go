@@ -11,12 +11,15 @@ import (
 	"strings"
 	"time"
 
+	"filippo.io/age"
 	"github.com/spf13/cobra"
 
 	"github.com/pcapsule/pcapsule/exporter"
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/exporter/derive"
+	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/seal"
+	"github.com/pcapsule/pcapsule/exporter/table"
 	"github.com/pcapsule/pcapsule/forensics/redact"
 	"github.com/pcapsule/pcapsule/internal/cli/console"
 	"github.com/pcapsule/pcapsule/internal/cli/exit"
@@ -29,6 +32,7 @@ type deriveFlags struct {
 	output, note, memory, seed string
 	jobs                       int
 	anonymous, asJSON          bool
+	identities                 []age.Identity // that decrypt keys
 }
 
 func (f *deriveFlags) register(c *cobra.Command) {
@@ -56,11 +60,12 @@ func (f *deriveFlags) options(original string) (b *bundle.Bundle, o derive.Optio
 	if err := exit.NewOutput(f.output); err != nil {
 		return nil, o, err
 	}
-	o.Options = exporter.Options{Release: version.Release, Jobs: f.jobs, Custody: madeBy(f.anonymous)}
-	if o.Memory, err = limitMemory(f.memory); err != nil {
+	t := tables{exporter.Options{Release: version.Release, Jobs: f.jobs, Custody: madeBy(f.anonymous), Identities: f.identities}}
+	if t.Memory, err = limitMemory(f.memory); err != nil {
 		return nil, o, err
 	}
-	o.Custody.Note = f.note
+	t.Custody.Note = f.note
+	o.Exporter = t
 	o.Event = bundle.Entry{Note: f.note, Tool: strings.TrimSpace("pcapsule " + version.Release)}
 	if !f.anonymous {
 		o.Event = custodyEntry(o.Event)
@@ -189,4 +194,21 @@ type removal struct{ *redact.Removal }
 func (r removal) Search(found func(rule, value, whole string, rest bool)) derive.Search {
 	f := r.Finder(found)
 	return derive.Search{Row: f.Row, Text: f.Text, Header: f.Header, Payload: f.Payload}
+}
+
+// tables makes derived bundles by package exporter.
+type tables struct{ exporter.Options }
+
+// Derive implements derive.Exporter.
+func (t tables) Derive(ctx context.Context, b *bundle.Bundle, output string, a derive.Additions, accept func(*derive.Draft) error) (*bundle.Manifest, error) {
+	o := t.Options
+	o.Kube, o.Hosts, o.Keys, o.EmbedKeys = a.Kube, a.Hosts, a.Keys, a.EmbedKeys
+	return exporter.Derive(ctx, b, output, o, func(d *exporter.Draft) error {
+		return accept(&derive.Draft{Manifest: d.Manifest, Sources: d.Sources, Files: d.Files(), Path: d.Path, Add: d.Add})
+	})
+}
+
+// Bodies implements derive.Exporter.
+func (t tables) Bodies(ctx context.Context, b *bundle.Bundle, each func(c *table.Call, body *dissect.Body) error) error {
+	return exporter.Bodies(ctx, b, t.Options, each)
 }

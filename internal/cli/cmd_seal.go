@@ -22,6 +22,7 @@ import (
 	"filippo.io/age"
 
 	"github.com/pcapsule/pcapsule/exporter/bundle"
+	"github.com/pcapsule/pcapsule/exporter/commit"
 	"github.com/pcapsule/pcapsule/exporter/seal"
 	"github.com/pcapsule/pcapsule/internal/cli/console"
 	"github.com/pcapsule/pcapsule/internal/cli/exit"
@@ -94,7 +95,11 @@ func (e *env) runSeal(ctx context.Context, path string, f *sealFlags) error {
 		if err := exit.NewOutput(f.commit); err != nil {
 			return err
 		}
-		o.Seed = &seal.SeedFile{}
+		seed := commit.NewSeed()
+		o.Seed = &seal.SeedFile{Seed: seed}
+		if o.Commitments, err = commit.Bundle(ctx, b, seed); err != nil {
+			return fmt.Errorf("committing to packets: %w", err)
+		}
 	}
 	sealed, err := seal.Sign(ctx, b, o)
 	if errors.Is(err, seal.ErrSameKey) {
