@@ -63,6 +63,8 @@ type Options struct {
 	// error, Run returns that error and leaves nothing behind. May be nil.
 	Accept  func(*bundle.Manifest) error
 	Repanic bool // a dissector's panic ends the program, for tests
+
+	trace bool // bodies remember where they were captured
 }
 
 // DefaultMemory is the memory that a run stays below unless Options say otherwise.
@@ -200,7 +202,7 @@ const roundsAhead = 1
 // inputs; without b, rounds also hold decrypted bytes.
 func pipe(ctx context.Context, sources *read.Inputs, b *bundle.Builder, protocols func() []*dissect.Protocol, o Options, last func(*round.Round) error) (*read.Reader, error) {
 	pool := round.NewPool(o.limit())
-	shards, err := assemble.New(flow.Options{DecodeAs: o.DecodeAs, Repanic: o.Repanic, Plain: b == nil}, protocols, o.limit().Connections(), pool)
+	shards, err := assemble.New(flow.Options{DecodeAs: o.DecodeAs, Repanic: o.Repanic, Plain: b == nil && !o.trace, Trace: o.trace}, protocols, o.limit().Connections(), pool)
 	if err != nil {
 		return nil, err
 	}

@@ -27,6 +27,9 @@ func (c *comparison) manifest() error {
 	if c.otherRelease {
 		c.field("tool.release", "is "+short(m.Tool.Release)+", but parts say that "+short(c.r.By)+" wrote them")
 	}
+	if m.Derived = c.b.Manifest.Derived; m.Derived != nil {
+		c.unproven("derived")
+	}
 	c.inputs(&m)
 	c.sides(&m)
 	c.warnings(&m)

@@ -25,7 +25,8 @@ const (
 type Manifest struct {
 	SchemaVersion int               `json:"schema_version"`
 	Tool          Tool              `json:"tool"`
-	Options       map[string]string `json:"options"` // those that change data; keys as on the command line
+	Derived       *Derived          `json:"derived,omitempty"` // if it was made from another bundle
+	Options       map[string]string `json:"options"`           // those that change data; keys as on the command line
 	Inputs        []Input           `json:"inputs"`
 	SideInputs    []SideInput       `json:"side_inputs"`
 	Window        Window            `json:"window"`

@@ -47,6 +47,10 @@ type Options struct {
 // Decoder decodes packets. It holds the fragments of incomplete datagrams, so only one goroutine
 // may use it.
 type Decoder struct {
+	// OnSum, if it is set, is called for each checksum of TCP or UDP that a network adapter does
+	// not fill in later, those around tunnels too, for tools that change packets.
+	OnSum func(Sum)
+
 	frags reassembler
 	saved Frame // the frame as it was before the innermost tunnel was entered
 }
@@ -101,6 +105,7 @@ type walk struct {
 	data    []byte // captured bytes from here on, at most wire of them
 	wire    int    // bytes from here on according to the headers so far
 	next    uint16 // link type, EtherType or IP protocol of the next header
+	whole   int    // bytes of the packet
 	cut     bool   // the capture truncated this packet
 	ext     uint8  // extension headers walked
 	inner   bool   // d.saved holds the frame outside the innermost tunnel
@@ -114,7 +119,7 @@ type walk struct {
 // is never reused if f.FragNos is set.
 func (d *Decoder) Decode(p Input, f *Frame) {
 	*f = Frame{WScale: -1, LinkType: p.LinkType}
-	w := walk{d: d, f: f, data: p.Data, wire: int(p.OrigLen), next: p.LinkType, inif: p.Interface, time: p.Time, no: p.No}
+	w := walk{d: d, f: f, data: p.Data, whole: cap(p.Data), wire: int(p.OrigLen), next: p.LinkType, inif: p.Interface, time: p.Time, no: p.No}
 	if w.wire < len(w.data) {
 		f.Problems |= BadLength
 		w.wire = len(w.data)

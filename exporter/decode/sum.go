@@ -5,6 +5,33 @@ import (
 	"math/bits"
 )
 
+// Sum is a checksum of TCP or UDP in a packet, and the bytes that it covers beside the
+// pseudo-header, as offsets in Input.Data. The snap length may have cut bytes at the end.
+type Sum struct {
+	Start, End, Place int
+	UDP               bool // 0 means none, RFC 768
+}
+
+// Change is the checksum after old was replaced with bytes of the same length at offset at in the
+// packet, RFC 1624 section 3. What was wrong stays wrong.
+func (s Sum) Change(stated uint16, at int, old, with []byte) uint16 {
+	n := uint64(^stated)
+	for i := range old {
+		a, b := uint64(^old[i]), uint64(with[i])
+		if (at+i-s.Start)%2 == 0 {
+			a, b = a<<8|0xff, b<<8
+		} else {
+			a |= 0xff00
+		}
+		n += a + b
+	}
+	sum := ^fold(n)
+	if sum == 0 && s.UDP {
+		sum = 0xffff
+	}
+	return sum
+}
+
 // checksum is the Internet checksum of RFC 1071 over b, added to sum, folded and not inverted.
 // It adds 8 bytes at once in the machine's byte order, which RFC 1071 section 2 (B) allows, and
 // swaps the result.
@@ -51,7 +78,8 @@ func (w *walk) header4(h []byte) {
 // sets the sum of the pseudo-header only (RFC 9293 section 3.1, RFC 8200 section 8.1), or 0.
 func (w *walk) transportSum(b []byte, size, place int) {
 	f := w.f
-	if len(b) < size {
+	told := w.d != nil && w.d.OnSum != nil
+	if len(b) < size && (!told || len(b) < place+2) {
 		return
 	}
 	stated := be16(b[place:])
@@ -65,6 +93,12 @@ func (w *walk) transportSum(b []byte, size, place int) {
 		pseudo += uint64(checksum(f.Src[12:], 0)) + uint64(checksum(f.Dst[12:], 0))
 	}
 	head := fold(pseudo)
+	if told && stated != head && stated != 0 {
+		w.d.OnSum(Sum{Start: w.whole - cap(b), End: w.whole - cap(b) + min(size, len(b)), Place: w.whole - cap(b) + place, UDP: f.Proto == protoUDP})
+	}
+	if len(b) < size {
+		return
+	}
 	switch {
 	case checksum(b[:size], uint64(bits.ReverseBytes16(head))) == 0xffff:
 	case stated == head, stated == 0: // a correct TCP checksum may be 0 too

@@ -41,6 +41,9 @@ type Body struct {
 	over    hash.Hash
 	done    bool
 
+	places            []Place // see Places
+	traced, lostTrace bool
+
 	// Results of finish.
 	Hash    table.Hash
 	Decoded []byte // see Bytes
@@ -80,6 +83,9 @@ func (c *Conn) NewBody(contentType, encoding string) *Body {
 // Write adds a copy of p. It never fails.
 func (b *Body) Write(p []byte) (int, error) {
 	b.size += int64(len(p))
+	if b.conn.engine.trace {
+		b.traceBytes(p)
+	}
 	if b.over != nil {
 		b.over.Write(p)
 		return len(p), nil

@@ -61,6 +61,7 @@ type Engine struct {
 	spanDecoded int64
 	kept        int64
 	repanic     bool
+	trace       bool // see Trace
 
 	inputs []*Input // of the calls of Read in progress, one inside the other, and of earlier ones
 	depth  int      // calls of Read in progress

@@ -66,6 +66,8 @@ type Acquisition struct {
 	Calls      map[string]int64  `json:"calls" jsonschema:"calls by protocol"`
 	Losses     Losses            `json:"losses" jsonschema:"what is known to be missing"`
 	Warnings   []string          `json:"warnings" jsonschema:"problems that a person should know"`
+
+	Commitments []bundle.Commitment `json:"commitments,omitempty" jsonschema:"salted commitments to the packets of each file, from which derived bundles are proved"`
 }
 
 // Tool is a program.

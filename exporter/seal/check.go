@@ -37,8 +37,9 @@ type Verdict struct {
 
 // Trust is what a reader trusts: nothing in a bundle can vouch for itself.
 type Trust struct {
-	Signers     []Party        // each of them must have signed
-	Authorities *x509.CertPool // of time stamps; nil: none was given
+	Signers     []Party         // each of them must have signed: the bundle, or the commitments of its original
+	Authorities *x509.CertPool  // of time stamps; nil: none was given
+	Committed   map[string]bool // keys of Signers that signed commitments; CheckCommitments fills it in
 }
 
 // Check checks the seals and time stamps of a bundle that was verified. It returns one verdict
@@ -59,7 +60,7 @@ func Check(ctx context.Context, r *bundle.Report, trust Trust) []Verdict {
 		c.add("signature", No, file, "the custody log has this file, but it is missing")
 	}
 	for i := range trust.Signers {
-		if p := &trust.Signers[i]; !c.signed[p.KeyID] {
+		if p := &trust.Signers[i]; !c.signed[p.KeyID] && !trust.Committed[p.KeyID] {
 			c.add("signature", No, "", p.String()+" did not sign this bundle")
 		}
 	}
@@ -109,58 +110,79 @@ func (c *checker) seal(file string, data []byte) {
 		c.add("signature", No, file, err.Error())
 		return
 	}
+	c.signatures("signature", file, envelope, statement.Predicate.Signers)
+}
+
+// signatures checks that an envelope has the signature of each declared signer, and no other.
+func (c *checker) signatures(check, file string, envelope *dsse.Envelope, signers []Party) {
 	known := map[string]*Party{}
-	for i := range statement.Predicate.Signers {
-		declared := &statement.Predicate.Signers[i]
+	for i := range signers {
+		declared := &signers[i]
 		p, err := ParsePublic(declared.Name, []byte(declared.PublicKey))
 		if err != nil || p.KeyID != declared.KeyID || p.Algorithm != declared.Algorithm {
-			c.add("signature", No, file, "the public key of "+declared.KeyID+" does not fit its description")
+			c.add(check, No, file, "the public key of "+declared.KeyID+" does not fit its description")
 			return
 		}
 		if known[p.KeyID] != nil {
-			c.add("signature", No, file, p.KeyID+" is listed twice")
+			c.add(check, No, file, p.KeyID+" is listed twice")
 			return
 		}
 		known[p.KeyID] = &p
 	}
 	for _, s := range envelope.Signatures {
 		if known[s.KeyID] == nil {
-			c.add("signature", No, file, "a signature by "+s.KeyID+", which the record does not list")
+			c.add(check, No, file, "a signature by "+s.KeyID+", which the record does not list")
 			return
 		}
 	}
 	if len(known) == 0 || len(envelope.Signatures) != len(known) {
-		c.add("signature", No, file, fmt.Sprintf("%d signatures of %d signers", len(envelope.Signatures), len(known)))
+		c.add(check, No, file, fmt.Sprintf("%d signatures of %d signers", len(envelope.Signatures), len(known)))
 		return
 	}
-	for i := range statement.Predicate.Signers {
-		c.signature(file, envelope, known[statement.Predicate.Signers[i].KeyID])
+	for i := range signers {
+		c.signature(check, file, envelope, known[signers[i].KeyID])
 	}
 }
 
 // signature checks the signature of one signer.
-func (c *checker) signature(file string, e *dsse.Envelope, p *Party) {
+func (c *checker) signature(check, file string, e *dsse.Envelope, p *Party) {
 	v, err := dsse.NewEnvelopeVerifier(verifier{p})
 	if err == nil {
 		_, err = v.Verify(c.ctx, e)
 	}
 	if err != nil {
-		c.add("signature", No, file, "the signature of "+p.String()+" is wrong")
+		c.add(check, No, file, "the signature of "+p.String()+" is wrong")
 		return
 	}
 	for i := range c.trust.Signers {
 		if t := &c.trust.Signers[i]; t.KeyID == p.KeyID && t.PublicKey == p.PublicKey {
 			c.signed[p.KeyID] = true
-			c.add("signature", Yes, file, "signed by "+p.String()+", a key that you gave")
+			c.add(check, Yes, file, "signed by "+p.String()+", a key that you gave")
 			return
 		}
 	}
-	c.add("signature", NotChecked, file, "signed by "+p.String()+"; compare this fingerprint, or give the key with --signer")
+	c.add(check, NotChecked, file, "signed by "+p.String()+"; compare this fingerprint, or give the key with --signer")
 }
 
-// parse reads an envelope that this program wrote. Any other spelling of the same content is
-// refused, so that each changed byte is found.
+// parse reads a seal.
 func parse(data []byte) (*dsse.Envelope, *Statement, error) {
+	e, payload, err := parseEnvelope(data)
+	if err != nil {
+		return nil, nil, err
+	}
+	var s Statement
+	if err := json.Unmarshal(payload, &s); err != nil {
+		return nil, nil, fmt.Errorf("not an in-toto statement: %w", err)
+	}
+	if s.Type != StatementType || s.PredicateType != PredicateType {
+		return nil, nil, fmt.Errorf("a statement %q with predicate %q, which this release does not know", s.Type, s.PredicateType)
+	}
+	return e, &s, nil
+}
+
+// parseEnvelope reads an envelope that this program wrote. Any other spelling of the same content
+// is refused, so that each changed byte is found.
+func parseEnvelope(data []byte) (*dsse.Envelope, []byte, error) {
 	var e dsse.Envelope
 	if err := json.Unmarshal(data, &e); err != nil {
 		return nil, nil, fmt.Errorf("not a DSSE envelope: %w", err)
@@ -180,14 +202,7 @@ func parse(data []byte) (*dsse.Envelope, *Statement, error) {
 	if e.PayloadType != PayloadType {
 		return nil, nil, fmt.Errorf("payload type %q instead of %s", e.PayloadType, PayloadType)
 	}
-	var s Statement
-	if err := json.Unmarshal(payload, &s); err != nil {
-		return nil, nil, fmt.Errorf("not an in-toto statement: %w", err)
-	}
-	if s.Type != StatementType || s.PredicateType != PredicateType {
-		return nil, nil, fmt.Errorf("a statement %q with predicate %q, which this release does not know", s.Type, s.PredicateType)
-	}
-	return &e, &s, nil
+	return &e, payload, nil
 }
 
 // covers compares the subjects of a seal with the bundle.

@@ -36,7 +36,7 @@ func TestAcquisitionSchema(t *testing.T) {
 		t.Fatal("docs/format/acquisition.schema.json is not what the types say; run go test ./exporter/seal -run Schema -update")
 	}
 	b := made(t, "dns.pcap")
-	sealed := must(seal.Sign(ctx, b, seal.Options{Signers: []seal.Signer{ed(t, "Ann")}, Request: seal.Request{CaseID: "4711"}}))(t)
+	sealed := must(seal.Sign(ctx, b, seal.Options{Signers: []seal.Signer{ed(t, "Ann")}, Request: seal.Request{CaseID: "4711"}, Seed: &seal.SeedFile{}, Commitments: []bundle.Commitment{{Packets: 7}}}))(t)
 	var record any
 	if err := json.Unmarshal(must(json.Marshal(sealed.Statement.Predicate))(t), &record); err != nil {
 		t.Fatal(err)

@@ -75,6 +75,10 @@ type Options struct {
 	Entry   bundle.Entry // who seals, where and with which program; becomes a line of the custody log
 	With    Tool         // the program that seals
 	Signers []Signer     // each of them signs
+	// Commitments to the packets, salted from Seed.Seed, are signed too, and put into Seed, from
+	// which proofs about derived bundles are made. Without Seed there are none.
+	Commitments []bundle.Commitment
+	Seed        *SeedFile
 }
 
 // Sign seals the bundle and returns the new seal. A bundle that does not verify is not sealed.
@@ -111,6 +115,9 @@ func Sign(ctx context.Context, b *bundle.Bundle, o Options) (*Sealed, error) {
 		record.Signers = append(record.Signers, party)
 		ids = append(ids, party.KeyID)
 	}
+	if o.Seed != nil {
+		record.Commitments = o.Commitments
+	}
 	entry.Event, entry.Time = EventSealed, 0
 	entry.Details = map[string]string{"file": "custody/" + name, "keys": strings.Join(ids, " ")}
 	written, head, err := b.AppendCustody(entry)
@@ -123,6 +130,12 @@ func Sign(ctx context.Context, b *bundle.Bundle, o Options) (*Sealed, error) {
 		{"manifest-sha256.txt", SubjectDigest{report.Manifest}},
 		{lineName(written.Seq), SubjectDigest{head}},
 	}}
+	if o.Seed != nil {
+		o.Seed.Commitments, err = signCommitments(ctx, Commitments{record.SealedAt, record.Signers, record.Commitments}, o.Signers)
+		if err != nil {
+			return nil, errors.Join(err, fail(b, entry, name))
+		}
+	}
 	if err := write(ctx, b, name, statement, o.Signers); err != nil {
 		return nil, errors.Join(err, fail(b, entry, name))
 	}
@@ -141,9 +154,18 @@ func lineName(seq int64) string { return fmt.Sprintf("%s line %d", logName, seq+
 
 // write signs the statement and puts the envelope into the bundle.
 func write(ctx context.Context, b *bundle.Bundle, name string, s Statement, signers []Signer) error {
-	payload, err := json.Marshal(s)
+	data, err := signed(ctx, s, signers)
 	if err != nil {
-		return fmt.Errorf("sealing: %w", err)
+		return err
+	}
+	return b.AddCustodyFile(name, data)
+}
+
+// signed is the envelope of a statement.
+func signed(ctx context.Context, statement any, signers []Signer) ([]byte, error) {
+	payload, err := json.Marshal(statement)
+	if err != nil {
+		return nil, fmt.Errorf("sealing: %w", err)
 	}
 	var all []dsse.Signer
 	for i := range signers {
@@ -151,18 +173,21 @@ func write(ctx context.Context, b *bundle.Bundle, name string, s Statement, sign
 	}
 	envelopes, err := dsse.NewEnvelopeSigner(all...)
 	if err != nil {
-		return fmt.Errorf("sealing: %w", err)
+		return nil, fmt.Errorf("sealing: %w", err)
 	}
-	envelope, err := envelopes.SignPayload(ctx, PayloadType, payload)
+	e, err := envelopes.SignPayload(ctx, PayloadType, payload)
 	if err != nil {
-		return fmt.Errorf("signing: %w", err)
+		return nil, fmt.Errorf("signing: %w", err)
 	}
-	data, err := encode(envelope)
+	data, err := encode(e)
 	if err != nil {
-		return fmt.Errorf("sealing: %w", err)
+		return nil, fmt.Errorf("sealing: %w", err)
 	}
-	return b.AddCustodyFile(name, data)
+	return data, nil
 }
+
+// envelope is a DSSE envelope.
+type envelope = dsse.Envelope
 
 // encode is the one way to write an envelope, so that a changed byte is found even if the
 // signature still verifies.

@@ -19,7 +19,7 @@ func (t *task) arguments(words []string) []string {
 			out[i] = t.value(w)
 			next = false
 			continue
-		case strings.EqualFold(bare, "auth") && (i == 0 || i == 2 && strings.EqualFold(words[0], "hello")):
+		case strings.EqualFold(bare, "auth") && (i == 0 || i == 2 && strings.EqualFold(words[0], "hello")) && t.passwords():
 			rest = true
 		default:
 			next = t.secretWord(bare)
@@ -28,6 +28,9 @@ func (t *task) arguments(words []string) []string {
 	}
 	return out
 }
+
+// passwords reports whether the policy masks passwords.
+func (t *task) passwords() bool { return t.secret(nil, "password") }
 
 // secretWord reports whether a word is the name of a secret in the next word. The name is the last
 // part of a Redis key or of a property.

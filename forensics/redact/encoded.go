@@ -14,6 +14,8 @@ const (
 	maxWithin  = 2  // nested runs
 	maxStarts  = 8  // parts of a path that are checked
 	encodedTag = "base64:"
+
+	encodedKind = "base64" // kind of a run that holds a secret
 )
 
 // encodedChars are the characters of base64 and base64url.
@@ -191,7 +193,7 @@ func (t *task) runs(s string, have []edit, depth int) []edit {
 		within := task{p: t.p, seen: t.seen, depth: depth + 1}
 		if within.text("", plain, 0); within.n > 0 {
 			t.n++
-			t.report(s[start:end])
+			t.report(encodedKind, s[start:end])
 			have = append(have, edit{start, end, t.p.mask})
 		}
 	}

@@ -288,7 +288,7 @@ func (d *document) bare(i int) int {
 	}
 	if d.masked() {
 		d.t.n++
-		d.t.report(text)
+		d.t.report(byName, text)
 		d.edits = append(d.edits, edit{i, end, `"` + d.t.p.mask + `"`})
 		return end
 	}

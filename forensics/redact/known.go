@@ -30,7 +30,7 @@ func (p *Policy) Collect() *Collector { return &Collector{p: p, values: map[stri
 
 // Text collects from a text, read as by Policy.Text.
 func (c *Collector) Text(contentType, text string) {
-	t := task{p: c.p, seen: c.add}
+	t := task{p: c.p, seen: c.seen}
 	t.text(contentType, text, 0)
 }
 
@@ -38,7 +38,7 @@ func (c *Collector) Text(contentType, text string) {
 // scheme.
 func (c *Collector) Header(name, value string) {
 	if !c.p.SecretHeader(name) {
-		t := task{p: c.p, seen: c.add}
+		t := task{p: c.p, seen: c.seen}
 		t.header(name, value)
 		return
 	}
@@ -64,13 +64,13 @@ func (c *Collector) Header(name, value string) {
 
 // Params collects from the parameters of a statement.
 func (c *Collector) Params(statement string, list []string) {
-	t := task{p: c.p, seen: c.add}
+	t := task{p: c.p, seen: c.seen}
 	t.params(statement, list)
 }
 
 // Rows collects from tab-separated rows of COPY with these columns.
 func (c *Collector) Rows(columns, text string) {
-	t := task{p: c.p, seen: c.add}
+	t := task{p: c.p, seen: c.seen}
 	t.table(text, strings.Split(columns, "\t"))
 }
 
@@ -82,6 +82,9 @@ func (c *Collector) basic(text string) {
 		}
 	}
 }
+
+// seen adds a value of any kind.
+func (c *Collector) seen(_, v string) { c.add(v) }
 
 // add adds a value, the part after a scheme as in Bearer …, and parts with a name as in sha256=… and
 // t=1,v1=….

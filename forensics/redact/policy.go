@@ -129,10 +129,20 @@ func Parse(data []byte) (*Policy, error) {
 	if err := dec.Decode(&f); err != nil && err != io.EOF {
 		return nil, fmt.Errorf("reading YAML: %w", err)
 	}
+	p, err := f.policy()
+	if err != nil {
+		return nil, err
+	}
+	p.source = bytes.Clone(data)
+	return p, nil
+}
+
+// policy makes the policy that a file describes.
+func (f *file) policy() (*Policy, error) {
 	if f.Version != 1 {
 		return nil, fmt.Errorf("version %d is not supported; use version: 1", f.Version)
 	}
-	p := &Policy{source: bytes.Clone(data)}
+	p := &Policy{}
 	switch f.Extends {
 	case "", "default":
 		base := defaults
@@ -146,7 +156,7 @@ func Parse(data []byte) (*Policy, error) {
 	default:
 		return nil, fmt.Errorf("extends must be default or none, not %q", f.Extends)
 	}
-	if err := p.addFile(&f); err != nil {
+	if err := p.addFile(f); err != nil {
 		return nil, err
 	}
 	return p, nil

@@ -191,7 +191,7 @@ func (t *task) statement(s string) string {
 			return
 		}
 		t.n++
-		t.report(s[tok.start:tok.end])
+		t.report(byName, s[tok.start:tok.end])
 		with := t.p.mask
 		if tok.kind == sqlOther {
 			with = "'" + with + "'"

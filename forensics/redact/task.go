@@ -17,16 +17,20 @@ type edit struct {
 // task is the masking of one value.
 type task struct {
 	p    *Policy
-	n    int          // places masked
-	seen func(string) // receives masked values; may be nil
+	n    int                      // places masked
+	seen func(kind, value string) // receives masked values; may be nil
 
 	depth int // number of base64 runs around the text
 }
 
-// report reports a masked value to seen.
-func (t *task) report(s string) {
+// byName is the kind of a value that is masked because of its name.
+const byName = "name"
+
+// report reports a masked value to seen. kind is that of the detector, the name of the pattern,
+// or byName.
+func (t *task) report(kind, s string) {
 	if t.seen != nil {
-		t.seen(s)
+		t.seen(kind, s)
 	}
 }
 
@@ -79,7 +83,7 @@ func (t *task) value(s string) string {
 		return s
 	}
 	t.n++
-	t.report(s)
+	t.report(byName, s)
 	return t.p.mask
 }
 
@@ -126,7 +130,7 @@ func (t *task) hits(s string, have []edit) []edit {
 				m.Masked = strings.Replace(m.Masked, Mask, t.p.mask, 1)
 			}
 			t.n++
-			t.report(s[m.Start:m.End])
+			t.report(m.Kind, s[m.Start:m.End])
 			have = append(have, edit{m.Start, m.End, m.Masked})
 		}
 	}
@@ -141,7 +145,7 @@ func (t *task) hits(s string, have []edit) []edit {
 		for _, at := range q.re.FindAllStringIndex(s, -1) {
 			if at[1] > at[0] && !inside(have[:fixed], at[0], at[1]) {
 				t.n++
-				t.report(s[at[0]:at[1]])
+				t.report(q.kind, s[at[0]:at[1]])
 				have = append(have, edit{at[0], at[1], t.p.mask})
 			}
 		}

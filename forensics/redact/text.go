@@ -68,7 +68,7 @@ func (t *task) assignment(s string, i int, inside bool) (edit, int) {
 		return edit{}, i + 1
 	}
 	t.n++
-	t.report(s[start:end])
+	t.report(byName, s[start:end])
 	return edit{start, end, t.p.mask}, end
 }
 

@@ -14,7 +14,7 @@ func (t *task) xml(s string) string {
 			return
 		}
 		t.n++
-		t.report(text)
+		t.report(byName, text)
 		edits = append(edits, edit{start, end, t.p.mask})
 	}
 	for i := 0; i < len(s); {
@@ -95,7 +95,7 @@ func (t *task) tag(s string, i int, open []string) (name string, edits []edit, e
 		end += start
 		if end > start && s[start:end] != t.p.mask && t.judge(attr) != no && t.secret(append(open[:len(open):len(open)], name), attr) {
 			t.n++
-			t.report(s[start:end])
+			t.report(byName, s[start:end])
 			edits = append(edits, edit{start, end, t.p.mask})
 		}
 		i = min(end+1, len(s))

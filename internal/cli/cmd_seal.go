@@ -22,6 +22,7 @@ import (
 	"filippo.io/age"
 
 	"github.com/pcapsule/pcapsule/exporter/bundle"
+	"github.com/pcapsule/pcapsule/exporter/commit"
 	"github.com/pcapsule/pcapsule/exporter/seal"
 	"github.com/pcapsule/pcapsule/internal/cli/console"
 	"github.com/pcapsule/pcapsule/internal/cli/exit"
@@ -32,7 +33,7 @@ import (
 // sealFlags are the flags of seal.
 type sealFlags struct {
 	keys, agent, tokens, identities []string
-	name, request                   string
+	name, request, commit           string
 	asJSON                          bool
 }
 
@@ -44,6 +45,10 @@ func (e *env) cmdSeal() *cobra.Command {
 		Long: `Sign a bundle. The seal covers every file, the custody log so far, and an acquisition record:
 who requested the evidence (--request), what was collected, with which tool, and what was lost.
 Public tools can verify it; docs/format/seal.md shows how. Several keys can sign one seal.
+
+--commit FILE also signs salted commitments to the packets, and writes the secret behind them to a
+new file. Keep that file apart from the bundle: with it, redact and cut make bundles that prove which
+packets are those of the sealed one.
 
 The key is PEM (PKCS #8) or OpenSSH: ed25519, ECDSA or RSA. It may be encrypted with age. Make
 one with: openssl genpkey -algorithm ed25519 -out examiner.pem && chmod 600 examiner.pem
@@ -67,6 +72,7 @@ func (f *sealFlags) register(fl *pflag.FlagSet) {
 	fl.StringArrayVar(&f.identities, "identity", nil, "age identity that decrypts the key file")
 	fl.StringVar(&f.name, "name", "", "the person who holds the key (default: the name of the account)")
 	fl.StringVar(&f.request, "request", "", "YAML file: case_id, authority, requester, approver, examiner, purpose …")
+	fl.StringVar(&f.commit, "commit", "", "new file for the seed of salted commitments to the packets; keep it secret")
 }
 
 // given reports whether there is a key to seal with.
@@ -91,6 +97,9 @@ func (e *env) runSeal(ctx context.Context, path string, f *sealFlags) error {
 		fmt.Fprintln(e.out, console.Line("signed by "+s.String()))
 	}
 	fmt.Fprintf(e.out, "custody_head %s\n", sealed.Head)
+	if f.commit != "" {
+		fmt.Fprintln(e.out, console.Line("seed "+f.commit+": keep it secret, and apart from the bundle"))
+	}
 	return nil
 }
 
@@ -115,11 +124,27 @@ func (e *env) seal(ctx context.Context, b *bundle.Bundle, f *sealFlags) (*seal.S
 	}
 	defer done()
 	o.Signers = signers
+	if f.commit != "" {
+		if err := exit.NewOutput(f.commit); err != nil {
+			return nil, err
+		}
+		seed := commit.NewSeed()
+		o.Seed = &seal.SeedFile{Seed: seed}
+		if o.Commitments, err = commit.Bundle(ctx, b, seed); err != nil {
+			return nil, fmt.Errorf("committing to packets: %w", err)
+		}
+	}
 	sealed, err := seal.Sign(ctx, b, o)
 	if errors.Is(err, seal.ErrSameKey) {
 		return nil, exit.Usagef("%v", err)
 	}
-	return sealed, err
+	if err != nil || o.Seed == nil {
+		return sealed, err
+	}
+	if err := seal.WriteSeed(f.commit, o.Seed); err != nil {
+		return nil, exit.With(fmt.Errorf("writing the seed: %w", err), exit.Disk, "the bundle is sealed, but its commitments are lost; seal it again with --commit")
+	}
+	return sealed, nil
 }
 
 // signers reads the keys. done ends the connections to ssh-agent and to tokens.

@@ -14,6 +14,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/exporter"
 	"github.com/pcapsule/pcapsule/exporter/bundle"
+	"github.com/pcapsule/pcapsule/exporter/derive"
 	"github.com/pcapsule/pcapsule/exporter/seal"
 	"github.com/pcapsule/pcapsule/internal/cli/cache"
 	"github.com/pcapsule/pcapsule/internal/cli/console"
@@ -92,6 +93,8 @@ type verifyResult struct {
 	*bundle.Report
 	Verdicts  []seal.Verdict      `json:"verdicts"`
 	Rederived *exporter.Rederived `json:"rederived,omitempty"`
+
+	derived []seal.Verdict // on what a derived bundle was made from
 }
 
 func (e *env) runVerify(c *cobra.Command, path string, f *verifyFlags) error {
@@ -113,6 +116,14 @@ func (e *env) runVerify(c *cobra.Command, path string, f *verifyFlags) error {
 		return err
 	}
 	res := verifyResult{OK: report.OK(), Report: report}
+	if report.OK() && report.Content != nil && report.Content.Derived != nil {
+		b, err := bundle.Open(path)
+		if err != nil {
+			return err
+		}
+		trust.Committed = map[string]bool{}
+		res.derived = derive.Verify(c.Context(), b, trust)
+	}
 	if report.OK() && f.rederive {
 		b, err := bundle.Open(path)
 		if err != nil {
@@ -194,6 +205,7 @@ func verdicts(ctx context.Context, r *verifyResult, trust seal.Trust) (list []se
 		strings.Join(append([]string{""}, retentionLines(bundle.RetentionOf(r.Custody))...), "; "))
 	list = append(list, seal.Check(ctx, r.Report, trust)...)
 	list = append(list, seal.Stated(r.Content)...)
+	list = append(list, r.derived...)
 	switch d := r.Rederived; {
 	case d == nil:
 		list = append(list, seal.Verdict{Check: "tables", State: seal.NotChecked, Detail: "--rederive compares them with the packets"})

@@ -231,7 +231,7 @@ func (r *Reader) beginSection(blk []byte, be bool, off int64) {
 
 // handleBlock handles a block with valid lengths.
 func (r *Reader) handleBlock(b *Batch, typ BlockType, blk []byte, off int64) {
-	if r.pass != nil && (typ == BlockSecrets || typ == BlockSection) {
+	if r.pass != nil && (typ == BlockSecrets || typ == BlockSection || r.passAll && !r.skip && !typ.isPacket()) {
 		r.pass(typ, off, int64(len(blk)), blk)
 	}
 	if r.skip && typ != BlockSection {

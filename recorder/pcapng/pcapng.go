@@ -43,6 +43,11 @@ func (t BlockType) isFrame() bool {
 	return false
 }
 
+// isPacket reports whether a block of this type contains a packet.
+func (t BlockType) isPacket() bool {
+	return t == BlockEnhanced || t == BlockSimple || t == BlockPacket
+}
+
 // isKnown reports whether a scan for the next block after damage may stop at this type.
 // Unknown types are read in sequence, but a scan cannot rely on them.
 func (t BlockType) isKnown() bool {

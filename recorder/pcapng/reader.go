@@ -67,7 +67,8 @@ type Reader struct {
 	damage   []Damage
 	total    DamageTotal
 
-	pass func(typ BlockType, off, size int64, blk []byte) // receives what Strip needs
+	pass    func(typ BlockType, off, size int64, blk []byte) // receives what Strip needs
+	passAll bool                                             // and every block that is not a packet
 }
 
 // NewReader detects the format from the first bytes of src. It returns

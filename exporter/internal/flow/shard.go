@@ -28,6 +28,7 @@ type Options struct {
 	DecodeAs  []dissect.DecodeAs
 	Repanic   bool // a dissector's panic ends the program, as tests want it
 	Plain     bool // batches also hold what came out of encryption
+	Trace     bool // bodies remember where they were captured
 }
 
 // Shard keeps the connections whose hash falls to it. One goroutine uses it at a time.
@@ -80,6 +81,9 @@ func NewShard(number int, o Options) (*Shard, error) {
 	e, err := dissect.NewEngine(o.Protocols, o.DecodeAs, to, o.Repanic)
 	if err != nil {
 		return nil, err
+	}
+	if o.Trace {
+		e.Trace()
 	}
 	s.engine = e
 	for _, p := range e.Protocols {

@@ -30,6 +30,22 @@ func OfBundle(b *bundle.Bundle) (*Inputs, error) {
 	return in, nil
 }
 
+// Keep makes a run copy the packets of a bundle's inputs into the bundle that it makes, as for
+// other captures.
+func (in *Inputs) Keep() {
+	for _, x := range in.files {
+		x.keep = true
+	}
+}
+
+// Paths lists where the inputs are, by their file_id.
+func (in *Inputs) Paths() (list []string) {
+	for _, x := range in.files {
+		list = append(list, x.path)
+	}
+	return list
+}
+
 // sidesOf assigns the side files kept in a bundle to its inputs.
 func sidesOf(b *bundle.Bundle, sources *Inputs) {
 	for _, s := range b.Manifest.SideInputs {

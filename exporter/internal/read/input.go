@@ -52,6 +52,7 @@ type input struct {
 	header *ring.Header  // of a segment, else nil
 	sides  sides         // files next to the segment
 	claim  *bundle.Input // the bundle's description of it, nil if it comes from elsewhere
+	keep   bool          // copy it although it comes from a bundle
 }
 
 // Inputs are the captures of a run.
@@ -291,7 +292,7 @@ func (x *input) open(id int32, b *bundle.Builder, count func(int64)) (*opened, e
 	switch {
 	case b == nil:
 		o.copy = noCopy{}
-	case x.claim != nil:
+	case x.claim != nil && !x.keep:
 		o.copy, err = b.Discard(o.rel)
 	default:
 		o.copy, err = b.Create(o.rel)

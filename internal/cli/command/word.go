@@ -22,8 +22,8 @@ const (
 // OfPcapsule lists the commands of pcapsule. pcapsule-recorder cannot link them; a test of
 // pcapsule compares the list with the commands.
 func OfPcapsule() []string {
-	return []string{"ask", "bundle", "check", "completion", "custody", "decrypt", "doctor", "extcap", "follow", "help", "info", "kfl", "mcp",
-		"packets", "query", "record", "report", "ring", "schema", "seal", "serve", "shell", "show", "snapshot", "sql", "timestamp", "verify", "version"}
+	return []string{"ask", "bundle", "check", "completion", "custody", "cut", "decrypt", "doctor", "extcap", "follow", "handover", "help", "info", "kfl", "mcp",
+		"merge", "packets", "query", "receive", "record", "redact", "report", "ring", "schema", "seal", "serve", "shell", "show", "snapshot", "sql", "timestamp", "verify", "version"}
 }
 
 var plainWord = regexp.MustCompile(`^[a-z][a-z-]*$`)

@@ -35,7 +35,7 @@ func TestUsageErrorsBeforeRecording(t *testing.T) {
 		{"an unknown capture", "--capture everything", exit.Usage, `--capture "everything": want`},
 		{"interfaces without their capture", "-i eth0", exit.Usage, "needs --capture=interfaces or --capture=both"},
 		{"an unknown value of --kubernetes", "--kubernetes maybe", exit.Usage, `--kubernetes "maybe": want auto, required or off`},
-		{"Kubernetes required but missing", "--kubernetes required", exit.Usage, "neither a kubeconfig nor a service account is there"},
+		{"Kubernetes required but missing", "--kubernetes required", exit.Usage, "there is neither a kubeconfig nor a service account"},
 		{"a kubeconfig that does not exist", "--kubeconfig /nowhere/config", exit.Usage, "/nowhere/config"},
 		{"an unknown log format", "--log xml", exit.Usage, `--log "xml": want text or json`},
 		{"a filter with an error", "--kubernetes off tcp port port", exit.Syntax, "port"},

@@ -1,0 +1,67 @@
+package bundle
+
+// Kinds of derived bundles.
+const (
+	Redacted = "redacted" // values were removed from packets
+	Cut      = "cut"      // packets were removed
+	Merged   = "merged"   // names or keys were added
+)
+
+// Derived says what a bundle was made from, if that was another bundle (docs/format/derived.md).
+type Derived struct {
+	Kind        string      `json:"kind"` // redacted, cut or merged
+	From        DerivedFrom `json:"from"`
+	Rederivable string      `json:"rederivable"` // fully: the tables are what the packets here give
+	Reason      string      `json:"reason"`      // of rederivable
+
+	Packets DerivedCount     `json:"packets"`
+	Rules   map[string]int64 `json:"rules,omitempty"` // packets changed by each rule
+	Policy  *DerivedPolicy   `json:"policy,omitempty"`
+	Cut     *DerivedCut      `json:"cut,omitempty"`
+	Added   []string         `json:"added,omitempty"` // kinds of what was merged: kube, hosts, keys
+	Proofs  []DerivedProof   `json:"proofs,omitempty"`
+}
+
+// DerivedProof says which file of the original a proof is about, and where its packets are now.
+type DerivedProof struct {
+	FileID int32  `json:"file_id"`        // in the original
+	Proof  string `json:"proof"`          // data/derived/proof-NNN.bin
+	Path   string `json:"path,omitempty"` // of the packets; empty if none was kept
+}
+
+// DerivedFrom names the original. The hash of a redacted original is not here: who knows all but a
+// short secret could try values against it.
+type DerivedFrom struct {
+	Name        string  `json:"name"`                         // base name of the bundle
+	TagManifest *Digest `json:"tagmanifest_sha256,omitempty"` // of the original, unless it was redacted
+	Packets     int64   `json:"packets"`                      // in its files
+	Derived     string  `json:"derived,omitempty"`            // kind, if the original was itself derived
+}
+
+// DerivedCount counts the packets of the original.
+type DerivedCount struct {
+	Unchanged int64 `json:"unchanged"` // data, time and length are those of the original
+	Changed   int64 `json:"changed"`
+	Removed   int64 `json:"removed"`
+}
+
+// DerivedPolicy is the policy of a redaction.
+type DerivedPolicy struct {
+	Name   string `json:"name,omitempty"`
+	SHA256 Digest `json:"sha256"`
+}
+
+// DerivedCut says which packets a cut kept.
+type DerivedCut struct {
+	Filter   string `json:"filter,omitempty"` // connections of calls that match, in KFL
+	Workload string `json:"workload,omitempty"`
+	FromNs   *Time  `json:"from,omitempty"`
+	ToNs     *Time  `json:"to,omitempty"`
+}
+
+// Commitment is a salted commitment to the packets of one file (docs/format/derived.md).
+type Commitment struct {
+	FileID  int32  `json:"file_id" jsonschema:"number of the file in bundle.json"`
+	Packets uint64 `json:"packets" jsonschema:"leaves of the tree"`
+	Root    Digest `json:"root" jsonschema:"root of the tree of RFC 9162"`
+}

@@ -1,0 +1,97 @@
+package commit
+
+import (
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/binary"
+	"math/bits"
+)
+
+// Key is secret: the seed, or a node of the tree of keys below it.
+//
+// The keys of the packets of one file are the leaves of a binary tree. A node gives the keys of
+// all packets below it and of no other, so that one node shows a run of unchanged packets (the
+// construction of Goldreich, Goldwasser and Micali, 1986).
+type Key [sha256.Size]byte
+
+// NewSeed makes a random seed.
+func NewSeed() (k Key) {
+	rand.Read(k[:]) // it never fails
+	return k
+}
+
+// depth is the number of levels of the tree of keys: files have fewer than 2^depth packets.
+const depth = 40
+
+// Prefixes of what is hashed with a key. All inputs of one prefix have one length, and fit into
+// one block of SHA-256.
+const (
+	prefixChild = 2
+	prefixSalt  = 3
+	prefixFile  = 4
+)
+
+// File is the key of the tree of one file.
+func (k Key) File(id int32) Key {
+	var b [1 + 4 + len(k)]byte
+	b[0] = prefixFile
+	binary.BigEndian.PutUint32(b[1:], uint32(id))
+	copy(b[5:], k[:])
+	return sha256.Sum256(b[:])
+}
+
+func (k Key) child(bit byte) Key {
+	var b [1 + 1 + len(k)]byte
+	b[0], b[1] = prefixChild, bit
+	copy(b[2:], k[:])
+	return sha256.Sum256(b[:])
+}
+
+// salt is the salt of a group of a packet.
+func (k Key) salt(group int) Hash {
+	var b [1 + 4 + len(k)]byte
+	b[0] = prefixSalt
+	binary.BigEndian.PutUint32(b[1:], uint32(group))
+	copy(b[5:], k[:])
+	return sha256.Sum256(b[:])
+}
+
+// node is the node of the tree below k whose path is the high bits of index, down to a level: 0
+// is a packet, depth is k itself.
+func (k Key) node(index uint64, level int) Key {
+	for l := depth - 1; l >= level; l-- {
+		k = k.child(byte(index >> l & 1))
+	}
+	return k
+}
+
+// walker gives the keys of packets one after the other.
+type walker struct {
+	path  [depth + 1]Key // path[l] is the node at level l
+	next  uint64
+	valid bool
+}
+
+// at is the key of a packet; it is fast if the packet follows the last one.
+func (w *walker) at(file *Key, index uint64) Key {
+	top := depth
+	if w.valid {
+		top = bits.Len64(w.next ^ index)
+	} else {
+		w.path[depth] = *file
+	}
+	for l := top - 1; l >= 0; l-- {
+		w.path[l] = w.path[l+1].child(byte(index >> l & 1))
+	}
+	w.next, w.valid = index, true
+	return w.path[0]
+}
+
+// blocks splits a run of packets into the largest complete subtrees.
+func blocks(from, to uint64, do func(index uint64, level int)) {
+	for from < to {
+		level := min(bits.TrailingZeros64(from|1<<depth), bits.Len64(to-from)-1)
+		do(from, level)
+		from += 1 << level
+	}
+}

@@ -1,0 +1,123 @@
+package exporter
+
+import (
+	"context"
+
+	"github.com/pcapsule/pcapsule/exporter/bundle"
+	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/exporter/dissect/all"
+	"github.com/pcapsule/pcapsule/exporter/internal/read"
+	"github.com/pcapsule/pcapsule/exporter/internal/round"
+	"github.com/pcapsule/pcapsule/exporter/table"
+)
+
+// Draft is a bundle that is complete but has no name yet.
+type Draft struct {
+	Manifest *bundle.Manifest // may be changed
+	Sources  []string         // paths of the packet files that it was made from, by file_id
+	b        *bundle.Builder
+	files    []bundle.Payload
+}
+
+// Files lists everything below data/ except bundle.json.
+func (d *Draft) Files() []bundle.Payload { return d.files }
+
+// Path is where a file of the draft is.
+func (d *Draft) Path(rel string) string { return d.b.Path(rel) }
+
+// Add adds a file below data/.
+func (d *Draft) Add(rel string, data []byte) error {
+	f, err := d.b.Create(rel)
+	if err != nil {
+		return err
+	}
+	if _, err := f.Write(data); err != nil {
+		f.Close()
+		return err
+	}
+	return f.Close()
+}
+
+// Derive makes a bundle at output from the packets and side inputs that b describes, with b's
+// options that change data/. Kube and hosts files and keys of o are used in addition. accept sees
+// the draft before it gets its name; if it returns an error, nothing is left behind. The errors
+// are those of Run.
+func Derive(ctx context.Context, b *bundle.Bundle, output string, o Options, accept func(*Draft) error) (*bundle.Manifest, error) {
+	kube, hosts := o.Kube, o.Hosts
+	o, err := optionsOf(b, o)
+	if err != nil {
+		return nil, err
+	}
+	o.Kube, o.Hosts = append(o.Kube, kube...), hosts
+	sources, err := read.OfBundle(b)
+	if err != nil {
+		return nil, err
+	}
+	sources.Keep()
+	to, err := bundle.Create(output, o.Custody)
+	if err != nil {
+		return nil, err
+	}
+	defer to.Abort()
+	defer context.AfterFunc(ctx, to.Abort)()
+	m, err := build(ctx, sources, to, o)
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	if err != nil {
+		return nil, err
+	}
+	d := &Draft{Manifest: m, Sources: sources.Paths(), b: to}
+	if d.files, err = to.Draft(); err != nil {
+		return nil, err
+	}
+	if err := accept(d); err != nil {
+		return nil, err
+	}
+	if err := to.Finish(m); err != nil {
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		return nil, err
+	}
+	return m, nil
+}
+
+// Bodies dissects the packets of b again and calls each for every body of a call, with the name of
+// its side, request or response. Bodies know where they were captured (dissect.Body.Places). Only
+// keys in the packets are used. each runs on one goroutine, in the order of the calls, and must not keep the body.
+func Bodies(ctx context.Context, b *bundle.Bundle, o Options, each func(c *table.Call, body *dissect.Body) error) error {
+	o, err := optionsOf(b, o)
+	if err != nil {
+		return err
+	}
+	o.trace, o.Keys = true, nil
+	sources, err := read.OfBundle(b)
+	if err != nil {
+		return err
+	}
+	keys, err := read.LoadKeys(sources, nil, nil)
+	if err != nil {
+		return err
+	}
+	defer keys.Store.Close()
+	protocols := func() []*dissect.Protocol { return all.Protocols(keys.Store) }
+	_, err = pipe(ctx, sources, nil, protocols, o, func(r *round.Round) error {
+		for s := range r.Out {
+			for i := range r.Out[s].Calls {
+				c := &r.Out[s].Calls[i]
+				for _, body := range []*dissect.Body{c.ReqBody, c.RespBody} {
+					if body == nil {
+						continue
+					}
+					if err := each(c.Row.Base(), body); err != nil {
+						return err
+					}
+					body.Release()
+				}
+			}
+		}
+		return nil
+	})
+	return err
+}

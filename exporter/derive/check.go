@@ -1,0 +1,235 @@
+package derive
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+	"unsafe"
+
+	"github.com/pcapsule/pcapsule/exporter/table"
+)
+
+// Attempts at a message that still holds a value.
+const (
+	tryBody    = iota + 1 // its bodies go
+	tryMessage            // its packets' payloads go
+	tryConn               // those of its connection go
+)
+
+// check searches a draft for what had to go, in every table and every packet. What is left is
+// marked for the next attempt, and the answer is errDirty.
+func (x *redaction) check(ctx context.Context, d *Draft) error {
+	c := &checking{redaction: x, bodies: map[table.Hash]bool{}, conns: map[int64]bool{}, again: map[int64]bool{}}
+	x.left = nil
+	fresh := x.s.fresh
+	tables := tablesOf(d.Files, d.Path)
+	for _, only := range []bool{true, false} { // bodies first: calls say who carried them
+		some := map[string][]string{}
+		for name, files := range tables {
+			if (name == "bodies") == only {
+				some[name] = files
+			}
+		}
+		if err := walkTables(ctx, some, c.begin); err != nil {
+			return err
+		}
+	}
+	for i := range d.Manifest.Inputs {
+		in := &d.Manifest.Inputs[i]
+		list, err := pass(ctx, d.Path(in.Path), x.s.search, nil, nil)
+		if err != nil {
+			return err
+		}
+		if len(list) > 0 {
+			x.left = append(x.left, fmt.Sprintf("packet %d of %s", list[0].index, in.Name))
+		}
+		for _, l := range list {
+			c.raw = append(c.raw, rawLeft{in.FileID, l.index})
+		}
+	}
+	for _, f := range d.Files {
+		if strings.HasPrefix(f.Path, "data/inputs/") {
+			data, err := os.ReadFile(d.Path(f.Path))
+			if err != nil {
+				return err
+			}
+			if c.holds(string(data)) {
+				return &LeftError{[]string{f.Path}}
+			}
+		}
+	}
+	if len(x.left) == 0 && x.s.fresh == fresh {
+		return nil
+	}
+	if !c.marked && x.s.fresh == fresh && len(c.conns) == 0 && len(c.raw) == 0 {
+		return &LeftError{x.left}
+	}
+	if err := c.mark(ctx, tables); err != nil {
+		return err
+	}
+	return errDirty
+}
+
+// checking is one search of a draft.
+type checking struct {
+	*redaction
+	mu     sync.Mutex
+	bodies map[table.Hash]bool // that hold something
+	conns  map[int64]bool      // whose payload goes
+	again  map[int64]bool      // packets that were marked in this search
+	raw    []rawLeft
+	marked bool
+}
+
+type rawLeft struct {
+	file  int32
+	index int64
+}
+
+// begin is the visitor of one table.
+func (c *checking) begin(name string) func(*row) error {
+	var list []found
+	search := c.r.Policy.Search(func(rule, value, whole string, rest bool) {
+		if rest || !isBlank(value) {
+			list = append(list, found{rule, value, whole, rest})
+		}
+	})
+	return func(r *row) error {
+		list = list[:0]
+		search.Row(r.names, r.values)
+		column := ""
+		for i, v := range r.values {
+			if column == "" && c.inValue(v) {
+				column = r.names[i]
+			}
+		}
+		if r.table == "bodies" && column == "" && c.r.Policy.WholeBody(text(r, "content_type")) && !isBlank(text(r, "text")) {
+			column = "text"
+		}
+		c.row(name, r, list, column)
+		return nil
+	}
+}
+
+// inValue reports whether a value of a row holds what had to go.
+func (c *checking) inValue(v any) bool {
+	switch v := v.(type) {
+	case string:
+		return c.holds(v)
+	case []byte:
+		return c.holds(unsafe.String(unsafe.SliceData(v), len(v)))
+	case []string:
+		for _, s := range v {
+			if c.holds(s) {
+				return true
+			}
+		}
+	case []table.Header:
+		for i := range v {
+			if c.holds(v[i].Value) || c.holds(v[i].Name) {
+				return true
+			}
+		}
+	case []table.Pair:
+		for i := range v {
+			if c.holds(v[i].Value) || c.holds(v[i].Name) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// holds reports whether a text holds a value that is searched everywhere.
+func (c *checking) holds(s string) bool {
+	hit := false
+	c.s.search.find(unsafe.Slice(unsafe.StringData(s), len(s)), func(int, *needle) { hit = true })
+	return hit
+}
+
+// row marks what a row still holds.
+func (c *checking) row(name string, r *row, list []found, column string) {
+	call := r.table == "calls"
+	if len(list) == 0 && column == "" && !call {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	dirty := column != ""
+	for _, f := range list {
+		dirty = true
+		if !f.rest && everywhere(f.value) && c.s.search.add(f.value, f.whole, c.s.rule(f.rule)) {
+			c.s.fresh++ // it came to light when something else was removed
+		}
+	}
+	hasBody := false
+	for _, side := range []string{"request_body_sha256", "response_body_sha256"} {
+		if h, ok := r.hash(side); ok && call {
+			hasBody = true
+			dirty = dirty || c.bodies[h]
+		}
+	}
+	if !dirty {
+		return
+	}
+	if h, ok := r.hash("sha256"); ok && r.table == "bodies" {
+		c.bodies[h] = true
+		c.leave(name, column)
+		return
+	}
+	c.leave(name, column)
+	conn, hasConn := r.int64("conn_id")
+	eachNo(r.cites(), func(no int64) {
+		c.marked = true
+		if !c.again[no] {
+			c.again[no] = true
+			c.dirty[no]++
+			if c.dirty[no] == tryBody && !hasBody {
+				c.dirty[no] = tryMessage
+			}
+		}
+		switch c.dirty[no] {
+		case tryBody:
+			c.redaction.bodies[no] = true
+		case tryMessage:
+			c.s.blank[no] = c.s.rule("message")
+		default:
+			if hasConn {
+				c.conns[conn] = true
+			}
+		}
+	})
+}
+
+// leave notes where something was left.
+func (c *checking) leave(table, column string) {
+	if len(c.left) < 10 {
+		c.left = append(c.left, strings.TrimSuffix("table "+table+", column "+column, ", column "))
+	}
+}
+
+// mark marks the packets of connections, and packets that held a value, for the next attempt. Their
+// numbers are those of the original.
+func (c *checking) mark(ctx context.Context, tables map[string][]string) error {
+	if len(c.conns) == 0 && len(c.raw) == 0 {
+		return nil
+	}
+	flows, _, err := flowsOf(ctx, tables, c.conns)
+	if err != nil {
+		return err
+	}
+	raw := map[rawLeft]bool{}
+	for _, r := range c.raw {
+		raw[r] = true
+	}
+	return eachPacket(ctx, tables, func(p *packetRow) {
+		switch {
+		case flows[p.flow]:
+			c.s.blank[p.no] = c.s.rule("connection")
+		case raw[rawLeft{p.file, p.index}]:
+			c.s.blank[p.no] = c.s.rule("message")
+		}
+	})
+}

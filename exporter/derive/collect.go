@@ -1,0 +1,165 @@
+package derive
+
+import (
+	"context"
+	"sync"
+
+	"github.com/pcapsule/pcapsule/exporter/table"
+)
+
+// Policy says what is removed. Package forensics/redact has one.
+type Policy interface {
+	// Search returns functions that pass what they find to found: the rule, the value, the whole
+	// header or line that holds it, and whether the rest of the message must go too. One
+	// goroutine uses them.
+	Search(found func(rule, value, whole string, rest bool)) Search
+	WholeBody(contentType string) bool // whether bodies of this type go as a whole
+	RemovesBodies() bool               // whether it does so with any
+	KeepComments() bool                // on packets
+}
+
+// Search searches rows, texts and headers, and payloads, in which only what has a form of its own
+// is found.
+type Search struct {
+	Row     func(columns []string, row []any)
+	Text    func(contentType, text string)
+	Header  func(name, value string)
+	Payload func(text string)
+}
+
+// secrets are what a policy found: values that are searched everywhere, and what goes from single
+// messages only.
+type secrets struct {
+	rules  []string
+	ruleNo map[string]int32
+	search *searcher
+
+	short  map[int64]map[brief]int32       // values by the packet of their message
+	blank  map[int64]int32                 // packets whose payload goes, with the rule
+	bodies map[table.Hash]map[string]int32 // short values by their body
+	coded  map[table.Hash]bool             // bodies with a secret, which were sent in an encoding
+	fresh  int                             // values that were not known before
+}
+
+func newSecrets() *secrets {
+	return &secrets{ruleNo: map[string]int32{}, search: newSearcher(), short: map[int64]map[brief]int32{}, blank: map[int64]int32{},
+		bodies: map[table.Hash]map[string]int32{}, coded: map[table.Hash]bool{}}
+}
+
+func (s *secrets) rule(name string) int32 {
+	n, ok := s.ruleNo[name]
+	if !ok {
+		n = int32(len(s.rules))
+		s.rules = append(s.rules, name)
+		s.ruleNo[name] = n
+	}
+	return n
+}
+
+// any reports whether anything is to be removed.
+func (s *secrets) any() bool {
+	return len(s.search.values)+len(s.short)+len(s.blank)+len(s.bodies) > 0
+}
+
+// brief is a value that is too short to be searched everywhere, and the line that holds it.
+type brief struct{ value, whole string }
+
+func put[K, V comparable](m map[K]map[V]int32, k K, v V, rule int32) {
+	if m[k] == nil {
+		m[k] = map[V]int32{}
+	}
+	m[k][v] = rule
+}
+
+// maxCited is the number of packets of one message that are changed by themselves.
+const maxCited = 1 << 20
+
+// eachNo calls do for each packet of a citation.
+func eachNo(c table.Cites, do func(no int64)) {
+	n := 0
+	for _, r := range c {
+		for no := r.First; no <= r.Last && n < maxCited; no++ {
+			do(no)
+			n++
+		}
+	}
+}
+
+// found is a value in a row.
+type found struct {
+	rule, value, whole string
+	rest               bool
+}
+
+// collect searches the tables of a bundle. Bodies come before calls, because a short value in a
+// body goes from all calls that carried it.
+func collect(ctx context.Context, tables map[string][]string, p Policy, s *secrets) error {
+	first, then := map[string][]string{}, map[string][]string{}
+	for name, files := range tables {
+		if name == "bodies" {
+			first[name] = files
+		} else {
+			then[name] = files
+		}
+	}
+	var mu sync.Mutex
+	visitor := func(string) func(*row) error {
+		var list []found
+		search := p.Search(func(rule, value, whole string, rest bool) { list = append(list, found{rule, value, whole, rest}) })
+		return func(r *row) error {
+			list = list[:0]
+			search.Row(r.names, r.values)
+			mu.Lock()
+			defer mu.Unlock()
+			s.row(r, list, p)
+			return nil
+		}
+	}
+	if err := walkTables(ctx, first, visitor); err != nil {
+		return err
+	}
+	return walkTables(ctx, then, visitor)
+}
+
+// row takes what was found in one row.
+func (s *secrets) row(r *row, list []found, p Policy) {
+	body, isBody := r.hash("sha256")
+	isBody = isBody && r.table == "bodies"
+	if isBody && len(list) > 0 && text(r, "encoding") != "" {
+		s.coded[body] = true
+	}
+	for _, f := range list {
+		rule := s.rule(f.rule)
+		switch {
+		case f.rest:
+			eachNo(r.cites(), func(no int64) { s.blank[no] = rule })
+		case isBlank(f.value):
+		case everywhere(f.value):
+			if s.search.add(f.value, f.whole, rule) {
+				s.fresh++
+			}
+		case isBody:
+			put(s.bodies, body, f.value, rule)
+		default:
+			eachNo(r.cites(), func(no int64) { put(s.short, no, brief{f.value, f.whole}, rule) })
+		}
+	}
+	if r.table != "calls" {
+		return
+	}
+	for _, side := range []string{"request_body_sha256", "response_body_sha256"} {
+		if h, ok := r.hash(side); ok {
+			for v, rule := range s.bodies[h] {
+				eachNo(r.cites(), func(no int64) { put(s.short, no, brief{v, ""}, rule) })
+			}
+		}
+	}
+}
+
+func text(r *row, name string) string {
+	if i, ok := r.columns[name]; ok {
+		s, _ := r.values[i].(string)
+		return s
+	}
+	return ""
+}

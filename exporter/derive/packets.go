@@ -1,0 +1,243 @@
+package derive
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"os"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"unsafe"
+
+	"github.com/pcapsule/pcapsule/exporter/decode"
+	"github.com/pcapsule/pcapsule/recorder/pcapng"
+)
+
+// target is what must go from one packet, known from the tables.
+type target struct {
+	blank  int32    // rule by which the whole payload goes, -1 if it does not
+	values []local  // short values, which are replaced in this packet only
+	places []placed // bytes of a body
+}
+
+type local struct {
+	text, whole string // and the header or line that holds it
+	rule        int32
+}
+
+// placed is what stands at a sequence number, or at an offset in a datagram.
+type placed struct {
+	seq      uint32
+	datagram bool
+	with     string
+	rule     int32
+}
+
+// change is an edit of one packet: at offset at of its data stands with.
+type change struct {
+	index int64
+	at    int32
+	rule  int32
+	with  string
+}
+
+// item is a packet on its way to a worker.
+type item struct {
+	bit
+	way    way
+	stream bool // a part of a stream
+	pdu    bool // of one without sequence numbers
+}
+
+// worker searches the packets of some conversations.
+type worker struct {
+	search  *searcher
+	targets map[int64]*target
+	raw     func(text string) // searches a payload by the policy; may be nil
+	streams map[way]*stream
+	changes []change
+	joint   []byte
+}
+
+func (w *worker) edit(index int64, at int32, with string, rule int32) {
+	w.changes = append(w.changes, change{index, at, rule, with})
+}
+
+// packet searches one packet.
+func (w *worker) packet(x *item) {
+	t := w.targets[x.index]
+	if t != nil {
+		w.target(t, x)
+	}
+	if len(x.payload) == 0 || t != nil && t.blank >= 0 {
+		return
+	}
+	if w.raw != nil {
+		w.raw(unsafe.String(unsafe.SliceData(x.payload), len(x.payload)))
+	}
+	if !x.stream {
+		w.search.find(x.payload, func(i int, n *needle) {
+			from, to := max(0, i-n.pre), min(len(x.payload), i+len(n.text)+n.post)
+			with := strings.Repeat(string(fill), i-from) + n.with + strings.Repeat(string(fill), to-i-len(n.text))
+			w.edit(x.index, x.at+int32(from), with, n.rule)
+		})
+		return
+	}
+	s := w.streams[x.way]
+	if s == nil {
+		if len(w.streams) >= maxStreams {
+			clear(w.streams)
+		}
+		s = &stream{}
+		w.streams[x.way] = s
+	}
+	if x.pdu {
+		x.seq = s.next
+	}
+	w.take(s, x.bit)
+}
+
+// target replaces what the tables say of a packet.
+func (w *worker) target(t *target, x *item) {
+	if t.blank >= 0 {
+		w.edit(x.index, x.at, strings.Repeat(string(fill), len(x.payload)), t.blank)
+		return
+	}
+	for _, v := range t.values {
+		for _, f := range formsOf(v.text, v.whole) {
+			w.short(f, v, x)
+		}
+	}
+	for _, p := range t.places {
+		at := int(int32(p.seq - x.seq))
+		if p.datagram {
+			at = int(p.seq)
+		}
+		if at >= 0 && at < len(x.payload) {
+			w.edit(x.index, x.at+int32(at), p.with[:min(len(p.with), len(x.payload)-at)], p.rule)
+		}
+	}
+}
+
+// short replaces a short value where it stands alone: not as a part of a longer word.
+func (w *worker) short(f form, v local, x *item) {
+	if f.text == f.with || f.text == "" || len(f.text) < 3 && f.text != v.text {
+		return
+	}
+	for from := 0; ; {
+		i := bytes.Index(x.payload[from:], []byte(f.text))
+		if i < 0 {
+			return
+		}
+		i += from
+		from = i + 1
+		end := i + len(f.text)
+		if f.pre+f.post == 0 && !f.packed && (i > 0 && joins(x.payload[i-1], f.text[0]) || end < len(x.payload) && joins(f.text[len(f.text)-1], x.payload[end])) {
+			continue
+		}
+		w.edit(x.index, x.at+int32(i), f.with, v.rule)
+	}
+}
+
+// joins reports whether two bytes are of one word.
+func joins(a, b byte) bool { return wordByte(a) && wordByte(b) }
+
+func wordByte(c byte) bool {
+	return c >= '0' && c <= '9' || c|0x20 >= 'a' && c|0x20 <= 'z' || c == '_'
+}
+
+// pass searches one packet file and returns the changes, in order.
+func pass(ctx context.Context, path string, search *searcher, targets map[int64]*target, raw func() func(string)) ([]change, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	r, err := pcapng.NewReader(f, pcapng.Options{})
+	if err != nil {
+		return nil, err
+	}
+	n := max(1, runtime.GOMAXPROCS(0))
+	workers := make([]*worker, n)
+	for i := range workers {
+		workers[i] = &worker{search: search, targets: targets, streams: map[way]*stream{}}
+		if raw != nil {
+			workers[i].raw = raw()
+		}
+	}
+	var batches [2]pcapng.Batch
+	var lists [2][][]item
+	lists[0], lists[1] = make([][]item, n), make([][]item, n)
+	d := decode.New(decode.Options{})
+	var wg sync.WaitGroup
+	for k := 0; ; k = 1 - k {
+		err := r.Next(&batches[k])
+		if err != nil && err != io.EOF {
+			wg.Wait()
+			return nil, err
+		}
+		if err == io.EOF {
+			break
+		}
+		for i := range lists[k] {
+			lists[k][i] = lists[k][i][:0]
+		}
+		for i := range batches[k].Packets {
+			x, shard := itemOf(d, &batches[k].Packets[i])
+			lists[k][shard%uint64(n)] = append(lists[k][shard%uint64(n)], x)
+		}
+		wg.Wait() // the other batch
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		for i, w := range workers {
+			wg.Go(func() {
+				for j := range lists[k][i] {
+					w.packet(&lists[k][i][j])
+				}
+			})
+		}
+	}
+	wg.Wait()
+	var all []change
+	for _, w := range workers {
+		all = append(all, w.changes...)
+	}
+	slices.SortStableFunc(all, byPlace)
+	return all, nil
+}
+
+func byPlace(a, b change) int {
+	switch {
+	case a.index != b.index:
+		return int(max(min(a.index-b.index, 1), -1))
+	case a.at != b.at:
+		return int(a.at - b.at)
+	}
+	return strings.Compare(a.with, b.with)
+}
+
+// itemOf decodes a packet. The number selects the worker, by conversation.
+func itemOf(d *decode.Decoder, p *pcapng.Packet) (x item, shard uint64) {
+	var f decode.Frame
+	d.Decode(decode.Input{LinkType: p.LinkType, Interface: p.Interface, Data: p.Data, OrigLen: p.OrigLen, Time: p.Time, No: p.Index}, &f)
+	x.index = p.Index
+	x.payload = p.Data
+	if f.Kind == decode.KindIP && f.FragNos == nil && (f.L4 || f.Problems&decode.HeaderCut == 0) && len(f.Payload) <= len(p.Data) {
+		x.payload = f.Payload
+		x.at = int32(cap(p.Data) - cap(f.Payload))
+		x.seq = f.Seq
+	}
+	if f.Kind != decode.KindIP || f.FragNos != nil {
+		return x, uint64(p.Index)
+	}
+	x.stream = f.Proto == 6 && f.L4
+	x.pdu = x.stream && f.PDU
+	if x.stream && f.Flags&decode.SYN != 0 {
+		x.seq++
+	}
+	x.way = way{f.Src, f.Dst, f.SrcPort, f.DstPort, f.Proto, p.Interface, f.Network(0)}
+	return x, f.FlowHash()
+}

@@ -1,0 +1,173 @@
+package derive
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/pcapsule/pcapsule/exporter/bundle"
+	"github.com/pcapsule/pcapsule/exporter/commit"
+	"github.com/pcapsule/pcapsule/exporter/seal"
+)
+
+// Files of a derived bundle.
+const (
+	commitmentsPath = "data/derived/commitments.dsse.json"
+	proofPath       = "data/derived/proof-%03d.bin"
+)
+
+// ErrSeed says that a seed file is not that of the original's seal.
+var ErrSeed = errors.New("the seed file is not that of the bundle's seal")
+
+// prove adds the signed commitments of the original and the proofs of its files to a draft.
+func (s *source) prove(draft *Draft, d *bundle.Derived, seed *seal.SeedFile) error {
+	c, verdicts := seal.CheckCommitments(context.Background(), commitmentsPath, seed.Commitments, seal.Trust{})
+	if c == nil {
+		return fmt.Errorf("%w: %s", ErrSeed, verdicts[0].Detail)
+	}
+	if err := draft.Add(commitmentsPath, seed.Commitments); err != nil {
+		return err
+	}
+	for i := range s.b.Manifest.Inputs {
+		in := &s.b.Manifest.Inputs[i]
+		p := bundle.DerivedProof{FileID: in.FileID, Proof: fmt.Sprintf(proofPath, in.FileID)}
+		derived := ""
+		if at := slices.Index(draft.Sources, s.to.Path(in.Path)); at >= 0 {
+			derived = draft.Sources[at]
+			p.Path = draft.Manifest.Input(int32(at)).Path
+		}
+		rules := s.rules[i]
+		data, f, err := commit.Prove(s.b.Path(in.Path), derived, in.FileID, commit.Key(seed.Seed).File(in.FileID), s.keep[i], func(index int64) string {
+			if r, ok := rules[index]; ok {
+				return r
+			}
+			return "comments"
+		})
+		if err != nil {
+			return fmt.Errorf("proving %s: %w", in.Path, err)
+		}
+		if !slices.Contains(c.Files, f) {
+			return fmt.Errorf("%w: its commitment to %s is to other packets", ErrSeed, in.Path)
+		}
+		if err := draft.Add(p.Proof, data); err != nil {
+			return err
+		}
+		d.Proofs = append(d.Proofs, p)
+	}
+	return nil
+}
+
+// Verify checks what a derived bundle says of its original. It returns no verdict for a bundle
+// that is not derived.
+func Verify(ctx context.Context, b *bundle.Bundle, trust seal.Trust) []seal.Verdict {
+	d := b.Manifest.Derived
+	if d == nil {
+		return nil
+	}
+	v := seal.Verdict{Check: "derived", State: seal.NotChecked, Place: "data/bundle.json", Detail: stated(d)}
+	if !slices.ContainsFunc(b.Payload(), func(p bundle.Payload) bool { return p.Path == commitmentsPath }) {
+		v.Detail += "; stated, not proved: it was made without the seed of the original's seal"
+		return []seal.Verdict{v}
+	}
+	no := func(place, what string) []seal.Verdict {
+		return []seal.Verdict{{Check: "derived", State: seal.No, Place: place, Detail: what}}
+	}
+	data, err := readLimited(b.Path(commitmentsPath))
+	if err != nil {
+		return no(commitmentsPath, err.Error())
+	}
+	c, list := seal.CheckCommitments(ctx, commitmentsPath, data, trust)
+	if c == nil {
+		return list
+	}
+	counts, place, err := verifyProofs(ctx, b, d, c)
+	if err != nil {
+		return append(list, no(place, err.Error())...)
+	}
+	if got := (bundle.DerivedCount{Unchanged: counts.Unchanged, Changed: counts.Changed, Removed: counts.Removed}); got.Removed != d.Packets.Removed || got.Unchanged+got.Changed != d.Packets.Unchanged+d.Packets.Changed {
+		return append(list, no("data/bundle.json", fmt.Sprintf("it says %+v, the proofs show %+v", d.Packets, got))...)
+	}
+	var rules []string
+	for _, r := range slices.Sorted(maps.Keys(counts.Rules)) {
+		rules = append(rules, fmt.Sprintf("%s %d", r, counts.Rules[r]))
+	}
+	v.State = seal.Yes
+	v.Detail = fmt.Sprintf("%s from %s, sealed at %s: %d packets unchanged (proved), %d changed (committed; rules as stated: %s), %d removed (committed); rederivable: %s",
+		d.Kind, d.From.Name, c.SealedAt, counts.Unchanged, counts.Changed, strings.Join(append(rules, "none")[:max(1, len(rules))], ", "), counts.Removed, d.Rederivable)
+	return append(list, v)
+}
+
+// stated is what a derived bundle says of itself.
+func stated(d *bundle.Derived) string {
+	text := d.Kind + " from " + d.From.Name
+	if d.From.TagManifest != nil {
+		text += " (tagmanifest sha256 " + d.From.TagManifest.String()[:16] + "…)"
+	}
+	text += fmt.Sprintf(": %d packets unchanged, %d changed, %d removed", d.Packets.Unchanged, d.Packets.Changed, d.Packets.Removed)
+	if d.Policy != nil {
+		name := d.Policy.Name
+		if name == "" {
+			name = "without a name"
+		}
+		text += fmt.Sprintf(", by policy %s (sha256 %s…)", name, d.Policy.SHA256.String()[:16])
+	}
+	return text + "; rederivable: " + d.Rederivable
+}
+
+// verifyProofs checks the proof of each committed file, and that every packet file has one.
+func verifyProofs(ctx context.Context, b *bundle.Bundle, d *bundle.Derived, c *seal.Commitments) (sum commit.Counts, place string, err error) {
+	sum.Rules = map[string]int64{}
+	proofs := map[int32]bundle.DerivedProof{}
+	left := map[string]bool{}
+	for i := range b.Manifest.Inputs {
+		left[b.Manifest.Inputs[i].Path] = true
+	}
+	for _, p := range d.Proofs {
+		if _, twice := proofs[p.FileID]; twice || p.Proof != fmt.Sprintf(proofPath, p.FileID) {
+			return sum, "data/bundle.json", fmt.Errorf("its list of proofs is wrong at file %d", p.FileID)
+		}
+		proofs[p.FileID] = p
+	}
+	for _, f := range c.Files {
+		if ctx.Err() != nil {
+			return sum, "", context.Cause(ctx)
+		}
+		p, ok := proofs[f.FileID]
+		delete(proofs, f.FileID)
+		if !ok || p.Path != "" && !left[p.Path] {
+			return sum, "data/bundle.json", fmt.Errorf("no proof for file %d of the original", f.FileID)
+		}
+		derived := ""
+		if p.Path != "" {
+			delete(left, p.Path)
+			derived = b.Path(p.Path)
+		}
+		got, err := commit.VerifyFile(b.Path(p.Proof), derived, f)
+		if err != nil {
+			return sum, p.Proof, err
+		}
+		sum.Unchanged += got.Unchanged
+		sum.Changed += got.Changed
+		sum.Removed += got.Removed
+		for r, n := range got.Rules {
+			sum.Rules[r] += n
+		}
+	}
+	if len(proofs)+len(left) > 0 {
+		return sum, "data/bundle.json", errors.New("it has packets or proofs that the original's seal does not know")
+	}
+	return sum, "", nil
+}
+
+// readLimited reads the envelope of commitments.
+func readLimited(path string) ([]byte, error) {
+	const most = 16 << 20
+	if info, err := os.Stat(path); err != nil || info.Size() > most {
+		return nil, errors.Join(err, fmt.Errorf("no envelope of at most %d bytes", most))
+	}
+	return os.ReadFile(path)
+}

@@ -1,0 +1,262 @@
+package derive
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/pcapsule/pcapsule/exporter/bundle"
+)
+
+// maxRounds is the number of attempts: values alone, whole bodies, whole messages, whole
+// connections, and one more if a new value showed up in what was left.
+const maxRounds = 6
+
+// Redaction is a policy and its text.
+type Redaction struct {
+	Policy Policy
+	Name   string
+	Text   []byte
+}
+
+// Redact makes a bundle at output without what the policy removes. It returns
+//   - ErrNothing if the policy finds nothing,
+//   - ErrChanged if the packets are not those of the manifest, or change meanwhile,
+//   - *LeftError if a value cannot be removed,
+//   - the errors of the exporter.
+//
+// After an error nothing is left behind.
+func Redact(ctx context.Context, b *bundle.Bundle, output string, r Redaction, o Options) (*Report, error) {
+	x := &redaction{b: b, o: o, r: r, s: newSecrets(), dirty: map[int64]int{}, bodies: map[int64]bool{}}
+	if _, err := os.Lstat(output); err == nil {
+		return nil, fmt.Errorf("creating bundle %s: %w", output, bundle.ErrExists)
+	}
+	var err error
+	if x.src, err = newSource(b, output); err != nil {
+		return nil, err
+	}
+	defer x.src.remove()
+	if err := collect(ctx, tablesOf(b.Payload(), b.Path), r.Policy, x.s); err != nil {
+		return nil, err
+	}
+	for round := 1; round <= maxRounds; round++ {
+		report, again, err := x.round(ctx, output)
+		if err != nil || !again {
+			if report != nil {
+				report.Rounds = round
+			}
+			return report, err
+		}
+	}
+	return nil, &LeftError{x.left}
+}
+
+// LeftError says that values were still there after the last attempt.
+type LeftError struct{ Places []string }
+
+// Error implements error.
+func (e *LeftError) Error() string {
+	if len(e.Places) == 0 {
+		return "redacting: a value could not be removed"
+	}
+	return fmt.Sprintf("redacting: a value could not be removed: it is still in %s", e.Places[0])
+}
+
+type redaction struct {
+	b   *bundle.Bundle
+	o   Options
+	r   Redaction
+	s   *secrets
+	src *source
+
+	dirty  map[int64]int  // packets of messages that still held a value, with the number of attempts
+	bodies map[int64]bool // packets whose bodies go
+	left   []string       // where values were last
+	counts bundle.DerivedCount
+	rules  map[string]int64
+
+	mu      sync.Mutex
+	pending []found // values in payloads
+}
+
+var errDirty = errors.New("a value is left")
+
+// round makes one attempt. again says that something was left, which the next attempt removes.
+func (x *redaction) round(ctx context.Context, output string) (report *Report, again bool, err error) {
+	if err := x.packets(ctx); err != nil {
+		return nil, false, err
+	}
+	if !x.s.any() && !x.r.Policy.RemovesBodies() || x.counts.Changed == 0 && len(x.s.search.values) == 0 {
+		return nil, false, ErrNothing
+	}
+	err = x.src.sides(func(s *bundle.SideInput) bool { return !isKeys(s) && !ofRing(s) },
+		func(_ *bundle.SideInput, data []byte) []byte { return x.text(data) })
+	if err != nil {
+		return nil, false, err
+	}
+	from, err := origin(x.b, true)
+	if err != nil {
+		return nil, false, err
+	}
+	d := &bundle.Derived{Kind: bundle.Redacted, From: from, Rederivable: "fully", Reason: fully, Packets: x.counts, Rules: x.rules,
+		Policy: &bundle.DerivedPolicy{Name: x.r.Name, SHA256: sha256.Sum256(x.r.Text)}}
+	m, err := x.src.export(ctx, output, x.o, d, func(draft *Draft) error { return x.check(ctx, draft) })
+	if errors.Is(err, errDirty) {
+		return nil, true, nil
+	}
+	if err != nil {
+		return nil, false, err
+	}
+	return &Report{Derived: *d, Values: len(x.s.search.values), Manifest: m, Warnings: x.warnings()}, false, nil
+}
+
+// warnings are what a person should know of a redaction that succeeded.
+func (x *redaction) warnings() []string {
+	list := []string{}
+	if x.counts.Unchanged == 0 && x.counts.Changed > 0 {
+		list = append(list, "the policy changed every packet")
+	}
+	if x.counts.Changed == 0 {
+		list = append(list, "the policy changed no packet: what it found was in decrypted data, whose keys were removed, or in side inputs")
+	}
+	return list
+}
+
+// packets changes the packets and writes them to the copy.
+func (x *redaction) packets(ctx context.Context) error {
+	m := x.b.Manifest
+	x.s.search.finish()
+	work, err := bodies(ctx, x.b, x.o.Exporter, x.r.Policy, x.s, x.bodies)
+	if err != nil {
+		return err
+	}
+	targets, err := x.targets(ctx, work)
+	if err != nil {
+		return err
+	}
+	list := make([][]change, len(m.Inputs))
+	for attempt := 0; ; attempt++ {
+		fresh := x.s.fresh
+		for i := range m.Inputs {
+			var raw func() func(string)
+			if attempt == 0 {
+				raw = x.raw
+			}
+			if list[i], err = pass(ctx, x.b.Path(m.Inputs[i].Path), x.s.search, targets[m.Inputs[i].FileID], raw); err != nil {
+				return err
+			}
+		}
+		for _, f := range x.pending {
+			if x.s.search.add(f.value, f.whole, x.s.rule(f.rule)) {
+				x.s.fresh++
+			}
+		}
+		x.pending = nil
+		if x.s.fresh == fresh {
+			break
+		}
+		x.s.search.finish() // payloads held values that no table has
+	}
+	x.counts, x.rules = bundle.DerivedCount{}, map[string]int64{}
+	for i := range m.Inputs {
+		e := &fileEdit{changes: list[i], keep: keepAll, text: func(b []byte) { copy(b, x.text(b)) }, comments: x.r.Policy.KeepComments()}
+		said, err := x.src.packets(i, e)
+		if err != nil {
+			return err
+		}
+		x.counts.Changed += e.changed
+		x.src.rules[i] = map[int64]string{}
+		for index, rule := range e.first {
+			x.src.rules[i][index] = x.s.rules[rule]
+		}
+		for rule, n := range e.rules {
+			x.rules[x.s.rules[rule]] += n
+		}
+		x.counts.Unchanged += said.Packets
+		x.counts.Removed += said.Removed
+	}
+	x.counts.Unchanged -= x.counts.Changed
+	return nil
+}
+
+// raw is a search of payloads for values that no table holds.
+func (x *redaction) raw() func(string) {
+	search := x.r.Policy.Search(func(rule, value, _ string, _ bool) {
+		if isBlank(value) || !everywhere(value) {
+			return
+		}
+		x.mu.Lock()
+		defer x.mu.Unlock()
+		if x.s.search.values[value+"\x00"] {
+			return
+		}
+		x.pending = append(x.pending, found{rule: rule, value: value})
+	})
+	return search.Payload
+}
+
+// targets finds the packets from which the tables know that something must go.
+func (x *redaction) targets(ctx context.Context, work *bodyWork) (map[int32]map[int64]*target, error) {
+	want := map[int64]bool{}
+	for no := range x.s.short {
+		want[no] = true
+	}
+	for no := range x.s.blank {
+		want[no] = true
+	}
+	for no := range work.places {
+		want[no] = true
+	}
+	for no := range work.lost {
+		want[no] = true
+	}
+	where, err := locate(ctx, tablesOf(x.b.Payload(), x.b.Path), want)
+	if err != nil {
+		return nil, err
+	}
+	list := map[int32]map[int64]*target{}
+	for no, at := range where {
+		if list[at.file] == nil {
+			list[at.file] = map[int64]*target{}
+		}
+		t := &target{blank: -1, places: work.places[no]}
+		if rule, ok := x.s.blank[no]; ok {
+			t.blank = rule
+		}
+		if rule, ok := work.lost[no]; ok {
+			t.blank = rule
+		}
+		for v, rule := range x.s.short[no] {
+			t.values = append(t.values, local{v.value, v.whole, rule})
+		}
+		slices.SortFunc(t.values, func(a, b local) int { return len(b.text) - len(a.text) })
+		list[at.file][at.index] = t
+	}
+	return list, nil
+}
+
+// text replaces values in the text of a side input or of a block, whose length stays.
+func (x *redaction) text(data []byte) []byte {
+	out := append([]byte(nil), data...)
+	w := worker{search: x.s.search}
+	t := &target{blank: -1}
+	search := x.r.Policy.Search(func(rule, value, _ string, _ bool) {
+		if !isBlank(value) {
+			t.values = append(t.values, local{value, "", x.s.rule(rule)})
+		}
+	})
+	for line := range strings.Lines(string(data)) {
+		search.Text("", line)
+	}
+	w.targets = map[int64]*target{0: t}
+	w.packet(&item{bit: bit{payload: data}})
+	for _, c := range w.changes {
+		copy(out[c.at:], c.with)
+	}
+	return out
+}

@@ -1,0 +1,201 @@
+package derive
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/binary"
+	"hash/crc32"
+	"io"
+	"os"
+	"slices"
+
+	"github.com/pcapsule/pcapsule/exporter/bundle"
+	"github.com/pcapsule/pcapsule/exporter/decode"
+	"github.com/pcapsule/pcapsule/recorder/pcapng"
+	"github.com/pcapsule/pcapsule/recorder/workload"
+)
+
+// keepAll keeps every packet.
+func keepAll(int64) bool { return true }
+
+// fileEdit says how one packet file is written again.
+type fileEdit struct {
+	changes  []change               // in order
+	keep     func(index int64) bool // of packets
+	text     func(b []byte)         // replaces values in texts of blocks; nil leaves blocks as they are
+	comments bool                   // keep every comment
+
+	changed int64           // packets that differ now
+	rules   map[int32]int64 // of them, by rule
+	first   map[int64]int32 // the rule of each, or the first of several
+}
+
+// write writes a packet file again. Checksums that were right stay right. It fails with ErrChanged
+// if the file is not the one of the hash.
+func (e *fileEdit) write(from, to string, sum bundle.Digest) (said pcapng.Rewritten, err error) {
+	in, err := os.Open(from)
+	if err != nil {
+		return said, err
+	}
+	defer in.Close()
+	out, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return said, err
+	}
+	defer func() {
+		if cerr := out.Close(); err == nil {
+			err = cerr
+		}
+	}()
+	e.changed, e.rules, e.first = 0, map[int32]int64{}, map[int64]int32{}
+	x := &rewriter{fileEdit: e, left: e.changes}
+	x.d = decode.New(decode.Options{})
+	x.d.OnSum = func(s decode.Sum) { x.sums = append(x.sums, s) }
+	hash := sha256.New()
+	src := io.TeeReader(in, hash)
+	said, err = pcapng.Rewrite(out, src, pcapng.Edit{Packet: x.packet, Block: x.block, Comment: x.comment})
+	if err != nil {
+		return said, err
+	}
+	if _, err := io.Copy(io.Discard, src); err != nil {
+		return said, err
+	}
+	if bundle.Digest(hash.Sum(nil)) != sum {
+		return said, ErrChanged
+	}
+	return said, nil
+}
+
+type rewriter struct {
+	*fileEdit
+	left  []change
+	d     *decode.Decoder
+	frame decode.Frame
+	sums  []decode.Sum
+	old   []byte
+}
+
+func (x *rewriter) packet(p *pcapng.Packet) bool {
+	n := 0
+	for n < len(x.left) && x.left[n].index <= p.Index {
+		n++
+	}
+	mine := x.left[:n]
+	x.left = x.left[n:]
+	if !x.keep(p.Index) {
+		return false
+	}
+	if len(mine) > 0 {
+		x.apply(p, mine)
+	}
+	return true
+}
+
+// apply changes a packet and its checksums.
+func (x *rewriter) apply(p *pcapng.Packet, list []change) {
+	x.sums = x.sums[:0]
+	x.d.Decode(decode.Input{LinkType: p.LinkType, Interface: p.Interface, Data: p.Data, OrigLen: p.OrigLen, Time: p.Time, No: p.Index}, &x.frame)
+	x.old = append(x.old[:0], p.Data...)
+	sctp := x.frame.Proto == 132 && x.crc(p.Data, false)
+	lo, hi := len(p.Data), 0
+	for _, c := range list {
+		if n := copy(p.Data[min(int(c.at), len(p.Data)):], c.with); n > 0 {
+			lo, hi = min(lo, int(c.at)), max(hi, int(c.at)+n)
+		}
+	}
+	if lo < hi && !bytes.Equal(x.old[lo:hi], p.Data[lo:hi]) {
+		x.count(list)
+	}
+	if lo >= hi || x.frame.FragNos != nil || x.frame.Kind != decode.KindIP {
+		return
+	}
+	// The innermost sum comes last; those around it cover its change too.
+	for i := len(x.sums) - 1; i >= 0; i-- {
+		s := x.sums[i]
+		if s.Start < 0 || s.End > len(p.Data) || s.Place+2 > len(p.Data) {
+			continue
+		}
+		from, to := max(s.Start, 0), s.End
+		stated := binary.BigEndian.Uint16(x.old[s.Place:])
+		// What differs is all that changed, the sums inside too; its own field is as before.
+		binary.BigEndian.PutUint16(p.Data[s.Place:], s.Change(stated, from, x.old[from:to], p.Data[from:to]))
+	}
+	switch {
+	case sctp:
+		x.crc(p.Data, true)
+	case x.frame.Proto == 1 || x.frame.Proto == 58: // ICMP: the sum is in the first bytes of the payload
+		x.icmp(p.Data)
+	}
+}
+
+// count counts a packet that differs.
+func (x *rewriter) count(list []change) {
+	x.changed++
+	x.first[list[0].index] = list[0].rule
+	var rules []int32
+	for _, c := range list {
+		if !slices.Contains(rules, c.rule) {
+			rules = append(rules, c.rule)
+			x.rules[c.rule]++
+		}
+	}
+}
+
+// icmp corrects the checksum of an ICMP message, RFC 792 and RFC 4443 section 2.3.
+func (x *rewriter) icmp(data []byte) {
+	at := cap(data) - cap(x.frame.Payload)
+	end := at + len(x.frame.Payload)
+	if at < 0 || end > len(data) || len(x.frame.Payload) < 4 {
+		return
+	}
+	copy(data[at:at+4], x.old[at:at+4]) // type, code and sum are no content
+	s := decode.Sum{Start: at, End: end, Place: at + 2}
+	stated := binary.BigEndian.Uint16(x.old[at+2:])
+	binary.BigEndian.PutUint16(data[at+2:], s.Change(stated, at, x.old[at:end], data[at:end]))
+}
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// crc reports whether the checksum of an SCTP packet (RFC 9260 section 6.8) is right, and writes
+// the right one if set.
+func (x *rewriter) crc(data []byte, set bool) bool {
+	const head, place = 12, 8
+	at := cap(data) - cap(x.frame.Payload) - head
+	end := at + head + len(x.frame.Payload)
+	if at < 0 || end > len(data) || len(x.frame.Payload) != x.frame.PayloadLen {
+		return false
+	}
+	sum := crc32.Update(0, castagnoli, data[at:at+place])
+	sum = crc32.Update(sum, castagnoli, []byte{0, 0, 0, 0})
+	sum = crc32.Update(sum, castagnoli, data[at+head:end])
+	if set {
+		binary.LittleEndian.PutUint32(data[at+place:], sum)
+	}
+	return binary.LittleEndian.Uint32(data[at+place:]) == sum
+}
+
+// block leaves out what may hold keys or anything else that no dissector reads.
+func (x *rewriter) block(typ pcapng.BlockType, body []byte) bool {
+	switch typ {
+	case pcapng.BlockSection, pcapng.BlockInterface, pcapng.BlockNames, pcapng.BlockStatistics:
+		if x.text != nil {
+			x.text(body)
+		}
+		return true
+	}
+	return false
+}
+
+// comment keeps comments from which identities are read.
+func (x *rewriter) comment(typ pcapng.BlockType, text []byte) bool {
+	switch {
+	case x.comments:
+		return true
+	case typ == pcapng.BlockInterface:
+		_, ok := workload.ParseInterfaceComment(string(text))
+		return ok
+	case typ == pcapng.BlockSection:
+		return len(text) > 0 && text[0] == '{' // of a segment
+	}
+	return false
+}

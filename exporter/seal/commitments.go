@@ -1,0 +1,150 @@
+package seal
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+
+	"github.com/pcapsule/pcapsule/exporter/bundle"
+)
+
+// CommitmentsType is the predicate type of the statement in a seed file.
+const CommitmentsType = "https://github.com/pcapsule/pcapsule/commitments/v1"
+
+// maxSeedFile is the size of a seed file.
+const maxSeedFile = 16 << 20
+
+// Commitments are what a seal says about packets without showing them. They name no hash of a
+// file: who knows all of a file but a short secret could try values against it.
+type Commitments struct {
+	SealedAt bundle.Time         `json:"sealed_at"`
+	Signers  []Party             `json:"signers"`
+	Files    []bundle.Commitment `json:"files"`
+}
+
+// commitmentStatement is the in-toto statement that is signed.
+type commitmentStatement struct {
+	Type          string      `json:"_type"`
+	Subject       []Subject   `json:"subject"`
+	PredicateType string      `json:"predicateType"`
+	Predicate     Commitments `json:"predicate"`
+}
+
+// SeedFile is what a seal leaves apart from the bundle: the secret from which the salts come, and
+// the signed commitments, which a derived bundle carries.
+type SeedFile struct {
+	Seed        [32]byte
+	Commitments []byte // DSSE envelope
+}
+
+type wireSeed struct {
+	Seed        bundle.Digest   `json:"seed"`
+	Commitments json.RawMessage `json:"commitments"`
+}
+
+// signCommitments makes the envelope of a seed file.
+func signCommitments(ctx context.Context, c Commitments, signers []Signer) ([]byte, error) {
+	files, err := json.Marshal(c.Files)
+	if err != nil {
+		return nil, err
+	}
+	s := commitmentStatement{Type: StatementType, PredicateType: CommitmentsType, Predicate: c,
+		Subject: []Subject{{"commitments", SubjectDigest{sha256.Sum256(files)}}}}
+	return signed(ctx, s, signers)
+}
+
+// WriteSeed writes a new seed file that only its owner can read.
+func WriteSeed(path string, s *SeedFile) (err error) {
+	data, err := json.MarshalIndent(wireSeed{bundle.Digest(s.Seed), s.Commitments}, "", " ")
+	if err != nil {
+		return err
+	}
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(append(data, '\n'))
+	if err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
+		os.Remove(path)
+	}
+	return err
+}
+
+// ReadSeed reads a seed file.
+func ReadSeed(path string) (*SeedFile, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxSeedFile+1))
+	if err != nil {
+		return nil, err
+	}
+	var w wireSeed
+	if len(data) > maxSeedFile {
+		return nil, fmt.Errorf("%s: %d bytes are too many for a seed file", path, len(data))
+	}
+	if err := json.Unmarshal(data, &w); err != nil {
+		return nil, fmt.Errorf("%s is no seed file: %w", path, err)
+	}
+	// The envelope was indented with the file; encode is its one spelling.
+	var e envelope
+	if err := json.Unmarshal(w.Commitments, &e); err != nil {
+		return nil, fmt.Errorf("%s is no seed file: %w", path, err)
+	}
+	s := &SeedFile{Seed: [32]byte(w.Seed)}
+	s.Commitments, err = encode(&e)
+	return s, err
+}
+
+// CheckCommitments checks the envelope of commitments, says who signed it, and adds trusted keys
+// that did to trust.Committed. The commitments are nil if a signature is wrong.
+func CheckCommitments(ctx context.Context, file string, data []byte, trust Trust) (*Commitments, []Verdict) {
+	c := &checker{ctx: ctx, trust: trust, signed: map[string]bool{}}
+	e, payload, err := parseEnvelope(data)
+	var s commitmentStatement
+	if err == nil {
+		err = json.Unmarshal(payload, &s)
+	}
+	if err == nil {
+		err = s.check()
+	}
+	if err != nil {
+		c.add("commitments", No, file, err.Error())
+		return nil, c.verdicts
+	}
+	c.signatures("commitments", file, e, s.Predicate.Signers)
+	if trust.Committed != nil {
+		maps.Copy(trust.Committed, c.signed)
+	}
+	for _, v := range c.verdicts {
+		if v.State == No {
+			return nil, c.verdicts
+		}
+	}
+	return &s.Predicate, c.verdicts
+}
+
+// check checks that a statement is about its own commitments.
+func (s *commitmentStatement) check() error {
+	if s.Type != StatementType || s.PredicateType != CommitmentsType {
+		return fmt.Errorf("a statement %q with predicate %q, which are no commitments", s.Type, s.PredicateType)
+	}
+	files, err := json.Marshal(s.Predicate.Files)
+	if err != nil {
+		return err
+	}
+	if len(s.Subject) != 1 || s.Subject[0] != (Subject{"commitments", SubjectDigest{sha256.Sum256(files)}}) {
+		return errors.New("its subject is not its list of files")
+	}
+	return nil
+}

@@ -1,0 +1,352 @@
+package redact
+
+import (
+	"bytes"
+	"encoding/base64"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+
+	"go.yaml.in/yaml/v4"
+
+	"github.com/pcapsule/pcapsule/exporter/table"
+)
+
+// Removal is a policy that says what is removed from packets. It is a Policy, and more: whole
+// bodies, and tests. It is immutable and safe for concurrent use.
+type Removal struct {
+	*Policy
+	Name  string
+	Tests []Try // of the policy itself
+
+	source   []byte
+	bodies   []string // content types of bodies that are removed whole; "*" is all
+	comments bool
+}
+
+// Try is a test of a removal policy: a text, how to read it, and what must be left of it.
+type Try struct {
+	Type    string `yaml:"type"`   // content type, sql or command
+	Header  string `yaml:"header"` // the text is the value of this header
+	Text    string `yaml:"text"`
+	Becomes string `yaml:"becomes"`
+}
+
+// removalFile is a removal policy as written in YAML.
+type removalFile struct {
+	file     `yaml:",inline"`
+	Name     string   `yaml:"name"`
+	Bodies   []string `yaml:"bodies"`
+	Comments string   `yaml:"comments"`
+	Tests    []Try    `yaml:"tests"`
+}
+
+// RemovesBodies reports whether some bodies are removed whole.
+func (r *Removal) RemovesBodies() bool { return len(r.bodies) > 0 }
+
+// KeepComments reports whether comments on packets stay.
+func (r *Removal) KeepComments() bool { return r.comments }
+
+// Kinds of what a Removal finds beside those of detectors and patterns.
+const (
+	kindHeader = "header"
+	kindColumn = "column"
+)
+
+// LoadRemoval reads a removal policy from a YAML file; see docs/guide/redaction.md.
+func LoadRemoval(path string) (*Removal, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("opening a policy: %w", err)
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxPolicy+1))
+	if err != nil {
+		return nil, fmt.Errorf("reading policy %s: %w", path, err)
+	}
+	r, err := ParseRemoval(data)
+	if err != nil {
+		return nil, fmt.Errorf("policy %s: %w", path, err)
+	}
+	return r, nil
+}
+
+// ParseRemoval parses a removal policy in YAML.
+func ParseRemoval(data []byte) (*Removal, error) {
+	if len(data) > maxPolicy {
+		return nil, fmt.Errorf("%d bytes are too many; at most %d are allowed", len(data), maxPolicy)
+	}
+	var f removalFile
+	dec := yaml.NewDecoder(bytes.NewReader(data))
+	dec.KnownFields(true)
+	if err := dec.Decode(&f); err != nil && err != io.EOF {
+		return nil, fmt.Errorf("reading YAML: %w", err)
+	}
+	p, err := f.policy()
+	if err != nil {
+		return nil, err
+	}
+	r := &Removal{Policy: p, Name: f.Name, Tests: f.Tests, comments: f.Comments == "keep", source: bytes.Clone(data)}
+	if f.Comments != "" && f.Comments != "keep" && f.Comments != "remove" {
+		return nil, fmt.Errorf("comments must be keep or remove, not %q", f.Comments)
+	}
+	if max(len(f.Bodies), len(f.Tests)) > maxEntries {
+		return nil, fmt.Errorf("a list has more than %d entries", maxEntries)
+	}
+	for _, b := range f.Bodies {
+		if b = strings.ToLower(strings.TrimSpace(b)); b == "" {
+			return nil, fmt.Errorf("bodies: a content type is empty; use \"*\" for all")
+		}
+		r.bodies = append(r.bodies, b)
+	}
+	return r, nil
+}
+
+// Source is the policy as it was written.
+func (r *Removal) Source() []byte { return r.source }
+
+// WholeBody reports whether bodies of a content type are removed whole.
+func (r *Removal) WholeBody(contentType string) bool {
+	kind, _, _ := strings.Cut(strings.ToLower(contentType), ";")
+	kind = strings.TrimSpace(kind)
+	return slices.ContainsFunc(r.bodies, func(b string) bool { return glob(b).match(kind) })
+}
+
+// Finder finds what the policy removes. One goroutine may use it.
+type Finder struct {
+	r     *Removal
+	found func(kind, value, whole string, rest bool)
+	clean map[string]bool // short texts without anything to remove, by how they are read
+}
+
+const (
+	memoTexts = 1 << 16 // short texts that a Finder remembers
+	memoText  = 200     // bytes of one
+)
+
+// Finder returns a Finder that passes what it finds to found: its kind (of a detector, the name of
+// a pattern, name, header, column or body), the value as it is in the text, and the value of the
+// whole header or line that holds it. With rest, the row shows only the beginning of a message
+// that holds such values, and all of it must go.
+func (r *Removal) Finder(found func(kind, value, whole string, rest bool)) *Finder {
+	return &Finder{r: r, found: found, clean: map[string]bool{}}
+}
+
+// Text searches a text that is read as the content type says.
+func (f *Finder) Text(contentType, s string) {
+	f.once("t"+contentType, s, func(t *task) { t.text(contentType, s, 0) })
+}
+
+// Payload searches any bytes, in which only what has a form of its own is found.
+func (f *Finder) Payload(s string) {
+	t := task{p: f.r.Policy, seen: func(kind, v string) {
+		if kind != encodedKind && !strings.Contains(v, f.r.mask) {
+			f.value(kind, strings.TrimSpace(v), "")
+		}
+	}}
+	t.words(s)
+}
+
+// once runs do unless a short text is known to hold nothing.
+func (f *Finder) once(how, s string, do func(t *task)) {
+	if len(s) < 3 {
+		return
+	}
+	key := ""
+	if len(s) <= memoText {
+		if key = how + "\x00" + s; f.clean[key] {
+			return
+		}
+	}
+	hit := false
+	t := task{p: f.r.Policy, seen: func(kind, v string) {
+		if v = strings.TrimSpace(v); v != "" && !strings.Contains(v, f.r.mask) {
+			hit = true
+			f.value(kind, v, s)
+		}
+	}}
+	do(&t)
+	if !hit && key != "" {
+		if len(f.clean) >= memoTexts {
+			clear(f.clean)
+		}
+		f.clean[key] = true
+	}
+}
+
+// value reports a value without the word before it, such as Bearer, and what is inside it.
+func (f *Finder) value(kind, v, whole string) {
+	bare := strings.Trim(v, `"'`)
+	if scheme, rest, ok := strings.Cut(bare, " "); ok && isScheme(strings.ToLower(scheme)) {
+		bare = strings.TrimSpace(rest)
+		if strings.EqualFold(scheme, "basic") {
+			f.basic(bare)
+		}
+	}
+	if bare != "" {
+		f.found(kind, bare, whole, false)
+	}
+}
+
+// basic reports the user and password of Basic credentials (RFC 7617), which may be sent elsewhere.
+func (f *Finder) basic(text string) {
+	if plain, err := base64.StdEncoding.DecodeString(text); err == nil {
+		if _, password, ok := strings.Cut(string(plain), ":"); ok && password != "" {
+			f.found("basic", password, "", false)
+		}
+	}
+}
+
+// Header searches the value of a header.
+func (f *Finder) Header(name, value string) {
+	if !f.r.SecretHeader(name) {
+		f.once("h"+name, value, func(t *task) { t.header(name, value) })
+		return
+	}
+	switch strings.ToLower(name) {
+	case "cookie", "set-cookie":
+		for i, part := range strings.Split(value, ";") {
+			_, v, ok := strings.Cut(part, "=")
+			if !ok {
+				v = part
+			}
+			if v = strings.TrimSpace(v); v != "" && (i == 0 || strings.EqualFold(name, "cookie")) {
+				f.found(kindHeader, v, value, false)
+				if part = strings.TrimSpace(part); part != value { // HTTP/2 sends each cookie alone
+					f.found(kindHeader, v, part, false)
+				}
+			}
+		}
+		return
+	case "authorization", "proxy-authorization":
+		if scheme, rest, ok := strings.Cut(value, " "); ok && len(scheme) <= 20 {
+			if strings.EqualFold(scheme, "basic") {
+				f.basic(strings.TrimSpace(rest))
+			}
+			if rest = strings.TrimSpace(rest); rest != "" {
+				f.found(kindHeader, rest, value, false)
+			}
+			return
+		}
+	}
+	if value != "" {
+		f.found(kindHeader, value, value, false)
+	}
+}
+
+// fullPreview is the length from which a preview of a result may have been cut.
+const fullPreview = 3 << 10
+
+// Row searches all values of a row, which are of the types of exporter/table.
+func (f *Finder) Row(columns []string, row []any) {
+	text := func(name string) string {
+		if i := slices.Index(columns, name); i >= 0 {
+			s, _ := row[i].(string)
+			return s
+		}
+		return ""
+	}
+	for i, v := range row {
+		name := columns[i]
+		if v == nil || isOurs(name) {
+			continue
+		}
+		switch v := v.(type) {
+		case string:
+			f.column(name, v, text)
+		case []byte:
+			f.Text(text("content_type"), string(v))
+		case []string:
+			f.list(name, v, text)
+		case []table.Header:
+			for _, h := range v {
+				f.Header(h.Name, h.Value)
+			}
+		case []table.Pair:
+			for _, p := range v {
+				f.once("p"+p.Name, p.Value, func(t *task) { t.walk(nil, p.Name, p.Value, 0) })
+			}
+		}
+	}
+	f.preview(columns, row, text)
+	// Dissectors leave out what logs in to databases, so only the packets hold it.
+	t := task{p: f.r.Policy}
+	if kind := text("auth_kind"); kind != "" && !slices.ContainsFunc(row, func(v any) bool { h, ok := v.([]table.Header); return ok && len(h) > 0 }) && t.passwords() {
+		f.found(byName, "", "", true)
+	}
+}
+
+// column searches a text of a column.
+func (f *Finder) column(name, s string, text func(string) string) {
+	t := task{p: f.r.Policy}
+	switch {
+	case t.secretColumn(name):
+		if s != "" {
+			f.found(kindColumn, s, s, false)
+		}
+	case name == "text": // of table bodies
+		f.Text(text("content_type"), s)
+	case name == "path" && text("query_string") != "":
+		f.line("", s, s+"?"+text("query_string"))
+	case name == "query_string":
+		f.line(contents[name], s, text("path")+"?"+s)
+	default:
+		f.Text(contents[name], s)
+	}
+}
+
+// line searches a part of a text that is sent as one.
+func (f *Finder) line(contentType, s, whole string) {
+	t := task{p: f.r.Policy, seen: func(kind, v string) {
+		if v != "" && !strings.Contains(v, f.r.mask) {
+			f.value(kind, v, whole)
+		}
+	}}
+	t.text(contentType, s, 0)
+}
+
+func (f *Finder) list(name string, list []string, text func(string) string) {
+	t := task{p: f.r.Policy, seen: func(kind, v string) {
+		if v != "" && !strings.Contains(v, f.r.mask) {
+			f.value(kind, v, v)
+		}
+	}}
+	switch {
+	case t.secretColumn(name):
+		for _, s := range list {
+			f.found(kindColumn, s, s, false)
+		}
+	case name == "postgresql_params":
+		t.params(text("postgresql_query"), list)
+	case isCommand(name):
+		t.arguments(list)
+	default:
+		for _, s := range list {
+			f.Text("", s)
+		}
+	}
+}
+
+// preview searches the rows of a result, which have the names of its columns. If it has secret
+// columns and its preview may be cut, the whole message must go.
+func (f *Finder) preview(columns []string, row []any, text func(string) string) {
+	preview := text("postgresql_preview")
+	i := slices.Index(columns, "postgresql_columns")
+	if preview == "" || i < 0 {
+		return
+	}
+	names, _ := row[i].([]string)
+	secret := false
+	t := task{p: f.r.Policy, seen: func(kind, v string) {
+		if v != "" && !strings.Contains(v, f.r.mask) {
+			secret = secret || kind == byName
+			f.value(kind, v, v)
+		}
+	}}
+	t.table(preview, names)
+	if secret && len(preview) >= fullPreview {
+		f.found(byName, "", "", true)
+	}
+}

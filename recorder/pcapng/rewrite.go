@@ -1,0 +1,199 @@
+package pcapng
+
+import (
+	"fmt"
+	"io"
+	"slices"
+)
+
+// Edit says how Rewrite changes a capture. Texts, bodies and data may be changed in place; their
+// lengths stay.
+type Edit struct {
+	Packet  func(p *Packet) (keep bool)                  // p.Data may be changed
+	Block   func(typ BlockType, body []byte) (keep bool) // any block that is no packet
+	Comment func(typ BlockType, text []byte) (keep bool) // a comment of a kept block or packet
+}
+
+// Rewritten says what Rewrite left out.
+type Rewritten struct {
+	Packets  int64 // kept
+	Removed  int64 // packets left out
+	Blocks   int64 // other blocks left out
+	Comments int64 // left out
+	Damaged  int64 // bytes left out that are no block or no packet
+	Written  int64
+}
+
+// Rewrite copies a capture byte for byte but for what edit says: packets and blocks that are left
+// out, comments that are left out, and bytes that are changed in place. Bytes that are no packet
+// and no block are left out. Where a section header gives its section's length, it is set to
+// unknown. The errors are those of NewReader, of Next and of w.
+func Rewrite(w io.Writer, src io.Reader, edit Edit) (Rewritten, error) {
+	s := &rewriting{src: src, w: w, edit: edit}
+	r, err := NewReader(s, Options{})
+	if err != nil {
+		return Rewritten{}, err
+	}
+	s.r = r
+	if r.Format() == FormatPcapng {
+		r.pass, r.passAll = s.block, true
+	} else {
+		s.keep(0, r.rec.first)
+	}
+	var b Batch
+	for err == nil {
+		if err = r.Next(&b); err == nil {
+			for i := range b.Packets {
+				s.packet(&b.Packets[i])
+			}
+			err = s.flush()
+		}
+	}
+	if err == io.EOF {
+		err = s.flush()
+	}
+	return s.said, err
+}
+
+// rewriting passes a reader's source on to a writer as far as the reader has come: the stretches
+// that are kept.
+type rewriting struct {
+	src  io.Reader
+	w    io.Writer
+	r    *Reader
+	edit Edit
+	buf  []byte // read and not yet written
+	off  int64  // of buf[0] in the file
+	in   []stretch
+	said Rewritten
+	err  error
+}
+
+func (s *rewriting) keep(from, to int64) {
+	if from < to {
+		s.in = append(s.in, stretch{from, to})
+	}
+}
+
+// block is shown every block that is no packet, and, as type 0, bytes that are no block.
+func (s *rewriting) block(typ BlockType, off, size int64, _ []byte) {
+	if typ == 0 {
+		s.said.Damaged += size
+		return
+	}
+	blk := s.buf[off-s.off:][:size]
+	at := map[BlockType]int{BlockSection: 24, BlockInterface: 16}[typ]
+	if typ == BlockSection {
+		copy(blk[16:], "\xff\xff\xff\xff\xff\xff\xff\xff") // its length, section 4.1 of the format
+	}
+	if !s.edit.Block(typ, blk[8:len(blk)-4]) {
+		s.said.Blocks++
+		return
+	}
+	if at == 0 {
+		s.keep(off, off+size)
+		return
+	}
+	s.unit(typ, off, blk, at, s.r.be)
+}
+
+// packet keeps a packet, or does not.
+func (s *rewriting) packet(p *Packet) {
+	head, size := s.r.rec.header, s.r.rec.header+len(p.Data)
+	if p.Kind != KindRecord {
+		head = 28
+		if p.Kind == KindSimple {
+			head = 12
+		}
+		size = (int(u32(s.buf[p.Offset-s.off+4:], p.BigEndian)) + 3) &^ 3
+	}
+	blk := s.buf[p.Offset-s.off:][:size]
+	if !s.edit.Packet(p) {
+		s.said.Removed++
+		return
+	}
+	s.said.Packets++
+	copy(blk[head:], p.Data)
+	if p.Kind == KindEnhanced || p.Kind == KindObsolete {
+		if at := head + pad4(len(p.Data)); at < size-4 {
+			s.unit(BlockEnhanced, p.Offset, blk, at, p.BigEndian)
+			return
+		}
+	}
+	s.keep(p.Offset, p.Offset+int64(size))
+}
+
+// unit keeps a block whose options begin at at, without the comments that go.
+func (s *rewriting) unit(typ BlockType, off int64, blk []byte, at int, be bool) {
+	const comment = 1
+	from, gone := off, 0
+	for end := len(blk) - 4; at+4 <= end; {
+		code, size := u16(blk[at:], be), int(u16(blk[at+2:], be))
+		next := at + 4 + pad4(size)
+		if code == 0 || next > end {
+			if code != 0 { // longer than its block: nobody can say what it holds
+				s.keep(from, off+int64(at))
+				from, gone = off+int64(end), gone+end-at
+			}
+			break
+		}
+		if code == comment && !s.edit.Comment(typ, blk[at+4:at+4+size]) {
+			s.keep(from, off+int64(at))
+			from, gone = off+int64(next), gone+next-at
+			s.said.Comments++
+		}
+		at = next
+	}
+	if gone > 0 {
+		length := put32(nil, uint32(len(blk)-gone), be)
+		copy(blk[4:], length)
+		copy(blk[len(blk)-4:], length)
+	}
+	s.keep(from, off+int64(len(blk)))
+}
+
+// Read implements io.Reader for the Reader: what it has gone past is written first, so that no
+// more than its window is held.
+func (s *rewriting) Read(p []byte) (int, error) {
+	if err := s.flush(); err != nil {
+		return 0, err
+	}
+	n, err := s.src.Read(p)
+	s.buf = append(s.buf, p[:n]...)
+	return n, err
+}
+
+// flush writes what the reader has gone past.
+func (s *rewriting) flush() error {
+	if s.err != nil || s.r == nil {
+		return s.err
+	}
+	slices.SortFunc(s.in, func(a, b stretch) int { return int(max(min(a.from-b.from, 1), -1)) })
+	for i := 0; i < len(s.in); {
+		x := s.in[i]
+		for i++; i < len(s.in) && s.in[i].from == x.to; i++ { // fewer and longer writes
+			x.to = s.in[i].to
+		}
+		s.write(x)
+	}
+	s.in = s.in[:0]
+	upTo := s.r.base
+	if n := copy(s.buf, s.buf[upTo-s.off:]); n < cap(s.buf)/8 {
+		s.buf = append([]byte(nil), s.buf[:n]...)
+	} else {
+		s.buf = s.buf[:n]
+	}
+	s.off = upTo
+	return s.err
+}
+
+func (s *rewriting) write(x stretch) {
+	if s.err != nil {
+		return
+	}
+	n, err := s.w.Write(s.buf[x.from-s.off : x.to-s.off])
+	s.said.Written += int64(n)
+	if err != nil {
+		s.err = fmt.Errorf("writing capture at %d: %w", s.said.Written, err)
+	}
+}
