@@ -100,7 +100,7 @@ func ringWith(t *testing.T, dir string, segments int, o ring.Options) {
 		Header: func(h *ring.Header) {
 			h.Own, h.Clocks = "own traffic is left out", []ring.Clock{{Real: ring.Time(segmentBegin), Synchronized: true, MaxError: 5000}}
 		},
-		Account: func(ring.Taken) ring.Account {
+		Account: func(ring.Totals) ring.Account {
 			dropped += 3
 			return ring.Account{Counters: &ring.Counters{Seen: 10 + dropped, Filtered: 2, Delivered: 8, Dropped: dropped,
 				Drops: []ring.Drop{{Reason: "ring buffer full", Packets: dropped}}}}

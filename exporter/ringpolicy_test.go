@@ -39,7 +39,7 @@ func TestPolicyExclusionsAreACoverageGap(t *testing.T) {
 			next := 0
 			s, err := w.Series(ring.SeriesOptions{Name: "sockets", LinkType: 276,
 				Header: func(h *ring.Header) { h.Policy, h.Only = tt.policy, "namespace=shop" },
-				Account: func(ring.Taken) ring.Account {
+				Account: func(ring.Totals) ring.Account {
 					next++
 					return ring.Account{Counters: &tt.counters[min(next, len(tt.counters))-1]}
 				}})
@@ -77,7 +77,7 @@ func TestKilledFileHasAGap(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := w.Series(ring.SeriesOptions{Name: "sockets", LinkType: 276, Account: func(k ring.Taken) ring.Account {
+	s, err := w.Series(ring.SeriesOptions{Name: "sockets", LinkType: 276, Account: func(k ring.Totals) ring.Account {
 		return ring.Account{Counters: &ring.Counters{Seen: k.Kept, Delivered: k.Kept}, Interfaces: []ring.InterfaceAccount{{At: 1}}}
 	}})
 	if err != nil {

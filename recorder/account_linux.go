@@ -25,9 +25,9 @@ func (r *recording) settle() bool {
 // kernel returns the counters of the kernel programs, and of packets that were lost before
 // they had an output. Packets in transit count as neither seen nor delivered.
 func (r *recording) kernel() (c ring.Counters, inKernel uint64, err error) {
-	taken := r.taken.Load()
-	forbidden, unwanted := r.warden.counts()
-	broken, astray := r.broken.Load(), r.astray.Load()
+	taken := r.read.Load()
+	forbidden, unwanted := r.enforcer.counts()
+	broken, astray := r.invalid.Load(), r.unaccounted.Load()
 	in, out, err := r.progs.Counts()
 	if err != nil {
 		return c, 0, err
@@ -40,13 +40,13 @@ func (r *recording) kernel() (c ring.Counters, inKernel uint64, err error) {
 		Kernel:    max(in.Seen, in.Excluded+in.Filtered+in.Forbidden+in.Delivered+in.Failed+in.Unread), // packets keep passing while the counters are read
 		Dropped:   in.Failed + in.Unread + broken + astray,
 		Truncated: in.Truncated + in.Capped,
-		Drops:     []ring.Drop{{Reason: reasonBuffer, Packets: in.Failed}, {Reason: reasonUnread, Packets: in.Unread + broken}, {Reason: reasonAstray, Packets: astray}, {Reason: reasonWriter}},
+		Drops:     []ring.Drop{{Reason: reasonBuffer, Packets: in.Failed}, {Reason: reasonUnread, Packets: in.Unread + broken}, {Reason: reasonUnaccounted, Packets: astray}, {Reason: reasonWriter}},
 	}
 	return c, in.Delivered - min(taken, in.Delivered), nil
 }
 
-// take adds what an output did with the packets that it received.
-func take(c *ring.Counters, t ring.Taken) {
+// addTotals adds what an output did with the packets that it received.
+func addTotals(c *ring.Counters, t ring.Totals) {
 	c.Delivered += t.Kept
 	c.Dropped += t.Dropped
 	c.Drops[len(c.Drops)-1].Packets += t.Dropped
@@ -59,8 +59,8 @@ func (r *recording) counters() (c ring.Counters, inKernel uint64, err error) {
 	if err != nil {
 		return c, 0, err
 	}
-	for _, l := range r.lanes {
-		take(&c, l.out.took())
+	for _, l := range r.outputs {
+		addTotals(&c, l.sink.totals())
 	}
 	return c, inKernel, nil
 }
@@ -76,33 +76,33 @@ func (r *recording) audit() {
 	if err != nil || !r.packets.Empty() { // or a packet arrived in between
 		return
 	}
-	forbidden, unwanted := r.warden.counts()
-	known := r.refused.Load() + r.broken.Load() + r.astray.Load() + forbidden + unwanted
-	for _, l := range r.lanes {
-		t := l.out.took()
+	forbidden, unwanted := r.enforcer.counts()
+	known := r.refused.Load() + r.invalid.Load() + r.unaccounted.Load() + forbidden + unwanted
+	for _, l := range r.outputs {
+		t := l.sink.totals()
 		known += t.Kept + t.Dropped
 	}
 	if over := in.Delivered + out.Delivered + r.earlier.Delivered; over > known {
-		r.astray.Add(over - known)
+		r.unaccounted.Add(over - known)
 		r.o.OnError(fmt.Errorf("%d packets that the kernel delivered are unaccounted for: they count as dropped", over-known))
 	}
 }
 
 // account is called when a segment of the first output ends.
-func (r *recording) account(t ring.Taken) ring.Account {
-	if len(r.lanes) == 0 {
+func (r *recording) account(t ring.Totals) ring.Account {
+	if len(r.outputs) == 0 {
 		return ring.Account{} // the recording did not start
 	}
-	return r.accountOf(r.lanes[0], t)
+	return r.accountOf(r.outputs[0], t)
 }
 
 // accountOf returns what the segment of an output states when it ends. Packets that never
 // reached an output count in the first, so that the sum of all outputs is that of the recording.
-func (r *recording) accountOf(l *lane, t ring.Taken) ring.Account {
+func (r *recording) accountOf(l *output, t ring.Totals) ring.Account {
 	clock := r.clockNow.Load()
 	a := ring.Account{Clock: clock}
 	if clock != nil {
-		a.Interfaces = r.faces.accounts(int64(clock.Real), l)
+		a.Interfaces = r.ifaces.accounts(int64(clock.Real), l)
 	}
 	c := ring.Counters{Drops: []ring.Drop{{Reason: reasonWriter}}}
 	if l.age == 0 {
@@ -111,15 +111,15 @@ func (r *recording) accountOf(l *lane, t ring.Taken) ring.Account {
 			return a
 		}
 	}
-	take(&c, t)
+	addTotals(&c, t)
 	a.Counters = &c
 	return a
 }
 
 func (r *recording) stats() (Stats, error) {
 	c, inKernel, err := r.counters()
-	s := Stats{Counters: c, Bytes: r.bytes.Load(), InKernel: inKernel, Late: r.late + r.packets.Late, Interfaces: r.faces.count(), Clock: r.clock.Now}
-	s.CPUs, s.Parts = r.cpus(), r.faces.parts()
+	s := Stats{Counters: c, Bytes: r.bytes.Load(), InKernel: inKernel, Late: r.late + r.packets.Late, Interfaces: r.ifaces.count(), Clock: r.clock.Now}
+	s.CPUs, s.Parts = r.cpus(), r.ifaces.parts()
 	s.Keys = r.keys.stats()
 	s.Containers = r.names.stats()
 	s.Processes, s.Events, s.EventsLost = r.processes.Count(), r.journal.events, r.journal.lost

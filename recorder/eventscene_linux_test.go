@@ -53,7 +53,7 @@ func eventPart(arg string) {
 		c := must(net.Dial("tcp4", rest)).(*net.TCPConn)
 		must(c.Write([]byte("question")))
 		_, err := c.Read(make([]byte, 10))
-		tellAll(os.Stdout, truth{Local: c.LocalAddr().String(), PID: os.Getpid(), Kind: fmt.Sprint("reset ", errors.Is(err, unix.ECONNRESET))})
+		reportAll(os.Stdout, truth{Local: c.LocalAddr().String(), PID: os.Getpid(), Kind: fmt.Sprint("reset ", errors.Is(err, unix.ECONNRESET))})
 	case "lose": // a server whose client's packets are dropped for a while
 		l := must(net.Listen("tcp4", "127.0.0.1:7199"))
 		c := must(net.Dial("tcp4", l.Addr().String())).(*net.TCPConn)
@@ -69,8 +69,8 @@ func eventPart(arg string) {
 		time.Sleep(time.Second)          // several times the minimum retransmission timeout
 		carryOn()
 		must(in.Read(make([]byte, 100))) // it arrived in the end
-		tellAll(os.Stdout, truth{Local: c.LocalAddr().String(), PID: os.Getpid(), Kind: "retransmit"})
-		tellAll(os.Stdout, truth{Local: u.LocalAddr().String(), PID: os.Getpid(), Kind: "unsent"})
+		reportAll(os.Stdout, truth{Local: c.LocalAddr().String(), PID: os.Getpid(), Kind: "retransmit"})
+		reportAll(os.Stdout, truth{Local: u.LocalAddr().String(), PID: os.Getpid(), Kind: "unsent"})
 		c.Close()
 		in.Close()
 	}
@@ -126,28 +126,28 @@ func loseByBPF() (carryOn func()) {
 func eventScene() {
 	failed := child("events exit 7", nil)
 	failed.Wait()
-	tellAll(os.Stdout, truth{PID: failed.Process.Pid, Kind: "exit 7"})
+	reportAll(os.Stdout, truth{PID: failed.Process.Pid, Kind: "exit 7"})
 	threads := child("events threads 9", nil)
 	threads.Wait()
-	tellAll(os.Stdout, truth{PID: threads.Process.Pid, Kind: "exit 9"})
+	reportAll(os.Stdout, truth{PID: threads.Process.Pid, Kind: "exit 9"})
 	killed := child("events wait", nil)
 	must(0, killed.Process.Kill())
 	killed.Wait()
-	tellAll(os.Stdout, truth{PID: killed.Process.Pid, Kind: "killed"})
+	reportAll(os.Stdout, truth{PID: killed.Process.Pid, Kind: "killed"})
 
 	l := must(net.Listen("tcp4", "127.0.0.1:0")).(*net.TCPListener)
 	c := child("events reset "+l.Addr().String(), nil)
 	in := must(l.AcceptTCP())
 	must(in.Read(make([]byte, 100)))
 	must(0, in.SetLinger(0)) // closing it resets it
-	tellAll(os.Stdout, truth{Local: in.LocalAddr().String() + " " + in.RemoteAddr().String(), PID: os.Getpid(), Kind: "resets"})
+	reportAll(os.Stdout, truth{Local: in.LocalAddr().String() + " " + in.RemoteAddr().String(), PID: os.Getpid(), Kind: "resets"})
 	in.Close()
 	c.Wait()
 	l.Close()
 
 	u := must(net.Dial("udp4", "127.0.0.1:9"))
 	must(u.Write([]byte("to nobody")))
-	tellAll(os.Stdout, truth{Local: u.LocalAddr().String(), PID: os.Getpid(), Kind: "nobody"})
+	reportAll(os.Stdout, truth{Local: u.LocalAddr().String(), PID: os.Getpid(), Kind: "nobody"})
 }
 
 // osEvent is a row of a bundle's os_events.
@@ -328,7 +328,7 @@ func TestRetransmitsAndDrops(t *testing.T) {
 			out := filepath.Join(t.TempDir(), "out.pcapng")
 			var facts []truth
 			record(t, Options{File: out, RingBuffer: 4 << 20, Filter: "host 127.0.0.1"}, func() {
-				facts = s.runTold(s.cgroup, "events lose "+c.by)
+				facts = s.runReporting(s.cgroup, "events lose "+c.by)
 				time.Sleep(50 * time.Millisecond)
 			})
 			events, rows := readEvents(t, out), osEvents(t, out)

@@ -269,7 +269,7 @@ func (l *listening) close() {
 }
 
 func (l *listening) loop(ctx context.Context) error {
-	told := time.Now()
+	reported := time.Now()
 	fds := []unix.PollFd{{Fd: int32(l.fd), Events: unix.POLLIN | unix.POLLERR}}
 	for ctx.Err() == nil {
 		any, err := l.round()
@@ -277,7 +277,7 @@ func (l *listening) loop(ctx context.Context) error {
 			err = l.out.failed()
 		}
 		mark := l.out.ended()
-		l.keys.turn()
+		l.keys.tick()
 		l.out.finish(mark)
 		if err != nil || l.o.Count > 0 && l.left == 0 {
 			return err
@@ -285,8 +285,8 @@ func (l *listening) loop(ctx context.Context) error {
 		if read, _ := l.clock.Tick(); read {
 			l.share()
 		}
-		if time.Since(told) >= l.o.Every {
-			told = time.Now()
+		if time.Since(reported) >= l.o.Every {
+			reported = time.Now()
 			l.count()
 			l.o.OnStats(l.stats())
 		}
@@ -344,14 +344,14 @@ func (l *listening) count() {
 
 // counters returns the current counters; t is what the output did with the packets that it
 // received. Packets in unread blocks count as neither seen nor delivered.
-func (l *listening) counters(t ring.Taken) ring.Counters {
+func (l *listening) counters(t ring.Totals) ring.Counters {
 	c := ring.Counters{Filtered: l.refused, Policy: l.never, Dropped: l.c.Dropped,
 		Drops: []ring.Drop{{Reason: reasonBuffer, Packets: l.c.Dropped}, {Reason: reasonWriter}}}
-	take(&c, t)
+	addTotals(&c, t)
 	return c
 }
 
-func (l *listening) account(t ring.Taken) ring.Account {
+func (l *listening) account(t ring.Totals) ring.Account {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	c := l.counters(t)
@@ -363,7 +363,7 @@ func (l *listening) account(t ring.Taken) ring.Account {
 }
 
 func (l *listening) stats() Stats {
-	taken := l.out.took()
+	taken := l.out.totals()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	c := l.counters(taken)

@@ -30,14 +30,14 @@ const (
 // sideKinds are the kinds of files that a recording of sockets writes next to a segment.
 var sideKinds = []string{sideOwners, sideEvents, ring.KeysKind}
 
-// give writes the collected lines of an output next to a segment. Without a segment they
+// write writes the collected lines of an output next to a segment. Without a segment they
 // wait, up to a limit. If the disk fails, lines are lost and counted; recording goes on.
-func (j *journal) give(l *lane, id ring.ID) {
+func (j *journal) write(l *output, id ring.ID) {
 	wrote, refused := false, false
 	for _, f := range []struct {
 		kind  string
 		lines *[]byte
-	}{{sideOwners, &l.owners}, {sideEvents, &l.happen}} {
+	}{{sideOwners, &l.owners}, {sideEvents, &l.events}} {
 		switch {
 		case len(*f.lines) == 0:
 			continue
@@ -48,7 +48,7 @@ func (j *journal) give(l *lane, id ring.ID) {
 			}
 			continue
 		}
-		written, err := l.out.side(id, f.kind, *f.lines)
+		written, err := l.sink.side(id, f.kind, *f.lines)
 		if err != nil {
 			j.lost += uint64(bytes.Count((*f.lines)[written:], []byte{'\n'}))
 			if !j.failed && !refused {
@@ -64,11 +64,11 @@ func (j *journal) give(l *lane, id ring.ID) {
 	}
 }
 
-func (j *journal) owner(l *lane, v any) { l.owners = appendLine(l.owners, v) }
+func (j *journal) owner(l *output, v any) { l.owners = appendLine(l.owners, v) }
 
-func (j *journal) event(l *lane, v any) {
+func (j *journal) event(l *output, v any) {
 	j.events++
-	l.happen = appendLine(l.happen, v)
+	l.events = appendLine(l.events, v)
 }
 
 func appendLine(b []byte, v any) []byte {
@@ -151,8 +151,8 @@ func (r *recording) userName(uid int64) string {
 	return name
 }
 
-// takeEvents reads all available events: they come before the packets, which wait.
-func (r *recording) takeEvents() {
+// drainEvents reads all available events: they come before the packets, which wait.
+func (r *recording) drainEvents() {
 	for {
 		_, end := r.events.Fill(batch)
 		for {
@@ -179,7 +179,7 @@ func (r *recording) event(e *bpf.Event) {
 	r.described.forget(e.TGID)
 	switch e.Kind {
 	case bpf.EventCgroupMake:
-		r.groups.Made(e.Cgroup, machine.Clean(e.Path, 512))
+		r.groups.Add(e.Cgroup, machine.Clean(e.Path, 512))
 		r.names.expect(e.Path)
 		return
 	case bpf.EventCgroupRemove:
@@ -190,7 +190,7 @@ func (r *recording) event(e *bpf.Event) {
 	case bpf.EventExec, bpf.EventExit, bpf.EventOOM:
 		r.processEvent(e)
 	default:
-		if !r.o.NoEvents && r.inScope(e.Cgroup) && !r.warden.silenced(&r.faces, e.Cgroup, r.processes.By[e.TGID]) {
+		if !r.o.NoEvents && r.inScope(e.Cgroup) && !r.enforcer.silenced(&r.ifaces, e.Cgroup, r.processes.By[e.TGID]) {
 			r.netEvent(e)
 		}
 	}
@@ -210,7 +210,7 @@ func (r *recording) processEvent(e *bpf.Event) {
 		return
 	}
 	p := r.processes.Add(e)
-	if r.o.NoEvents || !r.inScope(e.Cgroup) || r.warden.silenced(&r.faces, e.Cgroup, p) {
+	if r.o.NoEvents || !r.inScope(e.Cgroup) || r.enforcer.silenced(&r.ifaces, e.Cgroup, p) {
 		return
 	}
 	at := r.clock.UTC(e.Time)
@@ -230,7 +230,7 @@ func (r *recording) processEvent(e *bpf.Event) {
 	if e.Kind != bpf.EventExec {
 		l.Args = nil // the exec event has them
 	}
-	r.journal.event(r.groupLane(e.Cgroup), l)
+	r.journal.event(r.groupOutput(e.Cgroup), l)
 }
 
 // netLine is an event of the network stack.
@@ -267,7 +267,7 @@ func (r *recording) netEvent(e *bpf.Event) {
 		g := r.groups.Find(e.Cgroup)
 		l.Cgroup, l.Container, l.PodUID = g.Path, g.Container, g.Pod
 	}
-	r.journal.event(r.groupLane(e.Cgroup), l)
+	r.journal.event(r.groupOutput(e.Cgroup), l)
 }
 
 func endpoint(family uint16, addr [16]byte, port uint16) string {
@@ -306,7 +306,7 @@ func tcpState(n uint32) string {
 }
 
 // clockSet records that the clock was set.
-func (j *journal) clockSet(l *lane, c *machine.Clock) {
+func (j *journal) clockSet(l *output, c *machine.Clock) {
 	last := c.Steps[len(c.Steps)-1]
 	c.Steps = c.Steps[:0]
 	j.event(l, struct {
@@ -316,23 +316,23 @@ func (j *journal) clockSet(l *lane, c *machine.Clock) {
 	}{stamp(int64(last.At)), "clock_set", last})
 }
 
-// turn is called when an output's segment has ended or begun. It writes everything known of
+// segmentChanged is called when an output's segment has ended or begun. It writes everything known of
 // the packets of a segment to that segment's side files.
-func (r *recording) turn(l *lane) {
-	if n := l.out.ended(); n != l.endedSeen {
+func (r *recording) segmentChanged(l *output) {
+	if n := l.sink.ended(); n != l.endedSeen {
 		l.endedSeen = n
 		if l.segment != (ring.ID{}) {
-			if l == r.lanes[0] {
+			if l == r.outputs[0] {
 				r.peers.work(int64(r.clock.Now.Real), true)
 			}
-			r.journal.give(l, l.segment)
+			r.journal.write(l, l.segment)
 			l.before, l.segment = l.segment, ring.ID{}
 			r.sideFile++
 			l.file = r.sideFile
 		}
 	}
 	if (l.segment == ring.ID{}) {
-		l.segment = l.out.segment()
+		l.segment = l.sink.segment()
 	}
 }
 
@@ -340,44 +340,44 @@ func (r *recording) turn(l *lane) {
 func (r *recording) side(end bool) {
 	now := int64(r.clock.Now.Real)
 	waiting := 0
-	for _, l := range r.lanes {
-		if l.out.ended() != l.endedSeen {
-			r.turn(l)
+	for _, l := range r.outputs {
+		if l.sink.ended() != l.endedSeen {
+			r.segmentChanged(l)
 		}
 		if end && (l.segment == ring.ID{}) {
 			r.resume(l)
 		}
-		waiting += len(l.owners) + len(l.happen)
+		waiting += len(l.owners) + len(l.events)
 	}
 	r.peers.work(now, end)
-	if end || now-r.gaveAt > 100e6 || now < r.gaveAt || waiting > 256<<10 {
-		r.gaveAt = now
-		for _, l := range r.lanes {
-			r.journal.give(l, l.segment)
+	if end || now-r.wroteAt > 100e6 || now < r.wroteAt || waiting > 256<<10 {
+		r.wroteAt = now
+		for _, l := range r.outputs {
+			r.journal.write(l, l.segment)
 		}
 	}
 }
 
 // resume reopens the side files of an output's last segment for lines that are left.
-func (r *recording) resume(l *lane) {
+func (r *recording) resume(l *output) {
 	if l.segment = l.before; l.segment == (ring.ID{}) {
 		return
 	}
-	if err := l.out.reopen(l.segment); err != nil {
+	if err := l.sink.reopen(l.segment); err != nil {
 		r.o.OnError(err)
 	}
 }
 
-// groupLane returns the output for events of a control group.
-func (r *recording) groupLane(cgroup uint64) *lane {
-	if len(r.lanes) == 1 {
-		return r.lanes[0]
+// groupOutput returns the output for events of a control group.
+func (r *recording) groupOutput(cgroup uint64) *output {
+	if len(r.outputs) == 1 {
+		return r.outputs[0]
 	}
-	if x := r.faces.by[cgroup]; x != nil {
-		return x.lane
+	if x := r.ifaces.by[cgroup]; x != nil {
+		return x.output
 	}
 	g := r.groups.Find(cgroup)
-	c := r.faces.comment(g, 0)
-	s := r.faces.subject(&g, &c)
-	return r.laneOf(s.Namespace, s.Unnamed)
+	c := r.ifaces.comment(g, 0)
+	s := r.ifaces.subject(&g, &c)
+	return r.outputFor(s.Namespace, s.Unnamed)
 }

@@ -33,22 +33,22 @@ func subjectOf(source workload.Source, pid uint32, exe, cgroup string) workload.
 	return x
 }
 
-// choosing adds workloads to a selector, and excludes those that the policy forbids.
-func choosing(s keys.Selector, list []workload.Selector, source workload.Source, discreet *discretion) keys.Selector {
+// selectorFor adds workloads to a selector, and excludes those that the policy forbids.
+func selectorFor(s keys.Selector, list []workload.Selector, source workload.Source, rules *keyPolicy) keys.Selector {
 	if len(list) > 0 {
 		s.Workload = func(cgroup string) bool {
 			x := subjectOf(source, 0, "", cgroup)
 			return slices.ContainsFunc(list, func(s workload.Selector) bool { return s.Match(&x) == workload.Yes })
 		}
 	}
-	if discreet != nil {
-		s.Never = discreet.forbids
+	if rules != nil {
+		s.Never = rules.forbids
 	}
 	return s
 }
 
-// discretion applies a policy to keys and plaintext. A nil one allows everything.
-type discretion struct {
+// keyPolicy applies a policy to keys and plaintext. A nil one allows everything.
+type keyPolicy struct {
 	source workload.Source
 
 	mu    sync.Mutex // guards the fields below
@@ -65,15 +65,15 @@ type judged struct {
 }
 
 const (
-	judgedFor = 3 * time.Second
+	judgedTTL = 3 * time.Second
 	maxJudged = 16384
 	ipTCP     = 6
 )
 
 var errPlainBytes = fmt.Errorf("%w: --plaintext cannot be used with rules about ports or patterns, which apply to packets only", ErrPolicy)
 
-// newDiscretion returns the discretion for a recording's policy.
-func newDiscretion(o *Options) (*discretion, error) {
+// newKeyPolicy returns the discretion for a recording's policy.
+func newKeyPolicy(o *Options) (*keyPolicy, error) {
 	if o.Policy == nil {
 		return nil, nil
 	}
@@ -81,7 +81,7 @@ func newDiscretion(o *Options) (*discretion, error) {
 	if j == nil || err != nil {
 		return nil, err
 	}
-	d := &discretion{source: o.Source, judge: j, marks: map[speaker]judged{}, peers: map[netip.Addr]judged{}}
+	d := &keyPolicy{source: o.Source, judge: j, marks: map[speaker]judged{}, peers: map[netip.Addr]judged{}}
 	for _, r := range o.Policy.Never {
 		if o.Keys.wantPlain() && (len(r.Ports) > 0 || r.Pattern != "") {
 			return nil, errPlainBytes
@@ -92,7 +92,7 @@ func newDiscretion(o *Options) (*discretion, error) {
 }
 
 // forbids reports whether a process must not be read.
-func (d *discretion) forbids(pid uint32, exe, cgroup string) bool {
+func (d *keyPolicy) forbids(pid uint32, exe, cgroup string) bool {
 	if d == nil {
 		return false
 	}
@@ -102,9 +102,9 @@ func (d *discretion) forbids(pid uint32, exe, cgroup string) bool {
 	return d.judge.Silenced(d.judge.Marks(&x))
 }
 
-// conceals reports whether a piece of plaintext must not be written because of its owner or
+// hides reports whether a piece of plaintext must not be written because of its owner or
 // its peer. If the peer is not known, and some owners are forbidden, it must not be written.
-func (d *discretion) conceals(x *keys.Plain) bool {
+func (d *keyPolicy) hides(x *keys.Plain) bool {
 	if d == nil {
 		return false
 	}
@@ -118,7 +118,7 @@ func (d *discretion) conceals(x *keys.Plain) bool {
 	m, ok := d.marks[k]
 	if !ok || now.After(m.until) {
 		s := subjectOf(d.source, x.PID, x.Executable, x.Cgroup)
-		m = judged{d.judge.Marks(&s), now.Add(judgedFor)}
+		m = judged{d.judge.Marks(&s), now.Add(judgedTTL)}
 		if len(d.marks) >= maxJudged {
 			clear(d.marks)
 		}
@@ -128,7 +128,7 @@ func (d *discretion) conceals(x *keys.Plain) bool {
 }
 
 // peer returns the marks of the workload at an address.
-func (d *discretion) peer(a netip.AddrPort, at int64, now time.Time) policy.Marks {
+func (d *keyPolicy) peer(a netip.AddrPort, at int64, now time.Time) policy.Marks {
 	if d.source == nil || !a.IsValid() || a.Addr().IsLoopback() {
 		return policy.Marks{}
 	}
@@ -136,7 +136,7 @@ func (d *discretion) peer(a netip.AddrPort, at int64, now time.Time) policy.Mark
 	if ok && now.Before(m.until) {
 		return m.Marks
 	}
-	m = judged{until: now.Add(judgedFor)}
+	m = judged{until: now.Add(judgedTTL)}
 	if c, ok := d.source.Find(workload.Key{Addr: a.Addr(), Port: a.Port(), Proto: ipTCP, At: at}); ok {
 		s := workload.SubjectOf(&c.Identity)
 		m.Marks = d.judge.Marks(&s)

@@ -32,7 +32,7 @@ type keyring struct {
 	file      *keyFile
 	processes map[uint32][]keys.Process // by process ID, which the kernel reuses
 	noted     int
-	states    map[stated]*toldState
+	states    map[stateKey]*reportedState
 	statesAt  time.Time
 	round     uint64
 	ended     bool
@@ -51,12 +51,12 @@ func startKeys(o *Options, out *sink, now func() *ring.Clock) (*keyring, error) 
 	if o.Keys == nil {
 		return nil, nil
 	}
-	k := &keyring{out: out, to: o.Keys.Recipients, onError: o.OnError, talks: keys.NewConversations(), processes: map[uint32][]keys.Process{}, states: map[stated]*toldState{}}
+	k := &keyring{out: out, to: o.Keys.Recipients, onError: o.OnError, talks: keys.NewConversations(), processes: map[uint32][]keys.Process{}, states: map[stateKey]*reportedState{}}
 	utc := func(mono uint64) int64 {
 		c := now()
 		return int64(c.Real) - c.Monotonic + int64(mono)
 	}
-	discreet, err := newDiscretion(o)
+	rules, err := newKeyPolicy(o)
 	if err != nil {
 		return nil, err
 	}
@@ -64,13 +64,13 @@ func startKeys(o *Options, out *sink, now func() *ring.Clock) (*keyring, error) 
 		if err := k.follow(); err != nil {
 			return nil, err
 		}
-		k.tracker, err = keys.Start(keys.Options{Select: choosing(o.Keys.Select, o.Keys.Workloads, o.Source, discreet), Sink: &k.current, Captured: k.talks, Layouts: o.Keys.Layouts, UTC: utc})
+		k.tracker, err = keys.Start(keys.Options{Select: selectorFor(o.Keys.Select, o.Keys.Workloads, o.Source, rules), Sink: &k.current, Captured: k.talks, Layouts: o.Keys.Layouts, UTC: utc})
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("reading keys: %w", err), k.place(nil))
 		}
 	}
 	if o.Keys.wantPlain() {
-		if k.plain, err = startPlaintext(o, out, discreet, now, utc); err != nil {
+		if k.plain, err = startPlaintext(o, out, rules, now, utc); err != nil {
 			k.end()
 			return nil, fmt.Errorf("reading plaintext: %w", err)
 		}
@@ -132,13 +132,13 @@ func (k *keyring) place(f *keyFile) error {
 	return err
 }
 
-// turn calls follow from the loop of a recording, which goes on if keys cannot be written.
-func (k *keyring) turn() {
+// tick calls follow from the loop of a recording, which goes on if keys cannot be written.
+func (k *keyring) tick() {
 	if k == nil {
 		return
 	}
 	if k.plain != nil {
-		k.plain.turn()
+		k.plain.tick()
 	}
 	if k.tracker == nil && k.plain != nil {
 		return
@@ -153,7 +153,7 @@ func (k *keyring) end() {
 	if k == nil || k.ended {
 		return
 	}
-	k.turn()
+	k.tick()
 	k.note()
 	var err error
 	if k.tracker != nil {
@@ -261,9 +261,9 @@ type keyFile struct {
 	to      []age.Recipient
 	onError func(error)
 
-	mu   sync.Mutex
-	f    *keys.File
-	told bool
+	mu       sync.Mutex
+	f        *keys.File
+	reported bool
 }
 
 // Key implements keys.Sink.
@@ -277,8 +277,8 @@ func (f *keyFile) Key(k keys.Key) error {
 	if err == nil {
 		err = f.f.Key(k)
 	}
-	if err != nil && !f.told {
-		f.told = true
+	if err != nil && !f.reported {
+		f.reported = true
 		f.onError(err)
 	}
 	return err

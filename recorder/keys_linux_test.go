@@ -39,12 +39,12 @@ func TestKeysAreWrittenNextToTheOpenSegment(t *testing.T) {
 	one, two := ring.ID{Series: "sockets", Node: "n", Sequence: 1}, ring.ID{Series: "sockets", Node: "n", Sequence: 2}
 	none := ring.ID{}
 	for _, tt := range []struct {
-		name       string
-		to         []age.Recipient
-		keys       []ring.ID // the open segment when each key arrives
-		last       ring.ID
-		one, two   int // lines next to each
-		lost, told int
+		name           string
+		to             []age.Recipient
+		keys           []ring.ID // the open segment when each key arrives
+		last           ring.ID
+		one, two       int // lines next to each
+		lost, reported int
 	}{
 		{"one key per segment", nil, []ring.ID{one, two}, two, 1, 1, 0, 0},
 		{"between two segments keys wait for the next", nil, []ring.ID{one, none, two}, two, 1, 2, 0, 0},
@@ -57,17 +57,17 @@ func TestKeysAreWrittenNextToTheOpenSegment(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			out := &segments{dir: t.TempDir()}
-			told := 0
-			k := &keyring{out: out, to: tt.to, onError: func(error) { told++ }}
+			reported := 0
+			k := &keyring{out: out, to: tt.to, onError: func(error) { reported++ }}
 			for i, at := range tt.keys {
 				out.now = at
-				k.turn()
+				k.tick()
 				if err := k.current.Key(keyOf(byte(i))); err != nil {
 					t.Fatal(err)
 				}
 			}
 			out.now = tt.last
-			k.turn()
+			k.tick()
 			k.settle()
 			lines := "CLIENT_RANDOM "
 			if tt.to != nil {
@@ -79,8 +79,8 @@ func TestKeysAreWrittenNextToTheOpenSegment(t *testing.T) {
 					t.Errorf("%s: %d times %q, want %d; %v", id, got, lines, want, err)
 				}
 			}
-			if lost := int(k.current.Waiting()); lost != tt.lost || told != tt.told {
-				t.Errorf("%d keys without a file, want %d; %d errors, want %d", lost, tt.lost, told, tt.told)
+			if lost := int(k.current.Waiting()); lost != tt.lost || reported != tt.reported {
+				t.Errorf("%d keys without a file, want %d; %d errors, want %d", lost, tt.lost, reported, tt.reported)
 			}
 		})
 	}

@@ -38,20 +38,20 @@ type plaintext struct {
 	close     func() error
 	flush     func()
 	begin     int64
-	discreet  *discretion
+	rules     *keyPolicy
 	source    workload.Source
 	node      string
 	forbidden atomic.Uint64
 	failed    atomic.Uint64 // writes of pieces that had waited
 
-	mu    sync.Mutex // guards the fields below; held while the ring is called
-	out   plainOut
-	name  string
-	rest  *ring.InterfaceID
-	talks map[uint64]string // Wireshark's name for the protocol of each connection
-	order []uint64
-	head  []byte
-	told  bool
+	mu       sync.Mutex // guards the fields below; held while the ring is called
+	out      plainOut
+	name     string
+	rest     *ring.InterfaceID
+	talks    map[uint64]string // Wireshark's name for the protocol of each connection
+	order    []uint64
+	head     []byte
+	reported bool
 
 	waiting   map[uint64][]keys.Plain // pieces of connections with unknown ends, by connection
 	settled   map[uint64]bool         // connections whose pieces do not wait
@@ -78,8 +78,8 @@ func plainPath(file string) string {
 
 // startPlaintext starts to read plaintext. Its output is a series of the recording's ring,
 // or a file next to the capture file.
-func startPlaintext(o *Options, out *sink, discreet *discretion, now func() *ring.Clock, utc func(uint64) int64) (*plaintext, error) {
-	p := &plaintext{onError: o.OnError, discreet: discreet, source: o.Source, speakers: map[speaker]ring.InterfaceID{}, talks: map[uint64]string{}, waiting: map[uint64][]keys.Plain{}, settled: map[uint64]bool{}}
+func startPlaintext(o *Options, out *sink, rules *keyPolicy, now func() *ring.Clock, utc func(uint64) int64) (*plaintext, error) {
+	p := &plaintext{onError: o.OnError, rules: rules, source: o.Source, speakers: map[speaker]ring.InterfaceID{}, talks: map[uint64]string{}, waiting: map[uint64][]keys.Plain{}, settled: map[uint64]bool{}}
 	here := machine.This()
 	if o.Node != "" {
 		here.Node = o.Node
@@ -94,7 +94,7 @@ func startPlaintext(o *Options, out *sink, discreet *discretion, now func() *rin
 	if c := now(); c != nil {
 		p.begin = int64(c.Real)
 	}
-	account := func(taken ring.Taken) ring.Account { return p.account(taken, now()) }
+	account := func(taken ring.Totals) ring.Account { return p.account(taken, now()) }
 	to := *o
 	to.Keys, to.writer = nil, out.w
 	name := plainSeries
@@ -110,7 +110,7 @@ func startPlaintext(o *Options, out *sink, discreet *discretion, now func() *rin
 	}
 	p.name, _ = s.ids()
 	p.out, p.flush, p.close = s.series, s.series.Flush, s.close
-	tracker, err := keys.Start(keys.Options{Select: choosing(o.Keys.Plaintext, o.Keys.PlaintextWorkloads, o.Source, discreet), Plain: p, UTC: utc})
+	tracker, err := keys.Start(keys.Options{Select: selectorFor(o.Keys.Plaintext, o.Keys.PlaintextWorkloads, o.Source, rules), Plain: p, UTC: utc})
 	if err != nil {
 		return nil, errors.Join(err, p.close())
 	}
@@ -137,7 +137,7 @@ func (p *plaintext) stats() (*PlainStats, error) {
 
 // account balances the pieces that the kernel programs counted as lost with what became of
 // the others.
-func (p *plaintext) account(taken ring.Taken, clock *ring.Clock) ring.Account {
+func (p *plaintext) account(taken ring.Totals, clock *ring.Clock) ring.Account {
 	a := ring.Account{Clock: clock}
 	t := p.tracker.Load()
 	if t == nil {
@@ -164,8 +164,8 @@ func (p *plaintext) account(taken ring.Taken, clock *ring.Clock) ring.Account {
 }
 
 func (p *plaintext) trouble(err error) {
-	if !p.told {
-		p.told = true
+	if !p.reported {
+		p.reported = true
 		p.onError(fmt.Errorf("writing plaintext: %w", err))
 	}
 }
@@ -202,12 +202,12 @@ func (p *plaintext) Plain(x *keys.Plain) error {
 	default:
 		p.release(x.Connection)
 	}
-	return p.give(x)
+	return p.writeIfAllowed(x)
 }
 
-// give writes a piece unless the policy forbids it.
-func (p *plaintext) give(x *keys.Plain) error {
-	if p.discreet.conceals(x) {
+// writeIfAllowed writes a piece unless the policy forbids it.
+func (p *plaintext) writeIfAllowed(x *keys.Plain) error {
+	if p.rules.hides(x) {
 		p.forbidden.Add(1)
 		return nil
 	}
@@ -244,7 +244,7 @@ func (p *plaintext) release(connection uint64) {
 	for i := range p.waiting[connection] {
 		x := &p.waiting[connection][i]
 		p.waits -= len(x.Data)
-		if p.give(x) != nil {
+		if p.writeIfAllowed(x) != nil {
 			p.failed.Add(1)
 		}
 	}
@@ -262,8 +262,8 @@ func (p *plaintext) releaseAll() {
 	}
 }
 
-// turn writes the pieces that have waited too long.
-func (p *plaintext) turn() {
+// tick writes the pieces that have waited too long.
+func (p *plaintext) tick() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if len(p.waiting) > 0 && time.Since(p.waitsFrom) > plainPatience {
@@ -314,7 +314,7 @@ func (p *plaintext) speaker(x *keys.Plain) (ring.InterfaceID, error) {
 			return 0, fmt.Errorf("describing plaintext: %w", err)
 		}
 		i = pcapng.Interface{Name: machine.Clean(fmt.Sprintf("%s/%d/%s", filepath.Base(x.Executable), x.PID, x.Library), 200),
-			Description: "plaintext read at library calls, not packets", Comments: []string{workload.FormatInterfaceComment(p.whose(x)), string(text)}}
+			Description: "plaintext read at library calls, not packets", Comments: []string{workload.FormatInterfaceComment(p.identify(x)), string(text)}}
 	}
 	id, err := p.out.Interface(i)
 	if err != nil {
@@ -331,8 +331,8 @@ func (p *plaintext) speaker(x *keys.Plain) (ring.InterfaceID, error) {
 	return id, nil
 }
 
-// whose returns what is known of a process, in the same form as for packets.
-func (p *plaintext) whose(x *keys.Plain) workload.InterfaceComment {
+// identify returns what is known of a process, in the same form as for packets.
+func (p *plaintext) identify(x *keys.Plain) workload.InterfaceComment {
 	container, pod := workload.ParseCgroup(x.Cgroup)
 	var c workload.InterfaceComment
 	if p.source != nil {

@@ -36,9 +36,9 @@ func (p *pieces) Append(x *ring.Packet) error {
 	return nil
 }
 
-func newPieces(discreet *discretion) (*plaintext, *pieces) {
+func newPieces(rules *keyPolicy) (*plaintext, *pieces) {
 	out := &pieces{}
-	p := &plaintext{onError: func(error) {}, out: out, flush: func() {}, close: func() error { return nil }, discreet: discreet, speakers: map[speaker]ring.InterfaceID{}, talks: map[uint64]string{},
+	p := &plaintext{onError: func(error) {}, out: out, flush: func() {}, close: func() error { return nil }, rules: rules, speakers: map[speaker]ring.InterfaceID{}, talks: map[uint64]string{},
 		waiting: map[uint64][]keys.Plain{}, settled: map[uint64]bool{}}
 	p.tracker.Store(&keys.Tracker{})
 	return p, out
@@ -70,7 +70,7 @@ func TestPlaintextWaitsForTheEndsOfItsConnection(t *testing.T) {
 			for i := range tt.in {
 				if tt.in[i].Connection == 0 {
 					p.waitsFrom = time.Now().Add(-2 * plainPatience)
-					p.turn()
+					p.tick()
 					continue
 				}
 				x := tt.in[i]
@@ -95,10 +95,10 @@ func TestForbiddenPlaintextIsNotWritten(t *testing.T) {
 	never := func(r policy.Rule) *Options {
 		return &Options{Policy: &policy.Policy{Never: []policy.Rule{r}}, Keys: &Keys{Plaintext: keys.Selector{PIDs: []uint32{1}}}}
 	}
-	if _, err := newDiscretion(never(policy.Rule{Ports: []policy.Ports{{From: 443, To: 443}}})); err == nil {
+	if _, err := newKeyPolicy(never(policy.Rule{Ports: []policy.Ports{{From: 443, To: 443}}})); err == nil {
 		t.Error("a rule about ports is accepted, which cannot be applied to plaintext")
 	}
-	d, err := newDiscretion(never(policy.Rule{Owner: workload.Selector{Processes: []string{"vault"}}}))
+	d, err := newKeyPolicy(never(policy.Rule{Owner: workload.Selector{Processes: []string{"vault"}}}))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -28,17 +28,17 @@ const (
 	maxKeyStates   = 16384
 )
 
-// toldState is the state of a process that was last reported.
-type toldState struct {
-	state  keys.State
-	reason keys.Reason
-	told   bool
-	since  time.Time
-	seen   uint64
+// reportedState is the state of a process that was last reported.
+type reportedState struct {
+	state    keys.State
+	reason   keys.Reason
+	reported bool
+	since    time.Time
+	seen     uint64
 }
 
-// stated identifies a process with a state.
-type stated struct {
+// stateKey identifies a process with a state.
+type stateKey struct {
 	pid uint32
 	exe string
 }
@@ -57,30 +57,30 @@ func (k *keyring) changes(now time.Time, end bool) (list []keyChange) {
 	k.statesAt = now
 	k.round++
 	for _, p := range k.followed() {
-		id := stated{p.PID, p.Executable}
+		id := stateKey{p.PID, p.Executable}
 		s := k.states[id]
 		if s == nil {
 			if len(k.states) >= maxKeyStates {
 				continue
 			}
-			s = &toldState{state: p.State, reason: p.Reason, since: now}
+			s = &reportedState{state: p.State, reason: p.Reason, since: now}
 			k.states[id] = s
 		}
 		s.seen = k.round
-		if s.told && s.state == p.State && s.reason == p.Reason {
+		if s.reported && s.state == p.State && s.reason == p.Reason {
 			continue
 		}
-		if !s.told && s.reason != p.Reason {
+		if !s.reported && s.reason != p.Reason {
 			s.reason = p.Reason
 		}
 		if p.State == keys.None && !end && now.Sub(s.since) < keyStateSettle {
 			continue
 		}
 		c := keyChange{Process: p}
-		if s.told {
+		if s.reported {
 			c.before = s.state.String()
 		}
-		s.state, s.reason, s.told, s.since = p.State, p.Reason, true, now
+		s.state, s.reason, s.reported, s.since = p.State, p.Reason, true, now
 		list = append(list, c)
 	}
 	for id, s := range k.states {
@@ -101,6 +101,6 @@ func (r *recording) keyStates(end bool) {
 			Before: c.before, After: c.State.String(), Reason: string(c.Reason)}
 		l.Container, l.PodUID = workload.ParseCgroup(c.Cgroup)
 		who := subjectOf(r.names.source, c.PID, c.Executable, c.Cgroup)
-		r.journal.event(r.laneOf(who.Namespace, who.Unnamed), l)
+		r.journal.event(r.outputFor(who.Namespace, who.Unnamed), l)
 	}
 }

@@ -13,16 +13,16 @@ import (
 // socketSeries is the series of packets of sockets.
 const socketSeries = "sockets"
 
-// lane is a series of packets with its side files. A recording has one, and one more for
+// output is a series of packets with its side files. A recording has one, and one more for
 // each time that packets of some namespaces are kept: what has to go together lies together.
-type lane struct {
+type output struct {
 	age  time.Duration // 0 for the first
-	out  *sink
+	sink *sink
 	tag  uint64 // of its series, for ids in ledgers
 	held held
 
 	owners  []byte // lines waiting for their file
-	happen  []byte
+	events  []byte
 	segment ring.ID // the open segment, if there is one
 	before  ring.ID // the previous segment, for lines that arrive while none is open
 	file    uint64  // number of the current side file, unique in the recording
@@ -43,21 +43,21 @@ func ages(p *policy.Policy) (list []time.Duration) {
 	return slices.Compact(list)
 }
 
-// laneOf returns the output for a namespace's packets. If the namespace may still become
+// outputFor returns the output for a namespace's packets. If the namespace may still become
 // known, it is the one with the shortest time: nothing is kept longer than allowed.
-func (r *recording) laneOf(namespace string, pending bool) *lane {
-	if len(r.lanes) == 1 {
-		return r.lanes[0]
+func (r *recording) outputFor(namespace string, pending bool) *output {
+	if len(r.outputs) == 1 {
+		return r.outputs[0]
 	}
 	if pending {
-		return r.lanes[1]
+		return r.outputs[1]
 	}
-	best := r.lanes[0]
+	best := r.outputs[0]
 	for _, a := range r.o.Policy.MaxAge {
 		if ok, err := path.Match(a.Namespace, namespace); !ok || err != nil || namespace == "" || best.age != 0 && best.age <= a.Age {
 			continue
 		}
-		for _, l := range r.lanes[1:] {
+		for _, l := range r.outputs[1:] {
 			if l.age == a.Age {
 				best = l
 			}
@@ -66,22 +66,22 @@ func (r *recording) laneOf(namespace string, pending bool) *lane {
 	return best
 }
 
-// openLanes creates the outputs for namespaces with their own retention times.
-func (r *recording) openLanes(snap uint32) error {
-	r.lanes = []*lane{{out: r.out, tag: seriesTag(socketSeries), file: 1, endedSeen: r.out.ended()}}
+// openOutputs creates the outputs for namespaces with their own retention times.
+func (r *recording) openOutputs(snap uint32) error {
+	r.outputs = []*output{{sink: r.out, tag: seriesTag(socketSeries), file: 1, endedSeen: r.out.ended()}}
 	r.sideFile = 1
 	for _, age := range ages(r.o.Policy) { // checkPolicy rejects them unless the output is a ring
-		l := &lane{age: age}
+		l := &output{age: age}
 		shared := r.o
 		shared.writer = r.out.w
 		out, err := newSink(&shared, r.here, ring.SeriesOptions{Name: ring.AgedSeries(socketSeries, age), LinkType: linkCooked, SnapLen: snap, Sides: sideKinds, Header: r.header,
-			Account: func(t ring.Taken) ring.Account { return r.accountOf(l, t) }})
+			Account: func(t ring.Totals) ring.Account { return r.accountOf(l, t) }})
 		if err != nil {
 			return err
 		}
 		r.sideFile++
-		l.out, l.tag, l.file, l.endedSeen = out, seriesTag(ring.AgedSeries(socketSeries, age)), r.sideFile, out.ended()
-		r.lanes = append(r.lanes, l)
+		l.sink, l.tag, l.file, l.endedSeen = out, seriesTag(ring.AgedSeries(socketSeries, age)), r.sideFile, out.ended()
+		r.outputs = append(r.outputs, l)
 	}
 	return nil
 }
@@ -89,8 +89,8 @@ func (r *recording) openLanes(snap uint32) error {
 // closeOutputs closes all outputs. The first is closed last because it owns the ring.
 func (r *recording) closeOutputs() error {
 	var errs []error
-	for _, l := range slices.Backward(r.lanes) {
-		errs = append(errs, l.out.close())
+	for _, l := range slices.Backward(r.outputs) {
+		errs = append(errs, l.sink.close())
 	}
 	return errors.Join(errs...)
 }

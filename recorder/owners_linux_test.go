@@ -396,13 +396,13 @@ func TestHugePacketsPass(t *testing.T) {
 	out := filepath.Join(t.TempDir(), "out.pcapng")
 	stats := record(t, Options{File: out, Cgroup: s.cgroup, Snap: 200}, func() { s.run(s.cgroup, "huge") })
 	largest := uint32(0)
-	var told uint64
+	var reported uint64
 	packets := readAll(t, out)
 	for _, p := range packets {
 		largest = max(largest, p.OrigLen)
-		told += p.drops
+		reported += p.drops
 	}
-	if largest < 60_000 || stats.Delivered != uint64(len(packets)) || told > stats.Dropped {
+	if largest < 60_000 || stats.Delivered != uint64(len(packets)) || reported > stats.Dropped {
 		t.Errorf("largest packet %d bytes, %+v", largest, stats.Counters)
 	}
 	t.Logf("%d packets, the largest of %d bytes", len(packets), largest)
@@ -438,7 +438,7 @@ func TestContainerNames(t *testing.T) {
 	dir := t.TempDir()
 	root, out := filepath.Join(dir, "root"), filepath.Join(dir, "out.pcapng")
 	const early, late = "cccc456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef", "dddd456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
-	tell := func(id, name string) {
+	writeName := func(id, name string) {
 		path := filepath.Join(root, "var/lib/docker/containers", id, "config.v2.json")
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 			t.Fatal(err)
@@ -456,14 +456,14 @@ func TestContainerNames(t *testing.T) {
 		t.Cleanup(func() { os.Remove(path) })
 		return path
 	}
-	tell(early, "web")
+	writeName(early, "web")
 	first := group("docker-" + early + ".scope")
 	stats := record(t, Options{File: out, Cgroup: s.cgroup, RingBuffer: 4 << 20, root: root}, func() {
 		s.run(first, "pair")
 		second := group("docker-" + late + ".scope")
 		s.run(second, "pair")
 		waitFor(t, out, "/-/"+late[:12]) // its packets are written, without a name
-		tell(late, "db")
+		writeName(late, "db")
 		s.run(group("mail.service"), "pair")
 		waitFor(t, strings.TrimSuffix(out, ".pcapng")+".owners.jsonl", `"container":"db"`)
 	})

@@ -14,10 +14,10 @@ func (r *recording) cpus() []CPU {
 }
 
 // parts returns the counters of each workload.
-func (f *faces) parts() []Part {
+func (f *ifaces) parts() []Part {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	var list []*face
+	var list []*iface
 	for _, x := range f.list {
 		if x.ready || x.lost.Load() > 0 {
 			list = append(list, x)

@@ -26,27 +26,27 @@ type peers struct {
 }
 
 const (
-	maxPeers    = 16384 // addresses that are remembered
-	maxPeerTold = 8     // remembered owners of one address
-	peerEvery   = 1e9   // ns between lookups of an address with packets
-	peerLater   = 3e9   // ns until a result is checked again
-	peerAtOnce  = 512   // lookups in one call of work
+	maxPeers      = 16384 // addresses that are remembered
+	maxPeerOwners = 8     // remembered owners of one address
+	peerEvery     = 1e9   // ns between lookups of an address with packets
+	peerLater     = 3e9   // ns until a result is checked again
+	peerAtOnce    = 512   // lookups in one call of work
 )
 
 // peer is an address.
 type peer struct {
-	addr   netip.Addr
-	at     int64  // of its last packet
-	asked  int64  // time of the packet last looked up
-	file   uint64 // side file that contains the result
-	checks int    // remaining checks
-	next   int64
-	due    bool
-	told   []toldPeer
+	addr     netip.Addr
+	at       int64  // of its last packet
+	lookedUp int64  // time of the packet last looked up
+	file     uint64 // side file that contains the result
+	checks   int    // remaining checks
+	next     int64
+	due      bool
+	owners   []peerOwner
 }
 
-// toldPeer is an owner of an address that was written.
-type toldPeer struct {
+// peerOwner is an owner of an address that was written.
+type peerOwner struct {
 	at   int64 // of a packet
 	line addressLine
 	file uint64
@@ -76,17 +76,17 @@ func (t *peers) packet(ip []byte, outgoing bool, at int64, file uint64) {
 	if len(ip) < from+size {
 		return
 	}
-	if b := ip[from : from+size]; t.last == nil || !bytes.Equal(b, t.raw) || t.last.file != file || at-t.last.asked >= peerEvery {
+	if b := ip[from : from+size]; t.last == nil || !bytes.Equal(b, t.raw) || t.last.file != file || at-t.last.lookedUp >= peerEvery {
 		a, _ := netip.AddrFromSlice(b)
 		t.raw = append(t.raw[:0], b...)
-		t.last = t.saw(a, at, file)
+		t.last = t.note(a, at, file)
 	} else {
 		t.last.at = at
 	}
 }
 
-// saw registers a packet of an address. file is the number of its side file.
-func (t *peers) saw(a netip.Addr, at int64, file uint64) *peer {
+// note registers a packet of an address. file is the number of its side file.
+func (t *peers) note(a netip.Addr, at int64, file uint64) *peer {
 	if !a.IsValid() || a.IsLoopback() || a.IsUnspecified() || a.IsMulticast() {
 		return nil
 	}
@@ -101,7 +101,7 @@ func (t *peers) saw(a netip.Addr, at int64, file uint64) *peer {
 		t.order = append(t.order, a)
 	}
 	p.at = at
-	if !p.due && (p.file != file || at-p.asked >= peerEvery) {
+	if !p.due && (p.file != file || at-p.lookedUp >= peerEvery) {
 		p.due, p.file = true, file
 		t.due = append(t.due, p)
 	}
@@ -116,8 +116,8 @@ func (t *peers) work(now int64, all bool) {
 	}
 	for _, p := range t.due[:n] {
 		p.due = false
-		p.asked = p.at
-		t.ask(p, p.at, p.file, now)
+		p.lookedUp = p.at
+		t.lookUp(p, p.at, p.file, now)
 		if p.checks == 0 {
 			t.again = append(t.again, p)
 			p.next = now + peerLater
@@ -133,9 +133,9 @@ func (t *peers) work(now int64, all bool) {
 			break
 		}
 		t.again = t.again[1:]
-		t.ask(p, p.asked, p.file, now)
-		for _, old := range p.told {
-			t.ask(p, old.at, p.file, now)
+		t.lookUp(p, p.lookedUp, p.file, now)
+		for _, old := range p.owners {
+			t.lookUp(p, old.at, p.file, now)
 		}
 		if p.checks--; p.checks > 0 {
 			p.next = now + peerLater
@@ -147,8 +147,8 @@ func (t *peers) work(now int64, all bool) {
 	}
 }
 
-// ask writes the owner of an address at a time, unless the file has it already.
-func (t *peers) ask(p *peer, at int64, file uint64, now int64) {
+// lookUp writes the owner of an address at a time, unless the file has it already.
+func (t *peers) lookUp(p *peer, at int64, file uint64, now int64) {
 	c, ok := t.source.Find(workload.Key{Addr: p.addr, At: at})
 	if !ok {
 		return
@@ -156,8 +156,8 @@ func (t *peers) ask(p *peer, at int64, file uint64, now int64) {
 	from, to := c.Identity.ValidFrom, c.Identity.ValidTo
 	c.Ring, c.Addresses, c.Identity.ValidFrom = t.ring, nil, 0
 	line := addressLine{p.addr.String(), json.RawMessage(workload.FormatInterfaceComment(c)), stamp(from), stamp(to), stamp(now)}
-	for i := range p.told {
-		x := &p.told[i]
+	for i := range p.owners {
+		x := &p.owners[i]
 		if string(x.line.Workload) != string(line.Workload) || x.line.From != line.From {
 			continue
 		}
@@ -168,9 +168,9 @@ func (t *peers) ask(p *peer, at int64, file uint64, now int64) {
 		t.write(line)
 		return
 	}
-	if len(p.told) >= maxPeerTold {
-		p.told = append(p.told[:0], p.told[1:]...)
+	if len(p.owners) >= maxPeerOwners {
+		p.owners = append(p.owners[:0], p.owners[1:]...)
 	}
-	p.told = append(p.told, toldPeer{at, line, file})
+	p.owners = append(p.owners, peerOwner{at, line, file})
 	t.write(line)
 }

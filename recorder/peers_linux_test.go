@@ -14,14 +14,14 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/workload"
 )
 
-// someSource finds pods by address and time, as far as the test has added them.
-type someSource struct {
+// podSource finds pods by address and time, as far as the test has added them.
+type podSource struct {
 	mu   sync.Mutex
 	pods []workload.Identity
 	addr netip.Addr
 }
 
-func (s *someSource) Find(k workload.Key) (workload.InterfaceComment, bool) {
+func (s *podSource) Find(k workload.Key) (workload.InterfaceComment, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if k.Addr != s.addr {
@@ -35,14 +35,14 @@ func (s *someSource) Find(k workload.Key) (workload.InterfaceComment, bool) {
 	return workload.InterfaceComment{}, false
 }
 
-func (s *someSource) Take(int) ([]workload.Change, uint64) { return nil, 0 }
+func (s *podSource) Take(int) ([]workload.Change, uint64) { return nil, 0 }
 
 // TestPeersLines plays one minute in which an address passes from one pod to another, which
 // the source learns late.
 func TestPeersLines(t *testing.T) {
 	const s = int64(1e9)
 	a := netip.MustParseAddr("10.1.0.9")
-	src := &someSource{addr: a}
+	src := &podSource{addr: a}
 	pod := func(name string, from, to int64) workload.Identity {
 		return workload.Identity{Kind: "pod", Name: name, Pod: name, PodUID: "uid-" + name, Namespace: "shop", ValidFrom: from, ValidTo: to}
 	}
@@ -63,7 +63,7 @@ func TestPeersLines(t *testing.T) {
 			src.pods = []workload.Identity{pod("a", begin, begin+25*s), pod("b", begin+30*s, 0)}
 		}
 		if sec := (now - begin) / s; sec < 25 || sec >= 30 {
-			p.saw(a, now, 1)
+			p.note(a, now, 1)
 		}
 		p.work(now, false)
 	}
@@ -73,16 +73,16 @@ func TestPeersLines(t *testing.T) {
 		t.Errorf("lines %q, want %q", got, want)
 	}
 	lines = nil
-	p.saw(a, begin+61*s, 2) // another segment must repeat it
+	p.note(a, begin+61*s, 2) // another segment must repeat it
 	p.work(begin+61*s, true)
 	if !slices.Contains(lines, "b 30") {
 		t.Errorf("the next file has %q", lines)
 	}
 	for i := range maxPeers + 10 {
-		p.saw(netip.AddrFrom4([4]byte{10, 2, byte(i >> 8), byte(i)}), begin, 3)
+		p.note(netip.AddrFrom4([4]byte{10, 2, byte(i >> 8), byte(i)}), begin, 3)
 	}
 	for _, no := range []string{"127.0.0.1", "::1", "224.0.0.251", "0.0.0.0"} {
-		p.saw(netip.MustParseAddr(no), begin, 3)
+		p.note(netip.MustParseAddr(no), begin, 3)
 	}
 	if len(p.by) > maxPeers || len(p.order) > maxPeers || p.by[netip.MustParseAddr("127.0.0.1")] != nil {
 		t.Errorf("%d addresses are remembered", len(p.by))
@@ -102,7 +102,7 @@ func short(stamp string) string {
 func TestPeersOfTraffic(t *testing.T) {
 	s := newStage(t, "scene idle")
 	dir := filepath.Join(t.TempDir(), "ring")
-	src := &someSource{addr: netip.MustParseAddr("10.77.0.9"), pods: []workload.Identity{
+	src := &podSource{addr: netip.MustParseAddr("10.77.0.9"), pods: []workload.Identity{
 		{Kind: "pod", Name: "db-0", Pod: "db-0", PodUID: "u9", Namespace: "shop", Node: "node-b", Services: []string{"db"}, ValidFrom: 1_772_442_000e9}}}
 	record(t, Options{Ring: &ring.Options{Dir: dir}, Cgroup: s.cgroup, RingBuffer: 4 << 20, Source: src}, func() {
 		s.run(s.cgroup, "pair 10.77.0.9")

@@ -50,17 +50,17 @@ func TestFloodBalances(t *testing.T) {
 		s.run(s.cgroup, fmt.Sprint("flood ", count))
 	})
 	packets := readAll(t, out)
-	var told uint64
+	var reported uint64
 	for _, p := range packets {
-		told += p.drops
+		reported += p.drops
 	}
 	if stats.Seen != 2*count || stats.Dropped == 0 || stats.Delivered != uint64(len(packets)) {
 		t.Errorf("%+v, %d packets in the file", stats.Counters, len(packets))
 	}
-	if told == 0 || told > stats.Dropped {
-		t.Errorf("packets report %d as lost, the recording %d", told, stats.Dropped)
+	if reported == 0 || reported > stats.Dropped {
+		t.Errorf("packets report %d as lost, the recording %d", reported, stats.Dropped)
 	}
-	t.Logf("seen %d, delivered %d, dropped %d, of which packets report %d", stats.Seen, stats.Delivered, stats.Dropped, told)
+	t.Logf("seen %d, delivered %d, dropped %d, of which packets report %d", stats.Seen, stats.Delivered, stats.Dropped, reported)
 	sameCount(t, out, len(packets))
 }
 

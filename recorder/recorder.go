@@ -120,10 +120,10 @@ type ContainerStats struct {
 
 // Reasons why packets are dropped.
 const (
-	reasonBuffer = "ring buffer full"
-	reasonUnread = "kernel could not read it"
-	reasonWriter = "output"
-	reasonAstray = "unaccounted for after the kernel delivered it"
+	reasonBuffer      = "ring buffer full"
+	reasonUnread      = "kernel could not read it"
+	reasonWriter      = "output"
+	reasonUnaccounted = "unaccounted for after the kernel delivered it"
 )
 
 // Errors that a caller may want to distinguish.

@@ -138,7 +138,7 @@ func statedLosses(counters map[string]ring.Counters) (lost, seen uint64) {
 		}
 		seen = max(seen, c.Kernel)
 		for _, d := range c.Drops {
-			if d.Reason != reasonAstray {
+			if d.Reason != reasonUnaccounted {
 				lost += d.Packets
 			}
 		}

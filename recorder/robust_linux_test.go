@@ -27,17 +27,17 @@ func TestSideFilesThatCannotBeWritten(t *testing.T) {
 	id := ring.ID{Series: "sockets", Node: "n", Sequence: 1}
 	out := &sink{series: &ring.Series{}, sides: map[string]*sideFile{}}
 	disk := func(f *os.File) { out.sides[sideOwners], out.sides[sideEvents] = &sideFile{id, f}, &sideFile{id, f} }
-	var told []error
-	j := journal{onError: func(err error) { told = append(told, err) }}
-	l := &lane{out: out}
+	var reported []error
+	j := journal{onError: func(err error) { reported = append(reported, err) }}
+	l := &output{sink: out}
 	line := func(owner, event string) {
 		if owner != "" {
 			l.owners = append(l.owners, owner+"\n"...)
 		}
 		if event != "" {
-			l.happen = append(l.happen, event+"\n"...)
+			l.events = append(l.events, event+"\n"...)
 		}
-		j.give(l, id)
+		j.write(l, id)
 	}
 	disk(good)
 	line("a", "")
@@ -49,8 +49,8 @@ func TestSideFilesThatCannotBeWritten(t *testing.T) {
 	line("", "f")
 	disk(bad)
 	line("g", "")
-	if got := string(must(os.ReadFile(path))); j.lost != 4 || len(told) != 2 || got != "a\ne\nf\n" {
-		t.Errorf("%d lines lost, errors %v, written %q", j.lost, told, got)
+	if got := string(must(os.ReadFile(path))); j.lost != 4 || len(reported) != 2 || got != "a\ne\nf\n" {
+		t.Errorf("%d lines lost, errors %v, written %q", j.lost, reported, got)
 	}
 }
 
@@ -224,13 +224,13 @@ func TestUnknownInterface(t *testing.T) {
 // TestUnreadableControlGroups checks that a tree that cannot be read is reported, and that
 // one that changes while it is read is not.
 func TestUnreadableControlGroups(t *testing.T) {
-	if g := machine.NewCgroups(filepath.Join(t.TempDir(), "nowhere")); g.Trouble() == nil || !strings.Contains(g.Trouble().Error(), "reading control groups") {
-		t.Errorf("trouble %v", g.Trouble())
+	if g := machine.NewCgroups(filepath.Join(t.TempDir(), "nowhere")); g.Err() == nil || !strings.Contains(g.Err().Error(), "reading control groups") {
+		t.Errorf("trouble %v", g.Err())
 	} else if x := g.Find(7); x.Path != "" || x.Label() != "cgroup-7" {
 		t.Errorf("group %+v", x)
 	}
-	if g := machine.NewCgroups(t.TempDir()); g.Trouble() != nil {
-		t.Error(g.Trouble())
+	if g := machine.NewCgroups(t.TempDir()); g.Err() != nil {
+		t.Error(g.Err())
 	}
 }
 
@@ -243,11 +243,11 @@ func TestClockThatIsSet(t *testing.T) {
 	if read, stepped := c.Tick(); !read || !stepped || len(c.Steps) != 1 || c.Steps[0].By > -3599e9 {
 		t.Errorf("read %v, stepped %v, %+v", read, stepped, c.Steps)
 	}
-	l := &lane{}
+	l := &output{}
 	j := journal{}
 	j.clockSet(l, &c)
-	if !strings.Contains(string(l.happen), `"kind":"clock_set"`) || len(c.Steps) != 0 {
-		t.Errorf("%s", l.happen)
+	if !strings.Contains(string(l.events), `"kind":"clock_set"`) || len(c.Steps) != 0 {
+		t.Errorf("%s", l.events)
 	}
 }
 

@@ -29,7 +29,7 @@ type recording struct {
 	o       Options
 	here    machine.Host
 	groups  *machine.Cgroups
-	faces   faces
+	ifaces  ifaces
 	out     *sink
 	progs   *bpf.Programs
 	packets *mapped.Reader
@@ -61,8 +61,8 @@ type recording struct {
 	peers         peers
 	names         names
 	journal       journal
-	warden        *warden
-	lanes         []*lane // the first is for out
+	enforcer      *enforcer
+	outputs       []*output // the first is for out
 	keys          *keyring
 	users         map[int64]string
 	scope         string // control group that is recorded, below the root
@@ -77,19 +77,19 @@ type recording struct {
 	settings   uint64
 	ownTGID    uint32
 	ownCgroup  uint64
-	recordEnd  uint64 // of the one that is looked at, in its ring buffer
-	appended   *lane  // that took the packet; nil: none did
+	recordEnd  uint64  // of the one that is looked at, in its ring buffer
+	appended   *output // that took the packet; nil: none did
 
 	sideFile uint64 // counts side files
-	gaveAt   int64
+	wroteAt  int64
 
-	clockNow atomic.Pointer[ring.Clock]
-	taken    atomic.Uint64 // records read from the kernel
-	refused  atomic.Uint64 // here, by the filter or as duplicates of outgoing packets
-	broken   atomic.Uint64 // invalid records
-	astray   atomic.Uint64 // delivered by the kernel, but unaccounted for
-	bytes    atomic.Uint64
-	trouble  error // first error of the output; it is reported once
+	clockNow    atomic.Pointer[ring.Clock]
+	read        atomic.Uint64 // records read from the kernel
+	refused     atomic.Uint64 // here, by the filter or as duplicates of outgoing packets
+	invalid     atomic.Uint64 // invalid records
+	unaccounted atomic.Uint64 // delivered by the kernel, but unaccounted for
+	bytes       atomic.Uint64
+	trouble     error // first error of the output; it is reported once
 }
 
 // Run records until ctx ends, Count packets are recorded or the output fails, and returns
@@ -131,10 +131,10 @@ func runInstead(ctx context.Context, o Options, why error) (Stats, error) {
 		return Stats{}, why
 	}
 	begun := false
-	tell := o.OnStart
+	onStart := o.OnStart
 	o.OnStart = func(s Started) {
 		begun, s.Instead = true, why
-		tell(s)
+		onStart(s)
 	}
 	s, err := runInterfaces(ctx, o)
 	if err != nil && !begun {
@@ -176,7 +176,7 @@ func (r *recording) shareClock() {
 
 // loop moves packets from the kernel to the output.
 func (r *recording) loop(ctx context.Context) error {
-	told := time.Now()
+	reported := time.Now()
 	quiet := 0
 	for ctx.Err() == nil {
 		n, more, err := r.round()
@@ -186,8 +186,8 @@ func (r *recording) loop(ctx context.Context) error {
 		if err != nil || r.o.Count > 0 && r.left == 0 {
 			return err
 		}
-		if time.Since(told) >= r.o.Every {
-			told = time.Now()
+		if time.Since(reported) >= r.o.Every {
+			reported = time.Now()
 			r.audit()
 			r.rescan()
 			if s, err := r.stats(); err != nil {
@@ -205,8 +205,8 @@ func (r *recording) loop(ctx context.Context) error {
 		} else if quiet++; quiet > 100 {
 			wait = pollIdle
 		}
-		for _, l := range r.lanes {
-			l.out.idle()
+		for _, l := range r.outputs {
+			l.sink.idle()
 		}
 		if err := r.packets.Wait(wait); err != nil {
 			return err
@@ -224,10 +224,10 @@ func (r *recording) round() (n int, more bool, err error) {
 		r.shareClock()
 	}
 	if stepped {
-		r.journal.clockSet(r.lanes[0], &r.clock)
+		r.journal.clockSet(r.outputs[0], &r.clock)
 	}
-	r.takeEvents()
-	if err := r.takeChanges(); err != nil {
+	r.drainEvents()
+	if err := r.writeChanges(); err != nil {
 		return 0, false, err
 	}
 	n, end := r.packets.Fill(batch)
@@ -240,13 +240,13 @@ func (r *recording) round() (n int, more bool, err error) {
 	}
 	r.turnSource()
 	r.keyStates(false)
-	for _, l := range r.lanes {
-		l.mark = l.out.ended()
+	for _, l := range r.outputs {
+		l.mark = l.sink.ended()
 	}
 	r.side(false)
-	r.keys.turn()
-	for _, l := range r.lanes {
-		l.out.finish(l.mark) // from now on, owners, events and keys are written next to later segments
+	r.keys.tick()
+	for _, l := range r.outputs {
+		l.sink.finish(l.mark) // from now on, owners, events and keys are written next to later segments
 	}
 	return n, !end || r.at < len(r.sources)-1, nil
 }
@@ -277,38 +277,38 @@ func (r *recording) write(limit uint64) error {
 }
 
 func (r *recording) one(p *bpf.Packet, body []byte) error {
-	r.taken.Add(1)
+	r.read.Add(1)
 	data, ok := p.Decode(body)
 	if !ok {
-		r.broken.Add(1)
+		r.invalid.Add(1)
 		return nil
 	}
 	at := r.clock.UTC(p.Time)
 	cooked(r.prefix[:], p.Protocol, p.IfIndex, p.PktType)
-	x := r.faces.of(p.Cgroup, at)
+	x := r.ifaces.of(p.Cgroup, at)
 	source := r.reading()
 	if p.Lost != 0 && source.earlier == nil {
 		lost := uint64(r.losses.of(p.Cgroup).New(p.Lost))
 		x.lost.Add(lost)
-		x.untold += lost
+		x.unreported += lost
 	}
 	if !r.matches(p, data, source) {
 		r.refused.Add(1)
 		return nil
 	}
-	if r.warden != nil && r.warden.fate(p, data, x, at) != policy.Kept {
+	if r.enforcer != nil && r.enforcer.fate(p, data, x, at) != policy.Kept {
 		return nil
 	}
 	if r.o.Sight == sight.Once && r.sights.Again(data, p.Outgoing, at) {
 		r.refused.Add(1)
 		return nil
 	}
-	if err := r.faces.declare(x); err != nil {
+	if err := r.ifaces.declare(x); err != nil {
 		return err
 	}
 	r.packet = ring.Packet{
 		Interface: x.id, Time: at, Prefix: r.prefix[:], Data: data, OrigLen: p.Len + cookedLen,
-		Flags: uint32(packetFlags(p.Outgoing, p.PktType, p.GSOSize != 0, data)), ID: r.nextID, Drops: x.untold,
+		Flags: uint32(packetFlags(p.Outgoing, p.PktType, p.GSOSize != 0, data)), ID: r.nextID, Drops: x.unreported,
 	}
 	if p.Kind == bpf.Writer {
 		r.packet.PID, r.packet.TID = p.TGID, p.TID
@@ -320,17 +320,17 @@ func (r *recording) one(p *bpf.Packet, body []byte) error {
 		r.packet.Comment = r.comment.of(r, p, at)
 	}
 	if source.ledger != nil {
-		source.ledger.Note(x.lane.tag|r.nextID&packetIDMask, r.recordEnd)
+		source.ledger.Note(x.output.tag|r.nextID&packetIDMask, r.recordEnd)
 	}
-	x.untold = 0 // an output that drops the packet keeps count of them itself
-	l := x.lane
-	switch err := l.out.append(&r.packet); {
+	x.unreported = 0 // an output that drops the packet keeps count of them itself
+	l := x.output
+	switch err := l.sink.append(&r.packet); {
 	case err == nil:
 		r.appended = l
 		x.delivered.Add(1)
 	case errors.Is(err, ring.ErrDisk):
 		x.lost.Add(1)
-		if r.trouble == nil && l.out.failed() == nil { // an error of failed ends the recording
+		if r.trouble == nil && l.sink.failed() == nil { // an error of failed ends the recording
 			r.trouble = err
 			r.o.OnError(err)
 		}
@@ -341,11 +341,11 @@ func (r *recording) one(p *bpf.Packet, body []byte) error {
 	r.bytes.Add(uint64(len(data) + cookedLen))
 	r.keys.packet(data)
 	r.owned(p, l, at)
-	if (l.segment == ring.ID{}) || l.out.ended() != l.endedSeen {
-		r.turn(l)
+	if (l.segment == ring.ID{}) || l.sink.ended() != l.endedSeen {
+		r.segmentChanged(l)
 		r.owned(p, l, at) // it may be in either segment
 	}
-	r.peers.packet(data, p.Outgoing, at, r.lanes[0].file)
+	r.peers.packet(data, p.Outgoing, at, r.outputs[0].file)
 	r.nextID++
 	if r.left > 0 {
 		r.left--
@@ -374,7 +374,7 @@ func (r *recording) foresee(body []byte) {
 	var p bpf.Packet
 	if data, ok := p.Decode(body); ok {
 		at := r.clock.UTC(p.Time)
-		r.warden.foresee(&p, data, r.faces.of(p.Cgroup, at), at)
+		r.enforcer.foresee(&p, data, r.ifaces.of(p.Cgroup, at), at)
 	}
 }
 
@@ -389,7 +389,7 @@ func (r *recording) end(err error) (Stats, error) {
 		last = uint64(r.clock.Monotonic())
 	}
 	for r.o.Count == 0 || r.left > 0 { // an output that takes nothing counts what is left
-		r.takeEvents()
+		r.drainEvents()
 		n, done := r.packets.Fill(batch)
 		limit := last
 		if !done {
@@ -403,10 +403,10 @@ func (r *recording) end(err error) (Stats, error) {
 	}
 	if lost, lossErr := r.progs.Losses(); lossErr == nil {
 		for cgroup, n := range lost {
-			x := r.faces.of(cgroup, r.clock.UTC(uint64(r.clock.Monotonic())))
+			x := r.ifaces.of(cgroup, r.clock.UTC(uint64(r.clock.Monotonic())))
 			x.lost.Add(r.losses.of(cgroup).Rest(n))
-			if !r.warden.silenced(&r.faces, cgroup, nil) {
-				err = errors.Join(err, r.faces.declare(x))
+			if !r.enforcer.silenced(&r.ifaces, cgroup, nil) {
+				err = errors.Join(err, r.ifaces.declare(x))
 			}
 		}
 	} else {
@@ -428,7 +428,7 @@ func (r *recording) end(err error) (Stats, error) {
 	if r.pins != nil {
 		closeErr = errors.Join(closeErr, r.pins.Close())
 	}
-	if err = errors.Join(err, statsErr, closeErr); err == nil && (!s.Balanced() || !settled || r.astray.Load() != 0) {
+	if err = errors.Join(err, statsErr, closeErr); err == nil && (!s.Balanced() || !settled || r.unaccounted.Load() != 0) {
 		err = &BalanceError{s.Counters}
 	}
 	r.o.OnStats(s)

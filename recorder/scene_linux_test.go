@@ -37,15 +37,15 @@ type truth struct {
 	Gone  bool   `json:"gone,omitempty"` // it ended before its last data left
 }
 
-var telling sync.Mutex
+var reporting sync.Mutex
 
-func tell(local net.Addr, kind string) {
-	tellAll(os.Stdout, truth{Local: local.String(), PID: os.Getpid(), Kind: kind})
+func report(local net.Addr, kind string) {
+	reportAll(os.Stdout, truth{Local: local.String(), PID: os.Getpid(), Kind: kind})
 }
 
-func tellAll(to *os.File, t truth) {
-	telling.Lock()
-	defer telling.Unlock()
+func reportAll(to *os.File, t truth) {
+	reporting.Lock()
+	defer reporting.Unlock()
 	text, _ := json.Marshal(t)
 	fmt.Fprintf(to, "%s\n", text)
 }
@@ -246,7 +246,7 @@ func scene(name string, wait func()) {
 			must(0, err)
 			must(a.WriteTo([]byte("answer"), from))
 		}
-		tell(a.LocalAddr(), "writer")
+		report(a.LocalAddr(), "writer")
 		c.Wait()
 	case "inetd", "threads", "forked", "gone", "moved", "shared", "uring", "uringpoll", "unix":
 		moreScene(strings.TrimSuffix(name, "6"), network, addr, wait)
@@ -277,14 +277,14 @@ func client(arg string) {
 			must(c.Write([]byte("question")))
 			must(c.Read(buf))
 		}
-		tell(c.LocalAddr(), "writer")
+		report(c.LocalAddr(), "writer")
 		return
 	}
 	converse(must(net.Dial("tcp", arg)), "writer")
 }
 
 func converse(c net.Conn, kind string) {
-	tell(c.LocalAddr(), kind)
+	report(c.LocalAddr(), kind)
 	must(c.Write([]byte("question")))
 	c.(*net.TCPConn).CloseWrite()
 	must(io.ReadAll(c))
@@ -295,7 +295,7 @@ func serveOne(c net.Conn, kind string) {
 	must(io.ReadAll(c))
 	must(c.Write([]byte(strings.Repeat("answer ", 2000))))
 	// All connections of a server share its local address, so the remote one is added.
-	tellAll(os.Stdout, truth{Local: c.LocalAddr().String() + " " + c.RemoteAddr().String(), PID: os.Getpid(), Kind: kind, Also: []int{os.Getppid()}})
+	reportAll(os.Stdout, truth{Local: c.LocalAddr().String() + " " + c.RemoteAddr().String(), PID: os.Getpid(), Kind: kind, Also: []int{os.Getppid()}})
 	c.Close()
 }
 

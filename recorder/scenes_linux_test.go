@@ -60,7 +60,7 @@ func moreScene(name, network, addr string, wait func()) {
 		pid := forkServe(int(file.Fd()))
 		file.Close()
 		must(unix.Wait4(pid, nil, 0, nil))
-		tellAll(os.Stdout, truth{Local: local + " " + remote, PID: pid, TID: pid, Kind: "writer", Also: []int{os.Getpid()}})
+		reportAll(os.Stdout, truth{Local: local + " " + remote, PID: pid, TID: pid, Kind: "writer", Also: []int{os.Getpid()}})
 		cl.Wait()
 	case "gone": // the server ends while the kernel is still sending its data
 		l := must(net.Listen(network, addr)).(*net.TCPListener)
@@ -74,11 +74,11 @@ func moreScene(name, network, addr string, wait func()) {
 	case "moved": // the worker moves to another control group between two responses
 		l := must(net.Listen(network, addr)).(*net.TCPListener)
 		go1, goOn := mustBoth(os.Pipe())
-		told, done1 := mustBoth(os.Pipe())
+		done, done1 := mustBoth(os.Pipe())
 		c := part("moved", nil, nil, must(l.File()), go1, done1)
 		conn := must(net.Dial(network, l.Addr().String()))
 		must(conn.Write([]byte("question")))
-		must(told.Read(make([]byte, 1)))
+		must(done.Read(make([]byte, 1)))
 		other := filepath.Join(ownCgroup(), "other")
 		must(0, os.Mkdir(other, 0o755))
 		must(0, os.WriteFile(filepath.Join(other, "cgroup.procs"), fmt.Append(nil, c.Process.Pid), 0))
@@ -137,14 +137,14 @@ func more(name, arg string) {
 			must(os.Stdout.Write([]byte(answerText)))
 		}
 		local, remote := namesOf(0, "")
-		tellAll(os.NewFile(3, "told"), truth{Local: local + " " + remote, PID: os.Getpid(), Kind: "writer", Also: []int{os.Getppid()}})
+		reportAll(os.NewFile(3, "told"), truth{Local: local + " " + remote, PID: os.Getpid(), Kind: "writer", Also: []int{os.Getppid()}})
 	case "gone":
 		l := must(net.FileListener(os.NewFile(3, "listener"))).(*net.TCPListener)
 		c := must(l.AcceptTCP())
 		must(0, c.SetWriteBuffer(1<<20))
 		must(c.Read(make([]byte, 100)))
 		must(c.Write(make([]byte, 120_000)))
-		tellAll(os.Stdout, truth{Local: c.LocalAddr().String() + " " + c.RemoteAddr().String(), PID: os.Getpid(), Kind: "writer", Gone: true})
+		reportAll(os.Stdout, truth{Local: c.LocalAddr().String() + " " + c.RemoteAddr().String(), PID: os.Getpid(), Kind: "writer", Gone: true})
 	case "slow":
 		d := net.Dialer{Control: func(_, _ string, raw syscall.RawConn) error {
 			return raw.Control(func(fd uintptr) { must(0, unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, 4096)) })
@@ -155,7 +155,7 @@ func more(name, arg string) {
 		if n := must(io.Copy(io.Discard, c)); n != 120_000 {
 			must(0, fmt.Errorf("received %d bytes", n))
 		}
-		tell(c.LocalAddr(), "writer")
+		report(c.LocalAddr(), "writer")
 		c.Close()
 	case "moved":
 		l := must(net.FileListener(os.NewFile(3, "listener")))
@@ -218,7 +218,7 @@ func threads(l net.Listener) {
 					must(unix.Write(fd, []byte(answerText)))
 				}
 				local, remote := namesOf(fd, "")
-				tellAll(os.Stdout, truth{Local: local + " " + remote, PID: os.Getpid(), TID: unix.Gettid(), Kind: "writer"})
+				reportAll(os.Stdout, truth{Local: local + " " + remote, PID: os.Getpid(), TID: unix.Gettid(), Kind: "writer"})
 				unix.Close(fd)
 				done <- true
 			}
@@ -280,7 +280,7 @@ func answer(a *net.UDPConn, pid int, also []int) {
 		must(a.WriteTo([]byte("answer"), from))
 		peer = from.String()
 	}
-	tellAll(os.Stdout, truth{Local: a.LocalAddr().String() + " " + peer, PID: pid, Kind: "writer", Also: also})
+	reportAll(os.Stdout, truth{Local: a.LocalAddr().String() + " " + peer, PID: pid, Kind: "writer", Also: also})
 }
 
 // ownCgroup returns the folder of this process's control group.
@@ -305,7 +305,7 @@ func uringServe(name string) {
 		must(r.Do(uring.Send, fd, []byte(answerText)))
 	}
 	local, remote := namesOf(fd, "")
-	tellAll(os.Stdout, truth{Local: local + " " + remote, PID: os.Getpid(), Kind: "writer", Also: []int{os.Getppid()}})
+	reportAll(os.Stdout, truth{Local: local + " " + remote, PID: os.Getpid(), Kind: "writer", Also: []int{os.Getppid()}})
 	must(0, unix.Shutdown(fd, unix.SHUT_WR))
 	time.Sleep(time.Millisecond)
 }

@@ -162,8 +162,8 @@ func (s *sink) side(id ring.ID, kind string, lines []byte) (int, error) {
 // settled is how many packets of append are in the file, or were refused by the disk.
 func (s *sink) settled() uint64 { return s.series.Settled() }
 
-// took is what became of the packets so far.
-func (s *sink) took() ring.Taken { return s.series.Taken() }
+// totals is what became of the packets so far.
+func (s *sink) totals() ring.Totals { return s.series.Totals() }
 
 // close closes the output. It does not return an error that failed returned before.
 func (s *sink) close() error {

@@ -17,7 +17,7 @@ import (
 func TestFileStatisticsAfterRedeclaring(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "x.pcapng")
 	var id ring.InterfaceID
-	s, err := newSink(&Options{File: path}, machine.This(), ring.SeriesOptions{Name: "interfaces", LinkType: linkEthernet, Account: func(ring.Taken) ring.Account {
+	s, err := newSink(&Options{File: path}, machine.This(), ring.SeriesOptions{Name: "interfaces", LinkType: linkEthernet, Account: func(ring.Totals) ring.Account {
 		return ring.Account{Interfaces: []ring.InterfaceAccount{{ID: id, At: int64(time.Second), Start: 1, Lost: 1}}}
 	}})
 	if err != nil {

@@ -18,7 +18,7 @@ type described [64]struct {
 func (d *described) forget(pid uint32) { d[pid%uint32(len(d))].pid = 0 }
 
 // owned writes the line of a packet's process unless the output's side file has it.
-func (r *recording) owned(p *bpf.Packet, l *lane, at int64) {
+func (r *recording) owned(p *bpf.Packet, l *output, at int64) {
 	if p.Kind == bpf.None {
 		return
 	}

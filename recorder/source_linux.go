@@ -79,10 +79,10 @@ func (h *held) settle(n uint64) {
 func (r *recording) release() {
 	ledger := r.progs.Ledger
 	dropped := r.earlier.Failed + r.earlier.Unread
-	for _, l := range r.lanes {
-		l.held.settle(l.out.settled())
+	for _, l := range r.outputs {
+		l.held.settle(l.sink.settled())
 		if ledger != nil {
-			dropped += l.out.took().Dropped
+			dropped += l.sink.totals().Dropped
 		}
 	}
 	if ledger != nil {
@@ -100,7 +100,7 @@ func (r *recording) reading() *source { return r.sources[r.at] }
 // before of which the output has everything.
 func (r *recording) turnSource() {
 	for r.at < len(r.sources)-1 && r.reading().packets.Empty() {
-		r.takeEvents()
+		r.drainEvents()
 		r.late += r.reading().packets.Late
 		r.at++
 		r.packets, r.events = r.reading().packets, r.reading().events

@@ -90,10 +90,10 @@ func startStage(t testing.TB, role, cgroup string, namespaces uintptr) *stage {
 }
 
 // run starts another part in the stage's network, in the given control group.
-func (s *stage) run(cgroup, role string) { s.runTold(cgroup, role) }
+func (s *stage) run(cgroup, role string) { s.runReporting(cgroup, role) }
 
-// runTold is run for a part that reports what it did.
-func (s *stage) runTold(cgroup, role string) (all []truth) {
+// runReporting is run for a part that reports what it did.
+func (s *stage) runReporting(cgroup, role string) (all []truth) {
 	s.t.Helper()
 	dir, err := os.Open(cgroup)
 	if err != nil {

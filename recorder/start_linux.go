@@ -71,14 +71,14 @@ func (r *recording) start() error {
 		r.progs.Close()
 		return errors.Join(err, r.abandon())
 	}
-	asked := "none"
+	applied := "none"
 	if load.Filter != nil {
-		asked = "kernel"
+		applied = "kernel"
 	} else if r.match != nil {
-		asked = "recorder"
+		applied = "recorder"
 	}
 	name, _ := r.out.ids()
-	r.o.OnStart(Started{Where: "control group " + where, Filter: asked, Only: r.o.Policy.Wanted(), Sight: r.o.Sight, Policy: r.o.Policy.String(), Own: r.own, Ring: name, Sockets: found, Resumed: r.resumed, Degraded: r.lacks()})
+	r.o.OnStart(Started{Where: "control group " + where, Filter: applied, Only: r.o.Policy.Wanted(), Sight: r.o.Sight, Policy: r.o.Policy.String(), Own: r.own, Ring: name, Sockets: found, Resumed: r.resumed, Degraded: r.lacks()})
 	return nil
 }
 
@@ -187,28 +187,28 @@ func (r *recording) open(root string) (err error) {
 	name, first := r.out.ids()
 	r.nextID = first
 	r.groups = machine.NewCgroups(root)
-	if err := r.groups.Trouble(); err != nil {
+	if err := r.groups.Err(); err != nil {
 		r.o.OnError(err)
 	}
 	r.names.start(&r.o, r.groups.Paths())
 	r.processes = machine.NewProcesses(&r.clock)
-	if r.warden, err = newWarden(r.o.Policy, r.names.source, r.processes); err == nil && r.o.Policy != nil && r.o.Policy.NeedsNames() && r.names.source == nil {
+	if r.enforcer, err = newEnforcer(r.o.Policy, r.names.source, r.processes); err == nil && r.o.Policy != nil && r.o.Policy.NeedsNames() && r.names.source == nil {
 		err = errNoNames
 	}
 	if err == nil {
-		err = r.openLanes(snap)
+		err = r.openOutputs(snap)
 	}
 	if err != nil {
 		return r.unopen(err)
 	}
-	r.faces = faces{groups: r.groups, source: r.names.source, node: r.here.Node, ring: name, filter: r.o.Filter, by: map[uint64]*face{}, warden: r.warden, laneOf: r.laneOf}
-	if r.warden != nil && r.warden.owned {
+	r.ifaces = ifaces{groups: r.groups, source: r.names.source, node: r.here.Node, ring: name, filter: r.o.Filter, by: map[uint64]*iface{}, enforcer: r.enforcer, outputFor: r.outputFor}
+	if r.enforcer != nil && r.enforcer.owned {
 		for _, s := range r.sources {
 			s.packets.Each = r.foresee
 		}
 	}
 	if r.o.Source != nil {
-		r.peers = peers{source: r.o.Source, ring: name, by: map[netip.Addr]*peer{}, write: func(l addressLine) { r.journal.owner(r.lanes[0], l) }}
+		r.peers = peers{source: r.o.Source, ring: name, by: map[netip.Addr]*peer{}, write: func(l addressLine) { r.journal.owner(r.outputs[0], l) }}
 	}
 	r.journal = journal{onError: r.o.OnError}
 	r.users = map[int64]string{}
@@ -218,9 +218,9 @@ func (r *recording) open(root string) (err error) {
 // unopen closes what open created, for a recording that does not start.
 func (r *recording) unopen(err error) error {
 	r.closeReaders()
-	for _, l := range r.lanes {
-		if l.out != r.out {
-			err = errors.Join(err, l.out.abort())
+	for _, l := range r.outputs {
+		if l.sink != r.out {
+			err = errors.Join(err, l.sink.abort())
 		}
 	}
 	return errors.Join(err, r.out.abort()) // last: it owns the ring

@@ -117,8 +117,8 @@ func (b both) Take(limit int) ([]workload.Change, uint64) {
 	return append(changes, more...), lost + missed
 }
 
-// takeChanges writes changes of workloads.
-func (r *recording) takeChanges() error {
+// writeChanges writes changes of workloads.
+func (r *recording) writeChanges() error {
 	if r.names.source == nil {
 		return nil
 	}
@@ -130,13 +130,13 @@ func (r *recording) takeChanges() error {
 			r.kubeEvent(c.Event)
 			continue
 		}
-		for _, x := range r.faces.concerned(c.PodUID, c.Container) {
-			known, changed, err := r.faces.renew(x)
+		for _, x := range r.ifaces.concerned(c.PodUID, c.Container) {
+			known, changed, err := r.ifaces.renew(x)
 			if err != nil {
 				return err
 			}
 			if x.ready && (changed || c.To != 0) {
-				r.journal.owner(x.lane, workloadLine{Workload: json.RawMessage(workload.FormatInterfaceComment(known)), Cgroup: x.cgroup,
+				r.journal.owner(x.output, workloadLine{Workload: json.RawMessage(workload.FormatInterfaceComment(known)), Cgroup: x.cgroup,
 					From: stamp(c.From), To: stamp(c.To), Learned: stamp(int64(r.clock.Now.Real))})
 			}
 		}
@@ -145,10 +145,10 @@ func (r *recording) takeChanges() error {
 }
 
 func (r *recording) kubeEvent(e *workload.Event) {
-	if r.o.NoEvents || r.warden.silencesEvent(r.names.source, e) {
+	if r.o.NoEvents || r.enforcer.silencesEvent(r.names.source, e) {
 		return
 	}
-	r.journal.event(r.laneOf(e.Namespace, false), kubeLine{Time: stamp(e.TsNs), Kind: "k8s", Type: machine.Clean(e.Type, 64), Reason: machine.Clean(e.Reason, 256), Message: machine.Clean(e.Message, 1024),
+	r.journal.event(r.outputFor(e.Namespace, false), kubeLine{Time: stamp(e.TsNs), Kind: "k8s", Type: machine.Clean(e.Type, 64), Reason: machine.Clean(e.Reason, 256), Message: machine.Clean(e.Message, 1024),
 		Object: kubeObject{machine.Clean(e.Kind, 64), machine.Clean(e.Namespace, 256), machine.Clean(e.Name, 256), machine.Clean(e.UID, 64)},
 		Count:  e.Count, First: stamp(e.FirstNs), Source: machine.Clean(e.Source, 256), Node: machine.Clean(e.Node, 256)})
 }

@@ -71,12 +71,12 @@ type agent struct {
 	source  *kube.Source // nil without Kubernetes
 	began   time.Time
 	started atomic.Pointer[recorder.Started]
-	stats   atomic.Pointer[told]
+	stats   atomic.Pointer[lastStats]
 	errors  atomic.Uint64
 }
 
-// told is the last statistics of a recording, with their time.
-type told struct {
+// lastStats is the last statistics of a recording, with their time.
+type lastStats struct {
 	recorder.Stats
 	at time.Time
 }
@@ -177,7 +177,7 @@ func (a *agent) record(ctx context.Context) (recorder.Stats, error) {
 		a.o.Log.Error("recording continues after an error", "error", err)
 	}
 	o.OnStats = func(s recorder.Stats) {
-		a.stats.Store(&told{s, time.Now()})
+		a.stats.Store(&lastStats{s, time.Now()})
 		if onStats != nil {
 			onStats(s)
 		}

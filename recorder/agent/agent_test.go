@@ -33,7 +33,7 @@ func standing(t *testing.T, dropped uint64) *agent {
 	s.Drops = []ring.Drop{{Reason: "ring buffer full", Packets: 4}, {Reason: "output", Packets: 1}}
 	s.CPUs = []recorder.CPU{{Seen: 60, Delivered: 56, BufferFull: 4}, {Seen: 40, Delivered: 30, Filtered: 10}}
 	s.Parts = []recorder.Part{{Name: "a/shop/web", Delivered: 50, Lost: 1}, {Name: "a/shop/web", Delivered: 20}, {Name: "a/-/root", Delivered: 15, Lost: 4}}
-	a.stats.Store(&told{s, time.Now()})
+	a.stats.Store(&lastStats{s, time.Now()})
 	return a
 }
 

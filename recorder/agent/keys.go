@@ -58,12 +58,12 @@ func (a *agent) logKeys(k *recorder.KeyStats) {
 	a.o.Log.Info("keys", "written", k.Written, "lost", k.Lost+k.Unread+k.Odd+k.SinkErrors+k.Unplaced, "verified", states[keys.Verified], "unverified", states[keys.Unverified],
 		"plaintext", states[keys.Plaintext], "none", states[keys.None])
 	const most = 32
-	told := 0
+	logged := 0
 	for _, p := range k.Processes {
 		if p.State != keys.None || p.Reason == keys.NoTLS || p.Reason == keys.NoHandshake {
 			continue
 		}
-		if told++; told > most {
+		if logged++; logged > most {
 			break
 		}
 		a.o.Log.Warn("a process has no keys", "pid", p.PID, "executable", p.Executable, "reason", string(p.Reason), "detail", p.Detail)

@@ -249,7 +249,7 @@ func TestPacketsCarryTheirPod(t *testing.T) {
 	api.add(late)
 	// The API reports the pod while nothing is sent.
 	for end := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
-		if ownersTell(t, dir, `"pod":"late"`) {
+		if ownersContain(t, dir, `"pod":"late"`) {
 			break
 		}
 		if time.Now().After(end) {
@@ -282,8 +282,8 @@ func TestPacketsCarryTheirPod(t *testing.T) {
 	}
 }
 
-// ownersTell reports whether an owners file contains a text.
-func ownersTell(t *testing.T, dir, text string) bool {
+// ownersContain reports whether an owners file contains a text.
+func ownersContain(t *testing.T, dir, text string) bool {
 	t.Helper()
 	list, err := filepath.Glob(filepath.Join(dir, "*.owners.jsonl"))
 	if err != nil {

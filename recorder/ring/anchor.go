@@ -100,7 +100,7 @@ func (v *verifier) anchor(n int64, a *Anchor, outside bool) {
 		v.rep.problem(n, sealsName, "%v", err)
 		return
 	}
-	if key, _ := publicKey(a.PublicKey); len(v.opt.Witnesses) > 0 && !holds(v.opt.Witnesses, key) {
+	if key, _ := publicKey(a.PublicKey); len(v.opt.Witnesses) > 0 && !containsKey(v.opt.Witnesses, key) {
 		text := fmt.Sprintf("the anchor of record %d is by %.80q, which is not one of the given witnesses", a.Of, a.Witness)
 		if outside {
 			v.rep.problem(n, sealsName, "%s", text)

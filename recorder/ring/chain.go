@@ -57,9 +57,9 @@ func newHistory() *history {
 		lastIDs: map[string]uint64{}, counted: map[string]Counters{}}
 }
 
-func (h *history) take(r *Record) {
+func (h *history) apply(r *Record) {
 	h.records++
-	h.underway.Take(r)
+	h.underway.Apply(r)
 	switch {
 	case r.Start != nil:
 		h.crashed = true
@@ -89,7 +89,7 @@ func (h *history) take(r *Record) {
 		if h.sides[id] == nil {
 			h.sides[id] = &sideSeals{}
 		}
-		h.sides[id].take(r)
+		h.sides[id].apply(r)
 	case r.Deletion != nil:
 		h.deleted[r.Deletion.Series] = append(h.deleted[r.Deletion.Series], r.Deletion.Sequences...)
 		for id := range h.live {
@@ -157,7 +157,7 @@ func (c *chain) open(node string, h *history) error {
 			c.ring = r.Ring
 		}
 		last = r
-		h.take(r)
+		h.apply(r)
 		return nil
 	})
 	if err != nil {
@@ -188,7 +188,7 @@ func (c *chain) open(node string, h *history) error {
 
 // readSeals calls take for each whole line with its offset, and returns the offset of the
 // end of the last whole line. An error of take ends the reading.
-func readSeals(src io.Reader, take func(r *Record, at int64, err error) error) (int64, error) {
+func readSeals(src io.Reader, each func(r *Record, at int64, err error) error) (int64, error) {
 	in := bufio.NewReaderSize(src, 64<<10)
 	var at int64
 	for {
@@ -206,7 +206,7 @@ func readSeals(src io.Reader, take func(r *Record, at int64, err error) error) (
 		if err != nil {
 			r, err = nil, &CorruptError{sealsName, at, err}
 		}
-		if err := take(r, at, err); err != nil {
+		if err := each(r, at, err); err != nil {
 			return at, err
 		}
 		at += size

@@ -98,7 +98,7 @@ func TestAgeOfEarlierSegments(t *testing.T) {
 		{time.Hour, maxAgo, 0},
 		{-200 * 365 * 24 * time.Hour, maxAgo, maxAgo},
 	} {
-		got := time.Since(cameBefore(Time(time.Now().Add(c.last).UnixNano()), c.atMost))
+		got := time.Since(arrival(Time(time.Now().Add(c.last).UnixNano()), c.atMost))
 		if got < c.want || got > c.want+time.Minute {
 			t.Errorf("%s: %s ago, want %s", c.last, got, c.want)
 		}

@@ -79,7 +79,7 @@ func (c *copier) merge(series []*copySeries) error {
 		if err := c.packet(first.p, &first.b.Interfaces[first.p.Interface], first.out); err != nil {
 			return fmt.Errorf("copying segment %s: %w", first.seg.ID, err)
 		}
-		first.took = true
+		first.copied = true
 		if err := first.advance(); err != nil {
 			return err
 		}
@@ -88,17 +88,17 @@ func (c *copier) merge(series []*copySeries) error {
 
 // copySeries reads the segments of one series one after the other.
 type copySeries struct {
-	c    *copier
-	name string
-	list []Segment // not read yet
-	seg  Segment
-	in   io.ReadCloser
-	r    *pcapng.Reader
-	b    pcapng.Batch
-	next int
-	p    *pcapng.Packet // the next packet in the time range; nil at the end
-	out  []int32        // number in the output, by that in the segment; -1 not yet
-	took bool           // a packet of the segment was copied
+	c      *copier
+	name   string
+	list   []Segment // not read yet
+	seg    Segment
+	in     io.ReadCloser
+	r      *pcapng.Reader
+	b      pcapng.Batch
+	next   int
+	p      *pcapng.Packet // the next packet in the time range; nil at the end
+	out    []int32        // number in the output, by that in the segment; -1 not yet
+	copied bool           // a packet of the segment was copied
 }
 
 // advance finds the next packet.
@@ -169,11 +169,11 @@ func (x *copySeries) close() error {
 	if x.r != nil {
 		x.c.Damage += x.r.DamageTotal().Places
 	}
-	if x.took {
+	if x.copied {
 		x.c.Segments++
 	}
 	in := x.in
-	x.r, x.in, x.out, x.took = nil, nil, nil, false
+	x.r, x.in, x.out, x.copied = nil, nil, nil, false
 	if in == nil {
 		return nil
 	}
@@ -185,7 +185,7 @@ func (s Segment) Reader() (io.ReadCloser, error) {
 	f, err := os.Open(s.Path)
 	if s.Open && errors.Is(err, fs.ErrNotExist) {
 		s.Open = false
-		f, err = os.Open(s.ID.beside(s.Path)) // it was renamed meanwhile
+		f, err = os.Open(s.ID.visiblePath(s.Path)) // it was renamed meanwhile
 	}
 	if err != nil {
 		return nil, err

@@ -131,7 +131,7 @@ func (s *Series) recycle(c *chunk) {
 // open creates the hidden file of a segment.
 func (s *Series) open(seg *segment) error {
 	w := s.w
-	move, err := w.atHome()
+	move, err := w.checkFolder()
 	if err == nil {
 		err = w.roomOnDisk()
 	}
@@ -315,7 +315,7 @@ func (s *Series) end(seg *segment) {
 	}
 	s.mu.Lock()
 	if s.seg == nil && s.next == seg.id.Sequence+1 {
-		s.giveBack() // so that a long failure does not use up numbers
+		s.freeNumber() // so that a long failure does not use up numbers
 	} else {
 		s.lost.skip(seg.id.Sequence)
 	}

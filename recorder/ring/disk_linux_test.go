@@ -35,7 +35,7 @@ type ledger struct {
 	id             uint64
 }
 
-func (l *ledger) give(t *testing.T, s *Series, iface InterfaceID, size int) {
+func (l *ledger) append(t *testing.T, s *Series, iface InterfaceID, size int) {
 	t.Helper()
 	l.given++
 	l.id++
@@ -106,7 +106,7 @@ func fillDisk(t *testing.T, chance *rand.Rand, size int) {
 	iface := declare(t, s, "a")
 	var l ledger
 	for refused := uint64(0); refused < 200; refused = l.refused {
-		l.give(t, s, iface, 28+chance.IntN(2000))
+		l.append(t, s, iface, 28+chance.IntN(2000))
 		if chance.IntN(50) == 0 {
 			time.Sleep(time.Millisecond)
 		}
@@ -122,7 +122,7 @@ func fillDisk(t *testing.T, chance *rand.Rand, size int) {
 	end := time.Now().Add(30 * time.Second)
 	for taken := 0; taken < 300; taken++ {
 		before := l.refused
-		l.give(t, s, iface, 200)
+		l.append(t, s, iface, 200)
 		if time.Sleep(10 * time.Microsecond); l.refused != before {
 			taken = -1
 		}
@@ -172,7 +172,7 @@ func TestReadOnlyDiskIsAccountedFor(t *testing.T) {
 	iface := declare(t, s, "a")
 	var l ledger
 	for range 100 {
-		l.give(t, s, iface, 1000)
+		l.append(t, s, iface, 1000)
 	}
 	must(t, w.Seal(context.Background()))
 	// A mount that is read-only for this path only: open files can still be written, but new
@@ -181,7 +181,7 @@ func TestReadOnlyDiskIsAccountedFor(t *testing.T) {
 	t.Cleanup(func() { syscall.Unmount(dir, syscall.MNT_DETACH) })
 	must(t, syscall.Mount("", dir, "", syscall.MS_BIND|syscall.MS_REMOUNT|syscall.MS_RDONLY, ""))
 	for range 100 {
-		l.give(t, s, iface, 1000)
+		l.append(t, s, iface, 1000)
 		time.Sleep(time.Millisecond)
 	}
 	if l.refused == 0 || !w.Status().Series[0].Down && w.Status().Series[0].LastFail == nil {
@@ -190,7 +190,7 @@ func TestReadOnlyDiskIsAccountedFor(t *testing.T) {
 	must(t, syscall.Unmount(dir, syscall.MNT_DETACH))
 	time.Sleep(30 * time.Millisecond)
 	for range 100 {
-		l.give(t, s, iface, 1000)
+		l.append(t, s, iface, 1000)
 	}
 	finish(t, w)
 	l.balance(t, dir)

@@ -52,12 +52,12 @@ func Hold(parent string) (dir string, release func() error, err error) {
 	if err != nil {
 		return "", nil, errors.Join(err, os.RemoveAll(dir))
 	}
-	return dir, func() error { return letGo(dir, held) }, nil
+	return dir, func() error { return releaseHold(dir, held) }, nil
 }
 
-// letGo removes a held folder before it releases the lock. If folders are not swept, the file
+// releaseHold removes a held folder before it releases the lock. If folders are not swept, the file
 // is closed first, because Windows cannot remove an open file.
-func letGo(dir string, held *os.File) error {
+func releaseHold(dir string, held *os.File) error {
 	if !canWrite {
 		return errors.Join(held.Close(), os.RemoveAll(dir))
 	}
@@ -69,7 +69,7 @@ func (p *Pinned) Release() error {
 	if p.hold == nil {
 		return nil
 	}
-	err := letGo(p.dir, p.hold)
+	err := releaseHold(p.dir, p.hold)
 	p.hold = nil
 	return err
 }

@@ -36,7 +36,7 @@ func TestHoldOfAKilledSnapshot(t *testing.T) {
 	s := sockets(t, w)
 	must(t, s.Append(&Packet{Interface: declare(t, s, "n/-/x"), Time: time.Now().UnixNano(), Data: []byte("x"), OrigLen: 1}))
 	// A lease stops retention until the snapshot holds the segment.
-	release, err := takeLease(dir, math.MinInt64, math.MaxInt64)
+	release, err := acquireLease(dir, math.MinInt64, math.MaxInt64)
 	must(t, err)
 	must(t, w.Seal(context.Background()))
 	c := exec.Command("/proc/self/exe")
@@ -77,8 +77,8 @@ func TestHoldOfAKilledSnapshot(t *testing.T) {
 	finish(t, w)
 }
 
-// TestSweepTakesNothingElse checks that other folders are not swept.
-func TestSweepTakesNothingElse(t *testing.T) {
+// TestSweepRemovesNothingElse checks that other folders are not swept.
+func TestSweepRemovesNothingElse(t *testing.T) {
 	top := t.TempDir()
 	path := func(name string) string { return filepath.Join(top, name) }
 	must(t, os.Mkdir(path(HoldPrefix+"new"), 0o755)) // being created

@@ -6,11 +6,11 @@ import (
 	"path/filepath"
 )
 
-// atHome makes sure that the ring's folder is still the one that was opened. If a disk is
+// checkFolder makes sure that the ring's folder is still the one that was opened. If a disk is
 // unmounted, the path is often the empty folder that it was mounted on, and writing there
 // would fill another disk. A folder that contains our records is accepted as the ring after
 // a remount. It returns how often that happened.
-func (w *Writer) atHome() (moves int, err error) {
+func (w *Writer) checkFolder() (moves int, err error) {
 	w.home.Lock()
 	defer w.home.Unlock()
 	info, err := os.Stat(w.opt.Dir)

@@ -24,7 +24,7 @@ func TestLeftOutAfterTheLastSegment(t *testing.T) {
 			dir := t.TempDir()
 			w := create(t, Options{Dir: dir})
 			next := 0
-			s, err := w.Series(SeriesOptions{Name: "sockets", LinkType: 276, Account: func(Taken) Account { next++; return Account{Counters: &c.at[next-1]} }})
+			s, err := w.Series(SeriesOptions{Name: "sockets", LinkType: 276, Account: func(Totals) Account { next++; return Account{Counters: &c.at[next-1]} }})
 			must(t, err)
 			if c.segment {
 				must(t, s.Append(&Packet{Interface: declare(t, s, "n/-/x"), Time: time.Now().UnixNano(), Data: []byte("x"), OrigLen: 1}))

@@ -68,8 +68,8 @@ func (l *loss) merge(o *loss) {
 }
 
 const (
-	sayAgain = time.Minute // interval for the same error
-	maxSaid  = 64          // errors that are remembered
+	repeatAfter = time.Minute // interval for the same error
+	maxReported = 64          // errors that are remembered
 )
 
 // report reports an error, but repeats it only after a while: errors that differ only in
@@ -83,13 +83,13 @@ func (w *Writer) report(err error) {
 		}
 		return r
 	}, err.Error())
-	if at, ok := w.said[text]; ok && time.Since(at) <= sayAgain {
+	if at, ok := w.reported[text]; ok && time.Since(at) <= repeatAfter {
 		return
 	}
-	if len(w.said) >= maxSaid {
-		clear(w.said)
+	if len(w.reported) >= maxReported {
+		clear(w.reported)
 	}
-	w.said[text] = time.Now()
+	w.reported[text] = time.Now()
 	w.opt.OnError(err)
 }
 

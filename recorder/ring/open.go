@@ -116,7 +116,7 @@ func (r *Ring) readSeals(h *history) error {
 		}
 		r.Head = rec
 		r.Records++
-		h.take(rec)
+		h.apply(rec)
 		r.Holes = addHoles(r.Holes, rec)
 		return nil
 	})

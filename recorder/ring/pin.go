@@ -71,7 +71,7 @@ func Pin(ctx context.Context, dir string, from, to int64, dest string, opt PinOp
 func pin(ctx context.Context, dir string, from, to Time, dest string, opt PinOptions) (*Pinned, error) {
 	// The lease must exist before the ring is read: retention then keeps every segment that
 	// still exists.
-	release, err := takeLease(dir, from, to)
+	release, err := acquireLease(dir, from, to)
 	if err != nil {
 		return nil, err
 	}
@@ -92,12 +92,12 @@ func pin(ctx context.Context, dir string, from, to Time, dest string, opt PinOpt
 		case s.Missing:
 			p.Missing = append(p.Missing, s.ID.Segment())
 		default:
-			if err := p.take(s, dir, dest, opt); err != nil {
+			if err := p.add(s, dir, dest, opt); err != nil {
 				return nil, err
 			}
 		}
 	}
-	if err := takeSeals(r, dest); err != nil {
+	if err := copySeals(r, dest); err != nil {
 		return nil, err
 	}
 	text, err := json.MarshalIndent(p, "", "  ")
@@ -110,8 +110,8 @@ func pin(ctx context.Context, dir string, from, to Time, dest string, opt PinOpt
 	return p, syncFolder(filepath.Dir(filepath.Clean(dest)))
 }
 
-// take links or copies a segment and copies its side files.
-func (p *Pinned) take(s Segment, dir, dest string, opt PinOptions) error {
+// add links or copies a segment and copies its side files.
+func (p *Pinned) add(s Segment, dir, dest string, opt PinOptions) error {
 	linked, err := linkOrCopy(s.Path, filepath.Join(dest, s.ID.Segment()))
 	if errors.Is(err, fs.ErrNotExist) {
 		p.Missing = append(p.Missing, s.ID.Segment())
@@ -140,9 +140,9 @@ func (p *Pinned) take(s Segment, dir, dest string, opt PinOptions) error {
 	return nil
 }
 
-// takeSeals copies the records that were read before the files were copied: a later record
+// copySeals copies the records that were read before the files were copied: a later record
 // may state more of the side files than was copied.
-func takeSeals(r *Ring, dest string) error {
+func copySeals(r *Ring, dest string) error {
 	in, err := os.Open(filepath.Join(r.Dir, sealsName))
 	if err != nil {
 		return err
@@ -187,7 +187,7 @@ func AskSeal(ctx context.Context, dir string) error {
 	if err != nil || !alive {
 		return err
 	}
-	path := filepath.Join(dir, askName)
+	path := filepath.Join(dir, requestName)
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE, 0o666)
 	if err != nil {
 		return fmt.Errorf("requesting a seal: %w", err)
@@ -241,7 +241,7 @@ func (l leaseList) covers(first, last Time) bool {
 	return false
 }
 
-func takeLease(dir string, from, to Time) (release func(), err error) {
+func acquireLease(dir string, from, to Time) (release func(), err error) {
 	if !canWrite {
 		return func() {}, nil // rings are not written here
 	}

@@ -134,7 +134,7 @@ func TestALeaseKeepsRetentionAway(t *testing.T) {
 	s := sockets(t, w)
 	fill(t, w, s, declare(t, s, "a"), 0, 3)
 	finish(t, w)
-	release, err := takeLease(dir, epoch+1e9, epoch+1e9)
+	release, err := acquireLease(dir, epoch+1e9, epoch+1e9)
 	must(t, err)
 	must(t, os.WriteFile(filepath.Join(dir, leasesName, "stale"), []byte(`{"from":null,"to":"2200-01-01T00:00:00Z"}`), 0o644))
 	w = create(t, Options{Dir: dir, MaxAge: time.Hour})

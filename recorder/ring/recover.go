@@ -172,7 +172,7 @@ func (w *Writer) findLive(old *history, visible map[ID]bool) {
 	}
 	slices.SortFunc(records, func(a, b *Record) int { return int(min(max(int64(a.N)-int64(b.N), -1), 1)) })
 	for _, r := range records {
-		w.live = append(w.live, liveSegment{r.Segment.ID(), r.Segment.First, r.Segment.Last, cameBefore(r.Segment.Last, maxAgo)})
+		w.live = append(w.live, liveSegment{r.Segment.ID(), r.Segment.First, r.Segment.Last, arrival(r.Segment.Last, maxAgo)})
 	}
 }
 
@@ -294,7 +294,7 @@ func (w *Writer) sealRecovered(u unsealed) error {
 			return err
 		}
 	}
-	w.live = append(w.live, liveSegment{u.id, s.First, s.Last, cameBefore(s.Last, maxAgo)})
+	w.live = append(w.live, liveSegment{u.id, s.First, s.Last, arrival(s.Last, maxAgo)})
 	w.open = append(w.open, u.id)
 	w.found = append(w.found, *r)
 	w.opt.OnSeal(*r)

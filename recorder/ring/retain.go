@@ -29,7 +29,7 @@ func (w *Writer) runJanitor() {
 			return
 		case <-t.C:
 		}
-		w.answerAsk()
+		w.answerRequest()
 		if time.Since(swept) > sweepEvery {
 			w.sweepHolds()
 			swept = time.Now()
@@ -51,9 +51,9 @@ func (w *Writer) runJanitor() {
 	}
 }
 
-// answerAsk seals the segments if a request file exists, see AskSeal.
-func (w *Writer) answerAsk() {
-	path := filepath.Join(w.opt.Dir, askName)
+// answerRequest seals the segments if a request file exists, see AskSeal.
+func (w *Writer) answerRequest() {
+	path := filepath.Join(w.opt.Dir, requestName)
 	if _, err := os.Lstat(path); err != nil {
 		return
 	}
@@ -162,10 +162,10 @@ func (w *Writer) retain() error {
 // maxAgo is the maximum age of a segment of an earlier recorder.
 const maxAgo = 100 * 365 * 24 * time.Hour
 
-// cameBefore estimates when a packet with the time t arrived, on a clock that is never set: at
+// arrival estimates when a packet with the time t arrived, on a clock that is never set: at
 // most atMost ago, and not later than now. So a clock that is set cannot make a segment old at
 // once, or keep it beyond its age.
-func cameBefore(t Time, atMost time.Duration) time.Time {
+func arrival(t Time, atMost time.Duration) time.Time {
 	at := time.Now()
 	ago := at.Sub(time.Unix(0, int64(t))) // does not overflow
 	return at.Add(-max(min(ago, atMost), 0))

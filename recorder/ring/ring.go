@@ -30,12 +30,12 @@ const (
 const KeysKind = "keys"
 
 const (
-	extension  = ".pcapng"
-	sealsName  = "seals.jsonl"
-	lockName   = ".lock"
-	askName    = ".seal-now"
-	leasesName = ".leases"
-	pinName    = "pin.json"
+	extension   = ".pcapng"
+	sealsName   = "seals.jsonl"
+	lockName    = ".lock"
+	requestName = ".seal-now"
+	leasesName  = ".leases"
+	pinName     = "pin.json"
 )
 
 // Errors that a caller may want to distinguish.
@@ -177,5 +177,5 @@ func (e *CorruptError) Error() string {
 // Unwrap returns the error at that place.
 func (e *CorruptError) Unwrap() error { return e.Err }
 
-// beside returns the path of the visible segment in the folder of another file.
-func (id ID) beside(path string) string { return filepath.Join(filepath.Dir(path), id.Segment()) }
+// visiblePath returns the path of the visible segment in the folder of another file.
+func (id ID) visiblePath(path string) string { return filepath.Join(filepath.Dir(path), id.Segment()) }

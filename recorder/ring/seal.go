@@ -101,7 +101,7 @@ func (w *Writer) sealUntilDone(seg *segment) {
 // seal turns a hidden file into a sealed visible one, or continues after a failure.
 func (w *Writer) seal(seg *segment) error {
 	hidden := filepath.Join(w.opt.Dir, seg.id.hidden())
-	move, err := w.atHome()
+	move, err := w.checkFolder()
 	if err != nil {
 		return err
 	}
@@ -159,7 +159,7 @@ func (w *Writer) seal(seg *segment) error {
 		w.report(fmt.Errorf("closing segment %s: %w", seg.id, err)) // it is synced
 	}
 	w.mu.Lock()
-	w.live = append(w.live, liveSegment{seg.id, seg.tally.first, seg.tally.last, cameBefore(seg.tally.last, time.Since(seg.begun))})
+	w.live = append(w.live, liveSegment{seg.id, seg.tally.first, seg.tally.last, arrival(seg.tally.last, time.Since(seg.begun))})
 	if len(seg.series.opt.Sides) > 0 {
 		w.open = append(w.open, seg.id)
 	}

@@ -13,15 +13,15 @@ import (
 type SeriesOptions struct {
 	Name     string // sockets, interfaces, plaintext, …
 	LinkType uint16
-	SnapLen  uint32              // longer packets are cut; 0 and more than 261,000 mean 261,000
-	Header   func(*Header)       // fills in the section header of each segment; may be nil
-	Account  func(Taken) Account // counters when a segment ends; may be nil
-	Sides    []string            // kinds of side files that its segments may have, see FinishSides
-	Private  bool                // only the ring's owner can read its segments, not the group
+	SnapLen  uint32               // longer packets are cut; 0 and more than 261,000 mean 261,000
+	Header   func(*Header)        // fills in the section header of each segment; may be nil
+	Account  func(Totals) Account // counters when a segment ends; may be nil
+	Sides    []string             // kinds of side files that its segments may have, see FinishSides
+	Private  bool                 // only the ring's owner can read its segments, not the group
 }
 
-// Taken counts what became of the packets passed to Append, up to the end of a segment.
-type Taken struct {
+// Totals counts what became of the packets passed to Append, up to the end of a segment.
+type Totals struct {
 	Kept    uint64 // in a segment, or waiting to be written to this one
 	Dropped uint64 // by the ring
 }
@@ -63,9 +63,9 @@ type Series struct {
 	closed   bool
 	final    uint64   // side files of segments up to this one are final
 	lost     loss     // not yet stated in a segment
-	told     Counters // at the end of the last segment
-	toldAt   Time
-	untold   []Hole   // what was counted after the last segment, once the series is closed
+	stated   Counters // at the end of the last segment
+	statedAt Time
+	unstated []Hole   // what was counted after the last segment, once the series is closed
 	disk     *segment // its file is open, for syncs
 
 	packets, bytes, dropped uint64
@@ -102,7 +102,7 @@ type op struct {
 
 func newSeries(w *Writer, opt SeriesOptions, next uint64) *Series {
 	n := max(w.opt.QueueBytes/chunkSize, 2)
-	s := &Series{w: w, opt: opt, next: next, toldAt: now(), free: make(chan *chunk, n),
+	s := &Series{w: w, opt: opt, next: next, statedAt: now(), free: make(chan *chunk, n),
 		// Each end has a chunk of its segment before it, so a send never waits.
 		ops: make(chan op, 2*(n+extraChunks)+2)}
 	s.over.Store(s.ended())
@@ -244,7 +244,7 @@ func (s *Series) room(size int, must bool) []byte {
 		s.send()
 	}
 	if s.cur == nil {
-		if s.cur = s.take(must); s.cur == nil {
+		if s.cur = s.emptyChunk(must); s.cur == nil {
 			return nil
 		}
 		s.cur.seg = s.seg
@@ -255,8 +255,8 @@ func (s *Series) room(size int, must bool) []byte {
 	return s.cur.buf[at : at+size]
 }
 
-// take returns an empty chunk without waiting.
-func (s *Series) take(must bool) *chunk {
+// emptyChunk returns an empty chunk without waiting.
+func (s *Series) emptyChunk(must bool) *chunk {
 	if n := len(s.spare); n > 0 {
 		c := s.spare[n-1]
 		s.spare = s.spare[:n-1]
@@ -320,8 +320,8 @@ func (s *Series) close() {
 		return
 	}
 	if s.seg == nil && s.opt.Account != nil {
-		a := s.opt.Account(Taken{s.packets, s.dropped})
-		s.untold = s.since(&a)
+		a := s.opt.Account(Totals{s.packets, s.dropped})
+		s.unstated = s.since(&a)
 	}
 	s.rotate()
 	close(s.ops)
@@ -368,11 +368,11 @@ func (s *Series) Refusing() bool {
 	return s.refusing
 }
 
-// Taken counts what became of all packets passed to Append so far.
-func (s *Series) Taken() Taken {
+// Totals counts what became of all packets passed to Append so far.
+func (s *Series) Totals() Totals {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return Taken{s.packets, s.dropped}
+	return Totals{s.packets, s.dropped}
 }
 
 // Settled is how many of the packets that Append took are not in this process's memory only:

@@ -49,9 +49,9 @@ func (s *Series) rotate() {
 		return
 	}
 	if s.opt.Account != nil {
-		a := s.opt.Account(Taken{s.packets, s.dropped})
+		a := s.opt.Account(Totals{s.packets, s.dropped})
 		seg.account = &a
-		s.tell(&a)
+		s.rememberCounters(&a)
 		s.statistics(a.Interfaces)
 	}
 	if h, ok := s.lost.hole(s.opt.Name); ok {
@@ -62,22 +62,22 @@ func (s *Series) rotate() {
 	s.finishSegment()
 }
 
-// tell saves the counters that a segment states.
-func (s *Series) tell(a *Account) {
+// rememberCounters saves the counters that a segment states.
+func (s *Series) rememberCounters(a *Account) {
 	if a.Counters != nil {
-		s.told, s.toldAt = *a.Counters, now()
+		s.stated, s.statedAt = *a.Counters, now()
 	}
 }
 
 // since returns what was excluded after the last segment, which no segment states.
 func (s *Series) since(a *Account) (list []Hole) {
 	c := a.Counters
-	if c == nil || c.Policy > c.Filtered || c.Policy < s.told.Policy || c.Filtered-c.Policy < s.told.Filtered-s.told.Policy {
+	if c == nil || c.Policy > c.Filtered || c.Policy < s.stated.Policy || c.Filtered-c.Policy < s.stated.Filtered-s.stated.Policy {
 		return nil
 	}
-	for _, h := range []Hole{{Reason: "policy", Packets: int64(c.Policy - s.told.Policy)}, {Reason: "filter", Packets: int64(c.Filtered - c.Policy - (s.told.Filtered - s.told.Policy))}} {
+	for _, h := range []Hole{{Reason: "policy", Packets: int64(c.Policy - s.stated.Policy)}, {Reason: "filter", Packets: int64(c.Filtered - c.Policy - (s.stated.Filtered - s.stated.Policy))}} {
 		if h.Packets > 0 {
-			h.Series, h.From, h.To = s.opt.Name, s.toldAt, now()
+			h.Series, h.From, h.To = s.opt.Name, s.statedAt, now()
 			h.Detail = "after the last segment"
 			list = append(list, h)
 		}
@@ -93,7 +93,7 @@ func (s *Series) finishSegment() {
 	if !seg.sent {
 		// Nothing was written: the number is free again unless a later one is in use.
 		if s.next == seg.id.Sequence+1 {
-			s.giveBack()
+			s.freeNumber()
 		} else {
 			s.lost.skip(seg.id.Sequence)
 		}
@@ -122,7 +122,7 @@ func (s *Series) statistics(list []InterfaceAccount) {
 	}
 }
 
-func (s *Series) takeLost() (Hole, bool) {
+func (s *Series) popLost() (Hole, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	h, ok := s.lost.hole(s.opt.Name)

@@ -23,7 +23,7 @@ type sideSeals struct {
 	open  bool    // lines are being added to the files of final
 }
 
-func (s *sideSeals) take(r *Record) {
+func (s *sideSeals) apply(r *Record) {
 	s.open = r.Sides.Reopened
 	if !s.open {
 		s.final = r
@@ -70,8 +70,8 @@ func (s *Series) FinishSides(upTo uint64) {
 	}
 }
 
-// giveBack frees the last number that was used, and its state.
-func (s *Series) giveBack() {
+// freeNumber frees the last number that was used, and its state.
+func (s *Series) freeNumber() {
 	s.next--
 	s.final = min(s.final, s.next-1)
 	s.over.Store(s.ended())
@@ -149,7 +149,7 @@ func (w *Writer) trySides() {
 // sealSidesOf makes a segment's side files durable and writes their record.
 func (w *Writer) sealSidesOf(id ID, kinds []string, recovered bool) error {
 	// In another folder there would be no files to list.
-	if _, err := w.atHome(); err != nil {
+	if _, err := w.checkFolder(); err != nil {
 		return err
 	}
 	r := &SideFiles{Series: id.Series, Node: id.Node, Sequence: id.Sequence, Recovered: recovered}

@@ -232,7 +232,7 @@ func TestSideFilesOfANumberUsedAgain(t *testing.T) {
 	s.mu.Unlock()
 	s.FinishSides(2)
 	s.mu.Lock()
-	s.giveBack()
+	s.freeNumber()
 	s.mu.Unlock()
 	must(t, s.Append(packet(a, 2)))
 	id := s.Current()

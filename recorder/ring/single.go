@@ -118,7 +118,7 @@ func noRoom(err error) bool {
 // nothing else is written any more.
 func (s *Series) closeSingle() error {
 	s.mu.Lock()
-	seg, kept := s.seg, Taken{s.packets, s.dropped}
+	seg, kept := s.seg, Totals{s.packets, s.dropped}
 	s.mu.Unlock()
 	if s.w.discard {
 		return seg.remove()

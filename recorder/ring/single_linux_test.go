@@ -45,7 +45,7 @@ func fileAccounts(t *testing.T, path string) (list []pcapng.Statistics, c Counte
 func oneFile(t *testing.T, opt Options) (*Writer, *Series) {
 	t.Helper()
 	w := create(t, opt)
-	s, err := w.Series(SeriesOptions{Name: "sockets", LinkType: 276, Account: func(k Taken) Account {
+	s, err := w.Series(SeriesOptions{Name: "sockets", LinkType: 276, Account: func(k Totals) Account {
 		return Account{Counters: &Counters{Kernel: k.Kept + k.Dropped, Seen: k.Kept + k.Dropped, Delivered: k.Kept, Dropped: k.Dropped}, Interfaces: []InterfaceAccount{{At: 1}}}
 	}})
 	must(t, err)
@@ -61,19 +61,19 @@ func TestFileOnAFullDisk(t *testing.T) {
 		iface := declare(t, s, "a")
 		var l ledger
 		for i := 0; s.Failed() == nil; i++ {
-			l.give(t, s, iface, 28+i%1500)
+			l.append(t, s, iface, 28+i%1500)
 			if i > 100_000 {
 				t.Fatal("the disk is never full")
 			}
 		}
 		for range 10 {
-			l.give(t, s, iface, 100)
+			l.append(t, s, iface, 100)
 		}
 		if err := s.Failed(); !errors.Is(err, syscall.ENOSPC) || !strings.Contains(err.Error(), path) {
 			t.Errorf("error %v", err)
 		}
 		finish(t, w)
-		taken := s.Taken()
+		taken := s.Totals()
 		list, c := fileAccounts(t, path)
 		var packets uint64
 		readAll(t, path, func(pcapng.Interface, *pcapng.Packet) { packets++ })
@@ -151,13 +151,13 @@ func TestStreamWhoseReaderLeaves(t *testing.T) {
 	iface := declare(t, s, "a")
 	var l ledger
 	for i := 0; s.Failed() == nil; i++ {
-		l.give(t, s, iface, 1000)
+		l.append(t, s, iface, 1000)
 		if i > 10_000 {
 			t.Fatal("the stream never failed")
 		}
 	}
 	finish(t, w)
-	if k := s.Taken(); !errors.Is(s.Failed(), syscall.EPIPE) || k.Kept+k.Dropped != l.given || k.Kept > 100 || k.Kept == 0 {
+	if k := s.Totals(); !errors.Is(s.Failed(), syscall.EPIPE) || k.Kept+k.Dropped != l.given || k.Kept > 100 || k.Kept == 0 {
 		t.Errorf("%v, %+v of %d", s.Failed(), k, l.given)
 	}
 }

@@ -41,7 +41,7 @@ func TestAVanishedFolderIsWaitedFor(t *testing.T) {
 			s := sockets(t, w)
 			a := declare(t, s, "a")
 			n := 0
-			give := func(count int) (refused int) {
+			appendPackets := func(count int) (refused int) {
 				for range count {
 					n++
 					if err := s.Append(packet(a, n)); err != nil {
@@ -50,14 +50,14 @@ func TestAVanishedFolderIsWaitedFor(t *testing.T) {
 				}
 				return refused
 			}
-			give(100)
+			appendPackets(100)
 			must(t, w.Seal(context.Background()))
 			c.away(t, dir)
-			eventually(t, "a dropped packet", func() bool { time.Sleep(time.Millisecond); return give(1) > 0 })
-			give(100)
+			eventually(t, "a dropped packet", func() bool { time.Sleep(time.Millisecond); return appendPackets(1) > 0 })
+			appendPackets(100)
 			c.fix(t, dir)
-			eventually(t, "recovery", func() bool { time.Sleep(4 * time.Millisecond); return give(3) == 0 })
-			give(100)
+			eventually(t, "recovery", func() bool { time.Sleep(4 * time.Millisecond); return appendPackets(3) == 0 })
+			appendPackets(100)
 			finish(t, w)
 			rep, err := Verify(dir, VerifyOptions{})
 			must(t, err)
@@ -77,8 +77,8 @@ func TestAVanishedFolderIsWaitedFor(t *testing.T) {
 	}
 }
 
-// TestADiskThatHangsBlocksNobody blocks runDisk in its check of the free space.
-func TestADiskThatHangsBlocksNobody(t *testing.T) {
+// TestAHangingDiskDoesNotBlock blocks runDisk in its check of the free space.
+func TestAHangingDiskDoesNotBlock(t *testing.T) {
 	w := create(t, Options{Dir: t.TempDir(), QueueBytes: 4 * chunkSize, Patience: 20 * time.Millisecond, Reserve: 1 << 60})
 	s := sockets(t, w)
 	a := declare(t, s, "a")
@@ -153,7 +153,7 @@ func TestLongPacketsAndManyInterfaces(t *testing.T) {
 	dir := t.TempDir()
 	account := Account{Counters: &Counters{Seen: 5, Delivered: 4}, Holes: []Hole{{Reason: "policy", Packets: 2}}}
 	w := create(t, Options{Dir: dir, Recorder: "test 1"})
-	s, err := w.Series(SeriesOptions{Name: "sockets", LinkType: 276, Account: func(Taken) Account { return account },
+	s, err := w.Series(SeriesOptions{Name: "sockets", LinkType: 276, Account: func(Totals) Account { return account },
 		Header: func(h *Header) { h.Kernel, h.Filter = "6.1", strings.Repeat("tcp or ", 12_000) }})
 	must(t, err)
 	var ids []InterfaceID
@@ -224,11 +224,11 @@ func TestTheSameTroubleIsReportedOnce(t *testing.T) {
 		w.report(fmt.Errorf("segment a-%d: %d bytes free", i, 1000-i))
 		w.report(fmt.Errorf("segment b-%d: %d bytes free", i, 500-i))
 	}
-	for i := range 3 * maxSaid {
+	for i := range 3 * maxReported {
 		w.report(errors.New(strings.Repeat("x", i+1)))
 	}
-	if len(said) != 2+3*maxSaid || len(w.said) > maxSaid {
-		t.Errorf("%d reported, want %d; %d remembered", len(said), 2+3*maxSaid, len(w.said))
+	if len(said) != 2+3*maxReported || len(w.reported) > maxReported {
+		t.Errorf("%d reported, want %d; %d remembered", len(said), 2+3*maxReported, len(w.reported))
 	}
 	finish(t, w)
 }

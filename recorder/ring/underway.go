@@ -13,8 +13,8 @@ type Underway struct {
 	at      Time // of the last seal with counters
 }
 
-// Take processes one record.
-func (u *Underway) Take(r *Record) {
+// Apply processes one record.
+func (u *Underway) Apply(r *Record) {
 	switch {
 	case r.Start != nil:
 		*u = Underway{started: true, seen: map[string]uint64{}}

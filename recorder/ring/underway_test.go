@@ -16,7 +16,7 @@ func TestCrashStatesWhatWasOnItsWay(t *testing.T) {
 	w := create(t, Options{Dir: dir})
 	waiting := uint64(12)
 	counted := func(kernel bool) SeriesOptions {
-		return SeriesOptions{Name: "sockets", LinkType: 276, Account: func(k Taken) Account {
+		return SeriesOptions{Name: "sockets", LinkType: 276, Account: func(k Totals) Account {
 			c := Counters{Seen: k.Kept, Delivered: k.Kept}
 			if kernel {
 				c.Kernel = 100 + waiting // of both series

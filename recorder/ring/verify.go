@@ -234,7 +234,7 @@ func (v *verifier) record(r *Record, prev string) {
 	for _, h := range addHoles(nil, r) {
 		v.gaps[h.Series] = append(v.gaps[h.Series], h.Sequences...)
 	}
-	v.hist.take(r)
+	v.hist.apply(r)
 }
 
 // setKey follows changes of the signing key.
@@ -260,12 +260,12 @@ func (v *verifier) setKey(n int64, text string) {
 	}
 	v.key, v.keyID = key, KeyID(key)
 	rep.Keys = append(rep.Keys, v.keyID)
-	if len(v.opt.Keys) > 0 && !holds(v.opt.Keys, key) {
+	if len(v.opt.Keys) > 0 && !containsKey(v.opt.Keys, key) {
 		rep.problem(n, "", "signed by key %.16s…, which is not one of the given keys", v.keyID)
 	}
 }
 
-func holds(list []ed25519.PublicKey, key ed25519.PublicKey) bool {
+func containsKey(list []ed25519.PublicKey, key ed25519.PublicKey) bool {
 	return slices.ContainsFunc(list, func(k ed25519.PublicKey) bool { return k.Equal(key) })
 }
 

@@ -26,7 +26,7 @@ func (v *verifier) sideRecord(n int64, r *Record) {
 	case !r.Sides.Reopened && s.sealed():
 		v.rep.problem(n, id.Segment(), "its side files are sealed a second time")
 	}
-	s.take(r)
+	s.apply(r)
 	for _, f := range r.Sides.Files {
 		v.sums[strings.ToLower(f.SHA256)] = id
 	}

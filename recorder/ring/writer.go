@@ -118,8 +118,8 @@ type Writer struct {
 	doomed    []string   // files whose deletion is recorded
 	owed      []Deletion // not recorded yet because the disk is full
 
-	reports sync.Mutex
-	said    map[string]time.Time // reported errors, and when
+	reports  sync.Mutex
+	reported map[string]time.Time // reported errors, and when
 
 	mu      sync.Mutex
 	series  []*Series
@@ -160,7 +160,7 @@ func (w *Writer) run() {
 // newWriter is Create without starting the goroutines.
 func newWriter(opt Options) (*Writer, error) {
 	opt.setDefaults()
-	w := &Writer{opt: opt, seals: make(chan *segment, maxUnsealed), finished: make(chan struct{}, 1), sideWait: sideWait, stop: make(chan struct{}), next: map[string]uint64{}, said: map[string]time.Time{}}
+	w := &Writer{opt: opt, seals: make(chan *segment, maxUnsealed), finished: make(chan struct{}, 1), sideWait: sideWait, stop: make(chan struct{}), next: map[string]uint64{}, reported: map[string]time.Time{}}
 	if opt.single() {
 		return newSingle(w)
 	}
@@ -170,7 +170,7 @@ func newWriter(opt Options) (*Writer, error) {
 	if err := os.MkdirAll(opt.Dir, 0o755); err != nil {
 		return nil, fmt.Errorf("opening ring: %w", err)
 	}
-	lock, err := takeLock(opt.Dir)
+	lock, err := acquireLock(opt.Dir)
 	if err != nil {
 		return nil, err
 	}
@@ -190,8 +190,8 @@ func newWriter(opt Options) (*Writer, error) {
 	return w, nil
 }
 
-// takeLock locks the ring until the file is closed or the process ends.
-func takeLock(dir string) (*os.File, error) {
+// acquireLock locks the ring until the file is closed or the process ends.
+func acquireLock(dir string) (*os.File, error) {
 	path := filepath.Join(dir, lockName)
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
 	if err != nil {
@@ -365,10 +365,10 @@ func (w *Writer) close(series []*Series) error {
 	sideErr := w.sealSides(true)
 	var stop Stop
 	for _, s := range series {
-		if h, ok := s.takeLost(); ok {
+		if h, ok := s.popLost(); ok {
 			stop.Holes = append(stop.Holes, h)
 		}
-		stop.Holes = append(stop.Holes, s.untold...)
+		stop.Holes = append(stop.Holes, s.unstated...)
 	}
 	_, err := w.chain.append(&Record{Kind: KindStop, Stop: &stop})
 	w.mu.Lock()

@@ -57,7 +57,7 @@ func (f *ringFolder) apply(rec *ring.Record, prev map[string]*ring.Counters, see
 	if f.id == "" {
 		f.id = word(rec.Ring)
 	}
-	f.underway.Take(rec)
+	f.underway.Apply(rec)
 	var holes []ring.Hole
 	var of *sealed
 	switch {

@@ -48,21 +48,21 @@ type Options struct {
 // Source is a workload.Source of this machine's containers. Its methods can be called from
 // any goroutine; Run must be running.
 type Source struct {
-	o     Options
-	shops []shop // where containers are looked up, in this order
+	o       Options
+	finders []finder // where containers are looked up, in this order
 
 	wake chan struct{}
 
-	mu      sync.Mutex
-	known   map[string]*entry // by container ID
-	order   []string          // of known, oldest first
-	queue   []string
-	later   []retry
-	busy    bool
-	changes []workload.Change
-	lost    uint64
-	told    map[string]bool // reported errors
-	by      map[string]int  // containers named, by runtime
+	mu       sync.Mutex
+	known    map[string]*entry // by container ID
+	order    []string          // of known, oldest first
+	queue    []string
+	later    []retry
+	busy     bool
+	changes  []workload.Change
+	lost     uint64
+	reported map[string]bool // reported errors
+	by       map[string]int  // containers named, by runtime
 }
 
 type entry struct {
@@ -103,7 +103,7 @@ func New(o Options) *Source {
 	if o.pauses == nil {
 		o.pauses = pauses()
 	}
-	return &Source{o: o, shops: shops(&o), wake: make(chan struct{}, 1), known: map[string]*entry{}, told: map[string]bool{}, by: map[string]int{}}
+	return &Source{o: o, finders: finders(&o), wake: make(chan struct{}, 1), known: map[string]*entry{}, reported: map[string]bool{}, by: map[string]int{}}
 }
 
 // Find returns what is known of a control group: immediately if its path has a name, or if
@@ -198,7 +198,7 @@ func (s *Source) Run(ctx context.Context) {
 	for {
 		id, wait := s.next(time.Now())
 		if id != "" {
-			s.look(ctx, id)
+			s.lookUp(ctx, id)
 			if ctx.Err() != nil {
 				return
 			}
@@ -237,8 +237,8 @@ func (s *Source) next(now time.Time) (id string, wait time.Duration) {
 	return id, wait
 }
 
-// look looks up a container in all places.
-func (s *Source) look(ctx context.Context, id string) {
+// lookUp looks up a container in all places.
+func (s *Source) lookUp(ctx context.Context, id string) {
 	s.mu.Lock()
 	e := s.known[id]
 	var paths []string
@@ -250,10 +250,10 @@ func (s *Source) look(ctx context.Context, id string) {
 		return
 	}
 	var found *facts
-	for _, p := range s.shops {
+	for _, p := range s.finders {
 		f, err := p.find(ctx, id, paths)
 		if err != nil {
-			s.trouble(p.name(), err)
+			s.reportOnce(p.name(), err)
 		}
 		if f != nil {
 			found = f
@@ -283,11 +283,11 @@ func (s *Source) look(ctx context.Context, id string) {
 	s.changes = append(s.changes, workload.Change{At: now.UnixNano(), Container: id, Comment: found.comment(id, "")})
 }
 
-// trouble reports once that a runtime cannot be used.
-func (s *Source) trouble(name string, err error) {
+// reportOnce reports once that a runtime cannot be used.
+func (s *Source) reportOnce(name string, err error) {
 	s.mu.Lock()
-	first := !s.told[name]
-	s.told[name] = true
+	first := !s.reported[name]
+	s.reported[name] = true
 	s.mu.Unlock()
 	if first {
 		s.o.OnError(err)

@@ -153,8 +153,8 @@ func TestNames(t *testing.T) {
 	}
 }
 
-// TestPathTells finds names in the path of the control group, without a runtime.
-func TestPathTells(t *testing.T) {
+// TestNamesFromPaths finds names in the path of the control group, without a runtime.
+func TestNamesFromPaths(t *testing.T) {
 	for _, c := range []struct{ path, how, container, kind, owner string }{
 		{"/machine.slice/systemd-nspawn@web.service/payload", "systemd-nspawn", "web", "", ""},
 		{`/machine.slice/machine-my\x2dbox.scope`, "systemd-machined", "my-box", "", ""},

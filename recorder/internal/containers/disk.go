@@ -27,16 +27,16 @@ const (
 	maxPasswd     = 1 << 20  // bytes of /etc/passwd
 )
 
-// shop is a place where containers can be looked up. It returns neither facts nor an error if
+// finder is a place where containers can be looked up. It returns neither facts nor an error if
 // the container is unknown there, or if the place does not exist.
-type shop interface {
+type finder interface {
 	name() string
 	find(ctx context.Context, id string, paths []string) (*facts, error)
 }
 
-func shops(o *Options) []shop {
+func finders(o *Options) []finder {
 	at := func(path string) string { return filepath.Join(o.Root, path) }
-	list := []shop{
+	list := []finder{
 		&bundles{dirs: []string{at("/run/containerd/io.containerd.runtime.v2.task"), at("/run/k3s/containerd/io.containerd.runtime.v2.task"),
 			at("/run/k0s/containerd/io.containerd.runtime.v2.task"), at("/var/snap/microk8s/common/run/containerd/io.containerd.runtime.v2.task"),
 			at("/run/containerd/io.containerd.runtime.v1.linux")}},
@@ -265,7 +265,7 @@ func (s *storage) find(_ context.Context, id string, paths []string) (*facts, er
 			dirs = append(dirs, filepath.Join(home, ".local/share/containers/storage"))
 		}
 	}
-	var trouble error
+	var failed error
 	for _, dir := range dirs {
 		for _, driver := range [...]string{"overlay", "vfs", "btrfs", "zfs"} {
 			base := filepath.Join(s.root, dir, driver+"-containers")
@@ -280,12 +280,12 @@ func (s *storage) find(_ context.Context, id string, paths []string) (*facts, er
 					return f, nil
 				}
 				if err != nil && !absent(err) {
-					trouble = fmt.Errorf("naming containers: %w", err)
+					failed = fmt.Errorf("naming containers: %w", err)
 				}
 			}
 		}
 	}
-	return nil, trouble
+	return nil, failed
 }
 
 // listed looks up a container in a list, which is read again if it has changed.

@@ -317,7 +317,7 @@ func (s *Source) changed(e *entry) {
 	if e.path != "" {
 		uid = e.path
 	}
-	s.tell(Change{PodUID: uid, Comment: s.comment(e, only, "cgroup"), From: e.from, To: e.to})
+	s.report(Change{PodUID: uid, Comment: s.comment(e, only, "cgroup"), From: e.from, To: e.to})
 }
 
 // allowed returns the labels that may be kept.

@@ -43,7 +43,7 @@ func (x *earlyEvents) release(s *Source, e *entry) {
 		if early.UID != e.uid {
 			return false
 		}
-		s.tellEvent(early.Event)
+		s.reportEvent(early.Event)
 		return true
 	})
 }
@@ -81,7 +81,7 @@ func (s *Source) watchEvents(ctx context.Context, name string, of fields.Selecto
 	if version == "" {
 		o.Limit = 1 // for the version only
 		list, err := s.api.Core.Events("").List(ctx, o)
-		s.feeds.took(ctx, name, err)
+		s.feeds.record(ctx, name, err)
 		if err != nil {
 			return "", err
 		}
@@ -89,7 +89,7 @@ func (s *Source) watchEvents(ctx context.Context, name string, of fields.Selecto
 		o.Limit = 0
 		if *broken != 0 {
 			s.mu.Lock()
-			s.tellEvent(workload.Event{TsNs: s.now(), FirstNs: *broken, Type: "Warning", Reason: "EventsMissed", Kind: "Node", Name: s.o.Node, Count: 1,
+			s.reportEvent(workload.Event{TsNs: s.now(), FirstNs: *broken, Type: "Warning", Reason: "EventsMissed", Kind: "Node", Name: s.o.Node, Count: 1,
 				Source: "recorder", Node: s.o.Node, Message: clean("the API could not resume "+name, maxMessage)})
 			s.mu.Unlock()
 			*broken = 0
@@ -103,7 +103,7 @@ func (s *Source) watchEvents(ctx context.Context, name string, of fields.Selecto
 		*broken = s.now()
 		return "", err
 	}
-	s.feeds.took(ctx, name, err)
+	s.feeds.record(ctx, name, err)
 	if err != nil {
 		return version, err
 	}
@@ -142,9 +142,9 @@ func (s *Source) event(v *corev1.Event) {
 	defer s.mu.Unlock()
 	switch {
 	case e.Kind == "Node" && e.Name == s.o.Node, s.pods[e.UID] != nil && e.UID != "":
-		s.tellEvent(e)
+		s.reportEvent(e)
 	case e.Kind == "Pod" && e.Node == s.o.Node:
-		s.tellEvent(e) // from the kubelet, for a pod that is not known yet or was removed
+		s.reportEvent(e) // from the kubelet, for a pod that is not known yet or was removed
 	case e.Kind == "Pod" && e.Node == "" && e.UID != "":
 		s.early.expire(s.now())
 		if len(s.early) >= maxEarly {

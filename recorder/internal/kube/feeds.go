@@ -45,8 +45,8 @@ func (f *feeds) of(name string) *feedState {
 	return f.by[name]
 }
 
-// took records the result of a request. It reports only the first of a series of failures.
-func (f *feeds) took(ctx context.Context, name string, err error) {
+// record records the result of a request. It reports only the first of a series of failures.
+func (f *feeds) record(ctx context.Context, name string, err error) {
 	if ctx.Err() != nil {
 		return
 	}
@@ -152,7 +152,7 @@ func (plainLists) IsWatchListSemanticsUnSupported() bool { return true }
 
 // follow lists and watches objects of one kind until ctx ends.
 func (s *Source) follow(ctx context.Context, all *sync.WaitGroup, name string, kind runtime.Object, k keeper, list cache.ListWithContextFunc, watched cache.WatchFuncWithContext) {
-	lw := &cache.ListWatch{ListWithContextFunc: told(s, name, list), WatchFuncWithContext: told(s, name, watched)}
+	lw := &cache.ListWatch{ListWithContextFunc: recorded(s, name, list), WatchFuncWithContext: recorded(s, name, watched)}
 	o := cache.ReflectorOptions{Name: name}
 	if s.o.backoff > 0 {
 		o.Backoff = &wait.Backoff{Duration: s.o.backoff, Cap: s.o.backoff, Steps: 1, Factor: 1}
@@ -161,11 +161,11 @@ func (s *Source) follow(ctx context.Context, all *sync.WaitGroup, name string, k
 	all.Go(func() { r.RunWithContext(ctx) })
 }
 
-// told records the result of each call of a list or watch function.
-func told[O, R any](s *Source, name string, f func(context.Context, O) (R, error)) func(context.Context, O) (R, error) {
+// recorded records the result of each call of a list or watch function.
+func recorded[O, R any](s *Source, name string, f func(context.Context, O) (R, error)) func(context.Context, O) (R, error) {
 	return func(ctx context.Context, o O) (R, error) {
 		r, err := f(ctx, o)
-		s.feeds.took(ctx, name, err)
+		s.feeds.record(ctx, name, err)
 		return r, err
 	}
 }

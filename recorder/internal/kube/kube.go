@@ -178,9 +178,9 @@ func (s *Source) Run(ctx context.Context) {
 	all.Wait()
 }
 
-// breathe unlocks the Source now and then during a long list, so that lookups can proceed: the
+// yield unlocks the Source now and then during a long list, so that lookups can proceed: the
 // recorder waits for them.
-func (s *Source) breathe(i int) {
+func (s *Source) yield(i int) {
 	if i%16 == 15 {
 		s.mu.Unlock()
 		s.mu.Lock()
@@ -221,8 +221,8 @@ func (s *Source) Take(limit int) (changes []Change, lost uint64) {
 	return changes, lost
 }
 
-// tell queues a change for Take. It is called with the lock held.
-func (s *Source) tell(c Change) {
+// report queues a change for Take. It is called with the lock held.
+func (s *Source) report(c Change) {
 	if len(s.changes) >= maxChanges {
 		s.lost++
 		s.allLost++
@@ -232,7 +232,7 @@ func (s *Source) tell(c Change) {
 	s.changes = append(s.changes, c)
 }
 
-func (s *Source) tellEvent(e workload.Event) { s.tell(Change{Event: &e}) }
+func (s *Source) reportEvent(e workload.Event) { s.report(Change{Event: &e}) }
 
 // State is the state of a Source.
 type State struct {

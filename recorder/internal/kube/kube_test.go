@@ -128,10 +128,10 @@ func TestAPIFailsAndRecovers(t *testing.T) {
 	if len(x.errs) == 0 || !strings.Contains(x.errs[0].Error(), "watching ") {
 		t.Errorf("errors %v", x.errs)
 	}
-	told := len(x.errs)
+	reported := len(x.errs)
 	x.mu.Unlock()
-	if told > 7 {
-		t.Errorf("%d errors reported, want one for each feed", told)
+	if reported > 7 {
+		t.Errorf("%d errors reported, want one for each feed", reported)
 	}
 
 	// Meanwhile one pod is removed, and another is added with its address.

@@ -64,11 +64,11 @@ func (s *Source) podEvent(e *entry, at int64, reason, kind, message string) work
 // lifecycle reports what is new in a pod's status. Reasons and messages are the same as those
 // that workload.Index reads from a dump, so that one event is one row.
 func (s *Source) lifecycle(e *entry, p *corev1.Pod, old, now *status) {
-	say := func(at int64, reason, kind, format string, args ...any) {
+	report := func(at int64, reason, kind, format string, args ...any) {
 		if at <= 0 {
 			at = s.now()
 		}
-		s.tellEvent(s.podEvent(e, at, reason, kind, fmt.Sprintf(format, args...)))
+		s.reportEvent(s.podEvent(e, at, reason, kind, fmt.Sprintf(format, args...)))
 	}
 	for _, list := range [...][]corev1.ContainerStatus{p.Status.InitContainerStatuses, p.Status.ContainerStatuses} {
 		for i := range min(len(list), maxContainers) {
@@ -80,7 +80,7 @@ func (s *Source) lifecycle(e *entry, p *corev1.Pod, old, now *status) {
 		if g := p.DeletionGracePeriodSeconds; g != nil && *g > 0 && *g < 1<<31 {
 			grace = *g
 		}
-		say(ns(p.DeletionTimestamp.Time)-grace*1e9, "Deleted", "Normal", "deletion requested, grace period %d s", grace)
+		report(ns(p.DeletionTimestamp.Time)-grace*1e9, "Deleted", "Normal", "deletion requested, grace period %d s", grace)
 	}
 	if now.phase != old.phase && now.phase != "" {
 		switch now.phase {
@@ -93,11 +93,11 @@ func (s *Source) lifecycle(e *entry, p *corev1.Pod, old, now *status) {
 			if message == "" {
 				message = "pod failed"
 			}
-			say(ended(p), reason, "Warning", "%s", message)
+			report(ended(p), reason, "Warning", "%s", message)
 		case string(corev1.PodSucceeded):
-			say(ended(p), now.phase, "Normal", "phase was %s", was(old.phase))
+			report(ended(p), now.phase, "Normal", "phase was %s", was(old.phase))
 		default:
-			say(0, now.phase, "Normal", "phase was %s", was(old.phase))
+			report(0, now.phase, "Normal", "phase was %s", was(old.phase))
 		}
 	}
 	if now.ready != old.ready && (old.ready != "" || now.ready == string(corev1.ConditionTrue)) {
@@ -105,9 +105,9 @@ func (s *Source) lifecycle(e *entry, p *corev1.Pod, old, now *status) {
 			switch c := &p.Status.Conditions[i]; {
 			case c.Type != corev1.PodReady:
 			case c.Status == corev1.ConditionTrue:
-				say(ns(c.LastTransitionTime.Time), "Ready", "Normal", "pod is ready")
+				report(ns(c.LastTransitionTime.Time), "Ready", "Normal", "pod is ready")
 			default:
-				say(ns(c.LastTransitionTime.Time), "NotReady", "Warning", "pod is not ready: %s %s", c.Reason, c.Message)
+				report(ns(c.LastTransitionTime.Time), "NotReady", "Warning", "pod is not ready: %s %s", c.Reason, c.Message)
 			}
 		}
 	}
@@ -145,14 +145,14 @@ func (s *Source) containerLife(e *entry, c *corev1.ContainerStatus, old *status)
 			x.Type = "Warning"
 		}
 		x.FirstNs = ns(t.StartedAt.Time)
-		s.tellEvent(x)
+		s.reportEvent(x)
 	}
 	if r := c.State.Running; r != nil && c.RestartCount > 0 && ns(r.StartedAt.Time) != 0 && ns(r.StartedAt.Time) != before.running {
 		x := s.podEvent(e, ns(r.StartedAt.Time), "Restarted", "Warning", "container "+c.Name+" started again, restart "+strconv.Itoa(int(c.RestartCount)))
 		x.Count = int64(c.RestartCount)
-		s.tellEvent(x)
+		s.reportEvent(x)
 	}
 	if w := c.State.Waiting; w != nil && w.Reason != before.waiting && w.Reason != "" && w.Reason != "ContainerCreating" && w.Reason != "PodInitializing" {
-		s.tellEvent(s.podEvent(e, s.now(), w.Reason, "Warning", "container "+c.Name+" waits: "+w.Message))
+		s.reportEvent(s.podEvent(e, s.now(), w.Reason, "Warning", "container "+c.Name+" waits: "+w.Message))
 	}
 }

@@ -46,7 +46,7 @@ type rollout struct {
 	makers       int
 }
 
-const askAgain = 5 * time.Second
+const retryAfter = 5 * time.Second
 
 func newResolver(s *Source) *resolver {
 	return &resolver{s: s, known: map[string]*maker{}, rolls: map[string]*rollout{}, again: map[string]time.Time{}, wake: make(chan struct{}, 1)}
@@ -135,17 +135,17 @@ func (r *resolver) run(ctx context.Context) {
 			if !ok {
 				break
 			}
-			made, rev, err := r.ask(ctx, c)
-			r.s.feeds.took(ctx, "owners", answered(err))
+			made, rev, err := r.request(ctx, c)
+			r.s.feeds.record(ctx, "owners", noResponse(err))
 			r.s.mu.Lock()
-			r.answer(c, made, rev, err)
+			r.apply(c, made, rev, err)
 			r.s.mu.Unlock()
 		}
 	}
 }
 
-// answered returns an error only if the API did not respond; "not found" is a response.
-func answered(err error) error {
+// noResponse returns an error only if the API did not respond; "not found" is a response.
+func noResponse(err error) error {
 	if apierrors.IsNotFound(err) {
 		return nil
 	}
@@ -173,8 +173,8 @@ func (r *resolver) next() (ref, bool) {
 	return ref{}, false
 }
 
-// ask requests a controller, and returns its own controller and its revision.
-func (r *resolver) ask(ctx context.Context, c ref) (by ref, rev int64, err error) {
+// request requests a controller, and returns its own controller and its revision.
+func (r *resolver) request(ctx context.Context, c ref) (by ref, rev int64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	var meta *metav1.ObjectMeta
@@ -200,15 +200,15 @@ func (r *resolver) ask(ctx context.Context, c ref) (by ref, rev int64, err error
 	return controllerOf(meta.OwnerReferences, c.namespace), rev, nil
 }
 
-// answer applies the API's response.
-func (r *resolver) answer(c, by ref, rev int64, err error) {
+// apply applies the API's response.
+func (r *resolver) apply(c, by ref, rev int64, err error) {
 	m := r.known[c.uid]
 	if m == nil {
 		return
 	}
 	final := err == nil || apierrors.IsNotFound(err) || apierrors.IsForbidden(err)
 	if !final {
-		r.again[c.uid] = r.s.o.now().Add(askAgain)
+		r.again[c.uid] = r.s.o.now().Add(retryAfter)
 		return
 	}
 	m.wait = false
@@ -258,7 +258,7 @@ func (r *resolver) rolled(m *maker, by ref, rev int64) {
 		}
 		break // all pods of a replica set are equal
 	}
-	r.s.tellEvent(workload.Event{
+	r.s.reportEvent(workload.Event{
 		TsNs: r.s.now(), Type: "Normal", Reason: "Rolled", Kind: "Deployment", Namespace: by.namespace, Name: by.name, UID: by.uid, Count: 1, Source: "replica sets", Node: r.s.o.Node,
 		Message: clean(fmt.Sprintf("revision %d, replica set %s, after revision %d, replica set %s%s", rev, m.name, x.revision, x.setName, images), maxMessage),
 	})

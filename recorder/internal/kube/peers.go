@@ -77,7 +77,7 @@ func (t serviceStore) replace(all []runtime.Object) {
 		if v, ok := obj.(*corev1.Service); ok {
 			s.service(v)
 		}
-		s.breathe(i)
+		s.yield(i)
 	}
 }
 
@@ -162,7 +162,7 @@ func (t sliceStore) replace(all []runtime.Object) {
 			there[k] = struct{}{}
 			s.slice(k, s.sliceOf(v), events)
 		}
-		s.breathe(i)
+		s.yield(i)
 	}
 	for k := range s.slices {
 		if _, ok := there[k]; !ok {
@@ -356,7 +356,7 @@ func (s *Source) endpointsChanged(namespace string, old, now *slice) {
 	if v := s.services[name{namespace, service}]; v != nil {
 		uid = v.who.uid
 	}
-	s.tellEvent(workload.Event{
+	s.reportEvent(workload.Event{
 		TsNs: s.now(), Type: "Normal", Reason: "EndpointsChanged", Message: clean(strings.Join(said, "; "), maxMessage),
 		Kind: "Service", Namespace: cleanName(namespace), Name: service, UID: uid, Count: 1, Source: "endpoint slices", Node: s.o.Node,
 	})

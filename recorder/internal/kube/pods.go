@@ -61,7 +61,7 @@ func (t podStore) replace(all []runtime.Object) {
 		if p, ok := obj.(*corev1.Pod); ok {
 			s.pod(p, s.isSynced)
 		}
-		s.breathe(i)
+		s.yield(i)
 	}
 	s.isSynced = true
 }
@@ -72,7 +72,7 @@ func (s *Source) podEnds(e *entry, to int64) {
 		to = s.now()
 	}
 	s.end(e, to)
-	s.tellEvent(s.podEvent(e, s.now(), "Removed", "Normal", "pod was removed"))
+	s.reportEvent(s.podEvent(e, s.now(), "Removed", "Normal", "pod was removed"))
 	s.changed(e)
 }
 

@@ -113,8 +113,8 @@ func (x *scene) until(what string, f func() bool) {
 	}
 }
 
-// take collects the reported changes and events.
-func (x *scene) take() {
+// collect collects the reported changes and events.
+func (x *scene) collect() {
 	changes, _ := x.Take(1 << 20)
 	for _, c := range changes {
 		if c.Event != nil {
@@ -130,7 +130,7 @@ func (x *scene) event(kind, object, reason string) workload.Event {
 	x.t.Helper()
 	var found workload.Event
 	x.until(fmt.Sprintf("%s %s has event %s", kind, object, reason), func() bool {
-		x.take()
+		x.collect()
 		for _, e := range x.events {
 			if e.Kind == kind && e.Name == object && e.Reason == reason {
 				found = e

@@ -88,15 +88,15 @@ func (g *Cgroups) put(id uint64, path string) {
 	g.known[id] = path
 }
 
-// Trouble returns why a part of the tree could not be read, nil if there was no error.
-func (g *Cgroups) Trouble() error {
+// Err returns why a part of the tree could not be read, nil if there was no error.
+func (g *Cgroups) Err() error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.unread
 }
 
-// Made adds a new group that the kernel reported.
-func (g *Cgroups) Made(id uint64, path string) {
+// Add adds a new group that the kernel reported.
+func (g *Cgroups) Add(id uint64, path string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.put(id, path)

@@ -20,7 +20,7 @@ type Clock struct {
 	Now      ring.Clock
 	Distance int64 // UTC minus monotonic
 	booted   int64 // boot time minus monotonic
-	taken    int64 // monotonic time of the last full reading
+	readAt   int64 // monotonic time of the last full reading
 	seen     int64 // time of the last Tick
 	Steps    []ClockStep
 
@@ -85,19 +85,19 @@ func distanceNow() (distance, width int64) {
 func (c *Clock) Tick() (read, stepped bool) {
 	now := time.Now()
 	at := c.base + int64(now.Sub(c.origin))
-	if c.taken != 0 {
+	if c.readAt != 0 {
 		moved := now.UnixNano() - at - c.Distance
-		if moved > -stepFloor && moved < stepFloor && at-c.taken < readEvery {
+		if moved > -stepFloor && moved < stepFloor && at-c.readAt < readEvery {
 			c.seen = at
 			return false, false
 		}
 	}
 	distance, width := distanceNow()
-	if c.taken != 0 && abs(distance-c.Distance) > stepFloor {
+	if c.readAt != 0 && abs(distance-c.Distance) > stepFloor {
 		c.Steps = append(c.Steps, ClockStep{At: ring.Time(at + distance), By: distance - c.Distance, Within: at - c.seen, Monotone: at})
 		stepped = true
 	}
-	c.Distance, c.taken, c.seen = distance, at, at
+	c.Distance, c.readAt, c.seen = distance, at, at
 	c.booted = readClock(unix.CLOCK_BOOTTIME) - readClock(unix.CLOCK_MONOTONIC)
 	c.Now = ring.Clock{Real: ring.Time(at + distance), Monotonic: at, Boot: at + c.booted, MaxError: width}
 	var tx unix.Timex

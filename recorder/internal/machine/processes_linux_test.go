@@ -56,7 +56,7 @@ func TestScanAfterLostEvents(t *testing.T) {
 	p.put(&Process{PID: me, Name: first.By[me].Name, bootStart: 1e7})                     // another process had our PID
 	p.put(&Process{PID: 1 << 30, Name: "gone"})                                           // no process has this PID
 	p.put(&Process{PID: 1, Name: first.By[1].Name, bootStart: first.By[1].bootStart + 5}) // init, with all digits of its start
-	c.taken = 0
+	c.readAt = 0
 	c.Tick()
 	p.Scan("/nowhere")
 	if got := p.By[its]; got.Name != "sleep" || got.From < began || p.Of(its, began-1).Name != "sh" {

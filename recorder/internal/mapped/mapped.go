@@ -36,11 +36,11 @@ type Reader struct {
 	data     []byte
 	scan     uint64 // start of the next record
 
-	queue   queue
-	flying  flying
-	written uint64 // the position last released to the kernel
-	newest  uint64 // time of the newest record seen
-	last    uint64 // time of the last record returned
+	queue    queue
+	inFlight inFlight
+	written  uint64 // the position last released to the kernel
+	newest   uint64 // time of the newest record seen
+	last     uint64 // time of the last record returned
 
 	Late uint64 // records returned after a newer one
 
@@ -79,7 +79,7 @@ func New(fd int, size uint32) (*Reader, error) {
 	}
 	r.scan = r.consumed.Load()
 	r.written = r.scan
-	r.flying.end = r.scan
+	r.inFlight.end = r.scan
 	return r, nil
 }
 
@@ -88,9 +88,9 @@ func New(fd int, size uint32) (*Reader, error) {
 func (r *Reader) Resume(position, records uint64) {
 	if position > r.scan {
 		r.consumed.Store(position)
-		r.scan, r.written, r.flying.end = position, position, position
+		r.scan, r.written, r.inFlight.end = position, position, position
 	}
-	r.flying.records = records
+	r.inFlight.records = records
 }
 
 // Close unmaps the ring buffer; records given out before are gone then.
@@ -122,10 +122,10 @@ func (r *Reader) Fill(limit int) (n int, end bool) {
 		size := uint64(head &^ (busyBit | discardBit))
 		next := r.scan + (headerLen+size+7)&^7
 		real := head&discardBit == 0 && size >= 8
-		seq := r.flying.add(next, real)
+		seq := r.inFlight.add(next, real)
 		r.scan = next
 		if !real || r.Skip != nil && r.Skip(next) {
-			r.flying.done(seq)
+			r.inFlight.done(seq)
 			continue
 		}
 		body := r.data[at+headerLen : at+headerLen+size : at+headerLen+size]
@@ -165,17 +165,17 @@ func (r *Reader) Next(limit uint64) (body []byte, seq uint64, ok bool) {
 }
 
 // End is where a record ends in the ring buffer, which counts on and on.
-func (r *Reader) End(seq uint64) uint64 { return r.flying.at(seq).end }
+func (r *Reader) End(seq uint64) uint64 { return r.inFlight.at(seq).end }
 
 // Done gives a record back; its bytes must not be used any more.
-func (r *Reader) Done(seq uint64) { r.flying.done(seq) }
+func (r *Reader) Done(seq uint64) { r.inFlight.done(seq) }
 
 // Release lets the kernel overwrite released records. Call it once for many records.
 func (r *Reader) Release() {
-	if r.flying.end != r.written {
-		r.written = r.flying.end
+	if r.inFlight.end != r.written {
+		r.written = r.inFlight.end
 		if r.Keep != nil {
-			r.Keep(r.written, r.flying.records)
+			r.Keep(r.written, r.inFlight.records)
 		}
 		r.consumed.Store(r.written)
 	}

@@ -49,8 +49,8 @@ func (q *queue) pop(limit uint64) (record, bool) {
 	return r, true
 }
 
-// flying tracks up to where all records of the buffer are done.
-type flying struct {
+// inFlight tracks up to where all records of the buffer are done.
+type inFlight struct {
 	list    []flight // its length is a power of two
 	head    uint64   // number of the first one that is not done
 	tail    uint64
@@ -64,9 +64,9 @@ type flight struct {
 	ready  bool
 }
 
-func (f *flying) at(seq uint64) *flight { return &f.list[seq&uint64(len(f.list)-1)] }
+func (f *inFlight) at(seq uint64) *flight { return &f.list[seq&uint64(len(f.list)-1)] }
 
-func (f *flying) add(end uint64, record bool) uint64 {
+func (f *inFlight) add(end uint64, record bool) uint64 {
 	if f.tail-f.head == uint64(len(f.list)) {
 		f.grow()
 	}
@@ -75,7 +75,7 @@ func (f *flying) add(end uint64, record bool) uint64 {
 	return f.tail - 1
 }
 
-func (f *flying) grow() {
+func (f *inFlight) grow() {
 	n := max(1024, 2*len(f.list))
 	list := make([]flight, n)
 	for i := f.head; i < f.tail; i++ {
@@ -84,7 +84,7 @@ func (f *flying) grow() {
 	f.list = list
 }
 
-func (f *flying) done(seq uint64) {
+func (f *inFlight) done(seq uint64) {
 	f.at(seq).ready = true
 	for f.head < f.tail && f.at(f.head).ready {
 		x := f.at(f.head)

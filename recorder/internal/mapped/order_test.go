@@ -59,11 +59,11 @@ func TestEqualTimesKeepTheirOrder(t *testing.T) {
 	}
 }
 
-// TestFlyingFreesInOrder releases records in any order; only a contiguous range from the
+// TestInFlightFreesInOrder releases records in any order; only a contiguous range from the
 // start is free.
-func TestFlyingFreesInOrder(t *testing.T) {
+func TestInFlightFreesInOrder(t *testing.T) {
 	rng := rand.New(rand.NewPCG(3, 4))
-	var f flying
+	var f inFlight
 	open := map[uint64]uint64{}
 	end := uint64(0)
 	for range 50000 {

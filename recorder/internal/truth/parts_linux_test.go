@@ -45,20 +45,20 @@ func must[T any](v T, err error) T {
 	return v
 }
 
-// said is a call that a part reports, made or answered.
-type said struct {
+// reported is a call that a part reports, made or answered.
+type reported struct {
 	PID  int    `json:"pid"`
 	What string `json:"what"` // unique path or name
 	Side string `json:"side"` // src or dst
 }
 
-func tell(side, what string) {
-	text, _ := json.Marshal(said{os.Getpid(), what, side})
-	fmt.Fprintf(told, "%s\n", text)
+func report(side, what string) {
+	text, _ := json.Marshal(reported{os.Getpid(), what, side})
+	fmt.Fprintf(reports, "%s\n", text)
 }
 
-// told is the output for reports; an inetd's child has its connection as standard output.
-var told io.Writer = os.Stdout
+// reports is the output for reports; an inetd's child has its connection as standard output.
+var reports io.Writer = os.Stdout
 
 // play plays a part: serve or ask, with a transport, an address and more arguments.
 func play(role []string) {
@@ -111,7 +111,7 @@ func play(role []string) {
 		c := must(net.FileConn(os.NewFile(3, "socket")))
 		name := "turn-" + rest[0]
 		must(c.Write(query(name)))
-		tell("src", name)
+		report("src", name)
 		must(c.Read(make([]byte, 512)))
 	default:
 		pass(role)
@@ -144,7 +144,7 @@ func child(f *os.File, role string) { must(0, part(role, f).Run()) }
 
 func ask(c net.Conn, r *bufio.Reader, path string) {
 	write(c, "GET "+path+" HTTP/1.1\r\nHost: truth\r\n\r\n")
-	tell("src", path)
+	report("src", path)
 	answered(r, path)
 }
 
@@ -186,7 +186,7 @@ func answer(c net.Conn, r *bufio.Reader) bool {
 		return false
 	}
 	write(c, response(0))
-	tell("dst", strings.Fields(first)[1])
+	report("dst", strings.Fields(first)[1])
 	return true
 }
 
@@ -215,7 +215,7 @@ func serveUDP(c *net.UDPConn, n int) {
 		must(0, err)
 		b[2] |= 0x80
 		must(c.WriteToUDP(b[:size], from))
-		tell("dst", string(b[13:13+b[12]]))
+		report("dst", string(b[13:13+b[12]]))
 	}
 }
 
@@ -235,6 +235,6 @@ func askUDP(addr string, n int, name string, connected bool) {
 			must(c.Read(make([]byte, 512)))
 			c.Close()
 		}
-		tell("src", name)
+		report("src", name)
 	}
 }

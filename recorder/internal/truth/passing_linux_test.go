@@ -60,7 +60,7 @@ func pass(role []string) {
 			f.Close()
 		}
 	case "answer stdin":
-		told = os.NewFile(3, "told")
+		reports = os.NewFile(3, "told")
 		c := must(net.FileConn(os.Stdin))
 		answer(c, bufio.NewReader(c))
 	default:
@@ -146,7 +146,7 @@ func crew(f *os.File, calls, size int, role string) {
 	}
 	lines := bufio.NewScanner(r)
 	for n := 0; n < calls && lines.Scan(); n++ {
-		fmt.Fprintf(told, "%s\n", lines.Bytes())
+		fmt.Fprintf(reports, "%s\n", lines.Bytes())
 	}
 	time.Sleep(50 * time.Millisecond) // last acknowledgements
 }

@@ -26,7 +26,7 @@ func queue(role []string) {
 		fill(c)
 		first, _ := message(bufio.NewReader(c))
 		write(c, response(much))
-		tell("dst", strings.Fields(first)[1])
+		report("dst", strings.Fields(first)[1])
 		c.Close()
 		os.Exit(0)
 	case "answers tcp": // the second of two responses waits behind the first, which another process wrote
@@ -36,12 +36,12 @@ func queue(role []string) {
 		first, _ := message(r)
 		message(r)
 		write(c, response(much))
-		tell("dst", strings.Fields(first)[1])
+		report("dst", strings.Fields(first)[1])
 		child(must(c.File()), "respond fd - /"+rest[0]+"-1")
 		time.Sleep(time.Second)
 	case "respond fd":
 		write(must(net.FileConn(os.NewFile(3, "connection"))), response(0))
-		tell("dst", rest[0])
+		report("dst", rest[0])
 	case "read tcp": // sends its requests at once and reads later
 		c := must(dial(&net.Dialer{Control: option(unix.SO_RCVBUF, 8192)}, addr))
 		var text string
@@ -53,21 +53,21 @@ func queue(role []string) {
 		r := bufio.NewReader(c)
 		for i := range number(rest[0]) {
 			path := fmt.Sprintf("/%s-%d", rest[1], i)
-			tell("src", path)
+			report("src", path)
 			answered(r, path)
 		}
 	case "requests tcp": // the second of two requests waits behind the first, which another process wrote
 		c := must(dial(&net.Dialer{}, addr)).(*net.TCPConn)
 		fill(c)
 		write(c, fmt.Sprintf("POST /a-0 HTTP/1.1\r\nHost: truth\r\nContent-Length: %d\r\n\r\n%s", much, strings.Repeat("x", much)))
-		tell("src", "/a-0")
+		report("src", "/a-0")
 		child(must(c.File()), "request fd - /a-1")
 		r := bufio.NewReader(c)
 		answered(r, "/a-0")
 		answered(r, "/a-1")
 	case "request fd":
 		write(must(net.FileConn(os.NewFile(3, "connection"))), "GET "+rest[0]+" HTTP/1.1\r\nHost: truth\r\n\r\n")
-		tell("src", rest[0])
+		report("src", rest[0])
 	case "late tcp": // reads later
 		c := net.ListenConfig{Control: option(unix.SO_RCVBUF, 8192)}
 		in := must(must(c.Listen(context.Background(), "tcp", addr)).Accept())
@@ -98,7 +98,7 @@ func asks(role []string) {
 			c := mapped(unix.SOCK_DGRAM, to.IP, to.Port)
 			must(c.Write(query(name)))
 			must(c.Read(make([]byte, 512)))
-			tell("src", name)
+			report("src", name)
 			c.Close()
 		}
 	case "each tcp": // a connection for each request

@@ -93,7 +93,7 @@ func (s *stage) net(commands ...string) {
 
 // part runs a part to its end, and returns the calls that it and its children reported. "@pod"
 // before it is its network, and "by:uring" is the way in which it sends.
-func (s *stage) part(line string) (list []said) {
+func (s *stage) part(line string) (list []reported) {
 	network, role := cutWord(line, "@")
 	way, role := cutWord(role, "by:")
 	dir, err := os.Open(filepath.Join(s.cgroup, network))
@@ -111,7 +111,7 @@ func (s *stage) part(line string) (list []said) {
 		s.t.Errorf("%s: %v: %s", role, err, text)
 	}
 	for line := range strings.Lines(string(text)) {
-		var x said
+		var x reported
 		if err := json.Unmarshal([]byte(line), &x); err != nil {
 			s.t.Errorf("%s: %q", role, line)
 			continue
@@ -122,7 +122,7 @@ func (s *stage) part(line string) (list []said) {
 }
 
 // parts runs several parts at once.
-func (s *stage) parts(roles ...string) (list []said) {
+func (s *stage) parts(roles ...string) (list []reported) {
 	var all sync.WaitGroup
 	var mu sync.Mutex
 	for _, role := range roles {
@@ -251,14 +251,14 @@ func TestEachCallHasItsProcesses(t *testing.T) {
 			group := cgroup(t)
 			s := newStage(t, group, slices.Concat(c.net, c.roles)...)
 			s.net(c.net...)
-			truth := make(chan []said, 1)
+			truth := make(chan []reported, 1)
 			play := func() { truth <- s.parts(c.roles...) }
 			older := strings.Contains(strings.Join(c.roles, " "), " later")
 			if older {
 				go play()
 				time.Sleep(500 * time.Millisecond)
 			}
-			var told []said
+			var reported []reported
 			out := record(t, group, func() {
 				if err := os.WriteFile(s.begun, nil, 0o600); err != nil {
 					t.Error(err)
@@ -266,14 +266,14 @@ func TestEachCallHasItsProcesses(t *testing.T) {
 				if !older {
 					play()
 				}
-				told = <-truth
+				reported = <-truth
 			})
-			compare(t, &c, told, calls(t, out))
+			compare(t, &c, reported, calls(t, out))
 		})
 	}
 }
 
-func compare(t *testing.T, s *scene, truth []said, list []call) {
+func compare(t *testing.T, s *scene, truth []reported, list []call) {
 	t.Helper()
 	want := map[string]map[string]string{}
 	for _, x := range truth {
@@ -307,7 +307,7 @@ func compare(t *testing.T, s *scene, truth []said, list []call) {
 func TestEqualConversationsInTwoNetworks(t *testing.T) {
 	group := cgroup(t)
 	stages := []*stage{newStage(t, group), newStage(t, group)}
-	var truth [2][]said
+	var truth [2][]reported
 	out := record(t, group, func() {
 		var all sync.WaitGroup
 		for i, s := range stages {

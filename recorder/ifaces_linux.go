@@ -13,58 +13,58 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/workload"
 )
 
-// face is an interface of the recording: the packets of one workload.
-type face struct {
-	name      string // if_name
-	id        ring.InterfaceID
-	group     machine.Cgroup
-	cgroup    string // as in the comment
-	comment   string
-	since     int64 // UTC
-	delivered atomic.Uint64
-	lost      atomic.Uint64
-	untold    uint64 // of these, not yet reported with a packet
+// iface is an interface of the recording: the packets of one workload.
+type iface struct {
+	name       string // if_name
+	id         ring.InterfaceID
+	group      machine.Cgroup
+	cgroup     string // as in the comment
+	comment    string
+	since      int64 // UTC
+	delivered  atomic.Uint64
+	lost       atomic.Uint64
+	unreported uint64 // of these, not yet reported with a packet
 
-	lane  *lane
-	ready bool             // declared: an interface without packets is never declared
-	who   workload.Subject // what is known of the workload, for the policy
-	marks policy.Marks
-	gen   int // counts changes of these
+	output  *output
+	ready   bool             // declared: an interface without packets is never declared
+	subject workload.Subject // what is known of the workload, for the policy
+	marks   policy.Marks
+	gen     int // counts changes of these
 }
 
-// faces are all interfaces, by control group.
-type faces struct {
-	groups *machine.Cgroups
-	source workload.Source
-	node   string
-	ring   string
-	filter string
-	warden *warden
-	laneOf func(namespace string, pending bool) *lane
+// ifaces are all interfaces, by control group.
+type ifaces struct {
+	groups    *machine.Cgroups
+	source    workload.Source
+	node      string
+	ring      string
+	filter    string
+	enforcer  *enforcer
+	outputFor func(namespace string, pending bool) *output
 
 	mu   sync.Mutex // guards list; a ring reads it from its own goroutines
-	list []*face
-	by   map[uint64]*face
-	last *face
-	rest *face // for groups beyond maxFaces
+	list []*iface
+	by   map[uint64]*iface
+	last *iface
+	rest *iface // for groups beyond maxFaces
 }
 
-const maxFaces = 50_000
+const maxIfaces = 50_000
 
 // of returns the interface of a group.
-func (f *faces) of(cgroup uint64, at int64) *face {
+func (f *ifaces) of(cgroup uint64, at int64) *iface {
 	if f.last != nil && f.last.group.ID == cgroup {
 		return f.last
 	}
 	x := f.by[cgroup]
 	if x == nil {
-		if len(f.by) >= maxFaces {
+		if len(f.by) >= maxIfaces {
 			if f.rest == nil {
 				f.rest = f.add(machine.Cgroup{}, at)
 				f.mu.Lock()
-				f.rest.who.Unnamed, f.rest.lane = true, f.laneOf("", true) // it may belong to any namespace
+				f.rest.subject.Unnamed, f.rest.output = true, f.outputFor("", true) // it may belong to any namespace
 				f.mu.Unlock()
-				f.warden.know(f.rest)
+				f.enforcer.setMarks(f.rest)
 			}
 			return f.rest
 		}
@@ -75,12 +75,12 @@ func (f *faces) of(cgroup uint64, at int64) *face {
 	return x
 }
 
-func (f *faces) add(g machine.Cgroup, at int64) *face {
+func (f *ifaces) add(g machine.Cgroup, at int64) *iface {
 	c := f.comment(g, at)
 	text := workload.FormatInterfaceComment(c)
-	x := &face{name: f.describe(g, &c, text).Name, group: g, since: at, cgroup: c.Cgroup, comment: text, who: f.subject(&g, &c)}
-	x.lane = f.laneOf(x.who.Namespace, x.who.Unnamed)
-	f.warden.know(x)
+	x := &iface{name: f.describe(g, &c, text).Name, group: g, since: at, cgroup: c.Cgroup, comment: text, subject: f.subject(&g, &c)}
+	x.output = f.outputFor(x.subject.Namespace, x.subject.Unnamed)
+	f.enforcer.setMarks(x)
 	f.mu.Lock()
 	f.list = append(f.list, x)
 	f.mu.Unlock()
@@ -88,14 +88,14 @@ func (f *faces) add(g machine.Cgroup, at int64) *face {
 }
 
 // declare declares an interface to its output, before the interface's first packet.
-func (f *faces) declare(x *face) error {
+func (f *ifaces) declare(x *iface) error {
 	if x.ready {
 		return nil
 	}
 	c := f.comment(x.group, x.since)
 	text := workload.FormatInterfaceComment(c)
 	i := f.describe(x.group, &c, text)
-	id, err := x.lane.out.declare(i)
+	id, err := x.output.sink.declare(i)
 	if err != nil {
 		return err
 	}
@@ -107,22 +107,22 @@ func (f *faces) declare(x *face) error {
 
 // renew looks up again who is behind an interface. It returns what is known now, and whether
 // that differs from what packets were written with.
-func (f *faces) renew(x *face) (workload.InterfaceComment, bool, error) {
+func (f *ifaces) renew(x *iface) (workload.InterfaceComment, bool, error) {
 	c := f.comment(x.group, x.since)
 	text := workload.FormatInterfaceComment(c)
 	if text == x.comment {
 		return c, false, nil
 	}
-	x.who = f.subject(&x.group, &c)
-	f.warden.know(x)
-	if l := f.laneOf(x.who.Namespace, x.who.Unnamed); l != x.lane && f.by[x.group.ID] == x {
+	x.subject = f.subject(&x.group, &c)
+	f.enforcer.setMarks(x)
+	if l := f.outputFor(x.subject.Namespace, x.subject.Unnamed); l != x.output && f.by[x.group.ID] == x {
 		// What was written stays where it is; later packets go to another interface.
 		delete(f.by, x.group.ID)
 		f.last = nil
 	}
 	i := f.describe(x.group, &c, text)
 	if x.ready {
-		if err := x.lane.out.redeclare(x.id, i); err != nil {
+		if err := x.output.sink.redeclare(x.id, i); err != nil {
 			return c, false, err
 		}
 	}
@@ -133,7 +133,7 @@ func (f *faces) renew(x *face) (workload.InterfaceComment, bool, error) {
 }
 
 // comment returns what is known of a control group.
-func (f *faces) comment(g machine.Cgroup, at int64) workload.InterfaceComment {
+func (f *ifaces) comment(g machine.Cgroup, at int64) workload.InterfaceComment {
 	c := workload.InterfaceComment{Ring: f.ring, How: "none", Identity: workload.Identity{Node: f.node, ValidFrom: at}}
 	if g.ID == 0 {
 		return c
@@ -167,7 +167,7 @@ func (f *faces) comment(g machine.Cgroup, at int64) workload.InterfaceComment {
 }
 
 // describe returns the interface of a group: its name and what is known of it.
-func (f *faces) describe(g machine.Cgroup, c *workload.InterfaceComment, text string) pcapng.Interface {
+func (f *ifaces) describe(g machine.Cgroup, c *workload.InterfaceComment, text string) pcapng.Interface {
 	space, name := c.Identity.Namespace, c.Identity.Pod
 	if space == "" {
 		space = "-"
@@ -195,7 +195,7 @@ func (f *faces) describe(g machine.Cgroup, c *workload.InterfaceComment, text st
 }
 
 // concerned lists the interfaces of the control groups of a pod or container.
-func (f *faces) concerned(pod, container string) (list []*face) {
+func (f *ifaces) concerned(pod, container string) (list []*iface) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, x := range f.list {
@@ -207,19 +207,19 @@ func (f *faces) concerned(pod, container string) (list []*face) {
 }
 
 // accounts returns the counters of an output's interfaces.
-func (f *faces) accounts(at int64, l *lane) []ring.InterfaceAccount {
+func (f *ifaces) accounts(at int64, l *output) []ring.InterfaceAccount {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	list := make([]ring.InterfaceAccount, 0, len(f.list))
 	for _, x := range f.list {
-		if x.lane == l && x.ready {
+		if x.output == l && x.ready {
 			list = append(list, ring.InterfaceAccount{ID: x.id, At: at, Start: x.since, Lost: x.lost.Load()})
 		}
 	}
 	return list
 }
 
-func (f *faces) count() int {
+func (f *ifaces) count() int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	n := 0
