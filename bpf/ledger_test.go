@@ -7,20 +7,23 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"regexp"
 	"slices"
 	"testing"
 
 	"github.com/cilium/ebpf"
 )
 
+var comment = regexp.MustCompile(`(?s)/\*.*?\*/`)
+
 // TestLedgerVersion: a recorder reads what another release wrote only if it has the same form.
 func TestLedgerVersion(t *testing.T) {
-	const version, sum = 1, "ee82b3ee9be16d84"
+	const version, sum = 1, "b79be123e98d5fc1"
 	text, err := os.ReadFile("src/packets.h")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := fmt.Sprintf("%x", sha256.Sum256(text))[:16]; got != sum || LedgerVersion != version {
+	if got := fmt.Sprintf("%x", sha256.Sum256(comment.ReplaceAll(text, nil)))[:16]; got != sum || LedgerVersion != version {
 		t.Errorf("src/packets.h (%s) or LedgerVersion (%d) changed: raise the version with each change of what records look like, and note both here", got, LedgerVersion)
 	}
 }
