@@ -122,7 +122,7 @@ func TestFindingsOfACase(t *testing.T) {
 	shop, web := sample(t, "shop.pcapng"), sample(t, "http1.pcapng")
 	c := open(t, shop)
 	var bad *kfl.Error
-	if _, err := c.Query(ctx, forensics.Query{KFL: `finding == "odd"`}); !errors.As(err, &bad) || !strings.Contains(bad.Msg, "not known here") {
+	if _, err := c.Query(ctx, forensics.Query{KFL: `finding == "odd"`}); !errors.As(err, &bad) || !strings.Contains(bad.Msg, "not available here") {
 		t.Errorf("without findings: %v", err)
 	}
 	c.UseFindings(claims{"odd": {c.CallNumber(0, 3), c.CallNumber(0, 5)}})

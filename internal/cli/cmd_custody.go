@@ -1,18 +1,21 @@
 package cli
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"os/user"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/pcapsule/pcapsule/exporter/bundle"
+	"github.com/pcapsule/pcapsule/exporter/seal"
 	"github.com/pcapsule/pcapsule/internal/cli/command"
 	"github.com/pcapsule/pcapsule/internal/cli/console"
 	"github.com/pcapsule/pcapsule/internal/cli/exit"
@@ -30,13 +33,13 @@ entries.`,
   pcapsule custody add incident.pcapsule --event copied --note "to the evidence share"`,
 		RunE: func(c *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				return exit.Usagef("unknown command %q of custody: want show or add", args[0])
+				return exit.Usagef("unknown command %q of custody: want show, add or verify", args[0])
 			}
 			return c.Help()
 		},
 		Args: cobra.ArbitraryArgs,
 	}
-	for _, sub := range []*cobra.Command{e.cmdCustodyShow(), e.cmdCustodyAdd()} {
+	for _, sub := range []*cobra.Command{e.cmdCustodyShow(), e.cmdCustodyAdd(), e.cmdCustodyVerify()} {
 		sub.Args = command.CheckArgs(sub.Args)
 		c.AddCommand(sub)
 	}
@@ -106,6 +109,58 @@ func custodyLine(entry bundle.Entry) string {
 		}
 	}
 	return line
+}
+
+func (e *env) cmdCustodyVerify() *cobra.Command {
+	var head string
+	c := &cobra.Command{
+		Use:   "verify BUNDLE",
+		Short: "Check that no entry of the custody log was changed, removed or cut off",
+		Long: `Check that no entry of the custody log was changed, removed or moved, and that the log belongs to
+this bundle. A log alone cannot show that entries were cut off at its end: give a custody_head that
+you kept elsewhere with --head, and the log must still contain that entry. Seals are checked too.`,
+		Example: "  pcapsule custody verify incident.pcapsule --head 58ed3ed489c356fd9e99482a6e685d7eb79e0b688be36177f0b48ae929e76526",
+		Args:    cobra.ExactArgs(1),
+		RunE:    func(c *cobra.Command, args []string) error { return e.runCustodyVerify(c.Context(), args[0], head) },
+	}
+	c.Flags().StringVar(&head, "head", "", "hash of an entry, from custody show, handover or verify, that must still be in the log")
+	return c
+}
+
+func (e *env) runCustodyVerify(ctx context.Context, path, head string) error {
+	var want bundle.Digest
+	if err := want.UnmarshalText([]byte(head)); head != "" && err != nil {
+		return exit.Usagef("--head %q: want 64 hexadecimal digits, as custody show prints custody_head", head)
+	}
+	r, err := bundle.Verify(ctx, path, nil)
+	if err != nil {
+		return err
+	}
+	res := verifyResult{Report: r}
+	var failed *seal.Verdict
+	for _, v := range verdicts(ctx, &res, seal.Trust{}) {
+		if v.Check != "custody" && v.Check != "signature" && v.Check != "timestamp" {
+			continue
+		}
+		e.printVerdict(v)
+		if v.State == seal.No && failed == nil {
+			failed = &v
+		}
+	}
+	if head != "" {
+		v := seal.Verdict{Check: "head", State: seal.Yes, Detail: "the given entry is in the log"}
+		if i := slices.Index(r.CustodyLines, want); i < 0 {
+			v.State, v.Detail = seal.No, "the log does not contain the entry with this hash: it was cut off or rewritten"
+			failed = &v
+		} else {
+			v.Detail = fmt.Sprintf("entry %d of %d", i, len(r.CustodyLines)-1)
+		}
+		e.printVerdict(v)
+	}
+	if failed != nil {
+		return exit.With(fmt.Errorf("%s: %s: %s", path, failed.Check, failed.Detail), exit.Verify, "ask the person who sent the bundle for the original log")
+	}
+	return nil
 }
 
 func (e *env) cmdCustodyAdd() *cobra.Command {

@@ -217,6 +217,15 @@ func verdicts(ctx context.Context, r *verifyResult, trust seal.Trust) (list []se
 	return list
 }
 
+// printVerdict prints one verdict: its state, the check, and where and why.
+func (e *env) printVerdict(v seal.Verdict) {
+	place := ""
+	if v.Place != "" && v.State != seal.No {
+		place = v.Place + ": "
+	}
+	fmt.Fprintln(e.out, console.Line(fmt.Sprintf("%-11s  %-9s  %s%s", strings.ReplaceAll(string(v.State), "_", " "), v.Check, place, v.Detail)))
+}
+
 func (e *env) printVerify(r *verifyResult) {
 	for _, p := range r.Problems {
 		fmt.Fprintln(e.out, console.Line(p.String()))
@@ -233,11 +242,7 @@ func (e *env) printVerify(r *verifyResult) {
 		}
 	}
 	for _, v := range r.Verdicts {
-		place := ""
-		if v.Place != "" && v.State != seal.No {
-			place = v.Place + ": "
-		}
-		fmt.Fprintln(e.out, console.Line(fmt.Sprintf("%-11s  %-9s  %s%s", strings.ReplaceAll(string(v.State), "_", " "), v.Check, place, v.Detail)))
+		e.printVerdict(v)
 	}
 	if d := r.Rederived; d != nil && len(d.Unproven) > 0 {
 		fmt.Fprintln(e.out, console.Line("packets cannot prove: "+strings.Join(d.Unproven, ", ")))
