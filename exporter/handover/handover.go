@@ -26,7 +26,8 @@ import (
 
 // Names and limits of a package.
 const (
-	SumsName = "SHA256SUMS"
+	SumsName    = "SHA256SUMS"
+	coverPrefix = "cover."
 
 	MinPart  = 64 << 10 // bytes of a part
 	maxParts = 999
@@ -90,7 +91,7 @@ func Pack(ctx context.Context, b *bundle.Bundle, dir string, o Options) ([]File,
 	for _, sheet := range []struct {
 		name   string
 		render func(io.Writer) error
-	}{{"cover.html", cover.HTML}, {"cover.pdf", cover.PDF}, {"cover.jsonld", cover.CASE}} {
+	}{{coverPrefix + "html", cover.HTML}, {coverPrefix + "pdf", cover.PDF}, {coverPrefix + "jsonld", cover.CASE}} {
 		f, err := writeFile(filepath.Join(folder.Dir, sheet.name), sheet.render)
 		if err != nil {
 			return nil, err
@@ -168,7 +169,14 @@ func Open(ctx context.Context, path string) (*Package, error) {
 	sums, err := readSums(filepath.Join(dir, SumsName))
 	switch {
 	case err == nil && (base == SumsName || slices.ContainsFunc(sums, func(f File) bool { return f.Name == base })):
-		p.parts, p.Listed = slices.DeleteFunc(sums, func(f File) bool { return strings.HasPrefix(f.Name, "cover.") }), true
+		p.Listed = true
+		for _, f := range sums {
+			if !strings.HasPrefix(f.Name, coverPrefix) {
+				p.parts = append(p.parts, f)
+			} else if err := checkSheet(ctx, dir, f); err != nil {
+				return nil, err
+			}
+		}
 	case base == SumsName:
 		return nil, fmt.Errorf("reading the package: %w", err)
 	default:
@@ -199,7 +207,7 @@ func (p *Package) name() error {
 	}
 	stem, p.Encrypted = strings.CutSuffix(stem, ".age")
 	p.Name = strings.TrimSuffix(stem, ".zip")
-	if p.Name == "" || p.Name != bundle.SafeName(p.Name) && filepath.Base(p.Name) != p.Name {
+	if p.Name == "" || p.Name[0] == '.' || strings.ContainsAny(p.Name, `/\:`) {
 		return fmt.Errorf("%q is not the name of a bundle: %w", p.Name, ErrParts)
 	}
 	return nil
@@ -209,34 +217,61 @@ func (p *Package) name() error {
 func (p *Package) open(ctx context.Context, dir string) error {
 	for i := range p.parts {
 		part := &p.parts[i]
-		f, err := os.Open(filepath.Join(dir, part.Name))
+		f, size, err := openPlain(dir, part.Name)
 		if errors.Is(err, os.ErrNotExist) {
 			return fmt.Errorf("%s is missing: %w", part.Name, ErrParts)
 		}
 		if err != nil {
 			return err
 		}
-		p.files = append(p.files, f)
-		info, err := f.Stat()
-		if err != nil {
-			return err
-		}
-		if !info.Mode().IsRegular() {
-			return fmt.Errorf("%s is not a plain file: %w", part.Name, ErrParts)
-		}
-		part.Size = info.Size()
+		p.files, part.Size = append(p.files, f), size
 		if !p.Listed {
 			continue
 		}
-		h := sha256.New()
-		if _, err := io.Copy(h, &stopping{ctx, f}); err != nil {
-			return fmt.Errorf("reading %s: %w", part.Name, err)
-		}
-		if got := bundle.Digest(h.Sum(nil)); got != part.SHA256 {
-			return fmt.Errorf("%s has SHA-256 %s, and %s has %s: %w", part.Name, got, SumsName, part.SHA256, ErrParts)
+		if err := part.check(ctx, f); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+// openPlain opens a file of a package. A pipe or a device could block or never end.
+func openPlain(dir, name string) (f *os.File, size int64, err error) {
+	path := filepath.Join(dir, name)
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, 0, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, 0, fmt.Errorf("%s is not a plain file: %w", name, ErrParts)
+	}
+	f, err = os.Open(path)
+	return f, info.Size(), err
+}
+
+// check compares the content of a file with its line in SHA256SUMS.
+func (f *File) check(ctx context.Context, r io.Reader) error {
+	h := sha256.New()
+	if _, err := io.Copy(h, &stopping{ctx, r}); err != nil {
+		return fmt.Errorf("reading %s: %w", f.Name, err)
+	}
+	if got := bundle.Digest(h.Sum(nil)); got != f.SHA256 {
+		return fmt.Errorf("%s has SHA-256 %s, and %s has %s: %w", f.Name, got, SumsName, f.SHA256, ErrParts)
+	}
+	return nil
+}
+
+// checkSheet checks a cover sheet, which may be missing: it is not needed to open the package.
+func checkSheet(ctx context.Context, dir string, sheet File) error {
+	f, _, err := openPlain(dir, sheet.Name)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return sheet.check(ctx, f)
 }
 
 // stopping ends reading when the context ends.
@@ -304,7 +339,7 @@ func (j *joined) ReadAt(b []byte, off int64) (n int, err error) {
 
 // readSums reads SHA256SUMS.
 func readSums(path string) ([]File, error) {
-	f, err := os.Open(path)
+	f, _, err := openPlain(filepath.Split(path))
 	if err != nil {
 		return nil, err
 	}

@@ -268,6 +268,44 @@ func TestBrokenPackages(t *testing.T) {
 	}
 }
 
+// TestChangedSheet changes the cover sheet, and removes it.
+func TestChangedSheet(t *testing.T) {
+	dir, _ := packed(t, made(t), handover.Options{})
+	sheet := filepath.Join(dir, "cover.html")
+	if err := os.WriteFile(sheet, []byte("another fingerprint"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := received(t, dir); !errors.Is(err, handover.ErrParts) {
+		t.Errorf("changed: %v", err)
+	}
+	if err := os.Remove(sheet); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := received(t, dir); err != nil {
+		t.Errorf("missing: %v", err)
+	}
+}
+
+// TestPipesInPackages puts a pipe in the place of each file.
+func TestPipesInPackages(t *testing.T) {
+	dir, files := packed(t, made(t), handover.Options{})
+	for _, name := range []string{files[0].Name, "cover.html", handover.SumsName} {
+		path := filepath.Join(dir, name)
+		if err := os.Rename(path, path+".kept"); err != nil {
+			t.Fatal(err)
+		}
+		if out, err := exec.Command("mkfifo", path).CombinedOutput(); err != nil {
+			t.Skip("needs mkfifo: ", string(out))
+		}
+		if _, err := received(t, dir); !errors.Is(err, handover.ErrParts) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if err := os.Rename(path+".kept", path); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // TestHostileLists reads lists that name files elsewhere, in another order, or none.
 func TestHostileLists(t *testing.T) {
 	b := made(t)
@@ -278,6 +316,9 @@ func TestHostileLists(t *testing.T) {
 		files[0].SHA256.String() + "  ../shop.pcapsule.zip\n",
 		files[0].SHA256.String() + "  /etc/passwd\n",
 		files[0].SHA256.String() + "  .\n",
+		files[0].SHA256.String() + "  ..zip\n",
+		files[0].SHA256.String() + "  ...zip\n",
+		files[0].SHA256.String() + "  c:x.zip\n",
 		strings.Repeat(line(files[0]), 20_000),
 		line(files[0]) + line(files[0]),
 	} {
