@@ -22,12 +22,9 @@ import (
 // TestTextsOfOthersGo takes texts that are in captures of real programs for secrets: what the
 // tables show can be removed, however it was sent.
 func TestTextsOfOthersGo(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes minutes")
-	}
 	const captures = "../../../shared/captures"
 	if _, err := os.Stat(captures); err != nil {
-		t.Skip("needs the captures of others")
+		t.Skip("needs shared captures")
 	}
 	r := rand.New(rand.NewPCG(16, 3))
 	tried := 0
