@@ -9,6 +9,7 @@ import (
 	"io"
 	"maps"
 	"net/http"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -71,19 +72,17 @@ func (w *way) in(f *faces, q ask.Question, args map[string]any) ([]byte, error) 
 //
 // LIMIT: nested lists of get_capacity and trace_request are compared only as part of their rows.
 func TestQuestionsAreEqualEverywhere(t *testing.T) {
-	for _, tt := range []struct {
+	type row struct {
 		sample  string
 		pair    bool // two bundles that overlap
 		secrets bool // also test masking and every boolean input
 		ways    func(f *faces) []way
-	}{
-		{"http1.pcapng", false, true, ways1},
-		{"http1.pcapng", true, false, ways2},
-		{"postgresql.pcapng", false, false, ways2},
-		{"postgresql.pcapng", true, false, ways3},
-		{"dns.pcap", false, false, ways3},
-		{"dns.pcap", true, false, ways1},
-	} {
+	}
+	rows := []row{{"http1.pcapng", false, true, ways1}, {"postgresql.pcapng", true, false, ways3}, {"dns.pcap", true, false, ways2}}
+	if os.Getenv("PCAPSULE_EVERYWHERE") != "" { // takes ten minutes more
+		rows = append(rows, row{"http1.pcapng", true, false, ways2}, row{"postgresql.pcapng", false, false, ways2}, row{"dns.pcap", false, false, ways3})
+	}
+	for _, tt := range rows {
 		name := tt.sample
 		if tt.pair {
 			name += " in two that overlap"
