@@ -1,10 +1,6 @@
 package handover
 
-import (
-	"fmt"
-
-	"github.com/pcapsule/pcapsule/internal/plural"
-)
+import "fmt"
 
 // certificates are drafts of statements about the bundle for legal proceedings. They contain
 // what the bundle records; a person completes, corrects and signs them.
@@ -18,7 +14,7 @@ func (c *Cover) rule902() section {
 	m := c.Manifest
 	s := section{Title: "Draft certification, US Federal Rules of Evidence 902(13) and 902(14)", NewPage: true, Paragraphs: []string{draft,
 		"1. I, the undersigned, am qualified to make this certification by my training and my work with the systems described below.",
-		"2. Rule 902(13), process. " + plural.Sprintf("%d network {packet was|packets were} recorded", m.Accounts.Packets) + c.span() + ". " +
+		"2. Rule 902(13), process. Network packets were recorded" + c.span() + fmt.Sprintf(" (number of packets: %d). ", m.Accounts.Packets) +
 			fmt.Sprintf("The program %s %s stored the recorded files byte for byte and derived tables from them. The process is repeatable: the same files and the same release give the same tables, which \"pcapsule verify --rederive\" checks. Known losses of this recording: %s.",
 				clean(m.Tool.Name), clean(m.Tool.Release), clean(c.Losses)),
 		"3. To my knowledge the process produces an accurate result, and the recording systems worked properly in that time, except:",

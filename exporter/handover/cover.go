@@ -15,7 +15,6 @@ import (
 
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/exporter/seal"
-	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
 // Cover is the cover sheet of a package: one value with two renderings, HTML and PDF.
@@ -135,7 +134,7 @@ func (c *Cover) summary() section {
 	s.add("Known losses", c.Losses)
 	s.add("Clock", r.ClockReference)
 	if c.Recipients > 0 {
-		s.add("Encryption", plural.Sprintf("age, to %d {recipient|recipients}", c.Recipients))
+		s.add("Encryption", fmt.Sprintf("age; recipients: %d", c.Recipients))
 	} else {
 		s.add("Encryption", "none")
 	}
@@ -171,7 +170,7 @@ func (c *Cover) fingerprint() section {
 func (c *Cover) files() section {
 	s := section{Title: "Files"}
 	for _, f := range c.Files {
-		s.Rows = append(s.Rows, row{clean(f.Name), plural.Sprintf("%d {byte|bytes}, SHA-256 ", f.Size) + hexGroups(f.SHA256), true})
+		s.Rows = append(s.Rows, row{clean(f.Name), fmt.Sprintf("%d bytes, SHA-256 ", f.Size) + hexGroups(f.SHA256), true})
 	}
 	return s
 }
@@ -195,7 +194,7 @@ func (c *Cover) custody() section {
 	s := section{Title: "Custody (times in UTC)"}
 	first := max(0, len(c.Custody)-maxCustodyRows)
 	if first > 0 {
-		s.Paragraphs = append(s.Paragraphs, plural.Sprintf("%d {earlier entry is|earlier entries are} in custody/log.jsonl.", first))
+		s.Paragraphs = append(s.Paragraphs, fmt.Sprintf("Earlier entries, in custody/log.jsonl only: %d.", first))
 	}
 	for _, e := range c.Custody[first:] {
 		var parts []string

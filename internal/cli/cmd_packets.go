@@ -219,7 +219,7 @@ func (e *env) printSlice(r *forensics.CarveReport, f *packetsFlags) {
 	case r.Coverage.State == forensics.None:
 		fmt.Fprintln(e.err, "nothing was recorded in the time asked about")
 	case r.Packets == 0:
-		fmt.Fprintln(e.err, "nothing matches")
+		fmt.Fprintln(e.err, "No matches.")
 	}
 	e.printSliceKeys(&r.Keys, f)
 }

@@ -62,7 +62,7 @@ func (e *env) eachCall(ctx context.Context, cs *forensics.Case, q forensics.Quer
 		}
 	}
 	if skipped > 0 {
-		fmt.Fprintf(e.err, "%s are no HTTP and were left out\n", plural.Thousands(int64(skipped))+" calls")
+		fmt.Fprintf(e.err, "%s left out: not HTTP\n", plural.Count(int64(skipped), "call", "calls"))
 	} else if len(list) == 0 {
 		e.afterTable(res, 0, false)
 	}
