@@ -46,7 +46,7 @@ func checkHosts() {
 		Credential: &syscall.Credential{Uid: 0, Gid: 0, NoSetGroups: true}}
 	list := []host{
 		{"no root", "", nobody, "missing privileges to record: CAP_BPF, CAP_PERFMON, CAP_NET_ADMIN", false},
-		{"rootless container", "", rootless, "user namespace only", false},
+		{"rootless container", "", rootless, "only inside its user namespace", false},
 		{"no BTF", `mount -t tmpfs none /sys/kernel/btf && exec "$@"`, mountsOwn, "no BTF", false},
 		{"no cgroup v2", `umount /sys/fs/cgroup && exec "$@"`, mountsOwn, "control groups version 2 are not mounted", false},
 	}
