@@ -236,7 +236,7 @@ func TestOwnGroupIsLeftOut(t *testing.T) {
 		own = rec.Cgroup
 	}
 	if own == 0 {
-		t.Skip("needs a kernel that assigns test packets a control group")
+		t.Skip("needs a kernel that gives test packets a control group")
 	}
 	p := load(t, Options{OwnCgroup: own})
 	p.run(t, "packet_out", frame(60, 1))

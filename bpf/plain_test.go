@@ -269,7 +269,7 @@ func TestPlainOverCaptures(t *testing.T) {
 		dir = "../../shared/captures"
 	}
 	if _, err := os.Stat(dir); err != nil {
-		t.Skip("needs the shared captures")
+		t.Skip("needs shared captures")
 	}
 	program := plainProgram(t)
 	files, packets, whole, batches := 0, 0, 0, 0

@@ -255,7 +255,7 @@ func captures(t *testing.T) []string {
 				break
 			}
 			if dir == filepath.Dir(dir) {
-				t.Skip("needs the shared captures")
+				t.Skip("needs shared captures")
 			}
 		}
 	}

@@ -34,7 +34,7 @@ func captures(t testing.TB) string {
 		}
 		dir = up
 	}
-	t.Skip("needs the shared captures")
+	t.Skip("needs shared captures")
 	return ""
 }
 

@@ -25,7 +25,7 @@ func sharedCapture(t *testing.T, name string) []byte {
 	}
 	b, err := os.ReadFile(filepath.Join(dir, name))
 	if err != nil {
-		t.Skip("needs the shared captures")
+		t.Skip("needs shared captures")
 	}
 	return b
 }
