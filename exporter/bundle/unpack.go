@@ -13,18 +13,19 @@ import (
 // Unpack unpacks the bundle in a transport ZIP of size bytes to the folder dir, which must not
 // exist, and verifies it before it gets that name. Nothing remains if it fails; the error of a
 // bundle that does not verify wraps ErrVerification.
-func Unpack(ctx context.Context, r io.ReaderAt, size int64, dir string) error {
+func Unpack(ctx context.Context, r io.ReaderAt, size int64, dir string) (report *Report, err error) {
 	z, err := readZipAt(r, size)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return z.unpackTo(dir, func(dir string) error {
-		report, err := verifyPath(ctx, dir, nil)
-		if err != nil {
+	err = z.unpackTo(dir, func(dir string) error {
+		var err error
+		if report, err = verifyPath(ctx, dir, nil); err != nil {
 			return err
 		}
 		return report.Err()
 	})
+	return report, err
 }
 
 // unpack unpacks the bundle in the ZIP to the folder dir, which must not exist. If it fails, it

@@ -1,6 +1,9 @@
 package handover
 
-import "fmt"
+import (
+	"cmp"
+	"fmt"
+)
 
 // certificates are drafts of statements about the bundle for legal proceedings. They contain
 // what the bundle records; a person completes, corrects and signs them.
@@ -42,7 +45,7 @@ func (c *Cover) iso27037() section {
 		"Collection and acquisition: packets were copied while the systems kept running; the traffic itself was not changed. What could not be captured: " + clean(c.Losses) + ".",
 		"Preservation: the packet files are kept byte for byte. Every file has a SHA-256 hash value; the fingerprint of the whole is " + hexGroups(c.Fingerprint) + ".",
 		"Auditability, repeatability and reproducibility: bundle.json records inputs, options and releases; the custody log records every handover; the tables can be made again from the packets.",
-		"Handling of keys: " + clean(orUnknown(r.KeyCustody)) + ". Traceability of clocks to UTC: " + clean(orUnknown(r.ClockReference)) + ".",
+		"Handling of keys: " + cmp.Or(clean(r.KeyCustody), "not stated") + ". Traceability of clocks to UTC: " + cmp.Or(clean(r.ClockReference), "not stated") + ".",
 	}}
 	s.Blanks = []string{"Handed over by (name, signature, date, time)", "Received by (name, signature, date, time)", "Condition on receipt, fingerprint compared by", "Remarks"}
 	return s
@@ -54,12 +57,4 @@ func (c *Cover) eIDAS() section {
 			"A time stamp by RFC 3161 is an electronic time stamp (Article 3(33)). It is qualified (Article 42) only if a qualified trust service provider issued it. " +
 			"An electronic signature or time stamp may not be denied legal effect as evidence only because it is electronic or not qualified (Articles 25(1) and 41(1))."},
 		Blanks: []string{"Trust service provider and certificate, if qualified", "Name and date"}}
-}
-
-// orUnknown is what people stated, or that they did not.
-func orUnknown(s string) string {
-	if s == "" {
-		return "not stated"
-	}
-	return s
 }

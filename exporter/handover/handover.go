@@ -7,7 +7,6 @@
 package handover
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"crypto/sha256"
@@ -52,11 +51,10 @@ type File struct {
 
 // Options say how to pack a bundle.
 type Options struct {
-	To       []age.Recipient              // encrypt to each of them; none: no encryption
-	Part     int64                        // bytes of a part, at least MinPart; 0: one file
-	Cover    func(c *Cover)               // completes the cover sheet, may be nil
-	Progress func(done, total int64)      // of verifying, may be nil
-	Check    func(r *bundle.Report) error // may refuse the verified bundle, may be nil
+	To       []age.Recipient         // encrypt to each of them; none: no encryption
+	Part     int64                   // bytes of a part, at least MinPart; 0: one file
+	Cover    func(c *Cover)          // completes the cover sheet, may be nil
+	Progress func(done, total int64) // of verifying, may be nil
 }
 
 // Pack verifies the bundle and writes a package to the new folder dir. It returns the files of
@@ -74,7 +72,7 @@ func Pack(ctx context.Context, b *bundle.Bundle, dir string, o Options) ([]File,
 	if len(o.To) > 0 {
 		name += ".age"
 	}
-	parts := &partWriter{dir: folder.Dir, name: name, limit: o.Part}
+	parts := &partWriter{dir: folder.Dir, name: name, limit: o.Part, mode: 0o600}
 	defer parts.close()
 	report, err := encrypted(parts, o.To, func(w io.Writer) (*bundle.Report, error) { return b.Pack(ctx, w, o.Progress) })
 	if err != nil {
@@ -127,22 +125,12 @@ func encrypted(w io.Writer, to []age.Recipient, pack func(io.Writer) (*bundle.Re
 
 // writeFile writes a new file.
 func writeFile(path string, render func(io.Writer) error) (File, error) {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
-	if err != nil {
+	p := &partWriter{dir: filepath.Dir(path), name: filepath.Base(path), mode: 0o666}
+	defer p.close()
+	if err := errors.Join(render(p), p.finish()); err != nil {
 		return File{}, err
 	}
-	h, n := sha256.New(), counter(0)
-	w := bufio.NewWriter(io.MultiWriter(f, h, &n))
-	err = render(w)
-	err = errors.Join(err, w.Flush(), f.Close())
-	return File{Name: filepath.Base(path), Size: int64(n), SHA256: bundle.Digest(h.Sum(nil))}, err
-}
-
-type counter int64
-
-func (c *counter) Write(p []byte) (int, error) {
-	*c += counter(len(p))
-	return len(p), nil
+	return p.files[0], nil
 }
 
 // Package is a package that was opened.
@@ -295,13 +283,13 @@ func (p *Package) Close() {
 }
 
 // Unpack decrypts the bundle, verifies it, and puts it at the new folder dir.
-func (p *Package) Unpack(ctx context.Context, dir string, identities []age.Identity) error {
+func (p *Package) Unpack(ctx context.Context, dir string, identities []age.Identity) (*bundle.Report, error) {
 	var r io.ReaderAt = &joined{p}
 	size := p.size()
 	if p.Encrypted {
 		var err error
 		if r, size, err = age.DecryptReaderAt(r, size, identities...); err != nil {
-			return fmt.Errorf("decrypting %s: %w", p.Name, err)
+			return nil, fmt.Errorf("decrypting %s: %w", p.Name, err)
 		}
 	}
 	return bundle.Unpack(ctx, r, size, dir)

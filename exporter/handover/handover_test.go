@@ -66,7 +66,7 @@ func received(t testing.TB, path string, ids ...age.Identity) (*bundle.Bundle, e
 	}
 	defer p.Close()
 	dir := filepath.Join(t.TempDir(), p.Name)
-	if err := p.Unpack(ctx, dir, ids); err != nil {
+	if _, err := p.Unpack(ctx, dir, ids); err != nil {
 		if _, there := os.Lstat(dir); there == nil {
 			t.Errorf("a failed unpacking left %s", dir)
 		}

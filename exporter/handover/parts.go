@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"hash"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -17,6 +18,7 @@ import (
 type partWriter struct {
 	dir, name string
 	limit     int64 // bytes of a part; 0: one file
+	mode      fs.FileMode
 	files     []File
 
 	f    *os.File
@@ -61,7 +63,7 @@ func (p *partWriter) next() (err error) {
 		}
 		name = partName(p.name, len(p.files))
 	}
-	if p.f, err = os.OpenFile(filepath.Join(p.dir, name), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600); err != nil {
+	if p.f, err = os.OpenFile(filepath.Join(p.dir, name), os.O_WRONLY|os.O_CREATE|os.O_EXCL, p.mode); err != nil {
 		return err
 	}
 	p.files = append(p.files, File{Name: name})
