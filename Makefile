@@ -66,7 +66,7 @@ unit: build .cache/testgate
 # the detector costs more than the tests; and tests that measure time, or that only repeat
 # other tests of the same goroutines in long loops.
 RACE := ./exporter/dissect ./exporter/internal/... ./mcp ./recorder ./recorder/keys ./recorder/ring
-norace := StrippedPrograms|CostIsLinear|CostStaysLinear|AnswersKeepToTheirBudget|PromptsWorkWhenFollowedWordByWord|ToolsTakeNoWrongArgument|RecoveryAtEveryLength|Owners$$|PlaintextOf|NothingShowsASecret|NoTableHoldsASecret|NoAnswerConfirmsAGuess|AnswersAreAsTheDescriptionSays|PolicyOf|HostilePartsAreErrors|DuckDBReadsBack|RunawayQueries|Forgotten
+norace := StrippedPrograms|CostIsLinear|CostStaysLinear|AnswersKeepToTheirBudget|PromptsWorkWhenFollowedWordByWord|ToolsTakeNoWrongArgument|RecoveryAtEveryLength|Owners$$|PlaintextOf|NothingShowsASecret|NoTableHoldsASecret|NoAnswerConfirmsAGuess|AnswersAreAsTheDescriptionSays|PolicyOf|HostilePartsAreErrors|DuckDBReadsBack|RunawayQueries|Forgotten|KilledRecorder|LossesOfARestart
 
 race: .cache/testgate
 	set -o pipefail; $(GO) test -vet=off -race -timeout 20m -json -skip '^Test($(norace))' $(RACE) | \
