@@ -57,16 +57,20 @@ lint:
 # kernel refuses some operations.
 skips := .ci/allowed-skips.txt $(if $(filter-out 0,$(shell id -u)),.ci/skips-without-root.txt)
 
-# "make lint" has the analyzers of go vet, so go test need not run them again.
-unit: build .cache/testgate
-	set -o pipefail; $(GO) test -vet=off -timeout 40m -json ./... | tee .cache/unit.json | .cache/testgate $(skips) | tee .cache/unit.txt
-
 # Packages that start goroutines, and runs through all stages of the exporter. Not included:
 # recorder/agent and internal/cli, because building a Kubernetes client and all commands with
-# the detector costs more than the tests; and tests that measure time, or that only repeat
-# other tests of the same goroutines in long loops.
+# the detector costs more than the tests.
 RACE := ./exporter/dissect ./exporter/internal/... ./mcp ./recorder ./recorder/keys ./recorder/ring
-norace := StrippedPrograms|CostIsLinear|CostStaysLinear|AnswersKeepToTheirBudget|PromptsWorkWhenFollowedWordByWord|ToolsTakeNoWrongArgument|RecoveryAtEveryLength|Owners$$|PlaintextOf|NothingShowsASecret|NoTableHoldsASecret|NoAnswerConfirmsAGuess|AnswersAreAsTheDescriptionSays|PolicyOf|HostilePartsAreErrors|DuckDBReadsBack|RunawayQueries|Forgotten|KilledRecorder|LossesOfARestart
+# Tests in these packages that run without the detector: they measure time, or repeat other tests of
+# the same goroutines in long loops.
+norace := StrippedPrograms|CostIsLinear|AnswersFitTheirBudget|PromptsWork|SkillWorks|ToolsRefuseInvalid|RecoveryAtEveryLength|Owners$$|PlaintextOf|NothingShowsASecret|NoTableContainsASecret|NoAnswerConfirmsAGuess|AnswersMatchTheDescription|RESTListsHave|PolicyOf|HostilePartsAreErrors|DuckDBReadsBack|RunawayQueries|Forgotten|KilledRecorder|LossesOfARestart
+
+# No test runs twice: of the packages in RACE, unit runs what race omits. "make lint" has the
+# analyzers of go vet, so go test need not run them again.
+UNIT := $(GO) test -vet=off -timeout 40m -json
+unit: build .cache/testgate
+	set -o pipefail; { rc=0; $(UNIT) $$(comm -23 <($(GO) list ./... | sort) <($(GO) list $(RACE) | sort)) || rc=1; $(UNIT) -run '^Test($(norace))' $(RACE) || rc=1; exit $$rc; } | \
+		tee .cache/unit.json | .cache/testgate $(skips) | tee .cache/unit.txt
 
 race: .cache/testgate
 	set -o pipefail; $(GO) test -vet=off -race -timeout 20m -json -skip '^Test($(norace))' $(RACE) | \

@@ -4,10 +4,11 @@ import (
 	"context"
 	"encoding/hex"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/pcapsule/pcapsule/exporter/table"
-	"github.com/pcapsule/pcapsule/forensics/redact"
 )
 
 // Limits of one exchange.
@@ -15,6 +16,9 @@ const (
 	DefaultBody  = 1 << 20 // bytes of each body
 	maxRefs      = 10_000  // packets listed
 	maxAnomalies = 1000
+
+	callsAtOnce  = 256      // rows that EachCall reads with one query
+	bodiesAtOnce = 32 << 20 // bytes of their bodies
 )
 
 // AmbiguousError reports an id that matches several calls.
@@ -29,8 +33,7 @@ func (e *AmbiguousError) Error() string {
 
 // CallOptions define how much of a call to read.
 type CallOptions struct {
-	MaxBody int  // bytes of each body; 0 means DefaultBody
-	Bodies  bool // read the call's row and bodies only
+	MaxBody int // bytes of each body; 0 means DefaultBody
 }
 
 // Exchange is everything known about one call.
@@ -64,20 +67,6 @@ type PacketRef struct {
 	FromDst   bool // sent by the server
 }
 
-// Body is a message body after transfer and content decoding.
-type Body struct {
-	SHA256      string
-	Size        int64 // decoded size
-	WireSize    int64
-	ContentType string
-	Encoding    string // content encoding that was decoded
-	Complete    bool   // no byte is missing
-	IsText      bool
-	Data        []byte // up to the limit
-	Truncated   bool   // Data is incomplete
-	Object      bool   // too large for table bodies: only its packets are known
-}
-
 // Call finds one call: by # and its number (bundle#number in a case of several bundles), by
 // call_id, or by a unique prefix of a call_id with at least 8 digits. It returns ErrNotFound,
 // *AmbiguousError or ErrUsage.
@@ -89,11 +78,8 @@ func (c *Case) Call(ctx context.Context, id string, o CallOptions) (*Exchange, e
 	if o.MaxBody <= 0 {
 		o.MaxBody = DefaultBody
 	}
-	if x.Request, err = c.body(ctx, x, "request", o.MaxBody); err != nil {
+	if err := c.readBodies(ctx, []*Exchange{x}, o.MaxBody); err != nil {
 		return nil, err
-	}
-	if x.Response, err = c.body(ctx, x, "response", o.MaxBody); err != nil || o.Bodies {
-		return x, err
 	}
 	for _, part := range []struct {
 		to                *Struct
@@ -108,11 +94,83 @@ func (c *Case) Call(ctx context.Context, id string, o CallOptions) (*Exchange, e
 			}
 		}
 	}
-	x.Cites = readRanges(x.Call.Get("cites"))
 	if err := c.refs(ctx, x); err != nil {
 		return nil, err
 	}
 	return x, c.anomaliesOf(ctx, x)
+}
+
+// CallNo is the number of a call in one bundle of a case.
+type CallNo struct {
+	Bundle int
+	No     int64
+}
+
+// EachCall calls f with calls in the given order: only their rows, citations and bodies. A number that
+// no call has is left out. It reads many calls with one query, and holds about 32 MiB of bodies, or the
+// two of one call.
+func (c *Case) EachCall(ctx context.Context, list []CallNo, o CallOptions, f func(*Exchange) error) error {
+	if o.MaxBody <= 0 {
+		o.MaxBody = DefaultBody
+	}
+	for part := range slices.Chunk(list, callsAtOnce) {
+		found, err := c.exchanges(ctx, part)
+		if err != nil {
+			return err
+		}
+		for len(found) > 0 {
+			n, size := 0, 0
+			for n < len(found) && (n == 0 || size+found[n].bodySize(o.MaxBody) <= bodiesAtOnce) {
+				size += found[n].bodySize(o.MaxBody)
+				n++
+			}
+			if err := c.readBodies(ctx, found[:n], o.MaxBody); err != nil {
+				return err
+			}
+			for i, x := range found[:n] {
+				if err := f(x); err != nil {
+					return err
+				}
+				found[i] = nil
+			}
+			found = found[n:]
+		}
+	}
+	return nil
+}
+
+// exchanges reads the rows of calls, in the order of the list.
+func (c *Case) exchanges(ctx context.Context, list []CallNo) ([]*Exchange, error) {
+	of := map[int][]int64{}
+	for _, k := range list {
+		of[k.Bundle] = append(of[k.Bundle], k.No)
+	}
+	var conds []string
+	var args []any
+	for _, b := range slices.Sorted(maps.Keys(of)) {
+		conds = append(conds, "call_no IN (SELECT unnest(?))"+c.ofBundle(b))
+		args = append(args, of[b])
+	}
+	rows, err := c.rowsOfCall(ctx, false, strings.Join(conds, " OR "), args, len(list))
+	if err != nil {
+		return nil, err
+	}
+	at := map[CallNo]*Exchange{}
+	for _, row := range rows {
+		no, _ := row.Get("call_no").(int64)
+		at[CallNo{bundleOf(row), no}] = newExchange(row)
+	}
+	var found []*Exchange
+	for _, k := range list {
+		if x := at[k]; x != nil {
+			found = append(found, x)
+		}
+	}
+	return found, nil
+}
+
+func newExchange(row Struct) *Exchange {
+	return &Exchange{Call: row, Bundle: bundleOf(row), Cites: readRanges(row.Get("cites"))}
 }
 
 // findCall finds the row in table calls.
@@ -124,9 +182,9 @@ func (c *Case) findCall(ctx context.Context, id string) (*Exchange, error) {
 	if err != nil {
 		return nil, err
 	}
-	found, err := c.rowsOfCall(ctx, true, cond, args)
+	found, err := c.rowsOfCall(ctx, true, cond, args, 11)
 	if err == nil && len(found) == 0 && c.copies != nil {
-		found, err = c.rowsOfCall(ctx, false, cond, args)
+		found, err = c.rowsOfCall(ctx, false, cond, args, 11)
 	}
 	if err != nil {
 		return nil, err
@@ -135,23 +193,23 @@ func (c *Case) findCall(ctx context.Context, id string) (*Exchange, error) {
 	case 0:
 		return nil, fmt.Errorf("call %s: %w", id, ErrNotFound)
 	case 1:
-		x := &Exchange{Call: found[0], Bundle: bundleOf(found[0])}
+		x := newExchange(found[0])
 		x.Copies, err = c.copiesOf(ctx, x)
 		return x, err
 	}
 	return nil, &AmbiguousError{ID: id, Some: c.namesOf(found)}
 }
 
-// rowsOfCall returns rows of calls, each call once or with its copies. They are masked if the case
-// is.
-func (c *Case) rowsOfCall(ctx context.Context, once bool, cond string, args []any) ([]Struct, error) {
+// rowsOfCall returns at most most rows of calls, each call once or with its copies. They are masked if
+// the case is.
+func (c *Case) rowsOfCall(ctx context.Context, once bool, cond string, args []any, most int) ([]Struct, error) {
 	files := &fileList{bound: true}
 	source := c.masked(c.reads("calls", once, nil, files.parquet), c.views["calls"].raw, every)
 	order := "call_no"
 	if c.several() {
 		order = "bundle, call_no"
 	}
-	return c.structs(ctx, "SELECT * FROM ("+source+") WHERE "+cond+" ORDER BY "+order, 11, append(files.args, args...)...)
+	return c.structs(ctx, "SELECT * FROM ("+source+") WHERE "+cond+" ORDER BY "+order, most, append(files.args, args...)...)
 }
 
 // namesOf returns up to ten ids that each match one of the calls.
@@ -227,93 +285,6 @@ func (c *Case) one(ctx context.Context, name, key string, value int64, b int) (S
 		return nil, err
 	}
 	return list[0], nil
-}
-
-// body joins the overlapping parts of a body. It reads unmasked parts, because masking would change
-// their lengths and break the offsets.
-func (c *Case) body(ctx context.Context, x *Exchange, side string, most int) (*Body, error) {
-	hash, _ := x.Call.Get(side + "_body_sha256").([]byte)
-	size, there := x.Call.Get(side + "_body_size").(int64)
-	if hash == nil && !there {
-		return nil, nil
-	}
-	b := &Body{SHA256: hex.EncodeToString(hash), Size: size}
-	b.WireSize, _ = x.Call.Get(side + "_body_wire_size").(int64)
-	b.ContentType, _ = x.Call.Get(side + "_content_type").(string)
-	if hash == nil || c.views["bodies"] == nil {
-		return b, nil
-	}
-	rows, err := c.Unmasked().db.Query(ctx, `SELECT part, "offset", size, complete, encoding, text, bytes FROM bodies_raw WHERE sha256 = ?`+c.ofBundle(x.Bundle)+" ORDER BY part", hash)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	b.IsText = true
-	found := false
-	for part := int64(0); rows.Next(); {
-		if rows.Int(0) != part { // the same body, stored again for a later window
-			continue
-		}
-		part++
-		found = true
-		b.Size, b.Encoding = rows.Int(2), rows.Text(4)
-		complete, err := rows.Value(3)
-		if err != nil {
-			return nil, err
-		}
-		b.Complete, _ = complete.(bool)
-		data, err := rows.Value(6)
-		if err != nil {
-			return nil, err
-		}
-		piece, binary := data.([]byte)
-		if !binary {
-			piece = []byte(rows.Text(5))
-		}
-		b.IsText = b.IsText && !binary
-		if !b.join(piece, rows.Int(1), most) {
-			break
-		}
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	b.Truncated = int64(len(b.Data)) < b.Size
-	b.IsText = b.IsText && found
-	b.Object = !found && b.Size > 0
-	return b, c.maskBody(ctx, b)
-}
-
-// maskBody masks a body if the case masks.
-func (c *Case) maskBody(ctx context.Context, b *Body) error {
-	if !c.mask {
-		return nil
-	}
-	m, err := c.Masker(ctx)
-	if err != nil {
-		return err
-	}
-	if b.IsText {
-		b.Data = []byte(m.Text(redact.AsContent, b.ContentType, string(b.Data)))
-	} else {
-		b.Data = []byte(m.Bytes("bytes", string(b.Data)))
-	}
-	return nil
-}
-
-// join appends a part that begins at off. It returns false when the limit is reached.
-func (b *Body) join(piece []byte, off int64, most int) bool {
-	have := int64(len(b.Data))
-	if off > have || off < 0 {
-		return false
-	}
-	if skip := have - off; skip < int64(len(piece)) {
-		b.Data = append(b.Data, piece[skip:]...)
-	}
-	if len(b.Data) > most {
-		b.Data = b.Data[:most]
-	}
-	return len(b.Data) < most
 }
 
 // refs lists the packets of a call.

@@ -5,6 +5,8 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -33,6 +35,53 @@ func TestCallShowsEverything(t *testing.T) {
 	x, err := c.Call(ctx, id, forensics.CallOptions{MaxBody: 1})
 	if err != nil || len(x.Response.Data) != 1 || !x.Response.Truncated || x.Response.Size != r.Rows[0][2] {
 		t.Errorf("a body cut to one byte: %+v, %v", x.Response, err)
+	}
+}
+
+// TestEachCallEqualsCall compares calls that are read together with calls that are read alone, in an
+// order of its own, with one that is asked for twice and one that is not there.
+func TestEachCallEqualsCall(t *testing.T) {
+	two := []string{sample(t, "shop.pcapng"), sample(t, "http1.pcapng")}
+	masked, err := forensics.Open(ctx, two, forensics.Options{MaskSecrets: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer masked.Close()
+	for _, c := range []*forensics.Case{open(t, two[0]), masked} {
+		q := forensics.Query{KFL: "http", Columns: []string{"call_no"}, Order: "call_id"}
+		if len(c.Bundles()) > 1 {
+			q.Columns = append(q.Columns, "bundle")
+		}
+		var list []forensics.CallNo
+		for _, row := range query(t, c, q).Rows {
+			k := forensics.CallNo{No: row[0].(int64)}
+			if len(row) > 1 {
+				k.Bundle = int(row[1].(int64))
+			}
+			list = append(list, k)
+		}
+		list = slices.Concat(list, list[:1], []forensics.CallNo{{No: 1 << 40}})
+		for _, most := range []int{0, 7} {
+			o, n := forensics.CallOptions{MaxBody: most}, 0
+			err := c.EachCall(ctx, list, o, func(x *forensics.Exchange) error {
+				if n%9 == 0 { // alone takes long
+					want, err := c.Call(ctx, fmt.Sprintf("%d#%d", list[n].Bundle, list[n].No), o)
+					if err != nil {
+						t.Fatal(err)
+					}
+					for _, pair := range [][2]any{{x.Call, want.Call}, {x.Request, want.Request}, {x.Response, want.Response}, {x.Cites, want.Cites}, {x.Bundle, want.Bundle}} {
+						if !reflect.DeepEqual(pair[0], pair[1]) {
+							t.Errorf("%v: %+v, want %+v", list[n], pair[0], pair[1])
+						}
+					}
+				}
+				n++
+				return nil
+			})
+			if err != nil || n != len(list)-1 {
+				t.Errorf("%d of %d calls: %v", n, len(list)-1, err)
+			}
+		}
 	}
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/hex"
 	"errors"
-	"fmt"
 	"regexp"
 	"slices"
 	"strings"
@@ -195,21 +194,19 @@ var groupOrder = regexp.MustCompile(`^(?i:(calls|failed|p50_us|p99_us|max_us|fir
 
 // bodiesOf adds the bodies of a call.
 func (s *invocation) bodiesOf(ctx context.Context, c *call, most int) error {
-	id := fmt.Sprintf("#%d", c.No)
+	no := forensics.CallNo{No: c.No}
 	if c.Bundle != nil {
-		id = fmt.Sprintf("%d#%d", *c.Bundle, c.No)
+		no.Bundle = int(*c.Bundle)
 	}
-	x, err := s.c.Call(ctx, id, forensics.CallOptions{MaxBody: most, Bodies: true})
-	if err != nil {
-		return err
-	}
-	c.Request, c.Response = s.message(x, x.Request, "request", most), s.message(x, x.Response, "response", most)
-	for _, m := range []*message{c.Request, c.Response} {
-		if m != nil {
-			m.Headers = nil // they are available as columns
+	return s.c.EachCall(ctx, []forensics.CallNo{no}, forensics.CallOptions{MaxBody: most}, func(x *forensics.Exchange) error {
+		c.Request, c.Response = s.message(x, x.Request, "request", most), s.message(x, x.Response, "response", most)
+		for _, m := range []*message{c.Request, c.Response} {
+			if m != nil {
+				m.Headers = nil // they are available as columns
+			}
 		}
-	}
-	return nil
+		return nil
+	})
 }
 
 // callWith converts a row with id, number, time and columns.

@@ -23,8 +23,7 @@ type callWriter interface {
 
 // eachCall writes every matching call whole. HAR and curl can express only HTTP calls.
 func (e *env) eachCall(ctx context.Context, cs *forensics.Case, q forensics.Query, w callWriter) error {
-	type key struct{ bundle, no int64 }
-	var list []key
+	var list []forensics.CallNo
 	q.Columns = []string{"call_no", "protocol"}
 	several := len(cs.Bundles()) > 1
 	if several {
@@ -38,9 +37,9 @@ func (e *env) eachCall(ctx context.Context, cs *forensics.Case, q forensics.Quer
 			skipped++
 			return nil
 		}
-		k := key{no: number(row[0])}
+		k := forensics.CallNo{No: number(row[0])}
 		if several {
-			k.bundle = number(row[2])
+			k.Bundle = int(number(row[2]))
 		}
 		list = append(list, k)
 		return nil
@@ -48,18 +47,16 @@ func (e *env) eachCall(ctx context.Context, cs *forensics.Case, q forensics.Quer
 	if err != nil {
 		return e.questionError(err)
 	}
-	for _, k := range list {
-		id := fmt.Sprintf("#%d", k.no)
-		if several {
-			id = fmt.Sprintf("%d#%d", k.bundle, k.no)
-		}
-		x, err := cs.Call(ctx, id, forensics.CallOptions{})
-		if err != nil {
-			return e.questionError(err)
-		}
-		if err := w.call(x); err != nil {
-			return err
-		}
+	var failed error // to write
+	err = cs.EachCall(ctx, list, forensics.CallOptions{}, func(x *forensics.Exchange) error {
+		failed = w.call(x)
+		return failed
+	})
+	if failed != nil {
+		return failed
+	}
+	if err != nil {
+		return e.questionError(err)
 	}
 	if skipped > 0 {
 		fmt.Fprintf(e.err, "%s left out: not HTTP\n", plural.Count(int64(skipped), "call", "calls"))

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -113,6 +114,44 @@ func TestListsOfTheRepository(t *testing.T) {
 	for _, path := range lists {
 		if err := readAllowed(path, allowed); err != nil {
 			t.Error(err)
+		}
+	}
+}
+
+// TestRaceExceptionsAreTests: each alternative of norace in the Makefile is the beginning of a test's
+// name. The test of a stale one would run with the race detector, and so for minutes.
+func TestRaceExceptionsAreTests(t *testing.T) {
+	text, err := os.ReadFile("../../Makefile")
+	if err != nil {
+		t.Fatal(err)
+	}
+	variable := func(name string) string {
+		_, rest, ok := strings.Cut(string(text), "\n"+name+" := ")
+		if line, _, _ := strings.Cut(rest, "\n"); ok {
+			return strings.ReplaceAll(line, "$$", "$")
+		}
+		t.Fatalf("the Makefile has no %s", name)
+		return ""
+	}
+	var names []string
+	for _, dir := range strings.Fields(variable("RACE")) {
+		files, err := filepath.Glob("../../" + strings.Replace(dir, "...", "*", 1) + "/*_test.go")
+		if err != nil || len(files) == 0 {
+			t.Errorf("%s has no tests: %v", dir, err)
+		}
+		for _, file := range files {
+			data, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, m := range regexp.MustCompile(`(?m)^func Test(\w+)`).FindAllStringSubmatch(string(data), -1) {
+				names = append(names, m[1])
+			}
+		}
+	}
+	for _, some := range strings.Split(variable("norace"), "|") {
+		if !slices.ContainsFunc(names, regexp.MustCompile("^"+some).MatchString) {
+			t.Errorf("norace has %s, and no test of these packages begins so", some)
 		}
 	}
 }
