@@ -40,6 +40,14 @@ type truth struct {
 
 // captures finds the folder of public captures.
 func captures(t *testing.T) string {
+	dir := captureFolder()
+	if dir == "" {
+		t.Skip("needs shared captures")
+	}
+	return dir
+}
+
+func captureFolder() string {
 	if dir := os.Getenv("PCAPSULE_CAPTURES"); dir != "" {
 		return dir
 	}
@@ -49,9 +57,12 @@ func captures(t *testing.T) string {
 			return c
 		}
 	}
-	t.Skip("needs shared captures")
 	return ""
 }
+
+// thorough reports whether comparisons run in all combinations: with the public captures, whose tests
+// take longer anyway. Otherwise each sample, time zone and overlap is in one.
+func thorough() bool { return captureFolder() != "" }
 
 func exists(path string) bool { _, err := os.Stat(path); return err == nil }
 

@@ -61,11 +61,19 @@ func TestNumbersAreEqualEverywhere(t *testing.T) {
 	for i, name := range []string{"shop.pcapng", "http1.pcapng", "dns.pcap", "tls.pcapng", "vantages.pcapng"} {
 		capture := filepath.Join("..", "..", "samples", name)
 		whole := madeOf(t, capture, 0, 0)
-		compare(name, slices.Concat(zones[i%len(zones):], zones[:i%len(zones)]), whole) // in all time zones
+		places := slices.Concat(zones[i%len(zones):], zones[:i%len(zones)])
+		if !thorough() && i > 0 {
+			places = places[:1]
+		}
+		compare(name, places, whole)
 		from, to := windowOf(t, whole)
 		early, late := madeOf(t, capture, 0, from+(to-from)*2/3), madeOf(t, capture, from+(to-from)/3, 0)
-		compare(name+" in two that overlap", zones[:1], early, late)
-		compare(name+" in three, the other way round", zones[1:2], late, whole, early)
+		if thorough() || i%2 == 0 {
+			compare(name+" in two that overlap", zones[:1], early, late)
+		}
+		if thorough() || i == 1 {
+			compare(name+" in three, the other way round", zones[1:2], late, whole, early)
+		}
 	}
 	dir := captures(t)
 	for i, line := range lines(t, filepath.Join(dir, "INDEX.tsv"))[1:] {
