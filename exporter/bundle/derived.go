@@ -1,5 +1,10 @@
 package bundle
 
+import (
+	"path"
+	"strings"
+)
+
 // Kinds of derived bundles.
 const (
 	Redacted = "redacted" // values were removed from packets
@@ -20,6 +25,13 @@ type Derived struct {
 	Cut     *DerivedCut      `json:"cut,omitempty"`
 	Added   []string         `json:"added,omitempty"` // kinds of what was merged: kube, hosts, keys
 	Proofs  []DerivedProof   `json:"proofs,omitempty"`
+	Rows    []RowProof       `json:"row_proofs,omitempty"` // of tables that packets do not give
+}
+
+// RowProof says where the proof of a table's rows is.
+type RowProof struct {
+	Table string `json:"table"`
+	Proof string `json:"proof"` // data/derived/rows-TABLE.bin
 }
 
 // DerivedProof says which file of the original a proof is about, and where its packets are now.
@@ -64,4 +76,24 @@ type Commitment struct {
 	FileID  int32  `json:"file_id" jsonschema:"number of the file in bundle.json"`
 	Packets uint64 `json:"packets" jsonschema:"leaves of the tree"`
 	Root    Digest `json:"root" jsonschema:"root of the tree of RFC 9162"`
+}
+
+// TableCommitment is a salted commitment to the rows of one table (docs/format/derived.md).
+type TableCommitment struct {
+	Table string `json:"table" jsonschema:"its folder below data/tables"`
+	Rows  uint64 `json:"rows" jsonschema:"leaves of the tree"`
+	Root  Digest `json:"root" jsonschema:"root of the tree of RFC 9162"`
+}
+
+// TableParts lists the parts of the tables among the files of a bundle, by the folder below
+// data/tables; a protocol's part of calls is a table of its own.
+func TableParts(files []Payload, place func(rel string) string) map[string][]string {
+	list := map[string][]string{}
+	for _, f := range files {
+		if strings.HasPrefix(f.Path, tablesDir) && path.Ext(f.Path) == ".parquet" {
+			name := strings.TrimPrefix(path.Dir(f.Path), tablesDir)
+			list[name] = append(list[name], place(f.Path))
+		}
+	}
+	return list
 }

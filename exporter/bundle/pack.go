@@ -99,17 +99,20 @@ func (v *verifier) store(z *zip.Writer, name, rel string) error {
 		return err
 	}
 	defer f.Close()
-	return store(z, name+"/"+rel, v.members[rel], &stopping{v, f})
+	return store(z, name+"/"+rel, v.members[rel], Stopping(v.ctx, f))
 }
 
-// stopping ends reading when the verifier's context ends.
+// Stopping reads from r until ctx ends.
+func Stopping(ctx context.Context, r io.Reader) io.Reader { return &stopping{ctx, r} }
+
 type stopping struct {
-	v *verifier
-	r io.Reader
+	ctx context.Context
+	r   io.Reader
 }
 
+// Read implements io.Reader.
 func (s *stopping) Read(p []byte) (int, error) {
-	if err := s.v.ctx.Err(); err != nil {
+	if err := s.ctx.Err(); err != nil {
 		return 0, err
 	}
 	return s.r.Read(p)

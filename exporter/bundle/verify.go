@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -49,13 +48,17 @@ func Verify(ctx context.Context, path string, progress func(done, total int64)) 
 }
 
 func verifyPath(ctx context.Context, path string, progress func(done, total int64)) (*Report, error) {
+	return verifyBy(ctx, path, progress, (*verifier).run)
+}
+
+func verifyBy(ctx context.Context, path string, progress func(done, total int64), check func(*verifier) error) (*Report, error) {
 	src, done, err := openSource(path)
 	if err != nil {
 		return nil, fmt.Errorf("verifying %s: %w", path, err)
 	}
 	defer done()
 	v := &verifier{ctx: ctx, src: src, report: &Report{Path: path, Problems: []Problem{}, Custody: []Entry{}}, progress: progress, seen: map[string]bool{}}
-	if err := v.run(); err != nil {
+	if err := check(v); err != nil {
 		return nil, fmt.Errorf("verifying %s: %w", path, err)
 	}
 	return v.report, nil
@@ -102,9 +105,10 @@ type verifier struct {
 	total int64
 }
 
-func (v *verifier) run() error {
-	there := map[string]int64{} // plain files and their sizes
-	err := v.src.walk(func(rel string, info fs.FileInfo) error {
+// walk lists the plain files and their sizes.
+func (v *verifier) walk() (there map[string]int64, err error) {
+	there = map[string]int64{}
+	err = v.src.walk(func(rel string, info fs.FileInfo) error {
 		if err := v.ctx.Err(); err != nil {
 			return err
 		}
@@ -118,6 +122,11 @@ func (v *verifier) run() error {
 		}
 		return nil
 	})
+	return there, err
+}
+
+func (v *verifier) run() error {
+	there, err := v.walk()
 	if err != nil {
 		return err
 	}
@@ -345,50 +354,6 @@ func (v *verifier) content(listed []line) {
 
 func (v *verifier) reported(rel string) bool {
 	return slices.ContainsFunc(v.report.Problems, func(p Problem) bool { return p.File == rel })
-}
-
-func (v *verifier) custody() {
-	if v.reported(custodyName) {
-		return
-	}
-	data, err := readAll(v.src, custodyName, maxCustody)
-	if errors.Is(err, fs.ErrNotExist) {
-		v.report.add(custodyName, Missing, "", "")
-		return
-	}
-	var c chain
-	if err == nil {
-		c, err = parseCustody(data)
-	}
-	v.report.Custody = append(v.report.Custody, c.entries...)
-	v.report.CustodyHead, v.report.CustodyLines = c.head, c.lines
-	if err != nil {
-		v.report.add(custodyName, Chain, "", err.Error())
-	}
-	if len(c.entries) > 0 && *c.entries[0].TagManifest != v.report.TagManifest {
-		v.report.add(tagManifestName, Changed, c.entries[0].TagManifest.String()+" by the custody log", v.report.TagManifest.String())
-	}
-}
-
-// custodyFiles reads the signatures and time stamps in custody/. Files beyond the limit in
-// number are refused.
-func (v *verifier) custodyFiles(there map[string]int64) error {
-	v.report.CustodyFiles = map[string][]byte{}
-	for _, rel := range slices.Sorted(maps.Keys(there)) {
-		if !strings.HasPrefix(rel, custodyDir) || rel == custodyName {
-			continue
-		}
-		if len(v.report.CustodyFiles) >= maxSignatures {
-			v.report.add(rel, Refused, fmt.Sprintf("at most %d files beside the log", maxSignatures), "")
-			continue
-		}
-		data, err := readAll(v.src, rel, maxSignature)
-		if err != nil {
-			return err
-		}
-		v.report.CustodyFiles[rel] = data
-	}
-	return nil
 }
 
 func hashFile(p string) (Digest, error) {

@@ -5,12 +5,13 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"math/bits"
+	"slices"
 )
 
 // Key is secret: the seed, or a node of the tree of keys below it.
 //
-// The keys of the packets of one file are the leaves of a binary tree. A node gives the keys of
-// all packets below it and of no other, so that one node shows a run of unchanged packets (the
+// The keys of the packets of one file, or of the rows of one table, are the leaves of a binary
+// tree. A node gives the keys of all below it and of no other, so that one node shows a run (the
 // construction of Goldreich, Goldwasser and Micali, 1986).
 type Key [sha256.Size]byte
 
@@ -23,12 +24,12 @@ func NewSeed() (k Key) {
 // depth is the number of levels of the tree of keys: files have fewer than 2^depth packets.
 const depth = 40
 
-// Prefixes of what is hashed with a key. All inputs of one prefix have one length, and fit into
-// one block of SHA-256.
+// Prefixes of what is hashed with a key. All inputs of one prefix have one length.
 const (
 	prefixChild = 2
 	prefixSalt  = 3
 	prefixFile  = 4
+	prefixTable = 5
 )
 
 // File is the key of the tree of one file.
@@ -38,6 +39,12 @@ func (k Key) File(id int32) Key {
 	binary.BigEndian.PutUint32(b[1:], uint32(id))
 	copy(b[5:], k[:])
 	return sha256.Sum256(b[:])
+}
+
+// Table is the key of the tree of one table.
+func (k Key) Table(name string) Key {
+	sum := sha256.Sum256([]byte(name))
+	return sha256.Sum256(slices.Concat([]byte{prefixTable}, sum[:], k[:]))
 }
 
 func (k Key) child(bit byte) Key {

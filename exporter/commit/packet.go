@@ -1,11 +1,11 @@
 package commit
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"runtime"
 	"sync"
@@ -38,7 +38,7 @@ func (s *splitter) head(p *pcapng.Packet) int {
 // groups calls do for each group of a packet: what the file says of it with its headers, then its
 // payload in pieces, then its options.
 func groups(p *pcapng.Packet, head int, do func(group int, content ...[]byte)) {
-	var b [19]byte
+	var b [4 + 8 + 1 + 4 + 2]byte
 	binary.BigEndian.PutUint32(b[:], uint32(p.Interface))
 	binary.BigEndian.PutUint64(b[4:], uint64(p.Time))
 	if p.TimeOK {
@@ -56,15 +56,6 @@ func groups(p *pcapng.Packet, head int, do func(group int, content ...[]byte)) {
 	do(g, p.Options)
 }
 
-// leaf is the leaf of a packet.
-func leaf(k Key, p *pcapng.Packet, head int) Hash {
-	var t Tree
-	groups(p, head, func(g int, content ...[]byte) {
-		t.Add(groupLeaf(k.salt(g), content...))
-	})
-	return ofGroups(&t)
-}
-
 func groupLeaf(salt Hash, content ...[]byte) Hash {
 	switch len(content) {
 	case 1:
@@ -74,7 +65,7 @@ func groupLeaf(salt Hash, content ...[]byte) Hash {
 	}
 }
 
-// ofGroups is the leaf of a packet from the tree of its groups.
+// ofGroups is the leaf of a packet or row from the tree of its groups.
 func ofGroups(t *Tree) Hash {
 	root := t.Root()
 	return LeafHash(root[:])
@@ -106,65 +97,64 @@ func Bundle(ctx context.Context, b *bundle.Bundle, seed Key) ([]bundle.Commitmen
 
 // packetsOf commits to the packets of a file. file is the key of the file.
 func packetsOf(path string, id int32, file Key) (bundle.Commitment, error) {
-	var t Tree
-	s := newSplitter()
-	var w walker
-	err := each(path, func(p *pcapng.Packet) error {
-		t.Add(leaf(w.at(&file, uint64(p.Index)), p, s.head(p)))
-		return nil
-	})
-	return bundle.Commitment{FileID: id, Packets: t.Size(), Root: bundle.Digest(t.Root())}, err
-}
-
-// each reads the packets of a file.
-func each(path string, do func(p *pcapng.Packet) error) error {
-	r, done, err := open(path)
+	s, err := openPackets(path)
 	if err != nil {
-		return err
+		return bundle.Commitment{}, err
 	}
-	defer done()
-	for {
-		p, err := r.next()
-		if err == io.EOF {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		if err := do(p); err != nil {
-			return err
-		}
-	}
+	defer s.close()
+	n, root, err := commitTo(s, file)
+	return bundle.Commitment{FileID: id, Packets: n, Root: root}, err
 }
 
-// packets gives the packets of a file one by one.
+// packets are the packets of a file.
 type packets struct {
-	r *pcapng.Reader
-	b pcapng.Batch
-	i int
+	f     *os.File
+	r     *pcapng.Reader
+	b     pcapng.Batch
+	i     int
+	split *splitter
+	p     *pcapng.Packet // the current one
 }
 
-func open(path string) (*packets, func() error, error) {
+func openPackets(path string) (*packets, error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	r, err := pcapng.NewReader(f, pcapng.Options{})
 	if err != nil {
 		f.Close()
-		return nil, nil, fmt.Errorf("reading %s: %w", path, err)
+		return nil, fmt.Errorf("reading %s: %w", path, err)
 	}
-	return &packets{r: r}, f.Close, nil
+	return &packets{f: f, r: r, split: newSplitter()}, nil
 }
 
-// next is the next packet, or io.EOF. It is valid until the next call.
-func (x *packets) next() (*pcapng.Packet, error) {
+func (x *packets) close() { x.f.Close() } // read only
+
+func (x *packets) next() error {
 	for x.i == len(x.b.Packets) {
 		if err := x.r.Next(&x.b); err != nil {
-			return nil, err
+			return err
 		}
 		x.i = 0
 	}
+	x.p = &x.b.Packets[x.i]
 	x.i++
-	return &x.b.Packets[x.i-1], nil
+	return nil
+}
+
+func (x *packets) head() int { return x.split.head(x.p) }
+
+func (x *packets) groups(head int, do func(group int, content ...[]byte)) bool {
+	if head > len(x.p.Data) {
+		return false
+	}
+	groups(x.p, head, do)
+	return true
+}
+
+func (x *packets) same(o source) bool {
+	p, q := x.p, o.(*packets).p
+	return p.Time == q.Time && p.TimeOK == q.TimeOK && p.Interface == q.Interface && p.LinkType == q.LinkType && p.OrigLen == q.OrigLen &&
+		bytes.Equal(p.Data, q.Data) && bytes.Equal(p.Options, q.Options)
 }

@@ -8,7 +8,6 @@ import (
 	"io"
 
 	"github.com/pcapsule/pcapsule/exporter/bundle"
-	"github.com/pcapsule/pcapsule/recorder/pcapng"
 )
 
 // magic begins a proof.
@@ -20,9 +19,10 @@ const (
 	maxRules  = 4096
 	maxRule   = 256 // bytes of the name of one
 	maxGroups = 1 << 17
+	maxHead   = 1 << 30 // bytes of a packet's headers
 )
 
-// States of a packet of the original.
+// States of a packet or row of the original.
 const (
 	unchanged = iota // it is in the derived file, byte for byte
 	changed          // it is there, and some of its groups differ
@@ -30,13 +30,13 @@ const (
 	states
 )
 
-// Counts are the packets of an original file.
+// Counts are the packets of an original file, or the rows of an original table.
 type Counts struct {
 	Unchanged, Changed, Removed int64
-	Rules                       map[string]int64 // changed packets, by rule
+	Rules                       map[string]int64 // what was changed, by rule
 }
 
-// run is a number of packets in one state.
+// run is a number of packets or rows in one state.
 type run struct {
 	state byte
 	n     uint64
@@ -47,77 +47,95 @@ type run struct {
 // returns the commitment too, for comparison with the signed one. derived may be empty if no
 // packet was kept.
 func Prove(original, derived string, id int32, key Key, keep func(index int64) bool, rule func(index int64) string) (proof []byte, f bundle.Commitment, err error) {
-	x := prover{key: key, rules: map[string]uint64{}, split: newSplitter()}
+	from, err := openPackets(original)
+	if err != nil {
+		return nil, f, err
+	}
+	defer from.close()
+	var to source
 	if derived != "" {
-		in, done, err := open(derived)
+		in, err := openPackets(derived)
 		if err != nil {
 			return nil, f, err
 		}
-		defer done()
-		x.derived = in
+		defer in.close()
+		to = in
 	}
-	if err := each(original, func(p *pcapng.Packet) error { return x.packet(p, keep(p.Index), rule) }); err != nil {
-		return nil, f, err
-	}
-	if x.derived != nil {
-		if _, err := x.derived.next(); err != io.EOF {
-			return nil, f, errors.New("the derived file has more packets than were kept")
+	proof, n, root, err := prove(from, to, key, keep, rule)
+	return proof, bundle.Commitment{FileID: id, Packets: n, Root: root}, err
+}
+
+func prove(from, to source, key Key, keep func(index int64) bool, rule func(index int64) string) (proof []byte, n uint64, root bundle.Digest, err error) {
+	x := prover{key: key, rules: map[string]uint64{}, from: from, to: to, rule: rule}
+	for {
+		err := from.next()
+		if err == io.EOF {
+			break
+		}
+		if err == nil {
+			err = x.leaf(keep(int64(x.tree.n)))
+		}
+		if err != nil {
+			return nil, 0, root, err
 		}
 	}
-	root, hashes := x.tree.Proof()
-	return x.encode(hashes), bundle.Commitment{FileID: id, Packets: x.tree.n, Root: bundle.Digest(root)}, nil
+	if to != nil && to.next() != io.EOF {
+		return nil, 0, root, errors.New("the derived file has more than was kept")
+	}
+	top, hashes := x.tree.Proof()
+	return x.encode(hashes), x.tree.n, bundle.Digest(top), nil
 }
 
 // prover makes a proof.
 type prover struct {
-	key     Key
-	derived *packets
-	split   *splitter
-	walk    walker
-	tree    Prover
-	runs    []run
-	rules   map[string]uint64
-	names   []string
-	changes bytes.Buffer // of changed packets
+	key      Key
+	from, to source // to is nil if nothing was kept
+	rule     func(int64) string
+	walk     walker
+	tree     Prover
+	runs     []run
+	rules    map[string]uint64
+	names    []string
+	changes  bytes.Buffer // of what was changed
 }
 
-func (x *prover) packet(p *pcapng.Packet, keep bool, rule func(int64) string) error {
-	index := uint64(p.Index)
+// leaf adds what from is at.
+func (x *prover) leaf(keep bool) error {
+	index := x.tree.n
 	k := x.walk.at(&x.key, index)
-	head := x.split.head(p)
+	x.tree.Add(leafOf(k, x.from), keep)
 	if !keep {
-		x.tree.Add(leaf(k, p, head), false)
 		x.state(removed)
 		return nil
 	}
-	if x.derived == nil {
-		return errors.New("a packet was kept, but there is no derived file")
+	if x.to == nil {
+		return errors.New("something was kept, but there is no derived file")
 	}
-	q, err := x.derived.next()
-	if err != nil {
-		return fmt.Errorf("reading the derived packet %d: %w", index, err)
+	if err := x.to.next(); err != nil {
+		return fmt.Errorf("reading what was made of %d: %w", index, err)
 	}
-	x.tree.Add(leaf(k, p, head), true)
-	if same(p, q) {
+	if x.from.same(x.to) {
 		x.state(unchanged)
 		return nil
 	}
-	if len(p.Data) != len(q.Data) {
-		return fmt.Errorf("packet %d has another length", index)
-	}
 	x.state(changed)
-	name := rule(p.Index)
+	name := x.rule(int64(index))
 	no, ok := x.rules[name]
 	if !ok {
 		no = uint64(len(x.names))
 		x.rules[name] = no
 		x.names = append(x.names, name)
 	}
-	x.uvarint(no, uint64(head))
+	head := x.from.head()
 	var now [][]byte
-	groups(q, head, func(_ int, content ...[]byte) { now = append(now, bytes.Join(content, nil)) })
-	x.uvarint(uint64(len(now)))
-	groups(p, head, func(g int, content ...[]byte) {
+	var old int
+	fits := x.to.groups(head, func(_ int, content ...[]byte) { now = append(now, bytes.Join(content, nil)) })
+	x.from.groups(head, func(int, ...[]byte) { old++ })
+	if !fits || old != len(now) {
+		return fmt.Errorf("what was made of %d has another length", index)
+	}
+	x.uvarint(no, uint64(head), uint64(len(now)))
+	x.from.groups(head, func(g int, content ...[]byte) {
 		salt := k.salt(g)
 		if bytes.Equal(bytes.Join(content, nil), now[g]) {
 			x.changes.WriteByte(unchanged)
@@ -129,12 +147,6 @@ func (x *prover) packet(p *pcapng.Packet, keep bool, rule func(int64) string) er
 		x.changes.Write(h[:])
 	})
 	return nil
-}
-
-// same reports whether two packets are equal in all that is committed to.
-func same(p, q *pcapng.Packet) bool {
-	return p.Time == q.Time && p.TimeOK == q.TimeOK && p.Interface == q.Interface && p.LinkType == q.LinkType && p.OrigLen == q.OrigLen &&
-		bytes.Equal(p.Data, q.Data) && bytes.Equal(p.Options, q.Options)
 }
 
 func (x *prover) state(s byte) {
@@ -152,7 +164,7 @@ func (x *prover) uvarint(list ...uint64) {
 }
 
 // encode writes the proof: rules, runs, the hashes of what was removed, keys of what is unchanged,
-// and what is known of changed packets.
+// and what is known of what was changed.
 func (x *prover) encode(hashes []Hash) []byte {
 	out := []byte(magic)
 	out = binary.AppendUvarint(out, uint64(len(x.names)))

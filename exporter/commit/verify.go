@@ -8,36 +8,45 @@ import (
 	"os"
 
 	"github.com/pcapsule/pcapsule/exporter/bundle"
-	"github.com/pcapsule/pcapsule/recorder/pcapng"
 )
 
 // VerifyFile checks a proof against the packets of a derived file, which is empty if no packet was
 // kept, and against a signed commitment. An error says that the proof is wrong.
 func VerifyFile(proof, derived string, want bundle.Commitment) (c Counts, err error) {
-	info, err := os.Stat(proof)
-	if err != nil {
-		return c, err
-	}
-	if info.Size() > maxProof {
-		return c, fmt.Errorf("%w: %d bytes, more than %d", ErrProof, info.Size(), maxProof)
-	}
-	data, err := os.ReadFile(proof)
-	if err != nil {
-		return c, err
-	}
-	x, err := parse(data)
-	if err != nil {
-		return c, err
-	}
+	var to source
 	if derived != "" {
-		in, done, err := open(derived)
+		in, err := openPackets(derived)
 		if err != nil {
 			return c, err
 		}
-		defer done()
-		x.derived = in
+		defer in.close()
+		to = in
 	}
-	return x.verify(want)
+	return verify(proof, to, want.Packets, want.Root)
+}
+
+func verify(proof string, to source, n uint64, root bundle.Digest) (c Counts, err error) {
+	x, err := readProof(proof)
+	if err != nil {
+		return c, err
+	}
+	x.derived = to
+	return x.verify(n, root)
+}
+
+func readProof(path string) (*reader, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if info.Size() > maxProof {
+		return nil, fmt.Errorf("%w: %d bytes, more than %d", ErrProof, info.Size(), maxProof)
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	return parse(data)
 }
 
 // reader takes a proof apart.
@@ -48,8 +57,7 @@ type reader struct {
 	runs    []run
 	hashes  []Hash
 	keys    []Key
-	derived *packets
-	split   *splitter
+	derived source
 	counts  Counts
 }
 
@@ -75,13 +83,13 @@ func (r *reader) take(n int) []byte {
 
 var errMalformed = fmt.Errorf("%w: it is cut or malformed", ErrProof)
 
-// parse reads all of a proof but what it says of changed packets.
+// parse reads all of a proof but what it says of what was changed.
 func parse(data []byte) (*reader, error) {
 	rest, ok := bytes.CutPrefix(data, []byte(magic))
 	if !ok {
 		return nil, fmt.Errorf("%w: it does not begin with %q", ErrProof, magic)
 	}
-	r := &reader{b: rest, split: newSplitter(), counts: Counts{Rules: map[string]int64{}}}
+	r := &reader{b: rest, counts: Counts{Rules: map[string]int64{}}}
 	for range r.uvarint(maxRules) {
 		r.rules = append(r.rules, string(r.take(int(r.uvarint(maxRule)))))
 	}
@@ -115,13 +123,13 @@ func parse(data []byte) (*reader, error) {
 }
 
 // verify computes the root and compares it.
-func (r *reader) verify(want bundle.Commitment) (Counts, error) {
+func (r *reader) verify(n uint64, want bundle.Digest) (Counts, error) {
 	total := uint64(0)
 	for _, x := range r.runs {
 		total += x.n
 	}
-	if total != want.Packets {
-		return r.counts, fmt.Errorf("%w: it is about %d packets, %d were committed to", ErrProof, total, want.Packets)
+	if total != n {
+		return r.counts, fmt.Errorf("%w: it is about %d packets or rows, %d were committed to", ErrProof, total, n)
 	}
 	v := verifier{proof: r.hashes, next: r.leaves()}
 	root := EmptyRoot()
@@ -132,20 +140,20 @@ func (r *reader) verify(want bundle.Commitment) (Counts, error) {
 		}
 	}
 	if r.derived != nil {
-		if _, err := r.derived.next(); err != io.EOF {
-			return r.counts, fmt.Errorf("%w: the derived file has packets that it does not name", ErrProof)
+		if err := r.derived.next(); err != io.EOF {
+			return r.counts, fmt.Errorf("%w: the derived file has more than it names", ErrProof)
 		}
 	}
 	if r.bad || len(r.b) > 0 {
 		return r.counts, errMalformed
 	}
-	if bundle.Digest(root) != want.Root {
+	if bundle.Digest(root) != want {
 		return r.counts, fmt.Errorf("%w: its root is not the one that was signed", ErrProof)
 	}
 	return r.counts, nil
 }
 
-// leaves gives the leaves of the packets that are there.
+// leaves gives the leaves of what is there.
 func (r *reader) leaves() func() (*Known, error) {
 	runs, index, left := r.runs, uint64(0), uint64(0)
 	var block, end uint64 // of the key in use
@@ -163,13 +171,12 @@ func (r *reader) leaves() func() (*Known, error) {
 			}
 			left, end = runs[0].n, index
 		}
-		p, err := r.packet(index)
-		if err != nil {
+		if err := r.step(index); err != nil {
 			return nil, err
 		}
 		k := &Known{Index: index}
 		if runs[0].state == changed {
-			k.Leaf = r.changed(p)
+			k.Leaf = r.changed()
 		} else {
 			if index == end { // the next key
 				stop := index + left
@@ -186,7 +193,7 @@ func (r *reader) leaves() func() (*Known, error) {
 				}
 				walk.next, walk.valid = index, true
 			}
-			k.Leaf = leaf(walk.at(nil, index), p, r.split.head(p))
+			k.Leaf = leafOf(walk.at(nil, index), r.derived)
 			r.counts.Unchanged++
 		}
 		index++
@@ -197,23 +204,24 @@ func (r *reader) leaves() func() (*Known, error) {
 	}
 }
 
-func (r *reader) packet(index uint64) (*pcapng.Packet, error) {
+// step goes to the next packet or row, which was made of the original's.
+func (r *reader) step(index uint64) error {
 	if r.derived == nil {
-		return nil, fmt.Errorf("%w: there is no file for packet %d", ErrProof, index)
+		return fmt.Errorf("%w: there is no file for what was made of %d", ErrProof, index)
 	}
-	p, err := r.derived.next()
+	err := r.derived.next()
 	if err == io.EOF {
-		return nil, fmt.Errorf("%w: packet %d of the original is not in the derived file", ErrProof, index)
+		return fmt.Errorf("%w: what was made of %d is missing", ErrProof, index)
 	}
-	return p, err
+	return err
 }
 
-// changed is the leaf of a changed packet: of its groups that are as they were, and the hashes of
+// changed is the leaf of what was changed: from its groups that are as they were, and the hashes of
 // the others.
-func (r *reader) changed(p *pcapng.Packet) Hash {
-	rule, head, n := r.uvarint(maxRules), r.uvarint(uint64(len(p.Data))), r.uvarint(maxGroups)
+func (r *reader) changed() Hash {
+	rule, head, n := r.uvarint(maxRules), r.uvarint(maxHead), r.uvarint(maxGroups)
 	var t Tree
-	groups(p, int(head), func(g int, content ...[]byte) {
+	fits := r.derived.groups(int(head), func(g int, content ...[]byte) {
 		if uint64(g) >= n || r.bad {
 			r.bad = true
 			return
@@ -228,11 +236,22 @@ func (r *reader) changed(p *pcapng.Packet) Hash {
 			r.bad = true
 		}
 	})
-	if rule >= uint64(len(r.rules)) || t.Size() != n {
+	if !fits || rule >= uint64(len(r.rules)) || t.Size() != n {
 		r.bad = true
 		return Hash{}
 	}
 	r.counts.Changed++
 	r.counts.Rules[r.rules[rule]]++
 	return ofGroups(&t)
+}
+
+// stateOf is the state of one packet or row by a proof that was verified.
+func (r *reader) stateOf(index uint64) (state byte, ok bool) {
+	for _, x := range r.runs {
+		if index < x.n {
+			return x.state, true
+		}
+		index -= x.n
+	}
+	return 0, false
 }

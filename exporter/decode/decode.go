@@ -47,9 +47,13 @@ type Options struct {
 // Decoder decodes packets. It holds the fragments of incomplete datagrams, so only one goroutine
 // may use it.
 type Decoder struct {
-	// OnSum, if it is set, is called for each checksum of TCP or UDP that a network adapter does
-	// not fill in later, those around tunnels too, for tools that change packets.
+	// OnSum, if it is set, is called for each checksum of TCP or UDP that is there, those around
+	// tunnels too, for tools that change packets.
 	OnSum func(Sum)
+	// OnAddress, if it is set, is called for each address in the headers, those around tunnels too,
+	// with the offset in Input.Data where it begins; it has 4 or 16 bytes. Headers in datagrams that
+	// were reassembled are left out.
+	OnAddress func(at, size int)
 
 	frags reassembler
 	saved Frame // the frame as it was before the innermost tunnel was entered

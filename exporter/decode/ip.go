@@ -47,6 +47,8 @@ func (w *walk) ipv4() layer {
 	f.IPID = uint32(be16(b[4:]))
 	f.Src.set4(b[12:])
 	f.Dst.set4(b[16:])
+	w.address(b[12:], 4)
+	w.address(b[16:], 4)
 	if total == 0 {
 		total = w.wire // segmentation offload: the length was not set yet
 	}
@@ -83,6 +85,8 @@ func (w *walk) ipv6() layer {
 	f.Proto = b[6]
 	f.Src = Addr(b[8:24])
 	f.Dst = Addr(b[24:40])
+	w.address(b[8:], 16)
+	w.address(b[24:], 16)
 	w.next = uint16(f.Proto)
 	w.ext = 0
 	if size == 0 && f.Proto != protoNoNext {

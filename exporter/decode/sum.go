@@ -10,6 +10,14 @@ import (
 type Sum struct {
 	Start, End, Place int
 	UDP               bool // 0 means none, RFC 768
+	Unfinished        bool // it is the sum of the pseudo-header, to which a network adapter adds the rest
+}
+
+// address tells that b begins with an address.
+func (w *walk) address(b []byte, size int) {
+	if w.d != nil && w.d.OnAddress != nil && w.f.FragNos == nil {
+		w.d.OnAddress(w.whole-cap(b), size)
+	}
 }
 
 // Change is the checksum after old was replaced with bytes of the same length at offset at in the
@@ -93,8 +101,8 @@ func (w *walk) transportSum(b []byte, size, place int) {
 		pseudo += uint64(checksum(f.Src[12:], 0)) + uint64(checksum(f.Dst[12:], 0))
 	}
 	head := fold(pseudo)
-	if told && stated != head && stated != 0 {
-		w.d.OnSum(Sum{Start: w.whole - cap(b), End: w.whole - cap(b) + min(size, len(b)), Place: w.whole - cap(b) + place, UDP: f.Proto == protoUDP})
+	if told && stated != 0 {
+		w.d.OnSum(Sum{Start: w.whole - cap(b), End: w.whole - cap(b) + min(size, len(b)), Place: w.whole - cap(b) + place, UDP: f.Proto == protoUDP, Unfinished: stated == head})
 	}
 	if len(b) < size {
 		return

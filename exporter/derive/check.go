@@ -1,13 +1,18 @@
 package derive
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"unsafe"
 
+	"github.com/pcapsule/pcapsule/exporter/bundle"
+	"github.com/pcapsule/pcapsule/exporter/internal/parts"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
@@ -24,11 +29,18 @@ func (x *redaction) check(ctx context.Context, d *Draft) error {
 	c := &checking{redaction: x, bodies: map[table.Hash]bool{}, conns: map[int64]bool{}, again: map[int64]bool{}}
 	x.left = nil
 	fresh := x.s.fresh
-	tables := tablesOf(d.Files, d.Path)
+	tables := bundle.TableParts(d.Files, d.Path)
 	for _, only := range []bool{true, false} { // bodies first: calls say who carried them
 		some := map[string][]string{}
 		for name, files := range tables {
-			if (name == "bodies") == only {
+			if (name == "bodies") != only {
+				continue
+			}
+			clean, err := c.asBefore(d, name, files)
+			if err != nil {
+				return fmt.Errorf("reading table %s: %w", name, err)
+			}
+			if !clean {
 				some[name] = files
 			}
 		}
@@ -70,6 +82,44 @@ func (x *redaction) check(ctx context.Context, d *Draft) error {
 		return err
 	}
 	return errDirty
+}
+
+// asBefore reports whether a table needs no look at its rows: it has the texts of the original's, in
+// which the policy found nothing, and what was found elsewhere is not in them either.
+func (c *checking) asBefore(d *Draft, name string, files []string) (bool, error) {
+	was, now := tableOf(c.b.Manifest, name), tableOf(d.Manifest, name)
+	if c.s.search.names != nil || name == "bodies" && c.r.Policy.RemovesBodies() { // which need the rows
+		return false, nil
+	}
+	if c.s.found[name] || len(c.bodies) > 0 || was == nil || now == nil || !slices.Equal(contents(was), contents(now)) {
+		return false, nil
+	}
+	clean := true
+	err := parts.Texts(files, func(texts []byte, escaped bool) bool {
+		clean = !c.holds(unsafe.String(unsafe.SliceData(texts), len(texts)))
+		if escaped && bytes.Contains(texts, []byte(`\x`)) { // a value may be behind an escape
+			clean = false
+		}
+		return clean
+	})
+	return clean && err == nil, err
+}
+
+// contents are the columns of a table that may hold content, with their digests.
+func contents(t *bundle.Table) []bundle.Column {
+	return slices.DeleteFunc(slices.Clone(t.Columns), func(c bundle.Column) bool {
+		return !strings.Contains(c.Type, "VARCHAR") && (c.Type != "BLOB" || c.Name == "call_id")
+	})
+}
+
+// tableOf is the description of a table in a manifest, by the folder of its parts.
+func tableOf(m *bundle.Manifest, name string) *bundle.Table {
+	for i := range m.Tables {
+		if t := &m.Tables[i]; t.Name == name && t.Protocol == "" || t.Protocol != "" && name == t.Name+"/protocol="+t.Protocol {
+			return t
+		}
+	}
+	return nil
 }
 
 // checking is one search of a draft.
@@ -114,38 +164,18 @@ func (c *checking) begin(name string) func(*row) error {
 }
 
 // inValue reports whether a value of a row holds what had to go.
-func (c *checking) inValue(v any) bool {
-	switch v := v.(type) {
-	case string:
-		return c.holds(v)
-	case []byte:
-		return c.holds(unsafe.String(unsafe.SliceData(v), len(v)))
-	case []string:
-		for _, s := range v {
-			if c.holds(s) {
-				return true
-			}
-		}
-	case []table.Header:
-		for i := range v {
-			if c.holds(v[i].Value) || c.holds(v[i].Name) {
-				return true
-			}
-		}
-	case []table.Pair:
-		for i := range v {
-			if c.holds(v[i].Value) || c.holds(v[i].Name) {
-				return true
-			}
-		}
-	}
-	return false
+func (c *checking) inValue(v any) (holds bool) {
+	eachText(v, func(s string) { holds = holds || c.holds(s) })
+	return holds
 }
 
 // holds reports whether a text holds a value that is searched everywhere.
 func (c *checking) holds(s string) bool {
 	hit := false
 	c.s.search.find(unsafe.Slice(unsafe.StringData(s), len(s)), func(int, *needle) { hit = true })
+	if c.s.search.names != nil && !hit {
+		addressesIn(s, func(_, _ int, a netip.Addr) { hit = hit || c.s.search.names.known[a] })
+	}
 	return hit
 }
 

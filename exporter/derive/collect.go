@@ -2,6 +2,7 @@ package derive
 
 import (
 	"context"
+	"net/netip"
 	"sync"
 
 	"github.com/pcapsule/pcapsule/exporter/table"
@@ -16,6 +17,7 @@ type Policy interface {
 	WholeBody(contentType string) bool // whether bodies of this type go as a whole
 	RemovesBodies() bool               // whether it does so with any
 	KeepComments() bool                // on packets
+	Addresses() bool                   // whether addresses become pseudonyms
 }
 
 // Search searches rows, texts and headers, and payloads, in which only what has a form of its own
@@ -39,11 +41,15 @@ type secrets struct {
 	bodies map[table.Hash]map[string]int32 // short values by their body
 	coded  map[table.Hash]bool             // bodies with a secret, which were sent in an encoding
 	fresh  int                             // values that were not known before
+	found  map[string]bool                 // tables with something that the policy finds
+
+	addresses map[int64]map[netip.Addr]bool // that tables show, by the packet of their message
+	unread    map[int64]bool                // packets with payload that no dissector reads
 }
 
 func newSecrets() *secrets {
 	return &secrets{ruleNo: map[string]int32{}, search: newSearcher(), short: map[int64]map[brief]int32{}, blank: map[int64]int32{},
-		bodies: map[table.Hash]map[string]int32{}, coded: map[table.Hash]bool{}}
+		bodies: map[table.Hash]map[string]int32{}, coded: map[table.Hash]bool{}, addresses: map[int64]map[netip.Addr]bool{}, found: map[string]bool{}, unread: map[int64]bool{}}
 }
 
 func (s *secrets) rule(name string) int32 {
@@ -103,7 +109,7 @@ func collect(ctx context.Context, tables map[string][]string, p Policy, s *secre
 		}
 	}
 	var mu sync.Mutex
-	visitor := func(string) func(*row) error {
+	visitor := func(name string) func(*row) error {
 		var list []found
 		search := p.Search(func(rule, value, whole string, rest bool) { list = append(list, found{rule, value, whole, rest}) })
 		return func(r *row) error {
@@ -111,8 +117,9 @@ func collect(ctx context.Context, tables map[string][]string, p Policy, s *secre
 			search.Row(r.names, r.values)
 			mu.Lock()
 			defer mu.Unlock()
+			s.found[name] = s.found[name] || len(list) > 0
 			s.row(r, list, p)
-			return nil
+			return s.addressRow(r)
 		}
 	}
 	if err := walkTables(ctx, first, visitor); err != nil {

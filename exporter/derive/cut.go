@@ -30,7 +30,7 @@ func Cut(ctx context.Context, b *bundle.Bundle, output string, c Choice, o Optio
 		return nil, err
 	}
 	defer src.remove()
-	keep, addrs, err := chosen(ctx, tablesOf(b.Payload(), b.Path), &c)
+	keep, addrs, err := chosen(ctx, bundle.TableParts(b.Payload(), b.Path), &c)
 	if err != nil {
 		return nil, err
 	}

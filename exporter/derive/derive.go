@@ -12,7 +12,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -52,20 +51,6 @@ type Exporter interface {
 	Derive(ctx context.Context, b *bundle.Bundle, output string, a Additions, accept func(*Draft) error) (*bundle.Manifest, error)
 	// Bodies dissects the packets of b and calls each for every body, which knows its places.
 	Bodies(ctx context.Context, b *bundle.Bundle, each func(c *table.Call, body *dissect.Body) error) error
-}
-
-// tablesOf are the parts of the tables among the files of a bundle; a protocol's part of calls is
-// a table of its own.
-func tablesOf(files []bundle.Payload, place func(rel string) string) map[string][]string {
-	const tables = "data/tables/"
-	list := map[string][]string{}
-	for _, f := range files {
-		if strings.HasPrefix(f.Path, tables) && path.Ext(f.Path) == ".parquet" {
-			name := strings.TrimPrefix(path.Dir(f.Path), tables)
-			list[name] = append(list[name], place(f.Path))
-		}
-	}
-	return list
 }
 
 // Options of a derived bundle.

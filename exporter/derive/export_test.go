@@ -17,7 +17,7 @@ func Stored(coding string, size int) ([]byte, bool) { return stored(coding, size
 // Find returns the first place in the tables of a bundle where a text is.
 func Find(ctx context.Context, b *bundle.Bundle, text string) (place string) {
 	var mu sync.Mutex
-	err := walkTables(ctx, tablesOf(b.Payload(), b.Path), func(name string) func(*row) error {
+	err := walkTables(ctx, bundle.TableParts(b.Payload(), b.Path), func(name string) func(*row) error {
 		return func(r *row) error {
 			for i, v := range r.values {
 				s := fmt.Sprintf("%s", v)
@@ -48,7 +48,7 @@ func Texts(ctx context.Context, b *bundle.Bundle) (list []string) {
 	}
 	columns := map[string]bool{"path": true, "query_string": true, "host": true, "user_agent": true, "redis_command": true, "redis_reply": true,
 		"postgresql_query": true, "postgresql_preview": true, "grpc_request_text": true, "text": true, "http1_target": true}
-	_ = walkTables(ctx, tablesOf(b.Payload(), b.Path), func(name string) func(*row) error {
+	_ = walkTables(ctx, bundle.TableParts(b.Payload(), b.Path), func(name string) func(*row) error {
 		return func(r *row) error {
 			mu.Lock()
 			defer mu.Unlock()

@@ -19,6 +19,7 @@ type form struct {
 	with      string
 	pre, post int
 	packed    bool // its bytes are no characters: what stands around it says nothing
+	alone     bool // it is no part of a longer number with dots
 }
 
 // formsOf lists the ways in which protocols and formats write a value. whole is the header or

@@ -20,6 +20,8 @@ type target struct {
 	blank  int32    // rule by which the whole payload goes, -1 if it does not
 	values []local  // short values, which are replaced in this packet only
 	places []placed // bytes of a body
+	forms  []needle // of this packet only, in addition
+	unread bool     // no dissector reads it, so it may hold addresses in bytes
 }
 
 type local struct {
@@ -109,6 +111,12 @@ func (w *worker) target(t *target, x *item) {
 		for _, f := range formsOf(v.text, v.whole) {
 			w.short(f, v, x)
 		}
+	}
+	for _, n := range t.forms {
+		w.short(n.form, local{n.text, "", n.rule}, x)
+	}
+	if t.unread {
+		w.inBytes(x)
 	}
 	for _, p := range t.places {
 		at := int(int32(p.seq - x.seq))

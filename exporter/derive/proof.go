@@ -18,6 +18,7 @@ import (
 const (
 	commitmentsPath = "data/derived/commitments.dsse.json"
 	proofPath       = "data/derived/proof-%03d.bin"
+	rowsPath        = "data/derived/rows-%s.bin"
 )
 
 // ErrSeed says that a seed file is not that of the original's seal.
@@ -58,12 +59,42 @@ func (s *source) prove(draft *Draft, d *bundle.Derived, seed *seal.SeedFile) err
 		}
 		d.Proofs = append(d.Proofs, p)
 	}
+	return s.proveRows(draft, d, seed, c)
+}
+
+// proveRows adds the proofs of the tables that packets do not give. A merged bundle has rows of
+// other inputs too, and no such proofs; neither has a table whose rows are in another order now.
+func (s *source) proveRows(draft *Draft, d *bundle.Derived, seed *seal.SeedFile, c *seal.Commitments) error {
+	if d.Kind == bundle.Merged {
+		return nil
+	}
+	was, now := bundle.TableParts(s.b.Payload(), s.b.Path), bundle.TableParts(draft.Files, draft.Path)
+	for _, name := range commit.SideTables {
+		if !slices.ContainsFunc(c.Tables, func(t bundle.TableCommitment) bool { return t.Table == name }) {
+			continue // sealed before there were commitments to rows
+		}
+		data, t, err := commit.ProveRows(was[name], now[name], name, commit.Key(seed.Seed))
+		if errors.Is(err, commit.ErrOrder) {
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("proving table %s: %w", name, err)
+		}
+		if !slices.Contains(c.Tables, t) {
+			return fmt.Errorf("%w: its commitment to table %s is to other rows", ErrSeed, name)
+		}
+		p := bundle.RowProof{Table: name, Proof: fmt.Sprintf(rowsPath, name)}
+		if err := draft.Add(p.Proof, data); err != nil {
+			return err
+		}
+		d.Rows = append(d.Rows, p)
+	}
 	return nil
 }
 
-// Verify checks what a derived bundle says of its original. It returns no verdict for a bundle
-// that is not derived.
-func Verify(ctx context.Context, b *bundle.Bundle, trust seal.Trust) []seal.Verdict {
+// Verify checks what a derived bundle says of its original, and files that reveal parts of it. It
+// returns no verdict for a bundle that is not derived.
+func Verify(ctx context.Context, b *bundle.Bundle, trust seal.Trust, reveals ...string) []seal.Verdict {
 	d := b.Manifest.Derived
 	if d == nil {
 		return nil
@@ -71,7 +102,11 @@ func Verify(ctx context.Context, b *bundle.Bundle, trust seal.Trust) []seal.Verd
 	v := seal.Verdict{Check: "derived", State: seal.NotChecked, Place: "data/bundle.json", Detail: stated(d)}
 	if !slices.ContainsFunc(b.Payload(), func(p bundle.Payload) bool { return p.Path == commitmentsPath }) {
 		v.Detail += "; stated, not proved: it was made without the seed of the original's seal"
-		return []seal.Verdict{v}
+		list := []seal.Verdict{v}
+		for _, file := range reveals {
+			list = append(list, seal.Verdict{Check: "revealed", State: seal.No, Place: file, Detail: "the bundle has no commitments of its original"})
+		}
+		return list
 	}
 	no := func(place, what string) []seal.Verdict {
 		return []seal.Verdict{{Check: "derived", State: seal.No, Place: place, Detail: what}}
@@ -98,7 +133,31 @@ func Verify(ctx context.Context, b *bundle.Bundle, trust seal.Trust) []seal.Verd
 	v.State = seal.Yes
 	v.Detail = fmt.Sprintf("%s from %s, sealed at %s: %d packets unchanged (proved), %d changed (committed; rules as stated: %s), %d removed (committed); rederivable: %s",
 		d.Kind, d.From.Name, c.SealedAt, counts.Unchanged, counts.Changed, strings.Join(append(rules, "none")[:max(1, len(rules))], ", "), counts.Removed, d.Rederivable)
-	return append(list, v)
+	list = append(append(list, v), verifyRows(b, d, c)...)
+	for _, file := range reveals {
+		list = append(list, verifyReveal(b, d, c, file))
+	}
+	return list
+}
+
+// verifyRows checks the proofs of the tables that packets do not give.
+func verifyRows(b *bundle.Bundle, d *bundle.Derived, c *seal.Commitments) (list []seal.Verdict) {
+	parts := bundle.TableParts(b.Payload(), b.Path)
+	for _, t := range c.Tables {
+		if !slices.Contains(commit.SideTables, t.Table) {
+			continue
+		}
+		v := seal.Verdict{Check: "rows", State: seal.NotChecked, Place: "data/tables/" + t.Table, Detail: "no proof of its rows"}
+		if i := slices.IndexFunc(d.Rows, func(p bundle.RowProof) bool { return p.Table == t.Table }); i >= 0 {
+			got, err := commit.VerifyRows(b.Path(fmt.Sprintf(rowsPath, t.Table)), parts[t.Table], t)
+			v.State, v.Detail = seal.Yes, fmt.Sprintf("%d unchanged (proved), %d changed by the policy (committed), %d removed (committed)", got.Unchanged, got.Changed, got.Removed)
+			if err != nil {
+				v.State, v.Detail = seal.No, err.Error()
+			}
+		}
+		list = append(list, v)
+	}
+	return list
 }
 
 // stated is what a derived bundle says of itself.

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"slices"
 	"strings"
@@ -41,8 +42,19 @@ func Redact(ctx context.Context, b *bundle.Bundle, output string, r Redaction, o
 		return nil, err
 	}
 	defer x.src.remove()
-	if err := collect(ctx, tablesOf(b.Payload(), b.Path), r.Policy, x.s); err != nil {
+	if r.Policy.Addresses() {
+		if err := x.pseudonymize(); err != nil {
+			return nil, err
+		}
+	}
+	if err := collect(ctx, bundle.TableParts(b.Payload(), b.Path), r.Policy, x.s); err != nil {
 		return nil, err
+	}
+	if x.s.search.names != nil {
+		if err := x.s.search.names.choose(o.Seed.Seed); err != nil {
+			return nil, err
+		}
+		x.s.addressForms()
 	}
 	for round := 1; round <= maxRounds; round++ {
 		report, again, err := x.round(ctx, output)
@@ -54,6 +66,18 @@ func Redact(ctx context.Context, b *bundle.Bundle, output string, r Redaction, o
 		}
 	}
 	return nil, &LeftError{x.left}
+}
+
+// pseudonymize begins to replace addresses.
+func (x *redaction) pseudonymize() error {
+	if x.o.Seed == nil {
+		return fmt.Errorf("%w: the key of pseudonyms comes from the seed of the bundle's seal", ErrAddresses)
+	}
+	if x.b.Manifest.Filters.BPF != "" {
+		return fmt.Errorf("%w: the bundle was made with the filter %q, which may name some", ErrAddresses, x.b.Manifest.Filters.BPF)
+	}
+	x.s.search.names = &pseudonyms{rule: x.s.rule(addressRule), known: map[netip.Addr]bool{}, spelt: map[string]bool{}}
+	return nil
 }
 
 // LeftError says that values were still there after the last attempt.
@@ -80,8 +104,9 @@ type redaction struct {
 	counts bundle.DerivedCount
 	rules  map[string]int64
 
-	mu      sync.Mutex
-	pending []found // values in payloads
+	searched bool // payloads, for values that no table holds
+	mu       sync.Mutex
+	pending  []found // of these
 }
 
 var errDirty = errors.New("a value is left")
@@ -91,11 +116,16 @@ func (x *redaction) round(ctx context.Context, output string) (report *Report, a
 	if err := x.packets(ctx); err != nil {
 		return nil, false, err
 	}
-	if !x.s.any() && !x.r.Policy.RemovesBodies() || x.counts.Changed == 0 && len(x.s.search.values) == 0 {
+	if !x.s.any() && !x.r.Policy.RemovesBodies() && x.s.search.names == nil || x.counts.Changed == 0 && len(x.s.search.values) == 0 {
 		return nil, false, ErrNothing
 	}
 	err = x.src.sides(func(s *bundle.SideInput) bool { return !isKeys(s) && !ofRing(s) },
-		func(_ *bundle.SideInput, data []byte) []byte { return x.text(data) })
+		func(_ *bundle.SideInput, data []byte) []byte {
+			if x.s.search.names != nil {
+				data = []byte(x.s.search.names.pseudonymous(string(data)))
+			}
+			return x.text(data)
+		})
 	if err != nil {
 		return nil, false, err
 	}
@@ -144,13 +174,14 @@ func (x *redaction) packets(ctx context.Context) error {
 		fresh := x.s.fresh
 		for i := range m.Inputs {
 			var raw func() func(string)
-			if attempt == 0 {
+			if !x.searched {
 				raw = x.raw
 			}
 			if list[i], err = pass(ctx, x.b.Path(m.Inputs[i].Path), x.s.search, targets[m.Inputs[i].FileID], raw); err != nil {
 				return err
 			}
 		}
+		x.searched = true
 		for _, f := range x.pending {
 			if x.s.search.add(f.value, f.whole, x.s.rule(f.rule)) {
 				x.s.fresh++
@@ -164,7 +195,11 @@ func (x *redaction) packets(ctx context.Context) error {
 	}
 	x.counts, x.rules = bundle.DerivedCount{}, map[string]int64{}
 	for i := range m.Inputs {
-		e := &fileEdit{changes: list[i], keep: keepAll, text: func(b []byte) { copy(b, x.text(b)) }, comments: x.r.Policy.KeepComments()}
+		e := &fileEdit{changes: list[i], keep: keepAll, text: func(b []byte) { copy(b, x.text(b)) }, comments: x.r.Policy.KeepComments(), names: x.s.search.names}
+		if x.s.search.names != nil {
+			in := &x.src.to.Manifest.Inputs[i]
+			in.Name = string(x.text([]byte(in.Name)))
+		}
 		said, err := x.src.packets(i, e)
 		if err != nil {
 			return err
@@ -209,13 +244,19 @@ func (x *redaction) targets(ctx context.Context, work *bodyWork) (map[int32]map[
 	for no := range x.s.blank {
 		want[no] = true
 	}
+	for no := range x.s.addresses {
+		want[no] = true
+	}
+	for no := range x.s.unread {
+		want[no] = true
+	}
 	for no := range work.places {
 		want[no] = true
 	}
 	for no := range work.lost {
 		want[no] = true
 	}
-	where, err := locate(ctx, tablesOf(x.b.Payload(), x.b.Path), want)
+	where, err := locate(ctx, bundle.TableParts(x.b.Payload(), x.b.Path), want)
 	if err != nil {
 		return nil, err
 	}
@@ -224,7 +265,7 @@ func (x *redaction) targets(ctx context.Context, work *bodyWork) (map[int32]map[
 		if list[at.file] == nil {
 			list[at.file] = map[int64]*target{}
 		}
-		t := &target{blank: -1, places: work.places[no]}
+		t := &target{blank: -1, places: work.places[no], unread: x.s.unread[no]}
 		if rule, ok := x.s.blank[no]; ok {
 			t.blank = rule
 		}
@@ -233,6 +274,9 @@ func (x *redaction) targets(ctx context.Context, work *bodyWork) (map[int32]map[
 		}
 		for v, rule := range x.s.short[no] {
 			t.values = append(t.values, local{v.value, v.whole, rule})
+		}
+		for a := range x.s.addresses[no] {
+			t.forms = append(t.forms, needle{form{text: string(a.AsSlice()), with: string(x.s.search.names.of(a).AsSlice()), packed: true}, x.s.search.names.rule})
 		}
 		slices.SortFunc(t.values, func(a, b local) int { return len(b.text) - len(a.text) })
 		list[at.file][at.index] = t

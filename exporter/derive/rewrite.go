@@ -24,6 +24,7 @@ type fileEdit struct {
 	keep     func(index int64) bool // of packets
 	text     func(b []byte)         // replaces values in texts of blocks; nil leaves blocks as they are
 	comments bool                   // keep every comment
+	names    *pseudonyms            // replace addresses in headers; nil leaves them
 
 	changed int64           // packets that differ now
 	rules   map[int32]int64 // of them, by rule
@@ -51,6 +52,7 @@ func (e *fileEdit) write(from, to string, sum bundle.Digest) (said pcapng.Rewrit
 	x := &rewriter{fileEdit: e, left: e.changes}
 	x.d = decode.New(decode.Options{})
 	x.d.OnSum = func(s decode.Sum) { x.sums = append(x.sums, s) }
+	x.d.OnAddress = func(at, size int) { x.addrs = append(x.addrs, place{at, size}) }
 	hash := sha256.New()
 	src := io.TeeReader(in, hash)
 	said, err = pcapng.Rewrite(out, src, pcapng.Edit{Packet: x.packet, Block: x.block, Comment: x.comment})
@@ -72,6 +74,7 @@ type rewriter struct {
 	d     *decode.Decoder
 	frame decode.Frame
 	sums  []decode.Sum
+	addrs []place
 	old   []byte
 }
 
@@ -85,7 +88,7 @@ func (x *rewriter) packet(p *pcapng.Packet) bool {
 	if !x.keep(p.Index) {
 		return false
 	}
-	if len(mine) > 0 {
+	if len(mine) > 0 || x.names != nil {
 		x.apply(p, mine)
 	}
 	return true
@@ -93,52 +96,77 @@ func (x *rewriter) packet(p *pcapng.Packet) bool {
 
 // apply changes a packet and its checksums.
 func (x *rewriter) apply(p *pcapng.Packet, list []change) {
-	x.sums = x.sums[:0]
+	x.sums, x.addrs = x.sums[:0], x.addrs[:0]
 	x.d.Decode(decode.Input{LinkType: p.LinkType, Interface: p.Interface, Data: p.Data, OrigLen: p.OrigLen, Time: p.Time, No: p.Index}, &x.frame)
 	x.old = append(x.old[:0], p.Data...)
 	sctp := x.frame.Proto == 132 && x.crc(p.Data, false)
-	lo, hi := len(p.Data), 0
 	for _, c := range list {
-		if n := copy(p.Data[min(int(c.at), len(p.Data)):], c.with); n > 0 {
-			lo, hi = min(lo, int(c.at)), max(hi, int(c.at)+n)
-		}
+		copy(p.Data[min(int(c.at), len(p.Data)):], c.with)
 	}
-	if lo < hi && !bytes.Equal(x.old[lo:hi], p.Data[lo:hi]) {
-		x.count(list)
+	var heads []header
+	if x.names != nil {
+		heads = x.readdress(p.Data)
 	}
-	if lo >= hi || x.frame.FragNos != nil || x.frame.Kind != decode.KindIP {
+	if bytes.Equal(x.old, p.Data) {
 		return
 	}
-	// The innermost sum comes last; those around it cover its change too.
-	for i := len(x.sums) - 1; i >= 0; i-- {
-		s := x.sums[i]
-		if s.Start < 0 || s.End > len(p.Data) || s.Place+2 > len(p.Data) {
-			continue
-		}
-		from, to := max(s.Start, 0), s.End
-		stated := binary.BigEndian.Uint16(x.old[s.Place:])
-		// What differs is all that changed, the sums inside too; its own field is as before.
-		binary.BigEndian.PutUint16(p.Data[s.Place:], s.Change(stated, from, x.old[from:to], p.Data[from:to]))
-	}
-	switch {
-	case sctp:
+	x.count(p.Index, list)
+	if x.frame.FragNos != nil || x.frame.Kind != decode.KindIP {
+		x.sums = x.sums[:0]
+	} else if sctp {
 		x.crc(p.Data, true)
-	case x.frame.Proto == 1 || x.frame.Proto == 58: // ICMP: the sum is in the first bytes of the payload
+	} else if x.frame.Proto == 1 || x.frame.Proto == 58 { // the sum is in the first bytes of the payload
 		x.icmp(p.Data)
+	}
+	x.transport(p.Data, heads)
+}
+
+// transport corrects the checksums of TCP, UDP and ICMPv6.
+func (x *rewriter) transport(data []byte, heads []header) {
+	// The innermost sum comes last; those around it cover its change too.
+	for len(x.sums)+len(heads) > 0 {
+		s, h := len(x.sums)-1, len(heads)-1
+		switch {
+		case s < 0 || h >= 0 && heads[h].place > x.sums[s].Place:
+			x.pseudo(data, heads[h])
+			heads = heads[:h]
+			continue
+		case h >= 0 && heads[h].place == x.sums[s].Place:
+			x.sum(data, x.sums[s])
+			x.pseudo(data, heads[h])
+			heads = heads[:h]
+		default:
+			x.sum(data, x.sums[s])
+		}
+		x.sums = x.sums[:s]
 	}
 }
 
+// sum corrects a checksum for all that changed in what it covers, the sums inside too; its own
+// field is as before.
+func (x *rewriter) sum(data []byte, s decode.Sum) {
+	if s.Start < 0 || s.End > len(data) || s.Place+2 > len(data) || s.Unfinished {
+		return
+	}
+	stated := binary.BigEndian.Uint16(x.old[s.Place:])
+	binary.BigEndian.PutUint16(data[s.Place:], s.Change(stated, s.Start, x.old[s.Start:s.End], data[s.Start:s.End]))
+}
+
 // count counts a packet that differs.
-func (x *rewriter) count(list []change) {
+func (x *rewriter) count(index int64, list []change) {
 	x.changed++
-	x.first[list[0].index] = list[0].rule
-	var rules []int32
+	rules := []int32{}
 	for _, c := range list {
 		if !slices.Contains(rules, c.rule) {
 			rules = append(rules, c.rule)
 			x.rules[c.rule]++
 		}
 	}
+	if len(rules) == 0 {
+		rules = append(rules, x.names.rule)
+		x.rules[x.names.rule]++
+	}
+	x.first[index] = rules[0]
 }
 
 // icmp corrects the checksum of an ICMP message, RFC 792 and RFC 4443 section 2.3.
@@ -175,9 +203,12 @@ func (x *rewriter) crc(data []byte, set bool) bool {
 }
 
 // block leaves out what may hold keys or anything else that no dissector reads.
-func (x *rewriter) block(typ pcapng.BlockType, body []byte) bool {
+func (x *rewriter) block(typ pcapng.BlockType, body []byte, bigEndian bool) bool {
 	switch typ {
 	case pcapng.BlockSection, pcapng.BlockInterface, pcapng.BlockNames, pcapng.BlockStatistics:
+		if x.names != nil {
+			x.blockAddresses(typ, body, bigEndian)
+		}
 		if x.text != nil {
 			x.text(body)
 		}

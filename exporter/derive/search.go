@@ -24,10 +24,41 @@ type searcher struct {
 	needles []needle
 	heads   map[uint64][]int32 // needles by their first 8 bytes, longest first
 	seen    map[string]bool
-	bits    []uint64 // one bit for each hash of these
-	shift   uint
+	first   filter // of these 8 bytes
+	inside  filter // of the 4 bytes at each of the first stride places of a needle
 	longest int
 	values  map[string]bool
+	names   *pseudonyms // nil if addresses stay
+}
+
+// stride is the distance of the places that find looks at: one of stride places in a row is in the
+// first 8 bytes of a needle, with 4 bytes from there.
+const stride = leastValue - 4 + 1
+
+// filter tells which numbers are not in a set.
+type filter struct {
+	bits  []uint64 // one for each hash
+	shift uint
+}
+
+// newFilter makes a filter for about n numbers.
+func newFilter(n int) filter {
+	f := filter{shift: 64 - 16}
+	for n *= 16; n > 1<<16 && f.shift > 64-27; n /= 2 {
+		f.shift--
+	}
+	f.bits = make([]uint64, 1<<(64-f.shift)/64)
+	return f
+}
+
+func (f *filter) add(n uint64) {
+	h := n * hashHead >> f.shift
+	f.bits[h/64] |= 1 << (h % 64)
+}
+
+func (f *filter) may(n uint64) bool {
+	h := n * hashHead >> f.shift
+	return f.bits[h/64]&(1<<(h%64)) != 0
 }
 
 func newSearcher() *searcher {
@@ -101,18 +132,16 @@ func (s *searcher) form(f form, rule int32) {
 // finish makes the tables. It must be called after the last add and before find.
 func (s *searcher) finish() {
 	s.heads = make(map[uint64][]int32, len(s.needles))
-	s.shift = 64 - 16
-	for n := len(s.needles) * 16; n > 1<<16 && s.shift > 64-27; n /= 2 {
-		s.shift--
-	}
-	s.bits = make([]uint64, 1<<(64-s.shift)/64)
+	s.first, s.inside = newFilter(len(s.needles)), newFilter(stride*len(s.needles))
 	s.longest = 0
 	for i := range s.needles {
 		text := s.needles[i].text
 		head := binary.LittleEndian.Uint64([]byte(text[:8]))
 		s.heads[head] = append(s.heads[head], int32(i))
-		h := head * hashHead >> s.shift
-		s.bits[h/64] |= 1 << (h % 64)
+		s.first.add(head)
+		for k := range stride {
+			s.inside.add(head >> (8 * k) & 0xffffffff)
+		}
 		s.longest = max(s.longest, len(text)+s.needles[i].post)
 	}
 	for _, list := range s.heads {
@@ -122,20 +151,29 @@ func (s *searcher) finish() {
 
 const hashHead = 0x9E3779B97F4A7C15
 
-// find calls hit for every place in b where a needle begins, with the longest that is there.
+// find calls hit for every place in b where a needle begins, in order, with the longest that is
+// there.
 func (s *searcher) find(b []byte, hit func(at int, n *needle)) {
-	if len(s.needles) == 0 || len(b) < leastValue {
+	if len(s.needles) == 0 {
 		return
 	}
-	bits, shift := s.bits, s.shift
-	for i := 0; i+8 <= len(b); i++ {
+	inside := s.inside
+	for i := stride - 1; i+4 <= len(b); i += stride {
+		if inside.may(uint64(binary.LittleEndian.Uint32(b[i:]))) {
+			s.findAt(b, i-stride+1, min(i+1, len(b)-7), hit)
+		}
+	}
+}
+
+// findAt is find for needles that begin in b[from:to].
+func (s *searcher) findAt(b []byte, from, to int, hit func(at int, n *needle)) {
+	for i := from; i < to; i++ {
 		head := binary.LittleEndian.Uint64(b[i:])
-		h := head * hashHead >> shift
-		if bits[h/64]&(1<<(h%64)) == 0 {
+		if !s.first.may(head) {
 			continue
 		}
 		for _, k := range s.heads[head] {
-			if n := &s.needles[k]; len(n.text) <= len(b)-i && string(b[i:i+len(n.text)]) == n.text {
+			if n := &s.needles[k]; len(n.text) <= len(b)-i && string(b[i:i+len(n.text)]) == n.text && (!n.alone || alone(b, i, i+len(n.text))) {
 				hit(i, n)
 				break
 			}
@@ -151,8 +189,7 @@ func (s *searcher) begins(b []byte, from, to int, may func(at int, n *needle)) {
 	}
 	for i := from; i < to && i+8 <= len(b); i++ {
 		head := binary.LittleEndian.Uint64(b[i:])
-		h := head * hashHead >> s.shift
-		if s.bits[h/64]&(1<<(h%64)) == 0 {
+		if !s.first.may(head) {
 			continue
 		}
 		for _, k := range s.heads[head] {

@@ -240,7 +240,7 @@ func openPlain(dir, name string) (f *os.File, size int64, err error) {
 // check compares the content of a file with its line in SHA256SUMS.
 func (f *File) check(ctx context.Context, r io.Reader) error {
 	h := sha256.New()
-	if _, err := io.Copy(h, &stopping{ctx, r}); err != nil {
+	if _, err := io.Copy(h, bundle.Stopping(ctx, r)); err != nil {
 		return fmt.Errorf("reading %s: %w", f.Name, err)
 	}
 	if got := bundle.Digest(h.Sum(nil)); got != f.SHA256 {
@@ -260,19 +260,6 @@ func checkSheet(ctx context.Context, dir string, sheet File) error {
 	}
 	defer f.Close()
 	return sheet.check(ctx, f)
-}
-
-// stopping ends reading when the context ends.
-type stopping struct {
-	ctx context.Context
-	r   io.Reader
-}
-
-func (s *stopping) Read(b []byte) (int, error) {
-	if err := s.ctx.Err(); err != nil {
-		return 0, err
-	}
-	return s.r.Read(b)
 }
 
 // Close closes the files of the package.

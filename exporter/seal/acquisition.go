@@ -67,7 +67,8 @@ type Acquisition struct {
 	Losses     Losses            `json:"losses" jsonschema:"what is known to be missing"`
 	Warnings   []string          `json:"warnings" jsonschema:"problems that a person should know"`
 
-	Commitments []bundle.Commitment `json:"commitments,omitempty" jsonschema:"salted commitments to the packets of each file, from which derived bundles are proved"`
+	Commitments      []bundle.Commitment      `json:"commitments,omitempty" jsonschema:"salted commitments to the packets of each file, from which derived bundles are proved"`
+	TableCommitments []bundle.TableCommitment `json:"table_commitments,omitempty" jsonschema:"salted commitments to the rows of each table"`
 }
 
 // Tool is a program.

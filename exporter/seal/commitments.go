@@ -19,12 +19,13 @@ const CommitmentsType = "https://github.com/pcapsule/pcapsule/commitments/v1"
 // maxSeedFile is the size of a seed file.
 const maxSeedFile = 16 << 20
 
-// Commitments are what a seal says about packets without showing them. They name no hash of a
+// Commitments are what a seal says about packets and rows without showing them. They name no hash of a
 // file: who knows all of a file but a short secret could try values against it.
 type Commitments struct {
-	SealedAt bundle.Time         `json:"sealed_at"`
-	Signers  []Party             `json:"signers"`
-	Files    []bundle.Commitment `json:"files"`
+	SealedAt bundle.Time              `json:"sealed_at"`
+	Signers  []Party                  `json:"signers"`
+	Files    []bundle.Commitment      `json:"files"`
+	Tables   []bundle.TableCommitment `json:"tables,omitempty"`
 }
 
 // commitmentStatement is the in-toto statement that is signed.

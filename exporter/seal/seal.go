@@ -75,9 +75,11 @@ type Options struct {
 	Entry   bundle.Entry // who seals, where and with which program; becomes a line of the custody log
 	With    Tool         // the program that seals
 	Signers []Signer     // each of them signs
-	// Commitments to the packets, salted from Seed.Seed, are signed too, and put into Seed, from
-	// which proofs about derived bundles are made. Without Seed there are none.
+	// Commitments to the packets and to the rows of tables, salted from Seed.Seed, are signed too,
+	// and put into Seed, from which proofs about derived bundles are made. Without Seed there are
+	// none.
 	Commitments []bundle.Commitment
+	Tables      []bundle.TableCommitment
 	Seed        *SeedFile
 }
 
@@ -116,7 +118,7 @@ func Sign(ctx context.Context, b *bundle.Bundle, o Options) (*Sealed, error) {
 		ids = append(ids, party.KeyID)
 	}
 	if o.Seed != nil {
-		record.Commitments = o.Commitments
+		record.Commitments, record.TableCommitments = o.Commitments, o.Tables
 	}
 	entry.Event, entry.Time = EventSealed, 0
 	entry.Details = map[string]string{"file": "custody/" + name, "keys": strings.Join(ids, " ")}
@@ -131,7 +133,7 @@ func Sign(ctx context.Context, b *bundle.Bundle, o Options) (*Sealed, error) {
 		{lineName(written.Seq), SubjectDigest{head}},
 	}}
 	if o.Seed != nil {
-		o.Seed.Commitments, err = signCommitments(ctx, Commitments{record.SealedAt, record.Signers, record.Commitments}, o.Signers)
+		o.Seed.Commitments, err = signCommitments(ctx, Commitments{record.SealedAt, record.Signers, record.Commitments, record.TableCommitments}, o.Signers)
 		if err != nil {
 			return nil, errors.Join(err, fail(b, entry, name))
 		}

@@ -24,6 +24,7 @@ type Removal struct {
 	source   []byte
 	bodies   []string // content types of bodies that are removed whole; "*" is all
 	comments bool
+	names    bool // addresses become pseudonyms
 }
 
 // Try is a test of a removal policy: a text, how to read it, and what must be left of it.
@@ -36,15 +37,19 @@ type Try struct {
 
 // removalFile is a removal policy as written in YAML.
 type removalFile struct {
-	file     `yaml:",inline"`
-	Name     string   `yaml:"name"`
-	Bodies   []string `yaml:"bodies"`
-	Comments string   `yaml:"comments"`
-	Tests    []Try    `yaml:"tests"`
+	file      `yaml:",inline"`
+	Name      string   `yaml:"name"`
+	Bodies    []string `yaml:"bodies"`
+	Comments  string   `yaml:"comments"`
+	Addresses string   `yaml:"addresses"`
+	Tests     []Try    `yaml:"tests"`
 }
 
 // RemovesBodies reports whether some bodies are removed whole.
 func (r *Removal) RemovesBodies() bool { return len(r.bodies) > 0 }
+
+// Addresses reports whether addresses become pseudonyms.
+func (r *Removal) Addresses() bool { return r.names }
 
 // KeepComments reports whether comments on packets stay.
 func (r *Removal) KeepComments() bool { return r.comments }
@@ -88,9 +93,12 @@ func ParseRemoval(data []byte) (*Removal, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &Removal{Policy: p, Name: f.Name, Tests: f.Tests, comments: f.Comments == "keep", source: bytes.Clone(data)}
+	r := &Removal{Policy: p, Name: f.Name, Tests: f.Tests, comments: f.Comments == "keep", names: f.Addresses == "pseudonyms", source: bytes.Clone(data)}
 	if f.Comments != "" && f.Comments != "keep" && f.Comments != "remove" {
 		return nil, fmt.Errorf("comments must be keep or remove, not %q", f.Comments)
+	}
+	if f.Addresses != "" && f.Addresses != "keep" && f.Addresses != "pseudonyms" {
+		return nil, fmt.Errorf("addresses must be keep or pseudonyms, not %q", f.Addresses)
 	}
 	if max(len(f.Bodies), len(f.Tests)) > maxEntries {
 		return nil, fmt.Errorf("a list has more than %d entries", maxEntries)

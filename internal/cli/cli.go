@@ -197,6 +197,7 @@ func (e *env) commands() []*cobra.Command {
 		e.cmdSeal(),
 		e.cmdTimestamp(),
 		e.cmdRedact(),
+		e.cmdReveal(),
 		e.cmdCut(),
 		e.cmdMerge(),
 		e.cmdCustody(),

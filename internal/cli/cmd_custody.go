@@ -132,12 +132,18 @@ func (e *env) runCustodyVerify(ctx context.Context, path, head string) error {
 	if err := want.UnmarshalText([]byte(head)); head != "" && err != nil {
 		return exit.Usagef("--head %q: want 64 hexadecimal digits, as custody show prints custody_head", head)
 	}
-	r, err := bundle.Verify(ctx, path, nil)
+	r, err := bundle.VerifyCustody(ctx, path)
 	if err != nil {
 		return err
 	}
 	res := verifyResult{Report: r}
 	var failed *seal.Verdict
+	for _, p := range r.Problems {
+		failed = &seal.Verdict{Check: "custody", State: seal.No, Place: p.File, Detail: p.String()}
+		if p.Kind != bundle.Chain { // its verdict follows
+			e.printVerdict(*failed)
+		}
+	}
 	for _, v := range verdicts(ctx, &res, seal.Trust{}) {
 		if v.Check != "custody" && v.Check != "signature" && v.Check != "timestamp" {
 			continue

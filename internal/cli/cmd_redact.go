@@ -105,6 +105,8 @@ func deriveError(err error, output string) error {
 	switch {
 	case errors.Is(err, derive.ErrSeed):
 		return exit.With(err, exit.Usage, "give the file that pcapsule seal --commit wrote for this bundle")
+	case errors.Is(err, derive.ErrAddresses):
+		return exit.With(err, exit.Usage, "no bundle was made; addresses: pseudonyms needs --seed FILE, and a bundle that was made without a filter")
 	case errors.Is(err, derive.ErrChanged):
 		return exit.With(err, exit.Verify, "pcapsule verify says what was changed")
 	case errors.As(err, &left):

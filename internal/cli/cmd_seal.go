@@ -46,9 +46,9 @@ func (e *env) cmdSeal() *cobra.Command {
 who requested the evidence (--request), what was collected, with which tool, and what was lost.
 Public tools can verify it; docs/format/seal.md shows how. Several keys can sign one seal.
 
---commit FILE also signs salted commitments to the packets, and writes the secret behind them to a
-new file. Keep that file apart from the bundle: with it, redact and cut make bundles that prove which
-packets are those of the sealed one.
+--commit FILE also signs salted commitments to the packets, and to the rows that packets do not give,
+and writes the secret behind them to a new file. Keep that file apart from the bundle: with it, redact and cut
+make bundles that prove which packets are those of the sealed one, and reveal shows single ones.
 
 The key is PEM (PKCS #8) or OpenSSH: ed25519, ECDSA or RSA. It may be encrypted with age. Make
 one with: openssl genpkey -algorithm ed25519 -out examiner.pem && chmod 600 examiner.pem
@@ -72,7 +72,7 @@ func (f *sealFlags) register(fl *pflag.FlagSet) {
 	fl.StringArrayVar(&f.identities, "identity", nil, "age identity that decrypts the key file")
 	fl.StringVar(&f.name, "name", "", "the person who holds the key (default: the name of the account)")
 	fl.StringVar(&f.request, "request", "", "YAML file: case_id, authority, requester, approver, examiner, purpose …")
-	fl.StringVar(&f.commit, "commit", "", "new file for the seed of salted commitments to the packets; keep it secret")
+	fl.StringVar(&f.commit, "commit", "", "new file for the seed of salted commitments to packets and rows; keep it secret")
 }
 
 // given reports whether there is a key to seal with.
@@ -132,6 +132,9 @@ func (e *env) seal(ctx context.Context, b *bundle.Bundle, f *sealFlags) (*seal.S
 		o.Seed = &seal.SeedFile{Seed: seed}
 		if o.Commitments, err = commit.Bundle(ctx, b, seed); err != nil {
 			return nil, fmt.Errorf("committing to packets: %w", err)
+		}
+		if o.Tables, err = commit.Tables(ctx, b, seed); err != nil {
+			return nil, fmt.Errorf("committing to rows: %w", err)
 		}
 	}
 	sealed, err := seal.Sign(ctx, b, o)

@@ -36,7 +36,9 @@ signed. --authority does the same for the certificate of a time-stamp authority.
 With --rederive everything is rebuilt from the packets in the bundle and compared with its files:
 tables row by row, every field of bundle.json, open.sql. What packets cannot prove, such as the
 names of imported files, is listed. A bundle that was made with keys needs them again, unless it
-contains them.`,
+contains them.
+
+--reveal checks what pcapsule reveal shows of the original of a derived bundle.`,
 		Example: `  pcapsule verify incident.pcapsule
   pcapsule verify incident.pcapsule --signer examiner.pub --authority tsa.pem
   pcapsule verify incident.pcapsule --rederive --json
@@ -48,6 +50,7 @@ contains them.`,
 	c.Flags().BoolVar(&f.rederive, "rederive", false, "rebuild everything from the packets and compare")
 	c.Flags().StringArrayVar(&f.signers, "signer", nil, "public key that must have signed: PEM, OpenSSH or certificate; can be repeated")
 	c.Flags().StringArrayVar(&f.authorities, "authority", nil, "certificate (PEM) of a time-stamp authority or its root; can be repeated")
+	c.Flags().StringArrayVar(&f.reveals, "reveal", nil, "file of pcapsule reveal that shows a part of the original of a derived bundle; can be repeated")
 	f.keys.register(c.Flags())
 	return c
 }
@@ -56,6 +59,7 @@ contains them.`,
 type verifyFlags struct {
 	asJSON, rederive     bool
 	signers, authorities []string
+	reveals              []string
 	keys                 keyFlags
 }
 
@@ -116,13 +120,10 @@ func (e *env) runVerify(c *cobra.Command, path string, f *verifyFlags) error {
 		return err
 	}
 	res := verifyResult{OK: report.OK(), Report: report}
-	if report.OK() && report.Content != nil && report.Content.Derived != nil {
-		b, err := bundle.Open(path)
-		if err != nil {
+	if report.OK() {
+		if res.derived, err = f.derived(c.Context(), path, report, &trust); err != nil {
 			return err
 		}
-		trust.Committed = map[string]bool{}
-		res.derived = derive.Verify(c.Context(), b, trust)
 	}
 	if report.OK() && f.rederive {
 		b, err := bundle.Open(path)
@@ -158,6 +159,22 @@ func (e *env) runVerify(c *cobra.Command, path string, f *verifyFlags) error {
 		e.printVerify(&res)
 	}
 	return res.failure(path)
+}
+
+// derived checks what a derived bundle says of its original, and what --reveal shows of that.
+func (f *verifyFlags) derived(ctx context.Context, path string, report *bundle.Report, trust *seal.Trust) ([]seal.Verdict, error) {
+	if report.Content == nil || report.Content.Derived == nil {
+		if len(f.reveals) > 0 {
+			return nil, exit.Usagef("--reveal is for a derived bundle, and %s is not one", path)
+		}
+		return nil, nil
+	}
+	b, err := bundle.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	trust.Committed = map[string]bool{}
+	return derive.Verify(ctx, b, *trust, f.reveals...), nil
 }
 
 // failure is the error of a bundle that does not verify.

@@ -9,9 +9,9 @@ import (
 // Edit says how Rewrite changes a capture. Texts, bodies and data may be changed in place; their
 // lengths stay.
 type Edit struct {
-	Packet  func(p *Packet) (keep bool)                  // p.Data may be changed
-	Block   func(typ BlockType, body []byte) (keep bool) // any block that is no packet
-	Comment func(typ BlockType, text []byte) (keep bool) // a comment of a kept block or packet
+	Packet  func(p *Packet) (keep bool)                                  // p.Data may be changed
+	Block   func(typ BlockType, body []byte, bigEndian bool) (keep bool) // any block that is no packet
+	Comment func(typ BlockType, text []byte) (keep bool)                 // a comment of a kept block or packet
 }
 
 // Rewritten says what Rewrite left out.
@@ -86,7 +86,7 @@ func (s *rewriting) block(typ BlockType, off, size int64, _ []byte) {
 	if typ == BlockSection {
 		copy(blk[16:], "\xff\xff\xff\xff\xff\xff\xff\xff") // its length, section 4.1 of the format
 	}
-	if !s.edit.Block(typ, blk[8:len(blk)-4]) {
+	if !s.edit.Block(typ, blk[8:len(blk)-4], s.r.be) {
 		s.said.Blocks++
 		return
 	}

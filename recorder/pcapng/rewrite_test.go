@@ -37,7 +37,7 @@ func editable(t *testing.T) []byte {
 
 // keepAllOf changes nothing.
 func keepAllOf() Edit {
-	return Edit{Packet: func(*Packet) bool { return true }, Block: func(BlockType, []byte) bool { return true }, Comment: func(BlockType, []byte) bool { return true }}
+	return Edit{Packet: func(*Packet) bool { return true }, Block: func(BlockType, []byte, bool) bool { return true }, Comment: func(BlockType, []byte) bool { return true }}
 }
 
 func TestRewriteKeepsEveryByte(t *testing.T) {
@@ -55,7 +55,7 @@ func TestRewriteLeavesOutAndChanges(t *testing.T) {
 		copy(p.Data, bytes.ReplaceAll(p.Data, []byte("third"), []byte("xxxxx")))
 		return p.Index != 1
 	}
-	e.Block = func(typ BlockType, _ []byte) bool { return typ != BlockSecrets }
+	e.Block = func(typ BlockType, _ []byte, _ bool) bool { return typ != BlockSecrets }
 	e.Comment = func(_ BlockType, text []byte) bool { return strings.HasPrefix(string(text), "keep") }
 	var out bytes.Buffer
 	said, err := Rewrite(&out, bytes.NewReader(editable(t)), e)

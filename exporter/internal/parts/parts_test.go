@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -106,5 +107,60 @@ func TestHostilePartsAreErrors(t *testing.T) {
 		}
 		Compare([]string{odd}, paths, true, "pcapsule version test")
 		Compare([]string{odd}, paths, false, "pcapsule version test")
+	}
+}
+
+type textsOf struct {
+	Own    string         `col:"own" doc:"another text in each row"`
+	Few    string         `col:"few" enc:"dict" doc:"one of few texts"`
+	Bytes  []byte         `col:"bytes" doc:"bytes"`
+	List   []string       `col:"list" doc:"texts"`
+	Header []kinds.Header `col:"headers" doc:"headers"`
+}
+
+// TestTextsAreAll looks for each text and each run of bytes of a table in what Texts gives.
+func TestTextsAreAll(t *testing.T) {
+	dir := t.TempDir()
+	w, err := columnar.Create(dir, kinds.SchemaOf("sample", "a table", textsOf{}), columnar.Options{ReleaseVersion: "test", RowsPerPart: 700})
+	if err != nil {
+		t.Fatal(err)
+	}
+	list := make([]textsOf, 1500)
+	for i := range list {
+		n := strconv.Itoa(i)
+		list[i] = textsOf{"own " + n, "few " + strconv.Itoa(i%5), []byte("\xff" + n), []string{"first " + n, "second " + n}, []kinds.Header{{Name: "name " + n, Value: "value " + n, Kind: "request"}}}
+	}
+	if err := columnar.Append(w, list); err != nil {
+		t.Fatal(err)
+	}
+	res, err := w.Close()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var paths []string
+	for _, p := range res.Parts {
+		paths = append(paths, filepath.Join(dir, p.Name))
+	}
+	var all [2]strings.Builder
+	err = Texts(paths, func(texts []byte, escaped bool) bool {
+		if escaped {
+			all[1].Write(texts)
+		} else {
+			all[0].Write(texts)
+		}
+		return true
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, r := range list {
+		if !strings.Contains(all[0].String(), string(r.Bytes)) {
+			t.Errorf("row %d: %q is missing", i, r.Bytes)
+		}
+		for _, text := range []string{r.Own, r.Few, r.List[0], r.List[1], r.Header[0].Name, r.Header[0].Value} {
+			if !strings.Contains(all[1].String(), text) {
+				t.Errorf("row %d: %q is missing", i, text)
+			}
+		}
 	}
 }

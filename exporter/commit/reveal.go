@@ -1,0 +1,215 @@
+package commit
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/pcapsule/pcapsule/exporter/bundle"
+)
+
+// revealFormat is the format of a Reveal.
+const revealFormat = "pcapsule reveal 1"
+
+// maxReveal is the size of a file with a Reveal.
+const maxReveal = 256 << 20
+
+// Reveal shows one packet or one row of an original, or some of its groups, with the proof that it
+// is the one to which the seal committed. It shows nothing of any other.
+type Reveal struct {
+	Format string          `json:"format"`
+	FileID int32           `json:"file_id"`         // of a packet
+	Table  string          `json:"table,omitempty"` // of a row; empty for a packet
+	Index  uint64          `json:"index"`           // of the packet in its file, or of the row in its table
+	Groups []RevealedGroup `json:"groups"`
+	Path   []bundle.Digest `json:"path"` // hashes of the subtrees beside the leaf, left to right
+}
+
+// RevealedGroup is one group: its salt and content, or, if it is not shown, its leaf.
+type RevealedGroup struct {
+	Name  string         `json:"name"`
+	Salt  *bundle.Digest `json:"salt,omitempty"`
+	Text  string         `json:"text,omitempty"` // content of a group of a row
+	Bytes []byte         `json:"bytes,omitempty"`
+	Leaf  *bundle.Digest `json:"leaf,omitempty"`
+}
+
+// RevealPacket reveals one packet of a file.
+func RevealPacket(file string, id int32, index uint64, seed Key) (*Reveal, error) {
+	s, err := openPackets(file)
+	if err != nil {
+		return nil, err
+	}
+	defer s.close()
+	r := &Reveal{Format: revealFormat, FileID: id, Index: index}
+	return r, r.reveal(s, seed.File(id), func(string) bool { return true })
+}
+
+// RevealRow reveals one row of a table, or those of its groups that have a name in groups. No names
+// mean all groups.
+func RevealRow(files []string, name string, index uint64, seed Key, names []string) (*Reveal, error) {
+	for _, n := range names {
+		if !slices.ContainsFunc(rowGroups, func(g rowGroup) bool { return g.name == n }) {
+			return nil, fmt.Errorf("a row has no group %q: it has %s", n, strings.Join(RowGroups(), ", "))
+		}
+	}
+	s, err := openRows(files)
+	if err != nil {
+		return nil, err
+	}
+	defer s.close()
+	r := &Reveal{Format: revealFormat, Table: name, Index: index}
+	return r, r.reveal(s, seed.Table(name), func(group string) bool { return len(names) == 0 || slices.Contains(names, group) })
+}
+
+// RowGroups lists the names of the groups of a row.
+func RowGroups() (names []string) {
+	for _, g := range rowGroups {
+		names = append(names, g.name)
+	}
+	return names
+}
+
+// reveal takes what it shows from a source.
+func (r *Reveal) reveal(s source, key Key, show func(group string) bool) error {
+	var tree Prover
+	var w walker
+	for {
+		err := s.next()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return err
+		}
+		k := w.at(&key, tree.n)
+		if tree.n == r.Index {
+			s.groups(s.head(), func(g int, content ...[]byte) { r.group(k, g, content, show) })
+		}
+		tree.Add(leafOf(k, s), tree.n == r.Index)
+	}
+	if r.Index >= tree.n {
+		return fmt.Errorf("%s is not there: %d are", r.What(), tree.n)
+	}
+	if n := len(r.Groups); r.Table == "" {
+		r.Groups[n-1].Name = packetGroup(n-1, n)
+	}
+	_, path := tree.Proof()
+	for _, h := range path {
+		r.Path = append(r.Path, bundle.Digest(h))
+	}
+	return nil
+}
+
+func (r *Reveal) group(k Key, g int, content [][]byte, show func(group string) bool) {
+	x := RevealedGroup{Name: packetGroup(g, maxGroups)}
+	if r.Table != "" {
+		x.Name = rowGroups[g].name
+	}
+	salt := k.salt(g)
+	switch {
+	case !show(x.Name):
+		leaf := bundle.Digest(groupLeaf(salt, content...))
+		x.Leaf = &leaf
+	case r.Table != "":
+		x.Salt, x.Text = (*bundle.Digest)(&salt), string(slices.Concat(content...))
+	default:
+		x.Salt, x.Bytes = (*bundle.Digest)(&salt), slices.Concat(content...)
+	}
+	r.Groups = append(r.Groups, x)
+}
+
+// packetGroup is the name of a group of a packet that has n.
+func packetGroup(g, n int) string {
+	switch g {
+	case 0:
+		return "headers"
+	case n - 1:
+		return "options"
+	}
+	return fmt.Sprintf("payload %d", g-1)
+}
+
+// named reports whether each group has the name of its place.
+func (r *Reveal) named() bool {
+	for g, x := range r.Groups {
+		if r.Table == "" && x.Name != packetGroup(g, len(r.Groups)) || r.Table != "" && (len(r.Groups) != len(rowGroups) || x.Name != rowGroups[g].name) {
+			return false
+		}
+	}
+	return len(r.Groups) > 1
+}
+
+// What says what is revealed.
+func (r *Reveal) What() string {
+	if r.Table != "" {
+		return fmt.Sprintf("row %d of table %s", r.Index, r.Table)
+	}
+	return fmt.Sprintf("packet %d of file %d", r.Index, r.FileID)
+}
+
+// ReadReveal reads a file with a Reveal.
+func ReadReveal(path string) (*Reveal, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxReveal+1))
+	if err != nil {
+		return nil, err
+	}
+	r := &Reveal{}
+	if err := json.Unmarshal(data, r); err != nil || len(data) > maxReveal || r.Format != revealFormat {
+		return nil, errors.Join(fmt.Errorf("%s is not what pcapsule reveal writes", path), err)
+	}
+	return r, nil
+}
+
+// Verify checks that a Reveal shows what a commitment of n leaves with this root commits to.
+func (r *Reveal) Verify(n uint64, root bundle.Digest) error {
+	if !r.named() {
+		return fmt.Errorf("%w: its groups are not those of a packet or row", ErrProof)
+	}
+	var t Tree
+	for _, g := range r.Groups {
+		switch {
+		case g.Salt != nil && g.Leaf == nil && (g.Text == "" || g.Bytes == nil):
+			t.Add(groupLeaf(Hash(*g.Salt), slices.Concat([]byte(g.Text), g.Bytes)))
+		case g.Leaf != nil && g.Salt == nil && g.Text == "" && g.Bytes == nil:
+			t.Add(Hash(*g.Leaf))
+		default:
+			return fmt.Errorf("%w: group %q has neither a salt nor a leaf alone", ErrProof, g.Name)
+		}
+	}
+	path := make([]Hash, len(r.Path))
+	for i := range path {
+		path[i] = Hash(r.Path[i])
+	}
+	got, err := Verify(n, []Known{{r.Index, ofGroups(&t)}}, path)
+	if err != nil {
+		return err
+	}
+	if bundle.Digest(got) != root {
+		return fmt.Errorf("%w: its root is not the one that was signed", ErrProof)
+	}
+	return nil
+}
+
+// StateOf says what a derived bundle's proof, which was verified, says of one packet or row of the
+// original: unchanged, changed or removed.
+func StateOf(proof string, index uint64) (string, error) {
+	x, err := readProof(proof)
+	if err != nil {
+		return "", err
+	}
+	state, ok := x.stateOf(index)
+	if !ok {
+		return "", fmt.Errorf("%w: it does not name %d", ErrProof, index)
+	}
+	return [states]string{"unchanged", "changed", "removed"}[state], nil
+}

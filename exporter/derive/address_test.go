@@ -1,0 +1,167 @@
+package derive_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/pcapsule/pcapsule/exporter/bundle"
+	"github.com/pcapsule/pcapsule/exporter/decode"
+	"github.com/pcapsule/pcapsule/exporter/derive"
+	"github.com/pcapsule/pcapsule/recorder/pcapng"
+)
+
+const pseudonymPolicy = "version: 1\nextends: none\naddresses: pseudonyms\n"
+
+// frame adds a packet behind an Ethernet header.
+func (s *scene) frame(etherType uint16, data []byte) {
+	h := append([]byte("\x02\x00\x00\x00\x00\x02\x02\x00\x00\x00\x00\x01"), byte(etherType>>8), byte(etherType))
+	h = append(h, data...)
+	s.at += 1_000_003
+	if err := s.w.WritePacket(&pcapng.Packet{Kind: pcapng.KindEnhanced, Time: s.at, TimeOK: true, OrigLen: uint32(len(h)), Data: h}, nil); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// six adds a packet of IPv6.
+func (s *scene) six(src, dst string, proto byte, place int, data []byte) {
+	a, b := netip.MustParseAddr(src).AsSlice(), netip.MustParseAddr(dst).AsSlice()
+	h := append(append([]byte{0x60, 0, 0, 0, byte(len(data) >> 8), byte(len(data)), proto, 64}, a...), b...)
+	pseudo := append(append(append([]byte{}, h[8:40]...), 0, 0, byte(len(data)>>8), byte(len(data)), 0, 0, 0, proto), data...)
+	binary.BigEndian.PutUint16(data[place:], sum(pseudo, 0))
+	s.frame(0x86dd, append(h, data...))
+}
+
+// dns is a response with one record.
+func dns(name string, typ uint16, rdata []byte) []byte {
+	b := []byte("\x12\x34\x81\x80\x00\x01\x00\x01\x00\x00\x00\x00")
+	for _, l := range strings.Split(name, ".") {
+		b = append(append(b, byte(len(l))), l...)
+	}
+	b = binary.BigEndian.AppendUint16(append(b, 0), typ)
+	b = append(binary.BigEndian.AppendUint16(append(b, 0, 1, 0xc0, 12), typ), 0, 1, 0, 0, 0, 60)
+	return append(binary.BigEndian.AppendUint16(b, uint16(len(rdata))), rdata...)
+}
+
+// addressed is a capture with addresses in every place.
+func addressed(t *testing.T) string {
+	s := newScene(t)
+	client, server := [4]byte{10, 0, 0, 1}, [4]byte{10, 0, 0, 2}
+	s.talk(80, say{data: request("X-Forwarded-For: 192.168.77.201, 1.1.1.1, 2001:db8::beef\r\nForwarded: for=\"[2001:DB8:0:0:0:0:0:BEEF]:4711\"\r\n", `{"peer":"10.0.0.1:80","host":"ip-192-168-77-201"}`)},
+		answer("", "you are 192.168.77.201"))
+	s.talk(9000, say{data: []byte("\x00\x01 split 192.168.77.201 here"), mss: 11}, say{server: true, data: []byte("ok")})
+	s.talk(1080, say{data: []byte("\x05\x01\x00\x01\xac\x1e\x01\x0b\x00\x50")}, say{server: true, data: []byte("\x05\x00\x00\x01\x0a\x00\x00\x02\x00\x50")}) // SOCKS
+	s.udp(server, client, 53, 5353, dns("db.example", 1, []byte{10, 20, 30, 40}))
+	s.udp(server, client, 53, 5354, dns("db.example", 28, netip.MustParseAddr("2001:db8::77").AsSlice()))
+	s.udp(server, client, 53, 5355, dns("201.77.168.192.in-addr.arpa", 12, []byte("\x02db\x07example\x00")))
+	quoted := []byte{0x45, 0, 0, 29, 0, 1, 0, 0, 64, 17, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2, 0x30, 0x39, 0, 99, 0, 9, 0x12, 0x34}
+	binary.BigEndian.PutUint16(quoted[10:], sum(quoted[:20], 0))
+	icmp := append([]byte{3, 3, 0, 0, 0, 0, 0, 0}, quoted...)
+	binary.BigEndian.PutUint16(icmp[2:], sum(icmp, 0))
+	s.ip(server, client, 1, icmp)
+	s.frame(0x0806, []byte("\x00\x01\x08\x00\x06\x04\x00\x01\x02\x00\x00\x00\x00\x01\x0a\x00\x00\x01\x00\x00\x00\x00\x00\x00\x0a\x00\x00\x63"))
+	s.six("2001:db8::beef", "2001:db8::77", 17, 6, append([]byte{0x11, 0x22, 0x33, 0x44, 0, 12, 0, 0}, "text"...))
+	s.six("2001:db8::beef", "2001:db8::77", 58, 2, append([]byte{135, 0, 0, 0, 0, 0, 0, 0}, netip.MustParseAddr("2001:db8::77").AsSlice()...))
+	inner := []byte{0x45, 0, 0, 28, 0, 2, 0, 0, 64, 17, 0, 0, 172, 30, 1, 9, 172, 30, 1, 10, 0x20, 1, 0x20, 2, 0, 8, 0, 0}
+	binary.BigEndian.PutUint16(inner[10:], sum(inner[:20], 0))
+	binary.BigEndian.PutUint16(inner[26:], sum(inner[20:], pseudo([4]byte(inner[12:16]), [4]byte(inner[16:20]), 17, 8)))
+	s.udp(client, server, 40001, 4789, append([]byte("\x08\x00\x00\x00\x00\x00\x07\x00\x02\x00\x00\x00\x00\x04\x02\x00\x00\x00\x00\x03\x08\x00"), inner...)) // VXLAN
+	return s.save()
+}
+
+// TestNoAddressIsLeft replaces addresses in headers, answers, quotes, texts and tunnels.
+func TestNoAddressIsLeft(t *testing.T) {
+	ctx := context.Background()
+	b := bundleOf(t, addressed(t))
+	seed, trust := sealed(t, b)
+	o := quiet
+	o.Seed = seed
+	redact := func() (*bundle.Bundle, *derive.Report) {
+		out := filepath.Join(t.TempDir(), "redacted.pcapsule")
+		r, err := derive.Redact(ctx, b, out, derive.Redaction{Policy: removalOf(t, pseudonymPolicy), Text: []byte(pseudonymPolicy)}, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return opened(t, out), r
+	}
+	d, r := redact()
+	t.Logf("%d rounds: %v", r.Rounds, r.Derived.Rules)
+	if ok, text := yes(derive.Verify(ctx, d, trust)); !ok {
+		t.Error(text)
+	}
+	samePackets(t, b, d, int(r.Derived.Packets.Changed))
+	packets, err := os.ReadFile(d.Path(d.Manifest.Inputs[0].Path))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, text := range []string{"10.0.0.1", "10.0.0.2", "10.0.0.99", "192.168.77.201", "192-168-77-201", "201.77.168.192", "1.1.1.1", "10.20.30.40", "2001:db8::beef", "2001:DB8:0", "2001:db8::77",
+		"172.30.1.9", "172.30.1.10"} {
+		noneInTables(t, d, text)
+		if bytes.Contains(packets, []byte(text)) {
+			t.Errorf("the packets hold %s", text)
+		}
+		if a, err := netip.ParseAddr(text); err == nil && bytes.Contains(packets, a.AsSlice()) {
+			t.Errorf("the packets hold the bytes of %s", text)
+		}
+	}
+	checkSums(t, d)
+	again, _ := redact()
+	if d.Manifest.Inputs[0].SHA256 != again.Manifest.Inputs[0].SHA256 {
+		t.Error("the same original gives other pseudonyms")
+	}
+	if b.Manifest.Calls["http1"] != d.Manifest.Calls["http1"] || b.Manifest.Calls["dns"] != d.Manifest.Calls["dns"] || b.Manifest.Calls["icmp"] != d.Manifest.Calls["icmp"] {
+		t.Errorf("calls %v, want those of %v", d.Manifest.Calls, b.Manifest.Calls)
+	}
+}
+
+// checkSums checks that no packet has a wrong checksum, and that client and server share as many
+// bits as before.
+func checkSums(t *testing.T, d *bundle.Bundle) {
+	f, err := os.Open(d.Path(d.Manifest.Inputs[0].Path))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	r, err := pcapng.NewReader(f, pcapng.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	x := decode.New(decode.Options{})
+	var batch pcapng.Batch
+	for r.Next(&batch) == nil {
+		for _, p := range batch.Packets {
+			var f decode.Frame
+			x.Decode(decode.Input{LinkType: p.LinkType, Data: p.Data, OrigLen: p.OrigLen, No: p.Index}, &f)
+			if f.Problems&(decode.BadSum|decode.BadIPSum) != 0 {
+				t.Errorf("packet %d has a wrong checksum", p.Index)
+			}
+			if f.Proto == 1 && sum(f.Payload, 0) != 0 {
+				t.Errorf("packet %d: the checksum of ICMP is wrong", p.Index)
+			}
+			if f.Proto == 1 && sum(f.Payload[8:28], 0) != 0 {
+				t.Errorf("packet %d: the checksum of the quoted header is wrong", p.Index)
+			}
+			if f.Proto == 58 && sum(append(append(append([]byte{}, p.Data[22:54]...), 0, 0, 0, byte(len(f.Payload)), 0, 0, 0, 58), f.Payload...), 0) != 0 {
+				t.Errorf("packet %d: the checksum of ICMPv6 is wrong", p.Index)
+			}
+			if src, dst := f.Src.Netip().As16(), f.Dst.Netip().As16(); f.Proto == 6 && (!bytes.Equal(src[12:15], dst[12:15]) || src[15]>>2 != dst[15]>>2) {
+				t.Errorf("packet %d: %s and %s do not share 30 bits", p.Index, f.Src, f.Dst)
+			}
+		}
+	}
+}
+
+func TestPseudonymsNeedASeed(t *testing.T) {
+	b := bundleOf(t, addressed(t))
+	out := filepath.Join(t.TempDir(), "redacted.pcapsule")
+	_, err := derive.Redact(context.Background(), b, out, derive.Redaction{Policy: removalOf(t, pseudonymPolicy), Text: []byte(pseudonymPolicy)}, quiet)
+	if !errors.Is(err, derive.ErrAddresses) {
+		t.Errorf("without a seed: %v", err)
+	}
+}
