@@ -291,6 +291,34 @@ var floods = map[string]struct {
 			return tcp4(to, server, a, 5432, p, ss, cs+uint32(len(ask)), 24, i, answer)
 		})
 	}},
+	"Initials of QUIC without a connection": {300_000, func(n int) io.Reader {
+		rnd := rand.New(rand.NewSource(1))
+		initial := append([]byte("\xc3\x00\x00\x00\x01\x0812345678\x00\x00\x44\x96"), make([]byte, 1174)...)
+		return newFrames(n, func(i int, to []byte) []byte {
+			rnd.Read(initial[6:14])
+			binary.BigEndian.PutUint32(initial[20:], rnd.Uint32())
+			a, p := client(i)
+			return udp4(to, a, server, p, 443, initial)
+		})
+	}},
+	"Initials of one connection of QUIC": {300_000, func(n int) io.Reader {
+		rnd := rand.New(rand.NewSource(1))
+		initial := append([]byte("\xc3\x00\x00\x00\x01\x0812345678\x00\x00\x44\x96"), make([]byte, 1174)...)
+		return newFrames(n, func(i int, to []byte) []byte {
+			rnd.Read(initial[18:])
+			a, p := client(1)
+			return udp4(to, a, server, p, 443, initial)
+		})
+	}},
+	"ClientHellos that nobody answers": {300_000, func(n int) io.Reader {
+		hello := []byte("\x16\x03\x01\x00\x43\x01\x00\x00\x3f\x03\x03" + strings.Repeat("r", 32) + "\x00\x00\x02\xc0\x2f\x01\x00" +
+			"\x00\x14\x00\x00\x00\x10\x00\x0e\x00\x00\x0bshop.exampl")
+		return newFrames(n, func(i int, to []byte) []byte {
+			a, p := client(i)
+			binary.BigEndian.PutUint32(hello[11:], uint32(i))
+			return tcp4(to, a, server, p, 443, 100, 1, 24, i, hello)
+		})
+	}},
 	"streams of HTTP/2 that stay open": {100_000, func(n int) io.Reader {
 		start := []byte("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00")
 		const streams = 80

@@ -69,6 +69,7 @@ type stackConn struct {
 	state   string
 	reason  string
 	streams map[int64]*[2][]byte // plaintext from client and server; -1 if there are no streams
+	shakes  string               // summaries of its TLS handshakes
 }
 
 // openCapture returns the encrypted connections of a capture, ordered by first packet.
@@ -103,6 +104,11 @@ func openCapture(ctx context.Context, path string, o Options) ([]*stackConn, err
 					x.streams[p.Stream] = new([2][]byte)
 				}
 				x.streams[p.Stream][side] = append(x.streams[p.Stream][side], b.PlainBytes(p)...)
+			}
+			for i := range b.Calls {
+				if c := b.Calls[i].Row.Base(); c.Protocol == "tls" {
+					open[b.Calls[i].Conn].shakes += c.Summary + "; "
+				}
 			}
 			for i := range b.Conns {
 				if row := b.Conns[i].Row; row.Encryption.OK {

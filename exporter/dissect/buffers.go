@@ -111,6 +111,32 @@ func (s *side) release() {
 	s.buf, s.whole, s.front = nil, nil, 0
 }
 
+const spareSegs = 16 // lists of segments that an engine keeps for sides to come
+
+// arrived records that the bytes from s.off on came in p, if s has no unread bytes.
+func (c *Conn) arrived(s *side, p Packet) {
+	if e := c.engine; s.segs == nil && len(e.segs) > 0 {
+		last := len(e.segs) - 1
+		s.segs, e.segs = e.segs[last], e.segs[:last]
+	}
+	s.segs = append(s.segs[:0], seg{s.off, p})
+}
+
+// returnSegs takes the memory of segments from sides that wait for nothing: most connections
+// are idle.
+func (c *Conn) returnSegs() {
+	for i := range c.sides {
+		s := &c.sides[i]
+		if len(s.segs) > 0 || s.segs == nil {
+			continue
+		}
+		if e := c.engine; len(e.segs) < spareSegs {
+			e.segs = append(e.segs, s.segs)
+		}
+		s.segs = nil
+	}
+}
+
 // room takes n bytes and a segment from the budget.
 func (c *Conn) room(s *side, n int) bool {
 	limit := max(maxBuffered, s.need+64<<10)

@@ -163,14 +163,14 @@ func (c *Conn) data(dir Dir, data []byte, p Packet) {
 		return
 	}
 	if len(s.buf) == 0 {
-		s.segs = append(s.segs[:0], seg{s.off, p})
+		c.arrived(s, p)
 		c.offerSegment(dir, data)
 		return
 	}
 	if c.state == detecting && c.beginsHere(dir, data) {
 		c.skipSegs(dir, s.buf, s.off, s.segs)
 		c.drop(s, 0)
-		s.segs = append(s.segs[:0], seg{s.off, p})
+		c.arrived(s, p)
 		c.offerSegment(dir, data)
 		return
 	}

@@ -26,7 +26,7 @@ func (c *Conn) datagram(dir Dir, data []byte, p Packet) {
 		return
 	}
 	s := &c.sides[dir]
-	s.segs = append(s.segs[:0], seg{s.off, p})
+	c.arrived(s, p)
 	in := c.engine.input()
 	defer c.engine.inputDone()
 	*in = Input{Dir: dir, Data: data, Datagram: true, conn: c, base: s.off, segs: s.segs}

@@ -63,6 +63,7 @@ type Engine struct {
 	repanic     bool
 	trace       bool // see Trace
 
+	segs   [][]seg  // for sides that have none
 	inputs []*Input // of the calls of Read in progress, one inside the other, and of earlier ones
 	depth  int      // calls of Read in progress
 

@@ -96,6 +96,9 @@ func (x *Exchange) add(p *part, in *Input, from, to int) {
 	if from >= to {
 		return
 	}
+	if x.cites == nil {
+		x.cites = make(table.Cites, 0, 2) // most calls have a packet for the request and one for the response
+	}
 	if !p.seen {
 		s := in.at(from)
 		p.seen, p.first, p.no = true, s.Time, s.No

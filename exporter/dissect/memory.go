@@ -65,6 +65,7 @@ func (c *Conn) measure() {
 
 // weigh measures after a piece of input and repays debts.
 func (c *Conn) weigh() {
+	c.returnSegs()
 	c.measure()
 	if c.debt > 0 && !c.closed {
 		c.protect(0, c.repay)

@@ -65,7 +65,7 @@ func (c *Conn) skip(dir Dir, data []byte, p Packet) {
 			dir = dir.Other()
 		}
 		s := &c.sides[dir]
-		s.segs = append(s.segs[:0], seg{s.off, p})
+		c.arrived(s, p)
 		c.offerSegment(dir, data)
 		return
 	}

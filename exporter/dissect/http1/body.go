@@ -182,8 +182,13 @@ func (k *conn) trailer(s *side, b []byte, dir dissect.Dir) (n int, err error) {
 		kind = httpfield.ResponseTrailer
 	}
 	var h head
-	c := s.call
-	c.headers = h.fields(string(b[:end]), kind, c.headers)
+	c, text := s.call, string(b[:end])
+	if c.row == nil {
+		c.trailer = text
+		h.fields(text, "", nil)
+	} else {
+		c.row.Headers = h.fields(text, kind, c.row.Headers)
+	}
 	c.quirks |= h.quirks
 	s.scan = 0
 	return end, nil

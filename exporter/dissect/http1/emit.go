@@ -27,8 +27,7 @@ func (k *conn) emit(c *call, why string) {
 			s.state, s.call, s.body = inHead, nil, nil
 		}
 	}
-	row := c.open()
-	row.Headers = c.headers
+	row := c.open(0)
 	asked := c.x.HasRequest()
 	switch {
 	case !asked:
@@ -44,9 +43,6 @@ func (k *conn) emit(c *call, why string) {
 	}
 	row.Complete = why == "" && c.reqWhole && c.respWhole && c.quirks&quirkFields == 0
 	row.Outcome = table.HTTPOutcome(row.StatusCode.V)
-	if len(c.interim) > 0 {
-		row.Interim = table.Some(string(c.interim))
-	}
 	if c.respHead {
 		row.KeepAlive = table.Some(!c.close)
 	}
@@ -62,7 +58,7 @@ func (k *conn) emit(c *call, why string) {
 	if inner != nil {
 		inner()
 	}
-	*c = call{interim: c.interim[:0]}
+	*c = call{}
 	calls.Put(c)
 }
 

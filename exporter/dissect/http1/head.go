@@ -72,10 +72,11 @@ func cutLine(s string) (line, rest string, bare bool) {
 	return line, rest, true
 }
 
-// fields reads header lines and appends them to out.
+// fields reads header lines and appends them to out. Without a kind it reads only what decides
+// where the message ends.
 func (h *head) fields(s, kind string, out []table.Header) []table.Header {
 	h.length = -1
-	valid := utf8.ValidString(s)
+	valid := kind == "" || utf8.ValidString(s)
 	if strings.IndexByte(s, 0) >= 0 {
 		h.quirks |= quirkNUL
 	}
@@ -104,6 +105,9 @@ func (h *head) fields(s, kind string, out []table.Header) []table.Header {
 		name, value := h.field(line)
 		if n++; n > maxFields {
 			h.quirks |= quirkFields // applied above, but not kept
+			continue
+		}
+		if kind == "" {
 			continue
 		}
 		if !valid {

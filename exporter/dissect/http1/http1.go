@@ -56,11 +56,12 @@ func Protocol() *dissect.Protocol {
 
 // call is a pending request, or a response without a request.
 type call struct {
-	columns   columns
-	headers   []table.Header
-	row       *Row // nil until an answer begins, because many requests wait for one
+	head      string // of the request; "" if none was captured
+	trailer   string // of the request, if it came before row was made
+	row       *Row   // made of both once an answer begins, because many requests wait for one
 	x         dissect.Exchange
 	asked     inorder.Request
+	ahead     int32 // see Row.Ahead
 	isHead    bool
 	isConnect bool
 	simple    bool // HTTP/0.9
@@ -76,11 +77,15 @@ type call struct {
 	malformed bool
 	badAnswer bool // the bytes in place of the response were not HTTP
 	quirks    quirks
-	interim   []byte
-	size      int    // bytes of the budget that it uses
-	token     string // the protocol in Upgrade
-	settings  string // HTTP2-Settings
-	upgraded  *dissect.Exchange
+	size      int   // bytes of the budget that it uses
+	next      *next // nil if the connection stays HTTP/1
+}
+
+// next is the protocol that the connection changes to after a call.
+type next struct {
+	token    string // in Upgrade
+	settings string // HTTP2-Settings
+	x        dissect.Exchange
 }
 
 type state uint8
@@ -192,7 +197,7 @@ func (k *conn) push(c *call, ack uint32, size int) {
 		oldest = &o.asked
 	}
 	c.asked = k.line.Sent(ack, k.c.Now().Time, oldest)
-	c.columns.ahead = int32(len(k.pending))
+	c.ahead = int32(len(k.pending))
 	k.pending = append(k.pending, c)
 }
 
@@ -242,7 +247,7 @@ func (k *conn) Shed() bool {
 func (k *conn) endOfRequest(c *call) {
 	k.req.state, k.req.call, k.req.body = inHead, nil, nil
 	c.reqDone, c.reqWhole = true, true
-	if c.isConnect || c.token != "" {
+	if c.isConnect || c.next != nil {
 		k.req.state, k.req.call = inHold, c
 	}
 	if c.respDone {
@@ -384,8 +389,8 @@ func (k *conn) account(c *call, in *dissect.Input, from, to int) {
 		c.x.Response(in, from, to)
 	} else {
 		c.x.Request(in, from, to)
-		if c.upgraded != nil {
-			c.upgraded.Request(in, from, to)
+		if c.next != nil {
+			c.next.x.Request(in, from, to)
 		}
 	}
 }

@@ -11,21 +11,37 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
-// columns are those that a request fills.
-type columns struct {
-	method, version, target, host, path, query table.Opt[string]
-	headersSize                                table.Opt[int64]
-	ahead                                      int32
+// open makes the row of a call with the columns that the request's head fills. Lines is how many
+// header lines are to follow.
+func (c *call) open(lines int) *Row {
+	if c.row != nil {
+		return c.row
+	}
+	row := &Row{Ahead: c.ahead}
+	c.row = row
+	if c.head == "" {
+		return row
+	}
+	line, fields, _ := cutLine(c.head)
+	l := startLine(line)
+	row.RequestHeadersSize = table.Some(int64(len(c.head)))
+	if l.method != "" {
+		row.Method, row.Version = table.Some(l.method), table.Some(httpfield.ValidText(l.version))
+	}
+	row.setTarget(httpfield.ValidText(l.target))
+	var h head
+	row.Headers = h.fields(fields, httpfield.Request, make([]table.Header, 0, fieldLines(fields)+lines))
+	row.Headers = h.fields(c.trailer, httpfield.RequestTrailer, row.Headers)
+	return row
 }
 
-// open makes the row of a call.
-func (c *call) open() *Row {
-	if c.row == nil {
-		l := &c.columns
-		c.row = &Row{Version: l.version, Target: l.target, Ahead: l.ahead}
-		c.row.Method, c.row.Host, c.row.Path, c.row.Query, c.row.RequestHeadersSize = l.method, l.host, l.path, l.query, l.headersSize
+// startLine is a request line. One that is none, but at the start of a message, is a target only:
+// servers answer it with 400.
+func startLine(line string) requestLine {
+	if l, ok := parseRequestLine(line); ok {
+		return l
 	}
-	return c.row
+	return requestLine{target: line, quirks: quirkRequestLine}
 }
 
 // leading counts the line ends before a start line, RFC 9112 section 2.2.
@@ -70,8 +86,7 @@ func (k *conn) readRequest(in *dissect.Input, at int) (n int, more bool, err err
 		if !whole || s.lost || !s.started && !k.c.Info.RolesKnown || !printable(line) {
 			return 0, false, errHead("a request", b)
 		}
-		// At the start of a message this is a request that servers answer with 400.
-		l = requestLine{target: line, quirks: quirkRequestLine}
+		l = startLine(line)
 	}
 	s.scan, s.line, s.lost, s.started = 0, 0, false, true
 	c := calls.Get().(*call)
@@ -85,8 +100,8 @@ func (k *conn) readRequest(in *dissect.Input, at int) (n int, more bool, err err
 	if l.version == http09 {
 		c.simple = true
 	}
-	k.push(c, in.Packet(at+lead).Ack, callCost+end+headerCost*fieldLines(rest))
-	c.columns.headersSize = table.Some(int64(end))
+	c.head = text
+	k.push(c, in.Packet(at+lead).Ack, callCost+end)
 	k.startRequest(c, l, rest, in, at, lead+end)
 	if !whole {
 		s.state, s.call = inFixed, c // the message cannot continue
@@ -190,16 +205,12 @@ func printable(line string) bool {
 // fieldLines is the number of header lines to allocate space for.
 func fieldLines(fields string) int { return min(strings.Count(fields, "\n"), maxFields) }
 
-// startRequest fills the columns from a head and determines the body that follows.
+// startRequest determines the body that follows a head.
 func (k *conn) startRequest(c *call, l requestLine, fields string, in *dissect.Input, at, size int) {
 	var h head
-	c.headers = h.fields(fields, httpfield.Request, make([]table.Header, 0, fieldLines(fields)))
+	h.fields(fields, "", nil)
 	c.quirks |= h.quirks
-	if l.method != "" {
-		c.columns.method, c.columns.version = table.Some(l.method), table.Some(httpfield.ValidText(l.version))
-	}
 	c.isHead, c.isConnect = l.method == "HEAD", l.method == "CONNECT"
-	c.setTarget(httpfield.ValidText(l.target))
 	c.http10 = l.version == "HTTP/1.0" || c.simple
 	c.close = h.close || c.http10 && !h.keepAlive
 	c.expects = h.expects
@@ -207,8 +218,7 @@ func (k *conn) startRequest(c *call, l requestLine, fields string, in *dissect.I
 		c.quirks |= quirkNoHost
 	}
 	if h.connUpgrade && h.upgrade != "" && !c.http10 {
-		c.token, c.settings = httpfield.ValidText(h.upgrade), h.settings
-		c.upgraded = &dissect.Exchange{}
+		c.next = &next{token: httpfield.ValidText(h.upgrade), settings: h.settings}
 	}
 	k.account(c, in, at, at+size)
 	s := &k.req
@@ -224,28 +234,25 @@ func (k *conn) startRequest(c *call, l requestLine, fields string, in *dissect.I
 }
 
 // setTarget reads the four forms of a request target, RFC 9112 section 3.2.
-func (c *call) setTarget(target string) {
-	l := &c.columns
+func (r *Row) setTarget(target string) {
 	switch {
 	case target == "":
 		return
-	case !l.method.OK:
-		l.target = table.Some(target)
+	case !r.Method.OK:
+		r.Target = table.Some(target)
 		return
-	case c.isConnect:
-		l.target = table.Some(target)
-		l.host = table.Some(httpfield.HostOf(target))
+	case r.Method.V == "CONNECT":
+		r.Target = table.Some(target)
+		r.Host = table.Some(httpfield.HostOf(target))
 		return
 	case target[0] == '/':
-		path, query := httpfield.SplitTarget(target)
-		l.path, l.query = table.Some(path), query
+		r.setPath(target)
 		return
 	}
-	l.target = table.Some(target)
+	r.Target = table.Some(target)
 	i := strings.Index(target, "://")
 	if i <= 0 || strings.IndexByte(target[:i], '/') >= 0 {
-		path, query := httpfield.SplitTarget(target)
-		l.path, l.query = table.Some(path), query
+		r.setPath(target)
 		return
 	}
 	rest := target[i+3:]
@@ -254,13 +261,16 @@ func (c *call) setTarget(target string) {
 		end = len(rest)
 	}
 	if host := httpfield.HostOf(rest[:end]); host != "" {
-		l.host = table.Some(host)
+		r.Host = table.Some(host)
 	}
-	path, query := httpfield.SplitTarget(rest[end:])
-	if path == "" {
-		path = "/"
+	if r.setPath(rest[end:]); r.Path.V == "" {
+		r.Path.V = "/"
 	}
-	l.path, l.query = table.Some(path), query
+}
+
+func (r *Row) setPath(target string) {
+	path, query := httpfield.SplitTarget(target)
+	r.Path, r.Query = table.Some(path), query
 }
 
 // frame determines the end of the message with head h, RFC 9112 section 6.3, sets the state of
@@ -340,18 +350,26 @@ func (k *conn) hold(in *dissect.Input, at int) (n int, more bool, err error) {
 	return 0, false, nil
 }
 
+// token is the first protocol in Upgrade.
+func (c *call) token() string {
+	if c.next == nil {
+		return ""
+	}
+	token, _ := httpfield.Next(c.next.token)
+	return token
+}
+
 // switchTo passes the connection to the protocol that the call requested.
 func (k *conn) switchTo(c *call) {
 	if c.isConnect {
 		k.c.Upgrade("", nil)
 		return
 	}
-	token, _ := httpfield.Next(c.token)
-	l := &c.columns
-	info := &dissect.UpgradeInfo{Exchange: c.upgraded, Method: l.method.V, Path: l.path.V, Query: l.query.V,
-		Host: l.host.V, Headers: c.headers, HeadersSize: l.headersSize.V, UpgradeTarget: token}
-	if info.Exchange == nil { // the request was not captured
-		info.Exchange = &dissect.Exchange{}
+	token, settings, row := c.token(), "", c.open(0)
+	info := &dissect.UpgradeInfo{Exchange: &dissect.Exchange{}, Method: row.Method.V, Path: row.Path.V, Query: row.Query.V,
+		Host: row.Host.V, Headers: row.Headers, HeadersSize: row.RequestHeadersSize.V, UpgradeTarget: token}
+	if c.next != nil {
+		info.Exchange, settings = &c.next.x, c.next.settings
 	}
 	switch {
 	case httpfield.Is(token, "websocket"):
@@ -365,7 +383,7 @@ func (k *conn) switchTo(c *call) {
 			n++
 		}
 		info.Headers = append([]table.Header(nil), info.Headers[:n]...)
-		info.Settings, _ = base64.RawURLEncoding.DecodeString(strings.TrimRight(c.settings, "="))
+		info.Settings, _ = base64.RawURLEncoding.DecodeString(strings.TrimRight(settings, "="))
 		k.c.Upgrade("http2", info)
 	default:
 		k.c.Upgrade("", nil)

@@ -77,7 +77,7 @@ func (k *conn) readResponse(in *dissect.Input, at int) (n int, more bool, err er
 	}
 	c.quirks |= l.quirks
 	k.account(c, in, at, at+lead+end)
-	k.answered(c, end+headerCost*fieldLines(rest))
+	k.answered(c, end, fieldLines(rest))
 	if l.code >= 100 && l.code < 200 && l.code != 101 {
 		k.interim(c, l.code, rest)
 		return lead + end, true, nil
@@ -87,13 +87,15 @@ func (k *conn) readResponse(in *dissect.Input, at int) (n int, more bool, err er
 	return lead + end, !switched, nil
 }
 
-// answered makes the row of the current response's call, which takes n bytes more.
-func (k *conn) answered(c *call, n int) {
+// answered makes the row of the current response's call, which takes n bytes and some header
+// lines more.
+func (k *conn) answered(c *call, n, lines int) {
+	n += headerCost * lines
 	if c.row == nil {
-		n += rowCost
+		n += rowCost + headerCost*fieldLines(c.head)
 	}
 	c.size += k.c.Keep(n, k.Shed)
-	c.open()
+	c.open(lines)
 }
 
 // startsAs reports whether b and want agree as far as b goes.
@@ -108,7 +110,7 @@ func (k *conn) startSimple(c *call) {
 	s := &k.resp
 	c.respHead, c.close = true, true
 	s.state, s.call, s.scan, s.started = inRest, c, 0, true
-	k.answered(c, 0)
+	k.answered(c, 0, 0)
 	c.row.ResponseVersion = table.Some(http09)
 	if !c.simple {
 		c.malformed = true
@@ -158,15 +160,13 @@ func (k *conn) waiting(yield func(int, *inorder.Request) bool) {
 }
 
 func (k *conn) interim(c *call, code int, fields string) {
-	if len(c.interim) > 0 {
-		c.interim = append(c.interim, ',')
-	}
-	if len(c.interim) < 256 { // a server may send any number of interim responses
-		c.interim = strconv.AppendInt(c.interim, int64(code), 10)
+	row := c.row
+	if len(row.Interim.V) < 256 { // a server may send any number of interim responses
+		row.Interim = table.Some(strings.TrimPrefix(row.Interim.V+","+strconv.Itoa(code), ","))
 	}
 	var h head
-	if len(c.headers) < maxInterim {
-		c.headers = h.fields(fields, kindInterim, c.headers)
+	if len(row.Headers) < maxInterim {
+		row.Headers = h.fields(fields, kindInterim, row.Headers)
 	} else {
 		h.quirks |= quirkFields
 	}
@@ -228,8 +228,7 @@ func (k *conn) startResponse(c *call, l statusLine, fields string, whole bool) (
 		row.StatusText = table.Some(httpfield.ValidText(l.reason))
 	}
 	var h head
-	all := append(make([]table.Header, 0, len(c.headers)+fieldLines(fields)), c.headers...)
-	c.headers = h.fields(fields, httpfield.Response, all)
+	row.Headers = h.fields(fields, httpfield.Response, row.Headers)
 	c.quirks |= h.quirks
 	if h.hasTE && strings.HasPrefix(l.version, "HTTP/0") {
 		h.hasTE = false // unknown before HTTP/1.1, and no client applies it here
@@ -274,16 +273,18 @@ func (k *conn) endTunnel(c *call, h *head, tunnel bool) {
 	case tunnel:
 		c.row.Upgrade = table.Some("connect")
 	case h.upgrade != "":
-		c.token = httpfield.ValidText(h.upgrade)
-	case c.token == "":
+		if c.next == nil {
+			c.next = &next{}
+		}
+		c.next.token = httpfield.ValidText(h.upgrade)
+	case c.next == nil:
 		c.quirks |= quirkNoUpgrade
 	}
-	if token, _ := httpfield.Next(c.token); !tunnel && token != "" {
+	if token := c.token(); !tunnel && token != "" {
 		c.row.Upgrade = table.Some(strings.ToLower(token))
 	}
 	if c.row.Host.V == "" {
-		httpfield.Fill(&c.row.Call, c.headers)
-		c.columns.host = c.row.Host
+		httpfield.Fill(&c.row.Call, c.row.Headers)
 	}
 	k.switchTo(c)
 	k.endOfResponse(c)

@@ -68,6 +68,7 @@ type conn struct {
 	tokened   bool     // it contained a token
 	restarts  bool     // the server requested another version
 	heard     int      // packets of the server with a long header
+	replied   bool     // one of them was decrypted
 	other     uint32   // unsupported version
 	ident     uint32   // hash of odcid, or of the client's random: the connection in the identity of calls
 
@@ -156,7 +157,7 @@ func (q *conn) knows(d dissect.Dir, h *header) bool {
 	if !q.ends[client].is(h.dcid) {
 		return false
 	}
-	return len(h.dcid) > 0 || q.heard == 0 || q.ends[server].is(h.scid)
+	return len(h.dcid) > 0 || !q.answered() || q.ends[server].is(h.scid)
 }
 
 // answers reports whether a packet that knows rejects is for an id that was not seen yet,
@@ -166,8 +167,12 @@ func (q *conn) answers(d dissect.Dir, h *header) bool {
 	if !q.ends[r].is(h.scid) {
 		return false
 	}
-	return len(h.scid) > 0 || h.kind != zeroRTT && r == client && q.hasClient && q.heard == 0
+	return len(h.scid) > 0 || h.kind != zeroRTT && r == client && q.hasClient && !q.answered()
 }
+
+// answered reports whether the server has answered. Anyone can forge a long header, so a packet
+// counts once it was decrypted, if the client's first packet shows how.
+func (q *conn) answered() bool { return q.replied || !q.hasClient && q.heard > 0 }
 
 // begins records the client's first packet.
 func (q *conn) begins(h *header) {
@@ -331,27 +336,16 @@ func (q *conn) protected(in *dissect.Input, at, n int, h *header) {
 
 // long records the fields of a long header.
 func (q *conn) long(in *dissect.Input, at, n int, r role, h *header) {
+	if !q.hasClient || n < h.size { // it cannot be checked
+		q.learnEnds(r, h)
+	}
 	if r == server {
 		q.heard++
-		q.restarts = false
-		if h.version != q.version { // compatible version negotiation, RFC 9368 section 2.3
-			q.version = h.version
-		}
-		q.learnSource(server, h.scid)
-		if len(h.dcid) <= maxID {
-			q.learnSource(client, h.dcid)
-		}
 	} else {
 		if h.kind == initial && !q.hasClient && q.row.Retries > 0 { // the first one was not captured
 			q.begins(h)
 		}
 		q.learnSource(client, h.scid)
-		if h.kind == handshakePacket && q.heard == 0 {
-			q.version = h.version
-			if len(q.ends[server].ids) == 0 {
-				q.ends[server].add(0, h.dcid)
-			}
-		}
 		if h.kind == initial && len(h.token) > 0 {
 			q.row.TokenLength = table.Some(max(q.row.TokenLength.V, int64(len(h.token))))
 		}
@@ -362,6 +356,24 @@ func (q *conn) long(in *dissect.Input, at, n int, r role, h *header) {
 	q.cite(in, at, at+n)
 	if h.kind != zeroRTT {
 		q.shake.Cite(in, at, at+n)
+	}
+}
+
+// learnEnds records the version and the ids in a long header.
+func (q *conn) learnEnds(r role, h *header) {
+	switch {
+	case r == server:
+		q.restarts = false
+		q.version = h.version // another one after compatible version negotiation, RFC 9368 section 2.3
+		q.learnSource(server, h.scid)
+		if len(h.dcid) <= maxID {
+			q.learnSource(client, h.dcid)
+		}
+	case h.kind == handshakePacket && !q.answered():
+		q.version = h.version
+		if len(q.ends[server].ids) == 0 {
+			q.ends[server].add(0, h.dcid)
+		}
 	}
 }
 

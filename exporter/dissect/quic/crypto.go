@@ -216,13 +216,14 @@ func (q *conn) findSecrets(random []byte) {
 }
 
 // proven handles a packet with a short header: its sender has finished its part of the
-// handshake, so there is no reason to wait for the unread part.
+// handshake, so there is no reason to wait for the unread part. Before the server's answer nothing
+// shows that the packet is not forged.
 func (q *conn) proven(r role) {
 	if len(q.initials) > 0 && !q.row.Retry && q.row.ClientOneRTT > few && q.row.ServerOneRTT > few {
 		q.initials = nil // a late Initial creates them again
 		q.t.plain = nil
 	}
-	if q.shake.Done() || len(q.secrets) > 0 || !q.hasClient || !q.searched && q.t.set.store() != nil {
+	if q.shake.Done() || len(q.secrets) > 0 || !q.replied || !q.searched && q.t.set.store() != nil {
 		return
 	}
 	q.shake.Ended(q.dir(r))

@@ -32,7 +32,7 @@ func (t *tuple) negotiated(in *dissect.Input, at int, h *header) *conn {
 	for list := in.Data[at+7+len(h.dcid)+len(h.scid):]; len(list) >= 4 && len(row.Negotiation) < maxListed; list = list[4:] {
 		row.Negotiation = append(row.Negotiation, versionName(binary.BigEndian.Uint32(list)))
 	}
-	if q.heard == 0 { // afterwards it is ignored, RFC 9000 section 6.2
+	if !q.answered() { // afterwards it is ignored, RFC 9000 section 6.2
 		q.restarts = true
 	}
 	return q
@@ -63,7 +63,7 @@ func (t *tuple) retried(in *dissect.Input, at int, h *header) *conn {
 		return q
 	}
 	q.row.Retry = true
-	if q.heard > 0 {
+	if q.answered() {
 		return q // a client accepts only one, before anything else
 	}
 	if len(h.scid) <= maxID {

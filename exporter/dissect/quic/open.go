@@ -100,6 +100,13 @@ func (q *conn) open(s sealed) outcome {
 	if s.kind != initial && e.State != dissect.KeyVerified {
 		e.State, e.Reason = dissect.KeyVerified, ""
 	}
+	if s.kind != oneRTT && !q.replied {
+		var h header
+		if readLong(s.packet, true, &h) == nil {
+			q.learnEnds(s.role, &h)
+			q.replied = s.role == server
+		}
+	}
 	if q.spaces[spaceOf(s.kind)][s.role].replayed(number) {
 		q.row.Duplicates++
 		return done

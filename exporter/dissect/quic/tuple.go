@@ -109,6 +109,17 @@ func (t *tuple) newest(dir dissect.Dir) *conn {
 	return t.conns[len(t.conns)-1]
 }
 
+// current is the connection of packets with an unknown id: the latest one. A packet of an
+// unsupported version that no server answered may be noise, and takes nothing of others.
+func (t *tuple) current() *conn {
+	for i := len(t.conns) - 1; i >= 0; i-- {
+		if q := t.conns[i]; q.other == 0 || q.row.ServerOther > 0 {
+			return q
+		}
+	}
+	return t.conns[len(t.conns)-1]
+}
+
 // add starts a connection with a client that sends in direction client.
 func (t *tuple) add(client dissect.Dir) *conn {
 	const late = 3_000_000_000 // ns within which packets of a closed connection may still arrive
@@ -147,10 +158,10 @@ func (t *tuple) find(dir dissect.Dir, packet []byte, h *header) *conn {
 		q.begins(h)
 		return q
 	}
-	if n := len(t.conns); n > 0 && h.kind != initial {
+	if len(t.conns) > 0 && h.kind != initial {
 		// The id was issued under encryption, or the packet is damaged: one datagram must not
 		// create a connection if there is one.
-		return t.conns[n-1]
+		return t.current()
 	}
 	var q *conn
 	if n := len(t.conns); n > 0 && t.conns[n-1].early() {
@@ -202,7 +213,7 @@ func (t *tuple) first(dir dissect.Dir, packet []byte, h *header) *conn {
 	for i := len(t.conns) - 1; i >= 0 && q == nil; i-- {
 		switch x := t.conns[i]; {
 		case x.client != dir:
-		case x.restarts && x.heard == 0: // retryIfChanged version negotiation
+		case x.restarts && !x.answered(): // retry after version negotiation
 			q = x
 			q.restart()
 		case x.hasClient && (random != nil && bytes.Equal(random, x.random) || len(h.scid) > 0 && x.ends[client].is(h.scid)):
@@ -233,7 +244,7 @@ func (t *tuple) short(in *dissect.Input, at int) (int, *conn, error) {
 		}
 	}
 	if q == nil && len(t.conns) > 0 {
-		q = t.conns[len(t.conns)-1]
+		q = t.current()
 		idLen = q.receiver(in.Dir).length()
 	}
 	if q == nil || q.row.Midstream && !q.guessed {

@@ -33,6 +33,7 @@ type values struct {
 	i64  []int64
 	data []byte   // booleans as bytes, fixed values, text
 	ends []uint32 // text: ends of the values in data, after a leading 0
+	same bool     // the last text was not escaped: an equal one needs no check
 }
 
 func newColumn(c *table.Column) *column {
@@ -353,7 +354,8 @@ func (v *values) text(s string) {
 	if len(v.ends) == 0 {
 		v.ends = append(v.ends, 0)
 	}
-	if plainText(s) {
+	n := len(v.ends)
+	if v.same = n > 1 && v.same && string(v.at(n-2)) == s || plainText(s); v.same {
 		v.data = append(v.data, s...)
 	} else {
 		v.data = appendText(v.data, s)

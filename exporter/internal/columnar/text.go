@@ -38,7 +38,19 @@ func UnescapeText(s string) string {
 // plainText reports whether s needs no escaping. False may also mean that a closer check would
 // have been slower.
 func plainText(s string) bool {
-	return utf8.ValidString(s) && strings.IndexByte(s, '\\') < 0
+	const ones = 0x0101010101010101
+	i := 0
+	for ; i+8 <= len(s); i += 8 {
+		w := uint64(s[i]) | uint64(s[i+1])<<8 | uint64(s[i+2])<<16 | uint64(s[i+3])<<24 |
+			uint64(s[i+4])<<32 | uint64(s[i+5])<<40 | uint64(s[i+6])<<48 | uint64(s[i+7])<<56
+		x := w ^ '\\'*ones // a byte of 0 is a backslash
+		if (w|(x-ones)&^x)&(0x80*ones) != 0 {
+			break
+		}
+	}
+	for ; i < len(s) && s[i] < utf8.RuneSelf && s[i] != '\\'; i++ {
+	}
+	return i == len(s) || utf8.ValidString(s[i:]) && strings.IndexByte(s[i:], '\\') < 0
 }
 
 func appendText(dst []byte, s string) []byte {

@@ -101,15 +101,15 @@ func (s *Shard) adopt(c *Conn, f *Flow, y *pendingSYN) {
 func (s *Shard) control(c *Conn, f *Flow, dir dissect.Dir, p *Packet) bool {
 	flags, n := p.TCPFlags, int64(len(p.Payload))
 	refuse := func(kind, detail string) bool {
-		f.side[dir].anomalous += n
+		f.rare(dir).anomalous += n
 		s.odd(c, f, packetRef(p), kind, detail, n)
 		return false
 	}
 	switch {
 	case flags&decode.RST != 0:
-		f.side[dir].resets++
+		f.rare(dir).resets++
 		if n > 0 { // a message for people, RFC 9293 section 3.10.7
-			f.side[dir].anomalous += n
+			f.rare(dir).anomalous += n
 			s.odd(c, f, packetRef(p), "reset_payload", "a segment with RST carries payload", n)
 			n = 0
 		}
@@ -148,9 +148,9 @@ func (s *Shard) keepSYN(c *Conn, f *Flow, dir dissect.Dir, p *Packet) {
 		c.synPayload = &synPayload{dir, packetRef(p), f, slices.Clone(p.Payload), int(p.PayloadLen)}
 		s.budget.Left -= len(p.Payload)
 	case y.dir == dir && string(y.data) == string(p.Payload):
-		f.side[dir].duplicate += n
+		f.rare(dir).duplicate += n
 	default:
-		f.side[dir].anomalous += n
+		f.rare(dir).anomalous += n
 		s.odd(c, f, packetRef(p), "syn_payload", "the payload of another SYN waits for its answer", n)
 	}
 }
@@ -168,7 +168,7 @@ func (s *Shard) settleSYN(c *Conn, dir dissect.Dir, ack *Packet) {
 		s.stream(c, y.dir, &Packet{No: y.at.No, Time: y.at.Time, Seq: y.at.Seq + 1, FragNos: y.at.Also, Payload: y.data, PayloadLen: int32(y.size)})
 		return
 	}
-	y.flow.side[y.dir].anomalous += int64(len(y.data))
+	y.flow.rare(y.dir).anomalous += int64(len(y.data))
 	s.odd(c, y.flow, y.at, "syn_payload", "the payload of a SYN that its receiver did not take with it (RFC 7413)", int64(len(y.data)))
 }
 

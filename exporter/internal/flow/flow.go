@@ -100,9 +100,9 @@ type Flow struct {
 	refused     bool
 	sightings   int64
 	snapCuts    int64
-	rtt         *rtt          // nil before the first segment with payload
-	firstSig    signature     // of the first packet
-	sigs        *[sigs]digest // of later ones; most floods never get there
+	rtt         *rtt      // nil before the first segment with payload
+	firstSig    signature // of the first packet
+	sigs        []digest  // of later ones, at most maxSigs; most floods never get there
 	sigN        uint32
 	signed      bool // firstSig is set
 }
@@ -146,24 +146,48 @@ func (s *Shard) owned(f *Flow, p *Packet, fromClient bool) {
 
 // sideStats is what one direction of a flow did.
 type sideStats struct {
-	packets, bytes, payload              int64
-	cut, duplicate, anomalous            int64 // of payload
-	retransmissions, fast, outOfOrder    uint32
-	dupAcks, zeroWindows, windowFull     uint32
-	keepAlives, resets, fins, lost, over uint32
+	packets, bytes, payload int64
+	fins                    uint32
+	rare                    *rareStats // see Flow.rare
 
 	checked   int32 // 1 + the largest payload with a right checksum
 	started   bool
 	next      uint32 // end of the highest sequence number seen
 	lastAck   uint32
 	hasAck    bool
-	dupRun    int // equal ACKs in a row
+	dupRun    int32 // equal ACKs in a row
 	lastAckAt int64
 	window    uint32
 	wscale    int8
 	mss       uint16
 	lastNewAt int64 // when the highest sequence number last rose
-	holes     []hole
+}
+
+// rareStats is what most directions never do.
+type rareStats struct {
+	cut, duplicate, anomalous         int64 // of payload
+	retransmissions, fast, outOfOrder uint32
+	dupAcks, zeroWindows, windowFull  uint32
+	keepAlives, resets, lost, over    uint32
+	holes                             []hole
+}
+
+// rare is what to change of it.
+func (f *Flow) rare(dir dissect.Dir) *rareStats {
+	d := &f.side[dir]
+	if d.rare == nil {
+		d.rare = &rareStats{}
+		f.Conn.shard.take(f.Conn, rareCost)
+	}
+	return d.rare
+}
+
+// rarely is what to read of it.
+func (d *sideStats) rarely() rareStats {
+	if d.rare == nil {
+		return rareStats{}
+	}
+	return *d.rare
 }
 
 // hole is a range of sequence numbers that was passed over.
@@ -176,8 +200,8 @@ type hole struct {
 // only turns a late segment's name from out_of_order into retransmission.
 const maxHoles = 16
 
-// sigs is how many packets of a flow are remembered to know a copy of one.
-const sigs = 8
+// maxSigs is how many packets of a flow are remembered to know a copy of one.
+const maxSigs = 8
 
 // signature tells the same packet seen again from a segment sent again: a copy of one
 // packet has the same IP identification and the same time stamp option.
@@ -207,8 +231,9 @@ func (s *signature) digest() digest {
 
 // rtt gathers times from data to acknowledgement.
 type rtt struct {
-	wait          [2][4]struct{ end, at int64 }
-	n             [2]int
+	ends          [2][4]uint32 // sequence numbers, see sample
+	at            [2][4]int64
+	n             [2]uint8
 	min, max, sum int64
 	count         int64
 }

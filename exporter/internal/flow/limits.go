@@ -1,12 +1,17 @@
 package flow
 
-import "github.com/pcapsule/pcapsule/exporter/dissect"
+import (
+	"unsafe"
+
+	"github.com/pcapsule/pcapsule/exporter/dissect"
+)
 
 // What connections take by themselves, in bytes; a test measures it.
 const (
-	connCost    = 1888    // with its first flow, and with what the joiner knows of both
-	flowCost    = 896     // each further flow
-	talkCost    = 1328    // stream and dissector, once there is payload
+	connCost    = 1648 // with its first flow, and with what the joiner knows of both
+	flowCost    = 768  // each further flow
+	rareCost    = int(unsafe.Sizeof(rareStats{}))
+	talkCost    = 1152    // stream and dissector, once there is payload
 	defaultRoom = 8 << 20 // before SetBudget
 )
 

@@ -56,7 +56,7 @@ func (s *Shard) whole(c *Conn, f *Flow, dir dissect.Dir, p *Packet) bool {
 	switch {
 	case s.dropped(p, &c.key):
 		p.Mark |= BadChecksum
-		f.side[dir].anomalous += n
+		f.rare(dir).anomalous += n
 		detail := ": every receiver drops the packet"
 		if p.Problems&decode.FragmentConflict != 0 {
 			detail = " over the first copies of its fragments, which conflict with others: receivers that keep these may accept it"

@@ -28,18 +28,19 @@ func (f *Flow) row(why dissect.End, primary bool) table.Flow {
 	if c.d != nil && c.d.Protocol() != nil && c.role != bySYN && c.role != bySYNACK {
 		role = "protocol"
 	}
+	x, y := a.rarely(), b.rarely()
 	r := table.Flow{
 		Transport: transportName(c.transport, c.key.proto), SrcIP: src.text, SrcPort: int32(src.port), DstIP: dst.text, DstPort: int32(dst.port),
 		RoleKnown: role, Vantage: f.vantage(flipped),
 		FirstNs: f.firstNs, LastNs: f.lastNs, Ts: table.Micros(floorDiv(f.firstNs, 1000)), FirstPacket: f.First, LastPacket: f.lastPacket,
 		SrcPackets: a.packets, DstPackets: b.packets, SrcBytes: a.bytes, DstBytes: b.bytes,
-		SrcPayloadBytes: a.payload, DstPayloadBytes: b.payload, CutBytes: a.cut + b.cut, DuplicateBytes: a.duplicate + b.duplicate,
-		AnomalyBytes:    a.anomalous + b.anomalous,
+		SrcPayloadBytes: a.payload, DstPayloadBytes: b.payload, CutBytes: x.cut + y.cut, DuplicateBytes: x.duplicate + y.duplicate,
+		AnomalyBytes:    x.anomalous + y.anomalous,
 		CloseReason:     why.String(),
-		Retransmissions: both(a.retransmissions, b.retransmissions), FastRetransmissions: both(a.fast, b.fast),
-		OutOfOrder: both(a.outOfOrder, b.outOfOrder), DuplicateAcks: both(a.dupAcks, b.dupAcks), LostSegments: both(a.lost, b.lost),
-		ZeroWindows: both(a.zeroWindows, b.zeroWindows), WindowFull: both(a.windowFull, b.windowFull), KeepAlives: both(a.keepAlives, b.keepAlives),
-		Resets: both(a.resets, b.resets), Fins: both(a.fins, b.fins), OverlapConflicts: both(a.over, b.over), SnapCuts: f.snapCuts,
+		Retransmissions: both(x.retransmissions, y.retransmissions), FastRetransmissions: both(x.fast, y.fast),
+		OutOfOrder: both(x.outOfOrder, y.outOfOrder), DuplicateAcks: both(x.dupAcks, y.dupAcks), LostSegments: both(x.lost, y.lost),
+		ZeroWindows: both(x.zeroWindows, y.zeroWindows), WindowFull: both(x.windowFull, y.windowFull), KeepAlives: both(x.keepAlives, y.keepAlives),
+		Resets: both(x.resets, y.resets), Fins: both(a.fins, b.fins), OverlapConflicts: both(x.over, y.over), SnapCuts: f.snapCuts,
 		OneSided: a.packets == 0 || b.packets == 0, Sightings: f.sightings, Turned: flipped,
 		CommunityID: communityID(client, server, c.key.proto, c.kind, c.code),
 	}

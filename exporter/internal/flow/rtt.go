@@ -9,7 +9,7 @@ import (
 func (f *Flow) acks(d, o *sideStats, dir dissect.Dir, p *Packet, kind segmentKind) {
 	if d.hasAck && p.Ack == d.lastAck && p.PayloadLen == 0 && p.TCPFlags&(decode.SYN|decode.FIN|decode.RST) == 0 &&
 		scaled(d, o, p) == d.window && o.started && int32(o.next-p.Ack) > 0 && kind == plain {
-		d.dupAcks++
+		f.rare(dir).dupAcks++
 		d.dupRun++
 		d.lastAckAt = p.Time
 		return
@@ -26,8 +26,8 @@ func (f *Flow) sample(dir dissect.Dir, end uint32, at int64) {
 		f.rtt = &rtt{}
 	}
 	r := f.rtt
-	if n := r.n[dir]; n < len(r.wait[dir]) {
-		r.wait[dir][n] = struct{ end, at int64 }{int64(end), at}
+	if n := r.n[dir]; int(n) < len(r.ends[dir]) {
+		r.ends[dir][n], r.at[dir][n] = end, at
 		r.n[dir]++
 	}
 }
@@ -45,11 +45,11 @@ func (f *Flow) answer(dir dissect.Dir, ack uint32, at int64) {
 	if r == nil {
 		return
 	}
-	w := &r.wait[dir]
-	k := 0
-	for k < r.n[dir] && int32(ack-uint32(w[k].end)) >= 0 {
-		if uint32(w[k].end) == ack {
-			d := max(at-w[k].at, 0)
+	ends, sent := &r.ends[dir], &r.at[dir]
+	k := uint8(0)
+	for k < r.n[dir] && int32(ack-ends[k]) >= 0 {
+		if ends[k] == ack {
+			d := max(at-sent[k], 0)
 			if r.count == 0 || d < r.min {
 				r.min = d
 			}
@@ -59,7 +59,8 @@ func (f *Flow) answer(dir dissect.Dir, ack uint32, at int64) {
 		}
 		k++
 	}
-	copy(w[:], w[k:r.n[dir]])
+	copy(ends[:], ends[k:r.n[dir]])
+	copy(sent[:], sent[k:r.n[dir]])
 	r.n[dir] -= k
 }
 

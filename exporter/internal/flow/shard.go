@@ -316,7 +316,7 @@ func (s *Shard) datagram(c *Conn, f *Flow, dir dissect.Dir, p *Packet) {
 	}
 	if c.copied(f, dir, p) {
 		f.sightings++
-		f.side[dir].duplicate += int64(len(p.Payload))
+		f.rare(dir).duplicate += int64(len(p.Payload))
 		p.Mark |= Sighting
 		return
 	}

@@ -117,7 +117,7 @@ func (t *tcpSink) Data(dir uint8, data []byte, s *stream.Segment) {
 func (t *tcpSink) Gap(dir uint8, n int64, s *stream.Segment) {
 	t.conn().Gap(dissect.Dir(dir), n, ref(s))
 	f := t.flows[0]
-	f.side[dir].lost++
+	f.rare(dissect.Dir(dir)).lost++
 	t.shard.event(f, dissect.Dir(dir), s.No, s.Time, "gap", n)
 }
 
@@ -144,11 +144,11 @@ func (t *tcpSink) Odd(dir uint8, why stream.Oddity, n int, first int64, s *strea
 	f, o := t.flows[0], &oddities[why]
 	detail := o.detail
 	if why == stream.Conflict {
-		f.side[dir].over++
+		f.rare(dissect.Dir(dir)).over++
 		t.shard.event(f, dissect.Dir(dir), s.No, s.Time, o.kind, int64(n))
 		detail = fmt.Sprintf(detail, first)
 	}
-	f.side[dir].anomalous += int64(n)
+	f.rare(dissect.Dir(dir)).anomalous += int64(n)
 	t.shard.odd((*Conn)(t), f, ref(s), o.kind, detail, int64(n))
 }
 
@@ -172,7 +172,9 @@ func (f *Flow) count(dir dissect.Dir, p *Packet) {
 		d.bytes += int64(p.IPLen)
 	}
 	d.payload += int64(p.PayloadLen)
-	d.cut += int64(p.PayloadLen) - int64(len(p.Payload))
+	if cut := int64(p.PayloadLen) - int64(len(p.Payload)); cut != 0 {
+		f.rare(dir).cut += cut
+	}
 	f.firstNs, f.lastNs, f.lastPacket = min(f.firstNs, p.began()), max(f.lastNs, p.Time), p.No
 }
 
@@ -189,17 +191,18 @@ func (f *Flow) sighted(dir dissect.Dir, p *Packet) bool {
 		return false
 	}
 	again := f.firstSig.same(&sig)
-	if f.sigs == nil {
-		f.sigs = new([sigs]digest)
-	}
 	d := sig.digest()
-	for i := range min(int(f.sigN), sigs) {
+	for i := range f.sigs {
 		again = again || f.sigs[i].sum == d.sum && d.at-f.sigs[i].at < sightingSlack
 	}
 	if again && (p.IPID != 0 || p.PayloadLen > 0) {
 		return true
 	}
-	f.sigs[f.sigN%sigs] = d
+	if len(f.sigs) < maxSigs {
+		f.sigs = append(f.sigs, d)
+	} else {
+		f.sigs[f.sigN%maxSigs] = d
+	}
 	f.sigN++
 	return false
 }
@@ -245,7 +248,7 @@ func (f *Flow) tcp(s *Shard, dir dissect.Dir, p *Packet) {
 		f.acks(d, o, dir, p, kind)
 	}
 	if p.Window == 0 && flags&(decode.SYN|decode.FIN|decode.RST) == 0 {
-		d.zeroWindows++
+		f.rare(dir).zeroWindows++
 		s.event(f, dir, p.No, p.Time, "zero_window", 0)
 	}
 	d.window = scaled(d, o, p)
@@ -296,7 +299,7 @@ func (f *Flow) sequence(s *Shard, d, o *sideStats, dir dissect.Dir, p *Packet) s
 	}
 	ahead := int32(p.Seq - d.next)
 	if ahead == -1 && p.PayloadLen <= 1 && p.TCPFlags&(decode.SYN|decode.FIN|decode.RST) == 0 {
-		d.keepAlives++
+		f.rare(dir).keepAlives++
 		s.event(f, dir, p.No, p.Time, "keep_alive", int64(p.PayloadLen))
 		return keepAlive
 	}
@@ -305,14 +308,15 @@ func (f *Flow) sequence(s *Shard, d, o *sideStats, dir dissect.Dir, p *Packet) s
 	}
 	switch {
 	case ahead > 0:
-		if len(d.holes) == maxHoles {
-			d.holes = slices.Delete(d.holes, 0, 1)
+		r := f.rare(dir)
+		if len(r.holes) == maxHoles {
+			r.holes = slices.Delete(r.holes, 0, 1)
 		}
-		d.holes = append(d.holes, hole{d.next, p.Seq, p.Time})
+		r.holes = append(r.holes, hole{d.next, p.Seq, p.Time})
 		fallthrough
 	case ahead == 0, int32(end-d.next) > 0 && ahead > -int32(length):
 		if o.hasAck && o.window > 0 && p.PayloadLen > 0 && end-o.lastAck == o.window {
-			d.windowFull++
+			f.rare(dir).windowFull++
 		}
 		d.next, d.lastNewAt = end, p.Time
 		if ahead >= 0 { // what was sent before tells nothing, RFC 6298 section 3
@@ -320,20 +324,21 @@ func (f *Flow) sequence(s *Shard, d, o *sideStats, dir dissect.Dir, p *Packet) s
 		}
 		return plain
 	}
-	return f.late(s, d, o, dir, p, end)
+	return f.late(s, o, dir, p, end)
 }
 
 // late names a segment that lies before the highest sequence number seen.
-func (f *Flow) late(s *Shard, d, o *sideStats, dir dissect.Dir, p *Packet, end uint32) segmentKind {
+func (f *Flow) late(s *Shard, o *sideStats, dir dissect.Dir, p *Packet, end uint32) segmentKind {
 	f.forget(dir)
 	since, fills := int64(-1), false
-	for i := range d.holes {
-		h := &d.holes[i]
+	r := f.rare(dir)
+	for i := range r.holes {
+		h := &r.holes[i]
 		if int32(end-h.from) > 0 && int32(h.to-p.Seq) > 0 {
 			fills, since = true, p.Time-h.at
 			switch {
 			case int32(p.Seq-h.from) <= 0 && int32(end-h.to) >= 0:
-				d.holes = slices.Delete(d.holes, i, i+1)
+				r.holes = slices.Delete(r.holes, i, i+1)
 			case int32(p.Seq-h.from) <= 0:
 				h.from = end
 			case int32(end-h.to) >= 0:
@@ -349,17 +354,17 @@ func (f *Flow) late(s *Shard, d, o *sideStats, dir dissect.Dir, p *Packet, end u
 	switch {
 	case p.TCPFlags&decode.SYN != 0:
 		what = "syn_retransmission"
-		d.retransmissions++
+		r.retransmissions++
 	case o.hasAck && o.dupRun >= 2 && o.lastAck == p.Seq && p.Time-o.lastAckAt < fastSlack:
 		what = "fast_retransmission"
-		d.fast++
-		d.retransmissions++
+		r.fast++
+		r.retransmissions++
 	case fills && since <= slack:
 		what, kind = "out_of_order", plain
-		d.outOfOrder++
+		r.outOfOrder++
 		p.Mark |= OutOfOrder
 	default:
-		d.retransmissions++
+		r.retransmissions++
 	}
 	if kind == again {
 		p.Mark |= Retransmitted

@@ -59,6 +59,7 @@ func (c *Conn) hold(dir uint8, h *half, s *Segment) Verdict {
 
 func (c *Conn) insert(h *half, i int, s *Segment) {
 	if len(h.held) == 0 {
+		h.own()
 		h.holeTime = s.Time
 	}
 	k := *s
@@ -136,8 +137,8 @@ func (c *Conn) forget(h *half) {
 	h.holeAck = 0
 	if len(h.held) > 0 {
 		h.holeTime = h.held[0].Time
-	} else {
-		h.held = nil
+	} else if h.held = nil; h.lost == nil {
+		h.disorder = &inOrder
 	}
 }
 

@@ -113,25 +113,46 @@ type Conn struct {
 }
 
 type half struct {
-	started  bool
-	unsure   bool // next may move back: the capture began in the middle
-	fin      bool
-	ended    bool
-	spoke    bool // a packet of this direction was seen
-	hasAck   bool
-	next     uint32
-	base     uint32 // where the stream began
-	top      uint32 // end of the highest byte or FIN seen
-	finSeq   uint32
-	acked    uint32
+	started   bool
+	unsure    bool // next may move back: the capture began in the middle
+	fin       bool
+	ended     bool
+	spoke     bool // a packet of this direction was seen
+	hasAck    bool
+	next      uint32
+	base      uint32 // where the stream began
+	top       uint32 // end of the highest byte or FIN seen
+	finSeq    uint32
+	acked     uint32
+	since     int64  // packet count when the stream began
+	holeTime  int64  // when the first gap appeared
+	past      uint64 // newest record in the History
+	*disorder        // to change only after own
+}
+
+// disorder is what few directions need.
+type disorder struct {
 	held     []*Segment // ascending, not overlapping
 	heldSize int
-	since    int64  // packet count when the stream began
-	holeTime int64  // when the first gap appeared
-	holeAck  int64  // packet count when the receiver acknowledged the missing bytes; 0 not yet
-	ackTime  int64  // when that was
-	past     uint64 // newest record in the History
+	holeAck  int64 // packet count when the receiver acknowledged the missing bytes; 0 not yet
+	ackTime  int64 // when that was
 	lost     []lost
+}
+
+var inOrder disorder // of all directions without one; never changed
+
+// own gives h a disorder of its own.
+func (h *half) own() {
+	if h.disorder == &inOrder {
+		h.disorder = &disorder{}
+	}
+}
+
+// init makes the zero value ready.
+func (c *Conn) init() {
+	if c.half[0].disorder == nil {
+		c.half[0].disorder, c.half[1].disorder = &inOrder, &inOrder
+	}
 }
 
 // lost is a reported gap.
@@ -145,6 +166,7 @@ func before(a, b uint32) bool { return int32(a-b) < 0 }
 
 // Segment processes one segment of direction dir.
 func (c *Conn) Segment(dir uint8, s *Segment) Verdict {
+	c.init()
 	c.packets++
 	c.Budget.at = *s
 	c.Budget.at.Payload = nil
@@ -252,6 +274,7 @@ func (c *Conn) deliver(dir uint8, h *half, s *Segment) {
 
 // gap reports a gap and stores its position.
 func (c *Conn) gap(dir uint8, h *half, seq uint32, n int64, s *Segment) {
+	h.own()
 	if len(h.lost) == maxLost {
 		h.lost = append(h.lost[:0], h.lost[1:]...)
 	}
@@ -356,6 +379,7 @@ func (c *Conn) Place(dir uint8) (low, high uint32, ok bool) {
 // Close gives up all gaps and reports other missing bytes: those that were acknowledged or come
 // before a FIN but never arrived.
 func (c *Conn) Close(last *Segment) {
+	c.init()
 	c.Budget.at = *last
 	for len(c.half[0].held)+len(c.half[1].held) > 0 {
 		for d := range c.half {
@@ -380,6 +404,6 @@ func (c *Conn) Close(last *Segment) {
 			c.Sink.Gap(uint8(d), n, last)
 		}
 		c.finish(uint8(d), last)
-		h.lost = nil
+		h.disorder = &inOrder
 	}
 }
