@@ -39,6 +39,9 @@ const (
 	material  = "material"  // figures that help somebody else to judge
 )
 
+// needs are the conditions that judge.reasons knows, apart from those of every statement.
+var needs = []string{"content", "readable", "handshakes", "protocols", "segments", "destinations", "clocks"}
+
 // requirement is one control, with the facts that decide it.
 type requirement struct {
 	ID         string     `yaml:"id"` // number in the standard

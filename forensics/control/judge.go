@@ -112,7 +112,7 @@ func (j *judge) control(ctx context.Context, r *requirement) (*Control, error) {
 	case one.Total > 0:
 		one.Why = plural.Sprintf("%d {finding is a guess|findings are guesses} that would contradict it, first: %s", one.Total, one.Exceptions[0].What)
 	case one.Population.Count == 0:
-		one.Why = "no " + one.Population.Of + " were recorded, so the control was not put to the test"
+		one.Why = "no " + populations[r.Population].one + " was recorded, so the control was not put to the test"
 	case len(open) > 0:
 		one.Why = j.negative(r, one) + ", but " + strings.Join(open, "; ")
 	default:
@@ -157,10 +157,12 @@ func contradiction(one *Control) string {
 
 // negative says that no exception was seen.
 func (j *judge) negative(r *requirement, one *Control) string {
-	switch r.Shows {
-	case record:
+	switch {
+	case slices.Contains(r.Needs, "clocks"):
+		return "no clock is known to be wrong"
+	case r.Shows == record:
 		return "no loss is reported"
-	case access:
+	case r.Shows == access:
 		return plural.Sprintf("%d {access was|accesses were} seen", one.Population.Count)
 	}
 	return "no exception was seen among " + plural.Thousands(one.Population.Count) + " " + one.Population.Of
@@ -190,11 +192,11 @@ func (j *judge) open(r *requirement) (out []string) {
 	if r.Shows == access && j.more {
 		out = append(out, "there are more places with such data than can be listed")
 	}
-	needs := r.Needs
-	if r.Shows != recording && !slices.Contains(needs, "clocks") { // those do not depend on what was lost
-		needs = append([]string{"whole", "vantage"}, needs...)
+	want := r.Needs
+	if r.Shows != recording && !slices.Contains(want, "clocks") { // those do not depend on what was lost
+		want = append([]string{"whole", "vantage"}, want...)
 	}
-	for _, n := range needs {
+	for _, n := range want {
 		for _, why := range j.reasons(n) {
 			if !slices.Contains(out, why) {
 				out = append(out, why)

@@ -12,31 +12,32 @@ import (
 
 // kind is a kind of population.
 type kind struct {
-	of  string
+	one string
+	of  string // more than one
 	sql string // condition for connections or calls of the window
 	by  string // table that is counted
 }
 
 // populations are the things that a control may count, by the word in its data.
 var populations = map[string]kind{
-	"connections":  {"connections", "true", "connections"},
-	"outbound":     {"connections to outside", "dst_external AND NOT coalesce(src_external, false)", "connections"},
-	"inbound":      {"connections from outside", "src_external AND NOT coalesce(dst_external, false)", "connections"},
-	"crossings":    {"connections between namespaces", "src_namespace <> dst_namespace", "connections"},
-	"calls":        {"calls that could be read", terms.IsRequest, "calls"},
-	"handshakes":   {"TLS handshakes with a known version and suite", "protocol IN ('tls', 'quic') AND tls_cipher_suite_name IS NOT NULL", "calls"},
-	"certificates": {"different server certificates", "", "certificates"},
-	"packets":      {"packets", "", "packets"},
-	"seconds":      {"seconds of recording", "", "seconds"},
-	"clocks":       {"clocks", "", "clocks"},
-	"accesses":     {"accesses", "", "accesses"},
+	"connections":  {"connection", "connections", "true", "connections"},
+	"outbound":     {"connection to outside", "connections to outside", "dst_external AND NOT coalesce(src_external, false)", "connections"},
+	"inbound":      {"connection from outside", "connections from outside", "src_external AND NOT coalesce(dst_external, false)", "connections"},
+	"crossings":    {"connection between namespaces", "connections between namespaces", "src_namespace <> dst_namespace", "connections"},
+	"calls":        {"call that could be read", "calls that could be read", terms.IsRequest, "calls"},
+	"handshakes":   {"TLS handshake with a known version and suite", "TLS handshakes with a known version and suite", "protocol IN ('tls', 'quic') AND tls_cipher_suite_name IS NOT NULL", "calls"},
+	"certificates": {"server certificate", "different server certificates", "", "certificates"},
+	"packets":      {"packet", "packets", "", "packets"},
+	"seconds":      {"second of recording", "seconds of recording", "", "seconds"},
+	"clocks":       {"clock", "clocks", "", "clocks"},
+	"accesses":     {one: "access to such data", of: "accesses to such data"},
 }
 
 // population counts what a control is about.
 func (j *judge) population(ctx context.Context, name string) (Population, error) {
 	k := populations[name]
 	if n, ok := j.counts[name]; ok {
-		return Population{n, k.of}, nil
+		return k.number(n), nil
 	}
 	calls := "calls_raw"
 	if j.w.KFL != "" {
@@ -64,7 +65,15 @@ func (j *judge) population(ctx context.Context, name string) (Population, error)
 		n, err = ask.Count(ctx, j.c, "SELECT count(*) AS n FROM clocks")
 	}
 	j.counts[name] = n
-	return Population{n, k.of}, err
+	return k.number(n), err
+}
+
+// number is a population of n.
+func (k kind) number(n int64) Population {
+	if n == 1 {
+		return Population{1, k.one}
+	}
+	return Population{n, k.of}
 }
 
 // accesses lists the calls that carried the data of a control, by time, and counts them.
@@ -77,7 +86,7 @@ func (j *judge) accesses(ctx context.Context, r *requirement) (Population, error
 	}
 	slices.Sort(ids)
 	ids = slices.Compact(ids)
-	p := Population{int64(len(ids)), "accesses to such data"}
+	p := populations["accesses"].number(int64(len(ids)))
 	type row struct {
 		ID string `json:"id"`
 	}

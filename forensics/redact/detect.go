@@ -226,7 +226,7 @@ func likelyNumber(s string, i, end int) bool {
 	prev := before(s, i)
 	switch of := classes[prev]; {
 	case of&upper != 0:
-		return end-i > 1 && i > 1 && classes[s[i-2]]&upper != 0
+		return end-i > 1 && i > 1 && (classes[s[i-2]]&upper != 0 || stripeBefore(s, i))
 	case of&(alnum|dot) != 0:
 		return false
 	}

@@ -12,6 +12,11 @@ func number(s string, i int, want kinds) (k kinds, start, end int, masked string
 	}
 	prev := before(s, i)
 	if isAlnum(prev) || prev == '.' {
+		if want&kTrack != 0 && stripeBefore(s, i) {
+			if end, masked := card(s, i, n); end > 0 && track(s, end) > 0 {
+				return kTrack, i, track(s, end), masked + " ***"
+			}
+		}
 		return 0, 0, i + n, ""
 	}
 	if want&(kCard|kTrack) != 0 {
@@ -70,6 +75,9 @@ func card(s string, i, n int) (end int, masked string) {
 
 // maxHolder is the longest name of a holder on a magnetic stripe (ISO/IEC 7813).
 const maxHolder = 26
+
+// stripeBefore reports whether track 1 of a magnetic stripe begins before its card number at i.
+func stripeBefore(s string, i int) bool { return i > 1 && s[i-2] == '%' && s[i-1] == 'B' }
 
 // track returns the end of a magnetic stripe whose card number ends at i: track 2 has a separator,
 // track 1 the holder's name between two; both continue with expiry (4 digits), service code (3

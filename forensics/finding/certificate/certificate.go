@@ -21,7 +21,11 @@ const soon = 30 * 24 * time.Hour
 
 // Analyzer returns the analyzer certificate.
 func Analyzer() finding.Analyzer {
-	return finding.Analyzer{Name: "certificate", Title: "expired, expiring or invalid certificates",
+	var kinds []string
+	for _, p := range problems {
+		kinds = append(kinds, p.kind)
+	}
+	return finding.Analyzer{Name: "certificate", Kinds: kinds, Title: "expired, expiring or invalid certificates",
 		Doc: "Server and client certificates that were expired, not yet valid, within 30 days of expiry, not valid for the requested name, self-signed, with RSA below 2048 bits, or signed with MD5 or SHA-1, at the time of the handshake.", Find: find}
 }
 
