@@ -42,7 +42,7 @@ func find(ctx context.Context, l *finding.Look) error {
 	// Endpoints are far fewer than calls: match each once.
 	paths := `SELECT endpoint FROM (SELECT DISTINCT endpoint FROM ` + l.Calls + ` WHERE ` + l.Where + ` AND ` + web + `) WHERE regexp_matches(endpoint, '` + execPath + `') OR regexp_matches(endpoint, '` + adminPath + `')`
 	kind := `CASE WHEN protocol IN ('tcp', 'udp') THEN payload_protocol WHEN ` + consoles + ` THEN '` + console + `' WHEN regexp_matches(endpoint, '` + execPath + `') THEN '` + kubernetes + `' ELSE '` + admin + `' END AS kind`
-	rows, err := l.Rows(ctx, l.Groups(kind+`, CASE WHEN `+web+` THEN endpoint ELSE '' END AS what, decrypted_by IS NOT NULL OR coalesce(payload_protocol IN ('ssh', 'rdp'), false) AS sealed, coalesce(status_code < 400, true) AS good`,
+	rows, err := l.Rows(ctx, l.Groups(kind+`, CASE WHEN NOT (`+web+`) THEN '' ELSE coalesce(nullif(regexp_extract(endpoint, '`+execPath+`', 3), ''), nullif(regexp_extract(endpoint, '`+execPath+`', 4), ''), endpoint) END AS what, decrypted_by IS NOT NULL OR coalesce(payload_protocol IN ('ssh', 'rdp'), false) AS sealed, coalesce(status_code < 400, true) AS good`,
 		`(protocol IN ('tcp', 'udp') AND payload_evidence = 'content' AND payload_protocol IN ('ssh', 'rdp', 'vnc', 'telnet') OR `+consoles+` OR `+web+` AND endpoint IN (`+paths+`))`)+`
 		SELECT src, dst, kind AS detail, what AS other, CASE WHEN bool_or(coalesce(src_outside, false)) THEN 1 ELSE 0 END::DOUBLE AS number, CASE WHEN sealed THEN 1 ELSE 0 END::DOUBLE AS number2, coalesce(sum(n) FILTER (good), 0)::BIGINT AS "of", `+l.Sums()+`
 		FROM g GROUP BY src, dst, kind, what, sealed ORDER BY number DESC, count DESC, src, dst, detail, other, number2`, append(append([]any(nil), l.Args...), l.Args...)...)
