@@ -100,8 +100,8 @@ func TestAdministrativeAccess(t *testing.T) {
 	hold(t, of(t, openTraffic(t, &c), "admin-access"),
 		"high: (outside) uses ssh to 10.0.0.2, in 1 connection, from outside",
 		"medium: 10.0.0.1 calls GET /actuator/heapdump of 10.0.0.3, a path for administrators, in 1 call; 1 succeeded, without encryption",
-		"medium: 10.0.0.1 uses a console or commands of administrators on the database 10.0.0.5, in 1 call, without encryption",
 		"medium: 10.0.0.1 opens shells or ports in containers through 10.0.0.4 (exec), in 1 call, without encryption",
+		"medium: 10.0.0.1 uses a console or commands of administrators on the database 10.0.0.5, in 1 call, without encryption",
 		"low: 10.0.0.1 calls GET /wp-admin/setup.php of 10.0.0.3, a path for administrators, in 1 call; 0 succeeded",
 		"info: 10.0.0.1 uses ssh to 10.0.0.2, in 1 connection")
 }
