@@ -232,10 +232,16 @@ func TestIdsAreStable(t *testing.T) {
 	}
 }
 
-// TestKindsAreDeclared compares the kinds of findings with those that analyzers declare.
+// TestKindsAreDeclared compares the kinds of findings with those that analyzers declare. No two
+// findings of one case have the same id.
 func TestKindsAreDeclared(t *testing.T) {
 	c := open(t, false, "shop.pcapng", "tls.pcapng")
+	seen := map[string]string{}
 	for _, f := range find(t, c, finding.In{Scope: ask.Scope{Limit: 1000}}) {
+		if seen[f.ID] != "" {
+			t.Errorf("%s is the id of two findings: %s, and %s", f.ID, seen[f.ID], f.What)
+		}
+		seen[f.ID] = f.What
 		i := slices.IndexFunc(all.Analyzers(), func(a finding.Analyzer) bool { return a.Name == f.Finding })
 		if kinds := all.Analyzers()[i].Kinds; kinds != nil && !slices.Contains(kinds, f.Kind) {
 			t.Errorf("%s has a finding of the kind %q, which it does not declare", f.Finding, f.Kind)
