@@ -95,3 +95,43 @@ func FuzzText(f *testing.F) {
 		all.Params(s, []string{s, kind})
 	})
 }
+
+func TestMagneticStripes(t *testing.T) {
+	for text, want := range map[string]string{
+		";4111111111111111=26121010000012300000?":                    "track_data 4111 11** **** 1111 ***",
+		"%B4111111111111111^DOE/JANE^2612101000000?":                 "track_data 4111 11** **** 1111 ***",
+		"4111111111111111=261":                                       "card 4111 11** **** 1111",
+		"B4111111111111111^DOE/JANE^2612101000000?":                  "",
+		"%B4111111111111112^DOE/JANE^2612101000000?":                 "",
+		"%B4111111111111111^" + strings.Repeat("A", 27) + "^2612101": "",
+	} {
+		var got []string
+		for _, m := range Find(text) {
+			got = append(got, m.Kind+" "+m.Masked)
+			if m.Kind == "track_data" && strings.TrimLeft(text[m.End:], "?") != "" {
+				t.Errorf("%s: ends at %d", text, m.End)
+			}
+		}
+		if strings.Join(got, ", ") != want {
+			t.Errorf("%s: %q, want %q", text, got, want)
+		}
+	}
+}
+
+func TestCardCodesAndPINBlocks(t *testing.T) {
+	for text, want := range map[string]string{
+		`{"cvv":"123"}`: "card_code 123", `{"CVC2": 1234}`: "card_code 1234", `card_cvv=123&x=1`: "card_code 123", `<cvv2>123</cvv2>`: "card_code 123",
+		`{"security_code":"123"}`: "card_code 123", `{"cardSecurityCode":"1234"}`: "card_code 1234", `{"cardCode":"123"}`: "card_code 123", `{\"cvv\":\"123\"}`: "card_code 123",
+		`{"pinBlock":"0A1B2C3D4E5F6071"}`: "pin_block 0A1B2C3D4E5F6071", `pin_block=0a1b2c3d4e5f6071`: "pin_block 0a1b2c3d4e5f6071",
+		`{"cvv":"12345"}`: "", `{"cvv":"12"}`: "", `{"cvv":"12a"}`: "", `{"code":"123"}`: "", `-code=123`: "", `{"discount_code":"123"}`: "", `{"card":"123"}`: "", `{"received":"123"}`: "", `recvd=123`: "",
+		`{"pinBlock":"0A1B2C3D4E5F60"}`: "", `{"pinBlock":"0A1B2C3D4E5F607Z"}`: "", `{"block":"0A1B2C3D4E5F6071"}`: "", `cv:123`: "", `>123`: "", `e>1`: "",
+	} {
+		got := ""
+		for _, m := range Find(text) {
+			got += m.Kind + " " + text[m.Start:m.End]
+		}
+		if got != want {
+			t.Errorf("%s: %q, want %q", text, got, want)
+		}
+	}
+}
