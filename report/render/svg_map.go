@@ -1,10 +1,11 @@
-package report
+package render
 
 import (
 	"fmt"
 	"math"
 
 	"github.com/pcapsule/pcapsule/internal/plural"
+	"github.com/pcapsule/pcapsule/report/value"
 )
 
 // Measures of a map.
@@ -19,7 +20,7 @@ const (
 )
 
 // mapSVG draws a graph of calls.
-func mapSVG(f *Figure) string {
+func mapSVG(f *value.Figure) string {
 	d := newMapDrawing(f.Map)
 	s := newSVG(f.ID, f.Title, f.Alt, mapWidth, int(d.height))
 	s.f(`<defs>`)
@@ -47,7 +48,7 @@ func (a box) touches(b box) bool { return a.x0 < b.x1 && b.x0 < a.x1 && a.y0 < b
 
 // mapDrawing is a map with coordinates.
 type mapDrawing struct {
-	c        *MapChart
+	c        *value.MapChart
 	l        *layout
 	height   float64
 	boxWidth float64
@@ -57,7 +58,7 @@ type mapDrawing struct {
 	self     []int64   // calls from a node to itself
 }
 
-func newMapDrawing(c *MapChart) *mapDrawing {
+func newMapDrawing(c *value.MapChart) *mapDrawing {
 	d := &mapDrawing{c: c, l: arrange(c), paths: make([][]point, len(c.Edges)), self: make([]int64, len(c.Nodes))}
 	n := len(d.l.layers)
 	d.boxWidth = min(172, (mapWidth-2*mapMargin)/(float64(n)+0.7*float64(n-1)))
@@ -185,7 +186,7 @@ func (d *mapDrawing) words(e int) string {
 	edge := d.c.Edges[e]
 	text := fmt.Sprintf("%s to %s: %s, %s failed", d.c.Nodes[edge.From].Name, d.c.Nodes[edge.To].Name, plural.Count(edge.Calls, "call", "calls"), plural.Thousands(edge.Failed))
 	if edge.P50 != nil && edge.P99 != nil {
-		text += fmt.Sprintf(", p50 %s, p99 %s", micros(*edge.P50), micros(*edge.P99))
+		text += fmt.Sprintf(", p50 %s, p99 %s", value.Micros(*edge.P50), value.Micros(*edge.P99))
 	}
 	return text
 }
@@ -223,7 +224,7 @@ func (d *mapDrawing) label(s *svg, e int) {
 		text += ", " + plural.Thousands(edge.Failed) + " failed"
 		class = "tick bad-text"
 	} else if edge.P50 != nil {
-		text += ", " + micros(*edge.P50)
+		text += ", " + value.Micros(*edge.P50)
 	}
 	w := textWidth(text)/2*0.92 + 2
 	for _, at := range [...]float64{0.5, 0.38, 0.62, 0.28, 0.72, 0.2, 0.8} {

@@ -1,9 +1,11 @@
-package report
+package render
 
 import (
 	"cmp"
 	"slices"
 	"sort"
+
+	"github.com/pcapsule/pcapsule/report/value"
 )
 
 // maxLayers is the highest number of columns in a map; more would be too narrow to read.
@@ -29,7 +31,7 @@ type layout struct {
 }
 
 // arrange lays out a map.
-func arrange(c *MapChart) *layout {
+func arrange(c *value.MapChart) *layout {
 	l := &layout{routes: make([][]int, len(c.Edges)), back: make([]bool, len(c.Edges))}
 	rank := ranks(c)
 	layer := longest(c, rank)
@@ -123,7 +125,7 @@ func (l *layout) sweep(right bool) {
 
 // ranks orders nodes so that most calls run from low to high (Eades, Lin and Smyth 1993:
 // sinks go to the end, sources to the start, then nodes by their surplus of calls made).
-func ranks(c *MapChart) []int {
+func ranks(c *value.MapChart) []int {
 	n := len(c.Nodes)
 	rank := make([]int, n)
 	left := make([]bool, n)
@@ -162,7 +164,7 @@ func ranks(c *MapChart) []int {
 	return rank
 }
 
-func weights(c *MapChart, left []bool, i int) (out, in int64) {
+func weights(c *value.MapChart, left []bool, i int) (out, in int64) {
 	for _, e := range c.Edges {
 		if e.From == e.To || !left[e.From] || !left[e.To] {
 			continue
@@ -178,7 +180,7 @@ func weights(c *MapChart, left []bool, i int) (out, in int64) {
 }
 
 // longest puts each node one layer after the last of its callers.
-func longest(c *MapChart, rank []int) []int {
+func longest(c *value.MapChart, rank []int) []int {
 	n := len(c.Nodes)
 	order := make([]int, n)
 	for i, r := range rank {

@@ -1,4 +1,4 @@
-package report
+package render
 
 import (
 	"encoding/xml"
@@ -8,19 +8,21 @@ import (
 	"math/rand/v2"
 	"strings"
 	"testing"
+
+	"github.com/pcapsule/pcapsule/report/value"
 )
 
 func pointer(n int64) *int64 { return &n }
 
 func TestPictures(t *testing.T) {
-	for _, f := range []*Figure{
-		{ID: "time", Title: "Bytes", Alt: "Two protocols, a hole and a break.", Time: &TimeChart{BucketNs: 1e9, Unit: "bytes", Stretches: []Stretch{{First: 1000, Count: 4}, {First: 90000, Count: 3}},
-			Series: []Series{{Name: "http1", Total: 1500, Values: []int64{500, 0, 300, 0, 700, 0, 0}}, {Name: "<dns>", Total: 40, Values: []int64{10, 10, 10, 10, 0, 0, 0}}, {Name: "failed", Class: "bad", Total: 1, Values: []int64{0, 0, 0, 0, 0, 0, 1}}},
-			Holes:  []Span{{FromNs: 1001e9, ToNs: 1002e9, Reason: "drop"}, {FromNs: 90001e9, ToNs: 90001e9, Reason: `"policy"`}}}},
-		{ID: "bars", Title: "Talkers", Alt: "Three bars.", Bars: &BarChart{Unit: "bytes", Bars: []Bar{{Name: "a", Value: 5000, Part: 100}, {Name: strings.Repeat("long-name-", 9), Value: 1200}, {Name: "nothing"}}}},
-		{ID: "map", Title: "Map", Alt: "A circle of three, and a caller.", Map: &MapChart{
-			Nodes: []Node{{Name: "outside", Kind: "outside", Calls: 9}, {Name: "web", Kind: "pod", Calls: 30}, {Name: "api & co", Kind: "pod", Calls: 20}, {Name: others, Others: true}},
-			Edges: []Edge{{From: 0, To: 1, Calls: 9, Failed: 2}, {From: 1, To: 2, Calls: 20, P50: pointer(1200), P99: pointer(9000)}, {From: 2, To: 3, Calls: 4}, {From: 3, To: 1, Calls: 1}, {From: 2, To: 2, Calls: 7}, {From: 0, To: 3, Calls: 100}}}},
+	for _, f := range []*value.Figure{
+		{ID: "time", Title: "Bytes", Alt: "Two protocols, a hole and a break.", Time: &value.TimeChart{BucketNs: 1e9, Unit: "bytes", Stretches: []value.Stretch{{First: 1000, Count: 4}, {First: 90000, Count: 3}},
+			Series: []value.Series{{Name: "http1", Total: 1500, Values: []int64{500, 0, 300, 0, 700, 0, 0}}, {Name: "<dns>", Total: 40, Values: []int64{10, 10, 10, 10, 0, 0, 0}}, {Name: "failed", Class: "bad", Total: 1, Values: []int64{0, 0, 0, 0, 0, 0, 1}}},
+			Holes:  []value.Span{{FromNs: 1001e9, ToNs: 1002e9, Reason: "drop"}, {FromNs: 90001e9, ToNs: 90001e9, Reason: `"policy"`}}}},
+		{ID: "bars", Title: "Talkers", Alt: "Three bars.", Bars: &value.BarChart{Unit: "bytes", Bars: []value.Bar{{Name: "a", Value: 5000, Part: 100}, {Name: strings.Repeat("long-name-", 9), Value: 1200}, {Name: "nothing"}}}},
+		{ID: "map", Title: "Map", Alt: "A circle of three, and a caller.", Map: &value.MapChart{
+			Nodes: []value.Node{{Name: "outside", Kind: "outside", Calls: 9}, {Name: "web", Kind: "pod", Calls: 30}, {Name: "api & co", Kind: "pod", Calls: 20}, {Name: others, Others: true}},
+			Edges: []value.Edge{{From: 0, To: 1, Calls: 9, Failed: 2}, {From: 1, To: 2, Calls: 20, P50: pointer(1200), P99: pointer(9000)}, {From: 2, To: 3, Calls: 4}, {From: 3, To: 1, Calls: 1}, {From: 2, To: 2, Calls: 7}, {From: 0, To: 3, Calls: 100}}}},
 	} {
 		t.Run(f.ID, func(t *testing.T) {
 			got := string(figureSVG(f))
@@ -46,13 +48,13 @@ func checkXML(t *testing.T, text string) {
 func TestMapsOfChance(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	for round := range 200 {
-		c := &MapChart{}
+		c := &value.MapChart{}
 		n := 1 + rng.IntN(25)
 		for i := range n {
-			c.Nodes = append(c.Nodes, Node{Name: fmt.Sprintf("node-%d", i), Kind: "pod"})
+			c.Nodes = append(c.Nodes, value.Node{Name: fmt.Sprintf("node-%d", i), Kind: "pod"})
 		}
 		for range rng.IntN(80) {
-			c.Edges = append(c.Edges, Edge{From: rng.IntN(n), To: rng.IntN(n), Calls: rng.Int64N(1000), Failed: rng.Int64N(3)})
+			c.Edges = append(c.Edges, value.Edge{From: rng.IntN(n), To: rng.IntN(n), Calls: rng.Int64N(1000), Failed: rng.Int64N(3)})
 		}
 		d := newMapDrawing(c)
 		for i := range n {
@@ -71,7 +73,7 @@ func TestMapsOfChance(t *testing.T) {
 				t.Fatalf("round %d: edge %d has %d points", round, e, len(d.paths[e]))
 			}
 		}
-		f := &Figure{ID: "m", Map: c}
+		f := &value.Figure{ID: "m", Map: c}
 		if text := mapSVG(f); text != mapSVG(f) {
 			t.Fatalf("round %d: two pictures of one map", round)
 		} else {
@@ -82,7 +84,7 @@ func TestMapsOfChance(t *testing.T) {
 
 // Buckets of any number and position are drawn inside the picture.
 func TestAxisFindsItsPlaces(t *testing.T) {
-	c := &TimeChart{BucketNs: 10, Stretches: []Stretch{{First: -5, Count: 3}, {First: 100, Count: 2}}}
+	c := &value.TimeChart{BucketNs: 10, Stretches: []value.Stretch{{First: -5, Count: 3}, {First: 100, Count: 2}}}
 	for _, tt := range []struct {
 		name   string
 		bucket int64

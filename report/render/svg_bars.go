@@ -1,4 +1,6 @@
-package report
+package render
+
+import "github.com/pcapsule/pcapsule/report/value"
 
 // Measures of a chart of bars.
 const (
@@ -9,7 +11,7 @@ const (
 )
 
 // barsSVG draws named amounts as horizontal bars.
-func barsSVG(f *Figure) string {
+func barsSVG(f *value.Figure) string {
 	c := f.Bars
 	s := newSVG(f.ID, f.Title, f.Alt, barsWidth, len(c.Bars)*barsRow+8)
 	var most int64 = 1

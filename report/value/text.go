@@ -1,4 +1,4 @@
-package report
+package value
 
 import (
 	"fmt"
@@ -11,13 +11,13 @@ import (
 
 // Limits of text from captures.
 const (
-	maxText  = 160 // characters of a cell
-	maxLabel = 24  // characters of a label in a figure
+	MaxText  = 160 // characters of a cell
+	MaxLabel = 24  // characters of a label in a figure
 )
 
-// clean shortens text and writes characters that are invisible, or change the display of others, as
+// Clean shortens text and writes characters that are invisible, or change the display of others, as
 // their code point: \u{202e} for a change of direction.
-func clean(s string, most int) string {
+func Clean(s string, most int) string {
 	var b strings.Builder
 	n := 0
 	for i, r := range s {
@@ -29,7 +29,7 @@ func clean(s string, most int) string {
 		switch {
 		case r == utf8.RuneError:
 			b.WriteRune('\uFFFD')
-		case hidden(r):
+		case Hidden(r):
 			fmt.Fprintf(&b, `\u{%x}`, r)
 		default:
 			b.WriteRune(r)
@@ -38,22 +38,22 @@ func clean(s string, most int) string {
 	return b.String()
 }
 
-// hidden reports whether a character is a control, format, direction, separator or private one.
-func hidden(r rune) bool {
+// Hidden reports whether a character is a control, format, direction, separator or private one.
+func Hidden(r rune) bool {
 	return r != ' ' && !unicode.IsPrint(r) || unicode.In(r, unicode.Cf, unicode.Co, unicode.Zl, unicode.Zp) || r == 0x034F || r == 0x115F || r == 0x1160 || r == 0x3164 || r == 0xFFA0 ||
 		r >= 0xFE00 && r <= 0xFE0F || r >= 0xE0100 && r <= 0xE01EF
 }
 
-// str returns clean text.
-func str(s string) string { return clean(s, maxText) }
+// Text returns clean text.
+func Text(s string) string { return Clean(s, MaxText) }
 
-// some joins the first words of a list as clean text.
-func some(list []string) string {
+// Some joins the first words of a list as clean text.
+func Some(list []string) string {
 	const most = 6
 	if len(list) > most {
 		list = append(list[:most:most], fmt.Sprintf("and %d more", len(list)-most))
 	}
-	return clean(strings.Join(list, ", "), maxText)
+	return Clean(strings.Join(list, ", "), MaxText)
 }
 
 // digits writes v with two or three leading digits.
@@ -64,8 +64,8 @@ func digits(v float64) string {
 	return strconv.FormatFloat(v, 'f', 0, 64)
 }
 
-// bytesText writes a number of bytes in powers of 1000.
-func bytesText(n int64) string {
+// Bytes writes a number of bytes in powers of 1000.
+func Bytes(n int64) string {
 	if n < 1000 {
 		return strconv.FormatInt(n, 10) + " B"
 	}
@@ -78,14 +78,14 @@ func bytesText(n int64) string {
 	return digits(v/1000) + " EB"
 }
 
-// micros writes a duration in microseconds.
-func micros(us int64) string { return duration(time.Duration(min(us, 1<<53)) * time.Microsecond) }
+// Micros writes a duration in microseconds.
+func Micros(us int64) string { return Duration(time.Duration(min(us, 1<<53)) * time.Microsecond) }
 
-// duration writes a duration for people.
-func duration(d time.Duration) string {
+// Duration writes a duration for people.
+func Duration(d time.Duration) string {
 	switch s := d.Seconds(); {
 	case d < 0:
-		return "−" + duration(-d)
+		return "−" + Duration(-d)
 	case d < time.Microsecond:
 		return strconv.FormatInt(int64(d), 10) + " ns"
 	case s < 999.5e-6:
@@ -116,8 +116,8 @@ func pair(n, base int64, big, small string) string {
 	return fmt.Sprintf("%d %s %d %s", n/base, big, n%base, small)
 }
 
-// percent writes a part of a whole.
-func percent(part, all int64) string {
+// Percent writes a part of a whole.
+func Percent(part, all int64) string {
 	if all <= 0 {
 		return ""
 	}
@@ -135,8 +135,8 @@ func percent(part, all int64) string {
 	}
 }
 
-// stamp writes a time in UTC with the digits that are useful for a span.
-func stamp(ns int64, span time.Duration) string {
+// Stamp writes a time in UTC with the digits that are useful for a span.
+func Stamp(ns int64, span time.Duration) string {
 	t := time.Unix(0, ns).UTC()
 	switch {
 	case span < 10*time.Minute:
@@ -147,12 +147,13 @@ func stamp(ns int64, span time.Duration) string {
 	return t.Format("2006-01-02 15:04")
 }
 
-func rfc3339(ns int64) string {
+// RFC3339 writes a time in UTC with nine digits.
+func RFC3339(ns int64) string {
 	return time.Unix(0, ns).UTC().Format("2006-01-02T15:04:05.000000000Z")
 }
 
-// and joins words with commas and "and".
-func and(words []string) string {
+// And joins words with commas and "and".
+func And(words []string) string {
 	switch n := len(words); n {
 	case 0:
 		return ""
@@ -163,8 +164,8 @@ func and(words []string) string {
 	}
 }
 
-// shellQuote writes s as one word of a POSIX shell.
-func shellQuote(s string) string {
+// ShellQuote writes s as one word of a POSIX shell.
+func ShellQuote(s string) string {
 	plain := s != "" && strings.IndexFunc(s, func(r rune) bool {
 		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("-_./:=,+@%", r))
 	}) < 0
@@ -177,9 +178,9 @@ func shellQuote(s string) string {
 	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
 }
 
-// clock writes a time, with its date if the case covers more than one.
-func clock(ns, first, last int64) string {
-	full := stamp(ns, time.Duration(last-first))
+// Clock writes a time, with its date if the case covers more than one.
+func Clock(ns, first, last int64) string {
+	full := Stamp(ns, time.Duration(last-first))
 	if time.Unix(0, first).UTC().Format(time.DateOnly) == time.Unix(0, last).UTC().Format(time.DateOnly) {
 		return full[len("2006-01-02 "):]
 	}

@@ -1,4 +1,4 @@
-package report
+package render
 
 import (
 	"fmt"
@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/pcapsule/pcapsule/internal/plural"
+	"github.com/pcapsule/pcapsule/report/value"
 )
 
 // svg builds a picture. Colours come from CSS classes, for light and dark pages and print; everything
@@ -74,7 +75,7 @@ func textWidth(s string) float64 {
 // amount writes numbers of a unit.
 func amount(unit string) func(int64) string {
 	if unit == "bytes" {
-		return bytesText
+		return value.Bytes
 	}
 	return plural.Thousands
 }

@@ -1,10 +1,12 @@
-package report
+package render
 
 import (
 	"fmt"
 	"math"
 	"strings"
 	"time"
+
+	"github.com/pcapsule/pcapsule/report/value"
 )
 
 // Measures of a chart over time.
@@ -19,7 +21,7 @@ const (
 )
 
 // timeSVG draws stacked bars over time, with hatched coverage gaps.
-func timeSVG(f *Figure) string {
+func timeSVG(f *value.Figure) string {
 	c := f.Time
 	s := newSVG(f.ID, f.Title, f.Alt, timeWidth, timeHeight)
 	s.f(`<defs><pattern id="%s-hatch" width="6" height="6" patternUnits="userSpaceOnUse" patternTransform="rotate(45)"><rect width="6" height="6" class="hatch-ground"/><line x1="0" y1="0" x2="0" y2="6" class="hatch"/></pattern></defs>`, f.ID)
@@ -51,7 +53,7 @@ func timeSVG(f *Figure) string {
 	return s.end()
 }
 
-func seriesClass(r Series, i int) string {
+func seriesClass(r value.Series, i int) string {
 	if r.Class == "bad" {
 		return "bad-fill"
 	}
@@ -60,15 +62,15 @@ func seriesClass(r Series, i int) string {
 
 // timePlot maps times to positions in the picture.
 type timePlot struct {
-	c     *TimeChart
+	c     *value.TimeChart
 	x     []float64 // left edge of each bucket
 	from  []float64 // left edge of each stretch
 	width float64   // of a bucket
 	scale float64
 }
 
-func newTimePlot(c *TimeChart) *timePlot {
-	n := c.buckets()
+func newTimePlot(c *value.TimeChart) *timePlot {
+	n := c.Buckets()
 	room := float64(timeWidth-timeLeft-timeRight) - float64(breakWidth*(len(c.Stretches)-1))
 	p := &timePlot{c: c, width: room / float64(max(n, 1))}
 	x := float64(timeLeft)
@@ -125,7 +127,7 @@ func (p *timePlot) holes(s *svg, id string) {
 			mid := (x0 + x1) / 2
 			x0, x1 = max(mid-2, timeLeft), min(mid+2, timeWidth-timeRight)
 		}
-		length := duration(time.Duration(h.ToNs - h.FromNs))
+		length := value.Duration(time.Duration(h.ToNs - h.FromNs))
 		s.f(`<rect x="%s" y="%d" width="%s" height="%d" fill="url(#%s-hatch)" class="hole"><title>%s</title></rect>`, px(x0), timeTop, px(x1-x0), timeHeight-timeTop-timeBottom, id,
 			esc("not recorded, or only in part: "+h.Reason+", "+length))
 	}
@@ -142,7 +144,7 @@ func (p *timePlot) breaks(s *svg) {
 
 // ticks writes times below the axis, as many as fit.
 func (p *timePlot) ticks(s *svg) {
-	span := int64(p.c.buckets()) * p.c.BucketNs
+	span := int64(p.c.Buckets()) * p.c.BucketNs
 	layout, second := "15:04", "2006-01-02"
 	switch {
 	case span < int64(10*time.Second):
@@ -184,7 +186,7 @@ func (p *timePlot) ticks(s *svg) {
 	}
 	st := p.c.Stretches[0]
 	every := int64(1)
-	for _, d := range nice {
+	for _, d := range value.Nice {
 		if n := int64(d) / p.c.BucketNs; n >= 1 && int64(st.Count)/n <= 8 {
 			every = n
 			break
