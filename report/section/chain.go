@@ -219,6 +219,9 @@ func (b *builder) timeline(p *templates.Section) (value.Section, string) {
 		events := tallied(b, tally.Events)
 		query = append(query, b.query(events.SQL)...)
 		for _, e := range events.Rows {
+			if e.Last < b.first || e.Last > b.last {
+				continue // section kubernetes has it
+			}
 			list = append(list, event{e.Last, "Kubernetes", value.Clean(fmt.Sprintf("%s %s: %s", e.Reason, e.Object, e.Message), 2*value.MaxText), e.Type == "Warning", nil})
 		}
 	}

@@ -95,14 +95,23 @@ func outcome(status string) string {
 
 // originWords says what an origin of failures was.
 func originWords(o origin) string {
-	words, ok := map[string]string{"no_answer": "no response", "slow": "slow, although it did not fail", "sealed": "an encrypted connection that took the time", "own": "it failed, and nothing below it did", "failed": "it failed"}[o.What]
-	if !ok {
-		words = value.Text(o.What)
+	status := ""
+	if o.Status != "" {
+		status = " with " + outcome(o.Status)
 	}
-	if o.Status != "" && !strings.Contains(words, "no response") {
-		words += " with " + outcome(o.Status)
+	switch o.What {
+	case "no_answer":
+		return "no response"
+	case "slow":
+		return "slow, although it did not fail"
+	case "sealed":
+		return "an encrypted connection that took the time"
+	case "own":
+		return "failed" + status + "; nothing below it failed"
+	case "failed":
+		return "failed" + status
 	}
-	return words
+	return value.Text(o.What) + status
 }
 
 func (b *builder) originCite(o origin) []*value.Citation {

@@ -105,7 +105,7 @@ func (b *builder) failureFront() {
 		return
 	}
 	text := fmt.Sprintf("%s of %s failed (%s).", plural.Thousands(f.Failed), plural.Count(f.Calls, "call", "calls"), value.Percent(f.Failed, f.Calls))
-	var cite []*value.Citation
+	var cite, began []*value.Citation
 	first, last := "", ""
 	var clients []string
 	for i, g := range f.Groups {
@@ -114,7 +114,7 @@ func (b *builder) failureFront() {
 			cite = b.cite(g.CallIDs...)
 		}
 		if first == "" || g.First < first {
-			first = g.First
+			first, began = g.First, b.cite(g.CallIDs[:min(1, len(g.CallIDs))]...)
 		}
 		last = max(last, g.Last)
 		clients = append(clients, g.Src)
@@ -125,7 +125,7 @@ func (b *builder) failureFront() {
 			cite = b.cite(n.CallIDs...)
 		}
 		if first == "" || n.First < first {
-			first = n.First
+			first, began = n.First, b.cite(n.CallIDs[:min(1, len(n.CallIDs))]...)
 		}
 		last = max(last, n.Last)
 	}
@@ -136,7 +136,7 @@ func (b *builder) failureFront() {
 	who := plural.Count(int64(len(names)), "client had", "clients had")
 	b.state(value.Statement{ID: "failed-whom", Head: headWhom, Text: fmt.Sprintf("%s failed calls: %s.", who, value.Some(names)), Queries: query, Figures: []value.Number{value.Count("clients with failed calls", int64(len(names)))}})
 	if first != "" {
-		b.state(value.Statement{ID: "failed-since", Head: headSince, Queries: query, Cite: cite,
+		b.state(value.Statement{ID: "failed-since", Head: headSince, Queries: query, Cite: began,
 			Text: fmt.Sprintf("The first failed call began at %s UTC, the last one at %s. The recording begins at %s, so an earlier start cannot be excluded.", b.moment(first), b.moment(last), value.Clock(b.first, b.first, b.last))})
 	}
 }
@@ -148,7 +148,7 @@ func (b *builder) causeFront(f *failures, query []int) {
 	}
 	c := f.Causes[0]
 	b.state(value.Statement{ID: "cause", Head: headWhat, Bad: true, Queries: query, Cite: b.originCite(c),
-		Text:    fmt.Sprintf("Of the failures whose chains were followed, most began with %s at %s: %s after %s.", value.Text(c.Endpoint), b.nodeName(c.Dst), originWords(c), millis(c.ElapsedMs)),
+		Text:    fmt.Sprintf("Of the failures whose chains were followed, most began with %s at %s: %s, after %s.", value.Text(c.Endpoint), b.nodeName(c.Dst), originWords(c), millis(c.ElapsedMs)),
 		Figures: []value.Number{value.Count("failed calls that it explains", int64(c.Chains))}})
 	sure := map[string]int{}
 	for _, c := range f.Causes {
