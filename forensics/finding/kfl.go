@@ -56,7 +56,7 @@ func (b *kflFindings) Calls(ctx context.Context, name string) ([]int64, error) {
 	var ids []string
 	there := one == ""
 	for _, f := range found {
-		if one == "" || f.id() == name {
+		if one == "" || f.ID == name {
 			ids, there = append(ids, f.CallIDs...), true
 		}
 	}
@@ -85,7 +85,7 @@ func (b *kflFindings) find(ctx context.Context, kind string) ([]Finding, error) 
 		return nil, fmt.Errorf("unknown analyzer %q", kind)
 	}
 	first, last, _ := b.c.Window()
-	l := &Look{Case: b.c, From: first, To: last, Calls: "calls_raw", Where: "true", name: kind, all: true}
+	l := &Look{Case: b.c, From: first, To: last, Calls: "calls_raw", Where: "true", name: kind, of: b.analyzers[i], all: true}
 	if err := b.analyzers[i].Find(ctx, l); err != nil {
 		return nil, fmt.Errorf("running analyzer %s: %w", kind, err)
 	}

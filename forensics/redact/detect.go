@@ -67,6 +67,7 @@ const (
 	kStripe
 	kPrivate
 	kURL
+	kTrack
 )
 
 // kindList describes the kinds in the order of their bits.
@@ -89,6 +90,7 @@ var kindList = [...]struct{ kind, class, doc string }{
 	{"stripe_key", Credential, "Stripe live key"},
 	{"private_key", Credential, "private key in PEM"},
 	{"url_password", Credential, "password within a URL"},
+	{"track_data", Personal, "magnetic stripe of a payment card: its number with expiry, service code and discretionary data, ISO/IEC 7813"},
 }
 
 var detectors = sync.OnceValue(func() []Detector {
@@ -135,7 +137,7 @@ var follows = func() (list [256]anchor) {
 
 // anchors are the bytes that trigger the check for a kind.
 var anchors = map[kinds]string{
-	kCard | kSSN | kIBAN | kPhone: "0123456789", kPhone: "+(", kEmail: "@", kJWT: "J", kBearer | kBasic: "Bb",
+	kCard | kSSN | kIBAN | kPhone | kTrack: "0123456789", kPhone: "+(", kEmail: "@", kJWT: "J", kBearer | kBasic: "Bb",
 	kAWSKey: "KS", kAWSSecret | kAzure: "=:", kAzure: "~", kGCP: "z.", kGitHub | kStripe: "_", kGitLab | kSlack | kPrivate: "-",
 	kSlack: ".", kURL: ":",
 }
@@ -224,7 +226,7 @@ func likelyNumber(s string, i, end int) bool {
 	prev := before(s, i)
 	switch of := classes[prev]; {
 	case of&upper != 0:
-		return end-i > 1 && i > 1 && classes[s[i-2]]&upper != 0
+		return end-i > 1 && i > 1 && (classes[s[i-2]]&upper != 0 || stripeBefore(s, i))
 	case of&(alnum|dot) != 0:
 		return false
 	}

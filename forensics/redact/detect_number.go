@@ -12,11 +12,21 @@ func number(s string, i int, want kinds) (k kinds, start, end int, masked string
 	}
 	prev := before(s, i)
 	if isAlnum(prev) || prev == '.' {
+		if want&kTrack != 0 && stripeBefore(s, i) {
+			if end, masked := card(s, i, n); end > 0 && track(s, end) > 0 {
+				return kTrack, i, track(s, end), masked + " ***"
+			}
+		}
 		return 0, 0, i + n, ""
 	}
-	if want&kCard != 0 {
+	if want&(kCard|kTrack) != 0 {
 		if end, masked := card(s, i, n); end > 0 {
-			return kCard, i, end, masked
+			if stripe := track(s, end); stripe > 0 && want&kTrack != 0 {
+				return kTrack, i, stripe, masked + " ***"
+			}
+			if want&kCard != 0 {
+				return kCard, i, end, masked
+			}
 		}
 	}
 	if want&kSSN != 0 && n == 3 && prev != '-' {
@@ -61,6 +71,34 @@ func card(s string, i, n int) (end int, masked string) {
 		}
 	}
 	return 0, ""
+}
+
+// maxHolder is the longest name of a holder on a magnetic stripe (ISO/IEC 7813).
+const maxHolder = 26
+
+// stripeBefore reports whether track 1 of a magnetic stripe begins before its card number at i.
+func stripeBefore(s string, i int) bool { return i > 1 && s[i-2] == '%' && s[i-1] == 'B' }
+
+// track returns the end of a magnetic stripe whose card number ends at i: track 2 has a separator,
+// track 1 the holder's name between two; both continue with expiry (4 digits), service code (3
+// digits) and discretionary data. It returns 0 if there is none.
+func track(s string, i int) int {
+	switch after(s, i) {
+	case '=':
+	case '^':
+		name := strings.IndexByte(s[i+1:min(len(s), i+2+maxHolder)], '^')
+		if name < 0 {
+			return 0
+		}
+		i += name + 1
+	default:
+		return 0
+	}
+	n := span(s, i+1, 40, digit)
+	if n < 7 {
+		return 0
+	}
+	return i + 1 + n
 }
 
 // grouped reads groups of digits with one kind of separator.

@@ -95,3 +95,25 @@ func FuzzText(f *testing.F) {
 		all.Params(s, []string{s, kind})
 	})
 }
+
+func TestMagneticStripes(t *testing.T) {
+	for text, want := range map[string]string{
+		";4111111111111111=26121010000012300000?":                    "track_data 4111 11** **** 1111 ***",
+		"%B4111111111111111^DOE/JANE^2612101000000?":                 "track_data 4111 11** **** 1111 ***",
+		"4111111111111111=261":                                       "card 4111 11** **** 1111",
+		"B4111111111111111^DOE/JANE^2612101000000?":                  "",
+		"%B4111111111111112^DOE/JANE^2612101000000?":                 "",
+		"%B4111111111111111^" + strings.Repeat("A", 27) + "^2612101": "",
+	} {
+		var got []string
+		for _, m := range Find(text) {
+			got = append(got, m.Kind+" "+m.Masked)
+			if m.Kind == "track_data" && strings.TrimLeft(text[m.End:], "?") != "" {
+				t.Errorf("%s: ends at %d", text, m.End)
+			}
+		}
+		if strings.Join(got, ", ") != want {
+			t.Errorf("%s: %q, want %q", text, got, want)
+		}
+	}
+}

@@ -1,5 +1,5 @@
 // Package traffic makes small captures for tests: TCP connections with requests and responses
-// at given times, and attempts to connect.
+// at given times, attempts to connect, and datagrams.
 package traffic
 
 import (
@@ -63,6 +63,17 @@ func (c *Capture) Attempt(at time.Duration, client, server string, refused bool)
 	}
 }
 
+// Datagram adds one UDP datagram to a server.
+func (c *Capture) Datagram(at time.Duration, client, server, payload string) {
+	n := c.connect(fmt.Sprintf("datagram %d", len(c.conns)), client, server)
+	u := &layers.UDP{SrcPort: layers.UDPPort(n.client.Port()), DstPort: layers.UDPPort(n.server.Port())}
+	ip := &layers.IPv4{Version: 4, TTL: 64, Protocol: layers.IPProtocolUDP, SrcIP: n.client.Addr().AsSlice(), DstIP: n.server.Addr().AsSlice()}
+	if err := u.SetNetworkLayerForChecksum(ip); err != nil {
+		panic(err)
+	}
+	c.add(at, ip, u, payload)
+}
+
 // connect numbers connections, so that no two of them share a port of the client or sequence numbers.
 func (c *Capture) connect(name, client, server string) *conn {
 	if c.conns == nil {
@@ -87,16 +98,30 @@ func (c *Capture) tcp(at time.Duration, n *conn, up bool, t layers.TCP, payload 
 	if t.SYN {
 		*seq++
 	}
-	eth := &layers.Ethernet{SrcMAC: []byte{2, 0, 0, 0, 0, 1}, DstMAC: []byte{2, 0, 0, 0, 0, 2}, EthernetType: layers.EthernetTypeIPv4}
 	ip := &layers.IPv4{Version: 4, TTL: 64, Protocol: layers.IPProtocolTCP, SrcIP: from.Addr().AsSlice(), DstIP: to.Addr().AsSlice()}
 	if err := t.SetNetworkLayerForChecksum(ip); err != nil {
 		panic(err)
 	}
+	c.add(at, ip, &t, payload)
+}
+
+// add adds a packet.
+func (c *Capture) add(at time.Duration, ip *layers.IPv4, transport gopacket.SerializableLayer, payload string) {
+	eth := &layers.Ethernet{SrcMAC: []byte{2, 0, 0, 0, 0, 1}, DstMAC: []byte{2, 0, 0, 0, 0, 2}, EthernetType: layers.EthernetTypeIPv4}
 	b := gopacket.NewSerializeBuffer()
-	if err := gopacket.SerializeLayers(b, gopacket.SerializeOptions{FixLengths: true, ComputeChecksums: true}, eth, ip, &t, gopacket.Payload(payload)); err != nil {
+	if err := gopacket.SerializeLayers(b, gopacket.SerializeOptions{FixLengths: true, ComputeChecksums: true}, eth, ip, transport, gopacket.Payload(payload)); err != nil {
 		panic(err)
 	}
 	c.packets = append(c.packets, packet{at, b.Bytes()})
+}
+
+// Packets calls each for every packet with its time in nanoseconds since 1970 UTC, in the order of
+// their times.
+func (c *Capture) Packets(each func(ns int64, data []byte)) {
+	slices.SortStableFunc(c.packets, func(a, b packet) int { return int(a.at - b.at) })
+	for _, p := range c.packets {
+		each(begin.Add(p.at).UnixNano(), p.data)
+	}
 }
 
 // Write writes a PCAP file with the packets in the order of their times.
@@ -110,18 +135,17 @@ func (c *Capture) Write(name string) (err error) {
 			err = closed
 		}
 	}()
-	slices.SortStableFunc(c.packets, func(a, b packet) int { return int(a.at - b.at) })
 	w := pcapgo.NewWriter(f)
 	if err := w.WriteFileHeader(65536, layers.LinkTypeEthernet); err != nil {
 		return err
 	}
-	for _, p := range c.packets {
-		info := gopacket.CaptureInfo{Timestamp: begin.Add(p.at), CaptureLength: len(p.data), Length: len(p.data)}
-		if err := w.WritePacket(info, p.data); err != nil {
-			return err
+	c.Packets(func(ns int64, data []byte) {
+		info := gopacket.CaptureInfo{Timestamp: time.Unix(0, ns), CaptureLength: len(data), Length: len(data)}
+		if err == nil {
+			err = w.WritePacket(info, data)
 		}
-	}
-	return nil
+	})
+	return err
 }
 
 // HTTP is an HTTP/1.1 message: its first line, lines of headers separated by \r\n, and a body.

@@ -18,17 +18,23 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/ask/servicemap"
 	"github.com/pcapsule/pcapsule/forensics/ask/trace"
 	"github.com/pcapsule/pcapsule/forensics/check"
+	"github.com/pcapsule/pcapsule/forensics/control"
 	"github.com/pcapsule/pcapsule/forensics/finding"
+	"github.com/pcapsule/pcapsule/forensics/finding/adminaccess"
 	"github.com/pcapsule/pcapsule/forensics/finding/beacon"
 	"github.com/pcapsule/pcapsule/forensics/finding/certificate"
+	"github.com/pcapsule/pcapsule/forensics/finding/coveragegap"
+	"github.com/pcapsule/pcapsule/forensics/finding/deprecated"
 	"github.com/pcapsule/pcapsule/forensics/finding/dnsfailures"
 	"github.com/pcapsule/pcapsule/forensics/finding/dnstunnel"
 	"github.com/pcapsule/pcapsule/forensics/finding/egress"
 	"github.com/pcapsule/pcapsule/forensics/finding/forwardedtoken"
 	"github.com/pcapsule/pcapsule/forensics/finding/missingauth"
 	"github.com/pcapsule/pcapsule/forensics/finding/noauth"
+	"github.com/pcapsule/pcapsule/forensics/finding/outsidevolume"
 	"github.com/pcapsule/pcapsule/forensics/finding/plaincredentials"
 	"github.com/pcapsule/pcapsule/forensics/finding/scan"
+	"github.com/pcapsule/pcapsule/forensics/finding/segmentation"
 	"github.com/pcapsule/pcapsule/forensics/finding/sensitivedata"
 	"github.com/pcapsule/pcapsule/forensics/finding/unusual"
 	"github.com/pcapsule/pcapsule/forensics/finding/weaktls"
@@ -36,21 +42,31 @@ import (
 
 // Analyzers lists the analyzers in the order in which they run.
 func Analyzers() []finding.Analyzer {
-	return []finding.Analyzer{
+	list := []finding.Analyzer{
 		plaincredentials.Analyzer(),
 		sensitivedata.Analyzer(),
 		missingauth.Analyzer(),
 		noauth.Analyzer(),
 		forwardedtoken.Analyzer(),
 		weaktls.Analyzer(),
+		weaktls.Offered(),
 		certificate.Analyzer(),
+		deprecated.Analyzer(),
+		adminaccess.Analyzer(),
+		segmentation.Analyzer(),
 		egress.Analyzer(),
+		outsidevolume.Analyzer(),
 		beacon.Analyzer(),
 		dnstunnel.Analyzer(),
 		dnsfailures.Analyzer(),
 		scan.Analyzer(),
 		unusual.Analyzer(),
+		coveragegap.Analyzer(),
 	}
+	for i := range list {
+		list[i].Controls = control.Of
+	}
+	return list
 }
 
 // Questions lists every question by topic, in the order in which people should meet them.
@@ -60,7 +76,7 @@ func Questions() []ask.Question {
 			servicemap.ExternalQuestion(), access.PairQuestion()),
 		about("incidents", failures.Question(), trace.Question(), service.TimelineQuestion(), compare.Question(), search.Question()),
 		about("performance", latency.StatsQuestion(), latency.Question(), patterns.Question(), latency.CapacityQuestion()),
-		about("security", finding.Question(Analyzers()), access.AuditQuestion()),
+		about("security", finding.Question(Analyzers()), control.Question(Analyzers()), access.AuditQuestion()),
 		about("checks", check.Question(Analyzers()), policy.Question(), openapi.Question()),
 	)
 }

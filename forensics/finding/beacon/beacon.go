@@ -46,7 +46,7 @@ func find(ctx context.Context, l *finding.Look) error {
 				FROM flows WHERE dst_external AND NOT coalesce(src_external, false) AND `+l.Flows()+`
 			UNION ALL SELECT k.who, k.dst_ip, c.name, k.detail, ts_ns, NULL, call_id, request_bytes FROM c JOIN k ON `+same+`),
 		b AS (SELECT *, beat - lag(beat) OVER (PARTITION BY src, dst, detail ORDER BY beat, flow_id, id) AS pause FROM beats)
-		SELECT src, dst, detail, any_value(name) AS other, count(*) AS count, min(beat) AS first_ns, max(beat) AS last_ns,
+		SELECT src, dst, detail, max(name) AS other, count(*) AS count, min(beat) AS first_ns, max(beat) AS last_ns,
 			quantile_cont(pause, 0.5) / 1e9 AS number, (quantile_cont(pause, 0.75) - quantile_cont(pause, 0.25)) / 1e9 AS number2,
 			list_filter(arg_min(flow_id, beat, 3), x -> x IS NOT NULL) AS flow_ids,
 			list_transform(`+l.First(`list_filter(list(id ORDER BY beat), x -> x IS NOT NULL)`)+`, x -> lower(hex(x))) AS call_ids,
@@ -58,7 +58,7 @@ func find(ctx context.Context, l *finding.Look) error {
 		return err
 	}
 	for _, r := range rows {
-		f := finding.Finding{Severity: finding.Low, Confidence: "likely"}
+		f := finding.Finding{Severity: finding.Low, Confidence: finding.Likely, Key: r.Detail}
 		name := r.Other
 		if name == "" {
 			f.Severity, name = finding.High, "no name"

@@ -21,18 +21,22 @@ const soon = 30 * 24 * time.Hour
 
 // Analyzer returns the analyzer certificate.
 func Analyzer() finding.Analyzer {
-	return finding.Analyzer{Name: "certificate", Title: "expired, expiring or invalid certificates",
+	var kinds []string
+	for _, p := range problems {
+		kinds = append(kinds, p.kind)
+	}
+	return finding.Analyzer{Name: "certificate", Kinds: kinds, Title: "expired, expiring or invalid certificates",
 		Doc: "Server and client certificates that were expired, not yet valid, within 30 days of expiry, not valid for the requested name, self-signed, with RSA below 2048 bits, or signed with MD5 or SHA-1, at the time of the handshake.", Find: find}
 }
 
-var problems = []struct{ cond, what, severity string }{
-	{"cert_expired", "had expired", finding.High},
-	{"cert_not_yet_valid", "was not yet valid", finding.High},
-	{"cert_matches_sni = false", "is not valid for the requested name", finding.High},
-	{fmt.Sprintf("NOT cert_expired AND cert_not_after_ns - ts_ns < %d", int64(soon)), "was about to expire", finding.Medium},
-	{"cert_self_signed", "is self-signed", finding.Low},
-	{"cert_key_type = 'rsa' AND cert_key_bits < 2048 OR cert_key_type = 'ecdsa' AND cert_key_bits < 224 OR cert_key_type = 'dsa'", "has a weak key", finding.Medium},
-	{"NOT cert_self_signed AND regexp_matches(cert_signature_algorithm, '(?i)md5|sha-?1([^0-9]|$)')", "has a weak signature", finding.Medium},
+var problems = []struct{ kind, cond, what, severity string }{
+	{"expired", "cert_expired", "had expired", finding.High},
+	{"not_yet_valid", "cert_not_yet_valid", "was not yet valid", finding.High},
+	{"wrong_name", "cert_matches_sni = false", "is not valid for the requested name", finding.High},
+	{"expiring", fmt.Sprintf("NOT cert_expired AND cert_not_after_ns - ts_ns < %d", int64(soon)), "was about to expire", finding.Medium},
+	{"self_signed", "cert_self_signed", "is self-signed", finding.Low},
+	{"weak_key", "cert_key_type = 'rsa' AND cert_key_bits < 2048 OR cert_key_type = 'ecdsa' AND cert_key_bits < 224 OR cert_key_type = 'dsa'", "has a weak key", finding.Medium},
+	{"weak_signature", "NOT cert_self_signed AND regexp_matches(cert_signature_algorithm, '(?i)md5|sha-?1([^0-9]|$)')", "has a weak signature", finding.Medium},
 }
 
 func find(ctx context.Context, l *finding.Look) error {
@@ -61,7 +65,7 @@ func find(ctx context.Context, l *finding.Look) error {
 	}
 	for _, r := range rows {
 		p := problems[int(r.Number)]
-		l.Add(r, finding.Finding{Severity: p.severity, Confidence: "exact",
+		l.Add(r, finding.Finding{Kind: p.kind, Severity: p.severity, Confidence: finding.Exact, Key: strings.Join(append([]string{p.kind, r.Other, r.Detail}, r.Evidence...), "\x00"),
 			What: plural.Sprintf("the %s certificate %q %s (%s): %d {handshake|handshakes} from %s to %s", r.Other, r.Detail, p.what, r.Evidence[0], r.Count, r.Src, r.Dst)})
 	}
 	hidden, err := l.Rows(ctx, h+`SELECT count(*) AS count FROM h WHERE tls_certificate_state = 'not_observable'`, l.Args...)

@@ -37,7 +37,7 @@ func find(ctx context.Context, l *finding.Look) error {
 		if r.Other == "NXDOMAIN" {
 			severity = finding.Low
 		}
-		l.Add(r, finding.Finding{Severity: severity, Confidence: "exact", What: plural.Sprintf("%s asked %s for %s: %s, %d {time|times}", r.Src, r.Dst, r.Detail, r.Other, r.Count)})
+		l.Add(r, finding.Finding{Kind: r.Other, Severity: severity, Confidence: finding.Exact, What: plural.Sprintf("%s asked %s for %s: %s, %d {time|times}", r.Src, r.Dst, r.Detail, r.Other, r.Count)})
 	}
 	if searched > 0 {
 		l.Note("%d NXDOMAIN {answer|answers} {comes|come} from search lists: the name itself was resolved", searched)

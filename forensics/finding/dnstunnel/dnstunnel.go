@@ -91,7 +91,7 @@ func find(ctx context.Context, l *finding.Look) error {
 		if s.names < manyNames || long < longNames || bits(&s.counts) < variety {
 			continue
 		}
-		f := finding.Finding{Severity: finding.High, Confidence: "likely",
+		f := finding.Finding{Severity: finding.High, Confidence: finding.Likely, Key: k[1],
 			What: plural.Sprintf("%s asks for %d {different name|different names} below %s, %.0f bytes long on average with %.1f bits per character: up to %d bytes sent out in %d {question|questions}, %d of them for TXT or NULL",
 				k[0], s.names, k[1], long, bits(&s.counts), s.bytes, s.row.Count, odd)}
 		l.Add(s.row, f)

@@ -41,11 +41,11 @@ func find(ctx context.Context, l *finding.Look) error {
 	}
 	named := 0
 	rows = slices.DeleteFunc(rows, func(r finding.Row) bool {
-		if l.Allow.Empty() && len(r.Evidence) > 0 {
+		if !l.Allow.Destinations() && len(r.Evidence) > 0 {
 			named++
 			return true
 		}
-		return !l.Allow.Empty() && l.Allow.Permits(r.Dst, r.Evidence)
+		return l.Allow.Destinations() && l.Allow.Permits(r.Dst, r.Evidence)
 	})
 	rest, crowds := finding.Crowds(rows, func(r finding.Row) bool { return r.Of == 0 })
 	for _, r := range crowds {
@@ -70,9 +70,9 @@ func find(ctx context.Context, l *finding.Look) error {
 
 // add reports a destination that is not allowed or has no name.
 func add(l *finding.Look, r finding.Row, what string) {
-	f := finding.Finding{Severity: finding.Medium, Confidence: "exact", What: what}
-	if !l.Allow.Empty() {
-		f.Severity, f.What = finding.High, what+": not on the allow-list"
+	f := finding.Finding{Kind: "unnamed", Severity: finding.Medium, Confidence: finding.Exact, What: what}
+	if l.Allow.Destinations() {
+		f.Kind, f.Severity, f.What = "unlisted", finding.High, what+": not on the allow-list"
 	}
 	l.Add(r, f)
 }

@@ -38,7 +38,7 @@ func find(ctx context.Context, l *finding.Look) error {
 		return err
 	}
 	for _, r := range rows {
-		f := finding.Finding{Severity: finding.Info, Confidence: "exact",
+		f := finding.Finding{Severity: finding.Info, Confidence: finding.Exact, Key: r.Detail,
 			What: plural.Sprintf("%s forwards header %s, which it received from %s, to %s: %d {call|calls}, %d {different value|different values}", r.Src, r.Detail, r.Other, r.Dst, r.Count, r.Of)}
 		if r.Number > 0 {
 			f.Severity, f.What = finding.High, f.What+", outside"

@@ -55,13 +55,13 @@ func find(ctx context.Context, l *finding.Look) error {
 		return err
 	}
 	for _, r := range rows {
-		f := finding.Finding{Severity: finding.Medium, Confidence: "exact"}
+		f := finding.Finding{Kind: "missing", Severity: finding.Medium, Confidence: finding.Exact}
 		switch r.Other {
 		case "open":
-			f.Confidence = "likely"
+			f.Kind, f.Confidence = "open", finding.Likely
 			f.What = plural.Sprintf("%d {call|calls} from %s to %s of %s without credentials, like all calls to it; %d of %.0f endpoints of this service are called with credentials", r.Count, r.Src, r.Detail, r.Dst, r.Of, r.Number)
 		case "refused":
-			f.Severity = finding.Info
+			f.Kind, f.Severity = "refused", finding.Info
 			f.What = plural.Sprintf("%d {call|calls} from %s to %s of %s without credentials {was|were} refused; %d {other carries|others carry} them", r.Count, r.Src, r.Detail, r.Dst, r.Of)
 		default:
 			if float64(r.Of) >= float64(r.Count) || r.Number > 0 {

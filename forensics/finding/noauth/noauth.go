@@ -45,11 +45,11 @@ func find(ctx context.Context, l *finding.Look) error {
 	}
 	for _, r := range rows {
 		if r.Other != "" {
-			l.Add(r, finding.Finding{Severity: finding.Info, Confidence: "exact",
+			l.Add(r, finding.Finding{Kind: "probe", Severity: finding.Info, Confidence: finding.Exact,
 				What: plural.Sprintf("%s checks the health of %s over %s without authentication in %d {call|calls}, which is normal", r.Src, r.Dst, r.Detail, r.Count)})
 			continue
 		}
-		l.Add(r, finding.Finding{Severity: finding.Low, Confidence: "exact",
+		l.Add(r, finding.Finding{Kind: r.Detail, Severity: finding.Low, Confidence: finding.Exact,
 			What: plural.Sprintf("%s uses %s to %s without authentication: none of %d {call|calls} carries credentials, and no client certificate was presented", r.Src, r.Detail, r.Dst, r.Count)})
 	}
 	return nil

@@ -26,7 +26,7 @@ func find(ctx context.Context, l *finding.Look) error {
 		return err
 	}
 	for _, r := range rows {
-		f := finding.Finding{Severity: finding.Medium, Confidence: "exact", Evidence: []string{r.Detail + " " + r.Other + " ***"},
+		f := finding.Finding{Kind: r.Other, Severity: finding.Medium, Confidence: finding.Exact, Evidence: []string{r.Detail + " " + r.Other + " ***"},
 			What: plural.Sprintf("%s sends credentials (%s) to %s over %s without encryption in %d {call|calls}", r.Src, r.Other, r.Dst, r.Detail, r.Count)}
 		switch r.Other {
 		case "basic", "password", "digest":
@@ -50,20 +50,20 @@ func passwords(ctx context.Context, l *finding.Look) error {
 	defer l.Unmasked()()
 	const inBody = `(?i)"(password|passwd|pwd|passphrase|client_secret)"\s*:\s*"[^"]|(^|&)(password|passwd|pwd|passphrase|client_secret)=[^&]`
 	rows, err := l.Rows(ctx, `WITH b AS MATERIALIZED (SELECT DISTINCT sha256 FROM bodies WHERE text IS NOT NULL AND regexp_matches(text, ?)),
-		w AS NOT MATERIALIZED (SELECT `+l.Bundle("src_id, dst_id")+`, method, path, query_string, request_body_sha256, response_body_sha256, call_id, ts_ns FROM `+l.Calls+` WHERE `+l.Where+` AND decrypted_by IS NULL AND `+finding.Web+`),
+		w AS NOT MATERIALIZED (SELECT `+l.Bundle("src_id, dst_id")+`, endpoint, query_string, request_body_sha256, response_body_sha256, call_id, ts_ns FROM `+l.Calls+` WHERE `+l.Where+` AND decrypted_by IS NULL AND `+finding.Web+`),
 		c AS (SELECT *, 'request body' AS place FROM w WHERE request_body_sha256 IN (SELECT sha256 FROM b)
 			UNION ALL SELECT *, 'response body' FROM w WHERE response_body_sha256 IN (SELECT sha256 FROM b) AND NOT coalesce(request_body_sha256 IN (SELECT sha256 FROM b), false)
 			UNION ALL SELECT *, 'URL' FROM w WHERE regexp_matches(query_string, '(?i)(^|&)(password|passwd|pwd|passphrase|client_secret|access_token|api_?key|token)=[^&]')
 				AND NOT coalesce(request_body_sha256 IN (SELECT sha256 FROM b), false) AND NOT coalesce(response_body_sha256 IN (SELECT sha256 FROM b), false)),
-		r AS (SELECT `+l.Bundle("src_id, dst_id")+`, method, path, place, count(*) AS n, min(ts_ns) AS first_ns, max(ts_ns) AS last_ns, `+l.Some()+` FROM c GROUP BY ALL),
+		r AS (SELECT `+l.Bundle("src_id, dst_id")+`, endpoint, place, count(*) AS n, min(ts_ns) AS first_ns, max(ts_ns) AS last_ns, `+l.Some()+` FROM c GROUP BY ALL),
 		e AS (`+l.Ends()+`)
-		SELECT s.who AS src, d.who AS dst, coalesce(method || ' ', '') || coalesce(path, '') AS detail, place AS other, `+l.Sums()+`
+		SELECT s.who AS src, d.who AS dst, endpoint AS detail, place AS other, `+l.Sums()+`
 		FROM r LEFT JOIN e s ON `+l.On("r", "src_id", "s")+` LEFT JOIN e d ON `+l.On("r", "dst_id", "d")+` GROUP BY ALL ORDER BY count DESC, src, dst, detail, other`, append([]any{inBody}, l.Args...)...)
 	if err != nil {
 		return err
 	}
 	for _, r := range rows {
-		l.Add(r, finding.Finding{Severity: finding.High, Confidence: "likely", Evidence: []string{r.Other + " of " + r.Detail},
+		l.Add(r, finding.Finding{Kind: "password", Severity: finding.High, Confidence: finding.Likely, Evidence: []string{r.Other + " of " + r.Detail},
 			What: plural.Sprintf("a field named as a password or key in the %s of %s, %s to %s, without encryption in %d {call|calls}", r.Other, r.Detail, r.Src, r.Dst, r.Count)})
 	}
 	return nil

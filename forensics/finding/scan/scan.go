@@ -30,7 +30,7 @@ func find(ctx context.Context, l *finding.Look) error {
 		return err
 	}
 	for _, r := range rows {
-		l.Add(r, finding.Finding{Severity: finding.High, Confidence: "likely",
+		l.Add(r, finding.Finding{Severity: finding.High, Confidence: finding.Likely, Key: "scan",
 			What: plural.Sprintf("%s tried up to %d {target|targets} within a minute (%s); %.0f of %d {connection was|connections were} refused or not answered", r.Src, r.Of, r.Detail, r.Number, r.Count)})
 	}
 	return nil

@@ -42,12 +42,12 @@ func (s *search) count(ctx context.Context) error {
 		times = "list(ts_ns)"
 	}
 	sql := "WITH n AS (SELECT " + hits + `), e AS (` + s.l.Ends() + `),
-		m AS MATERIALIZED (SELECT ` + s.l.Bundle("src_id, dst_id") + `, method, path, ts_ns, call_id, hit_code FROM ` + s.l.Calls + ` JOIN n ON ` + on + ` WHERE ` + s.l.Where + ` AND call_no BETWEEN ? AND ?),
+		m AS MATERIALIZED (SELECT ` + s.l.Bundle("src_id, dst_id") + `, method, path, ts_ns, call_id, hit_code, decrypted_by IS NOT NULL AS sealed FROM ` + s.l.Calls + ` JOIN n ON ` + on + ` WHERE ` + s.l.Where + ` AND call_no BETWEEN ? AND ?),
 		p AS (SELECT method AS m, path AS p, coalesce(method || ' ', '') || coalesce(` + template + `, '') AS what FROM (SELECT DISTINCT method, path FROM m)),
-		r AS (SELECT ` + s.l.Bundle("src_id, dst_id") + `, what, hit_code, count(*) AS n, min(ts_ns) AS first_ns, max(ts_ns) AS last_ns, ` + s.l.Some() + `, ` + times + ` AS times
+		r AS (SELECT ` + s.l.Bundle("src_id, dst_id") + `, what, hit_code, sealed, count(*) AS n, min(ts_ns) AS first_ns, max(ts_ns) AS last_ns, ` + s.l.Some() + `, ` + times + ` AS times
 			FROM m JOIN p ON path IS NOT DISTINCT FROM p AND method IS NOT DISTINCT FROM m GROUP BY ALL)
-		SELECT s."as" AS src, d.who AS dst, what, hit_code, n, first_ns, last_ns, ids, times FROM r JOIN e s ON ` + s.l.On("r", "src_id", "s") + ` JOIN e d ON ` + s.l.On("r", "dst_id", "d") + `
-		ORDER BY first_ns, src, dst, what, hit_code, last_ns, n`
+		SELECT s."as" AS src, d.who AS dst, what, hit_code, sealed, n, first_ns, last_ns, ids, times FROM r JOIN e s ON ` + s.l.On("r", "src_id", "s") + ` JOIN e d ON ` + s.l.On("r", "dst_id", "d") + `
+		ORDER BY first_ns, src, dst, what, hit_code, sealed, last_ns, n`
 	args = append(append(args, s.l.Args...), first, last)
 	_, err := s.l.Case.Each(ctx, forensics.Query{SQL: sql, Args: args}, nil, func(_ []forensics.Column, row []any) error {
 		code, _ := row[3].(int64)
@@ -55,7 +55,8 @@ func (s *search) count(ctx context.Context) error {
 		g.src, _ = row[0].(string)
 		g.dst, _ = row[1].(string)
 		g.what, _ = row[2].(string)
-		r, calls := sums(row[4:])
+		g.sealed, _ = row[4].(bool)
+		r, calls := sums(row[5:])
 		s.add(g, uint32(code), r, calls)
 		return nil
 	})

@@ -32,11 +32,24 @@ const (
 // Analyzer returns the analyzer sensitive-data.
 func Analyzer() finding.Analyzer {
 	return finding.Analyzer{Name: "sensitive-data", Title: "personal data and secrets in traffic",
-		Doc: "Cards (Luhn), social security numbers, IBANs (check digits), email addresses, phone numbers, tokens, cloud keys and private keys in bodies, URLs, headers, SQL and Redis, with masked evidence.", Find: find}
+		Kinds: kinds(),
+		Doc:   "Cards (Luhn), magnetic stripes, card verification codes and PIN blocks in fields named so, social security numbers, IBANs (check digits), email addresses, phone numbers, tokens, cloud keys and private keys in bodies, URLs, headers, SQL and Redis, with masked evidence.", Find: find}
+}
+
+// kinds lists what can be found.
+func kinds() []string {
+	list := []string{cardCode, pinBlock}
+	for _, d := range redact.Detectors() {
+		list = append(list, d.Kind)
+	}
+	return list
 }
 
 // group is one kind of data in one place.
-type group struct{ kind, src, dst, what, place string }
+type group struct {
+	kind, src, dst, what, place string
+	sealed                      bool // it was encrypted on the wire
+}
 
 type sum struct {
 	row    finding.Row
@@ -95,9 +108,20 @@ func severe(kind string) string {
 	return finding.High
 }
 
+// sealedLast orders what was sent in clear before what was encrypted.
+func sealedLast(a, b group) int {
+	switch {
+	case a.sealed == b.sealed:
+		return 0
+	case b.sealed:
+		return -1
+	}
+	return 1
+}
+
 // report adds the groups as findings, in a fixed order.
 func (s *search) report() {
-	classes := map[string]string{}
+	classes := map[string]string{cardCode: "authentication", pinBlock: "authentication"}
 	for _, d := range redact.Detectors() {
 		classes[d.Kind] = d.Class
 	}
@@ -107,7 +131,7 @@ func (s *search) report() {
 	}
 	slices.SortFunc(list, func(a, b group) int {
 		x, y := s.groups[a].row, s.groups[b].row
-		return cmp.Or(cmp.Compare(y.Count, x.Count), cmp.Compare(a.kind, b.kind), cmp.Compare(a.src, b.src), cmp.Compare(a.dst, b.dst), cmp.Compare(a.what, b.what), cmp.Compare(a.place, b.place))
+		return cmp.Or(cmp.Compare(y.Count, x.Count), cmp.Compare(a.kind, b.kind), cmp.Compare(a.src, b.src), cmp.Compare(a.dst, b.dst), cmp.Compare(a.what, b.what), cmp.Compare(a.place, b.place), sealedLast(a, b))
 	})
 	for _, g := range list {
 		x := s.groups[g]
@@ -115,8 +139,12 @@ func (s *search) report() {
 		for _, c := range x.first {
 			x.row.CallIDs = append(x.row.CallIDs, c.id)
 		}
-		s.l.Add(x.row, finding.Finding{Severity: severe(g.kind), Confidence: "likely", Src: g.src, Dst: g.dst, Evidence: x.evidence(g.kind), Key: g.kind + "\x00" + g.place + "\x00" + g.what,
-			What: fmt.Sprintf("%s (%s) in the %s of %s, %s to %s", g.kind, classes[g.kind], g.place, strings.TrimSpace(g.what), g.src, g.dst)})
+		f := finding.Finding{Kind: g.kind, Severity: severe(g.kind), Confidence: finding.Likely, Src: g.src, Dst: g.dst, Evidence: x.evidence(g.kind), Key: g.kind + "\x00" + g.place + "\x00" + g.what,
+			What: fmt.Sprintf("%s (%s) in the %s of %s, %s to %s", g.kind, classes[g.kind], g.place, strings.TrimSpace(g.what), g.src, g.dst)}
+		if g.sealed {
+			f.Encrypted, f.Key, f.What = true, f.Key+"\x00encrypted", f.What+", encrypted on the wire"
+		}
+		s.l.Add(x.row, f)
 	}
 	if s.full {
 		s.l.Note("too many hits, so some are missing: narrow the time or the filter")

@@ -51,11 +51,11 @@ func find(ctx context.Context, l *finding.Look) error {
 	}
 	rest, crowds := finding.Crowds(rows, func(r finding.Row) bool { return r.Detail == "new" })
 	for _, r := range crowds {
-		l.Add(r, finding.Finding{Severity: finding.Medium, Confidence: "exact",
+		l.Add(r, finding.Finding{Kind: "new", Severity: finding.Medium, Confidence: finding.Exact,
 			What: plural.Sprintf("%s connected to %d {destination|destinations} for the first time since %s, with %d {connection|connections} and %.0f bytes", r.Src, r.Of, ask.Stamp(from), r.Count, r.Number)})
 	}
 	for _, r := range rest {
-		f := finding.Finding{Severity: finding.Low, Confidence: "exact"}
+		f := finding.Finding{Kind: r.Detail, Severity: finding.Low, Confidence: finding.Exact}
 		switch r.Detail {
 		case "new":
 			f.What = plural.Sprintf("%s never connected to %s before %s, but %d {time|times} since, with %.0f bytes", r.Src, r.Dst, ask.Stamp(from), r.Count, r.Number)

@@ -1,47 +1,79 @@
-// Package weaktls finds TLS connections with weak protection: SSL 3.0, TLS 1.0 and 1.1 (RFC 8996),
-// suites without encryption, authentication or forward secrecy, with RC4 (RFC 7465), DES, 3DES or
-// export keys, and clients that offer only old versions.
+// Package weaktls finds TLS connections with weak protection, by the data in profiles.yaml: SSL, TLS
+// 1.0 and 1.1, and suites without encryption, authentication or forward secrecy, with RC4, DES, 3DES
+// or export keys.
+//
+// What the server chose (weak-tls) and what a client offered (weak-tls-offered) are different
+// findings. A finding names the published profiles that the handshake breaks.
 package weaktls
 
 import (
 	"context"
+	"fmt"
+	"strings"
 
-	"github.com/pcapsule/pcapsule/forensics/ask/terms"
 	"github.com/pcapsule/pcapsule/forensics/finding"
 	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
 // Analyzer returns the analyzer weak-tls.
 func Analyzer() finding.Analyzer {
-	return finding.Analyzer{Name: "weak-tls", Title: "weak TLS",
-		Doc: "Handshakes that negotiated SSL, TLS 1.0 or 1.1, or a suite with NULL, anonymous, export, RC4, DES or 3DES; missing forward secrecy is low.", Find: find}
+	return finding.Analyzer{Name: "weak-tls", Title: "weak TLS", Kinds: rules().names(),
+		Doc: "Handshakes that negotiated SSL, TLS 1.0 or 1.1, or a suite with NULL, anonymous, export, RC4, DES or 3DES; missing forward secrecy is low. Names the profiles that they break: RFC 8996, RFC 7465, BCP 195, SP 800-52r2, Mozilla 5.7.", Find: find}
 }
 
-const weakness = `CASE WHEN cipher LIKE '%NULL%' AND cipher NOT LIKE 'TLS_EMPTY%' THEN 'no encryption'
-		WHEN cipher LIKE '%_anon_%' THEN 'no authentication' WHEN cipher LIKE '%EXPORT%' THEN 'export keys'
-		WHEN cipher LIKE '%RC4%' THEN 'RC4' WHEN cipher LIKE '%3DES%' THEN '3DES' WHEN cipher LIKE '%_DES%' THEN 'DES'
-		WHEN version LIKE 'SSL %' OR version IN ('TLS 1.0', 'TLS 1.1') OR version LIKE 'DTLS 1.0%' THEN version
-		WHEN cipher LIKE 'TLS_RSA_%' OR cipher LIKE 'TLS_PSK_%' THEN 'no forward secrecy' END`
+// negotiated is the SQL condition for handshakes whose version and suite are known.
+const negotiated = `protocol IN ('tls', 'quic') AND tls_cipher_suite_name IS NOT NULL`
 
 func find(ctx context.Context, l *finding.Look) error {
-	rows, err := l.Rows(ctx, `WITH t AS (SELECT `+terms.Who("src_")+` AS src, `+terms.Who("dst_")+` AS dst, tls_version_name AS version, tls_cipher_suite_name AS cipher, call_id, ts_ns
-			FROM calls WHERE `+l.Where+` AND protocol IN ('tls', 'quic') AND tls_cipher_suite_name IS NOT NULL),
-		w AS (SELECT *, `+weakness+` AS weak FROM t)
-		SELECT src, dst, weak AS detail, version || ' ' || cipher AS other, count(*) AS count, min(ts_ns) AS first_ns, max(ts_ns) AS last_ns, `+l.CallIDs()+`
-		FROM w WHERE weak IS NOT NULL GROUP BY ALL ORDER BY count DESC, src, dst, detail, other`, l.Args...)
+	// Judge each combination once, then read only the handshakes of weak ones.
+	all, err := l.Rows(ctx, `SELECT coalesce(tls_version_name, '') AS detail, tls_cipher_suite_name AS other, count(*) AS count FROM `+l.Calls+` WHERE `+l.Where+` AND `+negotiated+` GROUP BY ALL ORDER BY detail, other`, l.Args...)
+	if err != nil {
+		return err
+	}
+	var weak []string
+	args := append([]any(nil), l.Args...)
+	broken := map[string]int64{}
+	total := int64(0)
+	for _, r := range all {
+		w, profiles := rules().judge(r.Detail, r.Other)
+		total += r.Count
+		for _, p := range profiles {
+			broken[p] += r.Count
+		}
+		if w != nil {
+			weak, args = append(weak, "(?, ?)"), append(args, r.Detail, r.Other)
+		}
+	}
+	noteProfiles(l, total, broken)
+	if len(weak) == 0 {
+		return nil
+	}
+	rows, err := l.Rows(ctx, l.Groups("coalesce(tls_version_name, '') AS version, tls_cipher_suite_name AS suite", negotiated+` AND (coalesce(tls_version_name, ''), tls_cipher_suite_name) IN (`+strings.Join(weak, ", ")+`)`)+`
+		SELECT src, dst, version AS detail, suite AS other, `+l.Sums()+` FROM g GROUP BY src, dst, version, suite ORDER BY count DESC, src, dst, detail, other`, args...)
 	if err != nil {
 		return err
 	}
 	for _, r := range rows {
-		severity := finding.Medium
-		switch r.Detail {
-		case "no encryption", "no authentication", "export keys", "RC4", "DES", "SSL 2.0", "SSL 3.0":
-			severity = finding.High
-		case "no forward secrecy":
-			severity = finding.Low
+		w, profiles := rules().judge(r.Detail, r.Other)
+		f := finding.Finding{Kind: w.Name, Severity: w.Severity, Confidence: finding.Exact, Evidence: []string{r.Detail + " " + r.Other},
+			What: plural.Sprintf("%s and %s negotiated %s %s (%s) in %d {handshake|handshakes}", r.Src, r.Dst, r.Detail, r.Other, w.Name, r.Count)}
+		if len(profiles) > 0 {
+			f.Evidence = append(f.Evidence, "forbidden by "+strings.Join(profiles, ", "))
 		}
-		l.Add(r, finding.Finding{Severity: severity, Confidence: "exact", Evidence: []string{r.Other},
-			What: plural.Sprintf("%s and %s negotiated %s (%s) in %d {handshake|handshakes}", r.Src, r.Dst, r.Other, r.Detail, r.Count)})
+		l.Add(r, f)
 	}
 	return nil
+}
+
+// noteProfiles notes how many handshakes break each profile.
+func noteProfiles(l *finding.Look, total int64, broken map[string]int64) {
+	var list []string
+	for i := range rules().Profiles {
+		if n := broken[rules().Profiles[i].Name]; n > 0 {
+			list = append(list, fmt.Sprintf("%s %d", rules().Profiles[i].Name, n))
+		}
+	}
+	if len(list) > 0 {
+		l.Note("of %d {handshake|handshakes}, these break a profile: %s", total, strings.Join(list, ", "))
+	}
 }

@@ -1,0 +1,82 @@
+// Package adminaccess lists the paths by which machines, containers and databases are administered:
+// SSH, RDP, VNC, Telnet, commands in containers through Kubernetes, consoles of databases, and pages
+// and endpoints for administrators.
+//
+// Such access is normal. A finding is high if it comes from outside, medium if it is not encrypted,
+// and otherwise information for a review. Inside TLS that was not decrypted it cannot be seen.
+package adminaccess
+
+import (
+	"context"
+
+	"github.com/pcapsule/pcapsule/forensics/finding"
+	"github.com/pcapsule/pcapsule/internal/plural"
+)
+
+// Kinds of access.
+const (
+	kubernetes = "kubernetes-exec"
+	console    = "database-console"
+	admin      = "admin-path"
+)
+
+// Analyzer returns the analyzer admin-access.
+func Analyzer() finding.Analyzer {
+	return finding.Analyzer{Name: "admin-access", Title: "administrative access", Kinds: []string{"ssh", "rdp", "vnc", "telnet", kubernetes, console, admin},
+		Doc: "SSH, RDP, VNC, Telnet, exec and attach into containers, consoles of databases, and paths for administrators; high from outside, medium without encryption, else info.", Find: find}
+}
+
+// Expressions for endpoints. An id in a path is {id}.
+const (
+	execPath  = `^(GET|POST) (/api/v1/namespaces/[^/]+/pods/[^/]+/(exec|attach|portforward)|/(exec|run|attach|portForward)/[^/]+/[^/]+(/[^/]+)*)$`
+	adminPath = `^[A-Z]+ /(admin|administrator|phpmyadmin|pma|adminer|pgadmin4?|wp-admin|manager/html|host-manager/html|jenkins/script|script|console|actuator/(env|heapdump|threaddump|shutdown|loggers|jolokia|gateway)|jolokia|debug/pprof|solr/admin|_cluster/settings|_nodes|_snapshot|druid/index\.html|server-status|server-info|h2-console)(/.*)?$`
+)
+
+// consoles are the names by which programs for people log in to PostgreSQL, and commands of Redis
+// that only administrators send.
+const consoles = `(protocol = 'postgresql' AND regexp_matches(postgresql_application, '(?i)^(psql|pgadmin|dbeaver|datagrip|navicat|tableplus|heidisql|pgcli|beekeeper|azure data studio)')
+	OR protocol = 'redis' AND (method IN ('MONITOR', 'DEBUG', 'SHUTDOWN', 'MODULE', 'REPLICAOF', 'SLAVEOF') OR method = 'CONFIG' AND redis_command ILIKE 'CONFIG SET %'))`
+
+func find(ctx context.Context, l *finding.Look) error {
+	const web = `protocol IN ('http1', 'http2', 'http3')`
+	// Endpoints are far fewer than calls: match each once.
+	paths := `SELECT endpoint FROM (SELECT DISTINCT endpoint FROM ` + l.Calls + ` WHERE ` + l.Where + ` AND ` + web + `) WHERE regexp_matches(endpoint, '` + execPath + `') OR regexp_matches(endpoint, '` + adminPath + `')`
+	kind := `CASE WHEN protocol IN ('tcp', 'udp') THEN payload_protocol WHEN ` + consoles + ` THEN '` + console + `' WHEN regexp_matches(endpoint, '` + execPath + `') THEN '` + kubernetes + `' ELSE '` + admin + `' END AS kind`
+	rows, err := l.Rows(ctx, l.Groups(kind+`, CASE WHEN `+web+` THEN endpoint ELSE '' END AS what, decrypted_by IS NOT NULL OR coalesce(payload_protocol IN ('ssh', 'rdp'), false) AS sealed, coalesce(status_code < 400, true) AS good`,
+		`(protocol IN ('tcp', 'udp') AND payload_evidence = 'content' AND payload_protocol IN ('ssh', 'rdp', 'vnc', 'telnet') OR `+consoles+` OR `+web+` AND endpoint IN (`+paths+`))`)+`
+		SELECT src, dst, kind AS detail, what AS other, CASE WHEN bool_or(coalesce(src_outside, false)) THEN 1 ELSE 0 END::DOUBLE AS number, CASE WHEN sealed THEN 1 ELSE 0 END::DOUBLE AS number2, coalesce(sum(n) FILTER (good), 0)::BIGINT AS "of", `+l.Sums()+`
+		FROM g GROUP BY src, dst, kind, what, sealed ORDER BY number DESC, count DESC, src, dst, detail, other, number2`, append(append([]any(nil), l.Args...), l.Args...)...)
+	if err != nil {
+		return err
+	}
+	for _, r := range rows {
+		l.Add(r, claim(r))
+	}
+	return nil
+}
+
+// claim describes one kind of access between two ends.
+func claim(r finding.Row) finding.Finding {
+	f := finding.Finding{Kind: r.Detail, Severity: finding.Info, Confidence: finding.Exact, Encrypted: r.Number2 > 0, Key: r.Detail + "\x00" + r.Other}
+	switch r.Detail {
+	case kubernetes:
+		f.What = plural.Sprintf("%s opens shells or ports in containers through %s (%s), in %d {call|calls}", r.Src, r.Dst, r.Other, r.Count)
+	case console:
+		f.What = plural.Sprintf("%s uses a console or commands of administrators on the database %s, in %d {call|calls}", r.Src, r.Dst, r.Count)
+	case admin:
+		f.Confidence = finding.Likely
+		f.What = plural.Sprintf("%s calls %s of %s, a path for administrators, in %d {call|calls}; %d succeeded", r.Src, r.Other, r.Dst, r.Count, r.Of)
+	default:
+		f.What = plural.Sprintf("%s uses %s to %s, in %d {connection|connections}", r.Src, r.Detail, r.Dst, r.Count)
+	}
+	if !f.Encrypted {
+		f.Severity, f.Key, f.What = finding.Medium, f.Key+"\x00clear", f.What+", without encryption"
+	}
+	if r.Number > 0 {
+		f.Severity, f.What = finding.High, f.What+", from outside"
+	}
+	if r.Detail == admin && r.Of == 0 { // all were refused
+		f.Severity = finding.Low
+	}
+	return f
+}

@@ -1,0 +1,86 @@
+// Package deprecated finds protocols that send secrets in clear or are known to be broken: Telnet,
+// FTP, TFTP, POP3 and IMAP without TLS, SSH 1, SMB 1, SNMP 1 and 2c, NTLM over HTTP, LDAP binds with
+// a password in clear, HTTP/0.9 and HTTP/1.0. Old TLS is weak-tls.
+//
+// A protocol counts only if the bytes show it, not if only a port suggests it. LIMIT: of a protocol
+// without a dissector the first 64 bytes of each side are known, so NTLM inside SMB, and a bind with
+// a longer name, are not found.
+package deprecated
+
+import (
+	"context"
+
+	"github.com/pcapsule/pcapsule/forensics/finding"
+	"github.com/pcapsule/pcapsule/internal/plural"
+)
+
+// kinds are the protocols, with their severity and the reason.
+var kinds = []struct{ name, severity, what string }{
+	{"telnet", finding.High, "Telnet, which sends passwords in clear"},
+	{"ftp", finding.High, "FTP without TLS, which sends passwords in clear"},
+	{"tftp", finding.Medium, "TFTP, which has no authentication"},
+	{"pop3", finding.Medium, "POP3 without TLS (RFC 8314)"},
+	{"imap", finding.Medium, "IMAP without TLS (RFC 8314)"},
+	{"ssh-1", finding.High, "version 1 of SSH, which is broken"},
+	{"smb-1", finding.High, "version 1 of SMB, which is broken"},
+	{"snmp-1", finding.Medium, "version 1 of SNMP, which sends its community in clear"},
+	{"snmp-2c", finding.Medium, "version 2c of SNMP, which sends its community in clear"},
+	{"ldap-simple-bind", finding.High, "an LDAP bind with a password in clear"},
+	{"ntlm", finding.Medium, "NTLM authentication over HTTP"},
+	{"http-0.9", finding.Low, "HTTP/0.9"},
+	{"http-1.0", finding.Low, "HTTP/1.0"},
+}
+
+// Analyzer returns the analyzer deprecated-protocol.
+func Analyzer() finding.Analyzer {
+	a := finding.Analyzer{Name: "deprecated-protocol", Title: "deprecated protocols",
+		Doc: "Telnet, FTP, TFTP, POP3 and IMAP without TLS, SSH 1, SMB 1, SNMP 1 and 2c, NTLM over HTTP, LDAP binds with a password in clear, HTTP/0.9 and 1.0, recognized by their bytes.", Find: find}
+	for _, k := range kinds {
+		a.Kinds = append(a.Kinds, k.name)
+	}
+	return a
+}
+
+// bind is the expression for an LDAP bind up to the length of its name (RFC 4511 section 4.2), in
+// hexadecimal digits. After the name, 80 is simple authentication.
+const bind = `^30(?:84.{8}|83.{6}|82.{4}|81..|[0-7].)02(?:01..|02.{4})60(?:84.{8}|83.{6}|82.{4}|81..|[0-7].)02010[23]04..`
+
+// kind is the SQL for the kind of a call, or null.
+const kind = `CASE WHEN protocol = 'http1' AND auth_kind = 'ntlm' THEN 'ntlm' WHEN protocol = 'http1' AND http1_version = 'HTTP/1.0' THEN 'http-1.0' WHEN protocol = 'http1' AND http1_version = 'HTTP/0.9' THEN 'http-0.9'
+	WHEN protocol = 'http1' THEN NULL
+	WHEN payload_protocol IN ('telnet', 'ftp', 'tftp', 'pop3', 'imap') THEN payload_protocol
+	WHEN payload_protocol = 'ssh' AND regexp_matches(hex(coalesce(payload_response_head, payload_request_head)), '^5353482D312E(..3[^9]|3[^9]|39[^3])') THEN 'ssh-1'
+	WHEN payload_protocol = 'smb' AND (hex(payload_request_head) LIKE '________FF534D42%' AND hex(payload_response_head) NOT LIKE '________FE534D42%') THEN 'smb-1'
+	WHEN payload_protocol = 'snmp' AND regexp_matches(hex(coalesce(payload_request_head, payload_response_head)), '^30(?:82.{4}|81..|[0-7].)02010004') THEN 'snmp-1'
+	WHEN payload_protocol = 'snmp' AND regexp_matches(hex(coalesce(payload_request_head, payload_response_head)), '^30(?:82.{4}|81..|[0-7].)02010104') THEN 'snmp-2c'
+	WHEN payload_protocol = 'ldap' THEN (SELECT CASE WHEN regexp_matches(rest, '^80') AND substr(rest, 3, 2) NOT IN ('', '00') THEN 'ldap-simple-bind' END
+		FROM (SELECT substr(h, length(m) + 1 + 2 * ('0x' || right(m, 2))::INTEGER) AS rest FROM (SELECT hex(payload_request_head) AS h, nullif(regexp_extract(hex(payload_request_head), '` + bind + `'), '') AS m))) END`
+
+func find(ctx context.Context, l *finding.Look) error {
+	on := l.Bundle("conn_id")
+	rows, err := l.Rows(ctx, l.Groups(kind+` AS kind`, `protocol IN ('tcp', 'udp', 'http1') AND (protocol = 'http1' AND (http1_version IN ('HTTP/1.0', 'HTTP/0.9') OR auth_kind = 'ntlm')
+			OR payload_evidence = 'content' AND payload_protocol IN ('telnet', 'ftp', 'tftp', 'pop3', 'imap', 'ssh', 'smb', 'snmp', 'ldap') AND (`+on+`) NOT IN (SELECT (`+on+`) FROM connections_raw WHERE encryption IS NOT NULL))`)+`
+		SELECT src, dst, kind AS detail, `+l.Sums()+` FROM g WHERE kind IS NOT NULL GROUP BY src, dst, kind ORDER BY count DESC, src, dst, detail`, l.Args...)
+	if err != nil {
+		return err
+	}
+	for _, r := range rows {
+		for _, k := range kinds {
+			if k.name == r.Detail {
+				l.Add(r, finding.Finding{Kind: k.name, Severity: k.severity, Confidence: finding.Exact, What: plural.Sprintf("%s uses %s to %s, in %d {call|calls}", r.Src, k.what, r.Dst, r.Count)})
+			}
+		}
+	}
+	return negotiatedNTLM(ctx, l)
+}
+
+// negotiatedNTLM finds NTLM within Negotiate. Headers are read only if there is such a call.
+func negotiatedNTLM(ctx context.Context, l *finding.Look) error {
+	defer l.Unmasked()()
+	rows, err := l.Rows(ctx, l.Groups("auth_kind", `protocol = 'http1' AND auth_kind = 'negotiate' AND len(list_filter(headers, h -> lower(h.name) IN ('authorization', 'proxy-authorization') AND h.value LIKE 'Negotiate TlRMTVNTUA%')) > 0`)+`
+		SELECT src, dst, 'negotiate' AS detail, `+l.Sums()+` FROM g GROUP BY src, dst ORDER BY count DESC, src, dst`, l.Args...)
+	for _, r := range rows {
+		l.Add(r, finding.Finding{Kind: "ntlm", Severity: finding.Medium, Confidence: finding.Exact, What: plural.Sprintf("%s uses NTLM inside Negotiate authentication to %s, in %d {call|calls}", r.Src, r.Dst, r.Count)})
+	}
+	return err
+}

@@ -1,0 +1,55 @@
+// Package outsidevolume finds workloads that send large volumes to destinations outside, as copies
+// of data do.
+//
+// A pair is reported if it sent at least 10 MiB in the window, and at least twice as much as it
+// received: downloads and ordinary calls receive more than they send. Allowed destinations are not
+// reported. Volumes count bytes of IP packets, so they are known for encrypted connections too.
+package outsidevolume
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/pcapsule/pcapsule/forensics/ask/terms"
+	"github.com/pcapsule/pcapsule/forensics/finding"
+	"github.com/pcapsule/pcapsule/internal/plural"
+)
+
+// Volumes in bytes.
+const (
+	least = 10 << 20
+	large = 1 << 30 // from here on a finding is high
+)
+
+// Analyzer returns the analyzer outside-volume.
+func Analyzer() finding.Analyzer {
+	return finding.Analyzer{Name: "outside-volume", Title: "large volumes sent outside",
+		Doc: "Workloads that send at least 10 MiB to an outside destination, and at least twice as much as they receive from it; not to destinations on the allow-list.", Find: find}
+}
+
+func find(ctx context.Context, l *finding.Look) error {
+	rows, err := l.Rows(ctx, `SELECT `+terms.Who("src_")+` AS src, `+terms.Who("dst_")+` AS dst, count(*) AS count, sum(src_bytes)::DOUBLE AS number, sum(dst_bytes)::DOUBLE AS number2,
+			min(first_ns) AS first_ns, max(last_ns) AS last_ns, arg_max(flow_id, (src_bytes, -first_ns), 3) AS flow_ids, list_sort(list(DISTINCT dst_ip)) AS evidence
+		FROM flows WHERE dst_external AND NOT coalesce(src_external, false) AND `+l.Flows()+` AND `+l.Once()+`
+		GROUP BY 1, 2 HAVING number >= `+fmt.Sprint(least)+` AND number >= 2 * number2 ORDER BY number DESC, src, dst`)
+	if err != nil {
+		return err
+	}
+	for _, r := range rows {
+		if !slices.ContainsFunc(r.Evidence, func(ip string) bool { return !l.Allow.Permits(ip, []string{r.Dst}) }) {
+			continue
+		}
+		f := finding.Finding{Severity: finding.Medium, Confidence: finding.Exact,
+			What: plural.Sprintf("%s sent %s to %s outside in %d {connection|connections}, and received %s", r.Src, size(r.Number), r.Dst, r.Count, size(r.Number2))}
+		if r.Number >= large {
+			f.Severity = finding.High
+		}
+		r.Evidence = r.Evidence[:min(5, len(r.Evidence))]
+		l.Add(r, f)
+	}
+	return nil
+}
+
+// size writes bytes in MiB.
+func size(bytes float64) string { return fmt.Sprintf("%.1f MiB", bytes/(1<<20)) }

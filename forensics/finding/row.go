@@ -1,0 +1,65 @@
+package finding
+
+import (
+	"cmp"
+	"slices"
+)
+
+// crowd is the highest number of findings of one kind about one client that are listed separately.
+// More of them become one finding, because a scan of a thousand addresses is one event.
+const crowd = 10
+
+// Row is a group of calls or flows, the result of most analyzers' SQL. Absent columns stay empty.
+type Row struct {
+	Src      string   `json:"src"`
+	Dst      string   `json:"dst"`
+	Detail   string   `json:"detail"`
+	Other    string   `json:"other"`
+	Count    int64    `json:"count"`
+	Of       int64    `json:"of"`
+	Number   float64  `json:"number"`
+	Number2  float64  `json:"number2"`
+	FirstNs  int64    `json:"first_ns"`
+	LastNs   int64    `json:"last_ns"`
+	CallIDs  []string `json:"call_ids"`
+	FlowIDs  []int64  `json:"flow_ids"`
+	Evidence []string `json:"evidence"`
+}
+
+// Crowds merges the rows of clients with more than 10 rows for which alike is true. In the merged
+// row Of is their number, Count and Number are sums, and Evidence has the first five servers. All
+// other rows are in rest, in their order.
+func Crowds(rows []Row, alike func(Row) bool) (rest, crowds []Row) {
+	of := map[string][]Row{}
+	for _, r := range rows {
+		if alike(r) {
+			of[r.Src] = append(of[r.Src], r)
+		}
+	}
+	done := map[string]bool{}
+	for _, r := range rows {
+		list := of[r.Src]
+		if !alike(r) || len(list) <= crowd {
+			rest = append(rest, r)
+			continue
+		}
+		if done[r.Src] {
+			continue
+		}
+		done[r.Src] = true
+		slices.SortStableFunc(list, func(a, b Row) int { return cmp.Compare(a.FirstNs, b.FirstNs) })
+		one := Row{Src: r.Src, Detail: "crowd", Of: int64(len(list)), FirstNs: list[0].FirstNs}
+		for i, x := range list {
+			one.Count, one.Number, one.LastNs = one.Count+x.Count, one.Number+x.Number, max(one.LastNs, x.LastNs)
+			one.CallIDs = append(one.CallIDs, x.CallIDs...)
+			if len(one.FlowIDs) < 3 {
+				one.FlowIDs = append(one.FlowIDs, x.FlowIDs[:min(1, len(x.FlowIDs))]...)
+			}
+			if i < 5 {
+				one.Evidence = append(one.Evidence, x.Dst)
+			}
+		}
+		crowds = append(crowds, one)
+	}
+	return rest, crowds
+}

@@ -1,0 +1,67 @@
+// Package segmentation finds connections between namespaces, and from outside into a namespace, that
+// the allow-list does not have.
+//
+// The list stands for the declared network policies, which are not part of a bundle. Without pairs of
+// namespaces in it nothing is reported. Connections that were refused or not answered show that
+// something blocks them, and are info. Ends without a namespace, such as nodes that probe pods, are
+// ignored.
+package segmentation
+
+import (
+	"context"
+	"strings"
+
+	"github.com/pcapsule/pcapsule/forensics/ask"
+	"github.com/pcapsule/pcapsule/forensics/ask/terms"
+	"github.com/pcapsule/pcapsule/forensics/finding"
+	"github.com/pcapsule/pcapsule/internal/plural"
+)
+
+// Kinds of connections.
+const (
+	between = "between"
+	inbound = "inbound"
+)
+
+// Analyzer returns the analyzer segmentation.
+func Analyzer() finding.Analyzer {
+	return finding.Analyzer{Name: "segmentation", Title: "connections between namespaces that are not allowed", Kinds: []string{between, inbound},
+		Doc: "Connections between namespaces, and from outside into one, whose pair is not on the allow-list (shop->payments, outside->shop); info if none was accepted.", Find: find}
+}
+
+func find(ctx context.Context, l *finding.Look) error {
+	const crossing = `dst_namespace IS NOT NULL AND (src_namespace <> dst_namespace OR src_namespace IS NULL AND src_external)`
+	if len(l.Allow.Pairs) == 0 {
+		n, err := ask.Count(ctx, l.Case, `SELECT count(DISTINCT namespace) AS n FROM endpoints_raw WHERE namespace IS NOT NULL`)
+		if n > 1 {
+			l.Note("connections between %d namespaces were not checked: use allow, a list of pairs such as shop->payments", n)
+		}
+		return err
+	}
+	rows, err := l.Rows(ctx, `SELECT `+terms.Who("src_")+` AS src, `+terms.Who("dst_")+` AS dst, transport || '/' || dst_port AS detail, coalesce(src_namespace, '`+finding.Outside+`') || ' ' || dst_namespace AS other,
+			count(*) AS count, count(*) FILTER (dst_packets > 0 AND state IS DISTINCT FROM 'syn_sent' AND state IS DISTINCT FROM 'refused') AS "of",
+			min(first_ns) AS first_ns, max(last_ns) AS last_ns, arg_min(flow_id, first_ns, 3) AS flow_ids
+		FROM flows WHERE `+crossing+` AND `+l.Flows()+` AND `+l.Once()+` GROUP BY ALL ORDER BY count DESC, src, dst, detail, other`)
+	if err != nil {
+		return err
+	}
+	for _, r := range rows {
+		if from, to, _ := strings.Cut(r.Other, " "); !l.Allow.Connects(from, to) {
+			l.Add(r, claim(r, from, to))
+		}
+	}
+	return nil
+}
+
+// claim describes connections from one namespace to another.
+func claim(r finding.Row, from, to string) finding.Finding {
+	f := finding.Finding{Kind: between, Severity: finding.High, Confidence: finding.Exact,
+		What: plural.Sprintf("%s connects to %s at %s in %d {connection|connections}, but %s->%s is not on the allow-list", r.Src, r.Dst, r.Detail, r.Count, from, to)}
+	if from == finding.Outside {
+		f.Kind = inbound
+	}
+	if r.Of == 0 {
+		f.Severity, f.What = finding.Info, f.What+"; none was accepted"
+	}
+	return f
+}
