@@ -33,7 +33,7 @@ type Options struct {
 	Title     string           // empty: the names of the bundles
 	From, To  string           // window, in the forms that questions take
 	KFL       string           // filter of calls
-	Accepted  []value.Accepted // findings that were accepted
+	Accept    string           // list of accepted findings, as list_findings takes it
 	Release   string           // of the program that builds the report
 	Checks    []*bundle.Report // results of verifications, one per bundle; nil: use the state in the case
 
@@ -69,7 +69,7 @@ func (o *Options) basisOf(c *forensics.Case) (*value.Basis, error) {
 	if o.basis != nil {
 		return o.basis, nil
 	}
-	b := &value.Basis{Release: value.Clean(o.Release, value.MaxText), Name: o.Name, Template: o.Template, Title: o.Title, From: o.From, To: o.To, KFL: o.KFL, Mask: o.MaskID, Accepted: o.Accepted}
+	b := &value.Basis{Release: value.Clean(o.Release, value.MaxText), Name: o.Name, Template: o.Template, Title: o.Title, From: o.From, To: o.To, KFL: o.KFL, Mask: o.MaskID, Accept: o.Accept}
 	if b.Name == "" {
 		b.Name = defaultTemplate
 	}

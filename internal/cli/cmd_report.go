@@ -16,6 +16,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/forensics/finding"
 	findings "github.com/pcapsule/pcapsule/forensics/finding/all"
 	"github.com/pcapsule/pcapsule/internal/cli/exit"
 	"github.com/pcapsule/pcapsule/internal/version"
@@ -160,11 +161,12 @@ func (f *reportFlags) options() (*report.Options, error) {
 	if f.accept != "" {
 		text, err := os.ReadFile(f.accept)
 		if err == nil {
-			o.Accepted, err = report.ReadAccepted(text)
+			_, err = finding.ParseAccept(text)
 		}
 		if err != nil {
-			return nil, exit.With(fmt.Errorf("accepted findings in %s: %w", f.accept, err), exit.Usage, "docs/guide/reports.md describes the file")
+			return nil, exit.With(fmt.Errorf("accepted findings in %s: %w", f.accept, err), exit.Usage, "docs/guide/findings.md describes the list")
 		}
+		o.Accept = string(text)
 	}
 	return o, nil
 }

@@ -50,6 +50,7 @@ func kinds() []kind {
 		{"causes", []string{"limit"}, (*builder).causes},
 		{"chain", nil, (*builder).chain},
 		{"changes", []string{"limit"}, (*builder).changes},
+		{"controls", []string{"frameworks"}, (*builder).controls},
 		{"coverage", nil, (*builder).coverage},
 		{"dns", nil, (*builder).dns},
 		{"failures", []string{"limit"}, (*builder).failing},
@@ -308,7 +309,12 @@ func (b *builder) answer(name string, in map[string]any) (any, []int) {
 		b.err = err
 		return nil, nil
 	}
-	answer, err := b.in.Questions[i].Ask(b.ctx, b.c, raw)
+	q := b.in.Questions[i]
+	run := q.Ask
+	if name == "list_findings" { // reports compare complete lists
+		run = q.AskAll
+	}
+	answer, err := run(b.ctx, b.c, raw)
 	if err != nil {
 		b.err = fmt.Errorf("asking %s: %w", name, err)
 		return nil, nil
@@ -322,6 +328,10 @@ func dashed(name string) string { return strings.ReplaceAll(name, "_", "-") }
 func flagsOf(in map[string]any) string {
 	var out strings.Builder
 	for _, k := range keysOf(in) {
+		if k == "accept" { // a text of many lines
+			out.WriteString(` --accept "$(cat accept.yaml)"`)
+			continue
+		}
 		switch v := in[k].(type) {
 		case bool:
 			if v {

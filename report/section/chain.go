@@ -98,7 +98,7 @@ func (b *builder) timeouts(f *failures) (out []value.Statement) {
 			continue
 		}
 		out = append(out, value.Statement{ID: fmt.Sprintf("timeout-%d", len(out)+1), Queries: b.failsQuery, Cite: b.cite(g.CallIDs...), Figures: []value.Number{value.Count("failed calls at the limit", g.Calls)},
-			Text: fmt.Sprintf("%s of %s to %s: %s, most after %s, which suggests a timeout of that length.", value.Text(g.Endpoint), b.nodeName(g.Src), b.nodeName(g.Dst), plural.Count(g.Calls, "failure", "failures"), value.Text(g.Limit))})
+			Text: fmt.Sprintf("%s of %s to %s: %s; %s.", value.Text(g.Endpoint), b.nodeName(g.Src), b.nodeName(g.Dst), plural.Count(g.Calls, "failure", "failures"), value.Text(g.Limit))})
 	}
 	return out
 }
@@ -162,13 +162,14 @@ func (b *builder) chainTable(c chain, query []int) *value.Table {
 		if st.ElapsedMs != nil {
 			took = value.MicrosCell(int64(math.Round(*st.ElapsedMs * 1000)))
 		}
-		linked := st.How
+		var why []string
 		if st.Sure != "" {
-			linked = st.Sure + ": " + linked
+			why = append(why, st.Sure+": "+st.How)
 		}
 		if st.Said != "" {
-			linked = strings.TrimSpace(linked + ". It said: " + st.Said)
+			why = append(why, "said "+st.Said)
 		}
+		linked := strings.Join(why, "; ")
 		status := value.WordCell(outcome(st.Status))
 		status.Bad = failedStatus(st)
 		t.Add(b.cite(st.CallID), value.WordCell(strings.Repeat("· ", min(depth[st.Step], 12))+fmt.Sprint(st.Step)), value.MicrosCell(int64(math.Round(st.AtMs*1000))), value.WordCell(b.nodeName(st.Src)), value.WordCell(b.nodeName(st.Dst)),

@@ -1,14 +1,10 @@
 package section
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
-	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/forensics/finding"
 	"github.com/pcapsule/pcapsule/internal/plural"
 	"github.com/pcapsule/pcapsule/report/templates"
@@ -23,7 +19,10 @@ func (b *builder) whatFound(only []string) (*finding.Out, []int) {
 		if !wanted {
 			return nil, nil
 		}
-		in := map[string]any{"limit": ask.MaxRows}
+		in := map[string]any{}
+		if b.in.Basis.Accept != "" {
+			in["accept"] = b.in.Basis.Accept
+		}
 		if len(names) > 0 {
 			in["names"] = names
 		}
@@ -34,7 +33,7 @@ func (b *builder) whatFound(only []string) (*finding.Out, []int) {
 		b.found = answer.(*finding.Out)
 		for i := range b.found.Findings {
 			f := &b.found.Findings[i]
-			b.r.Findings = append(b.r.Findings, value.Finding{ID: findingID(f), Severity: f.Severity, What: value.Clean(f.What, 2*value.MaxText), Src: b.nodeName(f.Src), Dst: b.nodeName(f.Dst), Accepted: b.accepted(f)})
+			b.r.Findings = append(b.r.Findings, value.Finding{ID: f.ID, Severity: f.Severity, What: value.Clean(f.What, 2*value.MaxText), Src: b.nodeName(f.Src), Dst: b.nodeName(f.Dst), Accepted: accepted(f)})
 		}
 	}
 	if b.found == nil || len(only) == 0 {
@@ -63,26 +62,12 @@ func (b *builder) analyzers() (names []string, wanted bool) {
 	return slices.Compact(names), wanted
 }
 
-// findingID identifies a finding in KFL, and between reports.
-func findingID(f *finding.Finding) string {
-	h := sha256.Sum256([]byte(f.Finding + "\x00" + f.Src + "\x00" + f.Dst + "\x00" + f.Key))
-	return f.Finding + "/" + hex.EncodeToString(h[:6])
-}
-
-// accepted is the reason for which a finding was accepted, or "". A finding that was seen after the
-// last day of its acceptance is not accepted.
-func (b *builder) accepted(f *finding.Finding) string {
-	id := findingID(f)
-	for _, a := range b.in.Basis.Accepted {
-		if a.ID != id {
-			continue
-		}
-		if day, err := time.Parse(time.DateOnly, a.Until); err == nil && nanos(f.Last) >= day.AddDate(0, 0, 1).UnixNano() {
-			continue
-		}
-		return value.Clean(fmt.Sprintf("%s (%s)", a.Reason, a.By), 2*value.MaxText)
+// accepted is the reason for which a finding was accepted, or "".
+func accepted(f *finding.Finding) string {
+	if !f.Accepted.Valid() {
+		return ""
 	}
-	return ""
+	return value.Clean(fmt.Sprintf("%s (%s, until %s)", f.Accepted.Reason, f.Accepted.By, f.Accepted.Until), 2*value.MaxText)
 }
 
 // findingCite cites the calls or flows behind a finding.
@@ -138,7 +123,7 @@ func (b *builder) findingTable(p *templates.Section, list []finding.Finding, que
 		}
 		f := &list[i]
 		state := "open"
-		if reason := b.accepted(f); reason != "" {
+		if reason := accepted(f); reason != "" {
 			state = "accepted: " + reason
 		}
 		what := value.Clean(f.What, 3*value.MaxText)
@@ -146,7 +131,7 @@ func (b *builder) findingTable(p *templates.Section, list []finding.Finding, que
 			what += " Seen: " + value.Clean(strings.Join(f.Evidence[:min(len(f.Evidence), 2)], "; "), value.MaxText)
 		}
 		t.Add(b.findingCite(f), value.Cell{Text: f.Severity, Bad: f.Severity == finding.High && state == "open"}, value.WordCell(what), value.WordCell(b.nodeName(f.Src)), value.WordCell(b.nodeName(f.Dst)),
-			value.CountCell(f.Count), value.WordCell(b.moment(f.First)), value.WordCell(b.moment(f.Last)), value.WordCell(f.Confidence), value.WordCell(findingID(f)), value.WordCell(state))
+			value.CountCell(f.Count), value.WordCell(b.moment(f.First)), value.WordCell(b.moment(f.Last)), value.WordCell(f.Confidence), value.WordCell(f.ID), value.WordCell(state))
 	}
 	return t
 }

@@ -180,13 +180,13 @@ func (b *builder) findingFront() {
 		return
 	}
 	severities, sure := map[string]int{}, map[string]int{}
-	accepted := 0
+	known := 0
 	for i := range found.Findings {
 		f := &found.Findings[i]
 		severities[f.Severity]++
 		sure[f.Confidence]++
-		if b.accepted(f) != "" {
-			accepted++
+		if accepted(f) != "" {
+			known++
 		}
 	}
 	var parts []string
@@ -199,8 +199,8 @@ func (b *builder) findingFront() {
 	}
 	worst := found.Findings[0]
 	text := fmt.Sprintf("%s: %s. The worst: %s.", plural.Count(int64(len(found.Findings)), "finding", "findings"), value.And(parts), strings.TrimSuffix(value.Clean(worst.What, 2*value.MaxText), "."))
-	if accepted > 0 {
-		text += " " + plural.Count(int64(accepted), "finding was", "findings were") + " accepted earlier, with reasons."
+	if known > 0 {
+		text += " " + plural.Count(int64(known), "finding was", "findings were") + " accepted earlier, with reasons."
 	}
 	b.state(value.Statement{ID: "findings", Head: headWhat, Text: text + b.cov.More(), Bad: severities[finding.High] > 0, Figures: figures, Cite: b.findingCite(&worst), Queries: query})
 	b.findingEnds(found.Findings, query)

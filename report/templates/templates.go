@@ -43,20 +43,21 @@ type Template struct {
 
 // Section is one section with its parameters. Which ones a kind of section reads is in Kinds.
 type Section struct {
-	Kind      string
-	ID        string
-	Title     string
-	Text      []string       // paragraphs
-	KFL       string         // filter, in addition to that of the report
-	Limit     int            // rows of each table; 0: the section's own
-	Ask       string         // question
-	In        map[string]any // its input
-	List      string         // list of its answer
-	Columns   []string       // fields of the rows, each as "field" or "field as Title"
-	Empty     string         // what an empty list means
-	Analyzers []string       // only these
-	Bars      string         // field that is drawn as a bar
-	Sign      []string       // lines to be filled in by hand
+	Kind       string
+	ID         string
+	Title      string
+	Text       []string       // paragraphs
+	KFL        string         // filter, in addition to that of the report
+	Limit      int            // rows of each table; 0: the section's own
+	Ask        string         // question
+	In         map[string]any // its input
+	List       string         // list of its answer
+	Columns    []string       // fields of the rows, each as "field" or "field as Title"
+	Empty      string         // what an empty list means
+	Analyzers  []string       // only these
+	Frameworks []string       // only these
+	Bars       string         // field that is drawn as a bar
+	Sign       []string       // lines to be filled in by hand
 }
 
 // Kinds has the parameters that each kind of section reads, in addition to section, id and title.
@@ -281,6 +282,8 @@ func (p *parser) parameter(s *Section, key string, n *yaml.Node) {
 		}
 	case "analyzers":
 		p.list(n, func(n *yaml.Node) { s.Analyzers = append(s.Analyzers, p.oneOf(n, "analyzer", p.known.Analyzers)) })
+	case "frameworks":
+		s.Frameworks = p.texts(n)
 	case "ask":
 		s.Ask = p.oneOf(n, "question", sorted(p.known.Questions))
 	case "in":

@@ -31,16 +31,16 @@ type Report struct {
 
 // Basis is what a report was made from. The same basis gives the same report.
 type Basis struct {
-	Release  string     `json:"release,omitempty"`  // of the program
-	Template string     `json:"template"`           // text of the template
-	Name     string     `json:"name"`               // of the template
-	Title    string     `json:"title,omitempty"`    // as requested
-	From     string     `json:"from,omitempty"`     // as requested
-	To       string     `json:"to,omitempty"`       // as requested
-	KFL      string     `json:"kfl,omitempty"`      // filter of calls, as requested
-	Mask     string     `json:"mask,omitempty"`     // SHA-256 of the policy that masked it; empty: not masked
-	Accepted []Accepted `json:"accepted,omitempty"` // findings that were accepted
-	Bundles  []Source   `json:"bundles"`
+	Release  string   `json:"release,omitempty"` // of the program
+	Template string   `json:"template"`          // text of the template
+	Name     string   `json:"name"`              // of the template
+	Title    string   `json:"title,omitempty"`   // as requested
+	From     string   `json:"from,omitempty"`    // as requested
+	To       string   `json:"to,omitempty"`      // as requested
+	KFL      string   `json:"kfl,omitempty"`     // filter of calls, as requested
+	Mask     string   `json:"mask,omitempty"`    // SHA-256 of the policy that masked it; empty: not masked
+	Accept   string   `json:"accept,omitempty"`  // list of accepted findings, as given
+	Bundles  []Source `json:"bundles"`
 }
 
 // Source identifies a bundle by its contents.
@@ -49,14 +49,6 @@ type Source struct {
 	ID          string `json:"bundle_id"`
 	TagManifest string `json:"tagmanifest_sha256,omitempty"` // SHA-256 of tagmanifest-sha256.txt
 	Checked     bool   `json:"checked,omitempty"`            // every file was hashed for the report
-}
-
-// Accepted is a finding that somebody accepted, with the reason.
-type Accepted struct {
-	ID     string `json:"id" yaml:"id"`
-	Reason string `json:"reason" yaml:"reason"`
-	By     string `json:"by" yaml:"by"`
-	Until  string `json:"until,omitempty" yaml:"until"` // last day, 2006-01-02
 }
 
 // Finding identifies a finding between reports.
