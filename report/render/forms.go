@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"unicode/utf16"
 
 	"github.com/pcapsule/pcapsule/report/value"
 )
@@ -108,7 +109,17 @@ func compact(r *value.Report) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("writing JSON: %w", err)
 	}
-	return strings.ReplaceAll(string(text), "--", `-\u002d`), nil
+	var b strings.Builder
+	for _, r := range strings.ReplaceAll(string(text), "--", `-\u002d`) {
+		if value.Hidden(r) { // only strings have such characters
+			for _, half := range utf16.AppendRune(nil, r) {
+				fmt.Fprintf(&b, `\u%04x`, half)
+			}
+			continue
+		}
+		b.WriteRune(r)
+	}
+	return b.String(), nil
 }
 
 // evidenceText writes citations in one line.

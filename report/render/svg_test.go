@@ -3,14 +3,37 @@ package render
 import (
 	"encoding/xml"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/pcapsule/pcapsule/report/value"
 )
+
+var update = flag.Bool("update", false, "rewrite the golden files")
+
+// golden compares with a file in testdata.
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	path := filepath.Join("testdata", name)
+	if *update {
+		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got != string(want) {
+		t.Errorf("%s differs; run with -update and read the diff", path)
+	}
+}
 
 func pointer(n int64) *int64 { return &n }
 
@@ -21,8 +44,11 @@ func TestPictures(t *testing.T) {
 			Holes:  []value.Span{{FromNs: 1001e9, ToNs: 1002e9, Reason: "drop"}, {FromNs: 90001e9, ToNs: 90001e9, Reason: `"policy"`}}}},
 		{ID: "bars", Title: "Talkers", Alt: "Three bars.", Bars: &value.BarChart{Unit: "bytes", Bars: []value.Bar{{Name: "a", Value: 5000, Part: 100}, {Name: strings.Repeat("long-name-", 9), Value: 1200}, {Name: "nothing"}}}},
 		{ID: "map", Title: "Map", Alt: "A circle of three, and a caller.", Map: &value.MapChart{
-			Nodes: []value.Node{{Name: "outside", Kind: "outside", Calls: 9}, {Name: "web", Kind: "pod", Calls: 30}, {Name: "api & co", Kind: "pod", Calls: 20}, {Name: others, Others: true}},
+			Nodes: []value.Node{{Name: "outside", Kind: "outside", Calls: 9}, {Name: "web", Kind: "pod", Calls: 30}, {Name: "api & co", Kind: "pod", Calls: 20}, {Name: "(others)", Others: true}},
 			Edges: []value.Edge{{From: 0, To: 1, Calls: 9, Failed: 2}, {From: 1, To: 2, Calls: 20, P50: pointer(1200), P99: pointer(9000)}, {From: 2, To: 3, Calls: 4}, {From: 3, To: 1, Calls: 1}, {From: 2, To: 2, Calls: 7}, {From: 0, To: 3, Calls: 100}}}},
+		{ID: "heat", Title: "Hours", Alt: "A day.", Heat: &value.HeatChart{Unit: "calls", Days: []value.HeatDay{{Day: "2026-11-20", Hours: append([]int64{-1, 0, 5, 100}, make([]int64, 20)...)}}}},
+		{ID: "sequence", Title: "Chain", Alt: "Three calls.", Sequence: &value.SequenceChart{Actors: []string{"web", "api & co", "db"}, Messages: []value.Message{
+			{From: 0, To: 1, AtUs: 0, DoneUs: pointer(900_000), Text: "GET /a<b>", Answer: "503", Bad: true}, {From: 1, To: 2, AtUs: 1200, Text: "SELECT 1", Bad: true, Sure: "guess"}, {From: 1, To: 1, AtUs: 2000, DoneUs: pointer(3000), Text: "self"}}}},
 	} {
 		t.Run(f.ID, func(t *testing.T) {
 			got := string(figureSVG(f))
@@ -97,11 +123,14 @@ func TestAxisFindsItsPlaces(t *testing.T) {
 		{"the first after it", 100, 3},
 		{"after all", 1 << 60, 4},
 	} {
-		if got := c.place(tt.bucket); got != tt.want {
+		if got := c.Place(tt.bucket); got != tt.want {
 			t.Errorf("%s: got %d, want %d", tt.name, got, tt.want)
 		}
 	}
-	if floorDiv(-1, 10) != -1 || floorDiv(-10, 10) != -1 || floorDiv(9, 10) != 0 {
-		t.Error("buckets before 1970 are cut to zero")
+}
+
+func TestTopOfAxis(t *testing.T) {
+	if top, step := ceiling(53_400); top != 60_000 || step != 20_000 {
+		t.Errorf("top of the axis: %d by %d", top, step)
 	}
 }

@@ -136,6 +136,7 @@ func Build(ctx context.Context, in Input) (*value.Report, error) {
 		b.section(&t.Sections[i])
 	}
 	b.resolve()
+	b.tolerate("packets of citations")
 	if b.err != nil {
 		return nil, fmt.Errorf("building report: %w", b.err)
 	}
@@ -152,9 +153,7 @@ func (b *builder) section(p *templates.Section) {
 		title = s.Title
 	}
 	switch {
-	case errors.Is(b.err, forensics.ErrMemory):
-		// A question that needs too much memory must not prevent the rest of the report.
-		b.r.Unmade, b.err = append(b.r.Unmade, or(title, p.ID)), nil
+	case b.tolerate(or(title, p.ID)):
 	case absent != "":
 		if !slices.Contains(b.r.Absent, absent) {
 			b.r.Absent = append(b.r.Absent, absent)
@@ -163,6 +162,16 @@ func (b *builder) section(p *templates.Section) {
 		s.ID, s.Title = p.ID, title
 		b.r.Sections = append(b.r.Sections, s)
 	}
+}
+
+// tolerate notes that a part needs more memory than the case may use: it must not prevent the rest of
+// the report.
+func (b *builder) tolerate(name string) bool {
+	if !errors.Is(b.err, forensics.ErrMemory) {
+		return false
+	}
+	b.r.Unmade, b.err = append(b.r.Unmade, name), nil
+	return true
 }
 
 func or(s, other string) string {

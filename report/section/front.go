@@ -32,20 +32,29 @@ func (b *builder) front() {
 		b.state(value.Statement{ID: "not-recorded", Head: headMissing, Text: b.cov.NotRecorded()})
 		return
 	}
+	failures, findings := answer{"failures on this page", b.failureFront}, answer{"findings on this page", b.findingFront}
+	list := []answer{{"traffic on this page", b.trafficFront}, failures}
 	switch b.in.Template.Focus {
 	case "failures":
-		b.failureFront()
-		b.findingFront()
+		list = []answer{failures, findings}
 	case "findings":
-		b.findingFront()
-		b.failureFront()
-	default:
-		b.trafficFront()
-		b.failureFront()
+		list = []answer{findings, failures}
+	}
+	for _, a := range list {
+		if b.err == nil {
+			a.write()
+		}
+		b.tolerate(a.name)
 	}
 	b.state(value.Statement{ID: "not-recorded", Head: headMissing, Text: b.cov.NotRecorded(), Bad: len(b.cov.losses()) > 0,
 		Figures: []value.Number{value.Count("coverage gaps", b.cov.Gaps), value.Count("connections not decrypted", b.cov.Sealed), value.Count("flows with missing bytes", b.cov.Missing)}})
 	slices.SortStableFunc(b.r.Statements, func(x, y value.Statement) int { return slices.Index(heads, x.Head) - slices.Index(heads, y.Head) })
+}
+
+// answer is a part of the first page.
+type answer struct {
+	name  string
+	write func()
 }
 
 var heads = []string{headWhat, headWhom, headSince, headSure, headMissing}
