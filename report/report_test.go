@@ -36,11 +36,15 @@ func makeBundle(t testing.TB, o exporter.Options, name string, inputs ...string)
 // sample makes a bundle from a capture in samples/.
 func sample(t testing.TB, name string) string {
 	t.Helper()
-	var o exporter.Options
+	return makeBundle(t, bundleOptions(name), strings.TrimSuffix(filepath.Base(name), filepath.Ext(name)), filepath.Join("..", "samples", name))
+}
+
+// bundleOptions are the options for a capture in samples/.
+func bundleOptions(name string) (o exporter.Options) {
 	if name == "shop.pcapng" {
 		o.Kube = []string{filepath.Join("..", "samples", "shop.kube.json")}
 	}
-	return makeBundle(t, o, strings.TrimSuffix(filepath.Base(name), filepath.Ext(name)), filepath.Join("..", "samples", name))
+	return o
 }
 
 // known adds the questions and analyzers of the program to options.

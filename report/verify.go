@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -47,20 +48,25 @@ func Verify(ctx context.Context, form render.Form, file []byte, c *forensics.Cas
 		k.Differences = append(k.Differences, "the report cannot be built with the options in the file: "+err.Error())
 		return k, nil
 	}
+	return k, k.compare(form, file, r, again)
+}
+
+// compare compares the value in a file with the one that the bundles give, and the file with its value.
+func (k *Check) compare(form render.Form, file []byte, r, again *value.Report) error {
 	k.count(again)
 	values, err := differences(r, again)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	seen, err := form.Differences(r, file)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	k.Differences = append(values, seen...)
 	if len(k.Differences) > maxNamed {
 		k.Differences = append(k.Differences[:maxNamed:maxNamed], fmt.Sprintf("and %d more differences", len(k.Differences)-maxNamed))
 	}
-	return k, nil
+	return nil
 }
 
 // otherBundles names the bundles that are not those of the report.
@@ -148,7 +154,8 @@ func (w *walker) walk(path, columns []string, a, b any) {
 		w.lists(path, columns, m, n)
 		return
 	}
-	if p, q := words(a), words(b); p != q {
+	if !reflect.DeepEqual(a, b) {
+		p, q := apart(a, b)
 		w.say(path, "the file says %s, the bundles give %s", p, q)
 	}
 }
@@ -251,6 +258,24 @@ func or(s, other string) string {
 		return other
 	}
 	return s
+}
+
+// apart writes two different values for a message; of long texts, from shortly before the difference.
+func apart(a, b any) (string, string) {
+	p, isText := a.(string)
+	q, both := b.(string)
+	if !isText || !both {
+		return words(a), words(b)
+	}
+	x, y := []rune(p), []rune(q)
+	n := 0
+	for n < len(x) && n < len(y) && x[n] == y[n] {
+		n++
+	}
+	if n = max(n-20, 0); n > 0 {
+		return words("…" + string(x[n:])), words("…" + string(y[n:]))
+	}
+	return words(p), words(q)
 }
 
 // words writes a value for a message.

@@ -28,7 +28,13 @@ func compare(want, got []token) (out []string) {
 	if len(want) == len(got) {
 		for i := range want {
 			if want[i] != got[i] {
-				out = append(out, fmt.Sprintf("%s: the file has %s, its data gives %s", got[i].place, quoted(got[i].text), quoted(want[i].text)))
+				a, b := got[i].text, want[i].text
+				n := 0
+				for n < len(a) && n < len(b) && a[n] == b[n] {
+					n++
+				}
+				n = max(strings.LastIndexByte(a[:n], ' ')-30, 0)
+				out = append(out, fmt.Sprintf("%s: the file has %s, its data gives %s", got[i].place, quoted(a[n:]), quoted(b[n:])))
 			}
 		}
 		return limited(out)
