@@ -190,7 +190,7 @@ func TestTemplatesWithMistakes(t *testing.T) {
 		{"no sections", "title: a", "0 sections"},
 		{"a section that does not exist", "title: a\nsections:\n  - finding", `x.yaml:3:5: unknown section "finding" (did you mean "findings"?)`},
 		{"a parameter of another section", "title: a\nsections:\n  - section: dns\n    limit: 3", `x.yaml:4:5: unknown key "limit"`},
-		{"a limit that is no number", "title: a\nsections:\n  - section: failures\n    limit: many", `x.yaml:4:12: limit "many"`},
+		{"a limit that is not a number", "title: a\nsections:\n  - section: failures\n    limit: many", `x.yaml:4:12: limit "many"`},
 		{"a limit too high", "title: a\nsections:\n  - section: failures\n    limit: 5000", "1 to 1000"},
 		{"an analyzer that does not exist", "title: a\nsections:\n  - section: findings\n    analyzers: [weak-tsl]", `x.yaml:4:17: unknown analyzer "weak-tsl" (did you mean "weak-tls"?)`},
 		{"a question that does not exist", "title: a\nsections:\n  - section: question\n    ask: find_failure", `x.yaml:4:10: unknown question "find_failure" (did you mean "find_failures"?)`},
