@@ -77,7 +77,7 @@ func TestToolsAreChosenBySetAndName(t *testing.T) {
 	}
 	whole := names("")
 	for _, tt := range []struct{ choice, want string }{
-		{"security", "list_cases describe_schema list_findings audit_access"},
+		{"security", "list_cases describe_schema list_findings controls audit_access"},
 		{"run_sql, checks", "list_cases describe_schema run_sql check_expectations generate_network_policy generate_openapi"},
 		{"cases", "list_cases describe_schema"},
 	} {

@@ -17,7 +17,7 @@ type Basis struct {
 	Losses      Losses      `json:"losses"`
 	Vantage     Vantage     `json:"vantage"`
 	Policies    []string    `json:"policies" jsonschema:"what was in force while recording: policies, filters, redaction"`
-	Attested    bool        `json:"attested,omitempty" jsonschema:"whoever asked states that the capture points see all traffic in scope and lost nothing unreported"`
+	Attested    bool        `json:"attested,omitempty" jsonschema:"the client states that the capture points see all traffic in scope and lost nothing unreported"`
 	Limits      []string    `json:"limits" jsonschema:"limits of all verdicts"`
 }
 
@@ -72,7 +72,7 @@ func (j *judge) readFacts(ctx context.Context) error {
 	b := &j.out.Basis
 	b.Attested, b.Limits = j.in.Attest, general
 	if j.in.Attest {
-		b.Limits = append(slices.Clone(general), "Whoever asked states that the capture points see all traffic in scope and lost nothing that the files do not report.")
+		b.Limits = append(slices.Clone(general), "The client of this question states that the capture points see all traffic in scope and lost nothing that the files do not report.")
 	}
 	for _, read := range []func(context.Context) error{j.readConnections, j.readLosses, j.readVantage} {
 		if err := read(ctx); err != nil {

@@ -51,7 +51,7 @@ func ParseAccept(text []byte) (*Accept, error) {
 	if err := yaml.Load(text, &doc); err != nil {
 		var at *yaml.LoadError
 		switch {
-		case errors.Is(err, io.EOF):
+		case errors.Is(err, io.EOF), errors.As(err, &at) && at.Mark.Line == 0:
 			return nil, ask.Wrong("accept", "the list is empty; it must begin with version: 1, then have a list accepted")
 		case errors.As(err, &at):
 			return nil, ask.Wrong("accept", "line %d, column %d: %s", at.Mark.Line, at.Mark.Column, at.Message)
@@ -122,6 +122,9 @@ func mapping(n *yaml.Node, keys []string) (map[string]*yaml.Node, error) {
 		}
 		if !known {
 			return nil, place(k, "unknown key %q; %s", ask.Clip(k.Value, 100), nearest(k.Value, keys))
+		}
+		if out[k.Value] != nil {
+			return nil, place(k, "%s occurs twice", k.Value)
 		}
 		out[k.Value] = n.Content[i+1]
 	}

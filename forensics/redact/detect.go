@@ -68,6 +68,8 @@ const (
 	kPrivate
 	kURL
 	kTrack
+	kCode
+	kPIN
 )
 
 // kindList describes the kinds in the order of their bits.
@@ -91,6 +93,8 @@ var kindList = [...]struct{ kind, class, doc string }{
 	{"private_key", Credential, "private key in PEM"},
 	{"url_password", Credential, "password within a URL"},
 	{"track_data", Personal, "magnetic stripe of a payment card: its number with expiry, service code and discretionary data, ISO/IEC 7813"},
+	{"card_code", Personal, "card verification code of 3 or 4 digits after its name, such as cvv or security_code"},
+	{"pin_block", Personal, "PIN block after its name: 16 hexadecimal digits, ISO 9564-1"},
 }
 
 var detectors = sync.OnceValue(func() []Detector {
@@ -138,7 +142,7 @@ var follows = func() (list [256]anchor) {
 // anchors are the bytes that trigger the check for a kind.
 var anchors = map[kinds]string{
 	kCard | kSSN | kIBAN | kPhone | kTrack: "0123456789", kPhone: "+(", kEmail: "@", kJWT: "J", kBearer | kBasic: "Bb",
-	kAWSKey: "KS", kAWSSecret | kAzure: "=:", kAzure: "~", kGCP: "z.", kGitHub | kStripe: "_", kGitLab | kSlack | kPrivate: "-",
+	kAWSKey: "KS", kAWSSecret | kAzure: "=:", kCode | kPIN: "=:>", kAzure: "~", kGCP: "z.", kGitHub | kStripe: "_", kGitLab | kSlack | kPrivate: "-",
 	kSlack: ".", kURL: ":",
 }
 
@@ -256,7 +260,9 @@ func likely(s string, i int) bool {
 	case '.':
 		return prev == '9' && i >= 4 && s[i-2] == '2' || prev == 's' && next == 's'
 	case ':', '=':
-		return c == ':' && next == '/' && after(s, i+2) == '/' || afterKey(s, i)
+		return c == ':' && next == '/' && after(s, i+2) == '/' || afterKey(s, i) || afterCode(s, i)
+	case '>':
+		return afterCode(s, i)
 	case 'B', 'b':
 		third := after(s, i+2) | 0x20
 		return next|0x20 == 'e' && third == 'a' || next|0x20 == 'a' && third == 's'
@@ -289,6 +295,29 @@ func afterKey(s string, i int) bool {
 	}
 	c := before(s, j-1)
 	return c|0x20 == 'e' || c == '_' || c == '-'
+}
+
+// afterCode reports whether the name before the equals sign, colon or bracket at i may be that of a
+// card verification code or a PIN block.
+func afterCode(s string, i int) bool {
+	j := i
+	for j > 0 && i-j < 3 && isQuote(s[j-1]) {
+		j--
+	}
+	if j < 3 {
+		return false
+	}
+	switch last := s[j-2] | 0x20; s[j-1] | 0x20 {
+	case 'v', 'c', 'n', 'd':
+		return last == 'v' && s[j-3]|0x20 == 'c'
+	case '2':
+		return (last == 'v' || last == 'c') && s[j-3]|0x20 == 'v'
+	case 'e': // security_code, cardCode
+		return last == 'd' && j > 6 && s[j-4]|0x20 == 'c' && strings.IndexByte("yd_-YD", s[j-5]) >= 0
+	case 'k':
+		return last == 'c' && s[j-3]|0x20 == 'o' && j > 7
+	}
+	return false
 }
 
 // isQuote reports whether a byte may occur between a name and its value.
@@ -325,7 +354,7 @@ func (sc *scanner) at(s string, i, done int) (Match, int) {
 		if k, start, end, masked := dashed(s, i); k != 0 {
 			return hit(k, start, end, masked)
 		}
-	case ':', '=':
+	case ':', '=', '>':
 		if k, start, end, masked := assigned(s, i); k != 0 {
 			return hit(k, start, end, masked)
 		}

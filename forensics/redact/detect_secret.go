@@ -196,6 +196,9 @@ func assigned(s string, i int) (k kinds, start, end int, masked string) {
 	for j > 0 && i-j < 3 && isQuote(s[j-1]) {
 		j--
 	}
+	if afterCode(s, i) {
+		return code(s, i, j)
+	}
 	if c := before(s, j); c != 'y' && c != 'Y' {
 		return 0, 0, 0, ""
 	}
@@ -215,6 +218,27 @@ func assigned(s string, i int) (k kinds, start, end int, masked string) {
 	}
 	if n := span(s, v, most+1, base64s); n >= least && n <= most {
 		return k, v, v + n, Mask
+	}
+	return 0, 0, 0, ""
+}
+
+// code checks for a card verification code or a PIN block after the sign at i; its name ends at j.
+func code(s string, i, j int) (k kinds, start, end int, masked string) {
+	v := i + 1
+	for v < len(s) && v-i < 5 && isQuote(s[v]) {
+		v++
+	}
+	switch name := normal(s[j-back(s, j, 64, token) : j]); strings.TrimPrefix(name, "card") {
+	case "cvv", "cvv2", "cvc", "cvc2", "cvn", "cvd", "code", "securitycode":
+		n := span(s, v, 5, digit)
+		if next := after(s, v+n); (n == 3 || n == 4) && !isAlpha(next) && next != '.' && name != "code" {
+			return kCode, v, v + n, Mask
+		}
+	case "pinblock", "encryptedpinblock":
+		n := span(s, v, 17, base64s)
+		if n == 16 && strings.Trim(s[v:v+n], "0123456789abcdefABCDEF") == "" {
+			return kPIN, v, v + n, Mask
+		}
 	}
 	return 0, 0, 0, ""
 }

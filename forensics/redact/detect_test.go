@@ -117,3 +117,21 @@ func TestMagneticStripes(t *testing.T) {
 		}
 	}
 }
+
+func TestCardCodesAndPINBlocks(t *testing.T) {
+	for text, want := range map[string]string{
+		`{"cvv":"123"}`: "card_code 123", `{"CVC2": 1234}`: "card_code 1234", `card_cvv=123&x=1`: "card_code 123", `<cvv2>123</cvv2>`: "card_code 123",
+		`{"security_code":"123"}`: "card_code 123", `{"cardSecurityCode":"1234"}`: "card_code 1234", `{"cardCode":"123"}`: "card_code 123", `{\"cvv\":\"123\"}`: "card_code 123",
+		`{"pinBlock":"0A1B2C3D4E5F6071"}`: "pin_block 0A1B2C3D4E5F6071", `pin_block=0a1b2c3d4e5f6071`: "pin_block 0a1b2c3d4e5f6071",
+		`{"cvv":"12345"}`: "", `{"cvv":"12"}`: "", `{"cvv":"12a"}`: "", `{"code":"123"}`: "", `-code=123`: "", `{"discount_code":"123"}`: "", `{"card":"123"}`: "", `{"received":"123"}`: "", `recvd=123`: "",
+		`{"pinBlock":"0A1B2C3D4E5F60"}`: "", `{"pinBlock":"0A1B2C3D4E5F607Z"}`: "", `{"block":"0A1B2C3D4E5F6071"}`: "", `cv:123`: "", `>123`: "", `e>1`: "",
+	} {
+		got := ""
+		for _, m := range Find(text) {
+			got += m.Kind + " " + text[m.Start:m.End]
+		}
+		if got != want {
+			t.Errorf("%s: %q, want %q", text, got, want)
+		}
+	}
+}

@@ -126,6 +126,8 @@ func (a *answers) inputs(question string) []string {
 	switch question {
 	case "get_dependencies", "describe_service", "generate_openapi":
 		list = []string{in("service", a.server)}
+	case "controls":
+		list = []string{`{}`, `{"frameworks":["pci"],"attest":true}`}
 	case "audit_access":
 		list = []string{in("service", a.server), `{"external":true}`}
 	case "get_pair":

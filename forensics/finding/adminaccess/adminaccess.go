@@ -8,6 +8,7 @@ package adminaccess
 
 import (
 	"context"
+	"strings"
 
 	"github.com/pcapsule/pcapsule/forensics/finding"
 	"github.com/pcapsule/pcapsule/internal/plural"
@@ -32,20 +33,29 @@ const (
 	adminPath = `^[A-Z]+ /(admin|administrator|phpmyadmin|pma|adminer|pgadmin4?|wp-admin|manager/html|host-manager/html|jenkins/script|script|console|actuator/(env|heapdump|threaddump|shutdown|loggers|jolokia|gateway)|jolokia|debug/pprof|solr/admin|_cluster/settings|_nodes|_snapshot|druid/index\.html|server-status|server-info|h2-console)(/.*)?$`
 )
 
-// consoles are the names by which programs for people log in to PostgreSQL, and commands of Redis
-// that only administrators send.
-const consoles = `(protocol = 'postgresql' AND regexp_matches(postgresql_application, '(?i)^(psql|pgadmin|dbeaver|datagrip|navicat|tableplus|heidisql|pgcli|beekeeper|azure data studio)')
-	OR protocol = 'redis' AND (method IN ('MONITOR', 'DEBUG', 'SHUTDOWN', 'MODULE', 'REPLICAOF', 'SLAVEOF') OR method = 'CONFIG' AND redis_command ILIKE 'CONFIG SET %'))`
+// programs are the names by which programs for people log in to PostgreSQL.
+const programs = `(?i)^(psql|pgadmin|dbeaver|datagrip|navicat|tableplus|heidisql|pgcli|beekeeper|azure data studio)`
+
+// commands is the SQL condition for commands of Redis that only administrators send.
+const commands = `protocol = 'redis' AND (method IN ('MONITOR', 'DEBUG', 'SHUTDOWN', 'MODULE', 'REPLICAOF', 'SLAVEOF') OR method = 'CONFIG' AND redis_command ILIKE 'CONFIG SET %')`
+
+const web = `protocol IN ('http1', 'http2', 'http3')`
 
 func find(ctx context.Context, l *finding.Look) error {
-	const web = `protocol IN ('http1', 'http2', 'http3')`
-	// Endpoints are far fewer than calls: match each once.
-	paths := `SELECT endpoint FROM (SELECT DISTINCT endpoint FROM ` + l.Calls + ` WHERE ` + l.Where + ` AND ` + web + `) WHERE regexp_matches(endpoint, '` + execPath + `') OR regexp_matches(endpoint, '` + adminPath + `')`
-	kind := `CASE WHEN protocol IN ('tcp', 'udp') THEN payload_protocol WHEN ` + consoles + ` THEN '` + console + `' WHEN regexp_matches(endpoint, '` + execPath + `') THEN '` + kubernetes + `' ELSE '` + admin + `' END AS kind`
-	rows, err := l.Rows(ctx, l.Groups(kind+`, CASE WHEN `+web+` THEN endpoint ELSE '' END AS what, decrypted_by IS NOT NULL OR coalesce(payload_protocol IN ('ssh', 'rdp'), false) AS sealed, coalesce(status_code < 400, true) AS good`,
-		`(protocol IN ('tcp', 'udp') AND payload_evidence = 'content' AND payload_protocol IN ('ssh', 'rdp', 'vnc', 'telnet') OR `+consoles+` OR `+web+` AND endpoint IN (`+paths+`))`)+`
+	// Endpoints and names of programs are far fewer than calls: match each once.
+	names, err := l.Rows(ctx, `SELECT '`+admin+`' AS detail, endpoint AS other FROM (SELECT DISTINCT endpoint FROM `+l.Calls+` WHERE `+l.Where+` AND `+web+`) WHERE regexp_matches(endpoint, '`+execPath+`') OR regexp_matches(endpoint, '`+adminPath+`')
+		UNION ALL SELECT '`+console+`', name FROM (SELECT DISTINCT postgresql_application AS name FROM `+l.Calls+` WHERE `+l.Where+` AND protocol = 'postgresql') WHERE regexp_matches(name, '`+programs+`') ORDER BY ALL`, append(append([]any(nil), l.Args...), l.Args...)...)
+	if err != nil {
+		return err
+	}
+	args := append([]any(nil), l.Args...)
+	paths, apps := list(names, admin), list(names, console)
+	kind := `CASE WHEN protocol IN ('tcp', 'udp') THEN payload_protocol WHEN NOT (` + web + `) THEN '` + console + `' WHEN regexp_matches(endpoint, '` + execPath + `') THEN '` + kubernetes + `' ELSE '` + admin + `' END AS kind`
+	what := `CASE WHEN NOT (` + web + `) THEN '' ELSE coalesce(nullif(regexp_extract(endpoint, '` + execPath + `', 3), ''), nullif(regexp_extract(endpoint, '` + execPath + `', 4), ''), endpoint) END AS what`
+	rows, err := l.Rows(ctx, l.Groups(kind+`, `+what+`, decrypted_by IS NOT NULL OR coalesce(payload_protocol IN ('ssh', 'rdp'), false) AS sealed, coalesce(status_code < 400, true) AS good`,
+		`(protocol IN ('tcp', 'udp') AND payload_evidence = 'content' AND payload_protocol IN ('ssh', 'rdp', 'vnc', 'telnet') OR `+commands+` OR `+among("protocol = 'postgresql' AND postgresql_application", apps)+` OR `+among(web+" AND endpoint", paths)+`)`)+`
 		SELECT src, dst, kind AS detail, what AS other, CASE WHEN bool_or(coalesce(src_outside, false)) THEN 1 ELSE 0 END::DOUBLE AS number, CASE WHEN sealed THEN 1 ELSE 0 END::DOUBLE AS number2, coalesce(sum(n) FILTER (good), 0)::BIGINT AS "of", `+l.Sums()+`
-		FROM g GROUP BY src, dst, kind, what, sealed ORDER BY number DESC, count DESC, src, dst, detail, other, number2`, append(append([]any(nil), l.Args...), l.Args...)...)
+		FROM g GROUP BY src, dst, kind, what, sealed ORDER BY number DESC, count DESC, src, dst, detail, other, number2`, append(append(args, apps...), paths...)...)
 	if err != nil {
 		return err
 	}
@@ -53,6 +63,24 @@ func find(ctx context.Context, l *finding.Look) error {
 		l.Add(r, claim(r))
 	}
 	return nil
+}
+
+// list returns the names of one kind.
+func list(rows []finding.Row, kind string) (out []any) {
+	for _, r := range rows {
+		if r.Detail == kind {
+			out = append(out, r.Other)
+		}
+	}
+	return out
+}
+
+// among is the SQL condition that a column is one of these names.
+func among(column string, names []any) string {
+	if len(names) == 0 {
+		return "false"
+	}
+	return column + " IN (" + strings.TrimSuffix(strings.Repeat("?, ", len(names)), ", ") + ")"
 }
 
 // claim describes one kind of access between two ends.

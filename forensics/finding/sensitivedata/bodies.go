@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/forensics/redact"
 )
 
 // inBodies searches bodies, then finds the calls that carried those with a hit.
@@ -36,7 +37,7 @@ func (s *search) inBodies(ctx context.Context) error {
 // body searches a body, or stores the hash of one.
 func (j *judge) body(place int, text []byte) forensics.TextVerdict {
 	if place == 0 {
-		return j.set(matches(text))
+		return j.set(redact.FindBytes(text))
 	}
 	if len(text) != 32 {
 		return 0

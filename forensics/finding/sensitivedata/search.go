@@ -105,7 +105,7 @@ func (j *judge) Text(place int, text []byte) forensics.TextVerdict {
 		}
 		return 0
 	}
-	return j.set(matches(text))
+	return j.set(redact.FindBytes(text))
 }
 
 // Header implements forensics.TextJudge. The name may reveal the kind of the value.

@@ -137,6 +137,7 @@ var questions = map[string][]string{
 	"search_content":   {`{"text":$text}`, `{"text":$request,"whole":true}`, `{"pattern":"user[0-9]+@example"}`, `{"text":$text,"service":$service,$window}`},
 	"get_timeline":     {`{"workload":$service,"at":$at}`, `{"workload":$pod,"at":$at}`},
 	"describe_service": {`{"service":$service}`, `{"service":$store}`, `{"service":$service,$window}`},
+	"controls":         {anything, `{"frameworks":["pci"]}`, `{"controls":["pci/4.2.1"]}`, `{$window}`},
 	"audit_access":     {`{"service":$store}`, `{"service":$service}`, `{"service":$service,$window}`, `{"external":true}`, `{"service":$service,"pii":true}`},
 	"get_pair":         {`{"src":$client,"dst":$service}`, `{"src":$client,"dst":$service,$window}`},
 	"list_findings":    {anything, `{"service":$service}`, `{$window}`, `{"names":["no-auth"]}`, `{"names":["missing-auth"]}`, `{"names":["forwarded-token"]}`, `{"names":["sensitive-data"]}`, `{"names":["beacon"]}`},
