@@ -127,7 +127,7 @@ func (c Coverage) NotRecorded() string {
 		parts = append(parts, "No coverage gap, no missing byte and no one-sided connection is known.")
 	}
 	if why := c.unread(); len(why) > 0 {
-		parts = append(parts, sentence(value.And(why))+" Their content was recorded but not examined.")
+		parts = append(parts, sentence(value.And(why))+" Such content was recorded but not examined.")
 	}
 	return strings.Join(parts, " ")
 }

@@ -69,7 +69,7 @@ func (b *builder) question(p *templates.Section) (value.Section, string) {
 		b.err = err
 		return s, ""
 	}
-	t := &value.Table{ID: p.ID + "-table", Title: or(p.Title, s.Title), Queries: query}
+	t := &value.Table{ID: p.ID + "-table", Title: titleOf(p.List), Queries: query}
 	for _, c := range p.Columns {
 		field, title, named := strings.Cut(c, " as ")
 		if !named {
@@ -86,8 +86,8 @@ func (b *builder) question(p *templates.Section) (value.Section, string) {
 	if i := slices.IndexFunc(p.Columns, func(c string) bool { return c == p.Bars || strings.HasPrefix(c, p.Bars+" as ") }); i >= 0 && p.Bars != "" {
 		t.Shares(i)
 	}
-	if cut, _ := tree["truncated"].(bool); cut {
-		t.Note = "A list of the answer was cut at its limit: run the query to see all of it."
+	if cut, _ := tree["truncated"].(bool); cut && len(t.Rows) >= or0(p.Limit, ask.DefaultRows) {
+		t.Note = "The list was cut at its limit: run the query to see all of it."
 	}
 	if len(t.Rows) == 0 {
 		s.Statements = []value.Statement{{ID: p.ID + "-none", Text: b.cov.Absent(or(p.Empty, "row of this kind"), true), Queries: query}}
