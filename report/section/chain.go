@@ -187,26 +187,31 @@ type event struct {
 	cite []*value.Citation
 }
 
+// failureEvents are the first and last failures of each kind.
+func (b *builder) failureEvents() (list []event, query []int) {
+	f, query := b.whatFailed()
+	for _, g := range f.Groups {
+		what := fmt.Sprintf("%s of %s to %s fails: %s", value.Text(g.Endpoint), b.nodeName(g.Src), b.nodeName(g.Dst), outcome(g.Status))
+		list = append(list, event{nanos(g.First), "first failure", what + fmt.Sprintf(" (%s, %s)", plural.Count(g.Calls, "call", "calls"), value.Text(g.When)), true, b.cite(g.CallIDs...)})
+		if g.Calls > 1 {
+			list = append(list, event{nanos(g.Last), "last failure", what, false, nil})
+		}
+	}
+	for _, n := range f.DNS {
+		if !n.Search {
+			list = append(list, event{nanos(n.First), "first failure", fmt.Sprintf("%s cannot resolve %s: %s", b.nodeName(n.Client), value.Text(n.Name), outcome(n.Status)), true, b.cite(n.CallIDs...)})
+		}
+	}
+	return list, query
+}
+
 // timeline lists what happened, by time: first failures, findings, Kubernetes events, coverage gaps.
 func (b *builder) timeline(p *templates.Section) (value.Section, string) {
 	s := value.Section{Title: "Timeline"}
 	var list []event
 	var query []int
 	if b.calls > 0 {
-		f, q := b.whatFailed()
-		query = append(query, q...)
-		for _, g := range f.Groups {
-			what := fmt.Sprintf("%s of %s to %s fails: %s", value.Text(g.Endpoint), b.nodeName(g.Src), b.nodeName(g.Dst), outcome(g.Status))
-			list = append(list, event{nanos(g.First), "first failure", what + fmt.Sprintf(" (%s, %s)", plural.Count(g.Calls, "call", "calls"), value.Text(g.When)), true, b.cite(g.CallIDs...)})
-			if g.Calls > 1 {
-				list = append(list, event{nanos(g.Last), "last failure", what, false, nil})
-			}
-		}
-		for _, n := range f.DNS {
-			if !n.Search {
-				list = append(list, event{nanos(n.First), "first failure", fmt.Sprintf("%s cannot resolve %s: %s", b.nodeName(n.Client), value.Text(n.Name), outcome(n.Status)), true, b.cite(n.CallIDs...)})
-			}
-		}
+		list, query = b.failureEvents()
 	}
 	if found, q := b.whatFound(nil); found != nil {
 		query = append(query, q...)
