@@ -1,191 +1,149 @@
-// Package report summarizes a case on one page.
+// Package report makes reports about a case, and checks them.
 //
-// Build makes the report as a value: sections of text, figures and tables, each with its query and
-// with the calls and packets behind it, so that every statement can be checked. The same bundles give
-// the same value; no clock is read. RenderHTML writes it as one file that needs no network and no
-// script. Text from captures is shortened, and control and direction characters in it are made
-// visible, before it enters the value; renderers escape it.
+// Build makes the report as a value: statements, figures and tables, each with its queries and with
+// the calls and packets behind it. A template says which sections it has. The same bundles and the
+// same options give the same value; no clock is read. Package render writes the value as a file, and
+// Verify checks a file against its bundles.
 package report
 
 import (
-	"time"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
 
 	"github.com/pcapsule/pcapsule/exporter/bundle"
+	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/forensics/ask"
+	"github.com/pcapsule/pcapsule/report/section"
+	"github.com/pcapsule/pcapsule/report/templates"
+	"github.com/pcapsule/pcapsule/report/value"
 )
 
-// Options define how to build a report. The zero value is valid.
+// Options define how to build a report. Questions must have those of package finding/all.
 type Options struct {
-	Title   string           // empty: the names of the bundles
-	Made    time.Time        // time to show on the page; zero omits it
-	Release string           // of the program that builds the report
-	Checks  []*bundle.Report // results of verifications, one per bundle; nil: use the state in the case
+	Questions []ask.Question
+	Analyzers []string         // their names
+	Template  string           // text of the template; empty: the built-in template Name
+	Name      string           // name of the template; empty: overview
+	Title     string           // empty: the names of the bundles
+	From, To  string           // window, in the forms that questions take
+	KFL       string           // filter of calls
+	Accept    string           // list of accepted findings, as list_findings takes it
+	Release   string           // of the program that builds the report
+	Checks    []*bundle.Report // results of verifications, one per bundle; nil: use the state in the case
+
+	MaskID string              // SHA-256 of the policy that masks; empty: nothing is masked
+	Mask   func(string) string // masks secret values in a text; nil: nothing is masked
+
+	basis *value.Basis // of the report that is built again
 }
 
-// Report is the report of a case.
-type Report struct {
-	Title    string    `json:"title"`
-	Made     string    `json:"made,omitempty"`
-	Release  string    `json:"release,omitempty"` // of the program that built the report
-	From     string    `json:"from,omitempty"`    // first packet, RFC 3339
-	To       string    `json:"to,omitempty"`      // last packet
-	Bundles  []Bundle  `json:"bundles"`
-	Facts    []Fact    `json:"facts"`
-	Summary  []string  `json:"summary"` // sentences
-	Sections []Section `json:"sections"`
-	Absent   []string  `json:"absent,omitempty"` // searched but not found
-	Unmade   []string  `json:"unmade,omitempty"` // parts that need more memory than the case may use
+// defaultTemplate is the template of a report that names none.
+const defaultTemplate = "overview"
+
+// Build makes a report of a case. It returns a *templates.Error for a mistake in the template, an
+// *ask.InputError for a wrong window, and otherwise the errors of questions.
+func Build(ctx context.Context, c *forensics.Case, o Options) (*value.Report, error) {
+	basis, err := o.basisOf(c)
+	if err != nil {
+		return nil, err
+	}
+	t, err := templates.Parse(basis.Name, []byte(basis.Template), section.Known(o.Questions, o.Analyzers))
+	if err != nil {
+		return nil, err
+	}
+	r, err := section.Build(ctx, section.Input{Case: c, Questions: o.Questions, Template: t, Basis: *basis, Checks: o.Checks})
+	if err != nil || o.Mask == nil {
+		return r, err
+	}
+	return masked(r, o.Mask)
 }
 
-// Bundle is one bundle of the case.
-type Bundle struct {
-	Name     string `json:"name"`
-	Verified string `json:"verified"` // verified, not verified or broken
-	Detail   string `json:"detail"`   // explanation in one sentence
+// basisOf collects what the report is made from.
+func (o *Options) basisOf(c *forensics.Case) (*value.Basis, error) {
+	if o.basis != nil {
+		return o.basis, nil
+	}
+	b := &value.Basis{Release: value.Clean(o.Release, value.MaxText), Name: o.Name, Template: o.Template, Title: o.Title, From: o.From, To: o.To, KFL: o.KFL, Mask: o.MaskID, Accept: o.Accept}
+	if b.Name == "" {
+		b.Name = defaultTemplate
+	}
+	if b.Template == "" {
+		text, err := templates.Builtin(b.Name)
+		if err != nil {
+			return nil, err
+		}
+		b.Template = string(text)
+	}
+	if o.Mask != nil && o.Mask(o.KFL) != o.KFL {
+		return nil, &ask.InputError{Field: "kfl", What: "the filter has a secret that the report masks: write it without the secret"}
+	}
+	for i, info := range c.Bundles() {
+		s, err := sourceOf(info)
+		if err != nil {
+			return nil, err
+		}
+		s.Checked = i < len(o.Checks) && o.Checks[i] != nil
+		b.Bundles = append(b.Bundles, s)
+	}
+	return b, nil
 }
 
-// Fact is a figure for the head of the page.
-type Fact struct {
-	Value string `json:"value"`
-	Label string `json:"label"`
-	Bad   bool   `json:"bad,omitempty"`
+// sourceOf identifies a bundle.
+func sourceOf(info forensics.BundleInfo) (value.Source, error) {
+	text, err := os.ReadFile(filepath.Join(info.Dir, "tagmanifest-sha256.txt"))
+	if err != nil {
+		return value.Source{}, fmt.Errorf("reading the hashes of a bundle: %w", err)
+	}
+	sum := sha256.Sum256(text)
+	return value.Source{Name: value.Clean(section.Name(info), value.MaxText), TagManifest: hex.EncodeToString(sum[:])}, nil
 }
 
-// Section is one part of the report.
-type Section struct {
-	ID     string   `json:"id"`
-	Title  string   `json:"title"`
-	Text   []string `json:"text,omitempty"` // paragraphs
-	Blocks []Block  `json:"blocks"`
+// masked masks secret values in every text of a report except what identifies it.
+func masked(r *value.Report, mask func(string) string) (*value.Report, error) {
+	text, err := json.Marshal(r)
+	if err != nil {
+		return nil, fmt.Errorf("masking a report: %w", err)
+	}
+	var tree any
+	if err := json.Unmarshal(text, &tree); err != nil {
+		return nil, fmt.Errorf("masking a report: %w", err)
+	}
+	tree = maskTree(tree, mask)
+	var out value.Report
+	if text, err = json.Marshal(tree); err == nil {
+		err = json.Unmarshal(text, &out)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("masking a report: %w", err)
+	}
+	out.Basis = r.Basis
+	out.Basis.Title = mask(out.Basis.Title)
+	return &out, nil
 }
 
-// Block is a figure or a table.
-type Block struct {
-	Figure *Figure `json:"figure,omitempty"`
-	Table  *Table  `json:"table,omitempty"`
-}
+// unmaskedKeys are fields that have no text from traffic, and that other parts refer to.
+var unmaskedKeys = []string{"id", "call_id", "packets", "kind", "unit", "class", "severity"}
 
-// Query is the query behind a figure or table.
-type Query struct {
-	SQL     string `json:"sql,omitempty"`
-	Command string `json:"command"` // command that a reader can run
-}
-
-// Figure is a chart as data. One of Time, Bars and Map is set.
-type Figure struct {
-	ID      string     `json:"id"`
-	Title   string     `json:"title"`
-	Alt     string     `json:"alt"` // description for readers who cannot see it
-	Note    string     `json:"note,omitempty"`
-	Time    *TimeChart `json:"time,omitempty"`
-	Bars    *BarChart  `json:"bars,omitempty"`
-	Map     *MapChart  `json:"map,omitempty"`
-	Queries []Query    `json:"queries"`
-}
-
-// TimeChart is amounts over time, stacked. The axis leaves out long times without traffic.
-type TimeChart struct {
-	BucketNs  int64     `json:"bucket_ns"`
-	Unit      string    `json:"unit"` // bytes or calls
-	Stretches []Stretch `json:"stretches"`
-	Series    []Series  `json:"series"`
-	Holes     []Span    `json:"holes,omitempty"`
-}
-
-// Stretch is a part of the axis without a break: Count buckets from First on. Bucket b begins at
-// b × BucketNs.
-type Stretch struct {
-	First int64 `json:"first"`
-	Count int   `json:"count"`
-}
-
-// Series is the amounts of one kind, for the buckets of all stretches one after the other.
-type Series struct {
-	Name   string  `json:"name"`
-	Class  string  `json:"class,omitempty"` // bad: drawn as a warning
-	Total  int64   `json:"total"`
-	Values []int64 `json:"values"`
-}
-
-// Span is a coverage gap: a time range that was not recorded, or only in part.
-type Span struct {
-	FromNs int64  `json:"from_ns"`
-	ToNs   int64  `json:"to_ns"`
-	Reason string `json:"reason"`
-}
-
-// BarChart is named amounts.
-type BarChart struct {
-	Unit string `json:"unit"` // bytes or calls
-	Bars []Bar  `json:"bars"`
-}
-
-// Bar is one amount; Part of it is drawn as a warning.
-type Bar struct {
-	Name  string `json:"name"`
-	Value int64  `json:"value"`
-	Part  int64  `json:"part,omitempty"`
-}
-
-// MapChart is a graph of calls.
-type MapChart struct {
-	Nodes []Node `json:"nodes"`
-	Edges []Edge `json:"edges"`
-}
-
-// Node is a workload, a service or an address; Others marks the node for all that are not shown.
-type Node struct {
-	Name   string `json:"name"`
-	Kind   string `json:"kind"`
-	Calls  int64  `json:"calls"` // calls made and received
-	Others bool   `json:"others,omitempty"`
-}
-
-// Edge is the calls of one node to another.
-type Edge struct {
-	From   int    `json:"from"` // index in Nodes
-	To     int    `json:"to"`
-	Calls  int64  `json:"calls"`
-	Failed int64  `json:"failed"`
-	P50    *int64 `json:"p50_us,omitempty"`
-	P99    *int64 `json:"p99_us,omitempty"`
-}
-
-// Table is a table for readers.
-type Table struct {
-	ID      string   `json:"id"`
-	Title   string   `json:"title"`
-	Note    string   `json:"note,omitempty"`
-	Columns []Column `json:"columns"`
-	Rows    []Row    `json:"rows"`
-	Cited   bool     `json:"-"` // some row has a citation
-	Queries []Query  `json:"queries"`
-}
-
-// Column is a column of a table.
-type Column struct {
-	Name string `json:"name"`
-	Kind string `json:"kind,omitempty"` // number, code, name, moment, wide, or empty for text
-	Doc  string `json:"doc,omitempty"`
-}
-
-// Row is a row of a table.
-type Row struct {
-	Cells []Cell    `json:"cells"`
-	Cite  *Citation `json:"cite,omitempty"`
-	Bad   bool      `json:"bad,omitempty"`
-}
-
-// Cell is a formatted value; Value is the number, if it is one.
-type Cell struct {
-	Text  string `json:"text"`
-	Value *int64 `json:"value,omitempty"`
-	Bad   bool   `json:"bad,omitempty"`
-	Share *int   `json:"share,omitempty"` // thousandths of the largest in the column, drawn as a bar
-}
-
-// Citation is the evidence for a row: a call and its packets.
-type Citation struct {
-	Bundle  int    `json:"bundle"`
-	Call    string `json:"call_id,omitempty"`
-	Packets string `json:"packets,omitempty"` // numbers in table packets, such as 12-15,18
+func maskTree(v any, mask func(string) string) any {
+	switch x := v.(type) {
+	case string:
+		return mask(x)
+	case []any:
+		for i := range x {
+			x[i] = maskTree(x[i], mask)
+		}
+	case map[string]any:
+		for k := range x {
+			if !slices.Contains(unmaskedKeys, k) {
+				x[k] = maskTree(x[k], mask)
+			}
+		}
+	}
+	return v
 }

@@ -26,6 +26,7 @@ import (
 	"github.com/pcapsule/pcapsule/internal/version"
 	"github.com/pcapsule/pcapsule/mcp"
 	"github.com/pcapsule/pcapsule/report"
+	"github.com/pcapsule/pcapsule/report/render"
 )
 
 // answerFlags are the flags of commands that serve answers to assistants.
@@ -194,12 +195,12 @@ func (a *answerFlags) check() error {
 
 // renderReport returns the report on a case as an HTML page.
 func renderReport(ctx context.Context, c *forensics.Case) (text, mimeType string, err error) {
-	r, err := report.Build(ctx, c, report.Options{Release: version.Release})
+	r, err := report.Build(ctx, c, *reportOptions())
 	if err != nil {
 		return "", "", err
 	}
 	var b strings.Builder
-	err = report.RenderHTML(&b, r)
+	err = render.HTML(&b, r)
 	return b.String(), "text/html", err
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
 )
 
@@ -27,12 +28,12 @@ type Transport struct {
 }
 
 // TCP summarizes all TCP flows in one row.
-func TCP(ctx context.Context, c *forensics.Case) (Table[Transport], error) {
+func TCP(ctx context.Context, c *forensics.Case, w *ask.Window) (Table[Transport], error) {
 	return read[Transport](ctx, c, `SELECT count(*) AS flows, sum(src_packets + dst_packets)::BIGINT AS packets, sum(retransmissions)::BIGINT AS retransmissions, sum(fast_retransmissions)::BIGINT AS fast,
   sum(out_of_order)::BIGINT AS out_of_order, sum(duplicate_acks)::BIGINT AS duplicate_acks, sum(zero_windows)::BIGINT AS zero_windows, sum(resets)::BIGINT AS resets,
   count(*) FILTER (WHERE state = 'refused') AS refused, sum(lost_segments)::BIGINT AS gaps, sum(gap_bytes)::BIGINT AS gap_bytes, count(*) FILTER (WHERE one_sided) AS one_sided,
   quantile_disc(handshake_us, [0.5, 0.9, 0.99]) AS handshake, quantile_disc(rtt_avg_us, [0.5, 0.9, 0.99]) AS rtt
-FROM flows_raw WHERE transport = 'tcp'`)
+FROM flows_raw WHERE transport = 'tcp' AND `+during(w, ""))
 }
 
 // Trouble is a TCP flow with retransmissions, zero windows, losses or resets.
@@ -55,19 +56,19 @@ type Trouble struct {
 }
 
 // Troubled returns the worst TCP flows.
-func Troubled(ctx context.Context, c *forensics.Case) (Table[Trouble], error) {
+func Troubled(ctx context.Context, c *forensics.Case, w *ask.Window) (Table[Trouble], error) {
 	return read[Trouble](ctx, c, fmt.Sprintf(`SELECT %s, f.flow_id, s.who AS client, f.src_port, d.who AS server, f.dst_port, f.state, f.src_packets + f.dst_packets AS packets,
   f.retransmissions, f.zero_windows, f.resets, f.gap_bytes, f.handshake_us, f.first_packet, f.last_packet
 FROM flows_raw f JOIN endpoints s ON s.endpoint_id = f.src_id%s JOIN endpoints d ON d.endpoint_id = f.dst_id%s
-WHERE f.transport = 'tcp' AND f.retransmissions + f.zero_windows + f.lost_segments + f.resets > 0
+WHERE f.transport = 'tcp' AND f.retransmissions + f.zero_windows + f.lost_segments + f.resets > 0 AND %s
 ORDER BY f.retransmissions + 2 * f.zero_windows + 2 * f.lost_segments + f.resets DESC, 1, f.flow_id LIMIT 12`,
-		terms.BundleOf(c, "f."), terms.SameBundle(c, "s", "f"), terms.SameBundle(c, "d", "f")))
+		terms.BundleOf(c, "f."), terms.SameBundle(c, "s", "f"), terms.SameBundle(c, "d", "f"), during(w, "f.")))
 }
 
 // ends is SQL for table t, which has one row for each end of each flow.
-func ends(c *forensics.Case) string {
-	return fmt.Sprintf(`WITH t AS (SELECT %[1]ssrc_id AS id, dst_id AS peer, src_bytes AS sent, dst_bytes AS received, protocol FROM flows_raw
-  UNION ALL SELECT %[1]sdst_id, src_id, dst_bytes, src_bytes, protocol FROM flows_raw)`, terms.Key(c, ""))
+func ends(c *forensics.Case, w *ask.Window) string {
+	return fmt.Sprintf(`WITH t AS (SELECT %[1]ssrc_id AS id, dst_id AS peer, src_bytes AS sent, dst_bytes AS received, protocol FROM flows_raw WHERE %[2]s
+  UNION ALL SELECT %[1]sdst_id, src_id, dst_bytes, src_bytes, protocol FROM flows_raw WHERE %[2]s)`, terms.Key(c, ""), during(w, ""))
 }
 
 // Talker is an endpoint with the IP bytes that it sent and received.
@@ -81,11 +82,11 @@ type Talker struct {
 }
 
 // Talkers returns the endpoints with the most bytes.
-func Talkers(ctx context.Context, c *forensics.Case) (Table[Talker], error) {
+func Talkers(ctx context.Context, c *forensics.Case, w *ask.Window) (Table[Talker], error) {
 	return read[Talker](ctx, c, fmt.Sprintf(`%s
 SELECT e.name, e.ip, e.kind, sum(sent)::BIGINT AS sent, sum(received)::BIGINT AS received, count(*) AS flows
 FROM t JOIN endpoints e ON e.endpoint_id = t.id%s
-GROUP BY e.name, e.ip, e.kind ORDER BY sum(sent + received) DESC, e.name, e.ip, e.kind LIMIT 12`, ends(c), terms.SameBundle(c, "e", "t")))
+GROUP BY e.name, e.ip, e.kind ORDER BY sum(sent + received) DESC, e.name, e.ip, e.kind LIMIT 12`, ends(c, w), terms.SameBundle(c, "e", "t")))
 }
 
 // Stranger is an address outside, with the IP bytes that it sent and received, and its peers.
@@ -100,10 +101,28 @@ type Stranger struct {
 }
 
 // Outside returns the addresses outside with the most bytes.
-func Outside(ctx context.Context, c *forensics.Case) (Table[Stranger], error) {
+func Outside(ctx context.Context, c *forensics.Case, w *ask.Window) (Table[Stranger], error) {
 	return read[Stranger](ctx, c, fmt.Sprintf(`%s
 SELECT e.ip, max(coalesce(e.dns_name, e.hostname)) AS name, sum(sent)::BIGINT AS sent, sum(received)::BIGINT AS received, count(*) AS flows,
   list(DISTINCT protocol ORDER BY protocol) FILTER (protocol IS NOT NULL) AS protocols, list(DISTINCT p.who ORDER BY p.who) AS peers
 FROM t JOIN endpoints e ON e.endpoint_id = t.id%s JOIN endpoints p ON p.endpoint_id = t.peer%s
-WHERE e.external GROUP BY e.ip ORDER BY sum(sent + received) DESC, e.ip LIMIT 20`, ends(c), terms.SameBundle(c, "e", "t"), terms.SameBundle(c, "p", "t")))
+WHERE e.external GROUP BY e.ip ORDER BY sum(sent + received) DESC, e.ip LIMIT 20`, ends(c, w), terms.SameBundle(c, "e", "t"), terms.SameBundle(c, "p", "t")))
+}
+
+// Reading is how many connections of a window could be read.
+type Reading struct {
+	Connections int64 `json:"connections"`
+	Sealed      int64 `json:"sealed"`    // encrypted, and no key opens them
+	Unknown     int64 `json:"unknown"`   // payload of a protocol without a dissector
+	OneSided    int64 `json:"one_sided"` // only one direction was captured
+	MissingFrom int64 `json:"missing"`   // bytes of their streams are missing
+}
+
+// Readings counts the connections that could be read, in one row.
+func Readings(ctx context.Context, c *forensics.Case, w *ask.Window) (Table[Reading], error) {
+	return read[Reading](ctx, c, `SELECT count(*) AS connections, count(*) FILTER (key_state IN ('none', 'unverified')) AS sealed,
+  count(*) FILTER (payload_protocol IS NOT NULL OR protocol IS NULL AND key_state IS NULL AND calls > 0) AS unknown,
+  (SELECT count(*) FROM flows_raw WHERE one_sided AND transport = 'tcp' AND `+during(w, "")+`) AS one_sided,
+  (SELECT count(*) FROM flows_raw WHERE gap_bytes > 0 AND `+during(w, "")+`) AS missing
+FROM connections_raw WHERE `+during(w, ""))
 }

@@ -1,11 +1,14 @@
-// Package tally counts the contents of a case: protocols, bytes over time, handshakes,
-// certificates, flows, events, anomalies. Each function returns rows and the SQL behind them, which
-// a person can paste into pcapsule sql. It does not repeat counts that a question already gives.
+// Package tally counts the contents of a window of a case: protocols, bytes over time, handshakes,
+// certificates, flows, events, anomalies. A window's filter selects calls; packets and flows are
+// selected by its time alone. Each function returns rows and the SQL behind them, which a person can
+// paste into pcapsule sql. It does not repeat counts that a question already gives.
 package tally
 
 import (
 	"context"
+	"fmt"
 	"strings"
+	"time"
 
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask"
@@ -21,12 +24,77 @@ type Table[T any] struct {
 // mostRows is the row limit of every table.
 const mostRows = 200_000
 
-func read[T any](ctx context.Context, c *forensics.Case, sql string) (Table[T], error) {
-	rows, _, err := ask.Rows[T](ctx, c, mostRows, sql)
+func read[T any](ctx context.Context, c *forensics.Case, sql string, args ...any) (Table[T], error) {
+	rows, _, err := ask.Rows[T](ctx, c, mostRows, sql, args...)
 	if err != nil {
 		return Table[T]{}, err
 	}
-	return Table[T]{sql, rows}, nil
+	return Table[T]{literal(sql, args), rows}, nil
+}
+
+// literal writes the values of a query's parameters into it.
+func literal(sql string, args []any) string {
+	var b strings.Builder
+	quote := byte(0)
+	for i := range len(sql) {
+		switch ch := sql[i]; {
+		case quote != 0:
+			if ch == quote {
+				quote = 0
+			}
+		case ch == '\'' || ch == '"':
+			quote = ch
+		case ch == '?' && len(args) > 0:
+			b.WriteString(constant(args[0]))
+			args = args[1:]
+			continue
+		}
+		b.WriteByte(sql[i])
+	}
+	return b.String()
+}
+
+// constant writes a value in SQL.
+func constant(v any) string {
+	switch x := v.(type) {
+	case string:
+		return "'" + strings.ReplaceAll(x, "'", "''") + "'"
+	case []byte:
+		return fmt.Sprintf("unhex('%x')", x)
+	case time.Time:
+		return "TIMESTAMP '" + x.UTC().Format("2006-01-02 15:04:05.999999999") + "'"
+	case []string:
+		list := make([]string, len(x))
+		for i, s := range x {
+			list[i] = constant(s)
+		}
+		return "[" + strings.Join(list, ", ") + "]"
+	}
+	return fmt.Sprint(v)
+}
+
+// calls is SQL for the calls of a window under the name c, as "FROM … c WHERE …".
+func calls(w *ask.Window) string {
+	if w.KFL != "" { // a filter may use columns of the ends
+		return "FROM calls c WHERE " + w.Where
+	}
+	return "FROM calls_raw c WHERE " + w.Where
+}
+
+// during is the SQL condition for rows that last from first_ns to last_ns.
+func during(w *ask.Window, alias string) string {
+	if !w.Asked {
+		return "true"
+	}
+	return fmt.Sprintf("%[1]slast_ns >= %[2]d AND %[1]sfirst_ns <= %[3]d", alias, w.From, w.To)
+}
+
+// within is the SQL condition for rows with a time ts_ns.
+func within(w *ask.Window, alias string) string {
+	if !w.Asked {
+		return "true"
+	}
+	return fmt.Sprintf("%sts_ns BETWEEN %d AND %d", alias, w.From, w.To)
 }
 
 // firstCall is the SQL for the id of the first call of a group, from calls AS c.
@@ -41,8 +109,8 @@ type Counts struct {
 }
 
 // Calls counts all calls, including handshakes and unknown payload.
-func Calls(ctx context.Context, c *forensics.Case) (Table[Counts], error) {
-	return read[Counts](ctx, c, "SELECT count(*) AS calls, count(*) FILTER (WHERE failed) AS failed FROM calls_raw")
+func Calls(ctx context.Context, c *forensics.Case, w *ask.Window) (Table[Counts], error) {
+	return read[Counts](ctx, c, "SELECT count(*) AS calls, count(*) FILTER (WHERE failed) AS failed "+calls(w), w.Args...)
 }
 
 // Namespace is the name of a Kubernetes namespace.
@@ -50,8 +118,8 @@ type Namespace struct {
 	Name string `json:"namespace"`
 }
 
-// Namespaces returns the namespace with the most endpoints, if any endpoint has one.
-func Namespaces(ctx context.Context, c *forensics.Case) (Table[Namespace], error) {
+// Namespaces returns the namespace with the most endpoints of the case, if any endpoint has one.
+func Namespaces(ctx context.Context, c *forensics.Case, _ *ask.Window) (Table[Namespace], error) {
 	return read[Namespace](ctx, c, "SELECT namespace FROM endpoints WHERE namespace IS NOT NULL GROUP BY namespace ORDER BY count(*) DESC, namespace LIMIT 1")
 }
 
@@ -67,11 +135,11 @@ type Protocol struct {
 }
 
 // Protocols returns the protocols of calls, most calls first.
-func Protocols(ctx context.Context, c *forensics.Case) (Table[Protocol], error) {
+func Protocols(ctx context.Context, c *forensics.Case, w *ask.Window) (Table[Protocol], error) {
 	return read[Protocol](ctx, c, `SELECT protocol, count(*) AS calls, count(*) FILTER (WHERE failed) AS failed, sum(request_bytes + response_bytes)::BIGINT AS bytes,
   quantile_disc(`+terms.Took+`, [0.5, 0.9, 0.99]) AS p50_p90_p99_us, `+firstCall(c)+`
-FROM calls_raw c
-GROUP BY protocol ORDER BY calls DESC, protocol`)
+`+calls(w)+`
+GROUP BY protocol ORDER BY calls DESC, protocol`, w.Args...)
 }
 
 // Names summarizes DNS questions of one kind.
@@ -86,11 +154,11 @@ type Names struct {
 }
 
 // DNS counts DNS questions by kind (dns, mdns, llmnr, nbns), most frequent first.
-func DNS(ctx context.Context, c *forensics.Case) (Table[Names], error) {
+func DNS(ctx context.Context, c *forensics.Case, w *ask.Window) (Table[Names], error) {
 	return read[Names](ctx, c, `SELECT coalesce(dns_variant, 'dns') AS variant, count(*) AS questions, count(*) FILTER (WHERE failed) AS failed, count(*) FILTER (WHERE error IS NOT NULL) AS not_answered,
   count(DISTINCT host) AS names, quantile_disc(`+terms.Took+`, [0.5, 0.9, 0.99]) AS p50_p90_p99_us, `+firstCall(c)+`
-FROM calls_raw c WHERE protocol = 'dns'
-GROUP BY ALL ORDER BY questions DESC, variant`)
+`+calls(w)+` AND protocol = 'dns'
+GROUP BY ALL ORDER BY questions DESC, variant`, w.Args...)
 }
 
 // Partial counts the incomplete calls of one protocol with one reason.
@@ -102,9 +170,9 @@ type Partial struct {
 }
 
 // Incomplete counts the calls whose response is missing or incomplete.
-func Incomplete(ctx context.Context, c *forensics.Case) (Table[Partial], error) {
+func Incomplete(ctx context.Context, c *forensics.Case, w *ask.Window) (Table[Partial], error) {
 	return read[Partial](ctx, c, `SELECT error, protocol, count(*) AS calls, `+firstCall(c)+`
-FROM calls_raw c WHERE error IS NOT NULL GROUP BY error, protocol ORDER BY calls DESC, error, protocol LIMIT 40`)
+`+calls(w)+` AND error IS NOT NULL GROUP BY error, protocol ORDER BY calls DESC, error, protocol LIMIT 40`, w.Args...)
 }
 
 // Cited locates the packets of a call: the index of its bundle in the case, and the packet numbers
@@ -113,6 +181,24 @@ type Cited struct {
 	CallID  string `json:"call_id"`
 	Bundle  int64  `json:"bundle"`
 	Packets string `json:"packets"`
+}
+
+// Spans returns the packets of flows by their ids, in a case of one bundle: the first and the last
+// packet of each, as "12-15".
+func Spans(ctx context.Context, c *forensics.Case, ids []int64) (map[int64]string, error) {
+	type span struct {
+		ID      int64  `json:"flow_id"`
+		Packets string `json:"packets"`
+	}
+	out := map[int64]string{}
+	if len(ids) == 0 || c.Several() {
+		return out, nil
+	}
+	rows, _, err := ask.Rows[span](ctx, c, mostRows, "SELECT flow_id, first_packet::VARCHAR || '-' || last_packet::VARCHAR AS packets FROM flows_raw WHERE flow_id IN ("+terms.Numbers(ids)+")")
+	for _, r := range rows {
+		out[r.ID] = r.Packets
+	}
+	return out, err
 }
 
 // Packets returns the packets of calls by their ids, in hex. If several calls have one id, it

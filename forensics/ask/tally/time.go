@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
 )
 
@@ -17,17 +18,17 @@ type Amount struct {
 }
 
 // Bytes counts bytes on the wire by protocol, in buckets of the given length in nanoseconds.
-func Bytes(ctx context.Context, c *forensics.Case, bucket int64) (Table[Amount], error) {
+func Bytes(ctx context.Context, c *forensics.Case, w *ask.Window, bucket int64) (Table[Amount], error) {
 	return read[Amount](ctx, c, fmt.Sprintf(`SELECT p.ts_ns // %d AS bucket, coalesce(f.protocol, f.transport, 'not IP') AS kind, sum(p.len)::BIGINT AS n
-FROM packets_raw p LEFT JOIN flows_raw f ON f.flow_id = p.flow_id%s
-GROUP BY ALL ORDER BY ALL`, bucket, terms.SameBundle(c, "f", "p")))
+FROM packets_raw p LEFT JOIN flows_raw f ON f.flow_id = p.flow_id%s WHERE %s
+GROUP BY ALL ORDER BY ALL`, bucket, terms.SameBundle(c, "f", "p"), within(w, "p.")))
 }
 
 // Outcomes counts failed and other calls, in buckets of the given length in nanoseconds.
-func Outcomes(ctx context.Context, c *forensics.Case, bucket int64) (Table[Amount], error) {
+func Outcomes(ctx context.Context, c *forensics.Case, w *ask.Window, bucket int64) (Table[Amount], error) {
 	return read[Amount](ctx, c, fmt.Sprintf(`SELECT ts_ns // %d AS bucket, CASE WHEN failed THEN 'failed' ELSE 'not failed' END AS kind, count(*) AS n
-FROM calls_raw
-GROUP BY ALL ORDER BY ALL`, bucket))
+%s
+GROUP BY ALL ORDER BY ALL`, bucket, calls(w)), w.Args...)
 }
 
 // Silence is a time without traffic: its end and its length in nanoseconds.
@@ -37,10 +38,10 @@ type Silence struct {
 }
 
 // Silences returns the longest times without traffic, longest first.
-func Silences(ctx context.Context, c *forensics.Case) (Table[Silence], error) {
-	return read[Silence](ctx, c, `SELECT first_ns, silence FROM (
-  SELECT first_ns, first_ns - max(last_ns) OVER (ORDER BY first_ns, last_ns ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS silence FROM flows_raw)
-WHERE silence > 0 ORDER BY silence DESC, first_ns LIMIT 23`)
+func Silences(ctx context.Context, c *forensics.Case, w *ask.Window) (Table[Silence], error) {
+	return read[Silence](ctx, c, fmt.Sprintf(`SELECT first_ns, silence FROM (
+  SELECT first_ns, first_ns - max(last_ns) OVER (ORDER BY first_ns, last_ns ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS silence FROM flows_raw WHERE %s)
+WHERE silence > 0 ORDER BY silence DESC, first_ns LIMIT 23`, during(w, "")))
 }
 
 // Gaps is SQL for the coverage gaps of a case, as in Case.Coverage.
@@ -58,9 +59,9 @@ type Event struct {
 }
 
 // Events returns Kubernetes events, warnings first.
-func Events(ctx context.Context, c *forensics.Case) (Table[Event], error) {
+func Events(ctx context.Context, c *forensics.Case, w *ask.Window) (Table[Event], error) {
 	return read[Event](ctx, c, `SELECT type, reason, kind, concat_ws('/', namespace, name) AS object, message, sum(coalesce(count, 1))::BIGINT AS times, max(ts_ns) AS last_ns
-FROM k8s_events GROUP BY ALL ORDER BY (max(type) = 'Warning') DESC, times DESC, last_ns, object, reason, message LIMIT 40`)
+FROM k8s_events WHERE `+within(w, "")+` GROUP BY ALL ORDER BY (max(type) = 'Warning') DESC, times DESC, last_ns, object, reason, message LIMIT 40`)
 }
 
 // Anomaly summarizes anomalies of one kind. Packet is a packet number of the bundle and is only
@@ -75,7 +76,35 @@ type Anomaly struct {
 }
 
 // Anomalies counts anomalies by kind, most frequent first.
-func Anomalies(ctx context.Context, c *forensics.Case) (Table[Anomaly], error) {
+func Anomalies(ctx context.Context, c *forensics.Case, w *ask.Window) (Table[Anomaly], error) {
 	return read[Anomaly](ctx, c, `SELECT source, kind, sum(count)::BIGINT AS times, sum(lost_bytes)::BIGINT AS lost_bytes, min(packet_no) AS first_packet, arg_min(detail, (ts_ns, detail)) AS example
-FROM anomalies GROUP BY source, kind ORDER BY times DESC, source, kind LIMIT 40`)
+FROM anomalies WHERE `+within(w, "")+` GROUP BY source, kind ORDER BY times DESC, source, kind LIMIT 40`)
+}
+
+// Took is the number of calls that took as long as those of one class. Class k has the times from
+// 2^(k-1) to under 2^k microseconds, class 0 those under one.
+type Took struct {
+	Class  int64  `json:"class"`
+	Calls  int64  `json:"calls"`
+	Failed int64  `json:"failed"`
+	First  string `json:"first_call"`
+}
+
+// Latencies counts calls by the time that they took.
+func Latencies(ctx context.Context, c *forensics.Case, w *ask.Window) (Table[Took], error) {
+	return read[Took](ctx, c, `SELECT CASE WHEN `+terms.Took+` < 1 THEN 0 ELSE floor(log2(`+terms.Took+`))::BIGINT + 1 END AS class, count(*) AS calls, count(*) FILTER (WHERE failed) AS failed, `+firstCall(c)+`
+`+calls(w)+` AND protocol IN `+terms.Serving+` AND `+terms.Took+` IS NOT NULL GROUP BY 1 ORDER BY 1`, w.Args...)
+}
+
+// Hour is the calls that began in one hour, in hours since 1970 UTC.
+type Hour struct {
+	Hour   int64 `json:"hour"`
+	Calls  int64 `json:"calls"`
+	Failed int64 `json:"failed"`
+}
+
+// Hours counts calls by hour.
+func Hours(ctx context.Context, c *forensics.Case, w *ask.Window) (Table[Hour], error) {
+	return read[Hour](ctx, c, `SELECT ts_ns // 3600000000000 AS hour, count(*) AS calls, count(*) FILTER (WHERE failed) AS failed
+`+calls(w)+` GROUP BY 1 ORDER BY 1`, w.Args...)
 }

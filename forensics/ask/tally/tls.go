@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
 )
 
@@ -19,11 +20,11 @@ type Version struct {
 }
 
 // Versions returns TLS versions and cipher suites, most used first.
-func Versions(ctx context.Context, c *forensics.Case) (Table[Version], error) {
+func Versions(ctx context.Context, c *forensics.Case, w *ask.Window) (Table[Version], error) {
 	return read[Version](ctx, c, `SELECT coalesce(tls_version_name, 'not settled') AS version, coalesce(tls_cipher_suite_name, 'not settled') AS cipher_suite,
   count(*) AS handshakes, count(*) FILTER (WHERE failed) AS failed, count(DISTINCT dst_ip) AS servers, `+firstCall(c)+`
-FROM calls_raw c WHERE protocol = 'tls'
-GROUP BY ALL ORDER BY handshakes DESC, version, cipher_suite LIMIT 30`)
+`+calls(w)+` AND protocol = 'tls'
+GROUP BY ALL ORDER BY handshakes DESC, version, cipher_suite LIMIT 30`, w.Args...)
 }
 
 // Certificate is a server's certificate. Times are in nanoseconds since 1970 UTC; Seen is the time
@@ -45,12 +46,12 @@ type Certificate struct {
 }
 
 // Certificates returns certificates: invalid ones first, then by their end.
-func Certificates(ctx context.Context, c *forensics.Case) (Table[Certificate], error) {
+func Certificates(ctx context.Context, c *forensics.Case, w *ask.Window) (Table[Certificate], error) {
 	return read[Certificate](ctx, c, fmt.Sprintf(`SELECT max(cert_subject) AS subject, max(cert_issuer) AS issuer, max(cert_not_after_ns) AS not_after_ns,
   max(cert_key_type) AS key_type, max(cert_key_bits) AS key_bits, max(cert_signature_algorithm) AS signature, bool_or(cert_self_signed) AS self_signed,
   bool_or(cert_expired) AS expired, bool_or(cert_not_yet_valid) AS not_yet_valid, bool_or(NOT cert_matches_sni) AS wrong_name,
   max(c.ts_ns) AS seen_ns, count(*) AS handshakes, %s
-FROM tls t JOIN calls_raw c ON c.call_no = t.call_no%s WHERE cert_sha256 IS NOT NULL
+FROM tls t JOIN (SELECT * %s) c ON c.call_no = t.call_no%s WHERE cert_sha256 IS NOT NULL
 GROUP BY cert_sha256
-ORDER BY (expired OR not_yet_valid) DESC, not_after_ns, min(c.ts_ns), cert_sha256 LIMIT 30`, firstCall(c), terms.SameBundle(c, "t", "c")))
+ORDER BY (expired OR not_yet_valid) DESC, not_after_ns, min(c.ts_ns), cert_sha256 LIMIT 30`, firstCall(c), calls(w), terms.SameBundle(c, "t", "c")), w.Args...)
 }

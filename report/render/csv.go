@@ -1,0 +1,155 @@
+package render
+
+import (
+	"bytes"
+	"encoding/csv"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+
+	"github.com/pcapsule/pcapsule/report/value"
+)
+
+// csvHead are the columns of a report as CSV: one record for each statement and each cell.
+var csvHead = []string{"part", "id", "title", "row", "column", "text", "value", "evidence", "queries"}
+
+// chunk is the number of bytes of a piece of the data; programs for spreadsheets cut longer cells.
+const chunk = 30_000
+
+// dataPrefix begins each piece, so that none looks like a formula.
+const dataPrefix = "json:"
+
+// inert keeps a program for spreadsheets from taking text as a formula (OWASP, CSV injection).
+func inert(s string) string {
+	if s != "" && strings.ContainsAny(s[:1], "=+-@\t\r|%") {
+		return "'" + s
+	}
+	return s
+}
+
+// CSV writes a report as records of one form, for programs: statements, cells of tables, points of
+// charts, queries, and at the end the data in pieces.
+func CSV(w io.Writer, r *value.Report) error {
+	c := &csvWriter{w: csv.NewWriter(w), many: len(r.Bundles) > 1}
+	c.write(csvHead...)
+	c.write("report", "title", r.Kind, "", "", inert(r.Title), "", "", "")
+	c.write("report", "from", "", "", "", r.From, "", "", "")
+	c.write("report", "to", "", "", "", r.To, "", "", "")
+	for _, b := range r.Bundles {
+		c.write("bundle", inert(b.Name), b.Verified, "", "", inert(b.Detail), "", "", "")
+	}
+	for _, f := range r.Facts {
+		c.write("fact", "", inert(f.Label), "", "", inert(f.Text), number(f.Value), "", "")
+	}
+	c.statements("summary", r.Statements)
+	for _, s := range r.Sections {
+		for i, text := range s.Text {
+			c.write("text", s.ID, inert(s.Title), strconv.Itoa(i+1), "", inert(text), "", "", "")
+		}
+		c.statements(s.ID, s.Statements)
+		for _, b := range s.Blocks {
+			if b.Table != nil {
+				c.table(b.Table)
+			} else {
+				c.figure(b.Figure)
+			}
+		}
+		for _, label := range s.Sign {
+			c.write("sign-off", s.ID, inert(label), "", "", "", "", "", "")
+		}
+	}
+	for _, x := range r.Absent {
+		c.write("not found", "", "", "", "", inert(x), "", "", "")
+	}
+	for _, x := range r.Unmade {
+		c.write("not made", "", "", "", "", inert(x), "", "", "")
+	}
+	for i, q := range r.Queries {
+		c.write("query", fmt.Sprintf("Q%d", i+1), "", "", "", inert(q.Command), "", "", "")
+	}
+	text, err := compact(r)
+	if err != nil {
+		return err
+	}
+	for i := 0; len(text) > 0; i++ {
+		piece := text[:min(chunk, len(text))]
+		text = text[len(piece):]
+		c.write("data", "report", "", strconv.Itoa(i+1), "", dataPrefix+piece, "", "", "")
+	}
+	c.w.Flush()
+	if err := c.w.Error(); err != nil {
+		return fmt.Errorf("writing CSV: %w", err)
+	}
+	return nil
+}
+
+type csvWriter struct {
+	w    *csv.Writer
+	many bool
+}
+
+func (c *csvWriter) write(record ...string) {
+	_ = c.w.Write(record) // Error returns it at the end
+}
+
+func number(n *int64) string {
+	if n == nil {
+		return ""
+	}
+	return strconv.FormatInt(*n, 10)
+}
+
+func (c *csvWriter) statements(id string, list []value.Statement) {
+	for _, s := range list {
+		c.write("statement", s.ID, inert(s.Head), id, "", inert(s.Text), "", evidenceText(s.Cite, c.many), queriesText(s.Queries))
+		for _, f := range s.Figures {
+			c.write("figure", s.ID, inert(s.Head), "", inert(f.Label), inert(f.Text), number(f.Value), "", "")
+		}
+	}
+}
+
+func (c *csvWriter) table(t *value.Table) {
+	for i, row := range t.Rows {
+		for k, cell := range row.Cells {
+			evidence := ""
+			if k == 0 {
+				evidence = evidenceText(row.Cite, c.many)
+			}
+			c.write("cell", t.ID, inert(t.Title), strconv.Itoa(i+1), inert(t.Columns[k].Name), inert(cell.Text), number(cell.Value), evidence, queriesText(t.Queries))
+		}
+	}
+	if t.Note != "" {
+		c.write("note", t.ID, inert(t.Title), "", "", inert(t.Note), "", "", "")
+	}
+}
+
+func (c *csvWriter) figure(f *value.Figure) {
+	for i, p := range points(f) {
+		c.write("point", f.ID, inert(f.Title), strconv.Itoa(i+1), inert(p.series), inert(p.at), strconv.FormatInt(p.n, 10), "", queriesText(f.Queries))
+	}
+	c.write("note", f.ID, inert(f.Title), "", "", inert(f.Note), "", "", "")
+}
+
+// csvData joins the data in a file.
+func csvData(file []byte) ([]byte, error) {
+	r := csv.NewReader(bytes.NewReader(file))
+	r.FieldsPerRecord = -1
+	var out bytes.Buffer
+	for {
+		row, err := r.Read()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%w (%v)", ErrNoData, err)
+		}
+		if len(row) == len(csvHead) && row[0] == "data" {
+			out.WriteString(strings.TrimPrefix(row[5], dataPrefix))
+		}
+	}
+	if out.Len() == 0 {
+		return nil, ErrNoData
+	}
+	return out.Bytes(), nil
+}

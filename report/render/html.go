@@ -1,0 +1,125 @@
+package render
+
+import (
+	"crypto/sha256"
+	_ "embed" // the page, its style and its script
+	"encoding/base64"
+	"fmt"
+	"html/template"
+	"io"
+
+	"github.com/pcapsule/pcapsule/report/value"
+)
+
+//go:embed page.html.tmpl
+var pageText string
+
+//go:embed page.css
+var pageStyle string
+
+// pageScript sorts and filters tables. The page is complete without it.
+//
+//go:embed page.js
+var pageScript string
+
+// scriptHash is the source of the script in the page's content security policy.
+func scriptHash() template.HTMLAttr {
+	sum := sha256.Sum256([]byte(pageScript))
+	return template.HTMLAttr("sha256-" + base64.StdEncoding.EncodeToString(sum[:]))
+}
+
+// HTML writes a report as one HTML file that loads nothing: its content security policy allows only
+// its own script, which sorts and filters tables.
+func HTML(w io.Writer, r *value.Report) error {
+	many := len(r.Bundles) > 1
+	page, err := template.New("page").Funcs(template.FuncMap{
+		"style":      func() template.CSS { return template.CSS(pageStyle) },
+		"script":     func() template.JS { return template.JS(pageScript) },
+		"scriptHash": scriptHash,
+		"data":       func(r *value.Report) (template.JS, error) { text, err := compact(r); return template.JS(text), err },
+		"svg":        figureSVG,
+		"legend":     legend,
+		"short":      shortID,
+		"class":      cellClass,
+		"groups":     groups,
+		"width":      func(share *int) template.CSS { return template.CSS(fmt.Sprintf("%d.%d%%", *share/10, *share%10)) },
+		"with1":      func(_, of any) evidence { return evidence{many, of} },
+		"pair":       func(many bool, of any) evidence { return evidence{many, of} },
+		"add":        func(a, b int) int { return a + b },
+	}).Parse(pageText)
+	if err != nil {
+		return fmt.Errorf("reading the page's template: %w", err)
+	}
+	if err := page.Execute(w, r); err != nil {
+		return fmt.Errorf("writing HTML: %w", err)
+	}
+	return nil
+}
+
+// evidence is something with citations, and whether they must name the bundle.
+type evidence struct {
+	Many bool
+	Of   any
+}
+
+// answers are the statements about one question.
+type answers struct {
+	Head       string
+	Statements []value.Statement
+}
+
+// groups joins statements about the same question.
+func groups(list []value.Statement) (out []answers) {
+	for _, s := range list {
+		if n := len(out); n == 0 || out[n-1].Head != s.Head {
+			out = append(out, answers{Head: s.Head})
+		}
+		out[len(out)-1].Statements = append(out[len(out)-1].Statements, s)
+	}
+	return out
+}
+
+// figureSVG draws a figure. Its text is already escaped.
+func figureSVG(f *value.Figure) template.HTML {
+	switch {
+	case f.Time != nil:
+		return template.HTML(timeSVG(f))
+	case f.Bars != nil:
+		return template.HTML(barsSVG(f))
+	case f.Map != nil:
+		return template.HTML(mapSVG(f))
+	case f.Heat != nil:
+		return template.HTML(heatSVG(f))
+	case f.Sequence != nil:
+		return template.HTML(sequenceSVG(f))
+	}
+	return ""
+}
+
+// legendItem is a colour and its meaning.
+type legendItem struct{ Class, Name, Total string }
+
+func legend(f *value.Figure) []legendItem {
+	if f.Time == nil {
+		return nil
+	}
+	var out []legendItem
+	for i, s := range f.Time.Series {
+		out = append(out, legendItem{seriesClass(s, i), s.Name, amount(f.Time.Unit)(s.Total)})
+	}
+	return out
+}
+
+// shortID is a prefix of a call id that identifies the call.
+func shortID(id string) string { return id[:min(len(id), 12)] }
+
+func cellClass(columns []value.Column, i int, c value.Cell) string {
+	class := ""
+	if i < len(columns) {
+		class = columns[i].Kind
+	}
+	if c.Bad {
+		class += " bad"
+	}
+	return class
+}

@@ -1,0 +1,200 @@
+package render
+
+import (
+	"fmt"
+	"math"
+	"strings"
+	"time"
+
+	"github.com/pcapsule/pcapsule/report/value"
+)
+
+// Measures of a chart over time.
+const (
+	timeWidth  = 960
+	timeHeight = 250
+	timeLeft   = 66
+	timeRight  = 14
+	timeTop    = 14
+	timeBottom = 40
+	breakWidth = 9
+)
+
+// timeSVG draws stacked bars over time, with hatched coverage gaps.
+func timeSVG(f *value.Figure) string {
+	c := f.Time
+	s := newSVG(f.ID, f.Title, f.Alt, timeWidth, timeHeight)
+	s.f(`<defs><pattern id="%s-hatch" width="6" height="6" patternUnits="userSpaceOnUse" patternTransform="rotate(45)"><rect width="6" height="6" class="hatch-ground"/><line x1="0" y1="0" x2="0" y2="6" class="hatch"/></pattern></defs>`, f.ID)
+	p := newTimePlot(c)
+	var highest int64 = 1
+	for i := range p.x {
+		var sum int64
+		for _, r := range c.Series {
+			sum += r.Values[i]
+		}
+		highest = max(highest, sum)
+	}
+	top, step := ceiling(highest)
+	p.scale = float64(timeHeight-timeTop-timeBottom) / float64(top)
+	write := amount(c.Unit)
+	for v := int64(0); v <= top; v += step {
+		y := p.y(v)
+		s.line(timeLeft, y, timeWidth-timeRight, y, "grid")
+		s.text(timeLeft-7, y+4, "end", "tick", write(v))
+	}
+	p.holes(s, f.ID)
+	base := make([]int64, len(p.x))
+	for i, r := range c.Series {
+		s.f(`<path class="%s" d="%s"><title>%s</title></path>`, seriesClass(r, i), p.stack(r.Values, base), esc(r.Name+": "+write(r.Total)))
+	}
+	s.line(timeLeft, p.y(0), timeWidth-timeRight, p.y(0), "axis")
+	p.breaks(s)
+	p.ticks(s)
+	return s.end()
+}
+
+func seriesClass(r value.Series, i int) string {
+	if r.Class == "bad" {
+		return "bad-fill"
+	}
+	return fmt.Sprintf("s%d", i)
+}
+
+// timePlot maps times to positions in the picture.
+type timePlot struct {
+	c     *value.TimeChart
+	x     []float64 // left edge of each bucket
+	from  []float64 // left edge of each stretch
+	width float64   // of a bucket
+	scale float64
+}
+
+func newTimePlot(c *value.TimeChart) *timePlot {
+	n := c.Buckets()
+	room := float64(timeWidth-timeLeft-timeRight) - float64(breakWidth*(len(c.Stretches)-1))
+	p := &timePlot{c: c, width: room / float64(max(n, 1))}
+	x := float64(timeLeft)
+	for _, s := range c.Stretches {
+		p.from = append(p.from, x)
+		for range s.Count {
+			p.x = append(p.x, x)
+			x += p.width
+		}
+		x += breakWidth
+	}
+	return p
+}
+
+func (p *timePlot) y(v int64) float64 { return timeHeight - timeBottom - float64(v)*p.scale }
+
+// stack draws the bars of one series on top of the previous ones.
+func (p *timePlot) stack(values, base []int64) string {
+	var d strings.Builder
+	w := p.width * 0.86
+	if p.width < 3 {
+		w = p.width
+	}
+	for i, v := range values {
+		if v <= 0 {
+			continue
+		}
+		y0, y1 := p.y(base[i]), p.y(base[i]+v)
+		y1 = min(y1, y0-0.6) // non-zero values are always visible
+		fmt.Fprintf(&d, "M%s %sh%sV%sh-%sz", px(p.x[i]), px(y0), px(w), px(y1), px(w))
+		base[i] += v
+	}
+	return d.String()
+}
+
+// at is the position of a time; a time in a break is at its start.
+func (p *timePlot) at(ns int64) float64 {
+	for i, s := range p.c.Stretches {
+		begin, end := s.First*p.c.BucketNs, (s.First+int64(s.Count))*p.c.BucketNs
+		if ns < begin {
+			return p.from[i]
+		}
+		if ns <= end || i == len(p.c.Stretches)-1 {
+			return p.from[i] + min(float64(ns-begin)/float64(p.c.BucketNs), float64(s.Count))*p.width
+		}
+	}
+	return timeLeft
+}
+
+func (p *timePlot) holes(s *svg, id string) {
+	for _, h := range p.c.Holes {
+		x0, x1 := p.at(h.FromNs), p.at(h.ToNs)
+		if x1-x0 < 4 {
+			mid := (x0 + x1) / 2
+			x0, x1 = max(mid-2, timeLeft), min(mid+2, timeWidth-timeRight)
+		}
+		length := value.Duration(time.Duration(h.ToNs - h.FromNs))
+		s.f(`<rect x="%s" y="%d" width="%s" height="%d" fill="url(#%s-hatch)" class="hole"><title>%s</title></rect>`, px(x0), timeTop, px(x1-x0), timeHeight-timeTop-timeBottom, id,
+			esc("not recorded, or only in part: "+h.Reason+", "+length))
+	}
+}
+
+func (p *timePlot) breaks(s *svg) {
+	for _, x := range p.from[1:] {
+		mid := x - breakWidth/2.0
+		for _, dx := range []float64{-2, 2} {
+			s.line(mid+dx-2, timeHeight-timeBottom+6, mid+dx+2, timeHeight-timeBottom-6, "axis")
+		}
+	}
+}
+
+// ticks writes times below the axis, as many as fit.
+func (p *timePlot) ticks(s *svg) {
+	span := int64(p.c.Buckets()) * p.c.BucketNs
+	layout, second := "15:04", "2006-01-02"
+	switch {
+	case span < int64(10*time.Second):
+		layout = "15:04:05.000"
+	case span < int64(30*time.Minute):
+		layout = "15:04:05"
+	case span > int64(4*24*time.Hour):
+		layout, second = "2006-01-02", ""
+	}
+	if len(p.c.Stretches) > 1 {
+		layout, second = "2006-01-02", "15:04"
+	}
+	y := float64(timeHeight - timeBottom)
+	last, lastDate := -math.MaxFloat64, ""
+	put := func(x float64, ns int64) {
+		t := time.Unix(0, ns).UTC()
+		text := t.Format(layout)
+		half := textWidth(text)/2 + 6
+		if x-half < last || x+half > timeWidth+8 {
+			return
+		}
+		s.line(x, y, x, y+5, "axis")
+		anchor := "middle"
+		if x-half < 0 {
+			anchor = "start"
+		}
+		s.text(x, y+18, anchor, "tick", text)
+		if date := t.Format(second); second != "" && (date != lastDate || len(p.c.Stretches) > 1) {
+			s.text(x, y+32, anchor, "tick faint", date)
+			lastDate = date
+		}
+		last = x + half
+	}
+	if len(p.c.Stretches) > 1 {
+		for i, st := range p.c.Stretches {
+			put(p.from[i], st.First*p.c.BucketNs)
+		}
+		return
+	}
+	st := p.c.Stretches[0]
+	every := int64(1)
+	for _, d := range value.Nice {
+		if n := int64(d) / p.c.BucketNs; n >= 1 && int64(st.Count)/n <= 8 {
+			every = n
+			break
+		}
+	}
+	for i := range int64(st.Count) {
+		if (st.First+i)%every == 0 {
+			put(p.from[0]+float64(i)*p.width, (st.First+i)*p.c.BucketNs)
+		}
+	}
+}

@@ -1,0 +1,135 @@
+package section
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/forensics/ask"
+	"github.com/pcapsule/pcapsule/forensics/ask/tally"
+	"github.com/pcapsule/pcapsule/report/value"
+)
+
+// tallied reads one of the tables of package tally.
+func tallied[T any](b *builder, of func(context.Context, *forensics.Case, *ask.Window) (tally.Table[T], error)) (t tally.Table[T]) {
+	if b.err == nil {
+		t, b.err = of(b.ctx, b.c, b.w)
+	}
+	return t
+}
+
+// number adds a query to the appendix and returns its number.
+func (b *builder) number(q value.Query) []int {
+	n, ok := b.numbers[q]
+	if !ok {
+		b.r.Queries = append(b.r.Queries, q)
+		n = len(b.r.Queries)
+		b.numbers[q] = n
+	}
+	return []int{n}
+}
+
+// query is SQL that a reader can run.
+func (b *builder) query(sql string) []int {
+	return b.number(value.Query{SQL: sql, Command: "pcapsule sql " + b.paths + " " + value.ShellQuote(sql)})
+}
+
+// ask asks a question in the window and with the filter of the report, reads its answer into dst, and
+// returns the number of the query. in may have its own window, filter and limit.
+func (b *builder) ask(name string, in map[string]any, dst any) []int {
+	answer, query := b.answer(name, in)
+	if b.err == nil {
+		b.err = read(answer, dst)
+	}
+	return query
+}
+
+// read reads an answer into a value with fewer fields.
+func read(answer, dst any) error {
+	text, err := json.Marshal(answer)
+	if err == nil {
+		err = json.Unmarshal(text, dst)
+	}
+	return err
+}
+
+// answer asks a question.
+func (b *builder) answer(name string, in map[string]any) (any, []int) {
+	if b.err != nil {
+		return nil, nil
+	}
+	i := slices.IndexFunc(b.in.Questions, func(q ask.Question) bool { return q.Name == name })
+	if i < 0 {
+		b.err = fmt.Errorf("no question %s", name)
+		return nil, nil
+	}
+	all := map[string]any{}
+	for _, f := range [][2]string{{"from", b.in.Basis.From}, {"to", b.in.Basis.To}, {"kfl", b.in.Basis.KFL}} {
+		if f[1] != "" {
+			all[f[0]] = f[1]
+		}
+	}
+	for k, v := range in {
+		all[k] = v
+	}
+	raw, err := json.Marshal(all)
+	if err != nil {
+		b.err = err
+		return nil, nil
+	}
+	q := b.in.Questions[i]
+	run := q.Ask
+	if name == "list_findings" { // reports compare complete lists
+		run = q.AskAll
+	}
+	answer, err := run(b.ctx, b.c, raw)
+	if err != nil {
+		b.err = fmt.Errorf("asking %s: %w", name, err)
+		return nil, nil
+	}
+	return answer, b.number(value.Query{Command: "pcapsule ask " + dashed(name) + " " + b.paths + flagsOf(all)})
+}
+
+func dashed(name string) string { return strings.ReplaceAll(name, "_", "-") }
+
+// flagsOf writes the input of a question as flags.
+func flagsOf(in map[string]any) string {
+	var out strings.Builder
+	for _, k := range keysOf(in) {
+		if k == "accept" { // a text of many lines
+			out.WriteString(` --accept "$(cat accept.yaml)"`)
+			continue
+		}
+		switch v := in[k].(type) {
+		case bool:
+			if v {
+				fmt.Fprintf(&out, " --%s", dashed(k))
+			} else {
+				fmt.Fprintf(&out, " --%s=false", dashed(k))
+			}
+		case []string:
+			for _, s := range v {
+				fmt.Fprintf(&out, " --%s %s", dashed(k), value.ShellQuote(s))
+			}
+		case []any:
+			for _, s := range v {
+				fmt.Fprintf(&out, " --%s %s", dashed(k), value.ShellQuote(fmt.Sprint(s)))
+			}
+		default:
+			fmt.Fprintf(&out, " --%s %s", dashed(k), value.ShellQuote(fmt.Sprint(v)))
+		}
+	}
+	return out.String()
+}
+
+func keysOf[T any](m map[string]T) []string {
+	out := make([]string, 0, len(m))
+	for k := range m {
+		out = append(out, k)
+	}
+	slices.Sort(out)
+	return out
+}

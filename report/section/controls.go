@@ -1,0 +1,93 @@
+package section
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/pcapsule/pcapsule/internal/plural"
+	"github.com/pcapsule/pcapsule/report/templates"
+	"github.com/pcapsule/pcapsule/report/value"
+)
+
+// judged is what reports use of the answer of the question controls.
+type judged struct {
+	RuleSet    string `json:"rule_set"`
+	Frameworks []struct {
+		Framework    string `json:"framework"`
+		Name         string `json:"name"`
+		Version      string `json:"version"`
+		Source       string `json:"source"`
+		Supported    int64  `json:"supported"`
+		Contradicted int64  `json:"contradicted"`
+		CannotTell   int64  `json:"cannot_tell"`
+	} `json:"frameworks"`
+	Controls []judgment `json:"controls"`
+}
+
+// judgment is the verdict about one control.
+type judgment struct {
+	Control    string `json:"control"`
+	Title      string `json:"title"`
+	Verdict    string `json:"verdict"`
+	Why        string `json:"why"`
+	Population struct {
+		Count int64  `json:"count"`
+		Of    string `json:"of"`
+	} `json:"population"`
+	Exceptions []struct {
+		ID      string   `json:"id"`
+		CallIDs []string `json:"call_ids"`
+		FlowIDs []int64  `json:"flow_ids"`
+	} `json:"exceptions"`
+	Total  int64    `json:"exceptions_total"`
+	Limits []string `json:"limits"`
+}
+
+// controls lists the verdicts about the controls of frameworks.
+func (b *builder) controls(p *templates.Section) (value.Section, string) {
+	s := value.Section{Title: "Controls", Text: []string{"Verdicts are evidence for an assessor, not a certificate. Supported: what the control forbids was not seen, and nothing known could have hidden it. Contradicted: exceptions were seen. Cannot tell: the traffic does not decide it, and the reason is given."}}
+	in := map[string]any{"limit": 1000}
+	if len(p.Frameworks) > 0 {
+		in["frameworks"] = p.Frameworks
+	}
+	if b.in.Basis.Accept != "" {
+		in["accept"] = b.in.Basis.Accept
+	}
+	var j judged
+	query := b.ask("controls", in, &j)
+	if b.err != nil {
+		return s, ""
+	}
+	for _, f := range j.Frameworks {
+		s.Statements = append(s.Statements, value.Statement{ID: "controls-" + f.Framework, Queries: query, Bad: f.Contradicted > 0,
+			Text:    fmt.Sprintf("%s %s: %s contradicted, %s supported, %s cannot be told from traffic. Rules of %s.", value.Text(f.Name), value.Text(f.Version), plural.Thousands(f.Contradicted), plural.Thousands(f.Supported), plural.Thousands(f.CannotTell), value.Text(j.RuleSet)),
+			Figures: []value.Number{value.Count("contradicted", f.Contradicted), value.Count("supported", f.Supported), value.Count("cannot be told", f.CannotTell)}})
+		s.Blocks = append(s.Blocks, value.TableBlock(b.controlTable(f.Framework, f.Name+" "+f.Version, j.Controls, query)))
+	}
+	return s, ""
+}
+
+// controlTable has one row per control of a framework.
+func (b *builder) controlTable(framework, title string, list []judgment, query []int) *value.Table {
+	t := &value.Table{ID: "controls-" + framework + "-table", Title: value.Text(title), Queries: query,
+		Columns: []value.Column{value.TextColumn("Control"), value.WideColumn("Requires"), value.TextColumn("Verdict"), value.WideColumn("Why"), value.NumberColumn("Examined", ""), value.TextColumn("Of what"), value.NumberColumn("Exceptions", ""), value.WideColumn("Limits")}}
+	for _, c := range list {
+		number, ok := strings.CutPrefix(c.Control, framework+"/")
+		if !ok {
+			continue
+		}
+		var calls []string
+		var flows []int64
+		for _, e := range c.Exceptions {
+			if len(e.CallIDs) > 0 {
+				calls = append(calls, e.CallIDs[0])
+			} else if len(e.FlowIDs) > 0 {
+				flows = append(flows, e.FlowIDs[0])
+			}
+		}
+		cites := append(b.cite(calls...), b.citeFlows(flows)...)
+		t.Add(cites, value.TextCell(number), value.WordCell(value.Clean(c.Title, 2*value.MaxText)), value.Cell{Text: strings.ReplaceAll(c.Verdict, "_", " "), Bad: c.Verdict == "contradicted"}, value.WordCell(value.Clean(c.Why, 4*value.MaxText)),
+			value.CountCell(c.Population.Count), value.TextCell(c.Population.Of), value.FailedCell(c.Total), value.WordCell(value.Clean(strings.Join(c.Limits, " "), 4*value.MaxText)))
+	}
+	return t
+}

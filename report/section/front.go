@@ -1,0 +1,230 @@
+package section
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/pcapsule/pcapsule/forensics/finding"
+	"github.com/pcapsule/pcapsule/internal/plural"
+	"github.com/pcapsule/pcapsule/report/value"
+)
+
+// The questions of the first page.
+const (
+	headWhat    = "What happened"
+	headWhom    = "To whom"
+	headSince   = "Since when"
+	headSure    = "How sure"
+	headMissing = "What was not recorded"
+)
+
+// front writes the first page: what happened, to whom, since when, how sure, and what was not
+// recorded. Findings, causes and failures come before statistics.
+func (b *builder) front() {
+	if b.err != nil {
+		return
+	}
+	b.facts()
+	if !b.any || b.accts.Packets == 0 {
+		b.state(value.Statement{ID: "packets", Head: headWhat, Text: fmt.Sprintf("There are no packets in %s.", plural.Count(int64(len(b.r.Bundles)), "bundle", "bundles"))})
+		b.state(value.Statement{ID: "not-recorded", Head: headMissing, Text: b.cov.NotRecorded()})
+		return
+	}
+	failures, findings := answer{"failures on this page", b.failureFront}, answer{"findings on this page", b.findingFront}
+	list := []answer{{"traffic on this page", b.trafficFront}, failures}
+	switch b.in.Template.Focus {
+	case "failures":
+		list = []answer{failures, findings}
+	case "findings":
+		list = []answer{findings, failures}
+	}
+	for _, a := range list {
+		if b.err == nil {
+			a.write()
+		}
+		b.tolerate(a.name)
+	}
+	b.state(value.Statement{ID: "not-recorded", Head: headMissing, Text: b.cov.NotRecorded(), Bad: len(b.cov.losses()) > 0,
+		Figures: []value.Number{value.Count("coverage gaps", b.cov.Gaps), value.Count("connections not decrypted", b.cov.Sealed), value.Count("flows with missing bytes", b.cov.Missing)}})
+	slices.SortStableFunc(b.r.Statements, func(x, y value.Statement) int { return slices.Index(heads, x.Head) - slices.Index(heads, y.Head) })
+}
+
+// answer is a part of the first page.
+type answer struct {
+	name  string
+	write func()
+}
+
+var heads = []string{headWhat, headWhom, headSince, headSure, headMissing}
+
+func (b *builder) state(s value.Statement) { b.r.Statements = append(b.r.Statements, s) }
+
+// facts are the figures in the head of the page.
+func (b *builder) facts() {
+	if !b.any {
+		b.r.Facts = []value.Number{value.Count("packets", 0)}
+		return
+	}
+	if b.whole {
+		b.r.Facts = append(b.r.Facts, value.Number{Label: "from first to last packet", Text: value.Duration(time.Duration(b.last - b.first))}, value.Count("packets", b.accts.Packets),
+			value.Number{Label: "on the wire", Text: value.Bytes(b.accts.Bytes), Value: &b.accts.Bytes})
+	} else {
+		b.r.Facts = append(b.r.Facts, value.Number{Label: "from begin to end of the window", Text: value.Duration(time.Duration(b.last - b.first))})
+	}
+	failed := value.Count("failed ("+or(value.Percent(b.failed, b.calls), "none")+")", b.failed)
+	failed.Bad = b.failed > 0
+	gaps := value.Count("coverage gaps known", b.cov.Gaps)
+	gaps.Bad = b.cov.Gaps > 0
+	b.r.Facts = append(b.r.Facts, value.Count("calls", b.calls), failed, gaps)
+}
+
+// trafficFront says what traffic there is.
+func (b *builder) trafficFront() {
+	if b.calls == 0 {
+		b.state(value.Statement{ID: "calls", Head: headWhat, Text: b.cov.Absent("call", true)})
+		return
+	}
+	list := b.protocolList()
+	var parts []string
+	var figures []value.Number
+	for _, p := range list.Rows {
+		figures = append(figures, value.Count(value.Text(p.Protocol)+" calls", p.Calls))
+		parts = append(parts, fmt.Sprintf("%s (%s)", value.Text(p.Protocol), plural.Thousands(p.Calls)))
+	}
+	if len(parts) > 4 {
+		parts = append(parts[:4], plural.Count(int64(len(list.Rows)-4), "other protocol", "other protocols"))
+	}
+	b.state(value.Statement{ID: "calls", Head: headWhat, Text: fmt.Sprintf("%s: %s.", plural.Count(b.calls, "call", "calls"), value.And(parts)), Figures: figures, Queries: b.query(list.SQL)})
+	b.state(value.Statement{ID: "span", Head: headSince, Text: fmt.Sprintf("The window lasts from %s to %s UTC.", value.Stamp(b.first, time.Duration(b.last-b.first)), value.Stamp(b.last, time.Duration(b.last-b.first)))})
+}
+
+// failureFront says what failed, for whom, since when and why.
+func (b *builder) failureFront() {
+	if b.calls == 0 {
+		return
+	}
+	f, query := b.whatFailed()
+	if b.err != nil {
+		return
+	}
+	if f.Failed == 0 {
+		b.state(value.Statement{ID: "failed", Head: headWhat, Text: b.cov.Absent("failed call", true), Queries: query})
+		return
+	}
+	text := fmt.Sprintf("%s of %s failed (%s).", plural.Thousands(f.Failed), plural.Count(f.Calls, "call", "calls"), value.Percent(f.Failed, f.Calls))
+	var cite, began []*value.Citation
+	first, last := "", ""
+	var clients []string
+	for i, g := range f.Groups {
+		if i == 0 {
+			text += fmt.Sprintf(" Most often: %s of %s to %s, %s (%s).", value.Text(g.Endpoint), b.nodeName(g.Src), b.nodeName(g.Dst), outcome(g.Status), plural.Thousands(g.Calls))
+			cite = b.cite(g.CallIDs...)
+		}
+		if first == "" || g.First < first {
+			first, began = g.First, b.cite(g.CallIDs[:min(1, len(g.CallIDs))]...)
+		}
+		last = max(last, g.Last)
+		clients = append(clients, g.Src)
+	}
+	for _, n := range f.DNS {
+		clients = append(clients, n.Client)
+		if cite == nil {
+			cite = b.cite(n.CallIDs...)
+		}
+		if first == "" || n.First < first {
+			first, began = n.First, b.cite(n.CallIDs[:min(1, len(n.CallIDs))]...)
+		}
+		last = max(last, n.Last)
+	}
+	b.state(value.Statement{ID: "failed", Head: headWhat, Text: text + b.cov.More(), Bad: true, Cite: cite, Queries: query,
+		Figures: []value.Number{value.Count("failed calls", f.Failed), value.Count("calls", f.Calls)}})
+	b.causeFront(f, query)
+	names := b.nodeNames(clients)
+	who := plural.Count(int64(len(names)), "client had", "clients had")
+	b.state(value.Statement{ID: "failed-whom", Head: headWhom, Text: fmt.Sprintf("%s failed calls: %s.", who, value.Some(names)), Queries: query, Figures: []value.Number{value.Count("clients with failed calls", int64(len(names)))}})
+	if first != "" {
+		b.state(value.Statement{ID: "failed-since", Head: headSince, Queries: query, Cite: began,
+			Text: fmt.Sprintf("The first failed call began at %s UTC, the last one at %s. The recording begins at %s, so an earlier start cannot be excluded.", b.moment(first), b.moment(last), value.Clock(b.first, b.first, b.last))})
+	}
+}
+
+// causeFront says where the failures began.
+func (b *builder) causeFront(f *failures, query []int) {
+	if len(f.Causes) == 0 {
+		return
+	}
+	c := f.Causes[0]
+	b.state(value.Statement{ID: "cause", Head: headWhat, Bad: true, Queries: query, Cite: b.originCite(c),
+		Text:    fmt.Sprintf("Of the failures whose chains were followed, most began with %s at %s: %s, after %s.", value.Text(c.Endpoint), b.nodeName(c.Dst), originWords(c), millis(c.ElapsedMs)),
+		Figures: []value.Number{value.Count("failed calls that it explains", int64(c.Chains))}})
+	sure := map[string]int{}
+	for _, c := range f.Causes {
+		sure[c.Sure]++
+	}
+	b.state(value.Statement{ID: "cause-sure", Head: headSure, Queries: query,
+		Text: fmt.Sprintf("%s: %s. Exact links are shown by ids in the traffic, likely ones by time within the only open request; a guess had several candidates.", plural.Count(int64(len(f.Causes)), "origin of failures was found", "origins of failures were found"), sureWords(sure))})
+}
+
+// sureWords counts certainties.
+func sureWords(n map[string]int) string {
+	var parts []string
+	for _, s := range []string{"exact", "likely", "guess"} {
+		if n[s] > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", n[s], s))
+		}
+	}
+	return value.And(parts)
+}
+
+// findingFront says what the analyzers found.
+func (b *builder) findingFront() {
+	found, query := b.whatFound(nil)
+	if found == nil || b.err != nil {
+		return
+	}
+	if len(found.Findings) == 0 {
+		b.state(value.Statement{ID: "findings", Head: headWhat, Text: b.cov.Absent("finding", true), Queries: query})
+		return
+	}
+	severities, sure := map[string]int{}, map[string]int{}
+	known := 0
+	for i := range found.Findings {
+		f := &found.Findings[i]
+		severities[f.Severity]++
+		sure[f.Confidence]++
+		if accepted(f) != "" {
+			known++
+		}
+	}
+	var parts []string
+	var figures []value.Number
+	for _, s := range []string{finding.High, finding.Medium, finding.Low, finding.Info} {
+		if n := severities[s]; n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", n, s))
+			figures = append(figures, value.Count(s+" findings", int64(n)))
+		}
+	}
+	worst := found.Findings[0]
+	text := fmt.Sprintf("%s: %s. The worst: %s.", plural.Count(int64(len(found.Findings)), "finding", "findings"), value.And(parts), strings.TrimSuffix(value.Clean(worst.What, 2*value.MaxText), "."))
+	if known > 0 {
+		text += " " + plural.Count(int64(known), "finding was", "findings were") + " accepted earlier, with reasons."
+	}
+	b.state(value.Statement{ID: "findings", Head: headWhat, Text: text + b.cov.More(), Bad: severities[finding.High] > 0, Figures: figures, Cite: b.findingCite(&worst), Queries: query})
+	b.findingEnds(found.Findings, query)
+	b.state(value.Statement{ID: "findings-sure", Head: headSure, Text: "Confidence of the findings: " + sureWords(sure) + ".", Queries: query})
+}
+
+// findingEnds says whom the findings concern, and since when.
+func (b *builder) findingEnds(list []finding.Finding, query []int) {
+	var servers []string
+	first, last := list[0].First, list[0].Last
+	for _, f := range list {
+		servers = append(servers, or(f.Dst, f.Src))
+		first, last = min(first, f.First), max(last, f.Last)
+	}
+	names := b.nodeNames(servers)
+	b.state(value.Statement{ID: "findings-whom", Head: headWhom, Text: fmt.Sprintf("The findings concern %s.", value.Some(names)), Queries: query})
+	b.state(value.Statement{ID: "findings-since", Head: headSince, Text: fmt.Sprintf("What they describe was seen from %s to %s UTC.", b.moment(first), b.moment(last)), Queries: query})
+}

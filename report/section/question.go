@@ -1,0 +1,247 @@
+package section
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/google/jsonschema-go/jsonschema"
+
+	"github.com/pcapsule/pcapsule/forensics/ask"
+	"github.com/pcapsule/pcapsule/report/templates"
+	"github.com/pcapsule/pcapsule/report/value"
+)
+
+// fieldsOf lists the inputs of a question, and the lists of its answer with the fields of their rows.
+// A list inside an object is named with a dot.
+func fieldsOf(q ask.Question) templates.Question {
+	out := templates.Question{In: keysOf(q.In.Properties), Lists: map[string][]string{}}
+	var walk func(prefix string, s *jsonschema.Schema)
+	walk = func(prefix string, s *jsonschema.Schema) {
+		for name, p := range s.Properties {
+			switch {
+			case p.Items != nil && len(p.Items.Properties) > 0:
+				out.Lists[prefix+name] = keysOf(p.Items.Properties)
+			case len(p.Properties) > 0 && prefix == "":
+				walk(name+".", p)
+			}
+		}
+	}
+	walk("", q.Out)
+	return out
+}
+
+// question shows a list of the answer to any question.
+func (b *builder) question(p *templates.Section) (value.Section, string) {
+	s := value.Section{Title: strings.ReplaceAll(p.Ask, "_", " "), Text: p.Text}
+	if b.calls == 0 && !b.any {
+		return s, or(p.Title, p.Ask)
+	}
+	in := map[string]any{}
+	for k, v := range p.In {
+		in[k] = v
+	}
+	if p.KFL != "" {
+		in["kfl"] = p.KFL
+		if b.in.Basis.KFL != "" {
+			in["kfl"] = "(" + b.in.Basis.KFL + ") && (" + p.KFL + ")"
+		}
+	}
+	if p.Limit > 0 {
+		in["limit"] = p.Limit
+	}
+	answer, query := b.answer(p.Ask, in)
+	if b.err != nil {
+		return s, ""
+	}
+	text, err := json.Marshal(answer)
+	var tree map[string]any
+	if err == nil {
+		d := json.NewDecoder(bytes.NewReader(text))
+		d.UseNumber()
+		err = d.Decode(&tree)
+	}
+	if err != nil {
+		b.err = err
+		return s, ""
+	}
+	t := &value.Table{ID: p.ID + "-table", Title: titleOf(p.List), Queries: query}
+	for _, c := range p.Columns {
+		field, title, named := strings.Cut(c, " as ")
+		if !named {
+			title = titleOf(field)
+		}
+		t.Columns = append(t.Columns, columnOf(field, title))
+	}
+	list, _ := at(tree, p.List).([]any)
+	for _, row := range list {
+		if fields, ok := row.(map[string]any); ok {
+			b.row(t, p, fields)
+		}
+	}
+	if i := slices.IndexFunc(p.Columns, func(c string) bool { return c == p.Bars || strings.HasPrefix(c, p.Bars+" as ") }); i >= 0 && p.Bars != "" {
+		t.Shares(i)
+	}
+	if cut, _ := tree["truncated"].(bool); cut && len(t.Rows) >= or0(p.Limit, ask.DefaultRows) {
+		t.Note = "The list was cut at its limit: run the query to see all of it."
+	}
+	if len(t.Rows) == 0 {
+		s.Statements = []value.Statement{{ID: p.ID + "-none", Text: b.cov.Absent(or(p.Empty, "row of this kind"), true), Queries: query}}
+		return s, ""
+	}
+	s.Blocks = []value.Block{value.TableBlock(t)}
+	return s, ""
+}
+
+// row adds a row of an answer.
+func (b *builder) row(t *value.Table, p *templates.Section, fields map[string]any) {
+	var cells []value.Cell
+	for _, c := range p.Columns {
+		field, _, _ := strings.Cut(c, " as ")
+		cells = append(cells, b.cell(field, at(fields, field)))
+	}
+	t.Add(b.evidence(fields), cells...)
+}
+
+// evidence cites the calls, flows or packets of a row.
+func (b *builder) evidence(fields map[string]any) []*value.Citation {
+	var ids []string
+	if id, ok := fields["call_id"].(string); ok {
+		ids = append(ids, id)
+	}
+	list, _ := fields["call_ids"].([]any)
+	for _, x := range list {
+		if id, ok := x.(string); ok {
+			ids = append(ids, id)
+		}
+	}
+	if len(ids) > 0 {
+		return b.cite(ids...)
+	}
+	var flows []int64
+	many, _ := fields["flow_ids"].([]any)
+	for _, x := range append(many, fields["flow_id"]) {
+		if n, ok := x.(json.Number); ok {
+			if id, err := n.Int64(); err == nil {
+				flows = append(flows, id)
+			}
+		}
+	}
+	if len(flows) > 0 {
+		return b.citeFlows(flows)
+	}
+	if packets, ok := fields["packets"].(string); ok {
+		return citePackets(0, packets)
+	}
+	return nil
+}
+
+// at is the value at a path with dots.
+func at(v any, path string) any {
+	for _, k := range strings.Split(path, ".") {
+		m, ok := v.(map[string]any)
+		if !ok {
+			return nil
+		}
+		v = m[k]
+	}
+	return v
+}
+
+// titleOf is the title of a column: the name of its field in words.
+func titleOf(field string) string {
+	if i := strings.LastIndexByte(field, '.'); i >= 0 {
+		field = field[i+1:]
+	}
+	field = strings.TrimSuffix(strings.TrimSuffix(field, "_ms"), "_kb")
+	title, ok := map[string]string{"src": "Client", "dst": "Server", "p50": "p50", "p90": "p90", "p99": "p99", "kfl": "KFL"}[field]
+	if ok {
+		return title
+	}
+	field = strings.ReplaceAll(field, "_", " ")
+	return strings.ToUpper(field[:1]) + field[1:]
+}
+
+// moments are the fields with times.
+var moments = []string{"first", "last", "time", "from", "to", "peak_at", "hour"}
+
+// columnOf gives a column the kind of its field.
+func columnOf(field, title string) value.Column {
+	name := field[strings.LastIndexByte(field, '.')+1:]
+	switch {
+	case slices.Contains(moments, name):
+		return value.MomentColumn(title + " (UTC)")
+	case strings.HasSuffix(name, "_ms"):
+		return value.NumberColumn(title, "latency")
+	case strings.HasSuffix(name, "_kb"), slices.Contains([]string{"calls", "failed", "connections", "count", "rows", "bytes", "response_bytes", "request_bytes", "peak_calls", "touching"}, name):
+		return value.NumberColumn(title, "")
+	case slices.Contains([]string{"what", "why", "summary", "evidence", "said", "how", "words", "detail", "meaning"}, name):
+		return value.WideColumn(title)
+	case slices.Contains([]string{"endpoint", "path", "kfl", "request"}, name):
+		return value.CodeColumn(title)
+	case slices.Contains([]string{"src", "dst", "client", "server", "destination", "peer"}, name):
+		return value.NameColumn(title)
+	}
+	return value.TextColumn(title)
+}
+
+// cell writes a value of an answer.
+func (b *builder) cell(field string, v any) value.Cell {
+	name := field[strings.LastIndexByte(field, '.')+1:]
+	switch x := v.(type) {
+	case string:
+		switch {
+		case slices.Contains(moments, name) && len(x) > 19 && x[10] == 'T':
+			return value.WordCell(b.moment(x))
+		case name == "src" || name == "dst" || name == "client" || name == "server":
+			return value.WordCell(b.nodeName(x))
+		case columnOf(field, "").Kind == "wide":
+			return value.WordCell(value.Clean(x, 3*value.MaxText))
+		}
+		return value.TextCell(x)
+	case bool:
+		if x {
+			return value.WordCell("yes")
+		}
+		return value.WordCell("no")
+	case json.Number:
+		return numberCell(name, x)
+	case []any:
+		var words []string
+		for _, e := range x {
+			words = append(words, fmt.Sprint(e))
+		}
+		return value.WordCell(value.Some(words))
+	}
+	return value.Cell{}
+}
+
+// numberCell writes a number of an answer in the unit that its name says.
+func numberCell(name string, x json.Number) value.Cell {
+	f, err := x.Float64()
+	if err != nil {
+		return value.TextCell(x.String())
+	}
+	switch n, err := x.Int64(); {
+	case strings.HasSuffix(name, "_ms"):
+		return value.MicrosCell(int64(math.Round(f * 1000)))
+	case strings.HasSuffix(name, "_s"):
+		return value.MicrosCell(int64(math.Round(f * 1e6)))
+	case name == "share" || name == "error_rate":
+		thousandths := int64(math.Round(f * 1000))
+		return value.Cell{Text: strconv.FormatFloat(f*100, 'f', 1, 64) + " %", Value: &thousandths}
+	case strings.HasSuffix(name, "_kb"):
+		return value.BytesCell(int64(math.Round(f * 1000)))
+	case err == nil && (name == "bytes" || strings.HasSuffix(name, "_bytes") || name == "sent" || name == "received"):
+		return value.BytesCell(n)
+	case err == nil:
+		c := value.CountCell(n)
+		c.Bad = n > 0 && (name == "failed" || name == "faults")
+		return c
+	}
+	return value.WordCell(strconv.FormatFloat(f, 'f', -1, 64))
+}

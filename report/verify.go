@@ -1,0 +1,294 @@
+package report
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+	"strings"
+
+	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/report/render"
+	"github.com/pcapsule/pcapsule/report/value"
+)
+
+// Check is the result of checking a file.
+type Check struct {
+	Title       string   `json:"title"`
+	Kind        string   `json:"kind"`
+	Statements  int      `json:"statements"` // that were computed again
+	Tables      int      `json:"tables"`
+	Figures     int      `json:"figures"`
+	Citations   int      `json:"citations"`
+	Differences []string `json:"differences"` // in words; empty: the file is intact
+}
+
+// maxNamed is the highest number of differences that are named.
+const maxNamed = 100
+
+// Verify checks a report in a file against its bundles: it builds the report again with the options
+// in the file, compares every value, and compares what a reader of the file sees with the values. o
+// must have Questions and Analyzers, Checks for bundles that were verified for the report, and Mask if
+// the report is masked.
+func Verify(ctx context.Context, form render.Form, file []byte, c *forensics.Case, o Options) (*Check, error) {
+	r, err := form.Read(file)
+	if err != nil {
+		return nil, err
+	}
+	k := &Check{Title: r.Title, Kind: r.Kind, Differences: []string{}}
+	if k.Differences, err = otherBundles(r, c); err != nil || len(k.Differences) > 0 {
+		return k, err
+	}
+	basis := r.Basis
+	o.basis = &basis
+	again, err := Build(ctx, c, o)
+	if err != nil {
+		k.Differences = append(k.Differences, "the report cannot be built with the options in the file: "+err.Error())
+		return k, nil
+	}
+	return k, k.compare(form, file, r, again)
+}
+
+// compare compares the value in a file with the one that the bundles give, and the file with its value.
+func (k *Check) compare(form render.Form, file []byte, r, again *value.Report) error {
+	k.count(again)
+	values, err := differences(r, again)
+	if err != nil {
+		return err
+	}
+	seen, err := form.Differences(r, file)
+	if err != nil {
+		return err
+	}
+	k.Differences = append(values, seen...)
+	if len(k.Differences) > maxNamed {
+		k.Differences = append(k.Differences[:maxNamed:maxNamed], fmt.Sprintf("and %d more differences", len(k.Differences)-maxNamed))
+	}
+	return nil
+}
+
+// otherBundles names the bundles that are not those of the report.
+func otherBundles(r *value.Report, c *forensics.Case) ([]string, error) {
+	list := c.Bundles()
+	if len(list) != len(r.Basis.Bundles) {
+		return []string{fmt.Sprintf("the report was made from %d bundles, and %d were given", len(r.Basis.Bundles), len(list))}, nil
+	}
+	out := []string{}
+	for i, info := range list {
+		s, err := sourceOf(info)
+		if err != nil {
+			return nil, err
+		}
+		if want := r.Basis.Bundles[i]; s.TagManifest != want.TagManifest {
+			out = append(out, fmt.Sprintf("bundle %d: the report was made from %s with tagmanifest SHA-256 %s, the given bundle has %s", i+1, want.Name, want.TagManifest, s.TagManifest))
+		}
+	}
+	return out, nil
+}
+
+func (k *Check) count(r *value.Report) {
+	statements := slices.Clone(r.Statements)
+	for _, s := range r.Sections {
+		statements = append(statements, s.Statements...)
+		for _, b := range s.Blocks {
+			if b.Table != nil {
+				k.Tables++
+				for _, row := range b.Table.Rows {
+					k.Citations += len(row.Cite)
+				}
+			} else {
+				k.Figures++
+			}
+		}
+	}
+	k.Statements = len(statements)
+	for _, s := range statements {
+		k.Citations += len(s.Cite)
+	}
+}
+
+// differences names the values that differ.
+func differences(file, bundles *value.Report) ([]string, error) {
+	var a, b any
+	for _, x := range []struct {
+		r    *value.Report
+		into *any
+	}{{file, &a}, {bundles, &b}} {
+		text, err := json.Marshal(x.r)
+		if err == nil {
+			err = json.Unmarshal(text, x.into)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("comparing reports: %w", err)
+		}
+	}
+	w := &walker{out: []string{}}
+	w.walk(nil, nil, a, b)
+	return w.out, nil
+}
+
+// walker compares two trees of JSON.
+type walker struct{ out []string }
+
+func (w *walker) say(path []string, format string, args ...any) {
+	where := strings.Join(path, ", ")
+	if where == "" {
+		where = "the report"
+	}
+	w.out = append(w.out, where+": "+fmt.Sprintf(format, args...))
+}
+
+// walk compares values. columns are the names of the columns of the table that the values are in.
+func (w *walker) walk(path, columns []string, a, b any) {
+	x, isMap := a.(map[string]any)
+	y, both := b.(map[string]any)
+	if isMap && both {
+		w.maps(path, columns, x, y)
+		return
+	}
+	m, isList := a.([]any)
+	n, both := b.([]any)
+	if isList && both {
+		w.lists(path, columns, m, n)
+		return
+	}
+	if !reflect.DeepEqual(a, b) {
+		p, q := apart(a, b)
+		w.say(path, "the file says %s, the bundles give %s", p, q)
+	}
+}
+
+func (w *walker) maps(path, columns []string, a, b map[string]any) {
+	if list, ok := b["columns"].([]any); ok {
+		columns = nil
+		for _, c := range list {
+			columns = append(columns, name(c))
+		}
+	}
+	keys := maps.Clone(a)
+	maps.Copy(keys, b)
+	for _, k := range slices.Sorted(maps.Keys(keys)) {
+		_, left := a[k]
+		_, right := b[k]
+		at := append(path[:len(path):len(path)], strings.ReplaceAll(k, "_", " "))
+		switch k {
+		case "table", "figure", "blocks", "sections", "statements", "rows", "cells", "cite", "text":
+			at = path // their elements are named
+		}
+		switch {
+		case !left:
+			w.say(at, "%s is missing in the file", words(b[k]))
+		case !right:
+			w.say(at, "the file has %s, which the bundles do not give", words(a[k]))
+		default:
+			w.walk(element(at, k, columns, b[k]), columns, a[k], b[k])
+		}
+	}
+}
+
+// element adds the name of a table or figure to a path.
+func element(path []string, key string, _ []string, v any) []string {
+	if m, ok := v.(map[string]any); ok && (key == "table" || key == "figure") {
+		return append(path[:len(path):len(path)], key+" "+name(m))
+	}
+	return path
+}
+
+func (w *walker) lists(path, columns []string, a, b []any) {
+	for i := range max(len(a), len(b)) {
+		switch {
+		case i >= len(a):
+			w.say(path, "%s is missing in the file", words(b[i]))
+		case i >= len(b):
+			w.say(path, "the file has %s, which the bundles do not give", words(a[i]))
+		default:
+			w.walk(append(path[:len(path):len(path)], item(i, columns, b[i])), columns, a[i], b[i])
+		}
+	}
+}
+
+// item names an element of a list.
+func item(i int, columns []string, v any) string {
+	m, ok := v.(map[string]any)
+	if !ok {
+		return fmt.Sprintf("number %d", i+1)
+	}
+	_, cells := m["cells"]
+	_, blocks := m["blocks"]
+	_, text := m["text"]
+	_, head := m["id"]
+	_, packets := m["packets"]
+	_, table := m["table"]
+	_, figure := m["figure"]
+	_, command := m["command"]
+	switch {
+	case cells:
+		return fmt.Sprintf("row %d", i+1)
+	case command:
+		return fmt.Sprintf("query Q%d", i+1)
+	case text && head:
+		return "statement " + name(m)
+	case text && i < len(columns):
+		return "column " + columns[i]
+	case packets:
+		return fmt.Sprintf("citation %d", i+1)
+	case table || figure:
+		return fmt.Sprintf("part %d", i+1)
+	case blocks || name(m) != "":
+		return or(name(m), fmt.Sprintf("number %d", i+1))
+	}
+	return fmt.Sprintf("number %d", i+1)
+}
+
+// name is the name of an element: its title, id, name or label.
+func name(v any) string {
+	m, _ := v.(map[string]any)
+	for _, k := range []string{"title", "id", "name", "label", "day"} {
+		if s, ok := m[k].(string); ok && s != "" {
+			return fmt.Sprintf("%q", s)
+		}
+	}
+	return ""
+}
+
+func or(s, other string) string {
+	if s == "" {
+		return other
+	}
+	return s
+}
+
+// apart writes two different values for a message; of long texts, from shortly before the difference.
+func apart(a, b any) (string, string) {
+	p, isText := a.(string)
+	q, both := b.(string)
+	if !isText || !both {
+		return words(a), words(b)
+	}
+	x, y := []rune(p), []rune(q)
+	n := 0
+	for n < len(x) && n < len(y) && x[n] == y[n] {
+		n++
+	}
+	if n = max(n-20, 0); n > 0 {
+		return words("…" + string(x[n:])), words("…" + string(y[n:]))
+	}
+	return words(p), words(q)
+}
+
+// words writes a value for a message.
+func words(v any) string {
+	if m, ok := v.(map[string]any); ok && name(m) != "" {
+		return name(m)
+	}
+	text, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Sprint(v)
+	}
+	if r := []rune(string(text)); len(r) > 120 {
+		return string(r[:120]) + "…"
+	}
+	return string(text)
+}
