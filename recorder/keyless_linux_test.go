@@ -217,10 +217,6 @@ func TestWhyAKeyIsMissing(t *testing.T) {
 		{"a static OpenSSL without symbols", chosen, func() []string {
 			return []string{built(t, "main.c", cClient, "gcc", "-static", "-s", "-o", "OUT", "IN", "-lssl", "-lcrypto"), port}
 		}, false, "unsupported"},
-		{"Rust", chosen, func() []string {
-			at := "https://127.0.0.1:" + port
-			return []string{"env", "RUSTUP_HOME=" + t.TempDir(), "RUSTUP_DIST_SERVER=" + at, filepath.Join(os.Getenv("HOME"), ".cargo/bin/rustup"), "toolchain", "install", "stable", "--profile", "minimal"}
-		}, false, "unsupported"},
 		{"a program killed before it freed its connection", chosen, func() []string {
 			return []string{"node", "-e", `require("tls").connect({host:"127.0.0.1",port:` + port + `,rejectUnauthorized:false},function(){setTimeout(()=>process.kill(process.pid,"SIGKILL"),700)})`}
 		}, false, "no_handshake"},
