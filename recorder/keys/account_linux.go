@@ -162,10 +162,6 @@ func (t *Tracker) judgement(p *process, h *Handshake) (Reason, string) {
 			first = x.since
 		}
 	}
-	ended := h.Ended
-	if ended == 0 {
-		ended = t.utc(monotonic())
-	}
 	switch {
 	case t.account.refused[h.ClientRandom]:
 		return Unwritten, t.detail
