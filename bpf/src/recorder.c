@@ -393,13 +393,17 @@ static __always_inline u64 wakeup(u64 now)
  * FORGET makes the verifier forget what it knows of a value, which stays the same. Otherwise it
  * would walk the rest of the program again for each way in which the owner can be found.
  */
-#define FORGET(value, by)                        \
-	do {                                     \
-		u64 same = (value) ^ (by);       \
-                                                 \
-		asm volatile("" : "+r"(same));   \
-		(value) = same ^ (by);           \
+#ifdef __bpf__
+#define FORGET(value, by)                                                      \
+	do {                                                                   \
+		u64 same = (value);                                            \
+                                                                               \
+		asm volatile("%0 ^= %1\n%0 ^= %1" : "+r"(same) : "r"(by));     \
+		(value) = same;                                                \
 	} while (0)
+#else
+#define FORGET(value, by)
+#endif
 
 #define LARGEST 65464
 

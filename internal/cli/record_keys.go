@@ -100,6 +100,9 @@ func (e *env) warnKeys(f *recordFlags) {
 func (e *env) recordedKeys(f *recordFlags, s *recorder.KeyStats) {
 	if len(s.Processes) == 0 {
 		e.warn("no keys: no running process matched --keys or --plaintext")
+		if len(f.keys) > 0 {
+			fmt.Fprintln(e.err, handshakes(s))
+		}
 		return
 	}
 	if s.Plaintext != nil {
