@@ -75,7 +75,7 @@ func (t *Tracker) consider(e *bpf.Event) {
 		// The process has ended, so only the event describes it. What a probe has read of it
 		// follows this event.
 		if r.cgroup = t.groups[e.Cgroup]; (byPID || t.o.Select.matches(file, r.cgroup)) && !t.o.Select.never(pid, file, r.cgroup) {
-			t.put(&process{running: running{pid: pid, parent: parent, exe: file, cgroup: r.cgroup}, byPID: byPID, reason: Gone, ended: time.Now()})
+			t.put(&process{running: running{pid: pid, parent: parent, exe: file, cgroup: r.cgroup}, byPID: byPID, reason: Gone, detail: "it ended before its files were examined", ended: time.Now()})
 		}
 		return
 	}
