@@ -5,31 +5,26 @@ import (
 	"errors"
 	"sync"
 
-	"github.com/pcapsule/pcapsule/recorder/internal/machine"
 	"github.com/pcapsule/pcapsule/recorder/ring"
 )
 
 // runBoth records sockets and interfaces into one ring, each into its own series: a
-// socket's packet is in both, because it was seen in two places.
+// socket's packet is in both, because it was seen in two places. The recording of sockets opens
+// the ring, because it may continue what the kernel kept for it.
 func runBoth(ctx context.Context, o Options) (Stats, error) {
-	here := machine.This()
-	if o.Node != "" {
-		here.Node = o.Node
-	}
-	w, err := openRing(&o, here)
-	if err != nil {
-		return Stats{}, err
-	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var mu sync.Mutex // serializes the caller's callbacks
 	var stats [2]Stats
 	var errs [3]error
+	opened := make(chan *ring.Writer, 1)
+	var w *ring.Writer
 	var both sync.WaitGroup
 	for i, run := range []func(context.Context, Options) (Stats, error){runSockets, runInterfaces} {
 		one := o
-		one.writer = w
-		if i == 1 {
+		if i == 0 {
+			one.opened = func(w *ring.Writer) { opened <- w }
+		} else {
 			one.Keys = nil
 		}
 		one.OnStart = func(s Started) { mu.Lock(); defer mu.Unlock(); o.OnStart(s) }
@@ -42,6 +37,14 @@ func runBoth(ctx context.Context, o Options) (Stats, error) {
 		}
 		both.Go(func() {
 			defer cancel() // if one ends, the other must too
+			if i == 1 {
+				select {
+				case w = <-opened:
+					one.writer = w
+				case <-ctx.Done():
+					return
+				}
+			}
 			s, err := run(ctx, one)
 			mu.Lock()
 			defer mu.Unlock()
@@ -49,7 +52,12 @@ func runBoth(ctx context.Context, o Options) (Stats, error) {
 		})
 	}
 	both.Wait()
-	errs[2] = closeRing(w)
+	if w == nil && len(opened) > 0 { // the recording of sockets failed after it
+		w = <-opened
+	}
+	if w != nil {
+		errs[2] = closeRing(w)
+	}
 	return sum(stats[0], stats[1]), errors.Join(errs[:]...)
 }
 

@@ -18,7 +18,7 @@ import (
 // that it creates, and reports what is missing and how to fix it.
 func Doctor() []Check {
 	checks := []Check{checkKernel(), checkBTF(), checkRights(), checkLockdown()}
-	root, err := cgroupRoot()
+	root, err := machine.CgroupRoot()
 	if err != nil {
 		checks = append(checks, Check{"control groups", Bad, err.Error(), Hint(err)})
 	} else {

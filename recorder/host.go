@@ -5,11 +5,13 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/pcapsule/pcapsule/recorder/internal/machine"
 )
 
 // Errors about the machine or the rights of the process. Hint says how to fix each.
 var (
-	ErrCgroup   = errors.New("control groups version 2 are not mounted")
+	ErrCgroup   = machine.ErrCgroup
 	ErrNoBTF    = errors.New("the kernel does not describe its types (no BTF in /sys/kernel/btf/vmlinux)")
 	ErrLockdown = errors.New("the kernel is locked down (confidentiality): programs must not read its memory")
 

@@ -1,7 +1,6 @@
 package recorder
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -12,7 +11,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/pcapsule/pcapsule/bpf"
-	"github.com/pcapsule/pcapsule/recorder/internal/machine"
 	"github.com/pcapsule/pcapsule/recorder/workload"
 )
 
@@ -67,40 +65,6 @@ func nestedUsers() bool {
 	b, err := os.ReadFile("/proc/self/uid_map")
 	f := strings.Fields(string(b))
 	return err == nil && (len(f) != 3 || f[0] != "0" || f[1] != "0" || f[2] != "4294967295")
-}
-
-// cgroupRoot returns the mount point of control groups version 2.
-func cgroupRoot() (string, error) {
-	f, err := os.Open("/proc/self/mountinfo")
-	if err != nil {
-		return "", fmt.Errorf("looking for control groups: %w", err)
-	}
-	defer f.Close()
-	best := ""
-	s := bufio.NewScanner(f)
-	s.Buffer(nil, 1<<20)
-	for s.Scan() {
-		// 41 31 0:38 / /sys/fs/cgroup/unified rw,relatime - cgroup2 cgroup2 rw
-		front, back, ok := strings.Cut(s.Text(), " - ")
-		fields := strings.Fields(front)
-		if !ok || len(fields) < 5 || !strings.HasPrefix(back, "cgroup2 ") {
-			continue
-		}
-		mount := machine.Unescape(fields[4])
-		if fields[3] == "/" { // the whole tree rather than a part of it
-			return mount, nil
-		}
-		if best == "" {
-			best = mount
-		}
-	}
-	if err := s.Err(); err != nil {
-		return "", fmt.Errorf("looking for control groups: %w", err)
-	}
-	if best == "" {
-		return "", fmt.Errorf("looking for control groups: %w in /proc/self/mountinfo", ErrCgroup)
-	}
-	return best, nil
 }
 
 // oldContainers counts containers that only control groups of version 1 tell of, as /proc has

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/pcapsule/pcapsule/recorder/internal/cooked"
 	"github.com/pcapsule/pcapsule/recorder/internal/machine"
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
 	"github.com/pcapsule/pcapsule/recorder/policy"
@@ -58,7 +59,7 @@ func (l *listening) frame(b []byte) error {
 	hatype, pktType := ne.Uint16(addr[8:]), addr[10]
 	d := l.device(int(ne.Uint32(addr[4:])), at)
 	// The loopback receives what it sends at once; one copy is enough.
-	if d.skip || hatype != hatypeEther && hatype != hatypeLoopback || d.loopback && pktType == fromUs {
+	if d.skip || hatype != hatypeEther && hatype != hatypeLoopback || d.loopback && pktType == cooked.FromUs {
 		l.mu.Lock()
 		l.refused++
 		l.mu.Unlock()
@@ -101,8 +102,8 @@ func tagged(head, b, data []byte) []byte {
 }
 
 func frameFlags(pktType uint8, status uint32) pcapng.Flags {
-	f := packetFlags(pktType == fromUs, pktType, false, nil)
-	if pktType == toOthers {
+	f := cooked.Flags(pktType == cooked.FromUs, pktType, false, nil)
+	if pktType == cooked.ToOthers {
 		f |= 4 << 2 // not for us: promiscuous
 	}
 	if status&unix.TP_STATUS_CSUMNOTREADY != 0 {
@@ -117,7 +118,7 @@ func frameFlags(pktType uint8, status uint32) pcapng.Flags {
 func (l *listening) keep(p *ring.Packet, d *device, frame []byte) error {
 	err := l.out.append(p)
 	if err == nil {
-		l.keys.frame(frame)
+		l.keys.frame(frame, p.Time)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -98,7 +98,7 @@ func runInterfaces(ctx context.Context, o Options) (Stats, error) {
 		return Stats{}, err
 	}
 	l.o.OnStart(Started{Where: "network interfaces", Only: l.o.Policy.Wanted(), Policy: l.o.Policy.String(), Filter: map[bool]string{true: "kernel", false: "none"}[o.Filter != ""], Ring: l.name,
-		Own: "the recorder's own traffic is recorded too"})
+		Own: "the recorder's own traffic is recorded too", Degraded: l.lacks()})
 	err := l.loop(ctx)
 	l.count()
 	l.drain(&err)
@@ -112,6 +112,14 @@ func runInterfaces(ctx context.Context, o Options) (Stats, error) {
 	}
 	o.OnStats(s)
 	return s, err
+}
+
+// lacks returns what the recording lacks that was asked for.
+func (l *listening) lacks() []string {
+	if l.o.Pin == "" {
+		return nil
+	}
+	return []string{"not recorded: frames of interfaces that pass while no recorder runs (the kernel keeps only packets of sockets: use --capture=sockets or both)"}
 }
 
 func (l *listening) share() {
@@ -243,6 +251,7 @@ func (l *listening) output() (err error) {
 	}
 	header := func(h *ring.Header) {
 		h.Kernel, h.OS, h.Hardware, h.Filter = l.here.Kernel, runtime.GOOS, l.here.Hardware, l.o.Filter
+		h.Degraded = l.lacks()
 		if p := l.o.Policy; p != nil {
 			h.Only, h.Policy = p.Wanted(), p.String()
 		}

@@ -52,6 +52,12 @@ type KeyStats struct {
 	Unplaced  uint64         // keys lost because there was no segment for them
 	Processes []keys.Process // selected for keys or plaintext, including those that ended; at most 65,536
 	Plaintext *PlainStats    // nil if none is read
+
+	// Captured TLS handshakes over TCP: with a key, without one by reason (once their connection
+	// has ended), and not followed because there were too many at once.
+	Keyed     uint64
+	Keyless   map[keys.Reason]uint64
+	Uncounted uint64
 }
 
 // PlainStats is the state of reading plaintext.

@@ -54,7 +54,7 @@ type keyPolicy struct {
 	mu    sync.Mutex // guards the fields below
 	judge *policy.Judge
 	never bool // some owners are forbidden, whatever their peer
-	marks map[speaker]judged
+	marks map[runner]judged
 	peers map[netip.Addr]judged
 }
 
@@ -81,7 +81,7 @@ func newKeyPolicy(o *Options) (*keyPolicy, error) {
 	if j == nil || err != nil {
 		return nil, err
 	}
-	d := &keyPolicy{source: o.Source, judge: j, marks: map[speaker]judged{}, peers: map[netip.Addr]judged{}}
+	d := &keyPolicy{source: o.Source, judge: j, marks: map[runner]judged{}, peers: map[netip.Addr]judged{}}
 	for _, r := range o.Policy.Never {
 		if o.Keys.wantPlain() && (len(r.Ports) > 0 || r.Pattern != "") {
 			return nil, errPlainBytes
@@ -114,7 +114,7 @@ func (d *keyPolicy) hides(x *keys.Plain) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	now := time.Now()
-	k := speaker{pid: x.PID, exe: x.Executable}
+	k := runner{pid: x.PID, exe: x.Executable}
 	m, ok := d.marks[k]
 	if !ok || now.After(m.until) {
 		s := subjectOf(d.source, x.PID, x.Executable, x.Cgroup)
@@ -148,9 +148,8 @@ func (d *keyPolicy) peer(a netip.AddrPort, at int64, now time.Time) policy.Marks
 	return m.Marks
 }
 
-// speaker is a process that uses a TLS library.
-type speaker struct {
-	pid     uint32
-	exe     string
-	library keys.Library
+// runner is a program of a process.
+type runner struct {
+	pid uint32
+	exe string
 }

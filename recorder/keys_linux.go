@@ -25,10 +25,10 @@ type keyring struct {
 	onError   func(error)
 	talks     *keys.Conversations
 	current   keys.Current
-	tracker   *keys.Tracker // nil if no keys are read
-	plain     *plaintext    // nil if none is read
-	id        ring.ID       // segment whose key file is open
-	before    ring.ID       // the last segment before that
+	tracker   *keys.Tracker   // nil if no keys are read
+	plain     *plainRecording // nil if none is read
+	id        ring.ID         // segment whose key file is open
+	before    ring.ID         // the last segment before that
 	file      *keyFile
 	processes map[uint32][]keys.Process // by process ID, which the kernel reuses
 	noted     int
@@ -78,15 +78,16 @@ func startKeys(o *Options, out *sink, now func() *ring.Clock) (*keyring, error) 
 	return k, nil
 }
 
-// packet reads an IP packet of the recording: its connections confirm keys.
-func (k *keyring) packet(ip []byte) {
+// packet reads an IP packet of the recording: its connections confirm keys. writer is the process
+// that sent it, 0 if it is not known.
+func (k *keyring) packet(ip []byte, at int64, writer uint32) {
 	if k != nil {
-		k.talks.Packet(ip)
+		k.talks.Packet(ip, at, writer)
 	}
 }
 
 // frame reads a frame with an Ethernet header, before its VLAN tag is restored.
-func (k *keyring) frame(b []byte) {
+func (k *keyring) frame(b []byte, at int64) {
 	const header = 14
 	if k == nil || len(b) <= header {
 		return
@@ -94,7 +95,7 @@ func (k *keyring) frame(b []byte) {
 	if b[12] == 0x81 && b[13] == 0 && len(b) > header+4 { // a tag that the kernel did not remove
 		b = b[4:]
 	}
-	k.talks.Packet(b[header:])
+	k.talks.Packet(b[header:], at, 0)
 }
 
 // follow writes keys next to the segment that is being written now. Without a segment they
@@ -138,7 +139,7 @@ func (k *keyring) tick() {
 		return
 	}
 	if k.plain != nil {
-		k.plain.tick()
+		k.plain.writer.Tick()
 	}
 	if k.tracker == nil && k.plain != nil {
 		return
@@ -235,6 +236,8 @@ func (k *keyring) stats() *KeyStats {
 	var err error
 	if k.tracker != nil {
 		s.Counters, err = k.tracker.Counters()
+		s.Keyless = k.tracker.Keyless()
+		s.Keyed, s.Uncounted = k.talks.Handshakes()
 	}
 	if k.plain != nil {
 		var plainErr error

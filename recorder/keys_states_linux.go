@@ -1,6 +1,7 @@
 package recorder
 
 import (
+	"encoding/hex"
 	"time"
 
 	"github.com/pcapsule/pcapsule/recorder/internal/machine"
@@ -20,6 +21,22 @@ type keyLine struct {
 	Before    string `json:"before,omitempty"`
 	After     string `json:"after"`
 	Reason    string `json:"reason,omitempty"`
+}
+
+// keylessLine is a line of the events file: a captured handshake of which no key was read.
+type keylessLine struct {
+	Time      string `json:"time"` // of the ClientHello
+	Kind      string `json:"kind"`
+	PID       uint32 `json:"pid"`
+	Exe       string `json:"exe,omitempty"`
+	Cgroup    string `json:"cgroup,omitempty"`
+	Container string `json:"container,omitempty"`
+	PodUID    string `json:"pod_uid,omitempty"`
+	Random    string `json:"client_random"`
+	Side      string `json:"side"`
+	Reason    string `json:"reason"`
+	Why       string `json:"why,omitempty"`
+	Limited   uint64 `json:"limited,omitempty"`
 }
 
 const (
@@ -51,7 +68,7 @@ type keyChange struct {
 
 // changes returns the states that changed since they were reported, at most once a second.
 func (k *keyring) changes(now time.Time, end bool) (list []keyChange) {
-	if k == nil || k.ended || !end && now.Sub(k.statesAt) < keyStatesEvery {
+	if k == nil || !end && now.Sub(k.statesAt) < keyStatesEvery {
 		return nil
 	}
 	k.statesAt = now
@@ -91,16 +108,38 @@ func (k *keyring) changes(now time.Time, end bool) (list []keyChange) {
 	return list
 }
 
-// keyStates writes the changes in the state of processes' keys to the events file.
+// keyStates writes the changes in the state of processes' keys, and the handshakes without a key, to
+// the events file.
 func (r *recording) keyStates(end bool) {
-	if r.o.NoEvents {
+	if r.o.NoEvents || r.keys == nil {
 		return
 	}
+	r.keyless()
 	for _, c := range r.keys.changes(time.Now(), end) {
 		l := keyLine{Time: stamp(int64(r.clock.Now.Real)), Kind: "tls_keys", PID: c.PID, Exe: machine.Clean(c.Executable, 512), Cgroup: machine.Clean(c.Cgroup, 512),
 			Before: c.before, After: c.State.String(), Reason: string(c.Reason)}
 		l.Container, l.PodUID = workload.ParseCgroup(c.Cgroup)
 		who := subjectOf(r.names.source, c.PID, c.Executable, c.Cgroup)
+		r.journal.event(r.outputFor(who.Namespace, who.Unnamed), l)
+	}
+}
+
+// keyless writes the handshakes without a key.
+func (r *recording) keyless() {
+	if r.keys.tracker == nil {
+		return
+	}
+	for _, m := range r.keys.tracker.Missing() {
+		if p := r.processes.Of(m.PID, m.Time); m.Executable == "" && p != nil { // it has ended
+			m.Executable, m.Cgroup = p.Exe, r.groups.Find(p.Cgroup).Path
+		}
+		l := keylessLine{Time: stamp(m.Time), Kind: "tls_no_key", PID: m.PID, Exe: machine.Clean(m.Executable, 512), Cgroup: machine.Clean(m.Cgroup, 512),
+			Random: hex.EncodeToString(m.ClientRandom[:]), Side: "client", Reason: string(m.Reason), Why: machine.Clean(m.Detail, 512), Limited: m.Limited}
+		if m.Server {
+			l.Side = "server"
+		}
+		l.Container, l.PodUID = workload.ParseCgroup(m.Cgroup)
+		who := subjectOf(r.names.source, m.PID, m.Executable, m.Cgroup)
 		r.journal.event(r.outputFor(who.Namespace, who.Unnamed), l)
 	}
 }

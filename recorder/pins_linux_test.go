@@ -26,12 +26,16 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/ring"
 )
 
-// recordPinned records into a ring until it is told to end: "CGROUP RING PIN BUFFER [headers]".
+// recordPinned records into a ring until it is told to end: "CGROUP RING PIN BUFFER [headers] [both]".
 func recordPinned(arg string) {
 	f := strings.Fields(arg)
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
-	_, err := Run(ctx, Options{Cgroup: f[0], Pin: f[2], RingBuffer: uint32(must(strconv.Atoi(f[3]))), HeadersOnly: len(f) > 4, NoNames: true,
+	capture, interfaces := Sockets, []string(nil)
+	if slices.Contains(f[4:], "both") {
+		capture, interfaces = Both, []string{"lo"}
+	}
+	_, err := Run(ctx, Options{Capture: capture, Interface: interfaces, Cgroup: f[0], Pin: f[2], RingBuffer: uint32(must(strconv.Atoi(f[3]))), HeadersOnly: slices.Contains(f[4:], "headers"), NoNames: true,
 		OnError: func(err error) { fmt.Println("trouble:", err) },
 		OnStart: func(s Started) { fmt.Println("ready", strings.Join(s.Degraded, "; ")) },
 		Ring:    &ring.Options{Dir: f[1], SegmentBytes: 512 << 10, SegmentTime: 100 * time.Millisecond, FlushEvery: 20 * time.Millisecond}})
@@ -88,6 +92,15 @@ func startPinned(t *testing.T, cgroup, dir, pin string, buffer int, more string)
 // startLacking wants a recorder to say at its start what it lacks.
 func startLacking(t *testing.T, says, cgroup, dir, pin string, buffer int, more string) *pinned {
 	t.Helper()
+	p := launchPinned(t, cgroup, dir, pin, buffer, more)
+	if !p.lines.Scan() || p.lines.Text() != says {
+		t.Fatalf("the recorder says %q, want %q", p.lines.Text(), says)
+	}
+	return p
+}
+
+func launchPinned(t *testing.T, cgroup, dir, pin string, buffer int, more string) *pinned {
+	t.Helper()
 	c := exec.Command("/proc/self/exe")
 	c.Env = append(os.Environ(), fmt.Sprintf("%s=pinned %s %s %s %d %s", roleEnv, cgroup, dir, pin, buffer, more))
 	c.Stderr = os.Stderr
@@ -96,9 +109,6 @@ func startLacking(t *testing.T, says, cgroup, dir, pin string, buffer int, more 
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { c.Process.Kill(); c.Wait() })
-	if !p.lines.Scan() || p.lines.Text() != says {
-		t.Fatalf("the recorder says %q, want %q", p.lines.Text(), says)
-	}
 	return p
 }
 
@@ -130,6 +140,9 @@ func pinFolder(t *testing.T) string {
 func numbers(t *testing.T, dir string) (in, out []uint64) {
 	t.Helper()
 	for _, seg := range must(ring.Segments(dir)) {
+		if seg.ID.Series != socketSeries {
+			continue
+		}
 		for _, p := range readAll(t, seg.Path) {
 			if len(p.ip) != 628 {
 				continue
@@ -186,7 +199,7 @@ func lossesOf(t *testing.T, dir string) (n uint64) {
 			if x.Start.Resumed != nil {
 				n += uint64(x.Start.Resumed.Lost)
 			}
-		case x.Segment != nil && x.Segment.Counters != nil:
+		case x.Segment != nil && x.Segment.Counters != nil && x.Segment.Series == socketSeries:
 			last = x.Segment.Counters.Dropped
 		}
 	}
@@ -305,6 +318,51 @@ func TestPinsOfAnotherForm(t *testing.T) {
 				t.Errorf("%v is left", list)
 			}
 		})
+	}
+}
+
+// TestPinsOfBoth kills and stops recorders of sockets and interfaces. What passed while none ran is
+// in the ring for sockets; for interfaces each recorder says that it cannot be.
+func TestPinsOfBoth(t *testing.T) {
+	pin, dir := pinFolder(t), filepath.Join(t.TempDir(), "ring")
+	s := newStage(t, "scene idle")
+	var sender *stage
+	start := func() *pinned {
+		p := launchPinned(t, s.cgroup, dir, pin, 64<<20, "both")
+		var said []string
+		for range 2 {
+			p.lines.Scan()
+			said = append(said, p.lines.Text())
+		}
+		slices.Sort(said)
+		if said[0] != "ready " || !strings.HasPrefix(said[1], "ready not recorded: frames of interfaces that pass while no recorder runs") {
+			t.Fatalf("the recorders say %q", said)
+		}
+		return p
+	}
+	for round := range 4 {
+		p := start()
+		if sender == nil {
+			sender = startStage(t, "counted", s.cgroup, syscall.CLONE_NEWNET)
+		}
+		time.Sleep(100 * time.Millisecond)
+		p.end([]os.Signal{syscall.SIGKILL, syscall.SIGTERM}[round%2])
+		time.Sleep(50 * time.Millisecond)
+	}
+	last := sender.sent()
+	start().end(syscall.SIGTERM)
+	in, out := numbers(t, dir)
+	if gone := missing(t, in, last) + missing(t, out, last); gone != lossesOf(t, dir) {
+		t.Errorf("of %d packets %d are missing, %d are stated", 2*last, gone, lossesOf(t, dir))
+	}
+	waited := uint64(0)
+	for _, x := range records(t, dir) {
+		if x.Start != nil && x.Start.Resumed != nil {
+			waited += x.Start.Resumed.Waiting
+		}
+	}
+	if waited == 0 {
+		t.Error("no recorder took packets that waited in the kernel")
 	}
 }
 

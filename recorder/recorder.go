@@ -73,8 +73,9 @@ type Options struct {
 	Every   time.Duration
 	OnStats func(Stats) // receives the statistics at each interval of Every and at the end
 
-	writer *ring.Writer // shared by two recordings
-	root   string       // of the file system where runtimes keep names; "" means /
+	writer *ring.Writer       // shared by two recordings
+	opened func(*ring.Writer) // is told the ring that this recording opened for both; the caller closes it
+	root   string             // of the file system where runtimes keep names; "" means /
 }
 
 // Started describes a recording, once packets arrive.

@@ -20,8 +20,8 @@ func (r *recording) openPins(where string) {
 	if r.o.Pin == "" {
 		return
 	}
-	if r.o.Ring == nil || r.o.writer != nil {
-		r.unkept = "only a recording of sockets alone into a ring goes on in the kernel"
+	if r.o.Ring == nil {
+		r.unkept = "only a recording into a ring goes on in the kernel"
 		return
 	}
 	pins, err := bpf.OpenPins(r.o.Pin)

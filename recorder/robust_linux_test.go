@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pcapsule/pcapsule/recorder/internal/cooked"
 	"github.com/pcapsule/pcapsule/recorder/internal/machine"
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
 	"github.com/pcapsule/pcapsule/recorder/ring"
@@ -260,7 +261,7 @@ func TestSideFilesLeaveWhatIsReserved(t *testing.T) {
 	}
 	t.Cleanup(func() { syscall.Unmount(dir, syscall.MNT_DETACH) })
 	o := Options{OnError: func(error) {}, Ring: &ring.Options{Dir: filepath.Join(dir, "ring"), SegmentBytes: 1 << 20, Reserve: 8 << 20, FlushEvery: time.Millisecond, RetryEvery: 5 * time.Millisecond}}
-	s, err := newSink(&o, machine.This(), ring.SeriesOptions{Name: "sockets", LinkType: linkCooked})
+	s, err := newSink(&o, machine.This(), ring.SeriesOptions{Name: "sockets", LinkType: cooked.LinkType})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/pcapsule/pcapsule/recorder/internal/machine"
 	"github.com/pcapsule/pcapsule/recorder/internal/uring"
 )
 
@@ -288,7 +289,7 @@ func ownCgroup() string {
 	text := must(os.ReadFile("/proc/self/cgroup"))
 	_, path, _ := strings.Cut(string(text), "0::")
 	path, _, _ = strings.Cut(path, "\n")
-	return filepath.Join(must(cgroupRoot()), path)
+	return filepath.Join(must(machine.CgroupRoot()), path)
 }
 
 // uringServe reads and responds only with io_uring.

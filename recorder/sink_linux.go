@@ -15,6 +15,11 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/ring"
 )
 
+const (
+	linkEthernet = 1       // LINKTYPE_ETHERNET
+	maxCaptured  = 261_000 // bytes of a packet in a file
+)
+
 // sink is the output of a recording: a series of a ring, a file or a stream.
 type sink struct {
 	w      *ring.Writer
@@ -68,8 +73,11 @@ func newSink(o *Options, here machine.Host, series ring.SeriesOptions) (*sink, e
 		if w, err = openRing(o, here); err != nil {
 			return nil, err
 		}
+		if o.opened != nil {
+			o.opened(w)
+		}
 	}
-	s := &sink{w: w, stream: o.Stream != nil, sides: map[string]*sideFile{}, shared: o.writer != nil}
+	s := &sink{w: w, stream: o.Stream != nil, sides: map[string]*sideFile{}, shared: o.writer != nil || o.opened != nil}
 	if o.File != "" && o.Keys != nil {
 		err = noKeyFile(w.SidePath(ring.ID{}, ring.KeysKind))
 	}

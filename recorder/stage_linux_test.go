@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"github.com/pcapsule/pcapsule/bpf"
+	"github.com/pcapsule/pcapsule/recorder/internal/cooked"
+	"github.com/pcapsule/pcapsule/recorder/internal/machine"
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
 )
 
@@ -32,7 +34,7 @@ type stage struct {
 
 func newStage(t testing.TB, role string) *stage {
 	t.Helper()
-	root, err := cgroupRoot()
+	root, err := machine.CgroupRoot()
 	if err != nil {
 		t.Skip("needs a control group: ", err)
 	}
@@ -220,7 +222,7 @@ func readAll(t *testing.T, path string) []seen {
 		for i := range b.Packets {
 			p := b.Packets[i]
 			p.Data, p.Options = bytes.Clone(p.Data), bytes.Clone(p.Options)
-			s := seen{Packet: p, iface: b.Interfaces[p.Interface], ip: p.Data[cookedLen:]}
+			s := seen{Packet: p, iface: b.Interfaces[p.Interface], ip: p.Data[cooked.Len:]}
 			for it := pcapng.IterOptions(p.Options, p.BigEndian); it.Next(); {
 				switch v := it.Value; it.Code {
 				case pcapng.EPBFlags:

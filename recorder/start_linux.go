@@ -12,6 +12,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/bpf"
 	"github.com/pcapsule/pcapsule/recorder/filter"
+	"github.com/pcapsule/pcapsule/recorder/internal/cooked"
 	"github.com/pcapsule/pcapsule/recorder/internal/machine"
 	"github.com/pcapsule/pcapsule/recorder/policy"
 	"github.com/pcapsule/pcapsule/recorder/ring"
@@ -20,7 +21,7 @@ import (
 
 // start loads and attaches the programs and opens the output.
 func (r *recording) start() error {
-	root, err := cgroupRoot()
+	root, err := machine.CgroupRoot()
 	if err != nil {
 		return &unavailableError{err}
 	}
@@ -96,7 +97,7 @@ func narrow(root, name string) (string, error) {
 func (r *recording) options() (bpf.Options, error) {
 	load := bpf.Options{RingBytes: r.o.RingBuffer, Snap: r.o.Snap, HeadersOnly: r.o.HeadersOnly, Owners: !r.o.NoOwners}
 	if r.o.Filter != "" {
-		p, err := filter.Compile(r.o.Filter, linkCooked, 0)
+		p, err := filter.Compile(r.o.Filter, cooked.LinkType, 0)
 		if err != nil {
 			return load, err
 		}
@@ -141,7 +142,7 @@ func neverPorts(p *policy.Policy) (*filter.Program, error) {
 	if len(words) == 0 || len(words) > most {
 		return nil, nil
 	}
-	return filter.Compile(strings.Join(words, " or "), linkCooked, 0)
+	return filter.Compile(strings.Join(words, " or "), cooked.LinkType, 0)
 }
 
 // ownGroup returns this process's control group if no other process is in it.
@@ -150,7 +151,7 @@ func ownGroup() (uint64, string) {
 	if err != nil {
 		return 0, ""
 	}
-	root, err := cgroupRoot()
+	root, err := machine.CgroupRoot()
 	if err != nil {
 		return 0, ""
 	}
@@ -177,9 +178,9 @@ func (r *recording) open(root string) (err error) {
 	}
 	snap := uint32(maxCaptured)
 	if r.o.Snap != 0 {
-		snap = min(r.o.Snap+cookedLen, maxCaptured)
+		snap = min(r.o.Snap+cooked.Len, maxCaptured)
 	}
-	r.out, err = newSink(&r.o, r.here, ring.SeriesOptions{Name: socketSeries, LinkType: linkCooked, SnapLen: snap, Sides: sideKinds, Header: r.header, Account: r.account})
+	r.out, err = newSink(&r.o, r.here, ring.SeriesOptions{Name: socketSeries, LinkType: cooked.LinkType, SnapLen: snap, Sides: sideKinds, Header: r.header, Account: r.account})
 	if err != nil {
 		r.closeReaders()
 		return err

@@ -389,12 +389,29 @@ static __always_inline u64 wakeup(u64 now)
 	return BPF_RB_FORCE_WAKEUP;
 }
 
+/*
+ * FORGET makes the verifier forget what it knows of a value, which stays the same. Otherwise it
+ * would walk the rest of the program again for each way in which the owner can be found.
+ */
+#ifdef __bpf__
+#define FORGET(value, by)                                                      \
+	do {                                                                   \
+		u64 same = (value);                                            \
+                                                                               \
+		asm volatile("%0 ^= %1\n%0 ^= %1" : "+r"(same) : "r"(by));     \
+		(value) = same;                                                \
+	} while (0)
+#else
+#define FORGET(value, by)
+#endif
+
 #define LARGEST 65464
 
 static __always_inline int record(struct __sk_buff *skb, bool outgoing)
 {
 	u32 direction = outgoing, want;
 	struct packet p = {};
+	bool own = 0;
 	struct counters *c = bpf_map_lookup_elem(&counts, &direction);
 
 	if (!c)
@@ -410,7 +427,15 @@ static __always_inline int record(struct __sk_buff *skb, bool outgoing)
 	p.protocol = __builtin_bswap16(skb->protocol);
 	p.outgoing = outgoing;
 	p.pkt_type = outgoing ? 4 : skb->pkt_type;
-	if ((owning && whose(skb, &p, outgoing)) || (own_cgroup && p.cgroup == own_cgroup)) {
+	if (owning) {
+		own = whose(skb, &p, outgoing);
+		FORGET(p.netns, p.time);
+		FORGET(p.tgid, p.time);
+		FORGET(p.tid, p.time);
+		FORGET(p.kind, p.time);
+		FORGET(p.transport, p.time);
+	}
+	if (own || (own_cgroup && p.cgroup == own_cgroup)) {
 		ADD(c->excluded, 1);
 		return PASS;
 	}

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -64,6 +65,7 @@ type infoResult struct {
 	Keys       int64                `json:"decryption_secrets"` // blocks of them inside the captures
 	KeysKept   string               `json:"keys_kept"`          // file in the bundle with keys, "" where there is none
 	Encrypted  []infoKeys           `json:"encrypted_connections"`
+	NoKeys     []infoNoKey          `json:"handshakes_without_key,omitempty"` // as the recorder stated
 	Kubernetes int64                `json:"workloads"`
 	Warnings   []string             `json:"warnings"`
 }
@@ -82,6 +84,13 @@ type infoKeys struct {
 	Layer  string `json:"layer"`
 	State  string `json:"key_state"`
 	Reason string `json:"key_reason,omitempty"`
+	Count  int64  `json:"count"`
+}
+
+// infoNoKey counts handshakes whose keys were not read, by program and reason.
+type infoNoKey struct {
+	Exe    string `json:"exe"`
+	Reason string `json:"reason"`
 	Count  int64  `json:"count"`
 }
 
@@ -176,6 +185,10 @@ func (e *env) info(ctx context.Context, path string) (*infoResult, error) {
 	query(`SELECT encryption, key_state, coalesce(key_reason, ''), count(*) FROM connections WHERE encryption IS NOT NULL
 		GROUP BY ALL ORDER BY 4 DESC, 1, 2, 3`, func(row []any) {
 		r.Encrypted = append(r.Encrypted, infoKeys{text(row[0]), text(row[1]), text(row[2]), number(row[3])})
+	})
+	query(`SELECT coalesce(exe, ''), coalesce(reason, ''), count(*) FROM os_events WHERE event = 'tls_no_key'
+		GROUP BY ALL ORDER BY 3 DESC, 1, 2 LIMIT 12`, func(row []any) {
+		r.NoKeys = append(r.NoKeys, infoNoKey{text(row[0]), text(row[1]), number(row[2])})
 	})
 	query("SELECT count(*) FROM workloads", func(row []any) { r.Kubernetes = number(row[0]) })
 	if err == nil {
@@ -305,6 +318,13 @@ func (r *infoResult) printKeys(w io.Writer) {
 			what += ": " + n.Reason
 		}
 		fmt.Fprintf(w, "  %-10s %s × %s, %s\n", label, plural.Thousands(n.Count), n.Layer, what)
+	}
+	for i, n := range r.NoKeys {
+		label := "no keys"
+		if i > 0 {
+			label = ""
+		}
+		fmt.Fprintf(w, "  %-10s %s of %s: %s\n", label, plural.Count(n.Count, "handshake", "handshakes"), cmp.Or(printable(n.Exe, 100), "an unknown program"), printable(n.Reason, 40))
 	}
 	if r.Keys > 0 {
 		fmt.Fprintf(w, "  keys       %s inside the captures\n", plural.Count(r.Keys, "block of decryption secrets", "blocks of decryption secrets"))

@@ -100,6 +100,9 @@ func (e *env) warnKeys(f *recordFlags) {
 func (e *env) recordedKeys(f *recordFlags, s *recorder.KeyStats) {
 	if len(s.Processes) == 0 {
 		e.warn("no keys: no running process matched --keys or --plaintext")
+		if len(f.keys) > 0 {
+			fmt.Fprintln(e.err, handshakes(s))
+		}
 		return
 	}
 	if s.Plaintext != nil {
@@ -129,7 +132,26 @@ func (e *env) recordedKeys(f *recordFlags, s *recorder.KeyStats) {
 		text += " (" + strings.Join(why, ", ") + ")"
 	}
 	fmt.Fprintln(e.err, text)
+	fmt.Fprintln(e.err, handshakes(s))
 	e.missedKeys(s)
+}
+
+// handshakes says how many captured TLS handshakes have keys, and why the others have none.
+func handshakes(s *recorder.KeyStats) string {
+	missed := uint64(0)
+	var why []string
+	for _, r := range slices.Sorted(maps.Keys(s.Keyless)) {
+		missed += s.Keyless[r]
+		why = append(why, string(r)+" "+plural.Thousands(int64(s.Keyless[r])))
+	}
+	text := fmt.Sprintf("handshakes: %s captured, %s with keys", plural.Thousands(int64(s.Keyed+missed+s.Uncounted)), plural.Thousands(int64(s.Keyed)))
+	if s.Uncounted > 0 {
+		why = append(why, "too many at once "+plural.Thousands(int64(s.Uncounted)))
+	}
+	if len(why) > 0 {
+		text += ", others without (" + strings.Join(why, ", ") + ")"
+	}
+	return text
 }
 
 // recordedPlaintext prints how much plaintext was written, and how much was lost.

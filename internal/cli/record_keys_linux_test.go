@@ -211,7 +211,7 @@ func isPrivate(t *testing.T, paths []string) {
 func TestRecordedKeysDecryptAFile(t *testing.T) {
 	out := filepath.Join(t.TempDir(), "out.pcapng")
 	stderr := recordTalk(t, 0, func(g group) []string { return []string{"-w", out, "--keys", "cgroup:" + g.name} })
-	if want := "\nkeys: 8 written, from 2 processes: 2 verified, 0 unverified, 0 none\n"; !strings.Contains(stderr, want) {
+	if want := "\nkeys: 8 written, from 2 processes: 2 verified, 0 unverified, 0 none\nhandshakes: 1 captured, 1 with keys\n"; !strings.Contains(stderr, want) {
 		t.Errorf("the recorder printed %s, want %q", stderr, want)
 	}
 	keys := matching(t, filepath.Join(filepath.Dir(out), "*.keys"))
@@ -270,6 +270,18 @@ func TestRecordedKeysAreEncrypted(t *testing.T) {
 		t.Errorf("not encrypted: %.40q, %v", b, err)
 	}
 	isDecrypted(t, out, keys, "--identity", identity)
+}
+
+// TestHandshakesWithoutKeysAreExplained chooses neither end of a connection.
+func TestHandshakesWithoutKeysAreExplained(t *testing.T) {
+	out := filepath.Join(t.TempDir(), "out.pcapng")
+	stderr := recordTalk(t, 0, func(group) []string { return []string{"-w", out, "--keys", "exe:no-such-program"} })
+	if want := "\nhandshakes: 1 captured, 0 with keys, others without (not_chosen 1)\n"; !strings.Contains(stderr, want) {
+		t.Errorf("the recorder printed %s, want %q", stderr, want)
+	}
+	if text := run(t, "info", out); !strings.Contains(text, "no keys    1 handshake of ") || !strings.Contains(text, ": not_chosen\n") {
+		t.Errorf("info printed %s", text)
+	}
 }
 
 func TestNoKeysUnlessAsked(t *testing.T) {

@@ -32,6 +32,12 @@ func (a *agent) collectKeys(out chan<- prometheus.Metric) {
 		"memory not readable": k.Unread, "arguments not as expected": k.Odd, "not written": k.SinkErrors + k.Unplaced} {
 		out <- fate.is(float64(n), name)
 	}
+	shakes := number(prometheus.CounterValue, "tls_handshakes_total", "Captured TLS handshakes by whether a key was read; without one, with the reason.", "key", "reason")
+	out <- shakes.is(float64(k.Keyed), "yes", "")
+	out <- shakes.is(float64(k.Uncounted), "unknown", "too_many")
+	for reason, n := range k.Keyless {
+		out <- shakes.is(float64(n), "no", string(reason))
+	}
 	p := k.Plaintext
 	if p == nil {
 		return

@@ -3,6 +3,7 @@
 package keys
 
 import (
+	"errors"
 	"io/fs"
 	"path/filepath"
 	"slices"
@@ -12,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	bpf "github.com/pcapsule/pcapsule/bpf/keys"
+	"github.com/pcapsule/pcapsule/recorder/internal/machine"
 )
 
 // walk looks at all processes, at the start and then periodically, because events can be
@@ -19,7 +21,7 @@ import (
 func (t *Tracker) walk() {
 	t.lastWalk = time.Now()
 	all := map[uint32]running{}
-	for _, pid := range allProcesses() {
+	for _, pid := range machine.PIDs() {
 		if r, ok := look(pid); ok {
 			all[pid] = r
 		}
@@ -73,16 +75,20 @@ func (t *Tracker) consider(e *bpf.Event) {
 		// The process has ended, so only the event describes it. What a probe has read of it
 		// follows this event.
 		if r.cgroup = t.groups[e.Cgroup]; (byPID || t.o.Select.matches(file, r.cgroup)) && !t.o.Select.never(pid, file, r.cgroup) {
-			t.put(&process{running: running{pid: pid, parent: parent, exe: file, cgroup: r.cgroup}, byPID: byPID, reason: Gone, ended: time.Now()})
+			t.put(&process{running: running{pid: pid, parent: parent, exe: file, cgroup: r.cgroup}, byPID: byPID, reason: Gone, detail: "it ended before its files were examined", ended: time.Now()})
 		}
 		return
 	}
 	if start, ok := t.roots[pid]; ok && start == r.start {
 		byPID = true
 	}
+	_, before := t.groups[e.Cgroup]
 	t.group(e.Cgroup, r.cgroup)
 	delete(t.procs, pid) // another program, even if the file has the same name
 	t.decide(r, byPID)
+	if p := t.procs[pid]; p != nil && (before || old != nil) {
+		p.chosen = 0 // the kernel did it at once
+	}
 }
 
 func (t *Tracker) put(p *process) bool {
@@ -120,7 +126,7 @@ func (t *Tracker) decide(r running, byPID bool) {
 		t.choose(r.pid)
 		return
 	}
-	p = &process{running: r, byPID: byPID, look: time.Now()}
+	p = &process{running: r, byPID: byPID, look: time.Now(), chosen: t.utc(monotonic())}
 	if t.put(p) {
 		t.choose(r.pid)
 		t.wake()
@@ -185,6 +191,9 @@ func (t *Tracker) choose(pid uint32) {
 		t.detail = err.Error()
 		if p := t.procs[pid]; p != nil {
 			p.reason, p.detail = Refused, err.Error()
+			if errors.Is(err, unix.E2BIG) {
+				p.reason, p.detail = TooMany, "the kernel follows no more processes"
+			}
 		}
 	}
 }
@@ -263,29 +272,40 @@ func (p *process) plan() {
 // program attaches to the files that a process runs.
 func (t *Tracker) program(p *process, pid uint32, first bool) {
 	if first {
-		x := t.file(procPath(pid, "exe"))
-		if t.runs(p, x) {
+		x, err := t.file(machine.Path(pid, "exe"), true)
+		if t.runs(p, x, err) {
 			return
 		}
 		for _, f := range usualLibraries(pid) {
-			t.file(f)
+			t.file(f, false)
 		}
 	}
-	for _, f := range mappedFiles(pid) {
-		if t.runs(p, t.file(f)) {
+	at := t.utc(monotonic())
+	list, err := mappedFiles(pid)
+	for _, f := range list {
+		x, fileErr := t.file(f, false)
+		if t.runs(p, x, fileErr) {
 			return
 		}
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if err == nil && len(list) > 0 { // a process that has ended maps nothing
+		p.looked = at
 	}
 }
 
 // runs notes that a process runs a file. It returns true if no other file need be examined:
 // a Go program has one TLS implementation, and a library that cgo loads is not followed.
-func (t *Tracker) runs(p *process, x *target) bool {
+func (t *Tracker) runs(p *process, x *target, err error) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if errors.Is(err, fs.ErrPermission) {
+		p.closed = err.Error()
+	}
 	if x == nil {
 		return false
 	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
 	if !slices.Contains(p.targets, x) {
 		p.targets = append(p.targets, x)
 	}

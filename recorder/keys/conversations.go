@@ -29,6 +29,8 @@ type Conversations struct {
 	quic       map[flowKey]*quicFlow
 	quicRandom map[[32]byte]*quicFlow
 	quicOrder  []*quicFlow
+
+	account handshakes
 }
 
 type flowKey struct{ from, to netip.AddrPort } // from the client
@@ -39,6 +41,7 @@ type flow struct {
 	random [32]byte
 	known  bool
 	gone   bool
+	shake  *Handshake
 }
 
 type side struct {
@@ -55,7 +58,7 @@ type waiting struct {
 // NewConversations returns an empty Conversations.
 func NewConversations() *Conversations {
 	return &Conversations{flows: map[flowKey]*flow{}, byRandom: map[[32]byte]*flow{},
-		quic: map[flowKey]*quicFlow{}, quicRandom: map[[32]byte]*quicFlow{}}
+		quic: map[flowKey]*quicFlow{}, quicRandom: map[[32]byte]*quicFlow{}, account: newHandshakes()}
 }
 
 // Records implements Captured.
@@ -70,8 +73,9 @@ func (c *Conversations) Records(clientRandom [32]byte) (client, server []byte, o
 	return slices.Clip(f.sides[0].data), slices.Clip(f.sides[1].data), true
 }
 
-// Packet adds one IP packet. It keeps no reference to it.
-func (c *Conversations) Packet(ip []byte) {
+// Packet adds one IP packet of a time (UTC, ns). writer is the process that sent it, 0 if it is
+// not known. Packet keeps no reference to ip.
+func (c *Conversations) Packet(ip []byte, at int64, writer uint32) {
 	from, to, protocol, b := transportOf(ip)
 	if protocol == udp && len(b) > 8 {
 		key := flowKey{netip.AddrPortFrom(from, binary.BigEndian.Uint16(b)), netip.AddrPortFrom(to, binary.BigEndian.Uint16(b[2:]))}
@@ -84,22 +88,41 @@ func (c *Conversations) Packet(ip []byte) {
 		return
 	}
 	key, seq, ack, data, ok := segmentOf(from, to, b)
-	if !ok || len(data) == 0 {
+	const finOrReset = 5
+	last := ok && b[13]&finOrReset != 0
+	if !ok || len(data) == 0 && !last {
 		return
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if f := c.flows[key]; f != nil && !(startsTLS(data) && seq-f.first(0) > 1<<24) {
-		c.add(f, 0, seq, data)
+	f, i := c.find(key, seq, data)
+	if f == nil {
+		if startsTLS(data) {
+			c.begin(key, seq, ack, data, &Handshake{Time: at, PIDs: [2]uint32{writer}})
+		}
 		return
+	}
+	if len(data) > 0 {
+		if writer != 0 && f.shake.PIDs[i] == 0 {
+			f.shake.PIDs[i] = writer
+		}
+		c.add(f, i, seq, data)
+	}
+	if last {
+		c.account.end(f.shake, at)
+	}
+}
+
+// find returns the connection of a segment, and the side that sent it: 0 for the client. It
+// returns nil for the first segment of a connection.
+func (c *Conversations) find(key flowKey, seq uint32, data []byte) (*flow, int) {
+	if f := c.flows[key]; f != nil && !(startsTLS(data) && seq-f.first(0) > 1<<24) {
+		return f, 0
 	}
 	if f := c.flows[flowKey{key.to, key.from}]; f != nil && !startsTLS(data) {
-		c.add(f, 1, seq, data)
-		return
+		return f, 1
 	}
-	if startsTLS(data) {
-		c.begin(key, seq, ack, data)
-	}
+	return nil, 0
 }
 
 func (f *flow) first(i int) uint32 { return f.sides[i].next - uint32(len(f.sides[i].data)) }
@@ -109,11 +132,12 @@ func startsTLS(b []byte) bool {
 	return len(b) >= 6 && b[0] == recordHandshake && b[1] == 3 && b[2] <= 4 && b[5] == 1
 }
 
-func (c *Conversations) begin(key flowKey, seq, ack uint32, data []byte) {
+func (c *Conversations) begin(key flowKey, seq, ack uint32, data []byte, shake *Handshake) {
 	if old := c.flows[key]; old != nil {
+		c.account.end(old.shake, shake.Time)
 		c.remove(old)
 	}
-	f := &flow{key: key}
+	f := &flow{key: key, shake: shake}
 	f.sides[0].next, f.sides[1].next = seq, ack
 	c.flows[key] = f
 	c.order = append(c.order, f)
@@ -185,7 +209,12 @@ func (c *Conversations) add(f *flow, i int, seq uint32, data []byte) {
 		if r, ok := randomOf(s.data); ok {
 			f.random, f.known = r, true
 			c.byRandom[r] = f
+			f.shake.ClientRandom = r
+			c.account.add(f.shake)
 		}
+	}
+	if first := f.sides[1].data; i == 1 && len(first) >= 6 && first[0] == recordHandshake && first[5] == 2 {
+		f.shake.Answered = true
 	}
 }
 

@@ -65,7 +65,7 @@ func TestConversationsReassembleStreams(t *testing.T) {
 				}
 			}
 			for _, p := range packets {
-				c.Packet(p)
+				c.Packet(p, 1, 0)
 			}
 			client, server, ok := c.Records([32]byte(k.random))
 			if !ok || !bytes.Equal(client, k.client) || !bytes.Equal(server, k.server) {
@@ -81,9 +81,9 @@ func TestConversationsStayWithinLimits(t *testing.T) {
 	big := make([]byte, 60000)
 	for i := range 4 * maxFlows {
 		binary.BigEndian.PutUint32(hello[11:], uint32(i))
-		c.Packet(packetOf(false, true, uint16(i%50000), 1, 1, hello))
-		c.Packet(packetOf(false, false, uint16(i%50000), 1, 1, big))
-		c.Packet(packetOf(false, false, uint16(i%50000), 70000, 1, big))
+		c.Packet(packetOf(false, true, uint16(i%50000), 1, 1, hello), 1, 0)
+		c.Packet(packetOf(false, false, uint16(i%50000), 1, 1, big), 1, 0)
+		c.Packet(packetOf(false, false, uint16(i%50000), 70000, 1, big), 1, 0)
 	}
 	sum := 0
 	for _, f := range c.flows {
@@ -107,8 +107,8 @@ func FuzzPackets(f *testing.F) {
 	f.Fuzz(func(t *testing.T, a, b []byte) {
 		c := NewConversations()
 		for range 2 {
-			c.Packet(a)
-			c.Packet(b)
+			c.Packet(a, 1, 0)
+			c.Packet(b, 1, 0)
 		}
 		for r, fl := range c.byRandom {
 			if client, _, ok := c.Records(r); !ok || len(client) > maxSide || fl.gone {
@@ -132,7 +132,7 @@ func TestQUICStaysWithinLimits(t *testing.T) {
 	p := initial(1200)
 	for i := range 3 * maxQUIC {
 		binary.BigEndian.PutUint16(p[20:], uint16(i))
-		c.Packet(p)
+		c.Packet(p, 1, 0)
 	}
 	if len(c.quic) != maxQUIC || len(c.quicOrder) != maxQUIC || len(c.quicRandom) != 0 {
 		t.Errorf("%d connections, %d in order, %d randoms", len(c.quic), len(c.quicOrder), len(c.quicRandom))
@@ -169,6 +169,6 @@ func BenchmarkPacketWithoutTLS(b *testing.B) {
 	c := NewConversations()
 	p := packetOf(false, true, 1, 1, 1, make([]byte, 1000))
 	for b.Loop() {
-		c.Packet(p)
+		c.Packet(p, 1, 0)
 	}
 }

@@ -27,8 +27,14 @@ const (
 
 var (
 	errNotELF   = errors.New("not a 64-bit little-endian ELF file")
+	errELF32    = errors.New("a 32-bit program or library")
 	errMachine  = errors.New("for another CPU architecture")
 	errTooLarge = errors.New("a section is too large")
+)
+
+const (
+	segmentLoad   = 1
+	segmentLinker = 3
 )
 
 type segment struct {
@@ -52,6 +58,7 @@ type image struct {
 	machine  uint16
 	segments []segment
 	sections []section
+	linked   bool // a dynamic linker loads libraries for it
 }
 
 func (m *image) read(off, n uint64) ([]byte, error) {
@@ -72,6 +79,9 @@ func (m *image) read(off, n uint64) ([]byte, error) {
 func openImage(r io.ReaderAt, size int64) (*image, error) {
 	m := &image{r: r, size: uint64(max(size, 0))}
 	h, err := m.read(0, 64)
+	if err == nil && string(h[:4]) == "\x7fELF" && h[4] == 1 {
+		return nil, errELF32
+	}
 	if err != nil || string(h[:4]) != "\x7fELF" || h[4] != 2 || h[5] != 1 {
 		return nil, errNotELF
 	}
@@ -89,7 +99,10 @@ func openImage(r io.ReaderAt, size int64) (*image, error) {
 		return nil, fmt.Errorf("reading segments: %w", err)
 	}
 	for ; len(b) > 0; b = b[56:] {
-		if le.Uint32(b) == 1 {
+		switch le.Uint32(b) {
+		case segmentLinker:
+			m.linked = true
+		case segmentLoad:
 			m.segments = append(m.segments, segment{va: le.Uint64(b[16:]), off: le.Uint64(b[8:]), size: le.Uint64(b[32:]), exec: le.Uint32(b[4:])&1 != 0})
 		}
 	}

@@ -17,13 +17,14 @@ import (
 	"golang.org/x/sys/unix"
 
 	bpf "github.com/pcapsule/pcapsule/bpf/keys"
+	"github.com/pcapsule/pcapsule/recorder/internal/machine"
 )
 
 // Probe tests whether keys and plaintext can be read on this machine: it loads the programs
 // and briefly attaches a probe to this program's own file. No process is chosen. ends says
 // why plaintext has no addresses.
 func Probe() (ends, err error) {
-	if ns, err := os.Readlink("/proc/self/ns/pid"); err == nil && ns != firstPIDNamespace {
+	if !machine.InFirstPIDs() {
 		return nil, ErrNamespace
 	}
 	progs, err := bpf.Load(1 << 16)
@@ -88,7 +89,7 @@ type looked struct {
 func Inspect(choose func(pid uint32, executable string) bool, layouts string) []Ability {
 	files := map[fileID]*looked{}
 	var list []Ability
-	for _, pid := range allProcesses() {
+	for _, pid := range machine.PIDs() {
 		r, ok := look(pid)
 		if !ok || choose != nil && !choose(pid, r.exe) {
 			continue
@@ -101,7 +102,8 @@ func Inspect(choose func(pid uint32, executable string) bool, layouts string) []
 
 // inspect examines the files of one process.
 func inspect(files map[fileID]*looked, r *running, always bool, layouts string) (list []Ability) {
-	paths := append([]string{procPath(r.pid, "exe")}, mappedFiles(r.pid)...)
+	mapped, _ := mappedFiles(r.pid) // none of a process that has ended
+	paths := append([]string{machine.Path(r.pid, "exe")}, mapped...)
 	seen := map[fileID]bool{}
 	crypto := ""
 	for _, p := range paths {

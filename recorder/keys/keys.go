@@ -62,6 +62,11 @@ type Captured interface {
 	// first gap or some tens of kilobytes. It returns false if no ClientHello with this random
 	// was captured. The caller must not change the bytes.
 	Records(clientRandom [32]byte) (client, server []byte, ok bool)
+	// Keyed notes that a key of a connection was written.
+	Keyed(clientRandom [32]byte)
+	// Keyless returns the handshakes that have no key although their connections ended before
+	// a time (UTC, ns), each once.
+	Keyless(before int64) []Handshake
 }
 
 // Selector says which processes' keys are read. The zero value chooses none. A process is
@@ -160,17 +165,25 @@ func (s State) String() string {
 // Reason is why a process has no key.
 type Reason string
 
-// Reasons.
+// Reasons. A Process has the first reason that holds now; a Missing the one at its handshake.
 const (
 	NoTLS       Reason = "no_tls"       // runs no known TLS library
-	NoHandshake Reason = "no_handshake" // runs one, but no handshake was seen yet
+	NoHandshake Reason = "no_handshake" // runs one, but its functions saw no handshake (of the connection)
 	NoSymbol    Reason = "no_symbol"    // the functions were not found in its file
 	NoLayout    Reason = "no_layout"    // the place of the library's secrets is not known (yet)
 	NoCapture   Reason = "no_capture"   // nothing was captured to find that place with
-	BadVersion  Reason = "unsupported"  // an unsupported version or kind of file
-	Refused     Reason = "refused"      // the kernel refused the probe
+	BadVersion  Reason = "unsupported"  // an unsupported library, version or kind of file
+	Refused     Reason = "refused"      // the kernel refused the probe, or reading the program's file
 	Gone        Reason = "gone"         // it ended before it was examined
 	TooMany     Reason = "too_many"     // more files or processes than can be followed
+	Waiting     Reason = "not_examined" // its files have not been examined yet
+	Late        Reason = "late"         // the handshake began before the probe was attached
+	Lost        Reason = "lost"         // keys or processes were lost meanwhile, because the buffer was full or memory not readable
+	Unwritten   Reason = "not_written"  // the key was read, but its file could not be written
+	Unfinished  Reason = "unfinished"   // the server did not answer: there are no keys
+	NotChosen   Reason = "not_chosen"   // no rule chooses the process
+	Forbidden   Reason = "forbidden"    // the policy forbids to read the process
+	NoOwner     Reason = "no_owner"     // the process is not known
 )
 
 // Process is the state of one chosen process.
@@ -183,6 +196,16 @@ type Process struct {
 	Reason     Reason // of None
 	Detail     string // text for people
 	Keys       uint64 // passed to the sink; for plaintext, the number of pieces
+}
+
+// Missing is a captured handshake of which no key was read: for each chosen process that took
+// part in it, or else once for a process that is not chosen.
+type Missing struct {
+	Process      // Reason and Detail are those of this handshake
+	ClientRandom [32]byte
+	Time         int64  // of the ClientHello, UTC, ns
+	Server       bool   // the process is the server
+	Limited      uint64 // handshakes before this one that are not listed, because there were too many at once
 }
 
 // Counters balance: Seen = reported + Lost + Unread + Odd. What was reported became a new key,

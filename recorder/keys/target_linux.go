@@ -26,6 +26,8 @@ type target struct {
 	reason  Reason
 	detail  string
 	used    time.Time
+	since   int64 // when the probes were attached, UTC, ns
+	alone   bool  // a program that loads no libraries
 }
 
 // build is one build of a library: all files with its build id.
@@ -49,7 +51,7 @@ const (
 	maxFailures = 32
 )
 
-func machine() uint16 {
+func thisMachine() uint16 {
 	if runtime.GOARCH == "arm64" {
 		return machineARM64
 	}
@@ -92,18 +94,18 @@ type found struct {
 	plain              []bpf.Function // that send or receive plaintext
 }
 
-// file examines a file once and attaches to it. Nil means that it cannot be opened. Only
-// one goroutine attaches.
-func (t *Tracker) file(path string) *target {
+// file examines a file once and attaches to it. Nil means that it cannot be opened, or is not a
+// plain file. Only one goroutine attaches.
+func (t *Tracker) file(path string, program bool) (*target, error) {
 	// Opening a device or pipe of a container must not block.
 	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
 	if err != nil {
-		return nil
+		return nil, err
 	}
 	defer f.Close()
 	var st unix.Stat_t
 	if err := unix.Fstat(int(f.Fd()), &st); err != nil || st.Mode&unix.S_IFMT != unix.S_IFREG {
-		return nil
+		return nil, err
 	}
 	id := fileID{st.Dev, st.Ino, st.Ctim.Nano()}
 	t.mu.Lock()
@@ -114,29 +116,41 @@ func (t *Tracker) file(path string) *target {
 	if x != nil {
 		x.used = time.Now()
 		t.mu.Unlock()
-		return x
+		return x, nil
 	}
 	t.mu.Unlock()
 	x = &target{id: id, used: time.Now()}
 	what, reason, detail := analyse(f, st.Size, t.plain != nil)
-	if reason == "" {
+	switch {
+	case reason == "":
 		reason, detail = t.attach(x, what, fmt.Sprintf("/proc/self/fd/%d", f.Fd()))
+		x.since = t.utc(monotonic())
+	case reason == NoTLS:
+		if other := otherTLS(f, st.Size, path, program); other != "" {
+			reason, detail = BadVersion, other+" is not supported"
+		}
+		if m, err := openImage(f, st.Size); err == nil {
+			x.alone = program && !m.linked
+		}
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	x.reason, x.detail = reason, detail
 	t.files[id] = x
-	return x
+	return x, nil
 }
 
 // analyse finds what probes for keys, or for plaintext, can be attached to, or says why there
 // is nothing.
 func analyse(f io.ReaderAt, size int64, plain bool) (w found, reason Reason, detail string) {
 	m, err := openImage(f, size)
+	if errors.Is(err, errELF32) {
+		return w, BadVersion, err.Error()
+	}
 	if err != nil {
 		return w, NoTLS, err.Error()
 	}
-	if m.machine != machine() {
+	if m.machine != thisMachine() {
 		return w, BadVersion, errMachine.Error()
 	}
 	var goErr error

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	bpf "github.com/pcapsule/pcapsule/bpf/keys"
+	"github.com/pcapsule/pcapsule/recorder/internal/machine"
 	"github.com/pcapsule/pcapsule/recorder/secrets"
 )
 
@@ -49,6 +50,7 @@ type Tracker struct {
 	plainCount PlainCounters
 	missing    map[uint32]time.Time // processes without an event when their plaintext arrived
 	detail     string               // the last error
+	account    account
 
 	written  map[written]struct{}
 	order    []written
@@ -58,17 +60,6 @@ type Tracker struct {
 	lastWalk time.Time
 	lastTry  time.Time
 }
-
-// written is a key that the sink has.
-type written struct {
-	pid    uint32
-	label  secrets.Label
-	n      int
-	random [32]byte
-	value  [16]byte // the beginning is enough to identify it
-}
-
-const maxWritten = 32768 // keys remembered to avoid writing them twice
 
 // process is a chosen process, which may have ended.
 type process struct {
@@ -81,6 +72,11 @@ type process struct {
 	keys    uint64
 	from    *target // source of the last object that was read
 	targets []*target
+	chosen  int64  // when it was chosen, UTC, ns; 0 if the kernel chose it at its start
+	looked  int64  // when its files were last examined completely
+	closed  string // why its files could not be read
+	missed  Reason // of its last handshake without a key
+	about   string // detail of missed
 	looks   int
 	look    time.Time // when its files are examined next; zero for never
 	ended   time.Time
@@ -88,10 +84,6 @@ type process struct {
 	tries   int
 	proof   time.Time // when proofs are tried next
 }
-
-// firstPIDNamespace has the number PROC_PID_INIT_INO. The programs report process numbers of
-// that namespace, and /proc here must use the same.
-const firstPIDNamespace = "pid:[4026531836]"
 
 const (
 	maxProcesses = 16384
@@ -107,17 +99,20 @@ func Start(o Options) (*Tracker, error) {
 	if err := o.Select.Check(); err != nil {
 		return nil, err
 	}
-	if ns, err := os.Readlink("/proc/self/ns/pid"); err == nil && ns != firstPIDNamespace {
+	if !machine.InFirstPIDs() {
 		return nil, ErrNamespace
 	}
-	t := &Tracker{o: o, self: uint32(os.Getpid()), stop: make(chan struct{}), work: make(chan struct{}, 1), hierarchy: hierarchyOf(), groups: map[uint64]string{}, procs: map[uint32]*process{}, roots: map[uint32]uint64{},
-		files: map[fileID]*target{}, targets: map[uint32]*target{}, builds: map[string]*build{}, written: map[written]struct{}{}, missing: map[uint32]time.Time{}}
+	t := &Tracker{o: o, self: uint32(os.Getpid()), stop: make(chan struct{}), work: make(chan struct{}, 1), groups: map[uint64]string{}, procs: map[uint32]*process{}, roots: map[uint32]uint64{},
+		files: map[fileID]*target{}, targets: map[uint32]*target{}, builds: map[string]*build{}, written: map[written]struct{}{}, missing: map[uint32]time.Time{}, account: newAccount()}
 	for _, pid := range o.Select.PIDs {
 		r, ok := look(pid)
 		if !ok {
 			return nil, &SelectorError{fmt.Sprint("process ", pid), os.ErrNotExist}
 		}
 		t.roots[pid] = r.start
+	}
+	if root, err := machine.CgroupRoot(); err == nil {
+		t.hierarchy = root
 	}
 	var err error
 	room := o.RingBytes
@@ -174,6 +169,7 @@ func (t *Tracker) end() error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.verify(true)
+	t.judge(always)
 	var err error
 	if t.o.Sink != nil {
 		err = t.o.Sink.Flush()
@@ -224,7 +220,7 @@ func (t *Tracker) Processes() []Process {
 	for _, p := range t.procs {
 		v := Process{PID: p.pid, Executable: p.exe, Cgroup: p.cgroup, Library: p.library, State: p.state, Reason: p.reason, Detail: p.detail, Keys: p.keys}
 		if p.state == None {
-			p.explain(&v, t.o.Captured != nil)
+			v.Reason, v.Detail, v.Library = p.why(t.o.Captured != nil)
 		} else {
 			v.Reason, v.Detail = "", ""
 		}
@@ -232,35 +228,6 @@ func (t *Tracker) Processes() []Process {
 	}
 	slices.SortFunc(list, func(a, b Process) int { return cmp.Compare(a.PID, b.PID) })
 	return list
-}
-
-// explain says why a process has no keys, by the file that came closest.
-func (p *process) explain(v *Process, captured bool) {
-	if p.reason != "" {
-		return
-	}
-	rank := []Reason{NoTLS, BadVersion, NoSymbol, TooMany, Refused, NoHandshake}
-	best := -1
-	v.Reason, v.Detail = NoTLS, ""
-	for _, x := range p.targets {
-		if r := slices.Index(rank, x.reason); r > best {
-			best = r
-			v.Reason, v.Detail, v.Library = x.reason, x.detail, x.library
-		}
-	}
-	if p.from == nil {
-		return
-	}
-	b := p.from.build
-	v.Library = b.library
-	switch {
-	case !captured || !b.proven && b.failures == 0:
-		v.Reason, v.Detail = NoCapture, "no captured connection to find the secrets of its objects with, build "+b.id
-	case !b.proven:
-		v.Reason, v.Detail = NoLayout, fmt.Sprintf("found no secrets in %d objects of build %s", b.seen, b.id)
-	default:
-		v.Reason, v.Detail = NoLayout, "none of its objects belongs to a captured connection, build "+b.id
-	}
 }
 
 // run handles events until the Tracker is closed, and then those that remain.
@@ -310,7 +277,7 @@ func (t *Tracker) handle(e *bpf.Event) {
 		t.consider(e)
 	case bpf.Fork:
 		if p := t.procs[e.Parent]; p != nil && len(t.procs) < maxProcesses {
-			c := &process{running: p.running, byPID: p.byPID, library: p.library, reason: p.reason, targets: slices.Clip(p.targets), look: p.look, looks: p.looks}
+			c := &process{running: p.running, byPID: p.byPID, library: p.library, reason: p.reason, targets: slices.Clip(p.targets), look: p.look, looks: p.looks, chosen: p.chosen, looked: p.looked, closed: p.closed}
 			c.pid, c.parent = e.TGID, e.Parent
 			t.procs[e.TGID] = c
 		}
@@ -322,75 +289,6 @@ func (t *Tracker) handle(e *bpf.Event) {
 		t.goKey(e)
 	default:
 		t.object(e)
-	}
-}
-
-func (t *Tracker) goKey(e *bpf.Event) {
-	p := t.procs[e.TGID]
-	if p == nil {
-		t.count.Unused++
-		return
-	}
-	label := e.Label
-	if label == "" {
-		b := make([]byte, e.LabelN)
-		if readMemory(e.TGID, e.LabelAt, b) {
-			label = string(b)
-		}
-	}
-	l, n, ok := labelOf(label)
-	if !ok {
-		t.count.Unused++
-		return
-	}
-	p.library = Go
-	t.writeKey(p, e.TID, e.Time, Go, false, secrets.Secret{Label: l, N: n, ID: slices.Clone(e.Random), Value: slices.Clone(e.Secret)})
-}
-
-// writeKey writes a key once.
-func (t *Tracker) writeKey(p *process, tid uint32, mono uint64, l Library, proven bool, s secrets.Secret) {
-	w := written{pid: p.pid, label: s.Label, n: s.N, random: [32]byte(s.ID)}
-	copy(w.value[:], s.Value)
-	if proven && p.state != Verified {
-		p.state, p.library, p.proofs = Verified, l, nil
-	}
-	if _, ok := t.written[w]; ok {
-		t.count.Repeated++
-		return
-	}
-	t.written[w] = struct{}{}
-	if t.order = append(t.order, w); len(t.order) > maxWritten {
-		delete(t.written, t.order[0])
-		t.order = t.order[1:]
-	}
-	if p.state == None {
-		p.state, p.library = Unverified, l
-	}
-	if p.state == Unverified && len(p.proofs) < maxProofs && t.o.Captured != nil {
-		p.proofs = append(p.proofs, s)
-	}
-	if err := t.o.Sink.Key(Key{Secret: s, Time: t.utc(mono), PID: p.pid, TID: tid, Executable: p.exe, Library: l, Verified: proven}); err != nil {
-		t.count.SinkErrors++
-		t.detail = err.Error()
-		return
-	}
-	p.keys++
-	t.count.Written++
-	t.unsynced = true
-}
-
-// idle is called when no event is waiting.
-func (t *Tracker) idle() {
-	if t.unsynced {
-		t.flush()
-	}
-}
-
-func (t *Tracker) flush() {
-	t.unsynced, t.lastSync = false, time.Now()
-	if err := t.o.Sink.Flush(); err != nil {
-		t.count.SinkErrors++
-		t.detail = err.Error()
 	}
 }
 
@@ -410,6 +308,9 @@ func (t *Tracker) tick() {
 	}
 	t.lastTry = now
 	t.verify(false)
+	if now.Sub(t.account.at) > time.Second {
+		t.judge(t.utc(monotonic()) - int64(settled))
+	}
 	every := walkEvery
 	if t.o.Select.Workload != nil || t.o.Select.Never != nil {
 		every = walkByNames
@@ -419,27 +320,6 @@ func (t *Tracker) tick() {
 		t.walkGroups()
 		t.walk()
 		t.sweepFiles(keepUnused)
-	}
-}
-
-// verify tries the keys of processes of which none has opened a record yet.
-func (t *Tracker) verify(last bool) {
-	now := time.Now()
-	for _, p := range t.procs {
-		if len(p.proofs) == 0 || !last && now.Before(p.proof) {
-			continue
-		}
-		for _, s := range p.proofs {
-			if proven(t.o.Captured, s) {
-				p.state, p.proofs = Verified, nil
-				break
-			}
-		}
-		// Packets may arrive after the keys. Later keys are tried too.
-		if p.tries++; p.tries%40 == 0 {
-			p.proofs = nil
-		}
-		p.proof = now.Add(time.Duration(min(p.tries, 20)) * 25 * time.Millisecond)
 	}
 }
 

@@ -19,9 +19,11 @@ type Happening struct {
 	Local, Remote netip.AddrPort
 	Cookie        uint64 // of the socket
 	Before, After string // TCP states
-	Reason        string // the kernel's reason for a drop
+	Reason        string // the kernel's reason for a drop, or why there is no key
 	Length        int64
 	Limited       int64 // events of the kind that were omitted before this one
+
+	ClientRandom, Side, Why string // tls_no_key: of the handshake, the process's side, details of Reason
 
 	SetByNs, WithinNs int64 // clock_set: by how much the clock was set, within how long before
 
@@ -48,6 +50,9 @@ type wireHappening struct {
 	Limited  int64  `json:"limited,omitempty"`
 	By       int64  `json:"by_ns,omitempty"`
 	Within   int64  `json:"within_ns,omitempty"`
+	Random   string `json:"client_random,omitempty"`
+	Side     string `json:"side,omitempty"`
+	Why      string `json:"why,omitempty"`
 
 	Type    string   `json:"type,omitempty"`
 	Message string   `json:"message,omitempty"`
@@ -67,7 +72,8 @@ func ParseHappening(line []byte) (Happening, bool) {
 	}
 	h := Happening{TsNs: parseTime(w.Time), Kind: cleanName(w.Kind), Process: w.process(), Exit: -1,
 		Before: cleanName(w.Before), After: cleanName(w.After), Reason: cleanName(w.Reason),
-		Length: max(w.Length, 0), Limited: max(w.Limited, 0), SetByNs: w.By, WithinNs: max(w.Within, 0)}
+		Length: max(w.Length, 0), Limited: max(w.Limited, 0), SetByNs: w.By, WithinNs: max(w.Within, 0),
+		ClientRandom: cleanName(w.Random), Side: cleanName(w.Side), Why: cleanName(w.Why)}
 	if h.TsNs == 0 || h.Kind == "" {
 		return Happening{}, false
 	}
@@ -112,7 +118,8 @@ func (w *wireHappening) event(at int64) *Event {
 // AppendHappening appends a line that ParseHappening reads, with its line end.
 func AppendHappening(b []byte, h *Happening) []byte {
 	w := wireHappening{Time: formatTime(h.TsNs), Kind: h.Kind, wireProcess: wireProcessOf(&h.Process), Before: h.Before, After: h.After,
-		Reason: h.Reason, Length: h.Length, Limited: h.Limited, By: h.SetByNs, Within: h.WithinNs}
+		Reason: h.Reason, Length: h.Length, Limited: h.Limited, By: h.SetByNs, Within: h.WithinNs,
+		Random: h.ClientRandom, Side: h.Side, Why: h.Why}
 	if h.Exit >= 0 {
 		w.ExitCode = &h.Exit
 	}
@@ -156,7 +163,11 @@ func (h *Happening) Detail() string {
 		Length   int64    `json:"length,omitempty"`
 		SetByNs  int64    `json:"by_ns,omitempty"`
 		WithinNs int64    `json:"within_ns,omitempty"`
-	}{Process: p.Key, Start: formatTime(p.Start), Args: p.Args, ArgsCut: p.ArgsCut, Length: h.Length, SetByNs: h.SetByNs, WithinNs: h.WithinNs}
+		Random   string   `json:"client_random,omitempty"`
+		Side     string   `json:"side,omitempty"`
+		Why      string   `json:"why,omitempty"`
+	}{Process: p.Key, Start: formatTime(p.Start), Args: p.Args, ArgsCut: p.ArgsCut, Length: h.Length, SetByNs: h.SetByNs, WithinNs: h.WithinNs,
+		Random: h.ClientRandom, Side: h.Side, Why: h.Why}
 	if p.UID >= 0 {
 		d.UID = &p.UID
 	}

@@ -363,9 +363,7 @@ func (f *flags) options(expression string) (agent.Options, error) {
 		}
 	}
 	o.Record.RingBuffer = uint32(buffer)
-	if o.Record.Pin = f.pin; o.Record.Capture != node.Sockets && o.Record.Capture != node.Auto {
-		o.Record.Pin = ""
-	}
+	o.Record.Pin = f.pin
 	if o.Patience == 0 {
 		o.Patience = time.Nanosecond
 	}

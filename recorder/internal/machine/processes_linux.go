@@ -6,7 +6,6 @@ import (
 	"os"
 	"path"
 	"path/filepath"
-	"strconv"
 	"strings"
 
 	"github.com/pcapsule/pcapsule/bpf"
@@ -163,40 +162,19 @@ func arguments(raw []byte, cut bool) ([]string, bool) {
 // Scan reads the running processes at the start, and again after events were lost. Known
 // processes that are not running have ended now; programs whose start was not seen started now.
 func (t *Processes) Scan(root string) {
-	entries, err := os.ReadDir("/proc")
-	if err != nil {
-		return // events report new ones
-	}
 	now := int64(t.clock.Now.Real)
 	running := map[uint32]bool{}
-	ticks := int64(1e9) / userHz
-	for _, d := range entries {
-		pid, err := strconv.ParseUint(d.Name(), 10, 32)
-		if err != nil {
+	const tick = 1e9 / userHz
+	for _, pid := range PIDs() {
+		is, ok := Look(pid)
+		if !ok || is.Ended {
 			continue
 		}
-		stat, err := os.ReadFile("/proc/" + d.Name() + "/stat")
-		if err != nil {
-			continue
-		}
-		open, end := bytes.IndexByte(stat, '('), bytes.LastIndexByte(stat, ')')
-		fields := []string(nil)
-		if open > 0 && end > open {
-			fields = strings.Fields(string(stat[end+1:]))
-		}
-		if len(fields) < 20 {
-			continue
-		}
-		if fields[0] == "Z" || fields[0] == "X" {
-			continue // it has ended, but its parent has not waited for it yet
-		}
-		parent, _ := strconv.ParseUint(fields[1], 10, 32)
-		start, _ := strconv.ParseInt(fields[19], 10, 64)
-		p := &Process{PID: uint32(pid), Parent: uint32(parent), Start: t.clock.utcBoot(uint64(start * ticks)), UID: -1, Name: Clean(string(stat[open+1:end]), 64)}
-		p.bootStart = uint64(start * ticks)
-		running[p.PID] = true
-		if old := t.By[p.PID]; old != nil {
-			switch same := old.bootStart/uint64(ticks) == uint64(start); {
+		start := is.Ticks * tick
+		p := &Process{PID: pid, Parent: is.Parent, Start: t.clock.utcBoot(start), UID: -1, Name: Clean(is.Name, 64), bootStart: start}
+		running[pid] = true
+		if old := t.By[pid]; old != nil {
+			switch same := old.bootStart/tick == is.Ticks; {
 			case same && old.To == 0 && old.Name == p.Name:
 				continue
 			case same:
@@ -205,17 +183,7 @@ func (t *Processes) Scan(root string) {
 				p.From = p.Start
 			}
 		}
-		p.Cgroup = groupOf("/proc/"+d.Name()+"/cgroup", root)
-		var st = statusUID("/proc/" + d.Name() + "/status")
-		p.UID = st
-		if exe, err := os.Readlink("/proc/" + d.Name() + "/exe"); err == nil {
-			p.Exe = Clean(strings.TrimSuffix(exe, " (deleted)"), 512)
-		}
-		if args, err := os.ReadFile("/proc/" + d.Name() + "/cmdline"); err == nil && len(args) > 0 {
-			p.Args, p.Cut = arguments(args[:min(len(args), 1024)], len(args) > 1024)
-			cwd, _ := os.Readlink("/proc/" + d.Name() + "/cwd")
-			p.Script = scriptOf(p, args, cwd)
-		}
+		p.read(root)
 		t.put(p)
 	}
 	for pid, p := range t.By {
@@ -230,19 +198,20 @@ func (t *Processes) Scan(root string) {
 // userHz is the time unit in /proc/PID/stat; it is the same on every system.
 const userHz = 100
 
-// groupOf returns the ID of a process's control group, 0 if it is unknown.
-func groupOf(file, root string) uint64 {
-	b, err := os.ReadFile(file)
-	if err != nil {
-		return 0
+// read reads the parts of a process that are not needed if it is known.
+func (p *Process) read(root string) {
+	if path := CgroupPath(p.PID); path != "" {
+		p.Cgroup, _ = Inode(filepath.Join(root, path))
 	}
-	for line := range strings.Lines(string(b)) {
-		if path, ok := strings.CutPrefix(strings.TrimSpace(line), "0::"); ok {
-			id, _ := Inode(filepath.Join(root, path))
-			return id
-		}
+	p.UID = statusUID(Path(p.PID, "status"))
+	if exe, err := Executable(p.PID); err == nil {
+		p.Exe = Clean(exe, 512)
 	}
-	return 0
+	if args, err := os.ReadFile(Path(p.PID, "cmdline")); err == nil && len(args) > 0 {
+		p.Args, p.Cut = arguments(args[:min(len(args), 1024)], len(args) > 1024)
+		cwd, _ := os.Readlink(Path(p.PID, "cwd"))
+		p.Script = scriptOf(p, args, cwd)
+	}
 }
 
 func statusUID(path string) int64 {

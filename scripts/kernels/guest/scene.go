@@ -31,7 +31,8 @@ import (
 
 // checkLoad loads every program. A program may only be rejected if the kernel is too old.
 func checkLoad() {
-	p, err := bpf.Load(bpf.Options{Owners: true, HeadersOnly: true})
+	o := bpf.Options{Owners: true, HeadersOnly: true}
+	p, err := bpf.Load(o)
 	if err != nil {
 		report("load", bad, err.Error())
 		return
@@ -42,6 +43,16 @@ func checkLoad() {
 		state, detail = partial, strings.Join(d, "; ")
 		for _, x := range d {
 			if !strings.Contains(x, "needs Linux") {
+				state = bad
+			}
+		}
+	}
+	if walked, err := bpf.Walked(o); err != nil {
+		state, detail = bad, err.Error()
+	} else {
+		detail += fmt.Sprintf("; instructions walked: %v", walked)
+		for _, n := range walked {
+			if n > bpf.MaxWalked/2 { // another filter, or a change, may double them
 				state = bad
 			}
 		}

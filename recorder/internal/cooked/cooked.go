@@ -1,6 +1,6 @@
-//go:build linux
-
-package recorder
+// Package cooked writes the link-layer part of packets of sockets: the Linux cooked header,
+// version 2, and the flags of a PCAPNG packet.
+package cooked
 
 import (
 	"encoding/binary"
@@ -9,25 +9,24 @@ import (
 )
 
 const (
-	linkCooked   = 276 // LINKTYPE_LINUX_SLL2
-	linkEthernet = 1
-	cookedLen    = 20
-	hatypeNone   = 0xFFFE // ARPHRD_NONE: sockets have no link layer
-	maxCaptured  = 261_000
+	LinkType = 276 // LINKTYPE_LINUX_SLL2
+	Len      = 20  // bytes of the header
+
+	hatypeNone = 0xFFFE // ARPHRD_NONE: sockets have no link layer
 )
 
 // Packet types of the Linux cooked header.
 const (
-	toUs = iota
-	toAll
-	toMany
-	toOthers
-	fromUs
+	ToUs = iota
+	ToAll
+	ToMany
+	ToOthers
+	FromUs
 )
 
-// cooked writes the header of a LINKTYPE_LINUX_SLL2 packet.
-func cooked(b []byte, protocol uint16, ifindex uint32, pktType uint8) {
-	_ = b[cookedLen-1]
+// Put writes the header of a packet into the first Len bytes of b.
+func Put(b []byte, protocol uint16, ifindex uint32, pktType uint8) {
+	_ = b[Len-1]
 	be := binary.BigEndian
 	be.PutUint16(b, protocol)
 	be.PutUint16(b[2:], 0)
@@ -37,19 +36,19 @@ func cooked(b []byte, protocol uint16, ifindex uint32, pktType uint8) {
 	clear(b[12:20])
 }
 
-// packetFlags returns the PCAPNG flags for a socket's packet.
-func packetFlags(outgoing bool, pktType uint8, gso bool, ip []byte) pcapng.Flags {
+// Flags returns the PCAPNG flags for a socket's packet.
+func Flags(outgoing bool, pktType uint8, gso bool, ip []byte) pcapng.Flags {
 	var f pcapng.Flags
 	if outgoing {
 		f = pcapng.Flags(pcapng.DirectionOutbound)
 	} else {
 		f = pcapng.Flags(pcapng.DirectionInbound)
 		switch pktType {
-		case toUs:
+		case ToUs:
 			f |= 1 << 2
-		case toMany:
+		case ToMany:
 			f |= 2 << 2
-		case toAll:
+		case ToAll:
 			f |= 3 << 2
 		}
 	}

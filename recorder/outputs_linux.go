@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/pcapsule/pcapsule/recorder/internal/cooked"
 	"github.com/pcapsule/pcapsule/recorder/policy"
 	"github.com/pcapsule/pcapsule/recorder/ring"
 )
@@ -74,7 +75,7 @@ func (r *recording) openOutputs(snap uint32) error {
 		l := &output{age: age}
 		shared := r.o
 		shared.writer = r.out.w
-		out, err := newSink(&shared, r.here, ring.SeriesOptions{Name: ring.AgedSeries(socketSeries, age), LinkType: linkCooked, SnapLen: snap, Sides: sideKinds, Header: r.header,
+		out, err := newSink(&shared, r.here, ring.SeriesOptions{Name: ring.AgedSeries(socketSeries, age), LinkType: cooked.LinkType, SnapLen: snap, Sides: sideKinds, Header: r.header,
 			Account: func(t ring.Totals) ring.Account { return r.accountOf(l, t) }})
 		if err != nil {
 			return err
