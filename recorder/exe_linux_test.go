@@ -9,6 +9,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/pcapsule/pcapsule/recorder/internal/machine"
 )
 
 // TestNeverRuleOfAPath starts a program and a script in many ways. A rule about their paths
@@ -29,11 +31,11 @@ func TestNeverRuleOfAPath(t *testing.T) {
 	must(0, os.WriteFile(job, []byte("#!"+other+"\n"), 0o755))
 	must(0, os.Symlink(secret, filepath.Join(dir, "bin", "link")))
 	port := 7100
-	start := func(dir string, fd *os.File, path string) *exec.Cmd {
+	start := func(dir string, fd *os.File, path string, more ...string) *exec.Cmd {
 		port++
 		group := must(os.Open(s.cgroup))
 		t.Cleanup(func() { group.Close() })
-		c := exec.Command(mustLook(t, "nsenter"), fmt.Sprintf("--net=/proc/%d/ns/net", s.pid), path)
+		c := exec.Command(mustLook(t, "nsenter"), append(more, fmt.Sprintf("--net=/proc/%d/ns/net", s.pid), path)...)
 		c.Env, c.Dir = append(os.Environ(), fmt.Sprintf("%s=say %d 5 from %s", roleEnv, port, path), "PATH="+filepath.Dir(secret)), dir
 		if fd != nil {
 			c.ExtraFiles = []*os.File{fd}
@@ -45,7 +47,8 @@ func TestNeverRuleOfAPath(t *testing.T) {
 	defer opened.Close()
 	app := filepath.Dir(secret)
 	ways := []*exec.Cmd{start("/", nil, secret), start(app, nil, "./secret"), start(app, nil, "../app//secret"), start("/", nil, filepath.Join(dir, "bin", "link")),
-		start("/", nil, "secret"), start("/", opened, "/proc/self/fd/3"), start("/", nil, job), start(app, nil, "./job.sh"), start(filepath.Dir(other), nil, "../app/job.sh")}
+		start("/", nil, "secret"), start("/", opened, "/proc/self/fd/3"), start("/", nil, job), start(app, nil, "./job.sh"), start(filepath.Dir(other), nil, "../app/job.sh"),
+		start("/", nil, secret, "--root="+rootWith(t, self, secret))}
 	out := filepath.Join(dir, "out.pcapng")
 	stats := record(t, Options{File: out, Cgroup: s.cgroup, NoNames: true, Policy: selecting(t, "never", "process="+secret, "never", "process="+job)}, func() {
 		for _, c := range append(ways, start("/", nil, other)) {
@@ -61,6 +64,43 @@ func TestNeverRuleOfAPath(t *testing.T) {
 	if want := fmt.Sprint(map[string]int{"from " + other: 10}); fmt.Sprint(got) != want || stats.Policy != uint64(10*len(ways)) {
 		t.Errorf("%v, want %s; %d by policy, want %d", got, want, stats.Policy, 10*len(ways))
 	}
+}
+
+// rootWith is a root directory that has a program, with its libraries, at path.
+func rootWith(t *testing.T, program []byte, path string) string {
+	root := t.TempDir()
+	put := func(path string, data []byte) {
+		must(0, os.MkdirAll(filepath.Join(root, filepath.Dir(path)), 0o755))
+		must(0, os.WriteFile(filepath.Join(root, path), data, 0o755))
+	}
+	put(path, program)
+	libraries, _ := exec.Command(mustLook(t, "ldd"), must(os.Executable())).Output() // fails if it has none
+	for _, word := range strings.Fields(string(libraries)) {
+		if strings.HasPrefix(word, "/") {
+			put(word, must(os.ReadFile(word)))
+		}
+	}
+	return root
+}
+
+// TestExecutableBelowItsRoot reads the path of a process that is older than the recorder.
+func TestExecutableBelowItsRoot(t *testing.T) {
+	const path = "/app/older"
+	c := exec.Command(mustLook(t, "nsenter"), "--root="+rootWith(t, must(os.ReadFile("/proc/self/exe")), path), path)
+	c.Env, c.SysProcAttr = append(os.Environ(), roleEnv+"=sleep"), &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer c.Wait()
+	defer c.Process.Kill()
+	got := ""
+	for range 200 { // until nsenter has become the program
+		if got, _ = machine.Executable(uint32(c.Process.Pid)); got == path {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Errorf("%s, want %s", got, path)
 }
 
 // TestOlderScriptIsFound reads the script of a process that is older than the recorder.

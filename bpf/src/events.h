@@ -96,15 +96,19 @@ static __always_inline void describe(struct process_event *p, struct task_struct
 #define HALF 256      /* a component has at most 255 bytes */
 
 /*
- * path_of writes the components of a path, up to the root of its mount namespace, and their
- * length; 0 where it is longer than can be followed. bpf_d_path is not for tracepoints.
+ * path_of writes the components of a path, up to the root of the process or, for a file outside
+ * it, of the mount namespace, and their length; 0 if it is longer than can be followed. bpf_d_path
+ * is not for tracepoints.
  *
  * Verifiers before Linux 6.8 forget what they know of a loop after a few turns, and walk each
  * combination of branches. So the turns are written out, and the length is read back in each:
  * the verifier knows nothing of it then, and finds both branches alike.
  */
-static __always_inline void path_of(char *to, volatile u32 *length, struct vfsmount *mnt, struct dentry *at)
+static __always_inline void path_of(char *to, volatile u32 *length, struct fs_struct *fs, struct vfsmount *mnt, struct dentry *at)
 {
+	struct vfsmount *root_mnt = BPF_CORE_READ(fs, root.mnt);
+	struct dentry *root = BPF_CORE_READ(fs, root.dentry);
+
 	*length = 0;
 #pragma clang loop unroll(full)
 	for (int i = 0; i < COMPONENTS; i++) {
@@ -115,6 +119,8 @@ static __always_inline void path_of(char *to, volatile u32 *length, struct vfsmo
 		asm volatile("" : "+r"(len));
 		if (len >= HALF)
 			break;
+		if (at == root && mnt == root_mnt)
+			return;
 		if (at == BPF_CORE_READ(mnt, mnt_root)) {
 			struct mount *m = (void *)mnt - __builtin_preserve_field_info(((struct mount *)0)->mnt, 0);
 			struct mount *below = BPF_CORE_READ(m, mnt_parent);
@@ -143,10 +149,10 @@ static __always_inline void resolve(struct exec_event *x, struct task_struct *ta
 	struct fs_struct *fs = BPF_CORE_READ(task, fs);
 
 	x->cwd_len = 0;
-	path_of(x->exe, &x->exe_len, BPF_CORE_READ(exe, f_path.mnt), BPF_CORE_READ(exe, f_path.dentry));
+	path_of(x->exe, &x->exe_len, fs, BPF_CORE_READ(exe, f_path.mnt), BPF_CORE_READ(exe, f_path.dentry));
 	x->script = BPF_CORE_READ(binprm, interp) != BPF_CORE_READ(binprm, filename);
 	if (x->script && x->file[0] != '/')
-		path_of(x->cwd, &x->cwd_len, BPF_CORE_READ(fs, pwd.mnt), BPF_CORE_READ(fs, pwd.dentry));
+		path_of(x->cwd, &x->cwd_len, fs, BPF_CORE_READ(fs, pwd.mnt), BPF_CORE_READ(fs, pwd.dentry));
 }
 
 SEC("raw_tp/sched_process_exec")

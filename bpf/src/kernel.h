@@ -170,6 +170,7 @@ struct file {
 } RELOCATED;
 
 struct fs_struct {
+	struct path root;
 	struct path pwd;
 } RELOCATED;
 

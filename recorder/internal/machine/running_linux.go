@@ -69,10 +69,17 @@ func PIDs() (list []uint32) {
 	return list
 }
 
-// Executable is the path of the file that a process runs. Kernel threads have none.
+// Executable is the path of the file that a process runs, as the process sees it: from its own root
+// directory, if the file is below that. Kernel threads have none.
 func Executable(pid uint32) (string, error) {
 	exe, err := os.Readlink(Path(pid, "exe"))
-	return strings.TrimSuffix(exe, " (deleted)"), err
+	exe = strings.TrimSuffix(exe, " (deleted)")
+	if root, err := os.Readlink(Path(pid, "root")); err == nil && root != "/" {
+		if below, ok := strings.CutPrefix(exe, root+"/"); ok {
+			return "/" + below, nil
+		}
+	}
+	return exe, err
 }
 
 // CgroupPath is the path of a process's control group of version 2 below the root; "" if it is
