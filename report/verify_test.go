@@ -116,7 +116,7 @@ func edits() []edit {
 			f.Rows = f.Rows[1:]
 		}},
 		{"a severity", `column "Severity"`, func(r *value.Report) { table(r, "findings-table").Rows[0].Cells[0].Text = "low" }},
-		{"a finding called accepted", `column "State"`, func(r *value.Report) { table(r, "findings-table").Rows[0].Cells[9].Text = "accepted" }},
+		{"a finding called accepted", `column "State"`, func(r *value.Report) { table(r, "findings-table").Rows[0].Cells[7].Text = "accepted" }},
 		{"a bucket of a chart", "values", func(r *value.Report) { figure(r, "bytes-over-time").Time.Series[0].Values[0]++ }},
 		{"the total of a series", "total", func(r *value.Report) { figure(r, "bytes-over-time").Time.Series[0].Total++ }},
 		{"an edge of the map", "edges", func(r *value.Report) { figure(r, "service-map").Map.Edges[0].Calls++ }},

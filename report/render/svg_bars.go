@@ -1,6 +1,11 @@
 package render
 
-import "github.com/pcapsule/pcapsule/report/value"
+import (
+	"net/netip"
+	"strings"
+
+	"github.com/pcapsule/pcapsule/report/value"
+)
 
 // Measures of a chart of bars.
 const (
@@ -47,4 +52,17 @@ func fit(s string, width float64) string {
 		}
 	}
 	return "…"
+}
+
+// fitName shortens a name to a width. Host names lose their last labels, which services share.
+func fitName(s string, width float64) string {
+	if _, err := netip.ParseAddr(s); err == nil || textWidth(s) <= width {
+		return fit(s, width)
+	}
+	for end := strings.LastIndexByte(s, '.'); end > 0; end = strings.LastIndexByte(s[:end], '.') {
+		if cut := s[:end] + "…"; textWidth(cut) <= width {
+			return cut
+		}
+	}
+	return fit(s, width)
 }

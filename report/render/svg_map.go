@@ -201,7 +201,7 @@ func (d *mapDrawing) node(s *svg, i int) {
 	}
 	s.f(`<g><title>%s</title><rect x="%s" y="%s" width="%s" height="%d" rx="5" class="%s"/>`, esc(n.Name+", "+n.Kind+", in "+plural.Count(n.Calls, "call", "calls")), px(b.x0), px(b.y0), px(b.x1-b.x0), boxHeight, class)
 	mid := (b.x0 + b.x1) / 2
-	s.text(mid, b.y0+17, "middle", "label strong", fit(n.Name, (d.boxWidth-10)/boldFactor))
+	s.text(mid, b.y0+17, "middle", "label strong", fitName(n.Name, (d.boxWidth-10)/boldFactor))
 	below := n.Kind
 	if n.Others {
 		below = "all the rest"

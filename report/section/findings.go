@@ -111,7 +111,7 @@ func (b *builder) findings(p *templates.Section) (value.Section, string) {
 // findingTable has one row per finding.
 func (b *builder) findingTable(p *templates.Section, list []finding.Finding, query []int) *value.Table {
 	t := &value.Table{ID: p.ID + "-table", Title: "Findings, worst first", Queries: query,
-		Columns: []value.Column{value.TextColumn("Severity"), value.WideColumn("What"), value.NameColumn("Client"), value.NameColumn("Server"), value.NumberColumn("Count", ""), value.MomentColumn("First (UTC)"), value.MomentColumn("Last (UTC)"), value.TextColumn("Confidence"), value.CodeColumn("Id"), value.TextColumn("State")}}
+		Columns: []value.Column{value.TextColumn("Severity"), value.WideColumn("What"), value.NumberColumn("Count", ""), value.MomentColumn("First (UTC)"), value.MomentColumn("Last (UTC)"), value.TextColumn("Confidence"), value.CodeColumn("Id"), value.TextColumn("State")}}
 	most := p.Limit
 	if most == 0 {
 		most = mostFindings
@@ -128,9 +128,9 @@ func (b *builder) findingTable(p *templates.Section, list []finding.Finding, que
 		}
 		what := value.Clean(f.What, 3*value.MaxText)
 		if len(f.Evidence) > 0 {
-			what += " Seen: " + value.Clean(strings.Join(f.Evidence[:min(len(f.Evidence), 2)], "; "), value.MaxText)
+			what += ". Seen: " + value.Clean(strings.Join(f.Evidence[:min(len(f.Evidence), 2)], "; "), value.MaxText)
 		}
-		t.Add(b.findingCite(f), value.Cell{Text: f.Severity, Bad: f.Severity == finding.High && state == "open"}, value.WordCell(what), value.WordCell(b.nodeName(f.Src)), value.WordCell(b.nodeName(f.Dst)),
+		t.Add(b.findingCite(f), value.Cell{Text: f.Severity, Bad: f.Severity == finding.High && state == "open"}, value.WordCell(what),
 			value.CountCell(f.Count), value.WordCell(b.moment(f.First)), value.WordCell(b.moment(f.Last)), value.WordCell(f.Confidence), value.WordCell(f.ID), value.WordCell(state))
 	}
 	return t
