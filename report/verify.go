@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/internal/plural"
 	"github.com/pcapsule/pcapsule/report/render"
 	"github.com/pcapsule/pcapsule/report/value"
 )
@@ -73,7 +74,7 @@ func (k *Check) compare(form render.Form, file []byte, r, again *value.Report) e
 func otherBundles(r *value.Report, c *forensics.Case) ([]string, error) {
 	list := c.Bundles()
 	if len(list) != len(r.Basis.Bundles) {
-		return []string{fmt.Sprintf("the report was made from %d bundles, and %d were given", len(r.Basis.Bundles), len(list))}, nil
+		return []string{plural.Sprintf("the report was made from %d {bundle|bundles}, and %d {was|were} given", len(r.Basis.Bundles), len(list))}, nil
 	}
 	out := []string{}
 	for i, info := range list {

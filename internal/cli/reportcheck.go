@@ -10,6 +10,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/internal/cli/command"
 	"github.com/pcapsule/pcapsule/internal/cli/exit"
+	"github.com/pcapsule/pcapsule/internal/plural"
 	"github.com/pcapsule/pcapsule/report"
 	"github.com/pcapsule/pcapsule/report/render"
 	"github.com/pcapsule/pcapsule/report/value"
@@ -107,7 +108,7 @@ func or(s, other string) string {
 
 func printVerified(w io.Writer, path string, k *report.Check) {
 	if len(k.Differences) == 0 {
-		fmt.Fprintf(w, "%s is intact: %d statements, %d tables, %d figures and %d citations are those of the bundles\n", path, k.Statements, k.Tables, k.Figures, k.Citations)
+		fmt.Fprintln(w, path+plural.Sprintf(" is intact: %d {statement|statements}, %d {table|tables}, %d {figure|figures} and %d {citation|citations} are those of the bundles", k.Statements, k.Tables, k.Figures, k.Citations))
 		return
 	}
 	for _, d := range k.Differences {
