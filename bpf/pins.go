@@ -73,15 +73,17 @@ func OpenPins(dir string) (*Pins, error) {
 	}
 	for _, n := range numbers {
 		p.number = n
-		g := openGeneration(p.generation(n))
-		if g.Ledger != nil && g.Ledger.words[wordVersion] == 0 { // its recorder ended before any program wrote to it
-			if err := g.Remove(); err != nil {
-				lock.Close()
-				return nil, fmt.Errorf("opening %s: %w", dir, err)
-			}
-			continue
+		g, err := openGeneration(p.generation(n))
+		if g != nil && g.Ledger != nil && g.Ledger.words[wordVersion] == 0 { // its recorder ended before any program wrote to it
+			g, err = nil, g.Remove()
 		}
-		p.Old = append(p.Old, g)
+		if err != nil {
+			lock.Close()
+			return nil, fmt.Errorf("opening %s: %w", dir, err)
+		}
+		if g != nil {
+			p.Old = append(p.Old, g)
+		}
 	}
 	return p, nil
 }
@@ -134,9 +136,15 @@ func (p *Pins) generations() (numbers []uint64, err error) {
 	return numbers, nil
 }
 
-func openGeneration(dir string) *Generation {
+// openGeneration returns nil for a generation without a ledger, and removes it. The ledger is pinned
+// last and removed first, so a recorder ended while it made or removed the generation: no program
+// wrote to it, or its packets were taken.
+func openGeneration(dir string) (*Generation, error) {
 	g := &Generation{dir: dir}
 	ledger, err := ebpf.LoadPinnedMap(filepath.Join(dir, ledgerPin), nil)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, removePins(dir)
+	}
 	if err == nil {
 		if g.Ledger, err = openLedger(ledger); err != nil {
 			ledger.Close()
@@ -155,7 +163,7 @@ func openGeneration(dir string) *Generation {
 	if g.Unreadable = err; err != nil {
 		g.Ledger = nil
 	}
-	return g
+	return g, nil
 }
 
 func (g *Generation) maps() map[string]**ebpf.Map {
@@ -194,6 +202,9 @@ func (g *Generation) close() error {
 func (g *Generation) Remove() error { return errors.Join(g.close(), removePins(g.dir)) }
 
 func removePins(dir string) error {
+	if err := os.Remove(filepath.Join(dir, ledgerPin)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
 	list, err := os.ReadDir(dir)
 	if err != nil {
 		return err

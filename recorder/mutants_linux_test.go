@@ -19,8 +19,8 @@ func TestForgottenPacketsAreNoticed(t *testing.T) {
 	}
 	for _, m := range []struct{ step, file, from, to string }{
 		{"the reader of the kernel's buffer", "internal/mapped/mapped.go", "		seq := r.inFlight.add(next, real)\n", "		seq := r.inFlight.add(next, real)\n		if next%4096 == 0 {\n			r.scan = next\n			r.inFlight.done(seq)\n			continue\n		}\n"},
-		{"the order of time", "run_linux.go", "		err := r.one(&p, body)\n", "		err := error(nil)\n		if seq%9 != 0 {\n			err = r.one(&p, body)\n		}\n"},
-		{"before the output", "run_linux.go", "	l := x.output\n", "	l := x.output\n	if p.Time%9 == 0 {\n		return nil\n	}\n"},
+		{"the order of time", "packets_linux.go", "		err := r.one(&p, body)\n", "		err := error(nil)\n		if seq%9 != 0 {\n			err = r.one(&p, body)\n		}\n"},
+		{"before the output", "packets_linux.go", "	l := x.output\n", "	l := x.output\n	if p.Time%9 == 0 {\n		return nil\n	}\n"},
 		{"the output", "sink_linux.go", "error { return s.series.Append(p) }", "error {\nif p.Time%9 == 0 {\n	return nil\n}\nreturn s.series.Append(p) }"},
 		{"the ring's writer", "ring/series.go", "	keep := max(min(len(p.Data)", "	if p.Time%9 == 0 {\n		return nil\n	}\n	keep := max(min(len(p.Data)"},
 	} {

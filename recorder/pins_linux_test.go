@@ -276,6 +276,7 @@ func TestPinsOfAnotherForm(t *testing.T) {
 	}{
 		{"another size of the buffer", 4 << 20, "", nil, true},
 		{"other settings", 8 << 20, "headers", nil, true},
+		{"a generation that was not finished", 8 << 20, "", func(pin string) { must(0, os.Mkdir(filepath.Join(pin, "9"), 0o700)) }, true},
 		{"another release", 8 << 20, "", func(pin string) {
 			m := must(ebpf.LoadPinnedMap(filepath.Join(pin, "1", "ledger"), nil))
 			defer m.Close()

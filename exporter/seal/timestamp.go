@@ -92,7 +92,12 @@ type Stamp struct {
 
 // parseStamp reads a response and checks that it is for data and that its signature is that of
 // a certificate for time stamps.
-func parseStamp(response, data []byte) (*Stamp, error) {
+func parseStamp(response, data []byte) (stamp *Stamp, err error) {
+	defer func() { // the library reads beyond the end of some damaged responses
+		if p := recover(); p != nil {
+			stamp, err = nil, fmt.Errorf("it is damaged: %v", p)
+		}
+	}()
 	t, err := timestamp.ParseResponse(response)
 	if err != nil {
 		return nil, err
