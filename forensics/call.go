@@ -36,6 +36,14 @@ type CallOptions struct {
 	MaxBody int // bytes of each body; 0 means DefaultBody
 }
 
+// most is the highest number of bytes to read of a body.
+func (o CallOptions) most() int {
+	if o.MaxBody <= 0 {
+		return DefaultBody
+	}
+	return o.MaxBody
+}
+
 // Exchange is everything known about one call.
 type Exchange struct {
 	Bundle     int
@@ -75,10 +83,7 @@ func (c *Case) Call(ctx context.Context, id string, o CallOptions) (*Exchange, e
 	if err != nil {
 		return nil, err
 	}
-	if o.MaxBody <= 0 {
-		o.MaxBody = DefaultBody
-	}
-	if err := c.readBodies(ctx, []*Exchange{x}, o.MaxBody); err != nil {
+	if err := c.readBodies(ctx, []*Exchange{x}, o.most()); err != nil {
 		return nil, err
 	}
 	for _, part := range []struct {
@@ -110,9 +115,7 @@ type CallNo struct {
 // no call has is left out. It reads many calls with one query, and holds about 32 MiB of bodies, or the
 // two of one call.
 func (c *Case) EachCall(ctx context.Context, list []CallNo, o CallOptions, f func(*Exchange) error) error {
-	if o.MaxBody <= 0 {
-		o.MaxBody = DefaultBody
-	}
+	most := o.most()
 	for part := range slices.Chunk(list, callsAtOnce) {
 		found, err := c.exchanges(ctx, part)
 		if err != nil {
@@ -120,11 +123,11 @@ func (c *Case) EachCall(ctx context.Context, list []CallNo, o CallOptions, f fun
 		}
 		for len(found) > 0 {
 			n, size := 0, 0
-			for n < len(found) && (n == 0 || size+found[n].bodySize(o.MaxBody) <= bodiesAtOnce) {
-				size += found[n].bodySize(o.MaxBody)
+			for n < len(found) && (n == 0 || size+found[n].bodySize(most) <= bodiesAtOnce) {
+				size += found[n].bodySize(most)
 				n++
 			}
-			if err := c.readBodies(ctx, found[:n], o.MaxBody); err != nil {
+			if err := c.readBodies(ctx, found[:n], most); err != nil {
 				return err
 			}
 			for i, x := range found[:n] {

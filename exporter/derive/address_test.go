@@ -123,36 +123,25 @@ func TestNoAddressIsLeft(t *testing.T) {
 // checkSums checks that no packet has a wrong checksum, and that client and server share as many
 // bits as before.
 func checkSums(t *testing.T, d *bundle.Bundle) {
-	f, err := os.Open(d.Path(d.Manifest.Inputs[0].Path))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	r, err := pcapng.NewReader(f, pcapng.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	t.Helper()
 	x := decode.New(decode.Options{})
-	var batch pcapng.Batch
-	for r.Next(&batch) == nil {
-		for _, p := range batch.Packets {
-			var f decode.Frame
-			x.Decode(decode.Input{LinkType: p.LinkType, Data: p.Data, OrigLen: p.OrigLen, No: p.Index}, &f)
-			if f.Problems&(decode.BadSum|decode.BadIPSum) != 0 {
-				t.Errorf("packet %d has a wrong checksum", p.Index)
-			}
-			if f.Proto == 1 && sum(f.Payload, 0) != 0 {
-				t.Errorf("packet %d: the checksum of ICMP is wrong", p.Index)
-			}
-			if f.Proto == 1 && sum(f.Payload[8:28], 0) != 0 {
-				t.Errorf("packet %d: the checksum of the quoted header is wrong", p.Index)
-			}
-			if f.Proto == 58 && sum(append(append(append([]byte{}, p.Data[22:54]...), 0, 0, 0, byte(len(f.Payload)), 0, 0, 0, 58), f.Payload...), 0) != 0 {
-				t.Errorf("packet %d: the checksum of ICMPv6 is wrong", p.Index)
-			}
-			if src, dst := f.Src.Netip().As16(), f.Dst.Netip().As16(); f.Proto == 6 && (!bytes.Equal(src[12:15], dst[12:15]) || src[15]>>2 != dst[15]>>2) {
-				t.Errorf("packet %d: %s and %s do not share 30 bits", p.Index, f.Src, f.Dst)
-			}
+	for _, p := range packetsOf(t, d) {
+		var f decode.Frame
+		x.Decode(decode.Input{LinkType: p.LinkType, Data: p.Data, OrigLen: p.OrigLen, No: p.Index}, &f)
+		if f.Problems&(decode.BadSum|decode.BadIPSum) != 0 {
+			t.Errorf("packet %d has a wrong checksum", p.Index)
+		}
+		if f.Proto == 1 && sum(f.Payload, 0) != 0 {
+			t.Errorf("packet %d: the checksum of ICMP is wrong", p.Index)
+		}
+		if f.Proto == 1 && sum(f.Payload[8:28], 0) != 0 {
+			t.Errorf("packet %d: the checksum of the quoted header is wrong", p.Index)
+		}
+		if f.Proto == 58 && sum(append(append(append([]byte{}, p.Data[22:54]...), 0, 0, 0, byte(len(f.Payload)), 0, 0, 0, 58), f.Payload...), 0) != 0 {
+			t.Errorf("packet %d: the checksum of ICMPv6 is wrong", p.Index)
+		}
+		if src, dst := f.Src.Netip().As16(), f.Dst.Netip().As16(); f.Proto == 6 && (!bytes.Equal(src[12:15], dst[12:15]) || src[15]>>2 != dst[15]>>2) {
+			t.Errorf("packet %d: %s and %s do not share 30 bits", p.Index, f.Src, f.Dst)
 		}
 	}
 }

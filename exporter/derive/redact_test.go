@@ -341,28 +341,31 @@ func noneInTables(t *testing.T, b *bundle.Bundle, secret string) {
 	}
 }
 
+// packetsOf reads the packets of a bundle's first input.
+func packetsOf(t *testing.T, b *bundle.Bundle) (list []pcapng.Packet) {
+	t.Helper()
+	f, err := os.Open(b.Path(b.Manifest.Inputs[0].Path))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	r, err := pcapng.NewReader(f, pcapng.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for {
+		var batch pcapng.Batch
+		if err := r.Next(&batch); err != nil {
+			return list
+		}
+		list = append(list, batch.Packets...)
+	}
+}
+
 // samePackets compares the packets of both: number, times, lengths, and the bytes of all but n.
 func samePackets(t *testing.T, b, d *bundle.Bundle, n int) {
 	t.Helper()
-	read := func(b *bundle.Bundle) (list []pcapng.Packet) {
-		f, err := os.Open(b.Path(b.Manifest.Inputs[0].Path))
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer f.Close()
-		r, err := pcapng.NewReader(f, pcapng.Options{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		for {
-			var batch pcapng.Batch
-			if err := r.Next(&batch); err != nil {
-				return list
-			}
-			list = append(list, batch.Packets...)
-		}
-	}
-	x, y := read(b), read(d)
+	x, y := packetsOf(t, b), packetsOf(t, d)
 	if len(x) != len(y) {
 		t.Fatalf("%d packets, want %d", len(y), len(x))
 	}

@@ -6,6 +6,7 @@
 package section
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -147,12 +148,9 @@ func (b *builder) section(p *templates.Section) {
 	list := kinds()
 	k := list[slices.IndexFunc(list, func(k kind) bool { return k.name == p.Kind })] // the template was checked
 	s, absent := k.make(b, p)
-	title := p.Title
-	if title == "" {
-		title = s.Title
-	}
+	title := cmp.Or(p.Title, s.Title)
 	switch {
-	case b.tolerate(or(title, p.ID)):
+	case b.tolerate(cmp.Or(title, p.ID)):
 	case absent != "":
 		if !slices.Contains(b.r.Absent, absent) {
 			b.r.Absent = append(b.r.Absent, absent)
@@ -171,13 +169,6 @@ func (b *builder) tolerate(name string) bool {
 	}
 	b.r.Unmade, b.err = append(b.r.Unmade, name), nil
 	return true
-}
-
-func or(s, other string) string {
-	if s == "" {
-		return other
-	}
-	return s
 }
 
 // bundles lists the open bundles.

@@ -237,7 +237,7 @@ func (b *builder) timeline(p *templates.Section) (value.Section, string) {
 		return s, ""
 	}
 	for _, h := range cov.Holes {
-		list = append(list, event{h.From, "not recorded", value.Clean(fmt.Sprintf("%s: %s", h.Reason, or(h.Detail, h.Source)), value.MaxText), true, nil})
+		list = append(list, event{h.From, "not recorded", value.Clean(fmt.Sprintf("%s: %s", h.Reason, cmp.Or(h.Detail, h.Source)), value.MaxText), true, nil})
 	}
 	if len(list) == 0 {
 		return s, "events for a timeline"

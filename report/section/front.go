@@ -1,6 +1,7 @@
 package section
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -73,7 +74,7 @@ func (b *builder) facts() {
 	} else {
 		b.r.Facts = append(b.r.Facts, value.Number{Label: "from begin to end of the window", Text: value.Duration(time.Duration(b.last - b.first))})
 	}
-	failed := value.Count("failed ("+or(value.Percent(b.failed, b.calls), "none")+")", b.failed)
+	failed := value.Count("failed ("+cmp.Or(value.Percent(b.failed, b.calls), "none")+")", b.failed)
 	failed.Bad = b.failed > 0
 	gaps := value.Count("coverage gaps known", b.cov.Gaps)
 	gaps.Bad = b.cov.Gaps > 0
@@ -221,7 +222,7 @@ func (b *builder) findingEnds(list []finding.Finding, query []int) {
 	var servers []string
 	first, last := list[0].First, list[0].Last
 	for _, f := range list {
-		servers = append(servers, or(f.Dst, f.Src))
+		servers = append(servers, cmp.Or(f.Dst, f.Src))
 		first, last = min(first, f.First), max(last, f.Last)
 	}
 	names := b.nodeNames(servers)

@@ -2,6 +2,7 @@ package section
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"math"
@@ -39,7 +40,7 @@ func fieldsOf(q ask.Question) templates.Question {
 func (b *builder) question(p *templates.Section) (value.Section, string) {
 	s := value.Section{Title: strings.ReplaceAll(p.Ask, "_", " "), Text: p.Text}
 	if b.calls == 0 && !b.any {
-		return s, or(p.Title, p.Ask)
+		return s, cmp.Or(p.Title, p.Ask)
 	}
 	in := map[string]any{}
 	for k, v := range p.In {
@@ -90,7 +91,7 @@ func (b *builder) question(p *templates.Section) (value.Section, string) {
 		t.Note = "The list was cut at its limit: run the query to see all of it."
 	}
 	if len(t.Rows) == 0 {
-		s.Statements = []value.Statement{{ID: p.ID + "-none", Text: b.cov.Absent(or(p.Empty, "row of this kind"), true), Queries: query}}
+		s.Statements = []value.Statement{{ID: p.ID + "-none", Text: b.cov.Absent(cmp.Or(p.Empty, "row of this kind"), true), Queries: query}}
 		return s, ""
 	}
 	s.Blocks = []value.Block{value.TableBlock(t)}
