@@ -5,13 +5,16 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"net/http"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 
+	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/internal/accesslog"
+	"github.com/pcapsule/pcapsule/mcp/door"
 )
 
 // caller identifies the client that asks.
@@ -26,29 +29,25 @@ func (c caller) key() string {
 	return c.user + "|" + c.remote + "|" + c.client
 }
 
-// remoteHeader carries the address of a client from the HTTP handler to the tools; the server
-// drops such a header from a client.
-const remoteHeader = "Pcapsule-Remote"
-
 // callerOf identifies the client of a request.
 func callerOf(req mcp.Request) caller {
 	var c caller
 	if extra := req.GetExtra(); extra != nil {
-		c.remote = extra.Header.Get(remoteHeader)
+		c.remote = extra.Header.Get(door.RemoteHeader)
 		if extra.TokenInfo != nil {
 			c.user = extra.TokenInfo.UserID
 		}
 	}
 	if r, ok := req.(interface{ ClientInfo() *mcp.Implementation }); ok {
 		if info := r.ClientInfo(); info != nil {
-			c.client = clip(info.Name, 100) + " " + clip(info.Version, 50)
+			c.client = ask.Clip(info.Name, 100) + " " + ask.Clip(info.Version, 50)
 		}
 	}
 	if session, ok := req.GetSession().(*mcp.ServerSession); ok {
 		c.session = shortHash(session.ID())
 		if c.client == "" {
 			if p := session.InitializeParams(); p != nil && p.ClientInfo != nil {
-				c.client = clip(p.ClientInfo.Name, 100) + " " + clip(p.ClientInfo.Version, 50)
+				c.client = ask.Clip(p.ClientInfo.Name, 100) + " " + ask.Clip(p.ClientInfo.Version, 50)
 			}
 		}
 	}
@@ -111,13 +110,13 @@ func (s *Server) logged(who caller, begin time.Time, method, name string, args [
 		return nil
 	}
 	t.mu.Lock()
-	e := accesslog.Entry{Time: stamp(begin.UnixNano()), Client: who.client, User: who.user, Remote: who.remote, Session: who.session, Method: method,
-		Name: s.hide(clip(name, 200)), Rows: t.rows, Bytes: t.bytes, Ms: float64(time.Since(begin).Microseconds()) / 1000, Error: t.err}
+	e := accesslog.Entry{Time: ask.Stamp(begin.UnixNano()), Client: who.client, User: who.user, Remote: who.remote, Session: who.session, Method: method,
+		Name: s.hide(ask.Clip(name, 200)), Rows: t.rows, Bytes: t.bytes, Ms: float64(time.Since(begin).Microseconds()) / 1000, Error: t.err}
 	t.mu.Unlock()
 	if err != nil {
 		e.Error = s.hide(err.Error())
 	}
-	e.Error = clip(e.Error, 500)
+	e.Error = ask.Clip(e.Error, 500)
 	e.Ask(args, s.hide)
 	return s.o.AccessLog.Write(e)
 }
@@ -142,4 +141,11 @@ func whatOf(req mcp.Request) (name string, args []byte) {
 		return p.URI, nil
 	}
 	return "", nil
+}
+
+// refused writes a refused request to the access log.
+func (s *Server) refused(r *http.Request, begin time.Time, text string) {
+	t := &accessNote{err: text}
+	// An error cannot stop anything: there is no answer to hold back.
+	_ = s.logged(caller{remote: r.Header.Get(door.RemoteHeader)}, begin, "http "+r.Method, r.URL.Path, nil, t, nil)
 }

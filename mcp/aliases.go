@@ -54,7 +54,7 @@ func (s *Server) known(next mcp.MethodHandler) mcp.MethodHandler {
 		if other, ok := aliases[name]; ok {
 			name = other
 		}
-		e := s.every[name] // including those that --tools does not list
+		e := s.env.Every[name] // including those that --tools does not list
 		if e == nil {
 			return next(ctx, method, req)
 		}

@@ -3,7 +3,6 @@ package mcp
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"path/filepath"
 	"regexp"
@@ -18,6 +17,10 @@ import (
 
 	"github.com/pcapsule/pcapsule/exporter"
 	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/forensics/ask"
+	"github.com/pcapsule/pcapsule/mcp/object"
+	"github.com/pcapsule/pcapsule/mcp/rpc"
+	"github.com/pcapsule/pcapsule/mcp/tools"
 )
 
 // value is a decoded JSON object.
@@ -94,9 +97,9 @@ func TestPromptsWorkWhenFollowedLiterally(t *testing.T) {
 	dir := t.TempDir()
 	s := serving(t, Options{ExportDir: dir}, bundled(t, "shop.pcapng"))
 	c := connected(t, s, nil)
-	var calls listAPICallsOut
+	var calls tools.ListAPICallsOut
 	callTool(t, c, "list_api_calls", value{"limit": 1, "kfl": "http"}, &calls)
-	var cases listCasesOut
+	var cases tools.ListCasesOut
 	callTool(t, c, "list_cases", nil, &cases)
 	args := map[string]string{"call_id": calls.Calls[0].ID, "service": "payment", "other_service": `a "quoted" o'service{}`, "kfl": `http && path != "/"`,
 		"from": cases.Cases[0].From, "to": cases.Cases[0].To, "from_a": cases.Cases[0].From, "to_a": middle(t, cases, 1), "from_b": middle(t, cases, 0), "to_b": cases.Cases[0].To}
@@ -132,7 +135,7 @@ func TestPromptsWorkWhenFollowedLiterally(t *testing.T) {
 }
 
 // middle returns a time before the middle of a case.
-func middle(t *testing.T, cases listCasesOut, before time.Duration) string {
+func middle(t *testing.T, cases tools.ListCasesOut, before time.Duration) string {
 	t.Helper()
 	from, err := time.Parse(time.RFC3339Nano, cases.Cases[0].From)
 	if err != nil {
@@ -142,7 +145,7 @@ func middle(t *testing.T, cases listCasesOut, before time.Duration) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return stamp(from.Add(to.Sub(from) / 2).Add(-before).UnixNano())
+	return ask.Stamp(from.Add(to.Sub(from) / 2).Add(-before).UnixNano())
 }
 
 func follow(t *testing.T, c *sdk.ClientSession, known map[string]value, prompt, text string) {
@@ -281,7 +284,7 @@ func TestCasesOpenAndCloseWhileOthersAsk(t *testing.T) {
 	o := Options{Allow: []string{filepath.Dir(second)}}
 	o.Open = opener(o)
 	url := listening(t, serving(t, o, first), HTTPOptions{})
-	for _, revision := range []string{newest, "2025-11-25"} {
+	for _, revision := range []string{rpc.Newest, "2025-11-25"} {
 		changed := make(chan struct{}, 100)
 		c := dial(t, url, revision, &sdk.ClientOptions{ResourceListChangedHandler: func(context.Context, *sdk.ResourceListChangedRequest) { changed <- struct{}{} }})
 		stop := make(chan struct{})
@@ -346,7 +349,7 @@ func TestCasesOpenAndCloseWhileOthersAsk(t *testing.T) {
 
 func caseNamed(t *testing.T, c *sdk.ClientSession, part string) string {
 	t.Helper()
-	var out listCasesOut
+	var out tools.ListCasesOut
 	callTool(t, c, "list_cases", nil, &out)
 	for _, x := range out.Cases {
 		if strings.Contains(x.Path, part) {
@@ -361,7 +364,7 @@ func caseNamed(t *testing.T, c *sdk.ClientSession, part string) string {
 // question.
 func TestAnswersFitTheirBudget(t *testing.T) {
 	c := connected(t, serving(t, Options{}, bundled(t, "shop.pcapng")), nil)
-	for _, most := range []int{minBytes, 16 << 10, 64 << 10} {
+	for _, most := range []int{tools.MinBytes, 16 << 10, 64 << 10} {
 		for _, q := range []struct {
 			tool string
 			args value
@@ -385,7 +388,7 @@ func TestAnswersFitTheirBudget(t *testing.T) {
 				t.Errorf("%s: %s", q.tool, e)
 				continue
 			}
-			raw, err := marshal(v)
+			raw, err := object.Marshal(v)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -393,15 +396,15 @@ func TestAnswersFitTheirBudget(t *testing.T) {
 			if len(raw) > most {
 				t.Errorf("%s: %d bytes, want at most %d", q.tool, len(raw), most)
 			}
-			if most == minBytes && !cut && q.args["limit"] != nil {
+			if most == tools.MinBytes && !cut && q.args["limit"] != nil {
 				t.Errorf("%s was cut without a note", q.tool)
 			}
 		}
 	}
 	for _, q := range []struct{ tool, list, id string }{{"list_api_calls", "calls", "call_id"}, {"get_api_stats", "endpoints", "endpoint"}, {"list_l4_flows", "flows", ""}} {
-		whole, _ := answer(t, c, q.tool, value{"limit": 1000, "max_bytes": maxBytes})
+		whole, _ := answer(t, c, q.tool, value{"limit": 1000, "max_bytes": tools.MaxBytes})
 		want, got := len(whole[q.list].([]any)), 0
-		args := value{"max_bytes": minBytes}
+		args := value{"max_bytes": tools.MinBytes}
 		seen := map[string]int{}
 		for page := 0; ; page++ {
 			v, e := answer(t, c, q.tool, args)
@@ -447,7 +450,7 @@ func TestAnInstructionInAPayloadStaysData(t *testing.T) {
 		if e != "" {
 			t.Errorf("%s: %s", tool, e)
 		}
-		raw, _ := marshal(v)
+		raw, _ := object.Marshal(v)
 		if strings.Contains(string(raw), plant) {
 			found++
 		}
@@ -502,87 +505,5 @@ func TestToolsHaveDescriptionsAndHints(t *testing.T) {
 		if in, _ := json.Marshal(x.InputSchema); !strings.Contains(string(in), `"max_bytes"`) {
 			t.Errorf("%s: schema %s", x.Name, in)
 		}
-	}
-}
-
-func TestSlotsAreShared(t *testing.T) {
-	f := newFairQueue(2)
-	ctx := context.Background()
-	a1, err := f.acquire(ctx, "a")
-	if err != nil {
-		t.Fatal(err)
-	}
-	got := make(chan string, 10)
-	var order sync.WaitGroup
-	ask := func(who string) {
-		order.Go(func() {
-			release, err := f.acquire(ctx, who)
-			if err != nil {
-				got <- who + " " + err.Error()
-				return
-			}
-			got <- who
-			release()
-		})
-	}
-	ask("a") // it may hold only one of two slots
-	wait(t, "the second of a waits", func() bool { f.mu.Lock(); defer f.mu.Unlock(); return f.waiting == 1 })
-	b1, err := f.acquire(ctx, "b")
-	if err != nil {
-		t.Fatal(err)
-	}
-	ask("a")
-	ask("a")
-	wait(t, "three of a wait", func() bool { f.mu.Lock(); defer f.mu.Unlock(); return f.waiting == 3 })
-	ask("c")
-	wait(t, "and c", func() bool { f.mu.Lock(); defer f.mu.Unlock(); return f.waiting == 4 })
-	a1()
-	if first := <-got; first != "a" {
-		t.Errorf("first %s", first)
-	}
-	second := []string{<-got, <-got}
-	if !slices.Contains(second, "c") {
-		t.Errorf("c waited behind %v", second)
-	}
-	b1()
-	order.Wait()
-	gone, cancel := context.WithCancel(ctx)
-	cancel()
-	hold, _ := f.acquire(ctx, "x")
-	hold2, _ := f.acquire(ctx, "y")
-	if _, err := f.acquire(gone, "z"); !errors.Is(err, context.Canceled) {
-		t.Errorf("a cancelled question: %v", err)
-	}
-	hold()
-	hold2()
-	if f.free != 2 || f.waiting != 0 || len(f.clients) != 0 || len(f.ring) != 0 {
-		t.Errorf("left over: %+v", f)
-	}
-}
-
-func TestTooManyWaitingQuestions(t *testing.T) {
-	f := newFairQueue(1)
-	ctx, cancel := context.WithCancel(context.Background())
-	release, err := f.acquire(ctx, "a")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var all sync.WaitGroup
-	for range maxWaitingClient {
-		all.Go(func() {
-			if release, err := f.acquire(ctx, "a"); err == nil {
-				release()
-			}
-		})
-	}
-	wait(t, "all wait", func() bool { f.mu.Lock(); defer f.mu.Unlock(); return f.waiting == maxWaitingClient })
-	if _, err := f.acquire(ctx, "a"); !errors.Is(err, errBusy) {
-		t.Errorf("one more: %v", err)
-	}
-	cancel()
-	all.Wait()
-	release()
-	if f.free != 1 || f.waiting != 0 {
-		t.Errorf("left over: %+v", f)
 	}
 }

@@ -17,7 +17,11 @@ import (
 
 	"github.com/modelcontextprotocol/go-sdk/jsonrpc"
 	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
+
+	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/internal/accesslog"
+	"github.com/pcapsule/pcapsule/mcp/rpc"
+	"github.com/pcapsule/pcapsule/mcp/tools"
 )
 
 // invalidValues are passed as every argument.
@@ -60,13 +64,13 @@ func TestToolsRefuseInvalidArguments(t *testing.T) {
 					t.Fatalf("%s, %s as %s: %v", tool.Name, why, name, err)
 				}
 				text, ok := r.Content[0].(*sdk.TextContent)
-				if !ok || text.Text == "" || len(text.Text) > answerBytes {
+				if !ok || text.Text == "" || len(text.Text) > tools.AnswerBytes {
 					t.Errorf("%s, %s as %s: no answer, or one that is too long", tool.Name, why, name)
 					continue
 				}
 				for _, internal := range []string{"root:", "goroutine ", "panic", "runtime error", ".go:"} {
 					if strings.Contains(text.Text, internal) {
-						t.Errorf("%s, %s as %s: reveals %q: %s", tool.Name, why, name, internal, clip(text.Text, 300))
+						t.Errorf("%s, %s as %s: reveals %q: %s", tool.Name, why, name, internal, ask.Clip(text.Text, 300))
 					}
 				}
 				if r.IsError && len(text.Text) > 2000 {
@@ -79,7 +83,7 @@ func TestToolsRefuseInvalidArguments(t *testing.T) {
 }
 
 func TestSQLReadsOnlyTheTables(t *testing.T) {
-	c := dial(t, listening(t, serving(t, Options{}, bundled(t, "http1.pcapng")), HTTPOptions{}), newest, nil)
+	c := dial(t, listening(t, serving(t, Options{}, bundled(t, "http1.pcapng")), HTTPOptions{}), rpc.Newest, nil)
 	for why, sql := range map[string]string{
 		"reading a file":            "SELECT * FROM read_text('/etc/passwd')",
 		"a file as a table":         "SELECT * FROM '/etc/passwd'",
@@ -114,7 +118,7 @@ func TestRunawayQueriesEnd(t *testing.T) {
 	}
 	defer audit.Close()
 	s := serving(t, Options{Deadline: 3 * time.Second, AccessLog: audit}, bundled(t, "http1.pcapng"))
-	c := dial(t, listening(t, s, HTTPOptions{}), newest, nil)
+	c := dial(t, listening(t, s, HTTPOptions{}), rpc.Newest, nil)
 	for why, sql := range map[string]string{
 		"an endless product":          "SELECT count(*) FROM range(1000000000) a, range(1000000000) b WHERE sin(a.range + b.range) > 2",
 		"an endless recursion":        "WITH RECURSIVE r(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM r) SELECT max(n) FROM r",
@@ -152,7 +156,7 @@ func TestErrorsAreMarked(t *testing.T) {
 	url := listening(t, serving(t, Options{}, bundled(t, "http1.pcapng")), HTTPOptions{})
 	body, header := modern("tools/call", "run_sql", `{"name":"run_sql","arguments":{"sql":"select path::integer from calls"}}`)
 	status, got := post(t, url, body, header...)
-	if !strings.Contains(got, `"isError":true`) || strings.Count(got, trustNote) < 2 {
+	if !strings.Contains(got, `"isError":true`) || strings.Count(got, tools.TrustNote) < 2 {
 		t.Errorf("status %d, %s", status, got)
 	}
 	for path, want := range map[string]int{"/calls?kfl=nosuch+%3D%3D+1": 400, "/calls?limit=2": 200} {
@@ -162,8 +166,8 @@ func TestErrorsAreMarked(t *testing.T) {
 		}
 		text, _ := io.ReadAll(res.Body)
 		res.Body.Close()
-		if res.StatusCode != want || res.Header.Get(trustHeader) != trustNote || want != 200 && !strings.Contains(string(text), `"trust":"untrusted`) {
-			t.Errorf("%s: status %d, %v, %s", path, res.StatusCode, res.Header, clip(string(text), 200))
+		if res.StatusCode != want || res.Header.Get(trustHeader) != tools.TrustNote || want != 200 && !strings.Contains(string(text), `"trust":"untrusted`) {
+			t.Errorf("%s: status %d, %v, %s", path, res.StatusCode, res.Header, ask.Clip(string(text), 200))
 		}
 	}
 }
@@ -177,7 +181,7 @@ func TestAClosedCaseIsGone(t *testing.T) {
 	if _, e := answer(t, c, "open_case", value{"path": second}); e != "" {
 		t.Fatal(e)
 	}
-	var calls listAPICallsOut
+	var calls tools.ListAPICallsOut
 	if e := callTool(t, c, "list_api_calls", value{"kfl": `dst.service == "payment" || path == "/v1/payments"`, "limit": 1}, &calls); e != "" || len(calls.Calls) != 1 {
 		t.Fatalf("%s, %d calls", e, len(calls.Calls))
 	}
@@ -214,7 +218,7 @@ func TestASlowClientDelaysNoOther(t *testing.T) {
 	for i := range body {
 		send(body[i : i+1])
 		if i%40 == 0 {
-			talk(t, dial(t, url, newest, nil))
+			talk(t, dial(t, url, rpc.Newest, nil))
 		}
 	}
 	res, err := http.ReadResponse(bufio.NewReader(conn), nil)
@@ -223,10 +227,10 @@ func TestASlowClientDelaysNoOther(t *testing.T) {
 	}
 	defer res.Body.Close()
 	if data, err := io.ReadAll(io.LimitReader(res.Body, 1<<20)); res.StatusCode != 200 || !strings.Contains(string(data), `"protocolVersion":"2025-11-25"`) {
-		t.Errorf("status %d, %s, %v", res.StatusCode, clip(string(data), 200), err)
+		t.Errorf("status %d, %s, %v", res.StatusCode, ask.Clip(string(data), 200), err)
 	}
 	var whole json.RawMessage
 	if status, text := post(t, url, body); status != 200 || json.Unmarshal([]byte(text), &whole) != nil && !strings.Contains(text, "data: ") {
-		t.Errorf("the same request in one piece: %d %s", status, clip(text, 200))
+		t.Errorf("the same request in one piece: %d %s", status, ask.Clip(text, 200))
 	}
 }

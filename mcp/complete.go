@@ -8,7 +8,9 @@ import (
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 
 	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/kfl"
+	"github.com/pcapsule/pcapsule/mcp/tools"
 )
 
 // maxValues is MCP's limit on the values of a completion.
@@ -17,8 +19,8 @@ const maxValues = 100
 // complete suggests values for the variables of resource templates and the arguments of prompts.
 func (s *Server) complete(ctx context.Context, req *mcp.CompleteRequest) (*mcp.CompleteResult, error) {
 	var values []string
-	err := s.withCase(ctx, callerOf(req), func(ctx context.Context, a *invocation) (err error) {
-		values, err = a.values(ctx, req.Params.Argument.Name, req.Params.Argument.Value)
+	err := s.withCase(ctx, callerOf(req), func(ctx context.Context, a *tools.Invocation) (err error) {
+		values, err = suggest(ctx, a, req.Params.Argument.Name, req.Params.Argument.Value)
 		return err
 	})
 	if err != nil {
@@ -34,13 +36,13 @@ func (s *Server) complete(ctx context.Context, req *mcp.CompleteRequest) (*mcp.C
 	return out, nil
 }
 
-// values returns the values of an argument that begin with text, or none if the argument is
+// suggest returns the values of an argument that begin with text, or none if the argument is
 // unknown.
-func (s *invocation) values(ctx context.Context, argument, text string) ([]string, error) {
+func suggest(ctx context.Context, s *tools.Invocation, argument, text string) ([]string, error) {
 	begins := escapeLike(text) + "%"
 	switch argument {
 	case "table":
-		list, err := s.c.Tables()
+		list, err := s.Case.Tables()
 		var out []string
 		for _, t := range list {
 			if strings.HasPrefix(t.Name, text) {
@@ -49,18 +51,18 @@ func (s *invocation) values(ctx context.Context, argument, text string) ([]strin
 		}
 		return out, err
 	case "call_id":
-		return s.column(ctx, `SELECT lower(hex(call_id)) FROM calls WHERE lower(hex(call_id)) LIKE ? ESCAPE '\' ORDER BY ts_ns, call_no`, begins)
+		return column(ctx, s, `SELECT lower(hex(call_id)) FROM calls WHERE lower(hex(call_id)) LIKE ? ESCAPE '\' ORDER BY ts_ns, call_no`, begins)
 	case "flow_id":
-		if s.several() {
-			return s.column(ctx, `SELECT v FROM (SELECT bundle || '#' || flow_id AS v, first_ns FROM flows) WHERE v LIKE ? ESCAPE '\' ORDER BY first_ns, v`, begins)
+		if len(s.Case.Bundles()) > 1 {
+			return column(ctx, s, `SELECT v FROM (SELECT bundle || '#' || flow_id AS v, first_ns FROM flows) WHERE v LIKE ? ESCAPE '\' ORDER BY first_ns, v`, begins)
 		}
-		return s.column(ctx, `SELECT flow_id::VARCHAR FROM flows WHERE flow_id::VARCHAR LIKE ? ESCAPE '\' ORDER BY flow_id`, begins)
+		return column(ctx, s, `SELECT flow_id::VARCHAR FROM flows WHERE flow_id::VARCHAR LIKE ? ESCAPE '\' ORDER BY flow_id`, begins)
 	case "namespace":
-		return s.column(ctx, `SELECT DISTINCT namespace FROM endpoints WHERE namespace LIKE ? ESCAPE '\' ORDER BY 1`, begins)
+		return column(ctx, s, `SELECT DISTINCT namespace FROM endpoints WHERE namespace LIKE ? ESCAPE '\' ORDER BY 1`, begins)
 	case "service", "other_service":
-		return s.column(ctx, `SELECT DISTINCT v FROM (SELECT unnest([service, workload, name]) AS v FROM endpoints) WHERE v LIKE ? ESCAPE '\' ORDER BY 1`, begins)
+		return column(ctx, s, `SELECT DISTINCT v FROM (SELECT unnest([service, workload, name]) AS v FROM endpoints) WHERE v LIKE ? ESCAPE '\' ORDER BY 1`, begins)
 	case "trace_id":
-		return s.column(ctx, `SELECT DISTINCT trace_id FROM calls WHERE trace_id LIKE ? ESCAPE '\' ORDER BY 1`, begins)
+		return column(ctx, s, `SELECT DISTINCT trace_id FROM calls WHERE trace_id LIKE ? ESCAPE '\' ORDER BY 1`, begins)
 	case "kfl":
 		var out []string
 		for _, c := range kfl.Complete(text, len(text)) {
@@ -72,14 +74,15 @@ func (s *invocation) values(ctx context.Context, argument, text string) ([]strin
 }
 
 // column returns the only column of a query.
-func (s *invocation) column(ctx context.Context, sql string, args ...any) ([]string, error) {
-	r, err := s.c.Query(ctx, forensics.Query{SQL: fmt.Sprintf("%s LIMIT %d", sql, maxValues+1), Args: args, Limit: maxValues + 1})
+func column(ctx context.Context, s *tools.Invocation, sql string, args ...any) ([]string, error) {
+	r, err := s.Case.Query(ctx, forensics.Query{SQL: fmt.Sprintf("%s LIMIT %d", sql, maxValues+1), Args: args, Limit: maxValues + 1})
 	if err != nil {
 		return nil, err
 	}
 	var out []string
 	for _, row := range r.Rows {
-		out = append(out, clip(text(row[0]), 200))
+		value, _ := row[0].(string)
+		out = append(out, ask.Clip(value, 200))
 	}
 	return out, nil
 }

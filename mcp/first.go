@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/pcapsule/pcapsule/internal/plural"
+	"github.com/pcapsule/pcapsule/mcp/tools"
 )
 
 //go:embed first.html
@@ -72,20 +73,20 @@ func (s *Server) firstOf(r *http.Request, token bool) (p first, err error) {
 	} {
 		p.Curl = append(p.Curl, "curl -s"+header+" "+x)
 	}
-	err = s.withDB(r.Context(), restCaller(r), "", aside, func(ctx context.Context, a *invocation) error { return a.fillFirst(ctx, &p) })
+	err = s.withDB(r.Context(), restCaller(r), "", aside, func(ctx context.Context, a *tools.Invocation) error { return s.fillFirst(ctx, a, &p) })
 	return p, err
 }
 
 // fillFirst adds the open bundles and the ring.
-func (s *invocation) fillFirst(ctx context.Context, p *first) error {
+func (s *Server) fillFirst(ctx context.Context, a *tools.Invocation, p *first) error {
 	if s.o.Store != nil {
-		b, err := s.dataBoundaries(ctx, noIn{})
+		b, err := a.DataBoundaries(ctx, tools.NoIn{})
 		if err != nil {
 			return err
 		}
 		p.Ring = plural.Sprintf("%d {node|nodes}, %s to %s", len(b.Nodes), formatTime(b.Cluster.Oldest), formatTime(b.Cluster.Newest))
 	}
-	c, release, err := s.cases.acquire()
+	c, release, err := s.cases.Acquire()
 	if err != nil {
 		if s.o.Store != nil {
 			return nil // only a ring
@@ -93,8 +94,8 @@ func (s *invocation) fillFirst(ctx context.Context, p *first) error {
 		return err
 	}
 	defer release()
-	s.c = c
-	list, err := s.listCases(ctx, listCasesIn{})
+	a.Case = c
+	list, err := a.ListCases(ctx, tools.NoIn{})
 	if err != nil {
 		return err
 	}

@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/pcapsule/pcapsule/forensics/redact"
+	"github.com/pcapsule/pcapsule/mcp/door"
 )
 
 // TestFirstPage reads the first page and runs its commands.
@@ -22,7 +23,7 @@ func TestFirstPage(t *testing.T) {
 	for _, token := range []string{"", "0123456789abcdef"} {
 		o := HTTPOptions{}
 		if token != "" {
-			o.Tokens = []Token{NewToken("anna", token)}
+			o.Tokens = []door.Token{door.NewToken("anna", token)}
 		}
 		web := httptest.NewServer(serving(t, Options{Policy: redact.Default()}, path).Handler(o))
 		defer web.Close()

@@ -15,13 +15,16 @@ import (
 
 	"github.com/modelcontextprotocol/go-sdk/jsonrpc"
 	"github.com/modelcontextprotocol/go-sdk/mcp"
+
+	"github.com/pcapsule/pcapsule/mcp/door"
+	"github.com/pcapsule/pcapsule/mcp/queue"
+	"github.com/pcapsule/pcapsule/mcp/rpc"
 )
 
 // Limits of the HTTP server.
 const (
 	maxHeader       = 32 << 10
 	headerTime      = 10 * time.Second // to send a request's header
-	bodyTime        = 15 * time.Second // to send its body
 	writeTime       = 30 * time.Second // to accept one piece of an answer
 	idleTime        = 2 * time.Minute  // between the requests of a connection
 	sessionIdle     = 30 * time.Minute
@@ -35,18 +38,16 @@ const (
 
 // HTTPOptions configure the HTTP server. The zero value suits loopback.
 type HTTPOptions struct {
-	Hosts   []string // accepted values of Host besides loopback and the server's address
-	Origins []string // accepted origins of pages besides those of these hosts
-	Tokens  []Token  // bearer tokens; none: no token is required
-	OAuth   *OAuth   // accepts the tokens of an authorization server; nil: none
+	Hosts   []string     // accepted values of Host besides loopback and the server's address
+	Origins []string     // accepted origins of pages besides those of these hosts
+	Tokens  []door.Token // bearer tokens; none: no token is required
+	OAuth   *door.OAuth  // accepts the tokens of an authorization server; nil: none
 
 	MaxBody     int64 // bytes of a request; 0: 1 MiB
 	MaxSessions int   // for the revisions with sessions; 0: 64
 	MaxRequests int   // being answered at once; 0: 128
 	MaxStreams  int   // open event streams; 0: 128
 	MaxConns    int   // open connections; 0: 4096
-
-	patience time.Duration // for a client to accept one piece of an answer; 0: writeTime
 }
 
 func (o *HTTPOptions) fill() {
@@ -62,9 +63,14 @@ func (o *HTTPOptions) fill() {
 	set(&o.MaxRequests, defaultRequests)
 	set(&o.MaxStreams, defaultStreams)
 	set(&o.MaxConns, defaultConns)
-	if o.patience <= 0 {
-		o.patience = writeTime
-	}
+}
+
+// door returns who may ask.
+func (o *HTTPOptions) door() door.Options {
+	return door.Options{Hosts: o.Hosts, Origins: o.Origins, Tokens: o.Tokens, OAuth: o.OAuth, Patience: writeTime,
+		Refuse: func(w http.ResponseWriter, text string) {
+			refuse(w, http.StatusForbidden, nil, jsonrpc.CodeInvalidRequest, text)
+		}}
 }
 
 // handler serves MCP at /mcp. Requests of the newest revision are handled without sessions, all
@@ -84,14 +90,14 @@ func Handler(m *mcp.Server, o HTTPOptions) http.Handler {
 	o.fill()
 	mux := http.NewServeMux()
 	mux.Handle("/mcp", newHandler(m, o))
-	return guarded(mux, o, nil)
+	return door.Guard(mux, o.door())
 }
 
 func newHandler(m *mcp.Server, o HTTPOptions) *handler {
 	get := func(*http.Request) *mcp.Server { return m }
 	kept := mcp.NewMemoryEventStore(nil)
 	kept.SetMaxBytes(replayBytes)
-	// guarded has already checked Host and Origin, against names that the SDK does not know.
+	// door.Guard has already checked Host and Origin, against names that the SDK does not know.
 	return &handler{o: o, sdk: m,
 		sessions: mcp.NewStreamableHTTPHandler(get, &mcp.StreamableHTTPOptions{DisableLocalhostProtection: true, EventStore: kept, SessionTimeout: sessionIdle, MaxRequestBodyBytes: o.MaxBody}),
 		plain:    mcp.NewStreamableHTTPHandler(get, &mcp.StreamableHTTPOptions{DisableLocalhostProtection: true, Stateless: true, PropagateRequestCancellation: true, MaxRequestBodyBytes: o.MaxBody}),
@@ -102,7 +108,7 @@ const versionHeader = "Mcp-Protocol-Version"
 
 // ServeHTTP implements http.Handler.
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	modern := r.Header.Get(versionHeader) >= newest
+	modern := r.Header.Get(versionHeader) >= rpc.Newest
 	switch r.Method {
 	case http.MethodPost:
 		h.post(w, r, modern)
@@ -140,12 +146,12 @@ func refuse(w http.ResponseWriter, status int, id json.RawMessage, code int, tex
 		w.Header().Set("Retry-After", "1")
 	}
 	w.WriteHeader(status)
-	_, _ = w.Write((&rpcError{id: id, code: code, text: text}).wire()) // the client may be gone
+	_, _ = w.Write((&rpc.Error{ID: id, Code: code, Text: text}).Wire()) // the client may be gone
 }
 
 // post checks a message before the SDK does, so that an invalid one gets the code that JSON-RPC specifies.
 func (h *handler) post(w http.ResponseWriter, r *http.Request, modern bool) {
-	body, err := readBody(w, r, h.o.MaxBody)
+	body, err := door.ReadBody(w, r, h.o.MaxBody)
 	var long *http.MaxBytesError
 	switch {
 	case errors.As(err, &long):
@@ -155,29 +161,29 @@ func (h *handler) post(w http.ResponseWriter, r *http.Request, modern bool) {
 		refuse(w, http.StatusBadRequest, nil, jsonrpc.CodeParseError, "the request is incomplete")
 		return
 	}
-	list, batch, bad := read(body)
+	list, batch, bad := rpc.Read(body)
 	if bad != nil {
 		status := http.StatusBadRequest
 		switch {
-		case bad.code == jsonrpc.CodeMethodNotFound && modern:
+		case bad.Code == jsonrpc.CodeMethodNotFound && modern:
 			status = http.StatusNotFound
-		case bad.id != nil && !modern && bad.code != jsonrpc.CodeInvalidRequest:
+		case bad.ID != nil && !modern && bad.Code != jsonrpc.CodeInvalidRequest:
 			status = http.StatusOK // the earlier revisions answer a request with 200
 		}
-		refuse(w, status, bad.id, bad.code, bad.text)
+		refuse(w, status, bad.ID, bad.Code, bad.Text)
 		return
 	}
 	first := &list[0]
-	modern = modern || !batch && first.version() >= newest
-	if !batch && first.Method != nil && first.ID == nil && !knownNotification(first.method()) {
+	modern = modern || !batch && first.Revision() >= rpc.Newest
+	if !batch && first.Method != nil && first.ID == nil && !rpc.KnownNotification(first.Name()) {
 		w.WriteHeader(http.StatusAccepted)
 		return
 	}
-	if !modern && !batch && first.method() == "initialize" && r.Header.Get("Mcp-Session-Id") == "" && h.inSession() >= h.o.MaxSessions {
-		refuse(w, http.StatusServiceUnavailable, first.ID, codeBusy, fmt.Sprintf("%d sessions are open; end one, or use revision %s, which has no sessions", h.o.MaxSessions, newest))
+	if !modern && !batch && first.Name() == "initialize" && r.Header.Get("Mcp-Session-Id") == "" && h.inSession() >= h.o.MaxSessions {
+		refuse(w, http.StatusServiceUnavailable, first.ID, codeBusy, fmt.Sprintf("%d sessions are open; end one, or use revision %s, which has no sessions", h.o.MaxSessions, rpc.Newest))
 		return
 	}
-	if modern && first.method() == "subscriptions/listen" {
+	if modern && first.Name() == "subscriptions/listen" {
 		if h.streams.Add(1) > int64(h.o.MaxStreams) {
 			h.streams.Add(-1)
 			refuse(w, http.StatusServiceUnavailable, first.ID, codeBusy, "too many open streams")
@@ -189,7 +195,7 @@ func (h *handler) post(w http.ResponseWriter, r *http.Request, modern bool) {
 		case h.requests <- struct{}{}:
 			defer func() { <-h.requests }()
 		default:
-			refuse(w, http.StatusServiceUnavailable, first.ID, codeBusy, errBusy.Error())
+			refuse(w, http.StatusServiceUnavailable, first.ID, codeBusy, queue.ErrBusy.Error())
 			return
 		}
 	}
@@ -209,16 +215,6 @@ func (h *handler) inSession() (n int) {
 		}
 	}
 	return n
-}
-
-// readBody reads a request's body of at most most bytes, in the time that limitBodyTime allows.
-func readBody(w http.ResponseWriter, r *http.Request, most int64) ([]byte, error) {
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, most))
-	if err == nil {
-		_ = http.NewResponseController(w).SetReadDeadline(time.Time{}) // see limitBodyTime
-		markRequest(r.Context(), true)
-	}
-	return body, err
 }
 
 // Handler serves MCP at /mcp, the REST paths and the first page.
@@ -241,7 +237,9 @@ func (s *Server) Handler(o HTTPOptions) http.Handler {
 			mux.HandleFunc(rt.Method+" "+rt.Path, s.strict(rt))
 		}
 	}
-	return guarded(mux, o, s)
+	d := o.door()
+	d.Log = s.refused
+	return door.Guard(mux, d)
 }
 
 // accepts reports whether Accept names a media type; */* does not.
@@ -261,9 +259,9 @@ func accepts(r *http.Request, media string) bool {
 func (s *Server) Serve(ctx context.Context, ln net.Listener, o HTTPOptions) error {
 	o.fill()
 	srv := &http.Server{Handler: s.Handler(o), ReadHeaderTimeout: headerTime, IdleTimeout: idleTime, MaxHeaderBytes: maxHeader,
-		BaseContext: func(net.Listener) context.Context { return ctx }, ConnContext: withConn}
+		BaseContext: func(net.Listener) context.Context { return ctx }, ConnContext: door.WithConn}
 	ended := make(chan error, 1)
-	go func() { ended <- srv.Serve(&limitedListener{Listener: ln, most: o.MaxConns}) }()
+	go func() { ended <- srv.Serve(door.Listen(ln, o.MaxConns)) }()
 	select {
 	case err := <-ended:
 		return fmt.Errorf("serving HTTP: %w", err)

@@ -19,10 +19,17 @@ import (
 	"time"
 
 	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
+
+	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/internal/accesslog"
+	"github.com/pcapsule/pcapsule/mcp/door"
+	"github.com/pcapsule/pcapsule/mcp/rpc"
+	"github.com/pcapsule/pcapsule/mcp/tools"
 )
 
 var revisions = []string{"2026-07-28", "2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05"}
+
+const initialize = `{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"t","version":"1"}}}`
 
 // listening serves on a real listener and returns the URL.
 func listening(t testing.TB, s *Server, o HTTPOptions) string {
@@ -63,7 +70,7 @@ func TestEveryRevisionOverHTTP(t *testing.T) {
 			if got := c.InitializeResult().ProtocolVersion; got != revision {
 				t.Errorf("revision %s, want %s", got, revision)
 			}
-			if has := c.ID() != ""; has != (revision < newest) {
+			if has := c.ID() != ""; has != (revision < rpc.Newest) {
 				t.Errorf("session id %q", c.ID())
 			}
 			talk(t, c)
@@ -106,7 +113,7 @@ func TestEveryRevisionOverStreams(t *testing.T) {
 func talk(t *testing.T, c *sdk.ClientSession) {
 	t.Helper()
 	ctx := context.Background()
-	var calls listAPICallsOut
+	var calls tools.ListAPICallsOut
 	if e := callTool(t, c, "list_api_calls", map[string]any{"kfl": "http", "limit": 3}, &calls); e != "" || len(calls.Calls) != 3 {
 		t.Fatalf("%s, %d calls", e, len(calls.Calls))
 	}
@@ -189,7 +196,7 @@ func TestInvalidMessagesGetJSONRPCCodes(t *testing.T) {
 		{"too long", `{"jsonrpc":"2.0","id":1,"method":"ping","params":{"x":"` + strings.Repeat("x", 65<<10) + `"}}`, 413, `larger than 65536 bytes`},
 	} {
 		if status, body := post(t, url, tt.body); status != tt.status || !strings.Contains(body, tt.want) {
-			t.Errorf("%s: status %d, %s; want %d, %s", tt.name, status, clip(body, 300), tt.status, tt.want)
+			t.Errorf("%s: status %d, %s; want %d, %s", tt.name, status, ask.Clip(body, 300), tt.status, tt.want)
 		}
 	}
 	for _, tt := range []struct {
@@ -217,7 +224,7 @@ func TestInvalidMessagesGetJSONRPCCodes(t *testing.T) {
 	} {
 		body, header := modern(tt.method, tt.tool, tt.params)
 		if status, got := post(t, url, body, header...); (status != tt.status && tt.status != 200) || !strings.Contains(strings.ToLower(got), strings.ToLower(tt.want)) {
-			t.Errorf("%s: status %d, %s; want %d, %s", tt.name, status, clip(got, 300), tt.status, tt.want)
+			t.Errorf("%s: status %d, %s; want %d, %s", tt.name, status, ask.Clip(got, 300), tt.status, tt.want)
 		}
 	}
 	talk(t, dial(t, url, "2025-11-25", nil)) // it is still there
@@ -260,7 +267,7 @@ func TestDiscovery(t *testing.T) {
 func TestHostsOriginsAndTokens(t *testing.T) {
 	s := serving(t, Options{}, bundled(t, "http1.pcapng"))
 	open := listening(t, s, HTTPOptions{Hosts: []string{"evidence.example.org"}, Origins: []string{"https://tool.example.org"}})
-	closed := listening(t, s, HTTPOptions{Tokens: []Token{NewToken("anna", "0123456789abcdef"), NewToken("ben", "fedcba9876543210")}})
+	closed := listening(t, s, HTTPOptions{Tokens: []door.Token{door.NewToken("anna", "0123456789abcdef"), door.NewToken("ben", "fedcba9876543210")}})
 	ping := initialize
 	for _, tt := range []struct {
 		name, url string
@@ -291,7 +298,7 @@ func TestHostsOriginsAndTokens(t *testing.T) {
 }
 
 func TestASessionBelongsToItsToken(t *testing.T) {
-	url := listening(t, serving(t, Options{}, bundled(t, "http1.pcapng")), HTTPOptions{Tokens: []Token{NewToken("anna", "0123456789abcdef"), NewToken("ben", "fedcba9876543210")}})
+	url := listening(t, serving(t, Options{}, bundled(t, "http1.pcapng")), HTTPOptions{Tokens: []door.Token{door.NewToken("anna", "0123456789abcdef"), door.NewToken("ben", "fedcba9876543210")}})
 	req, _ := http.NewRequest(http.MethodPost, url, strings.NewReader(`{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"t","version":"1"}}}`))
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("Accept", "application/json, text/event-stream")
@@ -316,7 +323,7 @@ func TestSessionsAreLimited(t *testing.T) {
 	if status, body := post(t, url, ask); status != 503 || !strings.Contains(body, "-32000") {
 		t.Errorf("a third: %d %s", status, body)
 	}
-	talk(t, dial(t, url, newest, nil)) // it needs no session
+	talk(t, dial(t, url, rpc.Newest, nil)) // it needs no session
 	first.Close()
 	wait(t, "a session that ended makes room", func() bool { status, _ := post(t, url, ask); return status == 200 })
 }
@@ -347,7 +354,7 @@ func TestAThousandConnections(t *testing.T) {
 			}
 		}
 	}
-	talk(t, dial(t, url, newest, nil))
+	talk(t, dial(t, url, rpc.Newest, nil))
 	talk(t, dial(t, url, "2025-11-25", nil))
 }
 
@@ -368,10 +375,10 @@ func TestSlowBodiesLockNoOtherOut(t *testing.T) {
 		// The server may have closed it already.
 		_, _ = fmt.Fprintf(c, "POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n{", path)
 		if i%10 == 0 {
-			talk(t, dial(t, url, newest, nil))
+			talk(t, dial(t, url, rpc.Newest, nil))
 		}
 	}
-	talk(t, dial(t, url, newest, nil))
+	talk(t, dial(t, url, rpc.Newest, nil))
 	_ = slow[0].SetReadDeadline(time.Now().Add(30 * time.Second))
 	if _, err := io.Copy(io.Discard, slow[0]); errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Error("the oldest slow connection is still open")
@@ -421,50 +428,6 @@ func TestAnswersKeepTheirConnections(t *testing.T) {
 	})
 }
 
-// pipes is a listener with unbuffered connections: a write waits for its reader.
-type pipes chan net.Conn
-
-func (p pipes) Accept() (net.Conn, error) {
-	c, ok := <-p
-	if !ok {
-		return nil, net.ErrClosed
-	}
-	return c, nil
-}
-func (p pipes) Close() error   { close(p); return nil }
-func (p pipes) Addr() net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)} }
-
-func TestAClientThatDoesNotRead(t *testing.T) {
-	failed := make(chan error, 1)
-	o := HTTPOptions{patience: 50 * time.Millisecond, Hosts: []string{"x"}}
-	o.fill()
-	srv := &http.Server{Handler: guarded(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		var err error
-		for err == nil { // as a stream does
-			if _, err = w.Write(make([]byte, 4096)); err == nil {
-				err = http.NewResponseController(w).Flush()
-			}
-		}
-		failed <- err
-	}), o, nil)}
-	p := make(pipes, 1)
-	go func() { _ = srv.Serve(p) }()
-	defer srv.Close()
-	client, server := net.Pipe()
-	defer client.Close()
-	p <- server
-	if _, err := client.Write([]byte("GET / HTTP/1.1\r\nHost: x\r\n\r\n")); err != nil {
-		t.Fatal(err)
-	}
-	select {
-	case <-failed:
-	case <-time.After(30 * time.Second):
-		t.Error("a client that reads nothing blocks the server forever")
-	}
-}
-
-// TestTenClientsDoNotStarveEachOther asks slow questions from one client and quick ones from
-// others, which must be answered long before the first client is done.
 func TestTenClientsDoNotStarveEachOther(t *testing.T) {
 	s := serving(t, Options{Parallel: 2, Deadline: 10 * time.Minute}, bundled(t, "shop.pcapng"))
 	url := listening(t, s, HTTPOptions{})
@@ -479,13 +442,13 @@ func TestTenClientsDoNotStarveEachOther(t *testing.T) {
 			done.Add(1)
 		})
 	}
-	wait(t, "the greedy client has its slots", func() bool { s.long.mu.Lock(); defer s.long.mu.Unlock(); return s.long.waiting > 10 })
+	wait(t, "the greedy client has its slots", func() bool { _, waiting := s.long.Load(); return waiting > 10 })
 	var others sync.WaitGroup
 	for range 9 {
 		c := dial(t, url, "2025-11-25", nil)
 		others.Go(func() {
 			for range 3 {
-				var out listAPICallsOut
+				var out tools.ListAPICallsOut
 				if e := callTool(t, c, "list_api_calls", map[string]any{"limit": 3}, &out); e != "" {
 					t.Error(e)
 				}
@@ -499,16 +462,15 @@ func TestTenClientsDoNotStarveEachOther(t *testing.T) {
 	cancel() // the SDK's client then sends notifications/cancelled, and the queries end
 	slow.Wait()
 	wait(t, "cancelled questions release their slots", func() bool {
-		s.long.mu.Lock()
-		defer s.long.mu.Unlock()
-		return s.long.free == 2 && s.long.waiting == 0
+		free, waiting := s.long.Load()
+		return free == 2 && waiting == 0
 	})
 }
 
 func TestCancelledQuestionsEnd(t *testing.T) {
 	s := serving(t, Options{Parallel: 2, Deadline: 10 * time.Minute}, bundled(t, "http1.pcapng"))
 	url := listening(t, s, HTTPOptions{})
-	for _, revision := range []string{newest, "2025-11-25"} {
+	for _, revision := range []string{rpc.Newest, "2025-11-25"} {
 		c := dial(t, url, revision, nil)
 		ctx, cancel := context.WithCancel(context.Background())
 		ended := make(chan struct{})
@@ -516,9 +478,9 @@ func TestCancelledQuestionsEnd(t *testing.T) {
 			defer close(ended)
 			_, _ = c.CallTool(ctx, &sdk.CallToolParams{Name: "run_sql", Arguments: map[string]any{"sql": "select count(*) from range(100000000000) a where sin(a.range) > 2"}})
 		}()
-		wait(t, "the question runs", func() bool { s.long.mu.Lock(); defer s.long.mu.Unlock(); return s.long.free == 1 })
+		wait(t, "the question runs", func() bool { free, _ := s.long.Load(); return free == 1 })
 		cancel()
-		wait(t, revision+": the query ends", func() bool { s.long.mu.Lock(); defer s.long.mu.Unlock(); return s.long.free == 2 })
+		wait(t, revision+": the query ends", func() bool { free, _ := s.long.Load(); return free == 2 })
 		<-ended
 	}
 }
@@ -526,7 +488,7 @@ func TestCancelledQuestionsEnd(t *testing.T) {
 func TestDeadlinesAndProgress(t *testing.T) {
 	s := serving(t, Options{Deadline: 5 * time.Second}, bundled(t, "http1.pcapng"))
 	url := listening(t, s, HTTPOptions{})
-	for _, revision := range []string{newest, "2025-11-25"} {
+	for _, revision := range []string{rpc.Newest, "2025-11-25"} {
 		var notified atomic.Int64
 		c := dial(t, url, revision, &sdk.ClientOptions{ProgressNotificationHandler: func(context.Context, *sdk.ProgressNotificationClientRequest) { notified.Add(1) }})
 		p := &sdk.CallToolParams{Name: "run_sql", Arguments: map[string]any{"sql": "select count(*) from range(100000000000) a where sin(a.range) > 2"}}
@@ -576,7 +538,7 @@ func TestAccessLogRecordsWhoAskedWhat(t *testing.T) {
 	}
 	defer log.Close()
 	o := Options{AccessLog: log, Policy: defaultPolicy()}
-	url := listening(t, serving(t, o, bundled(t, "shop.pcapng")), HTTPOptions{Tokens: []Token{NewToken("anna", "0123456789abcdef")}})
+	url := listening(t, serving(t, o, bundled(t, "shop.pcapng")), HTTPOptions{Tokens: []door.Token{door.NewToken("anna", "0123456789abcdef")}})
 	body, header := modern("tools/call", "list_api_calls", `{"name":"list_api_calls","arguments":{"limit":3,"kfl":"\"password=hunter2222\" == \"x\""}}`)
 	if status, got := post(t, url, body, append(header, "Authorization", "Bearer 0123456789abcdef")...); status != 200 {
 		t.Fatalf("%d %s", status, got)

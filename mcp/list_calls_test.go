@@ -5,6 +5,8 @@ import (
 	"maps"
 	"strings"
 	"testing"
+
+	"github.com/pcapsule/pcapsule/mcp/tools"
 )
 
 // TestListOfCallsHasColumns asks for columns.
@@ -65,7 +67,7 @@ func TestListOfCallsHasBodies(t *testing.T) {
 func TestListOfCallsGroups(t *testing.T) {
 	c := session(t, "shop.pcapng", Options{})
 	const sql = `SELECT dst_service, status_code, count(*), count(*) FILTER (failed) FROM calls WHERE protocol = 'http1' GROUP BY ALL ORDER BY 3 DESC, 1, 2`
-	var want runSQLOut
+	var want tools.RunSQLOut
 	callTool(t, c, "run_sql", value{"sql": sql, "limit": 1000}, &want)
 	for _, limit := range []int{2, 1000} {
 		var got []string

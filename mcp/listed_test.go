@@ -10,6 +10,7 @@ import (
 	"github.com/google/jsonschema-go/jsonschema"
 
 	"github.com/pcapsule/pcapsule/forensics/finding/all"
+	"github.com/pcapsule/pcapsule/mcp/tools"
 )
 
 // TestListOfToolsIsShort limits what an assistant has to read before its first question. With a
@@ -44,14 +45,14 @@ func TestListOfToolsIsShort(t *testing.T) {
 // TestInstructionsExplainSharedArguments checks that the instructions explain every argument
 // whose description is short or empty in the list of tools.
 func TestInstructionsExplainSharedArguments(t *testing.T) {
-	for name := range shared {
+	for name := range tools.Shared() {
 		if !strings.Contains(instructions, name+" ") {
 			t.Errorf("instructions do not explain %s", name)
 		}
 	}
 	s := serving(t, Options{}, bundled(t, "http1.pcapng"))
-	for _, e := range s.every {
-		raw, err := json.Marshal(e.listed().InputSchema)
+	for _, e := range s.env.Every {
+		raw, err := json.Marshal(e.Listed().InputSchema)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -59,12 +60,12 @@ func TestInstructionsExplainSharedArguments(t *testing.T) {
 		if err := json.Unmarshal(raw, &short); err != nil {
 			t.Fatal(err)
 		}
-		for name, p := range e.in.Properties {
-			if got := short.Properties[name]; got == nil || got.Description == "" && p.Description != "" && shared[name] != "" {
-				t.Errorf("%s: argument %s is not described", e.name, name)
+		for name, p := range e.In.Properties {
+			if got := short.Properties[name]; got == nil || got.Description == "" && p.Description != "" && tools.Shared()[name] != "" {
+				t.Errorf("%s: argument %s is not described", e.Name, name)
 			}
-			if _, ok := shared[name]; !ok && short.Properties[name].Description != p.Description {
-				t.Errorf("%s: argument %s: %q", e.name, name, short.Properties[name].Description)
+			if _, ok := tools.Shared()[name]; !ok && short.Properties[name].Description != p.Description {
+				t.Errorf("%s: argument %s: %q", e.Name, name, short.Properties[name].Description)
 			}
 		}
 	}
@@ -85,7 +86,7 @@ func TestToolsAreChosenBySetAndName(t *testing.T) {
 			t.Errorf("%s: %s, want %s", tt.choice, got, tt.want)
 		}
 	}
-	if got := names(strings.Join(toolSets, ",")); !slices.Equal(got, whole) {
+	if got := names(strings.Join(tools.Sets(), ",")); !slices.Equal(got, whole) {
 		t.Errorf("all sets: %v, want %v", got, whole)
 	}
 	c, err := opener(Options{})(context.Background(), []string{path})
@@ -104,7 +105,7 @@ func TestToolsAreChosenBySetAndName(t *testing.T) {
 func TestMembersOfAnswersAreDescribed(t *testing.T) {
 	s := serving(t, Options{}, bundled(t, "http1.pcapng"))
 	c := connected(t, s, nil)
-	for name, e := range s.every {
+	for name, e := range s.env.Every {
 		seen := map[string]bool{}
 		args := value{"table": name}
 		for {
@@ -122,7 +123,7 @@ func TestMembersOfAnswersAreDescribed(t *testing.T) {
 			}
 			args["cursor"] = v["next_cursor"]
 		}
-		for member := range e.out.Properties {
+		for member := range e.Out.Properties {
 			if !seen[member] {
 				t.Errorf("%s: member %s is not described", name, member)
 			}

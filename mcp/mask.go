@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/mcp/object"
 )
 
 // isOwnMember reports whether this package makes a member itself, so that no policy applies to it.
@@ -19,15 +20,15 @@ func isOwnMember(name string) bool {
 
 // masked applies the policy to a whole answer. Rows are already masked by column; this covers
 // all other text. Finally, it masks every value that is secret anywhere else in the case.
-func (a *invocation) masked(ctx context.Context, raw json.RawMessage) (json.RawMessage, error) {
-	if a.o.Policy == nil {
+func (s *Server) masked(ctx context.Context, c *forensics.Case, raw json.RawMessage) (json.RawMessage, error) {
+	if s.o.Policy == nil {
 		return raw, nil
 	}
-	raw, err := a.maskValue("", raw)
-	if err != nil || a.c == nil {
+	raw, err := s.maskValue("", raw)
+	if err != nil || c == nil {
 		return raw, err
 	}
-	known, err := a.c.Known(ctx)
+	known, err := c.Known(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -55,7 +56,7 @@ func (s *Server) maskValue(name string, raw json.RawMessage) (json.RawMessage, e
 			}
 			list[i] = v
 		}
-		return marshal(list)
+		return object.Marshal(list)
 	}
 	return raw, nil
 }
@@ -69,44 +70,30 @@ func (s *Server) maskText(name string, raw json.RawMessage) (json.RawMessage, er
 	if out == text {
 		return raw, nil
 	}
-	return marshal(out)
+	return object.Marshal(out)
 }
 
 func (s *Server) maskObject(raw json.RawMessage) (json.RawMessage, error) {
-	fields := fieldsOf(raw)
+	fields := object.Fields(raw)
 	header := ""
 	for _, f := range fields {
-		if f.name == "name" {
-			_ = json.Unmarshal(f.value, &header) // not a string: not a header's name
+		if f.Name == "name" {
+			_ = json.Unmarshal(f.Value, &header) // not a string: not a header's name
 		}
 	}
 	for i, f := range fields {
 		var value string
-		if f.name == "value" && header != "" && json.Unmarshal(f.value, &value) == nil {
-			fields[i].value = quoted(s.o.Policy.Header(header, value))
+		if f.Name == "value" && header != "" && json.Unmarshal(f.Value, &value) == nil {
+			fields[i].Value = object.Quoted(s.o.Policy.Header(header, value))
 			continue
 		}
-		v, err := s.maskValue(f.name, f.value)
+		v, err := s.maskValue(f.Name, f.Value)
 		if err != nil {
 			return nil, err
 		}
-		fields[i].value = v
+		fields[i].Value = v
 	}
-	return object(fields), nil
-}
-
-// maskRows masks the rows of an answer by their columns.
-func (s *Server) maskRows(r *forensics.Result) {
-	if s.o.Policy == nil {
-		return
-	}
-	names := make([]string, len(r.Columns))
-	for i, c := range r.Columns {
-		names[i] = c.Name
-	}
-	for i := range r.Rows {
-		r.Rows[i] = s.o.Policy.Row(names, r.Rows[i])
-	}
+	return object.Join(fields), nil
 }
 
 // hide masks a text outside an answer: an error, or arguments in the access log.
@@ -115,7 +102,7 @@ func (s *Server) hide(text string) string {
 		return text
 	}
 	out, _ := s.o.Policy.Text("", text)
-	c, release, err := s.cases.acquire()
+	c, release, err := s.cases.Acquire()
 	if err != nil || c == nil {
 		return out
 	}
@@ -127,14 +114,6 @@ func (s *Server) hide(text string) string {
 		return s.o.Policy.Mask()
 	}
 	return known.Mask(out)
-}
-
-// maskCell masks one value of a row.
-func (s *Server) maskCell(column string, v any) any {
-	if s.o.Policy == nil {
-		return v
-	}
-	return s.o.Policy.Value(column, v)
 }
 
 // learning reads the secrets of a case in the background, so that the first question does not
@@ -154,7 +133,7 @@ func (s *Server) learn() {
 	if s.o.Policy == nil || l.over {
 		return
 	}
-	c, release, err := s.cases.acquire()
+	c, release, err := s.cases.Acquire()
 	if err != nil {
 		return
 	}

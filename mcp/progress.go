@@ -8,6 +8,7 @@ import (
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 
 	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/mcp/queue"
 )
 
 // progressEvery is the interval of progress notifications.
@@ -20,7 +21,7 @@ func progress(ctx context.Context, req *mcp.CallToolRequest) (child context.Cont
 	if token == nil {
 		return ctx, func() {}
 	}
-	w := &notifier{read: &forensics.Progress{}, at: stageOf(ctx)}
+	w := &notifier{read: &forensics.Progress{}, at: queue.StageOf(ctx)}
 	notifying, cancel := context.WithCancel(ctx)
 	done := make(chan struct{})
 	go func() {
@@ -48,7 +49,7 @@ func progress(ctx context.Context, req *mcp.CallToolRequest) (child context.Cont
 // seconds and the number of questions ahead of it. The progress always increases, as MCP requires.
 type notifier struct {
 	read *forensics.Progress
-	at   *stage
+	at   *queue.Stage
 	last float64
 }
 
@@ -56,7 +57,7 @@ func (w *notifier) notification(since time.Duration) *mcp.ProgressNotificationPa
 	done, total := w.read.Bytes()
 	if total == 0 {
 		w.last = max(w.last, since.Seconds())
-		return &mcp.ProgressNotificationParams{Progress: w.last, Message: w.at.text()}
+		return &mcp.ProgressNotificationParams{Progress: w.last, Message: w.at.Text()}
 	}
 	w.last = max(w.last+1, float64(done))
 	p := &mcp.ProgressNotificationParams{Progress: w.last, Message: fmt.Sprintf("read %.1f of %.1f MB", float64(done)/1e6, float64(total)/1e6)}

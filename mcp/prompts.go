@@ -9,6 +9,9 @@ import (
 
 	"github.com/modelcontextprotocol/go-sdk/jsonrpc"
 	"github.com/modelcontextprotocol/go-sdk/mcp"
+
+	"github.com/pcapsule/pcapsule/forensics/ask"
+	"github.com/pcapsule/pcapsule/mcp/object"
 )
 
 // prompt is a procedure for one task. Its steps name tools with their arguments and can be
@@ -149,7 +152,7 @@ func (s *Server) addPrompts() {
 				}
 				for name, value := range req.Params.Arguments {
 					if !slices.ContainsFunc(p.args, func(a *mcp.PromptArgument) bool { return a.Name == name }) {
-						return nil, &jsonrpc.Error{Code: jsonrpc.CodeInvalidParams, Message: fmt.Sprintf("prompt %s: unknown argument %s", p.name, clip(name, 50))}
+						return nil, &jsonrpc.Error{Code: jsonrpc.CodeInvalidParams, Message: fmt.Sprintf("prompt %s: unknown argument %s", p.name, ask.Clip(name, 50))}
 					}
 					if len(value) > maxArgument {
 						return nil, &jsonrpc.Error{Code: jsonrpc.CodeInvalidParams, Message: fmt.Sprintf("prompt %s: argument %s: %d bytes, want at most %d", p.name, name, len(value), maxArgument)}
@@ -185,12 +188,12 @@ next:
 // fillArguments inserts a prompt's arguments into the JSON of a call, quoted for KFL or SQL if they are
 // part of a longer string. It omits members that need a missing argument.
 func fillArguments(args string, values map[string]string) string {
-	fields := fieldsOf(json.RawMessage(args))
-	var out []field
+	fields := object.Fields(json.RawMessage(args))
+	var out []object.Field
 next:
 	for _, f := range fields {
 		var text string
-		if json.Unmarshal(f.value, &text) != nil {
+		if json.Unmarshal(f.Value, &text) != nil {
 			out = append(out, f)
 			continue
 		}
@@ -206,7 +209,7 @@ next:
 			switch {
 			case value == "":
 				continue next
-			case f.name == "sql":
+			case f.Name == "sql":
 				value = strings.ReplaceAll(value, "'", "''")
 			case text != "{"+name+"}":
 				value = strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(value)
@@ -214,7 +217,7 @@ next:
 			b.WriteString(value)
 			rest = after
 		}
-		out = append(out, field{f.name, quoted(b.String())})
+		out = append(out, object.Field{Name: f.Name, Value: object.Quoted(b.String())})
 	}
-	return string(object(out))
+	return string(object.Join(out))
 }

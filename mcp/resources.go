@@ -14,6 +14,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask"
+	"github.com/pcapsule/pcapsule/mcp/tools"
 )
 
 // resource is one kind of resource. Its content is a tool's answer.
@@ -31,12 +32,12 @@ func (s *Server) resourceList() []resource {
 		{"pcapsule://cases", "cases", "Open bundles", "The open bundles: time span, packets, calls by protocol, inputs with hashes, coverage gaps.", "list_cases", none},
 		{"pcapsule://schema", "schema", "Tables", "The tables of a case with their column names.", "describe_schema", none},
 		{"pcapsule://schema/{table}", "table", "Columns of a table", "The columns of one table with type, unit and meaning.", "describe_schema",
-			func(part string) any { return describeSchemaIn{Table: part} }},
+			func(part string) any { return tools.DescribeSchemaIn{Table: part} }},
 		{"pcapsule://calls", "calls", "First calls", "The first calls of the case; use list_api_calls to filter them and read on.", "list_api_calls", none},
 		{"pcapsule://calls/{call_id}", "call", "One call in full", "One call: both endpoints, headers, bodies, times, flow, packets.", "get_api_call",
-			func(part string) any { return getAPICallIn{ID: part} }},
+			func(part string) any { return tools.GetAPICallIn{ID: part} }},
 		{"pcapsule://flows", "flows", "Traffic summary", "Totals over all flows: top talkers, by namespace, external addresses, TCP health.", "get_l4_flow_summary", none},
-		{"pcapsule://flows/{flow_id}", "flow", "One flow", "One flow with its first calls and packets; flow_id as in table flows.", toolGetFlow, func(part string) any { return getFlowIn{part} }},
+		{"pcapsule://flows/{flow_id}", "flow", "One flow", "One flow with its first calls and packets; flow_id as in table flows.", tools.Flow, func(part string) any { return tools.FlowIn{ID: part} }},
 	}
 	for _, m := range []struct{ uri, name, title, doc, tool string }{
 		{"pcapsule://map", "map", "Service map", "Which services communicate, how much, and how reliably.", "get_service_map"},
@@ -60,7 +61,7 @@ func (s *Server) addResources() {
 	if s.o.Report != nil {
 		s.sdk.AddResource(&mcp.Resource{URI: "pcapsule://report", Name: "report", Title: "Report", Description: "The report on the case, with its evidence.", MIMEType: "text/plain"}, s.readReport)
 	}
-	if c, release, err := s.cases.acquire(); err == nil {
+	if c, release, err := s.cases.Acquire(); err == nil {
 		s.listResources(c)
 		release()
 	}
@@ -78,7 +79,7 @@ func (s *Server) listResources(c *forensics.Case) {
 		path := b.Path
 		s.bundles = append(s.bundles, uri)
 		s.sdk.AddResource(&mcp.Resource{URI: uri, Name: fmt.Sprintf("case %d", b.Index), Title: path, Description: "One open bundle.", MIMEType: "application/json"},
-			s.reader(resource{uri: uri, tool: toolGetBundle, args: func(string) any { return getBundleIn{path} }}))
+			s.reader(resource{uri: uri, tool: tools.Bundle, args: func(string) any { return tools.BundleIn{Path: path} }}))
 	}
 }
 
@@ -94,20 +95,20 @@ func (s *Server) reader(r resource) mcp.ResourceHandler {
 			return nil, mcp.ResourceNotFoundError(req.Params.URI)
 		}
 		var raw json.RawMessage
-		err = s.withCase(ctx, callerOf(req), func(ctx context.Context, a *invocation) error {
-			a.max = resourceBytes
+		err = s.withCase(ctx, callerOf(req), func(ctx context.Context, a *tools.Invocation) error {
+			a.Max = resourceBytes
 			args, err := json.Marshal(r.args(part))
 			if err != nil {
 				return err
 			}
-			v, err := s.resourceTool(r.tool).answer(ctx, a, args)
+			v, err := s.env.OfResource(r.tool).Answer(ctx, a, args)
 			if err != nil {
 				return err
 			}
-			raw, err = a.finished(ctx, v, a.max)
+			raw, err = s.finished(ctx, a, v)
 			return err
 		})
-		noteAnswer(ctx, rowsIn(raw), len(raw), err)
+		noteAnswer(ctx, tools.RowsIn(raw), len(raw), err)
 		if errors.Is(err, forensics.ErrNotFound) {
 			return nil, mcp.ResourceNotFoundError(req.Params.URI)
 		}
@@ -115,25 +116,8 @@ func (s *Server) reader(r resource) mcp.ResourceHandler {
 			return nil, err
 		}
 		return &mcp.ReadResourceResult{Contents: []*mcp.ResourceContents{{URI: req.Params.URI, MIMEType: "application/json", Text: string(raw),
-			Meta: mcp.Meta{"pcapsule/trust": trustNote}}}}, nil
+			Meta: mcp.Meta{"pcapsule/trust": tools.TrustNote}}}}, nil
 	}
-}
-
-// resourceTool returns the tool behind a resource: a tool, even one that is not listed, or one that
-// only resources use.
-func (s *Server) resourceTool(name string) *entry {
-	switch name {
-	case toolGetFlow:
-		return of(tool{name: name}, (*invocation).getFlow)
-	case toolGetBundle:
-		return of(tool{name: name}, (*invocation).getBundle)
-	}
-	for _, e := range s.entries() {
-		if e.name == name {
-			return e
-		}
-	}
-	panic("no tool " + name) // resourceList names an unknown tool; every test would find it
 }
 
 // reportDeadline is longer than that of an answer: a report asks many questions.
@@ -141,10 +125,10 @@ const reportDeadline = 5 * time.Minute
 
 func (s *Server) readReport(ctx context.Context, req *mcp.ReadResourceRequest) (*mcp.ReadResourceResult, error) {
 	var text, kind string
-	slow := &Server{o: s.o, sdk: s.sdk, cases: s.cases, long: s.long, short: s.short, aside: s.aside}
+	slow := &Server{o: s.o, sdk: s.sdk, cases: s.cases, env: s.env, long: s.long, short: s.short, aside: s.aside}
 	slow.o.Deadline = max(s.o.Deadline, reportDeadline)
-	err := slow.withCase(ctx, callerOf(req), func(ctx context.Context, a *invocation) (err error) {
-		text, kind, err = s.o.Report(ctx, a.c)
+	err := slow.withCase(ctx, callerOf(req), func(ctx context.Context, a *tools.Invocation) (err error) {
+		text, kind, err = s.o.Report(ctx, a.Case)
 		text = s.hide(text)
 		return err
 	})
@@ -152,78 +136,5 @@ func (s *Server) readReport(ctx context.Context, req *mcp.ReadResourceRequest) (
 	if err != nil {
 		return nil, err
 	}
-	return &mcp.ReadResourceResult{Contents: []*mcp.ResourceContents{{URI: req.Params.URI, MIMEType: kind, Text: text, Meta: mcp.Meta{"pcapsule/trust": trustNote}}}}, nil
-}
-
-// Names of tools that only resources use.
-const (
-	toolGetFlow   = "flow"
-	toolGetBundle = "bundle"
-)
-
-type getFlowIn struct {
-	ID string `json:"flow_id"`
-}
-
-type getFlowOut struct {
-	Flow  map[string]any `json:"flow"`
-	Calls []call         `json:"calls" jsonschema:"the first ones"`
-	page
-}
-
-func (s *invocation) getFlow(ctx context.Context, in getFlowIn) (getFlowOut, error) {
-	var out getFlowOut
-	id, b := in.ID, ""
-	if s.several() { // bundle#flow, as calls of several bundles are named
-		if b, id, _ = strings.Cut(in.ID, "#"); id == "" {
-			return out, fmt.Errorf("flow %s: several bundles are open, want bundle#flow_id: %w", clip(in.ID, 50), forensics.ErrNotFound)
-		}
-	}
-	where, args := "flow_id = try_cast(? AS BIGINT)", []any{id}
-	if s.several() {
-		where, args = where+" AND bundle = try_cast(? AS INTEGER)", append(args, b)
-	}
-	r, err := s.c.Query(ctx, forensics.Query{SQL: "SELECT * EXCLUDE (ts) FROM flows WHERE " + where, Args: args, Limit: 1})
-	var bad *forensics.SyntaxError
-	if errors.As(err, &bad) { // no column ts
-		r, err = s.c.Query(ctx, forensics.Query{SQL: "SELECT * FROM flows WHERE " + where, Args: args, Limit: 1})
-	}
-	if err != nil {
-		return out, err
-	}
-	if len(r.Rows) == 0 {
-		return out, fmt.Errorf("flow %s: %w", clip(in.ID, 50), forensics.ErrNotFound)
-	}
-	out.Flow = map[string]any{}
-	for i, c := range r.Columns {
-		if v := s.value(r.Rows[0][i]); v != nil {
-			out.Flow[c.Name] = v
-		}
-	}
-	columns := strings.Join(s.withBundle(callColumns), ", ")
-	list, calls, err := rows(ctx, s, forensics.Query{SQL: "SELECT " + columns + " FROM calls WHERE " + where + " ORDER BY ts_ns, call_no", Args: args}, limits{}, s.call)
-	if err != nil {
-		return out, err
-	}
-	out.Calls, out.page = list, s.page(calls)
-	return out, nil
-}
-
-type getBundleIn struct {
-	Path string `json:"path"`
-}
-
-func (s *invocation) getBundle(ctx context.Context, in getBundleIn) (listCasesOut, error) {
-	out, err := s.listCases(ctx, listCasesIn{})
-	var only []caseInfo
-	for _, c := range out.Cases {
-		if c.Path == in.Path {
-			only = append(only, c)
-		}
-	}
-	if err == nil && len(only) == 0 {
-		return out, forensics.ErrNotFound
-	}
-	out.Cases = only
-	return out, err
+	return &mcp.ReadResourceResult{Contents: []*mcp.ResourceContents{{URI: req.Params.URI, MIMEType: kind, Text: text, Meta: mcp.Meta{"pcapsule/trust": tools.TrustNote}}}}, nil
 }

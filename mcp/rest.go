@@ -10,7 +10,12 @@ import (
 
 	"github.com/google/jsonschema-go/jsonschema"
 
+	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/kfl"
+	"github.com/pcapsule/pcapsule/mcp/object"
+	"github.com/pcapsule/pcapsule/mcp/rpc"
+	"github.com/pcapsule/pcapsule/mcp/store"
+	"github.com/pcapsule/pcapsule/mcp/tools"
 )
 
 // route is one REST operation and its description.
@@ -41,7 +46,7 @@ type param struct {
 func (rt route) check(r *http.Request) error {
 	query, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
-		return badRequest("query string: %s", clip(err.Error(), 100))
+		return store.BadRequest("query string: %s", ask.Clip(err.Error(), 100))
 	}
 	var names []string
 	for _, p := range rt.Params {
@@ -59,19 +64,19 @@ func (rt route) check(r *http.Request) error {
 		} else if len(names) > 0 {
 			hint = "want " + strings.Join(names, ", ")
 		}
-		return badRequest("parameter %q: unknown; %s", clip(name, 50), hint)
+		return store.BadRequest("parameter %q: unknown; %s", ask.Clip(name, 50), hint)
 	}
 	missing := error(nil)
 	for _, p := range rt.Params {
 		switch values := query[p.Name]; {
 		case len(values) > 1:
-			return badRequest("parameter %s: given %d times, want once", p.Name, len(values))
+			return store.BadRequest("parameter %s: given %d times, want once", p.Name, len(values))
 		case len(values) == 1:
 			if err := p.check(values[0]); err != nil {
 				return err
 			}
 		case p.Required && r.Method == http.MethodGet && slices.Contains(names, p.Name):
-			missing = badRequest("parameter %s: missing: %s", p.Name, p.Description)
+			missing = store.BadRequest("parameter %s: missing: %s", p.Name, p.Description)
 		}
 	}
 	return missing
@@ -81,11 +86,11 @@ func (rt route) check(r *http.Request) error {
 func (p param) check(value string) error {
 	if p.Type == "integer" {
 		if n, err := strconv.ParseInt(value, 10, 64); err != nil || n < p.Min || n > p.Max {
-			return badRequest("parameter %s: %q, want a whole number from %d to %d", p.Name, clip(value, 50), p.Min, p.Max)
+			return store.BadRequest("parameter %s: %q, want a whole number from %d to %d", p.Name, ask.Clip(value, 50), p.Min, p.Max)
 		}
 	}
 	if len(p.Enum) > 0 && !slices.Contains(p.Enum, value) {
-		return badRequest("parameter %s: %q, want one of %s", p.Name, clip(value, 50), strings.Join(p.Enum, ", "))
+		return store.BadRequest("parameter %s: %q, want one of %s", p.Name, ask.Clip(value, 50), strings.Join(p.Enum, ", "))
 	}
 	return nil
 }
@@ -109,8 +114,8 @@ func (s *Server) strict(rt route) http.HandlerFunc {
 func (s *Server) routes() []route {
 	none := []param{}
 	return append([]route{
-		{Path: "/mcp", Method: "GET", Description: "This list; with Accept: text/event-stream the event stream of an MCP session", Params: none, answer: schema[discovery]("/mcp")},
-		{Path: "/mcp", Method: "POST", Description: "MCP over streamable HTTP, revisions 2024-11-05 to " + newest, Params: none},
+		{Path: "/mcp", Method: "GET", Description: "This list; with Accept: text/event-stream the event stream of an MCP session", Params: none, answer: tools.Schema[discovery]("/mcp")},
+		{Path: "/mcp", Method: "POST", Description: "MCP over streamable HTTP, revisions 2024-11-05 to " + rpc.Newest, Params: none},
 		{Path: "/mcp", Method: "DELETE", Description: "Ends an MCP session", Params: none},
 	}, s.restRoutes()...)
 }
@@ -125,7 +130,7 @@ type discovery struct {
 
 // discover answers GET /mcp for clients that do not use MCP.
 func (s *Server) discover(w http.ResponseWriter) {
-	raw, err := marshal(discovery{"pcapsule", s.o.Release, "Evidence bundles of network traffic: calls, flows, packets and findings, with coverage and citations", s.routes()})
+	raw, err := object.Marshal(discovery{"pcapsule", s.o.Release, "Evidence bundles of network traffic: calls, flows, packets and findings, with coverage and citations", s.routes()})
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return

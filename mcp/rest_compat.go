@@ -5,6 +5,9 @@ import (
 	"net/http"
 
 	"github.com/google/jsonschema-go/jsonschema"
+
+	"github.com/pcapsule/pcapsule/mcp/store"
+	"github.com/pcapsule/pcapsule/mcp/tools"
 )
 
 // The following paths and arguments are compatible with scripts for other products'
@@ -15,8 +18,8 @@ type restRawCaptureOut struct {
 	Enabled bool `json:"enabled" jsonschema:"a recorder is writing now; always false without a ring"`
 }
 
-func restRawCapture(ctx context.Context, a *invocation, _ *question) (out restRawCaptureOut, err error) {
-	list, err := a.store().Boundaries(ctx)
+func restRawCapture(ctx context.Context, a *tools.Invocation, _ *question) (out restRawCaptureOut, err error) {
+	list, err := a.Cases.Store().Boundaries(ctx)
 	for _, b := range list {
 		out.Enabled = out.Enabled || b.Recording
 	}
@@ -28,7 +31,7 @@ type restDissectionOut struct {
 	Enabled bool `json:"enabled"`
 }
 
-func restDissection(context.Context, *invocation, *question) (restDissectionOut, error) {
+func restDissection(context.Context, *tools.Invocation, *question) (restDissectionOut, error) {
 	return restDissectionOut{true}, nil
 }
 
@@ -43,7 +46,7 @@ type detailsIn struct {
 
 // ofCall returns the route for one call in full.
 func (s *Server) ofCall() route {
-	rt := route{Path: "/mcp/tools/get_api_call_details", Method: http.MethodPost, Description: "One call in full", Params: []param{}, body: schema[detailsIn]("details")}
+	rt := route{Path: "/mcp/tools/get_api_call_details", Method: http.MethodPost, Description: "One call in full", Params: []param{}, body: tools.Schema[detailsIn]("details")}
 	rt = s.ofTool(rt, "get_api_call", func(x *question) (map[string]any, error) {
 		if err := validated(rt.body, x.body); err != nil {
 			return nil, err
@@ -64,7 +67,7 @@ func validated(s *jsonschema.Schema, body map[string]any) error {
 		err = r.Validate(body)
 	}
 	if err != nil {
-		return badRequest("body: %s", plain(err))
+		return store.BadRequest("body: %s", tools.Plain(err))
 	}
 	return nil
 }

@@ -2,7 +2,6 @@ package mcp
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
 	"net/http"
 	"slices"
@@ -10,7 +9,11 @@ import (
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/kfl"
+	"github.com/pcapsule/pcapsule/mcp/cases"
+	"github.com/pcapsule/pcapsule/mcp/object"
+	"github.com/pcapsule/pcapsule/mcp/queue"
 	"github.com/pcapsule/pcapsule/mcp/store"
+	"github.com/pcapsule/pcapsule/mcp/tools"
 )
 
 // failure is an error status and its causes.
@@ -23,20 +26,15 @@ type failure struct {
 
 // failures maps errors to statuses: the first that fits, or else the last.
 var failures = []failure{
-	{http.StatusBadRequest, "a parameter, filter, cursor or body is invalid", []error{forensics.ErrUsage, forensics.ErrCursor, errArguments}, isBadRequest},
+	{http.StatusBadRequest, "a parameter, filter, cursor or body is invalid", []error{forensics.ErrUsage, forensics.ErrCursor, tools.ErrArguments}, isBadRequest},
 	{http.StatusNotFound, "there is no such snapshot or dissection", []error{store.ErrNoSnapshot, fs.ErrNotExist}, nil},
-	{http.StatusConflict, "the name is taken, or the snapshot or dissection is not ready, or this needs a ring", []error{store.ErrNameTaken, store.ErrNotReady, errClosed, errNoRing}, nil},
+	{http.StatusConflict, "the name is taken, or the snapshot or dissection is not ready, or this needs a ring", []error{store.ErrNameTaken, store.ErrNotReady, cases.ErrClosed, cases.ErrNoRing}, nil},
 	{http.StatusForbidden, "the host or origin is not allowed, or the packets would reveal masked values", []error{errMasked}, nil},
-	{http.StatusServiceUnavailable, "too many questions are waiting", []error{errBusy}, nil},
+	{http.StatusServiceUnavailable, "too many questions are waiting", []error{queue.ErrBusy}, nil},
 	{http.StatusGatewayTimeout, "the answer took too long", []error{forensics.ErrDeadline}, nil},
 	{http.StatusInsufficientStorage, "the answer needs too much memory", []error{forensics.ErrMemory}, nil},
 	{http.StatusBadGateway, "the database stopped; other questions still work", []error{forensics.ErrCrashed}, nil},
 	{http.StatusInternalServerError, "an error of the server", nil, nil},
-}
-
-// badRequest returns an error that the client can correct.
-func badRequest(format string, args ...any) error {
-	return &store.RequestError{Text: fmt.Sprintf(format, args...)}
 }
 
 // isBadRequest reports whether the client can correct its request.
@@ -67,14 +65,11 @@ type restFailure struct {
 // restError answers with an error.
 func (s *Server) restError(w http.ResponseWriter, err error) {
 	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set(trustHeader, trustNote)
+	w.Header().Set(trustHeader, tools.TrustNote)
 	w.WriteHeader(statusOf(err))
-	raw, _ := marshal(restFailure{s.hide(err.Error()), trustNote}) // two strings always marshal
-	_, _ = w.Write(raw)                                            // the client may be gone
+	raw, _ := object.Marshal(restFailure{s.hide(err.Error()), tools.TrustNote}) // two strings always marshal
+	_, _ = w.Write(raw)                                                         // the client may be gone
 }
 
 // errMasked reports that packets would reveal what answers mask.
 var errMasked = errors.New("packets contain everything that answers mask: allow them with pcapsule serve --packets, or write them on the server's machine with export_snapshot_pcap")
-
-// errArguments reports arguments that do not fit a tool's schema.
-var errArguments = errors.New("invalid arguments")

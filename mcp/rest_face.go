@@ -2,6 +2,7 @@ package mcp
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -12,10 +13,14 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/jsonschema-go/jsonschema"
 	"github.com/modelcontextprotocol/go-sdk/auth"
 
 	"github.com/pcapsule/pcapsule/forensics/ask"
+	"github.com/pcapsule/pcapsule/mcp/door"
+	"github.com/pcapsule/pcapsule/mcp/object"
 	"github.com/pcapsule/pcapsule/mcp/store"
+	"github.com/pcapsule/pcapsule/mcp/tools"
 )
 
 // maxRESTBody limits the size of a request's body.
@@ -33,7 +38,7 @@ func (s *Server) restRoutes() []route {
 		return route{Path: path, Method: http.MethodGet, Description: doc, Params: append([]param{}, params...)}
 	}
 	db := text("db", "a dissection as snapshot/dissection, or live; default: the open bundles, or else the newest dissection")
-	limit := param{Name: "limit", Type: "integer", Description: "default 100", Min: 1, Max: maxRows}
+	limit := param{Name: "limit", Type: "integer", Description: "default 100", Min: 1, Max: tools.MaxRows}
 	cursor := text("cursor", "next_cursor of the previous answer")
 	labels, regex := text("labels", "k=v,k2=v2"), text("name_regex", "regular expression (RE2) on the name")
 	description := get("/mcp/openapi.yaml", "The OpenAPI 3.1 description of these paths")
@@ -60,7 +65,7 @@ func (s *Server) restRoutes() []route {
 	}
 	start, status := get("/delayed_dissection.DelayedDissection/Start", "Start a dissection", one...), get("/delayed_dissection.DelayedDissection/GetStatus", "Status of a dissection", one...)
 	create := with(http.MethodPost, get("/mcp/snapshots", "Create a snapshot of a time range"))
-	create.body = s.every["create_snapshot"].in
+	create.body = s.env.Every["create_snapshot"].In
 	pcap := get("/mcp/snapshots/{name}/pcap", "A snapshot's packets as PCAPNG", name, text("nodes", "separated by commas"), text("bpf_filter", "as pcap-filter(7)"), millis("start_time"), millis("end_time"))
 	pcap.media, pcap.handle = "application/vnd.tcpdump.pcap", s.restPCAP
 	return append(list,
@@ -81,17 +86,17 @@ func (s *Server) restRoutes() []route {
 }
 
 // typed returns a route whose answer is an Out.
-func typed[Out any](s *Server, rt route, free bool, f func(context.Context, *invocation, *question) (Out, error)) route {
-	rt.answer = schema[Out](rt.Path)
-	rt.handle = s.rest(free, func(ctx context.Context, a *invocation, x *question) (any, error) { return f(ctx, a, x) })
+func typed[Out any](s *Server, rt route, free bool, f func(context.Context, *tools.Invocation, *question) (Out, error)) route {
+	rt.answer = tools.Schema[Out](rt.Path)
+	rt.handle = s.rest(free, func(ctx context.Context, a *tools.Invocation, x *question) (any, error) { return f(ctx, a, x) })
 	return rt
 }
 
 // ofTool returns a route that answers as a tool does.
 func (s *Server) ofTool(rt route, tool string, args func(*question) (map[string]any, error)) route {
-	e := s.every[tool]
-	rt.answer = e.typed
-	rt.handle = s.rest(e.free, func(ctx context.Context, a *invocation, x *question) (any, error) {
+	e := s.env.Every[tool]
+	rt.answer = e.Typed
+	rt.handle = s.rest(e.Free, func(ctx context.Context, a *tools.Invocation, x *question) (any, error) {
 		in := map[string]any{}
 		if args != nil {
 			var err error
@@ -99,23 +104,23 @@ func (s *Server) ofTool(rt route, tool string, args func(*question) (map[string]
 				return nil, err
 			}
 		}
-		raw, err := marshal(in)
+		raw, err := object.Marshal(in)
 		if err != nil {
 			return nil, err
 		}
-		checked, _, err := e.check(raw)
+		checked, _, err := e.Check(raw)
 		if err != nil {
-			return nil, fmt.Errorf("%w: %w", errArguments, err)
+			return nil, fmt.Errorf("%w: %w", tools.ErrArguments, err)
 		}
-		return e.answer(ctx, a, checked)
+		return e.Answer(ctx, a, checked)
 	})
 	return rt
 }
 
 // ofQuestion returns the route of a question, with the arguments and answers of its tool.
 func (s *Server) ofQuestion(q ask.Question) route {
-	e := s.every[q.Name]
-	return route{Path: "/mcp/ask/" + q.Name, Method: http.MethodPost, Description: q.Title, Params: []param{}, body: e.in, answer: e.out, handle: func(w http.ResponseWriter, r *http.Request) {
+	e := s.env.Every[q.Name]
+	return route{Path: "/mcp/ask/" + q.Name, Method: http.MethodPost, Description: q.Title, Params: []param{}, body: e.In, answer: e.Out, handle: func(w http.ResponseWriter, r *http.Request) {
 		begin, who, t := time.Now(), restCaller(r), &accessNote{}
 		var raw json.RawMessage
 		args, err := bodyOf(w, r)
@@ -150,7 +155,7 @@ func (x *question) number(name string) int64 {
 
 // rest returns the handler of one kind of request: queued fairly, masked, and written to the
 // access log before the answer is sent.
-func (s *Server) rest(free bool, f func(context.Context, *invocation, *question) (any, error)) http.HandlerFunc {
+func (s *Server) rest(free bool, f func(context.Context, *tools.Invocation, *question) (any, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		begin, who, t := time.Now(), restCaller(r), &accessNote{}
 		x := &question{r: r, q: r.URL.Query()}
@@ -160,7 +165,7 @@ func (s *Server) rest(free bool, f func(context.Context, *invocation, *question)
 			var body []byte
 			if body, err = bodyOf(w, r); err == nil && len(body) > 0 {
 				if args = body; json.Unmarshal(body, &x.body) != nil {
-					err = badRequest("body: want a JSON object")
+					err = store.BadRequest("body: want a JSON object")
 				}
 			}
 		}
@@ -169,19 +174,19 @@ func (s *Server) rest(free bool, f func(context.Context, *invocation, *question)
 			if free {
 				k = aside
 			}
-			err = s.withDB(r.Context(), who, x.get("db"), k, func(ctx context.Context, a *invocation) error {
-				a.max = maxBytes
+			err = s.withDB(r.Context(), who, x.get("db"), k, func(ctx context.Context, a *tools.Invocation) error {
+				a.Max = tools.MaxBytes
 				v, err := f(ctx, a, x)
 				if err != nil {
 					return err
 				}
-				if raw, err = marshal(v); err == nil {
-					raw, err = a.masked(ctx, raw)
+				if raw, err = object.Marshal(v); err == nil {
+					raw, err = s.masked(ctx, a.Case, raw)
 				}
 				return err
 			})
 		}
-		t.rows, t.bytes = rowsIn(raw), len(raw)
+		t.rows, t.bytes = tools.RowsIn(raw), len(raw)
 		s.restAnswer(w, r, begin, t, args, raw, err)
 	}
 }
@@ -196,24 +201,24 @@ func (s *Server) restAnswer(w http.ResponseWriter, r *http.Request, begin time.T
 		return
 	}
 	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set(trustHeader, trustNote)
+	w.Header().Set(trustHeader, tools.TrustNote)
 	_, _ = w.Write(raw) // the client may be gone
 }
 
 // bodyOf reads the body of a POST and trims it.
 func bodyOf(w http.ResponseWriter, r *http.Request) ([]byte, error) {
-	text, err := readBody(w, r, maxRESTBody)
+	text, err := door.ReadBody(w, r, maxRESTBody)
 	if err != nil {
-		return nil, badRequest("body: want at most %d bytes of JSON", maxRESTBody)
+		return nil, store.BadRequest("body: want at most %d bytes of JSON", maxRESTBody)
 	}
 	if text = bytes.TrimSpace(text); len(text) > 0 && text[0] != '{' {
-		return nil, badRequest("body: want a JSON object")
+		return nil, store.BadRequest("body: want a JSON object")
 	}
 	return text, nil
 }
 
 func restCaller(r *http.Request) caller {
-	c := caller{remote: r.Header.Get(remoteHeader), client: clip(r.UserAgent(), 150)}
+	c := caller{remote: r.Header.Get(door.RemoteHeader), client: ask.Clip(r.UserAgent(), 150)}
 	if info := auth.TokenInfoFromContext(r.Context()); info != nil {
 		c.user = info.UserID
 	}
@@ -249,12 +254,12 @@ func queryArgs(names ...string) func(*question) (map[string]any, error) {
 func dissectionArgs(x *question) (map[string]any, error) {
 	for name, v := range x.body {
 		if _, ok := v.(string); !ok || name != "snapshot_name" && name != "dissection_name" {
-			return nil, badRequest("body: %q: want the strings snapshot_name and dissection_name", clip(name, 50))
+			return nil, store.BadRequest("body: %q: want the strings snapshot_name and dissection_name", ask.Clip(name, 50))
 		}
 	}
 	out := map[string]any{"snapshot": x.get("snapshot_name")}
 	if out["snapshot"] == "" {
-		return nil, badRequest("snapshot_name: missing: the snapshot's name")
+		return nil, store.BadRequest("snapshot_name: missing: the snapshot's name")
 	}
 	if n := x.get("dissection_name"); n != "" {
 		out["name"] = n
@@ -263,7 +268,7 @@ func dissectionArgs(x *question) (map[string]any, error) {
 }
 
 // restStatus returns the status of one dissection.
-func restStatus(ctx context.Context, a *invocation, x *question) (store.Dissection, error) {
+func restStatus(ctx context.Context, a *tools.Invocation, x *question) (store.Dissection, error) {
 	args, err := dissectionArgs(x)
 	if err != nil {
 		return store.Dissection{}, err
@@ -272,14 +277,14 @@ func restStatus(ctx context.Context, a *invocation, x *question) (store.Dissecti
 	if !ok {
 		name = "main"
 	}
-	list, err := a.store().Dissections(ctx, x.get("snapshot_name"))
+	list, err := a.Cases.Store().Dissections(ctx, x.get("snapshot_name"))
 	for _, d := range list {
 		if d.Name == name {
 			return d, nil
 		}
 	}
 	if err == nil {
-		err = fmt.Errorf("no dissection %s of snapshot %s: %w", clip(name, 100), clip(x.get("snapshot_name"), 100), store.ErrNoSnapshot)
+		err = fmt.Errorf("no dissection %s of snapshot %s: %w", ask.Clip(name, 100), ask.Clip(x.get("snapshot_name"), 100), store.ErrNoSnapshot)
 	}
 	return store.Dissection{}, err
 }
@@ -297,7 +302,7 @@ func resolveArgs(x *question) (map[string]any, error) {
 		for part := range strings.SplitSeq(v, ",") {
 			name, value, ok := strings.Cut(part, "=")
 			if !ok {
-				return nil, badRequest("labels %q: want k=v,k2=v2", clip(v, 100))
+				return nil, store.BadRequest("labels %q: want k=v,k2=v2", ask.Clip(v, 100))
 			}
 			labels[name] = value
 		}
@@ -317,7 +322,7 @@ func (s *Server) restPCAP(w http.ResponseWriter, r *http.Request) {
 	begin, who, t := time.Now(), restCaller(r), &accessNote{}
 	x := &question{r: r, q: r.URL.Query()}
 	out := &packetWriter{w: w, name: r.PathValue("name")}
-	err := s.withDB(r.Context(), who, "", aside, func(ctx context.Context, _ *invocation) error {
+	err := s.withDB(r.Context(), who, "", aside, func(ctx context.Context, _ *tools.Invocation) error {
 		if s.o.Policy != nil && !s.o.Packets {
 			return errMasked
 		}
@@ -326,7 +331,7 @@ func (s *Server) restPCAP(w http.ResponseWriter, r *http.Request) {
 			req.Nodes = strings.Split(nodes, ",")
 		}
 		// A large snapshot may take longer than the deadline of an answer.
-		_, err := s.store().SnapshotPCAP(context.WithoutCancel(ctx), out.name, req, &contextWriter{out, r.Context()})
+		_, err := s.cases.Store().SnapshotPCAP(context.WithoutCancel(ctx), out.name, req, &contextWriter{out, r.Context()})
 		return err
 	})
 	t.bytes = int(out.n)
@@ -369,4 +374,31 @@ func (s *contextWriter) Write(p []byte) (int, error) {
 		return 0, err
 	}
 	return s.Writer.Write(p)
+}
+
+// callsRoute returns the route of calls, whose rows have all columns of the table if format is raw.
+func callsRoute(s *Server, rt route) route {
+	rt = typed(s, rt, false, func(ctx context.Context, a *tools.Invocation, x *question) (tools.ShapedCalls, error) {
+		return a.ShapeCalls(ctx, x.get("kfl"), x.number("start"), x.number("end"), x.page())
+	})
+	raw := &jsonschema.Schema{Type: "object", Description: "format=raw: every column of table calls", Required: []string{"call_id"}}
+	rt.answer.Properties["calls"] = &jsonschema.Schema{Type: "array", Items: &jsonschema.Schema{AnyOf: []*jsonschema.Schema{tools.Schema[tools.ShapedCall](rt.Path), raw}}}
+	return rt
+}
+
+func restFlows(ctx context.Context, a *tools.Invocation, x *question) (tools.ShapedFlows, error) {
+	return a.ShapeFlows(ctx, tools.FlowFilter{Transport: x.get("l4proto"), IP: x.get("ip"), Namespace: x.get("ns"), Pod: x.get("pod"), Service: x.get("svc")}, x.page())
+}
+
+func restSummary(ctx context.Context, a *tools.Invocation, _ *question) (tools.ShapedSummary, error) {
+	return a.ShapeSummary(ctx)
+}
+
+func restDatabases(ctx context.Context, a *tools.Invocation, _ *question) (tools.Databases, error) {
+	return a.Databases(ctx)
+}
+
+// page returns the page that a request selects, of 100 rows by default.
+func (x *question) page() tools.ShapedPage {
+	return tools.ShapedPage{Limit: int(cmp.Or(x.number("limit"), 100)), Cursor: x.get("cursor"), Format: x.get("format")}
 }

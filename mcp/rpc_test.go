@@ -3,48 +3,14 @@ package mcp
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/pcapsule/pcapsule/forensics/ask"
+	"github.com/pcapsule/pcapsule/mcp/rpc"
 )
-
-func FuzzRead(f *testing.F) {
-	for _, s := range []string{`{"jsonrpc":"2.0","id":1,"method":"ping"}`, `[{"jsonrpc":"2.0","method":"x"},5]`, `{"jsonrpc":"2.0","id":"\ud800","method":"tools/call","params":{}}`,
-		`{"jsonrpc":"2.0","id":1,"result":null}`, ` `, `{"JSONRPC":"2.0","ID":1,"Method":"ping"}`} {
-		f.Add([]byte(s))
-	}
-	f.Fuzz(func(t *testing.T, data []byte) {
-		list, _, bad := read(data)
-		if (len(list) == 0) == (bad == nil) {
-			t.Errorf("%d messages, %v: want messages or an error", len(list), bad)
-		}
-		if bad != nil && !json.Valid(bad.wire()) {
-			t.Errorf("the answer is not JSON: %s", bad.wire())
-		}
-	})
-}
-
-func FuzzPages(f *testing.F) {
-	f.Add(`"eyJxIjoieCIsIm8iOnsiYSI6MX19"`)
-	f.Add(`"eyJxIjoieCIsImsiOnsibiI6MX19"`)
-	f.Add(`"x"`)
-	f.Add(`5`)
-	f.Fuzz(func(t *testing.T, cursor string) {
-		at, err := readPlace(json.RawMessage(cursor), "x")
-		if at != nil && err != nil {
-			t.Errorf("%v and %v", at, err)
-		}
-		p := &paging{q: ask.Question{Keyed: "c"}, id: "x", at: at, rows: 2, most: minBytes}
-		raw := p.page(fieldsOf(json.RawMessage(`{"a":[1,2,3],"b":[4],"c":[5,6,7],"next_cursor":"y","truncated":true,"notes":["n"]}`)))
-		if !json.Valid(raw) {
-			t.Errorf("not JSON: %s", raw)
-		}
-	})
-}
 
 // TestStreamsWithInvalidLines sends invalid lines between valid messages.
 func TestStreamsWithInvalidLines(t *testing.T) {
@@ -60,7 +26,7 @@ func TestStreamsWithInvalidLines(t *testing.T) {
 		want       string
 	}{
 		{"not JSON", `{"jsonrpc"`, `"id":null,"error":{"code":-32700`},
-		{"too long", `{"jsonrpc":"2.0","id":9,"method":"ping","params":{"x":"` + strings.Repeat("x", maxLine) + `"}}`, `-32600`},
+		{"too long", `{"jsonrpc":"2.0","id":9,"method":"ping","params":{"x":"` + strings.Repeat("x", rpc.MaxLine) + `"}}`, `-32600`},
 		{"an unknown method", `{"jsonrpc":"2.0","id":9,"method":"x"}`, `"id":9,"error":{"code":-32601`},
 		{"a batch in a revision without batches", `[{"jsonrpc":"2.0","id":9,"method":"ping"}]`, `-32600`},
 		{"params that are not an object", `{"jsonrpc":"2.0","id":9,"method":"tools/call","params":"x"}`, `-32602`},
@@ -72,8 +38,8 @@ func TestStreamsWithInvalidLines(t *testing.T) {
 	} {
 		start := time.Now()
 		out, err := say(append(begin, tt.line, `{"jsonrpc":"2.0","id":8,"method":"ping"}`)...)
-		if err != nil || !strings.Contains(out, tt.want) || !strings.Contains(out, `"id":8`) || time.Since(start) > answerWait/2 {
-			t.Errorf("%s: %v, %s in %s, want %s and an answer to what follows", tt.name, err, clip(out, 1000), time.Since(start), tt.want)
+		if err != nil || !strings.Contains(out, tt.want) || !strings.Contains(out, `"id":8`) || time.Since(start) > rpc.AnswerWait/2 {
+			t.Errorf("%s: %v, %s in %s, want %s and an answer to what follows", tt.name, err, ask.Clip(out, 1000), time.Since(start), tt.want)
 		}
 	}
 	old := strings.Replace(initialize, "2025-11-25", "2025-03-26", 1)

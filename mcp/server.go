@@ -12,7 +12,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
+	"io"
 	"path/filepath"
 	"sync"
 	"time"
@@ -23,20 +23,18 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/forensics/redact"
 	"github.com/pcapsule/pcapsule/internal/accesslog"
-	"github.com/pcapsule/pcapsule/kfl"
+	"github.com/pcapsule/pcapsule/mcp/cases"
+	"github.com/pcapsule/pcapsule/mcp/queue"
+	"github.com/pcapsule/pcapsule/mcp/rpc"
 	"github.com/pcapsule/pcapsule/mcp/store"
+	"github.com/pcapsule/pcapsule/mcp/tools"
 )
 
-// Limits of one answer.
-const (
-	defaultRows  = 50
-	maxRows      = 1000
-	answerBytes  = 24 << 10 // unless max_bytes is given
-	minBytes     = 4 << 10
-	maxBytes     = 1 << 20
-	maxCell      = 2 << 10 // bytes of one text in a row
-	toolDeadline = 30 * time.Second
-)
+// toolDeadline is how long one answer may take, unless Options.Deadline is given.
+const toolDeadline = 30 * time.Second
+
+// defaultKept is how many bytes of answers are kept if Options.Keep is 0.
+const defaultKept = 32 << 20
 
 // Options configure a server. The zero value is valid.
 type Options struct {
@@ -72,28 +70,19 @@ type Options struct {
 type Server struct {
 	o     Options
 	sdk   *mcp.Server
-	cases *cases
-	dbs   dbs
-	long  *fairQueue // long ones
-	short *fairQueue
-	aside *fairQueue
-	kept  *answerCache // nil: no cache
-	tools map[string]*entry
-	every map[string]*entry // including those that assistants do not see
-	order []string          // names of the tools
+	cases *cases.Cases
+	env   *tools.Env
+	long  *queue.Fair // long ones
+	short *queue.Fair
+	aside *queue.Fair
+	kept  *queue.Answers[topic]   // nil: no cache
+	tools map[string]*tools.Entry // those that assistants see
+	order []string                // names of the tools
 
 	listed  sync.Mutex
 	bundles []string // resources of the open bundles
 
 	learning learning
-}
-
-// invocation is one call of a tool.
-type invocation struct {
-	*Server
-	c    *forensics.Case
-	max  int // bytes of the answer
-	cell int // bytes of one text in it; 0: maxCell
 }
 
 const instructions = `Evidence bundles of network traffic: every call (HTTP, gRPC, DNS, TLS, Redis, PostgreSQL, ICMP, …) with times, endpoints, bodies and the packets behind it.
@@ -121,17 +110,16 @@ func New(c *forensics.Case, o Options) (*Server, error) {
 		}
 		o.Allow[i] = real
 	}
-	s := &Server{o: o, cases: &cases{}, long: newFairQueue(o.Parallel), short: newFairQueue(shortSlots), aside: newFairQueue(asideSlots), tools: map[string]*entry{}, every: map[string]*entry{}}
+	if c == nil && (o.Store == nil || o.Open == nil) {
+		return nil, errors.New("nothing to query: pass a bundle or a ring")
+	}
+	s := &Server{o: o, cases: cases.New(c, o.Store, o.Open), long: queue.NewFair(o.Parallel), short: queue.NewFair(shortSlots), aside: queue.NewFair(asideSlots), tools: map[string]*tools.Entry{}}
+	s.env = &tools.Env{Cases: s.cases, Policy: o.Policy, ExportDir: o.ExportDir, Allow: o.Allow, Open: o.Open, Opened: s.opened}
 	switch {
 	case o.Keep == 0:
-		s.kept = newAnswerCache(defaultKept)
+		s.kept = queue.NewAnswers[topic](defaultKept)
 	case o.Keep > 0:
-		s.kept = newAnswerCache(o.Keep)
-	}
-	if c != nil {
-		s.cases = newCases(c)
-	} else if o.Store == nil || o.Open == nil {
-		return nil, errors.New("nothing to query: pass a bundle or a ring")
+		s.kept = queue.NewAnswers[topic](o.Keep)
 	}
 	s.sdk = mcp.NewServer(&mcp.Implementation{Name: "pcapsule", Title: "pcapsule: evidence from packets", Version: o.Release},
 		&mcp.ServerOptions{
@@ -143,8 +131,14 @@ func New(c *forensics.Case, o Options) (*Server, error) {
 			SetCacheable:       notCached,
 		})
 	s.sdk.AddReceivingMiddleware(s.recorded, s.known)
-	if err := s.addTools(); err != nil {
+	listed, err := s.env.Declare(o.Questions, o.Tools)
+	if err != nil {
 		return nil, err
+	}
+	for _, e := range listed {
+		s.tools[e.Name] = e
+		s.order = append(s.order, e.Name)
+		s.sdk.AddTool(e.Listed(), s.handler(e))
 	}
 	s.addResources()
 	s.addPrompts()
@@ -161,88 +155,36 @@ func (s *Server) MCP() *mcp.Server { return s.sdk }
 // Close closes the open case after the answers in progress.
 func (s *Server) Close() error {
 	s.learning.stop()
-	s.dbs.forget("")
-	return s.cases.close()
+	return s.cases.Close()
 }
 
-// errBusy reports that too many questions are waiting.
-var errBusy = errors.New("the server is busy with other questions; ask again in a few seconds")
+// opened takes note of a case that replaced the open one.
+func (s *Server) opened(c *forensics.Case) {
+	s.learn()
+	s.listResources(c)
+}
 
-// explain rewrites an error so that an assistant can correct its question.
-func (s *invocation) explain(err error) error {
-	if err == nil {
+// ServeStdio answers on a pair of streams, with one JSON-RPC message per line, until in ends or
+// ctx is done. An invalid line is answered with an error and reading continues; an input without
+// any valid message is an error.
+func (s *Server) ServeStdio(ctx context.Context, in io.Reader, out io.Writer) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	l, pipe := rpc.NewLines(in, out)
+	ended := make(chan error, 1)
+	go func() { ended <- l.Pass(ctx) }()
+	err := s.sdk.Run(ctx, &mcp.IOTransport{Reader: pipe, Writer: l})
+	cancel()
+	_ = pipe.Close() // unblocks Pass if it waits for the server
+	select {
+	case bad := <-ended:
+		if bad != nil && !errors.Is(bad, io.ErrClosedPipe) {
+			return bad
+		}
+	default: // it is blocked reading input that is no longer needed
+	}
+	if errors.Is(err, io.EOF) || errors.Is(err, context.Canceled) {
 		return nil
 	}
-	var bad *kfl.Error
-	whole := err
-	switch {
-	case errors.As(err, &bad):
-		err = fmt.Errorf("KFL: %s", bad.Pretty())
-	case errors.Is(err, forensics.ErrRefused):
-		err = fmt.Errorf("%w; run_sql runs a single query that only reads the bundle's tables", err)
-	case errors.Is(err, forensics.ErrDeadline), errors.Is(err, context.DeadlineExceeded):
-		err = fmt.Errorf("%w; narrow the question with from and to", forensics.ErrDeadline)
-	case errors.Is(err, forensics.ErrMemory):
-		err = fmt.Errorf("%w; ask for fewer columns or rows, or narrow the question with from and to", err)
-	case errors.Is(err, forensics.ErrCrashed):
-		err = fmt.Errorf("%w; other questions still work, so ask this one differently", err)
-	case errors.Is(err, forensics.ErrCursor):
-		err = fmt.Errorf("%w; use a cursor only with the question that returned it", err)
-	}
-	if gone := s.missingBundle(); gone != "" {
-		err = fmt.Errorf("%s was removed, moved or became unreadable while it was open; restore it, or call close_case and open_case", gone)
-	}
-	return &publicError{clip(s.hide(err.Error()), maxError), whole}
+	return err
 }
-
-// maxError limits the length of an error in bytes, because it may quote a long question.
-const maxError = 1500
-
-// publicError is an error with the text that the client may see.
-type publicError struct {
-	text string
-	err  error
-}
-
-func (e *publicError) Error() string { return e.text }
-func (e *publicError) Unwrap() error { return e.err }
-
-// missingBundle names a bundle of the case that no longer exists, or returns "".
-func (s *invocation) missingBundle() string {
-	if s.c == nil {
-		return ""
-	}
-	for _, b := range s.c.Bundles() {
-		if _, err := os.Stat(filepath.Join(b.Dir, "data", "bundle.json")); err != nil {
-			return "the bundle " + b.Path
-		}
-	}
-	return ""
-}
-
-// times parses a time range as package ask does; 0 means no limit.
-func (s *invocation) times(from, to string) (a, b int64, err error) {
-	if a, err = ask.ReadTime(s.c, "from", from, 0); err != nil {
-		return 0, 0, err
-	}
-	if b, err = ask.ReadTime(s.c, "to", to, 0); err != nil {
-		return 0, 0, err
-	}
-	if b != 0 && a > b {
-		return 0, 0, ask.After("from", a, "to", b)
-	}
-	return a, b, nil
-}
-
-// stamp formats a time as RFC 3339 with nine digits and Z.
-func stamp(ns int64) string { return ask.Stamp(ns) }
-
-func rowsOf(n int) int {
-	if n <= 0 {
-		return defaultRows
-	}
-	return min(n, maxRows)
-}
-
-// clip shortens a text visibly.
-func clip(s string, n int) string { return ask.Clip(s, n) }

@@ -16,6 +16,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/finding/all"
 	"github.com/pcapsule/pcapsule/forensics/redact"
 	"github.com/pcapsule/pcapsule/forensics/worker"
+	"github.com/pcapsule/pcapsule/mcp/tools"
 )
 
 // bundled makes a bundle of a sample, once for each sample.
@@ -85,8 +86,8 @@ func serving(t testing.TB, o Options, paths ...string) *Server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, e := range s.every {
-		schemas.Store(name, e.out)
+	for name, e := range s.env.Every {
+		schemas.Store(name, e.Out)
 	}
 	t.Cleanup(func() {
 		if err := s.Close(); err != nil {
@@ -136,7 +137,7 @@ func callTool(t *testing.T, s *sdk.ClientSession, name string, args map[string]a
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(data) > answerBytes {
+	if len(data) > tools.AnswerBytes {
 		t.Errorf("%s: an answer of %d bytes", name, len(data))
 	}
 	if err := json.Unmarshal(data, out); err != nil {
@@ -148,24 +149,24 @@ func callTool(t *testing.T, s *sdk.ClientSession, name string, args map[string]a
 func TestFromFilterToCallToPackets(t *testing.T) {
 	dir := t.TempDir()
 	s := session(t, "shop.pcapng", Options{ExportDir: dir})
-	var cases listCasesOut
+	var cases tools.ListCasesOut
 	callTool(t, s, "list_cases", nil, &cases)
 	if len(cases.Cases) != 1 || cases.Cases[0].Packets == 0 || cases.Coverage.State == "none" {
 		t.Fatalf("cases %+v", cases)
 	}
-	var calls listAPICallsOut
+	var calls tools.ListAPICallsOut
 	if e := callTool(t, s, "list_api_calls", map[string]any{"kfl": "http && status_code >= 500", "limit": 5}, &calls); e != "" {
 		t.Fatal(e)
 	}
 	if len(calls.Calls) == 0 || calls.Matched != "some" || calls.Calls[0].Packets == "" {
 		t.Fatalf("calls %+v", calls)
 	}
-	var one getAPICallOut
+	var one tools.GetAPICallOut
 	callTool(t, s, "get_api_call", map[string]any{"id": calls.Calls[0].ID}, &one)
 	if one.Packets != calls.Calls[0].Packets || len(one.Places) == 0 || one.Response == nil {
 		t.Fatalf("call %+v", one)
 	}
-	var file exportPCAPOut
+	var file tools.ExportPCAPOut
 	if e := callTool(t, s, "export_pcap", map[string]any{"call_ids": []string{calls.Calls[0].ID}, "name": "x.pcapng"}, &file); e != "" {
 		t.Fatal(e)
 	}
@@ -176,7 +177,7 @@ func TestFromFilterToCallToPackets(t *testing.T) {
 
 func TestNothingMatchedDiffersFromNotRecorded(t *testing.T) {
 	s := session(t, "shop.pcapng", Options{})
-	var out listAPICallsOut
+	var out tools.ListAPICallsOut
 	callTool(t, s, "list_api_calls", map[string]any{"kfl": `http && path == "/no/such/path"`}, &out)
 	if out.Matched != "nothing_matched" || out.Coverage.State != "complete" {
 		t.Errorf("matched %s, coverage %s", out.Matched, out.Coverage.State)
@@ -192,7 +193,7 @@ func TestCursorGoesThroughAllCalls(t *testing.T) {
 	seen := map[string]bool{}
 	args := map[string]any{"limit": 7}
 	for range 1000 {
-		var out listAPICallsOut
+		var out tools.ListAPICallsOut
 		if e := callTool(t, s, "list_api_calls", args, &out); e != "" {
 			t.Fatal(e)
 		}
@@ -207,7 +208,7 @@ func TestCursorGoesThroughAllCalls(t *testing.T) {
 		}
 		args["cursor"] = out.Cursor
 	}
-	var n runSQLOut
+	var n tools.RunSQLOut
 	callTool(t, s, "run_sql", map[string]any{"sql": "select count(*) from calls"}, &n)
 	if got := n.Rows[0][0].(float64); int(got) != len(seen) {
 		t.Errorf("%d calls by cursor, %v in all", len(seen), got)
@@ -239,7 +240,7 @@ func TestRefusals(t *testing.T) {
 
 func TestFlows(t *testing.T) {
 	s := session(t, "shop.pcapng", Options{})
-	var flows listL4FlowsOut
+	var flows tools.ListL4FlowsOut
 	if e := callTool(t, s, "list_l4_flows", map[string]any{"l4proto": "tcp", "limit": 5}, &flows); e != "" || len(flows.Flows) != 5 || !flows.Truncated {
 		t.Errorf("%s %d flows", e, len(flows.Flows))
 	}
@@ -248,7 +249,7 @@ func TestFlows(t *testing.T) {
 			t.Errorf("by %s: %s", a, e)
 		}
 	}
-	var sum getL4FlowSummaryOut
+	var sum tools.GetL4FlowSummaryOut
 	if e := callTool(t, s, "get_l4_flow_summary", nil, &sum); e != "" || sum.Totals["flows"].(float64) == 0 || len(sum.TopByBytes) == 0 {
 		t.Errorf("%s %+v", e, sum)
 	}
@@ -262,7 +263,7 @@ func TestCredentialsAreMaskedUnlessAsked(t *testing.T) {
 			o.Policy = nil
 		}
 		s := session(t, "shop.pcapng", o)
-		var out runSQLOut
+		var out tools.RunSQLOut
 		if e := callTool(t, s, "run_sql", map[string]any{"sql": sql}, &out); e != "" || len(out.Rows) == 0 {
 			t.Fatalf("%s, %d rows", e, len(out.Rows))
 		}

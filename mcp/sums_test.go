@@ -7,6 +7,8 @@ import (
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask"
 	findings "github.com/pcapsule/pcapsule/forensics/finding/all"
+	"github.com/pcapsule/pcapsule/mcp/object"
+	"github.com/pcapsule/pcapsule/mcp/tools"
 )
 
 // TestTotalsAreComplete asks for one row of each list; lists of totals must stay complete.
@@ -18,17 +20,17 @@ func TestTotalsAreComplete(t *testing.T) {
 	defer c.Close()
 	sizes := func(q ask.Question, args string) map[string]int {
 		t.Helper()
-		v, err := Page(t.Context(), c, q, json.RawMessage(args))
+		v, err := tools.Page(t.Context(), c, q, json.RawMessage(args))
 		if err != nil {
 			t.Fatal(err)
 		}
-		raw, err := marshal(v)
+		raw, err := object.Marshal(v)
 		if err != nil {
 			t.Fatal(err)
 		}
 		out := map[string]int{}
-		for _, f := range fieldsOf(raw) {
-			out[f.name] = len(f.list())
+		for _, f := range object.Fields(raw) {
+			out[f.Name] = len(f.List())
 		}
 		return out
 	}

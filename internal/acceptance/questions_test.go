@@ -23,7 +23,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/finding"
 	"github.com/pcapsule/pcapsule/forensics/finding/all"
 	"github.com/pcapsule/pcapsule/internal/cli"
-	"github.com/pcapsule/pcapsule/mcp"
+	"github.com/pcapsule/pcapsule/mcp/tools"
 )
 
 // mostPages is the highest number of pages of an answer, and mostConditions that of KFL filters per
@@ -404,7 +404,7 @@ func (f *faces) conditions(a *answered) {
 
 func (f *faces) page(q ask.Question, args map[string]any) ([]byte, error) {
 	raw, _ := json.Marshal(args) // plain values always marshal
-	v, err := mcp.Page(context.Background(), f.c, q, raw)
+	v, err := tools.Page(context.Background(), f.c, q, raw)
 	if err != nil {
 		return nil, err
 	}

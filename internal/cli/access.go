@@ -12,6 +12,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/forensics/redact"
 	"github.com/pcapsule/pcapsule/internal/accesslog"
+	"github.com/pcapsule/pcapsule/internal/cli/custody"
 	"github.com/pcapsule/pcapsule/internal/cli/exit"
 )
 
@@ -41,7 +42,7 @@ func (e *env) logged(c *cobra.Command, args []string, run func() error) error {
 	if err != nil {
 		return err
 	}
-	who := custodyEntry(bundle.Entry{})
+	who := custody.Entry(bundle.Entry{})
 	line := accesslog.Entry{Client: who.Tool, User: who.User, Host: who.Host, Method: "command", Name: c.CommandPath(), Evidence: evidenceOf(args)}
 	line.Time = begin.UTC().Format(time.RFC3339Nano)
 	line.Ask(words, maskedWords)

@@ -17,6 +17,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/internal/cli/cache"
 	"github.com/pcapsule/pcapsule/internal/cli/command"
+	"github.com/pcapsule/pcapsule/internal/cli/console"
 	"github.com/pcapsule/pcapsule/internal/cli/exit"
 	"github.com/pcapsule/pcapsule/internal/plural"
 	"github.com/pcapsule/pcapsule/internal/version"
@@ -97,15 +98,15 @@ func (e *env) cached(ctx context.Context, captures []string) (string, error) {
 		notice += plural.Sprintf(" and %d more {capture|captures}", n)
 	}
 	held, err := cache.Get(path, func() error {
-		bar := newProgress(e)
-		o.Progress = bar.update
+		bar := e.Progress()
+		o.Progress = drawn(bar)
 		m, err := exporter.Run(ctx, captures, path, o)
-		bar.clear()
+		bar.Clear()
 		if err != nil {
 			return err
 		}
 		for _, w := range m.Warnings {
-			e.warn("%s", w)
+			e.Warn("%s", w)
 		}
 		return nil
 	})
@@ -113,7 +114,7 @@ func (e *env) cached(ctx context.Context, captures []string) (string, error) {
 		return "", cacheError(e.bundleError(ctx, err, path), dir)
 	}
 	e.held = append(e.held, held)
-	fmt.Fprintln(e.err, lines(notice+" is "+path))
+	fmt.Fprintln(e.Err, console.Lines(notice+" is "+path))
 	return path, nil
 }
 
@@ -187,7 +188,7 @@ func kindOf(path string) (k argKind, nested []string) {
 	}
 	info, err := os.Stat(path)
 	switch {
-	case err != nil || isBundlePath(path) || !info.IsDir() && !info.Mode().IsRegular():
+	case err != nil || command.IsBundlePath(path) || !info.IsDir() && !info.Mode().IsRegular():
 		return aBundle, nil
 	case !info.IsDir():
 		if isZIP(path) {

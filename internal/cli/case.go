@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -15,6 +14,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/finding"
 	findings "github.com/pcapsule/pcapsule/forensics/finding/all"
 	"github.com/pcapsule/pcapsule/forensics/redact"
+	"github.com/pcapsule/pcapsule/internal/cli/command"
 	"github.com/pcapsule/pcapsule/internal/cli/exit"
 	"github.com/pcapsule/pcapsule/kfl"
 )
@@ -22,7 +22,7 @@ import (
 // openCase opens bundles as one case. It makes a bundle of captures first, and reports the
 // folder into which a ZIP was unpacked.
 func (e *env) openCase(ctx context.Context, paths []string) (*forensics.Case, error) {
-	if err := distinct(paths); err != nil {
+	if err := command.Distinct(paths); err != nil {
 		return nil, err
 	}
 	paths, err := e.bundles(ctx, paths)
@@ -47,10 +47,10 @@ func (e *env) openCase(ctx context.Context, paths []string) (*forensics.Case, er
 	finding.Bind(c, findings.Analyzers())
 	for _, b := range c.Bundles() {
 		if b.Unpacked {
-			e.note("%s was unpacked to %s", b.Path, b.Dir)
+			e.Note("%s was unpacked to %s", b.Path, b.Dir)
 		}
 		if b.State == bundle.Broken {
-			e.warn("%s did not pass its last verification", b.Path)
+			e.Warn("%s did not pass its last verification", b.Path)
 		}
 	}
 	return c, nil
@@ -79,45 +79,6 @@ func (e *env) masked(write func(io.Writer) error) func(io.Writer) error {
 		_, err := io.WriteString(w, e.known.Mask(buf.String()))
 		return err
 	}
-}
-
-// distinct refuses a bundle that is given twice, because its calls would be counted twice.
-func distinct(paths []string) error {
-	var seen []os.FileInfo
-	for i, p := range paths {
-		info, err := os.Stat(p)
-		if err != nil {
-			info = nil // opening it reports the error
-		}
-		for j, other := range seen {
-			if info != nil && other != nil && os.SameFile(info, other) {
-				return exit.Usagef("%s and %s are the same bundle", paths[j], paths[i])
-			}
-		}
-		seen = append(seen, info)
-	}
-	return nil
-}
-
-// completeBundles offers bundles in the current folder.
-func completeBundles(_ *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
-	var names []string
-	list, err := os.ReadDir(".")
-	if err != nil {
-		return nil, cobra.ShellCompDirectiveDefault
-	}
-	for _, f := range list {
-		if n := f.Name(); strings.HasSuffix(n, ".pcapsule") || strings.HasSuffix(n, ".pcapsule.zip") {
-			names = append(names, n)
-		}
-	}
-	return names, cobra.ShellCompDirectiveNoFileComp
-}
-
-// isBundlePath reports whether an argument names a bundle rather than a filter.
-func isBundlePath(arg string) bool {
-	arg = strings.TrimRight(arg, "/")
-	return strings.HasSuffix(arg, ".pcapsule") || strings.HasSuffix(arg, ".pcapsule.zip")
 }
 
 // window holds the flags --from and --to of a question.

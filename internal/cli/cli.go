@@ -8,7 +8,6 @@ package cli
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"os"
 	"os/signal"
@@ -24,23 +23,22 @@ import (
 	"github.com/pcapsule/pcapsule/internal/accesslog"
 	"github.com/pcapsule/pcapsule/internal/cli/command"
 	"github.com/pcapsule/pcapsule/internal/cli/console"
+	"github.com/pcapsule/pcapsule/internal/cli/custody"
 	"github.com/pcapsule/pcapsule/internal/cli/doctor"
 	"github.com/pcapsule/pcapsule/internal/cli/exit"
+	"github.com/pcapsule/pcapsule/internal/cli/record"
 	"github.com/pcapsule/pcapsule/internal/cli/ringcmd"
+	"github.com/pcapsule/pcapsule/internal/cli/serve"
 	"github.com/pcapsule/pcapsule/internal/version"
 )
 
 // env is a command's access to the outside world.
 type env struct {
-	in       io.Reader
-	out, err io.Writer
-	colour   string        // auto, always or never
+	console.Streams
 	running  bool          // the command line was valid
 	mask     string        // from --mask: a policy, maskDefault, or empty
 	known    *redact.Known // the secret values of a masked case
 	captures bundleFlags   // from captureFlags
-	wide     bool          // from wideFlag
-	hidden   []string      // columns that only set the colour of a table's rows
 	held     []*bundle.Held
 
 	accessPath string         // of --access-log, or of the environment
@@ -59,12 +57,12 @@ func Main(args []string, in io.Reader, out, errOut io.Writer) int {
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the program at once
 	printed := &console.Sink{W: out}
-	e := &env{in: newSource(ctx, in), out: printed, err: &console.Sink{W: errOut}}
+	e := &env{Streams: console.Streams{In: console.NewInput(ctx, in), Out: printed, Err: &console.Sink{W: errOut}}}
 	root := e.root()
 	root.SetArgs(args)
-	root.SetIn(e.in)
+	root.SetIn(e.In)
 	root.SetOut(printed)
-	root.SetErr(e.err)
+	root.SetErr(e.Err)
 	used, err := root.ExecuteContextC(ctx)
 	if err != nil && !e.running {
 		err = misused(root, args, err)
@@ -72,11 +70,11 @@ func Main(args []string, in io.Reader, out, errOut io.Writer) int {
 	if end := printed.End(); err == nil {
 		err = end
 	}
-	e.endPage()
+	e.EndPager()
 	if err == nil {
 		err = printed.Err
 	}
-	if err == nil || closedPipe(err) {
+	if err == nil || exit.IsClosedPipe(err) {
 		return exit.Done
 	}
 	code := exitCode(ctx, err)
@@ -110,15 +108,15 @@ func (e *env) root() *cobra.Command {
 	c.CompletionOptions.DisableDefaultCmd = true
 	help := command.Help("pcapsule help query")
 	e.runs(help)
-	command.SetHelp(c, e.pageWidth)
+	command.SetHelp(c, e.PageWidth)
 	c.SetHelpCommand(help)
 	c.PersistentPreRunE = func(*cobra.Command, []string) error {
-		if e.colour != "auto" && e.colour != "always" && e.colour != "never" {
-			return exit.Usagef("--color %q: want auto, always or never", e.colour)
+		if e.Colour != "auto" && e.Colour != "always" && e.Colour != "never" {
+			return exit.Usagef("--color %q: want auto, always or never", e.Colour)
 		}
 		return nil
 	}
-	c.PersistentFlags().StringVar(&e.colour, "color", "auto", "colour: auto, always or never")
+	c.PersistentFlags().StringVar(&e.Colour, "color", "auto", "colour: auto, always or never")
 	c.PersistentFlags().StringVar(&e.accessPath, "access-log", "", "file to which JSON lines are appended: each command, its bundles, and each question to mcp and serve")
 	completes(c, "color", "auto", "always", "never")
 	for _, sub := range e.commands() {
@@ -153,33 +151,16 @@ func (e *env) page(c *cobra.Command) {
 	for c.HasParent() && c.Parent().HasParent() {
 		c = c.Parent()
 	}
-	sink, ok := e.out.(*console.Sink)
-	if !ok || !slices.Contains(paged, c.Name()) {
-		return
-	}
-	if p := console.PagerOf(sink); p != nil {
-		sink.W = p
-	}
-}
-
-// endPage waits until the reader closes the pager, so that messages about the output
-// appear after it.
-func (e *env) endPage() {
-	sink, ok := e.out.(*console.Sink)
-	if !ok {
-		return
-	}
-	if p, ok := sink.W.(*console.Pager); ok {
-		sink.W = console.File(p)
-		_ = p.Close() // errors of the writes are reported separately
+	if slices.Contains(paged, c.Name()) {
+		e.StartPager()
 	}
 }
 
 // commands lists the commands; a new command is one file and one line here.
 func (e *env) commands() []*cobra.Command {
 	return []*cobra.Command{
-		e.cmdRecord(),
-		doctor.Command(command.Pcapsule, layoutsFolder, questionChecks),
+		record.Command(&e.Streams),
+		doctor.Command(command.Pcapsule, record.LayoutsFolder, questionChecks),
 		e.cmdBundle(),
 		e.cmdInfo(),
 		e.cmdAsk(),
@@ -194,56 +175,22 @@ func (e *env) commands() []*cobra.Command {
 		e.cmdDecrypt(),
 		e.cmdReport(),
 		e.cmdVerify(),
-		e.cmdSeal(),
-		e.cmdTimestamp(),
+		custody.Seal(&e.Streams),
+		custody.Timestamp(&e.Streams),
 		e.cmdRedact(),
-		e.cmdReveal(),
+		custody.Reveal(&e.Streams),
 		e.cmdCut(),
 		e.cmdMerge(),
-		e.cmdCustody(),
-		e.cmdHandover(),
-		e.cmdReceive(),
+		custody.Log(&e.Streams),
+		custody.Handover(&e.Streams),
+		custody.Receive(&e.Streams),
 		ringcmd.Command(command.Pcapsule, version.Release),
 		e.cmdSnapshot(),
-		e.cmdExtcap(),
+		record.Extcap(&e.Streams),
 		e.cmdSchema(),
-		e.cmdMCP(),
-		e.cmdServe(),
+		serve.MCP(e.serving()),
+		serve.HTTP(e.serving()),
 		command.Completion(command.Pcapsule, "commands, flags and their values, bundles in the current folder, KFL, calls and table names"),
 		command.Version(command.Pcapsule, bundle.SchemaVersion),
 	}
 }
-
-// warn prints a warning.
-func (e *env) warn(format string, args ...any) {
-	fmt.Fprintf(e.err, "warning: %s\n", lines(fmt.Sprintf(format, args...)))
-}
-
-// note prints a message that is not a warning, on a terminal only.
-func (e *env) note(format string, args ...any) {
-	if terminal(e.err) {
-		fmt.Fprintf(e.err, format+"\n", args...)
-	}
-}
-
-// coloured reports whether output to w may have colours.
-func (e *env) coloured(w any) bool {
-	switch e.colour {
-	case "always":
-		return passStyles(w)
-	case "never":
-		return false
-	}
-	return os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb" && draws(w) && passStyles(w)
-}
-
-// passStyles makes w pass styles through, and returns true.
-func passStyles(w any) bool {
-	if s, ok := w.(*console.Sink); ok {
-		s.Styled = true
-	}
-	return true
-}
-
-// exact is standard output for data that programs read byte for byte.
-func (e *env) exact() io.Writer { return console.Exact(e.out) }

@@ -18,7 +18,7 @@ import (
 	"github.com/pcapsule/pcapsule/internal/cli/command"
 	"github.com/pcapsule/pcapsule/internal/cli/exit"
 	"github.com/pcapsule/pcapsule/internal/cli/page"
-	"github.com/pcapsule/pcapsule/mcp"
+	"github.com/pcapsule/pcapsule/mcp/tools"
 )
 
 func (e *env) cmdAsk() *cobra.Command {
@@ -58,7 +58,7 @@ func (e *env) cmdQuestion(q ask.Question) *cobra.Command {
 		Aliases:           []string{q.Name},
 		Short:             q.Title,
 		Long:              q.Doc,
-		ValidArgsFunction: completeBundles,
+		ValidArgsFunction: command.CompleteBundles,
 		Args:              command.CheckArgs(cobra.MinimumNArgs(1)),
 	}
 	c.RunE = func(c *cobra.Command, args []string) error {
@@ -82,7 +82,7 @@ func (e *env) cmdQuestion(q ask.Question) *cobra.Command {
 		if asYAML {
 			answer, err = q.Ask(c.Context(), cs, raw)
 		} else {
-			answer, err = mcp.Page(c.Context(), cs, q, raw)
+			answer, err = tools.Page(c.Context(), cs, q, raw)
 		}
 		if usage := flagError(err); usage != err {
 			return usage
@@ -95,7 +95,7 @@ func (e *env) cmdQuestion(q ask.Question) *cobra.Command {
 		}
 		return e.printAnswer(answer, asJSON)
 	}
-	in := mcp.Input(q)
+	in := tools.Input(q)
 	for _, name := range slices.Sorted(maps.Keys(in.Properties)) {
 		given[name] = addFlag(c, dashed(name), in.Properties[name])
 		if slices.Contains(nameFlags, name) {
@@ -104,7 +104,7 @@ func (e *env) cmdQuestion(q ask.Question) *cobra.Command {
 	}
 	e.maskFlag(c)
 	e.captureFlags(c)
-	e.wideFlag(c)
+	e.WideFlag(c)
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON: the full answer, with complete call ids and a KFL filter for each row that has one")
 	if _, ok := q.Out.Properties["yaml"]; ok {
 		c.Flags().BoolVar(&asYAML, "yaml", false, "print only the YAML document, and its notes as warnings")
@@ -118,12 +118,12 @@ func (e *env) cmdQuestion(q ask.Question) *cobra.Command {
 func (e *env) printDocument(d ask.Document) error {
 	text, notes := d.Document()
 	for _, n := range notes {
-		e.warn("%s", n)
+		e.Warn("%s", n)
 	}
 	if text == "" {
 		return exit.With(errors.New("nothing to write: no call or connection matches"), exit.Other, "ask without --yaml to see what was examined")
 	}
-	return e.masked(func(w io.Writer) error { _, err := io.WriteString(w, text); return err })(e.out)
+	return e.masked(func(w io.Writer) error { _, err := io.WriteString(w, text); return err })(e.Out)
 }
 
 func dashed(name string) string { return strings.ReplaceAll(name, "_", "-") }
@@ -171,14 +171,14 @@ func (e *env) printAnswer(answer any, asJSON bool) error {
 		return err
 	}
 	if asJSON {
-		_, err := e.out.Write(buf.Bytes())
+		_, err := e.Out.Write(buf.Bytes())
 		return err
 	}
-	text, err := page.Text(buf.Bytes(), e.pageWidth(), e.coloured(e.out))
+	text, err := page.Text(buf.Bytes(), e.PageWidth(), e.Coloured())
 	if err != nil {
 		return err
 	}
-	_, err = io.WriteString(e.out, text)
+	_, err = io.WriteString(e.Out, text)
 	return err
 }
 

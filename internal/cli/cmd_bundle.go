@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/user"
 	"path/filepath"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"time"
@@ -17,6 +18,8 @@ import (
 	"github.com/pcapsule/pcapsule/exporter"
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/internal/cli/command"
+	"github.com/pcapsule/pcapsule/internal/cli/console"
 	"github.com/pcapsule/pcapsule/internal/cli/exit"
 	"github.com/pcapsule/pcapsule/internal/plural"
 	"github.com/pcapsule/pcapsule/internal/version"
@@ -33,7 +36,7 @@ type bundleFlags struct {
 	from, to     string
 	decodeAs     []string
 	jobs         int
-	memory       size
+	memory       command.Size
 	note         string
 	caseID       string
 	organization string
@@ -94,26 +97,26 @@ func (e *env) runBundle(c *cobra.Command, args []string, f *bundleFlags) error {
 	if err != nil {
 		return err
 	}
-	bar := newProgress(e)
-	o.Progress = bar.update
+	bar := e.Progress()
+	o.Progress = drawn(bar)
 	began := time.Now()
 	m, err := exporter.Run(c.Context(), args, f.output, o)
-	bar.clear()
+	bar.Clear()
 	if err != nil {
 		return e.bundleError(c.Context(), err, f.output)
 	}
 	for _, w := range m.Warnings {
-		e.warn("%s", w)
+		e.Warn("%s", w)
 	}
 	if n := m.Accounts.Counters["identity"]["hosts_addresses_not_captured"]; n > 0 {
-		e.note("%s", plural.Sprintf("%d {address|addresses} of the hosts files {has|have} no packets in the captures", n))
+		e.Note("%s", plural.Sprintf("%d {address|addresses} of the hosts files {has|have} no packets in the captures", n))
 	}
 	var calls int64
 	for _, n := range m.Calls {
 		calls += n
 	}
-	fmt.Fprintf(e.out, "%s: %s, %s, %s, in %.1f s\n", f.output, plural.Count(m.Accounts.Packets, "packet", "packets"),
-		byteSize(m.Accounts.Bytes), plural.Count(calls, "call", "calls"), time.Since(began).Seconds())
+	fmt.Fprintf(e.Out, "%s: %s, %s, %s, in %.1f s\n", f.output, plural.Count(m.Accounts.Packets, "packet", "packets"),
+		console.ByteSize(m.Accounts.Bytes), plural.Count(calls, "call", "calls"), time.Since(began).Seconds())
 	return nil
 }
 
@@ -137,7 +140,7 @@ func outputOf(capture string) string {
 
 // options reads the flags. It refuses an output that cannot be created.
 func (f *bundleFlags) options(e *env) (exporter.Options, error) {
-	o := exporter.Options{Kube: f.kube, Hosts: f.hosts, Filter: f.filter, Jobs: f.jobs, Release: version.Release, Stdin: e.in}
+	o := exporter.Options{Kube: f.kube, Hosts: f.hosts, Filter: f.filter, Jobs: f.jobs, Release: version.Release, Stdin: e.In}
 	if f.output == "" {
 		return o, exit.Usagef("missing output: give -o NAME.pcapsule")
 	}
@@ -207,7 +210,7 @@ func (e *env) bundleError(ctx context.Context, err error, output string) error {
 	switch {
 	case errors.As(err, &strict):
 		for _, w := range strict.warnings {
-			e.warn("%s", w)
+			e.Warn("%s", w)
 		}
 		return exit.With(err, exit.Damaged, "nothing was left behind; without --strict the bundle is made and lists the warnings")
 	case errors.As(err, &keys) && exitCode(ctx, err) == exit.Other:
@@ -264,4 +267,36 @@ func knownProtocol(d dissect.DecodeAs) error {
 		}
 	}
 	return exit.Usagef("--decode-as: unknown protocol %q over %s; known: %s", d.Protocol, d.Transport, strings.Join(names, ", "))
+}
+
+// memoryFlag is --memory of the commands that dissect.
+func memoryFlag(fl *pflag.FlagSet, to *command.Size) {
+	*to = 256 << 20
+	fl.Var(to, "memory", "memory limit; connections that do not fit end early, with an anomaly")
+}
+
+// minMemory is below what the fixed parts of a bundle run take.
+const minMemory = 64 << 20
+
+// limitMemory makes the collector work harder as the limit comes near, and returns the
+// limit for exporter.Options.
+func limitMemory(s command.Size) (int64, error) {
+	if s < minMemory {
+		return 0, exit.Usagef("--memory %s: want at least 64MiB", &s)
+	}
+	debug.SetMemoryLimit(exporter.HeapLimit(int64(s)))
+	return int64(s), nil
+}
+
+// drawn returns a function that draws the progress of dissection.
+func drawn(bar *console.Progress) func(exporter.Progress) {
+	return func(p exporter.Progress) {
+		reading, total := p.Stage == "reading", p.TotalBytes
+		if !reading {
+			total = 0
+		}
+		bar.Draw(!reading, p.ReadBytes, total, func() string {
+			return fmt.Sprintf("%s  %s packets  %s calls", p.Stage, plural.Thousands(p.Packets), plural.Thousands(p.Calls))
+		})
+	}
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/forensics/check"
 	"github.com/pcapsule/pcapsule/forensics/finding/all"
+	"github.com/pcapsule/pcapsule/internal/cli/console"
 	"github.com/pcapsule/pcapsule/internal/cli/exit"
 	"github.com/pcapsule/pcapsule/internal/plural"
 	"github.com/pcapsule/pcapsule/internal/version"
@@ -69,7 +70,7 @@ fails, the exit code is 8, and each call that violates it is listed with its pac
 			if asJSON {
 				err = e.printAnswer(r, true)
 			} else {
-				err = e.masked(func(w io.Writer) error { return printCheck(w, r) })(e.out)
+				err = e.masked(func(w io.Writer) error { return printCheck(w, r) })(e.Out)
 			}
 			if err == nil && r.Failed > 0 {
 				err = exit.With(errors.New(plural.Sprintf("%d of %s failed", r.Failed, plural.Count(int64(len(r.Results)), "rule", "rules"))), exit.Verify, "pcapsule show BUNDLE CALL shows a call that violates a rule; pcapsule packets writes its packets")
@@ -91,7 +92,7 @@ func (e *env) writeReport(path string, mode fs.FileMode, write func(io.Writer) e
 	case "":
 		return nil
 	case "-":
-		return write(e.exact())
+		return write(e.Exact())
 	}
 	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
 	if err != nil {
@@ -113,15 +114,15 @@ func printCheck(w io.Writer, r *check.Report) error {
 		if o.Status != check.Pass && o.Level == "warning" {
 			word = "warning"
 		}
-		fmt.Fprintf(w, "%-6s %s (%s)", word, printable(o.Name, 200), plural.Count(o.Calls, "call", "calls"))
+		fmt.Fprintf(w, "%-6s %s (%s)", word, console.Printable(o.Name, 200), plural.Count(o.Calls, "call", "calls"))
 		if len(o.Measured) > 0 {
 			fmt.Fprintf(w, ": %s", strings.Join(o.Measured, ", "))
 		}
 		fmt.Fprintln(w)
 		for _, b := range o.Broken {
-			fmt.Fprintf(w, "       want %s, got %s\n", printable(b.Expected, 300), printable(b.Got, 300))
+			fmt.Fprintf(w, "       want %s, got %s\n", console.Printable(b.Expected, 300), console.Printable(b.Got, 300))
 			if x := b.Call; x != nil {
-				fmt.Fprintf(w, "         %s  %s -> %s  %s  call %s  packets %s\n", x.Time, printable(x.Src, 60), printable(x.Dst, 60), printable(x.Summary, 80), x.CallID[:12], x.Packets)
+				fmt.Fprintf(w, "         %s  %s -> %s  %s  call %s  packets %s\n", x.Time, console.Printable(x.Src, 60), console.Printable(x.Dst, 60), console.Printable(x.Summary, 80), x.CallID[:12], x.Packets)
 			}
 		}
 		if o.More > 0 {

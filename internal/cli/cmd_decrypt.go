@@ -13,6 +13,8 @@ import (
 
 	"github.com/pcapsule/pcapsule/exporter"
 	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/internal/cli/command"
+	"github.com/pcapsule/pcapsule/internal/cli/console"
 	"github.com/pcapsule/pcapsule/internal/cli/exit"
 	"github.com/pcapsule/pcapsule/internal/plural"
 	"github.com/pcapsule/pcapsule/internal/version"
@@ -25,7 +27,7 @@ type decryptFlags struct {
 	filter   string
 	decodeAs []string
 	jobs     int
-	memory   size
+	memory   command.Size
 }
 
 func (e *env) cmdDecrypt() *cobra.Command {
@@ -57,12 +59,12 @@ func (e *env) runDecrypt(c *cobra.Command, args []string, f *decryptFlags) error
 	switch {
 	case f.output == "":
 		return exit.Usagef("missing output: give -o PLAIN.pcapng, or -o - for standard output")
-	case f.output == "-" && terminal(e.out):
+	case f.output == "-" && console.Terminal(e.Out):
 		return exit.Usagef("refusing to write a capture to a terminal: give -o PLAIN.pcapng or redirect it")
 	case f.jobs < 0:
 		return exit.Usagef("--jobs %d: want 0 or more", f.jobs)
 	}
-	o := exporter.Options{Filter: f.filter, Jobs: f.jobs, Release: version.Release, Stdin: e.in}
+	o := exporter.Options{Filter: f.filter, Jobs: f.jobs, Release: version.Release, Stdin: e.In}
 	var err error
 	if o.DecodeAs, err = parseDecodeAs(f.decodeAs); err != nil {
 		return err
@@ -78,10 +80,10 @@ func (e *env) runDecrypt(c *cobra.Command, args []string, f *decryptFlags) error
 			return err
 		}
 	}
-	bar := newProgress(e)
-	o.Progress = bar.update
+	bar := e.Progress()
+	o.Progress = drawn(bar)
 	s, err := e.decrypt(c.Context(), args, f.output, o)
-	bar.clear()
+	bar.Clear()
 	if errors.Is(err, fs.ErrExist) {
 		return exit.With(err, exit.Exists, "")
 	}
@@ -94,7 +96,7 @@ func (e *env) runDecrypt(c *cobra.Command, args []string, f *decryptFlags) error
 
 func (e *env) decrypt(ctx context.Context, inputs []string, output string, o exporter.Options) (*exporter.DecryptStats, error) {
 	if output == "-" {
-		return exporter.Decrypt(ctx, inputs, e.exact(), o)
+		return exporter.Decrypt(ctx, inputs, e.Exact(), o)
 	}
 	out, err := pcapng.CreateFile(output)
 	if err != nil {
@@ -111,18 +113,18 @@ func (e *env) decrypt(ctx context.Context, inputs []string, output string, o exp
 // printDecrypted reports what was decrypted, and why the rest was not.
 func (e *env) printDecrypted(s *exporter.DecryptStats, output string) {
 	for _, w := range s.Warnings {
-		e.warn("%s", w)
+		e.Warn("%s", w)
 	}
-	to := e.out
+	to := e.Out
 	if output == "-" {
-		to = e.err
+		to = e.Err
 	}
 	var all int64
 	for _, n := range s.Connections {
 		all += n
 	}
 	opened := s.Connections[dissect.KeyVerified.String()]
-	fmt.Fprintf(to, "%s: %s, %s of plaintext from %s of %s\n", output, plural.Count(s.PDUs, "PDU", "PDUs"), byteSize(s.Bytes),
+	fmt.Fprintf(to, "%s: %s, %s of plaintext from %s of %s\n", output, plural.Count(s.PDUs, "PDU", "PDUs"), console.ByteSize(s.Bytes),
 		plural.Thousands(opened), plural.Count(all, "encrypted connection", "encrypted connections"))
 	if all > 0 {
 		fmt.Fprintf(to, "keys: %s\n", tally(s.Connections))
@@ -132,13 +134,13 @@ func (e *env) printDecrypted(s *exporter.DecryptStats, output string) {
 	}
 	switch {
 	case all == 0:
-		e.warn("nothing to decrypt: %s without a TLS, DTLS or QUIC connection", plural.Count(s.Packets, "packet", "packets"))
+		e.Warn("nothing to decrypt: %s without a TLS, DTLS or QUIC connection", plural.Count(s.Packets, "packet", "packets"))
 	case opened == 0 && s.Reasons[dissect.NoKey] > 0:
-		e.warn("nothing was decrypted: no key for %s; give keys with --keys", plural.Count(s.Reasons[dissect.NoKey], "connection", "connections"))
+		e.Warn("nothing was decrypted: no key for %s; give keys with --keys", plural.Count(s.Reasons[dissect.NoKey], "connection", "connections"))
 	case opened == 0:
-		e.warn("nothing was decrypted")
+		e.Warn("nothing was decrypted")
 	case s.PDUs == 0:
-		e.warn("connections were decrypted, but contain no data")
+		e.Warn("connections were decrypted, but contain no data")
 	}
 }
 

@@ -16,7 +16,9 @@ import (
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/internal/cli/cache"
+	"github.com/pcapsule/pcapsule/internal/cli/command"
 	"github.com/pcapsule/pcapsule/internal/cli/console"
+	"github.com/pcapsule/pcapsule/internal/cli/format"
 	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
@@ -28,7 +30,7 @@ func (e *env) cmdInfo() *cobra.Command {
 		Example: `  pcapsule info incident.pcapsule
   pcapsule info incident.pcapsule --json | jq .calls`,
 		Args:              cobra.MinimumNArgs(1),
-		ValidArgsFunction: completeBundles,
+		ValidArgsFunction: command.CompleteBundles,
 		RunE:              func(c *cobra.Command, args []string) error { return e.runInfo(c.Context(), args, asJSON) },
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
@@ -113,7 +115,7 @@ func (e *env) runInfo(ctx context.Context, paths []string, asJSON bool) error {
 		all = append(all, r)
 	}
 	if asJSON {
-		enc := json.NewEncoder(e.out)
+		enc := json.NewEncoder(e.Out)
 		enc.SetEscapeHTML(false)
 		enc.SetIndent("", "  ")
 		if len(all) == 1 {
@@ -123,12 +125,12 @@ func (e *env) runInfo(ctx context.Context, paths []string, asJSON bool) error {
 	}
 	for i, r := range all {
 		if i > 0 {
-			fmt.Fprintln(e.out)
+			fmt.Fprintln(e.Out)
 		}
 		var b strings.Builder
-		r.print(&b, e.pageWidth())
+		r.print(&b, e.PageWidth())
 		for line := range strings.Lines(b.String()) {
-			fmt.Fprintln(e.out, console.Hanging(0, strings.TrimRight(line, "\n"), infoIndent, e.pageWidth()))
+			fmt.Fprintln(e.Out, console.Hanging(0, strings.TrimRight(line, "\n"), infoIndent, e.PageWidth()))
 		}
 	}
 	return nil
@@ -147,7 +149,7 @@ func (e *env) info(ctx context.Context, path string) (*infoResult, error) {
 		NotIP:    bundle.Counted(bundle.NotIP, &m.Accounts),
 		Verified: [...]string{"not_verified", "verified", "broken"}[b.State]}
 	if at, ok := cache.Verified(b.Dir); ok && !b.Unpacked && b.State == bundle.NotVerified {
-		r.Verified, r.VerifiedAt = "verified", stamp(at.UnixNano())
+		r.Verified, r.VerifiedAt = "verified", format.Stamp(at.UnixNano())
 	}
 	for _, in := range m.Inputs {
 		r.Keys += in.Secrets
@@ -168,45 +170,35 @@ func (e *env) info(ctx context.Context, path string) (*infoResult, error) {
 			}
 		}
 	}
-	query("SELECT protocol, count(*) FROM calls WHERE failed GROUP BY 1", func(row []any) { r.Failed[text(row[0])] = number(row[1]) })
+	query("SELECT protocol, count(*) FROM calls WHERE failed GROUP BY 1", func(row []any) { r.Failed[format.Text(row[0])] = format.Number(row[1]) })
 	query(`SELECT e.name, e.ip, sum(t.n), count(*) FROM (SELECT src_id AS id, src_bytes + dst_bytes AS n FROM flows UNION ALL
 		SELECT dst_id, src_bytes + dst_bytes FROM flows) t JOIN endpoints e ON e.endpoint_id = t.id GROUP BY 1, 2 ORDER BY 3 DESC, 2 LIMIT 8`,
 		func(row []any) {
-			r.Talkers = append(r.Talkers, talker{text(row[0]), text(row[1]), number(row[2]), number(row[3])})
+			r.Talkers = append(r.Talkers, talker{format.Text(row[0]), format.Text(row[1]), format.Number(row[2]), format.Number(row[3])})
 		})
 	query("SELECT source || ' ' || kind, sum(count)::BIGINT FROM anomalies GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT 12",
-		func(row []any) { r.Anomalies = append(r.Anomalies, infoCount{text(row[0]), number(row[1])}) })
+		func(row []any) {
+			r.Anomalies = append(r.Anomalies, infoCount{format.Text(row[0]), format.Number(row[1])})
+		})
 	query("SELECT source, reason, from_ns, to_ns, packets, detail FROM coverage WHERE kind = 'hole' ORDER BY from_ns, source LIMIT 50",
 		func(row []any) {
-			r.Coverage = append(r.Coverage, infoGap{text(row[0]), text(row[1]), bundle.At(number(row[2])), bundle.At(number(row[3])), number(row[4]), text(row[5])})
+			r.Coverage = append(r.Coverage, infoGap{format.Text(row[0]), format.Text(row[1]), bundle.At(format.Number(row[2])), bundle.At(format.Number(row[3])), format.Number(row[4]), format.Text(row[5])})
 		})
 	query("SELECT auth_kind, count(*) FROM calls WHERE auth_kind IS NOT NULL GROUP BY 1 ORDER BY 2 DESC, 1",
-		func(row []any) { r.Secrets = append(r.Secrets, infoCount{text(row[0]), number(row[1])}) })
+		func(row []any) { r.Secrets = append(r.Secrets, infoCount{format.Text(row[0]), format.Number(row[1])}) })
 	query(`SELECT encryption, key_state, coalesce(key_reason, ''), count(*) FROM connections WHERE encryption IS NOT NULL
 		GROUP BY ALL ORDER BY 4 DESC, 1, 2, 3`, func(row []any) {
-		r.Encrypted = append(r.Encrypted, infoKeys{text(row[0]), text(row[1]), text(row[2]), number(row[3])})
+		r.Encrypted = append(r.Encrypted, infoKeys{format.Text(row[0]), format.Text(row[1]), format.Text(row[2]), format.Number(row[3])})
 	})
 	query(`SELECT coalesce(exe, ''), coalesce(reason, ''), count(*) FROM os_events WHERE event = 'tls_no_key'
 		GROUP BY ALL ORDER BY 3 DESC, 1, 2 LIMIT 12`, func(row []any) {
-		r.NoKeys = append(r.NoKeys, infoNoKey{text(row[0]), text(row[1]), number(row[2])})
+		r.NoKeys = append(r.NoKeys, infoNoKey{format.Text(row[0]), format.Text(row[1]), format.Number(row[2])})
 	})
-	query("SELECT count(*) FROM workloads", func(row []any) { r.Kubernetes = number(row[0]) })
+	query("SELECT count(*) FROM workloads", func(row []any) { r.Kubernetes = format.Number(row[0]) })
 	if err == nil {
 		r.Unread, err = ask.Undissected(ctx, c, "true")
 	}
 	return r, err
-}
-
-func text(v any) string { s, _ := v.(string); return s }
-
-func number(v any) int64 {
-	switch v := v.(type) {
-	case int64:
-		return v
-	case interface{ Int64() int64 }: // sums are 128 bits wide
-		return v.Int64()
-	}
-	return 0
 }
 
 const infoIndent = 13 // columns before the text that follows a label
@@ -214,15 +206,15 @@ const infoIndent = 13 // columns before the text that follows a label
 func (r *infoResult) print(w io.Writer, width int) {
 	fmt.Fprintf(w, "%s\n", r.Path)
 	if r.First != nil && r.Last != nil {
-		fmt.Fprintf(w, "  time       %s to %s (%s)\n", stamp(int64(*r.First)), stamp(int64(*r.Last)),
+		fmt.Fprintf(w, "  time       %s to %s (%s)\n", format.Stamp(int64(*r.First)), format.Stamp(int64(*r.Last)),
 			time.Duration(*r.Last-*r.First).Round(time.Millisecond))
 	} else {
 		fmt.Fprintln(w, "  time       no packets")
 	}
 	a := r.Accounts
-	fmt.Fprintf(w, "  packets    %s, %s\n", plural.Thousands(a.Packets), byteSize(a.Bytes))
+	fmt.Fprintf(w, "  packets    %s, %s\n", plural.Thousands(a.Packets), console.ByteSize(a.Bytes))
 	for _, in := range r.Inputs {
-		fmt.Fprintf(w, "  from       %s (%s, %s, %s)\n", printable(in.Name, 60), in.Format, byteSize(in.Size), plural.Count(in.Packets, "packet", "packets"))
+		fmt.Fprintf(w, "  from       %s (%s, %s, %s)\n", console.Printable(in.Name, 60), in.Format, console.ByteSize(in.Size), plural.Count(in.Packets, "packet", "packets"))
 		fmt.Fprintf(w, "             sha256 %s\n", in.SHA256)
 	}
 	r.printCalls(w)
@@ -238,13 +230,13 @@ func (r *infoResult) print(w io.Writer, width int) {
 		}
 		room := min(max(width-infoIndent-28, 16), 44)
 		if len(name) > room {
-			name = printable(name, room-1)
+			name = console.Printable(name, room-1)
 		}
-		fmt.Fprintf(w, "  %-10s %-*s %9s in %s\n", label, room, name, byteSize(t.Bytes), plural.Count(t.Flows, "flow", "flows"))
+		fmt.Fprintf(w, "  %-10s %-*s %9s in %s\n", label, room, name, console.ByteSize(t.Bytes), plural.Count(t.Flows, "flow", "flows"))
 	}
 	r.printNotIP(w)
-	fmt.Fprintf(w, "  accounts   %s payload: %s in calls, %s seen twice, %s not decoded; %s not captured\n", byteSize(a.PayloadBytes),
-		byteSize(a.RowBytes), byteSize(a.DuplicateBytes), byteSize(a.AnomalyBytes), byteSize(a.GapBytes))
+	fmt.Fprintf(w, "  accounts   %s payload: %s in calls, %s seen twice, %s not decoded; %s not captured\n", console.ByteSize(a.PayloadBytes),
+		console.ByteSize(a.RowBytes), console.ByteSize(a.DuplicateBytes), console.ByteSize(a.AnomalyBytes), console.ByteSize(a.GapBytes))
 	r.printDoubts(w)
 }
 
@@ -283,7 +275,7 @@ func (r *infoResult) printUnread(w io.Writer) {
 		case "port":
 			what = "likely " + u.Protocol + " by port"
 		case "content", "upgrade":
-			what = printable(u.Protocol, 40) + " by " + u.Evidence
+			what = console.Printable(u.Protocol, 40) + " by " + u.Evidence
 		}
 		fmt.Fprintf(w, "  %-10s %s %s\n", label, plural.Count(u.Connections, "connection", "connections"), what)
 	}
@@ -298,7 +290,7 @@ func (r *infoResult) printNotIP(w io.Writer) {
 			kinds = append(kinds, fmt.Sprintf("%d more kinds", len(r.NotIP)-i))
 			break
 		}
-		kinds = append(kinds, fmt.Sprintf("%s × %s", plural.Thousands(n.Count), printable(n.Kind, 40)))
+		kinds = append(kinds, fmt.Sprintf("%s × %s", plural.Thousands(n.Count), console.Printable(n.Kind, 40)))
 	}
 	if len(kinds) > 0 {
 		fmt.Fprintf(w, "  not IP     %s\n", strings.Join(kinds, ", "))
@@ -324,7 +316,7 @@ func (r *infoResult) printKeys(w io.Writer) {
 		if i > 0 {
 			label = ""
 		}
-		fmt.Fprintf(w, "  %-10s %s of %s: %s\n", label, plural.Count(n.Count, "handshake", "handshakes"), cmp.Or(printable(n.Exe, 100), "an unknown program"), printable(n.Reason, 40))
+		fmt.Fprintf(w, "  %-10s %s of %s: %s\n", label, plural.Count(n.Count, "handshake", "handshakes"), cmp.Or(console.Printable(n.Exe, 100), "an unknown program"), console.Printable(n.Reason, 40))
 	}
 	if r.Keys > 0 {
 		fmt.Fprintf(w, "  keys       %s inside the captures\n", plural.Count(r.Keys, "block of decryption secrets", "blocks of decryption secrets"))
@@ -343,7 +335,7 @@ func (r *infoResult) printDoubts(w io.Writer) {
 			fmt.Fprintln(w, plural.Sprintf("             … %d more {gap|gaps}", len(r.Coverage)-i))
 			break
 		}
-		fmt.Fprintf(w, "  gap        %s: %s, %s\n", printable(h.Source, 40), h.Reason, printable(h.Detail, 100))
+		fmt.Fprintf(w, "  gap        %s: %s, %s\n", console.Printable(h.Source, 40), h.Reason, console.Printable(h.Detail, 100))
 	}
 	for i, n := range r.Anomalies {
 		label := "anomalies"
@@ -361,7 +353,7 @@ func (r *infoResult) printDoubts(w io.Writer) {
 	}
 	r.printKeys(w)
 	for _, text := range r.Warnings {
-		fmt.Fprintf(w, "  warning    %s\n", printable(text, 400))
+		fmt.Fprintf(w, "  warning    %s\n", console.Printable(text, 400))
 	}
 	fmt.Fprintf(w, "  verified   %s; made by %s %s\n", map[string]string{"not_verified": "not yet: pcapsule verify " + r.Path, "verified": strings.TrimSpace("yes " + r.VerifiedAt),
 		"broken": "FAILED"}[r.Verified], r.Tool.Name, r.Tool.Release)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/internal/cli/command"
+	"github.com/pcapsule/pcapsule/internal/cli/console"
 	"github.com/pcapsule/pcapsule/internal/cli/exit"
 	"github.com/pcapsule/pcapsule/kfl"
 )
@@ -64,7 +65,7 @@ func (e *env) source(arg string) (string, error) {
 		return arg, nil
 	}
 	const most = 1 << 20 // far above the length that the compiler accepts
-	data, err := io.ReadAll(io.LimitReader(e.in, most))
+	data, err := io.ReadAll(io.LimitReader(e.In, most))
 	if err != nil {
 		return "", fmt.Errorf("reading standard input: %w", err)
 	}
@@ -208,20 +209,20 @@ func (e *env) runKFLCheck(args []string, lang kfl.Env, asJSON bool) error {
 			return x
 		}
 		if !asJSON {
-			fmt.Fprintln(e.err, lines(x.Pretty()))
+			fmt.Fprintln(e.Err, console.Lines(x.Pretty()))
 		}
 	}
 	if !asJSON {
 		for _, n := range out.Notes {
-			fmt.Fprintln(e.out, "note: "+n)
+			fmt.Fprintln(e.Out, "note: "+n)
 		}
-		fmt.Fprintln(e.out, "ok")
+		fmt.Fprintln(e.Out, "ok")
 	}
 	return nil
 }
 
 func (e *env) printJSON(v any) error {
-	enc := json.NewEncoder(e.out)
+	enc := json.NewEncoder(e.Out)
 	enc.SetEscapeHTML(false)
 	enc.SetIndent("", "  ")
 	return enc.Encode(v)
@@ -241,7 +242,7 @@ func (e *env) cmdKFLFmt() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			_, err = fmt.Fprintln(e.out, text)
+			_, err = fmt.Fprintln(e.Out, text)
 			return err
 		},
 	}
@@ -273,7 +274,7 @@ func (e *env) cmdKFLExplain() *cobra.Command {
 				return err
 			}
 			if !f.asJSON {
-				_, err = fmt.Fprint(e.out, q.Explain())
+				_, err = fmt.Fprint(e.Out, q.Explain())
 				return err
 			}
 			text, err := kfl.Format(src)
@@ -320,7 +321,7 @@ candidate replaces the text between its start and end.`,
 				return e.printJSON(list)
 			}
 			for _, x := range list {
-				if _, err := fmt.Fprintf(e.out, "%s\t%s\t%s\n", x.Text, strings.TrimSpace(x.Kind+" "+x.Type), x.Doc); err != nil {
+				if _, err := fmt.Fprintf(e.Out, "%s\t%s\t%s\n", x.Text, strings.TrimSpace(x.Kind+" "+x.Type), x.Doc); err != nil {
 					return err
 				}
 			}
@@ -362,10 +363,10 @@ func (e *env) cmdKFLFields() *cobra.Command {
 				return e.printJSON(list)
 			}
 			if len(list) == 0 {
-				e.warn("no field or keyword contains %q in its name or description; pcapsule kfl fields lists all", word)
+				e.Warn("no field or keyword contains %q in its name or description; pcapsule kfl fields lists all", word)
 			}
 			for _, f := range list {
-				if _, err := fmt.Fprintf(e.out, "%-28s %-13s %s\n", f.Name, f.Type, f.Doc); err != nil {
+				if _, err := fmt.Fprintf(e.Out, "%-28s %-13s %s\n", f.Name, f.Type, f.Doc); err != nil {
 					return err
 				}
 			}

@@ -10,6 +10,8 @@ import (
 
 	"github.com/pcapsule/pcapsule/exporter"
 	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/internal/cli/command"
+	"github.com/pcapsule/pcapsule/internal/cli/console"
 	"github.com/pcapsule/pcapsule/internal/cli/exit"
 	"github.com/pcapsule/pcapsule/internal/plural"
 	"github.com/pcapsule/pcapsule/recorder/secrets"
@@ -50,7 +52,7 @@ capture, or -, which is copied without its secrets.`,
   pcapsule packets incident.pcapsule 'http' --with-keys --keys sslkeys.log -o slice.pcapng
   pcapsule packets capture.pcapng --strip-keys -o handoff.pcapng`,
 		Args:              cobra.MinimumNArgs(1),
-		ValidArgsFunction: completeBundles,
+		ValidArgsFunction: command.CompleteBundles,
 		RunE:              func(c *cobra.Command, args []string) error { return e.runPackets(c, args, &f) },
 	}
 	fl := c.Flags()
@@ -74,7 +76,7 @@ func (e *env) runPackets(c *cobra.Command, args []string, f *packetsFlags) error
 	if f.output == "" {
 		return exit.Usagef("missing output: give -o SLICE.pcapng, or -o - for standard output")
 	}
-	if f.output == "-" && terminal(e.out) {
+	if f.output == "-" && console.Terminal(e.Out) {
 		return exit.Usagef("refusing to write a capture to a terminal: give -o SLICE.pcapng or redirect it")
 	}
 	if f.stripKeys && strippable(args[0]) {
@@ -99,7 +101,7 @@ func (e *env) runPackets(c *cobra.Command, args []string, f *packetsFlags) error
 	}
 	var r forensics.CarveReport
 	if f.output == "-" {
-		r, err = cs.Packets(c.Context(), sel, e.exact())
+		r, err = cs.Packets(c.Context(), sel, e.Exact())
 	} else {
 		r, err = cs.PacketsFile(c.Context(), sel, f.output)
 	}
@@ -120,7 +122,7 @@ func (f *packetsFlags) selection(args []string) (forensics.Selection, []string, 
 		return sel, args, exit.Usagef("--deadline %s: want 0 or more", f.deadline)
 	}
 	chosen := 0
-	if len(args) > 1 && !isBundlePath(args[len(args)-1]) {
+	if len(args) > 1 && !command.IsBundlePath(args[len(args)-1]) {
 		sel.KFL, args = args[len(args)-1], args[:len(args)-1]
 		chosen++
 	}
@@ -200,9 +202,9 @@ func keysError(err error) error {
 
 // printSlice summarizes a slice.
 func (e *env) printSlice(r *forensics.CarveReport, f *packetsFlags) {
-	to := e.out
+	to := e.Out
 	if f.output == "-" {
-		to = e.err
+		to = e.Err
 	}
 	keys := ""
 	if k := &r.Keys; f.withKeys && k.Lines > 0 {
@@ -211,15 +213,15 @@ func (e *env) printSlice(r *forensics.CarveReport, f *packetsFlags) {
 			keys += fmt.Sprintf(", which required %s", plural.Count(k.Added, "additional packet", "additional packets"))
 		}
 	}
-	fmt.Fprintf(to, "%s: %s, %s, from %s%s\n", f.output, plural.Count(r.Packets, "packet", "packets"), byteSize(r.Bytes), plural.Count(r.Calls, "call", "calls"), keys)
+	fmt.Fprintf(to, "%s: %s, %s, from %s%s\n", f.output, plural.Count(r.Packets, "packet", "packets"), console.ByteSize(r.Bytes), plural.Count(r.Calls, "call", "calls"), keys)
 	for _, n := range r.Notes {
-		fmt.Fprintln(e.err, n)
+		fmt.Fprintln(e.Err, n)
 	}
 	switch {
 	case r.Coverage.State == forensics.None:
-		fmt.Fprintln(e.err, "nothing was recorded in the time asked about")
+		fmt.Fprintln(e.Err, "nothing was recorded in the time asked about")
 	case r.Packets == 0:
-		fmt.Fprintln(e.err, "No matches.")
+		fmt.Fprintln(e.Err, "No matches.")
 	}
 	e.printSliceKeys(&r.Keys, f)
 }
@@ -228,22 +230,22 @@ func (e *env) printSlice(r *forensics.CarveReport, f *packetsFlags) {
 func (e *env) printSliceKeys(k *forensics.KeyReport, f *packetsFlags) {
 	switch {
 	case !f.withKeys && k.Lines > 0:
-		fmt.Fprintf(e.err, "%s left out; --with-keys includes them\n", plural.Count(k.Lines, "key line", "key lines"))
+		fmt.Fprintf(e.Err, "%s left out; --with-keys includes them\n", plural.Count(k.Lines, "key line", "key lines"))
 	case f.withKeys && k.Lines == 0 && k.Connections == 0:
-		e.warn("no keys in %s: none of its connections has a TLS or QUIC handshake", f.output)
+		e.Warn("no keys in %s: none of its connections has a TLS or QUIC handshake", f.output)
 	case f.withKeys && k.Lines == 0:
-		e.warn("no keys in %s: none match its %s; give them with --keys", f.output, plural.Count(k.Connections, "encrypted connection", "encrypted connections"))
+		e.Warn("no keys in %s: none match its %s; give them with --keys", f.output, plural.Count(k.Connections, "encrypted connection", "encrypted connections"))
 	}
 	if !f.withKeys {
 		return
 	}
 	if k.Sealed > 0 {
-		e.warn("keys in %s are encrypted and were not used; give --identity", plural.Count(int64(k.Sealed), "bundle", "bundles"))
+		e.Warn("keys in %s are encrypted and were not used; give --identity", plural.Count(int64(k.Sealed), "bundle", "bundles"))
 	}
 	if k.Left > 0 {
-		e.warn("%s bytes of secrets above the limit of 64 MiB per file were not read", plural.Thousands(k.Left))
+		e.Warn("%s bytes of secrets above the limit of 64 MiB per file were not read", plural.Thousands(k.Left))
 	}
 	if k.Other > 0 {
-		e.warn("%s left out", plural.Count(k.Other, "block of secrets other than TLS", "blocks of secrets other than TLS"))
+		e.Warn("%s left out", plural.Count(k.Other, "block of secrets other than TLS", "blocks of secrets other than TLS"))
 	}
 }

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"bufio"
 	"context"
 	"fmt"
 	"os"
@@ -12,7 +11,10 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/internal/cli/command"
 	"github.com/pcapsule/pcapsule/internal/cli/exit"
+	"github.com/pcapsule/pcapsule/internal/cli/format"
+	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
 // tableRows is how many rows a table shows if no limit is given.
@@ -37,7 +39,7 @@ func (f *queryFlags) flags(e *env, c *cobra.Command, formats []string) {
 	f.formats = formats
 	e.maskFlag(c)
 	e.captureFlags(c)
-	e.wideFlag(c)
+	e.WideFlag(c)
 	c.Flags().StringVar(&f.format, "format", "table", strings.Join(formats, ", "))
 	c.Flags().IntVar(&f.limit, "limit", 0, "maximum number of rows (default: 100 for a table, all for other formats)")
 	c.Flags().DurationVar(&f.deadline, "deadline", time.Minute, "give up after this time; 0: never")
@@ -68,7 +70,7 @@ them, first become a bundle in your cache, which later commands reuse.`,
 			return e.runQuery(c, args[:len(args)-1], q, &f)
 		},
 	}
-	f.flags(e, c, slices.Concat(rowFormats, []string{"har", "curl"}))
+	f.flags(e, c, slices.Concat(format.OfRows(), []string{"har", "curl"}))
 	f.window.flags(c)
 	c.Flags().StringSliceVar(&f.columns, "columns", nil, "columns to show, in this order")
 	c.Flags().StringVar(&f.order, "order", "", `order, such as "elapsed_us desc" (default: by time)`)
@@ -94,29 +96,35 @@ are allowed, and they can read nothing but the bundle.`,
 		Example: `  pcapsule sql incident.pcapsule 'select host, count(*) from calls group by 1 order by 2 desc'
   pcapsule sql incident.pcapsule 'select * from flows order by retransmissions desc limit 5' --format json`,
 		Args:              cobra.MinimumNArgs(2),
-		ValidArgsFunction: completeBundles,
+		ValidArgsFunction: command.CompleteBundles,
 		RunE: func(c *cobra.Command, args []string) error {
 			return e.runQuery(c, args[:len(args)-1], forensics.Query{SQL: args[len(args)-1], Alone: true}, &f)
 		},
 	}
-	f.flags(e, c, rowFormats)
+	f.flags(e, c, format.OfRows())
 	return c
 }
 
 func (e *env) runQuery(c *cobra.Command, paths []string, q forensics.Query, f *queryFlags) error {
-	var out rowWriter
-	var calls callWriter
+	var out format.Rows
+	var calls format.Calls
 	var err error
 	if err := f.check(&q); err != nil {
 		return err
 	}
+	people := f.format == "table"
+	short := people && q.SQL == "" && len(q.Columns) == 0 && len(q.GroupBy) == 0 && !q.Count && (q.Table == "" || q.Table == "calls")
+	var hidden []string
+	if short && e.Coloured() {
+		hidden = []string{"outcome"}
+	}
 	switch f.format {
 	case "har":
-		calls = &harWriter{w: bufio.NewWriterSize(e.out, 64<<10)}
+		calls = format.HAR(&e.Streams)
 	case "curl":
-		calls = &curlWriter{e: e}
+		calls = format.Curl(&e.Streams)
 	default:
-		if out, err = newRowWriter(f.format, e); err != nil {
+		if out, err = format.NewRows(f.format, &e.Streams, hidden...); err != nil {
 			return err
 		}
 	}
@@ -135,38 +143,79 @@ func (e *env) runQuery(c *cobra.Command, paths []string, q forensics.Query, f *q
 	if calls != nil {
 		return e.eachCall(c.Context(), cs, q, calls)
 	}
-	people := f.format == "table"
 	if people && q.Limit == 0 {
 		q.Limit = tableRows + 1
 	}
-	if people && q.SQL == "" && len(q.Columns) == 0 && len(q.GroupBy) == 0 && !q.Count && (q.Table == "" || q.Table == "calls") {
-		q.Columns = peopleColumns
+	if short {
+		q.Columns = slices.Concat(peopleColumns, hidden)
 		if len(cs.Bundles()) > 1 { // call_no is unique only within a bundle
-			q.Columns = append([]string{"bundle"}, peopleColumns...)
-		}
-		if e.coloured(e.out) {
-			q.Columns, e.hidden = append(slices.Clone(q.Columns), "outcome"), []string{"outcome"}
+			q.Columns = append([]string{"bundle"}, q.Columns...)
 		}
 	}
 	shown := 0
-	res, err := cs.Each(c.Context(), q, out.begin, func(cols []forensics.Column, row []any) error {
+	res, err := cs.Each(c.Context(), q, out.Begin, func(cols []forensics.Column, row []any) error {
 		if people && f.limit == 0 && shown == tableRows {
 			shown++
 			return nil
 		}
 		shown++
-		return out.row(cols, row)
+		return out.Row(cols, row)
 	})
 	if err != nil {
 		return e.questionError(err)
 	}
-	if err := out.end(); err != nil {
+	if err := out.End(); err != nil {
 		return err
 	}
 	if people || shown == 0 {
 		e.afterTable(res, shown, people && f.limit == 0)
 	}
 	return nil
+}
+
+// eachCall writes every matching call whole. HAR and curl can express only HTTP calls.
+func (e *env) eachCall(ctx context.Context, cs *forensics.Case, q forensics.Query, w format.Calls) error {
+	var list []forensics.CallNo
+	q.Columns = []string{"call_no", "protocol"}
+	several := len(cs.Bundles()) > 1
+	if several {
+		q.Columns = append(q.Columns, "bundle")
+	}
+	skipped := 0
+	res, err := cs.Each(ctx, q, func([]forensics.Column) error { return nil }, func(_ []forensics.Column, row []any) error {
+		switch format.Text(row[1]) {
+		case "http1", "http2", "http3", "grpc":
+		default:
+			skipped++
+			return nil
+		}
+		k := forensics.CallNo{No: format.Number(row[0])}
+		if several {
+			k.Bundle = int(format.Number(row[2]))
+		}
+		list = append(list, k)
+		return nil
+	})
+	if err != nil {
+		return e.questionError(err)
+	}
+	var failed error // to write
+	err = cs.EachCall(ctx, list, forensics.CallOptions{}, func(x *forensics.Exchange) error {
+		failed = w.Call(x)
+		return failed
+	})
+	if failed != nil {
+		return failed
+	}
+	if err != nil {
+		return e.questionError(err)
+	}
+	if skipped > 0 {
+		fmt.Fprintf(e.Err, "%s left out: not HTTP\n", plural.Count(int64(skipped), "call", "calls"))
+	} else if len(list) == 0 {
+		e.afterTable(res, 0, false)
+	}
+	return w.End()
 }
 
 // explainQuery prints the SQL of a query without running it.
@@ -181,7 +230,7 @@ func (e *env) explainQuery(ctx context.Context, cs *forensics.Case, q forensics.
 	if asJSON {
 		return e.printJSON(x)
 	}
-	_, err = fmt.Fprint(e.out, x.Text)
+	_, err = fmt.Fprint(e.Out, x.Text)
 	return err
 }
 
@@ -196,7 +245,7 @@ func (f *queryFlags) check(q *forensics.Query) error {
 	if f.deadline < 0 {
 		return exit.Usagef("--deadline %s: want 0 or more", f.deadline)
 	}
-	if last := q.KFL + q.SQL; isBundlePath(last) {
+	if last := q.KFL + q.SQL; command.IsBundlePath(last) {
 		return exit.Usagef(`missing filter: %s is a bundle; "" as the last argument matches all calls`, last)
 	} else if _, err := os.Stat(last); err == nil && last != "" {
 		return exit.Usagef(`missing filter: %s is a file or folder; "" as the last argument matches all calls`, last)
@@ -213,21 +262,21 @@ var peopleColumns = []string{"call_no", "ts_ns", "src_name", "dst_name", "protoc
 // afterTable prints what a reader should know in addition to the rows.
 func (e *env) afterTable(res *forensics.Result, shown int, capped bool) {
 	if capped && shown > tableRows {
-		fmt.Fprintf(e.err, "Only the first %d rows are shown; --limit N shows more, --format ndjson all.\n", tableRows)
+		fmt.Fprintf(e.Err, "Only the first %d rows are shown; --limit N shows more, --format ndjson all.\n", tableRows)
 	}
 	for _, n := range res.Notes {
-		fmt.Fprintln(e.err, n)
+		fmt.Fprintln(e.Err, n)
 	}
 	if res.Now != 0 {
-		fmt.Fprintf(e.err, "now() is %s, the time of the last packet\n", stamp(res.Now))
+		fmt.Fprintf(e.Err, "now() is %s, the time of the last packet\n", format.Stamp(res.Now))
 	}
 	switch cov := res.Coverage; {
 	case cov.State == forensics.None:
-		fmt.Fprintln(e.err, "No packets were recorded in that time range, so an empty answer proves nothing.")
+		fmt.Fprintln(e.Err, "No packets were recorded in that time range, so an empty answer proves nothing.")
 	case shown == 0 && cov.State == forensics.Complete:
-		fmt.Fprintln(e.err, "No matches. The whole time range was captured.")
+		fmt.Fprintln(e.Err, "No matches. The whole time range was captured.")
 	case cov.State == forensics.Partial:
-		fmt.Fprintf(e.err, "The time range was only partly captured: %s\n", gapsText(cov))
+		fmt.Fprintf(e.Err, "The time range was only partly captured: %s\n", gapsText(cov))
 	}
 }
 

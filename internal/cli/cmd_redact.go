@@ -21,7 +21,9 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/seal"
 	"github.com/pcapsule/pcapsule/exporter/table"
 	"github.com/pcapsule/pcapsule/forensics/redact"
+	"github.com/pcapsule/pcapsule/internal/cli/command"
 	"github.com/pcapsule/pcapsule/internal/cli/console"
+	"github.com/pcapsule/pcapsule/internal/cli/custody"
 	"github.com/pcapsule/pcapsule/internal/cli/exit"
 	"github.com/pcapsule/pcapsule/internal/plural"
 	"github.com/pcapsule/pcapsule/internal/version"
@@ -30,7 +32,7 @@ import (
 // deriveFlags are the flags of commands that make a bundle from a bundle.
 type deriveFlags struct {
 	output, note, seed string
-	memory             size
+	memory             command.Size
 	jobs               int
 	anonymous, asJSON  bool
 	identities         []age.Identity // that decrypt keys
@@ -69,7 +71,7 @@ func (f *deriveFlags) options(original string) (b *bundle.Bundle, o derive.Optio
 	o.Exporter = t
 	o.Event = bundle.Entry{Note: f.note, Tool: strings.TrimSpace("pcapsule " + version.Release)}
 	if !f.anonymous {
-		o.Event = custodyEntry(o.Event)
+		o.Event = custody.Entry(o.Event)
 	}
 	if f.seed != "" {
 		if o.Seed, err = seal.ReadSeed(f.seed); err != nil {
@@ -83,18 +85,18 @@ func (f *deriveFlags) options(original string) (b *bundle.Bundle, o derive.Optio
 // done reports what was made.
 func (f *deriveFlags) done(e *env, r *derive.Report, began time.Time) error {
 	for _, w := range r.Warnings {
-		e.warn("%s", w)
+		e.Warn("%s", w)
 	}
 	if f.asJSON {
-		enc := json.NewEncoder(e.out)
+		enc := json.NewEncoder(e.Out)
 		enc.SetIndent("", "  ")
 		return enc.Encode(r)
 	}
 	d := &r.Derived
-	fmt.Fprintln(e.out, console.Line(plural.Sprintf(f.output+": %d {packet|packets} unchanged, %d changed, %d removed", d.Packets.Unchanged, d.Packets.Changed, d.Packets.Removed)+
+	fmt.Fprintln(e.Out, console.Line(plural.Sprintf(f.output+": %d {packet|packets} unchanged, %d changed, %d removed", d.Packets.Unchanged, d.Packets.Changed, d.Packets.Removed)+
 		fmt.Sprintf(", in %.1f s", time.Since(began).Seconds())))
 	for _, rule := range slices.Sorted(maps.Keys(d.Rules)) {
-		fmt.Fprintln(e.out, console.Line(fmt.Sprintf("  %s: %s", rule, plural.Count(d.Rules[rule], "packet", "packets"))))
+		fmt.Fprintln(e.Out, console.Line(fmt.Sprintf("  %s: %s", rule, plural.Count(d.Rules[rule], "packet", "packets"))))
 	}
 	return nil
 }
@@ -180,13 +182,13 @@ func (e *env) testPolicy(path string, p *redact.Removal) error {
 	for i, t := range p.Tests {
 		if got := derive.Try(removal{p}, t.Type, t.Header, t.Text); got != t.Becomes {
 			failed++
-			fmt.Fprintln(e.out, console.Line(fmt.Sprintf("test %d: %q becomes %q, want %q", i+1, t.Text, got, t.Becomes)))
+			fmt.Fprintln(e.Out, console.Line(fmt.Sprintf("test %d: %q becomes %q, want %q", i+1, t.Text, got, t.Becomes)))
 		}
 	}
 	if failed > 0 {
 		return exit.With(fmt.Errorf("%s: %d of %d tests failed", path, failed, len(p.Tests)), exit.Other, "change the policy, or what the test wants")
 	}
-	fmt.Fprintln(e.out, console.Line(plural.Sprintf("%d {test|tests} passed", len(p.Tests))))
+	fmt.Fprintln(e.Out, console.Line(plural.Sprintf("%d {test|tests} passed", len(p.Tests))))
 	return nil
 }
 

@@ -18,6 +18,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/finding"
 	findings "github.com/pcapsule/pcapsule/forensics/finding/all"
+	"github.com/pcapsule/pcapsule/internal/cli/command"
 	"github.com/pcapsule/pcapsule/internal/cli/exit"
 	"github.com/pcapsule/pcapsule/internal/version"
 	"github.com/pcapsule/pcapsule/report"
@@ -54,7 +55,7 @@ pcapsule report verify FILE BUNDLE checks a report against its bundle.`,
   pcapsule report incident.pcapsule --mask -o for-the-vendor.html
   pcapsule report incident.pcapsule --json | jq -r .statements[].text`,
 		Args:              cobra.MinimumNArgs(1),
-		ValidArgsFunction: completeBundles,
+		ValidArgsFunction: command.CompleteBundles,
 		RunE:              func(c *cobra.Command, args []string) error { return e.runReport(c, args, &f) },
 	}
 	c.Flags().StringVarP(&f.output, "output", "o", "", "file to write; - is standard output, as HTML or with --json")
@@ -118,7 +119,7 @@ func (e *env) runReport(c *cobra.Command, paths []string, f *reportFlags) error 
 	}
 	write := func(w io.Writer) error { return form.Write(w, r) }
 	if f.output == "-" {
-		return write(e.exact())
+		return write(e.Exact())
 	}
 	return exit.OutputError(writeWhole(f.output, outputMode(cs), write), f.output)
 }

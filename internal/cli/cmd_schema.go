@@ -62,15 +62,15 @@ func (e *env) runSchema(args []string, asJSON bool) error {
 		return exit.Usagef("unknown table %q; tables are %s", args[0], strings.Join(names, ", "))
 	}
 	if asJSON {
-		enc := json.NewEncoder(e.out)
+		enc := json.NewEncoder(e.Out)
 		enc.SetIndent("", "  ")
 		return enc.Encode(list)
 	}
 	for i, t := range list {
 		if i > 0 {
-			fmt.Fprintln(e.out)
+			fmt.Fprintln(e.Out)
 		}
-		fmt.Fprintf(e.out, "%s: %s\n", t.Name, t.Doc)
+		fmt.Fprintf(e.Out, "%s: %s\n", t.Name, t.Doc)
 		wide := 0
 		for _, c := range t.Columns {
 			wide = max(wide, len(c.Name))
@@ -85,7 +85,7 @@ func (e *env) runSchema(args []string, asJSON bool) error {
 				null = "null"
 			}
 			// The few long types (lists, structs) overflow, so that the column stays narrow.
-			fmt.Fprintf(e.out, "  %-*s  %-9s  %-4s  %s\n", wide, c.Name, c.Type, null, doc)
+			fmt.Fprintf(e.Out, "  %-*s  %-9s  %-4s  %s\n", wide, c.Name, c.Type, null, doc)
 		}
 	}
 	return nil

@@ -1,153 +1,61 @@
 package cli
 
 import (
-	"crypto/tls"
+	"context"
 	"fmt"
-	"net"
-	"net/netip"
+	"os"
 	"strings"
 
-	"github.com/spf13/cobra"
-
-	"github.com/pcapsule/pcapsule/internal/cli/exit"
-	"github.com/pcapsule/pcapsule/mcp"
+	"github.com/pcapsule/pcapsule/exporter"
+	"github.com/pcapsule/pcapsule/exporter/bundle"
+	"github.com/pcapsule/pcapsule/forensics"
+	findings "github.com/pcapsule/pcapsule/forensics/finding/all"
+	"github.com/pcapsule/pcapsule/internal/accesslog"
+	"github.com/pcapsule/pcapsule/internal/cli/ringcmd"
+	"github.com/pcapsule/pcapsule/internal/cli/serve"
+	"github.com/pcapsule/pcapsule/internal/cli/snapshots"
+	"github.com/pcapsule/pcapsule/internal/version"
+	"github.com/pcapsule/pcapsule/mcp/store"
+	"github.com/pcapsule/pcapsule/report"
+	"github.com/pcapsule/pcapsule/report/render"
 )
 
-// serveFlags are the flags of serve.
-type serveFlags struct {
-	answerFlags
-	addr, tokens, cert, key   string
-	hosts, origins            []string
-	url, issuer, issuerKeys   string
-	scopes                    []string
-	sessions, requests, conns int
-	body                      size
+// serving returns what the commands mcp and serve take from this package.
+func (e *env) serving() serve.Options {
+	return serve.Options{Streams: &e.Streams, Questions: findings.Questions(), Analyzers: findings.Analyzers(),
+		AccessLog: func() *accesslog.Log { return e.access }, Report: renderReport, Store: openSnapshots}
 }
 
-func (e *env) cmdServe() *cobra.Command {
-	var f serveFlags
-	c := &cobra.Command{
-		Use:   "serve [BUNDLE...]",
-		Short: "Serve bundles to assistants: MCP over HTTP",
-		Long: `Serve bundles to assistants over the Model Context Protocol on HTTP, at /mcp. Every answer
-cites its packets and states what was recorded. Credentials are masked unless --secrets is given.
-With --ring, clients can freeze a recorder's ring on this machine, dissect it, ask questions about
-it and its last seconds, and start separate recordings. By default the server listens on this
-machine only; any other address needs --token-file or tokens of an authorization server
-(--oauth-issuer), and should use TLS (--tls-cert). docs/guide/mcp.md has the details.`,
-		Example: `  pcapsule serve incident.pcapsule
-  pcapsule serve --ring /var/lib/pcapsule
-  pcapsule serve incident.pcapsule --addr 127.0.0.1:9000 --tools core --access-log access.jsonl
-  pcapsule serve incident.pcapsule --addr 10.0.0.5:8898 --token-file tokens --tls-cert cert.pem --tls-key key.pem --host evidence.example.org`,
-		ValidArgsFunction: completeBundles,
-		RunE:              func(c *cobra.Command, args []string) error { return e.runServe(c, args, &f) },
+// openSnapshots opens the store of a ring's snapshots.
+func openSnapshots(ring, folder string, warn func(format string, args ...any)) (store.Store, func(), error) {
+	if _, err := os.Stat(ring); err != nil {
+		return nil, nil, fmt.Errorf("opening ring: %w", err)
 	}
-	f.flags(c)
-	fl := c.Flags()
-	fl.BoolVar(&f.packets, "packets", false, "allow downloads of snapshots' packets although answers are masked: packets are never masked")
-	fl.StringVar(&f.addr, "addr", "127.0.0.1:8898", "address to listen on")
-	fl.StringVar(&f.tokens, "token-file", "", "file of bearer tokens, one per line, optionally after the holder's name")
-	fl.StringVar(&f.cert, "tls-cert", "", "certificate for HTTPS, PEM")
-	fl.StringVar(&f.key, "tls-key", "", "private key of the certificate, PEM")
-	fl.StringSliceVar(&f.hosts, "host", nil, "additional host name that clients may use for this server")
-	fl.StringSliceVar(&f.origins, "origin", nil, "origin of web pages that may send requests, such as https://tool.example.org")
-	fl.StringVar(&f.url, "url", "", "this server's URL, ending in /mcp; the audience of the issuer's tokens")
-	fl.StringVar(&f.issuer, "oauth-issuer", "", "authorization server whose tokens are accepted")
-	fl.StringVar(&f.issuerKeys, "oauth-keys", "", "JSON Web Key Set of the authorization server: a file or an https URL")
-	fl.StringSliceVar(&f.scopes, "oauth-scope", nil, "scope that a token must have")
-	fl.IntVar(&f.sessions, "max-sessions", 64, "maximum number of sessions, in protocol revisions that have sessions")
-	fl.IntVar(&f.requests, "max-requests", 128, "maximum number of requests in progress")
-	fl.IntVar(&f.conns, "max-connections", 4096, "maximum number of open connections")
-	f.body = 1 << 20
-	fl.Var(&f.body, "max-body", "maximum size of a request")
-	return c
+	s, err := snapshots.Open(snapshots.Options{Ring: ring, Dir: folder, Export: exportHeld, Program: "pcapsule " + version.Release, OnError: func(err error) { warn("%v", err) }})
+	if err != nil {
+		return nil, nil, ringcmd.Error(err)
+	}
+	return s, s.Close, nil
 }
 
-func (e *env) runServe(c *cobra.Command, args []string, f *serveFlags) error {
-	o, err := f.options(c)
-	if err != nil {
-		return err
-	}
-	f.access = e.access
-	s, end, err := f.server(c.Context(), args, e.warn)
-	if err != nil {
-		return err
-	}
-	defer end()
-	ln, err := (&net.ListenConfig{}).Listen(c.Context(), "tcp", f.addr)
-	if err != nil {
-		return exit.With(fmt.Errorf("listening on %s: %w", f.addr, err), exit.Other, "choose another address or port with --addr")
-	}
-	scheme := "http"
-	if f.cert != "" {
-		pair, err := tls.LoadX509KeyPair(f.cert, f.key)
-		if err != nil {
-			ln.Close()
-			return exit.With(fmt.Errorf("--tls-cert: %w", err), exit.Usage, "")
+// exportHeld makes a bundle of a snapshot's segments.
+func exportHeld(ctx context.Context, from, to string, fromNs, toNs int64, done func(snapshots.Progress)) (*bundle.Manifest, error) {
+	o := exporter.Options{Release: version.Release, FromNs: fromNs, ToNs: toNs}
+	if done != nil {
+		o.Progress = func(p exporter.Progress) {
+			done(snapshots.Progress{ReadBytes: p.ReadBytes, TotalBytes: p.TotalBytes, Packets: p.Packets, Calls: p.Calls})
 		}
-		ln = tls.NewListener(ln, &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}})
-		scheme = "https"
 	}
-	fmt.Fprintf(e.err, "listening on %s://%s/mcp\n", scheme, ln.Addr())
-	if scheme == "http" && !loopback(ln.Addr().String()) {
-		e.warn("tokens and answers cross the network unencrypted; use HTTPS with --tls-cert and --tls-key")
-	}
-	if err := s.Serve(c.Context(), ln, o); err != nil {
-		return err
-	}
-	return c.Context().Err()
+	return exporter.Run(ctx, []string{from}, to, o)
 }
 
-// options checks the flags about the address and its access control.
-func (f *serveFlags) options(c *cobra.Command) (mcp.HTTPOptions, error) {
-	o := mcp.HTTPOptions{Origins: f.origins, MaxSessions: f.sessions, MaxRequests: f.requests, MaxConns: f.conns, MaxBody: int64(f.body)}
-	for _, h := range f.hosts {
-		o.Hosts = append(o.Hosts, strings.ToLower(h))
-	}
-	if _, _, err := net.SplitHostPort(f.addr); err != nil {
-		return o, exit.Usagef("--addr %s: want host:port, such as 127.0.0.1:8898", f.addr)
-	}
-	for name, n := range map[string]int{"max-sessions": f.sessions, "max-requests": f.requests, "max-connections": f.conns} {
-		if n < 1 || n > 1<<20 {
-			return o, exit.Usagef("--%s %d: want 1 to 1048576", name, n)
-		}
-	}
-	if f.body < 1 || f.body > 1<<40 {
-		return o, exit.Usagef("--max-body %s: want 1B to 1TiB", &f.body)
-	}
-	if (f.cert == "") != (f.key == "") {
-		return o, exit.Usagef("--tls-cert and --tls-key must be given together")
-	}
-	var err error
-	if f.tokens != "" {
-		if o.Tokens, err = mcp.LoadTokens(f.tokens); err != nil {
-			return o, exit.With(err, exit.Usage, "")
-		}
-	}
-	if f.issuer != "" || f.issuerKeys != "" || f.url != "" || len(f.scopes) > 0 {
-		if f.issuer == "" || f.issuerKeys == "" || f.url == "" {
-			return o, exit.Usagef("--oauth-issuer, --oauth-keys and --url must be given together")
-		}
-		o.OAuth = &mcp.OAuth{Issuer: f.issuer, Keys: f.issuerKeys, Resource: f.url, Scopes: f.scopes}
-		if err := o.OAuth.Check(c.Context()); err != nil {
-			return o, exit.With(err, exit.Usage, "")
-		}
-	}
-	if !loopback(f.addr) && len(o.Tokens) == 0 && o.OAuth == nil {
-		return o, exit.Usagef("--addr %s is reachable from other machines: give --token-file or --oauth-issuer", f.addr)
-	}
-	return o, nil
-}
-
-// loopback reports whether an address is reachable only from this machine.
-func loopback(addr string) bool {
-	host, _, err := net.SplitHostPort(addr)
+// renderReport returns the report on a case as an HTML page.
+func renderReport(ctx context.Context, c *forensics.Case) (text, mimeType string, err error) {
+	r, err := report.Build(ctx, c, *reportOptions())
 	if err != nil {
-		return false
+		return "", "", err
 	}
-	if host == "localhost" {
-		return true
-	}
-	ip, err := netip.ParseAddr(host)
-	return err == nil && ip.Unmap().IsLoopback()
+	var b strings.Builder
+	err = render.HTML(&b, r)
+	return b.String(), "text/html", err
 }

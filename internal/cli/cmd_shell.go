@@ -15,7 +15,9 @@ import (
 	"golang.org/x/term"
 
 	"github.com/pcapsule/pcapsule/forensics/finding/all"
+	"github.com/pcapsule/pcapsule/internal/cli/command"
 	"github.com/pcapsule/pcapsule/internal/cli/console"
+	"github.com/pcapsule/pcapsule/internal/cli/exit"
 	"github.com/pcapsule/pcapsule/kfl"
 )
 
@@ -35,7 +37,7 @@ func (e *env) cmdShell() *cobra.Command {
 		Example: `  pcapsule shell incident.pcapsule
   echo 'http && status_code >= 500' | pcapsule shell incident.pcapsule`,
 		Args:              cobra.MinimumNArgs(1),
-		ValidArgsFunction: completeBundles,
+		ValidArgsFunction: command.CompleteBundles,
 		RunE:              func(c *cobra.Command, args []string) error { return e.runShell(c.Context(), args) },
 	}
 	e.captureFlags(c)
@@ -69,7 +71,7 @@ func (e *env) runShell(ctx context.Context, args []string) error {
 			continue
 		}
 		if line == "help" {
-			fmt.Fprint(e.out, shellHelp)
+			fmt.Fprint(e.Out, shellHelp)
 			continue
 		}
 		e.runLine(ctx, shellArgs(line, paths))
@@ -81,14 +83,14 @@ func (e *env) runShell(ctx context.Context, args []string) error {
 
 // runLine runs one command line. An error is printed and does not end the shell.
 func (e *env) runLine(ctx context.Context, args []string) {
-	one := &env{in: strings.NewReader(""), out: e.out, err: e.err, colour: e.colour}
+	one := &env{Streams: console.Streams{In: strings.NewReader(""), Out: e.Out, Err: e.Err, Colour: e.Colour}}
 	root := one.root()
-	root.SetArgs(append([]string{"--color", e.colour}, args...))
-	root.SetOut(one.out)
-	root.SetErr(one.err)
+	root.SetArgs(append([]string{"--color", e.Colour}, args...))
+	root.SetOut(one.Out)
+	root.SetErr(one.Err)
 	used, err := root.ExecuteContextC(ctx)
-	one.endPage()
-	if err != nil && !closedPipe(err) {
+	one.EndPager()
+	if err != nil && !exit.IsClosedPipe(err) {
 		if !one.running {
 			err = misused(root, args, err)
 		}
@@ -125,9 +127,9 @@ func shellArgs(line string, paths []string) []string {
 
 // lines reads lines from a terminal, with editing, history and completion, or from a pipe.
 func (e *env) lines(lang kfl.Env) (read func() (string, error), end func()) {
-	in, out := os.Stdin, console.File(e.out)
-	if out == nil || !terminal(e.out) || !term.IsTerminal(int(in.Fd())) {
-		s := bufio.NewScanner(e.in)
+	in, out := os.Stdin, console.File(e.Out)
+	if out == nil || !console.Terminal(e.Out) || !term.IsTerminal(int(in.Fd())) {
+		s := bufio.NewScanner(e.In)
 		return func() (string, error) {
 			if !s.Scan() {
 				if s.Err() != nil {
@@ -150,13 +152,13 @@ func (e *env) lines(lang kfl.Env) (read func() (string, error), end func()) {
 		}
 		text, at, others := completeLine(line, pos, lang)
 		if len(others) > 0 {
-			for _, l := range console.Wrap(strings.Join(others, "  "), max(columnsOf(e.out), console.LeastWidth)) {
+			for _, l := range console.Wrap(strings.Join(others, "  "), max(console.Columns(e.Out), console.LeastWidth)) {
 				fmt.Fprintf(t, "%s\n", l)
 			}
 		}
 		return text, at, true
 	}
-	fmt.Fprintln(e.out, "Type help for a list of what you can ask; Ctrl-D ends.")
+	fmt.Fprintln(e.Out, "Type help for a list of what you can ask; Ctrl-D ends.")
 	return func() (string, error) {
 		before, err := term.MakeRaw(int(in.Fd()))
 		if err != nil {

@@ -19,6 +19,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter"
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/internal/cli/console"
 	"github.com/pcapsule/pcapsule/internal/cli/exit"
 	"github.com/pcapsule/pcapsule/internal/cli/policyflag"
 	"github.com/pcapsule/pcapsule/internal/cli/ringcmd"
@@ -86,7 +87,7 @@ func (f *snapshotFlags) condition(args []string) error {
 	if err != nil {
 		return exit.Usagef("%v", err)
 	}
-	text, err := ownerKFL(&who)
+	text, err := policyflag.KFL(&who)
 	if err != nil {
 		return exit.Usagef("%v", err)
 	}
@@ -175,7 +176,7 @@ func (e *env) runSnapshot(ctx context.Context, args []string, f *snapshotFlags) 
 		return err
 	}
 	for _, w := range m.Warnings {
-		e.warn("%s", w)
+		e.Warn("%s", w)
 	}
 	s.warnEncrypted(m)
 	s.warnGaps()
@@ -183,8 +184,8 @@ func (e *env) runSnapshot(ctx context.Context, args []string, f *snapshotFlags) 
 	for _, n := range m.Calls {
 		calls += n
 	}
-	fmt.Fprintf(e.out, "%s: %s, %s, %s, %s, in %.1f s\n", f.output, plural.Count(m.Accounts.Packets, "packet", "packets"),
-		byteSize(m.Accounts.Bytes), plural.Count(calls, "call", "calls"), what, time.Since(began).Seconds())
+	fmt.Fprintf(e.Out, "%s: %s, %s, %s, %s, in %.1f s\n", f.output, plural.Count(m.Accounts.Packets, "packet", "packets"),
+		console.ByteSize(m.Accounts.Bytes), plural.Count(calls, "call", "calls"), what, time.Since(began).Seconds())
 	return nil
 }
 
@@ -202,7 +203,7 @@ func (s *snapshot) seal(ctx context.Context, now time.Time) (err error) {
 		}
 		if err != nil {
 			// Segments that are already sealed are still evidence.
-			s.e.warn("the recorder did not seal its current segments, so they are not in the snapshot: %v", err)
+			s.e.Warn("the recorder did not seal its current segments, so they are not in the snapshot: %v", err)
 		}
 		if s.ring, err = ring.Open(s.dir); err != nil {
 			return err
@@ -213,7 +214,7 @@ func (s *snapshot) seal(ctx context.Context, now time.Time) (err error) {
 	if s.ring.Writing {
 		end = max(end, now.UnixNano()) // the recorder continued until it sealed
 		if s.o.ToNs > end {
-			s.e.warn("--to %s is in the future; the snapshot ends with the last packet", s.f.to)
+			s.e.Warn("--to %s is in the future; the snapshot ends with the last packet", s.f.to)
 		}
 	}
 	if s.o.ToNs == 0 {
@@ -278,20 +279,20 @@ func (s *snapshot) pinSegments(ctx context.Context) error {
 	}
 	// The folders of killed snapshots would otherwise pin their segments forever.
 	if _, err := ring.SweepHolds(dir, filepath.Dir(dir), filepath.Dir(filepath.Clean(s.f.output))); err != nil {
-		s.e.warn("%v", err)
+		s.e.Warn("%v", err)
 	}
 	s.pin, err = ring.Pin(ctx, dir, s.o.FromNs, s.o.ToNs, s.hold, ring.PinOptions{Keys: true, Hold: true})
 	if errors.Is(err, fs.ErrPermission) {
 		// Key logs may be readable only by their owner.
 		if s.pin, err = ring.Pin(ctx, dir, s.o.FromNs, s.o.ToNs, s.hold, ring.PinOptions{Hold: true}); err == nil {
-			s.e.warn("the ring's key logs were not used: only their owner may read them")
+			s.e.Warn("the ring's key logs were not used: only their owner may read them")
 		}
 	}
 	if err != nil {
 		return err
 	}
 	for _, name := range s.pin.Missing {
-		s.e.warn("%s no longer exists", name)
+		s.e.Warn("%s no longer exists", name)
 	}
 	if len(s.pin.Segments) == 0 {
 		return errors.Join(s.noPackets(), s.pin.Release())
@@ -307,8 +308,8 @@ func linkable(dir, path string) bool {
 
 // make makes a bundle of the segments in a folder.
 func (s *snapshot) make(ctx context.Context, from, to string, o exporter.Options) (*bundle.Manifest, error) {
-	bar := newProgress(s.e)
-	o.Progress = bar.update
+	bar := s.e.Progress()
+	o.Progress = drawn(bar)
 	strict := o.Accept
 	o.Accept = func(m *bundle.Manifest) error {
 		if m.Accounts.Packets == 0 {
@@ -320,7 +321,7 @@ func (s *snapshot) make(ctx context.Context, from, to string, o exporter.Options
 		return strict(m)
 	}
 	m, err := exporter.Run(ctx, []string{from}, to, o)
-	bar.clear()
+	bar.Clear()
 	if err != nil {
 		return nil, s.e.bundleError(ctx, err, s.f.output)
 	}
@@ -370,7 +371,7 @@ func (s *snapshot) derive(ctx context.Context) (*bundle.Manifest, error) {
 	if s.f.kfl != "" {
 		what = plural.Count(calls, "matching call", "matching calls") + ", with the earlier packets of their connections"
 	}
-	fmt.Fprintf(s.e.err, "derived: %s\n", lines(what))
+	fmt.Fprintf(s.e.Err, "derived: %s\n", console.Lines(what))
 	return made, nil
 }
 
@@ -379,10 +380,10 @@ func (s *snapshot) warnParents(m *bundle.Manifest) {
 	for i := range m.Inputs {
 		in := &m.Inputs[i]
 		if in.Segment != nil && in.Segment.Seal == "broken" {
-			s.e.warn("%s: its bytes differ from the sealed ones", in.Name)
+			s.e.Warn("%s: its bytes differ from the sealed ones", in.Name)
 		}
 		if n := int64(len(in.Damage)) + in.DamageMore; n > 0 {
-			s.e.warn("%s: %s cannot be read", in.Name, plural.Count(n, "place", "places"))
+			s.e.Warn("%s: %s cannot be read", in.Name, plural.Count(n, "place", "places"))
 		}
 	}
 }
@@ -420,7 +421,7 @@ func (s *snapshot) carve(ctx context.Context, whole, derived string) (calls int6
 		return 0, s.noMatch()
 	}
 	for _, n := range r.Notes {
-		fmt.Fprintln(s.e.err, lines(n))
+		fmt.Fprintln(s.e.Err, console.Lines(n))
 	}
 	return r.Calls, nil
 }
@@ -449,7 +450,7 @@ func (s *snapshot) sealedKeys(path string) {
 		return
 	}
 	if len(s.o.Identities) == 0 {
-		s.e.warn("%s is encrypted and was not used; give --identity", filepath.Base(path))
+		s.e.Warn("%s is encrypted and was not used; give --identity", filepath.Base(path))
 		return
 	}
 	s.o.Keys = append(s.o.Keys[:len(s.o.Keys):len(s.o.Keys)], path)
@@ -488,9 +489,9 @@ func (s *snapshot) warnGaps() {
 			more++
 			continue
 		}
-		s.e.warn("coverage gap: %s", ringcmd.GapText(h))
+		s.e.Warn("coverage gap: %s", ringcmd.GapText(h))
 	}
 	if more > 0 {
-		s.e.warn("%s; table coverage lists all", plural.Count(int64(more), "more coverage gap", "more coverage gaps"))
+		s.e.Warn("%s; table coverage lists all", plural.Count(int64(more), "more coverage gap", "more coverage gaps"))
 	}
 }

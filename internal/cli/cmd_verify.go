@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"cmp"
 	"context"
 	"crypto/x509"
 	"encoding/json"
@@ -18,6 +17,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/seal"
 	"github.com/pcapsule/pcapsule/internal/cli/cache"
 	"github.com/pcapsule/pcapsule/internal/cli/console"
+	"github.com/pcapsule/pcapsule/internal/cli/custody"
 	"github.com/pcapsule/pcapsule/internal/cli/exit"
 	"github.com/pcapsule/pcapsule/internal/plural"
 	"github.com/pcapsule/pcapsule/internal/version"
@@ -113,9 +113,9 @@ func (e *env) runVerify(c *cobra.Command, path string, f *verifyFlags) error {
 	if len(o.Keys)+len(o.Identities) > 0 && !f.rederive {
 		return exit.Usagef("--keys and --identity are for --rederive")
 	}
-	hashing := newProgress(e)
-	report, err := bundle.Verify(c.Context(), path, hashing.bytes("hashing"))
-	hashing.clear()
+	hashing := e.Progress()
+	report, err := bundle.Verify(c.Context(), path, hashing.Bytes("hashing"))
+	hashing.Clear()
 	if err != nil {
 		return err
 	}
@@ -130,10 +130,10 @@ func (e *env) runVerify(c *cobra.Command, path string, f *verifyFlags) error {
 		if err != nil {
 			return err
 		}
-		bar := newProgress(e)
-		o.Progress = bar.update
+		bar := e.Progress()
+		o.Progress = drawn(bar)
 		res.Rederived, err = exporter.Rederive(c.Context(), b, o)
-		bar.clear()
+		bar.Clear()
 		if errors.Is(err, exporter.ErrNeedsKeys) {
 			return exit.With(err, exit.Verify, "no file was changed; to rebuild the tables give --keys FILE")
 		}
@@ -150,7 +150,7 @@ func (e *env) runVerify(c *cobra.Command, path string, f *verifyFlags) error {
 		cache.MarkVerified(path)
 	}
 	if f.asJSON {
-		enc := json.NewEncoder(e.out)
+		enc := json.NewEncoder(e.Out)
 		enc.SetIndent("", "  ")
 		if err := enc.Encode(res); err != nil {
 			return err
@@ -201,68 +201,38 @@ func (r *verifyResult) failure(path string) error {
 }
 
 // verdicts lists the properties of the bundle and whether each is true.
-func verdicts(ctx context.Context, r *verifyResult, trust seal.Trust) (list []seal.Verdict) {
-	problem := map[string]*bundle.Problem{}
-	for i := range r.Problems {
-		check := map[string]string{bundle.Missing: "files", bundle.Added: "files", bundle.Refused: "files", bundle.Chain: "custody"}[r.Problems[i].Kind]
-		if check = cmp.Or(check, "hashes"); problem[check] == nil {
-			problem[check] = &r.Problems[i]
-		}
-	}
-	add := func(check, detail string) {
-		v := seal.Verdict{Check: check, State: seal.Yes, Detail: detail}
-		if p := problem[check]; p != nil {
-			v = seal.Verdict{Check: check, State: seal.No, Place: p.File, Detail: p.String()}
-		}
-		list = append(list, v)
-	}
-	add("files", plural.Count(int64(r.Files), "file", "files")+", none missing, none added")
-	add("hashes", byteSize(r.Bytes)+" match the manifests")
-	add("custody", plural.Count(int64(len(r.Custody)), "entry", "entries")+", unbroken, head "+r.CustodyHead.String()[:16]+"…"+
-		strings.Join(append([]string{""}, retentionLines(bundle.RetentionOf(r.Custody))...), "; "))
-	list = append(list, seal.Check(ctx, r.Report, trust)...)
-	list = append(list, seal.Stated(r.Content)...)
-	list = append(list, r.derived...)
+func verdicts(ctx context.Context, r *verifyResult, trust seal.Trust) []seal.Verdict {
+	list := append(custody.Verdicts(ctx, r.Report, trust), r.derived...)
 	switch d := r.Rederived; {
 	case d == nil:
-		list = append(list, seal.Verdict{Check: "tables", State: seal.NotChecked, Detail: "--rederive compares them with the packets"})
+		return append(list, seal.Verdict{Check: "tables", State: seal.NotChecked, Detail: "--rederive compares them with the packets"})
 	case d.OK():
-		list = append(list, seal.Verdict{Check: "tables", State: seal.Yes, Detail: plural.Sprintf("%d {column|columns} of %d {table matches|tables match} the packets; %d {file is|files are} identical", d.Columns, d.Tables, d.Files)})
+		return append(list, seal.Verdict{Check: "tables", State: seal.Yes, Detail: plural.Sprintf("%d {column|columns} of %d {table matches|tables match} the packets; %d {file is|files are} identical", d.Columns, d.Tables, d.Files)})
 	default:
-		list = append(list, seal.Verdict{Check: "tables", State: seal.No, Detail: d.Differences[0].String()})
+		return append(list, seal.Verdict{Check: "tables", State: seal.No, Detail: d.Differences[0].String()})
 	}
-	return list
-}
-
-// printVerdict prints one verdict: its state, the check, and where and why.
-func (e *env) printVerdict(v seal.Verdict) {
-	place := ""
-	if v.Place != "" && v.State != seal.No {
-		place = v.Place + ": "
-	}
-	fmt.Fprintln(e.out, console.Line(fmt.Sprintf("%-11s  %-9s  %s%s", strings.ReplaceAll(string(v.State), "_", " "), v.Check, place, v.Detail)))
 }
 
 func (e *env) printVerify(r *verifyResult) {
 	for _, p := range r.Problems {
-		fmt.Fprintln(e.out, console.Line(p.String()))
+		fmt.Fprintln(e.Out, console.Line(p.String()))
 	}
 	if r.More > 0 {
-		fmt.Fprintln(e.out, plural.Sprintf("… and %d {more problem|more problems}", r.More))
+		fmt.Fprintln(e.Out, plural.Sprintf("… and %d {more problem|more problems}", r.More))
 	}
 	if d := r.Rederived; d != nil {
 		for _, diff := range d.Differences {
-			fmt.Fprintln(e.out, console.Line(diff.String()))
+			fmt.Fprintln(e.Out, console.Line(diff.String()))
 		}
 		if d.More > 0 {
-			fmt.Fprintln(e.out, plural.Sprintf("… and %d {more difference|more differences}", d.More))
+			fmt.Fprintln(e.Out, plural.Sprintf("… and %d {more difference|more differences}", d.More))
 		}
 	}
 	for _, v := range r.Verdicts {
-		e.printVerdict(v)
+		custody.PrintVerdict(e.Out, v)
 	}
 	if d := r.Rederived; d != nil && len(d.Unproven) > 0 {
-		fmt.Fprintln(e.out, console.Line("packets cannot prove: "+strings.Join(d.Unproven, ", ")))
+		fmt.Fprintln(e.Out, console.Line("packets cannot prove: "+strings.Join(d.Unproven, ", ")))
 	}
-	fmt.Fprintf(e.out, "tagmanifest sha256 %s\n", r.TagManifest)
+	fmt.Fprintf(e.Out, "tagmanifest sha256 %s\n", r.TagManifest)
 }

@@ -10,6 +10,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/internal/cli/command"
+	"github.com/pcapsule/pcapsule/internal/cli/console"
+	"github.com/pcapsule/pcapsule/internal/cli/format"
 	"github.com/pcapsule/pcapsule/kfl"
 )
 
@@ -32,7 +35,7 @@ func columnsOfCalls() (names []string) {
 // completeKFL offers bundles and captures for the first argument, then names of KFL.
 func completeKFL(c *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
 	if len(args) == 0 {
-		return completeBundles(c, args, word)
+		return command.CompleteBundles(c, args, word)
 	}
 	var list []string
 	for _, x := range kfl.CompleteIn(word, len(word), kfl.Env{}) {
@@ -49,12 +52,12 @@ const completionTime = 3 * time.Second
 func completeCalls(c *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
 	rows, ok := rowsOf(args, "SELECT call_no, summary FROM calls ORDER BY call_no")
 	if !ok {
-		return completeBundles(c, args, word)
+		return command.CompleteBundles(c, args, word)
 	}
 	var list []string
 	for _, row := range rows {
-		if no := fmt.Sprint(number(row[0])); strings.HasPrefix(no, word) && len(list) < maxOffered {
-			list = append(list, cobra.CompletionWithDesc(no, printable(text(row[1]), 60)))
+		if no := fmt.Sprint(format.Number(row[0])); strings.HasPrefix(no, word) && len(list) < maxOffered {
+			list = append(list, cobra.CompletionWithDesc(no, console.Printable(format.Text(row[1]), 60)))
 		}
 	}
 	return list, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveKeepOrder
@@ -68,11 +71,11 @@ func completeNames(_ *cobra.Command, args []string, word string) ([]string, cobr
 	rows, _ := rowsOf(args, `SELECT DISTINCT unnest([service, workload, CASE WHEN service IS NULL AND workload IS NULL THEN name END]) AS name, namespace FROM endpoints ORDER BY ALL`)
 	var list []string
 	for _, row := range rows {
-		name, space := text(row[0]), text(row[1])
+		name, space := format.Text(row[0]), format.Text(row[1])
 		if name == "" || !strings.HasPrefix(name, word) || len(list) == maxOffered {
 			continue
 		}
-		list = append(list, cobra.CompletionWithDesc(printable(name, 100), printable(space, 60)))
+		list = append(list, cobra.CompletionWithDesc(console.Printable(name, 100), console.Printable(space, 60)))
 	}
 	return list, cobra.ShellCompDirectiveNoFileComp
 }
@@ -88,7 +91,7 @@ func rowsOf(args []string, sql string) (rows [][]any, ok bool) {
 	}
 	ctx, stop := context.WithTimeout(context.Background(), completionTime)
 	defer stop()
-	cs, err := (&env{err: io.Discard}).openCase(ctx, args)
+	cs, err := (&env{Streams: console.Streams{Err: io.Discard}}).openCase(ctx, args)
 	if err != nil {
 		return nil, true
 	}

@@ -3,7 +3,6 @@ package cli
 import (
 	"bytes"
 	"encoding/json"
-	"fmt"
 	"io"
 	"math"
 	"net/http"
@@ -14,8 +13,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-
-	"github.com/pcapsule/pcapsule/forensics"
 )
 
 // printed runs a command and returns what it writes to standard output.
@@ -28,8 +25,23 @@ func printed(t *testing.T, args ...string) string {
 	return out.String()
 }
 
+// harField is a header or cookie of an archive.
+type harField struct{ Name, Value string }
+
+// harEntry is what the tests read of a call in an archive.
+type harEntry struct {
+	CallID  string `json:"_call_id"`
+	Time    float64
+	Request struct {
+		Method, URL      string
+		Headers, Cookies []harField
+		PostData         *struct{ Text string }
+	}
+	Timings struct{ DNS, Connect, Send, Wait, Receive, SSL float64 }
+}
+
 // sent lists the parts of a request, without those that belong to one connection.
-func sent(method, uri string, headers []harNV, body string) []string {
+func sent(method, uri string, headers []harField, body string) []string {
 	facts := []string{method + " " + uri, "body " + body}
 	for _, h := range headers {
 		switch name := strings.ToLower(h.Name); name {
@@ -51,10 +63,10 @@ func TestCurlCommandsReplay(t *testing.T) {
 	var got []string
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
-		headers := []harNV{{"host", r.Host}}
+		headers := []harField{{"host", r.Host}}
 		for name, values := range r.Header {
 			for _, v := range values {
-				headers = append(headers, harNV{name, v})
+				headers = append(headers, harField{name, v})
 			}
 		}
 		got = sent(r.Method, r.RequestURI, headers, string(body))
@@ -122,25 +134,5 @@ func checkTimes(t *testing.T, en harEntry) {
 	}
 	if cookies > 0 && len(en.Request.Cookies) == 0 {
 		t.Errorf("%s: no cookies in %v", en.CallID, en.Request.Headers)
-	}
-}
-
-func TestCookiesAndQueryOfHAR(t *testing.T) {
-	header := func(kind, name, value string) any {
-		return forensics.Struct{{Name: "name", Value: name}, {Name: "value", Value: value}, {Name: "kind", Value: kind}}
-	}
-	h := httpCall{&forensics.Exchange{Call: forensics.Struct{{Name: "query_string", Value: "a=1&a=2&b=%20x&c"}, {Name: "headers", Value: []any{
-		header("request", "Cookie", "id=7; theme=dark=ish"),
-		header("response", "Set-Cookie", "id=8; Path=/; Domain=example.org; HttpOnly; Secure; Expires=Wed, 21 Oct 2026 07:28:00 GMT"),
-		header("response", "Set-Cookie", "broken"),
-	}}}}}
-	if got := fmt.Sprint(h.query()); got != "[{a 1} {a 2} {b  x} {c }]" {
-		t.Errorf("query %s", got)
-	}
-	if got := fmt.Sprint(h.requestCookies()); got != "[{id 7    false false} {theme dark=ish    false false}]" {
-		t.Errorf("request cookies %s", got)
-	}
-	if got := fmt.Sprint(h.responseCookies()); got != "[{id 8 / example.org 2026-10-21T07:28:00.000Z true true}]" {
-		t.Errorf("response cookies %s", got)
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"slices"
 
 	"github.com/pcapsule/pcapsule/exporter"
 	"github.com/pcapsule/pcapsule/exporter/bundle"
@@ -40,13 +39,13 @@ func exitCode(ctx context.Context, err error) int {
 		return exit.Damaged
 	case errors.Is(err, bundle.ErrNotBundle):
 		return exit.NotBundle
-	case diskError(err):
+	case exit.IsDisk(err):
 		return exit.Disk
 	case errors.As(err, &syntax):
 		return exit.Syntax
 	case errors.Is(err, pcapng.ErrNotCapture), errors.Is(err, pcapng.ErrTooShort), errors.As(err, &link):
 		return exit.NotCapture
-	case unreachable(err), errors.Is(err, fs.ErrPermission):
+	case exit.IsNowhere(err), errors.Is(err, fs.ErrPermission):
 		return exit.NotCapture
 	case errors.Is(err, context.DeadlineExceeded):
 		return exit.Limit
@@ -54,32 +53,17 @@ func exitCode(ctx context.Context, err error) int {
 	return exit.Other
 }
 
-// unreachable reports whether err is that of a path that leads nowhere.
-func unreachable(err error) bool {
-	return errors.Is(err, fs.ErrNotExist) || isAny(err, badPaths)
-}
-
-// diskError reports whether the disk is full, broken or read-only.
-func diskError(err error) bool { return isAny(err, diskErrors) }
-
-func isAny(err error, kinds []error) bool {
-	return slices.ContainsFunc(kinds, func(kind error) bool { return errors.Is(err, kind) })
-}
-
 // report prints an error and the next step.
 func (e *env) report(err error, code int, command string) {
 	if code == exit.Interrupted {
-		fmt.Fprintln(e.err, "interrupted; nothing was left behind")
+		fmt.Fprintln(e.Err, "interrupted; nothing was left behind")
 		return
 	}
-	fmt.Fprintf(e.err, "error: %s\n", lines(err.Error()))
+	fmt.Fprintf(e.Err, "error: %s\n", console.Lines(err.Error()))
 	if h := hint(err, code, command); h != "" {
-		fmt.Fprintf(e.err, "hint: %s\n", h)
+		fmt.Fprintf(e.Err, "hint: %s\n", h)
 	}
 }
-
-// lines escapes control characters in a message, except line breaks.
-func lines(s string) string { return console.Lines(s) }
 
 func hint(err error, code int, command string) string {
 	var coded *exit.Error
@@ -101,7 +85,7 @@ func hint(err error, code int, command string) string {
 		return "if you trust the file, unpack it yourself and give the unpacked file"
 	case errors.Is(err, pcapng.ErrNotCapture), errors.Is(err, pcapng.ErrTooShort), errors.Is(err, exporter.ErrNoInput):
 		return "pcapsule reads pcap and pcapng files, also packed with gzip or zstd"
-	case isAny(err, readOnly):
+	case exit.IsReadOnly(err):
 		return "nothing can be written there: choose another place with -o, or with TMPDIR for temporary files"
 	case code == exit.Disk:
 		return "nothing was left behind; free space and run the same command again"
@@ -111,7 +95,7 @@ func hint(err error, code int, command string) string {
 		return "pcapsule verify lists every problem; ask for the original"
 	case code == exit.Newer:
 		return "use a newer pcapsule"
-	case unreachable(err):
+	case exit.IsNowhere(err):
 		return "check the path"
 	case errors.Is(err, fs.ErrPermission):
 		return "check who may read the file"

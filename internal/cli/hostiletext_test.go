@@ -164,22 +164,3 @@ func TestNoTextActsOnATerminal(t *testing.T) {
 		}
 	}
 }
-
-// TestCSVHasNoFormulas checks that text that begins like a formula survives a round trip.
-func TestCSVHasNoFormulas(t *testing.T) {
-	for text, want := range map[string]string{
-		"=1+1": "'=1+1", "+1": "'+1", "-1": "'-1", "@SUM(A1)": "'@SUM(A1)", "\t=1": "'\t=1", "\r=1": "'\r=1", "\n=1": "'\n=1",
-		"＝1": "'＝1", "'x": "''x", "x=1": "x=1", "": "", "GET": "GET",
-	} {
-		if got := notFormula(text); got != want {
-			t.Errorf("%q became %q, want %q", text, got, want)
-		}
-		back := notFormula(text)
-		if rest, cut := strings.CutPrefix(back, "'"); cut {
-			back = rest
-		}
-		if back != text {
-			t.Errorf("%q is restored as %q", text, back)
-		}
-	}
-}

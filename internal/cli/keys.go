@@ -1,16 +1,11 @@
 package cli
 
 import (
-	"os"
-	"strings"
-
-	"filippo.io/age"
-	"filippo.io/age/agessh"
 	"github.com/spf13/pflag"
 
 	"github.com/pcapsule/pcapsule/exporter"
+	"github.com/pcapsule/pcapsule/internal/cli/agekey"
 	"github.com/pcapsule/pcapsule/internal/cli/exit"
-	"github.com/pcapsule/pcapsule/recorder/keys"
 )
 
 // keyFlags are the flags of every command that decrypts connections.
@@ -28,28 +23,13 @@ func (k *keyFlags) register(fl *pflag.FlagSet) {
 func (k *keyFlags) apply(o *exporter.Options) error {
 	o.Keys = k.files
 	for _, path := range k.identities {
-		list, err := readIdentities(path)
+		list, err := agekey.Identities(path)
 		if err != nil {
 			return exit.With(&exporter.KeysError{Path: path, Err: err}, exit.Usage, "give a file that age-keygen wrote, or an SSH private key without a passphrase")
 		}
 		o.Identities = append(o.Identities, list...)
 	}
 	return nil
-}
-
-func readIdentities(path string) ([]age.Identity, error) {
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return nil, err
-	}
-	if strings.HasPrefix(string(data), "-----BEGIN ") {
-		id, err := agessh.ParseIdentity(data)
-		if err != nil {
-			return nil, err
-		}
-		return []age.Identity{id}, nil
-	}
-	return age.ParseIdentities(strings.NewReader(string(data)))
 }
 
 // keyOptions sets the options about keys of a new bundle.
@@ -62,18 +42,6 @@ func (f *bundleFlags) keyOptions(o *exporter.Options) error {
 		return exit.Usagef("--keys-to needs --embed-keys, which keeps keys in the bundle")
 	}
 	var err error
-	o.KeysTo, err = recipientsOf("--keys-to", f.keysTo)
+	o.KeysTo, err = agekey.Recipients("--keys-to", f.keysTo)
 	return err
-}
-
-// recipientsOf parses the recipients that a flag names.
-func recipientsOf(flag string, given []string) (all []age.Recipient, err error) {
-	for _, s := range given {
-		list, err := keys.Recipients(s)
-		if err != nil {
-			return nil, exit.Usagef("%s %q: %v; want age1…, an SSH public key or a file of recipients", flag, s, err)
-		}
-		all = append(all, list...)
-	}
-	return all, nil
 }

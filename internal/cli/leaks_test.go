@@ -4,10 +4,10 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 
+	"github.com/pcapsule/pcapsule/internal/cli/format"
 	"github.com/pcapsule/pcapsule/internal/leaktest"
 )
 
@@ -47,11 +47,11 @@ func TestMaskedCommandsShowNoSecret(t *testing.T) {
 	if shown := leaktest.Shown(run("sql", bundle, "select * from bodies", "--format", "csv"), secrets); shown == "" {
 		t.Error("no secret is shown without --mask")
 	}
-	for _, format := range slices.Concat(rowFormats, []string{"har", "curl"}) {
-		masked("query", bundle, "http || redis || postgresql", "--format", format)
+	for _, name := range append(format.OfRows(), "har", "curl") {
+		masked("query", bundle, "http || redis || postgresql", "--format", name)
 	}
-	for _, format := range rowFormats {
-		masked("sql", bundle, "select * from bodies join calls on call_no = first_call_no", "--format", format)
+	for _, name := range format.OfRows() {
+		masked("sql", bundle, "select * from bodies join calls on call_no = first_call_no", "--format", name)
 	}
 	masked("sql", bundle, "select reverse(text), hex(text::blob), list_transform(range(len(path)), i -> path[i + 1]) from bodies, calls")
 	// The tests of the servers ask all questions; this test covers how answers are printed.

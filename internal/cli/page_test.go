@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"strings"
 	"testing"
+
+	"github.com/pcapsule/pcapsule/internal/cli/console"
 )
 
 // laidOut returns an answer as it is printed at a given width.
@@ -11,7 +13,7 @@ func laidOut(t *testing.T, answer any, width string) string {
 	t.Helper()
 	t.Setenv("COLUMNS", width)
 	var out bytes.Buffer
-	e := &env{out: &out}
+	e := &env{Streams: console.Streams{Out: &out}}
 	if err := e.printAnswer(answer, false); err != nil {
 		t.Fatal(err)
 	}

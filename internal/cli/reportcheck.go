@@ -47,7 +47,7 @@ the values. Differences are named, and the exit code is then 8. A masked report 
 		Example: `  pcapsule report verify outage.html incident.pcapsule
   pcapsule report verify outage.csv node-a.pcapsule node-b.pcapsule --json`,
 		Args:              command.CheckArgs(cobra.MinimumNArgs(2)),
-		ValidArgsFunction: completeBundles,
+		ValidArgsFunction: command.CompleteBundles,
 		RunE:              func(c *cobra.Command, args []string) error { return e.runReportVerify(c, args, asJSON) },
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
@@ -87,11 +87,11 @@ func (e *env) runReportVerify(c *cobra.Command, args []string, asJSON bool) erro
 		return e.reportError(err)
 	}
 	if asJSON {
-		if err := encode(e.out, check, true); err != nil {
+		if err := encode(e.Out, check, true); err != nil {
 			return err
 		}
 	} else {
-		printVerified(e.out, args[0], check)
+		printVerified(e.Out, args[0], check)
 	}
 	if n := len(check.Differences); n > 0 {
 		return exit.With(fmt.Errorf("%s is not what its bundles give", args[0]), exit.Verify, "ask its author for the original, or make the report again with pcapsule report")
@@ -132,9 +132,9 @@ says if losses in the new recording could hide it.`,
 				return err
 			}
 			if asJSON {
-				return encode(e.out, d, true)
+				return encode(e.Out, d, true)
 			}
-			return printDiff(e.out, d)
+			return printDiff(e.Out, d)
 		},
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")

@@ -87,7 +87,7 @@ func (s *snapshot) nearKeys(dir string) (list []string, err error) {
 	room := int64(maxNearKeyBytes)
 	for i, x := range all {
 		if i >= maxNearKeys || room <= 0 {
-			s.e.warn("%s not tried: too many", plural.Count(int64(len(all)-i), "key file of another segment was", "key files of other segments were"))
+			s.e.Warn("%s not tried: too many", plural.Count(int64(len(all)-i), "key file of another segment was", "key files of other segments were"))
 			break
 		}
 		path := filepath.Join(dir, x.name)
@@ -132,5 +132,5 @@ func (s *snapshot) warnEncrypted(m *bundle.Manifest) {
 	if first, _ := s.sealedRange(); first != 0 && int64(first) < s.o.FromNs {
 		text += fmt.Sprintf("; the ring has packets since %s", first)
 	}
-	s.e.warn("%s", text)
+	s.e.Warn("%s", text)
 }

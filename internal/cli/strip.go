@@ -10,6 +10,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/pcapsule/pcapsule/exporter"
+	"github.com/pcapsule/pcapsule/internal/cli/command"
+	"github.com/pcapsule/pcapsule/internal/cli/console"
 	"github.com/pcapsule/pcapsule/internal/cli/exit"
 	"github.com/pcapsule/pcapsule/internal/plural"
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
@@ -27,7 +29,7 @@ func strippable(path string) bool {
 	if !info.Mode().IsRegular() { // opening a named pipe waits
 		return true
 	}
-	return !isBundlePath(path) && !isZIP(path)
+	return !command.IsBundlePath(path) && !isZIP(path)
 }
 
 // stripKeys copies a capture without its secrets.
@@ -52,7 +54,7 @@ func (e *env) stripKeys(c *cobra.Command, args []string, f *packetsFlags) error 
 	defer src.Close()
 	var s pcapng.Stripped
 	if f.output == "-" {
-		s, err = stripTo(e.exact(), args[0], src)
+		s, err = stripTo(e.Exact(), args[0], src)
 	} else {
 		s, err = stripToFile(f.output, args[0], src)
 	}
@@ -66,7 +68,7 @@ func (e *env) stripKeys(c *cobra.Command, args []string, f *packetsFlags) error 
 // captureIn opens a capture whose reads end at an interrupt.
 func (e *env) captureIn(ctx context.Context, path string) (io.Reader, func() error, error) {
 	if path == "-" {
-		return e.in, func() error { return nil }, nil
+		return e.In, func() error { return nil }, nil
 	}
 	info, err := os.Stat(path)
 	if err == nil && !info.Mode().IsRegular() {
@@ -79,7 +81,7 @@ func (e *env) captureIn(ctx context.Context, path string) (io.Reader, func() err
 	if err != nil {
 		return nil, nil, err
 	}
-	return newSource(ctx, file), file.Close, nil
+	return console.NewInput(ctx, file), file.Close, nil
 }
 
 // onlyStrip refuses flags that select packets, because these need a bundle.
@@ -132,9 +134,9 @@ func (w *watched) Write(p []byte) (int, error) {
 }
 
 func (e *env) printStripped(s *pcapng.Stripped, packed pcapng.Compression, output string) {
-	to := e.out
+	to := e.Out
 	if output == "-" {
-		to = e.err
+		to = e.Err
 	}
 	what := "it contained no secrets"
 	switch {
@@ -146,8 +148,8 @@ func (e *env) printStripped(s *pcapng.Stripped, packed pcapng.Compression, outpu
 	if packed != pcapng.CompressionNone {
 		what += "; decompressed from " + string(packed)
 	}
-	fmt.Fprintf(to, "%s: %s, %s; %s\n", output, plural.Count(s.Packets, "packet", "packets"), byteSize(s.Written), what)
+	fmt.Fprintf(to, "%s: %s, %s; %s\n", output, plural.Count(s.Packets, "packet", "packets"), console.ByteSize(s.Written), what)
 	if s.Damaged > 0 {
-		e.warn("the input is damaged: %s bytes outside of blocks were removed because they may contain keys", plural.Thousands(s.Damaged))
+		e.Warn("the input is damaged: %s bytes outside of blocks were removed because they may contain keys", plural.Thousands(s.Damaged))
 	}
 }

@@ -5,6 +5,7 @@ package store
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"time"
 )
@@ -51,6 +52,11 @@ var (
 type RequestError struct{ Text string }
 
 func (e *RequestError) Error() string { return e.Text }
+
+// BadRequest returns an error in a request, which its client can correct.
+func BadRequest(format string, args ...any) error {
+	return &RequestError{Text: fmt.Sprintf(format, args...)}
+}
 
 // Boundary is the time range that a node has recorded.
 type Boundary struct {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/pcapsule/pcapsule/internal/cli/agekey"
 	"github.com/pcapsule/pcapsule/internal/cli/exit"
 	node "github.com/pcapsule/pcapsule/recorder"
 	"github.com/pcapsule/pcapsule/recorder/agent"
@@ -53,12 +54,9 @@ func (f *keyFlags) options(o *agent.Options, headersOnly bool) error {
 	if headersOnly {
 		return exit.Usagef("--headers-only excludes --keys and --plaintext: leave out one of them")
 	}
-	for _, text := range f.to {
-		list, err := keys.Recipients(text)
-		if err != nil {
-			return exit.Usagef("--keys-to %q: %w; want age1…, an SSH public key or a file of recipients", text, err)
-		}
-		k.Recipients = append(k.Recipients, list...)
+	var err error
+	if k.Recipients, err = agekey.Recipients("--keys-to", f.to); err != nil {
+		return err
 	}
 	if k.Layouts = f.layouts; k.Layouts == "" {
 		k.Layouts = filepath.Join(o.Record.Ring.Dir, "layouts")

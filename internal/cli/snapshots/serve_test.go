@@ -26,6 +26,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/redact"
 	"github.com/pcapsule/pcapsule/mcp"
 	"github.com/pcapsule/pcapsule/mcp/store"
+	"github.com/pcapsule/pcapsule/mcp/tools"
 )
 
 // api is a server for a ring, with its OpenAPI description.
@@ -216,9 +217,9 @@ func TestAssistantGetsPacketsOfARing(t *testing.T) {
 		}
 		return out
 	}
-	tools, err := session.ListTools(ctx, nil)
-	if err != nil || len(tools.Tools) > 40 {
-		t.Fatalf("%d tools, %v", len(tools.Tools), err)
+	list, err := session.ListTools(ctx, nil)
+	if err != nil || len(list.Tools) > 40 {
+		t.Fatalf("%d tools, %v", len(list.Tools), err)
 	}
 	if r, err := session.CallTool(ctx, &sdk.CallToolParams{Name: "list_api_calls", Arguments: map[string]any{}}); err != nil || !r.IsError || !strings.Contains(r.Content[0].(*sdk.TextContent).Text, "create_snapshot") {
 		t.Errorf("without a dissection: %v, %v", r, err)
@@ -248,7 +249,7 @@ func TestAssistantGetsPacketsOfARing(t *testing.T) {
 	}
 	call("delete_snapshot", map[string]any{"name": "hour"})
 	names := []string{}
-	for _, tool := range tools.Tools {
+	for _, tool := range list.Tools {
 		names = append(names, tool.Name)
 		if tool.InputSchema == nil || tool.Annotations == nil {
 			t.Errorf("%s has no schema or annotations", tool.Name)
@@ -257,7 +258,7 @@ func TestAssistantGetsPacketsOfARing(t *testing.T) {
 	if !slices.Contains(names, "capture_traffic") {
 		t.Errorf("%v", names)
 	}
-	if list, err := json.Marshal(tools); err != nil || len(list) > mcp.MaxList {
-		t.Errorf("the list of %d tools has %d bytes, want at most %d: %v", len(names), len(list), mcp.MaxList, err)
+	if text, err := json.Marshal(list); err != nil || len(text) > tools.MaxList {
+		t.Errorf("the list of %d tools has %d bytes, want at most %d: %v", len(names), len(text), tools.MaxList, err)
 	}
 }

@@ -1,0 +1,44 @@
+// Package agekey reads the age keys that flags name: recipients, to whom keys and packages are
+// encrypted, and identities, which decrypt them.
+package agekey
+
+import (
+	"bytes"
+	"os"
+
+	"filippo.io/age"
+	"filippo.io/age/agessh"
+
+	"github.com/pcapsule/pcapsule/internal/cli/exit"
+	"github.com/pcapsule/pcapsule/recorder/keys"
+)
+
+// Recipients returns the recipients that the values of a flag name: age1…, SSH public keys, or
+// files of them.
+func Recipients(flag string, given []string) (all []age.Recipient, err error) {
+	for _, s := range given {
+		list, err := keys.Recipients(s)
+		if err != nil {
+			return nil, exit.Usagef("%s %q: %w; want age1…, an SSH public key or a file of recipients", flag, s, err)
+		}
+		all = append(all, list...)
+	}
+	return all, nil
+}
+
+// Identities reads a file: one that age-keygen wrote, or an SSH private key without a
+// passphrase.
+func Identities(path string) ([]age.Identity, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	if !bytes.HasPrefix(data, []byte("-----BEGIN ")) {
+		return age.ParseIdentities(bytes.NewReader(data))
+	}
+	id, err := agessh.ParseIdentity(data)
+	if err != nil {
+		return nil, err
+	}
+	return []age.Identity{id}, nil
+}

@@ -1,0 +1,51 @@
+package command
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// ParseSize reads 256MiB, 1GB, 500M or a plain number of bytes.
+func ParseSize(s string) (int64, error) {
+	digits := strings.TrimRight(s, "BbIiKkMmGgTt ")
+	n, err := strconv.ParseFloat(digits, 64)
+	if err != nil || strings.Trim(digits, "0123456789.") != "" { // inf, signs, exponents
+		return 0, fmt.Errorf("size %q: want a number with B, kB, MB, GB, KiB, MiB or GiB", s)
+	}
+	unit := strings.ToLower(strings.TrimSpace(s[len(digits):]))
+	mult := map[string]float64{"": 1, "b": 1, "k": 1e3, "kb": 1e3, "m": 1e6, "mb": 1e6, "g": 1e9, "gb": 1e9, "t": 1e12, "tb": 1e12,
+		"kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30, "tib": 1 << 40}[unit]
+	if mult == 0 {
+		return 0, fmt.Errorf("size %q: unknown unit %q", s, unit)
+	}
+	if n *= mult; n >= 1<<63 {
+		return 0, fmt.Errorf("size %q: want less than 8 EiB", s)
+	}
+	return int64(n), nil
+}
+
+// Size is a flag whose value is a number of bytes: 256MiB.
+type Size int64
+
+// Set implements pflag.Value.
+func (s *Size) Set(text string) error {
+	n, err := ParseSize(text)
+	*s = Size(n)
+	return err
+}
+
+// String implements pflag.Value, in the largest binary unit without a fraction.
+func (s *Size) String() string {
+	n, unit := int64(*s), "B"
+	for _, larger := range [...]string{"KiB", "MiB", "GiB"} {
+		if n == 0 || n%1024 != 0 {
+			break
+		}
+		n, unit = n/1024, larger
+	}
+	return strconv.FormatInt(n, 10) + unit
+}
+
+// Type implements pflag.Value.
+func (s *Size) Type() string { return "size" }

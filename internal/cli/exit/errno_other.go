@@ -1,0 +1,14 @@
+//go:build !windows
+
+package exit
+
+import "syscall"
+
+// Errors of the system: a disk that cannot be written, a path that leads nowhere, a pipe
+// without a reader.
+var (
+	readOnly    = []error{syscall.EROFS}
+	diskErrors  = []error{syscall.ENOSPC, syscall.EIO, syscall.EDQUOT, syscall.EROFS}
+	badPaths    = []error{syscall.ENOTDIR, syscall.EISDIR, syscall.ELOOP, syscall.ENAMETOOLONG}
+	closedPipes = []error{syscall.EPIPE}
+)

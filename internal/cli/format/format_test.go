@@ -1,0 +1,126 @@
+package format
+
+import (
+	"bytes"
+	"errors"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/internal/cli/console"
+)
+
+func TestTimesForPeople(t *testing.T) {
+	for _, tt := range []struct{ got, want string }{
+		{Micros(0), "0 µs"}, {Micros(999), "999 µs"}, {Micros(1000), "1.0 ms"}, {Micros(1550), "1.6 ms"},
+		{Micros(9999949), "9999.9 ms"}, {Micros(10000000), "10s"}, {Micros(61500000), "1m1.5s"},
+		{Stamp(0), "1970-01-01T00:00:00.000000000Z"}, {Stamp(1700000000123456789), "2023-11-14T22:13:20.123456789Z"},
+	} {
+		if tt.got != tt.want {
+			t.Errorf("got %q, want %q", tt.got, tt.want)
+		}
+	}
+}
+
+func TestShellQuote(t *testing.T) {
+	bash, _ := exec.LookPath("bash")
+	for _, tt := range []struct {
+		name, text, want, reads string // reads: the shell's reading, if it differs from text
+	}{
+		{"a plain word", "http://10.0.0.1:80/a%20b", "http://10.0.0.1:80/a%20b", ""},
+		{"nothing", "", "''", ""},
+		{"a command", "$(reboot)`reboot`;reboot&", "'$(reboot)`reboot`;reboot&'", ""},
+		{"quotes", `it's "it"`, `'it'\''s "it"'`, ""},
+		{"a tilde and a star", "~/*", "'~/*'", ""},
+		{"history", "a!b", "'a!b'", ""},
+		{"lines", "a\nb'c\\d", `$'a\x0ab\'c\\d'`, ""},
+		{"an escape sequence", "\x1b[2J", `$'\x1b[2J'`, ""},
+		{"a C1 control", "a\u009bb", `$'a\xc2\x9bb'`, ""},
+		{"bytes that are not text", "\xff\x9b", `$'\xff\x9b'`, ""},
+		{"a change of direction", "a\u202eb", `$'a\xe2\x80\xaeb'`, ""},
+		{"letters of other languages", "größe", "'größe'", ""},
+		{"a NUL is left out", "a\x00b", `$'ab'`, "ab"},
+	} {
+		got := shellQuote(tt.text)
+		if got != tt.want {
+			t.Errorf("%s: got %s, want %s", tt.name, got, tt.want)
+		}
+		if bash == "" {
+			continue
+		}
+		want := tt.text
+		if tt.reads != "" {
+			want = tt.reads
+		}
+		if out, err := exec.Command(bash, "-c", "printf %s "+got).Output(); err != nil || string(out) != want {
+			t.Errorf("%s: the shell reads %q, %v, want %q", tt.name, out, err, want)
+		}
+	}
+}
+
+func TestIsText(t *testing.T) {
+	for _, tt := range []struct {
+		name, data string
+		want       bool
+	}{
+		{"nothing", "", true},
+		{"lines", "GET / HTTP/1.1\r\nHost: a\r\n\r\n", true},
+		{"text in another language", "{\"größe\": \"日本語のテキスト\"}", true},
+		{"a TLS record", "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", false},
+		{"bytes above ASCII that are not UTF-8", "\xff\xfe\xfd\xfc", false},
+		{"text with one odd byte in twenty", "aaaaaaaaaaaaaaaaaaa\x01", true},
+	} {
+		if got := isText([]byte(tt.data)); got != tt.want {
+			t.Errorf("%s: got %v, want %v", tt.name, got, tt.want)
+		}
+	}
+}
+
+// TestTableFitsTheScreen prints a table at several widths.
+func TestTableFitsTheScreen(t *testing.T) {
+	cols := []forensics.Column{{Name: "call_no"}, {Name: "ts_ns"}, {Name: "src_name"}, {Name: "protocol"}, {Name: "summary"}, {Name: "elapsed_us"}}
+	at := time.Date(2026, 11, 20, 9, 24, 49, 123456789, time.UTC).UnixNano()
+	for _, tt := range []struct {
+		width, want string
+	}{
+		{"", "call_no  ts_ns                       src_name                   protocol  summary                         elapsed_us\n" +
+			"    226  2026-11-20 09:24:49.123456  frontend-5d8f7c9b66-t7wzj  http1     POST /v1/payments → 503 (63 B)    500.9 ms\n"},
+		{"80", "call_no  ts_ns            src_name         protocol  summary          elapsed_us\n" +
+			"    226  09:24:49.123456  frontend-5d8f7…  http1     POST /v1/payme…    500.9 ms\nTimes are on 2026-11-20, UTC.\n"},
+		{"60", "call_no  ts_ns            src_name    summary     elapsed_us\n" +
+			"    226  09:24:49.123456  frontend-…  POST /v1/…    500.9 ms\nTimes are on 2026-11-20, UTC.\nNot shown: protocol; --wide shows all columns.\n"},
+		{"40", "call_no  ts_ns            src_name\n" +
+			"    226  09:24:49.123456  frontend-5d8f…\nTimes are on 2026-11-20, UTC.\nNot shown: summary, elapsed_us, protocol; --wide shows all columns.\n"},
+	} {
+		t.Setenv("COLUMNS", tt.width)
+		var out bytes.Buffer
+		w, err := NewRows("table", &console.Streams{Out: &out, Err: &out})
+		if err == nil {
+			err = errors.Join(w.Begin(cols), w.Row(cols, []any{int64(226), at, "frontend-5d8f7c9b66-t7wzj", "http1", "POST /v1/payments → 503 (63 B)", int64(500896)}), w.End())
+		}
+		if got := out.String(); err != nil || got != tt.want {
+			t.Errorf("COLUMNS=%s: %v\n%s\nwant\n%s", tt.width, err, got, tt.want)
+		}
+	}
+}
+
+// TestCSVHasNoFormulas checks that text that begins like a formula survives a round trip.
+func TestCSVHasNoFormulas(t *testing.T) {
+	for text, want := range map[string]string{
+		"=1+1": "'=1+1", "+1": "'+1", "-1": "'-1", "@SUM(A1)": "'@SUM(A1)", "\t=1": "'\t=1", "\r=1": "'\r=1", "\n=1": "'\n=1",
+		"＝1": "'＝1", "'x": "''x", "x=1": "x=1", "": "", "GET": "GET",
+	} {
+		if got := notFormula(text); got != want {
+			t.Errorf("%q became %q, want %q", text, got, want)
+		}
+		back := notFormula(text)
+		if rest, cut := strings.CutPrefix(back, "'"); cut {
+			back = rest
+		}
+		if back != text {
+			t.Errorf("%q is restored as %q", text, back)
+		}
+	}
+}

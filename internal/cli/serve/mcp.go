@@ -1,0 +1,220 @@
+// Package serve is the commands that serve answers about bundles to assistants: mcp, over
+// standard input and output, and serve, over HTTP. It sets the limits that all cases of a
+// server share.
+package serve
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/forensics/ask"
+	"github.com/pcapsule/pcapsule/forensics/finding"
+	"github.com/pcapsule/pcapsule/forensics/redact"
+	"github.com/pcapsule/pcapsule/internal/accesslog"
+	"github.com/pcapsule/pcapsule/internal/cli/command"
+	"github.com/pcapsule/pcapsule/internal/cli/console"
+	"github.com/pcapsule/pcapsule/internal/cli/exit"
+	"github.com/pcapsule/pcapsule/internal/version"
+	"github.com/pcapsule/pcapsule/mcp"
+	"github.com/pcapsule/pcapsule/mcp/store"
+	"github.com/pcapsule/pcapsule/mcp/tools"
+)
+
+// Options are what the commands take from the rest of the program.
+type Options struct {
+	*console.Streams
+	Questions []ask.Question
+	Analyzers []finding.Analyzer
+
+	// AccessLog returns the log that has a line for every question; nil: none is kept.
+	AccessLog func() *accesslog.Log
+	// Report renders the report on a case.
+	Report func(ctx context.Context, c *forensics.Case) (text, mimeType string, err error)
+	// Store opens the snapshots of a ring, which are in a folder. warn prints a warning.
+	Store func(ring, folder string, warn func(format string, args ...any)) (s store.Store, end func(), err error)
+}
+
+// answerFlags are the flags of commands that serve answers to assistants.
+type answerFlags struct {
+	exportDir, redact, tools string
+	ring, snapshots          string
+	secrets, show, packets   bool
+	allow                    []string
+	deadline                 time.Duration
+	parallel                 int
+	memory, temp, keep       command.Size
+}
+
+func (a *answerFlags) flags(c *cobra.Command) {
+	f := c.Flags()
+	f.StringVar(&a.tools, "tools", "all", "tools to offer: names of sets and of tools, separated by commas; sets are all, core, cases, calls, network, services, incidents, performance, security, checks and ring")
+	f.StringVar(&a.exportDir, "export-dir", "", "folder into which export_pcap may write; without it, that tool is refused")
+	f.StringSliceVar(&a.allow, "allow", nil, "folder from which open_case may open bundles; can be repeated")
+	f.StringVar(&a.ring, "ring", "", "ring of a recorder on this machine: clients can freeze, dissect and query its time ranges, and its last seconds")
+	f.StringVar(&a.snapshots, "snapshots", "", "with --ring: folder for snapshots, preferably on the ring's disk (default: RING.snapshots)")
+	f.StringVar(&a.redact, "redact", "", "policy file that says what to mask; without it, credentials are masked")
+	f.BoolVar(&a.secrets, "secrets", false, "mask nothing")
+	f.BoolVar(&a.show, "show-secrets", false, "the same as --secrets")
+	f.DurationVar(&a.deadline, "deadline", 30*time.Second, "maximum time for one answer")
+	f.IntVar(&a.parallel, "parallel", 2, "number of long answers computed at once, each on all processors")
+	a.memory, a.temp, a.keep = 1<<30, 4<<30, 32<<20
+	f.Var(&a.memory, "memory", "memory that the program tries to stay below")
+	f.Var(&a.temp, "max-temp", "temporary files for queries that do not fit into memory; 0: such queries fail")
+	f.Var(&a.keep, "keep", "memory for cached answers; 0: no cache")
+	cobra.CheckErr(f.MarkHidden("show-secrets"))
+}
+
+// server opens bundles and makes a server for them. end closes both.
+func (a *answerFlags) server(ctx context.Context, with Options, paths []string) (s *mcp.Server, end func(), err error) {
+	if err := cmp.Or(a.named(paths), a.check(), exit.Outside(a.exportDir, a.snapshots)); err != nil {
+		return nil, nil, err
+	}
+	if err := command.Distinct(paths); err != nil {
+		return nil, nil, err
+	}
+	if a.keep == 0 {
+		a.keep = -1
+	}
+	o := mcp.Options{Keep: int(a.keep), Release: version.Release, Questions: with.Questions, Packets: a.packets, Tools: a.tools, ExportDir: a.exportDir, Allow: a.allow, Deadline: a.deadline, Parallel: a.parallel, Report: with.Report, AccessLog: with.AccessLog()}
+	if !a.secrets {
+		o.Policy = redact.Default()
+		if a.redact != "" {
+			if o.Policy, err = redact.Load(a.redact); err != nil {
+				return nil, nil, exit.With(err, exit.Usage, "")
+			}
+		}
+	}
+	room := a.room(with.Warn)
+	ends := []func(){room.close}
+	o.Open = func(ctx context.Context, paths []string) (*forensics.Case, error) {
+		options := room.options()
+		options.MaskSecrets, options.Policy = !a.secrets, o.Policy
+		c, err := forensics.Open(ctx, paths, options)
+		if err == nil {
+			finding.Bind(c, with.Analyzers)
+		}
+		return c, err
+	}
+	stop := func() {
+		for _, f := range slices.Backward(ends) {
+			f()
+		}
+	}
+	defer func() {
+		if err != nil {
+			stop()
+		}
+	}()
+	if a.ring != "" {
+		folder := cmp.Or(a.snapshots, strings.TrimRight(filepath.Clean(a.ring), "/")+".snapshots")
+		snapshots, end, err := with.Store(a.ring, folder, with.Warn)
+		if err != nil {
+			return nil, nil, err
+		}
+		ends = append(ends, end)
+		o.Store = snapshots
+	}
+	var c *forensics.Case
+	if len(paths) > 0 || a.ring == "" {
+		if c, err = o.Open(ctx, paths); err != nil {
+			return nil, nil, err
+		}
+	}
+	if s, err = mcp.New(c, o); err != nil {
+		if c != nil {
+			c.Close()
+		}
+		var choice *tools.ToolsError
+		if errors.As(err, &choice) {
+			err = exit.Usagef("--tools: %s", choice.Text)
+		}
+		return nil, nil, err
+	}
+	ends = append(ends, func() { s.Close() })
+	return s, stop, nil
+}
+
+// named refuses a command line that names neither a bundle nor a ring.
+func (a *answerFlags) named(args []string) error {
+	if len(args) == 0 && a.ring == "" {
+		return exit.Usagef("missing argument: BUNDLE, or --ring with a recorder's ring")
+	}
+	if a.snapshots != "" && a.ring == "" {
+		return exit.Usagef("--snapshots needs --ring")
+	}
+	return nil
+}
+
+func (a *answerFlags) check() error {
+	a.secrets = a.secrets || a.show
+	if a.exportDir != "" {
+		if info, err := os.Stat(a.exportDir); err != nil || !info.IsDir() {
+			return exit.Usagef("--export-dir %s: not a folder", a.exportDir)
+		}
+	}
+	for _, dir := range a.allow {
+		if info, err := os.Stat(dir); err != nil || !info.IsDir() {
+			return exit.Usagef("--allow %s: not a folder", dir)
+		}
+	}
+	switch {
+	case a.secrets && a.redact != "":
+		return exit.Usagef("--secrets and --redact exclude each other: give one")
+	case a.deadline <= 0 || a.deadline > time.Hour:
+		return exit.Usagef("--deadline %s: want more than 0 and at most 1h", a.deadline)
+	case a.parallel < 1 || a.parallel > 64:
+		return exit.Usagef("--parallel %d: want 1 to 64", a.parallel)
+	case a.temp > 1<<50:
+		return exit.Usagef("--max-temp %s: want at most 1024TiB", &a.temp)
+	case a.keep > 1<<40:
+		return exit.Usagef("--keep %s: want at most 1TiB", &a.keep)
+	case a.memory < minMemory || a.memory > 1<<40:
+		return exit.Usagef("--memory %s: want 64MiB to 1TiB", &a.memory)
+	}
+	return nil
+}
+
+// MCP returns the command mcp.
+func MCP(with Options) *cobra.Command {
+	var a answerFlags
+	c := &cobra.Command{
+		Use:   "mcp [BUNDLE...]",
+		Short: "Serve bundles to an assistant: MCP over standard input and output",
+		Long: `Serve bundles to an assistant over the Model Context Protocol on standard input and output.
+Every answer cites its packets and states what was recorded. Credentials are masked unless
+--secrets is given; --redact sets your own policy. With --ring it also answers questions about
+a recorder's ring on this machine. pcapsule serve does the same over HTTP.`,
+		Example: `  pcapsule mcp incident.pcapsule
+  assistant mcp add incident -- pcapsule mcp /evidence/incident.pcapsule --export-dir /tmp
+  pcapsule mcp --ring /var/lib/pcapsule --export-dir /tmp
+  pcapsule mcp incident.pcapsule --tools core,security --access-log /var/log/pcapsule-access.jsonl`,
+		ValidArgsFunction: command.CompleteBundles,
+		RunE: func(c *cobra.Command, args []string) error {
+			s, end, err := a.server(c.Context(), with, args)
+			if err != nil {
+				return err
+			}
+			defer end()
+			err = s.ServeStdio(c.Context(), with.In, with.Exact())
+			if err == nil {
+				err = c.Context().Err()
+			}
+			if err != nil && !exit.IsClosedPipe(err) {
+				return exit.With(fmt.Errorf("reading MCP messages from standard input: %w", err), exit.Other, "an assistant starts this command and sends JSON-RPC, one message per line")
+			}
+			return err
+		},
+	}
+	a.flags(c)
+	return c
+}

@@ -1,0 +1,128 @@
+// Package door decides which HTTP requests may ask: by host, origin and token, by the number of
+// connections, and by the time that a client takes to send and to read. It knows no question
+// and no answer.
+package door
+
+import (
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Options say who may ask. The zero value suits loopback.
+type Options struct {
+	Hosts    []string      // accepted values of Host besides loopback and the server's address
+	Origins  []string      // accepted origins of pages besides those of these hosts
+	Tokens   []Token       // bearer tokens; none: no token is required
+	OAuth    *OAuth        // accepts the tokens of an authorization server; nil: none
+	Patience time.Duration // for a client to accept one piece of an answer
+
+	// Refuse answers a request that may not ask; text says why.
+	Refuse func(w http.ResponseWriter, text string)
+	// Log records a refused request; nil: there is no log.
+	Log func(r *http.Request, begin time.Time, text string)
+}
+
+func (o *Options) log(r *http.Request, begin time.Time, text string) {
+	if o.Log != nil {
+		o.Log(r, begin, text)
+	}
+}
+
+// RemoteHeader carries the address of a client from Guard to the handlers behind it. Guard drops
+// such a header from a client.
+const RemoteHeader = "Pcapsule-Remote"
+
+// Guard accepts only requests that name this server as their host, do not come from another
+// site's page and, if tokens are required, carry a valid one.
+func Guard(next http.Handler, o Options) http.Handler {
+	next = authorized(next, o)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		begin := time.Now()
+		t := &timedWriter{ResponseWriter: w, rc: http.NewResponseController(w), patience: o.Patience}
+		t.extend()
+		limitBodyTime(t, r)
+		defer markRequest(r.Context(), false)
+		r.Header.Set(RemoteHeader, hostOf(r.RemoteAddr))
+		refused := func(text string) {
+			o.log(r, begin, text)
+			o.Refuse(t, text)
+		}
+		if !o.isOwnHost(r, hostOf(r.Host)) {
+			refused(fmt.Sprintf("host %.100q is not a name of this server; allow it with serve --host", r.Host))
+			return
+		}
+		if origin := r.Header.Get("Origin"); origin != "" && !slices.Contains(o.Origins, origin) {
+			u, err := url.Parse(origin)
+			if err != nil || u.Scheme != "http" && u.Scheme != "https" || !o.isOwnHost(r, u.Hostname()) {
+				refused(fmt.Sprintf("pages of origin %.100q must not query this server; allow them with serve --origin", origin))
+				return
+			}
+		}
+		t.Header().Set("X-Content-Type-Options", "nosniff")
+		next.ServeHTTP(t, r)
+	})
+}
+
+// isOwnHost reports whether a host is a name of this server. A page that uses DNS rebinding to reach
+// our address still sends its own name.
+func (o *Options) isOwnHost(r *http.Request, host string) bool {
+	host = strings.ToLower(strings.TrimSuffix(host, "."))
+	if slices.Contains(o.Hosts, host) {
+		return true
+	}
+	var local netip.Addr
+	if a, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr); ok {
+		if ap, err := netip.ParseAddrPort(a.String()); err == nil {
+			local = ap.Addr().Unmap()
+		}
+	}
+	if host == "localhost" {
+		return !local.IsValid() || local.IsLoopback()
+	}
+	ip, err := netip.ParseAddr(host)
+	if err != nil {
+		return false
+	}
+	ip = ip.Unmap()
+	return ip.IsLoopback() && (!local.IsValid() || local.IsLoopback()) || ip == local
+}
+
+// hostOf returns an address without port and brackets.
+func hostOf(addr string) string {
+	if host, _, err := net.SplitHostPort(addr); err == nil {
+		return host
+	}
+	return strings.Trim(addr, "[]")
+}
+
+// timedWriter limits the time in which a client must accept each piece of an answer.
+type timedWriter struct {
+	http.ResponseWriter
+	rc       *http.ResponseController
+	patience time.Duration
+}
+
+func (t *timedWriter) extend() {
+	_ = t.rc.SetWriteDeadline(time.Now().Add(t.patience)) // a transport may have no deadlines
+}
+
+// Write implements io.Writer.
+func (t *timedWriter) Write(p []byte) (int, error) {
+	t.extend()
+	return t.ResponseWriter.Write(p)
+}
+
+// Flush implements http.Flusher.
+func (t *timedWriter) Flush() {
+	t.extend()
+	_ = t.rc.Flush() // the next write returns the error
+}
+
+// Unwrap supports http.ResponseController.
+func (t *timedWriter) Unwrap() http.ResponseWriter { return t.ResponseWriter }

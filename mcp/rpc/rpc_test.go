@@ -1,0 +1,22 @@
+package rpc
+
+import (
+	"encoding/json"
+	"testing"
+)
+
+func FuzzRead(f *testing.F) {
+	for _, s := range []string{`{"jsonrpc":"2.0","id":1,"method":"ping"}`, `[{"jsonrpc":"2.0","method":"x"},5]`, `{"jsonrpc":"2.0","id":"\ud800","method":"tools/call","params":{}}`,
+		`{"jsonrpc":"2.0","id":1,"result":null}`, ` `, `{"JSONRPC":"2.0","ID":1,"Method":"ping"}`} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		list, _, bad := Read(data)
+		if (len(list) == 0) == (bad == nil) {
+			t.Errorf("%d messages, %v: want messages or an error", len(list), bad)
+		}
+		if bad != nil && !json.Valid(bad.Wire()) {
+			t.Errorf("the answer is not JSON: %s", bad.Wire())
+		}
+	})
+}

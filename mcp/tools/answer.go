@@ -1,0 +1,218 @@
+package tools
+
+import (
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/big"
+	"time"
+
+	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/forensics/ask"
+	"github.com/pcapsule/pcapsule/mcp/object"
+)
+
+// page is what every list answer contains in addition to its rows.
+type page struct {
+	Coverage  ask.Coverage `json:"coverage"`
+	Matched   string       `json:"matched" jsonschema:"some, nothing_matched (the time was recorded, and no row matches) or not_recorded (the time was not recorded)"`
+	Truncated bool         `json:"truncated" jsonschema:"there are more rows: ask again with cursor"`
+	Cursor    string       `json:"next_cursor,omitempty" jsonschema:"pass it as cursor, with the same arguments, for the next rows"`
+	Now       string       `json:"now,omitempty" jsonschema:"the value of now(): the time of the last packet"`
+	Notes     []string     `json:"notes,omitempty"`
+	Verified  bool         `json:"verified" jsonschema:"every file of the bundles was checked against its hash in this session"`
+}
+
+func (s *Invocation) page(r *forensics.Result) page {
+	p := page{Coverage: ask.CoverageOf(r.Coverage), Truncated: r.Truncated, Cursor: r.Next, Notes: r.Notes, Matched: "some", Verified: Verified(s.Case)}
+	if r.Now != 0 {
+		p.Now = ask.Stamp(r.Now)
+	}
+	if len(r.Rows) == 0 {
+		p.Matched = "nothing_matched"
+		if r.Coverage.State == forensics.None {
+			p.Matched = "not_recorded"
+		}
+	}
+	return p
+}
+
+func citation(r *forensics.Result, i int) string {
+	if i >= len(r.Citations) {
+		return ""
+	}
+	return ask.Packets(r.Citations[i].Packets)
+}
+
+// cellSize is the maximum number of bytes of one text in an answer.
+func (s *Invocation) cellSize() int {
+	if s.cell > 0 {
+		return s.cell
+	}
+	return maxCell
+}
+
+// value converts a value of a row to JSON and shortens it to fit a conversation.
+func (s *Invocation) value(v any) any {
+	switch v := v.(type) {
+	case string:
+		return ask.Clip(v, s.cellSize())
+	case []byte:
+		return ask.Clip(hex.EncodeToString(v), s.cellSize())
+	case time.Time:
+		return v.UTC().Format("2006-01-02T15:04:05.000000000Z")
+	case forensics.Decimal:
+		return json.Number(v)
+	case *big.Int:
+		return json.Number(v.String())
+	case []any:
+		out := make([]any, len(v))
+		for i := range v {
+			out[i] = s.value(v[i])
+		}
+		return out
+	case forensics.Struct:
+		out := make(map[string]any, len(v))
+		for _, f := range v {
+			out[f.Name] = s.value(f.Value)
+		}
+		return out
+	case forensics.Map:
+		out := map[string]any{}
+		for _, e := range v {
+			out[fmt.Sprint(e.Key)] = s.value(e.Value)
+		}
+		return out
+	}
+	return v
+}
+
+func text(v any) string { s, _ := v.(string); return s }
+
+func number(v any) int64 {
+	switch v := v.(type) {
+	case int64:
+		return v
+	case *big.Int:
+		return v.Int64()
+	}
+	return 0
+}
+
+func optional(v any) *int64 {
+	if n, ok := v.(int64); ok {
+		return &n
+	}
+	return nil
+}
+
+// maskRows masks the rows of an answer by their columns.
+func (s *Env) maskRows(r *forensics.Result) {
+	if s.Policy == nil {
+		return
+	}
+	names := make([]string, len(r.Columns))
+	for i, c := range r.Columns {
+		names[i] = c.Name
+	}
+	for i := range r.Rows {
+		r.Rows[i] = s.Policy.Row(names, r.Rows[i])
+	}
+}
+
+// maskCell masks one value of a row.
+func (s *Env) maskCell(column string, v any) any {
+	if s.Policy == nil {
+		return v
+	}
+	return s.Policy.Value(column, v)
+}
+
+// times parses a time range as package ask does; 0 means no limit.
+func (s *Invocation) times(from, to string) (a, b int64, err error) {
+	if a, err = ask.ReadTime(s.Case, "from", from, 0); err != nil {
+		return 0, 0, err
+	}
+	if b, err = ask.ReadTime(s.Case, "to", to, 0); err != nil {
+		return 0, 0, err
+	}
+	if b != 0 && a > b {
+		return 0, 0, ask.After("from", a, "to", b)
+	}
+	return a, b, nil
+}
+
+func rowsOf(n int) int {
+	if n <= 0 {
+		return defaultRows
+	}
+	return min(n, MaxRows)
+}
+
+// limits are the arguments for one page of rows. They are embedded in the input of every list.
+type limits struct {
+	Limit  int    `json:"limit,omitempty" jsonschema:"rows, 1 to 1000; default 50"`
+	Cursor string `json:"cursor,omitempty" jsonschema:"next_cursor of the previous answer"`
+}
+
+const minRow = 512 // bytes that must remain for a row
+
+// rows queries the case and converts each row to a T, as many as fit in the answer next to its
+// other members. If not all of them fit, it queries again for fewer rows, so that the cursor
+// continues where the answer ends.
+func rows[T any](ctx context.Context, s *Invocation, q forensics.Query, l limits, make func(r *forensics.Result, i int) T) ([]T, *forensics.Result, error) {
+	q.Limit, q.Cursor, q.MaxBytes = rowsOf(l.Limit), l.Cursor, 2*int64(s.Max)
+	for {
+		r, err := s.Case.Query(ctx, q)
+		if err != nil {
+			return nil, nil, err
+		}
+		s.maskRows(r)
+		beside, err := object.Marshal(struct {
+			Page    page
+			Columns []forensics.Column
+		}{s.page(r), r.Columns})
+		if err != nil {
+			return nil, nil, err
+		}
+		room := s.Max - len(beside) - len(TrustNote) - 300
+		if room < minRow {
+			return nil, nil, fmt.Errorf("without its rows, the answer already needs %d of %d bytes; select fewer columns, or pass a larger max_bytes", len(beside), s.Max)
+		}
+		out := []T{}
+		for i := range r.Rows {
+			v := make(r, i)
+			raw, err := object.Marshal(v)
+			for cell := maxCell / 2; err == nil && i == 0 && len(raw) > room && cell >= 32; cell /= 2 {
+				s.cell = cell
+				v = make(r, i)
+				raw, err = object.Marshal(v)
+			}
+			if err != nil {
+				return nil, nil, err
+			}
+			if room -= len(raw) + 1; room < 0 && i > 0 {
+				break
+			}
+			out = append(out, v)
+		}
+		if len(out) == len(r.Rows) {
+			return out, r, nil
+		}
+		q.Limit = len(out)
+	}
+}
+
+// Sealed returns an answer with the trust note, cut to fit.
+func Sealed(v any, most int) (json.RawMessage, error) {
+	raw, err := object.Marshal(v)
+	if err != nil {
+		return nil, err
+	}
+	return object.Fit(raw, most, object.Field{Name: "trust", Value: object.Quoted(TrustNote)}), nil
+}
+
+// ErrArguments reports arguments that do not fit a tool's schema.
+var ErrArguments = errors.New("invalid arguments")
