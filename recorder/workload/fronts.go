@@ -1,0 +1,213 @@
+package workload
+
+import (
+	"net/netip"
+	"slices"
+	"sort"
+)
+
+// listen records the ports of a pod on its node's addresses.
+func (b *builder) listen(p *pod, from, to int64, who int) {
+	var addrs []netip.Addr
+	if p.hostNetwork {
+		addrs = p.allAddrs()
+	}
+	addrs = append(append(addrs, p.hostAddrs...), b.nodes[p.node]...)
+	slices.SortFunc(addrs, netip.Addr.Compare)
+	addrs = slices.Compact(addrs)
+	for _, c := range p.containers {
+		if c.init && !c.sidecar {
+			continue
+		}
+		for _, cp := range c.ports {
+			key := portKey{cp.host, cp.proto}
+			if p.hostNetwork {
+				key = cp.portKey
+			}
+			if key.port == 0 {
+				continue
+			}
+			for _, a := range addrs {
+				h := b.at(a)
+				if h.hostPods == nil {
+					h.hostPods = map[portKey][]span{}
+				}
+				if len(h.hostPods[key]) >= maxShared {
+					continue
+				}
+				h.hostPods[key] = append(h.hostPods[key], spanOf(seenAddr{a, p.seen}, &p.common, from, to, who))
+			}
+		}
+	}
+}
+
+// own finds the topmost owner of a pod.
+func (b *builder) own(id *Identity, p *pod) {
+	o := p.owner
+	switch o.kind {
+	case "", "Node": // a bare pod, or a static one
+		return
+	case "ReplicaSet", "Job":
+		up := b.owners[ref{kind: o.kind, uid: o.uid}]
+		if up == nil {
+			up = b.owners[ref{kind: o.kind, namespace: o.namespace, name: o.name}]
+		}
+		if up != nil {
+			if up.owner.name != "" {
+				o = up.owner
+			}
+			break
+		}
+		if o.kind == "Job" {
+			break
+		}
+		// A Deployment names its ReplicaSets after itself and the hash of their template.
+		for _, l := range p.labels {
+			if l.Name != "pod-template-hash" || l.Value == "" {
+				continue
+			}
+			if stem := len(o.name) - len(l.Value) - 1; stem > 0 && o.name[stem:] == "-"+l.Value {
+				o = ref{"Deployment", o.namespace, o.name[:stem], ""}
+				id.OwnerDerived = b.owners[o] == nil
+			}
+		}
+	}
+	id.Workload, id.WorkloadKind = o.name, o.kind
+}
+
+// fronts finds the services in front of each pod: by slices, or by selector for services
+// without slices and for pods that had left the slices before the dump.
+func (b *builder) fronts(pods []*pod) [][]string {
+	out := make([][]string, len(pods))
+	byUID, byName := map[string]int{}, map[[2]string][]int{}
+	for i, p := range pods {
+		if p.uid != "" {
+			byUID[p.uid] = i
+		}
+		byName[[2]string{p.namespace, p.name}] = append(byName[[2]string{p.namespace, p.name}], i)
+	}
+	for _, s := range sorted(b.x.backends, func(w *backends) *common { return &w.common }) {
+		for t := range s.targets {
+			if i, ok := byUID[t.uid]; ok && t.uid != "" {
+				out[i] = append(out[i], s.name)
+				continue
+			}
+			if t.uid != "" {
+				continue // another pod with the same name
+			}
+			for _, i := range byName[[2]string{t.namespace, t.name}] {
+				out[i] = append(out[i], s.name)
+			}
+		}
+	}
+	type pick struct {
+		namespace string
+		first     Label
+	}
+	selectors := map[pick][]*service{}
+	for _, s := range sorted(b.x.services, func(s *service) *common { return &s.common }) {
+		if len(s.selector) > 0 {
+			k := pick{s.namespace, s.selector[0]}
+			selectors[k] = append(selectors[k], s)
+		}
+	}
+	for i, p := range pods {
+		over := p.ended() != 0
+		for _, l := range p.labels {
+			for _, s := range selectors[pick{p.namespace, l}] {
+				if _, sliced := b.x.backends[s.namespace+"/"+s.name]; sliced && !over {
+					continue
+				}
+				if matches(s.selector, p.labels) {
+					out[i] = append(out[i], s.name)
+				}
+			}
+		}
+		sort.Strings(out[i])
+		out[i] = slices.Compact(out[i])
+		if len(out[i]) > maxContained {
+			out[i] = out[i][:maxContained]
+		}
+	}
+	return out
+}
+
+// matches reports whether labels contain all labels of a selector; both are sorted by name.
+func matches(selector, labels []Label) bool {
+	j := 0
+	for _, s := range selector {
+		for j < len(labels) && labels[j].Name < s.Name {
+			j++
+		}
+		if j == len(labels) || labels[j] != s {
+			return false
+		}
+	}
+	return true
+}
+
+func (b *builder) addServices() {
+	for _, s := range sorted(b.x.services, func(s *service) *common { return &s.common }) {
+		from, to := s.created, b.end(&s.common, "service", textEnd(s.deleted))
+		who := b.identity(Identity{
+			Kind: "service", Name: s.name, Namespace: s.namespace, Services: []string{s.name}, Labels: s.labels,
+			ValidFrom: from, ValidTo: to, HowKnown: "kube", Source: s.source,
+		}, nil)
+		for _, a := range s.addrs {
+			h := b.at(a.addr)
+			if len(h.services) >= maxShared {
+				continue
+			}
+			sp := spanOf(a, &s.common, from, to, who)
+			h.services = append(h.services, sp)
+			if h.ports == nil {
+				h.ports = map[portKey][]span{}
+			}
+			for _, p := range s.ports {
+				h.ports[p.portKey] = append(h.ports[p.portKey], sp)
+			}
+		}
+		for _, key := range s.nodePorts {
+			if len(b.v.nodePorts[key]) >= maxShared {
+				continue
+			}
+			b.v.nodePorts[key] = append(b.v.nodePorts[key], spanOf(seenAddr{seen: s.seen}, &s.common, from, to, who))
+		}
+		b.v.objects = append(b.v.objects, object{"service", &s.common, from, to, who, b.targets(s)})
+	}
+}
+
+// targets finds the ports on which the pods behind a service listen. A name is resolved with
+// the first of its pods, by namespace and name, that has it.
+func (b *builder) targets(s *service) []ServicePort {
+	var out []ServicePort
+	for _, p := range s.ports {
+		t := ServicePort{Protocol: protocolName(p.proto), Port: p.port, Target: p.target}
+		if p.name != "" && len(s.selector) > 0 {
+			list := b.named[portName{s.namespace, p.name, p.proto}]
+			for _, pod := range list[:min(len(list), maxNamed)] {
+				if matches(s.selector, pod.labels) {
+					t.Target = pod.port
+					break
+				}
+			}
+		}
+		out = append(out, t)
+	}
+	return out
+}
+
+// maxNamed is the maximum number of pods with a port of a name that are compared with a selector.
+const maxNamed = 4096
+
+// portName identifies a container's port by name; namedPort is a pod that has one.
+type (
+	portName struct {
+		namespace, name string
+		proto           uint8
+	}
+	namedPort struct {
+		labels []Label
+		port   uint16
+	}
+)
