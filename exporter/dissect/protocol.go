@@ -267,6 +267,17 @@ type NameAnswer struct {
 	Addr netip.Addr
 }
 
+// IDNamer is a row of a protocol whose calls name things by ids that calls on other connections
+// explain, such as the topics of Kafka. Rows come in the order of the bundle.
+type IDNamer interface {
+	// NameIDs adds the names that this row gives to ids, at most MaxIDNames in all, and puts the
+	// names of ids in their place in its text.
+	NameIDs(names map[[16]byte]string)
+}
+
+// MaxIDNames is how many ids have a name in one bundle.
+const MaxIDNames = 1 << 14
+
 // UpgradeInfo is what the old protocol knows about the first call of the new one.
 type UpgradeInfo struct {
 	Exchange      *Exchange // the request's bytes and times

@@ -51,11 +51,9 @@ func (f *facts) byID(id [16]byte) {
 	}
 	s := uuidText(id)
 	f.keep(&f.row.TopicIDs, s)
-	if name := f.k.topics[id]; name != "" {
-		s = name
-	}
 	f.topic = s
 	f.keep(&f.row.Topics, s)
+	f.row.ids = true
 }
 
 // part names a partition of the current topic.

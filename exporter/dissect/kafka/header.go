@@ -245,27 +245,20 @@ func (k *conn) response(b []byte, partial bool) (*call, error) {
 	f.finish()
 	switch m := msg.(type) {
 	case *kmsg.MetadataResponse:
-		k.name(m)
+		c.name(m)
 	case *kmsg.SASLHandshakeResponse:
 		k.rawSASL = c.version == 0 && m.ErrorCode == 0
 	}
 	return c, nil
 }
 
-// name remembers the ids of topics.
-func (k *conn) name(m *kmsg.MetadataResponse) {
+// name takes the ids of topics.
+func (c *call) name(m *kmsg.MetadataResponse) {
 	for i := range m.Topics {
 		t := &m.Topics[i]
-		if t.Topic == nil || *t.Topic == "" || t.TopicID == [16]byte{} || len(k.topics) >= maxTopics {
-			continue
+		if t.Topic != nil && *t.Topic != "" && t.TopicID != [16]byte{} && len(c.row.named) < maxNamed {
+			c.row.named = append(c.row.named, idName{t.TopicID, text([]byte(*t.Topic))})
 		}
-		if k.topics == nil {
-			k.topics = map[[16]byte]string{}
-		}
-		if k.topics[t.TopicID] == "" {
-			k.topicCost += 100 + len(*t.Topic)
-		}
-		k.topics[t.TopicID] = text([]byte(*t.Topic))
 	}
 }
 

@@ -24,7 +24,7 @@ const (
 	maxRecords = 16        // records whose key, value and headers are in a row
 	maxText    = 256       // bytes kept of a name, key, value or header
 	maxInflate = 256 << 10 // bytes decompressed of a record batch
-	maxTopics  = 1024      // topics whose ids are remembered
+	maxNamed   = 1024      // topics whose ids a message names
 )
 
 // Row is one request with its response.
@@ -59,6 +59,8 @@ type Row struct {
 	User          table.Opt[string] `col:"kafka_user" enc:"dict" doc:"user name of SASL on this connection"`
 	Software      table.Opt[string] `col:"kafka_client_software" enc:"dict" doc:"name and version of the client's software, from ApiVersions"`
 	Ahead         int32             `col:"kafka_ahead" doc:"number of earlier requests that were unanswered when this one was sent (pipelining)"`
+	named         []idName          // what a response says of ids
+	ids           bool              // ids stand for names
 	Partial       bool              `col:"kafka_partial" doc:"only the beginning of a long message was read, so that lists and counts may be incomplete"`
 }
 
@@ -110,8 +112,6 @@ type conn struct {
 	mechanism string
 	user      string
 	software  string
-	topics    map[[16]byte]string
-	topicCost int
 	scratch   facts // of the message being read
 }
 
@@ -123,7 +123,7 @@ func newConn(c *dissect.Conn) dissect.Dissector {
 
 // Kept implements dissect.Dissector.
 func (k *conn) Kept() int {
-	n := k.topicCost
+	n := 0
 	if c := k.resp.call; c != nil {
 		n += callCost + c.texts
 	}

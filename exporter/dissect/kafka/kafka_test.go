@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -191,14 +192,15 @@ func TestRows(t *testing.T) {
 	join.Group = "billing"
 	joined := at(kmsg.NewPtrJoinGroupResponse(), 9)
 	joined.ErrorCode, joined.MemberID = 79, "m-1"
+	id := uuidText(orders)
 	list := []dissecttest.Conversation{
-		{Name: "topics by id have their names", Chunks: s[0].Chunks, Want: []string{
+		{Name: "topics by id", Chunks: s[0].Chunks, Want: []string{
 			"Metadata orders → ok path=orders kafka_topics=[orders] kafka_error_code=0",
 			"ApiVersions shop-client 1.2 → ok kafka_error_code=0 kafka_client_software=shop-client 1.2",
-			"Produce orders/2, 2 records → orders/2:40-41 path=orders kafka_topics=[orders] kafka_topic_ids=[ab000000-0000-0000-0000-000000000001]" +
-				" kafka_offsets=[orders/2:40-41] kafka_acks=-1 kafka_records=2 kafka_compression=none kafka_keys=[k1] kafka_values=[v1 v2] kafka_error_code=0 kafka_client_software=shop-client 1.2",
-			"Fetch orders/2@40 → 1 record path=orders kafka_topics=[orders] kafka_topic_ids=[ab000000-0000-0000-0000-000000000001]" +
-				" kafka_offsets=[orders/2:40] kafka_records=1 kafka_compression=lz4 kafka_keys=[k1] kafka_values=[v1] kafka_error_code=0 kafka_client_software=shop-client 1.2"}},
+			"Produce " + id + "/2, 2 records → " + id + "/2:40-41 path=" + id + " kafka_topics=[" + id + "] kafka_topic_ids=[" + id + "]" +
+				" kafka_offsets=[" + id + "/2:40-41] kafka_acks=-1 kafka_records=2 kafka_compression=none kafka_keys=[k1] kafka_values=[v1 v2] kafka_error_code=0 kafka_client_software=shop-client 1.2",
+			"Fetch " + id + "/2@40 → 1 record path=" + id + " kafka_topics=[" + id + "] kafka_topic_ids=[" + id + "]" +
+				" kafka_offsets=[" + id + "/2:40] kafka_records=1 kafka_compression=lz4 kafka_keys=[k1] kafka_values=[v1] kafka_error_code=0 kafka_client_software=shop-client 1.2"}},
 		{Name: "an error is an error, and pipelining is counted", Chunks: s[1].Chunks, Want: []string{
 			"Heartbeat group billing → UNKNOWN_MEMBER_ID outcome=client_error path=billing status_text=UNKNOWN_MEMBER_ID kafka_group=billing kafka_member=member-1 kafka_error_code=25",
 			"Produce orders/2, 2 records → orders/2:1-2 path=orders kafka_topics=[orders] kafka_offsets=[orders/2:1-2] kafka_acks=1 kafka_records=2 kafka_compression=none kafka_keys=[k1] kafka_values=[v1 v2] kafka_error_code=0 kafka_ahead=1",
@@ -234,6 +236,23 @@ func TestRows(t *testing.T) {
 			"Produce a/2, 1 record → a/2:1 path=a kafka_topics=[a] kafka_offsets=[a/2:1] kafka_acks=1 kafka_records=1 kafka_compression=" + coding + " kafka_keys=[k] kafka_values=[v] kafka_error_code=0"}})
 	}
 	dissecttest.Converse(t, Protocol(), columns, list...)
+}
+
+// TestNameIDs gives rows the names that rows of other connections have.
+func TestNameIDs(t *testing.T) {
+	o := dissecttest.OptionsOf(Protocol())
+	names := map[[16]byte]string{}
+	rows := append(dissecttest.Play(t, o, metadata(1)...).Rows(), dissecttest.Play(t, o, samples()[0].Chunks[2:]...).Rows()...)
+	var got []string
+	for _, r := range rows {
+		r.(*Row).NameIDs(names)
+		got = append(got, fmt.Sprint(r.Base().Summary, r.Base().Endpoint, r.(*Row).Topics, r.(*Row).Offsets))
+	}
+	want := []string{"Metadata orders → okMetadata orders[orders] []", "ApiVersions shop-client 1.2 → okApiVersions[] []",
+		"Produce orders/2, 2 records → orders/2:40-41Produce orders[orders] [orders/2:40-41]", "Fetch orders/2@40 → 1 recordFetch orders[orders] [orders/2:40]"}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %q\nwant %q", got, want)
+	}
 }
 
 // TestEveryVersion compares what is read here of Produce and Fetch with what kmsg wrote.

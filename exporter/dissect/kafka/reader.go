@@ -120,6 +120,15 @@ func show(b []byte) string {
 	return text(b)
 }
 
+// parseUUID is the id that uuidText wrote.
+func parseUUID(s string) (id [16]byte) {
+	b, err := hex.DecodeString(strings.ReplaceAll(s, "-", ""))
+	if err == nil {
+		copy(id[:], b)
+	}
+	return id
+}
+
 // uuidText is the usual form of an id.
 func uuidText(id [16]byte) string {
 	s := hex.EncodeToString(id[:])
