@@ -26,8 +26,7 @@ type facts struct {
 
 // collect begins to read a message of a call.
 func (k *conn) collect(c *call) *facts {
-	k.scratch = facts{k: k, c: c, row: c.row}
-	return &k.scratch
+	return &facts{k: k, c: c, row: c.row}
 }
 
 // keep appends a text to a list of the row.

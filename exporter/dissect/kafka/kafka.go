@@ -112,7 +112,6 @@ type conn struct {
 	mechanism string
 	user      string
 	software  string
-	scratch   facts // of the message being read
 }
 
 func newConn(c *dissect.Conn) dissect.Dissector {
