@@ -76,8 +76,12 @@ func likely(yes bool) dissect.Verdict {
 	return dissect.No
 }
 
-// exact reports whether a body is one message and nothing else.
+// exact reports whether a body is one message and nothing else. ApiVersions before version 3 is
+// empty, but librdkafka sends an empty list of APIs in it.
 func exact(msg kmsg.Request, body []byte) bool {
+	if msg.Key() == apiVersions && msg.GetVersion() < 3 && string(body) == "\x00\x00\x00\x00" {
+		return true
+	}
 	return msg.ReadFrom(body) == nil && len(msg.AppendTo(nil)) == len(body)
 }
 

@@ -23,6 +23,8 @@ const (
 	apiSaslAuthenticate = 36
 )
 
+const unsupportedVersion = 35 // error code
+
 const maxClientID = 1 << 10 // bytes of a client id that is believable
 
 // header is the head of a request.
@@ -234,8 +236,8 @@ func (k *conn) response(b []byte, partial bool) (*call, error) {
 	case c.key == apiFetch:
 		f.fetched(body, c.version)
 	case partial:
-	case c.key == apiVersions && len(body) >= 2 && int16(binary.BigEndian.Uint16(body)) == 35:
-		f.failed(35, nil) // UNSUPPORTED_VERSION is answered in version 0
+	case c.key == apiVersions && len(body) >= 2 && int16(binary.BigEndian.Uint16(body)) == unsupportedVersion:
+		f.failed(unsupportedVersion, nil) // answered in version 0
 	default:
 		if err := f.decode(msg.ReadFrom, msg, body); err != nil {
 			c.bad = true

@@ -221,6 +221,9 @@ func TestRows(t *testing.T) {
 			"Metadata → ok kafka_error_code=0 kafka_sasl_mechanism=SCRAM-SHA-256 kafka_user=bob"}},
 		{Name: "a step of a group's protocol is no failure", Chunks: chunks{client(ask(1, join)), server(say(1, joined))}, Want: []string{
 			"JoinGroup group billing → MEMBER_ID_REQUIRED path=billing status_text=MEMBER_ID_REQUIRED kafka_group=billing kafka_member=m-1 kafka_error_code=79"}},
+		{Name: "a newer version than the server knows is no failure", Chunks: chunks{client(ask(1, at(kmsg.NewPtrApiVersionsRequest(), 4))),
+			server("\x00\x00\x00\x0a\x00\x00\x00\x01\x00\x23\x00\x00\x00\x00")}, Want: []string{
+			"ApiVersions → UNSUPPORTED_VERSION status_text=UNSUPPORTED_VERSION kafka_error_code=35"}},
 		{Name: "a trace in a record's headers", Chunks: chunks{client(ask(1, produce(9, 1, "orders", records("zstd", 0, record("", "v",
 			"traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"))))), server(say(1, produced(9, "orders", 3, 5)))}, Want: []string{
 			"Produce orders/2, 1 record → LEADER_NOT_AVAILABLE outcome=server_error path=orders status_text=LEADER_NOT_AVAILABLE trace_id=4bf92f3577b34da6a3ce929d0e0e4736 kafka_topics=[orders]" +
@@ -331,6 +334,7 @@ func TestDetect(t *testing.T) {
 		{"an API that does not exist", dissect.ToServer, whole[:4] + "\x01" + whole[5:], dissect.No},
 		{"a response", dissect.ToClient, say(1, at(kmsg.NewPtrHeartbeatResponse(), 4)), dissect.No},
 		{"an id without a letter", dissect.ToServer, strings.Replace(whole, "shop", "\x01234"[1:]+"5", 1), dissect.No},
+		{"the first request of librdkafka", dissect.ToServer, "\x00\x00\x00\x15\x00\x12\x00\x00\x00\x00\x00\x01\x00\x07rdkafka\x00\x00\x00\x00", dissect.Yes},
 		{"zeros", dissect.ToServer, "\x00\x00\x00\x14" + strings.Repeat("\x00", 20), dissect.No},
 		{"a session of ZooKeeper", dissect.ToServer, "\x00\x00\x00\x2c" + strings.Repeat("\x00", 18) + "\x75\x30" + strings.Repeat("\x00", 8) + "\x00\x00\x00\x10" + strings.Repeat("\x00", 12), dissect.No},
 		{"a call of Thrift", dissect.ToServer, "\x00\x00\x00\x11\x80\x01\x00\x01\x00\x00\x00\x04ping\x00\x00\x00\x00\x00", dissect.No},
