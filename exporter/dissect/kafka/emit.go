@@ -47,6 +47,7 @@ func (k *conn) emit(c *call, why string) {
 	case len(row.Topics) == 0:
 		row.Path = row.Group
 	}
+	row.trace()
 	row.Summary = c.summary(why)
 	k.Conn.Emit(&c.x, row)
 }
@@ -86,15 +87,18 @@ func (c *call) summary(why string) string {
 	return s
 }
 
-// trace takes the trace of a record's header, as HTTP has it.
-func (row *Row) trace(name, value string) {
-	if row.TraceID.OK {
-		return
-	}
-	var c table.Call
-	httpfield.Fill(&c, []table.Header{{Name: name, Value: value, Kind: httpfield.Request}})
-	row.TraceID, row.SpanID = c.TraceID, c.SpanID
-	if c.RequestID.OK && !row.RequestID.OK {
-		row.RequestID = c.RequestID
+// trace takes the trace that the headers of records name, as those of HTTP do.
+func (row *Row) trace() {
+	headers := row.Headers
+	for i := range headers {
+		h := headers[i]
+		h.Kind = httpfield.Request
+		var c table.Call
+		if httpfield.Fill(&c, []table.Header{h}); c.TraceID.OK && !row.TraceID.OK {
+			row.TraceID, row.SpanID = c.TraceID, c.SpanID
+		}
+		if c.RequestID.OK && !row.RequestID.OK {
+			row.RequestID = c.RequestID
+		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
@@ -21,7 +22,8 @@ type facts struct {
 	asks     []string
 	records  int64
 	batches  int64
-	headers  int
+	inflated int           // bytes that decompression produced
+	body     *dissect.Body // values of the records
 }
 
 // collect begins to read a message of a call.
@@ -88,6 +90,14 @@ func (f *facts) throttled(ms int32) {
 // finish completes the row after a message.
 func (f *facts) finish() {
 	f.row.Partial = f.row.Partial || f.partial
+	if f.body != nil {
+		f.body.Complete = !f.partial
+		if f.response {
+			f.c.x.RespBody = f.body
+		} else {
+			f.c.x.ReqBody = f.body
+		}
+	}
 	if f.batches > 0 {
 		f.row.Records, f.row.Batches = table.Some(f.row.Records.V+f.records), table.Some(f.row.Batches.V+f.batches)
 	}

@@ -21,47 +21,46 @@ const (
 	maxMessage = 1 << 30   // bytes of a message; servers accept 100 MiB
 	maxRead    = 128 << 10 // bytes of a message that are read; the rest is counted
 	maxList    = 64        // topics, partitions and offsets in a row
-	maxRecords = 16        // records whose key, value and headers are in a row
+	maxRecords = 16        // records whose keys and values are in a row
 	maxText    = 256       // bytes kept of a name, key, value or header
-	maxInflate = 256 << 10 // bytes decompressed of a record batch
+	maxInflate = 256 << 10 // bytes decompressed of the record batches of a message
 	maxNamed   = 1024      // topics whose ids a message names
 )
 
 // Row is one request with its response.
 type Row struct {
 	table.Call
-	APIKey        table.Opt[int32]  `col:"kafka_api_key" doc:"number of the API; null if the request was not captured"`
-	API           table.Opt[string] `col:"kafka_api_key_name" enc:"dict" doc:"name of the API in capitals, such as PRODUCE or LIST_OFFSETS"`
-	Version       table.Opt[int32]  `col:"kafka_api_version" doc:"version of the API"`
-	Correlation   int32             `col:"kafka_correlation_id" doc:"correlation id, which pairs request and response"`
-	Client        table.Opt[string] `col:"kafka_client_id" enc:"dict" doc:"client id of the request"`
-	Request       table.Opt[string] `col:"kafka_request_summary" doc:"what was asked, in one line"`
-	Topics        []string          `col:"kafka_topics" doc:"names of the topics, at most 64; of a topic whose name is not known, its id"`
-	TopicIDs      []string          `col:"kafka_topic_ids" doc:"ids of the topics (UUID), if the messages have them; at most 64"`
-	Partitions    []string          `col:"kafka_partitions" doc:"partitions as topic/number, at most 64"`
-	Offsets       []string          `col:"kafka_offsets" doc:"offsets of the records that were written or returned, as topic/number:first-last; at most 64"`
-	Group         table.Opt[string] `col:"kafka_group" enc:"dict" doc:"consumer group"`
-	Member        table.Opt[string] `col:"kafka_member" doc:"member id in the group"`
-	Generation    table.Opt[int32]  `col:"kafka_generation" doc:"generation, or epoch of the member, in the group"`
-	Transaction   table.Opt[string] `col:"kafka_transactional_id" enc:"dict" doc:"transactional id"`
-	Acks          table.Opt[int32]  `col:"kafka_acks" doc:"acknowledgements that Produce asks for: 0 none, 1 the leader, -1 all replicas in sync"`
-	Records       table.Opt[int64]  `col:"kafka_records" doc:"records in the batches that were read"`
-	Batches       table.Opt[int64]  `col:"kafka_batches" doc:"record batches, or messages of formats 0 and 1"`
-	Compression   table.Opt[string] `col:"kafka_compression" enc:"dict" doc:"compression of the first record batch: none, gzip, snappy, lz4, zstd"`
-	Keys          []string          `col:"kafka_keys" doc:"keys of the first 16 records, at most 256 bytes each; hexadecimal after 0x if not text"`
-	Values        []string          `col:"kafka_values" doc:"values of the first 16 records, at most 256 bytes each; hexadecimal after 0x if not text"`
-	RecordHeaders []string          `col:"kafka_record_headers" doc:"headers of the first 16 records, as name: value; at most 64"`
-	ErrorCode     table.Opt[int32]  `col:"kafka_error_code" doc:"first error code in the response; 0 if there is none"`
-	ErrorMessage  table.Opt[string] `col:"kafka_error_message" doc:"text of the server with the first error"`
-	Errors        int32             `col:"kafka_errors" doc:"number of error codes in the response"`
-	Throttle      table.Opt[int32]  `col:"kafka_throttle_ms" unit:"ms" doc:"how long the server delayed the response, or asks the client to wait, because of a quota"`
-	Mechanism     table.Opt[string] `col:"kafka_sasl_mechanism" enc:"dict" doc:"SASL mechanism of the connection"`
-	User          table.Opt[string] `col:"kafka_user" enc:"dict" doc:"user name of SASL on this connection"`
-	Software      table.Opt[string] `col:"kafka_client_software" enc:"dict" doc:"name and version of the client's software, from ApiVersions"`
-	Ahead         int32             `col:"kafka_ahead" doc:"number of earlier requests that were unanswered when this one was sent (pipelining)"`
-	named         []idName          // what a response says of ids
-	ids           bool              // ids stand for names
-	Partial       bool              `col:"kafka_partial" doc:"only the beginning of a long message was read, so that lists and counts may be incomplete"`
+	APIKey       table.Opt[int32]  `col:"kafka_api_key" doc:"number of the API; null if the request was not captured"`
+	API          table.Opt[string] `col:"kafka_api_key_name" enc:"dict" doc:"name of the API in capitals, such as PRODUCE or LIST_OFFSETS"`
+	Version      table.Opt[int32]  `col:"kafka_api_version" doc:"version of the API"`
+	Correlation  int32             `col:"kafka_correlation_id" doc:"correlation id, which pairs request and response"`
+	Client       table.Opt[string] `col:"kafka_client_id" enc:"dict" doc:"client id of the request"`
+	Request      table.Opt[string] `col:"kafka_request_summary" doc:"what was asked, in one line"`
+	Topics       []string          `col:"kafka_topics" doc:"names of the topics, at most 64; of a topic whose name is not known, its id"`
+	TopicIDs     []string          `col:"kafka_topic_ids" doc:"ids of the topics (UUID), if the messages have them; at most 64"`
+	Partitions   []string          `col:"kafka_partitions" doc:"partitions as topic/number, at most 64"`
+	Offsets      []string          `col:"kafka_offsets" doc:"offsets of the records that were written or returned, as topic/number:first-last; at most 64"`
+	Group        table.Opt[string] `col:"kafka_group" enc:"dict" doc:"consumer group"`
+	Member       table.Opt[string] `col:"kafka_member" doc:"member id in the group"`
+	Generation   table.Opt[int32]  `col:"kafka_generation" doc:"generation, or epoch of the member, in the group"`
+	Transaction  table.Opt[string] `col:"kafka_transactional_id" enc:"dict" doc:"transactional id"`
+	Acks         table.Opt[int32]  `col:"kafka_acks" doc:"acknowledgements that Produce asks for: 0 none, 1 the leader, -1 all replicas in sync"`
+	Records      table.Opt[int64]  `col:"kafka_records" doc:"records in the batches that were read"`
+	Batches      table.Opt[int64]  `col:"kafka_batches" doc:"record batches, or messages of formats 0 and 1"`
+	Compression  table.Opt[string] `col:"kafka_compression" enc:"dict" doc:"compression of the first record batch: none, gzip, snappy, lz4, zstd"`
+	Keys         []string          `col:"kafka_keys" doc:"keys of the first 16 records, at most 256 bytes each; hexadecimal after 0x if not text"`
+	Values       []string          `col:"kafka_values" doc:"values of the first 16 records, at most 256 bytes each; hexadecimal after 0x if not text"`
+	ErrorCode    table.Opt[int32]  `col:"kafka_error_code" doc:"first error code in the response; 0 if there is none"`
+	ErrorMessage table.Opt[string] `col:"kafka_error_message" doc:"text of the server with the first error"`
+	Errors       int32             `col:"kafka_errors" doc:"number of error codes in the response"`
+	Throttle     table.Opt[int32]  `col:"kafka_throttle_ms" unit:"ms" doc:"how long the server delayed the response, or asks the client to wait, because of a quota"`
+	Mechanism    table.Opt[string] `col:"kafka_sasl_mechanism" enc:"dict" doc:"SASL mechanism of the connection"`
+	User         table.Opt[string] `col:"kafka_user" enc:"dict" doc:"user name of SASL on this connection"`
+	Software     table.Opt[string] `col:"kafka_client_software" enc:"dict" doc:"name and version of the client's software, from ApiVersions"`
+	Ahead        int32             `col:"kafka_ahead" doc:"number of earlier requests that were unanswered when this one was sent (pipelining)"`
+	named        []idName          // what a response says of ids
+	ids          bool              // ids stand for names
+	Partial      bool              `col:"kafka_partial" doc:"only the beginning of a long message was read, so that lists and counts may be incomplete"`
 }
 
 // Protocol is Kafka.

@@ -178,7 +178,7 @@ func FuzzConversation(f *testing.F) { dissecttest.Fuzz(f, Protocol(), samples().
 func TestRows(t *testing.T) {
 	s := samples()
 	columns := []string{"kafka_topics", "kafka_topic_ids", "kafka_offsets", "kafka_group", "kafka_member", "kafka_records", "kafka_keys", "kafka_values",
-		"kafka_record_headers", "kafka_compression", "kafka_error_code", "status_text", "kafka_client_software", "kafka_user", "auth_kind", "trace_id",
+		"kafka_compression", "kafka_error_code", "status_text", "kafka_client_software", "kafka_user", "auth_kind", "trace_id", "headers",
 		"kafka_acks", "kafka_ahead", "kafka_partial", "path", "kafka_sasl_mechanism"}
 	handshake := at(kmsg.NewPtrSASLHandshakeRequest(), 1)
 	handshake.Mechanism = "PLAIN"
@@ -224,10 +224,12 @@ func TestRows(t *testing.T) {
 		{Name: "a newer version than the server knows is no failure", Chunks: chunks{client(ask(1, at(kmsg.NewPtrApiVersionsRequest(), 4))),
 			server("\x00\x00\x00\x0a\x00\x00\x00\x01\x00\x23\x00\x00\x00\x00")}, Want: []string{
 			"ApiVersions → UNSUPPORTED_VERSION status_text=UNSUPPORTED_VERSION kafka_error_code=35"}},
+		{Name: "headers of records", Chunks: chunks{client(ask(1, fetch(12, "orders", 5))), server(say(1, fetched(12, "orders", records("", 5, record("", "v", "a", "b", "c", "\x00")))))}, Want: []string{
+			"Fetch orders/2@5 → 1 record path=orders headers=[{a b response} {c 0x00 response}] kafka_topics=[orders] kafka_offsets=[orders/2:5] kafka_records=1 kafka_compression=none kafka_values=[v] kafka_error_code=0"}},
 		{Name: "a trace in a record's headers", Chunks: chunks{client(ask(1, produce(9, 1, "orders", records("zstd", 0, record("", "v",
 			"traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"))))), server(say(1, produced(9, "orders", 3, 5)))}, Want: []string{
-			"Produce orders/2, 1 record → LEADER_NOT_AVAILABLE outcome=server_error path=orders status_text=LEADER_NOT_AVAILABLE trace_id=4bf92f3577b34da6a3ce929d0e0e4736 kafka_topics=[orders]" +
-				" kafka_acks=1 kafka_records=1 kafka_compression=zstd kafka_values=[v] kafka_record_headers=[traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01] kafka_error_code=5"}},
+			"Produce orders/2, 1 record → LEADER_NOT_AVAILABLE outcome=server_error path=orders status_text=LEADER_NOT_AVAILABLE headers=[{traceparent 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01 request}] trace_id=4bf92f3577b34da6a3ce929d0e0e4736 kafka_topics=[orders]" +
+				" kafka_acks=1 kafka_records=1 kafka_compression=zstd kafka_values=[v] kafka_error_code=5"}},
 		{Name: "a response in which bytes are missing", Chunks: chunks{client(ask(1, fetch(12, "orders", 5))),
 			{Dir: dissect.ToClient, Data: []byte(say(1, fetched(12, "orders", records("", 5, record("k", strings.Repeat("v", 5000))))))[:60]},
 			{Dir: dissect.ToClient, Gap: 5000, Data: []byte(say(1, fetched(12, "orders", records("", 5, record("k", strings.Repeat("v", 5000))))))[5060:]}}, Want: []string{
@@ -314,6 +316,23 @@ func TestOldMessages(t *testing.T) {
 		r := dissecttest.Play(t, dissecttest.OptionsOf(Protocol()), client(ask(1, fetch(3, "orders", 7))), server(say(1, fetched(3, "orders", set))))
 		if row := r.Rows()[0].(*Row); row.Records.V != 2 || strings.Join(row.Values, " ") != "v w" || strings.Join(row.Keys, " ") != "k k" {
 			t.Errorf("%s, values %v, keys %v", row.Summary, row.Values, row.Keys)
+		}
+	}
+}
+
+// TestValuesAreTheBody reads all values of a message, which a row shows only some of.
+func TestValuesAreTheBody(t *testing.T) {
+	var list []kmsg.Record
+	want := ""
+	for i := range 40 {
+		v := fmt.Sprintf(`{"order":%d}`, i)
+		list, want = append(list, record("", v)), want+"\n"+v
+	}
+	for _, coding := range []string{"", "zstd"} {
+		r := dissecttest.Play(t, dissecttest.OptionsOf(Protocol()), client(ask(1, produce(9, 1, "orders", records(coding, 0, list...)))), server(say(1, produced(9, "orders", 7, 0))))
+		e := r.Emissions[0]
+		if row := e.Row.(*Row); string(e.ReqBody.Bytes()) != want[1:] || len(row.Values) != maxRecords || !e.ReqBody.Complete {
+			t.Errorf("%q: body %.60q, %d values", coding, e.ReqBody.Bytes(), len(row.Values))
 		}
 	}
 }

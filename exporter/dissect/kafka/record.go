@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/httpfield"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
@@ -62,11 +63,11 @@ func (f *facts) batch2(b []byte, complete bool) int64 {
 	f.batches++
 	f.records += max(count, 0)
 	f.compressed(attributes)
-	if !complete || len(f.row.Values) >= maxRecords {
+	if !complete {
 		return max(delta, 0)
 	}
 	r := newReader(f.inflate(attributes, b[batchHead:]), true)
-	for ; count > 0 && r.Left() > 0 && len(f.row.Values) < maxRecords; count-- {
+	for ; count > 0 && r.Left() > 0; count-- {
 		size := r.varint()
 		if size < 0 || size > int64(r.Left()) {
 			break
@@ -89,7 +90,8 @@ func (f *facts) inflate(attributes uint16, b []byte) []byte {
 	if coding == "none" {
 		return b
 	}
-	out, err := f.k.Conn.Decompress(coding, b, maxInflate)
+	out, err := f.k.Conn.Decompress(coding, b, maxInflate-f.inflated)
+	f.inflated += len(out)
 	if err != nil && len(out) == 0 {
 		f.k.Conn.Anomaly("compression", "reading a record batch: "+err.Error(), 0)
 	}
@@ -127,9 +129,15 @@ func (f *facts) blob(r *reader) []byte {
 	return r.Bytes(int(n))
 }
 
-// value keeps a record's key and value.
+// value keeps a record's key and value. The values of a message are its body, a line each.
 func (f *facts) value(key, value []byte) {
 	row := f.row
+	if f.body == nil {
+		f.body = f.k.Conn.NewBody("", "")
+	} else {
+		f.body.Write([]byte{'\n'})
+	}
+	f.body.Write(value)
 	if len(row.Values) >= maxRecords {
 		return
 	}
@@ -142,13 +150,17 @@ func (f *facts) value(key, value []byte) {
 	f.c.texts += len(v) + 16
 }
 
-// header keeps a header of a record, and the trace that it names.
+// header keeps a header of a record.
 func (f *facts) header(name, value []byte) {
-	if f.headers++; f.headers > maxList {
+	if len(f.row.Headers) >= maxList {
 		return
 	}
-	f.keep(&f.row.RecordHeaders, text(name)+": "+show(value))
-	f.row.trace(string(name), string(value))
+	h := table.Header{Name: text(name), Value: show(value), Kind: httpfield.Request}
+	if f.response {
+		h.Kind = httpfield.Response
+	}
+	f.row.Headers = append(f.row.Headers, h)
+	f.c.texts += len(h.Name) + len(h.Value) + 48
 }
 
 // message reads a message of format 0 or 1, which may hold others in compressed form.
