@@ -6,7 +6,7 @@ package table
 type Call struct {
 	CallNo   int64  `col:"call_no" doc:"number of the call in this bundle, from 0 without gaps, in the order of the packet that completed it"`
 	CallID   ID     `col:"call_id" doc:"identity by content: equal in every bundle and on both sides of a NAT; see docs/format/calls.md"`
-	Protocol string `col:"protocol" enc:"dict" doc:"protocol folder: http1, http2, http3, grpc, dns, tls, quic, redis, postgresql, icmp, tcp, udp, …"`
+	Protocol string `col:"protocol" enc:"dict" doc:"protocol folder: http1, http2, http3, grpc, dns, tls, quic, redis, postgresql, kafka, icmp, tcp, udp, …"`
 	TsNs     int64  `col:"ts_ns" unit:"ns" doc:"time of the packet with the first byte of the request, nanoseconds since 1970 UTC"`
 	Ts       Micros `col:"ts" unit:"us" doc:"ts_ns truncated to microseconds, UTC"`
 
@@ -40,13 +40,13 @@ type Call struct {
 	Error      Opt[string] `col:"error" enc:"dict" doc:"why there is no complete answer: no_response, no_request, reset, timeout, cut, gap, malformed"`
 	Outcome    string      `col:"outcome" enc:"dict" doc:"how the call ended: ok, client_error, server_error, refused, no_answer, cut (by the capture) or unread; see docs/format/calls.md"`
 	Failed     bool        `col:"failed" doc:"outcome is client_error, server_error, refused or no_answer"`
-	Method     Opt[string] `col:"method" enc:"dict" doc:"verb: HTTP method, Redis command, SQL command, DNS opcode, ICMP type"`
+	Method     Opt[string] `col:"method" enc:"dict" doc:"verb: HTTP method, Redis command, SQL command, Kafka API, DNS opcode, ICMP type"`
 	Host       Opt[string] `col:"host" enc:"dict" doc:"name that the client requested: Host, :authority or CONNECT target without port, SNI, DNS name"`
-	Path       Opt[string] `col:"path" doc:"HTTP path without query; gRPC /service/method"`
+	Path       Opt[string] `col:"path" doc:"HTTP path without query; gRPC /service/method; Kafka topic or group"`
 	Endpoint   string      `col:"endpoint" enc:"dict" doc:"the requested operation without the parts that differ between calls: method and path with {id} for such segments, else the method, else the protocol"`
 	Query      Opt[string] `col:"query_string" doc:"URL query without the question mark, as sent"`
-	StatusCode Opt[int32]  `col:"status_code" doc:"HTTP status, DNS rcode, gRPC's HTTP status, ICMP code"`
-	StatusText Opt[string] `col:"status_text" enc:"dict" doc:"the protocol's own text for the outcome: reason phrase, NXDOMAIN, SQLSTATE, Redis error word, gRPC code name, TLS alert"`
+	StatusCode Opt[int32]  `col:"status_code" doc:"HTTP status, DNS rcode, gRPC's HTTP status, Kafka error code, ICMP code"`
+	StatusText Opt[string] `col:"status_text" enc:"dict" doc:"the protocol's own text for the outcome: reason phrase, NXDOMAIN, SQLSTATE, Redis error word, Kafka error name, gRPC code name, TLS alert"`
 	Summary    string      `col:"summary" doc:"the call in one line"`
 	Attempt    Opt[int32]  `col:"attempt" doc:"number of this attempt to send the same request, from 1"`
 

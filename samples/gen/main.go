@@ -1,7 +1,8 @@
 // Command gen remakes the captures in samples/: real servers and clients communicate in separate
 // network namespaces, and tcpdump or dumpcap records them.
 //
-// It needs root, ip, tcpdump, dumpcap, dnsmasq, nginx, redis-server and PostgreSQL. No traffic leaves
+// It needs root, ip, tcpdump, dumpcap, dnsmasq, nginx, redis-server, PostgreSQL, and Java with
+// Maven for Kafka. No traffic leaves
 // the machine: every address is private or from a range for documentation, and the namespaces have no
 // route to other networks. It ends only processes that it started, and removes its files.
 package main
@@ -34,6 +35,7 @@ func scenarios() []scenario {
 		{"redis", makeRedis},
 		{"postgresql", makePostgres},
 		{"icmp", makeICMP},
+		{"kafka", makeKafka},
 		{"vantages", makeVantages},
 		{"shop", makeShop},
 	}
@@ -102,6 +104,7 @@ func play(ctx context.Context, role string, args []string) error {
 		"redis-client":  redisClient,
 		"pg-client":     pgClient,
 		"icmp-client":   icmpClient,
+		"kafka-client":  kafkaClient,
 		"wait":          waitFor,
 		"gateway":       shopGateway,
 		"frontend":      shopFrontend,

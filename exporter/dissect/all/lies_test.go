@@ -85,9 +85,6 @@ func TestLyingLengthsOfForeignProtocols(t *testing.T) {
 		length   func(n uint32) string // the message with this length
 		response string
 	}{
-		{"kafka", func(n uint32) string {
-			return string(be.AppendUint32(nil, n)) + "\x00\x03\x00\x09\x00\x00\x00\x02\x00\x07rdkafka\x00\x02\x0csampleTopic\x01\x01"
-		}, "\x00\x00\x00\x2e\x00\x00\x00\x02\x00\x00\x00\x01\x00\x05topic"},
 		{"mysql", func(n uint32) string { return string(le.AppendUint32(nil, n&0xffffff)) + "\x03select 1" }, "\x07\x00\x00\x01\x00\x00\x00\x02\x00\x00\x00"},
 		{"mongodb", func(n uint32) string {
 			return string(le.AppendUint32(nil, n)) + "\x01\x00\x00\x00\x00\x00\x00\x00\xdd\x07\x00\x00\x00\x00\x00\x00\x00\x13\x00\x00\x00\x10ping\x00\x01\x00\x00\x00\x00"

@@ -33,6 +33,7 @@ type Joiner struct {
 	bodies  bodies
 	rows    rows
 	ids     callIDs
+	idNames map[[16]byte]string // see dissect.IDNamer
 
 	acc         bundle.Accounts
 	first, last int64
@@ -55,7 +56,7 @@ type rows struct {
 // New makes a joiner that writes to out. The limit bounds what it remembers.
 func New(out *write.Tables, who *Identity, keys *UsedKeys, limit memory.Limit) *Joiner {
 	who.limit = limit
-	return &Joiner{ids: callIDs{limit: limit}, out: out, who: who, keys: keys, bodies: bodies{limit: limit, kept: map[table.Hash]struct{}{}}, first: math.MaxInt64, last: math.MinInt64,
+	return &Joiner{idNames: map[[16]byte]string{}, ids: callIDs{limit: limit}, out: out, who: who, keys: keys, bodies: bodies{limit: limit, kept: map[table.Hash]struct{}{}}, first: math.MaxInt64, last: math.MinInt64,
 		rows: rows{flows: make([]table.Flow, 0, 256), calls: map[string][]unsafe.Pointer{}}, anomalies: map[[2]string]int64{}, keyStates: map[string]int64{}}
 }
 
@@ -147,6 +148,9 @@ func (j *Joiner) call(e *flow.CallRow) error {
 	}
 	c.SrcID, c.DstID = ends(ids, e.Swapped)
 	j.names(e, conn)
+	if r, ok := e.Row.(dissect.IDNamer); ok {
+		r.NameIDs(j.idNames)
+	}
 	j.bodies.add(e.ReqBody, c, "request")
 	j.bodies.add(e.RespBody, c, "response")
 	for _, d := range e.Details {

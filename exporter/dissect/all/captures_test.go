@@ -1,0 +1,98 @@
+package all
+
+import (
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/pcapsule/pcapsule/exporter/decode"
+	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/recorder/pcapng"
+)
+
+// alsoIn are the folders of the shared captures, besides its own, with messages of a protocol. A
+// protocol with a list may claim segments of no other folder.
+var alsoIn = map[string][]string{
+	"http1": nil, "http2": nil, "dns": nil, "tls": nil, // nearly everywhere
+	"redis": {}, "postgresql": {}, "kafka": {},
+}
+
+// TestDetectionMatrix passes every TCP segment of all shared captures to the Detect of each
+// protocol. It prints who claims what.
+func TestDetectionMatrix(t *testing.T) {
+	root := filepath.Join("..", "..", "..", "..", "shared", "captures")
+	if dir := os.Getenv("PCAPSULE_CAPTURES"); dir != "" {
+		root = dir
+	}
+	if _, err := os.Stat(root); err != nil {
+		t.Skip("needs shared captures")
+	}
+	protocols := Protocols(nil)
+	claims := map[string]map[string]int{} // by protocol and folder
+	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || !strings.Contains(d.Name(), ".pcap") {
+			return err
+		}
+		folder, _, _ := strings.Cut(strings.TrimPrefix(path, root+string(filepath.Separator)), string(filepath.Separator))
+		segments(path, func(b []byte) {
+			for _, p := range protocols {
+				if p.Detect == nil || p.Transports[0] != dissect.TCP {
+					continue
+				}
+				if max(p.Detect(dissect.ToServer, b), p.Detect(dissect.ToClient, b)) >= dissect.Likely {
+					if claims[p.Name] == nil {
+						claims[p.Name] = map[string]int{}
+					}
+					if claims[p.Name][folder]++; foreignTo(p.Name, folder) {
+						t.Errorf("%s claims a segment of %s: %.60q", p.Name, path, b)
+					}
+				}
+			}
+		})
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range slices.Sorted(maps.Keys(claims)) {
+		line := name + ":"
+		for _, folder := range slices.Sorted(maps.Keys(claims[name])) {
+			line += fmt.Sprintf(" %s %d", folder, claims[name][folder])
+		}
+		t.Log(line)
+	}
+}
+
+// foreignTo reports whether a folder has no captures of a protocol.
+func foreignTo(protocol, folder string) bool {
+	others := alsoIn[protocol]
+	return others != nil && folder != protocol && !slices.Contains(others, folder)
+}
+
+// segments calls f with the payload of each TCP packet of a capture. Damaged captures end early.
+func segments(path string, f func(b []byte)) {
+	file, err := os.Open(path)
+	if err != nil {
+		return
+	}
+	defer file.Close()
+	r, err := pcapng.NewReader(file, pcapng.Options{})
+	d := decode.New(decode.Options{})
+	var b pcapng.Batch
+	for err == nil {
+		err = r.Next(&b)
+		for i := range b.Packets {
+			p := &b.Packets[i]
+			var x decode.Frame
+			d.Decode(decode.Input{LinkType: p.LinkType, Interface: p.Interface, Data: p.Data, OrigLen: p.OrigLen, Time: p.Time}, &x)
+			if x.Proto == 6 && x.L4 && len(x.Payload) > 0 {
+				f(x.Payload)
+			}
+		}
+	}
+}

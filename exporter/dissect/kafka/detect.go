@@ -1,0 +1,126 @@
+package kafka
+
+import (
+	"bytes"
+	"encoding/binary"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/pcapsule/pcapsule/exporter/dissect"
+)
+
+const (
+	maxDetect   = 16 << 10  // bytes of a request that detection waits for
+	maxExpected = 128 << 20 // bytes of a message that detection believes
+)
+
+// detect accepts a request whose head and body are exactly of a version of its API. A response
+// shows nothing but its correlation id, so it identifies nothing.
+func detect(dir dissect.Dir, head []byte) dissect.Verdict {
+	if dir == dissect.ToClient {
+		return dissect.No
+	}
+	if len(head) < 4 {
+		return dissect.More
+	}
+	size := int64(int32(binary.BigEndian.Uint32(head)))
+	if size < 8 || size > maxExpected {
+		return dissect.No
+	}
+	b := head[4:min(int64(len(head)), 4+size)]
+	h, msg, err := readHeader(b)
+	switch {
+	case err == errShort && int64(len(b)) < size:
+		return dissect.More
+	case err != nil || h.version > msg.MaxVersion() && h.key != apiVersions:
+		return dissect.No
+	}
+	body := b[h.size:]
+	switch whole := int64(len(b)) == size; {
+	case !named(h.client):
+		return dissect.No
+	case h.version > msg.MaxVersion():
+		return likely(whole)
+	case whole && exact(msg, body):
+		return dissect.Yes
+	case whole:
+		return dissect.No
+	case size <= maxDetect:
+		return dissect.More
+	}
+	return likely(h.key == apiProduce && begins(body, h.version))
+}
+
+// detectOnPort also accepts requests without a client id.
+func detectOnPort(dir dissect.Dir, head []byte) dissect.Verdict {
+	if dir == dissect.ToClient || len(head) < 4 || int64(binary.BigEndian.Uint32(head)) != int64(len(head)-4) {
+		return dissect.No
+	}
+	h, msg, err := readHeader(head[4:])
+	if err != nil || h.version > msg.MaxVersion() || !exact(msg, head[4+h.size:]) {
+		return dissect.No
+	}
+	return dissect.Yes
+}
+
+// named reports whether a client id has a letter: without one, binary data of many kinds looks like
+// a request.
+func named(id []byte) bool {
+	return bytes.ContainsFunc(id, func(c rune) bool { return c|0x20 >= 'a' && c|0x20 <= 'z' })
+}
+
+func likely(yes bool) dissect.Verdict {
+	if yes {
+		return dissect.Likely
+	}
+	return dissect.No
+}
+
+// exact reports whether a body is one message and nothing else. ApiVersions before version 3 is
+// empty, but librdkafka sends an empty list of APIs in it.
+func exact(msg kmsg.Request, body []byte) bool {
+	if msg.Key() == apiVersions && msg.GetVersion() < 3 && string(body) == "\x00\x00\x00\x00" {
+		return true
+	}
+	return msg.ReadFrom(body) == nil && len(msg.AppendTo(nil)) == len(body)
+}
+
+// begins reports whether a body begins as that of Produce.
+func begins(body []byte, v int16) bool {
+	r := newReader(body, v >= produceFlexible)
+	if v >= 3 && !printable(r.str()) {
+		return false
+	}
+	acks, timeout, topics := r.int16(), r.int32(), r.count()
+	if acks < -1 || acks > 1 || timeout < 0 || topics < 1 || topics > maxDetect {
+		return false
+	}
+	if v >= produceIDs {
+		r.uuid()
+	} else if name := r.str(); len(name) == 0 || !printable(name) {
+		return false
+	}
+	partitions, partition, size := r.count(), r.int32(), r.count()
+	batch := r.Bytes(magicAt + 1)
+	return partitions > 0 && partition >= 0 && size > magicAt && !r.Short() && batch[magicAt] <= 2
+}
+
+// resume also accepts responses, by their length and correlation id.
+func resume(dir dissect.Dir, head []byte) dissect.Verdict {
+	if dir == dissect.ToServer {
+		return detect(dir, head)
+	}
+	for {
+		if len(head) < 8 {
+			return dissect.No
+		}
+		size, id := int64(int32(binary.BigEndian.Uint32(head))), int32(binary.BigEndian.Uint32(head[4:]))
+		if size < 4 || size > maxExpected || id < 0 {
+			return dissect.No
+		}
+		if int64(len(head)) < 4+size+8 {
+			return dissect.Likely
+		}
+		head = head[4+size:]
+	}
+}
