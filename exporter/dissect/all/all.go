@@ -11,6 +11,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect/http2"
 	"github.com/pcapsule/pcapsule/exporter/dissect/http3"
 	"github.com/pcapsule/pcapsule/exporter/dissect/icmp"
+	"github.com/pcapsule/pcapsule/exporter/dissect/mysql"
 	"github.com/pcapsule/pcapsule/exporter/dissect/postgresql"
 	"github.com/pcapsule/pcapsule/exporter/dissect/quic"
 	"github.com/pcapsule/pcapsule/exporter/dissect/redis"
@@ -29,6 +30,7 @@ func Protocols(keys *secrets.Store) []*dissect.Protocol {
 		grpc.Protocol(),
 		redis.Protocol(),
 		postgresql.Protocol(),
+		mysql.Protocol(),
 		tls.Protocol(keys),
 		quic.Protocol(keys),
 		http3.Protocol(),

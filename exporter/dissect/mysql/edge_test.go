@@ -126,7 +126,7 @@ func TestWithoutTheBeginning(t *testing.T) {
 				` | ? → 1 row, no_request | columns id,name | rows "1\ta\n" | outcome cut`}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			compare(t, rows(t, dissecttest.Options{Roles: true, End: dissect.EndFin}, tc.parts), tc.want)
+			compare(t, rows(t, dissecttest.Options{End: dissect.EndFin}, tc.parts), tc.want)
 		})
 	}
 	got := rows(t, dissecttest.Options{Roles: true, End: dissect.EndFin}, chunks{server(greeting("8.0.32", baseCaps|capSSL)), client(response(1, baseCaps|capSSL)), client("\x16\x03\x01\x00\x02ab")})

@@ -77,6 +77,7 @@ func Protocol() *dissect.Protocol {
 		Transports: []dissect.Transport{dissect.TCP},
 		Ports:      []uint16{3306, 3307, 4000, 6033, 6446, 6447},
 		Detect:     detect,
+		Prefaced:   true,
 		New:        func(c *dissect.Conn) dissect.Dissector { return &conn{c: c} },
 		Row:        &Row{},
 	}
