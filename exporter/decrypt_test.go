@@ -37,7 +37,10 @@ func toy(keys *secrets.Store) []*dissect.Protocol {
 
 type toyRow struct{ table.Call }
 
-type toyConn struct{ c, inner *dissect.Conn }
+type toyConn struct {
+	dissect.Stateless
+	c, inner *dissect.Conn
+}
 
 func (o *toyConn) Read(in *dissect.Input) (int, error) {
 	if bytes.HasPrefix(in.Data, []byte("ENC!")) {

@@ -299,7 +299,12 @@ func decodeContent(out *decodedOutput, coding string, p []byte, limit int64) err
 	if err != nil {
 		return err
 	}
-	if _, err = io.Copy(out, io.LimitReader(r, limit)); err != nil {
+	return copyLimited(out, r, limit)
+}
+
+// copyLimited copies at most limit bytes of r; more are an error.
+func copyLimited(out *decodedOutput, r io.Reader, limit int64) error {
+	if _, err := io.Copy(out, io.LimitReader(r, limit)); err != nil {
 		return err
 	}
 	switch n, err := io.ReadFull(r, make([]byte, 1)); {

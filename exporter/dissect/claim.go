@@ -84,9 +84,7 @@ func (c *Conn) contradicted(dir Dir, data []byte, why string) int {
 	}
 	c.skipSegs(dir, data, s.off, s.segs)
 	s.seeking, s.looks = true, 0
-	if g, ok := c.d.(Resyncer); ok {
-		g.Lost(dir)
-	}
+	c.resync(dir, LossMalformed)
 	return len(data)
 }
 

@@ -10,7 +10,10 @@ import (
 
 // numbered is a protocol with messages of two bytes: M or A, and a digit. Its first message may
 // also be another protocol's. A row is complete after an A.
-type numbered struct{ c *Conn }
+type numbered struct {
+	Stateless
+	c *Conn
+}
 
 type numberedRow struct{ table.Call }
 
@@ -39,7 +42,10 @@ func (n *numbered) Close(End) {
 // words is a protocol of lines that begin with a lower-case word.
 type wordsRow struct{ table.Call }
 
-type words struct{ c *Conn }
+type words struct {
+	Stateless
+	c *Conn
+}
 
 func (w *words) Read(in *Input) (int, error) {
 	i := bytes.IndexByte(in.Data, '\n')
@@ -67,7 +73,7 @@ func claimEngine(t *testing.T, sink Sink, ports ...uint16) *Engine {
 				}
 				return No
 			}},
-		{Name: "words", Doc: "test", Transports: []Transport{TCP}, Row: &wordsRow{}, New: func(c *Conn) Dissector { return &words{c} },
+		{Name: "words", Doc: "test", Transports: []Transport{TCP}, Row: &wordsRow{}, New: func(c *Conn) Dissector { return &words{c: c} },
 			Detect: func(_ Dir, b []byte) Verdict {
 				if len(b) > 0 && b[0] >= 'a' && b[0] <= 'z' {
 					return Yes

@@ -330,9 +330,7 @@ func (c *Conn) offer(dir Dir, data []byte) int {
 	if err != nil {
 		c.Anomaly("malformed", err.Error(), int64(len(data)-n))
 		s.seeking, s.looks = true, 0
-		if g, ok := c.d.(Resyncer); ok {
-			g.Lost(dir)
-		}
+		c.resync(dir, LossMalformed)
 	}
 	return n
 }

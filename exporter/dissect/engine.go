@@ -148,6 +148,7 @@ type Conn struct {
 	parent   *Conn // the connection that carries this one inside its encryption
 	proto    *Protocol
 	d        Dissector
+	streams  Streams // in place of d, see Protocol.NewStreams
 	sides    [2]side
 	now      Packet // packet being worked on
 	calls    int64
@@ -158,7 +159,7 @@ type Conn struct {
 	closing  bool
 	end      End    // reason of the close, during it
 	quiet    bool   // a withdrawn dissector is being closed: its rows are dropped
-	shed     bool   // an anomaly already says that calls were cut
+	cut      bool   // an anomaly already says that calls were cut
 	last     Dir    // direction of the latest bytes
 	claim    *claim // nil if the protocol is certain
 	refused  []refusal
@@ -167,7 +168,7 @@ type Conn struct {
 	kinds    []kindCount
 	callAnom int32
 	held     int // bytes of the engine's budget, including all inner connections
-	kept     int // of these, what d keeps, see Keeper
+	kept     int // of these, what d keeps, see Dissector.Kept
 	debt     int // of held, what exceeded the budget
 	rank     rank
 	path     []string // protocols, outermost first

@@ -6,7 +6,10 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
-type endProbe struct{ end, fin [2]bool }
+type endProbe struct {
+	Stateless
+	end, fin [2]bool
+}
 
 func (p *endProbe) Read(in *Input) (int, error) {
 	p.end[in.Dir], p.fin[in.Dir] = in.End, in.Fin

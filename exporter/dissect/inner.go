@@ -37,7 +37,8 @@ func (c *Conn) NewStreams(by string, alpn ...string) (*Conn, Streams) {
 			in.proto, in.state = p, reading
 			in.path = append(in.path, p.Name)
 			c.noteInside(in.path)
-			return in, p.NewStreams(in)
+			in.streams = p.NewStreams(in)
+			return in, in.streams
 		}
 	}
 	return nil, nil

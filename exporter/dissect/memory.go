@@ -38,21 +38,14 @@ func (c *Conn) owe(n int) {
 	c.engine.ranked.place(r)
 }
 
-// Keeper is a Dissector whose state grows with its input.
-type Keeper interface {
-	// Kept is the memory of that state in bytes, without what Keep, Hold, bodies and citations
-	// hold. The engine calls it after each piece of input, so it must be cheap.
-	Kept() int
-}
-
 // kindCost is the memory of one element of Conn.kinds, including its text.
 const kindCost = int(unsafe.Sizeof(kindCount{})) + 128
 
 // measure charges the current memory of the dissector and of the anomaly counts.
 func (c *Conn) measure() {
 	n := kindCost * cap(c.kinds)
-	if k, ok := c.d.(Keeper); ok {
-		n += k.Kept()
+	if c.d != nil {
+		n += c.d.Kept()
 	}
 	switch more := n - c.kept; {
 	case more > 0:
@@ -92,29 +85,37 @@ func (e *Engine) SetBudget(n int) { e.limit = n }
 // Held is the number of bytes that the engine's connections hold.
 func (e *Engine) Held() int { return e.held }
 
-// Shedder is a Dissector that can give up calls when memory runs out.
-type Shedder interface {
-	// Shed gives up what costs least: it spills a body, or emits the call that has waited
-	// longest as cut. It answers
-	//   - true:  something was given up; called again while that is not enough
-	//   - false: nothing waits
-	//
-	// It is called between two calls of Read, or from inside one by Conn.Keep.
-	Shed() bool
-}
-
 // Keep takes n bytes of the budget for a waiting call. If the budget is exhausted, the
-// connection that holds most gives up its oldest calls; if that is this one, shed does it. It
-// returns the number of bytes taken: 0 if nothing more could be given up.
-func (c *Conn) Keep(n int, shed func() bool) int {
+// connection that holds most gives up its oldest calls; if that is this one, Dissector.Shed does
+// it. It returns the number of bytes taken, which Release returns: 0 if nothing more could be
+// given up.
+func (c *Conn) Keep(n int) int {
 	for !c.grow(n) {
-		if !shed() {
+		if !c.shed() {
 			return 0
 		}
 		c.evicted()
 	}
 	return n
 }
+
+// shed gives up something of the dissector, if it has anything.
+func (c *Conn) shed() bool {
+	switch {
+	case c.d != nil:
+		return c.d.Shed()
+	case c.streams != nil:
+		return c.streams.Shed()
+	}
+	return false
+}
+
+// Hold takes n bytes of the budget for what a dissector can do without, such as a message in
+// pieces. If it returns false, the dissector must not keep them. Release returns them.
+func (c *Conn) Hold(n int) bool { return c.grow(n) }
+
+// Release returns n bytes that Keep or Hold took.
+func (c *Conn) Release(n int) { c.shrink(n) }
 
 // Shed gives up something of an inner connection, for the Dissector that carries it.
 func (c *Conn) Shed() bool {
@@ -128,10 +129,10 @@ func (c *Conn) Shed() bool {
 // evicted records once per connection that calls were cut.
 func (c *Conn) evicted() {
 	r := c.root()
-	if r.shed {
+	if r.cut {
 		return
 	}
-	r.shed = true
+	r.cut = true
 	r.AnomalyFrom("engine", "evicted", "the memory limit was reached: the oldest pending calls were cut, or bodies were not kept", 0)
 }
 
@@ -231,7 +232,7 @@ func (e *Engine) relieve(c *Conn, n int) bool {
 func (c *Conn) giveMemory() {
 	r := c.root()
 	was := r.held
-	if s, ok := c.d.(Shedder); ok && s.Shed() && r.held < was {
+	if c.shed() && r.held < was {
 		return
 	}
 	if c.state == detecting && len(c.sides[0].buf)+len(c.sides[1].buf) > 0 {

@@ -8,6 +8,7 @@ import (
 
 // lineProbe reads whole lines and records them; "up" requests an upgrade.
 type lineProbe struct {
+	Stateless
 	c   *Conn
 	out *[]string
 }
@@ -35,7 +36,7 @@ func lineConn(t *testing.T) (c *Conn, out *[]string) {
 			}
 			return No
 		},
-		New: func(c *Conn) Dissector { return &lineProbe{c, out} }}
+		New: func(c *Conn) Dissector { return &lineProbe{c: c, out: out} }}
 	e, err := NewEngine([]*Protocol{p}, nil, noSink{}, true)
 	if err != nil {
 		t.Fatal(err)
@@ -75,7 +76,7 @@ func TestShortGreetingDoesNotHideTheRequest(t *testing.T) {
 			}
 			return map[bool]Verdict{true: More}[len(b) < 10]
 		},
-		New: func(c *Conn) Dissector { return &lineProbe{c, out} }}
+		New: func(c *Conn) Dissector { return &lineProbe{c: c, out: out} }}
 	e, err := NewEngine([]*Protocol{p}, nil, noSink{}, true)
 	if err != nil {
 		t.Fatal(err)
@@ -153,7 +154,7 @@ func TestKeepAliveByteAtTheStartDoesNotHideTheRequest(t *testing.T) {
 			}
 			return map[bool]Verdict{true: Yes}[bytes.HasPrefix(b, []byte("YES"))]
 		},
-		New: func(c *Conn) Dissector { return &lineProbe{c, out} }}
+		New: func(c *Conn) Dissector { return &lineProbe{c: c, out: out} }}
 	e, err := NewEngine([]*Protocol{p}, nil, noSink{}, true)
 	if err != nil {
 		t.Fatal(err)

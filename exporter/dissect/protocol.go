@@ -170,13 +170,51 @@ type Dissector interface {
 	// Gap reports that missing bytes of this direction were not captured. in.Data holds the
 	// unread bytes, which are dropped afterwards. It returns
 	//   - true:  the bytes are accounted for (inside a body of known length): continue
-	//   - false: the position in the stream is lost; Gap has emitted this direction's pending
-	//            calls as cut ("gap"), and the next Read begins where Detect accepts a segment
+	//   - false: the position in the stream is lost; the engine calls Resync with LossGap
 	Gap(in *Input, missing int64) bool
+
+	// Resync reports that the position in a direction was lost: after Gap returned false or Read
+	// an error, or when memory ran out. The message being read will not continue, and the next
+	// Read begins where Detect accepts a segment. A request that was being read may still be
+	// answered, so it stays pending; a response that was being read ends its call.
+	Resync(dir Dir, why Loss)
+
+	// Kept is the memory of the dissector's state in bytes, without what Conn.Keep and Conn.Hold
+	// took and without bodies and citations. The engine calls it after each piece of input.
+	Kept() int
+
+	// Shed gives up what costs least, because memory ran out: it spills a body, or emits the call
+	// that has waited longest with error "cut". It returns
+	//   - true:  something was given up; called again while that is not enough
+	//   - false: nothing waits
+	//
+	// It is called between two calls of Read, or from inside one by Conn.Keep.
+	Shed() bool
 
 	// Close ends the connection; pending calls are emitted with why.CallError().
 	Close(why End)
 }
+
+// Loss is why a position was lost. It is also the value of column error of a call that it cuts.
+type Loss string
+
+// The losses.
+const (
+	LossGap       Loss = "gap"       // bytes were not captured
+	LossMalformed Loss = "malformed" // the bytes cannot be this protocol, or were dropped
+)
+
+// Stateless is embedded by a Dissector that keeps nothing between two calls of Read.
+type Stateless struct{}
+
+// Resync implements Dissector.
+func (Stateless) Resync(Dir, Loss) {}
+
+// Kept implements Dissector.
+func (Stateless) Kept() int { return 0 }
+
+// Shed implements Dissector.
+func (Stateless) Shed() bool { return false }
 
 // Streams reads a protocol with messages on many streams of one connection, such as HTTP/3 on
 // QUIC. The connection supplies each stream's bytes in order, see StreamBuffer. The low two bits
@@ -196,7 +234,8 @@ type Streams interface {
 	ReadStream(id int64, in *Input) (n int, err error)
 
 	// GapStream reports that missing bytes of a stream were not captured. It returns what
-	// Dissector.Gap does, but after false the stream is not read any more.
+	// Dissector.Gap does, but after false the stream is not read any more, and its pending calls
+	// were emitted.
 	GapStream(id int64, in *Input, missing int64) bool
 
 	// ResetStream reports that side dir gave up a stream (RESET_STREAM), or asked the other side
@@ -205,6 +244,10 @@ type Streams interface {
 
 	// ReadDatagram gets the payload of a DATAGRAM frame, RFC 9221.
 	ReadDatagram(in *Input)
+
+	// Kept and Shed are those of Dissector.
+	Kept() int
+	Shed() bool
 
 	// Close ends the connection; code is the application's error code if a CONNECTION_CLOSE of
 	// type 0x1d ended it, else -1.

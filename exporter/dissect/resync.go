@@ -57,17 +57,19 @@ func (c *Conn) align(dir Dir) {
 	}
 }
 
-// Resyncer is a Dissector that must know when an error of Read lost its position in a direction.
-type Resyncer interface{ Lost(dir Dir) }
+// resync tells the dissector that its position was lost.
+func (c *Conn) resync(dir Dir, why Loss) {
+	if c.d != nil {
+		c.d.Resync(dir, why)
+	}
+}
 
 // lost drops the unread bytes of one direction and looks for the next message.
 func (c *Conn) lost(dir Dir, kind, detail string) {
 	s := &c.sides[dir]
 	c.lose(s, len(s.buf), kind, detail)
 	s.seeking, s.looks, s.need = true, 0, 0
-	if g, ok := c.d.(Resyncer); ok {
-		g.Lost(dir)
-	}
+	c.resync(dir, LossMalformed)
 }
 
 // seek checks whether a segment starts with a message that Detect accepts.
@@ -102,6 +104,9 @@ func (c *Conn) gap(dir Dir, n int64) {
 	}
 	in := Input{Dir: dir, Data: s.buf, conn: c, base: s.off, segs: s.segs}
 	inSync := c.d.Gap(&in, n)
+	if !inSync {
+		c.resync(dir, LossGap)
+	}
 	if len(s.buf) > 0 {
 		if inSync {
 			c.RowBytes += int64(len(s.buf))

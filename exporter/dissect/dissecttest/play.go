@@ -3,7 +3,8 @@
 // conversation in many ways.
 //
 // Play gives each chunk its own packet, one microsecond after the previous one. Run checks the
-// contract of dissect.Protocol; a protocol must pass it before it is listed in all.go.
+// contract of dissect.Protocol, Fuzz keeps checking it on random bytes, and Converse compares rows;
+// a protocol must have all three before it is listed in all.go.
 package dissecttest
 
 import (

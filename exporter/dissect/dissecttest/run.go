@@ -30,10 +30,8 @@ func Run(t *testing.T, p *dissect.Protocol, samples ...Sample) {
 	t.Run("columns", func(t *testing.T) { columns(t, p) })
 	for _, s := range samples {
 		t.Run(s.Name, func(t *testing.T) {
-			o := Options{Transport: p.Transports[0], Protocols: append([]*dissect.Protocol{p}, s.Needs...), End: dissect.EndFin}
-			if len(p.Ports) > 0 {
-				o.ServerPort = p.Ports[0]
-			}
+			o := OptionsOf(p)
+			o.Protocols = append(o.Protocols, s.Needs...)
 			whole := Play(t, o, s.Chunks...)
 			account(t, whole)
 			if got := ours(whole, p); len(got) < 1 || len(whole.Emissions) != s.Rows {

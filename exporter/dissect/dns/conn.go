@@ -99,9 +99,14 @@ func (k *conn) Read(in *dissect.Input) (int, error) {
 }
 
 // Gap implements dissect.Dissector.
-func (k *conn) Gap(in *dissect.Input, _ int64) bool {
-	k.gaps[in.Dir] = true
-	return false
+func (k *conn) Gap(*dissect.Input, int64) bool { return false }
+
+// Resync implements dissect.Dissector. Questions and answers are paired by id, so pending
+// questions stay.
+func (k *conn) Resync(dir dissect.Dir, why dissect.Loss) {
+	if why == dissect.LossGap {
+		k.gaps[dir] = true
+	}
 }
 
 // Close implements dissect.Dissector.
@@ -206,7 +211,7 @@ func (k *conn) request(in *dissect.Input, data []byte, broken string) {
 		k.c.Anomaly("limit", fmt.Sprintf("more than %d questions are pending", maxPending), 0)
 		k.emit(k.pending[0], "cut")
 	}
-	c.size = k.c.Keep(callCost+len(m.text), k.Shed)
+	c.size = k.c.Keep(callCost + len(m.text))
 	k.pending = append(k.pending, c)
 }
 
@@ -216,10 +221,10 @@ const callCost = int(unsafe.Sizeof(call{}) + unsafe.Sizeof(Row{}))
 // recordCost is the memory of a record of an answer in addition to its text.
 const recordCost = 160
 
-// Kept implements dissect.Keeper.
+// Kept implements dissect.Dissector.
 func (k *conn) Kept() int { return k.kept + answeredCost*cap(k.answered) }
 
-// Shed implements dissect.Shedder.
+// Shed implements dissect.Dissector.
 func (k *conn) Shed() bool {
 	if len(k.pending) == 0 {
 		return false

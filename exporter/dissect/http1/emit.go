@@ -13,15 +13,7 @@ const maxSummaryTarget = 120 // bytes of the target in a summary
 
 // emit emits a call. why is the value of column error, empty if the call ended normally.
 func (k *conn) emit(c *call, why string) {
-	for i, p := range k.pending {
-		if p == c {
-			copy(k.pending[i:], k.pending[i+1:])
-			k.pending[len(k.pending)-1] = nil
-			k.pending = k.pending[:len(k.pending)-1]
-			break
-		}
-	}
-	k.c.Release(c.size)
+	k.queue.Remove(c)
 	for _, s := range [...]*side{&k.req, &k.resp} {
 		if s.call == c { // given up before its end
 			s.state, s.call, s.body = inHead, nil, nil

@@ -1,59 +1,21 @@
 package http1
 
 import (
-	"math/rand"
 	"strings"
 	"testing"
-	"unicode/utf8"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/dissect/dissecttest"
 )
 
-// FuzzConversation reads random bytes in both directions, split anywhere, with gaps. It must not
-// panic, must account for every byte and hold no memory at the end, and all text must be valid.
+// FuzzConversation is dissecttest.Fuzz with conversations of every kind.
 func FuzzConversation(f *testing.F) {
-	f.Add("GET / HTTP/1.1\r\nHost: a\r\n\r\nHEAD /b HTTP/1.1\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokHTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n", int64(1), byte(0))
-	f.Add("POST /x HTTP/1.1\r\nTransfer-Encoding: gzip, chunked\r\nContent-Length: 3\r\n\r\n3\r\nabc\r\n0\r\nA: b\r\n\r\n", "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.0 404 No\r\n\r\nbody", int64(2), byte(1))
-	f.Add("CONNECT a:1 HTTP/1.1\r\n\r\nGET / HTTP/1.1\r\n\r\n", "HTTP/1.1 200 OK\r\n\r\nHTTP/1.1 204 No\r\n\r\n", int64(3), byte(4))
-	f.Add("GET /c HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n\r\nxx", "HTTP/1.1 101 S\r\nUpgrade: h2c\r\n\r\nyy", int64(4), byte(2))
-	f.Add("GET /\r\n", "<html>", int64(5), byte(0))
-	f.Fuzz(func(t *testing.T, toServer, toClient string, seed int64, end byte) {
-		rnd := rand.New(rand.NewSource(seed))
-		var c chunks
-		for toServer != "" || toClient != "" {
-			from, dir := &toServer, dissect.ToServer
-			if toServer == "" || toClient != "" && rnd.Intn(2) == 0 {
-				from, dir = &toClient, dissect.ToClient
-			}
-			n := 1 + rnd.Intn(min(len(*from), 1+rnd.Intn(80)))
-			k := dissecttest.Chunk{Dir: dir, Data: []byte((*from)[:n])}
-			if rnd.Intn(12) == 0 {
-				k.Gap = int64(1 + rnd.Intn(20))
-			}
-			c, *from = append(c, k), (*from)[n:]
-		}
-		r := play(t, dissect.End(end%6), c...)
-		if got := r.Conn.RowBytes + r.Conn.AnomalyBytes; got != r.Bytes || r.Held != 0 {
-			t.Errorf("%d bytes accounted for of %d, %d held", got, r.Bytes, r.Held)
-		}
-		for _, row := range r.Rows() {
-			b := row.Base()
-			all := []string{b.Summary, b.Method.V, b.Host.V, b.Path.V, b.Query.V, b.StatusText.V, b.AuthKind.V}
-			for _, h := range b.Headers {
-				all = append(all, h.Name, h.Value)
-			}
-			if h, ok := row.(*Row); ok {
-				all = append(all, h.Version.V, h.ResponseVersion.V, h.Target.V, h.Upgrade.V)
-			}
-			if s := strings.Join(all, ""); !utf8.ValidString(s) {
-				t.Errorf("text that is not UTF-8: %q", s)
-			}
-			if b.Summary == "" || len(b.Cites) == 0 {
-				t.Errorf("row without summary or citation: %+v", row)
-			}
-		}
-	})
+	dissecttest.Fuzz(f, Protocol(),
+		dissecttest.Sample{Chunks: chunks{client("GET / HTTP/1.1\r\nHost: a\r\n\r\nHEAD /b HTTP/1.1\r\n\r\n"), server("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokHTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n")}},
+		dissecttest.Sample{Chunks: chunks{client("POST /x HTTP/1.1\r\nTransfer-Encoding: gzip, chunked\r\nContent-Length: 3\r\n\r\n3\r\nabc\r\n0\r\nA: b\r\n\r\n"), server("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.0 404 No\r\n\r\nbody")}},
+		dissecttest.Sample{Chunks: chunks{client("CONNECT a:1 HTTP/1.1\r\n\r\nGET / HTTP/1.1\r\n\r\n"), server("HTTP/1.1 200 OK\r\n\r\nHTTP/1.1 204 No\r\n\r\n")}},
+		dissecttest.Sample{Chunks: chunks{client("GET /c HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n\r\nxx"), server("HTTP/1.1 101 S\r\nUpgrade: h2c\r\n\r\nyy")}},
+		dissecttest.Sample{Chunks: chunks{client("GET /\r\n"), server("<html>")}})
 }
 
 type discard struct{ dissecttest.Result }

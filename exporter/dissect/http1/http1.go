@@ -22,7 +22,6 @@ const (
 	maxHead      = 256 << 10 // start line and headers, also trailers
 	maxChunkLine = 16 << 10  // chunk size with its extensions
 	maxLeading   = 1 << 10   // empty lines before a start line
-	maxPending   = 1 << 14   // requests without a response
 	maxFields    = 2000      // header lines kept of one block
 	maxInterim   = 4096      // header lines of a call; beyond it those of interim responses are not kept
 	maxHeld      = 64 << 10  // bytes after CONNECT or Upgrade, until the answer arrives
@@ -49,7 +48,7 @@ func Protocol() *dissect.Protocol {
 		Transports: []dissect.Transport{dissect.TCP},
 		Ports:      []uint16{80, 8080, 8000, 8888, 3128, 9090, 9200, 15020},
 		Detect:     detect,
-		New:        func(c *dissect.Conn) dissect.Dissector { return &conn{c: c} },
+		New:        newConn,
 		Row:        &Row{},
 	}
 }
@@ -77,7 +76,6 @@ type call struct {
 	malformed bool
 	badAnswer bool // the bytes in place of the response were not HTTP
 	quirks    quirks
-	size      int   // bytes of the budget that it uses
 	next      *next // nil if the connection stays HTTP/1
 }
 
@@ -119,8 +117,27 @@ type side struct {
 type conn struct {
 	c         *dissect.Conn
 	req, resp side
-	pending   []*call // requests not emitted yet, oldest first
-	line      inorder.Line
+	queue     inorder.Queue[*call]
+}
+
+func newConn(c *dissect.Conn) dissect.Dissector {
+	k := &conn{c: c}
+	k.queue = inorder.Queue[*call]{Conn: c, Emit: k.giveUp, Busy: func(c *call) bool { return c == k.resp.call || c == k.req.call }}
+	return k
+}
+
+// Asked implements inorder.Call.
+func (c *call) Asked() *inorder.Request { return &c.asked }
+
+// Waits implements inorder.Call.
+func (c *call) Waits() bool { return !c.respDone }
+
+// giveUp emits a call that can no longer be answered.
+func (k *conn) giveUp(c *call, why string) {
+	if why == "gap" && (c.malformed || c.badAnswer) {
+		why = "malformed"
+	}
+	k.emit(c, why)
 }
 
 // Read implements dissect.Dissector.
@@ -162,16 +179,6 @@ func (k *conn) step(s *side, in *dissect.Input, at int) (n int, more bool, err e
 	return n, n > 0, err
 }
 
-// next is the oldest request without a complete answer, or nil.
-func (k *conn) next() *call {
-	for _, c := range k.pending {
-		if !c.respDone {
-			return c
-		}
-	}
-	return nil
-}
-
 // calls reuses records across connections, because most connections are idle.
 var calls = sync.Pool{New: func() any { return &call{} }}
 
@@ -182,55 +189,15 @@ const (
 	headerCost = int(unsafe.Sizeof(table.Header{}))
 )
 
-// push appends a request to the queue. Its length and the engine's budget limit the queue,
-// because no request is ever answered in a capture of one direction only.
-func (k *conn) push(c *call, ack uint32, size int) {
-	for len(k.pending) >= maxPending {
-		if oldest := k.oldest(); oldest != nil {
-			k.c.Anomaly("limit", fmt.Sprintf("more than %d requests are pending", maxPending), 0)
-			k.shed(oldest)
-		}
-	}
-	c.size = k.c.Keep(size, k.Shed)
-	var oldest *inorder.Request
-	if o := k.next(); o != nil && !k.resp.lost {
-		oldest = &o.asked
-	}
-	c.asked = k.line.Sent(ack, k.c.Now().Time, oldest)
-	c.ahead = int32(len(k.pending))
-	k.pending = append(k.pending, c)
-}
+// Kept implements dissect.Dissector; Conn.Keep counts the requests.
+func (k *conn) Kept() int { return 0 }
 
-// oldest is the oldest request without the start of an answer.
-func (k *conn) oldest() *call {
-	for _, c := range k.pending {
-		if c != k.resp.call && c != k.req.call {
-			return c
-		}
-	}
-	return nil
-}
-
-// shed gives up a pending request; its response may still come.
-func (k *conn) shed(c *call) {
-	var next *inorder.Request
-	for place, q := range k.waiting {
-		if k.pending[place] != c && k.pending[place] != k.resp.call {
-			next = q
-			break
-		}
-	}
-	k.line.Missing(next)
-	k.emit(c, "cut")
-}
-
-// Shed implements dissect.Shedder.
+// Shed implements dissect.Dissector.
 func (k *conn) Shed() bool {
-	if c := k.oldest(); c != nil {
-		k.shed(c)
+	if k.queue.Shed() {
 		return true
 	}
-	for _, c := range k.pending {
+	for _, c := range k.queue.All() {
 		if c.x.ReqBody.Spill() || c.x.RespBody.Spill() {
 			return true
 		}
@@ -311,19 +278,22 @@ func (k *conn) Gap(in *dissect.Input, missing int64) bool {
 	case inChunkLine, inChunkEnd, inTrailer:
 		s.call.gap = true
 	}
-	k.lose(s)
 	return false
 }
 
-// Lost implements dissect.Resyncer: Read returned an error, and the unread bytes were dropped.
-func (k *conn) Lost(dir dissect.Dir) {
+// Resync implements dissect.Dissector.
+func (k *conn) Resync(dir dissect.Dir, why dissect.Loss) {
 	s := &k.req
 	if dir == dissect.ToClient {
 		s = &k.resp
 	}
+	if why == dissect.LossGap {
+		k.lose(s)
+		return
+	}
 	if s.call != nil {
 		s.call.malformed = true
-	} else if c := k.next(); dir == dissect.ToClient && c != nil && (s.started || k.c.Info.RolesKnown) {
+	} else if c := k.queue.Front(); dir == dissect.ToClient && c != nil && (s.started || k.c.Info.RolesKnown) {
 		c.badAnswer = true
 	}
 	k.lose(s)
@@ -333,9 +303,11 @@ func (k *conn) Lost(dir dissect.Dir) {
 func (k *conn) lose(s *side) {
 	c := s.call
 	s.state, s.call, s.body, s.scan, s.line, s.lost, s.wait = inHead, nil, nil, 0, 0, true, false
-	if s == &k.req {
-		k.line.Missing(nil)
+	dir := dissect.ToServer
+	if s == &k.resp {
+		dir = dissect.ToClient
 	}
+	k.queue.Resync(dir, dissect.LossGap)
 	if c == nil {
 		return
 	}
@@ -359,8 +331,8 @@ func (k *conn) Close(why dissect.End) {
 		k.resp.call = nil
 		k.emit(c, k.closeError(c, why))
 	}
-	for len(k.pending) > 0 {
-		c := k.pending[0]
+	for len(k.queue.All()) > 0 {
+		c := k.queue.All()[0]
 		k.emit(c, k.closeError(c, why))
 	}
 }
@@ -376,7 +348,7 @@ func (k *conn) closeError(c *call, why dissect.End) string {
 		if c.respHead {
 			return "cut"
 		}
-		if k.resp.lost {
+		if k.queue.Lost() {
 			return "gap"
 		}
 	}

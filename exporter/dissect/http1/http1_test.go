@@ -8,6 +8,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/dissect/dissecttest"
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/inorder"
 )
 
 type chunks = []dissecttest.Chunk
@@ -217,6 +218,7 @@ func TestCallWithoutAllItsHeadersIsNotComplete(t *testing.T) {
 }
 
 func TestUnansweredRequestsAreLimited(t *testing.T) {
+	const maxPending = inorder.MaxPending
 	var c chunks
 	for i := range maxPending + 5 {
 		c = append(c, client(fmt.Sprintf("GET /%d HTTP/1.1\r\nHost: a\r\n\r\n", i)))

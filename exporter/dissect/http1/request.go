@@ -101,7 +101,7 @@ func (k *conn) readRequest(in *dissect.Input, at int) (n int, more bool, err err
 		c.simple = true
 	}
 	c.head = text
-	k.push(c, in.Packet(at+lead).Ack, callCost+end)
+	c.ahead = int32(k.queue.Push(c, in.Packet(at+lead).Ack, callCost+end))
 	k.startRequest(c, l, rest, in, at, lead+end)
 	if !whole {
 		s.state, s.call = inFixed, c // the message cannot continue
@@ -344,7 +344,7 @@ func (k *conn) hold(in *dissect.Input, at int) (n int, more bool, err error) {
 		k.req.state, k.req.call = inHead, nil // the client does not wait either
 		return 0, true, nil
 	}
-	if !in.End && (len(b) > maxHeld || k.resp.lost) {
+	if !in.End && (len(b) > maxHeld || k.queue.Lost()) {
 		k.switchTo(c) // the answer was not captured, but no client sends this much before it
 	}
 	return 0, false, nil

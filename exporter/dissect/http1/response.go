@@ -3,13 +3,11 @@ package http1
 import (
 	"bytes"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/httpfield"
-	"github.com/pcapsule/pcapsule/exporter/dissect/internal/inorder"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
@@ -23,7 +21,7 @@ func (k *conn) readResponse(in *dissect.Input, at int) (n int, more bool, err er
 	lead := leading(b)
 	c := s.call // a response without a request that had an interim one
 	if c == nil {
-		c = k.next()
+		c = k.queue.Front()
 	}
 	if c != nil && len(b) > lead && !startsAs(b[lead:], "HTTP/") {
 		first := !s.started && !s.lost && k.c.Info.RolesKnown && in.Offset(at) == 0
@@ -59,11 +57,8 @@ func (k *conn) readResponse(in *dissect.Input, at int) (n int, more bool, err er
 		return 0, false, errHead("a response", b)
 	}
 	s.scan, s.started = 0, true
-	if c != nil && c != s.call && (s.lost || c.asked.After) {
-		c = k.resync(c, in.Seq(at+lead))
-	}
-	if c != nil && c != s.call && c.asked.Follows(in.Seq(at+lead)) {
-		c = nil
+	if c != nil && c != s.call {
+		c = k.queue.Answer(in.Seq(at + lead))
 	}
 	if c == nil {
 		c = calls.Get().(*call)
@@ -94,7 +89,7 @@ func (k *conn) answered(c *call, n, lines int) {
 	if c.row == nil {
 		n += rowCost + headerCost*fieldLines(c.head)
 	}
-	c.size += k.c.Keep(n, k.Shed)
+	k.queue.Grow(c, n)
 	c.open(lines)
 }
 
@@ -118,45 +113,6 @@ func (k *conn) startSimple(c *call) {
 	}
 	s.body = k.c.NewBody("", "")
 	c.x.RespBody = s.body
-}
-
-// resync finds the request for a response after a gap.
-func (k *conn) resync(c *call, seq uint32) *call {
-	if c == nil || !c.x.HasRequest() {
-		return c
-	}
-	m := k.line.Find(seq, k.waiting)
-	switch {
-	case m.Place >= 0:
-		c, k.resp.lost = k.pending[m.Place], false
-	case m.Any:
-		c, k.resp.lost = nil, true
-	default:
-		return nil
-	}
-	for _, p := range slices.Clone(k.pending[:m.End]) {
-		if p == c {
-			break
-		}
-		why := "gap"
-		if p.malformed || p.badAnswer {
-			why = "malformed"
-		}
-		k.emit(p, why)
-	}
-	if m.Guessed {
-		k.c.Anomaly("pairing_guessed", inorder.Guessed, 0)
-	}
-	return c
-}
-
-// waiting yields the requests without a response, with their positions.
-func (k *conn) waiting(yield func(int, *inorder.Request) bool) {
-	for i, p := range k.pending {
-		if !p.respDone && !yield(i, &p.asked) {
-			return
-		}
-	}
 }
 
 func (k *conn) interim(c *call, code int, fields string) {

@@ -12,6 +12,7 @@ import (
 
 // after is the protocol that a connection changes to.
 type after struct {
+	dissect.Stateless
 	seen *string
 }
 

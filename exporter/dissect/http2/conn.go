@@ -319,7 +319,6 @@ func (h *conn) Gap(in *dissect.Input, missing int64) bool {
 		}
 		return true
 	}
-	h.Lost(in.Dir)
 	return false
 }
 
@@ -337,8 +336,9 @@ func (h *conn) gapInFrame(in *dissect.Input, f frame) {
 	h.skipFrame(in, 0, f)
 }
 
-// Lost drops the position in one direction.
-func (h *conn) Lost(dir dissect.Dir) {
+// Resync implements dissect.Dissector: the streams of this direction continue as possibly
+// incomplete.
+func (h *conn) Resync(dir dissect.Dir, _ dissect.Loss) {
 	sd := &h.sides[dir]
 	sd.open, sd.cur, sd.end, sd.data, sd.skip = false, nil, false, 0, 0
 	sd.started, sd.whole = true, false

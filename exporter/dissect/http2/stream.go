@@ -69,7 +69,7 @@ func (h *conn) open(id uint32) *stream {
 	} else {
 		s = &stream{}
 	}
-	s.size = h.c.Keep(streamCost, h.Shed)
+	s.size = h.c.Keep(streamCost)
 	s.ID, s.X.StreamID = int64(id), table.Some(int64(id))
 	t.byID[id] = s
 	t.last = s
@@ -87,7 +87,7 @@ func (h *conn) open(id uint32) *stream {
 func (h *conn) hold(s *stream, n int) {
 	h.streams.held += n
 	h.current = s
-	s.size += h.c.Keep(max(n, 0), h.Shed)
+	s.size += h.c.Keep(max(n, 0))
 	h.current = nil
 	for h.streams.held > maxHeldAll && h.oldest != s {
 		h.c.Anomaly("limit", fmt.Sprintf("more than %d bytes of headers in open streams: stream %d was dropped", maxHeldAll, h.oldest.ID), 0)
@@ -101,12 +101,12 @@ const streamCost = int(unsafe.Sizeof(stream{})) + mapCost
 // mapCost is an entry in streams.byID.
 const mapCost = 48
 
-// Kept implements dissect.Keeper.
+// Kept implements dissect.Dissector.
 func (h *conn) Kept() int {
 	return h.sides[0].dec.Memory() + h.sides[1].dec.Memory() + h.ended.Memory()
 }
 
-// Shed implements dissect.Shedder.
+// Shed implements dissect.Dissector.
 func (h *conn) Shed() bool {
 	s := h.oldest
 	if s != nil && s == h.current {

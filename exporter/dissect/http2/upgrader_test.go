@@ -6,7 +6,10 @@ import (
 )
 
 // upgrader imitates HTTP/1.1 with Upgrade: h2c.
-type upgrader struct{ c *dissect.Conn }
+type upgrader struct {
+	dissect.Stateless
+	c *dissect.Conn
+}
 
 func (u *upgrader) Read(in *dissect.Input) (int, error) {
 	x := &dissect.Exchange{}

@@ -138,7 +138,7 @@ func (h *conn) make() *stream {
 	} else {
 		s = &stream{}
 	}
-	s.size = h.c.Keep(streamCost, h.Shed)
+	s.size = h.c.Keep(streamCost)
 	t.count++
 	if s.prev = t.newest; s.prev != nil {
 		s.prev.next = s
@@ -154,7 +154,7 @@ func (h *conn) make() *stream {
 func (h *conn) hold(s *stream, n int) {
 	h.streams.held += n
 	h.current = s
-	s.size += h.c.Keep(max(n, 0), h.Shed)
+	s.size += h.c.Keep(max(n, 0))
 	h.current = nil
 	for h.streams.held > maxHeldAll && h.oldest != s {
 		h.c.Anomaly("limit", fmt.Sprintf("more than %d bytes of headers in open streams: stream %d was dropped", maxHeldAll, h.oldest.ID), 0)
@@ -168,7 +168,7 @@ const (
 	uniCost    = int(unsafe.Sizeof(uni{})) + 48
 )
 
-// Shed implements dissect.Shedder.
+// Shed implements dissect.Dissector.
 func (h *conn) Shed() bool {
 	s := h.oldest
 	if s != nil && s == h.current {
@@ -186,7 +186,7 @@ func (h *conn) Shed() bool {
 	return true
 }
 
-// Kept implements dissect.Keeper.
+// Kept implements dissect.Dissector.
 func (h *conn) Kept() int {
 	return h.sides[0].dec.Memory() + h.sides[1].dec.Memory() + h.ended.Memory() + len(h.uni)*uniCost
 }

@@ -198,14 +198,14 @@ func (k *conn) pair(in *dissect.Input, kind kind, whole bool) {
 	if len(k.pending) >= maxPending {
 		k.emit(k.pending[0], "no_response")
 	}
-	c.size = k.c.Keep(callCost, k.Shed)
+	c.size = k.c.Keep(callCost)
 	k.pending = append(k.pending, c)
 }
 
 // callCost is the memory of a pending request.
 const callCost = int(unsafe.Sizeof(call{}) + unsafe.Sizeof(Row{}))
 
-// Shed implements dissect.Shedder.
+// Shed implements dissect.Dissector.
 func (k *conn) Shed() bool {
 	if len(k.pending) == 0 {
 		return false
@@ -242,6 +242,12 @@ func (k *conn) addReply(c *call, in *dissect.Input, m *reader, kind kind, data u
 
 // Gap implements dissect.Dissector; datagrams have none.
 func (k *conn) Gap(*dissect.Input, int64) bool { return true }
+
+// Resync implements dissect.Dissector; each datagram stands alone.
+func (k *conn) Resync(dissect.Dir, dissect.Loss) {}
+
+// Kept implements dissect.Dissector; Conn.Keep counts the pending requests.
+func (k *conn) Kept() int { return 0 }
 
 // Close implements dissect.Dissector.
 func (k *conn) Close(why dissect.End) {

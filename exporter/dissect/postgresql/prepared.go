@@ -155,7 +155,7 @@ func (k *conn) portal(name []byte) *portal {
 	return k.portals[string(name)]
 }
 
-// Kept implements dissect.Keeper.
+// Kept implements dissect.Dissector.
 func (k *conn) Kept() int {
 	n := k.prepared.bytes + cap(k.req.keep) + cap(k.rep.keep) + cap(k.scratch) + k.spareBytes
 	if k.cols != nil {

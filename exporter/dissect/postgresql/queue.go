@@ -69,7 +69,7 @@ func (k *conn) wait(kind byte, c *call, in *dissect.Input, at int) {
 	if kind == 'B' {
 		cost += c.params.cost()
 	}
-	cost = k.c.Keep(cost, k.Shed)
+	cost = k.c.Keep(cost)
 	if c != nil {
 		c.size += cost
 	} else {
@@ -106,7 +106,7 @@ const (
 	opCost   = int(unsafe.Sizeof(op{}))
 )
 
-// Shed implements dissect.Shedder. Messages depend on each other, so it gives up all of them.
+// Shed implements dissect.Dissector. Messages depend on each other, so it gives up all of them.
 func (k *conn) Shed() bool {
 	k.acc.call = nil
 	if k.head == len(k.ops) {
@@ -247,15 +247,11 @@ func (k *conn) Gap(in *dissect.Input, missing int64) bool {
 		return true
 	}
 	k.flush(in)
-	k.lose(in.Dir, "gap")
 	return false
 }
 
-// Lost implements dissect.Resyncer: Read returned an error, and the unread bytes were dropped.
-func (k *conn) Lost(dir dissect.Dir) { k.lose(dir, "malformed") }
-
-// lose records that the position in a direction was lost.
-func (k *conn) lose(dir dissect.Dir, why string) {
+// Resync implements dissect.Dissector.
+func (k *conn) Resync(dir dissect.Dir, why dissect.Loss) {
 	s := &k.req
 	c := k.open
 	if dir == dissect.ToClient {
@@ -276,7 +272,7 @@ func (k *conn) lose(dir dissect.Dir, why string) {
 	if c == nil {
 		return
 	}
-	if why == "gap" {
+	if why == dissect.LossGap {
 		c.gap = true
 	} else {
 		c.bad = true

@@ -154,5 +154,3 @@ func (k *conn) unsolicited(kind byte, in *dissect.Input, from, to int) *call {
 func (c *call) unsolicited() bool {
 	return c.kind == kindNotify || c.kind == kindNotice || c.kind == kindStatus
 }
-
-var _ dissect.Resyncer = (*conn)(nil)

@@ -15,7 +15,7 @@ const (
 	intervalCost = int(unsafe.Sizeof(interval{}))
 )
 
-// Kept implements dissect.Keeper.
+// Kept implements dissect.Dissector.
 func (t *tuple) Kept() int {
 	n := cap(t.plain) + cap(t.head)
 	for _, q := range t.conns {
@@ -40,8 +40,8 @@ func (q *conn) size() int {
 	for r := range q.ends {
 		n += idCost * len(q.ends[r].ids)
 	}
-	if k, ok := q.app.streams.(dissect.Keeper); ok {
-		n += k.Kept()
+	if s := q.app.streams; s != nil {
+		n += s.Kept()
 	}
 	return n
 }
@@ -56,10 +56,10 @@ func (g *ring) size() int {
 	return keysCost * n
 }
 
-// Shed implements dissect.Shedder: it gives up HTTP/3 calls, else the oldest connection.
+// Shed implements dissect.Dissector: it gives up HTTP/3 calls, else the oldest connection.
 func (t *tuple) Shed() bool {
 	for _, q := range t.conns {
-		if s, ok := q.app.streams.(dissect.Shedder); ok && s.Shed() {
+		if s := q.app.streams; s != nil && s.Shed() {
 			return true
 		}
 	}

@@ -296,6 +296,7 @@ func serve(c *quicgo.Conn, k talk, r *recording) {
 
 // blob reads streams with arbitrary bytes and keeps them.
 type blob struct {
+	dissect.Stateless
 	c     *dissect.Conn
 	got   map[plainKey][]byte
 	gaps  int64

@@ -16,7 +16,7 @@ const arrow = " → "
 
 // emit emits a call. why is the value of column error, empty if the call ended normally.
 func (k *conn) emit(c *call, why string) {
-	k.drop(c)
+	k.queue.Remove(c)
 	if k.resp == c {
 		k.resp, k.w = nil, walker{}
 	}

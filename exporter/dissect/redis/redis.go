@@ -18,14 +18,13 @@ import (
 
 // Limits of one connection.
 const (
-	maxDepth   = 32        // nested aggregates
-	maxBulk    = 512 << 20 // bytes of one string, the server's own default limit
-	maxCount   = 1 << 31   // elements of one aggregate, arguments of one command
-	maxLine    = 64 << 10  // simple strings, errors and inline commands, the server's own limit
-	maxText    = 1 << 10   // bytes kept of a command, a key or a reply
-	maxPending = 1 << 14   // commands without a reply
-	maxSpare   = 8         // records kept for later calls
-	maxWait    = 64 << 10  // bytes of a reply that may come before its command was captured
+	maxDepth = 32        // nested aggregates
+	maxBulk  = 512 << 20 // bytes of one string, the server's own default limit
+	maxCount = 1 << 31   // elements of one aggregate, arguments of one command
+	maxLine  = 64 << 10  // simple strings, errors and inline commands, the server's own limit
+	maxText  = 1 << 10   // bytes kept of a command, a key or a reply
+	maxSpare = 8         // records kept for later calls
+	maxWait  = 64 << 10  // bytes of a reply that may come before its command was captured
 )
 
 // Row is one command with its reply, or one pushed message.
@@ -56,7 +55,7 @@ func Protocol() *dissect.Protocol {
 		Transports: []dissect.Transport{dissect.TCP},
 		Ports:      []uint16{6379, 6380, 6381, 6378, 16379, 26379, 7000, 7001, 7002, 7003, 7004, 7005},
 		Detect:     detect,
-		New:        func(c *dissect.Conn) dissect.Dissector { return &conn{c: c, commands: commands()} },
+		New:        newConn,
 		Row:        &Row{},
 	}
 }
@@ -89,8 +88,6 @@ type call struct {
 	confirms int64 // confirmations that an (un)subscribe command still awaits
 	whole    bool  // the command was read completely
 	inline   bool
-	queued   bool // in conn.pending
-	size     int  // bytes of the budget that it uses
 
 	reply    []byte // as text
 	first    [4]span
@@ -124,15 +121,12 @@ type conn struct {
 	commands   map[string]*spec
 	req        side
 	w          walker
-	resp       *call   // the call of the current reply
-	pending    []*call // commands not yet emitted, oldest first, from head on
-	head       int
+	resp       *call // the call of the current reply
+	queue      inorder.Queue[*call]
 	spare      []*call
 	spareBytes int
 	scratch    []byte
 
-	line       inorder.Line
-	lost       bool // replies may be missing: pairing by order alone is not safe
 	off, skip  bool // CLIENT REPLY
 	subscribed bool
 	monitor    bool
@@ -141,6 +135,18 @@ type conn struct {
 	db         table.Opt[int32]
 	user       string
 }
+
+func newConn(c *dissect.Conn) dissect.Dissector {
+	k := &conn{c: c, commands: commands()}
+	k.queue = inorder.Queue[*call]{Conn: c, Emit: k.emit, Busy: func(c *call) bool { return c == k.resp }}
+	return k
+}
+
+// Asked implements inorder.Call.
+func (c *call) Asked() *inorder.Request { return &c.asked }
+
+// Waits implements inorder.Call: a call is emitted with its reply.
+func (c *call) Waits() bool { return true }
 
 // Read implements dissect.Dissector.
 func (k *conn) Read(in *dissect.Input) (int, error) {
@@ -179,64 +185,22 @@ func (k *conn) free(c *call) {
 	}
 }
 
-// front is the oldest command without a complete reply, or nil.
-func (k *conn) front() *call {
-	if k.head < len(k.pending) {
-		return k.pending[k.head]
-	}
-	return nil
-}
-
-// push appends a command to the queue. The queue is limited, because no command is ever answered
-// in a capture of one direction only.
+// push appends a command to those that wait for a reply.
 func (k *conn) push(c *call) {
-	if n := len(k.pending) - k.head; n >= maxPending {
-		i := k.head
-		if k.pending[i] == k.resp {
-			i++
-		}
-		k.c.Anomaly("limit", "too many commands without a reply", 0)
-		k.shed(i)
-	}
-	c.size = k.c.Keep(callCost+cap(c.line), k.Shed)
-	if k.head > 64 && k.head*2 > len(k.pending) {
-		n := copy(k.pending, k.pending[k.head:])
-		clear(k.pending[n:])
-		k.pending, k.head = k.pending[:n], 0
-	}
-	var oldest *inorder.Request
-	if f := k.front(); f != nil && !k.lost {
-		oldest = &f.asked
-	}
-	c.asked = k.line.Sent(c.asked.Ack, k.c.Now().Time, oldest)
-	c.ahead, c.queued = int32(len(k.pending)-k.head), true
-	k.pending = append(k.pending, c)
+	c.ahead = int32(k.queue.Push(c, c.asked.Ack, callCost+cap(c.line)))
 }
 
-// shed gives up a pending command; its reply may still come.
-func (k *conn) shed(i int) {
-	var next *inorder.Request
-	if i+1 < len(k.pending) {
-		next = &k.pending[i+1].asked
-	}
-	k.line.Missing(next)
-	k.emit(k.pending[i], "cut")
-}
-
-// Shed implements dissect.Shedder.
+// Shed implements dissect.Dissector.
 func (k *conn) Shed() bool {
-	for i := k.head; i < len(k.pending); i++ {
-		if k.pending[i] != k.resp {
-			k.shed(i)
-			return true
-		}
+	if k.queue.Shed() {
+		return true
 	}
 	switch c := k.req.call; {
 	case k.resp != nil:
 		k.loseReply()
 	case c != nil:
 		k.req = side{keep: k.req.keep[:0], ended: k.req.ended}
-		k.line.Missing(nil)
+		k.queue.Resync(dissect.ToServer, dissect.LossMalformed)
 		k.emit(c, "cut")
 	default:
 		return false
@@ -244,35 +208,15 @@ func (k *conn) Shed() bool {
 	return true
 }
 
-// Kept implements dissect.Keeper.
+// Kept implements dissect.Dissector.
 func (k *conn) Kept() int {
 	n := cap(k.scratch) + cap(k.req.keep) + cap(k.w.keep) + k.spareBytes
 	for _, c := range [...]*call{k.resp, k.req.call} {
 		if c != nil {
-			n += callCost + cap(c.line) + cap(c.reply) - c.size
+			n += callCost + cap(c.line) + cap(c.reply) - c.asked.Cost()
 		}
 	}
 	return n
-}
-
-// drop removes a call from the queue.
-func (k *conn) drop(c *call) {
-	if !c.queued {
-		return
-	}
-	k.c.Release(c.size)
-	c.size = 0
-	for i := k.head; i < len(k.pending); i++ {
-		if k.pending[i] != c {
-			continue
-		}
-		copy(k.pending[k.head+1:i+1], k.pending[k.head:i])
-		k.pending[k.head] = nil
-		if k.head++; k.head == len(k.pending) {
-			k.pending, k.head = k.pending[:0], 0
-		}
-		return
-	}
 }
 
 // Gap implements dissect.Dissector.
@@ -295,7 +239,6 @@ func (k *conn) gapRequest(missing int64) bool {
 			return true
 		}
 	}
-	k.loseRequest()
 	return false
 }
 
@@ -305,7 +248,7 @@ func (k *conn) gapReply(missing int64) bool {
 		if k.rdb.left >= 0 {
 			k.rdb.left -= missing
 		}
-		if c := k.front(); c != nil {
+		if c := k.queue.Front(); c != nil {
 			c.gap = true
 		}
 		return true
@@ -321,21 +264,20 @@ func (k *conn) gapReply(missing int64) bool {
 			return true
 		}
 	}
-	k.loseReply()
 	return false
 }
 
-// Lost implements dissect.Resyncer: Read returned an error, and the unread bytes were dropped.
-func (k *conn) Lost(dir dissect.Dir) {
+// Resync implements dissect.Dissector.
+func (k *conn) Resync(dir dissect.Dir, why dissect.Loss) {
 	if dir == dissect.ToServer {
-		if k.req.call != nil {
-			k.req.call.bad = true
+		if c := k.req.call; c != nil && why == dissect.LossMalformed {
+			c.bad = true
 		}
 		k.loseRequest()
 		return
 	}
-	if k.resp != nil {
-		k.resp.bad = true
+	if c := k.resp; c != nil && why == dissect.LossMalformed {
+		c.bad = true
 	}
 	k.loseReply()
 }
@@ -347,12 +289,13 @@ func (k *conn) loseRequest() {
 	if c != nil {
 		k.push(c)
 	}
-	k.line.Missing(nil)
+	k.queue.Resync(dissect.ToServer, dissect.LossGap)
 }
 
 func (k *conn) loseReply() {
 	c := k.resp
-	k.resp, k.w, k.lost = nil, walker{}, true
+	k.resp, k.w = nil, walker{}
+	k.queue.Resync(dissect.ToClient, dissect.LossGap)
 	k.rdb = rdb{}
 	switch {
 	case c == nil:
@@ -369,7 +312,7 @@ func (k *conn) Close(why dissect.End) {
 		k.resp = nil
 		k.emit(c, why.CallError())
 	}
-	for c := k.front(); c != nil; c = k.front() {
+	for c := k.queue.Front(); c != nil; c = k.queue.Front() {
 		word := why.CallError()
 		switch {
 		case c.spec != nil && c.spec.act == actShutdown && (why == dissect.EndFin || why == dissect.EndReset):

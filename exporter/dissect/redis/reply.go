@@ -6,7 +6,6 @@ import (
 	"strconv"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
-	"github.com/pcapsule/pcapsule/exporter/dissect/internal/inorder"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
@@ -37,7 +36,7 @@ func (k *conn) readReply(in *dissect.Input, at int) (n int, err error) {
 		return k.readRDB(in, at)
 	}
 	if k.resp == nil {
-		f := k.front()
+		f := k.queue.Front()
 		syncs := f != nil && f.spec != nil && (f.spec.act == actSync || f.spec.act == actPsync)
 		switch {
 		case (k.streaming || syncs) && (b[0] == '\n' || b[0] == '\r'):
@@ -92,18 +91,15 @@ func (k *conn) target(f *call, in *dissect.Input, at int) *call {
 	if subscribes && f.kind != 0 { // fewer confirmations than expected
 		f.answered = true
 		k.emit(f, "")
-		f = k.front()
+		f = k.queue.Front()
 	}
-	if k.lost || f != nil && f.asked.After {
-		f = k.resync(f, in, at)
-	}
-	if f != nil && f.asked.Follows(in.Seq(at)) {
-		return k.newCall()
+	if f == nil || !f.x.HasResponse() {
+		f = k.queue.Answer(in.Seq(at))
 	}
 	if f != nil {
 		return f
 	}
-	if k.c.Info.RolesKnown && !k.lost && !in.End && b[0] != '-' && len(b) < maxWait && k.req.call == nil {
+	if k.queue.Front() == nil && k.c.Info.RolesKnown && !k.queue.Lost() && !in.End && b[0] != '-' && len(b) < maxWait && k.req.call == nil {
 		return nil // captured before its command
 	}
 	return k.newCall()
@@ -113,35 +109,6 @@ func (k *conn) pushed(kind string) *call {
 	c := k.newCall()
 	c.push = kind
 	return c
-}
-
-// resync restores the pairing after a gap.
-func (k *conn) resync(f *call, in *dissect.Input, at int) *call {
-	if f == nil || f.x.HasResponse() {
-		return f
-	}
-	m := k.line.Find(in.Seq(at), k.waiting)
-	if m.Place >= 0 {
-		f, k.lost = k.pending[m.Place], false
-	} else if f = nil; m.Any {
-		k.lost = true
-	}
-	for n := m.End - k.head; n > 0 && k.front() != f; n-- {
-		k.emit(k.front(), "gap")
-	}
-	if m.Guessed {
-		k.c.Anomaly("pairing_guessed", inorder.Guessed, 0)
-	}
-	return f
-}
-
-// waiting yields the pending commands with their positions.
-func (k *conn) waiting(yield func(int, *inorder.Request) bool) {
-	for i := k.head; i < len(k.pending); i++ {
-		if !yield(i, &k.pending[i].asked) {
-			return
-		}
-	}
 }
 
 // firstWord is the first element of an aggregate; whole is false if it is still incomplete.
@@ -274,7 +241,7 @@ func (k *conn) endPush(c *call) {
 // readRDB reads the file with which replication begins, counting its bytes only.
 func (k *conn) readRDB(in *dissect.Input, at int) (n int, err error) {
 	b := in.Data[at:]
-	c := k.front()
+	c := k.queue.Front()
 	if c == nil { // it was given up
 		k.rdb = rdb{}
 		return 0, fmt.Errorf("reading a replication file: its command was dropped")

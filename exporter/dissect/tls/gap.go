@@ -157,8 +157,8 @@ func (k *conn) foundPlace(s *side, n int) {
 	s.scanned = 0
 }
 
-// Lost implements dissect.Resyncer: Read returned an error.
-func (k *conn) Lost(dir dissect.Dir) {
+// Resync implements dissect.Dissector. After a gap, Gap looks for the next record itself.
+func (k *conn) Resync(dir dissect.Dir, _ dissect.Loss) {
 	s := &k.sides[dir]
 	k.dropPart(s)
 	s.place, s.of, s.lost = atRecord, nil, true

@@ -163,5 +163,5 @@ func (k *conn) switchKeys(o origin, typ uint8) {
 	}
 }
 
-// Shed implements dissect.Shedder for the inner connection.
+// Shed implements dissect.Dissector for the inner connection.
 func (k *conn) Shed() bool { return k.inner != nil && k.inner.Shed() }

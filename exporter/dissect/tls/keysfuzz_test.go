@@ -29,6 +29,7 @@ var recorded = [...]struct {
 
 // sayings records the input of an engine.
 type sayings struct {
+	dissect.Stateless
 	chunks []dissecttest.Chunk
 }
 

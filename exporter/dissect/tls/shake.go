@@ -47,7 +47,7 @@ type shake struct {
 // shakeCost is the memory of a handshake in progress, with its lists.
 const shakeCost = int(unsafe.Sizeof(shake{})+unsafe.Sizeof(Row{})+unsafe.Sizeof(table.TLSHandshake{})) + 1<<10
 
-// Kept implements dissect.Keeper.
+// Kept implements dissect.Dissector.
 func (k *conn) Kept() int {
 	if k.hs == nil {
 		return 0

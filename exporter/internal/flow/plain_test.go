@@ -30,6 +30,7 @@ func sealed() *dissect.Protocol {
 type sealedRow struct{ table.Call }
 
 type opener struct {
+	dissect.Stateless
 	c, inner *dissect.Conn
 }
 

@@ -4,47 +4,21 @@ import (
 	_ "embed"
 	"fmt"
 	"strconv"
-	"strings"
 	"sync"
+
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/names"
 )
 
 //go:embed names.txt
 var namesText string
 
-// registry is a section of names.txt.
-type registry map[uint32]string
-
-var registries = sync.OnceValue(func() map[string]registry { return readNames(namesText) })
-
-func readNames(text string) map[string]registry {
-	all := map[string]registry{}
-	var r registry
-	for line := range strings.Lines(text) {
-		line = strings.TrimSpace(line)
-		switch {
-		case line == "" || line[0] == '#':
-		case line[0] == '[':
-			r = registry{}
-			all[strings.Trim(line, "[]")] = r
-		default:
-			number, name, _ := strings.Cut(line, " ")
-			n, err := strconv.ParseUint(number, 16, 32)
-			if err != nil || name == "" || r == nil {
-				panic("handshake: names.txt: " + line)
-			}
-			r[uint32(n)] = name
-		}
-	}
-	return all
-}
-
 // tables are the registries by kind, so that a lookup is one map access.
 type tables struct {
-	suite, suite2, group, scheme, extension, alert, message registry
+	suite, suite2, group, scheme, extension, alert, message names.Table
 }
 
-var names = sync.OnceValue(func() *tables {
-	r := registries()
+var registries = sync.OnceValue(func() *tables {
+	r := names.Read(namesText)
 	return &tables{r["suite"], r["suite2"], r["group"], r["scheme"], r["extension"], r["alert"], r["message"]}
 })
 
@@ -53,8 +27,9 @@ func GREASE(v uint16) bool { return v&0x0f0f == 0x0a0a && v>>8 == v&0xff }
 
 const greaseName = "GREASE"
 
-func (r registry) name(v uint16) string {
-	if s, ok := r[uint32(v)]; ok {
+// hexName is the name of v; an unnamed number is as 0x1234.
+func hexName(t names.Table, v uint16) string {
+	if s, ok := t[int64(v)]; ok {
 		return s
 	}
 	if GREASE(v) {
@@ -64,7 +39,7 @@ func (r registry) name(v uint16) string {
 }
 
 // Suite is IANA's name of a cipher suite; an unnamed one is its number, as 0x1234.
-func Suite(v uint16) string { return names().suite.name(v) }
+func Suite(v uint16) string { return hexName(registries().suite, v) }
 
 // Suite2 is the name of an SSL 2.0 cipher kind, a 24-bit number. A number below 2^16 is a cipher
 // suite of SSL 3.0 and later.
@@ -72,36 +47,26 @@ func Suite2(v uint32) string {
 	if v <= 0xffff {
 		return Suite(uint16(v))
 	}
-	if s, ok := names().suite2[v]; ok {
+	if s, ok := registries().suite2[int64(v)]; ok {
 		return s
 	}
 	return fmt.Sprintf("0x%06x", v)
 }
 
 // Group is IANA's name of a key exchange group.
-func Group(v uint16) string { return names().group.name(v) }
+func Group(v uint16) string { return hexName(registries().group, v) }
 
 // Scheme is the name of a signature scheme.
-func Scheme(v uint16) string { return names().scheme.name(v) }
+func Scheme(v uint16) string { return hexName(registries().scheme, v) }
 
 // Extension is IANA's name of an extension.
-func Extension(v uint16) string { return names().extension.name(v) }
+func Extension(v uint16) string { return hexName(registries().extension, v) }
 
 // Alert is IANA's name of an alert.
-func Alert(v uint8) string {
-	if s, ok := names().alert[uint32(v)]; ok {
-		return s
-	}
-	return fmt.Sprintf("alert_%d", v)
-}
+func Alert(v uint8) string { return registries().alert.Name(int64(v), "alert_") }
 
 // Message is IANA's name of a handshake message.
-func Message(v uint8) string {
-	if s, ok := names().message[uint32(v)]; ok {
-		return s
-	}
-	return fmt.Sprintf("message_%d", v)
-}
+func Message(v uint8) string { return registries().message.Name(int64(v), "message_") }
 
 // Version is the common name of a protocol version.
 func Version(v uint16) string {

@@ -21,7 +21,13 @@ type Request struct {
 	After bool   // requests before it may be missing
 	Late  bool   // late responses to earlier requests may follow
 	Quiet bool   // the client had sent nothing for a while
+
+	cost   int  // bytes of the budget that it uses, see Queue
+	queued bool // in a Queue
 }
+
+// Cost is the number of bytes of the budget that the request uses in its Queue.
+func (q *Request) Cost() int { return q.cost }
 
 // Follows reports whether the client had received a part of the response at seq when it sent the
 // request: the response then answers another one, which was not captured.
@@ -38,7 +44,7 @@ type Line struct {
 // Sent records a request sent at now in ns. oldest is the oldest request without an answer, nil
 // if there is none or if responses may be missing.
 func (l *Line) Sent(ack uint32, now int64, oldest *Request) Request {
-	q := Request{ack, l.missing, l.late, now-l.last >= pause}
+	q := Request{Ack: ack, After: l.missing, Late: l.late, Quiet: now-l.last >= pause}
 	l.last, l.missing, l.late = now, false, false
 	if oldest != nil && !oldest.After && oldest.Ack != ack {
 		l.overlaps = true

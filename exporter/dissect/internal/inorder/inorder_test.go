@@ -69,7 +69,7 @@ func TestSent(t *testing.T) {
 	l.Missing(nil)
 	l.late = true
 	list := []Request{l.Sent(150, 7, nil), l.Sent(160, 7+pause, &a)}
-	if !l.overlaps || !slices.Equal(list, []Request{{150, true, true, false}, {160, false, false, true}}) {
+	if !l.overlaps || !slices.Equal(list, []Request{{Ack: 150, After: true, Late: true}, {Ack: 160, Quiet: true}}) {
 		t.Errorf("%+v, %+v", l, list)
 	}
 }

@@ -1,0 +1,104 @@
+package all
+
+import (
+	"fmt"
+	"io/fs"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/pcapsule/pcapsule/exporter/dissect"
+)
+
+// otherSamples are recordings of protocols that are not a TCP stream of their own.
+var otherSamples = map[string]string{
+	"grpc": "grpc.pcapng", "icmp": "icmp.pcap",
+	"quic":  "secrets/quicgo-v1-aes-128-gcm-sha256-streams.pcap",
+	"http3": "secrets/quicgo-v1-aes-128-gcm-sha256-http3.pcap",
+}
+
+// TestProtocolsAreComplete checks that each protocol has everything that belongs to one, see
+// docs/guide/new-protocol.md.
+func TestProtocolsAreComplete(t *testing.T) {
+	repo := os.DirFS("../../..")
+	for _, p := range Protocols(nil) {
+		for _, s := range missing(repo, p) {
+			t.Error(s)
+		}
+	}
+}
+
+// TestIncompleteProtocolIsReported checks the check: a protocol without anything is told
+// everything that it lacks.
+func TestIncompleteProtocolIsReported(t *testing.T) {
+	got := missing(os.DirFS("../../.."), &dissect.Protocol{Name: "novel", New: func(*dissect.Conn) dissect.Dissector { return nil }})
+	if len(got) != 7 {
+		t.Errorf("%d sentences: %s", len(got), strings.Join(got, "\n"))
+	}
+	for _, s := range got {
+		if !strings.HasPrefix(s, "protocol novel ") {
+			t.Error(s)
+		}
+	}
+}
+
+// missing says in sentences what a protocol lacks.
+func missing(repo fs.FS, p *dissect.Protocol) (list []string) {
+	lack := func(what, todo string, args ...any) {
+		list = append(list, fmt.Sprintf("protocol %s %s: %s", p.Name, what, fmt.Sprintf(todo, args...)))
+	}
+	folder := "exporter/dissect/" + p.Name
+	if read(repo, folder+"/"+p.Name+".go") == "" {
+		lack("has no folder of its name", "its package begins in %s/%s.go", folder, p.Name)
+	}
+	tests := ""
+	files, _ := fs.Glob(repo, folder+"/*_test.go")
+	for _, f := range files {
+		tests += read(repo, f)
+	}
+	if reads := p.New != nil || p.NewStreams != nil; reads && !regexp.MustCompile(`dissecttest\.Run(Streams)?\(|func TestSuite`).MatchString(tests) {
+		lack("does not run the conformance suite", "call dissecttest.Run in a test")
+	}
+	if !strings.Contains(tests, "func Fuzz") {
+		lack("has no fuzz target", "call dissecttest.Fuzz")
+	}
+	if read(repo, "docs/format/protocols/"+p.Name+".md") == "" {
+		lack("has no page", "write docs/format/protocols/%s.md and list it in docs/README.md", p.Name)
+	}
+	names := read(repo, "kfl/names.tsv")
+	word := regexp.MustCompile(`(?m)^` + p.Name + "\tbool\t=.*protocol == \"" + p.Name + `".*`).FindString(names)
+	if word == "" || strings.Contains(word, "until there is a dissector") {
+		lack("is no word of KFL", "add it to the keywords of kfl/names.tsv, then go test ./kfl -run TestDocument -update")
+	}
+	if !hasSample(repo, p.Name) {
+		lack("has no sample", "record one with samples/gen, and list it in variable samples of exporter/dissect/all/talks_test.go, which also puts it into the detection matrix")
+	}
+	if !regexp.MustCompile(`(?m)^\| ([a-z0-9]+, )*` + p.Name + `(, [a-z0-9]+)* \|`).MatchString(read(repo, "docs/format/calls.md")) {
+		lack("has no row in the table of outcomes", "add it to docs/format/calls.md")
+	}
+	return list
+}
+
+func read(repo fs.FS, file string) string {
+	b, err := fs.ReadFile(repo, file)
+	if err != nil {
+		return ""
+	}
+	return string(b)
+}
+
+func hasSample(repo fs.FS, protocol string) bool {
+	files := []string{otherSamples[protocol]}
+	for file, p := range samples {
+		if p == protocol {
+			files = append(files, file)
+		}
+	}
+	for _, f := range files {
+		if _, err := fs.Stat(repo, "samples/"+f); f != "" && err == nil {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,86 @@
+package dissect
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"github.com/klauspost/compress/snappy"
+	"github.com/pierrec/lz4/v4"
+)
+
+// maxInflated is the most that one call of Decompress produces, in bytes.
+const maxInflated = 4 << 20
+
+// Decompress decodes p, which must be a part of a message, for its row: gzip, deflate (zlib), br,
+// zstd, snappy (blocks, also with the frames of Kafka's clients) or lz4 (frames). It produces at
+// most limit bytes; if there are more, it returns those with an error. All bodies and messages near
+// one packet share an allowance, so that decompression bombs cost time and memory in proportion to
+// packets.
+func (c *Conn) Decompress(coding string, p []byte, limit int) ([]byte, error) {
+	e := c.engine
+	limit = min(limit, maxInflated, int(e.decodeAllowance(c.root().now.No)))
+	out := decodedOutput{keep: int64(limit)}
+	err := decompress(&out, coding, p, int64(limit))
+	e.spanDecoded += out.n
+	if errors.Is(err, errDecodedLimit) {
+		err = fmt.Errorf("more than %d bytes", limit)
+	}
+	if err != nil {
+		return out.data, fmt.Errorf("decompressing %s: %w", coding, err)
+	}
+	return out.data, nil
+}
+
+func decompress(out *decodedOutput, coding string, p []byte, limit int64) error {
+	switch coding {
+	case "snappy":
+		return unsnappy(out, p, limit)
+	case "lz4":
+		return copyLimited(out, lz4.NewReader(bytes.NewReader(p)), limit)
+	}
+	return decodeContent(out, coding, p, limit)
+}
+
+// xerial begins the frames of snappy-java: the magic, and two versions of 4 bytes.
+const xerial = "\x82SNAPPY\x00"
+
+var errSnappy = errors.New("invalid snappy data")
+
+// unsnappy decodes a block, or blocks with their sizes after the header of snappy-java.
+func unsnappy(out *decodedOutput, p []byte, limit int64) error {
+	if !bytes.HasPrefix(p, []byte(xerial)) {
+		return unsnappyBlock(out, p, limit)
+	}
+	for p = p[min(len(p), len(xerial)+8):]; len(p) > 0; {
+		if len(p) < 4 {
+			return errSnappy
+		}
+		n := int64(binary.BigEndian.Uint32(p))
+		if n > int64(len(p)-4) {
+			return errSnappy
+		}
+		if err := unsnappyBlock(out, p[4:4+n], limit-out.n); err != nil {
+			return err
+		}
+		p = p[4+n:]
+	}
+	return nil
+}
+
+func unsnappyBlock(out *decodedOutput, p []byte, limit int64) error {
+	n, err := snappy.DecodedLen(p)
+	if err != nil {
+		return errSnappy
+	}
+	if int64(n) > limit { // a block is decoded as a whole
+		return errDecodedLimit
+	}
+	b, err := snappy.Decode(nil, p)
+	if err != nil {
+		return errSnappy
+	}
+	_, err = out.Write(b)
+	return err
+}

@@ -1,0 +1,82 @@
+package dissecttest
+
+import (
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/exporter/table"
+)
+
+// Conversation is a row of a table test: what two sides say, and the rows that come of it.
+type Conversation struct {
+	Name      string // as a sentence
+	Chunks    []Chunk
+	End       dissect.End
+	Want      []string // one for each row, see Converse
+	Anomalies int
+}
+
+// Converse plays conversations of a protocol and compares the rows. A row is its summary, and
+// after it error=… and outcome=… if the call did not end well, and name=value of each column of
+// the list that has a value.
+func Converse(t *testing.T, p *dissect.Protocol, columns []string, list ...Conversation) {
+	t.Helper()
+	for _, c := range list {
+		t.Run(c.Name, func(t *testing.T) {
+			o := OptionsOf(p)
+			o.End = c.End
+			r := Play(t, o, c.Chunks...)
+			account(t, r)
+			var got []string
+			for _, row := range r.Rows() {
+				got = append(got, Line(row, columns...))
+			}
+			if !slices.Equal(got, c.Want) {
+				t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(c.Want, "\n"))
+			}
+			if len(r.Anomalies) != c.Anomalies {
+				t.Errorf("anomalies %v, want %d", r.Anomalies, c.Anomalies)
+			}
+		})
+	}
+}
+
+// Line renders a row as Converse compares it.
+func Line(row table.CallRow, columns ...string) string {
+	b := row.Base()
+	s := b.Summary
+	if b.Error.OK {
+		s += " error=" + b.Error.V
+	}
+	if b.Outcome != table.OK {
+		s += " outcome=" + b.Outcome
+	}
+	return s + values(reflect.ValueOf(row).Elem(), columns)
+}
+
+func values(v reflect.Value, columns []string) (s string) {
+	for i := range v.NumField() {
+		f := v.Type().Field(i)
+		if f.Anonymous {
+			s += values(v.Field(i), columns)
+			continue
+		}
+		x := v.Field(i)
+		if ok := x.Kind() == reflect.Struct && x.FieldByName("OK").IsValid(); ok {
+			if !x.FieldByName("OK").Bool() {
+				continue
+			}
+			x = x.FieldByName("V")
+		} else if x.IsZero() {
+			continue
+		}
+		if name := f.Tag.Get("col"); slices.Contains(columns, name) {
+			s += fmt.Sprintf(" %s=%v", name, x.Interface())
+		}
+	}
+	return s
+}

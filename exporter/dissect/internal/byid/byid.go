@@ -1,0 +1,140 @@
+// Package byid pairs responses with requests by a number or name that both carry, such as a
+// correlation id or a channel.
+package byid
+
+import (
+	"fmt"
+
+	"github.com/pcapsule/pcapsule/exporter/dissect"
+)
+
+const (
+	maxPending = 1 << 14 // requests without a response in one connection
+	entryCost  = 96      // memory of an entry and of its place in the map
+)
+
+// Table holds the requests of a connection from when they were sent until they are emitted. It
+// limits their number and memory. Embed it in a Dissector for Resync, Kept, Shed and Close. The
+// zero value needs Conn and Emit.
+type Table[K comparable, C any] struct {
+	Conn *dissect.Conn
+	Emit func(c C, why string) // emits a call; why is the value of column error
+
+	byKey          map[K]*entry[K, C]
+	oldest, newest *entry[K, C]
+	count          int64 // entries added so far
+	lost           int64 // entries before this one may have lost their response in a gap
+}
+
+type entry[K comparable, C any] struct {
+	key        K
+	call       C
+	no         int64
+	cost       int
+	prev, next *entry[K, C]
+}
+
+// Put adds a request, which takes cost bytes of the budget. An earlier one with the same key, which
+// will not be answered any more, is emitted as no_response.
+func (t *Table[K, C]) Put(key K, c C, cost int) {
+	if old := t.byKey[key]; old != nil {
+		t.emit(old, "no_response")
+	}
+	if len(t.byKey) >= maxPending {
+		t.Conn.Anomaly("limit", fmt.Sprintf("more than %d requests are pending", maxPending), 0)
+		t.Shed()
+	}
+	if t.byKey == nil {
+		t.byKey = map[K]*entry[K, C]{}
+	}
+	e := &entry[K, C]{key: key, call: c, no: t.count, cost: t.Conn.Keep(cost + entryCost)}
+	t.count++
+	t.byKey[key] = e
+	if e.prev = t.newest; e.prev != nil {
+		e.prev.next = e
+	} else {
+		t.oldest = e
+	}
+	t.newest = e
+}
+
+// Get returns the request with a key and leaves it in the table.
+func (t *Table[K, C]) Get(key K) (c C, ok bool) {
+	if e := t.byKey[key]; e != nil {
+		return e.call, true
+	}
+	return c, false
+}
+
+// Grow takes n more bytes of the budget for the request with a key.
+func (t *Table[K, C]) Grow(key K, n int) {
+	if e := t.byKey[key]; e != nil {
+		e.cost += t.Conn.Keep(n)
+	}
+}
+
+// Take removes the request with a key and returns it.
+func (t *Table[K, C]) Take(key K) (c C, ok bool) {
+	e := t.byKey[key]
+	if e == nil {
+		return c, false
+	}
+	t.remove(e)
+	return e.call, true
+}
+
+// Len is the number of requests.
+func (t *Table[K, C]) Len() int { return len(t.byKey) }
+
+func (t *Table[K, C]) remove(e *entry[K, C]) {
+	delete(t.byKey, e.key)
+	t.Conn.Release(e.cost)
+	if e.prev != nil {
+		e.prev.next = e.next
+	} else {
+		t.oldest = e.next
+	}
+	if e.next != nil {
+		e.next.prev = e.prev
+	} else {
+		t.newest = e.prev
+	}
+}
+
+func (t *Table[K, C]) emit(e *entry[K, C], why string) {
+	t.remove(e)
+	if why == "no_response" && e.no < t.lost {
+		why = string(dissect.LossGap)
+	}
+	t.Emit(e.call, why)
+}
+
+// Resync implements dissect.Dissector. Later responses still find their requests; those of the
+// pending ones may have been lost.
+func (t *Table[K, C]) Resync(dir dissect.Dir, _ dissect.Loss) {
+	if dir == dissect.ToClient {
+		t.lost = t.count
+	}
+}
+
+// Lost reports whether responses to some of the pending requests may have been lost.
+func (t *Table[K, C]) Lost() bool { return t.oldest != nil && t.oldest.no < t.lost }
+
+// Kept implements dissect.Dissector; Conn.Keep counts the requests.
+func (t *Table[K, C]) Kept() int { return 0 }
+
+// Shed implements dissect.Dissector: it gives up the oldest request.
+func (t *Table[K, C]) Shed() bool {
+	if t.oldest == nil {
+		return false
+	}
+	t.emit(t.oldest, "cut")
+	return true
+}
+
+// Close implements dissect.Dissector: it emits the requests, oldest first.
+func (t *Table[K, C]) Close(why dissect.End) {
+	for t.oldest != nil {
+		t.emit(t.oldest, why.CallError())
+	}
+}

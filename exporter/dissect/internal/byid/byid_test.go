@@ -1,0 +1,70 @@
+package byid
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/exporter/table"
+)
+
+type sink struct{ anomalies int }
+
+func (*sink) Call(dissect.Emission)                  {}
+func (s *sink) Anomaly(*dissect.Conn, table.Anomaly) { s.anomalies++ }
+
+func TestTable(t *testing.T) {
+	e, err := dissect.NewEngine(nil, nil, &sink{}, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var emitted []string
+	b := Table[int, string]{Conn: e.NewConn(dissect.Info{ConnectUs: -1}), Emit: func(c, why string) { emitted = append(emitted, c+" "+why) }}
+	for i := range 5 {
+		b.Put(i, fmt.Sprintf("call%d", i), 100)
+	}
+	if c, ok := b.Take(1); !ok || c != "call1" {
+		t.Errorf("took %q, %v", c, ok)
+	}
+	if _, ok := b.Take(1); ok || b.Len() != 4 {
+		t.Errorf("taken twice, or %d are left", b.Len())
+	}
+	b.Put(2, "again", 100) // the first one will not be answered any more
+	b.Shed()
+	b.Resync(dissect.ToServer, dissect.LossGap)
+	if b.Lost() {
+		t.Error("a gap in requests loses no responses")
+	}
+	b.Resync(dissect.ToClient, dissect.LossGap)
+	b.Put(9, "later", 100)
+	if c, ok := b.Get(4); !ok || c != "call4" || !b.Lost() {
+		t.Errorf("got %q, %v, lost %v", c, ok, b.Lost())
+	}
+	b.Close(dissect.EndFin)
+	want := "call2 no_response, call0 cut, call3 gap, call4 gap, again gap, later no_response"
+	if got := strings.Join(emitted, ", "); got != want || e.Held() != 0 || b.Len() != 0 {
+		t.Errorf("got %s\nwant %s; %d held", got, want, e.Held())
+	}
+}
+
+func TestLimit(t *testing.T) {
+	s := &sink{}
+	e, err := dissect.NewEngine(nil, nil, s, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := e.NewConn(dissect.Info{ConnectUs: -1})
+	n := 0
+	b := Table[int, int]{Conn: c, Emit: func(int, string) { n++ }}
+	for i := range maxPending + 3 {
+		b.Put(i, i, 0)
+	}
+	if n != 3 || b.Len() != maxPending {
+		t.Errorf("%d given up, %d left", n, b.Len())
+	}
+	c.Close(dissect.EndFin, dissect.Packet{})
+	if s.anomalies == 0 {
+		t.Error("no anomaly of kind limit")
+	}
+}
