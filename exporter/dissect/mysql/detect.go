@@ -143,7 +143,7 @@ func detectReply(b []byte, size int, seq byte) dissect.Verdict {
 			return dissect.More
 		}
 		return detectOK(b, message, size)
-	case first > 0 && first < packetFile && (size == 1 || size == 2 && message[size-1] <= 1):
+	case first > 0 && first < packetFile && size <= 2 && (len(message) < 2 || message[1] <= 1):
 		return definesNext(b[min(len(b), headerSize+size):], seq+1)
 	}
 	return dissect.No

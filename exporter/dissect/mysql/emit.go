@@ -228,7 +228,7 @@ func count(b []byte, n int64, noun string) []byte {
 // outcome maps an error to an outcome: either the server could not serve the statement, or the
 // statement is wrong.
 func outcome(e *serverError) string {
-	if names()["client_error"][e.code] != "" {
+	if tables()["client_error"][int64(e.code)] != "" {
 		return table.ClientError
 	}
 	switch s := e.state; {

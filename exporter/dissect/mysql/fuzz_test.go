@@ -1,61 +1,14 @@
 package mysql
 
 import (
-	"math/rand"
-	"strings"
 	"testing"
-	"unicode/utf8"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/dissect/dissecttest"
 )
 
-// FuzzConversation reads random bytes in both directions, split anywhere, with gaps. It must not
-// panic, must account for every byte and hold no memory at the end, and all text must be valid.
-func FuzzConversation(f *testing.F) {
-	for i, s := range samples() {
-		var sent [2]string
-		for _, c := range s.Chunks {
-			sent[c.Dir] += string(c.Data)
-		}
-		f.Add(sent[0], sent[1], int64(i), byte(i))
-	}
-	f.Fuzz(func(t *testing.T, toServer, toClient string, seed int64, end byte) {
-		rnd := rand.New(rand.NewSource(seed))
-		var c chunks
-		for toServer != "" || toClient != "" {
-			from, dir := &toServer, dissect.ToServer
-			if toServer == "" || toClient != "" && rnd.Intn(2) == 0 {
-				from, dir = &toClient, dissect.ToClient
-			}
-			n := 1 + rnd.Intn(min(len(*from), 1+rnd.Intn(80)))
-			k := dissecttest.Chunk{Dir: dir, Data: []byte((*from)[:n])}
-			if rnd.Intn(12) == 0 {
-				k.Gap = int64(1 + rnd.Intn(20))
-			}
-			c, *from = append(c, k), (*from)[n:]
-		}
-		r := dissecttest.Play(t, dissecttest.Options{Transport: dissect.TCP, ServerPort: 3306, End: dissect.End(end % 6),
-			Protocols: []*dissect.Protocol{Protocol()}, Roles: seed%2 == 0}, c...)
-		if got := r.Conn.RowBytes + r.Conn.AnomalyBytes; got != r.Bytes || r.Held != 0 {
-			t.Errorf("%d bytes accounted for of %d, %d held", got, r.Bytes, r.Held)
-		}
-		for _, e := range r.Rows() {
-			b := e.Base()
-			if b.Summary == "" || len(b.Cites) == 0 {
-				t.Errorf("row without summary or citation: %+v", e)
-			}
-			all := b.Summary + b.Method.V + b.StatusText.V + b.AuthKind.V
-			if h, ok := e.(*Row); ok {
-				all += h.SQL.V + h.Command.V + h.Database.V + h.User.V + h.Application.V + h.Preview.V + h.Info.V + h.ErrState.V + h.ErrMessage.V + h.File.V +
-					h.Version.V + strings.Join(h.Params, "") + strings.Join(h.ParamTypes, "") + strings.Join(h.Attributes, "") + strings.Join(h.Columns, "")
-			}
-			if !utf8.ValidString(all) {
-				t.Errorf("text that is not UTF-8: %q", all)
-			}
-		}
-	})
-}
+// FuzzConversation is dissecttest.Fuzz with conversations of every kind.
+func FuzzConversation(f *testing.F) { dissecttest.Fuzz(f, Protocol(), samples()...) }
 
 type discard struct{ dissecttest.Result }
 

@@ -69,7 +69,7 @@ func (k *conn) greeting(c *call, b []byte) error {
 	if b[0] == packetErr {
 		k.failed(c, b)
 		k.phase = phaseCommand
-		k.finish(c)
+		k.emit(c, "")
 		return nil
 	}
 	r := newReader(b)
@@ -148,7 +148,7 @@ func (k *conn) response(c *call, b []byte) error {
 	k.agree(caps)
 	if caps&capSSL != 0 && r.Left() == 0 && !r.Short() {
 		c.kind, c.answered = kindSSL, true
-		k.finish(c)
+		k.emit(c, "")
 		k.switched = true
 		k.c.Upgrade("tls", nil)
 		return nil
@@ -235,7 +235,7 @@ func (k *conn) verdict(c *call, b []byte) error {
 	if c.kind == kindConnect {
 		k.phase = phaseCommand
 	}
-	k.finish(c)
+	k.emit(c, "")
 	return nil
 }
 

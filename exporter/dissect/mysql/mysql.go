@@ -24,7 +24,6 @@ const (
 	maxQuery      = 64 << 10  // bytes kept of a statement
 	maxPrepared   = 4096      // prepared statements remembered
 	maxPrepBytes  = 8 << 20   // bytes of their text
-	maxPending    = 16 << 10  // commands without a reply
 	maxParams     = 100       // parameters and query attributes shown
 	maxParam      = 256       // bytes shown of one
 	maxParamBytes = 4 << 10   // bytes kept of all
@@ -78,7 +77,7 @@ func Protocol() *dissect.Protocol {
 		Ports:      []uint16{3306, 3307, 4000, 6033, 6446, 6447},
 		Detect:     detect,
 		Prefaced:   true,
-		New:        func(c *dissect.Conn) dissect.Dissector { return &conn{c: c} },
+		New:        newConn,
 		Row:        &Row{},
 	}
 }
@@ -150,8 +149,6 @@ type call struct {
 	user     string // user after success
 	answered bool
 	silent   bool // it has no reply
-	queued   bool
-	size     int // bytes of the budget that it uses
 	gap      bool
 	bad      bool
 }
@@ -174,11 +171,8 @@ type conn struct {
 	phase phase
 	hello *call // the connection phase, until it ends
 
-	pending []*call // from head on
-	head    int
-	orphan  *call // a reply without a command
-	line    inorder.Line
-	lost    bool // replies may be missing: pairing by order alone is not safe
+	queue  inorder.Queue[*call]
+	orphan *call // a reply without a command
 
 	caps, serverCaps    uint64
 	capsKnown           bool
@@ -236,8 +230,8 @@ func (k *conn) Read(in *dissect.Input) (int, error) {
 	return at, err
 }
 
-var (
-	_ dissect.Resyncer = (*conn)(nil)
-	_ dissect.Shedder  = (*conn)(nil)
-	_ dissect.Keeper   = (*conn)(nil)
-)
+func newConn(c *dissect.Conn) dissect.Dissector {
+	k := &conn{c: c}
+	k.queue = inorder.Queue[*call]{Conn: c, Emit: k.emit, Busy: func(c *call) bool { return c.x.HasResponse() }}
+	return k
+}

@@ -1,42 +1,19 @@
 package mysql
 
 import (
-	_ "embed" // for names.tsv
-	"strconv"
-	"strings"
+	_ "embed" // for names.txt
 	"sync"
+
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/names"
 )
 
-//go:embed names.tsv
-var namesTSV string
+//go:embed names.txt
+var namesText string
 
-// names are the tables of names.tsv, by what they name.
-var names = sync.OnceValue(func() map[string]map[int]string {
-	all := map[string]map[int]string{}
-	for line := range strings.Lines(namesTSV) {
-		f := strings.Split(strings.TrimSpace(line), "\t")
-		if len(f) != 3 {
-			continue
-		}
-		n, err := strconv.Atoi(f[1])
-		if err != nil {
-			panic("names.tsv: " + err.Error())
-		}
-		if all[f[0]] == nil {
-			all[f[0]] = map[int]string{}
-		}
-		all[f[0]][n] = f[2]
-	}
-	return all
-})
+// tables are the sections of names.txt.
+var tables = sync.OnceValue(func() map[string]names.Table { return names.Read(namesText) })
 
-// nameOf is the name of a number, or the number if it has none.
-func nameOf(what string, n int) string {
-	if s := names()[what][n]; s != "" {
-		return s
-	}
-	return what + " " + strconv.Itoa(n)
-}
+func nameOf(what string, n int) string { return tables()[what].Name(int64(n), what+" ") }
 
 // Commands, MySQL documentation, section Command Phase. The numbers above 0xf9 are MariaDB's.
 const (

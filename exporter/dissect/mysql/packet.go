@@ -53,18 +53,35 @@ func (k *conn) read(in *dissect.Input, at int) (int, error) {
 		k.c.Need(in.Dir, end)
 		return 0, nil
 	}
-	data := b[packedSize:end]
-	if size > 0 {
-		plain, err := k.c.Decompress(coding(data), data, int64(size))
-		if err == nil && len(plain) != size {
-			err = fmt.Errorf("%d bytes instead of %d", len(plain), size)
-		}
-		if err != nil {
-			return 0, fmt.Errorf("reading a compressed packet: %w", err)
-		}
-		data = plain
+	data, o := b[packedSize:end], &source{in: in, at: at, packed: true, end: at + end}
+	if size == 0 { // it was not worth compressing
+		return end, k.unpacked(o, data)
 	}
-	return end, k.unpacked(&source{in: in, at: at, packed: true, end: at + end}, data)
+	plain, failed := k.c.Decompress(coding(data), data, size)
+	if err := k.unpacked(o, plain); err != nil {
+		return end, err
+	}
+	if missing := int64(size - len(plain)); missing > 0 && !k.skip(o, missing) {
+		return end, fmt.Errorf("reading a compressed packet: %d bytes instead of %d: %w", len(plain), size, failed)
+	}
+	return end, nil
+}
+
+// skip skips bytes of a long message that were beyond the limit of decompression. It returns false
+// if the position in the messages is lost.
+func (k *conn) skip(o *source, missing int64) bool {
+	s := &k.sides[o.in.Dir]
+	if missing > s.left || len(s.plain) > 0 {
+		return false
+	}
+	s.left -= missing
+	s.gap = true
+	if body := s.call.sent(o.in.Dir); body != nil {
+		body.Missing(missing)
+	}
+	// An error only means that the message is incomplete, which is expected.
+	_ = k.ended(s, o, 0)
+	return true
 }
 
 // coding is the algorithm of compressed bytes, by their first ones.
@@ -263,6 +280,5 @@ func (k *conn) Gap(in *dissect.Input, missing int64) bool {
 		return true
 	}
 	k.flush()
-	k.lose(in.Dir, false)
 	return false
 }

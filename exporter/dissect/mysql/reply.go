@@ -34,7 +34,7 @@ func (k *conn) reply(c *call, b []byte, size int64, cut bool) error {
 			return nil
 		}
 		k.failed(c, b)
-		k.finish(c)
+		k.emit(c, "")
 		return nil
 	}
 	switch c.stage {
@@ -64,7 +64,7 @@ func (k *conn) reply(c *call, b []byte, size int64, cut bool) error {
 		c.rows.V, c.rows.OK = c.rows.V+1, true
 	case stageMaybe: // it is EOF_Packet, see answering
 		k.noEOF = no
-		k.finish(c)
+		k.emit(c, "")
 	default:
 		return k.result(c, b, size)
 	}
@@ -81,7 +81,7 @@ func (k *conn) result(c *call, b []byte, size int64) error {
 	switch {
 	case c.command == comStatistics:
 		c.info, c.answered = sqltext.Clip(sqltext.Text(b), maxErrorText), true
-		k.finish(c)
+		k.emit(c, "")
 	case isPrepared(c, b, size):
 		k.preparedOK(c, b)
 	case b[0] == packetOK && !metadata:
@@ -173,7 +173,7 @@ func (k *conn) described(c *call) {
 		k.changed(c.stmt)
 		switch c.stage = stageColumnsEnd; k.noEOF {
 		case yes:
-			k.finish(c)
+			k.emit(c, "")
 		case unknown:
 			c.stage = stageMaybe
 		}
@@ -188,7 +188,7 @@ func (k *conn) described(c *call) {
 // columnsNext continues a reply to COM_STMT_PREPARE after its parameters.
 func (k *conn) columnsNext(c *call) {
 	if c.left = c.defs; c.left == 0 {
-		k.finish(c)
+		k.emit(c, "")
 		return
 	}
 	c.cols = k.similar(c.left)
@@ -206,7 +206,7 @@ func (k *conn) endOfDefinitions(c *call, b []byte, size int64, cut bool) error {
 	case c.stage == stageParamsEnd:
 		k.columnsNext(c)
 	case c.command == comPrepare:
-		k.finish(c)
+		k.emit(c, "")
 		return nil
 	default:
 		if c.stage = stageRows; eof && size == 5 && (uint16(b[3])|uint16(b[4])<<8)&statusCursor != 0 {
@@ -242,7 +242,7 @@ func (k *conn) end(c *call, b []byte, size int64) error {
 		c.stage = stageFirst
 		return nil
 	}
-	k.finish(c)
+	k.emit(c, "")
 	return nil
 }
 

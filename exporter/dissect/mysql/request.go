@@ -29,20 +29,20 @@ func (k *conn) owner(o *source, seq byte, size int, b []byte) (c *call, wait boo
 		h.gap = true // the verdict was not captured
 		k.phase = phaseCommand
 		k.accepted(h)
-		k.finish(h)
+		k.emit(h, "")
 	}
 	if seq == 0 {
 		return k.command(o, size)
 	}
-	if n := len(k.pending); n > k.head {
-		if c := k.pending[n-1]; seq == c.seq+1 || o.packed {
+	if all := k.queue.All(); len(all) > 0 {
+		if c := all[len(all)-1]; seq == c.seq+1 || o.packed {
 			if c.stage == stageFirst && k.mayWait(o) { // the server's request for a file was not read yet
 				return nil, true, nil
 			}
 			return c, false, nil
 		}
 	}
-	if k.lost {
+	if k.queue.Lost() {
 		return nil, false, nil
 	}
 	return nil, false, fmt.Errorf("reading a command: sequence number %d instead of 0", seq)
@@ -51,7 +51,7 @@ func (k *conn) owner(o *source, seq byte, size int, b []byte) (c *call, wait boo
 // mayWait reports whether a message can wait for an earlier one of the other side that was
 // captured later.
 func (k *conn) mayWait(o *source) bool {
-	return k.c.Info.RolesKnown && !k.lost && !o.in.End && !o.packed && len(o.in.Data)-o.at < maxWait
+	return k.c.Info.RolesKnown && !k.queue.Lost() && !o.in.End && !o.packed && len(o.in.Data)-o.at < maxWait
 }
 
 // begin finds where in the connection its first message stands.
@@ -79,11 +79,11 @@ func (k *conn) command(o *source, size int) (*call, bool, error) {
 	if size == 0 {
 		return nil, false, fmt.Errorf("reading a command: an empty packet")
 	}
-	if f := k.front(); f != nil && f.stage == stageMaybe {
-		k.finish(f)
+	if f := k.queue.Front(); f != nil && f.stage == stageMaybe {
+		k.emit(f, "")
 	}
 	c := k.newCall(kindCommand)
-	k.push(c, o)
+	c.ahead = int32(k.queue.Push(c, o.in.Packet(o.at).Ack, callCost))
 	return c, false, nil
 }
 
@@ -109,7 +109,7 @@ func (k *conn) request(c *call, b []byte, size int64, cut bool) error {
 		return fmt.Errorf("reading %s: a packet that does not follow", nameOf("command", int(c.command)))
 	}
 	c.command = b[0]
-	if names()["command"][int(b[0])] == "" {
+	if tables()["command"][int64(b[0])] == "" {
 		return fmt.Errorf("reading a command: %#x is none", b[0])
 	}
 	r := newReader(b[1:])
@@ -117,10 +117,10 @@ func (k *conn) request(c *call, b []byte, size int64, cut bool) error {
 	if r.Short() && !cut {
 		return fmt.Errorf("reading %s: it is too short for its fields: %.60q", nameOf("command", int(b[0])), b)
 	}
-	k.weigh(c)
+	k.queue.Grow(c, len(c.query)+c.params.cost()+c.attrs.cost())
 	if c.silent {
 		c.answered = true
-		k.finish(c)
+		k.emit(c, "")
 	}
 	return nil
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/sqltext"
 )
 
-// Types with a binary form of their own; all others are strings. names.tsv has their names.
+// Types with a binary form of their own; all others are strings. names.txt has their names.
 const (
 	typeTiny, typeShort, typeLong, typeFloat, typeDouble, typeNull      = 0x01, 0x02, 0x03, 0x04, 0x05, 0x06
 	typeTimestamp, typeLongLong, typeInt24, typeDate, typeTime          = 0x07, 0x08, 0x09, 0x0a, 0x0b
