@@ -66,6 +66,9 @@ func (r *reader) text() []byte {
 
 // greeting reads the server's first packet, Protocol::HandshakeV10.
 func (k *conn) greeting(c *call, b []byte) error {
+	if len(b) == 0 {
+		return fmt.Errorf("reading the greeting: an empty packet")
+	}
 	if b[0] == packetErr {
 		k.failed(c, b)
 		k.phase = phaseCommand

@@ -2,7 +2,9 @@ package mysql
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
+	"io"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 )
@@ -61,8 +63,11 @@ func (k *conn) read(in *dissect.Input, at int) (int, error) {
 	if err := k.unpacked(o, plain); err != nil {
 		return end, err
 	}
-	if missing := int64(size - len(plain)); missing > 0 && !k.skip(o, missing) {
-		return end, fmt.Errorf("reading a compressed packet: %d bytes instead of %d: %w", len(plain), size, failed)
+	if missing := int64(size - len(plain)); missing > 0 && (failed == nil || !k.skip(o, missing)) {
+		return end, fmt.Errorf("reading a compressed packet: %d bytes instead of %d: %w", len(plain), size, cmp.Or(failed, io.ErrUnexpectedEOF))
+	}
+	if failed != nil {
+		k.c.Anomaly("limit", failed.Error(), 0)
 	}
 	return end, nil
 }

@@ -108,6 +108,9 @@ func (k *conn) request(c *call, b []byte, size int64, cut bool) error {
 	case c.command != 0: // more than the command
 		return fmt.Errorf("reading %s: a packet that does not follow", nameOf("command", int(c.command)))
 	}
+	if len(b) == 0 {
+		return fmt.Errorf("reading a command: its beginning is missing")
+	}
 	c.command = b[0]
 	if tables()["command"][int64(b[0])] == "" {
 		return fmt.Errorf("reading a command: %#x is none", b[0])

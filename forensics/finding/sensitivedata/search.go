@@ -10,6 +10,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/finding"
 	"github.com/pcapsule/pcapsule/forensics/redact"
+	"github.com/pcapsule/pcapsule/forensics/statements"
 )
 
 // places are the columns with texts of calls, and their names in findings.
@@ -20,9 +21,9 @@ var places = []struct {
 }{
 	{forensics.TextPlace{Columns: []string{"query_string"}}, 0, "URL"},
 	{forensics.TextPlace{Columns: []string{"path"}}, 8, "path"},
-	{forensics.TextPlace{Columns: []string{"postgresql_query"}}, 0, "SQL"},
-	{forensics.TextPlace{Columns: []string{"postgresql_params"}, Join: " | "}, 0, "SQL parameters"},
-	{forensics.TextPlace{Columns: []string{"postgresql_preview"}}, 0, "SQL result"},
+	{forensics.TextPlace{Columns: statements.Names("query")}, 0, "SQL"},
+	{forensics.TextPlace{Columns: statements.Names("params"), Join: " | "}, 0, "SQL parameters"},
+	{forensics.TextPlace{Columns: statements.Names("preview")}, 0, "SQL result"},
 	{forensics.TextPlace{Columns: []string{"redis_command"}}, 0, "Redis command"},
 	{forensics.TextPlace{Columns: []string{"redis_reply"}}, 8, "Redis reply"},
 	{forensics.TextPlace{Columns: []string{"headers"}, Headers: true}, 5, "headers"},
