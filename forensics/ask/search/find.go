@@ -163,6 +163,10 @@ func (f *textFinder) selectPlaces(in []string) error {
 			f.bodies[0] = bit
 		case s.body == "response":
 			f.bodies[1] = bit
+		case s.join == "": // of several columns, a call has one
+			for _, column := range s.columns {
+				f.places, f.bits = append(f.places, forensics.TextPlace{Columns: []string{column}}), append(f.bits, bit)
+			}
 		default:
 			f.places, f.bits = append(f.places, forensics.TextPlace{Columns: s.columns, Join: s.join}), append(f.bits, bit)
 		}
