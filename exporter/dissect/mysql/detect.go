@@ -206,15 +206,27 @@ func detectOK(b, message []byte, size int) dissect.Verdict {
 	id, _ := r.lenenc()
 	status := r.number(2)
 	r.number(2)
-	info := r.Rest()
-	if len(info) > 0 && int(info[0]) == len(info)-1 {
-		info = info[1:]
-	}
-	if r.Short() || status&(statusAutocommit|statusInTransaction) == 0 || status&0x8004 != 0 || affected > 1<<32 || id > 1<<62 ||
-		status&statusSessionState == 0 && !printable(info) {
+	const unused = 0x8004 // bits of a status without a meaning
+	if r.Short() || status&(statusAutocommit|statusInTransaction) == 0 || status&unused != 0 || affected > 1<<32 || id > 1<<62 {
 		return dissect.No
 	}
-	return dissect.Likely
+	info := r.Rest()
+	if tracked := status&statusSessionState != 0; tracked || len(info) > 0 && int(info[0]) == len(info)-1 {
+		if info = r.text(); tracked {
+			r.text()
+		}
+		if r.Short() || r.Left() > 0 {
+			return dissect.No
+		}
+	}
+	return verdictLikely(printable(info))
+}
+
+func verdictLikely(ok bool) dissect.Verdict {
+	if ok {
+		return dissect.Likely
+	}
+	return dissect.No
 }
 
 // detectPacked examines a compressed packet by its content.
