@@ -293,7 +293,7 @@ var portTypes = map[uint8]uint32{132: 1, 6: 2, 17: 3}
 
 // dissectors are Wireshark's names for the protocols that it can read in a PDU. HTTP/3 is not
 // one of them, because it needs the QUIC connection around it.
-var dissectors = map[string]string{"http1": "http", "http2": "http2", "grpc": "http2", "postgresql": "pgsql", "dns": "dns", "tls": "tls"}
+var dissectors = map[string]string{"http1": "http", "http2": "http2", "grpc": "http2", "postgresql": "pgsql", "mysql": "mysql", "dns": "dns", "tls": "tls"}
 
 // byPort are protocols that Wireshark only detects by port.
 var byPort = map[string]uint32{"redis": 6379}

@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"github.com/pcapsule/pcapsule/forensics/redact"
+	"github.com/pcapsule/pcapsule/forensics/statements"
 )
 
 // Limits of the search for secrets in a case. They count rows and bytes, not time, so that masking
@@ -31,20 +32,29 @@ type knownSource struct {
 	sql          string
 }
 
-var knownSources = []knownSource{
+var knownSources = append(databaseSources(), []knownSource{
 	{"calls", "headers", redact.AsHeader, "SELECT h.name, h.value FROM (SELECT unnest(headers) AS h FROM calls_raw) WHERE length(h.value) >= 8"},
 	{"calls", "query_string", redact.AsContent, "SELECT 'application/x-www-form-urlencoded', query_string FROM calls_raw WHERE contains(query_string, '=')"},
 	{"calls", "http1_target", redact.AsContent, "SELECT 'application/x-www-form-urlencoded', http1_target FROM calls_raw WHERE contains(http1_target, '=')"},
 	{"bodies", "text", redact.AsContent, "SELECT coalesce(content_type, ''), text FROM bodies_raw WHERE length(text) >= 8"},
-	{"calls", "summary", redact.AsContent, "SELECT CASE protocol WHEN 'postgresql' THEN 'sql' WHEN 'redis' THEN 'command' ELSE 'plain' END, summary FROM calls_raw WHERE length(summary) >= 8"},
+	{"calls", "summary", redact.AsContent, "SELECT " + statements.Contents + ", summary FROM calls_raw WHERE length(summary) >= 8"},
 	{"calls", "path", redact.AsContent, "SELECT 'plain', path FROM calls_raw WHERE length(path) >= 8"},
 	{"calls", "redis_reply", redact.AsContent, "SELECT 'command', redis_reply FROM calls_raw WHERE length(redis_reply) >= 8"},
-	{"calls", "postgresql_columns", redact.AsRows, "SELECT coalesce(array_to_string(postgresql_columns, chr(9)), ''), postgresql_preview FROM calls_raw WHERE postgresql_preview IS NOT NULL"},
-	{"calls", "postgresql_params", redact.AsParams, "SELECT coalesce(postgresql_query, ''), CAST(to_json(postgresql_params) AS VARCHAR) FROM calls_raw WHERE len(postgresql_params) > 0"},
 	{"calls", "grpc_request_text", redact.AsContent, "SELECT '', grpc_request_text FROM calls_raw WHERE grpc_request_text IS NOT NULL"},
 	{"calls", "grpc_response_text", redact.AsContent, "SELECT '', grpc_response_text FROM calls_raw WHERE grpc_response_text IS NOT NULL"},
-	{"calls", "postgresql_query", redact.AsContent, "SELECT 'sql', postgresql_query FROM calls_raw WHERE postgresql_query IS NOT NULL"},
 	{"calls", "redis_command", redact.AsContent, "SELECT 'command', redis_command FROM calls_raw WHERE redis_command IS NOT NULL"},
+}...)
+
+// databaseSources are the sources in calls of databases.
+func databaseSources() (list []knownSource) {
+	for _, d := range statements.Databases {
+		query, params, names, preview := d.Column("query"), d.Column("params"), d.Column("columns"), d.Column("preview")
+		list = append(list,
+			knownSource{"calls", names, redact.AsRows, "SELECT coalesce(array_to_string(" + names + ", chr(9)), ''), " + preview + " FROM calls_raw WHERE " + preview + " IS NOT NULL"},
+			knownSource{"calls", params, redact.AsParams, "SELECT coalesce(" + query + ", ''), CAST(to_json(" + params + ") AS VARCHAR) FROM calls_raw WHERE len(" + params + ") > 0"},
+			knownSource{"calls", query, redact.AsContent, "SELECT 'sql', " + query + " FROM calls_raw WHERE " + query + " IS NOT NULL"})
+	}
+	return list
 }
 
 // Known returns the values in the case that its policy masks, to mask them where they appear without

@@ -9,6 +9,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
 	"github.com/pcapsule/pcapsule/forensics/redact"
+	"github.com/pcapsule/pcapsule/forensics/statements"
 )
 
 const maxResponseText = 300 // bytes of an error or body that an answer shows
@@ -52,7 +53,7 @@ func Answers(ctx context.Context, c *forensics.Case, keys []Key) (map[Key]string
 	var list []responseText
 	err := ByRuns(c, keys, func(where, nos string) error {
 		some, _, err := Rows[responseText](ctx, c, MaxLoaded, "SELECT "+terms.BundleOf(c, "k.")+`, k.call_no, coalesce(k.response_body_sha256, ''::BLOB) AS hash, coalesce(k.response_content_type, '') AS type,
-		coalesce(k.postgresql_error_severity || ': ' || k.postgresql_error_message, k.redis_error, k.grpc_message, array_to_string(k.tls_alerts, ', '), '') AS words
+		coalesce(`+statements.Error("k.")+`, k.redis_error, k.grpc_message, array_to_string(k.tls_alerts, ', '), '') AS words
 		FROM calls_raw k WHERE `+where, nos)
 		list = append(list, some...)
 		return err

@@ -12,6 +12,7 @@ import (
 	"go.yaml.in/yaml/v4"
 
 	"github.com/pcapsule/pcapsule/exporter/table"
+	"github.com/pcapsule/pcapsule/forensics/statements"
 )
 
 // Removal is a policy that says what is removed from packets. It is a Policy, and more: whole
@@ -321,13 +322,14 @@ func (f *Finder) list(name string, list []string, text func(string) string) {
 			f.value(kind, v, v)
 		}
 	}}
+	db, part, _ := statements.Of(name)
 	switch {
 	case t.secretColumn(name):
 		for _, s := range list {
 			f.found(kindColumn, s, s, false)
 		}
-	case name == "postgresql_params":
-		t.params(text("postgresql_query"), list)
+	case part == "params":
+		t.params(text(db.Column("query")), list)
 	case isCommand(name):
 		t.arguments(list)
 	default:
@@ -340,8 +342,14 @@ func (f *Finder) list(name string, list []string, text func(string) string) {
 // preview searches the rows of a result, which have the names of its columns. If it has secret
 // columns and its preview may be cut, the whole message must go.
 func (f *Finder) preview(columns []string, row []any, text func(string) string) {
-	preview := text("postgresql_preview")
-	i := slices.Index(columns, "postgresql_columns")
+	for _, d := range statements.Databases {
+		f.previewOf(d, columns, row, text)
+	}
+}
+
+func (f *Finder) previewOf(d statements.Database, columns []string, row []any, text func(string) string) {
+	preview := text(d.Column("preview"))
+	i := slices.Index(columns, d.Column("columns"))
 	if preview == "" || i < 0 {
 		return
 	}

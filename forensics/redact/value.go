@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/pcapsule/pcapsule/forensics/internal/wire"
+	"github.com/pcapsule/pcapsule/forensics/statements"
 )
 
 // maxWalk is the depth up to which lists and structs are searched; deeper values are masked.
@@ -14,7 +15,7 @@ const maxWalk = 64
 var contents = map[string]string{
 	"postgresql_query": "sql", "mysql_query": "sql", "sql": "sql", "statement": "sql", "redis_command": "command", "redis_reply": "command",
 	"query_string": "application/x-www-form-urlencoded", "http1_target": "application/x-www-form-urlencoded", "url": "application/x-www-form-urlencoded",
-	"path": "plain", "summary": "plain", "message": "plain", "postgresql_preview": "plain",
+	"path": "plain", "summary": "plain", "message": "plain", "postgresql_preview": "plain", "mysql_preview": "plain",
 }
 
 // ours are columns whose names look secret but whose values are not, and digests, which are never
@@ -46,17 +47,19 @@ func (p *Policy) Row(columns []string, row []any) []any {
 		}
 		out[i] = t.column(name, v)
 	}
-	if list, i := find("postgresql_params"); i >= 0 {
-		statement, _ := find("postgresql_query")
-		if s, ok := statement.(string); ok {
-			out[i] = t.texts(list, func(params []string) []string { return t.params(s, params) })
+	for _, d := range statements.Databases {
+		if list, i := find(d.Column("params")); i >= 0 {
+			statement, _ := find(d.Column("query"))
+			if s, ok := statement.(string); ok {
+				out[i] = t.texts(list, func(params []string) []string { return t.params(s, params) })
+			}
 		}
-	}
-	if preview, i := find("postgresql_preview"); i >= 0 {
-		names, _ := find("postgresql_columns")
-		if s, ok := preview.(string); ok {
-			list, _ := names.([]any)
-			out[i] = t.table(s, each(list, func(x any) string { name, _ := x.(string); return name }))
+		if preview, i := find(d.Column("preview")); i >= 0 {
+			names, _ := find(d.Column("columns"))
+			if s, ok := preview.(string); ok {
+				list, _ := names.([]any)
+				out[i] = t.table(s, each(list, func(x any) string { name, _ := x.(string); return name }))
+			}
 		}
 	}
 	return out

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/pcapsule/pcapsule/forensics/internal/wire"
+	"github.com/pcapsule/pcapsule/forensics/statements"
 )
 
 // Function is the SQL function with which views mask. Its arguments are the way to read the value, a
@@ -14,7 +15,7 @@ const Function = "pcapsule_mask"
 
 // ContextColumns are the columns of calls that Replace needs to mask other columns. A masked source of calls
 // must always include them.
-var ContextColumns = []string{"protocol", "postgresql_columns", "postgresql_query"}
+var ContextColumns = append(append([]string{"protocol"}, statements.Names("columns")...), statements.Names("query")...)
 
 // words are columns whose values pcapsule chooses, such as words and addresses. They cannot contain a
 // secret, and most queries compare them in every row.
@@ -50,20 +51,21 @@ func (p *Policy) Replace(columns []wire.Column, want func(name string) bool) (li
 func (p *Policy) column(c wire.Column, has func(string) bool) string {
 	name := ident(c.Name)
 	call := func(as, of, what string) string { return Function + "('" + as + "', " + of + ", " + what + ")" }
+	db, part, _ := statements.Of(c.Name)
 	switch c.Type {
 	case "VARCHAR":
 		switch {
 		case c.Name == "text" && has("content_type"):
 			return call(AsContent, "coalesce(content_type, '')", name)
 		case c.Name == "summary" && has("protocol"):
-			return call(AsContent, "CASE protocol WHEN 'postgresql' THEN 'sql' WHEN 'redis' THEN 'command' ELSE 'plain' END", name)
-		case c.Name == "postgresql_preview" && has("postgresql_columns"):
-			return call(AsRows, `coalesce(array_to_string(postgresql_columns, chr(9)), '')`, name)
+			return call(AsContent, statements.Contents, name)
+		case part == "preview" && has(db.Column("columns")):
+			return call(AsRows, "coalesce(array_to_string("+db.Column("columns")+", chr(9)), '')", name)
 		}
 		return call(AsColumn, quoted(c.Name), name)
 	case "VARCHAR[]":
-		if c.Name == "postgresql_params" && has("postgresql_query") {
-			return call(AsParams, "coalesce(postgresql_query, '')", name)
+		if part == "params" && has(db.Column("query")) {
+			return call(AsParams, "coalesce("+db.Column("query")+", '')", name)
 		}
 		return call(AsColumn, quoted(c.Name), name)
 	case "BLOB":

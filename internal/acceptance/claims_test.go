@@ -14,6 +14,7 @@ var seenAs = map[string][]string{
 	"dns":        {"dns", "mdns", "llmnr"},
 	"redis":      {"resp"},
 	"postgresql": {"pgsql"},
+	"mysql":      {"mysql"},
 	"tls":        {"tls", "dtls"},
 	"quic":       {"quic", "gquic"},
 	"http3":      {"http3", "quic"},

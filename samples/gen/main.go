@@ -1,8 +1,8 @@
 // Command gen remakes the captures in samples/: real servers and clients communicate in separate
 // network namespaces, and tcpdump or dumpcap records them.
 //
-// It needs root, ip, tcpdump, dumpcap, dnsmasq, nginx, redis-server, PostgreSQL, and Java with
-// Maven for Kafka. No traffic leaves
+// It needs root, ip, tcpdump, dumpcap, dnsmasq, nginx, redis-server, PostgreSQL, MariaDB, and Java
+// with Maven for Kafka. No traffic leaves
 // the machine: every address is private or from a range for documentation, and the namespaces have no
 // route to other networks. It ends only processes that it started, and removes its files.
 package main
@@ -34,6 +34,7 @@ func scenarios() []scenario {
 		{"tls", makeTLS},
 		{"redis", makeRedis},
 		{"postgresql", makePostgres},
+		{"mysql", makeMySQL},
 		{"icmp", makeICMP},
 		{"kafka", makeKafka},
 		{"vantages", makeVantages},
@@ -103,6 +104,7 @@ func play(ctx context.Context, role string, args []string) error {
 		"tls-client":    tlsClient,
 		"redis-client":  redisClient,
 		"pg-client":     pgClient,
+		"mysql-client":  mysqlClient,
 		"icmp-client":   icmpClient,
 		"kafka-client":  kafkaClient,
 		"wait":          waitFor,

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/klauspost/compress/zlib"
+
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/dissect/dissecttest"
 )
@@ -108,6 +110,59 @@ func pg(kind byte, body string) string {
 	return string(binary.BigEndian.AppendUint32([]byte{kind}, uint32(len(body)+4))) + body
 }
 
+// my is a packet of MySQL.
+func my(seq byte, body string) string {
+	return string([]byte{byte(len(body)), byte(len(body) >> 8), byte(len(body) >> 16), seq}) + body
+}
+
+// mysqlFloods are conversations of MySQL after a login, without and with compression.
+func mysqlFloods(begun func([]dissecttest.Chunk, func(c, i int) dissecttest.Chunk) func(c, i int) dissecttest.Chunk) []flood {
+	zeros := strings.Repeat("\x00", 23)
+	login := func(caps string) []dissecttest.Chunk {
+		return []dissecttest.Chunk{fromServer(my(0, "\x0a8.0.32\x00\x01\x00\x00\x00abcdefgh\x00\xff\xff\x21\x02\x00\xff\xc0\x15"+zeros[:10]+"ijklmnopqrst\x00mysql_native_password\x00")),
+			fromClient(my(1, caps+"\x00\x00\x00\x01\x21"+zeros+"bob\x00\x00mysql_native_password\x00")), fromServer(my(2, "\x00\x00\x00\x02\x00\x00\x00"))}
+	}
+	const plain, packed = "\x00\x82\x08\x00", "\x20\x82\x08\x00"
+	ok := my(1, "\x00\x00\x00\x02\x00\x00\x00")
+	long := strings.Repeat("x", 1000)
+	id := func(c, i int) string { return string([]byte{byte(i), byte(i >> 8), byte(c), 0}) }
+	var bomb strings.Builder
+	z := zlib.NewWriter(&bomb)
+	z.Write(make([]byte, 1<<22))
+	z.Close()
+	return []flood{
+		{"mysql, prepared statements", dissect.TCP, 3306, 30, 4000, begun(login(plain), func(c, i int) dissecttest.Chunk {
+			if i%2 == 0 {
+				return fromClient(my(0, "\x16select '"+long+"'"))
+			}
+			return fromServer(my(1, "\x00"+id(c, i)+"\x00\x00\x00\x00\x00\x00\x00"))
+		})},
+		{"mysql, statements that were never prepared", dissect.TCP, 3306, 30, 4000, begun(login(plain), func(c, i int) dissecttest.Chunk {
+			if i%2 == 0 {
+				return fromClient(my(0, "\x17"+id(c, i)+"\x00\x01\x00\x00\x00"))
+			}
+			return fromServer(ok)
+		})},
+		{"mysql, queries without an answer", dissect.TCP, 3306, 30, 3000, begun(login(plain), func(c, i int) dissecttest.Chunk {
+			return fromClient(my(0, "\x03select '"+long+"'"))
+		})},
+		{"mysql, a value in advance", dissect.TCP, 3306, 30, 3000, begun(append(login(plain), fromClient(my(0, "\x16select ?")), fromServer(my(1, "\x00\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"))),
+			func(c, i int) dissecttest.Chunk {
+				return fromClient(my(0, "\x18\x01\x00\x00\x00"+string([]byte{byte(i), 0})+long))
+			})},
+		{"mysql, columns", dissect.TCP, 3306, 30, 3000, begun(append(login(plain), fromClient(my(0, "\x03select a")), fromServer(my(1, "\xfc\x00\x10"))),
+			func(c, i int) dissecttest.Chunk {
+				return fromServer(my(byte(i+2), "\x03def\x00\x00\x00\xfa"+long[:250]+"\x00\x0c\x21\x00\x00\x00\x00\x00\x03\x00\x00\x00\x00\x00"))
+			})},
+		{"mysql, a file byte by byte", dissect.TCP, 3306, 30, 3000, begun(append(login(plain), fromClient(my(0, "\x03load data")), fromServer(my(1, "\xfba"))),
+			func(c, i int) dissecttest.Chunk { return fromClient(my(byte(i+2), "b")) })},
+		{"mysql, bombs", dissect.TCP, 3306, 10, 200, begun(login(packed), func(c, i int) dissecttest.Chunk {
+			n := bomb.Len()
+			return fromClient(string([]byte{byte(n), byte(n >> 8), byte(n >> 16), byte(i), 0, 0, 0x40}) + bomb.String())
+		})},
+	}
+}
+
 func floods() []flood {
 	const preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 	get := "\x82\x84\x86\x41\x04shop"
@@ -139,7 +194,7 @@ func floods() []flood {
 	size := func(n int) string { return string([]byte{byte(n >> 16), byte(n >> 8), byte(n)}) }
 	answer := fromServer(record(message(2, "\x03\x03"+random+"\x00\xc0\x2f\x00")) +
 		record(message(11, size(3*(len(certificate)+3))+strings.Repeat(size(len(certificate))+certificate, 3))))
-	return []flood{
+	return append(mysqlFloods(begun), []flood{
 		{"tls, a hello", dissect.TCP, 443, 400, 2, begun(list(hello), func(int, int) dissecttest.Chunk { return dissecttest.Chunk{} })},
 		{"tls, certificates with many names", dissect.TCP, 443, 400, 3, begun(list(hello, answer), func(int, int) dissecttest.Chunk { return dissecttest.Chunk{} })},
 		{"tls, repeated handshakes", dissect.TCP, 443, 40, 200, func(_, i int) dissecttest.Chunk {
@@ -237,5 +292,5 @@ func floods() []flood {
 		{"icmp, requests without a reply", dissect.ICMP, 0, 60, 1500, func(c, i int) dissecttest.Chunk {
 			return fromClient("\x08\x00\x00\x00" + string([]byte{byte(c), 1, byte(i >> 8), byte(i)}) + long)
 		}},
-	}
+	}...)
 }

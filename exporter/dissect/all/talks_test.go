@@ -25,7 +25,7 @@ type talk struct {
 // samples lists the recordings of package samples with their protocols.
 var samples = map[string]string{
 	"http1.pcapng": "http1", "http2.pcap": "http2", "grpc.pcapng": "http2", "dns.pcap": "dns", "redis.pcap": "redis",
-	"postgresql.pcapng": "postgresql", "tls.pcapng": "tls", "kafka.pcapng": "kafka",
+	"postgresql.pcapng": "postgresql", "mysql.pcapng": "mysql", "tls.pcapng": "tls", "kafka.pcapng": "kafka",
 }
 
 // talks reads the TCP connections of a recording. The recording must be complete: a segment that

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/sqltext"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
@@ -112,7 +113,7 @@ func (k *conn) fill(c *call, row *Row) {
 func (k *conn) verbs(c *call, row *Row) {
 	switch c.kind {
 	case kindQuery, kindExecute, kindReply:
-		verb := firstWord(c.query)
+		verb := sqltext.Verb(c.query)
 		if verb == "" {
 			verb, _, _ = strings.Cut(c.tag, " ")
 		}
@@ -129,72 +130,15 @@ func (k *conn) verbs(c *call, row *Row) {
 	}
 }
 
-// firstWord is the first word of a statement in upper case, after any comments and parentheses.
-func firstWord(q string) string {
-	s := splitter{b: nil}
-	for i := 0; i < len(q); {
-		c := q[i]
-		switch {
-		case isLetter(c) && c < 0x80:
-			n := i
-			for n < len(q) && n < i+32 && (isLetter(q[n]) && q[n] < 0x80) {
-				n++
-			}
-			return command([]byte(strings.ToUpper(q[i:n])))
-		case c == '-' || c == '/':
-			s.b, s.i, s.word = []byte(q[:min(len(q), 1<<10)]), i, false
-			if i >= len(s.b) {
-				return ""
-			}
-			if s.next(c); s.word {
-				return ""
-			}
-			i = s.i
-		case c <= ' ' || c == '(' || c == ';':
-			i++
-		default:
-			return ""
-		}
-	}
-	return ""
-}
-
-// command is tag as a string; common tags cost no memory.
-func command(tag []byte) string {
-	switch string(tag) {
-	case "SELECT":
-		return "SELECT"
-	case "INSERT":
-		return "INSERT"
-	case "UPDATE":
-		return "UPDATE"
-	case "DELETE":
-		return "DELETE"
-	case "BEGIN":
-		return "BEGIN"
-	case "COMMIT":
-		return "COMMIT"
-	case "END":
-		return "END"
-	case "ROLLBACK":
-		return "ROLLBACK"
-	case "SET":
-		return "SET"
-	case "COPY":
-		return "COPY"
-	}
-	return text(tag)
-}
-
 // summary is the statement → its tag, its error, or the reason why there is none.
 func (k *conn) summary(c *call, row *Row, why string) string {
 	b := k.scratch[:0]
 	switch c.kind {
 	case kindStartup:
 		b = append(b, "startup "...)
-		b = append(b, clip(k.user, 60)...)
+		b = append(b, sqltext.Clip(k.user, 60)...)
 		b = append(b, '@')
-		b = append(b, clip(k.database, 60)...)
+		b = append(b, sqltext.Clip(k.database, 60)...)
 		if c.auth != "" {
 			b = append(b, ", "...)
 			b = append(b, c.auth...)
@@ -204,20 +148,20 @@ func (k *conn) summary(c *call, row *Row, why string) string {
 		k.scratch = b
 		return string(b)
 	case kindNotify:
-		b = append(append(append(b, "notification "...), clip(c.channel, 60)...), ' ')
-		b = append(b, clip(c.text, maxSummaryQuery)...)
+		b = append(append(append(b, "notification "...), sqltext.Clip(c.channel, 60)...), ' ')
+		b = append(b, sqltext.Clip(c.text, maxSummaryQuery)...)
 	case kindNotice:
-		b = append(append(b, "notice "...), clip(strings.Join(c.notices, " "), maxSummaryQuery)...)
+		b = append(append(b, "notice "...), sqltext.Clip(strings.Join(c.notices, " "), maxSummaryQuery)...)
 	case kindStatus:
-		b = append(append(b, "parameter "...), clip(c.text, maxSummaryQuery)...)
+		b = append(append(b, "parameter "...), sqltext.Clip(c.text, maxSummaryQuery)...)
 	case kindSSL, kindGSS:
 		b = append(b, strings.ReplaceAll(c.kind, "_", " ")...)
 	case kindPrepare:
-		b = appendLine(append(b, "prepare "...), c.query)
+		b = sqltext.AppendLine(append(b, "prepare "...), c.query)
 	case kindClose:
-		b = append(append(b, "close "...), clip(c.text, 60)...)
+		b = append(append(b, "close "...), sqltext.Clip(c.text, 60)...)
 	default:
-		if b = appendLine(b, c.query); len(b) == 0 {
+		if b = sqltext.AppendLine(b, c.query); len(b) == 0 {
 			b = append(b, '?')
 		}
 	}
@@ -237,7 +181,7 @@ func (c *call) outcome(b []byte, row *Row, why string) []byte {
 	case c.err != nil:
 		b = append(append(b, c.err.severity...), ' ')
 		b = append(append(b, c.err.code...), ' ')
-		return append(b, clip(c.err.message, maxSummaryQuery)...)
+		return append(b, sqltext.Clip(c.err.message, maxSummaryQuery)...)
 	case c.tag != "":
 		b = append(b, c.tag...)
 		if row.Rows.OK {
@@ -256,27 +200,6 @@ func (c *call) outcome(b []byte, row *Row, why string) []byte {
 	}
 	if c.tag == "" && why != "" {
 		b = append(b, why...)
-	}
-	return b
-}
-
-// appendLine appends the beginning of a statement as one line.
-func appendLine(b []byte, q string) []byte {
-	start := len(b)
-	space := false
-	for i := 0; i < len(q); i++ {
-		c := q[i]
-		if c <= ' ' || c == 0x7f {
-			space = len(b) > start
-			continue
-		}
-		if len(b)-start >= maxSummaryQuery && (c < 0x80 || c >= 0xC0) {
-			return append(b, "…"...)
-		}
-		if space {
-			b, space = append(b, ' '), false
-		}
-		b = append(b, c)
 	}
 	return b
 }

@@ -3,6 +3,7 @@ package postgresql
 import (
 	"github.com/pcapsule/pcapsule/exporter/cursor"
 	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/sqltext"
 )
 
 // opened is the current extended query.
@@ -36,7 +37,7 @@ func (k *conn) bind(r *cursor.Cursor, in *dissect.Input, from, to int, cut bool)
 	if r.Short() && !cut {
 		return errShort('B', r.Rest())
 	}
-	p := &portal{name: text(name), stmt: k.statement(stmt)}
+	p := &portal{name: sqltext.Text(name), stmt: k.statement(stmt)}
 	p.params.read(r)
 	if n := int(r.Uint16()); !r.Short() && n <= maxColumns {
 		for range n {
@@ -70,9 +71,9 @@ func (k *conn) describe(kind byte, r *cursor.Cursor, in *dissect.Input, from, to
 	k.assign(c, in, from, to)
 	switch {
 	case kind == 'C' && what == 'S':
-		k.forget(text(name))
+		k.forget(sqltext.Text(name))
 	case kind == 'C':
-		k.forgetPortal(text(name))
+		k.forgetPortal(sqltext.Text(name))
 	case what == 'S' && c.stmt == nil:
 		c.stmt = k.statement(name)
 		c.query, c.known = c.stmt.query, c.stmt.known
@@ -82,7 +83,7 @@ func (k *conn) describe(kind byte, r *cursor.Cursor, in *dissect.Input, from, to
 		}
 	}
 	if kind == 'C' && c.kind == kindClose && c.stmt == nil && what == 'S' {
-		c.text = text(name)
+		c.text = sqltext.Text(name)
 	}
 	k.wait(kind, c, in, from)
 	return nil
@@ -96,7 +97,7 @@ func (k *conn) execute(r *cursor.Cursor, in *dissect.Input, from, to int, cut bo
 	}
 	c := k.opened('E', in)
 	k.assign(c, in, from, to)
-	if c.portal == nil || c.portal.name != text(name) {
+	if c.portal == nil || c.portal.name != sqltext.Text(name) {
 		if p := k.portal(name); p != nil {
 			c.bound(p)
 		}

@@ -1,6 +1,10 @@
 package postgresql
 
-import "unsafe"
+import (
+	"unsafe"
+
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/sqltext"
+)
 
 // statement is a prepared statement.
 type statement struct {
@@ -114,7 +118,7 @@ func (k *conn) statement(name []byte) *statement {
 	if s := k.statements[string(name)]; s != nil {
 		return s
 	}
-	s := &statement{name: text(name)}
+	s := &statement{name: sqltext.Text(name)}
 	k.add(s)
 	return s
 }

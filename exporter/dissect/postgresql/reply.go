@@ -6,6 +6,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/exporter/cursor"
 	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/sqltext"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
@@ -210,14 +211,14 @@ func (k *conn) async(kind byte, body []byte, in *dissect.Input, from, to int) {
 	switch kind {
 	case 'A':
 		c.pid = table.Some(int64(r.Uint32()))
-		c.channel, c.text = text(r.CString()), clip(text(r.CString()), maxMessageLen)
+		c.channel, c.text = sqltext.Text(r.CString()), sqltext.Clip(sqltext.Text(r.CString()), maxMessageLen)
 	case 'N':
 		if len(c.notices) < maxNotices {
 			e := parseError(body)
 			c.notices = append(c.notices, e.code+" "+e.severity+": "+e.message)
 		}
 	case 'S':
-		name, value := r.CString(), text(r.CString())
+		name, value := r.CString(), sqltext.Text(r.CString())
 		switch string(name) {
 		case "server_version":
 			c.version = value
@@ -225,7 +226,7 @@ func (k *conn) async(kind byte, body []byte, in *dissect.Input, from, to int) {
 			k.application = value
 		}
 		if own {
-			c.text = text(name) + " = " + clip(value, maxMessageLen)
+			c.text = sqltext.Text(name) + " = " + sqltext.Clip(value, maxMessageLen)
 		}
 	}
 	if own {
@@ -341,7 +342,7 @@ func parseError(body []byte) *serverError {
 		if r.Short() {
 			break
 		}
-		s := clip(text(value[:min(len(value), maxMessageLen)]), maxMessageLen)
+		s := sqltext.Clip(sqltext.Text(value[:min(len(value), maxMessageLen)]), maxMessageLen)
 		switch field {
 		case 'S':
 			if e.severity == "" {

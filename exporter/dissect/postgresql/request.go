@@ -8,6 +8,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/exporter/cursor"
 	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/sqltext"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
@@ -168,11 +169,11 @@ func (k *conn) request(kind byte, body []byte, in *dissect.Input, from, to int, 
 			c = k.opened(kind, in)
 		}
 		k.assign(c, in, from, to)
-		statement := text(query[:min(len(query), maxQuery)])
+		statement := sqltext.Text(query[:min(len(query), maxQuery)])
 		if cut {
 			statement += "…" // calls that execute it later show the same text
 		}
-		c.stmt = k.prepare(text(name), statement, oids(&r))
+		c.stmt = k.prepare(sqltext.Text(name), statement, oids(&r))
 		c.query, c.known = c.stmt.query, true
 		k.wait(kind, c, in, from)
 	case 'B':
@@ -231,7 +232,7 @@ func (k *conn) simple(body []byte, in *dissect.Input, from, to int, cut bool) {
 	body = bytes.TrimSuffix(body, []byte{0})
 	if c := k.req.call; c != nil { // it arrived in pieces
 		c.closed, c.known = true, true
-		c.query = text(body[:min(len(body), maxQuery)])
+		c.query = sqltext.Text(body[:min(len(body), maxQuery)])
 		k.start(c)
 		k.wait('q', c, in, max(from-1, 0))
 		k.lastOp()
@@ -251,7 +252,7 @@ func (k *conn) simple(body []byte, in *dissect.Input, from, to int, cut bool) {
 		if len(ends) > 1 {
 			part = bytes.TrimSpace(part)
 		}
-		c.query, c.part, c.parts = text(part), int32(i), int32(len(ends))
+		c.query, c.part, c.parts = sqltext.Text(part), int32(i), int32(len(ends))
 		k.start(c)
 		stop := base + end
 		if i == len(ends)-1 {

@@ -6,6 +6,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/exporter/cursor"
 	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/sqltext"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
@@ -26,7 +27,7 @@ func (k *conn) columns(body []byte) *columns {
 		if r.Short() {
 			break
 		}
-		d.names, d.oids, d.codes = append(d.names, text(name)), append(d.oids, oid), append(d.codes, code)
+		d.names, d.oids, d.codes = append(d.names, sqltext.Text(name)), append(d.oids, oid), append(d.codes, code)
 	}
 	k.cols = d
 	return d
@@ -127,7 +128,7 @@ func (c *call) tagged(tag []byte) {
 		}
 		end = i
 	}
-	c.tag = command(tag[:end])
+	c.tag = sqltext.Word(tag[:end])
 }
 
 // copyOut reads the messages of COPY and of replication.

@@ -7,6 +7,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/exporter/cursor"
 	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/sqltext"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
@@ -69,7 +70,7 @@ func (k *conn) untyped(kind string, opKind byte, in *dissect.Input, at, end int)
 // parameters reads the names and values of a start-up packet.
 func (k *conn) parameters(r *cursor.Cursor) {
 	for r.Left() > 1 && !r.Short() {
-		name, value := r.CString(), text(r.CString())
+		name, value := r.CString(), sqltext.Text(r.CString())
 		switch string(name) {
 		case "user":
 			k.user = value
@@ -89,7 +90,7 @@ func mechanism(name []byte) string {
 	if len(name) == 0 || len(name) > 40 {
 		return "sasl"
 	}
-	return strings.ToLower(text(name))
+	return strings.ToLower(sqltext.Text(name))
 }
 
 // authentication reads the kind of an Authentication message. The rest of the message is a

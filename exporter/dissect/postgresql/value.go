@@ -5,11 +5,10 @@ import (
 	"encoding/hex"
 	"math"
 	"strconv"
-	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/pcapsule/pcapsule/exporter/cursor"
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/sqltext"
 )
 
 // Types with a decoded binary form: object ids of pg_type.dat.
@@ -90,7 +89,7 @@ func (p *params) text(oids []uint32) []string {
 		} else if format(p.codes, i, 0) == 1 {
 			s = string(appendHex(nil, raw))
 		} else {
-			s = text(raw)
+			s = sqltext.Text(raw)
 		}
 		if v.cut {
 			s += "…"
@@ -108,25 +107,7 @@ func appendCopy(dst []byte, oid uint32, code int16, v []byte) []byte {
 	if code == 1 {
 		return appendBinary(dst, oid, v)
 	}
-	from := len(dst)
-	for _, c := range v {
-		switch c {
-		case '\n':
-			dst = append(dst, `\n`...)
-		case '\t':
-			dst = append(dst, `\t`...)
-		case '\r':
-			dst = append(dst, `\r`...)
-		case '\\':
-			dst = append(dst, `\\`...)
-		default:
-			dst = append(dst, c)
-		}
-	}
-	if !utf8.Valid(dst[from:]) {
-		return append(dst[:from], strings.ToValidUTF8(string(dst[from:]), "\ufffd")...)
-	}
-	return dst
+	return sqltext.AppendField(dst, v)
 }
 
 func appendHex(dst, v []byte) []byte {
@@ -138,10 +119,10 @@ func appendHex(dst, v []byte) []byte {
 func appendBinary(dst []byte, oid uint32, v []byte) []byte {
 	switch oid {
 	case oidText, oidVarchar, oidBPChar, oidName, oidJSON, oidXML, oidUnknown, oidChar:
-		return append(dst, text(v)...)
+		return append(dst, sqltext.Text(v)...)
 	case oidJSONB:
 		if len(v) > 0 && v[0] == 1 {
-			return append(dst, text(v[1:])...)
+			return append(dst, sqltext.Text(v[1:])...)
 		}
 	case oidNumeric:
 		return appendNumeric(dst, v)
@@ -287,23 +268,4 @@ func appendNumeric(dst, v []byte) []byte {
 
 func appendGroup(dst []byte, g int) []byte {
 	return append(dst, byte('0'+g/1000), byte('0'+g/100%10), byte('0'+g/10%10), byte('0'+g%10))
-}
-
-// text is b as valid text.
-func text(b []byte) string {
-	if utf8.Valid(b) {
-		return string(b)
-	}
-	return strings.ToValidUTF8(string(b), "\ufffd")
-}
-
-// clip is s cut to at most n bytes, with an ellipsis.
-func clip(s string, n int) string {
-	if len(s) <= n {
-		return s
-	}
-	for n > 0 && !utf8.RuneStart(s[n]) {
-		n--
-	}
-	return s[:n] + "…"
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/ask/search"
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
 	"github.com/pcapsule/pcapsule/forensics/redact"
+	"github.com/pcapsule/pcapsule/forensics/statements"
 )
 
 // Limits of a pair.
@@ -193,8 +194,8 @@ func (p *pairAnswer) calls(before ask.Cursor) error {
 	err = ask.ByRuns(p.c, page, func(where, nos string) error {
 		some, _, err := ask.Rows[row](p.ctx, p.c, ask.MaxLoaded, fmt.Sprintf(`SELECT %s, %s, call_no, ts_ns, CASE WHEN %s THEN 'forth' ELSE 'back' END AS direction, coalesce(src_pod, '') AS src_pod, coalesce(dst_pod, '') AS dst_pod, coalesce(headers, []) AS headers,
 		[coalesce(request_body_sha256, ''::BLOB), coalesce(response_body_sha256, ''::BLOB)] AS bodies, [coalesce(request_content_type, ''), coalesce(response_content_type, '')] AS types,
-		[coalesce(request_body_size, 0), coalesce(response_body_size, 0)] AS sizes, coalesce(left(postgresql_query, 4000), '') AS statement, coalesce(redis_command, '') AS command, coalesce(left(path, 2000), '') AS path, coalesce(left(query_string, 2000), '') AS query,
-		[coalesce(grpc_request_text, ''), coalesce(grpc_response_text, coalesce(postgresql_preview, redis_reply, ''))] AS grpc FROM calls k WHERE %s`, terms.CallColumns(), terms.BundleOf(p.c, ""), p.forth, where), append(slices.Clone(p.x), nos)...)
+		[coalesce(request_body_size, 0), coalesce(response_body_size, 0)] AS sizes, coalesce(left(`+statements.Part("", "query")+`, 4000), '') AS statement, coalesce(redis_command, '') AS command, coalesce(left(path, 2000), '') AS path, coalesce(left(query_string, 2000), '') AS query,
+		[coalesce(grpc_request_text, ''), coalesce(grpc_response_text, coalesce(`+statements.Part("", "preview")+`, redis_reply, ''))] AS grpc FROM calls k WHERE %s`, terms.CallColumns(), terms.BundleOf(p.c, ""), p.forth, where), append(slices.Clone(p.x), nos)...)
 		rows = append(rows, some...)
 		return err
 	})

@@ -7,6 +7,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
+	"github.com/pcapsule/pcapsule/forensics/statements"
 	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
@@ -143,7 +144,7 @@ func (l *finder) pool(ctx context.Context) ([]Pattern, error) {
 		Quick   int64    `json:"quick"`
 		CallIDs []string `json:"call_ids"`
 	}
-	w, since, err := l.k.Latest(ctx, l.c, `protocol IN ('http1', 'postgresql', 'redis') AND elapsed_us IS NOT NULL`, maxPooled)
+	w, since, err := l.k.Latest(ctx, l.c, ``+pooled+` AND elapsed_us IS NOT NULL`, maxPooled)
 	if err != nil {
 		return nil, err
 	}
@@ -151,7 +152,7 @@ func (l *finder) pool(ctx context.Context) ([]Pattern, error) {
 		l.note(fmt.Sprintf("pool: only the latest %d calls, from %s on, were examined", maxPooled, since))
 	}
 	rows, _, err := ask.Rows[row](ctx, l.c, ask.MaxEdges, w.Ends(l.c, "service")+fmt.Sprintf(`, t AS MATERIALIZED (SELECT %[1]s AS k, %[2]s conn_id, ap, an, bn, far, src_pod, protocol, protocol <> 'dns' AND host = far AS asked, call_id, ts_ns, ts_ns + elapsed_us * 1000 AS done,
-			lag(ts_ns + elapsed_us * 1000) OVER (PARTITION BY %[2]s conn_id ORDER BY ts_ns, call_no) AS before FROM x WHERE protocol IN ('http1', 'postgresql', 'redis') AND elapsed_us IS NOT NULL),
+			lag(ts_ns + elapsed_us * 1000) OVER (PARTITION BY %[2]s conn_id ORDER BY ts_ns, call_no) AS before FROM x WHERE `+pooled+` AND elapsed_us IS NOT NULL),
 		ev AS (SELECT k, ap, bn, far, ts_ns AS moment, 1 AS d FROM t UNION ALL SELECT k, ap, bn, far, done AS moment, -1 AS d FROM t),
 		fl AS (SELECT k, d, sum(d) OVER (PARTITION BY ap, bn, far ORDER BY moment, d, k ROWS UNBOUNDED PRECEDING) AS busy FROM ev),
 		b AS (SELECT t.*, busy FROM t JOIN (SELECT k, busy FROM fl WHERE d = 1) USING (k)),
@@ -184,6 +185,9 @@ func (l *finder) pool(ctx context.Context) ([]Pattern, error) {
 	return append(out, refused...), err
 }
 
+// pooled is the condition that a call is of a protocol whose clients keep pools of connections.
+var pooled = "protocol IN ('http1', 'redis', " + statements.Protocols + ")"
+
 // tooMany finds servers that report too many connections.
 func (l *finder) tooMany(ctx context.Context) ([]Pattern, error) {
 	type row struct {
@@ -193,7 +197,7 @@ func (l *finder) tooMany(ctx context.Context) ([]Pattern, error) {
 		Calls   int64    `json:"calls"`
 		CallIDs []string `json:"call_ids"`
 	}
-	rows, _, err := ask.Rows[row](ctx, l.c, ask.MaxEdges, l.k.Ends(l.c, "service")+fmt.Sprintf(`SELECT src, dst, pb, calls, call_ids FROM (SELECT an, bn, count(*) AS calls, %s FROM x WHERE failed AND (protocol = 'postgresql' AND postgresql_error_code = '53300'
+	rows, _, err := ask.Rows[row](ctx, l.c, ask.MaxEdges, l.k.Ends(l.c, "service")+fmt.Sprintf(`SELECT src, dst, pb, calls, call_ids FROM (SELECT an, bn, count(*) AS calls, %s FROM x WHERE failed AND (`+statements.TooMany+`
 		OR protocol = 'redis' AND redis_error ILIKE '%%max number of clients%%') GROUP BY ALL) JOIN sname USING (an) JOIN dname USING (bn) ORDER BY calls DESC, 1, 2`, terms.SomeCalls), l.k.Args...)
 	var out []Pattern
 	for _, r := range rows {

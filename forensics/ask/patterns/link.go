@@ -7,12 +7,13 @@ import (
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask/relation"
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
+	"github.com/pcapsule/pcapsule/forensics/statements"
 )
 
 // The text of a call: without its values, and as it was.
-const (
-	callWords  = `CASE WHEN NOT ` + terms.Executed + ` THEN NULL WHEN protocol = 'postgresql' THEN postgresql_query WHEN protocol = 'redis' THEN method || ' ' || coalesce(redis_key, '') WHEN protocol = 'dns' THEN NULL ELSE coalesce(method || ' ', '') || coalesce(path, '') END`
-	valuesHash = `hash(CASE WHEN protocol = 'postgresql' THEN array_to_string(postgresql_params, ',') ELSE coalesce(query_string, '') || coalesce(hex(request_body_sha256), '') END)`
+var (
+	callWords  = `CASE WHEN NOT ` + statements.Executed + ` THEN NULL WHEN ` + statements.IsStatement + ` THEN ` + statements.Part("", "query") + ` WHEN protocol = 'redis' THEN method || ' ' || coalesce(redis_key, '') WHEN protocol = 'dns' THEN NULL ELSE coalesce(method || ' ', '') || coalesce(path, '') END`
+	valuesHash = `hash(CASE WHEN ` + statements.IsStatement + ` THEN array_to_string(` + statements.Part("", "params") + `, ',') ELSE coalesce(query_string, '') || coalesce(hex(request_body_sha256), '') END)`
 )
 
 // allRequests is SQL for table a: the number of requests of each endpoint.
@@ -42,7 +43,7 @@ func (l *finder) loadLinks(ctx context.Context) error {
 		bits = headerBits
 	}
 	calls := w.Ends(l.c, "service") + fmt.Sprintf(`SELECT %s AS k, call_id, protocol, method, path, endpoint, host, status_code, ts_ns, elapsed_us, %s AS done, ap, bp, bn, far, %s,
-		%s AS raw, %s AS more, hash(%s) AS thing, protocol = 'postgresql' AS stored, %s AS bits FROM x WHERE %s`, terms.NumberOf(l.c), terms.Until, relation.Ties, callWords, valuesHash, relation.Asked, bits, relation.Made)
+		%s AS raw, %s AS more, hash(%s) AS thing, %s AS stored, %s AS bits FROM x WHERE %s`, terms.NumberOf(l.c), terms.Until, relation.Ties, callWords, valuesHash, relation.Asked, statements.IsStatement, bits, relation.Made)
 	if w.Kept == "" {
 		for _, name := range []string{"sname", "dname", "front"} {
 			if err := l.c.Keep(ctx, name, forensics.Query{SQL: w.Ends(l.c, "service") + "SELECT * FROM " + name, Args: w.Args, Named: true}); err != nil {
@@ -77,8 +78,8 @@ func (l *finder) linkTables(calls string, args []any) []tempTable {
 		{pathTable, fmt.Sprintf("SELECT path, any_value(%s) AS tpl FROM %s WHERE path IS NOT NULL AND protocol IN %s GROUP BY path", terms.PathTemplate, chainTable, terms.Serving), nil},
 		{familyTable, fmt.Sprintf(`WITH q AS (SELECT pk FROM %[1]s WHERE told GROUP BY pk HAVING count(*) >= %[3]d),
 			c AS MATERIALIZED (SELECT pk, grade, k, call_id, bn AS cbn, far AS cfar, protocol, ts_ns AS began, done, raw, more, endpoint FROM %[1]s JOIN q USING (pk) JOIN %[2]s USING (k) WHERE told),
-			t AS MATERIALIZED (SELECT raw, protocol, CASE WHEN protocol = 'postgresql' THEN %[4]s WHEN protocol = 'redis' THEN regexp_replace(raw, '[0-9]{2,}|[0-9a-fA-F-]{16,}|[0-9]+', '?', 'g') ELSE name END AS text FROM (SELECT raw, protocol, any_value(endpoint) AS name FROM c GROUP BY ALL))
-			SELECT c.*, t.text FROM c JOIN t USING (raw, protocol)`, linkTable, chainTable, few, fmt.Sprintf(terms.NormalSQL, "raw")), nil},
+			t AS MATERIALIZED (SELECT raw, protocol, CASE WHEN %[5]s THEN %[4]s WHEN protocol = 'redis' THEN regexp_replace(raw, '[0-9]{2,}|[0-9a-fA-F-]{16,}|[0-9]+', '?', 'g') ELSE name END AS text FROM (SELECT raw, protocol, any_value(endpoint) AS name FROM c GROUP BY ALL))
+			SELECT c.*, t.text FROM c JOIN t USING (raw, protocol)`, linkTable, chainTable, few, fmt.Sprintf(terms.NormalSQL, "raw"), statements.IsStatement), nil},
 	}
 }
 

@@ -37,7 +37,7 @@ func (l *finder) crowds(ctx context.Context, w *ask.Window) ([]Pattern, error) {
 		CallIDs []string `json:"call_ids"`
 	}
 	rows, _, err := ask.Rows[row](ctx, l.c, ask.MaxNames, w.Ends(l.c, "service")+fmt.Sprintf(`, t AS MATERIALIZED (SELECT %[1]s AS k, %[2]s conn_id, ap, an, bn, far, src_pod, protocol <> 'dns' AND host = far AS asked, call_id, ts_ns, ts_ns + elapsed_us * 1000 AS done,
-			lag(ts_ns + elapsed_us * 1000) OVER (PARTITION BY %[2]s conn_id ORDER BY ts_ns, call_no) AS before FROM x WHERE protocol IN ('http1', 'postgresql', 'redis') AND elapsed_us IS NOT NULL),
+			lag(ts_ns + elapsed_us * 1000) OVER (PARTITION BY %[2]s conn_id ORDER BY ts_ns, call_no) AS before FROM x WHERE `+pooled+` AND elapsed_us IS NOT NULL),
 		ev AS (SELECT k, ap, bn, far, ts_ns AS moment, 1 AS d FROM t UNION ALL SELECT k, ap, bn, far, done AS moment, -1 AS d FROM t),
 		fl AS (SELECT *, max(greatest(busy, busy - d)) OVER (PARTITION BY ap, bn, far ORDER BY moment RANGE BETWEEN %[3]d PRECEDING AND CURRENT ROW) AS late FROM
 			(SELECT *, sum(d) OVER (PARTITION BY ap, bn, far ORDER BY moment, d, k ROWS UNBOUNDED PRECEDING) AS busy FROM ev)),

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
+	"github.com/pcapsule/pcapsule/forensics/statements"
 )
 
 // The cause of a call is a request that its sender was serving: the one with the same trace id,
@@ -91,19 +92,24 @@ var Grades = [...]string{"exact", "likely", "guess"}
 const (
 	// AskedWeb are the columns with the content of an HTTP or gRPC request, without server and body.
 	AskedWeb = `protocol, method, path, query_string, host`
-	// Asked are the columns with the content of a request, without its server.
-	Asked = AskedWeb + `, postgresql_query, postgresql_params, redis_key`
-	// Thing are the columns of x with the content of a request and its server.
-	Thing = `bn, far, ` + Asked
 	// Carried are the columns that identify one logical request: its body, and the request id or
 	// otherwise the trace id, which a client repeats in a retry.
 	Carried = `request_body_sha256, coalesce(request_id, trace_id)`
-	// Request is the SQL for a hash of a row of x. A call and its retries have the same hash,
-	// because the same instance sends the same request to the same server.
-	Request = `hash(ap, ` + Thing + `, ` + Carried + `)`
 	// Again is the SQL for a failed call that a client may retry: no response, or a response that
 	// allows a retry.
 	Again = `(failed AND (status_code IS NULL OR status_code >= 500 OR status_code IN (408, 425, 429) OR error IS NOT NULL OR protocol = 'grpc'))`
-	// MaxPauseNs is the longest pause between a failed call and its retry, in nanoseconds.
-	MaxPauseNs = 120_000_000_000
 )
+
+// SQL that compares calls of all protocols.
+var (
+	// Asked are the columns with the content of a request, without its server.
+	Asked = AskedWeb + `, redis_key, ` + statements.Columns("query", "params")
+	// Thing are the columns of x with the content of a request and its server.
+	Thing = `bn, far, ` + Asked
+	// Request is the SQL for a hash of a row of x. A call and its retries have the same hash,
+	// because the same instance sends the same request to the same server.
+	Request = `hash(ap, ` + Thing + `, ` + Carried + `)`
+)
+
+// MaxPauseNs is the longest pause between a failed call and its retry, in nanoseconds.
+const MaxPauseNs = 120_000_000_000

@@ -9,6 +9,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/forensics/redact"
+	"github.com/pcapsule/pcapsule/forensics/statements"
 )
 
 // spot is a place in a call that can contain text.
@@ -25,10 +26,10 @@ type spot struct {
 // Spots are the places, cheapest first. Their order is the order of the bits in Find.Bits.
 var Spots = [...]spot{
 	one("path", "path"), one("query", "query_string"), one("host", "host"),
-	{Name: "sql", Column: "postgresql_query", columns: []string{"postgresql_query"}, sql: true},
-	{Name: "sql.params", Column: "array_to_string(postgresql_params, ', ')", columns: []string{"postgresql_params"}, join: ", ", sql: true},
-	one("sql.result", "postgresql_preview"),
-	{Name: "sql.error", Column: "concat_ws(' ', postgresql_error_message, postgresql_error_detail)", columns: []string{"postgresql_error_message", "postgresql_error_detail"}, join: " "},
+	{Name: "sql", Column: statements.Part("", "query"), columns: statements.Names("query"), sql: true},
+	{Name: "sql.params", Column: "array_to_string(" + statements.Part("", "params") + ", ', ')", columns: statements.Names("params"), join: ", ", sql: true},
+	{Name: "sql.result", Column: statements.Part("", "preview"), columns: statements.Names("preview")},
+	{Name: "sql.error", Column: "concat_ws(' ', " + strings.Join(statements.ErrorColumns(), ", ") + ")", columns: statements.ErrorColumns(), join: " "},
 	one("redis.command", "redis_command"), one("redis.reply", "redis_reply"),
 	one("grpc.request", "grpc_request_text"), one("grpc.response", "grpc_response_text"), one("grpc.message", "grpc_message"),
 	{Name: "dns.answers", Column: "array_to_string(dns_answers, ' ')", columns: []string{"dns_answers"}, join: " "},
@@ -162,6 +163,10 @@ func (f *textFinder) selectPlaces(in []string) error {
 			f.bodies[0] = bit
 		case s.body == "response":
 			f.bodies[1] = bit
+		case s.join == "": // of several columns, a call has one
+			for _, column := range s.columns {
+				f.places, f.bits = append(f.places, forensics.TextPlace{Columns: []string{column}}), append(f.bits, bit)
+			}
 		default:
 			f.places, f.bits = append(f.places, forensics.TextPlace{Columns: s.columns, Join: s.join}), append(f.bits, bit)
 		}

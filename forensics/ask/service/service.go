@@ -12,6 +12,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
+	"github.com/pcapsule/pcapsule/forensics/statements"
 	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
@@ -241,11 +242,11 @@ func (s *serviceAnswer) words() {
 		is   func(ServicePeer) bool
 		verb string
 	}{
-		{func(p ServicePeer) bool { return p.Protocol == "postgresql" }, "uses the database"},
+		{func(p ServicePeer) bool { return statements.Has(p.Protocol) }, "uses the database"},
 		{func(p ServicePeer) bool { return p.Protocol == "redis" }, "stores data in"},
 		{func(p ServicePeer) bool { return p.External && p.Protocol != "dns" }, "calls external hosts:"},
 		{func(p ServicePeer) bool {
-			return !p.External && p.Protocol != "dns" && p.Protocol != "postgresql" && p.Protocol != "redis" && p.Protocol != "tls"
+			return !p.External && p.Protocol != "dns" && !statements.Has(p.Protocol) && p.Protocol != "redis" && p.Protocol != "tls"
 		}, "asks"},
 	} {
 		var list []ServicePeer

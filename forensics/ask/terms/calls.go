@@ -51,10 +51,6 @@ func EndpointName(protocol, method, path string) string {
 // this is the time that the caller waited. It is null for a call that is only partly captured.
 const Took = `(CASE WHEN outcome = 'no_answer' THEN waited_us ELSE elapsed_us END)`
 
-// Executed is the condition that a call executed something. PostgreSQL's PREPARE and start-up do
-// not.
-const Executed = `coalesce(postgresql_kind IN ('query', 'execute', 'function_call'), true)`
-
 // Until is the SQL for the time at which a call ended for its caller, with or without a response.
 const Until = `ts_ns + coalesce(waited_us, elapsed_us, 0) * 1000`
 

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/pcapsule/pcapsule/forensics/finding"
+	"github.com/pcapsule/pcapsule/forensics/statements"
 	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
@@ -33,7 +34,10 @@ const (
 	adminPath = `^[A-Z]+ /(admin|administrator|phpmyadmin|pma|adminer|pgadmin4?|wp-admin|manager/html|host-manager/html|jenkins/script|script|console|actuator/(env|heapdump|threaddump|shutdown|loggers|jolokia|gateway)|jolokia|debug/pprof|solr/admin|_cluster/settings|_nodes|_snapshot|druid/index\.html|server-status|server-info|h2-console)(/.*)?$`
 )
 
-// programs are the names by which programs for people log in to PostgreSQL.
+// application is the SQL for the name of the program that uses a database.
+var application = statements.Part("", "application")
+
+// programs are the names by which programs for people log in to databases.
 const programs = `(?i)^(psql|pgadmin|dbeaver|datagrip|navicat|tableplus|heidisql|pgcli|beekeeper|azure data studio)`
 
 // commands is the SQL condition for commands of Redis that only administrators send.
@@ -44,7 +48,7 @@ const web = `protocol IN ('http1', 'http2', 'http3')`
 func find(ctx context.Context, l *finding.Look) error {
 	// Endpoints and names of programs are far fewer than calls: match each once.
 	names, err := l.Rows(ctx, `SELECT '`+admin+`' AS detail, endpoint AS other FROM (SELECT DISTINCT endpoint FROM `+l.Calls+` WHERE `+l.Where+` AND `+web+`) WHERE regexp_matches(endpoint, '`+execPath+`') OR regexp_matches(endpoint, '`+adminPath+`')
-		UNION ALL SELECT '`+console+`', name FROM (SELECT DISTINCT postgresql_application AS name FROM `+l.Calls+` WHERE `+l.Where+` AND protocol = 'postgresql') WHERE regexp_matches(name, '`+programs+`') ORDER BY ALL`, append(append([]any(nil), l.Args...), l.Args...)...)
+		UNION ALL SELECT '`+console+`', name FROM (SELECT DISTINCT `+application+` AS name FROM `+l.Calls+` WHERE `+l.Where+` AND `+statements.IsStatement+`) WHERE regexp_matches(name, '`+programs+`') ORDER BY ALL`, append(append([]any(nil), l.Args...), l.Args...)...)
 	if err != nil {
 		return err
 	}
@@ -53,7 +57,7 @@ func find(ctx context.Context, l *finding.Look) error {
 	kind := `CASE WHEN protocol IN ('tcp', 'udp') THEN payload_protocol WHEN NOT (` + web + `) THEN '` + console + `' WHEN regexp_matches(endpoint, '` + execPath + `') THEN '` + kubernetes + `' ELSE '` + admin + `' END AS kind`
 	what := `CASE WHEN NOT (` + web + `) THEN '' ELSE coalesce(nullif(regexp_extract(endpoint, '` + execPath + `', 3), ''), nullif(regexp_extract(endpoint, '` + execPath + `', 4), ''), endpoint) END AS what`
 	rows, err := l.Rows(ctx, l.Groups(kind+`, `+what+`, decrypted_by IS NOT NULL OR coalesce(payload_protocol IN ('ssh', 'rdp'), false) AS sealed, coalesce(status_code < 400, true) AS good`,
-		`(protocol IN ('tcp', 'udp') AND payload_evidence = 'content' AND payload_protocol IN ('ssh', 'rdp', 'vnc', 'telnet') OR `+commands+` OR `+among("protocol = 'postgresql' AND postgresql_application", apps)+` OR `+among(web+" AND endpoint", paths)+`)`)+`
+		`(protocol IN ('tcp', 'udp') AND payload_evidence = 'content' AND payload_protocol IN ('ssh', 'rdp', 'vnc', 'telnet') OR `+commands+` OR `+among(statements.IsStatement+" AND "+application, apps)+` OR `+among(web+" AND endpoint", paths)+`)`)+`
 		SELECT src, dst, kind AS detail, what AS other, CASE WHEN bool_or(coalesce(src_outside, false)) THEN 1 ELSE 0 END::DOUBLE AS number, CASE WHEN sealed THEN 1 ELSE 0 END::DOUBLE AS number2, coalesce(sum(n) FILTER (good), 0)::BIGINT AS "of", `+l.Sums()+`
 		FROM g GROUP BY src, dst, kind, what, sealed ORDER BY number DESC, count DESC, src, dst, detail, other, number2`, append(append(args, apps...), paths...)...)
 	if err != nil {

@@ -10,22 +10,35 @@ import (
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/finding"
 	"github.com/pcapsule/pcapsule/forensics/redact"
+	"github.com/pcapsule/pcapsule/forensics/statements"
 )
 
-// places are the columns with texts of calls, and their names in findings.
-var places = []struct {
+// place is a place in calls with text.
+type place struct {
 	text  forensics.TextPlace
 	short int // texts of at most this many characters are skipped
 	name  string
-}{
+}
+
+// places are the columns with texts of calls, and their names in findings.
+var places = slices.Concat([]place{
 	{forensics.TextPlace{Columns: []string{"query_string"}}, 0, "URL"},
 	{forensics.TextPlace{Columns: []string{"path"}}, 8, "path"},
-	{forensics.TextPlace{Columns: []string{"postgresql_query"}}, 0, "SQL"},
-	{forensics.TextPlace{Columns: []string{"postgresql_params"}, Join: " | "}, 0, "SQL parameters"},
-	{forensics.TextPlace{Columns: []string{"postgresql_preview"}}, 0, "SQL result"},
+}, statementPlaces(), []place{
 	{forensics.TextPlace{Columns: []string{"redis_command"}}, 0, "Redis command"},
 	{forensics.TextPlace{Columns: []string{"redis_reply"}}, 8, "Redis reply"},
 	{forensics.TextPlace{Columns: []string{"headers"}, Headers: true}, 5, "headers"},
+})
+
+// statementPlaces are those of databases.
+func statementPlaces() (list []place) {
+	for _, d := range statements.Databases {
+		list = append(list,
+			place{forensics.TextPlace{Columns: []string{d.Column("query")}}, 0, "SQL"},
+			place{forensics.TextPlace{Columns: []string{d.Column("params")}, Join: " | "}, 0, "SQL parameters"},
+			place{forensics.TextPlace{Columns: []string{d.Column("preview")}}, 0, "SQL result"})
+	}
+	return list
 }
 
 // bodyPlaces follow places in the numbering.

@@ -1,0 +1,209 @@
+package mysql
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/exporter/dissect/dissecttest"
+)
+
+const loggedIn = "CONNECT | connect bob@shop, mysql_native_password → ok | user bob@shop  mysql_native_password"
+
+// longQuery is a statement of n bytes in packets of the greatest size.
+func longQuery(n int) string {
+	text := "\x03select '" + strings.Repeat("y", n-9) + "'"
+	s := ""
+	for seq := 0; ; seq++ {
+		size := min(len(text), maxPacket)
+		s += pkt(seq, text[:size])
+		if text = text[size:]; size < maxPacket {
+			return s
+		}
+	}
+}
+
+func TestConnections(t *testing.T) {
+	withAttributes := login(baseCaps | capQueryAttrs)
+	for _, tc := range []struct {
+		name  string
+		parts chunks
+		want  []string
+	}{
+		{"too many connections", chunks{server(pkt(0, "\xff", u16(1040), "#08004Too many connections"))},
+			[]string{"CONNECT | connect → ERROR 1040 (08004) Too many connections | user @   | outcome server_error"}},
+		{"a host that may not connect, without a state", chunks{server(pkt(0, "\xff", u16(1130), "Host '10.0.0.1' is not allowed to connect to this MariaDB server"))},
+			[]string{"CONNECT | connect → ERROR 1130 Host '10.0.0.1' is not allowed to connect to this MariaDB server | user @   | outcome client_error"}},
+		{"a probe that closes after the greeting", chunks{server(greeting("8.0.32", baseCaps))},
+			[]string{"CONNECT | connect, server 8.0.32 → ok | user @  "}},
+		{"a wrong password", chunks{server(greeting("8.0.32", baseCaps)), client(response(1, baseCaps)), server(errPacket(2, 1045, "28000", "Access denied for user 'bob'"))},
+			[]string{"CONNECT | connect bob@shop, mysql_native_password → ERROR 1045 (28000) Access denied for user 'bob' | user bob@shop  mysql_native_password | outcome client_error"}},
+		{"another user", append(login(baseCaps), client(com(comChangeUser, "eve\x00"+str("12345678901234567890")+"hr\x00\x21\x00"+native+"\x00")), server(okPacket(1, 0, 0, 2, "")),
+			client(query("select 1")), server(errPacket(1, 1142, "42000", "SELECT command denied to user 'eve'"))),
+			[]string{loggedIn, "COM_CHANGE_USER | change user eve@hr, mysql_native_password → ok", "COM_QUERY | select 1 → ERROR 1142 (42000) SELECT command denied to user 'eve' | outcome client_error"}},
+		{"attributes of a query", append(withAttributes, client(query("\x01\x01\x00\x01\xfe\x00"+str("trace")+str("abc")+"select 1")), server(okPacket(1, 0, 0, 2, ""))),
+			[]string{loggedIn, "COM_QUERY | select 1 → 0 rows affected | attributes trace=abc | affected 0"}},
+		{"a session that was idle", append(login(baseCaps), server(errPacket(0, 4031, "HY000", "The client was disconnected"))),
+			[]string{loggedIn, " | notice → ERROR 4031 (HY000) The client was disconnected | outcome server_error"}},
+		{"a report of progress before the result", append(login(baseCaps), client(query("alter table t add a int")),
+			server(pkt(1, "\xff\xff\xff\x01\x01\x02\x10\x27\x00\x05stage")+okPacket(2, 0, 0, 2, ""))),
+			[]string{loggedIn, "COM_QUERY | alter table t add a int → 0 rows affected | affected 0"}},
+		{"a statement of more than 16 MiB", append(login(baseCaps), client(longQuery(maxPacket+100)), server(okPacket(2, 0, 0, 2, ""))),
+			[]string{loggedIn, "COM_QUERY | select '" + strings.Repeat("y", 112) + "… → 0 rows affected | affected 0"}},
+		{"a statement of exactly 16 MiB − 1", append(login(baseCaps), client(longQuery(maxPacket)), server(okPacket(2, 0, 0, 2, ""))),
+			[]string{loggedIn, "COM_QUERY | select '" + strings.Repeat("y", 112) + "… → 0 rows affected | affected 0"}},
+		{"a row of more than 16 MiB", append(login(baseCaps), client(query("select id, name from items")),
+			server(pkt(1, "\x02")+column(2, "id", 3)+column(3, "name", 253)+eof(4, 2)+pkt(5, str("1"), "\xfd\xff\xff\xff", strings.Repeat("z", maxPacket-6))+pkt(6, "zzzzzz")+eof(7, 2))),
+			[]string{loggedIn, `COM_QUERY | select id, name from items → 1 row | columns id,name | rows "…"`}},
+		{"a wrong sequence number", append(login(baseCaps), client(query("select 1")), server(okPacket(2, 0, 0, 2, "")), client(query("select 2")), server(okPacket(1, 0, 0, 2, ""))),
+			[]string{loggedIn, "COM_QUERY | select 1 → gap | outcome unread", "COM_QUERY | select 2 → 0 rows affected | affected 0",
+				"anomaly malformed reading a packet to_client: sequence number 2 instead of 1"}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			compare(t, rows(t, dissecttest.Options{Roles: true, End: dissect.EndFin}, tc.parts), tc.want)
+		})
+	}
+}
+
+func TestPreparedStatements(t *testing.T) {
+	id := u32(9)
+	prepare := chunks{client(com(comPrepare, "insert into t values (?)")), server(pkt(1, "\x00", id, u16(0), u16(1), "\x00", u16(0)) + column(2, "?", 252) + eof(3, 2))}
+	const prepared = "COM_STMT_PREPARE | prepare insert into t values (?) → ok"
+	for _, tc := range []struct {
+		name  string
+		parts chunks
+		want  []string
+	}{
+		{"a value that is sent in advance", chunks{client(com(comLongData, id+u16(0)+"abc")), client(com(comLongData, id+u16(0)+"def")),
+			client(com(comExecute, id+"\x00"+u32(1)+"\x00\x01\xfc\x00")), server(okPacket(1, 1, 0, 2, ""))},
+			[]string{"COM_STMT_SEND_LONG_DATA | send long data insert into t values (?)", "COM_STMT_SEND_LONG_DATA | send long data insert into t values (?)",
+				"COM_STMT_EXECUTE | insert into t values (?) → 1 row affected | params abcdef | types BLOB | affected 1"}},
+		{"types from the execution before", chunks{client(com(comExecute, id+"\x00"+u32(1)+"\x00\x01\x01\x00\xff")), server(okPacket(1, 1, 0, 2, "")),
+			client(com(comExecute, id+"\x00"+u32(1)+"\x00\x00\x05")), server(okPacket(1, 1, 0, 2, ""))},
+			[]string{"COM_STMT_EXECUTE | insert into t values (?) → 1 row affected | params -1 | types TINY | affected 1",
+				"COM_STMT_EXECUTE | insert into t values (?) → 1 row affected | params 5 | types TINY | affected 1"}},
+		{"the latest statement", chunks{client(com(comExecute, u32(-1)+"\x00"+u32(1)+"\x00\x01\x01\x00\xff")), server(okPacket(1, 1, 0, 2, ""))},
+			[]string{"COM_STMT_EXECUTE | insert into t values (?) → 1 row affected | params -1 | types TINY | affected 1"}},
+		{"a cursor", chunks{client(com(comExecute, id+"\x01"+u32(1)+"\x00\x01\x01\x00\x01")),
+			server(pkt(1, "\x01") + column(2, "id", 3) + eof(3, statusAutocommit|statusCursor)),
+			client(com(comFetch, id+u32(2))), server(pkt(1, "\x00\x00", u32(1)) + pkt(2, "\x00\x00", u32(2)) + eof(3, 0x82))},
+			[]string{"COM_STMT_EXECUTE | insert into t values (?) → 0 rows | params 1 | types TINY | columns id", `COM_STMT_FETCH | fetch insert into t values (?) → 2 rows | columns id | rows "1\n2\n"`}},
+		{"a statement that was prepared before the capture", chunks{client(com(comExecute, u32(3)+"\x00"+u32(1)+"\x00\x01\x01\x00\x01")), server(okPacket(1, 1, 0, 2, ""))},
+			[]string{"COM_STMT_EXECUTE | ? → 1 row affected | affected 1"}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			all := append(login(baseCaps), append(prepare, tc.parts...)...)
+			compare(t, rows(t, dissecttest.Options{Roles: true, End: dissect.EndFin}, all), append([]string{loggedIn, prepared}, tc.want...))
+		})
+	}
+}
+
+// TestWithoutTheBeginning reads connections whose beginning was not captured, whose bytes were
+// lost, or that continue in TLS.
+func TestWithoutTheBeginning(t *testing.T) {
+	select1 := chunks{client(query("select id, name from items")), server(result(1, 2, str("1")+str("a")))}
+	const selected = `COM_QUERY | select id, name from items → 1 row | columns id,name | rows "1\ta\n"`
+	lost := func(c dissecttest.Chunk, n int64) dissecttest.Chunk { c.Gap = n; return c }
+	cut := result(1, 2, str("1")+str("tea pot"))
+	for _, tc := range []struct {
+		name  string
+		parts chunks
+		want  []string
+	}{
+		{"a query", select1, []string{selected}},
+		{"no EOF packets", chunks{client(query("select id, name from items")), server(pkt(1, "\x02") + column(2, "id", 3) + column(3, "name", 253) + pkt(4, str("1"), str("a")) + pkt(5, "\xfe\x00\x00", u16(2), u16(0)))}, []string{selected}},
+		{"a prepared statement, and nothing else", chunks{client(com(comPrepare, "select ?")), server(pkt(1, "\x00", u32(9), u16(0), u16(1), "\x00", u16(0)) + column(2, "?", 252) + eof(3, 2)), client(query("select id, name from items")), server(result(1, 2, str("1")+str("a")))},
+			[]string{"COM_STMT_PREPARE | prepare select ? → ok", selected}},
+		{"the end of a reply, then a query", append(chunks{server("pot\x05\x00\x00\x09\xfe\x00\x00\x02\x00")}, select1...), []string{selected, "? tcp port 3306, mysql likely: 706f7405000009fe, 0 bytes sent, 12 received"}},
+		{"a reply alone", chunks{server(result(1, 2, str("1")+str("a")))}, []string{` | ? → 1 row, no_request | columns id,name | rows "1\ta\n" | outcome cut`}},
+		{"compressed", chunks{client(unpacked(0, query("select id, name from items"))), server(packed(1, result(1, 2, str("1")+str("a"))))}, []string{selected}},
+		{"the client's answer without the greeting", chunks{client(response(1, baseCaps)), server(okPacket(2, 0, 0, 2, "")), select1[0], select1[1]}, []string{loggedIn, selected}},
+		{"inside TLS", chunks{client(response(2, baseCaps|capSSL)), server(okPacket(3, 0, 0, 2, "")), select1[0], select1[1]}, []string{loggedIn, selected}},
+		{"a gap in a row", append(chunks{client(query("select id, name from items")), server(cut[:len(cut)-16]), lost(server(cut[len(cut)-12:]), 4)}, select1...),
+			[]string{`COM_QUERY | select id, name from items → 1 row, gap | columns id,name | rows "…" | outcome ok`, selected}},
+		{"a reply that was lost", append(chunks{client(query("select 7"))}, select1[0], lost(select1[1], 11)),
+			[]string{"COM_QUERY | select 7 → gap | outcome unread", "COM_QUERY | select id, name from items → gap | outcome unread",
+				` | ? → 1 row, no_request | columns id,name | rows "1\ta\n" | outcome cut`}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			compare(t, rows(t, dissecttest.Options{End: dissect.EndFin}, tc.parts), tc.want)
+		})
+	}
+	got := rows(t, dissecttest.Options{Roles: true, End: dissect.EndFin}, chunks{server(greeting("8.0.32", baseCaps|capSSL)), client(response(1, baseCaps|capSSL)), client("\x16\x03\x01\x00\x02ab")})
+	if len(got) != 2 || !strings.HasPrefix(got[0], "SSL_REQUEST | ssl request") {
+		t.Errorf("a request for TLS: %q", got)
+	}
+}
+
+func TestDetect(t *testing.T) {
+	thrift := "\x80\x01\x00\x02\x00\x00\x00\x1ayet_another_command_passed\x00\x00\x00\x00\x0e" + strings.Repeat("\x0b\x00\x00\x00\xdf", 80)
+	for _, tc := range []struct {
+		name string
+		dir  dissect.Dir
+		head string
+		want dissect.Verdict
+	}{
+		{"OK", dissect.ToClient, okPacket(1, 1, 0, 2, ""), dissect.Likely},
+		{"OK with a changed database", dissect.ToClient, okPacket(1, 0, 0, statusAutocommit|statusSessionState, "\x00\x07\x01\x05\x04shop"), dissect.Likely},
+		{"OK with the name of a setting that does not fill it", dissect.ToClient, okPacket(1, 0, 0, statusAutocommit|statusSessionState, "\x00\x06\x01\x05\x04shop"), dissect.No},
+		{"OK with a status that has no bit", dissect.ToClient, okPacket(1, 1, 0, 0, ""), dissect.No},
+		{"a reply of thrift", dissect.ToClient, thrift, dissect.No},
+		{"a ping, and nothing else", dissect.ToServer, com(comPing, ""), dissect.More},
+		{"a ping and a query", dissect.ToServer, com(comPing, "") + query("select 1 from dual"), dissect.Likely},
+		{"a query that is no statement", dissect.ToServer, query("hello, is anybody there?"), dissect.No},
+		{"an execution", dissect.ToServer, com(comExecute, u32(7)+"\x00"+u32(1)), dissect.Likely},
+		{"an execution that repeats", dissect.ToServer, com(comExecute, u32(7)+"\x00"+u32(2)), dissect.No},
+	} {
+		if got := detect(tc.dir, []byte(tc.head)); got != tc.want {
+			t.Errorf("%s: verdict %d, want %d", tc.name, got, tc.want)
+		}
+	}
+}
+
+func TestBinaryValues(t *testing.T) {
+	for _, tc := range []struct {
+		name     string
+		typ      byte
+		unsigned bool
+		in, want string
+	}{
+		{"a negative byte", typeTiny, false, "\xfe", "-2"},
+		{"an unsigned byte", typeTiny, true, "\xfe", "254"},
+		{"a year", typeYear, true, "\xe8\x07", "2024"},
+		{"24 bits", typeInt24, false, "\xff\xff\xff\xff", "-1"},
+		{"64 bits", typeLongLong, true, "\xff\xff\xff\xff\xff\xff\xff\xff", "18446744073709551615"},
+		{"a float", typeFloat, false, "\x00\x00\xc0\x3f", "1.5"},
+		{"a double", typeDouble, false, "\x00\x00\x00\x00\x00\x00\xf8\x3f", "1.5"},
+		{"a date", typeDate, false, "\x04\xe8\x07\x02\x1d", "2024-02-29"},
+		{"no date", typeDate, false, "\x00", "0000-00-00"},
+		{"a time stamp", typeTimestamp, false, "\x0b\xe8\x07\x02\x1d\x17\x3b\x3a\x40\x42\x0f\x00", "2024-02-29 23:59:58.1000000"[:26] + "0"},
+		{"midnight", typeDateTime, false, "\x04\xe8\x07\x02\x1d", "2024-02-29 00:00:00"},
+		{"a negative time", typeTime, false, "\x08\x01\x01\x00\x00\x00\x02\x03\x04", "-26:03:04"},
+		{"a decimal", 0xf6, false, "\x0519.99", "19.99"},
+		{"text with a tab", 0xfd, false, "\x03a\tb", `a\tb`},
+		{"bytes", 0xfc, false, "\x02\x00\xff", "0x00ff"},
+		{"a string that is too short", 0xfc, false, "\x09ab", ""},
+	} {
+		r := newReader([]byte(tc.in))
+		got := string(appendValue(nil, columnType{tc.typ, tc.unsigned}, &r))
+		if got != tc.want || r.Short() != (tc.name == "a string that is too short") {
+			t.Errorf("%s: %q, want %q; short %v", tc.name, got, tc.want, r.Short())
+		}
+	}
+}
+
+// TestSecretsStayInside plays every conversation with credentials and searches the rows for them.
+func TestSecretsStayInside(t *testing.T) {
+	for _, s := range samples() {
+		r := dissecttest.Play(t, dissecttest.Options{ServerPort: 3306, Roles: true, End: dissect.EndFin, Protocols: []*dissect.Protocol{Protocol()}}, s.Chunks...)
+		for _, e := range r.Rows() {
+			row := e.(*Row)
+			all := row.Summary + row.User.V + row.Info.V + row.Application.V + row.AuthKind.V + strings.Join(row.Attributes, "")
+			for _, secret := range []string{scramble, "ijklmnopqrst", "hhhhhhhh", "ssssssss"} {
+				if strings.Contains(all, secret) {
+					t.Errorf("%s: %q in %+v", s.Name, secret, row)
+				}
+			}
+		}
+	}
+}

@@ -1,0 +1,38 @@
+package ask_test
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// TestMySQLTakesPart puts the questions about databases to a recording of MariaDB. What the client
+// did is in samples/gen/mysql.go.
+func TestMySQLTakesPart(t *testing.T) {
+	c := open(t, "mysql.pcapng")
+	rows := func(answer map[string]any, list string, line func(map[string]any) string) (out []string) {
+		all, _ := answer[list].([]any)
+		for _, x := range all {
+			out = append(out, line(x.(map[string]any)))
+		}
+		return out
+	}
+	slow := rows(put(t, c, "get_latency", `{"min_ms":0.001,"parts":["queries"]}`), "queries", func(r map[string]any) string {
+		return fmt.Sprintf("%v %v %v", r["protocol"], r["text"], r["calls"])
+	})
+	for _, want := range []string{"mysql select name from items where id = ? 4", "mysql insert into items (name, price, added, pic) values (?, … ) 3", "mysql select repeat(?, ?) 2"} {
+		if !slices.ContainsFunc(slow, func(s string) bool { return strings.HasPrefix(s, want[:min(len(want), 40)]) }) {
+			t.Errorf("slow queries lack %q: %q", want, slow)
+		}
+	}
+	for needle, want := range map[string]float64{"tea pot": 3, "Duplicate entry": 1, "spoon 1": 1} {
+		if got := put(t, c, "search_content", fmt.Sprintf(`{"text":%q}`, needle))["total_calls"]; got != want {
+			t.Errorf("%q is in %v calls, want %v", needle, got, want)
+		}
+	}
+	access := put(t, c, "audit_access", `{}`)
+	if s := fmt.Sprint(access); !strings.Contains(s, "shop") || !strings.Contains(s, "delete from items where id = ?") {
+		t.Errorf("access: %.400s", s)
+	}
+}

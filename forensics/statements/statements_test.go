@@ -1,0 +1,22 @@
+package statements
+
+import "testing"
+
+func TestSQL(t *testing.T) {
+	for _, x := range []struct{ name, got, want string }{
+		{"a part", Part("k.", "query"), "coalesce(k.postgresql_query, k.mysql_query)"},
+		{"columns", Columns("query", "params"), "postgresql_query, postgresql_params, mysql_query, mysql_params"},
+		{"protocols", IsStatement, "protocol IN ('postgresql', 'mysql')"},
+		{"errors", Error("k."), "k.postgresql_error_severity || ': ' || k.postgresql_error_message, 'ERROR ' || k.mysql_error_code || ': ' || k.mysql_error_message"},
+	} {
+		if x.got != x.want {
+			t.Errorf("%s: %s, want %s", x.name, x.got, x.want)
+		}
+	}
+	if d, part, ok := Of("mysql_params"); d.Protocol != "mysql" || part != "params" || !ok {
+		t.Errorf("mysql_params: %v %s", d, part)
+	}
+	if _, _, ok := Of("redis_key"); ok {
+		t.Error("redis_key is no part of a statement")
+	}
+}
