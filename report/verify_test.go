@@ -244,6 +244,8 @@ func visible(form string) []fileEdit {
 			fileEdit{"a point of a chart", "bytes-over-time", sub(`(point,bytes-over-time,[^\n]*?),([0-9]+),`, "$1,7,")},
 			fileEdit{"a formula", "=", once(",high,", ",=1+1,")},
 			fileEdit{"a removed record", "", sub(`\ncell,failures-table[^\n]*`, "")})
+	case "xlsx", "pdf":
+		return packedEdits(form, once, sub)
 	case "json":
 		return append(every,
 			fileEdit{"a severity", "severity", once(`"severity": "high"`, `"severity": "low"`)},

@@ -64,7 +64,7 @@ func TestImportsPointToTheWire(t *testing.T) {
 		{"exporter/bundle", "a bundle is files and tables", []string{"exporter/table", "exporter/bundle/"}},
 		{"exporter/seal", "signatures know bundles, not packets", []string{"exporter/bundle", "exporter/table"}},
 		{"exporter/decode", "frames depend on nothing", []string{"exporter/cursor"}},
-		{"exporter/", "of the recorder: files, rings, identity, secrets, filters", []string{"exporter/", "recorder/pcapng", "recorder/ring", "recorder/workload", "recorder/secrets", "recorder/filter"}},
+		{"exporter/", "of the recorder: files, rings, identity, secrets, filters", []string{"exporter/", "recorder/pcapng", "recorder/ring", "recorder/workload", "recorder/secrets", "recorder/filter", "internal/pdf"}},
 		{"exporter/internal/read", "a stage knows rounds, not the stages behind it", []string{"exporter/bundle", "exporter/decode", "exporter/internal/flow", "exporter/internal/memory", "exporter/internal/round", "exporter/table", "recorder/filter", "recorder/pcapng", "recorder/ring", "recorder/secrets", "recorder/workload"}},
 		{"exporter/internal/assemble", "a stage knows rounds, not the other stages", []string{"exporter/dissect", "exporter/internal/flow", "exporter/internal/round"}},
 		{"exporter/internal/join", "a stage knows rounds, and where its rows go", []string{"exporter/bundle", "exporter/decode", "exporter/dissect", "exporter/internal/flow", "exporter/internal/memory", "exporter/internal/round", "exporter/internal/write", "exporter/table", "recorder/secrets", "recorder/workload"}},
@@ -76,7 +76,8 @@ func TestImportsPointToTheWire(t *testing.T) {
 		{"forensics/ask/relation", "SQL that ties calls is text", []string{"forensics/ask/terms"}},
 		{"mcp/", "assistants ask forensics", []string{"mcp/", "forensics", "forensics/ask/", "forensics/check/", "forensics/redact/", "forensics/finding/", "exporter/bundle", "exporter/table", "kfl/", "internal/accesslog"}},
 		{"internal/accesslog", "a log needs a bundle's fingerprint only", []string{"exporter/bundle"}},
-		{"exporter/handover", "packages know bundles and seals, not packets", []string{"exporter/bundle", "exporter/seal"}},
+		{"exporter/handover", "packages know bundles and seals, not packets", []string{"exporter/bundle", "exporter/seal", "internal/pdf"}},
+		{"internal/pdf", "paper knows nothing of what is on it", nil},
 		{"internal/cli/recorder", "the node's program has no part of the laptop's", []string{"internal/cli/command", "internal/cli/console", "internal/cli/doctor", "internal/cli/exit", "internal/cli/policyflag", "internal/cli/ringcmd", "internal/version", "recorder", "recorder/agent", "recorder/filter", "recorder/keys", "recorder/ring", "recorder/workload"}},
 		{"internal/cli/policyflag", "flags that both programs have", []string{"recorder/policy", "recorder/workload"}},
 		{"internal/cli/exit", "exit codes depend on nothing", nil},
@@ -89,7 +90,7 @@ func TestImportsPointToTheWire(t *testing.T) {
 		{"recorder/internal/kube", "the cluster's names need no packets", []string{"recorder/workload"}},
 		{"recorder/internal/machine", "what a machine says of itself needs no packets", []string{"bpf", "recorder/ring", "recorder/workload"}},
 		{"recorder/agent", "the node's recorder joins recorder and cluster", []string{"recorder", "recorder/internal/kube", "recorder/keys", "recorder/pcapng", "recorder/ring", "recorder/workload"}},
-		{"report/", "reports ask forensics", []string{"report/", "forensics", "forensics/ask/", "forensics/check/", "forensics/redact/", "forensics/finding/", "exporter/bundle", "exporter/table", "kfl/"}},
+		{"report/", "reports ask forensics", []string{"report/", "forensics", "forensics/ask/", "forensics/check/", "forensics/redact/", "forensics/finding/", "exporter/bundle", "exporter/table", "kfl/", "internal/pdf"}},
 	}
 	for name, p := range packages(t) {
 		for _, r := range rules {
