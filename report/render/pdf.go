@@ -18,6 +18,7 @@ const (
 	pdfText   = 9.0
 	pdfSmall  = 7.0
 	pdfTiny   = 6.0
+	leastText = 20.0 // least height of text and tables after a title
 )
 
 // dataName is the name of the data in a PDF.
@@ -141,7 +142,7 @@ func (p *paper) front(r *value.Report) {
 		p.lines(faintLook, pdfMargin, pdfWidth, fmt.Sprintf("%s: %s; %s", b.Name, b.Verified, b.Detail))
 	}
 	p.facts(r.Facts)
-	p.heading("Summary")
+	p.heading("Summary", leastText)
 	for _, g := range groups(r.Statements) {
 		p.need(12)
 		p.y += 1.4
@@ -196,10 +197,10 @@ func (p *paper) facts(list []value.Number) {
 	}
 }
 
-// heading writes the title of a section.
-func (p *paper) heading(title string) {
+// heading writes the title of a section, on a page that has room for it and for what follows.
+func (p *paper) heading(title string, follows float64) {
 	p.y += 6
-	p.need(30) // no title at the end of a page
+	p.need(12 + follows)
 	p.use(look{pdf.Sans, "B", 13, "fg"})
 	p.Bookmark(p.Glyphs(title), 1, p.y)
 	p.lines(look{pdf.Sans, "B", 13, "fg"}, pdfMargin, pdfWidth, title)
@@ -261,7 +262,11 @@ func shortened(list []*value.Citation) []*value.Citation {
 }
 
 func (p *paper) section(s *value.Section) {
-	p.heading(s.Title)
+	follows := leastText
+	if len(s.Text)+len(s.Statements) == 0 && len(s.Blocks) > 0 && s.Blocks[0].Figure != nil {
+		follows = p.figureHeight(s.Blocks[0].Figure)
+	}
+	p.heading(s.Title, follows)
 	for _, text := range s.Text {
 		p.lines(look{pdf.Sans, "", 8, "fg"}, pdfMargin, pdfWidth, text)
 		p.y += 1.2
@@ -288,7 +293,7 @@ func (p *paper) section(s *value.Section) {
 
 // queries writes the appendix.
 func (p *paper) queries(r *value.Report) {
-	p.heading("Queries")
+	p.heading("Queries", leastText)
 	p.lines(look{pdf.Sans, "", 8, "fg"}, pdfMargin, pdfWidth, "Each figure, table and statement refers to the queries behind it by number. A command returns the same figures from the same bundles.")
 	p.y++
 	l := look{pdf.Mono, "", 6.5, "fg"}

@@ -5,6 +5,19 @@ import (
 	"github.com/pcapsule/pcapsule/report/value"
 )
 
+// figureTitle is the height of a title of a picture, with the space around it.
+const figureTitle = 12.0
+
+// figureHeight is the height of a picture with its title, at most that of a page.
+func (p *paper) figureHeight(f *value.Figure) float64 {
+	picture, err := pdf.ParsePicture(string(figureSVG(f)), p.styles)
+	if err != nil {
+		p.err = err
+		return 0
+	}
+	return min(float64(picture.Height*(pdfWidth/picture.Width)), pdfEnd-pdfTop-2*figureTitle) + figureTitle
+}
+
 // figure draws the picture of the page. A picture that is higher than a page is continued on the next
 // one, between two of its rows.
 func (p *paper) figure(f *value.Figure) {
@@ -15,8 +28,7 @@ func (p *paper) figure(f *value.Figure) {
 	}
 	picture.Room = textWidth
 	scale := pdfWidth / picture.Width
-	const page = pdfEnd - pdfTop - 12
-	p.need(min(float64(picture.Height*scale), page) + 12)
+	p.need(p.figureHeight(f))
 	p.title(f.Title, f.Queries)
 	head, row := rowsOf(f)
 	for from := 0.0; from < picture.Height; {

@@ -9,13 +9,9 @@ import (
 const (
 	cellGap     = 2.0 // between columns
 	cellPad     = 0.7 // above and below text
-	shortWord   = 16.0
-	widestWord  = 42.0
-	widestCell  = 95.0
 	nameWidth   = 30.0
 	barHeight   = 0.6
 	cellSize    = pdfSmall
-	tableReason = 26.0 // least height left on a page for the begin of a table
 )
 
 // sheet is a table on paper.
@@ -38,7 +34,7 @@ type cell struct {
 
 // table writes a table. Its head is repeated on every page.
 func (p *paper) table(t *value.Table) {
-	p.need(tableReason)
+	p.need(leastText + 6)
 	p.title(t.Title, t.Queries)
 	s := &sheet{paper: p, t: t}
 	s.measure()
@@ -73,64 +69,34 @@ func lookOf(kind string) look {
 	return look{pdf.Sans, "", cellSize, "fg"}
 }
 
-// limits are the widths that a column may have.
-type limits struct {
-	floor float64 // words of its name, and numbers
-	least float64 // its longest word
-	full  float64 // its longest text
-}
-
-// measure chooses widths of columns: as wide as their text if there is room, and otherwise more for
-// those with longer text, but at least the longest word.
+// measure chooses the widths of columns.
 func (s *sheet) measure() {
-	var list []limits
-	add := func(name, kind string, l look, texts func(row value.Row) (text string, bad bool)) {
+	var list []columnWidths
+	add := func(c value.Column, l look, texts func(row value.Row) (text string, bad bool)) {
+		s.use(docLook)
+		m := columnWidths{least: s.Longest(c.Doc)}
 		s.use(headLook)
-		m := limits{floor: s.Longest(name), full: min(s.Width(s.Glyphs(name)), nameWidth)}
+		m.least = max(m.least, s.Longest(c.Name))
+		m.most = min(max(s.Width(s.Glyphs(c.Name)), m.least), nameWidth)
 		for _, row := range s.t.Rows {
 			text, bad := texts(row)
 			s.use(l.warning(bad))
-			width := s.Width(s.Glyphs(text))
-			if word := s.Longest(text); kind == "number" || kind == "moment" {
-				m.floor = max(m.floor, width) // not broken
-			} else {
-				m.floor, m.least = max(m.floor, min(word, shortWord)), max(m.least, min(word, widestWord))
+			w := textWidths{s.Width(s.Glyphs(text)), s.Longest(text)}
+			if c.Kind == "number" || c.Kind == "moment" {
+				m.least = max(m.least, w.all) // not broken
 			}
-			m.full = max(m.full, min(width, widestCell))
+			m.most = max(m.most, w.all)
+			m.rows = append(m.rows, w)
 		}
-		m.least = max(m.least, m.floor)
-		m.full = max(m.full, m.least)
 		list, s.looks = append(list, m), append(s.looks, l)
 	}
 	for i, c := range s.t.Columns {
-		add(c.Name, c.Kind, lookOf(c.Kind), func(row value.Row) (string, bool) { return row.Cells[i].Text, row.Cells[i].Bad })
+		add(c, lookOf(c.Kind), func(row value.Row) (string, bool) { return row.Cells[i].Text, row.Cells[i].Bad })
 	}
 	if s.t.Cited() {
-		add("Evidence", "", citeLook, func(row value.Row) (string, bool) { return evidenceText(shortened(row.Cite), s.many), false })
+		add(value.Column{Name: "Evidence"}, citeLook, func(row value.Row) (string, bool) { return evidenceText(shortened(row.Cite), s.many), false })
 	}
 	s.widths = divide(list, pdfWidth-cellGap*float64(len(list)-1))
-}
-
-// divide divides a width among columns.
-func divide(list []limits, width float64) []float64 {
-	var floor, least, full float64
-	for _, m := range list {
-		floor, least, full = floor+m.floor, least+m.least, full+m.full
-	}
-	out := make([]float64, len(list))
-	for i, m := range list {
-		switch {
-		case full <= width:
-			out[i] = m.full
-		case least <= width:
-			out[i] = m.least + float64((m.full-m.least)*((width-least)/(full-least)))
-		case floor <= width:
-			out[i] = m.floor + float64((m.least-m.floor)*((width-floor)/(least-floor)))
-		default:
-			out[i] = m.floor * (width / floor)
-		}
-	}
-	return out
 }
 
 // head writes the names of the columns.
