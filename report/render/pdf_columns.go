@@ -79,14 +79,14 @@ func highestCells(list []columnWidths, widths []float64) []highestCell {
 }
 
 // saved is what a table saves if a column becomes wider, in units of which a line of the table has 8, a
-// broken word 4 and a line of a cell 1.
+// broken word 12 and a line of a cell 1.
 func saved(c columnWidths, column int, now, then float64, highest []highestCell) (units int) {
 	for row, t := range c.rows {
 		if h := highest[row]; h.column == column {
 			units += 8 * (h.lines - max(h.second, t.lines(then)))
 		}
 		if t.word > now && t.word <= then {
-			units += 4
+			units += 12
 		}
 		units += t.lines(now) - t.lines(then)
 	}
