@@ -1,6 +1,7 @@
 package render
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"strings"
@@ -35,7 +36,7 @@ func (g *grid) add(row ...any) { g.rows = append(g.rows, row) }
 // XLSX writes a report as a workbook: a sheet for each table and chart, sheets of statements, figures
 // and queries, and the data in a hidden sheet. Every text is a cell of type string, so none becomes a
 // formula. Times are text, as in the other forms, because a date of a spreadsheet has no zone and
-// milliseconds at best.
+// milliseconds at best. The dates of the file are the end of the window.
 func XLSX(w io.Writer, r *value.Report) error {
 	data, err := carried(r)
 	if err != nil {
@@ -50,7 +51,8 @@ func XLSX(w io.Writer, r *value.Report) error {
 		b.sheet(i, g)
 	}
 	b.keep(f.SetSheetVisible(list[len(list)-1].name, false))
-	b.keep(f.SetDocProps(&excelize.DocProperties{Title: r.Title, Subject: r.Kind, Creator: "pcapsule", Description: "pcapsule report verify checks this file."}))
+	at := cmp.Or(r.To, "1970-01-01T00:00:00Z") // the library would write a date of its own
+	b.keep(f.SetDocProps(&excelize.DocProperties{Title: r.Title, Subject: r.Kind, Creator: "pcapsule", Description: "pcapsule report verify checks this file.", Created: at, Modified: at}))
 	if b.err == nil {
 		b.err = f.Write(w)
 	}
@@ -266,14 +268,18 @@ func (n sheetNames) unique(title string) string {
 		}
 		return r
 	}, title)
-	base = strings.Trim(strings.Join(strings.Fields(base), " "), "'")
+	base = cmp.Or(strings.Trim(strings.Join(strings.Fields(base), " "), "'"), "sheet")
 	for i := 1; ; i++ {
 		suffix := ""
 		if i > 1 {
 			suffix = fmt.Sprintf(" (%d)", i)
 		}
-		name := strings.Trim(firstUnits(base, maxSheetName-len(suffix)), " '") + suffix
-		if key := strings.ToLower(name); name != "" && !n[key] {
+		name := base
+		if most := maxSheetName - len(suffix); firstUnits(base, most) != base {
+			name = strings.TrimRight(firstUnits(base, most-1), " ',") + "…"
+		}
+		name += suffix
+		if key := strings.ToLower(name); !n[key] {
 			n[key] = true
 			return name
 		}
