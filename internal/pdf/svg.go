@@ -113,13 +113,14 @@ type drawing struct {
 	*Picture
 	d           *Doc
 	x, y, scale float64
+	from, to    float64 // the part that is drawn
 	err         error
 }
 
 // Draw draws a part of a picture, from one height to another in its units, with its upper left corner
 // at x, y and a scale in millimetres for each unit.
 func (d *Doc) Draw(p *Picture, x, y, scale, from, to float64) error {
-	w := &drawing{Picture: p, d: d, x: x, y: y - float64(from*scale), scale: scale}
+	w := &drawing{Picture: p, d: d, x: x, y: y - float64(from*scale), scale: scale, from: from, to: to}
 	d.ClipRect(x, y, float64(p.Width*scale), float64((to-from)*scale), false)
 	err := p.each(func(e *element) {
 		if e.inside == "" {
@@ -219,7 +220,11 @@ func (w *drawing) hatch(x, y, width, height float64) {
 // textSize is the size of text in units, if a style says nothing else.
 const textSize = 12.0
 
+// text writes text. Text of other parts is left out and not only clipped, so that nobody finds it twice.
 func (w *drawing) text(e *element, look map[string]string) {
+	if y := number(e.attrs["y"], 0); y <= w.from || y > w.to {
+		return
+	}
 	size := number(look["font-size"], textSize) * w.scale / pointMM
 	bold := ""
 	if look["font-weight"] == "600" {
