@@ -65,7 +65,7 @@ func (k *Check) compare(form render.Form, file []byte, r, again *value.Report) e
 	}
 	k.Differences = append(values, seen...)
 	if len(k.Differences) > maxNamed {
-		k.Differences = append(k.Differences[:maxNamed:maxNamed], fmt.Sprintf("and %d more differences", len(k.Differences)-maxNamed))
+		k.Differences = append(k.Differences[:maxNamed:maxNamed], plural.Sprintf("and %d more {difference|differences}", len(k.Differences)-maxNamed))
 	}
 	return nil
 }

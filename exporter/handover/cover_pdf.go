@@ -5,11 +5,7 @@ import (
 	"io"
 	"strings"
 
-	"codeberg.org/go-pdf/fpdf"
-	"golang.org/x/image/font/gofont/gobold"
-	"golang.org/x/image/font/gofont/gomono"
-	"golang.org/x/image/font/gofont/goregular"
-	"golang.org/x/image/font/sfnt"
+	"github.com/pcapsule/pcapsule/internal/pdf"
 )
 
 // Lengths of the PDF in millimetres, on A4.
@@ -23,17 +19,18 @@ const (
 // PDF writes the sheet as PDF. Its dates are that of the handover, so the same sheet gives the
 // same bytes.
 func (c *Cover) PDF(w io.Writer) error {
-	p, err := newPDF()
+	d, err := pdf.New(margin)
 	if err != nil {
 		return err
 	}
+	p := &paper{d}
 	p.SetTitle("Cover sheet: "+clean(c.Name), true)
 	p.SetCreationDate(c.Time)
 	p.SetModificationDate(c.Time)
 	p.SetFooterFunc(func() {
 		p.SetY(-12)
-		p.SetFont("go", "", 8)
-		p.CellFormat(0, 4, p.glyphs(fmt.Sprintf("%s, page %d of {pages}", clean(c.Name), p.PageNo())), "", 0, "C", false, 0, "")
+		p.SetFont(pdf.Sans, "", 8)
+		p.CellFormat(0, 4, p.Glyphs(fmt.Sprintf("%s, page %d of {pages}", clean(c.Name), p.PageNo())), "", 0, "C", false, 0, "")
 	})
 	p.AliasNbPages("{pages}")
 	p.AddPage()
@@ -48,42 +45,10 @@ func (c *Cover) PDF(w io.Writer) error {
 	return nil
 }
 
-// pdf is a document with its fonts.
-type pdf struct {
-	*fpdf.Fpdf
-	font *sfnt.Font
-	buf  sfnt.Buffer
-}
+// paper is the document.
+type paper struct{ *pdf.Doc }
 
-func newPDF() (*pdf, error) {
-	font, err := sfnt.Parse(goregular.TTF)
-	if err != nil {
-		return nil, fmt.Errorf("font: %w", err)
-	}
-	p := &pdf{Fpdf: fpdf.New("P", "mm", "A4", ""), font: font}
-	p.AddUTF8FontFromBytes("go", "", goregular.TTF)
-	p.AddUTF8FontFromBytes("go", "B", gobold.TTF)
-	p.AddUTF8FontFromBytes("mono", "", gomono.TTF)
-	p.SetMargins(margin, margin, margin)
-	p.SetAutoPageBreak(true, margin)
-	p.SetCatalogSort(true)
-	return p, nil
-}
-
-// glyphs writes characters that the font lacks by their number, so that none is lost.
-func (p *pdf) glyphs(s string) string {
-	var b strings.Builder
-	for _, r := range s {
-		if n, err := p.font.GlyphIndex(&p.buf, r); err != nil || n == 0 || r > 0xffff {
-			fmt.Fprintf(&b, "[U+%04X]", r)
-		} else {
-			b.WriteRune(r)
-		}
-	}
-	return b.String()
-}
-
-func (p *pdf) section(s section, first bool) error {
+func (p *paper) section(s section, first bool) error {
 	if s.NewPage {
 		p.AddPage()
 	}
@@ -96,8 +61,8 @@ func (p *pdf) section(s section, first bool) error {
 	if _, height := p.GetPageSize(); p.GetY() > height-margin-30 {
 		p.AddPage() // no title without a line below it
 	}
-	p.SetFont("go", "B", size)
-	p.MultiCell(0, size*0.5, p.glyphs(s.Title), "", "L", false)
+	p.SetFont(pdf.Sans, "B", size)
+	p.MultiCell(0, size*0.5, p.Glyphs(s.Title), "", "L", false)
 	p.Ln(1)
 	if s.QR != "" {
 		if err := p.qr(s.QR); err != nil {
@@ -106,8 +71,8 @@ func (p *pdf) section(s section, first bool) error {
 		p.SetRightMargin(margin + qrSize + 4)
 	}
 	for _, text := range s.Paragraphs {
-		p.SetFont("go", "", 9.5)
-		p.MultiCell(0, lineHeight, p.glyphs(text), "", "L", false)
+		p.SetFont(pdf.Sans, "", 9.5)
+		p.MultiCell(0, lineHeight, p.Glyphs(text), "", "L", false)
 		p.Ln(1.2)
 	}
 	for _, r := range s.Rows {
@@ -115,31 +80,31 @@ func (p *pdf) section(s section, first bool) error {
 	}
 	p.SetRightMargin(margin)
 	if len(s.Commands) > 0 {
-		p.SetFont("mono", "", 8.5)
+		p.SetFont(pdf.Mono, "", 8.5)
 		p.SetFillColor(240, 240, 240)
-		p.MultiCell(0, lineHeight, p.glyphs(strings.Join(s.Commands, "\n")), "", "L", true)
+		p.MultiCell(0, lineHeight, p.Glyphs(strings.Join(s.Commands, "\n")), "", "L", true)
 	}
 	p.blanks(s.Blanks)
 	return nil
 }
 
 // row writes a label and the text next to it.
-func (p *pdf) row(r row) {
+func (p *paper) row(r row) {
 	if _, height := p.GetPageSize(); p.GetY() > height-margin-2*lineHeight {
 		p.AddPage()
 	}
 	y := p.GetY()
 	page := p.PageNo()
-	p.SetFont("go", "B", 9)
-	p.MultiCell(labelWidth-2, lineHeight, p.glyphs(r.Label), "", "L", false)
+	p.SetFont(pdf.Sans, "B", 9)
+	p.MultiCell(labelWidth-2, lineHeight, p.Glyphs(r.Label), "", "L", false)
 	bottom := p.GetY()
 	p.SetXY(margin+labelWidth, y)
-	p.SetFont("go", "", 9)
+	p.SetFont(pdf.Sans, "", 9)
 	if r.Mono {
-		p.SetFont("mono", "", 8.5)
+		p.SetFont(pdf.Mono, "", 8.5)
 	}
 	p.SetLeftMargin(margin + labelWidth)
-	p.MultiCell(0, lineHeight, p.glyphs(r.Text), "", "L", false)
+	p.MultiCell(0, lineHeight, p.Glyphs(r.Text), "", "L", false)
 	p.SetLeftMargin(margin)
 	if p.PageNo() == page {
 		p.SetXY(margin, max(bottom, p.GetY())+0.6)
@@ -149,22 +114,22 @@ func (p *pdf) row(r row) {
 }
 
 // blanks are lines to be filled in by hand.
-func (p *pdf) blanks(labels []string) {
-	p.SetFont("go", "", 9)
+func (p *paper) blanks(labels []string) {
+	p.SetFont(pdf.Sans, "", 9)
 	for _, label := range labels {
 		if _, height := p.GetPageSize(); p.GetY() > height-margin-14 {
 			p.AddPage()
 		}
 		p.Ln(9)
 		width, _ := p.GetPageSize()
-		text := p.glyphs(label)
+		text := p.Glyphs(label)
 		p.Text(margin+1, p.GetY(), text)
 		p.Line(margin+1+p.GetStringWidth(text)+2, p.GetY()+0.5, width-margin, p.GetY()+0.5)
 	}
 }
 
 // qr draws a QR code at the right of the current line.
-func (p *pdf) qr(text string) error {
+func (p *paper) qr(text string) error {
 	code, err := qrCode(text)
 	if err != nil {
 		return err

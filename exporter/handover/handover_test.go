@@ -402,7 +402,7 @@ func TestCoverSheet(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{strings.Fields(handover.Words(r.TagManifest))[0], "A. Auditor [U+6F22][U+5B57]", "Legal hold", "902(14)"} {
+	for _, want := range []string{strings.Fields(handover.Words(r.TagManifest))[0], `A. Auditor \u{6f22}\u{5b57}`, "Legal hold", "902(14)"} {
 		if !strings.Contains(string(text), want) {
 			t.Errorf("the PDF lacks %q:\n%s", want, text)
 		}

@@ -38,7 +38,7 @@ type reportFlags struct {
 func (e *env) cmdReport() *cobra.Command {
 	var f reportFlags
 	c := &cobra.Command{
-		Use:   "report BUNDLE|CAPTURE... -o FILE.html",
+		Use:   "report BUNDLE|CAPTURE... -o FILE.html|.pdf|.xlsx",
 		Short: "Write a report about a bundle: an incident, access, egress, personal data, TLS",
 		Long: `Write a report about one or more bundles. A template says which sections it has: overview,
 incident, access, egress, pii, tls, vendor, architecture, performance, or a YAML file of your own.
@@ -51,7 +51,7 @@ pcapsule report verify FILE BUNDLE checks a report against its bundle.`,
 		Example: `  pcapsule report incident.pcapsule -o overview.html
   pcapsule report incident.pcapsule --template incident --from 15m -o incident.html
   pcapsule report node-a.pcapsule node-b.pcapsule --verify --title "Checkout outage" -o outage.html
-  pcapsule report incident.pcapsule --template access --kfl 'dst.name == "auth"' -o access.csv
+  pcapsule report incident.pcapsule --template access --kfl 'dst.name == "auth"' -o access.xlsx
   pcapsule report incident.pcapsule --mask -o for-the-vendor.html
   pcapsule report incident.pcapsule --json | jq -r .statements[].text`,
 		Args:              cobra.MinimumNArgs(1),

@@ -64,7 +64,7 @@ func TestImportsPointToTheWire(t *testing.T) {
 		{"exporter/bundle", "a bundle is files and tables", []string{"exporter/table", "exporter/bundle/"}},
 		{"exporter/seal", "signatures know bundles, not packets", []string{"exporter/bundle", "exporter/table"}},
 		{"exporter/decode", "frames depend on nothing", []string{"exporter/cursor"}},
-		{"exporter/", "of the recorder: files, rings, identity, secrets, filters", []string{"exporter/", "recorder/pcapng", "recorder/ring", "recorder/workload", "recorder/secrets", "recorder/filter"}},
+		{"exporter/", "of the recorder: files, rings, identity, secrets, filters", []string{"exporter/", "recorder/pcapng", "recorder/ring", "recorder/workload", "recorder/secrets", "recorder/filter", "internal/pdf"}},
 		{"exporter/internal/read", "a stage knows rounds, not the stages behind it", []string{"exporter/bundle", "exporter/decode", "exporter/internal/flow", "exporter/internal/memory", "exporter/internal/round", "exporter/table", "recorder/filter", "recorder/pcapng", "recorder/ring", "recorder/secrets", "recorder/workload"}},
 		{"exporter/internal/assemble", "a stage knows rounds, not the other stages", []string{"exporter/dissect", "exporter/internal/flow", "exporter/internal/round"}},
 		{"exporter/internal/join", "a stage knows rounds, and where its rows go", []string{"exporter/bundle", "exporter/decode", "exporter/dissect", "exporter/internal/flow", "exporter/internal/memory", "exporter/internal/round", "exporter/internal/write", "exporter/table", "recorder/secrets", "recorder/workload"}},
@@ -83,7 +83,8 @@ func TestImportsPointToTheWire(t *testing.T) {
 		{"mcp/cases", "cases know no question", []string{"forensics", "mcp/store"}},
 		{"mcp/tools", "tools know no client", []string{"exporter/bundle", "forensics", "forensics/ask", "forensics/ask/terms", "forensics/redact", "kfl", "mcp/cases", "mcp/object", "mcp/store"}},
 		{"internal/accesslog", "a log needs a bundle's fingerprint only", []string{"exporter/bundle"}},
-		{"exporter/handover", "packages know bundles and seals, not packets", []string{"exporter/bundle", "exporter/seal"}},
+		{"exporter/handover", "packages know bundles and seals, not packets", []string{"exporter/bundle", "exporter/seal", "internal/pdf"}},
+		{"internal/pdf", "paper knows nothing of what is on it", nil},
 		{"internal/cli/agekey", "keys that both programs read", []string{"internal/cli/exit", "recorder/keys"}},
 		{"internal/cli/custody", "evidence is files: no packets and no questions", []string{"exporter/bundle", "exporter/commit", "exporter/derive", "exporter/handover", "exporter/seal", "internal/cli/agekey", "internal/cli/command", "internal/cli/console", "internal/cli/exit", "internal/version", "recorder/ring"}},
 		{"internal/cli/format", "an answer is printed, not asked for", []string{"forensics", "internal/cli/console", "internal/cli/exit", "internal/version"}},
@@ -101,7 +102,7 @@ func TestImportsPointToTheWire(t *testing.T) {
 		{"recorder/internal/kube", "the cluster's names need no packets", []string{"recorder/workload"}},
 		{"recorder/internal/machine", "what a machine says of itself needs no packets", []string{"bpf", "recorder/ring", "recorder/workload"}},
 		{"recorder/agent", "the node's recorder joins recorder and cluster", []string{"recorder", "recorder/internal/kube", "recorder/keys", "recorder/pcapng", "recorder/ring", "recorder/workload"}},
-		{"report/", "reports ask forensics", []string{"report/", "forensics", "forensics/ask/", "forensics/check/", "forensics/redact/", "forensics/finding/", "exporter/bundle", "exporter/table", "kfl/"}},
+		{"report/", "reports ask forensics", []string{"report/", "forensics", "forensics/ask/", "forensics/check/", "forensics/redact/", "forensics/finding/", "exporter/bundle", "exporter/table", "kfl/", "internal/pdf"}},
 	}
 	for name, p := range packages(t) {
 		for _, r := range rules {

@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"golang.org/x/net/html"
+
+	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
 // maxDifferences is the highest number of differences that are named.
@@ -62,7 +64,7 @@ func compare(want, got []token) (out []string) {
 
 func limited(list []string) []string {
 	if len(list) > maxDifferences {
-		return append(list[:maxDifferences:maxDifferences], fmt.Sprintf("and %d more differences", len(list)-maxDifferences))
+		return append(list[:maxDifferences:maxDifferences], plural.Sprintf("and %d more {difference|differences}", len(list)-maxDifferences))
 	}
 	return list
 }

@@ -34,6 +34,8 @@ func Forms() []Form {
 		{"md", Markdown, markdownData, linesDiff},
 		{"json", JSON, func(file []byte) ([]byte, error) { return file, nil }, linesDiff},
 		{"csv", CSV, csvData, csvDiff},
+		{"xlsx", XLSX, xlsxData, xlsxDiff},
+		{"pdf", PDF, pdfData, pdfDiff},
 	}
 }
 

@@ -249,7 +249,7 @@ func (b *builder) timeline(p *templates.Section) (value.Section, string) {
 	most := or0(p.Limit, mostListed)
 	for i, e := range list {
 		if i == most {
-			t.Note = plural.Count(int64(len(list)-most), "later event is", "later events are") + " not listed."
+			t.Note = plural.Count(int64(len(list)-most), "later event is", "later events are") + " not listed: run the queries to see all, or use a template whose section timeline has a higher limit (at most 1,000)."
 			break
 		}
 		t.Add(e.cite, value.WordCell(value.Clock(e.at, b.first, b.last)), value.Cell{Text: e.kind, Bad: e.bad}, value.WordCell(e.what))
