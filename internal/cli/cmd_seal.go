@@ -66,13 +66,18 @@ service of a cloud through its PKCS #11 module.`,
 
 // register adds the flags of every command that seals.
 func (f *sealFlags) register(fl *pflag.FlagSet) {
+	f.registerKeys(fl)
+	fl.StringVar(&f.request, "request", "", "YAML file: case_id, authority, requester, approver, examiner, purpose …")
+	fl.StringVar(&f.commit, "commit", "", "new file for the seed of salted commitments to packets and rows; keep it secret")
+}
+
+// registerKeys adds the flags of every command that signs.
+func (f *sealFlags) registerKeys(fl *pflag.FlagSet) {
 	fl.StringArrayVar(&f.keys, "key", nil, "file of a private key; can be repeated")
 	fl.StringArrayVar(&f.agent, "agent", nil, "key of ssh-agent, by fingerprint or comment; can be repeated")
 	fl.StringArrayVar(&f.tokens, "pkcs11", nil, "key in a token, by its PKCS #11 URI (RFC 7512) with module-path and pin-source; can be repeated")
 	fl.StringArrayVar(&f.identities, "identity", nil, "age identity that decrypts the key file")
 	fl.StringVar(&f.name, "name", "", "the person who holds the key (default: the name of the account)")
-	fl.StringVar(&f.request, "request", "", "YAML file: case_id, authority, requester, approver, examiner, purpose …")
-	fl.StringVar(&f.commit, "commit", "", "new file for the seed of salted commitments to packets and rows; keep it secret")
 }
 
 // given reports whether there is a key to seal with.
@@ -103,10 +108,18 @@ func (e *env) runSeal(ctx context.Context, path string, f *sealFlags) error {
 	return nil
 }
 
+// needKey is the error of a command without a key.
+func (f *sealFlags) needKey() error {
+	if f.given() {
+		return nil
+	}
+	return exit.With(errors.New("missing key: give --key, --agent or --pkcs11"), exit.Usage, "make a key with openssl genpkey -algorithm ed25519 -out examiner.pem, then give --key examiner.pem")
+}
+
 // seal signs the bundle with the keys that the flags name.
 func (e *env) seal(ctx context.Context, b *bundle.Bundle, f *sealFlags) (*seal.Sealed, error) {
-	if !f.given() {
-		return nil, exit.With(fmt.Errorf("missing key: give --key, --agent or --pkcs11"), exit.Usage, "make a key with openssl genpkey -algorithm ed25519 -out examiner.pem, then give --key examiner.pem")
+	if err := f.needKey(); err != nil {
+		return nil, err
 	}
 	o := seal.Options{Entry: custodyEntry(bundle.Entry{User: f.name}), With: thisProgram()}
 	if f.request != "" {

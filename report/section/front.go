@@ -49,6 +49,11 @@ func (b *builder) front() {
 	}
 	b.state(value.Statement{ID: "not-recorded", Head: headMissing, Text: b.cov.NotRecorded(), Bad: len(b.cov.losses()) > 0,
 		Figures: []value.Number{value.Count("coverage gaps", b.cov.Gaps), value.Count("connections not decrypted", b.cov.Sealed), value.Count("flows with missing bytes", b.cov.Missing)}})
+	b.sortStatements()
+}
+
+// sortStatements sorts the first page by its questions.
+func (b *builder) sortStatements() {
 	slices.SortStableFunc(b.r.Statements, func(x, y value.Statement) int { return slices.Index(heads, x.Head) - slices.Index(heads, y.Head) })
 }
 
