@@ -69,28 +69,21 @@ func states(r *value.Recheck) map[string]int {
 	return out
 }
 
-// TestSamplesAreConfirmed repeats every fact of calls in samples whose protocols tshark reads.
+// TestSamplesAreConfirmed repeats every fact of calls in a sample with most protocols.
 func TestSamplesAreConfirmed(t *testing.T) {
 	needsTool(t)
-	for _, tt := range []struct {
-		sample string
-		least  int // facts
-	}{{"http1.pcapng", 1}, {"dns.pcap", 1}, {"postgresql.pcapng", 1}, {"icmp.pcap", 1}, {"http2.pcap", 1}, {"redis.pcap", 1}} {
-		t.Run(tt.sample, func(t *testing.T) {
-			c, ids := opened(t, exporter.Options{}, false, tt.sample)
-			r, err := Observe(t.Context(), c, ids, false)
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Log(len(ids), states(r))
-			if n := states(r); n[value.Confirmed] < tt.least || n[value.Differs] > 0 || len(r.Calls) != len(ids) {
-				t.Errorf("%d calls of %d: %v", len(r.Calls), len(ids), n)
-			}
-			again, err := Observe(t.Context(), c, ids, false)
-			if err != nil || fmt.Sprint(again) != fmt.Sprint(r) {
-				t.Errorf("a second recheck states something else: %v", err)
-			}
-		})
+	c, ids := opened(t, exporter.Options{}, false, "shop.pcapng")
+	r, err := Observe(t.Context(), c, ids, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := states(r); n[value.Confirmed] < 1000 || n[value.Differs] > 0 || len(r.Calls) != len(ids) {
+		t.Errorf("%d calls of %d: %v", len(r.Calls), len(ids), n)
+	}
+	some := ids[:20] // a part states the same, again
+	again, err := Observe(t.Context(), c, some, false)
+	if err != nil || fmt.Sprint(again.Calls) != fmt.Sprint(r.Calls[:len(some)]) {
+		t.Errorf("a second recheck states something else: %v", err)
 	}
 }
 
@@ -175,7 +168,7 @@ func TestAHostileToolIsNoError(t *testing.T) {
 		"it prints nothing":  {`cat >/dev/null`, "the output of tshark cannot be read to its end"},
 		"it prints no JSON":  {`echo hello; exec cat >/dev/null`, "the output of tshark cannot be read"},
 		"its output is cut":  {`cat >/dev/null; printf '[{"_source":{"layers":{}}}'`, "the output of tshark cannot be read"},
-		"it prints too much": {`head -c 3000000 /dev/zero | tr '\\0' '['; exec cat >/dev/null`, "the output of tshark cannot be read"},
+		"it prints too much": {`head -c 300000 /dev/zero | tr '\\0' '['; exec cat >/dev/null`, "the output of tshark cannot be read"},
 		"it hangs":           {`exec sleep 100`, "tshark did not finish in time"},
 		"it does not read":   {`exec sleep 100 <&-`, "tshark did not finish in time"},
 	} {

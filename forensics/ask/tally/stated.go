@@ -25,6 +25,7 @@ type Stated struct {
 	Status    string `json:"status"`
 	Name      string `json:"name"` // of the first DNS question
 	Query     string `json:"query"`
+	Command   string `json:"command"` // of Redis, unless it was sent as a line of text
 	SNI       string `json:"sni"`
 	Version   string `json:"version"` // of TLS, as a number
 	Suite     string `json:"suite"`   // of TLS, as a number
@@ -52,8 +53,7 @@ func (s *Stated) Fact(name string) string {
 	case "statement":
 		return s.Query
 	case "command":
-		word, _, _ := strings.Cut(s.Method, " ")
-		return word
+		return s.Command
 	case "server name":
 		return s.SNI
 	case "version":
@@ -76,7 +76,7 @@ func StatedBy(ctx context.Context, c *forensics.Case, ids []string) (map[string]
 	rows, _, err := ask.Rows[Stated](ctx, c, mostRows, `SELECT lower(hex(call_id)) AS call_id, `+terms.BundleOf(c, "")+`, protocol, transport, dst_port, decrypted_by,
   array_to_string(list_transform(cites, c -> c.first || '-' || c.last), ',') AS packets,
   method, host, coalesce(http1_target, path || coalesce('?' || query_string, '')) AS target, status_code::VARCHAR AS status,
-  dns_questions[1] AS name, postgresql_query AS query, tls_sni AS sni, tls_version::VARCHAR AS version, tls_cipher_suite::VARCHAR AS suite, icmp_type_number::VARCHAR AS type
+  dns_questions[1] AS name, postgresql_query AS query, CASE WHEN NOT redis_inline THEN string_split(method, ' ')[1] END AS command, tls_sni AS sni, tls_version::VARCHAR AS version, tls_cipher_suite::VARCHAR AS suite, icmp_type_number::VARCHAR AS type
 FROM calls_raw WHERE call_id IN (SELECT unhex(unnest(string_split(?, ',')))) ORDER BY bundle, call_no`, strings.Join(ids, ","))
 	for _, r := range rows {
 		if _, ok := out[r.CallID]; !ok {
