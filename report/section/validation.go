@@ -24,7 +24,7 @@ func (b *builder) validation(*templates.Section) (value.Section, string) {
 	t := &value.Table{ID: "validation-table", Queries: query, Title: "Comparison with " + value.Text(p.Tool),
 		Columns: []value.Column{value.TextColumn("Decoder"), value.TextColumn("Counted"), value.NumberColumn("Captures", ""), value.NumberColumn("Equal", "captures"), value.NumberColumn("Explained", "captures"), value.NumberColumn("Open", "captures"),
 			value.NumberColumn("Values", "of the other program"), value.NumberColumn("Equal values", ""), value.NumberColumn("Disagreement", "")}}
-	var values, same int64
+	var all, equal, explained int64
 	var without []string
 	for _, r := range p.Rows {
 		switch {
@@ -35,17 +35,14 @@ func (b *builder) validation(*templates.Section) (value.Section, string) {
 			continue
 		}
 		most := max(r.Theirs, r.Ours)
-		if r.Open() == 0 {
-			values += most
-			same += r.Same
-		}
+		all, equal, explained = all+r.Captures, equal+r.Equal, explained+r.Explained
 		t.Add(nil, value.WordCell(r.Dissector), value.WordCell(r.Fact), value.CountCell(r.Captures), value.CountCell(r.Equal), value.CountCell(r.Explained), value.CountCell(r.Open()),
 			value.CountCell(r.Theirs), value.CountCell(r.Same), value.WordCell(rate(most-r.Same, most)))
 	}
 	s.Blocks = []value.Block{value.TableBlock(t)}
-	s.Statements = []value.Statement{{ID: "validation-set", Queries: query, Text: fmt.Sprintf("The decoders of this release were compared with %s on %s (%s; SHA-256 of their list: %s). Of %s of the decoders in this report, %s are equal (disagreement %s).",
-		value.Text(p.Tool), plural.Count(p.Captures, "capture", "captures"), value.Text(p.Set), p.SHA256, plural.Count(values, "value", "values"), plural.Thousands(same), rate(values-same, values)),
-		Figures: []value.Number{value.Count("values compared", values), value.Count("values equal", same)}}}
+	s.Statements = []value.Statement{{ID: "validation-set", Queries: query, Text: fmt.Sprintf("The decoders of this release were compared with %s on %s (%s; SHA-256 of their list: %s). Of %s, each of one kind of fact in one capture, %s are equal, %s differ with a verified reason, and %s are open.",
+		value.Text(p.Tool), plural.Count(p.Captures, "capture", "captures"), value.Text(p.Set), p.SHA256, plural.Count(all, "comparison", "comparisons"), plural.Thousands(equal), plural.Thousands(explained), plural.Thousands(all-equal-explained)),
+		Figures: []value.Number{value.Count("comparisons", all), value.Count("equal", equal), value.Count("explained", explained)}}}
 	if len(without) > 0 {
 		s.Statements = append(s.Statements, value.Statement{ID: "validation-without", Text: sentence("not compared with " + value.Text(p.Tool) + ", so no error rate is known: " + strings.Join(without, ", "))})
 	}
