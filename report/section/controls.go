@@ -92,7 +92,7 @@ func policyWords(list []string) string {
 	if len(list) == 0 {
 		return "No recording policy is known."
 	}
-	text := "In force while recording: " + strings.Join(list[:min(len(list), most)], " ")
+	text := "Policies while recording: " + strings.Join(list[:min(len(list), most)], " ")
 	if len(list) > most {
 		text += " And " + plural.Count(int64(len(list)-most), "more policy", "more policies") + "."
 	}

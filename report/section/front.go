@@ -123,9 +123,14 @@ func (b *builder) failureFront() {
 	var cite, began []*value.Citation
 	first, last := "", ""
 	var clients []string
+	most := " Most often: "
+	if names := nameWords(f.DNS); names != "" {
+		text += " " + names
+		most = " Of the others, most often: "
+	}
 	for i, g := range f.Groups {
 		if i == 0 {
-			text += fmt.Sprintf(" Most often: %s of %s to %s, %s (%s).", value.Text(g.Endpoint), b.nodeName(g.Src), b.nodeName(g.Dst), outcome(g.Status), plural.Thousands(g.Calls))
+			text += fmt.Sprintf("%s%s of %s to %s, %s (%s).", most, value.Text(g.Endpoint), b.nodeName(g.Src), b.nodeName(g.Dst), outcome(g.Status), plural.Thousands(g.Calls))
 			cite = b.cite(g.CallIDs...)
 		}
 		if first == "" || g.First < first {
@@ -154,6 +159,24 @@ func (b *builder) failureFront() {
 		b.state(value.Statement{ID: "failed-since", Head: headSince, Queries: query, Cite: began,
 			Text: fmt.Sprintf("The first failed call began at %s UTC, the last one at %s. The recording begins at %s, so an earlier start cannot be excluded.", b.moment(first), b.moment(last), value.Clock(b.first, b.first, b.last))})
 	}
+}
+
+// nameWords counts the failed questions for names. Those from search lists do no harm.
+func nameWords(list []nameFailure) string {
+	var all, search int64
+	for _, n := range list {
+		all += n.Calls
+		if n.Search {
+			search += n.Calls
+		}
+	}
+	switch {
+	case all == 0:
+		return ""
+	case search == 0:
+		return plural.Sprintf("%d {was a question|were questions} for a name that could not be resolved.", all)
+	}
+	return plural.Sprintf("%d {was a question|were questions} for a name that could not be resolved, %d of {it|them} from a resolver's search list, which is harmless if another name of the list was resolved.", all, search)
 }
 
 // causeFront says where the failures began.
