@@ -130,7 +130,7 @@ func (b *builder) failureFront() {
 	}
 	for i, g := range f.Groups {
 		if i == 0 {
-			text += fmt.Sprintf("%s%s of %s to %s, %s (%s).", most, value.Text(g.Endpoint), b.nodeName(g.Src), b.nodeName(g.Dst), outcome(g.Status), plural.Thousands(g.Calls))
+			text += fmt.Sprintf("%s%s of %s to %s, %s (%s).", most, value.Text(g.Endpoint), b.nodeName(g.Src), b.nodeName(g.Dst), g.outcome(), plural.Thousands(g.Calls))
 			cite = b.cite(g.CallIDs...)
 		}
 		if first == "" || g.First < first {
@@ -174,9 +174,9 @@ func nameWords(list []nameFailure) string {
 	case all == 0:
 		return ""
 	case search == 0:
-		return plural.Sprintf("%d {was a question|were questions} for a name that could not be resolved.", all)
+		return plural.Sprintf("%d {was a question for a name|were questions for names} that could not be resolved.", all)
 	}
-	return plural.Sprintf("%d {was a question|were questions} for a name that could not be resolved, %d of {it|them} from a resolver's search list, which is harmless if another name of the list was resolved.", all, search)
+	return plural.Sprintf("%d {was a question for a name|were questions for names} that could not be resolved, %d of {it|them} from a resolver's search list, which is harmless if another name of the list was resolved.", all, search)
 }
 
 // causeFront says where the failures began.
@@ -201,7 +201,11 @@ func sureWords(n map[string]int) string {
 	var parts []string
 	for _, s := range []string{"exact", "likely", "guess"} {
 		if n[s] > 0 {
-			parts = append(parts, fmt.Sprintf("%d %s", n[s], s))
+			word := s
+			if s == "guess" {
+				word = "guessed"
+			}
+			parts = append(parts, fmt.Sprintf("%d %s", n[s], word))
 		}
 	}
 	return value.And(parts)
