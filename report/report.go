@@ -40,8 +40,14 @@ type Options struct {
 	MaskID string              // SHA-256 of the policy that masks; empty: nothing is masked
 	Mask   func(string) string // masks secret values in a text; nil: nothing is masked
 
+	Recheck Rechecker // asks a second tool about the calls that the report cites; nil: none is asked
+
 	basis *value.Basis // of the report that is built again
 }
+
+// Rechecker asks a second tool about calls by their ids. For a masked report it must not return text
+// from packets.
+type Rechecker func(ctx context.Context, c *forensics.Case, ids []string, masked bool) (*value.Recheck, error)
 
 // defaultTemplate is the template of a report that names none.
 const defaultTemplate = "overview"
@@ -57,7 +63,13 @@ func Build(ctx context.Context, c *forensics.Case, o Options) (*value.Report, er
 	if err != nil {
 		return nil, err
 	}
-	r, err := section.Build(ctx, section.Input{Case: c, Questions: o.Questions, Template: t, Basis: *basis, Checks: o.Checks})
+	in := section.Input{Case: c, Questions: o.Questions, Template: t, Basis: *basis, Checks: o.Checks}
+	if o.Recheck != nil {
+		in.Recheck = func(ctx context.Context, ids []string) (*value.Recheck, error) {
+			return o.Recheck(ctx, c, ids, o.Mask != nil)
+		}
+	}
+	r, err := section.Build(ctx, in)
 	if err != nil || o.Mask == nil {
 		return r, err
 	}

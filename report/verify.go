@@ -24,6 +24,7 @@ type Check struct {
 	Figures     int      `json:"figures"`
 	Citations   int      `json:"citations"`
 	Differences []string `json:"differences"` // in words; empty: the file is intact
+	Notes       []string `json:"notes,omitempty"`
 }
 
 // maxNamed is the highest number of differences that are named.
@@ -32,7 +33,7 @@ const maxNamed = 100
 // Verify checks a report in a file against its bundles: it builds the report again with the options
 // in the file, compares every value, and compares what a reader of the file sees with the values. o
 // must have Questions and Analyzers, Checks for bundles that were verified for the report, and Mask if
-// the report is masked.
+// the report is masked. What a second tool stated is compared only if o has Recheck.
 func Verify(ctx context.Context, form render.Form, file []byte, c *forensics.Case, o Options) (*Check, error) {
 	r, err := form.Read(file)
 	if err != nil {
@@ -49,7 +50,63 @@ func Verify(ctx context.Context, form render.Form, file []byte, c *forensics.Cas
 		k.Differences = append(k.Differences, "the report cannot be built with the options in the file: "+err.Error())
 		return k, nil
 	}
+	if err := k.repeat(ctx, c, &o, again); err != nil {
+		return nil, err
+	}
 	return k, k.compare(form, file, r, again)
+}
+
+// repeat asks the second tool again, if the report has its observation.
+func (k *Check) repeat(ctx context.Context, c *forensics.Case, o *Options, r *value.Report) error {
+	was := r.Basis.Recheck
+	switch {
+	case was == nil && o.Recheck != nil:
+		k.Notes = append(k.Notes, "the report has no facts that were repeated with a second tool")
+	case was == nil:
+	case o.Recheck == nil:
+		k.Notes = append(k.Notes, fmt.Sprintf("what %s %s stated is an observation that the report records; it was not repeated", was.Tool, was.Version))
+	default:
+		var ids []string
+		for _, r := range was.Calls {
+			ids = append(ids, r.Call)
+		}
+		now, err := o.Recheck(ctx, c, ids, o.Mask != nil)
+		if err != nil {
+			return err
+		}
+		k.repeated(was, now)
+	}
+	return nil
+}
+
+// repeated names the calls about which the second tool states something else now.
+func (k *Check) repeated(was, now *value.Recheck) {
+	k.Notes = append(k.Notes, fmt.Sprintf("%s %s was asked again; the report records what %s %s stated", now.Tool, now.Version, was.Tool, was.Version))
+	states := map[string]value.Rechecked{}
+	for _, r := range now.Calls {
+		states[r.Call] = r
+	}
+	for _, r := range was.Calls {
+		if again := states[r.Call]; !reflect.DeepEqual(r, again) {
+			k.Differences = append(k.Differences, fmt.Sprintf("recheck of call %s: the file says %s, %s now gives %s", r.Call, observed(r), now.Tool, observed(again)))
+		}
+	}
+}
+
+// observed writes what a second tool stated about a call.
+func observed(r value.Rechecked) string {
+	if r.Why != "" {
+		return r.Why
+	}
+	var list []string
+	for _, f := range r.Facts {
+		text := f.Name + " " + f.State
+		if f.Other != "" {
+			text += " (" + f.Other + ")"
+		}
+		list = append(list, text)
+	}
+	return or(strings.Join(list, ", "), "nothing")
 }
 
 // compare compares the value in a file with the one that the bundles give, and the file with its value.
@@ -63,7 +120,7 @@ func (k *Check) compare(form render.Form, file []byte, r, again *value.Report) e
 	if err != nil {
 		return err
 	}
-	k.Differences = append(values, seen...)
+	k.Differences = append(k.Differences, append(values, seen...)...)
 	if len(k.Differences) > maxNamed {
 		k.Differences = append(k.Differences[:maxNamed:maxNamed], plural.Sprintf("and %d more {difference|differences}", len(k.Differences)-maxNamed))
 	}

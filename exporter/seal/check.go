@@ -59,11 +59,7 @@ func Check(ctx context.Context, r *bundle.Report, trust Trust) []Verdict {
 	for _, file := range unfinished(r) {
 		c.add("signature", No, file, "the custody log has this file, but it is missing")
 	}
-	for i := range trust.Signers {
-		if p := &trust.Signers[i]; !c.signed[p.KeyID] && !trust.Committed[p.KeyID] {
-			c.add("signature", No, "", p.String()+" did not sign this bundle")
-		}
-	}
+	c.missing("this bundle")
 	if trust.Authorities != nil && !c.stamped {
 		c.add("timestamp", No, "", "no time stamp is by an authority that you gave")
 	}

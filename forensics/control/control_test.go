@@ -272,11 +272,11 @@ func TestEachAccessToCardsIsListed(t *testing.T) {
 }
 
 func TestRecordingIsEvidenceForLogging(t *testing.T) {
-	const id = "dora/RTS-12"
+	const id = "dora/RTS-12(2)(c)"
 	expect(t, one(t, recorded(t, clean(), 0, "", "node-1"), id, control.In{}), control.Supported, "no loss is reported")
 	expect(t, one(t, recorded(t, clean(), 7, "", "node-1"), id, control.In{}), control.Contradicted, "1 coverage gap with the reason drop, with 7 packets")
 	expect(t, one(t, imported(t, clean()), id, control.In{}), control.CannotTell, "do not count lost packets")
-	expect(t, one(t, imported(t, clean()), "dora/RTS-12-clock", control.In{}), control.CannotTell, "1 clock does not say")
+	expect(t, one(t, imported(t, clean()), "dora/RTS-12(2)(f)", control.In{}), control.CannotTell, "1 clock does not say")
 	expect(t, one(t, imported(t, clean()), "soc2/CC7.3", control.In{}), control.CannotTell, "only material")
 }
 

@@ -177,7 +177,7 @@ func (j *judge) positive(r *requirement, one *Control) string {
 	case r.Shows == record:
 		return "the whole window was recorded at every place in scope, and no loss is reported (" + n + ")"
 	case r.Shows == recording:
-		return "none of " + n + " carries such data, and everything in the recording could be read; " + strings.Join(j.facts.policies, " ")
+		return "none of " + n + " carries such data, and everything in the recording could be read. " + strings.TrimSuffix(strings.Join(j.facts.policies, " "), ".")
 	case r.Shows == access:
 		return "all " + n + " in the window are listed, with client, time and packets; the whole window was recorded and read"
 	}

@@ -91,6 +91,9 @@ func (c *comparison) compare(f fact, got counts) (o outcome, ok bool) {
 		}
 		want := strings.TrimSpace(string(raw))
 		have := strconv.FormatInt(got[""], 10)
+		o.theirs, _ = strconv.ParseInt(want, 10, 64) // another number is a disagreement below
+		o.ours = got[""]
+		o.same = min(o.theirs, o.ours)
 		if f.name == "packets" {
 			if n, isText := c.tr.Capinfos["Number of packets"].(string); isText {
 				want = n
@@ -120,6 +123,13 @@ func (c *comparison) compare(f fact, got counts) (o outcome, ok bool) {
 		return o, false
 	}
 	o.agreed, o.want, o.got = want.String() == mine.String() && len(want) == len(mine), want.String(), mine.String()
+	for v, n := range want {
+		o.theirs += n
+		o.same += min(n, mine[v])
+	}
+	for _, n := range mine {
+		o.ours += n
+	}
 	return o, true
 }
 

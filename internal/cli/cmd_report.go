@@ -30,9 +30,9 @@ import (
 const maxReport = 256 << 20
 
 type reportFlags struct {
-	output, title, template, accept, kfl string
-	json, verify                         bool
-	window                               window
+	output, title, template, accept, kfl, recheck string
+	json, verify                                  bool
+	window                                        window
 }
 
 func (e *env) cmdReport() *cobra.Command {
@@ -47,12 +47,17 @@ The ending of the output's name is its format: ` + endings() + `.
 The first page says what happened, to whom, since when, how sure that is, and what was not
 recorded. Every statement, figure and table cites the calls, packets and queries behind it, and the
 figures are those of pcapsule ask. The same bundles and flags always give the same bytes.
-pcapsule report verify FILE BUNDLE checks a report against its bundle.`,
+pcapsule report verify FILE BUNDLE checks a report against its bundle, and pcapsule report sign
+FILE BUNDLE signs it.
+
+With --recheck tshark, the packets of every cited call are also read with tshark, which must be
+installed, and the report says which facts it confirms and which differ.`,
 		Example: `  pcapsule report incident.pcapsule -o overview.html
   pcapsule report incident.pcapsule --template incident --from 15m -o incident.html
   pcapsule report node-a.pcapsule node-b.pcapsule --verify --title "Checkout outage" -o outage.html
   pcapsule report incident.pcapsule --template access --kfl 'dst.name == "auth"' -o access.xlsx
   pcapsule report incident.pcapsule --mask -o for-the-vendor.html
+  pcapsule report incident.pcapsule --template incident --recheck tshark -o incident.html
   pcapsule report incident.pcapsule --json | jq -r .statements[].text`,
 		Args:              cobra.MinimumNArgs(1),
 		ValidArgsFunction: command.CompleteBundles,
@@ -68,10 +73,11 @@ pcapsule report verify FILE BUNDLE checks a report against its bundle.`,
 	e.maskFlag(c)
 	e.captureFlags(c)
 	c.Flags().BoolVar(&f.verify, "verify", false, "verify every file of the bundles first, and state the result in the report")
+	recheckFlag(c, &f.recheck)
 	cobra.CheckErr(c.RegisterFlagCompletionFunc("template", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 		return templates.Names(), cobra.ShellCompDirectiveDefault
 	}))
-	c.AddCommand(e.cmdReportVerify(), e.cmdReportDiff())
+	c.AddCommand(e.cmdReportVerify(), e.cmdReportSign(), e.cmdReportDiff())
 	return c
 }
 
@@ -148,6 +154,10 @@ func (f *reportFlags) form() (render.Form, error) {
 // options reads the files that the flags name.
 func (f *reportFlags) options() (*report.Options, error) {
 	o := reportOptions()
+	var err error
+	if o.Recheck, err = recheckWith(f.recheck); err != nil {
+		return nil, err
+	}
 	o.Name, o.Title, o.KFL, o.From, o.To = f.template, f.title, f.kfl, f.window.from, f.window.to
 	if strings.HasSuffix(f.template, ".yaml") || strings.HasSuffix(f.template, ".yml") {
 		text, err := os.ReadFile(f.template)

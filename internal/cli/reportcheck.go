@@ -5,10 +5,15 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 
 	"github.com/spf13/cobra"
 
+	"github.com/pcapsule/pcapsule/exporter/bundle"
+	"github.com/pcapsule/pcapsule/exporter/seal"
 	"github.com/pcapsule/pcapsule/internal/cli/command"
+	"github.com/pcapsule/pcapsule/internal/cli/console"
+	"github.com/pcapsule/pcapsule/internal/cli/custody"
 	"github.com/pcapsule/pcapsule/internal/cli/exit"
 	"github.com/pcapsule/pcapsule/internal/plural"
 	"github.com/pcapsule/pcapsule/report"
@@ -35,68 +40,139 @@ func readReport(path string) (form render.Form, file []byte, err error) {
 	return form, file, nil
 }
 
+// reportCheckFlags are the flags of report verify.
+type reportCheckFlags struct {
+	asJSON  bool
+	recheck string
+	trust   verifyFlags
+}
+
 func (e *env) cmdReportVerify() *cobra.Command {
-	var asJSON bool
+	var f reportCheckFlags
 	c := &cobra.Command{
 		Use:   "verify FILE BUNDLE...",
 		Short: "Check every figure of a report against its bundles",
 		Long: `Check a report against the bundles that it was made from. The report is built again with the
 options in the file. Every value is compared, and what a reader of the file sees is compared with
 the values. Differences are named, and the exit code is then 8. A masked report needs the same
---mask. Bundles must be given in the order in which the report names them.`,
+--mask. Bundles must be given in the order in which the report names them.
+
+If FILE` + signedSuffix + ` exists (pcapsule report sign), the signatures are checked too, every file of
+the bundles is hashed, and their seals are listed. With --signer the command fails unless that key
+signed the report. What a second tool stated is only repeated with --recheck tshark.`,
 		Example: `  pcapsule report verify outage.html incident.pcapsule
+  pcapsule report verify outage.html incident.pcapsule --signer examiner.pub
   pcapsule report verify outage.csv node-a.pcapsule node-b.pcapsule --json`,
 		Args:              command.CheckArgs(cobra.MinimumNArgs(2)),
 		ValidArgsFunction: command.CompleteBundles,
-		RunE:              func(c *cobra.Command, args []string) error { return e.runReportVerify(c, args, asJSON) },
+		RunE:              func(c *cobra.Command, args []string) error { return e.runReportVerify(c, args, &f) },
 	}
-	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	c.Flags().BoolVar(&f.asJSON, "json", false, "print JSON")
+	c.Flags().StringArrayVar(&f.trust.signers, "signer", nil, "public key that must have signed the report: PEM, OpenSSH or certificate; can be repeated")
+	recheckFlag(c, &f.recheck)
 	e.maskFlag(c)
 	return c
 }
 
-func (e *env) runReportVerify(c *cobra.Command, args []string, asJSON bool) error {
+// checkedReport is a report that was checked.
+type checkedReport struct {
+	report  *value.Report
+	file    []byte
+	check   *report.Check
+	bundles []*bundle.Report // results of verifications; nil: not all were verified
+}
+
+// checkReport checks the report in a file against bundles. If every is true, all bundles are verified.
+func (e *env) checkReport(c *cobra.Command, args []string, recheck string, every bool) (*checkedReport, error) {
 	form, file, err := readReport(args[0])
 	if err != nil {
-		return err
+		return nil, err
 	}
 	r, err := form.Read(file)
 	if err != nil {
-		return exit.With(fmt.Errorf("%s: %w", args[0], err), exit.Verify, "")
+		return nil, exit.With(fmt.Errorf("%s: %w", args[0], err), exit.Verify, "")
 	}
 	if r.Basis.Mask != "" && e.mask == "" {
 		e.mask = maskDefault
 	}
 	o := reportOptions()
+	if o.Recheck, err = recheckWith(recheck); err != nil {
+		return nil, err
+	}
 	paths := args[1:]
-	checked := func(i int) bool { return i < len(r.Basis.Bundles) && r.Basis.Bundles[i].Checked }
-	if o.Checks, err = checkBundles(c, paths, checked); err != nil {
-		return err
+	stated := func(i int) bool { return i < len(r.Basis.Bundles) && r.Basis.Bundles[i].Checked }
+	out := &checkedReport{report: r, file: file}
+	out.bundles, err = checkBundles(c, paths, func(i int) bool { return every || stated(i) })
+	if err != nil {
+		return nil, err
+	}
+	o.Checks = slices.Clone(out.bundles)
+	for i := range o.Checks {
+		if !stated(i) {
+			o.Checks[i] = nil // the report says that it was not verified
+		}
 	}
 	cs, err := e.openCase(c.Context(), paths)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer cs.Close()
 	e.maskReport(cs, o)
 	if o.MaskID != r.Basis.Mask {
-		return exit.Usagef("the report is masked by the policy with SHA-256 %s: give this policy with --mask=POLICY.yaml", or(r.Basis.Mask, "none"))
+		return nil, exit.Usagef("the report is masked by the policy with SHA-256 %s: give this policy with --mask=POLICY.yaml", or(r.Basis.Mask, "none"))
 	}
-	check, err := report.Verify(c.Context(), form, file, cs, *o)
+	if out.check, err = report.Verify(c.Context(), form, file, cs, *o); err != nil {
+		return nil, e.reportError(err)
+	}
+	return out, nil
+}
+
+func (e *env) runReportVerify(c *cobra.Command, args []string, f *reportCheckFlags) error {
+	trust, err := f.trust.trust()
 	if err != nil {
-		return e.reportError(err)
+		return err
 	}
-	if asJSON {
-		if err := encode(e.Out, check, true); err != nil {
+	envelope, err := readSignatures(args[0])
+	if err != nil {
+		return err
+	}
+	signed := envelope != nil || len(trust.Signers) > 0
+	k, err := e.checkReport(c, args, f.recheck, signed)
+	if err != nil {
+		return err
+	}
+	var verdicts []seal.Verdict
+	if signed {
+		verdicts = k.signatures(c.Context(), args, envelope, trust)
+	}
+	if f.asJSON {
+		err := encode(e.Out, struct {
+			*report.Check
+			Signatures []seal.Verdict `json:"signatures,omitempty"`
+		}{k.check, verdicts}, true)
+		if err != nil {
 			return err
 		}
 	} else {
-		printVerified(e.Out, args[0], check)
+		printVerified(e.Out, args[0], k.check)
+		for _, v := range verdicts {
+			custody.PrintVerdict(e.Out, v)
+		}
 	}
-	if n := len(check.Differences); n > 0 {
-		return exit.With(fmt.Errorf("%s is not what its bundles give", args[0]), exit.Verify, "ask its author for the original, or make the report again with pcapsule report")
+	if n := len(k.check.Differences); n > 0 {
+		return differs(args[0])
+	}
+	for _, v := range verdicts {
+		if v.State == seal.No {
+			return exit.With(fmt.Errorf("%s: %s: %s", args[0], v.Check, v.Detail), exit.Verify, "ask the person who signed the report")
+		}
 	}
 	return nil
+}
+
+// differs is the error of a report that is not what its bundles give.
+func differs(path string) error {
+	return exit.With(fmt.Errorf("%s is not what its bundles give", path), exit.Verify, "ask its author for the original, or make the report again with pcapsule report")
 }
 
 func or(s, other string) string {
@@ -109,10 +185,12 @@ func or(s, other string) string {
 func printVerified(w io.Writer, path string, k *report.Check) {
 	if len(k.Differences) == 0 {
 		fmt.Fprintln(w, path+plural.Sprintf(" is intact: %d {statement|statements}, %d {table|tables}, %d {figure|figures} and %d {citation|citations} are those of the bundles", k.Statements, k.Tables, k.Figures, k.Citations))
-		return
 	}
 	for _, d := range k.Differences {
 		fmt.Fprintln(w, d)
+	}
+	for _, n := range k.Notes {
+		fmt.Fprintln(w, console.Line("note: "+n))
 	}
 }
 

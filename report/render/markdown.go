@@ -61,7 +61,7 @@ func Markdown(w io.Writer, r *value.Report) error {
 		m.f("\n**Not in this report, since it needs more memory than a question may use:** %s.\n", md(strings.Join(r.Unmade, ", ")))
 	}
 	if len(r.Absent) > 0 {
-		m.f("\nLooked for and not found: %s.\n", md(strings.Join(r.Absent, ", ")))
+		m.f("\nLooked for and not found in what was recorded: %s.\n", md(strings.Join(r.Absent, ", ")))
 	}
 	for _, s := range r.Sections {
 		m.section(s)

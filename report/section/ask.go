@@ -56,7 +56,7 @@ func read(answer, dst any) error {
 	return err
 }
 
-// answer asks a question.
+// answer asks a question. Sections that show different lists of one answer ask only once.
 func (b *builder) answer(name string, in map[string]any) (any, []int) {
 	if b.err != nil {
 		return nil, nil
@@ -80,6 +80,11 @@ func (b *builder) answer(name string, in map[string]any) (any, []int) {
 		b.err = err
 		return nil, nil
 	}
+	query := value.Query{Command: "pcapsule ask " + dashed(name) + " " + b.paths + flagsOf(all)}
+	asked := name + string(raw)
+	if answer, ok := b.answers[asked]; ok {
+		return answer, b.number(query)
+	}
 	q := b.in.Questions[i]
 	run := q.Ask
 	if name == "list_findings" { // reports compare complete lists
@@ -90,7 +95,8 @@ func (b *builder) answer(name string, in map[string]any) (any, []int) {
 		b.err = fmt.Errorf("asking %s: %w", name, err)
 		return nil, nil
 	}
-	return answer, b.number(value.Query{Command: "pcapsule ask " + dashed(name) + " " + b.paths + flagsOf(all)})
+	b.answers[asked] = answer
+	return answer, b.number(query)
 }
 
 func dashed(name string) string { return strings.ReplaceAll(name, "_", "-") }

@@ -32,6 +32,9 @@ type Input struct {
 	Template  *templates.Template
 	Basis     value.Basis
 	Checks    []*bundle.Report // results of verifications, one per bundle; nil: use the state in the case
+
+	// Recheck asks a second tool about calls, if the basis has no observation yet; nil: none is asked.
+	Recheck func(ctx context.Context, ids []string) (*value.Recheck, error)
 }
 
 // kind is one kind of section. If a section has nothing to say, make returns what was searched for
@@ -73,6 +76,7 @@ func kinds() []kind {
 		{"timeline", []string{"limit"}, (*builder).timeline},
 		{"tls", nil, (*builder).tls},
 		{"traffic", nil, (*builder).traffic},
+		{"validation", nil, (*builder).validation},
 	}
 }
 
@@ -115,12 +119,13 @@ type builder struct {
 	found         *finding.Out // cached answer
 	foundQuery    []int
 	numbers       map[value.Query]int
+	answers       map[string]any // by question and input
 }
 
 // Build makes a report.
 func Build(ctx context.Context, in Input) (*value.Report, error) {
 	t := in.Template
-	b := &builder{ctx: ctx, c: in.Case, in: in, numbers: map[value.Query]int{}}
+	b := &builder{ctx: ctx, c: in.Case, in: in, numbers: map[value.Query]int{}, answers: map[string]any{}}
 	b.r = &value.Report{Schema: value.Schema, Kind: t.Title, About: t.About, Basis: in.Basis, Facts: []value.Number{}, Findings: []value.Finding{}, Sections: []value.Section{}, Queries: []value.Query{}}
 	b.bundles()
 	if b.err = b.window(); b.err != nil {
@@ -135,6 +140,7 @@ func Build(ctx context.Context, in Input) (*value.Report, error) {
 		}
 		b.section(&t.Sections[i])
 	}
+	b.recheck()
 	b.resolve()
 	b.tolerate("packets of citations")
 	if b.err != nil {

@@ -191,7 +191,7 @@ type event struct {
 func (b *builder) failureEvents() (list []event, query []int) {
 	f, query := b.whatFailed()
 	for _, g := range f.Groups {
-		what := fmt.Sprintf("%s of %s to %s fails: %s", value.Text(g.Endpoint), b.nodeName(g.Src), b.nodeName(g.Dst), outcome(g.Status))
+		what := fmt.Sprintf("%s of %s to %s fails: %s", value.Text(g.Endpoint), b.nodeName(g.Src), b.nodeName(g.Dst), g.outcome())
 		list = append(list, event{nanos(g.First), "first failure", what + fmt.Sprintf(" (%s, %s)", plural.Count(g.Calls, "call", "calls"), value.Text(g.When)), true, b.cite(g.CallIDs...)})
 		if g.Calls > 1 {
 			list = append(list, event{nanos(g.Last), "last failure", what, false, nil})

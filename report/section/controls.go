@@ -21,7 +21,22 @@ type judged struct {
 		Contradicted int64  `json:"contradicted"`
 		CannotTell   int64  `json:"cannot_tell"`
 	} `json:"frameworks"`
+	Basis struct {
+		Policies []string `json:"policies"`
+	} `json:"basis"`
 	Controls []judgment `json:"controls"`
+	Accesses []access   `json:"accesses"`
+	Notes    []string   `json:"notes"`
+}
+
+// access is one access to data whose accesses must be listed.
+type access struct {
+	CallID  string `json:"call_id"`
+	Time    string `json:"time"`
+	Src     string `json:"src"`
+	Dst     string `json:"dst"`
+	Summary string `json:"summary"`
+	Status  string `json:"status"`
 }
 
 // judgment is the verdict about one control.
@@ -58,13 +73,45 @@ func (b *builder) controls(p *templates.Section) (value.Section, string) {
 	if b.err != nil {
 		return s, ""
 	}
+	s.Statements = []value.Statement{{ID: "policies", Queries: query, Text: policyWords(j.Basis.Policies)}}
 	for _, f := range j.Frameworks {
 		s.Statements = append(s.Statements, value.Statement{ID: "controls-" + f.Framework, Queries: query, Bad: f.Contradicted > 0,
 			Text:    fmt.Sprintf("%s %s: %s contradicted, %s supported, %s cannot be told from traffic. Rules of %s.", value.Text(f.Name), value.Text(f.Version), plural.Thousands(f.Contradicted), plural.Thousands(f.Supported), plural.Thousands(f.CannotTell), value.Text(j.RuleSet)),
 			Figures: []value.Number{value.Count("contradicted", f.Contradicted), value.Count("supported", f.Supported), value.Count("cannot be told", f.CannotTell)}})
 		s.Blocks = append(s.Blocks, value.TableBlock(b.controlTable(f.Framework, f.Name+" "+f.Version, j.Controls, query)))
 	}
+	if len(j.Accesses) > 0 {
+		s.Blocks = append(s.Blocks, value.TableBlock(b.accessTable(&j, query)))
+	}
 	return s, ""
+}
+
+// policyWords says what was in force while the packets were recorded.
+func policyWords(list []string) string {
+	const most = 20
+	if len(list) == 0 {
+		return "No recording policy is known."
+	}
+	text := "Policies while recording: " + strings.Join(list[:min(len(list), most)], " ")
+	if len(list) > most {
+		text += " And " + plural.Count(int64(len(list)-most), "more policy", "more policies") + "."
+	}
+	return value.Clean(text, most*value.MaxText)
+}
+
+// accessTable lists each access to cardholder data.
+func (b *builder) accessTable(j *judged, query []int) *value.Table {
+	t := &value.Table{ID: "controls-accesses", Title: "Each access to cardholder data (PCI DSS 10.2.1.1)", Queries: query,
+		Columns: []value.Column{value.MomentColumn("Time (UTC)"), value.NameColumn("Client"), value.NameColumn("Server"), value.CodeColumn("Request"), value.TextColumn("Status")}}
+	for _, a := range j.Accesses {
+		t.Add(b.cite(a.CallID), value.WordCell(b.moment(a.Time)), value.WordCell(b.nodeName(a.Src)), value.WordCell(b.nodeName(a.Dst)), value.TextCell(a.Summary), value.TextCell(a.Status))
+	}
+	for _, n := range j.Notes {
+		if strings.Contains(n, "listed") {
+			t.Note = sentence(strings.TrimSuffix(value.Text(n), "."))
+		}
+	}
+	return t
 }
 
 // controlTable has one row per control of a framework.

@@ -3,6 +3,7 @@ package section
 import (
 	"fmt"
 	"math"
+	"strconv"
 	"strings"
 	"time"
 
@@ -88,6 +89,15 @@ func (b *builder) whatFailed() (*failures, []int) {
 // millis writes milliseconds of an answer.
 func millis(ms float64) string { return value.Micros(int64(math.Round(ms * 1000))) }
 
+// outcome is how the calls of a group ended. A request without an answer may have a status of its own,
+// such as the code of ICMP.
+func (g *group) outcome() string {
+	if _, err := strconv.Atoi(g.Status); g.Class == "no_answer" && (err == nil || g.Status == "") {
+		return "no response"
+	}
+	return outcome(g.Status)
+}
+
 // outcome is the status of a call in the protocol's words.
 func outcome(status string) string {
 	return value.Text(strings.ReplaceAll(status, "_", " "))
@@ -142,7 +152,7 @@ func (b *builder) failing(p *templates.Section) (value.Section, string) {
 		if g.Limit != "" {
 			when += "; timeout: " + g.Limit
 		}
-		t.Add(b.cite(g.CallIDs...), value.TextCell(g.Protocol), value.TextCell(g.Endpoint), value.WordCell(b.nodeName(g.Src)), value.WordCell(b.nodeName(g.Dst)), value.WordCell(outcome(g.Status)),
+		t.Add(b.cite(g.CallIDs...), value.TextCell(g.Protocol), value.TextCell(g.Endpoint), value.WordCell(b.nodeName(g.Src)), value.WordCell(b.nodeName(g.Dst)), value.WordCell(g.outcome()),
 			value.CountCell(g.Calls), value.TextCell(when), value.WordCell(b.moment(g.First)))
 	}
 	if len(t.Rows) == 0 {

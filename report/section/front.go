@@ -49,6 +49,11 @@ func (b *builder) front() {
 	}
 	b.state(value.Statement{ID: "not-recorded", Head: headMissing, Text: b.cov.NotRecorded(), Bad: len(b.cov.losses()) > 0,
 		Figures: []value.Number{value.Count("coverage gaps", b.cov.Gaps), value.Count("connections not decrypted", b.cov.Sealed), value.Count("flows with missing bytes", b.cov.Missing)}})
+	b.sortStatements()
+}
+
+// sortStatements sorts the first page by its questions.
+func (b *builder) sortStatements() {
 	slices.SortStableFunc(b.r.Statements, func(x, y value.Statement) int { return slices.Index(heads, x.Head) - slices.Index(heads, y.Head) })
 }
 
@@ -118,9 +123,14 @@ func (b *builder) failureFront() {
 	var cite, began []*value.Citation
 	first, last := "", ""
 	var clients []string
+	most := " Most often: "
+	if names := nameWords(f.DNS); names != "" {
+		text += " " + names
+		most = " Of the others, most often: "
+	}
 	for i, g := range f.Groups {
 		if i == 0 {
-			text += fmt.Sprintf(" Most often: %s of %s to %s, %s (%s).", value.Text(g.Endpoint), b.nodeName(g.Src), b.nodeName(g.Dst), outcome(g.Status), plural.Thousands(g.Calls))
+			text += fmt.Sprintf("%s%s of %s to %s, %s (%s).", most, value.Text(g.Endpoint), b.nodeName(g.Src), b.nodeName(g.Dst), g.outcome(), plural.Thousands(g.Calls))
 			cite = b.cite(g.CallIDs...)
 		}
 		if first == "" || g.First < first {
@@ -151,6 +161,24 @@ func (b *builder) failureFront() {
 	}
 }
 
+// nameWords counts the failed questions for names. Those from search lists do no harm.
+func nameWords(list []nameFailure) string {
+	var all, search int64
+	for _, n := range list {
+		all += n.Calls
+		if n.Search {
+			search += n.Calls
+		}
+	}
+	switch {
+	case all == 0:
+		return ""
+	case search == 0:
+		return plural.Sprintf("%d {was a question for a name|were questions for names} that could not be resolved.", all)
+	}
+	return plural.Sprintf("%d {was a question for a name|were questions for names} that could not be resolved, %d of {it|them} from a resolver's search list, which is harmless if another name of the list was resolved.", all, search)
+}
+
 // causeFront says where the failures began.
 func (b *builder) causeFront(f *failures, query []int) {
 	if len(f.Causes) == 0 {
@@ -173,7 +201,11 @@ func sureWords(n map[string]int) string {
 	var parts []string
 	for _, s := range []string{"exact", "likely", "guess"} {
 		if n[s] > 0 {
-			parts = append(parts, fmt.Sprintf("%d %s", n[s], s))
+			word := s
+			if s == "guess" {
+				word = "guessed"
+			}
+			parts = append(parts, fmt.Sprintf("%d %s", n[s], word))
 		}
 	}
 	return value.And(parts)

@@ -58,7 +58,7 @@ func (b *builder) handshakeFailures(s *value.Section) {
 		Columns: []value.Column{value.CodeColumn("Server name"), value.NameColumn("Client"), value.NameColumn("Server"), value.NameColumn("Outcome"), value.NumberColumn("Handshakes", ""), {Name: "When", Kind: "name"}}}
 	for _, g := range f.Groups {
 		if g.Class == "tls" && len(t.Rows) < mostFailures {
-			t.Add(b.cite(g.CallIDs...), value.TextCell(g.Endpoint), value.WordCell(b.nodeName(g.Src)), value.WordCell(b.nodeName(g.Dst)), value.WordCell(outcome(g.Status)), value.CountCell(g.Calls), value.WordCell(g.When))
+			t.Add(b.cite(g.CallIDs...), value.TextCell(g.Endpoint), value.WordCell(b.nodeName(g.Src)), value.WordCell(b.nodeName(g.Dst)), value.WordCell(g.outcome()), value.CountCell(g.Calls), value.WordCell(g.When))
 		}
 	}
 	if len(t.Rows) > 0 {

@@ -200,6 +200,8 @@ func (b *builder) cell(field string, v any) value.Cell {
 			return value.WordCell(b.moment(x))
 		case name == "src" || name == "dst" || name == "client" || name == "server":
 			return value.WordCell(b.nodeName(x))
+		case name == "status":
+			return value.WordCell(outcome(x))
 		case columnOf(field, "").Kind == "wide":
 			return value.WordCell(value.Clean(x, 3*value.MaxText))
 		}

@@ -41,6 +41,7 @@ type Basis struct {
 	Mask     string   `json:"mask,omitempty"`    // SHA-256 of the policy that masked it; empty: not masked
 	Accept   string   `json:"accept,omitempty"`  // list of accepted findings, as given
 	Bundles  []Source `json:"bundles"`
+	Recheck  *Recheck `json:"recheck,omitempty"` // observation of a second tool; nil: none was asked
 }
 
 // Source identifies a bundle by its contents.

@@ -18,12 +18,8 @@ type AccessPair struct {
 	CallIDs []string `json:"call_ids"`
 }
 
-// pairs summarizes the calls by client and server. With one client and one server the other
-// lists already show this.
+// pairs summarizes the calls by client and server.
 func (a *accessAnswer) pairs() error {
-	if len(a.out.Clients) < 2 || len(a.out.Servers) < 2 {
-		return nil
-	}
 	list, more, err := ask.Rows[AccessPair](a.ctx, a.rows.Case, a.w.Limit, fmt.Sprintf(`WITH g AS (SELECT %[1]s, src_id, dst_id, count(*) AS n, count(*) FILTER (failed) AS f, min(ts_ns) AS t0, max(ts_ns) AS t1, arg_min({'t': ts_ns, 'i': call_id}, ts_ns, 3) AS ids
 			FROM %[2]s WHERE %[3]s GROUP BY ALL),
 		e AS (SELECT %[1]s, endpoint_id, CASE WHEN %[4]s THEN 'outside' ELSE %[5]s END AS src, %[5]s AS dst FROM endpoints_raw)

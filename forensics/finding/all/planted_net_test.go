@@ -160,14 +160,14 @@ func TestWeakTLS(t *testing.T) {
 	c.Exchange(30*ms, ms, "good", "10.0.0.6", "10.0.0.5:443", hello(1, 3, gcm), hello(2, 3, gcm))
 	k := openTraffic(t, &c)
 	hold(t, of(t, k, "weak-tls"),
-		"high: 10.0.0.1 and 10.0.0.2 negotiated TLS 1.2 TLS_RSA_WITH_RC4_128_SHA (RC4) in 1 handshake TLS 1.2 TLS_RSA_WITH_RC4_128_SHA forbidden by RFC 7465, BCP 195, SP 800-52r2, Mozilla 5.7 intermediate, Mozilla 5.7 modern",
+		"high: 10.0.0.1 and 10.0.0.2 negotiated TLS 1.2 TLS_RSA_WITH_RC4_128_SHA (RC4) in 1 handshake TLS 1.2 TLS_RSA_WITH_RC4_128_SHA forbidden by RFC 7465, BCP 195, SP 800-52r2, BSI TR-02102-2 2025-01, Mozilla 5.7 intermediate, Mozilla 5.7 modern",
 		"medium: 10.0.0.1 and 10.0.0.3 negotiated TLS 1.0 TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA (TLS 1.0) in 1 handshake TLS 1.0 TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA forbidden by RFC 8996, BCP 195")
 	hold(t, of(t, k, "weak-tls-offered"), "10.0.0.1 offers RC4 to 10.0.0.2 in 1 handshake", "10.0.0.1 offers TLS 1.0 to 10.0.0.3 in 1", "10.0.0.4 offers RC4 to 10.0.0.5 in 1 handshake")
 	out, err := finding.Run(ctx, k, all.Analyzers(), finding.In{Names: []string{"weak-tls"}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := "weak-tls: of 4 handshakes, these break a profile: RFC 8996 1, RFC 7465 1, BCP 195 2, SP 800-52r2 2, Mozilla 5.7 intermediate 2, Mozilla 5.7 modern 4"; !slices.Contains(out.Notes, want) {
+	if want := "weak-tls: of 4 handshakes, these break a profile: RFC 8996 1, RFC 7465 1, BCP 195 2, SP 800-52r2 2, BSI TR-02102-2 2025-01 2, Mozilla 5.7 intermediate 2, Mozilla 5.7 modern 4"; !slices.Contains(out.Notes, want) {
 		t.Errorf("notes %q, want %q", out.Notes, want)
 	}
 }

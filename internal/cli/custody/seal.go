@@ -3,38 +3,31 @@ package custody
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"path"
 	"strings"
 	"time"
 
-	"filippo.io/age"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
-	"golang.org/x/crypto/ssh/agent"
 
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/exporter/commit"
 	"github.com/pcapsule/pcapsule/exporter/seal"
-	"github.com/pcapsule/pcapsule/internal/cli/agekey"
 	"github.com/pcapsule/pcapsule/internal/cli/console"
 	"github.com/pcapsule/pcapsule/internal/cli/exit"
-	"github.com/pcapsule/pcapsule/internal/version"
-	"github.com/pcapsule/pcapsule/recorder/ring"
 )
 
 // sealFlags are the flags of seal.
 type sealFlags struct {
-	keys, agent, tokens, identities []string
-	name, request, commit           string
-	asJSON                          bool
+	Signing
+	request, commit string
+	asJSON          bool
 }
 
 // Seal returns the command seal.
@@ -68,17 +61,10 @@ service of a cloud through its PKCS #11 module.`,
 
 // register adds the flags of every command that seals.
 func (f *sealFlags) register(fl *pflag.FlagSet) {
-	fl.StringArrayVar(&f.keys, "key", nil, "file of a private key; can be repeated")
-	fl.StringArrayVar(&f.agent, "agent", nil, "key of ssh-agent, by fingerprint or comment; can be repeated")
-	fl.StringArrayVar(&f.tokens, "pkcs11", nil, "key in a token, by its PKCS #11 URI (RFC 7512) with module-path and pin-source; can be repeated")
-	fl.StringArrayVar(&f.identities, "identity", nil, "age identity that decrypts the key file")
-	fl.StringVar(&f.name, "name", "", "the person who holds the key (default: the name of the account)")
+	f.Signing.Register(fl)
 	fl.StringVar(&f.request, "request", "", "YAML file: case_id, authority, requester, approver, examiner, purpose …")
 	fl.StringVar(&f.commit, "commit", "", "new file for the seed of salted commitments to packets and rows; keep it secret")
 }
-
-// given reports whether there is a key to seal with.
-func (f *sealFlags) given() bool { return len(f.keys)+len(f.agent)+len(f.tokens) > 0 }
 
 func (e *env) runSeal(ctx context.Context, path string, f *sealFlags) error {
 	b, err := bundle.Open(path)
@@ -107,10 +93,10 @@ func (e *env) runSeal(ctx context.Context, path string, f *sealFlags) error {
 
 // seal signs the bundle with the keys that the flags name.
 func (e *env) seal(ctx context.Context, b *bundle.Bundle, f *sealFlags) (*seal.Sealed, error) {
-	if !f.given() {
-		return nil, exit.With(fmt.Errorf("missing key: give --key, --agent or --pkcs11"), exit.Usage, "make a key with openssl genpkey -algorithm ed25519 -out examiner.pem, then give --key examiner.pem")
+	if err := f.NeedKey(); err != nil {
+		return nil, err
 	}
-	o := seal.Options{Entry: Entry(bundle.Entry{User: f.name}), With: thisProgram()}
+	o := seal.Options{Entry: Entry(bundle.Entry{User: f.name}), With: ThisProgram()}
 	if f.request != "" {
 		data, err := os.ReadFile(f.request)
 		if err != nil {
@@ -120,7 +106,7 @@ func (e *env) seal(ctx context.Context, b *bundle.Bundle, f *sealFlags) (*seal.S
 			return nil, exit.With(fmt.Errorf("reading %s: %w", f.request, err), exit.Syntax, "docs/format/seal.md lists the fields of a request")
 		}
 	}
-	signers, done, err := f.signers(o.Entry.User)
+	signers, done, err := f.Signers()
 	if err != nil {
 		return nil, err
 	}
@@ -150,83 +136,6 @@ func (e *env) seal(ctx context.Context, b *bundle.Bundle, f *sealFlags) (*seal.S
 		return nil, exit.With(fmt.Errorf("writing the seed: %w", err), exit.Disk, "the bundle is sealed, but its commitments are lost; seal it again with --commit")
 	}
 	return sealed, nil
-}
-
-// signers reads the keys. done ends the connections to ssh-agent and to tokens.
-func (f *sealFlags) signers(name string) (list []seal.Signer, done func(), err error) {
-	var open []func()
-	end := func() {
-		for _, f := range open {
-			f()
-		}
-	}
-	defer func() {
-		if err != nil {
-			end()
-		}
-	}()
-	var identities []age.Identity
-	for _, p := range f.identities {
-		more, err := agekey.Identities(p)
-		if err != nil {
-			return nil, nil, fmt.Errorf("reading identity %s: %w", p, err)
-		}
-		identities = append(identities, more...)
-	}
-	for _, p := range f.keys {
-		text, err := ring.ReadPrivate(p)
-		if errors.Is(err, ring.ErrShared) {
-			err = exit.With(err, exit.Usage, "chmod 600 "+p)
-		}
-		if err != nil {
-			return nil, nil, err
-		}
-		s, err := seal.ParsePrivate(name, text, identities)
-		if err != nil {
-			return nil, nil, exit.With(fmt.Errorf("reading key %s: %w", p, err), exit.Usage, "--key needs a private key, in PEM or OpenSSH format")
-		}
-		list = append(list, s)
-	}
-	for _, uri := range f.tokens {
-		s, closeToken, err := seal.PKCS11Signer(name, uri)
-		if err != nil {
-			return nil, nil, exit.With(err, exit.Usage, "--pkcs11 'pkcs11:token=T;object=K?module-path=/usr/lib/softhsm/libsofthsm2.so&pin-source=file:/root/pin'")
-		}
-		list, open = append(list, s), append(open, closeToken)
-	}
-	if len(f.agent) == 0 {
-		return list, end, nil
-	}
-	conn, err := net.Dial("unix", os.Getenv("SSH_AUTH_SOCK"))
-	if err != nil {
-		return nil, nil, exit.With(fmt.Errorf("ssh-agent: %w", err), exit.Usage, "start ssh-agent and add the key with ssh-add")
-	}
-	open = append(open, func() { conn.Close() })
-	client := agent.NewClient(conn) // one for all keys: it reads from the connection continuously
-	for _, key := range f.agent {
-		s, err := seal.AgentSigner("", key, client)
-		if err != nil {
-			return nil, nil, exit.With(err, exit.Usage, "ssh-add -l lists the keys")
-		}
-		list = append(list, s)
-	}
-	return list, end, nil
-}
-
-// thisProgram describes the running program with the hash of its file.
-func thisProgram() seal.Tool {
-	t := seal.Tool{Name: "pcapsule", Release: version.Release}
-	if name, err := os.Executable(); err == nil {
-		if f, err := os.Open(name); err == nil {
-			defer f.Close()
-			h := sha256.New()
-			if _, err := io.Copy(h, f); err == nil {
-				sum := bundle.Digest(h.Sum(nil))
-				t.SHA256 = &sum
-			}
-		}
-	}
-	return t
 }
 
 // stampFlags are the flags of timestamp.
