@@ -30,6 +30,7 @@ type seen struct {
 	flags    byte
 	seq, ack uint32
 	payload  string
+	ttl      byte // 0: the usual
 }
 
 // packetsOf reads the TCP segments and datagrams of a capture. Addresses become IPv4.
@@ -60,7 +61,7 @@ func packetsOf(t *testing.T, path string) (list []seen) {
 			var f decode.Frame
 			d.Decode(decode.Input{LinkType: p.LinkType, Interface: p.Interface, Data: p.Data, OrigLen: p.OrigLen, Time: p.Time}, &f)
 			if f.L4 && (f.Proto == 6 || f.Proto == 17) {
-				list = append(list, seen{end(f.Src, f.SrcPort), end(f.Dst, f.DstPort), f.Proto, byte(f.Flags), f.Seq, f.Ack, string(f.Payload)})
+				list = append(list, seen{end(f.Src, f.SrcPort), end(f.Dst, f.DstPort), f.Proto, byte(f.Flags), f.Seq, f.Ack, string(f.Payload), 0})
 			}
 		}
 	}
@@ -73,16 +74,8 @@ func packetsOf(t *testing.T, path string) (list []seen) {
 // opened writes packets as a capture and decrypts it.
 func opened(t *testing.T, list []seen, keys string) []*stackConn {
 	t.Helper()
-	w := newTranslated()
-	for _, p := range list {
-		if p.proto == 17 {
-			w.udp(p.src.String(), p.dst.String(), p.payload)
-		} else {
-			w.packet(p.src.String(), p.dst.String(), p.flags, p.seq, p.ack, 0, p.payload)
-		}
-	}
 	path := filepath.Join(t.TempDir(), "x.pcap")
-	if err := os.WriteFile(path, w.buf.Bytes(), 0o600); err != nil {
+	if err := os.WriteFile(path, captureOf(list), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	o := Options{Repanic: true, Jobs: 1}

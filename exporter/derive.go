@@ -41,7 +41,7 @@ func (d *Draft) Add(rel string, data []byte) error {
 // Derive makes a bundle at output from the packets and side inputs that b describes, with b's
 // options that change data/. Kube and hosts files and keys of o are used in addition. accept sees
 // the draft before it gets its name; if it returns an error, nothing is left behind. The errors
-// are those of Run.
+// are those of Run. With o.MoveInputs, the packet files of b are moved, not copied.
 func Derive(ctx context.Context, b *bundle.Bundle, output string, o Options, accept func(*Draft) error) (*bundle.Manifest, error) {
 	kube, hosts := o.Kube, o.Hosts
 	o, err := optionsOf(b, o)
@@ -53,7 +53,7 @@ func Derive(ctx context.Context, b *bundle.Bundle, output string, o Options, acc
 	if err != nil {
 		return nil, err
 	}
-	sources.Keep()
+	sources.Keep(o.MoveInputs)
 	to, err := bundle.Create(output, o.Custody)
 	if err != nil {
 		return nil, err
@@ -83,15 +83,22 @@ func Derive(ctx context.Context, b *bundle.Bundle, output string, o Options, acc
 	return m, nil
 }
 
-// Bodies dissects the packets of b again and calls each for every body of a call, with the name of
-// its side, request or response. Bodies know where they were captured (dissect.Body.Places). Only
-// keys in the packets are used. each runs on one goroutine, in the order of the calls, and must not keep the body.
-func Bodies(ctx context.Context, b *bundle.Bundle, o Options, each func(c *table.Call, body *dissect.Body) error) error {
+// Traced is a call of which it is known where its bytes were captured.
+type Traced struct {
+	Call   *table.Call
+	Bodies []*dissect.Body  // see dissect.Body.Places
+	Hidden []dissect.Hidden // what no row shows; nil if a place is not known
+}
+
+// Trace dissects the packets of b again for which keep is true, or all, and calls each for every
+// call. Packets have the numbers that they have in b. Only keys in the packets are used. each runs
+// on one goroutine, in the order of the calls, and must not keep the bodies.
+func Trace(ctx context.Context, b *bundle.Bundle, o Options, keep func(file int32, index int64) bool, each func(Traced) error) error {
 	o, err := optionsOf(b, o)
 	if err != nil {
 		return err
 	}
-	o.trace, o.Keys = true, nil
+	o.trace, o.keep, o.Keys = true, keep, nil
 	sources, err := read.OfBundle(b)
 	if err != nil {
 		return err
@@ -106,13 +113,16 @@ func Bodies(ctx context.Context, b *bundle.Bundle, o Options, each func(c *table
 		for s := range r.Out {
 			for i := range r.Out[s].Calls {
 				c := &r.Out[s].Calls[i]
+				t := Traced{Call: c.Row.Base(), Hidden: c.Hidden}
 				for _, body := range []*dissect.Body{c.ReqBody, c.RespBody} {
-					if body == nil {
-						continue
+					if body != nil {
+						t.Bodies = append(t.Bodies, body)
 					}
-					if err := each(c.Row.Base(), body); err != nil {
-						return err
-					}
+				}
+				if err := each(t); err != nil {
+					return err
+				}
+				for _, body := range t.Bodies {
 					body.Release()
 				}
 			}

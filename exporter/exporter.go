@@ -51,6 +51,7 @@ type Options struct {
 
 	Identities []age.Identity  // decrypt key files encrypted with age
 	EmbedKeys  bool            // keep the keys that decrypt connections in the bundle
+	MoveInputs bool            // Derive moves the packets of its bundle instead of copying them
 	KeysTo     []age.Recipient // encrypt the keys for these recipients; such a bundle differs in each run
 
 	Jobs     int    // workers; 0 means one per CPU. They change no byte of the bundle.
@@ -64,7 +65,8 @@ type Options struct {
 	Accept  func(*bundle.Manifest) error
 	Repanic bool // a dissector's panic ends the program, for tests
 
-	trace bool // bodies remember where they were captured
+	trace bool                               // calls remember where their bytes were captured
+	keep  func(file int32, index int64) bool // packets that are dissected; nil: all
 }
 
 // DefaultMemory is the memory that a run stays below unless Options say otherwise.
@@ -206,7 +208,7 @@ func pipe(ctx context.Context, sources *read.Inputs, b *bundle.Builder, protocol
 	if err != nil {
 		return nil, err
 	}
-	reader, err := read.New(sources, b, pool, read.Options{Filter: o.Filter, FromNs: o.FromNs, ToNs: o.ToNs, Limit: o.limit(), Explained: explained(protocols())})
+	reader, err := read.New(sources, b, pool, read.Options{Filter: o.Filter, FromNs: o.FromNs, ToNs: o.ToNs, Keep: o.keep, Limit: o.limit(), Explained: explained(protocols())})
 	if err != nil {
 		return nil, err
 	}

@@ -202,6 +202,36 @@ var floods = map[string]struct {
 			return tcp4(to, a, server, p, 80, 100+uint32(len(head)+(i-1)*len(body)), 1, 16, i, body)
 		})
 	}},
+	"datagrams of one conversation": {1_000_000, func(n int) io.Reader {
+		return newFrames(n, func(i int, to []byte) []byte {
+			a, p := client(1)
+			return udp4(to, a, server, p, 4000, []byte("tick"))
+		})
+	}},
+	"connections of one request": {7_000_000, func(n int) io.Reader { // a million
+		return newFrames(n, func(i int, to []byte) []byte {
+			const ask, answer = "GET /x HTTP/1.1\r\nHost: a\r\n\r\n", "HTTP/1.1 204 No Content\r\n\r\n"
+			c, step := i/7, i%7
+			a, p := client(c)
+			cs, ss := uint32(c)<<8+1, uint32(c)<<9+1
+			switch step {
+			case 0:
+				return tcp4(to, a, server, p, 80, cs-1, 0, 2, i, nil)
+			case 1:
+				return tcp4(to, server, a, 80, p, ss-1, cs, 18, i, nil)
+			case 2:
+				return tcp4(to, a, server, p, 80, cs, ss, 16, i, nil)
+			case 3:
+				return tcp4(to, a, server, p, 80, cs, ss, 24, i, []byte(ask))
+			case 4:
+				return tcp4(to, server, a, 80, p, ss, cs+uint32(len(ask)), 24, i, []byte(answer))
+			case 5:
+				return tcp4(to, a, server, p, 80, cs+uint32(len(ask)), ss+uint32(len(answer)), 17, i, nil)
+			}
+			return tcp4(to, server, a, 80, p, ss+uint32(len(answer)), cs+uint32(len(ask))+1, 17, i, nil)
+		})
+	}},
+	"requests that all wait at once": {2_500_000, crowd},
 	"streams with a hole at their start": {700_000, func(n int) io.Reader {
 		body := bytes.Repeat([]byte("after the hole "), 93)
 		return newFrames(n, func(i int, to []byte) []byte {

@@ -2,6 +2,7 @@ package exporter
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"database/sql"
 	"encoding/binary"
@@ -21,6 +22,7 @@ type translated struct {
 	time uint32 // µs
 	id   uint16
 	vlan uint16 // VLAN of frames; 0: packets are raw IP
+	ttl  byte   // of packets; 0: 64
 }
 
 func newTranslated() *translated { return newTranslatedIn(0) }
@@ -60,7 +62,7 @@ func (t *translated) ip(src, dst netip.Addr, proto byte, body []byte) {
 	ip := []byte{0x45, 0}
 	ip = binary.BigEndian.AppendUint16(ip, uint16(20+len(body)))
 	ip = binary.BigEndian.AppendUint16(ip, t.id)
-	ip = append(ip, 0x40, 0, 64, proto, 0, 0)
+	ip = append(ip, 0x40, 0, cmp.Or(t.ttl, 64), proto, 0, 0)
 	ip = append(append(ip, src.AsSlice()...), dst.AsSlice()...)
 	ip = append(ip, body...)
 	if t.vlan != 0 {

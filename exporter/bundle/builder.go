@@ -160,6 +160,26 @@ func (b *Builder) Discard(rel string) (*File, error) {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	file := &File{b: b, rel: rel, hash: sha256.New(), discard: true}
+	b.open[file] = true
+	return file, nil
+}
+
+// Adopt moves a file of the same file system into the bundle as rel. The bytes written to the
+// result must be the file's; they are hashed only.
+func (b *Builder) Adopt(rel, from string) (*File, error) {
+	p, err := b.place(rel)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Chmod(from, b.Mode()); err != nil {
+		return nil, fmt.Errorf("adding %s: %w", rel, err)
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if err := os.Rename(from, p); err != nil {
+		return nil, fmt.Errorf("adding %s: %w", rel, err)
+	}
 	file := &File{b: b, rel: rel, hash: sha256.New()}
 	b.open[file] = true
 	return file, nil

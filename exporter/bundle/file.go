@@ -17,6 +17,8 @@ type File struct {
 	sum    Digest
 	err    error
 	closed bool
+
+	discard bool // the bundle does not have it
 }
 
 // Write appends to the file.
@@ -82,7 +84,7 @@ func (f *File) Close() error {
 	defer f.b.mu.Unlock()
 	delete(f.b.open, f)
 	if f.err == nil {
-		f.b.known[f.rel] = known{size: f.size, sha256: f.sum, discarded: f.f == nil}
+		f.b.known[f.rel] = known{size: f.size, sha256: f.sum, discarded: f.discard}
 	} else if f.b.err == nil {
 		f.b.err = f.err
 	}

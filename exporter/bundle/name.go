@@ -10,8 +10,8 @@ import (
 // of a file name.
 const maxName = 100
 
-// SafeName makes a file name from any text: ASCII letters, digits, dot, dash and underscore,
-// neither hidden nor reserved on any system, at most 100 bytes, with the extension kept.
+// SafeName makes a file name from any text: lower-case ASCII letters, digits, dot, dash and
+// underscore, neither hidden nor reserved on any system, at most 100 bytes, with the extension kept.
 // Different texts may give the same name, so callers put a number first.
 func SafeName(name string) string {
 	if i := strings.LastIndexAny(name, `/\`); i >= 0 {
@@ -21,6 +21,9 @@ func SafeName(name string) string {
 	last := byte(0)
 	for i := 0; i < len(name); i++ {
 		c := name[i]
+		if c >= 'A' && c <= 'Z' {
+			c |= 0x20
+		}
 		if !plain(c) {
 			c = '_'
 			if last == '_' {
@@ -48,7 +51,7 @@ func SafeName(name string) string {
 }
 
 func plain(c byte) bool {
-	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '.' || c == '-' || c == '_'
+	return c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c == '.' || c == '-' || c == '_'
 }
 
 // reserved reports whether Windows reserves a name for a device, with any extension.

@@ -20,7 +20,8 @@ func TestSafeName(t *testing.T) {
 		{"other scripts", "日本.pcap", "_.pcap"},
 		{"bytes that are no text", "\xff\xfe", "capture"},
 		{"device of Windows", "con.pcap", "_con.pcap"},
-		{"numbered device of Windows", "LPT1", "_LPT1"},
+		{"numbered device of Windows", "LPT1", "_lpt1"},
+		{"upper case goes", "Shop-Node1.PCAPNG", "shop-node1.pcapng"},
 		{"dot at the end", "a.pcap.", "a.pcap"},
 		{"percent and colon", "50%:x", "50_x"},
 	}
@@ -44,7 +45,7 @@ func FuzzSafeName(f *testing.F) {
 		if !portable(got) {
 			t.Fatalf("SafeName(%q) = %q, which Windows refuses", in, got)
 		}
-		if !validRel("data/packets/import/000-"+got) || strings.ContainsAny(got, `/\ `) || len(got) > maxName+1 || got[0] == '.' || got[0] == '-' {
+		if !validRel("data/packets/import/000-"+got) || strings.ContainsAny(got, `/\ `) || len(got) > maxName+1 || got[0] == '.' || got[0] == '-' || strings.ToLower(got) != got {
 			t.Fatalf("SafeName(%q) = %q", in, got)
 		}
 		if again := SafeName(got); again != got {

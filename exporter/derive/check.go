@@ -189,6 +189,9 @@ func (c *checking) row(name string, r *row, list []found, column string) {
 	defer c.mu.Unlock()
 	dirty := column != ""
 	for _, f := range list {
+		if f.rest && c.wasHandled(r.cites()) {
+			continue
+		}
 		dirty = true
 		if !f.rest && everywhere(f.value) && c.s.search.add(f.value, f.whole, c.s.rule(f.rule)) {
 			c.s.fresh++ // it came to light when something else was removed
@@ -231,6 +234,13 @@ func (c *checking) row(name string, r *row, list []found, column string) {
 			}
 		}
 	})
+}
+
+// wasHandled reports whether what no row shows was replaced in all packets of a message.
+func (c *checking) wasHandled(cites table.Cites) bool {
+	all := len(cites) > 0
+	eachNo(cites, func(no int64) { all = all && c.s.handled[no] })
+	return all
 }
 
 // leave notes where something was left.

@@ -38,10 +38,14 @@ type secrets struct {
 
 	short  map[int64]map[brief]int32       // values by the packet of their message
 	blank  map[int64]int32                 // packets whose payload goes, with the rule
+	rest   map[int64]int32                 // packets of messages from which goes what no row shows
+	conns  map[int64]bool                  // connections of these, and of encoded bodies with a secret
 	bodies map[table.Hash]map[string]int32 // short values by their body
 	coded  map[table.Hash]bool             // bodies with a secret, which were sent in an encoding
 	fresh  int                             // values that were not known before
 	found  map[string]bool                 // tables with something that the policy finds
+
+	handled map[int64]bool // packets of rest in which that was replaced
 
 	addresses map[int64]map[netip.Addr]bool // that tables show, by the packet of their message
 	unread    map[int64]bool                // packets with payload that no dissector reads
@@ -49,7 +53,8 @@ type secrets struct {
 
 func newSecrets() *secrets {
 	return &secrets{ruleNo: map[string]int32{}, search: newSearcher(), short: map[int64]map[brief]int32{}, blank: map[int64]int32{},
-		bodies: map[table.Hash]map[string]int32{}, coded: map[table.Hash]bool{}, addresses: map[int64]map[netip.Addr]bool{}, found: map[string]bool{}, unread: map[int64]bool{}}
+		bodies: map[table.Hash]map[string]int32{}, coded: map[table.Hash]bool{}, addresses: map[int64]map[netip.Addr]bool{}, found: map[string]bool{}, unread: map[int64]bool{},
+		rest: map[int64]int32{}, conns: map[int64]bool{}, handled: map[int64]bool{}}
 }
 
 func (s *secrets) rule(name string) int32 {
@@ -64,7 +69,7 @@ func (s *secrets) rule(name string) int32 {
 
 // any reports whether anything is to be removed.
 func (s *secrets) any() bool {
-	return len(s.search.values)+len(s.short)+len(s.blank)+len(s.bodies) > 0
+	return len(s.search.values)+len(s.short)+len(s.blank)+len(s.rest)+len(s.bodies) > 0
 }
 
 // brief is a value that is too short to be searched everywhere, and the line that holds it.
@@ -139,7 +144,8 @@ func (s *secrets) row(r *row, list []found, p Policy) {
 		rule := s.rule(f.rule)
 		switch {
 		case f.rest:
-			eachNo(r.cites(), func(no int64) { s.blank[no] = rule })
+			eachNo(r.cites(), func(no int64) { s.rest[no] = rule })
+			s.traced(r)
 		case isBlank(f.value):
 		case everywhere(f.value):
 			if s.search.add(f.value, f.whole, rule) {
@@ -156,10 +162,20 @@ func (s *secrets) row(r *row, list []found, p Policy) {
 	}
 	for _, side := range []string{"request_body_sha256", "response_body_sha256"} {
 		if h, ok := r.hash(side); ok {
+			if s.coded[h] {
+				s.traced(r)
+			}
 			for v, rule := range s.bodies[h] {
 				eachNo(r.cites(), func(no int64) { put(s.short, no, brief{v, ""}, rule) })
 			}
 		}
+	}
+}
+
+// traced notes that the connection of a row must be traced.
+func (s *secrets) traced(r *row) {
+	if conn, ok := r.int64("conn_id"); ok {
+		s.conns[conn] = true
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/pcapsule/pcapsule/exporter/bundle"
@@ -153,9 +154,11 @@ type kubeObject struct {
 	kind   string
 	uid    string
 	name   string
-	node   string          // on which a pod runs
-	owners []string        // uids
-	refs   map[string]bool // every text in it
+	node   string            // on which a pod runs
+	space  string            // namespace
+	labels map[string]string // of a pod, or of the pods that a network policy selects
+	owners []string          // uids
+	refs   map[string]bool   // every text in it
 	keep   bool
 }
 
@@ -163,16 +166,23 @@ func kubeObjectOf(text string) *kubeObject {
 	var v struct {
 		Kind     string
 		Metadata struct {
-			Name, UID       string
-			OwnerReferences []struct{ UID string }
+			Name, Namespace, UID string
+			Labels               map[string]string
+			OwnerReferences      []struct{ UID string }
 		}
-		Spec struct{ NodeName string }
+		Spec struct {
+			NodeName    string
+			PodSelector struct{ MatchLabels map[string]string }
+		}
 	}
 	var all map[string]any
 	if json.Unmarshal([]byte(text), &all) != nil || all["kind"] == nil || json.Unmarshal([]byte(text), &v) != nil {
 		return nil
 	}
-	o := &kubeObject{text: text, kind: v.Kind, uid: v.Metadata.UID, name: v.Metadata.Name, node: v.Spec.NodeName, refs: map[string]bool{}}
+	o := &kubeObject{text: text, kind: v.Kind, uid: v.Metadata.UID, name: v.Metadata.Name, node: v.Spec.NodeName, space: v.Metadata.Namespace, labels: v.Metadata.Labels, refs: map[string]bool{}}
+	if o.kind == "NetworkPolicy" {
+		o.labels = v.Spec.PodSelector.MatchLabels
+	}
 	for _, r := range v.Metadata.OwnerReferences {
 		o.owners = append(o.owners, r.UID)
 	}
@@ -181,7 +191,7 @@ func kubeObjectOf(text string) *kubeObject {
 }
 
 // reduced is a dump with only the objects that belong to addresses: those that have one, what owns
-// them, their nodes and their events. The exporter writes dumps with one object a line.
+// them, their nodes, their events and their network policies. The exporter writes dumps with one object a line.
 func reduced(data []byte, addrs map[string]bool) []byte {
 	var head, list, foot []string
 	var objects []*kubeObject
@@ -200,7 +210,7 @@ func reduced(data []byte, addrs map[string]bool) []byte {
 	for _, o := range objects {
 		o.keep = o.kind == "ServiceCIDR"
 		for s := range o.refs {
-			o.keep = o.keep || o.kind != "Event" && addrs[s]
+			o.keep = o.keep || o.kind != "Event" && o.kind != "NetworkPolicy" && addrs[s]
 		}
 	}
 	for range 4 { // a pod, its ReplicaSet, its Deployment; then their events
@@ -228,7 +238,7 @@ func reduced(data []byte, addrs map[string]bool) []byte {
 		}
 	}
 	for _, o := range objects {
-		if o.keep {
+		if o.keep || o.kind == "NetworkPolicy" && slices.ContainsFunc(objects, o.selects) {
 			list = append(list, o.text)
 		}
 	}
@@ -237,6 +247,19 @@ func reduced(data []byte, addrs map[string]bool) []byte {
 		body += "\n"
 	}
 	return []byte(strings.Join(head, "") + body + strings.Join(foot, ""))
+}
+
+// selects reports whether a network policy may be about a pod that is kept.
+func (o *kubeObject) selects(pod *kubeObject) bool {
+	if pod.kind != "Pod" || !pod.keep || pod.space != o.space {
+		return false
+	}
+	for name, value := range o.labels {
+		if pod.labels[name] != value {
+			return false
+		}
+	}
+	return true
 }
 
 // texts calls do for each text in a JSON value.

@@ -17,9 +17,7 @@ import (
 	"strings"
 
 	"github.com/pcapsule/pcapsule/exporter/bundle"
-	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/seal"
-	"github.com/pcapsule/pcapsule/exporter/table"
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
 )
 
@@ -33,6 +31,7 @@ var ErrChanged = errors.New("the packets are not those of the manifest")
 type Additions struct {
 	Kube, Hosts, Keys []string
 	EmbedKeys         bool // keep the keys that were used
+	MoveInputs        bool // the packet files may be moved instead of copied
 }
 
 // Draft is a bundle that is complete but has no name yet.
@@ -49,8 +48,9 @@ type Exporter interface {
 	// Derive makes a bundle at output from the packets and side inputs that b describes. accept
 	// sees it before it gets its name; if that fails, nothing is left behind.
 	Derive(ctx context.Context, b *bundle.Bundle, output string, a Additions, accept func(*Draft) error) (*bundle.Manifest, error)
-	// Bodies dissects the packets of b and calls each for every body, which knows its places.
-	Bodies(ctx context.Context, b *bundle.Bundle, each func(c *table.Call, body *dissect.Body) error) error
+	// Trace dissects the packets of b for which keep is true, or all, and calls each for every call,
+	// with where its bodies and what no row shows were captured.
+	Trace(ctx context.Context, b *bundle.Bundle, keep func(file int32, index int64) bool, each func(Traced) error) error
 }
 
 // Options of a derived bundle.
@@ -163,6 +163,7 @@ func ofRing(x *bundle.SideInput) bool { return x.Kind == "seals" || x.Kind == "p
 
 // export makes the derived bundle.
 func (s *source) export(ctx context.Context, output string, o Options, d *bundle.Derived, accept func(*Draft) error) (*bundle.Manifest, error) {
+	o.MoveInputs = s.dir != ""
 	m, err := o.Exporter.Derive(ctx, s.to, output, o.Additions, func(draft *Draft) error {
 		draft.Manifest.Derived = d
 		if err := accept(draft); err != nil || o.Seed == nil {

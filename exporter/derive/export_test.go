@@ -36,6 +36,24 @@ func Find(ctx context.Context, b *bundle.Bundle, text string) (place string) {
 	return place
 }
 
+// Columns lists the values of some columns of a table, whatever its parts are, sorted.
+func Columns(ctx context.Context, b *bundle.Bundle, name string, columns ...string) (list []string, err error) {
+	for part, files := range bundle.TableParts(b.Payload(), b.Path) {
+		if part != name && !strings.HasPrefix(part, name+"/") {
+			continue
+		}
+		err := eachRow(ctx, files, columns, func(v []any) error {
+			list = append(list, fmt.Sprint(part, v))
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	slices.Sort(list)
+	return list, nil
+}
+
 // Texts lists texts in the calls of a bundle, each in a place where packets carry it.
 func Texts(ctx context.Context, b *bundle.Bundle) (list []string) {
 	var mu sync.Mutex

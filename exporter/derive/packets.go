@@ -59,8 +59,16 @@ type worker struct {
 	targets map[int64]*target
 	raw     func(text string) // searches a payload by the policy; may be nil
 	streams map[way]*stream
+	copies  map[way]*copied
 	changes []change
 	joint   []byte
+}
+
+// copied is what was replaced by its place in one direction of a conversation: other copies of
+// these packets, sent again or captured elsewhere, must not have it either.
+type copied struct {
+	spans []span
+	reach uint32 // no span ends after it
 }
 
 func (w *worker) edit(index int64, at int32, with string, rule int32) {
@@ -69,6 +77,9 @@ func (w *worker) edit(index int64, at int32, with string, rule int32) {
 
 // packet searches one packet.
 func (w *worker) packet(x *item) {
+	if x.stream && len(w.copies) > 0 {
+		w.copy(x)
+	}
 	t := w.targets[x.index]
 	if t != nil {
 		w.target(t, x)
@@ -104,7 +115,7 @@ func (w *worker) packet(x *item) {
 // target replaces what the tables say of a packet.
 func (w *worker) target(t *target, x *item) {
 	if t.blank >= 0 {
-		w.edit(x.index, x.at, strings.Repeat(string(fill), len(x.payload)), t.blank)
+		w.place(x, 0, strings.Repeat(string(fill), len(x.payload)), t.blank)
 		return
 	}
 	for _, v := range t.values {
@@ -123,9 +134,46 @@ func (w *worker) target(t *target, x *item) {
 		if p.datagram {
 			at = int(p.seq)
 		}
-		if at >= 0 && at < len(x.payload) {
-			w.edit(x.index, x.at+int32(at), p.with[:min(len(p.with), len(x.payload)-at)], p.rule)
+		if at < 0 || at+len(p.with) > len(x.payload) { // it is not where the tables say
+			at, p.with = 0, strings.Repeat(string(fill), len(x.payload))
 		}
+		w.place(x, at, p.with, p.rule)
+	}
+}
+
+// place replaces bytes of a packet, and of its copies.
+func (w *worker) place(x *item, at int, with string, rule int32) {
+	w.edit(x.index, x.at+int32(at), with, rule)
+	if !x.stream || x.pdu {
+		return
+	}
+	way := x.way.anywhere()
+	c := w.copies[way]
+	if c == nil {
+		if len(w.copies) >= maxStreams {
+			clear(w.copies)
+		}
+		c = &copied{reach: x.seq}
+		w.copies[way] = c
+	}
+	if len(c.spans) == maxDone {
+		c.spans = append(c.spans[:0], c.spans[maxDone/2:]...)
+	}
+	s := span{x.seq + uint32(at), with, rule}
+	c.spans = append(c.spans, s)
+	if end := s.seq + uint32(len(with)); int32(end-c.reach) > 0 {
+		c.reach = end
+	}
+}
+
+// copy replaces in a packet what was replaced in others with the same sequence numbers.
+func (w *worker) copy(x *item) {
+	c := w.copies[x.way.anywhere()]
+	if c == nil || int32(c.reach-x.seq) <= 0 {
+		return
+	}
+	for _, s := range c.spans {
+		w.apply(s, x.index, x.at, x.seq, uint32(len(x.payload)))
 	}
 }
 
@@ -145,7 +193,7 @@ func (w *worker) short(f form, v local, x *item) {
 		if f.pre+f.post == 0 && !f.packed && (i > 0 && joins(x.payload[i-1], f.text[0]) || end < len(x.payload) && joins(f.text[len(f.text)-1], x.payload[end])) {
 			continue
 		}
-		w.edit(x.index, x.at+int32(i), f.with, v.rule)
+		w.place(x, i, f.with, v.rule)
 	}
 }
 
@@ -170,7 +218,7 @@ func pass(ctx context.Context, path string, search *searcher, targets map[int64]
 	n := max(1, runtime.GOMAXPROCS(0))
 	workers := make([]*worker, n)
 	for i := range workers {
-		workers[i] = &worker{search: search, targets: targets, streams: map[way]*stream{}}
+		workers[i] = &worker{search: search, targets: targets, streams: map[way]*stream{}, copies: map[way]*copied{}}
 		if raw != nil {
 			workers[i].raw = raw()
 		}
@@ -179,6 +227,7 @@ func pass(ctx context.Context, path string, search *searcher, targets map[int64]
 	var lists [2][][]item
 	lists[0], lists[1] = make([][]item, n), make([][]item, n)
 	d := decode.New(decode.Options{})
+	var frame decode.Frame
 	var wg sync.WaitGroup
 	for k := 0; ; k = 1 - k {
 		err := r.Next(&batches[k])
@@ -193,7 +242,7 @@ func pass(ctx context.Context, path string, search *searcher, targets map[int64]
 			lists[k][i] = lists[k][i][:0]
 		}
 		for i := range batches[k].Packets {
-			x, shard := itemOf(d, &batches[k].Packets[i])
+			x, shard := itemOf(d, &frame, &batches[k].Packets[i])
 			lists[k][shard%uint64(n)] = append(lists[k][shard%uint64(n)], x)
 		}
 		wg.Wait() // the other batch
@@ -227,10 +276,9 @@ func byPlace(a, b change) int {
 	return strings.Compare(a.with, b.with)
 }
 
-// itemOf decodes a packet. The number selects the worker, by conversation.
-func itemOf(d *decode.Decoder, p *pcapng.Packet) (x item, shard uint64) {
-	var f decode.Frame
-	d.Decode(decode.Input{LinkType: p.LinkType, Interface: p.Interface, Data: p.Data, OrigLen: p.OrigLen, Time: p.Time, No: p.Index}, &f)
+// itemOf decodes a packet into f. The number selects the worker, by conversation.
+func itemOf(d *decode.Decoder, f *decode.Frame, p *pcapng.Packet) (x item, shard uint64) {
+	d.Decode(decode.Input{LinkType: p.LinkType, Interface: p.Interface, Data: p.Data, OrigLen: p.OrigLen, Time: p.Time, No: p.Index}, f)
 	x.index = p.Index
 	x.payload = p.Data
 	if f.Kind == decode.KindIP && f.FragNos == nil && (f.L4 || f.Problems&decode.HeaderCut == 0) && len(f.Payload) <= len(p.Data) {

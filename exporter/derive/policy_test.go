@@ -6,8 +6,6 @@ import (
 	"github.com/pcapsule/pcapsule/exporter"
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/exporter/derive"
-	"github.com/pcapsule/pcapsule/exporter/dissect"
-	"github.com/pcapsule/pcapsule/exporter/table"
 	"github.com/pcapsule/pcapsule/forensics/redact"
 )
 
@@ -25,13 +23,13 @@ type tables struct{ exporter.Options }
 // Derive implements derive.Exporter.
 func (t tables) Derive(ctx context.Context, b *bundle.Bundle, output string, a derive.Additions, accept func(*derive.Draft) error) (*bundle.Manifest, error) {
 	o := t.Options
-	o.Kube, o.Hosts, o.Keys, o.EmbedKeys = a.Kube, a.Hosts, a.Keys, a.EmbedKeys
+	o.Kube, o.Hosts, o.Keys, o.EmbedKeys, o.MoveInputs = a.Kube, a.Hosts, a.Keys, a.EmbedKeys, a.MoveInputs
 	return exporter.Derive(ctx, b, output, o, func(d *exporter.Draft) error {
 		return accept(&derive.Draft{Manifest: d.Manifest, Sources: d.Sources, Files: d.Files(), Path: d.Path, Add: d.Add})
 	})
 }
 
-// Bodies implements derive.Exporter.
-func (t tables) Bodies(ctx context.Context, b *bundle.Bundle, each func(c *table.Call, body *dissect.Body) error) error {
-	return exporter.Bodies(ctx, b, t.Options, each)
+// Trace implements derive.Exporter.
+func (t tables) Trace(ctx context.Context, b *bundle.Bundle, keep func(file int32, index int64) bool, each func(derive.Traced) error) error {
+	return exporter.Trace(ctx, b, t.Options, keep, func(x exporter.Traced) error { return each(derive.Traced(x)) })
 }

@@ -38,8 +38,8 @@ func (s *source) prove(draft *Draft, d *bundle.Derived, seed *seal.SeedFile) err
 		p := bundle.DerivedProof{FileID: in.FileID, Proof: fmt.Sprintf(proofPath, in.FileID)}
 		derived := ""
 		if at := slices.Index(draft.Sources, s.to.Path(in.Path)); at >= 0 {
-			derived = draft.Sources[at]
 			p.Path = draft.Manifest.Input(int32(at)).Path
+			derived = draft.Path(p.Path)
 		}
 		rules := s.rules[i]
 		data, f, err := commit.Prove(s.b.Path(in.Path), derived, in.FileID, commit.Key(seed.Seed).File(in.FileID), s.keep[i], func(index int64) string {

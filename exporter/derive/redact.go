@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"os"
 	"slices"
@@ -161,14 +162,11 @@ func (x *redaction) warnings() []string {
 func (x *redaction) packets(ctx context.Context) error {
 	m := x.b.Manifest
 	x.s.search.finish()
-	work, err := bodies(ctx, x.b, x.o.Exporter, x.r.Policy, x.s, x.bodies)
+	targets, err := x.targets(ctx)
 	if err != nil {
 		return err
 	}
-	targets, err := x.targets(ctx, work)
-	if err != nil {
-		return err
-	}
+	x.s.search.finish()
 	list := make([][]change, len(m.Inputs))
 	for attempt := 0; ; attempt++ {
 		fresh := x.s.fresh
@@ -236,29 +234,30 @@ func (x *redaction) raw() func(string) {
 }
 
 // targets finds the packets from which the tables know that something must go.
-func (x *redaction) targets(ctx context.Context, work *bodyWork) (map[int32]map[int64]*target, error) {
+func (x *redaction) targets(ctx context.Context) (map[int32]map[int64]*target, error) {
 	want := map[int64]bool{}
-	for no := range x.s.short {
-		want[no] = true
-	}
-	for no := range x.s.blank {
-		want[no] = true
-	}
-	for no := range x.s.addresses {
-		want[no] = true
-	}
-	for no := range x.s.unread {
-		want[no] = true
-	}
-	for no := range work.places {
-		want[no] = true
-	}
-	for no := range work.lost {
-		want[no] = true
-	}
-	where, err := locate(ctx, bundle.TableParts(x.b.Payload(), x.b.Path), want)
+	wanted(want, x.s.short)
+	wanted(want, x.s.blank)
+	wanted(want, x.s.rest)
+	wanted(want, x.s.addresses)
+	wanted(want, x.s.unread)
+	keep, where, err := x.conversations(ctx, want)
 	if err != nil {
 		return nil, err
+	}
+	work, err := x.trace(ctx, keep)
+	if err != nil {
+		return nil, err
+	}
+	if keep == nil { // else where has them
+		want := map[int64]bool{}
+		wanted(want, work.places)
+		wanted(want, work.lost)
+		more, err := locate(ctx, bundle.TableParts(x.b.Payload(), x.b.Path), want)
+		if err != nil {
+			return nil, err
+		}
+		maps.Copy(where, more)
 	}
 	list := map[int32]map[int64]*target{}
 	for no, at := range where {
@@ -282,6 +281,12 @@ func (x *redaction) targets(ctx context.Context, work *bodyWork) (map[int32]map[
 		list[at.file][at.index] = t
 	}
 	return list, nil
+}
+
+func wanted[V any](want map[int64]bool, of map[int64]V) {
+	for no := range of {
+		want[no] = true
+	}
 }
 
 // text replaces values in the text of a side input or of a block, whose length stays.

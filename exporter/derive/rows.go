@@ -1,10 +1,12 @@
 package derive
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"path"
 	"runtime"
 	"slices"
@@ -75,6 +77,7 @@ func walkTables(ctx context.Context, tables map[string][]string, begin func(name
 		names = append(names, name)
 	}
 	slices.Sort(names)
+	slices.SortStableFunc(names, func(a, b string) int { return cmp.Compare(size(tables[b]), size(tables[a])) }) // the longest first
 	errs := make([]error, len(names))
 	next := make(chan int)
 	var wg sync.WaitGroup
@@ -98,6 +101,16 @@ func walkTables(ctx context.Context, tables map[string][]string, begin func(name
 		}
 	}
 	return nil
+}
+
+// size is the size of files; 0 of those that cannot be read.
+func size(files []string) (n int64) {
+	for _, f := range files {
+		if info, err := os.Stat(f); err == nil {
+			n += info.Size()
+		}
+	}
+	return n
 }
 
 func walkTable(ctx context.Context, name string, files []string, visit func(*row) error) error {

@@ -18,6 +18,20 @@ type scene struct {
 	w    *pcapng.Writer
 	at   int64
 	port uint16
+
+	mirrored bool // each packet is captured a second time
+}
+
+// mirror adds an interface that captures each packet too.
+func (s *scene) mirror() {
+	s.mirrored = true
+	s.addInterface("eth1")
+}
+
+func (s *scene) addInterface(name string) {
+	if _, err := s.w.AddInterface(pcapng.Interface{LinkType: 1, SnapLen: 262144, TsResol: 9, FCSLen: -1, Name: name}); err != nil {
+		s.t.Fatal(err)
+	}
 }
 
 func newScene(t *testing.T) *scene {
@@ -27,9 +41,7 @@ func newScene(t *testing.T) *scene {
 		t.Fatal(err)
 	}
 	s.w = w
-	if _, err := w.AddInterface(pcapng.Interface{LinkType: 1, SnapLen: 262144, TsResol: 9, FCSLen: -1, Name: "eth0"}); err != nil {
-		t.Fatal(err)
-	}
+	s.addInterface("eth0")
 	return s
 }
 
@@ -38,6 +50,7 @@ type say struct {
 	server bool
 	data   []byte
 	mss    int
+	again  bool // each segment is sent again
 }
 
 // talk adds a TCP conversation.
@@ -74,6 +87,10 @@ func (s *scene) talk(port uint16, list ...say) {
 		for d := m.data; len(d) > 0; {
 			n := min(mss, len(d))
 			send(from, 0x18, d[:n])
+			if m.again {
+				seq[from] -= uint32(n)
+				send(from, 0x18, d[:n])
+			}
 			d = d[n:]
 		}
 		send(1-from, 0x10, nil)
@@ -121,8 +138,13 @@ func (s *scene) ip(src, dst [4]byte, proto byte, data []byte) {
 	binary.BigEndian.PutUint16(ip[10:], sum(ip[:20], 0))
 	h = append(h, data...)
 	s.at += 1_000_003
-	if err := s.w.WritePacket(&pcapng.Packet{Kind: pcapng.KindEnhanced, Time: s.at, TimeOK: true, OrigLen: uint32(len(h)), Data: h}, nil); err != nil {
-		s.t.Fatal(err)
+	for i := range int32(2) {
+		if i == 1 && !s.mirrored {
+			break
+		}
+		if err := s.w.WritePacket(&pcapng.Packet{Kind: pcapng.KindEnhanced, Interface: i, Time: s.at + int64(i)*1000, TimeOK: true, OrigLen: uint32(len(h)), Data: h}, nil); err != nil {
+			s.t.Fatal(err)
+		}
 	}
 }
 

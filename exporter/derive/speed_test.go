@@ -2,6 +2,7 @@ package derive_test
 
 import (
 	"context"
+	"maps"
 	"os"
 	"path/filepath"
 	"testing"
@@ -32,5 +33,19 @@ func BenchmarkRedact(b *testing.B) {
 			b.Fatal(err)
 		}
 		b.Logf("%d rounds, %d values, %v", x.Rounds, x.Values, x.Derived.Rules)
+		if was, now := rowsOf(o.Manifest), rowsOf(x.Manifest); !maps.Equal(was, now) {
+			b.Errorf("rows were %v and are %v", was, now)
+		}
 	}
+}
+
+// rowsOf counts the rows of calls and anomalies.
+func rowsOf(m *bundle.Manifest) map[string]int64 {
+	rows := map[string]int64{}
+	for i := range m.Tables {
+		if t := &m.Tables[i]; t.Name == "calls" || t.Name == "anomalies" {
+			rows[t.Name+" "+t.Protocol] += t.Rows
+		}
+	}
+	return rows
 }

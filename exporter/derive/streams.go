@@ -25,6 +25,12 @@ type way struct {
 	around           uint64 // tunnels and tags
 }
 
+// anywhere is the direction as all interfaces saw it.
+func (w way) anywhere() way {
+	w.iface, w.around = 0, 0
+	return w
+}
+
 // bit is a piece of a stream: the payload of a packet.
 type bit struct {
 	index   int64 // of the packet in its file
@@ -129,6 +135,7 @@ func (s *stream) restart(seq uint32) {
 func (w *worker) grow(s *stream, b bit) {
 	if seen := int(s.next - b.seq); seen > 0 {
 		w.again(s, &b)
+		s.remember(held{b.index, b.at, b.seq, uint32(min(seen, len(b.payload)))}) // a needle may end later
 		if seen >= len(b.payload) {
 			return
 		}
@@ -136,7 +143,7 @@ func (w *worker) grow(s *stream, b bit) {
 	} else if int32(s.reach-b.seq) > 0 {
 		w.again(s, &b)
 	}
-	s.recent = append(s.recent, held{b.index, b.at, b.seq, uint32(len(b.payload))})
+	s.remember(held{b.index, b.at, b.seq, uint32(len(b.payload))})
 	s.next = b.end()
 	still := s.begun[:0]
 	for _, o := range s.begun {
@@ -175,6 +182,14 @@ func (w *worker) start(s *stream, b []byte, base uint32, from, to int) {
 			w.put(s, nil, base+uint32(i), n)
 		}
 	})
+}
+
+// remember remembers a segment, of which a needle may have begun.
+func (s *stream) remember(h held) {
+	if len(s.recent) == maxDone {
+		s.recent = append(s.recent[:0], s.recent[maxDone/2:]...)
+	}
+	s.recent = append(s.recent, h)
 }
 
 // trim forgets segments that no needle can reach back to.

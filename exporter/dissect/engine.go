@@ -35,6 +35,7 @@ type Emission struct {
 	ReqBody  *Body
 	RespBody *Body
 	Details  []Detail
+	Hidden   []Hidden // if the engine traces
 }
 
 // Sink receives what an engine produces, in order.
@@ -62,6 +63,7 @@ type Engine struct {
 	kept        int64
 	repanic     bool
 	trace       bool // see Trace
+	hidden      map[*Exchange]*hidden
 
 	segs   [][]seg  // for sides that have none
 	inputs []*Input // of the calls of Read in progress, one inside the other, and of earlier ones
@@ -316,7 +318,7 @@ func (c *Conn) emit(proto int, x *Exchange, row table.CallRow, details []Detail)
 	b.Anomalies, c.callAnom = c.callAnom, 0
 	c.judge(x, b)
 	e := Emission{Row: row, Protocol: proto, Conn: outer, At: c.now.No, Reversed: x.Reversed, Request: x.req.span(), Response: x.resp.span(),
-		ReqBody: x.ReqBody, RespBody: x.RespBody, Details: details}
+		ReqBody: x.ReqBody, RespBody: x.RespBody, Details: details, Hidden: c.engine.hiddenOf(x)}
 	if !c.holdBack(e) {
 		c.engine.sink.Call(e)
 	}

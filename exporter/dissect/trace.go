@@ -14,9 +14,9 @@ type Place struct {
 // maxPlaces limits the places of one body; a body of more is not traced.
 const maxPlaces = 1 << 16
 
-// Trace makes bodies remember where their bytes were captured. It is for tools that change
-// packets; tables do not need it.
-func (e *Engine) Trace() { e.trace = true }
+// Trace makes bodies, and what no row shows, remember where their bytes were captured. It is for
+// tools that change packets; tables do not need it.
+func (e *Engine) Trace() { e.trace, e.hidden = true, map[*Exchange]*hidden{} }
 
 // Places lists where the bytes of the body were captured, in order. ok is false if that is not
 // known for each byte: the engine does not trace, the bytes were decrypted or copied before they
@@ -37,22 +37,86 @@ func (b *Body) traceBytes(p []byte) {
 		b.lostTrace = true
 		return
 	}
-	for len(p) > 0 {
-		s := in.at(at)
-		n := len(p)
-		if end := in.segmentEnd(at); end-at < n {
-			n = end - at
-		}
-		seq := in.Seq(at)
+	list, ok := in.places(at, at+len(p))
+	b.places, b.lostTrace = append(b.places, list...), b.lostTrace || !ok
+}
+
+// places lists where in.Data[from:to] was captured. ok is false for fragments: no sequence number
+// tells which.
+func (in *Input) places(from, to int) (list []Place, ok bool) {
+	ok = true
+	for from < to {
+		s := in.at(from)
+		n := min(in.segmentEnd(from), to) - from
+		seq := in.Seq(from)
 		if in.Datagram {
-			seq = uint32(at)
+			seq = uint32(from)
 		}
-		if len(s.Also) > 0 {
-			b.lostTrace = true // fragments: no sequence number tells which
-		}
-		b.places = append(b.places, Place{s.No, seq, int32(n), in.Datagram})
-		p, at = p[n:], at+n
+		ok = ok && len(s.Also) == 0
+		list = append(list, Place{s.No, seq, int32(n), in.Datagram})
+		from += n
 	}
+	return list, ok
+}
+
+// Hidden is a part of a call that no row shows.
+type Hidden struct {
+	Text   string // of a credential, which may be sent elsewhere too; empty for anything else
+	Places []Place
+}
+
+// hidden is what a tracing engine knows of a call.
+type hidden struct {
+	list   []Hidden
+	places int
+	lost   bool
+}
+
+// Tracing reports whether Hide and HideRest are of use.
+func (in *Input) Tracing() bool { return in.conn != nil && in.conn.engine.trace }
+
+// Hide notes that in.Data[from:to] is a credential of a call, which no row shows.
+func (x *Exchange) Hide(in *Input, from, to int) { x.hide(in, from, to, true) }
+
+// HideRest notes that in.Data[from:to] is in no row, because the row shows only the beginning of
+// its message.
+func (x *Exchange) HideRest(in *Input, from, to int) { x.hide(in, from, to, false) }
+
+func (x *Exchange) hide(in *Input, from, to int, credential bool) {
+	if !in.Tracing() || from >= to {
+		return
+	}
+	e := in.conn.engine
+	h := e.hidden[x]
+	if h == nil {
+		h = &hidden{}
+		e.hidden[x] = h
+	}
+	list, ok := in.places(from, to)
+	if !ok || in.conn.parent != nil || h.places+len(list) > maxPlaces {
+		h.lost = true
+		return
+	}
+	h.places += len(list)
+	part := Hidden{Places: list}
+	if credential {
+		part.Text = string(in.Data[from:to])
+	}
+	h.list = append(h.list, part)
+}
+
+// hiddenOf removes and returns what Hide and HideRest noted of a call. It is nil unless all of it
+// has places.
+func (e *Engine) hiddenOf(x *Exchange) []Hidden {
+	h := e.hidden[x]
+	if h == nil {
+		return nil
+	}
+	delete(e.hidden, x)
+	if h.lost {
+		return nil
+	}
+	return h.list
 }
 
 // innermost is the argument of the call of Read in progress; of several, one inside the other,

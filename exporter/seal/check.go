@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/secure-systems-lab/go-securesystemslib/dsse"
+	"golang.org/x/mod/sumdb/note"
 
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 )
@@ -29,7 +30,7 @@ const (
 
 // Verdict is one check of a bundle with its outcome.
 type Verdict struct {
-	Check  string `json:"check"` // files, hashes, custody, signature, timestamp, ring, losses, tables
+	Check  string `json:"check"` // files, hashes, custody, signature, timestamp, log, ring, losses, tables
 	State  State  `json:"state"`
 	Place  string `json:"place,omitempty"` // file in the bundle
 	Detail string `json:"detail,omitempty"`
@@ -39,11 +40,12 @@ type Verdict struct {
 type Trust struct {
 	Signers     []Party         // each of them must have signed: the bundle, or the commitments of its original
 	Authorities *x509.CertPool  // of time stamps; nil: none was given
+	Logs        []note.Verifier // of transparency logs, one of which must have a seal; nil: none was given
 	Committed   map[string]bool // keys of Signers that signed commitments; CheckCommitments fills it in
 }
 
-// Check checks the seals and time stamps of a bundle that was verified. It returns one verdict
-// for each seal, signature and time stamp, in the order of their names.
+// Check checks the seals, time stamps and proofs of logs of a bundle that was verified. It returns
+// one verdict for each of them and each signature, in the order of their names.
 func Check(ctx context.Context, r *bundle.Report, trust Trust) []Verdict {
 	c := &checker{ctx: ctx, report: r, trust: trust, signed: map[string]bool{}}
 	for _, file := range slices.Sorted(maps.Keys(r.CustodyFiles)) {
@@ -52,8 +54,10 @@ func Check(ctx context.Context, r *bundle.Report, trust Trust) []Verdict {
 			c.seal(file, r.CustodyFiles[file])
 		case strings.HasSuffix(file, stampSuffix):
 			c.timestamp(file, r.CustodyFiles[file])
+		case strings.HasSuffix(file, proofSuffix):
+			c.logged(file, r.CustodyFiles[file])
 		default:
-			c.add("signature", No, file, "neither a seal nor a time stamp belongs under this name")
+			c.add("signature", No, file, "no seal, time stamp or proof of a log belongs under this name")
 		}
 	}
 	for _, file := range unfinished(r) {
@@ -62,6 +66,9 @@ func Check(ctx context.Context, r *bundle.Report, trust Trust) []Verdict {
 	c.missing("this bundle")
 	if trust.Authorities != nil && !c.stamped {
 		c.add("timestamp", No, "", "no time stamp is by an authority that you gave")
+	}
+	if len(trust.Logs) > 0 && !c.inLog {
+		c.add("log", No, "", "no seal is in a log whose key you gave")
 	}
 	if len(c.verdicts) == 0 {
 		c.add("signature", NotChecked, "", "the bundle is not sealed")
@@ -89,6 +96,7 @@ type checker struct {
 	trust    Trust
 	signed   map[string]bool // by key id: a key that the reader trusts signed
 	stamped  bool            // an authority that the reader trusts stamped
+	inLog    bool            // a log that the reader trusts has a seal
 	verdicts []Verdict
 }
 

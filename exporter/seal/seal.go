@@ -31,6 +31,7 @@ const (
 const (
 	EventSealed      = "sealed"
 	EventTimestamped = "timestamped"
+	EventLogged      = "logged" // by a transparency log
 	EventFailed      = "failed" // the file of an earlier entry was not written
 )
 
@@ -67,6 +68,7 @@ type Sealed struct {
 	Signers   []Party       `json:"signers"`
 	Head      bundle.Digest `json:"custody_head"` // that was signed
 	Statement Statement     `json:"statement"`
+	Log       *Logged       `json:"log,omitempty"` // proof that a transparency log has it
 }
 
 // Options are what a seal says beyond the bundle.
@@ -228,7 +230,8 @@ func unfinished(r *bundle.Report) (files []string) {
 	for i := range r.Custody {
 		e := &r.Custody[i]
 		file := e.Details["file"]
-		if _, exists := r.CustodyFiles[file]; (e.Event == EventSealed || e.Event == EventTimestamped) && !exists && !failed[file] {
+		_, exists := r.CustodyFiles[file]
+		if (e.Event == EventSealed || e.Event == EventTimestamped || e.Event == EventLogged) && !exists && !failed[file] {
 			files = append(files, file)
 		}
 	}

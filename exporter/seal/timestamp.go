@@ -140,10 +140,7 @@ func (c *checker) timestamp(file string, response []byte) {
 		c.add("timestamp", No, file, "its seal is missing")
 		return
 	}
-	listed := slices.ContainsFunc(c.report.Custody, func(e bundle.Entry) bool {
-		return e.Event == EventTimestamped && e.Details["file"] == file && e.Details["sha256"] == bundle.Digest(sha256.Sum256(response)).String()
-	})
-	if !listed {
+	if !c.listed(EventTimestamped, file, response) {
 		c.add("timestamp", No, file, "the custody log does not have it with this content")
 		return
 	}

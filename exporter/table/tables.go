@@ -265,7 +265,7 @@ type OSEvent struct {
 
 // Workload is one Kubernetes object with addresses, during the time for which it is known.
 type Workload struct {
-	Kind        string      `col:"kind" enc:"dict" doc:"pod, service or node"`
+	Kind        string      `col:"kind" enc:"dict" doc:"pod, service, node or networkpolicy"`
 	Namespace   Opt[string] `col:"namespace" enc:"dict" doc:"namespace"`
 	Name        string      `col:"name" doc:"name"`
 	UID         Opt[string] `col:"uid" doc:"UID"`
@@ -278,6 +278,7 @@ type Workload struct {
 	Labels      []Pair      `col:"labels" doc:"labels, sorted by name"`
 	Services    []string    `col:"services" doc:"services in front of a pod, sorted"`
 	Ports       []Pair      `col:"ports" doc:"ports of a service, such as tcp/80, and the port on which the pods behind it listen; empty if no dump contains them"`
+	Spec        Opt[string] `col:"spec" doc:"spec of a network policy: JSON with the fields of networking.k8s.io/v1"`
 	Source      string      `col:"source" enc:"dict" doc:"input file that named it"`
 }
 

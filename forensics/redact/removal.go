@@ -127,7 +127,14 @@ func (r *Removal) WholeBody(contentType string) bool {
 type Finder struct {
 	r     *Removal
 	found func(kind, value, whole string, rest bool)
-	clean map[string]bool // short texts without anything to remove, by how they are read
+	clean map[reading]map[string]bool // short texts without anything to remove
+	texts int                         // in clean
+}
+
+// reading is how a text is read: as what, and of which type or name.
+type reading struct {
+	as   byte // text, header or pair
+	name string
 }
 
 const (
@@ -140,12 +147,12 @@ const (
 // whole header or line that holds it. With rest, the row shows only the beginning of a message
 // that holds such values, and all of it must go.
 func (r *Removal) Finder(found func(kind, value, whole string, rest bool)) *Finder {
-	return &Finder{r: r, found: found, clean: map[string]bool{}}
+	return &Finder{r: r, found: found, clean: map[reading]map[string]bool{}}
 }
 
 // Text searches a text that is read as the content type says.
 func (f *Finder) Text(contentType, s string) {
-	f.once("t"+contentType, s, func(t *task) { t.text(contentType, s, 0) })
+	f.once(reading{'t', contentType}, s, func(t *task) { t.text(contentType, s, 0) })
 }
 
 // Payload searches any bytes, in which only what has a form of its own is found.
@@ -159,15 +166,9 @@ func (f *Finder) Payload(s string) {
 }
 
 // once runs do unless a short text is known to hold nothing.
-func (f *Finder) once(how, s string, do func(t *task)) {
-	if len(s) < 3 {
+func (f *Finder) once(how reading, s string, do func(t *task)) {
+	if len(s) < 3 || len(s) <= memoText && f.clean[how][s] {
 		return
-	}
-	key := ""
-	if len(s) <= memoText {
-		if key = how + "\x00" + s; f.clean[key] {
-			return
-		}
 	}
 	hit := false
 	t := task{p: f.r.Policy, seen: func(kind, v string) {
@@ -177,12 +178,18 @@ func (f *Finder) once(how, s string, do func(t *task)) {
 		}
 	}}
 	do(&t)
-	if !hit && key != "" {
-		if len(f.clean) >= memoTexts {
-			clear(f.clean)
-		}
-		f.clean[key] = true
+	if hit || len(s) > memoText {
+		return
 	}
+	if f.texts >= memoTexts {
+		clear(f.clean)
+		f.texts = 0
+	}
+	if f.clean[how] == nil {
+		f.clean[how] = map[string]bool{}
+	}
+	f.clean[how][s] = true
+	f.texts++
 }
 
 // value reports a value without the word before it, such as Bearer, and what is inside it.
@@ -211,7 +218,7 @@ func (f *Finder) basic(text string) {
 // Header searches the value of a header.
 func (f *Finder) Header(name, value string) {
 	if !f.r.SecretHeader(name) {
-		f.once("h"+name, value, func(t *task) { t.header(name, value) })
+		f.once(reading{'h', name}, value, func(t *task) { t.header(name, value) })
 		return
 	}
 	switch strings.ToLower(name) {
@@ -275,14 +282,14 @@ func (f *Finder) Row(columns []string, row []any) {
 			}
 		case []table.Pair:
 			for _, p := range v {
-				f.once("p"+p.Name, p.Value, func(t *task) { t.walk(nil, p.Name, p.Value, 0) })
+				f.once(reading{'p', p.Name}, p.Value, func(t *task) { t.walk(nil, p.Name, p.Value, 0) })
 			}
 		}
 	}
 	f.preview(columns, row, text)
 	// Dissectors leave out what logs in to databases, so only the packets hold it.
 	t := task{p: f.r.Policy}
-	if kind := text("auth_kind"); kind != "" && !slices.ContainsFunc(row, func(v any) bool { h, ok := v.([]table.Header); return ok && len(h) > 0 }) && t.passwords() {
+	if kind := text("auth_kind"); kind != "" && kind != "trust" && !slices.ContainsFunc(row, func(v any) bool { h, ok := v.([]table.Header); return ok && len(h) > 0 }) && t.passwords() {
 		f.found(byName, "", "", true)
 	}
 }

@@ -31,7 +31,8 @@ func (e *env) cmdVerify() *cobra.Command {
 		Long: `Check every file of a bundle against its manifests, that nothing was added, that the custody log
 is unbroken, and that its seals are valid. Each line of the output is one verdict: yes, no or not
 checked. A seal shows its signer's fingerprint; with --signer, verify fails unless that public key
-signed. --authority does the same for the certificate of a time-stamp authority.
+signed. --authority does the same for the certificate of a time-stamp authority, and --log-key for
+the public key of a transparency log.
 
 With --rederive everything is rebuilt from the packets in the bundle and compared with its files:
 tables row by row, every field of bundle.json, open.sql. What packets cannot prove, such as the
@@ -50,6 +51,7 @@ contains them.
 	c.Flags().BoolVar(&f.rederive, "rederive", false, "rebuild everything from the packets and compare")
 	c.Flags().StringArrayVar(&f.signers, "signer", nil, "public key that must have signed: PEM, OpenSSH or certificate; can be repeated")
 	c.Flags().StringArrayVar(&f.authorities, "authority", nil, "certificate (PEM) of a time-stamp authority or its root; can be repeated")
+	c.Flags().StringArrayVar(&f.logs, "log-key", nil, "file with the public key of a transparency log, NAME+HASH+KEY; can be repeated")
 	c.Flags().StringArrayVar(&f.reveals, "reveal", nil, "file of pcapsule reveal that shows a part of the original of a derived bundle; can be repeated")
 	f.keys.register(c.Flags())
 	return c
@@ -59,7 +61,7 @@ contains them.
 type verifyFlags struct {
 	asJSON, rederive     bool
 	signers, authorities []string
-	reveals              []string
+	logs, reveals        []string
 	keys                 keyFlags
 }
 
@@ -87,6 +89,13 @@ func (f *verifyFlags) trust() (t seal.Trust, err error) {
 		if !t.Authorities.AppendCertsFromPEM(text) {
 			return t, exit.With(fmt.Errorf("reading --authority %s: it contains no certificate", p), exit.Usage, "give certificates in PEM format")
 		}
+	}
+	for _, p := range f.logs {
+		key, err := custody.ReadLogKey(p)
+		if err != nil {
+			return t, err
+		}
+		t.Logs = append(t.Logs, key)
 	}
 	return t, nil
 }

@@ -20,6 +20,7 @@ type Index struct {
 	backends map[string]*backends // by namespace and service
 	cidrs    map[string]*cidrs
 	events   map[string]*event
+	policies map[string]*netpolicy
 	lists    map[list]struct{}
 	names    map[netip.Addr][]hostName
 	said     map[netip.Addr][]Identity // segment, ptcpdump
@@ -33,7 +34,7 @@ func NewIndex() *Index {
 	return &Index{
 		texts: map[string]string{}, pods: map[string]*pod{}, services: map[string]*service{},
 		nodes: map[string]*node{}, owners: map[string]*owner{}, backends: map[string]*backends{},
-		cidrs: map[string]*cidrs{}, events: map[string]*event{}, lists: map[list]struct{}{},
+		cidrs: map[string]*cidrs{}, events: map[string]*event{}, policies: map[string]*netpolicy{}, lists: map[list]struct{}{},
 		names: map[netip.Addr][]hostName{}, said: map[netip.Addr][]Identity{},
 	}
 }
@@ -62,9 +63,12 @@ type unit struct {
 	backends []*backends
 	cidrs    []*cidrs
 	events   []*event
-	newest   int64
-	owned    bool // it contains where and when each object was seen
-	partial  bool // some of its objects were refused, so an object missing from it may exist
+
+	netpolicies []*netpolicy
+
+	newest  int64
+	owned   bool // it contains where and when each object was seen
+	partial bool // some of its objects were refused, so an object missing from it may exist
 }
 
 // commit puts a unit into the index. whole means that it was a list that was read completely.
@@ -89,6 +93,10 @@ func (x *Index) commit(u *unit, source string, seen int64, whole bool) {
 	for _, o := range u.cidrs {
 		stamp(&o.common, source, seen)
 		put(x, x.cidrs, o.key(), o, func(w *cidrs) *common { return &w.common })
+	}
+	for _, o := range u.netpolicies {
+		stamp(&o.common, source, seen)
+		put(x, x.policies, o.key(), o, func(p *netpolicy) *common { return &p.common })
 	}
 	for _, o := range u.events {
 		stamp(&o.common, source, seen)

@@ -131,12 +131,12 @@ func uses(kind, bare string, noGroup bool) bool {
 	switch kind {
 	case "Pod", "Service", "Node", "Endpoints", "Event", "events.k8s.io/Event", "discovery.k8s.io/EndpointSlice",
 		"apps/ReplicaSet", "extensions/ReplicaSet", "apps/Deployment", "extensions/Deployment", "batch/Job",
-		"networking.k8s.io/ServiceCIDR", ownGroup + "/" + ownDump, ownGroup + "/" + ownHost:
+		"networking.k8s.io/ServiceCIDR", "networking.k8s.io/NetworkPolicy", ownGroup + "/" + ownDump, ownGroup + "/" + ownHost:
 		return true
 	}
 	if noGroup {
 		switch bare {
-		case "EndpointSlice", "ReplicaSet", "Deployment", "Job", "ServiceCIDR":
+		case "EndpointSlice", "ReplicaSet", "Deployment", "Job", "ServiceCIDR", "NetworkPolicy":
 			return true
 		}
 	}
@@ -179,6 +179,13 @@ func (in *intake) convert(u *unit, o *wireObject) {
 			v.prefixes = c.prefixes(o.Spec.CIDRs...)
 		}
 		made, add = &v.common, func() { u.cidrs = append(u.cidrs, v) }
+	case "NetworkPolicy":
+		v, ok := c.netpolicy(o)
+		if !ok {
+			in.stats.Limited++
+			return
+		}
+		made, add = &v.common, func() { u.netpolicies = append(u.netpolicies, v) }
 	case "Event":
 		v := c.event(o)
 		made, add = &v.common, func() { u.events = append(u.events, v) }

@@ -6,13 +6,16 @@ import (
 	"sort"
 )
 
-// Workloads returns the known pods, services and nodes, by kind, namespace, name, start and
-// UID.
+// Workloads returns the known pods, services, nodes and network policies, by kind, namespace, name,
+// start and UID.
 func (x *Index) Workloads() []Workload {
 	v := x.current()
 	rows := make([]Workload, 0, len(v.objects))
 	for i := range v.objects {
 		rows = append(rows, v.row(&v.objects[i]))
+	}
+	for _, p := range x.policies {
+		rows = append(rows, p.row())
 	}
 	slices.SortFunc(rows, compareWorkloads)
 	return rows

@@ -56,6 +56,9 @@ func (x *Index) WriteUsed(w io.Writer) error {
 	for _, p := range sorted(x.pods, podCommon) {
 		out.object(p.wire())
 	}
+	for _, p := range sorted(x.policies, func(p *netpolicy) *common { return &p.common }) {
+		out.object(p.wire())
+	}
 	for _, e := range sorted(x.events, func(e *event) *common { return &e.common }) {
 		out.object(e.wire())
 	}

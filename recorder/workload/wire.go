@@ -91,6 +91,11 @@ type wireSpec struct {
 	PodCIDRs []string `json:"podCIDRs,omitempty"`
 	// ServiceCIDR
 	CIDRs []string `json:"cidrs,omitempty"`
+	// NetworkPolicy
+	PodSelector *wireLabels `json:"podSelector,omitempty"`
+	PolicyTypes []string    `json:"policyTypes,omitempty"`
+	Ingress     []wireRule  `json:"ingress,omitempty"`
+	Egress      []wireRule  `json:"egress,omitempty"`
 }
 
 type wireContainer struct {

@@ -65,7 +65,7 @@ type Identity struct {
 
 // Workload is one object with addresses, for the time it was known.
 type Workload struct {
-	Kind         string // pod, service or node
+	Kind         string // pod, service, node or networkpolicy
 	Namespace    string
 	Name         string
 	UID          string
@@ -79,6 +79,7 @@ type Workload struct {
 	Labels       []Label // sorted by name
 	Ports        []ServicePort
 	Services     []string // in front of a pod, sorted
+	Spec         string   // of a network policy, JSON
 	Source       string
 }
 

@@ -126,7 +126,7 @@ func (k *conn) handle(kind byte, body []byte, in *dissect.Input, from, to int, c
 	if kind == 'D' {
 		if o := k.front(); o != nil && !k.lost && !o.sent.After && (o.kind == 'q' || o.kind == 'E') {
 			k.assign(o.call, in, from, to)
-			o.call.row(body, cut)
+			o.call.row(body, in, from, to, cut)
 			return nil
 		}
 	}
@@ -165,9 +165,13 @@ func (k *conn) handle(kind byte, body []byte, in *dissect.Input, from, to int, c
 			k.pop(in)
 		}
 	case 'R':
-		c.authentication(&r)
+		if c.authentication(&r) && from < to {
+			c.x.Hide(in, from+headSize+r.Used(), to)
+		}
 	case 'K':
-		c.pid = table.Some(int64(r.Uint32()))
+		if c.pid = table.Some(int64(r.Uint32())); from < to {
+			c.x.Hide(in, from+headSize+r.Used(), to)
+		}
 	case 'V':
 		c.answered = true
 	case 't':
@@ -251,7 +255,7 @@ func (k *conn) orphaned(kind byte, body []byte, in *dissect.Input, from, to int,
 	case 'T':
 		c.cols = k.columns(body)
 	case 'D':
-		c.row(body, cut)
+		c.row(body, in, from, to, cut)
 	case 'C', 'I', 's':
 		c.complete(kind, body)
 	case 'E':

@@ -18,6 +18,9 @@ const (
 	backendTypes  = "RSKZTDCENI123nstAGHWdcVv"
 )
 
+// headSize is the size of a message's type and length.
+const headSize = 5
+
 func (s *side) begin(kind byte, left int64) {
 	*s = side{kind: kind, left: left, size: left, keep: s.keep[:0]}
 }
@@ -125,6 +128,14 @@ func (k *conn) piece(s *side, in *dissect.Input, from, to int, payload []byte) {
 	if s.call == nil {
 		return
 	}
+	switch s.kind {
+	case 'p':
+		s.call.x.Hide(in, to-len(payload), to)
+	case 'D':
+		if in.Dir == dissect.ToClient {
+			s.call.x.HideRest(in, to-len(payload), to)
+		}
+	}
 	k.assign(s.call, in, from, to)
 	if body := s.call.body(in.Dir); body != nil && s.kind == 'd' {
 		body.Write(payload)
@@ -208,6 +219,14 @@ func (k *conn) request(kind byte, body []byte, in *dissect.Input, from, to int, 
 			k.assign(o.call, in, from, to)
 			if o.call.auth == "sasl" {
 				o.call.auth = mechanism(r.CString())
+				r.Skip(4) // the length of what follows
+			}
+			if from < to { // else its pieces are hidden already
+				end := to
+				if !cut {
+					end -= len(body) - len(bytes.TrimSuffix(body, []byte{0}))
+				}
+				o.call.x.Hide(in, from+headSize+r.Used(), end)
 			}
 		}
 	default: // Flush and Terminate have no reply

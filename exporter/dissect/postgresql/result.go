@@ -33,15 +33,26 @@ func (k *conn) columns(body []byte) *columns {
 	return d
 }
 
-// row counts a result row and shows the first ones.
-func (c *call) row(body []byte, cut bool) {
+// row counts a result row, and shows the first ones; in.Data[from:to] carries it.
+func (c *call) row(body []byte, in *dissect.Input, from, to int, cut bool) {
 	c.rows++
+	switch shown := c.show(body, cut); {
+	case shown || from == to || !in.Tracing():
+	case cut:
+		c.x.HideRest(in, from+headSize, to)
+	default:
+		c.hideRow(body, in, from+headSize)
+	}
+}
+
+// show adds a row to the preview, if it is not full.
+func (c *call) show(body []byte, cut bool) bool {
 	if c.full {
-		return
+		return false
 	}
 	if cut || len(body) < 2 {
 		c.full = true
-		return
+		return false
 	}
 	was := len(c.preview)
 	r := cursor.New(body)
@@ -63,7 +74,7 @@ func (c *call) row(body []byte, cut bool) {
 			} else {
 				c.preview = append(c.preview, "…"...)
 			}
-			return
+			return false
 		}
 		if i > 0 {
 			c.preview = append(c.preview, '\t')
@@ -83,6 +94,21 @@ func (c *call) row(body []byte, cut bool) {
 		c.preview = appendCopy(c.preview, oid, format(c.result, i, code), v)
 	}
 	c.preview = append(c.preview, '\n')
+	return true
+}
+
+// hideRow notes the values of a row that is not shown; body is in.Data[at:] of it.
+func (c *call) hideRow(body []byte, in *dissect.Input, at int) {
+	r := cursor.New(body)
+	for range r.Uint16() {
+		size := int32(r.Uint32())
+		from := at + len(body) - r.Left()
+		if size < 0 || r.Short() {
+			continue
+		}
+		r.Skip(int(size))
+		c.x.HideRest(in, from, at+len(body)-r.Left())
+	}
 }
 
 // format is format code i of those in Bind: none, one for all, or one each.

@@ -93,9 +93,9 @@ func mechanism(name []byte) string {
 	return strings.ToLower(sqltext.Text(name))
 }
 
-// authentication reads the kind of an Authentication message. The rest of the message is a
-// challenge or a proof.
-func (c *call) authentication(r *cursor.Cursor) {
+// authentication reads the kind of an Authentication message. It reports whether the rest of the
+// message is a challenge or a proof.
+func (c *call) authentication(r *cursor.Cursor) bool {
 	switch r.Uint32() {
 	case 0:
 		if c.auth == "" {
@@ -107,13 +107,17 @@ func (c *call) authentication(r *cursor.Cursor) {
 		c.auth = "password"
 	case 5:
 		c.auth = "md5"
+		return true
 	case 7:
 		c.auth = "gss"
 	case 9:
 		c.auth = "sspi"
 	case 10:
 		c.auth = "sasl"
+	case 8, 11, 12: // GSSContinue, SASLContinue, SASLFinal
+		return true
 	}
+	return false
 }
 
 // readEncryption reads the 1-byte answer to an encryption request.

@@ -63,12 +63,11 @@ func (k *conn) name(c *call, row *Row) {
 		row.User = table.Some(c.user)
 	}
 	row.Queued = c.kind == '+' && string(c.reply) == "QUEUED"
+	if c.secrets {
+		row.AuthKind = table.Some("password")
+	}
 	if s := c.spec; s != nil {
 		switch s.act {
-		case actAuth, actHello:
-			if c.masked >= 0 {
-				row.AuthKind = table.Some("password")
-			}
 		case actSubscribe, actUnsubscribe, actPublish:
 			if c.argc > 1 && c.words[1].to > 0 {
 				row.Channel = table.Some(string(c.word(1)))

@@ -82,6 +82,7 @@ type call struct {
 	keyAt    int64 // index of the argument that is the first key; -1 none, 0 not known yet
 	keys     int32
 	masked   int64 // index of the argument that is a password; -1 none
+	secrets  bool  // an argument was one
 	user     string
 	db       table.Opt[int32]
 	ahead    int32

@@ -42,7 +42,7 @@ func (k *conn) readRequest(in *dissect.Input, at int) (n int, err error) {
 		s.call.argc, s.call.asked.Ack = count, in.Packet(at).Ack
 	}
 	c := s.call
-	m, err := k.args(c, b[n:])
+	m, err := k.args(c, in, at+n)
 	n += m
 	c.x.Request(in, at, at+n)
 	if err == nil && s.left == 0 {
@@ -53,10 +53,18 @@ func (k *conn) readRequest(in *dissect.Input, at int) (n int, err error) {
 }
 
 // args reads arguments, or pieces of long ones.
-func (k *conn) args(c *call, b []byte) (n int, err error) {
+func (k *conn) args(c *call, in *dissect.Input, at int) (n int, err error) {
 	s := &k.req
+	b := in.Data[at:]
 	for s.left > 0 {
 		if s.body > 0 || s.crlf {
+			if c.maySecret(s.arg) {
+				from := n
+				if s.body == s.size {
+					from += c.sign()
+				}
+				c.x.Hide(in, at+from, at+n+int(min(s.body, int64(len(b)-n))))
+			}
 			m, done, err := s.rest(b[n:])
 			n += m
 			if err != nil || !done {
@@ -80,7 +88,9 @@ func (k *conn) args(c *call, b []byte) (n int, err error) {
 			if b[end] != '\r' || b[end+1] != '\n' {
 				return n, fmt.Errorf("reading argument %d: expected a line end after %d bytes, got %.8q", s.arg, size, b[end:])
 			}
-			k.endArg(c, b[n:end], size)
+			if k.endArg(c, b[n:end], size) {
+				c.x.Hide(in, at+n+c.sign(), at+end)
+			}
 			n = end + 2
 			continue
 		}
@@ -117,16 +127,18 @@ func (s *side) rest(b []byte) (n int, done bool, err error) {
 	return n + 2, true, nil
 }
 
-func (k *conn) endArg(c *call, p []byte, size int64) {
+// endArg records an argument that begins with p. It reports whether it is a password.
+func (k *conn) endArg(c *call, p []byte, size int64) (secret bool) {
 	s := &k.req
-	k.arg(c, s.arg, p, size)
+	secret = k.arg(c, s.arg, p, size)
 	s.arg++
 	s.left--
+	return secret
 }
 
-// arg records an argument that begins with p.
-func (k *conn) arg(c *call, i int64, p []byte, size int64) {
-	secret := c.masked == i
+// arg records an argument that begins with p. It reports whether it is a password.
+func (k *conn) arg(c *call, i int64, p []byte, size int64) (secret bool) {
+	secret = c.masked == i
 	if i == 0 {
 		c.spec, c.verb = k.command(p)
 		c.begin()
@@ -134,6 +146,7 @@ func (k *conn) arg(c *call, i int64, p []byte, size int64) {
 	if c.spec != nil && c.spec.act >= actAuth && i > 0 {
 		secret = c.secret(i, p)
 	}
+	c.secrets = c.secrets || secret
 	from := len(c.line)
 	switch {
 	case from >= maxText:
@@ -163,7 +176,7 @@ func (k *conn) arg(c *call, i int64, p []byte, size int64) {
 		}
 	}
 	if c.spec == nil || i == 0 {
-		return
+		return secret
 	}
 	switch c.spec.keys {
 	case keyCounted:
@@ -177,6 +190,7 @@ func (k *conn) arg(c *call, i int64, p []byte, size int64) {
 			c.keys, c.keyAt = int32(min((c.argc-i-1)/2, 1<<30)), i+1
 		}
 	}
+	return secret
 }
 
 // begin records the position of the command's keys.
@@ -229,6 +243,22 @@ func (c *call) secret(i int64, p []byte) bool {
 	return secret
 }
 
+// maySecret reports whether argument i may be a password, before it was read completely.
+func (c *call) maySecret(i int64) bool {
+	if c.spec == nil || c.spec.act < actAuth || i == 0 {
+		return false
+	}
+	return c.masked == i || c.spec.act == actAuth && i > 1 && c.argc > 3 || c.spec.act == actACL && i > 2
+}
+
+// sign is the number of bytes before a password that say what it is.
+func (c *call) sign() int {
+	if c.spec.act == actACL {
+		return 1
+	}
+	return 0
+}
+
 // word is the displayed form of word i of the command.
 func (c *call) word(i int) []byte { return c.line[c.words[i].from:c.words[i].to] }
 
@@ -248,22 +278,22 @@ func (k *conn) readInline(in *dissect.Input, at int) (n int, err error) {
 	c := k.newCall()
 	c.inline, c.asked.Ack = true, in.Packet(at).Ack
 	c.x.Request(in, at, at+end+1)
-	k.splitInline(c, bytes.TrimRight(b[:end], "\r"))
+	k.splitInline(c, in, at, bytes.TrimRight(b[:end], "\r"))
 	k.endRequest(c)
 	return end + 1, nil
 }
 
 // splitInline splits a line like the server does: into words, and strings in single or double
 // quotes. A word with an unterminated quote stays unchanged.
-func (k *conn) splitInline(c *call, b []byte) {
-	var words []span
+func (k *conn) splitInline(c *call, in *dissect.Input, at int, b []byte) {
+	var words, sent []span
 	raw := make([]byte, 0, len(b))
 	for i := 0; i < len(b); {
 		if b[i] == ' ' || b[i] == '\t' {
 			i++
 			continue
 		}
-		from := len(raw)
+		from, began := len(raw), i
 		for i < len(b) && b[i] != ' ' && b[i] != '\t' {
 			q := b[i]
 			if q != '"' && q != '\'' {
@@ -279,12 +309,19 @@ func (k *conn) splitInline(c *call, b []byte) {
 			}
 			i++
 		}
-		words = append(words, span{from, len(raw)})
+		words, sent = append(words, span{from, len(raw)}), append(sent, span{at + began, at + min(i, len(b))})
 	}
 	c.argc = int64(len(words))
 	for i, w := range words {
 		p := raw[w.from:w.to]
-		k.arg(c, int64(i), p[:min(len(p), maxText)], int64(len(p)))
+		if !k.arg(c, int64(i), p[:min(len(p), maxText)], int64(len(p))) {
+			continue
+		}
+		s := sent[i]
+		if q := in.Data[s.from]; s.to-s.from > 2 && (q == '"' || q == '\'') && in.Data[s.to-1] == q { // the quotes stay
+			s.from, s.to = s.from+1, s.to-1
+		}
+		c.x.Hide(in, s.from+c.sign(), s.to)
 	}
 }
 

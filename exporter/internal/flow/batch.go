@@ -87,6 +87,7 @@ type CallRow struct {
 	Writers           [2]Writer // of what the client and what the server sent, as Started.Dialled has them
 	ReqBody, RespBody *dissect.Body
 	Details           []dissect.Detail
+	Hidden            []dissect.Hidden
 }
 
 // FlowRow is a finished flow.

@@ -22,6 +22,7 @@ func (j *Joiner) writeKube() error {
 		r.Owner = table.NonEmpty(w.Owner)
 		r.OwnerKind = table.NonEmpty(w.OwnerKind)
 		r.Node = table.NonEmpty(w.Node)
+		r.Spec = table.NonEmpty(w.Spec)
 		if w.ValidTo != 0 {
 			r.ValidToNs = table.Some(w.ValidTo)
 		}

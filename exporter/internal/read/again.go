@@ -2,6 +2,7 @@ package read
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -31,11 +32,20 @@ func OfBundle(b *bundle.Bundle) (*Inputs, error) {
 }
 
 // Keep makes a run copy the packets of a bundle's inputs into the bundle that it makes, as for
-// other captures.
-func (in *Inputs) Keep() {
+// other captures, or move them.
+func (in *Inputs) Keep(move bool) {
 	for _, x := range in.files {
-		x.keep = true
+		x.keep, x.move = true, move
 	}
+}
+
+// adopt moves a packet file, which is never compressed, into the bundle.
+func (x *input) adopt(o *opened, b *bundle.Builder) (err error) {
+	rel := fmt.Sprintf("data/packets/import/%03d-%s", o.id, bundle.SafeName(unpackedName(x.name, pcapng.CompressionNone)))
+	if o.copy, err = b.Adopt(rel, x.path); err == nil {
+		x.moved = b.Path(rel)
+	}
+	return err
 }
 
 // Paths lists where the inputs are, by their file_id.

@@ -52,6 +52,8 @@ type input struct {
 	sides  sides         // files next to the segment
 	claim  *bundle.Input // the bundle's description of it, nil if it comes from elsewhere
 	keep   bool          // copy it although it comes from a bundle
+	move   bool          // instead of copying it
+	moved  string        // where it is then
 }
 
 // Inputs are the captures of a run.
@@ -272,6 +274,11 @@ func (x *input) peek(src io.Reader) error {
 // open starts reading the input. With a bundle, the bytes are also copied into it.
 func (x *input) open(id int32, b *bundle.Builder, count func(int64)) (*opened, error) {
 	o := &opened{input: x, id: id}
+	if x.move {
+		if err := x.adopt(o, b); err != nil {
+			return nil, err
+		}
+	}
 	raw, file, err := x.raw()
 	if err != nil {
 		return nil, &InputError{x.path, err}
@@ -288,7 +295,11 @@ func (x *input) open(id int32, b *bundle.Builder, count func(int64)) (*opened, e
 		o.original.hash = sha256.New()
 	}
 	o.rel = fmt.Sprintf("data/packets/import/%03d-%s", id, bundle.SafeName(unpackedName(x.name, o.compression())))
+	if c := x.claim; c != nil && !x.keep && strings.EqualFold(c.Path, o.rel) {
+		o.rel = c.Path // older releases kept upper case
+	}
 	switch {
+	case o.copy != nil: // it was moved
 	case b == nil:
 		o.copy = noCopy{}
 	case x.claim != nil && !x.keep:
@@ -312,7 +323,7 @@ func (x *input) raw() (r io.Reader, f *os.File, err error) {
 	case x.stdin != nil:
 		return x.stdin, nil, nil
 	}
-	if f, err = os.Open(x.path); err != nil {
+	if f, err = os.Open(cmp.Or(x.moved, x.path)); err != nil {
 		return nil, nil, err
 	}
 	return f, f, nil

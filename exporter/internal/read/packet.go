@@ -27,6 +27,10 @@ func (r *Reader) add(o *opened, p *pcapng.Packet, pass bool) {
 		return
 	}
 	r.now = max(r.now, o.now)
+	if r.opt.Keep != nil && !r.opt.Keep(o.id, p.Index) {
+		r.numbered++
+		return
+	}
 	f := r.cur.Add(len(p.Data))
 	f.No, f.Time, f.Stamp, f.Offset, f.FileIndex, f.Frame = r.numbered, o.now, p.Time, p.Offset, p.Index, p.Frame
 	f.File, f.Interface = o.id, o.ifBase+p.Interface

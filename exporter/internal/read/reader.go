@@ -29,6 +29,8 @@ type Options struct {
 	FromNs int64  // earlier packets are excluded; 0 is no limit
 	ToNs   int64  // later packets are excluded; 0 is no limit
 
+	Keep func(file int32, index int64) bool // other packets have a number and nothing else; nil: all
+
 	Limit memory.Limit // that bounds what is remembered
 
 	// Explained reports whether a protocol other than QUIC explains a datagram; nil: none.

@@ -34,6 +34,7 @@ type sealFlags struct {
 func Seal(s *console.Streams) *cobra.Command {
 	e := &env{s}
 	var f sealFlags
+	var log logFlags
 	c := &cobra.Command{
 		Use:   "seal BUNDLE --key FILE",
 		Short: "Sign a bundle: an in-toto statement with the acquisition record",
@@ -48,13 +49,17 @@ make bundles that prove which packets are those of the sealed one, and reveal sh
 The key is PEM (PKCS #8) or OpenSSH: ed25519, ECDSA or RSA. It may be encrypted with age. Make
 one with: openssl genpkey -algorithm ed25519 -out examiner.pem && chmod 600 examiner.pem
 Or it stays in ssh-agent (--agent) or in a token (--pkcs11): a smart card, an HSM, or the key
-service of a cloud through its PKCS #11 module.`,
+service of a cloud through its PKCS #11 module.
+
+--log URL sends the hash of the seal to a transparency log and keeps the log's proof in the bundle,
+so that nobody can replace the seal later without being noticed. Nothing else is sent anywhere.`,
 		Example: `  pcapsule seal incident.pcapsule --key examiner.pem --name "E. Examiner" --request request.yaml
   pcapsule seal incident.pcapsule --agent SHA256:mVPwvezndPv/ARoIadVY98vAC0g+P/5633yTC4d/wXE`,
 		Args: cobra.ExactArgs(1),
-		RunE: func(c *cobra.Command, args []string) error { return e.runSeal(c.Context(), args[0], &f) },
+		RunE: func(c *cobra.Command, args []string) error { return e.runSeal(c.Context(), args[0], &f, &log) },
 	}
 	f.register(c.Flags())
+	log.register(c.Flags())
 	c.Flags().BoolVar(&f.asJSON, "json", false, "print the statement as JSON")
 	return c
 }
@@ -66,14 +71,23 @@ func (f *sealFlags) register(fl *pflag.FlagSet) {
 	fl.StringVar(&f.commit, "commit", "", "new file for the seed of salted commitments to packets and rows; keep it secret")
 }
 
-func (e *env) runSeal(ctx context.Context, path string, f *sealFlags) error {
+func (e *env) runSeal(ctx context.Context, path string, f *sealFlags, log *logFlags) error {
 	b, err := bundle.Open(path)
+	if err != nil {
+		return err
+	}
+	logKey, err := log.check()
 	if err != nil {
 		return err
 	}
 	sealed, err := e.seal(ctx, b, f)
 	if err != nil {
 		return err
+	}
+	if logKey != nil {
+		if sealed.Log, err = log.add(ctx, b, sealed.File, logKey); err != nil {
+			return err
+		}
 	}
 	if f.asJSON {
 		enc := json.NewEncoder(e.Out)
@@ -85,6 +99,9 @@ func (e *env) runSeal(ctx context.Context, path string, f *sealFlags) error {
 		fmt.Fprintln(e.Out, console.Line("signed by "+s.String()))
 	}
 	fmt.Fprintf(e.Out, "custody_head %s\n", sealed.Head)
+	if l := sealed.Log; l != nil {
+		fmt.Fprintln(e.Out, console.Line(fmt.Sprintf("%s: entry %d of %s", l.File, l.Index, l.Origin)))
+	}
 	if f.commit != "" {
 		fmt.Fprintln(e.Out, console.Line("seed "+f.commit+": keep it secret, and apart from the bundle"))
 	}

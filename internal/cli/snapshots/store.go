@@ -117,7 +117,7 @@ func named(what, name string) error {
 	if !goodName.MatchString(name) || strings.HasSuffix(name, bundled) {
 		return badRequest("%s %.120q: want 1 to 100 letters, digits, dots, dashes and underscores, a letter or digit first", what, name)
 	}
-	if bundle.SafeName(name) != name { // the folder may be copied to Windows later
+	if !strings.EqualFold(bundle.SafeName(name), name) { // the folder may be copied to Windows later
 		return badRequest("%s %.120q: Windows reserves this name for a device, or drops the dot at its end; choose another", what, name)
 	}
 	return nil
