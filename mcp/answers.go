@@ -13,7 +13,7 @@ import (
 const defaultKept = 32 << 20
 
 // answerCache keeps the latest answers to questions about bundles, which never change. A
-// repeated question, or a step back to the previous page, is answered at once, and several
+// repeated question, or another page of an answer, is answered at once, and several
 // clients that ask the same question at the same time share one answer. Errors are not kept.
 type answerCache struct {
 	most int // bytes; 0: nothing is kept
@@ -34,6 +34,7 @@ type topic struct {
 	args     string // normalized
 	most     int    // bytes
 	db       string
+	whole    bool // all rows of the lists, from which pages are cut
 }
 
 type cachedAnswer struct {

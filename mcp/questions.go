@@ -145,11 +145,19 @@ func (s *invocation) question(ctx context.Context, q ask.Question, args json.Raw
 	if err != nil {
 		return nil, err
 	}
-	v, err := answer(ctx, s.c, full)
-	if err != nil {
-		return nil, err
+	made := func() (json.RawMessage, error) {
+		v, err := answer(ctx, s.c, full)
+		if err != nil {
+			return nil, err
+		}
+		return marshal(v)
 	}
-	raw, err := marshal(v)
+	var raw json.RawMessage
+	if s.whole != nil {
+		raw, err = s.whole.get(ctx, topic{c: s.c, tool: q.Name, args: string(full), whole: true}, made)
+	} else {
+		raw, err = made()
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -94,6 +94,8 @@ type invocation struct {
 	c    *forensics.Case
 	max  int // bytes of the answer
 	cell int // bytes of one text in it; 0: maxCell
+
+	whole *answerCache // keeps what the next pages need; nil: no cache
 }
 
 const instructions = `Evidence bundles of network traffic: every call (HTTP, gRPC, DNS, TLS, Redis, PostgreSQL, ICMP, …) with times, endpoints, bodies and the packets behind it.

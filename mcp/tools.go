@@ -214,7 +214,7 @@ func (s *Server) ask(ctx context.Context, who caller, e *entry, args json.RawMes
 	if e.sealed && s.kept != nil && !strings.HasPrefix(more.db, "live") {
 		return s.askSealed(ctx, who, e, args, more)
 	}
-	return s.make(ctx, who, e, args, more, nil)
+	return s.make(ctx, who, e, args, more, nil, nil)
 }
 
 // askSealed answers from the cache if it can.
@@ -228,10 +228,10 @@ func (s *Server) askSealed(ctx context.Context, who caller, e *entry, args json.
 	}
 	defer done()
 	if a.c = c; a.missingBundle() != "" { // the answer is an error, even if one is kept
-		return s.make(ctx, who, e, args, more, c)
+		return s.make(ctx, who, e, args, more, c, nil)
 	}
 	t := topic{c: c, verified: a.verified(), tool: e.name, args: string(args), most: more.most, db: more.db}
-	raw, err := s.kept.get(ctx, t, func() (json.RawMessage, error) { return s.make(ctx, who, e, args, more, c) })
+	raw, err := s.kept.get(ctx, t, func() (json.RawMessage, error) { return s.make(ctx, who, e, args, more, c, s.kept) })
 	if err != nil && err == ctx.Err() {
 		err = a.explain(err)
 	}
@@ -239,11 +239,11 @@ func (s *Server) askSealed(ctx context.Context, who caller, e *entry, args json.
 }
 
 // make makes an answer when the client gets a slot. It is about c or, if c is nil, about the
-// case that more.db names.
-func (s *Server) make(ctx context.Context, who caller, e *entry, args json.RawMessage, more common, c *forensics.Case) (json.RawMessage, error) {
+// case that more.db names. A question's whole answer is kept in whole, if that is not nil.
+func (s *Server) make(ctx context.Context, who caller, e *entry, args json.RawMessage, more common, c *forensics.Case, whole *answerCache) (json.RawMessage, error) {
 	var raw json.RawMessage
 	err := s.withSlot(ctx, who, more.db, e.kind(), c, func(ctx context.Context, a *invocation) error {
-		a.max = more.most
+		a.max, a.whole = more.most, whole
 		v, err := e.answer(ctx, a, args)
 		if err != nil {
 			return err

@@ -42,7 +42,7 @@ type way struct {
 // ways1, ways2 and ways3 are the ways of the samples. Each sample has all three zones and three page
 // sizes; a command has its default, because each of its pages opens the bundle.
 func ways1(f *faces) []way {
-	return []way{{"page", zones[0], 7, f.page}, {"command", zones[1], 0, f.cli}, {"tool", zones[2], 100, f.ofTool}}
+	return []way{{"page", zones[0], 100, f.page}, {"command", zones[1], 0, f.cli}, {"tool", zones[2], 7, f.ofTool}}
 }
 
 func ways2(f *faces) []way {
