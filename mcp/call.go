@@ -66,6 +66,7 @@ type topic struct {
 	args     string // normalized
 	most     int    // bytes
 	db       string
+	whole    bool // all rows of the lists, from which pages are cut
 }
 
 // Size implements queue.Topic.
@@ -139,7 +140,7 @@ func (s *Server) askSealed(ctx context.Context, who caller, e *tools.Entry, args
 	}
 	defer done()
 	if missingBundle(c) != "" { // the answer is an error, even if one is kept
-		return s.make(ctx, who, e, args, more, c)
+		return s.make(ctx, who, e, args, more, nil)
 	}
 	t := topic{c: c, verified: tools.Verified(c), tool: e.Name, args: string(args), most: more.Most, db: more.DB}
 	raw, err := s.kept.Get(ctx, t, func() (json.RawMessage, error) { return s.make(ctx, who, e, args, more, c) })
@@ -149,12 +150,15 @@ func (s *Server) askSealed(ctx context.Context, who caller, e *tools.Entry, args
 	return raw, err
 }
 
-// make makes an answer when the client gets a slot. It is about c or, if c is nil, about the
-// case that more.DB names.
+// make makes an answer when the client gets a slot. It is about c, a sealed case whose answers may be
+// kept, or, if c is nil, about the case that more.DB names.
 func (s *Server) make(ctx context.Context, who caller, e *tools.Entry, args json.RawMessage, more tools.Common, c *forensics.Case) (json.RawMessage, error) {
 	var raw json.RawMessage
 	err := s.withSlot(ctx, who, more.DB, kindOf(e.Tool), c, func(ctx context.Context, a *tools.Invocation) error {
 		a.Max = more.Most
+		if c != nil {
+			a.Keep = s.keepWhole(c)
+		}
 		v, err := e.Answer(ctx, a, args)
 		if err != nil {
 			return err
@@ -165,6 +169,13 @@ func (s *Server) make(ctx context.Context, who caller, e *tools.Entry, args json
 		return err
 	})
 	return raw, err
+}
+
+// keepWhole returns a function that keeps whole answers about a sealed case.
+func (s *Server) keepWhole(c *forensics.Case) func(ctx context.Context, question, args string, make func() (json.RawMessage, error)) (json.RawMessage, error) {
+	return func(ctx context.Context, question, args string, make func() (json.RawMessage, error)) (json.RawMessage, error) {
+		return s.kept.Get(ctx, topic{c: c, verified: tools.Verified(c), tool: question, args: args, whole: true}, make)
+	}
 }
 
 // finished returns an answer ready to send: marked, cut to fit, and masked.

@@ -2,10 +2,15 @@ package mcp
 
 import (
 	"context"
+	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
+
+	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/forensics/ask"
 )
 
 func TestWhichAnswersAreKept(t *testing.T) {
@@ -56,4 +61,54 @@ func TestWhichAnswersAreKept(t *testing.T) {
 		t.Errorf("the bundle was moved away: %.200s, kept %v", text, kept)
 	}
 	rename(t, path+".away", path)
+}
+
+// TestPagesAreCutFromOneAnswer counts how often a question is asked while all pages are read.
+func TestPagesAreCutFromOneAnswer(t *testing.T) {
+	type in struct{ ask.Scope }
+	type row struct {
+		N int `json:"n"`
+	}
+	type out struct {
+		ask.Frame
+		Rows []row `json:"rows"`
+	}
+	path := bundled(t, "http1.pcapng")
+	for _, tt := range []struct {
+		keep int
+		want int64
+	}{{0, 1}, {-1, 4}} {
+		var asked atomic.Int64
+		q := ask.New("count_slowly", "Count", "Count.", false, func(ctx context.Context, c *forensics.Case, in in) (*out, error) {
+			asked.Add(1)
+			w, err := in.Scope.Read(ctx, c)
+			if err != nil {
+				return nil, err
+			}
+			a := &out{Rows: []row{{1}, {2}, {3}, {4}}}
+			a.Frame, err = w.Frame(ctx, c)
+			return a, err
+		})
+		c := connected(t, serving(t, Options{Keep: tt.keep, Questions: []ask.Question{q}}, path), nil)
+		var all []row
+		next := ""
+		for page := 0; page == 0 || next != ""; page++ {
+			var got struct {
+				Rows []row  `json:"rows"`
+				Next string `json:"next_cursor"`
+			}
+			args := map[string]any{"limit": 1}
+			if next != "" {
+				args["cursor"] = next
+			}
+			callTool(t, c, q.Name, args, &got)
+			all, next = append(all, got.Rows...), got.Next
+		}
+		if fmt.Sprint(all) != "[{1} {2} {3} {4}]" {
+			t.Errorf("keep %d: rows %v", tt.keep, all)
+		}
+		if n := asked.Load(); n != tt.want {
+			t.Errorf("keep %d: asked %d times, want %d", tt.keep, n, tt.want)
+		}
+	}
 }

@@ -22,6 +22,7 @@ openssl              openssl                  a TLS peer
 curl                 curl                     a TLS peer
 nginx                nginx-light              a TLS peer
 gnutls-serv          gnutls-bin               a TLS peer
+keytool              default-jre-headless     a TLS peer in Java
 node                 nodejs                   a TLS peer, and DuckDB from JavaScript
 npm                  npm                      packages of MCP and DuckDB for JavaScript
 /usr/bin/python3     python3                  a TLS peer, and a judge of ZIP files

@@ -30,7 +30,8 @@ import (
 // list that are counted.
 const mostPages, mostConditions = 2000, 4
 
-// way is one way to run a question in a time zone with a page size; 0 is the default size.
+// way is one way to run a question in a time zone with a page size; 0 is the default size. Pages are
+// larger where a list would have more than fewPages, because each page asks the question again.
 type way struct {
 	name  string
 	zone  string
@@ -41,7 +42,7 @@ type way struct {
 // ways1, ways2 and ways3 are the ways of the samples. Each sample has all three zones and three page
 // sizes; a command has its default, because each of its pages opens the bundle.
 func ways1(f *faces) []way {
-	return []way{{"page", zones[0], 7, f.page}, {"command", zones[1], 0, f.cli}, {"tool", zones[2], 100, f.ofTool}}
+	return []way{{"page", zones[0], 100, f.page}, {"command", zones[1], 0, f.cli}, {"tool", zones[2], 7, f.ofTool}}
 }
 
 func ways2(f *faces) []way {
@@ -139,14 +140,14 @@ func (f *faces) compareQuestion(q ask.Question, masked *forensics.Case, ways []w
 		for _, w := range ways {
 			some := args
 			if w.limit > 0 && q.In.Properties["limit"] != nil {
-				some = with(args, "limit", w.limit)
+				some = with(args, "limit", max(w.limit, whole.longest()/fewPages+1))
 			}
 			got, err := pages(some, func(args map[string]any) ([]byte, error) { return w.in(f, q, args) })
 			if err != nil {
-				f.t.Errorf("%s in %s, pages of %d: %v", w.name, w.zone, w.limit, err)
+				f.t.Errorf("%s in %s, pages of %v: %v", w.name, w.zone, some["limit"], err)
 				continue
 			}
-			f.same(fmt.Sprintf("%s %v in %s, pages of %d", w.name, args, w.zone, w.limit), got, whole)
+			f.same(fmt.Sprintf("%s %v in %s, pages of %v", w.name, args, w.zone, some["limit"]), got, whole)
 		}
 		f.conditions(whole)
 		if masked == nil || i > 0 {
@@ -288,6 +289,15 @@ func (a *answered) add(raw []byte) error {
 		}
 	}
 	return nil
+}
+
+// longest is the number of rows in the longest list.
+func (a *answered) longest() int {
+	most := 0
+	for _, list := range a.lists {
+		most = max(most, len(list))
+	}
+	return most
 }
 
 // numbers returns all numbers of an answer, except those in texts, sorted.

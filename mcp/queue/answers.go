@@ -14,7 +14,7 @@ type Topic interface {
 }
 
 // Answers keeps the latest answers to questions about bundles, which never change. A
-// repeated question, or a step back to the previous page, is answered at once, and several
+// repeated question, or another page of an answer, is answered at once, and several
 // clients that ask the same question at the same time share one answer. Errors are not kept.
 type Answers[K Topic] struct {
 	most int // bytes; 0: nothing is kept

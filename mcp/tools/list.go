@@ -7,6 +7,8 @@
 package tools
 
 import (
+	"context"
+	"encoding/json"
 	"fmt"
 
 	"github.com/google/jsonschema-go/jsonschema"
@@ -34,6 +36,10 @@ type Invocation struct {
 	Case *forensics.Case
 	Max  int // bytes of the answer
 	cell int // bytes of one text in it; 0: MaxCell
+
+	// Keep returns the whole answer to a question with these arguments, from which pages are cut.
+	// It calls make only if that answer is not kept. Nil: every page makes it.
+	Keep func(ctx context.Context, question, args string, make func() (json.RawMessage, error)) (json.RawMessage, error)
 }
 
 // Limits of one answer.

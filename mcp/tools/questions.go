@@ -146,11 +146,19 @@ func (s *Invocation) question(ctx context.Context, q ask.Question, args json.Raw
 	if err != nil {
 		return nil, err
 	}
-	v, err := answer(ctx, s.Case, full)
-	if err != nil {
-		return nil, err
+	whole := func() (json.RawMessage, error) {
+		v, err := answer(ctx, s.Case, full)
+		if err != nil {
+			return nil, err
+		}
+		return object.Marshal(v)
 	}
-	raw, err := object.Marshal(v)
+	var raw json.RawMessage
+	if s.Keep != nil {
+		raw, err = s.Keep(ctx, q.Name, string(full), whole)
+	} else {
+		raw, err = whole()
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -17,8 +17,8 @@ import (
 )
 
 // bootTime is the time limit of a guest. Software emulation needs half a minute in total, more if the
-// machine is busy.
-const bootTime = 6 * time.Minute
+// machine is busy. Linux 5.10 needs longest, because there each probe loads a copy of its program.
+const bootTime = 12 * time.Minute
 
 var errStopped = errors.New("the kernel stopped")
 

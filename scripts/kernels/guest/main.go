@@ -87,7 +87,7 @@ func checks() {
 	if err := unix.Uname(&u); err == nil {
 		report("release", good, unix.ByteSliceToString(u.Release[:]))
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 4*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	defer cancel()
 	checkLoad()
 	s, err := stage(ctx)
