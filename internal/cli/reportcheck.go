@@ -87,7 +87,7 @@ func (e *env) runReportVerify(c *cobra.Command, args []string, asJSON bool) erro
 		return e.reportError(err)
 	}
 	if asJSON {
-		if err := encode(e.Out, check, true); err != nil {
+		if err := e.JSON(check); err != nil {
 			return err
 		}
 	} else {
@@ -132,7 +132,7 @@ says if losses in the new recording could hide it.`,
 				return err
 			}
 			if asJSON {
-				return encode(e.Out, d, true)
+				return e.JSON(d)
 			}
 			return printDiff(e.Out, d)
 		},

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -90,9 +89,7 @@ func (e *env) runSeal(ctx context.Context, path string, f *sealFlags) error {
 		return err
 	}
 	if f.asJSON {
-		enc := json.NewEncoder(e.Out)
-		enc.SetIndent("", "  ")
-		return enc.Encode(sealed)
+		return e.JSON(sealed)
 	}
 	fmt.Fprintln(e.Out, console.Line(b.Dir+"/"+sealed.File))
 	for _, s := range sealed.Signers {
