@@ -101,7 +101,10 @@ func (p *Policy) Mask() string { return p.mask }
 func Default() *Policy { return defaultPolicy() }
 
 // Load reads a policy from a YAML file; see docs/guide/redaction.md.
-func Load(path string) (*Policy, error) {
+func Load(path string) (*Policy, error) { return load(path, Parse) }
+
+// load reads a file of YAML that parse understands.
+func load[T any](path string, parse func([]byte) (*T, error)) (*T, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("opening a policy: %w", err)
@@ -111,23 +114,31 @@ func Load(path string) (*Policy, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading policy %s: %w", path, err)
 	}
-	p, err := Parse(data)
+	p, err := parse(data)
 	if err != nil {
 		return nil, fmt.Errorf("policy %s: %w", path, err)
 	}
 	return p, nil
 }
 
-// Parse parses a policy in YAML.
-func Parse(data []byte) (*Policy, error) {
+// readYAML reads YAML without unknown fields into to.
+func readYAML(data []byte, to any) error {
 	if len(data) > maxPolicy {
-		return nil, fmt.Errorf("%d bytes are too many; at most %d are allowed", len(data), maxPolicy)
+		return fmt.Errorf("%d bytes are too many; at most %d are allowed", len(data), maxPolicy)
 	}
-	var f file
 	dec := yaml.NewDecoder(bytes.NewReader(data))
 	dec.KnownFields(true)
-	if err := dec.Decode(&f); err != nil && err != io.EOF {
-		return nil, fmt.Errorf("reading YAML: %w", err)
+	if err := dec.Decode(to); err != nil && err != io.EOF {
+		return fmt.Errorf("reading YAML: %w", err)
+	}
+	return nil
+}
+
+// Parse parses a policy in YAML.
+func Parse(data []byte) (*Policy, error) {
+	var f file
+	if err := readYAML(data, &f); err != nil {
+		return nil, err
 	}
 	p, err := f.policy()
 	if err != nil {

@@ -4,12 +4,8 @@ import (
 	"bytes"
 	"encoding/base64"
 	"fmt"
-	"io"
-	"os"
 	"slices"
 	"strings"
-
-	"go.yaml.in/yaml/v4"
 
 	"github.com/pcapsule/pcapsule/exporter/table"
 	"github.com/pcapsule/pcapsule/forensics/statements"
@@ -62,33 +58,13 @@ const (
 )
 
 // LoadRemoval reads a removal policy from a YAML file; see docs/guide/redaction.md.
-func LoadRemoval(path string) (*Removal, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, fmt.Errorf("opening a policy: %w", err)
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxPolicy+1))
-	if err != nil {
-		return nil, fmt.Errorf("reading policy %s: %w", path, err)
-	}
-	r, err := ParseRemoval(data)
-	if err != nil {
-		return nil, fmt.Errorf("policy %s: %w", path, err)
-	}
-	return r, nil
-}
+func LoadRemoval(path string) (*Removal, error) { return load(path, ParseRemoval) }
 
 // ParseRemoval parses a removal policy in YAML.
 func ParseRemoval(data []byte) (*Removal, error) {
-	if len(data) > maxPolicy {
-		return nil, fmt.Errorf("%d bytes are too many; at most %d are allowed", len(data), maxPolicy)
-	}
 	var f removalFile
-	dec := yaml.NewDecoder(bytes.NewReader(data))
-	dec.KnownFields(true)
-	if err := dec.Decode(&f); err != nil && err != io.EOF {
-		return nil, fmt.Errorf("reading YAML: %w", err)
+	if err := readYAML(data, &f); err != nil {
+		return nil, err
 	}
 	p, err := f.policy()
 	if err != nil {

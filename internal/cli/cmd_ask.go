@@ -16,6 +16,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/forensics/finding/all"
 	"github.com/pcapsule/pcapsule/internal/cli/command"
+	"github.com/pcapsule/pcapsule/internal/cli/console"
 	"github.com/pcapsule/pcapsule/internal/cli/exit"
 	"github.com/pcapsule/pcapsule/internal/cli/page"
 	"github.com/pcapsule/pcapsule/mcp/tools"
@@ -167,7 +168,7 @@ func addFlag(c *cobra.Command, name string, s *jsonschema.Schema) func() any {
 // printAnswer prints an answer for a machine as JSON, or for a person as a page.
 func (e *env) printAnswer(answer any, asJSON bool) error {
 	var buf bytes.Buffer
-	if err := e.masked(func(w io.Writer) error { return encode(w, answer, asJSON) })(&buf); err != nil {
+	if err := e.masked(func(w io.Writer) error { return console.JSON(w, answer) })(&buf); err != nil {
 		return err
 	}
 	if asJSON {
@@ -180,14 +181,4 @@ func (e *env) printAnswer(answer any, asJSON bool) error {
 	}
 	_, err = io.WriteString(e.Out, text)
 	return err
-}
-
-// encode writes a value as JSON.
-func encode(w io.Writer, v any, indent bool) error {
-	enc := json.NewEncoder(w)
-	enc.SetEscapeHTML(false)
-	if indent {
-		enc.SetIndent("", "  ")
-	}
-	return enc.Encode(v)
 }

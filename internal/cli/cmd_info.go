@@ -3,7 +3,6 @@ package cli
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"slices"
@@ -115,13 +114,10 @@ func (e *env) runInfo(ctx context.Context, paths []string, asJSON bool) error {
 		all = append(all, r)
 	}
 	if asJSON {
-		enc := json.NewEncoder(e.Out)
-		enc.SetEscapeHTML(false)
-		enc.SetIndent("", "  ")
 		if len(all) == 1 {
-			return enc.Encode(all[0])
+			return e.JSON(all[0])
 		}
-		return enc.Encode(all)
+		return e.JSON(all)
 	}
 	for i, r := range all {
 		if i > 0 {

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -200,7 +199,7 @@ func (e *env) runKFLCheck(args []string, lang kfl.Env, asJSON bool) error {
 		for _, x := range faults {
 			out.Errors = append(out.Errors, kflError{x.Offset, x.Line, x.Col, x.Len, x.Msg, x.Hint, x.Macro, x.Limit})
 		}
-		if err := e.printJSON(out); err != nil {
+		if err := e.JSON(out); err != nil {
 			return err
 		}
 	}
@@ -219,13 +218,6 @@ func (e *env) runKFLCheck(args []string, lang kfl.Env, asJSON bool) error {
 		fmt.Fprintln(e.Out, "ok")
 	}
 	return nil
-}
-
-func (e *env) printJSON(v any) error {
-	enc := json.NewEncoder(e.Out)
-	enc.SetEscapeHTML(false)
-	enc.SetIndent("", "  ")
-	return enc.Encode(v)
 }
 
 func (e *env) cmdKFLFmt() *cobra.Command {
@@ -286,7 +278,7 @@ func (e *env) cmdKFLExplain() *cobra.Command {
 			if x.Args == nil {
 				x.Args = []any{}
 			}
-			return e.printJSON(x)
+			return e.JSON(x)
 		},
 	}
 	f.flags(c, "print JSON")
@@ -318,7 +310,7 @@ candidate replaces the text between its start and end.`,
 				if list == nil {
 					list = []kfl.Candidate{}
 				}
-				return e.printJSON(list)
+				return e.JSON(list)
 			}
 			for _, x := range list {
 				if _, err := fmt.Fprintf(e.Out, "%s\t%s\t%s\n", x.Text, strings.TrimSpace(x.Kind+" "+x.Type), x.Doc); err != nil {
@@ -360,7 +352,7 @@ func (e *env) cmdKFLFields() *cobra.Command {
 				list = append(list, kflField{f.Name, f.Type, f.Unit, f.Aliases, f.Protocols, f.Source, f.Doc})
 			}
 			if asJSON {
-				return e.printJSON(list)
+				return e.JSON(list)
 			}
 			if len(list) == 0 {
 				e.Warn("no field or keyword contains %q in its name or description; pcapsule kfl fields lists all", word)

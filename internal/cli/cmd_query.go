@@ -228,7 +228,7 @@ func (e *env) explainQuery(ctx context.Context, cs *forensics.Case, q forensics.
 		return e.questionError(err)
 	}
 	if asJSON {
-		return e.printJSON(x)
+		return e.JSON(x)
 	}
 	_, err = fmt.Fprint(e.Out, x.Text)
 	return err

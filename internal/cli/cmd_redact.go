@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -86,9 +85,7 @@ func (f *deriveFlags) done(e *env, r *derive.Report, began time.Time) error {
 		e.Warn("%s", w)
 	}
 	if f.asJSON {
-		enc := json.NewEncoder(e.Out)
-		enc.SetIndent("", "  ")
-		return enc.Encode(r)
+		return e.JSON(r)
 	}
 	d := &r.Derived
 	fmt.Fprintln(e.Out, console.Line(plural.Sprintf(f.output+": %d {packet|packets} unchanged, %d changed, %d removed", d.Packets.Unchanged, d.Packets.Changed, d.Packets.Removed)+

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"encoding/json"
 	"fmt"
 	"strings"
 
@@ -62,9 +61,7 @@ func (e *env) runSchema(args []string, asJSON bool) error {
 		return exit.Usagef("unknown table %q; tables are %s", args[0], strings.Join(names, ", "))
 	}
 	if asJSON {
-		enc := json.NewEncoder(e.Out)
-		enc.SetIndent("", "  ")
-		return enc.Encode(list)
+		return e.JSON(list)
 	}
 	for i, t := range list {
 		if i > 0 {

@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"crypto/x509"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -159,9 +158,7 @@ func (e *env) runVerify(c *cobra.Command, path string, f *verifyFlags) error {
 		cache.MarkVerified(path)
 	}
 	if f.asJSON {
-		enc := json.NewEncoder(e.Out)
-		enc.SetIndent("", "  ")
-		if err := enc.Encode(res); err != nil {
+		if err := e.JSON(res); err != nil {
 			return err
 		}
 	} else {

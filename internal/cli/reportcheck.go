@@ -146,10 +146,10 @@ func (e *env) runReportVerify(c *cobra.Command, args []string, f *reportCheckFla
 		verdicts = k.signatures(c.Context(), args, envelope, trust)
 	}
 	if f.asJSON {
-		err := encode(e.Out, struct {
+		err := e.JSON(struct {
 			*report.Check
 			Signatures []seal.Verdict `json:"signatures,omitempty"`
-		}{k.check, verdicts}, true)
+		}{k.check, verdicts})
 		if err != nil {
 			return err
 		}
@@ -210,7 +210,7 @@ says if losses in the new recording could hide it.`,
 				return err
 			}
 			if asJSON {
-				return encode(e.Out, d, true)
+				return e.JSON(d)
 			}
 			return printDiff(e.Out, d)
 		},

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -97,30 +96,7 @@ func (c *talking) hear(t *testing.T, word string) {
 
 // TestKeysAreChosenByNamespace reads keys and plaintext of pods from a fake API.
 func TestKeysAreChosenByNamespace(t *testing.T) {
-	root := groupRoot()
-	if root == "" {
-		t.Skip("needs a control group: none of version 2 is mounted")
-	}
-	scope := filepath.Join(root, fmt.Sprintf("pcapsule-agent-keys-%d", os.Getpid()))
-	if err := os.Mkdir(scope, 0o755); err != nil {
-		t.Skip("needs a control group: ", err)
-	}
-	t.Cleanup(func() {
-		for range 100 {
-			for range 4 { // deepest first
-				_ = filepath.WalkDir(scope, func(path string, d fs.DirEntry, _ error) error {
-					if d != nil && d.IsDir() {
-						_ = os.Remove(path)
-					}
-					return nil
-				})
-			}
-			if _, err := os.Stat(scope); err != nil {
-				return
-			}
-			time.Sleep(20 * time.Millisecond)
-		}
-	})
+	scope := newScope(t)
 	api := serveAPI(t)
 	shop, shopGroup := podOf(11, "web")
 	api.add(shop)

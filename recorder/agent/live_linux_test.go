@@ -174,28 +174,41 @@ func runPod(t *testing.T, group string) {
 	}
 }
 
-// TestPacketsCarryTheirPod records real packets of control groups with the kubelet's names:
-// of a pod that is known, of one that the API reports after its packets, and of the first
-// again after the API has ended.
-func TestPacketsCarryTheirPod(t *testing.T) {
+// newScope makes a control group for one test. The test is skipped if that is impossible.
+func newScope(t *testing.T) string {
+	t.Helper()
 	root := groupRoot()
 	if root == "" {
 		t.Skip("needs a control group: none of version 2 is mounted")
 	}
-	scope := filepath.Join(root, fmt.Sprintf("pcapsule-agent-%d", os.Getpid()))
+	scope := filepath.Join(root, fmt.Sprintf("pcapsule-agent-%d-%s", os.Getpid(), t.Name()))
 	if err := os.Mkdir(scope, 0o755); err != nil {
 		t.Skip("needs a control group: ", err)
 	}
 	t.Cleanup(func() {
-		for range 4 { // deepest first
-			_ = filepath.WalkDir(scope, func(path string, d fs.DirEntry, _ error) error {
-				if d != nil && d.IsDir() {
-					_ = os.Remove(path)
-				}
-				return nil
-			})
+		for range 100 {
+			for range 4 { // deepest first
+				_ = filepath.WalkDir(scope, func(path string, d fs.DirEntry, _ error) error {
+					if d != nil && d.IsDir() {
+						_ = os.Remove(path)
+					}
+					return nil
+				})
+			}
+			if _, err := os.Stat(scope); err != nil {
+				return
+			}
+			time.Sleep(20 * time.Millisecond)
 		}
 	})
+	return scope
+}
+
+// TestPacketsCarryTheirPod records real packets of control groups with the kubelet's names:
+// of a pod that is known, of one that the API reports after its packets, and of the first
+// again after the API has ended.
+func TestPacketsCarryTheirPod(t *testing.T) {
+	scope := newScope(t)
 	api := serveAPI(t)
 	known, knownGroup := podOf(1, "known")
 	late, lateGroup := podOf(2, "late")

@@ -3,9 +3,6 @@ package agent
 import (
 	"context"
 	"errors"
-	"fmt"
-	"io/fs"
-	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -22,24 +19,7 @@ import (
 // TestPolicyByNamesOfTheAPI checks that a forbidden pod is not recorded, that one that the API
 // reports late is recorded from then on, and that its namespace has its own retention time.
 func TestPolicyByNamesOfTheAPI(t *testing.T) {
-	root := groupRoot()
-	if root == "" {
-		t.Skip("needs a control group: none of version 2 is mounted")
-	}
-	scope := filepath.Join(root, fmt.Sprintf("pcapsule-policy-%d", os.Getpid()))
-	if err := os.Mkdir(scope, 0o755); err != nil {
-		t.Skip("needs a control group: ", err)
-	}
-	t.Cleanup(func() {
-		for range 4 { // deepest first
-			_ = filepath.WalkDir(scope, func(path string, d fs.DirEntry, _ error) error {
-				if d != nil && d.IsDir() {
-					_ = os.Remove(path)
-				}
-				return nil
-			})
-		}
-	})
+	scope := newScope(t)
 	api := serveAPI(t)
 	defer api.stop()
 	known, knownGroup := podOf(1, "known")

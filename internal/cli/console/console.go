@@ -3,7 +3,9 @@
 package console
 
 import (
+	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"strconv"
 	"strings"
@@ -89,6 +91,14 @@ func Hanging(first int, text string, rest, width int) string {
 		line = strings.Repeat(" ", rest) + strings.TrimLeft(string(runes[at:]), " ")
 	}
 	return strings.Join(append(out, line), "\n")
+}
+
+// JSON writes a value as indented JSON without escaping <, > and &.
+func JSON(w io.Writer, v any) error {
+	enc := json.NewEncoder(w)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", "  ")
+	return enc.Encode(v)
 }
 
 // ByteSize writes a number of bytes for people, in powers of 1000.

@@ -28,6 +28,9 @@ func (s *Streams) WideFlag(c *cobra.Command) {
 	c.Flags().BoolVarP(&s.Wide, "wide", "w", false, "do not shorten output to fit the screen")
 }
 
+// JSON prints a value for a machine.
+func (s *Streams) JSON(v any) error { return JSON(s.Out, v) }
+
 // Warn prints a warning.
 func (s *Streams) Warn(format string, args ...any) {
 	fmt.Fprintf(s.Err, "warning: %s\n", Lines(fmt.Sprintf(format, args...)))

@@ -6,7 +6,6 @@ package custody
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -80,9 +79,7 @@ func (e *env) runCustodyShow(path string, asJSON bool) error {
 		return err
 	}
 	if asJSON {
-		enc := json.NewEncoder(e.Out)
-		enc.SetIndent("", "  ")
-		return enc.Encode(struct {
+		return e.JSON(struct {
 			Entries   []bundle.Entry   `json:"entries"`
 			Head      bundle.Digest    `json:"custody_head"`
 			Retention bundle.Retention `json:"retention"`

@@ -3,7 +3,6 @@ package custody
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -90,9 +89,7 @@ func (e *env) runSeal(ctx context.Context, path string, f *sealFlags, log *logFl
 		}
 	}
 	if f.asJSON {
-		enc := json.NewEncoder(e.Out)
-		enc.SetIndent("", "  ")
-		return enc.Encode(sealed)
+		return e.JSON(sealed)
 	}
 	fmt.Fprintln(e.Out, console.Line(b.Dir+"/"+sealed.File))
 	for _, s := range sealed.Signers {

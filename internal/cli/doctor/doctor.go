@@ -3,7 +3,6 @@
 package doctor
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -11,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/pcapsule/pcapsule/internal/cli/console"
 	"github.com/pcapsule/pcapsule/internal/cli/exit"
 	"github.com/pcapsule/pcapsule/internal/plural"
 	"github.com/pcapsule/pcapsule/recorder"
@@ -92,7 +92,7 @@ func (r *report) print(out io.Writer, program string, asJSON bool) error {
 		}
 	}
 	if asJSON {
-		if err := encode(out, r); err != nil {
+		if err := console.JSON(out, r); err != nil {
 			return fmt.Errorf("writing checks: %w", err)
 		}
 	} else {
@@ -145,10 +145,4 @@ func rows(checks []recorder.Check) (list []row) {
 		list[at[purpose]].detail = plural.Thousands(number[purpose]) + " attached"
 	}
 	return list
-}
-
-func encode(out io.Writer, v any) error {
-	enc := json.NewEncoder(out)
-	enc.SetIndent("", "  ")
-	return enc.Encode(v)
 }

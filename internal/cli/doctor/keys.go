@@ -44,7 +44,7 @@ func inspect(out io.Writer, f *flags, names []string) error {
 	if r.Processes == nil {
 		r.Processes = []keys.Ability{}
 	}
-	if err := encode(out, r); err != nil {
+	if err := console.JSON(out, r); err != nil {
 		return fmt.Errorf("writing processes: %w", err)
 	}
 	return nil

@@ -104,7 +104,7 @@ func (f *anchorFlags) make(out io.Writer, dir string, opt ring.VerifyOptions) er
 		return err
 	}
 	var text bytes.Buffer
-	if err := encode(&text, a); err != nil {
+	if err := console.JSON(&text, a); err != nil {
 		return err
 	}
 	err = ring.WriteNew(f.output, text.Bytes(), 0o644)

@@ -1,7 +1,6 @@
 package ringcmd
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"math"
@@ -58,7 +57,7 @@ func (p program) list(out io.Writer, dir string, asJSON bool) error {
 	}
 	l.Holes = append(l.Holes, r.Holes...)
 	if asJSON {
-		return encode(out, l)
+		return console.JSON(out, l)
 	}
 	return l.print(out, p)
 }
@@ -130,11 +129,4 @@ func Time(t ring.Time) string {
 		return "?"
 	}
 	return t.String()
-}
-
-func encode(out io.Writer, v any) error {
-	enc := json.NewEncoder(out)
-	enc.SetEscapeHTML(false)
-	enc.SetIndent("", "  ")
-	return enc.Encode(v)
 }

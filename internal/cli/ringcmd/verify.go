@@ -91,7 +91,7 @@ func runVerify(out io.Writer, dir string, opt ring.VerifyOptions, asJSON bool) e
 		return err
 	}
 	if asJSON {
-		if err := encode(out, verified{r.OK(), r}); err != nil {
+		if err := console.JSON(out, verified{r.OK(), r}); err != nil {
 			return err
 		}
 	} else {
