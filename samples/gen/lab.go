@@ -19,8 +19,8 @@ import (
 )
 
 const (
-	startWait = time.Minute // for a server to listen
-	endWait   = 5 * time.Second  // for a process to end after a signal
+	startWait = time.Minute     // for a server to listen
+	endWait   = 5 * time.Second // for a process to end after a signal
 	settle    = 400 * time.Millisecond
 )
 
