@@ -13,6 +13,7 @@ const (
 	batchHead   = 61
 	batchPrefix = 12 // offset and length, which the length does not count
 	magicAt     = 16
+	minBatch    = 14 // length of the shortest message
 )
 
 // batch reads the records of a partition. whole is false if more of them follow. It returns the
@@ -21,7 +22,7 @@ func (f *facts) batch(b []byte, whole bool) (first, last int64) {
 	first, last = -1, -1
 	for len(b) > magicAt {
 		base, size := int64(binary.BigEndian.Uint64(b)), int64(int32(binary.BigEndian.Uint32(b[8:])))
-		if size < 0 || size > maxMessage {
+		if size < minBatch || size > maxMessage {
 			f.k.Conn.Anomaly("malformed", fmt.Sprintf("reading a record batch: length %d", size), 0)
 			return first, last
 		}
@@ -190,7 +191,7 @@ func (f *facts) message(b []byte, complete bool) {
 	}
 	for b := f.inflate(attributes, inner); len(b) > magicAt; {
 		end := batchPrefix + int64(int32(binary.BigEndian.Uint32(b[8:])))
-		if end <= magicAt+1 || end > int64(len(b)) || b[magicAt] > 1 || b[magicAt+1]&7 != 0 { // a message in it holds no others
+		if end < batchPrefix+minBatch || end > int64(len(b)) || b[magicAt] > 1 || b[magicAt+1]&7 != 0 { // a message in it holds no others
 			return
 		}
 		f.message(b[:end], true)
