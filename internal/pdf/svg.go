@@ -217,8 +217,11 @@ func (w *drawing) hatch(x, y, width, height float64) {
 	w.d.ClipEnd()
 }
 
-// textSize is the size of text in units, if a style says nothing else.
-const textSize = 12.0
+// Sizes of text in pictures.
+const (
+	textSize = 12.0 // units, if a style says nothing else
+	smallest = 0.6  // part of its size to which text may shrink to fit
+)
 
 // text writes text. Text of other parts is left out and not only clipped, so that nobody finds it twice.
 func (w *drawing) text(e *element, look map[string]string) {
@@ -235,8 +238,9 @@ func (w *drawing) text(e *element, look map[string]string) {
 	s := w.d.Glyphs(e.text)
 	width := w.d.Width(s)
 	if room := w.room(e.text, bold != "") * size * pointMM / textSize; width > room {
-		w.d.SetFont(Sans, bold, size*room/width)
-		width = room
+		part := max(room/width, smallest)
+		w.d.SetFont(Sans, bold, size*part)
+		width *= part
 	}
 	x, y := w.at(number(e.attrs["x"], 0), number(e.attrs["y"], 0))
 	switch e.attrs["text-anchor"] {

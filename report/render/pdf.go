@@ -56,6 +56,7 @@ type paper struct {
 	styles *pdf.Styles
 	many   bool // several bundles
 	y      float64
+	bar    bool // a bar beside the lines marks what a reader must not miss
 	err    error
 }
 
@@ -104,6 +105,9 @@ func (p *paper) lines(l look, x, width float64, s string) {
 			p.use(l)
 		}
 		p.Text(x, p.y+l.ascent(), line)
+		if p.bar {
+			p.fillRect("bad", pdfMargin, p.y, 0.8, l.height())
+		}
 		p.y += l.height()
 	}
 }
@@ -227,25 +231,19 @@ func (p *paper) note(text string) {
 	}
 }
 
-// statements writes claims with their evidence. A bar marks those that a reader must not miss.
+// statements writes claims with their evidence.
 func (p *paper) statements(list []value.Statement) {
 	for _, s := range list {
 		p.need(plainLook.height() + citeLook.height())
 		x, width := pdfMargin, pdfWidth
-		page, top := p.PageNo(), p.y
-		if s.Bad {
+		if p.bar = s.Bad; s.Bad {
 			x, width = x+3, width-3
 		}
 		p.lines(plainLook, x, width, s.Text)
 		if e := strings.TrimPrefix(evidenceText(shortened(s.Cite), p.many)+"; "+queriesText(s.Queries), "; "); e != "" {
 			p.lines(citeLook, x, width, strings.TrimSuffix(e, "; "))
 		}
-		if s.Bad {
-			if p.PageNo() != page {
-				top = pdfTop
-			}
-			p.fillRect("bad", pdfMargin, top, 0.8, p.y-top)
-		}
+		p.bar = false
 		p.y += 1.2
 	}
 }

@@ -7,11 +7,11 @@ import (
 
 // Lengths of tables in millimetres.
 const (
-	cellGap     = 2.0 // between columns
-	cellPad     = 0.7 // above and below text
-	nameWidth   = 30.0
-	barHeight   = 0.6
-	cellSize    = pdfSmall
+	cellGap   = 2.0 // between columns
+	cellPad   = 0.7 // above and below text
+	nameWidth = 30.0
+	barHeight = 0.6
+	cellSize  = pdfSmall
 )
 
 // sheet is a table on paper.
