@@ -91,7 +91,7 @@ sql     (("protocol" IS NOT NULL AND "protocol" IN (CAST(? AS VARCHAR), CAST(? A
 	if got := q.Explain(); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
-	if q, err = Compile("kafka_client_id == \"x\"", Env{}); err != nil || !strings.Contains(q.Explain(), "no call can match") {
+	if q, err = Compile("diameter_method == \"x\"", Env{}); err != nil || !strings.Contains(q.Explain(), "no call can match") {
 		t.Errorf("no note for a query that cannot match: %v", err)
 	}
 }

@@ -341,12 +341,23 @@ func words(v any) string {
 	if m, ok := v.(map[string]any); ok && name(m) != "" {
 		return name(m)
 	}
+	if text, ok := v.(string); ok {
+		v = clipped(text)
+	}
 	text, err := json.Marshal(v)
 	if err != nil {
 		return fmt.Sprint(v)
 	}
-	if r := []rune(string(text)); len(r) > 120 {
+	if _, ok := v.(string); ok {
+		return string(text)
+	}
+	return clipped(string(text))
+}
+
+// clipped shortens a text for a message.
+func clipped(text string) string {
+	if r := []rune(text); len(r) > 120 {
 		return string(r[:120]) + "…"
 	}
-	return string(text)
+	return text
 }

@@ -176,7 +176,10 @@ func nameWords(list []nameFailure) string {
 	case search == 0:
 		return plural.Sprintf("%d {was a question for a name|were questions for names} that could not be resolved.", all)
 	}
-	return plural.Sprintf("%d {was a question for a name|were questions for names} that could not be resolved, %d of {it|them} from a resolver's search list, which is harmless if another name of the list was resolved.", all, search)
+	if search == all {
+		return plural.Sprintf("%d {was a question for a name|were questions for names} of a resolver's search list that could not be resolved, which is harmless if another name of the list was resolved.", all)
+	}
+	return plural.Sprintf("%d were questions for names that could not be resolved, %d of them from a resolver's search list, which is harmless if another name of the list was resolved.", all, search)
 }
 
 // causeFront says where the failures began.

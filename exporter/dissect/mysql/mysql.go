@@ -178,6 +178,7 @@ type conn struct {
 	capsKnown           bool
 	noEOF               ternary // no EOF packet follows definitions
 	compressed          bool    // from the end of the connection phase on
+	commanded           bool    // a command was read
 	compression         string
 	user, database, app string
 	prepared

@@ -40,7 +40,7 @@ func u24(b []byte) int { return int(b[0]) | int(b[1])<<8 | int(b[2])<<16 }
 
 // read reads one message, or a piece of a long one.
 func (k *conn) read(in *dissect.Input, at int) (int, error) {
-	if k.phase == phaseUnknown && detectPacked(in.Dir, in.Data[at:]) >= dissect.Likely {
+	if !k.capsKnown && !k.commanded && !k.compressed && k.phase != phaseConnect && detectPacked(in.Dir, in.Data[at:]) >= dissect.Likely {
 		k.phase, k.compressed = phaseCommand, true
 	}
 	if !k.compressed || k.phase != phaseCommand {

@@ -76,6 +76,7 @@ func (k *conn) begin(o *source, seq byte, size int, b []byte) {
 
 // command begins the call of a command.
 func (k *conn) command(o *source, size int) (*call, bool, error) {
+	k.commanded = true
 	if size == 0 {
 		return nil, false, fmt.Errorf("reading a command: an empty packet")
 	}
