@@ -1,7 +1,9 @@
 package redact
 
 import (
+	"os"
 	"reflect"
+	"regexp"
 	"testing"
 
 	"github.com/pcapsule/pcapsule/forensics/internal/wire"
@@ -52,5 +54,27 @@ func TestRow(t *testing.T) {
 	want := []any{"SELECT id, secret FROM t WHERE token = $1", []any{"[masked]"}, []any{"id", "secret"}, "1\t[masked]\n2\t\\N"}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("%v, want %v", got, want)
+	}
+}
+
+// TestColumnsOfTablesAreNotSecrets reads the names of all columns: a policy masks by name, and a name
+// that only looks secret would take its column out of every masked answer.
+func TestColumnsOfTablesAreNotSecrets(t *testing.T) {
+	page, err := os.ReadFile("../../docs/format/tables.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	columns := regexp.MustCompile(`(?m)^\| ([a-z][a-z0-9_]*) \| [A-Z]`).FindAllStringSubmatch(string(page), -1)
+	if len(columns) < 400 {
+		t.Fatalf("%d columns in the page", len(columns))
+	}
+	k := task{p: Default()}
+	for _, c := range columns {
+		if name := c[1]; !isOurs(name) && k.secretColumn(name) {
+			t.Errorf("column %s is masked because of its name: add it to ours, or rename it", name)
+		}
+	}
+	if !k.secretColumn("api_key") {
+		t.Error("no name is secret")
 	}
 }
