@@ -10,6 +10,7 @@ const (
 	cellGap   = 2.0 // between columns
 	cellPad   = 0.7 // above and below text
 	nameWidth = 30.0
+	shortWord = 18.0 // a word of at most this width is not broken, such as contradicted
 	barHeight = 0.6
 	cellSize  = pdfSmall
 )
@@ -82,8 +83,11 @@ func (s *sheet) measure() {
 			text, bad := texts(row)
 			s.use(l.warning(bad))
 			w := textWidths{s.Width(s.Glyphs(text)), s.Longest(text)}
-			if c.Kind == "number" || c.Kind == "moment" {
+			switch {
+			case c.Kind == "number" || c.Kind == "moment":
 				m.least = max(m.least, w.all) // not broken
+			case w.word <= shortWord:
+				m.least = max(m.least, w.word)
 			}
 			m.most = max(m.most, w.all)
 			m.rows = append(m.rows, w)
