@@ -64,6 +64,7 @@ type Case struct {
 
 	options  Options
 	findings *atomic.Pointer[Findings]
+	absent   *atomic.Pointer[map[string]bool] // see absentColumns
 	xml      *xmlCache
 	known    *knownOnce
 	gated    *gated
@@ -93,7 +94,7 @@ func Open(ctx context.Context, paths []string, o Options) (*Case, error) {
 	if len(paths) == 0 || len(paths) > maxBundles {
 		return nil, fmt.Errorf("opening case: %d bundles, want 1 to %d", len(paths), maxBundles)
 	}
-	c := &Case{paths: paths, mask: o.MaskSecrets, options: o, findings: &atomic.Pointer[Findings]{}, tables: &sync.Map{}, xml: &xmlCache{}, known: &knownOnce{}, gated: &gated{}}
+	c := &Case{paths: paths, mask: o.MaskSecrets, options: o, findings: &atomic.Pointer[Findings]{}, absent: &atomic.Pointer[map[string]bool]{}, tables: &sync.Map{}, xml: &xmlCache{}, known: &knownOnce{}, gated: &gated{}}
 	seen := map[string]string{}
 	for _, p := range paths {
 		b, err := bundle.OpenWith(p, bundle.OpenOptions{CacheDir: o.CacheDir})

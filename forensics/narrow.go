@@ -146,6 +146,9 @@ func (c *Case) run(ctx context.Context, p *plan, sql string, args []any) (rows *
 		rows, err = p.db.Query(ctx, sql, args...)
 		return err
 	})
+	if err == nil && p.spread != nil {
+		rows.Spread(p.spread)
+	}
 	return rows, err
 }
 

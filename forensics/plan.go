@@ -24,6 +24,7 @@ type plan struct {
 	now     int64
 	notes   []string
 
+	spread   []duck.Column // columns of the answer, if the SQL leaves some out; see leaveOut
 	facts    *duck.Facts // tables and columns that it names; nil if unknown
 	sel      *selection  // nil for a query in SQL
 	sliced   bool        // rows are sorted by time and may be read in time slices
@@ -141,13 +142,17 @@ func (c *Case) planRows(ctx context.Context, q *Query, cur *cursor) (*plan, erro
 		}
 	}
 	p.hide(v, cols)
-	used = slices.Concat(used, mentioned, cols)
-	p.sel.raw = v.onlyRaw(used)
-	if len(cols) < len(v.columns) {
-		p.names(slices.Concat(used, p.hidden(v, cols), v.key, []string{v.from, v.to}))
+	used = append(used, mentioned...)
+	p.sel.raw = v.onlyRaw(used) && v.onlyRaw(cols)
+	read, err := c.leaveOut(ctx, p, append(slices.Clone(cols), p.hidden(v, cols)...))
+	if err != nil {
+		return nil, err
+	}
+	if len(read) < len(v.columns) {
+		p.names(slices.Concat(used, read, v.key, []string{v.from, v.to}))
 	}
 	var list []string
-	for _, col := range append(slices.Clone(cols), p.hidden(v, cols)...) {
+	for _, col := range read {
 		list = append(list, duck.Ident(col))
 	}
 	p.ordering = order
