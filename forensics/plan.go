@@ -25,9 +25,9 @@ type plan struct {
 	notes   []string
 
 	spread   []duck.Column // columns of the answer, if the SQL leaves some out; see leaveOut
-	facts    *duck.Facts // tables and columns that it names; nil if unknown
-	sel      *selection  // nil for a query in SQL
-	sliced   bool        // rows are sorted by time and may be read in time slices
+	facts    *duck.Facts   // tables and columns that it names; nil if unknown
+	sel      *selection    // nil for a query in SQL
+	sliced   bool          // rows are sorted by time and may be read in time slices
 	ordering string
 }
 
