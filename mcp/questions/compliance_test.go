@@ -10,10 +10,10 @@ func compliance() []script {
 }
 
 func personalData(a *run) {
-	all := a.ask("audit_access", a.window(map[string]any{"pii": true, "kfl": "http"}))
+	all := a.ask("audit_access", a.window(map[string]any{"pii": true, "kfl": "http", "limit": 20}))
 	a.number("count", all.num("total_calls"))
 	a.groups("pairs", all.each("pairs"), a.pair, "calls")
-	f := a.ask("list_findings", a.window(map[string]any{"names": []string{"sensitive-data"}, "kfl": "http", "limit": 1000, "max_bytes": 55000}))
+	f := a.ask("list_findings", a.window(map[string]any{"names": []string{"sensitive-data"}, "kfl": "http", "limit": 1000, "max_bytes": 75000}))
 	for _, x := range where(f.each("findings"), func(n node) bool { return strings.Contains(n.str("what"), "(personal)") }) {
 		a.behind("calls", f, x.str("kfl"))
 	}
