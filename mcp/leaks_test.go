@@ -12,6 +12,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
 
@@ -175,8 +176,9 @@ func TestNothingShowsASecret(t *testing.T) {
 // sent. The answers must be equal except for the guess itself.
 func TestNoAnswerConfirmsAGuess(t *testing.T) {
 	path, secrets := leaktest.Bundle(t)
-	masks := connected(t, serving(t, Options{Policy: redact.Default()}, path), nil)
-	shows := connected(t, serving(t, Options{}, path), nil)
+	const busy = 10 * time.Minute // a deadline would be another answer
+	masks := connected(t, serving(t, Options{Policy: redact.Default(), Deadline: busy}, path), nil)
+	shows := connected(t, serving(t, Options{Deadline: busy}, path), nil)
 	answer := func(c *sdk.ClientSession, tool string, args any) string {
 		r, err := c.CallTool(t.Context(), &sdk.CallToolParams{Name: tool, Arguments: args})
 		if err != nil {
