@@ -2,6 +2,7 @@ package forensics
 
 import (
 	"context"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -19,36 +20,31 @@ func (c *Case) absentColumns(ctx context.Context) (map[string]bool, error) {
 	if known := c.absent.Load(); known != nil {
 		return *known, nil
 	}
-	var some, rest []string
+	var some, rest []string // the files of protocols, and others, which give the names of all columns and have no rows
 	for _, b := range c.bundles {
 		for _, file := range b.TableParts("calls") {
-			if strings.Contains(file, "/protocol=") {
+			if strings.HasPrefix(filepath.Base(filepath.Dir(file)), "protocol=") {
 				some = append(some, file)
 			} else {
 				rest = append(rest, file)
 			}
 		}
 	}
+	if list := (&fileList{bound: true}); len(rest) > 0 {
+		n, err := c.number(ctx, "SELECT count(*) FROM "+list.parquet(rest), list.args)
+		if err != nil {
+			return nil, err
+		}
+		if n > 0 {
+			some = append(some, rest...)
+		}
+	}
 	present := map[string]bool{"bundle": true}
-	for _, col := range table.All()[0].Columns {
+	for _, col := range table.SchemaOf("calls", "", table.Call{}).Columns {
 		present[col.Name] = true
 	}
-	for _, files := range [][]string{some, rest} {
-		if len(files) == 0 {
-			continue
-		}
-		list := &fileList{bound: true}
-		source := "SELECT * FROM " + list.parquet(files)
-		if slices.Equal(files, rest) { // they give the names of all columns, and no rows
-			n, err := c.number(ctx, "SELECT count(*) FROM ("+source+")", list.args)
-			if err != nil {
-				return nil, err
-			}
-			if n == 0 {
-				continue
-			}
-		}
-		cols, err := c.columnsOf(ctx, source, list.args...)
+	if list := (&fileList{bound: true}); len(some) > 0 {
+		cols, err := c.columnsOf(ctx, "SELECT * FROM "+list.parquet(some), list.args...)
 		if err != nil {
 			return nil, err
 		}
@@ -67,7 +63,7 @@ func (c *Case) absentColumns(ctx context.Context) (map[string]bool, error) {
 }
 
 // leaveOut removes from the columns of a query of calls those without a value. Rows get them back as
-// nulls, in the place of p.spread.
+// nulls, at their places in p.spread.
 func (c *Case) leaveOut(ctx context.Context, p *plan, names []string) ([]string, error) {
 	if p.sel.view.name != "calls" {
 		return names, nil
@@ -80,9 +76,12 @@ func (c *Case) leaveOut(ctx context.Context, p *plan, names []string) ([]string,
 	if len(kept) == len(names) || len(kept) == 0 {
 		return names, nil
 	}
+	by := map[string]duck.Column{}
+	for _, col := range p.sel.view.columns {
+		by[col.Name] = col
+	}
 	for _, name := range names {
-		i := slices.IndexFunc(p.sel.view.columns, func(col duck.Column) bool { return col.Name == name })
-		p.spread = append(p.spread, p.sel.view.columns[i])
+		p.spread = append(p.spread, by[name])
 	}
 	return kept, nil
 }

@@ -172,7 +172,7 @@ func (s *Server) make(ctx context.Context, who caller, e *tools.Entry, args json
 }
 
 // keepWhole returns a function that keeps whole answers about a sealed case.
-func (s *Server) keepWhole(c *forensics.Case) func(ctx context.Context, question, args string, make func() (json.RawMessage, error)) (json.RawMessage, error) {
+func (s *Server) keepWhole(c *forensics.Case) tools.Keeping {
 	return func(ctx context.Context, question, args string, make func() (json.RawMessage, error)) (json.RawMessage, error) {
 		return s.kept.Get(ctx, topic{c: c, verified: tools.Verified(c), tool: question, args: args, whole: true}, make)
 	}

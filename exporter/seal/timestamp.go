@@ -135,13 +135,8 @@ func (s *Stamp) verify(roots *x509.CertPool) error {
 
 // timestamp checks one time stamp.
 func (c *checker) timestamp(file string, response []byte) {
-	seal, exists := c.report.CustodyFiles[strings.TrimSuffix(file, stampSuffix)+sealSuffix]
-	if !exists {
-		c.add("timestamp", No, file, "its seal is missing")
-		return
-	}
-	if !c.listed(EventTimestamped, file, response) {
-		c.add("timestamp", No, file, "the custody log does not have it with this content")
+	seal, ok := c.sealOf("timestamp", file, stampSuffix, EventTimestamped, response)
+	if !ok {
 		return
 	}
 	stamp, err := parseStamp(response, seal)

@@ -89,6 +89,11 @@ func openCheckpoint(data []byte, keys []note.Verifier) (*checkpoint, error) {
 			return nil, fmt.Errorf("reading the checkpoint: %s signed it, but it is of %s", s.Name, c.origin)
 		}
 	}
+	for _, s := range slices.Concat(n.Sigs, n.UnverifiedSigs) {
+		if _, err := base64.StdEncoding.Strict().DecodeString(s.Base64); err != nil { // unused bits at its end are not signed
+			return nil, fmt.Errorf("reading the checkpoint: the signature of %s: %w", s.Name, err)
+		}
+	}
 	return c, nil
 }
 
@@ -214,13 +219,8 @@ func AddProof(b *bundle.Bundle, name string, key note.Verifier, proof []byte, en
 
 // logged checks one proof of a log.
 func (c *checker) logged(file string, proof []byte) {
-	seal, exists := c.report.CustodyFiles[strings.TrimSuffix(file, proofSuffix)+sealSuffix]
-	if !exists {
-		c.add("log", No, file, "its seal is missing")
-		return
-	}
-	if !c.listed(EventLogged, file, proof) {
-		c.add("log", No, file, "the custody log does not have it with this content")
+	seal, ok := c.sealOf("log", file, proofSuffix, EventLogged, proof)
+	if !ok {
 		return
 	}
 	l, point, err := parseProof(proof, seal, c.trust.Logs)
@@ -238,6 +238,20 @@ func (c *checker) logged(file string, proof []byte) {
 		c.inLog = true
 		c.add("log", Yes, file, detail+", a log whose key you gave")
 	}
+}
+
+// sealOf returns the seal that a file of the custody folder is about, if the custody log has that file.
+func (c *checker) sealOf(check, file, suffix, event string, data []byte) (seal []byte, ok bool) {
+	seal, exists := c.report.CustodyFiles[strings.TrimSuffix(file, suffix)+sealSuffix]
+	if !exists {
+		c.add(check, No, file, "its seal is missing")
+		return nil, false
+	}
+	if !c.listed(event, file, data) {
+		c.add(check, No, file, "the custody log does not have it with this content")
+		return nil, false
+	}
+	return seal, true
 }
 
 // listed reports whether the custody log has a file with its content.

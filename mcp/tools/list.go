@@ -39,8 +39,11 @@ type Invocation struct {
 
 	// Keep returns the whole answer to a question with these arguments, from which pages are cut.
 	// It calls make only if that answer is not kept. Nil: every page makes it.
-	Keep func(ctx context.Context, question, args string, make func() (json.RawMessage, error)) (json.RawMessage, error)
+	Keep Keeping
 }
+
+// Keeping returns an answer that is kept, or the one that make makes.
+type Keeping func(ctx context.Context, question, args string, make func() (json.RawMessage, error)) (json.RawMessage, error)
 
 // Limits of one answer.
 const (

@@ -106,21 +106,34 @@ func paged(e *Entry) *Entry {
 		if err != nil {
 			return nil, err
 		}
-		full, err := json.Marshal(in)
-		if err != nil {
-			return nil, err
-		}
-		v, err := all(ctx, a, full)
-		if err != nil {
-			return nil, err
-		}
-		raw, err := object.Marshal(v)
-		if err != nil {
-			return nil, err
-		}
-		return p.page(object.Fields(raw)), nil
+		return a.cutPage(ctx, p, in, func(full json.RawMessage) (any, error) { return all(ctx, a, full) })
 	}
 	return e
+}
+
+// cutPage asks for the whole answer, or takes the one that is kept, and cuts the page from it.
+func (s *Invocation) cutPage(ctx context.Context, p *paging, in map[string]json.RawMessage, answer func(args json.RawMessage) (any, error)) (any, error) {
+	args, err := json.Marshal(in)
+	if err != nil {
+		return nil, err
+	}
+	whole := func() (json.RawMessage, error) {
+		v, err := answer(args)
+		if err != nil {
+			return nil, err
+		}
+		return object.Marshal(v)
+	}
+	var raw json.RawMessage
+	if s.Keep != nil {
+		raw, err = s.Keep(ctx, p.q.Name, string(args), whole)
+	} else {
+		raw, err = whole()
+	}
+	if err != nil {
+		return nil, err
+	}
+	return p.page(object.Fields(raw)), nil
 }
 
 func (s *Invocation) question(ctx context.Context, q ask.Question, args json.RawMessage) (any, error) {
@@ -142,27 +155,7 @@ func (s *Invocation) question(ctx context.Context, q ask.Question, args json.Raw
 	case limited:
 		set("limit", p.rows)
 	}
-	full, err := json.Marshal(in)
-	if err != nil {
-		return nil, err
-	}
-	whole := func() (json.RawMessage, error) {
-		v, err := answer(ctx, s.Case, full)
-		if err != nil {
-			return nil, err
-		}
-		return object.Marshal(v)
-	}
-	var raw json.RawMessage
-	if s.Keep != nil {
-		raw, err = s.Keep(ctx, q.Name, string(full), whole)
-	} else {
-		raw, err = whole()
-	}
-	if err != nil {
-		return nil, err
-	}
-	return p.page(object.Fields(raw)), nil
+	return s.cutPage(ctx, p, in, func(full json.RawMessage) (any, error) { return answer(ctx, s.Case, full) })
 }
 
 // onlyKeyed reports whether only rows of the list with its own cursor are left.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/pcapsule/pcapsule/forensics/internal/wire"
@@ -221,9 +220,16 @@ func (r *Rows) Row(dst []any) error {
 
 // Spread gives the rows these columns, in this order. A column that did not come is null in all rows.
 func (r *Rows) Spread(columns []Column) {
+	at := map[string]int{}
+	for i, col := range r.Columns {
+		at[col.Name] = i
+	}
 	r.from = make([]int, len(columns))
 	for i, col := range columns {
-		r.from[i] = slices.IndexFunc(r.Columns, func(c Column) bool { return c.Name == col.Name })
+		r.from[i] = -1
+		if came, ok := at[col.Name]; ok {
+			r.from[i] = came
+		}
 	}
 	r.Columns = columns
 }
