@@ -6,25 +6,30 @@ import (
 	"os"
 	"strings"
 	"testing"
+
+	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
-var update = flag.Bool("update", false, "rewrite docs/format/tables.md")
+var update = flag.Bool("update", false, "rewrite docs/format/tables.md and exporter/table/protocols.tsv")
 
-// TestTablesPage compares docs/format/tables.md with the schemas.
+// TestTablesPage compares docs/format/tables.md and the list of columns of protocols with the schemas.
 func TestTablesPage(t *testing.T) {
-	const path = "../docs/format/tables.md"
-	want := tablesPage()
-	if *update {
-		if err := os.WriteFile(path, []byte(want), 0o644); err != nil {
+	for path, want := range map[string]string{
+		"../docs/format/tables.md": tablesPage(),
+		"table/protocols.tsv":      table.FormatProtocolColumns(Schemas()[0]),
+	} {
+		if *update {
+			if err := os.WriteFile(path, []byte(want), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		got, err := os.ReadFile(path)
+		if err != nil {
 			t.Fatal(err)
 		}
-	}
-	got, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if string(got) != want {
-		t.Error("docs/format/tables.md is not what the schemas say; run go test ./exporter -run TablesPage -update")
+		if string(got) != want {
+			t.Errorf("%s is not what the schemas say; run go test ./exporter -run TablesPage -update", path)
+		}
 	}
 }
 
@@ -36,7 +41,9 @@ func tablesPage() string {
 		"RFC 5952. Text is UTF-8. parts.md describes the files, how bytes that are not UTF-8 are stored, and the digests of\n" +
 		"rows.\n" +
 		"\nThe views of `data/open.sql` add the columns of both ends to calls, flows and connections, as `src_…` and `dst_…`\n" +
-		"(src_pod, dst_service, …).\n")
+		"(src_pod, dst_service, …).\n" +
+		"\nTable calls has the columns of all protocols (`of`). A query of pcapsule may name any of them; `SELECT *` has only\n" +
+		"those of protocols that the opened bundles have calls of, and those that the query names. docs/format/calls.md tells more.\n")
 	for _, s := range Schemas() {
 		fmt.Fprintf(&b, "\n## %s\n\n%s.\n\n| column | type | null | unit | of | meaning |\n|---|---|---|---|---|---|\n", s.Name, strings.ToUpper(s.Doc[:1])+s.Doc[1:])
 		for _, c := range s.Columns {

@@ -5,83 +5,114 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/pcapsule/pcapsule/exporter/table"
 	"github.com/pcapsule/pcapsule/forensics/internal/duck"
 )
 
 // Table calls has the columns of all protocols, and a bundle has calls of few. DuckDB needs memory and
-// time for each column of each operator, even if all of its values are null. So a query in Go does not
-// ask for the columns of protocols that no bundle has; the rows get their nulls here.
+// time for each column of each operator, even if all of its values are null. So the views have only the
+// columns of the parts with rows. A statement that names another column gets it as a null, see narrow;
+// KFL compiles it as absent.
 
-// absentColumns returns the columns of calls that no bundle has a value of: those of protocols without
-// a file. It looks at the files and not at the manifest, which could hide values.
-func (c *Case) absentColumns(ctx context.Context) (map[string]bool, error) {
-	if known := c.absent.Load(); known != nil {
-		return *known, nil
-	}
-	var some, rest []string // the files of protocols, and others, which give the names of all columns and have no rows
-	for _, b := range c.bundles {
-		for _, file := range b.TableParts("calls") {
-			if strings.HasPrefix(filepath.Base(filepath.Dir(file)), "protocol=") {
-				some = append(some, file)
-			} else {
-				rest = append(rest, file)
-			}
-		}
-	}
-	if list := (&fileList{bound: true}); len(rest) > 0 {
-		n, err := c.number(ctx, "SELECT count(*) FROM "+list.parquet(rest), list.args)
-		if err != nil {
-			return nil, err
-		}
-		if n > 0 {
-			some = append(some, rest...)
-		}
-	}
-	present := map[string]bool{"bundle": true}
-	for _, col := range table.SchemaOf("calls", "", table.Call{}).Columns {
-		present[col.Name] = true
-	}
-	if list := (&fileList{bound: true}); len(some) > 0 {
-		cols, err := c.columnsOf(ctx, "SELECT * FROM "+list.parquet(some), list.args...)
-		if err != nil {
-			return nil, err
-		}
-		for _, col := range cols {
-			present[col.Name] = true
-		}
-	}
-	absent := map[string]bool{}
-	for _, col := range c.views["calls"].raw {
-		if !present[col.Name] {
-			absent[col.Name] = true
-		}
-	}
-	c.absent.Store(&absent)
-	return absent, nil
+// callParts are the parts of table calls: those with rows, of each bundle, and what the others tell.
+type callParts struct {
+	rows  [][]string    // a bundle without calls has none
+	empty [][]string    // the parts without rows, which have all columns
+	all   []duck.Column // columns of all protocols, and perhaps others
 }
 
-// leaveOut removes from the columns of a query of calls those without a value. Rows get them back as
-// nulls, at their places in p.spread.
-func (c *Case) leaveOut(ctx context.Context, p *plan, names []string) ([]string, error) {
-	if p.sel.view.name != "calls" {
-		return names, nil
+// splitCalls finds the parts of table calls that have rows. It looks at the files and not at the
+// manifest, which could hide rows.
+func (c *Case) splitCalls(ctx context.Context) error {
+	p := &callParts{rows: make([][]string, len(c.bundles)), empty: make([][]string, len(c.bundles))}
+	var rest []string
+	for i, b := range c.bundles {
+		for _, file := range b.TableParts("calls") {
+			if strings.HasPrefix(filepath.Base(filepath.Dir(file)), "protocol=") {
+				p.rows[i] = append(p.rows[i], file)
+			} else {
+				p.empty[i] = append(p.empty[i], file)
+			}
+		}
+		rest = append(rest, p.empty[i]...)
 	}
-	absent, err := c.absentColumns(ctx)
+	c.calls = p
+	for _, col := range table.ProtocolColumns() {
+		p.all = append(p.all, duck.Column{Name: col.Name, Type: col.Kind.String()})
+	}
+	if len(rest) == 0 {
+		return nil
+	}
+	list := &fileList{bound: true}
+	rows, err := c.db.Query(ctx, "SELECT * FROM "+list.parquet(rest)+" LIMIT 1", list.args...)
 	if err != nil {
-		return nil, err
+		return damagedTable("calls", err)
 	}
-	kept := slices.DeleteFunc(slices.Clone(names), func(name string) bool { return absent[name] })
-	if len(kept) == len(names) || len(kept) == 0 {
-		return names, nil
+	defer rows.Close()
+	if rows.Next() { // no bundle of ours
+		for i, b := range c.bundles {
+			p.rows[i] = b.TableParts("calls")
+		}
 	}
-	by := map[string]duck.Column{}
-	for _, col := range p.sel.view.columns {
-		by[col.Name] = col
+	// A bundle of a later release may have other columns.
+	p.all = append(rows.Columns, slices.DeleteFunc(p.all, func(col duck.Column) bool { return hasColumn(rows.Columns, col.Name) })...)
+	return rows.Err()
+}
+
+// filesOf returns the files of a bundle's table to read, and their columns to read, nil for all.
+func (c *Case) filesOf(name string, i int) (files, columns []string) {
+	switch {
+	case name != "calls":
+		return c.bundles[i].TableParts(name), nil
+	case len(c.calls.rows[i]) > 0:
+		return c.calls.rows[i], nil
 	}
-	for _, name := range names {
-		p.spread = append(p.spread, by[name])
+	for _, col := range table.SchemaOf("calls", "", table.Call{}).Columns {
+		columns = append(columns, col.Name)
 	}
-	return kept, nil
+	return c.calls.empty[i], columns
+}
+
+// nulls returns the columns among names that exist but have no value in the case.
+func (v *view) nulls(names []string) (list []duck.Column) {
+	for _, col := range v.absent {
+		if slices.Contains(names, col.Name) {
+			list = append(list, col)
+		}
+	}
+	return list
+}
+
+func nullSQL(col duck.Column) string {
+	return "CAST(NULL AS " + col.Type + ") AS " + duck.Ident(col.Name)
+}
+
+// full is the same database with views of calls that have all columns.
+type full struct {
+	sync.Once
+	db *duck.DB
+}
+
+// withAbsent returns a database in which a statement can name all columns of calls, however it names
+// the table. Views with only the columns that it needs are faster, see narrow, but hide nothing behind
+// a name such as main.calls.
+func (c *Case) withAbsent(db *duck.DB, f *duck.Facts) *duck.DB {
+	v := c.views["calls"]
+	if v == nil || c.kept != nil || c.schema() != maskedSchema || len(v.nulls(f.Columns)) == 0 {
+		return db
+	}
+	c.full.Do(func() {
+		var begin []string
+		for _, name := range []string{"calls_raw", "calls"} {
+			sql := "CREATE TEMP VIEW temp.main." + name + " AS SELECT *"
+			for _, col := range v.absent {
+				sql += ", " + nullSQL(col)
+			}
+			begin = append(begin, sql+" FROM "+maskedSchema+"."+name)
+		}
+		c.full.db = c.db.With(begin)
+	})
+	return db.Like(c.full.db)
 }

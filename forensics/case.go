@@ -64,7 +64,8 @@ type Case struct {
 
 	options  Options
 	findings *atomic.Pointer[Findings]
-	absent   *atomic.Pointer[map[string]bool] // see absentColumns
+	calls    *callParts
+	full     *full
 	xml      *xmlCache
 	known    *knownOnce
 	gated    *gated
@@ -94,7 +95,7 @@ func Open(ctx context.Context, paths []string, o Options) (*Case, error) {
 	if len(paths) == 0 || len(paths) > maxBundles {
 		return nil, fmt.Errorf("opening case: %d bundles, want 1 to %d", len(paths), maxBundles)
 	}
-	c := &Case{paths: paths, mask: o.MaskSecrets, options: o, findings: &atomic.Pointer[Findings]{}, absent: &atomic.Pointer[map[string]bool]{}, tables: &sync.Map{}, xml: &xmlCache{}, known: &knownOnce{}, gated: &gated{}}
+	c := &Case{paths: paths, mask: o.MaskSecrets, options: o, findings: &atomic.Pointer[Findings]{}, full: &full{}, tables: &sync.Map{}, xml: &xmlCache{}, known: &knownOnce{}, gated: &gated{}}
 	seen := map[string]string{}
 	for _, p := range paths {
 		b, err := bundle.OpenWith(p, bundle.OpenOptions{CacheDir: o.CacheDir})

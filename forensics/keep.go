@@ -3,6 +3,8 @@ package forensics
 import (
 	"context"
 	"strings"
+
+	"github.com/pcapsule/pcapsule/forensics/internal/duck"
 )
 
 // Aside returns the same case for one goroutine that runs several queries on the same rows: rows that
@@ -34,7 +36,7 @@ func (c *Case) Keep(ctx context.Context, name string, q Query) error {
 	if err != nil {
 		return err
 	}
-	if err := c.short(p, p.sql, p.args, func(sql string, args []any) error { return c.db.Keep(ctx, name, sql, args...) }); err != nil {
+	if err := c.short(p, p.sql, p.args, func(db *duck.DB, sql string, args []any) error { return db.Keep(ctx, name, sql, args...) }); err != nil {
 		return err
 	}
 	c.kept[name] = true

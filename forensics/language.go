@@ -81,6 +81,9 @@ func (c *Case) Language(ctx context.Context, macros map[string]string) kfl.Env {
 		env.Tables[name], env.Tables[name+"_raw"] = columnTypes(v.columns), columnTypes(v.raw)
 	}
 	env.Columns = env.Tables["calls"]
+	if v := c.views["calls"]; v != nil {
+		env.Absent = columnTypes(v.absent)
+	}
 	return env
 }
 

@@ -239,10 +239,11 @@ func (c *Case) markSQL(ctx context.Context, m *marks, sel *Selection) error {
 		return usagef("a time window cannot be combined with SQL; put it into the query")
 	}
 	db := c.db.Alone() // it may be a stranger's
-	if _, err := c.gate(ctx, db, sel.SQL); err != nil {
+	facts, err := c.gate(ctx, db, sel.SQL)
+	if err != nil {
 		return err
 	}
-	rows, err := db.Query(ctx, sel.SQL, sel.Args...)
+	rows, err := c.run(ctx, &plan{db: db, facts: &facts}, sel.SQL, sel.Args)
 	if err != nil {
 		return err
 	}

@@ -10,22 +10,24 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/redact"
 )
 
-// Table calls has about three hundred columns, including those of its ends, and DuckDB processes all
-// of them for every query that uses the table. So a query gets the table with only the columns that
-// it names, through two names in WITH that hide the views.
+// Table calls has many columns, including those of its ends, and DuckDB processes all of them for every
+// query that uses the table. So a query gets the table with only the columns that it names, through two
+// names in WITH that hide the views.
 
 // narrow adds WITH clauses with only the columns that a query names, and their parameters before the
-// query's own. It returns the query unchanged if it may use all columns.
+// query's own. A query that may use all columns gets those of the views and the absent ones that it
+// names. The query stays as it is if that adds nothing or cannot be added.
 func (c *Case) narrow(sql string, args []any, f duck.Facts) (string, []any) {
 	wide, ends := slices.Contains(f.Tables, "calls_raw"), slices.Contains(f.Tables, "calls")
-	if c.views["calls"] == nil || f.Whole || !wide && !ends {
+	v := c.views["calls"]
+	if v == nil || !wide && !ends || f.Whole && len(v.nulls(f.Columns)) == 0 {
 		return sql, args
 	}
 	var with []string
 	files := &fileList{bound: !strings.Contains(sql, "$")} // numbered parameters begin with $
 	for _, name := range []string{"calls_raw", "calls"} {
 		if slices.Contains(f.Tables, name) {
-			with = append(with, name+" AS NOT MATERIALIZED ("+c.callsWith(f.Columns, name == "calls", files)+")")
+			with = append(with, name+" AS NOT MATERIALIZED ("+c.callsWith(&f, name == "calls", files)+")")
 		}
 	}
 	short := prefix(sql, strings.Join(with, ", "))
@@ -59,21 +61,26 @@ func (l *fileList) parquet(files []string) string {
 // prefix adds WITH clauses to a query and merges them with its own WITH, if any.
 func prefix(sql, with string) string {
 	switch first, rest := word(sql); first {
-	case "select":
-		return "WITH " + with + "\n" + sql
 	case "with":
 		if next, after := word(rest); next == "recursive" {
 			return "WITH RECURSIVE " + with + ",\n" + after
 		}
 		return "WITH " + with + ",\n" + rest
+	case "describe", "desc", "summarize", "show":
+		return sql
 	}
-	return sql
+	return "WITH " + with + "\n" + sql
 }
 
 // word returns the first word of a query in lower case, or "" if it does not begin with a word, and
-// the rest.
+// the rest. It skips remarks.
 func word(sql string) (first, rest string) {
 	sql = strings.TrimLeft(sql, " \t\r\n")
+	for _, remark := range [][2]string{{"--", "\n"}, {"/*", "*/"}} {
+		if _, after, ok := strings.Cut(sql, remark[1]); ok && strings.HasPrefix(sql, remark[0]) {
+			return word(after)
+		}
+	}
 	i := 0
 	for i < len(sql) && (sql[i]|0x20 >= 'a' && sql[i]|0x20 <= 'z') {
 		i++
@@ -81,11 +88,11 @@ func word(sql string) (first, rest string) {
 	return strings.ToLower(sql[:i]), sql[i:]
 }
 
-// callsWith is SQL that reads calls with the named columns, including those of its ends if ends is
+// callsWith is SQL that reads calls with the columns of a query, including those of its ends if ends is
 // true.
-func (c *Case) callsWith(names []string, ends bool, files *fileList) string {
+func (c *Case) callsWith(f *duck.Facts, ends bool, files *fileList) string {
 	v := c.views["calls"]
-	has := func(name string) bool { return slices.Contains(names, name) }
+	has := func(name string) bool { return f.Whole || slices.Contains(f.Columns, name) }
 	var read, raw, out []string
 	var src, dst bool
 	for _, col := range v.raw {
@@ -95,6 +102,12 @@ func (c *Case) callsWith(names []string, ends bool, files *fileList) string {
 	}
 	if c.mask {
 		read = append(read, redact.ContextColumns...)
+	}
+	if f.Whole {
+		read = nil
+	}
+	for _, col := range v.nulls(f.Columns) {
+		raw, out = append(raw, nullSQL(col)), append(out, "t."+duck.Ident(col.Name))
 	}
 	source := c.masked(c.reads("calls", true, read, files.parquet), v.raw, has)
 	inner := "SELECT " + strings.Join(raw, ", ") + " FROM (" + source + ")"
@@ -142,26 +155,24 @@ func (c *Case) joinEnd(schema, alias, id string) string {
 
 // run runs SQL with only the columns that a plan needs.
 func (c *Case) run(ctx context.Context, p *plan, sql string, args []any) (rows *duck.Rows, err error) {
-	err = c.short(p, sql, args, func(sql string, args []any) error {
-		rows, err = p.db.Query(ctx, sql, args...)
+	err = c.short(p, sql, args, func(db *duck.DB, sql string, args []any) error {
+		rows, err = db.Query(ctx, sql, args...)
 		return err
 	})
-	if err == nil && p.spread != nil {
-		rows.Spread(p.spread)
-	}
 	return rows, err
 }
 
 // short calls do with narrowed SQL. If that fails, it calls do with the original SQL, so that an
 // error has its place in the user's text.
-func (c *Case) short(p *plan, sql string, args []any, do func(sql string, args []any) error) error {
+func (c *Case) short(p *plan, sql string, args []any, do func(db *duck.DB, sql string, args []any) error) error {
 	if p.facts == nil {
-		return do(sql, args)
+		return do(p.db, sql, args)
 	}
-	short, all := c.narrow(sql, args, *p.facts)
-	err := do(short, all)
-	if bad := (*duck.SyntaxError)(nil); short != sql && errors.As(err, &bad) {
-		return do(sql, args)
+	if short, all := c.narrow(sql, args, *p.facts); short != sql {
+		err := do(p.db, short, all)
+		if bad := (*duck.SyntaxError)(nil); !errors.As(err, &bad) {
+			return err
+		}
 	}
-	return err
+	return do(c.withAbsent(p.db, p.facts), sql, args)
 }

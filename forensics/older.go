@@ -7,12 +7,12 @@ import (
 )
 
 // Bundles of releases before 2026-11 lack columns that questions need. The views derive them from
-// other columns; docs/format/calls.md lists the differences.
+// other columns; docs/format/calls.md lists the differences. Columns of protocols are not listed here:
+// those that a bundle lacks are absent, as those of protocols that it has no calls of.
 var laterColumns = map[string][]struct{ column, sql string }{
 	"calls": {
 		{"outcome", ", " + olderOutcome + " AS outcome, elapsed_us AS waited_us, " + olderEndpoint + " AS endpoint"},
 		{"payload_protocol", noPayload},
-		{"mysql_command", noMySQL},
 	},
 	"connections": {{"payload_protocol", noPayload}},
 	"endpoints":   {{"who", ", " + olderWho + " AS who"}},
@@ -20,13 +20,6 @@ var laterColumns = map[string][]struct{ column, sql string }{
 }
 
 const noPayload = ", NULL::VARCHAR AS payload_protocol, NULL::VARCHAR AS payload_evidence"
-
-const noMySQL = `, NULL::VARCHAR AS mysql_command, NULL::VARCHAR AS mysql_query, NULL::VARCHAR AS mysql_database, NULL::VARCHAR AS mysql_user, NULL::VARCHAR AS mysql_application
-	, NULL::BIGINT AS mysql_statement_id, NULL::VARCHAR[] AS mysql_params, NULL::VARCHAR[] AS mysql_param_types, NULL::VARCHAR[] AS mysql_attributes, NULL::VARCHAR[] AS mysql_columns
-	, NULL::BIGINT AS mysql_rows, NULL::BIGINT AS mysql_results, NULL::VARCHAR AS mysql_preview, NULL::BIGINT AS mysql_affected_rows, NULL::BIGINT AS mysql_last_insert_id
-	, NULL::BIGINT AS mysql_warnings, NULL::VARCHAR AS mysql_info, NULL::BOOLEAN AS mysql_success, NULL::BIGINT AS mysql_error_code, NULL::VARCHAR AS mysql_error_state
-	, NULL::VARCHAR AS mysql_error_message, NULL::VARCHAR AS mysql_transaction, NULL::VARCHAR AS mysql_infile, NULL::VARCHAR AS mysql_server_version, NULL::BIGINT AS mysql_thread_id
-	, NULL::VARCHAR[] AS mysql_capabilities, NULL::VARCHAR AS mysql_compression, NULL::BIGINT AS mysql_ahead`
 
 const olderOutcome = `CASE WHEN protocol = transport OR protocol = 'ip' THEN 'unread'
 	WHEN NOT failed AND error IN ('cut', 'no_request') THEN 'cut'

@@ -24,10 +24,9 @@ type plan struct {
 	now     int64
 	notes   []string
 
-	spread   []duck.Column // columns of the answer, if the SQL leaves some out; see leaveOut
-	facts    *duck.Facts   // tables and columns that it names; nil if unknown
-	sel      *selection    // nil for a query in SQL
-	sliced   bool          // rows are sorted by time and may be read in time slices
+	facts    *duck.Facts // tables and columns that it names; nil if unknown
+	sel      *selection  // nil for a query in SQL
+	sliced   bool        // rows are sorted by time and may be read in time slices
 	ordering string
 }
 
@@ -144,19 +143,10 @@ func (c *Case) planRows(ctx context.Context, q *Query, cur *cursor) (*plan, erro
 	p.hide(v, cols)
 	used = append(used, mentioned...)
 	p.sel.raw = v.onlyRaw(used) && v.onlyRaw(cols)
-	read, err := c.leaveOut(ctx, p, append(slices.Clone(cols), p.hidden(v, cols)...))
-	if err != nil {
-		return nil, err
-	}
-	if len(read) < len(v.columns) {
-		p.names(slices.Concat(used, read, v.key, []string{v.from, v.to}))
-	}
-	var list []string
-	for _, col := range read {
-		list = append(list, duck.Ident(col))
-	}
+	read := append(slices.Clone(cols), p.hidden(v, cols)...)
+	p.names(slices.Concat(used, read, v.key, []string{v.from, v.to}), len(q.Columns) == 0)
 	p.ordering = order
-	p.sql = "SELECT " + strings.Join(list, ", ") + p.sel.from()
+	p.sql = "SELECT " + identList(read) + p.sel.from()
 	if order != "" {
 		p.sql += " ORDER BY " + order
 	}
@@ -218,10 +208,10 @@ func identList(names []string) string {
 	return strings.Join(quoted, ", ")
 }
 
-// names records the columns of calls that a query without SQL uses.
-func (p *plan) names(columns []string) {
+// names records the columns of calls that a query without SQL uses. whole: it uses all of the view.
+func (p *plan) names(columns []string, whole bool) {
 	if p.sel.view.name == "calls" {
-		p.facts = &duck.Facts{Tables: []string{p.sel.table()}, Columns: columns}
+		p.facts = &duck.Facts{Tables: []string{p.sel.table()}, Columns: columns, Whole: whole}
 	}
 }
 
@@ -238,7 +228,7 @@ func (v *view) check(cols []string) error {
 // onlyRaw reports whether no column comes from the endpoints.
 func (v *view) onlyRaw(cols []string) bool {
 	for _, name := range cols {
-		if !hasColumn(v.raw, name) {
+		if !hasColumn(v.raw, name) && !hasColumn(v.absent, name) {
 			return false
 		}
 	}
@@ -354,7 +344,7 @@ func (c *Case) planCount(p *plan, q *Query, used []string, cur *cursor) error {
 	}
 	used = append(used, q.GroupBy...)
 	p.sel.raw = v.onlyRaw(used)
-	p.names(append(used, v.key...))
+	p.names(append(used, v.key...), false)
 	p.args = p.sel.args
 	p.visible = len(q.GroupBy) + 1
 	if len(q.GroupBy) == 0 {

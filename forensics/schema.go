@@ -20,6 +20,8 @@ type Table struct {
 // TableColumn is one column of a table.
 type TableColumn struct {
 	Name, Type, Unit, Doc string
+
+	Absent bool // no row of the case has a value, and SELECT * does not have the column
 }
 
 // doc is the description of a column in the footer of a part.
@@ -29,7 +31,8 @@ type doc struct {
 	Doc  string `json:"doc"`
 }
 
-// Tables lists the tables with every column that a query can name, including those of the endpoints.
+// Tables lists the tables with every column that a query can name, including those of the endpoints
+// and, last, those without a value.
 // The descriptions come from the bundles, so columns of a later release are also described.
 func (c *Case) Tables() ([]Table, error) {
 	docs, err := c.docs()
@@ -57,9 +60,11 @@ func (c *Case) Tables() ([]Table, error) {
 		case "sightings":
 			t.Rows = c.copied
 		}
-		for _, col := range c.views[name].columns {
-			d := describe(docs, name, col.Name)
-			t.Columns = append(t.Columns, TableColumn{Name: col.Name, Type: col.Type, Unit: d.Unit, Doc: d.Doc})
+		for i, list := range [][]duck.Column{c.views[name].columns, c.views[name].absent} {
+			for _, col := range list {
+				d := describe(docs, name, col.Name)
+				t.Columns = append(t.Columns, TableColumn{Name: col.Name, Type: col.Type, Unit: d.Unit, Doc: d.Doc, Absent: i == 1})
+			}
 		}
 		out = append(out, t)
 	}
@@ -107,7 +112,9 @@ func (c *Case) readDocs() (map[string]map[string]doc, error) {
 		}
 		out[name] = words
 	}
-	for _, s := range table.All() {
+	schemas := table.All()
+	schemas[0].Columns = append(schemas[0].Columns, table.ProtocolColumns()...)
+	for _, s := range schemas {
 		for _, col := range s.Columns {
 			if words := out[s.Name]; words != nil && words[col.Name].Doc == "" {
 				words[col.Name] = doc{Name: col.Name, Unit: col.Unit, Doc: col.Doc}

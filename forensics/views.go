@@ -16,12 +16,16 @@ type view struct {
 	name    string
 	columns []duck.Column // columns as queries see them
 	raw     []duck.Column // columns of NAME_raw, without the endpoints; nil if there is none
+	absent  []duck.Column // columns that queries may name, and that have no value
 	key     []string      // columns that identify a row, in default order
 	from    string        // column with the first time of a row, or empty
 	to      string        // column with its last time
 }
 
-func (v *view) has(column string) bool { return hasColumn(v.columns, column) }
+// has reports whether queries may name a column.
+func (v *view) has(column string) bool {
+	return hasColumn(v.columns, column) || hasColumn(v.absent, column)
+}
 
 func hasColumn(list []duck.Column, name string) bool {
 	return slices.ContainsFunc(list, func(c duck.Column) bool { return c.Name == name })
@@ -42,6 +46,9 @@ var spans = map[string][2]string{
 // view reads it from the others.
 func (c *Case) makeViews(ctx context.Context) error {
 	c.views = map[string]*view{}
+	if err := c.splitCalls(ctx); err != nil {
+		return fmt.Errorf("table calls: %w", err)
+	}
 	schemas := table.All()
 	for _, s := range schemas {
 		c.order = append(c.order, s.Name)
@@ -119,7 +126,7 @@ func (c *Case) reads(name string, once bool, columns []string, read func(files [
 // bundle has, or all without a list.
 func (c *Case) sourceOf(name string, i int, columns []string, read func(files []string) string) string {
 	b := c.bundles[i]
-	files := b.TableParts(name)
+	files, these := c.filesOf(name, i)
 	if len(files) == 0 {
 		return ""
 	}
@@ -131,6 +138,9 @@ func (c *Case) sourceOf(name string, i int, columns []string, read func(files []
 		no = fmt.Sprintf("CAST(%d AS INTEGER) AS bundle, ", i)
 	}
 	some := "*"
+	if these != nil {
+		some = someOf(these)
+	}
 	if added := c.missing(name, i); turn != "" || added != "" {
 		some += turn + added
 	} else if columns != nil {
@@ -187,6 +197,9 @@ func (c *Case) makeView(ctx context.Context, name string, schemas []*table.Schem
 			return err
 		}
 	}
+	if name == "calls" {
+		v.absent = slices.DeleteFunc(slices.Clone(c.calls.all), func(col duck.Column) bool { return hasColumn(v.columns, col.Name) })
+	}
 	v.setKeys(c.several())
 	c.views[name] = v
 	return nil
@@ -241,10 +254,14 @@ func (c *Case) describe(ctx context.Context, name string) ([]duck.Column, error)
 	files := &fileList{bound: true}
 	cols, err := c.columnsOf(ctx, c.reads(name, false, nil, files.parquet), files.args...)
 	if err != nil {
-		what, _, _ := strings.Cut(strings.TrimPrefix(err.Error(), duck.ErrDamaged.Error()+": "), "\n") // the rest is our SQL
-		return nil, &bundle.DamagedError{File: "data/tables/" + name, What: what, Err: err}
+		return nil, damagedTable(name, err)
 	}
 	return cols, nil
+}
+
+func damagedTable(name string, err error) error {
+	what, _, _ := strings.Cut(strings.TrimPrefix(err.Error(), duck.ErrDamaged.Error()+": "), "\n") // the rest is our SQL
+	return &bundle.DamagedError{File: "data/tables/" + name, What: what, Err: err}
 }
 
 // fits checks that a table of ours has the columns that its schema names, in their types.

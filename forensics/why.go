@@ -85,7 +85,7 @@ func (c *Case) unfit(ctx context.Context, p kfl.Condition, from, to int64) strin
 			texts[col.Name] = col.Type == "VARCHAR"
 		}
 	}
-	var values, empty []string
+	values, empty := []string(nil), k.Absent()
 	for _, name := range k.Columns() {
 		isText, known := texts[name]
 		if !known {
@@ -114,7 +114,7 @@ func (c *Case) unfit(ctx context.Context, p kfl.Condition, from, to int64) strin
 	slices.Sort(values)
 	values = slices.Compact(values)
 	switch {
-	case len(empty) > 0 && len(empty) == len(texts):
+	case len(empty) > 0 && len(empty) == len(texts)+len(k.Absent()):
 		return ": " + strings.Join(empty, " and ") + " has no value in any call in this time"
 	case len(values) > 0 && len(values) <= maxListed:
 		return "; the values in this time are " + strings.Join(values, ", ")

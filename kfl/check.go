@@ -17,6 +17,9 @@ type Env struct {
 	// column is absent; a column without a field can be used under its own name. Nil means the
 	// columns in names.tsv.
 	Columns map[string]string
+	// Absent are columns of calls that the view lacks because none of its rows has a value of
+	// them, with their DuckDB types. A query may name them; they are absent.
+	Absent map[string]string
 	// Tables are the columns of the tables that a query may look up for a call, by table name:
 	// flows, connections, tls. If a table NAME_raw exists for one of these or for calls, it is
 	// read instead, because endpoints are not joined to it. Nil means no tables or, if Columns
@@ -79,6 +82,7 @@ type work struct {
 	vars    int64
 	usesNow bool
 	columns map[string]bool
+	absent  map[string]bool // columns in env.Absent
 	notes   []string
 	limit   int
 	xml     *Error // error of the first xml() whose condition needs more than that body

@@ -79,9 +79,11 @@ func CompleteIn(src string, pos int, env Env) []Candidate {
 		add(Candidate{Text: n, Kind: "function", Doc: functions[n]}, word)
 	}
 	if word != "" {
-		for _, col := range sortedKeys(env.Columns) {
-			if t, ok := columnType(env.Columns[col]); ok && !seen[col] {
-				add(Candidate{Text: col, Kind: "column", Type: t.String()}, word)
+		for _, columns := range []map[string]string{env.Columns, env.Absent} {
+			for _, col := range sortedKeys(columns) {
+				if t, ok := columnType(columns[col]); ok && !seen[col] {
+					add(Candidate{Text: col, Kind: "column", Type: t.String()}, word)
+				}
 			}
 		}
 	}

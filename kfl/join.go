@@ -29,6 +29,7 @@ func (c *checker) join(n *ast, f *field) (*node, *Error) {
 	calls, ok := c.table("calls", "conn_id", "call_no", "protocol")
 	own, has := c.table(j.table, f.arg)
 	if !c.has(j.key) || !ok || !has {
+		c.lacks(f.arg)
 		return absent(f.typ), nil
 	}
 	which := "kfl_t"

@@ -7,6 +7,7 @@
 package kfl
 
 import (
+	"maps"
 	"slices"
 )
 
@@ -18,6 +19,7 @@ type Query struct {
 	usesNow bool
 	now     int64
 	columns []string
+	absent  []string
 	notes   []string
 	limit   int
 	where   frag
@@ -43,7 +45,7 @@ func compile(src string, env Env) (*Query, *Error) {
 		return nil, err
 	}
 	q := &Query{src: src, expr: e, root: boolNode(true), now: env.Now}
-	c := &checker{work: &work{env: env, columns: map[string]bool{}}, src: src}
+	c := &checker{work: &work{env: env, columns: map[string]bool{}, absent: map[string]bool{}}, src: src}
 	if e.root != nil {
 		if q.root, err = c.condition(e.root); err != nil {
 			return nil, err
@@ -63,10 +65,7 @@ func compile(src string, env Env) (*Query, *Error) {
 	if c.xml != nil && env.Bodies == nil {
 		q.notes = append(q.notes, "xml() is evaluated on the bodies of a bundle, and there is no bundle here, so the SQL fails when it is run")
 	}
-	for name := range c.columns {
-		q.columns = append(q.columns, name)
-	}
-	slices.Sort(q.columns)
+	q.columns, q.absent = slices.Sorted(maps.Keys(c.columns)), slices.Sorted(maps.Keys(c.absent))
 	return q, nil
 }
 
@@ -86,6 +85,9 @@ func (q *Query) Match(row Row) bool {
 
 // Columns returns the columns of the view calls that the query reads, sorted.
 func (q *Query) Columns() []string { return slices.Clone(q.columns) }
+
+// Absent returns the columns in Env.Absent that the query names, sorted.
+func (q *Query) Absent() []string { return slices.Clone(q.absent) }
 
 // Limit returns the argument of limit(), the maximum number of calls, or 0 without it.
 func (q *Query) Limit() int { return q.limit }

@@ -147,7 +147,7 @@ func CheckMacros(env Env) (list []*Error) {
 	}
 	sort.Strings(all)
 	for _, name := range all {
-		c := &checker{work: &work{env: env, columns: map[string]bool{}}, src: name}
+		c := &checker{work: &work{env: env, columns: map[string]bool{}, absent: map[string]bool{}}, src: name}
 		if _, err := c.expand(&ast{end: len(name)}, name, env.Macros[name]); err != nil {
 			list = append(list, err)
 		}

@@ -69,7 +69,7 @@ func TestDefinitions(t *testing.T) {
 		if f.kind != srcExpr {
 			continue
 		}
-		c := &checker{work: &work{columns: map[string]bool{}}}
+		c := &checker{work: &work{columns: map[string]bool{}, absent: map[string]bool{}}}
 		x, err := c.field(&ast{}, f)
 		if err != nil {
 			t.Errorf("%s = %s: %v", f.name, f.arg, err)

@@ -37,6 +37,9 @@ func (c *checker) known(name string) bool {
 		if _, ok := c.env.Columns[name]; ok {
 			return true
 		}
+		if _, ok := c.env.Absent[name]; ok {
+			return true
+		}
 	}
 	return names().byName[name] != nil
 }
@@ -91,6 +94,9 @@ func (c *checker) named(n *ast, name string) (*node, *Error) {
 	if t, ok := c.env.Columns[name]; ok {
 		return c.column(n, name, t)
 	}
+	if t, ok := c.env.Absent[name]; ok {
+		return c.column(n, name, t)
+	}
 	return nil, c.fail(n, "", "macro %s refers to itself", name)
 }
 
@@ -142,6 +148,9 @@ func (c *checker) allNames() []string {
 	for m := range c.env.Columns {
 		all = append(all, m)
 	}
+	for m := range c.env.Absent {
+		all = append(all, m)
+	}
 	for _, v := range c.scope {
 		all = append(all, v.name)
 	}
@@ -166,6 +175,7 @@ func (c *checker) field(n *ast, f *field) (*node, *Error) {
 		return x, nil
 	case srcColumn:
 		if !c.has(f.arg) {
+			c.lacks(f.arg)
 			return absent(f.typ), nil
 		}
 		return c.read(n, f, f.arg)
@@ -173,6 +183,7 @@ func (c *checker) field(n *ast, f *field) (*node, *Error) {
 		if _, ok := c.env.Columns[f.arg]; ok {
 			return c.read(n, f, f.arg)
 		}
+		c.lacks(f.arg)
 		if f.typ.kind == kMap {
 			return c.make(n, node{op: opEntries, typ: f.typ, str: "none", args: []*node{boolNode(false)}})
 		}
@@ -196,6 +207,15 @@ func (c *checker) has(column string) bool {
 		return true
 	}
 	_, ok := c.env.Columns[column]
+	return ok
+}
+
+// lacks reports whether name is a column that the view lacks because it has no value, and notes it.
+func (c *checker) lacks(name string) bool {
+	_, ok := c.env.Absent[name]
+	if ok {
+		c.absent[name] = true
+	}
 	return ok
 }
 
@@ -224,6 +244,13 @@ func (c *checker) column(n *ast, name, duckType string) (*node, *Error) {
 	t, ok := columnType(duckType)
 	if !ok {
 		return nil, c.fail(n, "use SQL", "KFL does not support column %s of type %s", clip(name), clip(duckType))
+	}
+	switch {
+	case !c.lacks(name):
+	case t.kind == kMap:
+		return c.make(n, node{op: opEntries, typ: t, str: "none", args: []*node{boolNode(false)}})
+	default:
+		return absent(t), nil
 	}
 	c.columns[name] = true
 	if t.kind != kMap {

@@ -39,6 +39,7 @@ type columnInfo struct {
 	Type string `json:"type"`
 	Unit string `json:"unit,omitempty"`
 	Doc  string `json:"doc,omitempty"`
+	None bool   `json:"absent,omitempty" jsonschema:"no call of the case has a value, so SELECT * lacks the column"`
 }
 
 func (s *Invocation) describeSchema(_ context.Context, in DescribeSchemaIn) (describeSchemaOut, error) {
@@ -73,6 +74,9 @@ func (s *Invocation) describeSchema(_ context.Context, in DescribeSchemaIn) (des
 		room -= len(t.Name) + len(t.Doc) + 80
 		var cols []string
 		for _, c := range t.Columns {
+			if c.Absent && in.Table == "" && in.Filter == "" {
+				continue
+			}
 			if in.Filter != "" && !strings.Contains(c.Name, in.Filter) && !strings.Contains(c.Doc, in.Filter) {
 				continue
 			}
@@ -91,7 +95,7 @@ func (s *Invocation) describeSchema(_ context.Context, in DescribeSchemaIn) (des
 			}
 			cols = append(cols, c.Name)
 			if in.Table != "" || in.Filter != "" {
-				info.Columns = append(info.Columns, columnInfo{c.Name, c.Type, c.Unit, c.Doc})
+				info.Columns = append(info.Columns, columnInfo{c.Name, c.Type, c.Unit, c.Doc, c.Absent})
 			}
 		}
 		if len(cols) == 0 {

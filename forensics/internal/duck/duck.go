@@ -94,6 +94,13 @@ func (d *DB) With(begin []string) *DB {
 	return &DB{database: d.database, kind: d.pool.addKind(begin), alone: d.alone, asked: d.asked}
 }
 
+// Like returns the same database with connections of the kind of one that With returned.
+func (d *DB) Like(kind *DB) *DB {
+	one := *d
+	one.kind = kind.kind
+	return &one
+}
+
 // Asked returns the same database for queries whose text or conditions a user wrote: a value that
 // their arithmetic cannot hold is a RangeError. In queries that the program made itself, no value of
 // an undamaged table is out of range, so there it is ErrDamaged.

@@ -21,8 +21,6 @@ type Rows struct {
 	asked  bool // see DB.Asked
 	batch  wire.Rows
 	shapes []wire.Shape
-	width  int   // columns of the batch
-	from   []int // place in the batch of each column, -1 if it is not there; nil: as they came
 	at     int
 	err    error
 }
@@ -122,8 +120,7 @@ func (r *Rows) first() error {
 	h, rest, err := wire.ReadHeader(f.Body)
 	if err == nil {
 		r.Columns, r.shapes = h.Columns, h.Shapes
-		r.width = len(r.Columns)
-		err = r.batch.Read(rest, r.width, r.shapes)
+		err = r.batch.Read(rest, len(r.Columns), r.shapes)
 	}
 	if err == nil && f.Kind != wire.Head {
 		err = wire.ErrFrame
@@ -165,7 +162,7 @@ func (r *Rows) more() bool {
 	if err != nil {
 		return r.fail(err)
 	}
-	if err := r.batch.Read(f.Body, r.width, r.shapes); err != nil || f.Kind != wire.Batch {
+	if err := r.batch.Read(f.Body, len(r.Columns), r.shapes); err != nil || f.Kind != wire.Batch {
 		return r.fail(r.answer.distrust(errors.Join(wire.ErrFrame, err)))
 	}
 	if err := r.came(); err != nil {
@@ -218,37 +215,16 @@ func (r *Rows) Row(dst []any) error {
 	return nil
 }
 
-// Spread gives the rows these columns, in this order. A column that did not come is null in all rows.
-func (r *Rows) Spread(columns []Column) {
-	at := map[string]int{}
-	for i, col := range r.Columns {
-		at[col.Name] = i
-	}
-	r.from = make([]int, len(columns))
-	for i, col := range columns {
-		r.from[i] = -1
-		if came, ok := at[col.Name]; ok {
-			r.from[i] = came
-		}
-	}
-	r.Columns = columns
-}
-
-// Int returns the value of an integer column, 0 if it is null. It knows nothing of Spread.
+// Int returns the value of an integer column, 0 if it is null.
 func (r *Rows) Int(col int) int64 { return r.batch.Int(col, r.at) }
 
-// Text returns the value of a text column, "" if it is null. It knows nothing of Spread.
+// Text returns the value of a text column, "" if it is null.
 func (r *Rows) Text(col int) string { return r.batch.Text(col, r.at) }
 
 // Value returns the value of one column of the row:
 // nil, bool, int64, *big.Int, float64, Decimal, string, []byte, time.Time, []any, Struct or
 // Map. Dates, times of day, intervals and UUIDs are text.
 func (r *Rows) Value(col int) (any, error) {
-	if r.from != nil {
-		if col = r.from[col]; col < 0 {
-			return nil, nil
-		}
-	}
 	return r.batch.Value(col, r.at)
 }
 
