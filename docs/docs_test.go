@@ -1,9 +1,8 @@
-// Package docs holds the documents to what the program does. It has tests only.
-//
+package docs
+
 // In a fence marked console every line that begins with "$ " is run, in a folder that has
 // samples/ beside it, and what it prints must be what stands below it; … stands for
 // anything. Commands of one document run one after another in the same folder.
-package docs
 
 import (
 	"context"

@@ -70,6 +70,8 @@ const (
 type Protocol struct {
 	Name       string      // the folder's name, and the value of column protocol
 	Doc        string      // one sentence for readers
+	Versions   string      // the versions that it reads, for readers; empty: those of Doc
+	Depth      string      // what it reads of the messages, for readers, such as "heads and bodies"; may be empty
 	Transports []Transport // what can carry it
 	Ports      []uint16    // hints: tried first on these server ports, never decisive
 
@@ -85,8 +87,9 @@ type Protocol struct {
 	// segment when the engine looks for the next message after a gap or in a connection whose
 	// start was not captured, so Yes must be rare on random bytes: check lengths and fixed
 	// values, not one magic byte. Detect must not keep head. If it is nil, content never
-	// identifies the protocol (grpc is found inside http2).
+	// identifies the protocol (grpc is found inside http2), and Inside lists those that pass it on.
 	Detect func(dir Dir, head []byte) Verdict
+	Inside []string
 
 	// Prefaced states that Detect always answers Yes to the first message of each side. Likely
 	// then counts only if the start of the connection was not captured.

@@ -93,7 +93,7 @@ func cost(t *testing.T, kind dissect.Transport, roles bool, n int, part func(int
 }
 
 // used is the processor time of the program: on a busy machine, elapsed time means little.
-func used(t *testing.T) time.Duration {
+func used(t testing.TB) time.Duration {
 	t.Helper()
 	var u syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/pcapsule/pcapsule/exporter/decode"
@@ -14,9 +15,10 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
 )
 
-// talk is a recorded TCP connection, from its SYN on.
+// talk is a recorded conversation; of TCP, a connection from its SYN on.
 type talk struct {
 	name   string
+	kind   dissect.Transport
 	port   uint16 // the server's
 	chunks []dissecttest.Chunk
 	next   [2]uint32
@@ -28,9 +30,17 @@ var samples = map[string]string{
 	"postgresql.pcapng": "postgresql", "mysql.pcapng": "mysql", "tls.pcapng": "tls", "kafka.pcapng": "kafka",
 }
 
-// talks reads the TCP connections of a recording. The recording must be complete: a segment that
-// is not the next one is a retransmission.
-func talks(t *testing.T, file string) (list []*talk) {
+// talks reads the TCP connections of a recording.
+func talks(t testing.TB, file string) []*talk {
+	return slices.DeleteFunc(conversations(t, file), func(k *talk) bool { return k.kind != dissect.TCP })
+}
+
+// transports are the transports of conversations, by the number of the IP protocol.
+var transports = map[uint8]dissect.Transport{1: dissect.ICMP, 6: dissect.TCP, 17: dissect.UDP, 58: dissect.ICMP, 132: dissect.SCTP}
+
+// conversations reads the conversations of a recording. The recording must be complete: a segment of TCP
+// that is not the next one is a retransmission.
+func conversations(t testing.TB, file string) (list []*talk) {
 	t.Helper()
 	f, err := os.Open(filepath.Join("..", "..", "..", "samples", file))
 	if err != nil {
@@ -51,12 +61,13 @@ func talks(t *testing.T, file string) (list []*talk) {
 			p := &b.Packets[i]
 			var f decode.Frame
 			d.Decode(decode.Input{LinkType: p.LinkType, Interface: p.Interface, Data: p.Data, OrigLen: p.OrigLen, Time: p.Time}, &f)
-			if f.Proto != 6 || !f.L4 {
+			kind, ok := transports[f.Proto]
+			if !ok || kind == dissect.TCP && !f.L4 {
 				continue
 			}
 			from, to := netip.AddrPortFrom(f.Src.Netip(), f.SrcPort), netip.AddrPortFrom(f.Dst.Netip(), f.DstPort)
-			if f.Flags&(decode.SYN|decode.ACK) == decode.SYN {
-				k := &talk{name: file + " " + from.String(), port: f.DstPort}
+			if at, back := open[ends{from, to}], open[ends{to, from}]; kind == dissect.TCP && f.Flags&(decode.SYN|decode.ACK) == decode.SYN || kind != dissect.TCP && at == nil && back == nil {
+				k := &talk{name: file + " " + from.String(), kind: kind, port: f.DstPort}
 				open[ends{from, to}] = k
 				list = append(list, k)
 			}
@@ -76,6 +87,10 @@ func talks(t *testing.T, file string) (list []*talk) {
 }
 
 func (k *talk) segment(dir dissect.Dir, f *decode.Frame) {
+	if k.kind != dissect.TCP {
+		k.chunks = append(k.chunks, dissecttest.Chunk{Dir: dir, Data: append([]byte(nil), f.Payload...)})
+		return
+	}
 	if f.Flags&decode.SYN != 0 {
 		k.next[dir] = f.Seq + 1
 		return

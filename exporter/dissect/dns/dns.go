@@ -73,6 +73,7 @@ func Protocol() *dissect.Protocol {
 	return &dissect.Protocol{
 		Name:         "dns",
 		Doc:          "DNS over UDP, TCP, TLS, QUIC and HTTPS, multicast DNS and LLMNR",
+		Depth:        "questions with their answers, all record types, EDNS",
 		Transports:   []dissect.Transport{dissect.UDP, dissect.TCP},
 		Ports:        []uint16{53, portMDNS, portLLMNR},
 		Detect:       detect,

@@ -49,6 +49,9 @@ func Protocol() *dissect.Protocol {
 	return &dissect.Protocol{
 		Name:       "grpc",
 		Doc:        "gRPC over HTTP/2 and HTTP/3, gRPC-Web also over HTTP/1.1: one row per stream",
+		Versions:   "gRPC and gRPC-Web",
+		Depth:      "streams with messages, metadata, status; fields of messages without their names",
+		Inside:     []string{"http1", "http2", "http3"},
 		Transports: []dissect.Transport{dissect.TCP},
 		Row:        &Row{},
 	}

@@ -45,6 +45,8 @@ func Protocol() *dissect.Protocol {
 	return &dissect.Protocol{
 		Name:       "http1",
 		Doc:        "HTTP/1.1, HTTP/1.0 and HTTP/0.9",
+		Versions:   "1.1, 1.0, 0.9",
+		Depth:      "requests with responses, headers, decoded bodies, pipelining, upgrades",
 		Transports: []dissect.Transport{dissect.TCP},
 		Ports:      []uint16{80, 8080, 8000, 8888, 3128, 9090, 9200, 15020},
 		Detect:     detect,

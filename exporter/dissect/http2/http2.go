@@ -34,6 +34,8 @@ func Protocol() *dissect.Protocol {
 	return &dissect.Protocol{
 		Name:       "http2",
 		Doc:        "HTTP/2, with prior knowledge, after an upgrade from HTTP/1.1 or inside TLS: one row per stream",
+		Versions:   "RFC 9113",
+		Depth:      "streams with headers (HPACK), decoded bodies, pushes, resets",
 		Transports: []dissect.Transport{dissect.TCP},
 		Detect:     detect,
 		Prefaced:   true, // RFC 9113 section 3.4

@@ -42,6 +42,9 @@ func Protocol() *dissect.Protocol {
 	return &dissect.Protocol{
 		Name:       "http3",
 		Doc:        "HTTP/3 inside QUIC: one row per request",
+		Versions:   "RFC 9114 and drafts 27 to 34",
+		Depth:      "requests with headers (QPACK), decoded bodies, datagrams",
+		Inside:     []string{"quic"},
 		Transports: []dissect.Transport{dissect.QUIC},
 		NewStreams: newConn,
 		ALPN:       []string{"h3", "h3-34", "h3-33", "h3-32", "h3-31", "h3-30", "h3-29", "h3-28", "h3-27"},

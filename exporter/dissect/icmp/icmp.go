@@ -62,6 +62,8 @@ func Protocol() *dissect.Protocol {
 	return &dissect.Protocol{
 		Name:       "icmp",
 		Doc:        "ICMP and ICMPv6 with neighbor discovery and multicast listener discovery",
+		Versions:   "ICMP, ICMPv6",
+		Depth:      "echo pairs, errors with the packet that caused them, neighbor discovery",
 		Transports: []dissect.Transport{dissect.ICMP},
 		Detect:     func(dissect.Dir, []byte) dissect.Verdict { return dissect.Yes },
 		New:        func(c *dissect.Conn) dissect.Dissector { return &conn{c: c, v6: c.Info.IPVersion == 6} },

@@ -68,6 +68,8 @@ func Protocol() *dissect.Protocol {
 	return &dissect.Protocol{
 		Name:         "kafka",
 		Doc:          "protocol of Apache Kafka, up to version 4",
+		Versions:     "all versions of all API keys up to Kafka 4.1",
+		Depth:        "requests with responses, topics, partitions, groups, errors, records with compression",
 		Transports:   []dissect.Transport{dissect.TCP},
 		Ports:        []uint16{9092, 9093, 9094, 9095, 19092, 29092},
 		Detect:       detect,

@@ -73,6 +73,8 @@ func Protocol() *dissect.Protocol {
 	return &dissect.Protocol{
 		Name:       "mysql",
 		Doc:        "MySQL and MariaDB client/server protocol, version 10",
+		Versions:   "4.1 to 9.0, MariaDB",
+		Depth:      "statements with parameters, the shape and first rows of results, errors, compression",
 		Transports: []dissect.Transport{dissect.TCP},
 		Ports:      []uint16{3306, 3307, 4000, 6033, 6446, 6447},
 		Detect:     detect,

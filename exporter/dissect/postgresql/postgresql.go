@@ -74,6 +74,8 @@ func Protocol() *dissect.Protocol {
 	return &dissect.Protocol{
 		Name:       "postgresql",
 		Doc:        "PostgreSQL frontend/backend protocol, version 3",
+		Versions:   "3.0 and 3.2",
+		Depth:      "statements with parameters, the shape and first rows of results, errors, COPY",
 		Transports: []dissect.Transport{dissect.TCP},
 		Ports:      []uint16{5432, 5433, 6432},
 		Detect:     detect,

@@ -37,6 +37,8 @@ func Protocol(keys *secrets.Store) *dissect.Protocol {
 	return &dissect.Protocol{
 		Name:         "quic",
 		Doc:          "QUIC connections; what they carry are rows of other protocols",
+		Versions:     "1, 2, drafts 22 to 34, mvfst, T050, T051",
+		Depth:        "handshakes; with keys, the streams are read as other protocols",
 		Transports:   []dissect.Transport{dissect.UDP},
 		Ports:        []uint16{443, 8443, 4433, 784, 853, 8853},
 		Detect:       detect,

@@ -52,6 +52,8 @@ func Protocol() *dissect.Protocol {
 	return &dissect.Protocol{
 		Name:       "redis",
 		Doc:        "Redis serialization protocol, RESP2 and RESP3",
+		Versions:   "RESP2, RESP3",
+		Depth:      "commands with replies, pipelining, pub/sub, MONITOR, replication",
 		Transports: []dissect.Transport{dissect.TCP},
 		Ports:      []uint16{6379, 6380, 6381, 6378, 16379, 26379, 7000, 7001, 7002, 7003, 7004, 7005},
 		Detect:     detect,

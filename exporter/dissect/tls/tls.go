@@ -64,6 +64,8 @@ func Protocol(keys *secrets.Store) *dissect.Protocol {
 	return &dissect.Protocol{
 		Name:       "tls",
 		Doc:        "handshakes of SSL 2.0 to TLS 1.3 and of DTLS",
+		Versions:   "SSL 2.0 to TLS 1.3, DTLS 1.0 to 1.3",
+		Depth:      "handshakes and certificates; with keys, the content is read as other protocols",
 		Transports: []dissect.Transport{dissect.TCP, dissect.UDP},
 		Ports:      []uint16{443, 8443, 6443, 853, 993, 995, 465, 636, 5671, 8883, 9443, 10250, 15012, 15017},
 		Detect:     detect,
