@@ -3,7 +3,7 @@
 # make build  build bin/pcapsule
 # make recorder  build bin/pcapsule-recorder, the static program for a cluster's nodes
 # make lint unit race fuzz  the parts of make test
-# make fuzz   2 seconds on every fuzz target (FUZZTIME=30s for longer)
+# make fuzz   2 seconds on every fuzz target (FUZZTIME=30s for longer); make fuzz-short: those that scripts/fuzz.sh lists
 # make bench-ask  measure how long questions about 5 million calls take
 # make bench-tls  measure the cost of decryption, on one conversation in clear text and as TLS
 # make bench-record  compare packet recorders; needs root (BENCH_SHORT=1: 2 min, else 20)
@@ -26,7 +26,7 @@ RELEASE ?= $(shell git describe --tags --always 2>/dev/null || echo dev)
 export GOFLAGS := $(filter-out -buildvcs=false -trimpath,$(GOFLAGS)) -buildvcs=false -trimpath
 export CGO_ENABLED = 1
 
-.PHONY: demo test build recorder setup lint race fuzz bench bench-ask bench-tls bench-record kills kernels kernels-short e2e conformance rest-check unit clean release release-check release-short
+.PHONY: demo test build recorder setup lint race compile fuzz fuzz-short bench bench-ask bench-tls bench-record kills kernels kernels-short e2e conformance rest-check unit clean release release-check release-short
 
 build:
 	$(GO) build -ldflags '-s -w' -o bin/pcapsule ./cmd/pcapsule
@@ -40,8 +40,25 @@ setup:
 demo: setup build
 	@scripts/demo.sh
 
-test: setup lint unit race fuzz release-short kernels-short
+# The parts of make test. Two run at a time, because most have only one busy processor for much of
+# their time. A part's output appears when it ends, with its time; a part that fails fails make test,
+# and no other begins. race follows unit, because both test the recorder, which changes the machine's
+# networks and control groups. Before, everything is compiled once: two parts that compile the same
+# package at the same time would each do all the work.
+PHASES := unit lint fuzz-short release-short kernels-short race
+test: setup
+	@$(MAKE) --no-print-directory timed-compile
+	@echo "$(PHASES): two at a time"
+	@$(MAKE) --no-print-directory -j2 -Orecurse $(PHASES:%=timed-%)
 	@tail -n 1 .cache/unit.txt
+
+timed-%:
+	@TIMEFORMAT='$*: %R s; CPU: %U s user, %S s system'; time $(MAKE) --no-print-directory $*
+
+timed-race: | timed-unit
+
+compile:
+	@$(GO) list -test -deps -export ./... >/dev/null
 
 # The heap may grow to 5 times its live size before it is collected. So the linters, and the
 # compilers that they start, need a quarter less processor time and at most a few GB.
@@ -84,6 +101,9 @@ race: .cache/testgate
 
 fuzz:
 	@scripts/fuzz.sh $(FUZZTIME)
+
+fuzz-short:
+	@scripts/fuzz.sh $(FUZZTIME) short
 
 bench: setup build
 	@scripts/bench.sh

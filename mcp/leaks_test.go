@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -58,32 +59,41 @@ func TestNoTableContainsASecret(t *testing.T) {
 			parts = append(parts, quote(v[4:len(v)-4]), quote(base64.RawStdEncoding.EncodeToString([]byte(v[3:9]))))
 		}
 	}
-	found := func(c *forensics.Case, table, column string) any {
-		sql := fmt.Sprintf(`SELECT count(*) FROM %s WHERE list_has_any([true], list_transform([%s], lambda p: contains(CAST(%q AS VARCHAR), p)))`, table, strings.Join(parts, ", "), column)
-		r, err := c.Query(t.Context(), forensics.Query{SQL: sql})
-		if err != nil {
-			t.Fatalf("%s.%s: %v", table, column, err)
+	// found returns the columns of a table that contain a part, with the number of such rows.
+	found := func(c *forensics.Case, table string, columns []string) (list []string) {
+		var values []string
+		for _, column := range columns {
+			values = append(values, fmt.Sprintf("{'column': %s, 'value': CAST(%q AS VARCHAR)}", quote(column), column))
 		}
-		return r.Rows[0][0]
+		sql := fmt.Sprintf(`SELECT format('%s.{}: {} rows', v.column, count(*)) FROM (SELECT unnest([%s]) AS v FROM %s)
+			WHERE list_has_any([true], list_transform([%s], lambda p: contains(v.value, p))) GROUP BY v.column`, table, strings.Join(values, ", "), table, strings.Join(parts, ", "))
+		r, err := c.Query(t.Context(), forensics.Query{SQL: sql, Limit: 1000})
+		if err != nil {
+			t.Fatalf("%s: %v", table, err)
+		}
+		for _, row := range r.Rows {
+			list = append(list, row[0].(string))
+		}
+		return list
 	}
 	asSent := 0
 	for _, table := range list {
+		var columns, raw []string
 		for _, col := range table.Columns {
-			if !strings.Contains(col.Type, "VARCHAR") && col.Type != "BLOB" {
-				continue
-			}
-			for _, name := range []string{table.Name, table.Name + "_raw"} {
-				if name != table.Name && (strings.HasPrefix(col.Name, "src_") || strings.HasPrefix(col.Name, "dst_")) {
-					continue
+			if strings.Contains(col.Type, "VARCHAR") || col.Type == "BLOB" {
+				columns = append(columns, col.Name)
+				if !strings.HasPrefix(col.Name, "src_") && !strings.HasPrefix(col.Name, "dst_") {
+					raw = append(raw, col.Name)
 				}
-				if n := found(c, name, col.Name); n != int64(0) {
-					t.Errorf("%s.%s: %v rows contain a secret", name, col.Name, n)
-				}
-			}
-			if found(c.Unmasked(), table.Name, col.Name) != int64(0) {
-				asSent++
 			}
 		}
+		if len(columns) == 0 {
+			continue
+		}
+		for _, what := range slices.Concat(found(c, table.Name, columns), found(c, table.Name+"_raw", raw)) {
+			t.Errorf("%s contain a secret", what)
+		}
+		asSent += len(found(c.Unmasked(), table.Name, columns))
 	}
 	if asSent < 6 {
 		t.Errorf("without masking, only %d columns contain secrets", asSent)
@@ -172,83 +182,130 @@ func TestNothingShowsASecret(t *testing.T) {
 	}
 }
 
-// TestNoAnswerConfirmsAGuess searches for a prefix of each secret, and for a prefix that was never
-// sent. The answers must be equal except for the guess itself.
+// TestNoAnswerConfirmsAGuess searches for prefixes of the secrets, and for prefixes that were never
+// sent. The answers must be equal except for the guesses themselves. A condition is true if any of
+// its guesses occurs, so one question tests all secrets, and a few are also guessed alone.
 func TestNoAnswerConfirmsAGuess(t *testing.T) {
 	path, secrets := leaktest.Bundle(t)
 	const busy = 10 * time.Minute // a deadline would be another answer
 	masks := connected(t, serving(t, Options{Policy: redact.Default(), Deadline: busy}, path), nil)
 	shows := connected(t, serving(t, Options{Deadline: busy}, path), nil)
-	answer := func(c *sdk.ClientSession, tool string, args any) string {
-		r, err := c.CallTool(t.Context(), &sdk.CallToolParams{Name: tool, Arguments: args})
-		if err != nil {
-			return err.Error()
+	var guesses, nothing []string // of equal lengths
+	for i, secret := range secrets {
+		guess := secret.Value[:8]
+		if !strings.HasPrefix(guess, "Zq") {
+			guess = secret.Value[9:16] // their prefix is public
 		}
-		whole, err := json.Marshal(r.StructuredContent)
-		if err != nil {
-			t.Fatal(err)
+		guesses, nothing = append(guesses, guess), append(nothing, fmt.Sprintf("Qj%02dnone", i)[:len(guess)])
+	}
+	for n, a := range guessing {
+		without := map[string]string{} // answers to what was never sent
+		confirmed := func(c *sdk.ClientSession, few []int) (bool, string) {
+			var some, never []string
+			for _, i := range few {
+				some, never = append(some, guesses[i]), append(never, nothing[i])
+			}
+			if len(few) == 1 {
+				never[0] = nothing[0][:min(len(nothing[0]), len(never[0]))]
+			}
+			key := fmt.Sprint(c == masks, never)
+			if without[key] == "" {
+				without[key] = answered(t, c, a.tool, a.args(never))
+			}
+			said := answered(t, c, a.tool, a.args(some))
+			return strip(said, some) != strip(without[key], never), fmt.Sprintf("%.300s, and without a secret: %.300s", said, without[key])
 		}
-		return string(whole) + r.Content[0].(*sdk.TextContent).Text
-	}
-	asks := []struct {
-		tool string
-		args func(guess string) any
-	}{
-		{"list_api_calls", func(g string) any { return value{"kfl": fmt.Sprintf("path.contains(%q)", g)} }},
-		{"list_api_calls", func(g string) any { return value{"kfl": fmt.Sprintf("summary.contains(%q)", g)} }},
-		{"list_api_calls", func(g string) any { return value{"kfl": fmt.Sprintf("query_string.contains(%q)", g)} }},
-		{"list_api_calls", func(g string) any { return value{"kfl": fmt.Sprintf("request.body.contains(%q)", g)} }},
-		{"list_api_calls", func(g string) any { return value{"kfl": fmt.Sprintf("response.body.contains(%q)", g)} }},
-		{"list_api_calls", func(g string) any { return value{"kfl": fmt.Sprintf("request.headers[\"x-echo\"].contains(%q)", g)} }},
-		{"list_api_calls", func(g string) any { return value{"kfl": fmt.Sprintf("user_agent.contains(%q)", g)} }},
-		{"list_api_calls", func(g string) any {
-			return value{"kfl": fmt.Sprintf("postgresql_query.contains(%q) || redis_command.contains(%q)", g, g)}
-		}},
-		{"list_api_calls", func(g string) any {
-			return value{"kfl": fmt.Sprintf("request.body.xml()..password.contains(%q)", g)}
-		}},
-		{"search_content", func(g string) any { return value{"text": g} }},
-		{"search_content", func(g string) any { return value{"pattern": "(?i)" + g} }},
-		{"trace_request", func(g string) any { return value{"text": g} }},
-		{"list_findings", func(g string) any {
-			return value{"kfl": fmt.Sprintf("request.headers[\"authorization\"].contains(%q) || path.contains(%q)", g, g)}
-		}},
-		{"run_sql", func(g string) any {
-			return value{"sql": "select count(*) from calls where contains(calls::varchar, '" + g + "')"}
-		}},
-		{"run_sql", func(g string) any {
-			return value{"sql": "select count(*) from bodies where contains(text, '" + g + "')"}
-		}},
-	}
-	for _, a := range asks {
-		const none = "Qj00nothing"
-		want, would := answer(masks, a.tool, a.args(none)), false
-		for i, secret := range secrets {
-			guess := secret.Value[:8]
-			if !strings.HasPrefix(guess, "Zq") {
-				guess = secret.Value[9:16] // their prefix is public
+		var rounds [][]int
+		if a.atOnce > 0 {
+			rounds = append(rounds, nil)
+		}
+		for i := range secrets {
+			if a.atOnce > 0 && i%a.atOnce == 0 {
+				rounds[0] = append(rounds[0], i)
 			}
-			if a.tool == "list_findings" && i%6 > 0 {
-				continue // slow
+			if a.atOnce == 0 || a.atOnce == 1 && i%alone == n%alone {
+				rounds = append(rounds, []int{i})
 			}
-			if got := answer(masks, a.tool, a.args(guess)); strip(got, guess) != strip(want, none) {
-				t.Errorf("%s %v for %s: %.300s, and without a secret: %.300s", a.tool, a.args(guess), secret.Kind, got, want)
-				break
+		}
+		would := false
+		for _, few := range rounds {
+			if yes, how := confirmed(masks, few); yes {
+				t.Errorf("%s confirms one of %d secrets from %s on: %s", a.tool, len(few), secrets[few[0]].Kind, how)
 			}
 			if !would {
-				would = strip(answer(shows, a.tool, a.args(guess)), guess) != strip(answer(shows, a.tool, a.args(none)), none)
+				would, _ = confirmed(shows, few)
 			}
 		}
 		if !would {
-			t.Errorf("%s %v: a server without masking does not confirm it either: %.300s", a.tool, a.args("guess"), answer(shows, a.tool, a.args(secrets[12].Value[:8])))
+			t.Errorf("%s %v: a server without masking does not confirm it either", a.tool, a.args(guesses))
 		}
 	}
+}
+
+// alone is the sampling rate of secrets that are guessed alone where one question can test all.
+const alone = 10
+
+// guessing are questions whose answers could confirm guesses.
+var guessing = []struct {
+	tool   string
+	atOnce int // one question guesses every atOnce-th secret; 0: each is guessed alone
+	args   func(guesses []string) any
+}{
+	{"list_api_calls", 1, kflOf("path.contains(%q)")},
+	{"list_api_calls", 1, kflOf("summary.contains(%q)")},
+	{"list_api_calls", 1, kflOf("query_string.contains(%q)")},
+	{"list_api_calls", 1, kflOf("request.body.contains(%q)")},
+	{"list_api_calls", 1, kflOf("response.body.contains(%q)")},
+	{"list_api_calls", 1, kflOf(`request.headers["x-echo"].contains(%q)`)},
+	{"list_api_calls", 1, kflOf("user_agent.contains(%q)")},
+	{"list_api_calls", 1, kflOf("postgresql_query.contains(%[1]q) || redis_command.contains(%[1]q)")},
+	{"list_api_calls", 1, kflOf("request.body.xml()..password.contains(%q)")},
+	{"search_content", 0, func(g []string) any { return value{"text": g[0]} }},
+	{"search_content", 1, func(g []string) any { return value{"pattern": "(?i)(" + strings.Join(g, "|") + ")"} }},
+	{"trace_request", 0, func(g []string) any { return value{"text": g[0]} }},
+	{"list_findings", 6, kflOf(`request.headers["authorization"].contains(%[1]q) || path.contains(%[1]q)`)},
+	{"run_sql", 1, sqlOf("select count(*) from (select calls::varchar as v from calls) where ", "contains(v, '%s')")},
+	{"run_sql", 1, sqlOf("select count(*) from bodies where ", "contains(text, '%s')")},
+}
+
+func kflOf(condition string) func([]string) any {
+	return func(guesses []string) any { return value{"kfl": either(condition, " || ", guesses)} }
+}
+
+func sqlOf(query, condition string) func([]string) any {
+	return func(guesses []string) any { return value{"sql": query + either(condition, " or ", guesses)} }
+}
+
+// either joins a condition about each guess.
+func either(condition, or string, guesses []string) string {
+	var list []string
+	for _, g := range guesses {
+		list = append(list, fmt.Sprintf(condition, g))
+	}
+	return strings.Join(list, or)
+}
+
+// answered returns the answer of a tool, as data and as text.
+func answered(t *testing.T, c *sdk.ClientSession, tool string, args any) string {
+	t.Helper()
+	r, err := c.CallTool(t.Context(), &sdk.CallToolParams{Name: tool, Arguments: args})
+	if err != nil {
+		return err.Error()
+	}
+	whole, err := json.Marshal(r.StructuredContent)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(whole) + r.Content[0].(*sdk.TextContent).Text
 }
 
 // numbers matches what may differ between equal answers: durations and lengths.
 var numbers = regexp.MustCompile(`"(elapsed_ms|elapsed_us|elapsed|bytes|took_ms)":[0-9.]+|"next_cursor":"[^"]*"`)
 
-// strip removes from an answer what depends on the guess.
-func strip(answer, guess string) string {
-	return numbers.ReplaceAllString(strings.ReplaceAll(answer, guess, "GUESS"), "")
+// strip removes from an answer what depends on the guesses.
+func strip(answer string, guesses []string) string {
+	for _, g := range guesses {
+		answer = strings.ReplaceAll(answer, g, "GUESS")
+	}
+	return numbers.ReplaceAllString(answer, "")
 }

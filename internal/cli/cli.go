@@ -47,9 +47,6 @@ type env struct {
 
 // Main runs the program and returns its exit code.
 func Main(args []string, in io.Reader, out, errOut io.Writer) int {
-	// By default the heap grows to twice its live size. Captures pass through in bounded
-	// rounds, so little of that memory is worth keeping.
-	debug.SetGCPercent(50)
 	// A closed pipe then fails the write, so the command ends normally and removes its
 	// unfinished output.
 	signal.Ignore(syscall.SIGPIPE)
@@ -58,7 +55,11 @@ func Main(args []string, in io.Reader, out, errOut io.Writer) int {
 	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the program at once
 	printed := &console.Sink{W: out}
 	e := &env{Streams: console.Streams{In: console.NewInput(ctx, in), Out: printed, Err: &console.Sink{W: errOut}}}
+	debug.SetGCPercent(-1) // collecting while the commands are made takes longer than making them
 	root := e.root()
+	// By default the heap grows to twice its live size. Captures pass through in bounded
+	// rounds, so little of that memory is worth keeping.
+	debug.SetGCPercent(50)
 	root.SetArgs(args)
 	root.SetIn(e.In)
 	root.SetOut(printed)

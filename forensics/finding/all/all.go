@@ -4,6 +4,7 @@ package all
 
 import (
 	"slices"
+	"sync"
 
 	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/forensics/ask/access"
@@ -69,8 +70,12 @@ func Analyzers() []finding.Analyzer {
 	return list
 }
 
-// Questions lists every question by topic, in the order in which people should meet them.
-func Questions() []ask.Question {
+// Questions lists every question by topic, in the order in which people should meet them. The
+// schemas in them are shared and must not be changed.
+func Questions() []ask.Question { return slices.Clone(questions()) }
+
+// questions makes the list once, because the schemas take milliseconds and every command needs them.
+var questions = sync.OnceValue(func() []ask.Question {
 	return slices.Concat(
 		about("services", servicemap.OverviewQuestion(), servicemap.MapQuestion(), servicemap.DependenciesQuestion(), service.DescribeQuestion(),
 			servicemap.ExternalQuestion(), access.PairQuestion()),
@@ -79,7 +84,7 @@ func Questions() []ask.Question {
 		about("security", finding.Question(Analyzers()), control.Question(Analyzers()), access.AuditQuestion()),
 		about("checks", check.Question(Analyzers()), policy.Question(), openapi.Question()),
 	)
-}
+})
 
 // about gives questions their topic.
 func about(topic string, list ...ask.Question) []ask.Question {
