@@ -101,7 +101,11 @@ func TestImportsPointToTheWire(t *testing.T) {
 		{"cmd/pcapsule-recorder", "a program is a few lines", []string{"internal/cli/recorder"}},
 		{"recorder/internal/kube", "the cluster's names need no packets", []string{"recorder/workload"}},
 		{"recorder/internal/machine", "what a machine says of itself needs no packets", []string{"bpf", "recorder/ring", "recorder/workload"}},
-		{"recorder/agent", "the node's recorder joins recorder and cluster", []string{"recorder", "recorder/internal/kube", "recorder/keys", "recorder/pcapng", "recorder/ring", "recorder/workload"}},
+		{"recorder/agent", "the node's recorder joins recorder and cluster", []string{"recorder", "recorder/internal/enroll", "recorder/internal/kube", "recorder/keys", "recorder/mutual", "recorder/pcapng", "recorder/pins", "recorder/ring", "recorder/workload"}},
+		{"recorder/transfer", "moving files knows nothing of what is in them", nil},
+		{"recorder/mutual", "certificates depend on nothing", nil},
+		{"recorder/pins", "pins are files of a ring", []string{"recorder/ring", "recorder/transfer"}},
+		{"recorder/internal/enroll", "a certificate needs no packets", []string{"recorder/mutual"}},
 		{"report/", "reports ask forensics", []string{"report/", "forensics", "forensics/ask/", "forensics/check/", "forensics/redact/", "forensics/finding/", "exporter/bundle", "exporter/table", "kfl/", "internal/pdf"}},
 	}
 	for name, p := range packages(t) {
@@ -143,7 +147,7 @@ func TestHeavyLibrariesStayInTheirRoom(t *testing.T) {
 func TestClusterStaysAtTheAgent(t *testing.T) {
 	all := packages(t)
 	node := []string{"recorder/", "cmd/pcapsule-recorder", "internal/cli/recorder"}
-	cluster := []string{"recorder/agent", "recorder/internal/kube", "cmd/pcapsule-recorder", "internal/cli/recorder"}
+	cluster := []string{"recorder/agent", "recorder/internal/enroll", "recorder/internal/kube", "cmd/pcapsule-recorder", "internal/cli/recorder"}
 	for _, name := range []string{"cmd/pcapsule-recorder", "recorder/agent", "recorder/internal/kube", "internal/cli/recorder"} {
 		if len(all[name].Deps) == 0 {
 			t.Errorf("%s is missing", name)
