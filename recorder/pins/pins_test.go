@@ -126,9 +126,9 @@ func TestAlteredSegmentIsNoticed(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := t.TempDir()
-	var altered *transfer.AlteredError
+	var altered transfer.AlteredErrors
 	err = (&transfer.Fetcher{HTTP: c.HTTP, Tries: 1}).Fetch(t.Context(), c.Files("p"), p.Files, got)
-	if !errors.As(err, &altered) || altered.Name != list[1].ID.Segment() {
+	if !errors.As(err, &altered) || len(altered) != 1 || altered[0].Name != list[1].ID.Segment() {
 		t.Errorf("%v", err)
 	}
 	if _, err := os.Stat(filepath.Join(got, list[1].ID.Segment())); err == nil {

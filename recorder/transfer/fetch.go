@@ -32,6 +32,16 @@ func (e *AlteredError) Error() string {
 	return fmt.Sprintf("%s was altered: it has SHA-256 %s, but %s is listed", e.Name, e.Got, e.Want)
 }
 
+// AlteredErrors are all altered files of a listing.
+type AlteredErrors []*AlteredError
+
+func (e AlteredErrors) Error() string {
+	if len(e) == 1 {
+		return e[0].Error()
+	}
+	return fmt.Sprintf("%d files were altered; the first: %v", len(e), e[0])
+}
+
 // StatusError is a response that has no file.
 type StatusError struct {
 	Code int
@@ -52,10 +62,11 @@ type Fetcher struct {
 	Progress func(n int64) // called with the number of bytes that arrived or were already there; may be nil
 }
 
-// Fetch receives the listed files into the folder dir, which must exist, each from base and its
-// name. What an earlier call left there is continued: finished files are kept, unfinished ones are
-// in a hidden folder, which is removed at the end. It returns *AlteredError, *StatusError, or the
-// error of the network or the disk.
+// Fetch receives the listed files in their order into the folder dir, which must exist, each from
+// base and its name. What an earlier call left there is continued: finished files are kept, unfinished ones are
+// in a hidden folder, which is removed at the end. Files that were altered are left out, and
+// AlteredErrors are returned after the others were received. Other errors are *StatusError, or those
+// of the network or the disk.
 func (c *Fetcher) Fetch(ctx context.Context, base *url.URL, list []File, dir string) error {
 	if err := Check(list); err != nil {
 		return err
@@ -68,12 +79,23 @@ func (c *Fetcher) Fetch(ctx context.Context, base *url.URL, list []File, dir str
 	if err := root.Mkdir(partFolder, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return fmt.Errorf("receiving files: %w", err)
 	}
+	var altered AlteredErrors
 	for _, f := range list {
-		if err := c.file(ctx, root, base, f); err != nil {
+		var one *AlteredError
+		err := c.file(ctx, root, base, f)
+		if errors.As(err, &one) {
+			altered = append(altered, one)
+		} else if err != nil {
 			return fmt.Errorf("receiving %s: %w", f.Name, err)
 		}
 	}
-	return root.RemoveAll(partFolder)
+	if err := root.RemoveAll(partFolder); err != nil {
+		return fmt.Errorf("receiving files: %w", err)
+	}
+	if len(altered) > 0 {
+		return altered
+	}
+	return nil
 }
 
 // file receives one file, in as many attempts as bring more of it.
