@@ -112,6 +112,16 @@ type Stats struct {
 	Containers *ContainerStats // nil if runtimes are not used
 }
 
+// Unwritten counts the packets that were lost because they could not be written.
+func (s *Stats) Unwritten() (n uint64) {
+	for _, d := range s.Drops {
+		if d.Reason == reasonWriter {
+			n += d.Packets
+		}
+	}
+	return n
+}
+
 // ContainerStats counts containers with and without names.
 type ContainerStats struct {
 	Named    int

@@ -187,6 +187,7 @@ func (e *env) commands() []*cobra.Command {
 		custody.Receive(&e.Streams),
 		ringcmd.Command(command.Pcapsule, version.Release),
 		e.cmdSnapshot(),
+		e.cmdFetch(),
 		record.Extcap(&e.Streams),
 		e.cmdSchema(),
 		serve.MCP(e.serving()),

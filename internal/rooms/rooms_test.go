@@ -101,7 +101,19 @@ func TestImportsPointToTheWire(t *testing.T) {
 		{"cmd/pcapsule-recorder", "a program is a few lines", []string{"internal/cli/recorder"}},
 		{"recorder/internal/kube", "the cluster's names need no packets", []string{"recorder/workload"}},
 		{"recorder/internal/machine", "what a machine says of itself needs no packets", []string{"bpf", "recorder/ring", "recorder/workload"}},
-		{"recorder/agent", "the node's recorder joins recorder and cluster", []string{"recorder", "recorder/internal/kube", "recorder/keys", "recorder/pcapng", "recorder/ring", "recorder/workload"}},
+		{"recorder/agent", "the node's recorder joins recorder and cluster", []string{"recorder", "recorder/internal/enroll", "recorder/internal/kube", "recorder/keys", "recorder/mutual", "recorder/pcapng", "recorder/pins", "recorder/ring", "recorder/workload"}},
+		{"recorder/transfer", "moving files knows nothing of what is in them", nil},
+		{"recorder/mutual", "certificates depend on nothing", nil},
+		{"recorder/pins", "pins are files of a ring", []string{"recorder/ring", "recorder/transfer"}},
+		{"recorder/internal/enroll", "a certificate needs no packets", []string{"recorder/mutual"}},
+		{"hub/", "the hub collects; its program adds the exporter", []string{"hub/", "recorder/mutual", "recorder/pins", "recorder/ring", "recorder/transfer"}},
+		{"hub/offer", "laptops read it", []string{"recorder/transfer"}},
+		{"hub/resource", "the resource knows times, not files", []string{"recorder/ring"}},
+		{"hub/authority", "certificates need no packets", []string{"recorder/mutual"}},
+		{"hub/collect", "parts are files; who dissects them is up to the caller", []string{"hub/resource", "recorder/pins", "recorder/ring", "recorder/transfer"}},
+		{"hub/control", "what is done when, not how", []string{"hub/collect", "hub/download", "hub/resource", "recorder/ring"}},
+		{"internal/cli/hub", "the hub's program has no part of the laptop's", []string{"exporter", "exporter/bundle", "hub", "hub/collect", "internal/cli/console", "internal/cli/exit", "internal/version", "recorder/ring"}},
+		{"cmd/pcapsule-hub", "a program is a few lines", []string{"internal/cli/hub"}},
 		{"report/", "reports ask forensics", []string{"report/", "forensics", "forensics/ask/", "forensics/check/", "forensics/redact/", "forensics/finding/", "exporter/bundle", "exporter/table", "kfl/", "internal/pdf"}},
 	}
 	for name, p := range packages(t) {
@@ -128,7 +140,7 @@ func TestHeavyLibrariesStayInTheirRoom(t *testing.T) {
 				t.Errorf("%s imports %s; only forensics/internal/engine may", name, imp)
 			}
 		}
-		laptop := within(name, "exporter/", "forensics/", "kfl/", "mcp/", "report/", "internal/cli", "cmd/pcapsule") && !within(name, "exporter/hub/")
+		laptop := within(name, "exporter/", "forensics/", "kfl/", "mcp/", "report/", "internal/cli", "cmd/pcapsule", "hub/offer")
 		for _, dep := range p.Deps {
 			records := within(name, "internal/cli", "cmd/pcapsule") // pcapsule record
 			if laptop && (strings.HasPrefix(dep, "k8s.io/") || !records && strings.HasPrefix(dep, "github.com/cilium/ebpf")) {
@@ -143,7 +155,7 @@ func TestHeavyLibrariesStayInTheirRoom(t *testing.T) {
 func TestClusterStaysAtTheAgent(t *testing.T) {
 	all := packages(t)
 	node := []string{"recorder/", "cmd/pcapsule-recorder", "internal/cli/recorder"}
-	cluster := []string{"recorder/agent", "recorder/internal/kube", "cmd/pcapsule-recorder", "internal/cli/recorder"}
+	cluster := []string{"recorder/agent", "recorder/internal/enroll", "recorder/internal/kube", "cmd/pcapsule-recorder", "internal/cli/recorder"}
 	for _, name := range []string{"cmd/pcapsule-recorder", "recorder/agent", "recorder/internal/kube", "internal/cli/recorder"} {
 		if len(all[name].Deps) == 0 {
 			t.Errorf("%s is missing", name)
@@ -152,8 +164,10 @@ func TestClusterStaysAtTheAgent(t *testing.T) {
 	for name, p := range all {
 		for _, dep := range p.Deps {
 			switch {
-			case within(name, node...) && strings.Contains(dep, "duckdb"):
-				t.Errorf("%s reaches %s: programs for nodes must not have DuckDB", name, dep)
+			case within(name, append(node, "hub/", "cmd/pcapsule-hub")...) && strings.Contains(dep, "duckdb"):
+				t.Errorf("%s reaches %s: programs for clusters must not have DuckDB", name, dep)
+			case within(name, "hub/", "cmd/pcapsule-hub") && strings.HasPrefix(dep, "github.com/cilium/ebpf"):
+				t.Errorf("%s reaches %s: the hub records nothing", name, dep)
 			case within(name, "recorder/") && !within(name, cluster...) && (strings.HasPrefix(dep, "k8s.io/") || strings.HasPrefix(dep, "github.com/prometheus/")):
 				t.Errorf("%s reaches %s: the recorder takes a workload.Source", name, dep)
 			}
@@ -161,9 +175,9 @@ func TestClusterStaysAtTheAgent(t *testing.T) {
 	}
 }
 
-// TestNodeProgramIsStatic checks that the program for nodes can be built without C.
-func TestNodeProgramIsStatic(t *testing.T) {
-	cmd := exec.Command("go", "list", "-deps", "-f", "{{if .CgoFiles}}{{.ImportPath}}{{end}}{{with .Error}}{{.}}{{end}}", module+"cmd/pcapsule-recorder")
+// TestClusterProgramsAreStatic checks that the programs for clusters can be built without C.
+func TestClusterProgramsAreStatic(t *testing.T) {
+	cmd := exec.Command("go", "list", "-deps", "-f", "{{if .CgoFiles}}{{.ImportPath}}{{end}}{{with .Error}}{{.}}{{end}}", module+"cmd/pcapsule-recorder", module+"cmd/pcapsule-hub")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux")
 	out, err := cmd.CombinedOutput()
 	if err != nil || len(strings.TrimSpace(string(out))) > 0 {

@@ -40,6 +40,7 @@ type Options struct {
 	Keep     time.Duration    // how long ended workloads are remembered; 0 means 10 minutes
 	Patience time.Duration    // how long to wait for the API before recording starts; 0 means 5 s
 	Listen   string           // address of metrics and health; empty: none
+	Transfer Transfer         // for the hub
 	Log      *slog.Logger
 }
 
@@ -78,7 +79,20 @@ type agent struct {
 // lastStats is the last statistics of a recording, with their time.
 type lastStats struct {
 	recorder.Stats
-	at time.Time
+	at      time.Time
+	unsaved time.Time // when packets were last lost because they could not be written; zero: never
+}
+
+// next is the state after new statistics.
+func (l *lastStats) next(s recorder.Stats, at time.Time) *lastStats {
+	n := &lastStats{Stats: s, at: at}
+	if l != nil {
+		n.unsaved = l.unsaved
+		if s.Unwritten() > l.Unwritten() {
+			n.unsaved = at
+		}
+	}
+	return n
 }
 
 // Run records until ctx ends, and returns the result of recorder.Run. It writes the packets
@@ -96,6 +110,13 @@ func Run(ctx context.Context, o Options) (recorder.Stats, error) {
 	a := &agent{o: o, began: time.Now()}
 	if o.Listen != "" {
 		stop, err := a.listen()
+		if err != nil {
+			return recorder.Stats{}, err
+		}
+		defer stop()
+	}
+	if o.Transfer.Listen != "" {
+		stop, err := a.transfer(ctx)
 		if err != nil {
 			return recorder.Stats{}, err
 		}
@@ -177,7 +198,7 @@ func (a *agent) record(ctx context.Context) (recorder.Stats, error) {
 		a.o.Log.Error("recording continues after an error", "error", err)
 	}
 	o.OnStats = func(s recorder.Stats) {
-		a.stats.Store(&lastStats{s, time.Now()})
+		a.stats.Store(a.stats.Load().next(s, time.Now()))
 		if onStats != nil {
 			onStats(s)
 		}

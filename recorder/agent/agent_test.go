@@ -33,7 +33,7 @@ func standing(t *testing.T, dropped uint64) *agent {
 	s.Drops = []ring.Drop{{Reason: "ring buffer full", Packets: 4}, {Reason: "output", Packets: 1}}
 	s.CPUs = []recorder.CPU{{Seen: 60, Delivered: 56, BufferFull: 4}, {Seen: 40, Delivered: 30, Filtered: 10}}
 	s.Parts = []recorder.Part{{Name: "a/shop/web", Delivered: 50, Lost: 1}, {Name: "a/shop/web", Delivered: 20}, {Name: "a/-/root", Delivered: 15, Lost: 4}}
-	a.stats.Store(&lastStats{s, time.Now()})
+	a.stats.Store(a.stats.Load().next(s, time.Now()))
 	return a
 }
 
@@ -93,6 +93,17 @@ func TestProbes(t *testing.T) {
 		{"starting", func(a *agent) { a.started.Store(nil); a.stats.Store(nil) }, 200, 503, `"recording": false`},
 		{"not started for an hour", func(a *agent) { a.started.Store(nil); a.stats.Store(nil); a.began = time.Now().Add(-time.Hour) }, 503, 503, `"alive": false`},
 		{"no statistics for an hour", func(a *agent) { a.stats.Load().at = time.Now().Add(-time.Hour) }, 503, 503, `"alive": false`},
+		{"the disk is full", func(a *agent) {
+			s := a.stats.Load().Stats
+			s.Drops = []ring.Drop{{Reason: "ring buffer full", Packets: 4}, {Reason: "output", Packets: 2}}
+			a.stats.Store(a.stats.Load().next(s, time.Now()))
+		}, 200, 503, `"writing": false`},
+		{"the disk was full for a time", func(a *agent) { a.stats.Load().unsaved = time.Now().Add(-time.Minute) }, 200, 200, `"writing": true`},
+		{"the kernel lost packets", func(a *agent) {
+			s := a.stats.Load().Stats
+			s.Drops = []ring.Drop{{Reason: "ring buffer full", Packets: 9}, {Reason: "output", Packets: 1}}
+			a.stats.Store(a.stats.Load().next(s, time.Now()))
+		}, 200, 200, `"writing": true`},
 		{"Kubernetes has not responded", func(a *agent) { a.source = kube.New(kube.API{}, kube.Options{Node: "a"}) }, 200, 503, `"synced": false`},
 	} {
 		t.Run(row.name, func(t *testing.T) {

@@ -23,7 +23,8 @@ const silence = 30 * time.Second
 type health struct {
 	Recording bool          `json:"recording"` // packets are recorded
 	Alive     bool          `json:"alive"`     // it reported statistics recently
-	Ready     bool          `json:"ready"`     // it records, and knows this node's pods or does not use Kubernetes
+	Ready     bool          `json:"ready"`     // it records and writes, and knows this node's pods or does not use Kubernetes
+	Writing   bool          `json:"writing"`   // no packet was lost recently because it could not be written
 	Balanced  bool          `json:"balanced"`  // seen = filtered + delivered + dropped
 	Seen      uint64        `json:"seen"`
 	Filtered  uint64        `json:"filtered"`
@@ -47,12 +48,13 @@ func (a *agent) health() health {
 	h := health{Recording: a.started.Load() != nil}
 	if s := a.stats.Load(); s != nil {
 		h.Alive = time.Since(s.at) < silence
+		h.Writing = time.Since(s.unsaved) >= silence
 		h.Balanced = s.Balanced()
 		h.Seen, h.Filtered, h.Delivered, h.Dropped = s.Seen, s.Filtered, s.Delivered, s.Dropped
 	} else {
 		h.Alive = time.Since(a.began) < 2*silence // it is still starting
 	}
-	h.Ready = h.Recording && h.Alive
+	h.Ready = h.Recording && h.Alive && (h.Writing || a.stats.Load() == nil)
 	if a.source != nil {
 		s := a.source.State()
 		h.Kube = &healthOfKube{Synced: s.Synced, Pods: s.Pods}

@@ -92,7 +92,8 @@ func Open(paths []string, stdin io.Reader) (*Inputs, error) {
 			return nil, err
 		}
 	}
-	if len(in.files) == 0 {
+	// A pin without segments says why there are none.
+	if len(in.files) == 0 && !slices.ContainsFunc(in.rings, (*ringFolder).pinned) {
 		return nil, &InputError{strings.Join(paths, ", "), ErrNoInput}
 	}
 	slices.SortStableFunc(in.files, inOrder)

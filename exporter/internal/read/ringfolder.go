@@ -123,6 +123,12 @@ func isRing(dir string) bool {
 	return err == nil && info.Mode().IsRegular()
 }
 
+// pinned reports whether the folder is a pin, that is a part of a ring.
+func (f *ringFolder) pinned() bool {
+	info, err := os.Lstat(filepath.Join(f.dir, pinFile))
+	return err == nil && info.Mode().IsRegular()
+}
+
 // ofRing reports whether a file in a ring's folder belongs to the ring.
 func ofRing(name string) bool {
 	_, _, _, ok := ring.ParseName(name)

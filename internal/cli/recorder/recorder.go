@@ -98,6 +98,7 @@ type flags struct {
 	noPeers                              bool
 	keep, patience                       time.Duration
 	metrics, logFormat                   string
+	transfer, tlsCert, tlsKey, tlsCA     string
 }
 
 // lookup finds an environment variable.
@@ -217,6 +218,10 @@ func (f *flags) define(fl *pflag.FlagSet) {
 	fl.DurationVar(&f.keep, "remember", 10*time.Minute, "how long to remember deleted pods")
 	fl.DurationVar(&f.patience, "wait", 5*time.Second, "how long to wait for the API before recording begins")
 	fl.StringVar(&f.metrics, "metrics", ":9464", "address of /metrics, /healthz and /readyz; empty: none")
+	fl.StringVar(&f.transfer, "transfer", "", "address where the hub gets segments, by mutual TLS, such as :9465; empty: none")
+	fl.StringVar(&f.tlsCert, "tls-cert", "", "certificate for --transfer, a file that is read again when it changes (default: one that is requested from the cluster)")
+	fl.StringVar(&f.tlsKey, "tls-key", "", "private key of --tls-cert")
+	fl.StringVar(&f.tlsCA, "tls-ca", "", "authority of the hub's certificate, with --tls-cert")
 	fl.StringVar(&f.logFormat, "log", "text", "log format on standard error: text or json")
 }
 
@@ -271,14 +276,39 @@ func run(ctx context.Context, f *flags, expression string, errOut io.Writer) err
 			return err
 		}
 	}
+	if o.Transfer.Listen != "" && f.tlsCert == "" && o.Cluster == nil {
+		return exit.Usagef("--transfer needs a certificate: give --tls-cert, --tls-key and --tls-ca, or a cluster to request one from")
+	}
 	_, err = agent.Run(ctx, o)
 	return err
+}
+
+// transferOptions reads the flags for the hub.
+func (f *flags) transferOptions() (agent.Transfer, error) {
+	t := agent.Transfer{Listen: f.transfer, Cert: f.tlsCert, Key: f.tlsKey, CA: f.tlsCA}
+	given := 0
+	for _, file := range []string{f.tlsCert, f.tlsKey, f.tlsCA} {
+		if file != "" {
+			given++
+		}
+	}
+	switch {
+	case given > 0 && f.transfer == "":
+		return t, exit.Usagef("--tls-cert, --tls-key and --tls-ca need --transfer")
+	case given == 1, given == 2:
+		return t, exit.Usagef("--tls-cert, --tls-key and --tls-ca: give all three or none")
+	}
+	return t, nil
 }
 
 // options reads the flags.
 func (f *flags) options(expression string) (agent.Options, error) {
 	r := ring.Options{Dir: f.ring, SegmentTime: f.segmentTime, MaxAge: f.policy.MaxAge.All}
 	o := agent.Options{NoPeers: f.noPeers, Keep: f.keep, Patience: f.patience, Listen: f.metrics}
+	var err error
+	if o.Transfer, err = f.transferOptions(); err != nil {
+		return o, err
+	}
 	o.Record = node.Options{
 		Capture: node.Capture(f.capture), Cgroup: f.cgroup, Interface: f.interfaces, Filter: expression, Snap: f.snap,
 		HeadersOnly: f.headersOnly, NoOwners: f.noOwners, NoEvents: f.noEvents, Node: f.node, Program: "pcapsule-recorder " + version.Release, Ring: &r,
@@ -288,7 +318,6 @@ func (f *flags) options(expression string) (agent.Options, error) {
 		flag, text string
 		to         *int64
 	}{{"segment-size", f.segmentSize, &r.SegmentBytes}, {"max-size", f.maxSize, &r.MaxBytes}, {"reserve", f.reserve, &r.Reserve}, {"buffer-size", f.buffer, &buffer}} {
-		var err error
 		if *size.to, err = parseSize(size.text); err != nil {
 			return o, exit.Usagef("--%s: %w", size.flag, err)
 		}
@@ -330,7 +359,6 @@ func (f *flags) options(expression string) (agent.Options, error) {
 		}
 		o.Record.Node = name
 	}
-	var err error
 	if o.Record.Policy, err = f.policy.Policy(); err != nil {
 		var path *fs.PathError
 		if errors.As(err, &path) {

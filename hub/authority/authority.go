@@ -1,0 +1,176 @@
+// Package authority is the certificate authority of recorders and hub: it keeps its key in a
+// Secret, publishes its certificate in a ConfigMap, and signs the certificates of recorders.
+//
+// It signs only for a pod of the recorders' service account, and only the name of the node on which the API
+// server says that this pod runs.
+package authority
+
+import (
+	"bytes"
+	"context"
+	"crypto/x509"
+	"encoding/pem"
+	"fmt"
+	"sync"
+	"time"
+
+	core "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	meta "k8s.io/apimachinery/pkg/apis/meta/v1"
+	coreclient "k8s.io/client-go/kubernetes/typed/core/v1"
+
+	"github.com/pcapsule/pcapsule/recorder/mutual"
+)
+
+const (
+	secretName = "pcapsule-ca"
+	keyKey     = "ca.key"
+	lifetime   = 5 * 365 * 24 * time.Hour
+	ownValid   = 24 * time.Hour
+	tooOld     = 30 * 24 * time.Hour // an authority with less time left is replaced
+)
+
+// Authority signs certificates.
+type Authority struct {
+	core      coreclient.CoreV1Interface
+	namespace string
+
+	mu     sync.Mutex
+	issuer *mutual.Issuer
+	root   []byte
+	own    map[string]ownPair // by name
+}
+
+type ownPair struct {
+	pair  *mutual.Pair
+	renew time.Time
+}
+
+// Open reads the authority from its Secret, or creates it, and publishes its certificate.
+func Open(ctx context.Context, core coreclient.CoreV1Interface, namespace string) (*Authority, error) {
+	a := &Authority{core: core, namespace: namespace}
+	return a, a.Refresh(ctx)
+}
+
+// Refresh reads the Secret again: a person replaces the authority by deleting it.
+func (a *Authority) Refresh(ctx context.Context) error {
+	s, err := a.secret(ctx)
+	if err != nil {
+		return fmt.Errorf("opening the certificate authority: Secret %s: %w", secretName, err)
+	}
+	root := s.Data[mutual.AuthorityKey]
+	issuer, err := mutual.ReadIssuer(root, s.Data[keyKey])
+	if err != nil {
+		return fmt.Errorf("opening the certificate authority: Secret %s: %w", secretName, err)
+	}
+	if err := a.publish(ctx, root); err != nil {
+		return fmt.Errorf("publishing the certificate authority: ConfigMap %s: %w", mutual.Authority, err)
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if !bytes.Equal(a.root, root) {
+		a.issuer, a.root, a.own = issuer, root, map[string]ownPair{}
+	}
+	return nil
+}
+
+// secret returns the Secret of an authority that is valid for some time.
+func (a *Authority) secret(ctx context.Context) (*core.Secret, error) {
+	secrets := a.core.Secrets(a.namespace)
+	s, err := secrets.Get(ctx, secretName, meta.GetOptions{})
+	if err != nil && !apierrors.IsNotFound(err) {
+		return nil, err
+	}
+	there := err == nil
+	if there {
+		issuer, err := mutual.ReadIssuer(s.Data[mutual.AuthorityKey], s.Data[keyKey])
+		if err != nil || time.Until(issuer.Certificate.NotAfter) > tooOld {
+			return s, err
+		}
+	}
+	cert, key, err := mutual.NewIssuer("pcapsule", lifetime, time.Now())
+	if err != nil {
+		return nil, err
+	}
+	data := map[string][]byte{mutual.AuthorityKey: cert, keyKey: key}
+	if there {
+		s.Data = data
+		return secrets.Update(ctx, s, meta.UpdateOptions{})
+	}
+	s, err = secrets.Create(ctx, &core.Secret{ObjectMeta: meta.ObjectMeta{Name: secretName}, Type: core.SecretTypeOpaque, Data: data}, meta.CreateOptions{})
+	if apierrors.IsAlreadyExists(err) { // another hub was faster
+		return secrets.Get(ctx, secretName, meta.GetOptions{})
+	}
+	return s, err
+}
+
+func (a *Authority) publish(ctx context.Context, root []byte) error {
+	maps := a.core.ConfigMaps(a.namespace)
+	want := map[string]string{mutual.AuthorityKey: string(root)}
+	m, err := maps.Get(ctx, mutual.Authority, meta.GetOptions{})
+	switch {
+	case apierrors.IsNotFound(err):
+		_, err = maps.Create(ctx, &core.ConfigMap{ObjectMeta: meta.ObjectMeta{Name: mutual.Authority}, Data: want}, meta.CreateOptions{})
+		if apierrors.IsAlreadyExists(err) {
+			return a.publish(ctx, root)
+		}
+	case err == nil && m.Data[mutual.AuthorityKey] != want[mutual.AuthorityKey]:
+		m.Data = want
+		_, err = maps.Update(ctx, m, meta.UpdateOptions{})
+	}
+	return err
+}
+
+// Own returns the source of a certificate of the hub itself, for the names, as a server or as a client.
+func (a *Authority) Own(server bool, names ...string) mutual.Source {
+	return func() (*mutual.Pair, error) {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		id := fmt.Sprint(server, names)
+		if p, ok := a.own[id]; ok && time.Now().Before(p.renew) {
+			return p.pair, nil
+		}
+		key, keyText, err := mutual.NewKey()
+		if err != nil {
+			return nil, err
+		}
+		now := time.Now()
+		cert, err := a.issuer.Issue(key.Public(), names, server, ownValid, now)
+		if err != nil {
+			return nil, err
+		}
+		pair, err := mutual.Parse(cert, keyText, a.root)
+		if err != nil {
+			return nil, err
+		}
+		a.own[id] = ownPair{pair, now.Add(ownValid * 2 / 3)}
+		return pair, nil
+	}
+}
+
+// sign signs a request for the certificate of a node's recorder.
+func (a *Authority) sign(request []byte, node string, valid time.Duration) ([]byte, error) {
+	q, err := readRequest(request)
+	if err != nil {
+		return nil, err
+	}
+	a.mu.Lock()
+	issuer := a.issuer
+	a.mu.Unlock()
+	return issuer.Issue(q.PublicKey, []string{mutual.Node(node)}, true, valid, time.Now())
+}
+
+func readRequest(text []byte) (*x509.CertificateRequest, error) {
+	block, _ := pem.Decode(text)
+	if block == nil || block.Type != "CERTIFICATE REQUEST" {
+		return nil, fmt.Errorf("reading a certificate request: it is not in PEM")
+	}
+	q, err := x509.ParseCertificateRequest(block.Bytes)
+	if err == nil {
+		err = q.CheckSignature()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading a certificate request: %w", err)
+	}
+	return q, nil
+}

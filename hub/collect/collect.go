@@ -1,0 +1,306 @@
+// Package collect gets one node's part of a snapshot onto the hub's disk and makes its bundle.
+//
+// Everything it knows is in a folder, so a hub that was killed continues:
+//
+//	nodes/NODE/pin.json      what the node listed
+//	nodes/NODE/held/         its files, complete or in held/.part/
+//	nodes/NODE/missing.json  why the node's part, or some of it, did not come
+//	bundles/NODE.pcapsule    the finished bundle; nodes/NODE is removed then
+//
+// A part that did not come gets a bundle too, which states the gap.
+package collect
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/pcapsule/pcapsule/hub/resource"
+	"github.com/pcapsule/pcapsule/recorder/pins"
+	"github.com/pcapsule/pcapsule/recorder/ring"
+	"github.com/pcapsule/pcapsule/recorder/transfer"
+)
+
+const (
+	pinName     = "pin.json"
+	heldName    = "held"
+	missingName = "missing.json"
+	extension   = ".pcapsule"
+)
+
+// Reasons why a part is missing, as in table coverage.
+const (
+	NotScheduled = "not_scheduled" // no recorder runs there
+	Gone         = "missing"       // the recorder could not be reached, or did not have it
+)
+
+// MissingError says why a node cannot be asked.
+type MissingError struct {
+	Reason, Text string
+	Final        bool // waiting does not help
+}
+
+func (e *MissingError) Error() string { return e.Text }
+
+// Part is one node's part of a snapshot.
+type Part struct {
+	Dir      string // of the snapshot
+	Pin      string // name of the pin on the node
+	Node     string
+	From, To ring.Time
+	Patience time.Duration // how long to try without success
+}
+
+func (p Part) node() string { return filepath.Join(p.Dir, "nodes", p.Node) }
+
+// Bundle is the path of the finished bundle.
+func (p Part) Bundle() string { return filepath.Join(p.Dir, "bundles", p.Node+extension) }
+
+// Counts are the numbers of a bundle.
+type Counts struct{ Packets, Calls int64 }
+
+// Collector collects parts.
+type Collector struct {
+	// Find returns the recorder of a node, or *MissingError.
+	Find func(ctx context.Context, node string) (*pins.Client, error)
+	// Make makes the bundle of a pinned folder; nothing is left behind if it fails.
+	Make func(ctx context.Context, from, to string, window [2]ring.Time) error
+	// Count reads the numbers of a finished bundle.
+	Count func(path string) (Counts, error)
+
+	Hub   string        // name and release, for stated gaps
+	Retry time.Duration // between attempts
+	Log   *slog.Logger
+}
+
+// Receive gets the files of a part. It returns its state: resource.Received, or resource.Missing if the node
+// could not be reached for the time of patience, in which case some files may be there. report is called
+// with intermediate states. An error is that of the hub's own disk or of ctx.
+func (c *Collector) Receive(ctx context.Context, p Part, report func(resource.Node)) (resource.Node, error) {
+	n := resource.Node{Name: p.Node, State: resource.Waiting}
+	if done, err := c.finished(p, &n); done || err != nil {
+		return n, err
+	}
+	if err := os.MkdirAll(filepath.Join(p.node(), heldName), 0o700); err != nil {
+		return n, err
+	}
+	contact := time.Now()
+	for tries := 0; ; tries++ {
+		had := n.Received
+		err := c.attempt(ctx, p, &n, report)
+		var altered transfer.AlteredErrors
+		var disk *fs.PathError
+		switch {
+		case ctx.Err() != nil:
+			return n, context.Cause(ctx)
+		case err == nil:
+			n.State = resource.Received
+			return n, nil
+		case errors.As(err, &altered) && tries > 0:
+			// The rest is there. The bundle reports each segment that is missing.
+			n.State, n.Reason, n.Message = resource.Missing, Gone, err.Error()
+			return n, c.keepMissing(p, n)
+		case errors.As(err, &disk):
+			return n, err
+		}
+		if n.Received > had {
+			contact = time.Now()
+		}
+		if time.Since(contact) >= p.Patience || isFinal(err) {
+			n.State, n.Reason, n.Message = resource.Missing, reasonOf(err), err.Error()
+			return n, c.keepMissing(p, n)
+		}
+		c.Log.Warn("a node's part does not come; trying again", "node", p.Node, "pin", p.Pin, "error", err)
+		n.Message = err.Error()
+		report(n)
+		select {
+		case <-ctx.Done():
+			return n, context.Cause(ctx)
+		case <-time.After(c.Retry):
+		}
+	}
+}
+
+func reasonOf(err error) string {
+	var missing *MissingError
+	if errors.As(err, &missing) {
+		return missing.Reason
+	}
+	return Gone
+}
+
+func isFinal(err error) bool {
+	var missing *MissingError
+	return errors.As(err, &missing) && missing.Final
+}
+
+// finished fills in the state of a part that needs nothing more from its node.
+func (c *Collector) finished(p Part, n *resource.Node) (bool, error) {
+	text, err := os.ReadFile(filepath.Join(p.node(), missingName))
+	if err == nil {
+		return true, json.Unmarshal(text, n)
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return false, err
+	}
+	_, err = os.Stat(p.Bundle())
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	n.State = resource.Received
+	return err == nil, err
+}
+
+func (c *Collector) keepMissing(p Part, n resource.Node) error {
+	text, err := json.Marshal(n)
+	if err != nil {
+		return err
+	}
+	err = ring.WriteNew(filepath.Join(p.node(), missingName), text, 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	return err
+}
+
+// attempt pins the window on the node and receives what is not there yet.
+func (c *Collector) attempt(ctx context.Context, p Part, n *resource.Node, report func(resource.Node)) error {
+	client, err := c.Find(ctx, p.Node)
+	if err != nil {
+		return err
+	}
+	pin, err := client.Make(ctx, p.Pin, p.From, p.To)
+	if err != nil {
+		return err
+	}
+	if err := c.begin(p, pin); err != nil {
+		return err
+	}
+	n.State, n.Segments, n.Bytes, n.Received = resource.Receiving, int64(pin.Segments), transfer.Total(pin.Files), 0
+	n.Message = strings.Join(pin.Warnings, "; ")
+	report(*n)
+	f := transfer.Fetcher{HTTP: client.HTTP, Tries: 2, Pause: c.Retry, Progress: func(k int64) {
+		n.Received += k
+		report(*n)
+	}}
+	return f.Fetch(ctx, client.Files(p.Pin), pin.Files, p.held())
+}
+
+func (p Part) held() string { return filepath.Join(p.node(), heldName) }
+
+// begin stores the listing. If the node has lost the pin and made another, files that are not the same
+// any more are removed; segments that only the earlier one had stay.
+func (c *Collector) begin(p Part, pin *pins.Pin) error {
+	// Seals and side files first: they say which segments there are, even if these do not come.
+	slices.SortStableFunc(pin.Files, func(a, b transfer.File) int { return isSegment(a.Name) - isSegment(b.Name) })
+	path := filepath.Join(p.node(), pinName)
+	var old pins.Pin
+	text, err := os.ReadFile(path)
+	if err == nil {
+		err = json.Unmarshal(text, &old)
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	for _, f := range old.Files {
+		now, there := transfer.Find(pin.Files, f.Name)
+		if pin.Ring == old.Ring && (now == f || !there) {
+			continue
+		}
+		if err := os.Remove(filepath.Join(p.held(), filepath.FromSlash(f.Name))); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	if text, err = json.Marshal(pin); err != nil {
+		return err
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return ring.WriteNew(path, text, 0o600)
+}
+
+func isSegment(name string) int {
+	if strings.HasSuffix(name, ".pcapng") {
+		return 1
+	}
+	return 0
+}
+
+// Bundle makes the bundle of a part that was received or is missing, or counts that which there is, and releases the
+// files. It returns the final state.
+func (c *Collector) Bundle(ctx context.Context, p Part, n resource.Node) (resource.Node, error) {
+	if err := os.MkdirAll(filepath.Dir(p.Bundle()), 0o700); err != nil {
+		return n, err
+	}
+	if _, err := os.Stat(p.Bundle()); errors.Is(err, fs.ErrNotExist) {
+		from, err := c.input(p, n)
+		if err != nil {
+			return n, err
+		}
+		gaps(from, p, &n)
+		if err := c.Make(ctx, from, p.Bundle(), [2]ring.Time{p.From, p.To}); err != nil {
+			return n, fmt.Errorf("making the bundle of node %s: %w", p.Node, err)
+		}
+	}
+	counts, err := c.Count(p.Bundle())
+	if err != nil {
+		return n, fmt.Errorf("reading the bundle of node %s: %w", p.Node, err)
+	}
+	n.Packets, n.Calls, n.Bundle = counts.Packets, counts.Calls, p.Node+extension
+	if n.State != resource.Missing {
+		n.State = resource.Bundled
+	}
+	return n, nil
+}
+
+// Clean removes what a finished bundle no longer needs, here and on the node, which may be gone.
+func (c *Collector) Clean(ctx context.Context, p Part) error {
+	if client, err := c.Find(ctx, p.Node); err == nil {
+		if err := client.Release(ctx, p.Pin); err != nil {
+			c.Log.Warn("a node keeps its part for a day", "node", p.Node, "pin", p.Pin, "error", err)
+		}
+	}
+	return os.RemoveAll(p.node())
+}
+
+// input is the folder to make a bundle of: what was received, or a ring that only states the gap.
+func (c *Collector) input(p Part, n resource.Node) (string, error) {
+	if _, err := os.Stat(filepath.Join(p.held(), "seals.jsonl")); err == nil {
+		return p.held(), nil
+	}
+	dir := filepath.Join(p.node(), "absent")
+	if err := os.RemoveAll(dir); err != nil {
+		return "", err
+	}
+	if err := os.MkdirAll(p.node(), 0o700); err != nil {
+		return "", err
+	}
+	reason := n.Reason
+	if reason == "" {
+		reason = Gone
+	}
+	return dir, ring.Absent(dir, p.Node, c.Hub, ring.Hole{Reason: reason, From: p.From, To: p.To, Packets: -1, Detail: "node " + p.Node + ": " + n.Message})
+}
+
+// gaps counts the coverage gaps in the window.
+func gaps(dir string, p Part, n *resource.Node) {
+	r, err := ring.Open(dir)
+	if err != nil {
+		return // the exporter reports it
+	}
+	n.Gaps = 0
+	for _, h := range r.Holes {
+		if (h.From == 0 || h.From <= p.To) && (h.To == 0 || h.To >= p.From) {
+			n.Gaps++
+		}
+	}
+}

@@ -1,0 +1,229 @@
+package control
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	v1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/pcapsule/pcapsule/hub/collect"
+	"github.com/pcapsule/pcapsule/hub/resource"
+	"github.com/pcapsule/pcapsule/recorder/ring"
+)
+
+// progressEvery is how often the status says how far a snapshot is.
+const progressEvery = time.Second
+
+// collect does everything for a snapshot. It returns an error if it must be called again.
+func (c *Controller) collect(ctx context.Context, s *resource.Snapshot) error {
+	from, to, err := s.Window()
+	if err == nil {
+		err = s.Check()
+	}
+	if errors.Is(err, resource.ErrSpec) {
+		return c.reject(ctx, s, "Invalid", err.Error())
+	}
+	if err != nil {
+		return err
+	}
+	dir, err := c.folder(s.UID)
+	if err != nil {
+		return c.reject(ctx, s, "Invalid", err.Error())
+	}
+	if err := c.accept(ctx, s, from, to); err != nil {
+		return err
+	}
+	// Packets of the window's last moment are in the ring a moment later.
+	if err := sleepUntil(ctx, time.Unix(0, int64(to)).Add(c.o.Retry)); err != nil {
+		return err
+	}
+	j := &job{c: c, s: s, nodes: slices.Clone(s.Status.Nodes)}
+	for _, n := range j.nodes {
+		j.parts = append(j.parts, collect.Part{Dir: dir, Pin: string(s.UID), Node: n.Name, From: from, To: to, Patience: s.Patience()})
+	}
+	if err := j.run(ctx); err != nil {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		var disk *fs.PathError
+		reason := "Error"
+		if errors.As(err, &disk) {
+			reason = "HubDisk"
+		}
+		return errors.Join(err, c.update(ctx, s, func(s *resource.Snapshot) {
+			condition(s, resource.Done, false, reason, err.Error()+"; it will be tried again")
+		}))
+	}
+	if err := c.update(ctx, s, func(s *resource.Snapshot) { finish(s, j.nodes) }); err != nil {
+		return err
+	}
+	c.o.Log.Info("a snapshot is ready", "snapshot", s.Name, "nodes", s.Status.Collected, "packets", s.Status.Packets, "calls", s.Status.Calls)
+	for _, p := range j.parts {
+		if err := c.o.Collector.Clean(ctx, p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func sleepUntil(ctx context.Context, t time.Time) error {
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-time.After(time.Until(t)):
+		return nil
+	}
+}
+
+// accept fixes the window and the nodes.
+func (c *Controller) accept(ctx context.Context, s *resource.Snapshot, from, to ring.Time) error {
+	names := s.Spec.Nodes
+	if len(s.Status.Nodes) == 0 && len(names) == 0 {
+		var err error
+		if names, err = c.o.Nodes(ctx); err != nil {
+			return err
+		}
+	}
+	names = slices.DeleteFunc(slices.Sorted(slices.Values(names)), func(n string) bool { return !resource.NodeName(n) })
+	return c.update(ctx, s, func(s *resource.Snapshot) {
+		if len(s.Status.Nodes) == 0 {
+			for _, name := range names {
+				s.Status.Nodes = append(s.Status.Nodes, resource.Node{Name: name, State: resource.Waiting})
+			}
+		}
+		s.Status.From, s.Status.To = from.String(), to.String()
+		if s.Status.Phase == "" || s.Status.Phase == resource.Pending {
+			s.Status.Phase = resource.Collecting
+		}
+		condition(s, resource.Accepted, true, "Valid", "the window and the nodes are fixed")
+		condition(s, resource.Complete, false, "Collecting", "parts of nodes are being collected")
+		condition(s, resource.Done, false, "Collecting", "parts of nodes are being collected")
+	})
+}
+
+// finish states the result.
+func finish(s *resource.Snapshot, nodes []resource.Node) {
+	now := v1.Now()
+	s.Status.Phase, s.Status.Nodes, s.Status.CompletedAt = resource.Ready, nodes, &now
+	var missing []string
+	for _, n := range nodes {
+		if n.State == resource.Missing {
+			missing = append(missing, fmt.Sprintf("%s (%s)", n.Name, n.Message))
+		}
+	}
+	if len(missing) > 0 {
+		condition(s, resource.Complete, false, "NodesMissing", "stated as coverage gaps: "+strings.Join(missing, ", "))
+	} else {
+		condition(s, resource.Complete, true, "AllNodes", "every node's part is there")
+	}
+	condition(s, resource.Done, true, "Bundled", "get the bundles with pcapsule fetch")
+}
+
+// job collects the parts of one snapshot.
+type job struct {
+	c     *Controller
+	s     *resource.Snapshot
+	parts []collect.Part
+
+	mu    sync.Mutex
+	nodes []resource.Node
+	news  bool
+}
+
+func (j *job) set(i int, n resource.Node) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.nodes[i], j.news = n, true
+}
+
+// run receives all parts at once and bundles each when it is there.
+func (j *job) run(ctx context.Context) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	turns := make(chan struct{}, j.c.o.Parallel)
+	var all sync.WaitGroup
+	for i := range j.parts {
+		all.Go(func() {
+			turns <- struct{}{}
+			defer func() { <-turns }()
+			if err := j.part(ctx, i); err != nil {
+				cancel(err) // the others continue where they were when it is tried again
+			}
+		})
+	}
+	done := make(chan struct{})
+	told := make(chan struct{})
+	go func() { defer close(told); j.tell(ctx, done) }()
+	all.Wait()
+	close(done)
+	<-told
+	return context.Cause(ctx)
+}
+
+func (j *job) part(ctx context.Context, i int) error {
+	j.mu.Lock()
+	n := j.nodes[i]
+	j.mu.Unlock()
+	if !n.Finished() {
+		var err error
+		if n, err = j.c.o.Collector.Receive(ctx, j.parts[i], func(n resource.Node) { j.set(i, n) }); err != nil {
+			return err
+		}
+		j.set(i, n)
+	}
+	select {
+	case j.c.bundles <- struct{}{}:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	defer func() { <-j.c.bundles }()
+	n, err := j.c.o.Collector.Bundle(ctx, j.parts[i], n)
+	if err == nil {
+		j.set(i, n)
+	}
+	return err
+}
+
+// tell writes the progress to the status until done.
+func (j *job) tell(ctx context.Context, done <-chan struct{}) {
+	t := time.NewTicker(progressEvery)
+	defer t.Stop()
+	for {
+		select {
+		case <-done:
+			return
+		case <-t.C:
+		}
+		j.mu.Lock()
+		news, nodes := j.news, slices.Clone(j.nodes)
+		j.news = false
+		j.mu.Unlock()
+		if !news {
+			continue
+		}
+		s := *j.s
+		// If the API is away, the next time says more.
+		err := j.c.tryUpdate(ctx, &s, func(s *resource.Snapshot) {
+			s.Status.Nodes, s.Status.Phase = nodes, phaseOf(nodes)
+		})
+		if errors.Is(err, errDeleted) {
+			return
+		}
+	}
+}
+
+// phaseOf is the phase of a snapshot that is not finished.
+func phaseOf(nodes []resource.Node) string {
+	for i := range nodes {
+		if n := &nodes[i]; !n.Finished() && n.State != resource.Received {
+			return resource.Collecting
+		}
+	}
+	return resource.Bundling
+}

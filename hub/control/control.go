@@ -1,0 +1,331 @@
+// Package control serves the resource Snapshot: it has the parts of all nodes collected and
+// bundled, and keeps the status of the resource up to date.
+//
+// Its state is in the API and in one folder for each snapshot, so it can be ended at any moment. A
+// snapshot's files are removed only when the resource is deleted.
+package control
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	meta "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/dynamic/dynamicinformer"
+	"k8s.io/client-go/tools/cache"
+	"k8s.io/client-go/util/workqueue"
+
+	"github.com/pcapsule/pcapsule/hub/collect"
+	"github.com/pcapsule/pcapsule/hub/download"
+	"github.com/pcapsule/pcapsule/hub/resource"
+)
+
+const (
+	workers  = 4
+	resync   = 5 * time.Minute
+	maxDelay = time.Minute
+)
+
+// Options of a Controller.
+type Options struct {
+	Client    dynamic.Interface
+	Namespace string                                      // whose snapshots are served
+	Dir       string                                      // for collected files
+	Nodes     func(ctx context.Context) ([]string, error) // of the cluster
+	Collector *collect.Collector
+	Parallel  int           // nodes that are asked at once for a snapshot; 0 means 16
+	Retry     time.Duration // first delay after an error; 0 means 1 s
+	Log       *slog.Logger
+}
+
+// Controller serves snapshots.
+type Controller struct {
+	o       Options
+	queue   workqueue.TypedRateLimitingInterface[types.NamespacedName]
+	cached  cache.Indexer
+	bundles chan struct{} // held while a bundle is made
+
+	mu   sync.Mutex
+	runs map[types.UID]*run // snapshots that are being collected
+}
+
+// run is a snapshot that is being collected.
+type run struct {
+	cancel context.CancelCauseFunc
+	done   chan struct{}
+}
+
+var errDeleted = errors.New("the snapshot was deleted")
+
+// New creates a controller.
+func New(o Options) *Controller {
+	if o.Parallel == 0 {
+		o.Parallel = 16
+	}
+	if o.Retry == 0 {
+		o.Retry = time.Second
+	}
+	limit := workqueue.NewTypedItemExponentialFailureRateLimiter[types.NamespacedName](o.Retry, maxDelay)
+	return &Controller{o: o, queue: workqueue.NewTypedRateLimitingQueue(limit), runs: map[types.UID]*run{}, bundles: make(chan struct{}, 1)}
+}
+
+// Run serves snapshots until ctx ends, and waits until nothing is written any more.
+func (c *Controller) Run(ctx context.Context) error {
+	if err := os.MkdirAll(c.o.Dir, 0o700); err != nil {
+		return err
+	}
+	informer := dynamicinformer.NewDynamicSharedInformerFactory(c.o.Client, resync).ForResource(resource.Snapshots).Informer()
+	c.mu.Lock()
+	c.cached = informer.GetIndexer()
+	c.mu.Unlock()
+	add := func(obj any) {
+		if u, ok := obj.(*unstructured.Unstructured); ok {
+			c.queue.Add(types.NamespacedName{Namespace: u.GetNamespace(), Name: u.GetName()})
+		}
+	}
+	if _, err := informer.AddEventHandler(cache.ResourceEventHandlerFuncs{AddFunc: add, UpdateFunc: func(_, obj any) { add(obj) }}); err != nil {
+		return err
+	}
+	var all sync.WaitGroup
+	all.Go(func() { informer.RunWithContext(ctx) })
+	if cache.WaitForCacheSync(ctx.Done(), informer.HasSynced) {
+		c.reportOrphans()
+		for range workers {
+			all.Go(func() {
+				for c.next(ctx) {
+				}
+			})
+		}
+	}
+	<-ctx.Done()
+	c.queue.ShutDown()
+	all.Wait()
+	c.mu.Lock()
+	left := make([]*run, 0, len(c.runs))
+	for _, r := range c.runs {
+		left = append(left, r)
+	}
+	c.mu.Unlock()
+	for _, r := range left {
+		<-r.done
+	}
+	return nil
+}
+
+// reportOrphans names folders without a snapshot. They are evidence, so a person decides.
+func (c *Controller) reportOrphans() {
+	known := map[string]bool{}
+	for _, obj := range c.cached.List() {
+		known[string(obj.(*unstructured.Unstructured).GetUID())] = true
+	}
+	list, err := os.ReadDir(c.o.Dir)
+	if err != nil {
+		c.o.Log.Error("listing collected files", "error", err)
+	}
+	for _, e := range list {
+		if e.IsDir() && !known[e.Name()] && e.Name() != "lost+found" {
+			c.o.Log.Warn("collected files belong to no snapshot; remove them if nobody needs them", "folder", filepath.Join(c.o.Dir, e.Name()))
+		}
+	}
+}
+
+func (c *Controller) next(ctx context.Context) bool {
+	key, closed := c.queue.Get()
+	if closed {
+		return false
+	}
+	defer c.queue.Done(key)
+	if err := c.reconcile(ctx, key); err != nil && ctx.Err() == nil {
+		c.o.Log.Warn("serving a snapshot; trying again", "snapshot", key, "error", err)
+		c.queue.AddRateLimited(key)
+		return true
+	}
+	c.queue.Forget(key)
+	return true
+}
+
+// reconcile does the next step of a snapshot.
+func (c *Controller) reconcile(ctx context.Context, key types.NamespacedName) error {
+	obj, exists, err := c.cached.GetByKey(key.String())
+	if err != nil || !exists {
+		return err
+	}
+	s, err := resource.FromObject(obj.(*unstructured.Unstructured))
+	if err != nil {
+		return err
+	}
+	switch {
+	case s.DeletionTimestamp != nil:
+		return c.delete(ctx, s)
+	case s.Namespace != c.o.Namespace:
+		if s.Status.Phase != "" {
+			return nil
+		}
+		return c.reject(ctx, s, "WrongNamespace", fmt.Sprintf("snapshots are served in namespace %s; create it there", c.o.Namespace))
+	case s.Status.Finished():
+		return c.expire(ctx, s)
+	case !hasFinalizer(s):
+		return c.addFinalizer(ctx, s)
+	}
+	c.start(ctx, key, s)
+	return nil
+}
+
+func (c *Controller) objects(s *resource.Snapshot) dynamic.ResourceInterface {
+	return c.o.Client.Resource(resource.Snapshots).Namespace(s.Namespace)
+}
+
+func hasFinalizer(s *resource.Snapshot) bool {
+	for _, f := range s.Finalizers {
+		if f == resource.Finalizer {
+			return true
+		}
+	}
+	return false
+}
+
+func (c *Controller) addFinalizer(ctx context.Context, s *resource.Snapshot) error {
+	s.Finalizers = append(s.Finalizers, resource.Finalizer)
+	u, err := s.Object()
+	if err != nil {
+		return err
+	}
+	_, err = c.objects(s).Update(ctx, u, meta.UpdateOptions{})
+	return err
+}
+
+// folder is where a snapshot's files are. A UID is a plain name, whatever the snapshot is called.
+func (c *Controller) folder(uid types.UID) (string, error) {
+	if !resource.NodeName(string(uid)) {
+		return "", fmt.Errorf("the snapshot has the UID %.80q, which cannot name a folder", uid)
+	}
+	return filepath.Join(c.o.Dir, string(uid)), nil
+}
+
+// Find returns a snapshot and the folder of its bundles, or download.ErrNone.
+func (c *Controller) Find(name string) (*resource.Snapshot, string, error) {
+	c.mu.Lock()
+	cached := c.cached
+	c.mu.Unlock()
+	if cached == nil {
+		return nil, "", errors.New("the hub is starting")
+	}
+	obj, exists, err := cached.GetByKey(c.o.Namespace + "/" + name)
+	if err != nil {
+		return nil, "", err
+	}
+	if !exists {
+		return nil, "", fmt.Errorf("%s in namespace %s: %w", name, c.o.Namespace, download.ErrNone)
+	}
+	s, err := resource.FromObject(obj.(*unstructured.Unstructured))
+	if err != nil {
+		return nil, "", err
+	}
+	dir, err := c.folder(s.UID)
+	return s, filepath.Join(dir, "bundles"), err
+}
+
+// delete ends what is being done for a snapshot, removes its files, and lets the API remove it.
+func (c *Controller) delete(ctx context.Context, s *resource.Snapshot) error {
+	c.mu.Lock()
+	r := c.runs[s.UID]
+	c.mu.Unlock()
+	if r != nil {
+		r.cancel(errDeleted)
+		select {
+		case <-r.done:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+	if !hasFinalizer(s) {
+		return nil
+	}
+	dir, err := c.folder(s.UID)
+	if err != nil {
+		return err
+	}
+	if !s.Status.Finished() { // otherwise the nodes have released their parts
+		short, cancel := context.WithTimeout(ctx, 10*time.Second)
+		defer cancel()
+		for _, n := range s.Status.Nodes {
+			if err := c.o.Collector.Clean(short, collect.Part{Dir: dir, Pin: string(s.UID), Node: n.Name}); err != nil {
+				return err
+			}
+		}
+	}
+	if err := os.RemoveAll(dir); err != nil {
+		return err
+	}
+	var rest []string
+	for _, f := range s.Finalizers {
+		if f != resource.Finalizer {
+			rest = append(rest, f)
+		}
+	}
+	s.Finalizers = rest
+	u, err := s.Object()
+	if err != nil {
+		return err
+	}
+	if _, err = c.objects(s).Update(ctx, u, meta.UpdateOptions{}); apierrors.IsNotFound(err) {
+		return nil
+	}
+	c.o.Log.Info("deleted a snapshot", "snapshot", s.Name, "uid", s.UID, "error", err)
+	return err
+}
+
+// expire deletes a snapshot whose time is over.
+func (c *Controller) expire(ctx context.Context, s *resource.Snapshot) error {
+	if dir, err := c.folder(s.UID); err == nil {
+		// Left by a hub that ended after it had written the status.
+		if err := os.RemoveAll(filepath.Join(dir, "nodes")); err != nil {
+			return err
+		}
+	}
+	if s.Spec.RetainFor == nil || s.Status.CompletedAt == nil {
+		return nil
+	}
+	if left := time.Until(s.Status.CompletedAt.Add(s.Spec.RetainFor.Duration)); left > 0 {
+		c.queue.AddAfter(types.NamespacedName{Namespace: s.Namespace, Name: s.Name}, left)
+		return nil
+	}
+	err := c.objects(s).Delete(ctx, s.Name, meta.DeleteOptions{Preconditions: &meta.Preconditions{UID: &s.UID}})
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	return err
+}
+
+// start collects a snapshot in the background, once at a time.
+func (c *Controller) start(ctx context.Context, key types.NamespacedName, s *resource.Snapshot) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.runs[s.UID] != nil || ctx.Err() != nil {
+		return
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	r := &run{cancel: cancel, done: make(chan struct{})}
+	c.runs[s.UID] = r
+	go func() {
+		err := c.collect(ctx, s)
+		cancel(nil)
+		c.mu.Lock()
+		delete(c.runs, s.UID)
+		c.mu.Unlock()
+		close(r.done)
+		if err != nil && !errors.Is(err, errDeleted) {
+			c.o.Log.Error("collecting a snapshot", "snapshot", key, "error", err)
+			c.queue.AddRateLimited(key)
+		}
+	}()
+}

@@ -1,0 +1,96 @@
+package control
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	v1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/pcapsule/pcapsule/hub/resource"
+)
+
+// maxMessage limits a condition's text.
+const maxMessage = 2000
+
+// condition sets a condition of a snapshot.
+func condition(s *resource.Snapshot, kind string, is bool, reason, message string) {
+	status := v1.ConditionFalse
+	if is {
+		status = v1.ConditionTrue
+	}
+	if len(message) > maxMessage {
+		message = message[:maxMessage] + "…"
+	}
+	meta.SetStatusCondition(&s.Status.Conditions, v1.Condition{Type: kind, Status: status, Reason: reason, Message: message, ObservedGeneration: s.Generation})
+}
+
+// update changes the status of a snapshot in the API, and in s. While the API is away, it tries until ctx
+// ends. It returns errDeleted if the snapshot is gone.
+func (c *Controller) update(ctx context.Context, s *resource.Snapshot, change func(*resource.Snapshot)) error {
+	for delay := c.o.Retry; ; delay = min(2*delay, maxDelay) {
+		err := c.tryUpdate(ctx, s, change)
+		if err == nil || errors.Is(err, errDeleted) {
+			return err
+		}
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if apierrors.IsInvalid(err) || apierrors.IsForbidden(err) {
+			return fmt.Errorf("writing the status: %w", err)
+		}
+		if !apierrors.IsConflict(err) {
+			c.o.Log.Warn("writing the status of a snapshot; trying again", "snapshot", s.Name, "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(delay):
+		}
+	}
+}
+
+func (c *Controller) tryUpdate(ctx context.Context, s *resource.Snapshot, change func(*resource.Snapshot)) error {
+	u, err := c.objects(s).Get(ctx, s.Name, v1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return errDeleted
+	}
+	if err != nil {
+		return err
+	}
+	now, err := resource.FromObject(u)
+	if err != nil {
+		return err
+	}
+	if now.UID != s.UID {
+		return errDeleted
+	}
+	before := *now
+	before.Status.Conditions = append([]v1.Condition{}, now.Status.Conditions...)
+	before.Status.Nodes = append([]resource.Node{}, now.Status.Nodes...)
+	change(now)
+	now.Status.Sum()
+	if !equality.Semantic.DeepEqual(before.Status, now.Status) {
+		if u, err = now.Object(); err != nil {
+			return err
+		}
+		if _, err = c.objects(s).UpdateStatus(ctx, u, v1.UpdateOptions{}); err != nil {
+			return err
+		}
+	}
+	s.Status = now.Status
+	return nil
+}
+
+// reject states why a snapshot is not served.
+func (c *Controller) reject(ctx context.Context, s *resource.Snapshot, reason, message string) error {
+	return c.update(ctx, s, func(s *resource.Snapshot) {
+		s.Status.Phase = resource.Failed
+		condition(s, resource.Accepted, false, reason, message)
+		condition(s, resource.Done, false, reason, message)
+	})
+}

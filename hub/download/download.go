@@ -1,0 +1,183 @@
+// Package download serves the bundles of snapshots to people. Kubernetes decides who may have them.
+package download
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"log/slog"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+
+	"github.com/pcapsule/pcapsule/hub/offer"
+	"github.com/pcapsule/pcapsule/hub/resource"
+	"github.com/pcapsule/pcapsule/recorder/transfer"
+)
+
+// ErrNone means that there is no such snapshot.
+var ErrNone = errors.New("there is no such snapshot")
+
+// Errors of Options.Allow.
+var (
+	ErrUnknown = errors.New("the token is not valid")
+	ErrDenied  = errors.New("not allowed")
+)
+
+// Options of a Handler.
+type Options struct {
+	// Find returns a snapshot and the folder of its bundles, or ErrNone.
+	Find func(name string) (*resource.Snapshot, string, error)
+	// Allow returns the name of the token's owner if he may have the content of a snapshot,
+	// or ErrUnknown, ErrDenied, or another error if that cannot be told.
+	Allow func(ctx context.Context, token, snapshot string) (user string, err error)
+	Log   *slog.Logger
+}
+
+type handler struct {
+	Options
+	mu    sync.Mutex
+	lists map[string][]transfer.File // by the bundle's path; a finished bundle does not change
+}
+
+// Handler serves
+//
+//	GET /v1/snapshots/NAME                     the snapshot and its bundles, with their files
+//	GET /v1/snapshots/NAME/bundles/NODE/FILE   a file, with If-Match and Range
+func Handler(o Options) http.Handler {
+	h := &handler{Options: o, lists: map[string][]transfer.File{}}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /v1/snapshots/{name}", h.describe)
+	mux.HandleFunc("GET /v1/snapshots/{name}/bundles/{node}/{file...}", h.file)
+	return mux
+}
+
+// open finds a snapshot for a request that is allowed, or answers the request.
+func (h *handler) open(w http.ResponseWriter, r *http.Request) (s *resource.Snapshot, dir string, ok bool) {
+	name := r.PathValue("name")
+	token, bearer := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	if !bearer || token == "" {
+		w.Header().Set("WWW-Authenticate", "Bearer")
+		http.Error(w, "a token of Kubernetes is needed, such as of: kubectl create token", http.StatusUnauthorized)
+		return nil, "", false
+	}
+	if !resource.NodeName(name) {
+		http.Error(w, "invalid name of a snapshot", http.StatusBadRequest)
+		return nil, "", false
+	}
+	user, err := h.Allow(r.Context(), token, name)
+	switch {
+	case errors.Is(err, ErrUnknown):
+		w.Header().Set("WWW-Authenticate", "Bearer")
+		http.Error(w, err.Error(), http.StatusUnauthorized)
+	case errors.Is(err, ErrDenied):
+		h.Log.Warn("refused a snapshot", "snapshot", name, "user", user, "from", r.RemoteAddr)
+		http.Error(w, err.Error(), http.StatusForbidden)
+	case err != nil:
+		h.Log.Error("asking who may have a snapshot", "snapshot", name, "error", err)
+		http.Error(w, "Kubernetes cannot be asked who may have the snapshot", http.StatusServiceUnavailable)
+	default:
+		if s, dir, err = h.Find(name); err == nil {
+			return s, dir, true
+		}
+		code := http.StatusInternalServerError
+		if errors.Is(err, ErrNone) {
+			code = http.StatusNotFound
+		}
+		http.Error(w, err.Error(), code)
+	}
+	return nil, "", false
+}
+
+func (h *handler) describe(w http.ResponseWriter, r *http.Request) {
+	s, dir, ok := h.open(w, r)
+	if !ok {
+		return
+	}
+	a := offer.Snapshot{Name: s.Name, Namespace: s.Namespace, UID: string(s.UID), Phase: s.Status.Phase, Ready: s.Status.Phase == resource.Ready,
+		From: s.Status.From, To: s.Status.To, Missing: []offer.Gap{}, Bundles: []offer.Bundle{}}
+	if c := meta.FindStatusCondition(s.Status.Conditions, resource.Done); c != nil && !a.Ready {
+		a.Message = c.Message
+	}
+	for _, n := range s.Status.Nodes {
+		if n.State == resource.Missing {
+			a.Missing = append(a.Missing, offer.Gap{Node: n.Name, Reason: n.Reason, Message: n.Message})
+		}
+		if n.Bundle == "" || !a.Ready || !resource.NodeName(n.Name) {
+			continue
+		}
+		files, err := h.list(filepath.Join(dir, n.Name+offer.Extension))
+		if err != nil {
+			h.Log.Error("listing a bundle", "snapshot", s.Name, "node", n.Name, "error", err)
+			http.Error(w, "the bundle of node "+n.Name+" cannot be read", http.StatusInternalServerError)
+			return
+		}
+		a.Bundles = append(a.Bundles, offer.Bundle{Node: n.Name, Name: s.Name + "-" + n.Name + offer.Extension, Files: files})
+	}
+	h.Log.Info("served a snapshot", "snapshot", s.Name, "from", r.RemoteAddr, "bundles", len(a.Bundles))
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(a) // the client may have gone
+}
+
+func (h *handler) file(w http.ResponseWriter, r *http.Request) {
+	s, dir, ok := h.open(w, r)
+	if !ok {
+		return
+	}
+	n := s.Status.Find(r.PathValue("node"))
+	if n == nil || n.Bundle == "" || !resource.NodeName(n.Name) {
+		http.Error(w, "the snapshot has no bundle of this node", http.StatusNotFound)
+		return
+	}
+	path := filepath.Join(dir, n.Name+offer.Extension)
+	files, err := h.list(path)
+	if err != nil {
+		h.Log.Error("listing a bundle", "snapshot", s.Name, "node", n.Name, "error", err)
+		http.Error(w, "the bundle cannot be read", http.StatusInternalServerError)
+		return
+	}
+	f, ok := transfer.Find(files, r.PathValue("file"))
+	if !ok {
+		http.Error(w, "the bundle has no such file", http.StatusNotFound)
+		return
+	}
+	transfer.Serve(w, r, path, f)
+}
+
+// maxLists limits the memory for listings.
+const maxLists = 1000
+
+// list lists a bundle. It reads all of it, once.
+func (h *handler) list(path string) ([]transfer.File, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if l, ok := h.lists[path]; ok {
+		if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+			delete(h.lists, path)
+			return nil, err
+		}
+		return l, nil
+	}
+	l, err := transfer.List(path, nil)
+	if err != nil {
+		return nil, err
+	}
+	if len(h.lists) >= maxLists {
+		clear(h.lists)
+	}
+	h.lists[path] = l
+	return l, nil
+}
+
+// Server returns a server for a handler; a client that reads slowly is not cut, one that does not
+// begin is.
+func Server(h http.Handler, log *slog.Logger) *http.Server {
+	return &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second, IdleTimeout: time.Minute,
+		MaxHeaderBytes: 64 << 10, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug)}
+}

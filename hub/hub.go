@@ -1,0 +1,242 @@
+// Package hub is the program of a cluster that collects the rings of its nodes: it signs the
+// certificates of recorders, serves the resource Snapshot, and hands out the bundles.
+//
+// One hub works at a time; others wait for its Lease.
+package hub
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	meta "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/dynamic"
+	authenticationclient "k8s.io/client-go/kubernetes/typed/authentication/v1"
+	authorizationclient "k8s.io/client-go/kubernetes/typed/authorization/v1"
+	certificatesclient "k8s.io/client-go/kubernetes/typed/certificates/v1"
+	coordinationclient "k8s.io/client-go/kubernetes/typed/coordination/v1"
+	coreclient "k8s.io/client-go/kubernetes/typed/core/v1"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/leaderelection"
+	"k8s.io/client-go/tools/leaderelection/resourcelock"
+
+	"github.com/pcapsule/pcapsule/hub/authority"
+	"github.com/pcapsule/pcapsule/hub/collect"
+	"github.com/pcapsule/pcapsule/hub/control"
+	"github.com/pcapsule/pcapsule/hub/download"
+	"github.com/pcapsule/pcapsule/recorder/mutual"
+	"github.com/pcapsule/pcapsule/recorder/ring"
+)
+
+const (
+	leaseName    = "pcapsule-hub"
+	serviceName  = "pcapsule-hub"
+	refreshEvery = 5 * time.Minute // of the authority
+)
+
+// Options of a hub.
+type Options struct {
+	Cluster   *rest.Config
+	Namespace string
+	Dir       string // for collected files
+	Listen    string // address where bundles are handed out
+	Health    string // address of /healthz and /readyz; empty: none
+	Identity  string // of this hub among several, such as the pod's name
+	Release   string
+	Log       *slog.Logger
+
+	Make  func(ctx context.Context, from, to string, window [2]ring.Time) error // makes a bundle; nothing is left behind if it fails
+	Count func(bundle string) (collect.Counts, error)
+}
+
+// hub is one run.
+type hub struct {
+	Options
+	core      *coreclient.CoreV1Client
+	signing   *certificatesclient.CertificatesV1Client
+	review    *authenticationclient.AuthenticationV1Client
+	access    *authorizationclient.AuthorizationV1Client
+	leases    *coordinationclient.CoordinationV1Client
+	objects   *dynamic.DynamicClient
+	authority *authority.Authority
+	state     state
+}
+
+// Run works until ctx ends.
+func Run(ctx context.Context, o Options) error {
+	h := &hub{Options: o}
+	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
+		return err
+	}
+	if err := h.connect(); err != nil {
+		return fmt.Errorf("creating Kubernetes clients: %w", err)
+	}
+	if o.Health != "" {
+		stop, err := h.health()
+		if err != nil {
+			return err
+		}
+		defer stop()
+	}
+	lock := &resourcelock.LeaseLock{LeaseMeta: meta.ObjectMeta{Name: leaseName, Namespace: o.Namespace}, Client: h.leases, LockConfig: resourcelock.ResourceLockConfig{Identity: o.Identity}}
+	failed := make(chan error, 1)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	elector, err := leaderelection.NewLeaderElector(leaderelection.LeaderElectionConfig{
+		Lock: lock, LeaseDuration: 30 * time.Second, RenewDeadline: 20 * time.Second, RetryPeriod: 2 * time.Second, ReleaseOnCancel: true, Name: leaseName,
+		Callbacks: leaderelection.LeaderCallbacks{
+			OnStartedLeading: func(lead context.Context) {
+				failed <- h.lead(lead)
+				cancel()
+			},
+			OnStoppedLeading: func() {},
+			OnNewLeader: func(identity string) {
+				h.state.set(func(s *facts) { s.Leader = identity })
+				if identity != o.Identity {
+					o.Log.Info("another hub is working; waiting for it to end", "hub", identity)
+				}
+			},
+		},
+	})
+	if err != nil {
+		return err
+	}
+	elector.Run(ctx)
+	if !h.state.get().Leading {
+		return nil // it never worked
+	}
+	lost := ctx.Err() == nil
+	cancel()
+	select {
+	case err := <-failed:
+		if lost && err == nil {
+			err = errors.New("another hub may be working: the Lease was not renewed in time")
+		}
+		return err
+	case <-time.After(time.Minute):
+		return errors.New("the hub did not end in time")
+	}
+}
+
+func (h *hub) connect() error {
+	c := h.Cluster
+	client, err := rest.HTTPClientFor(c)
+	if err == nil {
+		h.core, err = coreclient.NewForConfigAndClient(c, client)
+	}
+	if err == nil {
+		h.signing, err = certificatesclient.NewForConfigAndClient(c, client)
+	}
+	if err == nil {
+		h.review, err = authenticationclient.NewForConfigAndClient(c, client)
+	}
+	if err == nil {
+		h.access, err = authorizationclient.NewForConfigAndClient(c, client)
+	}
+	if err == nil {
+		h.leases, err = coordinationclient.NewForConfigAndClient(c, client)
+	}
+	if err == nil {
+		h.objects, err = dynamic.NewForConfigAndClient(dynamic.ConfigFor(c), client)
+	}
+	return err
+}
+
+// lead does the hub's work until ctx ends or something cannot go on.
+func (h *hub) lead(ctx context.Context) (err error) {
+	h.state.set(func(s *facts) { s.Leading = true })
+	h.Log.Info("working", "namespace", h.Namespace, "folder", h.Dir)
+	for {
+		if h.authority, err = authority.Open(ctx, h.core, h.Namespace); err == nil {
+			break
+		}
+		h.Log.Error("starting; trying again", "error", err)
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(5 * time.Second):
+		}
+	}
+	controller := control.New(control.Options{Client: h.objects, Namespace: h.Namespace, Dir: filepath.Join(h.Dir, "snapshots"), Nodes: h.nodes,
+		Collector: h.collector(), Log: h.Log})
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	stop, err := h.download(controller)
+	if err != nil {
+		return err
+	}
+	defer stop()
+	var all sync.WaitGroup
+	start := func(run func(context.Context) error) {
+		all.Go(func() {
+			if err := run(ctx); err != nil {
+				cancel(err)
+			}
+		})
+	}
+	start(func(ctx context.Context) error {
+		return h.authority.Serve(ctx, h.signing.CertificateSigningRequests(), h.Log)
+	})
+	start(h.refresh)
+	start(controller.Run)
+	h.state.set(func(s *facts) { s.Ready = true })
+	all.Wait()
+	if err := context.Cause(ctx); !errors.Is(err, context.Canceled) {
+		return err
+	}
+	return nil
+}
+
+func (h *hub) refresh(ctx context.Context) error {
+	t := time.NewTicker(refreshEvery)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-t.C:
+		}
+		if err := h.authority.Refresh(ctx); err != nil && ctx.Err() == nil {
+			h.Log.Error("reading the certificate authority", "error", err)
+		}
+	}
+}
+
+// download serves bundles. It returns a function that stops it.
+func (h *hub) download(c *control.Controller) (stop func(), err error) {
+	l, err := net.Listen("tcp", h.Listen)
+	if err != nil {
+		return nil, fmt.Errorf("listening for downloads: %w", err)
+	}
+	service := serviceName + "." + h.Namespace + ".svc"
+	source := h.authority.Own(true, serviceName, serviceName+"."+h.Namespace, service, service+".cluster.local", "localhost")
+	config := &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+		p, err := source()
+		if err != nil {
+			return nil, err
+		}
+		return &p.Certificate, nil
+	}}
+	server := download.Server(download.Handler(download.Options{Find: c.Find, Allow: h.allow, Log: h.Log}), h.Log)
+	go func() {
+		if err := server.Serve(tls.NewListener(l, config)); !errors.Is(err, http.ErrServerClosed) {
+			h.Log.Error("serving downloads ended", "error", err)
+		}
+	}()
+	h.Log.Info("listening for downloads", "address", l.Addr().String())
+	return func() { server.Close() }, nil
+}
+
+// collector collects from this cluster's nodes.
+func (h *hub) collector() *collect.Collector {
+	f := &finder{hub: h, source: h.authority.Own(false, mutual.Hub), clients: map[string]*http.Client{}}
+	return &collect.Collector{Find: f.find, Make: h.Make, Count: h.Count, Hub: "pcapsule-hub " + h.Release, Retry: 2 * time.Second, Log: h.Log}
+}

@@ -1,0 +1,63 @@
+// Package offer is what the hub tells the one who fetches a snapshot: its bundles with their files,
+// and the nodes whose part is missing. It knows no Kubernetes, because laptops read it.
+package offer
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+
+	"github.com/pcapsule/pcapsule/recorder/transfer"
+)
+
+// Extension of the folders of bundles.
+const Extension = ".pcapsule"
+
+// Snapshot is a snapshot that can be fetched, or will be.
+type Snapshot struct {
+	Name      string   `json:"name"`
+	Namespace string   `json:"namespace"`
+	UID       string   `json:"uid"`
+	Phase     string   `json:"phase"`
+	Message   string   `json:"message,omitempty"` // why it is not ready
+	Ready     bool     `json:"ready"`
+	From      string   `json:"from"`
+	To        string   `json:"to"`
+	Missing   []Gap    `json:"missing"`
+	Bundles   []Bundle `json:"bundles"`
+}
+
+// Gap is a node whose part, or some of it, is missing. Its bundle says so too.
+type Gap struct {
+	Node    string `json:"node"`
+	Reason  string `json:"reason"` // as in table coverage
+	Message string `json:"message"`
+}
+
+// Bundle is one node's bundle.
+type Bundle struct {
+	Node  string          `json:"node"`
+	Name  string          `json:"name"` // of its folder
+	Files []transfer.File `json:"files"`
+}
+
+var plain = regexp.MustCompile(`^[a-z0-9]([a-z0-9.-]{0,600}[a-z0-9])?$`)
+
+// Plain reports whether a text is the name of an object of Kubernetes, or several of these joined. Such a text is
+// also a plain name of a file.
+func Plain(s string) bool { return plain.MatchString(s) && !strings.Contains(s, "..") }
+
+// Check returns an error if what a hub sent must not be used.
+func (s *Snapshot) Check() error {
+	seen := map[string]bool{}
+	for _, b := range s.Bundles {
+		if !Plain(b.Node) || !Plain(b.Name) || !strings.HasSuffix(b.Name, Extension) || seen[b.Name] {
+			return fmt.Errorf("the hub lists a bundle %.80q of node %.80q", b.Name, b.Node)
+		}
+		seen[b.Name] = true
+		if err := transfer.Check(b.Files); err != nil {
+			return fmt.Errorf("bundle %s: %w", b.Name, err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,234 @@
+package cli
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/pcapsule/pcapsule/exporter/bundle"
+	"github.com/pcapsule/pcapsule/hub/offer"
+	"github.com/pcapsule/pcapsule/internal/cli/console"
+	"github.com/pcapsule/pcapsule/internal/cli/exit"
+	"github.com/pcapsule/pcapsule/internal/plural"
+	"github.com/pcapsule/pcapsule/recorder/transfer"
+)
+
+// partMark ends the name of the hidden folder of a bundle that is being received.
+const partMark = ".receiving"
+
+// maxOffer limits what a hub says of a snapshot.
+const maxOffer = 256 << 20
+
+type fetchFlags struct {
+	output, ca, name, tokenFile string
+	wait                        time.Duration
+}
+
+func (e *env) cmdFetch() *cobra.Command {
+	var f fetchFlags
+	c := &cobra.Command{
+		Use:   "fetch HUB SNAPSHOT -o FOLDER",
+		Short: "Get the bundles of a cluster's snapshot",
+		Long: `Get the bundles of a snapshot from the hub of a cluster into a folder, one for each node, and
+verify them. The same command again continues where it was interrupted. Nodes whose part is missing
+have a bundle too, which states the coverage gap.
+
+HUB is the address of pcapsule-hub, such as that of a kubectl port-forward. Kubernetes decides who may
+have a snapshot: the token is that of an account with the right to get snapshots/content.`,
+		Example: `  kubectl -n pcapsule port-forward service/pcapsule-hub 8443 &
+  kubectl -n pcapsule get configmap pcapsule-ca -o jsonpath='{.data.ca\.crt}' >ca.crt
+  PCAPSULE_TOKEN=$(kubectl -n pcapsule create token investigator) pcapsule fetch https://localhost:8443 incident --ca ca.crt -o incident
+  pcapsule query incident/*.pcapsule 'http && status_code >= 500'`,
+		Args: cobra.ExactArgs(2),
+		RunE: func(c *cobra.Command, args []string) error {
+			return e.runFetch(c.Context(), args[0], args[1], &f)
+		},
+	}
+	fl := c.Flags()
+	fl.StringVarP(&f.output, "output", "o", "", "folder for the bundles; created if it does not exist")
+	fl.StringVar(&f.ca, "ca", "", "certificate authority of the hub, in PEM (default: those of the system)")
+	fl.StringVar(&f.name, "server-name", "", "name in the hub's certificate (default: that in HUB)")
+	fl.StringVar(&f.tokenFile, "token-file", "", "file with the token (default: $PCAPSULE_TOKEN)")
+	fl.DurationVar(&f.wait, "wait", 0, "how long to wait until the snapshot is ready")
+	return c
+}
+
+// fetch is one run.
+type fetch struct {
+	e      *env
+	base   *url.URL
+	client *http.Client
+	header http.Header
+	dir    string
+}
+
+func (e *env) runFetch(ctx context.Context, hub, name string, f *fetchFlags) error {
+	x, err := f.open(e, hub, name)
+	if err != nil {
+		return err
+	}
+	s, err := x.await(ctx, f.wait)
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(f.output, 0o755); err != nil {
+		return exit.OutputError(err, f.output)
+	}
+	var total int64
+	for _, b := range s.Bundles {
+		n, err := x.bundle(ctx, b)
+		if err != nil {
+			return fmt.Errorf("fetching bundle %s: %w", b.Name, err)
+		}
+		total += n
+	}
+	for _, g := range s.Missing {
+		e.Warn("coverage gap: node %s from %s to %s (%s): %s", g.Node, s.From, s.To, g.Reason, g.Message)
+	}
+	fmt.Fprintf(e.Out, "%s: %s, %s, from %s to %s\n", f.output, plural.Count(int64(len(s.Bundles)), "bundle", "bundles"), console.ByteSize(total), s.From, s.To)
+	return nil
+}
+
+// open checks the arguments and prepares a client.
+func (f *fetchFlags) open(e *env, hub, name string) (*fetch, error) {
+	u, err := url.Parse(hub)
+	switch {
+	case err != nil || u.Scheme != "https" || u.Host == "" || u.User != nil:
+		return nil, exit.Usagef("%q is not the address of a hub: want https://HOST:PORT", hub)
+	case !offer.Plain(name):
+		return nil, exit.Usagef("%q is not the name of a snapshot", name)
+	case f.output == "":
+		return nil, exit.Usagef("missing output: give -o FOLDER")
+	}
+	if err := exit.Outside(f.output); err != nil {
+		return nil, err
+	}
+	token := os.Getenv("PCAPSULE_TOKEN")
+	if f.tokenFile != "" {
+		text, err := os.ReadFile(f.tokenFile)
+		if err != nil {
+			return nil, err
+		}
+		token = string(text)
+	}
+	if token = strings.TrimSpace(token); token == "" || strings.ContainsAny(token, "\r\n") {
+		return nil, exit.Usagef("missing token: set PCAPSULE_TOKEN, or give --token-file; kubectl create token makes one")
+	}
+	config := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: f.name}
+	if f.ca != "" {
+		text, err := os.ReadFile(f.ca)
+		if err != nil {
+			return nil, err
+		}
+		config.RootCAs = x509.NewCertPool()
+		if !config.RootCAs.AppendCertsFromPEM(text) {
+			return nil, exit.Usagef("--ca %s: it has no certificate in PEM", f.ca)
+		}
+	}
+	return &fetch{e: e, base: u.JoinPath("v1/snapshots", name), dir: f.output, header: http.Header{"Authorization": {"Bearer " + token}},
+		client: &http.Client{
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }, // the token is for this hub
+			Transport: &http.Transport{Proxy: http.ProxyFromEnvironment, TLSClientConfig: config, DisableCompression: true,
+				DialContext: (&net.Dialer{Timeout: 10 * time.Second}).DialContext, TLSHandshakeTimeout: 10 * time.Second, ResponseHeaderTimeout: 5 * time.Minute},
+		}}, nil
+}
+
+// await asks for the snapshot until it is ready.
+func (x *fetch) await(ctx context.Context, wait time.Duration) (*offer.Snapshot, error) {
+	for end := time.Now().Add(wait); ; {
+		s, err := x.ask(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if s.Ready {
+			return s, s.Check()
+		}
+		if s.Phase == "Failed" {
+			return nil, fmt.Errorf("the snapshot failed: %s", s.Message)
+		}
+		if time.Now().After(end) {
+			return nil, exit.With(fmt.Errorf("the snapshot is not ready: its phase is %q", s.Phase), exit.Limit, "give --wait 10m, or look with: kubectl get snapshots")
+		}
+		select {
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		case <-time.After(time.Second):
+		}
+	}
+}
+
+func (x *fetch) ask(ctx context.Context) (*offer.Snapshot, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, x.base.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+	req.Header = x.header.Clone()
+	resp, err := x.client.Do(req)
+	if err != nil {
+		return nil, fmt.Errorf("asking the hub: %w", err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		text, _ := io.ReadAll(io.LimitReader(resp.Body, 512)) // only to explain
+		line, _, _ := strings.Cut(strings.TrimSpace(string(text)), "\n")
+		return nil, &transfer.StatusError{Code: resp.StatusCode, Text: line}
+	}
+	var s offer.Snapshot
+	if err := json.NewDecoder(io.LimitReader(resp.Body, maxOffer)).Decode(&s); err != nil {
+		return nil, fmt.Errorf("reading the hub's answer: %w", err)
+	}
+	return &s, nil
+}
+
+// bundle receives one bundle, and gives it its name when it has verified. It returns its size.
+func (x *fetch) bundle(ctx context.Context, b offer.Bundle) (int64, error) {
+	final := filepath.Join(x.dir, b.Name)
+	size := transfer.Total(b.Files)
+	if _, err := os.Lstat(final); err == nil {
+		rep, err := bundle.Verify(ctx, final, nil)
+		if err == nil {
+			err = rep.Err()
+		}
+		return size, err // received earlier
+	}
+	temp := filepath.Join(x.dir, "."+b.Name+partMark)
+	if err := os.Mkdir(temp, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
+		return 0, err
+	}
+	bar := x.e.Progress()
+	draw, done := bar.Bytes(b.Name), int64(0)
+	f := transfer.Fetcher{HTTP: x.client, Header: x.header, Progress: func(n int64) {
+		done += n
+		draw(done, size)
+	}}
+	err := f.Fetch(ctx, x.base.JoinPath("bundles", b.Node), b.Files, temp)
+	bar.Clear()
+	var altered transfer.AlteredErrors
+	if errors.As(err, &altered) {
+		return 0, exit.With(err, exit.Verify, "the hub's copy was altered, or bytes were changed on the way; nothing was given a final name")
+	}
+	if err != nil {
+		return 0, err
+	}
+	rep, err := bundle.Verify(ctx, temp, nil)
+	if err == nil {
+		err = rep.Err()
+	}
+	if err != nil {
+		return 0, err
+	}
+	return size, os.Rename(temp, final)
+}

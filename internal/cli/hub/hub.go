@@ -1,0 +1,180 @@
+// Package hub is the program pcapsule-hub, which runs in a cluster until it receives a signal.
+//
+// Every flag can be set by an environment variable, PCAPSULE_ and its name in capitals; a flag
+// overrides the variable.
+package hub
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+	"k8s.io/apimachinery/pkg/api/resource"
+
+	"github.com/pcapsule/pcapsule/exporter"
+	"github.com/pcapsule/pcapsule/exporter/bundle"
+	"github.com/pcapsule/pcapsule/hub"
+	"github.com/pcapsule/pcapsule/hub/collect"
+	"github.com/pcapsule/pcapsule/internal/cli/console"
+	"github.com/pcapsule/pcapsule/internal/cli/exit"
+	"github.com/pcapsule/pcapsule/internal/version"
+	"github.com/pcapsule/pcapsule/recorder/ring"
+)
+
+// Main runs the program and returns its exit code.
+func Main(args []string, out, errOut io.Writer) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop) // a second signal ends the program at once
+	c := command(os.LookupEnv, errOut)
+	c.SetArgs(args)
+	c.SetOut(out)
+	c.SetErr(errOut)
+	err := c.ExecuteContext(ctx)
+	var coded *exit.Error
+	code := exit.Other
+	switch {
+	case err == nil:
+		return exit.Done
+	case errors.As(err, &coded):
+		code = coded.Code
+	case exit.IsDisk(err):
+		code = exit.Disk
+	}
+	fmt.Fprintf(errOut, "error: %s\n", console.Lines(err.Error()))
+	if code == exit.Usage {
+		fmt.Fprintln(errOut, "hint: see pcapsule-hub --help")
+	}
+	return code
+}
+
+type flags struct {
+	namespace, dir, listen, health, kubeconfig, memory, identity, logFormat string
+}
+
+func command(env func(string) (string, bool), errOut io.Writer) *cobra.Command {
+	var f flags
+	c := &cobra.Command{
+		Use:   "pcapsule-hub",
+		Short: "Collect the recordings of a cluster's nodes into snapshots",
+		Long: `Serve the resource Snapshot of Kubernetes: pin a window on all nodes at once, collect the
+segments, make a bundle for each node, and hand the bundles out to pcapsule fetch. It also signs
+the certificates of recorders.
+
+It continues after a restart. Every flag can be set by an environment variable, such as --data by
+PCAPSULE_DATA. POD_NAMESPACE also sets the namespace, and POD_NAME the identity.
+
+Exit codes: 0 ended by a signal; 1 other; 2 usage; 6 disk.`,
+		Example:           `  pcapsule-hub --namespace pcapsule --data /var/lib/pcapsule-hub`,
+		Version:           version.Of("pcapsule-hub").Short(),
+		SilenceErrors:     true,
+		SilenceUsage:      true,
+		DisableAutoGenTag: true,
+		Args:              cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			if err := fromEnvironment(c.Flags(), env); err != nil {
+				return err
+			}
+			o, err := f.options(errOut)
+			if err != nil {
+				return err
+			}
+			return hub.Run(c.Context(), o)
+		},
+	}
+	c.SetVersionTemplate("{{.Name}} {{.Version}}\n")
+	c.CompletionOptions.DisableDefaultCmd = true
+	c.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return exit.With(err, exit.Usage, "") })
+	fl := c.Flags()
+	fl.SortFlags = false
+	fl.StringVar(&f.namespace, "namespace", "", "namespace of the snapshots that are served, and of recorders (default: $POD_NAMESPACE)")
+	fl.StringVar(&f.dir, "data", "/var/lib/pcapsule-hub", "folder for collected files and bundles")
+	fl.StringVar(&f.listen, "listen", ":8443", "address where bundles are handed out, by HTTPS")
+	fl.StringVar(&f.health, "health", ":9464", "address of /healthz and /readyz; empty: none")
+	fl.StringVar(&f.kubeconfig, "kubeconfig", "", "kubeconfig file for the API (default: the pod's service account)")
+	fl.StringVar(&f.memory, "memory", "", "memory for making a bundle, such as 1Gi")
+	fl.StringVar(&f.identity, "identity", "", "name of this hub among several (default: $POD_NAME, else the host name)")
+	fl.StringVar(&f.logFormat, "log", "text", "log format on standard error: text or json")
+	return c
+}
+
+// fromEnvironment sets flags that were not given from environment variables.
+func fromEnvironment(fl *pflag.FlagSet, env func(string) (string, bool)) (first error) {
+	also := map[string]string{"namespace": "POD_NAMESPACE", "identity": "POD_NAME", "kubeconfig": "KUBECONFIG"}
+	fl.VisitAll(func(x *pflag.Flag) {
+		for _, name := range []string{"PCAPSULE_" + strings.ToUpper(x.Name), also[x.Name]} {
+			text, ok := env(name)
+			if !ok || text == "" || x.Changed || first != nil || x.Name == "help" || x.Name == "version" {
+				continue
+			}
+			if err := fl.Set(x.Name, text); err != nil {
+				first = exit.Usagef("%s: %w", name, err)
+			}
+		}
+	})
+	return first
+}
+
+// options reads the flags.
+func (f *flags) options(errOut io.Writer) (hub.Options, error) {
+	o := hub.Options{Namespace: f.namespace, Dir: f.dir, Listen: f.listen, Health: f.health, Identity: f.identity, Release: version.Release}
+	switch f.logFormat {
+	case "text":
+		o.Log = slog.New(slog.NewTextHandler(errOut, nil))
+	case "json":
+		o.Log = slog.New(slog.NewJSONHandler(errOut, nil))
+	default:
+		return o, exit.Usagef("--log %q: want text or json", f.logFormat)
+	}
+	if f.namespace == "" || f.dir == "" || f.listen == "" {
+		return o, exit.Usagef("--namespace, --data and --listen must not be empty")
+	}
+	memory := exporter.DefaultMemory
+	if f.memory != "" {
+		q, err := resource.ParseQuantity(strings.TrimSuffix(f.memory, "B"))
+		if err != nil || q.Value() < 64<<20 {
+			return o, exit.Usagef("--memory %q: want a size of at least 64Mi", f.memory)
+		}
+		memory = q.Value()
+	}
+	debug.SetMemoryLimit(exporter.HeapLimit(memory))
+	o.Make = func(ctx context.Context, from, to string, window [2]ring.Time) error {
+		_, err := exporter.Run(ctx, []string{from}, to, exporter.Options{FromNs: int64(window[0]), ToNs: int64(window[1]), Memory: memory, Release: version.Release})
+		return err
+	}
+	o.Count = count
+	if o.Identity == "" {
+		name, err := os.Hostname()
+		if err != nil {
+			return o, exit.Usagef("finding the host name: %w; give --identity", err)
+		}
+		o.Identity = name
+	}
+	var err error
+	if o.Cluster, err = hub.Cluster(f.kubeconfig, "pcapsule-hub "+version.Release); err != nil {
+		return o, exit.With(err, exit.Usage, "")
+	}
+	return o, nil
+}
+
+// count reads the numbers of a bundle.
+func count(path string) (n collect.Counts, err error) {
+	b, err := bundle.Open(path)
+	if err != nil {
+		return n, err
+	}
+	n.Packets = b.Manifest.Accounts.Packets
+	for _, k := range b.Manifest.Calls {
+		n.Calls += k
+	}
+	return n, nil
+}

@@ -1,0 +1,147 @@
+#!/usr/bin/env bash
+# Hub and recorders on a real cluster of two nodes: deploy/kustomize/base, calls between the nodes, a Snapshot,
+# its bundles as one case, a hub and a recorder that are killed, and a node whose power is cut.
+. "$(dirname "$0")/lib.sh"
+start pchub 2 pcapsule-recorder pcapsule-hub talk
+
+# The base, adapted to the small disks of such nodes, and with the hub on the node that stays.
+mkdir "$dir/overlay"
+cp -r deploy/kustomize/base "$dir/base"
+cat >"$dir/overlay/kustomization.yaml" <<-'EOF'
+	apiVersion: kustomize.config.k8s.io/v1beta1
+	kind: Kustomization
+	resources: [../base]
+	images:
+	- {name: pcapsule-recorder, newName: e2e.local/pcapsule-recorder, newTag: "1"}
+	- {name: pcapsule-hub, newName: e2e.local/pcapsule-hub, newTag: "1"}
+	patches:
+	- target: {kind: DaemonSet, name: pcapsule-recorder}
+	  patch: |
+	    - {op: replace, path: /spec/template/spec/containers/0/args, value: [--ring=/var/lib/pcapsule/ring, --key=/var/lib/pcapsule/node.key, --max-size=100Mi, --reserve=32Mi, --segment-time=5s, "--transfer=:9465"]}
+	- target: {kind: Deployment, name: pcapsule-hub}
+	  patch: |
+	    - {op: add, path: /spec/template/spec/nodeName, value: node1}
+EOF
+say "installing"
+k apply -k "$dir/overlay" >"$dir/apply.log" || { cat "$dir/apply.log"; exit 1; }
+trouble() {
+	k -n pcapsule get pods -o wide || true
+	k -n pcapsule logs ds/pcapsule-recorder --all-pods --tail 30 || true
+	k -n pcapsule logs deploy/pcapsule-hub --tail 60 || true
+	k -n pcapsule get snapshots -o yaml || true
+}
+k -n pcapsule rollout status ds/pcapsule-recorder --timeout=90s >/dev/null || { trouble; k -n pcapsule describe pods; exit 1; }
+k -n pcapsule rollout status deploy/pcapsule-hub --timeout=90s >/dev/null || { trouble; k -n pcapsule describe pods; exit 1; }
+is "recorders with a certificate" 2 "$(for ((i = 0; i < 30; i++)); do
+	n=$(k get csr -o jsonpath='{range .items[?(@.status.certificate)]}{.spec.signerName}{"\n"}{end}' | grep -c pcapsule.dev/recorder) && [ "$n" -ge 2 ] && break
+	sleep 1
+done; echo "$n")"
+
+say "starting pods"
+k apply -f scripts/e2e/two-nodes.yaml >/dev/null
+for d in web store front back; do k -n shop rollout status "deploy/$d" --timeout=90s >/dev/null; done
+sleep "$seconds"
+for d in front back; do
+	k -n shop logs "deploy/$d" >"$dir/talked"
+	grep -q '^200 OK' "$dir/talked" || { echo "e2e: $d does not talk:" >&2; tail -n 5 "$dir/talked" >&2; exit 1; }
+done
+
+# snapshot NAME SPEC: creates one, and waits until it is ready.
+snapshot() {
+	k apply -f - >/dev/null <<-EOF
+		apiVersion: pcapsule.dev/v1alpha1
+		kind: Snapshot
+		metadata: {name: $1, namespace: pcapsule}
+		spec: $2
+	EOF
+}
+ready() { k -n pcapsule wait --for=condition=Ready "snapshot/$1" --timeout=110s >/dev/null || { trouble; exit 1; }; }
+complete() { k -n pcapsule get snapshot "$1" -o jsonpath='{.status.conditions[?(@.type=="Complete")].status}'; }
+
+k -n pcapsule get configmap pcapsule-ca -o jsonpath='{.data.ca\.crt}' >"$dir/ca.crt"
+k -n pcapsule create serviceaccount investigator >/dev/null
+k -n pcapsule create rolebinding investigator --role=pcapsule-investigator --serviceaccount=pcapsule:investigator >/dev/null
+k -n shop create serviceaccount stranger >/dev/null
+k -n pcapsule create token investigator >"$dir/token"
+k -n shop create token stranger >"$dir/stranger"
+hub=$(k -n pcapsule get service pcapsule-hub -o jsonpath='{.spec.clusterIP}')
+fetch() { # SNAPSHOT TOKEN FLAGS...
+	timeout 110 "$cluster/in.sh" "$dir/pcapsule" fetch "https://$hub:8443" "$1" --ca "$dir/ca.crt" --server-name pcapsule-hub.pcapsule.svc --token-file "$dir/$2" "${@:3}"
+}
+
+say "a snapshot of both nodes"
+snapshot incident '{last: 20s}'
+ready incident
+k -n pcapsule get snapshots
+is "every node's part is there" True "$(complete incident)"
+is "a stranger gets nothing" "1 no" "$(fetch incident stranger -o "$dir/no" >"$dir/stranger.log" 2>&1; echo "$? $([ -e "$dir/no" ] && echo yes || echo no)")"
+grep -q 403 "$dir/stranger.log" || { say "WRONG answer to a stranger:"; cat "$dir/stranger.log"; failed=$((failed + 1)); }
+fetch incident token -o "$dir/incident" || { trouble; exit 1; }
+bundles=("$dir"/incident/*.pcapsule)
+is "bundles" 2 "${#bundles[@]}"
+# Without the first and the last second: a call at the edge may be in one node's window only.
+window=($(k -n pcapsule get snapshot incident -o jsonpath='{.status.from} {.status.to}'))
+first=$(($(date -d "${window[0]}" +%s%N) + 1000000000)) last=$(($(date -d "${window[1]}" +%s%N) - 1000000000))
+for way in "front web node1 node2" "back store node2 node1"; do
+	read -r client server from to <<<"$way"
+	calls="http && path == '/from-$client' && status_code == 200 && ts_ns > $first && ts_ns < $last"
+	all=$(count "$calls")
+	some "calls from $client to $server" "$all"
+	is "of these with pod, workload and node of both sides, service and process" "$all" "$(count "$calls && src.namespace == 'shop' && src.pod.startsWith('$client-') && src.workload == '$client' && src.node == '$from' && src.process == 'talk' && dst.namespace == 'shop' && dst.pod.startsWith('$server-') && dst.workload == '$server' && dst.service == '$server' && dst.node == '$to' && dst.process == 'talk'")"
+	is "of these seen on both nodes" "$all" "$(rows "select count(*) from calls c join sightings s on s.of_bundle = c.bundle and s.of_call_no = c.call_no where c.path = '/from-$client' and c.status_code = 200 and c.ts_ns > $first and c.ts_ns < $last and s.bundle <> c.bundle")"
+done
+is "packets lost" "" "$(rows "select source, packets from coverage where kind = 'hole' and reason = 'drop'")"
+
+say "a hub that is killed while it collects"
+# The container's process, not another cluster's.
+kill_one() { # POD-SELECTOR NODE PROGRAM
+	local id pid
+	id=$(k -n pcapsule get pod -l "app.kubernetes.io/name=$1" --field-selector "spec.nodeName=$2" -o jsonpath='{.items[0].status.containerStatuses[0].containerID}')
+	for pid in $(pgrep -x "$3"); do
+		if grep -q "${id#containerd://}" "/proc/$pid/cgroup"; then kill -9 "$pid"; return; fi
+	done
+	say "WRONG: no process $3 on $2"; failed=$((failed + 1))
+}
+snapshot killed '{last: 30s}'
+kill_one pcapsule-hub node1 pcapsule-hub
+ready killed
+is "every node's part is there" True "$(complete killed)"
+
+say "a recorder that is killed"
+kill_one pcapsule-recorder node2 pcapsule-reco
+sleep 3
+k -n pcapsule rollout status ds/pcapsule-recorder --timeout=60s >/dev/null || trouble
+snapshot restarted '{last: 30s}'
+ready restarted
+is "every node's part is there" True "$(complete restarted)"
+fetch restarted token -o "$dir/restarted"
+bundles=("$dir"/restarted/*.pcapsule)
+some "rows that state the restart" "$(rows "select count(*) from coverage where kind = 'hole' and reason = 'restart'")"
+
+say "a node whose power is cut"
+timeout 60 "$cluster/node-ctl.sh" kill 2
+snapshot gone '{last: 20s, patience: 5s}'
+ready gone
+is "every node's part is there" False "$(complete gone)"
+fetch gone token -o "$dir/gone" 2>"$dir/gone.log"
+is "warnings about the node" 1 "$(grep -c 'coverage gap: node node2' "$dir/gone.log")"
+bundles=("$dir"/gone/*.pcapsule)
+is "bundles" 2 "${#bundles[@]}"
+is "coverage gaps of the node" 1 "$(rows "select count(*) from coverage where kind = 'hole' and reason in ('missing', 'not_scheduled') and detail like 'node node2:%'")"
+some "calls that the other node saw" "$(count "http && path == '/from-front'")"
+
+say "bad requests"
+is "snapshot without a window" 1 "$(snapshot none '{}' 2>/dev/null; echo $?)"
+is "snapshot with a path as a node" 1 "$(snapshot path '{last: 1m, nodes: ["../x"]}' 2>/dev/null; echo $?)"
+snapshot future '{from: "2020-01-01T00:00:00Z", to: "2199-01-01T00:00:00Z"}'
+for ((i = 0; i < 20; i++)); do [ "$(k -n pcapsule get snapshot future -o jsonpath='{.status.phase}')" = Failed ] && break; sleep 1; done
+is "snapshot of the future" "False Invalid" "$(k -n pcapsule get snapshot future -o jsonpath='{.status.conditions[?(@.type=="Accepted")].status} {.status.conditions[?(@.type=="Accepted")].reason}')"
+k -n pcapsule delete snapshots --all --timeout=60s >/dev/null
+is "snapshots that are left" "" "$(k -n pcapsule get snapshots -o name)"
+if [ "$failed" != 0 ]; then
+	trouble
+	echo "--- questions"; sort -u "$dir/query.err" 2>/dev/null | head -n 20
+	echo "e2e: $failed wrong" >&2
+	exit 1
+fi
+say "all as it should be"
