@@ -62,7 +62,9 @@ func values(v reflect.Value, columns []string) (s string) {
 	for i := range v.NumField() {
 		f := v.Type().Field(i)
 		if f.Anonymous {
-			s += values(v.Field(i), columns)
+			if in := reflect.Indirect(v.Field(i)); in.IsValid() {
+				s += values(in, columns)
+			}
 			continue
 		}
 		x := v.Field(i)

@@ -66,6 +66,10 @@ func checkText(t *testing.T, v reflect.Value) {
 		if !utf8.ValidString(v.String()) {
 			t.Errorf("text that is not UTF-8: %q", v.String())
 		}
+	case reflect.Pointer:
+		if !v.IsNil() {
+			checkText(t, v.Elem())
+		}
 	case reflect.Struct:
 		for i := range v.NumField() {
 			checkText(t, v.Field(i))
