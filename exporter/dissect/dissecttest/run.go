@@ -16,7 +16,7 @@ type Sample struct {
 	Name   string
 	Chunks []Chunk
 	Rows   int                 // expected number of calls
-	Needs  []*dissect.Protocol // protocols it upgrades to
+	Needs  []*dissect.Protocol // protocols it upgrades to, or from
 }
 
 // Run checks the contract of a protocol on each sample and on damaged forms of it: any
@@ -31,7 +31,7 @@ func Run(t *testing.T, p *dissect.Protocol, samples ...Sample) {
 	for _, s := range samples {
 		t.Run(s.Name, func(t *testing.T) {
 			o := OptionsOf(p)
-			o.Protocols = append(o.Protocols, s.Needs...)
+			o.need(s.Needs)
 			whole := Play(t, o, s.Chunks...)
 			account(t, whole)
 			if got := ours(whole, p); len(got) < 1 || len(whole.Emissions) != s.Rows {

@@ -15,6 +15,7 @@ func (h *conn) emit(s *stream, cause string) {
 		h.forget(s)
 		return
 	}
+	s.EndTunnel(h.c, cause)
 	e := s.ending(cause)
 	if row := s.GRPCRow(h.c, &e); row != nil {
 		h.c.Emit(&s.X, row)

@@ -29,8 +29,10 @@ func Names() []string { return []string{"sse", "graphql", "jsonrpc", "mcp"} }
 
 // readers are tried in this order until one accepts the exchange.
 var readers = [...]content.Reader[Columns]{
-	func(x *content.Exchange, c *Columns) bool { return mcp.Read(x, &c.Use, &c.Call) },
-	func(x *content.Exchange, c *Columns) bool { return jsonrpc.Read(x, &c.Call) },
+	func(x *content.Exchange, c *Columns) bool {
+		rpc := jsonrpc.Read(x, &c.Call)
+		return mcp.Read(x, &c.Use) || rpc
+	},
 	func(x *content.Exchange, c *Columns) bool { return graphql.Read(x, &c.Operation) },
 }
 
@@ -78,4 +80,11 @@ func PairingOf(subprotocol string) content.Pairing {
 		return graphql.Pair
 	}
 	return jsonrpc.Pair
+}
+
+// OfSocket is Read for a message of a WebSocket with its answers.
+func OfSocket(c *table.Call, x *dissect.Exchange, subprotocol string) *Columns {
+	e := content.NewExchange(c, body(x.ReqBody), body(x.RespBody))
+	e.Socket, e.Subprotocol = true, subprotocol
+	return Read(e)
 }

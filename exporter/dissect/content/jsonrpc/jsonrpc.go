@@ -3,7 +3,6 @@
 package jsonrpc
 
 import (
-	"bytes"
 	"fmt"
 	"strconv"
 
@@ -22,75 +21,9 @@ type Call struct {
 	Messages table.Opt[int32]  `col:"jsonrpc_server_messages" doc:"requests and notifications that the server sent in the same answer (an event stream)"`
 }
 
-// Message is one message.
-type Message struct {
-	Method, ID   string
-	HasID        bool
-	Params       []byte
-	Result, Fail []byte // of a response: the value of result or of error
-}
-
-// Parse reads a message; ok is false if it is not one of JSON-RPC 2.0.
-func Parse(object []byte) (m Message, ok bool) {
-	version := false
-	for name, v := range content.Members(object) {
-		switch name {
-		case "jsonrpc":
-			version = content.String(v) == "2.0"
-		case "method":
-			m.Method = content.Text(content.String(v), content.MaxText)
-		case "id":
-			if m.HasID = content.Kind(v) != 'n'; m.HasID {
-				m.ID = content.Text(content.Scalar(v), content.MaxText)
-			}
-		case "params":
-			m.Params = v
-		case "result":
-			m.Result = v
-		case "error":
-			if content.Kind(v) == '{' {
-				m.Fail = v
-			}
-		}
-	}
-	return m, version && (m.Method != "" || m.Result != nil || m.Fail != nil)
-}
-
-// Messages reads a message or a batch; the list is empty if its first message is none.
-func Messages(v []byte) (list []Message) {
-	if content.Kind(v) != '[' {
-		if m, ok := Parse(v); ok {
-			list = append(list, m)
-		}
-		return list
-	}
-	const most = 1000
-	for each := range content.Elements(v) {
-		m, ok := Parse(each)
-		if !ok && len(list) == 0 || len(list) == most {
-			break
-		}
-		list = append(list, m)
-	}
-	return list
-}
-
-var mark = []byte(`"jsonrpc"`)
-
-// Asked are the messages of a request, and none if it is not one of JSON-RPC.
-func Asked(x *content.Exchange) []Message {
-	if !x.Socket && (x.Method.V != "POST" || !x.Request.JSON() && x.Request.Type != "application/json-rpc" && x.Request.Type != "text/plain") {
-		return nil
-	}
-	if body := x.Request.Bytes(); bytes.Contains(body, mark) {
-		return Messages(body)
-	}
-	return nil
-}
-
 // Read implements content.Reader.
 func Read(x *content.Exchange, c *Call) bool {
-	asked := Asked(x)
+	asked := content.Asked(x)
 	if len(asked) == 0 {
 		return false
 	}
@@ -108,7 +41,7 @@ func Read(x *content.Exchange, c *Call) bool {
 }
 
 // fill sets the columns.
-func (c *Call) fill(x *content.Exchange, asked []Message) {
+func (c *Call) fill(x *content.Exchange, asked []content.Message) {
 	first := &asked[0]
 	c.Method = content.Some(first.Method)
 	if first.HasID {
@@ -122,7 +55,7 @@ func (c *Call) fill(x *content.Exchange, asked []Message) {
 	}
 	if x.Socket || x.Response.JSON() || x.Response.Type == content.EventStream {
 		for v := range x.Answers() {
-			for _, m := range Messages(v) {
+			for _, m := range content.Messages(v) {
 				if m.Method != "" {
 					c.Messages = table.Some(c.Messages.V + 1)
 				}
@@ -133,7 +66,7 @@ func (c *Call) fill(x *content.Exchange, asked []Message) {
 }
 
 // answered adds a response.
-func (c *Call) answered(m *Message) {
+func (c *Call) answered(m *content.Message) {
 	if m.Method != "" || m.Result == nil && m.Fail == nil {
 		return
 	}
@@ -168,10 +101,10 @@ func Outcome(code int64) string {
 
 // Pair implements content.Pairing: a response is paired with the other side's request by id.
 func Pair(toClient bool, message []byte) (p content.Pair) {
-	if !bytes.Contains(message, mark) {
+	if !content.MayBeRPC(message) {
 		return p
 	}
-	list := Messages(message)
+	list := content.Messages(message)
 	if len(list) == 0 {
 		return p
 	}

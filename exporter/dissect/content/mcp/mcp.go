@@ -9,7 +9,6 @@ import (
 	"strings"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect/content"
-	"github.com/pcapsule/pcapsule/exporter/dissect/content/jsonrpc"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/httpfield"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
@@ -27,14 +26,14 @@ type Use struct {
 	Failed   table.Opt[bool]   `col:"mcp_tool_failed" doc:"the tool reported a failure: isError of its result"`
 }
 
-// Read implements content.Reader.
-func Read(x *content.Exchange, u *Use, c *jsonrpc.Call) bool {
+// Read implements content.Reader. If the exchange is one of JSON-RPC, jsonrpc.Read came first.
+func Read(x *content.Exchange, u *Use) bool {
 	session, version := x.Header(httpfield.Request, "Mcp-Session-Id"), x.Header(httpfield.Request, "Mcp-Protocol-Version")
 	if session == "" {
 		session = x.Header(httpfield.Response, "Mcp-Session-Id")
 	}
-	if asked := jsonrpc.Asked(x); len(asked) > 0 {
-		if session == "" && version == "" && !speaks(&asked[0]) || !jsonrpc.Read(x, c) {
+	if asked := content.Asked(x); len(asked) > 0 {
+		if session == "" && version == "" && !speaks(&asked[0]) {
 			return false
 		}
 		u.message(x, asked)
@@ -58,7 +57,7 @@ func Read(x *content.Exchange, u *Use, c *jsonrpc.Call) bool {
 
 // speaks reports whether a message without the headers of MCP is one of it, as in its first version:
 // its methods are spelled like no other protocol's.
-func speaks(m *jsonrpc.Message) bool {
+func speaks(m *content.Message) bool {
 	switch m.Method {
 	case "initialize":
 		return content.Member(m.Params, "protocolVersion") != nil && content.Member(m.Params, "clientInfo") != nil
@@ -71,7 +70,7 @@ func speaks(m *jsonrpc.Message) bool {
 }
 
 // message sets the columns of the first request.
-func (u *Use) message(x *content.Exchange, asked []jsonrpc.Message) {
+func (u *Use) message(x *content.Exchange, asked []content.Message) {
 	m := &asked[0]
 	u.Action = content.Some(m.Method)
 	if !u.Action.OK {
@@ -90,7 +89,7 @@ func (u *Use) message(x *content.Exchange, asked []jsonrpc.Message) {
 		u.Client = program(content.Member(m.Params, "clientInfo"))
 	}
 	for v := range x.Answers() {
-		for _, a := range jsonrpc.Messages(v) {
+		for _, a := range content.Messages(v) {
 			if a.Method == "" && a.ID == m.ID {
 				u.answer(x, m, a.Result)
 			}
@@ -111,7 +110,7 @@ func (u *Use) message(x *content.Exchange, asked []jsonrpc.Message) {
 }
 
 // answer reads the result of a request.
-func (u *Use) answer(_ *content.Exchange, m *jsonrpc.Message, result []byte) {
+func (u *Use) answer(_ *content.Exchange, m *content.Message, result []byte) {
 	switch {
 	case result == nil:
 	case m.Method == "initialize":
