@@ -170,6 +170,9 @@ func (b *Body) Size() int64 { return b.size }
 // Lost is the number of bytes known to be missing.
 func (b *Body) Lost() int64 { return b.missing }
 
+// Over reports whether the body exceeded a limit, so that its bytes are not kept.
+func (b *Body) Over() bool { return b.over != nil }
+
 // Kept returns the bytes written so far, before content decoding, or nil if the body exceeded
 // the limit. The caller must not change them.
 func (b *Body) Kept() []byte { return b.buf }

@@ -5,7 +5,10 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
+	"strings"
 
+	"github.com/klauspost/compress/flate"
 	"github.com/klauspost/compress/snappy"
 	"github.com/pierrec/lz4/v4"
 )
@@ -32,6 +35,28 @@ func (c *Conn) Decompress(coding string, p []byte, limit int) ([]byte, error) {
 	}
 	return out.data, nil
 }
+
+// Inflate is Decompress for raw deflate without a last block, as in RFC 7692: dict is what was
+// decompressed before.
+func (c *Conn) Inflate(p, dict []byte) ([]byte, error) {
+	e := c.engine
+	limit := min(maxInflated, e.decodeAllowance(c.root().now.No))
+	out := decodedOutput{keep: limit}
+	r := flate.NewReaderDict(io.MultiReader(bytes.NewReader(p), strings.NewReader(deflateEnd)), dict)
+	err := copyLimited(&out, r, limit)
+	e.spanDecoded += out.n
+	if errors.Is(err, errDecodedLimit) {
+		err = fmt.Errorf("more than %d bytes", limit)
+	}
+	if err != nil {
+		return out.data, fmt.Errorf("decompressing deflate: %w", err)
+	}
+	return out.data, nil
+}
+
+// deflateEnd is the end of the block that a sender leaves out (RFC 7692 section 7.2.1), and an empty
+// last block.
+const deflateEnd = "\x00\x00\xff\xff\x01\x00\x00\xff\xff"
 
 func decompress(out *decodedOutput, coding string, p []byte, limit int64) error {
 	switch coding {

@@ -119,6 +119,29 @@ func (x *Exchange) add(p *part, in *Input, from, to int) {
 	x.Cite(in, from, to)
 }
 
+// Answer adds the request of y, a message of its own until its content told that it answers x, to the
+// response of x. y must not be used afterwards.
+func (x *Exchange) Answer(c *Conn, y *Exchange) {
+	switch p, q := &x.resp, &y.req; {
+	case !p.seen:
+		*p = *q
+	case q.seen:
+		p.last = max(p.last, q.last)
+		p.behind = uint32(min(max(q.no+int64(q.behind)-p.no, int64(p.behind)), math.MaxUint32))
+		p.bytes += q.bytes
+	}
+	x.Include(c, y)
+}
+
+// Include adds the citation of y to that of x. y must not be used afterwards.
+func (x *Exchange) Include(c *Conn, y *Exchange) {
+	for _, r := range y.cites {
+		x.cites.Add(r.First, r.Last)
+	}
+	y.release(c)
+	x.charge(c)
+}
+
 // Part returns a copy for the row of a call that x carries, without bodies and without the
 // request or response that do not belong to it.
 func (x *Exchange) Part(request, response bool) Exchange {

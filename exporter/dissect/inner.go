@@ -52,6 +52,24 @@ func (c *Conn) NewStream(by string) *Conn {
 	return in
 }
 
+// NewTunnel starts the named protocol for bytes that c carries as they are, such as a WebSocket in a
+// stream of HTTP/2. It returns nil if the engine does not know the protocol.
+func (c *Conn) NewTunnel(name string, info *UpgradeInfo) *Conn {
+	p := c.engine.byName[name]
+	if p == nil || p.New == nil {
+		return nil
+	}
+	in := c.NewInner(c.Info.OpenedBy)
+	in.begin(p, Yes)
+	if g, ok := in.d.(Upgrader); ok {
+		g.Upgraded(info)
+	}
+	return in
+}
+
+// Carry passes in.Data[a:b] of the outer connection to a tunnel in it.
+func (c *Conn) Carry(in *Input, a, b int) { c.Data(in.Dir, in.Data[a:b], in.within(a, b)) }
+
 // noteInside records the protocols inside a connection at the outermost one.
 func (c *Conn) noteInside(path []string) {
 	r := c.root()

@@ -12,13 +12,16 @@ const (
 )
 
 // judge completes a row: how the call ended, how long the caller waited, and whether the call
-// counts as failed. Outcome, if the dissector set it, is the answer's own result.
+// counts as failed. Outcome, if the dissector set it, is the answer's own result, and Endpoint what
+// the content says.
 func (c *Conn) judge(x *Exchange, b *table.Call) {
 	if b.Outcome == "" {
 		b.Outcome = c.outcome(x, b)
 	}
 	b.Failed = table.Failed(b.Outcome)
-	b.Endpoint = b.EndpointOf()
+	if b.Endpoint == "" {
+		b.Endpoint = b.EndpointOf()
+	}
 	b.WaitedUs = c.waited(x, b)
 }
 

@@ -122,8 +122,8 @@ type Schema struct {
 	Row     reflect.Type // the struct type that rows have
 }
 
-// SchemaOf reads the schema from the tags of row, a struct value. Embedded structs come first,
-// in place. It panics on an invalid tag, which is a programmer's mistake that the first test
+// SchemaOf reads the schema from the tags of row, a struct value. Embedded structs, and structs
+// embedded by a pointer that may be nil, are read in place. It panics on an invalid tag, which is a programmer's mistake that the first test
 // finds.
 func SchemaOf(name, doc string, row any) *Schema {
 	t := reflect.TypeOf(row)
@@ -145,8 +145,11 @@ func (s *Schema) collect(t reflect.Type, path []int) {
 		at := append(append([]int(nil), path...), i)
 		name, ok := f.Tag.Lookup("col")
 		if !ok {
-			if f.Anonymous && f.Type.Kind() == reflect.Struct {
+			switch {
+			case f.Anonymous && f.Type.Kind() == reflect.Struct:
 				s.collect(f.Type, at)
+			case f.Anonymous && f.Type.Kind() == reflect.Pointer:
+				s.collectShared(f.Type.Elem(), at)
 			}
 			continue
 		}
@@ -159,6 +162,18 @@ func (s *Schema) collect(t reflect.Type, path []int) {
 			panic(fmt.Sprintf("table %s: column %s has no doc", s.Name, name))
 		}
 		s.Columns = append(s.Columns, c)
+	}
+}
+
+// collectShared reads the columns of a struct that is embedded by a pointer, because few rows have
+// it. All its columns are null in a row without it.
+func (s *Schema) collectShared(t reflect.Type, path []int) {
+	n := len(s.Columns)
+	s.collect(t, path)
+	for _, c := range s.Columns[n:] {
+		if !c.Optional {
+			panic(fmt.Sprintf("table %s: column %s: it must be optional, because not every row has a %s", s.Name, c.Name, t))
+		}
 	}
 }
 

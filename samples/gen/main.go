@@ -37,6 +37,7 @@ func scenarios() []scenario {
 		{"mysql", makeMySQL},
 		{"icmp", makeICMP},
 		{"kafka", makeKafka},
+		{"web", makeWeb},
 		{"vantages", makeVantages},
 		{"shop", makeShop},
 	}

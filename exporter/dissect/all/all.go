@@ -17,6 +17,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect/quic"
 	"github.com/pcapsule/pcapsule/exporter/dissect/redis"
 	"github.com/pcapsule/pcapsule/exporter/dissect/tls"
+	"github.com/pcapsule/pcapsule/exporter/dissect/ws"
 	"github.com/pcapsule/pcapsule/recorder/secrets"
 )
 
@@ -36,5 +37,6 @@ func Protocols(keys *secrets.Store) []*dissect.Protocol {
 		tls.Protocol(keys),
 		quic.Protocol(keys),
 		http3.Protocol(),
+		ws.Protocol(),
 	}
 }

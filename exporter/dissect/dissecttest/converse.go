@@ -18,6 +18,7 @@ type Conversation struct {
 	End       dissect.End
 	Want      []string // one for each row, see Converse
 	Anomalies int
+	Needs     []*dissect.Protocol // as in Sample
 }
 
 // Converse plays conversations of a protocol and compares the rows. A row is its summary, and
@@ -29,6 +30,7 @@ func Converse(t *testing.T, p *dissect.Protocol, columns []string, list ...Conve
 		t.Run(c.Name, func(t *testing.T) {
 			o := OptionsOf(p)
 			o.End = c.End
+			o.need(c.Needs)
 			r := Play(t, o, c.Chunks...)
 			account(t, r)
 			var got []string
@@ -62,7 +64,9 @@ func values(v reflect.Value, columns []string) (s string) {
 	for i := range v.NumField() {
 		f := v.Type().Field(i)
 		if f.Anonymous {
-			s += values(v.Field(i), columns)
+			if in := reflect.Indirect(v.Field(i)); in.IsValid() {
+				s += values(in, columns)
+			}
 			continue
 		}
 		x := v.Field(i)

@@ -3,6 +3,7 @@ package dissecttest
 import (
 	"math/rand"
 	"reflect"
+	"slices"
 	"testing"
 	"unicode/utf8"
 
@@ -22,6 +23,9 @@ func Fuzz(f *testing.F, p *dissect.Protocol, samples ...Sample) {
 	}
 	f.Fuzz(func(t *testing.T, toServer, toClient string, seed int64, end byte) {
 		o := OptionsOf(p)
+		for _, s := range samples {
+			o.need(s.Needs)
+		}
 		o.End, o.Roles = dissect.End(end%6), seed%2 == 0
 		r := Play(t, o, split(rand.New(rand.NewSource(seed)), toServer, toClient)...)
 		account(t, r)
@@ -38,6 +42,15 @@ func OptionsOf(p *dissect.Protocol) Options {
 		o.ServerPort = p.Ports[0]
 	}
 	return o
+}
+
+// need adds protocols that are not in the list.
+func (o *Options) need(list []*dissect.Protocol) {
+	for _, p := range list {
+		if !slices.ContainsFunc(o.Protocols, func(q *dissect.Protocol) bool { return q.Name == p.Name }) {
+			o.Protocols = append(o.Protocols, p)
+		}
+	}
 }
 
 // split makes a conversation of the bytes of both sides.
@@ -65,6 +78,10 @@ func checkText(t *testing.T, v reflect.Value) {
 	case reflect.String:
 		if !utf8.ValidString(v.String()) {
 			t.Errorf("text that is not UTF-8: %q", v.String())
+		}
+	case reflect.Pointer:
+		if !v.IsNil() {
+			checkText(t, v.Elem())
 		}
 	case reflect.Struct:
 		for i := range v.NumField() {

@@ -4,6 +4,7 @@ import (
 	"strconv"
 	"unicode/utf8"
 
+	"github.com/pcapsule/pcapsule/exporter/dissect/content/all"
 	"github.com/pcapsule/pcapsule/exporter/dissect/dns"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/httpfield"
 	"github.com/pcapsule/pcapsule/exporter/table"
@@ -45,6 +46,7 @@ func (k *conn) emit(c *call, why string) {
 	if g := k.grpcRow(c); g != nil {
 		k.c.Emit(&c.x, g)
 	} else {
+		row.Columns = all.OfHTTP(&row.Call, &c.x)
 		k.c.Emit(&c.x, row)
 	}
 	if inner != nil {

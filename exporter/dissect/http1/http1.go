@@ -13,6 +13,7 @@ import (
 	"unsafe"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/exporter/dissect/content/all"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/inorder"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
@@ -38,6 +39,7 @@ type Row struct {
 	KeepAlive       table.Opt[bool]   `col:"http1_keep_alive" doc:"both sides kept the connection open after this call"`
 	Ahead           int32             `col:"http1_ahead" doc:"number of earlier requests that were unanswered when this one was sent (pipelining)"`
 	Quirks          []string          `col:"http1_quirks" doc:"deviations from RFC 9112 that were accepted, such as bare_lf or space_before_colon"`
+	*all.Columns
 }
 
 // Protocol is HTTP/1.x.

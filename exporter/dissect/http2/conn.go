@@ -272,7 +272,7 @@ func (h *conn) piece(in *dissect.Input, from, at int) int {
 	if k < sd.data {
 		pad = 0
 	}
-	if s := sd.cur; s != nil {
+	if s := sd.cur; s != nil && !(k > 0 && s.Carry(h.c, in, at, at+k)) {
 		s.Add(in, in.Dir, from, at+k+pad)
 		if k > 0 {
 			s.Write(h.c, in.Dir, in.Data[at:at+k])
@@ -347,6 +347,7 @@ func (h *conn) Resync(dir dissect.Dir, _ dissect.Loss) {
 	for s := h.oldest; s != nil; s = s.next {
 		if !s.Half[dir].End {
 			s.Half[dir].Suspect = true
+			s.LoseTunnel(h.c, dir)
 		}
 	}
 }

@@ -9,6 +9,7 @@ package http2
 
 import (
 	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/exporter/dissect/content/all"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
@@ -27,6 +28,7 @@ type Row struct {
 	ErrorName      table.Opt[string] `col:"http2_error_name" enc:"dict" doc:"name of http2_error_code, such as CANCEL"`
 	ResetBy        table.Opt[string] `col:"http2_reset_by" enc:"dict" doc:"sender of the reset: client or server"`
 	UnknownHeaders int32             `col:"http2_unknown_headers" doc:"number of headers whose name or value was in a compression table entry that was not captured"`
+	*all.Columns
 }
 
 // Protocol is HTTP/2. Rows of gRPC streams need grpc.Protocol in the same engine.

@@ -1,6 +1,7 @@
 package http2
 
 import (
+	"github.com/pcapsule/pcapsule/exporter/dissect/content/all"
 	"github.com/pcapsule/pcapsule/exporter/dissect/dns"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/httpstream"
 	"github.com/pcapsule/pcapsule/exporter/table"
@@ -9,6 +10,7 @@ import (
 // emit emits the row of a stream and removes the stream. cause is the reason for a premature
 // end, or empty.
 func (h *conn) emit(s *stream, cause string) {
+	s.EndTunnel(h.c, cause)
 	e := httpstream.End{Gap: s.Settle(false)}
 	e.Error = s.Cause(cause, e.Gap)
 	if s.ResetCode.OK {
@@ -30,6 +32,7 @@ func (h *conn) emit(s *stream, cause string) {
 	row.Upgraded, row.UnknownHeaders = s.upgraded, s.Unknown
 	row.ErrorCode, row.ErrorName, row.ResetBy = s.ResetColumns(&e)
 	inner := dns.OverHTTPS(h.c, &s.X, &row.Call)
+	row.Columns = all.OfHTTP(&row.Call, &s.X)
 	h.c.Emit(&s.X, row)
 	if inner != nil {
 		inner()

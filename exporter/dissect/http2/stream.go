@@ -115,6 +115,9 @@ func (h *conn) Shed() bool {
 	if s == nil {
 		return false
 	}
+	if s.ShedTunnel() {
+		return true
+	}
 	for d := range s.Half {
 		if s.Half[d].Body.Spill() {
 			return true

@@ -9,6 +9,7 @@ package http3
 
 import (
 	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/exporter/dissect/content/all"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
@@ -35,6 +36,7 @@ type Row struct {
 	SessionStreams table.Opt[int64]  `col:"http3_webtransport_streams" doc:"streams of the WebTransport session that this request opened"`
 	SessionBytes   table.Opt[int64]  `col:"http3_webtransport_bytes" unit:"bytes" doc:"bytes of these streams, both ways"`
 	SessionList    table.Opt[string] `col:"http3_webtransport_list" doc:"the first 64 of these streams as id:bytes from client/bytes from server"`
+	*all.Columns
 }
 
 // Protocol is HTTP/3. Rows of gRPC streams need grpc.Protocol in the same engine.

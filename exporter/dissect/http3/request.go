@@ -88,7 +88,7 @@ func (h *conn) frame(s *stream, id int64, in *dissect.Input, n int, f frame, for
 func (h *conn) piece(s *stream, in *dissect.Input, at int) int {
 	r := &s.read[in.Dir]
 	k := int(min(r.left, int64(len(in.Data)-at)))
-	if r.isBody && k > 0 {
+	if r.isBody && k > 0 && !s.Carry(h.c, in, at, at+k) {
 		s.write(h.c, in.Dir, in.Data[at:at+k])
 	}
 	if r.left -= int64(k); r.left == 0 {
@@ -245,6 +245,7 @@ func (h *conn) gapFrames(s *stream, id int64, in *dissect.Input, missing int64) 
 	}
 	h.sides[in.Dir].dec.LoseAcks() // the missing bytes may contain sections
 	q.Suspect, r.lost = true, true
+	s.LoseTunnel(h.c, in.Dir)
 	h.settle(s)
 	return false
 }

@@ -2,6 +2,7 @@ package http3
 
 import (
 	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/exporter/dissect/content/all"
 	"github.com/pcapsule/pcapsule/exporter/dissect/dns"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/httpstream"
 	"github.com/pcapsule/pcapsule/exporter/table"
@@ -14,6 +15,7 @@ func (h *conn) emit(s *stream, cause string) {
 		h.forget(s)
 		return
 	}
+	s.EndTunnel(h.c, cause)
 	e := s.ending(cause)
 	if row := s.GRPCRow(h.c, &e); row != nil {
 		h.c.Emit(&s.X, row)
@@ -31,6 +33,7 @@ func (h *conn) emit(s *stream, cause string) {
 	row.ErrorCode, row.ErrorName, row.ResetBy = s.ResetColumns(&e)
 	s.extra.fill(row)
 	inner := dns.OverHTTPS(h.c, &s.X, &row.Call)
+	row.Columns = all.OfHTTP(&row.Call, &s.X)
 	h.c.Emit(&s.X, row)
 	if inner != nil {
 		inner()

@@ -80,9 +80,8 @@ type Table struct {
 	schema  *table.Schema
 	options Options
 	columns []*column
-	fixed   int       // raw bytes per row of the fixed-size columns
-	sized   []*column // columns whose size differs between rows
-	located bool      // the columns' offsets in a row are known
+	places  []*place // the row, and the structs that it points to
+	located bool     // the columns' offsets in them are known
 
 	pointers []unsafe.Pointer
 	rows     int64 // rows written and staged
@@ -120,12 +119,7 @@ func Create(dir string, schema *table.Schema, o Options) (*Table, error) {
 	}
 	t := &Table{dir: dir, schema: schema, options: o}
 	for i := range schema.Columns {
-		c := newColumn(&schema.Columns[i])
-		t.columns = append(t.columns, c)
-		if c.fixedSize() == 0 {
-			t.sized = append(t.sized, c)
-		}
-		t.fixed += c.fixedSize()
+		t.columns = append(t.columns, newColumn(&schema.Columns[i]))
 	}
 	return t, nil
 }
@@ -169,8 +163,8 @@ func (t *Table) AppendPointers(rows []unsafe.Pointer) error {
 		if err != nil {
 			return t.fail(err)
 		}
-		for _, c := range t.columns {
-			c.gather(rows[:n])
+		for _, p := range t.places {
+			p.gather(rows[:n])
 		}
 		rows = rows[n:]
 		if full {
@@ -185,10 +179,10 @@ func (t *Table) AppendPointers(rows []unsafe.Pointer) error {
 // fit counts rows into the group until it is full, including the row that fills it. Only the
 // rows determine where a group ends.
 func (t *Table) fit(rows []unsafe.Pointer) (n int, full bool, err error) {
-	for i, p := range rows {
-		size := t.fixed
-		for _, c := range t.sized {
-			size += c.sizeIn(p)
+	for i, row := range rows {
+		size := 0
+		for _, p := range t.places {
+			size += p.size(row)
 		}
 		if size > maxRowBytes {
 			return 0, false, fmt.Errorf("row %d has %d bytes, the limit is %d", t.rows, size, maxRowBytes)

@@ -47,6 +47,15 @@ type everything struct {
 	NoHash    table.Opt[table.Hash]   `col:"no_hash" doc:"always null"`
 	NoHeaders []table.Header          `col:"no_headers" doc:"always null"`
 	LateInt   table.Opt[int64]        `col:"late_int" doc:"null at first"`
+	*Rare
+}
+
+// Rare are columns that few rows have.
+type Rare struct {
+	RareText  table.Opt[string] `col:"rare_text" enc:"dict" doc:"d"`
+	RareInt   table.Opt[int32]  `col:"rare_int" doc:"d"`
+	RareTexts []string          `col:"rare_texts" doc:"d"`
+	RareBytes []byte            `col:"rare_bytes" doc:"d"`
 }
 
 var everySchema = table.SchemaOf("everything", "a column of each kind", everything{})
@@ -120,6 +129,9 @@ func rowsOf(n int, seed uint64) []everything {
 		}
 		if i > n/2 {
 			e.LateInt = some(r, int64(i))
+		}
+		if i > n/3 && r.IntN(4) == 0 {
+			e.Rare = &Rare{RareText: some(r, anyText(r)), RareInt: some(r, int32(i)), RareTexts: e.Texts, RareBytes: e.Bytes}
 		}
 	}
 	if n > 10 {

@@ -138,9 +138,17 @@ func valueOf(v parquet.Value) any {
 	return string(v.ByteArray())
 }
 
+// inRow is the value of a column in a row.
+func inRow(row *everything, c *table.Column) any {
+	v, err := reflect.ValueOf(row).Elem().FieldByIndexErr(c.Field)
+	if err != nil { // the row does not have the struct
+		return nil
+	}
+	return plainOf(v.Interface())
+}
+
 func appendPresent(to []any, row *everything, path []string) []any {
-	r := reflect.ValueOf(row).Elem()
-	v := plainOf(r.FieldByIndex(everySchema.Column(path[0]).Field).Interface())
+	v := inRow(row, everySchema.Column(path[0]))
 	add := func(v any) {
 		switch v := v.(type) {
 		case []byte:

@@ -2,9 +2,7 @@ package columnar
 
 import (
 	"crypto/sha256"
-	"fmt"
 	"hash"
-	"reflect"
 	"slices"
 	"unsafe"
 
@@ -15,8 +13,8 @@ import (
 // present values only, side by side.
 type column struct {
 	*table.Column
-	offset  uintptr // of the value in a row
-	present uintptr // of Opt's flag in a row
+	offset  uintptr // of the value in a row, or in the struct that the row points to
+	present uintptr // of Opt's flag, likewise
 	opt     bool    // the field is an Opt
 	sum     hash.Hash
 
@@ -103,79 +101,6 @@ func (c *column) sizeIn(p unsafe.Pointer) int {
 		return n
 	}
 	return 0
-}
-
-// locate finds the columns in a row. It waits for the first row, because a schema that joins the
-// columns of several protocols has no row type and never has rows.
-func (t *Table) locate() error {
-	if t.located {
-		return nil
-	}
-	for _, c := range t.columns {
-		if err := c.locate(t.schema.Row); err != nil {
-			return err
-		}
-	}
-	t.located = true
-	return nil
-}
-
-func (c *column) locate(row reflect.Type) error {
-	typ := row
-	c.offset = 0
-	for _, i := range c.Field {
-		if typ.Kind() != reflect.Struct || i >= typ.NumField() {
-			return fmt.Errorf("column %s: not a field of %s", c.Name, row)
-		}
-		f := typ.Field(i)
-		c.offset += f.Offset
-		typ = f.Type
-	}
-	kind, opt, ok := fieldKind(typ)
-	if !ok || kind != c.Kind || opt && !c.Optional {
-		return fmt.Errorf("column %s: the field has type %s instead of %s", c.Name, typ, c.Kind)
-	}
-	if c.opt = opt; opt {
-		c.present = c.offset + typ.Field(1).Offset
-	}
-	return nil
-}
-
-// fieldKind is the kind as which a field's type is stored, and whether it is an Opt.
-func fieldKind(t reflect.Type) (kind table.Kind, opt, ok bool) {
-	if t.Kind() == reflect.Struct && t.NumField() == 2 && t.Field(0).Name == "V" && t.Field(1).Name == "OK" {
-		kind, _, ok = fieldKind(t.Field(0).Type)
-		return kind, true, ok
-	}
-	switch t {
-	case reflect.TypeFor[bool]():
-		return table.Bool, false, true
-	case reflect.TypeFor[int32]():
-		return table.Int32, false, true
-	case reflect.TypeFor[int64]():
-		return table.Int64, false, true
-	case reflect.TypeFor[table.Micros]():
-		return table.Timestamp, false, true
-	case reflect.TypeFor[string]():
-		return table.Text, false, true
-	case reflect.TypeFor[[]byte]():
-		return table.Bytes, false, true
-	case reflect.TypeFor[table.ID]():
-		return table.Fixed16, false, true
-	case reflect.TypeFor[table.Hash]():
-		return table.Fixed32, false, true
-	case reflect.TypeFor[[]string]():
-		return table.TextList, false, true
-	case reflect.TypeFor[[]int64]():
-		return table.IntList, false, true
-	case reflect.TypeFor[table.Cites]():
-		return table.Ranges, false, true
-	case reflect.TypeFor[[]table.Header]():
-		return table.Headers, false, true
-	case reflect.TypeFor[[]table.Pair]():
-		return table.Pairs, false, true
-	}
-	return 0, false, false
 }
 
 // gather appends the column's values of rows.

@@ -39,7 +39,9 @@ type Stream struct {
 	ResetCode table.Opt[int64]
 	ResetBy   dissect.Dir
 
-	held int // bytes of headers
+	held   int           // bytes of headers
+	inner  *dissect.Conn // what the DATA frames carry, see Carry
+	opaque bool          // nothing that is known
 }
 
 // Half is one direction of a stream: the request or the response.
@@ -81,6 +83,10 @@ func (s *Stream) Write(c *dissect.Conn, dir dissect.Dir, p []byte) {
 
 // Missing reports that n bytes of the body of one direction were not captured.
 func (s *Stream) Missing(c *dissect.Conn, dir dissect.Dir, n int64) {
+	if s.inner != nil {
+		s.inner.Gap(dir, n, c.Now())
+		return
+	}
 	s.body(c, dir).Missing(n)
 	s.Half[dir].count.Missing(n)
 }

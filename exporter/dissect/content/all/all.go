@@ -1,0 +1,90 @@
+// Package all lists the protocols inside HTTP exchanges and WebSocket messages. A new one is one
+// folder next to this one, one embedded struct and one line here.
+package all
+
+import (
+	"sync"
+
+	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/exporter/dissect/content"
+	"github.com/pcapsule/pcapsule/exporter/dissect/content/graphql"
+	"github.com/pcapsule/pcapsule/exporter/dissect/content/jsonrpc"
+	"github.com/pcapsule/pcapsule/exporter/dissect/content/mcp"
+	"github.com/pcapsule/pcapsule/exporter/dissect/content/sse"
+	"github.com/pcapsule/pcapsule/exporter/table"
+)
+
+// Columns are what the content of an exchange shows. A row embeds a pointer to them, because few
+// rows have any.
+type Columns struct {
+	sse.Stream
+	graphql.Operation
+	jsonrpc.Call
+	mcp.Use
+}
+
+// Names are the names of the protocols: their folders, their words of KFL, and the beginnings of
+// their columns.
+func Names() []string { return []string{"sse", "graphql", "jsonrpc", "mcp"} }
+
+// readers are tried in this order until one accepts the exchange.
+var readers = [...]content.Reader[Columns]{
+	func(x *content.Exchange, c *Columns) bool {
+		rpc := jsonrpc.Read(x, &c.Call)
+		return mcp.Read(x, &c.Use) || rpc
+	},
+	func(x *content.Exchange, c *Columns) bool { return graphql.Read(x, &c.Operation) },
+}
+
+// unused are Columns of exchanges with no meaning, for the next ones.
+var unused = sync.Pool{New: func() any { return &Columns{} }}
+
+// Read reads the content of an exchange whose row is about to be emitted: its columns, except for
+// those that the engine fills, are set. It changes Outcome, StatusText, Summary and Endpoint of the
+// call if the content says more than the carrier. The result is nil if it says nothing.
+func Read(x content.Exchange) *Columns {
+	c := unused.Get().(*Columns)
+	found := !x.Socket && sse.Read(&x, &c.Stream)
+	for _, read := range readers {
+		if read(&x, c) {
+			return c
+		}
+	}
+	if found {
+		return c
+	}
+	unused.Put(c)
+	return nil
+}
+
+// OfHTTP is Read for a request with its response.
+func OfHTTP(c *table.Call, x *dissect.Exchange) *Columns {
+	return Read(content.NewExchange(c, body(x.ReqBody), body(x.RespBody)))
+}
+
+// body is a body whose decoding waits until a reader needs it.
+func body(b *dissect.Body) content.Body {
+	if b == nil {
+		return content.Body{}
+	}
+	return content.Body{Size: b.Size(), Lost: b.Lost() > 0 || b.Over(), Get: func() []byte {
+		b.Finish()
+		return b.Bytes()
+	}}
+}
+
+// PairingOf is how messages of a WebSocket with a sub-protocol are put together to calls.
+func PairingOf(subprotocol string) content.Pairing {
+	switch subprotocol {
+	case graphql.TransportWS, graphql.GraphQLWS:
+		return graphql.Pair
+	}
+	return jsonrpc.Pair
+}
+
+// OfSocket is Read for a message of a WebSocket with its answers.
+func OfSocket(c *table.Call, x *dissect.Exchange, subprotocol string) *Columns {
+	e := content.NewExchange(c, body(x.ReqBody), body(x.RespBody))
+	e.Socket, e.Subprotocol = true, subprotocol
+	return Read(e)
+}

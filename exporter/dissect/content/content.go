@@ -1,0 +1,135 @@
+// Package content defines how the content of an exchange is read: a GraphQL query in a POST, an
+// event stream in its answer, a tool call in JSON-RPC in a WebSocket message.
+//
+// What carries an exchange (http1, http2, http3, ws) makes the row, and asks package content/all
+// what its content means; the answer is more columns of the same row. So a call is one row,
+// whichever protocols are inside each other. An interpretation is a folder next to this file, and a
+// line in content/all. It sees only bytes that the exporter keeps anyway, decoded, and of these a
+// limited beginning. docs/design/025-content.md has the reasons.
+package content
+
+import (
+	"strings"
+	"unicode/utf8"
+
+	"github.com/pcapsule/pcapsule/exporter/table"
+)
+
+// Limits of what an interpretation reads and writes.
+const (
+	MaxRequest  = 1 << 20 // bytes of a request
+	MaxResponse = 4 << 20 // bytes of a response: errors may be at its end
+	MaxText     = 256     // bytes of a text column, unless its reader says otherwise
+	MaxList     = 32      // items of a list
+)
+
+// Exchange is a finished request with its response. The columns of Call are set, except for those
+// that the engine fills when the call is emitted.
+type Exchange struct {
+	*table.Call
+	Request, Response Body
+	Socket            bool   // it consists of messages of a WebSocket
+	Subprotocol       string // of the WebSocket
+}
+
+// Reader reads the content of an exchange. It returns
+//   - true:  the exchange belongs to the protocol. Its columns are set; Outcome and StatusText are
+//     too, with Fail, if the content reports an error, and Summary and Endpoint with Name
+//   - false: it does not, and nothing was changed
+//
+// A wrong guess is worse than none: a Reader must check more than one word. Errors, lists and
+// texts have limits, and no column has credentials.
+type Reader[C any] func(x *Exchange, columns *C) bool
+
+// Body is the decoded content of one direction. The zero value is an empty one.
+type Body struct {
+	Type string        // Content-Type in lower case, without parameters
+	Size int64         // bytes before content decoding
+	Get  func() []byte // decoded bytes; nil if they were not kept
+	Lost bool          // bytes are missing, or were not kept
+
+	limit int
+	text  []byte
+	read  bool
+}
+
+// NewExchange makes an exchange of a call.
+func NewExchange(c *table.Call, request, response Body) Exchange {
+	request.limit, response.limit = MaxRequest, MaxResponse
+	request.Type, response.Type = MediaType(c.RequestContentType.V), MediaType(c.ResponseContentType.V)
+	return Exchange{Call: c, Request: request, Response: response}
+}
+
+// Bytes is the beginning of the body.
+func (b *Body) Bytes() []byte {
+	if !b.read && b.Get != nil {
+		b.text = b.Get()
+		if len(b.text) > b.limit {
+			b.text, b.Lost = b.text[:b.limit], true
+		}
+	}
+	b.read = true
+	return b.text
+}
+
+// JSON reports whether the body is JSON by its type: application/json, or a type that ends with
+// +json.
+func (b *Body) JSON() bool { return b.Type == "application/json" || strings.HasSuffix(b.Type, "+json") }
+
+// MediaType is a Content-Type in lower case without parameters.
+func MediaType(s string) string {
+	if i := strings.IndexByte(s, ';'); i >= 0 {
+		s = s[:i]
+	}
+	return strings.ToLower(strings.TrimSpace(s))
+}
+
+// Header is the first value of a header of one kind (request, response), or "".
+func (x *Exchange) Header(kind, name string) string {
+	for i := range x.Headers {
+		if h := &x.Headers[i]; h.Kind == kind && len(h.Name) == len(name) && strings.EqualFold(h.Name, name) {
+			return h.Value
+		}
+	}
+	return ""
+}
+
+// Fail records an error that the content reports. The carrier's own error, such as a status of
+// 500, stays: the content explains it. text is the protocol's own word for the error.
+func (x *Exchange) Fail(outcome, text string) {
+	if x.Outcome != "" {
+		return
+	}
+	x.Outcome = outcome
+	if text != "" {
+		x.StatusText = table.Some(Text(text, MaxText))
+	}
+}
+
+// Name sets what was called: what replaces the request in the summary, and endpoint is the call
+// without what differs between calls.
+func (x *Exchange) Name(what, endpoint string) {
+	const arrow = " → "
+	end := ""
+	if i := strings.LastIndex(x.Summary, arrow); i >= 0 {
+		end = x.Summary[i:]
+	}
+	x.Summary, x.Endpoint = Text(what, MaxText)+end, Text(endpoint, MaxText)
+}
+
+// Add adds to the summary.
+func (x *Exchange) Add(s string) { x.Summary += Text(s, MaxText) }
+
+// Text is s as a column: valid UTF-8 of at most n bytes.
+func Text(s string, n int) string {
+	if len(s) > n {
+		for n > 0 && !utf8.RuneStart(s[n]) {
+			n--
+		}
+		s = s[:n] + "…"
+	}
+	return strings.ToValidUTF8(s, "\uFFFD")
+}
+
+// Some is Text as an optional column, absent if s is empty.
+func Some(s string) table.Opt[string] { return table.NonEmpty(Text(s, MaxText)) }

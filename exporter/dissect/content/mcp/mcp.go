@@ -1,0 +1,159 @@
+// Package mcp reads the Model Context Protocol over HTTP: what an assistant asked of which tool,
+// prompt or resource, and whether it worked. It never shows arguments or results.
+package mcp
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"net/url"
+	"strings"
+
+	"github.com/pcapsule/pcapsule/exporter/dissect/content"
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/httpfield"
+	"github.com/pcapsule/pcapsule/exporter/table"
+)
+
+// Use is what was used, in which session. Method, id and errors are those of jsonrpc.
+type Use struct {
+	Action   table.Opt[string] `col:"mcp_action" enc:"dict" doc:"method of the message, such as tools/call; listen for the stream of the server's messages, end for the end of a session. Not null in every MCP call"`
+	Tool     table.Opt[string] `col:"mcp_tool" enc:"dict" doc:"tool that was called"`
+	Prompt   table.Opt[string] `col:"mcp_prompt" enc:"dict" doc:"prompt that was asked for"`
+	Resource table.Opt[string] `col:"mcp_resource" doc:"URI of the resource that was read, or subscribed to"`
+	Session  table.Opt[string] `col:"mcp_session" enc:"bloom" doc:"reference to the session: the first 16 hexadecimal digits of the SHA-256 of its id, which works like a password and is not kept here"`
+	Version  table.Opt[string] `col:"mcp_version" enc:"dict" doc:"version of the protocol: of the header, else of the answer to initialize, else of initialize"`
+	Client   table.Opt[string] `col:"mcp_client" enc:"dict" doc:"name and version of the client, of initialize"`
+	Server   table.Opt[string] `col:"mcp_server" enc:"dict" doc:"name and version of the server, of the answer to initialize"`
+	Failed   table.Opt[bool]   `col:"mcp_tool_failed" doc:"the tool reported a failure: isError of its result"`
+}
+
+// Read implements content.Reader. If the exchange is one of JSON-RPC, jsonrpc.Read came first.
+func Read(x *content.Exchange, u *Use) bool {
+	session, version := x.Header(httpfield.Request, "Mcp-Session-Id"), x.Header(httpfield.Request, "Mcp-Protocol-Version")
+	if session == "" {
+		session = x.Header(httpfield.Response, "Mcp-Session-Id")
+	}
+	if asked := content.Asked(x); len(asked) > 0 {
+		if session == "" && version == "" && !speaks(&asked[0]) {
+			return false
+		}
+		u.message(x, asked)
+		u.end(x, session, version)
+		return true
+	}
+	switch {
+	case session == "" && version == "":
+		return false
+	case x.Method.V == "GET" && strings.Contains(x.Header(httpfield.Request, "Accept"), content.EventStream):
+		u.Action = table.Some("listen")
+	case x.Method.V == "DELETE":
+		u.Action = table.Some("end")
+	default:
+		return false
+	}
+	x.Name("MCP "+u.Action.V, x.EndpointOf()+" "+u.Action.V)
+	u.end(x, session, version)
+	return true
+}
+
+// speaks reports whether a message without the headers of MCP is one of it, as in its first version:
+// its methods are spelled like no other protocol's.
+func speaks(m *content.Message) bool {
+	switch m.Method {
+	case "initialize":
+		return content.Member(m.Params, "protocolVersion") != nil && content.Member(m.Params, "clientInfo") != nil
+	case "tools/list", "tools/call", "resources/list", "resources/templates/list", "resources/read", "resources/subscribe", "resources/unsubscribe",
+		"prompts/list", "prompts/get", "completion/complete", "sampling/createMessage", "elicitation/create", "roots/list", "notifications/initialized",
+		"notifications/cancelled", "notifications/progress", "notifications/roots/list_changed":
+		return true
+	}
+	return false
+}
+
+// message sets the columns of the first request.
+func (u *Use) message(x *content.Exchange, asked []content.Message) {
+	m := &asked[0]
+	u.Action = content.Some(m.Method)
+	if !u.Action.OK {
+		u.Action = table.Some("response")
+	}
+	name := content.Some(content.String(content.Member(m.Params, "name")))
+	switch m.Method {
+	case "tools/call":
+		u.Tool = name
+	case "prompts/get":
+		u.Prompt = name
+	case "resources/read", "resources/subscribe", "resources/unsubscribe":
+		u.Resource = content.Some(resource(content.String(content.Member(m.Params, "uri"))))
+	case "initialize":
+		u.Version = content.Some(content.String(content.Member(m.Params, "protocolVersion")))
+		u.Client = program(content.Member(m.Params, "clientInfo"))
+	}
+	for v := range x.Answers() {
+		for _, a := range content.Messages(v) {
+			if a.Method == "" && a.ID == m.ID {
+				u.answer(x, m, a.Result)
+			}
+		}
+	}
+	object := u.Tool.V + u.Prompt.V + u.Resource.V
+	what := strings.TrimSpace("MCP " + u.Action.V + " " + object)
+	_, end, _ := strings.Cut(x.Summary, " → ")
+	x.Summary = what + " → " + end
+	if u.Resource.OK { // it differs between calls
+		object = ""
+	}
+	x.Endpoint = content.Text(strings.TrimSpace(x.Endpoint+" "+object), content.MaxText)
+	if u.Failed.V {
+		x.Add(", the tool failed")
+		x.Fail(table.ServerError, "tool error")
+	}
+}
+
+// answer reads the result of a request.
+func (u *Use) answer(_ *content.Exchange, m *content.Message, result []byte) {
+	switch {
+	case result == nil:
+	case m.Method == "initialize":
+		if v := content.Some(content.String(content.Member(result, "protocolVersion"))); v.OK {
+			u.Version = v
+		}
+		u.Server = program(content.Member(result, "serverInfo"))
+	case m.Method == "tools/call":
+		u.Failed = table.Some(content.Scalar(content.Member(result, "isError")) == "true")
+	}
+}
+
+// end sets what all calls have.
+func (u *Use) end(x *content.Exchange, session, version string) {
+	if session == "" {
+		if v, err := url.ParseQuery(x.Query.V); err == nil { // of the first version
+			session = v.Get("sessionId") + v.Get("session_id")
+		}
+	}
+	if session != "" {
+		sum := sha256.Sum256([]byte(session))
+		u.Session = table.Some(hex.EncodeToString(sum[:8]))
+	}
+	if version != "" {
+		u.Version = content.Some(version)
+	}
+}
+
+// program is name and version of an implementation.
+func program(info []byte) table.Opt[string] {
+	return content.Some(strings.TrimSpace(content.String(content.Member(info, "name")) + " " + content.String(content.Member(info, "version"))))
+}
+
+// resource is a URI without user information and query, which may have credentials.
+func resource(uri string) string {
+	uri, _, _ = strings.Cut(uri, "?")
+	scheme, rest, ok := strings.Cut(uri, "://")
+	if !ok {
+		return uri
+	}
+	authority, _, _ := strings.Cut(rest, "/")
+	if i := strings.LastIndexByte(authority, '@'); i >= 0 {
+		rest = rest[i+1:]
+	}
+	return scheme + "://" + rest
+}

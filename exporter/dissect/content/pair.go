@@ -1,0 +1,23 @@
+package content
+
+// Role is what a message of a WebSocket is within its call.
+type Role uint8
+
+// The roles.
+const (
+	Single    Role = iota // a call of its own
+	Opens                 // the first message of a call
+	Continues             // a later one
+	Ends                  // the last one
+)
+
+// Pair says which call a message belongs to.
+type Pair struct {
+	Key        string // of the call, within its connection
+	Role       Role
+	FromEither bool // the side that opened the call may end it too
+}
+
+// Pairing puts messages of a WebSocket together to calls. A message of an unknown call, or one
+// that cannot be read, is a call of its own.
+type Pairing func(toClient bool, message []byte) Pair

@@ -1,0 +1,70 @@
+package content
+
+import "bytes"
+
+// Message is a message of JSON-RPC 2.0.
+type Message struct {
+	Method, ID   string
+	HasID        bool
+	Params       []byte
+	Result, Fail []byte // of a response: the value of result or of error
+}
+
+// ParseRPC reads a message; ok is false if it is not one of JSON-RPC 2.0.
+func ParseRPC(object []byte) (m Message, ok bool) {
+	version := false
+	for name, v := range Members(object) {
+		switch name {
+		case "jsonrpc":
+			version = String(v) == "2.0"
+		case "method":
+			m.Method = Text(String(v), MaxText)
+		case "id":
+			if m.HasID = Kind(v) != 'n'; m.HasID {
+				m.ID = Text(Scalar(v), MaxText)
+			}
+		case "params":
+			m.Params = v
+		case "result":
+			m.Result = v
+		case "error":
+			if Kind(v) == '{' {
+				m.Fail = v
+			}
+		}
+	}
+	return m, version && (m.Method != "" || m.Result != nil || m.Fail != nil)
+}
+
+// Messages reads a message of JSON-RPC or a batch; the list is empty if its first message is none.
+func Messages(v []byte) (list []Message) {
+	if Kind(v) != '[' {
+		if m, ok := ParseRPC(v); ok {
+			list = append(list, m)
+		}
+		return list
+	}
+	const most = 1000
+	for each := range Elements(v) {
+		m, ok := ParseRPC(each)
+		if !ok && len(list) == 0 || len(list) == most {
+			break
+		}
+		list = append(list, m)
+	}
+	return list
+}
+
+// MayBeRPC reports whether a text has what every message of JSON-RPC 2.0 has.
+func MayBeRPC(text []byte) bool { return bytes.Contains(text, []byte(`"jsonrpc"`)) }
+
+// Asked are the messages of a request, and none if it is not one of JSON-RPC.
+func Asked(x *Exchange) []Message {
+	if !x.Socket && (x.Method.V != "POST" || !x.Request.JSON() && x.Request.Type != "application/json-rpc" && x.Request.Type != "text/plain") {
+		return nil
+	}
+	if body := x.Request.Bytes(); MayBeRPC(body) {
+		return Messages(body)
+	}
+	return nil
+}

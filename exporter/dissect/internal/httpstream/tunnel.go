@@ -1,0 +1,67 @@
+package httpstream
+
+import (
+	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/httpfield"
+	"github.com/pcapsule/pcapsule/exporter/table"
+)
+
+// tunnels are the protocols of an extended CONNECT (RFC 8441, RFC 9220) whose bytes the DATA frames
+// carry as they are, with the names of their dissectors.
+var tunnels = map[string]string{"websocket": "ws"}
+
+// Carry passes in.Data[from:to], bytes of the body, to the protocol in an extended CONNECT. It
+// returns false if the stream carries none that is known.
+func (s *Stream) Carry(c *dissect.Conn, in *dissect.Input, from, to int) bool {
+	if s.inner == nil {
+		name := tunnels[s.Tunnel]
+		if name == "" || s.Method != "CONNECT" || s.Status >= 300 || s.opaque {
+			return false
+		}
+		s.inner = c.NewTunnel(name, &dissect.UpgradeInfo{Exchange: &dissect.Exchange{StreamID: table.Some(s.ID)}, Method: s.Method,
+			Path: s.Path, Query: s.Query.V, Host: httpfield.HostOf(or(s.Authority, s.Host)), Headers: s.Headers, UpgradeTarget: s.Tunnel})
+		if s.inner == nil {
+			s.opaque = true
+			return false
+		}
+	}
+	s.Half[in.Dir].Data = true
+	s.inner.Carry(in, from, to)
+	return true
+}
+
+// lostAll is more than any message has.
+const lostAll = 1 << 62
+
+// LoseTunnel tells what the stream carries that its position in a direction was lost.
+func (s *Stream) LoseTunnel(c *dissect.Conn, dir dissect.Dir) {
+	if s.inner != nil {
+		s.inner.Gap(dir, lostAll, c.Now())
+	}
+}
+
+// ShedTunnel is Conn.Shed for what the stream carries.
+func (s *Stream) ShedTunnel() bool { return s.inner != nil && s.inner.Shed() }
+
+// EndTunnel ends what the stream carries. cause is that of Cause.
+func (s *Stream) EndTunnel(c *dissect.Conn, cause string) {
+	if s.inner == nil {
+		return
+	}
+	why := dissect.EndFin
+	switch cause {
+	case "reset":
+		why = dissect.EndReset
+	case "timeout":
+		why = dissect.EndTimeout
+	case "cut":
+		why = dissect.EndCapture
+	}
+	for d := range s.Half {
+		if s.Half[d].End {
+			s.inner.End(dissect.Dir(d), c.Now())
+		}
+	}
+	s.inner.Close(why, c.Now())
+	s.inner = nil
+}

@@ -1,0 +1,260 @@
+package ws
+
+import (
+	"fmt"
+	"strings"
+	"unsafe"
+
+	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/exporter/dissect/content"
+	"github.com/pcapsule/pcapsule/exporter/dissect/content/all"
+	"github.com/pcapsule/pcapsule/exporter/table"
+)
+
+// call is a message, with those that answer it.
+type call struct {
+	x          dissect.Exchange
+	dir        dissect.Dir
+	op         byte
+	compressed bool
+	gap        bool
+	fragments  int32
+	masked     bool
+	size       int64  // payload
+	payload    string // of a control frame
+	unread     string // why the message could not be decompressed
+	answers    int32
+	waits      bool // for answers
+	answered   bool // its last answer came
+}
+
+const callCost = int(unsafe.Sizeof(call{})) + maxControl
+
+// begin begins a data frame; in.Data[n:] is its head.
+func (k *conn) begin(in *dissect.Input, n int, f frame) {
+	s := &k.sides[in.Dir]
+	if s.ended {
+		k.c.Anomaly("after_close", "a message after a CLOSE", 0)
+	}
+	if f.op != opContinue {
+		if s.msg != nil {
+			k.c.Anomaly("fragment", "a new message before the end of one in fragments", 0)
+			k.giveUp(in.Dir, "malformed")
+		}
+		s.msg = k.open(in.Dir, &f)
+		if s.msg.compressed = f.rsv&rsv1 != 0; s.msg.compressed {
+			s.raw = k.c.NewBody("", "")
+		}
+		s.msg.x.ReqBody = k.c.NewBody("", "")
+	}
+	s.frame, s.open = f, true
+	s.msg.fragments++
+	s.msg.size += f.left
+	s.msg.x.Request(in, n, n+f.head)
+}
+
+// open makes a call that begins with a frame.
+func (k *conn) open(dir dissect.Dir, f *frame) *call {
+	m := &call{dir: dir, op: f.op, masked: f.masked}
+	m.x.Reversed, m.x.StreamID = dir == dissect.ToClient, k.stream
+	return m
+}
+
+// write adds payload to the current message.
+func (k *conn) write(s *side, p []byte) {
+	if s.raw != nil {
+		s.raw.Write(p)
+		return
+	}
+	s.msg.x.ReqBody.Write(p)
+}
+
+// dropRaw frees the bytes of a compressed message.
+func (k *conn) dropRaw(s *side) {
+	if s.raw != nil {
+		s.raw.Finish()
+		s.raw.Release()
+		s.raw = nil
+	}
+}
+
+// finish ends a data message: it is decompressed, and joins those that it belongs to.
+func (k *conn) finish(dir dissect.Dir) {
+	s := &k.sides[dir]
+	m := s.msg
+	if m.compressed {
+		k.inflate(dir, s, m)
+	}
+	k.dropRaw(s)
+	s.msg = nil
+	body := m.x.ReqBody
+	text := body.Kept()
+	body.ContentType = contentType(m.op, text)
+	body.Complete = !m.gap && m.unread == ""
+	if !body.Complete || body.Over() || body.ContentType != "application/json" {
+		k.emit(m, "")
+		return
+	}
+	k.join(m, text)
+}
+
+// inflate decompresses a message, RFC 7692 section 7.2.2. Without takeover of the context, each
+// message stands for itself.
+func (k *conn) inflate(dir dissect.Dir, s *side, m *call) {
+	takeover := !k.fresh[dir]
+	switch {
+	case m.gap:
+		m.unread = "gap"
+	case s.raw.Over():
+		m.unread = "cut"
+	case takeover && s.lost:
+		m.unread = "gap"
+	}
+	if m.unread == "" {
+		out, err := k.c.Inflate(s.raw.Kept(), s.window)
+		m.x.ReqBody.Write(out)
+		if err != nil {
+			k.c.Anomaly("compression", fmt.Sprintf("a message of %d bytes: %v", s.raw.Size(), err), s.raw.Size())
+			m.unread = "malformed"
+		} else if takeover {
+			s.window = last(s.window, out)
+			return
+		}
+	} else {
+		m.x.ReqBody.Write(s.raw.Kept())
+	}
+	if takeover && m.unread != "" {
+		s.window, s.lost = nil, true
+	}
+}
+
+// last is the window after out was decompressed.
+func last(window, out []byte) []byte {
+	if len(out) >= maxWindow {
+		return append(window[:0], out[len(out)-maxWindow:]...)
+	}
+	if over := len(window) + len(out) - maxWindow; over > 0 {
+		window = window[:copy(window, window[over:])]
+	}
+	return append(window, out...)
+}
+
+// contentType is the type of a message by its form: nothing announces it.
+func contentType(op byte, text []byte) string {
+	if op == opBinary {
+		return "application/octet-stream"
+	}
+	if c := content.Kind(text); c == '{' || c == '[' {
+		if end := strings.TrimRight(string(text[max(len(text)-8, 0):]), " \t\r\n"); strings.HasSuffix(end, string(c+2)) {
+			return "application/json"
+		}
+	}
+	return "text/plain"
+}
+
+// join adds a message to the call that it belongs to.
+func (k *conn) join(m *call, text []byte) {
+	p := k.pair(m.dir == dissect.ToClient, text)
+	if p.Role == content.Opens {
+		m.waits = true
+		k.calls.Put(p.Key, m, callCost+len(p.Key))
+		return
+	}
+	if p.Role == content.Single {
+		k.emit(m, "")
+		return
+	}
+	c, ok := k.calls.Get(p.Key)
+	if !ok || c.dir == m.dir && !p.FromEither {
+		k.emit(m, "") // what it answers was not captured
+		return
+	}
+	if c.dir == m.dir {
+		c.x.Include(k.c, &m.x)
+	} else {
+		c.answers++
+		c.x.Answer(k.c, &m.x)
+		if c.x.RespBody == nil {
+			c.x.RespBody = k.c.NewBody("application/json", "")
+		} else {
+			c.x.RespBody.Write([]byte("\n"))
+		}
+		c.x.RespBody.Write(text)
+	}
+	m.x.ReqBody.Finish()
+	m.x.ReqBody.Release()
+	if p.Role == content.Ends {
+		k.calls.Take(p.Key)
+		c.answered = true
+		k.emit(c, "")
+	}
+}
+
+// emit emits a call. why is the value of column error, empty if the call ended normally.
+func (k *conn) emit(m *call, why string) {
+	row := &Row{}
+	name := opNames[m.op]
+	if why == "no_response" && m.answers > 0 {
+		why = "" // a subscription ends with its connection
+	}
+	switch {
+	case why != "":
+	case m.gap:
+		why = "gap"
+	case m.unread != "":
+		why = m.unread
+	}
+	row.Error, row.Complete = table.NonEmpty(why), why == ""
+	row.Method, row.Opcode = table.Some(strings.ToUpper(name)), table.Some(name)
+	row.Host, row.Path = table.NonEmpty(k.host), table.NonEmpty(k.path)
+	row.From = table.Some("client")
+	if m.dir == dissect.ToClient {
+		row.From = table.Some("server")
+	}
+	row.Masked, row.Size = table.Some(m.masked), table.Some(m.size)
+	row.Subprotocol, row.Extensions = table.NonEmpty(k.subprotocol), table.NonEmpty(k.extensions)
+	if m.op == opText || m.op == opBinary {
+		row.Fragments, row.Compressed = table.Some(m.fragments), table.Some(m.compressed)
+	}
+	if m.answers > 0 && m.op <= opBinary {
+		row.Answers = table.Some(m.answers)
+	}
+	if b := m.x.RespBody; b != nil {
+		b.Complete = m.answered
+	}
+	row.Summary = k.summary(m, row, why)
+	if m.op == opClose {
+		row.closed(m.payload)
+	}
+	if m.x.ReqBody != nil && m.x.ReqBody.ContentType == "application/json" {
+		row.Columns = all.OfSocket(&row.Call, &m.x, k.subprotocol)
+	}
+	if why == "cut" && !m.waits {
+		row.Outcome = table.Cut // nothing answers it
+	}
+	k.c.Emit(&m.x, row)
+}
+
+// summary is OPCODE path from → size.
+func (k *conn) summary(m *call, row *Row, why string) string {
+	s := row.Method.V
+	if k.path != "" {
+		s += " " + content.Text(k.path, 120)
+	}
+	s += " from " + row.From.V + " → "
+	switch {
+	case m.op == opClose || m.op == opPing && m.answered:
+		s += "answered"
+		if !m.answered {
+			s = strings.TrimSuffix(s, "answered") + "not answered"
+		}
+	case m.size == 1:
+		s += "1 byte"
+	default:
+		s += fmt.Sprintf("%d bytes", m.size)
+	}
+	if why != "" {
+		s += ", " + strings.ReplaceAll(why, "_", " ")
+	}
+	return s
+}

@@ -1,0 +1,161 @@
+package ws
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/klauspost/compress/flate"
+
+	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/exporter/dissect/dissecttest"
+	"github.com/pcapsule/pcapsule/exporter/dissect/http1"
+)
+
+type chunks = []dissecttest.Chunk
+
+var needs = []*dissect.Protocol{http1.Protocol()}
+
+// client and server are handshakes.
+func asks(extra string) dissecttest.Chunk {
+	return dissecttest.Client("GET /chat?token=x HTTP/1.1\r\nHost: shop.example\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
+		"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n" + extra + "\r\n")
+}
+
+func agrees(extra string) dissecttest.Chunk {
+	return dissecttest.Server("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" + extra + "\r\n")
+}
+
+// head is the head of a frame.
+func head(first byte, n int, mask byte) []byte {
+	b := []byte{first, mask}
+	switch {
+	case n < 126:
+		b[1] |= byte(n)
+	case n < 1<<16:
+		b[1] |= 126
+		b = binary.BigEndian.AppendUint16(b, uint16(n))
+	default:
+		b[1] |= 127
+		b = binary.BigEndian.AppendUint64(b, uint64(n))
+	}
+	return b
+}
+
+// sends is a frame of the client, says one of the server.
+func sends(first byte, payload string) dissecttest.Chunk {
+	key := []byte{0x37, 0xfa, 0x21, 0x3d}
+	b := append(head(first, len(payload), 0x80), key...)
+	for i := range len(payload) {
+		b = append(b, payload[i]^key[i&3])
+	}
+	return dissecttest.Client(string(b))
+}
+
+func says(first byte, payload string) dissecttest.Chunk {
+	return dissecttest.Server(string(head(first, len(payload), 0)) + payload)
+}
+
+// packer compresses messages as RFC 7692 does.
+type packer struct {
+	takeover bool
+	buf      bytes.Buffer
+	w        *flate.Writer
+}
+
+func (p *packer) pack(s string) string {
+	if p.w == nil || !p.takeover {
+		p.w, _ = flate.NewWriter(&p.buf, 6)
+	}
+	p.buf.Reset()
+	p.w.Write([]byte(s))
+	p.w.Flush()
+	return strings.TrimSuffix(p.buf.String(), "\x00\x00\xff\xff")
+}
+
+const (
+	deflate = "Sec-WebSocket-Extensions: permessage-deflate\r\n"
+	fresh   = "Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover; client_no_context_takeover\r\n"
+	modern  = "Sec-WebSocket-Protocol: graphql-transport-ws\r\n"
+	legacy  = "Sec-WebSocket-Protocol: graphql-ws\r\n"
+)
+
+var (
+	ping = dissecttest.Client(string([]byte{0x89, 0x82, 0, 0, 0, 0}) + "hi")
+	pong = says(0x8a, "hi")
+	bye  = "\x03\xe8done"
+)
+
+func samples() []dissecttest.Sample {
+	var up, down packer
+	up.takeover, down.takeover = true, true
+	long := strings.Repeat("a longer text with some words. ", 300)
+	subscription := chunks{asks(modern), agrees(modern),
+		sends(0x81, `{"type":"connection_init","payload":{"token":"x"}}`), says(0x81, `{"type":"connection_ack"}`),
+		sends(0x81, `{"id":"1","type":"subscribe","payload":{"query":"subscription OnOrder($c: ID!) { orderPlaced(customer: $c) { id } }","variables":{"c":"7"}}}`),
+		says(0x81, `{"id":"1","type":"next","payload":{"data":{"orderPlaced":{"id":1}}}}`), says(0x81, `{"type":"ping"}`), sends(0x81, `{"type":"pong"}`),
+		says(0x81, `{"id":"1","type":"next","payload":{"data":{"orderPlaced":{"id":2}}}}`), says(0x81, `{"id":"1","type":"complete"}`)}
+	return []dissecttest.Sample{
+		{Name: "text, binary and controls", Rows: 5, Needs: needs, Chunks: chunks{asks(""), agrees(""),
+			sends(0x81, "hello"), says(0x82, "\x00\x01\x02\xff"), ping, pong, sends(0x88, bye), says(0x88, bye)}},
+		{Name: "fragments with a PING between them", Rows: 3, Needs: needs, Chunks: chunks{asks(""), agrees(""),
+			sends(0x01, "one, "), ping, pong, sends(0x00, "two, "), sends(0x80, "three")}},
+		{Name: "compressed with takeover", Rows: 5, Needs: needs, Chunks: chunks{asks(deflate), agrees(deflate),
+			sends(0xc1, up.pack(long)), sends(0xc1, up.pack(long+"end")), says(0xc1, down.pack(`{"a": 1}`)), says(0xc2, down.pack(`{"a": 1}`))}},
+		{Name: "long messages", Rows: 3, Needs: needs, Chunks: chunks{asks(""), agrees(""), sends(0x82, strings.Repeat("x", 70_000)), says(0x81, strings.Repeat("y", 300))}},
+		{Name: "a GraphQL subscription", Rows: 4, Needs: needs, Chunks: subscription},
+		{Name: "JSON-RPC both ways", Rows: 4, Needs: needs, Chunks: chunks{asks(""), agrees(""),
+			sends(0x81, `{"jsonrpc":"2.0","id":1,"method":"add","params":[1,2]}`), says(0x81, `{"jsonrpc":"2.0","id":1,"method":"ask"}`),
+			sends(0x81, `{"jsonrpc":"2.0","id":1,"result":true}`), says(0x81, `{"jsonrpc":"2.0","id":1,"error":{"code":-32601,"message":"no method"}}`),
+			says(0x81, `{"jsonrpc":"2.0","method":"note"}`)}},
+	}
+}
+
+func TestSuite(t *testing.T) { dissecttest.Run(t, Protocol(), samples()...) }
+
+func FuzzConversation(f *testing.F) { dissecttest.Fuzz(f, Protocol(), samples()...) }
+
+const upgrade = "GET /chat → 101"
+
+func TestRows(t *testing.T) {
+	var two packer
+	list := samples()
+	cs := []dissecttest.Conversation{
+		{Name: "text, binary and controls", Chunks: list[0].Chunks, Want: []string{upgrade,
+			"TEXT /chat from client → 5 bytes ws_opcode=text ws_fragments=1 ws_masked=true ws_compressed=false ws_payload_size=5",
+			"BINARY /chat from server → 4 bytes ws_opcode=binary ws_fragments=1 ws_masked=false ws_compressed=false ws_payload_size=4",
+			"PING /chat from client → answered ws_opcode=ping ws_masked=true ws_payload_size=2",
+			"CLOSE /chat from client → answered, 1000 normal ws_opcode=close ws_masked=true ws_payload_size=6 ws_close_code=1000 ws_close_reason=done"}},
+		{Name: "the server closes because the client broke a rule", Chunks: chunks{asks(""), agrees(""), says(0x88, "\x03\xf0no"), sends(0x88, "\x03\xf0")}, Want: []string{upgrade,
+			"CLOSE /chat from server → answered, 1008 policy violation outcome=client_error ws_opcode=close ws_masked=false ws_payload_size=4 ws_close_code=1008 ws_close_reason=no"}},
+		{Name: "a CLOSE with a server's problem and without an answer", Chunks: chunks{asks(""), agrees(""), says(0x88, "\x03\xf3")}, Want: []string{upgrade,
+			"CLOSE /chat from server → not answered, no response, 1011 internal error error=no_response outcome=server_error ws_opcode=close ws_masked=false ws_payload_size=2 ws_close_code=1011"}},
+		{Name: "a subscription is one call with its events", Chunks: list[4].Chunks, Want: []string{upgrade,
+			"connection_init → 50 bytes ws_opcode=text ws_fragments=1 ws_masked=true ws_compressed=false ws_payload_size=50 ws_answers=1 graphql_type=connection",
+			"ping → 15 bytes ws_opcode=text ws_fragments=1 ws_masked=false ws_compressed=false ws_payload_size=15 ws_answers=1 graphql_type=connection",
+			"subscription OnOrder {orderPlaced} → 140 bytes, 2 events ws_opcode=text ws_fragments=1 ws_masked=true ws_compressed=false ws_payload_size=140 ws_answers=3 graphql_type=subscription graphql_operation=OnOrder graphql_fields=[orderPlaced] graphql_errors=0 graphql_events=2"}},
+		{Name: "the older protocol, with an error, and a subscription that ends with the connection", Chunks: chunks{asks(legacy), agrees(legacy),
+			sends(0x81, `{"id":"a","type":"start","payload":{"query":"{ me { id } }"}}`), says(0x81, `{"id":"a","type":"error","payload":{"message":"no","extensions":{"code":"UNAUTHENTICATED"}}}`),
+			sends(0x81, `{"id":"b","type":"start","payload":{"query":"subscription { tick }"}}`), says(0x81, `{"id":"b","type":"data","payload":{"data":{"tick":1}}}`)}, Want: []string{upgrade,
+			"query {me} → 61 bytes, 0 events, 1 error: UNAUTHENTICATED outcome=client_error ws_opcode=text ws_fragments=1 ws_masked=true ws_compressed=false ws_payload_size=61 ws_answers=1 graphql_type=query graphql_fields=[me] graphql_errors=1 graphql_error_code=UNAUTHENTICATED graphql_error=no graphql_events=0",
+			"subscription {tick} → 69 bytes, 1 event ws_opcode=text ws_fragments=1 ws_masked=true ws_compressed=false ws_payload_size=69 ws_answers=1 graphql_type=subscription graphql_fields=[tick] graphql_errors=0 graphql_events=1"}},
+		{Name: "JSON-RPC is paired by id, in both directions", Chunks: list[5].Chunks, Want: []string{upgrade,
+			"ask → 39 bytes ws_opcode=text ws_fragments=1 ws_masked=false ws_compressed=false ws_payload_size=39 ws_answers=1 jsonrpc_method=ask jsonrpc_id=1 jsonrpc_errors=0",
+			"add → 54 bytes, error -32601 outcome=client_error ws_opcode=text ws_fragments=1 ws_masked=true ws_compressed=false ws_payload_size=54 ws_answers=1 jsonrpc_method=add jsonrpc_id=1 jsonrpc_error_code=-32601 jsonrpc_error=no method jsonrpc_errors=1",
+			"note → 33 bytes ws_opcode=text ws_fragments=1 ws_masked=false ws_compressed=false ws_payload_size=33 jsonrpc_method=note"}},
+		{Name: "bytes lost inside a message", Chunks: chunks{asks(""), agrees(""), dissecttest.Server("\x81\x05he"),
+			{Dir: dissect.ToClient, Gap: 2, Data: []byte("o")}, says(0x81, "more")}, Want: []string{upgrade,
+			"TEXT /chat from server → 5 bytes, gap error=gap outcome=unread ws_opcode=text ws_fragments=1 ws_masked=false ws_compressed=false ws_payload_size=5",
+			"TEXT /chat from server → 4 bytes ws_opcode=text ws_fragments=1 ws_masked=false ws_compressed=false ws_payload_size=4"}},
+		{Name: "without takeover a lost message does not matter", Chunks: chunks{asks(fresh), agrees(fresh), {Dir: dissect.ToClient, Gap: 30}, says(0xc1, two.pack("fresh start"))}, Want: []string{upgrade,
+			fmt.Sprintf("TEXT /chat from server → %d bytes ws_opcode=text ws_fragments=1 ws_masked=false ws_compressed=true ws_payload_size=%d", len(two.pack("fresh start")), len(two.pack("fresh start")))}},
+	}
+	for i := range cs {
+		cs[i].Needs = needs
+	}
+	dissecttest.Converse(t, Protocol(), []string{"ws_opcode", "ws_fragments", "ws_masked", "ws_compressed", "ws_payload_size", "ws_answers", "ws_close_code", "ws_close_reason",
+		"graphql_type", "graphql_operation", "graphql_fields", "graphql_errors", "graphql_error_code", "graphql_error", "graphql_events",
+		"jsonrpc_method", "jsonrpc_id", "jsonrpc_error_code", "jsonrpc_error", "jsonrpc_errors"}, cs...)
+}
