@@ -37,6 +37,7 @@ func scenarios() []scenario {
 		{"mysql", makeMySQL},
 		{"icmp", makeICMP},
 		{"kafka", makeKafka},
+		{"nats", makeNATS},
 		{"vantages", makeVantages},
 		{"shop", makeShop},
 	}
@@ -107,6 +108,9 @@ func play(ctx context.Context, role string, args []string) error {
 		"mysql-client":  mysqlClient,
 		"icmp-client":   icmpClient,
 		"kafka-client":  kafkaClient,
+		"nats-server":   natsServer,
+		"nats-worker":   natsWorker,
+		"nats-client":   natsClient,
 		"wait":          waitFor,
 		"gateway":       shopGateway,
 		"frontend":      shopFrontend,
