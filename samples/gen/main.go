@@ -38,6 +38,7 @@ func scenarios() []scenario {
 		{"icmp", makeICMP},
 		{"kafka", makeKafka},
 		{"web", makeWeb},
+		{"nats", makeNATS},
 		{"vantages", makeVantages},
 		{"shop", makeShop},
 	}
@@ -108,6 +109,9 @@ func play(ctx context.Context, role string, args []string) error {
 		"mysql-client":  mysqlClient,
 		"icmp-client":   icmpClient,
 		"kafka-client":  kafkaClient,
+		"nats-server":   natsServer,
+		"nats-worker":   natsWorker,
+		"nats-client":   natsClient,
 		"wait":          waitFor,
 		"gateway":       shopGateway,
 		"frontend":      shopFrontend,

@@ -13,6 +13,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect/icmp"
 	"github.com/pcapsule/pcapsule/exporter/dissect/kafka"
 	"github.com/pcapsule/pcapsule/exporter/dissect/mysql"
+	"github.com/pcapsule/pcapsule/exporter/dissect/nats"
 	"github.com/pcapsule/pcapsule/exporter/dissect/postgresql"
 	"github.com/pcapsule/pcapsule/exporter/dissect/quic"
 	"github.com/pcapsule/pcapsule/exporter/dissect/redis"
@@ -34,6 +35,7 @@ func Protocols(keys *secrets.Store) []*dissect.Protocol {
 		postgresql.Protocol(),
 		kafka.Protocol(),
 		mysql.Protocol(),
+		nats.Protocol(),
 		tls.Protocol(keys),
 		quic.Protocol(keys),
 		http3.Protocol(),

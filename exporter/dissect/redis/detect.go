@@ -229,6 +229,9 @@ func detectLine(b []byte) (n int, sure bool, v dissect.Verdict) {
 	word, rest, more := bytes.Cut(line, []byte{' '})
 	switch string(word) {
 	case "ERR":
+		if len(rest) > 0 && rest[0] == '\'' { // NATS
+			return 0, false, dissect.No
+		}
 		return i + 1, knownError(rest), dissect.Yes
 	case "NOAUTH", "WRONGTYPE", "WRONGPASS", "MOVED", "ASK", "LOADING", "READONLY", "BUSY", "DENIED", "NOPERM",
 		"OOM", "EXECABORT", "NOSCRIPT", "MASTERDOWN", "MISCONF", "CLUSTERDOWN", "CROSSSLOT", "TRYAGAIN", "NOPROTO":

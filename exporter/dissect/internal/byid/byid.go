@@ -4,6 +4,7 @@ package byid
 
 import (
 	"fmt"
+	"iter"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 )
@@ -64,6 +65,17 @@ func (t *Table[K, C]) Get(key K) (c C, ok bool) {
 		return e.call, true
 	}
 	return c, false
+}
+
+// Newest lists at most n requests, the newest first.
+func (t *Table[K, C]) Newest(n int) iter.Seq[C] {
+	return func(yield func(C) bool) {
+		for e := t.newest; e != nil && n > 0; e, n = e.prev, n-1 {
+			if !yield(e.call) {
+				return
+			}
+		}
+	}
 }
 
 // Grow takes n more bytes of the budget for the request with a key.

@@ -1,0 +1,65 @@
+// Package message has what the protocols of message brokers share: how names and payloads become
+// text of a row, and what the headers of a message say of a trace.
+package message
+
+import (
+	"encoding/hex"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/httpfield"
+	"github.com/pcapsule/pcapsule/exporter/table"
+)
+
+// MaxText is how many bytes of a name, header or payload a row has.
+const MaxText = 256
+
+// Text is b as valid text of at most MaxText bytes.
+func Text(b []byte) string {
+	if len(b) <= MaxText {
+		return strings.ToValidUTF8(string(b), "\uFFFD")
+	}
+	return strings.ToValidUTF8(string(b[:MaxText]), "") + "…"
+}
+
+// Show is a payload: text as it is, other bytes in hexadecimal digits.
+func Show(b []byte) string {
+	head := b[:min(len(b), MaxText)]
+	for i := 0; i < len(head); {
+		c, n := utf8.DecodeRune(head[i:])
+		if c == utf8.RuneError && n == 1 && (len(head) == len(b) || len(head)-i >= utf8.UTFMax) || c < ' ' && c != '\t' && c != '\n' && c != '\r' {
+			out := "0x" + hex.EncodeToString(head[:min(len(head), MaxText/2)])
+			if len(b) > MaxText/2 {
+				out += "…"
+			}
+			return out
+		}
+		i += n
+	}
+	return Text(b)
+}
+
+// Size is a number of bytes in a summary.
+func Size(n int64) string { return strconv.FormatInt(n, 10) + " B" }
+
+// Trace takes the trace and the request id that the headers of a message name, as those of HTTP do.
+// It does not overwrite what is set.
+func Trace(c *table.Call, headers []table.Header) {
+	if len(headers) == 0 {
+		return
+	}
+	list := make([]table.Header, len(headers))
+	for i, h := range headers {
+		h.Kind = httpfield.Request
+		list[i] = h
+	}
+	var t table.Call
+	httpfield.Fill(&t, list)
+	if t.TraceID.OK && !c.TraceID.OK {
+		c.TraceID, c.SpanID = t.TraceID, t.SpanID
+	}
+	if t.RequestID.OK && !c.RequestID.OK {
+		c.RequestID = t.RequestID
+	}
+}

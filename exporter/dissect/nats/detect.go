@@ -1,0 +1,94 @@
+package nats
+
+import (
+	"bytes"
+	"strings"
+
+	"github.com/pcapsule/pcapsule/exporter/dissect"
+)
+
+const (
+	maxDetect = 16 << 10 // bytes of a message that detection waits for
+	maxLine0  = 4 << 10  // bytes of a line that it waits for
+)
+
+// detect accepts INFO and CONNECT with their fields, and messages whose payload ends where the line
+// says. Other lines, such as PING, are also those of other protocols.
+func detect(dir dissect.Dir, head []byte) dissect.Verdict {
+	if len(head) == 0 || strings.IndexByte("ICPHMSU", head[0]&^0x20) < 0 {
+		return dissect.No
+	}
+	f, err := parse(dir, head)
+	switch {
+	case err != nil:
+		return dissect.No
+	case f.op == "INFO" || f.op == "CONNECT":
+		return object(&f, head)
+	case f.line == 0 && len(head) > maxLine0:
+		return dissect.No
+	case f.line == 0:
+		return dissect.More
+	case f.payload:
+		return whole(&f, head[f.line:])
+	}
+	return dissect.No
+}
+
+// fields are those by which the objects of INFO and CONNECT are known. They decide before the line
+// ends, so that INFO is read before what the client answers.
+var fields = map[string][]string{
+	"INFO":    {`"server_id"`},
+	"CONNECT": {`"verbose"`, `"pedantic"`, `"lang"`, `"auth_token"`, `"jwt"`, `"nkey"`},
+}
+
+// object accepts the beginning of INFO and CONNECT.
+func object(f *frame, head []byte) dissect.Verdict {
+	text := head[len(f.op):]
+	if f.line > 0 {
+		text = text[:f.line-len(f.op)]
+	}
+	if open := bytes.TrimLeft(text, " \t"); len(open) > 0 && open[0] != '{' {
+		return dissect.No
+	}
+	for _, field := range fields[f.op] {
+		if bytes.Contains(text, []byte(field)) {
+			return dissect.Yes
+		}
+	}
+	if f.line > 0 || len(text) > maxDetect {
+		return dissect.No
+	}
+	return dissect.More
+}
+
+// whole reports whether a payload has the length that its line says.
+func whole(f *frame, b []byte) dissect.Verdict {
+	if f.headers > 0 && len(b) >= 8 && !bytes.HasPrefix(b, []byte("NATS/1.0")) {
+		return dissect.No
+	}
+	if int64(len(b)) >= f.total+2 {
+		return yes(b[f.total] == '\r' && b[f.total+1] == '\n')
+	}
+	if f.total <= maxDetect {
+		return dissect.More
+	}
+	if f.headers > 0 && len(b) >= 8 || bytes.IndexByte(f.subject, '.') > 0 {
+		return dissect.Likely
+	}
+	return dissect.No
+}
+
+func yes(is bool) dissect.Verdict {
+	if is {
+		return dissect.Yes
+	}
+	return dissect.No
+}
+
+// resume accepts any line of that side.
+func resume(dir dissect.Dir, head []byte) dissect.Verdict {
+	if f, err := parse(dir, head); err != nil || f.line == 0 {
+		return dissect.No
+	}
+	return dissect.Likely
+}

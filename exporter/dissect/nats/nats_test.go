@@ -1,0 +1,137 @@
+package nats
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/exporter/dissect/dissecttest"
+)
+
+type chunks = []dissecttest.Chunk
+
+var client, server = dissecttest.Client, dissecttest.Server
+
+const (
+	info    = "INFO {\"server_id\":\"NAB\",\"server_name\":\"n1\",\"version\":\"2.15.2\",\"proto\":1,\"headers\":true,\"max_payload\":1048576}\r\n"
+	connect = "CONNECT {\"verbose\":false,\"pedantic\":false,\"user\":\"alice\",\"pass\":\"s3cret\",\"lang\":\"go\",\"version\":\"1.55.0\",\"name\":\"shop\",\"headers\":true}\r\nPING\r\n"
+	raw     = "CONNECT {\"verbose\":true,\"auth_token\":\"t0ken\"}\r\n"
+)
+
+// pub and msg are messages of the two sides; hmsg has headers.
+func pub(subject, reply, body string) string {
+	return fmt.Sprintf("PUB %s %s %d\r\n%s\r\n", subject, reply, len(body), body)
+}
+
+func msg(subject, sid, reply, body string) string {
+	return fmt.Sprintf("MSG %s %s %s %d\r\n%s\r\n", subject, sid, reply, len(body), body)
+}
+
+func hmsg(subject, sid, reply, headers, body string) string {
+	headers = "NATS/1.0" + headers + "\r\n\r\n"
+	return fmt.Sprintf("HMSG %s %s %s %d %d\r\n%s%s\r\n", subject, sid, reply, len(headers), len(headers)+len(body), headers, body)
+}
+
+func begun(list ...dissecttest.Chunk) chunks {
+	return append(chunks{server(info), client(connect), server("PONG\r\n")}, list...)
+}
+
+const ack = "$JS.ACK.ORDERS.billing.1.17.3.1700000000000000000.2"
+
+var samples = []dissecttest.Sample{
+	{Name: "a request with its answer", Rows: 6, Chunks: begun(client("SUB _INBOX.a.* 1\r\n"), client(pub("price", "_INBOX.a.1", "tea")),
+		server(msg("_INBOX.a.1", "1", "", "4.20")), client(pub("log", "", "")))},
+	{Name: "a service that answers", Rows: 6, Chunks: begun(client("SUB price workers 7\r\n"), server(msg("price", "7", "_INBOX.b.1", "tea")),
+		client(pub("_INBOX.b.1", "", "4.20")), server("PING\r\n"), client("PONG\r\n"))},
+	{Name: "JetStream", Rows: 7, Chunks: begun(client("SUB _INBOX.a.* 1\r\n"+pub("orders.new", "_INBOX.a.1", "tea")+pub("orders.new", "_INBOX.a.2", "tea")),
+		server(msg("_INBOX.a.1", "1", "", `{"stream":"ORDERS","seq":17}`)+msg("_INBOX.a.2", "1", "", `{"stream":"ORDERS","seq":17,"duplicate":true}`)),
+		server(hmsg("orders.new", "1", ack, "\r\nNats-Msg-Id: m1", "tea")), client(pub(ack, "", "+ACK")))},
+	{Name: "+OK to each command", Rows: 5, Chunks: chunks{server(info), client(raw), server("+OK\r\n"), client("SUB a 1\r\n" + pub("a", "", "hi")),
+		server("+OK\r\n+OK\r\n" + msg("a", "1", "", "hi"))}},
+}
+
+func TestSuite(t *testing.T) { dissecttest.Run(t, Protocol(), samples...) }
+
+func FuzzConversation(f *testing.F) { dissecttest.Fuzz(f, Protocol(), samples...) }
+
+const hello = "INFO n1 2.15.2"
+
+func TestRows(t *testing.T) {
+	login := []string{hello, "CONNECT shop as alice → ok auth_kind=password", "PING → PONG"}
+	columns := []string{"auth_kind", "nats_stream_sequence", "nats_message_id", "nats_stream", "nats_consumer", "nats_api", "status_code"}
+	dissecttest.Converse(t, Protocol(), columns, []dissecttest.Conversation{
+		{Name: "a request is paired with its answer", Chunks: samples[0].Chunks, Want: append(login[:3:3],
+			"PUB price (3 B) → answer (4 B)", "SUB _INBOX.a.* → ok", "PUB log (0 B) → ok")},
+		{Name: "a delivery is paired with the reply", Chunks: samples[1].Chunks, Want: append(login[:3:3],
+			"MSG price (3 B) → answer (4 B)", "PING → PONG", "SUB price in group workers → ok")},
+		{Name: "JetStream links what was published with what was delivered", Chunks: samples[2].Chunks, Want: append(login[:3:3],
+			"PUB orders.new (3 B) → ORDERS/17 nats_stream=ORDERS nats_stream_sequence=17",
+			"PUB orders.new (3 B) → ORDERS/17 nats_stream=ORDERS nats_stream_sequence=17",
+			"MSG orders.new (3 B) → ack nats_stream=ORDERS nats_consumer=billing nats_stream_sequence=17 nats_message_id=m1",
+			"SUB _INBOX.a.* → ok")},
+		{Name: "verbose commands are answered in order", Chunks: samples[3].Chunks, Want: []string{hello, "CONNECT → ok auth_kind=token", "SUB a → ok", "PUB a (2 B) → ok", "MSG a (2 B) → delivered"}},
+		{Name: "a delivery that is not acknowledged in time", Chunks: begun(client("SUB orders.* 2\r\n"), server(msg("orders.new", "2", ack, "tea")), client(pub(ack, "", "+WPI")), client(pub(ack, "", "-NAK {\"delay\":1}"))), Want: append(login[:3:3],
+			"MSG orders.new (3 B) → nak outcome=server_error nats_stream=ORDERS nats_consumer=billing nats_stream_sequence=17", "SUB orders.* → ok")},
+		{Name: "a message to a subscription that nobody began", Chunks: begun(server(msg("a", "9", "", ""))), Anomalies: 1, Want: append(login[:3:3], "MSG a (0 B) → delivered")},
+		{Name: "a login that is refused", Chunks: chunks{server(info), client(connect), server("-ERR 'Authorization Violation'\r\n")}, Want: []string{hello,
+			"CONNECT shop as alice → Authorization Violation outcome=client_error auth_kind=password", "PING → no_response error=no_response outcome=no_answer"}},
+		{Name: "errors name their subject", Chunks: begun(client(pub("secret", "", "x")+"SUB secret.> 4\r\n"+pub("hush", "_INBOX.a.1", "")),
+			server("-ERR 'Permissions Violation for Publish to \"secret\"'\r\n-ERR 'Permissions Violation for Subscription to \"secret.>\"'\r\n-ERR 'Permissions Violation for Publish to \"hush\"'\r\n-ERR 'Stale Connection'\r\n")), Want: append(login[:3:3],
+			`PUB secret (1 B) → Permissions Violation for Publish to "secret" outcome=client_error`,
+			`SUB secret.> → Permissions Violation for Subscription to "secret.>" outcome=client_error`,
+			`PUB hush (0 B) → Permissions Violation for Publish to "hush" outcome=client_error`,
+			"-ERR Stale Connection outcome=server_error")},
+		{Name: "nobody answers", Chunks: begun(client("SUB _INBOX.a.* 1\r\n"+pub("nobody", "_INBOX.a.1", "")), server(hmsg("_INBOX.a.1", "1", "", " 503", ""))), Want: append(login[:3:3],
+			"PUB nobody (0 B) → answer (0 B) outcome=server_error status_code=503", "SUB _INBOX.a.* → ok")},
+		{Name: "an answer that does not come", Chunks: begun(client("SUB _INBOX.a.* 1\r\n" + pub("slow", "_INBOX.a.1", "") + pub("other", "elsewhere", ""))), Want: append(login[:3:3],
+			"SUB _INBOX.a.* → ok", "PUB slow (0 B) → no_response error=no_response outcome=no_answer", "PUB other (0 B) → answer goes elsewhere")},
+		{Name: "the API of JetStream", Chunks: begun(client("SUB _INBOX.a 1\r\n"+pub("$JS.API.STREAM.INFO.NONE", "_INBOX.a", "")),
+			server(msg("_INBOX.a", "1", "", `{"type":"io.nats.jetstream.api.v1.stream_info_response","error":{"code":404,"err_code":10059,"description":"stream not found"}}`)),
+			client(pub("$JS.hub.API.CONSUMER.MSG.NEXT.ORDERS.billing", "_INBOX.a", `{"batch":1}`)), server(msg("orders.new", "1", ack, "tea"))), Want: append(login[:3:3],
+			"PUB $JS.API.STREAM.INFO.NONE (0 B) → stream not found outcome=client_error status_code=404 nats_api=STREAM.INFO nats_stream=NONE",
+			"PUB $JS.hub.API.CONSUMER.MSG.NEXT.ORDERS.billing (11 B) → messages nats_api=CONSUMER.MSG.NEXT nats_stream=ORDERS nats_consumer=billing",
+			"SUB _INBOX.a → ok",
+			"MSG orders.new (3 B) → delivered nats_stream=ORDERS nats_consumer=billing nats_stream_sequence=17")},
+		{Name: "bytes lost in a payload", Chunks: begun(client("PUB a 10\r\n01234"), dissecttest.Chunk{Dir: dissect.ToServer, Gap: 3, Data: []byte("89\r\n" + pub("b", "", "x"))}), Want: append(login[:3:3],
+			"PUB a (10 B) → gap error=gap outcome=unread", "PUB b (1 B) → ok")},
+	}...)
+}
+
+func TestDetect(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		dir  dissect.Dir
+		head string
+		want dissect.Verdict
+	}{
+		{"the server's first line", dissect.ToClient, info, dissect.Yes},
+		{"its beginning", dissect.ToClient, info[:9], dissect.More},
+		{"JSON of another server", dissect.ToClient, "INFO {\"id\":1}\r\n", dissect.No},
+		{"the client's first line", dissect.ToServer, connect, dissect.Yes},
+		{"a request of HTTP", dissect.ToServer, "CONNECT shop:443 HTTP/1.1\r\n", dissect.No},
+		{"the beginning of a request of HTTP", dissect.ToServer, "CONNECT shop", dissect.No},
+		{"a message", dissect.ToServer, pub("a.b", "", "hello"), dissect.Yes},
+		{"a message that is longer than its line says", dissect.ToServer, "PUB a.b 4\r\nhello\r\n", dissect.No},
+		{"a message of MSN", dissect.ToClient, "MSG a@example.org Ann 5\r\nhelloMSG", dissect.No},
+		{"a message from the wrong side", dissect.ToClient, pub("a.b", "", "hello"), dissect.No},
+		{"a ping, which Redis has too", dissect.ToServer, "PING\r\n", dissect.No},
+	} {
+		if got := detect(c.dir, []byte(c.head)); got != c.want {
+			t.Errorf("%s: %v, want %v", c.name, got, c.want)
+		}
+	}
+}
+
+// TestNoSecretLeavesThePackage looks for the credentials of all conversations in their rows.
+func TestNoSecretLeavesThePackage(t *testing.T) {
+	for _, s := range samples {
+		for _, row := range dissecttest.Play(t, dissecttest.OptionsOf(Protocol()), s.Chunks...).Rows() {
+			for _, secret := range []string{"s3cret", "t0ken"} {
+				if text := fmt.Sprintf("%+v", row); strings.Contains(text, secret) {
+					t.Errorf("%s in %s", secret, text)
+				}
+			}
+		}
+	}
+}
