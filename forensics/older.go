@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/pcapsule/pcapsule/exporter/bundle"
+	"github.com/pcapsule/pcapsule/forensics/statements"
 )
 
 // Bundles of releases before 2026-11 lack columns that questions need. The views derive them from
@@ -13,6 +14,7 @@ var laterColumns = map[string][]struct{ column, sql string }{
 		{"outcome", ", " + olderOutcome + " AS outcome, elapsed_us AS waited_us, " + olderEndpoint + " AS endpoint"},
 		{"payload_protocol", noPayload},
 		{"mysql_command", noMySQL},
+		{"mongodb_command", statements.Find("mongodb").Absent()},
 	},
 	"connections": {{"payload_protocol", noPayload}},
 	"endpoints":   {{"who", ", " + olderWho + " AS who"}},

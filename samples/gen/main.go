@@ -37,6 +37,7 @@ func scenarios() []scenario {
 		{"mysql", makeMySQL},
 		{"icmp", makeICMP},
 		{"kafka", makeKafka},
+		{"mongodb", makeMongoDB},
 		{"vantages", makeVantages},
 		{"shop", makeShop},
 	}
@@ -107,6 +108,7 @@ func play(ctx context.Context, role string, args []string) error {
 		"mysql-client":  mysqlClient,
 		"icmp-client":   icmpClient,
 		"kafka-client":  kafkaClient,
+		"mongo-client":  mongoClient,
 		"wait":          waitFor,
 		"gateway":       shopGateway,
 		"frontend":      shopFrontend,

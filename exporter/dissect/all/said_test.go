@@ -10,13 +10,14 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/dissect/dissecttest"
 	"github.com/pcapsule/pcapsule/exporter/dissect/kafka"
+	"github.com/pcapsule/pcapsule/exporter/dissect/mongodb"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
 // TestRowsAreWhatTheClientSaid compares the rows of recordings with what their clients noted while
 // they were made: an action, its object and its result.
 func TestRowsAreWhatTheClientSaid(t *testing.T) {
-	for file, did := range map[string]func(table.CallRow) []string{"kafka": kafkaDid} {
+	for file, did := range map[string]func(table.CallRow) []string{"kafka": kafkaDid, "mongodb": mongoDid} {
 		t.Run(file, func(t *testing.T) {
 			raw, err := os.ReadFile("../../../samples/" + file + ".said.tsv")
 			if err != nil {
@@ -106,4 +107,28 @@ func kafkaDid(row table.CallRow) (list []string) {
 		return nil
 	}
 	return []string{r.Method.V + "\t" + object + "\t" + result}
+}
+
+// mongoDid is what a row of MongoDB says in the client's terms.
+func mongoDid(row table.CallRow) []string {
+	r, ok := row.(*mongodb.Row)
+	if !ok {
+		return []string{"another protocol: " + row.Base().Summary}
+	}
+	result := "ok"
+	switch command := r.Command.V; {
+	case slices.Contains([]string{"isMaster", "hello", "endSessions"}, command):
+		return nil
+	case r.Errors > 0:
+		result = fmt.Sprintf("error %d", r.ErrCode.V)
+	case r.ResponseBytes == 0 && r.Complete:
+		result = "unacknowledged"
+	case r.Rows.OK:
+		result = fmt.Sprintf("%d documents", r.Rows.V)
+	case r.Modified.OK:
+		result += fmt.Sprintf(" %d, %d modified", r.Affected.V, r.Modified.V)
+	case r.Affected.OK:
+		result += fmt.Sprintf(" %d", r.Affected.V)
+	}
+	return []string{r.Command.V + "\t" + r.Path.V + "\t" + result}
 }
