@@ -63,7 +63,7 @@ func (c *Conn) keep(s *side, data []byte) {
 
 // charge takes what a side holds from the budget: what was allocated, not what is in use.
 func (c *Conn) charge(s *side) {
-	switch more := s.front + cap(s.buf) + segCost*len(s.segs) - s.charged; {
+	switch more := s.front + cap(s.buf) + segCost*cap(s.segs) - s.charged; {
 	case more > 0:
 		c.owe(more)
 		s.charged += more

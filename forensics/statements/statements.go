@@ -1,5 +1,5 @@
-// Package statements is the one list of databases whose calls are SQL statements, and the SQL for
-// what all of them have: the text of a statement, its parameters, its rows, its user. Questions,
+// Package statements is the one list of databases whose calls are statements, in SQL or with a shape
+// like it, and the SQL for what all of them have: the text of a statement, its parameters, its rows, its user. Questions,
 // findings and masking are about any of these databases; a new one is one line here. The package
 // only builds text and imports no other package of pcapsule.
 package statements
@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// Database is a protocol whose calls are SQL statements. Its columns in table calls begin with its
+// Database is a protocol whose calls are statements. Its columns in table calls begin with its
 // name: <protocol>_query, _params, _columns, _preview, _rows, _user and _application.
 type Database struct {
 	Protocol string
@@ -26,6 +26,8 @@ var Databases = [...]Database{
 		[]string{"postgresql_error_message", "postgresql_error_detail"}, "postgresql_error_code = '53300'"},
 	{"mysql", "mysql_command", "mysql_command IN ('COM_QUERY', 'COM_STMT_EXECUTE', 'COM_STMT_BULK_EXECUTE')", "'ERROR ' || mysql_error_code || ': ' || mysql_error_message",
 		[]string{"mysql_error_message"}, "mysql_error_code IN (1040, 1203, 1226)"},
+	{"mongodb", "mongodb_command", "lower(mongodb_command) NOT IN ('hello', 'ismaster', 'ping', 'buildinfo', 'saslstart', 'saslcontinue', 'authenticate', 'getnonce', 'endsessions', 'logout')",
+		"coalesce(mongodb_error_code_name || ': ', '') || mongodb_error_message", []string{"mongodb_error_message"}, "false"},
 }
 
 // Has reports whether a protocol is one of a database.
@@ -69,6 +71,16 @@ func Columns(parts ...string) string {
 		}
 		return strings.Join(list, ", ")
 	})
+}
+
+// Find is the database of a protocol.
+func Find(protocol string) (d Database) {
+	for _, d := range Databases {
+		if d.Protocol == protocol {
+			return d
+		}
+	}
+	return d
 }
 
 // Kinds lists the columns that say what a call is.

@@ -15,6 +15,7 @@ var seenAs = map[string][]string{
 	"redis":      {"resp"},
 	"postgresql": {"pgsql"},
 	"mysql":      {"mysql"},
+	"mongodb":    {"mongo"},
 	"tls":        {"tls", "dtls"},
 	"quic":       {"quic", "gquic"},
 	"http3":      {"http3", "quic"},

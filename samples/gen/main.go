@@ -39,6 +39,7 @@ func scenarios() []scenario {
 		{"kafka", makeKafka},
 		{"web", makeWeb},
 		{"nats", makeNATS},
+		{"mongodb", makeMongoDB},
 		{"vantages", makeVantages},
 		{"shop", makeShop},
 	}
@@ -112,6 +113,7 @@ func play(ctx context.Context, role string, args []string) error {
 		"nats-server":   natsServer,
 		"nats-worker":   natsWorker,
 		"nats-client":   natsClient,
+		"mongo-client":  mongoClient,
 		"wait":          waitFor,
 		"gateway":       shopGateway,
 		"frontend":      shopFrontend,

@@ -12,6 +12,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect/http3"
 	"github.com/pcapsule/pcapsule/exporter/dissect/icmp"
 	"github.com/pcapsule/pcapsule/exporter/dissect/kafka"
+	"github.com/pcapsule/pcapsule/exporter/dissect/mongodb"
 	"github.com/pcapsule/pcapsule/exporter/dissect/mysql"
 	"github.com/pcapsule/pcapsule/exporter/dissect/nats"
 	"github.com/pcapsule/pcapsule/exporter/dissect/postgresql"
@@ -36,6 +37,7 @@ func Protocols(keys *secrets.Store) []*dissect.Protocol {
 		kafka.Protocol(),
 		mysql.Protocol(),
 		nats.Protocol(),
+		mongodb.Protocol(),
 		tls.Protocol(keys),
 		quic.Protocol(keys),
 		http3.Protocol(),

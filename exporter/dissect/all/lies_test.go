@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
@@ -79,15 +80,15 @@ func unsure(r *dissecttest.Result) bool {
 // that lie, on the port of each protocol that has one. All bytes are in one row of payload: no
 // call is made of them.
 func TestLyingLengthsOfForeignProtocols(t *testing.T) {
-	be, le := binary.BigEndian, binary.LittleEndian
+	be := binary.BigEndian
 	for _, m := range []struct {
 		name     string
 		length   func(n uint32) string // the message with this length
 		response string
 	}{
-		{"mongodb", func(n uint32) string {
-			return string(le.AppendUint32(nil, n)) + "\x01\x00\x00\x00\x00\x00\x00\x00\xdd\x07\x00\x00\x00\x00\x00\x00\x00\x13\x00\x00\x00\x10ping\x00\x01\x00\x00\x00\x00"
-		}, "\x26\x00\x00\x00\x02\x00\x00\x00\x01\x00\x00\x00\xdd\x07\x00\x00\x00\x00\x00\x00\x00\x11\x00\x00\x00\x01ok\x00\x00\x00\x00\x00\x00\x00\xf0\x3f\x00"},
+		{"smb2", func(n uint32) string {
+			return string(be.AppendUint32(nil, n)) + "\xfeSMB\x40\x00\x00\x00\x00\x00\x00\x00\x00\x00\x1f\x00" + strings.Repeat("\x00", 40)
+		}, "\x00\x00\x00\x40\xfeSMB\x40\x00" + strings.Repeat("\x00", 58)},
 		{"amqp", func(n uint32) string {
 			return "\x01\x00\x01" + string(be.AppendUint32(nil, n)) + "\x00\x3c\x00\x28\x00\x00\x05queue\x00\xce"
 		}, "\x01\x00\x01\x00\x00\x00\x04\x00\x3c\x00\x29\xce"},

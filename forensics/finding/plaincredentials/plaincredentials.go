@@ -21,7 +21,7 @@ func Analyzer() finding.Analyzer {
 
 func find(ctx context.Context, l *finding.Look) error {
 	rows, err := l.Rows(ctx, l.Groups("protocol AS detail, auth_kind AS kind", `decrypted_by IS NULL AND auth_kind IS NOT NULL
-			AND NOT (`+statements.IsStatement+` AND auth_kind IN ('trust', 'scram-sha-256', 'scram-sha-256-plus', 'gss', 'sspi', 'ok', 'mysql_native_password', 'caching_sha2_password',
+			AND NOT (`+statements.IsStatement+` AND auth_kind IN ('trust', 'scram-sha-256', 'scram-sha-256-plus', 'gss', 'sspi', 'ok', 'scram-sha-1', 'mongodb-cr', 'mongodb-x509', 'mongodb-aws', 'gssapi', 'mysql_native_password', 'caching_sha2_password',
 				'sha256_password', 'client_ed25519', 'parsec', 'auth_gssapi_client', 'authentication_kerberos_client', 'authentication_ldap_sasl_client'))`)+`
 		SELECT src, dst, detail, kind AS other, max(CASE WHEN dst_outside THEN 1 ELSE 0 END)::DOUBLE AS number, `+l.Sums()+` FROM g GROUP BY src, dst, detail, kind ORDER BY count DESC, src, dst, detail, other`, l.Args...)
 	if err != nil {
