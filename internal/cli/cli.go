@@ -187,6 +187,7 @@ func (e *env) commands() []*cobra.Command {
 		ringcmd.Command(command.Pcapsule, version.Release),
 		e.cmdSnapshot(),
 		record.Extcap(&e.Streams),
+		e.cmdProtocols(),
 		e.cmdSchema(),
 		serve.MCP(e.serving()),
 		serve.HTTP(e.serving()),
