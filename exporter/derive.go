@@ -5,7 +5,6 @@ import (
 
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/exporter/dissect"
-	"github.com/pcapsule/pcapsule/exporter/dissect/all"
 	"github.com/pcapsule/pcapsule/exporter/internal/read"
 	"github.com/pcapsule/pcapsule/exporter/internal/round"
 	"github.com/pcapsule/pcapsule/exporter/table"
@@ -108,7 +107,7 @@ func Trace(ctx context.Context, b *bundle.Bundle, o Options, keep func(file int3
 		return err
 	}
 	defer keys.Store.Close()
-	protocols := func() []*dissect.Protocol { return all.Protocols(keys.Store) }
+	protocols := o.protocols(keys.Store)
 	_, err = pipe(ctx, sources, nil, protocols, o, func(r *round.Round) error {
 		for s := range r.Out {
 			for i := range r.Out[s].Calls {

@@ -23,12 +23,12 @@ import (
 	"runtime"
 	"slices"
 	"strconv"
+	"strings"
 
 	"filippo.io/age"
 
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/exporter/dissect"
-	"github.com/pcapsule/pcapsule/exporter/dissect/all"
 	"github.com/pcapsule/pcapsule/exporter/internal/assemble"
 	"github.com/pcapsule/pcapsule/exporter/internal/flow"
 	"github.com/pcapsule/pcapsule/exporter/internal/join"
@@ -36,7 +36,6 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/internal/read"
 	"github.com/pcapsule/pcapsule/exporter/internal/round"
 	"github.com/pcapsule/pcapsule/exporter/internal/write"
-	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
 // Options select the contents of a bundle. The zero value imports everything.
@@ -48,6 +47,8 @@ type Options struct {
 	FromNs   int64    // earlier packets are excluded from the tables; 0 is no limit
 	ToNs     int64    // later packets are excluded from the tables; 0 is no limit
 	DecodeAs []dissect.DecodeAs
+	Only     []string // names of the protocols to dissect; empty: all
+	Without  []string // names of protocols that are not dissected
 
 	Identities []age.Identity  // decrypt key files encrypted with age
 	EmbedKeys  bool            // keep the keys that decrypt connections in the bundle
@@ -101,10 +102,14 @@ type KeysError = read.KeysError
 //     for which the filter cannot be evaluated,
 //   - *KeysError for a key file that cannot be used,
 //   - *filter.Error for an invalid filter,
+//   - *ProtocolsError for protocols that cannot be selected,
 //   - the context's error after an interrupt.
 //
 // After an error nothing is left behind.
 func Run(ctx context.Context, inputs []string, output string, o Options) (*bundle.Manifest, error) {
+	if err := o.checkProtocols(); err != nil {
+		return nil, err
+	}
 	sources, err := read.Open(inputs, o.Stdin)
 	if err != nil {
 		return nil, err
@@ -173,7 +178,7 @@ func build(ctx context.Context, sources *read.Inputs, b *bundle.Builder, o Optio
 	defer out.Abort()
 	joiner := join.New(out, join.NewIdentity(who.Index, who.Known), used, o.limit())
 	m := &bundle.Manifest{Tool: bundle.Tool{Name: "pcapsule", Release: o.Release}}
-	protocols := func() []*dissect.Protocol { return all.Protocols(keys.Store) }
+	protocols := o.protocols(keys.Store)
 	reader, err := pipe(ctx, sources, b, protocols, o, func(r *round.Round) error {
 		if err := joiner.Join(r); err != nil {
 			return err
@@ -271,6 +276,11 @@ func describeOptions(m *bundle.Manifest, o Options) {
 	for i, d := range o.DecodeAs {
 		m.Options[fmt.Sprintf("decode_as.%03d", i)] = fmt.Sprintf("%s/%d=%s", d.Transport, d.Port, d.Protocol)
 	}
+	for name, list := range map[string][]string{"only": o.Only, "without": o.Without} {
+		if len(list) > 0 {
+			m.Options[name] = strings.Join(slices.Compact(slices.Sorted(slices.Values(list))), ",")
+		}
+	}
 	if o.Memory != 0 && o.Memory != DefaultMemory {
 		m.Options["memory"] = strconv.FormatInt(o.Memory, 10)
 	}
@@ -282,10 +292,3 @@ func describeOptions(m *bundle.Manifest, o Options) {
 		m.Filters.ToNs = bundle.At(o.ToNs)
 	}
 }
-
-// Protocols lists the protocols for dissecting bundles.
-func Protocols() []*dissect.Protocol { return all.Protocols(nil) }
-
-// Schemas lists every table in the form that queries see: calls has the columns of all
-// protocols.
-func Schemas() []*table.Schema { return write.Schemas(Protocols()) }

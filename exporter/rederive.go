@@ -181,6 +181,11 @@ func optionsOf(b *bundle.Bundle, o Options) (Options, error) {
 			}
 			continue
 		}
+		if k == "only" || k == "without" {
+			list := map[string]*[]string{"only": &o.Only, "without": &o.Without}[k]
+			*list = strings.Split(m.Options[k], ",")
+			continue
+		}
 		if !strings.HasPrefix(k, "decode_as.") {
 			return o, fmt.Errorf("%w: option %s is not known to this release", ErrNotRederivable, k)
 		}
@@ -195,6 +200,9 @@ func optionsOf(b *bundle.Bundle, o Options) (Options, error) {
 			d.Transport = dissect.UDP
 		}
 		o.DecodeAs = append(o.DecodeAs, d)
+	}
+	if err := o.checkProtocols(); err != nil {
+		return o, fmt.Errorf("%w: %w", ErrNotRederivable, err)
 	}
 	o.Kube, o.Hosts = nil, nil
 	if err := keysOf(b, &o); err != nil {

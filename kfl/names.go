@@ -131,6 +131,12 @@ var typeWords = map[string]typ{
 	"strings": {kind: kList, elem: kText}, "map": {kind: kMap}, "labels": {kind: kMap}, "body": {kind: kBody},
 }
 
+// IsProtocol reports whether a name is the word for the calls of the protocol of that name.
+func IsProtocol(name string) bool {
+	f := names().byName[name]
+	return f != nil && f.kind == srcExpr && f.arg == `protocol == "`+name+`"`
+}
+
 // Fields lists every field and keyword, in the order of the documentation.
 func Fields() []Field {
 	var out []Field

@@ -112,3 +112,11 @@ func BenchmarkMatch(b *testing.B) {
 		}
 	}
 }
+
+func TestIsProtocol(t *testing.T) {
+	for name, want := range map[string]bool{"http1": true, "kafka": true, "http": false, "tls": false, "method": false, "nosuch": false, "dst.port": false} {
+		if IsProtocol(name) != want {
+			t.Errorf("%s: %v", name, !want)
+		}
+	}
+}

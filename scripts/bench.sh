@@ -54,5 +54,7 @@ for size in small large; do
 	[ "$size" = small ] && ratio "tshark -Y http -T ek" "pcapsule bundle" "tshark -T ek / pcapsule bundle"
 	rm -rf "$out"/a.pcapsule "$out"/*.pcap*
 done
+printf '\nthroughput of each protocol, on one processor\n'
+go test ./exporter/dissect/all -run '^$' -bench Protocols -benchtime 1x
 printf '\nquestions over MCP\n'
 BENCH_DIR=$dir scripts/bench/ask.sh

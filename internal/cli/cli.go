@@ -189,6 +189,7 @@ func (e *env) commands() []*cobra.Command {
 		e.cmdSnapshot(),
 		e.cmdFetch(),
 		record.Extcap(&e.Streams),
+		e.cmdProtocols(),
 		e.cmdSchema(),
 		serve.MCP(e.serving()),
 		serve.HTTP(e.serving()),

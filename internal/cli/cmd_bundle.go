@@ -35,6 +35,8 @@ type bundleFlags struct {
 	filter       string
 	from, to     string
 	decodeAs     []string
+	only         []string
+	without      []string
 	jobs         int
 	memory       command.Size
 	note         string
@@ -80,6 +82,8 @@ func (f *bundleFlags) shared(fl *pflag.FlagSet) {
 	fl.BoolVar(&f.embedKeys, "embed-keys", false, "keep the keys that decrypt connections in the bundle (data/keys/)")
 	fl.StringArrayVar(&f.keysTo, "keys-to", nil, "with --embed-keys: encrypt the keys with age to this recipient (age1…, or a file of recipients); can be repeated")
 	fl.StringArrayVar(&f.decodeAs, "decode-as", nil, "protocol of a server port, such as tcp/9000=redis; can be repeated")
+	fl.StringSliceVar(&f.only, "only", nil, "find only these protocols, and what is inside their messages; pcapsule protocols lists them. The bytes of others are calls of tcp, udp or ip")
+	fl.StringSliceVar(&f.without, "without", nil, "do not find these protocols")
 	fl.IntVar(&f.jobs, "jobs", 0, "number of workers; 0 is one per processor; the bundle does not depend on it")
 	memoryFlag(fl, &f.memory)
 	fl.StringVar(&f.note, "note", "", "note for the custody log, one line")
@@ -140,7 +144,7 @@ func outputOf(capture string) string {
 
 // options reads the flags. It refuses an output that cannot be created.
 func (f *bundleFlags) options(e *env) (exporter.Options, error) {
-	o := exporter.Options{Kube: f.kube, Hosts: f.hosts, Filter: f.filter, Jobs: f.jobs, Release: version.Release, Stdin: e.In}
+	o := exporter.Options{Kube: f.kube, Hosts: f.hosts, Filter: f.filter, Only: f.only, Without: f.without, Jobs: f.jobs, Release: version.Release, Stdin: e.In}
 	if f.output == "" {
 		return o, exit.Usagef("missing output: give -o NAME.pcapsule")
 	}
@@ -207,7 +211,10 @@ func (e *env) bundleError(ctx context.Context, err error, output string) error {
 	var in *exporter.InputError
 	var strict *strictError
 	var keys *exporter.KeysError
+	var protocols *exporter.ProtocolsError
 	switch {
+	case errors.As(err, &protocols):
+		return exit.With(err, exit.Usage, "see pcapsule protocols")
 	case errors.As(err, &strict):
 		for _, w := range strict.warnings {
 			e.Warn("%s", w)

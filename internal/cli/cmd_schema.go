@@ -2,6 +2,7 @@ package cli
 
 import (
 	"fmt"
+	"io"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -68,22 +69,7 @@ func (e *env) runSchema(args []string, asJSON bool) error {
 			fmt.Fprintln(e.Out)
 		}
 		fmt.Fprintf(e.Out, "%s: %s\n", t.Name, t.Doc)
-		wide := 0
-		for _, c := range t.Columns {
-			wide = max(wide, len(c.Name))
-		}
-		for _, c := range t.Columns {
-			doc := c.Doc
-			if c.Unit != "" {
-				doc += " [" + c.Unit + "]"
-			}
-			null := ""
-			if c.Nullable {
-				null = "null"
-			}
-			// The few long types (lists, structs) overflow, so that the column stays narrow.
-			fmt.Fprintf(e.Out, "  %-*s  %-9s  %-4s  %s\n", wide, c.Name, c.Type, null, doc)
-		}
+		printColumns(e.Out, t.Columns)
 	}
 	return nil
 }
@@ -94,4 +80,23 @@ func schemaOf(s *table.Schema) schemaTable {
 		t.Columns = append(t.Columns, schemaColumn{c.Name, c.Kind.String(), c.Unit, c.Optional, c.Protocol, c.Doc})
 	}
 	return t
+}
+
+func printColumns(w io.Writer, list []schemaColumn) {
+	wide := 0
+	for _, c := range list {
+		wide = max(wide, len(c.Name))
+	}
+	for _, c := range list {
+		doc := c.Doc
+		if c.Unit != "" {
+			doc += " [" + c.Unit + "]"
+		}
+		null := ""
+		if c.Nullable {
+			null = "null"
+		}
+		// The few long types (lists, structs) overflow, so that the column stays narrow.
+		fmt.Fprintf(w, "  %-*s  %-9s  %-4s  %s\n", wide, c.Name, c.Type, null, doc)
+	}
 }

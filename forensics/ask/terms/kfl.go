@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/pcapsule/pcapsule/kfl"
 )
 
 // NodeKFL is the KFL for calls with a node at one end, "src" or "dst".
@@ -132,7 +134,7 @@ func EndpointKFL(protocol, method, path string) string {
 	case method == "":
 		name = protocol
 	}
-	if slices.Contains([]string{"http1", "http2", "http3", "grpc", "dns", "redis", "postgresql", "mysql", "kafka", "mongodb"}, protocol) {
+	if kfl.IsProtocol(protocol) {
 		return protocol + " and endpoint == " + QuoteKFL(name)
 	}
 	return "protocol == " + QuoteKFL(protocol) + " and endpoint == " + QuoteKFL(name)

@@ -1,0 +1,160 @@
+package cli
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/pcapsule/pcapsule/docs"
+	"github.com/pcapsule/pcapsule/exporter"
+	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/exporter/dissect/all"
+	"github.com/pcapsule/pcapsule/exporter/table"
+	"github.com/pcapsule/pcapsule/internal/cli/exit"
+	"github.com/pcapsule/pcapsule/kfl"
+)
+
+func (e *env) cmdProtocols() *cobra.Command {
+	var asJSON bool
+	c := &cobra.Command{
+		Use:   "protocols [NAME]",
+		Short: "List the protocols that are dissected, or describe one",
+		Long: `List the protocols that are dissected. With a name: versions, columns, KFL names, limits. Ports are
+hints: content decides. Speed is the payload per second of one processor, as a fraction of HTTP/1's; it
+depends on the size of messages.`,
+		Example: `  pcapsule protocols
+  pcapsule protocols redis
+  pcapsule protocols --json`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error { return e.runProtocols(args, asJSON) },
+		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+			return protocolNames(), cobra.ShellCompDirectiveNoFileComp
+		},
+	}
+	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return c
+}
+
+func protocolNames() (list []string) {
+	for _, p := range exporter.Protocols() {
+		list = append(list, p.Name)
+	}
+	return list
+}
+
+// protocolInfo is what pcapsule protocols prints of a protocol.
+type protocolInfo struct {
+	Name       string         `json:"name"`
+	Doc        string         `json:"doc"`
+	Versions   string         `json:"versions,omitempty"`
+	Depth      string         `json:"depth,omitempty"`
+	Transports []string       `json:"transports"`
+	Ports      []uint16       `json:"ports,omitempty"`
+	Inside     []string       `json:"inside,omitempty"`
+	Columns    []schemaColumn `json:"columns"`
+	KFL        []string       `json:"kfl"`
+	Limits     []docs.Limit   `json:"limits,omitempty"`
+	Speed      *all.Speed     `json:"speed,omitempty"`
+}
+
+func infoOf(p *dissect.Protocol) protocolInfo {
+	i := protocolInfo{Name: p.Name, Doc: p.Doc, Versions: p.Versions, Depth: p.Depth, Ports: p.Ports, Inside: p.Inside, Columns: []schemaColumn{}, Limits: docs.Limits(p.Name)}
+	for _, t := range p.Transports {
+		i.Transports = append(i.Transports, t.String())
+	}
+	own := map[string]bool{}
+	for _, col := range table.ProtocolColumns() {
+		if col.Protocol == p.Name {
+			own[col.Name] = true
+			i.Columns = append(i.Columns, schemaColumn{col.Name, col.Kind.String(), col.Unit, col.Optional, col.Protocol, col.Doc})
+		}
+	}
+	for _, f := range kfl.Fields() {
+		if f.Name == p.Name || own[f.Source] || slices.Contains(f.Protocols, p.Name) {
+			i.KFL = append(i.KFL, f.Name)
+		}
+	}
+	if s, ok := all.Throughput(p.Name); ok {
+		i.Speed = &s
+	}
+	return i
+}
+
+func (e *env) runProtocols(args []string, asJSON bool) error {
+	var list []protocolInfo
+	for _, p := range exporter.Protocols() {
+		if len(args) == 0 || args[0] == p.Name {
+			list = append(list, infoOf(p))
+		}
+	}
+	switch {
+	case len(list) == 0:
+		hint := ""
+		if near := kfl.Nearest(args[0], protocolNames()); near != "" {
+			hint = "; did you mean " + near + "?"
+		}
+		return exit.Usagef("unknown protocol %q%s", args[0], hint)
+	case asJSON:
+		return e.JSON(list)
+	case len(args) == 1:
+		e.describeProtocol(&list[0])
+		return nil
+	}
+	fmt.Fprintf(e.Out, "%-12s %-17s %7s %6s  %s\n", "NAME", "OVER", "COLUMNS", "SPEED", "MEANING")
+	for _, i := range list {
+		fmt.Fprintf(e.Out, "%-12s %-17s %7d %6s  %s\n", i.Name, i.over(), len(i.Columns), i.speed(), i.Doc)
+	}
+	return nil
+}
+
+// over is what carries the protocol.
+func (i *protocolInfo) over() string {
+	if len(i.Inside) > 0 {
+		return strings.Join(i.Inside, ",")
+	}
+	return strings.Join(i.Transports, ",")
+}
+
+func (i *protocolInfo) speed() string {
+	if i.Speed == nil {
+		return "-"
+	}
+	return fmt.Sprintf("%.2f", i.Speed.OfHTTP1)
+}
+
+func (e *env) describeProtocol(i *protocolInfo) {
+	var ports []string
+	for _, n := range i.Ports {
+		ports = append(ports, strconv.Itoa(int(n)))
+	}
+	line := func(label, text string) {
+		if text != "" {
+			fmt.Fprintf(e.Out, "%-9s %s\n", label, text)
+		}
+	}
+	line(i.Name, i.Doc)
+	line("versions", i.Versions)
+	line("reads", i.Depth)
+	line("over", i.over())
+	line("ports", strings.Join(ports, ", "))
+	if i.Speed != nil {
+		line("speed", fmt.Sprintf("%.2f of http1's bytes, %.0f calls per second of one processor", i.Speed.OfHTTP1, i.Speed.CallsPerS))
+	}
+	line("KFL", strings.Join(i.KFL, ", "))
+	if len(i.Limits) > 0 {
+		fmt.Fprintln(e.Out, "limits")
+	}
+	for _, l := range i.Limits {
+		if l.Beyond != "" {
+			l.Beyond = " (beyond: " + l.Beyond + ")"
+		}
+		fmt.Fprintf(e.Out, "  %s: %s%s\n", l.What, l.Limit, l.Beyond)
+	}
+	if len(i.Columns) > 0 {
+		fmt.Fprintln(e.Out, "columns")
+		printColumns(e.Out, i.Columns)
+	}
+}
