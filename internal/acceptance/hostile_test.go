@@ -6,7 +6,6 @@ import (
 	"database/sql"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -299,7 +298,6 @@ func (h *hostile) write(path string, data []byte) {
 // with an answer or a readable error. PCAPSULE_HOSTILE=all runs every command on each bundle, which
 // takes minutes.
 func TestHostileBundles(t *testing.T) {
-	program := built(t)
 	from := madeOf(t, filepath.Join("..", "..", "samples", "http1.pcapng"), 0, 0)
 	rules := filepath.Join(t.TempDir(), "rules.yaml")
 	if err := os.WriteFile(rules, []byte("version: 1\nrules: [{name: x, calls: http, count: {min: 1}, latency: {p99: 1s}}]\n"), 0o644); err != nil {
@@ -343,18 +341,18 @@ func TestHostileBundles(t *testing.T) {
 				if line[0] == "mcp" {
 					in = fmt.Sprintf(rpc, id)
 				}
-				ends(t, program, in, line)
+				ends(t, in, line)
 			}
 		})
 	}
 }
 
 // ends runs a command. It must end in time without a stack trace, and with a message if it fails.
-func ends(t *testing.T, program, in string, line []string) {
+func ends(t *testing.T, in string, line []string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), hostileTime)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, program, line...)
+	cmd := program(ctx, line...)
 	cmd.WaitDelay = time.Second // its worker holds the pipes
 	cmd.Stdin = strings.NewReader(in)
 	var out, errOut bytes.Buffer
