@@ -28,8 +28,9 @@ import (
 // zones are the time zones in which the commands are run.
 var zones = []string{"UTC", "Asia/Kathmandu", "America/St_Johns"}
 
-// fewPages is the number of pages of a list, and onePage a page size that fits every list.
-const fewPages, onePage = 8, 1000
+// fewPages is the number of pages of a list: the first, the last, and one with a page before and
+// after it. Each page asks the question again. onePage is a page size that fits every list.
+const fewPages, onePage = 3, 1000
 
 // equalCapture is the sampling rate of captures: 40 are compared.
 const equalCapture = 40
