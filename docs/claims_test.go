@@ -82,14 +82,33 @@ func TestPagesAreListed(t *testing.T) {
 	}
 }
 
-// programs builds both programs into a folder.
-func programs(t *testing.T) string {
-	bin := t.TempDir()
-	for _, name := range []string{"pcapsule", "pcapsule-recorder"} {
-		if out, err := exec.Command("go", "build", "-o", filepath.Join(bin, name), "../cmd/"+name).CombinedOutput(); err != nil {
-			t.Fatalf("building: %v\n%s", err, out)
-		}
+// TestMain removes the programs.
+func TestMain(m *testing.M) {
+	rc := m.Run()
+	if bin != "" {
+		os.RemoveAll(bin)
 	}
+	os.Exit(rc)
+}
+
+// bin is the folder of both programs.
+var bin string
+
+// programs returns a folder with both programs, which it builds once for all tests.
+func programs(t *testing.T) string {
+	t.Helper()
+	if bin != "" {
+		return bin
+	}
+	dir, err := os.MkdirTemp("", "pcapsule-docs-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.Command("go", "build", "-ldflags=-s -w", "-o", dir, "../cmd/pcapsule", "../cmd/pcapsule-recorder").CombinedOutput(); err != nil {
+		os.RemoveAll(dir)
+		t.Fatalf("building: %v\n%s", err, out)
+	}
+	bin = dir
 	return bin
 }
 

@@ -87,10 +87,7 @@ func TestExamples(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	bin := t.TempDir()
-	if out, err := exec.Command("go", "build", "-o", filepath.Join(bin, "pcapsule"), "../cmd/pcapsule").CombinedOutput(); err != nil {
-		t.Fatalf("building: %v\n%s", err, out)
-	}
+	bin := programs(t)
 	files, err := filepath.Glob("*.md")
 	if err != nil {
 		t.Fatal(err)

@@ -98,7 +98,7 @@ func TestQuestionsAreEqualEverywhere(t *testing.T) {
 				from, to := windowOf(t, paths[0])
 				paths = []string{madeOf(t, capture, 0, from+(to-from)*2/3), madeOf(t, capture, from+(to-from)/3, 0)}
 			}
-			f := facesOf(t, "", paths...)
+			f := facesOf(t, paths...)
 			var masked *forensics.Case
 			if tt.secrets {
 				var err error
