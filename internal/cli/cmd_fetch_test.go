@@ -139,7 +139,7 @@ func TestFetchRefuses(t *testing.T) {
 		{"an altered file", func(h *fakeHub) { alter(h) }, nil, exit.Verify, "was altered"},
 		{"a name with a path", func(h *fakeHub) { h.offer.Bundles[0].Name = "../x.pcapsule" }, nil, exit.Other, "lists a bundle"},
 		{"a hidden name", func(h *fakeHub) { h.offer.Bundles[0].Name = ".x.pcapsule" }, nil, exit.Other, "lists a bundle"},
-		{"a name that is no bundle's", func(h *fakeHub) { h.offer.Bundles[0].Name = "x" }, nil, exit.Other, "lists a bundle"},
+		{"a name without the ending", func(h *fakeHub) { h.offer.Bundles[0].Name = "x" }, nil, exit.Other, "lists a bundle"},
 		{"a file with a path", func(h *fakeHub) { h.offer.Bundles[0].Files[0].Name = "../../x" }, nil, exit.Other, "invalid list of files"},
 		{"a bundle that lacks a file", func(h *fakeHub) { h.offer.Bundles[0].Files = h.offer.Bundles[0].Files[1:] }, nil, -1, ""},
 		{"not ready", func(h *fakeHub) { h.offer.Ready, h.offer.Phase = false, "Collecting" }, nil, exit.Limit, "not ready"},
