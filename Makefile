@@ -2,6 +2,7 @@
 # make test   set up, check and test everything; .ci/run calls exactly this
 # make build  build bin/pcapsule
 # make recorder  build bin/pcapsule-recorder, the static program for a cluster's nodes
+# make hub  build bin/pcapsule-hub, the static program that collects from them
 # make lint unit race fuzz  the parts of make test
 # make fuzz   2 seconds on every fuzz target (FUZZTIME=30s for longer); make fuzz-short: those that scripts/fuzz.sh lists
 # make bench-ask  measure how long questions about 5 million calls take
@@ -9,7 +10,7 @@
 # make bench-record  compare packet recorders; needs root (BENCH_SHORT=1: 2 min, else 20)
 # make kills  kill recorders 100 times and fill their disks, with traffic and accounts checked; needs root; 6 min
 # make kernels  test the recorder on Debian's kernels from 5.10 to 7.2 in QEMU; 15 min (make kernels-short: two of them, 2 min)
-# make e2e  test the recorder on a real cluster of one node; needs root and a cluster's programs (scripts/e2e.sh)
+# make e2e  test the recorder and the hub on real clusters of one and two nodes; needs root and a cluster's programs (scripts/e2e/lib.sh)
 # make conformance  run the official MCP suites against the server's HTTP; needs npm
 # make rest-check  compare serve with its OpenAPI description by schemathesis; needs Python and PyPI (EXAMPLES=20: 1 min, else 15)
 # make bench  make large captures and compare with other tools; takes long
@@ -26,13 +27,16 @@ RELEASE ?= $(shell git describe --tags --always 2>/dev/null || echo dev)
 export GOFLAGS := $(filter-out -buildvcs=false -trimpath,$(GOFLAGS)) -buildvcs=false -trimpath
 export CGO_ENABLED = 1
 
-.PHONY: demo test build recorder setup lint race compile fuzz fuzz-short bench bench-ask bench-tls bench-record kills kernels kernels-short e2e conformance rest-check unit clean release release-check release-short
+.PHONY: demo test build recorder hub setup lint race compile fuzz fuzz-short bench bench-ask bench-tls bench-record kills kernels kernels-short e2e conformance rest-check unit clean release release-check release-short
 
 build:
 	$(GO) build -ldflags '-s -w' -o bin/pcapsule ./cmd/pcapsule
 
 recorder:
 	CGO_ENABLED=0 $(GO) build -ldflags '-s -w' -o bin/pcapsule-recorder ./cmd/pcapsule-recorder
+
+hub:
+	CGO_ENABLED=0 $(GO) build -ldflags '-s -w' -o bin/pcapsule-hub ./cmd/pcapsule-hub
 
 setup:
 	@scripts/setup.sh
