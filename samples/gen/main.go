@@ -38,6 +38,7 @@ func scenarios() []scenario {
 		{"icmp", makeICMP},
 		{"kafka", makeKafka},
 		{"web", makeWeb},
+		{"mcp", makeMCP},
 		{"vantages", makeVantages},
 		{"shop", makeShop},
 	}
@@ -108,6 +109,8 @@ func play(ctx context.Context, role string, args []string) error {
 		"mysql-client":  mysqlClient,
 		"icmp-client":   icmpClient,
 		"kafka-client":  kafkaClient,
+		"mcp-server":    mcpServer,
+		"mcp-client":    mcpClient,
 		"wait":          waitFor,
 		"gateway":       shopGateway,
 		"frontend":      shopFrontend,
