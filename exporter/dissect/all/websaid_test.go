@@ -44,8 +44,8 @@ func webDid(row table.CallRow) (list []string) {
 		list = append(list, graphqlDid(c, call, socket)...)
 	case c.Call.Method.OK:
 		result := any("ok")
-		if c.Code.OK {
-			result = c.Code.V
+		if c.Call.Code.OK {
+			result = c.Call.Code.V
 		}
 		list = append(list, cells("jsonrpc", c.Call.Method.V, result))
 	case socket && (w.Opcode.V != "close" || b.Path.V != "/graphql" && b.Path.V != "/legacy"): // those are the libraries' own
@@ -103,8 +103,8 @@ func mcpDid(row table.CallRow) []string {
 		object = u.Client.V + " " + u.Server.V
 	}
 	switch {
-	case c.Code.OK:
-		result = c.Code.V
+	case c.Call.Code.OK:
+		result = c.Call.Code.V
 	case u.Failed.V:
 		result = "tool failed"
 	}
