@@ -39,6 +39,7 @@ func scenarios() []scenario {
 		{"kafka", makeKafka},
 		{"web", makeWeb},
 		{"mcp", makeMCP},
+		{"apis", makeAPIs},
 		{"vantages", makeVantages},
 		{"shop", makeShop},
 	}
@@ -111,6 +112,8 @@ func play(ctx context.Context, role string, args []string) error {
 		"kafka-client":  kafkaClient,
 		"mcp-server":    mcpServer,
 		"mcp-client":    mcpClient,
+		"apis-server":   apisServer,
+		"apis-client":   apisClient,
 		"wait":          waitFor,
 		"gateway":       shopGateway,
 		"frontend":      shopFrontend,

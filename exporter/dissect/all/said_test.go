@@ -16,7 +16,7 @@ import (
 // TestRowsAreWhatTheClientSaid compares the rows of recordings with what their clients noted while
 // they were made: an action, its object and its result.
 func TestRowsAreWhatTheClientSaid(t *testing.T) {
-	for file, did := range map[string]func(table.CallRow) []string{"kafka": kafkaDid, "web": webDid, "mcp": mcpDid} {
+	for file, did := range map[string]func(table.CallRow) []string{"kafka": kafkaDid, "web": webDid, "mcp": mcpDid, "apis": apisDid} {
 		t.Run(file, func(t *testing.T) {
 			raw, err := os.ReadFile("../../../samples/" + file + ".said.tsv")
 			if err != nil {

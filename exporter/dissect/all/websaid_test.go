@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect/content/all"
+	"github.com/pcapsule/pcapsule/exporter/dissect/grpc"
 	"github.com/pcapsule/pcapsule/exporter/dissect/http1"
 	"github.com/pcapsule/pcapsule/exporter/dissect/ws"
 	"github.com/pcapsule/pcapsule/exporter/table"
@@ -112,4 +113,31 @@ func mcpDid(row table.CallRow) []string {
 		result = fmt.Sprintf("%v, session %q, outcome %s", result, u.Session.V, row.Base().Outcome)
 	}
 	return []string{cells(u.Action.V, object, result)}
+}
+
+// apisDid is what a row of apis.pcapng says in the client's terms.
+func apisDid(row table.CallRow) []string {
+	b, c := row.Base(), contentOf(row)
+	call, _, _ := strings.Cut(b.Summary, " → ")
+	or := func(code string) string {
+		switch {
+		case b.Failed != (code != ""):
+			return b.Outcome
+		case code == "":
+			return "ok"
+		}
+		return code
+	}
+	if g, ok := row.(*grpc.Row); ok {
+		return []string{cells("grpc-web", g.RPC.V, strings.ToLower(g.StatusName.V))}
+	}
+	switch p, k := &c.Procedure, &c.Request; {
+	case p.Service.OK && p.Stream.V:
+		return []string{cells("connect", p.RPC.V, fmt.Sprintf("%d %s", p.Responses.V, or(p.Code.V)))}
+	case p.Service.OK:
+		return []string{cells("connect", p.RPC.V, or(p.Code.V))}
+	case k.Verb.OK:
+		return []string{cells("k8s", strings.TrimPrefix(call, "k8s "), or(k.Reason.V))}
+	}
+	return []string{"another call: " + b.Summary}
 }

@@ -120,13 +120,19 @@ func answersLike(x *content.Exchange) bool {
 	case "application/apply-patch+yaml", "application/strategic-merge-patch+json":
 		return true
 	}
+	if strings.Contains(x.UserAgent.V, "kubernetes/") || strings.HasPrefix(x.UserAgent.V, "kubectl/") {
+		return true
+	}
+	if !x.Response.JSON() {
+		return false
+	}
 	for v := range content.Documents(x.Response.Bytes()) {
 		if o := content.Member(v, "object"); o != nil {
 			v = o
 		}
 		return content.String(content.Member(v, "kind")) != "" && content.String(content.Member(v, "apiVersion")) != ""
 	}
-	return strings.Contains(x.UserAgent.V, "kubernetes/") || strings.HasPrefix(x.UserAgent.V, "kubectl/")
+	return false
 }
 
 // verb sets the verb, as the API server's authorization does.
