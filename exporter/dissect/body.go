@@ -247,7 +247,7 @@ func contentCodings(s string) []string {
 	}
 	var out []string
 	for _, c := range strings.Split(strings.ToLower(s), ",") {
-		if c = strings.TrimSpace(c); c != "" && c != "identity" {
+		if c = strings.TrimSpace(c); c != "" && c != "identity" && c != "none" { // none is not registered, but servers of event streams send it
 			out = append(out, c)
 		}
 	}

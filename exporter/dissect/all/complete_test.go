@@ -16,6 +16,7 @@ var otherSamples = map[string]string{
 	"grpc": "grpc.pcapng", "icmp": "icmp.pcap",
 	"quic":  "secrets/quicgo-v1-aes-128-gcm-sha256-streams.pcap",
 	"http3": "secrets/quicgo-v1-aes-128-gcm-sha256-http3.pcap",
+	"ws":    "web.pcapng",
 }
 
 // TestProtocolsAreComplete checks that each protocol has everything that belongs to one, see

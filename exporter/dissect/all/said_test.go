@@ -17,8 +17,12 @@ import (
 // they were made: an action, its object and its result.
 func TestRowsAreWhatTheClientSaid(t *testing.T) {
 	for file, did := range map[string]func(table.CallRow) []string{
-		"kafka": kafkaDid, "nats": natsDid,
+		"apis":    apisDid,
+		"kafka":   kafkaDid,
+		"mcp":     mcpDid,
 		"mongodb": mongoDid,
+		"nats":    natsDid,
+		"web":     webDid,
 	} {
 		t.Run(file, func(t *testing.T) {
 			raw, err := os.ReadFile("../../../samples/" + file + ".said.tsv")

@@ -30,6 +30,7 @@ var samples = map[string]string{
 	"postgresql.pcapng": "postgresql", "mysql.pcapng": "mysql", "tls.pcapng": "tls", "kafka.pcapng": "kafka",
 	"nats.pcapng":    "nats",
 	"mongodb.pcapng": "mongodb",
+	"web.pcapng":     "http1", "mcp.pcapng": "http1", "apis.pcapng": "http1",
 }
 
 // talks reads the TCP connections of a recording.

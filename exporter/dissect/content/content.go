@@ -5,7 +5,7 @@
 // what its content means; the answer is more columns of the same row. So a call is one row,
 // whichever protocols are inside each other. An interpretation is a folder next to this file, and a
 // line in content/all. It sees only bytes that the exporter keeps anyway, decoded, and of these a
-// limited beginning. docs/design/025-content.md has the reasons.
+// limited beginning. docs/design/026-content.md has the reasons.
 package content
 
 import (

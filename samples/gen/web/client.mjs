@@ -59,7 +59,7 @@ async function subscriptions() {
   const old = new legacy.SubscriptionClient(`ws://${at}/legacy`, {}, WebSocket)
   say('subscription', 'subscription {orderPlaced}', await new Promise((done) => {
     let n = 0
-    old.request({ query: 'subscription { orderPlaced(count: 2) { id } }' }).subscribe({ next: () => { n++ }, complete: () => done(n) })
+    old.request({ query: 'subscription { orderPlaced(count: 2) { id } }' }).subscribe({ next: () => { n++ }, complete: () => done(n), error: () => done('error') })
   }))
   old.close()
 }

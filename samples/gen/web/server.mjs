@@ -1,7 +1,7 @@
 // The server of web.pcapng: WebSocket, GraphQL, Server-Sent Events and JSON-RPC on one HTTP port.
 import http from 'node:http'
 import { useAPQ } from '@graphql-yoga/plugin-apq'
-import { execute, GraphQLError, parse, subscribe } from 'graphql'
+import { execute, GraphQLError, subscribe } from 'graphql'
 import { useServer } from 'graphql-ws/use/ws'
 import { createSchema, createYoga } from 'graphql-yoga'
 import jayson from 'jayson'
@@ -81,8 +81,7 @@ sockets['/rpc'].on('connection', (socket) => socket.on('message', (data) => rpc.
   if (error ?? answer) socket.send(JSON.stringify(error ?? answer))
 })))
 useServer({ schema }, sockets['/graphql'])
-const legacy = SubscriptionServer.create({ schema, execute: (s, d, r, c, v, o) => execute({ schema: s, document: d, rootValue: r, contextValue: c, variableValues: v, operationName: o }),
-  subscribe: (s, d, r, c, v, o) => subscribe({ schema: s, document: d, rootValue: r, contextValue: c, variableValues: v, operationName: o }) }, { noServer: true })
+const legacy = SubscriptionServer.create({ schema, execute, subscribe }, { noServer: true })
 
 server.on('upgrade', (request, socket, head) => {
   const path = new URL(request.url, 'http://web').pathname

@@ -7,9 +7,14 @@ import (
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/dissect/content"
+	"github.com/pcapsule/pcapsule/exporter/dissect/content/connect"
+	"github.com/pcapsule/pcapsule/exporter/dissect/content/elasticsearch"
 	"github.com/pcapsule/pcapsule/exporter/dissect/content/graphql"
 	"github.com/pcapsule/pcapsule/exporter/dissect/content/jsonrpc"
+	"github.com/pcapsule/pcapsule/exporter/dissect/content/k8sapi"
 	"github.com/pcapsule/pcapsule/exporter/dissect/content/mcp"
+	"github.com/pcapsule/pcapsule/exporter/dissect/content/s3"
+	"github.com/pcapsule/pcapsule/exporter/dissect/content/soap"
 	"github.com/pcapsule/pcapsule/exporter/dissect/content/sse"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
@@ -21,11 +26,18 @@ type Columns struct {
 	graphql.Operation
 	jsonrpc.Call
 	mcp.Use
+	connect.Procedure
+	s3.Access
+	k8sapi.Request
+	elasticsearch.Action
+	soap.Envelope
 }
 
 // Names are the names of the protocols: their folders, their words of KFL, and the beginnings of
 // their columns.
-func Names() []string { return []string{"sse", "graphql", "jsonrpc", "mcp"} }
+func Names() []string {
+	return []string{"sse", "graphql", "jsonrpc", "mcp", "connect", "s3", "k8sapi", "elasticsearch", "soap"}
+}
 
 // readers are tried in this order until one accepts the exchange.
 var readers = [...]content.Reader[Columns]{
@@ -34,6 +46,11 @@ var readers = [...]content.Reader[Columns]{
 		return mcp.Read(x, &c.Use) || rpc
 	},
 	func(x *content.Exchange, c *Columns) bool { return graphql.Read(x, &c.Operation) },
+	func(x *content.Exchange, c *Columns) bool { return connect.Read(x, &c.Procedure) },
+	func(x *content.Exchange, c *Columns) bool { return s3.Read(x, &c.Access) },
+	func(x *content.Exchange, c *Columns) bool { return k8sapi.Read(x, &c.Request) },
+	func(x *content.Exchange, c *Columns) bool { return elasticsearch.Read(x, &c.Action) },
+	func(x *content.Exchange, c *Columns) bool { return soap.Read(x, &c.Envelope) },
 }
 
 // unused are Columns of exchanges with no meaning, for the next ones.

@@ -77,7 +77,7 @@ func readSocket(x *content.Exchange, o *Operation) bool {
 		}
 		o.result(x)
 		return true
-	case "connection_init", "ping", "pong", "ka":
+	case "connection_init", "connection_ack", "connection_error", "connection_terminate", "ka", "ping", "pong", "next", "data", "error", "complete", "stop":
 		o.Type = table.Some("connection")
 		x.Name(typ, x.EndpointOf()+" "+typ)
 		for v := range content.Documents(x.Response.Bytes()) {

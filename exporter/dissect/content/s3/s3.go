@@ -1,0 +1,135 @@
+// Package s3 reads calls of object stores that speak Amazon's S3: operation, bucket and key from
+// method, host, path and query, and the error code from the answer.
+package s3
+
+import (
+	"net/url"
+	"strings"
+
+	"github.com/pcapsule/pcapsule/exporter/dissect/content"
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/httpfield"
+	"github.com/pcapsule/pcapsule/exporter/table"
+)
+
+// Access is what was done to which object.
+type Access struct {
+	Operation table.Opt[string] `col:"s3_operation" enc:"dict" doc:"operation by its name in the API, such as GetObject. Not null in every S3 call"`
+	Bucket    table.Opt[string] `col:"s3_bucket" enc:"dict" doc:"bucket, of the host name or of the path"`
+	Key       table.Opt[string] `col:"s3_key" doc:"key of the object, decoded; of a list, the prefix"`
+	Version   table.Opt[string] `col:"s3_version_id" doc:"version of the object that the request names, else of the answer"`
+	Error     table.Opt[string] `col:"s3_error" enc:"dict" doc:"Code of the error, such as NoSuchKey; of DeleteObjects, the first"`
+	RequestID table.Opt[string] `col:"s3_request_id" doc:"x-amz-request-id of the answer"`
+}
+
+const maxKey = 1024 // bytes, as S3 allows
+
+// Read implements content.Reader.
+func Read(x *content.Exchange, a *Access) bool {
+	if x.Socket || !signed(x) {
+		return false
+	}
+	query, _ := url.ParseQuery(x.Query.V[:min(len(x.Query.V), 8<<10)])
+	bucket, key := target(x)
+	op := operation(x, bucket, key, query)
+	if op == "" {
+		return false
+	}
+	a.Operation, a.Bucket = table.Some(op), content.Some(bucket)
+	if key == "" {
+		key = query.Get("prefix")
+	}
+	a.Key = table.NonEmpty(content.Text(key, maxKey))
+	if a.Version = content.Some(query.Get("versionId")); !a.Version.OK {
+		a.Version = content.Some(x.Header(httpfield.Response, "X-Amz-Version-Id"))
+	}
+	a.RequestID = content.Some(x.Header(httpfield.Response, "X-Amz-Request-Id"))
+	a.Error = content.Some(failure(x, op))
+	what := strings.TrimSpace("S3 " + op + " " + bucket)
+	endpoint := what
+	if key != "" {
+		what += "/" + key
+	}
+	x.Name(what, endpoint)
+	if a.Error.OK {
+		x.Add(", " + a.Error.V)
+		x.Fail(outcome(a.Error.V), a.Error.V)
+	}
+	return true
+}
+
+// signed reports whether an exchange has what only this API has: a signature for service s3, or the
+// headers that its servers put into each answer.
+func signed(x *content.Exchange) bool {
+	auth := x.Header(httpfield.Request, "Authorization")
+	scope := auth
+	if auth == "" && strings.Contains(x.Query.V, "X-Amz-Credential=") {
+		scope = strings.ReplaceAll(x.Query.V, "%2F", "/")
+	}
+	if strings.Contains(scope, "/s3/aws4_request") || strings.HasPrefix(auth, "AWS ") {
+		return true
+	}
+	return x.Header(httpfield.Response, "X-Amz-Request-Id") != "" && (x.Header(httpfield.Response, "X-Amz-Id-2") != "" || x.Header(httpfield.Response, "Server") == "AmazonS3")
+}
+
+// target splits host and path into bucket and key.
+func target(x *content.Exchange) (bucket, key string) {
+	path, err := url.PathUnescape(x.Path.V)
+	if err != nil {
+		path = x.Path.V
+	}
+	path = strings.TrimPrefix(path, "/")
+	if b := hosted(x.Host.V); b != "" {
+		return b, path
+	}
+	bucket, key, _ = strings.Cut(path, "/")
+	return bucket, key
+}
+
+// hosted is the bucket in a host name such as photos.s3.eu-west-1.amazonaws.com. Other domains may
+// have a bucket in their names too, but nothing shows it.
+func hosted(host string) string {
+	for _, end := range domains {
+		if !strings.HasSuffix(host, end) {
+			continue
+		}
+		for _, mark := range []string{".s3.", ".s3-", ".storage."} {
+			if i := strings.Index("."+host, mark); i > 0 {
+				return host[:i-1]
+			}
+		}
+		if bucket, _, ok := strings.Cut(host, "."); ok && end == ".digitaloceanspaces.com" && strings.Count(host, ".") > 2 {
+			return bucket
+		}
+	}
+	return ""
+}
+
+var domains = []string{".amazonaws.com", ".amazonaws.com.cn", ".backblazeb2.com", ".digitaloceanspaces.com", ".googleapis.com", ".wasabisys.com"}
+
+// failure is the code of an error in the answer.
+func failure(x *content.Exchange, op string) string {
+	multi := op == "DeleteObjects" || op == "CompleteMultipartUpload" || op == "CopyObject" || op == "UploadPartCopy" // errors in a 200
+	if x.StatusCode.V < 300 && !multi || !strings.HasSuffix(x.Response.Type, "xml") {
+		return ""
+	}
+	body := string(x.Response.Bytes())
+	_, in, ok := strings.Cut(body, "<Error>")
+	if !ok {
+		return ""
+	}
+	_, code, _ := strings.Cut(in, "<Code>")
+	code, _, ok = strings.Cut(code, "</Code>")
+	if !ok || len(code) > 100 {
+		return ""
+	}
+	return code
+}
+
+// outcome is the outcome of an error in a 200.
+func outcome(code string) string {
+	switch code {
+	case "InternalError", "ServiceUnavailable", "SlowDown":
+		return table.ServerError
+	}
+	return table.ClientError
+}
