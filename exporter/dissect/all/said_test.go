@@ -10,6 +10,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/dissect/dissecttest"
 	"github.com/pcapsule/pcapsule/exporter/dissect/kafka"
+	"github.com/pcapsule/pcapsule/exporter/dissect/mqtt"
 	"github.com/pcapsule/pcapsule/exporter/dissect/nats"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
@@ -17,7 +18,7 @@ import (
 // TestRowsAreWhatTheClientSaid compares the rows of recordings with what their clients noted while
 // they were made: an action, its object and its result.
 func TestRowsAreWhatTheClientSaid(t *testing.T) {
-	for file, did := range map[string]func(table.CallRow) []string{"kafka": kafkaDid, "nats": natsDid} {
+	for file, did := range map[string]func(table.CallRow) []string{"kafka": kafkaDid, "nats": natsDid, "mqtt": mqttDid} {
 		t.Run(file, func(t *testing.T) {
 			raw, err := os.ReadFile("../../../samples/" + file + ".said.tsv")
 			if err != nil {
@@ -145,4 +146,35 @@ func natsDid(row table.CallRow) []string {
 		result = r.Queue.V
 	}
 	return []string{action + "\t" + object + "\t" + result}
+}
+
+// mqttDid is what a row says in the client's terms: its login, what it published and got, and its
+// subscriptions.
+func mqttDid(row table.CallRow) []string {
+	r, ok := row.(*mqtt.Row)
+	if !ok {
+		return []string{"another protocol: " + row.Base().Summary}
+	}
+	object, result := r.Topic.V, r.StatusText.V
+	if result == "" {
+		result = "ok"
+	}
+	switch r.Method.V {
+	case "CONNECT", "DISCONNECT":
+		object = r.Client.V
+		if r.ReasonText.OK {
+			result = r.ReasonText.V
+		}
+	case "PUBLISH":
+		if !r.Failed {
+			result = fmt.Sprintf("QoS %d", r.QoS.V)
+		}
+	case "SUBSCRIBE":
+		object, result = strings.Join(r.Filters, ","), r.Granted[0]
+	case "UNSUBSCRIBE":
+		object = strings.Join(r.Filters, ",")
+	default:
+		return nil
+	}
+	return []string{r.Method.V + "\t" + object + "\t" + result}
 }
