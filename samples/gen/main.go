@@ -39,6 +39,7 @@ func scenarios() []scenario {
 		{"kafka", makeKafka},
 		{"nats", makeNATS},
 		{"mqtt", makeMQTT},
+		{"amqp", makeAMQP},
 		{"vantages", makeVantages},
 		{"shop", makeShop},
 	}
@@ -110,6 +111,7 @@ func play(ctx context.Context, role string, args []string) error {
 		"icmp-client":   icmpClient,
 		"kafka-client":  kafkaClient,
 		"mqtt-client":   mqttClient,
+		"amqp-client":   amqpClient,
 		"nats-server":   natsServer,
 		"nats-worker":   natsWorker,
 		"nats-client":   natsClient,

@@ -5,6 +5,7 @@ package all
 
 import (
 	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/exporter/dissect/amqp"
 	"github.com/pcapsule/pcapsule/exporter/dissect/dns"
 	"github.com/pcapsule/pcapsule/exporter/dissect/grpc"
 	"github.com/pcapsule/pcapsule/exporter/dissect/http1"
@@ -37,6 +38,7 @@ func Protocols(keys *secrets.Store) []*dissect.Protocol {
 		mysql.Protocol(),
 		nats.Protocol(),
 		mqtt.Protocol(),
+		amqp.Protocol(),
 		tls.Protocol(keys),
 		quic.Protocol(keys),
 		http3.Protocol(),

@@ -52,7 +52,9 @@ func TestMidwayOnAnyPort(t *testing.T) {
 	}
 }
 
-func incomplete(row string) bool { return strings.Contains(row, "complete=false") || strings.HasPrefix(row, "mqtt PUBLISH") }
+func incomplete(row string) bool {
+	return strings.Contains(row, "complete=false") || strings.HasPrefix(row, "mqtt PUBLISH")
+}
 
 func turn(in []dissecttest.Chunk) (out []dissecttest.Chunk) {
 	for _, c := range in {
