@@ -50,7 +50,7 @@ func (c *Conn) End(dir Dir, p Packet) {
 	c.sides[dir].ended, c.sides[dir].fin = true, true
 	c.protect(0, func() {
 		c.run(dir)
-		c.run(dir.Other())
+		c.turns(dir.Other())
 		if c.state == detecting && c.sides[0].ended && c.sides[1].ended {
 			c.giveUp()
 		}
@@ -83,9 +83,8 @@ func (c *Conn) CloseAt(why End, p Packet, at int64) {
 
 func (c *Conn) finish(why End) {
 	c.sides[0].ended, c.sides[1].ended = true, true
-	for d := range c.sides {
-		c.run(Dir(d))
-	}
+	c.run(ToServer)
+	c.turns(ToClient)
 	if c.state == detecting { // the protocol changed in the last bytes
 		c.giveUp()
 	}
@@ -181,7 +180,7 @@ func (c *Conn) data(dir Dir, data []byte, p Packet) {
 	s.segs = append(s.segs, seg{s.off + int64(len(s.buf)), p})
 	c.keep(s, data)
 	c.run(dir)
-	c.run(dir.Other())
+	c.turns(dir.Other())
 }
 
 // offerSegment offers a segment that arrived while no bytes were waiting, without copying it.
@@ -232,7 +231,7 @@ func (c *Conn) offerSegment(dir Dir, data []byte) {
 		c.switchOver()
 		c.run(dir)
 	}
-	c.run(dir.Other())
+	c.turns(dir.Other())
 }
 
 // run offers the unread bytes of one direction until the dissector consumes no more.

@@ -22,7 +22,7 @@ func (c *Conn) detect(dir Dir, head []byte) bool {
 	}
 	s, other := &c.sides[dir], &c.sides[dir.Other()]
 	s.more, s.need, s.examined = v == More, moreStep(len(head)), int32(len(head))
-	if s.more || len(head) < minDetect && !s.ended {
+	if (s.more || len(head) < minDetect) && !s.ended {
 		return false
 	}
 	if p := c.findByPort(dir, head); p != nil {

@@ -255,6 +255,10 @@ func (c *Conn) TLSTime() int64 { return c.tlsUs }
 // Need requests n bytes in all before Read is called again for dir.
 func (c *Conn) Need(dir Dir, n int) { c.sides[dir].need = min(n, maxNeed) }
 
+// Unread is the number of bytes that the dissector has left unread in a direction. If both sides have
+// such bytes, either may have been sent first.
+func (c *Conn) Unread(dir Dir) int { return len(c.sides[dir].buf) }
+
 // Upgrade states that another protocol follows the bytes consumed by this Read, in both
 // directions: the named one, or the one that detection finds if the name is empty or unknown.
 func (c *Conn) Upgrade(name string, info *UpgradeInfo) { c.upgrade = &upgrade{name, info} }

@@ -124,3 +124,14 @@ func (c *Conn) gap(dir Dir, n int64) {
 	}
 	c.run(dir.Other())
 }
+
+// turns offers the unread bytes of both directions in turns, as long as each lets the other continue.
+func (c *Conn) turns(dir Dir) {
+	for {
+		before := len(c.sides[dir].buf)
+		if c.run(dir); len(c.sides[dir].buf) >= before {
+			return
+		}
+		dir = dir.Other()
+	}
+}

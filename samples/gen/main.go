@@ -1,8 +1,8 @@
 // Command gen remakes the captures in samples/: real servers and clients communicate in separate
 // network namespaces, and tcpdump or dumpcap records them.
 //
-// It needs root, ip, tcpdump, dumpcap, dnsmasq, nginx, redis-server, PostgreSQL, MariaDB, and Java
-// with Maven for Kafka. No traffic leaves
+// It needs root, ip, tcpdump, dumpcap, dnsmasq, nginx, redis-server, PostgreSQL, MariaDB, mosquitto,
+// rabbitmq-server, and Java with Maven for Kafka. No traffic leaves
 // the machine: every address is private or from a range for documentation, and the namespaces have no
 // route to other networks. It ends only processes that it started, and removes its files.
 package main
@@ -42,6 +42,8 @@ func scenarios() []scenario {
 		{"mongodb", makeMongoDB},
 		{"mcp", makeMCP},
 		{"apis", makeAPIs},
+		{"mqtt", makeMQTT},
+		{"amqp", makeAMQP},
 		{"vantages", makeVantages},
 		{"shop", makeShop},
 	}
@@ -112,6 +114,8 @@ func play(ctx context.Context, role string, args []string) error {
 		"mysql-client":  mysqlClient,
 		"icmp-client":   icmpClient,
 		"kafka-client":  kafkaClient,
+		"mqtt-client":   mqttClient,
+		"amqp-client":   amqpClient,
 		"nats-server":   natsServer,
 		"nats-worker":   natsWorker,
 		"nats-client":   natsClient,

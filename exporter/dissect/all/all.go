@@ -5,6 +5,7 @@ package all
 
 import (
 	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/exporter/dissect/amqp"
 	"github.com/pcapsule/pcapsule/exporter/dissect/dns"
 	"github.com/pcapsule/pcapsule/exporter/dissect/grpc"
 	"github.com/pcapsule/pcapsule/exporter/dissect/http1"
@@ -13,6 +14,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect/icmp"
 	"github.com/pcapsule/pcapsule/exporter/dissect/kafka"
 	"github.com/pcapsule/pcapsule/exporter/dissect/mongodb"
+	"github.com/pcapsule/pcapsule/exporter/dissect/mqtt"
 	"github.com/pcapsule/pcapsule/exporter/dissect/mysql"
 	"github.com/pcapsule/pcapsule/exporter/dissect/nats"
 	"github.com/pcapsule/pcapsule/exporter/dissect/postgresql"
@@ -38,6 +40,8 @@ func Protocols(keys *secrets.Store) []*dissect.Protocol {
 		mysql.Protocol(),
 		nats.Protocol(),
 		mongodb.Protocol(),
+		mqtt.Protocol(),
+		amqp.Protocol(),
 		tls.Protocol(keys),
 		quic.Protocol(keys),
 		http3.Protocol(),

@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"slices"
-	"strings"
 	"testing"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
@@ -87,11 +86,8 @@ func TestLyingLengthsOfForeignProtocols(t *testing.T) {
 		response string
 	}{
 		{"smb2", func(n uint32) string {
-			return string(be.AppendUint32(nil, n)) + "\xfeSMB\x40\x00\x00\x00\x00\x00\x00\x00\x00\x00\x1f\x00" + strings.Repeat("\x00", 40)
-		}, "\x00\x00\x00\x40\xfeSMB\x40\x00" + strings.Repeat("\x00", 58)},
-		{"amqp", func(n uint32) string {
-			return "\x01\x00\x01" + string(be.AppendUint32(nil, n)) + "\x00\x3c\x00\x28\x00\x00\x05queue\x00\xce"
-		}, "\x01\x00\x01\x00\x00\x00\x04\x00\x3c\x00\x29\xce"},
+			return string(be.AppendUint32(nil, n&0xffffff)) + "\xfeSMB\x40\x00\x00\x00\x00\x00\x00\x00\x00\x00\x1f\x00\x00\x00\x00\x00"
+		}, "\x00\x00\x00\x14\xfeSMB\x40\x00\x00\x00\x00\x00\x00\x00\x00\x00\x1f\x00\x01\x00\x00\x00"},
 	} {
 		for _, n := range []uint32{0, 1, 8, 37, 255, 1 << 16, 1<<24 - 1, 1 << 31, 1<<32 - 1} {
 			for _, p := range Protocols(nil) {

@@ -3,6 +3,7 @@ package all
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
@@ -12,7 +13,8 @@ import (
 // TestMidwayOnAnyPort begins each recorded conversation at every packet, on the port that its
 // protocol hints at and on another one, for which the first sender is assumed to be the client.
 // The rows must be the same. Encrypted TLS records do not show their sender, so only the number
-// of their rows must be the same.
+// of their rows must be the same. Nor does PUBLISH of MQTT show its sender or version: only
+// other complete calls must be the same.
 func TestMidwayOnAnyPort(t *testing.T) {
 	const unknownPort = 50001
 	for file, protocol := range samples {
@@ -34,7 +36,11 @@ func TestMidwayOnAnyPort(t *testing.T) {
 					}
 					o.Protocols, o.ServerPort = Protocols(nil), unknownPort
 					got := dissecttest.Play(t, o, rest...)
-					if a, b := knownRows(got), knownRows(want); !slices.Equal(a, b) && (protocol != "tls" || len(a) != len(b)) {
+					a, b := knownRows(got), knownRows(want)
+					if protocol == "mqtt" {
+						a, b = slices.DeleteFunc(a, incomplete), slices.DeleteFunc(b, incomplete)
+					}
+					if !slices.Equal(a, b) && (protocol != "tls" || len(a) != len(b)) {
 						t.Fatalf("%s from packet %d of %d:\n got %v\nwant %v", k.name, from, len(k.chunks), a, b)
 					}
 					if p := got.Conn.Protocol(); p != nil && p.Name != "tls" && got.Conn.Flipped() != turned {
@@ -46,6 +52,10 @@ func TestMidwayOnAnyPort(t *testing.T) {
 	}
 }
 
+func incomplete(row string) bool {
+	return strings.Contains(row, "complete=false") || strings.HasPrefix(row, "mqtt PUBLISH")
+}
+
 func turn(in []dissecttest.Chunk) (out []dissecttest.Chunk) {
 	for _, c := range in {
 		c.Dir = c.Dir.Other()
@@ -55,7 +65,7 @@ func turn(in []dissecttest.Chunk) (out []dissecttest.Chunk) {
 }
 
 // knownRows renders the rows of a protocol from the first request on, without those of unknown
-// payloads.
+// payloads. They are sorted: of bytes that waited for detection, nothing says which side's came first.
 func knownRows(r *dissecttest.Result) (out []string) {
 	for _, e := range r.Emissions {
 		b := e.Row.Base()
@@ -63,5 +73,6 @@ func knownRows(r *dissecttest.Result) (out []string) {
 			out = append(out, fmt.Sprintf("%s %s %s complete=%v cites=%v\n", b.Protocol, b.Summary, b.Error.V, b.Complete, b.Cites))
 		}
 	}
+	slices.Sort(out)
 	return out
 }

@@ -17,10 +17,12 @@ import (
 // they were made: an action, its object and its result.
 func TestRowsAreWhatTheClientSaid(t *testing.T) {
 	for file, did := range map[string]func(table.CallRow) []string{
+		"amqp":    amqpDid,
 		"apis":    apisDid,
 		"kafka":   kafkaDid,
 		"mcp":     mcpDid,
 		"mongodb": mongoDid,
+		"mqtt":    mqttDid,
 		"nats":    natsDid,
 		"web":     webDid,
 	} {

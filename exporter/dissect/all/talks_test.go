@@ -31,6 +31,7 @@ var samples = map[string]string{
 	"nats.pcapng":    "nats",
 	"mongodb.pcapng": "mongodb",
 	"web.pcapng":     "http1", "mcp.pcapng": "http1", "apis.pcapng": "http1",
+	"mqtt.pcapng": "mqtt", "amqp.pcapng": "amqp",
 }
 
 // talks reads the TCP connections of a recording.
