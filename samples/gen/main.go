@@ -2,7 +2,7 @@
 // network namespaces, and tcpdump or dumpcap records them.
 //
 // It needs root, ip, tcpdump, dumpcap, dnsmasq, nginx, redis-server, PostgreSQL, MariaDB, and Java
-// with Maven for Kafka. No traffic leaves
+// with Maven for Kafka and MongoDB, memcached and libmemcached-tools. No traffic leaves
 // the machine: every address is private or from a range for documentation, and the namespaces have no
 // route to other networks. It ends only processes that it started, and removes its files.
 package main
@@ -38,6 +38,7 @@ func scenarios() []scenario {
 		{"icmp", makeICMP},
 		{"kafka", makeKafka},
 		{"mongodb", makeMongoDB},
+		{"memcached", makeMemcached},
 		{"vantages", makeVantages},
 		{"shop", makeShop},
 	}
@@ -109,6 +110,7 @@ func play(ctx context.Context, role string, args []string) error {
 		"icmp-client":   icmpClient,
 		"kafka-client":  kafkaClient,
 		"mongo-client":  mongoClient,
+		"memc-client":   memcClient,
 		"wait":          waitFor,
 		"gateway":       shopGateway,
 		"frontend":      shopFrontend,

@@ -12,6 +12,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect/http3"
 	"github.com/pcapsule/pcapsule/exporter/dissect/icmp"
 	"github.com/pcapsule/pcapsule/exporter/dissect/kafka"
+	"github.com/pcapsule/pcapsule/exporter/dissect/memcached"
 	"github.com/pcapsule/pcapsule/exporter/dissect/mongodb"
 	"github.com/pcapsule/pcapsule/exporter/dissect/mysql"
 	"github.com/pcapsule/pcapsule/exporter/dissect/postgresql"
@@ -35,6 +36,7 @@ func Protocols(keys *secrets.Store) []*dissect.Protocol {
 		kafka.Protocol(),
 		mysql.Protocol(),
 		mongodb.Protocol(),
+		memcached.Protocol(),
 		tls.Protocol(keys),
 		quic.Protocol(keys),
 		http3.Protocol(),

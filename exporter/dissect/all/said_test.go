@@ -10,6 +10,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/dissect/dissecttest"
 	"github.com/pcapsule/pcapsule/exporter/dissect/kafka"
+	"github.com/pcapsule/pcapsule/exporter/dissect/memcached"
 	"github.com/pcapsule/pcapsule/exporter/dissect/mongodb"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
@@ -17,7 +18,7 @@ import (
 // TestRowsAreWhatTheClientSaid compares the rows of recordings with what their clients noted while
 // they were made: an action, its object and its result.
 func TestRowsAreWhatTheClientSaid(t *testing.T) {
-	for file, did := range map[string]func(table.CallRow) []string{"kafka": kafkaDid, "mongodb": mongoDid} {
+	for file, did := range map[string]func(table.CallRow) []string{"kafka": kafkaDid, "mongodb": mongoDid, "memcached": memcDid} {
 		t.Run(file, func(t *testing.T) {
 			raw, err := os.ReadFile("../../../samples/" + file + ".said.tsv")
 			if err != nil {
@@ -131,4 +132,24 @@ func mongoDid(row table.CallRow) []string {
 		result += fmt.Sprintf(" %d", r.Affected.V)
 	}
 	return []string{r.Command.V + "\t" + r.Path.V + "\t" + result}
+}
+
+// memcDid is what a row of memcached says in the client's terms. The tools for the binary protocol also
+// say what nobody asked them for.
+func memcDid(row table.CallRow) []string {
+	r, ok := row.(*memcached.Row)
+	if !ok {
+		return []string{"another protocol: " + row.Base().Summary}
+	}
+	form, result := r.Form, r.Status.V
+	switch {
+	case form == "binary" && slices.Contains([]string{"noop", "quit", "version"}, r.Command.V):
+		return nil
+	case form == "meta":
+		form = "text"
+	}
+	if result == "" {
+		result = "none"
+	}
+	return []string{form + "\t" + r.Command.V + "\t" + r.Key.V + "\t" + result}
 }

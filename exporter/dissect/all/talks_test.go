@@ -26,7 +26,7 @@ type talk struct {
 var samples = map[string]string{
 	"http1.pcapng": "http1", "http2.pcap": "http2", "grpc.pcapng": "http2", "dns.pcap": "dns", "redis.pcap": "redis",
 	"postgresql.pcapng": "postgresql", "mysql.pcapng": "mysql", "tls.pcapng": "tls", "kafka.pcapng": "kafka",
-	"mongodb.pcapng": "mongodb",
+	"mongodb.pcapng": "mongodb", "memcached.pcapng": "memcached",
 }
 
 // talks reads the TCP connections of a recording. The recording must be complete: a segment that

@@ -132,7 +132,7 @@ func EndpointKFL(protocol, method, path string) string {
 	case method == "":
 		name = protocol
 	}
-	if slices.Contains([]string{"http1", "http2", "http3", "grpc", "dns", "redis", "postgresql", "mysql", "kafka", "mongodb"}, protocol) {
+	if slices.Contains([]string{"http1", "http2", "http3", "grpc", "dns", "redis", "postgresql", "mysql", "kafka", "mongodb", "memcached"}, protocol) {
 		return protocol + " and endpoint == " + QuoteKFL(name)
 	}
 	return "protocol == " + QuoteKFL(protocol) + " and endpoint == " + QuoteKFL(name)
