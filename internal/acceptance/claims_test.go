@@ -16,6 +16,7 @@ var seenAs = map[string][]string{
 	"postgresql": {"pgsql"},
 	"mysql":      {"mysql"},
 	"mongodb":    {"mongo"},
+	"memcached":  {"memcache"},
 	"tls":        {"tls", "dtls"},
 	"quic":       {"quic", "gquic"},
 	"http3":      {"http3", "quic"},

@@ -3,6 +3,8 @@
 //
 // It needs root, ip, tcpdump, dumpcap, dnsmasq, nginx, redis-server, PostgreSQL, MariaDB, mosquitto,
 // rabbitmq-server, and Java with Maven for Kafka. No traffic leaves
+// It needs root, ip, tcpdump, dumpcap, dnsmasq, nginx, redis-server, PostgreSQL, MariaDB, and Java
+// with Maven for Kafka and MongoDB, memcached and libmemcached-tools. No traffic leaves
 // the machine: every address is private or from a range for documentation, and the namespaces have no
 // route to other networks. It ends only processes that it started, and removes its files.
 package main
@@ -44,6 +46,7 @@ func scenarios() []scenario {
 		{"apis", makeAPIs},
 		{"mqtt", makeMQTT},
 		{"amqp", makeAMQP},
+		{"memcached", makeMemcached},
 		{"vantages", makeVantages},
 		{"shop", makeShop},
 	}
@@ -124,6 +127,7 @@ func play(ctx context.Context, role string, args []string) error {
 		"mcp-client":    mcpClient,
 		"apis-server":   apisServer,
 		"apis-client":   apisClient,
+		"memc-client":   memcClient,
 		"wait":          waitFor,
 		"gateway":       shopGateway,
 		"frontend":      shopFrontend,

@@ -17,14 +17,15 @@ import (
 // they were made: an action, its object and its result.
 func TestRowsAreWhatTheClientSaid(t *testing.T) {
 	for file, did := range map[string]func(table.CallRow) []string{
-		"amqp":    amqpDid,
-		"apis":    apisDid,
-		"kafka":   kafkaDid,
-		"mcp":     mcpDid,
-		"mongodb": mongoDid,
-		"mqtt":    mqttDid,
-		"nats":    natsDid,
-		"web":     webDid,
+		"amqp":      amqpDid,
+		"apis":      apisDid,
+		"kafka":     kafkaDid,
+		"mcp":       mcpDid,
+		"memcached": memcDid,
+		"mongodb":   mongoDid,
+		"mqtt":      mqttDid,
+		"nats":      natsDid,
+		"web":       webDid,
 	} {
 		t.Run(file, func(t *testing.T) {
 			raw, err := os.ReadFile("../../../samples/" + file + ".said.tsv")

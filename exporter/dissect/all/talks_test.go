@@ -26,12 +26,23 @@ type talk struct {
 
 // samples lists the recordings of package samples with their protocols.
 var samples = map[string]string{
-	"http1.pcapng": "http1", "http2.pcap": "http2", "grpc.pcapng": "http2", "dns.pcap": "dns", "redis.pcap": "redis",
-	"postgresql.pcapng": "postgresql", "mysql.pcapng": "mysql", "tls.pcapng": "tls", "kafka.pcapng": "kafka",
-	"nats.pcapng":    "nats",
-	"mongodb.pcapng": "mongodb",
-	"web.pcapng":     "http1", "mcp.pcapng": "http1", "apis.pcapng": "http1",
-	"mqtt.pcapng": "mqtt", "amqp.pcapng": "amqp",
+	"amqp.pcapng":       "amqp",
+	"apis.pcapng":       "http1",
+	"dns.pcap":          "dns",
+	"grpc.pcapng":       "http2",
+	"http1.pcapng":      "http1",
+	"http2.pcap":        "http2",
+	"kafka.pcapng":      "kafka",
+	"mcp.pcapng":        "http1",
+	"memcached.pcapng":  "memcached",
+	"mongodb.pcapng":    "mongodb",
+	"mqtt.pcapng":       "mqtt",
+	"mysql.pcapng":      "mysql",
+	"nats.pcapng":       "nats",
+	"postgresql.pcapng": "postgresql",
+	"redis.pcap":        "redis",
+	"tls.pcapng":        "tls",
+	"web.pcapng":        "http1",
 }
 
 // talks reads the TCP connections of a recording.

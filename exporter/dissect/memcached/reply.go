@@ -1,0 +1,232 @@
+package memcached
+
+import (
+	"bytes"
+	"fmt"
+	"strconv"
+
+	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/exporter/table"
+)
+
+// results are the words of replies of one line, and those that end or begin a reply of many.
+var results = map[string]bool{"STORED": true, "NOT_STORED": true, "EXISTS": true, "NOT_FOUND": true, "DELETED": true, "TOUCHED": true, "OK": true, "VERSION": true, "END": true, "RESET": true,
+	"BUSY": true, "BADCLASS": true, "NOSPARE": true, "NOTFULL": true, "UNSAFE": true, "SAME": true, "ERROR": true, "CLIENT_ERROR": true, "SERVER_ERROR": true}
+
+// metaResults are the words of replies to meta commands.
+var metaResults = map[string]bool{"HD": true, "VA": true, "EN": true, "NF": true, "NS": true, "EX": true, "MN": true, "ME": true}
+
+// replyLine is a line of a reply.
+type replyLine struct {
+	word  string
+	words [][]byte // after the word
+	size  int64    // of the value that follows; -1 if none does
+	error bool
+}
+
+// parseReply splits a line of a reply. It is an error if no command has such a line.
+func parseReply(line []byte) (r replyLine, err error) {
+	word, rest, _ := bytes.Cut(line, []byte{' '})
+	r = replyLine{word: string(word), size: -1}
+	if !isText(line) {
+		return r, fmt.Errorf("reading a reply: a control character in %.40q", line)
+	}
+	size := []byte(nil)
+	switch r.words = bytes.Fields(rest); r.word {
+	case "VALUE": // key flags size [cas]
+		if len(r.words) < 3 || len(r.words) > 4 {
+			return r, fmt.Errorf("reading a reply: VALUE with %d words", len(r.words))
+		}
+		size = r.words[2]
+	case "VA":
+		if len(r.words) < 1 {
+			return r, fmt.Errorf("reading a reply: VA without a size")
+		}
+		size, r.words = r.words[0], r.words[1:]
+	case "ERROR", "CLIENT_ERROR", "SERVER_ERROR":
+		r.error = true
+	case "STAT", "ITEM":
+	default:
+		if !results[r.word] && !metaResults[r.word] && !isNumber(word) && !bytes.HasPrefix(line, []byte("key=")) {
+			return r, fmt.Errorf("reading a reply: %.40q is none", line)
+		}
+	}
+	if size != nil {
+		if r.size, err = strconv.ParseInt(string(size), 10, 64); err != nil || r.size < 0 || r.size > maxValue {
+			return r, fmt.Errorf("reading a reply: a value of %.20s bytes", size)
+		}
+	}
+	return r, nil
+}
+
+func isText(b []byte) bool {
+	for _, c := range b {
+		if c < ' ' && c != '\t' || c == 0x7f {
+			return false
+		}
+	}
+	return true
+}
+
+func isNumber(b []byte) bool {
+	for _, c := range b {
+		if c < '0' || c > '9' {
+			return false
+		}
+	}
+	return len(b) > 0 && len(b) <= 20
+}
+
+// line reads a line of a reply.
+func (k *conn) line(in *dissect.Input, at int) (int, error) {
+	line, n, err := lineOf(in.Data[at:])
+	if n == 0 || err != nil {
+		return 0, err
+	}
+	r, err := parseReply(line)
+	if err != nil {
+		return 0, err
+	}
+	c := k.reply
+	if c == nil {
+		if c = k.target(in, at, &r); c == nil {
+			if k.c.Unproved() && k.c.Info.RolesKnown { // else the command may have come before the capture
+				return 0, fmt.Errorf("reading a reply: %.40q answers no command", line)
+			}
+			c = &call{row: &Row{Form: "text"}, replies: repliesOf(&r), datagram: k.datagram.id}
+		}
+		k.reply = c
+	} else if !continues(c, &r) {
+		return 0, fmt.Errorf("reading a reply to %s: %.40q is no line of it", c.row.Command.V, line)
+	}
+	k.cite(c, in, at, at+n)
+	k.note(c, &r, in.Dir)
+	return n, nil
+}
+
+// repliesOf is how a reply looks whose command is not known.
+func repliesOf(r *replyLine) replies {
+	switch {
+	case r.word == "VALUE":
+		return repliesValues
+	case r.word == "STAT", r.word == "ITEM", len(r.word) > 4 && r.word[:4] == "key=":
+		return repliesStats
+	case metaResults[r.word]:
+		return repliesMeta
+	}
+	return repliesLine
+}
+
+// continues reports whether a line can be one of a call's reply, after others of it.
+func continues(c *call, r *replyLine) bool {
+	if r.error || r.word == "END" {
+		return true
+	}
+	switch repliesOf(r) {
+	case repliesValues:
+		return c.replies == repliesValues
+	case repliesStats:
+		return c.replies == repliesStats
+	}
+	return false
+}
+
+// answers reports whether a line can begin the reply to a command.
+func answers(c *call, r *replyLine) bool {
+	switch {
+	case r.error:
+		return true
+	case c.binary:
+		return false
+	case c.replies == repliesMeta:
+		return metaResults[r.word] && (r.word == "MN") == (c.row.Command.V == "mn")
+	case c.replies == repliesValues:
+		return r.word == "VALUE" || r.word == "END"
+	case c.replies == repliesStats:
+		return repliesOf(r) == repliesStats || r.word == "END" || r.word == "RESET" || r.word == "OK" || r.word == "BUSY"
+	case c.row.Command.V == "incr" || c.row.Command.V == "decr":
+		return isNumber([]byte(r.word)) || r.word == "NOT_FOUND"
+	}
+	return repliesOf(r) == repliesLine && r.word != "END" && !isNumber([]byte(r.word))
+}
+
+// target finds the command that a reply answers. Quiet commands before it had nothing to report.
+func (k *conn) target(in *dissect.Input, at int, r *replyLine) *call {
+	var opaque string
+	if metaResults[r.word] {
+		for _, f := range r.words {
+			if f[0] == 'O' {
+				opaque = text(f[1:])
+			}
+		}
+	}
+	if !in.Datagram {
+		if f := k.queue.Answer(in.Seq(at)); f == nil {
+			return nil
+		}
+	}
+	var skipped []*call
+	for _, c := range k.queue.All() {
+		switch {
+		case !c.Waits() || in.Datagram && c.datagram != k.datagram.id:
+			continue
+		case answers(c, r) && (opaque == "" || c.row.Opaque.V == opaque):
+			k.silence(skipped)
+			return c
+		case !c.quiet:
+			return nil
+		}
+		skipped = append(skipped, c)
+	}
+	return nil
+}
+
+// silence ends quiet commands whose reply would have come by now.
+func (k *conn) silence(list []*call) {
+	for _, c := range list {
+		c.silent = true
+		k.emit(c, "")
+	}
+}
+
+// note takes what a line of a reply says.
+func (k *conn) note(c *call, r *replyLine, dir dissect.Dir) {
+	row := c.row
+	if repliesOf(r) == repliesMeta {
+		row.Form = "meta"
+	}
+	if r.word == "VALUE" || r.word == "STAT" || r.word == "ITEM" || r.size < 0 && c.replies == repliesStats && repliesOf(r) == repliesStats {
+		row.Items = table.Some(row.Items.V + 1)
+	}
+	switch {
+	case r.word == "VALUE":
+		if len(row.Keys) == 0 || !c.x.HasRequest() && len(row.Keys) < maxKeys {
+			row.Keys = append(row.Keys, text(r.words[0]))
+		}
+		if row.Items.V == 1 && !row.Flags.OK {
+			row.Flags = number(table.Some(text(r.words[1])))
+		}
+		if len(r.words) == 4 && !row.CAS.OK {
+			row.CAS = table.Some(text(r.words[3]))
+		}
+		k.expect(dir, c, r.size, 2)
+		return
+	case repliesOf(r) == repliesStats && r.size < 0 && !r.error:
+		return
+	case r.word == "VA":
+		row.Items, row.Status = table.Some[int64](1), table.Some("VA")
+		k.expect(dir, c, r.size, 2)
+		return
+	case r.word == "EN" || r.word == "END" && c.replies == repliesValues:
+		row.Items = table.Some(row.Items.V)
+	}
+	row.Status = table.Some(r.word)
+	if isNumber([]byte(r.word)) {
+		row.Status = table.Some("OK")
+	}
+	if r.error {
+		c.failed = true
+		row.ErrText = table.NonEmpty(text(bytes.Join(r.words, []byte{' '})))
+	}
+	k.answered(c)
+}
