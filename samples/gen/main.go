@@ -1,8 +1,8 @@
 // Command gen remakes the captures in samples/: real servers and clients communicate in separate
 // network namespaces, and tcpdump or dumpcap records them.
 //
-// It needs root, ip, tcpdump, dumpcap, dnsmasq, nginx, redis-server, PostgreSQL, MariaDB, and Java
-// with Maven for Kafka. No traffic leaves
+// It needs root, ip, tcpdump, dumpcap, dnsmasq, nginx, redis-server, PostgreSQL, MariaDB, Java
+// with Maven for Kafka, slapd, Postfix, Dovecot, vsftpd and OpenSSH. No traffic leaves
 // the machine: every address is private or from a range for documentation, and the namespaces have no
 // route to other networks. It ends only processes that it started, and removes its files.
 package main
@@ -37,6 +37,7 @@ func scenarios() []scenario {
 		{"mysql", makeMySQL},
 		{"icmp", makeICMP},
 		{"kafka", makeKafka},
+		{"ldap", makeLDAP},
 		{"vantages", makeVantages},
 		{"shop", makeShop},
 	}
@@ -107,6 +108,7 @@ func play(ctx context.Context, role string, args []string) error {
 		"mysql-client":  mysqlClient,
 		"icmp-client":   icmpClient,
 		"kafka-client":  kafkaClient,
+		"ldap-client":   ldapClient,
 		"wait":          waitFor,
 		"gateway":       shopGateway,
 		"frontend":      shopFrontend,

@@ -12,6 +12,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect/http3"
 	"github.com/pcapsule/pcapsule/exporter/dissect/icmp"
 	"github.com/pcapsule/pcapsule/exporter/dissect/kafka"
+	"github.com/pcapsule/pcapsule/exporter/dissect/ldap"
 	"github.com/pcapsule/pcapsule/exporter/dissect/mysql"
 	"github.com/pcapsule/pcapsule/exporter/dissect/postgresql"
 	"github.com/pcapsule/pcapsule/exporter/dissect/quic"
@@ -33,6 +34,7 @@ func Protocols(keys *secrets.Store) []*dissect.Protocol {
 		postgresql.Protocol(),
 		kafka.Protocol(),
 		mysql.Protocol(),
+		ldap.Protocol(),
 		tls.Protocol(keys),
 		quic.Protocol(keys),
 		http3.Protocol(),

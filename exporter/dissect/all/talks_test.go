@@ -26,6 +26,7 @@ type talk struct {
 var samples = map[string]string{
 	"http1.pcapng": "http1", "http2.pcap": "http2", "grpc.pcapng": "http2", "dns.pcap": "dns", "redis.pcap": "redis",
 	"postgresql.pcapng": "postgresql", "mysql.pcapng": "mysql", "tls.pcapng": "tls", "kafka.pcapng": "kafka",
+	"ldap.pcapng": "ldap",
 }
 
 // talks reads the TCP connections of a recording. The recording must be complete: a segment that
@@ -73,6 +74,16 @@ func talks(t *testing.T, file string) (list []*talk) {
 		t.Fatal(err)
 	}
 	return list
+}
+
+// inClear is what a conversation of a protocol said before it continued in TLS.
+func (k *talk) inClear(protocol string) []dissecttest.Chunk {
+	for i, c := range k.chunks {
+		if len(c.Data) > 5 && string(c.Data[:2]) == "\x16\x03" && protocol != "tls" {
+			return k.chunks[:i]
+		}
+	}
+	return k.chunks
 }
 
 func (k *talk) segment(dir dissect.Dir, f *decode.Frame) {
