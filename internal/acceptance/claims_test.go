@@ -20,6 +20,7 @@ var seenAs = map[string][]string{
 	"tls":        {"tls", "dtls"},
 	"quic":       {"quic", "gquic"},
 	"http3":      {"http3", "quic"},
+	"ldap":       {"ldap", "cldap"},
 }
 
 // claims compares the protocols of rows with those that tshark saw anywhere in the capture: no

@@ -5,6 +5,8 @@
 // rabbitmq-server, and Java with Maven for Kafka. No traffic leaves
 // It needs root, ip, tcpdump, dumpcap, dnsmasq, nginx, redis-server, PostgreSQL, MariaDB, and Java
 // with Maven for Kafka and MongoDB, memcached and libmemcached-tools. No traffic leaves
+// It needs root, ip, tcpdump, dumpcap, dnsmasq, nginx, redis-server, PostgreSQL, MariaDB, Java
+// with Maven for Kafka, slapd, Postfix, Dovecot, vsftpd and OpenSSH. No traffic leaves
 // the machine: every address is private or from a range for documentation, and the namespaces have no
 // route to other networks. It ends only processes that it started, and removes its files.
 package main
@@ -47,6 +49,7 @@ func scenarios() []scenario {
 		{"mqtt", makeMQTT},
 		{"amqp", makeAMQP},
 		{"memcached", makeMemcached},
+		{"ldap", makeLDAP},
 		{"vantages", makeVantages},
 		{"shop", makeShop},
 	}
@@ -128,6 +131,7 @@ func play(ctx context.Context, role string, args []string) error {
 		"apis-server":   apisServer,
 		"apis-client":   apisClient,
 		"memc-client":   memcClient,
+		"ldap-client":   ldapClient,
 		"wait":          waitFor,
 		"gateway":       shopGateway,
 		"frontend":      shopFrontend,

@@ -13,6 +13,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect/http3"
 	"github.com/pcapsule/pcapsule/exporter/dissect/icmp"
 	"github.com/pcapsule/pcapsule/exporter/dissect/kafka"
+	"github.com/pcapsule/pcapsule/exporter/dissect/ldap"
 	"github.com/pcapsule/pcapsule/exporter/dissect/memcached"
 	"github.com/pcapsule/pcapsule/exporter/dissect/mongodb"
 	"github.com/pcapsule/pcapsule/exporter/dissect/mqtt"
@@ -44,6 +45,7 @@ func Protocols(keys *secrets.Store) []*dissect.Protocol {
 		mqtt.Protocol(),
 		amqp.Protocol(),
 		memcached.Protocol(),
+		ldap.Protocol(),
 		tls.Protocol(keys),
 		quic.Protocol(keys),
 		http3.Protocol(),

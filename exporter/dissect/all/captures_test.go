@@ -19,14 +19,10 @@ import (
 // protocol with a list may claim segments of no other folder.
 var alsoIn = map[string][]string{
 	"http1": nil, "http2": nil, "dns": nil, "tls": nil, // nearly everywhere
-	"amqp":       {},
 	"kafka":      {},
-	"memcached":  {},
-	"mongodb":    {},
-	"mqtt":       {},
-	"nats":       {},
 	"postgresql": {},
 	"redis":      {},
+	"ldap":       {"kerberos", "smb"},
 }
 
 // TestDetectionMatrix passes every TCP segment of all shared captures to the Detect of each

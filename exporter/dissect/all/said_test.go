@@ -20,6 +20,7 @@ func TestRowsAreWhatTheClientSaid(t *testing.T) {
 		"amqp":      amqpDid,
 		"apis":      apisDid,
 		"kafka":     kafkaDid,
+		"ldap":      ldapDid,
 		"mcp":       mcpDid,
 		"memcached": memcDid,
 		"mongodb":   mongoDid,
@@ -48,7 +49,7 @@ func TestRowsAreWhatTheClientSaid(t *testing.T) {
 			}
 			said := 0
 			for line := range strings.Lines(string(raw)) {
-				if line = strings.TrimSpace(line); line[0] == '#' {
+				if line = strings.TrimRight(line, "\n"); line[0] == '#' {
 					continue
 				}
 				said++

@@ -81,7 +81,7 @@ func TestNoOtherProtocolIsClaimed(t *testing.T) {
 				if p.Detect == nil || p.Name == protocol || p.Transports[0] != dissect.TCP && p.Name != "dns" {
 					continue
 				}
-				for i, c := range k.chunks {
+				for i, c := range k.inClear(protocol) {
 					if own(protocol, c.Dir, c.Data) {
 						continue
 					}

@@ -33,6 +33,7 @@ var samples = map[string]string{
 	"http1.pcapng":      "http1",
 	"http2.pcap":        "http2",
 	"kafka.pcapng":      "kafka",
+	"ldap.pcapng":       "ldap",
 	"mcp.pcapng":        "http1",
 	"memcached.pcapng":  "memcached",
 	"mongodb.pcapng":    "mongodb",
@@ -99,6 +100,16 @@ func conversations(t testing.TB, file string) (list []*talk) {
 		t.Fatal(err)
 	}
 	return list
+}
+
+// inClear is what a conversation of a protocol said before it continued in TLS.
+func (k *talk) inClear(protocol string) []dissecttest.Chunk {
+	for i, c := range k.chunks {
+		if len(c.Data) > 5 && string(c.Data[:2]) == "\x16\x03" && protocol != "tls" {
+			return k.chunks[:i]
+		}
+	}
+	return k.chunks
 }
 
 func (k *talk) segment(dir dissect.Dir, f *decode.Frame) {

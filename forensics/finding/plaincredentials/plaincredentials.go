@@ -1,7 +1,7 @@
 // Package plaincredentials finds credentials that were sent unencrypted.
 //
-// It reports passwords and tokens in headers, Redis, PostgreSQL and MySQL logins, and passwords in forms and
-// JSON, on unencrypted connections. Traffic that was decrypted with keys was encrypted on the wire
+// It reports passwords and tokens in headers, logins of databases, directories, mail and files, and passwords
+// in forms and JSON, on unencrypted connections. Traffic that was decrypted with keys was encrypted on the wire
 // and is not reported. Evidence is masked.
 package plaincredentials
 
@@ -16,13 +16,14 @@ import (
 // Analyzer returns the analyzer plaintext-credentials.
 func Analyzer() finding.Analyzer {
 	return finding.Analyzer{Name: "plaintext-credentials", Title: "unencrypted credentials",
-		Doc: "Basic and bearer credentials, cookies and keys in HTTP headers, plaintext database logins, and passwords in forms, JSON and URLs, without encryption. Passwords are high, tokens inside the cluster medium.", Find: find}
+		Doc: "Basic and bearer credentials, cookies and keys in HTTP headers, plaintext logins to databases, directories, mail and file servers, and passwords in forms, JSON and URLs, without encryption. Passwords are high, tokens inside the cluster medium.", Find: find}
 }
 
 func find(ctx context.Context, l *finding.Look) error {
 	rows, err := l.Rows(ctx, l.Groups("protocol AS detail, auth_kind AS kind", `decrypted_by IS NULL AND auth_kind IS NOT NULL
 			AND NOT (`+statements.IsStatement+` AND auth_kind IN ('trust', 'scram-sha-256', 'scram-sha-256-plus', 'gss', 'sspi', 'ok', 'scram-sha-1', 'mongodb-cr', 'mongodb-x509', 'mongodb-aws', 'gssapi', 'mysql_native_password', 'caching_sha2_password',
-				'sha256_password', 'client_ed25519', 'parsec', 'auth_gssapi_client', 'authentication_kerberos_client', 'authentication_ldap_sasl_client'))`)+`
+				'sha256_password', 'client_ed25519', 'parsec', 'auth_gssapi_client', 'authentication_kerberos_client', 'authentication_ldap_sasl_client'))
+			AND NOT (protocol IN ('ldap', 'smtp', 'imap', 'pop3') AND auth_kind NOT IN ('password', 'bearer', 'cram-md5', 'digest-md5', 'apop'))`)+`
 		SELECT src, dst, detail, kind AS other, max(CASE WHEN dst_outside THEN 1 ELSE 0 END)::DOUBLE AS number, `+l.Sums()+` FROM g GROUP BY src, dst, detail, kind ORDER BY count DESC, src, dst, detail, other`, l.Args...)
 	if err != nil {
 		return err

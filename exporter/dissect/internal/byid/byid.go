@@ -20,6 +20,7 @@ const (
 type Table[K comparable, C any] struct {
 	Conn *dissect.Conn
 	Emit func(c C, why string) // emits a call; why is the value of column error
+	Wait int64                 // ns after which a request in a datagram counts as unanswered; 0 is never
 
 	byKey          map[K]*entry[K, C]
 	oldest, newest *entry[K, C]
@@ -31,6 +32,7 @@ type entry[K comparable, C any] struct {
 	key        K
 	call       C
 	no         int64
+	at         int64 // when it was sent, ns
 	cost       int
 	prev, next *entry[K, C]
 }
@@ -38,6 +40,10 @@ type entry[K comparable, C any] struct {
 // Put adds a request, which takes cost bytes of the budget. An earlier one with the same key, which
 // will not be answered any more, is emitted as no_response.
 func (t *Table[K, C]) Put(key K, c C, cost int) {
+	now := t.Conn.Now().Time
+	for t.Wait > 0 && t.oldest != nil && now-t.oldest.at > t.Wait {
+		t.emit(t.oldest, "no_response")
+	}
 	if old := t.byKey[key]; old != nil {
 		t.emit(old, "no_response")
 	}
@@ -48,7 +54,7 @@ func (t *Table[K, C]) Put(key K, c C, cost int) {
 	if t.byKey == nil {
 		t.byKey = map[K]*entry[K, C]{}
 	}
-	e := &entry[K, C]{key: key, call: c, no: t.count, cost: t.Conn.Keep(cost + entryCost)}
+	e := &entry[K, C]{key: key, call: c, no: t.count, at: now, cost: t.Conn.Keep(cost + entryCost)}
 	t.count++
 	t.byKey[key] = e
 	if e.prev = t.newest; e.prev != nil {
@@ -144,9 +150,14 @@ func (t *Table[K, C]) Shed() bool {
 	return true
 }
 
-// Close implements dissect.Dissector: it emits the requests, oldest first.
+// Close implements dissect.Dissector: it emits the requests, oldest first. A datagram has no
+// connection that could end before its response comes.
 func (t *Table[K, C]) Close(why dissect.End) {
+	word := why.CallError()
+	if t.Conn.Info.Transport == dissect.UDP && why != dissect.EndEvicted {
+		word = "no_response"
+	}
 	for t.oldest != nil {
-		t.emit(t.oldest, why.CallError())
+		t.emit(t.oldest, word)
 	}
 }

@@ -1,0 +1,273 @@
+// Package ldap reads LDAP version 3 and 2 (RFC 4511) over TCP and, as CLDAP, over UDP.
+//
+// A row is one operation with everything that answers it: a search with all its entries. Messages
+// are paired by their ids. Passwords never leave the package, and values of attributes only in
+// filters. After StartTLS the connection is read as TLS. What a SASL mechanism signs is read; what it
+// encrypts is counted in one row.
+package ldap
+
+import (
+	"fmt"
+	"unsafe"
+
+	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/ber"
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/byid"
+	"github.com/pcapsule/pcapsule/exporter/table"
+)
+
+// Limits of one message and of one call.
+const (
+	maxMessage = 128 << 20 // bytes of a message
+	maxWhole   = 64 << 10  // bytes of a message that are read; of a longer one, its beginning
+	maxText    = 1 << 10   // bytes shown of a name or a text
+	maxFilter  = 4 << 10   // bytes shown of a filter
+	maxDepth   = 32        // nested filters
+	maxNames   = 20        // names of entries shown
+	maxList    = 100       // attributes, controls and referrals shown
+	maxID      = 1<<31 - 1 // RFC 4511 section 4.1.1.1
+	waitUDP    = 60e9      // ns after which a request in a datagram counts as unanswered
+)
+
+// Row is one operation with its result.
+type Row struct {
+	table.Call
+	Type       string            `col:"ldap_type" enc:"dict" doc:"operation: bind, unbind, search, modify, add, delete, modify_dn, compare, abandon, extended; notification for a message that the server sent on its own, sealed for everything that SASL encrypted"`
+	MessageID  table.Opt[int64]  `col:"ldap_message_id" doc:"message id, which pairs request and response"`
+	DN         table.Opt[string] `col:"ldap_dn" doc:"name of the object: of a bind, the user's; of a search, where it begins; at most 1 KiB"`
+	Version    table.Opt[int32]  `col:"ldap_version" doc:"version that a bind requests"`
+	Auth       table.Opt[string] `col:"ldap_auth" enc:"dict" doc:"kind of a bind: anonymous, unauthenticated (a name without a password), simple, sasl or ntlm"`
+	Mechanism  table.Opt[string] `col:"ldap_mechanism" enc:"dict" doc:"SASL mechanism of a bind"`
+	User       table.Opt[string] `col:"ldap_user" enc:"dict" doc:"name by which the connection was bound when the operation was requested; null if anonymous or not captured"`
+	Scope      table.Opt[string] `col:"ldap_scope" enc:"dict" doc:"scope of a search: base, one, sub or subordinate"`
+	Filter     table.Opt[string] `col:"ldap_filter" doc:"filter of a search as RFC 4515 writes it, at most 4 KiB; of a compare, the assertion; values of attributes for passwords are ***"`
+	Attributes []string          `col:"ldap_attributes" doc:"attributes that a search requests or that an add or a modify sets; at most 100"`
+	Changes    []string          `col:"ldap_changes" doc:"changes of a modify, such as replace mail, without values; at most 100"`
+	NewName    table.Opt[string] `col:"ldap_new_name" doc:"new name of a modify_dn, with the new superior if there is one"`
+	OID        table.Opt[string] `col:"ldap_oid" enc:"dict" doc:"extended operation, or its response's or a notification's name, such as 1.3.6.1.4.1.1466.20037 for StartTLS"`
+	SizeLimit  table.Opt[int64]  `col:"ldap_size_limit" doc:"most entries that a search requests; 0 means no limit"`
+	Entries    table.Opt[int64]  `col:"ldap_entries" doc:"number of entries that a search returned"`
+	Names      []string          `col:"ldap_names" doc:"names of the first 20 entries"`
+	References table.Opt[int64]  `col:"ldap_references" doc:"number of references to other servers that a search returned"`
+	Referrals  []string          `col:"ldap_referrals" doc:"other servers that the result or the references name; at most 100"`
+	Result     table.Opt[int32]  `col:"ldap_result_code" doc:"result code; its name is in status_text"`
+	MatchedDN  table.Opt[string] `col:"ldap_matched_dn" doc:"the last object of the name that exists, if the result says so"`
+	Message    table.Opt[string] `col:"ldap_message" doc:"the server's own text about the result, at most 1 KiB"`
+	Controls   []string          `col:"ldap_controls" doc:"controls of the request, then of the result, by their OIDs; at most 100"`
+	Abandoned  bool              `col:"ldap_abandoned" doc:"the client gave the operation up"`
+}
+
+// Protocol is LDAP.
+func Protocol() *dissect.Protocol {
+	return &dissect.Protocol{
+		Name:       "ldap",
+		Doc:        "LDAP versions 2 and 3 over TCP, and CLDAP over UDP",
+		Transports: []dissect.Transport{dissect.TCP, dissect.UDP},
+		Ports:      []uint16{389, 3268, 636, 3269},
+		Detect:     detect,
+		Resume:     resume,
+		New:        newConn,
+		Row:        &Row{},
+	}
+}
+
+// call is an operation that waits for its result, or a result without an operation.
+type call struct {
+	x      dissect.Exchange
+	row    *Row
+	id     int64
+	losses int // of responses, when it was sent
+	user   string
+	starts bool // StartTLS
+	layer  bool // a SASL mechanism that may sign or encrypt what follows
+	gap    bool
+	bad    bool
+	single bool // it has no response
+	done   bool // its result was read
+}
+
+const callCost = int(unsafe.Sizeof(call{}) + unsafe.Sizeof(Row{}))
+
+// side is the state of one direction: a message that is read in pieces.
+type side struct {
+	left  int64
+	call  *call
+	final bool // the message ends its call
+}
+
+// conn is the state of a connection.
+type conn struct {
+	byid.Table[int64, *call]
+	sides   [2]side
+	user    string
+	losses  int
+	layer   bool // SASL may protect messages
+	gaps    bool // a bind may be missing
+	sealed  *call
+	upgrade bool
+}
+
+func newConn(c *dissect.Conn) dissect.Dissector {
+	k := &conn{}
+	k.Table = byid.Table[int64, *call]{Conn: c, Emit: k.emit}
+	if c.Info.Transport == dissect.UDP {
+		k.Wait = waitUDP
+	}
+	return k
+}
+
+// Read implements dissect.Dissector.
+func (k *conn) Read(in *dissect.Input) (int, error) {
+	at := 0
+	for at < len(in.Data) && !k.upgrade {
+		n, err := k.next(in, at)
+		if at += n; n == 0 || err != nil {
+			if err == nil && in.Datagram {
+				err = fmt.Errorf("reading a datagram: its message is longer than the %d bytes left", len(in.Data)-at)
+			}
+			return at, err
+		}
+	}
+	return at, nil
+}
+
+// next reads one message, or a piece of a long one.
+func (k *conn) next(in *dissect.Input, at int) (int, error) {
+	s, b := &k.sides[in.Dir], in.Data[at:]
+	if s.left > 0 {
+		n := int(min(s.left, int64(len(b))))
+		s.call.add(in, at, at+n)
+		if s.left -= int64(n); s.left == 0 {
+			k.ended(in.Dir)
+		}
+		return n, nil
+	}
+	if b[0] == 0 && (k.layer || k.gaps) {
+		return k.protected(in, at)
+	}
+	tag, length, size := ber.Header(b)
+	switch {
+	case b[0] != ber.Sequence || size < 0 || length > maxMessage:
+		return 0, fmt.Errorf("reading a message: expected a sequence of at most %d bytes, got %#x and length %d", maxMessage, tag, length)
+	case size == 0:
+		return 0, nil
+	case length < 5:
+		return 0, fmt.Errorf("reading a message: %d bytes are too few for an id and an operation", length)
+	}
+	want := size + int(min(length, maxWhole))
+	if len(b) < want {
+		if err := k.plausible(in.Dir, b[size:]); err != nil {
+			return 0, err
+		}
+		k.Conn.Need(in.Dir, want)
+		return 0, nil
+	}
+	c, final, err := k.message(in, b[size:want], at, at+want, length > maxWhole)
+	if err != nil {
+		return 0, err
+	}
+	*s = side{left: length - int64(want-size), call: c, final: final}
+	if s.left == 0 {
+		k.ended(in.Dir)
+	}
+	return want, nil
+}
+
+// plausible rejects the beginning of a message that cannot become one, so that nobody waits for the
+// rest of it.
+func (k *conn) plausible(dir dissect.Dir, b []byte) error {
+	r := ber.New(b)
+	id, op := r.Expect(ber.Integer), r.Peek()
+	if r.Bad() && len(b) >= 8 || len(id) > 4 || op != 0 && !sends(dir, op) {
+		return fmt.Errorf("reading a message: expected an id and an operation of this side, got % x", b[:min(len(b), 8)])
+	}
+	return nil
+}
+
+// add counts bytes of the input for the call, which is nil if it was given up.
+func (c *call) add(in *dissect.Input, from, to int) {
+	switch {
+	case c == nil:
+	case in.Dir == dissect.ToServer:
+		c.x.Request(in, from, to)
+	default:
+		c.x.Response(in, from, to)
+	}
+}
+
+// ended handles the end of a message.
+func (k *conn) ended(dir dissect.Dir) {
+	s := k.sides[dir]
+	k.sides[dir] = side{}
+	if s.call == nil || !s.final {
+		return
+	}
+	if dir == dissect.ToClient {
+		k.Take(s.call.id)
+	}
+	s.call.done = true
+	k.emit(s.call, "")
+}
+
+// Gap implements dissect.Dissector. Bytes in a message of known length can be missing.
+func (k *conn) Gap(in *dissect.Input, missing int64) bool {
+	s := &k.sides[in.Dir]
+	if len(in.Data) > 0 || s.left < missing {
+		return false
+	}
+	if s.call != nil {
+		s.call.gap = true
+	}
+	if s.left -= missing; s.left == 0 {
+		k.ended(in.Dir)
+	}
+	return true
+}
+
+// Resync implements dissect.Dissector.
+func (k *conn) Resync(dir dissect.Dir, why dissect.Loss) {
+	k.Table.Resync(dir, why)
+	k.gaps = true
+	s := k.sides[dir]
+	k.sides[dir] = side{}
+	if dir == dissect.ToClient {
+		k.losses++
+	}
+	if s.call == nil {
+		return
+	}
+	s.call.gap, s.call.bad = why == dissect.LossGap, why == dissect.LossMalformed
+	if s.final {
+		if dir == dissect.ToClient {
+			k.Take(s.call.id)
+		}
+		k.emit(s.call, string(why))
+	}
+}
+
+// Kept implements dissect.Dissector.
+func (k *conn) Kept() int {
+	n := len(k.user)
+	for _, c := range [...]*call{k.sealed, k.sides[0].call, k.sides[1].call} {
+		if c != nil {
+			n += callCost
+		}
+	}
+	return n
+}
+
+// Close implements dissect.Dissector.
+func (k *conn) Close(why dissect.End) {
+	for _, s := range k.sides {
+		if s.call != nil && s.final {
+			k.Take(s.call.id)
+			k.emit(s.call, "cut")
+		}
+	}
+	k.sides = [2]side{}
+	k.Table.Close(why)
+	if c := k.sealed; c != nil {
+		k.sealed, c.done = nil, true
+		k.emit(c, "")
+	}
+}

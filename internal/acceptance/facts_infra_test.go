@@ -1,0 +1,15 @@
+package acceptance
+
+// ldapFacts are the facts of LDAP. The peer numbers operations by their tags: requests, entries and
+// results.
+func ldapFacts() []fact {
+	const from = " from {calls} where protocol = 'ldap' and "
+	const numbers = "(values ('bind', 0), ('unbind', 2), ('search', 3), ('modify', 6), ('add', 8), ('delete', 10), ('modify_dn', 12), ('compare', 14), ('abandon', 16), ('extended', 23)) as o(type, tag)"
+	return []fact{
+		{name: "ldap_ops", truth: "ldap_ops", sql: "select op, sum(n)::bigint from (select tag::varchar as op, count(*) as n from {calls} join " + numbers + " on ldap_type = type where protocol = 'ldap' and request_bytes > 0 group by 1" +
+			" union all select (case tag when 3 then 5 else tag + 1 end)::varchar, count(*) from {calls} join " + numbers + " on ldap_type = type where protocol = 'ldap' and ldap_result_code is not null group by 1" +
+			" union all select '24', count(*)" + from + "ldap_type = 'notification'" +
+			" union all select '4', coalesce(sum(ldap_entries), 0)" + from + "true union all select '19', coalesce(sum(ldap_references), 0)" + from + "true) group by 1 having sum(n) > 0"},
+		{name: "ldap_results", truth: "ldap_results", sql: "select ldap_result_code, count(*)" + from + "ldap_result_code is not null group by 1"},
+	}
+}
