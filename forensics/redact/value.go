@@ -12,10 +12,18 @@ import (
 const maxWalk = 64
 
 // contents is the content type of text columns; others are guessed.
-var contents = map[string]string{
-	"postgresql_query": "sql", "mysql_query": "sql", "sql": "sql", "statement": "sql", "redis_command": "command", "redis_reply": "command",
+var contents = withStatements(map[string]string{
+	"sql": "sql", "statement": "sql", "redis_command": "command", "redis_reply": "command",
 	"query_string": "application/x-www-form-urlencoded", "http1_target": "application/x-www-form-urlencoded", "url": "application/x-www-form-urlencoded",
-	"path": "plain", "summary": "plain", "message": "plain", "postgresql_preview": "plain", "mysql_preview": "plain",
+	"path": "plain", "summary": "plain", "message": "plain",
+})
+
+// withStatements adds the columns of databases.
+func withStatements(of map[string]string) map[string]string {
+	for _, d := range statements.Databases {
+		of[d.Column("query")], of[d.Column("preview")] = "sql", "plain"
+	}
+	return of
 }
 
 // ours are columns whose names look secret but whose values are not, and digests, which are never
