@@ -18,11 +18,13 @@ import (
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	v1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/dynamic/fake"
+	clienttesting "k8s.io/client-go/testing"
 
 	"github.com/pcapsule/pcapsule/hub/collect"
 	"github.com/pcapsule/pcapsule/hub/resource"
@@ -242,6 +244,28 @@ func eventually(t *testing.T, what string, ok func() bool) {
 	for end := time.Now().Add(20 * time.Second); !ok(); time.Sleep(2 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal(what)
+		}
+	}
+}
+
+// TestSpecIsKept checks that the hub writes no field of the request: an API server refuses a window that was
+// 1h and becomes 1h0m0s.
+func TestSpecIsKept(t *testing.T) {
+	c := newCluster(t, "a")
+	u := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "pcapsule.dev/v1alpha1", "kind": "Snapshot",
+		"metadata": map[string]any{"name": "x", "namespace": namespace, "uid": "uid-x", "creationTimestamp": v1.Now().Add(-time.Hour).UTC().Format(time.RFC3339)},
+		"spec":     map[string]any{"last": "1h", "patience": "0.0h", "unknown": "kept"}}}
+	want := fmt.Sprint(u.Object["spec"])
+	if _, err := c.objects(namespace).Create(t.Context(), u, v1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	c.start()
+	c.await("x", func(s *resource.Snapshot) bool { return len(s.Finalizers) == 1 })
+	for _, a := range c.api.Actions() {
+		if x, ok := a.(clienttesting.UpdateAction); ok && x.GetSubresource() == "" {
+			if got := fmt.Sprint(x.GetObject().(*unstructured.Unstructured).Object["spec"]); got != want {
+				t.Errorf("the hub wrote the spec %s, want %s", got, want)
+			}
 		}
 	}
 }
