@@ -60,7 +60,7 @@ func startAPI(t *testing.T) *apiServer {
 	bin = filepath.Join(bin, "bin")
 	for _, p := range []string{"etcd", "kube-apiserver"} {
 		if _, err := os.Stat(filepath.Join(bin, p)); err != nil {
-			t.Skip("needs a cluster's programs (scripts/e2e/lib.sh)")
+			t.Skip("needs a cluster's programs: scripts/e2e/lib.sh says which")
 		}
 	}
 	dir := t.TempDir()
