@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -174,7 +175,7 @@ func (c *Controller) reconcile(ctx context.Context, key types.NamespacedName) er
 	case s.Status.Finished():
 		return c.expire(ctx, s)
 	case !hasFinalizer(s):
-		return c.addFinalizer(ctx, s)
+		return c.setFinalizer(ctx, s, true)
 	}
 	c.start(ctx, key, s)
 	return nil
@@ -185,20 +186,24 @@ func (c *Controller) objects(s *resource.Snapshot) dynamic.ResourceInterface {
 }
 
 func hasFinalizer(s *resource.Snapshot) bool {
-	for _, f := range s.Finalizers {
-		if f == resource.Finalizer {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(s.Finalizers, resource.Finalizer)
 }
 
-func (c *Controller) addFinalizer(ctx context.Context, s *resource.Snapshot) error {
-	s.Finalizers = append(s.Finalizers, resource.Finalizer)
-	u, err := s.Object()
+// setFinalizer adds or removes the finalizer. It changes nothing else of the object: written by these
+// Go values, a duration such as 1h would become 1h0m0s, and a window cannot be changed.
+func (c *Controller) setFinalizer(ctx context.Context, s *resource.Snapshot, there bool) error {
+	u, err := c.objects(s).Get(ctx, s.Name, meta.GetOptions{})
+	if apierrors.IsNotFound(err) || err == nil && u.GetUID() != s.UID {
+		return nil
+	}
 	if err != nil {
 		return err
 	}
+	rest := slices.DeleteFunc(u.GetFinalizers(), func(f string) bool { return f == resource.Finalizer })
+	if there {
+		rest = append(rest, resource.Finalizer)
+	}
+	u.SetFinalizers(rest)
 	_, err = c.objects(s).Update(ctx, u, meta.UpdateOptions{})
 	return err
 }
@@ -266,22 +271,11 @@ func (c *Controller) delete(ctx context.Context, s *resource.Snapshot) error {
 	if err := os.RemoveAll(dir); err != nil {
 		return err
 	}
-	var rest []string
-	for _, f := range s.Finalizers {
-		if f != resource.Finalizer {
-			rest = append(rest, f)
-		}
-	}
-	s.Finalizers = rest
-	u, err := s.Object()
-	if err != nil {
+	if err := c.setFinalizer(ctx, s, false); err != nil {
 		return err
 	}
-	if _, err = c.objects(s).Update(ctx, u, meta.UpdateOptions{}); apierrors.IsNotFound(err) {
-		return nil
-	}
-	c.o.Log.Info("deleted a snapshot", "snapshot", s.Name, "uid", s.UID, "error", err)
-	return err
+	c.o.Log.Info("deleted a snapshot", "snapshot", s.Name, "uid", s.UID)
+	return nil
 }
 
 // expire deletes a snapshot whose time is over.

@@ -132,11 +132,12 @@ func (c *Fetcher) file(ctx context.Context, root *os.Root, base *url.URL, f File
 		case <-time.After(c.pause()):
 		}
 	}
+	// Windows neither renames nor removes an open file.
+	if err := errors.Join(p.Sync(), p.Close()); err != nil {
+		return err
+	}
 	if sum := hex.EncodeToString(p.hash.Sum(nil)); sum != f.SHA256 {
 		return errors.Join(&AlteredError{f.Name, f.SHA256, sum}, root.Remove(partName(f)))
-	}
-	if err := p.Sync(); err != nil {
-		return err
 	}
 	if err := root.MkdirAll(filepath.Dir(name), 0o700); err != nil {
 		return err

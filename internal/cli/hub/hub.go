@@ -19,6 +19,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 	"k8s.io/apimachinery/pkg/api/resource"
+	"k8s.io/klog/v2"
 
 	"github.com/pcapsule/pcapsule/exporter"
 	"github.com/pcapsule/pcapsule/exporter/bundle"
@@ -135,6 +136,7 @@ func (f *flags) options(errOut io.Writer) (hub.Options, error) {
 	default:
 		return o, exit.Usagef("--log %q: want text or json", f.logFormat)
 	}
+	klog.SetSlogLogger(o.Log) // of client-go
 	if f.namespace == "" || f.dir == "" || f.listen == "" {
 		return o, exit.Usagef("--namespace, --data and --listen must not be empty")
 	}
