@@ -149,6 +149,9 @@ func TestRows(t *testing.T) {
 			{Dir: dissect.ToClient, Gap: 2, Data: []byte("o")}, says(0x81, "more")}, Want: []string{upgrade,
 			"TEXT from server /chat → 5 bytes, gap error=gap outcome=unread ws_opcode=text ws_fragments=1 ws_masked=false ws_compressed=false ws_payload_size=5",
 			"TEXT from server /chat → 4 bytes ws_opcode=text ws_fragments=1 ws_masked=false ws_compressed=false ws_payload_size=4"}},
+		{Name: "a lost result of a subscription", Chunks: chunks{asks(modern), agrees(modern), sends(0x81, `{"id":"1","type":"subscribe","payload":{"query":"subscription { tick }"}}`),
+			says(0x81, `{"id":"1","type":"next","payload":{"data":{}}}`), {Dir: dissect.ToClient, Gap: 40}, says(0x81, `{"id":"1","type":"complete"}`)}, Want: []string{upgrade,
+			"subscription {tick} → 73 bytes, gap, events error=gap outcome=unread ws_opcode=text ws_fragments=1 ws_masked=true ws_compressed=false ws_payload_size=73 ws_answers=2 graphql_type=subscription graphql_fields=[tick] graphql_errors=0"}},
 		{Name: "without takeover a lost message does not matter", Chunks: chunks{asks(fresh), agrees(fresh), {Dir: dissect.ToClient, Gap: 30}, says(0xc1, two.pack("fresh start"))}, Want: []string{upgrade,
 			fmt.Sprintf("TEXT from server /chat → %d bytes ws_opcode=text ws_fragments=1 ws_masked=false ws_compressed=true ws_payload_size=%d", len(two.pack("fresh start")), len(two.pack("fresh start")))}},
 	}
