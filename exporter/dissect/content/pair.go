@@ -16,6 +16,7 @@ type Pair struct {
 	Key        string // of the call, within its connection
 	Role       Role
 	FromEither bool // the side that opened the call may end it too
+	Several    bool // the call may have more than one answer
 }
 
 // Pairing puts messages of a WebSocket together to calls. A message of an unknown call, or one

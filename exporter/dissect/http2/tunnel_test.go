@@ -25,14 +25,14 @@ func TestWebSocketInAStream(t *testing.T) {
 			list = append(list, c.get(3, "/other").data(1, false, "\x81\x85"+mask+"he").flush(), c.data(1, false, "llo").flush())
 			list = append(list, s.data(1, false, "\x82\x03abc\x88\x02\x03\xe8").ok(3, "x").flush(), c.data(1, true, "\x88\x82"+mask+"\x03\xe8").flush(), s.data(1, true, "").flush())
 			return list
-		}, "ws TEXT /chat from client → 5 bytes 1 shop.example chat; ws BINARY /chat from server → 3 bytes 1 shop.example chat; http2 GET /other → 200 3; " +
-			"ws CLOSE /chat from server → answered, 1000 normal 1 shop.example chat; http2 CONNECT /chat → 200 1"},
+		}, "ws TEXT from client /chat → 5 bytes 1 shop.example chat; ws BINARY from server /chat → 3 bytes 1 shop.example chat; http2 GET /other → 200 3; " +
+			"ws CLOSE from server /chat → answered, 1000 normal 1 shop.example chat; http2 CONNECT /chat → 200 1"},
 		{"a refused CONNECT", dissect.EndFin, func(c, s *peer) []dissecttest.Chunk {
 			return []dissecttest.Chunk{c.headers(1, false, connect...).flush(), s.headers(1, false, ":status", "403").data(1, true, "\x81\x01a").flush(), c.data(1, true, "").flush()}
 		}, "http2 CONNECT /chat → 403 1"},
 		{"a connection that ends in the middle", dissect.EndReset, func(c, s *peer) []dissecttest.Chunk {
 			return []dissecttest.Chunk{c.headers(1, false, connect...).flush(), s.headers(1, false, agree...).flush(), s.data(1, false, "\x81\x05he").flush()}
-		}, "ws TEXT /chat from server → 5 bytes, cut 1 shop.example chat; http2 CONNECT /chat → 200, reset 1"},
+		}, "ws TEXT from server /chat → 5 bytes, cut 1 shop.example chat; http2 CONNECT /chat → 200, reset 1"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			c, s := begin()

@@ -25,6 +25,8 @@ type call struct {
 	unread     string // why the message could not be decompressed
 	answers    int32
 	waits      bool // for answers
+	several    bool // it may have more than one
+	losses     int  // of the other side, when it was sent
 	answered   bool // its last answer came
 }
 
@@ -87,6 +89,9 @@ func (k *conn) finish(dir dissect.Dir) {
 	}
 	k.dropRaw(s)
 	s.msg = nil
+	if m.gap || m.unread != "" {
+		k.losses[dir]++
+	}
 	body := m.x.ReqBody
 	text := body.Kept()
 	body.ContentType = contentType(m.op, text)
@@ -156,7 +161,7 @@ func contentType(op byte, text []byte) string {
 func (k *conn) join(m *call, text []byte) {
 	p := k.pair(m.dir == dissect.ToClient, text)
 	if p.Role == content.Opens {
-		m.waits = true
+		m.waits, m.several, m.losses = true, p.Several, k.losses[m.dir.Other()]
 		k.calls.Put(p.Key, m, callCost+len(p.Key))
 		return
 	}
@@ -203,6 +208,8 @@ func (k *conn) emit(m *call, why string) {
 		why = "gap"
 	case m.unread != "":
 		why = m.unread
+	case m.several && m.losses != k.losses[m.dir.Other()]: // some of its answers may be missing
+		why = "gap"
 	}
 	row.Error, row.Complete = table.NonEmpty(why), why == ""
 	row.Method, row.Opcode = table.Some(strings.ToUpper(name)), table.Some(name)
@@ -227,7 +234,7 @@ func (k *conn) emit(m *call, why string) {
 		row.closed(m.payload)
 	}
 	if m.x.ReqBody != nil && m.x.ReqBody.ContentType == "application/json" {
-		row.Columns = all.OfSocket(&row.Call, &m.x, k.subprotocol)
+		row.Columns = all.OfSocket(&row.Call, &m.x, k.subprotocol, why == "gap")
 	}
 	if why == "cut" && !m.waits {
 		row.Outcome = table.Cut // nothing answers it
@@ -235,13 +242,13 @@ func (k *conn) emit(m *call, why string) {
 	k.c.Emit(&m.x, row)
 }
 
-// summary is OPCODE path from → size.
+// summary is OPCODE from SENDER path → size.
 func (k *conn) summary(m *call, row *Row, why string) string {
-	s := row.Method.V
+	path := "?" // the handshake was not captured
 	if k.path != "" {
-		s += " " + content.Text(k.path, 120)
+		path = content.Text(k.path, 120)
 	}
-	s += " from " + row.From.V + " → "
+	s := row.Method.V + " from " + row.From.V + " " + path + " → "
 	switch {
 	case m.op == opClose || m.op == opPing && m.answered:
 		s += "answered"

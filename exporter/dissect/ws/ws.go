@@ -55,6 +55,7 @@ type conn struct {
 	pair   content.Pairing
 	chosen // what the handshake showed
 
+	losses     [2]int // by direction: how often messages were lost
 	host, path string
 	stream     table.Opt[int64]
 }
@@ -166,6 +167,7 @@ func (k *conn) Shed() bool {
 
 // Resync implements dissect.Dissector.
 func (k *conn) Resync(dir dissect.Dir, why dissect.Loss) {
+	k.losses[dir]++
 	k.giveUp(dir, string(why))
 	k.sides[dir].window, k.sides[dir].lost = nil, true
 	k.calls.Resync(dir, why)

@@ -124,14 +124,14 @@ func TestRows(t *testing.T) {
 	list := samples()
 	cs := []dissecttest.Conversation{
 		{Name: "text, binary and controls", Chunks: list[0].Chunks, Want: []string{upgrade,
-			"TEXT /chat from client → 5 bytes ws_opcode=text ws_fragments=1 ws_masked=true ws_compressed=false ws_payload_size=5",
-			"BINARY /chat from server → 4 bytes ws_opcode=binary ws_fragments=1 ws_masked=false ws_compressed=false ws_payload_size=4",
-			"PING /chat from client → answered ws_opcode=ping ws_masked=true ws_payload_size=2",
-			"CLOSE /chat from client → answered, 1000 normal ws_opcode=close ws_masked=true ws_payload_size=6 ws_close_code=1000 ws_close_reason=done"}},
+			"TEXT from client /chat → 5 bytes ws_opcode=text ws_fragments=1 ws_masked=true ws_compressed=false ws_payload_size=5",
+			"BINARY from server /chat → 4 bytes ws_opcode=binary ws_fragments=1 ws_masked=false ws_compressed=false ws_payload_size=4",
+			"PING from client /chat → answered ws_opcode=ping ws_masked=true ws_payload_size=2",
+			"CLOSE from client /chat → answered, 1000 normal ws_opcode=close ws_masked=true ws_payload_size=6 ws_close_code=1000 ws_close_reason=done"}},
 		{Name: "the server closes because the client broke a rule", Chunks: chunks{asks(""), agrees(""), says(0x88, "\x03\xf0no"), sends(0x88, "\x03\xf0")}, Want: []string{upgrade,
-			"CLOSE /chat from server → answered, 1008 policy violation outcome=client_error ws_opcode=close ws_masked=false ws_payload_size=4 ws_close_code=1008 ws_close_reason=no"}},
+			"CLOSE from server /chat → answered, 1008 policy violation outcome=client_error ws_opcode=close ws_masked=false ws_payload_size=4 ws_close_code=1008 ws_close_reason=no"}},
 		{Name: "a CLOSE with a server's problem and without an answer", Chunks: chunks{asks(""), agrees(""), says(0x88, "\x03\xf3")}, Want: []string{upgrade,
-			"CLOSE /chat from server → not answered, no response, 1011 internal error error=no_response outcome=server_error ws_opcode=close ws_masked=false ws_payload_size=2 ws_close_code=1011"}},
+			"CLOSE from server /chat → not answered, no response, 1011 internal error error=no_response outcome=server_error ws_opcode=close ws_masked=false ws_payload_size=2 ws_close_code=1011"}},
 		{Name: "a subscription is one call with its events", Chunks: list[4].Chunks, Want: []string{upgrade,
 			"connection_init → 50 bytes ws_opcode=text ws_fragments=1 ws_masked=true ws_compressed=false ws_payload_size=50 ws_answers=1 graphql_type=connection",
 			"ping → 15 bytes ws_opcode=text ws_fragments=1 ws_masked=false ws_compressed=false ws_payload_size=15 ws_answers=1 graphql_type=connection",
@@ -147,10 +147,13 @@ func TestRows(t *testing.T) {
 			"note → 33 bytes ws_opcode=text ws_fragments=1 ws_masked=false ws_compressed=false ws_payload_size=33 jsonrpc_method=note"}},
 		{Name: "bytes lost inside a message", Chunks: chunks{asks(""), agrees(""), dissecttest.Server("\x81\x05he"),
 			{Dir: dissect.ToClient, Gap: 2, Data: []byte("o")}, says(0x81, "more")}, Want: []string{upgrade,
-			"TEXT /chat from server → 5 bytes, gap error=gap outcome=unread ws_opcode=text ws_fragments=1 ws_masked=false ws_compressed=false ws_payload_size=5",
-			"TEXT /chat from server → 4 bytes ws_opcode=text ws_fragments=1 ws_masked=false ws_compressed=false ws_payload_size=4"}},
+			"TEXT from server /chat → 5 bytes, gap error=gap outcome=unread ws_opcode=text ws_fragments=1 ws_masked=false ws_compressed=false ws_payload_size=5",
+			"TEXT from server /chat → 4 bytes ws_opcode=text ws_fragments=1 ws_masked=false ws_compressed=false ws_payload_size=4"}},
+		{Name: "a lost result of a subscription", Chunks: chunks{asks(modern), agrees(modern), sends(0x81, `{"id":"1","type":"subscribe","payload":{"query":"subscription { tick }"}}`),
+			says(0x81, `{"id":"1","type":"next","payload":{"data":{}}}`), {Dir: dissect.ToClient, Gap: 40}, says(0x81, `{"id":"1","type":"complete"}`)}, Want: []string{upgrade,
+			"subscription {tick} → 73 bytes, gap, events error=gap outcome=unread ws_opcode=text ws_fragments=1 ws_masked=true ws_compressed=false ws_payload_size=73 ws_answers=2 graphql_type=subscription graphql_fields=[tick] graphql_errors=0"}},
 		{Name: "without takeover a lost message does not matter", Chunks: chunks{asks(fresh), agrees(fresh), {Dir: dissect.ToClient, Gap: 30}, says(0xc1, two.pack("fresh start"))}, Want: []string{upgrade,
-			fmt.Sprintf("TEXT /chat from server → %d bytes ws_opcode=text ws_fragments=1 ws_masked=false ws_compressed=true ws_payload_size=%d", len(two.pack("fresh start")), len(two.pack("fresh start")))}},
+			fmt.Sprintf("TEXT from server /chat → %d bytes ws_opcode=text ws_fragments=1 ws_masked=false ws_compressed=true ws_payload_size=%d", len(two.pack("fresh start")), len(two.pack("fresh start")))}},
 	}
 	for i := range cs {
 		cs[i].Needs = needs

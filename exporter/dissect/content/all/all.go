@@ -99,9 +99,10 @@ func PairingOf(subprotocol string) content.Pairing {
 	return jsonrpc.Pair
 }
 
-// OfSocket is Read for a message of a WebSocket with its answers.
-func OfSocket(c *table.Call, x *dissect.Exchange, subprotocol string) *Columns {
+// OfSocket is Read for a message of a WebSocket with its answers, of which some may be lost.
+func OfSocket(c *table.Call, x *dissect.Exchange, subprotocol string, lost bool) *Columns {
 	e := content.NewExchange(c, body(x.ReqBody), body(x.RespBody))
 	e.Socket, e.Subprotocol = true, subprotocol
+	e.Response.Lost = e.Response.Lost || lost
 	return Read(e)
 }

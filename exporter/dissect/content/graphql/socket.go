@@ -31,7 +31,7 @@ func Pair(toClient bool, message []byte) (p content.Pair) {
 	case "connection_ack", "connection_error":
 		p.Key, p.Role = "connection", content.Ends
 	case "subscribe", "start":
-		p.Key, p.Role = "s"+id, content.Opens
+		p.Key, p.Role, p.Several = "s"+id, content.Opens, true
 	case "next", "data":
 		p.Key, p.Role = "s"+id, content.Continues
 	case "error", "complete", "stop":
@@ -67,8 +67,12 @@ func readSocket(x *content.Exchange, o *Operation) bool {
 		}
 		o.asked([]request{r})
 		n := o.results(x)
-		o.Events = table.Some(n)
 		o.name(x, r.name(), "")
+		if o.Events = (table.Opt[int64]{V: n, OK: !x.Response.Lost}); x.Response.Lost {
+			x.Add(", events")
+			o.result(x)
+			return true
+		}
 		switch n {
 		case 1:
 			x.Add(", 1 event")
