@@ -18,8 +18,8 @@ import (
 	"time"
 )
 
-// memoryLimits returns the limits that floods run with, in MiB. A short flood needs less than 256 MiB
-// anyway (192 measured), so only long ones run with both.
+// memoryLimits returns the limits that floods run with, in MiB. Short floods used at most 192 MiB with a
+// limit of 256, so that limit is for long ones.
 func memoryLimits() []int64 {
 	if os.Getenv("PCAPSULE_LONG") != "" {
 		return []int64{64, 256}
