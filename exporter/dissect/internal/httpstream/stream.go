@@ -36,12 +36,12 @@ type Stream struct {
 	GRPC                      bool  // a content type says so
 
 	Reset     bool // a side gave up the stream
-	ResetCode table.Opt[int64]
 	ResetBy   dissect.Dir
+	opaque    bool // the DATA frames carry nothing that is known
+	ResetCode table.Opt[int64]
 
-	held   int           // bytes of headers
-	inner  *dissect.Conn // what the DATA frames carry, see Carry
-	opaque bool          // nothing that is known
+	held  int           // bytes of headers
+	inner *dissect.Conn // what the DATA frames carry, see Carry
 }
 
 // Half is one direction of a stream: the request or the response.
