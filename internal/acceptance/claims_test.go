@@ -17,6 +17,8 @@ var seenAs = map[string][]string{
 	"mysql":      {"mysql"},
 	"mongodb":    {"mongo"},
 	"memcached":  {"memcache"},
+	"mqtt":       {"mqtt"},
+	"amqp":       {"amqp"},
 	"tls":        {"tls", "dtls"},
 	"quic":       {"quic", "gquic"},
 	"http3":      {"http3", "quic"},
