@@ -171,7 +171,7 @@ func (k *conn) join(m *call, text []byte) {
 	}
 	c, ok := k.calls.Get(p.Key)
 	if !ok || c.dir == m.dir && !p.FromEither {
-		k.emit(m, "") // what it answers was not captured
+		k.emit(m, "no_request") // what it answers was not captured, or unreadable
 		return
 	}
 	if c.dir == m.dir {
