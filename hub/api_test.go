@@ -266,7 +266,12 @@ func (a *apiServer) serveNode(name, token, ring string, l net.Listener) {
 	if a.t.Context().Err() != nil {
 		return
 	}
-	m, err := a.core.ConfigMaps("pcapsule").Get(a.t.Context(), mutual.Authority, v1.GetOptions{})
+	own, err := coreclient.NewForConfig(a.config(token)) // with the rights of a recorder
+	if err != nil {
+		a.t.Error(err)
+		return
+	}
+	m, err := own.ConfigMaps("pcapsule").Get(a.t.Context(), mutual.Authority, v1.GetOptions{})
 	if err != nil {
 		a.t.Error(err)
 		return

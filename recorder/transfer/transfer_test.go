@@ -179,7 +179,15 @@ func whole(dir string, list []File) bool {
 	return true
 }
 
-func TestAlteredFiles(t *testing.T) {
+// alteration is a way in which a file is not the listed one.
+type alteration struct {
+	name    string
+	change  func(dir string, list []File)
+	through func(http.Handler) http.Handler
+	want    string
+}
+
+func alterations(t *testing.T) []alteration {
 	swap := func(h http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			rec := httptest.NewRecorder()
@@ -191,12 +199,7 @@ func TestAlteredFiles(t *testing.T) {
 			w.Write(bytes.ReplaceAll(rec.Body.Bytes(), []byte("5"), []byte("6")))
 		})
 	}
-	for _, tt := range []struct {
-		name    string
-		change  func(dir string, list []File)
-		through func(http.Handler) http.Handler
-		want    string
-	}{
+	return []alteration{
 		{"in transit", nil, swap, "was altered: it has SHA-256"},
 		{"another byte on the sender's disk", func(dir string, _ []File) { write(t, dir, "a", "fIrst") }, nil, "was altered: it has SHA-256"},
 		{"cut on the sender's disk", func(dir string, _ []File) { write(t, dir, "a", "fir") }, nil, "was altered: the sender no longer has"},
@@ -210,13 +213,23 @@ func TestAlteredFiles(t *testing.T) {
 		{"no byte", nil, func(http.Handler) http.Handler {
 			return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "busy", 503) })
 		}, "503 Service Unavailable: busy"},
+		{"a server that ignores If-Match", nil, func(http.Handler) http.Handler {
+			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				w.Header().Set("ETag", `"another"`)
+				w.Write([]byte("first"))
+			})
+		}, "was altered: the sender no longer has"},
 		{"more bytes than listed", nil, func(h http.Handler) http.Handler {
 			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				w.Header().Set("ETag", r.Header.Get("If-Match"))
 				w.Write(make([]byte, 1000))
 			})
 		}, "more than the 5 bytes"},
-	} {
+	}
+}
+
+func TestAlteredFiles(t *testing.T) {
+	for _, tt := range alterations(t) {
 		t.Run(tt.name, func(t *testing.T) {
 			dir, list := folder(t, files)
 			asked := append([]File{}, list...)
