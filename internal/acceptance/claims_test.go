@@ -23,6 +23,9 @@ var seenAs = map[string][]string{
 	"quic":       {"quic", "gquic"},
 	"http3":      {"http3", "quic"},
 	"ldap":       {"ldap", "cldap"},
+	"smtp":       {"smtp"},
+	"ssh":        {"ssh"},
+	"ftp":        {"ftp"},
 }
 
 // claims compares the protocols of rows with those that tshark saw anywhere in the capture: no

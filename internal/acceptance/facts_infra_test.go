@@ -1,5 +1,7 @@
 package acceptance
 
+import "strings"
+
 // ldapFacts are the facts of LDAP. The peer numbers operations by their tags: requests, entries and
 // results.
 func ldapFacts() []fact {
@@ -11,5 +13,31 @@ func ldapFacts() []fact {
 			" union all select '24', count(*)" + from + "ldap_type = 'notification'" +
 			" union all select '4', coalesce(sum(ldap_entries), 0)" + from + "true union all select '19', coalesce(sum(ldap_references), 0)" + from + "true) group by 1 having sum(n) > 0"},
 		{name: "ldap_results", truth: "ldap_results", sql: "select ldap_result_code, count(*)" + from + "ldap_result_code is not null group by 1"},
+	}
+}
+
+// smtpFacts are the facts of SMTP.
+func smtpFacts() []fact {
+	return []fact{
+		{name: "smtp_codes", truth: "smtp_codes", sql: "select v, count(*) from (select unnest(smtp_codes) from {calls} where protocol = 'smtp') q(v) group by 1"},
+	}
+}
+
+// ftpFacts are the facts of FTP. The peer counts a code for each line of a reply that has one.
+func ftpFacts() []fact {
+	const from = " from {calls} where protocol = 'ftp' and "
+	return []fact{
+		{name: "ftp_commands", truth: "ftp_commands", fold: strings.ToUpper, sql: "select ftp_command, count(*)" + from + "request_bytes > 0 group by 1"},
+		{name: "ftp_codes", truth: "ftp_codes", sql: "select v, count(*) from (select unnest(ftp_codes)" + from + "true) q(v) group by 1"},
+	}
+}
+
+// sshFacts are the facts of SSH.
+func sshFacts() []fact {
+	const from = " from {calls} where protocol = 'ssh' and "
+	return []fact{
+		{name: "hassh", truth: "hassh", sql: "select ssh_hassh, count(*)" + from + "ssh_hassh is not null group by 1"},
+		{name: "hassh_server", truth: "hassh_server", sql: "select ssh_hassh_server, count(*)" + from + "ssh_hassh_server is not null group by 1"},
+		{name: "ssh_protocols", truth: "ssh_protocols", sql: "select v, count(*) from (select unnest([ssh_client_version, ssh_server_version])" + from + "true) q(v) where v is not null group by 1"},
 	}
 }

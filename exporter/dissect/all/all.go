@@ -7,6 +7,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/dissect/amqp"
 	"github.com/pcapsule/pcapsule/exporter/dissect/dns"
+	"github.com/pcapsule/pcapsule/exporter/dissect/ftp"
 	"github.com/pcapsule/pcapsule/exporter/dissect/grpc"
 	"github.com/pcapsule/pcapsule/exporter/dissect/http1"
 	"github.com/pcapsule/pcapsule/exporter/dissect/http2"
@@ -22,6 +23,8 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect/postgresql"
 	"github.com/pcapsule/pcapsule/exporter/dissect/quic"
 	"github.com/pcapsule/pcapsule/exporter/dissect/redis"
+	"github.com/pcapsule/pcapsule/exporter/dissect/smtp"
+	"github.com/pcapsule/pcapsule/exporter/dissect/ssh"
 	"github.com/pcapsule/pcapsule/exporter/dissect/tls"
 	"github.com/pcapsule/pcapsule/exporter/dissect/ws"
 	"github.com/pcapsule/pcapsule/recorder/secrets"
@@ -46,6 +49,9 @@ func Protocols(keys *secrets.Store) []*dissect.Protocol {
 		amqp.Protocol(),
 		memcached.Protocol(),
 		ldap.Protocol(),
+		smtp.Protocol(),
+		ssh.Protocol(),
+		ftp.Protocol(),
 		tls.Protocol(keys),
 		quic.Protocol(keys),
 		http3.Protocol(),

@@ -23,6 +23,9 @@ var alsoIn = map[string][]string{
 	"postgresql": {},
 	"redis":      {},
 	"ldap":       {"kerberos", "smb"},
+	"ftp":        {"malformed", "mixed"},
+	"smtp":       {"http1", "malformed", "other", "smb", "tls"},
+	"ssh":        {"icmp", "link", "mixed", "tcp"},
 }
 
 // TestDetectionMatrix passes every TCP segment of all shared captures to the Detect of each

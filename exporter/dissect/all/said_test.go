@@ -27,6 +27,9 @@ func TestRowsAreWhatTheClientSaid(t *testing.T) {
 		"mqtt":      mqttDid,
 		"nats":      natsDid,
 		"web":       webDid,
+		"ftp":       ftpDid,
+		"smtp":      smtpDid,
+		"ssh":       sshDid,
 	} {
 		t.Run(file, func(t *testing.T) {
 			raw, err := os.ReadFile("../../../samples/" + file + ".said.tsv")

@@ -112,12 +112,12 @@ func own(protocol string, dir dissect.Dir, data []byte) bool {
 // TestNoiseIsNotClaimed passes random bytes to every Detect, and bytes that are mostly zero, as
 // in binary protocols.
 func TestNoiseIsNotClaimed(t *testing.T) {
-	rnd := rand.New(rand.NewSource(1))
 	const tries = 40_000
 	for _, p := range Protocols(nil) {
 		if p.Detect == nil || p.Transports[0] == dissect.ICMP {
 			continue
 		}
+		rnd := rand.New(rand.NewSource(1)) // the same for each, whoever is in the list
 		claimed := 0
 		for i := range tries {
 			b := make([]byte, rnd.Intn(120))

@@ -44,6 +44,9 @@ var samples = map[string]string{
 	"redis.pcap":        "redis",
 	"tls.pcapng":        "tls",
 	"web.pcapng":        "http1",
+	"ftp.pcapng":        "ftp",
+	"smtp.pcapng":       "smtp",
+	"ssh.pcapng":        "ssh",
 }
 
 // talks reads the TCP connections of a recording.

@@ -1,0 +1,148 @@
+// Package ftp reads the control connections of FTP (RFC 959, 2228, 2389, 2428, 3659).
+//
+// A row is a command with its reply, which for a transfer is the one after the data. A transfer knows
+// the address of its data connection, as PASV, EPSV, PORT or EPRT named it. Passwords never leave the
+// package.
+package ftp
+
+import (
+	"unsafe"
+
+	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/inorder"
+	"github.com/pcapsule/pcapsule/exporter/table"
+)
+
+// Limits of one line and of one call.
+const (
+	maxLine      = 8 << 10 // bytes of a line
+	maxText      = 1 << 10 // bytes shown of an argument or a reply
+	maxCodes     = 16
+	maxLinesKept = 64   // lines of a reply that are shown
+	tlsHandshake = 0x16 // first byte of a TLS connection
+)
+
+// Row is a command with its reply.
+type Row struct {
+	table.Call
+	Command  string            `col:"ftp_command" enc:"dict" doc:"command; GREETING for the server's first reply, NOTICE for one that no captured command requested"`
+	Argument table.Opt[string] `col:"ftp_argument" doc:"argument of the command, at most 1 KiB; null for passwords"`
+	User     table.Opt[string] `col:"ftp_user" enc:"dict" doc:"user of the connection: of the last USER"`
+	Codes    []string          `col:"ftp_codes" doc:"codes of the replies in order, such as 150, 226"`
+	Reply    table.Opt[string] `col:"ftp_reply" doc:"text of the last reply; the lines of a long one are joined by a newline"`
+	Type     table.Opt[string] `col:"ftp_type" enc:"dict" doc:"type of the data of a transfer: A is text, I bytes; null if TYPE was not captured"`
+	Mode     table.Opt[string] `col:"ftp_mode" enc:"dict" doc:"who opens the data connection of a transfer: passive (the client) or active (the server)"`
+	DataIP   table.Opt[string] `col:"ftp_data_ip" enc:"dict" doc:"address to which the data connection is opened; null for EPSV, which means the server's own"`
+	DataPort table.Opt[int32]  `col:"ftp_data_port" doc:"port to which the data connection is opened"`
+	Size     table.Opt[int64]  `col:"ftp_size" unit:"bytes" doc:"size of the file, as the server's reply states it"`
+	Offset   table.Opt[int64]  `col:"ftp_offset" unit:"bytes" doc:"where a transfer begins in the file, if REST came before it"`
+}
+
+// Protocol is FTP.
+func Protocol() *dissect.Protocol {
+	return &dissect.Protocol{
+		Name:       "ftp",
+		Doc:        "FTP control connections, with the addresses of their data connections",
+		Transports: []dissect.Transport{dissect.TCP},
+		Ports:      []uint16{21, 2121, 990},
+		Detect:     detect,
+		Resume:     resume,
+		New:        newConn,
+		Row:        &Row{},
+	}
+}
+
+// call is a command that waits for its reply, or a reply without a command.
+type call struct {
+	x     dissect.Exchange
+	asked inorder.Request
+	row   *Row
+	gap   bool
+}
+
+const callCost = int(unsafe.Sizeof(call{}) + unsafe.Sizeof(Row{}))
+
+// Asked implements inorder.Call.
+func (c *call) Asked() *inorder.Request { return &c.asked }
+
+// Waits implements inorder.Call.
+func (c *call) Waits() bool { return true }
+
+// data is where the next data connection goes.
+type data struct {
+	mode, ip string
+	port     table.Opt[int32]
+}
+
+// conn is the state of a connection.
+type conn struct {
+	inorder.Queue[*call]
+	user, kind string
+	data       data
+	offset     table.Opt[int64]
+
+	answering *call // whose reply has more lines
+	orphan    bool  // answering has no command
+	code      int
+	text      []byte
+	lines     int
+	starts    bool // AUTH was accepted: TLS follows
+	upgrade   bool
+}
+
+func newConn(c *dissect.Conn) dissect.Dissector {
+	k := &conn{}
+	k.Queue = inorder.Queue[*call]{Conn: c, Emit: k.emit, Busy: func(c *call) bool { return c == k.answering }}
+	return k
+}
+
+// Read implements dissect.Dissector.
+func (k *conn) Read(in *dissect.Input) (int, error) {
+	at := 0
+	for at < len(in.Data) && !k.upgrade {
+		if k.starts && in.Data[at] == tlsHandshake {
+			k.upgrade = true
+			k.Conn.Upgrade("tls", nil)
+			break
+		}
+		var n int
+		var err error
+		if in.Dir == dissect.ToServer {
+			n, err = k.command(in, at)
+		} else {
+			n, err = k.reply(in, at)
+		}
+		if at += n; n == 0 || err != nil {
+			return at, err
+		}
+	}
+	return at, nil
+}
+
+// Gap implements dissect.Dissector: a line with a gap has lost its meaning.
+func (k *conn) Gap(*dissect.Input, int64) bool { return false }
+
+// Resync implements dissect.Dissector.
+func (k *conn) Resync(dir dissect.Dir, why dissect.Loss) {
+	k.Queue.Resync(dir, why)
+	if c := k.answering; c != nil && dir == dissect.ToClient {
+		k.emit(c, string(why))
+	}
+}
+
+// Kept implements dissect.Dissector.
+func (k *conn) Kept() int {
+	n := len(k.user) + cap(k.text) + len(k.data.ip)
+	if k.answering != nil && k.orphan {
+		n += callCost
+	}
+	return n
+}
+
+// Close implements dissect.Dissector.
+func (k *conn) Close(why dissect.End) {
+	if c := k.answering; c != nil {
+		k.emit(c, why.CallError())
+	}
+	k.Queue.Close(why)
+}

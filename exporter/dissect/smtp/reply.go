@@ -1,0 +1,287 @@
+package smtp
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/clip"
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/lines"
+	"github.com/pcapsule/pcapsule/exporter/table"
+	"github.com/pcapsule/pcapsule/internal/plural"
+)
+
+// Codes with a meaning of their own.
+const (
+	codeReady    = 220
+	codeClosing  = 421
+	codeContinue = 354
+	codeAuth     = 334
+)
+
+// serverLine reads a line of a reply.
+func (k *conn) serverLine(in *dissect.Input, at int) (int, error) {
+	line, n := lines.Next(in.Data[at:])
+	if n == 0 {
+		if len(in.Data)-at >= maxLine {
+			return 0, fmt.Errorf("reading a reply: a line of more than %d bytes", maxLine)
+		}
+		return 0, nil
+	}
+	code, text, last, ok := lines.Reply(line)
+	if !ok || !lines.Plain(line) || k.reply.begun && code != k.reply.code {
+		return 0, fmt.Errorf("reading a reply: %.40q is none", line)
+	}
+	if !k.reply.begun {
+		k.reply.begun, k.reply.code, k.reply.text = true, code, append(k.reply.text[:0], text[:min(len(text), maxText)]...)
+		if k.answering = k.find(in, at, code); k.answering == nil {
+			k.orphan = &call{row: &Row{}, over: true}
+		}
+	}
+	c := k.orphan
+	if s := k.answering; s != nil {
+		if c = s.call; s.verb == "EHLO" && c.x.HasResponse() && len(c.row.Extensions) < maxExtensions {
+			c.row.Extensions = append(c.row.Extensions, clip.Line(text, 128))
+			k.Grow(s, 144)
+		}
+	}
+	c.x.Response(in, at, at+n)
+	if last {
+		k.reply.begun = false
+		k.answered(code)
+	}
+	return n, nil
+}
+
+// find finds the command that a reply answers: none for the greeting, and for what the server says
+// on its own.
+func (k *conn) find(in *dissect.Input, at, code int) *step {
+	if in.Offset(at) == 0 && (code == codeReady || len(k.All()) == 0) {
+		return nil
+	}
+	return k.Answer(in.Seq(at))
+}
+
+// answered handles the end of a reply.
+func (k *conn) answered(code int) {
+	s, c := k.answering, k.orphan
+	k.answering, k.orphan = nil, nil
+	if s == nil {
+		c.note(k, code)
+		if k.strays(c, code) {
+			return
+		}
+		c.row.Command = "GREETING"
+		if code != codeReady {
+			c.row.Command = "NOTICE"
+		}
+		if c.row.Command == "NOTICE" {
+			c.row.Client, c.row.User = table.NonEmpty(k.client), table.NonEmpty(k.user)
+		}
+		k.emit(c, "")
+		return
+	}
+	c = s.call
+	c.note(k, code)
+	switch {
+	case s.verb == "DATA" && code == codeContinue:
+		if k.mode == modeAsked {
+			k.begin(c)
+		}
+		return
+	case s.verb == "AUTH" && code == codeAuth:
+		k.auth, k.mode = s, modeSecret
+		return
+	case s.verb == "RCPT" && len(c.row.To)+len(c.row.Rejected) < maxRecipients:
+		if code < 300 {
+			c.row.To = append(c.row.To, s.to)
+		} else {
+			c.row.Rejected = append(c.row.Rejected, strconv.Itoa(code)+" "+s.to)
+		}
+		c.size += 40 + len(s.to)
+	}
+	k.Remove(s)
+	c.steps--
+	k.concluded(s, code)
+}
+
+// strays handles replies to content whose DATA is not known: 354 before it, and the one after it.
+func (k *conn) strays(c *call, code int) bool {
+	if code == codeContinue && k.content == nil && k.stray == nil {
+		if c.row.Command, c.gap = "MAIL", true; k.mail != nil {
+			k.mail.gap = true
+		}
+		k.stray = c
+		k.begin(c)
+		return true
+	}
+	was := k.stray
+	if was == nil {
+		return false
+	}
+	if k.stray = nil; k.content == was {
+		k.mode, k.content = modeCommand, nil
+	}
+	c.row.Command = "NOTICE"
+	k.emit(was, string(dissect.LossGap))
+	k.emit(c, "")
+	return true
+}
+
+// concluded handles the last reply to a command.
+func (k *conn) concluded(s *step, code int) {
+	c := s.call
+	switch s.verb {
+	case "DATA":
+		if k.content == c { // rejected, or the end of the content was lost
+			c.gap = c.gap || k.mode == modeContent
+			k.mode, k.content = modeCommand, nil
+		}
+		c.over = true
+	case "BDAT":
+		if c.over = c.over || s.last || code >= 400; s.last && code < 400 {
+			c.complete()
+		}
+		if k.content == c && k.mode == modeCommand {
+			k.content = nil
+		}
+	case "MAIL":
+		c.over = c.over || code >= 400
+	case "AUTH":
+		if k.auth = nil; k.mode == modeSecret {
+			k.mode = modeCommand
+		}
+		if code < 300 {
+			k.user = c.row.User.V
+		}
+	case "STARTTLS":
+		if code == codeReady {
+			k.starts = true
+		}
+	}
+	if c.over && c.steps == 0 {
+		k.emit(c, c.why)
+	}
+}
+
+// note records a reply.
+func (c *call) note(k *conn, code int) {
+	row := c.row
+	row.StatusCode = table.Some(int32(code))
+	row.Reply = table.NonEmpty(clip.Line(k.reply.text, maxText))
+	if len(row.Codes) < maxCodes {
+		row.Codes = append(row.Codes, strconv.Itoa(code))
+		c.size += 20
+	}
+}
+
+// lose gives up a command whose reply will not be known.
+func (k *conn) lose(s *step, why string) {
+	k.Remove(s)
+	c := s.call
+	c.steps--
+	if k.answering == s {
+		k.answering = nil
+	}
+	if k.auth == s {
+		k.auth = nil
+		if k.mode == modeSecret {
+			k.mode = modeCommand
+		}
+	}
+	c.why = why
+	if c.over = c.over || s.verb == "DATA" || s.last; c.over && c.steps == 0 {
+		k.emit(c, why)
+	}
+}
+
+// emit emits a call. why is the value of column error, empty if the call ended normally.
+func (k *conn) emit(c *call, why string) {
+	if k.mail == c {
+		k.mail = nil
+	}
+	if k.content == c {
+		k.mode, k.content = modeCommand, nil
+	}
+	c.headers()
+	row := c.row
+	if c.gap {
+		why = string(dissect.LossGap)
+	}
+	row.Error, row.Complete = table.NonEmpty(why), why == ""
+	if row.Command == "" {
+		row.Command = "UNKNOWN"
+	}
+	row.Method = table.Some(row.Command)
+	if row.StatusCode.OK {
+		row.StatusText = table.NonEmpty(row.Reply.V)
+		row.Outcome = outcome(int(row.StatusCode.V))
+	}
+	if why != "" && c.steps >= 0 && c.why != "" {
+		row.Outcome = ""
+	}
+	row.Summary = c.summary(why)
+	k.Conn.Emit(&c.x, row)
+}
+
+// outcome is what a code says about who is to blame, RFC 5321 section 4.2.1.
+func outcome(code int) string {
+	switch {
+	case code < 400:
+		return ""
+	case code < 500:
+		return table.ServerError
+	case code == 554 || code == 521:
+		return table.Refused
+	}
+	return table.ClientError
+}
+
+func (c *call) summary(why string) string {
+	row := c.row
+	parts := []string{row.Command}
+	switch row.Command {
+	case "MAIL":
+		from := "?"
+		if row.From.OK {
+			from = "<" + row.From.V + ">"
+		}
+		parts = append(parts, from, "to")
+		switch {
+		case len(row.To) > 0:
+			parts = append(parts, "<"+row.To[0]+">")
+		case len(row.Rejected) > 0:
+			_, to, _ := strings.Cut(row.Rejected[0], " ")
+			parts = append(parts, "<"+to+">")
+		default:
+			parts = append(parts, "nobody")
+		}
+		if n := row.Recipients.V - 1; n > 0 {
+			parts = append(parts, fmt.Sprintf("+%d", n))
+		}
+		if row.Subject.OK {
+			parts = append(parts, strconv.Quote(row.Subject.V))
+		}
+		if row.Size.OK {
+			parts = append(parts, plural.Sprintf("(%d {byte|bytes})", row.Size.V))
+		}
+	case "EHLO", "HELO", "LHLO":
+		parts = append(parts, row.Client.V)
+	case "AUTH":
+		parts = append(parts, row.Auth.V, row.User.V)
+	default:
+		parts = append(parts, row.Path.V)
+	}
+	s := strings.Join(strings.Fields(strings.Join(parts, " ")), " ")
+	end := why
+	if row.StatusCode.OK {
+		if end = fmt.Sprintf("%d %s", row.StatusCode.V, row.Reply.V); why != "" {
+			end += ", " + why
+		}
+	}
+	if s += " → "; len(s) > 400 {
+		s = clip.Text([]byte(s), 400)
+	}
+	return s + clip.Text([]byte(end), 200)
+}

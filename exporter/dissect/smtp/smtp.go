@@ -1,0 +1,262 @@
+// Package smtp reads SMTP and LMTP (RFC 5321, RFC 2033) with pipelining, BDAT, AUTH and STARTTLS.
+//
+// A message is one row, from MAIL to the reply that accepts or rejects it, with its sender, its
+// recipients and the reply to each command. Every other command is a row, and so is the server's
+// greeting. The message's content is the request body. Passwords never leave the package.
+package smtp
+
+import (
+	"unsafe"
+
+	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/inorder"
+	"github.com/pcapsule/pcapsule/exporter/table"
+)
+
+// Limits of one line and of one call.
+const (
+	maxLine       = 12288 // bytes of a line, RFC 4954 section 4
+	maxHead       = 32 << 10
+	maxText       = 512 // bytes shown of a name, an address or a subject
+	maxRecipients = 1000
+	maxCodes      = 1000
+	maxExtensions = 64
+	maxChunk      = 1 << 40 // bytes of BDAT
+	tlsHandshake  = 0x16    // first byte of a TLS connection
+)
+
+// Row is a message, or a command with its reply.
+type Row struct {
+	table.Call
+	Command    string            `col:"smtp_command" enc:"dict" doc:"command; MAIL for a message, GREETING for the server's first reply"`
+	Client     table.Opt[string] `col:"smtp_client" enc:"dict" doc:"name of the client: of EHLO, HELO or LHLO, also for later calls of the connection"`
+	From       table.Opt[string] `col:"smtp_from" doc:"sender of the envelope; empty for a notification"`
+	To         []string          `col:"smtp_to" doc:"recipients of the envelope that the server accepted; at most 1000"`
+	Rejected   []string          `col:"smtp_rejected" doc:"recipients that the server did not accept, with the code, as 550 bob@example.org"`
+	Recipients table.Opt[int32]  `col:"smtp_recipients" doc:"number of recipients that the client requested"`
+	MessageID  table.Opt[string] `col:"smtp_message_id" enc:"bloom" doc:"header Message-ID without angle brackets"`
+	Subject    table.Opt[string] `col:"smtp_subject" doc:"header Subject, decoded (RFC 2047)"`
+	HeaderFrom table.Opt[string] `col:"smtp_header_from" doc:"header From, decoded; it need not be the sender of the envelope"`
+	HeaderTo   table.Opt[string] `col:"smtp_header_to" doc:"header To, decoded"`
+	Size       table.Opt[int64]  `col:"smtp_size" unit:"bytes" doc:"content of the message: headers and body, without the dots that protect lines"`
+	Declared   table.Opt[int64]  `col:"smtp_declared_size" unit:"bytes" doc:"size that the client announced in MAIL"`
+	Chunks     table.Opt[int32]  `col:"smtp_chunks" doc:"number of BDAT commands; null if the content came with DATA"`
+	Codes      []string          `col:"smtp_codes" doc:"codes of all replies to the commands of the message, in order; at most 1000"`
+	Reply      table.Opt[string] `col:"smtp_reply" doc:"text of the last reply, such as 2.0.0 Ok: queued as 4F2A; its first line"`
+	Auth       table.Opt[string] `col:"smtp_auth" enc:"dict" doc:"mechanism of AUTH"`
+	User       table.Opt[string] `col:"smtp_user" enc:"dict" doc:"user of the connection, if AUTH PLAIN or LOGIN named it; for AUTH, the one that it names"`
+	Extensions []string          `col:"smtp_extensions" doc:"extensions that the server offers in its reply to EHLO"`
+	Ahead      int32             `col:"smtp_ahead" doc:"number of earlier commands that were unanswered when the first one of this call was sent (pipelining)"`
+}
+
+// Protocol is SMTP.
+func Protocol() *dissect.Protocol {
+	return &dissect.Protocol{
+		Name:       "smtp",
+		Doc:        "SMTP and LMTP, with a row for each message",
+		Transports: []dissect.Transport{dissect.TCP},
+		Ports:      []uint16{25, 587, 465, 24, 2525},
+		Detect:     detect,
+		Resume:     resume,
+		New:        newConn,
+		Row:        &Row{},
+	}
+}
+
+// call is a row that is not complete.
+type call struct {
+	x       dissect.Exchange
+	row     *Row
+	steps   int    // commands without a reply
+	over    bool   // no other command belongs to it
+	body    bool   // the content is complete
+	why     string // of a lost reply
+	gap     bool
+	head    []byte // headers, until they end
+	headEnd bool
+	size    int // bytes of texts in row
+}
+
+// step is a command that waits for its reply.
+type step struct {
+	call  *call
+	verb  string
+	to    string // of RCPT
+	last  bool   // BDAT LAST
+	asked inorder.Request
+}
+
+const stepCost = int(unsafe.Sizeof(step{}))
+const callCost = int(unsafe.Sizeof(call{}) + unsafe.Sizeof(Row{}))
+
+// Asked implements inorder.Call.
+func (s *step) Asked() *inorder.Request { return &s.asked }
+
+// Waits implements inorder.Call.
+func (s *step) Waits() bool { return true }
+
+// mode is what the client sends next.
+type mode uint8
+
+const (
+	modeCommand mode = iota
+	modeAsked        // DATA was sent and not answered
+	modeContent
+	modeChunk
+	modeSecret // an answer to a challenge of AUTH
+)
+
+// conn is the state of a connection.
+type conn struct {
+	inorder.Queue[*step]
+	mode    mode
+	left    int64 // of a chunk
+	midLine bool  // in a line of content whose beginning was read
+	mail    *call
+	content *call // whose content is being sent
+	auth    *step
+	stray   *call // content whose DATA is not known
+	lossy   bool  // commands before the next one may be missing
+	client  string
+	user    string
+
+	answering *step // whose reply has more lines
+	orphan    *call // a reply without a command
+	reply     struct {
+		begun bool
+		code  int
+		text  []byte
+	}
+	starts  bool // STARTTLS was accepted: TLS may follow
+	upgrade bool
+}
+
+func newConn(c *dissect.Conn) dissect.Dissector {
+	k := &conn{}
+	k.Queue = inorder.Queue[*step]{Conn: c, Emit: k.lose, Busy: func(s *step) bool { return s == k.answering }}
+	return k
+}
+
+// Read implements dissect.Dissector.
+func (k *conn) Read(in *dissect.Input) (int, error) {
+	at := 0
+	for at < len(in.Data) && !k.upgrade {
+		if k.starts && in.Data[at] == tlsHandshake {
+			k.upgrade = true
+			k.Conn.Upgrade("tls", nil)
+			break
+		}
+		var n int
+		var err error
+		if in.Dir == dissect.ToServer {
+			n, err = k.client1(in, at)
+		} else {
+			n, err = k.serverLine(in, at)
+		}
+		if at += n; n == 0 || err != nil {
+			return at, err
+		}
+	}
+	return at, nil
+}
+
+// Gap implements dissect.Dissector. Content may have gaps.
+func (k *conn) Gap(in *dissect.Input, missing int64) bool {
+	if in.Dir != dissect.ToServer || k.content == nil {
+		return false
+	}
+	switch k.mode {
+	case modeChunk:
+		if missing > k.left {
+			return false
+		}
+		k.left -= missing
+	case modeContent:
+		k.add(in, 0, len(in.Data))
+		k.midLine = true
+	default:
+		return false
+	}
+	k.content.gap = true
+	k.content.x.ReqBody.Missing(missing)
+	if k.mode == modeChunk && k.left == 0 {
+		k.mode = modeCommand
+	}
+	return true
+}
+
+// Resync implements dissect.Dissector.
+func (k *conn) Resync(dir dissect.Dir, why dissect.Loss) {
+	k.Queue.Resync(dir, why)
+	if dir == dissect.ToServer {
+		if k.content != nil {
+			k.content.gap = true
+		}
+		if k.mail != nil {
+			k.mail.gap = true
+		}
+		k.mode, k.content, k.lossy = modeCommand, nil, true
+		return
+	}
+	k.reply.begun = false
+	if s := k.answering; s != nil {
+		k.answering = nil
+		k.lose(s, string(why))
+	}
+	if c := k.orphan; c != nil {
+		k.orphan = nil
+		k.emit(c, string(why))
+	}
+}
+
+// Kept implements dissect.Dissector.
+func (k *conn) Kept() int {
+	n := len(k.client) + len(k.user) + cap(k.reply.text)
+	if k.mail != nil {
+		n += callCost + k.mail.size + cap(k.mail.head)
+	}
+	if c := k.content; c != nil && c != k.mail {
+		n += callCost + c.size + cap(c.head)
+	}
+	for _, c := range [...]*call{k.orphan, k.stray} {
+		if c != nil {
+			n += callCost
+		}
+	}
+	return n
+}
+
+// Shed implements dissect.Dissector.
+func (k *conn) Shed() bool {
+	if k.content != nil && k.content.x.ReqBody.Spill() || k.Queue.Shed() {
+		return true
+	}
+	if c := k.mail; c != nil && c != k.content {
+		k.mail = nil
+		k.emit(c, "cut")
+		return true
+	}
+	return false
+}
+
+// Close implements dissect.Dissector.
+func (k *conn) Close(why dissect.End) {
+	if c := k.orphan; c != nil {
+		k.orphan = nil
+		k.emit(c, why.CallError())
+	}
+	k.answering, k.content = nil, nil
+	if c := k.stray; c != nil {
+		k.stray = nil
+		k.emit(c, why.CallError())
+	}
+	mail := k.mail
+	k.Queue.Close(why)
+	if k.mail != nil && k.mail == mail { // every command was answered
+		k.mail = nil
+		if !mail.over && mail.row.Size.OK && !mail.body {
+			mail.why = why.CallError()
+		}
+		k.emit(mail, mail.why)
+	}
+}

@@ -1,0 +1,104 @@
+package smtp
+
+import (
+	"encoding/base64"
+	"strings"
+	"testing"
+
+	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/exporter/dissect/dissecttest"
+)
+
+type chunks = []dissecttest.Chunk
+
+var client, server = dissecttest.Client, dissecttest.Server
+
+const (
+	greeting = "220 mx.example ESMTP Postfix\r\n"
+	hello    = "250-mx.example\r\n250-PIPELINING\r\n250-SIZE 10240000\r\n250 8BITMIME\r\n"
+	mail     = "Message-ID: <1@shop.example>\r\nFrom: Shop <shop@shop.example>\r\nTo: Ann\r\n <ann@example.org>\r\nSubject: =?utf-8?q?Caf=C3=A9?= order\r\n\r\n" +
+		"Hello\r\n..dot\r\n\r\nbye\r\n"
+)
+
+func coded(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) }
+
+var samples = []dissecttest.Sample{
+	{Name: "a message", Rows: 4, Chunks: chunks{server(greeting), client("EHLO shop.example\r\n"), server(hello), client("MAIL FROM:<shop@shop.example> SIZE=500\r\n"), server("250 2.1.0 Ok\r\n"),
+		client("RCPT TO:<ann@example.org>\r\n"), server("250 2.1.5 Ok\r\n"), client("RCPT TO:<bob@example.org>\r\n"), server("550 5.1.1 no such user\r\n"), client("DATA\r\n"), server("354 go on\r\n"),
+		client(mail + ".\r\n"), server("250 2.0.0 Ok: queued as 4F2A\r\n"), client("QUIT\r\n"), server("221 bye\r\n")}},
+	{Name: "pipelined", Rows: 6, Chunks: chunks{server(greeting), client("EHLO a\r\n"), server(hello), client("MAIL FROM:<>\r\nRCPT TO:<a@b>\r\nDATA\r\n"), server("250 a\r\n250 b\r\n354 c\r\n"),
+		client("x\r\n.\r\nMAIL FROM:<c@d>\r\nRCPT TO:<e@f>\r\nRSET\r\nNOOP\r\n"), server("250 d\r\n250 e\r\n451 f\r\n250 g\r\n250 h\r\n")}},
+	{Name: "chunks", Rows: 3, Chunks: chunks{server(greeting), client("EHLO a\r\n"), server(hello), client("MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nBDAT 9\r\nSubject: "), server("250 a\r\n250 b\r\n250 c\r\n"),
+		client("BDAT 7 LAST\r\nx\r\n\r\ny."), server("250 d\r\n")}},
+	{Name: "STARTTLS", Rows: 4, Chunks: chunks{server(greeting), client("EHLO a\r\n"), server(hello), client("STARTTLS\r\n"), server("220 ready\r\n"), client("\x16\x03\x01\x00\x05hello")}},
+}
+
+func TestSuite(t *testing.T) { dissecttest.Run(t, Protocol(), samples...) }
+
+func FuzzConversation(f *testing.F) { dissecttest.Fuzz(f, Protocol(), samples...) }
+
+func TestRows(t *testing.T) {
+	columns := []string{"auth_kind", "smtp_user", "smtp_rejected", "smtp_message_id", "smtp_subject", "smtp_header_to", "smtp_codes", "smtp_chunks", "smtp_declared_size", "smtp_extensions", "smtp_ahead"}
+	start := chunks{server(greeting), client("EHLO a\r\n"), server("250 mx\r\n")}
+	started := []string{"GREETING → 220 mx.example ESMTP Postfix smtp_codes=[220]", "EHLO a → 250 mx smtp_codes=[250]"}
+	after := func(c ...dissecttest.Chunk) chunks { return append(append(chunks{}, start...), c...) }
+	rows := func(s ...string) []string { return append(append([]string{}, started...), s...) }
+	dissecttest.Converse(t, Protocol(), columns, []dissecttest.Conversation{
+		{Name: "a message is one row", Chunks: samples[0].Chunks, Want: []string{"GREETING → 220 mx.example ESMTP Postfix smtp_codes=[220]",
+			"EHLO shop.example → 250 mx.example smtp_codes=[250] smtp_extensions=[PIPELINING SIZE 10240000 8BITMIME]",
+			`MAIL <shop@shop.example> to <ann@example.org> +1 "Café order" (151 bytes) → 250 2.0.0 Ok: queued as 4F2A smtp_rejected=[550 bob@example.org] smtp_message_id=1@shop.example smtp_subject=Café order smtp_header_to=Ann <ann@example.org> smtp_declared_size=500 smtp_codes=[250 250 550 354 250]`,
+			"QUIT → 221 bye smtp_codes=[221]"}},
+		{Name: "pipelined commands", Chunks: samples[1].Chunks, Want: []string{"GREETING → 220 mx.example ESMTP Postfix smtp_codes=[220]",
+			"EHLO a → 250 mx.example smtp_codes=[250] smtp_extensions=[PIPELINING SIZE 10240000 8BITMIME]",
+			"MAIL <> to <a@b> (3 bytes) → 250 d smtp_codes=[250 250 354 250]",
+			"MAIL <c@d> to <e@f> → 451 f outcome=server_error smtp_rejected=[451 e@f] smtp_codes=[250 451] smtp_ahead=1",
+			"RSET → 250 g smtp_codes=[250] smtp_ahead=3", "NOOP → 250 h smtp_codes=[250] smtp_ahead=4"}},
+		{Name: "logins", Chunks: after(client("AUTH PLAIN "+coded("\x00ann\x00secret")+"\r\n"), server("535 5.7.8 no\r\n"), client("AUTH LOGIN\r\n"), server("334 VXNlcm5hbWU6\r\n"), client(coded("bob")+"\r\n"),
+			server("334 UGFzc3dvcmQ6\r\n"), client(coded("secret")+"\r\n"), server("235 ok\r\n"), client("AUTH SCRAM-SHA-256 "+coded("n,,n=cleo,r=x")+"\r\n"), server("334 cg==\r\n"), client("*\r\n"), server("501 cancelled\r\n")), Want: rows(
+			"AUTH PLAIN ann → 535 5.7.8 no outcome=client_error auth_kind=password smtp_codes=[535] smtp_user=ann",
+			"AUTH LOGIN bob → 235 ok auth_kind=password smtp_codes=[334 334 235] smtp_user=bob",
+			"AUTH SCRAM-SHA-256 bob → 501 cancelled outcome=client_error auth_kind=scram-sha-256 smtp_codes=[334 501] smtp_user=bob")},
+		{Name: "chunks of a message", Chunks: samples[2].Chunks[3:], Want: []string{"MAIL <a@b> to <c@d> \"x\" (16 bytes) → 250 d smtp_subject=x smtp_chunks=2 smtp_codes=[250 250 250 250]"}},
+		{Name: "a server that rejects the content", Chunks: after(client("MAIL FROM:<a@b>\r\n"), server("250 a\r\n"), client("DATA\r\n"), server("503 b\r\n"), client("QUIT\r\n"), server("221 c\r\n")), Want: rows(
+			"MAIL <a@b> to nobody → 503 b outcome=client_error smtp_codes=[250 503]", "QUIT → 221 c smtp_codes=[221]")},
+		{Name: "a server that is not asked", Chunks: chunks{server("554 no\r\n"), client("EHLO a\r\n"), server("421 bye\r\n")}, Want: []string{"NOTICE → 554 no outcome=refused smtp_codes=[554]", "EHLO a → 421 bye outcome=server_error smtp_codes=[421]"}},
+		{Name: "content that is cut", Chunks: after(client("MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\n"), server("250 a\r\n250 b\r\n354 c\r\n"), client("Subject: x\r\n")), End: dissect.EndReset, Want: rows(
+			`MAIL <a@b> to <c@d> "x" (12 bytes) → 354 c, reset error=reset outcome=no_answer smtp_subject=x smtp_codes=[250 250 354]`)},
+		{Name: "a gap in the content, with its end", Chunks: after(client("MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\n"), server("250 a\r\n250 b\r\n354 c\r\n"), client("Subject: x\r\n\r\nab\r\n"),
+			dissecttest.Chunk{Dir: dissect.ToServer, Gap: 90}, server("250 d\r\n"), client("QUIT\r\n"), server("221 e\r\n")), Want: rows(
+			`MAIL <a@b> to <c@d> "x" (18 bytes) → 250 d, gap error=gap smtp_subject=x smtp_codes=[250 250 354 250]`, "QUIT → 221 e smtp_codes=[221]")},
+		{Name: "the server's side alone", Chunks: chunks{server(greeting + "250 a\r\n")}, Want: []string{"GREETING → 220 mx.example ESMTP Postfix smtp_codes=[220]", "NOTICE → 250 a smtp_codes=[250]"}},
+	}...)
+}
+
+// TestBody keeps the content of a message without the dots that protect its lines.
+func TestBody(t *testing.T) {
+	r := dissecttest.Play(t, dissecttest.OptionsOf(Protocol()), samples[0].Chunks...)
+	b := r.Emissions[2].ReqBody
+	if want := strings.Replace(mail, "\r\n..", "\r\n.", 1); string(b.Bytes()) != want || !b.Complete {
+		t.Errorf("%q, complete %v", b.Bytes(), b.Complete)
+	}
+}
+
+func TestDetect(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		dir  dissect.Dir
+		head string
+		want dissect.Verdict
+	}{
+		{"a client's name", dissect.ToServer, "EHLO a.example\r\n", dissect.Yes},
+		{"an envelope", dissect.ToServer, "MAIL FROM:<a@b>\r\n", dissect.Yes},
+		{"the beginning of a command", dissect.ToServer, "EH", dissect.More},
+		{"a greeting", dissect.ToClient, greeting, dissect.More},
+		{"a greeting and a reply", dissect.ToClient, greeting + "250 a\r\n", dissect.Likely},
+		{"a greeting and a reply of FTP", dissect.ToClient, "220 a\r\n331 password\r\n", dissect.No},
+		{"a login of FTP or POP3", dissect.ToServer, "USER ann\r\n", dissect.No},
+		{"HTTP", dissect.ToServer, "GET / HTTP/1.1\r\n\r\n", dissect.No},
+		{"no text", dissect.ToServer, "EHLO \x00\r\n", dissect.No},
+	} {
+		if got := detect(c.dir, []byte(c.head)); got != c.want {
+			t.Errorf("%s: %v, want %v", c.name, got, c.want)
+		}
+	}
+}

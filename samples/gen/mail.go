@@ -1,0 +1,198 @@
+package main
+
+import (
+	"context"
+	_ "embed" // for clients.py
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+//go:embed clients.py
+var pythonClients string
+
+// python records the client of a protocol in clients.py.
+func (l *lab) python(ctx context.Context, out, protocol, server string) error {
+	script := filepath.Join(l.tmp, "clients.py")
+	if err := os.WriteFile(script, []byte(pythonClients), 0o644); err != nil {
+		return err
+	}
+	return l.recordClient(ctx, out, protocol, "python3", script, protocol, server, samplePassword, filepath.Join(out, protocol+".said.tsv"), filepath.Join(l.tmp, "keys.log"))
+}
+
+const postfixConf = `compatibility_level = 3.6
+queue_directory = %[1]s/queue
+data_directory = %[1]s/data
+maillog_file = %[1]s/log/maillog
+maillog_file_prefixes = %[1]s/log
+inet_interfaces = 10.1.21.20
+inet_protocols = ipv4
+myhostname = mx.shop.example
+mydestination =
+relay_domains = example.org
+local_transport = discard:
+relay_transport = discard:
+default_transport = discard:
+local_recipient_maps =
+alias_maps =
+alias_database =
+smtpd_recipient_restrictions = reject_unauth_destination
+smtpd_tls_security_level = may
+smtpd_tls_cert_file = %[1]s/cert.pem
+smtpd_tls_key_file = %[1]s/key.pem
+smtpd_tls_session_cache_database =
+smtp_tls_session_cache_database =
+smtpd_peername_lookup = no
+`
+
+func makeSMTP(ctx context.Context, out string) error {
+	l, err := newLab("smtp", "", host{"client", "10.1.21.5", ""}, host{"mx", "10.1.21.20", ""})
+	if err != nil {
+		return err
+	}
+	defer l.close()
+	if err := writeCertificates(l.tmp); err != nil {
+		return err
+	}
+	dir := filepath.Join(l.tmp, "postfix")
+	for _, d := range []string{dir, l.tmp + "/queue", l.tmp + "/data", l.tmp + "/log"} {
+		if err := os.Mkdir(d, 0o755); err != nil {
+			return err
+		}
+	}
+	master, err := os.ReadFile("/usr/share/postfix/master.cf.dist")
+	if err != nil {
+		return err
+	}
+	master = []byte(strings.ReplaceAll(string(master), "  y       ", "  n       ")) // nothing runs in a changed root
+	if err := errors.Join(os.WriteFile(dir+"/main.cf", fmt.Appendf(nil, postfixConf, l.tmp), 0o644), os.WriteFile(dir+"/master.cf", master, 0o644),
+		exec.CommandContext(ctx, "chown", "postfix", l.tmp+"/data").Run()); err != nil {
+		return err
+	}
+	if _, err := l.start("mx", "", "postfix", "-c", dir, "start-fg"); err != nil {
+		return err
+	}
+	if err := l.do(ctx, "client", "wait", "10.1.21.20:25"); err != nil {
+		return err
+	}
+	defer func() {
+		stop := exec.Command("ip", "netns", "exec", l.nsOf("mx"), "postfix", "-c", dir, "stop")
+		stop.Run()
+		time.Sleep(settle)
+	}()
+	return l.python(ctx, out, "smtp", "10.1.21.20")
+}
+
+const vsftpdConf = `listen=YES
+listen_address=10.1.22.20
+background=NO
+local_enable=NO
+write_enable=YES
+anonymous_enable=YES
+anon_root=%[1]s/files
+anon_upload_enable=YES
+anon_other_write_enable=YES
+anon_world_readable_only=NO
+anon_umask=022
+seccomp_sandbox=NO
+isolate=NO
+isolate_network=NO
+port_enable=YES
+connect_from_port_20=NO
+secure_chroot_dir=%[1]s/empty
+ssl_enable=YES
+allow_anon_ssl=YES
+require_ssl_reuse=NO
+rsa_cert_file=%[1]s/cert.pem
+rsa_private_key_file=%[1]s/key.pem
+ssl_ciphers=HIGH
+delay_failed_login=0
+`
+
+func makeFTP(ctx context.Context, out string) error {
+	l, err := newLab("ftp", "", host{"client", "10.1.22.5", ""}, host{"ftp", "10.1.22.20", ""})
+	if err != nil {
+		return err
+	}
+	defer l.close()
+	if err := writeCertificates(l.tmp); err != nil {
+		return err
+	}
+	conf := filepath.Join(l.tmp, "vsftpd.conf")
+	if err := errors.Join(os.MkdirAll(l.tmp+"/files/pub", 0o755), os.Mkdir(l.tmp+"/empty", 0o755), os.WriteFile(conf, fmt.Appendf(nil, vsftpdConf, l.tmp), 0o644),
+		exec.CommandContext(ctx, "chown", "ftp", l.tmp+"/files/pub").Run()); err != nil {
+		return err
+	}
+	if _, err := l.start("ftp", "", "vsftpd", conf); err != nil {
+		return err
+	}
+	if err := l.do(ctx, "client", "wait", "10.1.22.20:21"); err != nil {
+		return err
+	}
+	return l.python(ctx, out, "ftp", "10.1.22.20")
+}
+
+const sshdConf = `ListenAddress 10.1.23.20
+Port 22
+HostKey %[1]s/host
+PidFile none
+UsePAM no
+PasswordAuthentication no
+AuthorizedKeysFile %[1]s/user.pub
+StrictModes no
+PermitRootLogin yes
+PrintMotd no
+Subsystem sftp internal-sftp
+`
+
+func makeSSH(ctx context.Context, out string) error {
+	l, err := newLab("ssh", "", host{"client", "10.1.23.5", ""}, host{"sshd", "10.1.23.20", ""})
+	if err != nil {
+		return err
+	}
+	defer l.close()
+	conf := filepath.Join(l.tmp, "sshd.conf")
+	err = errors.Join(os.WriteFile(conf, fmt.Appendf(nil, sshdConf, l.tmp), 0o644), os.MkdirAll("/run/sshd", 0o755))
+	for _, name := range []string{"host", "user"} {
+		err = errors.Join(err, exec.CommandContext(ctx, "ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "samples", "-f", filepath.Join(l.tmp, name)).Run())
+	}
+	if err != nil {
+		return err
+	}
+	if _, err := l.start("sshd", "Server listening", "/usr/sbin/sshd", "-D", "-e", "-f", conf); err != nil {
+		return err
+	}
+	script := filepath.Join(l.tmp, "clients.sh")
+	if err := os.WriteFile(script, fmt.Appendf(nil, sshClients, l.tmp, filepath.Join(out, "ssh.said.tsv")), 0o755); err != nil {
+		return err
+	}
+	return l.recordClient(ctx, out, "ssh", "bash", script)
+}
+
+// sshClients run a command, copy a file, offer algorithms that the server lacks, and only look. What
+// ssh -v says about each connection is noted.
+const sshClients = `set -eu
+cd %[1]s
+trap 'tail -n 2 one two three' ERR
+to=root@10.1.23.20
+opt="-F none -i user -o StrictHostKeyChecking=no -o UserKnownHostsFile=known -o LogLevel=DEBUG1"
+head -c 3000 /dev/zero > file
+ssh $opt $to true 2> one
+scp $opt -c aes256-gcm@openssh.com file $to:/dev/null 2> two
+ssh $opt -m hmac-sha2-512 -c aes128-ctr -o KexAlgorithms=ecdh-sha2-nistp256 $to 'cat > /dev/null' < file 2> three
+ssh $opt -c 3des-cbc $to true 2> four || true
+exec 3<>/dev/tcp/10.1.23.20/22
+head -n 1 <&3 > five
+printf 'SSH-2.0-scanner\r\n' >&3
+exec 3<&-
+echo '# action	object	result' > %[2]s
+for f in one two three; do
+	printf 'SSH\t%%s %%s\t%%s\n' "$(sed -n 's/.*kex: algorithm: \([^ \r]*\).*/\1/p' $f)" "$(sed -n 's/.*client->server cipher: \([^ ]*\) .*/\1/p' $f)" \
+		"$(sed -n 's/.*Server host key: ssh-ed25519 \([^ \r]*\).*/\1/p' $f)" >> %[2]s
+done
+printf 'SSH\t \t\nSSH\t \t\n' >> %[2]s
+`
