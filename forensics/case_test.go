@@ -4,6 +4,7 @@ import (
 	"archive/zip"
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -167,7 +168,8 @@ func TestADamagedPageIsDamage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i := 4; i < len(data)/2; i++ {
+	footer := len(data) - 8 - int(binary.LittleEndian.Uint32(data[len(data)-8:]))
+	for i := 4; i < footer; i++ {
 		data[i] = 0xa5 ^ byte(i)
 	}
 	if err := os.Chmod(part, 0o600); err != nil {

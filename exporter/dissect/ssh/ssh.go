@@ -325,6 +325,7 @@ func (k *conn) emit(why string) {
 	}
 	row.Summary = s
 	k.c.Emit(&k.x, row)
+	k.x, k.row = dissect.Exchange{}, nil // their memory
 }
 
 // hassh is the fingerprint of an offer, of the lists for the direction that its side sends (0 to the
