@@ -5,6 +5,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/clip"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/httpfield"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/names"
 	"github.com/pcapsule/pcapsule/exporter/table"
@@ -80,7 +81,7 @@ func (c *call) summary(why string) string {
 	case c.key == apiProduce && len(row.Offsets) > 0:
 		s += few(row.Offsets)
 	case c.key == apiFetch:
-		s += plural(row.Records.V, "record")
+		s += clip.Count(row.Records.V, "record", "records")
 	default:
 		s += "ok"
 	}

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/clip"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
@@ -233,7 +234,7 @@ func (f *facts) asked() string {
 		words = append(words, few(row.Topics))
 	}
 	if row.Records.OK {
-		words = append(words, plural(row.Records.V, "record"))
+		words = append(words, clip.Count(row.Records.V, "record", "records"))
 	}
 	for _, w := range []struct{ name, value string }{{"group", row.Group.V}, {"transaction", row.Transaction.V}} {
 		if w.value != "" {
@@ -256,11 +257,4 @@ func few(list []string) string {
 		return strings.Join(list, ", ")
 	}
 	return strings.Join(list[:most], ", ") + fmt.Sprintf(" and %d more", len(list)-most)
-}
-
-func plural(n int64, noun string) string {
-	if n == 1 {
-		return "1 " + noun
-	}
-	return strconv.FormatInt(n, 10) + " " + noun + "s"
 }

@@ -6,9 +6,9 @@ import (
 	"sync"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/clip"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/names"
 	"github.com/pcapsule/pcapsule/exporter/table"
-	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
 //go:embed names.txt
@@ -90,7 +90,7 @@ func (c *call) summary(why string) string {
 	s += " → "
 	entries := ""
 	if row.Entries.OK {
-		entries = plural.Sprintf("%d {entry|entries}", row.Entries.V)
+		entries = clip.Count(int64(row.Entries.V), "entry", "entries")
 	}
 	switch {
 	case row.Abandoned:

@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/clip"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/names"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
@@ -91,7 +92,7 @@ func (c *call) summary(why string) string {
 		s += " " + row.Args.V
 	}
 	if b := c.x.ReqBody; b != nil {
-		s += ", " + count(b.Size(), "byte")
+		s += ", " + clip.Count(b.Size(), "byte", "bytes")
 	}
 	s += " → "
 	switch {
@@ -101,7 +102,7 @@ func (c *call) summary(why string) string {
 			s += " " + row.ErrText.V
 		}
 		if row.Items.OK {
-			s += ", " + count(row.Items.V, c.noun())
+			s += ", " + clip.Count(row.Items.V, c.noun(), c.noun()+"s")
 		}
 		if why == "gap" || why == "malformed" {
 			s += ", " + why
@@ -119,13 +120,6 @@ func (c *call) noun() string {
 		return "line"
 	}
 	return "value"
-}
-
-func count(n int64, noun string) string {
-	if n == 1 {
-		return "1 " + noun
-	}
-	return strconv.FormatInt(n, 10) + " " + noun + "s"
 }
 
 var _ dissect.Dissector = (*conn)(nil)

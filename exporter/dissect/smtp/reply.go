@@ -9,7 +9,6 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/clip"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/lines"
 	"github.com/pcapsule/pcapsule/exporter/table"
-	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
 // Codes with a meaning of their own.
@@ -264,7 +263,7 @@ func (c *call) summary(why string) string {
 			parts = append(parts, strconv.Quote(row.Subject.V))
 		}
 		if row.Size.OK {
-			parts = append(parts, plural.Sprintf("(%d {byte|bytes})", row.Size.V))
+			parts = append(parts, "("+clip.Count(int64(row.Size.V), "byte", "bytes")+")")
 		}
 	case "EHLO", "HELO", "LHLO":
 		parts = append(parts, row.Client.V)

@@ -3,8 +3,7 @@
 // a password in clear, HTTP/0.9 and HTTP/1.0. Old TLS is weak-tls.
 //
 // A protocol counts only if the bytes show it, not if only a port suggests it. LIMIT: of a protocol
-// without a dissector the first 64 bytes of each side are known, so NTLM inside SMB, and a bind with
-// a longer name, are not found.
+// without a dissector the first 64 bytes of each side are known, so NTLM inside SMB is not found.
 package deprecated
 
 import (
@@ -41,25 +40,20 @@ func Analyzer() finding.Analyzer {
 	return a
 }
 
-// bind is the expression for an LDAP bind up to the length of its name (RFC 4511 section 4.2), in
-// hexadecimal digits. After the name, 80 is simple authentication.
-const bind = `^30(?:84.{8}|83.{6}|82.{4}|81..|[0-7].)02(?:01..|02.{4})60(?:84.{8}|83.{6}|82.{4}|81..|[0-7].)02010[23]04..`
-
 // kind is the SQL for the kind of a call, or null.
 const kind = `CASE WHEN protocol = 'http1' AND auth_kind = 'ntlm' THEN 'ntlm' WHEN protocol = 'http1' AND http1_version = 'HTTP/1.0' THEN 'http-1.0' WHEN protocol = 'http1' AND http1_version = 'HTTP/0.9' THEN 'http-0.9'
 	WHEN protocol = 'http1' THEN NULL
+	WHEN protocol = 'ftp' THEN 'ftp' WHEN protocol = 'ldap' AND ldap_type = 'bind' AND auth_kind = 'password' THEN 'ldap-simple-bind'
+	WHEN protocol = 'ssh' AND regexp_matches(coalesce(ssh_server_version, ssh_client_version), '^SSH-1[.]([^9]|9[^9])') THEN 'ssh-1'
 	WHEN payload_protocol IN ('telnet', 'ftp', 'tftp', 'pop3', 'imap') THEN payload_protocol
-	WHEN payload_protocol = 'ssh' AND regexp_matches(hex(coalesce(payload_response_head, payload_request_head)), '^5353482D312E(..3[^9]|3[^9]|39[^3])') THEN 'ssh-1'
 	WHEN payload_protocol = 'smb' AND (hex(payload_request_head) LIKE '________FF534D42%' AND hex(payload_response_head) NOT LIKE '________FE534D42%') THEN 'smb-1'
 	WHEN payload_protocol = 'snmp' AND regexp_matches(hex(coalesce(payload_request_head, payload_response_head)), '^30(?:82.{4}|81..|[0-7].)02010004') THEN 'snmp-1'
-	WHEN payload_protocol = 'snmp' AND regexp_matches(hex(coalesce(payload_request_head, payload_response_head)), '^30(?:82.{4}|81..|[0-7].)02010104') THEN 'snmp-2c'
-	WHEN payload_protocol = 'ldap' THEN (SELECT CASE WHEN regexp_matches(rest, '^80') AND substr(rest, 3, 2) NOT IN ('', '00') THEN 'ldap-simple-bind' END
-		FROM (SELECT substr(h, length(m) + 1 + 2 * ('0x' || right(m, 2))::INTEGER) AS rest FROM (SELECT hex(payload_request_head) AS h, nullif(regexp_extract(hex(payload_request_head), '` + bind + `'), '') AS m))) END`
+	WHEN payload_protocol = 'snmp' AND regexp_matches(hex(coalesce(payload_request_head, payload_response_head)), '^30(?:82.{4}|81..|[0-7].)02010104') THEN 'snmp-2c' END`
 
 func find(ctx context.Context, l *finding.Look) error {
 	on := l.Bundle("conn_id")
-	rows, err := l.Rows(ctx, l.Groups(kind+` AS kind`, `protocol IN ('tcp', 'udp', 'http1') AND (protocol = 'http1' AND (http1_version IN ('HTTP/1.0', 'HTTP/0.9') OR auth_kind = 'ntlm')
-			OR payload_evidence = 'content' AND payload_protocol IN ('telnet', 'ftp', 'tftp', 'pop3', 'imap', 'ssh', 'smb', 'snmp', 'ldap') AND (`+on+`) NOT IN (SELECT (`+on+`) FROM connections_raw WHERE encryption IS NOT NULL))`)+`
+	rows, err := l.Rows(ctx, l.Groups(kind+` AS kind`, `(protocol = 'http1' AND (http1_version IN ('HTTP/1.0', 'HTTP/0.9') OR auth_kind = 'ntlm') OR protocol = 'ssh' OR protocol = 'ldap' AND auth_kind = 'password' AND decrypted_by IS NULL
+			OR (protocol = 'ftp' OR protocol IN ('tcp', 'udp') AND payload_evidence = 'content' AND payload_protocol IN ('telnet', 'ftp', 'tftp', 'pop3', 'imap', 'smb', 'snmp')) AND (`+on+`) NOT IN (SELECT (`+on+`) FROM connections_raw WHERE encryption IS NOT NULL))`)+`
 		SELECT src, dst, kind AS detail, `+l.Sums()+` FROM g WHERE kind IS NOT NULL GROUP BY src, dst, kind ORDER BY count DESC, src, dst, detail`, l.Args...)
 	if err != nil {
 		return err

@@ -2,6 +2,7 @@
 package clip
 
 import (
+	"strconv"
 	"strings"
 	"unicode/utf8"
 )
@@ -36,4 +37,12 @@ func Printable(b []byte) bool {
 		}
 	}
 	return true
+}
+
+// Count is a number with its noun: one for 1, else many.
+func Count(n int64, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return strconv.FormatInt(n, 10) + " " + many
 }
