@@ -53,6 +53,8 @@ func (k *conn) command(in *dissect.Input, at int) (int, error) {
 		if verb == "PASS" {
 			row.AuthKind = table.Some("password")
 		}
+	case "": // not a word of 1 to 16 letters
+		row.Argument = table.NonEmpty(clip.Line(line, maxText))
 	default:
 		row.Argument = table.NonEmpty(clip.Line(rest, maxText))
 	}

@@ -108,9 +108,12 @@ func detectReplies(b []byte) dissect.Verdict {
 	return dissect.More
 }
 
-// resume accepts any command and any reply.
+// resume accepts any command and any reply, and waits for the end of a reply's line.
 func resume(dir dissect.Dir, head []byte) dissect.Verdict {
 	line, n := lines.Next(head)
+	if n == 0 && dir == dissect.ToClient && len(head) < maxLine && lines.BeginsReply(head) {
+		return dissect.More // a long greeting
+	}
 	if n == 0 || !lines.Plain(line) {
 		return dissect.No
 	}

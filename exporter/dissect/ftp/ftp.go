@@ -26,7 +26,7 @@ const (
 type Row struct {
 	table.Call
 	Command  string            `col:"ftp_command" enc:"dict" doc:"command; GREETING for the server's first reply, NOTICE for one that no captured command requested"`
-	Argument table.Opt[string] `col:"ftp_argument" doc:"argument of the command, at most 1 KiB; null for passwords"`
+	Argument table.Opt[string] `col:"ftp_argument" doc:"argument of the command, at most 1 KiB; null for passwords; the whole line if it does not begin with a word of 1 to 16 letters"`
 	User     table.Opt[string] `col:"ftp_user" enc:"dict" doc:"user of the connection: of the last USER"`
 	Codes    []string          `col:"ftp_codes" doc:"codes of the replies in order, such as 150, 226"`
 	Reply    table.Opt[string] `col:"ftp_reply" doc:"text of the last reply; the lines of a long one are joined by a newline"`

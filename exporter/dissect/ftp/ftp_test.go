@@ -1,6 +1,7 @@
 package ftp
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
@@ -44,6 +45,10 @@ func TestRows(t *testing.T) {
 			"EPSV → 229 ok (|||6446|) ftp_user=ann ftp_codes=[229] ftp_mode=passive ftp_data_port=6446",
 			"LIST → 550 no outcome=client_error ftp_user=ann ftp_codes=[550] ftp_mode=passive ftp_data_port=6446")},
 		{Name: "a transfer that is cut", Chunks: after(client("RETR c\r\n"), server("150 go\r\n")), End: dissect.EndReset, Want: rows("RETR c → 150 go, reset error=reset outcome=no_answer ftp_user=ann ftp_codes=[150]")},
+		{Name: "a greeting in parts, longer than detection waits for", Chunks: chunks{server("220 FTP " + strings.Repeat("A", 5000)), client("SYST\r\n"), server("a\r\n215 UNIX\r\n")}, Want: []string{
+			"GREETING → 220 FTP " + strings.Repeat("A", 192) + "… ftp_codes=[220]", "SYST → 215 UNIX ftp_codes=[215]"}},
+		{Name: "lines without a command", Chunks: after(client("TYPEEEEEEEEEEEEEEEEE I\r\n"), server("500 no\r\n"), client("12 x\r\n"), server("500 no\r\n")), Want: rows(
+			"UNKNOWN TYPEEEEEEEEEEEEEEEEE I → 500 no outcome=client_error ftp_user=ann ftp_codes=[500]", "UNKNOWN 12 x → 500 no outcome=client_error ftp_user=ann ftp_codes=[500]")},
 		{Name: "a lost reply", Chunks: after(client("PWD\r\n"), dissecttest.Chunk{Dir: dissect.ToClient, Gap: 20}, client("SYST\r\n"), server("215 UNIX\r\n")), Want: rows(
 			"PWD → gap error=gap outcome=unread ftp_user=ann", "SYST → 215 UNIX ftp_user=ann ftp_codes=[215]")},
 	}...)

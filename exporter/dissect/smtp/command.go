@@ -39,6 +39,11 @@ func (k *conn) client1(in *dissect.Input, at int) (int, error) {
 		return n, nil
 	}
 	verb, rest := lines.Verb(line)
+	if s := k.pending("AUTH"); s != nil && !commands[verb] { // the challenge was not captured
+		k.auth = s
+		k.secret(in, at, n, line)
+		return n, nil
+	}
 	if k.mode == modeAsked && k.content != nil && !commands[verb] { // the reply that permits the content was not captured
 		k.begin(k.content)
 		return k.contentLine(in, at), nil

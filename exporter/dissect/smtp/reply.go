@@ -54,12 +54,32 @@ func (k *conn) serverLine(in *dissect.Input, at int) (int, error) {
 }
 
 // find finds the command that a reply answers: none for the greeting, and for what the server says
-// on its own.
+// on its own. A code of one command alone ends those before it: their replies are missing, or part
+// of another line.
 func (k *conn) find(in *dissect.Input, at, code int) *step {
 	if in.Offset(at) == 0 && (code == codeReady || len(k.All()) == 0) {
 		return nil
 	}
+	if s := k.pending(only[code]); s != nil {
+		for k.All()[0] != s {
+			k.lose(k.All()[0], string(dissect.LossMalformed))
+		}
+		return s
+	}
 	return k.Answer(in.Seq(at))
+}
+
+// only has the command that alone is answered with a code.
+var only = map[int]string{codeContinue: "DATA", codeAuth: "AUTH"}
+
+// pending is the oldest command with a verb that waits for its reply.
+func (k *conn) pending(verb string) *step {
+	for _, s := range k.All() {
+		if s.verb == verb {
+			return s
+		}
+	}
+	return nil
 }
 
 // answered handles the end of a reply.

@@ -20,6 +20,8 @@ const (
 		"Hello\r\n..dot\r\n\r\nbye\r\n"
 )
 
+var long = strings.Repeat("A", 5000)
+
 func coded(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) }
 
 var samples = []dissecttest.Sample{
@@ -67,6 +69,13 @@ func TestRows(t *testing.T) {
 		{Name: "a gap in the content, with its end", Chunks: after(client("MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\n"), server("250 a\r\n250 b\r\n354 c\r\n"), client("Subject: x\r\n\r\nab\r\n"),
 			dissecttest.Chunk{Dir: dissect.ToServer, Gap: 90}, server("250 d\r\n"), client("QUIT\r\n"), server("221 e\r\n")), Want: rows(
 			`MAIL <a@b> to <c@d> "x" (18 bytes) → 250 d, gap error=gap smtp_subject=x smtp_codes=[250 250 354 250]`, "QUIT → 221 e smtp_codes=[221]")},
+		{Name: "a greeting in parts, longer than detection waits for", Chunks: chunks{server("220 mx " + long), client("EHLO a\r\n"), server("a\r\n250 mx\r\n")}, Want: []string{
+			"GREETING → 220 mx " + long[:193] + "… smtp_codes=[220]", "EHLO a → 250 mx smtp_codes=[250]"}},
+		{Name: "a greeting without an end, which swallows a reply", Chunks: chunks{server("220 mx"), client("EHLO a\r\n"), server("250 mx\r\n"), client("AUTH LOGIN\r\n"), server("334 VXNlcm5hbWU6\r\n"), client(coded("bob") + "\r\n"),
+			server("334 UGFzc3dvcmQ6\r\n"), client(coded("secret") + "\r\n"), server("235 ok\r\n")}, Want: []string{"GREETING → 220 mx250 mx smtp_codes=[220]",
+			"EHLO a → malformed error=malformed outcome=unread", "AUTH LOGIN bob → 235 ok auth_kind=password smtp_codes=[334 334 235] smtp_user=bob smtp_ahead=1"}},
+		{Name: "a login whose challenges were not captured", Chunks: after(client("AUTH LOGIN\r\n"), dissecttest.Chunk{Dir: dissect.ToClient, Gap: 18}, client(coded("bob")+"\r\n"), client(coded("secret")+"\r\n"), server("235 ok\r\n")), Want: rows(
+			"AUTH LOGIN bob → 235 ok auth_kind=password smtp_codes=[235] smtp_user=bob")},
 		{Name: "the server's side alone", Chunks: chunks{server(greeting + "250 a\r\n")}, Want: []string{"GREETING → 220 mx.example ESMTP Postfix smtp_codes=[220]", "NOTICE → 250 a smtp_codes=[250]"}},
 	}...)
 }

@@ -40,6 +40,12 @@ func Reply(line []byte) (code int, text []byte, last, ok bool) {
 	return code, line[1:], line[0] == ' ', true
 }
 
+// BeginsReply reports whether b, a line without its end, may be a line of a reply.
+func BeginsReply(b []byte) bool {
+	_, _, _, ok := Reply(b)
+	return ok && Plain(bytes.TrimSuffix(b, []byte("\r")))
+}
+
 // Verb is the first word of a command in upper case, and the rest of the line. The verb is empty if
 // the line does not begin with a word of 1 to 16 letters.
 func Verb(line []byte) (verb string, rest []byte) {

@@ -17,6 +17,14 @@ func TestReply(t *testing.T) {
 	}
 }
 
+func TestBeginsReply(t *testing.T) {
+	for in, want := range map[string]bool{"220 mx.exam": true, "220-mx\r": true, "220": true, "22": false, "220 a\x00": false, "220 a\rb": false, "EHLO a": false} {
+		if got := BeginsReply([]byte(in)); got != want {
+			t.Errorf("%q: %v, want %v", in, got, want)
+		}
+	}
+}
+
 func TestVerb(t *testing.T) {
 	for in, want := range map[string]string{"mail FROM:<a>": "MAIL FROM:<a>", "QUIT": "QUIT ", "a1 LOGIN": " ", "": " ", "x-y": " "} {
 		if verb, rest := Verb([]byte(in)); verb+" "+string(rest) != want {
