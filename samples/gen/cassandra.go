@@ -66,7 +66,7 @@ func (l *lab) cassandra(ctx context.Context, on string) error {
 		return fmt.Errorf("no jamm in %s", dir)
 	}
 	argv := []string{"java", "-Xmx1g", "-Dcassandra.memtable_row_overhead_computation_step=1000", "-Dcassandra.config=file:" + conf, "-Dcassandra.storagedir=" + l.tmp, "-Dcassandra.ring_delay_ms=100", "-Dcassandra.skip_wait_for_gossip_to_settle=0",
-		"-Dcassandra.superuser_setup_delay_ms=0", "-Dlogback.configurationFile=" + logs, "-Djava.awt.headless=true",
+		"-Dcassandra.superuser_setup_delay_ms=0", "-Dlogback.configurationFile=" + logs, "-Djava.awt.headless=true", "-Dcassandra-foreground=yes",
 		"-Djdk.attach.allowAttachSelf=true", "-javaagent:" + agent[0]}
 	for _, p := range []string{"java.base/jdk.internal.misc", "java.base/jdk.internal.ref", "java.base/sun.nio.ch", "java.management.rmi/com.sun.jmx.remote.internal.rmi", "java.rmi/sun.rmi.registry",
 		"java.rmi/sun.rmi.server", "java.sql/java.sql"} {
@@ -108,39 +108,53 @@ func cqlClient(ctx context.Context, args []string) error {
 	for _, v := range []struct {
 		version int
 		packed  gocql.Compressor
-	}{{3, nil}, {4, lz4.LZ4Compressor{}}, {4, &snappy.SnappyCompressor{}}, {5, nil}, {5, lz4.LZ4Compressor{}}} {
-		if err := cqlTalk(ctx, args[0], v.version, v.packed, &s); err != nil {
+		schema  gocql.MetadataCacheMode // reading all of it makes long messages, which twice is enough
+	}{
+		{3, nil, gocql.Disabled}, {4, lz4.LZ4Compressor{}, gocql.Full}, {4, &snappy.SnappyCompressor{}, gocql.Disabled},
+		{5, nil, gocql.Disabled}, {5, lz4.LZ4Compressor{}, gocql.Full},
+	} {
+		c := cqlCluster(args[0], v.version, &s)
+		c.Compressor, c.Metadata.CacheMode = v.packed, v.schema
+		if err := cqlTalk(ctx, c, &s); err != nil {
 			return fmt.Errorf("version %d: %w", v.version, err)
 		}
 	}
-	c := cqlCluster(args[0], 5)
+	c := cqlCluster(args[0], 5, &s)
 	c.Authenticator = gocql.PasswordAuthenticator{Username: cqlUser, Password: "wrong"}
 	if x, err := c.CreateSession(); err == nil {
 		x.Close()
 		return errors.New("a wrong password is accepted")
 	}
-	s.line("AUTH\t%s\tBAD_CREDENTIALS", cqlUser)
 	return s.write(args[1])
 }
 
 const cqlUser = "cassandra" // the first user, whose password is the same
 
-func cqlCluster(at string, version int) *gocql.ClusterConfig {
+// ObserveConnect implements gocql.ConnectObserver: each connection of the driver logs in.
+func (s *said) ObserveConnect(c gocql.ObservedConnect) {
+	result := "ok"
+	if e := gocql.RequestError(nil); errors.As(c.Err, &e) && e.Code() == gocql.ErrCodeCredentials {
+		result = "BAD_CREDENTIALS"
+	} else if c.Err != nil {
+		result = c.Err.Error()
+	}
+	s.line("AUTH\t%s\t%s", cqlUser, result)
+}
+
+func cqlCluster(at string, version int, s *said) *gocql.ClusterConfig {
 	c := gocql.NewCluster(at)
 	c.ProtoVersion, c.NumConns, c.DisableInitialHostLookup, c.Timeout, c.ConnectTimeout = version, 1, true, time.Minute, time.Minute
+	c.ConnectObserver = s
 	c.Authenticator = gocql.PasswordAuthenticator{Username: cqlUser, Password: cqlUser}
 	return c
 }
 
-func cqlTalk(ctx context.Context, at string, version int, packed gocql.Compressor, s *said) error {
-	c := cqlCluster(at, version)
-	c.Compressor = packed
+func cqlTalk(ctx context.Context, c *gocql.ClusterConfig, s *said) error {
 	x, err := c.CreateSession()
 	if err != nil {
 		return err
 	}
 	defer x.Close()
-	s.line("AUTH\t%s\tok", cqlUser)
 	do := func(result string, query string, values ...any) error {
 		err := x.Query(query, values...).ExecContext(ctx)
 		if (err != nil) != (result != "ok") {
