@@ -10,7 +10,7 @@ func storesFacts() []fact {
 		{name: "mongodb_collections", truth: "mongo_collections", fold: func(v string) string { return strings.TrimSuffix(v, ".$cmd") },
 			sql: "select case when mongodb_command <> 'find' then mongodb_database else mongodb_database || '.' || mongodb_collection end, count(*)" + from + "'mongodb' and mongodb_opcode like 'OP_QUERY' and request_bytes > 0 group by 1"},
 		{name: "cassandra_opcodes", truth: "cql_opcodes", fold: cqlOpcode,
-			sql: "select unnest(list_filter([cassandra_opcode, if(cassandra_error_code is not null, 'ERROR', null)], x -> x is not null)) as o, count(*)" + from + "'cassandra' group by 1"},
+			sql: "select o, count(*) from (select unnest([cassandra_opcode, if(cassandra_error_code is not null, 'ERROR', null)]) as o from {calls} where protocol = 'cassandra') where o is not null group by 1"},
 		// The peer reads no commands in UDP. Binary messages of both sides have an opcode; a statistic is a message of its own.
 		{name: "memcached_commands", truth: "memcache_commands", fold: memcacheCommand,
 			sql: "select memcached_command, count(*)" + from + "'memcached' and transport = 'tcp' and memcached_form <> 'binary' and request_bytes > 0 group by 1"},
