@@ -93,22 +93,21 @@ done
 is "packets lost" "" "$(rows "select source, packets from coverage where kind = 'hole' and reason = 'drop'")"
 
 say "a hub that is killed while it collects"
-# The container's process, not another cluster's.
-kill_one() { # POD-SELECTOR NODE PROGRAM
-	local id pid
+# All processes of the container, found by its control group: names are cut, and other clusters have the same.
+kill_one() { # POD-SELECTOR NODE
+	local id pids
 	id=$(k -n pcapsule get pod -l "app.kubernetes.io/name=$1" --field-selector "spec.nodeName=$2" -o jsonpath='{.items[0].status.containerStatuses[0].containerID}')
-	for pid in $(pgrep -x "$3"); do
-		if grep -q "${id#containerd://}" "/proc/$pid/cgroup"; then kill -9 "$pid"; return; fi
-	done
-	say "WRONG: no process $3 on $2"; failed=$((failed + 1))
+	pids=$(grep -ls -- "${id#containerd://}" /proc/[0-9]*/cgroup | cut -d / -f 3 || true)
+	if [ -n "$id" ] && [ -n "$pids" ]; then kill -9 $pids; return; fi
+	say "WRONG: no process of $1 on $2"; failed=$((failed + 1))
 }
 snapshot killed '{last: 30s}'
-kill_one pcapsule-hub node1 pcapsule-hub
+kill_one pcapsule-hub node1
 ready killed
 is "every node's part is there" True "$(complete killed)"
 
 say "a recorder that is killed"
-kill_one pcapsule-recorder node2 pcapsule-reco
+kill_one pcapsule-recorder node2
 sleep 3
 k -n pcapsule rollout status ds/pcapsule-recorder --timeout=60s >/dev/null || trouble
 snapshot restarted '{last: 30s}'
