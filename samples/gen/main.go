@@ -53,7 +53,6 @@ func scenarios() []scenario {
 		{"smtp", makeSMTP},
 		{"ftp", makeFTP},
 		{"ssh", makeSSH},
-		{"cassandra", makeCassandra},
 		{"vantages", makeVantages},
 		{"shop", makeShop},
 	}
@@ -136,7 +135,6 @@ func play(ctx context.Context, role string, args []string) error {
 		"apis-client":   apisClient,
 		"memc-client":   memcClient,
 		"ldap-client":   ldapClient,
-		"cql-client":    cqlClient,
 		"wait":          waitFor,
 		"gateway":       shopGateway,
 		"frontend":      shopFrontend,
