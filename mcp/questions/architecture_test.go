@@ -1,6 +1,9 @@
 package questions
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+)
 
 func architecture() []script {
 	return []script{{18, bothWays}, {19, orderFlow}, {20, withoutCache}, {21, externalAPIs}, {22, pastLayer}, {23, overview},
@@ -17,13 +20,18 @@ func bothWays(a *run) {
 	}
 }
 
-// steps returns the calls of all chains of a trace, without DNS lookups, handshakes and logins.
+// steps returns the calls of all chains of a trace, without DNS lookups, handshakes, logins, and what
+// services do not log of a broker: pings and deliveries.
 func steps(trace node) (out []node) {
 	for _, c := range trace.each("chains") {
 		for _, s := range c.each("steps") {
 			switch s.str("protocol") {
 			case "dns", "tls":
 				continue
+			case "nats":
+				if !strings.HasPrefix(s.str("summary"), "PUB ") {
+					continue
+				}
 			case "postgresql":
 				if len(s.str("summary")) > 7 && s.str("summary")[:7] == "startup" {
 					continue
@@ -35,8 +43,8 @@ func steps(trace node) (out []node) {
 	return out
 }
 
-// trail returns the calls for an order: the chain of its request, later calls in the same second
-// that name it, and messages to brokers whose protocol is not dissected.
+// trail returns the calls for an order: the chain of its request, and later calls in the same second
+// that name it.
 func (a *run) trail() (list []node) {
 	known := map[string]bool{}
 	add := func(some []node) {
@@ -57,11 +65,6 @@ func (a *run) trail() (list []node) {
 		last = max(last, s.str("time"))
 	}
 	add(steps(a.ask("trace_request", map[string]any{"text": a.arg("order"), "from": first, "to": later(last, 1), "limit": 100, "max_bytes": 30000})))
-	sent := a.ask("run_sql", map[string]any{"sql": fmt.Sprintf(`SELECT c.call_id, c.src_name, coalesce(c.dst_workload, c.dst_name), p.packet_no FROM calls c JOIN packets p ON p.flow_id = c.flow_id
-		WHERE c.protocol = 'tcp' AND p.payload > 0 AND p.flags & 256 = 0 AND p.flags & 512 = 0 AND p.flags & 1024 = 0 AND p.ts_ns BETWEEN %d AND %d ORDER BY p.packet_no`, nanos(first), nanos(later(last, 1)))})
-	for _, r := range sent.each("rows") {
-		add([]node{{v: map[string]any{"call_id": r.str("0"), "src": r.str("1"), "dst": r.str("2"), "packet": r.num("3")}}})
-	}
 	return list
 }
 
@@ -120,7 +123,7 @@ func whatItDoes(a *run) {
 
 func protocols(a *run) {
 	o := a.ask("get_overview", nil)
-	a.groups("protocols", where(o.each("protocols"), func(n node) bool { return n.str("protocol") != "tcp" }), func(n node) string { return n.str("protocol") }, "calls")
+	a.groups("protocols", where(o.each("protocols"), func(n node) bool { return n.str("protocol") != "tcp" && n.str("protocol") != "nats" }), func(n node) string { return n.str("protocol") }, "calls")
 }
 
 func teamServices(a *run) {

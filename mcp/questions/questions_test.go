@@ -69,17 +69,17 @@ func TestMain(m *testing.M) {
 
 // scenario is a bundle of planted traffic with its truth and a server for it.
 type scenario struct {
-	name    string
-	truth   truth
-	exports string // folder for export_pcap
-	names   map[string]string
-	roles   map[string]string
-	server  *mcp.Server
-	plain   *forensics.Case // unmasked, to compare answers with the traffic
-	wires   map[string][]wire
-	unread  []wire
-	secrets []string
-	perCall map[string]wire
+	name      string
+	truth     truth
+	exports   string // folder for export_pcap
+	names     map[string]string
+	roles     map[string]string
+	server    *mcp.Server
+	plain     *forensics.Case // unmasked, to compare answers with the traffic
+	wires     map[string][]wire
+	published []wire // messages to brokers
+	secrets   []string
+	perCall   map[string]wire
 }
 
 // open bundles a scenario, once.

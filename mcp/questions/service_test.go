@@ -68,7 +68,7 @@ func errorPatterns(a *run) {
 }
 
 func againstYesterday(a *run) {
-	c := a.ask("compare_periods", a.window(map[string]any{"service": a.arg("service")}))
+	c := a.ask("compare_periods", a.window(map[string]any{"service": a.arg("service"), "kfl": `!(nats && method == "PING")`})) // the broker's, which no service logs
 	a.number("today", c.num("period.calls"))
 	a.number("yesterday", c.num("baseline.calls"))
 	a.number("errors_today", c.num("period.failed"))

@@ -96,8 +96,8 @@ func (s *scenario) readWires(ctx context.Context) error {
 		w.status, _ = x[8].(int64)
 		elapsed, _ := x[9].(int64)
 		w.end = w.at + 1000*elapsed
-		if w.protocol == "tcp" {
-			s.unread = append(s.unread, w)
+		if w.protocol == "nats" && w.method == "PUB" {
+			s.published = append(s.published, w)
 		}
 		s.wires[w.src+">"+w.dst] = append(s.wires[w.src+">"+w.dst], w)
 		s.perCall[w.id] = w
@@ -111,16 +111,15 @@ func (s *scenario) wire(r row) (wire, bool) {
 	if err != nil {
 		return wire{}, false
 	}
-	if r.Protocol == "nats" { // not dissected: one row for each connection
-		for _, w := range s.unread {
-			if host, _, _ := strings.Cut(w.src, ":"); w.dst == r.ServerAddr && s.who(host) == s.roleName(r.ClientRole) && w.at <= at.UnixNano() && at.UnixNano() <= w.end {
-				return w, true
-			}
-		}
-		return wire{}, false
-	}
 	best, found := wire{}, false
-	for _, w := range s.wires[r.ClientAddr+">"+r.ServerAddr] {
+	list := s.wires[r.ClientAddr+">"+r.ServerAddr]
+	if r.Protocol == "nats" { // its client logs no port
+		list = s.published
+	}
+	for _, w := range list {
+		if host, _, _ := strings.Cut(w.src, ":"); r.Protocol == "nats" && (w.dst != r.ServerAddr || s.who(host) != s.roleName(r.ClientRole)) {
+			continue
+		}
 		if w.protocol != r.Protocol || !methods(w, r) || w.status != r.Status && w.status != r.LateStatus && r.Protocol != "postgresql" && r.Protocol != "redis" && r.Protocol != "nats" {
 			continue
 		}
