@@ -9,7 +9,6 @@ import (
 	"context"
 
 	"github.com/pcapsule/pcapsule/forensics/finding"
-	"github.com/pcapsule/pcapsule/forensics/statements"
 	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
@@ -19,10 +18,15 @@ func Analyzer() finding.Analyzer {
 		Doc: "Basic and bearer credentials, cookies and keys in HTTP headers, plaintext logins to databases, directories, mail and file servers, and passwords in forms, JSON and URLs, without encryption. Passwords are high, tokens inside the cluster medium.", Find: find}
 }
 
+// proofs is the SQL condition for logins that prove a secret without sending it (challenges, signatures,
+// certificates, Kerberos), that need none, or whose mechanism was not captured.
+const proofs = `auth_kind LIKE 'scram-%' OR protocol = 'nats' AND auth_kind = 'jwt' OR auth_kind IN ('trust', 'gss', 'gssapi', 'gss-spnego', 'sspi', 'ntlm', 'external', 'sasl', 'ok', 'nkey',
+	'mongodb-cr', 'mongodb-x509', 'mongodb-aws', 'mysql_native_password', 'caching_sha2_password', 'sha256_password', 'client_ed25519', 'parsec', 'auth_gssapi_client',
+	'authentication_kerberos_client', 'authentication_ldap_sasl_client')`
+
 func find(ctx context.Context, l *finding.Look) error {
 	rows, err := l.Rows(ctx, l.Groups("protocol AS detail, auth_kind AS kind", `decrypted_by IS NULL AND auth_kind IS NOT NULL
-			AND NOT (`+statements.IsStatement+` AND auth_kind IN ('trust', 'scram-sha-256', 'scram-sha-256-plus', 'gss', 'sspi', 'ok', 'scram-sha-1', 'mongodb-cr', 'mongodb-x509', 'mongodb-aws', 'gssapi', 'mysql_native_password', 'caching_sha2_password',
-				'sha256_password', 'client_ed25519', 'parsec', 'auth_gssapi_client', 'authentication_kerberos_client', 'authentication_ldap_sasl_client'))
+			AND NOT (protocol NOT IN ('http1', 'http2', 'http3', 'grpc') AND (`+proofs+`))
 			AND NOT (protocol IN ('ldap', 'smtp', 'imap', 'pop3') AND auth_kind NOT IN ('password', 'bearer', 'cram-md5', 'digest-md5', 'apop'))`)+`
 		SELECT src, dst, detail, kind AS other, max(CASE WHEN dst_outside THEN 1 ELSE 0 END)::DOUBLE AS number, `+l.Sums()+` FROM g GROUP BY src, dst, detail, kind ORDER BY count DESC, src, dst, detail, other`, l.Args...)
 	if err != nil {
@@ -32,7 +36,7 @@ func find(ctx context.Context, l *finding.Look) error {
 		f := finding.Finding{Kind: r.Other, Severity: finding.Medium, Confidence: finding.Exact, Evidence: []string{r.Detail + " " + r.Other + " ***"},
 			What: plural.Sprintf("%s sends credentials (%s) to %s over %s without encryption in %d {call|calls}", r.Src, r.Other, r.Dst, r.Detail, r.Count)}
 		switch r.Other {
-		case "basic", "password", "digest":
+		case "basic", "password", "plain", "digest":
 			f.Severity = finding.High
 		case "md5":
 			f.What += "; a password hashed with MD5 can be cracked offline"
