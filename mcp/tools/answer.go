@@ -196,6 +196,9 @@ func rows[T any](ctx context.Context, s *Invocation, q forensics.Query, l limits
 			if room -= len(raw) + 1; room < 0 && i > 0 {
 				break
 			}
+			if room < 0 {
+				return nil, nil, fmt.Errorf("the first row alone needs %d bytes more than the %d of the answer; select fewer columns, or pass a larger max_bytes", -room, s.Max)
+			}
 			out = append(out, v)
 		}
 		if len(out) == len(r.Rows) {
