@@ -37,7 +37,6 @@ type cluster struct {
 	t    *testing.T
 	api  *fake.FakeDynamicClient
 	dir  string
-	mu   sync.Mutex
 	node map[string]*node
 	made atomic.Int64 // bundles
 	full atomic.Bool  // the hub's disk

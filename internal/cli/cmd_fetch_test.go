@@ -42,7 +42,7 @@ func newHub(t *testing.T) *fakeHub {
 		f, listed := transfer.Find(files, file)
 		switch {
 		case r.Header.Get("Authorization") != "Bearer good":
-			http.Error(w, "the token is not valid", 401)
+			http.Error(w, "the token is not valid", http.StatusUnauthorized)
 		case r.URL.Path == "/v1/snapshots/x":
 			json.NewEncoder(w).Encode(h.offer)
 		case !isFile || !listed:

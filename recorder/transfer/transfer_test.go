@@ -211,7 +211,7 @@ func alterations(t *testing.T) []alteration {
 			os.Symlink("/etc/passwd", filepath.Join(dir, "a"))
 		}, nil, "410 Gone"},
 		{"no byte", nil, func(http.Handler) http.Handler {
-			return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "busy", 503) })
+			return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "busy", http.StatusServiceUnavailable) })
 		}, "503 Service Unavailable: busy"},
 		{"a server that ignores If-Match", nil, func(http.Handler) http.Handler {
 			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -57,7 +57,6 @@ type call struct {
 	x     dissect.Exchange
 	asked inorder.Request
 	row   *Row
-	gap   bool
 }
 
 const callCost = int(unsafe.Sizeof(call{}) + unsafe.Sizeof(Row{}))

@@ -76,7 +76,6 @@ type call struct {
 	failed   bool
 	gap      bool
 	bad      bool
-	lines    bool // a line of a reply with many lines was read
 }
 
 // Asked implements inorder.Call.

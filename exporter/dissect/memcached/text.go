@@ -58,8 +58,6 @@ var verbs = map[string]verb{
 
 var storage = verb{least: 4, most: 5, keys: 1, flags: 2, expiry: 3, size: 4, noreply: true, hasValue: true}
 
-func isMeta(name string) bool { return verbs[name].replies == repliesMeta }
-
 var (
 	errEnd  = errors.New("reading a value: expected a line's end after it")
 	errLine = fmt.Errorf("reading a line: it has more than %d bytes", maxLine)

@@ -107,7 +107,6 @@ type side struct {
 	left   int64
 	tail   int // bytes of the line's end
 	body   *dissect.Body
-	head   []table.Header
 	frame  frame
 }
 
