@@ -46,7 +46,14 @@ func (c *Case) splitCalls(ctx context.Context) error {
 		return nil
 	}
 	list := &fileList{bound: true}
-	rows, err := c.db.Query(ctx, "SELECT * FROM "+list.parquet(rest)+" LIMIT 1", list.args...)
+	from := " FROM " + list.parquet(rest)
+	columns, err := c.schemaOf(ctx, "SELECT *"+from, list.args...)
+	if err != nil {
+		return damagedTable("calls", err)
+	}
+	// A bundle of a later release may have other columns.
+	p.all = append(columns, slices.DeleteFunc(p.all, func(col duck.Column) bool { return hasColumn(columns, col.Name) })...)
+	rows, err := c.db.Query(ctx, "SELECT 1"+from+" LIMIT 1", list.args...)
 	if err != nil {
 		return damagedTable("calls", err)
 	}
@@ -56,9 +63,21 @@ func (c *Case) splitCalls(ctx context.Context) error {
 			p.rows[i] = b.TableParts("calls")
 		}
 	}
-	// A bundle of a later release may have other columns.
-	p.all = append(rows.Columns, slices.DeleteFunc(p.all, func(col duck.Column) bool { return hasColumn(rows.Columns, col.Name) })...)
 	return rows.Err()
+}
+
+// schemaOf finds the columns of SQL without running it, because running takes a buffer of 32 KiB for each
+// column.
+func (c *Case) schemaOf(ctx context.Context, sql string, args ...any) (list []duck.Column, err error) {
+	rows, err := c.db.Query(ctx, "SELECT column_name, column_type FROM (DESCRIBE "+sql+")", args...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		list = append(list, duck.Column{Name: rows.Text(0), Type: rows.Text(1)})
+	}
+	return list, rows.Err()
 }
 
 // filesOf returns the files of a bundle's table to read, and their columns to read, nil for all.

@@ -241,7 +241,7 @@ func TestReportOfNothing(t *testing.T) {
 func TestReportWithLittleMemory(t *testing.T) {
 	path := sample(t, "shop.pcapng")
 	least := len(littleMemory(t, path, 0).Sections)
-	for _, limit := range []int64{64 << 20, 48 << 20} {
+	for _, limit := range []int64{64 << 20, 16 << 20} {
 		r := littleMemory(t, path, limit)
 		if len(r.Sections)+len(r.Unmade) < least {
 			t.Errorf("%d bytes: %d sections, %q not made; want %d in all", limit, len(r.Sections), r.Unmade, least)
