@@ -99,6 +99,7 @@ func describeServers(t *testing.T, capture string) {
 func known(t *testing.T, c *forensics.Case, ip string, out *openapi.Answer) string {
 	var b strings.Builder
 	fmt.Fprintln(&b, ip, "openapi: 3.0.3 integer boolean string object array number date-time uuid format required properties additionalProperties parameters requestBody schema responses security")
+	fmt.Fprintln(&b, "Inferred from recorded calls. Operations without calls are missing; anything always present is marked as required.")
 	for _, op := range out.Operations {
 		fmt.Fprintln(&b, op.Path)
 		for _, s := range op.Statuses {

@@ -8,11 +8,11 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask"
-	"github.com/pcapsule/pcapsule/forensics/ask/terms"
 )
 
 // Limits of the input of a description.
@@ -120,7 +120,7 @@ func Ask(ctx context.Context, c *forensics.Case, in In) (*Answer, error) {
 	if err != nil {
 		return nil, err
 	}
-	// Several endpoints may be one operation.
+	// Several templates may be one operation.
 	list := slices.SortedFunc(maps.Values(ops), func(a, b *operation) int { return strings.Compare(a.Path+" "+a.Method, b.Path+" "+b.Method) })
 	list = slices.Compact(list)
 	for _, op := range list {
@@ -155,12 +155,11 @@ func operationsOf(ctx context.Context, c *forensics.Case, w *ask.Window) (ops ma
 		Body    int64    `json:"body"`
 		Queries int64    `json:"queries"`
 	}
-	rows, more, err := ask.Rows[row](ctx, c, 20*maxOperations, fmt.Sprintf(`WITH g AS (SELECT endpoint AS key, any_value(method) AS method, any_value(%s) AS path, status_code AS status, coalesce(lower(trim(split_part(response_content_type, ';', 1))), '') AS type,
+	rows, more, err := ask.Rows[row](ctx, c, 20*maxOperations, `WITH g AS (SELECT `+key+`, any_value(method) AS method, any_value(`+template+`) AS path, status_code AS status, coalesce(lower(trim(split_part(response_content_type, ';', 1))), '') AS type,
 			coalesce(auth_kind, '') AS auth, count(*) AS calls, count(*) FILTER (request_body_size > 0) AS body, count(*) FILTER (query_string <> '') AS queries, arg_min({'t': ts_ns, 'i': call_id}, ts_ns, 3) AS ids
-			FROM calls WHERE %s GROUP BY key, status, type, auth),
-		o AS (SELECT key, any_value(method) AS method, any_value(path) AS path, sum(calls)::BIGINT AS total, list_transform(list_sort(flatten(list(ids)))[1:3], x -> lower(hex(x.i))) AS call_ids FROM g GROUP BY key ORDER BY total DESC, key LIMIT %d)
-		SELECT o.key, o.method, o.path, total, call_ids, status, type, auth, calls, body, queries FROM o JOIN g ON g.key = o.key ORDER BY total DESC, o.key, status, type, auth`,
-		terms.PathTemplate, w.Where, maxOperations+1), w.Args...)
+			FROM calls WHERE `+w.Where+` GROUP BY key, status, type, auth),
+		o AS (SELECT key, any_value(method) AS method, any_value(path) AS path, sum(calls)::BIGINT AS total, list_transform(list_sort(flatten(list(ids)))[1:3], x -> lower(hex(x.i))) AS call_ids FROM g GROUP BY key ORDER BY total DESC, key LIMIT `+strconv.Itoa(maxOperations+1)+`)
+		SELECT o.key, o.method, o.path, total, call_ids, status, type, auth, calls, body, queries FROM o JOIN g ON g.key = o.key ORDER BY total DESC, o.key, status, type, auth`, w.Args...)
 	ops = map[string]*operation{}
 	same := map[string]*operation{} // by method and path
 	for _, r := range rows {
@@ -251,7 +250,7 @@ func bodiesOf(ctx context.Context, c *forensics.Case, w *ask.Window, ops map[str
 		Size   int64  `json:"size"`
 		Bodies int64  `json:"bodies"`
 	}
-	rows, _, err := ask.Rows[row](ctx, c, 4*maxSamples*maxOperations, fmt.Sprintf(`WITH b AS (SELECT endpoint AS key, ts_ns, unnest([
+	rows, _, err := ask.Rows[row](ctx, c, 4*maxSamples*maxOperations, fmt.Sprintf(`WITH b AS (SELECT `+key+`, ts_ns, unnest([
 				{'side': 'request', 'status': 0, 'type': CASE WHEN request_body_size > 0 THEN coalesce(nullif(lower(trim(split_part(request_content_type, ';', 1))), ''), '*/*') END, 'hash': CASE WHEN request_body_size <= %[3]d THEN request_body_sha256 END, 'size': least(request_body_size, %[3]d)},
 				{'side': 'response', 'status': coalesce(status_code, 0), 'type': CASE WHEN response_body_size > 0 THEN coalesce(nullif(lower(trim(split_part(response_content_type, ';', 1))), ''), '*/*') END, 'hash': CASE WHEN response_body_size <= %[3]d THEN response_body_sha256 END, 'size': least(response_body_size, %[3]d)}]) AS b
 			FROM calls WHERE %[1]s),

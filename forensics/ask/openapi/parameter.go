@@ -43,7 +43,7 @@ func partsOf(ctx context.Context, c *forensics.Case, w *ask.Window, ops map[stri
 		Integer bool   `json:"is_integer"`
 		UUID    bool   `json:"is_uuid"`
 	}
-	rows, more, err := ask.Rows[row](ctx, c, 100*maxOperations, `WITH p AS (SELECT DISTINCT endpoint AS key, string_split(path, '/') AS parts FROM calls WHERE `+w.Where+`),
+	rows, more, err := ask.Rows[row](ctx, c, 100*maxOperations, `WITH p AS (SELECT DISTINCT `+key+`, string_split(path, '/') AS parts FROM calls WHERE `+w.Where+`),
 		u AS (SELECT key, len(parts) AS n, unnest(parts) AS part, unnest(range(len(parts))) AS idx FROM p)
 		SELECT key, idx, min(n) AS fewest, max(n) AS most, bool_and(regexp_full_match(part, '0|[1-9][0-9]{0,17}')) AS is_integer,
 			bool_and(regexp_full_match(lower(part), '[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}')) AS is_uuid FROM u GROUP BY key, idx ORDER BY key, idx`, w.Args...)
@@ -69,7 +69,7 @@ func queriesOf(ctx context.Context, c *forensics.Case, w *ask.Window, ops map[st
 		Value string `json:"value"`
 		Calls int64  `json:"calls"`
 	}
-	rows, _, err := ask.Rows[row](ctx, c, 100*maxOperations, `WITH q AS MATERIALIZED (SELECT endpoint AS key, query_string AS q, count(*) AS n FROM calls WHERE `+w.Where+` AND query_string <> '' GROUP BY 1, 2),
+	rows, _, err := ask.Rows[row](ctx, c, 100*maxOperations, `WITH q AS MATERIALIZED (SELECT `+key+`, query_string AS q, count(*) AS n FROM calls WHERE `+w.Where+` AND query_string <> '' GROUP BY 1, 2),
 		p AS (SELECT key, n, unnest(list_distinct(list_transform(string_split(q, '&'), x -> split_part(x, '=', 1)))) AS name FROM (FROM q ORDER BY n DESC, key, q LIMIT 20000)),
 		v AS (SELECT key, unnest(string_split(q, '&')) AS x FROM (FROM q ORDER BY key, q LIMIT 5000))
 		SELECT key, name, value, calls FROM (SELECT key, url_decode(name) AS name, '' AS value, sum(n)::BIGINT AS calls FROM p WHERE name <> '' GROUP BY 1, 2
@@ -124,7 +124,7 @@ func headersOf(ctx context.Context, c *forensics.Case, w *ask.Window, ops map[st
 		Calls int64  `json:"calls"`
 	}
 	// Most calls of an operation have the same headers, so each set is parsed once.
-	rows, _, err := ask.Rows[row](ctx, c, 100*maxOperations, `WITH h AS (SELECT endpoint AS key, list_transform(list_filter(headers, h -> h.kind = 'request'), h -> h.name) AS names, count(*) AS n
+	rows, _, err := ask.Rows[row](ctx, c, 100*maxOperations, `WITH h AS (SELECT `+key+`, list_transform(list_filter(headers, h -> h.kind = 'request'), h -> h.name) AS names, count(*) AS n
 			FROM calls WHERE `+w.Where+` GROUP BY 1, 2),
 		u AS (SELECT key, unnest(list_distinct(list_transform(names, x -> lower(x)))) AS name, n FROM h)
 		SELECT key, name, sum(n)::BIGINT AS calls FROM u GROUP BY 1, 2 ORDER BY key, name`, w.Args...)
@@ -146,7 +146,7 @@ func cookiesOf(ctx context.Context, c *forensics.Case, w *ask.Window, ops map[st
 		Name  string `json:"name"`
 		Calls int64  `json:"calls"`
 	}
-	rows, _, err := ask.Rows[row](ctx, c, 100*maxOperations, `WITH h AS (SELECT endpoint AS key, list_filter(headers, h -> h.kind = 'request' AND lower(h.name) = 'cookie') AS cookies FROM calls WHERE `+w.Where+`),
+	rows, _, err := ask.Rows[row](ctx, c, 100*maxOperations, `WITH h AS (SELECT `+key+`, list_filter(headers, h -> h.kind = 'request' AND lower(h.name) = 'cookie') AS cookies FROM calls WHERE `+w.Where+`),
 		u AS (SELECT key, unnest(list_distinct(flatten(list_transform(cookies, h -> list_transform(list_filter(string_split(h.value, ';'), x -> contains(x, '=')), x -> trim(split_part(x, '=', 1))))))) AS name FROM h WHERE len(cookies) > 0)
 		SELECT key, name, count(*) AS calls FROM u WHERE name <> '' GROUP BY 1, 2 ORDER BY key, name`, w.Args...)
 	if err != nil {

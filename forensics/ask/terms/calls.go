@@ -15,8 +15,8 @@ const carriers = `('tls', 'dtls', 'quic', 'tcp', 'udp')`
 // IsRequest is the SQL for a call that an application made.
 const IsRequest = `(protocol NOT IN ` + carriers + `)`
 
-// PathTemplate is the SQL for the path of an endpoint, or empty if it has none.
-const PathTemplate = `(CASE WHEN path IS NULL THEN '' WHEN method IS NULL THEN endpoint ELSE substr(endpoint, length(method) + 2) END)`
+// PathTemplate is the SQL for an endpoint without its method, or empty if it has no path.
+const PathTemplate = `(CASE WHEN path IS NULL THEN '' WHEN starts_with(endpoint, method || ' ') THEN substr(endpoint, length(method) + 2) ELSE endpoint END)`
 
 // Fault is the SQL for a failed call that the caller did not cause.
 const Fault = `(outcome IN ('server_error', 'refused', 'no_answer'))`
