@@ -187,7 +187,7 @@ func (c *Collector) attempt(ctx context.Context, p Part, n *resource.Node, repor
 	n.State, n.Segments, n.Bytes, n.Received = resource.Receiving, int64(pin.Segments), transfer.Total(pin.Files), 0
 	n.Message = strings.Join(pin.Warnings, "; ")
 	report(*n)
-	f := transfer.Fetcher{HTTP: client.HTTP, Tries: 2, Pause: c.Retry, Progress: func(k int64) {
+	f := transfer.Fetcher{Tries: 2, Pause: c.Retry, Progress: func(k int64) {
 		n.Received += k
 		report(*n)
 	}}

@@ -96,8 +96,8 @@ func TestBundlesAreServed(t *testing.T) {
 		t.Errorf("%s", text)
 	}
 	to := t.TempDir()
-	f := transfer.Fetcher{HTTP: http.DefaultClient, Header: http.Header{"Authorization": {"Bearer good"}}, Tries: 1}
-	if err := f.Fetch(t.Context(), u.JoinPath("x", "bundles", "a"), s.Bundles[0].Files, to); err != nil {
+	from := transfer.Web{Base: u.JoinPath("x", "bundles", "a"), Client: http.DefaultClient, Header: http.Header{"Authorization": {"Bearer good"}}}
+	if err := (&transfer.Fetcher{Tries: 1}).Fetch(t.Context(), from, s.Bundles[0].Files, to); err != nil {
 		t.Fatal(err)
 	}
 	if got, err := os.ReadFile(filepath.Join(to, "data", "x")); string(got) != "one" {

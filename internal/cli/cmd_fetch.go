@@ -210,11 +210,11 @@ func (x *fetch) bundle(ctx context.Context, b offer.Bundle) (int64, error) {
 	}
 	bar := x.e.Progress()
 	draw, done := bar.Bytes(b.Name), int64(0)
-	f := transfer.Fetcher{HTTP: x.client, Header: x.header, Progress: func(n int64) {
+	f := transfer.Fetcher{Progress: func(n int64) {
 		done += n
 		draw(done, size)
 	}}
-	err := f.Fetch(ctx, x.base.JoinPath("bundles", b.Node), b.Files, temp)
+	err := f.Fetch(ctx, transfer.Web{Base: x.base.JoinPath("bundles", b.Node), Client: x.client, Header: x.header}, b.Files, temp)
 	bar.Clear()
 	var altered transfer.AlteredErrors
 	if errors.As(err, &altered) {

@@ -86,7 +86,7 @@ func TestHubGetsSegments(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := t.TempDir()
-	if err := (&transfer.Fetcher{HTTP: hub.HTTP, Tries: 1}).Fetch(t.Context(), hub.Files("p"), p.Files, got); err != nil {
+	if err := (&transfer.Fetcher{Tries: 1}).Fetch(t.Context(), hub.Files("p"), p.Files, got); err != nil {
 		t.Fatal(err)
 	}
 	if rep, err := ring.Verify(got, ring.VerifyOptions{}); err != nil || !rep.OK() {

@@ -57,7 +57,9 @@ func (c *Client) Release(ctx context.Context, name string) error {
 }
 
 // Files is where the files of a pin are.
-func (c *Client) Files(name string) *url.URL { return c.URL.JoinPath("v1/pins", name, "files") }
+func (c *Client) Files(name string) transfer.Source {
+	return transfer.Web{Base: c.URL.JoinPath("v1/pins", name, "files"), Client: c.HTTP}
+}
 
 func (c *Client) do(ctx context.Context, method, path string, body []byte, to any) error {
 	req, err := http.NewRequestWithContext(ctx, method, c.URL.JoinPath(path).String(), bytes.NewReader(body))

@@ -70,7 +70,7 @@ func TestPinIsReceivedAsItWasSealed(t *testing.T) {
 		t.Fatalf("the same request again: %+v, %v", again, err)
 	}
 	got := t.TempDir()
-	f := transfer.Fetcher{HTTP: c.HTTP, Tries: 1}
+	f := transfer.Fetcher{Tries: 1}
 	if err := f.Fetch(t.Context(), c.Files("p1"), p.Files, got); err != nil {
 		t.Fatal(err)
 	}
@@ -127,7 +127,7 @@ func TestAlteredSegmentIsNoticed(t *testing.T) {
 	}
 	got := t.TempDir()
 	var altered transfer.AlteredErrors
-	err = (&transfer.Fetcher{HTTP: c.HTTP, Tries: 1}).Fetch(t.Context(), c.Files("p"), p.Files, got)
+	err = (&transfer.Fetcher{Tries: 1}).Fetch(t.Context(), c.Files("p"), p.Files, got)
 	if !errors.As(err, &altered) || len(altered) != 1 || altered[0].Name != list[1].ID.Segment() {
 		t.Errorf("%v", err)
 	}

@@ -52,22 +52,61 @@ func (e *StatusError) Error() string {
 	return fmt.Sprintf("the server answered %d %s: %s", e.Code, http.StatusText(e.Code), e.Text)
 }
 
+// ErrFinal is wrapped by an error of a Source that another attempt would meet again.
+var ErrFinal = errors.New("no use in trying again")
+
+// Source is where files are.
+type Source interface {
+	// Open returns the bytes of a file from byte at on. Its errors are *AlteredError if the
+	// source has another file of this name, ones that wrap ErrFinal, or temporary ones.
+	Open(ctx context.Context, f File, at int64) (io.ReadCloser, error)
+}
+
+// Web is a Source that serves each file below an address.
+type Web struct {
+	Base   *url.URL
+	Client *http.Client
+	Header http.Header // of each request
+}
+
+// Open implements Source.
+func (w Web) Open(ctx context.Context, f File, at int64) (io.ReadCloser, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address(w.Base, f.Name), nil)
+	if err != nil {
+		return nil, err
+	}
+	for name, values := range w.Header {
+		req.Header[name] = values
+	}
+	req.Header.Set("If-Match", `"`+f.SHA256+`"`)
+	req.Header.Set("Accept-Encoding", "identity")
+	if at > 0 {
+		req.Header.Set("Range", fmt.Sprintf("bytes=%d-", at))
+	}
+	resp, err := w.Client.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	if err := accept(resp, f, at); err != nil {
+		resp.Body.Close() // read-only, so an error cannot lose data
+		return nil, err
+	}
+	return resp.Body, nil
+}
+
 // Fetcher receives files.
 type Fetcher struct {
-	HTTP     *http.Client
-	Header   http.Header   // of each request
 	Tries    int           // attempts that bring no byte before it gives up; 0 means 5
 	Pause    time.Duration // between attempts; 0 means 1 s
 	Idle     time.Duration // a connection without a byte for so long is cut; 0 means 30 s
 	Progress func(n int64) // called with the number of bytes that arrived or were already there; may be nil
 }
 
-// Fetch receives the listed files in their order into the folder dir, which must exist, each from
-// base and its name. What an earlier call left there is continued: finished files are kept, unfinished ones are
+// Fetch receives the listed files in their order into the folder dir, which must exist. What an earlier call left there is continued: finished files are kept, unfinished ones are
 // in a hidden folder, which is removed at the end. Files that were altered are left out, and
-// AlteredErrors are returned after the others were received. Other errors are *StatusError, or those
-// of the network or the disk.
-func (c *Fetcher) Fetch(ctx context.Context, base *url.URL, list []File, dir string) error {
+// AlteredErrors are returned after the others were received. Other errors are those of the source
+// or the disk.
+func (c *Fetcher) Fetch(ctx context.Context, from Source, list []File, dir string) error {
 	if err := Check(list); err != nil {
 		return err
 	}
@@ -82,7 +121,7 @@ func (c *Fetcher) Fetch(ctx context.Context, base *url.URL, list []File, dir str
 	var altered AlteredErrors
 	for _, f := range list {
 		var one *AlteredError
-		err := c.file(ctx, root, base, f)
+		err := c.file(ctx, root, from, f)
 		if errors.As(err, &one) {
 			altered = append(altered, one)
 		} else if err != nil {
@@ -99,7 +138,7 @@ func (c *Fetcher) Fetch(ctx context.Context, base *url.URL, list []File, dir str
 }
 
 // file receives one file, in as many attempts as bring more of it.
-func (c *Fetcher) file(ctx context.Context, root *os.Root, base *url.URL, f File) error {
+func (c *Fetcher) file(ctx context.Context, root *os.Root, from Source, f File) error {
 	name := filepath.FromSlash(f.Name)
 	if info, err := root.Lstat(name); err == nil && info.Mode().IsRegular() && info.Size() == f.Size {
 		c.progress(f.Size) // it got its name after its hash was checked
@@ -113,7 +152,7 @@ func (c *Fetcher) file(ctx context.Context, root *os.Root, base *url.URL, f File
 	c.progress(p.size)
 	for idle := 0; p.size < f.Size; {
 		had := p.size
-		err := c.attempt(ctx, base, f, p)
+		err := c.attempt(ctx, from, f, p)
 		if err == nil {
 			continue
 		}
@@ -151,7 +190,7 @@ func again(err error) bool {
 	var altered *AlteredError
 	var disk *fs.PathError
 	switch {
-	case errors.As(err, &altered), errors.As(err, &disk):
+	case errors.As(err, &altered), errors.As(err, &disk), errors.Is(err, ErrFinal):
 		return false
 	case errors.As(err, &status):
 		return status.Code >= 500 || status.Code == http.StatusTooManyRequests
@@ -188,32 +227,17 @@ func openPart(root *os.Root, f File) (*part, error) {
 }
 
 // attempt asks for the rest of a file.
-func (c *Fetcher) attempt(ctx context.Context, base *url.URL, f File, p *part) error {
+func (c *Fetcher) attempt(ctx context.Context, from Source, f File, p *part) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	stalled := time.AfterFunc(c.idle(), func() { cancel(fmt.Errorf("no byte arrived for %s", c.idle())) })
 	defer stalled.Stop()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address(base, f.Name), nil)
-	if err != nil {
-		return err
-	}
-	for name, values := range c.Header {
-		req.Header[name] = values
-	}
-	req.Header.Set("If-Match", `"`+f.SHA256+`"`)
-	req.Header.Set("Accept-Encoding", "identity")
-	if p.size > 0 {
-		req.Header.Set("Range", fmt.Sprintf("bytes=%d-", p.size))
-	}
-	resp, err := c.HTTP.Do(req)
+	body, err := from.Open(ctx, f, p.size)
 	if err != nil {
 		return errors.Join(context.Cause(ctx), err)
 	}
-	defer resp.Body.Close()
-	if err := accept(resp, f, p.size); err != nil {
-		return err
-	}
-	if err := c.copy(p, resp.Body, f.Size, func() { stalled.Reset(c.idle()) }); err != nil {
+	defer body.Close()
+	if err := c.copy(p, body, f.Size, func() { stalled.Reset(c.idle()) }); err != nil {
 		if cause := context.Cause(ctx); cause != nil {
 			return cause
 		}

@@ -59,8 +59,10 @@ func sender(t *testing.T, dir string, list []File, through func(http.Handler) ht
 }
 
 func fetcher() *Fetcher {
-	return &Fetcher{HTTP: &http.Client{}, Tries: 2, Pause: time.Millisecond, Idle: 5 * time.Second}
+	return &Fetcher{Tries: 2, Pause: time.Millisecond, Idle: 5 * time.Second}
 }
+
+func web(u *url.URL) Web { return Web{Base: u, Client: &http.Client{}} }
 
 // same checks that two folders have the listed files, and nothing else.
 func same(t *testing.T, dir string, list []File) {
@@ -82,7 +84,7 @@ func TestFetch(t *testing.T) {
 	var n int64
 	f := fetcher()
 	f.Progress = func(k int64) { n += k }
-	if err := f.Fetch(t.Context(), sender(t, dir, list, nil), list, to); err != nil {
+	if err := f.Fetch(t.Context(), web(sender(t, dir, list, nil)), list, to); err != nil {
 		t.Fatal(err)
 	}
 	same(t, to, list)
@@ -123,7 +125,7 @@ func TestCutConnections(t *testing.T) {
 				})
 			})
 			to := t.TempDir()
-			if err := fetcher().Fetch(t.Context(), u, list, to); err != nil {
+			if err := fetcher().Fetch(t.Context(), web(u), list, to); err != nil {
 				t.Fatal(err)
 			}
 			same(t, to, list)
@@ -155,7 +157,7 @@ func TestContinueAfterEnd(t *testing.T) {
 				cancel()
 			}
 		}
-		err := f.Fetch(ctx, u, list, to)
+		err := f.Fetch(ctx, web(u), list, to)
 		cancel()
 		if err == nil {
 			break
@@ -237,7 +239,7 @@ func TestAlteredFiles(t *testing.T) {
 				tt.change(dir, asked)
 			}
 			to := t.TempDir()
-			err := fetcher().Fetch(t.Context(), sender(t, dir, list, tt.through), asked, to)
+			err := fetcher().Fetch(t.Context(), web(sender(t, dir, list, tt.through)), asked, to)
 			if err == nil || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("error %v, want %q", err, tt.want)
 			}
@@ -274,7 +276,7 @@ func TestStalledConnection(t *testing.T) {
 	})
 	f := fetcher()
 	f.Idle, f.Tries = 20*time.Millisecond, 1
-	if err := f.Fetch(t.Context(), u, list, t.TempDir()); err == nil || !strings.Contains(err.Error(), "no byte arrived") && !strings.Contains(err.Error(), "200") {
+	if err := f.Fetch(t.Context(), web(u), list, t.TempDir()); err == nil || !strings.Contains(err.Error(), "no byte arrived") && !strings.Contains(err.Error(), "200") {
 		t.Errorf("%v", err)
 	}
 }
@@ -312,7 +314,7 @@ func TestCheck(t *testing.T) {
 				t.Errorf("%v", err)
 			}
 			if !tt.ok {
-				if err := fetcher().Fetch(t.Context(), &url.URL{}, tt.list, t.TempDir()); !errors.Is(err, ErrListing) {
+				if err := fetcher().Fetch(t.Context(), web(&url.URL{}), tt.list, t.TempDir()); !errors.Is(err, ErrListing) {
 					t.Errorf("fetching: %v", err)
 				}
 			}
