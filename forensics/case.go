@@ -32,14 +32,15 @@ const (
 
 // Options define how to open a case. The zero value is valid.
 type Options struct {
-	MemoryLimit int64  // memory for queries in bytes, see counted; 0 means 1 GiB
-	Threads     int    // 0 means one per processor
-	TempDir     string // private folder for queries above the memory limit; empty: they fail
-	MaxTemp     int64  // bytes in TempDir; 0 means 8 GiB
-	CacheDir    string // where transport ZIPs are unpacked; see bundle.OpenOptions
-	Ceiling     int64  // bytes of all database processes above which a query ends with ErrMemory; 0: twice MemoryLimit
-	Guard       *Guard // of the database processes of several cases together; nil: only of this case, with Ceiling
-	MaskSecrets bool   // mask all texts of all tables by the policy, for every kind of query
+	MemoryLimit int64                                                           // memory for queries in bytes, see counted; 0 means 1 GiB
+	Threads     int                                                             // 0 means one per processor
+	TempDir     string                                                          // private folder for queries above the memory limit; empty: they fail
+	MaxTemp     int64                                                           // bytes in TempDir; 0 means 8 GiB
+	CacheDir    string                                                          // where transport ZIPs are unpacked; see bundle.OpenOptions
+	Open        func(path string, o bundle.OpenOptions) (*bundle.Bundle, error) // opens each bundle; nil means bundle.OpenWith
+	Ceiling     int64                                                           // bytes of all database processes above which a query ends with ErrMemory; 0: twice MemoryLimit
+	Guard       *Guard                                                          // of the database processes of several cases together; nil: only of this case, with Ceiling
+	MaskSecrets bool                                                            // mask all texts of all tables by the policy, for every kind of query
 
 	Policy *redact.Policy // with MaskSecrets: what is masked; nil means redact.Default
 
@@ -96,9 +97,12 @@ func Open(ctx context.Context, paths []string, o Options) (*Case, error) {
 		return nil, fmt.Errorf("opening case: %d bundles, want 1 to %d", len(paths), maxBundles)
 	}
 	c := &Case{paths: paths, mask: o.MaskSecrets, options: o, findings: &atomic.Pointer[Findings]{}, full: &full{}, tables: &sync.Map{}, xml: &xmlCache{}, known: &knownOnce{}, gated: &gated{}}
-	seen := map[string]string{}
+	seen, open := map[string]string{}, o.Open
+	if open == nil {
+		open = bundle.OpenWith
+	}
 	for _, p := range paths {
-		b, err := bundle.OpenWith(p, bundle.OpenOptions{CacheDir: o.CacheDir})
+		b, err := open(p, bundle.OpenOptions{CacheDir: o.CacheDir})
 		if err != nil {
 			return nil, err
 		}

@@ -2,7 +2,6 @@ package forensics
 
 import (
 	"fmt"
-	"os"
 
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/forensics/internal/carve"
@@ -53,27 +52,15 @@ func (p *packetFiles) close() {
 type lazyFile struct {
 	bundle *bundle.Bundle
 	in     *bundle.Input
-	f      *os.File
+	f      bundle.InputFile
 }
 
-// ReadAt reads from the file. It opens the file through the bundle's directory handle, so a link
-// that was created since the bundle was opened is not followed.
+// ReadAt reads from the file.
 func (l *lazyFile) ReadAt(b []byte, off int64) (int, error) {
 	if l.f == nil {
-		root, err := os.OpenRoot(l.bundle.Dir)
-		if err != nil {
-			return 0, fmt.Errorf("opening packets: %w", err)
-		}
-		defer root.Close()
-		info, err := root.Lstat(l.in.Path)
-		if err != nil {
-			return 0, fmt.Errorf("opening packets: %w", err)
-		}
-		if !info.Mode().IsRegular() || info.Size() != l.in.Size {
-			return 0, &bundle.DamagedError{File: l.in.Path, What: "changed since the bundle was opened"}
-		}
-		if l.f, err = root.Open(l.in.Path); err != nil {
-			return 0, fmt.Errorf("opening packets: %w", err)
+		var err error
+		if l.f, err = l.bundle.OpenInput(l.in); err != nil {
+			return 0, err
 		}
 	}
 	return l.f.ReadAt(b, off)

@@ -60,9 +60,10 @@ type Bundle struct {
 	Unpacked string    // directory to which a transport ZIP was unpacked; empty if a directory was opened
 	Reused   bool      // Unpacked existed already, from the same bundle
 
-	zip   string // the ZIP that was opened, empty for a directory
-	files []line // payload as listed in manifest-sha256.txt
-	state atomic.Int32
+	zip     string  // the ZIP that was opened, empty for a directory
+	files   []line  // payload as listed in manifest-sha256.txt
+	packets Packets // has the packet files; nil: they are in Dir
+	state   atomic.Int32
 }
 
 // OpenOptions control how a bundle is opened.
@@ -97,6 +98,11 @@ func OpenWith(path string, o OpenOptions) (*Bundle, error) {
 }
 
 func openDir(dir string) (*Bundle, error) {
+	return openAs(dir, func(d dirSource) source { return d }, nil)
+}
+
+// openAs opens a directory, whose files are those of the source that as makes of it.
+func openAs(dir string, as func(dirSource) source, packets Packets) (*Bundle, error) {
 	abs, err := filepath.Abs(dir)
 	if err != nil {
 		return nil, fmt.Errorf("opening bundle: %w", err)
@@ -106,11 +112,11 @@ func openDir(dir string) (*Bundle, error) {
 		return nil, fmt.Errorf("opening bundle: %w", err)
 	}
 	defer root.Close()
-	b, err := read(dirSource{root})
+	b, err := read(as(dirSource{root}))
 	if err != nil {
 		return nil, fmt.Errorf("opening bundle %s: %w", dir, err)
 	}
-	b.Dir = abs
+	b.Dir, b.packets = abs, packets
 	return b, nil
 }
 

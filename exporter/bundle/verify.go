@@ -57,6 +57,10 @@ func verifyBy(ctx context.Context, path string, progress func(done, total int64)
 		return nil, fmt.Errorf("verifying %s: %w", path, err)
 	}
 	defer done()
+	return verifySource(ctx, src, path, progress, check)
+}
+
+func verifySource(ctx context.Context, src source, path string, progress func(done, total int64), check func(*verifier) error) (*Report, error) {
 	v := &verifier{ctx: ctx, src: src, report: &Report{Path: path, Problems: []Problem{}, Custody: []Entry{}}, progress: progress, seen: map[string]bool{}}
 	if err := check(v); err != nil {
 		return nil, fmt.Errorf("verifying %s: %w", path, err)
