@@ -92,25 +92,44 @@ type awayFile struct {
 func (a *awayFile) ReadAt(p []byte, off int64) (int, error) { return a.packets.ReadAt(a.rel, p, off) }
 func (a *awayFile) Close() error                            { return nil }
 
-// VerifyFS is Verify for the bundle at the root of a file system, such as in an object store.
-func VerifyFS(ctx context.Context, fsys fs.FS, name string, progress func(done, total int64)) (*Report, error) {
-	return verifySource(ctx, fsSource{fsys}, name, progress, (*verifier).run)
+// Files are the files of a bundle that is not in a folder, such as the objects of a store.
+type Files interface {
+	// Sizes lists all files with their sizes in bytes.
+	Sizes() (map[string]int64, error)
+	// Open opens a file.
+	Open(rel string) (io.ReadCloser, error)
 }
 
-// fsSource is a bundle in a file system that has neither links nor special files.
-type fsSource struct{ fs.FS }
+// VerifyFiles is Verify for a bundle that is not in a folder. name is its name in the report.
+func VerifyFiles(ctx context.Context, files Files, name string, progress func(done, total int64)) (*Report, error) {
+	sizes, err := files.Sizes()
+	if err != nil {
+		return nil, fmt.Errorf("verifying %s: %w", name, err)
+	}
+	return verifySource(ctx, filesSource{files, sizes}, name, progress, (*verifier).run)
+}
 
-func (f fsSource) stat(rel string) (fs.FileInfo, error)   { return fs.Stat(f.FS, rel) }
-func (f fsSource) open(rel string) (io.ReadCloser, error) { return f.Open(rel) }
-func (f fsSource) walk(each func(string, fs.FileInfo) error) error {
-	return fs.WalkDir(f.FS, ".", func(rel string, e fs.DirEntry, err error) error {
-		if err != nil || e.IsDir() {
+// filesSource has neither folders nor links.
+type filesSource struct {
+	Files
+	sizes map[string]int64
+}
+
+func (f filesSource) stat(rel string) (fs.FileInfo, error) {
+	size, ok := f.sizes[rel]
+	if !ok {
+		return nil, fmt.Errorf("%s: %w", rel, fs.ErrNotExist)
+	}
+	return away{rel, size}, nil
+}
+
+func (f filesSource) open(rel string) (io.ReadCloser, error) { return f.Open(rel) }
+
+func (f filesSource) walk(each func(string, fs.FileInfo) error) error {
+	for rel, size := range f.sizes {
+		if err := each(rel, away{rel, size}); err != nil {
 			return err
 		}
-		info, err := e.Info()
-		if err != nil {
-			return err
-		}
-		return each(rel, info)
-	})
+	}
+	return nil
 }

@@ -1,0 +1,174 @@
+package store
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"gocloud.dev/gcerrors"
+
+	"github.com/pcapsule/pcapsule/exporter/bundle"
+	"github.com/pcapsule/pcapsule/recorder/transfer"
+)
+
+// receiving ends the name of the hidden folder of a bundle that is being fetched.
+const receiving = ".receiving"
+
+// Fetch copies a bundle from the store to the folder dir, which gets its name when everything in it was
+// verified. The same call again continues one that was interrupted. progress may be nil. The report is
+// that of bundle.Verify; it has problems if the store's copy was altered, and then there is no folder.
+func (s *Store) Fetch(ctx context.Context, name, dir string, progress func(done, total int64)) (*bundle.Report, error) {
+	if _, err := os.Lstat(dir); err == nil {
+		return nil, fmt.Errorf("fetching %s/%s: %s: %w", s.Address, name, dir, bundle.ErrExists)
+	}
+	temp := filepath.Join(filepath.Dir(dir), "."+filepath.Base(dir)+receiving)
+	if err := s.receive(ctx, name, temp, func(string) bool { return true }, progress); err != nil {
+		return nil, err
+	}
+	r, err := bundle.Verify(ctx, temp, nil)
+	if err != nil || !r.OK() {
+		return r, errors.Join(err, os.RemoveAll(temp))
+	}
+	return r, os.Rename(temp, dir)
+}
+
+// receive copies the chosen files of a bundle to a folder.
+func (s *Store) receive(ctx context.Context, name, dir string, want func(rel string) bool, progress func(done, total int64)) error {
+	list, err := s.files(ctx, name)
+	if err != nil {
+		return err
+	}
+	list = slices.DeleteFunc(list, func(f transfer.File) bool { return !want(f.Name) })
+	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	done, total := int64(0), transfer.Total(list)
+	f := transfer.Fetcher{Progress: func(n int64) {
+		if done += n; progress != nil {
+			progress(done, total)
+		}
+	}}
+	if err := f.Fetch(ctx, source{s, name}, list, dir); err != nil {
+		return fmt.Errorf("fetching %s/%s: %w", s.Address, name, err)
+	}
+	return nil
+}
+
+// files lists a bundle's files: those of the manifests with the hashes there, and those of the custody log,
+// which are small, with the hashes of their bytes.
+func (s *Store) files(ctx context.Context, name string) ([]transfer.File, error) {
+	there, err := s.objects(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	if _, ok := there[tagManifest]; !ok {
+		return nil, fmt.Errorf("%s/%s: %w", s.Address, name, ErrNone)
+	}
+	sums := map[string]string{}
+	for _, list := range []string{tagManifest, manifest} {
+		data, err := s.read(ctx, name+"/"+list)
+		if err != nil {
+			return nil, err
+		}
+		if list == tagManifest {
+			sums[list] = fmt.Sprintf("%x", sha256.Sum256(data))
+		}
+		for line := range strings.Lines(string(data)) {
+			sum, rel, ok := strings.Cut(strings.TrimRight(line, "\r\n"), "  ")
+			if !ok {
+				return nil, &bundle.DamagedError{File: list, What: "a line is not a SHA-256, two blanks and a path"}
+			}
+			sums[rel] = sum
+		}
+	}
+	var out []transfer.File
+	for rel, o := range there {
+		f := transfer.File{Name: rel, Size: o.size, SHA256: sums[rel]}
+		if f.SHA256 == "" && strings.HasPrefix(rel, custody) {
+			data, err := s.read(ctx, name+"/"+rel)
+			if err != nil {
+				return nil, err
+			}
+			f.Size, f.SHA256 = int64(len(data)), fmt.Sprintf("%x", sha256.Sum256(data))
+		}
+		if f.SHA256 == "" {
+			return nil, &bundle.DamagedError{File: rel, What: "in the store, but not listed in " + manifest}
+		}
+		out = append(out, f)
+		delete(sums, rel)
+	}
+	for rel := range sums {
+		return nil, &bundle.DamagedError{File: rel, What: "listed, but missing in the store"}
+	}
+	slices.SortFunc(out, func(a, b transfer.File) int { return strings.Compare(a.Name, b.Name) })
+	return out, nil
+}
+
+// source gives a Fetcher the objects of a bundle.
+type source struct {
+	*Store
+	name string
+}
+
+// Open implements transfer.Source.
+func (s source) Open(ctx context.Context, f transfer.File, at int64) (io.ReadCloser, error) {
+	r, err := s.bucket.NewRangeReader(ctx, s.name+"/"+f.Name, at, -1, nil)
+	return r, s.final(f.Name, err)
+}
+
+// final marks errors that come again.
+func (s source) final(rel string, err error) error {
+	if err == nil {
+		return nil
+	}
+	err2 := s.failed("reading", s.name+"/"+rel, err)
+	switch gcerrors.Code(err) {
+	case gcerrors.NotFound, gcerrors.PermissionDenied, gcerrors.InvalidArgument, gcerrors.FailedPrecondition:
+		return fmt.Errorf("%w: %w", transfer.ErrFinal, err2)
+	}
+	return err2
+}
+
+// Check reads a bundle in the store and verifies it, as bundle.Verify does. progress may be nil.
+func (s *Store) Check(ctx context.Context, name string, progress func(done, total int64)) (*bundle.Report, error) {
+	return bundle.VerifyFiles(ctx, all{ctx, s, name}, s.Address+"/"+name, progress)
+}
+
+// all are the objects of a bundle.
+type all struct {
+	ctx   context.Context
+	store *Store
+	name  string
+}
+
+// Sizes implements bundle.Files.
+func (a all) Sizes() (map[string]int64, error) {
+	there, err := a.store.objects(a.ctx, a.name)
+	if err != nil {
+		return nil, err
+	}
+	if _, ok := there[tagManifest]; !ok {
+		return nil, ErrNone
+	}
+	sizes := map[string]int64{}
+	for rel, o := range there {
+		sizes[rel] = o.size
+	}
+	return sizes, nil
+}
+
+// Open implements bundle.Files.
+func (a all) Open(rel string) (io.ReadCloser, error) {
+	r, err := a.store.bucket.NewReader(a.ctx, a.name+"/"+rel, nil)
+	if err != nil {
+		return nil, a.store.failed("reading", a.name+"/"+rel, err)
+	}
+	return r, nil
+}
