@@ -28,7 +28,7 @@ func (s *Store) Fetch(ctx context.Context, name, dir string, progress func(done,
 	if _, err := os.Lstat(dir); err == nil {
 		return nil, fmt.Errorf("fetching %s/%s: %s: %w", s.Address, name, dir, bundle.ErrExists)
 	}
-	temp := filepath.Join(filepath.Dir(dir), "."+filepath.Base(dir)+receiving)
+	temp := hidden(dir)
 	if err := s.receive(ctx, name, temp, func(string) bool { return true }, progress); err != nil {
 		return nil, err
 	}
@@ -37,6 +37,10 @@ func (s *Store) Fetch(ctx context.Context, name, dir string, progress func(done,
 		return r, errors.Join(err, os.RemoveAll(temp))
 	}
 	return r, os.Rename(temp, dir)
+}
+
+func hidden(dir string) string {
+	return filepath.Join(filepath.Dir(dir), "."+filepath.Base(dir)+receiving)
 }
 
 // receive copies the chosen files of a bundle to a folder.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"os"
 	"sync"
 	"time"
 
@@ -32,7 +33,11 @@ func (s *Store) Copy(ctx context.Context, name, dir string, progress func(done, 
 	for i := range m.Inputs {
 		inputs[m.Inputs[i].Path] = true
 	}
-	return s.receive(ctx, name, dir, func(rel string) bool { return !inputs[rel] }, progress)
+	temp := hidden(dir)
+	if err := s.receive(ctx, name, temp, func(rel string) bool { return !inputs[rel] }, progress); err != nil {
+		return err
+	}
+	return os.Rename(temp, dir)
 }
 
 // describe reads a bundle's description.

@@ -87,10 +87,12 @@ func (p *push) run(ctx context.Context, b *bundle.Bundle) error {
 	if err := p.claim(ctx, whole); err != nil {
 		return err
 	}
-	if whole { // only custody may have grown
-		list = slices.DeleteFunc(list, func(f transfer.File) bool { return !strings.HasPrefix(f.Name, custody) })
-	} else {
-		list = slices.DeleteFunc(list, func(f transfer.File) bool { return f.Name == tagManifest })
+	files := len(list)
+	list = slices.DeleteFunc(list, func(f transfer.File) bool {
+		return f.Name == tagManifest || whole && !strings.HasPrefix(f.Name, custody) // what never changes
+	})
+	if whole {
+		p.out.Kept = int64(files - len(list))
 	}
 	p.total = transfer.Total(list)
 	if err := p.each(ctx, list, there); err != nil {

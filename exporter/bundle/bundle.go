@@ -84,7 +84,7 @@ func Open(path string) (*Bundle, error) { return OpenWith(path, OpenOptions{}) }
 //   - *DamagedError: it is a bundle, but it cannot be used
 //   - any other error: the file system returned it
 func OpenWith(path string, o OpenOptions) (*Bundle, error) {
-	info, err := os.Stat(path)
+	info, err := stat(path)
 	if err != nil {
 		return nil, fmt.Errorf("opening bundle: %w", err)
 	}
@@ -95,6 +95,15 @@ func OpenWith(path string, o OpenOptions) (*Bundle, error) {
 		return openZip(path, o)
 	}
 	return nil, fmt.Errorf("opening bundle %s: %s is neither a directory nor a ZIP: %w", path, info.Mode().Type(), ErrNotBundle)
+}
+
+// stat is os.Stat with a better error for the address of a store.
+func stat(path string) (fs.FileInfo, error) {
+	info, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) && strings.Contains(path, "://") {
+		return nil, fmt.Errorf("%s is an address, and this needs the whole bundle in a folder; pcapsule store fetch copies it: %w", path, ErrNotBundle)
+	}
+	return info, err
 }
 
 func openDir(dir string) (*Bundle, error) {

@@ -70,7 +70,7 @@ func verifySource(ctx context.Context, src source, path string, progress func(do
 
 // openSource opens a directory or ZIP with at least one sign of a bundle.
 func openSource(path string) (src source, done func() error, err error) {
-	info, err := os.Stat(path)
+	info, err := stat(path)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/pcapsule/pcapsule/internal/cli/command"
 	"github.com/pcapsule/pcapsule/internal/cli/exit"
 	"github.com/pcapsule/pcapsule/kfl"
+	"github.com/pcapsule/pcapsule/store"
 )
 
 // openCase opens bundles as one case. It makes a bundle of captures first, and reports the
@@ -29,7 +30,12 @@ func (e *env) openCase(ctx context.Context, paths []string) (*forensics.Case, er
 	if err != nil {
 		return nil, err
 	}
-	o := forensics.Options{MaskSecrets: e.mask != ""}
+	o := forensics.Options{MaskSecrets: e.mask != "", Open: func(path string, o bundle.OpenOptions) (*bundle.Bundle, error) {
+		if store.IsAddress(path) {
+			return e.fromStore(ctx, path)
+		}
+		return bundle.OpenWith(path, o)
+	}}
 	if o.MaskSecrets && e.mask != maskDefault {
 		if o.Policy, err = redact.Load(e.mask); err != nil {
 			return nil, exit.With(err, exit.Usage, "docs/guide/redaction.md describes the format of a policy")

@@ -29,6 +29,7 @@ import (
 	"github.com/pcapsule/pcapsule/internal/cli/record"
 	"github.com/pcapsule/pcapsule/internal/cli/ringcmd"
 	"github.com/pcapsule/pcapsule/internal/cli/serve"
+	"github.com/pcapsule/pcapsule/internal/cli/stores"
 	"github.com/pcapsule/pcapsule/internal/version"
 )
 
@@ -185,6 +186,7 @@ func (e *env) commands() []*cobra.Command {
 		custody.Log(&e.Streams),
 		custody.Handover(&e.Streams),
 		custody.Receive(&e.Streams),
+		stores.Command(&e.Streams),
 		ringcmd.Command(command.Pcapsule, version.Release),
 		e.cmdSnapshot(),
 		e.cmdFetch(),

@@ -1,0 +1,244 @@
+// Package stores has the command store, and opens bundles in stores for other commands.
+package stores
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/pcapsule/pcapsule/exporter/bundle"
+	"github.com/pcapsule/pcapsule/internal/cli/command"
+	"github.com/pcapsule/pcapsule/internal/cli/console"
+	"github.com/pcapsule/pcapsule/internal/cli/exit"
+	"github.com/pcapsule/pcapsule/internal/plural"
+	"github.com/pcapsule/pcapsule/recorder/transfer"
+	"github.com/pcapsule/pcapsule/store"
+)
+
+type env struct{ *console.Streams }
+
+// Command returns the command store.
+func Command(s *console.Streams) *cobra.Command {
+	e := &env{s}
+	c := &cobra.Command{
+		Use:   "store",
+		Short: "Keep bundles in object storage or on a volume",
+		Long: `Keep bundles in object storage (s3://, gs://, azblob://) or on a volume (file://).
+
+Commands that read bundles also take the address of a bundle in a store. They copy its tables to the
+cache once, verified, and read packets in place when a question needs them.
+
+Credentials are those of the provider's own programs, such as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY
+or a profile; gs:// takes an HMAC key in the same variables. AWS_ENDPOINT_URL names a server other than
+the provider's.`,
+	}
+	c.AddCommand(e.push(), e.list(), e.fetch(), e.check())
+	return c
+}
+
+func (e *env) push() *cobra.Command {
+	return &cobra.Command{
+		Use:   "push BUNDLE... STORE",
+		Short: "Copy bundles to a store",
+		Long: `Copy bundles to a store. Each file is compared with the manifest on its way. The same command again
+continues where it was interrupted, and adds what is new in the custody log. A bundle in a store is never
+replaced: another bundle of the same name is an error.`,
+		Example:           "  pcapsule store push incident.pcapsule s3://evidence/2026",
+		Args:              cobra.MinimumNArgs(2),
+		ValidArgsFunction: command.CompleteBundles,
+		RunE: func(c *cobra.Command, args []string) error {
+			address := args[len(args)-1]
+			s, err := store.Open(c.Context(), address)
+			if err != nil {
+				return explained(err)
+			}
+			defer s.Close()
+			for _, dir := range args[:len(args)-1] {
+				bar := e.Progress()
+				p, err := s.Push(c.Context(), dir, bar.Bytes(filepath.Base(dir)))
+				bar.Clear()
+				if err != nil {
+					return explained(err)
+				}
+				kept := ""
+				if p.Kept > 0 {
+					kept = plural.Sprintf("; %d {file|files} there already", p.Kept)
+				}
+				fmt.Fprintf(e.Out, "%s/%s: %s, %s written%s\n", s.Address, p.Name, plural.Count(p.Files, "file", "files"), console.ByteSize(p.Bytes), kept)
+			}
+			return nil
+		},
+	}
+}
+
+func (e *env) list() *cobra.Command {
+	asJSON := false
+	c := &cobra.Command{
+		Use:     "ls STORE",
+		Short:   "List the bundles of a store",
+		Example: "  pcapsule store ls s3://evidence/2026",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			s, err := store.Open(c.Context(), args[0])
+			if err != nil {
+				return explained(err)
+			}
+			defer s.Close()
+			list, err := s.List(c.Context())
+			if err != nil {
+				return explained(err)
+			}
+			if asJSON {
+				out := json.NewEncoder(e.Out)
+				out.SetIndent("", "  ")
+				return out.Encode(list)
+			}
+			w := tabwriter.NewWriter(e.Out, 0, 0, 2, ' ', 0)
+			for _, b := range list {
+				when := "push not finished"
+				if b.Whole {
+					when = b.Pushed.Format(time.RFC3339)
+				}
+				fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", console.Line(b.Name), plural.Count(b.Files, "file", "files"), console.ByteSize(b.Bytes), when)
+			}
+			if len(list) == 0 {
+				fmt.Fprintf(e.Err, "%s has no bundle\n", s.Address)
+			}
+			return w.Flush()
+		},
+	}
+	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return c
+}
+
+func (e *env) fetch() *cobra.Command {
+	output := ""
+	c := &cobra.Command{
+		Use:   "fetch ADDRESS",
+		Short: "Copy a bundle from a store",
+		Long: `Copy a bundle from a store and verify it. The same command again continues where it was interrupted. The
+folder gets its name when everything in it is verified.`,
+		Example: "  pcapsule store fetch s3://evidence/2026/incident.pcapsule",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			s, name, err := store.OpenBundle(c.Context(), args[0])
+			if err != nil {
+				return explained(err)
+			}
+			defer s.Close()
+			to := output
+			if to == "" {
+				to = name
+			}
+			if err := exit.Outside(to); err != nil {
+				return err
+			}
+			bar := e.Progress()
+			r, err := s.Fetch(c.Context(), name, to, bar.Bytes(name))
+			bar.Clear()
+			if err == nil {
+				err = r.Err()
+			}
+			if err != nil {
+				return explained(err)
+			}
+			fmt.Fprintf(e.Out, "%s: %s, %s, verified\nfingerprint %s\n", to, plural.Count(int64(r.Files), "file", "files"), console.ByteSize(r.Bytes), r.TagManifest)
+			return nil
+		},
+	}
+	c.Flags().StringVarP(&output, "output", "o", "", "folder to make (default: the bundle's name in the current folder)")
+	return c
+}
+
+func (e *env) check() *cobra.Command {
+	return &cobra.Command{
+		Use:   "check ADDRESS...",
+		Short: "Verify bundles in a store",
+		Long: `Read all bytes of bundles in a store and compare them with their manifests. pcapsule verify tells more of a
+bundle that was fetched: signatures, losses, and whether its tables are what its packets give.`,
+		Example: "  pcapsule store check s3://evidence/2026/incident.pcapsule",
+		Args:    cobra.MinimumNArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			var bad error
+			for _, address := range args {
+				s, name, err := store.OpenBundle(c.Context(), address)
+				if err != nil {
+					return explained(err)
+				}
+				bar := e.Progress()
+				r, err := s.Check(c.Context(), name, bar.Bytes(name))
+				bar.Clear()
+				s.Close()
+				if err != nil {
+					return explained(err)
+				}
+				if err := r.Err(); err != nil {
+					for i := range r.Problems {
+						fmt.Fprintf(e.Out, "%s/%s: %s\n", s.Address, name, console.Line(r.Problems[i].String()))
+					}
+					bad = err
+					continue
+				}
+				fmt.Fprintf(e.Out, "%s/%s: %s, %s match the manifests\nfingerprint %s\n", s.Address, name, plural.Count(int64(r.Files), "file", "files"), console.ByteSize(r.Bytes), r.TagManifest)
+			}
+			if bad != nil {
+				return exit.With(bad, exit.Verify, "")
+			}
+			return nil
+		},
+	}
+}
+
+// explained gives the errors of stores their exit codes and hints.
+func explained(err error) error {
+	var altered transfer.AlteredErrors
+	var damaged *bundle.DamagedError
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, store.ErrAddress):
+		return exit.With(err, exit.Usage, "pcapsule store --help describes addresses and credentials")
+	case errors.Is(err, store.ErrNone):
+		return exit.With(err, exit.Other, "pcapsule store ls STORE lists the bundles of a store")
+	case errors.Is(err, store.ErrTaken):
+		return exit.With(err, exit.Refused, "rename the folder, or push it to another place")
+	case errors.As(err, &altered), errors.As(err, &damaged):
+		return exit.With(err, exit.Verify, "nothing was given a final name")
+	case errors.Is(err, os.ErrPermission):
+		return exit.With(err, exit.Other, "check the credentials, such as AWS_ACCESS_KEY_ID, and what their account may do")
+	}
+	return err
+}
+
+// Cached copies the tables of a bundle in a store to the folder that place makes of its fingerprint,
+// unless they are there, and opens the bundle. hold holds a folder of the cache, which it makes by build
+// if it is missing.
+func Cached(ctx context.Context, address string, s *console.Streams, place func(fingerprint string) string, hold func(dir string, build func() error) error) (*bundle.Bundle, error) {
+	from, name, err := store.OpenBundle(ctx, address)
+	if err != nil {
+		return nil, explained(err)
+	}
+	sum, err := from.Fingerprint(ctx, name)
+	if err != nil {
+		return nil, explained(err)
+	}
+	dir := place(sum)
+	err = hold(dir, func() error {
+		bar := s.Progress()
+		defer bar.Clear()
+		return from.Copy(ctx, name, dir, bar.Bytes(strings.TrimSuffix(name, store.Extension)))
+	})
+	if err != nil {
+		return nil, explained(err)
+	}
+	b, err := from.OpenCopy(ctx, name, dir)
+	return b, explained(err)
+}
