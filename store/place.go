@@ -77,7 +77,11 @@ func (s *Store) OpenCopy(ctx context.Context, name, dir string) (*bundle.Bundle,
 	if err != nil {
 		return nil, err
 	}
-	return bundle.OpenPart(dir, &packets{ctx: ctx, store: s, name: name, there: there, blocks: map[block]*list.Element{}})
+	return bundle.OpenPart(dir, newPackets(ctx, s, name, there))
+}
+
+func newPackets(ctx context.Context, s *Store, name string, there map[string]object) *packets {
+	return &packets{ctx: ctx, store: s, name: name, there: there, blocks: map[block]*list.Element{}}
 }
 
 type block struct {
