@@ -11,6 +11,7 @@
 # make kills  kill recorders 100 times and fill their disks, with traffic and accounts checked; needs root; 6 min
 # make kernels  test the recorder on Debian's kernels from 5.10 to 7.2 in QEMU; 15 min (make kernels-short: two of them, 2 min)
 # make e2e  test the recorder and the hub on real clusters of one and two nodes; needs root and a cluster's programs (scripts/e2e/lib.sh)
+# make stores  test stores against an S3 server, versitygw; builds it: 2 min
 # make conformance  run the official MCP suites against the server's HTTP; needs npm
 # make rest-check  compare serve with its OpenAPI description by schemathesis; needs Python and PyPI (EXAMPLES=20: 1 min, else 15)
 # make bench  make large captures and compare with other tools; takes long
@@ -27,7 +28,7 @@ RELEASE ?= $(shell git describe --tags --always 2>/dev/null || echo dev)
 export GOFLAGS := $(filter-out -buildvcs=false -trimpath,$(GOFLAGS)) -buildvcs=false -trimpath
 export CGO_ENABLED = 1
 
-.PHONY: demo test build recorder hub setup lint race compile fuzz fuzz-short bench bench-ask bench-tls bench-record kills kernels kernels-short e2e conformance rest-check unit clean release release-check release-short
+.PHONY: stores demo test build recorder hub setup lint race compile fuzz fuzz-short bench bench-ask bench-tls bench-record kills kernels kernels-short e2e conformance rest-check unit clean release release-check release-short
 
 build:
 	$(GO) build -ldflags '-s -w' -o bin/pcapsule ./cmd/pcapsule
@@ -60,6 +61,10 @@ timed-%:
 	@TIMEFORMAT='$*: %R s; CPU: %U s user, %S s system'; time $(MAKE) --no-print-directory $*
 
 timed-race: | timed-unit
+
+stores:
+	$(GO) build -C store/testdata/gateway -o $(CURDIR)/.cache/versitygw github.com/versity/versitygw/cmd/versitygw
+	PCAPSULE_GATEWAY=$(CURDIR)/.cache/versitygw $(GO) test -count=1 ./store
 
 compile:
 	@$(GO) list -test -deps -export ./... >/dev/null

@@ -59,6 +59,13 @@ func TestAlteredStores(t *testing.T) {
 			if _, err := os.Stat(to); err == nil {
 				t.Errorf("%s %s: the folder has its name", rel, kind)
 			}
+			if rel == tagManifest && kind != "missing" || rel == "custody/log.jsonl" && kind != "missing" && kind != "shorter" {
+				continue // it may be another bundle's, or continued elsewhere
+			}
+			pushed(t, s, dir)
+			if r, err := s.Check(t.Context(), name, nil); err != nil || !r.OK() {
+				t.Errorf("%s %s: pushing again does not repair it: %+v, %v", rel, kind, r, err)
+			}
 		}
 	}
 	s := open(t, "file://"+t.TempDir())

@@ -36,7 +36,7 @@ type Pushed struct {
 
 // Push copies a bundle to the store, under the name of its folder. Each file is hashed on its way and
 // compared with the manifest, so a damaged bundle is not pushed. The same push again continues one that
-// was interrupted, and adds entries of the custody log that are new. progress may be nil.
+// was interrupted, repairs what was altered in the store, and adds entries of the custody log that are new. progress may be nil.
 //
 // It returns an error that wraps ErrTaken or ErrBusy if another bundle has or will have the name,
 // *bundle.DamagedError if a file is not as listed, or the errors of OpenWith and of the store.
@@ -87,18 +87,13 @@ func (p *push) run(ctx context.Context, b *bundle.Bundle) error {
 	if err := p.claim(ctx, whole); err != nil {
 		return err
 	}
-	files := len(list)
-	list = slices.DeleteFunc(list, func(f transfer.File) bool {
-		return f.Name == tagManifest || whole && !strings.HasPrefix(f.Name, custody) // what never changes
-	})
-	if whole {
-		p.out.Kept = int64(files - len(list))
-	}
+	list = slices.DeleteFunc(list, func(f transfer.File) bool { return f.Name == tagManifest })
 	p.total = transfer.Total(list)
 	if err := p.each(ctx, list, there); err != nil {
 		return err
 	}
 	if whole {
+		p.out.Kept++
 		return nil
 	}
 	if err := p.compare(ctx, list); err != nil {

@@ -114,6 +114,7 @@ func TestImportsPointToTheWire(t *testing.T) {
 		{"hub/control", "what is done when, not how", []string{"hub/collect", "hub/download", "hub/resource", "recorder/ring"}},
 		{"internal/cli/hub", "the hub's program has no part of the laptop's", []string{"exporter", "exporter/bundle", "hub", "hub/collect", "internal/cli/console", "internal/cli/exit", "internal/version", "recorder/ring"}},
 		{"cmd/pcapsule-hub", "a program is a few lines", []string{"internal/cli/hub"}},
+		{"store", "bundles elsewhere are files", []string{"exporter/bundle", "recorder/transfer"}},
 		{"report/", "reports ask forensics", []string{"report/", "forensics", "forensics/ask/", "forensics/check/", "forensics/redact/", "forensics/finding/", "exporter/bundle", "exporter/table", "kfl/", "internal/pdf"}},
 	}
 	for name, p := range packages(t) {

@@ -190,7 +190,7 @@ bundle that was fetched: signatures, losses, and whether its tables are what its
 				fmt.Fprintf(e.Out, "%s/%s: %s, %s match the manifests\nfingerprint %s\n", s.Address, name, plural.Count(int64(r.Files), "file", "files"), console.ByteSize(r.Bytes), r.TagManifest)
 			}
 			if bad != nil {
-				return exit.With(bad, exit.Verify, "")
+				return exit.With(bad, exit.Verify, "push the bundle again from where it is intact: pcapsule store push repairs what was altered")
 			}
 			return nil
 		},
