@@ -210,7 +210,7 @@ func TestInPlace(t *testing.T) {
 			t.Errorf("at the end: %d, %v", n, err)
 		}
 		change(t, s, in.Path, want[:len(want)-1])
-		if b, err = s.OpenCopy(t.Context(), name, here); err == nil {
+		if _, err = s.OpenCopy(t.Context(), name, here); err == nil {
 			t.Error("a packet file of another size is opened")
 		}
 		var damaged *bundle.DamagedError

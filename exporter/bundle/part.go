@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// Packets reads the packet files of a bundle of which only the other files are at hand.
+// Packets reads the packet files of a bundle of which only the other files are here.
 type Packets interface {
 	// Size is the size of a file in bytes, or an error that wraps fs.ErrNotExist.
 	Size(rel string) (int64, error)
