@@ -48,12 +48,13 @@ done
 
 # snapshot NAME SPEC: creates one, and waits until it is ready.
 snapshot() {
-	k apply -f - >/dev/null <<-EOF
+	cat >"$dir/snapshot.yaml" <<-EOF
 		apiVersion: pcapsule.dev/v1alpha1
 		kind: Snapshot
 		metadata: {name: $1, namespace: pcapsule}
 		spec: $2
 	EOF
+	k apply -f "$dir/snapshot.yaml" >/dev/null
 }
 ready() { k -n pcapsule wait --for=condition=Ready "snapshot/$1" --timeout=110s >/dev/null || { trouble; exit 1; }; }
 complete() { k -n pcapsule get snapshot "$1" -o jsonpath='{.status.conditions[?(@.type=="Complete")].status}'; }
