@@ -1,6 +1,7 @@
 package exporter
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"encoding/hex"
@@ -291,22 +292,13 @@ const (
 // portTypes are the format's numbers for transports, by IP protocol.
 var portTypes = map[uint8]uint32{132: 1, 6: 2, 17: 3}
 
-// dissectors are Wireshark's names for the protocols that it can read in a PDU. HTTP/3 is not
-// one of them, because it needs the QUIC connection around it.
-var dissectors = map[string]string{"http1": "http", "http2": "http2", "grpc": "http2", "postgresql": "pgsql", "mysql": "mysql", "dns": "dns", "tls": "tls"}
-
-// byPort are protocols that Wireshark only detects by port.
-var byPort = map[string]uint32{"redis": 6379}
-
 // pduHead appends the tags before a PDU's bytes.
 func pduHead(b []byte, p *flow.Plain, frame int64) []byte {
-	if port, ok := byPort[p.Protocol]; ok {
+	if t := table.TraitsOf(p.Protocol); t.Port != 0 {
 		b = tagText(b, tagTable, "tcp.port")
-		b = tagNumber(b, tagTableNo, port)
-	} else if name, ok := dissectors[p.Protocol]; ok {
-		b = tagText(b, tagDissector, name)
-	} else {
-		b = tagText(b, tagDissector, "data")
+		b = tagNumber(b, tagTableNo, uint32(t.Port))
+	} else { // HTTP/3 has no name, because it needs the QUIC connection around it
+		b = tagText(b, tagDissector, cmp.Or(t.Wireshark, "data"))
 	}
 	src, dst := p.Ends[0], p.Ends[1]
 	if p.Server {

@@ -19,6 +19,14 @@ func Protocols() []*dissect.Protocol { return all.Protocols(nil) }
 // protocols.
 func Schemas() []*table.Schema { return write.Schemas(Protocols()) }
 
+// traits lists the traits of all protocols.
+func traits() (list []table.ProtocolTraits) {
+	for _, p := range Protocols() {
+		list = append(list, table.ProtocolTraits{Protocol: p.Name, Traits: p.Traits})
+	}
+	return list
+}
+
 // ProtocolsError says why protocols cannot be selected.
 type ProtocolsError struct{ msg string }
 

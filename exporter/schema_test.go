@@ -10,13 +10,14 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
-var update = flag.Bool("update", false, "rewrite docs/format/tables.md and exporter/table/protocols.tsv")
+var update = flag.Bool("update", false, "rewrite docs/format/tables.md and the lists in exporter/table")
 
 // TestTablesPage compares docs/format/tables.md and the list of columns of protocols with the schemas.
 func TestTablesPage(t *testing.T) {
 	for path, want := range map[string]string{
 		"../docs/format/tables.md": tablesPage(),
 		"table/protocols.tsv":      table.FormatProtocolColumns(Schemas()[0]),
+		"table/traits.json":        table.FormatTraits(traits()),
 	} {
 		if *update {
 			if err := os.WriteFile(path, []byte(want), 0o644); err != nil {

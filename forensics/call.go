@@ -207,7 +207,11 @@ func (c *Case) findCall(ctx context.Context, id string) (*Exchange, error) {
 // the case is.
 func (c *Case) rowsOfCall(ctx context.Context, once bool, cond string, args []any, most int) ([]Struct, error) {
 	files := &fileList{bound: true}
-	source := c.masked(c.reads("calls", once, nil, files.parquet), c.views["calls"].raw, every)
+	which := withCopies
+	if once {
+		which = eachOnce
+	}
+	source := c.masked(c.reads("calls", which, nil, files.parquet), c.views["calls"].raw, every)
 	order := "call_no"
 	if c.several() {
 		order = "bundle, call_no"
@@ -328,12 +332,12 @@ func (c *Case) refs(ctx context.Context, x *Exchange) error {
 }
 
 // askedByServer reports whether the connection's server sent the request. The direction of packets
-// is relative to their flow.
+// is relative to their flow, which may show one of the two addresses translated.
 func (x *Exchange) askedByServer() bool {
-	same := func(end string) bool {
-		return x.Call.Get("src_ip") == x.Flow.Get(end+"_ip") && x.Call.Get("src_port") == x.Flow.Get(end+"_port")
+	same := func(call, flow string) bool {
+		return x.Call.Get(call+"_ip") == x.Flow.Get(flow+"_ip") && x.Call.Get(call+"_port") == x.Flow.Get(flow+"_port")
 	}
-	return same("dst") && !same("src")
+	return (same("src", "dst") || same("dst", "src")) && !same("src", "src") && !same("dst", "dst")
 }
 
 // anomaliesOf lists the anomalies in the packets of a call.

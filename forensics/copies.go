@@ -360,7 +360,7 @@ func (c *Case) keepCopies(ctx context.Context, f *copies) error {
 
 // makeSightings makes the view with the other sightings of calls.
 func (c *Case) makeSightings(ctx context.Context) error {
-	source := `SELECT t.bundle, t.call_no, t.call_id, t.ts_ns, t.ts, t.src_ip, t.src_port, t.dst_ip, t.dst_port, k.of_bundle, k.of_call_no
+	source := `SELECT t.bundle, t.call_no, t.call_id, t.ts_ns, t.ts, t.src_ip, t.src_port, t.dst_ip, t.dst_port, t.src_id, t.dst_id, k.of_bundle, k.of_call_no
 		FROM ` + copiesTable + ` k JOIN (` + c.allOf("calls") + `) t ON t.bundle = k.bundle AND t.call_no = k.call_no`
 	cols, err := c.columnsOf(ctx, source)
 	if err != nil {

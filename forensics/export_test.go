@@ -23,3 +23,6 @@ func Gated(c *Case, more int) int {
 var OlderColumns = []struct{ Table, Column, SQL string }{
 	{"calls", "outcome", olderOutcome}, {"calls", "endpoint", olderEndpoint}, {"endpoints", "who", olderWho},
 }
+
+// HasEnds reports whether a case has calls with an end that another bundle knows better.
+func HasEnds(c *Case) bool { return c.ends != nil }

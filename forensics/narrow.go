@@ -95,8 +95,19 @@ func (c *Case) callsWith(f *duck.Facts, ends bool, files *fileList) string {
 	has := func(name string) bool { return f.Whole || slices.Contains(f.Columns, name) }
 	var read, raw, out []string
 	var src, dst bool
+	for _, col := range v.columns[len(v.raw):] {
+		src = src || ends && strings.HasPrefix(col.Name, "src_") && has(col.Name)
+		dst = dst || ends && strings.HasPrefix(col.Name, "dst_") && has(col.Name)
+	}
+	needed := []string{"bundle", "call_no", "ts_ns"}
+	if src {
+		needed = append(needed, "src_id")
+	}
+	if dst {
+		needed = append(needed, "dst_id")
+	}
 	for _, col := range v.raw {
-		if slices.Contains([]string{"bundle", "call_no", "src_id", "dst_id", "ts_ns"}, col.Name) || has(col.Name) {
+		if slices.Contains(needed, col.Name) || has(col.Name) {
 			read, raw, out = append(read, col.Name), append(raw, duck.Ident(col.Name)), append(out, "t."+duck.Ident(col.Name))
 		}
 	}
@@ -109,7 +120,7 @@ func (c *Case) callsWith(f *duck.Facts, ends bool, files *fileList) string {
 	for _, col := range v.nulls(f.Columns) {
 		raw, out = append(raw, nullSQL(col)), append(out, "t."+duck.Ident(col.Name))
 	}
-	source := c.masked(c.reads("calls", true, read, files.parquet), v.raw, has)
+	source := c.masked(c.reads("calls", eachOnce, read, files.parquet), v.raw, has)
 	inner := "SELECT " + strings.Join(raw, ", ") + " FROM (" + source + ")"
 	if !ends {
 		return inner
@@ -121,9 +132,9 @@ func (c *Case) callsWith(f *duck.Facts, ends bool, files *fileList) string {
 		case col.Name == "ts_exact":
 			out = append(out, "make_timestamp_ns(t.ts_ns) AS ts_exact")
 		case strings.HasPrefix(col.Name, "src_"):
-			src, out = true, append(out, "s."+duck.Ident(col.Name[4:])+" AS "+name)
+			out = append(out, "s."+duck.Ident(col.Name[4:])+" AS "+name)
 		case strings.HasPrefix(col.Name, "dst_"):
-			dst, out = true, append(out, "d."+duck.Ident(col.Name[4:])+" AS "+name)
+			out = append(out, "d."+duck.Ident(col.Name[4:])+" AS "+name)
 		}
 	}
 	sql := "SELECT " + strings.Join(out, ", ") + " FROM (" + inner + ") t"

@@ -54,11 +54,15 @@ func (c *Case) Tables() ([]Table, error) {
 				}
 			}
 		}
-		switch name {
-		case "calls":
+		switch {
+		case name == "calls":
 			t.Rows -= c.copied
-		case "sightings":
+		case name == "sightings":
 			t.Rows = c.copied
+		case name == "endpoints" && c.ends != nil:
+			t.Rows += c.ends.made
+		case name == "anomalies" && c.ends != nil:
+			t.Rows += c.ends.contrary
 		}
 		for i, list := range [][]duck.Column{c.views[name].columns, c.views[name].absent} {
 			for _, col := range list {

@@ -96,28 +96,48 @@ func (c *Case) tellCopies(ctx context.Context) error {
 		return err
 	}
 	c.copies, c.copied = f.some, int64(len(f.order))
-	return c.keepCopies(ctx, f)
+	if err := c.keepCopies(ctx, f); err != nil || c.copied == 0 {
+		return err
+	}
+	c.ends, err = c.joinEnds(ctx)
+	return err
 }
 
 // source is the SQL that reads a table's parts, or empty if no bundle has it. A call in several
 // bundles is one row of calls.
-func (c *Case) source(name string) string { return c.reads(name, name == "calls", nil, parquet) }
+func (c *Case) source(name string) string { return c.reads(name, eachOnce, nil, parquet) }
 
-// allOf is source with every row of every bundle.
-func (c *Case) allOf(name string) string { return c.reads(name, false, nil, parquet) }
+// allOf is the SQL for every row of every bundle, as stored.
+func (c *Case) allOf(name string) string { return c.reads(name, storedRows, nil, parquet) }
 
-// reads is the SQL for a table's rows, without copies if each call must occur once. It has at least
-// the listed columns, or all without a list. read writes the SQL for files.
-func (c *Case) reads(name string, once bool, columns []string, read func(files []string) string) string {
+// extent says which rows of a table to read.
+type extent int
+
+const (
+	storedRows extent = iota // as the bundles have them
+	withCopies               // all rows; a call in several bundles has the best known ends
+	eachOnce                 // the same without the copies of calls
+)
+
+// reads is the SQL for rows of a table. It has at least the listed columns, or all without a list. read
+// writes the SQL for files.
+func (c *Case) reads(name string, which extent, columns []string, read func(files []string) string) string {
 	var parts []string
 	for i := range c.bundles {
 		sql := c.sourceOf(name, i, columns, read)
-		if once && sql != "" && c.copies != nil && c.copies[i] {
+		if sql == "" {
+			continue
+		}
+		if name == "calls" && which == eachOnce && c.copies != nil && c.copies[i] {
 			sql = fmt.Sprintf("SELECT * FROM (%s) ANTI JOIN (SELECT call_no FROM %s WHERE bundle = %d) USING (call_no)", sql, copiesTable, i)
 		}
-		if sql != "" {
-			parts = append(parts, sql)
+		if name == "calls" && which != storedRows {
+			sql = c.withEnds(sql, i, columns)
 		}
+		parts = append(parts, sql)
+	}
+	if made := c.madeRows(name); made != "" && which != storedRows {
+		parts = append(parts, made)
 	}
 	return strings.Join(parts, " UNION ALL BY NAME ")
 }
@@ -252,7 +272,7 @@ func every(string) bool { return true }
 // that names the file: a bundle is only hashed when it is verified.
 func (c *Case) describe(ctx context.Context, name string) ([]duck.Column, error) {
 	files := &fileList{bound: true}
-	cols, err := c.columnsOf(ctx, c.reads(name, false, nil, files.parquet), files.args...)
+	cols, err := c.columnsOf(ctx, c.reads(name, storedRows, nil, files.parquet), files.args...)
 	if err != nil {
 		return nil, damagedTable(name, err)
 	}

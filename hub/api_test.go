@@ -162,7 +162,7 @@ func (a *apiServer) await(what string, limit time.Duration, ok func() error) {
 // resources of the kinds in the manifests.
 var resources = map[string]string{"Namespace": "namespaces", "ServiceAccount": "serviceaccounts", "Service": "services", "DaemonSet": "daemonsets", "Deployment": "deployments",
 	"Role": "roles", "RoleBinding": "rolebindings", "ClusterRole": "clusterroles", "ClusterRoleBinding": "clusterrolebindings", "NetworkPolicy": "networkpolicies",
-	"CustomResourceDefinition": "customresourcedefinitions"}
+	"CustomResourceDefinition": "customresourcedefinitions", "ConfigMap": "configmaps"}
 
 // install creates what the manifests have; a field that the API does not know is an error.
 func (a *apiServer) install() {

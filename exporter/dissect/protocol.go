@@ -119,6 +119,9 @@ type Protocol struct {
 	// Row is a pointer to a zero row of this protocol, a struct that embeds table.Call. The
 	// protocol's own columns are prefixed with its name.
 	Row table.CallRow
+
+	// Traits are for the questions about its calls.
+	Traits table.Traits
 }
 
 // End is the reason why no more bytes will come.

@@ -83,7 +83,7 @@ func (l *Look) some(column, by string) string {
 }
 
 // Web is the SQL condition for calls of HTTP and gRPC.
-const Web = `protocol IN ('http1', 'http2', 'http3', 'grpc') AND path IS NOT NULL`
+var Web = `protocol IN ` + terms.Serving + ` AND path IS NOT NULL`
 
 // Probe is the SQL condition for the paths of health checks and metrics, which need no credentials.
 const Probe = `regexp_matches(path, '^/(healthz?|readyz?|livez?|health/.*|ready|live|ping|metrics|status|favicon\.ico|robots\.txt|\.well-known/.*|grpc\.health\..*|-/(healthy|ready))$')`

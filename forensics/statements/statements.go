@@ -1,38 +1,37 @@
-// Package statements is the one list of databases whose calls are statements, in SQL or with a shape
+// Package statements is the list of databases whose calls are statements, in SQL or with a shape
 // like it, and the SQL for what all of them have: the text of a statement, its parameters, its rows, its user. Questions,
-// findings and masking are about any of these databases; a new one is one line here. The package
-// only builds text and imports no other package of pcapsule.
+// findings and masking are about any of these databases; their dissectors declare them (table.Traits). The package
+// only builds text.
 package statements
 
 import (
 	"slices"
 	"strings"
+
+	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
-// Database is a protocol whose calls are statements. Its columns in table calls begin with its
-// name: <protocol>_query, _params, _columns, _preview, _rows, _user and _application.
+// Database is a protocol whose calls are statements.
 type Database struct {
 	Protocol string
-	Kind     string   // column that says what a call is
-	Executed string   // condition that a call executed a statement
-	Error    string   // SQL for the text of an error
-	Errors   []string // columns with it
-	TooMany  string   // condition that the server refused a connection because it has too many
+	table.Statements
 }
 
 // Databases are all of them.
-var Databases = [...]Database{
-	{"postgresql", "postgresql_kind", "postgresql_kind IN ('query', 'execute', 'function_call')", "postgresql_error_severity || ': ' || postgresql_error_message",
-		[]string{"postgresql_error_message", "postgresql_error_detail"}, "postgresql_error_code = '53300'"},
-	{"mysql", "mysql_command", "mysql_command IN ('COM_QUERY', 'COM_STMT_EXECUTE', 'COM_STMT_BULK_EXECUTE')", "'ERROR ' || mysql_error_code || ': ' || mysql_error_message",
-		[]string{"mysql_error_message"}, "mysql_error_code IN (1040, 1203, 1226)"},
-	{"mongodb", "mongodb_command", "lower(mongodb_command) NOT IN ('hello', 'ismaster', 'ping', 'buildinfo', 'saslstart', 'saslcontinue', 'authenticate', 'getnonce', 'endsessions', 'logout')",
-		"coalesce(mongodb_error_code_name || ': ', '') || mongodb_error_message", []string{"mongodb_error_message"}, "false"},
+var Databases = databases()
+
+func databases() (list []Database) {
+	for _, p := range table.AllTraits() {
+		if p.Statements != nil {
+			list = append(list, Database{p.Protocol, *p.Statements})
+		}
+	}
+	return list
 }
 
 // Has reports whether a protocol is one of a database.
 func Has(protocol string) bool {
-	return slices.ContainsFunc(Databases[:], func(d Database) bool { return d.Protocol == protocol })
+	return slices.ContainsFunc(Databases, func(d Database) bool { return d.Protocol == protocol })
 }
 
 // Column is the column with a part of a call: query, params, columns, preview, rows, user or
@@ -103,9 +102,6 @@ var IsStatement = "protocol IN (" + Protocols + ")"
 // Executed is the condition that a call executed something, if it is one of a database: preparing
 // a statement and starting a connection do not.
 var Executed = "(CASE protocol " + join(" ", func(d Database) string { return "WHEN '" + d.Protocol + "' THEN coalesce(" + d.Executed + ", true)" }) + " ELSE true END)"
-
-// TooMany is the condition that a server refused a connection because it has too many.
-var TooMany = join(" OR ", func(d Database) string { return "protocol = '" + d.Protocol + "' AND " + d.TooMany })
 
 // Error is the SQL for the text of an error; alias is empty or ends with a point.
 func Error(alias string) string {

@@ -7,12 +7,6 @@ import (
 	"strings"
 )
 
-// protocol is what can be compared of a protocol.
-type protocol struct {
-	decodeAs string // tshark's name of the protocol on a TCP port
-	facts    []fact
-}
-
 // fact is what both tools state about a call.
 type fact struct {
 	name   string   // as in tally.Stated
@@ -26,39 +20,33 @@ const (
 	serverSuite   = "server.suite"
 )
 
-// protocols are the protocols whose facts are compared.
-var protocols = map[string]*protocol{
-	"http1": {"http", []fact{
+// compared are the facts by protocol. What the tool calls a protocol is one of its table.Traits.
+var compared = map[string][]fact{
+	"http1": {
 		{"method", []string{"http.request.method"}, strings.EqualFold},
 		{"target", []string{"http.request.uri"}, equal},
 		{"host", []string{"http.host"}, sameHost},
 		{"status", []string{"http.response.code"}, sameNumber},
-	}},
+	},
 	"http2": http2,
 	"grpc":  http2,
-	"dns": {"", []fact{
+	"dns": {
 		{"name", []string{"dns.qry.name"}, sameHost},
 		{"response code", []string{"dns.flags.rcode"}, sameNumber},
-	}},
-	"tls":  {"tls", handshake},
-	"quic": {"", handshake},
-	"postgresql": {"pgsql", []fact{
-		{"statement", []string{"pgsql.query"}, containsText},
-	}},
-	"redis": {"", []fact{
-		{"command", []string{bulk}, strings.EqualFold},
-	}},
-	"icmp": {"", []fact{
-		{"type", []string{"icmp.type", "icmpv6.type"}, sameNumber},
-	}},
+	},
+	"tls":        handshake,
+	"quic":       handshake,
+	"postgresql": {{"statement", []string{"pgsql.query"}, containsText}},
+	"redis":      {{"command", []string{bulk}, strings.EqualFold}},
+	"icmp":       {{"type", []string{"icmp.type", "icmpv6.type"}, sameNumber}},
 }
 
-var http2 = &protocol{"http2", []fact{
+var http2 = []fact{
 	{"method", []string{"http2.headers.method"}, strings.EqualFold},
 	{"target", []string{"http2.headers.path"}, equal},
 	{"host", []string{"http2.headers.authority"}, sameHost},
 	{"status", []string{"http2.headers.status"}, sameNumber},
-}}
+}
 
 var handshake = []fact{
 	{"server name", []string{"tls.handshake.extensions_server_name"}, sameHost},

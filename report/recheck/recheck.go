@@ -18,6 +18,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/pcapsule/pcapsule/exporter/table"
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask/tally"
 	"github.com/pcapsule/pcapsule/report/value"
@@ -72,7 +73,7 @@ func observe(ctx context.Context, c *forensics.Case, ids []string, masked bool, 
 		switch {
 		case !ok:
 			o.fail(id, "the call is not in the bundle")
-		case protocols[s.Protocol] == nil:
+		case compared[s.Protocol] == nil:
 			o.fail(id, "facts of "+s.Protocol+" are not compared")
 		default:
 			list = append(list, id)
@@ -232,7 +233,7 @@ func (o *observer) decodeAs(ids []string) (flags []string) {
 	ports := map[string]string{}
 	for _, id := range ids {
 		s := o.stated[id]
-		as := protocols[s.Protocol].decodeAs
+		as := table.TraitsOf(s.Protocol).Wireshark
 		if s.Decrypted == "tls" {
 			as = "tls"
 			if s.Protocol == "postgresql" { // it begins without TLS
@@ -261,7 +262,7 @@ func (o *observer) compare(id string, frames map[string]frame) {
 	s := o.stated[id]
 	out := &value.Rechecked{Call: id}
 	known := false
-	for _, f := range protocols[s.Protocol].facts {
+	for _, f := range compared[s.Protocol] {
 		ours := s.Fact(f.name)
 		if ours == "" {
 			continue

@@ -75,8 +75,8 @@ func (t *tool) askVersion(ctx context.Context) (string, error) {
 // fields lists the fields that the tool prints.
 func fields() []string {
 	list := slices.Clone(raw)
-	for _, p := range protocols {
-		for _, f := range p.facts {
+	for _, p := range compared {
+		for _, f := range p {
 			list = append(list, f.fields...)
 		}
 	}

@@ -23,7 +23,18 @@ cleanup() {
 }
 trap cleanup EXIT
 trap 'exit 130' INT TERM
-k() { timeout 120 "$cluster/in.sh" kubectl "$@"; }
+# k ARGS...: kubectl. An API server that is too busy to answer is asked again; so no file is read from stdin.
+k() {
+	local n code=0
+	for n in 1 2 3 4 5; do
+		code=0
+		timeout 120 "$cluster/in.sh" kubectl "$@" 2>"$dir/kubectl.err" || code=$?
+		[ "$code" != 0 ] && grep -q 'TLS handshake timeout\|Unable to connect to the server\|i/o timeout' "$dir/kubectl.err" || break
+		sleep 2
+	done
+	cat "$dir/kubectl.err" >&2
+	return "$code"
+}
 node() { timeout 120 "$cluster/in.sh" -n 1 "$@"; }
 say() { printf '%4ds  %s\n' "$SECONDS" "$*"; }
 is() { # WHAT WANT GOT

@@ -17,7 +17,7 @@ cat >"$dir/overlay/kustomization.yaml" <<-'EOF'
 	patches:
 	- target: {kind: DaemonSet, name: pcapsule-recorder}
 	  patch: |
-	    - {op: replace, path: /spec/template/spec/containers/0/args, value: [--ring=/var/lib/pcapsule/ring, --key=/var/lib/pcapsule/node.key, --max-size=100Mi, --reserve=32Mi, --segment-time=5s, "--transfer=:9465"]}
+	    - {op: replace, path: /spec/template/spec/containers/0/args, value: [--ring=/var/lib/pcapsule/ring, --key=/var/lib/pcapsule/node.key, --max-size=100Mi, --reserve=32Mi, --segment-time=5s, "--transfer=:9465", --policy=/etc/pcapsule/policy.yaml]}
 	- target: {kind: Deployment, name: pcapsule-hub}
 	  patch: |
 	    - {op: add, path: /spec/template/spec/nodeName, value: node1}
@@ -48,12 +48,13 @@ done
 
 # snapshot NAME SPEC: creates one, and waits until it is ready.
 snapshot() {
-	k apply -f - >/dev/null <<-EOF
+	cat >"$dir/snapshot.yaml" <<-EOF
 		apiVersion: pcapsule.dev/v1alpha1
 		kind: Snapshot
 		metadata: {name: $1, namespace: pcapsule}
 		spec: $2
 	EOF
+	k apply -f "$dir/snapshot.yaml" >/dev/null
 }
 ready() { k -n pcapsule wait --for=condition=Ready "snapshot/$1" --timeout=110s >/dev/null || { trouble; exit 1; }; }
 complete() { k -n pcapsule get snapshot "$1" -o jsonpath='{.status.conditions[?(@.type=="Complete")].status}'; }
@@ -90,6 +91,14 @@ for way in "front web node1 node2" "back store node2 node1"; do
 	is "of these with pod, workload and node of both sides, service and process" "$all" "$(count "$calls && src.namespace == 'shop' && src.pod.startsWith('$client-') && src.workload == '$client' && src.node == '$from' && src.process == 'talk' && dst.namespace == 'shop' && dst.pod.startsWith('$server-') && dst.workload == '$server' && dst.service == '$server' && dst.node == '$to' && dst.process == 'talk'")"
 	is "of these seen on both nodes" "$all" "$(rows "select count(*) from calls c join sightings s on s.of_bundle = c.bundle and s.of_call_no = c.call_no where c.path = '/from-$client' and c.status_code = 200 and c.ts_ns > $first and c.ts_ns < $last and s.bundle <> c.bundle")"
 done
+# What the clients say that they did: each request has a number. Nothing was lost, so nothing may be missing.
+for client in front back; do
+	rows "select regexp_extract(query_string, 'n=([0-9]+)', 1) from calls where path = '/from-$client' and status_code = 200 and ts_ns > $first and ts_ns < $last" | sort -n >"$dir/seen"
+	least=$(head -n 1 "$dir/seen") most=$(tail -n 1 "$dir/seen")
+	k -n shop logs "deploy/$client" | sed -n 's/^200 OK .*?n=//p' | awk -v a="${least:-1}" -v b="${most:-0}" '$1 >= a && $1 <= b' | sort -n >"$dir/said"
+	some "requests that $client says it made, from number ${least:-?} to ${most:-?}" "$(wc -l <"$dir/said")"
+	is "requests of $client that are missing, or there twice" "" "$(diff "$dir/said" "$dir/seen" | grep '^[<>]' | tr '\n' ' ')"
+done
 is "packets lost" "" "$(rows "select source, packets from coverage where kind = 'hole' and reason = 'drop'")"
 
 say "a hub that is killed while it collects"
@@ -115,6 +124,7 @@ ready restarted
 is "every node's part is there" True "$(complete restarted)"
 fetch restarted token -o "$dir/restarted"
 bundles=("$dir"/restarted/*.pcapsule)
+is "connections of the hub's own transfers" 0 "$(rows "select count(*) from connections where dst_port = 9465")"
 some "rows that state the restart" "$(rows "select count(*) from coverage where kind = 'hole' and reason = 'restart'")"
 
 say "a node whose power is cut"

@@ -68,6 +68,7 @@ func Protocol() *dissect.Protocol {
 		Resume:     resume,
 		New:        newConn,
 		Row:        &Row{},
+		Traits:     table.Traits{Login: true},
 	}
 }
 

@@ -80,6 +80,8 @@ func Protocol() *dissect.Protocol {
 		DetectOnPort: detectOnPort,
 		New:          newConn,
 		Row:          &Row{},
+		Traits: table.Traits{Lookup: true, Words: "NULL", Wireshark: "dns",
+			Harmless: "status_text = 'NXDOMAIN'"},
 	}
 }
 

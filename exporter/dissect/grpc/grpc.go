@@ -54,6 +54,7 @@ func Protocol() *dissect.Protocol {
 		Inside:     []string{"http1", "http2", "http3"},
 		Transports: []dissect.Transport{dissect.TCP},
 		Row:        &Row{},
+		Traits:     table.Traits{Serves: true, Wireshark: "http2"},
 	}
 }
 

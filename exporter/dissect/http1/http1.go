@@ -54,6 +54,7 @@ func Protocol() *dissect.Protocol {
 		Detect:     detect,
 		New:        newConn,
 		Row:        &Row{},
+		Traits:     table.Traits{Web: true, Serves: true, Pooled: true, Wireshark: "http"},
 	}
 }
 

@@ -44,5 +44,6 @@ func Protocol() *dissect.Protocol {
 		Resume:     resume,
 		New:        newConn,
 		Row:        &Row{},
+		Traits:     table.Traits{Web: true, Serves: true, Wireshark: "http2"},
 	}
 }

@@ -51,5 +51,6 @@ func Protocol() *dissect.Protocol {
 		NewStreams: newConn,
 		ALPN:       []string{"h3", "h3-34", "h3-33", "h3-32", "h3-31", "h3-30", "h3-29", "h3-28", "h3-27"},
 		Row:        &Row{},
+		Traits:     table.Traits{Web: true, Serves: true},
 	}
 }

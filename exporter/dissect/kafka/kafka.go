@@ -76,6 +76,7 @@ func Protocol() *dissect.Protocol {
 		Resume:       resume,
 		New:          newConn,
 		Row:          &Row{},
+		Traits:       table.Traits{Login: true},
 	}
 }
 

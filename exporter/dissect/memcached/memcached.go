@@ -55,6 +55,7 @@ func Protocol() *dissect.Protocol {
 		Resume:       resume,
 		New:          newConn,
 		Row:          &Row{},
+		Traits:       table.Traits{Store: true, Login: true},
 	}
 }
 

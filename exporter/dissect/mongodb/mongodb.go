@@ -74,6 +74,10 @@ func Protocol() *dissect.Protocol {
 		Detect:     detect,
 		New:        newConn,
 		Row:        &Row{},
+		Traits: table.Traits{Pooled: true, Login: true, Statements: &table.Statements{
+			Kind:     "mongodb_command",
+			Executed: "lower(mongodb_command) NOT IN ('hello', 'ismaster', 'ping', 'buildinfo', 'saslstart', 'saslcontinue', 'authenticate', 'getnonce', 'endsessions', 'logout')",
+			Error:    "coalesce(mongodb_error_code_name || ': ', '') || mongodb_error_message", Errors: []string{"mongodb_error_message"}}},
 	}
 }
 

@@ -64,6 +64,7 @@ func Protocol() *dissect.Protocol {
 		Prefaced:     true,
 		New:          newConn,
 		Row:          &Row{},
+		Traits:       table.Traits{Login: true},
 	}
 }
 

@@ -81,6 +81,9 @@ func Protocol() *dissect.Protocol {
 		Prefaced:   true,
 		New:        newConn,
 		Row:        &Row{},
+		Traits: table.Traits{Pooled: true, Login: true, Wireshark: "mysql", TooMany: "mysql_error_code IN (1040, 1203, 1226)", Statements: &table.Statements{
+			Kind: "mysql_command", Executed: "mysql_command IN ('COM_QUERY', 'COM_STMT_EXECUTE', 'COM_STMT_BULK_EXECUTE')",
+			Error: "'ERROR ' || mysql_error_code || ': ' || mysql_error_message", Errors: []string{"mysql_error_message"}}},
 	}
 }
 

@@ -67,6 +67,7 @@ func Protocol() *dissect.Protocol {
 		Resume:     resume,
 		New:        newConn,
 		Row:        &Row{},
+		Traits:     table.Traits{Login: true},
 	}
 }
 

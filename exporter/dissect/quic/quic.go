@@ -17,6 +17,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/dissect/tls"
+	"github.com/pcapsule/pcapsule/exporter/table"
 	"github.com/pcapsule/pcapsule/recorder/secrets"
 )
 
@@ -46,6 +47,7 @@ func Protocol(keys *secrets.Store) *dissect.Protocol {
 		DetectLast:   s.detectLast,
 		New:          func(c *dissect.Conn) dissect.Dissector { return &tuple{c: c, set: s} },
 		Row:          &Row{},
+		Traits:       table.Traits{Carrier: true},
 	}
 }
 

@@ -80,7 +80,8 @@ func Protocol(keys *secrets.Store) *dissect.Protocol {
 			k.setUp(sh, "tls")
 			return k
 		},
-		Row: &Row{},
+		Row:    &Row{},
+		Traits: table.Traits{Carrier: true, Wireshark: "tls"},
 	}
 }
 

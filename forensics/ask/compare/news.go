@@ -45,8 +45,8 @@ func (o *Answer) news(ctx context.Context, c *forensics.Case, w *ask.Window, t *
 	for _, sql := range []string{
 		fmt.Sprintf(`SELECT CASE WHEN pb = 'outside' THEN 'destination' ELSE 'dependency' END AS kind, src, %s, n0, n1, first_key FROM (SELECT an, bn, far, %s FROM x WHERE %s GROUP BY ALL HAVING n0 = 0 OR n1 = 0)
 			JOIN dname USING (bn) JOIN sname USING (an) ORDER BY n0 + n1 DESC, 1, 2, 3`, far, counts, terms.IsRequest),
-		fmt.Sprintf(`SELECT 'status' AS kind, %s, protocol || ' ' || CASE WHEN protocol IN ('http1', 'http2', 'http3') THEN coalesce(status_code::VARCHAR, error, 'no answer') ELSE coalesce(status_text, error, CASE WHEN failed THEN 'failed' ELSE 'ok' END) END AS what, n0, n1, first_key
-			FROM (SELECT bn, far, protocol, status_code, CASE WHEN protocol NOT IN ('http1', 'http2', 'http3') THEN status_text END AS status_text, CASE WHEN status_code IS NULL THEN error END AS error, failed, %s FROM x WHERE %s GROUP BY ALL HAVING n0 = 0 OR n1 = 0)
+		fmt.Sprintf(`SELECT 'status' AS kind, %s, protocol || ' ' || CASE WHEN protocol IN `+terms.Web+` THEN coalesce(status_code::VARCHAR, error, 'no answer') ELSE coalesce(status_text, error, CASE WHEN failed THEN 'failed' ELSE 'ok' END) END AS what, n0, n1, first_key
+			FROM (SELECT bn, far, protocol, status_code, CASE WHEN protocol NOT IN `+terms.Web+` THEN status_text END AS status_text, CASE WHEN status_code IS NULL THEN error END AS error, failed, %s FROM x WHERE %s GROUP BY ALL HAVING n0 = 0 OR n1 = 0)
 			JOIN dname USING (bn) ORDER BY n0 + n1 DESC, 1, 2, 3`, far, counts, terms.IsRequest),
 	} {
 		rows, more, err := ask.Rows[newsRow](ctx, c, maxNews, w.Ends(c, "service")+sql, w.Args...)

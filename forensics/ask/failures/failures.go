@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/pcapsule/pcapsule/exporter/table"
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/forensics/ask/chain"
@@ -92,8 +93,8 @@ func Question() ask.Question {
 }
 
 // class is the SQL for the class of a failure.
-const class = `(CASE WHEN protocol = 'dns' THEN 'dns' WHEN protocol IN ('tls', 'quic') THEN 'tls' WHEN protocol IN ('http1', 'http2', 'http3') AND status_code BETWEEN 400 AND 499 THEN '4xx'
-	WHEN protocol IN ('http1', 'http2', 'http3') AND status_code >= 500 THEN '5xx' WHEN error IS NOT NULL THEN 'no_answer' ELSE 'other' END)`
+var class = `(CASE WHEN protocol IN ` + table.ProtocolsIn(func(t *table.Traits) bool { return t.Lookup }) + ` THEN 'dns' WHEN protocol IN ` + table.ProtocolsIn(func(t *table.Traits) bool { return t.Carrier }) + ` THEN 'tls' WHEN protocol IN ` + terms.Web + ` AND status_code BETWEEN 400 AND 499 THEN '4xx'
+	WHEN protocol IN ` + terms.Web + ` AND status_code >= 500 THEN '5xx' WHEN error IS NOT NULL THEN 'no_answer' ELSE 'other' END)`
 
 // failureColumns are the columns of failed calls that are read.
 const failureColumns = `path, endpoint, outcome, call_no, call_id, ts_ns, elapsed_us, protocol, method, host, status_code, status_text, failed, error, conn_id, stream_id,

@@ -6,6 +6,7 @@ import (
 	"math"
 	"time"
 
+	"github.com/pcapsule/pcapsule/exporter/table"
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
@@ -37,8 +38,9 @@ func slowQueries(w *ask.Window, ctx context.Context, c *forensics.Case, minMs fl
 		minMs = slowQueryMs
 	}
 	us := int64(minMs * 1000)
-	text := `CASE WHEN protocol = 'redis' THEN method ELSE ` + statements.Part("", "query") + ` END`
-	statement := `(protocol = 'redis' OR ` + statements.IsStatement + ` AND ` + statements.Part("", "query") + ` IS NOT NULL) AND ` + statements.Executed
+	store := `protocol IN ` + table.ProtocolsIn(func(t *table.Traits) bool { return t.Store })
+	text := `CASE WHEN ` + store + ` THEN method ELSE ` + statements.Part("", "query") + ` END`
+	statement := `(` + store + ` OR ` + statements.IsStatement + ` AND ` + statements.Part("", "query") + ` IS NOT NULL) AND ` + statements.Executed
 	sql := w.Ends(c, "service") + fmt.Sprintf(`, slow AS (SELECT bn, protocol, %[1]s AS raw, %[2]s AS text, an, `+terms.Took+` AS elapsed_us, failed, call_id, ts_ns FROM x WHERE %[4]s AND `+terms.Took+` >= %[3]d),
 		g AS (SELECT bn, protocol, text, count(*) AS slow, list_transform(arg_max(call_id, elapsed_us, 3), i -> lower(hex(i))) AS call_ids, list_sort(list(DISTINCT src))[1:5] AS clients FROM slow JOIN sname USING (an) GROUP BY ALL),
 		a AS (SELECT bn, protocol, %[2]s AS text, count(*) AS calls, count(*) FILTER (failed) AS failed, sum(elapsed_us)::BIGINT AS total, quantile_disc(elapsed_us, [0.5, 0.99]) AS p, max(elapsed_us) AS top

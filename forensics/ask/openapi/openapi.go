@@ -13,6 +13,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask"
+	"github.com/pcapsule/pcapsule/forensics/ask/terms"
 )
 
 // Limits of the input of a description.
@@ -88,7 +89,7 @@ func Ask(ctx context.Context, c *forensics.Case, in In) (*Answer, error) {
 		return nil, err
 	}
 	w.And(cond, args...)
-	w.And("protocol IN ('http1', 'http2', 'http3') AND path IS NOT NULL AND method IS NOT NULL")
+	w.And("protocol IN " + terms.Web + " AND path IS NOT NULL AND method IS NOT NULL")
 	out := &Answer{Service: in.Service, Operations: []Operation{}}
 	if out.Frame, err = w.Frame(ctx, c); err != nil {
 		return nil, err

@@ -37,7 +37,7 @@ func (l *finder) contentType(ctx context.Context) ([]Pattern, error) {
 		CallIDs []string `json:"call_ids"`
 	}
 	side := func(s string) string {
-		return fmt.Sprintf("SELECT bn, far, protocol, coalesce(method, '') AS method, %[2]s AS tpl, '%[1]s' AS side, %[1]s_content_type AS content_type, %[1]s_body_sha256 AS sha256, call_id, ts_ns, protocol <> 'dns' AND host = far AS asked FROM x WHERE protocol IN ('http1', 'http2', 'http3') AND %[1]s_body_size BETWEEN 1 AND 1000000", s, terms.PathTemplate)
+		return fmt.Sprintf("SELECT bn, far, protocol, coalesce(method, '') AS method, %[2]s AS tpl, '%[1]s' AS side, %[1]s_content_type AS content_type, %[1]s_body_sha256 AS sha256, call_id, ts_ns, protocol <> 'dns' AND host = far AS asked FROM x WHERE protocol IN %[3]s AND %[1]s_body_size BETWEEN 1 AND 1000000", s, terms.PathTemplate, terms.Web)
 	}
 	// A body is read once for each content type it was sent with.
 	rows, _, err := ask.Rows[row](ctx, l.c, ask.MaxEdges, l.k.Ends(l.c, "service")+fmt.Sprintf(`, u AS NOT MATERIALIZED (%s UNION ALL %s),
@@ -93,7 +93,7 @@ type driftBody struct {
 func (l *finder) drift(ctx context.Context) ([]Pattern, error) {
 	const class = "CASE WHEN side = 'request' THEN NULL ELSE status_code // 100 END"
 	side := func(s string) string {
-		return fmt.Sprintf("SELECT hash(bn, far, protocol, coalesce(method, ''), %[6]s, side, %[2]s) AS e, hash(sha256) AS h, k, ts_ns, side = 'request' AS sent, host = far AS asked FROM (SELECT *, '%[1]s' AS side, %[1]s_body_sha256 AS sha256, %[4]s AS k FROM x WHERE protocol IN %[5]s AND %[1]s_body_size BETWEEN 2 AND %[3]d AND coalesce(%[1]s_content_type ILIKE '%%json%%', true))", s, class, maxBodyText, terms.NumberOf(l.c), httpCalls, terms.PathTemplate)
+		return fmt.Sprintf("SELECT hash(bn, far, protocol, coalesce(method, ''), %[6]s, side, %[2]s) AS e, hash(sha256) AS h, k, ts_ns, side = 'request' AS sent, host = far AS asked FROM (SELECT *, '%[1]s' AS side, %[1]s_body_sha256 AS sha256, %[4]s AS k FROM x WHERE protocol IN %[5]s AND %[1]s_body_size BETWEEN 2 AND %[3]d AND coalesce(%[1]s_content_type ILIKE '%%json%%', true))", s, class, maxBodyText, terms.NumberOf(l.c), terms.Web, terms.PathTemplate)
 	}
 	// Every call may have its own body, so endpoints and bodies are hashes until few are left. r
 	// selects up to maxEachBodies of each endpoint, and of these the first ones in turn.

@@ -5,9 +5,9 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/pcapsule/pcapsule/exporter/table"
 	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
-	"github.com/pcapsule/pcapsule/forensics/statements"
 	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
@@ -186,7 +186,7 @@ func (l *finder) pool(ctx context.Context) ([]Pattern, error) {
 }
 
 // pooled is the condition that a call is of a protocol whose clients keep pools of connections.
-var pooled = "protocol IN ('http1', 'redis', " + statements.Protocols + ")"
+var pooled = "protocol IN " + table.ProtocolsIn(func(t *table.Traits) bool { return t.Pooled })
 
 // tooMany finds servers that report too many connections.
 func (l *finder) tooMany(ctx context.Context) ([]Pattern, error) {
@@ -197,8 +197,7 @@ func (l *finder) tooMany(ctx context.Context) ([]Pattern, error) {
 		Calls   int64    `json:"calls"`
 		CallIDs []string `json:"call_ids"`
 	}
-	rows, _, err := ask.Rows[row](ctx, l.c, ask.MaxEdges, l.k.Ends(l.c, "service")+fmt.Sprintf(`SELECT src, dst, pb, calls, call_ids FROM (SELECT an, bn, count(*) AS calls, %s FROM x WHERE failed AND (`+statements.TooMany+`
-		OR protocol = 'redis' AND redis_error ILIKE '%%max number of clients%%') GROUP BY ALL) JOIN sname USING (an) JOIN dname USING (bn) ORDER BY calls DESC, 1, 2`, terms.SomeCalls), l.k.Args...)
+	rows, _, err := ask.Rows[row](ctx, l.c, ask.MaxEdges, l.k.Ends(l.c, "service")+fmt.Sprintf(`SELECT src, dst, pb, calls, call_ids FROM (SELECT an, bn, count(*) AS calls, %s FROM x WHERE failed AND %s GROUP BY ALL) JOIN sname USING (an) JOIN dname USING (bn) ORDER BY calls DESC, 1, 2`, terms.SomeCalls, table.EitherOf(func(t *table.Traits) string { return t.TooMany })), l.k.Args...)
 	var out []Pattern
 	for _, r := range rows {
 		out = append(out, Pattern{Kind: "pool", Src: r.Src, Dst: r.Dst, Problem: true, Count: r.Calls, Confidence: "exact", How: "reported by the server", CallIDs: r.CallIDs, KFL: l.kfl(r.Src, r.Dst, r.Pb, false) + " and failed",

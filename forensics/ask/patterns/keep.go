@@ -64,11 +64,8 @@ var headerBits = fmt.Sprintf(`CASE WHEN %s THEN coalesce(list_bit_or(list_transf
 	CASE lower(h.name) WHEN 'cache-control' THEN %d WHEN 'etag' THEN %d WHEN 'age' THEN %d ELSE CASE WHEN lower(h.name) IN ('x-cache', 'x-cache-status', 'cf-cache-status') AND h.value ILIKE '%%hit%%' THEN %d ELSE 0 END END END)), 0) ELSE 0 END`,
 	mayCache, withCacheControl, withETag, withAge, withHit)
 
-// httpCalls are the protocols of HTTP.
-const httpCalls = `('http1', 'http2', 'http3')`
-
 // mayCache is the SQL condition for the calls that caching reads.
-const mayCache = `(protocol IN ('http1', 'http2', 'http3') AND method IN ('GET', 'HEAD') AND status_code < 400)`
+var mayCache = `(protocol IN ` + terms.Web + ` AND method IN ('GET', 'HEAD') AND status_code < 400)`
 
 // ofService is terms.Either with endpoint ids that are looked up first, if the name allows that.
 func ofService(ctx context.Context, c *forensics.Case, name string) (string, []any, error) {

@@ -3,7 +3,9 @@ package patterns
 import (
 	"context"
 	"fmt"
+	"strings"
 
+	"github.com/pcapsule/pcapsule/exporter/table"
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask/relation"
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
@@ -12,9 +14,19 @@ import (
 
 // The text of a call: without its values, and as it was.
 var (
-	callWords  = `CASE WHEN NOT ` + statements.Executed + ` THEN NULL WHEN ` + statements.IsStatement + ` THEN ` + statements.Part("", "query") + ` WHEN protocol = 'redis' THEN method || ' ' || coalesce(redis_key, '') WHEN protocol = 'dns' THEN NULL ELSE coalesce(method || ' ', '') || coalesce(path, '') END`
+	callWords  = `CASE WHEN NOT ` + statements.Executed + ` THEN NULL WHEN ` + statements.IsStatement + ` THEN ` + statements.Part("", "query") + ` ` + ownWords() + ` ELSE coalesce(method || ' ', '') || coalesce(path, '') END`
 	valuesHash = `hash(CASE WHEN ` + statements.IsStatement + ` THEN array_to_string(` + statements.Part("", "params") + `, ',') ELSE coalesce(query_string, '') || coalesce(hex(request_body_sha256), '') END)`
 )
+
+// ownWords are the texts of protocols whose calls have other words than method and path.
+func ownWords() (sql string) {
+	for _, p := range table.AllTraits() {
+		if p.Words != "" {
+			sql += "WHEN protocol = '" + p.Protocol + "' THEN " + p.Words + " "
+		}
+	}
+	return strings.TrimSpace(sql)
+}
 
 // allRequests is SQL for table a: the number of requests of each endpoint.
 var allRequests = fmt.Sprintf(`a AS (SELECT bn, far, protocol, method, coalesce(tpl, '') AS tpl, sum(n)::BIGINT AS n_all FROM (SELECT bn, far, protocol, coalesce(method, '') AS method, path, count(*) AS n FROM %s WHERE protocol IN %s GROUP BY ALL)
@@ -78,8 +90,8 @@ func (l *finder) linkTables(calls string, args []any) []tempTable {
 		{pathTable, fmt.Sprintf("SELECT path, any_value(%s) AS tpl FROM %s WHERE path IS NOT NULL AND protocol IN %s GROUP BY path", terms.PathTemplate, chainTable, terms.Serving), nil},
 		{familyTable, fmt.Sprintf(`WITH q AS (SELECT pk FROM %[1]s WHERE told GROUP BY pk HAVING count(*) >= %[3]d),
 			c AS MATERIALIZED (SELECT pk, grade, k, call_id, bn AS cbn, far AS cfar, protocol, ts_ns AS began, done, raw, more, endpoint FROM %[1]s JOIN q USING (pk) JOIN %[2]s USING (k) WHERE told),
-			t AS MATERIALIZED (SELECT raw, protocol, CASE WHEN %[5]s THEN %[4]s WHEN protocol = 'redis' THEN regexp_replace(raw, '[0-9]{2,}|[0-9a-fA-F-]{16,}|[0-9]+', '?', 'g') ELSE name END AS text FROM (SELECT raw, protocol, any_value(endpoint) AS name FROM c GROUP BY ALL))
-			SELECT c.*, t.text FROM c JOIN t USING (raw, protocol)`, linkTable, chainTable, few, fmt.Sprintf(terms.NormalSQL, "raw"), statements.IsStatement), nil},
+			t AS MATERIALIZED (SELECT raw, protocol, CASE WHEN %[5]s THEN %[4]s WHEN protocol IN %[6]s THEN regexp_replace(raw, '[0-9]{2,}|[0-9a-fA-F-]{16,}|[0-9]+', '?', 'g') ELSE name END AS text FROM (SELECT raw, protocol, any_value(endpoint) AS name FROM c GROUP BY ALL))
+			SELECT c.*, t.text FROM c JOIN t USING (raw, protocol)`, linkTable, chainTable, few, fmt.Sprintf(terms.NormalSQL, "raw"), statements.IsStatement, table.ProtocolsIn(func(t *table.Traits) bool { return t.Words != "" })), nil},
 	}
 }
 

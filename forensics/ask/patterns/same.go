@@ -36,7 +36,7 @@ type sameRow struct {
 
 // repeated finds equal requests with equal responses within a minute, which a cache would avoid.
 func (l *finder) repeated(ctx context.Context) ([]Pattern, error) {
-	w, since, err := l.k.Latest(ctx, l.c, "protocol IN ('http1', 'http2', 'http3')", maxSame)
+	w, since, err := l.k.Latest(ctx, l.c, "protocol IN "+terms.Web, maxSame)
 	if err != nil {
 		return nil, err
 	}
@@ -46,7 +46,7 @@ func (l *finder) repeated(ctx context.Context) ([]Pattern, error) {
 	// Most requests occur once. Find the others by hash first, and read all columns only for
 	// them.
 	rows, _, err := ask.Rows[sameRow](ctx, l.c, ask.MaxEdges, w.Ends(l.c, "service")+fmt.Sprintf(`, m AS MATERIALIZED (SELECT %[5]s AS k, hash(an, %[6]s, response_body_sha256, ts_ns // %[2]d) AS h
-			FROM x WHERE protocol IN ('http1', 'http2', 'http3') AND method IN ('GET', 'HEAD') AND status_code = 200 AND response_body_size > 0),
+			FROM x WHERE protocol IN `+terms.Web+` AND method IN ('GET', 'HEAD') AND status_code = 200 AND response_body_size > 0),
 		z AS (SELECT k, h FROM m JOIN (SELECT h FROM m GROUP BY h HAVING count(*) >= %[3]d) USING (h)),
 		r AS (SELECT an, bn, far, protocol, any_value(method) AS method, any_value(path) AS path, any_value(%[4]s) AS tpl, bool_or(host = far) AS asked, count(*) AS n, sum(elapsed_us) - max(elapsed_us) AS us, min(ts_ns) AS t0, arg_min(call_id, ts_ns, 4) AS ids
 			FROM x JOIN z ON z.k = %[5]s WHERE NOT regexp_matches(path, '%[1]s') GROUP BY an, bn, far, protocol, h)

@@ -17,7 +17,7 @@ import (
 // open. A request to a service's address was served by one of the pods behind it.
 
 // Made is the condition that a request can have caused a call.
-const Made = terms.IsRequest + ` AND protocol <> 'icmp'`
+var Made = terms.IsRequest + ` AND protocol <> 'icmp'`
 
 // Ties are the columns that link calls to requests: hashes of ids, which need a third of the
 // memory of the ids.

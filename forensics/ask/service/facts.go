@@ -126,7 +126,7 @@ type Uncorrelated struct {
 	CallIDs   []string `json:"call_ids"`
 }
 
-const isWeb = `protocol IN ` + terms.Serving
+var isWeb = `protocol IN ` + terms.Serving
 
 func (s *serviceAnswer) uncorrelated() error {
 	u, err := ask.One[Uncorrelated](s.ctx, s.rows.Case, fmt.Sprintf(`WITH f AS (SELECT %s AS endpoint, request_id IS NULL AND trace_id IS NULL AS without, ts_ns, call_id FROM %s WHERE %s AND %s AND %s),

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/pcapsule/pcapsule/exporter/table"
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
@@ -174,7 +175,7 @@ func (s *serviceAnswer) peers() error {
 		to         *[]ServicePeer
 	}{{s.to, "src_", &s.out.Callers}, {s.from, "dst_", &s.out.Asks}} {
 		sql := fmt.Sprintf(`WITH e AS MATERIALIZED (SELECT %[1]s, endpoint_id, %[2]s AS who, external FROM endpoints_raw),
-			f AS MATERIALIZED (SELECT e.who AS peer, k.protocol, e.external, k.endpoint, CASE WHEN k.protocol IN ('dns', 'tls', 'quic') THEN k.host END AS host, k.failed AS bad,
+			f AS MATERIALIZED (SELECT e.who AS peer, k.protocol, e.external, k.endpoint, CASE WHEN k.protocol IN `+named+` THEN k.host END AS host, k.failed AS bad,
 				k.failed AND NOT (%[9]s) AS ill, `+terms.Took+` AS elapsed_us, k.call_no + %[10]s AS nth, k.call_id FROM %[4]s k LEFT JOIN e ON e.endpoint_id = k.%[3]sid%[11]s WHERE %[5]s AND %[6]s),
 			n AS (SELECT peer, protocol, endpoint, host, count(*) AS n FROM f GROUP BY ALL), m AS (SELECT peer, protocol, %[12]s AS endpoint, sum(n) AS n FROM n GROUP BY ALL),
 			t AS (SELECT peer, protocol, arg_max(endpoint, (n, endpoint), 3) AS endpoints FROM m GROUP BY ALL)
@@ -205,7 +206,10 @@ func bundleOffset(c *forensics.Case) string {
 
 // harmless is the SQL for failures that are harmless: NXDOMAIN from a resolver's search list, and
 // commands with which Redis clients introduce themselves.
-const harmless = `k.protocol = 'dns' AND k.status_text = 'NXDOMAIN' OR k.protocol = 'redis' AND upper(k.method) IN ('CLIENT', 'HELLO')`
+var harmless = table.EitherOf(func(t *table.Traits) string { return t.Harmless })
+
+// named are the protocols whose rows have a name but no path.
+var named = table.ProtocolsIn(func(t *table.Traits) bool { return t.Lookup || t.Carrier })
 
 func (s *serviceAnswer) endpoints() error {
 	sql := fmt.Sprintf(`WITH f AS (SELECT protocol, %s AS endpoint, failed AS bad, %s AS status, `+terms.Took+` AS elapsed_us, ts_ns, call_id FROM %s WHERE %s AND %s AND %s),
@@ -243,10 +247,11 @@ func (s *serviceAnswer) words() {
 		verb string
 	}{
 		{func(p ServicePeer) bool { return statements.Has(p.Protocol) }, "uses the database"},
-		{func(p ServicePeer) bool { return p.Protocol == "redis" }, "stores data in"},
-		{func(p ServicePeer) bool { return p.External && p.Protocol != "dns" }, "calls external hosts:"},
+		{func(p ServicePeer) bool { return table.TraitsOf(p.Protocol).Store }, "stores data in"},
+		{func(p ServicePeer) bool { return p.External && !table.TraitsOf(p.Protocol).Lookup }, "calls external hosts:"},
 		{func(p ServicePeer) bool {
-			return !p.External && p.Protocol != "dns" && !statements.Has(p.Protocol) && p.Protocol != "redis" && p.Protocol != "tls"
+			t := table.TraitsOf(p.Protocol)
+			return !p.External && !t.Lookup && !t.Store && !t.Carrier && t.Statements == nil
 		}, "asks"},
 	} {
 		var list []ServicePeer

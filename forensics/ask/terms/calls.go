@@ -1,19 +1,21 @@
 // Package terms has the SQL and KFL for the terms that questions share: the name and the place of
-// a call's ends, its endpoint, what counts as a request, how long a call took. It only builds text
-// and imports no other package of pcapsule, so each term is defined once for all questions.
+// a call's ends, its endpoint, what counts as a request, how long a call took. It only builds text,
+// so each term is defined once for all questions.
 // Arguments named p are "src_" or "dst_"; those named side are "src" or "dst".
 package terms
 
 import (
 	"strings"
+
+	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
 // carriers are the protocols whose rows are not requests of an application: handshakes, and
 // payload that no dissector reads.
-const carriers = `('tls', 'dtls', 'quic', 'tcp', 'udp')`
+var carriers = table.ProtocolsIn(func(t *table.Traits) bool { return t.Carrier }, "dtls", "tcp", "udp")
 
 // IsRequest is the SQL for a call that an application made.
-const IsRequest = `(protocol NOT IN ` + carriers + `)`
+var IsRequest = `(protocol NOT IN ` + carriers + `)`
 
 // PathTemplate is the SQL for an endpoint without its method, or empty if it has no path.
 const PathTemplate = `(CASE WHEN path IS NULL THEN '' WHEN starts_with(endpoint, method || ' ') THEN substr(endpoint, length(method) + 2) ELSE endpoint END)`
@@ -22,7 +24,10 @@ const PathTemplate = `(CASE WHEN path IS NULL THEN '' WHEN starts_with(endpoint,
 const Fault = `(outcome IN ('server_error', 'refused', 'no_answer'))`
 
 // Serving are the protocols whose calls cause other calls.
-const Serving = `('http1', 'http2', 'http3', 'grpc')`
+var Serving = table.ProtocolsIn(func(t *table.Traits) bool { return t.Serves })
+
+// Web are the protocols with requests of HTTP.
+var Web = table.ProtocolsIn(func(t *table.Traits) bool { return t.Web })
 
 // FailureStatus is the SQL for the status of a failed call.
 const FailureStatus = `coalesce(status_code::VARCHAR || CASE WHEN status_text IS NULL THEN '' ELSE ' ' || status_text END, status_text, error, 'failed')`

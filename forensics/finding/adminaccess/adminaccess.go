@@ -10,6 +10,7 @@ import (
 	"context"
 	"strings"
 
+	"github.com/pcapsule/pcapsule/forensics/ask/terms"
 	"github.com/pcapsule/pcapsule/forensics/finding"
 	"github.com/pcapsule/pcapsule/forensics/statements"
 	"github.com/pcapsule/pcapsule/internal/plural"
@@ -43,7 +44,7 @@ const programs = `(?i)^(psql|pgadmin|dbeaver|datagrip|navicat|tableplus|heidisql
 // commands is the SQL condition for commands of Redis that only administrators send.
 const commands = `protocol = 'redis' AND (method IN ('MONITOR', 'DEBUG', 'SHUTDOWN', 'MODULE', 'REPLICAOF', 'SLAVEOF') OR method = 'CONFIG' AND redis_command ILIKE 'CONFIG SET %')`
 
-const web = `protocol IN ('http1', 'http2', 'http3')`
+var web = `protocol IN ` + terms.Web
 
 func find(ctx context.Context, l *finding.Look) error {
 	// Endpoints and names of programs are far fewer than calls: match each once.

@@ -7,18 +7,25 @@ package noauth
 
 import (
 	"context"
+	"strings"
 
+	"github.com/pcapsule/pcapsule/exporter/table"
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
 	"github.com/pcapsule/pcapsule/forensics/finding"
-	"github.com/pcapsule/pcapsule/forensics/statements"
 	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
 // Analyzer returns the analyzer no-auth.
 func Analyzer() finding.Analyzer {
 	return finding.Analyzer{Name: "no-auth", Title: "workloads without authentication",
-		Doc: "Pairs of client and server whose HTTP, gRPC, Redis, PostgreSQL or MySQL calls carry no credentials, on connections without a login and without a client certificate.", Find: find}
+		Doc: "Pairs of client and server whose calls of HTTP, gRPC, databases, stores and brokers carry no credentials, on connections without a login and without a client certificate. A login that proves nothing, such as trust of PostgreSQL, is none.", Find: find}
 }
+
+// logins are the protocols with a login at the beginning of a connection.
+var logins = table.ProtocolsIn(func(t *table.Traits) bool { return t.Login })
+
+// proof is the SQL condition that a call has credentials.
+var proof = "coalesce(auth_kind NOT IN ('" + strings.Join(table.NoLogin, "', '") + "'), false)"
 
 func find(ctx context.Context, l *finding.Look) error {
 	// Count calls by connection first, so that names and joins apply to few rows.
@@ -28,18 +35,18 @@ func find(ctx context.Context, l *finding.Look) error {
 	if l.All() {
 		ids, each = "list_transform(flatten(list(ids)), x -> lower(hex(x))) AS call_ids", "list(call_id) AS ids"
 	}
-	rows, err := l.Rows(ctx, `WITH login AS (SELECT DISTINCT `+on+` FROM calls_raw WHERE auth_kind IS NOT NULL),
+	rows, err := l.Rows(ctx, `WITH login AS (SELECT DISTINCT `+on+` FROM calls_raw WHERE `+proof+`),
 		shown AS (SELECT DISTINCT `+on+` FROM tls_raw JOIN calls_raw USING (`+l.Bundle("call_no")+`) WHERE client_cert_subject IS NOT NULL),
-		r AS (SELECT `+on+`, flow_id, src_id, dst_id, protocol, protocol IN ('http1', 'http2', 'http3', 'grpc') AND `+finding.Probe+` AS probe, bool_or(auth_kind IS NOT NULL) AS auth, count(*) AS n, min(ts_ns) AS first_ns, max(ts_ns) AS last_ns, `+each+`
-			FROM `+l.Calls+` WHERE `+l.Where+` AND (protocol IN ('http1', 'http2', 'http3', 'grpc') AND path IS NOT NULL
-				AND coalesce(status_code NOT IN (401, 407), true) OR protocol IN ('redis', `+statements.Protocols+`)) GROUP BY ALL),
+		r AS (SELECT `+on+`, flow_id, src_id, dst_id, protocol, protocol IN `+terms.Serving+` AND `+finding.Probe+` AS probe, bool_or(`+proof+`) AS auth, count(*) AS n, min(ts_ns) AS first_ns, max(ts_ns) AS last_ns, `+each+`
+			FROM `+l.Calls+` WHERE `+l.Where+` AND (protocol IN `+terms.Serving+` AND path IS NOT NULL
+				AND coalesce(status_code NOT IN (401, 407), true) OR protocol IN `+logins+`) GROUP BY ALL),
 		e AS (SELECT `+l.Bundle("endpoint_id")+`, `+terms.Who("")+` AS who FROM endpoints_raw),
-		c AS (SELECT s.who AS src, d.who AS dst, r.protocol, CASE WHEN r.protocol IN ('redis', `+statements.Protocols+`) THEN (`+on+`) IN (SELECT (`+on+`) FROM login) ELSE auth END AS has, (`+on+`) IN (SELECT (`+on+`) FROM shown) AS cert,
+		c AS (SELECT s.who AS src, d.who AS dst, r.protocol, CASE WHEN r.protocol IN `+logins+` THEN (`+on+`) IN (SELECT (`+on+`) FROM login) ELSE auth END AS has, (`+on+`) IN (SELECT (`+on+`) FROM shown) AS cert,
 				coalesce(state <> 'midstream', true) AS whole, probe, n, r.first_ns, r.last_ns, ids
 			FROM r LEFT JOIN (SELECT `+l.Bundle("flow_id")+`, state FROM flows_raw) USING (`+l.Bundle("flow_id")+`)
 			LEFT JOIN (SELECT `+l.Bundle("endpoint_id AS src_id")+`, who FROM e) s USING (`+l.Bundle("src_id")+`) LEFT JOIN (SELECT `+l.Bundle("endpoint_id AS dst_id")+`, who FROM e) d USING (`+l.Bundle("dst_id")+`))
 		SELECT src, dst, protocol AS detail, CASE WHEN probe THEN 'probe' ELSE '' END AS other, sum(n)::BIGINT AS count, min(first_ns) AS first_ns, max(last_ns) AS last_ns, `+ids+` FROM c
-		GROUP BY src, dst, protocol, probe HAVING NOT bool_or(has) AND NOT bool_or(cert) AND (protocol NOT IN ('redis', `+statements.Protocols+`) OR bool_or(whole))
+		GROUP BY src, dst, protocol, probe HAVING NOT bool_or(has) AND NOT bool_or(cert) AND (protocol NOT IN `+logins+` OR bool_or(whole))
 		ORDER BY other, count DESC, src, dst, detail`, l.Args...)
 	if err != nil {
 		return err

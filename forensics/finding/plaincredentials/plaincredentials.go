@@ -8,6 +8,7 @@ package plaincredentials
 import (
 	"context"
 
+	"github.com/pcapsule/pcapsule/forensics/ask/terms"
 	"github.com/pcapsule/pcapsule/forensics/finding"
 	"github.com/pcapsule/pcapsule/internal/plural"
 )
@@ -26,7 +27,7 @@ const proofs = `auth_kind LIKE 'scram-%' OR protocol = 'nats' AND auth_kind = 'j
 
 func find(ctx context.Context, l *finding.Look) error {
 	rows, err := l.Rows(ctx, l.Groups("protocol AS detail, auth_kind AS kind", `decrypted_by IS NULL AND auth_kind IS NOT NULL
-			AND NOT (protocol NOT IN ('http1', 'http2', 'http3', 'grpc') AND (`+proofs+`))
+			AND NOT (protocol NOT IN `+terms.Serving+` AND (`+proofs+`))
 			AND NOT (protocol IN ('ldap', 'smtp', 'imap', 'pop3') AND auth_kind NOT IN ('password', 'bearer', 'cram-md5', 'digest-md5', 'apop'))`)+`
 		SELECT src, dst, detail, kind AS other, max(CASE WHEN dst_outside THEN 1 ELSE 0 END)::DOUBLE AS number, `+l.Sums()+` FROM g GROUP BY src, dst, detail, kind ORDER BY count DESC, src, dst, detail, other`, l.Args...)
 	if err != nil {

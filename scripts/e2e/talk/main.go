@@ -2,7 +2,8 @@
 // certificate, or requests pages repeatedly.
 //
 //	talk serve          port 8080 in clear, port 8443 over TLS
-//	talk get URL...     each of them twice a second, on a connection of its own
+//	talk get URL...     each of them twice a second, on a connection of its own, with a number: ?n=1
+//	                    and so on; prints the status and the URL
 //	talk fail CODE      ends with this exit code after a second
 package main
 
@@ -61,8 +62,10 @@ func serve() error {
 
 func get(urls []string) {
 	c := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}
-	for ; ; time.Sleep(500 * time.Millisecond) {
+	for n := 1; ; time.Sleep(500 * time.Millisecond) {
 		for _, url := range urls {
+			url = fmt.Sprintf("%s?n=%d", url, n)
+			n++
 			r, err := c.Get(url)
 			if err != nil {
 				fmt.Println(err)

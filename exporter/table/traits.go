@@ -1,0 +1,106 @@
+package table
+
+import (
+	_ "embed"
+	"encoding/json"
+	"slices"
+	"strings"
+	"sync"
+)
+
+// Traits are what questions about calls need to know about a protocol, beyond its columns. The dissector
+// declares them; questions that do not dissect read the generated list. SQL texts are about one row of
+// table calls.
+type Traits struct {
+	Carrier    bool        `json:"carrier,omitempty"`    // its rows are handshakes, not requests of an application
+	Web        bool        `json:"web,omitempty"`        // requests with methods, paths and status codes of HTTP
+	Serves     bool        `json:"serves,omitempty"`     // its calls cause other calls, and it has paths
+	Lookup     bool        `json:"lookup,omitempty"`     // its requests find servers, and host is the name that they look for
+	Store      bool        `json:"store,omitempty"`      // method is a command of a store of keys and values
+	Pooled     bool        `json:"pooled,omitempty"`     // clients keep connections in a pool, each with one call at a time
+	Login      bool        `json:"login,omitempty"`      // credentials are sent once, when a connection begins
+	Words      string      `json:"words,omitempty"`      // SQL for the text of a call without its values, if it is not method and path; NULL: it has none
+	Harmless   string      `json:"harmless,omitempty"`   // SQL condition for failures that are part of normal use
+	TooMany    string      `json:"too_many,omitempty"`   // SQL condition that the server refused a connection because it has too many
+	Wireshark  string      `json:"wireshark,omitempty"`  // Wireshark's name of the dissector for its decrypted messages
+	Port       uint16      `json:"port,omitempty"`       // Wireshark detects it only on this TCP port
+	Statements *Statements `json:"statements,omitempty"` // of a database whose calls are statements
+}
+
+// Statements are what questions need to know about a database. Its columns include <protocol>_query,
+// _params, _columns, _preview, _rows, _user and _application.
+type Statements struct {
+	Kind     string   `json:"kind"`     // column that says what a call is
+	Executed string   `json:"executed"` // SQL condition that a call executed a statement
+	Error    string   `json:"error"`    // SQL for the text of an error
+	Errors   []string `json:"errors"`   // columns with it
+}
+
+// NoLogin are the values of auth_kind with which a login proves nothing.
+var NoLogin = []string{"trust", "anonymous", "none"}
+
+// ProtocolTraits are the traits of one protocol.
+type ProtocolTraits struct {
+	Protocol string `json:"protocol"`
+	Traits
+}
+
+//go:embed traits.json
+var traitsJSON []byte
+
+// AllTraits lists the protocols with their traits, in the order of detection.
+var AllTraits = sync.OnceValue(func() (list []ProtocolTraits) {
+	if err := json.Unmarshal(traitsJSON, &list); err != nil {
+		panic("traits.json: " + err.Error())
+	}
+	return list
+})
+
+// FormatTraits writes traits.json.
+func FormatTraits(list []ProtocolTraits) string {
+	lines := make([]string, len(list))
+	for i := range list {
+		var b strings.Builder
+		e := json.NewEncoder(&b)
+		e.SetEscapeHTML(false)
+		if err := e.Encode(&list[i]); err != nil {
+			panic(err)
+		}
+		lines[i] = strings.TrimSpace(b.String())
+	}
+	return "[\n" + strings.Join(lines, ",\n") + "\n]\n"
+}
+
+// TraitsOf returns the traits of a protocol; those of an unknown one are zero.
+func TraitsOf(protocol string) Traits {
+	list := AllTraits()
+	if i := slices.IndexFunc(list, func(p ProtocolTraits) bool { return p.Protocol == protocol }); i >= 0 {
+		return list[i].Traits
+	}
+	return Traits{}
+}
+
+// ProtocolsIn is SQL for the list of the protocols with a trait and of some others, with brackets.
+func ProtocolsIn(has func(*Traits) bool, others ...string) string {
+	var names []string
+	for i := range AllTraits() {
+		if p := &AllTraits()[i]; has(&p.Traits) {
+			names = append(names, "'"+p.Protocol+"'")
+		}
+	}
+	for _, name := range others {
+		names = append(names, "'"+name+"'")
+	}
+	return "(" + strings.Join(names, ", ") + ")"
+}
+
+// EitherOf joins an SQL text of all protocols that have it into a condition.
+func EitherOf(text func(*Traits) string) string {
+	var list []string
+	for i := range AllTraits() {
+		if p := &AllTraits()[i]; text(&p.Traits) != "" {
+			list = append(list, "protocol = '"+p.Protocol+"' AND ("+text(&p.Traits)+")")
+		}
+	}
+	return "(" + strings.Join(list, " OR ") + ")"
+}

@@ -1,0 +1,224 @@
+package forensics
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/pcapsule/pcapsule/forensics/internal/duck"
+	"github.com/pcapsule/pcapsule/forensics/internal/ends"
+)
+
+// keep writes the joined ends to the database. It returns nil if no call has better ends than its own.
+func (j *endJoin) keep(ctx context.Context, cols []duck.Column, made []*ends.Row) (*betterEnds, error) {
+	out := &betterEnds{replaced: make([][]string, len(j.c.bundles)), made: int64(len(made))}
+	var rows [][]any
+	for i := range j.calls {
+		k := &j.calls[i]
+		row := []any{int64(k.bundle), k.no, nil, nil, nil, nil, nil, nil}
+		for side, no := range k.sets {
+			if s := &j.list[no]; s.made {
+				row[2+side] = s.id
+			}
+			if k.addr >= 0 {
+				a := &j.addrs[k.addr]
+				row[4+2*side], row[5+2*side] = a.ip[side], a.port[side]
+			}
+		}
+		better := false
+		for n, col := range betterColumns {
+			if row[2+n] == nil {
+				continue
+			}
+			better = true
+			if list := &out.replaced[k.bundle]; !slices.Contains(*list, col) {
+				*list = append(*list, col)
+			}
+		}
+		if better {
+			rows = append(rows, row)
+		}
+	}
+	contrary, err := j.contrary(ctx)
+	if err != nil || len(rows) == 0 && len(contrary) == 0 {
+		return nil, err
+	}
+	out.contrary = int64(len(contrary))
+	if err := j.c.insert(ctx, endsTable, "bundle INTEGER, call_no BIGINT, src_id BIGINT, dst_id BIGINT, src_ip VARCHAR, src_port INTEGER, dst_ip VARCHAR, dst_port INTEGER", rows); err != nil {
+		return nil, err
+	}
+	if err := j.c.insert(ctx, contraryTable, "bundle INTEGER, ts_ns BIGINT, ts TIMESTAMP, source VARCHAR, kind VARCHAR, detail VARCHAR, flow_id BIGINT, packet_no BIGINT, lost_bytes BIGINT, count BIGINT", contrary); err != nil {
+		return nil, err
+	}
+	return out, j.keepMade(ctx, cols, made)
+}
+
+func (j *endJoin) keepMade(ctx context.Context, cols []duck.Column, made []*ends.Row) error {
+	var types []string
+	rows := make([][]any, len(made))
+	for _, col := range cols {
+		types = append(types, duck.Ident(col.Name)+" "+col.Type)
+		for i, r := range made {
+			switch col.Name {
+			case "bundle":
+				rows[i] = append(rows[i], int64(r.Bundle))
+			case "endpoint_id":
+				rows[i] = append(rows[i], r.ID)
+			default:
+				rows[i] = append(rows[i], r.Values.Get(col.Name))
+			}
+		}
+	}
+	return j.c.insert(ctx, madeTable, strings.Join(types, ", "), rows)
+}
+
+// contrary makes the anomalies: one for each flow with an end of which bundles name different owners.
+func (j *endJoin) contrary(ctx context.Context) ([][]any, error) {
+	if !slices.Contains(j.c.order, "anomalies") {
+		return nil, nil
+	}
+	calls := map[copyKey]*endCall{}
+	numbers := make([][]int64, len(j.c.bundles))
+	for i := range j.calls {
+		if k := &j.calls[i]; j.list[k.sets[0]].readings != "" || j.list[k.sets[1]].readings != "" {
+			calls[k.copyKey] = k
+			numbers[k.bundle] = append(numbers[k.bundle], k.no)
+		}
+	}
+	type place struct {
+		bundle int
+		flow   int64
+		side   int
+		text   string
+	}
+	at := map[place]int{}
+	var out [][]any
+	for b, list := range numbers {
+		if len(list) == 0 {
+			continue
+		}
+		source := j.c.sourceOf("calls", b, []string{"call_no", "ts_ns", "flow_id", "cites"}, parquet)
+		rows, err := j.c.db.Query(ctx, "SELECT call_no, ts_ns, flow_id, cites[1].first FROM ("+source+") WHERE call_no IN (SELECT unnest(?)) ORDER BY ts_ns, call_no", list)
+		if err != nil {
+			return nil, err
+		}
+		for rows.Next() {
+			for side, no := range calls[copyKey{b, rows.Int(0)}].sets {
+				p := place{b, rows.Int(2), side, j.list[no].readings}
+				if p.text == "" {
+					continue
+				}
+				if n, ok := at[p]; ok {
+					out[n][9] = out[n][9].(int64) + 1
+					continue
+				}
+				at[p] = len(out)
+				text := "bundles name different owners of the " + [2]string{"client", "server"}[side] + "; the first is shown: " + p.text
+				out = append(out, []any{int64(b), rows.Int(1), micros(rows.Int(1)), "case", "contrary_ends", text, p.flow, rows.Int(3), int64(0), int64(1)})
+			}
+		}
+		if err := cmp.Or(rows.Err(), rows.Close()); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// micros is a time in SQL.
+type micros int64
+
+// insert makes a table with rows. Every process of the database repeats the statements.
+func (c *Case) insert(ctx context.Context, name, columns string, rows [][]any) error {
+	if err := c.db.Exec(ctx, "CREATE TABLE "+name+"("+columns+")"); err != nil {
+		return err
+	}
+	for part := range slices.Chunk(rows, insertRows) {
+		b := []byte("INSERT INTO " + name + " VALUES ")
+		for i, row := range part {
+			if i > 0 {
+				b = append(b, ',')
+			}
+			b = append(b, '(')
+			for k, v := range row {
+				if k > 0 {
+					b = append(b, ',')
+				}
+				b = appendLiteral(b, v)
+			}
+			b = append(b, ')')
+		}
+		if err := c.db.Exec(ctx, string(b)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// appendLiteral writes a value as SQL.
+func appendLiteral(b []byte, v any) []byte {
+	switch v := v.(type) {
+	case nil:
+		return append(b, "NULL"...)
+	case int64:
+		return strconv.AppendInt(b, v, 10)
+	case bool:
+		return strconv.AppendBool(b, v)
+	case micros:
+		return fmt.Appendf(b, "make_timestamp(%d // 1000)", int64(v))
+	case []any:
+		b = append(b, '[')
+		for i, x := range v {
+			if i > 0 {
+				b = append(b, ',')
+			}
+			b = appendLiteral(b, x)
+		}
+		return append(b, ']')
+	case duck.Struct:
+		b = append(b, '{')
+		for i, f := range v {
+			if i > 0 {
+				b = append(b, ',')
+			}
+			b = append(append(b, duck.Quote(f.Name)...), ':')
+			b = appendLiteral(b, f.Value)
+		}
+		return append(b, '}')
+	case string: // no statement may have a zero byte
+		return append(b, duck.Quote(strings.ReplaceAll(v, "\x00", "\uFFFD"))...)
+	}
+	return append(b, duck.Quote(fmt.Sprint(v))...) // a column of a later release
+}
+
+// withEnds is the SQL for rows of calls of a bundle with the ends that another bundle knows better, if
+// any of the columns are of ends; nil means all columns.
+func (c *Case) withEnds(sql string, bundle int, columns []string) string {
+	if c.ends == nil {
+		return sql
+	}
+	var replace []string
+	for _, col := range c.ends.replaced[bundle] {
+		if columns == nil || slices.Contains(columns, col) {
+			replace = append(replace, fmt.Sprintf("coalesce(e.%[1]s, t.%[1]s) AS %[1]s", col))
+		}
+	}
+	if len(replace) == 0 {
+		return sql
+	}
+	return fmt.Sprintf("SELECT t.* REPLACE (%s) FROM (%s) t LEFT JOIN (SELECT * FROM %s WHERE bundle = %d) e ON e.call_no = t.call_no", strings.Join(replace, ", "), sql, endsTable, bundle)
+}
+
+// madeRows is the SQL for the rows that a table has in addition to those of the bundles, or empty.
+func (c *Case) madeRows(name string) string {
+	switch {
+	case c.ends == nil:
+	case name == "endpoints" && c.ends.made > 0:
+		return "SELECT * FROM " + madeTable
+	case name == "anomalies" && c.ends.contrary > 0:
+		return "SELECT * FROM " + contraryTable
+	}
+	return ""
+}
