@@ -28,6 +28,8 @@ var Databases = [...]Database{
 		[]string{"mysql_error_message"}, "mysql_error_code IN (1040, 1203, 1226)"},
 	{"mongodb", "mongodb_command", "lower(mongodb_command) NOT IN ('hello', 'ismaster', 'ping', 'buildinfo', 'saslstart', 'saslcontinue', 'authenticate', 'getnonce', 'endsessions', 'logout')",
 		"coalesce(mongodb_error_code_name || ': ', '') || mongodb_error_message", []string{"mongodb_error_message"}, "false"},
+	{"cassandra", "cassandra_opcode", "cassandra_opcode IN ('QUERY', 'EXECUTE', 'BATCH')",
+		"cassandra_error_code_name || ': ' || cassandra_error_message", []string{"cassandra_error_message"}, "cassandra_error_code = 4097"},
 }
 
 // Has reports whether a protocol is one of a database.
