@@ -12,7 +12,10 @@ const maxDetect = 16 << 10 // bytes of a message that detection waits for
 
 // detect accepts a message whose body is one of its opcode, and frames with two right checksums.
 func detect(dir dissect.Dir, head []byte) dissect.Verdict {
-	if framedHead(head) {
+	if version, ok := framedHead(head); ok {
+		if (version >= answer) != (dir == dissect.ToClient) {
+			return dissect.No
+		}
 		return dissect.Yes
 	}
 	if len(head) < headSize {
@@ -38,18 +41,36 @@ func detect(dir dissect.Dir, head []byte) dissect.Verdict {
 	return detectResponse(h, b, whole)
 }
 
-// framedHead reports whether b begins with a frame whose checksums are both right.
-func framedHead(b []byte) bool {
+// framedHead reports whether b begins with a frame whose checksums are both right and which holds
+// whole messages, with the version of the first, which says who sent it.
+func framedHead(b []byte) (version byte, ok bool) {
 	for _, size := range [...]int{plainHead, packedHead} {
 		if !isFrame(b, size) {
 			continue
 		}
-		n := int(little(b[:size]) & maxPayload)
-		if whole := size + crcHead + n + crcTail; n >= headSize && len(b) >= whole {
-			return payloadSum(b[size+crcHead:whole-crcTail]) == binary.LittleEndian.Uint32(b[whole-crcTail:])
+		h := little(b[:size])
+		n, packed := int(h&maxPayload), size == packedHead && h>>17&maxPayload > 0
+		whole := size + crcHead + n + crcTail
+		if alone := h>>(17*(size/2))&1 != 0; !alone || n < headSize || len(b) < whole {
+			continue
 		}
+		payload := b[size+crcHead : whole-crcTail]
+		if payloadSum(payload) != binary.LittleEndian.Uint32(b[whole-crcTail:]) {
+			continue
+		}
+		if version = payload[0]; packed { // of a block of LZ4 the first byte has lengths, then come bytes as they are
+			at := 1
+			for payload[0]>>4 == 15 && at < n-1 && payload[at] == 255 {
+				at++
+			}
+			if payload[0]>>4 == 15 && at < n-1 {
+				at++
+			}
+			version = payload[at]
+		}
+		return version, version&^answer == maxVersion
 	}
-	return false
+	return 0, false
 }
 
 func detectRequest(h head, b []byte, whole bool) dissect.Verdict {

@@ -147,10 +147,15 @@ func (f *facts) credentials() {
 
 // statement takes the text of a statement.
 func (f *facts) statement(q []byte) {
-	if f.r.Short() && f.partial { // it is cut
+	cut := f.r.Short() && f.partial
+	if cut {
 		q = f.r.Rest()
 	}
-	f.row.CQL = table.NonEmpty(sqltext.Text(q[:min(len(q), maxQuery)]))
+	text := sqltext.Text(q[:min(len(q), maxQuery)])
+	if cut || len(q) > maxQuery { // calls that execute it later show the same text
+		text += "…"
+	}
+	f.row.CQL = table.NonEmpty(text)
 }
 
 // prepared takes the statement with an id.
