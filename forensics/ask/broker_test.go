@@ -189,9 +189,15 @@ func TestMessagesAreNotLinkedByGuess(t *testing.T) {
 			w.say(100, "shop", true, message("PUB", "log.a", "", "tick"))
 			w.say(70_000, "billing", false, message("MSG", "log.a", "2 ", "tick"))
 		}, ""},
+		{"the same trace", func(w *wire) {
+			for _, at := range []float64{100, 101} {
+				line := []string{"HPUB log.a", "HMSG log.a 2"}[int(at)-100]
+				w.say(at, []string{"shop", "billing"}[int(at)-100], at == 100, line+" 82 86\r\nNATS/1.0\r\ntraceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\n\r\ntick\r\n")
+			}
+		}, "exact"},
 		{"another trace", func(w *wire) {
-			w.say(100, "shop", true, "HPUB log.a 79 83\r\nNATS/1.0\r\ntraceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\n\r\ntick\r\n")
-			w.say(101, "billing", false, "HMSG log.a 2 79 83\r\nNATS/1.0\r\ntraceparent: 00-1af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\n\r\ntick\r\n")
+			w.say(100, "shop", true, "HPUB log.a 82 86\r\nNATS/1.0\r\ntraceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\n\r\ntick\r\n")
+			w.say(101, "billing", false, "HMSG log.a 2 82 86\r\nNATS/1.0\r\ntraceparent: 00-1af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\n\r\ntick\r\n")
 		}, ""},
 		{"another broker", func(w *wire) {
 			w.nats(50, "test", 6, 9, "")

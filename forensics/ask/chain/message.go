@@ -195,8 +195,8 @@ func (k *Builder) published(list []*Step) error {
 
 // sameMessage says what links the two ends of a broker, by protocol.
 var sameMessage = map[string]string{
-	"kafka": "the same topic, partition and offset", "nats": "the same stream and sequence, or the same reply subject", "amqp": "the same exchange, routing key and message id",
-	"mqtt": "the same topic, response topic and correlation data", "redis": "the same stream and entry",
+	"kafka": "the same topic and partition, with the offset or with payload and trace", "nats": "the same stream and sequence, the same reply subject, or the same subject, payload and trace", "amqp": "the same exchange and routing key, with the message id or with payload and trace",
+	"mqtt": "the same topic, with response topic and correlation data or with payload and trace", "redis": "the same stream and entry",
 }
 
 // confidences of links through a broker, by grade.

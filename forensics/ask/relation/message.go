@@ -42,8 +42,8 @@ const names = `CASE WHEN protocol = 'kafka' THEN list_transform(kafka_offsets, o
 
 // likeness is SQL for what a message and its copies have in common: topic, payload, and the trace
 // that its headers name.
-const likeness = `CASE WHEN protocol = 'kafka' AND put AND len(kafka_partitions) = 1 THEN concat_ws(chr(0), 'kafka', kafka_partitions[1], hex(request_body_sha256))
-	WHEN protocol = 'kafka' AND len(kafka_offsets) = 1 THEN concat_ws(chr(0), 'kafka', split_part(kafka_offsets[1], ':', 1), hex(response_body_sha256))
+const likeness = `CASE WHEN protocol = 'kafka' AND put AND len(kafka_partitions) = 1 THEN concat_ws(chr(0), 'kafka', kafka_partitions[1], coalesce(trace_id, ''), hex(request_body_sha256))
+	WHEN protocol = 'kafka' AND len(kafka_offsets) = 1 THEN concat_ws(chr(0), 'kafka', split_part(kafka_offsets[1], ':', 1), coalesce(trace_id, ''), hex(response_body_sha256))
 	WHEN protocol = 'amqp' THEN concat_ws(chr(0), 'amqp', amqp_exchange, amqp_routing_key, coalesce(amqp_correlation_id, ''), coalesce(trace_id, ''), hex(coalesce(request_body_sha256, response_body_sha256)))
 	WHEN protocol = 'nats' THEN concat_ws(chr(0), 'nats', nats_subject, coalesce(trace_id, ''), hex(request_body_sha256))
 	WHEN protocol = 'mqtt' THEN concat_ws(chr(0), 'mqtt', mqtt_topic, coalesce(trace_id, ''), hex(request_body_sha256))
@@ -55,7 +55,7 @@ const likeness = `CASE WHEN protocol = 'kafka' AND put AND len(kafka_partitions)
 // publisher or the consumer, endpoint its number in table endpoints. A publisher that asked for an answer
 // (NATS) waits for it until told, else for nothing. A consumer that asks again (loop) is done with what
 // it got, unless it asks in advance as those of Kafka do. grade is 0 if a number or id of
-// the message links both at one broker, else 1; puts counts the calls that published what one call
+// the message links both at one broker, also a trace with topic and payload, else 1; puts counts the calls that published what one call
 // got, queue is the time between both.
 //
 // A call with several messages, such as Fetch, has a list of identities. For each consumer, and each
@@ -74,11 +74,11 @@ func Messages(c terms.Several) string {
 			WHERE p.lo <= g.hi AND g.ns >= p.ns - %[12]s AND g.ns - p.ns <= %[13]d),
 		sure AS MATERIALIZED (SELECT gk, pk, min(CASE WHEN one THEN 0 ELSE 1 END) AS grade FROM (SELECT *, row_number() OVER (PARTITION BY gk, name, hi ORDER BY one DESC, since DESC, pk) AS nth, count(*) OVER (PARTITION BY gk, name, hi, one) AS rivals FROM near)
 			WHERE nth = 1 AND (rivals = 1 OR one AND NOT alone) GROUP BY 1, 2),
-		alike AS (SELECT k, put, ns, clock, len(ids) > 0 AS named, count(*) FILTER (put) OVER w AS n, max(k) FILTER (put) OVER w AS pk, max(ns) FILTER (put) OVER w AS since, max(clock) FILTER (put) OVER w AS source, bool_or(len(ids) > 0) FILTER (put) OVER w AS known,
+		alike AS (SELECT k, put, ns, clock, traced, len(ids) > 0 AS named, count(*) FILTER (put) OVER w AS n, max(k) FILTER (put) OVER w AS pk, max(ns) FILTER (put) OVER w AS since, max(clock) FILTER (put) OVER w AS source, bool_or(len(ids) > 0) FILTER (put) OVER w AS known,
 			count(*) FILTER (NOT put) OVER (PARTITION BY same, broker, pod ORDER BY ns RANGE BETWEEN %[14]d PRECEDING AND %[14]d FOLLOWING) AS copies
 			FROM msg WHERE same IS NOT NULL WINDOW w AS (PARTITION BY same, broker ORDER BY ns RANGE BETWEEN %[14]d PRECEDING AND %[15]d FOLLOWING)),
 		via AS MATERIALIZED (SELECT v.*, count(*) OVER (PARTITION BY gk) AS puts, p.ns AS since, p.told AS answered FROM (SELECT gk, pk, grade FROM sure
-			UNION ALL SELECT k, pk, 1 FROM alike g WHERE NOT put AND n = 1 AND copies = 1 AND NOT (named AND known) AND ns >= since - CASE WHEN clock = source THEN 0 ELSE %[15]d END AND k NOT IN (SELECT gk FROM sure)) v JOIN msg p ON p.k = pk)`,
+			UNION ALL SELECT k, pk, CASE WHEN traced THEN 0 ELSE 1 END FROM alike g WHERE NOT put AND n = 1 AND copies = 1 AND NOT (named AND known) AND ns >= since - CASE WHEN clock = source THEN 0 ELSE %[15]d END AND k NOT IN (SELECT gk FROM sure)) v JOIN msg p ON p.k = pk)`,
 		terms.NumberOf(c), terms.Key(c, ""), Ties, names, likeness, puts, sent, Brokers, polls, int64(maxWorkNs), maxTurns,
 		fmt.Sprintf("CASE WHEN p.clock = g.clock THEN 0 ELSE %d END", ClockUnsure), int64(MaxQueueNs), int64(maxSameNs), ClockUnsure)
 }

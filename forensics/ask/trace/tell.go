@@ -239,7 +239,15 @@ func (t *Answer) hops(roots []*chain.Step, children map[*chain.Step][]*chain.Ste
 			one.steps = append(one.steps, s)
 		}
 	}
-	slices.SortStableFunc(order, func(a, b *sum) int { return cmp.Compare(b.self, a.self) })
+	slices.SortStableFunc(order, func(a, b *sum) int { // the outermost calls did not wait for what is async
+		if a.hop.Async != b.hop.Async {
+			if a.hop.Async {
+				return 1
+			}
+			return -1
+		}
+		return cmp.Compare(b.self, a.self)
+	})
 	for _, one := range order[:min(len(order), maxHops)] {
 		h := one.hop
 		h.Calls, h.SelfMs, h.P50Ms = len(one.steps), chain.Millis(one.self), ask.Median(one.took)

@@ -44,7 +44,7 @@ type Answer struct {
 	Total   int            `json:"total_chains"`
 	Chains  []Chain        `json:"chains" jsonschema:"one for each outermost call, by time"`
 	Origins []chain.Origin `json:"origins" jsonschema:"origins of failures in all chains, most frequent first"`
-	Hops    []Hop          `json:"hops" jsonschema:"where the time of all chains went, most time first"`
+	Hops    []Hop          `json:"hops" jsonschema:"where the time of all chains went, most time first; what came after a message queue is last"`
 }
 
 // Chain is one outermost call with all its descendants.
