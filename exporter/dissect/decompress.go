@@ -17,7 +17,7 @@ import (
 const maxInflated = 4 << 20
 
 // Decompress decodes p, which must be a part of a message, for its row: gzip, deflate (zlib), br,
-// zstd, snappy (blocks, also with the frames of Kafka's clients) or lz4 (frames). It produces at
+// zstd, snappy (blocks, also with the frames of Kafka's clients), lz4 (frames) or lz4-block (a block, at most limit bytes). It produces at
 // most limit bytes; if there are more, it returns those with an error. All bodies and messages near
 // one packet share an allowance, so that decompression bombs cost time and memory in proportion to
 // packets.
@@ -62,10 +62,23 @@ func decompress(out *decodedOutput, coding string, p []byte, limit int64) error 
 	switch coding {
 	case "snappy":
 		return unsnappy(out, p, limit)
+	case "lz4-block":
+		return unlz4Block(out, p, limit)
 	case "lz4":
 		return copyLimited(out, lz4.NewReader(bytes.NewReader(p)), limit)
 	}
 	return decodeContent(out, coding, p, limit)
+}
+
+// unlz4Block decodes a block without frame, whose size is the limit.
+func unlz4Block(out *decodedOutput, p []byte, limit int64) error {
+	b := make([]byte, limit)
+	n, err := lz4.UncompressBlock(p, b)
+	if err != nil {
+		return err
+	}
+	_, err = out.Write(b[:n])
+	return err
 }
 
 // xerial begins the frames of snappy-java: the magic, and two versions of 4 bytes.

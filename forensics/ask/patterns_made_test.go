@@ -88,6 +88,27 @@ func (w *wire) http(ms, took float64, conn string, client, server byte, line, he
 
 func (w *wire) open(t *testing.T) *forensics.Case {
 	t.Helper()
+	return openWires(t, w)
+}
+
+// openWires opens a case with a bundle of each capture.
+func openWires(t *testing.T, list ...*wire) *forensics.Case {
+	t.Helper()
+	var bundles []string
+	for _, w := range list {
+		bundles = append(bundles, w.export(t))
+	}
+	c, err := forensics.Open(ctx, bundles, forensics.Options{Threads: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	return c
+}
+
+// export makes a bundle.
+func (w *wire) export(t *testing.T) string {
+	t.Helper()
 	sort.SliceStable(w.packets, func(i, k int) bool { return w.packets[i].at < w.packets[k].at })
 	var b bytes.Buffer
 	put := func(v any) {
@@ -109,12 +130,7 @@ func (w *wire) open(t *testing.T) *forensics.Case {
 	if _, err := exporter.Run(ctx, []string{name}, out, exporter.Options{Release: "test", Repanic: true}); err != nil {
 		t.Fatal(err)
 	}
-	c, err := forensics.Open(ctx, []string{out}, forensics.Options{Threads: 2})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { c.Close() })
-	return c
+	return out
 }
 
 func newWire() *wire { return &wire{conns: map[string]*wireConn{}} }

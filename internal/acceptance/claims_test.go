@@ -19,6 +19,7 @@ var seenAs = map[string][]string{
 	"memcached":  {"memcache"},
 	"mqtt":       {"mqtt"},
 	"amqp":       {"amqp"},
+	"cassandra":  {"cql"},
 	"tls":        {"tls", "dtls"},
 	"quic":       {"quic", "gquic"},
 	"http3":      {"http3", "quic"},

@@ -19,45 +19,54 @@ func brokerFacts() []fact {
 	}
 }
 
-// brokerNames are the names of packets and methods by their numbers.
-var brokerNames = sync.OnceValue(func() map[string]map[int64]string {
+// peerNames are the names of numbers in the data files of protocols: of packets, methods and opcodes, by
+// protocol and section.
+var peerNames = sync.OnceValue(func() map[string]map[int64]string {
 	all := map[string]map[int64]string{}
-	for _, protocol := range []string{"mqtt", "amqp"} {
+	for _, protocol := range []string{"mqtt", "amqp", "cassandra", "memcached"} {
 		b, err := os.ReadFile(filepath.Join("..", "..", "exporter", "dissect", protocol, "names.txt"))
 		if err != nil {
 			panic(err)
 		}
-		section, names := "", map[int64]string{}
+		section := protocol
 		for line := range strings.Lines(string(b)) {
 			if line = strings.TrimSpace(line); strings.HasPrefix(line, "[") {
-				section = line
+				section = protocol + " " + strings.Trim(line, "[]")
 			}
 			number, name, ok := strings.Cut(line, " ")
-			if n, err := strconv.ParseInt(number, 0, 64); ok && err == nil && (protocol == "amqp" || section == "[packet]") {
-				names[n] = name
+			if n, err := strconv.ParseInt(number, 0, 64); ok && err == nil {
+				if all[section] == nil {
+					all[section] = map[int64]string{}
+				}
+				all[section][n] = name
 			}
 		}
-		all[protocol] = names
 	}
 	return all
 })
 
-// mqttPacket converts the peer's number of a packet type to its name.
-func mqttPacket(v string) string {
-	n, err := strconv.ParseInt(v, 10, 64)
-	if name := brokerNames()["mqtt"][n]; err == nil && name != "" {
-		return name
+// peerName converts the peer's decimal number to its name in the first of these sections that has it.
+func peerName(v string, sections ...string) string {
+	if n, err := strconv.ParseInt(v, 10, 64); err == nil {
+		for _, s := range sections {
+			if name := peerNames()[s][n]; name != "" {
+				return name
+			}
+		}
 	}
-	return "packet " + v
+	return "unnamed " + v
 }
+
+// mqttPacket converts the peer's number of a packet type to its name.
+func mqttPacket(v string) string { return peerName(v, "mqtt packet") }
 
 // amqpMethod converts the peer's numbers of a class and a method, as in 60.40, to their name.
 func amqpMethod(v string) string {
 	class, method, _ := strings.Cut(v, ".")
 	c, err := strconv.ParseInt(class, 10, 64)
 	m, err2 := strconv.ParseInt(method, 10, 64)
-	if name := brokerNames()["amqp"][c<<16|m]; err == nil && err2 == nil && name != "" {
-		return name
+	if err != nil || err2 != nil {
+		return "unnamed " + v
 	}
-	return "method " + v
+	return peerName(strconv.FormatInt(c<<16|m, 10), "amqp client", "amqp server", "amqp both")
 }

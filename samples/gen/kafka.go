@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -97,9 +98,14 @@ func makeKafka(ctx context.Context, out string) error {
 }
 
 // said is what a client did, as it knows it: an action, its object and what came of it.
-type said struct{ lines []string }
+type said struct {
+	mu    sync.Mutex
+	lines []string
+}
 
 func (s *said) line(format string, args ...any) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.lines = append(s.lines, fmt.Sprintf(format, args...))
 }
 

@@ -19,7 +19,7 @@ import (
 )
 
 const (
-	startWait = time.Minute     // for a server to listen
+	startWait = 5 * time.Minute // for a server to listen
 	endWait   = 5 * time.Second // for a process to end after a signal
 	settle    = 400 * time.Millisecond
 )

@@ -53,6 +53,7 @@ func scenarios() []scenario {
 		{"smtp", makeSMTP},
 		{"ftp", makeFTP},
 		{"ssh", makeSSH},
+		{"cassandra", makeCassandra},
 		{"vantages", makeVantages},
 		{"shop", makeShop},
 	}
@@ -135,6 +136,7 @@ func play(ctx context.Context, role string, args []string) error {
 		"apis-client":   apisClient,
 		"memc-client":   memcClient,
 		"ldap-client":   ldapClient,
+		"cql-client":    cqlClient,
 		"wait":          waitFor,
 		"gateway":       shopGateway,
 		"frontend":      shopFrontend,

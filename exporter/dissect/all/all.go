@@ -6,6 +6,7 @@ package all
 import (
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/dissect/amqp"
+	"github.com/pcapsule/pcapsule/exporter/dissect/cassandra"
 	"github.com/pcapsule/pcapsule/exporter/dissect/dns"
 	"github.com/pcapsule/pcapsule/exporter/dissect/ftp"
 	"github.com/pcapsule/pcapsule/exporter/dissect/grpc"
@@ -52,6 +53,7 @@ func Protocols(keys *secrets.Store) []*dissect.Protocol {
 		smtp.Protocol(),
 		ssh.Protocol(),
 		ftp.Protocol(),
+		cassandra.Protocol(),
 		tls.Protocol(keys),
 		quic.Protocol(keys),
 		http3.Protocol(),

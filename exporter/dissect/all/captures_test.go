@@ -26,6 +26,9 @@ var alsoIn = map[string][]string{
 	"ftp":        {"malformed", "mixed"},
 	"smtp":       {"http1", "malformed", "other", "smb", "tls"},
 	"ssh":        {"icmp", "link", "mixed", "tcp"},
+	"mongodb":    {},
+	"memcached":  {},
+	"cassandra":  {},
 }
 
 // TestDetectionMatrix passes every TCP segment of all shared captures to the Detect of each

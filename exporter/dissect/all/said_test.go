@@ -19,6 +19,7 @@ func TestRowsAreWhatTheClientSaid(t *testing.T) {
 	for file, did := range map[string]func(table.CallRow) []string{
 		"amqp":      amqpDid,
 		"apis":      apisDid,
+		"cassandra": cqlDid,
 		"kafka":     kafkaDid,
 		"ldap":      ldapDid,
 		"mcp":       mcpDid,

@@ -28,6 +28,7 @@ type talk struct {
 var samples = map[string]string{
 	"amqp.pcapng":       "amqp",
 	"apis.pcapng":       "http1",
+	"cassandra.pcapng":  "cassandra",
 	"dns.pcap":          "dns",
 	"grpc.pcapng":       "http2",
 	"http1.pcapng":      "http1",

@@ -38,7 +38,7 @@ type Row struct {
 	Topics       []string          `col:"kafka_topics" doc:"names of the topics, at most 64; of a topic whose name is not known, its id"`
 	TopicIDs     []string          `col:"kafka_topic_ids" doc:"ids of the topics (UUID), if the messages have them; at most 64"`
 	Partitions   []string          `col:"kafka_partitions" doc:"partitions as topic/number, at most 64"`
-	Offsets      []string          `col:"kafka_offsets" doc:"offsets of the records that were written or returned, as topic/number:first-last; at most 64"`
+	Offsets      []string          `col:"kafka_offsets" doc:"offsets of the records that were written, or returned from the requested offset on, as topic/number:first-last; at most 64"`
 	Group        table.Opt[string] `col:"kafka_group" enc:"dict" doc:"consumer group"`
 	Member       table.Opt[string] `col:"kafka_member" doc:"member id in the group"`
 	Generation   table.Opt[int32]  `col:"kafka_generation" doc:"generation, or epoch of the member, in the group"`
@@ -92,6 +92,7 @@ type call struct {
 	bad     bool
 	whole   bool // the request was captured completely
 	wrote   []written
+	wanted  []wanted
 	texts   int // bytes of text in row
 }
 

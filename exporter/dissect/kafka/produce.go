@@ -95,6 +95,21 @@ func (f *facts) produced(b []byte, v int16) {
 	f.partial = f.partial || r.Short()
 }
 
+// wanted is the first offset that a request asks for.
+type wanted struct {
+	part   string
+	offset int64
+}
+
+func (c *call) wantedOf(part string) int64 {
+	for _, w := range c.wanted {
+		if w.part == part {
+			return w.offset
+		}
+	}
+	return 0
+}
+
 func (c *call) recordsOf(part string) int64 {
 	for _, w := range c.wrote {
 		if w.part == part {
@@ -149,6 +164,8 @@ func (f *facts) fetch(b []byte, v int16) {
 			}
 			if p := f.part(part); len(f.asks) < maxList {
 				f.asks = append(f.asks, fmt.Sprintf("%s@%d", p, offset))
+				f.c.wanted = append(f.c.wanted, wanted{p, offset})
+				f.c.texts += 32
 			}
 		}
 		r.tags()
@@ -194,7 +211,7 @@ func (f *facts) fetched(b []byte, v int16) {
 			f.failed(code, nil)
 			got := min(size, r.Left())
 			if first, last := f.batch(r.Bytes(got), got == size); first >= 0 {
-				f.offsets(p, first, last)
+				f.offsets(p, min(max(first, f.c.wantedOf(p)), last), last) // servers return whole batches
 			}
 			if got < size {
 				f.partial = true

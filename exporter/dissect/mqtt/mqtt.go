@@ -35,6 +35,7 @@ type Row struct {
 	QoS        table.Opt[int32]  `col:"mqtt_qos" doc:"quality of service of a published message, or the highest one that a subscription requests"`
 	Granted    []string          `col:"mqtt_granted" doc:"answer to each filter: the granted quality of service, or the reason of a refusal"`
 	Retain     bool              `col:"mqtt_retain" doc:"the message is, or was, kept for later subscribers"`
+	Delivered  bool              `col:"mqtt_delivered" doc:"the server sent the message to a subscriber"`
 	Dup        bool              `col:"mqtt_dup" doc:"the message was sent before"`
 	Value      table.Opt[string] `col:"mqtt_value" doc:"beginning of the payload, at most 256 bytes; hexadecimal after 0x if it is not text"`
 	Reason     table.Opt[int32]  `col:"mqtt_reason_code" doc:"return or reason code of the answer, or of DISCONNECT"`

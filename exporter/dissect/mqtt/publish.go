@@ -39,6 +39,7 @@ func (k *conn) publish(in *dissect.Input, at int, f *fixed) (int, error) {
 	}
 	s := &k.sides[in.Dir]
 	c := k.newCall(in.Dir, publish)
+	c.row.Delivered = in.Dir == dissect.ToClient
 	r := reader{Cursor: cursor.New(b[:head]), version: k.version}
 	topic := r.text()
 	c.row.QoS, c.row.Retain, c.row.Dup = table.Some(int32(f.flags>>1&3)), f.flags&1 != 0, f.flags&8 != 0

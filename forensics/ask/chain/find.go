@@ -10,7 +10,11 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
 )
 
-// setEnds sets the end of calls. A call without a response ends with its connection.
+// carriers are the protocols of rows that have neither a response nor an error while they last.
+var carriers = map[string]bool{"tls": true, "dtls": true, "quic": true, "tcp": true, "udp": true}
+
+// setEnds sets the end of calls. A call that lacks its response ends with its connection, a message
+// that needs none with itself.
 func (k *Builder) setEnds(list []*Step) error {
 	type conn struct {
 		Bundle int64  `json:"bundle"`
@@ -25,7 +29,7 @@ func (k *Builder) setEnds(list []*Step) error {
 		if s.Took != nil {
 			s.End += *s.Took * 1000
 		}
-		if s.Took == nil || s.Protocol == "tls" || s.Protocol == "quic" {
+		if s.Took == nil && (s.Error != "" || carriers[s.Protocol]) || s.Protocol == "tls" || s.Protocol == "quic" {
 			need = append(need, ask.Key{Bundle: s.Bundle, No: s.ConnID})
 		}
 	}

@@ -16,7 +16,9 @@ type Link struct {
 	Parent     *Step
 	Confidence float64
 	How        string
-	Others     int // other calls that fit equally well
+	Others     int   // other calls that fit equally well
+	Through    bool  // through a broker, so that the parent does not wait for the child
+	Queue      int64 // time between publishing a message and getting it, in nanoseconds
 }
 
 // Kinds of evidence for a parent, weakest first.
@@ -63,6 +65,10 @@ func (k *Builder) ParentOf(child *Step) *Link {
 	child.linked = true
 	if child.Src == nil {
 		return nil
+	}
+	if child.work != nil {
+		child.Link = k.publisherOf(child)
+		return child.Link
 	}
 	var fits []fit
 	for _, p := range k.into[child.Src.Key] {
@@ -121,17 +127,21 @@ func (k *Builder) loadEvidence(list []*Step) error {
 // fits reports whether p may be the parent of child, and by which evidence.
 func (k *Builder) fits(p, child *Step, factor float64) (fit, bool) {
 	f := fit{p: p, factor: factor}
-	if p == child || p.ConnID == child.ConnID && p.Bundle == child.Bundle || p.Protocol == "tls" || p.Protocol == "quic" || p.Protocol == "dns" && child.Protocol != "dns" {
+	at, from, to := p.open()
+	if child.work != nil || at == nil || p.work != nil && at.Key != child.Src.Key || p.work == nil && pushing[p.Protocol] {
+		return f, false
+	}
+	if p == child || p.ConnID == child.ConnID && p.Bundle == child.Bundle && (p.work == nil || !k.messages.puts[child.Key()]) || p.Protocol == "tls" || p.Protocol == "quic" || p.Protocol == "dns" && child.Protocol != "dns" {
 		return f, false
 	}
 	if (child.Protocol == "tls" || child.Protocol == "quic") && !child.Broken() && !child.Sealed {
 		return f, false // the calls that it carries are listed themselves
 	}
 	slack, stated := k.slack(p, child)
-	if child.Start+slack < p.Start || child.Start-slack > p.End {
+	if child.Start+slack < from || child.Start-slack > to {
 		return f, false
 	}
-	if child.Start == p.Start && slack == 0 && child.No < p.No { // ties go one way, to avoid cycles
+	if child.Start == from && slack == 0 && child.No < p.No { // ties go one way, to avoid cycles
 		return f, false
 	}
 	if p.Trace != "" && child.Trace != "" && p.Trace != child.Trace {
@@ -151,13 +161,16 @@ func (k *Builder) fits(p, child *Step, factor float64) (fit, bool) {
 		}
 		f.kind = likeness(p, child)
 	}
-	if child.sure && child.End-slack > p.End && !child.Sealed {
+	if w := p.work; w != nil {
+		f.why = append(f.why, w.unsure(&f)...)
+	}
+	if child.sure && child.End-slack > to && !child.Sealed && (p.work == nil || p.work.told) {
 		f.outlasts = true
 		f.factor *= 0.75
 		f.why = append(f.why, "it lasted longer than its parent")
 	}
-	if slack > 0 && (child.Start-slack < p.Start || child.End+slack > p.End) {
-		f.loose = child.Start < p.Start || child.Start > p.End
+	if slack > 0 && (child.Start-slack < from || child.End+slack > to) {
+		f.loose = child.Start < from || child.Start > to
 		f.why = append(f.why, fmt.Sprintf("the clocks may differ by %s, so the order is unknown", LengthOf(slack)))
 		if !stated {
 			k.Skewed = true
@@ -202,7 +215,9 @@ func (k *Builder) better(a, b fit) int {
 	if a.factor != b.factor {
 		return cmp.Compare(b.factor, a.factor)
 	}
-	return cmp.Or(cmp.Compare(b.p.Start, a.p.Start), cmp.Compare(b.p.Bundle, a.p.Bundle), cmp.Compare(b.p.No, a.p.No))
+	_, since, _ := a.p.open()
+	_, other, _ := b.p.open()
+	return cmp.Or(cmp.Compare(other, since), cmp.Compare(b.p.Bundle, a.p.Bundle), cmp.Compare(b.p.No, a.p.No))
 }
 
 // judge links the best parent and sets its confidence.

@@ -152,6 +152,7 @@ func (k *Builder) addSteps(list []Step) ([]*Step, error) {
 	}
 	for _, s := range fresh {
 		k.into[s.Dst.Key] = append(k.into[s.Dst.Key], s)
+		k.setWork(s)
 	}
 	return out, nil
 }

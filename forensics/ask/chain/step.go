@@ -10,6 +10,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask"
+	"github.com/pcapsule/pcapsule/forensics/ask/relation"
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
 )
 
@@ -21,7 +22,7 @@ const (
 	NearTime = 60_000_000_000 // largest distance in time that counts as near, in nanoseconds
 
 	longCall    = 600_000_000_000 // longest duration of a call that can be found as a parent, in nanoseconds
-	ClockUnsure = 5_000_000       // assumed difference of two clocks if the recording does not state it, in nanoseconds
+	ClockUnsure = relation.ClockUnsure
 )
 
 // Step is one call in a chain. The fields that link calls are read for all open calls, the others
@@ -56,6 +57,7 @@ type Step struct {
 	Sealed   bool   // an encrypted connection in place of calls that could not be read
 	Src      *party
 	Dst      *party
+	work     *work // what it got messages for, if it did
 	Link     *Link // to its parent, once searched
 	linked   bool
 	Hit      bool // matches the input of the question
@@ -118,8 +120,10 @@ type Builder struct {
 	front   map[string][]string // keys of the instances behind a service, by the service's key
 	clocks  map[ask.Key]clock
 	seen    map[string]bool // time ranges that were loaded
-	Cut     bool            // one step had more than MaxLoaded calls
-	Skewed  bool            // clocks with an unknown difference were compared
+
+	messages *messages // once read
+	Cut      bool      // one step had more than MaxLoaded calls
+	Skewed   bool      // clocks with an unknown difference were compared
 }
 
 // New returns a Builder for a case.

@@ -11,6 +11,9 @@ import (
 // Above finds the ancestors of calls.
 func (k *Builder) Above(list []*Step) error {
 	for level := 0; level < MaxLevels && len(list) > 0; level++ {
+		if err := k.loadMessages(list); err != nil {
+			return err
+		}
 		var spans []span
 		for _, s := range list {
 			if !s.linked && s.Src != nil {
@@ -21,7 +24,7 @@ func (k *Builder) Above(list []*Step) error {
 		if _, err := k.openCalls(spans); err != nil {
 			return err
 		}
-		if err := k.loadEvidence(list); err != nil {
+		if err := cmp.Or(k.gotAt(spans), k.published(list), k.loadEvidence(list)); err != nil {
 			return err
 		}
 		var next []*Step
@@ -46,13 +49,17 @@ func (k *Builder) Below(list []*Step, levels, most int, keep func(*Step) bool) (
 	}
 	total := len(list)
 	for level := 0; level < levels && len(list) > 0; level++ {
+		if err := k.loadMessages(list); err != nil {
+			return nil, false, err
+		}
 		var spans []span
 		for _, s := range list {
-			if s.Dst == nil || s.Sealed || s.Protocol == "dns" {
+			at, from, to := s.open()
+			if at == nil || s.Sealed || s.Protocol == "dns" || k.messages.puts[s.Key()] {
 				continue
 			}
-			spans = append(spans, span{s.Dst, s.Start - ClockUnsure, s.End + ClockUnsure})
-			if s.Dst.Kind == "service" {
+			spans = append(spans, span{at, from - ClockUnsure, to + ClockUnsure})
+			if at == s.Dst && s.Dst.Kind == "service" {
 				for _, key := range k.front[s.Dst.Key] {
 					spans = append(spans, span{k.Same[key][0], s.Start - ClockUnsure, s.End + ClockUnsure})
 				}
@@ -69,9 +76,13 @@ func (k *Builder) Below(list []*Step, levels, most int, keep func(*Step) bool) (
 		if err != nil {
 			return nil, false, err
 		}
-		found = append(found, broken...)
+		got, err := k.consumed(list)
+		if err != nil {
+			return nil, false, err
+		}
+		found = slices.Concat(found, broken, got)
 		slices.SortFunc(found, InTime)
-		if err := k.loadEvidence(found); err != nil {
+		if err := cmp.Or(k.gotAt(spans), k.published(found), k.loadEvidence(found)); err != nil {
 			return nil, false, err
 		}
 		var next []*Step
@@ -98,6 +109,24 @@ func (k *Builder) Below(list []*Step, levels, most int, keep func(*Step) bool) (
 func InTime(a, b *Step) int {
 	return cmp.Or(cmp.Compare(a.Start, b.Start), cmp.Compare(a.Bundle, b.Bundle), cmp.Compare(a.No, b.No))
 }
+
+// Async reports whether a message queue lies between a call and the outermost one, which therefore
+// did not wait for it.
+func (s *Step) Async() bool {
+	for range MaxLevels {
+		switch {
+		case s.Link == nil:
+			return false
+		case s.Link.Through:
+			return true
+		}
+		s = s.Link.Parent
+	}
+	return false
+}
+
+// Polled reports whether the call asked a broker for messages and got some.
+func (s *Step) Polled() bool { return s.work != nil && s.work.at == s.Src }
 
 // Harmless reports whether a broken call had no effect, judged by its siblings.
 func Harmless(s *Step, siblings []*Step) bool {
@@ -157,7 +186,7 @@ func BlameOf(s *Step, children map[*Step][]*Step) Blame {
 func worst(parent *Step, children []*Step, slowly bool) (*Step, string) {
 	var bad *Step
 	for _, c := range children {
-		if !c.Broken() || Harmless(c, children) {
+		if !c.Broken() || Harmless(c, children) || c.Link != nil && c.Link.Through {
 			continue
 		}
 		if bad == nil || c.End > bad.End || c.End == bad.End && InTime(c, bad) > 0 {
@@ -175,7 +204,7 @@ func worst(parent *Step, children []*Step, slowly bool) (*Step, string) {
 	}
 	var slow *Step
 	for _, c := range children {
-		if c.Protocol == "dns" && !c.Broken() {
+		if c.Protocol == "dns" && !c.Broken() || c.Link != nil && c.Link.Through {
 			continue
 		}
 		if over := min(c.End, parent.End) - c.Start; over*10 >= (parent.End-parent.Start)*8 && parent.End-parent.Start >= 50_000_000 && (slow == nil || c.End-c.Start > slow.End-slow.Start) {
@@ -194,12 +223,19 @@ func worst(parent *Step, children []*Step, slowly bool) (*Step, string) {
 // SelfTime is the time of a call without the calls that it waited for, in nanoseconds.
 func SelfTime(s *Step, children []*Step) int64 { return SelfUntil(s, children, s.End) }
 
-// SelfUntil is SelfTime up to a moment, such as the end of the outermost call.
+// SelfUntil is SelfTime up to a moment, such as the end of the outermost call. A call that waits for
+// messages is idle until they come.
 func SelfUntil(s *Step, children []*Step, end int64) int64 {
 	end = min(end, s.End)
-	self := end - s.Start
 	at := s.Start
+	if s.work != nil {
+		at = s.work.from
+	}
+	self := end - at
 	for _, c := range children { // in order of time
+		if c.Link != nil && c.Link.Through {
+			continue
+		}
 		from, to := max(c.Start, at), min(c.End, end)
 		if to > from {
 			self -= to - from

@@ -99,4 +99,4 @@ func (l *finder) linkTables(calls string, args []any) []tempTable {
 // request, told is true if the call has a text.
 var linkSQL = fmt.Sprintf(`WITH par AS MATERIALIZED (%s), ci AS NOT MATERIALIZED (SELECT k, ap AS pod, trace, traced, req, reqd, ts_ns AS began, raw IS NOT NULL AS told FROM %s)
 	SELECT k, pk, told, grade FROM (%s)`,
-	relation.Requests(fmt.Sprintf("SELECT k, bp, ap AS up, trace, traced, req, reqd, ts_ns AS t0, done AS t1 FROM %s WHERE protocol IN %s", chainTable, terms.Serving)), chainTable, relation.Linked("ci"))
+	relation.Requests(fmt.Sprintf("SELECT k, bp, ap AS up, trace, traced, req, reqd, ts_ns AS t0, done AS t1, %s FROM %s WHERE protocol IN %s", relation.Waits, chainTable, terms.Serving)), chainTable, relation.Linked("ci"))

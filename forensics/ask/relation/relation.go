@@ -24,39 +24,43 @@ var Made = terms.IsRequest + ` AND protocol <> 'icmp'`
 const Ties = `hash(trace_id) AS trace, trace_id IS NOT NULL AS traced, hash(request_id) AS req, request_id IS NOT NULL AS reqd`
 
 // Children is SQL for table c0: the calls of x that match the condition, with the columns that
-// Linked needs and the columns in more.
+// Linked needs and the columns in more. No request causes a call that asks a broker for messages.
 func Children(c terms.Several, condition, more string) string {
-	return fmt.Sprintf("c0 AS MATERIALIZED (SELECT %s AS k, ap AS pod, %s, ts_ns AS began%s FROM x WHERE %s AND (%s))", terms.NumberOf(c), Ties, more, Made, condition)
+	return fmt.Sprintf("c0 AS MATERIALIZED (SELECT %s AS k, ap AS pod, %s, ts_ns AS began%s FROM x WHERE %s AND NOT coalesce(%s, false) AND (%s))", terms.NumberOf(c), Ties, more, Made, polls, condition)
 }
 
-// Parents is SQL that follows ends: table par has the calls that match the condition and may have
-// caused others; see Requests.
+// Parents is SQL that follows ends: table par has the calls that may have caused others; see
+// Requests. The condition is about their server bp. A call that published a message causes what its
+// consumers do then; for these rows bp is the consumer.
 func Parents(c terms.Several, condition string) string {
-	return ", par AS MATERIALIZED (" + Requests(fmt.Sprintf("SELECT %s AS k, bp, ap AS up, %s, ts_ns AS t0, %s AS t1 FROM x WHERE protocol IN %s AND (%s)", terms.NumberOf(c), Ties, terms.Until, terms.Serving, condition)) + ")"
+	return Messages(c) + ", par AS MATERIALIZED (" + Requests(fmt.Sprintf("SELECT * FROM (SELECT %s AS k, bp, ap AS up, %s, ts_ns AS t0, %s AS t1, %s FROM x WHERE protocol IN %s UNION ALL %s) WHERE %s", terms.NumberOf(c), Ties, terms.Until, Waits, terms.Serving, consumed, condition)) + ")"
 }
 
 // Requests is SQL for the facts that Linked needs about requests. Its input has the columns k, bp
-// (the server), trace, traced, req, reqd, t0 and t1. In its output pod is the pod that served the
+// (the server), trace, traced, req, reqd, t0, t1 and those of Waits: when the call itself began, whether
+// time may link calls to it, the best grade of these links, and the time in a queue, null if the
+// sender waits for the server. In its output pod is the pod that served the
 // request: one row for each pod that table front lists for a service, with several true if there
 // is more than one. busy is the end of earlier requests there. If any request is open, the one
 // with the latest end so far is open: lead marks it among all requests of the pod, tlead and rlead
 // among those of the same trace or request id.
 func Requests(sql string) string {
-	earlier := func(of string) string {
-		return "max(t1) OVER (PARTITION BY " + of + " ORDER BY t0, k ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)"
+	earlier := func(what, of string) string {
+		return "max(" + what + ") OVER (PARTITION BY " + of + " ORDER BY t0, k ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)"
 	}
-	return fmt.Sprintf(`SELECT *, t1 >= coalesce(busy, t1) AS lead, t1 >= coalesce(CASE WHEN traced THEN %s END, t1) AS tlead, t1 >= coalesce(CASE WHEN reqd THEN %s END, t1) AS rlead
-		FROM (SELECT *, %s AS busy FROM (SELECT r.* EXCLUDE (bp), coalesce(front.pod, r.bp) AS pod, coalesce(several, false) AS several FROM (%s) r LEFT JOIN front ON front.bp = r.bp))`, earlier("pod, trace"), earlier("pod, req"), earlier("pod"), sql)
+	return fmt.Sprintf(`SELECT *, timed AND t1 >= coalesce(busy, t1) AS lead, t1 >= coalesce(CASE WHEN traced THEN %s END, t1) AS tlead, t1 >= coalesce(CASE WHEN reqd THEN %s END, t1) AS rlead
+		FROM (SELECT *, %s AS busy FROM (SELECT r.* EXCLUDE (bp), coalesce(front.pod, r.bp) AS pod, coalesce(several, false) AS several FROM (%s) r LEFT JOIN front ON front.bp = r.bp))`, earlier("t1", "pod, trace"), earlier("t1", "pod, req"), earlier("CASE WHEN timed THEN t1 END", "pod"), sql)
 }
 
 // Linked is SQL for the requests of table par that caused the rows of a table with columns k, pod
 // (the sender), trace, traced, req, reqd and began. It adds to each row the number pk and the
-// columns of its request. A row and a request of different traces are never linked. grade is 0 if
+// columns of its request; born is when that began. A row and a request of different traces are never
+// linked. grade is 0 if
 // an id links them, 1 if the row lies in the only open request, and 2 if several were open, the
 // request has another id, or another pod may have served it.
 func Linked(table string) string {
 	one := func(from, requests, eq, grade string) string {
-		return fmt.Sprintf(`SELECT i.*, p.k AS pk, p.pod AS ppod, p.up AS pup, p.trace AS ptrace, p.traced AS ptraced, p.req AS preq, p.reqd AS preqd, p.t0, p.t1, %s AS grade
+		return fmt.Sprintf(`SELECT i.*, p.k AS pk, p.pod AS ppod, p.up AS pup, p.trace AS ptrace, p.traced AS ptraced, p.req AS preq, p.reqd AS preqd, p.t0, p.t1, p.born, p.queue, greatest(%s, p.floor) AS grade
 			FROM (%s) i ASOF JOIN (SELECT * FROM par WHERE %s) p ON i.pod = p.pod %s AND i.began >= p.t0 WHERE i.began <= p.t1 AND i.k <> p.k`, grade, from, requests, eq)
 	}
 	const byTime = "CASE WHEN p.several OR p.busy >= i.began OR i.reqd AND p.reqd THEN 2 ELSE 1 END"
@@ -65,9 +69,9 @@ func Linked(table string) string {
 		{"traced", "traced AND tlead", "AND i.trace = p.trace", "0"},
 		{"reqd", "reqd", "AND i.req = p.req", "0"},
 		{"reqd", "reqd AND rlead", "AND i.req = p.req", "0"},
-		{"true", "NOT traced", "", byTime},
+		{"true", "timed AND NOT traced", "", byTime},
 		{"true", "NOT traced AND lead", "", byTime},
-		{"NOT traced", "true", "", byTime},
+		{"NOT traced", "timed", "", byTime},
 		{"NOT traced", "lead", "", byTime},
 	}
 	var with, all []string

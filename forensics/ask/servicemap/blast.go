@@ -52,7 +52,7 @@ func blast(w *ask.Window, ctx context.Context, c *forensics.Case, targets []stri
 		%s`, marks, relation.Children(c, "bn IN (SELECT bn FROM hit) OR far IN (SELECT name FROM want)", ""))
 	var tables []string
 	for i := 1; i <= blastLevels; i++ {
-		fmt.Fprintf(&b, `, l%d AS MATERIALIZED (SELECT pk AS k, any_value(pup) AS pod, any_value(ptrace) AS trace, any_value(ptraced) AS traced, any_value(preq) AS req, any_value(preqd) AS reqd, any_value(t0) AS began, max(grade) AS grade, count(*) AS n, count(*) FILTER (grade = 2) AS vague
+		fmt.Fprintf(&b, `, l%d AS MATERIALIZED (SELECT pk AS k, any_value(pup) AS pod, any_value(ptrace) AS trace, any_value(ptraced) AS traced, any_value(preq) AS req, any_value(preqd) AS reqd, any_value(born) AS began, max(grade) AS grade, count(*) AS n, count(*) FILTER (grade = 2) AS vague
 			FROM (%s) GROUP BY 1)`, i, relation.Linked(fmt.Sprintf("%s%d", map[bool]string{true: "c", false: "l"}[i == 1], i-1)))
 		tables = append(tables, fmt.Sprintf("SELECT k AS pk, %d AS depth, grade FROM l%d", i, i))
 	}

@@ -21,10 +21,13 @@ func Key(c Several, alias string) string {
 	return alias + "bundle, "
 }
 
+// BundleStep is the difference of NumberOf between two bundles.
+const BundleStep = 1 << 42
+
 // NumberOf is SQL for one number that identifies a row of calls in the case.
 func NumberOf(c Several) string {
 	if c.Several() {
-		return "(bundle::BIGINT * 4398046511104 + call_no)"
+		return "(bundle::BIGINT * " + strconv.Itoa(BundleStep) + " + call_no)"
 	}
 	return "call_no"
 }

@@ -146,6 +146,7 @@ func (t *Answer) chain(list []*chain.Step, children map[*chain.Step][]*chain.Ste
 		row := Step{Call: s.Call(), Step: i + 1, AtMs: chain.Millis(s.Start - root.Start), SelfMs: chain.Millis(chain.SelfTime(s, children[s])), Asked: s.Hit, Said: text[s.Key()]}
 		if i > 0 && s.Link != nil {
 			row.Parent, row.Confidence, row.Sure, row.How = number[s.Link.Parent], s.Link.Confidence, chain.Sure(s.Link.Confidence), s.Link.How
+			row.QueueMs = chain.Millis(s.Link.Queue)
 		}
 		row.Note = noteOf(s)
 		if i == 0 && s.Link != nil {
@@ -164,6 +165,8 @@ func (t *Answer) chain(list []*chain.Step, children map[*chain.Step][]*chain.Ste
 
 func noteOf(s *chain.Step) string {
 	switch {
+	case s.Polled():
+		return "it waited for messages; its elapsed time is not work"
 	case s.Searches > 0:
 		return plural.Sprintf("%d more DNS {look-up|look-ups} with search domains failed harmlessly", s.Searches)
 	case s.Sealed:
@@ -185,6 +188,9 @@ func (c *Chain) words(root *chain.Step, list []*chain.Step, children map[*chain.
 	most := ""
 	for _, s := range list {
 		where := s.Dst.Who + " for " + chain.EndpointOf(s)
+		if s.Async() {
+			continue
+		}
 		if spent[where] += chain.SelfUntil(s, children[s], root.End); most == "" || spent[where] > spent[most] {
 			most = where
 		}
@@ -201,6 +207,7 @@ func (t *Answer) hops(roots []*chain.Step, children map[*chain.Step][]*chain.Ste
 		hop   Hop
 		self  int64
 		took  []float64
+		queue []float64
 		steps []*chain.Step
 	}
 	sums := map[string]*sum{}
@@ -209,27 +216,45 @@ func (t *Answer) hops(roots []*chain.Step, children map[*chain.Step][]*chain.Ste
 	for _, r := range roots {
 		whole += r.End - r.Start
 		for _, s := range flatten(r, children) {
-			h := Hop{Src: s.Src.Who, Dst: s.Dst.Who, Protocol: s.Protocol, Endpoint: chain.EndpointOf(s)}
+			h := Hop{Src: s.Src.Who, Dst: s.Dst.Who, Protocol: s.Protocol, Endpoint: chain.EndpointOf(s), Async: s.Async()}
 			if _, err := netip.ParseAddr(h.Src); err == nil && s.Src.Kind == "outside" {
 				h.Src = "outside" // all clients without a name
 			}
-			key := strings.Join([]string{h.Src, h.Dst, h.Protocol, h.Endpoint}, "\x00")
+			key := strings.Join([]string{h.Src, h.Dst, h.Protocol, h.Endpoint, fmt.Sprint(h.Async)}, "\x00")
 			one := sums[key]
 			if one == nil {
 				one = &sum{hop: h}
 				sums[key] = one
 				order = append(order, one)
 			}
-			one.self += chain.SelfUntil(s, children[s], r.End)
+			end := r.End
+			if h.Async {
+				end = s.End
+			}
+			one.self += chain.SelfUntil(s, children[s], end)
+			if s.Link != nil && s.Link.Through && s != r {
+				one.queue = append(one.queue, chain.Millis(s.Link.Queue))
+			}
 			one.took = append(one.took, chain.Millis(s.End-s.Start))
 			one.steps = append(one.steps, s)
 		}
 	}
-	slices.SortStableFunc(order, func(a, b *sum) int { return cmp.Compare(b.self, a.self) })
+	slices.SortStableFunc(order, func(a, b *sum) int { // the outermost calls did not wait for what is async
+		if a.hop.Async != b.hop.Async {
+			if a.hop.Async {
+				return 1
+			}
+			return -1
+		}
+		return cmp.Compare(b.self, a.self)
+	})
 	for _, one := range order[:min(len(order), maxHops)] {
 		h := one.hop
 		h.Calls, h.SelfMs, h.P50Ms = len(one.steps), chain.Millis(one.self), ask.Median(one.took)
-		if whole > 0 {
+		if len(one.queue) > 0 {
+			h.QueueMs = ask.Median(one.queue)
+		}
+		if whole > 0 && !h.Async {
 			h.Share = math.Round(float64(one.self)*1000/float64(whole)) / 1000
 		}
 		slices.SortStableFunc(one.steps, func(a, b *chain.Step) int {

@@ -44,7 +44,7 @@ type Answer struct {
 	Total   int            `json:"total_chains"`
 	Chains  []Chain        `json:"chains" jsonschema:"one for each outermost call, by time"`
 	Origins []chain.Origin `json:"origins" jsonschema:"origins of failures in all chains, most frequent first"`
-	Hops    []Hop          `json:"hops" jsonschema:"where the time of all chains went, most time first"`
+	Hops    []Hop          `json:"hops" jsonschema:"where the time of all chains went, most time first; what came after a message queue is last"`
 }
 
 // Chain is one outermost call with all its descendants.
@@ -64,6 +64,7 @@ type Step struct {
 	Parent     int      `json:"parent,omitempty" jsonschema:"step of the parent call; 0 for the outermost call"`
 	AtMs       float64  `json:"at_ms" jsonschema:"start, relative to the start of the chain"`
 	SelfMs     float64  `json:"self_ms" jsonschema:"elapsed time without the calls it waited for"`
+	QueueMs    float64  `json:"queue_ms,omitempty" jsonschema:"time between publishing the message and getting it, in a broker; nobody waits for it"`
 	Confidence float64  `json:"confidence,omitempty" jsonschema:"confidence in the parent, 0 to 1"`
 	Sure       string   `json:"sure,omitempty" jsonschema:"exact, likely or guess"`
 	How        string   `json:"how,omitempty" jsonschema:"evidence for the parent"`
@@ -80,6 +81,8 @@ type Hop struct {
 	Protocol string   `json:"protocol"`
 	Endpoint string   `json:"endpoint"`
 	Calls    int      `json:"calls"`
+	Async    bool     `json:"async,omitempty" jsonschema:"after a message queue: the outermost call did not wait for it, so that it has no share of its time"`
+	QueueMs  float64  `json:"queue_ms,omitempty" jsonschema:"median time of the messages in the queue"`
 	SelfMs   float64  `json:"self_ms" jsonschema:"own time, sum over all calls"`
 	Share    float64  `json:"share" jsonschema:"share of the time of all chains; parallel calls count separately"`
 	P50Ms    float64  `json:"p50_ms" jsonschema:"median elapsed time of a call"`

@@ -1,0 +1,85 @@
+package ask_test
+
+import (
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/pcapsule/pcapsule/exporter"
+	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/forensics/ask/relation"
+	"github.com/pcapsule/pcapsule/forensics/ask/terms"
+)
+
+// TestSamplesThroughBrokers compares the links in recordings of real brokers with what their clients
+// did: see samples/*.said.tsv.
+func TestSamplesThroughBrokers(t *testing.T) {
+	for name, want := range map[string][]string{
+		"kafka.pcapng": {
+			"Produce orders/0, 1 record → orders/0:0 => Fetch orders/0@0, orders/1@0 → 10 records",
+			"Produce orders/1, 1 record → orders/1:0 => Fetch orders/0@0, orders/1@0 → 10 records",
+			"Produce orders/0, 1 record → orders/0:1 => Fetch orders/0@0, orders/1@0 → 10 records",
+			"Produce orders/1, 1 record → orders/1:1 => Fetch orders/0@0, orders/1@0 → 10 records",
+			"Produce orders/0, 1 record → orders/0:2 => Fetch orders/0@0, orders/1@0 → 10 records",
+			"Produce orders/1, 1 record → orders/1:2 => Fetch orders/0@0, orders/1@0 → 10 records",
+			"Produce orders/0, 1 record → orders/0:3 => Fetch orders/0@0, orders/1@0 → 10 records",
+			"Produce orders/1, 1 record → orders/1:3 => Fetch orders/0@0, orders/1@0 → 10 records",
+			"Produce orders/0, 1 record → orders/0:4 => Fetch orders/0@0, orders/1@0 → 10 records",
+			"Produce orders/1, 1 record → orders/1:4 => Fetch orders/0@0, orders/1@0 → 10 records",
+		},
+		"nats.pcapng": {
+			"PUB price (5 B) → answer (14 B) => MSG price (5 B) → answer (14 B)",
+			"PUB price (5 B) → answer (14 B) => MSG price (5 B) → answer (14 B)",
+			"PUB price (5 B) → answer (14 B) => MSG price (5 B) → answer (14 B)",
+			"PUB orders.new (7 B) → ORDERS/1 => MSG orders.new (7 B) → ack",
+			"PUB orders.new (7 B) → ORDERS/2 => MSG orders.new (7 B) → nak",
+			"PUB orders.new (7 B) → ORDERS/2 => MSG orders.new (7 B) → ack",
+			"PUB orders.new (7 B) → ORDERS/3 => MSG orders.new (7 B) → term",
+			"PUB chat (5 B) → ok => MSG chat (5 B) → delivered (likely)",
+		},
+		"amqp.pcapng": {
+			"basic.publish orders/orders.new (8 B) => basic.get billing → message (8 B)",
+			"basic.publish orders/orders.new (2408 B) => basic.deliver orders/orders.new (2408 B) → ack",
+			"basic.publish orders/orders.new (4808 B) => basic.deliver orders/orders.new (4808 B) → ack",
+			"basic.publish orders/orders.new (7208 B) → ack => basic.deliver orders/orders.new (7208 B) → nack",
+			"basic.publish orders/orders.paid (9608 B) → ack => basic.deliver orders/orders.paid (9608 B) → reject and requeue",
+			"basic.publish orders/orders.paid (9608 B) → ack => basic.deliver orders/orders.paid (9608 B) → ack",
+		},
+		"mqtt.pcapng": {
+			"PUBLISH sensors/meter-3/0 (1600 B) => PUBLISH sensors/meter-3/0 (1600 B) (likely)",
+			"PUBLISH sensors/meter-3/1 (1600 B) → ok => PUBLISH sensors/meter-3/1 (1600 B) → ok (likely)",
+			"PUBLISH sensors/meter-3/2 (1600 B) → ok => PUBLISH sensors/meter-3/2 (1600 B) → ok (likely)",
+			"PUBLISH sensors/meter-4/0 (1600 B) => PUBLISH sensors/meter-4/0 (1600 B) (likely)",
+			"PUBLISH sensors/meter-4/1 (1600 B) → ok => PUBLISH sensors/meter-4/1 (1600 B) → ok (likely)",
+			"PUBLISH sensors/meter-4/2 (1600 B) → ok => PUBLISH sensors/meter-4/2 (1600 B) → ok (likely)",
+			"PUBLISH sensors/5/door (13 B) → ok => PUBLISH sensors/5/door (13 B) → ok",
+			"PUBLISH sensors/5/door (13 B) → ok => PUBLISH sensors/5/door (13 B) → ok",
+			"PUBLISH replies/7 (13 B) => PUBLISH replies/7 (13 B)",
+		},
+		"redis.pcap": nil, // publishes to itself
+	} {
+		dir := filepath.Join(t.TempDir(), "x.pcapsule")
+		if _, err := exporter.Run(ctx, []string{filepath.Join("..", "..", "samples", name)}, dir, exporter.Options{Release: "test", Repanic: true}); err != nil {
+			t.Fatal(err)
+		}
+		c, err := forensics.Open(ctx, []string{dir}, forensics.Options{Threads: 2})
+		if err != nil {
+			t.Fatal(err)
+		}
+		sql := fmt.Sprintf("WITH %s, x AS (%s)%s SELECT p.summary || ' => ' || g.summary || CASE grade WHEN 0 THEN '' ELSE ' (likely)' END FROM via JOIN calls p ON p.call_no = pk JOIN calls g ON g.call_no = gk ORDER BY pk, gk",
+			terms.EndNames(c, "service"), terms.EndsOf(c, "service", "SELECT * FROM calls"), relation.Messages(c))
+		r, err := c.Query(ctx, forensics.Query{SQL: sql, Named: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, row := range r.Rows {
+			got = append(got, fmt.Sprint(row[0]))
+		}
+		if c.Close(); !slices.Equal(got, want) {
+			t.Errorf("%s:\n%s\nwant\n%s", name, strings.Join(got, "\n"), strings.Join(want, "\n"))
+		}
+	}
+}
