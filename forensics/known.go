@@ -37,7 +37,7 @@ var knownSources = append(databaseSources(), []knownSource{
 	{"calls", "query_string", redact.AsContent, "SELECT 'application/x-www-form-urlencoded', query_string FROM calls_raw WHERE contains(query_string, '=')"},
 	{"calls", "http1_target", redact.AsContent, "SELECT 'application/x-www-form-urlencoded', http1_target FROM calls_raw WHERE contains(http1_target, '=')"},
 	{"bodies", "text", redact.AsContent, "SELECT coalesce(content_type, ''), text FROM bodies_raw WHERE length(text) >= 8"},
-	{"calls", "summary", redact.AsContent, "SELECT " + statements.Contents + ", summary FROM calls_raw WHERE length(summary) >= 8"},
+	{"calls", "summary", redact.AsContent, "SELECT " + redact.Summaries + ", summary FROM calls_raw WHERE length(summary) >= 8"},
 	{"calls", "path", redact.AsContent, "SELECT 'plain', path FROM calls_raw WHERE length(path) >= 8"},
 	{"calls", "redis_reply", redact.AsContent, "SELECT 'command', redis_reply FROM calls_raw WHERE length(redis_reply) >= 8"},
 	{"calls", "grpc_request_text", redact.AsContent, "SELECT '', grpc_request_text FROM calls_raw WHERE grpc_request_text IS NOT NULL"},

@@ -104,3 +104,41 @@ func EitherOf(text func(*Traits) string) string {
 	}
 	return "(" + strings.Join(list, " OR ") + ")"
 }
+
+// Database is a protocol whose calls are statements.
+type Database struct {
+	Protocol string
+	Statements
+}
+
+// Databases are all of them.
+var Databases = sync.OnceValue(func() (list []Database) {
+	for _, p := range AllTraits() {
+		if p.Statements != nil {
+			list = append(list, Database{p.Protocol, *p.Statements})
+		}
+	}
+	return list
+})
+
+// Column is the column with a part of a call: query, params, columns, preview, rows, user or
+// application.
+func (d Database) Column(part string) string { return d.Protocol + "_" + part }
+
+// DatabaseColumns lists the columns of all databases with a part.
+func DatabaseColumns(part string) (list []string) {
+	for _, d := range Databases() {
+		list = append(list, d.Column(part))
+	}
+	return list
+}
+
+// DatabaseOf returns the database and the part of a column, if it is one of the parts.
+func DatabaseOf(column string) (d Database, part string, ok bool) {
+	for _, d := range Databases() {
+		if part, ok := strings.CutPrefix(column, d.Protocol+"_"); ok {
+			return d, part, true
+		}
+	}
+	return d, "", false
+}

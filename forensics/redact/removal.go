@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	"github.com/pcapsule/pcapsule/exporter/table"
-	"github.com/pcapsule/pcapsule/forensics/statements"
 )
 
 // Removal is a policy that says what is removed from packets. It is a Policy, and more: whole
@@ -305,7 +304,7 @@ func (f *Finder) list(name string, list []string, text func(string) string) {
 			f.value(kind, v, v)
 		}
 	}}
-	db, part, _ := statements.Of(name)
+	db, part, _ := table.DatabaseOf(name)
 	switch {
 	case t.secretColumn(name):
 		for _, s := range list {
@@ -325,12 +324,12 @@ func (f *Finder) list(name string, list []string, text func(string) string) {
 // preview searches the rows of a result, which have the names of its columns. If it has secret
 // columns and its preview may be cut, the whole message must go.
 func (f *Finder) preview(columns []string, row []any, text func(string) string) {
-	for _, d := range statements.Databases {
+	for _, d := range table.Databases() {
 		f.previewOf(d, columns, row, text)
 	}
 }
 
-func (f *Finder) previewOf(d statements.Database, columns []string, row []any, text func(string) string) {
+func (f *Finder) previewOf(d table.Database, columns []string, row []any, text func(string) string) {
 	preview := text(d.Column("preview"))
 	i := slices.Index(columns, d.Column("columns"))
 	if preview == "" || i < 0 {

@@ -4,8 +4,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/pcapsule/pcapsule/exporter/table"
 	"github.com/pcapsule/pcapsule/forensics/internal/wire"
-	"github.com/pcapsule/pcapsule/forensics/statements"
 )
 
 // maxWalk is the depth up to which lists and structs are searched; deeper values are masked.
@@ -20,7 +20,7 @@ var contents = withStatements(map[string]string{
 
 // withStatements adds the columns of databases.
 func withStatements(of map[string]string) map[string]string {
-	for _, d := range statements.Databases {
+	for _, d := range table.Databases() {
 		of[d.Column("query")], of[d.Column("preview")] = "sql", "plain"
 	}
 	return of
@@ -55,7 +55,7 @@ func (p *Policy) Row(columns []string, row []any) []any {
 		}
 		out[i] = t.column(name, v)
 	}
-	for _, d := range statements.Databases {
+	for _, d := range table.Databases() {
 		if list, i := find(d.Column("params")); i >= 0 {
 			statement, _ := find(d.Column("query"))
 			if s, ok := statement.(string); ok {

@@ -4,8 +4,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/pcapsule/pcapsule/exporter/table"
 	"github.com/pcapsule/pcapsule/forensics/internal/wire"
-	"github.com/pcapsule/pcapsule/forensics/statements"
 )
 
 // Function is the SQL function with which views mask. Its arguments are the way to read the value, a
@@ -15,7 +15,17 @@ const Function = "pcapsule_mask"
 
 // ContextColumns are the columns of calls that Replace needs to mask other columns. A masked source of calls
 // must always include them.
-var ContextColumns = append(append([]string{"protocol"}, statements.Names("columns")...), statements.Names("query")...)
+var ContextColumns = append(append([]string{"protocol"}, table.DatabaseColumns("columns")...), table.DatabaseColumns("query")...)
+
+// Summaries is the SQL for how to read the summary of a call.
+var Summaries = "CASE WHEN protocol IN ('" + strings.Join(databases(), "', '") + "') THEN 'sql' WHEN protocol = 'redis' THEN 'command' ELSE 'plain' END"
+
+func databases() (names []string) {
+	for _, d := range table.Databases() {
+		names = append(names, d.Protocol)
+	}
+	return names
+}
 
 // words are columns whose values pcapsule chooses, such as words and addresses. They cannot contain a
 // secret, and most queries compare them in every row.
@@ -51,14 +61,14 @@ func (p *Policy) Replace(columns []wire.Column, want func(name string) bool) (li
 func (p *Policy) column(c wire.Column, has func(string) bool) string {
 	name := ident(c.Name)
 	call := func(as, of, what string) string { return Function + "('" + as + "', " + of + ", " + what + ")" }
-	db, part, _ := statements.Of(c.Name)
+	db, part, _ := table.DatabaseOf(c.Name)
 	switch c.Type {
 	case "VARCHAR":
 		switch {
 		case c.Name == "text" && has("content_type"):
 			return call(AsContent, "coalesce(content_type, '')", name)
 		case c.Name == "summary" && has("protocol"):
-			return call(AsContent, statements.Contents, name)
+			return call(AsContent, Summaries, name)
 		case part == "preview" && has(db.Column("columns")):
 			return call(AsRows, "coalesce(array_to_string("+db.Column("columns")+", chr(9)), '')", name)
 		}

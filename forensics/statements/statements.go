@@ -11,44 +11,15 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
-// Database is a protocol whose calls are statements.
-type Database struct {
-	Protocol string
-	table.Statements
-}
-
 // Databases are all of them.
-var Databases = databases()
-
-func databases() (list []Database) {
-	for _, p := range table.AllTraits() {
-		if p.Statements != nil {
-			list = append(list, Database{p.Protocol, *p.Statements})
-		}
-	}
-	return list
-}
+var Databases = table.Databases()
 
 // Has reports whether a protocol is one of a database.
 func Has(protocol string) bool {
-	return slices.ContainsFunc(Databases, func(d Database) bool { return d.Protocol == protocol })
+	return slices.ContainsFunc(Databases, func(d table.Database) bool { return d.Protocol == protocol })
 }
 
-// Column is the column with a part of a call: query, params, columns, preview, rows, user or
-// application.
-func (d Database) Column(part string) string { return d.Protocol + "_" + part }
-
-// Of returns the database and the part of a column, if it is one of the parts.
-func Of(column string) (d Database, part string, ok bool) {
-	for _, d := range Databases {
-		if part, ok := strings.CutPrefix(column, d.Protocol+"_"); ok {
-			return d, part, true
-		}
-	}
-	return d, "", false
-}
-
-func join(separator string, each func(Database) string) string {
+func join(separator string, each func(table.Database) string) string {
 	var list []string
 	for _, d := range Databases {
 		list = append(list, each(d))
@@ -58,12 +29,12 @@ func join(separator string, each func(Database) string) string {
 
 // Part is the SQL for a part of a call of any database; alias is empty or ends with a point.
 func Part(alias, part string) string {
-	return "coalesce(" + join(", ", func(d Database) string { return alias + d.Column(part) }) + ")"
+	return "coalesce(" + join(", ", func(d table.Database) string { return alias + d.Column(part) }) + ")"
 }
 
 // Columns lists the columns with these parts of all databases, for a SELECT.
 func Columns(parts ...string) string {
-	return join(", ", func(d Database) string {
+	return join(", ", func(d table.Database) string {
 		var list []string
 		for _, p := range parts {
 			list = append(list, d.Column(p))
@@ -73,7 +44,7 @@ func Columns(parts ...string) string {
 }
 
 // Find is the database of a protocol.
-func Find(protocol string) (d Database) {
+func Find(protocol string) (d table.Database) {
 	for _, d := range Databases {
 		if d.Protocol == protocol {
 			return d
@@ -83,29 +54,23 @@ func Find(protocol string) (d Database) {
 }
 
 // Kinds lists the columns that say what a call is.
-var Kinds = join(", ", func(d Database) string { return d.Kind })
-
-// Names lists the columns with a part.
-func Names(part string) (list []string) {
-	for _, d := range Databases {
-		list = append(list, d.Column(part))
-	}
-	return list
-}
+var Kinds = join(", ", func(d table.Database) string { return d.Kind })
 
 // Protocols lists the protocols for SQL IN, without brackets.
-var Protocols = join(", ", func(d Database) string { return "'" + d.Protocol + "'" })
+var Protocols = join(", ", func(d table.Database) string { return "'" + d.Protocol + "'" })
 
 // IsStatement is the condition that a call is one of a database.
 var IsStatement = "protocol IN (" + Protocols + ")"
 
 // Executed is the condition that a call executed something, if it is one of a database: preparing
 // a statement and starting a connection do not.
-var Executed = "(CASE protocol " + join(" ", func(d Database) string { return "WHEN '" + d.Protocol + "' THEN coalesce(" + d.Executed + ", true)" }) + " ELSE true END)"
+var Executed = "(CASE protocol " + join(" ", func(d table.Database) string {
+	return "WHEN '" + d.Protocol + "' THEN coalesce(" + d.Executed + ", true)"
+}) + " ELSE true END)"
 
 // Error is the SQL for the text of an error; alias is empty or ends with a point.
 func Error(alias string) string {
-	return join(", ", func(d Database) string {
+	return join(", ", func(d table.Database) string {
 		return strings.NewReplacer(d.Protocol+"_", alias+d.Protocol+"_").Replace(d.Error)
 	})
 }
@@ -117,6 +82,3 @@ func ErrorColumns() (list []string) {
 	}
 	return list
 }
-
-// Contents is the SQL for how package redact reads the summary of a call.
-var Contents = "CASE WHEN " + IsStatement + " THEN 'sql' WHEN protocol = 'redis' THEN 'command' ELSE 'plain' END"

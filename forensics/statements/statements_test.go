@@ -13,10 +13,4 @@ func TestSQL(t *testing.T) {
 			t.Errorf("%s: %s, want %s", x.name, x.got, x.want)
 		}
 	}
-	if d, part, ok := Of("mysql_params"); d.Protocol != "mysql" || part != "params" || !ok {
-		t.Errorf("mysql_params: %v %s", d, part)
-	}
-	if _, _, ok := Of("redis_key"); ok {
-		t.Error("redis_key is no part of a statement")
-	}
 }

@@ -72,7 +72,7 @@ func TestImportsPointToTheWire(t *testing.T) {
 		{"exporter/dissect/", "dissectors see bytes, not packets", []string{"exporter/dissect/", "exporter/cursor", "exporter/table", "exporter/internal/tlskeys", "recorder/secrets"}},
 		{"exporter/internal/tlskeys", "a connection's keys know no dissector", []string{"exporter/cursor", "recorder/secrets"}},
 		{"forensics/", "questions need bundles, not the pipeline", []string{"forensics/", "exporter/bundle", "exporter/table", "exporter/decode", "recorder/pcapng", "recorder/secrets", "kfl/"}},
-		{"forensics/ask/terms", "the words of questions need only the language", []string{"kfl"}},
+		{"forensics/ask/terms", "the words of questions need only the language and what a row is", []string{"exporter/table", "kfl"}},
 		{"forensics/ask/relation", "SQL that ties calls is text", []string{"forensics/ask/terms", "forensics/statements"}},
 		{"mcp/", "assistants ask forensics", []string{"mcp/", "forensics", "forensics/ask/", "forensics/check/", "forensics/redact/", "forensics/finding/", "exporter/bundle", "exporter/table", "kfl/", "internal/accesslog"}},
 		{"mcp/door", "who may ask knows no question", nil},

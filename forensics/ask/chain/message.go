@@ -8,6 +8,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/forensics/ask/relation"
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
+	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
 // maxDeliveries is the highest number of deliveries of messages that are read for a chain.
@@ -223,7 +224,7 @@ func (k *Builder) publisherOf(got *Step) *Link {
 		l.How = "message: the same topic and payload or number, and no other such message"
 	}
 	if best.Puts > 1 {
-		l.How += fmt.Sprintf("; one of the %d calls whose messages were got at once", best.Puts)
+		l.How += plural.Sprintf("; one of %d {call|calls} whose messages were got at once", best.Puts)
 	}
 	return l
 }

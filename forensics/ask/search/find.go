@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/pcapsule/pcapsule/exporter/table"
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/forensics/redact"
@@ -26,9 +27,9 @@ type spot struct {
 // Spots are the places, cheapest first. Their order is the order of the bits in Find.Bits.
 var Spots = [...]spot{
 	one("path", "path"), one("query", "query_string"), one("host", "host"),
-	{Name: "sql", Column: statements.Part("", "query"), columns: statements.Names("query"), sql: true},
-	{Name: "sql.params", Column: "array_to_string(" + statements.Part("", "params") + ", ', ')", columns: statements.Names("params"), join: ", ", sql: true},
-	{Name: "sql.result", Column: statements.Part("", "preview"), columns: statements.Names("preview")},
+	{Name: "sql", Column: statements.Part("", "query"), columns: table.DatabaseColumns("query"), sql: true},
+	{Name: "sql.params", Column: "array_to_string(" + statements.Part("", "params") + ", ', ')", columns: table.DatabaseColumns("params"), join: ", ", sql: true},
+	{Name: "sql.result", Column: statements.Part("", "preview"), columns: table.DatabaseColumns("preview")},
 	{Name: "sql.error", Column: "concat_ws(' ', " + strings.Join(statements.ErrorColumns(), ", ") + ")", columns: statements.ErrorColumns(), join: " "},
 	one("redis.command", "redis_command"), one("redis.reply", "redis_reply"),
 	one("grpc.request", "grpc_request_text"), one("grpc.response", "grpc_response_text"), one("grpc.message", "grpc_message"),
