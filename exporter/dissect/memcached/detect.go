@@ -178,10 +178,13 @@ func line(dir dissect.Dir, head []byte) dissect.Verdict {
 	return dissect.Likely
 }
 
-// resume accepts any message where the protocol is known.
+// resume accepts any message where the protocol is known, and waits for the end of its line.
 func resume(dir dissect.Dir, head []byte) dissect.Verdict {
 	if v := detect(dir, head); v >= dissect.Likely {
 		return v
+	}
+	if _, n, err := lineOf(head); n == 0 && err == nil && len(head) > 0 && head[0] != magicRequest && head[0] != magicResponse {
+		return begins(dir, head)
 	}
 	return line(dir, head)
 }

@@ -85,10 +85,14 @@ func yes(is bool) dissect.Verdict {
 	return dissect.No
 }
 
-// resume accepts any line of that side.
+// resume accepts any line of that side, and waits for its end.
 func resume(dir dissect.Dir, head []byte) dissect.Verdict {
-	if f, err := parse(dir, head); err != nil || f.line == 0 {
+	f, err := parse(dir, head)
+	switch {
+	case err != nil || f.line == 0 && len(head) > maxLine0:
 		return dissect.No
+	case f.line == 0:
+		return dissect.More
 	}
 	return dissect.Likely
 }

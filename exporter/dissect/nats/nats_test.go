@@ -93,6 +93,8 @@ func TestRows(t *testing.T) {
 			"PUB $JS.hub.API.CONSUMER.MSG.NEXT.ORDERS.billing (11 B) → messages nats_api=CONSUMER.MSG.NEXT nats_stream=ORDERS nats_consumer=billing",
 			"SUB _INBOX.a → ok",
 			"MSG orders.new (3 B) → delivered nats_stream=ORDERS nats_consumer=billing nats_stream_sequence=17")},
+		{Name: "a line whose end comes after the other side's first message", Chunks: chunks{server("MSG a 1 "), client(pub("b", "", "hi")), server("2\r\nhi\r\n")}, Want: []string{
+			"MSG a (2 B) → delivered", "PUB b (2 B) → ok"}},
 		{Name: "bytes lost in a payload", Chunks: begun(client("PUB a 10\r\n01234"), dissecttest.Chunk{Dir: dissect.ToServer, Gap: 3, Data: []byte("89\r\n" + pub("b", "", "x"))}), Want: append(login[:3:3],
 			"PUB a (10 B) → gap error=gap outcome=unread", "PUB b (1 B) → ok")},
 	}...)
