@@ -329,33 +329,17 @@ func (f *copies) add(k, of copyKey) {
 	f.some[k.bundle] = true
 }
 
-// insertRows is the number of copies per INSERT statement.
-const insertRows = 20_000
-
 // copiesTable is the table with the copies; user queries cannot reach it.
 const copiesTable = "memory.main.copies_of_calls"
 
 // keepCopies writes the copies to the database.
 func (c *Case) keepCopies(ctx context.Context, f *copies) error {
-	if err := c.db.Exec(ctx, "CREATE TABLE "+copiesTable+"(bundle INTEGER, call_no BIGINT, of_bundle INTEGER, of_call_no BIGINT)"); err != nil {
-		return err
-	}
 	slices.SortFunc(f.order, func(a, b copyKey) int { return cmp.Or(cmp.Compare(a.bundle, b.bundle), cmp.Compare(a.no, b.no)) })
-	for part := range slices.Chunk(f.order, insertRows) {
-		var b strings.Builder
-		b.WriteString("INSERT INTO " + copiesTable + " VALUES ")
-		for i, k := range part {
-			if i > 0 {
-				b.WriteByte(',')
-			}
-			of := f.of[k]
-			fmt.Fprintf(&b, "(%d,%d,%d,%d)", k.bundle, k.no, of.bundle, of.no)
-		}
-		if err := c.db.Exec(ctx, b.String()); err != nil {
-			return err
-		}
-	}
-	return nil
+	return c.insertPlain(ctx, copiesTable, []string{"bundle INTEGER", "call_no BIGINT", "of_bundle INTEGER", "of_call_no BIGINT"}, len(f.order), func(i int, row []any) {
+		k := f.order[i]
+		of := f.of[k]
+		row[0], row[1], row[2], row[3] = int64(k.bundle), k.no, int64(of.bundle), of.no
+	})
 }
 
 // makeSightings makes the view with the other sightings of calls.

@@ -14,46 +14,56 @@ import (
 
 // keep writes the joined ends to the database. It returns nil if no call has better ends than its own.
 func (j *endJoin) keep(ctx context.Context, cols []duck.Column, made []*ends.Row) (*betterEnds, error) {
+	contrary, err := j.contrary(ctx)
+	if err != nil {
+		return nil, err
+	}
 	out := &betterEnds{replaced: make([][]string, len(j.c.bundles)), made: int64(len(made))}
-	var rows [][]any
-	for i := range j.calls {
-		k := &j.calls[i]
-		row := []any{int64(k.bundle), k.no, nil, nil, nil, nil, nil, nil}
-		for side, no := range k.sets {
-			if s := &j.list[no]; s.made {
-				row[2+side] = s.id
-			}
-			if k.addr >= 0 {
-				a := &j.addrs[k.addr]
-				row[4+2*side], row[5+2*side] = a.ip[side], a.port[side]
-			}
-		}
-		better := false
+	better := j.calls[:0]
+	row := make([]any, 2+len(betterColumns))
+	for _, k := range j.calls {
+		j.values(&k, row)
+		found := false
 		for n, col := range betterColumns {
 			if row[2+n] == nil {
 				continue
 			}
-			better = true
+			found = true
 			if list := &out.replaced[k.bundle]; !slices.Contains(*list, col) {
 				*list = append(*list, col)
 			}
 		}
-		if better {
-			rows = append(rows, row)
+		if found {
+			better = append(better, k)
 		}
 	}
-	contrary, err := j.contrary(ctx)
-	if err != nil || len(rows) == 0 && len(contrary) == 0 {
-		return nil, err
+	if len(better) == 0 && len(contrary) == 0 {
+		return nil, nil
 	}
 	out.contrary = int64(len(contrary))
-	if err := j.c.insert(ctx, endsTable, "bundle INTEGER, call_no BIGINT, src_id BIGINT, dst_id BIGINT, src_ip VARCHAR, src_port INTEGER, dst_ip VARCHAR, dst_port INTEGER", rows); err != nil {
+	columns := []string{"bundle INTEGER", "call_no BIGINT", "src_id BIGINT", "dst_id BIGINT", "src_ip VARCHAR", "src_port INTEGER", "dst_ip VARCHAR", "dst_port INTEGER"}
+	if err := j.c.insertPlain(ctx, endsTable, columns, len(better), func(i int, row []any) { j.values(&better[i], row) }); err != nil {
 		return nil, err
 	}
 	if err := j.c.insert(ctx, contraryTable, "bundle INTEGER, ts_ns BIGINT, ts TIMESTAMP, source VARCHAR, kind VARCHAR, detail VARCHAR, flow_id BIGINT, packet_no BIGINT, lost_bytes BIGINT, count BIGINT", contrary); err != nil {
 		return nil, err
 	}
 	return out, j.keepMade(ctx, cols, made)
+}
+
+// values writes a row of endsTable: what differs from the call's own ends.
+func (j *endJoin) values(k *endCall, row []any) {
+	row[0], row[1] = int64(k.bundle), k.no
+	for side, no := range k.sets {
+		row[2+side], row[4+2*side], row[5+2*side] = nil, nil, nil
+		if s := &j.list[no]; s.made {
+			row[2+side] = s.id
+		}
+		if k.addr >= 0 {
+			a := &j.addrs[k.addr]
+			row[4+2*side], row[5+2*side] = a.ip[side], a.port[side]
+		}
+	}
 }
 
 func (j *endJoin) keepMade(ctx context.Context, cols []duck.Column, made []*ends.Row) error {
@@ -130,12 +140,57 @@ func (j *endJoin) contrary(ctx context.Context) ([][]any, error) {
 // micros is a time in SQL.
 type micros int64
 
-// insert makes a table with rows. Every process of the database repeats the statements.
+// Limits of one INSERT statement. DuckDB plans every literal, so many rows are texts that it splits.
+const (
+	literalRows = 500
+	plainRows   = 200_000
+)
+
+// insertPlain makes a table with n rows of numbers and texts; get writes one. Every process of the database
+// repeats the statements.
+func (c *Case) insertPlain(ctx context.Context, name string, columns []string, n int, get func(i int, row []any)) error {
+	if err := c.db.Exec(ctx, "CREATE TABLE "+name+"("+strings.Join(columns, ", ")+")"); err != nil {
+		return err
+	}
+	const separator = "\x1f"
+	row, texts := make([]any, len(columns)), make([][]byte, len(columns))
+	for from := 0; from < n; from += plainRows {
+		for k := range texts {
+			texts[k] = texts[k][:0]
+		}
+		for i := from; i < min(n, from+plainRows); i++ {
+			get(i, row)
+			for k, v := range row {
+				if i > from {
+					texts[k] = append(texts[k], separator...)
+				}
+				switch v := v.(type) {
+				case int64:
+					texts[k] = strconv.AppendInt(texts[k], v, 10)
+				case string:
+					texts[k] = append(texts[k], strings.NewReplacer(separator, "\uFFFD", "\x00", "\uFFFD").Replace(v)...)
+				}
+			}
+		}
+		var values, lists []string
+		for k, column := range columns {
+			_, kind, _ := strings.Cut(column, " ")
+			values = append(values, fmt.Sprintf("nullif(c%d, '')::%s", k, kind))
+			lists = append(lists, fmt.Sprintf("unnest(string_split(%s, chr(31))) AS c%d", duck.Quote(string(texts[k])), k))
+		}
+		if err := c.db.Exec(ctx, "INSERT INTO "+name+" SELECT "+strings.Join(values, ", ")+" FROM (SELECT "+strings.Join(lists, ", ")+")"); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// insert makes a table with a few rows of any kind.
 func (c *Case) insert(ctx context.Context, name, columns string, rows [][]any) error {
 	if err := c.db.Exec(ctx, "CREATE TABLE "+name+"("+columns+")"); err != nil {
 		return err
 	}
-	for part := range slices.Chunk(rows, insertRows) {
+	for part := range slices.Chunk(rows, literalRows) {
 		b := []byte("INSERT INTO " + name + " VALUES ")
 		for i, row := range part {
 			if i > 0 {
