@@ -29,17 +29,14 @@ func (k *conn) command(in *dissect.Input, at int) (int, error) {
 	for len(b) > 0 && b[0] >= 0xf0 { // the Telnet signals before ABOR, RFC 959 section 4.1.3
 		b = b[1:]
 	}
-	line, n := lines.Next(b)
+	line, n, err := lines.Bounded(b, maxLine, "command")
 	if n == 0 {
-		if len(b) >= maxLine {
-			return 0, fmt.Errorf("reading a command: a line of more than %d bytes", maxLine)
-		}
-		return 0, nil
+		return 0, err
 	}
 	n += len(in.Data) - at - len(b)
 	verb, rest := lines.Verb(line)
-	if !lines.Plain(line) || n > maxLine || verb == "" && k.Conn.Unproved() {
-		return 0, fmt.Errorf("reading a command: %.40q is none", line)
+	if !lines.Plain(line) || verb == "" && k.Conn.Unproved() {
+		return 0, lines.NotOne("command", line)
 	}
 	c := &call{row: &Row{Command: verb}}
 	row := c.row
@@ -125,50 +122,29 @@ func extended(s string) (ip string, port int32, ok bool) {
 	return ip, int32(n), err == nil && n > 0
 }
 
-// reply reads a line of a reply. Between the first and the last line, any text may stand.
+// reply reads a line of a reply.
 func (k *conn) reply(in *dissect.Input, at int) (int, error) {
-	line, n := lines.Next(in.Data[at:])
-	if n == 0 {
-		if len(in.Data)-at >= maxLine {
-			return 0, fmt.Errorf("reading a reply: a line of more than %d bytes", maxLine)
-		}
-		return 0, nil
+	line, err := k.replies.Read(in.Data[at:])
+	if line.N == 0 {
+		return 0, err
 	}
-	code, text, last, ok := lines.Reply(line)
-	if c := k.answering; c != nil {
-		if last = ok && last && code == k.code; !last {
-			text = line
-		}
-		if !lines.Plain(line) {
-			return 0, fmt.Errorf("reading a reply: %.40q is none", line)
-		}
-	} else {
-		if !ok || !lines.Plain(line) {
-			return 0, fmt.Errorf("reading a reply: %.40q is none", line)
-		}
-		k.code, k.text, k.lines = code, k.text[:0], 0
+	if line.First {
 		k.answering = k.find(in, at)
 		if k.orphan = k.answering == nil; k.orphan {
 			k.answering = &call{row: &Row{User: table.NonEmpty(k.user)}}
 		}
 	}
-	if k.lines++; k.lines <= maxLinesKept && len(k.text) < maxText {
-		if k.lines > 1 {
-			k.text = append(k.text, '\n')
-		}
-		k.text = append(k.text, text...)
-	}
 	c := k.answering
-	c.x.Response(in, at, at+n)
-	if last {
+	c.x.Response(in, at, at+line.N)
+	if line.Last {
 		k.answered(c)
 	}
-	return n, nil
+	return line.N, nil
 }
 
 // find finds the command that a reply answers: none for the greeting.
 func (k *conn) find(in *dissect.Input, at int) *call {
-	if in.Offset(at) == 0 && (k.code == codeReady || k.code < 200 || len(k.All()) == 0) {
+	if in.Offset(at) == 0 && (k.replies.Code == codeReady || k.replies.Code < 200 || len(k.All()) == 0) {
 		return nil
 	}
 	return k.Answer(in.Seq(at))
@@ -178,20 +154,20 @@ func (k *conn) find(in *dissect.Input, at int) *call {
 func (k *conn) answered(c *call) {
 	row := c.row
 	if k.answering = nil; len(row.Codes) < maxCodes {
-		row.Codes = append(row.Codes, strconv.Itoa(k.code))
+		row.Codes = append(row.Codes, strconv.Itoa(k.replies.Code))
 	}
-	row.StatusCode = table.Some(int32(k.code))
-	row.Reply = table.NonEmpty(strings.TrimSpace(clip.Text(k.text, maxText)))
+	row.StatusCode = table.Some(int32(k.replies.Code))
+	row.Reply = table.NonEmpty(strings.TrimSpace(clip.Text(k.replies.Text, maxText)))
 	if !row.Size.OK {
-		row.Size = size(row.Command, k.code, row.Reply.V)
+		row.Size = size(row.Command, k.replies.Code, row.Reply.V)
 	}
 	if k.orphan && row.Command == "" {
 		row.Command = "NOTICE"
-		if k.code == codeReady || k.code == 120 {
+		if k.replies.Code == codeReady || k.replies.Code == 120 {
 			row.Command, row.User = "GREETING", table.Opt[string]{} // USER may have been read before it
 		}
 	}
-	if k.code < 200 && !k.orphan {
+	if k.replies.Code < 200 && !k.orphan {
 		return
 	}
 	k.learn(row)
@@ -220,7 +196,7 @@ func size(command string, code int, text string) table.Opt[int64] {
 
 // learn notes what a reply changes for later commands.
 func (k *conn) learn(row *Row) {
-	done := k.code >= 200 && k.code < 300
+	done := k.replies.Code >= 200 && k.replies.Code < 300
 	switch row.Command {
 	case "PASV", "EPSV":
 		var d data
@@ -239,11 +215,13 @@ func (k *conn) learn(row *Row) {
 			k.kind = strings.ToUpper(row.Argument.V[:1])
 		}
 	case "REST":
-		if n, err := strconv.ParseInt(row.Argument.V, 10, 64); err == nil && n >= 0 && k.code == 350 {
+		if n, err := strconv.ParseInt(row.Argument.V, 10, 64); err == nil && n >= 0 && k.replies.Code == 350 {
 			k.offset = table.Some(n)
 		}
 	case "AUTH":
-		k.starts = k.code == codeAuth
+		if k.replies.Code == codeAuth {
+			k.StartTLS()
+		}
 	}
 }
 
@@ -252,6 +230,7 @@ func (k *conn) emit(c *call, why string) {
 	k.Remove(c)
 	if k.answering == c {
 		k.answering = nil
+		k.replies.Lose()
 	}
 	row := c.row
 	row.Error, row.Complete = table.NonEmpty(why), why == ""

@@ -108,23 +108,7 @@ func detectReplies(b []byte) dissect.Verdict {
 	return dissect.More
 }
 
-// resume accepts any command and any reply, and waits for the end of a reply's line.
-func resume(dir dissect.Dir, head []byte) dissect.Verdict {
-	line, n := lines.Next(head)
-	if n == 0 && dir == dissect.ToClient && len(head) < maxLine && lines.BeginsReply(head) {
-		return dissect.More // a long greeting
-	}
-	if n == 0 || !lines.Plain(line) {
-		return dissect.No
-	}
-	if dir == dissect.ToClient {
-		if _, _, _, ok := lines.Reply(line); ok {
-			return dissect.Likely
-		}
-		return dissect.No
-	}
-	if verb, rest := lines.Verb(line); shared[verb] || alone[verb] || decides(verb, rest) {
-		return dissect.Likely
-	}
-	return dissect.No
-}
+var grammar = lines.Grammar{Limit: maxLine, Reply: lines.BeginsReply, Command: func(line []byte) bool {
+	verb, rest := lines.Verb(line)
+	return shared[verb] || alone[verb] || decides(verb, rest)
+}}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/inorder"
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/lines"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
@@ -18,8 +19,7 @@ const (
 	maxLine      = 8 << 10 // bytes of a line
 	maxText      = 1 << 10 // bytes shown of an argument or a reply
 	maxCodes     = 16
-	maxLinesKept = 64   // lines of a reply that are shown
-	tlsHandshake = 0x16 // first byte of a TLS connection
+	maxLinesKept = 64 // lines of a reply that are shown
 )
 
 // Row is a command with its reply.
@@ -46,7 +46,7 @@ func Protocol() *dissect.Protocol {
 		Transports: []dissect.Transport{dissect.TCP},
 		Ports:      []uint16{21, 2121, 990},
 		Detect:     detect,
-		Resume:     resume,
+		Resume:     grammar.Resume,
 		New:        newConn,
 		Row:        &Row{},
 	}
@@ -76,46 +76,21 @@ type data struct {
 // conn is the state of a connection.
 type conn struct {
 	inorder.Queue[*call]
+	lines.Session
+	replies    lines.Replies
 	user, kind string
 	data       data
 	offset     table.Opt[int64]
 
 	answering *call // whose reply has more lines
 	orphan    bool  // answering has no command
-	code      int
-	text      []byte
-	lines     int
-	starts    bool // AUTH was accepted: TLS follows
-	upgrade   bool
 }
 
 func newConn(c *dissect.Conn) dissect.Dissector {
-	k := &conn{}
+	k := &conn{replies: lines.Replies{Limit: maxLine, Keep: maxLinesKept, Show: maxText, Free: true}}
+	k.Session = lines.NewSession(c, k.command, k.reply)
 	k.Queue = inorder.Queue[*call]{Conn: c, Emit: k.emit, Busy: func(c *call) bool { return c == k.answering }}
 	return k
-}
-
-// Read implements dissect.Dissector.
-func (k *conn) Read(in *dissect.Input) (int, error) {
-	at := 0
-	for at < len(in.Data) && !k.upgrade {
-		if k.starts && in.Data[at] == tlsHandshake {
-			k.upgrade = true
-			k.Conn.Upgrade("tls", nil)
-			break
-		}
-		var n int
-		var err error
-		if in.Dir == dissect.ToServer {
-			n, err = k.command(in, at)
-		} else {
-			n, err = k.reply(in, at)
-		}
-		if at += n; n == 0 || err != nil {
-			return at, err
-		}
-	}
-	return at, nil
 }
 
 // Gap implements dissect.Dissector: a line with a gap has lost its meaning.
@@ -131,7 +106,7 @@ func (k *conn) Resync(dir dissect.Dir, why dissect.Loss) {
 
 // Kept implements dissect.Dissector.
 func (k *conn) Kept() int {
-	n := len(k.user) + cap(k.text) + len(k.data.ip)
+	n := len(k.user) + cap(k.replies.Text) + len(k.data.ip)
 	if k.answering != nil && k.orphan {
 		n += callCost
 	}

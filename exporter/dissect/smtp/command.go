@@ -3,7 +3,6 @@ package smtp
 import (
 	"bytes"
 	"encoding/base64"
-	"fmt"
 	"strconv"
 	"strings"
 
@@ -14,8 +13,8 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
-// client1 reads a line of the client, or a piece of content.
-func (k *conn) client1(in *dissect.Input, at int) (int, error) {
+// line reads a line of the client, or a piece of content.
+func (k *conn) line(in *dissect.Input, at int) (int, error) {
 	b := in.Data[at:]
 	switch k.mode {
 	case modeChunk:
@@ -28,12 +27,10 @@ func (k *conn) client1(in *dissect.Input, at int) (int, error) {
 	case modeContent:
 		return k.contentLine(in, at), nil
 	}
-	line, n := lines.Next(b)
+	line, n, err := lines.Bounded(b, maxLine, "command")
 	switch {
-	case n == 0 && len(b) < maxLine:
-		return 0, nil
-	case n == 0 || n > maxLine:
-		return 0, fmt.Errorf("reading a command: a line of more than %d bytes", maxLine)
+	case n == 0:
+		return 0, err
 	case k.mode == modeSecret:
 		k.secret(in, at, n, line)
 		return n, nil
@@ -50,7 +47,7 @@ func (k *conn) client1(in *dissect.Input, at int) (int, error) {
 	}
 	k.mode = modeCommand
 	if !lines.Plain(line) || verb == "" && k.Conn.Unproved() {
-		return 0, fmt.Errorf("reading a command: %.40q is none", line)
+		return 0, lines.NotOne("command", line)
 	}
 	k.command(in, at, n, verb, rest)
 	return n, nil
@@ -168,22 +165,19 @@ func (k *conn) secret(in *dissect.Input, at, n int, line []byte) {
 	k.named(s.call, line, !s.call.row.User.OK)
 }
 
-// named takes the user out of what PLAIN and LOGIN send (RFC 4616); first means that LOGIN sends the
-// user now, and not the password.
+// named takes the user out of what the client sends; first means that LOGIN sends the user now, and
+// not the password.
 func (k *conn) named(c *call, coded []byte, first bool) {
 	b, err := base64.StdEncoding.DecodeString(string(coded[:min(len(coded), 1024)]))
 	if err != nil {
 		return
 	}
-	switch c.row.Auth.V {
-	case "PLAIN":
-		if parts := bytes.SplitN(b, []byte{0}, 3); len(parts) == 3 {
-			c.row.User = table.NonEmpty(clip.Line(parts[1], maxText))
-		}
-	case "LOGIN":
-		if first {
-			c.row.User = table.NonEmpty(clip.Line(b, maxText))
-		}
+	user := sasl.User(c.row.Auth.V, b)
+	if c.row.Auth.V == "LOGIN" && first {
+		user = b
+	}
+	if len(user) > 0 {
+		c.row.User = table.NonEmpty(clip.Line(user, maxText))
 	}
 }
 

@@ -7,7 +7,6 @@ import (
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/clip"
-	"github.com/pcapsule/pcapsule/exporter/dissect/internal/lines"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
@@ -19,21 +18,14 @@ const (
 	codeAuth     = 334
 )
 
-// serverLine reads a line of a reply.
-func (k *conn) serverLine(in *dissect.Input, at int) (int, error) {
-	line, n := lines.Next(in.Data[at:])
-	if n == 0 {
-		if len(in.Data)-at >= maxLine {
-			return 0, fmt.Errorf("reading a reply: a line of more than %d bytes", maxLine)
-		}
-		return 0, nil
+// reply reads a line of a reply.
+func (k *conn) reply(in *dissect.Input, at int) (int, error) {
+	line, err := k.replies.Read(in.Data[at:])
+	if line.N == 0 {
+		return 0, err
 	}
-	code, text, last, ok := lines.Reply(line)
-	if !ok || !lines.Plain(line) || k.reply.begun && code != k.reply.code {
-		return 0, fmt.Errorf("reading a reply: %.40q is none", line)
-	}
-	if !k.reply.begun {
-		k.reply.begun, k.reply.code, k.reply.text = true, code, append(k.reply.text[:0], text[:min(len(text), maxText)]...)
+	code := k.replies.Code
+	if line.First {
 		if k.answering = k.find(in, at, code); k.answering == nil {
 			k.orphan = &call{row: &Row{}, over: true}
 		}
@@ -41,16 +33,15 @@ func (k *conn) serverLine(in *dissect.Input, at int) (int, error) {
 	c := k.orphan
 	if s := k.answering; s != nil {
 		if c = s.call; s.verb == "EHLO" && c.x.HasResponse() && len(c.row.Extensions) < maxExtensions {
-			c.row.Extensions = append(c.row.Extensions, clip.Line(text, 128))
+			c.row.Extensions = append(c.row.Extensions, clip.Line(line.Text, 128))
 			k.Grow(s, 144)
 		}
 	}
-	c.x.Response(in, at, at+n)
-	if last {
-		k.reply.begun = false
+	c.x.Response(in, at, at+line.N)
+	if line.Last {
 		k.answered(code)
 	}
-	return n, nil
+	return line.N, nil
 }
 
 // find finds the command that a reply answers: none for the greeting, and for what the server says
@@ -176,7 +167,7 @@ func (k *conn) concluded(s *step, code int) {
 		}
 	case "STARTTLS":
 		if code == codeReady {
-			k.starts = true
+			k.StartTLS()
 		}
 	}
 	if c.over && c.steps == 0 {
@@ -188,7 +179,7 @@ func (k *conn) concluded(s *step, code int) {
 func (c *call) note(k *conn, code int) {
 	row := c.row
 	row.StatusCode = table.Some(int32(code))
-	row.Reply = table.NonEmpty(clip.Line(k.reply.text, maxText))
+	row.Reply = table.NonEmpty(clip.Line(k.replies.Text, maxText))
 	if len(row.Codes) < maxCodes {
 		row.Codes = append(row.Codes, strconv.Itoa(code))
 		c.size += 20

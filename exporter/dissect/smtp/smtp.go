@@ -10,6 +10,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/inorder"
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/lines"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
@@ -22,7 +23,6 @@ const (
 	maxCodes      = 1000
 	maxExtensions = 64
 	maxChunk      = 1 << 40 // bytes of BDAT
-	tlsHandshake  = 0x16    // first byte of a TLS connection
 )
 
 // Row is a message, or a command with its reply.
@@ -44,7 +44,7 @@ type Row struct {
 	Codes      []string          `col:"smtp_codes" doc:"codes of all replies to the commands of the message, in order; at most 1000"`
 	Reply      table.Opt[string] `col:"smtp_reply" doc:"text of the last reply, such as 2.0.0 Ok: queued as 4F2A; its first line"`
 	Auth       table.Opt[string] `col:"smtp_auth" enc:"dict" doc:"mechanism of AUTH"`
-	User       table.Opt[string] `col:"smtp_user" enc:"dict" doc:"user of the connection, if AUTH PLAIN or LOGIN named it; for AUTH, the one that it names"`
+	User       table.Opt[string] `col:"smtp_user" enc:"dict" doc:"user of the connection, if AUTH PLAIN, LOGIN or SCRAM named it; for AUTH, the one that it names"`
 	Extensions []string          `col:"smtp_extensions" doc:"extensions that the server offers in its reply to EHLO"`
 	Ahead      int32             `col:"smtp_ahead" doc:"number of earlier commands that were unanswered when the first one of this call was sent (pipelining)"`
 }
@@ -57,7 +57,7 @@ func Protocol() *dissect.Protocol {
 		Transports: []dissect.Transport{dissect.TCP},
 		Ports:      []uint16{25, 587, 465, 24, 2525},
 		Detect:     detect,
-		Resume:     resume,
+		Resume:     grammar.Resume,
 		New:        newConn,
 		Row:        &Row{},
 	}
@@ -109,6 +109,8 @@ const (
 // conn is the state of a connection.
 type conn struct {
 	inorder.Queue[*step]
+	lines.Session
+	replies lines.Replies
 	mode    mode
 	left    int64 // of a chunk
 	midLine bool  // in a line of content whose beginning was read
@@ -122,42 +124,13 @@ type conn struct {
 
 	answering *step // whose reply has more lines
 	orphan    *call // a reply without a command
-	reply     struct {
-		begun bool
-		code  int
-		text  []byte
-	}
-	starts  bool // STARTTLS was accepted: TLS may follow
-	upgrade bool
 }
 
 func newConn(c *dissect.Conn) dissect.Dissector {
-	k := &conn{}
+	k := &conn{replies: lines.Replies{Limit: maxLine, Keep: 1, Show: maxText}}
+	k.Session = lines.NewSession(c, k.line, k.reply)
 	k.Queue = inorder.Queue[*step]{Conn: c, Emit: k.lose, Busy: func(s *step) bool { return s == k.answering }}
 	return k
-}
-
-// Read implements dissect.Dissector.
-func (k *conn) Read(in *dissect.Input) (int, error) {
-	at := 0
-	for at < len(in.Data) && !k.upgrade {
-		if k.starts && in.Data[at] == tlsHandshake {
-			k.upgrade = true
-			k.Conn.Upgrade("tls", nil)
-			break
-		}
-		var n int
-		var err error
-		if in.Dir == dissect.ToServer {
-			n, err = k.client1(in, at)
-		} else {
-			n, err = k.serverLine(in, at)
-		}
-		if at += n; n == 0 || err != nil {
-			return at, err
-		}
-	}
-	return at, nil
 }
 
 // Gap implements dissect.Dissector. Content may have gaps.
@@ -198,7 +171,7 @@ func (k *conn) Resync(dir dissect.Dir, why dissect.Loss) {
 		k.mode, k.content, k.lossy = modeCommand, nil, true
 		return
 	}
-	k.reply.begun = false
+	k.replies.Lose()
 	if s := k.answering; s != nil {
 		k.answering = nil
 		k.lose(s, string(why))
@@ -211,7 +184,7 @@ func (k *conn) Resync(dir dissect.Dir, why dissect.Loss) {
 
 // Kept implements dissect.Dissector.
 func (k *conn) Kept() int {
-	n := len(k.client) + len(k.user) + cap(k.reply.text)
+	n := len(k.client) + len(k.user) + cap(k.replies.Text)
 	if k.mail != nil {
 		n += callCost + k.mail.size + cap(k.mail.head)
 	}

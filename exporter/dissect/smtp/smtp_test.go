@@ -59,7 +59,7 @@ func TestRows(t *testing.T) {
 			server("334 UGFzc3dvcmQ6\r\n"), client(coded("secret")+"\r\n"), server("235 ok\r\n"), client("AUTH SCRAM-SHA-256 "+coded("n,,n=cleo,r=x")+"\r\n"), server("334 cg==\r\n"), client("*\r\n"), server("501 cancelled\r\n")), Want: rows(
 			"AUTH PLAIN ann → 535 5.7.8 no outcome=client_error auth_kind=password smtp_codes=[535] smtp_user=ann",
 			"AUTH LOGIN bob → 235 ok auth_kind=password smtp_codes=[334 334 235] smtp_user=bob",
-			"AUTH SCRAM-SHA-256 bob → 501 cancelled outcome=client_error auth_kind=scram-sha-256 smtp_codes=[334 501] smtp_user=bob")},
+			"AUTH SCRAM-SHA-256 cleo → 501 cancelled outcome=client_error auth_kind=scram-sha-256 smtp_codes=[334 501] smtp_user=cleo")},
 		{Name: "chunks of a message", Chunks: samples[2].Chunks[3:], Want: []string{"MAIL <a@b> to <c@d> \"x\" (16 bytes) → 250 d smtp_subject=x smtp_chunks=2 smtp_codes=[250 250 250 250]"}},
 		{Name: "a server that rejects the content", Chunks: after(client("MAIL FROM:<a@b>\r\n"), server("250 a\r\n"), client("DATA\r\n"), server("503 b\r\n"), client("QUIT\r\n"), server("221 c\r\n")), Want: rows(
 			"MAIL <a@b> to nobody → 503 b outcome=client_error smtp_codes=[250 503]", "QUIT → 221 c smtp_codes=[221]")},

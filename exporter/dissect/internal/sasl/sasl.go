@@ -1,20 +1,41 @@
-// Package sasl names what a mechanism of SASL (RFC 4422) sends, as column auth_kind has it. It never
-// sees the credentials.
+// Package sasl names what a mechanism of SASL (RFC 4422) sends, as column auth_kind has it, and takes
+// the user's name out of a message of one. It returns nothing else of the credentials.
 package sasl
 
-import "strings"
+import (
+	"bytes"
+	"strings"
+)
 
 // Kind is the value of auth_kind for a mechanism: password if it sends one as it is, bearer for a
 // token, else the mechanism in lower case.
 func Kind(mechanism string) string {
 	switch m := strings.ToLower(mechanism); m {
-	case "plain", "login":
+	case "plain", "login", "amqplain":
 		return "password"
 	case "xoauth2", "oauthbearer":
 		return "bearer"
 	default:
 		return m
 	}
+}
+
+// User is the name of the user in the client's first message of a mechanism: PLAIN (RFC 4616) or
+// SCRAM (RFC 5802 section 7). It is empty if the message does not have one.
+func User(mechanism string, token []byte) []byte {
+	switch m := strings.ToUpper(mechanism); {
+	case m == "PLAIN": // authzid NUL authcid NUL passwd
+		if parts := bytes.SplitN(token, []byte{0}, 3); len(parts) == 3 {
+			return parts[1]
+		}
+	case strings.HasPrefix(m, "SCRAM-"): // n,,n=user,r=nonce
+		for part := range bytes.SplitSeq(token, []byte(",")) {
+			if name, ok := bytes.CutPrefix(part, []byte("n=")); ok {
+				return bytes.ReplaceAll(bytes.ReplaceAll(name, []byte("=2C"), []byte(",")), []byte("=3D"), []byte("="))
+			}
+		}
+	}
+	return nil
 }
 
 // Valid reports whether b is the name of a mechanism: at most 20 capital letters, digits, hyphens
