@@ -12,10 +12,10 @@ func TestUnknownPayloadIsNamed(t *testing.T) {
 		want           string // protocol, evidence, summary
 	}{
 		{"a banner", 2222, "", "SSH-2.0-x\r\n", `ssh content ssh, by its first bytes: "SSH-2.0-x", 0 bytes sent, 11 received`},
-		{"a port", 3306, "\x00\x01\x02\x03\x04", "", "mysql port tcp port 3306, mysql likely: 0001020304, 5 bytes sent, 0 received"},
+		{"a port", 3389, "\x00\x01\x02\x03\x04", "", "rdp port tcp port 3389, rdp likely: 0001020304, 5 bytes sent, 0 received"},
 		{"neither", 9, "QUIT now\n", "", ` tcp payload: "QUIT…", 9 bytes sent, 0 received`},
 		{"a banner behind a PROXY header", 9, "PROXY TCP4 10.0.0.1 10.0.0.2 4000 22\r\nSSH-2.0-x\r\n", "", `ssh content ssh, by its first bytes: "PROXY…", 49 bytes sent, 0 received`},
-		{"nothing behind a PROXY header", 3306, "PROXY TCP4 10.0.0.1 10.0.0.2 4000 22\r\n", "", ` tcp payload: "PROXY…", 38 bytes sent, 0 received`},
+		{"nothing behind a PROXY header", 3389, "PROXY TCP4 10.0.0.1 10.0.0.2 4000 22\r\n", "", ` tcp payload: "PROXY…", 38 bytes sent, 0 received`},
 	} {
 		g := &recordingSink{}
 		c := claimEngine(t, g).NewConn(Info{Transport: TCP, ServerPort: tt.port, RolesKnown: true, ConnectUs: -1})
@@ -44,7 +44,7 @@ func TestUnknownPayloadIsNamed(t *testing.T) {
 // the port does not name another one.
 func TestPortOfAKnownProtocol(t *testing.T) {
 	g := &recordingSink{}
-	c := claimEngine(t, g).NewConn(Info{Transport: TCP, ServerPort: 3306, ConnectUs: -1})
+	c := claimEngine(t, g).NewConn(Info{Transport: TCP, ServerPort: 3389, ConnectUs: -1})
 	c.Data(ToServer, []byte("\x00\x01\x02\x03\x04"), Packet{})
 	c.Data(ToServer, []byte("hello\n"), Packet{No: 1})
 	c.Close(EndFin, Packet{No: 2})
@@ -56,7 +56,7 @@ func TestPortOfAKnownProtocol(t *testing.T) {
 // TestUpgradeNamesWhatFollows checks payload after an upgrade to a protocol without a dissector.
 func TestUpgradeNamesWhatFollows(t *testing.T) {
 	g := &recordingSink{}
-	c := claimEngine(t, g).NewConn(Info{Transport: TCP, ServerPort: 3306, RolesKnown: true, ConnectUs: -1})
+	c := claimEngine(t, g).NewConn(Info{Transport: TCP, ServerPort: 3389, RolesKnown: true, ConnectUs: -1})
 	c.Upgrade("ws", nil)
 	c.switchOver()
 	c.Data(ToServer, []byte("\x81\x85\x37\xfa\x21\x3d"), Packet{})

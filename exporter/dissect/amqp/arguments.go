@@ -1,10 +1,12 @@
 package amqp
 
 import (
+	"bytes"
 	"strings"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/message"
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/sasl"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
@@ -149,16 +151,16 @@ func (c *call) path() {
 // login reads start-ok. Of the credentials, only the user's name is kept.
 func (k *conn) login(c *call, in *dissect.Input, at int, r *reader) {
 	mechanism := strings.ToLower(message.Text(r.short()))
-	c.row.AuthKind = table.NonEmpty(mechanism)
+	c.row.AuthKind = table.NonEmpty(sasl.Kind(mechanism))
 	secret := r.long()
+	if user := sasl.User(mechanism, secret); len(user) > 0 {
+		k.user = message.Text(user)
+	}
 	switch mechanism {
-	case "plain": // RFC 4616: authzid NUL authcid NUL passwd
-		if parts := strings.SplitN(string(secret), "\x00", 3); len(parts) == 3 {
-			k.user = message.Text([]byte(parts[1]))
-			secret = secret[len(secret)-len(parts[2]):]
-			c.row.AuthKind = table.Some("password")
+	case "plain": // the password comes last
+		if parts := bytes.SplitN(secret, []byte{0}, 3); len(parts) == 3 {
+			secret = parts[2]
 		}
-		r.hide(c, in, at, secret)
 	case "amqplain": // a table of LOGIN and PASSWORD without its length
 		t := newReader(secret)
 		for _, h := range t.fields(0) {
@@ -166,11 +168,8 @@ func (k *conn) login(c *call, in *dissect.Input, at int, r *reader) {
 				k.user = h.Value
 			}
 		}
-		c.row.AuthKind = table.Some("password")
-		r.hide(c, in, at, secret)
-	default:
-		r.hide(c, in, at, secret)
 	}
+	r.hide(c, in, at, secret)
 	c.row.User = table.NonEmpty(k.user)
 }
 

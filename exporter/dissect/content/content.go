@@ -10,8 +10,8 @@ package content
 
 import (
 	"strings"
-	"unicode/utf8"
 
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/clip"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
@@ -102,7 +102,7 @@ func (x *Exchange) Fail(outcome, text string) {
 	}
 	x.Outcome = outcome
 	if text != "" {
-		x.StatusText = table.Some(Text(text, MaxText))
+		x.StatusText = table.Some(clip.Text(text, MaxText))
 	}
 }
 
@@ -114,22 +114,11 @@ func (x *Exchange) Name(what, endpoint string) {
 	if i := strings.LastIndex(x.Summary, arrow); i >= 0 {
 		end = x.Summary[i:]
 	}
-	x.Summary, x.Endpoint = Text(what, MaxText)+end, Text(endpoint, MaxText)
+	x.Summary, x.Endpoint = clip.Text(what, MaxText)+end, clip.Text(endpoint, MaxText)
 }
 
 // Add adds to the summary.
-func (x *Exchange) Add(s string) { x.Summary += Text(s, MaxText) }
-
-// Text is s as a column: valid UTF-8 of at most n bytes.
-func Text(s string, n int) string {
-	if len(s) > n {
-		for n > 0 && !utf8.RuneStart(s[n]) {
-			n--
-		}
-		s = s[:n] + "…"
-	}
-	return strings.ToValidUTF8(s, "\uFFFD")
-}
+func (x *Exchange) Add(s string) { x.Summary += clip.Text(s, MaxText) }
 
 // Some is Text as an optional column, absent if s is empty.
-func Some(s string) table.Opt[string] { return table.NonEmpty(Text(s, MaxText)) }
+func Some(s string) table.Opt[string] { return table.NonEmpty(clip.Text(s, MaxText)) }

@@ -3,6 +3,8 @@ package content
 import (
 	"bytes"
 	"iter"
+
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/clip"
 )
 
 // EventStream is the media type of Server-Sent Events.
@@ -30,11 +32,11 @@ func Events(stream []byte) iter.Seq[*Event] {
 				value = bytes.TrimPrefix(value, []byte(" "))
 				switch string(name) {
 				case "event":
-					e.Type = Text(string(value), MaxText)
+					e.Type = clip.Text(string(value), MaxText)
 				case "id":
-					e.ID = Text(string(value), MaxText)
+					e.ID = clip.Text(string(value), MaxText)
 				case "retry":
-					e.Retry = Text(string(value), MaxText)
+					e.Retry = clip.Text(string(value), MaxText)
 				case "data":
 					if lines++; lines == 1 {
 						e.Data = value

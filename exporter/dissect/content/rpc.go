@@ -1,6 +1,10 @@
 package content
 
-import "bytes"
+import (
+	"bytes"
+
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/clip"
+)
 
 // Message is a message of JSON-RPC 2.0.
 type Message struct {
@@ -18,10 +22,10 @@ func ParseRPC(object []byte) (m Message, ok bool) {
 		case "jsonrpc":
 			version = String(v) == "2.0"
 		case "method":
-			m.Method = Text(String(v), MaxText)
+			m.Method = clip.Text(String(v), MaxText)
 		case "id":
 			if m.HasID = Kind(v) != 'n'; m.HasID {
-				m.ID = Text(Scalar(v), MaxText)
+				m.ID = clip.Text(Scalar(v), MaxText)
 			}
 		case "params":
 			m.Params = v

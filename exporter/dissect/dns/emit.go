@@ -3,6 +3,7 @@ package dns
 import (
 	"strconv"
 
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/clip"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
@@ -101,7 +102,7 @@ func appendShort(dst []byte, s string) []byte {
 	if len(s) <= maxSummaryName {
 		return append(dst, s...)
 	}
-	return append(append(dst, cutText([]byte(s[:maxSummaryName+1]), maxSummaryName)...), "…"...)
+	return append(append(dst, clip.Cut(s, maxSummaryName)...), "…"...)
 }
 
 // outcome maps a response code to an outcome (RFC 1035 section 4.1.1, RFC 2136 section 2.2).

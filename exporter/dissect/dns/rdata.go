@@ -9,6 +9,8 @@ import (
 	"unicode/utf8"
 
 	lib "github.com/miekg/dns"
+
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/clip"
 )
 
 // value writes the data of a record, m.data[from:to], as text.
@@ -24,7 +26,7 @@ func (m *message) value(r *record, from, to int) {
 		}
 	}
 	if len(m.text) > maxText+maxHex { // one record can be far longer as text than as bytes
-		m.text, m.limited = cutText(m.text, maxText+maxHex), true
+		m.text, m.limited = clip.Cut(m.text, maxText+maxHex), true
 	}
 	r.value = span{start, len(m.text)}
 }
@@ -159,15 +161,4 @@ func appendGeneric(dst, b []byte) []byte {
 		return append(hex.AppendEncode(dst, b[:maxHex]), "…"...)
 	}
 	return hex.AppendEncode(dst, b)
-}
-
-// cutText shortens b to at most n bytes, at the start of a character.
-func cutText(b []byte, n int) []byte {
-	if len(b) <= n {
-		return b
-	}
-	for n > 0 && !utf8.RuneStart(b[n]) {
-		n--
-	}
-	return b[:n]
 }

@@ -2,10 +2,10 @@ package http1
 
 import (
 	"strconv"
-	"unicode/utf8"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect/content/all"
 	"github.com/pcapsule/pcapsule/exporter/dissect/dns"
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/clip"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/httpfield"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
@@ -69,7 +69,7 @@ func (c *call) summary(why string) string {
 	if target == "" && !c.x.HasRequest() {
 		target = "?"
 	}
-	buf = append(buf, cutText(target, maxSummaryTarget)...)
+	buf = append(buf, clip.Text(target, maxSummaryTarget)...)
 	buf = append(buf, " → "...)
 	switch {
 	case row.StatusCode.OK:
@@ -99,17 +99,6 @@ func orQuestion(s table.Opt[string]) string {
 		return "?"
 	}
 	return s.V
-}
-
-// cutText shortens s to at most n bytes, with an ellipsis.
-func cutText(s string, n int) string {
-	if len(s) <= n {
-		return s
-	}
-	for n > 0 && !utf8.RuneStart(s[n]) {
-		n--
-	}
-	return s[:n] + "…"
 }
 
 // appendSize writes a size as 999 B, 1.2 kB, 3.4 MB.

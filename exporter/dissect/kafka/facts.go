@@ -9,6 +9,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/clip"
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/message"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
@@ -42,7 +43,7 @@ func (f *facts) keep(list *[]string, s string) {
 
 // named begins the elements of a topic.
 func (f *facts) named(name []byte) {
-	f.topic = text(name)
+	f.topic = message.Text(name)
 	f.keep(&f.row.Topics, f.topic)
 }
 
@@ -66,7 +67,7 @@ func (f *facts) part(n int32) string {
 }
 
 // failed counts an error code.
-func (f *facts) failed(code int16, message []byte) {
+func (f *facts) failed(code int16, said []byte) {
 	row := f.row
 	if code == 0 {
 		if !row.ErrorCode.OK {
@@ -76,7 +77,7 @@ func (f *facts) failed(code int16, message []byte) {
 	}
 	if row.Errors++; row.Errors == 1 {
 		row.ErrorCode = table.Some(int32(code))
-		row.ErrorMessage = table.NonEmpty(text(message))
+		row.ErrorMessage = table.NonEmpty(message.Text(said))
 		f.c.texts += len(row.ErrorMessage.V)
 	}
 }
@@ -216,7 +217,7 @@ func (f *facts) field(name string, x, v reflect.Value) bool {
 // set keeps the first value of a column.
 func (f *facts) set(to *table.Opt[string], x reflect.Value) {
 	if x.Kind() == reflect.String && x.String() != "" && !to.OK {
-		*to = table.Some(text([]byte(x.String())))
+		*to = table.Some(message.Text([]byte(x.String())))
 		f.c.texts += len(to.V)
 	}
 }

@@ -9,6 +9,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/message"
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/sasl"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
@@ -123,7 +125,7 @@ func (k *conn) request(b []byte, partial bool, no int64) (*call, error) {
 	row.APIKey, row.Version = table.Some(int32(h.key)), table.Some(int32(h.version))
 	name := tables().api.Name(int64(h.key), "api_")
 	row.Method, row.API = table.Some(name), table.Some(capitals(name))
-	row.Client = table.NonEmpty(text(h.client))
+	row.Client = table.NonEmpty(message.Text(h.client))
 	c := &call{row: row, key: h.key, version: h.version}
 	f := k.collect(c)
 	f.partial = partial
@@ -155,13 +157,13 @@ func (k *conn) request(b []byte, partial bool, no int64) (*call, error) {
 func (k *conn) learn(c *call, msg kmsg.Request) {
 	switch m := msg.(type) {
 	case *kmsg.SASLHandshakeRequest:
-		k.mechanism = text([]byte(m.Mechanism))
+		k.mechanism = message.Text([]byte(m.Mechanism))
 		c.row.Mechanism = table.NonEmpty(k.mechanism)
 	case *kmsg.SASLAuthenticateRequest:
 		k.authenticate(c, m.SASLAuthBytes)
 	case *kmsg.ApiVersionsRequest:
 		if m.ClientSoftwareName != "" {
-			k.software = text([]byte(m.ClientSoftwareName + " " + m.ClientSoftwareVersion))
+			k.software = message.Text([]byte(m.ClientSoftwareName + " " + m.ClientSoftwareVersion))
 			c.row.Software = table.Some(k.software)
 		}
 	}
@@ -169,20 +171,11 @@ func (k *conn) learn(c *call, msg kmsg.Request) {
 
 // authenticate takes the user's name from a token and nothing else of it.
 func (k *conn) authenticate(c *call, token []byte) {
-	switch {
-	case k.mechanism == "PLAIN": // RFC 4616: authzid NUL authcid NUL passwd
-		if parts := strings.SplitN(string(token), "\x00", 3); len(parts) == 3 {
-			k.user = text([]byte(parts[1]))
-		}
-	case strings.HasPrefix(k.mechanism, "SCRAM-"): // RFC 5802: n,,n=user,r=nonce
-		for _, part := range strings.Split(string(token), ",") {
-			if name, ok := strings.CutPrefix(part, "n="); ok {
-				k.user = text([]byte(strings.NewReplacer("=2C", ",", "=3D", "=").Replace(name)))
-			}
-		}
+	if user := sasl.User(k.mechanism, token); len(user) > 0 {
+		k.user = message.Text(user)
 	}
 	c.row.User, c.row.Mechanism = table.NonEmpty(k.user), table.NonEmpty(k.mechanism)
-	c.row.AuthKind = table.NonEmpty(strings.ToLower(k.mechanism))
+	c.row.AuthKind = table.NonEmpty(sasl.Kind(k.mechanism))
 }
 
 // token is a SASL token without a header, which follows SaslHandshake version 0.
@@ -259,7 +252,7 @@ func (c *call) name(m *kmsg.MetadataResponse) {
 	for i := range m.Topics {
 		t := &m.Topics[i]
 		if t.Topic != nil && *t.Topic != "" && t.TopicID != [16]byte{} && len(c.row.named) < maxNamed {
-			c.row.named = append(c.row.named, idName{t.TopicID, text([]byte(*t.Topic))})
+			c.row.named = append(c.row.named, idName{t.TopicID, message.Text([]byte(*t.Topic))})
 		}
 	}
 }

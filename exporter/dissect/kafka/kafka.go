@@ -22,7 +22,6 @@ const (
 	maxRead    = 128 << 10 // bytes of a message that are read; the rest is counted
 	maxList    = 64        // topics, partitions and offsets in a row
 	maxRecords = 16        // records whose keys and values are in a row
-	maxText    = 256       // bytes kept of a name, key, value or header
 	maxInflate = 256 << 10 // bytes decompressed of the record batches of a message
 	maxNamed   = 1024      // topics whose ids a message names
 )

@@ -213,7 +213,7 @@ func TestRows(t *testing.T) {
 		{Name: "passwords are not shown", Chunks: chunks{client(ask(1, handshake)), server(say(1, at(kmsg.NewPtrSASLHandshakeResponse(), 1))),
 			client(ask(2, token)), server(say(2, wrong))}, Want: []string{
 			"SaslHandshake PLAIN → ok kafka_error_code=0 kafka_sasl_mechanism=PLAIN",
-			"SaslAuthenticate PLAIN ann → SASL_AUTHENTICATION_FAILED outcome=client_error status_text=SASL_AUTHENTICATION_FAILED auth_kind=plain kafka_error_code=58 kafka_sasl_mechanism=PLAIN kafka_user=ann"}},
+			"SaslAuthenticate PLAIN ann → SASL_AUTHENTICATION_FAILED outcome=client_error status_text=SASL_AUTHENTICATION_FAILED auth_kind=password kafka_error_code=58 kafka_sasl_mechanism=PLAIN kafka_user=ann"}},
 		{Name: "tokens without a header follow the old handshake", Chunks: chunks{client(ask(1, raw)), server(say(1, at(kmsg.NewPtrSASLHandshakeResponse(), 0))),
 			client("\x00\x00\x00\x10n,,n=bob,r=nonce"), server("\x00\x00\x00\x0ar=nonce,s="), client(ask(2, at(kmsg.NewPtrMetadataRequest(), 1))), server(say(2, at(kmsg.NewPtrMetadataResponse(), 1)))}, Want: []string{
 			"SaslHandshake SCRAM-SHA-256 → ok kafka_error_code=0 kafka_sasl_mechanism=SCRAM-SHA-256",

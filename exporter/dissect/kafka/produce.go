@@ -3,6 +3,7 @@ package kafka
 import (
 	"fmt"
 
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/message"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
@@ -25,7 +26,7 @@ func (f *facts) topicOf(r *reader, ids bool) {
 func (f *facts) produce(b []byte, v int16) {
 	r := newReader(b, v >= produceFlexible)
 	if v >= 3 {
-		f.row.Transaction = table.NonEmpty(text(r.str()))
+		f.row.Transaction = table.NonEmpty(message.Text(r.str()))
 	}
 	f.row.Acks = table.Some(int32(r.int16()))
 	r.int32() // timeout

@@ -3,7 +3,6 @@ package kafka
 import (
 	"encoding/hex"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/pcapsule/pcapsule/exporter/cursor"
 )
@@ -93,31 +92,6 @@ func (r *reader) tags() {
 		r.uvarint()
 		r.Skip(int(r.uvarint()))
 	}
-}
-
-// text is b as valid text of at most maxText bytes.
-func text(b []byte) string {
-	if len(b) <= maxText {
-		return strings.ToValidUTF8(string(b), "\uFFFD")
-	}
-	return strings.ToValidUTF8(string(b[:maxText]), "") + "…"
-}
-
-// show is a key or value: text as it is, other bytes in hexadecimal digits.
-func show(b []byte) string {
-	head := b[:min(len(b), maxText)]
-	for i := 0; i < len(head); {
-		c, n := utf8.DecodeRune(head[i:])
-		if c == utf8.RuneError && n == 1 && len(head)-i >= utf8.UTFMax || c < ' ' && c != '\t' && c != '\n' && c != '\r' {
-			out := "0x" + hex.EncodeToString(head[:min(len(head), maxText/2)])
-			if len(b) > maxText/2 {
-				out += "…"
-			}
-			return out
-		}
-		i += n
-	}
-	return text(b)
 }
 
 // parseUUID is the id that uuidText wrote.

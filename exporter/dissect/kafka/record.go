@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/httpfield"
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/message"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
@@ -142,9 +143,9 @@ func (f *facts) value(key, value []byte) {
 	if len(row.Values) >= maxRecords {
 		return
 	}
-	v := show(value)
+	v := message.Show(value)
 	row.Values = append(row.Values, v)
-	if k := show(key); len(key) > 0 {
+	if k := message.Show(key); len(key) > 0 {
 		row.Keys = append(row.Keys, k)
 		f.c.texts += len(k) + 16
 	}
@@ -156,7 +157,7 @@ func (f *facts) header(name, value []byte) {
 	if len(f.row.Headers) >= maxList {
 		return
 	}
-	h := table.Header{Name: text(name), Value: show(value), Kind: httpfield.Request}
+	h := table.Header{Name: message.Text(name), Value: message.Show(value), Kind: httpfield.Request}
 	if f.response {
 		h.Kind = httpfield.Response
 	}

@@ -66,19 +66,12 @@ func outcome(code int32) string {
 
 const maxSummary = 120 // bytes of a text in a summary
 
-func short(s string) string {
-	if len(s) <= maxSummary {
-		return s
-	}
-	return strings.ToValidUTF8(s[:maxSummary], "") + "…"
-}
-
 func (c *call) summary(why string) string {
 	row := c.row
 	s := row.Method.V
 	for _, part := range []string{row.DN.V, row.OID.V, row.Mechanism.V, row.Auth.V, row.Scope.V, row.Filter.V, strings.Join(row.Changes, ", "), row.NewName.V} {
 		if part != "" && !(part == row.OID.V && row.Method.V == "STARTTLS") {
-			s += " " + short(part)
+			s += " " + clip.Text(part, maxSummary)
 		}
 	}
 	switch {

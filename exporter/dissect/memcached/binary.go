@@ -4,9 +4,9 @@ import (
 	"encoding/binary"
 	"fmt"
 	"strconv"
-	"strings"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/sasl"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
@@ -142,7 +142,7 @@ func (k *conn) readBinary(in *dissect.Input, at int) (int, error) {
 	}
 	switch {
 	case c.secret:
-		row.AuthKind = table.NonEmpty(strings.ToLower(text(p.key)))
+		row.AuthKind = table.NonEmpty(sasl.Kind(text(p.key)))
 		row.Args = table.NonEmpty(text(p.key))
 	case base(p.opcode) == opStat:
 		row.Args = table.NonEmpty(text(p.key))

@@ -95,7 +95,7 @@ func TestRows(t *testing.T) {
 func TestNoPasswordIsKept(t *testing.T) {
 	r := dissecttest.Play(t, dissecttest.OptionsOf(Protocol()), client(ask(opSASLAuth, 1, "", "PLAIN", "\x00bob\x00hunter2")), server(say(opSASLAuth, 0, 1, "", "Authenticated")))
 	for _, e := range r.Emissions {
-		if s := fmt.Sprintf("%+v", e.Row); strings.Contains(s, "hunter") || e.ReqBody != nil || e.Row.Base().AuthKind.V != "plain" {
+		if s := fmt.Sprintf("%+v", e.Row); strings.Contains(s, "hunter") || e.ReqBody != nil || e.Row.Base().AuthKind.V != "password" {
 			t.Errorf("a password is kept, or its kind is not: %s", s)
 		}
 	}

@@ -5,9 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"strings"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/clip"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
@@ -221,9 +221,4 @@ func number(s table.Opt[string]) table.Opt[int64] {
 }
 
 // text is b as valid text of at most maxText bytes.
-func text(b []byte) string {
-	if len(b) > maxText {
-		return strings.ToValidUTF8(string(b[:maxText]), "") + "…"
-	}
-	return strings.ToValidUTF8(string(b), "\uFFFD")
-}
+func text(b []byte) string { return clip.Text(b, maxText) }

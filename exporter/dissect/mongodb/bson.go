@@ -7,9 +7,9 @@ import (
 	"errors"
 	"math"
 	"strconv"
-	"strings"
 	"time"
-	"unicode/utf8"
+
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/clip"
 )
 
 // Types of BSON, https://bsonspec.org/spec.html
@@ -204,15 +204,7 @@ func (e *element) integer() (int64, bool) {
 func (e *element) nested() bool { return e.kind == typeDocument || e.kind == typeArray }
 
 // text is b as valid text of at most maxText bytes.
-func text(b []byte) string {
-	if len(b) <= maxText && utf8.Valid(b) {
-		return string(b)
-	}
-	if len(b) <= maxText {
-		return strings.ToValidUTF8(string(b), "\uFFFD")
-	}
-	return strings.ToValidUTF8(string(b[:maxText]), "") + "…"
-}
+func text(b []byte) string { return clip.Text(b, maxText) }
 
 // show appends a value as text to b, at most until it has most bytes.
 func show(b []byte, e element, most, depth int) []byte {

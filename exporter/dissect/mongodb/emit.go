@@ -6,8 +6,8 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/clip"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/names"
-	"github.com/pcapsule/pcapsule/exporter/dissect/internal/sqltext"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
@@ -77,7 +77,7 @@ func (c *call) summary(why string) string {
 	row := c.row
 	s := "?"
 	if row.Query.OK {
-		s = sqltext.Clip(row.Query.V, maxSummary)
+		s = clip.Text(row.Query.V, maxSummary)
 	} else if row.Command.OK {
 		s = strings.TrimSpace(row.Command.V + " " + row.namespace())
 	}
@@ -96,7 +96,7 @@ func (c *call) summary(why string) string {
 	case row.Errors > 0:
 		s += row.StatusText.V
 		if row.ErrMessage.OK {
-			s += ": " + sqltext.Clip(row.ErrMessage.V, maxSummary)
+			s += ": " + clip.Text(row.ErrMessage.V, maxSummary)
 		}
 	case why != "":
 		s += why

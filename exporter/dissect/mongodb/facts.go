@@ -1,13 +1,13 @@
 package mongodb
 
 import (
-	"bytes"
 	"encoding/base64"
 	"slices"
 	"strconv"
 	"strings"
 
-	"github.com/pcapsule/pcapsule/exporter/dissect/internal/sqltext"
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/clip"
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/sasl"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
@@ -174,7 +174,7 @@ func (f *facts) credentials(key string, e element) {
 	switch key {
 	case "mechanism":
 		f.k.mechanism = text(s)
-		f.row.AuthKind = table.NonEmpty(strings.ToLower(f.k.mechanism))
+		f.row.AuthKind = table.NonEmpty(sasl.Kind(f.k.mechanism))
 	case "user":
 		f.k.user = text(s)
 	case "payload":
@@ -184,25 +184,8 @@ func (f *facts) credentials(key string, e element) {
 		} else if plain, err := base64.StdEncoding.DecodeString(string(s)); err == nil {
 			token = plain
 		}
-		f.k.user = saslUser(f.k.mechanism, token)
+		f.k.user = text(sasl.User(f.k.mechanism, token))
 	}
-}
-
-// saslUser is the user's name in the first token of SASL.
-func saslUser(mechanism string, token []byte) string {
-	if strings.HasPrefix(mechanism, "SCRAM-") { // RFC 5802: n,,n=user,r=nonce
-		for part := range bytes.SplitSeq(token, []byte(",")) {
-			if name, ok := bytes.CutPrefix(part, []byte("n=")); ok {
-				return text([]byte(strings.NewReplacer("=2C", ",", "=3D", "=").Replace(string(name))))
-			}
-		}
-	}
-	if mechanism == "PLAIN" { // RFC 4616: authzid NUL authcid NUL passwd
-		if parts := bytes.SplitN(token, []byte{0}, 3); len(parts) == 3 {
-			return text(parts[1])
-		}
-	}
-	return ""
 }
 
 // written counts a document, update or delete of a request, and takes what it says.
@@ -321,7 +304,7 @@ func (f *facts) params(path string, e element, depth int) {
 		return
 	}
 	s := string(show([]byte(path+"="), e, maxText, depth))
-	f.row.Params = append(f.row.Params, sqltext.Clip(s, maxText))
+	f.row.Params = append(f.row.Params, clip.Text(s, maxText))
 	f.paramAll += len(s)
 }
 

@@ -188,7 +188,7 @@ func TestRows(t *testing.T) {
 			server(msg(8, 1, 0, d("ok", 0.0, "code", 18, "codeName", "AuthenticationFailed", "errmsg", "Authentication failed."))),
 			client(msg(2, 0, 0, d("hello", 1, "speculativeAuthenticate", d("saslStart", 1, "mechanism", "SCRAM-SHA-256", "payload", bin("n,,n=a=2Cb,r=secret")), "$db", "admin"))), server(msg(9, 2, 0, d("ok", 1.0))),
 			client(msg(3, 0, 0, d("createUser", "eve", "pwd", "hunter2", "roles", array{}, "$db", "shop"))), server(msg(10, 3, 0, d("ok", 1.0)))}, Want: []string{
-			"saslStart $external PLAIN bob → AuthenticationFailed: Authentication failed. outcome=client_error status_code=18 status_text=AuthenticationFailed auth_kind=plain mongodb_opcode=OP_MSG mongodb_error_code=18 mongodb_errors=1 mongodb_user=bob",
+			"saslStart $external PLAIN bob → AuthenticationFailed: Authentication failed. outcome=client_error status_code=18 status_text=AuthenticationFailed auth_kind=password mongodb_opcode=OP_MSG mongodb_error_code=18 mongodb_errors=1 mongodb_user=bob",
 			"hello admin → ok status_code=0 auth_kind=scram-sha-256 mongodb_opcode=OP_MSG mongodb_success=true mongodb_user=a,b",
 			"createUser shop → ok status_code=0 mongodb_opcode=OP_MSG mongodb_success=true mongodb_user=a,b"}},
 		{Name: "a pipeline shows its stages", Chunks: chunks{client(msg(1, 0, 0, d("aggregate", "orders", "pipeline", array{d("$match", d("a", 1)), d("$group", d("_id", "$b", "n", d("$sum", 1)))}, "$db", "shop"))),

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/pcapsule/pcapsule/exporter/cursor"
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/clip"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/sqltext"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
@@ -216,7 +217,7 @@ func (a *answer) fail(code int64, name, message string) {
 	row.ErrName, row.ErrMessage = table.NonEmpty(name), table.NonEmpty(message)
 }
 
-func shorten(b []byte) string { return sqltext.Clip(sqltext.Text(b), maxError) }
+func shorten(b []byte) string { return clip.Text(b, maxError) }
 
 // cursor reads the batch of a reply.
 func (a *answer) cursor(e element) {

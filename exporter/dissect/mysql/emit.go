@@ -4,6 +4,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/clip"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/sqltext"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
@@ -130,7 +131,7 @@ func (k *conn) succeeded(c *call, row *Row) {
 		row.Database = some(c.use)
 	case c.command == comQuery && row.Method.V == "USE":
 		if f := strings.Fields(c.query); len(f) > 1 {
-			k.database = sqltext.Clip(strings.Trim(f[len(f)-1], "`; \t\n"), maxParam)
+			k.database = clip.Text(strings.Trim(f[len(f)-1], "`; \t\n"), maxParam)
 			row.Database = some(k.database)
 		}
 	case c.command == comResetSession:
@@ -148,7 +149,7 @@ func (k *conn) summary(c *call, row *Row, why string) string {
 	case c.kind == kindConnect || c.command == comChangeUser:
 		b = append(b, strings.ToLower(strings.ReplaceAll(row.Method.V, "_", " "))...)
 		if c.user != "" || c.use != "" {
-			b = append(append(append(append(b, ' '), sqltext.Clip(c.user, 60)...), '@'), sqltext.Clip(c.use, 60)...)
+			b = append(append(append(append(b, ' '), clip.Text(c.user, 60)...), '@'), clip.Text(c.use, 60)...)
 		}
 		if c.auth != "" {
 			b = append(append(b, ", "...), c.auth...)
@@ -172,7 +173,7 @@ func (k *conn) summary(c *call, row *Row, why string) string {
 	case row.Method.OK:
 		b = append(b, strings.ToLower(strings.ReplaceAll(row.Method.V, "_", " "))...)
 		if c.use != "" {
-			b = append(append(b, ' '), sqltext.Clip(c.use, 60)...)
+			b = append(append(b, ' '), clip.Text(c.use, 60)...)
 		}
 	}
 	if len(b) == 0 {
@@ -196,7 +197,7 @@ func (c *call) result(b []byte, why string) []byte {
 		if c.err.state != "" {
 			b = append(append(append(b, " ("...), c.err.state...), ')')
 		}
-		return append(append(b, ' '), sqltext.Clip(c.err.message, maxSummary)...)
+		return append(append(b, ' '), clip.Text(c.err.message, maxSummary)...)
 	case c.answered && c.rows.OK && c.results > 0:
 		b = count(b, c.rows.V, " row")
 		if c.results > 1 {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/exporter/cursor"
 	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/clip"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/sqltext"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
@@ -77,7 +78,7 @@ func (k *conn) greeting(c *call, b []byte) error {
 	}
 	r := newReader(b)
 	r.Skip(1)
-	c.version = strings.TrimPrefix(sqltext.Clip(sqltext.Text(r.CString()), maxPlugin), "5.5.5-") // MariaDB's prefix for old replicas
+	c.version = strings.TrimPrefix(clip.Text(r.CString(), maxPlugin), "5.5.5-") // MariaDB's prefix for old replicas
 	c.thread = table.Some(int64(r.number(4)))
 	r.Skip(9)
 	caps := r.number(2)
@@ -195,10 +196,10 @@ func (k *conn) attributes(r *reader) {
 		key, value := all.text(), all.text()
 		switch string(key) {
 		case "program_name":
-			name = sqltext.Clip(sqltext.Text(value), maxParam)
+			name = clip.Text(value, maxParam)
 		case "_client_name":
 			if name == "" {
-				name = sqltext.Clip(sqltext.Text(value), maxParam)
+				name = clip.Text(value, maxParam)
 			}
 		}
 	}

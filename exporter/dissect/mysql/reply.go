@@ -3,6 +3,7 @@ package mysql
 import (
 	"fmt"
 
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/clip"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/sqltext"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
@@ -80,7 +81,7 @@ func (k *conn) result(c *call, b []byte, size int64) error {
 	metadata := k.capsKnown && k.caps&capMetadata != 0 && b[0] <= 1 && size > 1 && size < 5
 	switch {
 	case c.command == comStatistics:
-		c.info, c.answered = sqltext.Clip(sqltext.Text(b), maxErrorText), true
+		c.info, c.answered = clip.Text(b, maxErrorText), true
 		k.emit(c, "")
 	case isPrepared(c, b, size):
 		k.preparedOK(c, b)
@@ -92,7 +93,7 @@ func (k *conn) result(c *call, b []byte, size int64) error {
 	case b[0] == packetEOF:
 		return k.end(c, b, size)
 	case b[0] == packetFile:
-		c.file = sqltext.Clip(sqltext.Text(b[1:]), maxErrorText)
+		c.file = clip.Text(b[1:], maxErrorText)
 		c.stage = stageFile
 		c.x.ReqBody = k.c.NewBody("", "")
 	default:
@@ -272,7 +273,7 @@ func (k *conn) ok(c *call, b []byte) {
 		}
 	}
 	if len(info) > 0 && printable(info) {
-		c.info = sqltext.Clip(sqltext.Text(info), maxErrorText)
+		c.info = clip.Text(info, maxErrorText)
 	}
 }
 
@@ -293,7 +294,7 @@ func (k *conn) session(b []byte) {
 		what := r.Uint8()
 		value := newReader(r.text())
 		if what == schema {
-			k.database = sqltext.Clip(sqltext.Text(value.text()), maxParam)
+			k.database = clip.Text(value.text(), maxParam)
 		}
 	}
 }
@@ -307,6 +308,6 @@ func (k *conn) failed(c *call, b []byte) {
 		r.Skip(6)
 	}
 	message := r.Rest()
-	e.message = sqltext.Clip(sqltext.Text(message[:min(len(message), maxErrorText)]), maxErrorText)
+	e.message = clip.Text(message[:min(len(message), maxErrorText)], maxErrorText)
 	c.err, c.answered = e, true
 }

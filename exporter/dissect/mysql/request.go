@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/clip"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/sqltext"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
@@ -138,7 +139,7 @@ func (k *conn) arguments(c *call, r *reader, cut bool) {
 	case comPrepare:
 		c.statement(r.Rest(), cut)
 	case comInitDB:
-		c.use = sqltext.Clip(sqltext.Text(r.Rest()), maxParam)
+		c.use = clip.Text(r.Rest(), maxParam)
 	case comExecute, comBulkExecute:
 		k.execute(c, r)
 	case comFetch, comReset, comClose, comLongData:

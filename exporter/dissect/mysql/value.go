@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"unicode/utf8"
 
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/clip"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/sqltext"
 )
 
@@ -51,7 +52,7 @@ func (p *params) read(r *reader, n int, known []paramType, named bool, long map[
 			var t paramType
 			t.typ, t.unsigned = r.Uint8(), r.Uint8()&unsignedParam != 0
 			if named {
-				t.name = sqltext.Clip(sqltext.Text(r.text()), maxParam)
+				t.name = clip.Text(r.text(), maxParam)
 			}
 			known = append(known, t)
 		}
@@ -84,7 +85,7 @@ func (p *params) show(text []byte) {
 	if len(p.values) >= maxParams || p.size >= maxParamBytes {
 		return
 	}
-	p.values = append(p.values, sqltext.Clip(string(text), maxParam))
+	p.values = append(p.values, clip.Text(string(text), maxParam))
 	p.size += min(len(text), maxParam)
 }
 

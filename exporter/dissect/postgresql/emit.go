@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/clip"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/sqltext"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
@@ -136,9 +137,9 @@ func (k *conn) summary(c *call, row *Row, why string) string {
 	switch c.kind {
 	case kindStartup:
 		b = append(b, "startup "...)
-		b = append(b, sqltext.Clip(k.user, 60)...)
+		b = append(b, clip.Text(k.user, 60)...)
 		b = append(b, '@')
-		b = append(b, sqltext.Clip(k.database, 60)...)
+		b = append(b, clip.Text(k.database, 60)...)
 		if c.auth != "" {
 			b = append(b, ", "...)
 			b = append(b, c.auth...)
@@ -148,18 +149,18 @@ func (k *conn) summary(c *call, row *Row, why string) string {
 		k.scratch = b
 		return string(b)
 	case kindNotify:
-		b = append(append(append(b, "notification "...), sqltext.Clip(c.channel, 60)...), ' ')
-		b = append(b, sqltext.Clip(c.text, maxSummaryQuery)...)
+		b = append(append(append(b, "notification "...), clip.Text(c.channel, 60)...), ' ')
+		b = append(b, clip.Text(c.text, maxSummaryQuery)...)
 	case kindNotice:
-		b = append(append(b, "notice "...), sqltext.Clip(strings.Join(c.notices, " "), maxSummaryQuery)...)
+		b = append(append(b, "notice "...), clip.Text(strings.Join(c.notices, " "), maxSummaryQuery)...)
 	case kindStatus:
-		b = append(append(b, "parameter "...), sqltext.Clip(c.text, maxSummaryQuery)...)
+		b = append(append(b, "parameter "...), clip.Text(c.text, maxSummaryQuery)...)
 	case kindSSL, kindGSS:
 		b = append(b, strings.ReplaceAll(c.kind, "_", " ")...)
 	case kindPrepare:
 		b = sqltext.AppendLine(append(b, "prepare "...), c.query)
 	case kindClose:
-		b = append(append(b, "close "...), sqltext.Clip(c.text, 60)...)
+		b = append(append(b, "close "...), clip.Text(c.text, 60)...)
 	default:
 		if b = sqltext.AppendLine(b, c.query); len(b) == 0 {
 			b = append(b, '?')
@@ -181,7 +182,7 @@ func (c *call) outcome(b []byte, row *Row, why string) []byte {
 	case c.err != nil:
 		b = append(append(b, c.err.severity...), ' ')
 		b = append(append(b, c.err.code...), ' ')
-		return append(b, sqltext.Clip(c.err.message, maxSummaryQuery)...)
+		return append(b, clip.Text(c.err.message, maxSummaryQuery)...)
 	case c.tag != "":
 		b = append(b, c.tag...)
 		if row.Rows.OK {

@@ -6,6 +6,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/exporter/cursor"
 	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/clip"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/sqltext"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
@@ -215,7 +216,7 @@ func (k *conn) async(kind byte, body []byte, in *dissect.Input, from, to int) {
 	switch kind {
 	case 'A':
 		c.pid = table.Some(int64(r.Uint32()))
-		c.channel, c.text = sqltext.Text(r.CString()), sqltext.Clip(sqltext.Text(r.CString()), maxMessageLen)
+		c.channel, c.text = sqltext.Text(r.CString()), clip.Text(r.CString(), maxMessageLen)
 	case 'N':
 		if len(c.notices) < maxNotices {
 			e := parseError(body)
@@ -230,7 +231,7 @@ func (k *conn) async(kind byte, body []byte, in *dissect.Input, from, to int) {
 			k.application = value
 		}
 		if own {
-			c.text = sqltext.Text(name) + " = " + sqltext.Clip(value, maxMessageLen)
+			c.text = sqltext.Text(name) + " = " + clip.Text(value, maxMessageLen)
 		}
 	}
 	if own {
@@ -346,7 +347,7 @@ func parseError(body []byte) *serverError {
 		if r.Short() {
 			break
 		}
-		s := sqltext.Clip(sqltext.Text(value[:min(len(value), maxMessageLen)]), maxMessageLen)
+		s := clip.Text(value[:min(len(value), maxMessageLen)], maxMessageLen)
 		switch field {
 		case 'S':
 			if e.severity == "" {

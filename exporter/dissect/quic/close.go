@@ -7,6 +7,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/clip"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/handshake"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
@@ -52,13 +53,6 @@ func text(b []byte) string {
 		b = b[n:]
 	}
 	return s.String()
-}
-
-func cutText(s string, n int) string {
-	if len(s) <= n {
-		return s
-	}
-	return strings.ToValidUTF8(s[:n], "") + "…"
 }
 
 // close ends the connection and emits its row.
@@ -259,14 +253,14 @@ func (q *conn) summary(fault string) string {
 		b.WriteString(" " + v)
 	}
 	if row.Host.OK {
-		b.WriteString(" " + cutText(row.Host.V, 120))
+		b.WriteString(" " + clip.Text(row.Host.V, 120))
 	}
 	if row.Midstream {
 		b.WriteString(" in mid-connection")
 	}
 	b.WriteString(" →")
 	if row.ALPN.OK {
-		b.WriteString(" " + cutText(row.ALPN.V, 40) + ",")
+		b.WriteString(" " + clip.Text(row.ALPN.V, 40) + ",")
 	}
 	if row.Retry {
 		b.WriteString(" retry,")

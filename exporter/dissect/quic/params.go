@@ -6,6 +6,7 @@ import (
 	"strconv"
 
 	"github.com/pcapsule/pcapsule/exporter/cursor"
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/clip"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
@@ -135,6 +136,6 @@ func (q *conn) storeParameter(r role, number uint64, value []byte) {
 			q.offer(versionName(binary.BigEndian.Uint32(value[i:])))
 		}
 	case 0x3129:
-		row.Agent = table.Some(cutText(text(value), 300))
+		row.Agent = table.Some(clip.Text(text(value), 300))
 	}
 }

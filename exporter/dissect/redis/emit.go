@@ -3,6 +3,7 @@ package redis
 import (
 	"bytes"
 
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/clip"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
@@ -100,7 +101,7 @@ func (k *conn) show(c *call, row *Row, why string) {
 	case c.argc == 0:
 		b = append(b, '?')
 	default:
-		b = append(b, clip(c.line, maxText)...)
+		b = append(b, clip.Cut(c.line, maxText)...)
 		if c.cut || len(c.line) > maxText {
 			b = append(b, "…"...)
 		}
@@ -112,7 +113,7 @@ func (k *conn) show(c *call, row *Row, why string) {
 		b = append(b, arrow...)
 	}
 	reply := len(b)
-	b = append(b, clip(c.reply, maxText)...)
+	b = append(b, clip.Cut(c.reply, maxText)...)
 	if c.full {
 		b = append(b, "…"...)
 	}
@@ -137,19 +138,11 @@ func (k *conn) show(c *call, row *Row, why string) {
 	if command <= maxSummaryCommand && len(s)-reply <= maxSummaryReply {
 		return
 	}
-	b = append(b[:0], short(s[:command], maxSummaryCommand)...)
+	b = append(b[:0], clip.Text(s[:command], maxSummaryCommand)...)
 	b = append(b, s[command:reply]...)
-	b = append(b, short(s[reply:], maxSummaryReply)...)
+	b = append(b, clip.Text(s[reply:], maxSummaryReply)...)
 	row.Summary = string(b)
 	k.scratch = b
-}
-
-// short is s cut to n bytes, with an ellipsis.
-func short(s string, n int) string {
-	if len(s) <= n {
-		return s
-	}
-	return string(clip([]byte(s[:n+1]), n)) + "…"
 }
 
 // orWord says in a summary why there is no reply.

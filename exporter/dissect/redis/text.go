@@ -1,6 +1,10 @@
 package redis
 
-import "unicode/utf8"
+import (
+	"unicode/utf8"
+
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/clip"
+)
 
 const hex = "0123456789abcdef"
 
@@ -88,19 +92,6 @@ func text(p []byte) string {
 		}
 	}
 	return string(p)
-}
-
-// clip is the longest prefix of p with at most n bytes and complete characters.
-func clip(p []byte, n int) []byte {
-	if len(p) <= n {
-		return p
-	}
-	for i := n; i > n-utf8.UTFMax && i > 0; i-- {
-		if utf8.RuneStart(p[i]) {
-			return p[:i]
-		}
-	}
-	return p[:n]
 }
 
 // fold reports whether p equals word, which is in upper case, ignoring case.
@@ -207,7 +198,7 @@ func (c *call) string(w *walker, kind byte, p []byte, size int64) {
 		p, size = p[4:], size-4
 	}
 	if len(p) > maxText {
-		p = clip(p, maxText)
+		p = clip.Cut(p, maxText)
 	}
 	from := len(c.reply)
 	if w.depth == 0 || kind == ':' {

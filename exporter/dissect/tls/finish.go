@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/clip"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
@@ -159,7 +160,7 @@ func (h *shake) summary(why string) string {
 	}
 	if row.SNI.OK {
 		b.WriteByte(' ')
-		b.WriteString(cutText(row.SNI.V, 120))
+		b.WriteString(clip.Text(row.SNI.V, 120))
 	}
 	b.WriteString(" → ")
 	switch {
@@ -168,7 +169,7 @@ func (h *shake) summary(why string) string {
 	case h.server:
 		b.WriteString(row.SuiteName.V)
 		if row.ALPN.OK {
-			b.WriteString(", " + cutText(row.ALPN.V, 40))
+			b.WriteString(", " + clip.Text(row.ALPN.V, 40))
 		}
 		if row.Resumed.OK {
 			b.WriteString(", resumed")
@@ -185,11 +186,4 @@ func (h *shake) summary(why string) string {
 		b.WriteString(why)
 	}
 	return b.String()
-}
-
-func cutText(s string, n int) string {
-	if len(s) <= n {
-		return s
-	}
-	return strings.ToValidUTF8(s[:n], "") + "…"
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/dissect/content"
 	"github.com/pcapsule/pcapsule/exporter/dissect/content/all"
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/clip"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
@@ -246,7 +247,7 @@ func (k *conn) emit(m *call, why string) {
 func (k *conn) summary(m *call, row *Row, why string) string {
 	path := "?" // the handshake was not captured
 	if k.path != "" {
-		path = content.Text(k.path, 120)
+		path = clip.Text(k.path, 120)
 	}
 	s := row.Method.V + " from " + row.From.V + " " + path + " → "
 	switch {
@@ -255,10 +256,8 @@ func (k *conn) summary(m *call, row *Row, why string) string {
 		if !m.answered {
 			s = strings.TrimSuffix(s, "answered") + "not answered"
 		}
-	case m.size == 1:
-		s += "1 byte"
 	default:
-		s += fmt.Sprintf("%d bytes", m.size)
+		s += clip.Count(m.size, "byte", "bytes")
 	}
 	if why != "" {
 		s += ", " + strings.ReplaceAll(why, "_", " ")

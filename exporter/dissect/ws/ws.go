@@ -14,6 +14,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect/content"
 	"github.com/pcapsule/pcapsule/exporter/dissect/content/all"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/byid"
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/clip"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/httpfield"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
@@ -107,9 +108,9 @@ func (k *conn) Upgraded(info *dissect.UpgradeInfo) {
 		k.known = true
 		switch strings.ToLower(h.Name) {
 		case "sec-websocket-protocol":
-			k.subprotocol = content.Text(h.Value, content.MaxText)
+			k.subprotocol = clip.Text(h.Value, content.MaxText)
 		case "sec-websocket-extensions":
-			k.extensions = content.Text(strings.TrimPrefix(k.extensions+", "+h.Value, ", "), content.MaxText)
+			k.extensions = clip.Text(strings.TrimPrefix(k.extensions+", "+h.Value, ", "), content.MaxText)
 			k.extend(h.Value)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect/content"
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/clip"
 )
 
 // Limits of a document.
@@ -59,13 +60,13 @@ func parse(document, name string) (op operation, ok bool) {
 		}
 		queue = append(queue, f.spreads...)
 	}
-	op.name = content.Text(op.name, 128)
+	op.name = clip.Text(op.name, 128)
 	return op, true
 }
 
 // add adds a top-level field.
 func (o *operation) add(field string) {
-	if field = content.Text(field, 128); len(o.fields) < content.MaxList && !slices.Contains(o.fields, field) {
+	if field = clip.Text(field, 128); len(o.fields) < content.MaxList && !slices.Contains(o.fields, field) {
 		o.fields = append(o.fields, field)
 	}
 }

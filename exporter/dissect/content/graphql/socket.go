@@ -4,6 +4,7 @@ import (
 	"strconv"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect/content"
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/clip"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
@@ -22,7 +23,7 @@ func Pair(toClient bool, message []byte) (p content.Pair) {
 		case "type":
 			typ = content.String(v)
 		case "id":
-			id = content.Text(content.Scalar(v), content.MaxText)
+			id = clip.Text(content.Scalar(v), content.MaxText)
 		}
 	}
 	switch typ {

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect/content"
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/clip"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/httpfield"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
@@ -102,7 +103,7 @@ func (u *Use) message(x *content.Exchange, asked []content.Message) {
 	if u.Resource.OK { // it differs between calls
 		object = ""
 	}
-	x.Endpoint = content.Text(strings.TrimSpace(x.Endpoint+" "+object), content.MaxText)
+	x.Endpoint = clip.Text(strings.TrimSpace(x.Endpoint+" "+object), content.MaxText)
 	if u.Failed.V {
 		x.Add(", the tool failed")
 		x.Fail(table.ServerError, "tool error")

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect/content"
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/clip"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/httpfield"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
@@ -38,7 +39,7 @@ func Read(x *content.Exchange, a *Access) bool {
 	if key == "" {
 		key = query.Get("prefix")
 	}
-	a.Key = table.NonEmpty(content.Text(key, maxKey))
+	a.Key = table.NonEmpty(clip.Text(key, maxKey))
 	if a.Version = content.Some(query.Get("versionId")); !a.Version.OK {
 		a.Version = content.Some(x.Header(httpfield.Response, "X-Amz-Version-Id"))
 	}

@@ -7,16 +7,26 @@ import (
 	"unicode/utf8"
 )
 
-// Text is b as valid text of at most n bytes, with an ellipsis if it is longer. Bytes that are not
+// Text is the first n bytes of b as valid text, with an ellipsis if b is longer. Bytes that are not
 // text become U+FFFD.
-func Text(b []byte, n int) string {
+func Text[T ~string | ~[]byte](b T, n int) string {
 	if len(b) > n {
-		for n > 0 && !utf8.RuneStart(b[n]) {
-			n--
-		}
-		return strings.ToValidUTF8(string(b[:n]), "\uFFFD") + "…"
+		return strings.ToValidUTF8(string(Cut(b, n)), "\uFFFD") + "…"
 	}
 	return strings.ToValidUTF8(string(b), "\uFFFD")
+}
+
+// Cut is the longest beginning of b of at most n bytes that does not end within a character.
+func Cut[T ~string | ~[]byte](b T, n int) T {
+	if len(b) <= n {
+		return b
+	}
+	for i := n; i > n-utf8.UTFMax && i >= 0; i-- {
+		if utf8.RuneStart(b[i]) {
+			return b[:i]
+		}
+	}
+	return b[:n]
 }
 
 // Line is Text on one line: control characters become spaces.

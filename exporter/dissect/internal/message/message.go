@@ -5,9 +5,9 @@ package message
 import (
 	"encoding/hex"
 	"strconv"
-	"strings"
 	"unicode/utf8"
 
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/clip"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/httpfield"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
@@ -15,13 +15,8 @@ import (
 // MaxText is how many bytes of a name, header or payload a row has.
 const MaxText = 256
 
-// Text is b as valid text of at most MaxText bytes.
-func Text(b []byte) string {
-	if len(b) <= MaxText {
-		return strings.ToValidUTF8(string(b), "\uFFFD")
-	}
-	return strings.ToValidUTF8(string(b[:MaxText]), "") + "…"
-}
+// Text is clip.Text with MaxText.
+func Text(b []byte) string { return clip.Text(b, MaxText) }
 
 // Show is a payload: text as it is, other bytes in hexadecimal digits.
 func Show(b []byte) string {

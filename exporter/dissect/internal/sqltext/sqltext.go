@@ -124,17 +124,6 @@ func Text(b []byte) string {
 	return strings.ToValidUTF8(string(b), "\ufffd")
 }
 
-// Clip is s cut to at most n bytes, with an ellipsis.
-func Clip(s string, n int) string {
-	if len(s) <= n {
-		return s
-	}
-	for n > 0 && !utf8.RuneStart(s[n]) {
-		n--
-	}
-	return s[:n] + "…"
-}
-
 // AppendField appends a value to a row in the text format of PostgreSQL's COPY.
 func AppendField(dst, v []byte) []byte {
 	if !utf8.Valid(v) {
