@@ -1,8 +1,9 @@
 // Package columnar writes rows of exporter/table structs as Parquet parts.
 //
 // It promises that equal rows give equal bytes however they were batched, that memory
-// stays near a few times Options.GroupBytes a table, and that the digest of every column
-// (docs/format/parts.md) does not depend on how the rows were encoded. Values that
+// stays near a few times Options.GroupBytes a table, or Scratch.StagedBytes for all tables that
+// share it, and that the digest of every column (docs/format/parts.md) does not depend on how the
+// rows were encoded. Values that
 // Parquet readers refuse, text that is not UTF-8, are escaped reversibly
 // (docs/format/parts.md). It refuses rows of another type than the schema's.
 package columnar
@@ -48,10 +49,6 @@ type Options struct {
 	Scratch        *Scratch    // shared with other tables; if nil, the table's own
 }
 
-// Scratch is the memory for writing row groups. Tables filled by one goroutine may share it; it
-// has a few megabytes.
-type Scratch struct{ work *workspace }
-
 // Part is one file of a table.
 type Part struct {
 	Name  string // file name in the table's folder
@@ -88,6 +85,7 @@ type Table struct {
 	partRows int64 // of these, in the current part
 	staged   int   // rows of the current group
 	raw      int   // and their raw bytes
+	room     int   // raw bytes for which the columns keep memory
 
 	part   *part // nil until the first row group
 	parts  []Part
@@ -167,10 +165,11 @@ func (t *Table) AppendPointers(rows []unsafe.Pointer) error {
 			p.gather(rows[:n])
 		}
 		rows = rows[n:]
-		if full {
-			if err := t.flush(); err != nil {
-				return t.fail(err)
-			}
+		if err = t.options.Scratch.grow(t); err == nil && full && t.staged > 0 {
+			err = t.flush()
+		}
+		if err != nil {
+			return t.fail(err)
 		}
 	}
 	return nil
@@ -230,7 +229,7 @@ func (t *Table) flush() error {
 
 func (t *Table) open() (err error) {
 	if t.work == nil {
-		if err := t.takeScratch(); err != nil {
+		if t.work, err = t.options.Scratch.workspace(t.options.Compression); err != nil {
 			return err
 		}
 	}
@@ -242,19 +241,6 @@ func (t *Table) open() (err error) {
 	}
 	name := fmt.Sprintf("part-%03d.parquet", len(t.parts))
 	t.part, err = createPart(filepath.Join(t.dir, name), t.options.Mode, t.schema, t.columns)
-	return err
-}
-
-// takeScratch finds or makes the memory for writing.
-func (t *Table) takeScratch() (err error) {
-	shared := t.options.Scratch
-	if shared != nil && shared.work != nil {
-		t.work = shared.work
-		return nil
-	}
-	if t.work, err = newWorkspace(t.options.Compression); shared != nil {
-		shared.work = t.work
-	}
 	return err
 }
 
@@ -291,6 +277,7 @@ func (t *Table) Close() (Result, error) {
 	for _, c := range t.columns {
 		r.Columns = append(r.Columns, ColumnDigest{c.Name, c.Kind.String(), hex.EncodeToString(c.sum.Sum(nil))})
 	}
+	t.options.Scratch.drop(t)
 	t.closed, t.columns, t.work = true, nil, nil
 	return r, nil
 }
@@ -302,6 +289,7 @@ func (t *Table) Abort() {
 		return
 	}
 	t.closed = true
+	t.options.Scratch.drop(t)
 	if t.part != nil {
 		t.part.abort()
 	}

@@ -306,6 +306,12 @@ func (c *column) reset() {
 	}
 }
 
+// free gives up the memory of a column without values.
+func (c *column) free() {
+	c.levels, c.counts = nil, nil
+	clear(c.leaves)
+}
+
 // at is text k.
 func (v *values) at(k int) []byte { return v.data[v.ends[k]:v.ends[k+1]] }
 

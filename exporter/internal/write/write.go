@@ -18,6 +18,10 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
+// stagedBytes is how many raw bytes of rows wait for their row groups in all tables together, at the
+// default limit: six full groups.
+const stagedBytes = 6 * columnar.DefaultGroupBytes
+
 // Tables are the Parquet tables of an unfinished bundle.
 type Tables struct {
 	b      *bundle.Builder
@@ -59,7 +63,7 @@ func withUnknown(list []*dissect.Protocol) []*dissect.Protocol {
 // Open begins the tables of b, with parts of table calls for protocols. release is the
 // program's; the limit bounds the rows that wait for their row group.
 func Open(b *bundle.Builder, release string, protocols []*dissect.Protocol, limit memory.Limit) (*Tables, error) {
-	t := &Tables{b: b, protos: withUnknown(protocols), opts: columnar.Options{ReleaseName: "pcapsule", ReleaseVersion: release, Mode: b.Mode(), GroupBytes: limit.Scale(columnar.DefaultGroupBytes), Scratch: &columnar.Scratch{}},
+	t := &Tables{b: b, protos: withUnknown(protocols), opts: columnar.Options{ReleaseName: "pcapsule", ReleaseVersion: release, Mode: b.Mode(), GroupBytes: limit.Scale(columnar.DefaultGroupBytes), Scratch: &columnar.Scratch{StagedBytes: limit.Scale(stagedBytes)}},
 		plain: map[string]*columnar.Table{}, schema: map[string]*table.Schema{}, calls: map[string]*columnar.Table{},
 		rows: map[string]int64{}, known: map[string]*table.Schema{}}
 	for _, p := range t.protos {
