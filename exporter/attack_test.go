@@ -33,17 +33,26 @@ type seen struct {
 	ttl      byte // 0: the usual
 }
 
-// packetsOf reads the TCP segments and datagrams of a capture. Addresses become IPv4.
-func packetsOf(t *testing.T, path string) (list []seen) {
+// packetsOf is readPackets.
+func packetsOf(t *testing.T, path string) []seen {
 	t.Helper()
-	f, err := os.Open(path)
+	list, err := readPackets(path)
 	if err != nil {
 		t.Fatal(err)
+	}
+	return list
+}
+
+// readPackets reads the TCP segments and datagrams of a capture. Addresses become IPv4.
+func readPackets(path string) (list []seen, err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
 	}
 	defer f.Close()
 	r, err := pcapng.NewReader(f, pcapng.Options{})
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
 	hosts := map[netip.Addr]netip.Addr{}
 	end := func(a decode.Addr, port uint16) netip.AddrPort {
@@ -66,9 +75,9 @@ func packetsOf(t *testing.T, path string) (list []seen) {
 		}
 	}
 	if !errors.Is(err, io.EOF) {
-		t.Fatal(err)
+		return nil, err
 	}
-	return list
+	return list, nil
 }
 
 // opened writes packets as a capture and decrypts it.

@@ -355,6 +355,7 @@ var floods = map[string]struct {
 			return tcp4(to, a, server, p, 443, 100, 1, 24, i, hello)
 		})
 	}},
+	"calls of all protocols": {3_000_000, everyProtocol},
 	"streams of HTTP/2 that stay open": {100_000, func(n int) io.Reader {
 		start := []byte("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00")
 		const streams = 80
@@ -373,6 +374,32 @@ var floods = map[string]struct {
 			return tcp4(to, a, server, p, 80, 100+uint32(len(start)+(step-1)*cap(frames)), 1, 24, i, frames)
 		})
 	}},
+}
+
+// everyProtocol repeats the samples of single protocols, with other clients each time.
+func everyProtocol(n int) io.Reader {
+	var list []seen
+	var network []uint32 // of the packets
+	for k, name := range []string{"amqp.pcapng", "apis.pcapng", "dns.pcap", "ftp.pcapng", "grpc.pcapng", "http1.pcapng", "http2.pcap", "kafka.pcapng", "ldap.pcapng", "mcp.pcapng", "memcached.pcapng", "mongodb.pcapng",
+		"mqtt.pcapng", "mysql.pcapng", "nats.pcapng", "postgresql.pcapng", "redis.pcap", "smtp.pcapng", "ssh.pcapng", "tls.pcapng", "web.pcapng"} {
+		sample, err := readPackets(filepath.Join("..", "samples", name))
+		if err != nil {
+			panic(err)
+		}
+		for _, p := range sample {
+			if len(p.payload) < 60<<10 {
+				list, network = append(list, p), append(network, uint32(8+k)<<24)
+			}
+		}
+	}
+	return newFrames(n, func(i int, to []byte) []byte {
+		p, net := &list[i%len(list)], network[i%len(list)]|uint32(i/len(list))<<8
+		a, b := net|uint32(p.src.Addr().As4()[3]), net|uint32(p.dst.Addr().As4()[3])
+		if p.proto == 17 {
+			return udp4(to, a, b, p.src.Port(), p.dst.Port(), []byte(p.payload))
+		}
+		return tcp4(to, a, b, p.src.Port(), p.dst.Port(), p.seq, p.ack, p.flags, i, []byte(p.payload))
+	})
 }
 
 // TestPeakMemory runs every flood in a separate process and checks its peak memory. The pages of
