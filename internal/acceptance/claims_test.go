@@ -27,6 +27,11 @@ var seenAs = map[string][]string{
 	"smtp":       {"smtp"},
 	"ssh":        {"ssh"},
 	"ftp":        {"ftp"},
+	"imap":       {"imap"},
+	"pop3":       {"pop"},
+	"ntp":        {"ntp"},
+	"syslog":     {"syslog"},
+	"dhcp":       {"dhcp", "dhcpv6"},
 }
 
 // claims compares the protocols of rows with those that tshark saw anywhere in the capture: no

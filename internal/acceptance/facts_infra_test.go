@@ -41,3 +41,31 @@ func sshFacts() []fact {
 		{name: "ssh_protocols", truth: "ssh_protocols", sql: "select v, count(*) from (select unnest([ssh_client_version, ssh_server_version])" + from + "true) q(v) where v is not null group by 1"},
 	}
 }
+
+// mailboxFacts are the facts of IMAP and POP3.
+func mailboxFacts() []fact {
+	return []fact{
+		{name: "imap_commands", truth: "imap_commands", fold: strings.ToUpper, sql: "select replace(imap_command, 'UID ', ''), count(*) from {calls} where protocol = 'imap' and request_bytes > 0 group by 1"},
+		{name: "pop_commands", truth: "pop_commands", fold: strings.ToUpper, sql: "select pop3_command, count(*) from {calls} where protocol = 'pop3' and request_bytes > 0 group by 1"},
+	}
+}
+
+// ntpFacts are the facts of NTP.
+func ntpFacts() []fact {
+	const modes = "(values ('symmetric_active', 1), ('symmetric_passive', 2), ('client', 3), ('server', 4), ('broadcast', 5), ('control', 6), ('private', 7)) as m(name, mode)"
+	return []fact{
+		{name: "ntp_modes", truth: "ntp_modes", sql: "select mode::varchar, count(*) from (select ntp_mode as name from {calls} where protocol = 'ntp' and request_bytes > 0 union all select ntp_response_mode from {calls} where protocol = 'ntp' and response_bytes > 0) q join " + modes + " using (name) group by 1"},
+	}
+}
+
+// dhcpFacts are the facts of DHCP.
+func dhcpFacts() []fact {
+	const messages = "(select dhcp_version as version, dhcp_type as type from {calls} where protocol = 'dhcp' and request_bytes > 0 union all select dhcp_version, dhcp_response_type from {calls} where protocol = 'dhcp' and response_bytes > 0) q"
+	number := func(version, names string) string {
+		return "select list_position(" + names + ", type)::varchar, count(*) from " + messages + " where version = " + version + " and list_contains(" + names + ", type) group by 1"
+	}
+	return []fact{
+		{name: "dhcp_types", truth: "dhcp_types", sql: number("4", "['DISCOVER', 'OFFER', 'REQUEST', 'DECLINE', 'ACK', 'NAK', 'RELEASE', 'INFORM', 'FORCERENEW', 'LEASEQUERY', 'LEASEUNASSIGNED', 'LEASEUNKNOWN', 'LEASEACTIVE']")},
+		{name: "dhcpv6_types", truth: "dhcpv6_types", sql: number("6", "['SOLICIT', 'ADVERTISE', 'REQUEST', 'CONFIRM', 'RENEW', 'REBIND', 'REPLY', 'RELEASE', 'DECLINE', 'RECONFIGURE', 'INFORMATION-REQUEST']")},
+	}
+}

@@ -3,11 +3,20 @@
 usage: clients.py PROTOCOL ADDRESS PASSWORD SAID KEYS
 Each notes what it did: an action, its object and its result, outside TLS.
 """
+import base64
 import ftplib
+import imaplib
 import io
+import poplib
+import re
 import smtplib
+import socket
 import ssl
+import struct
+import subprocess
 import sys
+import tempfile
+import time
 from email.message import EmailMessage
 
 protocol, address, password, said_file, keys = sys.argv[1:]
@@ -101,6 +110,223 @@ def ftp():
     t.quit()
 
 
-{"smtp": smtp, "ftp": ftp}[protocol]()
+def imap():
+    c = None
+
+    def do(action, obj, call, *args):
+        try:
+            status, data = call(*args)
+            text = data[0] if data and isinstance(data[0], bytes) else b""
+        except imaplib.IMAP4.error as e:
+            word = str(e.args[0])
+            text = word.encode() if not isinstance(e.args[0], bytes) else e.args[0]
+            status = "BAD" if "BAD" in word else "NO"
+        code = re.search(rb"\[([A-Z-]+)\]", text) if status != "OK" else None
+        note(action, obj, status + (" " + code.group(1).decode() if code else ""))
+
+    def start():
+        nonlocal c
+        c = imaplib.IMAP4(address)
+        note("GREETING", "", "OK")
+        note("CAPABILITY", "", "OK")
+
+    def fetched(action, mailbox, call, *args):
+        status, data = call(*args)
+        messages = [d for d in data if isinstance(d, tuple)]
+        note(action, mailbox, f"{status} {len(messages)} {sum(len(d[1]) for d in messages)}")
+
+    start()
+    do("LOGIN", "ann", c.login, "ann", "wrong")
+    do("LOGIN", "ann", c.login, "ann", password)
+    do("LIST", "", c.list)
+    do("CREATE", "Orders", c.create, "Orders")
+    do("CREATE", "Orders", c.create, "Orders")
+    do("CREATE", "Bücher", c.create, "B&APw-cher")
+    for number in (1, 2, 3):
+        do("APPEND", "Orders", c.append, "Orders", None, None, bytes(message(number, number)))
+    do("STATUS", "Orders", c.status, "Orders", "(MESSAGES UIDNEXT)")
+    do("SELECT", "missing", c.select, "missing")
+    do("SELECT", "Orders", c.select, "Orders")
+    do("SEARCH", "Orders", c.search, None, "SUBJECT", "order")
+    fetched("FETCH", "Orders", c.fetch, "1:3", "(FLAGS BODY.PEEK[HEADER.FIELDS (SUBJECT MESSAGE-ID)])")
+    fetched("FETCH", "Orders", c.fetch, "2", "(RFC822)")
+    fetched("UID FETCH", "Orders", c.uid, "FETCH", "1:*", "(UID BODY[])")
+    do("STORE", "Orders", c.store, "1", "+FLAGS", "(\\Deleted)")
+    do("COPY", "Orders", c.copy, "2", "missing")
+    c.send(b"I1 IDLE\r\n")
+    c.readline()
+    c.send(b"DONE\r\n")
+    c.readline()
+    note("IDLE", "Orders", "OK")
+    do("EXPUNGE", "Orders", c.expunge)
+    imaplib.Commands["BOGUS"] = ("AUTH", "SELECTED")
+    do("BOGUS", "Orders", c._simple_command, "BOGUS")
+    do("CLOSE", "Orders", c.close)
+    c.logout()
+    note("LOGOUT", "", "OK")
+    start()
+    do("AUTHENTICATE", "ann PLAIN", c.authenticate, "PLAIN", lambda _: b"\0ann\0" + password.encode())
+    c.logout()
+    note("LOGOUT", "", "OK")
+    start()
+    do("AUTHENTICATE", " CRAM-MD5", c.login_cram_md5, "ann", password)
+    c.send(b"L1 SELECT {5}\r\n")
+    c.readline()
+    c.send(b"INBOX\r\n")
+    while not c.readline().startswith(b"L1"):
+        pass
+    note("SELECT", "INBOX", "OK")
+    c.logout()
+    note("LOGOUT", "INBOX", "OK")
+    start()
+    c.starttls(context())
+    note("STARTTLS", "", "OK")
+    c.login("ann", password)
+    c.logout()
+
+
+def pop3():
+    c = None
+
+    def do(action, obj, call, *args):
+        try:
+            answer = call(*args)
+            resp, size = (answer[0], f" {len(answer[1])}") if isinstance(answer, tuple) and isinstance(answer[1], list) else (answer, "")
+            if action in ("RETR", "TOP"):
+                size = f" {sum(len(line) + 2 for line in answer[1])}"
+            elif isinstance(answer, tuple) and not size:
+                resp, size = b"+OK", f" {answer[0]} {answer[1]}"
+        except poplib.error_proto as e:
+            resp, size = e.args[0], ""
+        code = re.search(rb"\[([A-Z/-]+)\]", resp)
+        note(action, obj, resp.split()[0].decode() + (" " + code.group(1).decode() if code else "") + size)
+
+    def start():
+        nonlocal c
+        c = poplib.POP3(address)
+        note("GREETING", "", "+OK")
+
+    start()
+    do("USER", "ann", c.user, "ann")
+    do("PASS", "ann", c.pass_, "wrong")
+    do("USER", "ann", c.user, "ann")
+    do("PASS", "ann", c.pass_, password)
+    do("STAT", "", c.stat)
+    do("LIST", "", c.list)
+    do("LIST", "1", c.list, 1)
+    do("LIST", "99", c.list, 99)
+    do("UIDL", "", c.uidl)
+    do("TOP", "2", c.top, 2, 1)
+    for number in (1, 2, 3):
+        do("RETR", str(number), c.retr, number)
+    do("DELE", "1", c.dele, 1)
+    do("RSET", "", c.rset)
+    do("NOOP", "", c.noop)
+    do("QUIT", "", c.quit)
+    start()
+    capabilities = c.capa()
+    note("CAPA", "", f"+OK {len(capabilities)}")
+    do("APOP", "ann", c.apop, "ann", password)
+    do("QUIT", "", c.quit)
+    start()
+    do("AUTH", "PLAIN", c._shortcmd, "AUTH PLAIN " + base64.b64encode(b"\0ann\0" + password.encode()).decode())
+    do("QUIT", "", c.quit)
+    start()
+    note("CAPA", "", f"+OK {len(capabilities)}")  # stls asks first
+    do("STLS", "", c.stls, context())
+    c.user("ann")
+    c.pass_(password)
+    c.quit()
+
+
+def datagram(port, request):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+        s.settimeout(1)
+        s.sendto(request, (address, port))
+        return s.recv(4096)
+
+
+def ntp():
+    for version in (1, 2, 3, 4):
+        answer = datagram(123, struct.pack(">B39xQ", version << 3 | 3, 0x1122334455667700 + version))
+        note("client", str(version), f"{answer[0] >> 3 & 7} stratum {answer[1]}")
+    answer = datagram(123, bytes([4 << 3 | 1]) + bytes(39) + struct.pack(">Q", int((time.time() + 2208988800) * 2**32)))
+    note("symmetric_active", "4", f"{answer[0] >> 3 & 7} stratum {answer[1]}")
+    for request, name in ((struct.pack(">BBHHHHH", 2 << 3 | 6, 2, 1, 0, 0, 0, 0), "read_variables"), (bytes([2 << 3 | 7, 0, 3, 42]) + bytes(44), "monlist")):
+        try:
+            datagram(123, request)
+        except TimeoutError:
+            note(name, "2", "no_response")
+    out = subprocess.run(["chronyd", "-Q", "-t", "9", "-u", "root", f"server {address} iburst maxsamples 1", "cmdport 0", "pidfile /dev/null"], capture_output=True, text=True)
+    assert "System clock wrong by" in out.stderr + out.stdout, out
+    note("client", "4", "4 stratum 5")
+
+
+def syslog():
+    number = 0
+    for transport in (["--udp"], ["--tcp"], ["--tcp", "--octet-count"]):
+        for form in ("--rfc3164", "--rfc5424"):
+            for priority in ("auth.err", "local3.info"):
+                number += 1
+                text = f"order {number} of Café, {priority} <no header> [x]"
+                more = ["--msgid", "ORDER", "--sd-id", "shop@32473", "--sd-param", 'kind="test"'] if form == "--rfc5424" else []
+                subprocess.run(["logger", "--server", address, "--port", "514", "-t", "till", "-p", priority, form, *transport, *more, text], check=True)
+                note(priority, "till" + (" ORDER" if more else ""), text)
+
+
+def dhcp():
+    with open("/sys/class/net/eth0/address") as f:
+        mac = f.read().strip()
+    chaddr = bytes.fromhex(mac.replace(":", ""))
+    out = subprocess.run(["udhcpc", "-i", "eth0", "-f", "-n", "-q", "-s", "/bin/true", "-x", "hostname:till-1"], capture_output=True, text=True).stderr
+    server, given = "", ""
+    for line in out.splitlines():
+        words = line.replace(",", "").split()
+        if "discover" in words:
+            note("DISCOVER", mac, "")
+        elif "select" in words:
+            given, server = words[words.index("for") + 1], words[-1]
+            note("OFFER", mac, given)
+            note("REQUEST", mac, "")
+        elif "obtained" in words:
+            note("ACK", mac, given)
+
+    def relayed(kind, requested=None, ciaddr="0.0.0.0", mine=chaddr, wait=True):
+        options = bytes([53, 1, kind]) + (b"\x32\x04" + socket.inet_aton(requested) if requested else b"") + b"\x0c\x06till-2"
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+            s.settimeout(5)
+            s.bind((relay, 67))
+            s.sendto(struct.pack(">BBBBIHH4s4s4s4s16s192xI", 1, 1, 6, 1, 0x1000 + kind, 0, 0, socket.inet_aton(ciaddr), bytes(4), bytes(4), socket.inet_aton(relay), mine, 0x63825363) + options + b"\xff", (address, 67))
+            if not wait:
+                return "", "0.0.0.0"
+            answer = s.recv(4096)
+            return {2: "OFFER", 5: "ACK", 6: "NAK"}[answer[242]], socket.inet_ntoa(answer[16:20])
+
+    relay, other = "10.1.26.5", "02:00:00:00:02:02"
+    theirs = bytes.fromhex(other.replace(":", ""))
+    kind, offered = relayed(1, mine=theirs)
+    note("DISCOVER", other, f"{kind} {offered}")
+    kind, got = relayed(3, requested=offered, mine=theirs)
+    note("REQUEST", other, f"{kind} {got}")
+    kind, _ = relayed(3, requested="10.9.9.9", mine=theirs)
+    note("REQUEST", other, kind)
+    relayed(7, ciaddr=offered, mine=theirs, wait=False)
+    note("RELEASE", other, "")
+    with tempfile.TemporaryDirectory() as d:
+        leases = f"{d}/leases"
+        out = subprocess.run(["dhclient", "-6", "-1", "-v", "-sf", "/bin/true", "-lf", leases, "-pf", f"{d}/pid", "eth0"], capture_output=True, text=True).stderr
+        with open(leases) as f:
+            text = f.read()
+        subprocess.run(["dhclient", "-6", "-x", "-sf", "/bin/true", "-lf", leases, "-pf", f"{d}/pid", "eth0"], capture_output=True)
+    duid = re.search(r'default-duid "(.*)"', text).group(1).encode().decode("unicode_escape").encode("latin1").hex()
+    given = re.search(r"iaaddr (\S+)", text).group(1)
+    for words in (line.split() for line in out.splitlines()):
+        if words[:1] == ["XMT:"] and words[1] in ("Solicit", "Request"):
+            note(words[1].upper(), duid, "")
+        elif words[:1] == ["RCV:"] and words[1] in ("Advertise", "Reply"):
+            note(words[1].upper(), duid, given)
+
+
+{"syslog": syslog, "dhcp": dhcp, "smtp": smtp, "ftp": ftp, "imap": imap, "pop3": pop3, "ntp": ntp}[protocol]()
 with open(said_file, "w") as f:
     f.write("# action\tobject\tresult\n" + "\n".join(said) + "\n")

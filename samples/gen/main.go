@@ -6,7 +6,7 @@
 // It needs root, ip, tcpdump, dumpcap, dnsmasq, nginx, redis-server, PostgreSQL, MariaDB, and Java
 // with Maven for Kafka and MongoDB, memcached and libmemcached-tools. No traffic leaves
 // It needs root, ip, tcpdump, dumpcap, dnsmasq, nginx, redis-server, PostgreSQL, MariaDB, Java
-// with Maven for Kafka, slapd, Postfix, vsftpd, OpenSSH and Python. No traffic leaves
+// with Maven for Kafka, slapd, Postfix, Dovecot, vsftpd, OpenSSH, chrony, udhcpc, dhclient, rsyslog and Python. No traffic leaves
 // the machine: every address is private or from a range for documentation, and the namespaces have no
 // route to other networks. It ends only processes that it started, and removes its files.
 package main
@@ -54,6 +54,11 @@ func scenarios() []scenario {
 		{"ftp", makeFTP},
 		{"ssh", makeSSH},
 		{"cassandra", makeCassandra},
+		{"imap", makeIMAP},
+		{"pop3", makePOP3},
+		{"ntp", makeNTP},
+		{"dhcp", makeDHCP},
+		{"syslog", makeSyslog},
 		{"vantages", makeVantages},
 		{"shop", makeShop},
 	}

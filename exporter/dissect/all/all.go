@@ -7,6 +7,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/dissect/amqp"
 	"github.com/pcapsule/pcapsule/exporter/dissect/cassandra"
+	"github.com/pcapsule/pcapsule/exporter/dissect/dhcp"
 	"github.com/pcapsule/pcapsule/exporter/dissect/dns"
 	"github.com/pcapsule/pcapsule/exporter/dissect/ftp"
 	"github.com/pcapsule/pcapsule/exporter/dissect/grpc"
@@ -14,6 +15,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect/http2"
 	"github.com/pcapsule/pcapsule/exporter/dissect/http3"
 	"github.com/pcapsule/pcapsule/exporter/dissect/icmp"
+	"github.com/pcapsule/pcapsule/exporter/dissect/imap"
 	"github.com/pcapsule/pcapsule/exporter/dissect/kafka"
 	"github.com/pcapsule/pcapsule/exporter/dissect/ldap"
 	"github.com/pcapsule/pcapsule/exporter/dissect/memcached"
@@ -21,11 +23,14 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect/mqtt"
 	"github.com/pcapsule/pcapsule/exporter/dissect/mysql"
 	"github.com/pcapsule/pcapsule/exporter/dissect/nats"
+	"github.com/pcapsule/pcapsule/exporter/dissect/ntp"
+	"github.com/pcapsule/pcapsule/exporter/dissect/pop3"
 	"github.com/pcapsule/pcapsule/exporter/dissect/postgresql"
 	"github.com/pcapsule/pcapsule/exporter/dissect/quic"
 	"github.com/pcapsule/pcapsule/exporter/dissect/redis"
 	"github.com/pcapsule/pcapsule/exporter/dissect/smtp"
 	"github.com/pcapsule/pcapsule/exporter/dissect/ssh"
+	"github.com/pcapsule/pcapsule/exporter/dissect/syslog"
 	"github.com/pcapsule/pcapsule/exporter/dissect/tls"
 	"github.com/pcapsule/pcapsule/exporter/dissect/ws"
 	"github.com/pcapsule/pcapsule/recorder/secrets"
@@ -54,6 +59,11 @@ func Protocols(keys *secrets.Store) []*dissect.Protocol {
 		ssh.Protocol(),
 		ftp.Protocol(),
 		cassandra.Protocol(),
+		imap.Protocol(),
+		pop3.Protocol(),
+		ntp.Protocol(),
+		dhcp.Protocol(),
+		syslog.Protocol(),
 		tls.Protocol(keys),
 		quic.Protocol(keys),
 		http3.Protocol(),

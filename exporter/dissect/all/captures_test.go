@@ -18,7 +18,7 @@ import (
 // alsoIn are the folders of the shared captures, besides its own, with messages of a protocol. A
 // protocol with a list may claim segments of no other folder.
 var alsoIn = map[string][]string{
-	"http1": nil, "http2": nil, "dns": nil, "tls": nil, // nearly everywhere
+	"http1": nil, "http2": nil, "dns": nil, "tls": nil, "dhcp": nil, // nearly everywhere
 	"kafka":      {},
 	"postgresql": {},
 	"redis":      {},
@@ -29,9 +29,13 @@ var alsoIn = map[string][]string{
 	"mongodb":    {},
 	"memcached":  {},
 	"cassandra":  {},
+	"imap":       {"other", "smb", "tcp"},
+	"pop3":       {"other", "smb"},
+	"ntp":        {"mixed", "pcapng"},
+	"syslog":     {"other"},
 }
 
-// TestDetectionMatrix passes every TCP segment of all shared captures to the Detect of each
+// TestDetectionMatrix passes every TCP segment and every datagram of all shared captures to the Detect of each
 // protocol. It prints who claims what.
 func TestDetectionMatrix(t *testing.T) {
 	root := filepath.Join("..", "..", "..", "..", "shared", "captures")
@@ -48,9 +52,9 @@ func TestDetectionMatrix(t *testing.T) {
 			return err
 		}
 		folder, _, _ := strings.Cut(strings.TrimPrefix(path, root+string(filepath.Separator)), string(filepath.Separator))
-		segments(path, func(b []byte) {
+		segments(path, func(kind dissect.Transport, b []byte) {
 			for _, p := range protocols {
-				if p.Detect == nil || p.Transports[0] != dissect.TCP {
+				if p.Detect == nil || !slices.Contains(p.Transports, kind) || p.Name == "quic" || p.Name == "dns" {
 					continue
 				}
 				if max(p.Detect(dissect.ToServer, b), p.Detect(dissect.ToClient, b)) >= dissect.Likely {
@@ -83,8 +87,8 @@ func foreignTo(protocol, folder string) bool {
 	return others != nil && folder != protocol && !slices.Contains(others, folder)
 }
 
-// segments calls f with the payload of each TCP packet of a capture. Damaged captures end early.
-func segments(path string, f func(b []byte)) {
+// segments calls f with the payload of each packet of TCP and UDP of a capture. Damaged captures end early.
+func segments(path string, f func(kind dissect.Transport, b []byte)) {
 	file, err := os.Open(path)
 	if err != nil {
 		return
@@ -99,8 +103,8 @@ func segments(path string, f func(b []byte)) {
 			p := &b.Packets[i]
 			var x decode.Frame
 			d.Decode(decode.Input{LinkType: p.LinkType, Interface: p.Interface, Data: p.Data, OrigLen: p.OrigLen, Time: p.Time}, &x)
-			if x.Proto == 6 && x.L4 && len(x.Payload) > 0 {
-				f(x.Payload)
+			if kind, ok := transports[x.Proto]; ok && kind <= dissect.UDP && x.L4 && len(x.Payload) > 0 {
+				f(kind, x.Payload)
 			}
 		}
 	}

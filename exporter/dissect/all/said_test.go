@@ -31,6 +31,11 @@ func TestRowsAreWhatTheClientSaid(t *testing.T) {
 		"ftp":       ftpDid,
 		"smtp":      smtpDid,
 		"ssh":       sshDid,
+		"imap":      imapDid,
+		"pop3":      pop3Did,
+		"ntp":       ntpDid,
+		"dhcp":      dhcpDid,
+		"syslog":    syslogDid,
 	} {
 		t.Run(file, func(t *testing.T) {
 			raw, err := os.ReadFile("../../../samples/" + file + ".said.tsv")
@@ -39,8 +44,12 @@ func TestRowsAreWhatTheClientSaid(t *testing.T) {
 			}
 			var got []string
 			names := map[[16]byte]string{}
-			for _, k := range talks(t, file+".pcapng") {
-				r := dissecttest.Play(t, dissecttest.Options{Protocols: Protocols(nil), ServerPort: k.port, Roles: true, End: dissect.EndFin}, k.chunks...)
+			list := talks(t, file+".pcapng")
+			if inDatagrams[file] {
+				list = append(list, datagrams(t, file+".pcapng")...)
+			}
+			for _, k := range list {
+				r := dissecttest.Play(t, dissecttest.Options{Protocols: Protocols(nil), Transport: k.kind, ServerPort: k.port, Roles: k.kind == dissect.TCP, Multicast: k.group, End: dissect.EndFin}, k.chunks...)
 				for _, a := range r.Anomalies {
 					t.Errorf("%s: anomaly %s: %s", k.name, a.Kind, a.Detail)
 				}

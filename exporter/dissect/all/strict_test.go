@@ -2,6 +2,7 @@ package all
 
 import (
 	"math/rand"
+	"slices"
 	"strings"
 	"testing"
 
@@ -89,6 +90,29 @@ func TestNoOtherProtocolIsClaimed(t *testing.T) {
 						for _, dir := range []dissect.Dir{dissect.ToServer, dissect.ToClient} {
 							if v := p.Detect(dir, c.Data[:n]); v >= dissect.Likely {
 								t.Fatalf("%s claims the first %d bytes of segment %d of %s %s: %.60q", p.Name, n, i, k.name, dir, c.Data)
+							}
+						}
+					}
+				}
+			}
+		}
+	}
+}
+
+// TestNoOtherDatagramIsClaimed passes the datagrams of all recordings to the Detect of every other
+// protocol of datagrams.
+func TestNoOtherDatagramIsClaimed(t *testing.T) {
+	for file, protocol := range samples {
+		for _, k := range datagrams(t, file) {
+			for _, p := range Protocols(nil) {
+				if p.Detect == nil || p.Name == protocol || !slices.Contains(p.Transports, dissect.UDP) || slices.Contains(p.Ports, k.port) {
+					continue
+				}
+				for i, c := range k.chunks {
+					for n := range min(len(c.Data), 600) + 1 {
+						for _, dir := range []dissect.Dir{dissect.ToServer, dissect.ToClient} {
+							if v := p.Detect(dir, c.Data[:n]); v >= dissect.Likely {
+								t.Fatalf("%s claims the first %d bytes of datagram %d of %s %s: %.60q", p.Name, n, i, k.name, dir, c.Data)
 							}
 						}
 					}

@@ -42,7 +42,7 @@ func TestTwoProtocolsOnOneConnection(t *testing.T) {
 	}{
 		{"SMTP with STARTTLS", 25, append([]dissecttest.Chunk{s("220 mail ESMTP\r\n"), c("EHLO a\r\n"), s("250-mail\r\n250 STARTTLS\r\n"),
 			c("STARTTLS\r\n"), s("220 go ahead\r\n")}, hello...), "smtp; smtp; smtp; tls"},
-		{"IMAP with STARTTLS", 143, append([]dissecttest.Chunk{s("* OK IMAP4rev1 ready\r\n"), c("a STARTTLS\r\n"), s("a OK begin\r\n")}, hello...), "tcp imap; tls"},
+		{"IMAP with STARTTLS", 143, append([]dissecttest.Chunk{s("* OK IMAP4rev1 ready\r\n"), c("a STARTTLS\r\n"), s("a OK begin\r\n")}, hello...), "imap; imap; tls"},
 		{"LDAP with StartTLS", 389, append([]dissecttest.Chunk{c("\x30\x1d\x02\x01\x01\x77\x18\x80\x161.3.6.1.4.1.1466.20037"),
 			s("\x30\x24\x02\x01\x01\x78\x1f\x0a\x01\x00\x04\x00\x04\x00\x8a\x161.3.6.1.4.1.1466.20037")}, hello...), "ldap; tls"},
 		{"PostgreSQL with SSLRequest", 5432, append([]dissecttest.Chunk{c("\x00\x00\x00\x08\x04\xd2\x16\x2f"), s("S")}, hello...), "postgresql; tls"},

@@ -19,6 +19,7 @@ import (
 type talk struct {
 	name   string
 	kind   dissect.Transport
+	group  bool   // the server's address is a group or a broadcast
 	port   uint16 // the server's
 	chunks []dissecttest.Chunk
 	next   [2]uint32
@@ -48,6 +49,11 @@ var samples = map[string]string{
 	"ftp.pcapng":        "ftp",
 	"smtp.pcapng":       "smtp",
 	"ssh.pcapng":        "ssh",
+	"imap.pcapng":       "imap",
+	"pop3.pcapng":       "pop3",
+	"ntp.pcapng":        "ntp",
+	"dhcp.pcapng":       "dhcp",
+	"syslog.pcapng":     "syslog",
 }
 
 // talks reads the TCP connections of a recording.
@@ -87,7 +93,7 @@ func conversations(t testing.TB, file string) (list []*talk) {
 			}
 			from, to := netip.AddrPortFrom(f.Src.Netip(), f.SrcPort), netip.AddrPortFrom(f.Dst.Netip(), f.DstPort)
 			if at, back := open[ends{from, to}], open[ends{to, from}]; kind == dissect.TCP && f.Flags&(decode.SYN|decode.ACK) == decode.SYN || kind != dissect.TCP && at == nil && back == nil {
-				k := &talk{name: file + " " + from.String(), kind: kind, port: f.DstPort}
+				k := &talk{name: file + " " + from.String(), kind: kind, port: f.DstPort, group: to.Addr().IsMulticast() || to.Addr() == netip.AddrFrom4([4]byte{255, 255, 255, 255})}
 				open[ends{from, to}] = k
 				list = append(list, k)
 			}
@@ -104,6 +110,14 @@ func conversations(t testing.TB, file string) (list []*talk) {
 		t.Fatal(err)
 	}
 	return list
+}
+
+// inDatagrams are the recordings of protocols of datagrams.
+var inDatagrams = map[string]bool{"ntp": true, "dhcp": true, "syslog": true}
+
+// datagrams reads the UDP conversations of a recording.
+func datagrams(t testing.TB, file string) []*talk {
+	return slices.DeleteFunc(conversations(t, file), func(k *talk) bool { return k.kind != dissect.UDP })
 }
 
 // inClear is what a conversation of a protocol said before it continued in TLS.

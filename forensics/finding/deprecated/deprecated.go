@@ -43,7 +43,7 @@ func Analyzer() finding.Analyzer {
 // kind is the SQL for the kind of a call, or null.
 const kind = `CASE WHEN protocol = 'http1' AND auth_kind = 'ntlm' THEN 'ntlm' WHEN protocol = 'http1' AND http1_version = 'HTTP/1.0' THEN 'http-1.0' WHEN protocol = 'http1' AND http1_version = 'HTTP/0.9' THEN 'http-0.9'
 	WHEN protocol = 'http1' THEN NULL
-	WHEN protocol = 'ftp' THEN 'ftp' WHEN protocol = 'ldap' AND ldap_type = 'bind' AND auth_kind = 'password' THEN 'ldap-simple-bind'
+	WHEN protocol IN ('ftp', 'imap', 'pop3') THEN protocol WHEN protocol = 'ldap' AND ldap_type = 'bind' AND auth_kind = 'password' THEN 'ldap-simple-bind'
 	WHEN protocol = 'ssh' AND regexp_matches(coalesce(ssh_server_version, ssh_client_version), '^SSH-1[.]([^9]|9[^9])') THEN 'ssh-1'
 	WHEN payload_protocol IN ('telnet', 'ftp', 'tftp', 'pop3', 'imap') THEN payload_protocol
 	WHEN payload_protocol = 'smb' AND (hex(payload_request_head) LIKE '________FF534D42%' AND hex(payload_response_head) NOT LIKE '________FE534D42%') THEN 'smb-1'
@@ -53,7 +53,7 @@ const kind = `CASE WHEN protocol = 'http1' AND auth_kind = 'ntlm' THEN 'ntlm' WH
 func find(ctx context.Context, l *finding.Look) error {
 	on := l.Bundle("conn_id")
 	rows, err := l.Rows(ctx, l.Groups(kind+` AS kind`, `(protocol = 'http1' AND (http1_version IN ('HTTP/1.0', 'HTTP/0.9') OR auth_kind = 'ntlm') OR protocol = 'ssh' OR protocol = 'ldap' AND auth_kind = 'password' AND decrypted_by IS NULL
-			OR (protocol = 'ftp' OR protocol IN ('tcp', 'udp') AND payload_evidence = 'content' AND payload_protocol IN ('telnet', 'ftp', 'tftp', 'pop3', 'imap', 'smb', 'snmp')) AND (`+on+`) NOT IN (SELECT (`+on+`) FROM connections_raw WHERE encryption IS NOT NULL))`)+`
+			OR (protocol IN ('ftp', 'imap', 'pop3') AND decrypted_by IS NULL OR protocol IN ('tcp', 'udp') AND payload_evidence = 'content' AND payload_protocol IN ('telnet', 'ftp', 'tftp', 'pop3', 'imap', 'smb', 'snmp')) AND (`+on+`) NOT IN (SELECT (`+on+`) FROM connections_raw WHERE encryption IS NOT NULL))`)+`
 		SELECT src, dst, kind AS detail, `+l.Sums()+` FROM g WHERE kind IS NOT NULL GROUP BY src, dst, kind ORDER BY count DESC, src, dst, detail`, l.Args...)
 	if err != nil {
 		return err

@@ -65,6 +65,17 @@ func (t *Table[K, C]) Get(key K) (c C, ok bool) {
 	return c, false
 }
 
+// Oldest lists at most n requests, the oldest first.
+func (t *Table[K, C]) Oldest(n int) iter.Seq[C] {
+	return func(yield func(C) bool) {
+		for e := t.oldest; e != nil && n > 0; e, n = e.next, n-1 {
+			if !yield(e.call) {
+				return
+			}
+		}
+	}
+}
+
 // Newest lists at most n requests, the newest first.
 func (t *Table[K, C]) Newest(n int) iter.Seq[C] {
 	return func(yield func(C) bool) {

@@ -1,0 +1,221 @@
+// Package dhcp reads DHCP for IPv4 (RFC 2131, 2132) and IPv6 (RFC 8415), and BOOTP with options.
+//
+// A row is a request with its response if both are in one conversation, as between a client that
+// renews its lease, or a relay, and the server. A message that was sent to all, or that answers one, is
+// a row by itself; its transaction id connects it with the others.
+package dhcp
+
+import (
+	"fmt"
+	"strings"
+	"unsafe"
+
+	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/byid"
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/clip"
+	"github.com/pcapsule/pcapsule/exporter/table"
+)
+
+// Limits of one row.
+const (
+	maxText = 255 // bytes shown of a name or a text
+	maxList = 64  // entries of a list
+)
+
+// Row is a request, a response or both. A response's values replace the request's.
+type Row struct {
+	table.Call
+	Version       int32             `col:"dhcp_version" doc:"4 or 6, for IPv4 or IPv6"`
+	Type          string            `col:"dhcp_type" enc:"dict" doc:"type of the request, or of the only message: DISCOVER, REQUEST, …; of IPv6 SOLICIT, RENEW, …; BOOTREQUEST and BOOTREPLY without a type"`
+	ResponseType  table.Opt[string] `col:"dhcp_response_type" enc:"dict" doc:"type of the response: OFFER, ACK, NAK; of IPv6 ADVERTISE, REPLY"`
+	Transaction   int64             `col:"dhcp_transaction" doc:"transaction id, which connects the messages of a client and a server"`
+	Client        table.Opt[string] `col:"dhcp_client" enc:"bloom" doc:"hardware address of the client; of IPv6, its DUID in hexadecimal"`
+	ClientID      table.Opt[string] `col:"dhcp_client_id" doc:"client identifier of IPv4 in hexadecimal, if the client sent one"`
+	Hostname      table.Opt[string] `col:"dhcp_hostname" enc:"bloom" doc:"name of the client, as it or the server states it"`
+	Vendor        table.Opt[string] `col:"dhcp_vendor" enc:"dict" doc:"vendor class of the client, such as MSFT 5.0"`
+	Requested     table.Opt[string] `col:"dhcp_requested" doc:"address that the client requests or has"`
+	Addresses     []string          `col:"dhcp_addresses" doc:"addresses, or prefixes, that the server offers or assigns; at most 64"`
+	Lease         table.Opt[int64]  `col:"dhcp_lease_s" unit:"s" doc:"lease time that the server states, else that the client requests; of IPv6, the shortest valid lifetime; 4294967295 is for ever"`
+	Server        table.Opt[string] `col:"dhcp_server" enc:"dict" doc:"server identifier: an address; of IPv6, a DUID in hexadecimal"`
+	Relay         table.Opt[string] `col:"dhcp_relay" enc:"dict" doc:"address of the relay that is nearest to the client"`
+	Mask          table.Opt[string] `col:"dhcp_mask" enc:"dict" doc:"subnet mask"`
+	Routers       []string          `col:"dhcp_routers" doc:"routers; at most 64"`
+	DNS           []string          `col:"dhcp_dns" doc:"DNS servers; at most 64"`
+	Domain        table.Opt[string] `col:"dhcp_domain" enc:"dict" doc:"domain, or of IPv6 the first of the search list"`
+	BootServer    table.Opt[string] `col:"dhcp_boot_server" doc:"server for booting, by name or address"`
+	BootFile      table.Opt[string] `col:"dhcp_boot_file" doc:"file, or URL, for booting"`
+	Parameters    []string          `col:"dhcp_parameters" doc:"numbers of the options that the client requests, in its order, which tells kinds of clients apart"`
+	Options       []string          `col:"dhcp_options" doc:"numbers of the options of the request, else of the response, in order"`
+	Status        table.Opt[int32]  `col:"dhcp_status" doc:"status code of IPv6, the first that is not 0"`
+	StatusMessage table.Opt[string] `col:"dhcp_message" doc:"text about the status or the refusal"`
+}
+
+// Protocol is DHCP.
+func Protocol() *dissect.Protocol {
+	return &dissect.Protocol{
+		Name:       "dhcp",
+		Doc:        "DHCP for IPv4 and IPv6, with leases, names and options",
+		Versions:   "DHCPv4, BOOTP, DHCPv6",
+		Transports: []dissect.Transport{dissect.UDP},
+		Ports:      []uint16{67, 68, 547, 546},
+		Detect:     detect,
+		New:        newConn,
+		Row:        &Row{},
+	}
+}
+
+// wait is how long, in ns, a request may be answered.
+const wait = int64(60e9)
+
+type call struct {
+	x   dissect.Exchange
+	row *Row
+}
+
+const callCost = int(unsafe.Sizeof(call{})+unsafe.Sizeof(Row{})) + 4*maxText
+
+// key identifies a request.
+type key struct {
+	dir     dissect.Dir
+	version int32
+	id      int64
+}
+
+type conn struct{ byid.Table[key, *call] }
+
+func newConn(c *dissect.Conn) dissect.Dissector {
+	k := &conn{}
+	k.Table = byid.Table[key, *call]{Conn: c, Emit: k.emit, Wait: wait}
+	return k
+}
+
+// Gap implements dissect.Dissector; datagrams have none.
+func (k *conn) Gap(*dissect.Input, int64) bool { return false }
+
+// message is what both versions have.
+type message struct {
+	version int32
+	kind    string
+	request bool
+	expects bool // a response to it is expected
+	id      int64
+	row     *Row
+	end     int
+	odd     string // what is wrong with the options; empty if nothing is
+}
+
+// Read implements dissect.Dissector.
+func (k *conn) Read(in *dissect.Input) (int, error) {
+	if len(in.Data) == 0 { // the end
+		return 0, nil
+	}
+	m, ok := parse(in.Data)
+	if !ok {
+		return 0, fmt.Errorf("reading a message: %d bytes are no message of DHCP", len(in.Data))
+	}
+	if m.odd != "" {
+		k.Conn.Anomaly("malformed", m.odd, 0)
+	}
+	m.row.Version, m.row.Transaction = m.version, m.id
+	if m.request {
+		m.row.Type = m.kind
+		c := &call{row: m.row}
+		c.x.Request(in, 0, m.end)
+		c.x.Reversed = in.Dir == dissect.ToClient
+		if !m.expects || k.Conn.Info.Multicast {
+			k.emit(c, "")
+			return m.end, nil
+		}
+		k.Put(key{in.Dir, m.version, m.id}, c, callCost)
+		return m.end, nil
+	}
+	c, paired := k.Take(key{in.Dir.Other(), m.version, m.id})
+	if paired {
+		c.row.merge(m.row)
+	} else {
+		m.row.Type = m.kind
+		c = &call{row: m.row}
+		c.x.Reversed = in.Dir == dissect.ToServer
+	}
+	c.row.ResponseType = table.Some(m.kind)
+	c.x.Response(in, 0, m.end)
+	k.emit(c, "")
+	return m.end, nil
+}
+
+func parse(b []byte) (message, bool) {
+	if m, ok := parse4(b); ok {
+		return m, true
+	}
+	return parse6(b)
+}
+
+// merge sets what the response states.
+func (r *Row) merge(s *Row) {
+	for _, p := range [...]struct{ to, from *table.Opt[string] }{{&r.Client, &s.Client}, {&r.Hostname, &s.Hostname}, {&r.Server, &s.Server}, {&r.Relay, &s.Relay}, {&r.Mask, &s.Mask},
+		{&r.Domain, &s.Domain}, {&r.BootServer, &s.BootServer}, {&r.BootFile, &s.BootFile}, {&r.StatusMessage, &s.StatusMessage}} {
+		if p.from.OK {
+			*p.to = *p.from
+		}
+	}
+	r.Addresses, r.Routers, r.DNS, r.Status = s.Addresses, s.Routers, s.DNS, s.Status
+	if s.Lease.OK {
+		r.Lease = s.Lease
+	}
+}
+
+// emit emits a call. why is the value of column error, empty if the call ended normally. A response
+// alone is complete: its request went to all.
+func (k *conn) emit(c *call, why string) {
+	row := c.row
+	row.Error, row.Complete = table.NonEmpty(why), why == ""
+	row.Method = table.Some(row.Type)
+	if c.x.HasResponse() {
+		row.StatusText = row.ResponseType
+		switch {
+		case row.ResponseType.V == "NAK" || row.ResponseType.V == "LEASEUNKNOWN":
+			row.Outcome = table.Refused
+		case row.Status.OK && row.Status.V != 0:
+			row.StatusText, row.Outcome = table.Some(statusName(row.Status.V)), table.Refused
+			if row.Status.V == 1 {
+				row.Outcome = table.ServerError
+			}
+		}
+	}
+	if row.Hostname.OK {
+		row.Host = row.Hostname
+	}
+	row.Summary = summary(row, c.x.HasRequest(), why)
+	k.Conn.Emit(&c.x, row)
+}
+
+func summary(row *Row, asked bool, why string) string {
+	s := fmt.Sprintf("DHCPv%d", row.Version)
+	if asked {
+		parts := []string{s, row.Type, row.Client.V}
+		if row.Hostname.OK {
+			parts = append(parts, "("+row.Hostname.V+")")
+		}
+		s = strings.Join(strings.Fields(strings.Join(append(parts, row.Requested.V), " ")), " ")
+	}
+	if row.ResponseType.OK {
+		if s += " → "; !asked {
+			s = fmt.Sprintf("DHCPv%d ", row.Version)
+		}
+		if s += row.ResponseType.V; !asked {
+			s += " " + row.Client.V
+		}
+		if len(row.Addresses) > 0 {
+			s += " " + row.Addresses[0]
+		}
+		if row.StatusText.OK && row.StatusText != row.ResponseType {
+			s += " " + row.StatusText.V
+		}
+		if row.StatusMessage.OK {
+			s += ": " + row.StatusMessage.V
+		}
+	} else if why != "" {
+		s += " → " + why
+	}
+	return clip.Text([]byte(s), 400)
+}

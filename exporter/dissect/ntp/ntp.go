@@ -1,0 +1,173 @@
+// Package ntp reads the Network Time Protocol, versions 1 to 4 (RFC 1059, 1119, 1305, 5905), with its
+// control messages (RFC 9327) and the private messages of ntpd.
+//
+// A row is a request with its response, paired by the time stamp or sequence number that the response
+// repeats, or one broadcast. Keys and digests are not kept.
+package ntp
+
+import (
+	"fmt"
+	"unsafe"
+
+	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/byid"
+	"github.com/pcapsule/pcapsule/exporter/table"
+)
+
+// Row is a request with its response, or a broadcast. The columns from stratum on are the response's,
+// if there is one.
+type Row struct {
+	table.Call
+	Version        int32             `col:"ntp_version" doc:"version, 1 to 4"`
+	Mode           string            `col:"ntp_mode" enc:"dict" doc:"mode of the request or the broadcast: client, symmetric_active, broadcast, control or private; server or symmetric_passive if only the response was captured"`
+	ResponseMode   table.Opt[string] `col:"ntp_response_mode" enc:"dict" doc:"mode of the response"`
+	Leap           table.Opt[string] `col:"ntp_leap" enc:"dict" doc:"leap indicator: none, add, delete or unsynchronized"`
+	Stratum        table.Opt[int32]  `col:"ntp_stratum" doc:"stratum: 1 for a server with a reference clock, 16 or 0 for one that is not synchronized"`
+	Reference      table.Opt[string] `col:"ntp_reference" enc:"dict" doc:"reference: of stratum 1 the kind of clock, such as GPS, else an IPv4 address, or of IPv6 a hash that looks like one"`
+	Kiss           table.Opt[string] `col:"ntp_kiss" enc:"dict" doc:"kiss code, such as RATE or DENY (RFC 5905 section 7.4)"`
+	Poll           table.Opt[int32]  `col:"ntp_poll" doc:"poll interval as a power of 2, in seconds"`
+	Precision      table.Opt[int32]  `col:"ntp_precision" doc:"precision of the clock as a power of 2, in seconds"`
+	RootDelay      table.Opt[int64]  `col:"ntp_root_delay_us" unit:"us" doc:"delay to the reference clock"`
+	RootDispersion table.Opt[int64]  `col:"ntp_root_dispersion_us" unit:"us" doc:"largest error against the reference clock"`
+	Offset         table.Opt[int64]  `col:"ntp_offset_us" unit:"us" doc:"server's clock minus the clock of the capture: the mean of both directions, with the times of the packets"`
+	Server         table.Opt[int64]  `col:"ntp_server_us" unit:"us" doc:"time from receiving the request to sending the response, as the server states it"`
+	KeyID          table.Opt[int64]  `col:"ntp_key_id" doc:"number of the key that authenticates the request, else the response"`
+	Extensions     []string          `col:"ntp_extensions" doc:"types of the extension fields, the request's first, such as 0x0104 (NTS)"`
+	Operation      table.Opt[string] `col:"ntp_operation" enc:"dict" doc:"operation of a control message, such as read_variables; request of a private one, such as monlist"`
+	Status         table.Opt[int32]  `col:"ntp_error" doc:"error code of a control or private message"`
+}
+
+// Protocol is NTP.
+func Protocol() *dissect.Protocol {
+	return &dissect.Protocol{
+		Name:       "ntp",
+		Doc:        "Network Time Protocol, with the offset of the server's clock",
+		Versions:   "1 to 4",
+		Transports: []dissect.Transport{dissect.UDP},
+		Ports:      []uint16{123},
+		Detect:     detect,
+		New:        newConn,
+		Row:        &Row{},
+	}
+}
+
+// wait is how long, in ns, a request may be answered.
+const wait = int64(30e9)
+
+// call is a request that waits for its response, or a message without one.
+type call struct {
+	x    dissect.Exchange
+	row  *Row
+	sent int64 // when the request was captured, ns
+}
+
+const callCost = int(unsafe.Sizeof(call{}) + unsafe.Sizeof(Row{}))
+
+// key identifies a request.
+type key struct {
+	dir  dissect.Dir
+	mode uint8
+	id   uint64
+}
+
+type conn struct{ byid.Table[key, *call] }
+
+func newConn(c *dissect.Conn) dissect.Dissector {
+	k := &conn{}
+	k.Table = byid.Table[key, *call]{Conn: c, Emit: k.emit, Wait: wait}
+	return k
+}
+
+// Gap implements dissect.Dissector; datagrams have none.
+func (k *conn) Gap(*dissect.Input, int64) bool { return false }
+
+// Read implements dissect.Dissector.
+func (k *conn) Read(in *dissect.Input) (int, error) {
+	b := in.Data
+	if len(b) == 0 { // the end
+		return 0, nil
+	}
+	if len(b) < 8 {
+		return 0, fmt.Errorf("reading a message: %d bytes, the shortest one has 8", len(b))
+	}
+	switch mode := b[0] & 7; mode {
+	case modeControl:
+		return k.control(in)
+	case modePrivate:
+		return k.private(in)
+	default:
+		m, ok := parse(b)
+		if !ok {
+			return 0, fmt.Errorf("reading a message: version %d, mode %d and %d bytes are no message of NTP", b[0]>>3&7, mode, len(b))
+		}
+		k.time(in, &m)
+		return m.end, nil
+	}
+}
+
+// begin begins a call with a request.
+func (k *conn) begin(in *dissect.Input, n int, mode uint8) *call {
+	c := &call{row: &Row{Version: int32(in.Data[0] >> 3 & 7), Mode: modes[mode]}, sent: in.Time(0)}
+	c.x.Request(in, 0, n)
+	c.x.Reversed = in.Dir == dissect.ToClient
+	return c
+}
+
+// answer finds the request of a response. If it was not captured, the response is a call of its own.
+func (k *conn) answer(in *dissect.Input, n int, mode uint8, id key) *call {
+	c, ok := k.Take(id)
+	if !ok {
+		c = &call{row: &Row{Version: int32(in.Data[0] >> 3 & 7), Mode: modes[mode]}}
+		c.x.Reversed = in.Dir == dissect.ToServer
+	}
+	c.x.Response(in, 0, n)
+	c.row.ResponseMode = table.Some(modes[mode])
+	return c
+}
+
+// time handles a message with time stamps.
+func (k *conn) time(in *dissect.Input, m *message) {
+	switch m.mode {
+	case modeBroadcast:
+		c := k.begin(in, m.end, m.mode)
+		c.fill(m)
+		k.emit(c, "")
+		return
+	case modeServer, modePassive:
+		c := k.answer(in, m.end, m.mode, key{in.Dir.Other(), m.mode - 1, m.origin})
+		c.fill(m)
+		c.measure(in.Time(0), m)
+		k.emit(c, "")
+		return
+	case modeActive:
+		if c, ok := k.Take(key{in.Dir.Other(), m.mode, m.origin}); ok {
+			c.x.Response(in, 0, m.end)
+			c.row.ResponseMode = table.Some(modes[m.mode])
+			c.fill(m)
+			c.measure(in.Time(0), m)
+			k.emit(c, "")
+			return
+		}
+	}
+	c := k.begin(in, m.end, m.mode)
+	c.fill(m)
+	k.Put(key{in.Dir, m.mode, m.transmit}, c, callCost)
+}
+
+// emit emits a call. why is the value of column error, empty if the call ended normally.
+func (k *conn) emit(c *call, why string) {
+	row := c.row
+	if why == "" && !c.x.HasRequest() {
+		why = "no_request"
+	}
+	row.Error, row.Complete = table.NonEmpty(why), why == ""
+	row.Method = table.Some(row.Mode)
+	if row.Operation.OK {
+		row.Method = row.Operation
+	}
+	if c.x.HasResponse() {
+		c.judge()
+	}
+	row.Summary = c.summary(why)
+	k.Conn.Emit(&c.x, row)
+}
