@@ -231,7 +231,9 @@ func TestWhyAKeyIsMissing(t *testing.T) {
 				file := filepath.Join(t.TempDir(), "x.pcapng")
 				k = record(t, Options{Cgroup: path, File: file, Keys: &Keys{Select: tt.choose}}, func() { t.Log(in(t, folder, args...)) }).Keys
 				lines = keylessLines(t, file)
-				busy := func(l keyless) bool { return (l.Reason == "gone" || l.Reason == "late") && !strings.Contains(tt.reason, l.Reason) }
+				busy := func(l keyless) bool {
+					return (l.Reason == "gone" || l.Reason == "late") && !strings.Contains(tt.reason, l.Reason)
+				}
 				if !slices.ContainsFunc(lines, busy) {
 					break
 				}
