@@ -15,7 +15,7 @@ type Candidate struct {
 	End   int    `json:"end"`
 }
 
-const maxCandidates = 5000
+const maxCandidates = 4000 // more than there are names, so that none is missing before the first letter
 
 // Complete returns the completions at byte pos of src. It ignores the text after pos.
 func Complete(src string, pos int) []Candidate { return CompleteIn(src, pos, Env{}) }

@@ -110,7 +110,7 @@ func TestComplete(t *testing.T) {
 		{"a field after an operator", "http && ", []string{"host", "now"}, "=="},
 		{"a protocol in quotes", `protocol == "re`, []string{"redis"}, "dns"},
 		{"nothing in other text", `host == "re`, nil, "redis"},
-		{"at the beginning", "", []string{"http", "size"}, "&&"},
+		{"at the beginning", "", []string{"http", "size", "now"}, "&&"},
 	} {
 		var got []string
 		for _, x := range Complete(c.src, len(c.src)) {
