@@ -2,6 +2,7 @@ package all_test
 
 import (
 	"encoding/base64"
+	"encoding/binary"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -129,6 +130,23 @@ func TestKeysInHeadersAreCredentials(t *testing.T) {
 }
 
 // Data is also found in base64: in credentials, JSON and a query.
+// TestALoginByTrustIsNone has two clients of PostgreSQL: one sends a password, the other is trusted.
+func TestALoginByTrustIsNone(t *testing.T) {
+	message := func(kind, body string) string {
+		return kind + string(binary.BigEndian.AppendUint32(nil, uint32(len(body)+4))) + body
+	}
+	const begin, ok, password = "\x00\x03\x00\x00user\x00u\x00\x00", "\x00\x00\x00\x00", "\x00\x00\x00\x03"
+	ready := message("R", ok) + message("Z", "I")
+	var c traffic.Capture
+	c.Exchange(0, ms/2, "trusted", "10.0.0.1", "10.0.0.2:5432", message("", begin), ready)
+	c.Exchange(3*ms, ms/2, "login", "10.0.0.3", "10.0.0.2:5432", message("", begin), message("R", password))
+	c.Exchange(4*ms, ms/2, "login", "10.0.0.3", "10.0.0.2:5432", message("p", "secret\x00"), ready)
+	for i, who := range []string{"trusted", "login"} {
+		c.Exchange(time.Duration(6+i)*ms, ms/2, who, []string{"10.0.0.1", "10.0.0.3"}[i], "10.0.0.2:5432", message("Q", "DELETE FROM t\x00"), message("C", "DELETE 1\x00")+message("Z", "I"))
+	}
+	hold(t, of(t, openTraffic(t, &c), "no-auth"), "10.0.0.1 uses postgresql to 10.0.0.2 without authentication: none of 2 calls")
+}
+
 func TestSensitiveDataInBase64(t *testing.T) {
 	b64 := func(s string) string { return base64.URLEncoding.EncodeToString([]byte(s)) }
 	var c traffic.Capture
