@@ -218,7 +218,7 @@ func TestCallWithoutAllItsHeadersIsNotComplete(t *testing.T) {
 }
 
 func TestUnansweredRequestsAreLimited(t *testing.T) {
-	const maxPending = inorder.MaxPending
+	const maxPending = inorder.MaxSearched
 	var c chunks
 	for i := range maxPending + 5 {
 		c = append(c, client(fmt.Sprintf("GET /%d HTTP/1.1\r\nHost: a\r\n\r\n", i)))

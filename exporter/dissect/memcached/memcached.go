@@ -106,7 +106,7 @@ type conn struct {
 
 func newConn(c *dissect.Conn) dissect.Dissector {
 	k := &conn{c: c}
-	k.queue = inorder.Queue[*call]{Conn: c, Emit: k.emit, Busy: func(c *call) bool { return c == k.reply || c == k.sides[dissect.ToServer].call }}
+	k.queue = inorder.Queue[*call]{Conn: c, Most: inorder.MaxSearched, Emit: k.emit, Busy: func(c *call) bool { return c == k.reply || c == k.sides[dissect.ToServer].call }}
 	return k
 }
 

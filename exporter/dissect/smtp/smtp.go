@@ -129,7 +129,7 @@ type conn struct {
 func newConn(c *dissect.Conn) dissect.Dissector {
 	k := &conn{replies: lines.Replies{Limit: maxLine, Keep: 1, Show: maxText}}
 	k.Session = lines.NewSession(c, k.line, k.reply)
-	k.Queue = inorder.Queue[*step]{Conn: c, Emit: k.lose, Busy: func(s *step) bool { return s == k.answering }}
+	k.Queue = inorder.Queue[*step]{Conn: c, Most: inorder.MaxSearched, Emit: k.lose, Busy: func(s *step) bool { return s == k.answering }}
 	return k
 }
 

@@ -3,19 +3,15 @@
 package byid
 
 import (
-	"fmt"
 	"iter"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 )
 
-const (
-	maxPending = 1 << 14 // requests without a response in one connection
-	entryCost  = 96      // memory of an entry and of its place in the map
-)
+const entryCost = 96 // memory of an entry and of its place in the map
 
-// Table holds the requests of a connection from when they were sent until they are emitted. It
-// limits their number and memory. Embed it in a Dissector for Resync, Kept, Shed and Close. The
+// Table holds the requests of a connection from when they were sent until they are emitted, as many
+// as the memory budget has room for. Embed it in a Dissector for Resync, Kept, Shed and Close. The
 // zero value needs Conn and Emit.
 type Table[K comparable, C any] struct {
 	Conn *dissect.Conn
@@ -46,10 +42,6 @@ func (t *Table[K, C]) Put(key K, c C, cost int) {
 	}
 	if old := t.byKey[key]; old != nil {
 		t.emit(old, "no_response")
-	}
-	if len(t.byKey) >= maxPending {
-		t.Conn.Anomaly("limit", fmt.Sprintf("more than %d requests are pending", maxPending), 0)
-		t.Shed()
 	}
 	if t.byKey == nil {
 		t.byKey = map[K]*entry[K, C]{}

@@ -9,10 +9,10 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
-type sink struct{ anomalies int }
+type sink struct{}
 
-func (*sink) Call(dissect.Emission)                  {}
-func (s *sink) Anomaly(*dissect.Conn, table.Anomaly) { s.anomalies++ }
+func (*sink) Call(dissect.Emission)                {}
+func (*sink) Anomaly(*dissect.Conn, table.Anomaly) {}
 
 func TestTable(t *testing.T) {
 	e, err := dissect.NewEngine(nil, nil, &sink{}, true)
@@ -45,26 +45,5 @@ func TestTable(t *testing.T) {
 	want := "call2 no_response, call0 cut, call3 gap, call4 gap, again gap, later no_response"
 	if got := strings.Join(emitted, ", "); got != want || e.Held() != 0 || b.Len() != 0 {
 		t.Errorf("got %s\nwant %s; %d held", got, want, e.Held())
-	}
-}
-
-func TestLimit(t *testing.T) {
-	s := &sink{}
-	e, err := dissect.NewEngine(nil, nil, s, true)
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := e.NewConn(dissect.Info{ConnectUs: -1})
-	n := 0
-	b := Table[int, int]{Conn: c, Emit: func(int, string) { n++ }}
-	for i := range maxPending + 3 {
-		b.Put(i, i, 0)
-	}
-	if n != 3 || b.Len() != maxPending {
-		t.Errorf("%d given up, %d left", n, b.Len())
-	}
-	c.Close(dissect.EndFin, dissect.Packet{})
-	if s.anomalies == 0 {
-		t.Error("no anomaly of kind limit")
 	}
 }

@@ -6,8 +6,9 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 )
 
-// MaxPending is how many requests a Queue holds.
-const MaxPending = 1 << 14
+// MaxSearched is how many requests a Queue holds after a loss, when each response may look at all of
+// them. A dissector that looks through All has the same limit at all times, see Queue.Most.
+const MaxSearched = 1 << 14
 
 // Call is a request in a Queue, usually a pointer to the dissector's record of it.
 type Call interface {
@@ -25,6 +26,7 @@ type Queue[C Call] struct {
 	Conn *dissect.Conn
 	Emit func(c C, why string) // emits a call, which must Remove it; why is the value of column error
 	Busy func(c C) bool        // whether a message of c is being read, so that Shed must keep it; may be nil
+	Most int                   // requests that it holds; 0: as many as the memory budget has room for
 
 	line Line
 	list []C // requests from head on, oldest first
@@ -51,11 +53,8 @@ func (q *Queue[C]) Lost() bool { return q.lost }
 // Push appends a request that the client sent after it had received the bytes up to ack. It takes
 // cost bytes of the budget until Remove. It returns the number of requests before it.
 func (q *Queue[C]) Push(c C, ack uint32, cost int) int {
-	for len(q.All()) >= MaxPending {
-		q.Conn.Anomaly("limit", fmt.Sprintf("more than %d requests are pending", MaxPending), 0)
-		if !q.Shed() {
-			break
-		}
+	if q.Most > 0 {
+		q.limit(q.Most - 1)
 	}
 	cost = q.Conn.Keep(cost)
 	if q.head > 64 && q.head*2 > len(q.list) {
@@ -72,6 +71,16 @@ func (q *Queue[C]) Push(c C, ack uint32, cost int) int {
 	c.Asked().cost, c.Asked().queued = cost, true
 	q.list = append(q.list, c)
 	return len(q.All()) - 1
+}
+
+// limit gives up the oldest requests until at most n are left.
+func (q *Queue[C]) limit(n int) {
+	for len(q.All()) > n {
+		q.Conn.Anomaly("limit", fmt.Sprintf("more than %d requests are pending", n), 0)
+		if !q.Shed() {
+			return
+		}
+	}
 }
 
 // Grow takes n more bytes of the budget for c until Remove.
@@ -119,6 +128,7 @@ func (q *Queue[C]) Answer(seq uint32) C {
 
 // find restores the pairing after a loss.
 func (q *Queue[C]) find(seq uint32) (c C) {
+	q.limit(MaxSearched)
 	m := q.line.Find(seq, func(yield func(int, *Request) bool) {
 		for i, c := range q.All() {
 			if c.Waits() && !yield(i, c.Asked()) {
