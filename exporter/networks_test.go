@@ -136,7 +136,7 @@ func (w *wire) answers(t *testing.T, questions ...string) ([]string, *bundle.Man
 const aboutNetworks = "select (select count(*) from {calls} where complete) || ' calls, ' || (select count(*) from {connections}) || ' connections, ' || (select count(*) from {flows}) || ' flows'"
 
 func TestNetworksSeparateCalls(t *testing.T) {
-	a, b := threeCalls("a", 100, 1), threeCalls("b", 7_000_000, 500)
+	a, b, c := threeCalls("a", 100, 1), threeCalls("b", 7_000_000, 500), threeCalls("c", 100, 1)
 	vlan := func(ids ...uint16) func([]byte) []byte {
 		return func(ip []byte) []byte { return ethernetFrame(0x0800, ids, ip) }
 	}
@@ -178,6 +178,10 @@ func TestNetworksSeparateCalls(t *testing.T) {
 		{"two VNIs", []place{{a, vxlan(10), 0, 0}, {b, vxlan(20), 0, 30}}, "6 calls, 2 connections, 2 flows"},
 		{"two pairs of TEIDs", []place{{a, gtp(1, 2), 0, 0}, {b, gtp(3, 4), 0, 30}}, "6 calls, 2 connections, 2 flows"},
 		{"a VLAN and none", []place{{a, vlan(10), 0, 0}, {b, vlan(), 0, 30}}, "6 calls, 2 connections, 2 flows"},
+		// A handshake that is equal in both networks counts for the first connection; payload separates them.
+		{"two VLANs with equal sequence numbers", []place{{a, vlan(10), 0, 0}, {c, vlan(20), 0, 30}}, "6 calls, 2 connections, 3 flows"},
+		{"two VLANs, each at two places whose clocks differ by 0.9 s", []place{{a, vlan(10), 0, 0}, {b, vlan(20), 0, 30}, {a, vlan(10), 1, 900_000}, {b, vlan(20), 1, 900_030}}, "6 calls, 2 connections, 4 flows"},
+		{"two VNIs with equal sequence numbers at two places", []place{{a, vxlan(10), 0, 0}, {c, vxlan(20), 0, 30}, {a, vxlan(10), 1, 40}, {c, vxlan(20), 1, 70}}, "6 calls, 2 connections, 6 flows"},
 		{"one packet with and without VLAN", []place{{a, vlan(10), 0, 0}, {a, vlan(), 0, 3}}, "3 calls, 1 connections, 2 flows"},
 		{"one packet with and without VXLAN", []place{{a, vlan(), 0, 0}, {a, vxlan(10), 1, 3}}, "3 calls, 1 connections, 2 flows"},
 		{"one packet with and without GTP", []place{{a, vlan(), 0, 0}, {a, gtp(1, 2), 0, 3}}, "3 calls, 1 connections, 3 flows"},

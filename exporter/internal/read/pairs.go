@@ -165,7 +165,9 @@ func (p *pairs) listen(t *talk, m message, s spot) {
 		if e.other != t {
 			e.by, e.other = e.by+1, t
 		}
-		if x := e.of; e.by <= maxCopies && x.like == nil && len(t.copies) == 0 && len(x.copies) < maxCopies && x.tcp == t.tcp {
+		x := e.of
+		translated := x.at.tuple != t.at.tuple // equal ends in two networks are compared with their payload, see package flow
+		if translated && e.by <= maxCopies && x.like == nil && len(t.copies) == 0 && len(x.copies) < maxCopies && x.tcp == t.tcp {
 			p.begin(t, e, m, s)
 		}
 		return
