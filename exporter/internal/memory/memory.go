@@ -13,7 +13,7 @@ const Default Limit = 256 << 20
 
 // Shares of the limit.
 const (
-	least  = 12 << 20 // of tables that do not scale, and of connections
+	least  = 14 << 20 // of tables that do not scale, and of connections
 	scaled = 56 << 20 // of tables that do, at the default limit; measured with 120,000 waiting requests
 )
 

@@ -66,13 +66,13 @@ func NotOne(what string, line []byte) error {
 
 // Replies reads numbered replies, which may have several lines.
 type Replies struct {
-	Limit int  // bytes of a line, and of Text
+	Limit int  // bytes of a line
 	Keep  int  // lines of a reply that Text has
+	Show  int  // bytes of a reply that Text has
 	Free  bool // any text may stand between the first and the last line, RFC 959 section 4.2
 
 	Code  int    // of the reply being read
-	Text  []byte // its lines, joined by newlines: at most Show bytes, and one more if it was cut
-	Show  int
+	Text  []byte // its lines, joined by newlines; one byte more than Show if it was cut
 	lines int
 }
 
@@ -115,9 +115,6 @@ func (r *Replies) Read(b []byte) (Line, error) {
 	}
 	return l, nil
 }
-
-// Begun reports whether more lines of a reply follow.
-func (r *Replies) Begun() bool { return r.lines > 0 }
 
 // Lose forgets the lines of a reply whose end is missing.
 func (r *Replies) Lose() { r.lines = 0 }
