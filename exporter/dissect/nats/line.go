@@ -81,7 +81,7 @@ func (f *frame) arguments(args []byte) error {
 	switch f.op {
 	case "INFO", "CONNECT":
 		if f.rest = args; len(args) < 2 || args[0] != '{' || args[len(args)-1] != '}' {
-			return fmt.Errorf("reading %s: expected an object of JSON, got %.40q", f.op, args)
+			return fmt.Errorf("reading %s: expected an object of JSON in %d bytes", f.op, len(args)) // which may hold a password
 		}
 		return nil
 	case "-ERR":

@@ -2,7 +2,6 @@ package smtp
 
 import (
 	"bytes"
-	"encoding/base64"
 	"strconv"
 	"strings"
 
@@ -123,6 +122,7 @@ func (k *conn) arguments(in *dissect.Input, end int, s *step, rest []byte) {
 			k.mode = modeChunk
 		}
 	case "AUTH":
+		k.answers, k.missed = 0, false
 		mechanism, initial, _ := bytes.Cut(rest, []byte(" "))
 		if sasl.Valid(mechanism) {
 			row.Auth = table.Some(strings.ToUpper(string(mechanism)))
@@ -131,7 +131,7 @@ func (k *conn) arguments(in *dissect.Input, end int, s *step, rest []byte) {
 		if initial = bytes.TrimSpace(initial); len(initial) > 1 {
 			from := bytes.LastIndex(in.Data[:end], initial)
 			c.x.Hide(in, from, from+len(initial))
-			k.named(c, initial, true)
+			k.named(c, initial)
 		}
 	case "STARTTLS", "QUIT", "RSET", "NOOP", "DATA ":
 	default:
@@ -162,21 +162,17 @@ func (k *conn) secret(in *dissect.Input, at, n int, line []byte) {
 	}
 	s.call.x.Request(in, at, at+n)
 	s.call.x.Hide(in, at, at+len(line))
-	k.named(s.call, line, !s.call.row.User.OK)
+	k.named(s.call, line)
 }
 
-// named takes the user out of what the client sends; first means that LOGIN sends the user now, and
-// not the password.
-func (k *conn) named(c *call, coded []byte, first bool) {
-	b, err := base64.StdEncoding.DecodeString(string(coded[:min(len(coded), 1024)]))
-	if err != nil {
+// named takes the user out of the first answer, if it is certainly the first: the next one of LOGIN is
+// the password.
+func (k *conn) named(c *call, answer []byte) {
+	k.answers++
+	if k.answers > 1 || k.missed {
 		return
 	}
-	user := sasl.User(c.row.Auth.V, b)
-	if c.row.Auth.V == "LOGIN" && first {
-		user = b
-	}
-	if len(user) > 0 {
+	if user := sasl.Answer(c.row.Auth.V, answer); len(user) > 0 {
 		c.row.User = table.NonEmpty(clip.Line(user, maxText))
 	}
 }

@@ -121,6 +121,8 @@ type conn struct {
 	lossy   bool  // commands before the next one may be missing
 	client  string
 	user    string
+	answers int  // that the client sent since AUTH
+	missed  bool // some of these may not have been captured
 
 	answering *step // whose reply has more lines
 	orphan    *call // a reply without a command
@@ -168,7 +170,7 @@ func (k *conn) Resync(dir dissect.Dir, why dissect.Loss) {
 		if k.mail != nil {
 			k.mail.gap = true
 		}
-		k.mode, k.content, k.lossy = modeCommand, nil, true
+		k.mode, k.content, k.lossy, k.missed = modeCommand, nil, true, true
 		return
 	}
 	k.replies.Lose()

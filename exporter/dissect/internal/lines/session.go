@@ -59,9 +59,10 @@ func Bounded(b []byte, limit int, what string) (line []byte, n int, err error) {
 	return line, n, nil
 }
 
-// NotOne is the error of a line that is not what the protocol requires.
+// NotOne is the error of a line that is not what the protocol requires. It does not quote the line, which
+// may be a password.
 func NotOne(what string, line []byte) error {
-	return fmt.Errorf("reading a %s: %.40q is none", what, line)
+	return fmt.Errorf("reading a %s: a line of %d bytes is none", what, len(line))
 }
 
 // Replies reads numbered replies, which may have several lines.
