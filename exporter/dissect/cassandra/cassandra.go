@@ -106,7 +106,6 @@ type conn struct {
 	sides       [2]side // of frames, version 5
 	modern      bool    // messages travel in frames
 	unsure      bool    // the position of responses is a guess since a loss
-	started     bool    // STARTUP of version 5 waits for its response
 	compression string
 	user, application,
 	keyspace string

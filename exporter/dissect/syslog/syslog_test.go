@@ -10,7 +10,7 @@ import (
 
 type chunks = []dissecttest.Chunk
 
-var client, server = dissecttest.Client, dissecttest.Server
+var client = dissecttest.Client
 
 const (
 	full  = `<165>1 2003-10-11T22:14:15.003Z till.shop.example evntslog 42 ID47 [exampleSDID@32473 iut="3" eventSource="App\"]lication"][x@1] ` + "\ufeffAn application event"
