@@ -102,7 +102,8 @@ func (k *conn) client1(in *dissect.Input, at int) (int, error) {
 	k.cmd, k.args, k.hide = c, k.args[:0], false
 	switch verb {
 	case "AUTHENTICATE":
-		k.auth, k.answers, k.missed = c, 0, false
+		k.auth = c
+		k.answers.Begin()
 	case "IDLE":
 		k.idle = c
 	}
@@ -298,11 +299,7 @@ func (k *conn) secret(in *dissect.Input, at, n int, line []byte) {
 
 // named takes the user out of an answer.
 func (k *conn) named(c *call, answer []byte) {
-	k.answers++
-	if k.answers > 1 || k.missed {
-		return
-	}
-	if user := sasl.Answer(c.row.Auth.V, answer); len(user) > 0 {
+	if user := k.answers.User(c.row.Auth.V, answer); len(user) > 0 {
 		c.row.User = table.NonEmpty(clip.Line(user, maxText))
 	}
 }

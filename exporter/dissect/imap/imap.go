@@ -13,6 +13,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/byid"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/lines"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/mailhead"
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/sasl"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
@@ -90,9 +91,8 @@ type conn struct {
 	left    int64  // of a literal of the client
 	asked   bool   // the literal waits for the server's permission
 	auth    *call  // AUTHENTICATE without its response
-	answers int    // sent to its challenges
-	missed  bool   // some may have been lost
-	idle    *call  // IDLE without its response
+	answers sasl.Answers
+	idle    *call // IDLE without its response
 	reply   reply
 	orphan  *call // untagged responses while no command waits
 
@@ -150,7 +150,7 @@ func (k *conn) Gap(in *dissect.Input, missing int64) bool {
 func (k *conn) Resync(dir dissect.Dir, why dissect.Loss) {
 	k.Table.Resync(dir, why)
 	if dir == dissect.ToServer {
-		k.missed = true
+		k.answers.Lose()
 		if k.cmd != nil {
 			k.cmd.gap = true
 		}

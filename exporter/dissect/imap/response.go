@@ -272,7 +272,7 @@ func (k *conn) answer(in *dissect.Input, at, n int, tag, status string, text []b
 	c.state(status, text)
 	if status == "OK" {
 		// The server had all of the command.
-		c.gap = c.gap || k.cmd == c || k.auth == c && k.answers == 0
+		c.gap = c.gap || k.cmd == c || k.auth == c && k.answers.None()
 		k.learn(c.row)
 	}
 	switch {

@@ -64,7 +64,8 @@ func (k *conn) arguments(in *dissect.Input, end int, c *call, rest []byte) {
 	case "AUTH":
 		mechanism, initial, _ := bytes.Cut(rest, []byte(" "))
 		c.x.Hide(in, end-len(initial), end)
-		if k.auth, k.answers, k.missed = c, 0, false; sasl.Valid(mechanism) {
+		k.auth = c
+		if k.answers.Begin(); sasl.Valid(mechanism) {
 			name := strings.ToUpper(string(mechanism))
 			row.Argument, row.Auth, row.AuthKind = table.Some(name), table.Some(name), table.Some(sasl.Kind(name))
 		}
@@ -92,11 +93,7 @@ func (k *conn) named(c *call, answer []byte) {
 	if len(answer) == 0 {
 		return
 	}
-	k.answers++
-	if k.answers > 1 || k.missed {
-		return
-	}
-	if user := sasl.Answer(c.row.Auth.V, answer); len(user) > 0 {
+	if user := k.answers.User(c.row.Auth.V, answer); len(user) > 0 {
 		k.user = clip.Line(user, maxText)
 		c.row.User = table.NonEmpty(k.user)
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/inorder"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/lines"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/mailhead"
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/sasl"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
@@ -78,8 +79,7 @@ type conn struct {
 	lines.Session
 	user      string
 	auth      *call // AUTH without its reply
-	answers   int   // sent to its challenges
-	missed    bool  // some may have been lost
+	answers   sasl.Answers
 	answering *call // whose reply has more lines
 	midLine   bool  // in a line of the reply whose beginning was read
 }
@@ -109,7 +109,9 @@ func (k *conn) Gap(in *dissect.Input, missing int64) bool {
 // Resync implements dissect.Dissector.
 func (k *conn) Resync(dir dissect.Dir, why dissect.Loss) {
 	k.Queue.Resync(dir, why)
-	k.missed = k.missed || dir == dissect.ToServer
+	if dir == dissect.ToServer {
+		k.answers.Lose()
+	}
 	if c := k.answering; c != nil && dir == dissect.ToClient {
 		k.emit(c, string(why))
 	}

@@ -121,7 +121,7 @@ func (k *conn) learn(c *call) {
 			k.StartTLS()
 		}
 	case "AUTH":
-		c.gap = c.gap || row.Status.V == ok && row.Auth.OK && k.auth == c && k.answers == 0
+		c.gap = c.gap || row.Status.V == ok && row.Auth.OK && k.auth == c && k.answers.None()
 		k.auth = nil
 		row.User = table.NonEmpty(k.user)
 	}

@@ -122,7 +122,7 @@ func (k *conn) arguments(in *dissect.Input, end int, s *step, rest []byte) {
 			k.mode = modeChunk
 		}
 	case "AUTH":
-		k.answers, k.missed = 0, false
+		k.answers.Begin()
 		mechanism, initial, _ := bytes.Cut(rest, []byte(" "))
 		if sasl.Valid(mechanism) {
 			row.Auth = table.Some(strings.ToUpper(string(mechanism)))
@@ -165,14 +165,9 @@ func (k *conn) secret(in *dissect.Input, at, n int, line []byte) {
 	k.named(s.call, line)
 }
 
-// named takes the user out of the first answer, if it is certainly the first: the next one of LOGIN is
-// the password.
+// named takes the user out of an answer.
 func (k *conn) named(c *call, answer []byte) {
-	k.answers++
-	if k.answers > 1 || k.missed {
-		return
-	}
-	if user := sasl.Answer(c.row.Auth.V, answer); len(user) > 0 {
+	if user := k.answers.User(c.row.Auth.V, answer); len(user) > 0 {
 		c.row.User = table.NonEmpty(clip.Line(user, maxText))
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/inorder"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/lines"
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/sasl"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
@@ -121,8 +122,7 @@ type conn struct {
 	lossy   bool  // commands before the next one may be missing
 	client  string
 	user    string
-	answers int  // that the client sent since AUTH
-	missed  bool // some of these may not have been captured
+	answers sasl.Answers
 
 	answering *step // whose reply has more lines
 	orphan    *call // a reply without a command
@@ -170,7 +170,8 @@ func (k *conn) Resync(dir dissect.Dir, why dissect.Loss) {
 		if k.mail != nil {
 			k.mail.gap = true
 		}
-		k.mode, k.content, k.lossy, k.missed = modeCommand, nil, true, true
+		k.mode, k.content, k.lossy = modeCommand, nil, true
+		k.answers.Lose()
 		return
 	}
 	k.replies.Lose()

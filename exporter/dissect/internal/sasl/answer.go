@@ -5,11 +5,35 @@ import (
 	"strings"
 )
 
+// Answers are what a client sent to the challenges of one authentication.
+type Answers struct {
+	n    int
+	lost bool // some may not have been captured
+}
+
+// Begin begins another authentication.
+func (a *Answers) Begin() { *a = Answers{} }
+
+// Lose records that an answer may not have been captured.
+func (a *Answers) Lose() { a.lost = true }
+
+// None reports whether no answer was captured.
+func (a *Answers) None() bool { return a.n == 0 }
+
+// User records an answer, in base64, and returns the name of the user in it. Only what is certainly the
+// first answer has one: the next one of LOGIN is the password.
+func (a *Answers) User(mechanism string, coded []byte) []byte {
+	if a.n++; a.n > 1 || a.lost {
+		return nil
+	}
+	return userOf(mechanism, coded)
+}
+
 const maxAnswer = 1024 // bytes of an answer that are decoded
 
-// Answer is the name of the user in the client's first answer to a mechanism, in base64: as User, and
+// userOf is the name of the user in the client's first answer to a mechanism, in base64: as User, and
 // the whole answer of LOGIN.
-func Answer(mechanism string, coded []byte) []byte {
+func userOf(mechanism string, coded []byte) []byte {
 	b, err := base64.StdEncoding.DecodeString(string(coded[:min(len(coded), maxAnswer)]))
 	if err != nil {
 		return nil

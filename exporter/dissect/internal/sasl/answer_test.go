@@ -20,7 +20,7 @@ func TestAnswer(t *testing.T) {
 		{"another mechanism", "CRAM-MD5", coded("ann 0123"), ""},
 		{"no base64", "LOGIN", []byte("secret"), ""},
 	} {
-		if got := string(Answer(c.mechanism, c.answer)); got != c.want {
+		if got := string(userOf(c.mechanism, c.answer)); got != c.want {
 			t.Errorf("%s: %q, want %q", c.name, got, c.want)
 		}
 	}
