@@ -25,3 +25,26 @@ func TestAnswer(t *testing.T) {
 		}
 	}
 }
+
+// TestOnlyTheFirstAnswerNames checks that the password of LOGIN, the second answer, is never a user.
+func TestOnlyTheFirstAnswerNames(t *testing.T) {
+	ann, secret := []byte("YW5u"), []byte("c2VjcmV0")
+	var a Answers
+	for _, c := range []struct {
+		why    string
+		do     func()
+		answer []byte
+		want   string
+	}{
+		{"the first answer", func() {}, ann, "ann"},
+		{"the second", func() {}, secret, ""},
+		{"the second after one that is no base64", func() { a.Begin(); a.User("LOGIN", []byte("%")) }, secret, ""},
+		{"the first that was captured, after one that was not", func() { a.Begin(); a.Lose() }, secret, ""},
+		{"the first of another login", a.Begin, ann, "ann"},
+	} {
+		c.do()
+		if got := string(a.User("LOGIN", c.answer)); got != c.want {
+			t.Errorf("%s: %q, want %q", c.why, got, c.want)
+		}
+	}
+}
