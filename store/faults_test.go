@@ -183,10 +183,14 @@ func TestInPlace(t *testing.T) {
 	each(t, func(t *testing.T, s *Store) {
 		pushed(t, s, dir)
 		here := filepath.Join(t.TempDir(), "copy.pcapsule")
-		if err := s.Copy(t.Context(), name, here, nil); err != nil {
+		remote, err := s.Find(t.Context(), name)
+		if err != nil {
 			t.Fatal(err)
 		}
-		b, err := s.OpenCopy(t.Context(), name, here)
+		if err := remote.Copy(t.Context(), here, nil); err != nil {
+			t.Fatal(err)
+		}
+		b, err := remote.Open(t.Context(), here)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -210,7 +214,10 @@ func TestInPlace(t *testing.T) {
 			t.Errorf("at the end: %d, %v", n, err)
 		}
 		change(t, s, in.Path, want[:len(want)-1])
-		if _, err = s.OpenCopy(t.Context(), name, here); err == nil {
+		if remote, err = s.Find(t.Context(), name); err != nil {
+			t.Fatal(err)
+		}
+		if _, err = remote.Open(t.Context(), here); err == nil {
 			t.Error("a packet file of another size is opened")
 		}
 		var damaged *bundle.DamagedError

@@ -29,12 +29,19 @@ func (s *Store) Fetch(ctx context.Context, name, dir string, progress func(done,
 		return nil, fmt.Errorf("fetching %s/%s: %s: %w", s.Address, name, dir, bundle.ErrExists)
 	}
 	temp := hidden(dir)
-	if err := s.receive(ctx, name, temp, func(string) bool { return true }, progress); err != nil {
+	b, err := s.Find(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	if err := b.receive(ctx, b.files, temp, progress); err != nil {
 		return nil, err
 	}
 	r, err := bundle.Verify(ctx, temp, nil)
-	if err != nil || !r.OK() {
-		return r, errors.Join(err, os.RemoveAll(temp))
+	switch {
+	case err != nil: // such as an interrupt: the next call continues
+		return nil, err
+	case !r.OK():
+		return r, os.RemoveAll(temp)
 	}
 	return r, os.Rename(temp, dir)
 }
@@ -43,13 +50,34 @@ func hidden(dir string) string {
 	return filepath.Join(filepath.Dir(dir), "."+filepath.Base(dir)+receiving)
 }
 
-// receive copies the chosen files of a bundle to a folder.
-func (s *Store) receive(ctx context.Context, name, dir string, want func(rel string) bool, progress func(done, total int64)) error {
-	list, err := s.files(ctx, name)
+// Remote is a bundle in a store, as it was listed once.
+type Remote struct {
+	Name string
+
+	store *Store
+	there map[string]object
+	files []transfer.File
+}
+
+// Find lists a bundle. It returns an error that wraps ErrNone if the store has none of this name, or
+// *bundle.DamagedError if its files are not those of its manifests.
+func (s *Store) Find(ctx context.Context, name string) (*Remote, error) {
+	there, err := s.objects(ctx, name)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	list = slices.DeleteFunc(list, func(f transfer.File) bool { return !want(f.Name) })
+	files, err := s.files(ctx, name, there)
+	return &Remote{name, s, there, files}, err
+}
+
+// Fingerprint is the SHA-256 of the bundle's tag manifest, which identifies it.
+func (b *Remote) Fingerprint() string {
+	f, _ := transfer.Find(b.files, tagManifest) // Find requires it
+	return f.SHA256
+}
+
+// receive copies some of the bundle's files to a folder.
+func (b *Remote) receive(ctx context.Context, list []transfer.File, dir string, progress func(done, total int64)) error {
 	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
@@ -59,37 +87,33 @@ func (s *Store) receive(ctx context.Context, name, dir string, want func(rel str
 			progress(done, total)
 		}
 	}}
-	if err := f.Fetch(ctx, source{s, name}, list, dir); err != nil {
-		return fmt.Errorf("fetching %s/%s: %w", s.Address, name, err)
+	if err := f.Fetch(ctx, source{b.store, b.Name}, list, dir); err != nil {
+		return fmt.Errorf("fetching %s/%s: %w", b.store.Address, b.Name, err)
 	}
 	return nil
 }
 
-// files lists a bundle's files: those of the manifests with the hashes there, and those of the custody log,
-// which are small, with the hashes of their bytes.
-func (s *Store) files(ctx context.Context, name string) ([]transfer.File, error) {
-	there, err := s.objects(ctx, name)
-	if err != nil {
-		return nil, err
-	}
+// files gives a bundle's objects their hashes: those of the manifests, and for the custody log, whose
+// files are small, those of their bytes.
+func (s *Store) files(ctx context.Context, name string, there map[string]object) ([]transfer.File, error) {
 	if _, ok := there[tagManifest]; !ok {
 		return nil, fmt.Errorf("%s/%s: %w", s.Address, name, ErrNone)
 	}
 	sums := map[string]string{}
-	for _, list := range []string{tagManifest, manifest} {
-		data, err := s.read(ctx, name+"/"+list)
+	for _, rel := range []string{tagManifest, manifest} {
+		data, err := s.read(ctx, name+"/"+rel)
 		if err != nil {
 			return nil, err
 		}
-		if list == tagManifest {
-			sums[list] = fmt.Sprintf("%x", sha256.Sum256(data))
+		if rel == tagManifest {
+			sums[rel] = sumOf(data)
 		}
-		for line := range strings.Lines(string(data)) {
-			sum, rel, ok := strings.Cut(strings.TrimRight(line, "\r\n"), "  ")
-			if !ok {
-				return nil, &bundle.DamagedError{File: list, What: "a line is not a SHA-256, two blanks and a path"}
-			}
-			sums[rel] = sum
+		list, err := bundle.ParseList(rel, data)
+		if err != nil {
+			return nil, err
+		}
+		for _, f := range list {
+			sums[f.Path] = f.SHA256.String()
 		}
 	}
 	var out []transfer.File
@@ -100,7 +124,7 @@ func (s *Store) files(ctx context.Context, name string) ([]transfer.File, error)
 			if err != nil {
 				return nil, err
 			}
-			f.Size, f.SHA256 = int64(len(data)), fmt.Sprintf("%x", sha256.Sum256(data))
+			f.Size, f.SHA256 = int64(len(data)), sumOf(data)
 		}
 		if f.SHA256 == "" {
 			return nil, &bundle.DamagedError{File: rel, What: "in the store, but not listed in " + manifest}
@@ -114,6 +138,8 @@ func (s *Store) files(ctx context.Context, name string) ([]transfer.File, error)
 	slices.SortFunc(out, func(a, b transfer.File) int { return strings.Compare(a.Name, b.Name) })
 	return out, nil
 }
+
+func sumOf(data []byte) string { return fmt.Sprintf("%x", sha256.Sum256(data)) }
 
 // source gives a Fetcher the objects of a bundle.
 type source struct {

@@ -8,10 +8,12 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/pcapsule/pcapsule/exporter/bundle"
+	"github.com/pcapsule/pcapsule/recorder/transfer"
 )
 
 // Bounds of reading packets in place.
@@ -22,62 +24,31 @@ const (
 	attempts  = 3
 )
 
-// Copy copies a bundle's files except its packets to the folder dir, which must not exist, and verifies
-// each. OpenCopy opens it. Packets are most of a bundle's bytes, and questions seldom need them.
-func (s *Store) Copy(ctx context.Context, name, dir string, progress func(done, total int64)) error {
-	m, err := s.describe(ctx, name)
+// Copy copies the bundle's files except its packets to the folder dir, which must not exist, and verifies
+// each. Open opens it. Packets are most of a bundle's bytes, and questions seldom need them.
+func (b *Remote) Copy(ctx context.Context, dir string, progress func(done, total int64)) error {
+	data, err := b.store.read(ctx, b.Name+"/"+bundleJSON)
 	if err != nil {
 		return err
 	}
-	inputs := map[string]bool{}
-	for i := range m.Inputs {
-		inputs[m.Inputs[i].Path] = true
+	m, err := bundle.ParseManifest(data)
+	if err != nil {
+		return fmt.Errorf("%s/%s: %w", b.store.Address, b.Name, err)
+	}
+	isInput := func(f transfer.File) bool {
+		return slices.ContainsFunc(m.Inputs, func(in bundle.Input) bool { return in.Path == f.Name })
 	}
 	temp := hidden(dir)
-	if err := s.receive(ctx, name, temp, func(rel string) bool { return !inputs[rel] }, progress); err != nil {
+	if err := b.receive(ctx, slices.DeleteFunc(slices.Clone(b.files), isInput), temp, progress); err != nil {
 		return err
 	}
 	return os.Rename(temp, dir)
 }
 
-// describe reads a bundle's description.
-func (s *Store) describe(ctx context.Context, name string) (*bundle.Manifest, error) {
-	data, err := s.read(ctx, name+"/"+bundleJSON)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%s/%s: %w", s.Address, name, ErrNone)
-	}
-	if err != nil {
-		return nil, err
-	}
-	m, err := bundle.ParseManifest(data)
-	if err != nil {
-		return nil, fmt.Errorf("%s/%s: %w", s.Address, name, err)
-	}
-	return m, nil
-}
-
-// Fingerprint is the SHA-256 of a bundle's tag manifest, which identifies it.
-func (s *Store) Fingerprint(ctx context.Context, name string) (string, error) {
-	list, err := s.files(ctx, name)
-	if err != nil {
-		return "", err
-	}
-	for _, f := range list {
-		if f.Name == tagManifest {
-			return f.SHA256, nil
-		}
-	}
-	return "", ErrNone
-}
-
-// OpenCopy opens the bundle whose other files Copy has put into dir. Its packets are read from the store
-// by ranges, without being hashed, as long as ctx lasts.
-func (s *Store) OpenCopy(ctx context.Context, name, dir string) (*bundle.Bundle, error) {
-	there, err := s.objects(ctx, name)
-	if err != nil {
-		return nil, err
-	}
-	return bundle.OpenPart(dir, newPackets(ctx, s, name, there))
+// Open opens the bundle whose other files Copy has put into dir. Its packets are read from the store by
+// ranges, without being hashed, as long as ctx lasts.
+func (b *Remote) Open(ctx context.Context, dir string) (*bundle.Bundle, error) {
+	return bundle.OpenPart(dir, newPackets(ctx, b.store, b.Name, b.there))
 }
 
 func newPackets(ctx context.Context, s *Store, name string, there map[string]object) *packets {

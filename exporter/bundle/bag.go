@@ -44,11 +44,22 @@ func readLines(src source, rel string) ([]line, error) {
 	if err != nil {
 		return nil, err
 	}
+	return linesOf(rel, data)
+}
+
+func linesOf(rel string, data []byte) ([]line, error) {
 	lines, err := parseLines(data)
 	if err != nil {
 		return nil, &DamagedError{File: rel, What: err.Error(), Err: err}
 	}
 	return lines, nil
+}
+
+// ParseList reads the content of a manifest or tag manifest, the file rel. The list is sorted by path; an
+// error is a *DamagedError.
+func ParseList(rel string, data []byte) ([]Payload, error) {
+	lines, err := linesOf(rel, data)
+	return exported(lines), err
 }
 
 // parseLines reads a manifest and returns its lines sorted by path. It accepts any order,

@@ -19,11 +19,9 @@ import (
 	"github.com/pcapsule/pcapsule/internal/cli/command"
 	"github.com/pcapsule/pcapsule/internal/cli/console"
 	"github.com/pcapsule/pcapsule/internal/cli/exit"
-	"github.com/pcapsule/pcapsule/internal/cli/stores"
 	"github.com/pcapsule/pcapsule/internal/plural"
 	"github.com/pcapsule/pcapsule/internal/version"
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
-	"github.com/pcapsule/pcapsule/store"
 )
 
 // captureFlags adds the flags of commands that also read captures.
@@ -80,7 +78,7 @@ func (e *env) cached(ctx context.Context, captures []string) (string, error) {
 	if err := e.captures.keys.apply(&o); err != nil {
 		return "", err
 	}
-	dir, err := cache.Dir()
+	dir, err := cache.Dir("captures")
 	if err != nil {
 		return "", exit.With(err, exit.Disk, "make a bundle where you can write: pcapsule bundle CAPTURE -o NAME.pcapsule")
 	}
@@ -257,23 +255,4 @@ func isCapture(path string) bool {
 	defer src.Close()
 	_, err = pcapng.NewReader(src, pcapng.Options{})
 	return err == nil
-}
-
-// fromStore opens a bundle in a store. The cache keeps its tables.
-func (e *env) fromStore(ctx context.Context, address string) (*bundle.Bundle, error) {
-	dir, err := cache.Dir()
-	if err != nil {
-		return nil, exit.With(err, exit.Disk, "fetch the bundle: pcapsule store fetch ADDRESS")
-	}
-	return stores.Cached(ctx, address, &e.Streams,
-		func(fingerprint string) string {
-			return filepath.Join(filepath.Dir(dir), "stores", fingerprint[:16]+store.Extension)
-		},
-		func(path string, build func() error) error {
-			held, err := cache.Get(path, build)
-			if err == nil {
-				e.held = append(e.held, held)
-			}
-			return err
-		})
 }

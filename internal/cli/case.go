@@ -16,6 +16,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/redact"
 	"github.com/pcapsule/pcapsule/internal/cli/command"
 	"github.com/pcapsule/pcapsule/internal/cli/exit"
+	"github.com/pcapsule/pcapsule/internal/cli/stores"
 	"github.com/pcapsule/pcapsule/kfl"
 	"github.com/pcapsule/pcapsule/store"
 )
@@ -32,7 +33,11 @@ func (e *env) openCase(ctx context.Context, paths []string) (*forensics.Case, er
 	}
 	o := forensics.Options{MaskSecrets: e.mask != "", Open: func(path string, o bundle.OpenOptions) (*bundle.Bundle, error) {
 		if store.IsAddress(path) {
-			return e.fromStore(ctx, path)
+			b, held, err := stores.Open(ctx, path, &e.Streams)
+			if held != nil {
+				e.held = append(e.held, held)
+			}
+			return b, err
 		}
 		return bundle.OpenWith(path, o)
 	}}

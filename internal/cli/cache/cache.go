@@ -32,13 +32,13 @@ const (
 
 const ending = ".pcapsule"
 
-// Dir returns the folder of the user's cache. Get creates it.
-func Dir() (string, error) {
+// Dir returns the folder of the user's cache for bundles of one kind. Get creates it.
+func Dir(kind string) (string, error) {
 	dir, err := os.UserCacheDir()
 	if err != nil {
 		return "", fmt.Errorf("finding the cache: %w", err)
 	}
-	return filepath.Join(dir, "pcapsule", "captures"), nil
+	return filepath.Join(dir, "pcapsule", kind), nil
 }
 
 // Key is a hash of the inputs of a bundle.

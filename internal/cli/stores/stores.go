@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/pcapsule/pcapsule/exporter/bundle"
+	"github.com/pcapsule/pcapsule/internal/cli/cache"
 	"github.com/pcapsule/pcapsule/internal/cli/command"
 	"github.com/pcapsule/pcapsule/internal/cli/console"
 	"github.com/pcapsule/pcapsule/internal/cli/exit"
@@ -218,27 +219,30 @@ func explained(err error) error {
 	return err
 }
 
-// Cached copies the tables of a bundle in a store to the folder that place makes of its fingerprint,
-// unless they are there, and opens the bundle. hold holds a folder of the cache, which it makes by build
-// if it is missing.
-func Cached(ctx context.Context, address string, s *console.Streams, place func(fingerprint string) string, hold func(dir string, build func() error) error) (*bundle.Bundle, error) {
+// Open opens the bundle at an address in a store. The cache keeps its files except its packets, by its
+// fingerprint; they are in use until held is released.
+func Open(ctx context.Context, address string, s *console.Streams) (b *bundle.Bundle, held *bundle.Held, err error) {
+	dir, err := cache.Dir("stores")
+	if err != nil {
+		return nil, nil, exit.With(err, exit.Disk, "fetch the bundle: pcapsule store fetch ADDRESS")
+	}
 	from, name, err := store.OpenBundle(ctx, address)
 	if err != nil {
-		return nil, explained(err)
+		return nil, nil, explained(err)
 	}
-	sum, err := from.Fingerprint(ctx, name)
+	remote, err := from.Find(ctx, name)
 	if err != nil {
-		return nil, explained(err)
+		return nil, nil, explained(err)
 	}
-	dir := place(sum)
-	err = hold(dir, func() error {
+	path := filepath.Join(dir, remote.Fingerprint()[:16]+store.Extension)
+	held, err = cache.Get(path, func() error {
 		bar := s.Progress()
 		defer bar.Clear()
-		return from.Copy(ctx, name, dir, bar.Bytes(strings.TrimSuffix(name, store.Extension)))
+		return remote.Copy(ctx, path, bar.Bytes(strings.TrimSuffix(name, store.Extension)))
 	})
 	if err != nil {
-		return nil, explained(err)
+		return nil, nil, explained(err)
 	}
-	b, err := from.OpenCopy(ctx, name, dir)
-	return b, explained(err)
+	b, err = remote.Open(ctx, path)
+	return b, held, explained(err)
 }
