@@ -31,6 +31,8 @@ var seenAs = map[string][]string{
 	"pop3":       {"pop"},
 	"ntp":        {"ntp"},
 	"syslog":     {"syslog"},
+	"socks":      {"socks"},
+	"proxy":      {"proxy"},
 	"dhcp":       {"dhcp", "dhcpv6"},
 }
 

@@ -36,6 +36,8 @@ func TestRowsAreWhatTheClientSaid(t *testing.T) {
 		"ntp":       ntpDid,
 		"dhcp":      dhcpDid,
 		"syslog":    syslogDid,
+		"socks":     socksDid,
+		"proxy":     proxyDid,
 	} {
 		t.Run(file, func(t *testing.T) {
 			raw, err := os.ReadFile("../../../samples/" + file + ".said.tsv")

@@ -54,6 +54,8 @@ var samples = map[string]string{
 	"ntp.pcapng":        "ntp",
 	"dhcp.pcapng":       "dhcp",
 	"syslog.pcapng":     "syslog",
+	"socks.pcapng":      "socks",
+	"proxy.pcapng":      "proxy",
 }
 
 // talks reads the TCP connections of a recording.
