@@ -16,7 +16,7 @@ func detect(dir dissect.Dir, head []byte) dissect.Verdict {
 		return detectReply(head)
 	case head[0] == 5:
 		port, whole := message(head)
-		if greeting(head) > 0 || whole && commands[head[1]] != "" && (port > 0 || head[1] == associate) {
+		if greeting(head) > 0 || whole && head[1] == connect && port > 0 { // other commands look like replies
 			return dissect.Likely
 		}
 		if len(head) < 4 && mayGreet(head) {
@@ -33,7 +33,7 @@ func detect(dir dissect.Dir, head []byte) dissect.Verdict {
 func detectReply(head []byte) dissect.Verdict {
 	_, whole := message(head)
 	switch {
-	case whole && head[0] == 5 && head[1] <= 8:
+	case whole && head[0] == 5 && (head[1] == 0 || head[1] > associate && head[1] <= 8): // others look like requests
 		return dissect.Likely
 	case len(head) <= 2 && head[0] == 5 && (len(head) == 1 || kinds[head[1]] != "" || head[1] == authNothing),
 		len(head) == 8 && head[0] == 0 && head[1] >= 90 && head[1] <= 93:

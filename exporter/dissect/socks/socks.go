@@ -433,6 +433,9 @@ func (k *conn) reply4(in *dissect.Input) (int, error) {
 // reply records a reply. BIND has two: where the proxy listens, and who connected.
 func (k *conn) reply(in *dissect.Input, n int, code byte, where string) {
 	k.x.Response(in, 0, n)
+	if k.asked == 0 && k.loss == "" { // the request was not captured
+		k.loss = string(dissect.LossGap)
+	}
 	row, said := k.row, replies[code]
 	granted := code == 0 || code == 90
 	row.StatusCode, row.StatusText, row.Outcome = table.Some(int32(code)), table.Some(said.text), said.outcome
@@ -458,7 +461,7 @@ func (k *conn) emit(why string) {
 	if why == "" {
 		why = k.loss
 	}
-	if !k.x.HasRequest() && why == "" {
+	if !k.x.HasRequest() && (why == "" || why == k.loss) {
 		why = "no_request"
 	}
 	row.Error, row.Complete = table.NonEmpty(why), why == ""
