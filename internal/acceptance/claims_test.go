@@ -33,6 +33,7 @@ var seenAs = map[string][]string{
 	"syslog":     {"syslog"},
 	"socks":      {"socks"},
 	"proxy":      {"proxy"},
+	"thrift":     {"thrift"},
 	"dhcp":       {"dhcp", "dhcpv6"},
 }
 

@@ -58,6 +58,7 @@ func scenarios() []scenario {
 		{"syslog", makeSyslog},
 		{"socks", makeSOCKS},
 		{"proxy", makeProxy},
+		{"thrift", makeThrift},
 		{"vantages", makeVantages},
 		{"shop", makeShop},
 	}

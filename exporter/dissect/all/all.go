@@ -33,6 +33,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect/socks"
 	"github.com/pcapsule/pcapsule/exporter/dissect/ssh"
 	"github.com/pcapsule/pcapsule/exporter/dissect/syslog"
+	"github.com/pcapsule/pcapsule/exporter/dissect/thrift"
 	"github.com/pcapsule/pcapsule/exporter/dissect/tls"
 	"github.com/pcapsule/pcapsule/exporter/dissect/ws"
 	"github.com/pcapsule/pcapsule/recorder/secrets"
@@ -68,6 +69,7 @@ func Protocols(keys *secrets.Store) []*dissect.Protocol {
 		syslog.Protocol(),
 		proxy.Protocol(),
 		socks.Protocol(),
+		thrift.Protocol(),
 		tls.Protocol(keys),
 		quic.Protocol(keys),
 		http3.Protocol(),

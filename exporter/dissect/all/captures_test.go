@@ -34,6 +34,7 @@ var alsoIn = map[string][]string{
 	"ntp":        {"mixed", "pcapng"},
 	"syslog":     {"other"},
 	"socks":      {"other", "tls"}, // proxies before TLS
+	"thrift":     {"cassandra"},    // its old interface
 	"proxy":      {"tcp"},
 }
 

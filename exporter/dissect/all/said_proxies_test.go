@@ -6,6 +6,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/exporter/dissect/proxy"
 	"github.com/pcapsule/pcapsule/exporter/dissect/socks"
+	"github.com/pcapsule/pcapsule/exporter/dissect/thrift"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
@@ -36,4 +37,13 @@ func proxyDid(row table.CallRow) []string {
 		return nil
 	}
 	return []string{fmt.Sprintf("%s\t%s:%d\t%s:%d", r.Method.V, r.ClientIP.V, r.ClientPort.V, r.ServerIP.V, r.ServerPort.V)}
+}
+
+// thriftDid is a method of Thrift with its arguments and its result.
+func thriftDid(row table.CallRow) []string {
+	r, ok := row.(*thrift.Row)
+	if !ok {
+		return []string{"another protocol: " + row.Base().Summary}
+	}
+	return []string{r.Name + "\t" + r.Arguments.V + "\t" + r.Result.V}
 }

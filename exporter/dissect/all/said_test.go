@@ -38,6 +38,7 @@ func TestRowsAreWhatTheClientSaid(t *testing.T) {
 		"syslog":    syslogDid,
 		"socks":     socksDid,
 		"proxy":     proxyDid,
+		"thrift":    thriftDid,
 	} {
 		t.Run(file, func(t *testing.T) {
 			raw, err := os.ReadFile("../../../samples/" + file + ".said.tsv")

@@ -56,6 +56,7 @@ var samples = map[string]string{
 	"syslog.pcapng":     "syslog",
 	"socks.pcapng":      "socks",
 	"proxy.pcapng":      "proxy",
+	"thrift.pcapng":     "thrift",
 }
 
 // talks reads the TCP connections of a recording.
