@@ -286,9 +286,6 @@ func (c *Conn) run(dir Dir) {
 func (c *Conn) offer(dir Dir, data []byte) int {
 	s := &c.sides[dir]
 	if c.state == detecting {
-		if n := c.skipProxy(dir, data); n > 0 {
-			return n
-		}
 		was := c.flipped
 		if !c.detect(dir, data) {
 			return 0

@@ -110,41 +110,6 @@ func TestProxyGreetingDoesNotHideTheRequest(t *testing.T) {
 	}
 }
 
-func TestProxyHeaderDoesNotHideTheRequest(t *testing.T) {
-	const v2 = "\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00\x0c\x01\x02\x03\x04\x05\x06\x07\x08\x10\x00\x00\x50"
-	for _, tt := range []struct {
-		name, header string
-		together     bool
-		want         string
-	}{
-		{"version 1", "PROXY TCP4 192.0.2.1 192.0.2.2 4000 80\r\n", true, "to_server YES request"},
-		{"version 1, of an unknown client", "PROXY UNKNOWN\r\n", true, "to_server YES request"},
-		{"version 1 by itself", "PROXY TCP6 2001:db8::1 2001:db8::2 4000 80\r\n", false, "to_server YES request"},
-		{"version 2", v2, true, "to_server YES request"},
-		{"version 2 by itself", v2, false, "to_server YES request"},
-		{"a version to come", strings.Replace(v2, "\x21", "\x31", 1), true, ""},
-		{"a line of another protocol", "PROXY please\r\n", true, ""},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			c, out := lineConn(t)
-			chunks := []string{tt.header, "YES request\n"}
-			if tt.together {
-				chunks = []string{tt.header + "YES request\n"}
-			}
-			for i, chunk := range chunks {
-				c.Data(ToServer, []byte(chunk), Packet{No: int64(i)})
-			}
-			c.Close(EndFin, Packet{No: 4})
-			if got := strings.Join(*out, ", "); got != tt.want {
-				t.Errorf("read %q, want %q", got, tt.want)
-			}
-			if got, want := c.RowBytes+c.AnomalyBytes, int64(len(tt.header)+12); got != want {
-				t.Errorf("%d bytes accounted for, want %d", got, want)
-			}
-		})
-	}
-}
-
 func TestKeepAliveByteAtTheStartDoesNotHideTheRequest(t *testing.T) {
 	out := new([]string)
 	p := &Protocol{Name: "line", Doc: "test", Transports: []Transport{TCP}, Row: &probeRow{},

@@ -1,7 +1,6 @@
 package dissect
 
 import (
-	"bytes"
 	"strconv"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect/guess"
@@ -176,10 +175,6 @@ func (u *unknownState) guess(c *Conn) guess.Guess {
 	}
 	start := guess.Start{Client: u.sides[ToServer], Server: u.sides[ToClient], ClientPort: c.Info.ClientPort, ServerPort: c.Info.ServerPort,
 		Datagrams: datagrams(c.Info.Transport), RolesKnown: c.Info.RolesKnown}
-	start.Client.Head = start.Client.Head[proxyHeader(start.Client.Head):]
-	if len(start.Client.Head)+len(start.Server.Head) == 0 { // only a PROXY header
-		return guess.Guess{}
-	}
 	g := guess.Of(&start)
 	if c.Likely().By == guess.Upgrade && g.By != guess.Content {
 		return *c.likely
@@ -219,39 +214,4 @@ func UnknownProtocols() (list []*Protocol) {
 		list = append(list, unknownProtocol(t))
 	}
 	return list
-}
-
-const maxProxyHeader = 4 << 10 // including what a load balancer adds
-
-// skipProxy skips a PROXY protocol header, version 1 or 2, at the start of a stream. A proxy
-// sends it in one piece before anything else. It returns the bytes skipped.
-func (c *Conn) skipProxy(dir Dir, data []byte) int {
-	s := &c.sides[dir]
-	if s.off != 0 || c.Info.Transport != TCP || c.parent != nil {
-		return 0
-	}
-	n := proxyHeader(data)
-	if n > 0 {
-		c.skipSegs(dir, data[:n], 0, s.segs)
-	}
-	return n
-}
-
-// proxyHeader is the length of a PROXY header, or 0 if it is absent or incomplete.
-func proxyHeader(b []byte) int {
-	const sign, start, longest = "\r\n\r\n\x00\r\nQUIT\n", "PROXY ", 107
-	switch {
-	case len(b) < 16:
-	case string(b[:len(sign)]) == sign && b[12]&^1 == 0x20:
-		if n := 16 + int(b[14])<<8 + int(b[15]); n <= min(len(b), maxProxyHeader) {
-			return n
-		}
-	case string(b[:len(start)]) == start:
-		line, _, whole := bytes.Cut(b[len(start):min(len(b), longest)], []byte("\r\n"))
-		family, _, _ := bytes.Cut(line, []byte(" "))
-		if f := string(family); whole && (f == "TCP4" || f == "TCP6" || f == "UNKNOWN") {
-			return len(start) + len(line) + 2
-		}
-	}
-	return 0
 }

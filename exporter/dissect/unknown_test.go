@@ -14,8 +14,6 @@ func TestUnknownPayloadIsNamed(t *testing.T) {
 		{"a banner", 2222, "", "SSH-2.0-x\r\n", `ssh content ssh, by its first bytes: "SSH-2.0-x", 0 bytes sent, 11 received`},
 		{"a port", 3389, "\x00\x01\x02\x03\x04", "", "rdp port tcp port 3389, rdp likely: 0001020304, 5 bytes sent, 0 received"},
 		{"neither", 9, "QUIT now\n", "", ` tcp payload: "QUIT…", 9 bytes sent, 0 received`},
-		{"a banner behind a PROXY header", 9, "PROXY TCP4 10.0.0.1 10.0.0.2 4000 22\r\nSSH-2.0-x\r\n", "", `ssh content ssh, by its first bytes: "PROXY…", 49 bytes sent, 0 received`},
-		{"nothing behind a PROXY header", 3389, "PROXY TCP4 10.0.0.1 10.0.0.2 4000 22\r\n", "", ` tcp payload: "PROXY…", 38 bytes sent, 0 received`},
 	} {
 		g := &recordingSink{}
 		c := claimEngine(t, g).NewConn(Info{Transport: TCP, ServerPort: tt.port, RolesKnown: true, ConnectUs: -1})

@@ -31,6 +31,9 @@ var seenAs = map[string][]string{
 	"pop3":       {"pop"},
 	"ntp":        {"ntp"},
 	"syslog":     {"syslog"},
+	"socks":      {"socks"},
+	"proxy":      {"proxy"},
+	"thrift":     {"thrift"},
 	"dhcp":       {"dhcp", "dhcpv6"},
 }
 

@@ -69,3 +69,8 @@ func dhcpFacts() []fact {
 		{name: "dhcpv6_types", truth: "dhcpv6_types", sql: number("6", "['SOLICIT', 'ADVERTISE', 'REQUEST', 'CONFIRM', 'RENEW', 'REBIND', 'REPLY', 'RELEASE', 'DECLINE', 'RECONFIGURE', 'INFORMATION-REQUEST']")},
 	}
 }
+
+// thriftFacts are the facts of Thrift: messages by method.
+func thriftFacts() []fact {
+	return []fact{{name: "thrift_methods", truth: "thrift_methods", sql: "select thrift_method, sum((request_bytes > 0)::int + (response_bytes > 0)::int) from {calls} where protocol = 'thrift' group by 1"}}
+}

@@ -7,6 +7,7 @@ import base64
 import ftplib
 import imaplib
 import io
+import os
 import poplib
 import re
 import smtplib
@@ -327,6 +328,48 @@ def dhcp():
             note(words[1].upper(), duid, given)
 
 
-{"syslog": syslog, "dhcp": dhcp, "smtp": smtp, "ftp": ftp, "imap": imap, "pop3": pop3, "ntp": ntp}[protocol]()
+def curl(url, *args):
+    out = subprocess.run(["curl", "-sS", "-o", "/dev/null", "-m", "5", "-w", "%{http_code}", *args, url], capture_output=True, text=True, env={"PATH": os.environ["PATH"]})
+    return out.stdout.strip(), out.stderr
+
+
+def socks():
+    def do(target, args, user=""):
+        status, text = curl(f"http://{target}/", *args, "-H", "Host: shop")
+        code = re.search(r"(?<!curl: )\((\d+)", text)
+        if "No authentication" in text:
+            note("NEGOTIATE", "", "no acceptable authentication")
+        elif "User was rejected" in text:
+            note("NEGOTIATE", f"as {user}", "login failed")
+        else:
+            note("CONNECT", f"{target} as {user}" if user else target, "granted" if status == "200" else f"code {code.group(1)}")
+
+    server, name, closed, blocked = "10.1.28.30:80", "shop.example:80", "10.1.28.30:81", "10.1.28.66:80"
+    for target in (server, closed):
+        do(target, ["--socks4", f"{address}:1080"])
+    do(name, ["--socks4a", f"ann@{address}:1080"], user="ann")
+    for target in (server, closed, blocked):
+        do(target, ["--socks5", f"{address}:1080"])
+    do(name, ["--socks5-hostname", f"{address}:1080"])
+    do(server, ["--socks5", f"{address}:1081", "--proxy-user", f"root:{password}"], user="root")
+    do(server, ["--socks5", f"{address}:1081", "--proxy-user", "root:wrong"], user="root")
+    do(server, ["--socks5", f"{address}:1081"])
+
+
+def proxy():
+    tmp = os.path.dirname(keys)
+    time.sleep(3)  # a health check
+    with open(f"{tmp}/access.log", "w"):
+        pass
+    for port in (8081, 8081, 8082):
+        assert curl(f"http://{address}:{port}/")[0] == "200"
+    tls = ["--cacert", f"{tmp}/ca.pem", "--connect-to", f"www.shop.example:443:{address}:8443"]
+    assert curl("https://www.shop.example/", *tls)[0] == "200"
+    assert curl("https://www.shop.example/", *tls, "--cert", f"{tmp}/cert.pem", "--key", f"{tmp}/key.pem")[0] == "200"
+    with open(f"{tmp}/access.log") as f:
+        said.extend(line.rstrip("\n") for line in f)
+
+
+{"socks": socks, "proxy": proxy, "syslog": syslog, "dhcp": dhcp, "smtp": smtp, "ftp": ftp, "imap": imap, "pop3": pop3, "ntp": ntp}[protocol]()
 with open(said_file, "w") as f:
     f.write("# action\tobject\tresult\n" + "\n".join(said) + "\n")

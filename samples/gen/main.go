@@ -2,11 +2,8 @@
 // network namespaces, and tcpdump or dumpcap records them.
 //
 // It needs root, ip, tcpdump, dumpcap, dnsmasq, nginx, redis-server, PostgreSQL, MariaDB, mosquitto,
-// rabbitmq-server, and Java with Maven for Kafka. No traffic leaves
-// It needs root, ip, tcpdump, dumpcap, dnsmasq, nginx, redis-server, PostgreSQL, MariaDB, and Java
-// with Maven for Kafka and MongoDB, memcached and libmemcached-tools. No traffic leaves
-// It needs root, ip, tcpdump, dumpcap, dnsmasq, nginx, redis-server, PostgreSQL, MariaDB, Java
-// with Maven for Kafka, slapd, Postfix, Dovecot, vsftpd, OpenSSH, chrony, udhcpc, dhclient, rsyslog and Python. No traffic leaves
+// rabbitmq-server, memcached, libmemcached-tools, slapd, Postfix, Dovecot, vsftpd, OpenSSH, chrony, udhcpc,
+// dhclient, rsyslog, dante-server, HAProxy, curl, Python, Node, and Java with Maven. No traffic leaves
 // the machine: every address is private or from a range for documentation, and the namespaces have no
 // route to other networks. It ends only processes that it started, and removes its files.
 package main
@@ -59,6 +56,9 @@ func scenarios() []scenario {
 		{"ntp", makeNTP},
 		{"dhcp", makeDHCP},
 		{"syslog", makeSyslog},
+		{"socks", makeSOCKS},
+		{"proxy", makeProxy},
+		{"thrift", makeThrift},
 		{"vantages", makeVantages},
 		{"shop", makeShop},
 	}

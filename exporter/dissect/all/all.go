@@ -26,11 +26,14 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect/ntp"
 	"github.com/pcapsule/pcapsule/exporter/dissect/pop3"
 	"github.com/pcapsule/pcapsule/exporter/dissect/postgresql"
+	"github.com/pcapsule/pcapsule/exporter/dissect/proxy"
 	"github.com/pcapsule/pcapsule/exporter/dissect/quic"
 	"github.com/pcapsule/pcapsule/exporter/dissect/redis"
 	"github.com/pcapsule/pcapsule/exporter/dissect/smtp"
+	"github.com/pcapsule/pcapsule/exporter/dissect/socks"
 	"github.com/pcapsule/pcapsule/exporter/dissect/ssh"
 	"github.com/pcapsule/pcapsule/exporter/dissect/syslog"
+	"github.com/pcapsule/pcapsule/exporter/dissect/thrift"
 	"github.com/pcapsule/pcapsule/exporter/dissect/tls"
 	"github.com/pcapsule/pcapsule/exporter/dissect/ws"
 	"github.com/pcapsule/pcapsule/recorder/secrets"
@@ -64,6 +67,9 @@ func Protocols(keys *secrets.Store) []*dissect.Protocol {
 		ntp.Protocol(),
 		dhcp.Protocol(),
 		syslog.Protocol(),
+		proxy.Protocol(),
+		socks.Protocol(),
+		thrift.Protocol(),
 		tls.Protocol(keys),
 		quic.Protocol(keys),
 		http3.Protocol(),

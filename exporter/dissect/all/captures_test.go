@@ -33,6 +33,9 @@ var alsoIn = map[string][]string{
 	"pop3":       {"other", "smb"},
 	"ntp":        {"mixed", "pcapng"},
 	"syslog":     {"other"},
+	"socks":      {"other", "tls"}, // proxies before TLS
+	"thrift":     {"cassandra"},    // its old interface
+	"proxy":      {"tcp"},
 }
 
 // TestDetectionMatrix passes every TCP segment and every datagram of all shared captures to the Detect of each

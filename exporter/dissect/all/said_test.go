@@ -36,6 +36,9 @@ func TestRowsAreWhatTheClientSaid(t *testing.T) {
 		"ntp":       ntpDid,
 		"dhcp":      dhcpDid,
 		"syslog":    syslogDid,
+		"socks":     socksDid,
+		"proxy":     proxyDid,
+		"thrift":    thriftDid,
 	} {
 		t.Run(file, func(t *testing.T) {
 			raw, err := os.ReadFile("../../../samples/" + file + ".said.tsv")

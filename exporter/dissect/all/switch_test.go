@@ -57,24 +57,31 @@ func TestTwoProtocolsOnOneConnection(t *testing.T) {
 			s("HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n"), c(ask), s(answer)}, "http1; " + asked},
 		{"CONNECT in a CONNECT", 3128, []dissecttest.Chunk{c("CONNECT p:3128 HTTP/1.1\r\nHost: p:3128\r\n\r\n"), s(established),
 			c("CONNECT shop:80 HTTP/1.1\r\nHost: shop:80\r\n\r\n"), s(established), c(ask), s(answer)}, "http1; http1; " + asked},
+		{"SOCKS 4, then HTTP", 1080, []dissecttest.Chunk{c("\x04\x01\x00\x50\x0a\x00\x00\x02\x00"), s("\x00\x5a\x00\x00\x00\x00\x00\x00"), c(ask), s(answer)}, "socks; " + asked},
+		{"SOCKS 5 on another port, then Redis", 9050, []dissecttest.Chunk{c("\x05\x01\x00"), s("\x05\x00"), c("\x05\x01\x00\x03\x01r\x18\xeb"), s("\x05\x00\x00\x01\x0a\x00\x00\x01\xd1\xcd"), c(ping), s(pong)}, "socks; redis PING → PONG true"},
+		{"SOCKS 5 with everything before the replies", 1080, []dissecttest.Chunk{c("\x05\x01\x00\x05\x01\x00\x01\x0a\x00\x00\x02\x00\x50" + ask), s("\x05\x00\x05\x00\x00\x01\x0a\x00\x00\x01\xd1\xcd" + answer)}, "socks; " + asked},
+		{"SOCKS 5, then a server that speaks first", 1080, []dissecttest.Chunk{c("\x05\x01\x00"), s("\x05\x00"), c("\x05\x01\x00\x01\x0a\x00\x00\x02\x00\x19"), s("\x05\x00\x00\x01\x0a\x00\x00\x01\xd1\xcd" + "220 mail ESMTP\r\n"), c("EHLO a\r\n"), s("250 mail\r\n")}, "socks; smtp; smtp"},
+		{"SOCKS 5 of which the request was lost, then HTTP", 1080, []dissecttest.Chunk{c("\x05\x01\x00"), s("\x05\x00"), {Dir: dissect.ToServer, Gap: 10}, s("\x05\x00\x00\x01\x0a\x00\x00\x01\xd1\xcd"), c(ask), s(answer)}, "socks; " + asked},
+		{"SOCKS 5 of which the reply was lost, then HTTP", 1080, []dissecttest.Chunk{c("\x05\x01\x00"), s("\x05\x00"), c("\x05\x01\x00\x01\x0a\x00\x00\x02\x00\x50"), {Dir: dissect.ToClient, Gap: 10}, c(ask), s(answer)}, "socks; " + asked},
+		{"PROXY, then SOCKS, then TLS", 1080, append([]dissecttest.Chunk{c(proxyText + "\x05\x01\x00"), s("\x05\x00"), c("\x05\x01\x00\x01\x0a\x00\x00\x02\x01\xbb"), s("\x05\x00\x00\x01\x0a\x00\x00\x01\xd1\xcd")}, hello...), "proxy; socks; tls"},
 		{"WebSocket", 80, []dissecttest.Chunk{c(socket), s(switched), s("\x81\x05hello"), c("\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58")}, "http1; ws; ws"},
 		{"WebSocket with its first frame in the answer's segment", 80, []dissecttest.Chunk{c(socket), s(switched + "\x81\x05hello")}, "http1; ws"},
 		{"WebSocket that carries a request's text", 80, []dissecttest.Chunk{c(socket), s(switched), c("\x82\x80\x00\x00\x00\x00"), s("\x82\x1f" + ask), s("\x81\x05hello")}, "http1; ws; ws; ws"},
 		{"an Upgrade that the server ignores", 80, []dissecttest.Chunk{c(socket), s(answer), c(ask), s(answer)}, "http1; " + asked},
 		{"HTTP, then PROXY, which is part of the next request's head", 80, []dissecttest.Chunk{c(ask), s(answer), c(proxyText), c(ask), s(answer)}, "http1; " + asked},
-		{"PROXY 1, then HTTP", 80, []dissecttest.Chunk{c(proxyText + ask), s(answer)}, asked},
-		{"PROXY 1 in its own segment", 80, []dissecttest.Chunk{c(proxyText), c(ask), s(answer)}, asked},
-		{"PROXY 1 in two segments", 80, []dissecttest.Chunk{c(proxyText[:20]), c(proxyText[20:] + ask), s(answer)}, asked},
-		{"PROXY 1 byte by byte", 8081, append(bytewise(proxyText+ask), s(answer)), asked},
-		{"PROXY 2, then HTTP", 80, []dissecttest.Chunk{c(proxyIPv4 + ask), s(answer)}, asked},
-		{"PROXY 2 for IPv6", 80, []dissecttest.Chunk{c(proxyIPv6 + ask), s(answer)}, asked},
-		{"PROXY 2 in its own segment", 80, []dissecttest.Chunk{c(proxyIPv4), c(ask), s(answer)}, asked},
-		{"PROXY 2 in two segments", 80, []dissecttest.Chunk{c(proxyTLV[:14]), c(proxyTLV[14:] + ask), s(answer)}, asked},
-		{"PROXY 2 byte by byte", 8081, append(bytewise(proxyTLV+ask), s(answer)), asked},
-		{"PROXY 2 of a health check", 80, []dissecttest.Chunk{c(proxyLocal + ask), s(answer)}, asked},
-		{"PROXY 2 with TLVs, then Redis", 6379, []dissecttest.Chunk{c(proxyTLV + ping), s(pong)}, "redis PING → PONG true"},
-		{"PROXY 2, then TLS", 443, append([]dissecttest.Chunk{c(proxyIPv4)}, hello...), "tls"},
-		{"PROXY 1 and 2", 80, []dissecttest.Chunk{c(proxyText + proxyIPv4 + ask), s(answer)}, "?"},
+		{"PROXY 1, then HTTP", 80, []dissecttest.Chunk{c(proxyText + ask), s(answer)}, "proxy; " + asked},
+		{"PROXY 1 in its own segment", 80, []dissecttest.Chunk{c(proxyText), c(ask), s(answer)}, "proxy; " + asked},
+		{"PROXY 1 in two segments", 80, []dissecttest.Chunk{c(proxyText[:20]), c(proxyText[20:] + ask), s(answer)}, "proxy; " + asked},
+		{"PROXY 1 byte by byte", 8081, append(bytewise(proxyText+ask), s(answer)), "proxy; " + asked},
+		{"PROXY 2, then HTTP", 80, []dissecttest.Chunk{c(proxyIPv4 + ask), s(answer)}, "proxy; " + asked},
+		{"PROXY 2 for IPv6", 80, []dissecttest.Chunk{c(proxyIPv6 + ask), s(answer)}, "proxy; " + asked},
+		{"PROXY 2 in its own segment", 80, []dissecttest.Chunk{c(proxyIPv4), c(ask), s(answer)}, "proxy; " + asked},
+		{"PROXY 2 in two segments", 80, []dissecttest.Chunk{c(proxyTLV[:14]), c(proxyTLV[14:] + ask), s(answer)}, "proxy; " + asked},
+		{"PROXY 2 byte by byte", 8081, append(bytewise(proxyTLV+ask), s(answer)), "proxy; " + asked},
+		{"PROXY 2 of a health check", 80, []dissecttest.Chunk{c(proxyLocal + ask), s(answer)}, "proxy; " + asked},
+		{"PROXY 2 with TLVs, then Redis", 6379, []dissecttest.Chunk{c(proxyTLV + ping), s(pong)}, "proxy; redis PING → PONG true"},
+		{"PROXY 2, then TLS", 443, append([]dissecttest.Chunk{c(proxyIPv4)}, hello...), "proxy; tls"},
+		{"PROXY 1 and 2", 80, []dissecttest.Chunk{c(proxyText + proxyIPv4 + ask), s(answer)}, "proxy; proxy; " + asked},
 		{"PROXY 2 whose length covers the request", 80, []dissecttest.Chunk{c(strings.Replace(proxyIPv4, "\x00\x0c", "\x00\x2c", 1) + ask), s(answer)}, "?"},
 		{"PROXY 2 whose length is beyond the segment", 80, []dissecttest.Chunk{c(strings.Replace(proxyIPv4, "\x00\x0c", "\x0f\xff", 1) + ask), s(answer)}, "?"},
 	} {
@@ -97,16 +104,13 @@ func TestTwoProtocolsOnOneConnection(t *testing.T) {
 	}
 }
 
-// sketch lists the protocols of the rows, without those of PROXY headers: of a payload, the likely
-// protocol too, and of GET and PING, the summary.
+// sketch lists the protocols of the rows: of a payload, the likely protocol too, and of GET and PING,
+// the summary.
 func sketch(r *dissecttest.Result) (list []string) {
 	for _, e := range r.Emissions {
 		b := e.Row.Base()
 		text := b.Protocol
 		if u, ok := e.Row.(*dissect.Unknown); ok {
-			if h := string(u.RequestHead); strings.HasPrefix(h, "PROXY ") || strings.HasPrefix(h, proxySign) {
-				continue
-			}
 			text += " " + u.Likely.V
 		} else if b.Method.V == "GET" && b.Path.V != "/ws" || b.Method.V == "PING" {
 			text += fmt.Sprintf(" %s %v", b.Summary, b.Complete)

@@ -54,6 +54,9 @@ var samples = map[string]string{
 	"ntp.pcapng":        "ntp",
 	"dhcp.pcapng":       "dhcp",
 	"syslog.pcapng":     "syslog",
+	"socks.pcapng":      "socks",
+	"proxy.pcapng":      "proxy",
+	"thrift.pcapng":     "thrift",
 }
 
 // talks reads the TCP connections of a recording.

@@ -55,7 +55,6 @@ func TestContent(t *testing.T) {
 		{"BitTorrent", stream("\x13BitTorrent protocol\x00\x00", ""), "bittorrent"},
 		{"SIP on a stream", stream("INVITE sip:a@b.example SIP/2.0\r\n", ""), "sip"},
 		{"negotiation of Telnet", stream("", "\xff\xfd\x18\xff\xfd\x20"), "telnet"},
-		{"the methods of SOCKS", stream("\x05\x01\x00", "\x05\x00"), "socks"},
 		{"text that is nothing known", stream("hello\n", "world\n"), ""},
 		{"no bytes", stream("", ""), ""},
 		{"STUN", datagram("\x00\x01\x00\x00\x21\x12\xa4\x42abcdefghijkl", 0), "stun"},

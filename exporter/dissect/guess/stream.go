@@ -44,7 +44,6 @@ var streams = []form{
 	}},
 	{"nfs", func(c, _ *Side) bool { return isRPC(c.Head, 4, nfsProgram) }},
 	{"sunrpc", func(c, _ *Side) bool { return isRPC(c.Head, 4, 0) }},
-	{"socks", isSOCKS},
 	{"telnet", func(c, s *Side) bool { return isTelnet(c.Head) || isTelnet(s.Head) }},
 	{"ftp", isFTP},
 	{"smtp", isSMTP},
@@ -247,12 +246,6 @@ func isKafka(c, s *Side) bool {
 	}
 	size, key, version := binary.BigEndian.Uint32(b), binary.BigEndian.Uint16(b[4:]), binary.BigEndian.Uint16(b[6:])
 	return size >= 10 && key < 100 && version < 20 && string(b[8:12]) == string(s.Head[4:8])
-}
-
-// isSOCKS reports the methods that a client offers, and a server's choice (RFC 1928 section 3).
-func isSOCKS(c, s *Side) bool {
-	b := c.Head
-	return len(b) >= 3 && b[0] == 5 && b[1] > 0 && b[1] < 10 && len(b) >= 2+int(b[1]) && len(s.Head) >= 2 && s.Head[0] == 5 && (s.Head[1] < 10 || s.Head[1] == 0xff)
 }
 
 // isTelnet reports two negotiations in a row (RFC 854).

@@ -1,0 +1,150 @@
+package thrift
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"github.com/pcapsule/pcapsule/exporter/dissect"
+)
+
+// Types of messages.
+const (
+	kindCall      = 1
+	kindReply     = 2
+	kindException = 3
+	kindOneway    = 4
+)
+
+const oneway = "oneway"
+
+var typeNames = map[byte]string{kindCall: "call", kindReply: "reply", kindException: "exception", kindOneway: oneway}
+
+const (
+	maxName  = 256     // bytes of a method's name
+	maxFrame = 1 << 30 // servers accept 16 MB by default
+	compact  = 0x82    // first byte of TCompactProtocol
+)
+
+// head is the head of a message.
+type head struct {
+	kind            byte
+	name            string
+	sequence        int32
+	framed, compact bool
+	frame           int64 // bytes of the frame after the head
+}
+
+// readHead reads the head of a message, with the length of its frame if it has one. n is its size, or
+// more.
+func readHead(b []byte) (h head, n int, err error) {
+	if len(b) < 2 {
+		return h, more, nil
+	}
+	if b[0] != 0x80 && b[0] != compact { // a length
+		if len(b) < 6 {
+			return h, more, nil
+		}
+		h.frame = int64(binary.BigEndian.Uint32(b))
+		if h.frame < 8 || h.frame > maxFrame {
+			return h, 0, fmt.Errorf("reading a message: a frame of %d bytes", h.frame)
+		}
+		inner, n, err := readHead2(b[4:])
+		if err == nil && n != more && int64(n) >= h.frame {
+			err = errors.New("reading a message: its head is longer than its frame")
+		}
+		if n == more || err != nil {
+			return h, more, err
+		}
+		inner.framed, inner.frame = true, h.frame-int64(n)
+		return inner, 4 + n, nil
+	}
+	return readHead2(b)
+}
+
+// readHead2 reads the head of a message without a frame's length.
+func readHead2(b []byte) (h head, n int, err error) {
+	var size int
+	switch {
+	case b[0] == 0x80 && b[1] == 1: // version 1 of TBinaryProtocol
+		if len(b) < 8 {
+			return h, more, nil
+		}
+		h.kind, n = b[3], 8
+		if b[2] != 0 {
+			return h, 0, fmt.Errorf("reading a message: its version is %#x", b[:3])
+		}
+		size = int(min(binary.BigEndian.Uint32(b[4:]), maxName+1))
+	case b[0] == compact && b[1]&31 == 1:
+		h.compact, h.kind, n = true, b[1]>>5, 2
+		u, used, err := number(b[n:])
+		if used == more || err != nil {
+			return h, more, err
+		}
+		h.sequence, n = int32(uint32(u)), n+used
+		if u, used, err = number(b[n:]); used == more || err != nil {
+			return h, more, err
+		}
+		size, n = int(min(u, maxName+1)), n+used
+	default:
+		return h, 0, fmt.Errorf("reading a message: it begins with %#x", b[:2])
+	}
+	if typeNames[h.kind] == "" || size == 0 || size > maxName {
+		return h, 0, fmt.Errorf("reading a message: type %d, and a name of %d bytes", h.kind, size)
+	}
+	if !isName(b[n:min(len(b), n+size)]) {
+		return h, 0, fmt.Errorf("reading a message: %.40q is no name", b[n:min(len(b), n+size)])
+	}
+	if len(b) < n+size {
+		return h, more, nil
+	}
+	h.name = string(b[n : n+size])
+	n += size
+	if !h.compact {
+		if len(b) < n+4 {
+			return h, more, nil
+		}
+		h.sequence = int32(binary.BigEndian.Uint32(b[n:]))
+		n += 4
+	}
+	return h, n, nil
+}
+
+// isName reports whether b is a method's name, perhaps with a service, or a part of one.
+func isName(b []byte) bool {
+	for i, c := range b {
+		letter := c == '_' || c|0x20 >= 'a' && c|0x20 <= 'z'
+		if !letter && (i == 0 || (c < '0' || c > '9') && c != '.' && c != ':' && c != '/' && c != '-' && c != '$') {
+			return false
+		}
+	}
+	return true
+}
+
+// detect accepts the head of a message of that side with the type of its first field.
+func detect(dir dissect.Dir, b []byte) dissect.Verdict {
+	if len(b) >= 2 && b[0] != 0 && b[0] != 0x80 && b[0] != compact {
+		return dissect.No // frames of 16 MB and more are read, but begin nothing
+	}
+	h, n, err := readHead(b)
+	switch {
+	case err != nil:
+		return dissect.No
+	case n == more:
+		return dissect.More
+	case (h.kind == kindCall || h.kind == kindOneway) != (dir == dissect.ToServer):
+		return dissect.No
+	}
+	v := newValues(h.compact)
+	fields := b[n:]
+	if h.framed {
+		fields = fields[:min(int64(len(fields)), h.frame)]
+	}
+	if _, err := v.read(fields); err != nil {
+		return dissect.No
+	}
+	if h.compact && (len(h.name) < 3 || !v.any && !v.done) {
+		return dissect.Likely
+	}
+	return dissect.Yes
+}

@@ -1,0 +1,330 @@
+// Package thrift reads Apache Thrift: calls of methods in TBinaryProtocol and TCompactProtocol, framed
+// and unframed, on TCP and in datagrams.
+//
+// A row is a call with its reply. Arguments and result are shown as text with the numbers of their
+// fields, because their names are only in the interface's source. LIMIT: THeader, the old head of
+// TBinaryProtocol without a version, TJSONProtocol, SASL transports, and Finagle's trace headers are not
+// read.
+package thrift
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"unsafe"
+
+	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/clip"
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/inorder"
+	"github.com/pcapsule/pcapsule/exporter/table"
+)
+
+// Row is one call.
+type Row struct {
+	table.Call
+	Service   table.Opt[string] `col:"thrift_service" enc:"dict" doc:"service before the colon of a multiplexed call (TMultiplexedProtocol)"`
+	Name      string            `col:"thrift_method" enc:"dict" doc:"name of the method"`
+	Type      string            `col:"thrift_type" enc:"dict" doc:"call, or oneway if no reply follows; reply or exception if only that was captured"`
+	Sequence  int32             `col:"thrift_sequence" doc:"number that connects a call with its reply; many clients always send 0"`
+	Encoding  string            `col:"thrift_encoding" enc:"dict" doc:"binary or compact"`
+	Framed    bool              `col:"thrift_framed" doc:"a length is before each message (TFramedTransport)"`
+	Arguments table.Opt[string] `col:"thrift_arguments" doc:"arguments with the numbers of their fields, such as 1: 5, 2: \"abc\"; at most 1 KiB"`
+	Result    table.Opt[string] `col:"thrift_result" doc:"result: field 0 is the value, others are exceptions that the method declares; at most 1 KiB"`
+	Exception table.Opt[int32]  `col:"thrift_exception" doc:"number of the field of a declared exception"`
+	Message   table.Opt[string] `col:"thrift_message" doc:"message of the exception: its first text"`
+}
+
+// Protocol is Thrift.
+func Protocol() *dissect.Protocol {
+	return &dissect.Protocol{
+		Name:       "thrift",
+		Doc:        "Apache Thrift: calls of methods with arguments, results and exceptions",
+		Versions:   "TBinaryProtocol, TCompactProtocol 1, framed and unframed",
+		Transports: []dissect.Transport{dissect.TCP, dissect.UDP},
+		Ports:      []uint16{9090},
+		Detect:     detect,
+		New:        newConn,
+		Row:        &Row{},
+	}
+}
+
+// call is a call that waits for its reply, or a reply without a call.
+type call struct {
+	x     dissect.Exchange
+	asked inorder.Request
+	row   Row
+	ended bool // the call was read whole
+	gap   bool
+}
+
+const callCost = int(unsafe.Sizeof(call{}) + unsafe.Sizeof(values{}))
+
+// Asked implements inorder.Call.
+func (c *call) Asked() *inorder.Request { return &c.asked }
+
+// Waits implements inorder.Call.
+func (c *call) Waits() bool { return true }
+
+// side is the state of one direction.
+type side struct {
+	call   *call // whose message is being read
+	head   head
+	frame  int64 // bytes of the frame that are not read yet
+	values values
+	gap    bool
+}
+
+// conn is the state of a connection.
+type conn struct {
+	inorder.Queue[*call]
+	sides [2]side
+}
+
+func newConn(c *dissect.Conn) dissect.Dissector {
+	k := &conn{}
+	k.Queue = inorder.Queue[*call]{Conn: c, Emit: k.emit, Most: inorder.MaxSearched, Busy: func(c *call) bool { return c == k.sides[0].call || c == k.sides[1].call }}
+	return k
+}
+
+// Kept implements dissect.Dissector.
+func (k *conn) Kept() (n int) {
+	for i := range k.sides {
+		v := &k.sides[i].values
+		n += cap(v.text) + len(v.message) + cap(v.stack)*int(unsafe.Sizeof(level{}))
+	}
+	return n
+}
+
+// Gap implements dissect.Dissector: a frame, and a long text, may have gaps.
+func (k *conn) Gap(in *dissect.Input, missing int64) bool {
+	s := &k.sides[in.Dir]
+	lost := missing + int64(len(in.Data))
+	switch {
+	case s.call == nil:
+		return false
+	case s.head.framed && s.frame >= lost:
+		s.values.done = true // the rest of the frame is skipped
+		s.frame -= lost
+	case !s.head.framed && s.values.skip >= lost:
+		s.values.skip -= lost
+		if s.values.skip == 0 {
+			s.values.settle()
+		}
+	default:
+		return false
+	}
+	s.call.gap, s.gap = true, true
+	s.values.put("…")
+	s.values.full = true
+	if s.head.framed && s.frame == 0 {
+		k.ended(in.Dir)
+	}
+	return true
+}
+
+// Resync implements dissect.Dissector.
+func (k *conn) Resync(dir dissect.Dir, why dissect.Loss) {
+	k.Queue.Resync(dir, why)
+	c := k.sides[dir].call
+	k.sides[dir] = side{}
+	if c != nil && (dir == dissect.ToClient || c.row.Type == oneway) {
+		k.emit(c, string(why))
+	} else if c != nil {
+		c.ended, c.gap = true, true
+	}
+}
+
+// Close implements dissect.Dissector.
+func (k *conn) Close(why dissect.End) {
+	if c := k.sides[dissect.ToClient].call; c != nil {
+		k.emit(c, why.CallError())
+	}
+	k.Queue.Close(why)
+}
+
+// Read implements dissect.Dissector.
+func (k *conn) Read(in *dissect.Input) (n int, err error) {
+	s := &k.sides[in.Dir]
+	if s.call == nil {
+		h, size, err := readHead(in.Data)
+		switch {
+		case len(in.Data) == 0:
+			return 0, nil
+		case err != nil:
+			return 0, err
+		case size == more && in.Datagram:
+			return 0, fmt.Errorf("reading a message: its head does not fit into the datagram")
+		case size == more:
+			return 0, nil
+		}
+		if err := k.begin(in, h, size); err != nil {
+			return 0, err
+		}
+		n = size
+	}
+	return k.rest(in, n)
+}
+
+// rest reads the fields of a message, from in.Data[n] on.
+func (k *conn) rest(in *dissect.Input, n int) (int, error) {
+	s := &k.sides[in.Dir]
+	data := in.Data[n:]
+	if s.head.framed {
+		data = data[:min(int64(len(data)), s.frame)]
+	}
+	took, err := s.values.read(data)
+	if s.values.done && s.head.framed { // what follows the fields in their frame
+		took = len(data)
+	}
+	k.cite(in, n, n+took)
+	s.frame -= int64(took)
+	n += took
+	switch {
+	case err != nil:
+		return n, err
+	case s.head.framed && !s.values.done && (s.frame == 0 || len(data)-took > 0 && int64(len(data)-took) == s.frame):
+		return n, fmt.Errorf("reading a message: its fields are longer than its frame")
+	case s.values.done && (!s.head.framed || s.frame == 0):
+		k.ended(in.Dir)
+	case in.Datagram:
+		return n, fmt.Errorf("reading a message: its fields are longer than the datagram")
+	}
+	return n, nil
+}
+
+func (k *conn) cite(in *dissect.Input, from, to int) {
+	if c := k.sides[in.Dir].call; in.Dir == dissect.ToServer {
+		c.x.Request(in, from, to)
+	} else {
+		c.x.Response(in, from, to)
+	}
+}
+
+// begin begins a message whose head has n bytes.
+func (k *conn) begin(in *dissect.Input, h head, n int) error {
+	if fromClient := h.kind == kindCall || h.kind == kindOneway; fromClient != (in.Dir == dissect.ToServer) {
+		return fmt.Errorf("reading a message: a %s of the other side", typeNames[h.kind])
+	}
+	s := &k.sides[in.Dir]
+	c := &call{}
+	if in.Dir == dissect.ToServer {
+		k.Push(c, in.Packet(0).Ack, callCost)
+	} else {
+		c = k.answers(h, in.Seq(0))
+	}
+	if row := &c.row; !c.x.HasRequest() {
+		row.Service, row.Name = split(h.name)
+		row.Type, row.Sequence, row.Framed, row.Encoding = typeNames[h.kind], h.sequence, h.framed, "binary"
+		if h.compact {
+			row.Encoding = "compact"
+		}
+	}
+	*s = side{call: c, head: h, values: newValues(h.compact), frame: h.frame}
+	k.cite(in, 0, n)
+	return nil
+}
+
+// split separates the service of a multiplexed call from its method.
+func split(name string) (service table.Opt[string], method string) {
+	if s, m, ok := strings.Cut(name, ":"); ok {
+		return table.Some(s), m
+	}
+	return table.Opt[string]{}, name
+}
+
+// answers finds the call of a reply: the oldest, if its name and number are the same, else another
+// one with both.
+func (k *conn) answers(h head, seq uint32) *call {
+	same := func(c *call) bool {
+		service, name := split(h.name)
+		return c.row.Sequence == h.sequence && c.row.Name == name && (!service.OK || c.row.Service == service)
+	}
+	if c := k.Answer(seq); c != nil && same(c) {
+		return c
+	}
+	for _, c := range k.All() {
+		if c.ended && same(c) && !c.asked.Follows(seq) {
+			return c
+		}
+	}
+	return &call{}
+}
+
+// ended ends a message.
+func (k *conn) ended(dir dissect.Dir) {
+	s := &k.sides[dir]
+	c, v := s.call, &s.values
+	row, text := &c.row, table.NonEmpty(string(v.text))
+	if dir == dissect.ToServer {
+		row.Arguments, c.ended = text, true
+		k.Grow(c, len(text.V)+len(row.Name))
+	} else {
+		row.Result = text
+		k.judge(c, s)
+	}
+	h := s.head
+	*s = side{}
+	if dir == dissect.ToClient || h.kind == kindOneway {
+		k.emit(c, "")
+	}
+}
+
+// judge reads how a call ended.
+func (k *conn) judge(c *call, s *side) {
+	row, v := &c.row, &s.values
+	switch {
+	case s.head.kind == kindException:
+		name := exceptions[v.code]
+		if name == "" {
+			name = "exception " + strconv.Itoa(int(v.code))
+		}
+		row.StatusCode, row.StatusText, row.Message = table.Some(v.code), table.Some(name), table.NonEmpty(v.message)
+		row.Outcome = table.ClientError
+		if v.code == 0 || v.code == 5 || v.code == 6 {
+			row.Outcome = table.ServerError
+		}
+	case !v.any && s.gap: // the kind of the result is unknown
+	case v.first == 0:
+		if c.gap {
+			row.Outcome = table.OK
+		}
+	default:
+		row.Exception, row.Message = table.Some(int32(v.first)), table.NonEmpty(v.message)
+		row.StatusText, row.Outcome = table.Some("declared exception "+strconv.Itoa(int(v.first))), table.ClientError
+	}
+}
+
+// exceptions are the types of TApplicationException.
+var exceptions = map[int32]string{0: "UNKNOWN", 1: "UNKNOWN_METHOD", 2: "INVALID_MESSAGE_TYPE", 3: "WRONG_METHOD_NAME", 4: "BAD_SEQUENCE_ID", 5: "MISSING_RESULT",
+	6: "INTERNAL_ERROR", 7: "PROTOCOL_ERROR", 8: "INVALID_TRANSFORM", 9: "INVALID_PROTOCOL", 10: "UNSUPPORTED_CLIENT_TYPE"}
+
+// emit emits a call. why is the value of column error, empty if the call ended normally.
+func (k *conn) emit(c *call, why string) {
+	k.Remove(c)
+	row := &c.row
+	if why == "" && c.gap {
+		why = string(dissect.LossGap)
+	}
+	if !c.x.HasRequest() {
+		why = "no_request"
+	}
+	row.Error, row.Complete = table.NonEmpty(why), why == ""
+	row.Method = table.Some(row.Name)
+	if row.Service.OK {
+		row.Method = table.Some(row.Service.V + ":" + row.Name)
+	}
+	const shown = 80 // bytes of arguments in the summary
+	row.Summary = row.Method.V + "(" + clip.Text(row.Arguments.V, shown) + ")"
+	switch {
+	case row.Message.OK:
+		row.Summary += " → " + row.StatusText.V + ": " + clip.Text(row.Message.V, shown)
+	case row.StatusText.OK:
+		row.Summary += " → " + row.StatusText.V
+	case row.Result.OK:
+		row.Summary += " → " + clip.Text(row.Result.V, shown)
+	}
+	if why != "" {
+		row.Summary += " → " + why
+	}
+	k.Conn.Emit(&c.x, row)
+}
