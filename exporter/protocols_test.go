@@ -89,10 +89,10 @@ func TestSelectionsAreChecked(t *testing.T) {
 
 // TestDecodeAsIsChecked: shards begin with their first packet, so a wrong name must be found before.
 func TestDecodeAsIsChecked(t *testing.T) {
-	for _, name := range []string{"nosuch", "", "grpc"} {
+	for _, name := range []string{"nosuch", "", "grpc", "http1"} {
 		as := []dissect.DecodeAs{{Transport: dissect.UDP, Port: 53, Protocol: "dns"}, {Transport: dissect.TCP, Port: 9, Protocol: name}}
 		_, err := Run(t.Context(), []string{"../samples/dns.pcap"}, filepath.Join(t.TempDir(), "a.pcapsule"), Options{Release: "test", DecodeAs: as})
-		if known := name == "grpc"; known != (err == nil) || err != nil && !strings.Contains(err.Error(), "no such protocol") {
+		if known := name == "http1"; known != (err == nil) || err != nil && !strings.Contains(err.Error(), "no such protocol") {
 			t.Errorf("decoding as %q: %v", name, err)
 		}
 	}

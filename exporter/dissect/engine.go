@@ -4,8 +4,8 @@ import (
 	"fmt"
 	"path"
 	"reflect"
-	"slices"
 	"runtime"
+	"slices"
 	"strings"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect/guess"
