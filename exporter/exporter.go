@@ -209,7 +209,7 @@ const roundsAhead = 1
 // inputs; without b, rounds also hold decrypted bytes.
 func pipe(ctx context.Context, sources *read.Inputs, b *bundle.Builder, protocols func() []*dissect.Protocol, o Options, last func(*round.Round) error) (*read.Reader, error) {
 	pool := round.NewPool(o.limit())
-	shards, err := assemble.New(flow.Options{DecodeAs: o.DecodeAs, Repanic: o.Repanic, Plain: b == nil && !o.trace, Trace: o.trace}, protocols, o.limit().Connections(), pool)
+	shards, err := assemble.New(flow.Options{Protocols: protocols, DecodeAs: o.DecodeAs, Repanic: o.Repanic, Plain: b == nil && !o.trace, Trace: o.trace}, o.limit().Connections(), pool)
 	if err != nil {
 		return nil, err
 	}

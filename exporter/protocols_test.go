@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/pcapsule/pcapsule/exporter/bundle"
+	"github.com/pcapsule/pcapsule/exporter/dissect"
 )
 
 // TestProtocolsAreSelected leaves out each protocol of each sample, and finds each one alone.
@@ -82,6 +83,17 @@ func TestSelectionsAreChecked(t *testing.T) {
 		_, err := Run(t.Context(), []string{"../samples/dns.pcap"}, filepath.Join(t.TempDir(), "a.pcapsule"), Options{Release: "test", Only: split(c.only), Without: split(c.without)})
 		if bad := (*ProtocolsError)(nil); !errors.As(err, &bad) || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("only %q without %q: %v, want %s", c.only, c.without, err, c.want)
+		}
+	}
+}
+
+// TestDecodeAsIsChecked: shards begin with their first packet, so a wrong name must be found before.
+func TestDecodeAsIsChecked(t *testing.T) {
+	for _, name := range []string{"nosuch", "", "grpc", "http1"} {
+		as := []dissect.DecodeAs{{Transport: dissect.UDP, Port: 53, Protocol: "dns"}, {Transport: dissect.TCP, Port: 9, Protocol: name}}
+		_, err := Run(t.Context(), []string{"../samples/dns.pcap"}, filepath.Join(t.TempDir(), "a.pcapsule"), Options{Release: "test", DecodeAs: as})
+		if known := name == "http1"; known != (err == nil) || err != nil && !strings.Contains(err.Error(), "no such protocol") {
+			t.Errorf("decoding as %q: %v", name, err)
 		}
 	}
 }

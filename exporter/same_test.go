@@ -61,6 +61,8 @@ func readable(t *testing.T, files []string) (good []string) {
 	return good
 }
 
+// sameBytes compares runs with one, two and seven workers. Each is also a repeated run, so it would
+// show what depends on the order of a map.
 func sameBytes(t *testing.T, files []string) {
 	t.Helper()
 	_, want := made(t, Options{Jobs: 1}, files...)
@@ -68,7 +70,7 @@ func sameBytes(t *testing.T, files []string) {
 		name string
 		jobs int
 		back bool
-	}{{"the same once more", 1, false}, {"two workers", 2, false}, {"seven workers", 7, false}, {"arguments the other way round", 2, true}} {
+	}{{"seven workers", 7, false}, {"two workers, arguments the other way round", 2, true}} {
 		in := slices.Clone(files)
 		if tt.back {
 			slices.Reverse(in)

@@ -372,7 +372,7 @@ func hashFile(p string) (Digest, error) {
 // hashReader hashes r to its end and calls each for every piece.
 func hashReader(r io.Reader, each func(n int) error) (Digest, error) {
 	h := sha256.New()
-	buf := make([]byte, 512<<10)
+	buf := make([]byte, 64<<10) // most files are small
 	for {
 		n, err := r.Read(buf)
 		h.Write(buf[:n])

@@ -5,6 +5,7 @@ import (
 	"path"
 	"reflect"
 	"runtime"
+	"slices"
 	"strings"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect/guess"
@@ -103,11 +104,25 @@ func NewEngine(protocols []*Protocol, as []DecodeAs, sink Sink, repanic bool) (*
 	for _, d := range as {
 		p := e.byName[d.Protocol]
 		if p == nil || p.New == nil {
-			return nil, fmt.Errorf("decoding %s/%d as %q: no such protocol", d.Transport, d.Port, d.Protocol)
+			return nil, d.unknown()
 		}
 		e.decodeAs[portKey{d.Transport, d.Port}] = p
 	}
 	return e, nil
+}
+
+// CheckDecodeAs returns the error that NewEngine would return.
+func CheckDecodeAs(protocols []*Protocol, as []DecodeAs) error {
+	for _, d := range as {
+		if !slices.ContainsFunc(protocols, func(p *Protocol) bool { return p.Name == d.Protocol && p.New != nil }) {
+			return d.unknown()
+		}
+	}
+	return nil
+}
+
+func (d *DecodeAs) unknown() error {
+	return fmt.Errorf("decoding %s/%d as %q: no such protocol", d.Transport, d.Port, d.Protocol)
 }
 
 func (e *Engine) add(p *Protocol) {

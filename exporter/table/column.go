@@ -13,8 +13,10 @@ package table
 import (
 	"fmt"
 	"reflect"
+	"slices"
 	"sort"
 	"strings"
+	"sync"
 )
 
 // Kind is the physical shape of a column.
@@ -128,6 +130,10 @@ type Schema struct {
 func SchemaOf(name, doc string, row any) *Schema {
 	t := reflect.TypeOf(row)
 	s := &Schema{Name: name, Doc: doc, Row: t}
+	if list, ok := collected.Load(t); ok {
+		s.Columns = slices.Clone(list.([]Column))
+		return s
+	}
 	s.collect(t, nil)
 	seen := map[string]bool{}
 	for _, c := range s.Columns {
@@ -136,8 +142,13 @@ func SchemaOf(name, doc string, row any) *Schema {
 		}
 		seen[c.Name] = true
 	}
+	collected.Store(t, slices.Clone(s.Columns))
 	return s
 }
+
+// collected has the columns of each type that was read before, because reading the tags of all types
+// takes as long as writing the tables of a small capture.
+var collected sync.Map
 
 func (s *Schema) collect(t reflect.Type, path []int) {
 	for i := range t.NumField() {

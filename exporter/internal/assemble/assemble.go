@@ -42,16 +42,16 @@ type usage struct {
 // New makes the shards. Each gets protocols of its own. Connections of all take at most
 // about budget bytes together, but a shard always may take 512 KiB. Rounds after the last
 // packets come from pool.
-func New(o flow.Options, protocols func() []*dissect.Protocol, budget int, pool round.Pool) (*Shards, error) {
+func New(o flow.Options, budget int, pool round.Pool) (*Shards, error) {
+	if len(o.DecodeAs) > 0 {
+		if err := dissect.CheckDecodeAs(o.Protocols(), o.DecodeAs); err != nil {
+			return nil, err
+		}
+	}
 	s := &Shards{budget: budget, pool: pool}
 	s.cond = sync.NewCond(&s.mu)
 	for i := range s.all {
-		o.Protocols = protocols()
-		sh, err := flow.NewShard(i, o)
-		if err != nil {
-			return nil, err
-		}
-		s.all[i] = sh
+		s.all[i] = flow.NewShard(i, o)
 	}
 	return s, nil
 }

@@ -41,10 +41,7 @@ func (s step) packet(no int) Packet {
 // play runs packets through one shard and closes it.
 func play(t *testing.T, steps ...step) *Batch {
 	t.Helper()
-	s, err := NewShard(0, Options{Protocols: []*dissect.Protocol{http1.Protocol()}, Repanic: true})
-	if err != nil {
-		t.Fatal(err)
-	}
+	s := NewShard(0, Options{Protocols: func() []*dissect.Protocol { return []*dissect.Protocol{http1.Protocol()} }, Repanic: true})
 	out := &Batch{}
 	var packets []Packet
 	var mine []int32
@@ -196,10 +193,7 @@ func TestConnectionsAreChargedWhatTheyTake(t *testing.T) {
 		steps int // of an exchange
 	}{{"a SYN", 1}, {"a handshake", 3}, {"a request without a response", 4}, {"a call", 5}} {
 		t.Run(tt.name, func(t *testing.T) {
-			s, err := NewShard(0, Options{Protocols: []*dissect.Protocol{http1.Protocol()}, Repanic: true})
-			if err != nil {
-				t.Fatal(err)
-			}
+			s := NewShard(0, Options{Protocols: func() []*dissect.Protocol { return []*dissect.Protocol{http1.Protocol()} }, Repanic: true})
 			s.SetBudget(1 << 30)
 			before := heap()
 			packets, out := make([]Packet, 1), &Batch{}

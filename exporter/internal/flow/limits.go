@@ -17,7 +17,14 @@ const (
 
 // Held is the number of bytes that connections take: by themselves, out of order, not yet
 // consumed by a dissector, or of bodies and calls under way.
-func (s *Shard) Held() int { return s.engine.Held() + s.streamLimit - s.budget.Left + s.taken }
+func (s *Shard) Held() int { return s.engineHeld() + s.streamLimit - s.budget.Left + s.taken }
+
+func (s *Shard) engineHeld() int {
+	if s.engine == nil {
+		return 0
+	}
+	return s.engine.Held()
+}
 
 // Open is the number of connections that have not ended.
 func (s *Shard) Open() int { return s.count }
@@ -28,8 +35,10 @@ func (s *Shard) SetBudget(n int) {
 	s.room = n
 	n = max(n-s.taken, n/8)
 	stream := s.streamLimit - s.budget.Left // held of it
-	s.engine.SetBudget(max(n-stream, 0))
-	limit := max(n-s.engine.Held(), 0)
+	if s.engine != nil {
+		s.engine.SetBudget(max(n-stream, 0))
+	}
+	limit := max(n-s.engineHeld(), 0)
 	s.budget.Left += limit - s.streamLimit
 	s.streamLimit = limit
 }

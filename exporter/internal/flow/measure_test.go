@@ -12,10 +12,7 @@ import (
 // playPackets runs packets through one shard and answers the row of its first flow.
 func playPackets(t *testing.T, packets []Packet) (*Batch, FlowRow) {
 	t.Helper()
-	s, err := NewShard(0, Options{Protocols: []*dissect.Protocol{http1.Protocol()}, Repanic: true})
-	if err != nil {
-		t.Fatal(err)
-	}
+	s := NewShard(0, Options{Protocols: func() []*dissect.Protocol { return []*dissect.Protocol{http1.Protocol()} }, Repanic: true})
 	out := &Batch{}
 	var mine []int32
 	for i := range packets {

@@ -70,10 +70,9 @@ func also(list []placed, up, down uint64, link int32, later int64) (all []placed
 // shown plays packets of several places in the order of time.
 func shown(t *testing.T, lists ...[]placed) *Batch {
 	t.Helper()
-	s, err := NewShard(0, Options{Protocols: []*dissect.Protocol{http1.Protocol(), dns.Protocol(), icmp.Protocol()}, Repanic: true})
-	if err != nil {
-		t.Fatal(err)
-	}
+	s := NewShard(0, Options{Protocols: func() []*dissect.Protocol {
+		return []*dissect.Protocol{http1.Protocol(), dns.Protocol(), icmp.Protocol()}
+	}, Repanic: true})
 	var packets []Packet
 	var mine []int32
 	for at := make([]int, len(lists)); ; {

@@ -72,10 +72,7 @@ func TestPlainHasWhatCameOutOfEncryption(t *testing.T) {
 		{70, sv, cl, ack, 501, 101 + uint32(len(sent)+len(two)), "ENC!" + answer, 0, 6},
 	}
 	for _, plain := range []bool{true, false} {
-		s, err := NewShard(0, Options{Protocols: []*dissect.Protocol{http1.Protocol(), sealed()}, Repanic: true, Plain: plain})
-		if err != nil {
-			t.Fatal(err)
-		}
+		s := NewShard(0, Options{Protocols: func() []*dissect.Protocol { return []*dissect.Protocol{http1.Protocol(), sealed()} }, Repanic: true, Plain: plain})
 		out := &Batch{}
 		var packets []Packet
 		var mine []int32

@@ -24,7 +24,7 @@ const (
 
 // Options are the choices that change what a shard does.
 type Options struct {
-	Protocols []*dissect.Protocol
+	Protocols func() []*dissect.Protocol // makes protocols for one shard; called by several goroutines
 	DecodeAs  []dissect.DecodeAs
 	Repanic   bool // a dissector's panic ends the program, as tests want it
 	Plain     bool // batches also hold what came out of encryption
@@ -33,9 +33,10 @@ type Options struct {
 
 // Shard keeps the connections whose hash falls to it. One goroutine uses it at a time.
 type Shard struct {
+	o           Options
 	connIDs     ids
 	flowIDs     ids
-	engine      *dissect.Engine
+	engine      *dissect.Engine // nil before the first packet
 	budget      stream.Budget
 	history     stream.History
 	proven      map[hosts]bool // pairs that have shown a right checksum
@@ -62,39 +63,49 @@ type Shard struct {
 	untold      []untold
 }
 
-// NewShard makes the shard with a number below ShardCount.
-func NewShard(number int, o Options) (*Shard, error) {
-	s := &Shard{connIDs: ids{shard: int32(number)}, flowIDs: ids{shard: int32(number)}, conns: map[key]*Conn{}, proven: map[hosts]bool{}, ports: map[uint16]bool{}}
-	for _, p := range o.Protocols {
+// NewShard makes the shard with a number below ShardCount. The caller has checked o.DecodeAs.
+func NewShard(number int, o Options) *Shard {
+	s := &Shard{o: o, connIDs: ids{shard: int32(number)}, flowIDs: ids{shard: int32(number)}, conns: map[key]*Conn{}, proven: map[hosts]bool{}, ports: map[uint16]bool{}}
+	s.history.Budget = &s.budget
+	s.SetBudget(defaultRoom)
+	return s
+}
+
+// start makes the engine. A small capture has packets in few of the shards, and the protocols of all
+// of them would take longer than such a capture.
+func (s *Shard) start() {
+	protocols := s.o.Protocols()
+	for _, p := range protocols {
 		for _, port := range p.Ports {
 			s.ports[port] = true
 		}
 	}
-	for _, d := range o.DecodeAs {
+	for _, d := range s.o.DecodeAs {
 		s.ports[d.Port] = true
 	}
-	s.history.Budget = &s.budget
 	var to dissect.Sink = (*sink)(s)
-	if o.Plain {
+	if s.o.Plain {
 		to = plainSink{s}
 	}
-	e, err := dissect.NewEngine(o.Protocols, o.DecodeAs, to, o.Repanic)
+	e, err := dissect.NewEngine(protocols, s.o.DecodeAs, to, s.o.Repanic)
 	if err != nil {
-		return nil, err
+		panic(err) // the caller of NewShard has not checked it
 	}
-	if o.Trace {
+	if s.o.Trace {
 		e.Trace()
 	}
 	s.engine = e
 	for _, p := range e.Protocols {
 		s.rowSizes = append(s.rowSizes, int(reflect.TypeOf(p.Row).Elem().Size()))
 	}
-	s.SetBudget(defaultRoom)
-	return s, nil
+	s.SetBudget(s.room)
 }
 
 // Run takes the packets of one round that belong to this shard and leaves rows in out.
 func (s *Shard) Run(packets []Packet, mine []int32, out *Batch) {
+	if s.engine == nil && len(mine) > 0 {
+		s.start()
+	}
 	s.out = out
 	s.connIDs.nextRound()
 	s.flowIDs.nextRound()

@@ -8,10 +8,11 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
-// What is remembered of call_ids: a Bloom filter whose size does not depend on the capture. A
-// false positive costs a call the equality of its id with another bundle's, never uniqueness;
-// with 5 million calls there is 1 in 10,000.
+// What is remembered of call_ids: the first ones, and then a Bloom filter whose size does not depend
+// on the capture. A false positive costs a call the equality of its id with another bundle's, never
+// uniqueness; with 5 million calls there is 1 in 10,000.
 const (
+	fewIDs     = 1 << 12 // without a filter: clearing it takes longer than reading a small capture
 	idBlocks   = 1 << 18 // of 512 bits, 16 MiB at the default memory limit
 	idBits     = 8       // of a block that an id sets
 	maxIDTries = 16      // equal messages of one time; more are told apart by call_no
@@ -22,7 +23,8 @@ const (
 // time becomes a part of the id's first bytes. The rest stays, so that other bundles can be
 // compared by it; docs/format/calls.md.
 type callIDs struct {
-	seen    [][8]uint64
+	few     map[table.ID]struct{} // up to fewIDs
+	seen    [][8]uint64           // nil as long as there are few
 	touched uint64 // is there so that touch has an effect
 	limit   memory.Limit
 }
@@ -52,6 +54,9 @@ func (u *callIDs) unique(c *table.Call) {
 // touch reads what add will need. Reads that do not wait for one another take a fraction of
 // the time of as many that do, and each is a cache miss.
 func (u *callIDs) touch(id table.ID) {
+	if u.seen == nil {
+		return
+	}
 	block, _ := u.place(id)
 	u.touched ^= block[0]
 }
@@ -59,15 +64,35 @@ func (u *callIDs) touch(id table.ID) {
 // place is an id's block and the hash that its bits follow from. Both halves of an id are
 // hashes, but those of one content differ in the first bytes only.
 func (u *callIDs) place(id table.ID) (*[8]uint64, uint64) {
-	if u.seen == nil {
-		u.seen = make([][8]uint64, u.limit.Scale(idBlocks))
-	}
 	h := binary.BigEndian.Uint64(id[:8]) ^ binary.BigEndian.Uint64(id[8:])*0x9e3779b97f4a7c15
 	return &u.seen[h%uint64(len(u.seen))], (h ^ h>>29) * 0xbf58476d1ce4e5b9
 }
 
 // add notes an id and reports whether it may have been noted before.
 func (u *callIDs) add(id table.ID) bool {
+	if u.seen != nil {
+		return u.note(id)
+	}
+	if _, again := u.few[id]; again {
+		return true
+	}
+	if len(u.few) < fewIDs {
+		if u.few == nil {
+			u.few = map[table.ID]struct{}{}
+		}
+		u.few[id] = struct{}{}
+		return false
+	}
+	u.seen = make([][8]uint64, u.limit.Scale(idBlocks))
+	for id := range u.few {
+		u.note(id)
+	}
+	u.few = nil
+	return u.note(id)
+}
+
+// note is add with the filter.
+func (u *callIDs) note(id table.ID) bool {
 	block, h := u.place(id)
 	g := (h ^ h>>32) * 0x94d049bb133111eb
 	seen := true

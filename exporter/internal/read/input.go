@@ -252,7 +252,7 @@ func (x *input) peek(src io.Reader) error {
 	x.head = sha256.Sum256(head[:n])
 	x.ng = bytes.HasPrefix(head[:n], []byte(sectionMagic))
 	x.header = headerOf(head[:n])
-	r, err := pcapng.NewReader(bytes.NewReader(head[:n]), pcapng.Options{})
+	r, err := pcapng.NewReader(bytes.NewReader(head[:n]), pcapng.Options{Window: n + 1})
 	if err != nil {
 		return err
 	}

@@ -41,6 +41,8 @@ func (t *tally) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
+const maxSmall = 1 << 20 // bytes of a small file, see opened.window
+
 // window is a batch of packets of one file; rounds hold it until they no longer need its bytes.
 type window struct {
 	pcapng.Batch
@@ -128,7 +130,7 @@ func (o *opened) closeFile() {
 
 // start reads the file's header.
 func (o *opened) start(other func(*opened, pcapng.Block)) error {
-	r, err := pcapng.NewReader(io.TeeReader(o.data, o.copy), pcapng.Options{OnBlock: func(b pcapng.Block) {
+	r, err := pcapng.NewReader(io.TeeReader(o.data, o.copy), pcapng.Options{Window: o.window(), OnBlock: func(b pcapng.Block) {
 		o.block(b)
 		other(o, b)
 	}})
@@ -137,6 +139,16 @@ func (o *opened) start(other func(*opened, pcapng.Block)) error {
 	}
 	o.reader = r
 	return nil
+}
+
+// window is the number of bytes to read at once: one more than a small file has, so that one read
+// reaches its end; 0, the reader's default, if the size is unknown. Clearing a default window takes
+// longer than reading a small file.
+func (o *opened) window() int {
+	if o.size < 0 || o.size > maxSmall || o.compression() != pcapng.CompressionNone {
+		return 0
+	}
+	return max(int(o.size)+1, headSize)
 }
 
 func (o *opened) block(b pcapng.Block) {

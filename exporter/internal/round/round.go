@@ -147,6 +147,9 @@ const (
 
 // Add appends an empty packet with space for size bytes of data.
 func (r *Round) Add(size int) *flow.Packet {
+	if n, most := len(r.Packets), r.limit.Scale(maxPackets); n == cap(r.Packets) && n < most {
+		r.Packets = slices.Grow(r.Packets, min(8*max(n, 1), most)-n)
+	}
 	r.Packets = append(r.Packets, flow.Packet{})
 	r.bytes += size + 128
 	return &r.Packets[len(r.Packets)-1]
@@ -176,8 +179,11 @@ func (r *Round) Move(i int32, from, to uint64) {
 	}
 }
 
-// Memory is the memory of the round's packets in bytes, including their data.
-func (r *Round) Memory() int { return cap(r.Packets)*int(unsafe.Sizeof(flow.Packet{})) + r.bytes }
+// Memory is the memory of the round's packets in bytes, including their data, as of a round that has
+// grown to its full size: it must not depend on which round the pool returned.
+func (r *Round) Memory() int {
+	return max(len(r.Packets), r.limit.Scale(maxPackets))*int(unsafe.Sizeof(flow.Packet{})) + r.bytes
+}
 
 // Full reports whether the round takes no more packets.
 func (r *Round) Full() bool {
@@ -193,13 +199,17 @@ type Pool struct {
 // NewPool makes a pool of rounds whose size suits a memory limit.
 func NewPool(limit memory.Limit) Pool { return Pool{make(chan *Round, 8), limit} }
 
+// firstPackets is the number of packets for which a new round has room. It grows with the capture: the
+// full size takes longer to clear than a small capture takes to read.
+const firstPackets = 64
+
 // Get returns an empty round.
 func (p Pool) Get() *Round {
 	select {
 	case r := <-p.free:
 		return r
 	default:
-		return &Round{Packets: make([]flow.Packet, 0, p.limit.Scale(maxPackets)), limit: p.limit}
+		return &Round{Packets: make([]flow.Packet, 0, min(firstPackets, p.limit.Scale(maxPackets))), limit: p.limit}
 	}
 }
 
