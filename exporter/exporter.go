@@ -213,7 +213,7 @@ func pipe(ctx context.Context, sources *read.Inputs, b *bundle.Builder, protocol
 	if err != nil {
 		return nil, err
 	}
-	reader, err := read.New(sources, b, pool, read.Options{Filter: o.Filter, FromNs: o.FromNs, ToNs: o.ToNs, Keep: o.keep, Limit: o.limit(), Explained: explained(protocols())})
+	reader, err := read.New(sources, b, pool, read.Options{Filter: o.Filter, FromNs: o.FromNs, ToNs: o.ToNs, Keep: o.keep, Limit: o.limit(), Explained: read.Explained(protocols())})
 	if err != nil {
 		return nil, err
 	}
@@ -238,22 +238,6 @@ func pipe(ctx context.Context, sources *read.Inputs, b *bundle.Builder, protocol
 	}
 	<-done
 	return reader, context.Cause(ctx)
-}
-
-// explained returns a function that reports whether a protocol other than QUIC detects a
-// datagram, from either side.
-func explained(protocols []*dissect.Protocol) func([]byte) bool {
-	var detect []func(dissect.Dir, []byte) dissect.Verdict
-	for _, p := range protocols {
-		if p.Name != "quic" && p.Detect != nil && slices.Contains(p.Transports, dissect.UDP) {
-			detect = append(detect, p.Detect)
-		}
-	}
-	return func(datagram []byte) bool {
-		return slices.ContainsFunc(detect, func(d func(dissect.Dir, []byte) dissect.Verdict) bool {
-			return d(dissect.ToServer, datagram) == dissect.Yes || d(dissect.ToClient, datagram) == dissect.Yes
-		})
-	}
 }
 
 // progress reports the progress of the run, if the caller requested it.

@@ -7,6 +7,7 @@ import (
 	"unsafe"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/byid"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
@@ -20,8 +21,8 @@ type call struct {
 	flags      uint16      // of the question
 	requested  uint16      // requestedDO, requestedQU
 	rcode      int
-	text       int  // bytes of text in the row
-	size       int  // bytes of the budget that it uses
+	text       int // bytes of text in the row
+	entry      *byid.Entry[key, *call]
 	kept       int  // bytes of conn.kept for the answers of a transfer
 	transfer   bool // a zone transfer, whose answer may have many messages
 	broken     string
@@ -36,12 +37,18 @@ const (
 	requestedQU
 )
 
+// key is what an answer has in common with its question, in addition to the question itself.
+type key struct {
+	dir dissect.Dir
+	id  int32
+}
+
 type conn struct {
 	c        *dissect.Conn
 	variant  string
 	carrier  string // dot, doq or doh; "" if messages are not encrypted
 	unpaired bool   // messages go to a group: the answer is in another conversation
-	pending  []*call
+	pending  byid.Table[key, *call]
 	spare    *call
 	gaps     [2]bool // bytes of the direction are missing
 	m        message
@@ -52,6 +59,7 @@ type conn struct {
 
 func newConn(c *dissect.Conn) dissect.Dissector {
 	k := &conn{c: c, variant: "dns"}
+	k.pending = byid.Table[key, *call]{Conn: c, Emit: k.emit}
 	ports := [2]uint16{c.Info.ServerPort, c.Info.ClientPort}
 	switch {
 	case ports[0] == portMDNS || ports[1] == portMDNS:
@@ -115,8 +123,7 @@ func (k *conn) Close(why dissect.End) {
 	if t := k.c.Info.Transport; t != dissect.TCP && t != dissect.QUIC && why != dissect.EndEvicted {
 		word = "no_response" // a datagram has no connection that could end before the answer arrives
 	}
-	for len(k.pending) > 0 {
-		c := k.pending[0]
+	for c := k.oldest(); c != nil; c = k.oldest() {
 		switch {
 		case k.gaps[c.dir.Other()]:
 			k.emit(c, "gap")
@@ -130,8 +137,8 @@ func (k *conn) Close(why dissect.End) {
 
 // expire emits questions that waited too long.
 func (k *conn) expire(now int64) {
-	for len(k.pending) > 0 && now-k.pending[0].last > responseTimeout {
-		if c := k.pending[0]; c.x.HasResponse() {
+	for c := k.oldest(); c != nil && now-c.last > responseTimeout; c = k.oldest() {
+		if c.x.HasResponse() {
 			k.emit(c, "cut")
 		} else {
 			k.emit(c, "no_response")
@@ -207,12 +214,15 @@ func (k *conn) request(in *dissect.Input, data []byte, broken string) {
 		k.emit(c, "")
 		return
 	}
-	if len(k.pending) >= maxPending {
-		k.c.Anomaly("limit", fmt.Sprintf("more than %d questions are pending", maxPending), 0)
-		k.emit(k.pending[0], "cut")
+	c.entry = k.pending.Add(key{in.Dir, int32(m.id)}, c, callCost+len(m.text))
+}
+
+// oldest is the oldest pending question, or nil.
+func (k *conn) oldest() *call {
+	for c := range k.pending.Oldest(1) {
+		return c
 	}
-	c.size = k.c.Keep(callCost + len(m.text))
-	k.pending = append(k.pending, c)
+	return nil
 }
 
 // callCost is the memory of a pending question in addition to its text.
@@ -225,21 +235,14 @@ const recordCost = 160
 func (k *conn) Kept() int { return k.kept + answeredCost*cap(k.answered) }
 
 // Shed implements dissect.Dissector.
-func (k *conn) Shed() bool {
-	if len(k.pending) == 0 {
-		return false
-	}
-	k.emit(k.pending[0], "cut")
-	return true
-}
+func (k *conn) Shed() bool { return k.pending.Shed() }
 
 // find returns the newest pending question of direction dir with the id and question of the
 // current message. With loose, a message without a question matches any.
 func (k *conn) find(dir dissect.Dir, loose bool) *call {
 	m := &k.m
-	for i := len(k.pending) - 1; i >= 0; i-- {
-		c := k.pending[i]
-		if c.row.ID != int32(m.id) || c.dir != dir || int(c.row.Opcode) != m.opcode() {
+	for c := range k.pending.Same(key{dir, int32(m.id)}, maxSame) {
+		if int(c.row.Opcode) != m.opcode() {
 			continue
 		}
 		if len(m.questions) == 0 {
@@ -293,12 +296,8 @@ func (k *conn) response(in *dissect.Input, data []byte, broken string) {
 
 // idPending reports whether any question with the same id is pending.
 func (k *conn) idPending(dir dissect.Dir) bool {
-	for _, c := range k.pending {
-		if c.row.ID == int32(k.m.id) && c.dir == dir {
-			return true
-		}
-	}
-	return false
+	_, ok := k.pending.Get(key{dir, int32(k.m.id)})
+	return ok
 }
 
 // transferDone reports whether the message ends a zone transfer: the last record is the

@@ -21,7 +21,7 @@ const (
 	maxText         = 256 << 10 // bytes of text decoded from one message
 	maxTransfer     = 1 << 20   // bytes of text decoded from one zone transfer
 	maxHex          = 4096      // bytes of unknown data shown in hexadecimal
-	maxPending      = 512       // pending questions of one connection
+	maxSame         = 512       // pending questions with one id among which that of an answer is looked for
 	responseTimeout = 60e9      // ns after which a question counts as unanswered
 	maxSummaryName  = 120       // bytes of a name or value in a summary
 )

@@ -167,8 +167,11 @@ func (k *conn) answered(c *call) {
 			row.Command, row.User = "GREETING", table.Opt[string]{} // USER may have been read before it
 		}
 	}
-	if k.replies.Code < 200 && !k.orphan {
-		return
+	if k.replies.Code < 200 {
+		if !k.orphan {
+			return
+		}
+		k.Another()
 	}
 	k.learn(row)
 	k.emit(c, "")

@@ -127,7 +127,7 @@ type conn struct {
 
 func newConn(c *dissect.Conn) dissect.Dissector {
 	k := &conn{c: c}
-	k.queue = inorder.Queue[*call]{Conn: c, Most: inorder.MaxSearched, Emit: k.giveUp, Busy: func(c *call) bool { return c == k.resp.call || c == k.req.call }}
+	k.queue = inorder.Queue[*call]{Conn: c, Emit: k.giveUp, Busy: func(c *call) bool { return c == k.resp.call || c == k.req.call }}
 	return k
 }
 

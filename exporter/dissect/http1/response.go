@@ -36,7 +36,7 @@ func (k *conn) readResponse(in *dissect.Input, at int) (n int, more bool, err er
 	if b = b[lead:]; len(b) == 0 {
 		return 0, false, nil
 	}
-	if c == nil && k.req.wait && !k.req.ended && len(b) <= maxHeld {
+	if c == nil && !k.queue.Ahead() && k.req.wait && !k.req.ended && len(b) <= maxHeld {
 		s.wait = true // the request's head is incomplete
 		return 0, false, nil
 	}
@@ -57,7 +57,7 @@ func (k *conn) readResponse(in *dissect.Input, at int) (n int, more bool, err er
 		return 0, false, errHead("a response", b)
 	}
 	s.scan, s.started = 0, true
-	if c != nil && c != s.call {
+	if s.call == nil {
 		c = k.queue.Answer(in.Seq(at + lead))
 	}
 	if c == nil {

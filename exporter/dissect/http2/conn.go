@@ -15,6 +15,7 @@ type conn struct {
 	streams
 	upgraded bool
 	goaway   goaway
+	goaways  [2]int // number of GOAWAY frames
 }
 
 // side describes one direction.

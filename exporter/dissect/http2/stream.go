@@ -12,9 +12,8 @@ import (
 
 // Limits of one connection.
 const (
-	maxStreams = 10_000  // open at a time; a new one replaces the oldest
-	maxSpare   = 8       // stream values kept for the next stream
-	maxHeldAll = 8 << 20 // bytes of headers of all open streams; new ones replace the oldest
+	maxSpare   = 8  // stream values kept for the next stream
+	maxGoAways = 16 // GOAWAY frames of one side that end open streams
 )
 
 // stream is an open stream.
@@ -37,7 +36,6 @@ type streams struct {
 	highest        uint32 // highest stream that the client opened
 	last           *stream
 	current        *stream // stream of the current input
-	held           int     // bytes of headers of all of them
 }
 
 // find returns the open stream with that number, or nil.
@@ -57,10 +55,6 @@ func (h *conn) open(id uint32) *stream {
 	t := &h.streams
 	if t.byID == nil {
 		t.byID = map[uint32]*stream{}
-	}
-	if len(t.byID) >= maxStreams {
-		h.c.Anomaly("limit", fmt.Sprintf("more than %d open streams: stream %d was dropped", maxStreams, t.oldest.ID), 0)
-		h.cutShort(t.oldest, "cut")
 	}
 	s := t.spare
 	if s != nil {
@@ -82,17 +76,11 @@ func (h *conn) open(id uint32) *stream {
 	return s
 }
 
-// hold counts n bytes of headers of s, and drops the oldest other streams while there are too
-// many.
+// hold takes n bytes of the budget for headers of s.
 func (h *conn) hold(s *stream, n int) {
-	h.streams.held += n
 	h.current = s
 	s.size += h.c.Keep(max(n, 0))
 	h.current = nil
-	for h.streams.held > maxHeldAll && h.oldest != s {
-		h.c.Anomaly("limit", fmt.Sprintf("more than %d bytes of headers in open streams: stream %d was dropped", maxHeldAll, h.oldest.ID), 0)
-		h.cutShort(h.oldest, "cut")
-	}
 }
 
 // streamCost is the memory of an open stream in addition to its headers and bodies.
@@ -169,7 +157,6 @@ func (h *conn) isClosed(id uint32, bytes int) bool {
 func (h *conn) forget(s *stream) {
 	t := &h.streams
 	delete(t.byID, uint32(s.ID))
-	t.held -= s.Held()
 	h.c.Release(s.size)
 	if t.last == s {
 		t.last = nil
@@ -249,6 +236,10 @@ func (h *conn) goAway(in *dissect.Input, n int, f frame, body []byte) {
 		odd = 0
 	} else {
 		h.goaway = goaway{true, last, code}
+	}
+	if h.goaways[in.Dir]++; h.goaways[in.Dir] > maxGoAways { // each may look at all open streams
+		h.c.Anomaly("limit", fmt.Sprintf("more than %d GOAWAY frames: further ones end no open stream", maxGoAways), 0)
+		return
 	}
 	for s := h.oldest; s != nil; {
 		next := s.next

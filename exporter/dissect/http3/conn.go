@@ -26,6 +26,7 @@ type conn struct {
 	streams
 	uni      map[int64]*uni
 	sessions bool  // WebTransport was announced
+	goaways  int   // GOAWAY frames of the server
 	goaway   int64 // the server processes no request stream from this id on
 	code     int64 // error code that closed the connection, or -1
 	closed   bool

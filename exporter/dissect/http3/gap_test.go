@@ -78,26 +78,6 @@ func TestLimits(t *testing.T) {
 			t.Errorf("%s%v", got, r.Anomalies)
 		}
 	})
-	t.Run("streams under way", func(t *testing.T) {
-		var steps []dissecttest.Step
-		for i := range int64(maxStreams + 5) {
-			steps = append(steps, say(4*i, up, request("/")))
-		}
-		r := play(t, dissect.EndFin, -1, with(steps...)...)
-		if len(r.Emissions) != maxStreams+5 || r.Emissions[0].Row.Base().Error.V != "cut" || !strings.HasPrefix(kinds(r), "limit") {
-			t.Errorf("%d rows, %v", len(r.Emissions), r.Anomalies)
-		}
-	})
-	t.Run("headers of all streams", func(t *testing.T) {
-		var steps []dissecttest.Step
-		for i := range int64(200) {
-			steps = append(steps, say(4*i, up, request("/", "x", strings.Repeat("~", 100_000))))
-		}
-		r := play(t, dissect.EndFin, -1, with(steps...)...)
-		if len(r.Emissions) != 200 || !strings.HasPrefix(kinds(r), "limit") {
-			t.Errorf("%d rows, %v", len(r.Emissions), r.Anomalies)
-		}
-	})
 	t.Run("one-way streams", func(t *testing.T) {
 		var steps []dissecttest.Step
 		for i := range int64(maxUni + 5) {

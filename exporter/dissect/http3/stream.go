@@ -11,9 +11,8 @@ import (
 
 // Limits of one connection.
 const (
-	maxStreams = 10_000  // open at a time; a new one replaces the oldest
-	maxSpare   = 64      // stream values kept for the next stream
-	maxHeldAll = 8 << 20 // bytes of headers of all open streams; new ones replace the oldest
+	maxSpare   = 64 // stream values kept for the next stream
+	maxGoAways = 16 // GOAWAY frames that open streams cite
 )
 
 // stream is an open request with its response, or a push. Its ID is noStream for a push without
@@ -61,14 +60,12 @@ func (s *stream) over(dir dissect.Dir) bool {
 type streams struct {
 	byID           map[int64]*stream
 	pushes         map[int64]*stream // by push id
-	count          int
 	oldest, newest *stream
 	spare          *stream
 	spares         int
 	ended          httpstream.Ended // see key
 	highest        int64            // highest request stream
 	last           *stream
-	held           int     // bytes of headers of all of them
 	current        *stream // stream of the current input
 }
 
@@ -127,10 +124,6 @@ func (h *conn) push(push int64) *stream {
 // make adds a new stream value to the list.
 func (h *conn) make() *stream {
 	t := &h.streams
-	if t.count >= maxStreams {
-		h.c.Anomaly("limit", fmt.Sprintf("more than %d open streams: stream %d was dropped", maxStreams, t.oldest.ID), 0)
-		h.cutShort(t.oldest, "cut")
-	}
 	s := t.spare
 	if s != nil {
 		t.spare, s.next = s.next, nil
@@ -139,7 +132,6 @@ func (h *conn) make() *stream {
 		s = &stream{}
 	}
 	s.size = h.c.Keep(streamCost)
-	t.count++
 	if s.prev = t.newest; s.prev != nil {
 		s.prev.next = s
 	} else {
@@ -149,17 +141,11 @@ func (h *conn) make() *stream {
 	return s
 }
 
-// hold counts n bytes of headers of s, and drops the oldest other streams while there are too
-// many.
+// hold takes n bytes of the budget for headers of s.
 func (h *conn) hold(s *stream, n int) {
-	h.streams.held += n
 	h.current = s
 	s.size += h.c.Keep(max(n, 0))
 	h.current = nil
-	for h.streams.held > maxHeldAll && h.oldest != s {
-		h.c.Anomaly("limit", fmt.Sprintf("more than %d bytes of headers in open streams: stream %d was dropped", maxHeldAll, h.oldest.ID), 0)
-		h.cutShort(h.oldest, "cut")
-	}
 }
 
 // Memory in addition to headers and bodies.
@@ -218,8 +204,6 @@ func (h *conn) forget(s *stream) {
 	} else {
 		delete(t.byID, s.ID)
 	}
-	t.count--
-	t.held -= s.Held()
 	h.c.Release(s.size)
 	if t.last == s {
 		t.last = nil

@@ -275,7 +275,8 @@ func (h *conn) control(in *dissect.Input, from, to int, f frame, body []byte) {
 	case frameGoAway:
 		if in.Dir == dissect.ToClient { // the client's GOAWAY contains a push id
 			h.goaway = min(h.goaway, v)
-			for s := h.oldest; s != nil; s = s.next {
+			h.goaways++
+			for s := h.oldest; s != nil && h.goaways <= maxGoAways; s = s.next {
 				if s.ID >= v && s.ID&3 == 0 {
 					s.X.Cite(in, from, to)
 				}

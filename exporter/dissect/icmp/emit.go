@@ -8,15 +8,7 @@ import (
 
 // emit emits a call. why is the value of column error, empty if the call ended normally.
 func (k *conn) emit(c *call, why string) {
-	for i, p := range k.pending {
-		if p == c {
-			copy(k.pending[i:], k.pending[i+1:])
-			k.pending[len(k.pending)-1] = nil
-			k.pending = k.pending[:len(k.pending)-1]
-			k.c.Release(c.size)
-			break
-		}
-	}
+	k.pending.Remove(c.entry)
 	row := c.row
 	hasRequest, hasResponse := c.x.HasRequest(), c.x.HasResponse()
 	switch {

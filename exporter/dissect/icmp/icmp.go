@@ -14,12 +14,12 @@ import (
 
 	"github.com/pcapsule/pcapsule/exporter/cursor"
 	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/byid"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
 // Limits.
 const (
-	maxPending      = 1024 // pending requests of one pair of hosts
 	responseTimeout = 60e9 // ns after which a request counts as unanswered
 	maxList         = 256  // groups, options and extension objects shown of one message
 	maxHex          = 64   // bytes of an unknown option or object shown
@@ -66,7 +66,7 @@ func Protocol() *dissect.Protocol {
 		Depth:      "echo pairs, errors with the packet that caused them, neighbor discovery",
 		Transports: []dissect.Transport{dissect.ICMP},
 		Detect:     func(dissect.Dir, []byte) dissect.Verdict { return dissect.Yes },
-		New:        func(c *dissect.Conn) dissect.Dissector { return &conn{c: c, v6: c.Info.IPVersion == 6} },
+		New:        newConn,
 		Row:        &Row{},
 	}
 }
@@ -78,20 +78,31 @@ type call struct {
 	row   *Row
 	x     dissect.Exchange
 	dir   dissect.Dir
-	reply uint8 // type of the matching reply
-	key   uint64
 	data  uint32 // CRC of an echo's data
 	sent  int64
-	whole bool   // the request was captured completely
-	size  int    // bytes of the budget that it uses
+	whole bool // the request was captured completely
+	entry *byid.Entry[key, *call]
 	why   string // the problem in one of its messages
+}
+
+// key is what a reply has in common with its request.
+type key struct {
+	dir   dissect.Dir // of the request
+	reply uint8
+	key   uint64
 }
 
 type conn struct {
 	c       *dissect.Conn
 	v6      bool
-	pending []*call
+	pending byid.Table[key, *call]
 	spare   *call
+}
+
+func newConn(c *dissect.Conn) dissect.Dissector {
+	k := &conn{c: c, v6: c.Info.IPVersion == 6}
+	k.pending = byid.Table[key, *call]{Conn: c, Emit: k.emit}
+	return k
 }
 
 // Read implements dissect.Dissector.
@@ -101,8 +112,8 @@ func (k *conn) Read(in *dissect.Input) (int, error) {
 		return 0, nil
 	}
 	now := in.Time(0)
-	for len(k.pending) > 0 && now-k.pending[0].sent > responseTimeout {
-		k.emit(k.pending[0], "no_response")
+	for c := k.oldest(); c != nil && now-c.sent > responseTimeout; c = k.oldest() {
+		k.emit(c, "no_response")
 	}
 	if len(b) < headerSize {
 		return 0, fmt.Errorf("reading a message: %d bytes, a header needs %d", len(b), headerSize)
@@ -166,18 +177,18 @@ func (k *conn) pair(in *dissect.Input, kind kind, whole bool) {
 	b := in.Data
 	m := reader{Cursor: cursor.New(b), v6: k.v6}
 	m.Skip(headerSize)
-	key := m.pairKey(kind)
+	number := m.pairKey(kind)
 	data := crc32.Checksum(m.Rest(), crc32.MakeTable(crc32.Castagnoli))
 	if !kind.request {
-		if c := k.find(in.Dir.Other(), b[0], key); c != nil && !m.Short() {
+		if c, ok := k.pending.Get(key{in.Dir.Other(), b[0], number}); ok && !m.Short() {
 			k.addReply(c, in, &m, kind, data, whole)
 			return
 		}
 	}
 	c := k.newCall(in)
-	c.key, c.reply, c.data, c.whole = key, kind.pair, data, whole
+	c.data, c.whole = data, whole
 	if kind.sequence && !m.Short() {
-		c.row.ID, c.row.Seq = table.Some(int32(key>>16&0xffff)), table.Some(int32(key&0xffff))
+		c.row.ID, c.row.Seq = table.Some(int32(number>>16&0xffff)), table.Some(int32(number&0xffff))
 	}
 	k.judge(c, &m, b, whole)
 	if !kind.request {
@@ -189,7 +200,8 @@ func (k *conn) pair(in *dissect.Input, kind kind, whole bool) {
 	c.x.Request(in, 0, len(b))
 	c.x.Reversed = in.Dir == dissect.ToClient
 	attempt := int32(1)
-	if o := k.find(in.Dir, kind.pair, key); o != nil {
+	at := key{in.Dir, kind.pair, number}
+	if o, ok := k.pending.Get(at); ok {
 		attempt += o.row.Attempt.V
 	}
 	c.row.Attempt = table.Some(attempt)
@@ -197,34 +209,22 @@ func (k *conn) pair(in *dissect.Input, kind kind, whole bool) {
 		k.emit(c, "")
 		return
 	}
-	if len(k.pending) >= maxPending {
-		k.emit(k.pending[0], "no_response")
+	c.entry = k.pending.Add(at, c, callCost)
+}
+
+// oldest is the oldest pending request, or nil.
+func (k *conn) oldest() *call {
+	for c := range k.pending.Oldest(1) {
+		return c
 	}
-	c.size = k.c.Keep(callCost)
-	k.pending = append(k.pending, c)
+	return nil
 }
 
 // callCost is the memory of a pending request.
 const callCost = int(unsafe.Sizeof(call{}) + unsafe.Sizeof(Row{}))
 
 // Shed implements dissect.Dissector.
-func (k *conn) Shed() bool {
-	if len(k.pending) == 0 {
-		return false
-	}
-	k.emit(k.pending[0], "cut")
-	return true
-}
-
-// find returns the newest pending request with that reply type and key.
-func (k *conn) find(dir dissect.Dir, reply uint8, key uint64) *call {
-	for i := len(k.pending) - 1; i >= 0; i-- {
-		if c := k.pending[i]; c.key == key && c.reply == reply && c.dir == dir {
-			return c
-		}
-	}
-	return nil
-}
+func (k *conn) Shed() bool { return k.pending.Shed() }
 
 func (k *conn) addReply(c *call, in *dissect.Input, m *reader, kind kind, data uint32, whole bool) {
 	b, row := in.Data, c.row
@@ -257,8 +257,8 @@ func (k *conn) Close(why dissect.End) {
 	if why == dissect.EndEvicted {
 		word = why.CallError()
 	}
-	for len(k.pending) > 0 {
-		k.emit(k.pending[0], word)
+	for c := k.oldest(); c != nil; c = k.oldest() {
+		k.emit(c, word)
 	}
 }
 

@@ -235,10 +235,14 @@ func (k *conn) skip(dir dissect.Dir, c *call, n int64) { k.sides[dir] = side{cal
 // had nothing to report.
 func (k *conn) asked(in *dissect.Input, at int, p *packet) *call {
 	if !in.Datagram {
-		k.queue.Answer(in.Seq(at))
+		if seq := in.Seq(at); k.queue.Passes(seq) {
+			return nil
+		} else {
+			k.queue.Answer(seq)
+		}
 	}
 	var skipped []*call
-	for _, c := range k.queue.All() {
+	for _, c := range k.searched() {
 		if !c.Waits() || !c.binary || in.Datagram && c.datagram != k.datagram.id {
 			continue
 		}

@@ -21,6 +21,9 @@ const (
 	maxValue = 1 << 30  // bytes of a value; the server's largest limit
 	maxKeys  = 64       // keys in a row
 	maxText  = 256      // bytes shown of a line or a key
+
+	maxSearched = 1 << 14 // commands among which that of a reply is looked for: quiet ones have none
+	maxSpilled  = 64      // commands whose values are given up before a command is
 )
 
 // Row is one command with its reply.
@@ -88,6 +91,13 @@ func (c *call) Waits() bool { return !c.silent && !c.done }
 // callCost is the memory of a pending call in addition to its texts.
 const callCost = int(unsafe.Sizeof(call{}) + unsafe.Sizeof(Row{}))
 
+// pending is how many replies a command still waits for. A quiet one may have none, and statistics
+// have many in the binary protocol.
+func pending(c *call) (int64, bool) { return 1, !c.quiet && c.replies != repliesStats }
+
+// searched are the commands among which that of a reply is looked for.
+func (k *conn) searched() []*call { return k.queue.All()[:min(len(k.queue.All()), maxSearched)] }
+
 // side is a position in a value.
 type side struct {
 	call *call
@@ -106,7 +116,7 @@ type conn struct {
 
 func newConn(c *dissect.Conn) dissect.Dissector {
 	k := &conn{c: c}
-	k.queue = inorder.Queue[*call]{Conn: c, Most: inorder.MaxSearched, Emit: k.emit, Busy: func(c *call) bool { return c == k.reply || c == k.sides[dissect.ToServer].call }}
+	k.queue = inorder.Queue[*call]{Conn: c, Emit: k.emit, Replies: pending, Busy: func(c *call) bool { return c == k.reply || c == k.sides[dissect.ToServer].call }}
 	return k
 }
 
@@ -279,7 +289,7 @@ func (k *conn) Shed() bool {
 			return true
 		}
 	}
-	for _, c := range k.queue.All() {
+	for _, c := range k.queue.All()[:min(len(k.queue.All()), maxSpilled)] {
 		if c.x.ReqBody.Spill() {
 			return true
 		}

@@ -166,7 +166,7 @@ func (k *conn) target(in *dissect.Input, at int, r *replyLine) *call {
 		}
 	}
 	var skipped []*call
-	for _, c := range k.queue.All() {
+	for _, c := range k.searched() {
 		switch {
 		case !c.Waits() || in.Datagram && c.datagram != k.datagram.id:
 			continue

@@ -336,7 +336,7 @@ func (k *conn) expected(dir dissect.Dir, kind byte, body []byte) bool {
 	case connack:
 		return k.login != nil
 	case pingresp:
-		return k.pings.Front() != nil
+		return k.pings.Front() != nil || k.pings.Ahead()
 	case pubrel:
 		c, ok := k.sides[dir].sent.Get(binary.BigEndian.Uint16(body))
 		return ok && c.kind == publish && c.received

@@ -68,7 +68,7 @@ func (k *conn) answering(o *source, seq byte, size int, b []byte) (c *call, wait
 		if seq == 0 {
 			return nil, false, errSequence(o, seq, 1)
 		}
-		if k.mayWait(o) && k.queue.Front() == nil && !k.sides[dissect.ToServer].open {
+		if k.mayWait(o) && k.queue.Front() == nil && !k.queue.Passes(o.in.Seq(o.at)) && !k.sides[dissect.ToServer].open {
 			return nil, true, nil
 		}
 		k.orphan = k.newCall(kindReply)

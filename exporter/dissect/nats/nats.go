@@ -136,7 +136,7 @@ func newConn(c *dissect.Conn) dissect.Dissector {
 	k := &conn{c: c}
 	k.asked.Conn, k.asked.Emit = c, k.emit
 	k.delivered.Conn, k.delivered.Emit = c, k.emit
-	k.order = inorder.Queue[*call]{Conn: c, Most: inorder.MaxSearched, Emit: k.emit}
+	k.order = inorder.Queue[*call]{Conn: c, Emit: k.emit}
 	return k
 }
 

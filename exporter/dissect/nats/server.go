@@ -141,6 +141,9 @@ const maxNamed = 64 // commands among which that of an error is looked for
 
 // failed finds and removes the command of an error.
 func (k *conn) failed(text string, seq uint32) *call {
+	if k.verbose && k.order.Passes(seq) {
+		return nil
+	}
 	subject, named := quoted(text)
 	method := "CONNECT"
 	switch lower := strings.ToLower(text); {

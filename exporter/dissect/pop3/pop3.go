@@ -87,9 +87,13 @@ type conn struct {
 func newConn(c *dissect.Conn) dissect.Dissector {
 	k := &conn{}
 	k.Session = lines.NewSession(c, k.command, k.reply)
-	k.Queue = inorder.Queue[*call]{Conn: c, Emit: k.emit, Busy: func(c *call) bool { return c == k.answering }}
+	k.Queue = inorder.Queue[*call]{Conn: c, Emit: k.emit, Replies: replies, Busy: func(c *call) bool { return c == k.answering }}
 	return k
 }
+
+// replies is how many replies a command still waits for. A long one cannot be told from others
+// without its command.
+func replies(c *call) (int64, bool) { return 1, !long(c.row) }
 
 // Gap implements dissect.Dissector. The content of a message may have gaps.
 func (k *conn) Gap(in *dissect.Input, missing int64) bool {

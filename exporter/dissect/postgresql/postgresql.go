@@ -27,7 +27,6 @@ const (
 	maxStatements = 256      // statements of one simple query that are separated
 	maxPrepared   = 4096     // prepared statements, and portals, remembered by name
 	maxPrepBytes  = 8 << 20  // bytes of their queries
-	maxOps        = 16 << 10 // messages without a reply
 	maxParams     = 100      // parameters shown
 	maxParam      = 256      // bytes shown of one
 	maxParamBytes = 4 << 10  // bytes kept of all
@@ -189,9 +188,11 @@ type conn struct {
 	aborted bool  // after an error: the server skips everything until Sync
 	group   bool  // messages since the last Sync were read
 	line    inorder.Line
-	lost    bool  // replies may be missing: pairing by order alone is not safe
-	live    int32 // calls not emitted yet
-	held    int   // bytes of the budget, for messages without a call
+	lost    bool       // replies may be missing: pairing by order alone is not safe
+	passing int        // ReadyForQuery that still come for messages that were given up for memory
+	kinds   [128]int32 // number of ops by kind
+	live    int32      // calls not emitted yet
+	held    int        // bytes of the budget, for messages without a call
 
 	user, database, application string
 	prepared

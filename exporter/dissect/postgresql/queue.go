@@ -69,15 +69,15 @@ func (k *conn) wait(kind byte, c *call, in *dissect.Input, at int) {
 	if kind == 'B' {
 		cost += c.params.cost()
 	}
+	if c != nil {
+		c.left++ // so that Shed, if memory gives up the messages before this one, does not end the call
+	}
 	cost = k.c.Keep(cost)
 	if c != nil {
+		c.left--
 		c.size += cost
 	} else {
 		k.held += cost
-	}
-	if len(k.ops)-k.head >= maxOps {
-		k.c.Anomaly("limit", "too many messages without a reply", 0)
-		k.abandon(in)
 	}
 	if k.head > 64 && k.head*2 > len(k.ops) {
 		n := copy(k.ops, k.ops[k.head:])
@@ -88,16 +88,35 @@ func (k *conn) wait(kind byte, c *call, in *dissect.Input, at int) {
 	o.sent.Ack = in.Packet(at).Ack
 	if o.first {
 		var oldest *inorder.Request
-		if f := k.front(); f != nil && !k.lost {
+		if f := k.front(); f != nil && !k.lost && k.passing == 0 {
 			oldest = &f.sent
 		}
 		o.sent = k.line.Sent(o.sent.Ack, in.Time(at), oldest)
 	}
 	k.group = kind != 'S' && kind != 'q' && kind != 'F'
+	k.queue(o)
+}
+
+// queue appends a message to those without a reply.
+func (k *conn) queue(o op) {
 	k.ops = append(k.ops, o)
-	if c != nil {
-		c.left++
+	k.kinds[o.kind]++
+	if o.call != nil {
+		o.call.left++
 	}
+}
+
+// dequeue removes the front message from the queue.
+func (k *conn) dequeue() *call {
+	o := k.ops[k.head]
+	k.kinds[o.kind]--
+	k.ops[k.head] = op{}
+	if k.head++; k.head == len(k.ops) {
+		k.ops, k.head = k.ops[:0], 0
+		k.c.Release(k.held)
+		k.held = 0
+	}
+	return o.call
 }
 
 // Memory of pending messages in addition to their text.
@@ -106,15 +125,32 @@ const (
 	opCost   = int(unsafe.Sizeof(op{}))
 )
 
-// Shed implements dissect.Dissector. Messages depend on each other, so it gives up all of them.
+// Shed implements dissect.Dissector. Messages depend on each other, so it gives up all of them. Each
+// group of them ends with one ReadyForQuery, so the replies to later ones are found by counting.
 func (k *conn) Shed() bool {
 	k.acc.call = nil
 	if k.head == len(k.ops) {
 		return k.shedMessage()
 	}
+	n, known := k.groups()
 	k.closeOps(func(*call) string { return "cut" })
-	k.missed()
+	if k.passing += n; !known || k.lost {
+		k.missed()
+	}
 	return true
+}
+
+// groups is the number of ReadyForQuery that the pending messages get, and whether it is known.
+func (k *conn) groups() (n int, known bool) {
+	for i := range k.ops[k.head:] {
+		switch o := &k.ops[k.head+i]; {
+		case o.kind == 'L':
+			return 0, false
+		case o.kind == 'S', o.kind == 'F', o.kind == 'U', o.kind == 'q' && o.last:
+			n++
+		}
+	}
+	return n, true
 }
 
 // shedMessage gives up the call of a long message that is being read.
@@ -155,13 +191,7 @@ func (k *conn) front() *op {
 
 // pop removes the front message from the queue. A call is emitted with its last message.
 func (k *conn) pop(in *dissect.Input) {
-	c := k.ops[k.head].call
-	k.ops[k.head] = op{}
-	if k.head++; k.head == len(k.ops) {
-		k.ops, k.head = k.ops[:0], 0
-		k.c.Release(k.held)
-		k.held = 0
-	}
+	c := k.dequeue()
 	if c == nil {
 		return
 	}
@@ -170,18 +200,14 @@ func (k *conn) pop(in *dissect.Input) {
 	}
 }
 
-// abandon gives up all pending calls.
-func (k *conn) abandon(in *dissect.Input) {
-	for k.head < len(k.ops) {
-		k.pop(in)
-	}
-	k.missed()
-}
-
-// missed records that requests before the next one were given up; their replies may still come.
+// missed records that an unknown number of replies to requests that were given up may still come.
 func (k *conn) missed() {
-	k.lost = true
-	k.line.Missing(nil)
+	k.lost, k.passing = true, 0
+	if f := k.front(); f != nil {
+		f.sent.After = true
+	} else {
+		k.line.Missing(nil)
+	}
 }
 
 // resync restores the pairing after a gap. It returns false if no request matches.
@@ -265,8 +291,11 @@ func (k *conn) Resync(dir dissect.Dir, why dissect.Loss) {
 	}
 	*s = side{keep: s.keep[:0]}
 	k.lost = true
-	if dir == dissect.ToServer {
+	switch {
+	case dir == dissect.ToServer:
 		k.line.Missing(nil)
+	case k.passing > 0:
+		k.missed()
 	}
 	k.acc.call = nil
 	if c == nil {
@@ -283,8 +312,7 @@ func (k *conn) Resync(dir dissect.Dir, why dissect.Loss) {
 	}
 	if dir == dissect.ToServer && !c.closed { // its reply may still come
 		if c.left == 0 && c.kind != kindPrepare {
-			c.left++
-			k.ops = append(k.ops, op{kind: 'q', call: c, first: true, last: true})
+			k.queue(op{kind: 'q', call: c, first: true, last: true})
 		}
 		k.finish(c, nil)
 	}
@@ -312,9 +340,7 @@ func (k *conn) Close(why dissect.End) {
 // closeOps emits all pending calls with the error that why returns for each.
 func (k *conn) closeOps(why func(*call) string) {
 	for k.head < len(k.ops) {
-		c := k.ops[k.head].call
-		k.ops[k.head] = op{}
-		k.head++
+		c := k.dequeue()
 		if c == nil {
 			continue
 		}
@@ -322,9 +348,6 @@ func (k *conn) closeOps(why func(*call) string) {
 			k.emit(c, nil, why(c))
 		}
 	}
-	k.ops, k.head = k.ops[:0], 0
-	k.c.Release(k.held)
-	k.held = 0
 }
 
 // closeError is the error of a call that was unfinished when the connection ended.

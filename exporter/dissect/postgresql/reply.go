@@ -30,7 +30,7 @@ func (k *conn) readReply(in *dissect.Input, at int) (int, error) {
 	if !ok || err != nil {
 		return 0, err
 	}
-	if k.front() == nil && k.early(kind, in, at) {
+	if k.front() == nil && k.passing == 0 && k.early(kind, in, at) {
 		return 0, nil
 	}
 	end := 5 + int(size)
@@ -85,10 +85,19 @@ func (o *op) accepts(kind byte) bool {
 // expect finds the message that a reply answers, or nil. Messages before it can no longer be
 // answered.
 func (k *conn) expect(kind byte, in *dissect.Input, at int) *op {
+	if k.passing > 0 {
+		if kind == 'Z' {
+			k.passing--
+		}
+		return nil
+	}
 	if f := k.front(); f != nil && (k.lost || f.sent.After) && !k.resync(in, at) {
 		return nil
 	}
 	if f := k.front(); f != nil && f.sent.Follows(in.Seq(at)) {
+		return nil
+	}
+	if !k.accepted(kind) {
 		return nil
 	}
 	for i := k.head; i < len(k.ops); i++ {
@@ -108,6 +117,16 @@ func (k *conn) expect(kind byte, in *dissect.Input, at int) *op {
 	return nil
 }
 
+// accepted reports whether a message can answer any pending one, without a look at all of them.
+func (k *conn) accepted(kind byte) bool {
+	for _, pending := range []byte("LUPBCDEqFS") {
+		if o := (op{kind: pending}); k.kinds[pending] > 0 && o.accepts(kind) {
+			return true
+		}
+	}
+	return false
+}
+
 // reply is the call for replies to a request that was not captured.
 func (k *conn) reply(in *dissect.Input) *call {
 	if k.orphan != nil && k.orphan.answered {
@@ -125,7 +144,7 @@ func (k *conn) reply(in *dissect.Input) *call {
 // handle reads a message of the server; in.Data[from:to] carries it.
 func (k *conn) handle(kind byte, body []byte, in *dissect.Input, from, to int, cut bool) error {
 	if kind == 'D' {
-		if o := k.front(); o != nil && !k.lost && !o.sent.After && (o.kind == 'q' || o.kind == 'E') {
+		if o := k.front(); o != nil && !k.lost && k.passing == 0 && !o.sent.After && (o.kind == 'q' || o.kind == 'E') {
 			k.assign(o.call, in, from, to)
 			o.call.row(body, in, from, to, cut)
 			return nil
@@ -194,7 +213,7 @@ func (k *conn) running(kind byte) *call {
 	switch o := k.front(); {
 	case kind == 'A':
 		return nil
-	case o != nil && o.call != nil:
+	case k.passing == 0 && o != nil && o.call != nil:
 		return o.call
 	}
 	return k.orphan
@@ -321,6 +340,7 @@ func (k *conn) failed(o *op, e *serverError, in *dissect.Input) {
 			}
 		}
 		for ; at < k.head; at++ {
+			k.kinds[k.ops[at].kind]--
 			k.ops[at] = op{}
 		}
 	case 'P', 'B', 'D', 'E', 'C':

@@ -128,6 +128,7 @@ func (t *tuple) add(client dissect.Dir) *conn {
 		t.conns = append(t.conns[:0], t.conns[1:]...)
 	}
 	if len(t.conns) >= maxConns {
+		t.c.Anomaly("limit", fmt.Sprintf("more than %d connections of one 5-tuple are open: the oldest was closed", maxConns), 0)
 		t.conns[0].close(dissect.EndEvicted)
 		t.conns = append(t.conns[:0], t.conns[1:]...)
 	}

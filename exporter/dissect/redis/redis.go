@@ -143,7 +143,7 @@ type conn struct {
 
 func newConn(c *dissect.Conn) dissect.Dissector {
 	k := &conn{c: c, commands: commands()}
-	k.queue = inorder.Queue[*call]{Conn: c, Emit: k.emit, Busy: func(c *call) bool { return c == k.resp }}
+	k.queue = inorder.Queue[*call]{Conn: c, Emit: k.emit, Replies: replies, Busy: func(c *call) bool { return c == k.resp }}
 	return k
 }
 
@@ -152,6 +152,19 @@ func (c *call) Asked() *inorder.Request { return &c.asked }
 
 // Waits implements inorder.Call: a call is emitted with its reply.
 func (c *call) Waits() bool { return true }
+
+// replies is how many replies a command still waits for. Those of a subscription look like what the
+// server pushes, and what follows replication is no reply.
+func replies(c *call) (int64, bool) {
+	if c.spec == nil {
+		return 1, true
+	}
+	switch c.spec.act {
+	case actSubscribe, actUnsubscribe, actSync, actPsync, actMonitor:
+		return 0, false
+	}
+	return 1, true
+}
 
 // Read implements dissect.Dissector.
 func (k *conn) Read(in *dissect.Input) (int, error) {

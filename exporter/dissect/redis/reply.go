@@ -99,7 +99,7 @@ func (k *conn) target(f *call, in *dissect.Input, at int) *call {
 	if f != nil {
 		return f
 	}
-	if k.queue.Front() == nil && k.c.Info.RolesKnown && !k.queue.Lost() && !in.End && b[0] != '-' && len(b) < maxWait && k.req.call == nil {
+	if k.queue.Front() == nil && !k.queue.Passes(in.Seq(at)) && k.c.Info.RolesKnown && !k.queue.Lost() && !in.End && b[0] != '-' && len(b) < maxWait && k.req.call == nil {
 		return nil // captured before its command
 	}
 	return k.newCall()

@@ -65,7 +65,7 @@ var only = map[int]string{codeContinue: "DATA", codeAuth: "AUTH"}
 
 // pending is the oldest command with a verb that waits for its reply.
 func (k *conn) pending(verb string) *step {
-	for _, s := range k.All() {
+	for _, s := range k.All()[:min(len(k.All()), maxSearched)] {
 		if s.verb == verb {
 			return s
 		}

@@ -23,6 +23,7 @@ const (
 	maxRecipients = 1000
 	maxCodes      = 1000
 	maxExtensions = 64
+	maxSearched   = 1 << 14 // commands among which that of a reply with a code of its own is looked for
 	maxChunk      = 1 << 40 // bytes of BDAT
 )
 
@@ -131,8 +132,13 @@ type conn struct {
 func newConn(c *dissect.Conn) dissect.Dissector {
 	k := &conn{replies: lines.Replies{Limit: maxLine, Keep: 1, Show: maxText}}
 	k.Session = lines.NewSession(c, k.line, k.reply)
-	k.Queue = inorder.Queue[*step]{Conn: c, Most: inorder.MaxSearched, Emit: k.lose, Busy: func(s *step) bool { return s == k.answering }}
+	k.Queue = inorder.Queue[*step]{Conn: c, Emit: k.lose, Replies: replies, Busy: func(s *step) bool { return s == k.answering }}
 	return k
+}
+
+// replies is how many replies a command still waits for. Some have an intermediate one.
+func replies(s *step) (int64, bool) {
+	return 1, s.verb != "DATA" && s.verb != "BDAT" && s.verb != "AUTH"
 }
 
 // Gap implements dissect.Dissector. Content may have gaps.

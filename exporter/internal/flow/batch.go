@@ -211,10 +211,12 @@ const (
 	callRowCost = int(unsafe.Sizeof(CallRow{})) + 256 // with short texts, without Row
 	flowRowCost = int(unsafe.Sizeof(FlowRow{}) + unsafe.Sizeof(table.Flow{}))
 	connRowCost = int(unsafe.Sizeof(ConnRow{})+unsafe.Sizeof(table.Connection{})) + 256
-	eventCost   = int(unsafe.Sizeof(EventRow{}))
-	anomalyCost = int(unsafe.Sizeof(AnomalyRow{})) + 128
-	detailCost  = 1 << 10
-	textMost    = 4 << 10 // of the texts of a call, without headers: they are cut
+
+	anomalyRowCost = int(unsafe.Sizeof(AnomalyRow{}))
+	eventCost      = int(unsafe.Sizeof(EventRow{}))
+	anomalyCost    = int(unsafe.Sizeof(AnomalyRow{})) + 128
+	detailCost     = 1 << 10
+	textMost       = 4 << 10 // of the texts of a call, without headers: they are cut
 )
 
 // Memory is about what the rows of the batch take, in bytes.

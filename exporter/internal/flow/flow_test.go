@@ -7,7 +7,9 @@ import (
 
 	"github.com/pcapsule/pcapsule/exporter/decode"
 	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/exporter/dissect/dns"
 	"github.com/pcapsule/pcapsule/exporter/dissect/http1"
+	"github.com/pcapsule/pcapsule/exporter/dissect/icmp"
 )
 
 // step is one TCP segment or, with flags 0, a datagram.
@@ -181,6 +183,58 @@ func TestFloodOfSYNsLeavesBusyConnections(t *testing.T) {
 	out := play(t, steps...)
 	if len(out.Calls) != 1 || !out.Calls[0].Row.Base().Complete {
 		t.Errorf("%d calls, want 1 that is whole", len(out.Calls))
+	}
+}
+
+// TestWhatMemoryEndsIsAnAnomaly opens more conversations than there is room for: each that ends for it has
+// an anomaly.
+func TestWhatMemoryEndsIsAnAnomaly(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		proto uint8
+		flags uint16
+		text  string
+	}{
+		{"a SYN", protoTCP, syn, ""},
+		{"a request", protoTCP, ack, get},
+		{"a question", protoUDP, 0, "\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x01a\x00\x00\x01\x00\x01"},
+		{"a datagram that nobody reads", protoUDP, 0, "\x01"},
+		{"a ping", 1, 0, "\x08\x00\xf7\xff\x00\x00\x00\x00"},
+		{"another protocol", 99, 0, "\x01"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s, err := NewShard(0, Options{Protocols: []*dissect.Protocol{http1.Protocol(), dns.Protocol(), icmp.Protocol()}, Repanic: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			out, mine := &Batch{}, []int32{0}
+			for i := range 2 * defaultRoom / connCost {
+				src := netip.AddrPortFrom(netip.AddrFrom4([4]byte{11, 0, byte(i >> 8), byte(i)}), 1000).String()
+				p := step{2000 + int64(i), src, sv, tt.flags, 100, 100, tt.text, 0, 1}.packet(i)
+				p.Proto = tt.proto
+				s.Run([]Packet{p}, mine, out)
+			}
+			type end struct{ flow, at int64 }
+			ended := map[end]int{}
+			for _, f := range out.Flows {
+				if f.Row.CloseReason == "evicted" {
+					ended[end{int64(f.Flow), f.At}]++
+				}
+			}
+			if len(ended) == 0 {
+				t.Error("memory ended no conversation")
+			}
+			for _, a := range out.Anomalies {
+				if a.Row.Kind == "evicted" && a.Row.Detail[:24] == "the memory limit closed " {
+					ended[end{int64(a.Flow), a.At}]--
+				}
+			}
+			for e, n := range ended {
+				if n != 0 {
+					t.Fatalf("flow %d, ended at packet %d: %d rows more than anomalies, of %d", e.flow, e.at, n, len(ended))
+				}
+			}
+		})
 	}
 }
 

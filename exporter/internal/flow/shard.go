@@ -395,8 +395,9 @@ func (s *Shard) end(c *Conn, why dissect.End, at dissect.Packet) {
 	if c.d != nil {
 		c.d.CloseAt(why, last, at.Time)
 	}
-	if why == dissect.EndEvicted && c.transport == dissect.TCP && c.d != nil { // calls may be cut
-		s.anomaly(c.flows[0], at, "engine", "evicted", "the limit on open connections closed this one", 0)
+	if why == dissect.EndEvicted {
+		s.anomaly(c.flows[0], at, "engine", "evicted", "the memory limit closed this conversation: its calls may be cut, and later packets begin another one", 0)
+		s.out.size += anomalyRowCost
 	}
 	for i, f := range c.flows {
 		row := f.row(why, i == 0)

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"unsafe"
 
+	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/internal/flow"
 	"github.com/pcapsule/pcapsule/exporter/internal/memory"
 )
@@ -19,34 +20,47 @@ const (
 // translator that assigned it another port, a client that moved to another network (RFC 9000
 // section 9), or packets captured before and after a translation.
 //
-// Anyone can send a packet with an id in it. An id therefore identifies its connection only
-// after the other side has answered with the id that its peer chose (RFC 9000 section 7.2), and
-// never for a packet that matches another protocol.
+// Anyone can send a packet with an id in it, from any address. So
+//   - an id identifies its connection only after the other side has answered with the id that its
+//     peer chose (RFC 9000 section 7.2);
+//   - a packet with a long header is redirected only if both of its ids are the connection's;
+//   - any other packet is redirected only with an id of the connection, or to a client without one;
+//     of translated ends, only after a handshake was answered there with an id that the server chose
+//     under the dialled addresses too; of a client that moved, only to or from its server (RFC 9000
+//     section 9: a server does not move);
+//   - ends that sent something else before are redirected never;
+//   - and never what another protocol explains.
 //
 // LIMIT: ids issued under encryption (NEW_CONNECTION_ID) are not known here. A client that moves
-// and changes to such an id begins another connection, but keys may still decrypt its packets.
+// and changes to such an id begins another connection, but keys may still decrypt its packets. Copies
+// of a translated packet with such an id are found by their payload, see pairs. Who sees the ids of a
+// connection that began before the capture, and can send from its ends' addresses, can claim them.
+// Who can forge a whole handshake between two hosts can claim what they say in a protocol that is
+// not read, if the client has no id.
 type quicViews struct {
-	foreign func(datagram []byte) bool // reports that another protocol matches it; nil: none does
+	foreign func(datagram []byte) dissect.Verdict // of other protocols; nil: none has one
 
 	first   recent[string, *quicConn] // by the two ids of a client's first packet
 	ids     recent[string, quicID]    // of answered connections
 	lengths uint32                    // bit n: an id of n bytes is known
-	tuples  recent[place, quicSeen]
+	tuples  recent[place, *quicSeen]
+	spoken  settled // ends that sent something other than QUIC
 	limit   memory.Limit
 }
 
 // memory is the search's memory in bytes.
 func (v *quicViews) memory() int {
-	const idText, connCost = 32, int(unsafe.Sizeof(quicConn{}))
-	return v.first.memory(2*idText+connCost) + v.ids.memory(idText) + v.tuples.memory(0)
+	const idText, connCost, seenCost = 32, int(unsafe.Sizeof(quicConn{})), int(unsafe.Sizeof(quicSeen{}))
+	return v.first.memory(2*idText+connCost) + v.ids.memory(idText) + v.tuples.memory(idText+seenCost)
 }
 
 // quicConn is a connection as it began.
 type quicConn struct {
-	dialled        [2]flow.End // client, server
-	network        uint64      // of the client's first packet
-	client, server string      // ids that they chose for themselves
-	answered       bool
+	dialled  [2]flow.End // client, server
+	network  uint64      // of the client's first packet
+	original string      // id of the server that the client made up for its first packet
+	client   string      // id that the client chose for itself
+	server   string      // newest id that the server chose for itself, under the dialled addresses
 }
 
 // quicID is the owner of an id.
@@ -57,8 +71,10 @@ type quicID struct {
 
 // quicSeen is a connection seen under some ends; view is nil if they are the dialled ones.
 type quicSeen struct {
-	of   *quicConn
-	view *flow.View
+	of     *quicConn
+	view   *flow.View
+	moved  bool   // the client moved here, else a translation shows the connection here
+	answer string // newest id that the server answered with here
 }
 
 // quicVersion reports whether a long header of that version has the form of RFC 9000.
@@ -66,97 +82,187 @@ func quicVersion(v uint32) bool {
 	return v == 1 || v == 0x6b3343cf || v>>8 == 0xff0000 && v&0xff >= 22 && v&0xff <= 34
 }
 
-// find returns the view of a UDP packet, or nil if it has the addresses with which its
-// connection began or if it is not QUIC; and whether it is QUIC.
-func (v *quicViews) find(f *flow.Packet) (view *flow.View, quic bool) {
+// negotiates reports whether a version is that of Version Negotiation, or one that provokes it (RFC 9000
+// sections 15 and 17.2.1).
+func negotiates(v uint32) bool { return v == 0 || v&0x0f0f0f0f == 0x0a0a0a0a }
+
+// find returns the view of a UDP packet whose ends have a hash, or nil if it has the addresses with
+// which its connection began or if it is not QUIC; and whether it is QUIC.
+func (v *quicViews) find(f *flow.Packet, hash uint64) (view *flow.View, quic bool) {
+	hash = placeHash(hash, f.Network)
+	if view, quic = v.look(f, hash); !quic {
+		v.spoken.add(hash)
+	}
+	return view, quic
+}
+
+func (v *quicViews) look(f *flow.Packet, hash uint64) (view *flow.View, quic bool) {
 	p := f.Payload
 	if len(p) < 1+minID || p[0]&0x40 == 0 {
 		return nil, false
 	}
 	long := p[0]&0x80 != 0
-	if !long && len(v.ids.m) == 0 {
+	if !long && len(v.tuples.m) == 0 {
 		return nil, false
 	}
 	src, dst := flow.End{Addr: f.Src, Port: f.SrcPort}, flow.End{Addr: f.Dst, Port: f.DstPort}
 	at := place{tupleOf(src, dst), f.Network}
-	seen, known := v.tuples.m[at]
+	seen := v.tuples.m[at]
 	if long {
-		to, from, ok := longIDs(p)
-		if !ok {
-			return seen.view, known
+		to, from, version, ok := longIDs(p)
+		switch {
+		case ok && quicVersion(version):
+			return v.long(p, to, from, src, dst, at, hash)
+		case ok && seen != nil && v.both(seen.of, to, from): // such as Version Negotiation
+			return v.unless(p, seen.view)
 		}
-		return v.long(to, from, src, dst, at, seen), true
+		return nil, ok && negotiates(version) && !v.explained(p)
 	}
-	if known && seen.view == nil {
+	id, owned := v.owner(p[1:])
+	if seen == nil {
+		if !owned || !id.at(src, dst) || v.spoken.has(hash) || v.explained(p) {
+			return nil, false
+		}
+		return v.show(id, src, dst, at, true).view, true
+	}
+	owned = owned && id.of == seen.of
+	short := !owned && v.toShort(seen, src)
+	switch {
+	case seen.view == nil && owned:
 		return nil, true
-	}
-	if v.foreign != nil && v.foreign(p) {
+	case short && v.foreign != nil && v.foreign(p) >= dissect.Likely: // it has no id that speaks for QUIC
 		return nil, false
+	case seen.view == nil || (owned || short) && (seen.moved || v.proven(seen)):
+		return v.unless(p, seen.view)
 	}
-	if known {
-		return seen.view, true
-	}
-	id, ok := v.owner(p[1:])
-	if !ok {
-		return nil, false
-	}
-	return v.show(id, src, dst, at), true
+	return nil, false
 }
 
-// longIDs are the ids of a packet with a long header, RFC 9000 section 17.2.
-func longIDs(p []byte) (to, from string, ok bool) {
-	if len(p) < 7 || !quicVersion(binary.BigEndian.Uint32(p[1:])) {
-		return "", "", false
+// explained reports whether another protocol is sure that a datagram is its own.
+func (v *quicViews) explained(p []byte) bool { return v.foreign != nil && v.foreign(p) == dissect.Yes }
+
+// unless is the view of a packet that is QUIC unless another protocol explains it.
+func (v *quicViews) unless(p []byte, view *flow.View) (*flow.View, bool) {
+	if v.explained(p) {
+		return nil, false
+	}
+	return view, true
+}
+
+// toShort reports whether a packet comes from the server to a client whose id is too short to identify
+// anything.
+func (v *quicViews) toShort(seen *quicSeen, src flow.End) bool {
+	server := seen.of.dialled[1]
+	if seen.view != nil {
+		server = seen.view.Seen[1]
+	}
+	return len(seen.of.client) < minID && src == server
+}
+
+// at reports whether a packet with the id has the server's address where a client's move leaves it.
+func (id quicID) at(src, dst flow.End) bool {
+	if id.server {
+		return dst == id.of.dialled[1]
+	}
+	return src == id.of.dialled[1]
+}
+
+// longIDs are the ids of a packet with a long header, RFC 8999 section 5.1.
+func longIDs(p []byte) (to, from string, version uint32, ok bool) {
+	if len(p) < 7 {
+		return "", "", 0, false
 	}
 	n := int(p[5])
 	if n > maxIDLen || len(p) < 7+n || int(p[6+n]) > maxIDLen || len(p) < 7+n+int(p[6+n]) {
-		return "", "", false
+		return "", "", 0, false
 	}
-	return string(p[6 : 6+n]), string(p[7+n : 7+n+int(p[6+n])]), true
+	return string(p[6 : 6+n]), string(p[7+n : 7+n+int(p[6+n])]), binary.BigEndian.Uint32(p[1:]), true
 }
 
 // long processes a packet with a long header: it begins a connection, answers one, or shows one
 // under other addresses.
-func (v *quicViews) long(to, from string, src, dst flow.End, at place, seen quicSeen) *flow.View {
-	if seen.of != nil && seen.of.has(to, from) {
+func (v *quicViews) long(p []byte, to, from string, src, dst flow.End, at place, hash uint64) (*flow.View, bool) {
+	seen := v.tuples.m[at]
+	if seen != nil && (seen.view == nil && seen.of.has(to, from) || v.both(seen.of, to, from)) {
+		if seen.view != nil && v.explained(p) {
+			return nil, false
+		}
 		v.answer(seen, to, from, src)
-		return seen.view
+		return seen.view, true
 	}
-	if q := v.first.m[pair(to, from)]; q != nil && len(to) >= minID { // before or after a translation
-		return v.show(quicID{q, true}, src, dst, at)
+	if q, server := v.match(to, from); q != nil && !v.spoken.has(hash) && !v.explained(p) {
+		seen := v.show(quicID{q, server}, src, dst, at, false)
+		v.answer(seen, to, from, src)
+		return seen.view, true
 	}
-	if id, ok := v.ids.m[to]; ok {
-		return v.show(id, src, dst, at)
-	}
-	q := &quicConn{dialled: [2]flow.End{src, dst}, network: at.network, client: from}
+	q := &quicConn{dialled: [2]flow.End{src, dst}, network: at.network, original: to, client: from}
 	v.first.put(pair(to, from), q, v.limit.Scale(maxIDs))
-	v.tuples.put(at, quicSeen{of: q}, v.limit.Scale(maxViews))
-	return nil
+	v.tuples.put(at, &quicSeen{of: q}, v.limit.Scale(maxViews))
+	return nil, true
+}
+
+// match finds the connection of a packet with a long header by its ids, and whether the packet goes to
+// the server.
+func (v *quicViews) match(to, from string) (q *quicConn, server bool) {
+	if q := v.first.m[pair(to, from)]; q != nil && len(to) >= minID { // before or after a translation
+		return q, true
+	}
+	if id, ok := v.ids.m[to]; ok && v.both(id.of, to, from) {
+		return id.of, id.server
+	}
+	return nil, false
 }
 
 func pair(to, from string) string { return "\x00" + to + "\x01" + from }
 
-// has reports whether a packet with these ids can belong to the connection: one side must use
-// the client's id, and once the server has an id, the other id must be the server's or the one
-// that the client chose for its first packets.
+// has reports whether a packet with these ids can belong to the connection under the ends that were
+// dialled: one side must use the client's id.
 func (q *quicConn) has(to, from string) bool { return from == q.client || to == q.client }
 
-// answer records that the other side answers with the id that the client chose.
-func (v *quicViews) answer(seen quicSeen, to, from string, src flow.End) {
+// both reports whether both ids of a packet are the connection's. An answer may have an id of the server
+// that is not known yet.
+func (v *quicViews) both(q *quicConn, to, from string) bool {
+	switch {
+	case from == q.client && (to == q.original && len(to) >= minID || v.owns(q, to)):
+		return true
+	case to != q.client:
+		return false
+	}
+	return q.server == "" && len(to) >= minID || v.owns(q, from)
+}
+
+// owns reports whether the server of a connection chose an id.
+func (v *quicViews) owns(q *quicConn, id string) bool {
+	o, ok := v.ids.m[id]
+	return ok && o.of == q && o.server
+}
+
+// answer records that the server answers with the id that the client chose. Only under the ends that
+// were dialled are its ids learned.
+func (v *quicViews) answer(seen *quicSeen, to, from string, src flow.End) {
 	q, client := seen.of, seen.of.dialled[0]
 	if seen.view != nil {
 		client = seen.view.Seen[0]
 	}
-	if src == client || to != q.client || q.answered && from == q.server {
+	if src == client || to != q.client || from == seen.answer {
 		return
 	}
-	q.answered, q.server = true, from
+	if seen.answer = from; seen.view != nil {
+		return
+	}
+	q.server = from
 	v.learn(q.client, quicID{q, false})
 	v.learn(from, quicID{q, true})
 }
 
+// proven reports whether a handshake was answered under these ends by the server of the connection.
+func (v *quicViews) proven(seen *quicSeen) bool {
+	return seen.answer != "" && (seen.view == nil || v.owns(seen.of, seen.answer))
+}
+
+// learn records the owner of an id, unless it has another one: the newer claim may be forged.
 func (v *quicViews) learn(id string, of quicID) {
-	if len(id) < minID {
+	if old, ok := v.ids.m[id]; len(id) < minID || ok && old.of != of.of {
 		return
 	}
 	v.ids.put(id, of, v.limit.Scale(maxIDs))
@@ -177,15 +283,15 @@ func (v *quicViews) owner(p []byte) (quicID, bool) {
 }
 
 // show records that a packet to the owner of an id is seen under these ends.
-func (v *quicViews) show(to quicID, src, dst flow.End, at place) *flow.View {
+func (v *quicViews) show(to quicID, src, dst flow.End, at place, moved bool) *quicSeen {
 	ends := [2]flow.End{src, dst}
 	if !to.server {
 		ends = [2]flow.End{dst, src}
 	}
-	seen := quicSeen{of: to.of}
+	seen := &quicSeen{of: to.of, moved: moved}
 	if tupleOf(to.of.dialled[0], to.of.dialled[1]) != at.tuple {
 		seen.view = &flow.View{Dialled: to.of.dialled, Seen: ends, Network: to.of.network, By: flow.ByConnectionID}
 	}
 	v.tuples.put(at, seen, v.limit.Scale(maxViews))
-	return seen.view
+	return seen
 }

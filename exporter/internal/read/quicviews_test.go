@@ -2,10 +2,13 @@ package read
 
 import (
 	"bytes"
+	"fmt"
+	"hash/fnv"
 	"net/netip"
 	"testing"
 
 	"github.com/pcapsule/pcapsule/exporter/decode"
+	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/internal/flow"
 )
 
@@ -14,6 +17,13 @@ func longHeader(first byte, to, from string) []byte {
 	p := append([]byte{first, 0, 0, 0, 1, byte(len(to))}, to...)
 	p = append(append(p, byte(len(from))), from...)
 	return append(p, make([]byte, 30)...)
+}
+
+// endsHash is a hash of two ends in any order.
+func endsHash(a, b flow.End) uint64 {
+	h := fnv.New64a()
+	fmt.Fprint(h, tupleOf(a, b))
+	return h.Sum64()
 }
 
 func shortHeader(to string) []byte { return append(append([]byte{0x41}, to...), make([]byte, 30)...) }
@@ -84,9 +94,14 @@ func TestQUICViews(t *testing.T) {
 			{"data after moving", moved, server, shortHeader("sv1"), nil, [2]flow.End{}},
 		}},
 	} {
-		v := &quicViews{foreign: func(p []byte) bool { return bytes.Contains(p, []byte("foreign")) }}
+		v := &quicViews{foreign: func(p []byte) dissect.Verdict {
+			if bytes.Contains(p, []byte("foreign")) {
+				return dissect.Yes
+			}
+			return dissect.No
+		}}
 		for _, s := range c.steps {
-			got, _ := v.find(&flow.Packet{Src: s.src.Addr, Dst: s.dst.Addr, SrcPort: s.src.Port, DstPort: s.dst.Port, Payload: s.data})
+			got, _ := v.find(&flow.Packet{Src: s.src.Addr, Dst: s.dst.Addr, SrcPort: s.src.Port, DstPort: s.dst.Port, Payload: s.data}, endsHash(s.src, s.dst))
 			switch {
 			case s.dialled == nil && got != nil:
 				t.Errorf("%s: %s: view %v, want none", c.name, s.name, got)
@@ -103,7 +118,7 @@ func FuzzQUICViews(f *testing.F) {
 		v := &quicViews{}
 		for i, p := range [][]byte{a, b, a, b} {
 			fr := &flow.Packet{SrcPort: uint16(1 + i), DstPort: 443, Payload: p}
-			if view, _ := v.find(fr); view != nil && view.Seen[0].Port != fr.SrcPort && view.Seen[1].Port != fr.SrcPort {
+			if view, _ := v.find(fr, uint64(i%2)); view != nil && view.Seen[0].Port != fr.SrcPort && view.Seen[1].Port != fr.SrcPort {
 				t.Fatalf("view %v of a packet from port %d", view, fr.SrcPort)
 			}
 		}

@@ -17,6 +17,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/exporter/decode"
+	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/internal/memory"
 	"github.com/pcapsule/pcapsule/exporter/internal/round"
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
@@ -33,8 +34,8 @@ type Options struct {
 
 	Limit memory.Limit // that bounds what is remembered
 
-	// Explained reports whether a protocol other than QUIC explains a datagram; nil: none.
-	Explained func(datagram []byte) bool
+	// Explained tells how sure protocols other than QUIC are that a datagram is theirs; nil: not at all.
+	Explained func([]byte) dissect.Verdict
 }
 
 // Reader reads the inputs of a run once.

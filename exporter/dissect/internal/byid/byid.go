@@ -18,19 +18,22 @@ type Table[K comparable, C any] struct {
 	Emit func(c C, why string) // emits a call; why is the value of column error
 	Wait int64                 // ns after which a request in a datagram counts as unanswered; 0 is never
 
-	byKey          map[K]*entry[K, C]
-	oldest, newest *entry[K, C]
+	byKey          map[K]*Entry[K, C]
+	oldest, newest *Entry[K, C]
 	count          int64 // entries added so far
 	lost           int64 // entries before this one may have lost their response in a gap
 }
 
-type entry[K comparable, C any] struct {
-	key        K
-	call       C
-	no         int64
-	at         int64 // when it was sent, ns
-	cost       int
-	prev, next *entry[K, C]
+// Entry is a request in a Table.
+type Entry[K comparable, C any] struct {
+	key          K
+	call         C
+	no           int64
+	at           int64 // when it was sent, ns
+	cost         int
+	prev, next   *Entry[K, C]
+	older, newer *Entry[K, C] // with the same key
+	in           bool
 }
 
 // Put adds a request, which takes cost bytes of the budget. An earlier one with the same key, which
@@ -43,11 +46,19 @@ func (t *Table[K, C]) Put(key K, c C, cost int) {
 	if old := t.byKey[key]; old != nil {
 		t.emit(old, "no_response")
 	}
-	if t.byKey == nil {
-		t.byKey = map[K]*entry[K, C]{}
-	}
-	e := &entry[K, C]{key: key, call: c, no: t.count, at: now, cost: t.Conn.Keep(cost + entryCost)}
+	t.Add(key, c, cost)
+}
+
+// Add adds a request as Put does, but keeps an earlier one with the same key.
+func (t *Table[K, C]) Add(key K, c C, cost int) *Entry[K, C] {
+	e := &Entry[K, C]{key: key, call: c, no: t.count, at: t.Conn.Now().Time, cost: t.Conn.Keep(cost + entryCost), in: true}
 	t.count++
+	if t.byKey == nil {
+		t.byKey = map[K]*Entry[K, C]{}
+	}
+	if e.older = t.byKey[key]; e.older != nil {
+		e.older.newer = e
+	}
 	t.byKey[key] = e
 	if e.prev = t.newest; e.prev != nil {
 		e.prev.next = e
@@ -55,9 +66,21 @@ func (t *Table[K, C]) Put(key K, c C, cost int) {
 		t.oldest = e
 	}
 	t.newest = e
+	return e
 }
 
-// Get returns the request with a key and leaves it in the table.
+// Same lists at most n requests with a key, the newest first.
+func (t *Table[K, C]) Same(key K, n int) iter.Seq[C] {
+	return func(yield func(C) bool) {
+		for e := t.byKey[key]; e != nil && n > 0; e, n = e.older, n-1 {
+			if !yield(e.call) {
+				return
+			}
+		}
+	}
+}
+
+// Get returns the newest request with a key and leaves it in the table.
 func (t *Table[K, C]) Get(key K) (c C, ok bool) {
 	if e := t.byKey[key]; e != nil {
 		return e.call, true
@@ -94,21 +117,36 @@ func (t *Table[K, C]) Grow(key K, n int) {
 	}
 }
 
-// Take removes the request with a key and returns it.
+// Take removes the newest request with a key and returns it.
 func (t *Table[K, C]) Take(key K) (c C, ok bool) {
 	e := t.byKey[key]
 	if e == nil {
 		return c, false
 	}
-	t.remove(e)
+	t.Remove(e)
 	return e.call, true
 }
 
 // Len is the number of requests.
 func (t *Table[K, C]) Len() int { return len(t.byKey) }
 
-func (t *Table[K, C]) remove(e *entry[K, C]) {
-	delete(t.byKey, e.key)
+// Remove removes a request that Add added, unless it is removed already.
+func (t *Table[K, C]) Remove(e *Entry[K, C]) {
+	if e == nil || !e.in {
+		return
+	}
+	e.in = false
+	if e.older != nil {
+		e.older.newer = e.newer
+	}
+	switch {
+	case e.newer != nil:
+		e.newer.older = e.older
+	case e.older != nil:
+		t.byKey[e.key] = e.older
+	default:
+		delete(t.byKey, e.key)
+	}
 	t.Conn.Release(e.cost)
 	if e.prev != nil {
 		e.prev.next = e.next
@@ -122,8 +160,8 @@ func (t *Table[K, C]) remove(e *entry[K, C]) {
 	}
 }
 
-func (t *Table[K, C]) emit(e *entry[K, C], why string) {
-	t.remove(e)
+func (t *Table[K, C]) emit(e *Entry[K, C], why string) {
+	t.Remove(e)
 	if why == "no_response" && e.no < t.lost {
 		why = string(dissect.LossGap)
 	}

@@ -22,8 +22,9 @@ type Request struct {
 	Late  bool   // late responses to earlier requests may follow
 	Quiet bool   // the client had sent nothing for a while
 
-	cost   int  // bytes of the budget that it uses, see Queue
-	queued bool // in a Queue
+	cost   int   // bytes of the budget that it uses, see Queue
+	queued bool  // in a Queue
+	ahead  int64 // responses to given-up requests that come before that to this one, see Queue
 }
 
 // Cost is the number of bytes of the budget that the request uses in its Queue.

@@ -1,14 +1,10 @@
 package inorder
 
 import (
-	"fmt"
+	"slices"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 )
-
-// MaxSearched is how many requests a Queue holds after a loss, when each response may look at all of
-// them. A dissector that looks through All has the same limit at all times, see Queue.Most.
-const MaxSearched = 1 << 14
 
 // Call is a request in a Queue, usually a pointer to the dissector's record of it.
 type Call interface {
@@ -21,17 +17,24 @@ type Call interface {
 
 // Queue holds the requests of a connection from when they were sent until they are emitted, for
 // protocols in which only the order connects responses with requests. It pairs them, again after
-// a loss, and limits their number and memory. Embed it in a Dissector for Kept and Shed.
+// a loss. Only the memory budget limits their number. Requests that were given up for memory are
+// counted, so that the responses to the others still find them. Embed it in a Dissector for Kept and
+// Shed.
 type Queue[C Call] struct {
 	Conn *dissect.Conn
 	Emit func(c C, why string) // emits a call, which must Remove it; why is the value of column error
 	Busy func(c C) bool        // whether a message of c is being read, so that Shed must keep it; may be nil
-	Most int                   // requests that it holds; 0: as many as the memory budget has room for
 
-	line Line
-	list []C // requests from head on, oldest first
-	head int
-	lost bool // responses may be missing: order alone does not pair
+	// Replies is the number of responses that c still waits for, and whether it is known; nil: 1.
+	Replies func(c C) (n int64, known bool)
+
+	line   Line
+	list   []C // requests from head on, oldest first
+	head   int
+	lost   bool  // responses may be missing: order alone does not pair
+	ahead  int64 // responses to requests that were given up after all in list
+	passes bool  // the newest response, at passed, answers a request that was given up
+	passed uint32
 }
 
 // All lists the requests, oldest first; valid until the next call of a method.
@@ -53,9 +56,6 @@ func (q *Queue[C]) Lost() bool { return q.lost }
 // Push appends a request that the client sent after it had received the bytes up to ack. It takes
 // cost bytes of the budget until Remove. It returns the number of requests before it.
 func (q *Queue[C]) Push(c C, ack uint32, cost int) int {
-	if q.Most > 0 {
-		q.limit(q.Most - 1)
-	}
 	cost = q.Conn.Keep(cost)
 	if q.head > 64 && q.head*2 > len(q.list) {
 		n := copy(q.list, q.list[q.head:])
@@ -64,23 +64,15 @@ func (q *Queue[C]) Push(c C, ack uint32, cost int) int {
 	}
 	var oldest *Request
 	var none C
-	if f := q.Front(); f != none && !q.lost {
+	if f := q.Front(); f != none && !q.lost && f.Asked().ahead == 0 {
 		oldest = f.Asked()
 	}
-	*c.Asked() = q.line.Sent(ack, q.Conn.Now().Time, oldest)
-	c.Asked().cost, c.Asked().queued = cost, true
+	a := c.Asked()
+	*a = q.line.Sent(ack, q.Conn.Now().Time, oldest)
+	a.cost, a.queued, a.ahead = cost, true, q.ahead
+	q.ahead = 0
 	q.list = append(q.list, c)
 	return len(q.All()) - 1
-}
-
-// limit gives up the oldest requests until at most n are left.
-func (q *Queue[C]) limit(n int) {
-	for len(q.All()) > n {
-		q.Conn.Anomaly("limit", fmt.Sprintf("more than %d requests are pending", n), 0)
-		if !q.Shed() {
-			return
-		}
-	}
 }
 
 // Grow takes n more bytes of the budget for c until Remove.
@@ -95,6 +87,7 @@ func (q *Queue[C]) Remove(c C) {
 		return
 	}
 	a.queued = false
+	q.inherit(c)
 	for i := q.head; i < len(q.list); i++ {
 		if q.list[i] != c {
 			continue
@@ -109,10 +102,76 @@ func (q *Queue[C]) Remove(c C) {
 	}
 }
 
+// inherit passes the count of given-up requests before c to what follows c.
+func (q *Queue[C]) inherit(c C) {
+	n := c.Asked().ahead
+	if n == 0 {
+		return
+	}
+	c.Asked().ahead = 0
+	all := q.All()
+	if i := slices.Index(all, c); i+1 < len(all) {
+		all[i+1].Asked().ahead += n
+	} else {
+		q.ahead += n
+	}
+}
+
+// before is where the requests that were given up before the next one to answer are counted.
+func (q *Queue[C]) before() *int64 {
+	for _, c := range q.All() {
+		if a := c.Asked(); a.ahead > 0 || c.Waits() {
+			return &a.ahead
+		}
+	}
+	return &q.ahead
+}
+
+// Ahead reports whether the next response answers a request that was given up.
+func (q *Queue[C]) Ahead() bool { return *q.before() > 0 }
+
+// Passes reports whether the response at seq answers a request that was given up.
+func (q *Queue[C]) Passes(seq uint32) bool {
+	if q.passes && q.passed == seq {
+		return true
+	}
+	n := q.before()
+	if q.passes = *n > 0; q.passes {
+		*n--
+		q.passed = seq
+	}
+	return q.passes
+}
+
+// Another records that the response that Passes found last is not the only one to its request.
+func (q *Queue[C]) Another() {
+	if q.passes {
+		*q.before()++
+		q.passes = false
+	}
+}
+
+// uncertain records that it is not known how many of the responses to given-up requests follow.
+func (q *Queue[C]) uncertain() {
+	for _, c := range q.All() {
+		if a := c.Asked(); a.ahead > 0 {
+			a.ahead, a.After = 0, true
+		}
+	}
+	if q.ahead > 0 {
+		q.ahead = 0
+		q.line.Missing(nil)
+	}
+	q.passes = false
+}
+
 // Answer returns the request that a response at seq answers. It is the zero value if that request
-// was not captured or is not known. Requests that can no longer be answered are emitted.
+// was not captured, was given up or is not known. Requests that can no longer be answered are emitted.
 func (q *Queue[C]) Answer(seq uint32) C {
 	var none C
+	if q.Passes(seq) {
+		return none
+	}
 	f := q.Front()
 	if f == none {
 		return f
@@ -128,7 +187,7 @@ func (q *Queue[C]) Answer(seq uint32) C {
 
 // find restores the pairing after a loss.
 func (q *Queue[C]) find(seq uint32) (c C) {
-	q.limit(MaxSearched)
+	q.uncertain()
 	m := q.line.Find(seq, func(yield func(int, *Request) bool) {
 		for i, c := range q.All() {
 			if c.Waits() && !yield(i, c.Asked()) {
@@ -156,6 +215,7 @@ func (q *Queue[C]) Resync(dir dissect.Dir, _ dissect.Loss) {
 	if dir == dissect.ToServer {
 		q.line.Missing(nil)
 	} else {
+		q.uncertain()
 		q.lost = true
 	}
 }
@@ -164,25 +224,41 @@ func (q *Queue[C]) Resync(dir dissect.Dir, _ dissect.Loss) {
 func (q *Queue[C]) Kept() int { return 0 }
 
 // Shed implements dissect.Dissector: it gives up the oldest request that no message is being read
-// of. Its response may still come.
+// of. Its response is counted when it comes.
 func (q *Queue[C]) Shed() bool {
-	list := q.All()
-	for i, c := range list {
+	for _, c := range q.All() {
 		if q.Busy != nil && q.Busy(c) {
 			continue
 		}
-		var next *Request
-		for _, d := range list[i+1:] {
-			if d.Waits() {
-				next = d.Asked()
-				break
-			}
-		}
-		q.line.Missing(next)
+		q.skip(c)
 		q.Emit(c, "cut")
 		return true
 	}
 	return false
+}
+
+// skip counts the responses to c, which is given up.
+func (q *Queue[C]) skip(c C) {
+	if !c.Waits() {
+		return
+	}
+	n, known := int64(1), !q.lost
+	if q.Replies != nil && known {
+		n, known = q.Replies(c)
+	}
+	if known {
+		c.Asked().ahead += n
+		return
+	}
+	var next *Request
+	all := q.All()
+	for _, d := range all[slices.Index(all, c)+1:] {
+		if d.Waits() {
+			next = d.Asked()
+			break
+		}
+	}
+	q.line.Missing(next)
 }
 
 // Close emits the requests, oldest first.

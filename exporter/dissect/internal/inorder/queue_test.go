@@ -15,47 +15,147 @@ func (n *noted) Anomaly(_ *dissect.Conn, a table.Anomaly) {
 	n.kinds = append(n.kinds, a.Kind)
 }
 
-type waiting struct{ asked Request }
+type waiting struct {
+	asked Request
+	name  string
+}
 
 func (w *waiting) Asked() *Request { return &w.asked }
 func (w *waiting) Waits() bool     { return true }
 
-// TestOnlySearchedRequestsAreLimited holds any number of requests while their order pairs them. After a
-// loss, and if the dissector searches, there is a limit.
-func TestOnlySearchedRequestsAreLimited(t *testing.T) {
+// newQueue is a queue of a connection whose engine may hold limit bytes; 0 is the default.
+func newQueue(t *testing.T, s dissect.Sink, limit int) (*dissect.Engine, *Queue[*waiting]) {
+	t.Helper()
+	e, err := dissect.NewEngine(nil, nil, s, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if limit > 0 {
+		e.SetBudget(limit)
+	}
+	q := &Queue[*waiting]{Conn: e.NewConn(dissect.Info{ConnectUs: -1})}
+	q.Emit = func(w *waiting, _ string) { q.Remove(w) }
+	return e, q
+}
+
+// TestOnlyMemoryLimitsRequests holds any number of requests, also after a loss.
+func TestOnlyMemoryLimitsRequests(t *testing.T) {
+	const n = 100_000
 	for _, c := range []struct {
-		name       string
-		most       int
-		loss       bool
-		left       int
-		wantNotice bool
+		name string
+		loss bool
+		left int
 	}{
-		{"by order", 0, false, 3 * MaxSearched, false},
-		{"after a loss, when a response could answer any of them", 0, true, 0, true},
-		{"with a limit", 100, false, 100, true},
+		{"by order", false, n},
+		{"after a loss, when a response could answer any of them", true, 0},
 	} {
 		s := &noted{}
-		e, err := dissect.NewEngine(nil, nil, s, true)
-		if err != nil {
-			t.Fatal(err)
-		}
-		conn := e.NewConn(dissect.Info{ConnectUs: -1})
-		q := &Queue[*waiting]{Conn: conn, Most: c.most}
-		q.Emit = func(w *waiting, _ string) { q.Remove(w) }
-		for range 3 * MaxSearched {
+		e, q := newQueue(t, s, 0)
+		for range n {
 			q.Push(&waiting{}, 100, 10)
 		}
 		if c.loss {
 			q.Resync(dissect.ToClient, dissect.LossGap)
-			q.Answer(100)
+			q.Answer(101)
 		}
 		if n := len(q.All()); n != c.left || e.Held() < 10*n {
 			t.Errorf("%s: %d are left, want %d; %d bytes are held", c.name, n, c.left, e.Held())
 		}
 		q.Close(dissect.EndFin)
-		conn.Close(dissect.EndFin, dissect.Packet{})
-		if got := slices.Contains(s.kinds, "limit"); got != c.wantNotice {
+		if slices.Contains(s.kinds, "limit") {
 			t.Errorf("%s: anomalies %v", c.name, s.kinds)
 		}
+	}
+}
+
+// TestResponsesToGivenUpRequestsAreCounted gives requests of one pipeline up at every place and sends
+// all responses: each of the other requests gets its own.
+func TestResponsesToGivenUpRequestsAreCounted(t *testing.T) {
+	names := []string{"a", "b", "c", "d", "e"}
+	for given := range 1 << len(names) {
+		for late := range len(names) + 1 { // how many requests are sent after the others were given up
+			_, q := newQueue(t, &noted{}, 0)
+			busy := map[*waiting]bool{}
+			q.Busy = func(w *waiting) bool { return busy[w] }
+			var want []string
+			shed := func() {
+				for q.Shed() {
+				}
+			}
+			for i, name := range names {
+				w := &waiting{name: name}
+				if q.Push(w, 100, 10); given>>i&1 == 0 {
+					busy[w] = true
+					want = append(want, name)
+				} else {
+					want = append(want, "")
+				}
+				if i >= late {
+					shed()
+				}
+			}
+			shed()
+			var got []string
+			for i := range names {
+				seq := uint32(100 + 10*i)
+				f := q.Answer(seq)
+				if again := q.Answer(seq); again != f {
+					t.Fatalf("given up %b: asked again, response %d answers another request", given, i)
+				}
+				if f == nil {
+					got = append(got, "")
+					continue
+				}
+				got = append(got, f.name)
+				q.Remove(f)
+			}
+			if !slices.Equal(got, want) || q.Ahead() {
+				t.Errorf("given up %b, %d sent before: the responses answer %q, want %q", given, late, got, want)
+			}
+		}
+	}
+}
+
+// TestLossEndsTheCount tries responses after a loss: those to given-up requests may be among the lost.
+func TestLossEndsTheCount(t *testing.T) {
+	_, q := newQueue(t, &noted{}, 0)
+	q.Push(&waiting{name: "a"}, 100, 10)
+	q.Shed()
+	q.Push(&waiting{name: "b"}, 100, 10)
+	q.Resync(dissect.ToClient, dissect.LossGap)
+	if f := q.Answer(150); f != nil {
+		t.Errorf("a response after a loss answers %s, though it may answer a", f.name)
+	}
+	if q.Ahead() {
+		t.Error("responses to given-up requests are still counted")
+	}
+	q.Push(&waiting{name: "c"}, 200, 10)
+	if f := q.Answer(200); f == nil || f.name != "c" {
+		t.Error("the client waited, but the next response does not answer its request")
+	}
+}
+
+// TestIntermediateResponseIsNotTheLast counts two responses to one given-up request.
+func TestIntermediateResponseIsNotTheLast(t *testing.T) {
+	_, q := newQueue(t, &noted{}, 0)
+	q.Push(&waiting{name: "a"}, 100, 10)
+	q.Shed()
+	q.Push(&waiting{name: "b"}, 100, 10)
+	if q.Answer(100) != nil {
+		t.Fatal("the response to a answers b")
+	}
+	q.Another()
+	if q.Answer(110) != nil {
+		t.Fatal("the second response to a answers b")
+	}
+	if q.Another(); q.Answer(120) != nil {
+		t.Fatal("the third response to a answers b")
+	}
+	if f := q.Answer(130); f == nil || f.name != "b" {
+		t.Error("the response to b does not answer it")
+	}
+	q.Another()
+	if q.Ahead() {
+		t.Error("a response that answered a request is counted as one to a given-up request")
 	}
 }
