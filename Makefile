@@ -15,7 +15,8 @@
 # make conformance  run the official MCP suites against the server's HTTP; needs npm
 # make rest-check  compare serve with its OpenAPI description by schemathesis; needs Python and PyPI (EXAMPLES=20: 1 min, else 15)
 # make bench  make large captures and compare with other tools; takes long
-# make release  build archives for every system, Debian packages, SBOMs and checksums in dist/; needs root and debootstrap
+# make images  build container images of this machine's processor with its compilers, SBOMs and provenance in dist/; see docs/guide/cluster.md
+# make release  build archives for every system, Debian packages, images, SBOMs and checksums in dist/; needs root and debootstrap
 # make release-check  make release, then run and inspect everything (Wine, QEMU); takes long
 # make release-short  compile everything for Windows and macOS that needs no C compiler, run the arm64 recorder under QEMU; 1 min
 SHELL := /bin/bash
@@ -28,7 +29,7 @@ RELEASE ?= $(shell git describe --tags --always 2>/dev/null || echo dev)
 export GOFLAGS := $(filter-out -buildvcs=false -trimpath,$(GOFLAGS)) -buildvcs=false -trimpath
 export CGO_ENABLED = 1
 
-.PHONY: stores demo test build recorder hub setup lint race compile fuzz fuzz-short bench bench-ask bench-tls bench-record kills kernels kernels-short e2e conformance rest-check unit clean release release-check release-short
+.PHONY: images stores demo test build recorder hub setup lint race compile fuzz fuzz-short bench bench-ask bench-tls bench-record kills kernels kernels-short e2e conformance rest-check unit clean release release-check release-short
 
 build:
 	$(GO) build -ldflags '-s -w' -o bin/pcapsule ./cmd/pcapsule
@@ -146,6 +147,9 @@ conformance:
 
 rest-check: build
 	@scripts/rest-check.sh
+
+images:
+	$(GO) run ./scripts/release images $(if $(REPOSITORY),-repository $(REPOSITORY))
 
 release:
 	$(GO) run ./scripts/release build

@@ -2,7 +2,7 @@
 # Hub and recorders on a real cluster of two nodes: deploy/kustomize/base, calls between the nodes, a Snapshot,
 # its bundles as one case, a hub and a recorder that are killed, and a node whose power is cut.
 . "$(dirname "$0")/lib.sh"
-start pchub 2 pcapsule-recorder pcapsule-hub talk
+start pchub 2 pcapsule-recorder pcapsule-hub scripts/e2e/talk
 
 # The base, adapted to the small disks of such nodes, and with the hub on the node that stays.
 mkdir "$dir/overlay"
