@@ -10,6 +10,7 @@
 # make bench-record  compare packet recorders; needs root (BENCH_SHORT=1: 2 min, else 20)
 # make kills  kill recorders 100 times and fill their disks, with traffic and accounts checked; needs root; 6 min
 # make kernels  test the recorder on Debian's kernels from 5.10 to 7.2 in QEMU; 15 min (make kernels-short: two of them, 2 min)
+# make chart  test deploy/chart with Helm's library
 # make e2e  test the recorder and the hub on real clusters of one and two nodes; needs root and a cluster's programs (scripts/e2e/lib.sh)
 # make stores  test stores against an S3 server, versitygw; builds it: 2 min
 # make conformance  run the official MCP suites against the server's HTTP; needs npm
@@ -29,7 +30,7 @@ RELEASE ?= $(shell git describe --tags --always 2>/dev/null || echo dev)
 export GOFLAGS := $(filter-out -buildvcs=false -trimpath,$(GOFLAGS)) -buildvcs=false -trimpath
 export CGO_ENABLED = 1
 
-.PHONY: images stores demo test build recorder hub setup lint race compile fuzz fuzz-short bench bench-ask bench-tls bench-record kills kernels kernels-short e2e conformance rest-check unit clean release release-check release-short
+.PHONY: chart images stores demo test build recorder hub setup lint race compile fuzz fuzz-short bench bench-ask bench-tls bench-record kills kernels kernels-short e2e conformance rest-check unit clean release release-check release-short
 
 build:
 	$(GO) build -ldflags '-s -w' -o bin/pcapsule ./cmd/pcapsule
@@ -138,6 +139,9 @@ kernels:
 # If there is no QEMU, setup could not install it and said so.
 kernels-short:
 	@if command -v qemu-system-x86_64 cpio apt-get >/dev/null; then $(GO) run ./scripts/kernels -short; else echo "kernels: not tested, which needs qemu-system-x86_64, cpio and apt-get"; fi
+
+chart:
+	$(GO) test -C deploy/helm -count=1 ./...
 
 e2e: build
 	@scripts/e2e.sh

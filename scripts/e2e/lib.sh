@@ -35,6 +35,8 @@ k() {
 	cat "$dir/kubectl.err" >&2
 	return "$code"
 }
+# h ARGS...: Helm, in the version of deploy/helm/go.mod.
+h() { timeout 240 "$cluster/in.sh" "$dir/helm" "$@"; }
 node() { timeout 120 "$cluster/in.sh" -n 1 "$@"; }
 say() { printf '%4ds  %s\n' "$SECONDS" "$*"; }
 is() { # WHAT WANT GOT
@@ -53,6 +55,7 @@ start() {
 	go run ./scripts/release images -o "$dir/images" -repository e2e.local -tag 1 "$@" 2>"$dir/images.log" || { cat "$dir/images.log" >&2; exit 1; }
 	make -s build
 	cp bin/pcapsule "$dir/"
+	CGO_ENABLED=0 go build -C deploy/helm -ldflags '-s -w' -o "$dir/helm" helm.sh/helm/v4/cmd/helm
 	say "starting a cluster"
 	timeout 300 "$cluster/up.sh" --no-build >"$dir/up.log" 2>&1 || { tail -n 20 "$dir/up.log" >&2; exit 1; }
 	timeout 120 "$cluster/load.sh" "$dir"/images/*.image.tar >"$dir/load.log" 2>&1 || { cat "$dir/load.log" >&2; exit 1; }

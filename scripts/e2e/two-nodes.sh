@@ -1,29 +1,17 @@
 #!/usr/bin/env bash
-# Hub and recorders on a real cluster of two nodes: deploy/kustomize/base, calls between the nodes, a Snapshot,
+# Hub and recorders on a real cluster of two nodes: the chart, calls between the nodes, a Snapshot,
 # its bundles as one case, a hub and a recorder that are killed, and a node whose power is cut.
 . "$(dirname "$0")/lib.sh"
 start pchub 2 pcapsule-recorder pcapsule-hub scripts/e2e/talk
 
-# The base, adapted to the small disks of such nodes, and with the hub on the node that stays.
-mkdir "$dir/overlay"
-cp -r deploy/kustomize/base "$dir/base"
-cat >"$dir/overlay/kustomization.yaml" <<-'EOF'
-	apiVersion: kustomize.config.k8s.io/v1beta1
-	kind: Kustomization
-	resources: [../base]
-	images:
-	- {name: pcapsule-recorder, newName: e2e.local/pcapsule-recorder, newTag: "1"}
-	- {name: pcapsule-hub, newName: e2e.local/pcapsule-hub, newTag: "1"}
-	patches:
-	- target: {kind: DaemonSet, name: pcapsule-recorder}
-	  patch: |
-	    - {op: replace, path: /spec/template/spec/containers/0/args, value: [--ring=/var/lib/pcapsule/ring, --key=/var/lib/pcapsule/node.key, --max-size=100Mi, --reserve=32Mi, --segment-time=5s, "--transfer=:9465", --policy=/etc/pcapsule/policy.yaml]}
-	- target: {kind: Deployment, name: pcapsule-hub}
-	  patch: |
-	    - {op: add, path: /spec/template/spec/nodeName, value: node1}
+# The chart, with values for the small disks of such nodes, and with the hub on the node that stays.
+cat >"$dir/values.yaml" <<-'EOF'
+	image: {registry: e2e.local, tag: "1", pullPolicy: Never}
+	recorder: {maxSize: 100Mi, extraArgs: [--reserve=32Mi, --segment-time=5s]}
+	hub: {nodeSelector: {kubernetes.io/hostname: node1}}
 EOF
 say "installing"
-k apply -k "$dir/overlay" >"$dir/apply.log" || { cat "$dir/apply.log"; exit 1; }
+h install pcapsule deploy/chart -n pcapsule --create-namespace -f "$dir/values.yaml" >"$dir/install.log" 2>&1 || { cat "$dir/install.log"; exit 1; }
 trouble() {
 	k -n pcapsule get pods -o wide || true
 	k -n pcapsule logs ds/pcapsule-recorder --all-pods --tail 30 || true
@@ -101,6 +89,24 @@ for client in front back; do
 done
 is "packets lost" "" "$(rows "select source, packets from coverage where kind = 'hole' and reason = 'drop'")"
 
+say "the chart"
+refused() { # WHAT WORDS ARGS...: a command of Helm that must fail, with words in its answer
+	local code=0
+	h "${@:3}" >"$dir/refused.log" 2>&1 || code=$?
+	is "$1" "yes yes" "$([ "$code" != 0 ] && echo yes || echo no) $(grep -qF -- "$2" "$dir/refused.log" && echo yes || { cat "$dir/refused.log" >&2; echo no; })"
+}
+refused "a wrong value" /mcp/port upgrade pcapsule deploy/chart -n pcapsule --reuse-values --set-string mcp.port=x
+refused "a value with a wrong name" nodeselector upgrade pcapsule deploy/chart -n pcapsule --reuse-values --set hub.nodeselector.a=b
+refused "a second hub" "cannot be imported" install another deploy/chart -n another --create-namespace -f "$dir/values.yaml"
+recorders() { k -n pcapsule get pod -l app.kubernetes.io/name=pcapsule-recorder -o jsonpath='{range .items[*]}{.metadata.uid}{"\n"}{end}' | sort; }
+recorders >"$dir/before"
+h upgrade pcapsule deploy/chart -n pcapsule --reuse-values --set recorder.maxSize=90Mi >"$dir/upgrade.log" 2>&1 || { cat "$dir/upgrade.log"; failed=$((failed + 1)); }
+k -n pcapsule rollout status ds/pcapsule-recorder --timeout=90s >/dev/null || trouble
+is "recorders that the upgrade left as they were" "" "$(recorders | comm -12 - "$dir/before")"
+snapshot upgraded '{last: 30s}'
+ready upgraded
+is "every node's part is there" True "$(complete upgraded)"
+
 say "a hub that is killed while it collects"
 # All processes of the container, found by its control group: names are cut, and other clusters have the same.
 kill_one() { # POD-SELECTOR NODE
@@ -147,6 +153,12 @@ for ((i = 0; i < 20; i++)); do [ "$(k -n pcapsule get snapshot future -o jsonpat
 is "snapshot of the future" "False Invalid" "$(k -n pcapsule get snapshot future -o jsonpath='{.status.conditions[?(@.type=="Accepted")].status} {.status.conditions[?(@.type=="Accepted")].reason}')"
 k -n pcapsule delete snapshots --all --timeout=60s >/dev/null
 is "snapshots that are left" "" "$(k -n pcapsule get snapshots -o name)"
+
+say "an uninstall, which leaves what it says"
+h uninstall pcapsule -n pcapsule >"$dir/uninstall.log" 2>&1 || { cat "$dir/uninstall.log"; failed=$((failed + 1)); }
+left() { k get "$@" -o name 2>/dev/null | grep pcapsule | sort | tr '\n' ' '; }
+is "what is left of the cluster" "customresourcedefinition.apiextensions.k8s.io/snapshots.pcapsule.dev " "$(left clusterroles,clusterrolebindings,customresourcedefinitions)"
+is "what is left of the namespace" "configmap/pcapsule-ca lease.coordination.k8s.io/pcapsule-hub secret/pcapsule-ca " "$(left -n pcapsule daemonsets,deployments,services,networkpolicies,configmaps,secrets,leases,roles,persistentvolumeclaims)"
 if [ "$failed" != 0 ]; then
 	trouble
 	echo "--- questions"; sort -u "$dir/query.err" 2>/dev/null | head -n 20

@@ -29,7 +29,7 @@ type statement struct {
 type resource struct {
 	Name   string            `json:"name,omitempty"`
 	URI    string            `json:"uri,omitempty"`
-	Digest map[string]string `json:"digest"`
+	Digest map[string]string `json:"digest,omitempty"`
 }
 
 // predicate is SLSA provenance v1. It has no times, because the same commit gives the same bytes.
@@ -63,7 +63,7 @@ func provenance(r *release, t *target, p program, digest v1.Hash) ([]byte, error
 	d.ResolvedDependencies = []resource{
 		{URI: "git+https://" + module, Digest: map[string]string{"gitCommit": r.commit}},
 		{URI: "file:go.sum", Digest: map[string]string{"sha256": fmt.Sprintf("%x", sha256.Sum256(sums))}},
-		{URI: "pkg:golang/std@" + runtime.Version()[2:], Digest: map[string]string{}},
+		{URI: "pkg:golang/std@" + runtime.Version()[2:]},
 	}
 	s.Predicate.RunDetails.Builder.ID = buildType + "/scripts/release"
 	var b bytes.Buffer
