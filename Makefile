@@ -10,12 +10,14 @@
 # make bench-record  compare packet recorders; needs root (BENCH_SHORT=1: 2 min, else 20)
 # make kills  kill recorders 100 times and fill their disks, with traffic and accounts checked; needs root; 6 min
 # make kernels  test the recorder on Debian's kernels from 5.10 to 7.2 in QEMU; 15 min (make kernels-short: two of them, 2 min)
+# make chart  test deploy/chart with Helm's library
 # make e2e  test the recorder and the hub on real clusters of one and two nodes; needs root and a cluster's programs (scripts/e2e/lib.sh)
 # make stores  test stores against an S3 server, versitygw; builds it: 2 min
 # make conformance  run the official MCP suites against the server's HTTP; needs npm
 # make rest-check  compare serve with its OpenAPI description by schemathesis; needs Python and PyPI (EXAMPLES=20: 1 min, else 15)
 # make bench  make large captures and compare with other tools; takes long
-# make release  build archives for every system, Debian packages, SBOMs and checksums in dist/; needs root and debootstrap
+# make images  build container images of this machine's processor with its compilers, SBOMs and provenance in dist/; see docs/guide/cluster.md
+# make release  build archives for every system, Debian packages, images, SBOMs and checksums in dist/; needs root and debootstrap
 # make release-check  make release, then run and inspect everything (Wine, QEMU); takes long
 # make release-short  compile everything for Windows and macOS that needs no C compiler, run the arm64 recorder under QEMU; 1 min
 SHELL := /bin/bash
@@ -28,7 +30,7 @@ RELEASE ?= $(shell git describe --tags --always 2>/dev/null || echo dev)
 export GOFLAGS := $(filter-out -buildvcs=false -trimpath,$(GOFLAGS)) -buildvcs=false -trimpath
 export CGO_ENABLED = 1
 
-.PHONY: stores demo test build recorder hub setup lint race compile fuzz fuzz-short bench bench-ask bench-tls bench-record kills kernels kernels-short e2e conformance rest-check unit clean release release-check release-short
+.PHONY: chart images stores demo test build recorder hub setup lint race compile fuzz fuzz-short bench bench-ask bench-tls bench-record kills kernels kernels-short e2e conformance rest-check unit clean release release-check release-short
 
 build:
 	$(GO) build -ldflags '-s -w' -o bin/pcapsule ./cmd/pcapsule
@@ -138,6 +140,9 @@ kernels:
 kernels-short:
 	@if command -v qemu-system-x86_64 cpio apt-get >/dev/null; then $(GO) run ./scripts/kernels -short; else echo "kernels: not tested, which needs qemu-system-x86_64, cpio and apt-get"; fi
 
+chart:
+	$(GO) test -C deploy/helm -count=1 ./...
+
 e2e: build
 	@scripts/e2e.sh
 
@@ -146,6 +151,9 @@ conformance:
 
 rest-check: build
 	@scripts/rest-check.sh
+
+images:
+	$(GO) run ./scripts/release images $(if $(REPOSITORY),-repository $(REPOSITORY))
 
 release:
 	$(GO) run ./scripts/release build

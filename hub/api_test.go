@@ -19,6 +19,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -46,6 +47,7 @@ type apiServer struct {
 	url     string
 	core    *coreclient.CoreV1Client
 	objects *dynamic.DynamicClient
+	configs sync.Map // pins.Config by node
 }
 
 const adminToken = "admin-token-of-the-test"
@@ -281,7 +283,14 @@ func (a *apiServer) serveNode(name, token, ring string, l net.Listener) {
 		a.t.Error(err)
 		return
 	}
-	server := &http.Server{Handler: pins.Open(ring, name).Handler(logger(a.t))}
+	mux := http.NewServeMux()
+	mux.Handle("/", pins.Open(ring, name).Handler(logger(a.t)))
+	mux.Handle("GET "+pins.ConfigPath, pins.ConfigHandler(func() pins.Config {
+		c, _ := a.configs.Load(name)
+		said, _ := c.(pins.Config)
+		return said
+	}))
+	server := &http.Server{Handler: mux}
 	a.t.Cleanup(func() { server.Close() })
 	server.Serve(tls.NewListener(l, mutual.Server(func() (*mutual.Pair, error) { return pair, nil }, mutual.Hub)))
 }
@@ -343,10 +352,10 @@ func get(t *testing.T, address, root, token, path string) (int, string) {
 	return resp.StatusCode, strings.TrimSpace(string(text))
 }
 
-// columns are the printed columns of a snapshot, by name.
-func (a *apiServer) columns(name string) map[string]any {
+// columns are the printed columns of an object, by name.
+func (a *apiServer) columns(path string) map[string]any {
 	a.t.Helper()
-	text, err := a.core.RESTClient().Get().AbsPath("/apis/pcapsule.dev/v1alpha1/namespaces/pcapsule/snapshots/"+name).
+	text, err := a.core.RESTClient().Get().AbsPath("/apis/pcapsule.dev/v1alpha1/namespaces/pcapsule/"+path).
 		SetHeader("Accept", "application/json;as=Table;v=v1;g=meta.k8s.io").DoRaw(a.t.Context())
 	var table v1.Table
 	if err == nil {

@@ -32,6 +32,7 @@ import (
 	"github.com/pcapsule/pcapsule/hub/collect"
 	"github.com/pcapsule/pcapsule/hub/control"
 	"github.com/pcapsule/pcapsule/hub/download"
+	"github.com/pcapsule/pcapsule/hub/rollout"
 	"github.com/pcapsule/pcapsule/recorder/mutual"
 	"github.com/pcapsule/pcapsule/recorder/ring"
 )
@@ -165,8 +166,9 @@ func (h *hub) lead(ctx context.Context) (err error) {
 		case <-time.After(5 * time.Second):
 		}
 	}
+	nodes := h.finder()
 	controller := control.New(control.Options{Client: h.objects, Namespace: h.Namespace, Dir: filepath.Join(h.Dir, "snapshots"), Nodes: h.nodes,
-		Collector: h.collector(), Log: h.Log})
+		Collector: h.collector(nodes), Log: h.Log})
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	stop, err := h.download(controller)
@@ -187,6 +189,9 @@ func (h *hub) lead(ctx context.Context) (err error) {
 	})
 	start(h.refresh)
 	start(controller.Run)
+	start(func(ctx context.Context) error {
+		return rollout.Run(ctx, rollout.Options{Client: h.objects, Namespace: h.Namespace, Recorders: nodes.recorders, Log: h.Log})
+	})
 	h.state.set(func(s *facts) { s.Ready = true })
 	all.Wait()
 	if err := context.Cause(ctx); !errors.Is(err, context.Canceled) {
@@ -235,8 +240,12 @@ func (h *hub) download(c *control.Controller) (stop func(), err error) {
 	return func() { server.Close() }, nil
 }
 
+// finder finds this cluster's recorders.
+func (h *hub) finder() *finder {
+	return &finder{hub: h, source: h.authority.Own(false, mutual.Hub), clients: map[string]*http.Client{}}
+}
+
 // collector collects from this cluster's nodes.
-func (h *hub) collector() *collect.Collector {
-	f := &finder{hub: h, source: h.authority.Own(false, mutual.Hub), clients: map[string]*http.Client{}}
+func (h *hub) collector(f *finder) *collect.Collector {
 	return &collect.Collector{Find: f.find, Make: h.Make, Count: h.Count, Hub: "pcapsule-hub " + h.Release, Retry: 2 * time.Second, Log: h.Log}
 }

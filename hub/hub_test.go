@@ -116,7 +116,7 @@ func TestHubOnARealAPI(t *testing.T) {
 	if !meta.IsStatusConditionTrue(s.Status.Conditions, resource.Complete) || s.Status.Collected != "2/2" || s.Status.Packets == 0 {
 		t.Errorf("%+v", s.Status)
 	}
-	if c := a.columns("incident"); c["Phase"] != "Ready" || c["Nodes"] != "2/2" || c["Complete"] != "True" {
+	if c := a.columns("snapshots/incident"); c["Phase"] != "Ready" || c["Nodes"] != "2/2" || c["Complete"] != "True" {
 		t.Errorf("columns %v", c)
 	}
 	for _, n := range []string{"node-a", "node-b"} {
@@ -131,6 +131,7 @@ func TestHubOnARealAPI(t *testing.T) {
 	if _, err := a.certificate(tokenA, mutual.Node("node-b"), key); err == nil || !strings.Contains(err.Error(), "denied") {
 		t.Errorf("node-a got the certificate of node-b: %v", err)
 	}
+	t.Run("configuration", func(t *testing.T) { a.testConfig(t, tokenA) })
 	t.Run("invalid snapshots", func(t *testing.T) { a.testInvalid(t) })
 	if err := stop(); err != nil {
 		t.Errorf("ending the hub: %v", err)

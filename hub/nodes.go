@@ -75,12 +75,18 @@ func (f *finder) find(ctx context.Context, node string) (*pins.Client, error) {
 		}
 		return nil, &collect.MissingError{Reason: collect.NotScheduled, Text: "no recorder runs there"}
 	}
+	return f.client(pod), nil
+}
+
+// client returns a client of the recorder in a pod.
+func (f *finder) client(pod *core.Pod) *pins.Client {
+	node := pod.Spec.NodeName
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.clients[node] == nil {
 		f.clients[node] = mutual.Client(f.source, mutual.Node(node))
 	}
-	return &pins.Client{URL: &url.URL{Scheme: "https", Host: net.JoinHostPort(pod.Status.PodIP, portOf(pod))}, HTTP: f.clients[node]}, nil
+	return &pins.Client{URL: &url.URL{Scheme: "https", Host: net.JoinHostPort(pod.Status.PodIP, portOf(pod))}, HTTP: f.clients[node]}
 }
 
 func portOf(pod *core.Pod) string {

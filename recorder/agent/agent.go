@@ -41,7 +41,12 @@ type Options struct {
 	Patience time.Duration    // how long to wait for the API before recording starts; 0 means 5 s
 	Listen   string           // address of metrics and health; empty: none
 	Transfer Transfer         // for the hub
-	Log      *slog.Logger
+	Config   Config           // a RecorderConfig that is applied without a restart
+
+	// ChooseKeys reads whose keys a RecorderConfig wants: values of the flags --keys, --keys-to and --plaintext.
+	ChooseKeys func(of, to, plaintext []string, r ring.Options, headersOnly bool) (*recorder.Keys, error)
+
+	Log *slog.Logger
 }
 
 // ErrNoCluster means that there is no configuration for an API.
@@ -69,7 +74,8 @@ func Cluster(kubeconfig, program string) (*rest.Config, error) {
 // agent is one run.
 type agent struct {
 	o       Options
-	source  *kube.Source // nil without Kubernetes
+	source  atomic.Pointer[kube.Source] // nil without Kubernetes
+	config  *config                     // nil without a RecorderConfig
 	began   time.Time
 	started atomic.Pointer[recorder.Started]
 	stats   atomic.Pointer[lastStats]
@@ -115,6 +121,17 @@ func Run(ctx context.Context, o Options) (recorder.Stats, error) {
 		}
 		defer stop()
 	}
+	if o.Config.Name != "" {
+		var err error
+		if a.config, err = openConfig(o.Record.Ring.Dir); err != nil {
+			return recorder.Stats{}, err
+		}
+		follow, stop := context.WithCancel(ctx)
+		defer stop()
+		if err := a.follow(follow); err != nil {
+			return recorder.Stats{}, err
+		}
+	}
 	if o.Transfer.Listen != "" {
 		stop, err := a.transfer(ctx)
 		if err != nil {
@@ -122,38 +139,47 @@ func Run(ctx context.Context, o Options) (recorder.Stats, error) {
 		}
 		defer stop()
 	}
+	if a.config != nil {
+		return a.configured(ctx)
+	}
+	return a.session(ctx, o)
+}
+
+// session records with fixed options until ctx ends.
+func (a *agent) session(ctx context.Context, o Options) (recorder.Stats, error) {
 	if o.Cluster != nil {
-		stop, err := a.watch(ctx)
+		stop, err := a.watch(ctx, o)
 		if err != nil {
 			return recorder.Stats{}, err
 		}
 		defer stop()
 	}
-	return a.record(ctx)
+	return a.record(ctx, o.Record)
 }
 
 // watch starts to watch the API, and waits briefly for its first response, so that
 // interfaces have names from the first packet on.
-func (a *agent) watch(ctx context.Context) (stop func(), err error) {
-	api, err := clients(a.o.Cluster)
+func (a *agent) watch(ctx context.Context, o Options) (stop func(), err error) {
+	api, err := clients(o.Cluster)
 	if err != nil {
 		return nil, err
 	}
-	a.source = kube.New(api, kube.Options{Node: a.o.Record.Node, Labels: a.o.Labels, Keep: a.o.Keep, NoPeers: a.o.NoPeers,
+	source := kube.New(api, kube.Options{Node: o.Record.Node, Labels: o.Labels, Keep: o.Keep, NoPeers: o.NoPeers,
 		OnError: func(err error) { a.o.Log.Warn("Kubernetes does not respond; recording continues", "error", err) },
 		OnBack: func(feed string, since time.Time) {
 			a.o.Log.Info("Kubernetes responds again", "feed", feed, "away", time.Since(since).Round(time.Millisecond))
 		}})
+	a.source.Store(source)
 	// It outlives ctx, so that packets that are drained at the end have names too.
 	run, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		a.source.Run(run)
+		source.Run(run)
 	}()
 	wait := time.NewTimer(a.o.Patience)
 	defer wait.Stop()
-	for !a.source.State().Synced {
+	for !source.State().Synced {
 		select {
 		case <-ctx.Done():
 		case <-wait.C:
@@ -174,10 +200,10 @@ func fingerprint(key ed25519.PrivateKey) string {
 	return ring.Fingerprint(key)
 }
 
-func (a *agent) record(ctx context.Context) (recorder.Stats, error) {
-	o := a.o.Record
-	if a.source != nil {
-		o.Source = a.source
+func (a *agent) record(ctx context.Context, o recorder.Options) (recorder.Stats, error) {
+	source := a.source.Load()
+	if source != nil {
+		o.Source = source
 	}
 	onStart, onStats := o.OnStart, o.OnStats
 	o.OnStart = func(s recorder.Started) {
@@ -203,7 +229,7 @@ func (a *agent) record(ctx context.Context) (recorder.Stats, error) {
 			onStats(s)
 		}
 	}
-	warnKeys(a.o.Log, o.Keys, a.source != nil)
+	warnKeys(a.o.Log, o.Keys, source != nil)
 	s, err := recorder.Run(ctx, o)
 	a.logKeys(s.Keys)
 	a.o.Log.Info("ended", "seen", s.Seen, "filtered", s.Filtered, "delivered", s.Delivered, "dropped", s.Dropped, "balanced", s.Balanced(), "bytes", s.Bytes)

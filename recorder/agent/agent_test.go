@@ -39,7 +39,7 @@ func standing(t *testing.T, dropped uint64) *agent {
 
 func TestMetricsMatchTheRecording(t *testing.T) {
 	a := standing(t, 5)
-	a.source = kube.New(kube.API{}, kube.Options{Node: "a"})
+	a.source.Store(kube.New(kube.API{}, kube.Options{Node: "a"}))
 	want := `
 # HELP pcapsule_recorder_packets_dropped_total Packets lost, by reason.
 # TYPE pcapsule_recorder_packets_dropped_total counter
@@ -104,7 +104,7 @@ func TestProbes(t *testing.T) {
 			s.Drops = []ring.Drop{{Reason: "ring buffer full", Packets: 9}, {Reason: "output", Packets: 1}}
 			a.stats.Store(a.stats.Load().next(s, time.Now()))
 		}, 200, 200, `"writing": true`},
-		{"Kubernetes has not responded", func(a *agent) { a.source = kube.New(kube.API{}, kube.Options{Node: "a"}) }, 200, 503, `"synced": false`},
+		{"Kubernetes has not responded", func(a *agent) { a.source.Store(kube.New(kube.API{}, kube.Options{Node: "a"})) }, 200, 503, `"synced": false`},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			a := standing(t, 5)

@@ -158,6 +158,12 @@ func runPod(t *testing.T, group string) {
 		t.Fatal(err)
 	}
 	defer to.Close()
+	sendFrom(t, group, to.LocalAddr().String())
+}
+
+// sendFrom sends packets from a control group to an address.
+func sendFrom(t *testing.T, group, to string) {
+	t.Helper()
 	if err := os.MkdirAll(group, 0o755); err != nil {
 		t.Skip("needs a control group: ", err)
 	}
@@ -167,7 +173,7 @@ func runPod(t *testing.T, group string) {
 	}
 	defer dir.Close()
 	c := exec.Command(os.Args[0])
-	c.Env = append(os.Environ(), sendEnv+"="+to.LocalAddr().String())
+	c.Env = append(os.Environ(), sendEnv+"="+to)
 	c.SysProcAttr = &syscall.SysProcAttr{UseCgroupFD: true, CgroupFD: int(dir.Fd())}
 	if out, err := c.CombinedOutput(); err != nil {
 		t.Fatalf("sending: %v: %s", err, out)

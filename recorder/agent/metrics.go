@@ -14,6 +14,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/recorder"
 	"github.com/pcapsule/pcapsule/recorder/internal/kube"
+	"github.com/pcapsule/pcapsule/recorder/pins"
 )
 
 // silence is the maximum time without statistics; a recording reports them every second.
@@ -31,6 +32,7 @@ type health struct {
 	Delivered uint64        `json:"delivered"`
 	Dropped   uint64        `json:"dropped"`
 	Kube      *healthOfKube `json:"kubernetes,omitempty"`
+	Config    *pins.Config  `json:"config,omitempty"` // a RecorderConfig that cannot be applied makes no recorder unhealthy
 }
 
 type healthOfKube struct {
@@ -54,9 +56,14 @@ func (a *agent) health() health {
 	} else {
 		h.Alive = time.Since(a.began) < 2*silence // it is still starting
 	}
+	if a.config != nil {
+		c := a.config.state()
+		h.Config = &c
+		h.Alive = h.Alive || !h.Recording && !c.Known // a restart would not help against an API that does not answer
+	}
 	h.Ready = h.Recording && h.Alive && (h.Writing || a.stats.Load() == nil)
-	if a.source != nil {
-		s := a.source.State()
+	if source := a.source.Load(); source != nil {
+		s := source.State()
 		h.Kube = &healthOfKube{Synced: s.Synced, Pods: s.Pods}
 		for _, f := range s.Feeds {
 			if !f.Stale.IsZero() {
@@ -117,6 +124,15 @@ func (a *agent) Collect(out chan<- prometheus.Metric) {
 	count := func(name, help string, v uint64) { out <- number(prometheus.CounterValue, name, help).is(float64(v)) }
 	gauge := func(name, help string, v float64) { out <- number(prometheus.GaugeValue, name, help).is(v) }
 	out <- number(prometheus.GaugeValue, "info", "Program, node and Go version of this recorder; always 1.", "program", "node", "go").is(1, a.o.Record.Program, a.o.Record.Node, runtime.Version())
+	if a.config != nil {
+		c := a.config.state()
+		gauge("config_generation", "Generation of the RecorderConfig in force; 0 without one.", float64(c.Applied))
+		rejected := 0.0
+		if c.Problem != "" {
+			rejected = 1
+		}
+		gauge("config_rejected", "1 if the latest RecorderConfig cannot be applied, so that the one before stays in force.", rejected)
+	}
 	count("errors_total", "Errors that did not end the recording.", a.errors.Load())
 	if s := a.stats.Load(); s != nil {
 		count("packets_seen_total", "Packets that the kernel programs saw: filtered, delivered or dropped.", s.Seen)
@@ -143,8 +159,8 @@ func (a *agent) Collect(out chan<- prometheus.Metric) {
 	a.collectParts(out)
 	a.collectKeys(out)
 	a.collectRing(out)
-	if a.source != nil {
-		collectKube(out, a.source.State())
+	if source := a.source.Load(); source != nil {
+		collectKube(out, source.State())
 	}
 }
 

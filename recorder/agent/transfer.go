@@ -27,6 +27,15 @@ const sweepEvery = 10 * time.Minute
 // serviceNamespace is where a pod finds its namespace.
 const serviceNamespace = "/var/run/secrets/kubernetes.io/serviceaccount/namespace"
 
+// podNamespace returns the given namespace or, without one, that of the pod.
+func podNamespace(given string) (string, error) {
+	if given != "" {
+		return given, nil
+	}
+	text, err := os.ReadFile(serviceNamespace)
+	return strings.TrimSpace(string(text)), err
+}
+
 // Transfer is how the hub reaches the ring.
 type Transfer struct {
 	Listen        string // address; empty: not at all
@@ -54,7 +63,12 @@ func (a *agent) transfer(ctx context.Context) (stop func(), err error) {
 	go a.sweep(ctx, store)
 	// No timeout for a whole response: files are large. A client that does not read is cut by
 	// the write deadline of each piece.
-	server := &http.Server{Handler: store.Handler(a.o.Log), ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second, IdleTimeout: time.Minute,
+	mux := http.NewServeMux()
+	mux.Handle("/", store.Handler(a.o.Log))
+	if a.config != nil {
+		mux.Handle("GET "+pins.ConfigPath, pins.ConfigHandler(a.config.state))
+	}
+	server := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second, IdleTimeout: time.Minute,
 		MaxHeaderBytes: 16 << 10, ErrorLog: slog.NewLogLogger(a.o.Log.Handler(), slog.LevelWarn)}
 	go func() {
 		if err := server.Serve(tls.NewListener(&patient{l}, mutual.Server(source, mutual.Hub))); !errors.Is(err, http.ErrServerClosed) {
@@ -105,13 +119,9 @@ func (a *agent) enroll() (*enroll.Enrollment, error) {
 	if a.o.Cluster == nil {
 		return nil, errors.New("listening for the hub needs a certificate: give its files, or a Kubernetes API to request one")
 	}
-	namespace := a.o.Transfer.Namespace
-	if namespace == "" {
-		text, err := os.ReadFile(serviceNamespace)
-		if err != nil {
-			return nil, fmt.Errorf("finding the hub's namespace: %w", err)
-		}
-		namespace = strings.TrimSpace(string(text))
+	namespace, err := podNamespace(a.o.Transfer.Namespace)
+	if err != nil {
+		return nil, fmt.Errorf("finding the hub's namespace: %w", err)
 	}
 	config := rest.CopyConfig(a.o.Cluster)
 	h, err := rest.HTTPClientFor(config)

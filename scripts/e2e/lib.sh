@@ -35,6 +35,8 @@ k() {
 	cat "$dir/kubectl.err" >&2
 	return "$code"
 }
+# h ARGS...: Helm, in the version of deploy/helm/go.mod.
+h() { timeout 240 "$cluster/in.sh" "$dir/helm" "$@"; }
 node() { timeout 120 "$cluster/in.sh" -n 1 "$@"; }
 say() { printf '%4ds  %s\n' "$SECONDS" "$*"; }
 is() { # WHAT WANT GOT
@@ -44,25 +46,19 @@ some() { # WHAT COUNT
 	if [ "${2:-0}" -gt 0 ] 2>/dev/null; then say "ok    $1: $2"; else say "WRONG $1: ${2:-nothing}, want some"; failed=$((failed + 1)); fi
 }
 
-# start NAME NODES PROGRAM...: builds static programs and images of them, and starts a cluster. Reading keys
+# start NAME NODES PROGRAM...: builds images of programs, as make images does, and starts a cluster. Reading keys
 # and naming processes needs the kernel's process numbers, so nodes have no PID namespace.
 start() {
 	export PCAPSULE_E2E_NAME=$1$$ NODES=$2 PIDNS=0
 	shift 2
-	local program packages=()
-	for program in "$@"; do
-		if [ -d "cmd/$program" ]; then packages+=("./cmd/$program"); else packages+=("./scripts/e2e/$program"); fi
-	done
 	say "building"
-	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o "$dir" "${packages[@]}"
+	go run ./scripts/release images -o "$dir/images" -repository e2e.local -tag 1 "$@" 2>"$dir/images.log" || { cat "$dir/images.log" >&2; exit 1; }
 	make -s build
 	cp bin/pcapsule "$dir/"
-	for program in "$@"; do
-		"$PCAPSULE_E2E_DIR/bin/imgtar" -o "$dir/$program.tar" -tag "e2e.local/$program:1" -entrypoint "/$program" "$dir/$program=/$program"
-	done
+	CGO_ENABLED=0 go build -C deploy/helm -ldflags '-s -w' -o "$dir/helm" helm.sh/helm/v4/cmd/helm
 	say "starting a cluster"
 	timeout 300 "$cluster/up.sh" --no-build >"$dir/up.log" 2>&1 || { tail -n 20 "$dir/up.log" >&2; exit 1; }
-	timeout 120 "$cluster/load.sh" $(printf "$dir/%s.tar " "$@") >"$dir/load.log" 2>&1 || { cat "$dir/load.log" >&2; exit 1; }
+	timeout 120 "$cluster/load.sh" "$dir"/images/*.image.tar >"$dir/load.log" 2>&1 || { cat "$dir/load.log" >&2; exit 1; }
 }
 
 # A case is one bundle or several. A question that fails is not an empty answer.

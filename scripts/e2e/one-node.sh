@@ -2,7 +2,7 @@
 # The recorder on a real cluster of one node: the manifest of docs/guide/recorder.md, pods of
 # three namespaces that talk, a snapshot while recording continues, and checks of its content.
 . "$(dirname "$0")/lib.sh"
-start pcrec 1 pcapsule-recorder talk
+start pcrec 1 pcapsule-recorder scripts/e2e/talk
 
 # The guide's manifest, adapted to the small disk of such a node, with another image, two more capabilities for keys, and rules.
 awk '/^```yaml$/ {n++; if (n == 1) {on = 1; next}} /^```$/ {on = 0} on' docs/guide/recorder.md |

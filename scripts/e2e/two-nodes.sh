@@ -1,29 +1,17 @@
 #!/usr/bin/env bash
-# Hub and recorders on a real cluster of two nodes: deploy/kustomize/base, calls between the nodes, a Snapshot,
+# Hub and recorders on a real cluster of two nodes: the chart, calls between the nodes, a Snapshot,
 # its bundles as one case, a hub and a recorder that are killed, and a node whose power is cut.
 . "$(dirname "$0")/lib.sh"
-start pchub 2 pcapsule-recorder pcapsule-hub talk
+start pchub 2 pcapsule-recorder pcapsule-hub scripts/e2e/talk
 
-# The base, adapted to the small disks of such nodes, and with the hub on the node that stays.
-mkdir "$dir/overlay"
-cp -r deploy/kustomize/base "$dir/base"
-cat >"$dir/overlay/kustomization.yaml" <<-'EOF'
-	apiVersion: kustomize.config.k8s.io/v1beta1
-	kind: Kustomization
-	resources: [../base]
-	images:
-	- {name: pcapsule-recorder, newName: e2e.local/pcapsule-recorder, newTag: "1"}
-	- {name: pcapsule-hub, newName: e2e.local/pcapsule-hub, newTag: "1"}
-	patches:
-	- target: {kind: DaemonSet, name: pcapsule-recorder}
-	  patch: |
-	    - {op: replace, path: /spec/template/spec/containers/0/args, value: [--ring=/var/lib/pcapsule/ring, --key=/var/lib/pcapsule/node.key, --max-size=100Mi, --reserve=32Mi, --segment-time=5s, "--transfer=:9465", --policy=/etc/pcapsule/policy.yaml]}
-	- target: {kind: Deployment, name: pcapsule-hub}
-	  patch: |
-	    - {op: add, path: /spec/template/spec/nodeName, value: node1}
+# The chart, with values for the small disks of such nodes, and with the hub on the node that stays.
+cat >"$dir/values.yaml" <<-'EOF'
+	image: {registry: e2e.local, tag: "1", pullPolicy: Never}
+	recorder: {maxSize: 100Mi, extraArgs: [--reserve=32Mi, --segment-time=5s]}
+	hub: {nodeSelector: {kubernetes.io/hostname: node1}}
 EOF
 say "installing"
-k apply -k "$dir/overlay" >"$dir/apply.log" || { cat "$dir/apply.log"; exit 1; }
+h install pcapsule deploy/chart -n pcapsule --create-namespace -f "$dir/values.yaml" >"$dir/install.log" 2>&1 || { cat "$dir/install.log"; exit 1; }
 trouble() {
 	k -n pcapsule get pods -o wide || true
 	k -n pcapsule logs ds/pcapsule-recorder --all-pods --tail 30 || true
@@ -80,26 +68,92 @@ grep -q 403 "$dir/stranger.log" || { say "WRONG answer to a stranger:"; cat "$di
 fetch incident token -o "$dir/incident" || { trouble; exit 1; }
 bundles=("$dir"/incident/*.pcapsule)
 is "bundles" 2 "${#bundles[@]}"
-# Without the first and the last second: a call at the edge may be in one node's window only.
-window=($(k -n pcapsule get snapshot incident -o jsonpath='{.status.from} {.status.to}'))
-first=$(($(date -d "${window[0]}" +%s%N) + 1000000000)) last=$(($(date -d "${window[1]}" +%s%N) - 1000000000))
-for way in "front web node1 node2" "back store node2 node1"; do
-	read -r client server from to <<<"$way"
-	calls="http && path == '/from-$client' && status_code == 200 && ts_ns > $first && ts_ns < $last"
-	all=$(count "$calls")
-	some "calls from $client to $server" "$all"
-	is "of these with pod, workload and node of both sides, service and process" "$all" "$(count "$calls && src.namespace == 'shop' && src.pod.startsWith('$client-') && src.workload == '$client' && src.node == '$from' && src.process == 'talk' && dst.namespace == 'shop' && dst.pod.startsWith('$server-') && dst.workload == '$server' && dst.service == '$server' && dst.node == '$to' && dst.process == 'talk'")"
-	is "of these seen on both nodes" "$all" "$(rows "select count(*) from calls c join sightings s on s.of_bundle = c.bundle and s.of_call_no = c.call_no where c.path = '/from-$client' and c.status_code = 200 and c.ts_ns > $first and c.ts_ns < $last and s.bundle <> c.bundle")"
-done
-# What the clients say that they did: each request has a number. Nothing was lost, so nothing may be missing.
-for client in front back; do
-	rows "select regexp_extract(query_string, 'n=([0-9]+)', 1) from calls where path = '/from-$client' and status_code = 200 and ts_ns > $first and ts_ns < $last" | sort -n >"$dir/seen"
-	least=$(head -n 1 "$dir/seen") most=$(tail -n 1 "$dir/seen")
-	k -n shop logs "deploy/$client" | sed -n 's/^200 OK .*?n=//p' | awk -v a="${least:-1}" -v b="${most:-0}" '$1 >= a && $1 <= b' | sort -n >"$dir/said"
-	some "requests that $client says it made, from number ${least:-?} to ${most:-?}" "$(wc -l <"$dir/said")"
-	is "requests of $client that are missing, or there twice" "" "$(diff "$dir/said" "$dir/seen" | grep '^[<>]' | tr '\n' ' ')"
-done
+# both_sides SNAPSHOT: every call of the clients was seen on both nodes, and none is missing.
+both_sides() {
+	local window way client server from to calls all first last least most
+	# Without the first and the last second: a call at the edge may be in one node's window only.
+	window=($(k -n pcapsule get snapshot "$1" -o jsonpath='{.status.from} {.status.to}'))
+	first=$(($(date -d "${window[0]}" +%s%N) + 1000000000)) last=$(($(date -d "${window[1]}" +%s%N) - 1000000000))
+	for way in "front web node1 node2" "back store node2 node1"; do
+		read -r client server from to <<<"$way"
+		calls="http && path == '/from-$client' && status_code == 200 && ts_ns > $first && ts_ns < $last"
+		all=$(count "$calls")
+		some "calls from $client to $server" "$all"
+		is "of these with pod, workload and node of both sides, service and process" "$all" "$(count "$calls && src.namespace == 'shop' && src.pod.startsWith('$client-') && src.workload == '$client' && src.node == '$from' && src.process == 'talk' && dst.namespace == 'shop' && dst.pod.startsWith('$server-') && dst.workload == '$server' && dst.service == '$server' && dst.node == '$to' && dst.process == 'talk'")"
+		is "of these seen on both nodes" "$all" "$(rows "select count(*) from calls c join sightings s on s.of_bundle = c.bundle and s.of_call_no = c.call_no where c.path = '/from-$client' and c.status_code = 200 and c.ts_ns > $first and c.ts_ns < $last and s.bundle <> c.bundle")"
+	done
+	# What the clients say that they did: each request has a number. Nothing was lost, so nothing may be missing.
+	for client in front back; do
+		rows "select regexp_extract(query_string, 'n=([0-9]+)', 1) from calls where path = '/from-$client' and status_code = 200 and ts_ns > $first and ts_ns < $last" | sort -n >"$dir/seen"
+		least=$(head -n 1 "$dir/seen") most=$(tail -n 1 "$dir/seen")
+		k -n shop logs "deploy/$client" | sed -n 's/^200 OK .*?n=//p' | awk -v a="${least:-1}" -v b="${most:-0}" '$1 >= a && $1 <= b' | sort -n >"$dir/said"
+		some "requests that $client says it made, from number ${least:-?} to ${most:-?}" "$(wc -l <"$dir/said")"
+		is "requests of $client that are missing, or there twice" "" "$(diff "$dir/said" "$dir/seen" | grep '^[<>]' | tr '\n' ' ')"
+	done
+}
+both_sides incident
 is "packets lost" "" "$(rows "select source, packets from coverage where kind = 'hole' and reason = 'drop'")"
+
+say "a configuration, which is applied without a restart"
+recorders() { k -n pcapsule get pod -l app.kubernetes.io/name=pcapsule-recorder -o jsonpath='{range .items[*]}{.metadata.uid} {.status.containerStatuses[0].restartCount}{"\n"}{end}' | sort; }
+configure() { # SPEC [NAME]
+	cat >"$dir/config.yaml" <<-EOF
+		apiVersion: pcapsule.dev/v1alpha1
+		kind: RecorderConfig
+		metadata: {name: ${2:-default}, namespace: pcapsule}
+		spec: $1
+	EOF
+	k apply -f "$dir/config.yaml" >/dev/null
+}
+status() { k -n pcapsule get recorderconfig default -o jsonpath="$1"; }
+rolled_out() { # REASON: waits until the condition has it, for this version
+	local n
+	for ((n = 0; n < 60; n++)); do
+		[ "$(status '{.status.conditions[?(@.type=="Applied")].reason} {.status.observedGeneration}')" = "$1 $(status '{.metadata.generation}')" ] && break
+		sleep 1
+	done
+	is "what became of it" "$1" "$(status '{.status.conditions[?(@.type=="Applied")].reason}')"
+}
+recorders >"$dir/before"
+some "names that were looked up before" "$(count "dns")"
+begun=$(date +%s%N)
+configure '{never: [{port: [53]}], retention: {maxAge: 1h}}'
+rolled_out Everywhere
+since=$(date +%s%N)
+is "recorders that apply it" 2/2 "$(status '{.status.applied}')"
+sleep 12
+snapshot switched "{from: \"$(date -u -d "@$((begun / 1000000000 - 4))" +%FT%TZ)\", to: \"$(date -u +%FT%TZ)\"}"
+ready switched
+fetch switched token -o "$dir/switched" || { trouble; exit 1; }
+bundles=("$dir"/switched/*.pcapsule)
+both_sides switched # the change lost nothing
+is "packets lost by the change" "" "$(rows "select source, reason, packets, detail from coverage where kind = 'hole' and reason in ('drop', 'restart') and packets > 0")"
+is "names that were looked up since" 0 "$(count "dns && ts_ns > $since")"
+is "nodes whose coverage states the rule" 2 "$(rows "select count(distinct bundle) from coverage where reason = 'policy' and detail like '%port=53%'")"
+configure '{filter: "port ("}'
+rolled_out Rejected
+is "the version in force" "1 1" "$(status '{.status.nodes[*].generation}')"
+some "reasons that name the filter" "$(status '{.status.nodes[*].message}' | grep -c filter)"
+is "recorders that restarted" "" "$(recorders | diff - "$dir/before")"
+is "a configuration with another name" 1 "$(configure '{}' other 2>/dev/null; echo $?)"
+is "a rule without a condition" 1 "$(configure '{never: [{}]}' 2>/dev/null; echo $?)"
+
+say "the chart"
+refused() { # WHAT WORDS ARGS...: a command of Helm that must fail, with words in its answer
+	local code=0
+	h "${@:3}" >"$dir/refused.log" 2>&1 || code=$?
+	is "$1" "yes yes" "$([ "$code" != 0 ] && echo yes || echo no) $(grep -qF -- "$2" "$dir/refused.log" && echo yes || { cat "$dir/refused.log" >&2; echo no; })"
+}
+refused "a wrong value" /mcp/port upgrade pcapsule deploy/chart -n pcapsule --reuse-values --set-string mcp.port=x
+refused "a value with a wrong name" nodeselector upgrade pcapsule deploy/chart -n pcapsule --reuse-values --set hub.nodeselector.a=b
+refused "a second hub" "cannot be imported" install another deploy/chart -n another --create-namespace -f "$dir/values.yaml"
+recorders >"$dir/before"
+h upgrade pcapsule deploy/chart -n pcapsule --reuse-values --set recorder.maxSize=90Mi >"$dir/upgrade.log" 2>&1 || { cat "$dir/upgrade.log"; failed=$((failed + 1)); }
+k -n pcapsule rollout status ds/pcapsule-recorder --timeout=90s >/dev/null || trouble
+is "recorders that the upgrade left as they were" 0 "$(recorders | cut -d ' ' -f 1 | grep -cFf - "$dir/before" || true)"
+snapshot upgraded '{last: 30s}'
+ready upgraded
+is "every node's part is there" True "$(complete upgraded)"
 
 say "a hub that is killed while it collects"
 # All processes of the container, found by its control group: names are cut, and other clusters have the same.
@@ -125,6 +179,7 @@ is "every node's part is there" True "$(complete restarted)"
 fetch restarted token -o "$dir/restarted"
 bundles=("$dir"/restarted/*.pcapsule)
 is "connections of the hub's own transfers" 0 "$(rows "select count(*) from connections where dst_port = 9465")"
+is "names that were looked up, although the configuration is broken and the recorder restarted" 0 "$(count "dns")"
 some "rows that state the restart" "$(rows "select count(*) from coverage where kind = 'hole' and reason = 'restart'")"
 
 say "a node whose power is cut"
@@ -147,6 +202,12 @@ for ((i = 0; i < 20; i++)); do [ "$(k -n pcapsule get snapshot future -o jsonpat
 is "snapshot of the future" "False Invalid" "$(k -n pcapsule get snapshot future -o jsonpath='{.status.conditions[?(@.type=="Accepted")].status} {.status.conditions[?(@.type=="Accepted")].reason}')"
 k -n pcapsule delete snapshots --all --timeout=60s >/dev/null
 is "snapshots that are left" "" "$(k -n pcapsule get snapshots -o name)"
+
+say "an uninstall, which leaves what it says"
+h uninstall pcapsule -n pcapsule >"$dir/uninstall.log" 2>&1 || { cat "$dir/uninstall.log"; failed=$((failed + 1)); }
+left() { k get "$@" -o name 2>/dev/null | grep pcapsule | sort | tr '\n' ' '; }
+is "what is left of the cluster" "customresourcedefinition.apiextensions.k8s.io/recorderconfigs.pcapsule.dev customresourcedefinition.apiextensions.k8s.io/snapshots.pcapsule.dev " "$(left clusterroles,clusterrolebindings,customresourcedefinitions)"
+is "what is left of the namespace" "configmap/pcapsule-ca lease.coordination.k8s.io/pcapsule-hub secret/pcapsule-ca " "$(left -n pcapsule daemonsets,deployments,services,networkpolicies,configmaps,secrets,leases,roles,persistentvolumeclaims)"
 if [ "$failed" != 0 ]; then
 	trouble
 	echo "--- questions"; sort -u "$dir/query.err" 2>/dev/null | head -n 20

@@ -35,8 +35,10 @@ func build(r *release, list []*target, out string) error {
 			if err := makeDeb(r, t, dir, out); err != nil {
 				return fmt.Errorf("making the Debian package of %s: %w", t.name(), err)
 			}
-			if err := makeImage(r, t, dir, out); err != nil {
-				return fmt.Errorf("making the image of %s: %w", t.name(), err)
+			for _, p := range t.images {
+				if err := makeImage(r, t, p, dir, out); err != nil {
+					return fmt.Errorf("making the image of %s for %s: %w", p.name, t.name(), err)
+				}
 			}
 		}
 	}
@@ -72,9 +74,9 @@ func compile(r *release, t *target, dir, goCache string) error {
 	if err != nil {
 		return err
 	}
-	for _, p := range t.programs {
+	for _, p := range t.allPrograms() {
 		step("building %s for %s", p.name, t.name())
-		link := fmt.Sprintf("-s -w -buildid= -X %[1]s/internal/version.Release=%[2]s -X %[1]s/internal/version.Commit=%[3]s", module, r.version, r.commit)
+		flags, link := slices.Clone(buildFlags), fmt.Sprintf("-s -w -buildid= -X %[1]s/internal/version.Release=%[2]s -X %[1]s/internal/version.Commit=%[3]s", module, r.version, r.commit)
 		env := []string{
 			"PATH=" + paths["GOROOT"] + "/bin:/usr/bin:/bin", "HOME=/root", "LC_ALL=C.UTF-8", "GOTOOLCHAIN=local", "GOPROXY=off", "GOFLAGS=-mod=readonly",
 			"GOOS=" + t.os, "GOARCH=" + t.arch, "GOMODCACHE=" + paths["GOMODCACHE"], "GOCACHE=" + paths["GOCACHE"],
@@ -84,13 +86,17 @@ func compile(r *release, t *target, dir, goCache string) error {
 		}
 		if p.cgo {
 			env = append(append(env, "CGO_ENABLED=1"), t.env...)
-			link += " -linkmode=external -extldflags '" + t.link + "'"
+			extern := t.link
+			if p.static {
+				// Without glibc's resolver and its users and groups, which load libraries.
+				flags, extern = append(flags, "-tags=netgo,osusergo"), extern+" -static"
+			}
+			link += " -linkmode=external -extldflags '" + extern + "'"
 		} else {
 			env = append(env, "CGO_ENABLED=0")
 		}
-		args := append([]string{"env", "-i"}, env...)
-		args = append(args, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags", link, "-o", filepath.Join(dir, t.file(p)), "./cmd/"+p.name)
-		c, err := t.tree.command(".", []string{paths["GOROOT"] + ":ro", paths["GOMODCACHE"], paths["GOCACHE"], here}, args...)
+		args := slices.Concat([]string{"env", "-i"}, env, []string{"go", "build"}, flags, []string{"-ldflags", link, "-o", filepath.Join(dir, t.file(p)), "./" + p.source()})
+		c, err := t.command([]string{paths["GOROOT"] + ":ro", paths["GOMODCACHE"], paths["GOCACHE"], here}, args...)
 		if err != nil {
 			return err
 		}
@@ -102,8 +108,42 @@ func compile(r *release, t *target, dir, goCache string) error {
 	return nil
 }
 
-// file is the file name of a program.
+var buildFlags = []string{"-trimpath", "-buildvcs=false"}
+
+// allPrograms are the programs of a target, and those that are only in images.
+func (t *target) allPrograms() []program {
+	list := slices.Clone(t.programs)
+	for _, p := range t.images {
+		if !slices.Contains(list, p) {
+			list = append(list, p)
+		}
+	}
+	return list
+}
+
+// command returns a command that runs in the target's tree or, without one, on this machine.
+func (t *target) command(shared []string, args ...string) (*exec.Cmd, error) {
+	if t.tree == nil {
+		c := exec.Command(args[0], args[1:]...)
+		c.Stderr = os.Stderr
+		return c, nil
+	}
+	return t.tree.command(".", shared, args...)
+}
+
+// treeName names the compilers of a target.
+func (t *target) treeName() string {
+	if t.tree == nil {
+		return "of the machine"
+	}
+	return t.tree.name
+}
+
+// file is the file name of a program below a target's folder of programs.
 func (t *target) file(p program) string {
+	if p.static {
+		return filepath.Join("static", p.name)
+	}
 	if t.os == "windows" {
 		return p.name + ".exe"
 	}
@@ -148,7 +188,7 @@ func writeSums(out string) error {
 // released lists the files of a release in out.
 func released(out string) ([]string, error) {
 	var files []string
-	for _, pattern := range []string{"*.tar.gz", "*.zip", "*.deb", "*.image.tar", "*.cdx.json"} {
+	for _, pattern := range []string{"*.tar.gz", "*.zip", "*.deb", "*.image.tar", "*.cdx.json", "*.intoto.json"} {
 		found, err := filepath.Glob(filepath.Join(out, pattern))
 		if err != nil {
 			return nil, err

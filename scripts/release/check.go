@@ -249,10 +249,13 @@ func checkAgain(r *release, out, work string) error {
 	return nil
 }
 
-// checkNode checks that a node's image has programs for the claimed machine, and starts its program.
+// checkNode checks that the images have programs for the claimed machine, and starts the recorder.
 func checkNode(r *release, t *target, out, work string, note noter) error {
-	name := filepath.Join(out, t.image(r))
-	if err := checkArch(t.name(), []string{name}); err != nil {
+	var names []string
+	for _, p := range t.images {
+		names = append(names, filepath.Join(out, t.image(r, p)))
+	}
+	if err := checkArch(t.name(), names); err != nil {
 		return err
 	}
 	exe := filepath.Join(work, t.os+"-"+t.arch, t.stem(r), recorder.name)
@@ -264,7 +267,7 @@ func checkNode(r *release, t *target, out, work string, note noter) error {
 	if err != nil || !strings.Contains(string(said), t.name()) {
 		return fmt.Errorf("starting %s: %v\n%s", exe, err, said)
 	}
-	note(t.name(), "node image", "its program is for the machine it claims, and starts")
+	note(t.name(), "images", "%d, each with one program for the machine it claims; the recorder starts", len(names))
 	return nil
 }
 

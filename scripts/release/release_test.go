@@ -48,9 +48,11 @@ func TestImageOfAnotherMachineIsRefused(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			dir := t.TempDir()
-			must(t, os.WriteFile(filepath.Join(dir, recorder.name), elfOf(tt.machine), 0o755))
-			must(t, makeImage(testRelease, arm, dir, dir))
-			err := checkArch(tt.claim, []string{filepath.Join(dir, arm.image(testRelease))})
+			img, err := arm.packImage(testRelease, recorder, []member{{recorder.name, 0o755, elfOf(tt.machine)}})
+			must(t, err)
+			file := filepath.Join(dir, arm.image(testRelease, recorder))
+			must(t, writeImage(testRelease, arm, recorder, img, file))
+			err = checkArch(tt.claim, []string{file})
 			switch {
 			case tt.claim != "linux/arm64" && err == nil:
 				t.Errorf("an image for linux/arm64 passes as one for %s", tt.claim)

@@ -13,21 +13,35 @@ type target struct {
 	env      []string // the C compiler, in that tree
 	link     string   // flags for the C compiler when it links
 	programs []program
-	machine  string   // name in debug/elf, debug/pe and debug/macho
-	libc     []string // the only system libraries that a program may need
-	run      *runner  // how to start it here; nil if that is impossible
+	images   []program // static programs, each with an image of its own
+	machine  string    // name in debug/elf, debug/pe and debug/macho
+	libc     []string  // the only system libraries that a program may need
+	run      *runner   // how to start it here; nil if that is impossible
 }
 
 // A program is one file of an archive.
 type program struct {
-	name string // below cmd/
-	cgo  bool   // DuckDB is C++
+	name   string
+	cgo    bool   // DuckDB is C++
+	static bool   // as in an image, which has no libraries
+	user   string // in an image; empty: root, because Kubernetes gives capabilities to no other user
+	folder string // of its source; empty: cmd/ and its name
 }
 
 var (
-	pcapsule = program{"pcapsule", true}
-	recorder = program{"pcapsule-recorder", false}
+	pcapsule = program{name: "pcapsule", cgo: true}
+	recorder = program{name: "pcapsule-recorder"}
+
+	inImages = []program{recorder, {name: "pcapsule-hub", user: user}, {name: "pcapsule", cgo: true, static: true, user: user}}
 )
+
+// source is the folder of a program's source.
+func (p program) source() string {
+	if p.folder != "" {
+		return p.folder
+	}
+	return "cmd/" + p.name
+}
 
 // A runner starts programs of another system on this one.
 type runner struct {
@@ -46,16 +60,16 @@ var targets = []*target{
 	{
 		os: "linux", arch: "amd64", tree: bookworm, link: gnuLink + "x86_64-linux-gnu", machine: "EM_X86_64",
 		env:      []string{"CC=x86_64-linux-gnu-gcc", "CXX=x86_64-linux-gnu-g++"},
-		programs: []program{pcapsule, recorder},
-		libc:     []string{"libc.so.6", "libm.so.6", "libdl.so.2", "libpthread.so.0", "libresolv.so.2", "libgcc_s.so.1", "ld-linux-x86-64.so.2"},
-		run:      &runner{tree: plain},
+		programs: []program{pcapsule, recorder}, images: inImages,
+		libc: []string{"libc.so.6", "libm.so.6", "libdl.so.2", "libpthread.so.0", "libresolv.so.2", "libgcc_s.so.1", "ld-linux-x86-64.so.2"},
+		run:  &runner{tree: plain},
 	},
 	{
 		os: "linux", arch: "arm64", tree: bookworm, link: gnuLink + "aarch64-linux-gnu", machine: "EM_AARCH64",
 		env:      []string{"CC=aarch64-linux-gnu-gcc", "CXX=aarch64-linux-gnu-g++"},
-		programs: []program{pcapsule, recorder},
-		libc:     []string{"libc.so.6", "libm.so.6", "libdl.so.2", "libpthread.so.0", "libresolv.so.2", "libgcc_s.so.1", "ld-linux-aarch64.so.1"},
-		run:      &runner{tree: bookworm, prefix: []string{"qemu-aarch64-static", "-L", "/usr/aarch64-linux-gnu"}},
+		programs: []program{pcapsule, recorder}, images: inImages,
+		libc: []string{"libc.so.6", "libm.so.6", "libdl.so.2", "libpthread.so.0", "libresolv.so.2", "libgcc_s.so.1", "ld-linux-aarch64.so.1"},
+		run:  &runner{tree: bookworm, prefix: []string{"qemu-aarch64-static", "-L", "/usr/aarch64-linux-gnu"}},
 	},
 	{
 		os: "windows", arch: "amd64", tree: trixie, link: "-Wl,--gc-sections", machine: "IMAGE_FILE_MACHINE_AMD64",

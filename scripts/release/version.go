@@ -15,6 +15,9 @@ type release struct {
 	version string // as in 0.2.0, or 0.1.0-dev+gf5e4b69a1b2c between releases
 	commit  string
 	time    time.Time // time of the commit, and of every file in an archive
+	changed bool      // files differ from the commit
+
+	repository, imageTag string // of images; empty: Docker's default, and the version
 }
 
 // describe reads the release from git: a tag vVERSION on the commit, or otherwise the version in the
@@ -51,7 +54,7 @@ func describe() (*release, error) {
 		return nil, err
 	}
 	if changed != "" {
-		r.version += ".changed"
+		r.version, r.changed = r.version+".changed", true
 		step("files differ from commit %s: this is no release", commit[:12])
 	}
 	return r, nil

@@ -12,6 +12,7 @@ import (
 	node "github.com/pcapsule/pcapsule/recorder"
 	"github.com/pcapsule/pcapsule/recorder/agent"
 	"github.com/pcapsule/pcapsule/recorder/keys"
+	"github.com/pcapsule/pcapsule/recorder/ring"
 	"github.com/pcapsule/pcapsule/recorder/workload"
 )
 
@@ -30,36 +31,9 @@ func (f *keyFlags) define(fl *pflag.FlagSet) {
 
 // options reads the flags. If they choose no process, o.Record.Keys stays nil.
 func (f *keyFlags) options(o *agent.Options, headersOnly bool) error {
-	if len(f.keys) == 0 && len(f.to) > 0 {
-		return exit.Usagef("--keys-to needs --keys, which chooses the processes whose keys are read")
-	}
-	var k node.Keys
-	for _, x := range []struct {
-		flag      string
-		list      []string
-		processes *keys.Selector
-		workloads *[]workload.Selector
-	}{{"--keys", f.keys, &k.Select, &k.Workloads}, {"--plaintext", f.plaintext, &k.Plaintext, &k.PlaintextWorkloads}} {
-		for _, given := range x.list {
-			for text := range strings.FieldsSeq(given) {
-				if err := choose(x.processes, x.workloads, text); err != nil {
-					return exit.Usagef("%s %q: %w", x.flag, text, err)
-				}
-			}
-		}
-	}
-	if k.Select.Empty() && len(k.Workloads) == 0 && k.Plaintext.Empty() && len(k.PlaintextWorkloads) == 0 {
-		return nil
-	}
-	if headersOnly {
-		return exit.Usagef("--headers-only excludes --keys and --plaintext: leave out one of them")
-	}
-	var err error
-	if k.Recipients, err = agekey.Recipients("--keys-to", f.to); err != nil {
+	k, err := f.choose(f.keys, f.to, f.plaintext, *o.Record.Ring, headersOnly)
+	if err != nil || k == nil {
 		return err
-	}
-	if k.Layouts = f.layouts; k.Layouts == "" {
-		k.Layouts = filepath.Join(o.Record.Ring.Dir, "layouts")
 	}
 	for _, list := range [][]workload.Selector{k.Workloads, k.PlaintextWorkloads} {
 		for i := range list {
@@ -68,12 +42,48 @@ func (f *keyFlags) options(o *agent.Options, headersOnly bool) error {
 			}
 		}
 	}
-	o.Record.Keys = &k
+	o.Record.Keys = k
 	return nil
 }
 
-// choose adds one rule. A rule of the form FIELD=VALUE selects workloads.
-func choose(processes *keys.Selector, workloads *[]workload.Selector, text string) error {
+// choose reads values of the flags; if they choose no process, it returns nil.
+func (f *keyFlags) choose(of, to, plaintext []string, r ring.Options, headersOnly bool) (*node.Keys, error) {
+	if len(of) == 0 && len(to) > 0 {
+		return nil, exit.Usagef("--keys-to needs --keys, which chooses the processes whose keys are read")
+	}
+	var k node.Keys
+	for _, x := range []struct {
+		flag      string
+		list      []string
+		processes *keys.Selector
+		workloads *[]workload.Selector
+	}{{"--keys", of, &k.Select, &k.Workloads}, {"--plaintext", plaintext, &k.Plaintext, &k.PlaintextWorkloads}} {
+		for _, given := range x.list {
+			for text := range strings.FieldsSeq(given) {
+				if err := addRule(x.processes, x.workloads, text); err != nil {
+					return nil, exit.Usagef("%s %q: %w", x.flag, text, err)
+				}
+			}
+		}
+	}
+	if k.Select.Empty() && len(k.Workloads) == 0 && k.Plaintext.Empty() && len(k.PlaintextWorkloads) == 0 {
+		return nil, nil
+	}
+	if headersOnly {
+		return nil, exit.Usagef("--headers-only excludes --keys and --plaintext: leave out one of them")
+	}
+	var err error
+	if k.Recipients, err = agekey.Recipients("--keys-to", to); err != nil {
+		return nil, err
+	}
+	if k.Layouts = f.layouts; k.Layouts == "" {
+		k.Layouts = filepath.Join(r.Dir, "layouts")
+	}
+	return &k, nil
+}
+
+// addRule adds one rule. A rule of the form FIELD=VALUE selects workloads.
+func addRule(processes *keys.Selector, workloads *[]workload.Selector, text string) error {
 	field, _, is := strings.Cut(text, "=")
 	if kind, _, colon := strings.Cut(field, ":"); !is || colon && kind != field {
 		if err := processes.Add(text); err != nil {

@@ -99,6 +99,7 @@ type flags struct {
 	keep, patience                       time.Duration
 	metrics, logFormat                   string
 	transfer, tlsCert, tlsKey, tlsCA     string
+	config                               string
 }
 
 // lookup finds an environment variable.
@@ -222,6 +223,7 @@ func (f *flags) define(fl *pflag.FlagSet) {
 	fl.StringVar(&f.tlsCert, "tls-cert", "", "certificate for --transfer, a file that is read again when it changes (default: one that is requested from the cluster)")
 	fl.StringVar(&f.tlsKey, "tls-key", "", "private key of --tls-cert")
 	fl.StringVar(&f.tlsCA, "tls-ca", "", "authority of the hub's certificate, with --tls-cert")
+	fl.StringVar(&f.config, "config", "", "name of a RecorderConfig in the pod's namespace, which is applied without a restart and can only restrict what these flags allow; empty: none")
 	fl.StringVar(&f.logFormat, "log", "text", "log format on standard error: text or json")
 }
 
@@ -276,6 +278,9 @@ func run(ctx context.Context, f *flags, expression string, errOut io.Writer) err
 			return err
 		}
 	}
+	if o.Config.Name != "" && o.Cluster == nil {
+		return exit.Usagef("--config needs a Kubernetes API that has the RecorderConfig: give --kubeconfig, or run in a cluster")
+	}
 	if o.Transfer.Listen != "" && f.tlsCert == "" && o.Cluster == nil {
 		return exit.Usagef("--transfer needs a certificate: give --tls-cert, --tls-key and --tls-ca, or a cluster to request one from")
 	}
@@ -304,7 +309,7 @@ func (f *flags) transferOptions() (agent.Transfer, error) {
 // options reads the flags.
 func (f *flags) options(expression string) (agent.Options, error) {
 	r := ring.Options{Dir: f.ring, SegmentTime: f.segmentTime, MaxAge: f.policy.MaxAge.All}
-	o := agent.Options{NoPeers: f.noPeers, Keep: f.keep, Patience: f.patience, Listen: f.metrics}
+	o := agent.Options{NoPeers: f.noPeers, Keep: f.keep, Patience: f.patience, Listen: f.metrics, Config: agent.Config{Name: f.config}, ChooseKeys: f.keys.choose}
 	var err error
 	if o.Transfer, err = f.transferOptions(); err != nil {
 		return o, err

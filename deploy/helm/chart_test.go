@@ -1,0 +1,286 @@
+package helm
+
+import (
+	"bytes"
+	"flag"
+	"maps"
+	"os"
+	"path"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"helm.sh/helm/v4/pkg/chart/common"
+	"helm.sh/helm/v4/pkg/chart/common/util"
+	chart "helm.sh/helm/v4/pkg/chart/v2"
+	"helm.sh/helm/v4/pkg/chart/v2/loader"
+	"helm.sh/helm/v4/pkg/engine"
+	apps "k8s.io/api/apps/v1"
+	core "k8s.io/api/core/v1"
+	apiextensions "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/serializer"
+	"k8s.io/client-go/kubernetes/scheme"
+	"sigs.k8s.io/yaml"
+)
+
+var update = flag.Bool("update", false, "rewrite deploy/kustomize/base")
+
+const base = "../kustomize/base"
+
+func load(t *testing.T) *chart.Chart {
+	t.Helper()
+	c, err := loader.Load("../chart")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// render renders the chart with values in YAML, in a namespace.
+func render(t *testing.T, namespace, values string) (map[string]string, error) {
+	t.Helper()
+	given := map[string]any{}
+	if err := yaml.Unmarshal([]byte(values), &given); err != nil {
+		t.Fatal(err)
+	}
+	c := load(t)
+	all, err := util.ToRenderValues(c, given, common.ReleaseOptions{Name: "x", Namespace: namespace, Revision: 1, IsInstall: true}, common.DefaultCapabilities)
+	if err != nil {
+		return nil, err
+	}
+	files, err := engine.Render(c, all)
+	if err != nil {
+		return nil, err
+	}
+	out := map[string]string{}
+	for name, text := range files {
+		out[path.Base(name)] = text
+	}
+	return out, nil
+}
+
+// decoder refuses members that the API does not know, and those that are there twice.
+func decoder(t *testing.T) runtime.Decoder {
+	t.Helper()
+	s := runtime.NewScheme()
+	if err := scheme.AddToScheme(s); err != nil {
+		t.Fatal(err)
+	}
+	if err := apiextensions.AddToScheme(s); err != nil {
+		t.Fatal(err)
+	}
+	return serializer.NewCodecFactory(s, serializer.EnableStrict).UniversalDeserializer()
+}
+
+// objects decodes all manifests.
+func objects(t *testing.T, files map[string]string) map[string]runtime.Object {
+	t.Helper()
+	d, all := decoder(t), map[string]runtime.Object{}
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		if !strings.HasSuffix(name, ".yaml") {
+			continue
+		}
+		for doc := range strings.SplitSeq(files[name], "\n---\n") {
+			if blank(doc) {
+				continue
+			}
+			o, kind, err := d.Decode([]byte(doc), nil, nil)
+			if err != nil {
+				t.Fatalf("%s: %v\n%s", name, err, doc)
+			}
+			var meta struct{ Metadata struct{ Name string } }
+			if err := yaml.Unmarshal([]byte(doc), &meta); err != nil {
+				t.Fatal(err)
+			}
+			all[kind.Kind+"/"+meta.Metadata.Name] = o
+		}
+	}
+	return all
+}
+
+// blank reports whether a document has only comments.
+func blank(doc string) bool {
+	for line := range strings.Lines(doc) {
+		if line = strings.TrimSpace(line); line != "" && line[0] != '#' {
+			return false
+		}
+	}
+	return true
+}
+
+// TestBaseIsTheChart compares the kustomize base with the chart's default values.
+func TestBaseIsTheChart(t *testing.T) {
+	files, err := render(t, "pcapsule", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	objects(t, files)
+	want := map[string][]byte{}
+	for name, text := range files {
+		if strings.HasSuffix(name, ".yaml") && !blank(text) {
+			want[name] = []byte("# Made from deploy/chart; to change it, change that, and run: go test -C deploy/helm -update\n" + strings.TrimSpace(text) + "\n")
+		}
+	}
+	var k struct{ Resources []string }
+	text, err := os.ReadFile(filepath.Join(base, "kustomization.yaml"))
+	if err == nil {
+		err = yaml.Unmarshal(text, &k)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	slices.Sort(k.Resources)
+	if got := slices.Sorted(maps.Keys(want)); !slices.Equal(append([]string{"namespace.yaml"}, got...), slices.Compact(append([]string{"namespace.yaml"}, slices.DeleteFunc(k.Resources, func(n string) bool { return n == "namespace.yaml" })...))) {
+		t.Errorf("kustomization.yaml lists %v, the chart has %v", k.Resources, got)
+	}
+	for name, text := range want {
+		file := filepath.Join(base, name)
+		if *update {
+			if err := os.WriteFile(file, text, 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got, err := os.ReadFile(file); err != nil || !bytes.Equal(got, text) {
+			t.Errorf("%s is not what the chart renders (%v): run go test -C deploy/helm -update", file, err)
+		}
+	}
+}
+
+// TestVersionIsOurs: images have the program's version as their tag.
+func TestVersionIsOurs(t *testing.T) {
+	source, err := os.ReadFile("../../internal/version/version.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := regexp.MustCompile(`(?m)^var Release = "([^"]+)"`).FindSubmatch(source)
+	c := load(t)
+	if m == nil || c.Metadata.AppVersion != string(m[1]) || c.Metadata.Version != string(m[1]) {
+		t.Errorf("the chart is %s for %s, the programs are %s", c.Metadata.Version, c.Metadata.AppVersion, m)
+	}
+	if err := c.Validate(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestValues(t *testing.T) {
+	for _, tt := range []struct {
+		name, values, object string
+		check                func(o runtime.Object) bool
+	}{
+		{"registry and tag", "image: {registry: registry.example/team, tag: v1, pullPolicy: Never, pullSecrets: [{name: pull}]}", "DaemonSet/pcapsule-recorder", func(o runtime.Object) bool {
+			p := o.(*apps.DaemonSet).Spec.Template.Spec
+			return p.Containers[0].Image == "registry.example/team/pcapsule-recorder:v1" && p.Containers[0].ImagePullPolicy == core.PullNever && p.ImagePullSecrets[0].Name == "pull"
+		}},
+		{"an image by its digest", "image: {registry: registry.example/team}\nhub: {image: 'other.example/hub@sha256:00'}", "Deployment/pcapsule-hub", func(o runtime.Object) bool {
+			return o.(*apps.Deployment).Spec.Template.Spec.Containers[0].Image == "other.example/hub@sha256:00"
+		}},
+		{"no MCP server by default", "", "Deployment/pcapsule-hub", func(o runtime.Object) bool {
+			return len(o.(*apps.Deployment).Spec.Template.Spec.Containers) == 1
+		}},
+		{"an MCP server on the loopback", "mcp: {enabled: true, port: 9000}", "Deployment/pcapsule-hub", func(o runtime.Object) bool {
+			c := o.(*apps.Deployment).Spec.Template.Spec.Containers
+			return len(c) == 2 && slices.Contains(c[1].Args, "--addr=127.0.0.1:9000") && c[1].VolumeMounts[0].ReadOnly && *c[1].SecurityContext.ReadOnlyRootFilesystem
+		}},
+		{"a claim of the chart's own", "hub: {storage: {size: 50Gi, className: fast}}", "PersistentVolumeClaim/pcapsule-hub", func(o runtime.Object) bool {
+			c := o.(*core.PersistentVolumeClaim)
+			return *c.Spec.StorageClassName == "fast" && c.Annotations["helm.sh/resource-policy"] == "keep"
+		}},
+		{"a claim that exists", "hub: {storage: {existingClaim: mine}}", "Deployment/pcapsule-hub", func(o runtime.Object) bool {
+			return o.(*apps.Deployment).Spec.Template.Spec.Volumes[0].PersistentVolumeClaim.ClaimName == "mine"
+		}},
+		{"the fewest capabilities", "", "DaemonSet/pcapsule-recorder", func(o runtime.Object) bool {
+			return slices.Equal(o.(*apps.DaemonSet).Spec.Template.Spec.Containers[0].SecurityContext.Capabilities.Add, []core.Capability{"BPF", "PERFMON", "NET_ADMIN"})
+		}},
+		{"capabilities for keys", "recorder: {tlsKeys: true}", "DaemonSet/pcapsule-recorder", func(o runtime.Object) bool {
+			return slices.Contains(o.(*apps.DaemonSet).Spec.Template.Spec.Containers[0].SecurityContext.Capabilities.Add, "SYS_PTRACE")
+		}},
+		{"rules that always hold", "recorder: {never: [{namespace: payments, port: [5432, 6000-6100]}, {pattern: 'a\"b: {'}]}", "ConfigMap/pcapsule-policy", func(o runtime.Object) bool {
+			var p struct {
+				Never []map[string]any
+			}
+			err := yaml.Unmarshal([]byte(o.(*core.ConfigMap).Data["policy.yaml"]), &p)
+			return err == nil && len(p.Never) == 3 && p.Never[0]["workload"] == "elsewhere/pcapsule-hub" && p.Never[2]["pattern"] == `a"b: {`
+		}},
+		{"arguments as they are given", `recorder: {extraArgs: ["--never=pattern=a: \"b\""]}`, "DaemonSet/pcapsule-recorder", func(o runtime.Object) bool {
+			return slices.Contains(o.(*apps.DaemonSet).Spec.Template.Spec.Containers[0].Args, `--never=pattern=a: "b"`)
+		}},
+		{"people", "investigators: [{kind: Group, name: 'team:sre'}, {kind: ServiceAccount, name: a, namespace: b}]", "RoleBinding/pcapsule-investigator", func(o runtime.Object) bool { return true }},
+		{"no network policies", "networkPolicy: {enabled: false}", "-NetworkPolicy/pcapsule-hub", nil},
+		{"no resource definitions", "crds: {install: false}", "-CustomResourceDefinition/snapshots.pcapsule.dev", nil},
+		{"an uninstall keeps the definitions", "", "CustomResourceDefinition/snapshots.pcapsule.dev", func(o runtime.Object) bool {
+			return o.(*apiextensions.CustomResourceDefinition).Annotations["helm.sh/resource-policy"] == "keep"
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			files, err := render(t, "elsewhere", tt.values)
+			if err != nil {
+				t.Fatal(err)
+			}
+			all := objects(t, files)
+			if absent, ok := strings.CutPrefix(tt.object, "-"); ok {
+				if all[absent] != nil {
+					t.Errorf("there is a %s", absent)
+				}
+				return
+			}
+			if o := all[tt.object]; o == nil || !tt.check(o) {
+				t.Errorf("%s is %+v", tt.object, o)
+			}
+			for name, text := range files {
+				if strings.Contains(text, "namespace: pcapsule,") || strings.Contains(text, "namespace: pcapsule}") {
+					t.Errorf("%s names the namespace pcapsule, but the release is in another", name)
+				}
+			}
+		})
+	}
+}
+
+func TestWrongValuesAreRefused(t *testing.T) {
+	for _, tt := range []struct{ values, want string }{
+		{"mcp: {port: '8898'}", "/mcp/port"},
+		{"mcp: {port: 80}", "/mcp/port"},
+		{"mcp: {port: 8443}", "/mcp/port"},
+		{"mcp: {enabled: yes please}", "/mcp/enabled"},
+		{"mpc: {enabled: true}", "mpc"},
+		{"recorder: {maxsize: 1Gi}", "maxsize"},
+		{"recorder: {maxSize: lots}", "/recorder/maxSize"},
+		{"recorder: {folder: '/var/../etc'}", "/recorder/folder"},
+		{"recorder: {folder: 'var'}", "/recorder/folder"},
+		{"recorder: {never: [{}]}", "/recorder/never/0"},
+		{"recorder: {never: [{name-space: a}]}", "/recorder/never/0"},
+		{"recorder: {never: [{port: 70000}]}", "/recorder/never/0/port"},
+		{"recorder: {extraArgs: ['not port 22']}", "/recorder/extraArgs/0"},
+		{"recorder: {image: 'a b'}", "/recorder/image"},
+		{"image: {pullPolicy: Sometimes}", "/image/pullPolicy"},
+		{"image: {tag: 'a/b'}", "/image/tag"},
+		{"hub: {storage: {size: 10Gi, existingClaim: mine}}", "/hub/storage"},
+		{"investigators: [{kind: ServiceAccount, name: a}]", "/investigators/0"},
+		{"investigators: [{kind: Robot, name: a}]", "/investigators/0/kind"},
+	} {
+		t.Run(tt.values, func(t *testing.T) {
+			if _, err := render(t, "pcapsule", tt.values); err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("got %v, want an error about %s", err, tt.want)
+			}
+		})
+	}
+}
+
+// TestNotesSayWhatStays compares the notes with what an uninstall leaves.
+func TestNotesSayWhatStays(t *testing.T) {
+	files, err := render(t, "pcapsule", "hub: {storage: {size: 1Gi}}\nmcp: {enabled: true}")
+	if err != nil {
+		t.Fatal(err)
+	}
+	notes := files["NOTES.txt"]
+	for _, word := range []string{"custom resource", "pcapsule-ca", "Lease pcapsule-hub", "claim\npcapsule-hub", "/var/lib/pcapsule", "/sys/fs/bpf/pcapsule", "8898"} {
+		if !strings.Contains(notes, word) {
+			t.Errorf("the notes do not name %q:\n%s", word, notes)
+		}
+	}
+	if strings.Contains(notes, "WARNING") {
+		t.Errorf("a warning although there is a volume:\n%s", notes)
+	}
+}

@@ -1,0 +1,275 @@
+package agent
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+
+	"github.com/pcapsule/pcapsule/recorder"
+	"github.com/pcapsule/pcapsule/recorder/pins"
+)
+
+// Config names the RecorderConfig that is applied.
+type Config struct {
+	Name      string // empty: none
+	Namespace string // empty: the pod's own
+}
+
+var errReconfigured = errors.New("the configuration has changed")
+
+// known is one version of a RecorderConfig. Its zero value means that there is none.
+type known struct {
+	UID        string          `json:"uid"`
+	Generation int64           `json:"generation"`
+	Spec       json.RawMessage `json:"spec"`
+}
+
+func (k *known) same(other *known) bool {
+	return k.UID == other.UID && k.Generation == other.Generation
+}
+
+// config is the state of the configuration: what is wanted, what is in force, and why these differ.
+type config struct {
+	file  string // with the last version that was in force, beside the ring
+	first chan struct{}
+
+	mu       sync.Mutex
+	answered bool
+	wanted   known  // last seen
+	good     known  // in force
+	bad      known  // cannot be applied
+	problem  string // of bad
+	change   func() // ends the recording; nil while there is none
+}
+
+// openConfig reads the version that was in force when the recorder ended, so that exclusions hold from the first
+// packet on, whether or not the API answers.
+func openConfig(ringDir string) (*config, error) {
+	c := &config{file: filepath.Clean(ringDir) + ".config.json", first: make(chan struct{})}
+	text, err := os.ReadFile(c.file)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return c, nil
+	case err != nil:
+		return nil, fmt.Errorf("reading the last configuration: %w", err)
+	}
+	if err := json.Unmarshal(text, &c.wanted); err != nil {
+		return nil, fmt.Errorf("reading the last configuration %s: %w; remove it to begin without one", c.file, err)
+	}
+	c.answer()
+	return c, nil
+}
+
+// answer says that there is something to begin with.
+func (c *config) answer() {
+	if !c.answered {
+		c.answered = true
+		close(c.first)
+	}
+}
+
+// offer takes a version that the API has; its zero value if it has none.
+func (c *config) offer(k known) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.answer()
+	if c.wanted.same(&k) {
+		return
+	}
+	c.wanted = k
+	if c.change != nil {
+		c.change()
+	}
+}
+
+// reject keeps what is in force, because a version cannot be applied.
+func (c *config) reject(k known, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.bad, c.problem = k, err.Error()
+}
+
+// choose returns the version to record with: the last seen, unless it was rejected.
+func (c *config) choose() (k known, rejected bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.chosen()
+}
+
+// chosen is choose while c.mu is held.
+func (c *config) chosen() (k known, rejected bool) {
+	if c.problem != "" && c.wanted.same(&c.bad) {
+		return c.good, true
+	}
+	return c.wanted, false
+}
+
+// accept makes a version the one in force, and remembers it on the disk.
+func (c *config) accept(k known) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.good = k
+	if c.bad.same(&k) || !c.wanted.same(&c.bad) {
+		c.bad, c.problem = known{}, ""
+	}
+	if k.UID == "" {
+		if err := os.Remove(c.file); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		return nil
+	}
+	text, err := json.Marshal(k)
+	if err != nil {
+		return err
+	}
+	return writeDurably(c.file, text)
+}
+
+// writeDurably replaces a file. After a power cut there is the old one or the new one.
+func writeDurably(path string, text []byte) (err error) {
+	f, err := os.CreateTemp(filepath.Dir(path), ".config")
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			os.Remove(f.Name())
+		}
+	}()
+	_, err = f.Write(text)
+	if err == nil {
+		err = f.Sync()
+	}
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	if err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		return err
+	}
+	d, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	return d.Sync()
+}
+
+// state is what the hub is told.
+func (c *config) state() pins.Config {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return pins.Config{Known: c.answered, UID: c.wanted.UID, Generation: c.wanted.Generation, Applied: c.good.Generation, AppliedUID: c.good.UID, Problem: clip(c.problem)}
+}
+
+func clip(s string) string {
+	const most = 1000
+	if len(s) > most {
+		return s[:most] + "…"
+	}
+	return s
+}
+
+// next returns the version to record with, and its options. A version that cannot be applied is rejected, and the one
+// in force stays.
+func (a *agent) next() (known, Options, error) {
+	for {
+		k, fallback := a.config.choose()
+		o, err := k.options(a.o)
+		if err == nil || fallback || k.UID == "" {
+			return k, o, err
+		}
+		a.refuse(k, err)
+	}
+}
+
+func (a *agent) refuse(k known, err error) {
+	a.config.reject(k, err)
+	a.o.Log.Error("the RecorderConfig cannot be applied; the last good one stays in force", "generation", k.Generation, "error", err)
+}
+
+// options are those of the flags with a version applied.
+func (k *known) options(o Options) (Options, error) {
+	var s spec
+	if k.UID != "" {
+		var err error
+		if s, err = readSpec(k.Spec); err != nil {
+			return o, err
+		}
+	}
+	return s.apply(o)
+}
+
+// configured records, and begins again with other options when the configuration changes. Between two recordings the
+// kernel goes on taking packets, as it does for a recorder that restarts.
+func (a *agent) configured(ctx context.Context) (recorder.Stats, error) {
+	c := a.config
+	select {
+	case <-c.first:
+	case <-ctx.Done():
+		return recorder.Stats{}, nil
+	}
+	for {
+		k, o, err := a.next()
+		if err != nil {
+			return recorder.Stats{}, fmt.Errorf("applying the RecorderConfig: %w", err)
+		}
+		run, cancel := context.WithCancelCause(ctx)
+		c.mu.Lock()
+		c.change = func() { cancel(errReconfigured) }
+		now, _ := c.chosen()
+		c.mu.Unlock()
+		if !now.same(&k) { // another one came meanwhile
+			cancel(nil)
+			continue
+		}
+		began, s, err := a.try(run, k, o)
+		c.mu.Lock()
+		c.change = nil
+		refused := !c.good.same(&k)
+		c.mu.Unlock()
+		changed := errors.Is(context.Cause(run), errReconfigured)
+		cancel(nil)
+		switch {
+		case ctx.Err() != nil:
+			return s, err
+		case changed:
+			if err != nil {
+				a.errors.Add(1)
+			}
+			a.o.Log.Info("the configuration has changed; recording begins again", "error", err)
+		case !began && err != nil && refused && k.UID != "":
+			a.refuse(k, err)
+		default:
+			return s, err
+		}
+	}
+}
+
+// try records with one version. began reports whether packets arrived.
+func (a *agent) try(ctx context.Context, k known, o Options) (began bool, s recorder.Stats, err error) {
+	var started atomic.Bool
+	onStart := o.Record.OnStart
+	o.Record.OnStart = func(x recorder.Started) {
+		started.Store(true)
+		if err := a.config.accept(k); err != nil {
+			a.o.Log.Error("cannot remember the configuration for the next start", "error", err)
+		}
+		if k.UID != "" {
+			a.o.Log.Info("applied the RecorderConfig", "generation", k.Generation)
+		}
+		if onStart != nil {
+			onStart(x)
+		}
+	}
+	s, err = a.session(ctx, o)
+	return started.Load(), s, err
+}
