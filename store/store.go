@@ -30,6 +30,7 @@ const (
 	manifest    = "manifest-sha256.txt"
 	bundleJSON  = "data/bundle.json"
 	custody     = "custody/"
+	custodyLog  = "custody/log.jsonl"
 )
 
 // marker is the object of a push that is not finished, next to the bundle's folder. It has the

@@ -145,6 +145,15 @@ func readCustody(src source) (chain, error) {
 	return c, err
 }
 
+// ParseCustody returns the entries of a custody log, or a *DamagedError.
+func ParseCustody(data []byte) ([]Entry, error) {
+	c, err := parseCustody(data)
+	if err != nil {
+		return nil, &DamagedError{File: custodyName, What: err.Error(), Err: err}
+	}
+	return c.entries, nil
+}
+
 // AppendCustody adds an entry to the custody log, durably, and returns it as written with the
 // new head of the log. Seq and Prev are filled in, and Time if it is zero. Opening, querying
 // and verifying a bundle never call it. It does not change a damaged log.

@@ -1,0 +1,207 @@
+// Package cli is the program pcapsule-lake. People call it as pcapsule lake.
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/signal"
+	"syscall"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/pcapsule/pcapsule/exporter/bundle"
+	"github.com/pcapsule/pcapsule/internal/cli/command"
+	"github.com/pcapsule/pcapsule/internal/cli/console"
+	"github.com/pcapsule/pcapsule/internal/cli/exit"
+	"github.com/pcapsule/pcapsule/internal/plural"
+	"github.com/pcapsule/pcapsule/lake"
+	"github.com/pcapsule/pcapsule/store"
+)
+
+type env struct {
+	console.Streams
+	config lake.Config
+	asJSON bool
+}
+
+// Main runs the program and returns its exit code.
+func Main(args []string, out, errOut io.Writer) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop) // a second signal ends the program at once
+	e := &env{Streams: console.Streams{Out: out, Err: errOut}}
+	root := e.root()
+	root.SetArgs(args)
+	root.SetOut(out)
+	root.SetErr(errOut)
+	running := false
+	root.PersistentPreRun = func(*cobra.Command, []string) { running = true }
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return exit.Done
+	}
+	if !running {
+		err = exit.With(err, exit.Usage, "pcapsule lake --help lists the commands")
+	}
+	err = explained(err)
+	code, hint := exit.Other, ""
+	var coded *exit.Error
+	switch {
+	case ctx.Err() != nil:
+		code = exit.Interrupted
+	case errors.As(err, &coded):
+		code, hint = coded.Code, coded.Hint
+	case exit.IsDisk(err):
+		code = exit.Disk
+	}
+	fmt.Fprintf(errOut, "error: %s\n", console.Lines(err.Error()))
+	if hint != "" {
+		fmt.Fprintln(errOut, "hint: "+hint)
+	}
+	return code
+}
+
+// explained gives an error its exit code and the next step.
+func explained(err error) error {
+	var damaged *bundle.DamagedError
+	var coded *exit.Error
+	switch {
+	case errors.As(err, &coded):
+		return err
+	case errors.Is(err, lake.ErrConfig), errors.Is(err, lake.ErrScheme), errors.Is(err, store.ErrAddress):
+		return exit.With(err, exit.Usage, "pcapsule lake --help describes addresses and credentials")
+	case errors.Is(err, store.ErrNone):
+		return exit.With(err, exit.NotBundle, "pcapsule store ls STORE lists the bundles of a store")
+	case errors.Is(err, lake.ErrNone):
+		return exit.With(err, exit.Other, "pcapsule lake ls lists the bundles of the lake")
+	case errors.Is(err, bundle.ErrNewerSchema):
+		return exit.With(err, exit.Newer, "use the release that made it, or a later one")
+	case errors.As(err, &damaged):
+		return exit.With(err, exit.Verify, "the bundle was not registered")
+	case errors.Is(err, fs.ErrPermission):
+		return exit.With(err, exit.Other, "check the credentials, such as AWS_ACCESS_KEY_ID, and what their account may do")
+	}
+	return err
+}
+
+func (e *env) root() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "lake",
+		Short: "Ask many bundles at once, with Spark, Trino or DuckDB",
+		Long: `Register the tables of bundles in object storage as Apache Iceberg tables, without copying them. The
+catalog is a PostgreSQL database, or an SQLite file on a laptop:
+
+  PCAPSULE_LAKE=postgres://lake@db.example/lake    the password comes from PGPASSWORD or a password file
+  PCAPSULE_LAKE=sqlite:///home/me/lake.db
+
+Credentials of the store are those of the AWS programs; AWS_ENDPOINT_URL names a server other than Amazon's.`,
+		SilenceErrors: true, SilenceUsage: true,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
+	}
+	f := c.PersistentFlags()
+	f.StringVar(&e.config.Catalog, "catalog", os.Getenv("PCAPSULE_LAKE"), "catalog, postgres://USER@HOST/DATABASE or sqlite:///FILE (default: PCAPSULE_LAKE)")
+	f.StringVar(&e.config.Warehouse, "warehouse", "", "where a new lake keeps its metadata, s3://BUCKET/PREFIX or file:///FOLDER")
+	f.StringVar(&e.config.Namespace, "namespace", lake.CatalogName, "namespace of the tables in the catalog")
+	f.BoolVar(&e.asJSON, "json", false, "print JSON")
+	list := []*cobra.Command{e.add(), e.list(), e.files(), e.bundles(), e.expire(), e.check()}
+	for _, sub := range list {
+		sub.Args = command.CheckArgs(sub.Args)
+		c.AddCommand(sub)
+	}
+	return c
+}
+
+// open runs a command with the lake open.
+func (e *env) open(c *cobra.Command, run func(*lake.Lake) error) error {
+	if e.config.Catalog == "" {
+		return exit.With(errors.New("no catalog is given"), exit.Usage, "set PCAPSULE_LAKE or pass --catalog, such as sqlite:///home/me/lake.db")
+	}
+	l, err := lake.Open(c.Context(), e.config)
+	if err != nil {
+		return err
+	}
+	defer l.Close()
+	return run(l)
+}
+
+func (e *env) add() *cobra.Command {
+	cluster := ""
+	c := &cobra.Command{
+		Use:   "add ADDRESS...",
+		Short: "Register bundles of a store",
+		Long: `Register the tables of bundles in a store. Each file is read and compared with its bundle's manifest
+first. A bundle is in the lake with all its tables or not at all, and adding one again changes nothing.`,
+		Example: "  pcapsule lake add s3://evidence/2026/incident.pcapsule --cluster prod-eu",
+		Args:    cobra.MinimumNArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			return e.open(c, func(l *lake.Lake) error {
+				for _, address := range args {
+					bar := e.Progress()
+					b, added, err := l.Add(c.Context(), address, cluster, bar.Bytes(console.Printable(address, 60)))
+					bar.Clear()
+					if err != nil {
+						return err
+					}
+					if e.asJSON {
+						if err := console.JSON(e.Out, b); err != nil {
+							return err
+						}
+						continue
+					}
+					if !added {
+						fmt.Fprintf(e.Out, "%s: there already, as %s\n", console.Line(b.Name), b.Address)
+						continue
+					}
+					fmt.Fprintf(e.Out, "%s: %s with %s, %s of calls; bundle_id %s\n", console.Line(b.Name), plural.Count(b.Files, "file", "files"), plural.Count(b.Rows, "row", "rows"), plural.Count(b.Calls, "row", "rows"), b.ID)
+				}
+				return nil
+			})
+		},
+	}
+	c.Flags().StringVar(&cluster, "cluster", "", "name of the cluster that was recorded; a column of each table")
+	return c
+}
+
+func (e *env) list() *cobra.Command {
+	return &cobra.Command{
+		Use:     "ls",
+		Short:   "List the bundles of the lake",
+		Example: "  pcapsule lake ls",
+		Args:    cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			return e.open(c, func(l *lake.Lake) error {
+				list, err := l.Bundles(c.Context())
+				if err != nil {
+					return err
+				}
+				return e.show(list)
+			})
+		},
+	}
+}
+
+// show prints bundles.
+func (e *env) show(list []lake.Bundle) error {
+	if e.asJSON {
+		return console.JSON(e.Out, list)
+	}
+	w := tabwriter.NewWriter(e.Out, 0, 0, 2, ' ', 0)
+	for _, b := range list {
+		cluster := b.Cluster
+		if cluster == "" {
+			cluster = "-"
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", b.ID[:min(12, len(b.ID))], console.Line(b.Name), console.Line(cluster), b.First.Format(time.RFC3339), plural.Count(b.Calls, "call", "calls"), console.Line(b.Address))
+	}
+	if len(list) == 0 {
+		fmt.Fprintln(e.Err, "no bundle")
+	}
+	return w.Flush()
+}
