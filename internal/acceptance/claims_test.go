@@ -32,6 +32,7 @@ var seenAs = map[string][]string{
 	"ntp":        {"ntp"},
 	"syslog":     {"syslog"},
 	"dhcp":       {"dhcp", "dhcpv6"},
+	"radius":     {"radius"},
 }
 
 // claims compares the protocols of rows with those that tshark saw anywhere in the capture: no

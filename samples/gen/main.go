@@ -59,6 +59,8 @@ func scenarios() []scenario {
 		{"ntp", makeNTP},
 		{"dhcp", makeDHCP},
 		{"syslog", makeSyslog},
+		{"radius", makeRADIUS},
+		{"snmp", makeSNMP},
 		{"vantages", makeVantages},
 		{"shop", makeShop},
 	}

@@ -27,6 +27,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect/pop3"
 	"github.com/pcapsule/pcapsule/exporter/dissect/postgresql"
 	"github.com/pcapsule/pcapsule/exporter/dissect/quic"
+	"github.com/pcapsule/pcapsule/exporter/dissect/radius"
 	"github.com/pcapsule/pcapsule/exporter/dissect/redis"
 	"github.com/pcapsule/pcapsule/exporter/dissect/smtp"
 	"github.com/pcapsule/pcapsule/exporter/dissect/ssh"
@@ -64,6 +65,7 @@ func Protocols(keys *secrets.Store) []*dissect.Protocol {
 		ntp.Protocol(),
 		dhcp.Protocol(),
 		syslog.Protocol(),
+		radius.Protocol(),
 		tls.Protocol(keys),
 		quic.Protocol(keys),
 		http3.Protocol(),

@@ -33,6 +33,7 @@ var alsoIn = map[string][]string{
 	"pop3":       {"other", "smb"},
 	"ntp":        {"mixed", "pcapng"},
 	"syslog":     {"other"},
+	"radius":     {"malformed"},
 }
 
 // TestDetectionMatrix passes every TCP segment and every datagram of all shared captures to the Detect of each

@@ -36,6 +36,7 @@ func TestRowsAreWhatTheClientSaid(t *testing.T) {
 		"ntp":       ntpDid,
 		"dhcp":      dhcpDid,
 		"syslog":    syslogDid,
+		"radius":    radiusDid,
 	} {
 		t.Run(file, func(t *testing.T) {
 			raw, err := os.ReadFile("../../../samples/" + file + ".said.tsv")

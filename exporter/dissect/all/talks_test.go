@@ -54,6 +54,7 @@ var samples = map[string]string{
 	"ntp.pcapng":        "ntp",
 	"dhcp.pcapng":       "dhcp",
 	"syslog.pcapng":     "syslog",
+	"radius.pcapng":     "radius",
 }
 
 // talks reads the TCP connections of a recording.
@@ -113,7 +114,7 @@ func conversations(t testing.TB, file string) (list []*talk) {
 }
 
 // inDatagrams are the recordings of protocols of datagrams.
-var inDatagrams = map[string]bool{"ntp": true, "dhcp": true, "syslog": true}
+var inDatagrams = map[string]bool{"ntp": true, "dhcp": true, "syslog": true, "radius": true}
 
 // datagrams reads the UDP conversations of a recording.
 func datagrams(t testing.TB, file string) []*talk {
