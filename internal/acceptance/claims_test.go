@@ -33,6 +33,7 @@ var seenAs = map[string][]string{
 	"syslog":     {"syslog"},
 	"dhcp":       {"dhcp", "dhcpv6"},
 	"radius":     {"radius"},
+	"snmp":       {"snmp"},
 }
 
 // claims compares the protocols of rows with those that tshark saw anywhere in the capture: no

@@ -30,6 +30,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect/radius"
 	"github.com/pcapsule/pcapsule/exporter/dissect/redis"
 	"github.com/pcapsule/pcapsule/exporter/dissect/smtp"
+	"github.com/pcapsule/pcapsule/exporter/dissect/snmp"
 	"github.com/pcapsule/pcapsule/exporter/dissect/ssh"
 	"github.com/pcapsule/pcapsule/exporter/dissect/syslog"
 	"github.com/pcapsule/pcapsule/exporter/dissect/tls"
@@ -66,6 +67,7 @@ func Protocols(keys *secrets.Store) []*dissect.Protocol {
 		dhcp.Protocol(),
 		syslog.Protocol(),
 		radius.Protocol(),
+		snmp.Protocol(),
 		tls.Protocol(keys),
 		quic.Protocol(keys),
 		http3.Protocol(),

@@ -34,6 +34,7 @@ var alsoIn = map[string][]string{
 	"ntp":        {"mixed", "pcapng"},
 	"syslog":     {"other"},
 	"radius":     {"malformed"},
+	"snmp":       {},
 }
 
 // TestDetectionMatrix passes every TCP segment and every datagram of all shared captures to the Detect of each

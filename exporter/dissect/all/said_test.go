@@ -37,6 +37,7 @@ func TestRowsAreWhatTheClientSaid(t *testing.T) {
 		"dhcp":      dhcpDid,
 		"syslog":    syslogDid,
 		"radius":    radiusDid,
+		"snmp":      snmpDid,
 	} {
 		t.Run(file, func(t *testing.T) {
 			raw, err := os.ReadFile("../../../samples/" + file + ".said.tsv")

@@ -55,6 +55,7 @@ var samples = map[string]string{
 	"dhcp.pcapng":       "dhcp",
 	"syslog.pcapng":     "syslog",
 	"radius.pcapng":     "radius",
+	"snmp.pcapng":       "snmp",
 }
 
 // talks reads the TCP connections of a recording.
@@ -114,7 +115,7 @@ func conversations(t testing.TB, file string) (list []*talk) {
 }
 
 // inDatagrams are the recordings of protocols of datagrams.
-var inDatagrams = map[string]bool{"ntp": true, "dhcp": true, "syslog": true, "radius": true}
+var inDatagrams = map[string]bool{"ntp": true, "dhcp": true, "syslog": true, "radius": true, "snmp": true}
 
 // datagrams reads the UDP conversations of a recording.
 func datagrams(t testing.TB, file string) []*talk {
