@@ -16,7 +16,7 @@ func TestAnEmptyAnswerSaysWhy(t *testing.T) {
 		{`http && dst.service == "shop"`, `no call matches dst.service == "shop"; "shop" is a namespace: use src.namespace or dst.namespace`},
 		{`src.node == "elsewhere"`, `; the values in this time are node-1`},
 		{`dns && (diameter || sctp)`, `no dissector reads`},
-		{`radius && http`, `no dissector reads radius`},
+		{`diameter && http`, `no dissector reads diameter`},
 		{`src.hostname == "a"`, `src_hostname has no value in any call in this time`},
 		{`http && dst.service == "frontend" && path == "/v1/payments"`, `each of these conditions matches calls, but no call matches all of them: http (179), dst.service == "frontend" (49), path == "/v1/payments" (11)`},
 		{`http && ts_ns < 0`, `no call matches ts_ns < 0`},

@@ -35,6 +35,8 @@ var seenAs = map[string][]string{
 	"proxy":      {"proxy"},
 	"thrift":     {"thrift"},
 	"dhcp":       {"dhcp", "dhcpv6"},
+	"radius":     {"radius"},
+	"snmp":       {"snmp"},
 }
 
 // claims compares the protocols of rows with those that tshark saw anywhere in the capture: no

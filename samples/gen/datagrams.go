@@ -69,3 +69,102 @@ func makeSyslog(ctx context.Context, out string) error {
 	}
 	return l.python(ctx, out, "syslog", server)
 }
+
+const radiusConf = `prefix = /usr
+libdir = /usr/lib/freeradius
+raddbdir = %[1]s
+run_dir = %[1]s
+security {
+	allow_core_dumps = no
+	status_server = yes
+}
+client all {
+	ipaddr = 0.0.0.0/0
+	secret = testing123
+	require_message_authenticator = no
+}
+modules {
+	pap { }
+	chap { }
+	mschap { }
+	files { usersfile = %[1]s/users }
+	detail { filename = %[1]s/detail }
+	always ok { rcode = ok }
+	always reject { rcode = reject }
+	eap {
+		default_eap_type = md5
+		md5 { }
+	}
+}
+server default {
+	listen { type = auth
+		ipaddr = *
+		port = 1812
+	}
+	listen { type = acct
+		ipaddr = *
+		port = 1813
+	}
+	listen { type = coa
+		ipaddr = *
+		port = 3799
+	}
+	authorize {
+		Autz-Type Status-Server {
+			ok
+		}
+		chap
+		mschap
+		eap
+		files
+		pap
+	}
+	authenticate {
+		Auth-Type PAP {
+			pap
+		}
+		Auth-Type CHAP {
+			chap
+		}
+		Auth-Type MS-CHAP {
+			mschap
+		}
+		eap
+	}
+	accounting {
+		detail
+	}
+	recv-coa {
+		if (&Acct-Session-Id == "s-9") {
+			update reply {
+				Error-Cause := Session-Context-Not-Found
+			}
+			reject
+		}
+		ok
+	}
+}
+`
+
+const radiusUsers = `ann Cleartext-Password := "%s"
+	Reply-Message = "Hello, Ann", Framed-IP-Address = 10.0.0.7, Session-Timeout = 3600
+`
+
+// makeRADIUS records FreeRADIUS with logins of all kinds, accounting and dynamic authorization.
+func makeRADIUS(ctx context.Context, out string) error {
+	const server = "10.1.28.20"
+	l, err := newLab("radius", "", host{"client", "10.1.28.5", ""}, host{"aaa", server, ""})
+	if err != nil {
+		return err
+	}
+	defer l.close()
+	for name, text := range map[string]string{"radiusd.conf": fmt.Sprintf(radiusConf, l.tmp), "users": fmt.Sprintf(radiusUsers, samplePassword), "dictionary": ""} {
+		if err := os.WriteFile(filepath.Join(l.tmp, name), []byte(text), 0o644); err != nil {
+			return err
+		}
+	}
+	if _, err := l.start("aaa", "Ready to process requests", "freeradius", "-d", l.tmp, "-D", "/usr/share/freeradius", "-fxx", "-l", "stdout"); err != nil {
+		return err
+	}
+	return l.python(ctx, out, "radius", server)
+}

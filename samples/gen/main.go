@@ -59,6 +59,8 @@ func scenarios() []scenario {
 		{"socks", makeSOCKS},
 		{"proxy", makeProxy},
 		{"thrift", makeThrift},
+		{"radius", makeRADIUS},
+		{"snmp", makeSNMP},
 		{"vantages", makeVantages},
 		{"shop", makeShop},
 	}

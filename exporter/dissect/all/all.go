@@ -28,8 +28,10 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect/postgresql"
 	"github.com/pcapsule/pcapsule/exporter/dissect/proxy"
 	"github.com/pcapsule/pcapsule/exporter/dissect/quic"
+	"github.com/pcapsule/pcapsule/exporter/dissect/radius"
 	"github.com/pcapsule/pcapsule/exporter/dissect/redis"
 	"github.com/pcapsule/pcapsule/exporter/dissect/smtp"
+	"github.com/pcapsule/pcapsule/exporter/dissect/snmp"
 	"github.com/pcapsule/pcapsule/exporter/dissect/socks"
 	"github.com/pcapsule/pcapsule/exporter/dissect/ssh"
 	"github.com/pcapsule/pcapsule/exporter/dissect/syslog"
@@ -70,6 +72,8 @@ func Protocols(keys *secrets.Store) []*dissect.Protocol {
 		proxy.Protocol(),
 		socks.Protocol(),
 		thrift.Protocol(),
+		radius.Protocol(),
+		snmp.Protocol(),
 		tls.Protocol(keys),
 		quic.Protocol(keys),
 		http3.Protocol(),

@@ -36,6 +36,8 @@ var alsoIn = map[string][]string{
 	"socks":      {"other", "tls"}, // proxies before TLS
 	"thrift":     {"cassandra"},    // its old interface
 	"proxy":      {"tcp"},
+	"radius":     {"malformed"},
+	"snmp":       {},
 }
 
 // TestDetectionMatrix passes every TCP segment and every datagram of all shared captures to the Detect of each

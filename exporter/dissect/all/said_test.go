@@ -39,6 +39,8 @@ func TestRowsAreWhatTheClientSaid(t *testing.T) {
 		"socks":     socksDid,
 		"proxy":     proxyDid,
 		"thrift":    thriftDid,
+		"radius":    radiusDid,
+		"snmp":      snmpDid,
 	} {
 		t.Run(file, func(t *testing.T) {
 			raw, err := os.ReadFile("../../../samples/" + file + ".said.tsv")

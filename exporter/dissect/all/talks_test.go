@@ -57,6 +57,8 @@ var samples = map[string]string{
 	"socks.pcapng":      "socks",
 	"proxy.pcapng":      "proxy",
 	"thrift.pcapng":     "thrift",
+	"radius.pcapng":     "radius",
+	"snmp.pcapng":       "snmp",
 }
 
 // talks reads the TCP connections of a recording.
@@ -116,7 +118,7 @@ func conversations(t testing.TB, file string) (list []*talk) {
 }
 
 // inDatagrams are the recordings of protocols of datagrams.
-var inDatagrams = map[string]bool{"ntp": true, "dhcp": true, "syslog": true}
+var inDatagrams = map[string]bool{"ntp": true, "dhcp": true, "syslog": true, "radius": true, "snmp": true}
 
 // datagrams reads the UDP conversations of a recording.
 func datagrams(t testing.TB, file string) []*talk {

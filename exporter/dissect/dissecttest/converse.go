@@ -84,3 +84,22 @@ func values(v reflect.Value, columns []string) (s string) {
 	}
 	return s
 }
+
+// NoSecret checks that no column of a row, no header and no anomaly of a sample has a secret.
+func NoSecret(t *testing.T, p *dissect.Protocol, s Sample, secret string) {
+	t.Helper()
+	r := Play(t, OptionsOf(p), s.Chunks...)
+	if len(r.Rows()) == 0 {
+		t.Errorf("%s: no rows", s.Name)
+	}
+	for _, row := range r.Rows() {
+		if text := fmt.Sprintf("%+v", row); strings.Contains(text, secret) {
+			t.Errorf("%s: a row has the secret: %s", s.Name, text)
+		}
+	}
+	for _, a := range r.Anomalies {
+		if strings.Contains(a.Kind+a.Detail, secret) {
+			t.Errorf("%s: an anomaly has the secret: %s", s.Name, a.Detail)
+		}
+	}
+}

@@ -25,7 +25,7 @@ const (
 type callIDs struct {
 	few     map[table.ID]struct{} // up to fewIDs
 	seen    [][8]uint64           // nil as long as there are few
-	touched uint64 // is there so that touch has an effect
+	touched uint64                // is there so that touch has an effect
 	limit   memory.Limit
 }
 

@@ -47,13 +47,12 @@ const kind = `CASE WHEN protocol = 'http1' AND auth_kind = 'ntlm' THEN 'ntlm' WH
 	WHEN protocol = 'ssh' AND regexp_matches(coalesce(ssh_server_version, ssh_client_version), '^SSH-1[.]([^9]|9[^9])') THEN 'ssh-1'
 	WHEN payload_protocol IN ('telnet', 'ftp', 'tftp', 'pop3', 'imap') THEN payload_protocol
 	WHEN payload_protocol = 'smb' AND (hex(payload_request_head) LIKE '________FF534D42%' AND hex(payload_response_head) NOT LIKE '________FE534D42%') THEN 'smb-1'
-	WHEN payload_protocol = 'snmp' AND regexp_matches(hex(coalesce(payload_request_head, payload_response_head)), '^30(?:82.{4}|81..|[0-7].)02010004') THEN 'snmp-1'
-	WHEN payload_protocol = 'snmp' AND regexp_matches(hex(coalesce(payload_request_head, payload_response_head)), '^30(?:82.{4}|81..|[0-7].)02010104') THEN 'snmp-2c' END`
+	WHEN protocol = 'snmp' AND snmp_version <> '3' THEN 'snmp-' || snmp_version END`
 
 func find(ctx context.Context, l *finding.Look) error {
 	on := l.Bundle("conn_id")
 	rows, err := l.Rows(ctx, l.Groups(kind+` AS kind`, `(protocol = 'http1' AND (http1_version IN ('HTTP/1.0', 'HTTP/0.9') OR auth_kind = 'ntlm') OR protocol = 'ssh' OR protocol = 'ldap' AND auth_kind = 'password' AND decrypted_by IS NULL
-			OR (protocol IN ('ftp', 'imap', 'pop3') AND decrypted_by IS NULL OR protocol IN ('tcp', 'udp') AND payload_evidence = 'content' AND payload_protocol IN ('telnet', 'ftp', 'tftp', 'pop3', 'imap', 'smb', 'snmp')) AND (`+on+`) NOT IN (SELECT (`+on+`) FROM connections_raw WHERE encryption IS NOT NULL))`)+`
+			OR (protocol IN ('ftp', 'imap', 'pop3', 'snmp') AND decrypted_by IS NULL OR protocol IN ('tcp', 'udp') AND payload_evidence = 'content' AND payload_protocol IN ('telnet', 'ftp', 'tftp', 'pop3', 'imap', 'smb')) AND (`+on+`) NOT IN (SELECT (`+on+`) FROM connections_raw WHERE encryption IS NOT NULL))`)+`
 		SELECT src, dst, kind AS detail, `+l.Sums()+` FROM g WHERE kind IS NOT NULL GROUP BY src, dst, kind ORDER BY count DESC, src, dst, detail`, l.Args...)
 	if err != nil {
 		return err

@@ -1,0 +1,22 @@
+package all
+
+import (
+	"strings"
+
+	"github.com/pcapsule/pcapsule/exporter/dissect/radius"
+	"github.com/pcapsule/pcapsule/exporter/table"
+)
+
+// radiusDid is a request of RADIUS, its user with the method of the login, and the response with its
+// error.
+func radiusDid(row table.CallRow) []string {
+	r, ok := row.(*radius.Row)
+	if !ok {
+		return []string{"another protocol: " + row.Base().Summary}
+	}
+	result := strings.TrimSpace(r.ResponseType.V + " " + r.ErrorCause.V)
+	if r.Error.OK {
+		result = r.Error.V
+	}
+	return []string{r.Type + "\t" + strings.TrimSpace(r.User.V+" "+r.AuthKind.V) + "\t" + result}
+}

@@ -1,0 +1,19 @@
+package acceptance
+
+// radiusFacts are the facts of RADIUS.
+func radiusFacts() []fact {
+	return []fact{
+		{name: "radius_codes", truth: "radius_codes", sql: "select code::varchar, count(*) from (select radius_code as code from {calls} where protocol = 'radius' and request_bytes > 0 union all select status_code from {calls} where protocol = 'radius' and response_bytes > 0) q group by 1"},
+	}
+}
+
+// snmpFacts are the facts of SNMP. The peer has versions only of 1 and 2c, and does not list the PDUs of
+// encrypted messages.
+func snmpFacts() []fact {
+	const from = " from (select snmp_version as version, snmp_pdu as pdu from {calls} where protocol = 'snmp' and request_bytes > 0 union all select snmp_version, snmp_response_pdu from {calls} where protocol = 'snmp' and response_bytes > 0) q "
+	const pdus = "['GetRequest', 'GetNextRequest', 'Response', 'SetRequest', 'Trap', 'GetBulkRequest', 'InformRequest', 'SNMPv2-Trap', 'Report']"
+	return []fact{
+		{name: "snmp_versions", truth: "snmp_versions", sql: "select case version when '1' then '0' else '1' end, count(*)" + from + "where version <> '3' group by 1"},
+		{name: "snmp_pdus", truth: "snmp_pdus", sql: "select (list_position(" + pdus + ", pdu) - 1)::varchar, count(*)" + from + "where pdu <> 'encrypted' group by 1"},
+	}
+}
