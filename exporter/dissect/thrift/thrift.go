@@ -48,6 +48,9 @@ func Protocol() *dissect.Protocol {
 	}
 }
 
+// maxAhead is how many waiting calls are compared with a reply that is not the oldest one's.
+const maxAhead = 1024
+
 // call is a call that waits for its reply, or a reply without a call.
 type call struct {
 	x     dissect.Exchange
@@ -82,7 +85,7 @@ type conn struct {
 
 func newConn(c *dissect.Conn) dissect.Dissector {
 	k := &conn{}
-	k.Queue = inorder.Queue[*call]{Conn: c, Emit: k.emit, Most: inorder.MaxSearched, Busy: func(c *call) bool { return c == k.sides[0].call || c == k.sides[1].call }}
+	k.Queue = inorder.Queue[*call]{Conn: c, Emit: k.emit, Busy: func(c *call) bool { return c == k.sides[0].call || c == k.sides[1].call }}
 	return k
 }
 
@@ -242,7 +245,8 @@ func (k *conn) answers(h head, seq uint32) *call {
 	if c := k.Answer(seq); c != nil && same(c) {
 		return c
 	}
-	for _, c := range k.All() {
+	list := k.All()
+	for _, c := range list[:min(len(list), maxAhead)] {
 		if c.ended && same(c) && !c.asked.Follows(seq) {
 			return c
 		}
