@@ -203,10 +203,9 @@ func TestWhatMemoryEndsIsAnAnomaly(t *testing.T) {
 		{"another protocol", 99, 0, "\x01"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			s, err := NewShard(0, Options{Protocols: []*dissect.Protocol{http1.Protocol(), dns.Protocol(), icmp.Protocol()}, Repanic: true})
-			if err != nil {
-				t.Fatal(err)
-			}
+			s := NewShard(0, Options{Protocols: func() []*dissect.Protocol {
+				return []*dissect.Protocol{http1.Protocol(), dns.Protocol(), icmp.Protocol()}
+			}, Repanic: true})
 			out, mine := &Batch{}, []int32{0}
 			for i := range 2 * defaultRoom / connCost {
 				src := netip.AddrPortFrom(netip.AddrFrom4([4]byte{11, 0, byte(i >> 8), byte(i)}), 1000).String()
