@@ -421,13 +421,13 @@ func convert(a Value, n *node) Value {
 		}
 		return Int(int64(t))
 	case a.kind == kText && to == kInt:
-		if !digits.MatchString(a.str) {
+		if !digits().MatchString(a.str) {
 			return Value{}
 		}
 		v, err := strconv.ParseInt(a.str, 10, 64)
 		return Value{kind: kInt, there: err == nil, num: v}
 	case a.kind == kText && to == kFloat:
-		if !decimal.MatchString(a.str) {
+		if !decimal().MatchString(a.str) {
 			return Value{}
 		}
 		v, _ := strconv.ParseFloat(a.str, 64)

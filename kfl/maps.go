@@ -4,6 +4,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"unicode/utf8"
 )
 
@@ -14,8 +15,8 @@ const (
 )
 
 var (
-	digits  = regexp.MustCompile(digitsPattern)
-	decimal = regexp.MustCompile(decimalPattern)
+	digits  = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(digitsPattern) })
+	decimal = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(decimalPattern) })
 )
 
 // entries returns a map's names and values in order; ok is false if the map is absent.

@@ -27,8 +27,10 @@ var wiresharkOps = map[string]string{"eq": "==", "ne": "!=", "gt": ">", "lt": "<
 
 var (
 	// Keep quoted text; a dotted name may be followed by a comparison.
-	wiresharkTerm = regexp.MustCompile(`"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|` +
-		`([A-Za-z][\w.]*)(?:\s*(==|!=|<=|>=|=~|<|>|~|\b(?:eq|ne|gt|lt|ge|le|contains|matches|in)\b)\s*("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|[\w.:/*-]+))?`)
+	wiresharkTerm = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|` +
+			`([A-Za-z][\w.]*)(?:\s*(==|!=|<=|>=|=~|<|>|~|\b(?:eq|ne|gt|lt|ge|le|contains|matches|in)\b)\s*("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|[\w.:/*-]+))?`)
+	})
 	hexByte = regexp.MustCompile(`^0x[0-9a-fA-F]+$`)
 )
 
@@ -54,7 +56,7 @@ func suggest(src string, env Env, err *Error) *Error {
 func fromWireshark(src string) string {
 	var b strings.Builder
 	last := 0
-	for _, m := range wiresharkTerm.FindAllStringSubmatchIndex(src, -1) {
+	for _, m := range wiresharkTerm().FindAllStringSubmatchIndex(src, -1) {
 		if m[2] < 0 { // quoted text
 			continue
 		}

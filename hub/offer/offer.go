@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"sync"
 
 	"github.com/pcapsule/pcapsule/recorder/transfer"
 )
@@ -41,11 +42,11 @@ type Bundle struct {
 	Files []transfer.File `json:"files"`
 }
 
-var plain = regexp.MustCompile(`^[a-z0-9]([a-z0-9.-]{0,600}[a-z0-9])?$`)
+var plain = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[a-z0-9]([a-z0-9.-]{0,600}[a-z0-9])?$`) })
 
 // Plain reports whether a text is the name of an object of Kubernetes, or several of these joined. Such a text is
 // also a plain name of a file.
-func Plain(s string) bool { return plain.MatchString(s) && !strings.Contains(s, "..") }
+func Plain(s string) bool { return plain().MatchString(s) && !strings.Contains(s, "..") }
 
 // Check returns an error if what a hub sent must not be used.
 func (s *Snapshot) Check() error {

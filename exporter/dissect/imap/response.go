@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/clip"
@@ -210,10 +211,15 @@ func (k *conn) untagged(row *Row, text []byte) {
 	}
 }
 
-// What a literal is, by what stands before it.
+// What a literal is, by what stands before it. They are compiled with the first literal, because every
+// start of every program would wait 2 ms for them.
 var (
-	wholeMessage = regexp.MustCompile(`(?i)(^|[ (])(BODY\[\]|RFC822|BINARY\[\]) $`)
-	headers      = regexp.MustCompile(`(?i)(^|[ (])(BODY\[HEADER[^]]{0,999}\]|RFC822\.HEADER) $`)
+	wholeMessage = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`(?i)(^|[ (])(BODY\[\]|RFC822|BINARY\[\]) $`)
+	})
+	headers = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`(?i)(^|[ (])(BODY\[HEADER[^]]{0,999}\]|RFC822\.HEADER) $`)
+	})
 )
 
 // more reads the end of a line of a response, which may announce a literal.
@@ -228,8 +234,8 @@ func (k *conn) more(line []byte) {
 	c.row.Size = table.Some(c.row.Size.V + size)
 	r.left, r.body = size, false
 	text = text[max(0, len(text)-maxText):]
-	whole := wholeMessage.Match(text)
-	r.head = whole || headers.Match(text)
+	whole := wholeMessage().Match(text)
+	r.head = whole || headers().Match(text)
 	if whole && c.x.RespBody == nil {
 		r.body = true
 		c.x.RespBody = k.Conn.NewBody("message/rfc822", "")

@@ -5,12 +5,15 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/pcapsule/pcapsule/recorder/workload"
 )
 
 // ownerText matches the names, labels and patterns that are allowed in a filter.
-var ownerText = regexp.MustCompile(`^[A-Za-z0-9*?\[\]^/_.=:@+-]{1,512}$`)
+var ownerText = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^[A-Za-z0-9*?\[\]^/_.=:@+-]{1,512}$`)
+})
 
 // KFL returns a filter for calls with a selected owner on either side, "" if all
 // owners are selected.
@@ -30,7 +33,7 @@ func KFL(s *workload.Selector) (string, error) {
 		} {
 			var any []string
 			for _, v := range f.values {
-				if !ownerText.MatchString(v) {
+				if !ownerText().MatchString(v) {
 					return "", fmt.Errorf("--%s %q: want a name, or a pattern of names", f.name, v)
 				}
 				text, err := f.make(side, v)
@@ -44,7 +47,7 @@ func KFL(s *workload.Selector) (string, error) {
 			}
 		}
 		for _, l := range s.Labels {
-			if !ownerText.MatchString(l.Name) || l.Value != "" && !ownerText.MatchString(l.Value) {
+			if !ownerText().MatchString(l.Name) || l.Value != "" && !ownerText().MatchString(l.Value) {
 				return "", fmt.Errorf("--label %q: want NAME=VALUE, as in Kubernetes", l.Name+"="+l.Value)
 			}
 			text := fmt.Sprintf("%s.labels[%q] == %q", side, l.Name, l.Value)
