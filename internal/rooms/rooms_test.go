@@ -101,7 +101,7 @@ func TestImportsPointToTheWire(t *testing.T) {
 		{"cmd/pcapsule-recorder", "a program is a few lines", []string{"internal/cli/recorder"}},
 		{"recorder/internal/kube", "the cluster's names need no packets", []string{"recorder/workload"}},
 		{"recorder/internal/machine", "what a machine says of itself needs no packets", []string{"bpf", "recorder/ring", "recorder/workload"}},
-		{"recorder/agent", "the node's recorder joins recorder and cluster", []string{"recorder", "recorder/internal/enroll", "recorder/internal/kube", "recorder/keys", "recorder/mutual", "recorder/pcapng", "recorder/pins", "recorder/ring", "recorder/workload"}},
+		{"recorder/agent", "the node's recorder joins recorder and cluster", []string{"recorder", "recorder/internal/enroll", "recorder/internal/kube", "recorder/filter", "recorder/keys", "recorder/mutual", "recorder/pcapng", "recorder/pins", "recorder/policy", "recorder/ring", "recorder/workload"}},
 		{"recorder/transfer", "moving files knows nothing of what is in them", nil},
 		{"recorder/mutual", "certificates depend on nothing", nil},
 		{"recorder/pins", "pins are files of a ring", []string{"recorder/ring", "recorder/transfer"}},

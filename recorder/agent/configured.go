@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/pcapsule/pcapsule/recorder"
 	"github.com/pcapsule/pcapsule/recorder/pins"
@@ -212,9 +213,7 @@ func (k *known) options(o Options) (Options, error) {
 // kernel goes on taking packets, as it does for a recorder that restarts.
 func (a *agent) configured(ctx context.Context) (recorder.Stats, error) {
 	c := a.config
-	select {
-	case <-c.first:
-	case <-ctx.Done():
+	if !a.awaitConfig(ctx) {
 		return recorder.Stats{}, nil
 	}
 	for {
@@ -250,6 +249,22 @@ func (a *agent) configured(ctx context.Context) (recorder.Stats, error) {
 			a.refuse(k, err)
 		default:
 			return s, err
+		}
+	}
+}
+
+// awaitConfig waits until it is known what to record. It returns false if ctx ends before.
+func (a *agent) awaitConfig(ctx context.Context) bool {
+	late := time.NewTimer(a.o.Patience)
+	defer late.Stop()
+	for {
+		select {
+		case <-a.config.first:
+			return true
+		case <-ctx.Done():
+			return false
+		case <-late.C:
+			a.o.Log.Warn("recording has not begun: Kubernetes has not said whether there is a RecorderConfig, and this node remembers none", "waited", a.o.Patience)
 		}
 	}
 }

@@ -2,13 +2,14 @@
 # Hub and recorders on a real cluster of two nodes: the chart, calls between the nodes, a Snapshot,
 # its bundles as one case, a hub and a recorder that are killed, and a node whose power is cut.
 . "$(dirname "$0")/lib.sh"
-start pchub 2 pcapsule-recorder pcapsule-hub scripts/e2e/talk
+start pchub 2 pcapsule-recorder pcapsule-hub pcapsule scripts/e2e/talk
 
 # The chart, with values for the small disks of such nodes, and with the hub on the node that stays.
 cat >"$dir/values.yaml" <<-'EOF'
 	image: {registry: e2e.local, tag: "1", pullPolicy: Never}
 	recorder: {maxSize: 100Mi, extraArgs: [--reserve=32Mi, --segment-time=5s]}
 	hub: {nodeSelector: {kubernetes.io/hostname: node1}}
+	mcp: {enabled: true}
 EOF
 say "installing"
 h install pcapsule deploy/chart -n pcapsule --create-namespace -f "$dir/values.yaml" >"$dir/install.log" 2>&1 || { cat "$dir/install.log"; exit 1; }
@@ -150,10 +151,22 @@ refused "a second hub" "cannot be imported" install another deploy/chart -n anot
 recorders >"$dir/before"
 h upgrade pcapsule deploy/chart -n pcapsule --reuse-values --set recorder.maxSize=90Mi >"$dir/upgrade.log" 2>&1 || { cat "$dir/upgrade.log"; failed=$((failed + 1)); }
 k -n pcapsule rollout status ds/pcapsule-recorder --timeout=90s >/dev/null || trouble
-is "recorders that the upgrade left as they were" 0 "$(recorders | cut -d ' ' -f 1 | grep -cFf - "$dir/before" || true)"
+is "recorders that the upgrade left as they were" 0 "$(recorders | cut -d ' ' -f 1 | grep -cFf <(cut -d ' ' -f 1 "$dir/before") || true)"
 snapshot upgraded '{last: 30s}'
 ready upgraded
 is "every node's part is there" True "$(complete upgraded)"
+
+say "the MCP server in the hub's pod"
+"$cluster/in.sh" kubectl -n pcapsule port-forward deployment/pcapsule-hub 8898 >"$dir/forward.log" 2>&1 &
+forward=$!
+for ((i = 0; i < 30; i++)); do
+	timeout 20 "$cluster/in.sh" curl -sS http://127.0.0.1:8898/mcp/snapshots >"$dir/mcp.json" 2>"$dir/mcp.err" && break
+	sleep 1
+done
+kill "$forward"
+some "bundles that it answers about" "$(grep -o '"dissections":\[' "$dir/mcp.json" | wc -l)"
+hubs=$(k -n pcapsule get pod -l app.kubernetes.io/name=pcapsule-hub -o jsonpath='{.items[0].status.podIP}')
+is "whether the network reaches it" 7 "$(timeout 20 "$cluster/in.sh" curl -sS "http://$hubs:8898/mcp" >/dev/null 2>&1; echo $?)"
 
 say "a hub that is killed while it collects"
 # All processes of the container, found by its control group: names are cut, and other clusters have the same.

@@ -144,10 +144,10 @@ func (a *answerFlags) server(ctx context.Context, with Options, paths []string) 
 	return s, stop, nil
 }
 
-// named refuses a command line that names no bundle, ring or folder of bundles.
+// named refuses a command line that names neither a bundle nor a ring.
 func (a *answerFlags) named(args []string) error {
-	if len(args) == 0 && a.ring == "" && len(a.allow) == 0 {
-		return exit.Usagef("missing argument: BUNDLE, --ring with a recorder's ring, or --allow with a folder of bundles")
+	if len(args) == 0 && a.ring == "" {
+		return exit.Usagef("missing argument: BUNDLE, or --ring with a recorder's ring")
 	}
 	if a.snapshots != "" && a.ring == "" {
 		return exit.Usagef("--snapshots needs --ring")

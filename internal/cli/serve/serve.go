@@ -35,7 +35,8 @@ func HTTP(with Options) *cobra.Command {
 		Long: `Serve bundles to assistants over the Model Context Protocol on HTTP, at /mcp. Every answer
 cites its packets and states what was recorded. Credentials are masked unless --secrets is given.
 With --ring, clients can freeze a recorder's ring on this machine, dissect it, ask questions about
-it and its last seconds, and start separate recordings. By default the server listens on this
+it and its last seconds, and start separate recordings. With --allow and without a bundle, it waits
+for the first one below that folder. By default the server listens on this
 machine only; any other address needs --token-file or tokens of an authorization server
 (--oauth-issuer), and should use TLS (--tls-cert). docs/guide/mcp.md has the details.`,
 		Example: `  pcapsule serve incident.pcapsule
@@ -70,6 +71,11 @@ func (f *serveFlags) run(c *cobra.Command, with Options, args []string) error {
 	o, err := f.options(c)
 	if err != nil {
 		return err
+	}
+	if len(args) == 0 && f.ring == "" && len(f.allow) > 0 {
+		if args, err = f.await(c.Context(), with, awaitEvery); err != nil {
+			return err
+		}
 	}
 	s, end, err := f.server(c.Context(), with, args)
 	if err != nil {
