@@ -213,7 +213,7 @@ func pipe(ctx context.Context, sources *read.Inputs, b *bundle.Builder, protocol
 	if err != nil {
 		return nil, err
 	}
-	reader, err := read.New(sources, b, pool, read.Options{Filter: o.Filter, FromNs: o.FromNs, ToNs: o.ToNs, Keep: o.keep, Limit: o.limit(), Explained: read.Explained(protocols())})
+	reader, err := read.New(sources, b, pool, read.Options{Filter: o.Filter, FromNs: o.FromNs, ToNs: o.ToNs, Keep: o.keep, Limit: o.limit(), Explained: explained(protocols())})
 	if err != nil {
 		return nil, err
 	}
@@ -238,6 +238,28 @@ func pipe(ctx context.Context, sources *read.Inputs, b *bundle.Builder, protocol
 	}
 	<-done
 	return reader, context.Cause(ctx)
+}
+
+// explained returns a function that tells how sure protocols other than QUIC are that a datagram is
+// theirs, from either side.
+func explained(protocols []*dissect.Protocol) func([]byte) read.Explanation {
+	var detect []func(dissect.Dir, []byte) dissect.Verdict
+	for _, p := range protocols {
+		if p.Name != "quic" && p.Detect != nil && slices.Contains(p.Transports, dissect.UDP) {
+			detect = append(detect, p.Detect)
+		}
+	}
+	return func(datagram []byte) (e read.Explanation) {
+		for _, d := range detect {
+			switch max(d(dissect.ToServer, datagram), d(dissect.ToClient, datagram)) {
+			case dissect.Yes:
+				return read.Certain
+			case dissect.Likely:
+				e = read.Likely
+			}
+		}
+		return e
+	}
 }
 
 // progress reports the progress of the run, if the caller requested it.

@@ -3,12 +3,9 @@ package store
 import (
 	"context"
 	"crypto/sha256"
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -18,9 +15,6 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/transfer"
 )
 
-// receiving ends the name of the hidden folder of a bundle that is being fetched.
-const receiving = ".receiving"
-
 // Fetch copies a bundle from the store to the folder dir, which gets its name when everything in it was
 // verified. The same call again continues one that was interrupted. progress may be nil. The report is
 // that of bundle.Verify; it has problems if the store's copy was altered, and then there is no folder.
@@ -28,26 +22,15 @@ func (s *Store) Fetch(ctx context.Context, name, dir string, progress func(done,
 	if _, err := os.Lstat(dir); err == nil {
 		return nil, fmt.Errorf("fetching %s/%s: %s: %w", s.Address, name, dir, bundle.ErrExists)
 	}
-	temp := hidden(dir)
 	b, err := s.Find(ctx, name)
 	if err != nil {
 		return nil, err
 	}
-	if err := b.receive(ctx, b.files, temp, progress); err != nil {
-		return nil, err
+	r, err := Receive(ctx, source{s, name}, b.files, dir, progress)
+	if err != nil {
+		return nil, fmt.Errorf("fetching %s/%s: %w", s.Address, name, err)
 	}
-	r, err := bundle.Verify(ctx, temp, nil)
-	switch {
-	case err != nil: // such as an interrupt: the next call continues
-		return nil, err
-	case !r.OK():
-		return r, os.RemoveAll(temp)
-	}
-	return r, os.Rename(temp, dir)
-}
-
-func hidden(dir string) string {
-	return filepath.Join(filepath.Dir(dir), "."+filepath.Base(dir)+receiving)
+	return r, nil
 }
 
 // Remote is a bundle in a store, as it was listed once.
@@ -78,16 +61,7 @@ func (b *Remote) Fingerprint() string {
 
 // receive copies some of the bundle's files to a folder.
 func (b *Remote) receive(ctx context.Context, list []transfer.File, dir string, progress func(done, total int64)) error {
-	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
-		return err
-	}
-	done, total := int64(0), transfer.Total(list)
-	f := transfer.Fetcher{Progress: func(n int64) {
-		if done += n; progress != nil {
-			progress(done, total)
-		}
-	}}
-	if err := f.Fetch(ctx, source{b.store, b.Name}, list, dir); err != nil {
+	if err := receive(ctx, source{b.store, b.Name}, list, dir, progress); err != nil {
 		return fmt.Errorf("fetching %s/%s: %w", b.store.Address, b.Name, err)
 	}
 	return nil

@@ -18,6 +18,7 @@ import (
 
 	"gocloud.dev/blob"
 	"gocloud.dev/gcerrors"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/recorder/transfer"
@@ -136,28 +137,16 @@ func (p *push) claim(ctx context.Context, whole bool) error {
 
 // each writes files that are not there yet.
 func (p *push) each(ctx context.Context, list []transfer.File, there map[string]object) error {
-	ctx, stop := context.WithCancelCause(ctx)
-	defer stop(nil)
-	next := make(chan transfer.File)
-	var wg sync.WaitGroup
-	for range pushers {
-		wg.Go(func() {
-			for f := range next {
-				if err := p.file(ctx, f, there); err != nil {
-					stop(err)
-				}
-			}
-		})
-	}
+	group, inner := errgroup.WithContext(ctx)
+	group.SetLimit(pushers)
 	for _, f := range list {
-		if ctx.Err() != nil {
-			break
-		}
-		next <- f
+		group.Go(func() error { return p.file(inner, f, there) })
 	}
-	close(next)
-	wg.Wait()
-	return context.Cause(ctx)
+	err := group.Wait()
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return err
 }
 
 func (p *push) file(ctx context.Context, f transfer.File, there map[string]object) error {

@@ -10,7 +10,8 @@ import (
 	"path"
 	"runtime"
 	"slices"
-	"sync"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/pcapsule/pcapsule/exporter/internal/parts"
 	"github.com/pcapsule/pcapsule/exporter/table"
@@ -79,28 +80,20 @@ func walkTables(ctx context.Context, tables map[string][]string, begin func(name
 	slices.Sort(names)
 	slices.SortStableFunc(names, func(a, b string) int { return cmp.Compare(size(tables[b]), size(tables[a])) }) // the longest first
 	errs := make([]error, len(names))
-	next := make(chan int)
-	var wg sync.WaitGroup
-	for range max(1, runtime.GOMAXPROCS(0)) {
-		wg.Go(func() {
-			for i := range next {
-				if err := walkTable(ctx, names[i], tables[names[i]], begin(names[i])); err != nil {
-					errs[i] = fmt.Errorf("reading table %s: %w", names[i], err)
-				}
+	var group errgroup.Group
+	group.SetLimit(runtime.GOMAXPROCS(0))
+	for i, name := range names {
+		group.Go(func() error {
+			if err := walkTable(ctx, name, tables[name], begin(name)); err != nil {
+				errs[i] = fmt.Errorf("reading table %s: %w", name, err)
 			}
+			return errs[i]
 		})
 	}
-	for i := range names {
-		next <- i
+	if err := group.Wait(); err == nil {
+		return nil
 	}
-	close(next)
-	wg.Wait()
-	for _, err := range errs {
-		if err != nil {
-			return err
-		}
-	}
-	return nil
+	return cmp.Or(errs...) // whichever came first, the error is that of the longest table
 }
 
 // size is the size of files; 0 of those that cannot be read.

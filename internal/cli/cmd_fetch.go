@@ -24,10 +24,8 @@ import (
 	"github.com/pcapsule/pcapsule/internal/cli/exit"
 	"github.com/pcapsule/pcapsule/internal/plural"
 	"github.com/pcapsule/pcapsule/recorder/transfer"
+	"github.com/pcapsule/pcapsule/store"
 )
-
-// partMark ends the name of the hidden folder of a bundle that is being received.
-const partMark = ".receiving"
 
 // maxOffer limits what a hub says of a snapshot.
 const maxOffer = 256 << 20
@@ -204,31 +202,15 @@ func (x *fetch) bundle(ctx context.Context, b offer.Bundle) (int64, error) {
 		}
 		return size, err // received earlier
 	}
-	temp := filepath.Join(x.dir, "."+b.Name+partMark)
-	if err := os.Mkdir(temp, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
-		return 0, err
-	}
 	bar := x.e.Progress()
-	draw, done := bar.Bytes(b.Name), int64(0)
-	f := transfer.Fetcher{Progress: func(n int64) {
-		done += n
-		draw(done, size)
-	}}
-	err := f.Fetch(ctx, transfer.Web{Base: x.base.JoinPath("bundles", b.Node), Client: x.client, Header: x.header}, b.Files, temp)
+	rep, err := store.Receive(ctx, transfer.Web{Base: x.base.JoinPath("bundles", b.Node), Client: x.client, Header: x.header}, b.Files, final, bar.Bytes(b.Name))
 	bar.Clear()
 	var altered transfer.AlteredErrors
 	if errors.As(err, &altered) {
 		return 0, exit.With(err, exit.Verify, "the hub's copy was altered, or bytes were changed on the way; nothing was given a final name")
 	}
-	if err != nil {
-		return 0, err
-	}
-	rep, err := bundle.Verify(ctx, temp, nil)
 	if err == nil {
 		err = rep.Err()
 	}
-	if err != nil {
-		return 0, err
-	}
-	return size, os.Rename(temp, final)
+	return size, err
 }

@@ -33,6 +33,10 @@ var unpiped = map[string]string{
 	"kafka":     "it is limited like ldap, by byid.Table",
 	"mongodb":   "it is limited like ldap, by byid.Table",
 	"ntp":       "a client waits for one answer",
+	"proxy":     "a header without a response",
+	"radius":    "a number of 8 bits tells the waiting requests apart",
+	"snmp":      "it is limited like ldap, by byid.Table",
+	"socks":     "one request in a connection",
 	"quic":      "a connection is one row",
 	"ssh":       "a connection is one row",
 	"syslog":    "messages have no answer",
@@ -70,6 +74,11 @@ func pipelines() []pipeline {
 			return "\x30" + string([]byte{byte(len(body))}) + body
 		}
 	}
+	call := func(kind byte) func(int) string { // Thrift
+		return func(i int) string {
+			return "\x00\x00\x00\x11\x80\x01\x00" + string([]byte{kind}) + "\x00\x00\x00\x04ping" + string(binary.BigEndian.AppendUint32(nil, uint32(i))) + "\x00"
+		}
+	}
 	login := list(fromClient("\x00\x00\x00\x14\x00\x03\x00\x00user\x00alice\x00\x00"), fromServer(pg('R', "\x00\x00\x00\x00")+pg('Z', "I")))
 	return []pipeline{
 		{"http1", dissect.TCP, 80, nil, numbered("GET /%d HTTP/1.1\r\nHost: a\r\n\r\n"), fixed("HTTP/1.1 204 No Content\r\n\r\n")},
@@ -94,6 +103,7 @@ func pipelines() []pipeline {
 		{"ftp, two replies", dissect.TCP, 21, list(fromServer("220 ready\r\n"), fromClient("USER a\r\n"), fromServer("331 Password\r\n")), numbered("RETR f%06d\r\n"), fixed("150 Opening\r\n226 Done\r\n")},
 		{"mqtt", dissect.TCP, 1883, list(fromClient("\x10\x0d\x00\x04MQTT\x04\x02\x00\x3c\x00\x01a"), fromServer("\x20\x02\x00\x00")), fixed("\xc0\x00"), fixed("\xd0\x00")},
 		{"ldap", dissect.TCP, 389, nil, message("\x4a\x04cn=a"), message("\x6b\x07\x0a\x01\x00\x04\x00\x04\x00")},
+		{"thrift", dissect.TCP, 9090, nil, call(1), call(2)},
 		{"dns", dissect.UDP, 53, nil, ask, reply},
 		{"dns, tcp", dissect.TCP, 53, nil, framed(ask), framed(reply)},
 		{"icmp", dissect.ICMP, 0, nil, echo(8), echo(0)},

@@ -93,6 +93,14 @@ func (s *Shard) limit(at dissect.Packet) {
 	}
 }
 
+// forget drops what is remembered of conversations once none is open.
+func (s *Shard) forget() {
+	if s.count == 0 {
+		s.history.Drop()
+		s.taken -= s.datagrams.drop()
+	}
+}
+
 // oldest is the connection to give up first. A flood of requests that nobody answers stays
 // among itself: it costs others only if it is a small part of all connections.
 func (s *Shard) oldest() *Conn {

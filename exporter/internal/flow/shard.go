@@ -377,12 +377,7 @@ func (s *Shard) end(c *Conn, why dissect.End, at dissect.Packet) {
 		why, at.Time = dissect.EndReuse, c.displacedAt
 	}
 	s.count--
-	defer func() {
-		if s.count == 0 {
-			s.history.Drop()
-			s.taken -= s.datagrams.drop()
-		}
-	}()
+	defer s.forget()
 	last := dissect.Packet{No: at.No, Time: c.lastAt, Seq: c.lastSeq, Ack: c.lastAck}
 	s.settleSYN(c, dissect.ToServer, nil)
 	if c.stream != nil {

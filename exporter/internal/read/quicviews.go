@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"unsafe"
 
-	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/internal/flow"
 	"github.com/pcapsule/pcapsule/exporter/internal/memory"
 )
@@ -38,7 +37,7 @@ const (
 // Who can forge a whole handshake between two hosts can claim what they say in a protocol that is
 // not read, if the client has no id.
 type quicViews struct {
-	foreign func(datagram []byte) dissect.Verdict // of other protocols; nil: none has one
+	foreign func(datagram []byte) Explanation // by other protocols; nil: none
 
 	first   recent[string, *quicConn] // by the two ids of a client's first packet
 	ids     recent[string, quicID]    // of answered connections
@@ -76,6 +75,16 @@ type quicSeen struct {
 	moved  bool   // the client moved here, else a translation shows the connection here
 	answer string // newest id that the server answered with here
 }
+
+// Explanation is how sure another protocol is that a datagram is its own.
+type Explanation uint8
+
+// The explanations.
+const (
+	Unexplained Explanation = iota
+	Likely                  // it matches, but so may other bytes
+	Certain                 // it can only be that protocol
+)
 
 // quicVersion reports whether a long header of that version has the form of RFC 9000.
 func quicVersion(v uint32) bool {
@@ -130,7 +139,7 @@ func (v *quicViews) look(f *flow.Packet, hash uint64) (view *flow.View, quic boo
 	switch {
 	case seen.view == nil && owned:
 		return nil, true
-	case short && v.foreign != nil && v.foreign(p) >= dissect.Likely: // it has no id that speaks for QUIC
+	case short && v.foreign != nil && v.foreign(p) != Unexplained: // it has no id that speaks for QUIC
 		return nil, false
 	case seen.view == nil || (owned || short) && (seen.moved || v.proven(seen)):
 		return v.unless(p, seen.view)
@@ -139,7 +148,7 @@ func (v *quicViews) look(f *flow.Packet, hash uint64) (view *flow.View, quic boo
 }
 
 // explained reports whether another protocol is sure that a datagram is its own.
-func (v *quicViews) explained(p []byte) bool { return v.foreign != nil && v.foreign(p) == dissect.Yes }
+func (v *quicViews) explained(p []byte) bool { return v.foreign != nil && v.foreign(p) == Certain }
 
 // unless is the view of a packet that is QUIC unless another protocol explains it.
 func (v *quicViews) unless(p []byte, view *flow.View) (*flow.View, bool) {

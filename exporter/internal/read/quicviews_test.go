@@ -8,7 +8,6 @@ import (
 	"testing"
 
 	"github.com/pcapsule/pcapsule/exporter/decode"
-	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/internal/flow"
 )
 
@@ -94,11 +93,11 @@ func TestQUICViews(t *testing.T) {
 			{"data after moving", moved, server, shortHeader("sv1"), nil, [2]flow.End{}},
 		}},
 	} {
-		v := &quicViews{foreign: func(p []byte) dissect.Verdict {
+		v := &quicViews{foreign: func(p []byte) Explanation {
 			if bytes.Contains(p, []byte("foreign")) {
-				return dissect.Yes
+				return Certain
 			}
-			return dissect.No
+			return Unexplained
 		}}
 		for _, s := range c.steps {
 			got, _ := v.find(&flow.Packet{Src: s.src.Addr, Dst: s.dst.Addr, SrcPort: s.src.Port, DstPort: s.dst.Port, Payload: s.data}, endsHash(s.src, s.dst))

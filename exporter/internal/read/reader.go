@@ -17,7 +17,6 @@ import (
 
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/exporter/decode"
-	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/internal/memory"
 	"github.com/pcapsule/pcapsule/exporter/internal/round"
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
@@ -35,7 +34,7 @@ type Options struct {
 	Limit memory.Limit // that bounds what is remembered
 
 	// Explained tells how sure protocols other than QUIC are that a datagram is theirs; nil: not at all.
-	Explained func([]byte) dissect.Verdict
+	Explained func(datagram []byte) Explanation
 }
 
 // Reader reads the inputs of a run once.
