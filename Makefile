@@ -52,7 +52,7 @@ demo: setup build
 # and no other begins. race follows unit, because both test the recorder, which changes the machine's
 # networks and control groups. Before, everything is compiled once: two parts that compile the same
 # package at the same time would each do all the work.
-PHASES := unit lint fuzz-short release-short kernels-short race
+PHASES := unit lint fuzz-short release-short kernels-short chart race
 test: setup
 	@$(MAKE) --no-print-directory timed-compile
 	@echo "$(PHASES): two at a time"

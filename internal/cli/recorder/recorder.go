@@ -19,14 +19,12 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
-	"k8s.io/apimachinery/pkg/api/resource"
 
 	shared "github.com/pcapsule/pcapsule/internal/cli/command"
 	"github.com/pcapsule/pcapsule/internal/cli/console"
@@ -385,19 +383,4 @@ func (f *flags) options(expression string) (agent.Options, error) {
 	}
 	r.Key = key
 	return o, f.keys.options(&o, f.headersOnly)
-}
-
-// parseSize reads a number of bytes, with a unit as in Kubernetes (20Gi) or in pcapsule
-// (20GiB).
-func parseSize(text string) (int64, error) {
-	short := strings.TrimSuffix(strings.ReplaceAll(text, " ", ""), "B")
-	q, err := resource.ParseQuantity(short)
-	if err != nil || len(text) > 32 || short[0] < '0' || short[0] > '9' {
-		return 0, fmt.Errorf("size %s: want a number with Ki, Mi, Gi, k, M or G", strconv.Quote(text))
-	}
-	n := q.Value() // rounded up, at most math.MaxInt64
-	if q.CmpInt64(n) != 0 {
-		return 0, fmt.Errorf("size %s: want a whole number of bytes below 8Ei", strconv.Quote(text))
-	}
-	return n, nil
 }
