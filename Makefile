@@ -13,6 +13,8 @@
 # make chart  test deploy/chart with Helm's library
 # make e2e  test the recorder and the hub on real clusters of one and two nodes; needs root and a cluster's programs (scripts/e2e/lib.sh)
 # make stores  test stores against an S3 server, versitygw; builds it: 2 min
+# make lake-program  build bin/pcapsule-lake, which registers bundles as Iceberg tables; it is a module of its own, lake/
+# make lake  compare Spark, Trino and DuckDB over registered bundles, with versitygw and PostgreSQL; downloads 1 GB once, 5 min (LAKE_ENGINES=: DuckDB only)
 # make conformance  run the official MCP suites against the server's HTTP; needs npm
 # make rest-check  compare serve with its OpenAPI description by schemathesis; needs Python and PyPI (EXAMPLES=20: 1 min, else 15)
 # make bench  make large captures and compare with other tools; takes long
@@ -30,7 +32,7 @@ RELEASE ?= $(shell git describe --tags --always 2>/dev/null || echo dev)
 export GOFLAGS := $(filter-out -buildvcs=false -trimpath,$(GOFLAGS)) -buildvcs=false -trimpath
 export CGO_ENABLED = 1
 
-.PHONY: chart images stores demo test build recorder hub setup lint race compile fuzz fuzz-short bench bench-ask bench-tls bench-record kills kernels kernels-short e2e conformance rest-check unit clean release release-check release-short
+.PHONY: chart images stores lake lake-program demo test build recorder hub setup lint race compile fuzz fuzz-short bench bench-ask bench-tls bench-record kills kernels kernels-short e2e conformance rest-check unit clean release release-check release-short
 
 build:
 	$(GO) build -ldflags '-s -w' -o bin/pcapsule ./cmd/pcapsule
@@ -68,8 +70,15 @@ stores:
 	$(GO) build -C store/testdata/gateway -o $(CURDIR)/.cache/versitygw github.com/versity/versitygw/cmd/versitygw
 	PCAPSULE_GATEWAY=$(CURDIR)/.cache/versitygw $(GO) test -count=1 ./store
 
+lake-program:
+	$(GO) build -C lake -ldflags '-s -w' -o $(CURDIR)/bin/pcapsule-lake ./cmd/pcapsule-lake
+
+lake: build lake-program
+	@scripts/lake.sh
+
 compile:
 	@$(GO) list -test -deps -export ./... >/dev/null
+	@cd lake && $(GO) list -test -deps -export ./... >/dev/null
 
 # The heap may grow to 5 times its live size before it is collected. So the linters, and the
 # compilers that they start, need a quarter less processor time and at most a few GB.
@@ -80,6 +89,7 @@ lint:
 	@mkdir -p .cache
 	cd .ci/tools && $(GO) build -o ../../.cache/lint ./lint
 	GOGC=$(LINT_GOGC) .cache/lint ./...
+	cd lake && GOGC=$(LINT_GOGC) ../.cache/lint ./...
 
 # Tests that may skip. Without root there are more, because setup installs nothing and the
 # kernel refuses some operations.
@@ -97,7 +107,7 @@ norace := StrippedPrograms|CostIsLinear|AnswersFitTheirBudget|PromptsWork|SkillW
 # analyzers of go vet, so go test need not run them again.
 UNIT := $(GO) test -vet=off -timeout 40m -json
 unit: build .cache/testgate
-	set -o pipefail; { rc=0; $(UNIT) $$(comm -23 <($(GO) list ./... | sort) <($(GO) list $(RACE) | sort)) || rc=1; $(UNIT) -run '^Test($(norace))' $(RACE) || rc=1; exit $$rc; } | \
+	set -o pipefail; { rc=0; $(UNIT) $$(comm -23 <($(GO) list ./... | sort) <($(GO) list $(RACE) | sort)) || rc=1; $(UNIT) -run '^Test($(norace))' $(RACE) || rc=1; (cd lake && $(UNIT) ./...) || rc=1; exit $$rc; } | \
 		tee .cache/unit.json | .cache/testgate $(skips) | tee .cache/unit.txt
 
 race: .cache/testgate

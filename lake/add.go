@@ -74,7 +74,16 @@ func (l *Lake) Add(ctx context.Context, address, cluster string, progress func(d
 			return nil
 		}
 		b, added = src.Bundle, true
-		return l.register(ctx, src)
+		fault := l.register(ctx, src)
+		if fault == nil {
+			return nil
+		}
+		// Another writer may have registered the same bundle since.
+		if have, err := l.Find(ctx, src.ID); err == nil {
+			b, added = have, false
+			return nil
+		}
+		return fault
 	})
 	return b, added && err == nil, err
 }

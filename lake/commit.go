@@ -19,7 +19,7 @@ import (
 )
 
 // maxAttempts limits how often a change is made anew because another writer was faster.
-const maxAttempts = 20
+const maxAttempts = 100
 
 // retry makes a change, and makes it anew from the tables' new state when others were faster.
 func (l *Lake) retry(ctx context.Context, change func() error) error {
@@ -31,7 +31,7 @@ func (l *Lake) retry(ctx context.Context, change func() error) error {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-time.After(time.Duration(rand.IntN(50*(n+1))+1) * time.Millisecond):
+		case <-time.After(time.Duration(rand.IntN(min(50*(n+1), 1000))+1) * time.Millisecond):
 		}
 	}
 	return fmt.Errorf("after %d attempts: %w; try again", maxAttempts, ErrConflict)

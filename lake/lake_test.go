@@ -345,6 +345,27 @@ func TestTwoWriters(t *testing.T) {
 	}
 }
 
+// TestSameBundleAtOnce lets another writer add the same bundle in the middle of an addition.
+func TestSameBundleAtOnce(t *testing.T) {
+	for _, at := range []string{"listed ", "staged "} {
+		p := newPlace(t)
+		address := p.push("redis")
+		other, l := p.open(), p.open()
+		var first Bundle
+		l.step = func(name string) error {
+			if first.ID == "" && strings.HasPrefix(name, at) {
+				first = add(t, other, address)
+			}
+			return nil
+		}
+		b, added, err := l.Add(t.Context(), address, "late", nil)
+		if err != nil || added || b.ID != first.ID || b.Cluster != "prod" {
+			t.Errorf("another writer at %q: %+v %v %v", at, b, added, err)
+		}
+		clean(t, l)
+	}
+}
+
 func TestDamagedIsNotRegistered(t *testing.T) {
 	p := newPlace(t)
 	l := p.open()

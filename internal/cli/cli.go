@@ -187,6 +187,7 @@ func (e *env) commands() []*cobra.Command {
 		custody.Handover(&e.Streams),
 		custody.Receive(&e.Streams),
 		stores.Command(&e.Streams),
+		e.cmdLake(),
 		ringcmd.Command(command.Pcapsule, version.Release),
 		e.cmdSnapshot(),
 		e.cmdFetch(),

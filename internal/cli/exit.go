@@ -59,6 +59,9 @@ func (e *env) report(err error, code int, command string) {
 		fmt.Fprintln(e.Err, "interrupted; nothing was left behind")
 		return
 	}
+	if errors.Is(err, errReported) {
+		return
+	}
 	fmt.Fprintf(e.Err, "error: %s\n", console.Lines(err.Error()))
 	if h := hint(err, code, command); h != "" {
 		fmt.Fprintf(e.Err, "hint: %s\n", h)
