@@ -52,6 +52,7 @@ def spark_engine():
     for key, value in {
         "spark.driver.memory": "1g",
         "spark.ui.enabled": "false",
+        "spark.ui.showConsoleProgress": "false",
         "spark.jars": os.environ["SPARK_JARS"],
         "spark.sql.shuffle.partitions": "2",
         "spark.sql.session.timeZone": "UTC",
