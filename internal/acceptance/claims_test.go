@@ -37,6 +37,7 @@ var seenAs = map[string][]string{
 	"dhcp":       {"dhcp", "dhcpv6"},
 	"radius":     {"radius"},
 	"snmp":       {"snmp"},
+	"kerberos":   {"kerberos"},
 }
 
 // claims compares the protocols of rows with those that tshark saw anywhere in the capture: no

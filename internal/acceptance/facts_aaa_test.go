@@ -17,3 +17,19 @@ func snmpFacts() []fact {
 		{name: "snmp_pdus", truth: "snmp_pdus", sql: "select (list_position(" + pdus + ", pdu) - 1)::varchar, count(*)" + from + "where pdu <> 'encrypted' group by 1"},
 	}
 }
+
+// kerberosFacts are the facts of Kerberos. The peer also counts the AP-REQ and AP-REP (14, 15) inside
+// other messages and protocols.
+func kerberosFacts() []fact {
+	const types = "(values ('AS-REQ', 10), ('AS-REP', 11), ('TGS-REQ', 12), ('TGS-REP', 13), ('KRB-ERROR', 30)) as t(name, number)"
+	own := func(v string) string {
+		if v == "14" || v == "15" {
+			return ""
+		}
+		return v
+	}
+	return []fact{
+		{name: "kerberos_msg_types", truth: "kerberos_msg_types", fold: own, sql: "select number::varchar, count(*) from (select kerberos_type as name from {calls} where protocol = 'kerberos' and request_bytes > 0 union all select kerberos_response_type from {calls} where protocol = 'kerberos' and response_bytes > 0) q join " + types + " using (name) group by 1"},
+		{name: "kerberos_errors", truth: "kerberos_errors", sql: "select kerberos_error_code::varchar, count(*) from {calls} where protocol = 'kerberos' and kerberos_error_code is not null group by 1"},
+	}
+}

@@ -370,79 +370,9 @@ def proxy():
         said.extend(line.rstrip("\n") for line in f)
 
 
-def radius():
-    secret = "testing123"
-
-    def run(kind, user, attributes, *argv):
-        out = subprocess.run(argv, input=attributes, capture_output=True, text=True).stdout
-        asked, heard = "", []
-        for line in out.splitlines() + ["Sent end"]:
-            words = line.split()
-            if words[:1] == ["Sent"]:
-                if asked:
-                    note(asked, " ".join(filter(None, (user, kind))), " ".join(heard) or "no_response")
-                asked, heard = words[1], []
-            elif words[:1] == ["Received"]:
-                heard = [words[1]]
-            elif words[:2] == ["Error-Cause", "="]:
-                heard.append(words[2])
-
-    def send(kind, port, command, attributes, user=""):
-        run(kind, user, attributes, "radclient", "-x", "-r", "1", "-t", "2", f"{address}:{port}", command, secret)
-
-    for kind, field in (("pap", "User-Password"), ("chap", "CHAP-Password"), ("ms-chap", "MS-CHAP-Password")):
-        for given in (password, "wrong"):
-            send(kind, 1812, "auth", f'User-Name=ann, {field}="{given}", NAS-Identifier=till, NAS-IP-Address=10.1.28.5, NAS-Port=7, NAS-Port-Type=Wireless-802.11, Called-Station-Id="02-00-00-00-00-01:Shop", Calling-Station-Id="02-00-00-00-00-02", Message-Authenticator=0x00', "ann")
-    run("eap", "ann", f'User-Name=ann\nCleartext-Password="{password}"\nEAP-Code=Response\nEAP-Id=210\nEAP-Type-Identity=ann\nMessage-Authenticator=0x00\n', "radeapclient", "-x", address, "auth", secret)
-    send("", 1812, "status", "Message-Authenticator=0x00")
-    for status in ("Start", "Interim-Update", "Stop"):
-        send("", 1813, "acct", f"User-Name=ann, Acct-Status-Type={status}, Acct-Session-Id=s-1, Acct-Session-Time=60, Acct-Input-Octets=5, Acct-Output-Octets=6, Framed-IP-Address=10.0.0.7, NAS-IP-Address=10.1.28.5", "ann")
-    send("", 3799, "coa", "User-Name=ann, Acct-Session-Id=s-1", "ann")
-    send("", 3799, "disconnect", "User-Name=ann, Acct-Session-Id=s-1", "ann")
-    send("", 3799, "disconnect", "User-Name=ann, Acct-Session-Id=s-9", "ann")
+def tools():
+    """runs the tools of agents.py"""
+    getattr(__import__("agents"), protocol)(address, password, note)
 
 
-def snmp():
-    tools = {"PATH": "/usr/bin:/bin", "SNMP_PERSISTENT_DIR": tempfile.gettempdir(), "MIBS": ""}
-    errors = {"Timeout": "no_response", "incorrect password": "usmStatsWrongDigests", "Unknown user name": "usmStatsUnknownUserNames"}
-
-    def run(command, kind, *argv, security):
-        """runs a tool of Net-SNMP, which prints each variable as .OID = TYPE: VALUE"""
-        out = subprocess.run([command, "-On", "-Oe", "-OQ", "-t", "1", "-r", "0", *security, address, *argv], capture_output=True, text=True, env=tools)
-        text = out.stdout + out.stderr
-        reason = re.search(r"Reason: \(?(\w+)", text)
-        result = reason.group(1) if reason else next((name for said, name in errors.items() if said in text), "")
-        values = [line.strip()[1:].replace('"', "") for line in out.stdout.splitlines() if line.startswith(".1.")]
-        who = security[security.index("-u") + 1] if "-u" in security else {"-v1": "1", "-v2c": "2c"}[security[0]]
-        note(kind, who, result or " | ".join(values))
-
-    system = "1.3.6.1.2.1.1."
-    v1, v2, mine = ["-v1", "-c", "public"], ["-v2c", "-c", "public"], ["-v2c", "-c", password]
-    run("snmpget", "GetRequest", system + "5.0", security=v1)
-    run("snmpget", "GetRequest", system + "99.0", security=v1)
-    run("snmpget", "GetRequest", system + "5.0", system + "2.0", security=v2)
-    run("snmpget", "GetRequest", system + "5.0", security=["-v2c", "-c", "wrong"])
-    run("snmpset", "SetRequest", system + "6.0", "s", "Example Street", security=mine)
-    run("snmpset", "SetRequest", system + "6.0", "s", "here", security=v2)
-    run("snmpset", "SetRequest", system + "5.0", "i", "7", security=mine)
-    run("snmpgetnext", "GetNextRequest", system + "4", system + "5", security=v2)
-    run("snmpbulkget", "GetBulkRequest", "-Cn1", "-Cr3", system + "4", system + "9", security=v2)
-    auth = ["-v3", "-a", "SHA", "-x", "AES"]
-    for user, level, given in (("bob", "authNoPriv", password), ("ann", "authPriv", password), ("bob", "authNoPriv", "another password"), ("eve", "noAuthNoPriv", password)):
-        note("GetRequest", "", "usmStatsUnknownEngineIDs")  # the client learns the engine
-        security = [*auth, "-u", user, "-l", level, "-A", given, "-X", given]
-        if level == "authPriv":
-            out = subprocess.run(["snmpget", *security, address, system + "5.0"], capture_output=True, text=True, env=tools)
-            assert "till" in out.stdout, out
-            note("encrypted", user, "encrypted")
-        else:
-            run("snmpget", "GetRequest", system + "5.0", security=security)
-    enterprise = "1.3.6.1.4.1.32473"
-    for command, kind, version, argv in (("snmptrap", "Trap", "1", [enterprise, "10.1.29.5", "6", "7", "100"]), ("snmptrap", "Trap", "1", [enterprise, "10.1.29.5", "2", "0", "100"]), ("snmptrap", "SNMPv2-Trap", "2c", ["100", "1.3.6.1.6.3.1.1.5.4"]), ("snmpinform", "InformRequest", "2c", ["100", enterprise + ".0.9"])):
-        subprocess.run([command, "-v" + version, "-c", "public", address, *argv], check=True, env=tools)
-        note(kind, version, {"6": enterprise + ".0.7", "2": "linkDown"}.get(argv[2], "") if kind == "Trap" else {"1.3.6.1.6.3.1.1.5.4": "linkUp"}.get(argv[1], argv[1]))
-
-
-{"socks": socks, "proxy": proxy, "snmp": snmp, "radius": radius, "syslog": syslog, "dhcp": dhcp, "smtp": smtp, "ftp": ftp, "imap": imap, "pop3": pop3, "ntp": ntp}[protocol]()
-with open(said_file, "w") as f:
-    f.write("# action\tobject\tresult\n" + "\n".join(said) + "\n")
+{"socks": socks, "proxy": proxy, "syslog": syslog, "dhcp": dhcp, "smtp": smtp, "ftp": ftp, "imap": imap, "pop3": pop3, "ntp": ntp}.get(protocol, tools)()

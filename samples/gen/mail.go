@@ -2,7 +2,7 @@ package main
 
 import (
 	"context"
-	_ "embed" // for clients.py
+	_ "embed" // for clients.py and agents.py
 	"errors"
 	"fmt"
 	"os"
@@ -15,11 +15,16 @@ import (
 //go:embed clients.py
 var pythonClients string
 
-// python records the client of a protocol in clients.py.
+//go:embed agents.py
+var pythonAgents string
+
+// python records the client of a protocol in clients.py or agents.py.
 func (l *lab) python(ctx context.Context, out, protocol, server string) error {
 	script := filepath.Join(l.tmp, "clients.py")
-	if err := os.WriteFile(script, []byte(pythonClients), 0o644); err != nil {
-		return err
+	for name, text := range map[string]string{script: pythonClients, filepath.Join(l.tmp, "agents.py"): pythonAgents} {
+		if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
+			return err
+		}
 	}
 	return l.recordClient(ctx, out, protocol, "python3", script, protocol, server, samplePassword, filepath.Join(out, protocol+".said.tsv"), filepath.Join(l.tmp, "keys.log"))
 }

@@ -61,6 +61,7 @@ func scenarios() []scenario {
 		{"thrift", makeThrift},
 		{"radius", makeRADIUS},
 		{"snmp", makeSNMP},
+		{"kerberos", makeKerberos},
 		{"vantages", makeVantages},
 		{"shop", makeShop},
 	}

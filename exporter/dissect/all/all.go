@@ -17,6 +17,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect/icmp"
 	"github.com/pcapsule/pcapsule/exporter/dissect/imap"
 	"github.com/pcapsule/pcapsule/exporter/dissect/kafka"
+	"github.com/pcapsule/pcapsule/exporter/dissect/kerberos"
 	"github.com/pcapsule/pcapsule/exporter/dissect/ldap"
 	"github.com/pcapsule/pcapsule/exporter/dissect/memcached"
 	"github.com/pcapsule/pcapsule/exporter/dissect/mongodb"
@@ -74,6 +75,7 @@ func Protocols(keys *secrets.Store) []*dissect.Protocol {
 		thrift.Protocol(),
 		radius.Protocol(),
 		snmp.Protocol(),
+		kerberos.Protocol(),
 		tls.Protocol(keys),
 		quic.Protocol(keys),
 		http3.Protocol(),

@@ -38,6 +38,7 @@ var alsoIn = map[string][]string{
 	"proxy":      {"tcp"},
 	"radius":     {"malformed"},
 	"snmp":       {},
+	"kerberos":   {"ldap"},
 }
 
 // TestDetectionMatrix passes every TCP segment and every datagram of all shared captures to the Detect of each

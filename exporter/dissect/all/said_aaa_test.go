@@ -1,8 +1,10 @@
 package all
 
 import (
+	"strconv"
 	"strings"
 
+	"github.com/pcapsule/pcapsule/exporter/dissect/kerberos"
 	"github.com/pcapsule/pcapsule/exporter/dissect/radius"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
@@ -19,4 +21,18 @@ func radiusDid(row table.CallRow) []string {
 		result = r.Error.V
 	}
 	return []string{r.Type + "\t" + strings.TrimSpace(r.User.V+" "+r.AuthKind.V) + "\t" + result}
+}
+
+// kerberosDid is a request of Kerberos, its client or service, and the error code with, if it is 0, the
+// encryption of the ticket.
+func kerberosDid(row table.CallRow) []string {
+	r, ok := row.(*kerberos.Row)
+	if !ok {
+		return []string{"another protocol: " + row.Base().Summary}
+	}
+	who := r.Client.V
+	if r.Type == "TGS-REQ" {
+		who = r.Service.V
+	}
+	return []string{r.Type + "\t" + who + "\t" + strings.TrimSpace(strconv.Itoa(int(r.ErrorCode.V))+" "+r.TicketEtype.V)}
 }

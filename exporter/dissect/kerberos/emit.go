@@ -1,0 +1,67 @@
+package kerberos
+
+import (
+	"strings"
+
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/clip"
+	"github.com/pcapsule/pcapsule/exporter/table"
+)
+
+const maxSummary = 300
+
+// emit emits a call. why is the value of column error, empty if the call ended normally.
+func (k *conn) emit(c *call, why string) {
+	row := c.row
+	if why == "" && !c.x.HasRequest() {
+		why = "no_request"
+	}
+	row.Error, row.Complete = table.NonEmpty(why), why == ""
+	row.Method, row.Path = table.Some(row.Type), row.Service
+	if service, host, ok := strings.Cut(row.Service.V, "/"); ok && service != "krbtgt" {
+		row.Host = table.NonEmpty(host)
+	}
+	if code := row.ErrorCode; code.OK {
+		row.StatusCode, row.StatusText = code, table.Some(tables()["error"].Name(int64(code.V), "error_"))
+		row.Outcome = outcome(int64(code.V))
+	}
+	row.Summary = row.summary(c.x.HasRequest(), why)
+	k.Conn.Emit(&c.x, row)
+}
+
+// outcome is what an error code says about who is to blame.
+func outcome(code int64) string {
+	for _, kind := range [...]string{table.ServerError, table.Refused} {
+		if tables()[kind][code] != "" {
+			return kind
+		}
+	}
+	if tables()["ok"][code] != "" {
+		return ""
+	}
+	return table.ClientError
+}
+
+func (r *Row) summary(asked bool, why string) string {
+	s := r.Type
+	if r.Client.OK {
+		s += " " + r.Client.V
+		if r.ClientRealm.OK {
+			s += "@" + r.ClientRealm.V
+		}
+	}
+	if r.Service.OK {
+		s += " for " + r.Service.V
+	}
+	switch {
+	case r.ResponseType.OK && r.StatusText.OK:
+		s += " → " + r.StatusText.V
+	case r.ResponseType.OK && asked:
+		s += " → " + r.ResponseType.V
+		if r.Weak.OK {
+			s += " (" + r.Weak.V + ")"
+		}
+	default:
+		s += " → " + why
+	}
+	return clip.Line([]byte(s), maxSummary)
+}

@@ -1,0 +1,119 @@
+"""Tools of Debian, for samples of what keeps a network running. Each function notes what a tool said."""
+import re
+import subprocess
+import tempfile
+
+
+def radius(address, password, note):
+    secret = "testing123"
+
+    def run(kind, user, attributes, *argv):
+        out = subprocess.run(argv, input=attributes, capture_output=True, text=True).stdout
+        asked, heard = "", []
+        for line in out.splitlines() + ["Sent end"]:
+            words = line.split()
+            if words[:1] == ["Sent"]:
+                if asked:
+                    note(asked, " ".join(filter(None, (user, kind))), " ".join(heard) or "no_response")
+                asked, heard = words[1], []
+            elif words[:1] == ["Received"]:
+                heard = [words[1]]
+            elif words[:2] == ["Error-Cause", "="]:
+                heard.append(words[2])
+
+    def send(kind, port, command, attributes, user=""):
+        run(kind, user, attributes, "radclient", "-x", "-r", "1", "-t", "2", f"{address}:{port}", command, secret)
+
+    for kind, field in (("pap", "User-Password"), ("chap", "CHAP-Password"), ("ms-chap", "MS-CHAP-Password")):
+        for given in (password, "wrong"):
+            send(kind, 1812, "auth", f'User-Name=ann, {field}="{given}", NAS-Identifier=till, NAS-IP-Address=10.1.28.5, NAS-Port=7, NAS-Port-Type=Wireless-802.11, Called-Station-Id="02-00-00-00-00-01:Shop", Calling-Station-Id="02-00-00-00-00-02", Message-Authenticator=0x00', "ann")
+    run("eap", "ann", f'User-Name=ann\nCleartext-Password="{password}"\nEAP-Code=Response\nEAP-Id=210\nEAP-Type-Identity=ann\nMessage-Authenticator=0x00\n', "radeapclient", "-x", address, "auth", secret)
+    send("", 1812, "status", "Message-Authenticator=0x00")
+    for status in ("Start", "Interim-Update", "Stop"):
+        send("", 1813, "acct", f"User-Name=ann, Acct-Status-Type={status}, Acct-Session-Id=s-1, Acct-Session-Time=60, Acct-Input-Octets=5, Acct-Output-Octets=6, Framed-IP-Address=10.0.0.7, NAS-IP-Address=10.1.28.5", "ann")
+    send("", 3799, "coa", "User-Name=ann, Acct-Session-Id=s-1", "ann")
+    send("", 3799, "disconnect", "User-Name=ann, Acct-Session-Id=s-1", "ann")
+    send("", 3799, "disconnect", "User-Name=ann, Acct-Session-Id=s-9", "ann")
+
+
+def snmp(address, password, note):
+    tools = {"PATH": "/usr/bin:/bin", "SNMP_PERSISTENT_DIR": tempfile.gettempdir(), "MIBS": ""}
+    errors = {"Timeout": "no_response", "incorrect password": "usmStatsWrongDigests", "Unknown user name": "usmStatsUnknownUserNames"}
+
+    def run(command, kind, *argv, security):
+        """runs a tool of Net-SNMP, which prints each variable as .OID = TYPE: VALUE"""
+        out = subprocess.run([command, "-On", "-Oe", "-OQ", "-t", "1", "-r", "0", *security, address, *argv], capture_output=True, text=True, env=tools)
+        text = out.stdout + out.stderr
+        reason = re.search(r"Reason: \(?(\w+)", text)
+        result = reason.group(1) if reason else next((name for said, name in errors.items() if said in text), "")
+        values = [line.strip()[1:].replace('"', "") for line in out.stdout.splitlines() if line.startswith(".1.")]
+        who = security[security.index("-u") + 1] if "-u" in security else {"-v1": "1", "-v2c": "2c"}[security[0]]
+        note(kind, who, result or " | ".join(values))
+
+    system = "1.3.6.1.2.1.1."
+    v1, v2, mine = ["-v1", "-c", "public"], ["-v2c", "-c", "public"], ["-v2c", "-c", password]
+    run("snmpget", "GetRequest", system + "5.0", security=v1)
+    run("snmpget", "GetRequest", system + "99.0", security=v1)
+    run("snmpget", "GetRequest", system + "5.0", system + "2.0", security=v2)
+    run("snmpget", "GetRequest", system + "5.0", security=["-v2c", "-c", "wrong"])
+    run("snmpset", "SetRequest", system + "6.0", "s", "Example Street", security=mine)
+    run("snmpset", "SetRequest", system + "6.0", "s", "here", security=v2)
+    run("snmpset", "SetRequest", system + "5.0", "i", "7", security=mine)
+    run("snmpgetnext", "GetNextRequest", system + "4", system + "5", security=v2)
+    run("snmpbulkget", "GetBulkRequest", "-Cn1", "-Cr3", system + "4", system + "9", security=v2)
+    auth = ["-v3", "-a", "SHA", "-x", "AES"]
+    for user, level, given in (("bob", "authNoPriv", password), ("ann", "authPriv", password), ("bob", "authNoPriv", "another password"), ("eve", "noAuthNoPriv", password)):
+        note("GetRequest", "", "usmStatsUnknownEngineIDs")  # the client learns the engine
+        security = [*auth, "-u", user, "-l", level, "-A", given, "-X", given]
+        if level == "authPriv":
+            out = subprocess.run(["snmpget", *security, address, system + "5.0"], capture_output=True, text=True, env=tools)
+            assert "till" in out.stdout, out
+            note("encrypted", user, "encrypted")
+        else:
+            run("snmpget", "GetRequest", system + "5.0", security=security)
+    enterprise = "1.3.6.1.4.1.32473"
+    for command, kind, version, argv in (("snmptrap", "Trap", "1", [enterprise, "10.1.29.5", "6", "7", "100"]), ("snmptrap", "Trap", "1", [enterprise, "10.1.29.5", "2", "0", "100"]), ("snmptrap", "SNMPv2-Trap", "2c", ["100", "1.3.6.1.6.3.1.1.5.4"]), ("snmpinform", "InformRequest", "2c", ["100", enterprise + ".0.9"])):
+        subprocess.run([command, "-v" + version, "-c", "public", address, *argv], check=True, env=tools)
+        note(kind, version, {"6": enterprise + ".0.7", "2": "linkDown"}.get(argv[2], "") if kind == "Trap" else {"1.3.6.1.6.3.1.1.5.4": "linkUp"}.get(argv[1], argv[1]))
+
+
+def kerberos(address, password, note):
+    folder = tempfile.mkdtemp()
+    names = {"aes256-cts-hmac-sha1-96": "aes256-cts-hmac-sha1-96", "DEPRECATED:arcfour-hmac": "rc4-hmac"}
+
+    def run(*argv, given="", transport="udp"):
+        """runs a tool of MIT Kerberos, whose trace has each request with its result"""
+        config, trace = f"{folder}/krb5.conf", f"{folder}/trace"
+        with open(config, "w") as f:
+            f.write("[libdefaults]\ndefault_realm = SHOP.EXAMPLE\ndns_lookup_kdc = false\ndns_canonicalize_hostname = false\nrdns = false\nallow_weak_crypto = true\n"
+                    f"udp_preference_limit = {1 if transport == 'tcp' else 4000}\n[realms]\nSHOP.EXAMPLE = {{\n kdc = {address}\n}}\n")
+        open(trace, "w").close()
+        env = {"PATH": "/usr/bin:/bin", "KRB5_CONFIG": config, "KRB5_TRACE": trace, "KRB5CCNAME": "FILE:" + folder + "/cc", "LC_ALL": "C"}
+        subprocess.run(argv, input=given + "\n", capture_output=True, text=True, env=env)
+        tickets = subprocess.run(["klist", "-e"], capture_output=True, text=True, env=env).stdout.splitlines()
+
+        def etype(service):
+            at = next(i for i, line in enumerate(tickets) if line.endswith(f" {service}@SHOP.EXAMPLE"))
+            return names[re.search(r"\(skey, tkt\): \S+, (\S+)", tickets[at + 1]).group(1)]
+
+        kind, who = "AS-REQ", ""
+        with open(trace) as f:
+            for line in f:
+                if m := re.search(r"Getting initial credentials for (\S+)@", line):
+                    kind, who = "AS-REQ", m.group(1)
+                elif m := re.search(r"Requesting tickets for (\S+)@", line):
+                    kind, who = "TGS-REQ", m.group(1)
+                elif m := re.search(r"(?:Received error from KDC|TGS request result): -(17653\d+)/", line):
+                    note(kind, who, 1765328384 - int(m.group(1)))
+                elif "Decrypted AS reply" in line:
+                    note(kind, who, "0 " + etype("krbtgt/SHOP.EXAMPLE"))
+                elif "TGS request result: 0" in line:
+                    note(kind, who, "0 " + etype(who))
+
+    run("kinit", "nobody")
+    run("kinit", "eve", given=password)
+    run("kinit", "ann", given="wrong")
+    run("kinit", "ann", given=password)
+    run("kvno", "cifs/files", "http/old", "cifs/none")
+    run("kinit", "-f", "-r", "7d", "bob", given=password, transport="tcp")
+    run("kvno", "cifs/files", transport="tcp")
