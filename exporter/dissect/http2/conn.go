@@ -23,6 +23,7 @@ type side struct {
 	dec      hpack.Decoder
 	started  bool
 	whole    bool   // captured from its start and without a gap between frames
+	losses   uint32 // see noteLosses
 	maxFrame int    // largest frame that this side announced to accept; 0 unknown
 	maxTable uint32 // largest header table that this side announced to keep; 0 unknown
 
@@ -345,12 +346,7 @@ func (h *conn) Resync(dir dissect.Dir, _ dissect.Loss) {
 	sd.started, sd.whole = true, false
 	h.dropBlock(dir)
 	sd.dec.Lose()
-	for s := h.oldest; s != nil; s = s.next {
-		if !s.Half[dir].End {
-			s.Half[dir].Suspect = true
-			s.LoseTunnel(h.c, dir)
-		}
-	}
+	sd.losses++
 }
 
 // Close emits the open streams.

@@ -10,6 +10,7 @@ import (
 // emit emits the row of a stream and removes the stream. cause is the reason for a premature
 // end, or empty.
 func (h *conn) emit(s *stream, cause string) {
+	h.noteLosses(s)
 	s.EndTunnel(h.c, cause)
 	e := httpstream.End{Gap: s.Settle(false)}
 	e.Error = s.Cause(cause, e.Gap)

@@ -22,7 +22,8 @@ type stream struct {
 	upgraded, pushed bool
 	pushedOn         uint32
 	closed           bool
-	size             int // bytes of the budget that it uses
+	size             int       // bytes of the budget that it uses
+	losses           [2]uint32 // of each direction that it knows of, see noteLosses
 	prev, next       *stream
 }
 
@@ -39,15 +40,30 @@ type streams struct {
 }
 
 // find returns the open stream with that number, or nil.
-func (t *streams) find(id uint32) *stream {
-	if t.last != nil && t.last.ID == int64(id) {
-		return t.last
+func (h *conn) find(id uint32) *stream {
+	s := h.last
+	if s == nil || s.ID != int64(id) {
+		if s = h.byID[id]; s == nil {
+			return nil
+		}
+		h.last = s
 	}
-	s := t.byID[id]
-	if s != nil {
-		t.last = s
-	}
+	h.noteLosses(s)
 	return s
+}
+
+// noteLosses marks directions of s that lost bytes since s was used: they continue as possibly
+// incomplete. A loss must not cost time for each open stream, because both can be many.
+func (h *conn) noteLosses(s *stream) {
+	for _, dir := range [...]dissect.Dir{dissect.ToServer, dissect.ToClient} {
+		if now := h.sides[dir].losses; s.losses[dir] != now {
+			s.losses[dir] = now
+			if !s.Half[dir].End {
+				s.Half[dir].Suspect = true
+				s.LoseTunnel(h.c, dir)
+			}
+		}
+	}
 }
 
 // open makes a stream.
@@ -65,6 +81,7 @@ func (h *conn) open(id uint32) *stream {
 	}
 	s.size = h.c.Keep(streamCost)
 	s.ID, s.X.StreamID = int64(id), table.Some(int64(id))
+	s.losses = [2]uint32{h.sides[dissect.ToServer].losses, h.sides[dissect.ToClient].losses}
 	t.byID[id] = s
 	t.last = s
 	if s.prev = t.newest; s.prev != nil {
@@ -192,6 +209,7 @@ func (h *conn) forget(s *stream) {
 
 // endStream ends one direction of a stream.
 func (h *conn) endStream(s *stream, dir dissect.Dir) {
+	h.noteLosses(s)
 	s.Half[dir].End = true
 	req, resp := &s.Half[dissect.ToServer], &s.Half[dissect.ToClient]
 	switch {

@@ -271,6 +271,8 @@ func (k *conn) request4(b []byte) (int, error) {
 		name = c.CString()
 	}
 	switch {
+	case ip[3] == 0: // no host has this address, but lengths in other protocols look like it
+		return 0, fmt.Errorf("reading a request of SOCKS 4: %v is a network", netip.AddrFrom4([4]byte(ip)))
 	case command != connect && command != bind:
 		return 0, fmt.Errorf("reading a request of SOCKS 4: unknown command %d", command)
 	case c.Short() && len(b) > 9+2*maxName || len(user) > maxName || len(name) > maxName:

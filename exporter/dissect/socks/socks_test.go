@@ -91,6 +91,7 @@ func TestDetect(t *testing.T) {
 		{"SOCKS 4 without the name's end", dissect.ToServer, ask4A[:len(ask4A)-1], dissect.More},
 		{"SOCKS 4 with a control character", dissect.ToServer, ask4[:8] + "a\x01\x00", dissect.No},
 		{"SOCKS 4 and more", dissect.ToServer, ask4 + "x", dissect.No},
+		{"a request of CQL 4", dissect.ToServer, "\x04\x01\x00\xc0\x07\x00\x00\x00E\x00", dissect.No},
 		{"CQL 4", dissect.ToServer, "\x04\x00\x00\x00\x05\x00\x00\x00\x00", dissect.No},
 	} {
 		if got := detect(c.dir, []byte(c.head)); got != c.want {
