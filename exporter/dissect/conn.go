@@ -347,6 +347,9 @@ func (e *Engine) inputDone() {
 	*e.inputs[e.depth] = Input{}
 }
 
+// maxPath is how many protocols of a connection are listed. Only an attacker changes it more often.
+const maxPath = 32
+
 // begin starts reading p with verdict v.
 func (c *Conn) begin(p *Protocol, v Verdict) {
 	c.proto, c.state = p, reading
@@ -356,7 +359,7 @@ func (c *Conn) begin(p *Protocol, v Verdict) {
 	for d := range c.sides {
 		c.sides[d].need, c.sides[d].more = 0, false
 	}
-	c.path = append(c.path, p.Name)
+	c.path = append(c.path[:min(len(c.path), maxPath-1)], p.Name)
 	if c.parent != nil {
 		c.noteInside(c.path)
 	}
