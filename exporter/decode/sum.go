@@ -83,7 +83,8 @@ func (w *walk) header4(h []byte) {
 
 // transportSum verifies the checksum of the TCP segment or UDP datagram b, which is at offset
 // place, if b was captured completely. A machine that leaves the checksum to its network adapter
-// sets the sum of the pseudo-header only (RFC 9293 section 3.1, RFC 8200 section 8.1), or 0.
+// sets the sum of the pseudo-header only (RFC 9293 section 3.1, RFC 8200 section 8.1), or 0. Windows
+// leaves the length out of the sum of a segment that the adapter is to split (large send offload).
 func (w *walk) transportSum(b []byte, size, place int) {
 	f := w.f
 	told := w.d != nil && w.d.OnSum != nil
@@ -94,22 +95,24 @@ func (w *walk) transportSum(b []byte, size, place int) {
 	if stated == 0 && f.Proto == protoUDP && f.IPVersion == 4 { // the sender omitted the checksum, RFC 768
 		return
 	}
-	pseudo := uint64(f.Proto) + uint64(size>>16) + uint64(size&0xffff)
+	pseudo := uint64(f.Proto)
 	if f.IPVersion == 6 {
 		pseudo += uint64(checksum(f.Src[:], 0)) + uint64(checksum(f.Dst[:], 0))
 	} else {
 		pseudo += uint64(checksum(f.Src[12:], 0)) + uint64(checksum(f.Dst[12:], 0))
 	}
-	head := fold(pseudo)
+	large := fold(pseudo)
+	head := fold(pseudo + uint64(size>>16) + uint64(size&0xffff))
+	unfinished := stated == head || stated == large && f.Proto == protoTCP
 	if told && stated != 0 {
-		w.d.OnSum(Sum{Start: w.whole - cap(b), End: w.whole - cap(b) + min(size, len(b)), Place: w.whole - cap(b) + place, UDP: f.Proto == protoUDP, Unfinished: stated == head})
+		w.d.OnSum(Sum{Start: w.whole - cap(b), End: w.whole - cap(b) + min(size, len(b)), Place: w.whole - cap(b) + place, UDP: f.Proto == protoUDP, Unfinished: unfinished})
 	}
 	if len(b) < size {
 		return
 	}
 	switch {
 	case checksum(b[:size], uint64(bits.ReverseBytes16(head))) == 0xffff:
-	case stated == head, stated == 0: // a correct TCP checksum may be 0 too
+	case unfinished, stated == 0: // a correct TCP checksum may be 0 too
 		f.Problems |= UnfinishedSum
 	default:
 		f.Problems |= BadSum

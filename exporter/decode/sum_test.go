@@ -88,6 +88,18 @@ func TestChecksumsAreVerified(t *testing.T) {
 			p[36], p[37] = byte(n>>8), byte(n)
 			return p
 		}, 0, UnfinishedSum},
+		{"that of the pseudo-header without a length, as Windows sends to its adapter", func() []byte {
+			p := tcp()
+			n := plainSum([]byte{10, 0, 0, 1, 10, 0, 0, 2, 0, protoTCP})
+			p[36], p[37] = byte(n>>8), byte(n)
+			return p
+		}, 0, UnfinishedSum},
+		{"UDP, that of the pseudo-header without a length", func() []byte {
+			p := udp()
+			n := plainSum([]byte{10, 0, 0, 1, 10, 0, 0, 2, 0, protoUDP})
+			p[26], p[27] = byte(n>>8), byte(n)
+			return p
+		}, 0, BadSum},
 		{"no checksums at all", func() []byte { p := tcp(); p[10], p[11], p[36], p[37] = 0, 0, 0, 0; return p }, 0, UnfinishedSum},
 		{"UDP", udp, 0, 0},
 		{"UDP, a payload byte changed", func() []byte { p := udp(); p[30]++; return p }, 0, BadSum},

@@ -347,9 +347,6 @@ func compactKind(code byte) kind {
 	return compactKinds[code]
 }
 
-// brackets are what containers are written in.
-var brackets = map[kind][2]string{kindStruct: {"{", "}"}, kindMap: {"{", "}"}, kindSet: {"{", "}"}, kindList: {"[", "]"}}
-
 // open begins a struct or container of which n bytes were read. The head of a struct has no bytes, so
 // its first field is read too.
 func (v *values) open(l level, n int) (int, error) {
@@ -385,36 +382,5 @@ func (v *values) settle() {
 	}
 	if top.left--; top.left == 0 {
 		v.close()
-	}
-}
-
-// elementBegins writes what is between the elements of a container.
-func (v *values) elementBegins() {
-	top := &v.stack[len(v.stack)-1]
-	switch {
-	case top.kind == kindStruct:
-	case top.kind == kindMap && top.left%2 == 1:
-		v.put(": ")
-	default:
-		v.separate(top)
-	}
-}
-
-func (v *values) separate(top *level) {
-	if top.some {
-		v.put(", ")
-	}
-	top.some = true
-}
-
-// put appends to the text while there is room.
-func (v *values) put(s string) {
-	switch {
-	case v.full:
-	case len(v.text)+len(s) > maxText:
-		v.full = true
-		v.text = append(v.text, "…"...)
-	default:
-		v.text = append(v.text, s...)
 	}
 }
