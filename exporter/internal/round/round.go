@@ -200,7 +200,8 @@ type Pool struct {
 func NewPool(limit memory.Limit) Pool { return Pool{make(chan *Round, 8), limit} }
 
 // firstPackets is the number of packets for which a new round has room. It grows with the capture: the
-// full size takes longer to clear than a small capture takes to read.
+// full size takes longer to clear than a small capture takes to read. Below the default limit rounds are
+// smaller, and what growing leaves to the collector would count.
 const firstPackets = 64
 
 // Get returns an empty round.
@@ -209,7 +210,11 @@ func (p Pool) Get() *Round {
 	case r := <-p.free:
 		return r
 	default:
-		return &Round{Packets: make([]flow.Packet, 0, min(firstPackets, p.limit.Scale(maxPackets))), limit: p.limit}
+		n := p.limit.Scale(maxPackets)
+		if n == maxPackets {
+			n = firstPackets
+		}
+		return &Round{Packets: make([]flow.Packet, 0, n), limit: p.limit}
 	}
 }
 
