@@ -227,7 +227,7 @@ func TestWhyAKeyIsMissing(t *testing.T) {
 			mustLook(t, args[0])
 			var k *KeyStats
 			var lines []keyless
-			for range 3 { // on a busy machine a program may end before it is examined, or greet before the probe is there
+			for range 10 { // on a busy machine a program may end before it is examined, or greet before the probe is there
 				file := filepath.Join(t.TempDir(), "x.pcapng")
 				k = record(t, Options{Cgroup: path, File: file, Keys: &Keys{Select: tt.choose}}, func() { t.Log(in(t, folder, args...)) }).Keys
 				lines = keylessLines(t, file)
