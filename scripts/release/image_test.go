@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -97,13 +98,8 @@ func members(t *testing.T, path string) map[string][]byte {
 
 func TestImageNeedsAStaticProgram(t *testing.T) {
 	inProject(t)
-	exe, err := os.Executable()
+	exe, err := exec.LookPath("sh") // it has libraries, which a test need not have
 	must(t, err)
-	b, err := inspect(exe)
-	must(t, err)
-	if b.static {
-		t.Skip("needs a program with libraries")
-	}
 	dir := t.TempDir()
 	data, err := os.ReadFile(exe)
 	must(t, err)

@@ -89,9 +89,6 @@ func newConn(c *dissect.Conn) dissect.Dissector {
 	return k
 }
 
-// Gap implements dissect.Dissector; datagrams have none.
-func (k *conn) Gap(*dissect.Input, int64) bool { return false }
-
 // message is what both versions have.
 type message struct {
 	version int32

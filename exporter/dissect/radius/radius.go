@@ -98,9 +98,6 @@ func newConn(c *dissect.Conn) dissect.Dissector {
 	return k
 }
 
-// Gap implements dissect.Dissector; datagrams have none.
-func (k *conn) Gap(*dissect.Input, int64) bool { return false }
-
 // Read implements dissect.Dissector.
 func (k *conn) Read(in *dissect.Input) (int, error) {
 	if len(in.Data) == 0 { // the end

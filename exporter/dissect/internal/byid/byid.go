@@ -168,6 +168,10 @@ func (t *Table[K, C]) emit(e *Entry[K, C], why string) {
 	t.Emit(e.call, why)
 }
 
+// Gap implements dissect.Dissector: a message with a gap has lost its meaning. A dissector that reads
+// messages with gaps has its own.
+func (t *Table[K, C]) Gap(*dissect.Input, int64) bool { return false }
+
 // Resync implements dissect.Dissector. Later responses still find their requests; those of the
 // pending ones may have been lost.
 func (t *Table[K, C]) Resync(dir dissect.Dir, _ dissect.Loss) {
