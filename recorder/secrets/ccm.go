@@ -61,6 +61,16 @@ func (c *ccm) crypt(b []byte) {
 	}
 }
 
+// ccmBlock xors the key stream's block at, counted from 1.
+func ccmBlock(block cipher.Block, nonce []byte, at int, b []byte) {
+	var key [16]byte
+	key[0] = ccmLength - 1
+	copy(key[1:], nonce)
+	key[13], key[14], key[15] = byte(at>>16), byte(at>>8), byte(at)
+	block.Encrypt(key[:], key[:])
+	subtle.XORBytes(b, b, key[:])
+}
+
 // authenticate computes the CBC-MAC into sum.
 func (c *ccm) authenticate(nonce, plain, aad []byte) {
 	c.sum = [16]byte{byte((c.tag-2)/2<<3 | ccmLength - 1)}

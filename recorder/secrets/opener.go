@@ -21,6 +21,9 @@ var (
 // typeCID is the content type of a record with a connection id, RFC 9146.
 const typeCID = 25
 
+// typeACK is the highest content type of a record in TLS 1.3, RFC 9147 section 7.
+const typeACK = 26
+
 // Record is one protected record.
 type Record struct {
 	Type    uint8
@@ -41,6 +44,7 @@ type Opener struct {
 	version uint16
 	aead    cipher.AEAD
 	block   cipher.Block // AES
+	key     []byte       // ChaCha20, else nil
 	salt    int          // bytes of iv; the rest of the nonce is in the record
 	iv      [12]byte
 	nonce   [12]byte
@@ -77,6 +81,9 @@ func open13(s *Suite, traffic []byte, version uint16, prefix string) (*Opener, e
 }
 
 func (o *Opener) setAEAD(key []byte) (err error) {
+	if o.suite.kind == kindChaCha {
+		o.key = key
+	}
 	o.aead, o.block, err = newAEAD(o.suite, key)
 	return err
 }
