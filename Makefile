@@ -1,9 +1,10 @@
 # make demo   set up, build, make a bundle from samples/ and ask questions about it
-# make test   set up, check and test everything; .ci/run calls exactly this
+# make test   set up, lint, run all tests, boot two other kernels; 15 min
+# make extended  the rest of .ci/run: the race detector, short fuzzing, other systems, the public captures; 15 min
 # make build  build bin/pcapsule
 # make recorder  build bin/pcapsule-recorder, the static program for a cluster's nodes
 # make hub  build bin/pcapsule-hub, the static program that collects from them
-# make lint unit race fuzz  the parts of make test
+# make lint unit chart accept race  parts of make test and make extended
 # make fuzz   2 seconds on every fuzz target (FUZZTIME=30s for longer); make fuzz-short: those that scripts/fuzz.sh lists
 # make bench-ask  measure how long questions about 5 million calls take
 # make bench-tls  measure the cost of decryption, on one conversation in clear text and as TLS
@@ -32,7 +33,7 @@ RELEASE ?= $(shell git describe --tags --always 2>/dev/null || echo dev)
 export GOFLAGS := $(filter-out -buildvcs=false -trimpath,$(GOFLAGS)) -buildvcs=false -trimpath
 export CGO_ENABLED = 1
 
-.PHONY: chart images stores lake lake-program demo test build recorder hub setup lint race compile fuzz fuzz-short bench bench-ask bench-tls bench-record kills kernels kernels-short e2e conformance rest-check unit clean release release-check release-short
+.PHONY: accept extended chart images stores lake lake-program demo test build recorder hub setup lint race compile fuzz fuzz-short bench bench-ask bench-tls bench-record kills kernels kernels-short e2e conformance rest-check unit clean release release-check release-short
 
 build:
 	$(GO) build -ldflags '-s -w' -o bin/pcapsule ./cmd/pcapsule
@@ -49,22 +50,27 @@ setup:
 demo: setup build
 	@scripts/demo.sh
 
-# The parts of make test. Two run at a time, because most have only one busy processor for much of
-# their time. A part's output appears when it ends, with its time; a part that fails fails make test,
-# and no other begins. race follows unit, because both test the recorder, which changes the machine's
-# networks and control groups. Before, everything is compiled once: two parts that compile the same
-# package at the same time would each do all the work.
-PHASES := unit lint fuzz-short release-short kernels-short chart race
+# The parts of make test and of make extended. Two run at a time, because most have only one busy
+# processor for much of their time. A part's output appears when it ends, with its time; a part that
+# fails fails make, and no other begins. race comes last and alone with short parts, because its tests
+# change the machine's networks and control groups and wait for its processes. Before, everything is
+# compiled once: two parts that compile the same package at the same time would each do all the work.
+TEST := unit lint kernels-short chart
+EXTENDED := accept fuzz-short release-short race
 test: setup
 	@$(MAKE) --no-print-directory timed-compile
-	@echo "$(PHASES): two at a time"
-	@$(MAKE) --no-print-directory -j2 -Orecurse $(PHASES:%=timed-%)
+	@echo "$(TEST): two at a time"
+	@$(MAKE) --no-print-directory -j2 -Orecurse $(TEST:%=timed-%)
 	@tail -n 1 .cache/unit.txt
+
+extended: setup
+	@echo "$(EXTENDED): two at a time"
+	@$(MAKE) --no-print-directory -j2 -Orecurse $(EXTENDED:%=timed-%)
 
 timed-%:
 	@TIMEFORMAT='$*: %R s; CPU: %U s user, %S s system'; time $(MAKE) --no-print-directory $*
 
-timed-race: | timed-unit
+timed-race: | timed-accept
 
 stores:
 	$(GO) build -C store/testdata/gateway -o $(CURDIR)/.cache/versitygw github.com/versity/versitygw/cmd/versitygw
@@ -99,16 +105,20 @@ skips := .ci/allowed-skips.txt $(if $(filter-out 0,$(shell id -u)),.ci/skips-wit
 # recorder/agent and internal/cli, because building a Kubernetes client and all commands with
 # the detector costs more than the tests.
 RACE := ./exporter/dissect ./exporter/internal/... ./mcp ./mcp/door ./mcp/queue ./recorder ./recorder/keys ./recorder/ring
-# Tests in these packages that run without the detector: they measure time, or repeat other tests of
-# the same goroutines in long loops.
+# Tests in these packages that only unit runs: they measure time, or repeat other tests of the same
+# goroutines in long loops.
 norace := StrippedPrograms|CostIsLinear|AnswersFitTheirBudget|PromptsWork|SkillWorks|ToolsRefuseInvalid|RecoveryAtEveryLength|Owners$$|PlaintextOf|NothingShowsASecret|NoTableContainsASecret|NoAnswerConfirmsAGuess|AnswersMatchTheDescription|RESTListsHave|PolicyOf|HostilePartsAreErrors|DuckDBReadsBack|RunawayQueries|Forgotten|KilledRecorder|LossesOfARestart
 
-# No test runs twice: of the packages in RACE, unit runs what race omits. "make lint" has the
-# analyzers of go vet, so go test need not run them again.
+# "make lint" has the analyzers of go vet, so go test need not run them again. TestTruth reads all
+# public captures; accept runs it.
 UNIT := $(GO) test -vet=off -timeout 40m -json
 unit: build .cache/testgate
-	set -o pipefail; { rc=0; $(UNIT) $$(comm -23 <($(GO) list ./... | sort) <($(GO) list $(RACE) | sort)) || rc=1; $(UNIT) -run '^Test($(norace))' $(RACE) || rc=1; (cd lake && $(UNIT) ./...) || rc=1; exit $$rc; } | \
+	set -o pipefail; { rc=0; $(UNIT) -skip '^TestTruth$$' ./... || rc=1; (cd lake && $(UNIT) ./...) || rc=1; exit $$rc; } | \
 		tee .cache/unit.json | .cache/testgate $(skips) | tee .cache/unit.txt
+
+accept: .cache/testgate
+	set -o pipefail; $(UNIT) -run '^TestTruth$$' ./internal/acceptance | \
+		tee .cache/accept.json | .cache/testgate $(skips) | tee .cache/accept.txt
 
 race: .cache/testgate
 	set -o pipefail; $(GO) test -vet=off -race -timeout 20m -json -skip '^Test($(norace))' $(RACE) | \

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs every fuzz target for a short time: scripts/fuzz.sh 3s [short]
 #
-# The short form, part of make test, takes as long however many protocols there are: it runs the
+# The short form, part of make extended, takes as long however many protocols there are: it runs the
 # targets where input from outside first arrives (exporter/dissect/all has all protocols), and those
 # of packages that the last commit or uncommitted changes touch. go test runs the seeds of all.
 #

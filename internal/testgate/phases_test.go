@@ -10,52 +10,74 @@ import (
 	"testing"
 )
 
-// phases are the parts of make test, as the Makefile lists them.
-func phases(t *testing.T) []string {
+// phases are the parts of make test and of make extended, as the Makefile lists them.
+func phases(t *testing.T, list string) []string {
 	text, err := os.ReadFile("../../Makefile")
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := regexp.MustCompile(`(?m)^PHASES := (.*)$`).FindSubmatch(text)
+	m := regexp.MustCompile(`(?m)^` + strings.ToUpper(list) + ` := (.*)$`).FindSubmatch(text)
 	if m == nil {
-		t.Fatal("the Makefile has no PHASES")
+		t.Fatalf("the Makefile has no parts of make %s", list)
 	}
 	return strings.Fields(string(m[1]))
 }
 
-// TestEveryPhaseCanFail runs make test with recipes that do nothing, except for one that fails: make
-// fails too, whichever part it is and although others run beside it.
+// TestEveryPhaseCanFail runs make test and make extended with recipes that do nothing, except for one
+// that fails: make fails too, whichever part it is and although others run beside it.
 func TestEveryPhaseCanFail(t *testing.T) {
-	list := phases(t)
-	for _, want := range []string{"lint", "unit", "race", "fuzz-short", "release-short", "kernels-short"} {
-		if !slices.Contains(list, want) {
-			t.Errorf("make test does not run %s", want)
+	for _, tt := range []struct {
+		target string
+		before []string // parts that come first
+		parts  []string // at least these
+		order  [2]string
+	}{
+		{"test", []string{"setup", "compile"}, []string{"lint", "unit", "kernels-short"}, [2]string{"compile", "unit"}},
+		{"extended", []string{"setup"}, []string{"accept", "race", "fuzz-short", "release-short"}, [2]string{"accept", "race"}},
+	} {
+		list := phases(t, tt.target)
+		for _, want := range tt.parts {
+			if !slices.Contains(list, want) {
+				t.Errorf("make %s does not run %s", tt.target, want)
+			}
 		}
-	}
-	for _, bad := range slices.Concat([]string{"", "setup", "compile"}, list) {
-		t.Run("bad_"+bad, func(t *testing.T) {
-			out, err := runPhases(t, bad)
-			if (err != nil) != (bad != "") {
-				t.Fatalf("%v\n%s", err, out)
-			}
-			if bad != "" {
-				return
-			}
-			for _, p := range list {
-				if strings.Count(out, "ran "+p+"\n") != 1 || !strings.Contains(out, p+": ") {
-					t.Errorf("%s ran not once, or its time is missing:\n%s", p, out)
+		for _, bad := range slices.Concat([]string{""}, tt.before, list) {
+			t.Run(tt.target+"_bad_"+bad, func(t *testing.T) {
+				out, err := runPhases(t, tt.target, bad)
+				if (err != nil) != (bad != "") {
+					t.Fatalf("%v\n%s", err, out)
 				}
-			}
-			if strings.Index(out, "ran race\n") < strings.Index(out, "ran unit\n") || strings.Index(out, "ran unit\n") < strings.Index(out, "ran compile\n") {
-				t.Errorf("compile, unit and race are not in this order:\n%s", out)
-			}
-		})
+				if bad != "" {
+					return
+				}
+				for _, p := range list {
+					if strings.Count(out, "ran "+p+"\n") != 1 || !strings.Contains(out, p+": ") {
+						t.Errorf("%s ran not once, or its time is missing:\n%s", p, out)
+					}
+				}
+				if first := strings.Index(out, "ran "+tt.order[0]+"\n"); first < 0 || strings.Index(out, "ran "+tt.order[1]+"\n") < first {
+					t.Errorf("%s is not before %s:\n%s", tt.order[0], tt.order[1], out)
+				}
+			})
+		}
 	}
 }
 
-// runPhases runs make test in a folder of its own, where every part only prints its name and one
-// fails.
-func runPhases(t *testing.T, bad string) (string, error) {
+// TestEveryChangePassesAllParts reads .ci/run: it runs both.
+func TestEveryChangePassesAllParts(t *testing.T) {
+	text, err := os.ReadFile("../../.ci/run")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"\nset -euo pipefail\n", "\nmake test\n", "\nmake extended\n"} {
+		if !strings.Contains(string(text), want) {
+			t.Errorf(".ci/run lacks %q", want)
+		}
+	}
+}
+
+// runPhases runs make in a folder of its own, where every part only prints its name and one fails.
+func runPhases(t *testing.T, target, bad string) (string, error) {
 	makefile, err := filepath.Abs("../../Makefile")
 	if err != nil {
 		t.Fatal(err)
@@ -63,7 +85,7 @@ func runPhases(t *testing.T, bad string) (string, error) {
 	dir := t.TempDir()
 	var b strings.Builder
 	b.WriteString("include " + makefile + "\n")
-	for _, p := range slices.Concat([]string{"setup", "compile", "build", ".cache/testgate"}, phases(t)) {
+	for _, p := range slices.Concat([]string{"setup", "compile", "build", ".cache/testgate"}, phases(t, target)) {
 		b.WriteString(p + ":\n\t@echo ran $@\n")
 		if p == bad {
 			b.WriteString("\t@false\n")
@@ -77,7 +99,7 @@ func runPhases(t *testing.T, bad string) (string, error) {
 			t.Fatal(err)
 		}
 	}
-	cmd := exec.Command("make", "test")
+	cmd := exec.Command("make", target)
 	cmd.Dir = dir
 	for _, v := range os.Environ() { // of a make that runs this test
 		if !strings.HasPrefix(v, "MAKE") && !strings.HasPrefix(v, "MFLAGS=") {
