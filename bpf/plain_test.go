@@ -18,6 +18,8 @@ import (
 	"testing"
 	"unsafe"
 
+	"github.com/pcapsule/pcapsule/internal/captures"
+
 	"github.com/pcapsule/pcapsule/exporter/decode"
 	"github.com/pcapsule/pcapsule/recorder/filter"
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
@@ -264,13 +266,7 @@ var plainFilters = []string{"tcp port 80 or udp port 53", "ip6", "tcp[tcpflags] 
 // TestPlainOverCaptures runs the programs' source, compiled as plain C, on captures of many
 // protocols, and compares lengths, ends and verdicts with the project's decoder and filter.
 func TestPlainOverCaptures(t *testing.T) {
-	dir := os.Getenv("PCAPSULE_CAPTURES")
-	if dir == "" {
-		dir = "../../shared/captures"
-	}
-	if _, err := os.Stat(dir); err != nil {
-		t.Skip("needs shared captures")
-	}
+	dir := captures.Dir(t)
 	program := plainProgram(t)
 	files, packets, whole, batches := 0, 0, 0, 0
 	var batch []ipPacket

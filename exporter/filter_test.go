@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/pcapsule/pcapsule/internal/captures"
+
 	"github.com/pcapsule/pcapsule/recorder/filter"
 )
 
@@ -56,15 +58,7 @@ func countRecords(b []byte) (n int64) {
 }
 
 func sharedCapture(t *testing.T, name string) string {
-	root := os.Getenv("PCAPSULE_CAPTURES")
-	if root == "" {
-		root = filepath.Join("..", "..", "shared", "captures")
-	}
-	file := filepath.Join(root, name)
-	if _, err := os.Stat(file); err != nil {
-		t.Skip("needs shared captures")
-	}
-	return file
+	return filepath.Join(captures.Dir(t), name)
 }
 
 func TestFilterThatIsWrongLeavesNothing(t *testing.T) {

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/pcapsule/pcapsule/internal/captures"
+
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/exporter/internal/read"
 )
@@ -18,19 +20,13 @@ var someCaptures = []string{"http1/pcpp-650HttpResponses.pcap", "http2/arkime-ht
 	"postgresql/*.pcap*", "tcp/*.pcap*", "ipfrag/*.pcap*", "icmp/*.pcap*", "link/*.pcap*", "tls/*.pcap*", "malformed/*.pcap*", "mixed/*.pcap*"}
 
 func captureFiles(t *testing.T, patterns ...string) (files []string) {
-	dir := os.Getenv("PCAPSULE_CAPTURES")
-	if dir == "" {
-		dir = filepath.Join("..", "..", "shared", "captures")
-	}
+	dir := captures.Dir(t)
 	for _, p := range patterns {
 		m, err := filepath.Glob(filepath.Join(dir, p))
 		if err != nil {
 			t.Fatal(err)
 		}
 		files = append(files, m...)
-	}
-	if len(files) == 0 {
-		t.Skip("needs shared captures")
 	}
 	return files
 }

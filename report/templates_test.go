@@ -13,6 +13,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/pcapsule/pcapsule/internal/captures"
+
 	"github.com/pcapsule/pcapsule/exporter"
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/report/render"
@@ -117,12 +119,9 @@ func TestEveryTemplateOfEverySample(t *testing.T) {
 }
 
 func TestEveryTemplateOfOthersCaptures(t *testing.T) {
-	const captures = "../../shared/captures"
-	if _, err := os.Stat(captures); err != nil {
-		t.Skip("needs shared captures")
-	}
+	dir := captures.Dir(t)
 	for turn, kind := range []string{"amqp", "cassandra", "dns", "grpc", "http2", "kafka", "mongodb", "mysql", "postgresql", "quic", "redis", "tls", "mqtt", "ldap"} {
-		list, err := filepath.Glob(filepath.Join(captures, kind, "*cap*"))
+		list, err := filepath.Glob(filepath.Join(dir, kind, "*cap*"))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"path/filepath"
 	"testing"
+
+	"github.com/pcapsule/pcapsule/internal/captures"
 )
 
 // ethernetTCP is an Ethernet, IPv4 and TCP segment with timestamps and n bytes of data.
@@ -51,7 +53,7 @@ func BenchmarkFlowHash(b *testing.B) {
 
 // BenchmarkCaptures decodes real traffic, one packet per operation.
 func BenchmarkCaptures(b *testing.B) {
-	dir := captures(b)
+	dir := captures.Dir(b)
 	packets, err := readCapture(filepath.Join(dir, "mixed", "pcpp-example.pcap"))
 	if err != nil || len(packets) == 0 {
 		b.Fatalf("reading capture: %v", err)

@@ -10,29 +10,6 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
 )
 
-// captures finds the folder of shared captures next to the project, or skips.
-func captures(t testing.TB) string {
-	t.Helper()
-	if dir := os.Getenv("PCAPSULE_CAPTURES"); dir != "" {
-		return dir
-	}
-	dir, err := os.Getwd()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for dir != filepath.Dir(dir) {
-		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
-			shared := filepath.Join(dir, "..", "shared", "captures")
-			if _, err := os.Stat(filepath.Join(shared, "truth")); err == nil {
-				return shared
-			}
-		}
-		dir = filepath.Dir(dir)
-	}
-	t.Skip("needs shared captures")
-	return ""
-}
-
 // readCapture returns the packets of a capture, each with its own bytes.
 func readCapture(path string) ([]Input, error) {
 	f, err := os.Open(path)

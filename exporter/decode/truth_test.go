@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/pcapsule/pcapsule/internal/captures"
 )
 
 // truth is tshark's counts of a capture that can be compared with ours.
@@ -199,7 +201,7 @@ func b2i(b bool) int {
 // testdata/disagreements.tsv with its reason fails, and so does a listed one that no longer
 // occurs.
 func TestTruth(t *testing.T) {
-	dir := captures(t)
+	dir := captures.Dir(t)
 	known := readDisagreements(t)
 	agreed, disagreed := map[string]int{}, map[string]int{}
 	var report []string

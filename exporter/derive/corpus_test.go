@@ -14,6 +14,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/pcapsule/pcapsule/internal/captures"
+
 	"github.com/pcapsule/pcapsule/exporter"
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/exporter/derive"
@@ -22,14 +24,11 @@ import (
 // TestTextsOfOthersGo takes texts that are in captures of real programs for secrets: what the
 // tables show can be removed, however it was sent.
 func TestTextsOfOthersGo(t *testing.T) {
-	const captures = "../../../shared/captures"
-	if _, err := os.Stat(captures); err != nil {
-		t.Skip("needs shared captures")
-	}
+	dir := captures.Dir(t)
 	r := rand.New(rand.NewPCG(16, 3))
 	tried := 0
 	for _, kind := range []string{"http1", "http2", "grpc", "redis", "postgresql", "dns", "mixed", "tls", "quic", "websocket", "tunnel", "ipfrag", "link"} {
-		_ = filepath.WalkDir(filepath.Join(captures, kind), func(path string, e fs.DirEntry, err error) error {
+		_ = filepath.WalkDir(filepath.Join(dir, kind), func(path string, e fs.DirEntry, err error) error {
 			info, ierr := os.Stat(path)
 			if err != nil || ierr != nil || e.IsDir() || info.Size() > 150_000 || r.IntN(100) >= share() {
 				return nil

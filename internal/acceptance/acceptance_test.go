@@ -19,6 +19,8 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/pcapsule/pcapsule/internal/captures"
+
 	_ "github.com/duckdb/duckdb-go/v2"
 
 	"github.com/pcapsule/pcapsule/exporter"
@@ -38,31 +40,9 @@ type truth struct {
 	raw        map[string]json.RawMessage
 }
 
-// captures finds the folder of public captures.
-func captures(t *testing.T) string {
-	dir := captureFolder()
-	if dir == "" {
-		t.Skip("needs shared captures")
-	}
-	return dir
-}
-
-func captureFolder() string {
-	if dir := os.Getenv("PCAPSULE_CAPTURES"); dir != "" {
-		return dir
-	}
-	dir, _ := os.Getwd()
-	for ; dir != "/"; dir = filepath.Dir(dir) {
-		if c := filepath.Join(dir, "..", "shared", "captures"); exists(filepath.Join(c, "INDEX.tsv")) {
-			return c
-		}
-	}
-	return ""
-}
-
 // thorough reports whether comparisons run in all combinations: with the public captures, whose tests
 // take longer anyway. Otherwise each sample, time zone and overlap is in one.
-func thorough() bool { return captureFolder() != "" }
+func thorough() bool { return captures.Find() != "" }
 
 func exists(path string) bool { _, err := os.Stat(path); return err == nil }
 
@@ -78,7 +58,7 @@ type outcome struct {
 
 // TestTruth runs every capture through the exporter and compares facts.
 func TestTruth(t *testing.T) {
-	dir := captures(t)
+	dir := captures.Dir(t)
 	known := readKnown(t)
 	only := os.Getenv("PCAPSULE_ONLY")
 	var files []string

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/pcapsule/pcapsule/internal/captures"
+
 	"github.com/google/jsonschema-go/jsonschema"
 
 	"github.com/pcapsule/pcapsule/exporter"
@@ -30,7 +32,7 @@ const mostBytes = 80_000
 // Each answer matches its schema, is reproducible, cites existing calls, and has counts that match the
 // KFL filter next to them.
 func TestAnswersHoldOnAnyCapture(t *testing.T) {
-	dir := captures(t)
+	dir := captures.Dir(t)
 	every := everyCapture
 	if n, err := strconv.Atoi(os.Getenv("PCAPSULE_EVERY")); err == nil && n > 0 {
 		every = n

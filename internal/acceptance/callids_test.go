@@ -10,12 +10,14 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/pcapsule/pcapsule/internal/captures"
+
 	"github.com/pcapsule/pcapsule/exporter"
 )
 
 // TestCallIDsAreUnique makes a bundle of every public capture: no two calls in it have the same id.
 func TestCallIDsAreUnique(t *testing.T) {
-	dir := captures(t)
+	dir := captures.Dir(t)
 	var files []string
 	for _, line := range lines(t, filepath.Join(dir, "INDEX.tsv"))[1:] {
 		name, _, _ := strings.Cut(line, "\t")

@@ -16,6 +16,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/pcapsule/pcapsule/internal/captures"
+
 	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
 
 	"github.com/pcapsule/pcapsule/exporter"
@@ -75,7 +77,7 @@ func TestNumbersAreEqualEverywhere(t *testing.T) {
 			compare(name+" in three, the other way round", zones[1:2], late, whole, early)
 		}
 	}
-	dir := captures(t)
+	dir := captures.Dir(t)
 	for i, line := range lines(t, filepath.Join(dir, "INDEX.tsv"))[1:] {
 		name, _, _ := strings.Cut(line, "\t")
 		if i%equalCapture != 0 {

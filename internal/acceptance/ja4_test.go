@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/pcapsule/pcapsule/internal/captures"
+
 	"github.com/pcapsule/pcapsule/exporter"
 )
 
@@ -23,7 +25,7 @@ var knownJA4 = map[[2]string]string{
 
 // TestJA4OfQUIC compares fingerprints of QUIC with those of other implementations.
 func TestJA4OfQUIC(t *testing.T) {
-	dir := captures(t)
+	dir := captures.Dir(t)
 	fingerprint := regexp.MustCompile(`"(q13[di][0-9a-z]+_[0-9a-f]{12}_[0-9a-f]{12})"`)
 	db, err := sql.Open("duckdb", "")
 	if err != nil {
@@ -78,10 +80,10 @@ func TestJA4OfQUIC(t *testing.T) {
 // implementation. A second ClientHello counts only if the HelloRetryRequest was not captured, because
 // then each has its own row.
 func TestJA4(t *testing.T) {
-	dir := captures(t)
+	dir := captures.Dir(t)
 	expected, err := filepath.Glob(filepath.Join(dir, "expected", "ja4", "*.python.json"))
 	if err != nil || len(expected) == 0 {
-		t.Skip("needs shared captures")
+		t.Fatal(len(expected), err)
 	}
 	db, err := sql.Open("duckdb", "")
 	if err != nil {

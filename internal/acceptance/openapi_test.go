@@ -11,6 +11,8 @@ import (
 	"testing"
 	"testing/fstest"
 
+	"github.com/pcapsule/pcapsule/internal/captures"
+
 	"github.com/getkin/kin-openapi/openapi3"
 
 	"github.com/pcapsule/pcapsule/forensics"
@@ -35,7 +37,7 @@ func TestDescriptionsHold(t *testing.T) {
 	for _, path := range samples {
 		t.Run(filepath.Base(path), func(t *testing.T) { describeServers(t, path) })
 	}
-	dir := captures(t)
+	dir := captures.Dir(t)
 	n := 0
 	for _, line := range lines(t, filepath.Join(dir, "INDEX.tsv"))[1:] {
 		name, _, _ := strings.Cut(line, "\t")

@@ -16,6 +16,8 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/pcapsule/pcapsule/internal/captures"
+
 	"golang.org/x/net/bpf"
 )
 
@@ -242,23 +244,8 @@ func tcpdump(t *testing.T, file, expr string) (link uint16, packets []tcpdumpPac
 	return link, packets, ""
 }
 
-func captures(t *testing.T) []string {
-	root := os.Getenv("PCAPSULE_CAPTURES")
-	if root == "" {
-		dir, err := os.Getwd()
-		if err != nil {
-			t.Fatal(err)
-		}
-		for ; ; dir = filepath.Dir(dir) {
-			root = filepath.Join(dir, "..", "shared", "captures")
-			if _, err := os.Stat(root); err == nil {
-				break
-			}
-			if dir == filepath.Dir(dir) {
-				t.Skip("needs shared captures")
-			}
-		}
-	}
+func captureFiles(t *testing.T) []string {
+	root := captures.Dir(t)
 	var files []string
 	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 		if err == nil && !d.IsDir() && (strings.HasSuffix(path, ".pcap") || strings.HasSuffix(path, ".pcapng") || strings.HasSuffix(path, ".cap")) {
@@ -338,7 +325,7 @@ func TestAgreesWithTcpdumpOnOtherLinkTypes(t *testing.T) {
 		linkSLL2:        {sll2Out[:40], "86dd" + "0000000000050001" + "0006" + "0011223344550000"},
 	}
 	var frames []tcpdumpPacket
-	for i, file := range captures(t) {
+	for i, file := range captureFiles(t) {
 		if strings.Contains(file, "/dns/") && i%7 == 0 || strings.Contains(file, "/icmp/") && i%5 == 0 || strings.Contains(file, "/ipfrag/") && i%5 == 0 {
 			if link, all, _ := tcpdump(t, file, ""); link == linkEthernet {
 				frames = append(frames, all[:min(len(all), 20)]...)
@@ -403,7 +390,7 @@ func TestAgreesWithTcpdump(t *testing.T) {
 	if _, err := exec.LookPath("tcpdump"); err != nil {
 		t.Skip("needs tcpdump")
 	}
-	files := captures(t)
+	files := captureFiles(t)
 	list := strings.Split(strings.TrimSpace(expressions), "\n")
 	sample := uint32(400)
 	if os.Getenv("PCAPSULE_FULL") != "" {

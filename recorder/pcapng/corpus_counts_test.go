@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/pcapsule/pcapsule/internal/captures"
 )
 
 // disagreements are the captures for which capinfos counts differently, or for which damage
@@ -31,7 +33,7 @@ func disagreements(t *testing.T) map[string][]string {
 }
 
 func TestPacketCountsAgreeWithCapinfos(t *testing.T) {
-	dir := captures(t)
+	dir := captures.Dir(t)
 	known := disagreements(t)
 	agreed, explained := 0, 0
 	for _, row := range index(t, dir) {
@@ -63,7 +65,7 @@ func TestPacketCountsAgreeWithCapinfos(t *testing.T) {
 var frameSample = regexp.MustCompile(`advanced|difficult|test0(06|12|17|18)|nanosecs|zeek|ptcpdump-tcp|example.pcapng|901`)
 
 func TestFrameNumbersMatchWireshark(t *testing.T) {
-	dir := captures(t)
+	dir := captures.Dir(t)
 	if _, err := exec.LookPath("tshark"); err != nil {
 		t.Skip("needs tshark")
 	}

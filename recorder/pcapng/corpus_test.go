@@ -10,34 +10,6 @@ import (
 	"testing"
 )
 
-// captures finds the folder of shared captures, or skips the test.
-func captures(t testing.TB) string {
-	t.Helper()
-	if dir := os.Getenv("PCAPSULE_CAPTURES"); dir != "" {
-		return dir
-	}
-	dir, err := os.Getwd()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for {
-		shared := filepath.Join(dir, "..", "shared", "captures")
-		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
-			if _, err := os.Stat(filepath.Join(shared, "INDEX.tsv")); err == nil {
-				return shared
-			}
-			break
-		}
-		up := filepath.Dir(dir)
-		if up == dir {
-			break
-		}
-		dir = up
-	}
-	t.Skip("needs shared captures")
-	return ""
-}
-
 // indexRow is a line of INDEX.tsv.
 type indexRow struct{ path, packets string }
 

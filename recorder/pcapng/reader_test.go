@@ -11,6 +11,8 @@ import (
 	"testing"
 	"testing/iotest"
 
+	"github.com/pcapsule/pcapsule/internal/captures"
+
 	"github.com/gopacket/gopacket"
 	"github.com/gopacket/gopacket/pcapgo"
 )
@@ -231,7 +233,7 @@ func TestPcapHeaders(t *testing.T) {
 }
 
 func TestReadPacketAt(t *testing.T) {
-	dir := captures(t)
+	dir := captures.Dir(t)
 	for _, row := range index(t, dir) {
 		src, done, err := openSource(filepath.Join(dir, row.path))
 		if err != nil {
@@ -358,7 +360,7 @@ type gopacketReader interface {
 }
 
 func TestPacketsMatchGopacket(t *testing.T) {
-	dir := captures(t)
+	dir := captures.Dir(t)
 	files, packets := 0, 0
 	for _, row := range index(t, dir) {
 		src, done, err := openSource(filepath.Join(dir, row.path))

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/pcapsule/pcapsule/internal/captures"
+
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 )
@@ -174,7 +176,7 @@ func compare(t *testing.T, name string, want, got content) {
 }
 
 func TestRoundTrip(t *testing.T) {
-	dir := captures(t)
+	dir := captures.Dir(t)
 	files := 0
 	for _, row := range index(t, dir) {
 		if !strings.HasPrefix(row.path, "pcapng/") && !strings.HasSuffix(row.path, ".pcapng") {

@@ -6,26 +6,16 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"github.com/pcapsule/pcapsule/internal/captures"
 )
 
 // sharedCapture reads a capture that is not in the repository.
 func sharedCapture(t *testing.T, name string) []byte {
 	t.Helper()
-	dir := os.Getenv("PCAPSULE_CAPTURES")
-	if dir == "" {
-		at, err := os.Getwd()
-		if err != nil {
-			t.Fatal(err)
-		}
-		for dir = ""; dir == "" && at != filepath.Dir(at); at = filepath.Dir(at) {
-			if d := filepath.Join(at, "..", "shared", "captures"); exists(d) && exists(filepath.Join(at, "go.mod")) {
-				dir = d
-			}
-		}
-	}
-	b, err := os.ReadFile(filepath.Join(dir, name))
+	b, err := os.ReadFile(filepath.Join(captures.Dir(t), name))
 	if err != nil {
-		t.Skip("needs shared captures")
+		t.Fatal(err)
 	}
 	return b
 }

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/pcapsule/pcapsule/internal/captures"
+
 	"github.com/pcapsule/pcapsule/exporter/decode"
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
@@ -44,13 +46,7 @@ var alsoIn = map[string][]string{
 // TestDetectionMatrix passes every TCP segment and every datagram of all shared captures to the Detect of each
 // protocol. It prints who claims what.
 func TestDetectionMatrix(t *testing.T) {
-	root := filepath.Join("..", "..", "..", "..", "shared", "captures")
-	if dir := os.Getenv("PCAPSULE_CAPTURES"); dir != "" {
-		root = dir
-	}
-	if _, err := os.Stat(root); err != nil {
-		t.Skip("needs shared captures")
-	}
+	root := captures.Dir(t)
 	protocols := Protocols(nil)
 	claims := map[string]map[string]int{} // by protocol and folder
 	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {

@@ -12,6 +12,8 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/pcapsule/pcapsule/internal/captures"
+
 	"github.com/gopacket/gopacket"
 	"github.com/gopacket/gopacket/layers"
 	"github.com/gopacket/gopacket/pcapgo"
@@ -22,20 +24,6 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect/http1"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
-
-// captures is the folder of shared captures; without it the test is skipped.
-func captures(t testing.TB) string {
-	dir := os.Getenv("PCAPSULE_CAPTURES")
-	for at, _ := os.Getwd(); dir == "" && at != filepath.Dir(at); at = filepath.Dir(at) {
-		if _, err := os.Stat(filepath.Join(at, "go.mod")); err == nil {
-			dir = filepath.Join(filepath.Dir(at), "shared", "captures")
-		}
-	}
-	if _, err := os.Stat(dir); dir == "" || err != nil {
-		t.Skip("needs shared captures")
-	}
-	return dir
-}
 
 // direction is one side of a TCP connection in a capture. It reorders the segments.
 type direction struct {
@@ -165,7 +153,7 @@ func covers(got, want map[string]int, more bool) bool {
 
 // TestCaptures compares requests and statuses with those of a reference tool.
 func TestCaptures(t *testing.T) {
-	dir := captures(t)
+	dir := captures.Dir(t)
 	paths, _ := filepath.Glob(filepath.Join(dir, "http2", "*.pcap*"))
 	more, _ := filepath.Glob(filepath.Join(dir, "grpc", "*.pcap*"))
 	for _, path := range append(paths, more...) {

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/pcapsule/pcapsule/internal/captures"
+
 	"github.com/pcapsule/pcapsule/exporter/decode"
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/dissect/dissecttest"
@@ -18,20 +20,6 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
 	"github.com/pcapsule/pcapsule/recorder/secrets"
 )
-
-// captures is the folder of shared captures; without it the test is skipped.
-func captures(t *testing.T) string {
-	dir := os.Getenv("PCAPSULE_CAPTURES")
-	for at, _ := os.Getwd(); dir == "" && at != filepath.Dir(at); at = filepath.Dir(at) {
-		if _, err := os.Stat(filepath.Join(at, "go.mod")); err == nil {
-			dir = filepath.Join(filepath.Dir(at), "shared", "captures")
-		}
-	}
-	if _, err := os.Stat(dir); dir == "" || err != nil {
-		t.Skip("needs shared captures")
-	}
-	return dir
-}
 
 // readCapture plays the UDP packets of one conversation with the secrets in the file.
 func readCapture(t *testing.T, path string) *dissecttest.Result {
@@ -99,7 +87,7 @@ func readCapture(t *testing.T, path string) *dissecttest.Result {
 
 // TestChrome reads a page that Chrome requested from Cloudflare.
 func TestChrome(t *testing.T) {
-	r := readCapture(t, filepath.Join(captures(t), "quic", "ja4-chrome-cloudflare-quic-with-secrets.pcapng"))
+	r := readCapture(t, filepath.Join(captures.Dir(t), "quic", "ja4-chrome-cloudflare-quic-with-secrets.pcapng"))
 	var got []string
 	for _, row := range requests(r) {
 		got = append(got, fmt.Sprintf("%s%s: %s %s, %d headers, %d bytes", row.Host.V, row.Path.V, row.Summary, row.ResponseContentType.V, len(row.Headers), row.ResponseBodyWire.V))

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/pcapsule/pcapsule/internal/captures"
+
 	"github.com/pcapsule/pcapsule/exporter/decode"
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/dissect/dissecttest"
@@ -18,20 +20,6 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
 	"github.com/pcapsule/pcapsule/recorder/secrets"
 )
-
-// captures is the folder of shared captures; without it the test is skipped.
-func captures(t testing.TB) string {
-	dir := os.Getenv("PCAPSULE_CAPTURES")
-	for at, _ := os.Getwd(); dir == "" && at != filepath.Dir(at); at = filepath.Dir(at) {
-		if _, err := os.Stat(filepath.Join(at, "go.mod")); err == nil {
-			dir = filepath.Join(filepath.Dir(at), "shared", "captures")
-		}
-	}
-	if _, err := os.Stat(dir); dir == "" || err != nil {
-		t.Skip("needs shared captures")
-	}
-	return dir
-}
 
 // storeOf holds the secrets of a capture and of the key log next to it.
 func storeOf(t testing.TB, path string) *secrets.Store {
@@ -179,7 +167,7 @@ func hinted(port uint16) bool {
 
 // TestCaptures compares names and versions with those of a reference tool.
 func TestCaptures(t *testing.T) {
-	dir := captures(t)
+	dir := captures.Dir(t)
 	paths, _ := filepath.Glob(filepath.Join(dir, "quic", "*.pcap*"))
 	for _, path := range paths {
 		rel, _ := filepath.Rel(dir, path)
