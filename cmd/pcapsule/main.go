@@ -6,9 +6,10 @@ import (
 
 	"github.com/pcapsule/pcapsule/forensics/worker"
 	"github.com/pcapsule/pcapsule/internal/cli"
+	"github.com/pcapsule/pcapsule/internal/cli/kubectl"
 )
 
 func main() {
 	worker.Main()
-	os.Exit(cli.Main(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+	os.Exit(cli.Main(kubectl.Args(os.Args), os.Stdin, os.Stdout, os.Stderr))
 }

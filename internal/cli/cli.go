@@ -26,6 +26,7 @@ import (
 	"github.com/pcapsule/pcapsule/internal/cli/custody"
 	"github.com/pcapsule/pcapsule/internal/cli/doctor"
 	"github.com/pcapsule/pcapsule/internal/cli/exit"
+	"github.com/pcapsule/pcapsule/internal/cli/kubectl"
 	"github.com/pcapsule/pcapsule/internal/cli/record"
 	"github.com/pcapsule/pcapsule/internal/cli/ringcmd"
 	"github.com/pcapsule/pcapsule/internal/cli/serve"
@@ -191,6 +192,7 @@ func (e *env) commands() []*cobra.Command {
 		ringcmd.Command(command.Pcapsule, version.Release),
 		e.cmdSnapshot(),
 		e.cmdFetch(),
+		kubectl.Command(&e.Streams),
 		record.Extcap(&e.Streams),
 		e.cmdProtocols(),
 		e.cmdSchema(),

@@ -1,6 +1,15 @@
 package cli
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"math/big"
+	"net"
+	"time"
+
 	"encoding/json"
 	"encoding/pem"
 	"net/http"
@@ -37,7 +46,7 @@ func newHub(t *testing.T) *fakeHub {
 	}
 	h.offer = offer.Snapshot{Name: "x", Ready: true, Phase: "Ready", From: "2026-03-02T09:00:00Z", To: "2026-03-02T09:01:00Z",
 		Missing: []offer.Gap{{Node: "b", Reason: "missing", Message: "it does not answer"}}, Bundles: []offer.Bundle{{Node: "a", Name: "x-a.pcapsule", Files: files}}}
-	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		file, isFile := strings.CutPrefix(r.URL.Path, "/v1/snapshots/x/bundles/a/")
 		f, listed := transfer.Find(files, file)
 		switch {
@@ -52,14 +61,33 @@ func newHub(t *testing.T) *fakeHub {
 			transfer.Serve(w, r, h.bundle, f)
 		}
 	}))
+	certificate := hubCertificate(t)
+	server.TLS = &tls.Config{Certificates: []tls.Certificate{certificate}}
+	server.StartTLS()
 	t.Cleanup(server.Close)
 	h.url, h.ca = server.URL, filepath.Join(t.TempDir(), "ca.crt")
-	text := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
+	text := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certificate.Certificate[0]})
 	if err := os.WriteFile(h.ca, text, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	t.Setenv("PCAPSULE_TOKEN", "good")
 	return h
+}
+
+// hubCertificate is one for the hub's name in the cluster and for the loopback address.
+func hubCertificate(t *testing.T) tls.Certificate {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	form := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true,
+		DNSNames: []string{"pcapsule-hub.pcapsule.svc"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}}
+	raw, err := x509.CreateCertificate(rand.Reader, form, form, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tls.Certificate{Certificate: [][]byte{raw}, PrivateKey: key}
 }
 
 // fetch runs the command.

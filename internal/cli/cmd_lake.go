@@ -106,7 +106,7 @@ func (e *env) runLake(ctx context.Context, args []string) error {
 		return err
 	}
 	p.Stdout, p.Stderr = e.Out, e.Err
-	return lakeError(p.Run())
+	return exit.OfProgram(p.Run())
 }
 
 func lakeProcess(ctx context.Context, args []string) (*exec.Cmd, error) {
@@ -122,18 +122,6 @@ func lakeProcess(ctx context.Context, args []string) (*exec.Cmd, error) {
 	p := exec.CommandContext(ctx, path, args...)
 	p.Cancel = func() error { return p.Process.Signal(os.Interrupt) }
 	return p, nil
-}
-
-// errReported is the error of a program that has written what is wrong.
-var errReported = errors.New("reported by " + lakeProgram)
-
-// lakeError keeps the program's exit code.
-func lakeError(err error) error {
-	var ended *exec.ExitError
-	if errors.As(err, &ended) && ended.ExitCode() > 0 {
-		return exit.With(errReported, ended.ExitCode(), "")
-	}
-	return err
 }
 
 func (e *env) cmdLakeAsk(name, short string, query func(string) forensics.Query) *cobra.Command {
@@ -185,7 +173,7 @@ func (e *env) selected(ctx context.Context, args []string) ([]string, error) {
 	p.Stderr = e.Err
 	out, err := p.Output()
 	if err != nil {
-		return nil, lakeError(err)
+		return nil, exit.OfProgram(err)
 	}
 	var list []struct {
 		Address string `json:"address"`

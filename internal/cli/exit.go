@@ -59,7 +59,7 @@ func (e *env) report(err error, code int, command string) {
 		fmt.Fprintln(e.Err, "interrupted; nothing was left behind")
 		return
 	}
-	if errors.Is(err, errReported) {
+	if errors.Is(err, exit.ErrReported) {
 		return
 	}
 	fmt.Fprintf(e.Err, "error: %s\n", console.Lines(err.Error()))

@@ -69,6 +69,14 @@ grep -q 403 "$dir/stranger.log" || { say "WRONG answer to a stranger:"; cat "$di
 fetch incident token -o "$dir/incident" || { trouble; exit 1; }
 bundles=("$dir"/incident/*.pcapsule)
 is "bundles" 2 "${#bundles[@]}"
+ln -s pcapsule "$dir/kubectl-pcapsule"
+plugin() { timeout 200 "$cluster/in.sh" env PATH="$dir:$PATH" kubectl pcapsule --account investigator "$@" 2>>"$dir/plugin.log"; }
+is "calls by the plugin" "$(count http)" "$(plugin query incident http -- --count | tail -n 1 | tr -d ', ')"
+pod=$(k -n shop get pods -l app=web -o jsonpath='{.items[0].metadata.name}')
+plugin record "shop/$pod" --for 5s -o "$dir/pod.pcapsule" || { cat "$dir/plugin.log"; failed=$((failed + 1)); }
+some "calls of one pod, recorded by the plugin" "$(bin/pcapsule query "$dir/pod.pcapsule" http --count | tail -n 1 | tr -d ', ')"
+is "calls of others in that" 0 "$(bin/pcapsule query "$dir/pod.pcapsule" "http && src.pod != '$pod' && dst.pod != '$pod'" --count | tail -n 1 | tr -d ', ')"
+is "snapshots that the plugin left" 0 "$(k -n pcapsule get snapshots -o name | grep -c record-)"
 # both_sides SNAPSHOT: every call of the clients was seen on both nodes, and none is missing.
 both_sides() {
 	local window way client server from to calls all first last least most

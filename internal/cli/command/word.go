@@ -22,7 +22,7 @@ const (
 // OfPcapsule lists the commands of pcapsule. pcapsule-recorder cannot link them; a test of
 // pcapsule compares the list with the commands.
 func OfPcapsule() []string {
-	return []string{"ask", "bundle", "check", "completion", "custody", "cut", "decrypt", "doctor", "extcap", "fetch", "follow", "handover", "help", "info", "kfl", "lake", "mcp",
+	return []string{"ask", "bundle", "check", "completion", "custody", "cut", "decrypt", "doctor", "extcap", "fetch", "follow", "handover", "help", "info", "kfl", "kubectl", "lake", "mcp",
 		"merge", "packets", "protocols", "query", "receive", "record", "redact", "report", "reveal", "ring", "schema", "seal", "serve", "shell", "show", "snapshot", "sql", "store", "timestamp", "verify", "version"}
 }
 

@@ -188,6 +188,17 @@ func Exact(w io.Writer) io.Writer {
 	return w
 }
 
+// Direct returns the file behind w if there is one, for another of our programs, which escapes its own
+// output and needs to know whether it prints to a terminal.
+func Direct(w io.Writer) io.Writer {
+	if s, ok := w.(*Sink); ok {
+		if f, ok := s.W.(*os.File); ok {
+			return f
+		}
+	}
+	return w
+}
+
 // Drawn returns w without escapes, for output that draws on a terminal, such as progress.
 func Drawn(w io.Writer) io.Writer {
 	if s, ok := w.(*Sink); ok {

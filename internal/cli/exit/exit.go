@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 )
 
@@ -40,6 +41,18 @@ func (e *Error) Error() string { return e.Err.Error() }
 
 // Unwrap returns the error without its code.
 func (e *Error) Unwrap() error { return e.Err }
+
+// ErrReported is the error of another program that was run and has printed what is wrong.
+var ErrReported = errors.New("reported by the other program")
+
+// OfProgram is the error of another program of ours that ended with err: it keeps the exit code.
+func OfProgram(err error) error {
+	var ended *exec.ExitError
+	if errors.As(err, &ended) && ended.ExitCode() > 0 {
+		return With(ErrReported, ended.ExitCode(), "")
+	}
+	return err
+}
 
 // With gives err a code and a hint.
 func With(err error, code int, hint string) error { return &Error{err, code, hint} }

@@ -1,0 +1,146 @@
+// Package kubectl has the command kubectl, which is also the plugin kubectl-pcapsule: it makes snapshots
+// of a cluster, gets them, and asks questions about them. It runs the program kubectl, so it reaches the
+// cluster, logs in and has rights as that does; it needs no rights beside those of a person who may have
+// snapshots.
+package kubectl
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/pcapsule/pcapsule/internal/cli/command"
+	"github.com/pcapsule/pcapsule/internal/cli/console"
+	"github.com/pcapsule/pcapsule/internal/cli/exit"
+)
+
+// Plugin is the name under which kubectl finds the program.
+const Plugin = "kubectl-pcapsule"
+
+// Args are the arguments of pcapsule for a command line; a program with the name of the plugin has the
+// command kubectl.
+func Args(line []string) []string {
+	if strings.TrimSuffix(filepath.Base(line[0]), ".exe") == Plugin {
+		return slices.Concat([]string{"kubectl"}, line[1:])
+	}
+	return line[1:]
+}
+
+type env struct {
+	*console.Streams
+	namespace, context, kubeconfig string // of the hub; for kubectl
+	account, tokenFile             string
+}
+
+// Command returns the command kubectl.
+func Command(s *console.Streams) *cobra.Command {
+	e := &env{Streams: s}
+	c := &cobra.Command{
+		Use:   "kubectl",
+		Short: "Make and read snapshots of a cluster, as a plugin of kubectl",
+		Long: `Make snapshots of a cluster with pcapsule-hub, get their bundles, and ask questions about them.
+
+As a link with the name ` + Plugin + ` in the PATH, pcapsule is a plugin: kubectl pcapsule snapshot.
+
+It runs kubectl, and so uses its configuration and the rights of its user. To get bundles, the hub needs
+a token of Kubernetes: that of the user in the kubeconfig, of $PCAPSULE_TOKEN or --token-file, or of a
+service account for which the user may create one.`,
+		Example: `  ln -s "$(command -v pcapsule)" /usr/local/bin/` + Plugin + `
+  kubectl pcapsule snapshot incident --last 10m
+  kubectl pcapsule query incident 'http && status_code >= 500'
+  kubectl pcapsule record shop/payment-7d4b9 --for 1m -o payment.pcapsule`,
+	}
+	fl := c.PersistentFlags()
+	fl.StringVarP(&e.namespace, "namespace", "n", "pcapsule", "namespace of the hub")
+	fl.StringVar(&e.context, "context", "", "context of the kubeconfig")
+	fl.StringVar(&e.kubeconfig, "kubeconfig", "", "kubeconfig file")
+	fl.StringVar(&e.account, "account", "", "service account in the hub's namespace whose token gets bundles")
+	fl.StringVar(&e.tokenFile, "token-file", "", "file with a token that gets bundles (default: $PCAPSULE_TOKEN)")
+	c.AddCommand(e.cmdSnapshot(), e.cmdFetch(), e.cmdRecord(), e.cmdMCP())
+	for _, q := range questions {
+		c.AddCommand(e.cmdQuestion(q))
+	}
+	for _, sub := range c.Commands() {
+		sub.Args = command.CheckArgs(sub.Args)
+	}
+	return c
+}
+
+// kubectl returns a command of kubectl.
+func (e *env) kubectl(ctx context.Context, args ...string) *exec.Cmd {
+	for _, f := range [][2]string{{"namespace", e.namespace}, {"context", e.context}, {"kubeconfig", e.kubeconfig}} {
+		if f[1] != "" {
+			args = append(args, "--"+f[0]+"="+f[1])
+		}
+	}
+	cmd := exec.CommandContext(ctx, "kubectl", args...)
+	cmd.WaitDelay = 5 * time.Second
+	return cmd
+}
+
+// output runs kubectl and returns what it prints.
+func (e *env) output(ctx context.Context, stdin []byte, args ...string) ([]byte, error) {
+	cmd := e.kubectl(ctx, args...)
+	var errs bytes.Buffer
+	cmd.Stdin, cmd.Stderr = bytes.NewReader(stdin), &errs
+	out, err := cmd.Output()
+	if err != nil {
+		return nil, failed(ctx, args[0], err, errs.String())
+	}
+	return out, nil
+}
+
+// failed is the error of kubectl, with what it said last.
+func failed(ctx context.Context, verb string, err error, said string) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if errors.Is(err, exec.ErrNotFound) {
+		return exit.With(errors.New("kubectl is not in the PATH"), exit.Other, "install kubectl; this command runs it")
+	}
+	said = strings.TrimSpace(said)
+	if said = said[strings.LastIndexByte(said, '\n')+1:]; said == "" {
+		said = err.Error()
+	}
+	return fmt.Errorf("kubectl %s: %s", verb, said)
+}
+
+// get reads an object of the API.
+func (e *env) get(ctx context.Context, out any, kind, name string) error {
+	text, err := e.output(ctx, nil, "get", kind, name, "-o", "json")
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(text, out); err != nil {
+		return fmt.Errorf("reading %s %s: %w", kind, name, err)
+	}
+	return nil
+}
+
+// pcapsule runs another command of this program.
+func (e *env) pcapsule(ctx context.Context, token string, args ...string) error {
+	path, err := os.Executable()
+	if err != nil {
+		return fmt.Errorf("finding pcapsule: %w", err)
+	}
+	cmd := exec.CommandContext(ctx, path, args...)
+	cmd.Args[0] = "pcapsule"
+	cmd.Env = os.Environ()
+	if token != "" {
+		cmd.Env = append(cmd.Env, "PCAPSULE_TOKEN="+token)
+	}
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, console.Direct(e.Out), console.Direct(e.Err)
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	cmd.WaitDelay = 5 * time.Second
+	return exit.OfProgram(cmd.Run())
+}

@@ -1,0 +1,184 @@
+package kubectl
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/pcapsule/pcapsule/hub/offer"
+	"github.com/pcapsule/pcapsule/internal/cli/exit"
+	"github.com/pcapsule/pcapsule/internal/plural"
+)
+
+// resource is the name of the custom resource for kubectl.
+const resource = "snapshots.pcapsule.dev"
+
+// snapshot is what this command reads of the resource; package hub/resource has all of it.
+type snapshot struct {
+	Metadata struct {
+		Name string `json:"name"`
+		UID  string `json:"uid"`
+	} `json:"metadata"`
+	Status struct {
+		Phase     string `json:"phase"`
+		Collected string `json:"collected"`
+		Packets   int64  `json:"packets"`
+		Calls     int64  `json:"calls"`
+		Nodes     []struct {
+			Name    string `json:"name"`
+			State   string `json:"state"`
+			Reason  string `json:"reason"`
+			Message string `json:"message"`
+		} `json:"nodes"`
+		Conditions []struct {
+			Type    string `json:"type"`
+			Status  string `json:"status"`
+			Message string `json:"message"`
+		} `json:"conditions"`
+	} `json:"status"`
+}
+
+// condition returns the message of a condition that has a value.
+func (s *snapshot) condition(name, value string) (message string, ok bool) {
+	for _, c := range s.Status.Conditions {
+		if c.Type == name && c.Status == value {
+			return c.Message, true
+		}
+	}
+	return "", false
+}
+
+// request is the window of a snapshot, as in its resource.
+type request struct {
+	Last      string   `json:"last,omitempty"`
+	From      string   `json:"from,omitempty"`
+	To        string   `json:"to,omitempty"`
+	Nodes     []string `json:"nodes,omitempty"`
+	RetainFor string   `json:"retainFor,omitempty"`
+}
+
+func (e *env) cmdSnapshot() *cobra.Command {
+	var r request
+	var wait time.Duration
+	var output string
+	c := &cobra.Command{
+		Use:   "snapshot [NAME] --last 10m",
+		Short: "Freeze a window of the recordings of all nodes",
+		Long: `Freeze a window of the recordings of all nodes as a resource Snapshot, and wait until its bundles can be
+fetched. Without a name it gets one. kubectl describe snapshot shows the state of each node.`,
+		Example: `  kubectl pcapsule snapshot incident --last 10m
+  kubectl pcapsule snapshot --from 2026-11-20T09:00:00Z --to 2026-11-20T09:05:00Z --node worker-1 -o night`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			if (r.Last == "") == (r.From == "" && r.To == "") {
+				return exit.Usagef("a snapshot needs a window: give --last 10m, or --from and --to")
+			}
+			name := ""
+			if len(args) > 0 {
+				name = args[0]
+			}
+			if output != "" {
+				if err := exit.Outside(output); err != nil {
+					return err
+				}
+			}
+			s, err := e.create(c.Context(), name, "snapshot-", r)
+			if err != nil {
+				return err
+			}
+			if wait == 0 && output == "" {
+				fmt.Fprintf(e.Out, "%s: created\n", s.Metadata.Name)
+				return nil
+			}
+			if s, err = e.await(c.Context(), s.Metadata.Name, wait); err != nil {
+				return err
+			}
+			e.summary(s)
+			if output != "" {
+				return e.fetch(c.Context(), s.Metadata.Name, output)
+			}
+			return nil
+		},
+	}
+	fl := c.Flags()
+	fl.StringVar(&r.Last, "last", "", "length of the window before now, such as 10m")
+	fl.StringVar(&r.From, "from", "", "begin of the window (RFC 3339)")
+	fl.StringVar(&r.To, "to", "", "end of the window (RFC 3339), at most a day ahead")
+	fl.StringSliceVar(&r.Nodes, "node", nil, "only this node; can be repeated")
+	fl.StringVar(&r.RetainFor, "retain-for", "", "delete the snapshot this long after it is ready, such as 24h (default: never)")
+	fl.DurationVar(&wait, "wait", 15*time.Minute, "how long to wait until it is ready; 0: do not wait")
+	fl.StringVarP(&output, "output", "o", "", "also fetch the bundles into this folder")
+	return c
+}
+
+// create makes the resource. Without a name, the API makes one from prefix.
+func (e *env) create(ctx context.Context, name, prefix string, r request) (*snapshot, error) {
+	id := map[string]string{"generateName": prefix}
+	if name != "" {
+		if !offer.Plain(name) {
+			return nil, exit.Usagef("%q is not the name of a snapshot", name)
+		}
+		id = map[string]string{"name": name}
+	}
+	text, err := json.Marshal(map[string]any{"apiVersion": "pcapsule.dev/v1alpha1", "kind": "Snapshot", "metadata": id, "spec": r})
+	if err != nil {
+		return nil, fmt.Errorf("writing the resource: %w", err)
+	}
+	if text, err = e.output(ctx, text, "create", "-f", "-", "-o", "json"); err != nil {
+		return nil, err
+	}
+	var s snapshot
+	if err := json.Unmarshal(text, &s); err != nil || !offer.Plain(s.Metadata.Name) {
+		return nil, errors.Join(fmt.Errorf("kubectl create answered without a name: %.200q", text), err)
+	}
+	return &s, nil
+}
+
+// await waits until a snapshot can be fetched.
+func (e *env) await(ctx context.Context, name string, wait time.Duration) (*snapshot, error) {
+	seen := ""
+	for end := time.Now().Add(wait); ; {
+		var s snapshot
+		if err := e.get(ctx, &s, resource, name); err != nil {
+			return nil, err
+		}
+		if message, no := s.condition("Accepted", "False"); no {
+			return nil, fmt.Errorf("snapshot %s cannot be served: %s", name, message)
+		}
+		switch s.Status.Phase {
+		case "Ready":
+			return &s, nil
+		case "Failed":
+			message, _ := s.condition("Ready", "False")
+			return nil, fmt.Errorf("snapshot %s failed: %s", name, message)
+		}
+		if now := strings.TrimSpace(s.Status.Phase + " " + s.Status.Collected); now != seen && now != "" {
+			e.Note("%s: %s", name, now)
+			seen = now
+		}
+		if time.Now().After(end) {
+			return nil, exit.With(fmt.Errorf("snapshot %s is not ready: its phase is %q", name, s.Status.Phase), exit.Limit, "kubectl -n "+e.namespace+" describe snapshot "+name+" shows why")
+		}
+		select {
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		case <-time.After(time.Second):
+		}
+	}
+}
+
+// summary prints what a snapshot has, and warns of nodes that are missing.
+func (e *env) summary(s *snapshot) {
+	fmt.Fprintf(e.Out, "%s: ready, %s nodes, %s, %s\n", s.Metadata.Name, s.Status.Collected,
+		plural.Count(s.Status.Packets, "packet", "packets"), plural.Count(s.Status.Calls, "call", "calls"))
+	for _, n := range s.Status.Nodes {
+		if n.State == "Missing" {
+			e.Warn("coverage gap: node %s (%s): %s", n.Name, n.Reason, n.Message)
+		}
+	}
+}
