@@ -70,7 +70,7 @@ fetch incident token -o "$dir/incident" || { trouble; exit 1; }
 bundles=("$dir"/incident/*.pcapsule)
 is "bundles" 2 "${#bundles[@]}"
 ln -s pcapsule "$dir/kubectl-pcapsule"
-plugin() { timeout 200 "$cluster/in.sh" env PATH="$dir:$PATH" kubectl pcapsule --account investigator "$@" 2>>"$dir/plugin.log"; }
+plugin() { timeout 200 "$cluster/in.sh" bash -c 'PATH=$1:$PATH exec kubectl pcapsule --account investigator "${@:2}"' plugin "$dir" "$@" 2>>"$dir/plugin.log"; }
 is "calls by the plugin" "$(count http)" "$(plugin query incident http -- --count | tail -n 1 | tr -d ', ')"
 pod=$(k -n shop get pods -l app=web -o jsonpath='{.items[0].metadata.name}')
 plugin record "shop/$pod" --for 5s -o "$dir/pod.pcapsule" || { cat "$dir/plugin.log"; failed=$((failed + 1)); }
