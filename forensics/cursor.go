@@ -13,6 +13,7 @@ type cursor struct {
 	Question string  `json:"q"`           // hash of the question and the case
 	Key      []int64 `json:"k,omitempty"` // key of the last row, if rows have a key
 	Row      int64   `json:"n,omitempty"` // otherwise the number of rows before
+	Sum      string  `json:"s,omitempty"` // and their digest
 }
 
 const maxCursor = 512 // bytes
@@ -42,17 +43,14 @@ func (c *Case) readCursor(q *Query) (*cursor, error) {
 		return nil, ErrCursor
 	}
 	var cur cursor
-	if json.Unmarshal(data, &cur) != nil || cur.Question != c.question(q) || cur.Row < 0 {
+	if json.Unmarshal(data, &cur) != nil || cur.Question != c.question(q) || cur.Row < 0 || (len(cur.Key) == 0) != (cur.Row > 0) {
 		return nil, ErrCursor
 	}
 	return &cur, nil
 }
 
-func (c *Case) writeCursor(q *Query, key []int64, row int64) string {
-	cur := cursor{Question: c.question(q), Key: key, Row: row}
-	if len(key) > 0 {
-		cur.Row = 0
-	}
+func (c *Case) writeCursor(q *Query, cur cursor) string {
+	cur.Question = c.question(q)
 	data, err := json.Marshal(cur)
 	if err != nil {
 		return ""
