@@ -72,7 +72,7 @@ func TestEveryColumnIsProven(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer db.Close()
-	f := &forger{t, dir}
+	f := &forger{t: t, dir: dir}
 	n := 0
 	common := map[string]bool{} // columns of all protocols, tried once
 	for _, table := range x.m.Tables {
@@ -169,6 +169,14 @@ func TestForgedTablesAreNamed(t *testing.T) {
 		{"an extra protocol", func(f *forger) { f.write("data/tables/calls/protocol=extra/part-000.parquet", f.read(http)) }, "protocol=extra/part-000.parquet: the packets do not give this file"},
 		{"an extra file", func(f *forger) { f.write("data/notes.txt", []byte("x")) }, "data/notes.txt: the packets do not give this file"},
 		{"another open.sql", func(f *forger) { f.write(openSQLPath, append(f.read(openSQLPath), "DROP VIEW calls;\n"...)) }, "data/open.sql: line "},
+		{"a script in the page", func(f *forger) {
+			f.ownPage = true
+			f.write(readmePath, append(f.read(readmePath), "<script src=//example.org></script>"...))
+		}, "README.html: it is not the page that release test writes"},
+		{"no page", func(f *forger) {
+			f.ownPage = true
+			f.write(readmePath, nil)
+		}, "README.html: it is not the page"},
 		{"a table gone", func(f *forger) { os.Remove(filepath.Join(f.dir, "data/tables/coverage/part-000.parquet")) }, "data/tables/coverage/part-000.parquet: the packets give this file, the bundle lacks it"},
 		{"another table's part", func(f *forger) {
 			f.write("data/tables/coverage/part-000.parquet", f.read("data/tables/flows/part-000.parquet"))
@@ -203,7 +211,7 @@ func TestForgedTablesAreNamed(t *testing.T) {
 func TestForgedMetadataIsNamed(t *testing.T) {
 	dir := forgeable(t)
 	x := madeAgain(t, dir)
-	f := &forger{t, dir}
+	f := &forger{t: t, dir: dir}
 	const part = "data/tables/calls/protocol=redis/part-000.parquet"
 	original := f.read(part)
 	for at := 0; at < len(original); at += 1 + len(original)/300 {

@@ -35,6 +35,7 @@ const (
 	openSQLPath = "data/open.sql"
 	jsonPath    = "data/bundle.json"
 	tablesPath  = "data/tables/"
+	readmePath  = "README.html"
 )
 
 func (c *comparison) run(ctx context.Context) error {
@@ -65,7 +66,38 @@ func (c *comparison) run(ctx context.Context) error {
 	if err := c.tables(ctx, differ); err != nil {
 		return err
 	}
+	if err := c.readme(); err != nil {
+		return err
+	}
 	return c.manifest()
+}
+
+// readme compares README.html, which people open in a browser, with that of bundle.json. Only the
+// release that wrote it can tell.
+func (c *comparison) readme() error {
+	if !c.same {
+		c.unproven(readmePath)
+		return nil
+	}
+	want, err := c.b.Manifest.Readme()
+	if err != nil {
+		return err
+	}
+	there := c.b.Path(readmePath)
+	f, err := os.Open(there)
+	if err != nil {
+		c.r.add(Difference{File: readmePath, What: "release " + c.r.By + " writes this file, the bundle lacks it"})
+		return nil
+	}
+	defer f.Close()
+	got, err := io.ReadAll(io.LimitReader(f, int64(len(want))+1))
+	if err != nil {
+		return err
+	}
+	if !bytes.Equal(got, want) {
+		c.r.add(Difference{File: readmePath, What: "it is not the page that release " + c.r.By + " writes for this bundle.json; do not open it"})
+	}
+	return nil
 }
 
 // file compares one file of the bundle; differ receives the folder of a table's part that is not
@@ -181,7 +213,7 @@ func equalFiles(a, b string) (same bool, line int, err error) {
 				return false, line + bytes.Count(p[:i], []byte{'\n'}), nil
 			}
 		}
-		line += bytes.Count(p[:n], []byte{'\n'})
+		line += bytes.Count(p[:min(n, m)], []byte{'\n'})
 		for _, e := range []error{err, err2} {
 			if e != nil && e != io.EOF && e != io.ErrUnexpectedEOF {
 				return false, 0, e

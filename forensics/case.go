@@ -21,6 +21,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/exporter/table"
 	"github.com/pcapsule/pcapsule/forensics/internal/duck"
+	"github.com/pcapsule/pcapsule/forensics/internal/pages"
 	"github.com/pcapsule/pcapsule/forensics/redact"
 )
 
@@ -71,6 +72,7 @@ type Case struct {
 	xml      *xmlCache
 	known    *knownOnce
 	gated    *gated
+	pages    *pages.Store
 	unmasked []string        // views that hide those of the masked case; see Unmasked
 	whole    *Case           // the unmasked case of a masked one
 	part     bool            // part of another case, which closes the database
@@ -97,7 +99,7 @@ func Open(ctx context.Context, paths []string, o Options) (*Case, error) {
 	if len(paths) == 0 || len(paths) > maxBundles {
 		return nil, fmt.Errorf("opening case: %d bundles, want 1 to %d", len(paths), maxBundles)
 	}
-	c := &Case{paths: paths, mask: o.MaskSecrets, options: o, findings: &atomic.Pointer[Findings]{}, full: &full{}, tables: &sync.Map{}, xml: &xmlCache{}, known: &knownOnce{}, gated: &gated{}}
+	c := &Case{paths: paths, mask: o.MaskSecrets, options: o, findings: &atomic.Pointer[Findings]{}, full: &full{}, tables: &sync.Map{}, xml: &xmlCache{}, known: &knownOnce{}, gated: &gated{}, pages: &pages.Store{}}
 	seen, open := map[string]string{}, o.Open
 	if open == nil {
 		open = bundle.OpenWith
@@ -133,7 +135,7 @@ func Open(ctx context.Context, paths []string, o Options) (*Case, error) {
 	c.coverage = onceRead(c.readCoverage)
 	if c.mask {
 		whole := *c
-		whole.mask, whole.part, whole.xml = false, true, &xmlCache{}
+		whole.mask, whole.part, whole.xml, whole.pages = false, true, &xmlCache{}, &pages.Store{}
 		whole.db = db.With(c.unmasked)
 		c.whole = &whole
 		c.db = db.Before(func(ctx context.Context) error {

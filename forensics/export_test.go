@@ -26,3 +26,6 @@ var OlderColumns = []struct{ Table, Column, SQL string }{
 
 // HasEnds reports whether a case has calls with an end that another bundle knows better.
 func HasEnds(c *Case) bool { return c.ends != nil }
+
+// IsTable reports whether questions may read a table.
+func IsTable(c *Case, name string) bool { return c.isTable(name) }

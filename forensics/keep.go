@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/pcapsule/pcapsule/forensics/internal/duck"
+	"github.com/pcapsule/pcapsule/forensics/internal/pages"
 )
 
 // Aside returns the same case for one goroutine that runs several queries on the same rows: rows that
@@ -16,7 +17,7 @@ func (c *Case) Aside(ctx context.Context) (aside *Case, end func(), err error) {
 		return nil, nil, err
 	}
 	one := *c
-	one.db, one.part, one.kept = db, true, map[string]bool{}
+	one.db, one.part, one.kept, one.pages = db, true, map[string]bool{}, &pages.Store{}
 	return &one, db.End, nil
 }
 

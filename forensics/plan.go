@@ -17,10 +17,12 @@ type plan struct {
 	args    []any
 	visible int // number of requested columns; more columns follow that the answer needs
 	keys    []int
-	cites   int // index of the column cites, or -1
-	packet  int // index of the column packet_no, or -1
-	bundle  int // index of the column bundle, or -1
-	skip    int64
+	cites   int      // index of the column cites, or -1
+	packet  int      // index of the column packet_no, or -1
+	bundle  int      // index of the column bundle, or -1
+	skip    int64    // rows before the cursor
+	sum     string   // their digest
+	cut     []string // notes if more rows follow
 	now     int64
 	notes   []string
 
@@ -95,11 +97,9 @@ func (c *Case) planSQL(ctx context.Context, q *Query, cur *cursor) (*plan, error
 	}
 	facts.Whole = facts.Whole && !q.Named
 	p := &plan{db: db, sql: q.SQL, args: q.Args, facts: &facts, visible: -1, cites: -1, packet: -1, bundle: -1}
-	if cur != nil {
-		p.skip = cur.Row
-	}
-	if !facts.Ordered && (q.Limit > 0 || cur != nil) {
-		p.notes = append(p.notes, "the SQL does not end with ORDER BY, so its pages may overlap or miss rows")
+	p.after(cur)
+	if !facts.Ordered {
+		p.cut = []string{unordered}
 	}
 	return p, nil
 }
@@ -147,8 +147,11 @@ func (c *Case) planRows(ctx context.Context, q *Query, cur *cursor) (*plan, erro
 	p.names(slices.Concat(used, read, v.key, []string{v.from, v.to}), len(q.Columns) == 0)
 	p.ordering = order
 	p.sql = "SELECT " + identList(read) + p.sel.from()
-	if order != "" {
+	switch {
+	case order != "":
 		p.sql += " ORDER BY " + order
+	case q.Limit > 0: // a table without a key
+		p.sql += " ORDER BY ALL"
 	}
 	p.args = p.sel.args
 	return p, nil
@@ -179,10 +182,17 @@ func (p *plan) hidden(v *view, cols []string) []string {
 	return out
 }
 
+// after skips the rows before a cursor, if any.
+func (p *plan) after(cur *cursor) {
+	if cur != nil {
+		p.skip, p.sum = cur.Row, cur.Sum
+	}
+}
+
 // resume adds conditions to begin after the row of a cursor.
 func (p *plan) resume(v *view, cur *cursor, byKey bool) error {
 	if len(cur.Key) == 0 || !byKey {
-		p.skip = cur.Row
+		p.after(cur)
 		return nil
 	}
 	if len(cur.Key) != len(v.key) {
@@ -339,9 +349,7 @@ func (c *Case) planCount(p *plan, q *Query, used []string, cur *cursor) error {
 	if err := v.check(q.GroupBy); err != nil {
 		return err
 	}
-	if cur != nil {
-		p.skip = cur.Row
-	}
+	p.after(cur)
 	used = append(used, q.GroupBy...)
 	p.sel.raw = v.onlyRaw(used)
 	p.names(append(used, v.key...), false)

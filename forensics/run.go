@@ -81,12 +81,12 @@ func (c *Case) query(ctx context.Context, q Query) (*Result, error) {
 	if p.sel != nil && p.skip < 1<<40 { // one row more than the limit shows whether there are more
 		sql += " LIMIT " + big.NewInt(int64(limit)+1+p.skip).String()
 	}
-	rows, err := c.run(ctx, p, sql, p.args)
+	l, err := c.lines(ctx, p, &q, sql, limit)
 	if err != nil {
 		return nil, err
 	}
-	defer rows.Close()
-	if err := c.fill(r, p, &q, rows, limit, most); err != nil {
+	defer l.close()
+	if err := c.fill(r, p, &q, l, limit, most); err != nil {
 		return nil, err
 	}
 	r.Cost.Elapsed = time.Since(begin)
@@ -111,24 +111,27 @@ func (c *Case) head(p *plan, q *Query) (*Result, error) {
 }
 
 // fill reads up to limit rows and up to most bytes.
-func (c *Case) fill(r *Result, p *plan, q *Query, rows *duck.Rows, limit int, most int64) error {
-	p.see(rows)
-	r.Columns = rows.Columns[:p.visible]
-	if p.skip > 0 && rows.Skip(p.skip) < p.skip {
-		return rows.Err()
-	}
-	var key []int64
-	for rows.Next() {
-		if len(r.Rows) >= limit || r.Cost.Bytes >= most {
-			r.Truncated = true
-			r.Next = c.writeCursor(q, key, p.skip+int64(len(r.Rows)))
-			return nil
-		}
-		row := make([]any, len(rows.Columns))
-		if err := rows.Row(row); err != nil {
+func (c *Case) fill(r *Result, p *plan, q *Query, l *lines, limit int, most int64) error {
+	p.see(l.columns)
+	r.Columns = l.columns[:p.visible]
+	var last []any
+	for {
+		row, err := l.next()
+		if err != nil || row == nil {
 			return err
 		}
-		key = p.keyOf(row)
+		if len(r.Rows) >= limit || r.Cost.Bytes >= most {
+			if r.Next, err = c.cursorAfter(p, q, l, last, p.skip+int64(len(r.Rows))); err != nil {
+				return err
+			}
+			r.Truncated = true
+			r.Notes = append(r.Notes, p.cut...)
+			c.keep(p, q, l, p.skip+int64(len(r.Rows)), row)
+			return nil
+		}
+		if last = row; !p.keyed() {
+			l.trail.Add(row)
+		}
 		if cite, ok := p.citation(row); ok {
 			r.Citations = append(r.Citations, cite)
 		}
@@ -136,16 +139,15 @@ func (c *Case) fill(r *Result, p *plan, q *Query, rows *duck.Rows, limit int, mo
 		r.Cost.Rows++
 		r.Cost.Bytes += sizeOf(row)
 	}
-	return rows.Err()
 }
 
 // see finds the special columns in the result of SQL.
-func (p *plan) see(rows *duck.Rows) {
+func (p *plan) see(columns []Column) {
 	if p.visible >= 0 {
 		return
 	}
-	p.visible = len(rows.Columns)
-	for i, col := range rows.Columns {
+	p.visible = len(columns)
+	for i, col := range columns {
 		switch {
 		case col.Name == "cites" && col.Type == table.Ranges.String():
 			p.cites = i
@@ -155,21 +157,6 @@ func (p *plan) see(rows *duck.Rows) {
 			p.bundle = i
 		}
 	}
-}
-
-func (p *plan) keyOf(row []any) []int64 {
-	if len(p.keys) == 0 || p.ordering == "" || !p.sliced {
-		return nil
-	}
-	key := make([]int64, len(p.keys))
-	for i, at := range p.keys {
-		n, ok := row[at].(int64)
-		if !ok {
-			return nil
-		}
-		key[i] = n
-	}
-	return key
 }
 
 // citation returns the citation of a row, if it has one.
@@ -225,12 +212,15 @@ func valueSize(v any) (n int64) {
 }
 
 // Each calls do for each row of a query, in bounded memory for any number of rows. do must not keep
-// cols or row: row is reused. The answer has no rows; its Cost counts them. An error of do ends the
-// walk and is returned unchanged.
+// cols or row: row is reused. The answer has no rows, and no cursor; its Cost counts them. An error of
+// do ends the walk and is returned unchanged.
 //
 // begin, if not nil, is called with the columns before the first row.
 func (c *Case) Each(ctx context.Context, q Query, begin func(cols []Column) error, do func(cols []Column, row []any) error) (*Result, error) {
 	start := time.Now()
+	if q.Cursor != "" {
+		return nil, usagef("only pages have a cursor")
+	}
 	ctx, cancel := deadline(ctx, q.Deadline)
 	defer cancel()
 	p, err := c.prepare(ctx, &q)
@@ -274,7 +264,7 @@ func (e *each) rows(ctx context.Context, sql string, args []any) error {
 		return err
 	}
 	defer rows.Close()
-	e.p.see(rows)
+	e.p.see(rows.Columns)
 	if e.r.Columns == nil {
 		e.r.Columns = rows.Columns[:e.p.visible]
 		if e.begin != nil {
@@ -286,13 +276,10 @@ func (e *each) rows(ctx context.Context, sql string, args []any) error {
 	if e.row == nil {
 		e.row = make([]any, len(rows.Columns))
 	}
-	if e.p.skip > 0 && rows.Skip(e.p.skip) < e.p.skip {
-		return rows.Err()
-	}
 	for rows.Next() {
 		if e.q.Limit > 0 && e.r.Cost.Rows >= int64(e.q.Limit) {
 			e.r.Truncated = true
-			e.r.Next = e.c.writeCursor(e.q, e.p.keyOf(e.row), e.p.skip+e.r.Cost.Rows)
+			e.r.Notes = append(e.r.Notes, e.p.cut...)
 			return nil
 		}
 		if err := rows.Row(e.row); err != nil {

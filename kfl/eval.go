@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/pcapsule/pcapsule/kfl/internal/jsontext"
 )
 
 // matcher evaluates one query against one row.
@@ -74,7 +76,7 @@ func (m *matcher) cond(n *node) bool {
 
 // present reports whether v is present; JSON null is not.
 func present(v Value) bool {
-	return v.there && (v.kind != kJSON || jsonKind(v.str) != jsonNull)
+	return v.there && (v.kind != kJSON || jsontext.Kind(v.str) != jsontext.Null)
 }
 
 func textTest(how, s, part string) bool {
@@ -212,7 +214,7 @@ func (m *matcher) value(n *node) Value {
 		return m.spread(n)
 	case opDeep:
 		doc := m.document(n.str)
-		return Value{kind: kList, there: doc.there, list: jsonDeep(doc.str, n.path[0])}
+		return Value{kind: kList, there: doc.there, list: jsonValues(jsontext.Deep(doc.str, n.path[0]))}
 	case opVar:
 		return m.vars[n.num]
 	case opCond:
@@ -249,7 +251,7 @@ func (m *matcher) value(n *node) Value {
 	}
 	switch n.op {
 	case opParse:
-		return Value{kind: kJSON, there: jsonValid(a.str), str: a.str}
+		return Value{kind: kJSON, there: jsontext.Valid(a.str), str: a.str}
 	case opHex:
 		return Text(hex.EncodeToString([]byte(a.str)))
 	case opNeg:
@@ -262,7 +264,7 @@ func (m *matcher) value(n *node) Value {
 	case opConvert:
 		return convert(a, n)
 	case opPath:
-		at, ok := jsonAt(a.str, n.path)
+		at, ok := jsontext.At(a.str, n.path)
 		return Value{kind: kJSON, there: ok, str: at}
 	}
 	b := m.value(n.args[1])
@@ -409,7 +411,7 @@ func convert(a Value, n *node) Value {
 		return jsonAs(a.str, to)
 	}
 	if a.kind == kXML {
-		return xmlAs(a.xml.inside(), n)
+		return xmlAs(a.xml.Text(), n)
 	}
 	switch {
 	case a.kind == kInt && to == kFloat:
@@ -494,7 +496,7 @@ func (m *matcher) document(side string) Value {
 		return Value{}
 	}
 	text, ok := wholeText(m.row.Body(sideOf(side)))
-	if !ok || !jsonValid(text) {
+	if !ok || !jsontext.Valid(text) {
 		return Value{}
 	}
 	return Value{kind: kJSON, there: true, str: text}

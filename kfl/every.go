@@ -3,6 +3,8 @@ package kfl
 import (
 	"slices"
 	"strings"
+
+	"github.com/pcapsule/pcapsule/kfl/internal/jsontext"
 )
 
 // any tests whether an element of a list passes the test.
@@ -190,13 +192,13 @@ func (m *matcher) spread(n *node) Value {
 		return Value{}
 	}
 	if x.kind == kJSON {
-		list, ok := jsonMembers(x.str)
-		return Value{kind: kList, there: ok, list: list}
+		list, ok := jsontext.Members(x.str)
+		return Value{kind: kList, there: ok, list: jsonValues(list)}
 	}
 	out := Value{kind: kList, there: true, list: []Value{}}
 	for _, e := range x.list {
-		list, _ := jsonMembers(e.str)
-		out.list = append(out.list, list...)
+		list, _ := jsontext.Members(e.str)
+		out.list = append(out.list, jsonValues(list)...)
 	}
 	return out
 }

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/pcapsule/pcapsule/kfl/internal/jsontext"
 )
 
 func TestFormat(t *testing.T) {
@@ -203,21 +205,21 @@ func FuzzJSON(f *testing.F) {
 		f.Add(d, "a", "0")
 	}
 	f.Fuzz(func(t *testing.T, doc, a, b string) {
-		if !jsonValid(doc) {
+		if !jsontext.Valid(doc) {
 			return
 		}
-		for _, v := range jsonDeep(doc, a) {
-			if !jsonValid(v.str) {
-				t.Fatalf("%q under %q anywhere has %q, which is not JSON", doc, a, v.str)
+		for _, v := range jsontext.Deep(doc, a) {
+			if !jsontext.Valid(v) {
+				t.Fatalf("%q under %q anywhere has %q, which is not JSON", doc, a, v)
 			}
 		}
-		if kind := jsonKind(strings.TrimLeft(doc, " \t\r\n")); kind == jsonArray || kind == jsonObject {
-			if _, ok := jsonMembers(strings.TrimLeft(doc, " \t\r\n")); !ok {
+		if kind := jsontext.Kind(strings.TrimLeft(doc, " \t\r\n")); kind == jsontext.Array || kind == jsontext.Object {
+			if _, ok := jsontext.Members(strings.TrimLeft(doc, " \t\r\n")); !ok {
 				t.Fatalf("%q has no members", doc)
 			}
 		}
-		if at, ok := jsonAt(doc, []string{a, b}); ok {
-			if !jsonValid(at) {
+		if at, ok := jsontext.At(doc, []string{a, b}); ok {
+			if !jsontext.Valid(at) {
 				t.Fatalf("%q at %q %q is %q, which is not JSON", doc, a, b, at)
 			}
 			for _, k := range []kind{kText, kFloat, kInt, kBool, kList} {

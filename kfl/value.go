@@ -1,5 +1,7 @@
 package kfl
 
+import "github.com/pcapsule/pcapsule/kfl/internal/xmltree"
+
 // Pair is a name and a value, such as a label.
 type Pair struct{ Name, Value string }
 
@@ -18,7 +20,7 @@ type Value struct {
 	texts []string
 	pairs []Pair
 	heads []Header
-	xml   *xmlNode
+	xml   *xmltree.Node
 }
 
 // Bool returns a BOOLEAN.

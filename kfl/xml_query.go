@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/pcapsule/pcapsule/kfl/internal/xmltree"
 )
 
 // DuckDB has no functions for XML. A condition on XML is therefore evaluated here with the
@@ -44,7 +46,7 @@ func (c *checker) xmlStep(n *ast, x, k *node) (*node, *Error) {
 	if x.op == opAbsent {
 		return absent(xmlElements), nil
 	}
-	return c.make(n, node{op: opXMLStep, typ: xmlElements, path: []string{local(k.str)}, args: []*node{x}})
+	return c.make(n, node{op: opXMLStep, typ: xmlElements, path: []string{xmltree.Local(k.str)}, args: []*node{x}})
 }
 
 // xmlDeep is xml()..name: elements with a name anywhere.
@@ -118,7 +120,7 @@ func (m *matcher) xmlDocument(side Side) Value {
 		v := Value{kind: kXML}
 		if m.row.Column(sideNames[side] + "_body_sha256").there {
 			if text, ok := wholeText(m.row.Body(side)); ok {
-				v.xml, v.there = parseXML(text)
+				v.xml, v.there = xmltree.Parse(text)
 			}
 		}
 		m.xml[side] = &v
@@ -135,14 +137,17 @@ func (m *matcher) xmlPart(n *node) Value {
 	}
 	out := Value{kind: kList, there: true}
 	if n.op == opXMLDeep {
-		out.list = xmlDeep(x.xml, n.path[0])
+		out.list = xmlValues(x.xml.Deep(n.path[0]))
 		return out
 	}
 	from := x.list
 	if x.kind == kXML {
 		from = []Value{x}
 	}
-	out.list = xmlStep(from, n.path[0])
+	out.list = []Value{}
+	for _, v := range from {
+		out.list = append(out.list, xmlValues(v.xml.Children(n.path[0]))...)
+	}
 	return out
 }
 
@@ -260,4 +265,13 @@ func keyOf(n *node) string {
 	}
 	write(n)
 	return b.String()
+}
+
+// xmlValues makes values of XML elements.
+func xmlValues(nodes []*xmltree.Node) []Value {
+	out := make([]Value, len(nodes))
+	for i, n := range nodes {
+		out[i] = Value{kind: kXML, there: true, xml: n}
+	}
+	return out
 }

@@ -135,7 +135,7 @@ func (b *Builder) writeOpenSQL() error {
 
 func (b *Builder) writeTags(m *Manifest, payload []line, size int64) error {
 	agent := strings.TrimSpace(m.Tool.Name + " " + m.Tool.Release)
-	page, err := readme.Page(readmeOf(m))
+	page, err := m.Readme()
 	if err != nil {
 		return err
 	}
@@ -166,6 +166,9 @@ func (b *Builder) writeTags(m *Manifest, payload []line, size int64) error {
 	}
 	return b.writeTag(custodyName, first)
 }
+
+// Readme is the README.html of a bundle with this bundle.json.
+func (m *Manifest) Readme() ([]byte, error) { return readme.Page(readmeOf(m)) }
 
 // readmeOf is what README.html says about the bundle with this bundle.json.
 func readmeOf(m *Manifest) readme.Content {

@@ -1,6 +1,10 @@
 package bundle
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/pcapsule/pcapsule/internal/plural"
+)
 
 // maxProblems limits the problems listed in a Report; further ones are counted.
 const maxProblems = 10_000
@@ -67,7 +71,7 @@ func (r *Report) Err() error {
 	if n == 1 {
 		return fmt.Errorf("%s: %w: %s", r.Path, ErrVerification, r.Problems[0])
 	}
-	return fmt.Errorf("%s: %w: %s (and %d more problems)", r.Path, ErrVerification, r.Problems[0], n-1)
+	return fmt.Errorf("%s: %w: %s (and %s)", r.Path, ErrVerification, r.Problems[0], plural.Count(n-1, "more problem", "more problems"))
 }
 
 func (r *Report) add(file, kind, want, got string) {

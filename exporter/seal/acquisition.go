@@ -26,7 +26,7 @@ type Request struct {
 	Approver       string   `json:"approver,omitempty" yaml:"approver" jsonschema:"who approved the request"`
 	Examiner       string   `json:"examiner,omitempty" yaml:"examiner" jsonschema:"who made the bundle and examined it"`
 	Purpose        string   `json:"purpose,omitempty" yaml:"purpose" jsonschema:"why the evidence is collected"`
-	ScopeRequested string   `json:"scope_requested,omitempty" yaml:"scope_requested" jsonschema:"what was asked for: systems and times"`
+	ScopeRequested string   `json:"scope_requested,omitempty" yaml:"scope_requested" jsonschema:"requested scope: systems and times"`
 	KeyCustody     string   `json:"key_custody,omitempty" yaml:"key_custody" jsonschema:"who holds the keys that decrypted traffic, and where"`
 	ClockReference string   `json:"clock_reference,omitempty" yaml:"clock_reference" jsonschema:"how the clocks of the recorders are traced to UTC, and their error"`
 	Images         []string `json:"images,omitempty" yaml:"images" jsonschema:"digests of the container images that recorded"`

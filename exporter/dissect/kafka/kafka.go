@@ -34,7 +34,7 @@ type Row struct {
 	Version      table.Opt[int32]  `col:"kafka_api_version" doc:"version of the API"`
 	Correlation  int32             `col:"kafka_correlation_id" doc:"correlation id, which pairs request and response"`
 	Client       table.Opt[string] `col:"kafka_client_id" enc:"dict" doc:"client id of the request"`
-	Request      table.Opt[string] `col:"kafka_request_summary" doc:"what was asked, in one line"`
+	Request      table.Opt[string] `col:"kafka_request_summary" doc:"what the client requested, in one line"`
 	Topics       []string          `col:"kafka_topics" doc:"names of the topics, at most 64; of a topic whose name is not known, its id"`
 	TopicIDs     []string          `col:"kafka_topic_ids" doc:"ids of the topics (UUID), if the messages have them; at most 64"`
 	Partitions   []string          `col:"kafka_partitions" doc:"partitions as topic/number, at most 64"`

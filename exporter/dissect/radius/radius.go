@@ -30,7 +30,7 @@ type Row struct {
 	NASPort        table.Opt[int64]  `col:"radius_nas_port" doc:"NAS-Port"`
 	NASPortType    table.Opt[string] `col:"radius_nas_port_type" enc:"dict" doc:"NAS-Port-Type, such as Ethernet or Wireless-802.11"`
 	Called         table.Opt[string] `col:"radius_called" enc:"dict" doc:"Called-Station-Id: what the user dialled or connected to, such as the address of an access point with its SSID"`
-	Calling        table.Opt[string] `col:"radius_calling" enc:"bloom" doc:"Calling-Station-Id: from where the user came, such as the hardware address of the device"`
+	Calling        table.Opt[string] `col:"radius_calling" enc:"bloom" doc:"Calling-Station-Id: origin of the user, such as the hardware address of the device"`
 	ServiceType    table.Opt[string] `col:"radius_service_type" enc:"dict" doc:"Service-Type of the response, else of the request"`
 	FramedIP       table.Opt[string] `col:"radius_framed_ip" doc:"Framed-IP-Address: the user's address"`
 	EAP            table.Opt[string] `col:"radius_eap" enc:"dict" doc:"method of EAP in the request, else in the response, such as identity, md5, peap or tls"`

@@ -123,7 +123,7 @@ func TestGateRefuses(t *testing.T) {
 		"create table t (a int)", "create view v as select 1", "create secret (type s3)", "create macro m() as 1",
 		"insert into calls values (1, 'x')", "delete from calls", "update calls set host = 'x'", "drop view calls", "alter view calls rename to x",
 		"pragma database_list", "pragma table_info('calls')", "call pragma_version()", "checkpoint", "vacuum", "analyze",
-		"set memory_limit = '100GB'", "reset memory_limit", "set enable_external_access = true", "set variable x = 1",
+		"select 1e400", "set memory_limit = '100GB'", "reset memory_limit", "set enable_external_access = true", "set variable x = 1",
 		"prepare p as select 1", "execute p", "explain select 1", "explain analyze select * from calls", "begin", "commit",
 		"select 1; select 2", "select 1; drop view calls", "", ";", "-- nothing",
 		"from read_text('/etc/passwd')", "from read_blob('/etc/passwd')", "from read_csv(" + Quote(secret) + ")", "select * from glob('/etc/*')",
@@ -359,29 +359,14 @@ func TestRowsStream(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i := range int64(5000) {
+	for i := range int64(105_000) {
 		if !rows.Next() || rows.Int(0) != i {
 			t.Fatalf("row %d is %d, %v", i, rows.Int(0), rows.Err())
 		}
 	}
-	if n := rows.Skip(100000); n != 100000 || !rows.Next() || rows.Int(0) != 105000 {
-		t.Errorf("after skipping %d: %d", n, rows.Int(0))
-	}
 	rows.Close()
 	if took := time.Since(begin); took > 5*time.Second {
 		t.Errorf("the first rows of 10^10 took %v", took)
-	}
-}
-
-func TestSkipPastTheEnd(t *testing.T) {
-	d, _ := locked(t)
-	rows, err := d.Query(context.Background(), "SELECT * FROM range(10)")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer rows.Close()
-	if n := rows.Skip(100); n != 10 || rows.Next() {
-		t.Errorf("skipped %d of 10", n)
 	}
 }
 

@@ -120,6 +120,7 @@ func said(sql, msg string) error {
 		return &limitError{ErrDamaged, firstLine(text)}
 	}
 	msg, _, _ = strings.Cut(msg, "\n\nStack Trace")
+	msg, _, _ = strings.Cut(msg, "\n\nLINE ") // a place in SQL that has our WITH
 	if kind == "Out of Range Error" || kind == "Conversion Error" {
 		return &RangeError{msg}
 	}

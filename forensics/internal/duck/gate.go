@@ -49,7 +49,10 @@ func (d *DB) Gate(ctx context.Context, sql string, tables func(name string) bool
 	dec := json.NewDecoder(strings.NewReader(text))
 	dec.UseNumber()
 	if err := dec.Decode(&tree); err != nil {
-		return Facts{}, &RefusedError{"nested too deeply"}
+		if strings.Contains(err.Error(), "max depth") {
+			return Facts{}, &RefusedError{"nested too deeply"}
+		}
+		return Facts{}, &RefusedError{"a number is out of range; write 'Infinity'::DOUBLE for infinity"} // JSON has no word for it
 	}
 	switch {
 	case tree.Error && tree.Kind == "parser":
@@ -62,8 +65,11 @@ func (d *DB) Gate(ctx context.Context, sql string, tables func(name string) bool
 	w := walk{tables: tables, names: map[string]bool{}, columns: map[string]bool{}, ctes: map[string]bool{}, single: map[string]bool{}, aliases: map[string]bool{}}
 	w.collect(tree.Statements[0])
 	w.visit(tree.Statements[0], 0)
-	if w.err != nil {
+	switch {
+	case w.err != nil:
 		return Facts{}, w.err
+	case w.unknown != nil:
+		return Facts{}, w.missing(sql)
 	}
 	return Facts{Tables: sorted(w.names), Columns: sorted(w.columns), Whole: w.asksWhole(), Ordered: isOrdered(tree.Statements[0])}, nil
 }
@@ -127,6 +133,7 @@ type walk struct {
 	aliases map[string]bool // of tables
 	whole   bool
 	err     *RefusedError
+	unknown map[string]any // the first reference to a table that does not exist
 }
 
 func (w *walk) refuse(format string, args ...any) {
@@ -295,12 +302,21 @@ func (w *walk) table(o map[string]any) {
 	}
 	if !w.tables(name) {
 		if plain(name) && !strings.HasPrefix(name, "duckdb_") && !strings.HasPrefix(name, "pg_") && !strings.HasPrefix(name, "sqlite_") && !strings.HasPrefix(name, "pragma_") {
-			return // unknown table: DuckDB reports it with its place
+			if w.unknown == nil { // DuckDB would also find our own tables, and suggest those of its catalog
+				w.unknown = o
+			}
+			return
 		}
 		w.refuse("%s is not a table of the case", strconv.Quote(name))
 		return
 	}
 	w.names[name] = true
+}
+
+// missing is the error for the table that does not exist.
+func (w *walk) missing(sql string) error {
+	at, _ := w.unknown["query_location"].(json.Number)
+	return syntaxAt(sql, "there is no table "+str(w.unknown, "table_name")+" in this case", at.String())
 }
 
 // show is DESCRIBE, SUMMARIZE or SHOW.

@@ -187,22 +187,6 @@ func (r *Rows) explain(err error) error {
 	return err
 }
 
-// Skip skips up to n rows and returns their number.
-func (r *Rows) Skip(n int64) (passed int64) {
-	for passed < n {
-		if left := int64(r.batch.N - 1 - r.at); left > 0 {
-			step := min(left, n-passed)
-			r.at += int(step)
-			passed += step
-			continue
-		}
-		if !r.more() {
-			return passed
-		}
-	}
-	return passed
-}
-
 // Row fills dst with the values of the row; they are the caller's. See Value.
 func (r *Rows) Row(dst []any) error {
 	for i := range r.Columns {

@@ -12,6 +12,7 @@ import (
 	duckdb "github.com/duckdb/duckdb-go-bindings"
 
 	"github.com/pcapsule/pcapsule/forensics/internal/wire"
+	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
 // Sizes of batches, in bytes of memory.
@@ -192,7 +193,7 @@ func (st *stream) start() error {
 // bind sets the values of the parameters.
 func (st *stream) bind() error {
 	if n := int(duckdb.NParams(st.stmt)); n != len(st.q.Args) {
-		return said(fmt.Sprintf("Binder Error: %d parameters, %d values", n, len(st.q.Args)))
+		return said(plural.Sprintf("Binder Error: the SQL has %d {parameter|parameters} (? or $1), but got %d {value|values}; write values into the SQL", n, len(st.q.Args)))
 	}
 	for i, a := range st.q.Args {
 		v, err := makeValue(a)

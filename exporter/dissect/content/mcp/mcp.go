@@ -18,7 +18,7 @@ import (
 type Use struct {
 	Action   table.Opt[string] `col:"mcp_action" enc:"dict" doc:"method of the message, such as tools/call; listen for the stream of the server's messages, end for the end of a session. Not null in every MCP call"`
 	Tool     table.Opt[string] `col:"mcp_tool" enc:"dict" doc:"tool that was called"`
-	Prompt   table.Opt[string] `col:"mcp_prompt" enc:"dict" doc:"prompt that was asked for"`
+	Prompt   table.Opt[string] `col:"mcp_prompt" enc:"dict" doc:"prompt that the client requested"`
 	Resource table.Opt[string] `col:"mcp_resource" doc:"URI of the resource that was read, or subscribed to"`
 	Session  table.Opt[string] `col:"mcp_session" enc:"bloom" doc:"reference to the session: the first 16 hexadecimal digits of the SHA-256 of its id, which works like a password and is not kept here"`
 	Version  table.Opt[string] `col:"mcp_version" enc:"dict" doc:"version of the protocol: of the header, else of the answer to initialize, else of initialize"`

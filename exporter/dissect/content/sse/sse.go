@@ -17,7 +17,7 @@ type Stream struct {
 	Types   []string          `col:"sse_types" doc:"types of the events, each once, in the order of the first; message is the type of events without one"`
 	LastID  table.Opt[string] `col:"sse_last_id" doc:"last event id that the server sent"`
 	After   table.Opt[string] `col:"sse_after_id" doc:"Last-Event-ID of the request: the client had the events up to it"`
-	RetryMs table.Opt[int64]  `col:"sse_retry_ms" unit:"ms" doc:"reconnection time that the server asked for last"`
+	RetryMs table.Opt[int64]  `col:"sse_retry_ms" unit:"ms" doc:"latest reconnection time that the server requested"`
 }
 
 // Read implements content.Reader.

@@ -21,7 +21,7 @@ const maxLine = 1000 // bytes of a line, RFC 1413 section 4
 // Row is one question with its reply.
 type Row struct {
 	table.Call
-	Ports table.Opt[string] `col:"ident_ports" doc:"ports of the connection in question: of the asked machine, and of the asking one"`
+	Ports table.Opt[string] `col:"ident_ports" doc:"ports of the connection that the request is about: on the server's machine, and on the client's"`
 	User  table.Opt[string] `col:"ident_user" enc:"dict" doc:"user of the connection"`
 }
 

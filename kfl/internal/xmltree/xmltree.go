@@ -1,4 +1,8 @@
-package kfl
+// Package xmltree reads XML 1.0 into a tree of names and texts, for filters on bodies.
+//
+// It accepts only well-formed documents within its limits, and refuses document types, so that no
+// document can define entities of its own.
+package xmltree
 
 import (
 	"slices"
@@ -9,60 +13,60 @@ import (
 
 // Limits of XML; a text that exceeds them does not count as XML.
 const (
-	maxXMLBytes = 1 << 20 // the size of a part of a body
-	maxXMLDepth = 100     // nested elements
-	maxXMLAttrs = 256     // of one element
+	MaxBytes = 1 << 20 // the size of a part of a body
+	MaxDepth = 100     // nested elements
+	MaxAttrs = 256     // of one element
 )
 
-// xmlNode is an element, an attribute, or the whole document, whose only child is the root
+// Node is an element, an attribute, or the whole document, whose only child is the root
 // element.
-type xmlNode struct {
-	doc      *xmlDoc
-	name     string // without its prefix
+type Node struct {
+	doc      *document
+	Name     string // without its prefix
 	from, to int    // of the text inside, in doc.text
-	attrs    []*xmlNode
-	kids     []*xmlNode
+	Attrs    []*Node
+	Kids     []*Node
 }
 
-// xmlDoc is the data that the nodes of one document share.
-type xmlDoc struct{ text string }
+// document is the data that the nodes of one document share.
+type document struct{ text string }
 
-// inside returns the text in n, without leading and trailing white space.
-func (n *xmlNode) inside() string { return strings.Trim(n.doc.text[n.from:n.to], " \t\r\n") }
+// Text returns the text in n, without leading and trailing white space.
+func (n *Node) Text() string { return strings.Trim(n.doc.text[n.from:n.to], " \t\r\n") }
 
-// xmlReader reads well-formed XML 1.0 without a document type. It keeps the open elements in a
+// reader reads well-formed XML 1.0 without a document type. It keeps the open elements in a
 // list, so that nesting costs no stack.
-type xmlReader struct {
+type reader struct {
 	s    string
 	i    int
 	text []byte
-	doc  *xmlDoc
-	open []*xmlNode
+	doc  *document
+	open []*Node
 	raw  []string // names of the open elements as written
-	slab []xmlNode
+	slab []Node
 }
 
 // node returns a new node; it allocates many at once.
-func (r *xmlReader) node(doc *xmlDoc, name string) *xmlNode {
+func (r *reader) node(doc *document, name string) *Node {
 	if len(r.slab) == 0 {
-		r.slab = make([]xmlNode, 32)
+		r.slab = make([]Node, 32)
 	}
 	n := &r.slab[0]
 	r.slab = r.slab[1:]
-	n.doc, n.name = doc, name
+	n.doc, n.Name = doc, name
 	return n
 }
 
-// parseXML parses s. It refuses document types, and thus custom entities.
+// Parse parses s. It refuses document types, and thus custom entities.
 //
 // LIMIT: a declared encoding is ignored, because bodies stored as text are always UTF-8.
-func parseXML(s string) (*xmlNode, bool) {
-	if len(s) > maxXMLBytes || !allXML(s) {
+func Parse(s string) (*Node, bool) {
+	if len(s) > MaxBytes || !allChars(s) {
 		return nil, false
 	}
-	r := &xmlReader{s: strings.TrimPrefix(s, "\ufeff"), doc: &xmlDoc{}}
-	top := &xmlNode{doc: r.doc}
-	r.open, r.raw = []*xmlNode{top}, []string{""}
+	r := &reader{s: strings.TrimPrefix(s, "\ufeff"), doc: &document{}}
+	top := &Node{doc: r.doc}
+	r.open, r.raw = []*Node{top}, []string{""}
 	if strings.HasPrefix(r.s, "<?xml") && !r.instruction() {
 		return nil, false
 	}
@@ -73,25 +77,25 @@ func parseXML(s string) (*xmlNode, bool) {
 	}
 	top.to = len(r.text)
 	r.doc.text = string(r.text)
-	return top, len(r.open) == 1 && len(top.kids) == 1
+	return top, len(r.open) == 1 && len(top.Kids) == 1
 }
 
-// allXML reports whether s is UTF-8 without characters that XML 1.0, section 2.2, forbids.
-func allXML(s string) bool {
+// allChars reports whether s is UTF-8 without characters that XML 1.0, section 2.2, forbids.
+func allChars(s string) bool {
 	for i := range len(s) {
-		if c := s[i]; c >= 0x80 || c < ' ' && !isXMLChar(rune(c)) {
-			return utf8.ValidString(s[i:]) && !strings.ContainsFunc(s[i:], func(c rune) bool { return !isXMLChar(c) })
+		if c := s[i]; c >= 0x80 || c < ' ' && !isChar(rune(c)) {
+			return utf8.ValidString(s[i:]) && !strings.ContainsFunc(s[i:], func(c rune) bool { return !isChar(c) })
 		}
 	}
 	return true
 }
 
-func isXMLChar(c rune) bool {
+func isChar(c rune) bool {
 	return c >= ' ' && c < 0xd800 || c == '\t' || c == '\n' || c == '\r' || c >= 0xe000 && c <= 0x10ffff && c != 0xfffe && c != 0xffff
 }
 
 // next reads a tag, text, or another item at i.
-func (r *xmlReader) next() bool {
+func (r *reader) next() bool {
 	rest := r.s[r.i:]
 	switch {
 	case rest[0] != '<':
@@ -121,13 +125,13 @@ func (r *xmlReader) next() bool {
 }
 
 // until reads skip bytes, everything up to mark, and mark.
-func (r *xmlReader) until(skip int, mark string) (inside string, ok bool) {
+func (r *reader) until(skip int, mark string) (inside string, ok bool) {
 	inside, _, ok = strings.Cut(r.s[r.i+skip:], mark)
 	r.i += skip + len(inside) + len(mark)
 	return inside, ok
 }
 
-func (r *xmlReader) accept(s string) bool {
+func (r *reader) accept(s string) bool {
 	if r.i > len(r.s) || !strings.HasPrefix(r.s[r.i:], s) {
 		return false
 	}
@@ -135,7 +139,7 @@ func (r *xmlReader) accept(s string) bool {
 	return true
 }
 
-func (r *xmlReader) instruction() bool {
+func (r *reader) instruction() bool {
 	r.i += 2
 	if _, ok := r.name(); !ok {
 		return false
@@ -151,7 +155,7 @@ func (r *xmlReader) instruction() bool {
 }
 
 // space skips white space and reports whether there was any.
-func (r *xmlReader) space() bool {
+func (r *reader) space() bool {
 	at := r.i
 	for r.i < len(r.s) && strings.IndexByte(" \t\r\n", r.s[r.i]) >= 0 {
 		r.i++
@@ -160,7 +164,7 @@ func (r *xmlReader) space() bool {
 }
 
 // add keeps text and normalizes line ends (section 2.11).
-func (r *xmlReader) add(s string) {
+func (r *reader) add(s string) {
 	if strings.Contains(s, "\r") {
 		s = strings.ReplaceAll(strings.ReplaceAll(s, "\r\n", "\n"), "\r", "\n")
 	}
@@ -168,7 +172,7 @@ func (r *xmlReader) add(s string) {
 }
 
 // chars reads text between tags.
-func (r *xmlReader) chars(s string) bool {
+func (r *reader) chars(s string) bool {
 	if len(r.open) == 1 {
 		return strings.Trim(s, " \t\r\n") == ""
 	}
@@ -177,7 +181,7 @@ func (r *xmlReader) chars(s string) bool {
 
 // refs keeps text with its references resolved. Only the predefined entities exist
 // (section 4.6).
-func (r *xmlReader) refs(s string) bool {
+func (r *reader) refs(s string) bool {
 	for {
 		plain, rest, more := strings.Cut(s, "&")
 		if r.add(plain); !more {
@@ -210,17 +214,17 @@ func charRef(digits string) (rune, bool) {
 		digits, base = hex, 16
 	}
 	n, err := strconv.ParseUint(digits, base, 21)
-	return rune(n), err == nil && digits[0] != '+' && isXMLChar(rune(n))
+	return rune(n), err == nil && digits[0] != '+' && isChar(rune(n))
 }
 
 // name reads a name.
-func (r *xmlReader) name() (string, bool) {
+func (r *reader) name() (string, bool) {
 	at := r.i
-	for r.i < len(r.s) && isXMLName(rune(r.s[r.i]), r.i == at) && r.s[r.i] < 0x80 {
+	for r.i < len(r.s) && isName(rune(r.s[r.i]), r.i == at) && r.s[r.i] < 0x80 {
 		r.i++
 	}
 	for _, c := range r.s[r.i:] {
-		if !isXMLName(c, r.i == at) {
+		if !isName(c, r.i == at) {
 			break
 		}
 		r.i += utf8.RuneLen(c)
@@ -229,8 +233,8 @@ func (r *xmlReader) name() (string, bool) {
 	return name, name != "" && strings.Count(name, ":") <= 1
 }
 
-// isXMLName reports whether c may be in a name, or begin one (section 2.3).
-func isXMLName(c rune, first bool) bool {
+// isName reports whether c may be in a name, or begin one (section 2.3).
+func isName(c rune, first bool) bool {
 	switch {
 	case c|0x20 >= 'a' && c|0x20 <= 'z', c == '_', c == ':':
 		return true
@@ -241,8 +245,8 @@ func isXMLName(c rune, first bool) bool {
 		c >= 0x2c00 && c <= 0x2fef || c >= 0x3001 && c <= 0xd7ff || c >= 0xf900 && c <= 0xfdcf || c >= 0xfdf0 && c <= 0xfffd || c >= 0x10000 && c <= 0xeffff
 }
 
-// local returns a name without its prefix.
-func local(name string) string {
+// Local returns a name without its prefix.
+func Local(name string) string {
 	if prefix, rest, ok := strings.Cut(name, ":"); ok && prefix != "" && rest != "" {
 		return rest
 	}
@@ -250,13 +254,13 @@ func local(name string) string {
 }
 
 // start reads a start tag after its bracket.
-func (r *xmlReader) start() bool {
+func (r *reader) start() bool {
 	name, ok := r.name()
 	parent := r.open[len(r.open)-1]
-	if !ok || len(r.open) > maxXMLDepth || len(r.open) == 1 && len(parent.kids) > 0 {
+	if !ok || len(r.open) > MaxDepth || len(r.open) == 1 && len(parent.Kids) > 0 {
 		return false
 	}
-	n := r.node(r.doc, local(name))
+	n := r.node(r.doc, Local(name))
 	var names []string
 	closed := false
 	for {
@@ -264,7 +268,7 @@ func (r *xmlReader) start() bool {
 		if closed = r.accept("/>"); closed || r.accept(">") {
 			break
 		}
-		if !space || len(names) >= maxXMLAttrs {
+		if !space || len(names) >= MaxAttrs {
 			return false
 		}
 		attr, ok := r.attribute(n)
@@ -275,7 +279,7 @@ func (r *xmlReader) start() bool {
 	}
 	n.from = len(r.text)
 	n.to = n.from
-	parent.kids = append(parent.kids, n)
+	parent.Kids = append(parent.Kids, n)
 	if !closed {
 		r.open, r.raw = append(r.open, n), append(r.raw, name)
 	}
@@ -283,7 +287,7 @@ func (r *xmlReader) start() bool {
 }
 
 // attribute reads an attribute of n; it does not keep declarations of prefixes.
-func (r *xmlReader) attribute(n *xmlNode) (name string, ok bool) {
+func (r *reader) attribute(n *Node) (name string, ok bool) {
 	if name, ok = r.name(); !ok {
 		return "", false
 	}
@@ -306,17 +310,17 @@ func (r *xmlReader) attribute(n *xmlNode) (name string, ok bool) {
 	if !r.refs(value) {
 		return "", false
 	}
-	own := &xmlDoc{text: string(r.text[from:])}
+	own := &document{text: string(r.text[from:])}
 	r.text = r.text[:from]
 	if name != "xmlns" && !strings.HasPrefix(name, "xmlns:") {
-		a := r.node(own, "@"+local(name))
+		a := r.node(own, "@"+Local(name))
 		a.to = len(own.text)
-		n.attrs = append(n.attrs, a)
+		n.Attrs = append(n.Attrs, a)
 	}
 	return name, true
 }
 
-func (r *xmlReader) end() bool {
+func (r *reader) end() bool {
 	name, ok := r.name()
 	r.space()
 	last := len(r.open) - 1
@@ -328,35 +332,30 @@ func (r *xmlReader) end() bool {
 	return true
 }
 
-// xmlStep returns the child elements of the nodes with a name or, with an @, their attributes;
-// * is any element.
-func xmlStep(nodes []Value, name string) []Value {
-	out := []Value{}
-	for _, v := range nodes {
-		among := v.xml.kids
-		if strings.HasPrefix(name, "@") {
-			among = v.xml.attrs
-		}
-		for _, x := range among {
-			if x.name == name || name == "*" {
-				out = append(out, Value{kind: kXML, there: true, xml: x})
-			}
+// Children returns the child elements with a name or, with an @, the attributes; * is any element.
+func (n *Node) Children(name string) (out []*Node) {
+	among := n.Kids
+	if strings.HasPrefix(name, "@") {
+		among = n.Attrs
+	}
+	for _, x := range among {
+		if x.Name == name || name == "*" {
+			out = append(out, x)
 		}
 	}
 	return out
 }
 
-// xmlDeep returns the elements of a name anywhere in n, in document order.
-func xmlDeep(n *xmlNode, name string) []Value {
-	out := []Value{}
-	todo := []*xmlNode{n}
+// Deep returns the elements of a name anywhere in n, in document order.
+func (n *Node) Deep(name string) (out []*Node) {
+	todo := []*Node{n}
 	for len(todo) > 0 {
 		at := todo[len(todo)-1]
 		todo = todo[:len(todo)-1]
-		if at.name == name {
-			out = append(out, Value{kind: kXML, there: true, xml: at})
+		if at.Name == name {
+			out = append(out, at)
 		}
-		for _, kid := range slices.Backward(at.kids) {
+		for _, kid := range slices.Backward(at.Kids) {
 			todo = append(todo, kid)
 		}
 	}
