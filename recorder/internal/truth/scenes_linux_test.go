@@ -12,7 +12,7 @@ type scene struct {
 	roles []string
 	dst   string   // as dialled
 	flows int      // number that saw a connection; 0: any
-	guess []string // sides of calls whose writer cannot be known
+	guess []string // sides of calls whose writer cannot be known, unless the machine is too slow for a queue
 }
 
 // addresses of a machine with a service, as on a node.
