@@ -11,6 +11,13 @@ import (
 	"github.com/spf13/pflag"
 )
 
+// size is a type of flags that the program defines.
+type size struct{}
+
+func (size) String() string   { return "" }
+func (size) Type() string     { return "size" }
+func (size) Set(string) error { return errors.New("want a size such as 5MB") }
+
 func TestText(t *testing.T) {
 	flags := pflag.NewFlagSet("x", pflag.ContinueOnError)
 	flags.IntP("limit", "l", 0, "")
@@ -18,7 +25,7 @@ func TestText(t *testing.T) {
 	flags.Bool("json", false, "")
 	flags.Float64("part", 0, "")
 	flags.Duration("last", 0, "")
-	flags.IPMask("mask", nil, "")
+	flags.Var(size{}, "size", "")
 	for arg, want := range map[string]string{
 		"--limit=x":   `--limit "x": want a whole number`,
 		"-lx":         `--limit "x": want a whole number`,
@@ -26,7 +33,7 @@ func TestText(t *testing.T) {
 		"--json=3":    `--json "3": want true or false`,
 		"--part=half": `--part "half": want a number`,
 		"--last=abc":  `--last "abc": want a length of time such as 30s, 15m or 2h`,
-		"--mask=abc":  `--mask "abc": failed to parse IP mask: "abc"`,
+		"--size=abc":  `--size "abc": want a size such as 5MB`,
 	} {
 		if got := Text(With(flags.Parse([]string{arg}), Usage, "")); got != want {
 			t.Errorf("%s: %s, want %s", arg, got, want)
