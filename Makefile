@@ -16,6 +16,7 @@
 # make stores  test stores against an S3 server, versitygw; builds it: 2 min
 # make lake-program  build bin/pcapsule-lake, which registers bundles as Iceberg tables; it is a module of its own, lake/
 # make lake  compare Spark, Trino and DuckDB over registered bundles, with versitygw and PostgreSQL; downloads 1 GB once, 10 min (LAKE_ENGINES=: DuckDB only)
+# make casts  record the terminal sessions of docs/recordings again
 # make conformance  run the official MCP suites against the server's HTTP; needs npm
 # make rest-check  compare serve with its OpenAPI description by schemathesis; needs Python and PyPI (EXAMPLES=20: 1 min, else 15)
 # make bench  make large captures and compare with other tools; takes long
@@ -33,7 +34,7 @@ RELEASE ?= $(shell git describe --tags --always 2>/dev/null || echo dev)
 export GOFLAGS := $(filter-out -buildvcs=false -trimpath,$(GOFLAGS)) -buildvcs=false -trimpath
 export CGO_ENABLED = 1
 
-.PHONY: accept extended chart images stores lake lake-program demo test build recorder hub setup lint race compile fuzz fuzz-short bench bench-ask bench-tls bench-record kills kernels kernels-short e2e conformance rest-check unit clean release release-check release-short
+.PHONY: accept extended chart images stores lake lake-program casts demo test build recorder hub setup lint race compile fuzz fuzz-short bench bench-ask bench-tls bench-record kills kernels kernels-short e2e conformance rest-check unit clean release release-check release-short
 
 build:
 	$(GO) build -ldflags '-s -w' -o bin/pcapsule ./cmd/pcapsule
@@ -81,6 +82,9 @@ lake-program:
 
 lake: build lake-program
 	@scripts/lake.sh
+
+casts: build
+	$(GO) run ./scripts/cast
 
 compile:
 	@$(GO) list -test -deps -export ./... >/dev/null

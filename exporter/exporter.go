@@ -83,7 +83,7 @@ func (o *Options) limit() memory.Limit { return cmp.Or(memory.Limit(o.Memory), m
 type Progress struct {
 	ReadBytes, TotalBytes int64 // TotalBytes is 0 if the size is unknown
 	Packets, Calls        int64
-	Stage                 string // reading or sealing
+	Stage                 string // reading or finishing
 }
 
 // ErrNoInput means that no capture was given or found.
@@ -139,7 +139,7 @@ func Run(ctx context.Context, inputs []string, output string, o Options) (*bundl
 			return nil, err
 		}
 	}
-	o.progress(Progress{Stage: "sealing", Packets: m.Accounts.Packets})
+	o.progress(Progress{Stage: "finishing", Packets: m.Accounts.Packets})
 	if err := b.Finish(m); err != nil {
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -18,6 +17,8 @@ import (
 	"github.com/getkin/kin-openapi/routers/gorillamux"
 	"github.com/santhosh-tekuri/jsonschema/v6"
 	"go.yaml.in/yaml/v4"
+
+	"github.com/pcapsule/pcapsule/internal/yamltext"
 )
 
 // documentOf parses JSON or YAML to JSON values.
@@ -27,7 +28,7 @@ func documentOf(text []byte) (any, error) {
 	}
 	var v any
 	if err := yaml.Load(text, &v); err != nil {
-		return nil, errors.New(firstLine(err))
+		return nil, yamltext.Error(err)
 	}
 	again, err := json.Marshal(v)
 	if err != nil {

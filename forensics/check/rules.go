@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"go.yaml.in/yaml/v4"
+
+	"github.com/pcapsule/pcapsule/internal/yamltext"
 )
 
 // Limits of a rules file.
@@ -258,15 +260,9 @@ func at(n *yaml.Node, format string, args ...any) error {
 // strict decodes a node into a struct and rejects unknown keys.
 func strict(n *yaml.Node, into any) error {
 	if err := n.Load(into, yaml.WithKnownFields()); err != nil {
-		return fmt.Errorf("line %d: %s", n.Line, firstLine(err))
+		return yamltext.Error(err)
 	}
 	return nil
-}
-
-func firstLine(err error) string {
-	text := strings.TrimPrefix(err.Error(), "yaml: ")
-	text, _, _ = strings.Cut(strings.TrimPrefix(text, "unmarshal errors:\n"), "\n")
-	return strings.TrimSpace(text)
 }
 
 // Load reads a rules file. Files that the rules name must be in its folder or below. Errors have the
@@ -302,7 +298,7 @@ func Parse(text []byte, files fs.FS) (*Rules, error) {
 		Rules   []yaml.Node `yaml:"rules"`
 	}
 	if err := yaml.Load(text, &doc, yaml.WithKnownFields()); err != nil && !errors.Is(err, io.EOF) {
-		return nil, errors.New(firstLine(err))
+		return nil, yamltext.Error(err)
 	}
 	if doc.Version != 1 {
 		return nil, fmt.Errorf("version %d is not supported; the file must begin with version: 1, then have a list of rules", doc.Version)

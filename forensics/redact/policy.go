@@ -13,6 +13,7 @@ import (
 	"go.yaml.in/yaml/v4"
 
 	"github.com/pcapsule/pcapsule/exporter/table"
+	"github.com/pcapsule/pcapsule/internal/yamltext"
 )
 
 // Limits of a policy.
@@ -129,7 +130,7 @@ func readYAML(data []byte, to any) error {
 	dec := yaml.NewDecoder(bytes.NewReader(data))
 	dec.KnownFields(true)
 	if err := dec.Decode(to); err != nil && err != io.EOF {
-		return fmt.Errorf("reading YAML: %w", err)
+		return yamltext.Error(err)
 	}
 	return nil
 }

@@ -303,7 +303,11 @@ func drawn(bar *console.Progress) func(exporter.Progress) {
 			total = 0
 		}
 		bar.Draw(!reading, p.ReadBytes, total, func() string {
-			return fmt.Sprintf("%s  %s packets  %s calls", p.Stage, plural.Thousands(p.Packets), plural.Thousands(p.Calls))
+			text := p.Stage + "  " + plural.Count(p.Packets, "packet", "packets")
+			if reading {
+				text += "  " + plural.Count(p.Calls, "call", "calls")
+			}
+			return text
 		})
 	}
 }

@@ -85,7 +85,7 @@ func (e *env) runCut(ctx context.Context, args []string, f *cutFlags) error {
 	}
 	if choice.Said.Filter != "" || f.workload != "" {
 		if choice.Conns, err = e.connections(ctx, args[0], choice.Said); err != nil {
-			return err
+			return e.questionError(err)
 		}
 	}
 	began := time.Now()

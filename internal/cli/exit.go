@@ -13,6 +13,7 @@ import (
 	"github.com/pcapsule/pcapsule/internal/cli/exit"
 	"github.com/pcapsule/pcapsule/recorder/filter"
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
+	"github.com/pcapsule/pcapsule/recorder/workload"
 )
 
 // exitCodes describes the exit codes in the help.
@@ -62,7 +63,7 @@ func (e *env) report(err error, code int, command string) {
 	if errors.Is(err, exit.ErrReported) {
 		return
 	}
-	fmt.Fprintf(e.Err, "error: %s\n", console.Lines(err.Error()))
+	fmt.Fprintf(e.Err, "error: %s\n", console.Lines(exit.Text(err)))
 	if h := hint(err, code, command); h != "" {
 		fmt.Fprintf(e.Err, "hint: %s\n", h)
 	}
@@ -75,9 +76,12 @@ func hint(err error, code int, command string) string {
 	}
 	var syntax *filter.Error
 	var link *filter.LinkTypeError
+	var names *workload.SyntaxError
 	switch {
 	case errors.As(err, &syntax):
 		return "packet filters use tcpdump's syntax; see pcap-filter(7)"
+	case errors.As(err, &names):
+		return "--kube reads the output of kubectl get -A -o json; --hosts reads lines such as 10.0.0.7 shop"
 	case errors.As(err, &link):
 		return "leave out --filter, or make a bundle of the captures that it applies to"
 	case code == exit.Usage:

@@ -9,6 +9,7 @@ import (
 
 	"go.yaml.in/yaml/v4"
 
+	"github.com/pcapsule/pcapsule/internal/yamltext"
 	"github.com/pcapsule/pcapsule/recorder/workload"
 )
 
@@ -92,7 +93,7 @@ func (p *Policy) Parse(text []byte) error {
 		if len(bytes.TrimSpace(text)) == 0 {
 			err = errors.New("the file is empty")
 		}
-		return err
+		return yamltext.Error(err)
 	}
 	if err := w.Only.selector(&p.Only); err != nil {
 		return fmt.Errorf("only: %w", err)

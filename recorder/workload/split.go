@@ -57,7 +57,7 @@ func (s *splitter) run() error {
 		case 0x1e: // record separator of JSON text sequences, RFC 7464
 			s.pos++
 		default:
-			err = fmt.Errorf("expected a JSON object, found byte %#02x", c)
+			err = fmt.Errorf("expected a JSON object, found %q", c)
 		}
 		if err == io.EOF {
 			err = errCut

@@ -368,7 +368,7 @@ func TestDumpFormats(t *testing.T) {
 		{"UTF-16", "\xff\xfe{\x00}\x00", 0, "UTF-16"},
 		{"an error page", "<html>", 0, "at 0"},
 		{"a List truncated in its second item", `{"items":[` + pod + `,{"kind":"Po`, 1, "ends inside"},
-		{"garbage after an object", pod + "}", 1, "byte 0x7d"},
+		{"garbage after an object", pod + "}", 1, "found '}'"},
 		{"an object without a name", `{"kind":"Pod","metadata":{}}`, 0, ""},
 		{"a field of another type", `{"kind":"Pod","metadata":{"name":7}}`, 0, ""},
 		{"invalid inside but balanced", `{"kind":"Pod",,"metadata":{"name":"x"}}`, 1, ""},

@@ -16,6 +16,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
 	"github.com/pcapsule/pcapsule/recorder/ring"
+	"github.com/pcapsule/pcapsule/recorder/workload"
 )
 
 // headSize is how much of each input is read to order the inputs.
@@ -31,7 +32,12 @@ type InputError struct {
 }
 
 // Error implements error.
-func (e *InputError) Error() string { return fmt.Sprintf("reading %s: %v", e.Path, e.Err) }
+func (e *InputError) Error() string {
+	if at := (*workload.SyntaxError)(nil); errors.As(e.Err, &at) && at.Name == e.Path {
+		return e.Err.Error() // names the file
+	}
+	return fmt.Sprintf("reading %s: %v", e.Path, e.Err)
+}
 
 // Unwrap returns the cause.
 func (e *InputError) Unwrap() error { return e.Err }

@@ -115,7 +115,7 @@ func (r *Reader) view(fr *decode.Frame, f *flow.Packet, namespace uint64, s *pca
 	case fr.Proto == protoTCP:
 		v = r.views.find(f, s.Cookie)
 	case fr.Proto == protoUDP:
-		v, ours = r.quicViews.find(f, hash)
+		v, ours = r.quicViews.find(f, hash, s.Cookie)
 	default:
 		return hash
 	}

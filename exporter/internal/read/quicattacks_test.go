@@ -150,7 +150,7 @@ func TestNoAttackMovesOtherHosts(t *testing.T) {
 					}
 					v := &quicViews{foreign: explained}
 					see := func(p datagram) *flow.View {
-						view, _ := v.find(&flow.Packet{Src: p.src.Addr, Dst: p.dst.Addr, SrcPort: p.src.Port, DstPort: p.dst.Port, Payload: []byte(p.data)}, endsHash(p.src, p.dst))
+						view, _ := v.find(&flow.Packet{Src: p.src.Addr, Dst: p.dst.Addr, SrcPort: p.src.Port, DstPort: p.dst.Port, Payload: []byte(p.data)}, endsHash(p.src, p.dst), 0)
 						return view
 					}
 					where := fmt.Sprintf("ids %q, attack %q at packet %d of %q", ids, name, first, victim)

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"unsafe"
 
+	"github.com/pcapsule/pcapsule/exporter/decode"
 	"github.com/pcapsule/pcapsule/exporter/internal/flow"
 	"github.com/pcapsule/pcapsule/exporter/internal/memory"
 )
@@ -27,12 +28,13 @@ const (
 //     of translated ends, only after a handshake was answered there with an id that the server chose
 //     under the dialled addresses too; of a client that moved, only to or from its server (RFC 9000
 //     section 9: a server does not move);
+//   - after such a handshake, the socket of the recorded machine that answered it needs no ids;
 //   - ends that sent something else before are redirected never;
 //   - and never what another protocol explains.
 //
 // LIMIT: ids issued under encryption (NEW_CONNECTION_ID) are not known here. A client that moves
 // and changes to such an id begins another connection, but keys may still decrypt its packets. Copies
-// of a translated packet with such an id are found by their payload, see pairs. Who sees the ids of a
+// of a translated packet with such an id are found by their payload, see pairs, unless its socket is known. Who sees the ids of a
 // connection that began before the capture, and can send from its ends' addresses, can claim them.
 // Who can forge a whole handshake between two hosts can claim what they say in a protocol that is
 // not read, if the client has no id.
@@ -74,7 +76,12 @@ type quicSeen struct {
 	view   *flow.View
 	moved  bool   // the client moved here, else a translation shows the connection here
 	answer string // newest id that the server answered with here
+	cookie uint64 // of the server's socket here, 0 unknown
 }
+
+// socket reports whether a packet has the socket that answered here. Its ids need not be known: no
+// packet can forge its socket.
+func (s *quicSeen) socket(cookie uint64) bool { return s != nil && s.cookie != 0 && s.cookie == cookie }
 
 // Explanation is how sure another protocol is that a datagram is its own.
 type Explanation uint8
@@ -96,16 +103,23 @@ func quicVersion(v uint32) bool {
 func negotiates(v uint32) bool { return v == 0 || v&0x0f0f0f0f == 0x0a0a0a0a }
 
 // find returns the view of a UDP packet whose ends have a hash, or nil if it has the addresses with
-// which its connection began or if it is not QUIC; and whether it is QUIC.
-func (v *quicViews) find(f *flow.Packet, hash uint64) (view *flow.View, quic bool) {
+// which its connection began or if it is not QUIC; and whether it is QUIC. cookie is that of its
+// socket, 0 unknown.
+func (v *quicViews) find(f *flow.Packet, hash, cookie uint64) (view *flow.View, quic bool) {
 	hash = placeHash(hash, f.Network)
-	if view, quic = v.look(f, hash); !quic {
+	if view, quic = v.look(f, hash, cookie); !quic {
 		v.spoken.add(hash)
+	}
+	if view != nil && cookie != 0 && f.Direction == decode.DirOut {
+		src, dst := flow.End{Addr: f.Src, Port: f.SrcPort}, flow.End{Addr: f.Dst, Port: f.DstPort}
+		if seen := v.tuples.m[place{tupleOf(src, dst), f.Network}]; src == view.Seen[1] && seen.answer != "" {
+			seen.cookie = cookie
+		}
 	}
 	return view, quic
 }
 
-func (v *quicViews) look(f *flow.Packet, hash uint64) (view *flow.View, quic bool) {
+func (v *quicViews) look(f *flow.Packet, hash, cookie uint64) (view *flow.View, quic bool) {
 	p := f.Payload
 	if len(p) < 1+minID || p[0]&0x40 == 0 {
 		return nil, false
@@ -120,6 +134,8 @@ func (v *quicViews) look(f *flow.Packet, hash uint64) (view *flow.View, quic boo
 	if long {
 		to, from, version, ok := longIDs(p)
 		switch {
+		case ok && quicVersion(version) && seen.socket(cookie) && seen.of.has(to, from) && v.proven(seen):
+			return v.unless(p, seen.view)
 		case ok && quicVersion(version):
 			return v.long(p, to, from, src, dst, at, hash)
 		case ok && seen != nil && v.both(seen.of, to, from): // such as Version Negotiation
@@ -133,6 +149,9 @@ func (v *quicViews) look(f *flow.Packet, hash uint64) (view *flow.View, quic boo
 			return nil, false
 		}
 		return v.show(id, src, dst, at, true).view, true
+	}
+	if seen.socket(cookie) && v.proven(seen) {
+		return v.unless(p, seen.view)
 	}
 	owned = owned && id.of == seen.of
 	short := !owned && v.toShort(seen, src)
@@ -192,7 +211,7 @@ func longIDs(p []byte) (to, from string, version uint32, ok bool) {
 // under other addresses.
 func (v *quicViews) long(p []byte, to, from string, src, dst flow.End, at place, hash uint64) (*flow.View, bool) {
 	seen := v.tuples.m[at]
-	if seen != nil && (seen.view == nil && seen.of.has(to, from) || v.both(seen.of, to, from)) {
+	if seen != nil && (seen.view == nil && seen.of.has(to, from) || v.both(seen.of, to, from) || seen.answers(to, src)) {
 		if seen.view != nil && v.explained(p) {
 			return nil, false
 		}
@@ -238,6 +257,12 @@ func (v *quicViews) both(q *quicConn, to, from string) bool {
 		return false
 	}
 	return q.server == "" && len(to) >= minID || v.owns(q, from)
+}
+
+// answers reports whether a packet may be the server's first answer under translated ends, to a client
+// without an id that identifies it. The client's first packet was there before.
+func (s *quicSeen) answers(to string, src flow.End) bool {
+	return s.view != nil && !s.moved && s.of.server == "" && len(to) < minID && to == s.of.client && src == s.view.Seen[1]
 }
 
 // owns reports whether the server of a connection chose an id.

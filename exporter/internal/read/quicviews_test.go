@@ -71,6 +71,24 @@ func TestQUICViews(t *testing.T) {
 			{"data as translated", node, pod, shortHeader(sid), was, [2]flow.End{node, pod}},
 			{"data as dialled", client, server, shortHeader(sid), nil, [2]flow.End{}},
 		}},
+		{"before and after a translation, a client without an id", []step{
+			{"as dialled", client, server, longHeader(0xc0, odcid, ""), nil, [2]flow.End{}},
+			{"as translated", node, pod, longHeader(0xc0, odcid, ""), was, [2]flow.End{node, pod}},
+			{"answer of the pod", pod, node, longHeader(0xc0, "", sid), was, [2]flow.End{node, pod}},
+			{"the same of another server", server, node, longHeader(0xc0, "", "server02"), nil, [2]flow.End{}},
+			{"answer as dialled", server, client, longHeader(0xc0, "", sid), nil, [2]flow.End{}},
+			{"another id of the pod after the answer", pod, node, longHeader(0xc0, "", "server03"), nil, [2]flow.End{}},
+		}},
+		{"data before and after a translation, a client without an id", []step{
+			{"as dialled", client, server, longHeader(0xc0, odcid, ""), nil, [2]flow.End{}},
+			{"as translated", node, pod, longHeader(0xc0, odcid, ""), was, [2]flow.End{node, pod}},
+			{"answer of the pod", pod, node, longHeader(0xc0, "", sid), was, [2]flow.End{node, pod}},
+			{"data before the answer as dialled", pod, node, shortHeader("to nobody"), nil, [2]flow.End{}},
+			{"answer as dialled", server, client, longHeader(0xc0, "", sid), nil, [2]flow.End{}},
+			{"data of the pod", pod, node, shortHeader("to nobody"), was, [2]flow.End{node, pod}},
+			{"data as dialled", server, client, shortHeader("to nobody"), nil, [2]flow.End{}},
+			{"data to the pod", node, pod, shortHeader(sid), was, [2]flow.End{node, pod}},
+		}},
 		{"an id without an answer identifies nothing", []step{
 			{"client's first", client, server, longHeader(0xc0, odcid, cid), nil, [2]flow.End{}},
 			{"another with the server's id made up", client, server, longHeader(0xc0, odcid, sid), nil, [2]flow.End{}},
@@ -100,7 +118,7 @@ func TestQUICViews(t *testing.T) {
 			return Unexplained
 		}}
 		for _, s := range c.steps {
-			got, _ := v.find(&flow.Packet{Src: s.src.Addr, Dst: s.dst.Addr, SrcPort: s.src.Port, DstPort: s.dst.Port, Payload: s.data}, endsHash(s.src, s.dst))
+			got, _ := v.find(&flow.Packet{Src: s.src.Addr, Dst: s.dst.Addr, SrcPort: s.src.Port, DstPort: s.dst.Port, Payload: s.data}, endsHash(s.src, s.dst), 0)
 			switch {
 			case s.dialled == nil && got != nil:
 				t.Errorf("%s: %s: view %v, want none", c.name, s.name, got)
@@ -117,7 +135,7 @@ func FuzzQUICViews(f *testing.F) {
 		v := &quicViews{}
 		for i, p := range [][]byte{a, b, a, b} {
 			fr := &flow.Packet{SrcPort: uint16(1 + i), DstPort: 443, Payload: p}
-			if view, _ := v.find(fr, uint64(i%2)); view != nil && view.Seen[0].Port != fr.SrcPort && view.Seen[1].Port != fr.SrcPort {
+			if view, _ := v.find(fr, uint64(i%2), 0); view != nil && view.Seen[0].Port != fr.SrcPort && view.Seen[1].Port != fr.SrcPort {
 				t.Fatalf("view %v of a packet from port %d", view, fr.SrcPort)
 			}
 		}

@@ -58,7 +58,7 @@ func (d *DB) Gate(ctx context.Context, sql string, tables func(name string) bool
 	case tree.Error && tree.Kind == "parser":
 		return Facts{}, syntaxAt(sql, tree.Message, tree.Position)
 	case tree.Error:
-		return Facts{}, &RefusedError{"only queries are run: SELECT, FROM, WITH, VALUES, DESCRIBE, SUMMARIZE (" + firstLine(tree.Message) + ")"}
+		return Facts{}, &RefusedError{"only queries are run: SELECT, FROM, WITH, VALUES, DESCRIBE, SUMMARIZE"}
 	case len(tree.Statements) != 1:
 		return Facts{}, &RefusedError{fmt.Sprintf("%d statements, want one", len(tree.Statements))}
 	}
@@ -236,7 +236,7 @@ func (w *walk) object(o map[string]any) {
 	case kind == "TABLE_FUNCTION":
 		f, _ := o["function"].(map[string]any)
 		if name := strings.ToLower(str(f, "function_name")); !slices.Contains(tableFunctions, name) {
-			w.refuse("table function %s is not allowed; the tables of the case are: see DESCRIBE and schema", strconv.Quote(name))
+			w.refuse("table function %s is not allowed; SHOW TABLES lists the tables of the case", strconv.Quote(name))
 		}
 	case o["sample"] != nil || kind == "EMPTY" || slices.Contains(references, kind):
 	case isReference(o) && !slices.Contains(references, kind):

@@ -87,12 +87,12 @@ func TestTableFitsTheScreen(t *testing.T) {
 	}{
 		{"", "call_no  ts_ns                       src_name                   protocol  summary                         elapsed_us\n" +
 			"    226  2026-11-20 09:24:49.123456  frontend-5d8f7c9b66-t7wzj  http1     POST /v1/payments → 503 (63 B)    500.9 ms\n"},
-		{"80", "call_no  ts_ns            src_name         protocol  summary          elapsed_us\n" +
-			"    226  09:24:49.123456  frontend-5d8f7…  http1     POST /v1/payme…    500.9 ms\nTimes are on 2026-11-20, UTC.\n"},
-		{"60", "call_no  ts_ns            src_name    summary     elapsed_us\n" +
-			"    226  09:24:49.123456  frontend-…  POST /v1/…    500.9 ms\nTimes are on 2026-11-20, UTC.\nNot shown: protocol; --wide shows all columns.\n"},
-		{"40", "call_no  ts_ns            src_name\n" +
-			"    226  09:24:49.123456  frontend-5d8f…\nTimes are on 2026-11-20, UTC.\nNot shown: summary, elapsed_us, protocol; --wide shows all columns.\n"},
+		{"80", "call_no  ts_ns            src_name    protocol  summary               elapsed_us\n" +
+			"    226  09:24:49.123456  frontend-…  http1     POST /v1/paym… → 503    500.9 ms\nTimes are on 2026-11-20, UTC.\n"},
+		{"60", "call_no  ts_ns            src_name    summary\n" +
+			"    226  09:24:49.123456  frontend-…  POST /v1/paymen… → 503\nTimes are on 2026-11-20, UTC.\nNot shown: elapsed_us, protocol; --wide shows all columns.\n"},
+		{"40", "call_no  summary\n" +
+			"    226  POST /v1/payments → 503 (63 B)\nNot shown: ts_ns, src_name, elapsed_us, protocol; --wide shows all columns.\n"},
 	} {
 		t.Setenv("COLUMNS", tt.width)
 		var out bytes.Buffer
@@ -102,6 +102,24 @@ func TestTableFitsTheScreen(t *testing.T) {
 		}
 		if got := out.String(); err != nil || got != tt.want {
 			t.Errorf("COLUMNS=%s: %v\n%s\nwant\n%s", tt.width, err, got, tt.want)
+		}
+	}
+}
+
+func TestShortenedSummary(t *testing.T) {
+	for _, c := range []struct {
+		col, text string
+		width     int
+		want      string
+	}{
+		{"summary", "POST /v1/payments → 503 (63 B)", 18, "POST /v1/pa… → 503"},
+		{"summary", "GET / → no response", 18, "GET / → no respon…"},
+		{"summary", "A frontend.shop.svc → 10.244.0.13 +1 (2 more)", 28, "A frontend… → 10.244.0.13 +1"},
+		{"summary", "SELECT a, b, c FROM orders", 18, "SELECT a, b, c FR…"},
+		{"path", "/a → b → c", 8, "/a → b …"},
+	} {
+		if got := shortened(c.col, c.text, c.width); got != c.want {
+			t.Errorf("%s: %q, want %q", c.text, got, c.want)
 		}
 	}
 }

@@ -188,15 +188,22 @@ func (t *table) widths() []int {
 	return width
 }
 
-// minCell is the minimum width of a shortened text column, in characters.
-const minCell = 10
+// Minimum widths of shortened text columns, in characters.
+const (
+	minCell    = 10
+	minSummary = 18 // a part of the request, and the status
+)
 
 // minWidths returns the widths to which columns can be cut. Numbers and times are not cut.
 func (t *table) minWidths(width []int) []int {
 	out := slices.Clone(width)
 	for i, w := range out {
 		if t.mayCut(i) {
-			out[i] = min(w, max(minCell, utf8.RuneCountInString(t.cols[i].Name)))
+			least := minCell
+			if t.cols[i].Name == summary {
+				least = minSummary
+			}
+			out[i] = min(w, max(least, utf8.RuneCountInString(t.cols[i].Name)))
 		}
 	}
 	return out
@@ -213,24 +220,33 @@ func (t *table) excess(shown, width []int, screen int) int {
 	return n
 }
 
+// summary is the column that says most about a call.
+const summary = "summary"
+
 // firstToDrop is the position in shown of the column to drop first: one whose content is
-// also in another column, or else the last.
+// also in another column, or else the last but the summary.
 func (t *table) firstToDrop(shown []int) int {
 	for at, i := range shown {
-		if t.cols[i].Name == "protocol" && slices.ContainsFunc(shown, func(i int) bool { return t.cols[i].Name == "summary" }) {
+		if t.cols[i].Name == "protocol" && slices.ContainsFunc(shown, func(i int) bool { return t.cols[i].Name == summary }) {
 			return at
 		}
 	}
-	return len(shown) - 1
+	last := len(shown) - 1
+	if t.cols[shown[last]].Name == summary {
+		last--
+	}
+	return last
 }
 
-// fit cuts the widest texts until a line fits the screen.
+// fit cuts the widest texts until a line fits the screen, and the summary last.
 func (t *table) fit(shown, width []int, screen int) {
 	least := t.minWidths(width)
 	for excess := t.excess(shown, width, screen); excess > 0; excess-- {
 		widest := -1
 		for _, i := range shown {
-			if width[i] > least[i] && (widest < 0 || width[i] > width[widest]) {
+			switch {
+			case width[i] <= least[i]:
+			case widest < 0 || t.cols[widest].Name == summary || width[i] > width[widest] && t.cols[i].Name != summary:
 				widest = i
 			}
 		}
@@ -272,12 +288,27 @@ func isTime(col string) bool {
 	return strings.HasSuffix(col, "ts_ns") || col == "first_ns" || col == "last_ns"
 }
 
+// shortened cuts a text to a width. Of a summary such as "POST /v1/payments → 503 (63 B)" it keeps
+// the status.
+func shortened(col, s string, width int) string {
+	if at := strings.LastIndex(s, " → "); col == summary && at > 0 {
+		end := s[at:]
+		if size := strings.LastIndex(end, " ("); size > 0 {
+			end = end[:size]
+		}
+		if room := width - 1 - utf8.RuneCountInString(end); room >= minCell/2 {
+			return console.Printable(s[:at], room) + end
+		}
+	}
+	return console.Printable(s, width-1)
+}
+
 func (t *table) line(cells []string, shown, width []int) {
 	var b strings.Builder
 	for at, i := range shown {
 		s := cells[i]
 		if utf8.RuneCountInString(s) > width[i] {
-			s = console.Printable(s, width[i]-1)
+			s = shortened(t.cols[i].Name, s, width[i])
 		}
 		pad := strings.Repeat(" ", width[i]-utf8.RuneCountInString(s))
 		if at > 0 {

@@ -51,7 +51,7 @@ func Main(args []string, out, errOut io.Writer) int {
 	case exit.IsDisk(err):
 		code = exit.Disk
 	}
-	fmt.Fprintf(errOut, "error: %s\n", console.Lines(err.Error()))
+	fmt.Fprintf(errOut, "error: %s\n", console.Lines(exit.Text(err)))
 	if code == exit.Usage {
 		fmt.Fprintln(errOut, "hint: see pcapsule-hub --help")
 	}

@@ -66,7 +66,7 @@ func Main(args []string, out, errOut io.Writer) int {
 		return exit.Interrupted
 	}
 	code, hint := classify(ctx, err, used.CommandPath())
-	fmt.Fprintf(errOut, "error: %s\n", console.Lines(err.Error()))
+	fmt.Fprintf(errOut, "error: %s\n", console.Lines(exit.Text(err)))
 	if hint != "" {
 		fmt.Fprintf(errOut, "hint: %s\n", hint)
 	}

@@ -64,7 +64,7 @@ func pass(role []string) {
 		c := must(net.FileConn(os.Stdin))
 		answer(c, bufio.NewReader(c))
 	default:
-		turns(role)
+		quicPart(role)
 	}
 }
 

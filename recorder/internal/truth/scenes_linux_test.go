@@ -12,7 +12,7 @@ type scene struct {
 	roles []string
 	dst   string   // as dialled
 	flows int      // number that saw a connection; 0: any
-	guess []string // sides of calls whose writer cannot be known
+	guess []string // sides of calls whose writer cannot be known, unless the machine is too slow for a queue
 }
 
 // addresses of a machine with a service, as on a node.
@@ -74,6 +74,10 @@ func translated() []scene {
 			[]string{"serve udp 0.0.0.0:5353 3", "ask udp 10.96.0.10:53 3 a -"}, "10.96.0.10:53", 2, nil},
 		{"a sidecar receives datagrams", nat("nft add rule ip nat output ip daddr 10.96.0.10 udp dport 53 redirect to :15053"),
 			[]string{"serve udp 127.0.0.1:15053 3", "ask udp 10.96.0.10:53 3 a -"}, "10.96.0.10:53", 2, nil},
+		{"a sidecar receives QUIC", nat("nft add rule ip nat output ip daddr 10.96.0.10 udp dport 443 redirect to :15443"),
+			[]string{"serve quic 127.0.0.1:15443 3", "ask quic 10.96.0.10:443 3 a"}, "10.96.0.10:443", 2, nil},
+		{"masquerading of QUIC", nat("nft add rule ip nat postrouting ip daddr 10.1.1.2 udp dport 8443 snat to 10.1.1.2:6000-6100"),
+			[]string{"serve quic 10.1.1.2:8443 3", "ask quic 10.1.1.2:8443 3 a"}, "10.1.1.2:8443", 2, nil},
 		{"masquerading of datagrams", nat("nft add rule ip nat postrouting ip daddr 10.1.1.2 udp dport 5353 snat to 10.1.1.2:6000-6100"),
 			[]string{"serve udp 10.1.1.2:5353 3", "ask udp 10.1.1.2:5353 3 a -"}, "10.1.1.2:5353", 2, nil},
 		{"a sidecar on all addresses of both versions", nat("nft add rule ip nat output ip daddr 10.96.0.10 tcp dport 80 redirect to :15001"),
@@ -105,6 +109,9 @@ func processes() []scene {
 		{name: "IPv4 datagrams in an IPv6 socket", roles: []string{"serve udp [::]:5353 3", "mapped udp 127.0.0.1:5353 3 a"}, dst: datagrams},
 		{name: "IPv6", roles: []string{"serve tcp [::1]:8080 3", "ask tcp [::1]:8080 3 a"}, dst: "::1:8080"},
 	}
+	list = append(list,
+		scene{name: "QUIC", roles: []string{"serve quic 127.0.0.1:8443 3", "ask quic 127.0.0.1:8443 3 a"}, dst: "127.0.0.1:8443"},
+		scene{name: "QUIC, IPv6", roles: []string{"serve quic [::1]:8443 3", "ask quic [::1]:8443 3 a"}, dst: "::1:8443"})
 	for way := range ways {
 		list = append(list, scene{name: "sent by " + way, roles: []string{"by:" + way + " serve tcp 127.0.0.1:8080 3", "by:" + way + " " + one}, dst: to})
 	}
@@ -134,6 +141,12 @@ func namespaces() []scene {
 		{name: "pod to service, datagrams", net: pods("nft add rule ip nat prerouting " + dnatUDP), roles: []string{serveUDP, "@pod ask udp 10.96.0.10:53 3 a -"}, dst: serviceUDP, flows: 2},
 		{name: "pod to service, masquerade", net: pods("nft add rule ip nat prerouting "+dnat, "nft add rule ip nat postrouting ip daddr 10.1.2.2 masquerade"),
 			roles: []string{serve, "@pod ask tcp 10.96.0.10:80 3 a"}, dst: service, flows: 2},
+		{name: "pod to service, QUIC", net: pods("nft add rule ip nat prerouting ip daddr 10.96.0.10 udp dport 443 dnat to 10.1.2.2:8443"),
+			roles: []string{"@other serve quic 10.1.2.2:8443 3", "@pod ask quic 10.96.0.10:443 3 a"}, dst: "10.96.0.10:443", flows: 2},
+		{name: "host to service, QUIC", net: pods("nft add rule ip nat output ip daddr 10.96.0.10 udp dport 443 dnat to 10.1.2.2:8443"),
+			roles: []string{"@other serve quic 10.1.2.2:8443 3", "ask quic 10.96.0.10:443 3 a"}, dst: "10.96.0.10:443", flows: 3},
+		{name: "host to service, QUIC, masquerade", net: pods("nft add rule ip nat output ip daddr 10.96.0.10 udp dport 443 dnat to 10.1.2.2:8443", "nft add rule ip nat postrouting ip daddr 10.1.2.2 masquerade"),
+			roles: []string{"@other serve quic 10.1.2.2:8443 3", "ask quic 10.96.0.10:443 3 a"}, dst: "10.96.0.10:443", flows: 3},
 		{name: "host to service", net: pods("nft add rule ip nat output " + dnat), roles: []string{serve, "ask tcp 10.96.0.10:80 3 a"}, dst: service, flows: 3},
 		{name: "host to service, datagrams", net: pods("nft add rule ip nat output " + dnatUDP), roles: []string{serveUDP, "ask udp 10.96.0.10:53 3 a -"}, dst: serviceUDP, flows: 3},
 		{name: "host to service, masquerade", net: pods("nft add rule ip nat output "+dnat, "nft add rule ip nat postrouting ip daddr 10.1.2.2 masquerade"),

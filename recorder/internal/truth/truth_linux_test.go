@@ -14,6 +14,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"text/tabwriter"
 	"time"
 
 	_ "github.com/duckdb/duckdb-go/v2"
@@ -201,10 +202,15 @@ type call struct {
 	flows              int
 }
 
-func calls(t *testing.T, capture string) (list []call) {
+// calls returns the calls of a recording, decrypted with a key log unless it is missing.
+func calls(t *testing.T, capture, keys string) (list []call) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "x.pcapsule")
-	if _, err := exporter.Run(context.Background(), []string{capture}, path, exporter.Options{Release: "test", Repanic: true}); err != nil {
+	options := exporter.Options{Release: "test", Repanic: true}
+	if _, err := os.Stat(keys); err == nil {
+		options.Keys = []string{keys}
+	}
+	if _, err := exporter.Run(context.Background(), []string{capture}, path, options); err != nil {
 		t.Fatal(err)
 	}
 	db, err := sql.Open("duckdb", "")
@@ -222,7 +228,7 @@ func calls(t *testing.T, capture string) (list []call) {
 	rows, err := db.Query(`select coalesce(path, host, summary), outcome, concat(dst_ip, ':', dst_port),
 		coalesce(src_pid::varchar, '-'), coalesce(dst_pid::varchar, '-'), coalesce(src_owner_guess::varchar, '-'), coalesce(dst_owner_guess::varchar, '-'),
 		(select count(*) from flows f where f.conn_id = c.conn_id)
-		from calls c where protocol in ('http1', 'dns') order by call_no`)
+		from calls c where protocol in ('http1', 'http3', 'dns') order by call_no`)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -268,11 +274,28 @@ func TestEachCallHasItsProcesses(t *testing.T) {
 				}
 				reported = <-truth
 			})
-			compare(t, &c, reported, calls(t, out))
+			compare(t, &c, reported, calls(t, out, s.begun+keyLog))
 		})
 	}
 }
 
+// owner describes the process that the bundle names for one side of a call.
+func (c *call) owner(side string) string {
+	if c.guess[side] == "true" {
+		return c.pid[side] + " (guess)"
+	}
+	return c.pid[side]
+}
+
+// expected describes the process that reported one side of a call.
+func (s *scene) expected(side, what string, want map[string]map[string]string) string {
+	if slices.Contains(s.guess, side+" "+what) {
+		return want[what][side] + " or a guess"
+	}
+	return want[what][side]
+}
+
+// compare prints a table of the calls with the expected processes, and compares them.
 func compare(t *testing.T, s *scene, truth []reported, list []call) {
 	t.Helper()
 	want := map[string]map[string]string{}
@@ -285,17 +308,19 @@ func compare(t *testing.T, s *scene, truth []reported, list []call) {
 	if len(list) != len(want) || len(want) == 0 {
 		t.Errorf("%d calls, want %d", len(list), len(want))
 	}
+	rows := tabwriter.NewWriter(t.Output(), 0, 0, 2, ' ', 0)
+	defer rows.Flush()
+	fmt.Fprintln(rows, "call\tto\tflows\tclient\texpected\tserver\texpected\t")
 	for _, c := range list {
+		fmt.Fprintf(rows, "%s\t%s\t%d\t%s\t%s\t%s\t%s\t\n", c.what, c.dst, c.flows,
+			c.owner("src"), s.expected("src", c.what, want), c.owner("dst"), s.expected("dst", c.what, want))
 		if c.outcome != "ok" || c.dst != s.dst || s.flows != 0 && c.flows != s.flows {
 			t.Errorf("%s: outcome %s, to %s, seen by %d flows; want ok, to %s, by %d", c.what, c.outcome, c.dst, c.flows, s.dst, s.flows)
 		}
 		for _, side := range []string{"src", "dst"} {
-			guess := "false"
-			if slices.Contains(s.guess, side+" "+c.what) {
-				guess = "true"
-			}
-			if c.pid[side] != want[c.what][side] && guess == "false" || c.guess[side] != guess {
-				t.Errorf("%s: %s is process %s, a guess %s; want %s", c.what, side, c.pid[side], c.guess[side], want[c.what][side])
+			right := c.pid[side] == want[c.what][side] && c.guess[side] == "false"
+			if mayGuess := slices.Contains(s.guess, side+" "+c.what); !right && !(mayGuess && c.guess[side] == "true") {
+				t.Errorf("%s: %s is process %s, a guess %s; want %s", c.what, side, c.pid[side], c.guess[side], s.expected(side, c.what, want))
 			}
 		}
 	}
@@ -317,5 +342,5 @@ func TestEqualConversationsInTwoNetworks(t *testing.T) {
 		}
 		all.Wait()
 	})
-	compare(t, &scene{dst: "127.0.0.1:8080"}, append(truth[0], truth[1]...), calls(t, out))
+	compare(t, &scene{dst: "127.0.0.1:8080"}, append(truth[0], truth[1]...), calls(t, out, ""))
 }

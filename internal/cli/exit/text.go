@@ -1,0 +1,60 @@
+package exit
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+
+	"github.com/spf13/pflag"
+)
+
+// Text is an error in words for people: without system calls, and without functions that parse flags.
+func Text(err error) string {
+	text := err.Error()
+	var value *pflag.InvalidValueError
+	if errors.As(err, &value) {
+		return strings.Replace(text, value.Error(), flagText(value), 1)
+	}
+	var at *fs.PathError
+	if !errors.As(err, &at) || at.Path == "" {
+		return text
+	}
+	problem := at.Err.Error()
+	if errors.Is(at.Err, fs.ErrNotExist) {
+		problem = "does not exist"
+	}
+	before, after, found := strings.Cut(text, at.Error())
+	switch {
+	case !found:
+		return text
+	case problem != "does not exist":
+		return before + at.Path + ": " + problem + after
+	case strings.HasSuffix(before, " "+at.Path+": "): // the path is named already
+		return strings.TrimSuffix(before, ": ") + ": it does not exist" + after
+	}
+	return before + at.Path + " " + problem + after
+}
+
+// flagText describes a wrong value of a flag.
+func flagText(e *pflag.InvalidValueError) string {
+	f := e.GetFlag()
+	want := ""
+	switch f.Value.Type() {
+	case "bool":
+		want = "want true or false"
+	case "int", "int32", "int64":
+		want = "want a whole number"
+	case "uint", "uint16", "uint32", "uint64":
+		want = "want a whole number from 0"
+	case "float64":
+		want = "want a number"
+	case "duration":
+		want = "want a length of time such as 30s, 15m or 2h"
+	default:
+		if cause := errors.Unwrap(e); cause != nil {
+			want = cause.Error()
+		}
+	}
+	return fmt.Sprintf("--%s %q: %s", f.Name, e.GetValue(), want)
+}

@@ -1,0 +1,60 @@
+package exit
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/spf13/pflag"
+)
+
+// size is a type of flags that the program defines.
+type size struct{}
+
+func (size) String() string   { return "" }
+func (size) Type() string     { return "size" }
+func (size) Set(string) error { return errors.New("want a size such as 5MB") }
+
+func TestText(t *testing.T) {
+	flags := pflag.NewFlagSet("x", pflag.ContinueOnError)
+	flags.IntP("limit", "l", 0, "")
+	flags.Uint16("port", 0, "")
+	flags.Bool("json", false, "")
+	flags.Float64("part", 0, "")
+	flags.Duration("last", 0, "")
+	flags.Var(size{}, "size", "")
+	for arg, want := range map[string]string{
+		"--limit=x":   `--limit "x": want a whole number`,
+		"-lx":         `--limit "x": want a whole number`,
+		"--port=-1":   `--port "-1": want a whole number from 0`,
+		"--json=3":    `--json "3": want true or false`,
+		"--part=half": `--part "half": want a number`,
+		"--last=abc":  `--last "abc": want a length of time such as 30s, 15m or 2h`,
+		"--size=abc":  `--size "abc": want a size such as 5MB`,
+	} {
+		if got := Text(With(flags.Parse([]string{arg}), Usage, "")); got != want {
+			t.Errorf("%s: %s, want %s", arg, got, want)
+		}
+	}
+	missing := filepath.Join(t.TempDir(), "nope")
+	_, err := os.Open(missing)
+	refused := &fs.PathError{Op: "open", Path: "secret", Err: fs.ErrPermission}
+	for _, c := range []struct {
+		err  error
+		want string
+	}{
+		{err, missing + " does not exist"},
+		{fmt.Errorf("opening bundle: %w", err), "opening bundle: " + missing + " does not exist"},
+		{fmt.Errorf("reading %s: %w", missing, err), "reading " + missing + ": it does not exist"},
+		{fmt.Errorf("reading x%s: %w", missing, err), "reading x" + missing + ": " + missing + " does not exist"},
+		{fmt.Errorf("reading a ring: %w: first", refused), "reading a ring: secret: permission denied: first"},
+		{errors.New("open question"), "open question"},
+	} {
+		if got := Text(c.err); got != c.want {
+			t.Errorf("%v: %s, want %s", c.err, got, c.want)
+		}
+	}
+}

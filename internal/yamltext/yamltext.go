@@ -1,0 +1,93 @@
+// Package yamltext explains mistakes in YAML files in words for the people who write them, without types of
+// programs.
+package yamltext
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+
+	"go.yaml.in/yaml/v4"
+)
+
+const maxErrors = 3 // in one message
+
+var (
+	mismatch = regexp.MustCompile("^cannot construct !!(\\w+)(?: `(.*)`)? into (.*)$")
+	unknown  = regexp.MustCompile(`^field (.*) not found in type `)
+)
+
+// Error explains an error of the YAML library. Other errors stay as they are.
+func Error(err error) error {
+	var many *yaml.LoadErrors
+	var one *yaml.LoadError
+	switch {
+	case errors.As(err, &many):
+		var list []string
+		for i, e := range many.Errors {
+			if i == maxErrors {
+				list = append(list, fmt.Sprintf("and %d more", len(many.Errors)-i))
+				break
+			}
+			list = append(list, explain(e))
+		}
+		return errors.New(strings.Join(list, "; "))
+	case errors.As(err, &one):
+		return errors.New(explain(one))
+	}
+	return err
+}
+
+func explain(e *yaml.LoadError) string {
+	text := e.Message
+	if m := unknown.FindStringSubmatch(text); m != nil {
+		text = fmt.Sprintf("unknown field %q", m[1])
+	} else if m := mismatch.FindStringSubmatch(text); m != nil {
+		found, want := kind(m[1]), target(m[3])
+		switch {
+		case found == want && m[2] != "":
+			text = fmt.Sprintf("%s is out of range", m[2])
+		case m[2] != "":
+			text = fmt.Sprintf("found %s %q instead of %s", found, m[2], want)
+		default:
+			text = fmt.Sprintf("found %s instead of %s", found, want)
+		}
+	}
+	return fmt.Sprintf("line %d: %s", e.Mark.Line, text)
+}
+
+// kind describes a YAML tag.
+func kind(tag string) string {
+	switch tag {
+	case "str":
+		return "text"
+	case "int", "float":
+		return "a number"
+	case "bool":
+		return "true or false"
+	case "seq":
+		return "a list"
+	case "map":
+		return "a mapping"
+	case "null":
+		return "nothing"
+	}
+	return "a value of type " + tag
+}
+
+// target describes a type of Go.
+func target(t string) string {
+	t = strings.TrimLeft(t, "*")
+	switch {
+	case strings.HasPrefix(t, "["):
+		return "a list"
+	case t == "string":
+		return "text"
+	case t == "bool":
+		return "true or false"
+	case strings.HasPrefix(t, "int"), strings.HasPrefix(t, "uint"), strings.HasPrefix(t, "float"):
+		return "a number"
+	}
+	return "a mapping"
+}
