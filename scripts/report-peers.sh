@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # Judges reports of every template with programs of others: scripts/report-peers.sh [CAPTURE]
 #
-# veraPDF (Maven Central) judges PDF/A-3u, LibreOffice and openpyxl the cells of workbooks, axe-core the
-# pages in Chromium, and mermaid draws the diagrams of Markdown. It needs java, mvn, soffice, python3
-# with openpyxl, node, npm and chromium-headless-shell. It is not part of make test: the programs have
-# 700 MB.
+# veraPDF (Maven Central) judges PDF/A-3a and PDF/UA-1; pypdf, markdown-it and Python's csv read what is in
+# PDF, Markdown and CSV; LibreOffice and openpyxl the cells of workbooks; axe-core judges the pages in
+# Chromium, and mermaid draws the diagrams of Markdown. It needs java, mvn, soffice, node, npm,
+# chromium-headless-shell, and python3 with openpyxl, pypdf and markdown-it-py. It is not part of
+# make test: the programs have 700 MB.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 capture=${1:-samples/shop.pcapng}
@@ -19,7 +20,7 @@ kube=()
 "$dir/pcapsule" bundle "$capture" "${kube[@]}" -o "$dir/b.pcapsule"
 templates=$(ls report/templates/*.yaml | xargs -n 1 basename -s .yaml)
 for t in $templates; do
-	for form in html md pdf xlsx; do
+	for form in html md pdf xlsx csv json; do
 		"$dir/pcapsule" report "$dir/b.pcapsule" --template "$t" -o "$dir/$t.$form"
 	done
 done
@@ -32,9 +33,12 @@ cat >"$dir/java/pom.xml" <<EOF
 <dependencies><dependency><groupId>$group</groupId><artifactId>$artifact</artifactId><version>$version</version></dependency></dependencies></project>
 EOF
 (cd "$dir/java" && mvn -q -B dependency:copy-dependencies -DoutputDirectory=lib)
-java -cp "$dir/java/lib/*" org.verapdf.apps.GreenfieldCliWrapper -f 3u --format text -v "$dir"/*.pdf || bad=1
+for rules in 3a ua1; do
+	java -cp "$dir/java/lib/*" org.verapdf.apps.GreenfieldCliWrapper -f $rules --format text -v "$dir"/*.pdf || bad=1
+done
 
 for t in $templates; do
+	python3 "$peers/forms.py" "$dir/$t" || bad=1
 	soffice --headless "-env:UserInstallation=file://$dir/office" --convert-to 'csv:Text - txt - csv (StarCalc):44,34,76,1,,0,false,true,false,false,false,-1' \
 		--outdir "$dir/csv/$t" "$dir/$t.xlsx" >/dev/null
 	python3 "$peers/cells.py" "$dir/$t.xlsx" "$dir/csv/$t" || bad=1

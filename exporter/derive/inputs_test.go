@@ -141,6 +141,7 @@ func TestEveryFormOfInput(t *testing.T) {
 		{"pcapng in gzip", map[string][]byte{"a.pcapng.gz": []byte(encoders["gzip"](string(little(t, list))))}},
 		{"classic pcap in zstd", map[string][]byte{"a.pcap.zst": []byte(encoders["zstd"](string(classic(list, binary.LittleEndian, 0xa1b2c3d4, 1000))))}},
 		{"several files", map[string][]byte{"a.pcapng": little(t, list[:half]), "b.pcap": classic(list[half:], binary.BigEndian, 0xa1b23c4d, 1)}},
+		{"a file named by the secret", map[string][]byte{inputSecret + ".pcapng": little(t, list)}},
 		{"segments of a ring", nil},
 	} {
 		t.Run(form.name, func(t *testing.T) {
@@ -190,7 +191,7 @@ func redactsForm(t *testing.T, dir string) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if strings.Contains(string(data), inputSecret) {
+		if strings.Contains(string(data), inputSecret) || strings.Contains(f.Path, inputSecret) {
 			t.Errorf("%s holds the secret", f.Path)
 		}
 	}

@@ -194,10 +194,8 @@ func (x *redaction) packets(ctx context.Context) error {
 	x.counts, x.rules = bundle.DerivedCount{}, map[string]int64{}
 	for i := range m.Inputs {
 		e := &fileEdit{changes: list[i], keep: keepAll, text: func(b []byte) { copy(b, x.text(b)) }, comments: x.r.Policy.KeepComments(), names: x.s.search.names}
-		if x.s.search.names != nil {
-			in := &x.src.to.Manifest.Inputs[i]
-			in.Name = string(x.text([]byte(in.Name)))
-		}
+		in := &x.src.to.Manifest.Inputs[i]
+		in.Name = string(x.text([]byte(in.Name)))
 		said, err := x.src.packets(i, e)
 		if err != nil {
 			return err

@@ -234,7 +234,9 @@ func secretOf(i int) string { return fmt.Sprintf("s3cr3t/K%02d+Zq%03dWv7~ab", i,
 
 // spellings of a secret that must not be in any file.
 func spellings(s string) map[string]string {
-	list := map[string]string{"as it is": s, "hex": hex.EncodeToString([]byte(s)), "URL": url.QueryEscape(s)}
+	list := map[string]string{"as it is": s, "hex": hex.EncodeToString([]byte(s)), "URL": url.QueryEscape(s),
+		"escapes of JSON": escaped(`\u%04x`, s), "some escapes of JSON": half(`\u%04X`, s), "escapes of URLs": escaped("%%%02x", s), "some escapes of URLs": half("%%%02X", s),
+		"entities": half("&#%d;", s), "JSON in gzip": base64.StdEncoding.EncodeToString([]byte(encoders["gzip"](`{"user":"ann","password":"` + s + `"}`)))}
 	for shift := range 3 {
 		text := base64.RawStdEncoding.EncodeToString([]byte("\x00\x00"[:shift] + s))
 		list[fmt.Sprint("base64 at ", shift)] = text[4 : len(text)-2]
@@ -243,7 +245,7 @@ func spellings(s string) map[string]string {
 }
 
 func TestNoPlantedSecretIsLeft(t *testing.T) {
-	for i, p := range plants() {
+	for i, p := range append(plants(), morePlants()...) {
 		t.Run(p.name, func(t *testing.T) {
 			s := newScene(t)
 			secret := secretOf(i)

@@ -39,6 +39,10 @@ type Statements struct {
 // NoLogin are the values of auth_kind with which a login proves nothing.
 var NoLogin = []string{"trust", "anonymous", "none"}
 
+// SentLogin are the values of auth_kind with which a secret is on the wire: as it is, or so that whoever
+// records it can try passwords. Other kinds prove a secret by a challenge, a signature or a ticket.
+var SentLogin = []string{"password", "basic", "bearer", "token", "community", "pap", "md5", "cram-md5", "digest-md5", "apop", "chap", "ms-chap", "mysql_old_password"}
+
 // ProtocolTraits are the traits of one protocol.
 type ProtocolTraits struct {
 	Protocol string `json:"protocol"`

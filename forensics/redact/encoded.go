@@ -6,7 +6,8 @@ import (
 	"unicode/utf8"
 )
 
-// Nested texts in base64 or base64url (RFC 4648): a run of such characters that decodes to text.
+// Nested texts in base64 or base64url (RFC 4648): a run of such characters that decodes to text, or to
+// text in gzip, zlib or zstd.
 // Detectors search them, and secret names apply inside them. Line breaks end a run.
 // LIMIT: only the first match in a run is reported; a secret that is not text is not found.
 const (
@@ -99,11 +100,17 @@ var sextets = func() (list [256]byte) {
 	return list
 }()
 
-// decoded returns the text of a run. It rejects data that is not text after a few characters.
+// decoded returns the text of a run, which may be compressed. It rejects other data after a few
+// characters.
 func decoded(run string) (string, bool) {
 	var head [6]byte
-	if !isText(decode(head[:0], run[:8]), false) {
-		return "", false
+	first := decode(head[:0], run[:8])
+	if !isText(first, false) {
+		if first[0] != 0x1f && first[0] != 0x28 && first[0] != 0x78 {
+			return "", false
+		}
+		text, whole, ok := inflated(decode(make([]byte, 0, len(run)*3/4), run))
+		return string(text), ok && isText(text, whole)
 	}
 	all := decode(make([]byte, 0, len(run)*3/4), run)
 	return string(all), isText(all, true)

@@ -1,10 +1,16 @@
 package redact
 
 import (
+	"bytes"
 	"encoding/base64"
 	"fmt"
+	"io"
 	"strings"
 	"testing"
+
+	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/zlib"
+	"github.com/klauspost/compress/zstd"
 )
 
 // encodings are the ways to write a text in base64 in traffic.
@@ -16,7 +22,43 @@ var encodings = map[string]func(string) string{
 	"base64 in base64": func(s string) string {
 		return base64.StdEncoding.EncodeToString([]byte("x=" + base64.StdEncoding.EncodeToString([]byte(s))))
 	},
+	"gzip in base64": func(s string) string { return packed(s, func(w io.Writer) io.WriteCloser { return gzip.NewWriter(w) }) },
+	"zlib in base64": func(s string) string { return packed(s, func(w io.Writer) io.WriteCloser { return zlib.NewWriter(w) }) },
+	"zstd in base64": func(s string) string {
+		return packed(s, func(w io.Writer) io.WriteCloser { z, _ := zstd.NewWriter(w); return z })
+	},
 	"a part of a token": func(s string) string { return "x." + base64.RawURLEncoding.EncodeToString([]byte(s)) },
+}
+
+// packed is a compressed text in base64.
+func packed(s string, compress func(io.Writer) io.WriteCloser) string {
+	var b bytes.Buffer
+	w := compress(&b)
+	w.Write([]byte(s))
+	w.Close()
+	return base64.StdEncoding.EncodeToString(b.Bytes())
+}
+
+// TestBombsInBase64 searches only the beginning of texts that are much longer than what was sent.
+func TestBombsInBase64(t *testing.T) {
+	bomb := packed(strings.Repeat(" ", 8<<20)+"ann.miller@example.com", func(w io.Writer) io.WriteCloser { return gzip.NewWriter(w) })
+	raw, err := base64.StdEncoding.DecodeString(bomb)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if text, whole, ok := inflated(raw); len(text) != mostInflated || whole || !ok {
+		t.Errorf("%d bytes, %v, %v", len(text), whole, ok)
+	}
+	if got := Find(bomb); len(got) != 0 {
+		t.Errorf("%+v", got)
+	}
+	first := packed("ann.miller@example.com "+strings.Repeat(" ", 8<<20), func(w io.Writer) io.WriteCloser { return gzip.NewWriter(w) })
+	if got := Find(first); len(got) != 1 {
+		t.Errorf("%+v", got)
+	}
+	for _, cut := range []int{9, 11, 20, len(raw) / 2, len(raw) - 1} {
+		inflated(raw[:cut]) // must not panic
+	}
 }
 
 func TestSecretsInBase64(t *testing.T) {

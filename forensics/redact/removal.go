@@ -264,7 +264,7 @@ func (f *Finder) Row(columns []string, row []any) {
 	f.preview(columns, row, text)
 	// Dissectors leave out what logs in to databases, so only the packets hold it.
 	t := task{p: f.r.Policy}
-	if kind := text("auth_kind"); kind != "" && kind != "trust" && !slices.ContainsFunc(row, func(v any) bool { h, ok := v.([]table.Header); return ok && len(h) > 0 }) && t.passwords() {
+	if kind := text("auth_kind"); kind != "" && !slices.Contains(table.NoLogin, kind) && !slices.ContainsFunc(row, func(v any) bool { h, ok := v.([]table.Header); return ok && len(h) > 0 }) && t.passwords() {
 		f.found(byName, "", "", true)
 	}
 }

@@ -95,17 +95,24 @@ func measured(t *testing.T, dir string, all []outcome, known map[[2]string]strin
 	return p
 }
 
-// dissectorOf is the dissector that each fact is about. Facts without one have no truth by tshark.
+// dissectorOf is the dissector that each fact is about: the one that its name begins with, or one of
+// these. Facts without one have no truth by tshark.
 var dissectorOf = func() map[string]string {
 	out := map[string]string{}
-	prefixes := map[string]string{"http": "http1", "http2": "http2", "grpc": "grpc", "dns": "dns", "icmp": "icmp", "icmpv6": "icmp", "tls": "tls", "redis": "redis", "postgresql": "postgresql",
-		"packets": "packets", "fragments": "packets", "udp": "udp"}
+	prefixes := map[string]string{"http": "http1", "icmpv6": "icmp", "dhcpv6": "dhcp", "pop": "pop3", "hassh": "ssh", "packets": "packets", "fragments": "packets", "udp": "udp",
+		"tcp": "tcp", "duplicate": "tcp", "keep": "tcp", "out": "tcp", "retransmissions": "tcp", "window": "tcp", "zero": "tcp"}
+	for _, d := range exporter.Protocols() {
+		prefixes[d.Name] = d.Name
+	}
 	for _, f := range facts() {
 		if f.truth == "" || f.rule || f.claim {
 			continue
 		}
 		prefix, _, _ := strings.Cut(f.name, "_")
-		out[f.name] = cmp.Or(prefixes[prefix], "tcp")
+		if prefixes[prefix] == "" {
+			panic("no dissector for the fact " + f.name) // a report would say of the dissector that it was not compared
+		}
+		out[f.name] = prefixes[prefix]
 	}
 	return out
 }()

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/pcapsule/pcapsule/exporter/bundle"
+	"github.com/pcapsule/pcapsule/exporter/table"
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/internal/cli/cache"
@@ -180,7 +181,7 @@ func (e *env) info(ctx context.Context, path string) (*infoResult, error) {
 		func(row []any) {
 			r.Coverage = append(r.Coverage, infoGap{format.Text(row[0]), format.Text(row[1]), bundle.At(format.Number(row[2])), bundle.At(format.Number(row[3])), format.Number(row[4]), format.Text(row[5])})
 		})
-	query("SELECT auth_kind, count(*) FROM calls WHERE auth_kind IS NOT NULL GROUP BY 1 ORDER BY 2 DESC, 1",
+	query("SELECT auth_kind, count(*) FROM calls WHERE auth_kind NOT IN ('"+strings.Join(table.NoLogin, "', '")+"') GROUP BY 1 ORDER BY 2 DESC, 1",
 		func(row []any) { r.Secrets = append(r.Secrets, infoCount{format.Text(row[0]), format.Number(row[1])}) })
 	query(`SELECT encryption, key_state, coalesce(key_reason, ''), count(*) FROM connections WHERE encryption IS NOT NULL
 		GROUP BY ALL ORDER BY 4 DESC, 1, 2, 3`, func(row []any) {

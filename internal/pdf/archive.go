@@ -6,6 +6,7 @@ import (
 	"compress/zlib"
 	"crypto/sha256"
 	_ "embed" // the colour profile
+	"encoding/binary"
 	"encoding/xml"
 	"errors"
 	"fmt"
@@ -32,7 +33,8 @@ type File struct {
 // Meta describes a document.
 type Meta struct{ Title, Creator string }
 
-// Archive writes the document as PDF/A-3u (ISO 19005-3) with a file as the source of its contents.
+// Archive writes the document as PDF/A-3 (ISO 19005-3) with a file as the source of its contents: as
+// PDF/A-3a and PDF/UA-1 (ISO 14289-1) if it has tags, else as PDF/A-3u.
 //
 // The library writes pages and fonts. The rest of the file is written here, because PDF/A needs
 // metadata, a colour profile, the relation of the file to the document and an identifier, and allows
@@ -46,11 +48,14 @@ func (d *Doc) Archive(w io.Writer, m Meta, f File) error {
 	if err != nil {
 		return err
 	}
-	metadata := a.stream("/Type /Metadata /Subtype /XML", xmp(m))
+	catalog := "<</Type /Catalog /Pages 1 0 R /Lang (en) /ViewerPreferences <</DisplayDocTitle true>>"
+	if d.tags != nil {
+		catalog += fmt.Sprintf(" /MarkInfo <</Marked true>> /StructTreeRoot %d 0 R", d.tags.write(a))
+	}
+	metadata := a.stream("/Type /Metadata /Subtype /XML", xmp(m, d.tags != nil))
 	icc := a.stream("/N 3 /Alternate /DeviceRGB /Filter /FlateDecode", deflate(profile))
 	data := a.stream(fmt.Sprintf("/Type /EmbeddedFile /Subtype /%s /Params <</Size %d>> /Filter /FlateDecode", name(f.MIME), len(f.Data)), deflate(f.Data))
 	file := a.add(fmt.Sprintf("<</Type /Filespec /F (%s) /UF (%[1]s) /Desc %s /AFRelationship /Source /EF <</F %d 0 R /UF %[3]d 0 R>>>>", f.Name, text(f.About), data))
-	catalog := "<</Type /Catalog /Pages 1 0 R /Lang (en) /ViewerPreferences <</DisplayDocTitle true>>"
 	if outlines > 0 {
 		catalog += fmt.Sprintf(" /Outlines %d 0 R /PageMode /UseOutlines", outlines)
 	}
@@ -65,8 +70,13 @@ func (d *Doc) Archive(w io.Writer, m Meta, f File) error {
 // archive is a file under construction.
 type archive struct {
 	b       bytes.Buffer
-	offsets []int // of objects from 1 on
+	offsets []int // of objects from 1 on; of a packed one -1 - its number in packs
+	pages   []int // numbers of the pages
+	packs   []place
 }
+
+// place is where a packed object is: the number of the object with it, and its position there.
+type place struct{ in, at int }
 
 var (
 	errShape    = errors.New("writing PDF: the library wrote a file of another shape")
@@ -114,6 +124,11 @@ func pages(file []byte) (a *archive, outlines int, err error) {
 		if bytes.Contains(body, []byte(wideRange)) {
 			a.object(number, streamOf("/Filter /FlateDecode", deflate(identity())))
 			continue
+		}
+		if dictionary, isPage := bytes.CutPrefix(body, fmt.Appendf(nil, "%d 0 obj\n<</Type /Page\n", number)); isPage {
+			fmt.Fprintf(&a.b, "%d 0 obj\n<</Type /Page /StructParents %d\n", number, len(a.pages))
+			a.pages = append(a.pages, number)
+			body = dictionary
 		}
 		a.b.Write(body)
 	}
@@ -164,15 +179,51 @@ func streamOf(dictionary string, data []byte) string {
 	return fmt.Sprintf("<<%s /Length %d>>\nstream\n%s\nendstream", dictionary, len(data), data)
 }
 
-// end writes the table of objects, and returns the file.
+// next is the number of the next object.
+func (a *archive) next() int { return len(a.offsets) + 1 }
+
+// mostPacked is the number of objects in one stream.
+const mostPacked = 1000
+
+// pack adds small objects, many in one stream (ISO 32000-1, section 7.5.7).
+func (a *archive) pack(bodies []string) {
+	first := a.next()
+	for i := range bodies {
+		a.packs = append(a.packs, place{at: i % mostPacked})
+		a.offsets = append(a.offsets, -len(a.packs))
+	}
+	for begin := 0; begin < len(bodies); begin += mostPacked {
+		var head, text bytes.Buffer
+		list := bodies[begin:min(begin+mostPacked, len(bodies))]
+		for i, body := range list {
+			fmt.Fprintf(&head, "%d %d ", first+begin+i, text.Len())
+			text.WriteString(body + "\n")
+		}
+		n := a.stream(fmt.Sprintf("/Type /ObjStm /N %d /First %d /Filter /FlateDecode", len(list), head.Len()), deflate(append(head.Bytes(), text.Bytes()...)))
+		for i := range list {
+			a.packs[len(a.packs)-len(bodies)+begin+i].in = n
+		}
+	}
+}
+
+// end writes the table of objects (ISO 32000-1, section 7.5.8), and returns the file.
 func (a *archive) end(root int) []byte {
 	sum := sha256.Sum256(a.b.Bytes())
 	at := a.b.Len()
-	fmt.Fprintf(&a.b, "xref\n0 %d\n0000000000 65535 f \n", len(a.offsets)+1)
+	a.offsets = append(a.offsets, at)
+	table := []byte{0, 0, 0, 0, 0, 0xff, 0xff}
 	for _, offset := range a.offsets {
-		fmt.Fprintf(&a.b, "%010d 00000 n \n", offset)
+		kind, first, second := byte(1), offset, 0
+		if offset < 0 {
+			p := a.packs[-1-offset]
+			kind, first, second = 2, p.in, p.at
+		}
+		table = append(table, kind)
+		table = binary.BigEndian.AppendUint32(table, uint32(first))
+		table = binary.BigEndian.AppendUint16(table, uint16(second))
 	}
-	fmt.Fprintf(&a.b, "trailer\n<</Size %d /Root %d 0 R /ID [<%x> <%[3]x>]>>\nstartxref\n%d\n%%%%EOF\n", len(a.offsets)+1, root, sum[:16], at)
+	a.object(len(a.offsets), streamOf(fmt.Sprintf("/Type /XRef /Size %d /W [1 4 2] /Root %d 0 R /ID [<%x> <%[3]x>] /Filter /FlateDecode", len(a.offsets)+1, root, sum[:16]), deflate(table)))
+	fmt.Fprintf(&a.b, "startxref\n%d\n%%%%EOF\n", at)
 	return a.b.Bytes()
 }
 
@@ -199,16 +250,27 @@ func text(s string) string {
 	return string(append(b, '>'))
 }
 
+// accessible says in XMP that the document follows PDF/UA-1, and what that property is, which PDF/A demands.
+const accessible = `<rdf:Description rdf:about="" xmlns:pdfuaid="http://www.aiim.org/pdfua/ns/id/"><pdfuaid:part>1</pdfuaid:part></rdf:Description>` +
+	`<rdf:Description rdf:about="" xmlns:pdfaExtension="http://www.aiim.org/pdfa/ns/extension/" xmlns:pdfaSchema="http://www.aiim.org/pdfa/ns/schema#" xmlns:pdfaProperty="http://www.aiim.org/pdfa/ns/property#">` +
+	`<pdfaExtension:schemas><rdf:Bag><rdf:li rdf:parseType="Resource"><pdfaSchema:schema>PDF/UA identification</pdfaSchema:schema><pdfaSchema:namespaceURI>http://www.aiim.org/pdfua/ns/id/</pdfaSchema:namespaceURI>` +
+	`<pdfaSchema:prefix>pdfuaid</pdfaSchema:prefix><pdfaSchema:property><rdf:Seq><rdf:li rdf:parseType="Resource"><pdfaProperty:name>part</pdfaProperty:name><pdfaProperty:valueType>Integer</pdfaProperty:valueType>` +
+	`<pdfaProperty:category>internal</pdfaProperty:category><pdfaProperty:description>part of ISO 14289</pdfaProperty:description></rdf:li></rdf:Seq></pdfaSchema:property></rdf:li></rdf:Bag></pdfaExtension:schemas></rdf:Description>`
+
 // xmp describes the document (ISO 16684-1).
-func xmp(m Meta) []byte {
+func xmp(m Meta, tagged bool) []byte {
+	level, more := "U", ""
+	if tagged {
+		level, more = "A", accessible
+	}
 	var b bytes.Buffer
 	b.WriteString("<?xpacket begin=\"\uFEFF\" id=\"W5M0MpCehiHzreSzNTczkc9d\"?>\n" +
 		`<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">` +
 		`<rdf:Description rdf:about="" xmlns:dc="http://purl.org/dc/elements/1.1/" xmlns:xmp="http://ns.adobe.com/xap/1.0/" xmlns:pdfaid="http://www.aiim.org/pdfa/ns/id/">` +
-		`<pdfaid:part>3</pdfaid:part><pdfaid:conformance>U</pdfaid:conformance><dc:title><rdf:Alt><rdf:li xml:lang="x-default">`)
+		`<pdfaid:part>3</pdfaid:part><pdfaid:conformance>` + level + `</pdfaid:conformance><dc:title><rdf:Alt><rdf:li xml:lang="x-default">`)
 	_ = xml.EscapeText(&b, []byte(m.Title)) // a buffer accepts everything
 	b.WriteString("</rdf:li></rdf:Alt></dc:title><xmp:CreatorTool>")
 	_ = xml.EscapeText(&b, []byte(m.Creator))
-	b.WriteString("</xmp:CreatorTool></rdf:Description></rdf:RDF></x:xmpmeta>\n<?xpacket end=\"w\"?>")
+	b.WriteString("</xmp:CreatorTool></rdf:Description>" + more + "</rdf:RDF></x:xmpmeta>\n<?xpacket end=\"w\"?>")
 	return b.Bytes()
 }

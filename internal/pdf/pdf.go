@@ -28,6 +28,7 @@ type Doc struct {
 	font   *sfnt.Font
 	buf    sfnt.Buffer
 	widths map[glyph]float64
+	tags   *structure // nil for a document without tags
 }
 
 // glyph is a character in a font.

@@ -15,6 +15,7 @@ import (
 // text, hatched fills and arrow heads. It draws nothing else.
 type Picture struct {
 	Width, Height float64                   // in units of the picture
+	Spoken        string                    // its title and description
 	Room          func(text string) float64 // width that the picture leaves for a text of 12 units
 	svg           string
 	styles        *Styles
@@ -37,6 +38,10 @@ func ParsePicture(svg string, styles *Styles) (*Picture, error) {
 		case "svg":
 			var x, y float64
 			_, _ = fmt.Sscan(e.attrs["viewBox"], &x, &y, &p.Width, &p.Height)
+		case "title":
+			p.Spoken = e.text
+		case "desc":
+			p.Spoken += ". " + e.text
 		case "marker":
 			last = e.attrs["id"]
 			p.heads[last] = head{size: number(e.attrs["markerWidth"], 3), scaled: e.attrs["markerUnits"] != "userSpaceOnUse"}
@@ -89,7 +94,7 @@ func (p *Picture) each(do func(*element)) error {
 				e.attrs[a.Name.Local] = a.Value
 			}
 			open = append(open, e.name)
-			if e.name == "text" {
+			if e.name == "text" || e.name == "title" || e.name == "desc" {
 				text = e
 				continue
 			}
@@ -100,7 +105,7 @@ func (p *Picture) each(do func(*element)) error {
 			}
 		case xml.EndElement:
 			open = open[:len(open)-1]
-			if t.Name.Local == "text" {
+			if text != nil && t.Name.Local == text.name {
 				do(text)
 				text = nil
 			}
@@ -120,6 +125,12 @@ type drawing struct {
 // Draw draws a part of a picture, from one height to another in its units, with its upper left corner
 // at x, y and a scale in millimetres for each unit.
 func (d *Doc) Draw(p *Picture, x, y, scale, from, to float64) error {
+	var err error
+	d.marked(func() { err = d.draw(p, x, y, scale, from, to) })
+	return err
+}
+
+func (d *Doc) draw(p *Picture, x, y, scale, from, to float64) error {
 	w := &drawing{Picture: p, d: d, x: x, y: y - float64(from*scale), scale: scale, from: from, to: to}
 	d.ClipRect(x, y, float64(p.Width*scale), float64((to-from)*scale), false)
 	err := p.each(func(e *element) {

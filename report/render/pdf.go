@@ -24,7 +24,7 @@ const (
 // dataName is the name of the data in a PDF.
 const dataName = "report.json"
 
-// PDF writes a report as an archive (PDF/A-3u) that carries its data.
+// PDF writes a report as an archive (PDF/A-3a) that carries its data and can be read aloud (PDF/UA-1).
 func PDF(w io.Writer, r *value.Report) error {
 	data, err := carried(r)
 	if err != nil {
@@ -35,6 +35,7 @@ func PDF(w io.Writer, r *value.Report) error {
 		return fmt.Errorf("writing PDF: %w", err)
 	}
 	d.SetAutoPageBreak(false, 0)
+	d.SetTagged()
 	d.AddPage()
 	p := &paper{Doc: d, styles: pdf.ParseStyles(pageStyle), many: len(r.Bundles) > 1, y: pdfTop}
 	p.front(r)
@@ -97,8 +98,17 @@ func (p *paper) need(height float64) bool {
 	return true
 }
 
-// lines writes text in lines of at most a width, from x on.
+// lines writes a paragraph in lines of at most a width, from x on.
 func (p *paper) lines(l look, x, width float64, s string) {
+	p.Tag(pdf.Paragraph, func() { p.write(l, x, width, s) })
+}
+
+// titled writes a title of some kind across the page.
+func (p *paper) titled(kind string, l look, s string) {
+	p.Tag(kind, func() { p.write(l, pdfMargin, pdfWidth, s) })
+}
+
+func (p *paper) write(l look, x, width float64, s string) {
 	p.use(l)
 	for _, line := range p.Wrap(s, width) {
 		if p.need(l.height()) {
@@ -128,7 +138,7 @@ func (p *paper) rule(colour string, x, width, thick float64) {
 // front writes the first page: what the report is about, its figures and its summary.
 func (p *paper) front(r *value.Report) {
 	p.lines(look{pdf.Sans, "", pdfSmall, "faint"}, pdfMargin, pdfWidth, strings.ToUpper(r.Kind))
-	p.lines(look{pdf.Sans, "B", 18, "fg"}, pdfMargin, pdfWidth, r.Title)
+	p.titled(pdf.Title, look{pdf.Sans, "B", 18, "fg"}, r.Title)
 	p.Bookmark(p.Glyphs(r.Title), 0, 0)
 	if r.About != "" {
 		p.lines(faintLook, pdfMargin, pdfWidth, r.About)
@@ -150,7 +160,7 @@ func (p *paper) front(r *value.Report) {
 	for _, g := range groups(r.Statements) {
 		p.need(12)
 		p.y += 1.4
-		p.lines(look{pdf.Sans, "B", 8, "faint"}, pdfMargin, pdfWidth, g.Head)
+		p.titled(pdf.Caption, look{pdf.Sans, "B", 8, "faint"}, g.Head)
 		p.statements(g.Statements)
 	}
 	if len(r.Unmade) > 0 {
@@ -188,13 +198,15 @@ func (p *paper) facts(list []value.Number) {
 			l.size *= (width - 4) / w
 			p.use(l)
 		}
-		p.Text(x+2, p.y+6, text)
-		p.use(look{pdf.Sans, "", 6.5, "faint"})
-		for k, line := range p.Wrap(f.Label, width-4) {
-			if k < 2 {
-				p.Text(x+2, p.y+9.4+3*float64(k), line)
+		p.Tag(pdf.Paragraph, func() {
+			p.Text(x+2, p.y+6, text)
+			p.use(look{pdf.Sans, "", 6.5, "faint"})
+			for k, line := range p.Wrap(f.Label, width-4) {
+				if k < 2 {
+					p.Text(x+2, p.y+9.4+3*float64(k), line)
+				}
 			}
-		}
+		})
 	}
 	if len(list) > 0 {
 		p.y += height
@@ -207,7 +219,7 @@ func (p *paper) heading(title string, follows float64) {
 	p.need(12 + follows)
 	p.use(look{pdf.Sans, "B", 13, "fg"})
 	p.Bookmark(p.Glyphs(title), 1, p.y)
-	p.lines(look{pdf.Sans, "B", 13, "fg"}, pdfMargin, pdfWidth, title)
+	p.titled(pdf.Heading, look{pdf.Sans, "B", 13, "fg"}, title)
 	p.y += 0.6
 	p.rule("rule", pdfMargin, pdfWidth, 0.5)
 	p.y += 1.5
@@ -219,7 +231,7 @@ func (p *paper) title(text string, queries []int) {
 		text += " (" + q + ")"
 	}
 	p.y += 2.5
-	p.lines(strongLook, pdfMargin, pdfWidth, text)
+	p.titled(pdf.Caption, strongLook, text)
 	p.y++
 }
 
@@ -282,7 +294,7 @@ func (p *paper) section(s *value.Section) {
 		p.y += 10
 		p.use(plainLook)
 		text := p.Glyphs(label)
-		p.Text(pdfMargin, p.y, text)
+		p.Tag(pdf.Paragraph, func() { p.Text(pdfMargin, p.y, text) })
 		from := pdfMargin + p.Width(text) + 2
 		p.fillRect("fg", from, p.y+0.6, pdfMargin+pdfWidth-from, 0.2)
 		p.y += 2
@@ -298,8 +310,10 @@ func (p *paper) queries(r *value.Report) {
 	for i, q := range r.Queries {
 		p.need(l.height())
 		p.use(l)
-		p.Text(pdfMargin, p.y+l.ascent(), fmt.Sprintf("Q%d", i+1))
-		p.lines(l, pdfMargin+9, pdfWidth-9, q.Command)
+		p.Tag(pdf.Paragraph, func() {
+			p.Text(pdfMargin, p.y+l.ascent(), fmt.Sprintf("Q%d", i+1))
+			p.write(l, pdfMargin+9, pdfWidth-9, q.Command)
+		})
 		p.y += 0.6
 	}
 	p.y += 3

@@ -30,13 +30,15 @@ func (p *paper) figure(f *value.Figure) {
 	scale := pdfWidth / picture.Width
 	p.need(p.figureHeight(f))
 	p.title(f.Title, f.Queries)
+	tag := p.NewTag(pdf.Figure, nil, picture.Spoken)
 	head, row := rowsOf(f)
 	for from := 0.0; from < picture.Height; {
 		to := picture.Height
 		if most := (pdfEnd - p.y) / scale; to-from > most {
 			to = max(from+row, head+float64(row*float64(int((from+most-head)/row))))
 		}
-		if err := p.Draw(picture, pdfMargin, p.y, scale, from, to); err != nil {
+		p.In(tag, func() { err = p.Draw(picture, pdfMargin, p.y, scale, from, to) })
+		if err != nil {
 			p.err = err
 			return
 		}
@@ -88,7 +90,7 @@ func (p *paper) legend(f *value.Figure) {
 		}
 		p.fillRect(colour, x, p.y+0.4, square, square)
 		p.use(l)
-		p.Text(x+square+1.2, p.y+l.ascent(), text)
+		p.Tag(pdf.Paragraph, func() { p.Text(x+square+1.2, p.y+l.ascent(), text) })
 		x += width + gap
 	}
 	p.y += l.height()

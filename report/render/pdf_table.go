@@ -21,6 +21,7 @@ type sheet struct {
 	t      *value.Table
 	widths []float64
 	looks  []look
+	tag    *pdf.Tag
 }
 
 // cell is a cell on paper.
@@ -31,6 +32,7 @@ type cell struct {
 	share  *int
 	doc    []string // second text, below
 	bottom bool     // at the bottom of its row
+	tag    *pdf.Tag // nil for a head that is repeated
 }
 
 // table writes a table. Its head is repeated on every page.
@@ -39,7 +41,8 @@ func (p *paper) table(t *value.Table) {
 	p.title(t.Title, t.Queries)
 	s := &sheet{paper: p, t: t}
 	s.measure()
-	s.head()
+	s.tag = p.NewTag(pdf.Table, nil, "")
+	s.head(true)
 	for _, row := range t.Rows {
 		s.row(s.cells(row), row.Bad)
 	}
@@ -103,8 +106,16 @@ func (s *sheet) measure() {
 	s.widths = divide(list, pdfWidth-cellGap*float64(len(list)-1))
 }
 
+// tagged gives the cells of a row their tags.
+func (s *sheet) tagged(kind string, cells []cell) {
+	row := s.NewTag(pdf.Row, s.tag, "")
+	for i := range cells {
+		cells[i].tag = s.NewTag(kind, row, "")
+	}
+}
+
 // head writes the names of the columns.
-func (s *sheet) head() {
+func (s *sheet) head(first bool) {
 	var cells []cell
 	for i, w := range s.widths {
 		name, doc, right := "Evidence", "", false
@@ -123,6 +134,9 @@ func (s *sheet) head() {
 	most := 0
 	for _, c := range cells {
 		most = max(most, len(c.lines)+len(c.doc))
+	}
+	if first {
+		s.tagged(pdf.Head, cells)
 	}
 	s.draw(cells, 0, most)
 	s.rule("faint", pdfMargin, pdfWidth, 0.3)
@@ -150,6 +164,7 @@ func (s *sheet) cells(row value.Row) (out []cell) {
 func (s *sheet) row(cells []cell, bad bool) {
 	line := look{size: cellSize}.height()
 	most := 0
+	s.tagged(pdf.Cell, cells)
 	for _, c := range cells {
 		most = max(most, len(c.lines))
 	}
@@ -157,7 +172,7 @@ func (s *sheet) row(cells []cell, bad bool) {
 		room := int((pdfEnd - s.y - 2*cellPad - barHeight) / line)
 		if room < most-from && room < int((pdfEnd-pdfTop)/line)/2 {
 			s.need(pdfEnd)
-			s.head()
+			s.head(false)
 			continue
 		}
 		to := min(from+max(room, 1), most)
@@ -186,7 +201,7 @@ func (s *sheet) draw(cells []cell, from, to int) {
 			if c.right {
 				at += s.widths[i] - s.Width(text)
 			}
-			s.Text(at, first+float64(float64(n)*line)+ascent, text)
+			s.In(c.tag, func() { s.Text(at, first+float64(float64(n)*line)+ascent, text) })
 		}
 		for n := from; n < min(to, len(c.lines)); n++ {
 			put(n-from, c.lines[n])

@@ -91,3 +91,52 @@ func TestPaper(t *testing.T) {
 		t.Errorf("%d of 1,500 words", n)
 	}
 }
+
+// TestTags checks what programs that read aloud get of a report that is hard to print: each line of
+// text belongs to a tag or to a footer, and each table has a head and all of its cells.
+func TestTags(t *testing.T) {
+	r := hard()
+	var b bytes.Buffer
+	if err := PDF(&b, r); err != nil {
+		t.Fatal(err)
+	}
+	tags, footers, open, stray := map[string]int{}, 0, "", 0
+	tree := ""
+	for _, p := range pdf.Parts(b.Bytes(), maxData) {
+		switch {
+		case !strings.HasPrefix(p.Place, "page"):
+			if strings.Contains(p.Text, "/StructTreeRoot /K") {
+				tree = p.Text
+			}
+		case strings.HasSuffix(p.Text, "BDC"), strings.HasSuffix(p.Text, "BMC"):
+			open, _, _ = strings.Cut(p.Text, " ")
+		case p.Text == "EMC":
+			open = ""
+		case placed.MatchString(p.Text) && open == "":
+			stray++
+		case placed.MatchString(p.Text) && open == "/Artifact":
+			footers++
+		case placed.MatchString(p.Text):
+			tags[open]++
+		}
+	}
+	if stray > 0 || footers == 0 || tags["/P"] == 0 || tags["/H1"] == 0 || tags["/TH"] == 0 || tags["/TD"] == 0 || tags["/Figure"] == 0 {
+		t.Errorf("%d lines without a mark, %d that are not read, and %v", stray, footers, tags)
+	}
+	rows, columns, cells := 0, 0, 0
+	for _, table := range []*value.Table{r.Sections[0].Blocks[0].Table, r.Sections[0].Blocks[1].Table} {
+		wide := len(table.Columns)
+		if table.Cited() {
+			wide++
+		}
+		rows, columns, cells = rows+1+len(table.Rows), columns+wide, cells+wide*len(table.Rows)
+	}
+	for tag, want := range map[string]int{"Table": 2, "TR": rows, "TH": columns, "TD": cells, "Figure": 2, "H1": 1, "Document": 1} {
+		if got := strings.Count(tree, "<</S /"+tag+" "); got != want {
+			t.Errorf("%d tags %s, want %d", got, tag, want)
+		}
+	}
+	if strings.Count(tree, "/Alt <FEFF") != 2 || strings.Count(tree, "/Scope /Column") != columns {
+		t.Error("a figure without a text, or a head without its direction")
+	}
+}

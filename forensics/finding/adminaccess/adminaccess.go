@@ -1,6 +1,6 @@
 // Package adminaccess lists the paths by which machines, containers and databases are administered:
-// SSH, RDP, VNC, Telnet, commands in containers through Kubernetes, consoles of databases, and pages
-// and endpoints for administrators.
+// SSH, RDP, VNC, Telnet, commands in containers through Kubernetes, consoles of databases, pages and
+// endpoints for administrators, changes through SNMP, and administration of Kerberos and of devices.
 //
 // Such access is normal. A finding is high if it comes from outside, medium if it is not encrypted,
 // and otherwise information for a review. Inside TLS that was not decrypted it cannot be seen.
@@ -21,12 +21,15 @@ const (
 	kubernetes = "kubernetes-exec"
 	console    = "database-console"
 	admin      = "admin-path"
+	change     = "snmp-set"
+	principals = "kerberos-admin"
+	device     = "device-login"
 )
 
 // Analyzer returns the analyzer admin-access.
 func Analyzer() finding.Analyzer {
-	return finding.Analyzer{Name: "admin-access", Title: "administrative access", Kinds: []string{"ssh", "rdp", "vnc", "telnet", kubernetes, console, admin},
-		Doc: "SSH, RDP, VNC, Telnet, exec and attach into containers, consoles of databases, and paths for administrators; high from outside, medium without encryption, else info.", Find: find}
+	return finding.Analyzer{Name: "admin-access", Title: "administrative access", Kinds: []string{"ssh", "rdp", "vnc", "telnet", kubernetes, console, admin, change, principals, device},
+		Doc: "SSH, RDP, VNC, Telnet, exec and attach into containers, consoles of databases, paths for administrators, changes through SNMP, tickets for Kerberos' administration, and logins of administrators to devices through RADIUS; high from outside, medium without encryption, else info.", Find: find}
 }
 
 // Expressions for endpoints. An id in a path is {id}.
@@ -44,6 +47,10 @@ const programs = `(?i)^(psql|pgadmin|dbeaver|datagrip|navicat|tableplus|heidisql
 // commands is the SQL condition for commands of Redis that only administrators send.
 const commands = `protocol = 'redis' AND (method IN ('MONITOR', 'DEBUG', 'SHUTDOWN', 'MODULE', 'REPLICAOF', 'SLAVEOF') OR method = 'CONFIG' AND redis_command ILIKE 'CONFIG SET %')`
 
+// network is the SQL for the kind of access through protocols of networks, or null.
+const network = `CASE WHEN protocol = 'snmp' AND snmp_pdu = 'SetRequest' THEN '` + change + `' WHEN protocol = 'kerberos' AND kerberos_service LIKE 'kadmin/%' AND kerberos_service NOT LIKE 'kadmin/changepw%' THEN '` + principals + `'
+	WHEN protocol = 'radius' AND radius_response_code_name = 'Access-Accept' AND radius_service_type IN ('Administrative-User', 'NAS-Prompt-User') THEN '` + device + `' END`
+
 var web = `protocol IN ` + terms.Web
 
 func find(ctx context.Context, l *finding.Look) error {
@@ -55,10 +62,10 @@ func find(ctx context.Context, l *finding.Look) error {
 	}
 	args := append([]any(nil), l.Args...)
 	paths, apps := list(names, admin), list(names, console)
-	kind := `CASE WHEN protocol = 'ssh' THEN protocol WHEN protocol IN ('tcp', 'udp') THEN payload_protocol WHEN NOT (` + web + `) THEN '` + console + `' WHEN regexp_matches(endpoint, '` + execPath + `') THEN '` + kubernetes + `' ELSE '` + admin + `' END AS kind`
+	kind := `CASE WHEN protocol IN ('snmp', 'kerberos', 'radius') THEN ` + network + ` WHEN protocol = 'ssh' THEN protocol WHEN protocol IN ('tcp', 'udp') THEN payload_protocol WHEN NOT (` + web + `) THEN '` + console + `' WHEN regexp_matches(endpoint, '` + execPath + `') THEN '` + kubernetes + `' ELSE '` + admin + `' END AS kind`
 	what := `CASE WHEN NOT (` + web + `) THEN '' ELSE coalesce(nullif(regexp_extract(endpoint, '` + execPath + `', 3), ''), nullif(regexp_extract(endpoint, '` + execPath + `', 4), ''), endpoint) END AS what`
-	rows, err := l.Rows(ctx, l.Groups(kind+`, `+what+`, decrypted_by IS NOT NULL OR protocol = 'ssh' OR coalesce(payload_protocol = 'rdp', false) AS sealed, coalesce(status_code < 400, true) AS good`,
-		`(protocol = 'ssh' OR protocol IN ('tcp', 'udp') AND payload_evidence = 'content' AND payload_protocol IN ('rdp', 'vnc', 'telnet') OR `+commands+` OR `+among(statements.IsStatement+" AND "+application, apps)+` OR `+among(web+" AND endpoint", paths)+`)`)+`
+	rows, err := l.Rows(ctx, l.Groups(kind+`, `+what+`, decrypted_by IS NOT NULL OR protocol IN ('ssh', 'kerberos') OR coalesce(snmp_security_level = 'authPriv', payload_protocol = 'rdp', false) AS sealed, coalesce(status_code < 400, true) AS good`,
+		`(protocol = 'ssh' OR protocol IN ('tcp', 'udp') AND payload_evidence = 'content' AND payload_protocol IN ('rdp', 'vnc', 'telnet') OR `+network+` IS NOT NULL OR `+commands+` OR `+among(statements.IsStatement+" AND "+application, apps)+` OR `+among(web+" AND endpoint", paths)+`)`)+`
 		SELECT src, dst, kind AS detail, what AS other, CASE WHEN bool_or(coalesce(src_outside, false)) THEN 1 ELSE 0 END::DOUBLE AS number, CASE WHEN sealed THEN 1 ELSE 0 END::DOUBLE AS number2, coalesce(sum(n) FILTER (good), 0)::BIGINT AS "of", `+l.Sums()+`
 		FROM g GROUP BY src, dst, kind, what, sealed ORDER BY number DESC, count DESC, src, dst, detail, other, number2`, append(append(args, apps...), paths...)...)
 	if err != nil {
@@ -99,6 +106,12 @@ func claim(r finding.Row) finding.Finding {
 	case admin:
 		f.Confidence = finding.Likely
 		f.What = plural.Sprintf("%s calls %s of %s, a path for administrators, in %d {call|calls}; %d succeeded", r.Src, r.Other, r.Dst, r.Count, r.Of)
+	case change:
+		f.What = plural.Sprintf("%s changes settings of %s through SNMP, in %d {call|calls}", r.Src, r.Dst, r.Count)
+	case principals:
+		f.What = plural.Sprintf("%s gets tickets for the administration of Kerberos from %s, in %d {call|calls}", r.Src, r.Dst, r.Count)
+	case device:
+		f.What = plural.Sprintf("%s lets administrators in after a login at %s (RADIUS), in %d {call|calls}", r.Src, r.Dst, r.Count)
 	default:
 		f.What = plural.Sprintf("%s uses %s to %s, in %d {connection|connections}", r.Src, r.Detail, r.Dst, r.Count)
 	}

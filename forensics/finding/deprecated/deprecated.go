@@ -1,6 +1,7 @@
 // Package deprecated finds protocols that send secrets in clear or are known to be broken: Telnet,
-// FTP, TFTP, POP3 and IMAP without TLS, SSH 1, SMB 1, SNMP 1 and 2c, NTLM over HTTP, LDAP binds with
-// a password in clear, HTTP/0.9 and HTTP/1.0. Old TLS is weak-tls.
+// FTP, TFTP, POP3 and IMAP without TLS, SSH 1, SMB 1, SNMP 1 and 2c, Kerberos with DES and RC4, MS-CHAP, RADIUS whose
+// answers can be forged, SOCKS 4, NTLM over HTTP, LDAP binds with a password in clear, HTTP/0.9 and
+// HTTP/1.0. Old TLS is weak-tls.
 //
 // A protocol counts only if the bytes show it, not if only a port suggests it. LIMIT: of a protocol
 // without a dissector the first 64 bytes of each side are known, so NTLM inside SMB is not found.
@@ -13,27 +14,33 @@ import (
 	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
-// kinds are the protocols, with their severity and the reason.
-var kinds = []struct{ name, severity, what string }{
-	{"telnet", finding.High, "Telnet, which sends passwords in clear"},
-	{"ftp", finding.High, "FTP without TLS, which sends passwords in clear"},
-	{"tftp", finding.Medium, "TFTP, which has no authentication"},
-	{"pop3", finding.Medium, "POP3 without TLS (RFC 8314)"},
-	{"imap", finding.Medium, "IMAP without TLS (RFC 8314)"},
-	{"ssh-1", finding.High, "version 1 of SSH, which is broken"},
-	{"smb-1", finding.High, "version 1 of SMB, which is broken"},
-	{"snmp-1", finding.Medium, "version 1 of SNMP, which sends its community in clear"},
-	{"snmp-2c", finding.Medium, "version 2c of SNMP, which sends its community in clear"},
-	{"ldap-simple-bind", finding.High, "an LDAP bind with a password in clear"},
-	{"ntlm", finding.Medium, "NTLM authentication over HTTP"},
-	{"http-0.9", finding.Low, "HTTP/0.9"},
-	{"http-1.0", finding.Low, "HTTP/1.0"},
+// kinds are the protocols, with their severity, what is used, and why it counts.
+var kinds = []struct{ name, severity, what, why string }{
+	{"telnet", finding.High, "Telnet", "which sends passwords in clear"},
+	{"ftp", finding.High, "FTP without TLS", "which sends passwords in clear"},
+	{"tftp", finding.Medium, "TFTP", "which has no authentication"},
+	{"pop3", finding.Medium, "POP3 without TLS (RFC 8314)", ""},
+	{"imap", finding.Medium, "IMAP without TLS (RFC 8314)", ""},
+	{"ssh-1", finding.High, "version 1 of SSH", "which is broken"},
+	{"smb-1", finding.High, "version 1 of SMB", "which is broken"},
+	{"snmp-1", finding.Medium, "version 1 of SNMP", "which sends its community in clear"},
+	{"snmp-2c", finding.Medium, "version 2c of SNMP", "which sends its community in clear"},
+	{"kerberos-des", finding.High, "Kerberos with DES", "which is broken (RFC 6649)"},
+	{"kerberos-rc4", finding.High, "Kerberos with RC4", "which lets whoever records a ticket try passwords fast (RFC 8429)"},
+	{"kerberos-des3", finding.Medium, "Kerberos with DES3", "which RFC 8429 deprecates"},
+	{"ms-chap", finding.High, "MS-CHAP", "whose DES is broken"},
+	{"radius-unsigned", finding.Medium, "RADIUS without Message-Authenticator", "so somebody on the path can forge the answer (CVE-2024-3596)"},
+	{"socks-4", finding.Low, "version 4 of SOCKS", "which has no authentication"},
+	{"ldap-simple-bind", finding.High, "an LDAP bind with a password in clear", ""},
+	{"ntlm", finding.Medium, "NTLM authentication over HTTP", ""},
+	{"http-0.9", finding.Low, "HTTP/0.9", ""},
+	{"http-1.0", finding.Low, "HTTP/1.0", ""},
 }
 
 // Analyzer returns the analyzer deprecated-protocol.
 func Analyzer() finding.Analyzer {
 	a := finding.Analyzer{Name: "deprecated-protocol", Title: "deprecated protocols",
-		Doc: "Telnet, FTP, TFTP, POP3 and IMAP without TLS, SSH 1, SMB 1, SNMP 1 and 2c, NTLM over HTTP, LDAP binds with a password in clear, HTTP/0.9 and 1.0, recognized by their bytes.", Find: find}
+		Doc: "Telnet, FTP, TFTP, POP3 and IMAP without TLS, SSH 1, SMB 1, SNMP 1 and 2c, Kerberos with DES, DES3 and RC4, MS-CHAP, RADIUS whose answers can be forged, SOCKS 4, NTLM over HTTP, LDAP binds with a password in clear, HTTP/0.9 and 1.0, recognized by their bytes.", Find: find}
 	for _, k := range kinds {
 		a.Kinds = append(a.Kinds, k.name)
 	}
@@ -47,12 +54,16 @@ const kind = `CASE WHEN protocol = 'http1' AND auth_kind = 'ntlm' THEN 'ntlm' WH
 	WHEN protocol = 'ssh' AND regexp_matches(coalesce(ssh_server_version, ssh_client_version), '^SSH-1[.]([^9]|9[^9])') THEN 'ssh-1'
 	WHEN payload_protocol IN ('telnet', 'ftp', 'tftp', 'pop3', 'imap') THEN payload_protocol
 	WHEN payload_protocol = 'smb' AND (hex(payload_request_head) LIKE '________FF534D42%' AND hex(payload_response_head) NOT LIKE '________FE534D42%') THEN 'smb-1'
-	WHEN protocol = 'snmp' AND snmp_version <> '3' THEN 'snmp-' || snmp_version END`
+	WHEN protocol = 'snmp' AND snmp_version <> '3' THEN 'snmp-' || snmp_version
+	WHEN protocol = 'kerberos' THEN 'kerberos-' || kerberos_weak
+	WHEN protocol = 'radius' AND auth_kind = 'ms-chap' THEN 'ms-chap'
+	WHEN protocol = 'radius' AND radius_code = 1 AND coalesce(status_code, 0) IN (2, 3, 11) AND NOT radius_response_message_authenticator THEN 'radius-unsigned'
+	WHEN protocol = 'socks' AND socks_version = 4 THEN 'socks-4' END`
 
 func find(ctx context.Context, l *finding.Look) error {
 	on := l.Bundle("conn_id")
 	rows, err := l.Rows(ctx, l.Groups(kind+` AS kind`, `(protocol = 'http1' AND (http1_version IN ('HTTP/1.0', 'HTTP/0.9') OR auth_kind = 'ntlm') OR protocol = 'ssh' OR protocol = 'ldap' AND auth_kind = 'password' AND decrypted_by IS NULL
-			OR (protocol IN ('ftp', 'imap', 'pop3', 'snmp') AND decrypted_by IS NULL OR protocol IN ('tcp', 'udp') AND payload_evidence = 'content' AND payload_protocol IN ('telnet', 'ftp', 'tftp', 'pop3', 'imap', 'smb')) AND (`+on+`) NOT IN (SELECT (`+on+`) FROM connections_raw WHERE encryption IS NOT NULL))`)+`
+			OR (protocol IN ('ftp', 'imap', 'pop3', 'snmp', 'radius', 'socks') AND decrypted_by IS NULL OR protocol = 'kerberos' AND kerberos_weak IS NOT NULL OR protocol IN ('tcp', 'udp') AND payload_evidence = 'content' AND payload_protocol IN ('telnet', 'ftp', 'tftp', 'pop3', 'imap', 'smb')) AND (`+on+`) NOT IN (SELECT (`+on+`) FROM connections_raw WHERE encryption IS NOT NULL))`)+`
 		SELECT src, dst, kind AS detail, `+l.Sums()+` FROM g WHERE kind IS NOT NULL GROUP BY src, dst, kind ORDER BY count DESC, src, dst, detail`, l.Args...)
 	if err != nil {
 		return err
@@ -60,7 +71,11 @@ func find(ctx context.Context, l *finding.Look) error {
 	for _, r := range rows {
 		for _, k := range kinds {
 			if k.name == r.Detail {
-				l.Add(r, finding.Finding{Kind: k.name, Severity: k.severity, Confidence: finding.Exact, What: plural.Sprintf("%s uses %s to %s, in %d {call|calls}", r.Src, k.what, r.Dst, r.Count)})
+				f := finding.Finding{Kind: k.name, Severity: k.severity, Confidence: finding.Exact, What: plural.Sprintf("%s uses %s to %s in %d {call|calls}", r.Src, k.what, r.Dst, r.Count)}
+				if k.why != "" {
+					f.What += ", " + k.why
+				}
+				l.Add(r, f)
 			}
 		}
 	}

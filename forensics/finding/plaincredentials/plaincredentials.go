@@ -1,13 +1,15 @@
 // Package plaincredentials finds credentials that were sent unencrypted.
 //
-// It reports passwords and tokens in headers, logins of databases, directories, mail and files, and passwords
+// It reports passwords and tokens in headers, logins of databases, directories, mail, files, proxies and access servers, SNMP communities, and passwords
 // in forms and JSON, on unencrypted connections. Traffic that was decrypted with keys was encrypted on the wire
 // and is not reported. Evidence is masked.
 package plaincredentials
 
 import (
 	"context"
+	"strings"
 
+	"github.com/pcapsule/pcapsule/exporter/table"
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
 	"github.com/pcapsule/pcapsule/forensics/finding"
 	"github.com/pcapsule/pcapsule/internal/plural"
@@ -16,19 +18,15 @@ import (
 // Analyzer returns the analyzer plaintext-credentials.
 func Analyzer() finding.Analyzer {
 	return finding.Analyzer{Name: "plaintext-credentials", Title: "unencrypted credentials",
-		Doc: "Basic and bearer credentials, cookies and keys in HTTP headers, plaintext logins to databases, directories, mail and file servers, and passwords in forms, JSON and URLs, without encryption. Passwords are high, tokens inside the cluster medium.", Find: find}
+		Doc: "Basic and bearer credentials, cookies and keys in HTTP headers, plaintext logins to databases, directories, mail, file, proxy and access servers, SNMP communities, and passwords in forms, JSON and URLs, without encryption. Passwords are high, tokens inside the cluster medium.", Find: find}
 }
 
-// proofs is the SQL condition for logins that prove a secret without sending it (challenges, signatures,
-// certificates, Kerberos), that need none, or whose mechanism was not captured.
-const proofs = `auth_kind LIKE 'scram-%' OR protocol = 'nats' AND auth_kind = 'jwt' OR auth_kind IN ('trust', 'gss', 'gssapi', 'gss-spnego', 'sspi', 'ntlm', 'external', 'sasl', 'ok', 'nkey',
-	'mongodb-cr', 'mongodb-x509', 'mongodb-aws', 'mysql_native_password', 'caching_sha2_password', 'sha256_password', 'client_ed25519', 'parsec', 'auth_gssapi_client',
-	'authentication_kerberos_client', 'authentication_ldap_sasl_client')`
+// sent is the SQL condition for a login with which a secret is on the wire.
+var sent = "auth_kind IN ('" + strings.Join(table.SentLogin, "', '") + "')"
 
 func find(ctx context.Context, l *finding.Look) error {
 	rows, err := l.Rows(ctx, l.Groups("protocol AS detail, auth_kind AS kind", `decrypted_by IS NULL AND auth_kind IS NOT NULL
-			AND NOT (protocol NOT IN `+terms.Serving+` AND (`+proofs+`))
-			AND NOT (protocol IN ('ldap', 'smtp', 'imap', 'pop3') AND auth_kind NOT IN ('password', 'bearer', 'cram-md5', 'digest-md5', 'apop'))`)+`
+			AND (protocol IN `+terms.Serving+` OR `+sent+`)`)+`
 		SELECT src, dst, detail, kind AS other, max(CASE WHEN dst_outside THEN 1 ELSE 0 END)::DOUBLE AS number, `+l.Sums()+` FROM g GROUP BY src, dst, detail, kind ORDER BY count DESC, src, dst, detail, other`, l.Args...)
 	if err != nil {
 		return err
@@ -39,8 +37,12 @@ func find(ctx context.Context, l *finding.Look) error {
 		switch r.Other {
 		case "basic", "password", "plain", "digest":
 			f.Severity = finding.High
-		case "md5":
+		case "md5", "cram-md5", "digest-md5", "apop", "chap":
 			f.What += "; a password hashed with MD5 can be cracked offline"
+		case "ms-chap":
+			f.What += "; a password behind MS-CHAP can be cracked offline, because DES is broken"
+		case "pap":
+			f.What += "; a password hidden with MD5 and the shared secret can be read by whoever knows or guesses that secret"
 		}
 		if r.Number > 0 {
 			f.Severity = finding.High

@@ -1,0 +1,60 @@
+package all_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/pcapsule/pcapsule/exporter/table"
+	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/forensics/finding"
+)
+
+// proofs are the kinds of logins in the samples that prove a secret without sending it.
+var proofs = []string{"scram-sha-256", "mysql_native_password", "nkey", "enc-timestamp", "ticket", "usm", "eap"}
+
+// TestLoginsOfEveryProtocol reports the logins in the samples that send a secret, and no other one.
+func TestLoginsOfEveryProtocol(t *testing.T) {
+	c := open(t, false, "amqp.pcapng", "cassandra.pcapng", "ftp.pcapng", "imap.pcapng", "kafka.pcapng", "kerberos.pcapng", "mqtt.pcapng", "mysql.pcapng", "nats.pcapng", "pop3.pcapng",
+		"postgresql.pcapng", "radius.pcapng", "redis.pcap", "smtp.pcapng", "snmp.pcapng", "socks.pcapng")
+	for _, r := range kindsOf(t, c) {
+		if !slices.Contains(table.SentLogin, r) && !slices.Contains(table.NoLogin, r) && !slices.Contains(proofs, r) {
+			t.Errorf("auth_kind %q is neither one of table.SentLogin nor a known proof", r)
+		}
+	}
+	list := find(t, c, finding.In{Names: []string{"plaintext-credentials", "deprecated-protocol", "admin-access"}})
+	text := what(list)
+	for _, want := range []string{
+		"sends credentials (community) to 10.1.29.20 over snmp without encryption in 13 calls",
+		"sends credentials (pap) to 10.1.28.20 over radius without encryption in 2 calls; a password hidden with MD5",
+		"sends credentials (ms-chap) to 10.1.28.20 over radius",
+		"sends credentials (password) to 10.1.28.20 over socks",
+		"deprecated-protocol high: 10.1.30.5 uses Kerberos with RC4 to 10.1.30.20 in 1 call, which lets",
+		"deprecated-protocol high: 10.1.28.5 uses MS-CHAP to 10.1.28.20 in 2 calls",
+		"deprecated-protocol medium: 10.1.28.5 uses RADIUS without Message-Authenticator to 10.1.28.20 in 4 calls, so",
+		"deprecated-protocol low: 10.1.28.5 uses version 4 of SOCKS to 10.1.28.20 in 3 calls",
+		"admin-access medium: 10.1.29.5 changes settings of 10.1.29.20 through SNMP, in 3 calls, without encryption",
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %q in\n%s", want, text)
+		}
+	}
+	for _, f := range list {
+		if f.Finding == "plaintext-credentials" && (slices.Contains(proofs, f.Kind) || slices.Contains(table.NoLogin, f.Kind)) {
+			t.Errorf("%s sends nothing that can be used", f.What)
+		}
+	}
+}
+
+// kindsOf lists the kinds of logins in a case.
+func kindsOf(t *testing.T, c *forensics.Case) (kinds []string) {
+	t.Helper()
+	r, err := c.Query(ctx, forensics.Query{SQL: "SELECT DISTINCT auth_kind FROM calls WHERE auth_kind IS NOT NULL ORDER BY ALL"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, row := range r.Rows {
+		kinds = append(kinds, row[0].(string))
+	}
+	return kinds
+}
