@@ -37,6 +37,7 @@ var seenAs = map[string][]string{
 	"dhcp":       {"dhcp", "dhcpv6"},
 	"radius":     {"radius"},
 	"snmp":       {"snmp"},
+	"sip":        {"sip"},
 	"kerberos":   {"kerberos"},
 }
 

@@ -31,6 +31,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect/quic"
 	"github.com/pcapsule/pcapsule/exporter/dissect/radius"
 	"github.com/pcapsule/pcapsule/exporter/dissect/redis"
+	"github.com/pcapsule/pcapsule/exporter/dissect/sip"
 	"github.com/pcapsule/pcapsule/exporter/dissect/smtp"
 	"github.com/pcapsule/pcapsule/exporter/dissect/snmp"
 	"github.com/pcapsule/pcapsule/exporter/dissect/socks"
@@ -75,6 +76,7 @@ func Protocols(keys *secrets.Store) []*dissect.Protocol {
 		thrift.Protocol(),
 		radius.Protocol(),
 		snmp.Protocol(),
+		sip.Protocol(),
 		kerberos.Protocol(),
 		tls.Protocol(keys),
 		quic.Protocol(keys),

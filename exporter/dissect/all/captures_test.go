@@ -40,6 +40,7 @@ var alsoIn = map[string][]string{
 	"proxy":      {"tcp"},
 	"radius":     {"malformed"},
 	"snmp":       {},
+	"sip":        {"malformed"},
 	"kerberos":   {"ldap"},
 }
 

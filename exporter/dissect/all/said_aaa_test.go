@@ -1,11 +1,13 @@
 package all
 
 import (
+	"fmt"
 	"strconv"
 	"strings"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect/kerberos"
 	"github.com/pcapsule/pcapsule/exporter/dissect/radius"
+	"github.com/pcapsule/pcapsule/exporter/dissect/sip"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
@@ -35,4 +37,17 @@ func kerberosDid(row table.CallRow) []string {
 		who = r.Service.V
 	}
 	return []string{r.Type + "\t" + who + "\t" + strings.TrimSpace(strconv.Itoa(int(r.ErrorCode.V))+" "+r.TicketEtype.V)}
+}
+
+// sipDid is a request of SIP, its number and its final status.
+func sipDid(row table.CallRow) []string {
+	r, ok := row.(*sip.Row)
+	if !ok {
+		return []string{"another protocol: " + row.Base().Summary}
+	}
+	status := ""
+	if r.StatusCode.OK {
+		status = fmt.Sprintf("%d %s", r.StatusCode.V, r.StatusText.V)
+	}
+	return []string{fmt.Sprintf("%s\t%d\t%s", r.Method.V, r.CSeq.V, status)}
 }

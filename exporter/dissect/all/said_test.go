@@ -41,6 +41,7 @@ func TestRowsAreWhatTheClientSaid(t *testing.T) {
 		"thrift":    thriftDid,
 		"radius":    radiusDid,
 		"snmp":      snmpDid,
+		"sip":       sipDid,
 		"kerberos":  kerberosDid,
 	} {
 		t.Run(file, func(t *testing.T) {

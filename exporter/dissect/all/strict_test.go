@@ -44,8 +44,6 @@ var foreign = []struct {
 	{"nats", dissect.ToClient, "INFO {\"server_id\":\"a\"}\r\n"},
 	{"nats +OK", dissect.ToClient, "+OK\r\n"},
 	{"rtsp", dissect.ToServer, "OPTIONS rtsp://a/b RTSP/1.0\r\nCSeq: 1\r\n\r\n"},
-	{"sip", dissect.ToServer, "INVITE sip:bob@example.org SIP/2.0\r\nVia: SIP/2.0/TCP a\r\n\r\n"},
-	{"sip answer", dissect.ToClient, "SIP/2.0 200 OK\r\n\r\n"},
 	{"irc", dissect.ToClient, ":irc.example.org 001 nick :Welcome\r\n"},
 	{"gdb", dissect.ToClient, "+$OK#9a"},
 	{"diameter", dissect.ToServer, "\x01\x00\x00\x28\x80\x00\x01\x01\x00\x00\x00\x00\x12\x34\x56\x78\x12\x34\x56\x79\x00\x00\x01\x08\x40\x00\x00\x0c"},

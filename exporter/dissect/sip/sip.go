@@ -213,7 +213,7 @@ func (r *Row) asked(m *message) {
 
 // answered adds what a response states.
 func (r *Row) answered(m *message) {
-	if m.status < 200 && len(r.Provisional) < maxProvisional {
+	if m.status < 200 && r.URI.OK && len(r.Provisional) < maxProvisional {
 		r.Provisional = append(r.Provisional, fmt.Sprint(m.status))
 	}
 	if m.media != nil {
