@@ -84,9 +84,6 @@ func newConn(c *dissect.Conn) dissect.Dissector {
 	return k
 }
 
-// Gap implements dissect.Dissector: a message with a gap has lost its meaning.
-func (k *conn) Gap(*dissect.Input, int64) bool { return false }
-
 // Read implements dissect.Dissector.
 func (k *conn) Read(in *dissect.Input) (int, error) {
 	b := in.Data
