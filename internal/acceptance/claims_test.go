@@ -38,6 +38,7 @@ var seenAs = map[string][]string{
 	"radius":     {"radius"},
 	"snmp":       {"snmp"},
 	"sip":        {"sip"},
+	"rtp":        {"rtp", "rtcp"},
 	"kerberos":   {"kerberos"},
 }
 

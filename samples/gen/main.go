@@ -60,6 +60,7 @@ func scenarios() []scenario {
 		{"proxy", makeProxy},
 		{"thrift", makeThrift},
 		{"sip", makeSIP},
+		{"rtp", makeRTP},
 		{"radius", makeRADIUS},
 		{"snmp", makeSNMP},
 		{"kerberos", makeKerberos},

@@ -31,6 +31,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect/quic"
 	"github.com/pcapsule/pcapsule/exporter/dissect/radius"
 	"github.com/pcapsule/pcapsule/exporter/dissect/redis"
+	"github.com/pcapsule/pcapsule/exporter/dissect/rtp"
 	"github.com/pcapsule/pcapsule/exporter/dissect/sip"
 	"github.com/pcapsule/pcapsule/exporter/dissect/smtp"
 	"github.com/pcapsule/pcapsule/exporter/dissect/snmp"
@@ -77,6 +78,7 @@ func Protocols(keys *secrets.Store) []*dissect.Protocol {
 		radius.Protocol(),
 		snmp.Protocol(),
 		sip.Protocol(),
+		rtp.Protocol(),
 		kerberos.Protocol(),
 		tls.Protocol(keys),
 		quic.Protocol(keys),

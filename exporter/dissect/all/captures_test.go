@@ -42,6 +42,7 @@ var alsoIn = map[string][]string{
 	"snmp":       {},
 	"sip":        {"malformed"},
 	"kerberos":   {"ldap"},
+	"rtp":        {"sip"},
 }
 
 // TestDetectionMatrix passes every TCP segment and every datagram of all shared captures to the Detect of each

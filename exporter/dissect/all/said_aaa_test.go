@@ -7,6 +7,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/exporter/dissect/kerberos"
 	"github.com/pcapsule/pcapsule/exporter/dissect/radius"
+	"github.com/pcapsule/pcapsule/exporter/dissect/rtp"
 	"github.com/pcapsule/pcapsule/exporter/dissect/sip"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
@@ -50,4 +51,15 @@ func sipDid(row table.CallRow) []string {
 		status = fmt.Sprintf("%d %s", r.StatusCode.V, r.StatusText.V)
 	}
 	return []string{fmt.Sprintf("%s\t%d\t%s", r.Method.V, r.CSeq.V, status)}
+}
+
+// rtpDid is a stream of RTP: codec, packets, bytes of media, lost packets. The calls of SIP are not noted.
+func rtpDid(row table.CallRow) []string {
+	switch r := row.(type) {
+	case *sip.Row:
+		return nil
+	case *rtp.Row:
+		return []string{fmt.Sprintf("%s\t%d\t%d\t%d", r.Codec.V, r.Packets.V, r.Payload.V, r.Lost.V)}
+	}
+	return []string{"another protocol: " + row.Base().Summary}
 }

@@ -42,6 +42,7 @@ func TestRowsAreWhatTheClientSaid(t *testing.T) {
 		"radius":    radiusDid,
 		"snmp":      snmpDid,
 		"sip":       sipDid,
+		"rtp":       rtpDid,
 		"kerberos":  kerberosDid,
 	} {
 		t.Run(file, func(t *testing.T) {

@@ -2,9 +2,11 @@ package sip
 
 import (
 	"bytes"
+	"strconv"
 	"strings"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/clip"
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/media"
 )
 
 // Limits of a description of media.
@@ -14,9 +16,6 @@ const (
 	maxFormat  = 64 // bytes of one
 )
 
-// formats are the names of static payload types, RFC 3551 section 6.
-var formats = map[string]string{"0": "PCMU/8000", "3": "GSM/8000", "4": "G723/8000", "8": "PCMA/8000", "9": "G722/8000", "13": "CN/8000", "15": "G728/8000", "18": "G729/8000", "26": "JPEG/90000", "31": "H261/90000", "34": "H263/90000"}
-
 // stream is the media of one line m=.
 type stream struct {
 	kind, address, port, transport string
@@ -24,15 +23,16 @@ type stream struct {
 	names                          map[string]string
 }
 
-// media reads the lines c=, m= and a=rtpmap of SDP. Others, such as keys, are not looked at. It is not nil, to
+// describe reads the lines c=, m= and a=rtpmap of SDP. Others, such as keys, are not looked at. It is not nil, to
 // tell a description without media from none.
-func media(b []byte) []string {
-	list := []string{}
+func describe(b []byte) (list []string, offers []media.Offer) {
+	list = []string{}
 	var session string
 	var s *stream
 	end := func() {
 		if s != nil && len(list) < maxMedia {
 			list = append(list, s.String())
+			offers = append(offers, s.offers()...)
 		}
 	}
 	for len(b) > 0 {
@@ -56,7 +56,7 @@ func media(b []byte) []string {
 		}
 	}
 	end()
-	return list
+	return list, offers
 }
 
 // String is kind, address and port, transport, and formats by their names.
@@ -67,14 +67,49 @@ func (s *stream) String() string {
 	}
 	parts := []string{s.kind, address + ":" + s.port, s.transport}
 	for _, f := range s.formats {
-		name := s.names[f]
-		if name == "" && strings.HasPrefix(s.transport, "RTP/") {
-			name = formats[f]
-		}
+		name := s.format(f)
 		if name == "" {
 			name = clip.Text(f, maxFormat)
 		}
 		parts = append(parts, name)
 	}
 	return strings.Join(parts, " ")
+}
+
+// format is the name of a payload type, or "".
+func (s *stream) format(number string) string {
+	if name := s.names[number]; name != "" || !s.rtp() {
+		return name
+	}
+	n, err := strconv.ParseUint(number, 10, 7)
+	if err != nil {
+		return ""
+	}
+	return media.Format(int64(n))
+}
+
+// rtp reports whether RTP carries the media, RFC 8866 section 5.14 and RFC 5764 section 8.
+func (s *stream) rtp() bool { return strings.Contains(s.transport, "RTP/") }
+
+// offers are the formats of RTP, by which package rtp finds the call of a stream.
+func (s *stream) offers() (list []media.Offer) {
+	port, _, _ := strings.Cut(s.port, "/")
+	n, err := strconv.ParseUint(port, 10, 16)
+	if err != nil || !s.rtp() {
+		return nil
+	}
+	for _, f := range s.formats {
+		if kind, err := strconv.ParseUint(f, 10, 7); err == nil {
+			list = append(list, media.Offer{Address: s.address, Port: int32(n), PayloadType: int64(kind), Format: s.format(f)})
+		}
+	}
+	return list
+}
+
+// NameIDs implements dissect.IDNamer: streams of RTP have their codecs and their call from here.
+func (r *Row) NameIDs(names map[[16]byte]string) {
+	for _, o := range r.offers {
+		o.Call = r.CallID.V
+		media.Put(names, o)
+	}
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/clip"
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/media"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
@@ -17,6 +18,7 @@ const (
 	maxURI    = 512
 	maxMethod = 32
 	maxFields = 512 // lines of a head
+	offerCost = 128 // memory
 )
 
 // short are the short forms of names, RFC 3261 section 7.3.3.
@@ -38,6 +40,7 @@ type message struct {
 	length      int // Content-Length
 	sized, sdp  bool
 	media       []string
+	offers      []media.Offer
 	odd         string // what is wrong with it; empty if nothing is
 }
 
@@ -164,7 +167,7 @@ func (m *message) cost() int {
 	for _, s := range m.media {
 		n += len(s) + 16
 	}
-	return n
+	return n + len(m.offers)*offerCost
 }
 
 func (m *message) text(name string) table.Opt[string] {

@@ -15,6 +15,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/byid"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/clip"
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/media"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
@@ -38,6 +39,8 @@ type Row struct {
 	Reason      table.Opt[string] `col:"sip_reason" doc:"Reason of the request, else Warning or Reason of the response"`
 	Media       []string          `col:"sip_media" doc:"media of the SDP in the request: kind, address and port, transport, formats; at most 16, as in audio 192.0.2.1:49170 RTP/AVP PCMU/8000"`
 	AnswerMedia []string          `col:"sip_response_media" doc:"media of the last SDP in a response; at most 16"`
+
+	offers []media.Offer // for NameIDs
 }
 
 // Protocol is SIP.
@@ -129,7 +132,7 @@ func (k *conn) Read(in *dissect.Input) (int, error) {
 		k.Conn.Anomaly("malformed", m.odd, 0)
 	}
 	if m.sdp {
-		m.media = media(b[at : at+size])
+		m.media, m.offers = describe(b[at : at+size])
 	}
 	k.message(in, &m, at+size)
 	return at + size, nil
@@ -200,6 +203,7 @@ func (r *Row) common(m *message) {
 func (r *Row) asked(m *message) {
 	r.common(m)
 	r.URI, r.Contact, r.Media = table.NonEmpty(address([]byte(m.uri))), m.address("contact"), m.media
+	r.offers = m.offers
 	r.Host, r.UserAgent, r.RequestContentType = table.NonEmpty(host(m.uri)), m.text("user-agent"), m.text("content-type")
 	r.Expires, r.Reason = m.number("expires"), m.text("reason")
 	r.AuthKind, r.User, r.Realm = m.credentials("authorization")
@@ -215,6 +219,7 @@ func (r *Row) answered(m *message) {
 	}
 	if m.media != nil {
 		r.AnswerMedia = m.media
+		r.offers = append(r.offers[:min(len(r.offers), maxMedia*maxFormats)], m.offers...)
 	}
 	if c := m.address("contact"); c.OK {
 		r.Answered = c

@@ -109,7 +109,7 @@ func TestNoSecrets(t *testing.T) {
 
 // TestLimits states that a description with very many lines costs little.
 func TestLimits(t *testing.T) {
-	list := media([]byte(strings.Repeat("m=audio 1 RTP/AVP"+strings.Repeat(" 0", 100)+"\r\n", 1000)))
+	list, _ := describe([]byte(strings.Repeat("m=audio 1 RTP/AVP"+strings.Repeat(" 0", 100)+"\r\n", 1000)))
 	if len(list) != maxMedia || strings.Count(list[0], "PCMU") != maxFormats {
 		t.Errorf("%d media, the first is %s", len(list), list[0])
 	}
