@@ -39,6 +39,7 @@ var seenAs = map[string][]string{
 	"snmp":       {"snmp"},
 	"sip":        {"sip"},
 	"rtp":        {"rtp", "rtcp"},
+	"diameter":   {"diameter"},
 	"kerberos":   {"kerberos"},
 }
 

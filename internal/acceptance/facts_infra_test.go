@@ -83,3 +83,9 @@ func sipFacts() []fact {
 		{name: "sip_statuses", truth: "sip_statuses", sql: "select v, count(*) from (select unnest(list_append(coalesce(sip_provisional, []), status_code::varchar))" + from + "true) q(v) where v is not null group by 1"},
 	}
 }
+
+// diameterFacts are the facts of Diameter: commands, as requests (R) and answers (A).
+func diameterFacts() []fact {
+	const from = " from {calls} where protocol = 'diameter' and "
+	return []fact{{name: "diameter_commands", truth: "diameter_commands", sql: "select diameter_command || 'R', count(*)" + from + "request_bytes > 0 group by 1 union all select diameter_command || 'A', count(*)" + from + "response_bytes > 0 group by 1"}}
+}

@@ -8,6 +8,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect/amqp"
 	"github.com/pcapsule/pcapsule/exporter/dissect/cassandra"
 	"github.com/pcapsule/pcapsule/exporter/dissect/dhcp"
+	"github.com/pcapsule/pcapsule/exporter/dissect/diameter"
 	"github.com/pcapsule/pcapsule/exporter/dissect/dns"
 	"github.com/pcapsule/pcapsule/exporter/dissect/ftp"
 	"github.com/pcapsule/pcapsule/exporter/dissect/grpc"
@@ -79,6 +80,7 @@ func Protocols(keys *secrets.Store) []*dissect.Protocol {
 		snmp.Protocol(),
 		sip.Protocol(),
 		rtp.Protocol(),
+		diameter.Protocol(),
 		kerberos.Protocol(),
 		tls.Protocol(keys),
 		quic.Protocol(keys),

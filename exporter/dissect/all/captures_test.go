@@ -43,6 +43,7 @@ var alsoIn = map[string][]string{
 	"sip":        {"malformed"},
 	"kerberos":   {"ldap"},
 	"rtp":        {"sip"},
+	"diameter":   {},
 }
 
 // TestDetectionMatrix passes every TCP segment and every datagram of all shared captures to the Detect of each

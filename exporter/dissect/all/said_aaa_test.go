@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/pcapsule/pcapsule/exporter/dissect/diameter"
 	"github.com/pcapsule/pcapsule/exporter/dissect/kerberos"
 	"github.com/pcapsule/pcapsule/exporter/dissect/radius"
 	"github.com/pcapsule/pcapsule/exporter/dissect/rtp"
@@ -62,4 +63,13 @@ func rtpDid(row table.CallRow) []string {
 		return []string{fmt.Sprintf("%s\t%d\t%d\t%d", r.Codec.V, r.Packets.V, r.Payload.V, r.Lost.V)}
 	}
 	return []string{"another protocol: " + row.Base().Summary}
+}
+
+// diameterDid is a request of Diameter and its result.
+func diameterDid(row table.CallRow) []string {
+	r, ok := row.(*diameter.Row)
+	if !ok {
+		return []string{"another protocol: " + row.Base().Summary}
+	}
+	return []string{r.CommandName + "\t" + r.StatusText.V}
 }

@@ -43,6 +43,7 @@ func TestRowsAreWhatTheClientSaid(t *testing.T) {
 		"snmp":      snmpDid,
 		"sip":       sipDid,
 		"rtp":       rtpDid,
+		"diameter":  diameterDid,
 		"kerberos":  kerberosDid,
 	} {
 		t.Run(file, func(t *testing.T) {

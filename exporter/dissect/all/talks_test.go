@@ -61,6 +61,7 @@ var samples = map[string]string{
 	"snmp.pcapng":       "snmp",
 	"sip.pcapng":        "sip",
 	"rtp.pcapng":        "rtp",
+	"diameter.pcapng":   "diameter",
 	"kerberos.pcapng":   "kerberos",
 }
 
