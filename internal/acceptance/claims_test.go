@@ -40,6 +40,7 @@ var seenAs = map[string][]string{
 	"sip":        {"sip"},
 	"rtp":        {"rtp", "rtcp"},
 	"diameter":   {"diameter"},
+	"modbus":     {"modbus"},
 	"kerberos":   {"kerberos"},
 }
 

@@ -89,3 +89,8 @@ func diameterFacts() []fact {
 	const from = " from {calls} where protocol = 'diameter' and "
 	return []fact{{name: "diameter_commands", truth: "diameter_commands", sql: "select diameter_command || 'R', count(*)" + from + "request_bytes > 0 group by 1 union all select diameter_command || 'A', count(*)" + from + "response_bytes > 0 group by 1"}}
 }
+
+// modbusFacts are the facts of Modbus: messages by function.
+func modbusFacts() []fact {
+	return []fact{{name: "modbus_funcs", truth: "modbus_funcs", sql: "select modbus_function, sum((request_bytes > 0)::int + (response_bytes > 0)::int) from {calls} where protocol = 'modbus' group by 1"}}
+}

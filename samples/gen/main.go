@@ -62,6 +62,7 @@ func scenarios() []scenario {
 		{"sip", makeSIP},
 		{"rtp", makeRTP},
 		{"diameter", makeDiameter},
+		{"modbus", makeModbus},
 		{"radius", makeRADIUS},
 		{"snmp", makeSNMP},
 		{"kerberos", makeKerberos},

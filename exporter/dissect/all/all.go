@@ -21,6 +21,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect/kerberos"
 	"github.com/pcapsule/pcapsule/exporter/dissect/ldap"
 	"github.com/pcapsule/pcapsule/exporter/dissect/memcached"
+	"github.com/pcapsule/pcapsule/exporter/dissect/modbus"
 	"github.com/pcapsule/pcapsule/exporter/dissect/mongodb"
 	"github.com/pcapsule/pcapsule/exporter/dissect/mqtt"
 	"github.com/pcapsule/pcapsule/exporter/dissect/mysql"
@@ -81,6 +82,7 @@ func Protocols(keys *secrets.Store) []*dissect.Protocol {
 		sip.Protocol(),
 		rtp.Protocol(),
 		diameter.Protocol(),
+		modbus.Protocol(),
 		kerberos.Protocol(),
 		tls.Protocol(keys),
 		quic.Protocol(keys),

@@ -44,6 +44,7 @@ var alsoIn = map[string][]string{
 	"kerberos":   {"ldap"},
 	"rtp":        {"sip"},
 	"diameter":   {},
+	"modbus":     {"other"},
 }
 
 // TestDetectionMatrix passes every TCP segment and every datagram of all shared captures to the Detect of each

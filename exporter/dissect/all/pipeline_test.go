@@ -36,6 +36,7 @@ var unpiped = map[string]string{
 	"ntp":       "a client waits for one answer",
 	"proxy":     "a header without a response",
 	"radius":    "a number of 8 bits tells the waiting requests apart",
+	"modbus":    "it is limited like ldap, by byid.Table",
 	"diameter":  "it is limited like ldap, by byid.Table",
 	"rtp":       "a stream is one row",
 	"sip":       "it is limited like ldap, by byid.Table",

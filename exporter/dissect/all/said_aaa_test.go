@@ -7,6 +7,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/exporter/dissect/diameter"
 	"github.com/pcapsule/pcapsule/exporter/dissect/kerberos"
+	"github.com/pcapsule/pcapsule/exporter/dissect/modbus"
 	"github.com/pcapsule/pcapsule/exporter/dissect/radius"
 	"github.com/pcapsule/pcapsule/exporter/dissect/rtp"
 	"github.com/pcapsule/pcapsule/exporter/dissect/sip"
@@ -72,4 +73,23 @@ func diameterDid(row table.CallRow) []string {
 		return []string{"another protocol: " + row.Base().Summary}
 	}
 	return []string{r.CommandName + "\t" + r.StatusText.V}
+}
+
+// modbusDid is a function of Modbus, its address and the registers that it read, or the exception.
+func modbusDid(row table.CallRow) []string {
+	r, ok := row.(*modbus.Row)
+	if !ok {
+		return []string{"another protocol: " + row.Base().Summary}
+	}
+	address, result := "", "ok"
+	if r.Address.OK {
+		address = strconv.Itoa(int(r.Address.V))
+	}
+	switch {
+	case r.StatusCode.OK:
+		result = fmt.Sprintf("exception %d", r.StatusCode.V)
+	case len(r.Values) > 0:
+		result = strings.Join(r.Values, " ")
+	}
+	return []string{fmt.Sprintf("%d\t%s\t%s", r.Function, address, result)}
 }

@@ -44,6 +44,7 @@ func TestRowsAreWhatTheClientSaid(t *testing.T) {
 		"sip":       sipDid,
 		"rtp":       rtpDid,
 		"diameter":  diameterDid,
+		"modbus":    modbusDid,
 		"kerberos":  kerberosDid,
 	} {
 		t.Run(file, func(t *testing.T) {

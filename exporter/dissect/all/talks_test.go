@@ -62,6 +62,7 @@ var samples = map[string]string{
 	"sip.pcapng":        "sip",
 	"rtp.pcapng":        "rtp",
 	"diameter.pcapng":   "diameter",
+	"modbus.pcapng":     "modbus",
 	"kerberos.pcapng":   "kerberos",
 }
 
