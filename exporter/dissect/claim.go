@@ -19,6 +19,7 @@ type claim struct {
 	flipped bool // the claim swapped the sides
 	by      Dir  // direction whose bytes led to the claim
 	misses  int  // segments searched without finding where to continue
+	trial   bool // of DetectLast: only Conn.Confirm proves it
 }
 
 // refusal is a claim that was withdrawn.
@@ -108,7 +109,9 @@ func (c *Conn) withdraw(why string) {
 		}
 		c.unknown.merge(c, &cl.u)
 	}
-	c.AnomalyFrom("engine", "withdrawn", fmt.Sprintf("the bytes are not %s, although their start looked like it: %s", c.proto.Name, why), 0)
+	if !cl.trial {
+		c.AnomalyFrom("engine", "withdrawn", fmt.Sprintf("the bytes are not %s, although their start looked like it: %s", c.proto.Name, why), 0)
+	}
 	if r := c.root(); len(r.inside) == len(c.path) {
 		r.inside = nil
 	}

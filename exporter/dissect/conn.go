@@ -93,6 +93,9 @@ func (c *Conn) finish(why End) {
 			c.lose(s, len(s.buf), "unfinished", "the end of the connection cut a message short")
 		}
 	}
+	if c.claim != nil && c.claim.trial {
+		c.withdraw("")
+	}
 	c.Confirm()
 	if d := c.d; d != nil {
 		c.d = nil

@@ -4,6 +4,7 @@ import "fmt"
 
 // datagram passes one datagram to the dissector, which must consume all of it.
 func (c *Conn) datagram(dir Dir, data []byte, p Packet) {
+	sent := dir
 	if c.flipped {
 		dir = dir.Other()
 	}
@@ -33,9 +34,13 @@ func (c *Conn) datagram(dir Dir, data []byte, p Packet) {
 	n, err := c.d.Read(in)
 	if c.claim != nil {
 		if err != nil {
-			was := c.flipped
+			was, trial := c.flipped, c.claim.trial
 			if c.withdraw(err.Error()); c.flipped != was {
 				dir = dir.Other()
+			}
+			if trial { // another protocol may begin here
+				c.datagram(sent, data, p)
+				return
 			}
 			c.giveUp()
 			c.skip(dir, data, p)

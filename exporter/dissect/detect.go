@@ -218,11 +218,19 @@ func (c *Conn) detectDatagram(dir Dir, data []byte) bool {
 		c.begin(p, Yes)
 		return true
 	}
+	return c.detectLast(dir, data, Yes) || c.detectLast(dir, data, Likely)
+}
+
+// detectLast begins the first protocol whose DetectLast gives this answer.
+func (c *Conn) detectLast(dir Dir, data []byte, want Verdict) bool {
 	for _, p := range c.engine.byKind[c.Info.Transport] {
-		if p.DetectLast != nil && p.DetectLast(dir, data) == Yes {
-			c.begin(p, Yes)
-			return true
+		if p.DetectLast == nil || p.DetectLast(dir, data) != want || slices.Contains(c.refused, refusal{p, c.flipped}) {
+			continue
 		}
+		if c.accept(p, want, dir, false); c.claim != nil {
+			c.claim.trial = true
+		}
+		return true
 	}
 	return false
 }
@@ -250,7 +258,7 @@ func (c *Conn) redetect(dir Dir, data []byte) bool {
 	}
 	p, v, swapped := c.detectSides(dir, data)
 	if p == nil {
-		return false
+		return datagrams(c.Info.Transport) && s.looks <= detectSegments && c.detectLast(dir, data, Likely)
 	}
 	c.accept(p, v, dir, swapped)
 	return true

@@ -258,6 +258,10 @@ func (c *Conn) giveMemory() {
 
 // abandon ends the dissector; the next message that identifies a protocol begins another one.
 func (c *Conn) abandon() {
+	if c.claim != nil && c.claim.trial {
+		c.withdraw("")
+		return
+	}
 	c.Confirm()
 	d := c.d
 	c.d, c.upgrade = nil, nil

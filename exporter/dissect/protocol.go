@@ -103,8 +103,11 @@ type Protocol struct {
 	// The port is evidence too, so it may accept damaged bytes.
 	DetectOnPort func(dir Dir, head []byte) Verdict
 
-	// DetectLast, if not nil, is called once for the first datagram of a conversation that
-	// nothing above identified. It may be more expensive than Detect.
+	// DetectLast, if not nil, is called for the first datagrams of a conversation that nothing
+	// above identified. It may be more expensive than Detect. Likely begins a trial for protocols
+	// that only several datagrams prove: the dissector must call Conn.Confirm before it emits a
+	// row. Else the claim is withdrawn, without an anomaly, by an error of Read or by the end of
+	// the conversation. Yes counts only for the first datagram.
 	DetectLast func(dir Dir, head []byte) Verdict
 
 	// New makes the state for one connection.

@@ -37,6 +37,10 @@ var seenAs = map[string][]string{
 	"dhcp":       {"dhcp", "dhcpv6"},
 	"radius":     {"radius"},
 	"snmp":       {"snmp"},
+	"sip":        {"sip"},
+	"rtp":        {"rtp", "rtcp"},
+	"diameter":   {"diameter"},
+	"modbus":     {"modbus"},
 	"kerberos":   {"kerberos"},
 }
 

@@ -74,3 +74,23 @@ func dhcpFacts() []fact {
 func thriftFacts() []fact {
 	return []fact{{name: "thrift_methods", truth: "thrift_methods", sql: "select thrift_method, sum((request_bytes > 0)::int + (response_bytes > 0)::int) from {calls} where protocol = 'thrift' group by 1"}}
 }
+
+// sipFacts are the facts of SIP.
+func sipFacts() []fact {
+	const from = " from {calls} where protocol = 'sip' and "
+	return []fact{
+		{name: "sip_methods", truth: "sip_methods", sql: "select method, count(*)" + from + "request_bytes > 0 group by 1"},
+		{name: "sip_statuses", truth: "sip_statuses", sql: "select v, count(*) from (select unnest(list_append(coalesce(sip_provisional, []), status_code::varchar))" + from + "true) q(v) where v is not null group by 1"},
+	}
+}
+
+// diameterFacts are the facts of Diameter: commands, as requests (R) and answers (A).
+func diameterFacts() []fact {
+	const from = " from {calls} where protocol = 'diameter' and "
+	return []fact{{name: "diameter_commands", truth: "diameter_commands", sql: "select diameter_command || 'R', count(*)" + from + "request_bytes > 0 group by 1 union all select diameter_command || 'A', count(*)" + from + "response_bytes > 0 group by 1"}}
+}
+
+// modbusFacts are the facts of Modbus: messages by function.
+func modbusFacts() []fact {
+	return []fact{{name: "modbus_funcs", truth: "modbus_funcs", sql: "select modbus_function, sum((request_bytes > 0)::int + (response_bytes > 0)::int) from {calls} where protocol = 'modbus' group by 1"}}
+}

@@ -3,7 +3,7 @@
 //
 // It needs root, ip, tcpdump, dumpcap, dnsmasq, nginx, redis-server, PostgreSQL, MariaDB, mosquitto,
 // rabbitmq-server, memcached, libmemcached-tools, slapd, Postfix, Dovecot, vsftpd, OpenSSH, chrony, udhcpc,
-// dhclient, rsyslog, dante-server, HAProxy, curl, Python, Node, and Java with Maven. No traffic leaves
+// dhclient, rsyslog, dante-server, HAProxy, curl, SIPp, freeDiameter, Python, Node, and Java with Maven. No traffic leaves
 // the machine: every address is private or from a range for documentation, and the namespaces have no
 // route to other networks. It ends only processes that it started, and removes its files.
 package main
@@ -59,6 +59,10 @@ func scenarios() []scenario {
 		{"socks", makeSOCKS},
 		{"proxy", makeProxy},
 		{"thrift", makeThrift},
+		{"sip", makeSIP},
+		{"rtp", makeRTP},
+		{"diameter", makeDiameter},
+		{"modbus", makeModbus},
 		{"radius", makeRADIUS},
 		{"snmp", makeSNMP},
 		{"kerberos", makeKerberos},

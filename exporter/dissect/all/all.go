@@ -8,6 +8,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect/amqp"
 	"github.com/pcapsule/pcapsule/exporter/dissect/cassandra"
 	"github.com/pcapsule/pcapsule/exporter/dissect/dhcp"
+	"github.com/pcapsule/pcapsule/exporter/dissect/diameter"
 	"github.com/pcapsule/pcapsule/exporter/dissect/dns"
 	"github.com/pcapsule/pcapsule/exporter/dissect/ftp"
 	"github.com/pcapsule/pcapsule/exporter/dissect/grpc"
@@ -20,6 +21,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect/kerberos"
 	"github.com/pcapsule/pcapsule/exporter/dissect/ldap"
 	"github.com/pcapsule/pcapsule/exporter/dissect/memcached"
+	"github.com/pcapsule/pcapsule/exporter/dissect/modbus"
 	"github.com/pcapsule/pcapsule/exporter/dissect/mongodb"
 	"github.com/pcapsule/pcapsule/exporter/dissect/mqtt"
 	"github.com/pcapsule/pcapsule/exporter/dissect/mysql"
@@ -31,6 +33,8 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect/quic"
 	"github.com/pcapsule/pcapsule/exporter/dissect/radius"
 	"github.com/pcapsule/pcapsule/exporter/dissect/redis"
+	"github.com/pcapsule/pcapsule/exporter/dissect/rtp"
+	"github.com/pcapsule/pcapsule/exporter/dissect/sip"
 	"github.com/pcapsule/pcapsule/exporter/dissect/smtp"
 	"github.com/pcapsule/pcapsule/exporter/dissect/snmp"
 	"github.com/pcapsule/pcapsule/exporter/dissect/socks"
@@ -75,6 +79,10 @@ func Protocols(keys *secrets.Store) []*dissect.Protocol {
 		thrift.Protocol(),
 		radius.Protocol(),
 		snmp.Protocol(),
+		sip.Protocol(),
+		rtp.Protocol(),
+		diameter.Protocol(),
+		modbus.Protocol(),
 		kerberos.Protocol(),
 		tls.Protocol(keys),
 		quic.Protocol(keys),

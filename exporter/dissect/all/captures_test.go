@@ -40,7 +40,11 @@ var alsoIn = map[string][]string{
 	"proxy":      {"tcp"},
 	"radius":     {"malformed"},
 	"snmp":       {},
+	"sip":        {"malformed"},
 	"kerberos":   {"ldap"},
+	"rtp":        {"sip"},
+	"diameter":   {},
+	"modbus":     {"other"},
 }
 
 // TestDetectionMatrix passes every TCP segment and every datagram of all shared captures to the Detect of each

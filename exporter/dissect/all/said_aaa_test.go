@@ -1,11 +1,16 @@
 package all
 
 import (
+	"fmt"
 	"strconv"
 	"strings"
 
+	"github.com/pcapsule/pcapsule/exporter/dissect/diameter"
 	"github.com/pcapsule/pcapsule/exporter/dissect/kerberos"
+	"github.com/pcapsule/pcapsule/exporter/dissect/modbus"
 	"github.com/pcapsule/pcapsule/exporter/dissect/radius"
+	"github.com/pcapsule/pcapsule/exporter/dissect/rtp"
+	"github.com/pcapsule/pcapsule/exporter/dissect/sip"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
@@ -35,4 +40,56 @@ func kerberosDid(row table.CallRow) []string {
 		who = r.Service.V
 	}
 	return []string{r.Type + "\t" + who + "\t" + strings.TrimSpace(strconv.Itoa(int(r.ErrorCode.V))+" "+r.TicketEtype.V)}
+}
+
+// sipDid is a request of SIP, its number and its final status.
+func sipDid(row table.CallRow) []string {
+	r, ok := row.(*sip.Row)
+	if !ok {
+		return []string{"another protocol: " + row.Base().Summary}
+	}
+	status := ""
+	if r.StatusCode.OK {
+		status = fmt.Sprintf("%d %s", r.StatusCode.V, r.StatusText.V)
+	}
+	return []string{fmt.Sprintf("%s\t%d\t%s", r.Method.V, r.CSeq.V, status)}
+}
+
+// rtpDid is a stream of RTP: codec, packets, bytes of media, lost packets. The calls of SIP are not noted.
+func rtpDid(row table.CallRow) []string {
+	switch r := row.(type) {
+	case *sip.Row:
+		return nil
+	case *rtp.Row:
+		return []string{fmt.Sprintf("%s\t%d\t%d\t%d", r.Codec.V, r.Packets.V, r.Payload.V, r.Lost.V)}
+	}
+	return []string{"another protocol: " + row.Base().Summary}
+}
+
+// diameterDid is a request of Diameter and its result.
+func diameterDid(row table.CallRow) []string {
+	r, ok := row.(*diameter.Row)
+	if !ok {
+		return []string{"another protocol: " + row.Base().Summary}
+	}
+	return []string{r.CommandName + "\t" + r.StatusText.V}
+}
+
+// modbusDid is a function of Modbus, its address and the registers that it read, or the exception.
+func modbusDid(row table.CallRow) []string {
+	r, ok := row.(*modbus.Row)
+	if !ok {
+		return []string{"another protocol: " + row.Base().Summary}
+	}
+	address, result := "", "ok"
+	if r.Address.OK {
+		address = strconv.Itoa(int(r.Address.V))
+	}
+	switch {
+	case r.StatusCode.OK:
+		result = fmt.Sprintf("exception %d", r.StatusCode.V)
+	case len(r.Values) > 0:
+		result = strings.Join(r.Values, " ")
+	}
+	return []string{fmt.Sprintf("%d\t%s\t%s", r.Function, address, result)}
 }

@@ -41,6 +41,10 @@ func TestRowsAreWhatTheClientSaid(t *testing.T) {
 		"thrift":    thriftDid,
 		"radius":    radiusDid,
 		"snmp":      snmpDid,
+		"sip":       sipDid,
+		"rtp":       rtpDid,
+		"diameter":  diameterDid,
+		"modbus":    modbusDid,
 		"kerberos":  kerberosDid,
 	} {
 		t.Run(file, func(t *testing.T) {

@@ -59,6 +59,10 @@ var samples = map[string]string{
 	"thrift.pcapng":     "thrift",
 	"radius.pcapng":     "radius",
 	"snmp.pcapng":       "snmp",
+	"sip.pcapng":        "sip",
+	"rtp.pcapng":        "rtp",
+	"diameter.pcapng":   "diameter",
+	"modbus.pcapng":     "modbus",
 	"kerberos.pcapng":   "kerberos",
 }
 
@@ -119,7 +123,7 @@ func conversations(t testing.TB, file string) (list []*talk) {
 }
 
 // inDatagrams are the recordings of protocols of datagrams.
-var inDatagrams = map[string]bool{"ntp": true, "dhcp": true, "syslog": true, "radius": true, "snmp": true, "kerberos": true}
+var inDatagrams = map[string]bool{"ntp": true, "dhcp": true, "syslog": true, "radius": true, "snmp": true, "sip": true, "rtp": true, "kerberos": true}
 
 // datagrams reads the UDP conversations of a recording.
 func datagrams(t testing.TB, file string) []*talk {

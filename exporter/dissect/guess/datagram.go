@@ -10,7 +10,6 @@ var datagrams = []form{
 	{"stun", func(c, s *Side) bool { return isSTUN(c.Head) || isSTUN(s.Head) }},
 	{"bittorrent", either("d1:ad2:id20:", "d1:rd2:id20:", "d2:ip6:")},
 	{"ssdp", either("M-SEARCH * HTTP/1.1", "NOTIFY * HTTP/1.1")},
-	{"sip", func(c, s *Side) bool { return isSIP(c.Head) || isSIP(s.Head) }},
 	{"wireguard", func(c, s *Side) bool { return isWireGuard(c) || isWireGuard(s) }},
 	{"ike", func(c, _ *Side) bool { return isIKE(c) }},
 	{"dhcp", func(c, _ *Side) bool { return isDHCP(c) }},

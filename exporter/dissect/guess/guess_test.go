@@ -53,7 +53,6 @@ func TestContent(t *testing.T) {
 		{"Thrift, strict binary", stream("\x80\x01\x00\x01\x00\x00\x00\x04ping\x00\x00\x00\x01\x00", ""), "thrift"},
 		{"PRELOGIN of SQL Server", stream("\x12\x01\x00\x2f\x00\x00\x01\x00\x00\x00\x1a\x00\x06\x01\x00\x20\x00\x01\x02\x00\x21\x00\x01\x03\x00\x22\x00\x04\xff", ""), "mssql"},
 		{"BitTorrent", stream("\x13BitTorrent protocol\x00\x00", ""), "bittorrent"},
-		{"SIP on a stream", stream("INVITE sip:a@b.example SIP/2.0\r\n", ""), "sip"},
 		{"negotiation of Telnet", stream("", "\xff\xfd\x18\xff\xfd\x20"), "telnet"},
 		{"text that is nothing known", stream("hello\n", "world\n"), ""},
 		{"no bytes", stream("", ""), ""},

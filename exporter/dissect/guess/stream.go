@@ -20,7 +20,6 @@ var streams = []form{
 	{"nats", func(c, s *Side) bool { return prefix(s.Head, "INFO {") || prefix(c.Head, "CONNECT {") }},
 	{"stomp", func(c, s *Side) bool { return prefix(c.Head, "CONNECT\n", "STOMP\n") || prefix(s.Head, "CONNECTED\n") }},
 	{"clickhouse", func(c, _ *Side) bool { return prefix(c.Head, "\x00") && contains(c.Head, "ClickHouse") }},
-	{"sip", func(c, s *Side) bool { return isSIP(c.Head) || isSIP(s.Head) }},
 	{"rtsp", func(c, s *Side) bool { return isRTSP(c.Head) || isRTSP(s.Head) }},
 	{"bgp", func(c, s *Side) bool { return isBGP(c.Head) || isBGP(s.Head) }},
 	{"pptp", func(c, _ *Side) bool { return len(c.Head) >= 8 && binary.BigEndian.Uint32(c.Head[4:]) == 0x1a2b3c4d }},

@@ -71,15 +71,6 @@ func isPOP3(c, s *Side) bool {
 	return prefix(s.Head, "+OK") && (command(c.Head, "USER", "CAPA", "APOP", "AUTH", "STLS", "QUIT") || bytes.Contains(bytes.ToUpper(s.Head), []byte("POP")))
 }
 
-// isSIP reports a request or status line of RFC 3261 section 7.
-func isSIP(b []byte) bool {
-	if prefix(b, "SIP/2.0 ") {
-		return true
-	}
-	method, rest, ok := bytes.Cut(b, []byte(" "))
-	return ok && len(method) >= 3 && len(method) <= 9 && string(method) == strings.ToUpper(string(method)) && isWord(method) && prefix(rest, "sip:", "sips:", "tel:")
-}
-
 // isRTSP reports a request or status line of RFC 7826 section 7.
 func isRTSP(b []byte) bool {
 	if prefix(b, "RTSP/1.0 ", "RTSP/2.0 ") {

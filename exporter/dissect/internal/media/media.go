@@ -1,0 +1,76 @@
+// Package media connects the media that SDP describes with the streams of RTP that carry it, which are other
+// connections, see dissect.IDNamer.
+package media
+
+import (
+	"crypto/sha256"
+	_ "embed" // for formats.txt
+	"fmt"
+	"net/netip"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/names"
+)
+
+//go:embed formats.txt
+var formatsText string
+
+var formats = sync.OnceValue(func() names.Table { return names.Read(formatsText)["format"] })
+
+// Format is the name of a static payload type with its clock rate, such as PCMU/8000; else "".
+func Format(payloadType int64) string { return formats()[payloadType] }
+
+// Rate is the clock rate in a name such as opus/48000/2, or 0.
+func Rate(format string) int64 {
+	_, rate, _ := strings.Cut(format, "/")
+	rate, _, _ = strings.Cut(rate, "/")
+	n, err := strconv.ParseUint(rate, 10, 24)
+	if err != nil {
+		return 0
+	}
+	return int64(n)
+}
+
+// Offer is a format that SDP names for an address.
+type Offer struct {
+	Address     string
+	Port        int32
+	PayloadType int64
+	Format      string
+	Call        string // Call-ID
+}
+
+// Put adds an offer to the names of a bundle, by its address and by its port alone.
+func Put(all map[[16]byte]string, o Offer) {
+	if o.Port == 0 {
+		return
+	}
+	if a, err := netip.ParseAddr(o.Address); err == nil {
+		o.Address = a.String()
+	}
+	for _, address := range [...]string{o.Address, ""} {
+		id := key(address, o.Port, o.PayloadType)
+		if _, known := all[id]; known || len(all) < dissect.MaxIDNames {
+			all[id] = o.Format + "\x00" + o.Call
+		}
+	}
+}
+
+// Find is the latest offer for an address and port, or, if the address is empty, for a port at any address.
+func Find(all map[[16]byte]string, address string, port int32, payloadType int64) (o Offer, ok bool) {
+	text, ok := all[key(address, port, payloadType)]
+	if !ok {
+		return o, false
+	}
+	o.Format, o.Call, _ = strings.Cut(text, "\x00")
+	return o, true
+}
+
+func key(address string, port int32, payloadType int64) (id [16]byte) {
+	sum := sha256.Sum256(fmt.Appendf(nil, "rtp\x00%s\x00%d\x00%d", address, port, payloadType))
+	copy(id[:], sum[:])
+	return id
+}

@@ -1,0 +1,96 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"time"
+)
+
+// diameterHosts are the peers; the first one is the server.
+var diameterHosts = []struct{ name, ip string }{{"hss", "10.1.35.20"}, {"gate", "10.1.35.5"}, {"stranger", "10.1.35.6"}}
+
+// makeDiameter records two peers of freeDiameter that meet, watch each other and part, and one that the server does
+// not know. What was said is what the server's log says.
+func makeDiameter(ctx context.Context, out string) error {
+	var hosts []host
+	for _, h := range diameterHosts {
+		hosts = append(hosts, host{h.name, h.ip, ""})
+	}
+	l, err := newLab("diam", "", hosts...)
+	if err != nil {
+		return err
+	}
+	defer l.close()
+	for i, h := range diameterHosts {
+		name := l.tmp + "/" + h.name
+		if err := exec.CommandContext(ctx, "openssl", "req", "-new", "-newkey", "rsa:2048", "-nodes", "-x509", "-days", "3650", "-subj", "/CN="+h.name+".shop.example", "-keyout", name+".key", "-out", name+".crt").Run(); err != nil {
+			return fmt.Errorf("making a certificate: %w", err)
+		}
+		lines := []string{fmt.Sprintf("Identity = %q;", h.name+".shop.example"), `Realm = "shop.example";`, "No_SCTP;", "No_IPv6;", "SecPort = 0;", "TwTimer = 6;", fmt.Sprintf("ListenOn = %q;", h.ip),
+			fmt.Sprintf("TLS_Cred = %q, %q;", name+".crt", name+".key"), fmt.Sprintf("TLS_CA = %q;", name+".crt"), `LoadExtension = "/usr/lib/freeDiameter/dbg_msg_dumps.fdx" : "0x0080";`}
+		if i == 0 {
+			lines = append(lines, fmt.Sprintf("LoadExtension = \"/usr/lib/freeDiameter/acl_wl.fdx\" : %q;", l.tmp+"/acl"))
+		} else {
+			lines = append(lines, fmt.Sprintf(`ConnectPeer = "hss.shop.example" { No_TLS; ConnectTo = %q; Port = 3868; };`, diameterHosts[0].ip))
+		}
+		if err := os.WriteFile(name+".conf", []byte(strings.Join(lines, "\n")+"\n"), 0o644); err != nil {
+			return err
+		}
+	}
+	if err := os.WriteFile(l.tmp+"/acl", []byte("ALLOW_IPSEC gate.shop.example\n"), 0o644); err != nil {
+		return err
+	}
+	log := l.tmp + "/hss.log"
+	if _, err := l.start("hss", "", "sh", "-c", fmt.Sprintf("exec freeDiameterd -c %s/hss.conf >%s 2>&1", l.tmp, log)); err != nil {
+		return err
+	}
+	if err := l.do(ctx, "gate", "wait", diameterHosts[0].ip+":3868"); err != nil {
+		return err
+	}
+	file := filepath.Join(out, "diameter.pcapng")
+	r, err := l.record(file)
+	if err != nil {
+		return err
+	}
+	for _, h := range diameterHosts[1:] {
+		p, err := l.start(h.name, "", "sh", "-c", fmt.Sprintf("exec freeDiameterd -c %s/%s.conf >%s/%s.log 2>&1", l.tmp, h.name, l.tmp, h.name))
+		if err != nil {
+			return err
+		}
+		time.Sleep(20 * time.Second) // long enough for watchdogs
+		p.end()
+	}
+	if err := r.stop(); err != nil {
+		return err
+	}
+	b, err := os.ReadFile(log)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(out, "diameter.said.tsv"), []byte(diameterSaid(string(b))), 0o644)
+}
+
+var (
+	diameterAnswer = regexp.MustCompile(`NOTI +'(\S+)-Answer'`)
+	diameterResult = regexp.MustCompile(`NOTI +AVP: 'Result-Code'.* val='(\w+)'`)
+)
+
+// diameterSaid lists the answers in a server's log with their results.
+func diameterSaid(log string) string {
+	said, answer := "# command\tresult\n", ""
+	for line := range strings.Lines(log) {
+		if m := diameterAnswer.FindStringSubmatch(line); m != nil {
+			answer = m[1]
+		}
+		if m := diameterResult.FindStringSubmatch(line); m != nil && answer != "" {
+			said += answer + "\t" + m[1] + "\n"
+			answer = ""
+		}
+	}
+	return said
+}
