@@ -41,6 +41,7 @@ var alsoIn = map[string][]string{
 	"radius":     {"malformed"},
 	"snmp":       {},
 	"kerberos":   {"ldap"},
+	"tds":        {"mssql", "smb"}, // a login with NTLM
 }
 
 // TestDetectionMatrix passes every TCP segment and every datagram of all shared captures to the Detect of each
