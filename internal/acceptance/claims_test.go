@@ -42,6 +42,7 @@ var seenAs = map[string][]string{
 	"diameter":   {"diameter"},
 	"modbus":     {"modbus"},
 	"kerberos":   {"kerberos"},
+	"tds":        {"tds"},
 }
 
 // claims compares the protocols of rows with those that tshark saw anywhere in the capture: no

@@ -66,6 +66,7 @@ func scenarios() []scenario {
 		{"radius", makeRADIUS},
 		{"snmp", makeSNMP},
 		{"kerberos", makeKerberos},
+		{"tds", makeTDS},
 		{"vantages", makeVantages},
 		{"shop", makeShop},
 	}

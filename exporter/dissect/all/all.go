@@ -40,6 +40,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect/socks"
 	"github.com/pcapsule/pcapsule/exporter/dissect/ssh"
 	"github.com/pcapsule/pcapsule/exporter/dissect/syslog"
+	"github.com/pcapsule/pcapsule/exporter/dissect/tds"
 	"github.com/pcapsule/pcapsule/exporter/dissect/thrift"
 	"github.com/pcapsule/pcapsule/exporter/dissect/tls"
 	"github.com/pcapsule/pcapsule/exporter/dissect/ws"
@@ -84,6 +85,7 @@ func Protocols(keys *secrets.Store) []*dissect.Protocol {
 		diameter.Protocol(),
 		modbus.Protocol(),
 		kerberos.Protocol(),
+		tds.Protocol(),
 		tls.Protocol(keys),
 		quic.Protocol(keys),
 		http3.Protocol(),

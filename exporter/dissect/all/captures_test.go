@@ -45,6 +45,7 @@ var alsoIn = map[string][]string{
 	"rtp":        {"sip"},
 	"diameter":   {},
 	"modbus":     {"other"},
+	"tds":        {"mssql", "smb"}, // a login with NTLM
 }
 
 // TestDetectionMatrix passes every TCP segment and every datagram of all shared captures to the Detect of each

@@ -109,10 +109,22 @@ func pipelines() []pipeline {
 		{"mqtt", dissect.TCP, 1883, list(fromClient("\x10\x0d\x00\x04MQTT\x04\x02\x00\x3c\x00\x01a"), fromServer("\x20\x02\x00\x00")), fixed("\xc0\x00"), fixed("\xd0\x00")},
 		{"ldap", dissect.TCP, 389, nil, message("\x4a\x04cn=a"), message("\x6b\x07\x0a\x01\x00\x04\x00\x04\x00")},
 		{"thrift", dissect.TCP, 9090, nil, call(1), call(2)},
+		{"tds", dissect.TCP, 1433, nil, func(i int) string {
+			return "\x01\x01\x00\x22\x00\x00\x01\x00" + utf16LE(fmt.Sprintf("SELECT %06d", i))
+		}, fixed("\x04\x01\x00\x11\x00\x34\x01\x00\xfd\x10\x00\xc1\x00\x01\x00\x00\x00")},
 		{"dns", dissect.UDP, 53, nil, ask, reply},
 		{"dns, tcp", dissect.TCP, 53, nil, framed(ask), framed(reply)},
 		{"icmp", dissect.ICMP, 0, nil, echo(8), echo(0)},
 	}
+}
+
+// utf16LE is ASCII in UTF-16.
+func utf16LE(s string) string {
+	var b []byte
+	for i := range len(s) {
+		b = append(b, s[i], 0)
+	}
+	return string(b)
 }
 
 // pairing is a Sink that compares the packets of requests with those of responses.

@@ -46,6 +46,7 @@ func TestRowsAreWhatTheClientSaid(t *testing.T) {
 		"diameter":  diameterDid,
 		"modbus":    modbusDid,
 		"kerberos":  kerberosDid,
+		"tds":       tdsDid,
 	} {
 		t.Run(file, func(t *testing.T) {
 			raw, err := os.ReadFile("../../../samples/" + file + ".said.tsv")

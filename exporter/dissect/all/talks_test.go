@@ -64,6 +64,7 @@ var samples = map[string]string{
 	"diameter.pcapng":   "diameter",
 	"modbus.pcapng":     "modbus",
 	"kerberos.pcapng":   "kerberos",
+	"tds.pcapng":        "tds",
 }
 
 // talks reads the TCP connections of a recording.

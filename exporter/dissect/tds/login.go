@@ -1,0 +1,129 @@
+package tds
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+
+	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/exporter/table"
+)
+
+// Options of PRELOGIN, section 2.2.6.5.
+const (
+	optVersion    = 0
+	optEncryption = 1
+	optEnd        = 0xff
+	versionSize   = 6
+	maxOption     = 16 // 7 is the greatest that is known
+)
+
+// options reads the list of options of PRELOGIN.
+func options(b []byte) (version, encryption []byte, ok bool) {
+	if !areOptions(b, len(b)) {
+		return nil, nil, false
+	}
+	for at := 0; b[at] != optEnd; at += 5 {
+		offset, size := int(binary.BigEndian.Uint16(b[at+1:])), int(binary.BigEndian.Uint16(b[at+3:]))
+		switch value := b[offset : offset+size]; b[at] {
+		case optVersion:
+			version = value
+		case optEncryption:
+			encryption = value
+		}
+	}
+	return version, encryption, true
+}
+
+// prelogin reads PRELOGIN, and its response.
+func (k *conn) prelogin(c *call, dir dissect.Dir, b []byte) error {
+	version, encryption, ok := options(b)
+	if !ok {
+		return fmt.Errorf("reading PRELOGIN: %.60q is no list of options", b)
+	}
+	if dir == dissect.ToClient {
+		c.row.Product = table.Some(fmt.Sprintf("Microsoft SQL Server %d.%d.%d", version[0], version[1], binary.BigEndian.Uint16(version[2:])))
+	}
+	if len(encryption) == 0 {
+		return nil
+	}
+	e := encryption[0]
+	k.offered[dir] = tables()["encryption"].Name(int64(e), "encryption_")
+	c.row.Encryption = table.Some(k.offered[dissect.ToServer])
+	if dir == dissect.ToClient {
+		c.row.Encryption = table.Some(k.offered[dissect.ToServer] + " → " + k.offered[dir])
+		k.mustSeal = e == 1 || e == 3 // on, required: all of the connection
+	}
+	return nil
+}
+
+// loginSize is the length of LOGIN7 up to its variable part, section 2.2.6.4.
+const loginSize = 94
+
+// login reads LOGIN7. The password is skipped.
+func (k *conn) login(c *call, b []byte) error {
+	if len(b) < loginSize-8 {
+		return fmt.Errorf("reading LOGIN7: %d bytes", len(b))
+	}
+	field := func(at int) string {
+		offset, n := int(binary.LittleEndian.Uint16(b[at:])), int(binary.LittleEndian.Uint16(b[at+2:]))
+		if offset+2*n > len(b) {
+			c.row.Partial = true
+			return ""
+		}
+		return wide(b[offset:offset+2*n], maxText)
+	}
+	k.setVersion(binary.LittleEndian.Uint32(b[4:]))
+	k.client, k.user, k.application, k.server = field(36), field(40), field(48), field(52)
+	k.driver, k.database = field(60), field(68)
+	row := c.row
+	row.Client, row.User, row.Application, row.Server = table.NonEmpty(k.client), table.NonEmpty(k.user), table.NonEmpty(k.application), table.NonEmpty(k.server)
+	row.Driver, row.Database, row.Version = table.NonEmpty(k.driver), table.NonEmpty(k.database), table.NonEmpty(k.version)
+	const integratedSecurity = 0x80
+	switch sspi := int(binary.LittleEndian.Uint16(b[78:])); {
+	case b[25]&integratedSecurity != 0:
+		row.AuthKind = table.Some(integrated(b[min(sspi, len(b)):]))
+	case binary.LittleEndian.Uint16(b[46:]) > 0:
+		row.AuthKind = table.Some("password")
+	case k.federated(b):
+		row.AuthKind = table.Some("bearer")
+	}
+	return nil
+}
+
+// federated reports whether LOGIN7 has the feature FEDAUTH.
+func (k *conn) federated(b []byte) bool {
+	const hasExtension, fedAuth = 0x10, 0x02
+	at := int(binary.LittleEndian.Uint16(b[56:]))
+	if b[27]&hasExtension == 0 || at+4 > len(b) {
+		return false
+	}
+	list := int64(binary.LittleEndian.Uint32(b[at:]))
+	for list+5 <= int64(len(b)) && b[list] != 0xff {
+		if b[list] == fedAuth {
+			return true
+		}
+		list += 5 + int64(binary.LittleEndian.Uint32(b[list+1:]))
+	}
+	return false
+}
+
+// integrated names what a token of integrated security is.
+func integrated(b []byte) string {
+	if bytes.HasPrefix(b, []byte("NTLMSSP\x00")) {
+		return "ntlm"
+	}
+	return "negotiate"
+}
+
+// setVersion records the version of TDS that a login requests or that the server chose.
+func (k *conn) setVersion(v uint32) {
+	if k.version = tables()["version"][int64(v)]; k.version == "" {
+		k.version = fmt.Sprintf("%#x", v)
+	}
+	k.modern = no
+	if v>>24 >= 0x72 || v>>24 == 0x08 {
+		k.modern = yes
+	}
+	k.old = v == 0x70000000 || v == 0x07000000
+}
