@@ -37,6 +37,7 @@ type Emission struct {
 	RespBody *Body
 	Details  []Detail
 	Hidden   []Hidden // if the engine traces
+	Objects  []table.Object
 }
 
 // Sink receives what an engine produces, in order.
@@ -337,7 +338,8 @@ func (c *Conn) emit(proto int, x *Exchange, row table.CallRow, details []Detail)
 	b.Anomalies, c.callAnom = c.callAnom, 0
 	c.judge(x, b)
 	e := Emission{Row: row, Protocol: proto, Conn: outer, At: c.now.No, Reversed: x.Reversed, Request: x.req.span(), Response: x.resp.span(),
-		ReqBody: x.ReqBody, RespBody: x.RespBody, Details: details, Hidden: c.engine.hiddenOf(x)}
+		ReqBody: x.ReqBody, RespBody: x.RespBody, Details: details, Hidden: c.engine.hiddenOf(x),
+		Objects: append(x.ReqBody.objects("request"), x.RespBody.objects("response")...)}
 	if !c.holdBack(e) {
 		c.engine.sink.Call(e)
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/ask/compare"
 	"github.com/pcapsule/pcapsule/forensics/ask/failures"
 	"github.com/pcapsule/pcapsule/forensics/ask/latency"
+	"github.com/pcapsule/pcapsule/forensics/ask/objects"
 	"github.com/pcapsule/pcapsule/forensics/ask/openapi"
 	"github.com/pcapsule/pcapsule/forensics/ask/patterns"
 	"github.com/pcapsule/pcapsule/forensics/ask/policy"
@@ -81,7 +82,7 @@ var questions = sync.OnceValue(func() []ask.Question {
 			servicemap.ExternalQuestion(), access.PairQuestion()),
 		about("incidents", failures.Question(), trace.Question(), service.TimelineQuestion(), compare.Question(), search.Question()),
 		about("performance", latency.StatsQuestion(), latency.Question(), patterns.Question(), latency.CapacityQuestion()),
-		about("security", finding.Question(Analyzers()), control.Question(Analyzers()), access.AuditQuestion()),
+		about("security", finding.Question(Analyzers()), control.Question(Analyzers()), access.AuditQuestion(), objects.Question()),
 		about("checks", check.Question(Analyzers()), policy.Question(), openapi.Question()),
 	)
 })
