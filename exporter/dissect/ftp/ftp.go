@@ -43,7 +43,7 @@ type Row struct {
 func Protocol() *dissect.Protocol {
 	return &dissect.Protocol{
 		Name:       "ftp",
-		Doc:        "FTP control connections, with the addresses of their data connections",
+		Doc:        "FTP: control connections, and the files of their data connections",
 		Transports: []dissect.Transport{dissect.TCP},
 		Ports:      []uint16{21, 2121, 990},
 		Detect:     detect,

@@ -89,11 +89,11 @@ func lastSegment(p string) string {
 	return clip.Line([]byte(p), maxFileName)
 }
 
-// extended reports whether a name ends as names of files do: with a dot, and 1 to 8 letters or digits of
+// extended reports whether a name ends as names of files do: with a dot, and 1 to 10 letters or digits of
 // which one is a letter. So v1.2 is none.
 func extended(name string) bool {
 	end := path.Ext(name)
-	if len(end) < 2 || len(end) > 9 || len(end) == len(name) {
+	if len(end) < 2 || len(end) > 11 || len(end) == len(name) {
 		return false
 	}
 	letter := false
