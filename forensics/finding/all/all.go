@@ -35,6 +35,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/finding/noauth"
 	"github.com/pcapsule/pcapsule/forensics/finding/outsidevolume"
 	"github.com/pcapsule/pcapsule/forensics/finding/plaincredentials"
+	"github.com/pcapsule/pcapsule/forensics/finding/riskyfile"
 	"github.com/pcapsule/pcapsule/forensics/finding/scan"
 	"github.com/pcapsule/pcapsule/forensics/finding/segmentation"
 	"github.com/pcapsule/pcapsule/forensics/finding/sensitivedata"
@@ -58,6 +59,7 @@ func Analyzers() []finding.Analyzer {
 		segmentation.Analyzer(),
 		egress.Analyzer(),
 		outsidevolume.Analyzer(),
+		riskyfile.Analyzer(),
 		beacon.Analyzer(),
 		dnstunnel.Analyzer(),
 		dnsfailures.Analyzer(),
