@@ -56,7 +56,6 @@ manifest. They may be malicious.`,
 	fl.StringVar(&f.in.Type, "type", "", "only files of this type, detected or declared; * matches any text")
 	fl.StringVar(&f.in.SHA256, "sha256", "", "only files with this SHA-256")
 	fl.StringVar(&f.in.Direction, "direction", "", "upload or download")
-	fl.Int64Var(&f.in.MinSize, "min-size", 0, "only files of at least this many bytes")
 	fl.StringVar(&f.dir, "extract", "", "new folder to which the files are written")
 	fl.Var(&f.maxSize, "max-size", "with --extract: size of all files together")
 	fl.IntVar(&f.most, "most", 1000, "with --extract: number of files")

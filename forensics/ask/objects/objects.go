@@ -14,11 +14,10 @@ import (
 // In is the input of list_objects.
 type In struct {
 	ask.Scope
-	Name      string `json:"name,omitempty" jsonschema:"only files with this name; * matches any text"`
-	Type      string `json:"type,omitempty" jsonschema:"only files of this type, detected or declared, such as application/zip; * matches any text"`
-	SHA256    string `json:"sha256,omitempty" jsonschema:"only files with this SHA-256, 64 hexadecimal digits"`
-	Direction string `json:"direction,omitempty" jsonschema:"upload (sent to the server) or download"`
-	MinSize   int64  `json:"min_size,omitempty" jsonschema:"only files of at least this many bytes"`
+	Name      string `json:"name,omitempty" jsonschema:"* matches any text"`
+	Type      string `json:"type,omitempty" jsonschema:"detected or declared; * matches any text"`
+	SHA256    string `json:"sha256,omitempty"`
+	Direction string `json:"direction,omitempty" jsonschema:"upload or download"`
 }
 
 // Answer is the answer of list_objects.
@@ -51,7 +50,7 @@ type Object struct {
 
 // Question is the question list_objects.
 func Question() ask.Question {
-	return ask.New("list_objects", "List files seen in transfer", "Files that HTTP, FTP and mail carried, with name, declared type and type by content, size, SHA-256, direction, completeness, and the call with its packets. Filter by name, type, hash or size. The command pcapsule objects --extract writes them.", false, Ask)
+	return ask.New("list_objects", "List files seen in transfer", "Files that HTTP, FTP and mail carried: name, declared type and type by content, size, SHA-256, completeness, call.", false, Ask)
 }
 
 // Ask answers list_objects.
@@ -113,10 +112,6 @@ func Source(c *forensics.Case, w *ask.Window, in In) (sql string, args []any, er
 	default:
 		return "", nil, ask.Wrong("direction", "must be upload or download, not %q", ask.Clip(in.Direction, 40))
 	}
-	if in.MinSize < 0 {
-		return "", nil, ask.Wrong("min_size", "must be 0 or more, not %d", in.MinSize)
-	}
-	add("size >= ?", in.MinSize)
 	key := terms.Key(c, "") + "call_no"
 	return `SELECT o.*, k.src, k.dst, CASE side WHEN 'request' THEN 'upload' ELSE 'download' END AS direction
 		FROM (SELECT ` + key + `, ` + terms.Who("src_") + ` AS src, ` + terms.Who("dst_") + ` AS dst FROM calls WHERE ` + w.Where + `) k JOIN objects o USING (` + key + `)
