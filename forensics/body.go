@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/hex"
 	"maps"
+	"math"
 	"slices"
 
 	"github.com/pcapsule/pcapsule/forensics/redact"
@@ -84,6 +85,13 @@ func (c *Case) bodyOf(ctx context.Context, x *Exchange, side string, stored map[
 	b.Truncated = int64(len(b.Data)) < b.Size
 	b.Object = s == nil && b.Size > 0
 	return b, c.maskBody(ctx, b)
+}
+
+// StoredBody is a body of table bodies as it was sent, by its SHA-256 in hexadecimal digits; nil if the
+// bundle does not have it.
+func (c *Case) StoredBody(ctx context.Context, bundle int, hash string) (*Body, error) {
+	list, err := c.storedBodies(ctx, bundle, []string{hash}, math.MaxInt)
+	return list[hash], err
 }
 
 // storedBodies joins the overlapping parts of a bundle's bodies. It reads unmasked parts, because

@@ -16,8 +16,13 @@ var laterColumns = map[string][]struct{ column, sql string }{
 	},
 	"connections": {{"payload_protocol", noPayload}},
 	"endpoints":   {{"who", ", " + olderWho + " AS who"}},
+	"objects":     {{"object_id", noFile}},
 	"workloads":   {{"ports", ", NULL::VARCHAR[] AS services, NULL::STRUCT(name VARCHAR, value VARCHAR)[] AS ports"}},
 }
+
+const noFile = `, NULL::BLOB AS object_id, NULL::BLOB AS call_id, NULL::VARCHAR AS protocol, NULL::BIGINT AS ts_ns, NULL::TIMESTAMP AS ts, NULL::VARCHAR AS name, NULL::VARCHAR AS named_by,
+	NULL::VARCHAR AS detected_type, NULL::VARCHAR AS why, NULL::BIGINT AS file_offset, NULL::VARCHAR AS mime_part, NULL::BLOB AS body_sha256, 0::BIGINT AS body_offset, size AS body_size,
+	NULL::VARCHAR AS transfer_encoding`
 
 const noPayload = ", NULL::VARCHAR AS payload_protocol, NULL::VARCHAR AS payload_evidence"
 

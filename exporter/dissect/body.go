@@ -13,6 +13,7 @@ import (
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
 
+	"github.com/pcapsule/pcapsule/exporter/dissect/object"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
@@ -33,12 +34,16 @@ type Body struct {
 	ContentType string
 	Encoding    string // value of Content-Encoding, as sent
 	Complete    bool   // set by the dissector at the end of the body
+	File        *File  // set by the dissector if the body is a file, or contains files
 
 	conn    *Conn
 	buf     []byte
 	size    int64 // bytes written
 	missing int64 // bytes lost in gaps
+	gapAt   int64 // bytes written before the first of them
 	over    hash.Hash
+	scan    *object.Scanner // of a body that is not kept
+	kind    string          // type by content, of such a body
 	done    bool
 
 	places            []Place // see Places
@@ -87,12 +92,12 @@ func (b *Body) Write(p []byte) (int, error) {
 		b.traceBytes(p)
 	}
 	if b.over != nil {
-		b.over.Write(p)
+		b.hashOnly(p)
 		return len(p), nil
 	}
 	if n := len(b.buf) + len(p); n > MaxBody || n > cap(b.buf) && !b.move(max(n, min(2*len(b.buf), MaxBody)), n) {
 		b.spill()
-		b.over.Write(p)
+		b.hashOnly(p)
 		return len(p), nil
 	}
 	b.buf = append(b.buf, p...)
@@ -146,15 +151,31 @@ func (b *Body) Spill() bool {
 // spill frees the kept bytes and continues with their hash only.
 func (b *Body) spill() {
 	b.over = sha256.New()
-	b.over.Write(b.buf)
+	if contentCodings(b.Encoding) == nil {
+		b.scan, b.kind = object.NewScanner(b.ContentType), object.KindOf(b.buf)
+	}
+	b.hashOnly(b.buf)
 	b.conn.shrink(b.charged)
 	b.charged = 0
 	buffers.put(b.buf)
 	b.buf = nil
 }
 
+// hashOnly reads bytes that are not kept.
+func (b *Body) hashOnly(p []byte) {
+	b.over.Write(p)
+	if b.scan != nil {
+		b.scan.Write(p)
+	}
+}
+
 // Missing records that n bytes of the body were not captured.
-func (b *Body) Missing(n int64) { b.missing += n }
+func (b *Body) Missing(n int64) {
+	if b.missing == 0 {
+		b.gapAt = b.size
+	}
+	b.missing += n
+}
 
 // Memory is what the body takes, in bytes.
 func (b *Body) Memory() int {

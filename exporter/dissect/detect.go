@@ -16,7 +16,11 @@ func moreStep(n int) int {
 // then be skipping).
 func (c *Conn) detect(dir Dir, head []byte) bool {
 	p, v, swapped := c.detectSides(dir, head)
+	if p != nil && v != Yes && c.expect != nil { // a file may look like anything
+		p, v = nil, No
+	}
 	if p != nil {
+		c.unexpected(p.Name)
 		c.accept(p, v, dir, swapped)
 		return true
 	}
@@ -31,6 +35,9 @@ func (c *Conn) detect(dir Dir, head []byte) bool {
 	}
 	if c.restart(dir) {
 		return false
+	}
+	if c.expectedBegins() {
+		return true
 	}
 	// No protocol matches this side. The other side may still identify one, unless it has sent
 	// bytes too.

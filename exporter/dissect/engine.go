@@ -2,6 +2,7 @@ package dissect
 
 import (
 	"fmt"
+	"net/netip"
 	"path"
 	"reflect"
 	"runtime"
@@ -37,6 +38,7 @@ type Emission struct {
 	RespBody *Body
 	Details  []Detail
 	Hidden   []Hidden // if the engine traces
+	Objects  []table.Object
 }
 
 // Sink receives what an engine produces, in order.
@@ -65,6 +67,8 @@ type Engine struct {
 	repanic     bool
 	trace       bool // see Trace
 	hidden      map[*Exchange]*hidden
+
+	expected map[listening]*Expected // announced connections
 
 	segs   [][]seg  // for sides that have none
 	inputs []*Input // of the calls of Read in progress, one inside the other, and of earlier ones
@@ -155,6 +159,8 @@ type Info struct {
 	ConnectUs              int64  // duration of the TCP handshake as the client saw it; -1 unknown
 	Owner                  any    // the caller's own state, available as Conn.Info.Owner
 	OpenedBy               string // what decrypted it before it came here; "" if it arrives as sent
+	Client, Server         netip.Addr
+	Opened                 Packet // its first packet
 }
 
 // Conn is one connection: the engine's side of a Dissector.
@@ -181,7 +187,8 @@ type Conn struct {
 	claim    *claim // nil if the protocol is certain
 	refused  []refusal
 	upgrade  *upgrade
-	tlsUs    int64 // -1 unknown
+	expect   *Expected // that announced it, until its content is known
+	tlsUs    int64     // -1 unknown
 	kinds    []kindCount
 	callAnom int32
 	held     int // bytes of the engine's budget, including all inner connections
@@ -232,6 +239,7 @@ type upgrade struct {
 // NewConn starts a connection.
 func (e *Engine) NewConn(info Info) *Conn {
 	c := &Conn{Info: info, engine: e, tlsUs: -1}
+	c.expect = e.expectedOf(&c.Info)
 	if p := e.decodeAs[portKey{info.Transport, info.ServerPort}]; p != nil {
 		c.begin(p, Yes)
 	}
@@ -337,7 +345,8 @@ func (c *Conn) emit(proto int, x *Exchange, row table.CallRow, details []Detail)
 	b.Anomalies, c.callAnom = c.callAnom, 0
 	c.judge(x, b)
 	e := Emission{Row: row, Protocol: proto, Conn: outer, At: c.now.No, Reversed: x.Reversed, Request: x.req.span(), Response: x.resp.span(),
-		ReqBody: x.ReqBody, RespBody: x.RespBody, Details: details, Hidden: c.engine.hiddenOf(x)}
+		ReqBody: x.ReqBody, RespBody: x.RespBody, Details: details, Hidden: c.engine.hiddenOf(x),
+		Objects: append(x.ReqBody.objects("request"), x.RespBody.objects("response")...)}
 	if !c.holdBack(e) {
 		c.engine.sink.Call(e)
 	}

@@ -16,18 +16,6 @@ type Body struct {
 	FirstCallNo int64       `col:"first_call_no" doc:"first call in this window that carried it"`
 }
 
-// Object is a body too large for table bodies: its bytes are read from the packets on demand.
-type Object struct {
-	SHA256      Hash        `col:"sha256" doc:"SHA-256 of the captured part of the body, before content decoding"`
-	Size        int64       `col:"size" unit:"bytes" doc:"bytes seen, before content decoding"`
-	ContentType Opt[string] `col:"content_type" enc:"dict" doc:"Content-Type of the message"`
-	Encoding    Opt[string] `col:"encoding" enc:"dict" doc:"content encoding that was not decoded"`
-	Complete    bool        `col:"complete" doc:"no byte is missing"`
-	CallNo      int64       `col:"call_no" doc:"call that carried it"`
-	Side        string      `col:"side" enc:"dict" doc:"request or response"`
-	Cites       Cites       `col:"cites" unit:"packets" doc:"packets that carry it"`
-}
-
 // Endpoint is the owner of an address during a time range.
 type Endpoint struct {
 	EndpointID   int64       `col:"endpoint_id" doc:"number from 0 without gaps, in the order of first appearance"`
@@ -327,6 +315,6 @@ func All() []*Schema {
 		SchemaOf("os_events", "operating system events", OSEvent{}),
 		SchemaOf("coverage", "what was recorded, where and when, and every coverage gap with its reason", Coverage{}),
 		SchemaOf("anomalies", "what could not be decoded or had to be guessed, with its place", Anomaly{}),
-		SchemaOf("objects", "bodies too large for the table bodies", Object{}),
+		SchemaOf("objects", "files seen in transfer, and bodies too large for the table bodies", Object{}),
 	}
 }

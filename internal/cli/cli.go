@@ -150,7 +150,7 @@ func (e *env) runs(c *cobra.Command) {
 // page sends the output of a command through a pager if it is text for people that may be
 // longer than a screen.
 func (e *env) page(c *cobra.Command) {
-	paged := []string{"ask", "info", "query", "sql", "show", "schema", "kfl", "help", "follow"}
+	paged := []string{"ask", "info", "query", "sql", "show", "schema", "kfl", "help", "follow", "objects"}
 	for c.HasParent() && c.Parent().HasParent() {
 		c = c.Parent()
 	}
@@ -175,6 +175,7 @@ func (e *env) commands() []*cobra.Command {
 		e.cmdShow(),
 		e.cmdFollow(),
 		e.cmdPackets(),
+		e.cmdObjects(),
 		e.cmdDecrypt(),
 		e.cmdReport(),
 		e.cmdVerify(),

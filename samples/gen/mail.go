@@ -63,33 +63,43 @@ func makeSMTP(ctx context.Context, out string) error {
 	if err := writeCertificates(l.tmp); err != nil {
 		return err
 	}
+	stop, err := l.postfix(ctx)
+	if err != nil {
+		return err
+	}
+	defer stop()
+	return l.python(ctx, out, "smtp", "10.1.21.20")
+}
+
+// postfix starts Postfix on host mx.
+func (l *lab) postfix(ctx context.Context) (stop func(), err error) {
 	dir := filepath.Join(l.tmp, "postfix")
 	for _, d := range []string{dir, l.tmp + "/queue", l.tmp + "/data", l.tmp + "/log"} {
 		if err := os.Mkdir(d, 0o755); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	master, err := os.ReadFile("/usr/share/postfix/master.cf.dist")
 	if err != nil {
-		return err
+		return nil, err
 	}
 	master = []byte(strings.ReplaceAll(string(master), "  y       ", "  n       ")) // nothing runs in a changed root
 	if err := errors.Join(os.WriteFile(dir+"/main.cf", fmt.Appendf(nil, postfixConf, l.tmp), 0o644), os.WriteFile(dir+"/master.cf", master, 0o644),
 		exec.CommandContext(ctx, "chown", "postfix", l.tmp+"/data").Run()); err != nil {
-		return err
+		return nil, err
 	}
 	if _, err := l.start("mx", "", "postfix", "-c", dir, "start-fg"); err != nil {
-		return err
+		return nil, err
+	}
+	stop = func() {
+		exec.Command("ip", "netns", "exec", l.nsOf("mx"), "postfix", "-c", dir, "stop").Run()
+		time.Sleep(settle)
 	}
 	if err := l.do(ctx, "client", "wait", "10.1.21.20:25"); err != nil {
-		return err
+		stop()
+		return nil, err
 	}
-	defer func() {
-		stop := exec.Command("ip", "netns", "exec", l.nsOf("mx"), "postfix", "-c", dir, "stop")
-		stop.Run()
-		time.Sleep(settle)
-	}()
-	return l.python(ctx, out, "smtp", "10.1.21.20")
+	return stop, nil
 }
 
 const vsftpdConf = `listen=YES
@@ -127,6 +137,14 @@ func makeFTP(ctx context.Context, out string) error {
 	if err := writeCertificates(l.tmp); err != nil {
 		return err
 	}
+	if err := l.vsftpd(ctx); err != nil {
+		return err
+	}
+	return l.python(ctx, out, "ftp", "10.1.22.20")
+}
+
+// vsftpd starts vsftpd on host ftp.
+func (l *lab) vsftpd(ctx context.Context) error {
 	conf := filepath.Join(l.tmp, "vsftpd.conf")
 	if err := errors.Join(os.MkdirAll(l.tmp+"/files/pub", 0o755), os.Mkdir(l.tmp+"/empty", 0o755), os.WriteFile(conf, fmt.Appendf(nil, vsftpdConf, l.tmp), 0o644),
 		exec.CommandContext(ctx, "chown", "ftp", l.tmp+"/files/pub").Run()); err != nil {
@@ -135,10 +153,7 @@ func makeFTP(ctx context.Context, out string) error {
 	if _, err := l.start("ftp", "", "vsftpd", conf); err != nil {
 		return err
 	}
-	if err := l.do(ctx, "client", "wait", "10.1.22.20:21"); err != nil {
-		return err
-	}
-	return l.python(ctx, out, "ftp", "10.1.22.20")
+	return l.do(ctx, "client", "wait", "10.1.22.20:21")
 }
 
 const sshdConf = `ListenAddress 10.1.23.20

@@ -49,6 +49,7 @@ func scenarios() []scenario {
 		{"ldap", makeLDAP},
 		{"smtp", makeSMTP},
 		{"ftp", makeFTP},
+		{"files", makeFiles},
 		{"ssh", makeSSH},
 		{"cassandra", makeCassandra},
 		{"imap", makeIMAP},

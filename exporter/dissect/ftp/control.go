@@ -59,7 +59,7 @@ func (k *conn) command(in *dissect.Input, at int) (int, error) {
 		k.user = row.Argument.V
 	}
 	row.User = table.NonEmpty(k.user)
-	k.prepare(row, string(rest))
+	k.prepare(c, string(rest))
 	k.Push(c, in.Packet(at).Ack, callCost+2*n)
 	return n, nil
 }
@@ -68,7 +68,8 @@ func (k *conn) command(in *dissect.Input, at int) (int, error) {
 var transfers = map[string]bool{"RETR": true, "STOR": true, "STOU": true, "APPE": true, "LIST": true, "NLST": true, "MLSD": true}
 
 // prepare notes what a command says about the next data connection, and what earlier ones said.
-func (k *conn) prepare(row *Row, argument string) {
+func (k *conn) prepare(c *call, argument string) {
+	row := c.row
 	switch row.Command {
 	case "PORT":
 		if ip, port, ok := six(argument); ok {
@@ -85,6 +86,8 @@ func (k *conn) prepare(row *Row, argument string) {
 		if !transfers[row.Command] {
 			return
 		}
+		k.release()
+		k.bind(c)
 		row.Type, row.Offset = table.NonEmpty(k.kind), k.offset
 		k.offset = table.Opt[int64]{}
 	}
@@ -124,6 +127,9 @@ func extended(s string) (ip string, port int32, ok bool) {
 
 // reply reads a line of a reply.
 func (k *conn) reply(in *dissect.Input, at int) (int, error) {
+	if k.answering == nil && in.Offset(at) > 0 && len(k.All()) == 0 && k.Conn.Unread(dissect.ToServer) > 0 {
+		return 0, nil // detection kept both sides: the command comes first
+	}
 	line, err := k.replies.Read(in.Data[at:])
 	if line.N == 0 {
 		return 0, err
@@ -174,6 +180,11 @@ func (k *conn) answered(c *call) {
 		k.Another()
 	}
 	k.learn(row)
+	if t := c.data; t != nil && t.conn != nil && !t.ended { // the last bytes may come after the reply
+		k.Remove(c)
+		k.held = c
+		return
+	}
 	k.emit(c, "")
 }
 
@@ -212,6 +223,11 @@ func (k *conn) learn(row *Row) {
 		if d.port.OK = ok; done && ok {
 			k.data = d
 			row.Mode, row.DataIP, row.DataPort = table.NonEmpty(d.mode), table.NonEmpty(d.ip), d.port
+			k.announce(d)
+		}
+	case "PORT", "EPRT":
+		if done && k.data.mode == "active" {
+			k.announce(k.data)
 		}
 	case "TYPE":
 		if done && row.Argument.V != "" {
@@ -231,6 +247,10 @@ func (k *conn) learn(row *Row) {
 // emit emits a call. why is the value of column error, empty if the call ended normally.
 func (k *conn) emit(c *call, why string) {
 	k.Remove(c)
+	if k.held == c {
+		k.held = nil
+	}
+	k.carried(c)
 	if k.answering == c {
 		k.answering = nil
 		k.replies.Lose()

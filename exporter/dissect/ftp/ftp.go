@@ -36,13 +36,14 @@ type Row struct {
 	DataPort table.Opt[int32]  `col:"ftp_data_port" doc:"port to which the data connection is opened"`
 	Size     table.Opt[int64]  `col:"ftp_size" unit:"bytes" doc:"size of the file, as the server's reply states it"`
 	Offset   table.Opt[int64]  `col:"ftp_offset" unit:"bytes" doc:"where a transfer begins in the file, if REST came before it"`
+	Data     table.Opt[string] `col:"ftp_data" enc:"dict" doc:"what the data connection of a transfer was: read (its bytes belong to this call), tls (encrypted), another protocol by its content, or other; null if it was not captured"`
 }
 
 // Protocol is FTP.
 func Protocol() *dissect.Protocol {
 	return &dissect.Protocol{
 		Name:       "ftp",
-		Doc:        "FTP control connections, with the addresses of their data connections",
+		Doc:        "FTP: control connections, and the files of their data connections",
 		Transports: []dissect.Transport{dissect.TCP},
 		Ports:      []uint16{21, 2121, 990},
 		Detect:     detect,
@@ -57,9 +58,13 @@ type call struct {
 	x     dissect.Exchange
 	asked inorder.Request
 	row   *Row
+	data  *transfer // of a transfer; nil if there is none
 }
 
-const callCost = int(unsafe.Sizeof(call{}) + unsafe.Sizeof(Row{}))
+const (
+	callCost     = int(unsafe.Sizeof(call{})+unsafe.Sizeof(Row{})) + transferCost
+	transferCost = int(unsafe.Sizeof(transfer{}))
+)
 
 // Asked implements inorder.Call.
 func (c *call) Asked() *inorder.Request { return &c.asked }
@@ -84,6 +89,9 @@ type conn struct {
 
 	answering *call // whose reply has more lines
 	orphan    bool  // answering has no command
+
+	next *transfer // announced, and not used yet
+	held *call     // has its last reply, but its data connection has not ended
 }
 
 func newConn(c *dissect.Conn) dissect.Dissector {
@@ -107,6 +115,12 @@ func (k *conn) Resync(dir dissect.Dir, why dissect.Loss) {
 // Kept implements dissect.Dissector.
 func (k *conn) Kept() int {
 	n := len(k.user) + cap(k.replies.Text) + len(k.data.ip)
+	if k.next != nil {
+		n += transferCost
+	}
+	if k.held != nil {
+		n += callCost
+	}
 	if k.answering != nil && k.orphan {
 		n += callCost
 	}
@@ -115,8 +129,22 @@ func (k *conn) Kept() int {
 
 // Close implements dissect.Dissector.
 func (k *conn) Close(why dissect.End) {
+	k.release()
+	k.forget()
 	if c := k.answering; c != nil {
 		k.emit(c, why.CallError())
 	}
 	k.Queue.Close(why)
+}
+
+// Shed implements dissect.Dissector.
+func (k *conn) Shed() bool { return k.release() || k.Queue.Shed() }
+
+// release emits the call that waits for its data connection.
+func (k *conn) release() bool {
+	if k.held == nil {
+		return false
+	}
+	k.emit(k.held, "")
+	return true
 }

@@ -46,6 +46,7 @@ func (k *conn) emit(c *call, why string) {
 	if g := k.grpcRow(c); g != nil {
 		k.c.Emit(&c.x, g)
 	} else {
+		httpfield.Files(&row.Call, &c.x)
 		row.Columns = all.OfHTTP(&row.Call, &c.x)
 		k.c.Emit(&c.x, row)
 	}

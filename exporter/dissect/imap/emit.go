@@ -9,6 +9,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/clip"
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/mailhead"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
@@ -38,6 +39,7 @@ func (k *conn) emit(c *call, why string) {
 		row.Outcome = outcome(row)
 	}
 	row.Summary = summary(row, why)
+	mailhead.Files(&c.x, row.Subject, false)
 	k.Conn.Emit(&c.x, row)
 }
 

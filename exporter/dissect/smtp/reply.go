@@ -7,6 +7,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/clip"
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/mailhead"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
@@ -232,6 +233,7 @@ func (k *conn) emit(c *call, why string) {
 		row.Outcome = ""
 	}
 	row.Summary = c.summary(why)
+	mailhead.Files(&c.x, row.Subject, false)
 	k.Conn.Emit(&c.x, row)
 }
 

@@ -88,6 +88,7 @@ type CallRow struct {
 	ReqBody, RespBody *dissect.Body
 	Details           []dissect.Detail
 	Hidden            []dissect.Hidden
+	Objects           []table.Object
 }
 
 // FlowRow is a finished flow.
@@ -216,7 +217,8 @@ const (
 	eventCost      = int(unsafe.Sizeof(EventRow{}))
 	anomalyCost    = int(unsafe.Sizeof(AnomalyRow{})) + 128
 	detailCost     = 1 << 10
-	textMost       = 4 << 10 // of the texts of a call, without headers: they are cut
+	objectCost     = int(unsafe.Sizeof(table.Object{})) + 128 // with a short name
+	textMost       = 4 << 10                                  // of the texts of a call, without headers: they are cut
 )
 
 // Memory is about what the rows of the batch take, in bytes.
@@ -226,7 +228,7 @@ func (b *Batch) Memory() int { return b.size + len(b.Events)*eventCost + len(b.A
 // the size of its struct.
 func callMemory(e *dissect.Emission, row int) int {
 	c := e.Row.Base()
-	n := callRowCost + row + len(c.Cites)*int(unsafe.Sizeof(table.Range{})) + cap(c.Headers)*int(unsafe.Sizeof(table.Header{})) + len(e.Details)*detailCost
+	n := callRowCost + row + len(c.Cites)*int(unsafe.Sizeof(table.Range{})) + cap(c.Headers)*int(unsafe.Sizeof(table.Header{})) + len(e.Details)*detailCost + len(e.Objects)*objectCost
 	heads, payload := c.RequestHeadersSize.V+c.ResponseHeadersSize.V, c.RequestBytes+c.ResponseBytes
 	for _, b := range [...]*dissect.Body{e.ReqBody, e.RespBody} {
 		if b != nil {

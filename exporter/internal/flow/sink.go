@@ -37,7 +37,7 @@ func (s *sink) Call(e dissect.Emission) {
 		writers[asked], writers[answered] = c.writers[asked].of(&e.Request, tcp), c.writers[answered].of(&e.Response, tcp)
 	}
 	s.out.size += callMemory(&e, s.rowSizes[e.Protocol])
-	s.out.Calls = append(s.out.Calls, CallRow{Conn: c.id, At: e.At, Row: e.Row, Swapped: swapped, Writers: writers, ReqBody: e.ReqBody, RespBody: e.RespBody, Details: e.Details, Hidden: e.Hidden})
+	s.out.Calls = append(s.out.Calls, CallRow{Conn: c.id, At: e.At, Row: e.Row, Swapped: swapped, Writers: writers, ReqBody: e.ReqBody, RespBody: e.RespBody, Details: e.Details, Hidden: e.Hidden, Objects: e.Objects})
 	(*Shard)(s).makeRoom()
 }
 

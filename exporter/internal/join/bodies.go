@@ -50,19 +50,12 @@ func (x *bodies) write(out *write.Tables) error {
 }
 
 // add puts a body into its table, unless an equal one went there a short while ago.
-func (x *bodies) add(b *dissect.Body, c *table.Call, side string) {
+func (x *bodies) add(b *dissect.Body, c *table.Call) {
 	if b == nil {
 		return
 	}
 	x.used = append(x.used, b)
-	if b.Size() == 0 && b.Lost() == 0 {
-		return
-	}
-	if b.Large {
-		o := table.Object{SHA256: b.Hash, Size: b.Size(), Complete: b.Complete && b.Lost() == 0, CallNo: c.CallNo, Side: side, Cites: c.Cites}
-		o.ContentType = table.NonEmpty(b.ContentType)
-		o.Encoding = table.NonEmpty(b.Encoding)
-		x.objects = append(x.objects, o)
+	if b.Large || b.Size() == 0 && b.Lost() == 0 {
 		return
 	}
 	if _, ok := x.kept[b.Hash]; ok {

@@ -151,8 +151,10 @@ func (j *Joiner) call(e *flow.CallRow) error {
 	if r, ok := e.Row.(dissect.IDNamer); ok {
 		r.NameIDs(j.idNames)
 	}
-	j.bodies.add(e.ReqBody, c, "request")
-	j.bodies.add(e.RespBody, c, "response")
+	j.bodies.add(e.ReqBody, c)
+	j.bodies.add(e.RespBody, c)
+	dissect.NameObjects(e.Objects, c)
+	j.bodies.objects = append(j.bodies.objects, e.Objects...)
 	for _, d := range e.Details {
 		d.OfCall(c)
 		if t, ok := d.(*table.TLSHandshake); ok {

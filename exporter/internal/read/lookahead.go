@@ -28,7 +28,7 @@ func (r *Reader) send(ctx context.Context) {
 // wait for it, and of incomplete datagrams. It depends only on the packets. The memory for views of handshakes is
 // part of what Run reserves.
 func (r *Reader) kept() int {
-	n := r.decoder.Held() + r.pairs.memory() + r.quicViews.memory() + r.socketViews.memory()
+	n := r.decoder.Held() + r.pairs.memory() + r.channels.memory() + r.quicViews.memory() + r.socketViews.memory()
 	for _, c := range r.ahead {
 		n += c.Memory()
 	}

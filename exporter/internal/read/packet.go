@@ -96,6 +96,9 @@ func (r *Reader) decode(o *opened, p *pcapng.Packet, f *flow.Packet) {
 		return
 	}
 	h := r.view(fr, f, namespace, &socket)
+	if fr.Proto == protoTCP {
+		h = r.channels.shard(f, h)
+	}
 	s, i := h%flow.ShardCount, int32(len(r.cur.Packets)-1)
 	r.cur.Shards[s] = append(r.cur.Shards[s], i)
 }

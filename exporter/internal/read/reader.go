@@ -67,6 +67,7 @@ type Reader struct {
 	quicViews   quicViews
 	socketViews socketViews
 	pairs       pairs
+	channels    channels
 	owners      owners
 	capped      map[string]int64
 	nonIP       map[string]int64

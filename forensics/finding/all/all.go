@@ -11,6 +11,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/ask/compare"
 	"github.com/pcapsule/pcapsule/forensics/ask/failures"
 	"github.com/pcapsule/pcapsule/forensics/ask/latency"
+	"github.com/pcapsule/pcapsule/forensics/ask/objects"
 	"github.com/pcapsule/pcapsule/forensics/ask/openapi"
 	"github.com/pcapsule/pcapsule/forensics/ask/patterns"
 	"github.com/pcapsule/pcapsule/forensics/ask/policy"
@@ -34,6 +35,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/finding/noauth"
 	"github.com/pcapsule/pcapsule/forensics/finding/outsidevolume"
 	"github.com/pcapsule/pcapsule/forensics/finding/plaincredentials"
+	"github.com/pcapsule/pcapsule/forensics/finding/riskyfile"
 	"github.com/pcapsule/pcapsule/forensics/finding/scan"
 	"github.com/pcapsule/pcapsule/forensics/finding/segmentation"
 	"github.com/pcapsule/pcapsule/forensics/finding/sensitivedata"
@@ -57,6 +59,7 @@ func Analyzers() []finding.Analyzer {
 		segmentation.Analyzer(),
 		egress.Analyzer(),
 		outsidevolume.Analyzer(),
+		riskyfile.Analyzer(),
 		beacon.Analyzer(),
 		dnstunnel.Analyzer(),
 		dnsfailures.Analyzer(),
@@ -81,7 +84,7 @@ var questions = sync.OnceValue(func() []ask.Question {
 			servicemap.ExternalQuestion(), access.PairQuestion()),
 		about("incidents", failures.Question(), trace.Question(), service.TimelineQuestion(), compare.Question(), search.Question()),
 		about("performance", latency.StatsQuestion(), latency.Question(), patterns.Question(), latency.CapacityQuestion()),
-		about("security", finding.Question(Analyzers()), control.Question(Analyzers()), access.AuditQuestion()),
+		about("security", finding.Question(Analyzers()), control.Question(Analyzers()), access.AuditQuestion(), objects.Question()),
 		about("checks", check.Question(Analyzers()), policy.Question(), openapi.Question()),
 	)
 })

@@ -9,6 +9,7 @@ import (
 	"net/textproto"
 	"strings"
 
+	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/clip"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
@@ -60,4 +61,20 @@ func text(fields textproto.MIMEHeader, name string) string {
 		s = decoded
 	}
 	return clip.Line([]byte(s), maxText)
+}
+
+// Files says that the bodies of a call are mails. part reports whether only their beginning was requested.
+func Files(x *dissect.Exchange, subject table.Opt[string], part bool) {
+	for _, b := range [...]*dissect.Body{x.ReqBody, x.RespBody} {
+		if b == nil {
+			continue
+		}
+		b.File = &dissect.File{Name: subject.V}
+		if subject.V != "" {
+			b.File.NamedBy = "subject"
+		}
+		if part {
+			b.File.Offset = table.Some(int64(0))
+		}
+	}
 }

@@ -1,0 +1,115 @@
+package dissect
+
+import "net/netip"
+
+// Limits of announced connections.
+const (
+	maxExpected    = 1024         // in one engine
+	expectedWithin = int64(120e9) // ns from the announcement to the first packet
+	expectedSlack  = int64(1e9)   // ns by which the packets of two connections may be out of order
+)
+
+// Expected is a TCP connection that another connection announced, such as the data connection of FTP.
+// Nobody else's connection may be taken for it: it must come after the announcement, between the hosts
+// that the announcement allows, and its content decides. A protocol that certainly recognizes its content
+// reads it, and the dissector of New can still refuse it by an error of Read: then it is detected like
+// any other.
+type Expected struct {
+	Opener   netip.Addr // who opens it
+	Listener netip.Addr // who accepts it: one of two, because the announced address may be translated
+	Other    netip.Addr // may be invalid
+	Port     uint16     // of the listener
+
+	Name  string                   // of its protocol
+	New   func(c *Conn) Dissector  // makes its dissector
+	Found func(c *Conn, as string) // it was found, but a protocol reads it
+
+	at    int64 // capture time of the announcement
+	ended bool
+}
+
+// listening is an end that accepts an expected connection.
+type listening struct {
+	addr netip.Addr
+	port uint16
+}
+
+// Expect announces a connection. It is for one connection: Unexpect withdraws it.
+func (c *Conn) Expect(x *Expected) {
+	e := c.engine
+	if e.expected == nil {
+		e.expected = map[listening]*Expected{}
+	}
+	x.at = c.root().now.Time
+	for _, addr := range [...]netip.Addr{x.Listener, x.Other} {
+		if addr.IsValid() && len(e.expected) < maxExpected {
+			e.expected[listening{addr, x.Port}] = x
+		}
+	}
+}
+
+// Unexpect withdraws an announcement.
+func (c *Conn) Unexpect(x *Expected) {
+	x.ended = true
+	for _, addr := range [...]netip.Addr{x.Listener, x.Other} {
+		if k := (listening{addr, x.Port}); c.engine.expected[k] == x {
+			delete(c.engine.expected, k)
+		}
+	}
+}
+
+// expectedOf is the announcement of a new connection, which it uses up; nil if there is none.
+func (e *Engine) expectedOf(info *Info) *Expected {
+	if len(e.expected) == 0 || info.Transport != TCP || !info.RolesKnown {
+		return nil
+	}
+	x := e.expected[listening{info.Server, info.ServerPort}]
+	if x == nil || x.ended || x.Opener != info.Client || info.Opened.Time < x.at-expectedSlack || info.Opened.Time > x.at+expectedWithin {
+		return nil
+	}
+	return x
+}
+
+// expectedBegins begins the dissector of an announced connection, once no protocol matches its content.
+func (c *Conn) expectedBegins() bool {
+	x := c.expect
+	if x == nil || x.ended {
+		return false
+	}
+	c.expect = nil
+	c.Unexpect(x)
+	c.begin(&Protocol{Name: x.Name, Detect: func(Dir, []byte) Verdict { return No }, New: x.New}, Likely)
+	return true
+}
+
+// unexpected says that a protocol reads an announced connection.
+func (c *Conn) unexpected(as string) {
+	if x := c.expect; x != nil && !x.ended {
+		c.expect = nil
+		c.Unexpect(x)
+		x.Found(c, as)
+	}
+}
+
+// Include adds what y has of the response, or of the request, to x: bytes that another connection
+// carried. y must not be used afterwards.
+func (x *Exchange) Carried(c *Conn, y *Exchange, response bool) {
+	p := &x.req
+	if response {
+		p = &x.resp
+	}
+	for _, q := range [...]*part{&y.req, &y.resp} {
+		if q.seen {
+			p.bytes += q.bytes
+			p.last = max(p.last, q.last)
+		}
+	}
+	y.held = 0
+	x.Include(c, y)
+}
+
+// Resume says that what c emits next was completed by the current packet of another connection.
+func (c *Conn) Resume(other *Conn) {
+	now := other.root().now
+	c.now, c.root().now = now, now
+}

@@ -1,0 +1,79 @@
+// Package riskyfile finds files in transfer that people must look at: programs, scripts and archives that
+// crossed the network in clear, and files whose content contradicts their name or declared type.
+//
+// The type is that of the content (table objects). LIMIT: what is inside an archive is not examined.
+package riskyfile
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	"github.com/pcapsule/pcapsule/forensics/finding"
+	"github.com/pcapsule/pcapsule/internal/plural"
+)
+
+// severities are those of the kinds of findings.
+var severities = map[string]string{"disguised": finding.High, "executable": finding.Medium, "script": finding.Low, "archive": finding.Info}
+
+// Analyzer returns the analyzer risky-file.
+func Analyzer() finding.Analyzer {
+	return finding.Analyzer{Name: "risky-file", Title: "programs, scripts and archives in transfer",
+		Doc: "Programs, scripts and archives that HTTP, FTP or mail carried without encryption, by their content, and files whose name or declared type hides a program or script, also encrypted ones.", Find: find,
+		Kinds: []string{"disguised", "executable", "script", "archive"}}
+}
+
+// Types by content.
+const (
+	programs = `('application/vnd.microsoft.portable-executable', 'application/x-elf', 'application/x-executable', 'application/x-sharedlib', 'application/x-object', 'application/x-mach-binary',
+		'application/x-ms-installer', 'application/vnd.debian.binary-package', 'application/x-rpm', 'application/jar', 'application/java-archive', 'application/vnd.android.package-archive',
+		'application/wasm', 'application/x-java-applet', 'application/x-ms-shortcut', 'application/x-chrome-extension')`
+	scripts  = `('text/x-shellscript', 'text/x-python', 'text/x-perl', 'text/x-lua', 'text/x-tcl', 'text/x-php', 'text/x-ruby', 'application/x-httpd-php')`
+	archives = `('application/zip', 'application/x-7z-compressed', 'application/x-rar-compressed', 'application/vnd.rar', 'application/gzip', 'application/x-tar', 'application/x-bzip2', 'application/x-xz',
+		'application/zstd', 'application/vnd.ms-cab-compressed', 'application/x-iso9660-image', 'application/lzip', 'application/x-archive', 'application/x-cpio')`
+)
+
+// harmless is the SQL for a file that its name or declared type calls a document, text or picture.
+const harmless = `(regexp_matches(lower(name), '[.](jpe?g|png|gif|bmp|webp|svg|ico|pdf|docx?|xlsx?|pptx?|odt|ods|rtf|txt|csv|log|html?|css|json|xml|mp[34]|avi|mov|wav|woff2?|ttf)[. ]*$')
+	OR regexp_matches(lower(content_type), '^ *(image/|audio/|video/|font/|text/(plain|html|css|csv)|application/(pdf|json|msword|vnd[.](ms-excel|ms-powerpoint|openxmlformats|oasis)))'))`
+
+// kind is the SQL for the kind of a file, or null.
+const kind = `CASE WHEN (detected_type IN ` + programs + ` OR detected_type IN ` + scripts + ` AND NOT regexp_matches(lower(coalesce(content_type, '')), '^ *text/plain') ) AND ` + harmless + ` THEN 'disguised'
+	WHEN NOT clear THEN NULL WHEN detected_type IN ` + programs + ` THEN 'executable' WHEN detected_type IN ` + scripts + ` THEN 'script' WHEN detected_type IN ` + archives + ` THEN 'archive' END`
+
+func find(ctx context.Context, l *finding.Look) error {
+	key := l.Bundle("call_no")
+	rows, err := l.Rows(ctx, `WITH f AS (SELECT `+l.Bundle("src_id, dst_id")+`, call_id, ts_ns, detected_type, coalesce(name, '') AS file, side, `+kind+` AS kind
+				FROM (SELECT `+key+`, src_id, dst_id, call_id, ts_ns, decrypted_by IS NULL AS clear FROM `+l.Calls+` WHERE `+l.Where+`) k
+				JOIN (SELECT `+key+`, name, content_type, detected_type, side FROM objects WHERE detected_type IS NOT NULL) o USING (`+key+`)),
+		r AS (SELECT `+l.Bundle("src_id, dst_id")+`, kind, detected_type, side, count(*) AS n, min(ts_ns) AS first_ns, max(ts_ns) AS last_ns, list_sort(list(DISTINCT left(file, 200)))[:5] AS names, `+l.Some()+` FROM f WHERE kind IS NOT NULL GROUP BY ALL),
+		e AS (`+l.Ends()+`)
+		SELECT s.who AS src, d.who AS dst, kind AS detail, detected_type || ' ' || side AS other, list_sort(list_distinct(flatten(list(names))))[:5] AS evidence, max(CASE WHEN s.external OR d.external THEN 1 ELSE 0 END)::DOUBLE AS number, `+l.Sums()+`
+		FROM r JOIN e s ON `+l.On("r", "src_id", "s")+` JOIN e d ON `+l.On("r", "dst_id", "d")+` GROUP BY ALL ORDER BY count DESC, src, dst, detail, other`, l.Args...)
+	if err != nil {
+		return err
+	}
+	for _, r := range rows {
+		f := finding.Finding{Kind: r.Detail, Severity: severities[r.Detail], Confidence: finding.Likely, Evidence: slices.DeleteFunc(r.Evidence, func(s string) bool { return s == "" }),
+			What: plural.Sprintf("%s and %s: %d {file|files} ", r.Src, r.Dst, r.Count) + what(r.Detail, r.Other)}
+		if r.Detail == "executable" && r.Number > 0 {
+			f.Severity = finding.High
+			f.What += ", with an outside address"
+		}
+		l.Add(r, f)
+	}
+	return nil
+}
+
+// what says what a file is. other is its type and side.
+func what(kind, other string) string {
+	other, side, _ := strings.Cut(other, " ")
+	direction := "downloaded"
+	if side == "request" {
+		direction = "uploaded"
+	}
+	if kind == "disguised" {
+		return direction + " with content of type " + other + ", which its name or declared type contradicts"
+	}
+	return direction + " without encryption, of type " + other
+}
