@@ -31,6 +31,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect/quic"
 	"github.com/pcapsule/pcapsule/exporter/dissect/radius"
 	"github.com/pcapsule/pcapsule/exporter/dissect/redis"
+	"github.com/pcapsule/pcapsule/exporter/dissect/smb"
 	"github.com/pcapsule/pcapsule/exporter/dissect/smtp"
 	"github.com/pcapsule/pcapsule/exporter/dissect/snmp"
 	"github.com/pcapsule/pcapsule/exporter/dissect/socks"
@@ -76,6 +77,7 @@ func Protocols(keys *secrets.Store) []*dissect.Protocol {
 		radius.Protocol(),
 		snmp.Protocol(),
 		kerberos.Protocol(),
+		smb.Protocol(),
 		tls.Protocol(keys),
 		quic.Protocol(keys),
 		http3.Protocol(),
