@@ -38,6 +38,7 @@ var seenAs = map[string][]string{
 	"radius":     {"radius"},
 	"snmp":       {"snmp"},
 	"kerberos":   {"kerberos"},
+	"smb":        {"smb", "smb2", "nbss"},
 }
 
 // claims compares the protocols of rows with those that tshark saw anywhere in the capture: no

@@ -33,3 +33,13 @@ func kerberosFacts() []fact {
 		{name: "kerberos_errors", truth: "kerberos_errors", sql: "select kerberos_error_code::varchar, count(*) from {calls} where protocol = 'kerberos' and kerberos_error_code is not null group by 1"},
 	}
 }
+
+// smbFacts are the facts of SMB 2. A negotiation that SMB 1 began is a response of SMB 2 for the peer, and
+// an answer that takes long has two responses.
+func smbFacts() []fact {
+	const named = "(select unnest(['negotiate', 'session_setup', 'logoff', 'tree_connect', 'tree_disconnect', 'create', 'close', 'flush', 'read', 'write', 'lock', 'ioctl', 'cancel', 'echo', 'query_directory', 'change_notify', 'query_info', 'set_info', 'oplock_break']) as name, unnest(range(19)) as number) names"
+	const messages = "(select smb_command as name, unnest(range((request_bytes > 0)::int + (response_bytes > 0)::int + (smb_async and smb_nt_status is not null)::int)) as message from {calls} where protocol = 'smb' and smb_version = 'smb2' union all select 'negotiate', 0 from {calls} where protocol = 'smb' and smb_version = 'smb1' and smb_dialect like '2.%') q"
+	return []fact{
+		{name: "smb2_commands", truth: "smb2_commands", sql: "select number::varchar, count(*) from " + messages + " join " + named + " using (name) group by 1"},
+	}
+}

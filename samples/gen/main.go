@@ -62,6 +62,7 @@ func scenarios() []scenario {
 		{"radius", makeRADIUS},
 		{"snmp", makeSNMP},
 		{"kerberos", makeKerberos},
+		{"smb", makeSMB},
 		{"vantages", makeVantages},
 		{"shop", makeShop},
 	}

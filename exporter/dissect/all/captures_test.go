@@ -41,6 +41,7 @@ var alsoIn = map[string][]string{
 	"radius":     {"malformed"},
 	"snmp":       {},
 	"kerberos":   {"ldap"},
+	"smb":        {"ipfrag", "kerberos", "malformed"},
 }
 
 // TestDetectionMatrix passes every TCP segment and every datagram of all shared captures to the Detect of each

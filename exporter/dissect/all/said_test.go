@@ -42,6 +42,7 @@ func TestRowsAreWhatTheClientSaid(t *testing.T) {
 		"radius":    radiusDid,
 		"snmp":      snmpDid,
 		"kerberos":  kerberosDid,
+		"smb":       smbDid,
 	} {
 		t.Run(file, func(t *testing.T) {
 			raw, err := os.ReadFile("../../../samples/" + file + ".said.tsv")

@@ -60,6 +60,7 @@ var samples = map[string]string{
 	"radius.pcapng":     "radius",
 	"snmp.pcapng":       "snmp",
 	"kerberos.pcapng":   "kerberos",
+	"smb.pcapng":        "smb",
 }
 
 // talks reads the TCP connections of a recording.

@@ -51,7 +51,7 @@ func (k *conn) emit(c *call, why string) {
 		why = "no_request"
 	}
 	row.Error, row.Complete = table.NonEmpty(why), why == ""
-	row.Method, row.Host = table.Some(strings.ToUpper(row.Command)), table.NonEmpty(server(row.Share.V))
+	row.Method, row.Host = table.Some(strings.ToUpper(row.Command)), table.NonEmpty(hostOf(row.Share.V))
 	row.Path = row.File
 	if !row.File.OK {
 		row.Path = row.Share
@@ -64,8 +64,8 @@ func (k *conn) emit(c *call, why string) {
 	k.Conn.Emit(&c.x, row)
 }
 
-// server is the name of the server in the path of a share.
-func server(share string) string {
+// hostOf is the name of the server in the path of a share.
+func hostOf(share string) string {
 	name, ok := strings.CutPrefix(share, `\\`)
 	if !ok {
 		return ""

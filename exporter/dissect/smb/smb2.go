@@ -222,15 +222,15 @@ func (k *conn) response2(in *dissect.Input, m *message) (*call, bool) {
 		k.inside(c, -1)
 	}
 	if status>>30 != 3 || status == statusMore {
-		k.answer2(in, c, m)
+		k.answer2(in, c, m, command)
 	}
 	return c, true
 }
 
 // answer2 reads the fields of a response.
-func (k *conn) answer2(in *dissect.Input, c *call, m *message) {
+func (k *conn) answer2(in *dissect.Input, c *call, m *message, command int) {
 	row := c.row
-	switch c.command {
+	switch command {
 	case negotiate2:
 		k.negotiated2(c, m)
 	case sessionSetup2:
