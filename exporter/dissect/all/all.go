@@ -24,6 +24,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect/mqtt"
 	"github.com/pcapsule/pcapsule/exporter/dissect/mysql"
 	"github.com/pcapsule/pcapsule/exporter/dissect/nats"
+	"github.com/pcapsule/pcapsule/exporter/dissect/nfs"
 	"github.com/pcapsule/pcapsule/exporter/dissect/ntp"
 	"github.com/pcapsule/pcapsule/exporter/dissect/pop3"
 	"github.com/pcapsule/pcapsule/exporter/dissect/postgresql"
@@ -78,6 +79,7 @@ func Protocols(keys *secrets.Store) []*dissect.Protocol {
 		snmp.Protocol(),
 		kerberos.Protocol(),
 		smb.Protocol(),
+		nfs.Protocol(),
 		tls.Protocol(keys),
 		quic.Protocol(keys),
 		http3.Protocol(),
