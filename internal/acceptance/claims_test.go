@@ -39,6 +39,7 @@ var seenAs = map[string][]string{
 	"snmp":       {"snmp"},
 	"kerberos":   {"kerberos"},
 	"smb":        {"smb", "smb2", "nbss"},
+	"nfs":        {"rpc"},
 }
 
 // claims compares the protocols of rows with those that tshark saw anywhere in the capture: no

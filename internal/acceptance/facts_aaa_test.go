@@ -34,6 +34,17 @@ func kerberosFacts() []fact {
 	}
 }
 
+// nfsFacts are the facts of NFS 3 and 4. Replies without their call have no procedure here.
+func nfsFacts() []fact {
+	procedures := func(version, names string) string {
+		return "select (list_position(" + names + ", nfs_procedure) - 1)::varchar, sum((request_bytes > 0)::int + (response_bytes > 0)::int) from {calls} where protocol = 'nfs' and nfs_program = 'nfs' and nfs_version = " + version + " group by 1"
+	}
+	return []fact{
+		{name: "nfs3_procs", truth: "nfs3_procs", sql: procedures("3", "['null', 'getattr', 'setattr', 'lookup', 'access', 'readlink', 'read', 'write', 'create', 'mkdir', 'symlink', 'mknod', 'remove', 'rmdir', 'rename', 'link', 'readdir', 'readdirplus', 'fsstat', 'fsinfo', 'pathconf', 'commit']")},
+		{name: "nfs4_procs", truth: "nfs4_procs", sql: procedures("4", "['null', 'compound']")},
+	}
+}
+
 // smbFacts are the facts of SMB 2. A negotiation that SMB 1 began is a response of SMB 2 for the peer, and
 // an answer that takes long has two responses.
 func smbFacts() []fact {

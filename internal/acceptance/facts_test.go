@@ -25,7 +25,7 @@ type fact struct {
 // facts lists all facts. Those of a protocol are one function in facts_<protocol>_test.go, which is
 // listed here.
 func facts() []fact {
-	return slices.Concat(coreFacts(), dnsFacts(), icmpFacts(), tlsFacts(), redisFacts(), postgresqlFacts(), mysqlFacts(), storesFacts(), ldapFacts(), brokerFacts(), smtpFacts(), ftpFacts(), sshFacts(), mailboxFacts(), ntpFacts(), dhcpFacts(), thriftFacts(), radiusFacts(), snmpFacts(), kerberosFacts(), smbFacts())
+	return slices.Concat(coreFacts(), dnsFacts(), icmpFacts(), tlsFacts(), redisFacts(), postgresqlFacts(), mysqlFacts(), storesFacts(), ldapFacts(), brokerFacts(), smtpFacts(), ftpFacts(), sshFacts(), mailboxFacts(), ntpFacts(), dhcpFacts(), thriftFacts(), radiusFacts(), snmpFacts(), kerberosFacts(), smbFacts(), nfsFacts())
 }
 
 func coreFacts() []fact {

@@ -164,3 +164,27 @@ def smb(address, password, note):
     note("login", "ann", "STATUS_SUCCESS")
     if "platform_id" in out:
         note("rpc", "srvsvc", "21")
+
+
+def nfs(address, password, note):
+    folder = tempfile.mkdtemp()
+    with open(folder + "/list.txt", "w") as f:
+        f.write("coffee\n" * 500)
+
+    def run(*argv):
+        return subprocess.run(argv, capture_output=True, text=True, cwd=folder)
+
+    def url(path):
+        return f"nfs://{address}/export{path}?version=4"
+
+    out = run("nfs-ls", url("/2026"))
+    if "menu.txt" in out.stdout:
+        note("list", "/export/2026", "")
+    out = run("nfs-cat", url("/2026/menu.txt"))
+    note("read", "/export/2026/menu.txt", len(out.stdout))
+    out = run("nfs-cp", "list.txt", url("/copy.txt"))
+    if m := re.search(r"copied (\d+) bytes", out.stdout):
+        note("write", "/export/copy.txt", m.group(1))
+    out = run("nfs-cat", url("/none.txt"))
+    if m := re.search(r"NFS4ERR_(\w+)", out.stdout + out.stderr):
+        note("failed", "", "NFSERR_" + m.group(1))

@@ -63,6 +63,7 @@ func scenarios() []scenario {
 		{"snmp", makeSNMP},
 		{"kerberos", makeKerberos},
 		{"smb", makeSMB},
+		{"nfs", makeNFS},
 		{"vantages", makeVantages},
 		{"shop", makeShop},
 	}

@@ -41,7 +41,8 @@ var alsoIn = map[string][]string{
 	"radius":     {"malformed"},
 	"snmp":       {},
 	"kerberos":   {"ldap"},
-	"smb":        {"ipfrag", "kerberos", "malformed"},
+	"smb":        {"ipfrag", "kerberos", "ldap", "malformed"},
+	"nfs":        {"dhcp", "ipfrag", "malformed"},
 }
 
 // TestDetectionMatrix passes every TCP segment and every datagram of all shared captures to the Detect of each

@@ -4,6 +4,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/pcapsule/pcapsule/exporter/dissect/nfs"
 	"github.com/pcapsule/pcapsule/exporter/dissect/smb"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
@@ -35,6 +36,24 @@ func smbDid(row table.CallRow) []string {
 		return []string{"rpc\t" + r.Interface.V + "\t" + strconv.Itoa(int(r.Opnum.V))}
 	case kind == "encrypted":
 		return []string{"encrypted\t\t"}
+	}
+	return nil
+}
+
+// nfsDid is what a call of NFS does in the words of libnfs: a listing, bytes read or written, or a failure.
+func nfsDid(row table.CallRow) []string {
+	r, ok := row.(*nfs.Row)
+	if !ok {
+		return []string{"another protocol: " + row.Base().Summary}
+	}
+	verb := strings.ToLower(strings.TrimPrefix(r.Method.V, "NFS "))
+	switch {
+	case r.Status.V != 0:
+		return []string{"failed\t\t" + r.StatusText.V}
+	case verb == "readdir":
+		return []string{"list\t" + r.File.V + "\t"}
+	case verb == "read" || verb == "write":
+		return []string{verb + "\t" + r.File.V + "\t" + strconv.Itoa(int(r.Bytes.V))}
 	}
 	return nil
 }

@@ -43,6 +43,7 @@ func TestRowsAreWhatTheClientSaid(t *testing.T) {
 		"snmp":      snmpDid,
 		"kerberos":  kerberosDid,
 		"smb":       smbDid,
+		"nfs":       nfsDid,
 	} {
 		t.Run(file, func(t *testing.T) {
 			raw, err := os.ReadFile("../../../samples/" + file + ".said.tsv")

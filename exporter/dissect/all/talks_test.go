@@ -61,6 +61,7 @@ var samples = map[string]string{
 	"snmp.pcapng":       "snmp",
 	"kerberos.pcapng":   "kerberos",
 	"smb.pcapng":        "smb",
+	"nfs.pcapng":        "nfs",
 }
 
 // talks reads the TCP connections of a recording.
