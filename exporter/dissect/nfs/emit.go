@@ -73,6 +73,9 @@ func (c *call) summary(why string) string {
 	if row.Length.OK {
 		s += fmt.Sprintf(" %d at %d", row.Length.V, row.Offset.V)
 	}
+	if row.Handle.OK && (!row.File.OK || c.version == 4 && row.File.V[0] != '/') {
+		s += " ?" // the directory was not captured
+	}
 	switch {
 	case row.StatusText.OK:
 		return s + " → " + row.StatusText.V

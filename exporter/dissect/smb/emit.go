@@ -111,9 +111,12 @@ func (c *call) summary(why string) string {
 	if row.Delete {
 		s += " delete"
 	}
+	if row.FileID.OK && !row.File.OK || row.RPC.V == "request" && !row.Interface.OK {
+		s += " ?" // what names it was not captured
+	}
 	switch {
 	case row.Messages.OK:
-		return s + " " + clip.Count(row.Messages.V, "message", "messages")
+		return s + " messages that are not read"
 	case row.StatusText.OK:
 		return s + " → " + row.StatusText.V
 	case why != "":

@@ -140,7 +140,7 @@ type tree struct{ share, kind string }
 
 // file is an open file, or a pipe with the interfaces that are bound to it.
 type file struct {
-	name  string
+	name  table.Opt[string] // null if the command that opened it was not captured
 	bound map[int]string
 }
 

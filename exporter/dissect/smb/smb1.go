@@ -207,6 +207,6 @@ func (k *conn) of1(c *call, m *message, at int) {
 	}
 	c.file, c.row.FileID = string(id), fileID(id)
 	if f := k.files.all[c.file]; f != nil {
-		c.row.File = table.Some(f.name)
+		c.row.File = f.name
 	}
 }

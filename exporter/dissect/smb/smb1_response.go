@@ -161,6 +161,6 @@ func (c *call) more(valid bool, parameters, data, p, d int64) bool {
 func (k *conn) opened1(c *call, m *message, at int) {
 	if id := m.bytes(at, 2); id != nil {
 		c.file, c.row.FileID = string(id), fileID(id)
-		k.files.put(c.file, &file{name: c.row.File.V}, len(c.row.File.V))
+		k.files.put(c.file, &file{name: c.row.File}, len(c.row.File.V))
 	}
 }

@@ -190,7 +190,7 @@ func (k *conn) of(in *dissect.Input, c *call, id []byte) {
 	}
 	c.row.FileID = fileID(id)
 	if f := k.files.all[c.file]; f != nil {
-		c.row.File = table.Some(f.name)
+		c.row.File = f.name
 	}
 }
 
@@ -252,7 +252,7 @@ func (k *conn) answer2(in *dissect.Input, c *call, m *message, command int) {
 		row.FileSize = table.Some(int64(m.u64(112)))
 		if id := m.bytes(128, 16); id != nil {
 			row.FileID, c.file = fileID(id), string(id)
-			k.files.put(c.file, &file{name: row.File.V}, len(row.File.V))
+			k.files.put(c.file, &file{name: row.File}, len(row.File.V))
 		}
 	case read2:
 		row.Bytes = table.Some(m.u32(68))

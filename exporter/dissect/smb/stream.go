@@ -82,7 +82,7 @@ func (k *conn) next(in *dissect.Input, at int, cut bool) (int, error) {
 	}
 	want := int(min(length, maxWhole))
 	if len(b) < want {
-		if !cut || len(b) < leastOf(kind) {
+		if !cut || len(b) < leastOf(kind, b) {
 			k.Conn.Need(in.Dir, prefix+want)
 			return 0, nil
 		}
@@ -101,15 +101,18 @@ func (k *conn) next(in *dissect.Input, at int, cut bool) (int, error) {
 	return prefix + want, nil
 }
 
-// leastOf is how many bytes of a command are worth reading if no more will come.
-func leastOf(kind string) int {
-	switch kind {
-	case magic1:
-		return head1 + 3
-	case magic2:
-		return head2 + 2
+// leastOf is how many bytes of a command are worth reading if no more will come. A name that is cut is a wrong
+// name, so only data may be cut.
+func leastOf(kind string, b []byte) int {
+	switch {
+	case kind == magic1 && len(b) > 4 && (b[4] == readAndX || b[4] == writeAndX):
+		return head1 + 32
+	case kind == magic2 && len(b) > 12 && (b[12] == read2 || b[12] == write2):
+		return head2 + 48
+	case kind == encrypted || kind == compressed:
+		return 52
 	}
-	return 4
+	return maxWhole
 }
 
 // commandSize is the length of the command at the beginning of b, which has size bytes at most. It is 0 if b
@@ -251,6 +254,11 @@ func (k *conn) Resync(dir dissect.Dir, why dissect.Loss) {
 	k.Table.Resync(dir, why)
 	s := k.sides[dir]
 	k.sides[dir] = side{}
+	for _, c := range k.counted {
+		if c != nil {
+			c.gap = true // messages may be missing
+		}
+	}
 	if s.call != nil {
 		s.call.gap = true
 		if s.final {
