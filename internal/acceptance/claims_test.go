@@ -43,6 +43,8 @@ var seenAs = map[string][]string{
 	"modbus":     {"modbus"},
 	"kerberos":   {"kerberos"},
 	"tds":        {"tds"},
+	"smb":        {"smb", "smb2", "nbss"},
+	"nfs":        {"rpc"},
 }
 
 // claims compares the protocols of rows with those that tshark saw anywhere in the capture: no

@@ -33,3 +33,24 @@ func kerberosFacts() []fact {
 		{name: "kerberos_errors", truth: "kerberos_errors", sql: "select kerberos_error_code::varchar, count(*) from {calls} where protocol = 'kerberos' and kerberos_error_code is not null group by 1"},
 	}
 }
+
+// nfsFacts are the facts of NFS 3 and 4. Replies without their call have no procedure here.
+func nfsFacts() []fact {
+	procedures := func(version, names string) string {
+		return "select (list_position(" + names + ", nfs_procedure) - 1)::varchar, sum((request_bytes > 0)::int + (response_bytes > 0)::int) from {calls} where protocol = 'nfs' and nfs_program = 'nfs' and nfs_version = " + version + " group by 1"
+	}
+	return []fact{
+		{name: "nfs3_procs", truth: "nfs3_procs", sql: procedures("3", "['null', 'getattr', 'setattr', 'lookup', 'access', 'readlink', 'read', 'write', 'create', 'mkdir', 'symlink', 'mknod', 'remove', 'rmdir', 'rename', 'link', 'readdir', 'readdirplus', 'fsstat', 'fsinfo', 'pathconf', 'commit']")},
+		{name: "nfs4_procs", truth: "nfs4_procs", sql: procedures("4", "['null', 'compound']")},
+	}
+}
+
+// smbFacts are the facts of SMB 2. A negotiation that SMB 1 began is a response of SMB 2 for the peer, and
+// an answer that takes long has two responses.
+func smbFacts() []fact {
+	const named = "(select unnest(['negotiate', 'session_setup', 'logoff', 'tree_connect', 'tree_disconnect', 'create', 'close', 'flush', 'read', 'write', 'lock', 'ioctl', 'cancel', 'echo', 'query_directory', 'change_notify', 'query_info', 'set_info', 'oplock_break']) as name, unnest(range(19)) as number) names"
+	const messages = "(select smb_command as name, unnest(range((request_bytes > 0)::int + (response_bytes > 0)::int + (smb_async and smb_nt_status is not null)::int)) as message from {calls} where protocol = 'smb' and smb_version = 'smb2' union all select 'negotiate', 0 from {calls} where protocol = 'smb' and smb_version = 'smb1' and smb_dialect like '2.%') q"
+	return []fact{
+		{name: "smb2_commands", truth: "smb2_commands", sql: "select number::varchar, count(*) from " + messages + " join " + named + " using (name) group by 1"},
+	}
+}

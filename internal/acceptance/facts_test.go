@@ -25,7 +25,7 @@ type fact struct {
 // facts lists all facts. Those of a protocol are one function in facts_<protocol>_test.go, which is
 // listed here.
 func facts() []fact {
-	return slices.Concat(coreFacts(), dnsFacts(), icmpFacts(), tlsFacts(), redisFacts(), postgresqlFacts(), mysqlFacts(), storesFacts(), ldapFacts(), brokerFacts(), smtpFacts(), ftpFacts(), sshFacts(), mailboxFacts(), ntpFacts(), dhcpFacts(), thriftFacts(), sipFacts(), diameterFacts(), modbusFacts(), radiusFacts(), snmpFacts(), kerberosFacts(), tdsFacts())
+	return slices.Concat(coreFacts(), dnsFacts(), icmpFacts(), tlsFacts(), redisFacts(), postgresqlFacts(), mysqlFacts(), storesFacts(), ldapFacts(), brokerFacts(), smtpFacts(), ftpFacts(), sshFacts(), mailboxFacts(), ntpFacts(), dhcpFacts(), thriftFacts(), sipFacts(), diameterFacts(), modbusFacts(), radiusFacts(), snmpFacts(), kerberosFacts(), tdsFacts(), smbFacts(), nfsFacts())
 }
 
 func coreFacts() []fact {

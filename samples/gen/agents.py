@@ -117,3 +117,74 @@ def kerberos(address, password, note):
     run("kvno", "cifs/files", "http/old", "cifs/none")
     run("kinit", "-f", "-r", "7d", "bob", given=password, transport="tcp")
     run("kvno", "cifs/files", transport="tcp")
+
+
+def smb(address, password, note):
+    folder = tempfile.mkdtemp()
+    with open(folder + "/list.txt", "w") as f:
+        f.write("coffee\n" * 500)
+    with open(folder + "/smb.conf", "w") as f:
+        f.write("[global]\nclient min protocol = NT1\nlock directory = %s\nstate directory = %s\ncache directory = %s\nprivate dir = %s\n" % ((folder,) * 4))
+
+    def run(version, commands, *options, given=password, encrypted=False):
+        """runs smbclient, which says what it did on one line for each command"""
+        out = subprocess.run(["smbclient", "-s", folder + "/smb.conf", f"//{address}/files", "-U", "SHOP\\ann%" + given, "-m", version, *options, "-c", commands],
+                             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=folder).stdout
+        if m := re.search(r"session setup failed: NT_(STATUS_\w+)", out):
+            note("login", "ann", m.group(1))
+            return
+        note("login", "ann", "STATUS_SUCCESS")
+        if encrypted:
+            note("encrypted", "", "")
+            return
+        note("share", f"\\\\{address}\\files", "STATUS_SUCCESS")
+        for line in out.splitlines():
+            if m := re.match(r"putting file \S+ as \\?(\S+) ", line):
+                note("write", m.group(1), "3500")
+            elif m := re.match(r"getting file \\(\S+) of size (\d+) ", line):
+                note("read", m.group(1), m.group(2))
+            elif m := re.match(r"NT_(STATUS_\w+) opening remote file \\(\S+)", line):
+                note("open", m.group(2), m.group(1))
+            elif line.startswith("NT_STATUS"):
+                note("other", "", line)
+        for command in commands.split("; "):
+            words = command.split()
+            if words[0] == "rename" and "NT_STATUS" not in out:
+                note("rename", words[1], words[2])
+            elif words[0] == "del" and "NT_STATUS" not in out:
+                note("delete", words[1], "")
+
+    run("SMB3_11", "put list.txt; ls; get list.txt copy.txt; rename list.txt old.txt; del old.txt")
+    run("SMB3_11", "get none.txt copy.txt")
+    run("SMB2_10", "mkdir 2026; cd 2026; put list.txt; get list.txt copy.txt")
+    run("NT1", "put list.txt plain.txt; get plain.txt copy.txt")
+    run("SMB3_11", "put list.txt secret.txt; ls", "--client-protection=encrypt", encrypted=True)
+    run("SMB3_11", "ls", given="wrong")
+    out = subprocess.run(["rpcclient", "-s", folder + "/smb.conf", "-U", "SHOP\\ann%" + password, address, "-c", "srvinfo"], capture_output=True, text=True).stdout
+    note("login", "ann", "STATUS_SUCCESS")
+    if "platform_id" in out:
+        note("rpc", "srvsvc", "21")
+
+
+def nfs(address, password, note):
+    folder = tempfile.mkdtemp()
+    with open(folder + "/list.txt", "w") as f:
+        f.write("coffee\n" * 500)
+
+    def run(*argv):
+        return subprocess.run(argv, capture_output=True, text=True, cwd=folder)
+
+    def url(path):
+        return f"nfs://{address}/export{path}?version=4"
+
+    out = run("nfs-ls", url("/2026"))
+    if "menu.txt" in out.stdout:
+        note("list", "/export/2026", "")
+    out = run("nfs-cat", url("/2026/menu.txt"))
+    note("read", "/export/2026/menu.txt", len(out.stdout))
+    out = run("nfs-cp", "list.txt", url("/copy.txt"))
+    if m := re.search(r"copied (\d+) bytes", out.stdout):
+        note("write", "/export/copy.txt", m.group(1))
+    out = run("nfs-cat", url("/none.txt"))
+    if m := re.search(r"NFS4ERR_(\w+)", out.stdout + out.stderr):
+        note("failed", "", "NFSERR_" + m.group(1))

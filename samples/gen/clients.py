@@ -376,3 +376,6 @@ def tools():
 
 
 {"socks": socks, "proxy": proxy, "syslog": syslog, "dhcp": dhcp, "smtp": smtp, "ftp": ftp, "imap": imap, "pop3": pop3, "ntp": ntp}.get(protocol, tools)()
+with open(said_file, "w") as f:
+    f.write("# action\tobject\tresult\n")
+    f.writelines(line + "\n" for line in said)

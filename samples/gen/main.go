@@ -68,6 +68,8 @@ func scenarios() []scenario {
 		{"snmp", makeSNMP},
 		{"kerberos", makeKerberos},
 		{"tds", makeTDS},
+		{"smb", makeSMB},
+		{"nfs", makeNFS},
 		{"vantages", makeVantages},
 		{"shop", makeShop},
 	}

@@ -26,6 +26,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect/mqtt"
 	"github.com/pcapsule/pcapsule/exporter/dissect/mysql"
 	"github.com/pcapsule/pcapsule/exporter/dissect/nats"
+	"github.com/pcapsule/pcapsule/exporter/dissect/nfs"
 	"github.com/pcapsule/pcapsule/exporter/dissect/ntp"
 	"github.com/pcapsule/pcapsule/exporter/dissect/pop3"
 	"github.com/pcapsule/pcapsule/exporter/dissect/postgresql"
@@ -35,6 +36,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect/redis"
 	"github.com/pcapsule/pcapsule/exporter/dissect/rtp"
 	"github.com/pcapsule/pcapsule/exporter/dissect/sip"
+	"github.com/pcapsule/pcapsule/exporter/dissect/smb"
 	"github.com/pcapsule/pcapsule/exporter/dissect/smtp"
 	"github.com/pcapsule/pcapsule/exporter/dissect/snmp"
 	"github.com/pcapsule/pcapsule/exporter/dissect/socks"
@@ -86,6 +88,8 @@ func Protocols(keys *secrets.Store) []*dissect.Protocol {
 		modbus.Protocol(),
 		kerberos.Protocol(),
 		tds.Protocol(),
+		smb.Protocol(),
+		nfs.Protocol(),
 		tls.Protocol(keys),
 		quic.Protocol(keys),
 		http3.Protocol(),

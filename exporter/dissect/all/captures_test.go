@@ -46,6 +46,8 @@ var alsoIn = map[string][]string{
 	"diameter":   {},
 	"modbus":     {"other"},
 	"tds":        {"mssql", "smb"}, // a login with NTLM
+	"smb":        {"ipfrag", "kerberos", "ldap", "malformed"},
+	"nfs":        {"dhcp", "ipfrag", "malformed"},
 }
 
 // TestDetectionMatrix passes every TCP segment and every datagram of all shared captures to the Detect of each

@@ -47,6 +47,8 @@ func TestRowsAreWhatTheClientSaid(t *testing.T) {
 		"modbus":    modbusDid,
 		"kerberos":  kerberosDid,
 		"tds":       tdsDid,
+		"smb":       smbDid,
+		"nfs":       nfsDid,
 	} {
 		t.Run(file, func(t *testing.T) {
 			raw, err := os.ReadFile("../../../samples/" + file + ".said.tsv")

@@ -65,6 +65,8 @@ var samples = map[string]string{
 	"modbus.pcapng":     "modbus",
 	"kerberos.pcapng":   "kerberos",
 	"tds.pcapng":        "tds",
+	"smb.pcapng":        "smb",
+	"nfs.pcapng":        "nfs",
 }
 
 // talks reads the TCP connections of a recording.

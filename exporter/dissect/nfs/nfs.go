@@ -1,0 +1,340 @@
+// Package nfs reads NFS 2, 3 and 4 over ONC RPC (RFC 5531) on TCP and in datagrams, and the programs beside it:
+// portmap, mount, locks (NLM) and their monitor (NSM).
+//
+// A row is a call with its reply. Paths come from lookups in the same connection. What RPCSEC_GSS protects
+// is not opened.
+package nfs
+
+import (
+	_ "embed" // for names.txt
+	"encoding/binary"
+	"fmt"
+	"sync"
+	"unsafe"
+
+	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/byid"
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/names"
+	"github.com/pcapsule/pcapsule/exporter/table"
+)
+
+// Limits of one message and of a connection.
+const (
+	maxMessage = 64 << 20 // bytes of a fragment
+	maxWhole   = 64 << 10 // bytes of a message that are read; the rest is counted
+	maxText    = 1 << 10  // bytes shown of a name
+	maxPath    = 4 << 10  // bytes shown of a path
+	maxOps     = 128      // operations of a compound
+	maxHandle  = 128      // bytes of a file handle
+	maxPaths   = 4096     // file handles whose paths are known
+	wait       = 60e9     // ns after which a call in a datagram counts as unanswered
+)
+
+// Row is one call with its reply.
+type Row struct {
+	table.Call
+	Program    string            `col:"nfs_program" enc:"dict" doc:"nfs, mount, portmap, nlm, nsm, nfs_acl or nfs_callback; null if only the reply was captured"`
+	Version    table.Opt[int32]  `col:"nfs_version" doc:"version of the program; of NFS 2, 3 or 4"`
+	Minor      table.Opt[int32]  `col:"nfs_minor_version" doc:"minor version of NFS 4: 0, 1 or 2"`
+	Procedure  table.Opt[string] `col:"nfs_procedure" enc:"dict" doc:"procedure, such as lookup, read or compound"`
+	XID        int64             `col:"nfs_xid" doc:"number that pairs call and reply"`
+	Operations []string          `col:"nfs_operations" doc:"operations of a compound in order; at most 128"`
+	FailedOp   table.Opt[string] `col:"nfs_failed_operation" enc:"dict" doc:"operation of a compound that failed"`
+	Auth       table.Opt[string] `col:"nfs_auth" enc:"dict" doc:"kind of credentials: none, sys, gss, …"`
+	UID        table.Opt[int64]  `col:"nfs_uid" doc:"user number that the client states (AUTH_SYS); nothing proves it"`
+	GID        table.Opt[int64]  `col:"nfs_gid" doc:"group number that the client states"`
+	Machine    table.Opt[string] `col:"nfs_machine" enc:"dict" doc:"name that the client gives its machine (AUTH_SYS)"`
+	Service    table.Opt[string] `col:"nfs_gss_service" enc:"dict" doc:"what RPCSEC_GSS does with the call: none (authentication only), integrity or privacy"`
+	Handle     table.Opt[string] `col:"nfs_handle" doc:"file handle of the call, or of the reply if the call has a name, hexadecimal"`
+	File       table.Opt[string] `col:"nfs_path" enc:"bloom" doc:"file: its path as far as lookups and mounts in the connection say, at least its name; at most 4 KiB"`
+	NewName    table.Opt[string] `col:"nfs_new_name" doc:"new name of a rename or a link"`
+	Offset     table.Opt[int64]  `col:"nfs_offset" unit:"bytes" doc:"position in the file of a read or a write"`
+	Length     table.Opt[int64]  `col:"nfs_length" unit:"bytes" doc:"bytes that a read or a write requests"`
+	Bytes      table.Opt[int64]  `col:"nfs_bytes" unit:"bytes" doc:"bytes that were read or written, as the reply states"`
+	Status     table.Opt[int64]  `col:"nfs_status" doc:"status of the reply; its name is in status_text"`
+	Asked      table.Opt[string] `col:"nfs_mapped" enc:"dict" doc:"program, version and transport that portmap is asked for, such as nfs 3 tcp"`
+	Port       table.Opt[int64]  `col:"nfs_mapped_port" doc:"port that portmap answers; 0 means none"`
+}
+
+// Protocol is NFS.
+func Protocol() *dissect.Protocol {
+	return &dissect.Protocol{
+		Name:       "nfs",
+		Doc:        "NFS with mount, portmap and locks, over ONC RPC",
+		Versions:   "NFS 2, 3, 4.0, 4.1, 4.2; portmap 2 to 4, mount 1 to 3, NLM, NSM",
+		Depth:      "procedures and operations with names, offsets and statuses; of portmap, locks and their monitor less",
+		Transports: []dissect.Transport{dissect.TCP, dissect.UDP},
+		Ports:      []uint16{2049, 111},
+		Detect:     detect,
+		New:        newConn,
+		Row:        &Row{},
+		Traits:     table.Traits{Harmless: "status_text IN ('NFSERR_NOENT', 'NFSERR_DELAY')"},
+	}
+}
+
+//go:embed names.txt
+var namesText string
+
+// tables are the sections of names.txt.
+var tables = sync.OnceValue(func() map[string]names.Table { return names.Read(namesText) })
+
+// key identifies a call: who sent it, and its number.
+type key struct {
+	server bool
+	xid    uint32
+}
+
+// call is a call that waits for its reply, or a reply without a call.
+type call struct {
+	x       dissect.Exchange
+	row     *Row
+	key     key
+	program int64
+	version int64
+	proc    int64
+	handle  string // directory or file
+	name    string // in the directory
+	steps   []step // of a compound
+	gap     bool
+	done    bool
+}
+
+// step is an operation of a compound, and the path after it.
+type step struct {
+	op   int64
+	path string
+}
+
+const callCost = int(unsafe.Sizeof(call{}) + unsafe.Sizeof(Row{}))
+
+// side is the state of one direction: a fragment that is read in pieces.
+type side struct {
+	left  int64
+	last  bool // the fragment ends its message
+	call  *call
+	reply bool
+	more  bool // the next fragment continues the message
+}
+
+type conn struct {
+	byid.Table[key, *call]
+	sides [2]side
+	paths map[string]string // by file handle
+	order []string
+	next  int
+	cost  int
+}
+
+func newConn(c *dissect.Conn) dissect.Dissector {
+	k := &conn{}
+	k.Table = byid.Table[key, *call]{Conn: c, Emit: k.emit}
+	if c.Info.Transport == dissect.UDP {
+		k.Wait = wait
+	}
+	return k
+}
+
+// Kept implements dissect.Dissector.
+func (k *conn) Kept() int {
+	n := k.cost
+	for i := range k.sides {
+		if k.sides[i].call != nil {
+			n += callCost
+		}
+	}
+	return n
+}
+
+// remember notes the path of a file handle.
+func (k *conn) remember(handle, path string) {
+	if handle == "" || path == "" || len(handle) > maxHandle {
+		return
+	}
+	if k.paths == nil {
+		k.paths = map[string]string{}
+	}
+	old, ok := k.paths[handle]
+	k.cost += len(path) - len(old)
+	if !ok {
+		k.cost += 128 + len(handle)
+		if len(k.order) < maxPaths {
+			k.order = append(k.order, handle)
+		} else {
+			oldest := k.order[k.next]
+			k.cost -= 128 + len(oldest) + len(k.paths[oldest])
+			delete(k.paths, oldest)
+			k.order[k.next] = handle
+			k.next = (k.next + 1) % maxPaths
+		}
+	}
+	k.paths[handle] = path
+}
+
+// Read implements dissect.Dissector.
+func (k *conn) Read(in *dissect.Input) (int, error) {
+	if in.Datagram {
+		if len(in.Data) == 0 {
+			return 0, nil
+		}
+		c, reply, err := k.message(in, in.Data[:min(len(in.Data), maxWhole)])
+		if err != nil {
+			return 0, err
+		}
+		c.add(in, 0, len(in.Data))
+		k.ended(c, reply)
+		return len(in.Data), nil
+	}
+	return k.read(in, in.End)
+}
+
+func (k *conn) read(in *dissect.Input, cut bool) (int, error) {
+	at := 0
+	for at < len(in.Data) {
+		n, err := 0, error(nil)
+		if s := &k.sides[in.Dir]; s.left > 0 {
+			n = int(min(s.left, int64(len(in.Data)-at)))
+			s.call.add(in, at, at+n)
+			if s.left -= int64(n); s.left == 0 {
+				k.finish(in.Dir)
+			}
+		} else {
+			n, err = k.fragment(in, at, cut)
+		}
+		if at += n; n == 0 || err != nil {
+			return at, err
+		}
+	}
+	return at, nil
+}
+
+const (
+	mark  = 4       // bytes before a fragment, RFC 5531 section 11
+	last  = 1 << 31 // flag of the last fragment
+	least = 20      // bytes of a message
+)
+
+// fragment reads the beginning of a fragment.
+func (k *conn) fragment(in *dissect.Input, at int, cut bool) (int, error) {
+	s, b := &k.sides[in.Dir], in.Data[at:]
+	if len(b) < mark {
+		return 0, nil
+	}
+	head := binary.BigEndian.Uint32(b)
+	size, final := int64(head&^last), head&last != 0
+	if size > maxMessage || size < least && !s.more {
+		return 0, fmt.Errorf("reading a fragment: it has %d bytes", size)
+	}
+	if s.more { // of the message before
+		s.call.add(in, at, at+mark)
+		s.left, s.last = size, final
+		if size == 0 {
+			k.finish(in.Dir)
+		}
+		return mark, nil
+	}
+	want := int(min(size, maxWhole))
+	b = b[mark:]
+	if len(b) < want {
+		if !cut || len(b) < 64 {
+			k.Conn.Need(in.Dir, mark+want)
+			return 0, nil
+		}
+		want = len(b)
+	}
+	c, reply, err := k.message(in, b[:want])
+	if err != nil {
+		return 0, err
+	}
+	c.add(in, at, at+mark+want)
+	*s = side{left: size - int64(want), last: final, call: c, reply: reply}
+	if s.left == 0 {
+		k.finish(in.Dir)
+	}
+	return mark + want, nil
+}
+
+// finish handles the end of a fragment.
+func (k *conn) finish(dir dissect.Dir) {
+	s := &k.sides[dir]
+	if !s.last {
+		s.more = true
+		return
+	}
+	c, reply := s.call, s.reply
+	*s = side{}
+	k.ended(c, reply)
+}
+
+// ended handles the end of a message.
+func (k *conn) ended(c *call, reply bool) {
+	if c == nil || !reply {
+		return
+	}
+	c.done = true
+	k.drop(c)
+	k.emit(c, "")
+}
+
+// drop removes a call from the pending ones.
+func (k *conn) drop(c *call) {
+	if waiting, ok := k.Get(c.key); ok && waiting == c {
+		k.Take(c.key)
+	}
+}
+
+// add counts bytes of the input for the call, which is nil if it was given up.
+func (c *call) add(in *dissect.Input, from, to int) {
+	switch {
+	case c == nil:
+	case (in.Dir == dissect.ToServer) != c.key.server:
+		c.x.Request(in, from, to)
+	default:
+		c.x.Response(in, from, to)
+	}
+}
+
+// Gap implements dissect.Dissector. Bytes in a fragment of known length can be missing.
+func (k *conn) Gap(in *dissect.Input, missing int64) bool {
+	s := &k.sides[in.Dir]
+	if s.left == 0 && len(in.Data) > 0 && !in.Datagram {
+		if n, err := k.read(in, true); err != nil || n < len(in.Data) {
+			return false
+		}
+	}
+	if s.left < missing {
+		return false
+	}
+	if s.call != nil {
+		s.call.gap = true
+	}
+	if s.left -= missing; s.left == 0 {
+		k.finish(in.Dir)
+	}
+	return true
+}
+
+// Resync implements dissect.Dissector.
+func (k *conn) Resync(dir dissect.Dir, why dissect.Loss) {
+	k.Table.Resync(dir, why)
+	s := k.sides[dir]
+	k.sides[dir] = side{}
+	if s.call != nil {
+		s.call.gap = true
+		if s.reply {
+			k.drop(s.call)
+			k.emit(s.call, string(why))
+		}
+	}
+}
+
+// Close implements dissect.Dissector.
+func (k *conn) Close(why dissect.End) {
+	for dir, s := range k.sides {
+		if s.call != nil && s.reply {
+			k.drop(s.call)
+			k.emit(s.call, "cut")
+		}
+		k.sides[dir] = side{}
+	}
+	k.Table.Close(why)
+}
