@@ -365,7 +365,7 @@ func TestTranslatedCopiesSeenTwice(t *testing.T) {
 					q := query(uint16(500+looks), "svc.local")
 					ends := map[byte][2]string{'Q': {client, dnsService}, 'T': {other, shape.server}}
 					show := func(order string, back bool, m string) {
-						ids := map[byte]uint16{'Q': uint16(1000 + 10*looks), 'T': uint16(1000 + 10*looks)}
+						ids := map[byte]uint16{'Q': uint16(1000 + 10*looks), 'T': uint16(30000 + 10*looks)}
 						for i := range 4 {
 							e := ends[order[i]]
 							c.id = ids[order[i]]
