@@ -335,3 +335,57 @@ func TestPairsGiveTheSameBytes(t *testing.T) {
 		}
 	}
 }
+
+// TestTranslatedCopiesSeenTwice has each packet of a look-up before and after a translation, and each of
+// these twice, in every order in which its questions and its answers can be captured. Where both addresses
+// change, mirrored ports may have changed the order.
+func TestTranslatedCopiesSeenTwice(t *testing.T) {
+	orders := []string{"QQTT", "QTQT", "QTTQ", "TTQQ", "TQTQ", "TQQT"} // Q and T: before and after the translation
+	for _, shape := range []struct {
+		name, client, server string
+		both                 bool // addresses change
+	}{
+		{"the server's address changes", "", "10.244.1.7:8053", false},
+		{"both addresses change", "10.0.0.1", "10.244.1.7:8053", true},
+		{"the client's address changes", "10.0.0.1", dnsService, false},
+	} {
+		t.Run(shape.name, func(t *testing.T) {
+			c := newTranslated()
+			looks := 0
+			for _, asked := range orders {
+				for _, answered := range orders {
+					if asked[0] == answered[0] && !shape.both {
+						continue // this is one host that asks two, or two that ask one
+					}
+					client := fmt.Sprintf("10.244.0.5:%d", 40000+looks)
+					other := client
+					if shape.client != "" {
+						other = fmt.Sprintf("%s:%d", shape.client, 20000+looks)
+					}
+					q := query(uint16(500+looks), "svc.local")
+					ends := map[byte][2]string{'Q': {client, dnsService}, 'T': {other, shape.server}}
+					show := func(order string, back bool, m string) {
+						ids := map[byte]uint16{'Q': uint16(1000 + 10*looks), 'T': uint16(30000 + 10*looks)}
+						for i := range 4 {
+							e := ends[order[i]]
+							c.id = ids[order[i]]
+							if back {
+								c.id += 5
+								e[0], e[1] = e[1], e[0]
+							}
+							c.udp(e[0], e[1], m)
+						}
+					}
+					show(asked, false, q)
+					show(answered, true, reply(q, 1))
+					c.time += 1000
+					looks++
+				}
+			}
+			got := c.answers(t, "select count(*)::varchar from {calls} where complete", "select string_agg(a || ' ' || n, ',' order by a, n) from (select src_ip || ':' || src_port as a, count(*) || ' ' || any_value(complete) as n from {calls} group by 1)")
+			if got[0] != fmt.Sprint(looks) {
+				t.Errorf("%s calls, want %d\n%v", got[0], looks, got[1])
+			}
+		})
+	}
+}

@@ -21,8 +21,9 @@ type translated struct {
 	buf  bytes.Buffer
 	time uint32 // µs
 	id   uint16
-	vlan uint16 // VLAN of frames; 0: packets are raw IP
-	ttl  byte   // of packets; 0: 64
+	vlan uint16                                                    // VLAN of frames; 0: packets are raw IP
+	ttl  byte                                                      // of packets; 0: 64
+	sum  func(src, dst netip.Addr, proto byte, body []byte) uint16 // checksum of TCP or UDP; nil: none
 }
 
 func newTranslated() *translated { return newTranslatedIn(0) }
@@ -59,6 +60,9 @@ func (t *translated) packet(src, dst string, flags byte, seq, ack, stamp uint32,
 // ip writes an IPv4 packet.
 func (t *translated) ip(src, dst netip.Addr, proto byte, body []byte) {
 	t.id++
+	if t.sum != nil {
+		binary.BigEndian.PutUint16(body[map[byte]int{6: 16, 17: 6}[proto]:], t.sum(src, dst, proto, body))
+	}
 	ip := []byte{0x45, 0}
 	ip = binary.BigEndian.AppendUint16(ip, uint16(20+len(body)))
 	ip = binary.BigEndian.AppendUint16(ip, t.id)
@@ -109,7 +113,7 @@ func (t *translated) answers(test *testing.T, questions ...string) (out []string
 	}
 	defer db.Close()
 	for _, q := range questions {
-		for _, name := range []string{"calls", "flows", "connections", "endpoints"} {
+		for _, name := range []string{"calls", "flows", "connections", "endpoints", "anomalies"} {
 			glob := "/*.parquet"
 			if name == "calls" {
 				glob = "/**/*.parquet"

@@ -76,7 +76,10 @@ func fold(n uint64) uint16 {
 
 // header4 verifies the checksum of an IPv4 header. 0 means that the network adapter computes it.
 func (w *walk) header4(h []byte) {
-	if (h[10] != 0 || h[11] != 0) && checksum(h, 0) != 0xffff {
+	if h[10] == 0 && h[11] == 0 || w.f.Problems&BadIPSum != 0 {
+		return
+	}
+	if w.f.Sums.IP = checksum(h, 0); w.f.Sums.IP != 0xffff {
 		w.f.Problems |= BadIPSum
 	}
 }
@@ -110,11 +113,16 @@ func (w *walk) transportSum(b []byte, size, place int) {
 	if len(b) < size {
 		return
 	}
+	off := checksum(b[:size], uint64(bits.ReverseBytes16(head)))
 	switch {
-	case checksum(b[:size], uint64(bits.ReverseBytes16(head))) == 0xffff:
+	case off == 0xffff:
+		if f.Problems&BadSum == 0 {
+			f.Sums.L4 = off
+		}
 	case unfinished, stated == 0: // a correct TCP checksum may be 0 too
 		f.Problems |= UnfinishedSum
 	default:
 		f.Problems |= BadSum
+		f.Sums.L4, f.Sums.Pseudo = off, fold(uint64(stated)+uint64(^head))
 	}
 }

@@ -46,6 +46,12 @@ func (w *walk) enter(kind TunnelKind, id uint32, hasID bool) bool {
 	f.IPVersion, f.Proto, f.TTL, f.L4 = 0, 0, 0, false
 	f.SrcPort, f.DstPort = 0, 0
 	f.IPID, f.IPLen, f.PayloadLen = 0, 0, 0
+	if f.Problems&BadIPSum == 0 {
+		f.Sums.IP = 0
+	}
+	if f.Problems&BadSum == 0 {
+		f.Sums.L4 = 0
+	}
 	f.Src, f.Dst = Addr{}, Addr{}
 	f.Payload, f.Named = nil, ""
 	return true

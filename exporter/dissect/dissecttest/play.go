@@ -60,6 +60,7 @@ type Options struct {
 	Roles      bool // a handshake identified client and server
 	IPVersion  uint8
 	Multicast  bool
+	Budget     int // bytes that the conversation may hold; 0: the engine's own limit
 }
 
 // Play runs a conversation through an engine with o.Protocols.
@@ -69,6 +70,9 @@ func Play(t testing.TB, o Options, chunks ...Chunk) *Result {
 	e, err := dissect.NewEngine(o.Protocols, nil, r, true)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if o.Budget > 0 {
+		e.SetBudget(o.Budget)
 	}
 	c := e.NewConn(dissect.Info{Transport: o.Transport, ClientPort: 40000, ServerPort: o.ServerPort,
 		RolesKnown: o.Roles, ConnectUs: -1, IPVersion: o.IPVersion, Multicast: o.Multicast})

@@ -151,6 +151,7 @@ func (k *conn) readBinary(in *dissect.Input, at int) (int, error) {
 	}
 	c.extras(p.extras)
 	k.cite(c, in, at, at+p.size)
+	k.credit += searchCost
 	row.Ahead = int32(k.queue.Push(c, in.Packet(at).Ack, callCost+row.texts()))
 	if p.value > 0 {
 		k.expect(in.Dir, c, p.value, 0)
@@ -242,17 +243,20 @@ func (k *conn) asked(in *dissect.Input, at int, p *packet) *call {
 		}
 	}
 	var skipped []*call
-	for _, c := range k.searched() {
+	c := k.search(func(c *call) (bool, bool) {
 		if !c.Waits() || !c.binary || in.Datagram && c.datagram != k.datagram.id {
-			continue
+			return false, false
 		}
 		if c.opcode == p.opcode && c.opaque == p.opaque {
-			k.silence(skipped)
-			return c
+			return true, true
 		}
 		if c.quiet {
 			skipped = append(skipped, c)
 		}
+		return false, false
+	})
+	if c != nil {
+		k.silence(skipped)
 	}
-	return nil
+	return c
 }

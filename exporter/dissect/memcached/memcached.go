@@ -22,8 +22,9 @@ const (
 	maxKeys  = 64       // keys in a row
 	maxText  = 256      // bytes shown of a line or a key
 
-	maxSearched = 1 << 14 // commands among which that of a reply is looked for: quiet ones have none
-	maxSpilled  = 64      // commands whose values are given up before a command is
+	minSearched = 64 // commands among which that of a reply is looked for at least, see conn.search
+	searchCost  = 16 // commands that may be looked at in vain for each one that was sent
+	maxSpilled  = 64 // commands whose values are given up before a command is
 )
 
 // Row is one command with its reply.
@@ -95,8 +96,35 @@ const callCost = int(unsafe.Sizeof(call{}) + unsafe.Sizeof(Row{}))
 // have many in the binary protocol.
 func pending(c *call) (int64, bool) { return 1, !c.quiet && c.replies != repliesStats }
 
-// searched are the commands among which that of a reply is looked for.
-func (k *conn) searched() []*call { return k.queue.All()[:min(len(k.queue.All()), maxSearched)] }
+// search returns the command that a reply answers, for which answers returns true; stop ends the search.
+// Quiet commands have no reply if a later one has, so a search that finds something is never repeated. Replies
+// without a command would repeat it, so these look at searchCost commands for each one that was sent;
+// beyond that, only the oldest minSearched are looked at.
+func (k *conn) search(is func(c *call) (answers, stop bool)) *call {
+	all := k.queue.All()
+	if len(all) > minSearched && len(all) > k.credit {
+		all = all[:minSearched]
+	}
+	for i, c := range all {
+		answers, stop := is(c)
+		if answers {
+			return c
+		}
+		if stop {
+			k.searched(i)
+			return nil
+		}
+	}
+	k.searched(len(all))
+	return nil
+}
+
+// searched counts commands that were looked at in vain.
+func (k *conn) searched(n int) {
+	if n > minSearched {
+		k.credit -= n
+	}
+}
 
 // side is a position in a value.
 type side struct {
@@ -112,6 +140,7 @@ type conn struct {
 	sides    [2]side
 	reply    *call // a reply with more lines, or the one whose value is read
 	datagram datagram
+	credit   int // commands that may be looked at in vain
 }
 
 func newConn(c *dissect.Conn) dissect.Dissector {

@@ -158,3 +158,34 @@ func TestDetect(t *testing.T) {
 		}
 	}
 }
+
+// TestQuietCommandsWithoutLimit has a reply behind more quiet commands than any constant limits, and
+// replies that answer none of them.
+func TestQuietCommandsWithoutLimit(t *testing.T) {
+	const n = 20_000
+	quiet, strange := &strings.Builder{}, &strings.Builder{}
+	for i := range n {
+		quiet.WriteString(ask(opGetKQ, uint32(i), "", "k", ""))
+		strange.WriteString(say(opIncrement, 0, uint32(n+i), "", zeros8))
+	}
+	for _, tt := range []struct {
+		name    string
+		strange string
+		status  bool // the last command has its reply
+	}{
+		{"the reply of the last", "", true},
+		{"after replies that nobody asked for", strange.String(), false},
+	} {
+		o := dissecttest.OptionsOf(Protocol())
+		o.Budget = 256 << 20
+		r := dissecttest.Play(t, o, client(quiet.String()+ask(opNoop, n, "", "", "")), server(tt.strange+say(opNoop, 0, n, "", "")))
+		found := false
+		for _, c := range r.Rows() {
+			row := c.(*Row)
+			found = found || row.Command.V == "noop" && row.Status.V == "ok" && row.Error.V != "no_request"
+		}
+		if found != tt.status {
+			t.Errorf("%s: noop has its reply: %v, want %v", tt.name, found, tt.status)
+		}
+	}
+}

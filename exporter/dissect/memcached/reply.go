@@ -166,19 +166,22 @@ func (k *conn) target(in *dissect.Input, at int, r *replyLine) *call {
 		}
 	}
 	var skipped []*call
-	for _, c := range k.searched() {
+	c := k.search(func(c *call) (bool, bool) {
 		switch {
 		case !c.Waits() || in.Datagram && c.datagram != k.datagram.id:
-			continue
+			return false, false
 		case answers(c, r) && (opaque == "" || c.row.Opaque.V == opaque):
-			k.silence(skipped)
-			return c
+			return true, true
 		case !c.quiet:
-			return nil
+			return false, true
 		}
 		skipped = append(skipped, c)
+		return false, false
+	})
+	if c != nil {
+		k.silence(skipped)
 	}
-	return nil
+	return c
 }
 
 // silence ends quiet commands whose reply would have come by now.

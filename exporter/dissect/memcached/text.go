@@ -141,6 +141,7 @@ func (k *conn) command(in *dissect.Input, at int) (int, error) {
 		}
 	}
 	k.cite(c, in, at, at+n)
+	k.credit += searchCost
 	row.Ahead = int32(k.queue.Push(c, in.Packet(at).Ack, callCost+row.texts()))
 	if v.hasValue {
 		k.expect(in.Dir, c, size, 2)

@@ -29,7 +29,7 @@ func (s *Shard) reused(c *Conn, p *Packet, srcIsLo bool) bool {
 	if c.transport != dissect.TCP {
 		return s.now-c.touched > datagramIdle
 	}
-	if s.dropped(p, &c.key) {
+	if p.Sum == SumWrong {
 		return false
 	}
 	side := dissect.ToServer

@@ -123,11 +123,15 @@ func (c *Conn) copied(f *Flow, dir dissect.Dir, p *Packet) bool {
 		}
 		return true
 	})
-	if other != nil {
-		other.seenBy |= me
+	if again {
 		return true
 	}
-	if again {
+	if other != nil {
+		if other.seenBy |= me; p.IPID == 0 || p.IPID == other.ipid {
+			return true
+		}
+		c.shard.taken += d.grow() // a translator gave it another identification, with which it may be seen again
+		d.add(sent{key: k, at: p.Time, ipid: p.IPID, seenBy: ^uint32(0)})
 		return true
 	}
 	c.shard.taken += d.grow()

@@ -110,12 +110,14 @@ func TestWrongChecksums(t *testing.T) {
 		kind    string
 		rows    int64
 		problem decode.Problem
+		sum     Sum
 	}{
-		{"one among right ones", false, "bad_checksum", 0, decode.BadSum},
-		{"one wrong IP header among right ones", false, "bad_checksum", 0, decode.BadIPSum},
-		{"one of fragments that conflict", false, "bad_checksum", 0, decode.BadSum | decode.FragmentConflict},
-		{"all, as in a rewritten capture", true, "unproven_checksum", 27, decode.BadSum},
-		{"one left to the network adapter among larger right ones", false, "mixed_checksums", 27, decode.UnfinishedSum},
+		{"one among right ones", false, "bad_checksum", 0, decode.BadSum, SumWrong},
+		{"one wrong IP header among right ones", false, "bad_checksum", 0, decode.BadIPSum, SumWrong},
+		{"one of fragments that conflict", false, "bad_checksum", 0, decode.BadSum | decode.FragmentConflict, SumWrong},
+		{"all of both directions", true, "unproven_checksum", 27, decode.BadSum, SumUnproven},
+		{"all of a direction, as in a rewritten capture", false, "rewritten_checksum", 27, decode.BadSum, SumRewritten},
+		{"one left to the network adapter among larger right ones", false, "mixed_checksums", 27, decode.UnfinishedSum, SumRight},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			p := conversation(step{4e6, cl, sv, ack, 101, 501, get[:27], 0, 4})
@@ -124,7 +126,7 @@ func TestWrongChecksums(t *testing.T) {
 			}
 			for i := range p {
 				if tt.all || i == len(p)-1 {
-					p[i].Problems = tt.problem
+					p[i].Problems, p[i].Sum = tt.problem, tt.sum
 				}
 			}
 			out, f := playPackets(t, p)

@@ -36,25 +36,11 @@ func (s *Shard) oddMore(c *Conn, at dissect.Packet) {
 	}
 }
 
-// maxProven is how many pairs of hosts a shard knows to have right checksums.
-const maxProven = 4096
-
-// hosts are two addresses in a fixed order.
-type hosts [2]decode.Addr
-
-// dropped reports whether receivers drop a packet for its checksum (RFC 1122 sections
-// 3.2.1.2 and 4.1.3.4, RFC 9293 section 3.1). Captures whose addresses were rewritten have
-// wrong sums throughout, so a wrong one proves something only between hosts that have shown
-// a right one.
-func (s *Shard) dropped(p *Packet, k *key) bool {
-	return p.Problems&(decode.BadIPSum|decode.BadSum) != 0 && s.proven[hosts{k.lo, k.hi}]
-}
-
 // whole judges what lower layers said of a packet; false means that every receiver drops it.
 func (s *Shard) whole(c *Conn, f *Flow, dir dissect.Dir, p *Packet) bool {
 	n := int64(len(p.Payload))
 	switch {
-	case s.dropped(p, &c.key):
+	case p.Sum == SumWrong:
 		p.Mark |= BadChecksum
 		f.rare(dir).anomalous += n
 		detail := ": every receiver drops the packet"
@@ -63,11 +49,15 @@ func (s *Shard) whole(c *Conn, f *Flow, dir dissect.Dir, p *Packet) bool {
 		}
 		s.odd(c, f, packetRef(p), "bad_checksum", "a wrong "+wrongSum(p)+" checksum"+detail, n)
 		return false
-	case p.Problems&(decode.BadIPSum|decode.BadSum) != 0:
+	case p.Sum != SumRight:
 		p.Mark |= BadChecksum
 		if !c.rewritten {
 			c.rewritten = true
-			s.odd(c, f, packetRef(p), "unproven_checksum", "a wrong "+wrongSum(p)+" checksum, and so far no right one between these hosts: the capture was rewritten, or the packet is forged; it is read", 0)
+			kind, detail := "unproven_checksum", ", and so far no right one between these hosts: the capture was rewritten, or the packet is forged; it is read"
+			if p.Sum == SumRewritten {
+				kind, detail = "rewritten_checksum", ", which is off by the same value in all packets of this direction: the capture was rewritten; they are read"
+			}
+			s.odd(c, f, packetRef(p), kind, "a wrong "+wrongSum(p)+" checksum"+detail, 0)
 		}
 	default:
 		s.summed(c, f, dir, p)
@@ -85,12 +75,6 @@ func (s *Shard) whole(c *Conn, f *Flow, dir dissect.Dir, p *Packet) bool {
 func (s *Shard) summed(c *Conn, f *Flow, dir dissect.Dir, p *Packet) {
 	d := &f.side[dir]
 	if p.Problems&decode.UnfinishedSum == 0 {
-		if d.checked == 0 && int(p.PayloadLen) == len(p.Payload) {
-			if len(s.proven) >= maxProven {
-				clear(s.proven)
-			}
-			s.proven[hosts{c.key.lo, c.key.hi}] = true
-		}
 		d.checked = max(d.checked, p.PayloadLen+1)
 		return
 	}

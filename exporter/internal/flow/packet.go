@@ -56,9 +56,21 @@ type Packet struct {
 	OwnerRank   uint8           // how well that is known; 0: only a flow's first packet counts
 	Wrote       bool            // the kernel said that Owner wrote this very packet
 	View        *View           // other addresses that the packet showed; nil where Src and Dst are what it showed
-	Flow        ID              // set by the shard
+	Sum         Sum
+	Flow        ID // set by the shard
 	Mark        Mark
 }
+
+// Sum is what a packet's checksums of IPv4, TCP and UDP mean.
+type Sum uint8
+
+// Kinds of checksums.
+const (
+	SumRight     Sum = iota // right, unfinished, or not verified
+	SumWrong                // every receiver drops the packet
+	SumUnproven             // wrong, in a conversation that has shown no right one so far
+	SumRewritten            // wrong like all others of its direction: rewriting the capture did that
+)
 
 // began is when the packet was captured, of a datagram its first fragment.
 func (p *Packet) began() int64 {

@@ -39,10 +39,9 @@ type Shard struct {
 	engine      *dissect.Engine // nil before the first packet
 	budget      stream.Budget
 	history     stream.History
-	proven      map[hosts]bool // pairs that have shown a right checksum
-	streamLimit int            // of budget
-	room        int            // bytes that connections may take
-	taken       int            // bytes that connections take by themselves
+	streamLimit int // of budget
+	room        int // bytes that connections may take
+	taken       int // bytes that connections take by themselves
 	datagrams   datagrams
 	serial      uint64 // of the newest connection
 	conns       map[key]*Conn
@@ -65,7 +64,7 @@ type Shard struct {
 
 // NewShard makes the shard with a number below ShardCount. The caller has checked o.DecodeAs.
 func NewShard(number int, o Options) *Shard {
-	s := &Shard{o: o, connIDs: ids{shard: int32(number)}, flowIDs: ids{shard: int32(number)}, conns: map[key]*Conn{}, proven: map[hosts]bool{}, ports: map[uint16]bool{}}
+	s := &Shard{o: o, connIDs: ids{shard: int32(number)}, flowIDs: ids{shard: int32(number)}, conns: map[key]*Conn{}, ports: map[uint16]bool{}}
 	s.history.Budget = &s.budget
 	s.SetBudget(defaultRoom)
 	return s

@@ -6,7 +6,7 @@ import (
 )
 
 // maxAhead is how many finished rounds may wait because their packets may belong to a view of a
-// conversation: about 8,000 packets.
+// conversation, or have wrong checksums that later ones explain: about 8,000 packets.
 const maxAhead = 4
 
 // send finishes the round and begins a new one.
@@ -28,7 +28,7 @@ func (r *Reader) send(ctx context.Context) {
 // wait for it, and of incomplete datagrams. It depends only on the packets. The memory for views of handshakes is
 // part of what Run reserves.
 func (r *Reader) kept() int {
-	n := r.decoder.Held() + r.pairs.memory() + r.channels.memory() + r.quicViews.memory() + r.socketViews.memory()
+	n := r.decoder.Held() + r.pairs.memory() + r.channels.memory() + r.quicViews.memory() + r.socketViews.memory() + r.sums.memory()
 	for _, c := range r.ahead {
 		n += c.Memory()
 	}
@@ -39,11 +39,16 @@ func (r *Reader) kept() int {
 func (r *Reader) forward(ctx context.Context, wait int) {
 	for len(r.ahead) > 0 {
 		c := r.ahead[0]
-		for r.pairs.awaits(c) {
+		for pairs, sums := r.pairs.awaits(c), r.sums.awaits(c); pairs || sums; pairs, sums = r.pairs.awaits(c), r.sums.awaits(c) {
 			if len(r.ahead) <= wait {
 				return
 			}
-			r.pairs.pop()
+			if pairs {
+				r.pairs.pop()
+			}
+			if sums {
+				r.sums.pop()
+			}
 		}
 		r.ahead = slices.Delete(r.ahead, 0, 1)
 		select {

@@ -95,6 +95,7 @@ func (r *Reader) decode(o *opened, p *pcapng.Packet, f *flow.Packet) {
 		r.capped["no_transport_header"]++
 		return
 	}
+	r.sums.judge(fr, f, spot{r.cur, int32(len(r.cur.Packets) - 1)})
 	h := r.view(fr, f, namespace, &socket)
 	if fr.Proto == protoTCP {
 		h = r.channels.shard(f, h)

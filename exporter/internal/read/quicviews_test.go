@@ -48,6 +48,16 @@ func TestQUICViews(t *testing.T) {
 		name  string
 		steps []step
 	}{
+		{"an id that another connection claims stays its owner's", []step{
+			{"client's first", client, server, longHeader(0xc0, odcid, cid), nil, [2]flow.End{}},
+			{"server's first", server, client, longHeader(0xc0, cid, sid), nil, [2]flow.End{}},
+			{"another connection", other, pod, longHeader(0xc0, "random42", "client42"), nil, [2]flow.End{}},
+			{"its answer with the server's id", pod, other, longHeader(0xc0, "client42", sid), nil, [2]flow.End{}},
+			{"one with the client's id", other, node, longHeader(0xc0, "random43", cid), nil, [2]flow.End{}},
+			{"its answer", node, other, longHeader(0xc0, cid, "server43"), nil, [2]flow.End{}},
+			{"data after moving", moved, server, shortHeader(sid), was, [2]flow.End{moved, server}},
+			{"answer", server, moved, shortHeader(cid), was, [2]flow.End{moved, server}},
+		}},
 		{"a client that moves keeps its connection", []step{
 			{"client's first", client, server, longHeader(0xc0, odcid, cid), nil, [2]flow.End{}},
 			{"server's first", server, client, longHeader(0xc0, cid, sid), nil, [2]flow.End{}},

@@ -68,6 +68,7 @@ type Reader struct {
 	socketViews socketViews
 	pairs       pairs
 	channels    channels
+	sums        sums
 	owners      owners
 	capped      map[string]int64
 	nonIP       map[string]int64
@@ -103,7 +104,7 @@ func New(sources *Inputs, b *bundle.Builder, pool round.Pool, o Options) (*Reade
 		free: make(chan *window, 8), pool: pool, capped: map[string]int64{}, nonIP: map[string]int64{},
 		stopped: func() error { return nil }, byGroup: map[string]int32{}, lost: map[string]int64{}, sideCount: map[string]int64{}}
 	r.quicViews.foreign = o.Explained
-	r.views.limit, r.quicViews.limit = o.Limit, o.Limit
+	r.views.limit, r.quicViews.limit, r.sums.limit = o.Limit, o.Limit, o.Limit
 	r.pairs = pairs{seed: maphash.MakeSeed(), views: &r.views, limit: o.Limit}
 	r.socketViews = socketViews{views: &r.views, pairs: &r.pairs}
 	r.decoder = decode.New(decode.Options{MaxFragmentBytes: o.Limit.Scale(16 << 20), OnIncomplete: r.gaveUp})

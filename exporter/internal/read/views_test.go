@@ -1,0 +1,55 @@
+package read
+
+import (
+	"net/netip"
+	"testing"
+
+	"github.com/pcapsule/pcapsule/exporter/decode"
+	"github.com/pcapsule/pcapsule/exporter/internal/flow"
+)
+
+// TestViewsInNetworks has SYN-ACKs in other networks than their SYNs, and those of other tenants with
+// the same addresses.
+func TestViewsInNetworks(t *testing.T) {
+	const syn, synAck = decode.SYN, decode.SYN | decode.ACK
+	const client, service, pod = "10.0.0.1:50000", "10.96.0.1:80", "10.244.0.7:8080"
+	const second = int64(1e9)
+	type step struct {
+		at       int64
+		src, dst string
+		network  uint64
+		flags    uint16
+		seq, ack uint32
+		view     bool
+	}
+	for _, tt := range []struct {
+		name  string
+		steps []step
+	}{
+		{"the answer to a translated SYN comes in another network", []step{
+			{0, client, service, 0, syn, 100, 0, false}, {1, client, pod, 5, syn, 100, 0, true},
+			{2, pod, client, 6, synAck, 500, 101, true}, {3, service, client, 0, synAck, 500, 101, false},
+		}},
+		{"a SYN-ACK of another tenant answers another SYN", []step{
+			{0, client, service, 0, syn, 100, 0, false}, {1, client, pod, 5, syn, 100, 0, true},
+			{2, pod, client, 6, synAck, 500, 777, false}, {3, pod, client, 5, synAck, 500, 101, true},
+		}},
+		{"a SYN that was answered has no other view, though another tenant's had the same numbers", []step{
+			{0, client, service, 0, syn, 100, 0, false},
+			{2 * second, client, service, 6, syn, 100, 0, false}, {2*second + 1, service, client, 6, synAck, 500, 101, false},
+			{2*second + 2, client, pod, 6, syn, 100, 0, false},
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var v views
+			for i, s := range tt.steps {
+				src, dst := endOf(netip.MustParseAddrPort(s.src)), endOf(netip.MustParseAddrPort(s.dst))
+				f := &flow.Packet{Time: s.at, Proto: protoTCP, Network: s.network, Src: src.Addr, SrcPort: src.Port, Dst: dst.Addr, DstPort: dst.Port,
+					TCPFlags: s.flags, Seq: s.seq, Ack: s.ack, HasTS: true, TSVal: 9}
+				if got := v.find(f, 0); (got != nil) != s.view {
+					t.Errorf("packet %d: view %v, want one: %v", i, got, s.view)
+				}
+			}
+		})
+	}
+}
