@@ -20,11 +20,6 @@ func sharedCapture(t *testing.T, name string) []byte {
 	return b
 }
 
-func exists(path string) bool {
-	_, err := os.Stat(path)
-	return err == nil
-}
-
 // TestOpensDTLS13OfWolfSSL finds the datagrams by their ports and reads the keys from the
 // capture's secrets block, whose lines are readable like those of any file.
 func TestOpensDTLS13OfWolfSSL(t *testing.T) {
