@@ -2,8 +2,6 @@ package bundle
 
 import (
 	"fmt"
-
-	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
 // maxProblems limits the problems listed in a Report; further ones are counted.
@@ -71,7 +69,7 @@ func (r *Report) Err() error {
 	if n == 1 {
 		return fmt.Errorf("%s: %w: %s", r.Path, ErrVerification, r.Problems[0])
 	}
-	return fmt.Errorf("%s: %w: %s (and %s)", r.Path, ErrVerification, r.Problems[0], plural.Count(n-1, "more problem", "more problems"))
+	return fmt.Errorf("%s: %w: %s (further problems: %d)", r.Path, ErrVerification, r.Problems[0], n-1)
 }
 
 func (r *Report) add(file, kind, want, got string) {

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"strings"
 
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/clip"
 	"github.com/pcapsule/pcapsule/exporter/dissect/object"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
@@ -70,12 +71,17 @@ func (b *Body) object(side string) table.Object {
 	}
 	o.BodySize = o.Size
 	if f := b.File; f != nil {
-		o.Name, o.NamedBy, o.FileFrom = table.NonEmpty(f.Name), table.NonEmpty(f.NamedBy), f.Offset
+		o.Name, o.NamedBy, o.FileFrom = fileName(f.Name), table.NonEmpty(f.NamedBy), f.Offset
 		if f.Offset.OK && o.Complete {
 			o.Complete, o.Why = false, table.Some(object.Range)
 		}
 	}
 	return o
+}
+
+// fileName is a name that a sender chose, on one line.
+func fileName(name string) table.Opt[string] {
+	return table.NonEmpty(clip.Line([]byte(name), object.MaxName))
 }
 
 // part is a file within the body.
@@ -87,8 +93,8 @@ func (b *Body) part(f *object.File, side string) table.Object {
 	if why == "" && b.missing > 0 && f.Offset+f.Size > b.gapAt {
 		why = object.Gap
 	}
-	o := table.Object{SHA256: f.SHA256, Size: f.Length, Complete: why == "", Why: table.NonEmpty(why), Side: side, ContentType: table.NonEmpty(f.ContentType),
-		Name: table.NonEmpty(f.Name), NamedBy: table.NonEmpty(f.NamedBy), Kind: table.NonEmpty(f.Kind), Part: table.Some(f.Part),
+	o := table.Object{SHA256: table.Hash(f.SHA256), Size: f.Length, Complete: why == "", Why: table.NonEmpty(why), Side: side, ContentType: table.NonEmpty(clip.Text(f.ContentType, object.MaxType)),
+		Name: fileName(f.Name), NamedBy: table.NonEmpty(f.NamedBy), Kind: table.NonEmpty(f.Kind), Part: table.Some(f.Part),
 		BodyFrom: f.Offset, BodySize: f.Size, Transfer: table.NonEmpty(f.Transfer)}
 	if !b.Large {
 		o.BodySHA256 = table.Some(b.Hash)

@@ -99,7 +99,7 @@ func measured(t *testing.T, dir string, all []outcome, known map[[2]string]strin
 // these. Facts without one have no truth by tshark.
 var dissectorOf = func() map[string]string {
 	out := map[string]string{}
-	prefixes := map[string]string{"http": "http1", "icmpv6": "icmp", "dhcpv6": "dhcp", "pop": "pop3", "hassh": "ssh", "packets": "packets", "fragments": "packets", "udp": "udp",
+	prefixes := map[string]string{"http": "http1", "icmpv6": "icmp", "dhcpv6": "dhcp", "pop": "pop3", "smb2": "smb", "nfs3": "nfs", "nfs4": "nfs", "hassh": "ssh", "packets": "packets", "fragments": "packets", "udp": "udp",
 		"tcp": "tcp", "duplicate": "tcp", "keep": "tcp", "out": "tcp", "retransmissions": "tcp", "window": "tcp", "zero": "tcp"}
 	for _, d := range exporter.Protocols() {
 		prefixes[d.Name] = d.Name

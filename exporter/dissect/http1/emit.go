@@ -7,6 +7,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect/dns"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/clip"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/httpfield"
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/httpfile"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
@@ -46,7 +47,7 @@ func (k *conn) emit(c *call, why string) {
 	if g := k.grpcRow(c); g != nil {
 		k.c.Emit(&c.x, g)
 	} else {
-		httpfield.Files(&row.Call, &c.x)
+		httpfile.Files(&row.Call, &c.x)
 		row.Columns = all.OfHTTP(&row.Call, &c.x)
 		k.c.Emit(&c.x, row)
 	}

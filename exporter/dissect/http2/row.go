@@ -3,7 +3,7 @@ package http2
 import (
 	"github.com/pcapsule/pcapsule/exporter/dissect/content/all"
 	"github.com/pcapsule/pcapsule/exporter/dissect/dns"
-	"github.com/pcapsule/pcapsule/exporter/dissect/internal/httpfield"
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/httpfile"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/httpstream"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
@@ -34,7 +34,7 @@ func (h *conn) emit(s *stream, cause string) {
 	row.Upgraded, row.UnknownHeaders = s.upgraded, s.Unknown
 	row.ErrorCode, row.ErrorName, row.ResetBy = s.ResetColumns(&e)
 	inner := dns.OverHTTPS(h.c, &s.X, &row.Call)
-	httpfield.Files(&row.Call, &s.X)
+	httpfile.Files(&row.Call, &s.X)
 	row.Columns = all.OfHTTP(&row.Call, &s.X)
 	h.c.Emit(&s.X, row)
 	if inner != nil {

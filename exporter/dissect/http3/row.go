@@ -4,7 +4,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/dissect/content/all"
 	"github.com/pcapsule/pcapsule/exporter/dissect/dns"
-	"github.com/pcapsule/pcapsule/exporter/dissect/internal/httpfield"
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/httpfile"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/httpstream"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
@@ -34,7 +34,7 @@ func (h *conn) emit(s *stream, cause string) {
 	row.ErrorCode, row.ErrorName, row.ResetBy = s.ResetColumns(&e)
 	s.extra.fill(row)
 	inner := dns.OverHTTPS(h.c, &s.X, &row.Call)
-	httpfield.Files(&row.Call, &s.X)
+	httpfile.Files(&row.Call, &s.X)
 	row.Columns = all.OfHTTP(&row.Call, &s.X)
 	h.c.Emit(&s.X, row)
 	if inner != nil {

@@ -14,19 +14,17 @@ import (
 	"io"
 	"mime"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/gabriel-vasile/mimetype"
-
-	"github.com/pcapsule/pcapsule/exporter/dissect/internal/clip"
-	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
 // Limits of one file.
 const (
 	HeadSize = 3 << 10 // bytes by which the type is detected
-	maxName  = 1 << 10
-	maxType  = 256
+
+	// MaxName and MaxType are the longest texts of a row. A File has at most one byte more of each, as
+	// sent.
+	MaxName, MaxType = 1 << 10, 256
 )
 
 // Values of column why.
@@ -45,7 +43,7 @@ type File struct {
 	Part          string // its position in the message
 	Offset, Size  int64  // in the body
 	Transfer      string // base64, quoted-printable or ""
-	SHA256        table.Hash
+	SHA256        [sha256.Size]byte
 	Length        int64 // after transfer decoding
 	Kind          string
 	Why           string // "" if it is complete
@@ -92,7 +90,7 @@ func parameter(header, key string) string {
 	if text, err := new(mime.WordDecoder).DecodeHeader(value); err == nil {
 		value = text
 	}
-	return clip.Line([]byte(value), maxName)
+	return value[:min(len(value), MaxName+1)]
 }
 
 // loose finds key=value or key="value" in a header that is not well-formed.
@@ -177,14 +175,6 @@ var payload = map[string]bool{"application/json": true, "text/json": true, "appl
 	"application/x-msgpack": true, "application/x-thrift": true, "application/dns-message": true, "application/openmetrics-text": true, "application/sdp": true,
 	"application/ipp": true, "application/x-amf": true, "application/jose": true, "application/jwt": true, "application/sparql-query": true, "text/x-component": true,
 	"application/x-elasticsearch": true, "application/reports": true, "application/csp-report": true, "text/ping": true, "application/connect": true, "application/yaml": true, "text/yaml": true}
-
-// text is valid UTF-8 of at most n bytes.
-func text(s string, n int) string {
-	if len(s) > n || !utf8.ValidString(s) {
-		return clip.Text(s, n)
-	}
-	return s
-}
 
 // boundaryOf is the line that separates the parts of a multipart type, without its two dashes; nil if
 // there is none.

@@ -226,7 +226,7 @@ func (s *Scanner) begin(l *level) {
 			s.more = true
 			return
 		}
-		l.file = newOpen(File{Name: name, NamedBy: by, ContentType: text(contentType, maxType), Part: cmp.Or(l.part, "1"), Offset: s.off, Transfer: transfer})
+		l.file = newOpen(File{Name: name, NamedBy: by, ContentType: contentType[:min(len(contentType), MaxType+1)], Part: cmp.Or(l.part, "1"), Offset: s.off, Transfer: transfer})
 	}
 	if kind == "message/rfc822" && transfer == "" {
 		s.push(&level{part: l.part + ".0", inHeader: true})

@@ -15,7 +15,6 @@ import (
 	"strings"
 
 	"github.com/pcapsule/pcapsule/exporter/bundle"
-	"github.com/pcapsule/pcapsule/internal/plural"
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
 	"github.com/pcapsule/pcapsule/recorder/ring"
 )
@@ -173,7 +172,7 @@ func (f *ringFolder) check(r *Reader) {
 	}
 	for i, p := range rep.Problems {
 		if i == 50 {
-			r.warn(plural.Sprintf("%s: %d {more problem|more problems}; pcapsule ring verify lists them", f.label(), len(rep.Problems)+rep.More-i))
+			r.warn(fmt.Sprintf("%s: further problems: %d; pcapsule ring verify lists them", f.label(), len(rep.Problems)+rep.More-i))
 			break
 		}
 		r.warn(f.label() + ": " + word(p.String()))

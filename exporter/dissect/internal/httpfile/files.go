@@ -1,4 +1,5 @@
-package httpfield
+// Package httpfile decides which bodies of HTTP are files.
+package httpfile
 
 import (
 	"net/url"
@@ -8,6 +9,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/clip"
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/httpfield"
 	"github.com/pcapsule/pcapsule/exporter/dissect/object"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
@@ -32,7 +34,7 @@ func upload(c *table.Call, b *dissect.Body) *dissect.File {
 	if strings.HasPrefix(kind, "multipart/") {
 		return &dissect.File{}
 	}
-	if name, by, attached := object.NameOf(header(c.Headers, Request, "content-disposition"), b.ContentType); attached {
+	if name, by, attached := object.NameOf(header(c.Headers, httpfield.Request, "content-disposition"), b.ContentType); attached {
 		return &dissect.File{Name: name, NamedBy: by}
 	}
 	name := ""
@@ -47,7 +49,7 @@ func upload(c *table.Call, b *dissect.Body) *dissect.File {
 
 // download is the file in a response.
 func download(c *table.Call, b *dissect.Body) *dissect.File {
-	name, by, attached := object.NameOf(header(c.Headers, Response, "content-disposition"), b.ContentType)
+	name, by, attached := object.NameOf(header(c.Headers, httpfield.Response, "content-disposition"), b.ContentType)
 	f := &dissect.File{Name: name, NamedBy: by}
 	if status := c.StatusCode.V; !attached {
 		name = lastSegment(c.Path.V)
@@ -58,7 +60,7 @@ func download(c *table.Call, b *dissect.Body) *dissect.File {
 		f = named(name)
 	}
 	if c.StatusCode.V == 206 {
-		f.Offset = rangeOf(header(c.Headers, Response, "content-range"))
+		f.Offset = rangeOf(header(c.Headers, httpfield.Response, "content-range"))
 	}
 	return f
 }
