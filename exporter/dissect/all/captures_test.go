@@ -47,7 +47,7 @@ var alsoIn = map[string][]string{
 	"modbus":     {"other"},
 	"tds":        {"mssql", "smb"}, // a login with NTLM
 	"smb":        {"ipfrag", "kerberos", "ldap", "malformed"},
-	"nfs":        {"dhcp", "ipfrag", "malformed"},
+	"nfs":        {"ipfrag", "malformed"},
 }
 
 // TestDetectionMatrix passes every TCP segment and every datagram of all shared captures to the Detect of each

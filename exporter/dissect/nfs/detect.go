@@ -68,6 +68,10 @@ func detectCall(b []byte, size int64, field func(int) int64) dissect.Verdict {
 	return dissect.Yes
 }
 
+// maxFirst is the highest first number of a result of our programs: a status, a boolean, a port or the
+// length of a cookie.
+const maxFirst = 1<<16 - 1
+
 // detectReply looks at the fields of a reply.
 func detectReply(b []byte, size int64, field func(int) int64) dissect.Verdict {
 	state, flavor, length := field(2), field(3), field(4)
@@ -84,7 +88,8 @@ func detectReply(b []byte, size int64, field func(int) int64) dissect.Verdict {
 	case state != 0 || tables()["auth"][flavor] == "" || length < 0 || length > maxCredentials || length&3 != 0 || 24+length > size || flavor == 0 && length != 0:
 		return dissect.No
 	}
-	if status := field(5 + int(length/4)); status > 5 {
+	at := 5 + int(length/4)
+	if status := field(at); status > 5 || status == 0 && field(at+1) > maxFirst {
 		return dissect.No
 	}
 	return dissect.Likely
