@@ -23,7 +23,6 @@ const (
 	maxAwaited  = 1024       // packets of a possible view that are held until it is proved
 	maxAnswers  = 8          // answers of a possible view that the first conversation may still show
 	pairSlack   = int64(1e9) // ns within which the other view must show the same message
-	mirrorSlack = int64(2e6) // ns within which mirrored ports of one switch may show packets in another order
 )
 
 // pairs finds conversations that the capture shows under more than one pair of ends. It covers
@@ -35,9 +34,7 @@ const (
 // equal message too, and if the times allow that one is behind the other:
 //   - the exchange of one view lies within that of the other, as with one clock, or
 //   - the clocks differ by less than a second and the client's address or port is the same,
-//     unless a handshake was captured, or
-//   - both questions came within 2 ms, in which two mirrored ports may change places, and neither the
-//     clients nor the servers have a common address.
+//     unless a handshake was captured.
 //
 // Until then the packets of these ends are held (see lookahead), so that a proof also covers the
 // first packet. Afterwards, a question goes to the first conversation only if that has shown the
@@ -258,13 +255,13 @@ func (t *talk) behind(x, y *message) bool {
 	if ask.no < asked.no && y.no < x.no {
 		return true
 	}
-	here, there := t.ends()[ask.dir], t.like.of.ends()[ask.dir]
 	switch apart := x.no < asked.no || y.no < ask.no; {
-	case !apart && ask.iface == asked.iface: // both wait for an answer at the same time: these are two questions
-		return asked.at-ask.at <= mirrorSlack && here.Addr != there.Addr && t.ends()[1-ask.dir].Addr != t.like.of.ends()[1-ask.dir].Addr
+	case !apart && ask.iface == asked.iface:
+		return false // both wait for an answer at the same time: these are two questions
 	case apart && t.syn != 0:
 		return false // replayed captures repeat handshakes
 	}
+	here, there := t.ends()[ask.dir], t.like.of.ends()[ask.dir]
 	return here.Addr == there.Addr || here.Port == there.Port
 }
 
