@@ -13,7 +13,8 @@ const Default Limit = 256 << 20
 
 // Shares of the limit.
 const (
-	least  = 14 << 20 // of tables that do not scale, and of connections
+	fixed  = 18 << 20 // of tables that do not scale: they grow with the number of columns
+	least  = 10 << 20 // of connections
 	scaled = 56 << 20 // of tables that do, at the default limit; measured with 120,000 waiting requests
 )
 
@@ -25,7 +26,7 @@ func (l Limit) Heap() int64 { return int64(l - l/5) }
 // the collector has not collected yet takes a tenth of the heap.
 func (l Limit) Connections() int {
 	heap := l.Heap()
-	return int(max(heap-heap/10-least-int64(l.Scale(scaled)), least))
+	return int(max(heap-heap/10-fixed-int64(l.Scale(scaled)), least))
 }
 
 // Scale is the size of a table that has n at the default limit.
