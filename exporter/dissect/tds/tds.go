@@ -57,7 +57,7 @@ type Row struct {
 	Return      table.Opt[int64]  `col:"tds_return_status" doc:"value that the procedure returned"`
 	Outputs     []string          `col:"tds_outputs" doc:"output parameters as name=value"`
 	Success     bool              `col:"tds_success" doc:"the server answered and reported no error"`
-	ErrNumber   table.Opt[int64]  `col:"tds_error_number" doc:"number of the first error, such as 208"`
+	ErrNumber   table.Opt[int64]  `col:"tds_error_code" doc:"number of the first error, such as 208"`
 	State       table.Opt[int32]  `col:"tds_error_state" doc:"state of the first error"`
 	Class       table.Opt[int32]  `col:"tds_error_class" doc:"class (severity) of the first error: 11 to 16 blame the request, from 17 on the server"`
 	Message     table.Opt[string] `col:"tds_error_message" doc:"text of the first error, at most 1 KiB"`
@@ -96,9 +96,9 @@ func Protocol() *dissect.Protocol {
 		Resume:     resume,
 		New:        newConn,
 		Row:        &Row{},
-		Traits: table.Traits{Pooled: true, Login: true, Wireshark: "tds", TooMany: "tds_error_number IN (10928, 10929, 17809, 18461)", Statements: &table.Statements{
+		Traits: table.Traits{Pooled: true, Login: true, Wireshark: "tds", TooMany: "tds_error_code IN (10928, 10929, 17809, 18461)", Statements: &table.Statements{
 			Kind: "tds_type", Executed: "(tds_type = 'SQL_BATCH' OR tds_type = 'RPC' AND tds_procedure IS NOT NULL AND NOT ends_with(tds_procedure, 'prepare'))",
-			Error: "'ERROR ' || tds_error_number || ': ' || tds_error_message", Errors: []string{"tds_error_message"}}},
+			Error: "'ERROR ' || tds_error_code || ': ' || tds_error_message", Errors: []string{"tds_error_message"}}},
 	}
 }
 

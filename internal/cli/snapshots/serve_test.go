@@ -218,7 +218,7 @@ func TestAssistantGetsPacketsOfARing(t *testing.T) {
 		return out
 	}
 	list, err := session.ListTools(ctx, nil)
-	if err != nil || len(list.Tools) > 40 {
+	if err != nil || len(list.Tools) > 44 { // clients that take fewer choose a set with --tools
 		t.Fatalf("%d tools, %v", len(list.Tools), err)
 	}
 	if r, err := session.CallTool(ctx, &sdk.CallToolParams{Name: "list_api_calls", Arguments: map[string]any{}}); err != nil || !r.IsError || !strings.Contains(r.Content[0].(*sdk.TextContent).Text, "create_snapshot") {
