@@ -5,6 +5,7 @@
 package statements
 
 import (
+	"regexp"
 	"slices"
 	"strings"
 
@@ -53,8 +54,12 @@ func Find(protocol string) (d table.Database) {
 	return d
 }
 
-// Kinds lists the columns that say what a call is.
-var Kinds = join(", ", func(d table.Database) string { return d.Kind })
+// Kinds lists the columns that say what a call is, and whether it was executed.
+var Kinds = join(", ", func(d table.Database) string {
+	columns := append(regexp.MustCompile(d.Protocol+`_\w+`).FindAllString(d.Executed, -1), d.Kind)
+	slices.Sort(columns)
+	return strings.Join(slices.Compact(columns), ", ")
+})
 
 // Protocols lists the protocols for SQL IN, without brackets.
 var Protocols = join(", ", func(d table.Database) string { return "'" + d.Protocol + "'" })
