@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -102,6 +103,8 @@ func TestReportOfACaptureWithDrops(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	// The bundle's fingerprint covers the descriptions of all columns.
+	text = regexp.MustCompile(`("tagmanifest_sha256": ")[0-9a-f]{64}"`).ReplaceAll(text, []byte(`${1}…"`))
 	golden(t, "drops.json", string(text)+"\n")
 }
 
