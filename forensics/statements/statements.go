@@ -5,9 +5,9 @@
 package statements
 
 import (
-	"regexp"
 	"slices"
 	"strings"
+	"unicode"
 
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
@@ -54,9 +54,15 @@ func Find(protocol string) (d table.Database) {
 	return d
 }
 
+// words are the identifiers in SQL, and what looks like them in its texts.
+func words(sql string) []string {
+	return strings.FieldsFunc(sql, func(r rune) bool { return r != '_' && !unicode.IsLetter(r) && !unicode.IsDigit(r) })
+}
+
 // Kinds lists the columns that say what a call is, and whether it was executed.
 var Kinds = join(", ", func(d table.Database) string {
-	columns := append(regexp.MustCompile(d.Protocol+`_\w+`).FindAllString(d.Executed, -1), d.Kind)
+	columns := append(words(d.Executed), d.Kind)
+	columns = slices.DeleteFunc(columns, func(w string) bool { return !strings.HasPrefix(w, d.Protocol+"_") })
 	slices.Sort(columns)
 	return strings.Join(slices.Compact(columns), ", ")
 })

@@ -72,6 +72,15 @@ const (
 	SumRewritten            // wrong like all others of its direction: rewriting the capture did that
 )
 
+// SeqLen is how many sequence numbers a TCP segment takes, RFC 9293 section 3.4.
+func (p *Packet) SeqLen() uint32 {
+	n := uint32(p.PayloadLen)
+	if p.TCPFlags&(decode.SYN|decode.FIN) != 0 {
+		n++
+	}
+	return n
+}
+
 // began is when the packet was captured, of a datagram its first fragment.
 func (p *Packet) began() int64 {
 	if p.Pieces.Packets > 0 {

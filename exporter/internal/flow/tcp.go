@@ -286,10 +286,7 @@ func (f *Flow) handshake(d *sideStats, dir dissect.Dir, p *Packet) {
 
 // sequence classifies a segment by its sequence number.
 func (f *Flow) sequence(s *Shard, d, o *sideStats, dir dissect.Dir, p *Packet) segmentKind {
-	length := uint32(p.PayloadLen)
-	if p.TCPFlags&(decode.SYN|decode.FIN) != 0 {
-		length++
-	}
+	length := p.SeqLen()
 	end := p.Seq + length
 	if !d.started {
 		if p.TCPFlags&decode.RST == 0 {

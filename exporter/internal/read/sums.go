@@ -116,7 +116,7 @@ func (s *sums) judge(fr *decode.Frame, f *flow.Packet, at spot) {
 		f.Sum = flow.SumUnproven
 	default:
 		f.Sum = flow.SumWrong // unless a proof comes
-		s.wait(x, judged{at, errs, f.SrcPort, f.DstPort, seqEnd(f), seqEnd(f) != f.Seq})
+		s.wait(x, judged{at, errs, f.SrcPort, f.DstPort, f.Seq + f.SeqLen(), f.SeqLen() > 0})
 		if n >= enoughOff {
 			x.accept(enoughOff)
 		}
@@ -159,15 +159,6 @@ func (x *summed) count(o off) int64 {
 // common reports whether one of the errors is proven to be no forgery.
 func (x *summed) common(errs *[2]off) bool {
 	return slices.ContainsFunc(x.offs, func(k known) bool { return k.common && (k.off == errs[0] || k.off == errs[1]) })
-}
-
-// seqEnd is the sequence number behind a TCP segment.
-func seqEnd(f *flow.Packet) uint32 {
-	end := f.Seq + uint32(f.PayloadLen)
-	if f.TCPFlags&(decode.SYN|decode.FIN) != 0 {
-		end++
-	}
-	return end
 }
 
 // wait lets a packet wait for a proof.

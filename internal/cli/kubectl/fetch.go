@@ -198,10 +198,7 @@ func (e *env) cached(ctx context.Context, name string) ([]string, error) {
 	mark := filepath.Join(dir, "complete")
 	if _, err := os.Stat(mark); err != nil {
 		forget(all)
-		out := e.Out
-		e.Out = e.Err // what it prints is not the answer
-		err := e.fetch(ctx, name, dir)
-		e.Out = out
+		err := e.quietly().fetch(ctx, name, dir)
 		if err == nil {
 			err = os.WriteFile(mark, nil, 0o600)
 		}
@@ -212,6 +209,13 @@ func (e *env) cached(ctx context.Context, name string) ([]string, error) {
 	now := time.Now()
 	_ = os.Chtimes(dir, now, now) // for forget; a read-only cache can still be used
 	return bundlesIn(dir)
+}
+
+// quietly returns e with standard error for both, where what a step prints is not the answer.
+func (e *env) quietly() *env {
+	streams, quiet := *e.Streams, *e
+	streams.Out, quiet.Streams = streams.Err, &streams
+	return &quiet
 }
 
 // forget removes the snapshots that were not used for cache.MaxAge.

@@ -78,11 +78,8 @@ func (e *env) record(ctx context.Context, namespace, pod string, length time.Dur
 		return exit.OutputError(err, os.TempDir())
 	}
 	defer os.RemoveAll(dir)
-	out := e.Out
-	e.Out = e.Err
-	err = e.fetch(ctx, name, filepath.Join(dir, "bundles"))
-	e.Out = out
-	if err != nil {
+	bundles := filepath.Join(dir, "bundles")
+	if err := e.quietly().fetch(ctx, name, bundles); err != nil {
 		return err
 	}
 	for _, n := range s.Status.Nodes {
@@ -90,7 +87,7 @@ func (e *env) record(ctx context.Context, namespace, pod string, length time.Dur
 			return fmt.Errorf("node %s recorded nothing (%s): %s", n.Name, n.Reason, n.Message)
 		}
 	}
-	list, err := bundlesIn(filepath.Join(dir, "bundles"))
+	list, err := bundlesIn(bundles)
 	if err != nil {
 		return err
 	}

@@ -14,9 +14,6 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
-// maxFileName is how much of a name is kept, in bytes.
-const maxFileName = 1 << 10
-
 // Files says which bodies of an exchange are files. docs/design/029-files.md has the rules: what a
 // disposition or the URL names, and what is of a type that programs do not exchange as messages.
 func Files(c *table.Call, x *dissect.Exchange) {
@@ -88,7 +85,7 @@ func lastSegment(p string) string {
 	if name, err := url.PathUnescape(p); err == nil {
 		p = name
 	}
-	return clip.Line([]byte(p), maxFileName)
+	return clip.Line([]byte(p), object.MaxName)
 }
 
 // extended reports whether a name ends as names of files do: with a dot, and 1 to 10 letters or digits of
