@@ -3,6 +3,7 @@ package cli
 import (
 	"bytes"
 	"context"
+	"encoding/hex"
 	"net"
 	"os"
 	"os/exec"
@@ -82,14 +83,14 @@ func TestWiresharkListsAndCaptures(t *testing.T) {
 		t.Errorf("tshark -L lists %q", types)
 	}
 	port := chatter(t)
-	rows := tshark("-i", "pcapsule", "-f", "udp port "+port, "-c", "6", "-a", "duration:30", "-T", "fields", "-e", "frame.interface_name", "-e", "sll.pkttype", "-e", "udp.dstport", "-e", "data.text", "-o", "data.show_as_text:TRUE")
+	rows := tshark("-i", "pcapsule", "-f", "udp port "+port, "-c", "6", "-a", "duration:30", "-T", "fields", "-e", "frame.interface_name", "-e", "sll.pkttype", "-e", "udp.dstport", "-e", "udp.payload") // whatever protocol tshark takes the port for
 	seen := strings.Split(strings.TrimSpace(rows), "\n")
 	if len(seen) != 6 {
 		t.Fatalf("%d packets, want 6:\n%s", len(seen), rows)
 	}
 	for _, row := range seen {
 		f := strings.Split(row, "\t")
-		if len(f) < 4 || f[2] != port || f[3] != "pcapsule live" || f[1] != "4" && f[1] != "0" {
+		if len(f) < 4 || f[2] != port || f[3] != hex.EncodeToString([]byte("pcapsule live")) || f[1] != "4" && f[1] != "0" {
 			t.Errorf("packet %q, want one to port %s", row, port)
 		}
 	}
