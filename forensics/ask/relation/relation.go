@@ -48,7 +48,7 @@ func Requests(sql string) string {
 	earlier := func(what, of string) string {
 		return "max(" + what + ") OVER (PARTITION BY " + of + " ORDER BY t0, k ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)"
 	}
-	return fmt.Sprintf(`SELECT *, timed AND t1 >= coalesce(busy, t1) AS lead, t1 >= coalesce(CASE WHEN traced THEN %s END, t1) AS tlead, t1 >= coalesce(CASE WHEN reqd THEN %s END, t1) AS rlead
+	return fmt.Sprintf(`SELECT *, row_number() OVER () AS parent, timed AND t1 >= coalesce(busy, t1) AS lead, t1 >= coalesce(CASE WHEN traced THEN %s END, t1) AS tlead, t1 >= coalesce(CASE WHEN reqd THEN %s END, t1) AS rlead
 		FROM (SELECT *, %s AS busy FROM (SELECT r.* EXCLUDE (bp), coalesce(front.pod, r.bp) AS pod, coalesce(several, false) AS several FROM (%s) r LEFT JOIN front ON front.bp = r.bp))`, earlier("t1", "pod, trace"), earlier("t1", "pod, req"), earlier("CASE WHEN timed THEN t1 END", "pod"), sql)
 }
 
@@ -59,31 +59,30 @@ func Requests(sql string) string {
 // an id links them, 1 if the row lies in the only open request, and 2 if several were open, the
 // request has another id, or another pod may have served it.
 func Linked(table string) string {
-	one := func(from, requests, eq, grade string) string {
-		return fmt.Sprintf(`SELECT i.*, p.k AS pk, p.pod AS ppod, p.up AS pup, p.trace AS ptrace, p.traced AS ptraced, p.req AS preq, p.reqd AS preqd, p.t0, p.t1, p.born, p.queue, greatest(%s, p.floor) AS grade
-			FROM (%s) i ASOF JOIN (SELECT * FROM par WHERE %s) p ON i.pod = p.pod %s AND i.began >= p.t0 WHERE i.began <= p.t1 AND i.k <> p.k`, grade, from, requests, eq)
-	}
 	const byTime = "CASE WHEN p.several OR p.busy >= i.began OR i.reqd AND p.reqd THEN 2 ELSE 1 END"
-	steps := []struct{ rows, requests, eq, grade string }{
-		{"traced", "traced", "AND i.trace = p.trace", "0"},
-		{"traced", "traced AND tlead", "AND i.trace = p.trace", "0"},
-		{"reqd", "reqd", "AND i.req = p.req", "0"},
-		{"reqd", "reqd AND rlead", "AND i.req = p.req", "0"},
-		{"true", "timed AND NOT traced", "", byTime},
-		{"true", "NOT traced AND lead", "", byTime},
-		{"NOT traced", "timed", "", byTime},
-		{"NOT traced", "lead", "", byTime},
+	steps := []struct{ rows, requests, id, grade string }{
+		{"traced", "traced", "trace", "0"},
+		{"traced", "traced AND tlead", "trace", "0"},
+		{"reqd", "reqd", "req", "0"},
+		{"reqd", "reqd AND rlead", "req", "0"},
+		{"true", "timed AND NOT traced", "pod", byTime},
+		{"true", "NOT traced AND lead", "pod", byTime},
+		{"NOT traced", "timed", "pod", byTime},
+		{"NOT traced", "lead", "pod", byTime},
 	}
 	var with, all []string
-	for i, s := range steps {
-		from := "SELECT * FROM " + table + " WHERE " + s.rows
-		if i > 0 {
-			from += " AND k NOT IN (" + strings.ReplaceAll(strings.Join(all, " UNION ALL "), "*", "k") + ")"
+	for n, s := range steps {
+		rows := "SELECT k, pod, trace, req, reqd, began FROM " + table + " WHERE " + s.rows
+		if n > 0 {
+			rows += " AND k NOT IN (" + strings.ReplaceAll(strings.Join(all, " UNION ALL "), "*", "k") + ")"
 		}
-		with = append(with, fmt.Sprintf("s%d AS MATERIALIZED (%s)", i, one(from, s.requests, s.eq, s.grade)))
-		all = append(all, fmt.Sprintf("SELECT * FROM s%d", i))
+		// Only requests that have an id or pod of the rows are sorted: after the first steps few are left.
+		with = append(with, fmt.Sprintf(`i%[1]d AS MATERIALIZED (%[2]s), s%[1]d AS MATERIALIZED (SELECT i.k, p.parent, greatest(%[3]s, p.floor) AS grade
+			FROM i%[1]d i ASOF JOIN (SELECT * FROM par WHERE %[4]s AND %[5]s IN (SELECT %[5]s FROM i%[1]d)) p ON i.pod = p.pod AND i.%[5]s = p.%[5]s AND i.began >= p.t0 WHERE i.began <= p.t1 AND i.k <> p.k)`, n, rows, s.grade, s.requests, s.id))
+		all = append(all, fmt.Sprintf("SELECT * FROM s%d", n))
 	}
-	return "WITH " + strings.Join(with, ", ") + " " + strings.Join(all, " UNION ALL ")
+	return fmt.Sprintf(`WITH %s SELECT i.*, p.k AS pk, p.pod AS ppod, p.up AS pup, p.trace AS ptrace, p.traced AS ptraced, p.req AS preq, p.reqd AS preqd, p.t0, p.t1, p.born, p.queue, s.grade
+		FROM (%s) s JOIN %s i USING (k) JOIN par p USING (parent)`, strings.Join(with, ", "), strings.Join(all, " UNION ALL "), table)
 }
 
 // MaxParents is the highest number of requests whose calls are searched.

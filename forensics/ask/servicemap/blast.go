@@ -45,16 +45,37 @@ func blast(w *ask.Window, ctx context.Context, c *forensics.Case, targets []stri
 	if err != nil {
 		return nil, err
 	}
-	marks := strings.TrimSuffix(strings.Repeat("?, ", len(targets)), ", ")
-	var b strings.Builder
-	b.WriteString(w.Ends(c, "service") + relation.Parents(c, "true"))
-	fmt.Fprintf(&b, `, want AS (SELECT unnest([%s]) AS name), hit AS (SELECT bn FROM dname WHERE dst IN (SELECT name FROM want)),
-		%s`, marks, relation.Children(c, "bn IN (SELECT bn FROM hit) OR far IN (SELECT name FROM want)", ""))
-	var tables []string
-	for i := 1; i <= blastLevels; i++ {
-		fmt.Fprintf(&b, `, l%d AS MATERIALIZED (SELECT pk AS k, any_value(pup) AS pod, any_value(ptrace) AS trace, any_value(ptraced) AS traced, any_value(preq) AS req, any_value(preqd) AS reqd, any_value(born) AS began, max(grade) AS grade, count(*) AS n, count(*) FILTER (grade = 2) AS vague
-			FROM (%s) GROUP BY 1)`, i, relation.Linked(fmt.Sprintf("%s%d", map[bool]string{true: "c", false: "l"}[i == 1], i-1)))
-		tables = append(tables, fmt.Sprintf("SELECT k AS pk, %d AS depth, grade FROM l%d", i, i))
+	aside, end, err := c.Aside(ctx) // a sort keeps its memory until its query ends, so each level is a query of its own
+	if err != nil {
+		return nil, err
+	}
+	defer end()
+	names := make([]any, len(targets))
+	for i, t := range targets {
+		names[i] = t
+	}
+	hit := fmt.Sprintf(", want AS (SELECT unnest([%s]) AS name), hit AS (SELECT bn FROM dname WHERE dst IN (SELECT name FROM want)), ", strings.TrimSuffix(strings.Repeat("?, ", len(targets)), ", "))
+	ends := w.Ends(c, "service")
+	type kept struct {
+		name, sql string
+		args      []any
+	}
+	tables := []kept{
+		{"par", ends + relation.Parents(c, "true") + " SELECT * FROM par", w.Args},
+		{"c0", ends + hit + relation.Children(c, "bn IN (SELECT bn FROM hit) OR far IN (SELECT name FROM want)", "") + " SELECT * FROM c0", append(w.Values(), names...)},
+	}
+	var hits []string
+	for i, from := 1, "c0"; i <= blastLevels; i++ {
+		name := fmt.Sprintf("l%d", i)
+		tables = append(tables, kept{name, fmt.Sprintf(`SELECT pk AS k, any_value(pup) AS pod, any_value(ptrace) AS trace, any_value(ptraced) AS traced, any_value(preq) AS req, any_value(preqd) AS reqd, any_value(born) AS began, max(grade) AS grade, count(*) AS n, count(*) FILTER (grade = 2) AS vague
+			FROM (%s) GROUP BY 1`, relation.Linked(from)), nil})
+		hits = append(hits, fmt.Sprintf("SELECT k AS pk, %d AS depth, grade FROM %s", i, name))
+		from = name
+	}
+	for _, t := range tables {
+		if err := aside.Keep(ctx, t.name, forensics.Query{SQL: t.sql, Args: t.args, Named: true}); err != nil {
+			return nil, err
+		}
 	}
 	type row struct {
 		Depth     int64    `json:"depth"`
@@ -70,18 +91,14 @@ func blast(w *ask.Window, ctx context.Context, c *forensics.Case, targets []stri
 		Explained int64    `json:"n_explained"`
 		Vague     int64    `json:"n_vague"`
 	}
-	fmt.Fprintf(&b, `, hits AS (SELECT pk, min(depth) AS depth, max(grade) AS grade FROM (%s) GROUP BY 1),
+	sql := ends + fmt.Sprintf(`, hits AS (SELECT pk, min(depth) AS depth, max(grade) AS grade FROM (%s) GROUP BY 1),
 		ep AS (SELECT min(h.depth) AS depth, bn, far, protocol, coalesce(method, '') AS method, %s AS tpl, count(*) AS calls, count(h.pk) AS touching, max(h.grade) AS grade,
 			list_transform(arg_min(CASE WHEN h.pk IS NOT NULL THEN call_id END, ts_ns, 3) FILTER (h.pk IS NOT NULL), i -> lower(hex(i))) AS call_ids
 			FROM x LEFT JOIN hits h ON h.pk = %s WHERE protocol IN %s GROUP BY ALL HAVING count(h.pk) > 0)
 		SELECT depth, coalesce(nullif(far, ''), dst) AS dst, protocol, method, tpl, calls, touching, grade, call_ids, (SELECT count(*) FROM c0) AS n_all,
 			(SELECT coalesce(sum(n), 0)::BIGINT FROM l1) AS n_explained, (SELECT coalesce(sum(vague), 0)::BIGINT FROM l1) AS n_vague
-		FROM ep JOIN dname USING (bn) ORDER BY depth, touching / calls DESC, touching DESC, 2, 3, 4, 5`, strings.Join(tables, " UNION ALL "), terms.PathTemplate, terms.NumberOf(c), terms.Serving)
-	args := w.Values()
-	for _, t := range targets {
-		args = append(args, t)
-	}
-	rows, more, err := ask.Rows[row](ctx, c, w.Limit, b.String(), args...)
+		FROM ep JOIN dname USING (bn) ORDER BY depth, touching / calls DESC, touching DESC, 2, 3, 4, 5`, strings.Join(hits, " UNION ALL "), terms.PathTemplate, terms.NumberOf(c), terms.Serving)
+	rows, more, err := ask.Rows[row](ctx, aside, w.Limit, sql, w.Values()...)
 	if err != nil {
 		return nil, err
 	}
