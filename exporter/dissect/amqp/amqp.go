@@ -21,7 +21,6 @@ const (
 	maxList     = 64        // headers and arguments in a row
 	maxDepth    = 8         // nested tables
 	maxChannels = 2048      // channels whose state is known
-	maxMultiple = 1 << 14   // messages that one acknowledgement covers
 )
 
 // Row is one method with its answer.
@@ -82,11 +81,11 @@ type call struct {
 	size     int64  // of the payload
 	cause    uint32 // of close: the method that failed
 	answered bool
-	awaits   bool // counted in channel.waits
-	side     int  // place there
-	alone    bool // nothing answers it
-	unsure   bool // an acknowledgement may be lost, so that a later one that covers several may not be its own
-	may      bool // an acknowledgement may follow, but need not
+	awaits   bool  // counted in channel.waits
+	side     int   // place there
+	no       int64 // among the messages of a side that awaited an acknowledgement, from 1
+	alone    bool  // nothing answers it
+	may      bool  // an acknowledgement may follow, but need not
 	whole    bool
 	gap      bool
 	bad      bool
@@ -110,6 +109,29 @@ type tagged struct {
 	tag     uint64
 }
 
+// The sides of messages that await an acknowledgement.
+const (
+	published = iota
+	delivered
+)
+
+// tags is a heap of delivery tags, container/heap.
+type tags []uint64
+
+func (t tags) Len() int           { return len(t) }
+func (t tags) Less(i, j int) bool { return t[i] < t[j] }
+func (t tags) Swap(i, j int)      { t[i], t[j] = t[j], t[i] }
+func (t *tags) Push(tag any)      { *t = append(*t, tag.(uint64)) }
+func (t *tags) Pop() any {
+	last := len(*t) - 1
+	tag := (*t)[last]
+	*t = (*t)[:last]
+	return tag
+}
+
+// tagCost is the memory of a tag of a message that waits, and of one that does not any more.
+const tagCost = 4 * 8
+
 // line counts the requests of one kind on a channel.
 type line struct{ first, next uint32 }
 
@@ -119,7 +141,7 @@ type channel struct {
 	confirm  bool
 	sent     uint64          // published messages since confirm.select
 	waits    [2]int          // messages without an acknowledgement: published, delivered
-	low      [2]uint64       // lowest delivery tag of these
+	tags     [2]tags         // of these, and of some that have one
 	noAck    map[string]bool // consumers that acknowledge nothing
 	consumes int
 }
@@ -151,6 +173,8 @@ type conn struct {
 	held      int // bytes of the budget for channels
 	reading   int // messages whose header and body are being read
 	sides     [2]side
+	awaited   [2]int64 // messages that awaited an acknowledgement: published, delivered
+	unsure    [2]int64 // an acknowledgement of one up to this may be lost, so that a later one that covers several may not be its own
 	host      string
 	user      string
 }
@@ -183,14 +207,11 @@ func (k *conn) Resync(dir dissect.Dir, why dissect.Loss) {
 	k.sides[dir] = side{}
 	k.asked.Resync(dissect.ToClient, why) // both sides ask
 	k.published.Resync(dir, why)
-	settled := &k.delivered // what this side acknowledges
+	settled := delivered // what this side acknowledges
 	if dir == dissect.ToClient {
-		settled = &k.published
+		settled = published
 	}
-	for c := range settled.Newest(maxMultiple) {
-		c.unsure = true
-		c.gap = c.gap || c.row.Mandatory // it may have come back
-	}
+	k.unsure[settled] = k.awaited[settled]
 	for _, n := range k.numbers() {
 		ch := k.channels[n]
 		t := &ch.content[dir]

@@ -157,3 +157,37 @@ func TestNoSecretLeavesThePackage(t *testing.T) {
 func BenchmarkPublish(b *testing.B) {
 	dissecttest.Bench(b, Protocol(), begun(), chunks{client(publishTo("orders", "new", "\x00") + body(1, withProps, props, strings.Repeat("hello ", 80)))})
 }
+
+// TestAcknowledgementsOfMany has acknowledgements that cover more messages than a constant would
+// limit, whose tags come in any order, and tags that no server chooses.
+func TestAcknowledgementsOfMany(t *testing.T) {
+	const n = 20_000
+	var many, odd strings.Builder
+	for i := range uint64(n) {
+		many.WriteString(deliverOf(n-i, "new") + body(1, 0, "", ""))
+		odd.WriteString(deliverOf(1<<62+i%7, "new") + body(1, 0, "", ""))
+	}
+	last := deliverOf(1<<61, "last") + body(1, 0, "", "")
+	for _, c := range []struct {
+		name   string
+		chunks chunks
+		acked  int
+	}{
+		{"up to a tag", begun(server(many.String()), client(method(1, ack, tagOf(n-1)+"\x01"))), n - 1},
+		{"all", begun(server(many.String()), client(method(1, ack, tagOf(0)+"\x01"))), n},
+		{"one by one, then the rest", begun(server(many.String()), client(strings.Repeat(method(1, ack, tagOf(7)+"\x00"), 1)+method(1, ack, tagOf(0)+"\x01"))), n},
+		{"below tags that are used again", begun(server(odd.String()+last), client(strings.Repeat(method(1, ack, tagOf(1<<61)+"\x01"), 1))), 1},
+	} {
+		o := dissecttest.OptionsOf(Protocol())
+		o.Budget = 256 << 20
+		acked := 0
+		for _, r := range dissecttest.Play(t, o, c.chunks...).Rows() {
+			if row := r.(*Row); row.Ack.V == "ack" && row.Method.V == "basic.deliver" {
+				acked++
+			}
+		}
+		if acked != c.acked {
+			t.Errorf("%s: %d messages are acknowledged, want %d", c.name, acked, c.acked)
+		}
+	}
+}

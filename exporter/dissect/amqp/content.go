@@ -1,8 +1,10 @@
 package amqp
 
 import (
+	"container/heap"
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
@@ -133,13 +135,13 @@ func (k *conn) ended(t *content) {
 	tag := tagged{c.channel, uint64(c.row.Tag.V)}
 	switch {
 	case c.id == publish && c.row.Tag.OK:
-		k.awaits(c, 0, tag.tag)
-		k.published.Put(tag, c, callCost+c.texts)
+		k.awaits(c, published, tag.tag)
+		k.published.Put(tag, c, callCost+tagCost+c.texts)
 		return
 	case c.id == deliver && !c.row.NoAck:
 		c.may = true
-		k.awaits(c, 1, tag.tag)
-		k.delivered.Put(tag, c, callCost+c.texts)
+		k.awaits(c, delivered, tag.tag)
+		k.delivered.Put(tag, c, callCost+tagCost+c.texts)
 		return
 	case c.id == returned:
 		k.returns(c)
@@ -154,10 +156,29 @@ func (k *conn) awaits(c *call, side int, tag uint64) {
 	if ch == nil {
 		return
 	}
-	if c.awaits, c.side = true, side; ch.waits[side] == 0 || tag < ch.low[side] {
-		ch.low[side] = tag
+	k.awaited[side]++
+	c.awaits, c.side, c.no = true, side, k.awaited[side]
+	switch list := &ch.tags[side]; {
+	case ch.waits[side] == 0:
+		*list = nil
+	case len(*list) > 2*ch.waits[side]+16:
+		*list = slices.DeleteFunc(*list, func(tag uint64) bool { _, waits := k.settled(side).Get(tagged{c.channel, tag}); return !waits })
+		slices.Sort(*list) // which is a heap, and has tags that were used again side by side
+		*list = slices.Compact(*list)
 	}
+	heap.Push(&ch.tags[side], tag)
 	ch.waits[side]++
+}
+
+// unsureOf reports whether the acknowledgement of a message may be lost.
+func (k *conn) unsureOf(c *call) bool { return c.no > 0 && c.no <= k.unsure[c.side] }
+
+// settled is the table of the messages of a side that await an acknowledgement.
+func (k *conn) settled(side int) *byid.Table[tagged, *call] {
+	if side == delivered {
+		return &k.delivered
+	}
+	return &k.published
 }
 
 // returns gives the error of a returned message to the one that was published, which its confirmation
@@ -184,9 +205,9 @@ func (k *conn) acknowledge(in *dissect.Input, at, end int, number uint16, id uin
 	if requeue && in.Dir == dissect.ToServer {
 		word += " and requeue"
 	}
-	t, side := &k.published, 0
+	side := published
 	if in.Dir == dissect.ToServer {
-		t, side = &k.delivered, 1
+		side = delivered
 	}
 	n := 0
 	settle := func(c *call) {
@@ -196,7 +217,7 @@ func (k *conn) acknowledge(in *dissect.Input, at, end int, number uint16, id uin
 		n++
 		c.answered = true
 		c.row.Ack = table.Some(word)
-		c.gap = c.gap || multiple && c.unsure
+		c.gap = c.gap || multiple && k.unsureOf(c)
 		switch {
 		case id == ack:
 		case in.Dir == dissect.ToClient, requeue:
@@ -207,8 +228,8 @@ func (k *conn) acknowledge(in *dissect.Input, at, end int, number uint16, id uin
 		k.emit(c, "")
 	}
 	if ch := k.channels[number]; multiple && ch != nil {
-		k.take(t, ch, side, number, tag, settle)
-	} else if c, ok := t.Take(tagged{number, tag}); ok {
+		k.take(ch, side, number, tag, settle)
+	} else if c, ok := k.settled(side).Take(tagged{number, tag}); ok {
 		settle(c)
 	}
 	if n > 0 {
@@ -222,18 +243,14 @@ func (k *conn) acknowledge(in *dissect.Input, at, end int, number uint16, id uin
 	k.emit(c, "")
 }
 
-// take removes the messages of a channel up to a tag, or all of the newest if it is 0.
-func (k *conn) take(t *byid.Table[tagged, *call], ch *channel, side int, number uint16, tag uint64, f func(*call)) {
-	low := ch.low[side]
-	if tag == 0 {
-		tag = low + maxMultiple
-	}
-	for n := max(low, tag-min(tag, maxMultiple)); n <= tag && ch.waits[side] > 0; n++ {
-		if c, ok := t.Take(tagged{number, n}); ok {
+// take removes the messages of a channel up to a tag, or all if it is 0.
+func (k *conn) take(ch *channel, side int, number uint16, tag uint64, f func(*call)) {
+	list := &ch.tags[side]
+	for ch.waits[side] > 0 && len(*list) > 0 && (tag == 0 || (*list)[0] <= tag) {
+		if c, ok := k.settled(side).Take(tagged{number, heap.Pop(list).(uint64)}); ok {
 			f(c)
 		}
 	}
-	ch.low[side] = max(low, tag)
 }
 
 // reader reads the types of arguments, AMQP 0-9-1 section 4.2.5.

@@ -51,7 +51,7 @@ func (k *conn) emit(c *call, why string) {
 	switch {
 	case c.bad:
 		why = "malformed"
-	case c.gap:
+	case c.gap, c.row.Mandatory && k.unsureOf(c): // it may have come back
 		why = "gap"
 	case !c.x.HasRequest():
 		why = "no_request"

@@ -236,7 +236,7 @@ func (k *conn) closing(c *call, in *dissect.Input, at, end int) {
 // abandon ends a channel: nothing on it will be answered.
 func (k *conn) abandon(number uint16) {
 	if ch := k.channels[number]; ch != nil {
-		k.take(&k.published, ch, 0, number, ch.sent, func(c *call) { k.emit(c, "no_response") })
+		k.take(ch, published, number, ch.sent, func(c *call) { k.emit(c, "no_response") })
 	}
 	k.forget(number)
 }

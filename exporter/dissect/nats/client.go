@@ -155,23 +155,32 @@ func (k *conn) connect(c *call, in *dissect.Input, at int, text []byte) {
 
 // subscribe remembers the subject of a subscription.
 func (k *conn) subscribe(sid, subject string) {
-	if len(k.subs) >= maxSubs {
-		k.forget()
-	}
 	k.unsubscribe(sid)
+	if wild(subject) && len(k.patterns) >= maxPatterns {
+		k.forget()
+		return
+	}
 	cost := subCost + len(sid) + len(subject)
 	if !k.c.Hold(cost) {
 		k.begun = false
 		return
 	}
 	if k.subs == nil {
-		k.subs = map[string]string{}
+		k.subs, k.patterns, k.subjects = map[string]string{}, map[string]string{}, map[string]int{}
 	}
 	k.subs[sid] = subject
 	k.subsHave += cost
+	if wild(subject) {
+		k.patterns[sid] = subject
+	} else {
+		k.subjects[subject]++
+	}
 }
 
-const subCost = 96 // memory of a subscription and of its place in the map
+const subCost = 160 // memory of a subscription and of its places in the maps
+
+// wild reports whether a subject stands for several.
+func wild(subject string) bool { return strings.ContainsAny(subject, "*>") }
 
 func (k *conn) unsubscribe(sid string) {
 	subject, ok := k.subs[sid]
@@ -179,6 +188,11 @@ func (k *conn) unsubscribe(sid string) {
 		return
 	}
 	delete(k.subs, sid)
+	if wild(subject) {
+		delete(k.patterns, sid)
+	} else if k.subjects[subject]--; k.subjects[subject] == 0 {
+		delete(k.subjects, subject)
+	}
 	cost := subCost + len(sid) + len(subject)
 	k.subsHave -= cost
 	k.c.Release(cost)
@@ -189,8 +203,11 @@ func (k *conn) listens(subject string) bool {
 	if !k.begun {
 		return true
 	}
-	for _, s := range k.subs {
-		if matches(s, subject) {
+	if k.subjects[subject] > 0 {
+		return true
+	}
+	for _, p := range k.patterns {
+		if matches(p, subject) {
 			return true
 		}
 	}

@@ -20,7 +20,7 @@ func (k *conn) emit(c *call, why string) {
 	switch {
 	case c.bad:
 		why = "malformed"
-	case c.gap:
+	case c.gap, c.pull && c.no <= k.doubted:
 		why = "gap"
 	case !c.x.HasRequest() && !c.delivered:
 		why = "no_request"

@@ -18,13 +18,13 @@ import (
 
 // Limits of one connection.
 const (
-	maxLine    = 64 << 10 // bytes of a line; servers accept 4 KiB, but INFO is longer
-	maxHeaders = 64 << 10 // bytes of the headers of a message
-	maxPayload = 64 << 20 // bytes of a message, the most that a server can be set to
-	maxList    = 64       // headers in a row
-	maxJSON    = 64 << 10 // bytes of an answer of JetStream that is read
-	maxRecent  = 8        // commands without an answer that an error may still name
-	maxSubs    = 1 << 14  // subscriptions that are known
+	maxLine     = 64 << 10 // bytes of a line; servers accept 4 KiB, but INFO is longer
+	maxHeaders  = 64 << 10 // bytes of the headers of a message
+	maxPayload  = 64 << 20 // bytes of a message, the most that a server can be set to
+	maxList     = 64       // headers in a row
+	maxJSON     = 64 << 10 // bytes of an answer of JetStream that is read
+	maxRecent   = 8        // commands without an answer that an error may still name
+	maxPatterns = 1 << 10  // subscriptions with wildcards, all of which a request without an answer is compared with
 )
 
 // Row is one message with its answer.
@@ -121,10 +121,13 @@ type conn struct {
 	ping      *call                     // of the server
 	sides     [2]side
 	subs      map[string]string // subjects by sid
+	subjects  map[string]int    // number of the others by subject
+	patterns  map[string]string // those with wildcards
 	subsHave  int
 	unsubs    bool // a subscription ended, whose messages may still come
 	count     int64
-	connected bool // CONNECT was seen
+	doubted   int64 // messages that answered commands up to this one may be lost
+	connected bool  // CONNECT was seen
 	verbose   bool
 	begun     bool // the connection's beginning was seen
 	server    string
@@ -226,9 +229,7 @@ func (k *conn) Resync(dir dissect.Dir, why dissect.Loss) {
 	k.order.Resync(dir, why)
 	k.begun = false
 	if dir == dissect.ToClient {
-		for c := range k.asked.Newest(maxNamed) {
-			c.gap = c.gap || c.pull // a message that answered it may be lost
-		}
+		k.doubted = k.count
 	}
 	if c := s.call; c != nil {
 		c.gap, c.bad = why == dissect.LossGap, why == dissect.LossMalformed
@@ -273,7 +274,7 @@ func (k *conn) Shed() bool {
 // forget gives up what is known of subscriptions.
 func (k *conn) forget() {
 	k.c.Release(k.subsHave)
-	k.subs, k.subsHave, k.begun = nil, 0, false
+	k.subs, k.subjects, k.patterns, k.subsHave, k.begun = nil, nil, nil, 0, false
 }
 
 // Close implements dissect.Dissector.

@@ -137,3 +137,45 @@ func TestNoSecretLeavesThePackage(t *testing.T) {
 		}
 	}
 }
+
+// TestManySubscriptions asks for an answer to a subject that is one of more than a constant would limit.
+func TestManySubscriptions(t *testing.T) {
+	var subs strings.Builder
+	for i := range 20_000 {
+		fmt.Fprintf(&subs, "SUB s.%d %d\r\n", i, i+1)
+	}
+	o := dissecttest.OptionsOf(Protocol())
+	o.Budget = 256 << 20
+	r := dissecttest.Play(t, o, begun(client(subs.String()+pub("price", "s.7", "")+pub("price", "elsewhere", "")))...)
+	got := map[string]string{}
+	for _, c := range r.Rows() {
+		if row := c.(*Row); row.Method.V == "PUB" {
+			got[row.Subject.V+" "+row.Reply.V] = row.Error.V
+		}
+	}
+	for call, want := range map[string]bool{"price s.7": true, "price elsewhere": false} {
+		if err, ok := got[call]; !ok || (err != "") != want {
+			t.Errorf("%s: error %q, want an error: %v", call, err, want)
+		}
+	}
+}
+
+// TestEachPullMayBeAnswered loses bytes of the server: any of the pulls before may have its messages there.
+func TestEachPullMayBeAnswered(t *testing.T) {
+	var pulls strings.Builder
+	for i := range 100 {
+		pulls.WriteString(pub("$JS.API.CONSUMER.MSG.NEXT.ORDERS.billing", fmt.Sprintf("_INBOX.a.%d", i), `{"batch":1}`))
+	}
+	lost := server("+OK\r\n")
+	lost.Gap = 500
+	r := dissecttest.Play(t, dissecttest.OptionsOf(Protocol()), begun(client("SUB _INBOX.a.* 1\r\n"+pulls.String()), lost)...)
+	n := 0
+	for _, c := range r.Rows() {
+		if row := c.(*Row); row.API.V == apiNext && row.Error.V == "gap" {
+			n++
+		}
+	}
+	if n != 100 {
+		t.Errorf("%d pulls with a gap, want 100", n)
+	}
+}

@@ -35,7 +35,7 @@ func (k *conn) line(in *dissect.Input, at int) (int, error) {
 		return n, nil
 	}
 	verb, rest := lines.Verb(line)
-	if s := k.pending("AUTH"); s != nil && !commands[verb] { // the challenge was not captured
+	if s := k.waiting("AUTH"); s != nil && !commands[verb] { // the challenge was not captured
 		k.auth = s
 		k.secret(in, at, n, line)
 		return n, nil
@@ -79,6 +79,9 @@ func (k *conn) command(in *dissect.Input, at, n int, verb string, rest []byte) {
 	k.lossy = false
 	c.steps++
 	c.x.Request(in, at, at+n)
+	if verb == only[codeContinue] || verb == only[codeAuth] {
+		k.alone[verb] = append(k.alone[verb], s)
+	}
 	ahead := k.Push(s, in.Packet(at).Ack, stepCost+callCost+2*n)
 	if !c.row.Client.OK {
 		c.row.Client, c.row.User, c.row.Ahead = table.NonEmpty(k.client), table.NonEmpty(k.user), int32(ahead)

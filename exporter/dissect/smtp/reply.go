@@ -52,7 +52,7 @@ func (k *conn) find(in *dissect.Input, at, code int) *step {
 	if in.Offset(at) == 0 && (code == codeReady || len(k.All()) == 0) {
 		return nil
 	}
-	if s := k.pending(only[code]); s != nil {
+	if s := k.waiting(only[code]); s != nil {
 		for k.All()[0] != s {
 			k.lose(k.All()[0], string(dissect.LossMalformed))
 		}
@@ -64,14 +64,24 @@ func (k *conn) find(in *dissect.Input, at, code int) *step {
 // only has the command that alone is answered with a code.
 var only = map[int]string{codeContinue: "DATA", codeAuth: "AUTH"}
 
-// pending is the oldest command with a verb that waits for its reply.
-func (k *conn) pending(verb string) *step {
-	for _, s := range k.All()[:min(len(k.All()), maxSearched)] {
-		if s.verb == verb {
-			return s
-		}
+// waiting is the oldest command with a verb of only that waits for its reply.
+func (k *conn) waiting(verb string) *step {
+	list := k.alone[verb]
+	for len(list) > 0 && list[0].gone {
+		list = list[1:]
 	}
-	return nil
+	if k.alone[verb] = list; len(list) == 0 {
+		delete(k.alone, verb)
+		return nil
+	}
+	return list[0]
+}
+
+// remove ends the waiting of a command.
+func (k *conn) remove(s *step) {
+	k.Remove(s)
+	s.gone = true
+	k.waiting(s.verb)
 }
 
 // answered handles the end of a reply.
@@ -112,7 +122,7 @@ func (k *conn) answered(code int) {
 		}
 		c.size += 40 + len(s.to)
 	}
-	k.Remove(s)
+	k.remove(s)
 	c.steps--
 	k.concluded(s, code)
 }
@@ -189,7 +199,7 @@ func (c *call) note(k *conn, code int) {
 
 // lose gives up a command whose reply will not be known.
 func (k *conn) lose(s *step, why string) {
-	k.Remove(s)
+	k.remove(s)
 	c := s.call
 	c.steps--
 	if k.answering == s {

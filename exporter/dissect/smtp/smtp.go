@@ -23,7 +23,6 @@ const (
 	maxRecipients = 1000
 	maxCodes      = 1000
 	maxExtensions = 64
-	maxSearched   = 1 << 14 // commands among which that of a reply with a code of its own is looked for
 	maxChunk      = 1 << 40 // bytes of BDAT
 )
 
@@ -85,6 +84,7 @@ type step struct {
 	verb  string
 	to    string // of RCPT
 	last  bool   // BDAT LAST
+	gone  bool   // it does not wait any more
 	asked inorder.Request
 }
 
@@ -119,8 +119,9 @@ type conn struct {
 	mail    *call
 	content *call // whose content is being sent
 	auth    *step
-	stray   *call // content whose DATA is not known
-	lossy   bool  // commands before the next one may be missing
+	alone   map[string][]*step // commands with a verb of only, oldest first: those that wait for their replies, and some that do not
+	stray   *call              // content whose DATA is not known
+	lossy   bool               // commands before the next one may be missing
 	client  string
 	user    string
 	answers sasl.Answers
@@ -130,7 +131,7 @@ type conn struct {
 }
 
 func newConn(c *dissect.Conn) dissect.Dissector {
-	k := &conn{replies: lines.Replies{Limit: maxLine, Keep: 1, Show: maxText}}
+	k := &conn{alone: map[string][]*step{}, replies: lines.Replies{Limit: maxLine, Keep: 1, Show: maxText}}
 	k.Session = lines.NewSession(c, k.line, k.reply)
 	k.Queue = inorder.Queue[*step]{Conn: c, Emit: k.lose, Replies: replies, Busy: func(s *step) bool { return s == k.answering }}
 	return k

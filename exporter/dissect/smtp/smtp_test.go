@@ -115,3 +115,20 @@ func TestDetect(t *testing.T) {
 		}
 	}
 }
+
+// TestReplyOfDATABehindMany has the reply that only DATA gets behind more commands than a constant would limit.
+func TestReplyOfDATABehindMany(t *testing.T) {
+	o := dissecttest.OptionsOf(Protocol())
+	o.Budget = 256 << 20
+	r := dissecttest.Play(t, o, server(greeting), client("EHLO a\r\n"), server(hello), client(strings.Repeat("NOOP\r\n", 20_000)+"MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\n"),
+		server("354 go on\r\n"), client("x\r\n.\r\n"), server("250 ok\r\n"))
+	for _, c := range r.Rows() {
+		if row := c.(*Row); row.Command == "MAIL" {
+			if row.StatusCode.V != 250 || len(row.Codes) != 2 {
+				t.Errorf("codes %v, want 354 and 250", row.Codes)
+			}
+			return
+		}
+	}
+	t.Error("no message")
+}
