@@ -279,13 +279,10 @@ type NameAnswer struct {
 // IDNamer is a row of a protocol whose calls name things by ids that calls on other connections
 // explain, such as the topics of Kafka. Rows come in the order of the bundle.
 type IDNamer interface {
-	// NameIDs adds the names that this row gives to ids, at most MaxIDNames in all, and puts the
-	// names of ids in their place in its text.
-	NameIDs(names map[[16]byte]string)
+	// NameIDs adds the names that this row gives to ids, and puts the names of ids in their place in
+	// its text.
+	NameIDs(names *IDNames)
 }
-
-// MaxIDNames is how many ids have a name in one bundle.
-const MaxIDNames = 1 << 14
 
 // UpgradeInfo is what the old protocol knows about the first call of the new one.
 type UpgradeInfo struct {

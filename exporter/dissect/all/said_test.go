@@ -56,7 +56,7 @@ func TestRowsAreWhatTheClientSaid(t *testing.T) {
 				t.Fatal(err)
 			}
 			var got []string
-			names := map[[16]byte]string{}
+			names := dissect.NewIDNames(dissect.MaxIDNames)
 			list := talks(t, file+".pcapng")
 			if inDatagrams[file] {
 				list = append(list, datagrams(t, file+".pcapng")...)

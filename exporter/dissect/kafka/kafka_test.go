@@ -246,7 +246,7 @@ func TestRows(t *testing.T) {
 // TestNameIDs gives rows the names that rows of other connections have.
 func TestNameIDs(t *testing.T) {
 	o := dissecttest.OptionsOf(Protocol())
-	names := map[[16]byte]string{}
+	names := dissect.NewIDNames(10)
 	rows := append(dissecttest.Play(t, o, metadata(1)...).Rows(), dissecttest.Play(t, o, samples()[0].Chunks[2:]...).Rows()...)
 	var got []string
 	for _, r := range rows {

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/pcapsule/pcapsule/exporter/cursor"
+	"github.com/pcapsule/pcapsule/exporter/dissect"
 )
 
 // reader reads the types of the protocol. flex selects the compact ones of flexible versions,
@@ -95,7 +96,7 @@ func (r *reader) tags() {
 }
 
 // parseUUID is the id that uuidText wrote.
-func parseUUID(s string) (id [16]byte) {
+func parseUUID(s string) (id dissect.ID) {
 	b, err := hex.DecodeString(strings.ReplaceAll(s, "-", ""))
 	if err == nil {
 		copy(id[:], b)

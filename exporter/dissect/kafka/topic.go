@@ -9,24 +9,22 @@ import (
 
 // idName is a topic's id with its name.
 type idName struct {
-	id   [16]byte
+	id   dissect.ID
 	name string
 }
 
 // NameIDs implements dissect.IDNamer. Clients ask one server for metadata and others for records, so
 // the names of topics are on other connections.
-func (row *Row) NameIDs(names map[[16]byte]string) {
+func (row *Row) NameIDs(names *dissect.IDNames) {
 	for _, n := range row.named {
-		if names[n.id] != "" || len(names) < dissect.MaxIDNames {
-			names[n.id] = n.name
-		}
+		names.Put(n.id, n.name)
 	}
 	if !row.ids {
 		return
 	}
 	var pairs []string
 	for _, s := range row.TopicIDs {
-		if name := names[parseUUID(s)]; name != "" {
+		if name := names.Name(parseUUID(s)); name != "" {
 			pairs = append(pairs, s, name)
 		}
 	}

@@ -238,7 +238,7 @@ func (row *Row) codec(format string) {
 
 // NameIDs implements dissect.IDNamer: it looks for the SDP that names the receiver's address and port, or the
 // sender's, because most phones receive where they send.
-func (row *Row) NameIDs(names map[[16]byte]string) {
+func (row *Row) NameIDs(names *dissect.IDNames) {
 	s := row.late
 	if s == nil {
 		return

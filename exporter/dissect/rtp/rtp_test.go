@@ -136,7 +136,7 @@ func TestNameIDs(t *testing.T) {
 		}
 		row := &Row{late: s, PayloadType: table.Some(int32(96))}
 		row.SrcIP, row.SrcPort, row.DstIP, row.DstPort = "192.0.2.1", 5000, "192.0.2.2", 4000
-		names := map[[16]byte]string{}
+		names := dissect.NewIDNames(10)
 		media.Put(names, c.o)
 		row.NameIDs(names)
 		if got := row.Codec.V + " " + row.Dialog.V + " " + row.By.V; got != c.want {

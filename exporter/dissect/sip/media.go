@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/clip"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/media"
 )
@@ -107,7 +108,7 @@ func (s *stream) offers() (list []media.Offer) {
 }
 
 // NameIDs implements dissect.IDNamer: streams of RTP have their codecs and their call from here.
-func (r *Row) NameIDs(names map[[16]byte]string) {
+func (r *Row) NameIDs(names *dissect.IDNames) {
 	for _, o := range r.offers {
 		o.Call = r.CallID.V
 		media.Put(names, o)

@@ -33,7 +33,7 @@ type Joiner struct {
 	bodies  bodies
 	rows    rows
 	ids     callIDs
-	idNames map[[16]byte]string // see dissect.IDNamer
+	idNames *dissect.IDNames
 
 	acc         bundle.Accounts
 	first, last int64
@@ -56,7 +56,7 @@ type rows struct {
 // New makes a joiner that writes to out. The limit bounds what it remembers.
 func New(out *write.Tables, who *Identity, keys *UsedKeys, limit memory.Limit) *Joiner {
 	who.limit = limit
-	return &Joiner{idNames: map[[16]byte]string{}, ids: callIDs{limit: limit}, out: out, who: who, keys: keys, bodies: bodies{limit: limit, kept: map[table.Hash]struct{}{}}, first: math.MaxInt64, last: math.MinInt64,
+	return &Joiner{idNames: dissect.NewIDNames(limit.Scale(dissect.MaxIDNames)), ids: callIDs{limit: limit}, out: out, who: who, keys: keys, bodies: bodies{limit: limit, kept: map[table.Hash]struct{}{}}, first: math.MaxInt64, last: math.MinInt64,
 		rows: rows{flows: make([]table.Flow, 0, 256), calls: map[string][]unsafe.Pointer{}}, anomalies: map[[2]string]int64{}, keyStates: map[string]int64{}}
 }
 

@@ -44,7 +44,7 @@ type Offer struct {
 }
 
 // Put adds an offer to the names of a bundle, by its address and by its port alone.
-func Put(all map[[16]byte]string, o Offer) {
+func Put(all *dissect.IDNames, o Offer) {
 	if o.Port == 0 {
 		return
 	}
@@ -52,24 +52,17 @@ func Put(all map[[16]byte]string, o Offer) {
 		o.Address = a.String()
 	}
 	for _, address := range [...]string{o.Address, ""} {
-		id := key(address, o.Port, o.PayloadType)
-		if _, known := all[id]; known || len(all) < dissect.MaxIDNames {
-			all[id] = o.Format + "\x00" + o.Call
-		}
+		all.Put(key(address, o.Port, o.PayloadType), o.Format+"\x00"+o.Call)
 	}
 }
 
 // Find is the latest offer for an address and port, or, if the address is empty, for a port at any address.
-func Find(all map[[16]byte]string, address string, port int32, payloadType int64) (o Offer, ok bool) {
-	text, ok := all[key(address, port, payloadType)]
-	if !ok {
-		return o, false
-	}
-	o.Format, o.Call, _ = strings.Cut(text, "\x00")
-	return o, true
+func Find(all *dissect.IDNames, address string, port int32, payloadType int64) (o Offer, ok bool) {
+	o.Format, o.Call, ok = strings.Cut(all.Name(key(address, port, payloadType)), "\x00")
+	return o, ok
 }
 
-func key(address string, port int32, payloadType int64) (id [16]byte) {
+func key(address string, port int32, payloadType int64) (id dissect.ID) {
 	sum := sha256.Sum256(fmt.Appendf(nil, "rtp\x00%s\x00%d\x00%d", address, port, payloadType))
 	copy(id[:], sum[:])
 	return id

@@ -1,9 +1,13 @@
 package media
 
-import "testing"
+import (
+	"testing"
+
+	"github.com/pcapsule/pcapsule/exporter/dissect"
+)
 
 func TestFind(t *testing.T) {
-	all := map[[16]byte]string{}
+	all := dissect.NewIDNames(10)
 	Put(all, Offer{"2001:DB8:0::1", 4000, 96, "opus/48000/2", "call"})
 	Put(all, Offer{"192.0.2.1", 0, 8, "PCMA/8000", "refused"})
 	for _, c := range []struct {
