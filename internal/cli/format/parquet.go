@@ -9,6 +9,7 @@ import (
 	"github.com/parquet-go/parquet-go"
 
 	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/forensics/encode"
 	"github.com/pcapsule/pcapsule/internal/cli/exit"
 	"github.com/pcapsule/pcapsule/internal/version"
 )
@@ -94,7 +95,7 @@ func (p *parquetRows) value(i int, v any) parquet.Value {
 	case string:
 		out = parquet.ByteArrayValue([]byte(x))
 	default:
-		out = parquet.ByteArrayValue(forensics.AppendJSON(nil, v))
+		out = parquet.ByteArrayValue(encode.JSON(nil, v))
 	}
 	return out.Level(0, 1, p.at[i])
 }
