@@ -6,6 +6,7 @@
 package forensics
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -14,6 +15,7 @@ import (
 	"io"
 	"math"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -213,6 +215,24 @@ func contentOf(h io.Writer, b *bundle.Bundle) {
 	h.Write([]byte{'\n'})
 }
 
+// ranks orders the bundles by content, so that the order of arguments does not matter.
+func (c *Case) ranks() []int {
+	sums := make([][sha256.Size]byte, len(c.bundles))
+	order := make([]int, len(c.bundles))
+	for i, b := range c.bundles {
+		h := sha256.New()
+		contentOf(h, b)
+		h.Sum(sums[i][:0])
+		order[i] = i
+	}
+	slices.SortStableFunc(order, func(a, b int) int { return bytes.Compare(sums[a][:], sums[b][:]) })
+	ranks := make([]int, len(order))
+	for rank, i := range order {
+		ranks[i] = rank
+	}
+	return ranks
+}
+
 // Close closes the case. It leaves the bundles unchanged.
 func (c *Case) Close() error {
 	if c.part {
@@ -246,15 +266,26 @@ func (c *Case) Bundles() []BundleInfo {
 // ok is false if there are no packets.
 func (c *Case) Window() (first, last int64, ok bool) {
 	first, last = math.MaxInt64, math.MinInt64
-	for _, b := range c.bundles {
-		if w := b.Manifest.Window; w.FirstNs != nil && w.LastNs != nil {
-			first, last, ok = min(first, int64(*w.FirstNs)), max(last, int64(*w.LastNs)), true
+	for _, w := range c.windows() {
+		if w != nil {
+			first, last, ok = min(first, w[0]), max(last, w[1]), true
 		}
 	}
 	if !ok {
 		return 0, 0, false
 	}
 	return first, last, true
+}
+
+// windows are the times of the first and the last packet of each bundle, nil for one without packets.
+func (c *Case) windows() []*[2]int64 {
+	out := make([]*[2]int64, len(c.bundles))
+	for i, b := range c.bundles {
+		if w := b.Manifest.Window; w.FirstNs != nil && w.LastNs != nil {
+			out[i] = &[2]int64{int64(*w.FirstNs), int64(*w.LastNs)}
+		}
+	}
+	return out
 }
 
 // Masked reports whether the texts of the case are masked.

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/pcapsule/pcapsule/exporter/table"
+	"github.com/pcapsule/pcapsule/forensics/internal/copies"
 	"github.com/pcapsule/pcapsule/forensics/internal/duck"
 	"github.com/pcapsule/pcapsule/forensics/internal/ends"
 )
@@ -58,7 +59,7 @@ type endSet struct {
 
 // endCall is a call with the sets of its ends.
 type endCall struct {
-	copyKey
+	copies.Row
 	sets [2]int32 // client and server
 	addr int32    // index in addrs, or -1
 }
@@ -93,7 +94,7 @@ func (c *Case) joinEnds(ctx context.Context) (*betterEnds, error) {
 		return nil, err
 	}
 	j := &endJoin{c: c, sets: map[string]int32{}}
-	for pass, n := int64(0), 1+c.copied/passRows; pass < n; pass++ {
+	for pass, n := int64(0), 1+c.copied/copies.PassRows; pass < n; pass++ {
 		if err := j.collect(ctx, pass, n); err != nil {
 			return nil, fmt.Errorf("joining the ends of calls: %w", err)
 		}
@@ -109,17 +110,8 @@ func (c *Case) joinEnds(ctx context.Context) (*betterEnds, error) {
 func (j *endJoin) collect(ctx context.Context, pass, n int64) error {
 	c := j.c
 	calls := c.reads("calls", storedRows, append([]string{"bundle", "call_no"}, betterColumns...), parquet)
-	rows, err := c.db.Query(ctx, fmt.Sprintf(endsSQL, calls, c.allOf("endpoints"), copiesTable, n, pass))
-	if err != nil {
-		return err
-	}
-	defer rows.Close()
 	var group []endRow
-	row := make([]any, len(rows.Columns))
-	for rows.Next() {
-		if err := rows.Row(row); err != nil {
-			return err
-		}
+	err := c.eachRow(ctx, fmt.Sprintf(endsSQL, calls, c.allOf("endpoints"), copiesTable, n, pass), func(row []any) error {
 		r, err := readEnds(row)
 		if err != nil {
 			return err
@@ -132,14 +124,15 @@ func (j *endJoin) collect(ctx context.Context, pass, n int64) error {
 			}
 		}
 		group = append(group, r)
-	}
+		return nil
+	})
 	j.add(group)
-	return rows.Err()
+	return err
 }
 
 // endRow is one copy of a call, with the row that represents it first.
 type endRow struct {
-	call   copyKey
+	call   copies.Row
 	ends   [2][2]endKey // of the call and of the copy: client and server
 	addrs  [2]addresses
 	client [2]ends.Grade // how well each knows the client
@@ -157,8 +150,8 @@ func readEnds(row []any) (r endRow, err error) {
 		s, _ := row[at].(string)
 		return s
 	}
-	r.call = copyKey{int(number(0)), number(1)}
-	bundles := [2]int{r.call.bundle, int(number(8))}
+	r.call = copies.Row{Bundle: int(number(0)), No: number(1)}
+	bundles := [2]int{r.call.Bundle, int(number(8))}
 	for i, at := range [2]int{2, 9} {
 		r.ends[i] = [2]endKey{{bundles[i], number(at)}, {bundles[i], number(at + 1)}}
 		r.addrs[i] = addresses{[2]string{text(at + 2), text(at + 4)}, [2]int64{number(at + 3), number(at + 5)}}
@@ -175,7 +168,7 @@ func (j *endJoin) add(group []endRow) {
 	if len(group) == 0 {
 		return
 	}
-	call := endCall{copyKey: group[0].call, addr: -1}
+	call := endCall{Row: group[0].call, addr: -1}
 	for side := range call.sets {
 		s := endSet{own: group[0].ends[0][side]}
 		for i := range group {

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/pcapsule/pcapsule/forensics/internal/copies"
 	"github.com/pcapsule/pcapsule/forensics/internal/duck"
 	"github.com/pcapsule/pcapsule/forensics/internal/ends"
 )
@@ -29,7 +30,7 @@ func (j *endJoin) keep(ctx context.Context, cols []duck.Column, made []*ends.Row
 				continue
 			}
 			found = true
-			if list := &out.replaced[k.bundle]; !slices.Contains(*list, col) {
+			if list := &out.replaced[k.Bundle]; !slices.Contains(*list, col) {
 				*list = append(*list, col)
 			}
 		}
@@ -53,7 +54,7 @@ func (j *endJoin) keep(ctx context.Context, cols []duck.Column, made []*ends.Row
 
 // values writes a row of endsTable: what differs from the call's own ends.
 func (j *endJoin) values(k *endCall, row []any) {
-	row[0], row[1] = int64(k.bundle), k.no
+	row[0], row[1] = int64(k.Bundle), k.No
 	for side, no := range k.sets {
 		row[2+side], row[4+2*side], row[5+2*side] = nil, nil, nil
 		if s := &j.list[no]; s.made {
@@ -90,12 +91,12 @@ func (j *endJoin) contrary(ctx context.Context) ([][]any, error) {
 	if !slices.Contains(j.c.order, "anomalies") {
 		return nil, nil
 	}
-	calls := map[copyKey]*endCall{}
+	calls := map[copies.Row]*endCall{}
 	numbers := make([][]int64, len(j.c.bundles))
 	for i := range j.calls {
 		if k := &j.calls[i]; j.list[k.sets[0]].readings != "" || j.list[k.sets[1]].readings != "" {
-			calls[k.copyKey] = k
-			numbers[k.bundle] = append(numbers[k.bundle], k.no)
+			calls[k.Row] = k
+			numbers[k.Bundle] = append(numbers[k.Bundle], k.No)
 		}
 	}
 	type place struct {
@@ -116,7 +117,7 @@ func (j *endJoin) contrary(ctx context.Context) ([][]any, error) {
 			return nil, err
 		}
 		for rows.Next() {
-			for side, no := range calls[copyKey{b, rows.Int(0)}].sets {
+			for side, no := range calls[copies.Row{Bundle: b, No: rows.Int(0)}].sets {
 				p := place{b, rows.Int(2), side, j.list[no].readings}
 				if p.text == "" {
 					continue
@@ -276,4 +277,55 @@ func (c *Case) madeRows(name string) string {
 		return "SELECT * FROM " + contraryTable
 	}
 	return ""
+}
+
+// eachRow reads the rows of SQL; the row that each gets is reused.
+func (c *Case) eachRow(ctx context.Context, sql string, each func(row []any) error) error {
+	rows, err := c.db.Query(ctx, sql)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	row := make([]any, len(rows.Columns))
+	for rows.Next() {
+		if err := rows.Row(row); err != nil {
+			return err
+		}
+		if err := each(row); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
+}
+
+// copiesTable is the table with the copies; user queries cannot reach it.
+const copiesTable = "memory.main.copies_of_calls"
+
+// keepCopies writes the copies to the database.
+func (c *Case) keepCopies(ctx context.Context, f *copies.Copies) error {
+	return c.insertPlain(ctx, copiesTable, []string{"bundle INTEGER", "call_no BIGINT", "of_bundle INTEGER", "of_call_no BIGINT"}, len(f.Order), func(i int, row []any) {
+		k := f.Order[i]
+		of := f.Of[k]
+		row[0], row[1], row[2], row[3] = int64(k.Bundle), k.No, int64(of.Bundle), of.No
+	})
+}
+
+// makeSightings makes the view with the other sightings of calls.
+func (c *Case) makeSightings(ctx context.Context) error {
+	source := `SELECT t.bundle, t.call_no, t.call_id, t.ts_ns, t.ts, t.src_ip, t.src_port, t.dst_ip, t.dst_port, t.src_id, t.dst_id, k.of_bundle, k.of_call_no
+		FROM ` + copiesTable + ` k JOIN (` + c.allOf("calls") + `) t ON t.bundle = k.Bundle AND t.call_no = k.call_no`
+	cols, err := c.columnsOf(ctx, source)
+	if err != nil {
+		return err
+	}
+	source = c.masked(source, cols, every)
+	for _, name := range []string{"sightings", "sightings_raw"} {
+		if err := c.db.Exec(ctx, "CREATE VIEW memory.main."+name+" AS "+source); err != nil {
+			return err
+		}
+	}
+	v := &view{name: "sightings", columns: cols, raw: cols, key: []string{"ts_ns", "bundle", "call_no"}, from: "ts_ns", to: "ts_ns"}
+	c.views[v.name] = v
+	c.order = append(c.order, v.name)
+	return nil
 }

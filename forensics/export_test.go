@@ -19,11 +19,6 @@ func Gated(c *Case, more int) int {
 	return len(c.gated.facts)
 }
 
-// OlderColumns are columns that views make for bundles of earlier releases.
-var OlderColumns = []struct{ Table, Column, SQL string }{
-	{"calls", "outcome", olderOutcome}, {"calls", "endpoint", olderEndpoint}, {"endpoints", "who", olderWho},
-}
-
 // HasEnds reports whether a case has calls with an end that another bundle knows better.
 func HasEnds(c *Case) bool { return c.ends != nil }
 

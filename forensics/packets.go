@@ -9,7 +9,9 @@ import (
 
 	"filippo.io/age"
 
+	"github.com/pcapsule/pcapsule/exporter/decode"
 	"github.com/pcapsule/pcapsule/forensics/internal/carve"
+	"github.com/pcapsule/pcapsule/forensics/internal/follow"
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
 )
 
@@ -136,4 +138,70 @@ func (c *Case) Packets(ctx context.Context, sel Selection, w io.Writer) (CarveRe
 	}
 	r.Elapsed = time.Since(begin)
 	return r, err
+}
+
+// DefaultFollow is how many bytes of both directions Follow reads without a limit.
+const DefaultFollow = 4 << 20
+
+// Stream is a connection with its bytes.
+type Stream struct {
+	Flow Struct
+	follow.Stream
+}
+
+// FollowOptions define how much of a connection to read.
+type FollowOptions struct {
+	MaxBytes int // of both directions; 0 means DefaultFollow
+}
+
+// Follow reads the connection of a call from its packets: for TCP the byte stream without
+// retransmissions, for other transports one datagram after the other. The id is as in Call. It does
+// not decrypt.
+//
+// LIMIT: if overlapping segments differ, the first copy is shown, as in the tables.
+func (c *Case) Follow(ctx context.Context, id string, o FollowOptions) (*Stream, error) {
+	x, err := c.findCall(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	flow, ok := x.Call.Get("flow_id").(int64)
+	if !ok {
+		return nil, fmt.Errorf("call %s has no flow: %w", id, ErrNotFound)
+	}
+	if o.MaxBytes <= 0 {
+		o.MaxBytes = DefaultFollow
+	}
+	f := &follow.Follower{Most: o.MaxBytes, TCP: x.Call.Get("transport") == "tcp"}
+	row, err := c.one(ctx, "flows", "flow_id", flow, x.Bundle)
+	if err != nil {
+		return nil, err
+	}
+	files := c.openFiles()
+	defer files.close()
+	rows, err := c.db.Query(ctx, `SELECT packet_no, file_id, "offset", ts_ns, flags FROM packets_raw WHERE flow_id = ?`+c.ofBundle(x.Bundle)+" ORDER BY packet_no", flow)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	d := decode.New(decode.Options{})
+	var frame decode.Frame
+	for rows.Next() && !f.Out.Truncated {
+		at, err := files.find(x.Bundle, rows.Int(1))
+		if err != nil {
+			return nil, err
+		}
+		p, i, err := files.list[at].Packet(rows.Int(2))
+		if err != nil {
+			return nil, err
+		}
+		d.Decode(decode.Input{LinkType: i.LinkType, Interface: i.Index, Data: p.Data, OrigLen: p.OrigLen, Time: p.Time, No: rows.Int(0)}, &frame)
+		if frame.Kind == decode.KindIP {
+			f.Packet(&frame, rows.Int(4)&0x100 != 0, rows.Int(0), rows.Int(3))
+		}
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	f.Finish()
+	return &Stream{row, f.Out}, nil
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/forensics/encode"
 	"github.com/pcapsule/pcapsule/kfl"
 )
 
@@ -164,10 +165,10 @@ func TestJSONHasOneSpelling(t *testing.T) {
 	c := open(t, sample(t, "http1.pcapng"))
 	r := query(t, c, forensics.Query{SQL: `select '<é"\' || chr(10) as a, 'ab'::blob b, timestamp '2026-01-02 03:04:05.6' c, [1, null] d, {'x': 1.50} e, map {'k': 2} f, 1e300 g, 'nan'::double h, sum(2::hugeint ** 70)::hugeint i, '{"z": [1]}'::json j, null k, true l, 0.1::double m`})
 	want := `{"a":"<é\"\\\n","b":"6162","c":"2026-01-02T03:04:05.600000000Z","d":[1,null],"e":{"x":1.50},"f":[{"key":"k","value":2}],"g":1e+300,"h":"NaN","i":1180591620717411303424,"j":{"z": [1]},"k":null,"l":true,"m":0.1}`
-	if got := string(forensics.AppendRow(nil, r.Columns, r.Rows[0])); got != want {
+	if got := string(encode.Row(nil, r.Columns, r.Rows[0])); got != want {
 		t.Errorf("%s\nwant\n%s", got, want)
 	}
-	if got := forensics.Text(r.Rows[0][1]) + forensics.Text(nil) + forensics.Text(true); got != "6162true" {
+	if got := encode.Text(r.Rows[0][1]) + encode.Text(nil) + encode.Text(true); got != "6162true" {
 		t.Error(got)
 	}
 }

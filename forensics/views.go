@@ -8,7 +8,9 @@ import (
 
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/exporter/table"
+	"github.com/pcapsule/pcapsule/forensics/internal/copies"
 	"github.com/pcapsule/pcapsule/forensics/internal/duck"
+	"github.com/pcapsule/pcapsule/forensics/internal/older"
 )
 
 // view is one table of a case.
@@ -91,11 +93,13 @@ func (c *Case) tellCopies(ctx context.Context) error {
 	if _, err := c.describe(ctx, "calls"); err != nil {
 		return fmt.Errorf("table calls: %w", err)
 	}
-	f, err := c.findCopies(ctx)
+	all := copies.Case{Query: c.eachRow, Windows: c.windows(), Ranks: c.ranks(), Conns: c.allOf("connections"),
+		Calls: func(i int) string { return c.sourceOf("calls", i, nil, parquet) }}
+	f, err := all.Find(ctx)
 	if err != nil || f == nil {
 		return err
 	}
-	c.copies, c.copied = f.some, int64(len(f.order))
+	c.copies, c.copied = f.Some, int64(len(f.Order))
 	if err := c.keepCopies(ctx, f); err != nil || c.copied == 0 {
 		return err
 	}
@@ -161,7 +165,11 @@ func (c *Case) sourceOf(name string, i int, columns []string, read func(files []
 	if these != nil {
 		some = someOf(these)
 	}
-	if added := c.missing(name, i); turn != "" || added != "" {
+	has := func(column string) bool {
+		at := slices.IndexFunc(b.Manifest.Tables, func(t bundle.Table) bool { return t.Name == name })
+		return at >= 0 && slices.ContainsFunc(b.Manifest.Tables[at].Columns, func(col bundle.Column) bool { return col.Name == column })
+	}
+	if added := older.Missing(name, has); turn != "" || added != "" {
 		some += turn + added
 	} else if columns != nil {
 		some = someOf(columns)

@@ -44,16 +44,6 @@ func Columns(parts ...string) string {
 	})
 }
 
-// Find is the database of a protocol.
-func Find(protocol string) (d table.Database) {
-	for _, d := range Databases {
-		if d.Protocol == protocol {
-			return d
-		}
-	}
-	return d
-}
-
 // words are the identifiers in SQL, and what looks like them in its texts.
 func words(sql string) []string {
 	return strings.FieldsFunc(sql, func(r rune) bool { return r != '_' && !unicode.IsLetter(r) && !unicode.IsDigit(r) })

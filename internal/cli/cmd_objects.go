@@ -95,6 +95,9 @@ func (e *env) runObjects(c *cobra.Command, args []string, f *objectsFlags) error
 			columns = peopleObjects
 		}
 	}
+	if err := knownColumns(cs, columns); err != nil {
+		return err
+	}
 	if q, err = f.query(c.Context(), cs, columns); err != nil {
 		return e.questionError(err)
 	}
@@ -121,6 +124,28 @@ func (e *env) runObjects(c *cobra.Command, args []string, f *objectsFlags) error
 	}
 	if people || shown == 0 {
 		e.afterTable(res, shown, people && f.limit == 0)
+	}
+	return nil
+}
+
+// knownColumns refuses columns that objects do not have.
+func knownColumns(cs *forensics.Case, columns []string) error {
+	known := []string{"*", "src", "dst", "direction"}
+	tables, err := cs.Tables()
+	if err != nil {
+		return err
+	}
+	for _, t := range tables {
+		if t.Name == "objects" {
+			for _, col := range t.Columns {
+				known = append(known, col.Name)
+			}
+		}
+	}
+	for _, name := range columns {
+		if !slices.Contains(known, name) {
+			return exit.Usagef("table objects has no column %q", name)
+		}
 	}
 	return nil
 }

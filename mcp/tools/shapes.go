@@ -8,6 +8,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask"
+	"github.com/pcapsule/pcapsule/forensics/encode"
 	"github.com/pcapsule/pcapsule/mcp/cases"
 )
 
@@ -90,7 +91,7 @@ func (a *Invocation) ShapeCalls(ctx context.Context, kfl string, from, to int64,
 	if page.Format == "raw" {
 		list := []json.RawMessage{}
 		for _, row := range r.Rows {
-			list = append(list, forensics.AppendRow(nil, r.Columns, row))
+			list = append(list, encode.Row(nil, r.Columns, row))
 		}
 		out.Calls = list
 		return out, nil

@@ -140,3 +140,12 @@ func (v *verifier) cutSegments(a *Anchor) string {
 	}
 	return "; missing: " + strings.Join(missing, ", ")
 }
+
+// Countersign writes a witness's anchor to the chain.
+func (w *Writer) Countersign(a Anchor) error {
+	if err := a.check(w.chain.ring); err != nil {
+		return err
+	}
+	_, err := w.chain.append(&Record{Kind: KindAnchor, Anchor: &a})
+	return err
+}

@@ -7,12 +7,14 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/pcapsule/pcapsule/recorder/ring/signingkey"
 )
 
 // TestAnOldAnchorProvesOnlyItsOwnRecord replays an anchor after the later records were cut.
 func TestAnOldAnchorProvesOnlyItsOwnRecord(t *testing.T) {
 	dir := ringWithSides(t)
-	witness, err := LoadKey(filepath.Join(t.TempDir(), "witness"))
+	witness, err := signingkey.Load(filepath.Join(t.TempDir(), "witness"))
 	must(t, err)
 	old, _, err := MakeAnchor(dir, VerifyOptions{}, witness, "hub")
 	must(t, err)
@@ -47,7 +49,7 @@ func TestAnOldAnchorProvesOnlyItsOwnRecord(t *testing.T) {
 
 func TestAnchorsThatProveNothing(t *testing.T) {
 	dir := ringWithSides(t)
-	witness, err := LoadKey(filepath.Join(t.TempDir(), "witness"))
+	witness, err := signingkey.Load(filepath.Join(t.TempDir(), "witness"))
 	must(t, err)
 	good, _, err := MakeAnchor(dir, VerifyOptions{}, witness, "hub")
 	must(t, err)
@@ -79,7 +81,7 @@ func TestAnchorsThatProveNothing(t *testing.T) {
 // TestABrokenChainIsNotAnchored checks that a witness signs only what it has verified.
 func TestABrokenChainIsNotAnchored(t *testing.T) {
 	dir := ringWithSides(t)
-	witness, err := LoadKey(filepath.Join(t.TempDir(), "witness"))
+	witness, err := signingkey.Load(filepath.Join(t.TempDir(), "witness"))
 	must(t, err)
 	path := filepath.Join(dir, sealsName)
 	text, err := os.ReadFile(path)

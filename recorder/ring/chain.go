@@ -12,8 +12,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"runtime"
 	"sync"
+
+	"github.com/pcapsule/pcapsule/recorder/ring/internal/durable"
 )
 
 // chain appends to seals.jsonl.
@@ -135,7 +136,7 @@ func openChain(dir, node string, key ed25519.PrivateKey) (*chain, *history, erro
 		f.Close()
 		return nil, nil, err
 	}
-	if err := syncFolder(dir); err != nil {
+	if err := durable.SyncFolder(dir); err != nil {
 		f.Close()
 		return nil, nil, err
 	}
@@ -260,7 +261,7 @@ func (c *chain) append(r *Record) (*Record, error) {
 	}
 	_, err = c.f.WriteAt(line, c.size)
 	if err == nil {
-		err = syncData(c.f)
+		err = durable.SyncData(c.f)
 	}
 	if err != nil {
 		c.torn = c.f.Truncate(c.size) != nil
@@ -269,7 +270,7 @@ func (c *chain) append(r *Record) (*Record, error) {
 	}
 	c.size += int64(len(line))
 	c.next, c.prev = c.next+1, r.Hash
-	if c.room-c.size < chainRoom/2 && reserve(c.f, c.size, chainRoom) == nil {
+	if c.room-c.size < chainRoom/2 && durable.Reserve(c.f, c.size, chainRoom) == nil {
 		c.room = c.size + chainRoom
 	}
 	return r, nil
@@ -299,15 +300,11 @@ func (c *chain) close() error {
 	return errors.Join(c.f.Truncate(c.size), c.f.Close())
 }
 
-// syncFolder makes the names in a folder durable. Without it, a renamed segment may be
-// hidden again after a power cut although its seal exists.
-func syncFolder(dir string) error {
-	if runtime.GOOS == "windows" {
-		return nil // Windows cannot sync a folder
+// WriteNew creates a small file that is complete or does not exist. It returns fs.ErrExist
+// instead of replacing a file.
+func WriteNew(path string, data []byte, mode fs.FileMode) error {
+	if err := durable.WriteNew(path, data, mode); err != nil {
+		return fmt.Errorf("writing %s: %w", path, err)
 	}
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
+	return nil
 }

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
+	"github.com/pcapsule/pcapsule/recorder/ring/signingkey"
 )
 
 var long = flag.Bool("long", false, "kill 200 times and fill the disk 50 times, instead of 20 and 10")
@@ -48,7 +49,7 @@ func writeUntilKilled(dir string) {
 			os.Exit(1)
 		}
 	}
-	key, err := LoadKey(filepath.Join(filepath.Dir(dir), "key"))
+	key, err := signingkey.Load(filepath.Join(filepath.Dir(dir), "key"))
 	die(err)
 	keep, err := strconv.ParseInt(os.Getenv(crashKeep), 10, 64)
 	die(err)
@@ -102,7 +103,7 @@ func TestKilledRecorderLosesNothingSealed(t *testing.T) {
 				if round%5 != 4 {
 					continue // the next round recovers it
 				}
-				key, err := LoadKey(filepath.Join(filepath.Dir(dir), "key"))
+				key, err := signingkey.Load(filepath.Join(filepath.Dir(dir), "key"))
 				must(t, err)
 				finish(t, create(t, Options{Dir: dir, Node: "n", Key: key}))
 				checkRing(t, dir, sealed)

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
+	"github.com/pcapsule/pcapsule/recorder/ring/internal/durable"
 )
 
 // DerivedSeries is the series in the header of a derived file. No segment of a ring has this
@@ -118,7 +119,7 @@ func (p *Pinned) describe(dir, dest string) error {
 	if err := os.Mkdir(dest, 0o755); err != nil {
 		return err
 	}
-	if err := copyFile(filepath.Join(dir, sealsName), filepath.Join(dest, sealsName)); err != nil {
+	if err := durable.Copy(filepath.Join(dir, sealsName), filepath.Join(dest, sealsName)); err != nil {
 		return err
 	}
 	none := *p
@@ -127,5 +128,5 @@ func (p *Pinned) describe(dir, dest string) error {
 	if err != nil {
 		return err
 	}
-	return writeDurably(filepath.Join(dest, pinName), append(text, '\n'), 0o644)
+	return durable.WriteNew(filepath.Join(dest, pinName), append(text, '\n'), 0o644)
 }

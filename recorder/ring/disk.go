@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
+	"github.com/pcapsule/pcapsule/recorder/ring/internal/durable"
 )
 
 // segment is a segment that is being written. The fields from file on belong to the
@@ -218,7 +219,7 @@ func (s *Series) createFile(seg *segment) (*os.File, error) {
 	f, err := os.OpenFile(filepath.Join(o.Dir, seg.id.hidden()), os.O_RDWR|os.O_CREATE|os.O_EXCL, mode)
 	if err == nil {
 		// If there is not enough space, the write that needs it returns an error.
-		_ = reserve(f, 0, o.SegmentBytes)
+		_ = durable.Reserve(f, 0, o.SegmentBytes)
 	}
 	return f, err
 }
@@ -329,7 +330,7 @@ func (s *Series) end(seg *segment) {
 
 // rehash reads the first bytes of a file again.
 func rehash(f *os.File, size int64) (hash.Hash, error) {
-	forget(f)
+	durable.Forget(f)
 	h := sha256.New()
 	if _, err := io.Copy(h, io.NewSectionReader(f, 0, size)); err != nil {
 		return nil, err

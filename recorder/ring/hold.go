@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/pcapsule/pcapsule/recorder/ring/internal/durable"
 )
 
 // HoldPrefix begins the names of folders that hold segments only while the process that
@@ -21,7 +23,7 @@ const (
 
 // hold marks a folder as held until this process ends, for whatever reason.
 func hold(dir string) (*os.File, error) {
-	if !canWrite {
+	if !durable.Supported {
 		// Folders are not swept here, so the file cannot be found before it is locked.
 		return os.OpenFile(filepath.Join(dir, holdName), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 	}
@@ -29,7 +31,7 @@ func hold(dir string) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	free, err := lockFile(f)
+	free, err := durable.Lock(f)
 	if err == nil && !free {
 		err = ErrLocked
 	}
@@ -58,7 +60,7 @@ func Hold(parent string) (dir string, release func() error, err error) {
 // releaseHold removes a held folder before it releases the lock. If folders are not swept, the file
 // is closed first, because Windows cannot remove an open file.
 func releaseHold(dir string, held *os.File) error {
-	if !canWrite {
+	if !durable.Supported {
 		return errors.Join(held.Close(), os.RemoveAll(dir))
 	}
 	return errors.Join(os.RemoveAll(dir), held.Close())
@@ -77,7 +79,7 @@ func (p *Pinned) Release() error {
 // SweepHolds removes the folders in dirs that hold segments for ended processes: retention
 // would keep those segments forever. It returns the number of folders removed.
 func SweepHolds(dirs ...string) (n int, err error) {
-	if !canWrite {
+	if !durable.Supported {
 		return 0, nil
 	}
 	for _, dir := range dirs {
@@ -116,7 +118,7 @@ func abandoned(dir string) (bool, error) {
 		return false, err
 	}
 	defer f.Close()
-	held, err := locked(f)
+	held, err := durable.Locked(f)
 	return !held, err
 }
 

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+
+	"github.com/pcapsule/pcapsule/recorder/ring/internal/durable"
 )
 
 // checkFolder makes sure that the ring's folder is still the one that was opened. If a disk is
@@ -24,7 +26,7 @@ func (w *Writer) checkFolder() (moves int, err error) {
 	if err != nil {
 		return w.move, fmt.Errorf("%w: %w", ErrElsewhere, err)
 	}
-	free, err := lockFile(lock)
+	free, err := durable.Lock(lock)
 	if err == nil && !free {
 		err = ErrLocked
 	}
@@ -66,4 +68,22 @@ func (c *chain) reopen(path string) error {
 	c.f.Close() // its disk is gone
 	c.f, c.size, c.room, c.torn = f, whole, whole, true
 	return nil
+}
+
+// acquireLock locks the ring until the file is closed or the process ends.
+func acquireLock(dir string) (*os.File, error) {
+	path := filepath.Join(dir, lockName)
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
+	if err != nil {
+		return nil, fmt.Errorf("opening ring: %w", err)
+	}
+	free, err := durable.Lock(f)
+	if err == nil && !free {
+		err = fmt.Errorf("opening ring %s: %w", dir, ErrLocked)
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
 }

@@ -2,7 +2,6 @@ package ring
 
 import (
 	"encoding/json"
-	"path/filepath"
 	"testing"
 )
 
@@ -74,21 +73,5 @@ func TestCountersBalance(t *testing.T) {
 		if got := c.c.Balanced(); got != c.want {
 			t.Errorf("%s: %v", c.what, got)
 		}
-	}
-}
-
-// TestNodeKey checks that a ring has a key next to it, always the same, unless one is named.
-func TestNodeKey(t *testing.T) {
-	dir := filepath.Join(t.TempDir(), "ring")
-	first, path, err := NodeKey("", dir+"/")
-	again, _, errAgain := NodeKey("", dir)
-	if err != nil || errAgain != nil || path != dir+".key" || !first.Equal(again) {
-		t.Errorf("%s: %v, %v", path, err, errAgain)
-	}
-	if key, path, err := NodeKey(NoKey, dir); key != nil || path != "" || err != nil {
-		t.Errorf("none: %v %q %v", key, path, err)
-	}
-	if other, path, err := NodeKey(dir+".other", dir); err != nil || path != dir+".other" || other.Equal(first) {
-		t.Errorf("%s: %v", path, err)
 	}
 }

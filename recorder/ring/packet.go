@@ -1,6 +1,7 @@
 package ring
 
 import (
+	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
 
@@ -309,4 +310,10 @@ func option(blk []byte, code uint16) uint64 {
 		}
 	}
 	return 0
+}
+
+// packetBase returns the ring's part of packet IDs: 24 bits of its hash.
+func packetBase(ring string) uint64 {
+	sum := sha256.Sum256([]byte(ring))
+	return uint64(sum[0])<<56 | uint64(sum[1])<<48 | uint64(sum[2])<<40
 }

@@ -12,6 +12,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/pcapsule/pcapsule/recorder/ring/internal/durable"
 )
 
 // Pinned is the result of Pin.
@@ -104,15 +106,15 @@ func pin(ctx context.Context, dir string, from, to Time, dest string, opt PinOpt
 	if err != nil {
 		return nil, err
 	}
-	if err := writeDurably(filepath.Join(dest, pinName), append(text, '\n'), 0o644); err != nil {
+	if err := durable.WriteNew(filepath.Join(dest, pinName), append(text, '\n'), 0o644); err != nil {
 		return nil, err
 	}
-	return p, syncFolder(filepath.Dir(filepath.Clean(dest)))
+	return p, durable.SyncFolder(filepath.Dir(filepath.Clean(dest)))
 }
 
 // add links or copies a segment and copies its side files.
 func (p *Pinned) add(s Segment, dir, dest string, opt PinOptions) error {
-	linked, err := linkOrCopy(s.Path, filepath.Join(dest, s.ID.Segment()))
+	linked, err := durable.LinkOrCopy(s.Path, filepath.Join(dest, s.ID.Segment()))
 	if errors.Is(err, fs.ErrNotExist) {
 		p.Missing = append(p.Missing, s.ID.Segment())
 		return nil
@@ -133,7 +135,7 @@ func (p *Pinned) add(s Segment, dir, dest string, opt PinOptions) error {
 			continue
 		}
 		// Side files may still grow: a link would let the snapshot change.
-		if err := copyFile(filepath.Join(dir, name), filepath.Join(dest, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := durable.Copy(filepath.Join(dir, name), filepath.Join(dest, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 	}
@@ -148,36 +150,7 @@ func copySeals(r *Ring, dest string) error {
 		return err
 	}
 	defer in.Close()
-	return copyFrom(io.NewSectionReader(in, 0, r.whole), filepath.Join(dest, sealsName), 0o644)
-}
-
-func linkOrCopy(from, to string) (linked bool, err error) {
-	if err := os.Link(from, to); err == nil || errors.Is(err, fs.ErrNotExist) {
-		return err == nil, err
-	}
-	return false, copyFile(from, to)
-}
-
-func copyFile(from, to string) error {
-	in, err := os.Open(from)
-	if err != nil {
-		return err
-	}
-	defer in.Close()
-	info, err := in.Stat()
-	if err != nil {
-		return err
-	}
-	return copyFrom(in, to, info.Mode().Perm()) // key files have other permissions
-}
-
-func copyFrom(in io.Reader, to string, mode fs.FileMode) error {
-	out, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
-	if err != nil {
-		return err
-	}
-	_, err = io.Copy(out, in)
-	return errors.Join(err, out.Sync(), out.Close())
+	return durable.CopyFrom(io.NewSectionReader(in, 0, r.whole), filepath.Join(dest, sealsName), 0o644)
 }
 
 // AskSeal asks the recorder of a ring to end the current segments, and waits until it has.
@@ -220,7 +193,7 @@ func writing(dir string) (bool, error) {
 		return false, fmt.Errorf("looking for a recorder: %w", err)
 	}
 	defer f.Close()
-	return locked(f)
+	return durable.Locked(f)
 }
 
 // A lease stops retention for a time range while its segments are linked or copied. It is a
@@ -242,12 +215,12 @@ func (l leaseList) covers(first, last Time) bool {
 }
 
 func acquireLease(dir string, from, to Time) (release func(), err error) {
-	if !canWrite {
+	if !durable.Supported {
 		return func() {}, nil // rings are not written here
 	}
 	folder := filepath.Join(dir, leasesName)
 	if err := os.MkdirAll(folder, 0o777); err != nil {
-		if errors.Is(err, fs.ErrPermission) || readOnly(err) {
+		if errors.Is(err, fs.ErrPermission) || durable.ReadOnly(err) {
 			return func() {}, nil // retention cannot remove anything there either, or we can only read
 		}
 		return nil, err
@@ -258,7 +231,7 @@ func acquireLease(dir string, from, to Time) (release func(), err error) {
 	}
 	f, err := os.CreateTemp(folder, ".new-*")
 	if err != nil {
-		if errors.Is(err, fs.ErrPermission) || readOnly(err) {
+		if errors.Is(err, fs.ErrPermission) || durable.ReadOnly(err) {
 			return func() {}, nil
 		}
 		return nil, err
@@ -268,7 +241,7 @@ func acquireLease(dir string, from, to Time) (release func(), err error) {
 		_, err = f.Write(text)
 	}
 	if err == nil {
-		_, err = lockFile(f)
+		_, err = durable.Lock(f)
 	}
 	path := filepath.Join(folder, hex.EncodeToString(id[:]))
 	if err == nil {
@@ -315,7 +288,7 @@ func readLease(path string) (l lease, held bool, err error) {
 		return l, false, err
 	}
 	defer f.Close()
-	if held, err = locked(f); err != nil || !held {
+	if held, err = durable.Locked(f); err != nil || !held {
 		return l, false, err
 	}
 	text, err := io.ReadAll(io.LimitReader(f, 4096))
@@ -326,4 +299,37 @@ func readLease(path string) (l lease, held bool, err error) {
 		l = lease{0, Time(1<<63 - 1)} // it is locked, but unreadable: keep everything
 	}
 	return l, true, nil
+}
+
+// Absent creates, in the new folder dest, what a pin of a node's ring would be if it could not
+// be read: no segments, and a chain that states the gap from gap.From to gap.To. Recorder says
+// who states it. If it fails, it removes dest.
+func Absent(dest, node, recorder string, gap Hole) error {
+	if err := os.Mkdir(dest, 0o755); err != nil {
+		return err
+	}
+	if err := absent(dest, node, recorder, gap); err != nil {
+		return errors.Join(err, os.RemoveAll(dest))
+	}
+	return nil
+}
+
+func absent(dest, node, recorder string, gap Hole) error {
+	c, _, err := openChain(dest, nodeName(node), nil)
+	if err != nil {
+		return err
+	}
+	_, err = c.append(&Record{Kind: KindStart, Start: &Start{Recorder: recorder, Next: map[string]uint64{}}})
+	if err == nil {
+		_, err = c.append(&Record{Kind: KindStop, Stop: &Stop{Holes: []Hole{gap}}})
+	}
+	head, _ := c.head()
+	if err = errors.Join(err, c.close()); err != nil {
+		return err
+	}
+	text, err := json.MarshalIndent(Pinned{Ring: c.ring, From: gap.From, To: gap.To, Segments: []string{}, Missing: []string{}, Head: head}, "", "  ")
+	if err != nil {
+		return err
+	}
+	return durable.WriteNew(filepath.Join(dest, pinName), append(text, '\n'), 0o644)
 }

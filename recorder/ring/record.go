@@ -227,6 +227,9 @@ func preAuth(typ string, body []byte) []byte {
 // KeyID is the SHA-256 of a public key, in hex.
 func KeyID(key ed25519.PublicKey) string { return hexHash(key) }
 
+// Fingerprint identifies a key for people, by its public half.
+func Fingerprint(key ed25519.PrivateKey) string { return KeyID(key.Public().(ed25519.PublicKey)) }
+
 func hexHash(b []byte) string {
 	sum := sha256.Sum256(b)
 	return hex.EncodeToString(sum[:])
@@ -310,4 +313,12 @@ func (r *Record) signedBy(key ed25519.PublicKey) bool {
 func publicKey(s string) (ed25519.PublicKey, bool) {
 	b, err := base64.StdEncoding.DecodeString(s)
 	return b, err == nil && len(b) == ed25519.PublicKeySize
+}
+
+// publicText returns the public key in the form used in records, "" without a key.
+func publicText(key ed25519.PrivateKey) string {
+	if key == nil {
+		return ""
+	}
+	return base64.StdEncoding.EncodeToString(key.Public().(ed25519.PublicKey))
 }

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
+	"github.com/pcapsule/pcapsule/recorder/ring/internal/durable"
 )
 
 // scanned describes the whole blocks at the start of a segment file.
@@ -157,7 +158,7 @@ func (w *Writer) recover(old *history) (*found, error) {
 	}
 	w.findLive(old, visible)
 	w.restartHole(f, old)
-	return f, syncFolder(w.opt.Dir)
+	return f, durable.SyncFolder(w.opt.Dir)
 }
 
 // findLive lists the sealed segments that exist, in the order of their seals.
@@ -217,7 +218,7 @@ func (w *Writer) finishRename(id ID, path string, seal *Seal) error {
 		w.report(fmt.Errorf("recovering segment %s: its contents (%d bytes) differ from its seal", id, n))
 		return nil
 	}
-	return renameNew(path, filepath.Join(w.opt.Dir, id.Segment()))
+	return durable.RenameNew(path, filepath.Join(w.opt.Dir, id.Segment()))
 }
 
 // scanUnsealed scans a segment without a record. A hidden one is truncated after its last
@@ -287,10 +288,10 @@ func (w *Writer) sealRecovered(u unsealed) error {
 		return err
 	}
 	if !u.visible {
-		if err := renameNew(u.path, filepath.Join(w.opt.Dir, u.id.Segment())); err != nil {
+		if err := durable.RenameNew(u.path, filepath.Join(w.opt.Dir, u.id.Segment())); err != nil {
 			return err
 		}
-		if err := syncFolder(w.opt.Dir); err != nil {
+		if err := durable.SyncFolder(w.opt.Dir); err != nil {
 			return err
 		}
 	}

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"syscall"
 	"time"
+
+	"github.com/pcapsule/pcapsule/recorder/ring/internal/durable"
 )
 
 const sweepEvery = 20 * time.Second // interval between sweeps of the holds of killed snapshots
@@ -73,13 +75,13 @@ func (w *Writer) roomOnDisk() error {
 	if w.opt.Reserve <= 0 {
 		return nil
 	}
-	if free, err := freeSpace(w.opt.Dir); err != nil || free >= w.opt.Reserve {
+	if free, err := durable.FreeSpace(w.opt.Dir); err != nil || free >= w.opt.Reserve {
 		return err
 	}
 	if err := w.retain(); err != nil {
 		return err
 	}
-	free, err := freeSpace(w.opt.Dir)
+	free, err := durable.FreeSpace(w.opt.Dir)
 	if err == nil && free < w.opt.Reserve {
 		err = fmt.Errorf("%d bytes free, %d reserved: %w", free, w.opt.Reserve, ErrReserve)
 	}
@@ -112,7 +114,7 @@ func (w *Writer) retain() error {
 	}
 	short := int64(0)
 	if w.opt.Reserve > 0 {
-		free, err := freeSpace(w.opt.Dir)
+		free, err := durable.FreeSpace(w.opt.Dir)
 		if err != nil {
 			return err
 		}
@@ -212,7 +214,7 @@ func (w *Writer) candidates() ([]candidate, error) {
 		c.bytes += info.Size()
 		if kind == "pcapng" {
 			c.there = true
-			c.held = c.held || links(info) > 1
+			c.held = c.held || durable.Links(info) > 1
 		}
 	}
 	return all, nil

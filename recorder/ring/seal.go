@@ -9,6 +9,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/pcapsule/pcapsule/recorder/ring/internal/durable"
 )
 
 // errGone means that a segment's file no longer exists and cannot be restored.
@@ -51,7 +53,7 @@ func (w *Writer) syncOpen() {
 		if seg == nil {
 			continue
 		}
-		err := syncData(seg.file)
+		err := durable.SyncData(seg.file)
 		s.mu.Lock()
 		gone := s.disk != seg // it was empty, and was closed meanwhile
 		s.mu.Unlock()
@@ -146,13 +148,13 @@ func (w *Writer) seal(seg *segment) error {
 		}
 		seg.sealed = r
 	}
-	if err := renameNew(hidden, path); err != nil {
+	if err := durable.RenameNew(hidden, path); err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
 			return errors.Join(errGone, err)
 		}
 		return err
 	}
-	if err := syncFolder(w.opt.Dir); err != nil {
+	if err := durable.SyncFolder(w.opt.Dir); err != nil {
 		w.report(fmt.Errorf("sealing segment %s: %w", seg.id, err)) // it is renamed; if a power cut undoes that, the next start repeats it
 	}
 	if err := seg.file.Close(); err != nil {

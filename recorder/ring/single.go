@@ -11,7 +11,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
+
+	"github.com/pcapsule/pcapsule/recorder/ring/internal/durable"
 )
 
 // A Writer of one file or one stream (Options.File, Options.Stream) is a ring of one segment,
@@ -92,26 +93,22 @@ func (seg *segment) keepRoom(n int) error {
 	if !seg.series.w.opt.single() || seg.file == nil || need <= seg.reserved {
 		return nil
 	}
-	err := reserve(seg.file, seg.reserved, need+reserveAhead-seg.reserved)
+	err := durable.Reserve(seg.file, seg.reserved, need+reserveAhead-seg.reserved)
 	if err == nil {
 		seg.reserved = need + reserveAhead
 		return nil
 	}
-	if noRoom(err) {
-		if err = reserve(seg.file, seg.reserved, need-seg.reserved); err == nil {
+	if durable.NoRoom(err) {
+		if err = durable.Reserve(seg.file, seg.reserved, need-seg.reserved); err == nil {
 			seg.reserved = need
 			return nil
 		}
 	}
-	if noRoom(err) {
+	if durable.NoRoom(err) {
 		return &os.PathError{Op: "write", Path: seg.file.Name(), Err: err}
 	}
 	seg.reserved = math.MaxInt64 // the file system cannot reserve space: a write returns the error
 	return nil
-}
-
-func noRoom(err error) bool {
-	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || errors.Is(err, syscall.EFBIG)
 }
 
 // closeSingle writes the accounts after all packets and closes the file. It is called when

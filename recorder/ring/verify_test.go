@@ -9,6 +9,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/pcapsule/pcapsule/recorder/ring/signingkey"
 )
 
 // sealedRing creates a ring of n signed segments with ten packets each, anchored after the
@@ -17,9 +19,9 @@ func sealedRing(t testing.TB, n int) (dir string, key, witness ed25519.PrivateKe
 	t.Helper()
 	base := t.TempDir()
 	dir = filepath.Join(base, "ring")
-	key, err := LoadKey(filepath.Join(base, "key"))
+	key, err := signingkey.Load(filepath.Join(base, "key"))
 	must(t, err)
-	witness, err = LoadKey(filepath.Join(base, "witness"))
+	witness, err = signingkey.Load(filepath.Join(base, "witness"))
 	must(t, err)
 	w := create(t, Options{Dir: dir, Key: key, Recorder: "test 1"})
 	s := sockets(t, w)

@@ -3,15 +3,15 @@ package ring
 import (
 	"context"
 	"crypto/ed25519"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/pcapsule/pcapsule/recorder/ring/internal/durable"
 )
 
 // maxUnsealed is how many finished segments may wait to be sealed. Each is a file already and
@@ -164,7 +164,7 @@ func newWriter(opt Options) (*Writer, error) {
 	if opt.single() {
 		return newSingle(w)
 	}
-	if !canWrite {
+	if !durable.Supported {
 		return nil, fmt.Errorf("opening ring %s for writing: %w on this system", opt.Dir, errors.ErrUnsupported)
 	}
 	if err := os.MkdirAll(opt.Dir, 0o755); err != nil {
@@ -188,24 +188,6 @@ func newWriter(opt Options) (*Writer, error) {
 		return nil, fmt.Errorf("opening ring %s: %w", opt.Dir, err)
 	}
 	return w, nil
-}
-
-// acquireLock locks the ring until the file is closed or the process ends.
-func acquireLock(dir string) (*os.File, error) {
-	path := filepath.Join(dir, lockName)
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
-	if err != nil {
-		return nil, fmt.Errorf("opening ring: %w", err)
-	}
-	free, err := lockFile(f)
-	if err == nil && !free {
-		err = fmt.Errorf("opening ring %s: %w", dir, ErrLocked)
-	}
-	if err != nil {
-		f.Close()
-		return nil, err
-	}
-	return f, nil
 }
 
 // begin reads the existing ring, recovers it, and writes the start record.
@@ -236,12 +218,6 @@ func (w *Writer) begin() error {
 }
 
 const packetIDMask = 1<<40 - 1
-
-// packetBase returns the ring's part of packet IDs: 24 bits of its hash.
-func packetBase(ring string) uint64 {
-	sum := sha256.Sum256([]byte(ring))
-	return uint64(sum[0])<<56 | uint64(sum[1])<<48 | uint64(sum[2])<<40
-}
 
 // Ring returns the ring's ID, or that of a recording to a file or stream.
 func (w *Writer) Ring() string { return w.name }
@@ -310,15 +286,6 @@ func (w *Writer) Seal(ctx context.Context) error {
 		}
 	}
 	return errors.Join(errs...)
-}
-
-// Countersign writes a witness's anchor to the chain.
-func (w *Writer) Countersign(a Anchor) error {
-	if err := a.check(w.chain.ring); err != nil {
-		return err
-	}
-	_, err := w.chain.append(&Record{Kind: KindAnchor, Anchor: &a})
-	return err
 }
 
 // Head returns the last record, for a witness to sign.

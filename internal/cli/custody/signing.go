@@ -17,7 +17,7 @@ import (
 	"github.com/pcapsule/pcapsule/internal/cli/agekey"
 	"github.com/pcapsule/pcapsule/internal/cli/exit"
 	"github.com/pcapsule/pcapsule/internal/version"
-	"github.com/pcapsule/pcapsule/recorder/ring"
+	"github.com/pcapsule/pcapsule/recorder/ring/signingkey"
 )
 
 // Signing has the keys of every command that signs.
@@ -69,8 +69,8 @@ func (f *Signing) Signers() (list []seal.Signer, done func(), err error) {
 		identities = append(identities, more...)
 	}
 	for _, p := range f.keys {
-		text, err := ring.ReadPrivate(p)
-		if errors.Is(err, ring.ErrShared) {
+		text, err := signingkey.ReadPrivate(p)
+		if errors.Is(err, signingkey.ErrShared) {
 			err = exit.With(err, exit.Usage, "chmod 600 "+p)
 		}
 		if err != nil {

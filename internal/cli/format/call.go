@@ -11,6 +11,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/forensics/encode"
 	"github.com/pcapsule/pcapsule/internal/cli/console"
 	"github.com/pcapsule/pcapsule/internal/plural"
 )
@@ -20,14 +21,14 @@ const labelWidth = 13 // columns before the text that follows a label
 // CallJSON prints a call as one object, with the same names as other answers.
 func CallJSON(s *console.Streams, x *forensics.Exchange) error {
 	b := []byte(`{"call":`)
-	b = forensics.AppendJSON(b, x.Call)
+	b = encode.JSON(b, x.Call)
 	for _, part := range []struct {
 		name string
 		row  forensics.Struct
 	}{{"client", x.Client}, {"server", x.Server}, {"flow", x.Flow}, {"connection", x.Connection}, {"tls", x.TLS}} {
 		if part.row != nil {
 			b = append(append(append(b, `,"`...), part.name...), `":`...)
-			b = forensics.AppendJSON(b, part.row)
+			b = encode.JSON(b, part.row)
 		}
 	}
 	for _, part := range []struct {
@@ -58,7 +59,7 @@ func CallJSON(s *console.Streams, x *forensics.Exchange) error {
 		if i > 0 {
 			b = append(b, ',')
 		}
-		b = forensics.AppendJSON(b, a)
+		b = encode.JSON(b, a)
 	}
 	_, err := s.Out.Write(append(b, "]}\n"...))
 	return err

@@ -8,6 +8,7 @@ import (
 	"github.com/parquet-go/parquet-go"
 
 	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/forensics/encode"
 	"github.com/pcapsule/pcapsule/internal/cli/exit"
 	"github.com/pcapsule/pcapsule/internal/version"
 )
@@ -53,7 +54,7 @@ func (p *parquetRows) Row(cols []forensics.Column, row []any) error {
 		if v != nil {
 			x, ok := p.as[i].value(v)
 			if !ok {
-				return exit.Usagef("column %s: %s does not fit Parquet's type for %s; cast it to VARCHAR", cols[i].Name, strings.Trim(string(forensics.AppendJSON(nil, v)), `"`), cols[i].Type)
+				return exit.Usagef("column %s: %s does not fit Parquet's type for %s; cast it to VARCHAR", cols[i].Name, strings.Trim(string(encode.JSON(nil, v)), `"`), cols[i].Type)
 			}
 			out = x.Level(0, 1, p.at[i])
 		}

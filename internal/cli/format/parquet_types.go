@@ -9,6 +9,7 @@ import (
 	"github.com/parquet-go/parquet-go"
 
 	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/forensics/encode"
 )
 
 // parquetType is a Parquet type for a type of SQL.
@@ -56,7 +57,7 @@ func parquetTypeOf(sql string) parquetType {
 	switch {
 	case strings.HasSuffix(sql, "]") || strings.HasPrefix(sql, "STRUCT(") || strings.HasPrefix(sql, "MAP(") || strings.HasPrefix(sql, "UNION("):
 		return parquetType{parquet.JSON(), func(v any) (parquet.Value, bool) {
-			return parquet.ByteArrayValue(forensics.AppendJSON(nil, v)), true
+			return parquet.ByteArrayValue(encode.JSON(nil, v)), true
 		}}
 	case strings.HasPrefix(sql, "DECIMAL("):
 		digits, scale, _ := strings.Cut(strings.TrimSuffix(sql[len("DECIMAL("):], ")"), ",")

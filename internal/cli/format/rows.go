@@ -15,6 +15,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/forensics/encode"
 	"github.com/pcapsule/pcapsule/internal/cli/console"
 	"github.com/pcapsule/pcapsule/internal/cli/exit"
 )
@@ -90,7 +91,7 @@ func (j *jsonRows) Row(cols []forensics.Column, row []any) error {
 		j.w.WriteString("\n ")
 	}
 	j.n++
-	b := forensics.AppendRow(j.line[:0], cols, row)
+	b := encode.Row(j.line[:0], cols, row)
 	if !j.array {
 		b = append(b, '\n')
 	}
@@ -167,7 +168,7 @@ func Value(col string, v any) string {
 	case string:
 		return v
 	}
-	b := forensics.AppendJSON(nil, v)
+	b := encode.JSON(nil, v)
 	if len(b) > 1 && b[0] == '"' { // times and bytes
 		return string(b[1 : len(b)-1])
 	}

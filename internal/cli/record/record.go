@@ -25,6 +25,7 @@ import (
 	"github.com/pcapsule/pcapsule/recorder"
 	"github.com/pcapsule/pcapsule/recorder/keys"
 	"github.com/pcapsule/pcapsule/recorder/ring"
+	"github.com/pcapsule/pcapsule/recorder/ring/signingkey"
 	"github.com/pcapsule/pcapsule/recorder/sight"
 )
 
@@ -262,7 +263,7 @@ func (f *recordFlags) outputTo(e *env, o *recorder.Options) error {
 	if f.segmentTime <= 0 {
 		return exit.Usagef("--segment-time %s: want more than 0", f.segmentTime)
 	}
-	if r.Key, f.key, err = ring.NodeKey(f.key, r.Dir); err != nil {
+	if r.Key, f.key, err = signingkey.OfRing(f.key, r.Dir); err != nil {
 		return exit.With(err, exit.Other, "give --key FILE, or --key none for unsigned records")
 	}
 	if r.Key != nil {

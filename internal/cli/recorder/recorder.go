@@ -37,6 +37,7 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/agent"
 	"github.com/pcapsule/pcapsule/recorder/filter"
 	"github.com/pcapsule/pcapsule/recorder/ring"
+	"github.com/pcapsule/pcapsule/recorder/ring/signingkey"
 )
 
 // Main runs the program and returns its exit code.
@@ -377,7 +378,7 @@ func (f *flags) options(expression string) (agent.Options, error) {
 	if p := o.Record.Policy; p != nil {
 		o.Labels = append(o.Labels, p.LabelNames()...) // rules need these labels
 	}
-	key, _, err := ring.NodeKey(f.key, f.ring)
+	key, _, err := signingkey.OfRing(f.key, f.ring)
 	if err != nil {
 		return o, err
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/pcapsule/pcapsule/internal/cli/exit"
 	"github.com/pcapsule/pcapsule/internal/plural"
 	"github.com/pcapsule/pcapsule/recorder/ring"
+	"github.com/pcapsule/pcapsule/recorder/ring/signingkey"
 )
 
 type anchorFlags struct {
@@ -91,7 +92,7 @@ func (f *anchorFlags) make(out io.Writer, dir string, opt ring.VerifyOptions) er
 			return exit.Usagef("finding the name of this machine: %v; give --name", err)
 		}
 	}
-	key, err := ring.LoadKey(f.key)
+	key, err := signingkey.Load(f.key)
 	if err != nil {
 		return err
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/pcapsule/pcapsule/internal/cli/exit"
 	"github.com/pcapsule/pcapsule/internal/plural"
 	"github.com/pcapsule/pcapsule/recorder/ring"
+	"github.com/pcapsule/pcapsule/recorder/ring/signingkey"
 )
 
 func (p program) verify() *cobra.Command {
@@ -70,7 +71,7 @@ func readAnchors(files []string) (list []ring.Anchor, err error) {
 
 func publicKeys(files []string) (list []ed25519.PublicKey, err error) {
 	for _, f := range files {
-		key, err := ring.ReadPublicKey(f)
+		key, err := signingkey.ReadPublic(f)
 		if err != nil {
 			return nil, exit.With(err, exit.NotCapture, "a key is a PEM file, or the text after public_key in seals.jsonl")
 		}

@@ -16,6 +16,7 @@ import (
 	"github.com/pcapsule/pcapsule/internal/cli/exit"
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
 	"github.com/pcapsule/pcapsule/recorder/ring"
+	"github.com/pcapsule/pcapsule/recorder/ring/signingkey"
 )
 
 // Exits is exits CODE PROGRAM ARG...: the program must exit with this code, and an error must
@@ -71,7 +72,7 @@ func Ring(ts *testscript.TestScript, _ bool, args []string) {
 	}
 	count, err := strconv.Atoi(args[1])
 	ts.Check(err)
-	key, err := ring.LoadKey(dir + ".key")
+	key, err := signingkey.Load(dir + ".key")
 	ts.Check(err)
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()

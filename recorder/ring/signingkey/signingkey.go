@@ -1,4 +1,6 @@
-package ring
+// Package signingkey reads and makes the ed25519 keys that sign the records of a ring. It refuses a
+// private key that others can read.
+package signingkey
 
 import (
 	"crypto/ed25519"
@@ -14,11 +16,13 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+
+	"github.com/pcapsule/pcapsule/recorder/ring/internal/durable"
 )
 
-// LoadKey reads the node's signing key, PKCS #8 in PEM, or creates it if the file does not
+// Load reads the node's signing key, PKCS #8 in PEM, or creates it if the file does not
 // exist. It rejects a file that others can read.
-func LoadKey(path string) (ed25519.PrivateKey, error) {
+func Load(path string) (ed25519.PrivateKey, error) {
 	key, err := readKey(path)
 	if !errors.Is(err, fs.ErrNotExist) {
 		return key, err
@@ -31,7 +35,7 @@ func LoadKey(path string) (ed25519.PrivateKey, error) {
 	if err != nil {
 		return nil, fmt.Errorf("creating key %s: %w", path, err)
 	}
-	err = writeDurably(path, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), 0o600)
+	err = durable.WriteNew(path, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), 0o600)
 	if errors.Is(err, fs.ErrExist) {
 		return readKey(path) // another process was faster
 	}
@@ -41,19 +45,19 @@ func LoadKey(path string) (ed25519.PrivateKey, error) {
 	return key, nil
 }
 
-// NoKey instead of a path means that records are not signed.
-const NoKey = "none"
+// None instead of a path means that records are not signed.
+const None = "none"
 
-// NodeKey returns the key that signs a ring's records, and its file: the named one, or the
-// one next to the ring if the name is empty. It creates a missing file. NoKey returns nil.
-func NodeKey(named, dir string) (ed25519.PrivateKey, string, error) {
-	if named == NoKey {
+// OfRing returns the key that signs a ring's records, and its file: the named one, or the
+// one next to the ring if the name is empty. It creates a missing file. None returns nil.
+func OfRing(named, dir string) (ed25519.PrivateKey, string, error) {
+	if named == None {
 		return nil, "", nil
 	}
 	if named == "" {
 		named = filepath.Clean(dir) + ".key"
 	}
-	key, err := LoadKey(named)
+	key, err := Load(named)
 	return key, named, err
 }
 
@@ -102,47 +106,9 @@ func readKey(path string) (ed25519.PrivateKey, error) {
 	return key, nil
 }
 
-// publicText returns the public key in the form used in records, "" without a key.
-func publicText(key ed25519.PrivateKey) string {
-	if key == nil {
-		return ""
-	}
-	return base64.StdEncoding.EncodeToString(key.Public().(ed25519.PublicKey))
-}
-
-// Fingerprint identifies a key for people, by its public half.
-func Fingerprint(key ed25519.PrivateKey) string { return KeyID(key.Public().(ed25519.PublicKey)) }
-
-// WriteNew creates a small file that is complete or does not exist. It returns fs.ErrExist
-// instead of replacing a file.
-func WriteNew(path string, data []byte, mode fs.FileMode) error {
-	if err := writeDurably(path, data, mode); err != nil {
-		return fmt.Errorf("writing %s: %w", path, err)
-	}
-	return nil
-}
-
-// writeDurably creates a small file that is complete or does not exist. It never replaces one.
-func writeDurably(path string, data []byte, mode fs.FileMode) error {
-	dir := filepath.Dir(path)
-	f, err := os.CreateTemp(dir, ".new-*")
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(data)
-	err = errors.Join(err, f.Chmod(mode), f.Sync(), f.Close())
-	if err == nil {
-		err = renameNew(f.Name(), path)
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(f.Name()))
-	}
-	return syncFolder(dir)
-}
-
-// ReadPublicKey reads a key for verification: PEM of a public or private ed25519 key, or
+// ReadPublic reads a key for verification: PEM of a public or private ed25519 key, or
 // base64 as in records.
-func ReadPublicKey(path string) (ed25519.PublicKey, error) {
+func ReadPublic(path string) (ed25519.PublicKey, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("reading key: %w", err)
@@ -154,7 +120,7 @@ func ReadPublicKey(path string) (ed25519.PublicKey, error) {
 	}
 	block, _ := pem.Decode(text)
 	if block == nil {
-		if key, ok := publicKey(strings.TrimSpace(string(text))); ok {
+		if key, err := base64.StdEncoding.DecodeString(strings.TrimSpace(string(text))); err == nil && len(key) == ed25519.PublicKeySize {
 			return key, nil
 		}
 		return nil, fmt.Errorf("reading key %s: it must be an ed25519 key as PEM or base64", path)

@@ -1,4 +1,4 @@
-package ring
+package durable
 
 import (
 	"errors"
@@ -10,10 +10,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-const canWrite = true
+const Supported = true
 
-// lockFile takes a lock that ends with the process. It returns false if the lock is held.
-func lockFile(f *os.File) (bool, error) {
+// Lock takes a lock that ends with the process. It returns false if the lock is held.
+func Lock(f *os.File) (bool, error) {
 	l := unix.Flock_t{Type: unix.F_WRLCK}
 	for {
 		err := unix.FcntlFlock(f.Fd(), unix.F_OFD_SETLK, &l)
@@ -28,9 +28,9 @@ func lockFile(f *os.File) (bool, error) {
 	}
 }
 
-// locked reports whether another process has the lock, without taking it, because that could
+// Locked reports whether another process has the lock, without taking it, because that could
 // fail a recorder that is starting.
-func locked(f *os.File) (bool, error) {
+func Locked(f *os.File) (bool, error) {
 	l := unix.Flock_t{Type: unix.F_WRLCK}
 	if err := unix.FcntlFlock(f.Fd(), unix.F_OFD_GETLK, &l); err != nil {
 		return false, fmt.Errorf("checking the lock on %s: %w", f.Name(), err)
@@ -38,15 +38,15 @@ func locked(f *os.File) (bool, error) {
 	return l.Type != unix.F_UNLCK, nil
 }
 
-// reserve allocates space after the end of a file, so that a later write does not find the
+// Reserve allocates space after the end of a file, so that a later write does not find the
 // disk full and the file is contiguous. The file's size does not change: a reader never sees
 // zeros. Not every file system supports it.
-func reserve(f *os.File, from, size int64) error {
+func Reserve(f *os.File, from, size int64) error {
 	return unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_KEEP_SIZE, from, size)
 }
 
-// syncData makes the bytes of a file durable.
-func syncData(f *os.File) error {
+// SyncData makes the bytes of a file durable.
+func SyncData(f *os.File) error {
 	for {
 		if err := unix.Fdatasync(int(f.Fd())); !errors.Is(err, unix.EINTR) {
 			return err
@@ -54,12 +54,12 @@ func syncData(f *os.File) error {
 	}
 }
 
-// forget asks the kernel to drop a file from the page cache, so that the next read comes
+// Forget asks the kernel to drop a file from the page cache, so that the next read comes
 // from the disk.
-func forget(f *os.File) { _ = unix.Fadvise(int(f.Fd()), 0, 0, unix.FADV_DONTNEED) } // advice only
+func Forget(f *os.File) { _ = unix.Fadvise(int(f.Fd()), 0, 0, unix.FADV_DONTNEED) } // advice only
 
-// freeSpace returns how many bytes an ordinary user can still write to the disk of a folder.
-func freeSpace(dir string) (int64, error) {
+// FreeSpace returns how many bytes an ordinary user can still write to the disk of a folder.
+func FreeSpace(dir string) (int64, error) {
 	var s unix.Statfs_t
 	if err := unix.Statfs(dir, &s); err != nil {
 		return 0, fmt.Errorf("reading free space of %s: %w", dir, err)
@@ -67,16 +67,16 @@ func freeSpace(dir string) (int64, error) {
 	return int64(s.Bavail) * int64(s.Bsize), nil
 }
 
-// links counts the names of a file.
-func links(info fs.FileInfo) uint64 {
+// Links counts the names of a file.
+func Links(info fs.FileInfo) uint64 {
 	if s, ok := info.Sys().(*syscall.Stat_t); ok {
 		return uint64(s.Nlink)
 	}
 	return 1
 }
 
-// renameNew renames a file, but never replaces another.
-func renameNew(from, to string) error {
+// RenameNew renames a file, but never replaces another.
+func RenameNew(from, to string) error {
 	err := unix.Renameat2(unix.AT_FDCWD, from, unix.AT_FDCWD, to, unix.RENAME_NOREPLACE)
 	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOSYS) {
 		// This file system does not support it: the lock excludes other recorders, so checking
@@ -92,5 +92,5 @@ func renameNew(from, to string) error {
 	return nil
 }
 
-// readOnly reports whether an error means that the disk is read-only.
-func readOnly(err error) bool { return errors.Is(err, unix.EROFS) }
+// ReadOnly reports whether an error means that the disk is read-only.
+func ReadOnly(err error) bool { return errors.Is(err, unix.EROFS) }

@@ -1,21 +1,16 @@
-package forensics
-
-import (
-	"slices"
-
-	"github.com/pcapsule/pcapsule/exporter/bundle"
-)
+// Package older derives the columns that bundles of earlier releases lack from those that they have.
+package older
 
 // Bundles of releases before 2026-11 lack columns that questions need. The views derive them from
 // other columns; docs/format/calls.md lists the differences. Columns of protocols are not listed here:
 // those that a bundle lacks are absent, as those of protocols that it has no calls of.
 var laterColumns = map[string][]struct{ column, sql string }{
 	"calls": {
-		{"outcome", ", " + olderOutcome + " AS outcome, elapsed_us AS waited_us, " + olderEndpoint + " AS endpoint"},
+		{"outcome", ", " + Outcome + " AS outcome, elapsed_us AS waited_us, " + Endpoint + " AS endpoint"},
 		{"payload_protocol", noPayload},
 	},
 	"connections": {{"payload_protocol", noPayload}},
-	"endpoints":   {{"who", ", " + olderWho + " AS who"}},
+	"endpoints":   {{"who", ", " + Who + " AS who"}},
 	"objects":     {{"object_id", noFile}},
 	"workloads":   {{"ports", ", NULL::VARCHAR[] AS services, NULL::STRUCT(name VARCHAR, value VARCHAR)[] AS ports"}},
 }
@@ -26,7 +21,8 @@ const noFile = `, NULL::BLOB AS object_id, NULL::BLOB AS call_id, NULL::VARCHAR 
 
 const noPayload = ", NULL::VARCHAR AS payload_protocol, NULL::VARCHAR AS payload_evidence"
 
-const olderOutcome = `CASE WHEN protocol = transport OR protocol = 'ip' THEN 'unread'
+// Outcome is the SQL for the column outcome of calls.
+const Outcome = `CASE WHEN protocol = transport OR protocol = 'ip' THEN 'unread'
 	WHEN NOT failed AND error IN ('cut', 'no_request') THEN 'cut'
 	WHEN NOT failed AND error IN ('gap', 'malformed') AND status_code IS NULL AND status_text IS NULL THEN 'unread'
 	WHEN NOT failed THEN 'ok'
@@ -40,22 +36,19 @@ const olderOutcome = `CASE WHEN protocol = transport OR protocol = 'ip' THEN 'un
 	WHEN error IN ('gap', 'malformed') THEN 'unread'
 	ELSE 'server_error' END`
 
-const olderEndpoint = `CASE WHEN path IS NOT NULL THEN coalesce(method || ' ', '') || array_to_string(list_transform(string_split(path, '/'), x -> CASE WHEN
+// Endpoint is the SQL for the column endpoint of calls.
+const Endpoint = `CASE WHEN path IS NOT NULL THEN coalesce(method || ' ', '') || array_to_string(list_transform(string_split(path, '/'), x -> CASE WHEN
 	regexp_matches(x, '^[0-9]+$|[0-9]{3}|@|[-_][0-9]+$|^([a-uw-zA-UW-Z]|[A-Za-z]{2})[0-9]+$|^[0-9a-fA-F-]{16,}$') THEN '{id}' ELSE x END), '/')
 	ELSE coalesce(method, protocol) END`
 
-const olderWho = `(CASE WHEN namespace IS NULL THEN '' ELSE namespace || '/' END ||
+// Who is the SQL for the column who of endpoints.
+const Who = `(CASE WHEN namespace IS NULL THEN '' ELSE namespace || '/' END ||
 	CASE WHEN external AND service IS NULL THEN coalesce(dns_name, hostname, name) ELSE coalesce(service, workload, pod, name, ip) END)`
 
-// missing is the SQL for the columns that a bundle's table lacks.
-func (c *Case) missing(name string, i int) (sql string) {
-	tables := c.bundles[i].Manifest.Tables
-	var columns []bundle.Column
-	if at := slices.IndexFunc(tables, func(t bundle.Table) bool { return t.Name == name }); at >= 0 {
-		columns = tables[at].Columns
-	}
+// Missing returns the SQL for the later columns of a table that it does not have.
+func Missing(name string, has func(column string) bool) (sql string) {
 	for _, later := range laterColumns[name] {
-		if !slices.ContainsFunc(columns, func(col bundle.Column) bool { return col.Name == later.column }) {
+		if !has(later.column) {
 			sql += later.sql
 		}
 	}

@@ -1,26 +1,15 @@
-package forensics
+// Package follow puts the bytes of a flow in order: those of TCP by sequence numbers, with gaps where the
+// capture lacks bytes, those of datagrams as they came.
+package follow
 
 import (
-	"context"
-	"fmt"
-
 	"github.com/pcapsule/pcapsule/exporter/decode"
 )
 
-// Limits of following a connection.
-const (
-	DefaultFollow = 4 << 20 // bytes of both directions
-	maxWaiting    = 4 << 20 // bytes of one direction that wait for missing bytes before them
-)
-
-// FollowOptions define how much of a connection to read.
-type FollowOptions struct {
-	MaxBytes int // of both directions; 0 means DefaultFollow
-}
+const maxWaiting = 4 << 20 // bytes of one direction that wait for missing bytes before them
 
 // Stream is the data that the two sides of a connection sent, by time.
 type Stream struct {
-	Flow      Struct
 	Pieces    []Piece
 	Bytes     int64 // of all pieces
 	Gaps      int64 // bytes that the capture lacks
@@ -36,62 +25,12 @@ type Piece struct {
 	Gap        int64 // bytes missing before Data
 }
 
-// Follow reads the connection of a call from its packets: for TCP the byte stream without
-// retransmissions, for other transports one datagram after the other. The id is as in Call. It does
-// not decrypt.
-//
-// LIMIT: if overlapping segments differ, the first copy is shown, as in the tables.
-func (c *Case) Follow(ctx context.Context, id string, o FollowOptions) (*Stream, error) {
-	x, err := c.findCall(ctx, id)
-	if err != nil {
-		return nil, err
-	}
-	flow, ok := x.Call.Get("flow_id").(int64)
-	if !ok {
-		return nil, fmt.Errorf("call %s has no flow: %w", id, ErrNotFound)
-	}
-	if o.MaxBytes <= 0 {
-		o.MaxBytes = DefaultFollow
-	}
-	f := &follower{most: o.MaxBytes, tcp: x.Call.Get("transport") == "tcp", out: &Stream{}}
-	if f.out.Flow, err = c.one(ctx, "flows", "flow_id", flow, x.Bundle); err != nil {
-		return nil, err
-	}
-	files := c.openFiles()
-	defer files.close()
-	rows, err := c.db.Query(ctx, `SELECT packet_no, file_id, "offset", ts_ns, flags FROM packets_raw WHERE flow_id = ?`+c.ofBundle(x.Bundle)+" ORDER BY packet_no", flow)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	d := decode.New(decode.Options{})
-	var frame decode.Frame
-	for rows.Next() && !f.out.Truncated {
-		at, err := files.find(x.Bundle, rows.Int(1))
-		if err != nil {
-			return nil, err
-		}
-		p, i, err := files.list[at].Packet(rows.Int(2))
-		if err != nil {
-			return nil, err
-		}
-		d.Decode(decode.Input{LinkType: i.LinkType, Interface: i.Index, Data: p.Data, OrigLen: p.OrigLen, Time: p.Time, No: rows.Int(0)}, &frame)
-		if frame.Kind == decode.KindIP {
-			f.packet(&frame, rows.Int(4)&0x100 != 0, rows.Int(0), rows.Int(3))
-		}
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	f.finish()
-	return f.out, nil
-}
+// Follower reassembles a connection.
+type Follower struct {
+	TCP  bool
+	Most int // bytes of both directions
+	Out  Stream
 
-// follower reassembles a connection.
-type follower struct {
-	tcp   bool
-	most  int
-	out   *Stream
 	sides [2]side
 }
 
@@ -113,8 +52,9 @@ type segment struct {
 	time int64
 }
 
-func (f *follower) packet(p *decode.Frame, fromServer bool, no, time int64) {
-	if !f.tcp {
+// Packet adds a packet of one side.
+func (f *Follower) Packet(p *decode.Frame, fromServer bool, no, time int64) {
+	if !f.TCP {
 		if lost := p.PayloadLen - len(p.Payload); len(p.Payload) > 0 || lost > 0 {
 			f.emit(fromServer, no, time, 0, p.Payload)
 			f.gap(fromServer, no, time, lost)
@@ -155,7 +95,7 @@ func index(fromServer bool) int {
 }
 
 // segment processes one segment, or queues it until the missing bytes before it arrive.
-func (f *follower) segment(s *side, fromServer bool, g segment) {
+func (f *Follower) segment(s *side, fromServer bool, g segment) {
 	if int32(g.seq-s.next) <= 0 {
 		f.take(s, fromServer, g)
 		f.release(s, fromServer)
@@ -177,7 +117,7 @@ func (f *follower) segment(s *side, fromServer bool, g segment) {
 }
 
 // take emits the new bytes of a segment that begins at or before the next byte.
-func (f *follower) take(s *side, fromServer bool, g segment) {
+func (f *Follower) take(s *side, fromServer bool, g segment) {
 	old := int(int32(s.next - g.seq))
 	if old >= len(g.data)+g.lost {
 		return
@@ -193,7 +133,7 @@ func (f *follower) take(s *side, fromServer bool, g segment) {
 
 // release processes queued segments that are now in order. Bytes that the other side acknowledged
 // but the capture lacks are a gap.
-func (f *follower) release(s *side, fromServer bool) {
+func (f *Follower) release(s *side, fromServer bool) {
 	for len(s.waiting) > 0 {
 		g := s.waiting[0]
 		missing := int32(g.seq - s.next)
@@ -205,7 +145,7 @@ func (f *follower) release(s *side, fromServer bool) {
 }
 
 // jump records a gap up to the first queued segment.
-func (f *follower) jump(s *side, fromServer bool) {
+func (f *Follower) jump(s *side, fromServer bool) {
 	g := s.waiting[0]
 	s.waiting = s.waiting[1:]
 	s.held -= len(g.data) + 64
@@ -216,31 +156,31 @@ func (f *follower) jump(s *side, fromServer bool) {
 	f.take(s, fromServer, g)
 }
 
-// finish emits all queued segments.
-func (f *follower) finish() {
+// Finish emits all queued segments.
+func (f *Follower) Finish() {
 	for i := range f.sides {
-		for len(f.sides[i].waiting) > 0 && !f.out.Truncated {
+		for len(f.sides[i].waiting) > 0 && !f.Out.Truncated {
 			f.jump(&f.sides[i], i == 1)
 		}
 	}
 }
 
-func (f *follower) gap(fromServer bool, no, time int64, n int) {
+func (f *Follower) gap(fromServer bool, no, time int64, n int) {
 	if n > 0 {
-		f.out.Gaps += int64(n)
+		f.Out.Gaps += int64(n)
 		f.emit(fromServer, no, time, int64(n), nil)
 	}
 }
 
 // emit appends to the last piece if the same side continues without a gap. Datagrams stay separate.
-func (f *follower) emit(fromServer bool, no, time int64, gap int64, data []byte) {
-	if left := f.most - int(f.out.Bytes); len(data) > left {
-		data, f.out.Truncated = data[:left], true
+func (f *Follower) emit(fromServer bool, no, time int64, gap int64, data []byte) {
+	if left := f.Most - int(f.Out.Bytes); len(data) > left {
+		data, f.Out.Truncated = data[:left], true
 	}
-	f.out.Bytes += int64(len(data))
-	if n := len(f.out.Pieces); f.tcp && n > 0 && gap == 0 && f.out.Pieces[n-1].FromServer == fromServer {
-		f.out.Pieces[n-1].Data = append(f.out.Pieces[n-1].Data, data...)
+	f.Out.Bytes += int64(len(data))
+	if n := len(f.Out.Pieces); f.TCP && n > 0 && gap == 0 && f.Out.Pieces[n-1].FromServer == fromServer {
+		f.Out.Pieces[n-1].Data = append(f.Out.Pieces[n-1].Data, data...)
 		return
 	}
-	f.out.Pieces = append(f.out.Pieces, Piece{FromServer: fromServer, TsNs: time, PacketNo: no, Gap: gap, Data: append([]byte(nil), data...)})
+	f.Out.Pieces = append(f.Out.Pieces, Piece{FromServer: fromServer, TsNs: time, PacketNo: no, Gap: gap, Data: append([]byte(nil), data...)})
 }

@@ -1,4 +1,5 @@
-package forensics
+// Package encode writes the values of an answer: as JSON, and as text for tables and CSV.
+package encode
 
 import (
 	"encoding/hex"
@@ -8,14 +9,16 @@ import (
 	"strconv"
 	"time"
 	"unicode/utf8"
+
+	"github.com/pcapsule/pcapsule/forensics"
 )
 
 // TimeLayout is the format of times: RFC 3339 with nine digits and Z.
 const TimeLayout = "2006-01-02T15:04:05.000000000Z"
 
-// AppendRow appends a row as one JSON object with keys in the order of the columns. AppendJSON
+// Row appends a row as one JSON object with keys in the order of the columns. JSON
 // defines the format of values.
-func AppendRow(dst []byte, cols []Column, row []any) []byte {
+func Row(dst []byte, cols []forensics.Column, row []any) []byte {
 	dst = append(dst, '{')
 	for i, col := range cols {
 		if i > 0 {
@@ -26,15 +29,15 @@ func AppendRow(dst []byte, cols []Column, row []any) []byte {
 			dst = append(dst, s...)
 			continue
 		}
-		dst = AppendJSON(dst, row[i])
+		dst = JSON(dst, row[i])
 	}
 	return append(dst, '}')
 }
 
-// AppendJSON appends a value as JSON: times as TimeLayout, BLOBs (call_id, hashes, bytes) in
+// JSON appends a value as JSON: times as TimeLayout, BLOBs (call_id, hashes, bytes) in
 // lower-case hexadecimal, numbers without loss, NaN and infinity as text, structs as objects, maps
 // as lists of objects with key and value.
-func AppendJSON(dst []byte, v any) []byte {
+func JSON(dst []byte, v any) []byte {
 	switch v := v.(type) {
 	case nil:
 		return append(dst, "null"...)
@@ -49,7 +52,7 @@ func AppendJSON(dst []byte, v any) []byte {
 			return appendText(dst, strconv.FormatFloat(v, 'g', -1, 64))
 		}
 		return appendFloat(dst, v)
-	case Decimal:
+	case forensics.Decimal:
 		return append(dst, v...)
 	case string:
 		return appendText(dst, v)
@@ -63,26 +66,26 @@ func AppendJSON(dst []byte, v any) []byte {
 			if i > 0 {
 				dst = append(dst, ',')
 			}
-			dst = AppendJSON(dst, x)
+			dst = JSON(dst, x)
 		}
 		return append(dst, ']')
-	case Struct:
+	case forensics.Struct:
 		dst = append(dst, '{')
 		for i, f := range v {
 			if i > 0 {
 				dst = append(dst, ',')
 			}
-			dst = AppendJSON(append(appendText(dst, f.Name), ':'), f.Value)
+			dst = JSON(append(appendText(dst, f.Name), ':'), f.Value)
 		}
 		return append(dst, '}')
-	case Map:
+	case forensics.Map:
 		dst = append(dst, '[')
 		for i, e := range v {
 			if i > 0 {
 				dst = append(dst, ',')
 			}
-			dst = AppendJSON(append(dst, `{"key":`...), e.Key)
-			dst = append(AppendJSON(append(dst, `,"value":`...), e.Value), '}')
+			dst = JSON(append(dst, `{"key":`...), e.Key)
+			dst = append(JSON(append(dst, `,"value":`...), e.Value), '}')
 		}
 		return append(dst, ']')
 	}
@@ -146,5 +149,5 @@ func Text(v any) string {
 	case time.Time:
 		return v.UTC().Format(TimeLayout)
 	}
-	return string(AppendJSON(nil, v))
+	return string(JSON(nil, v))
 }

@@ -1,0 +1,81 @@
+// Package durable has what a ring needs of a file system: locks that end with their process, space
+// that is reserved, and bytes and names that survive a power cut. Nothing in it replaces a file.
+package durable
+
+import (
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"syscall"
+)
+
+// WriteNew creates a small file that is complete or does not exist. It never replaces one.
+func WriteNew(path string, data []byte, mode fs.FileMode) error {
+	dir := filepath.Dir(path)
+	f, err := os.CreateTemp(dir, ".new-*")
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	err = errors.Join(err, f.Chmod(mode), f.Sync(), f.Close())
+	if err == nil {
+		err = RenameNew(f.Name(), path)
+	}
+	if err != nil {
+		return errors.Join(err, os.Remove(f.Name()))
+	}
+	return SyncFolder(dir)
+}
+
+// SyncFolder makes the names in a folder durable. Without it, a renamed segment may be
+// hidden again after a power cut although its seal exists.
+func SyncFolder(dir string) error {
+	if runtime.GOOS == "windows" {
+		return nil // Windows cannot sync a folder
+	}
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+// LinkOrCopy links a file, or copies it if the disk has no links or is another one.
+func LinkOrCopy(from, to string) (linked bool, err error) {
+	if err := os.Link(from, to); err == nil || errors.Is(err, fs.ErrNotExist) {
+		return err == nil, err
+	}
+	return false, Copy(from, to)
+}
+
+// Copy copies a file with its permissions.
+func Copy(from, to string) error {
+	in, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	info, err := in.Stat()
+	if err != nil {
+		return err
+	}
+	return CopyFrom(in, to, info.Mode().Perm()) // key files have other permissions
+}
+
+// CopyFrom writes a new file.
+func CopyFrom(in io.Reader, to string, mode fs.FileMode) error {
+	out, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(out, in)
+	return errors.Join(err, out.Sync(), out.Close())
+}
+
+// NoRoom reports whether an error means that the disk, the quota or the file is full.
+func NoRoom(err error) bool {
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || errors.Is(err, syscall.EFBIG)
+}
