@@ -2,6 +2,7 @@ package stomp
 
 import (
 	"bytes"
+	"fmt"
 	"strings"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
@@ -26,7 +27,7 @@ func (k *conn) newCall(f *frame) *call {
 	if row.Subscription = k.text(f, "subscription"); !row.Subscription.OK && strings.HasSuffix(f.command, "SUBSCRIBE") {
 		row.Subscription = k.text(f, "id")
 	}
-	if f.command != "CONNECT" && f.command != "STOMP" {
+	if f.command != "CONNECT" && f.command != "STOMP" && f.command != "MESSAGE" { // which may have the header of SEND
 		c.receipt = string(k.value(f, "receipt"))
 		row.Receipt = table.NonEmpty(message.Text([]byte(c.receipt)))
 	}
@@ -77,6 +78,7 @@ func (k *conn) plain(f *frame, b []byte) []byte {
 
 // command handles a frame of the client without a body.
 func (k *conn) command(in *dissect.Input, at, end int, f *frame) {
+	k.login = false // which the server has answered, else the client would wait
 	settled := 0
 	if f.command == "ACK" || f.command == "NACK" {
 		if settled = k.acknowledge(in, at, end, f); settled > 0 && f.get("receipt") == nil {
@@ -94,6 +96,7 @@ func (k *conn) command(in *dissect.Input, at, end int, f *frame) {
 	switch f.command {
 	case "CONNECT", "STOMP":
 		k.connect(c, in, at, end, f)
+		k.begun, k.login = true, true
 		k.asked.Put(request{login: true}, c, callCost+c.texts)
 		return
 	case "SUBSCRIBE":
@@ -110,6 +113,9 @@ func (k *conn) command(in *dissect.Input, at, end int, f *frame) {
 		}
 		k.unsubscribe(key)
 	case "ACK", "NACK":
+		if settled == 0 && k.begun {
+			k.c.Anomaly("unknown_message", fmt.Sprintf("the client sends %s of a message that does not wait for it", f.command), 0)
+		}
 		c.row.Ack = table.Some(strings.ToLower(f.command))
 		if c.row.MessageID = k.text(f, "message-id"); !c.row.MessageID.OK {
 			c.row.MessageID = k.text(f, "id")

@@ -48,6 +48,7 @@ func (k *conn) open(s *side, in *dissect.Input, at int, f *frame) {
 	row := s.call.row
 	switch f.command {
 	case "SEND":
+		k.login = false
 		if row.OwnID = k.text(f, "message-id"); !row.OwnID.OK {
 			row.OwnID = k.text(f, "amqp-message-id")
 		}
@@ -88,7 +89,7 @@ func (k *conn) deliver(c *call, f *frame) {
 // fail begins to read an error: the answer of the frame whose receipt it names, or of the login.
 func (k *conn) fail(s *side, f *frame) {
 	c, ok := k.asked.Take(request{receipt: string(k.value(f, "receipt-id"))})
-	if !ok {
+	if !ok && k.login {
 		c, ok = k.asked.Take(request{login: true})
 	}
 	if s.answer = ok; ok {

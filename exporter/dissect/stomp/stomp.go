@@ -115,7 +115,9 @@ type conn struct {
 	delivered byid.Table[delivery, *call]
 	sides     [2]side
 	subs      map[string]subscription
-	subsHave  int // bytes of the budget
+	subsHave  int  // bytes of the budget
+	begun     bool // all frames since the login were seen
+	login     bool // the server has not answered the login
 	version   string
 	user      string
 	host      string
@@ -145,6 +147,7 @@ func (k *conn) Gap(in *dissect.Input, missing int64) bool {
 func (k *conn) Resync(dir dissect.Dir, why dissect.Loss) {
 	s := k.sides[dir]
 	k.sides[dir] = side{}
+	k.begun, k.login = false, false
 	k.asked.Resync(dir, why)
 	k.delivered.Resync(dir.Other(), why)
 	if dir == dissect.ToServer {
@@ -180,6 +183,7 @@ func (k *conn) Shed() bool {
 	}
 	switch {
 	case k.delivered.Shed(), k.asked.Shed():
+		k.begun = false
 	case k.subsHave > 0:
 		k.forget()
 	default:

@@ -72,6 +72,8 @@ func TestRows(t *testing.T) {
 		{Name: "1.0 acknowledges by message", Chunks: chunks{client("CONNECT\nlogin: shop\n\n\x00"), server("CONNECTED\nsession: s\n\n\x00\n"), client("SUBSCRIBE\ndestination: /queue/b\nack: client\n\n\x00"),
 			server("MESSAGE\ndestination: /queue/b\nmessage-id: 1\n\na\\nb\x00\n"), client("ACK\nmessage-id: 1\n\n\x00")}, Want: []string{
 			"CONNECT as shop → ok stomp_version=1.0", "SUBSCRIBE /queue/b stomp_version=1.0 stomp_ack_mode=client", "MESSAGE /queue/b (4 B) → ack stomp_version=1.0 stomp_ack_mode=client stomp_value=a\\nb"}},
+		{Name: "an error after a lost answer to the login is not its answer", Chunks: chunks{login()[0], client("BEGIN\ntransaction:t\n\n\x00"), server("ERROR\nmessage:no\n\n\x00")}, Want: []string{
+			"BEGIN t stomp_transaction=t", "ERROR no outcome=client_error", "CONNECT / as shop → no_response error=no_response outcome=no_answer auth_kind=password"}},
 		{Name: "escapes of headers", Chunks: login(client("SEND\ndestination:/queue/a\\cb\\\\n\n\nx\x00")), Want: []string{connected, `SEND /queue/a:b\n (1 B) stomp_version=1.2 stomp_value=x`}},
 		{Name: "a receipt that does not come", Chunks: login(client("SEND\ndestination:/queue/a\nreceipt:1\n\nx\x00")), End: dissect.EndReset, Want: []string{connected,
 			"SEND /queue/a (1 B) → reset error=reset outcome=no_answer stomp_version=1.2 stomp_receipt=1 stomp_value=x"}},

@@ -198,7 +198,7 @@ func (k *Builder) published(list []*Step) error {
 var sameMessage = map[string]string{
 	"kafka": "the same topic and partition, with the offset or with payload and trace", "nats": "the same stream and sequence, the same reply subject, or the same subject, payload and trace", "amqp": "the same exchange and routing key, with the message id or with payload and trace",
 	"stomp": "the same destination, with the publisher's message id or with payload and trace",
-	"mqtt": "the same topic, with response topic and correlation data or with payload and trace", "redis": "the same stream and entry",
+	"mqtt":  "the same topic, with response topic and correlation data or with payload and trace", "redis": "the same stream and entry",
 }
 
 // confidences of links through a broker, by grade.
