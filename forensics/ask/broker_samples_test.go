@@ -58,6 +58,20 @@ func TestSamplesThroughBrokers(t *testing.T) {
 			"PUBLISH sensors/5/door (13 B) → ok => PUBLISH sensors/5/door (13 B) → ok",
 			"PUBLISH replies/7 (13 B) => PUBLISH replies/7 (13 B)",
 		},
+		"stomp.pcapng": {
+			"SEND /queue/orders (8 B) → ok => MESSAGE /queue/orders (8 B) → ack",
+			"SEND /queue/orders (2408 B) → ok => MESSAGE /queue/orders (2408 B) → nack",
+			"SEND /queue/orders (2408 B) → ok => MESSAGE /queue/orders (2408 B) → ack",
+			"SEND /queue/orders (4808 B) → ok => MESSAGE /queue/orders (4808 B) → ack",
+			"SEND /queue/orders (7208 B) → ok => MESSAGE /queue/orders (7208 B) → ack",
+			"SEND /queue/orders (9 B) => MESSAGE /queue/orders (9 B) → ack (likely)",
+			"SEND /queue/orders (16 B) => MESSAGE /queue/orders (16 B) → ack (likely)",
+			"SEND /topic/prices (8 B) => MESSAGE /topic/prices (8 B) (likely)",
+			"SEND /queue/bills (6 B) => MESSAGE /queue/bills (6 B) → ack (likely)",
+			"SEND /queue/bills (6 B) => MESSAGE /queue/bills (6 B) → ack (likely)",
+			"SEND /queue/bills (6 B) => MESSAGE /queue/bills (6 B) → ack (likely)",
+			"SEND /queue/old (13 B) → ok => MESSAGE /queue/old (13 B) → ack (likely)",
+		},
 		"redis.pcap": nil, // publishes to itself
 	} {
 		dir := filepath.Join(t.TempDir(), "x.pcapsule")

@@ -43,6 +43,7 @@ var seenAs = map[string][]string{
 	"modbus":     {"modbus"},
 	"kerberos":   {"kerberos"},
 	"tds":        {"tds"},
+	"stomp":      {"stomp"},
 	"smb":        {"smb", "smb2", "nbss"},
 	"nfs":        {"rpc"},
 }

@@ -19,14 +19,18 @@ func (l *lab) rabbit(on, ready string, argv ...string) (*process, error) {
 		"RABBITMQ_CONFIG_FILE=" + dir + "/rabbitmq.conf", "RABBITMQ_ENABLED_PLUGINS_FILE=" + dir + "/plugins", "ERL_EPMD_ADDRESS=127.0.0.1"}, argv...)...)
 }
 
-// rabbitMQ starts a broker. stop ends it with the processes that it started.
-func (l *lab) rabbitMQ(on string) (stop func(), err error) {
+// rabbitMQ starts a broker, with a plugin unless it is empty and more lines of configuration. stop
+// ends it with the processes that it started.
+func (l *lab) rabbitMQ(on, plugin, more string) (stop func(), err error) {
 	dir := filepath.Join(l.tmp, "rabbitmq")
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, err
 	}
-	conf := fmt.Sprintf("listeners.tcp.1 = %s:5672\ndefault_user = shop\ndefault_pass = %s\nloopback_users = none\n", l.hosts[on].ip, samplePassword)
+	conf := fmt.Sprintf("listeners.tcp.1 = %s:5672\ndefault_user = shop\ndefault_pass = %s\nloopback_users = none\n", l.hosts[on].ip, samplePassword) + more
 	if err := os.WriteFile(dir+"/rabbitmq.conf", []byte(conf), 0o644); err != nil {
+		return nil, err
+	}
+	if err := os.WriteFile(dir+"/plugins", []byte("["+plugin+"]."), 0o644); err != nil {
 		return nil, err
 	}
 	const bin = "/usr/lib/rabbitmq/bin/"
@@ -47,7 +51,7 @@ func makeAMQP(ctx context.Context, out string) error {
 		return err
 	}
 	defer l.close()
-	stop, err := l.rabbitMQ("rabbitmq")
+	stop, err := l.rabbitMQ("rabbitmq", "", "")
 	if stop != nil {
 		defer stop()
 	}

@@ -45,6 +45,7 @@ func scenarios() []scenario {
 		{"apis", makeAPIs},
 		{"mqtt", makeMQTT},
 		{"amqp", makeAMQP},
+		{"stomp", makeSTOMP},
 		{"memcached", makeMemcached},
 		{"ldap", makeLDAP},
 		{"smtp", makeSMTP},

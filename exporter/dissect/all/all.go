@@ -41,6 +41,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect/snmp"
 	"github.com/pcapsule/pcapsule/exporter/dissect/socks"
 	"github.com/pcapsule/pcapsule/exporter/dissect/ssh"
+	"github.com/pcapsule/pcapsule/exporter/dissect/stomp"
 	"github.com/pcapsule/pcapsule/exporter/dissect/syslog"
 	"github.com/pcapsule/pcapsule/exporter/dissect/tds"
 	"github.com/pcapsule/pcapsule/exporter/dissect/thrift"
@@ -66,6 +67,7 @@ func Protocols(keys *secrets.Store) []*dissect.Protocol {
 		mongodb.Protocol(),
 		mqtt.Protocol(),
 		amqp.Protocol(),
+		stomp.Protocol(),
 		memcached.Protocol(),
 		ldap.Protocol(),
 		smtp.Protocol(),

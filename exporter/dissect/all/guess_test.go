@@ -26,7 +26,7 @@ func TestPortsNameNoProtocolThatIsRead(t *testing.T) {
 			}
 		}
 	}
-	if named < 50 {
+	if named < 40 {
 		t.Errorf("%d ports suggest a protocol", named)
 	}
 }

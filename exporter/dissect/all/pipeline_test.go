@@ -47,6 +47,7 @@ var unpiped = map[string]string{
 	"quic":      "a connection is one row",
 	"ssh":       "a connection is one row",
 	"syslog":    "messages have no answer",
+	"stomp":     "it is limited like ldap, by byid.Table",
 	"tls":       "a connection is one row",
 	"ws":        "messages have no answer",
 }

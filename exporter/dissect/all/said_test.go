@@ -27,6 +27,7 @@ func TestRowsAreWhatTheClientSaid(t *testing.T) {
 		"mongodb":   mongoDid,
 		"mqtt":      mqttDid,
 		"nats":      natsDid,
+		"stomp":     stompDid,
 		"web":       webDid,
 		"ftp":       ftpDid,
 		"smtp":      smtpDid,

@@ -42,6 +42,7 @@ var samples = map[string]string{
 	"mqtt.pcapng":       "mqtt",
 	"mysql.pcapng":      "mysql",
 	"nats.pcapng":       "nats",
+	"stomp.pcapng":      "stomp",
 	"postgresql.pcapng": "postgresql",
 	"redis.pcap":        "redis",
 	"tls.pcapng":        "tls",

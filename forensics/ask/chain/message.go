@@ -48,7 +48,7 @@ type work struct {
 
 // pushing are the protocols whose brokers send messages to their clients on their own. Neither
 // these rows nor those of the clients are requests that a server makes other calls for.
-var pushing = map[string]bool{"nats": true, "amqp": true, "mqtt": true}
+var pushing = map[string]bool{"nats": true, "amqp": true, "mqtt": true, "stomp": true}
 
 // keyOf is the key of a number of terms.NumberOf.
 func keyOf(c terms.Several, n int64) ask.Key {
@@ -197,7 +197,8 @@ func (k *Builder) published(list []*Step) error {
 // sameMessage says what links the two ends of a broker, by protocol.
 var sameMessage = map[string]string{
 	"kafka": "the same topic and partition, with the offset or with payload and trace", "nats": "the same stream and sequence, the same reply subject, or the same subject, payload and trace", "amqp": "the same exchange and routing key, with the message id or with payload and trace",
-	"mqtt": "the same topic, with response topic and correlation data or with payload and trace", "redis": "the same stream and entry",
+	"stomp": "the same destination, with the publisher's message id or with payload and trace",
+	"mqtt":  "the same topic, with response topic and correlation data or with payload and trace", "redis": "the same stream and entry",
 }
 
 // confidences of links through a broker, by grade.
