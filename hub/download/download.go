@@ -115,8 +115,8 @@ func (h *handler) describe(w http.ResponseWriter, r *http.Request) {
 	if !g.All && a.Ready {
 		a.Namespaces = g.Namespaces
 		var err error
-		if dir, err = h.view(s, dir, g.Namespaces); errors.Is(err, errUnfinished) {
-			a.Ready, a.Message = false, err.Error()
+		if dir, err = h.view(r.Context(), s, dir, g.Namespaces); errors.Is(err, errUnfinished) {
+			a.Ready, a.Phase, a.Message = false, "Cutting", err.Error()
 		} else if err != nil {
 			http.Error(w, "the part of your namespaces cannot be made", http.StatusInternalServerError)
 			return

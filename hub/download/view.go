@@ -45,8 +45,9 @@ const (
 	maxSpaces  = 1000             // namespaces of a snapshot that Kubernetes is asked about
 	grantAge   = 10 * time.Second // for which Kubernetes is not asked again about the same token
 	maxGrants  = 1000
-	nothingExt = ".nothing" // beside bundles: a node with nothing to see
-	viewsName  = "views"    // beside the folder of bundles
+	viewWait   = 10 * time.Second // for which a request waits; then the client asks again
+	nothingExt = ".nothing"       // beside bundles: a node with nothing to see
+	viewsName  = "views"          // beside the folder of bundles
 )
 
 // granted is a recent answer of Kubernetes.
@@ -134,29 +135,35 @@ func viewFolder(dir string, namespaces []string) string {
 	return filepath.Join(filepath.Dir(dir), viewsName, hex.EncodeToString(sum[:16]))
 }
 
-// view returns the folder of somebody's view, or errUnfinished while it is made in the background.
-func (h *handler) view(s *resource.Snapshot, dir string, namespaces []string) (string, error) {
+// view returns the folder of somebody's view, or errUnfinished if it takes longer to make. It is made in the
+// background, so that a client that goes away does not end it.
+func (h *handler) view(ctx context.Context, s *resource.Snapshot, dir string, namespaces []string) (string, error) {
 	folder := viewFolder(dir, namespaces)
 	if err := finished(s, folder); err == nil || !errors.Is(err, errUnfinished) {
 		return folder, err
 	}
 	h.mu.Lock()
-	defer h.mu.Unlock()
 	job := h.making[folder]
 	if job == nil {
-		job = &making{}
+		job = &making{done: make(chan struct{})}
 		h.making[folder] = job
 		go h.make(job, s, dir, folder, namespaces)
 	}
-	if job.err != nil {
-		delete(h.making, folder) // the next request tries again
+	h.mu.Unlock()
+	select {
+	case <-job.done:
 		return folder, job.err
+	case <-time.After(viewWait):
+	case <-ctx.Done():
 	}
 	return folder, errUnfinished
 }
 
-// making is a view that is being made; err says why that failed.
-type making struct{ err error }
+// making is a view that is being made; after done, err says why that failed.
+type making struct {
+	done chan struct{}
+	err  error
+}
 
 // finished returns nil if a view has each node.
 func finished(s *resource.Snapshot, folder string) error {
@@ -202,11 +209,11 @@ func (h *handler) make(job *making, s *resource.Snapshot, dir, folder string, na
 	if err != nil {
 		h.Log.Error("making a view of a snapshot", "snapshot", s.Name, "namespaces", namespaces, "error", err)
 	}
+	job.err = err
 	h.mu.Lock()
-	defer h.mu.Unlock()
-	if job.err = err; err == nil {
-		delete(h.making, folder)
-	}
+	delete(h.making, folder) // after an error, the next request tries again
+	h.mu.Unlock()
+	close(job.done)
 }
 
 // oldest removes the oldest views if there would be too many.
