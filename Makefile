@@ -107,7 +107,7 @@ skips := .ci/allowed-skips.txt $(if $(filter-out 0,$(shell id -u)),.ci/skips-wit
 
 # Packages that start goroutines, and runs through all stages of the exporter. Not included:
 # recorder/agent and internal/cli, because building a Kubernetes client and all commands with
-# the detector costs more than the tests.
+# the detector costs more than the tests: recorder/agent 160 s of processor time.
 RACE := ./exporter/dissect ./exporter/internal/... ./mcp ./mcp/door ./mcp/queue ./recorder ./recorder/keys ./recorder/ring
 # Tests in these packages that only unit runs: they measure time, or repeat other tests of the same
 # goroutines in long loops.

@@ -12,16 +12,45 @@ import (
 	"github.com/pcapsule/pcapsule/hub/resource"
 )
 
-// allow asks Kubernetes whether the owner of a token may get the content of a snapshot.
-func (h *hub) allow(ctx context.Context, token, snapshot string) (user string, err error) {
+// allow asks Kubernetes what the owner of a token may get of a snapshot. The right in the hub's namespace is that to
+// everything; one in another namespace is that to its traffic.
+func (h *hub) allow(ctx context.Context, token, snapshot string, namespaces func() ([]string, error)) (g download.Grant, err error) {
 	review, err := h.review.TokenReviews().Create(ctx, &authentication.TokenReview{Spec: authentication.TokenReviewSpec{Token: token}}, meta.CreateOptions{})
 	if err != nil {
-		return "", fmt.Errorf("reviewing a token: %w", err)
+		return g, fmt.Errorf("reviewing a token: %w", err)
 	}
 	if !review.Status.Authenticated {
-		return "", download.ErrUnknown
+		return g, download.ErrUnknown
 	}
-	who := review.Status.User
+	who := &review.Status.User
+	g.User = who.Username
+	if g.All, err = h.may(ctx, who, h.Namespace, snapshot); err != nil || g.All {
+		return g, err
+	}
+	list, err := namespaces()
+	if err != nil {
+		return g, err
+	}
+	for _, n := range list {
+		if n == h.Namespace || !resource.NodeName(n) {
+			continue
+		}
+		ok, err := h.may(ctx, who, n, snapshot)
+		if err != nil {
+			return g, err
+		}
+		if ok {
+			g.Namespaces = append(g.Namespaces, n)
+		}
+	}
+	if len(g.Namespaces) == 0 {
+		return g, fmt.Errorf("%w: %s has no right to get snapshots/content %s, neither in namespace %s nor in one that the finished snapshot has", download.ErrDenied, g.User, snapshot, h.Namespace)
+	}
+	return g, nil
+}
+
+// may asks Kubernetes for one right.
+func (h *hub) may(ctx context.Context, who *authentication.UserInfo, namespace, snapshot string) (bool, error) {
 	extra := map[string]authorization.ExtraValue{}
 	for k, v := range who.Extra {
 		extra[k] = authorization.ExtraValue(v)
@@ -29,13 +58,10 @@ func (h *hub) allow(ctx context.Context, token, snapshot string) (user string, e
 	access, err := h.access.SubjectAccessReviews().Create(ctx, &authorization.SubjectAccessReview{Spec: authorization.SubjectAccessReviewSpec{
 		User: who.Username, UID: who.UID, Groups: who.Groups, Extra: extra,
 		ResourceAttributes: &authorization.ResourceAttributes{Verb: "get", Group: resource.Group, Version: resource.Version, Resource: resource.Snapshots.Resource,
-			Subresource: "content", Namespace: h.Namespace, Name: snapshot},
+			Subresource: "content", Namespace: namespace, Name: snapshot},
 	}}, meta.CreateOptions{})
 	if err != nil {
-		return who.Username, fmt.Errorf("asking who may get a snapshot: %w", err)
+		return false, fmt.Errorf("asking who may get a snapshot: %w", err)
 	}
-	if !access.Status.Allowed || access.Status.Denied {
-		return who.Username, fmt.Errorf("%w: %s has no right to get snapshots/content %s in namespace %s", download.ErrDenied, who.Username, snapshot, h.Namespace)
-	}
-	return who.Username, nil
+	return access.Status.Allowed && !access.Status.Denied, nil
 }

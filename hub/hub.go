@@ -56,6 +56,8 @@ type Options struct {
 
 	Make  func(ctx context.Context, from, to string, window [2]ring.Time) error // makes a bundle; nothing is left behind if it fails
 	Count func(bundle string) (collect.Counts, error)
+	// Cutter makes what people see who may not see all; nil refuses them.
+	Cutter download.Cutter
 }
 
 // hub is one run.
@@ -230,7 +232,7 @@ func (h *hub) download(c *control.Controller) (stop func(), err error) {
 		}
 		return &p.Certificate, nil
 	}}
-	server := download.Server(download.Handler(download.Options{Find: c.Find, Allow: h.allow, Log: h.Log}), h.Log)
+	server := download.Server(download.Handler(download.Options{Find: c.Find, Allow: h.allow, Cutter: h.Cutter, Log: h.Log}), h.Log)
 	go func() {
 		if err := server.Serve(tls.NewListener(l, config)); !errors.Is(err, http.ErrServerClosed) {
 			h.Log.Error("serving downloads ended", "error", err)

@@ -69,6 +69,9 @@ type DerivedCut struct {
 	Workload string `json:"workload,omitempty"`
 	FromNs   *Time  `json:"from,omitempty"`
 	ToNs     *Time  `json:"to,omitempty"`
+	// Connections with an end in one of these namespaces and none in another. The counts of the
+	// original are 0 then: they are about other namespaces too.
+	Namespaces []string `json:"namespaces,omitempty"`
 }
 
 // Commitment is a salted commitment to the packets of one file (docs/format/derived.md).

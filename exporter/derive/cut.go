@@ -12,9 +12,11 @@ import (
 
 // Choice is what a cut keeps.
 type Choice struct {
-	Conns        map[int64]bool    // by conn_id; nil keeps all packets of the time range
-	FromNs, ToNs int64             // packets of this time, both inclusive; 0 leaves an end open
-	Said         bundle.DerivedCut // as people said it
+	Conns        map[int64]bool // by conn_id; nil keeps all packets of the time range
+	FromNs, ToNs int64          // packets of this time, both inclusive; 0 leaves an end open
+	// Only connections within the namespaces Said.Namespaces are kept, if it is not nil, and no name of
+	// another namespace and no count of other packets.
+	Said bundle.DerivedCut // as people said it
 }
 
 // Cut makes a bundle at output with a part of the packets, byte for byte: those of the chosen
@@ -31,17 +33,27 @@ func Cut(ctx context.Context, b *bundle.Bundle, output string, c Choice, o Optio
 		return nil, err
 	}
 	defer src.remove()
-	keep, addrs, err := chosen(ctx, bundle.TableParts(b.Payload(), b.Path), &c)
+	tables := bundle.TableParts(b.Payload(), b.Path)
+	src.spaces = spacesOf(c.Said.Namespaces)
+	if src.spaces != nil {
+		if err := src.spaces.limit(ctx, tables, &c); err != nil {
+			return nil, err
+		}
+	}
+	keep, addrs, err := chosen(ctx, tables, &c)
 	if err != nil {
 		return nil, err
 	}
-	from, err := origin(b, false)
+	from, err := origin(b, src.spaces != nil)
 	if err != nil {
 		return nil, err
 	}
 	d := &bundle.Derived{Kind: bundle.Cut, From: from, Rederivable: "fully", Reason: fully, Cut: &c.Said}
 	if err := src.cut(keep, d, &o); err != nil {
 		return nil, err
+	}
+	if src.spaces != nil {
+		d.From.Packets, d.Packets.Removed = 0, 0
 	}
 	events, err := src.cutSides(addrs, &o)
 	if err != nil {
@@ -54,7 +66,7 @@ func Cut(ctx context.Context, b *bundle.Bundle, output string, c Choice, o Optio
 		return nil, err
 	}
 	r := &Report{Derived: *d, Manifest: m, Warnings: []string{}}
-	if d.Packets.Removed == 0 {
+	if d.Packets.Removed == 0 && src.spaces == nil {
 		r.Warnings = append(r.Warnings, "the cut keeps every packet")
 	}
 	if events {
@@ -72,7 +84,12 @@ func (s *source) cut(keep map[int32]map[int64]bool, d *bundle.Derived, o *Option
 			o.Keys = append(o.Keys, s.b.Path(in.Path))
 		}
 		file := keep[in.FileID]
-		said, err := s.packets(i, &fileEdit{keep: func(index int64) bool { return file[index] }, comments: true})
+		if s.spaces != nil {
+			if err := s.spaces.packets(s.b.Path(in.Path), file); err != nil {
+				return err
+			}
+		}
+		said, err := s.packets(i, &fileEdit{keep: func(index int64) bool { return file[index] }, comments: true, spaces: s.spaces})
 		if err != nil {
 			return err
 		}
@@ -103,10 +120,16 @@ func (s *source) cutSides(addrs map[string]bool, o *Options) (events bool, err e
 			return false
 		}
 		events = events || x.Kind == "events"
+		if s.spaces != nil && x.Kind != "owners" { // dumps name all
+			return false
+		}
 		return !ofRing(x) && x.Kind != "events" && (x.FileID == nil || kept[*x.FileID])
 	}, func(x *bundle.SideInput, data []byte) []byte {
 		if x.Kind == "kube" || x.Kind == "hosts" {
 			return reduced(data, addrs)
+		}
+		if s.spaces != nil {
+			return s.spaces.owners(data)
 		}
 		return data
 	})

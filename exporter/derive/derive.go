@@ -79,6 +79,8 @@ type source struct {
 
 	keep  []func(index int64) bool // packets of each file
 	rules []map[int64]string       // of changed packets of each file
+
+	spaces spaces // that a cut is limited to
 }
 
 // newSource makes the folder of a copy beside the derived bundle.

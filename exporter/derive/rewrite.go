@@ -25,6 +25,7 @@ type fileEdit struct {
 	text     func(b []byte)         // replaces values in texts of blocks; nil leaves blocks as they are
 	comments bool                   // keep every comment
 	names    *pseudonyms            // replace addresses in headers; nil leaves them
+	spaces   spaces                 // leave out what names others; nil leaves it
 
 	changed int64           // packets that differ now
 	rules   map[int32]int64 // of them, by rule
@@ -76,6 +77,7 @@ type rewriter struct {
 	sums  []decode.Sum
 	addrs []place
 	old   []byte
+	strip bool // the comments of this block go
 }
 
 func (x *rewriter) packet(p *pcapng.Packet) bool {
@@ -204,6 +206,11 @@ func (x *rewriter) crc(data []byte, set bool) bool {
 
 // block leaves out what may hold keys or anything else that no dissector reads.
 func (x *rewriter) block(typ pcapng.BlockType, body []byte, bigEndian bool) bool {
+	if x.spaces != nil {
+		keep := false
+		keep, x.strip = x.spaces.block(typ, body, bigEndian)
+		return keep
+	}
 	switch typ {
 	case pcapng.BlockSection, pcapng.BlockInterface, pcapng.BlockNames, pcapng.BlockStatistics:
 		if x.names != nil {
@@ -220,6 +227,8 @@ func (x *rewriter) block(typ pcapng.BlockType, body []byte, bigEndian bool) bool
 // comment keeps comments from which identities are read.
 func (x *rewriter) comment(typ pcapng.BlockType, text []byte) bool {
 	switch {
+	case x.strip && typ == pcapng.BlockInterface:
+		return false
 	case x.comments:
 		return true
 	case typ == pcapng.BlockInterface:

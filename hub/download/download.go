@@ -3,6 +3,7 @@ package download
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"io/fs"
@@ -34,16 +35,21 @@ var (
 type Options struct {
 	// Find returns a snapshot and the folder of its bundles, or ErrNone.
 	Find func(name string) (*resource.Snapshot, string, error)
-	// Allow returns the name of the token's owner if he may have the content of a snapshot,
-	// or ErrUnknown, ErrDenied, or another error if that cannot be told.
-	Allow func(ctx context.Context, token, snapshot string) (user string, err error)
-	Log   *slog.Logger
+	// Allow returns what the token's owner may have of a snapshot, with his name even if that is nothing:
+	// ErrUnknown, ErrDenied, or another error if that cannot be told. namespaces lists those of the snapshot.
+	Allow  func(ctx context.Context, token, snapshot string, namespaces func() ([]string, error)) (Grant, error)
+	Cutter Cutter
+	Log    *slog.Logger
 }
 
 type handler struct {
 	Options
 	mu    sync.Mutex
 	lists map[string][]transfer.File // by the bundle's path; a finished bundle does not change
+
+	grants map[[sha256.Size]byte]granted // by token and snapshot
+	spaces map[string][]string           // namespaces, by the folder of bundles
+	making map[string]*making            // views, by their folder
 }
 
 // Handler serves
@@ -51,40 +57,41 @@ type handler struct {
 //	GET /v1/snapshots/NAME                     the snapshot and its bundles, with their files
 //	GET /v1/snapshots/NAME/bundles/NODE/FILE   a file, with If-Match and Range
 func Handler(o Options) http.Handler {
-	h := &handler{Options: o, lists: map[string][]transfer.File{}}
+	h := &handler{Options: o, lists: map[string][]transfer.File{}, grants: map[[sha256.Size]byte]granted{}, spaces: map[string][]string{}, making: map[string]*making{}}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v1/snapshots/{name}", h.describe)
 	mux.HandleFunc("GET /v1/snapshots/{name}/bundles/{node}/{file...}", h.file)
 	return mux
 }
 
-// open finds a snapshot for a request that is allowed, or answers the request.
-func (h *handler) open(w http.ResponseWriter, r *http.Request) (s *resource.Snapshot, dir string, ok bool) {
+// open finds a snapshot for a request that is allowed, or answers the request. dir is where the bundles are from which
+// the request is answered, and no others.
+func (h *handler) open(w http.ResponseWriter, r *http.Request) (s *resource.Snapshot, dir string, g Grant, ok bool) {
 	name := r.PathValue("name")
 	token, bearer := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 	if !bearer || token == "" {
 		w.Header().Set("WWW-Authenticate", "Bearer")
 		http.Error(w, "a token of Kubernetes is needed, such as of: kubectl create token", http.StatusUnauthorized)
-		return nil, "", false
+		return nil, "", g, false
 	}
 	if !resource.NodeName(name) {
 		http.Error(w, "invalid name of a snapshot", http.StatusBadRequest)
-		return nil, "", false
+		return nil, "", g, false
 	}
-	user, err := h.Allow(r.Context(), token, name)
+	g, err := h.grant(r.Context(), token, name)
 	switch {
 	case errors.Is(err, ErrUnknown):
 		w.Header().Set("WWW-Authenticate", "Bearer")
 		http.Error(w, err.Error(), http.StatusUnauthorized)
 	case errors.Is(err, ErrDenied):
-		h.Log.Warn("refused a snapshot", "snapshot", name, "user", user, "from", r.RemoteAddr)
+		h.Log.Warn("refused a snapshot", "snapshot", name, "user", g.User, "from", r.RemoteAddr)
 		http.Error(w, err.Error(), http.StatusForbidden)
 	case err != nil:
 		h.Log.Error("asking who may have a snapshot", "snapshot", name, "error", err)
 		http.Error(w, "Kubernetes cannot be asked who may have the snapshot", http.StatusServiceUnavailable)
 	default:
 		if s, dir, err = h.Find(name); err == nil {
-			return s, dir, true
+			return s, dir, g, true
 		}
 		code := http.StatusInternalServerError
 		if errors.Is(err, ErrNone) {
@@ -92,11 +99,11 @@ func (h *handler) open(w http.ResponseWriter, r *http.Request) (s *resource.Snap
 		}
 		http.Error(w, err.Error(), code)
 	}
-	return nil, "", false
+	return nil, "", g, false
 }
 
 func (h *handler) describe(w http.ResponseWriter, r *http.Request) {
-	s, dir, ok := h.open(w, r)
+	s, dir, g, ok := h.open(w, r)
 	if !ok {
 		return
 	}
@@ -105,11 +112,24 @@ func (h *handler) describe(w http.ResponseWriter, r *http.Request) {
 	if c := meta.FindStatusCondition(s.Status.Conditions, resource.Done); c != nil && !a.Ready {
 		a.Message = c.Message
 	}
+	if !g.All && a.Ready {
+		a.Namespaces = g.Namespaces
+		var err error
+		if dir, err = h.view(r.Context(), s, dir, g.Namespaces); errors.Is(err, errUnfinished) {
+			a.Ready, a.Phase, a.Message = false, "Cutting", err.Error()
+		} else if err != nil {
+			http.Error(w, "the part of your namespaces cannot be made", http.StatusInternalServerError)
+			return
+		}
+	}
 	for _, n := range s.Status.Nodes {
 		if n.State == resource.Missing {
 			a.Missing = append(a.Missing, offer.Gap{Node: n.Name, Reason: n.Reason, Message: n.Message})
 		}
 		if n.Bundle == "" || !a.Ready || !resource.NodeName(n.Name) {
+			continue
+		}
+		if _, err := os.Stat(filepath.Join(dir, n.Name+offer.Extension+nothingExt)); !g.All && err == nil {
 			continue
 		}
 		files, err := h.list(filepath.Join(dir, n.Name+offer.Extension))
@@ -120,15 +140,18 @@ func (h *handler) describe(w http.ResponseWriter, r *http.Request) {
 		}
 		a.Bundles = append(a.Bundles, offer.Bundle{Node: n.Name, Name: s.Name + "-" + n.Name + offer.Extension, Files: files})
 	}
-	h.Log.Info("served a snapshot", "snapshot", s.Name, "from", r.RemoteAddr, "bundles", len(a.Bundles))
+	h.Log.Info("served a snapshot", "snapshot", s.Name, "user", g.User, "namespaces", g.Namespaces, "from", r.RemoteAddr, "bundles", len(a.Bundles))
 	w.Header().Set("Content-Type", "application/json")
 	_ = json.NewEncoder(w).Encode(a) // the client may have gone
 }
 
 func (h *handler) file(w http.ResponseWriter, r *http.Request) {
-	s, dir, ok := h.open(w, r)
+	s, dir, g, ok := h.open(w, r)
 	if !ok {
 		return
+	}
+	if !g.All {
+		dir = viewFolder(dir, g.Namespaces)
 	}
 	n := s.Status.Find(r.PathValue("node"))
 	if n == nil || n.Bundle == "" || !resource.NodeName(n.Name) {
@@ -137,6 +160,10 @@ func (h *handler) file(w http.ResponseWriter, r *http.Request) {
 	}
 	path := filepath.Join(dir, n.Name+offer.Extension)
 	files, err := h.list(path)
+	if !g.All && errors.Is(err, fs.ErrNotExist) {
+		http.Error(w, "there is no bundle of this node for your namespaces; get the description of the snapshot first", http.StatusNotFound)
+		return
+	}
 	if err != nil {
 		h.Log.Error("listing a bundle", "snapshot", s.Name, "node", n.Name, "error", err)
 		http.Error(w, "the bundle cannot be read", http.StatusInternalServerError)

@@ -12,8 +12,10 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	v1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -25,7 +27,7 @@ import (
 // serve serves one snapshot, which the token "good" may have.
 func serve(t *testing.T, phase string) (u *url.URL, dir string) {
 	t.Helper()
-	dir = t.TempDir()
+	dir = filepath.Join(t.TempDir(), "bundles") // views are beside it
 	for name, text := range map[string]string{"a.pcapsule/data/x": "one", "a.pcapsule/bagit.txt": "two", "secret": "three"} {
 		path := filepath.Join(dir, name)
 		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
@@ -45,16 +47,20 @@ func serve(t *testing.T, phase string) (u *url.URL, dir string) {
 			}
 			return s, dir, nil
 		},
-		Allow: func(_ context.Context, token, _ string) (string, error) {
+		Cutter: cutter{},
+		Allow: func(_ context.Context, token, _ string, namespaces func() ([]string, error)) (Grant, error) {
 			switch token {
 			case "good":
-				return "ada", nil
+				return Grant{User: "ada", All: true}, nil
 			case "other":
-				return "eve", fmt.Errorf("%w: eve may not", ErrDenied)
+				return Grant{User: "eve"}, fmt.Errorf("%w: eve may not", ErrDenied)
 			case "away":
-				return "", errors.New("the API is away")
+				return Grant{}, errors.New("the API is away")
 			}
-			return "", ErrUnknown
+			if want, of := strings.CutPrefix(token, "of-"); of {
+				return some(namespaces, strings.Split(want, "+"))
+			}
+			return Grant{}, ErrUnknown
 		}}))
 	t.Cleanup(server.Close)
 	u, err := url.Parse(server.URL + "/v1/snapshots")
@@ -144,6 +150,103 @@ func TestWhoGetsWhat(t *testing.T) {
 	} {
 		if code, text := get(t, u.String()+"/"+tt.path, tt.token); code != tt.want || code != 200 && strings.Contains(text, "three") {
 			t.Errorf("%s: %d %s, want %d", tt.name, code, text, tt.want)
+		}
+	}
+}
+
+// some grants those of the snapshot's namespaces that somebody has a right to.
+func some(namespaces func() ([]string, error), right []string) (Grant, error) {
+	list, err := namespaces()
+	list = slices.DeleteFunc(slices.Clone(list), func(n string) bool { return !slices.Contains(right, n) })
+	if err == nil && len(list) == 0 {
+		err = ErrDenied
+	}
+	return Grant{User: "bob", Namespaces: list}, err
+}
+
+// cutter makes views of bundles whose only namespaces are shop and payments: a file that says which.
+type cutter struct{}
+
+func (cutter) Namespaces(context.Context, string) ([]string, error) {
+	return []string{"empty", "payments", "shop"}, nil
+}
+
+func (cutter) Cut(_ context.Context, bundle, to string, namespaces []string) error {
+	if slices.Equal(namespaces, []string{"empty"}) {
+		return ErrNothing
+	}
+	if err := os.MkdirAll(filepath.Join(to, "data"), 0o700); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(to, "data", "x"), []byte("only "+strings.Join(namespaces, "+")), 0o600)
+}
+
+// TestWhoSeesWhichNamespaces is every road to a snapshot's content by every right: the description with its sums, and
+// files by name, also those that only the whole bundle has.
+func TestWhoSeesWhichNamespaces(t *testing.T) {
+	u, _ := serve(t, resource.Ready)
+	for _, tt := range []struct {
+		token      string
+		code       int
+		namespaces string
+		bundles    int
+		x          string // content of data/x
+		bag        int    // code of bagit.txt, which only the whole bundle has
+	}{
+		{"good", 200, "", 1, "one", 200},
+		{"of-shop", 200, "shop", 1, "only shop", 404},
+		{"of-payments", 200, "payments", 1, "only payments", 404},
+		{"of-shop+payments", 200, "payments,shop", 1, "only payments+shop", 404},
+		{"of-shop+nowhere", 200, "shop", 1, "only shop", 404},
+		{"of-empty", 200, "empty", 0, "", 404},
+		{"of-nowhere", 403, "", 0, "", 403},
+		{"of-", 403, "", 0, "", 403},
+		{"other", 403, "", 0, "", 403},
+	} {
+		t.Run(tt.token, func(t *testing.T) {
+			var s offer.Snapshot
+			code, text := 0, ""
+			for end := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
+				s = offer.Snapshot{}
+				if code, text = get(t, u.JoinPath("x").String(), tt.token); code == 200 && json.Unmarshal([]byte(text), &s) != nil {
+					t.Fatal(text)
+				}
+				if code != 200 || s.Ready || time.Now().After(end) {
+					break
+				}
+				if len(s.Bundles) > 0 {
+					t.Fatalf("a view that is being made lists bundles: %s", text)
+				}
+			}
+			if code != tt.code || strings.Join(s.Namespaces, ",") != tt.namespaces || len(s.Bundles) != tt.bundles || s.Ready != (tt.code == 200) {
+				t.Fatalf("description: %d %s", code, text)
+			}
+			for _, b := range s.Bundles {
+				for _, f := range b.Files {
+					if f.Name == "data/x" && f.Size != int64(len(tt.x)) {
+						t.Errorf("the listing is of another bundle: %+v", f)
+					}
+				}
+			}
+			code, text = get(t, u.JoinPath("x", "bundles", "a", "data", "x").String(), tt.token)
+			if tt.x != "" && text != tt.x || tt.x == "" && code == 200 {
+				t.Errorf("data/x: %d %q, want %q", code, text, tt.x)
+			}
+			if code, _ := get(t, u.JoinPath("x", "bundles", "a", "bagit.txt").String(), tt.token); code != tt.bag {
+				t.Errorf("bagit.txt: %d, want %d", code, tt.bag)
+			}
+			for _, path := range []string{"x/bundles/..%2fviews/data/x", "x/bundles/a/..%2f..%2fa.pcapsule%2fdata%2fx"} {
+				if code, text := get(t, u.String()+"/"+path, tt.token); code == 200 {
+					t.Errorf("%s: %q", path, text)
+				}
+			}
+		})
+	}
+	for _, phase := range []string{resource.Collecting, resource.Bundling} {
+		if u, _ := serve(t, phase); true {
+			if code, text := get(t, u.JoinPath("x").String(), "of-shop"); code != 403 {
+				t.Errorf("before it is ready: %d %s", code, text)
+			}
 		}
 	}
 }

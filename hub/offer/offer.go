@@ -26,6 +26,8 @@ type Snapshot struct {
 	To        string   `json:"to"`
 	Missing   []Gap    `json:"missing"`
 	Bundles   []Bundle `json:"bundles"`
+	// Namespaces whose traffic the bundles have, if the person may not see all.
+	Namespaces []string `json:"namespaces,omitempty"`
 }
 
 // Gap is a node whose part, or some of it, is missing. Its bundle says so too.

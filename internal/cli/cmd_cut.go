@@ -76,7 +76,7 @@ func (e *env) runCut(ctx context.Context, args []string, f *cutFlags) error {
 	if choice.ToNs != 0 {
 		choice.Said.ToNs = bundle.At(choice.ToNs)
 	}
-	if choice.Said == (bundle.DerivedCut{}) {
+	if s := choice.Said; s.Filter == "" && s.Workload == "" && s.FromNs == nil && s.ToNs == nil {
 		return exit.Usagef("nothing says what to keep: give a KFL filter, --workload, --from or --to")
 	}
 	b, o, err := f.withKeys(args[0], &f.keys)

@@ -93,6 +93,9 @@ func (e *env) runFetch(ctx context.Context, hub, name string, f *fetchFlags) err
 		}
 		total += n
 	}
+	if len(s.Namespaces) > 0 {
+		e.Warn("you have the right to see %s: %s; connections with others are left out", plural.Count(int64(len(s.Namespaces)), "namespace", "namespaces"), strings.Join(s.Namespaces, ", "))
+	}
 	for _, g := range s.Missing {
 		e.Warn("coverage gap: node %s from %s to %s (%s): %s", g.Node, s.From, s.To, g.Reason, g.Message)
 	}

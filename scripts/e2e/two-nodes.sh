@@ -69,6 +69,22 @@ grep -q 403 "$dir/stranger.log" || { say "WRONG answer to a stranger:"; cat "$di
 fetch incident token -o "$dir/incident" || { trouble; exit 1; }
 bundles=("$dir"/incident/*.pcapsule)
 is "bundles" 2 "${#bundles[@]}"
+say "a person with the right to one namespace"
+k -n shop create serviceaccount observer >/dev/null
+k -n shop create role traffic --verb=get --resource=snapshots.pcapsule.dev/content >/dev/null
+k -n shop create rolebinding traffic --role=traffic --serviceaccount=shop:observer >/dev/null
+k -n shop create token observer >"$dir/observer"
+inside=$(rows "select count(*) from calls where 'shop' in (src_namespace, dst_namespace) and coalesce(src_namespace, 'shop') = 'shop' and coalesce(dst_namespace, 'shop') = 'shop'")
+some "names that were looked up, by everybody" "$(count dns)"
+fetch incident observer -o "$dir/observed" 2>"$dir/observer.log" || { cat "$dir/observer.log"; trouble; failed=$((failed + 1)); }
+is "warnings about the right" 1 "$(grep -c 'see 1 namespace: shop' "$dir/observer.log")"
+bundles=("$dir"/observed/*.pcapsule)
+is "bundles" 2 "${#bundles[@]}"
+some "calls" "$(rows "select count(*) from calls")"
+is "calls, of those within the namespace" "$inside" "$(rows "select count(*) from calls")"
+is "other namespaces of calls, connections and endpoints" "" "$(rows "select distinct n from (select src_namespace n from calls union all select dst_namespace from calls union all select src_namespace from connections union all select dst_namespace from connections union all select namespace from endpoints union all select namespace from workloads) where n <> 'shop'")"
+is "files with a name of another namespace" "" "$(grep -rlaE 'kube-system|coredns|pcapsule-hub-' "$dir/observed" | grep -v /custody/)"
+bundles=("$dir"/incident/*.pcapsule)
 ln -s pcapsule "$dir/kubectl-pcapsule"
 plugin() { timeout 200 "$cluster/in.sh" bash -c 'PATH=$1:$PATH exec kubectl pcapsule --account investigator "${@:2}"' plugin "$dir" "$@" 2>>"$dir/plugin.log"; }
 is "calls by the plugin" "$(count http)" "$(plugin query incident http -- --count | tail -n 1 | tr -d ', ')"

@@ -149,7 +149,10 @@ func (f *flags) options(errOut io.Writer) (hub.Options, error) {
 		memory = q.Value()
 	}
 	debug.SetMemoryLimit(exporter.HeapLimit(memory))
+	x := &maker{memory: memory, turn: make(chan struct{}, 1)}
+	o.Cutter = x
 	o.Make = func(ctx context.Context, from, to string, window [2]ring.Time) error {
+		defer x.alone()()
 		_, err := exporter.Run(ctx, []string{from}, to, exporter.Options{FromNs: int64(window[0]), ToNs: int64(window[1]), Memory: memory, Release: version.Release})
 		return err
 	}

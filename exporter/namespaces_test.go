@@ -1,0 +1,144 @@
+package exporter
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io/fs"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/pcapsule/pcapsule/exporter/bundle"
+	"github.com/pcapsule/pcapsule/exporter/derive"
+	"github.com/pcapsule/pcapsule/recorder/ring"
+	"github.com/pcapsule/pcapsule/recorder/workload"
+)
+
+// deriver makes derived bundles with this package.
+type deriver struct{ Options }
+
+func (d deriver) Derive(ctx context.Context, b *bundle.Bundle, output string, a derive.Additions, accept func(*derive.Draft) error) (*bundle.Manifest, error) {
+	o := d.Options
+	o.Kube, o.Hosts, o.Keys, o.EmbedKeys, o.MoveInputs = a.Kube, a.Hosts, a.Keys, a.EmbedKeys, a.MoveInputs
+	return Derive(ctx, b, output, o, func(x *Draft) error {
+		return accept(&derive.Draft{Manifest: x.Manifest, Sources: x.Sources, Files: x.Files(), Path: x.Path, Add: x.Add})
+	})
+}
+
+func (d deriver) Trace(context.Context, *bundle.Bundle, func(int32, int64) bool, func(derive.Traced) error) error {
+	return errors.New("a cut traces nothing")
+}
+
+// twoSpaces is a bundle of a node with pods of several namespaces: each talks to the outside, and shop
+// talks to payments.
+func twoSpaces(t *testing.T) *bundle.Bundle {
+	t.Helper()
+	pod := func(namespace, name, uid, ip string) workload.InterfaceComment {
+		return workload.InterfaceComment{Cgroup: "/kubepods/pod" + uid, How: "cgroup", Addresses: []netip.Addr{netip.MustParseAddr(ip)},
+			Identity: workload.Identity{Node: "node-a", Namespace: namespace, Pod: name, PodUID: uid, Container: "c-" + name}}
+	}
+	s := newSegment(t, ring.Header{}, pod("shop", "web-1", "u1", "10.1.0.1"), pod("payments", "vault-1", "u2", "10.1.0.2"),
+		workload.InterfaceComment{Cgroup: "/system.slice", How: "cgroup", Identity: workload.Identity{Node: "node-a"}})
+	s.taken, s.sent = had(10, byWriter), had(10, byWriter)
+	s.exchange(0, 0, "192.0.2.1:40001", "10.1.0.1:80", "/of-shop")
+	s.exchange(0, 100, "10.1.9.9:40002", "10.1.0.1:80", "/of-catalog-and-shop") // named by an address line only
+	s.taken, s.sent = had(11, byWriter), had(11, byWriter)
+	s.exchange(1, 200, "192.0.2.1:40003", "10.1.0.2:80", "/of-payments")
+	s.exchange(1, 300, "10.1.0.1:40004", "10.1.0.2:80", "/of-shop-and-payments")
+	s.taken, s.sent = had(12, byWriter), had(12, byWriter)
+	s.exchange(2, 400, "192.0.2.1:40005", "10.0.0.9:80", "/of-the-node")
+	path := s.write(t.TempDir(), "sockets-node-a-000000001", map[string]string{
+		"owners.jsonl": proc(10, "webserver", `,"cgroup":"/kubepods/podu1","pod_uid":"u1"`) + proc(11, "vaultserver", `,"cgroup":"/kubepods/podu2","pod_uid":"u2"`) + proc(12, "kubelet", `,"cgroup":"/system.slice"`) +
+			`{"address":"10.1.9.9","workload":{"ring":"3f9c2ab1","namespace":"catalog","pod":"list-1","pod_uid":"u3","how":"address","kind":"pod","name":"list-1"}}` + "\n",
+		"events.jsonl": `{"ts":"` + stampOf(5) + `","kind":"exec","pid":11,"name":"vaultserver"}` + "\n"})
+	out := filepath.Join(t.TempDir(), "all.pcapsule")
+	if _, err := Run(t.Context(), []string{path}, out, Options{Release: "test", Repanic: true}); err != nil {
+		t.Fatal(err)
+	}
+	b, err := bundle.Open(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// TestNamespacesOfACut cuts a bundle to namespaces, and searches every file of the result for what it must
+// have and for what it must not.
+func TestNamespacesOfACut(t *testing.T) {
+	b := twoSpaces(t)
+	if got, err := derive.Namespaces(t.Context(), b); err != nil || !slices.Equal(got, []string{"catalog", "payments", "shop"}) {
+		t.Fatalf("namespaces %q, %v", got, err)
+	}
+	words := []string{"/of-shop ", "/of-catalog-and-shop ", "/of-payments ", "/of-shop-and-payments ", "/of-the-node ",
+		"web-1", "vault-1", "list-1", "webserver", "vaultserver", "kubelet", "payments", "catalog", "podu2"}
+	for _, tt := range []struct {
+		name   string
+		spaces []string
+		has    []string
+		calls  int64
+	}{
+		{"one namespace", []string{"shop"}, []string{"/of-shop ", "web-1", "webserver"}, 1},
+		{"another", []string{"payments"}, []string{"/of-payments ", "vault-1", "vaultserver", "payments", "podu2"}, 1},
+		{"both sides of a call", []string{"payments", "shop"}, []string{"/of-shop ", "/of-payments ", "/of-shop-and-payments ", "web-1", "vault-1", "webserver", "vaultserver", "payments", "podu2"}, 3},
+		{"one that only an address line names", []string{"catalog", "shop"}, []string{"/of-shop ", "/of-catalog-and-shop ", "web-1", "list-1", "webserver", "catalog"}, 2},
+		{"one without connections of its own", []string{"catalog"}, nil, 0},
+		{"one that is not there", []string{"sho"}, nil, 0},
+		{"none", []string{}, nil, 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			out := filepath.Join(t.TempDir(), "cut.pcapsule")
+			_, err := derive.Cut(t.Context(), b, out, derive.Choice{Said: bundle.DerivedCut{Namespaces: tt.spaces}}, derive.Options{Exporter: deriver{Options{Release: "test", Repanic: true}}})
+			if tt.calls == 0 {
+				if !errors.Is(err, derive.ErrNothing) {
+					t.Fatalf("%v, want %v", err, derive.ErrNothing)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			d, err := bundle.Open(out)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if r, err := Rederive(t.Context(), d, Options{Release: "test"}); err != nil || !r.OK() {
+				t.Errorf("it does not rederive: %v, %+v", err, r)
+			}
+			m := d.Manifest
+			if m.Calls["http1"] != tt.calls || m.Accounts.Packets != 7*tt.calls || m.Derived.From.Packets+m.Derived.Packets.Removed != 0 || m.Derived.From.TagManifest != nil {
+				t.Errorf("calls %v, %d packets, derived %+v", m.Calls, m.Accounts.Packets, m.Derived)
+			}
+			all := contents(t, out)
+			for _, w := range words {
+				if got, want := bytes.Contains(all, []byte(w)), slices.Contains(tt.has, w); got != want {
+					t.Errorf("%q is in the bundle: %v, want %v", w, got, want)
+				}
+			}
+		})
+	}
+}
+
+// contents are the files of a bundle, and the rows of its tables that name somebody.
+func contents(t *testing.T, dir string) (all []byte) {
+	t.Helper()
+	err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+		if err != nil || e.IsDir() {
+			return err
+		}
+		text, err := os.ReadFile(path)
+		all = append(all, text...)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, row := range ask(t, dir, "select coalesce(string_agg(to_json(e)::text, ' ' order by endpoint_id), '') from endpoints e",
+		"select coalesce(string_agg(to_json(c)::text, ' ' order by call_no), '') from calls c", "select coalesce(string_agg(to_json(w)::text, ' '), '') from workloads w",
+		"select coalesce(string_agg(to_json(e)::text, ' '), '') from os_events e", "select coalesce(string_agg(to_json(c)::text, ' '), '') from coverage c") {
+		all = append(all, row...)
+	}
+	return all
+}

@@ -1,0 +1,244 @@
+package download
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/pcapsule/pcapsule/hub/offer"
+	"github.com/pcapsule/pcapsule/hub/resource"
+)
+
+// Grant is what somebody may get of a snapshot.
+type Grant struct {
+	User       string
+	All        bool
+	Namespaces []string // only the traffic within these, sorted; if not All
+}
+
+// Cutter makes a person's view of a bundle: the bundle without what is of other namespaces.
+type Cutter interface {
+	// Namespaces lists those that a bundle has.
+	Namespaces(ctx context.Context, bundle string) ([]string, error)
+	// Cut makes a bundle at to of what is within the namespaces. It returns
+	//   - ErrNothing if there is no packet of that,
+	//   - another error otherwise, and leaves nothing behind.
+	Cut(ctx context.Context, bundle, to string, namespaces []string) error
+}
+
+// ErrNothing means that a bundle has nothing within some namespaces.
+var ErrNothing = errors.New("nothing of these namespaces")
+
+// errUnfinished means that a view is being made.
+var errUnfinished = errors.New("the part of your namespaces is being made")
+
+// Limits of views.
+const (
+	maxViews   = 32               // of one snapshot; the oldest goes
+	maxSpaces  = 1000             // namespaces of a snapshot that Kubernetes is asked about
+	grantAge   = 10 * time.Second // for which Kubernetes is not asked again about the same token
+	maxGrants  = 1000
+	viewWait   = 10 * time.Second // for which a request waits; then the client asks again
+	nothingExt = ".nothing"       // beside bundles: a node with nothing to see
+	viewsName  = "views"          // beside the folder of bundles
+)
+
+// granted is a recent answer of Kubernetes.
+type granted struct {
+	Grant
+	at time.Time
+}
+
+// grant asks what a token may get of a snapshot. A client asks for many files at once, and for each of them Kubernetes
+// would be asked once for each namespace.
+func (h *handler) grant(ctx context.Context, token, snapshot string) (Grant, error) {
+	key := sha256.Sum256([]byte(token + "\x00" + snapshot))
+	h.mu.Lock()
+	g, ok := h.grants[key]
+	h.mu.Unlock()
+	if ok && time.Since(g.at) < grantAge {
+		return g.Grant, nil
+	}
+	now, err := h.Allow(ctx, token, snapshot, func() ([]string, error) { return h.namespaces(ctx, snapshot) })
+	if err != nil {
+		return now, err
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if len(h.grants) >= maxGrants {
+		clear(h.grants)
+	}
+	h.grants[key] = granted{now, time.Now()}
+	return now, nil
+}
+
+// namespaces lists those of a snapshot's bundles; none before it is ready.
+func (h *handler) namespaces(ctx context.Context, name string) ([]string, error) {
+	if h.Cutter == nil {
+		return nil, nil
+	}
+	s, dir, err := h.Find(name)
+	if errors.Is(err, ErrNone) || err == nil && s.Status.Phase != resource.Ready {
+		return nil, nil // as if there were no right, so that nobody learns which snapshots there are
+	}
+	if err != nil {
+		return nil, err
+	}
+	h.mu.Lock()
+	list, ok := h.spaces[dir]
+	h.mu.Unlock()
+	if ok {
+		return list, nil
+	}
+	for _, n := range bundlesOf(s) {
+		more, err := h.Cutter.Namespaces(ctx, filepath.Join(dir, n))
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, more...)
+	}
+	slices.Sort(list)
+	list = slices.Compact(list)
+	if len(list) > maxSpaces {
+		h.Log.Warn("a snapshot has too many namespaces; rights to the others are not asked for", "snapshot", name, "namespaces", len(list), "asked", maxSpaces)
+		list = list[:maxSpaces]
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if len(h.spaces) >= maxLists {
+		clear(h.spaces)
+	}
+	h.spaces[dir] = list
+	return list, nil
+}
+
+// bundlesOf are the names of a snapshot's bundles.
+func bundlesOf(s *resource.Snapshot) (names []string) {
+	for _, n := range s.Status.Nodes {
+		if n.Bundle != "" && resource.NodeName(n.Name) {
+			names = append(names, n.Name+offer.Extension)
+		}
+	}
+	return names
+}
+
+// viewFolder is where the bundles of a view are. The names of the bundles there are those of the snapshot.
+func viewFolder(dir string, namespaces []string) string {
+	sum := sha256.Sum256([]byte(strings.Join(namespaces, "\x00")))
+	return filepath.Join(filepath.Dir(dir), viewsName, hex.EncodeToString(sum[:16]))
+}
+
+// view returns the folder of somebody's view, or errUnfinished if it takes longer to make. It is made in the
+// background, so that a client that goes away does not end it.
+func (h *handler) view(ctx context.Context, s *resource.Snapshot, dir string, namespaces []string) (string, error) {
+	folder := viewFolder(dir, namespaces)
+	if err := finished(s, folder); err == nil || !errors.Is(err, errUnfinished) {
+		return folder, err
+	}
+	h.mu.Lock()
+	job := h.making[folder]
+	if job == nil {
+		job = &making{done: make(chan struct{})}
+		h.making[folder] = job
+		go h.make(job, s, dir, folder, namespaces)
+	}
+	h.mu.Unlock()
+	select {
+	case <-job.done:
+		return folder, job.err
+	case <-time.After(viewWait):
+	case <-ctx.Done():
+	}
+	return folder, errUnfinished
+}
+
+// making is a view that is being made; after done, err says why that failed.
+type making struct {
+	done chan struct{}
+	err  error
+}
+
+// finished returns nil if a view has each node.
+func finished(s *resource.Snapshot, folder string) error {
+	for _, name := range bundlesOf(s) {
+		_, err := os.Stat(filepath.Join(folder, name))
+		if errors.Is(err, fs.ErrNotExist) {
+			_, err = os.Stat(filepath.Join(folder, name+nothingExt))
+		}
+		if errors.Is(err, fs.ErrNotExist) {
+			return errUnfinished
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// make makes a view. What a hub made that was killed stays.
+func (h *handler) make(job *making, s *resource.Snapshot, dir, folder string, namespaces []string) {
+	err := func() error {
+		if err := oldest(filepath.Dir(folder), filepath.Base(folder)); err != nil {
+			return err
+		}
+		if err := os.MkdirAll(folder, 0o700); err != nil {
+			return err
+		}
+		for _, name := range bundlesOf(s) {
+			to := filepath.Join(folder, name)
+			if _, err := os.Stat(to); err == nil {
+				continue
+			}
+			err := h.Cutter.Cut(context.Background(), filepath.Join(dir, name), to, namespaces)
+			if errors.Is(err, ErrNothing) {
+				err = os.WriteFile(to+nothingExt, nil, 0o600)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	}()
+	if err != nil {
+		h.Log.Error("making a view of a snapshot", "snapshot", s.Name, "namespaces", namespaces, "error", err)
+	}
+	job.err = err
+	h.mu.Lock()
+	delete(h.making, folder) // after an error, the next request tries again
+	h.mu.Unlock()
+	close(job.done)
+}
+
+// oldest removes the oldest views if there would be too many.
+func oldest(dir, but string) error {
+	list, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	at := map[string]time.Time{}
+	var names []string
+	for _, e := range list {
+		if info, err := e.Info(); err == nil && e.Name() != but {
+			at[e.Name()] = info.ModTime()
+			names = append(names, e.Name())
+		}
+	}
+	slices.SortStableFunc(names, func(a, b string) int { return at[a].Compare(at[b]) })
+	for len(names) >= maxViews {
+		if err := os.RemoveAll(filepath.Join(dir, names[0])); err != nil {
+			return err
+		}
+		names = names[1:]
+	}
+	return nil
+}

@@ -1,0 +1,62 @@
+package hub
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/pcapsule/pcapsule/exporter"
+	"github.com/pcapsule/pcapsule/exporter/bundle"
+	"github.com/pcapsule/pcapsule/exporter/derive"
+	"github.com/pcapsule/pcapsule/hub/download"
+	"github.com/pcapsule/pcapsule/internal/version"
+)
+
+// maker makes bundles, one at a time, because each may use all of the memory.
+type maker struct {
+	memory int64
+	turn   chan struct{}
+}
+
+// alone waits until no other bundle is being made. The function that it returns lets the next begin.
+func (m *maker) alone() (done func()) {
+	m.turn <- struct{}{}
+	return func() { <-m.turn }
+}
+
+// Namespaces implements download.Cutter.
+func (m *maker) Namespaces(ctx context.Context, path string) ([]string, error) {
+	b, err := bundle.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	return derive.Namespaces(ctx, b)
+}
+
+// Cut implements download.Cutter.
+func (m *maker) Cut(ctx context.Context, path, to string, namespaces []string) error {
+	defer m.alone()()
+	b, err := bundle.Open(path)
+	if err != nil {
+		return err
+	}
+	o := derive.Options{Exporter: m, Event: bundle.Entry{Time: *bundle.At(time.Now().UnixNano()), Tool: "pcapsule-hub " + version.Release}}
+	_, err = derive.Cut(ctx, b, to, derive.Choice{Said: bundle.DerivedCut{Namespaces: namespaces}}, o)
+	if errors.Is(err, derive.ErrNothing) {
+		return download.ErrNothing
+	}
+	return err
+}
+
+// Derive implements derive.Exporter.
+func (m *maker) Derive(ctx context.Context, b *bundle.Bundle, output string, a derive.Additions, accept func(*derive.Draft) error) (*bundle.Manifest, error) {
+	o := exporter.Options{Release: version.Release, Memory: m.memory, Kube: a.Kube, Hosts: a.Hosts, Keys: a.Keys, EmbedKeys: a.EmbedKeys, MoveInputs: a.MoveInputs}
+	return exporter.Derive(ctx, b, output, o, func(d *exporter.Draft) error {
+		return accept(&derive.Draft{Manifest: d.Manifest, Sources: d.Sources, Files: d.Files(), Path: d.Path, Add: d.Add})
+	})
+}
+
+// Trace implements derive.Exporter.
+func (m *maker) Trace(ctx context.Context, b *bundle.Bundle, keep func(file int32, index int64) bool, each func(derive.Traced) error) error {
+	return exporter.Trace(ctx, b, exporter.Options{Release: version.Release, Memory: m.memory}, keep, func(x exporter.Traced) error { return each(derive.Traced(x)) })
+}
