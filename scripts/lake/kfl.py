@@ -17,7 +17,7 @@ def duckdb_engine():
 def spark_engine():
     from pyspark.sql import SparkSession
 
-    b = SparkSession.builder.master("local[1]").appName("kfl").config("spark.driver.memory", "1500m").config("spark.ui.enabled", "false")
+    b = SparkSession.builder.master("local[1]").appName("kfl").config("spark.driver.memory", "1500m").config("spark.ui.enabled", "false").config("spark.ui.showConsoleProgress", "false")
     spark = b.config("spark.driver.host", "127.0.0.1").config("spark.driver.bindAddress", "127.0.0.1").config("spark.sql.ansi.enabled", "true").getOrCreate()
     spark.sparkContext.setLogLevel("ERROR")
     return lambda sql: [tuple(r) for r in spark.sql(sql).collect()]
