@@ -151,7 +151,9 @@ func (q *Query) SQLIn(dialect string) (string, error) {
 	}
 	d := *dialects[at]
 	if d.literal == nil {
-		d.literal = plainLiteral
+		// DuckDB 2 refuses a division by 0, where the release that pcapsule contains returns NULL.
+		d.literal, d.over = plainLiteral, "@ / nullif(@, 0)"
+		d.quotient, d.remainder = "CAST(@ AS HUGEINT) // nullif(CAST(@ AS HUGEINT), 0)", "CAST(@ AS HUGEINT) % nullif(CAST(@ AS HUGEINT), 0)"
 	}
 	w := &writer{d: &d, src: q.src}
 	if usesXML(q.root) {
