@@ -15,7 +15,7 @@
 # make e2e  test the recorder and the hub on real clusters of one and two nodes; needs root and a cluster's programs (scripts/e2e/lib.sh)
 # make stores  test stores against an S3 server, versitygw; builds it: 2 min
 # make lake-program  build bin/pcapsule-lake, which registers bundles as Iceberg tables; it is a module of its own, lake/
-# make lake  compare Spark, Trino and DuckDB over registered bundles, with versitygw and PostgreSQL; downloads 1 GB once, 10 min (LAKE_ENGINES=: DuckDB only)
+# make lake  compare Spark, Trino and DuckDB over registered bundles and on KFL, with versitygw and PostgreSQL; downloads 1 GB once, 10 min (LAKE_ENGINES=: DuckDB only)
 # make casts  record the terminal sessions of docs/recordings again
 # make conformance  run the official MCP suites against the server's HTTP; needs npm
 # make rest-check  compare serve with its OpenAPI description by schemathesis; needs Python and PyPI (EXAMPLES=20: 1 min, else 15)

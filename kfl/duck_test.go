@@ -70,7 +70,7 @@ func viewColumns() map[string]string {
 		case f.typ.kind == kInt && strings.HasSuffix(f.arg, "_port"), f.arg == "status_code":
 			t = "INTEGER"
 		case f.typ.kind != kInt && f.typ.kind != kTime:
-			t = f.typ.sql()
+			t = f.typ.in(&duckDB)
 		}
 		out[f.arg] = t
 	}
@@ -82,7 +82,7 @@ func joinedColumns() map[string]map[string]string {
 	out := map[string]map[string]string{"flows": {"flow_id": "BIGINT"}, "connections": {"conn_id": "BIGINT"}, "tls": {"call_no": "BIGINT"}}
 	for _, f := range names().fields {
 		if j, ok := joins[f.kind]; ok && j.table != "calls" {
-			out[j.table][f.arg] = f.typ.sql()
+			out[j.table][f.arg] = f.typ.in(&duckDB)
 			if f.typ.text == textHex {
 				out[j.table][f.arg] = "BLOB"
 			}
@@ -96,7 +96,7 @@ func joinedColumns() map[string]map[string]string {
 func fill(t testing.TB, db *sql.DB, rows []*testRow, value func(column string, f *field) Value) {
 	t.Helper()
 	insert := func(table, key string, id int64) map[string]Value {
-		cols, vals := []string{quote(key).sql}, []string{strconv.FormatInt(id, 10)}
+		cols, vals := []string{quoteName(key)}, []string{strconv.FormatInt(id, 10)}
 		got := map[string]Value{}
 		for _, f := range names().fields {
 			if j, ok := joins[f.kind]; !ok || j.table != table || got[f.arg].kind != 0 {
@@ -104,7 +104,7 @@ func fill(t testing.TB, db *sql.DB, rows []*testRow, value func(column string, f
 			}
 			v := value(f.arg, f)
 			got[f.arg] = v
-			cols, vals = append(cols, quote(f.arg).sql), append(vals, duckOf(v))
+			cols, vals = append(cols, quoteName(f.arg)), append(vals, duckOf(v))
 		}
 		if _, err := db.Exec("INSERT INTO " + table + " (" + strings.Join(cols, ", ") + ") VALUES (" + strings.Join(vals, ", ") + ")"); err != nil {
 			t.Fatal(err)
@@ -216,13 +216,13 @@ func duck(t testing.TB, rows []*testRow) *sql.DB {
 	}
 	slices.Sort(names)
 	for _, n := range names {
-		defs = append(defs, quote(n).sql+" "+types[n])
+		defs = append(defs, quoteName(n)+" "+types[n])
 	}
 	run("CREATE TABLE calls (row_no BIGINT, " + strings.Join(defs, ", ") + ")")
 	for table, cols := range joinedColumns() {
 		var defs []string
 		for n, t := range cols {
-			defs = append(defs, quote(n).sql+" "+t)
+			defs = append(defs, quoteName(n)+" "+t)
 		}
 		slices.Sort(defs)
 		run("CREATE TABLE " + table + " (" + strings.Join(defs, ", ") + ")")
@@ -313,3 +313,5 @@ func describe(r *testRow, q *Query) string {
 	}
 	return b.String()
 }
+
+func quoteName(column string) string { return (&writer{d: &duckDB}).quote(column).sql }

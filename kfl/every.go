@@ -1,6 +1,7 @@
 package kfl
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
@@ -181,7 +182,11 @@ func (w *writer) finding(n *node) frag {
 		if n.str != "" {
 			key.sql = `(CAST("bundle" AS BIGINT) * 281474976710656 + "call_no")`
 		}
-		return w.f("coalesce(@ IN (SELECT unnest(@)), FALSE)", key, frag{sql: "CAST(? AS BIGINT[])", args: []any{n.ids}})
+		ids := frag{sql: "CAST(? AS BIGINT[])", args: []any{n.ids}}
+		if w.d.literal != nil {
+			ids = frag{sql: "CAST([" + strings.Trim(strings.ReplaceAll(fmt.Sprint(n.ids), " ", ", "), "[]") + "] AS BIGINT[])"}
+		}
+		return w.f("coalesce(@ IN (SELECT unnest(@)), FALSE)", key, ids)
 	})
 }
 

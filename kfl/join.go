@@ -109,6 +109,6 @@ func (w *writer) joined(n *node) frag {
 		if j.first {
 			one = "arg_min(kfl_c, kfl_o)"
 		}
-		return w.f("(SELECT "+one+" FROM ("+j.from+") AS kfl_r WHERE kfl_k = @"+with+")", quote(j.key))
+		return w.f("(SELECT "+one+" FROM ("+j.from+") AS kfl_r WHERE kfl_k = @"+with+")", w.quote(j.key))
 	})
 }

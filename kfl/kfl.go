@@ -54,7 +54,7 @@ func compile(src string, env Env) (*Query, *Error) {
 	if c.xml != nil && misplaced(q.root) {
 		return nil, c.xml
 	}
-	w := &writer{bodies: env.Bodies}
+	w := &writer{d: &duckDB, src: src, bodies: env.Bodies}
 	q.where, q.fault = w.cond(q.root), w.fault
 	if w.tooLong {
 		err := errorAt(src, 0, len(src), "split the query", "the query compiles to more than %d bytes of SQL", maxSQL)

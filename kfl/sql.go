@@ -22,6 +22,9 @@ type frag struct {
 // writer writes SQL. The SQL of a value is NULL exactly if the value is absent; that of a condition
 // is never NULL. User text is only ever in arguments.
 type writer struct {
+	d       *Dialect
+	src     string
+	lacking *Error // what the dialect cannot say
 	names   int
 	steps   int
 	tooLong bool
@@ -102,12 +105,17 @@ func (w *writer) f(form string, parts ...frag) frag {
 	return out
 }
 
-func quote(column string) frag {
-	return frag{sql: `"` + strings.ReplaceAll(column, `"`, `""`) + `"`}
+func (w *writer) quote(column string) frag {
+	return frag{sql: w.d.quote + strings.ReplaceAll(column, w.d.quote, w.d.quote+w.d.quote) + w.d.quote}
 }
 
-// text returns user text as an argument.
-func text(s string) frag { return frag{sql: "CAST(? AS VARCHAR)", args: []any{s}} }
+// text returns user text, as an argument if the dialect has no literals.
+func (w *writer) text(s string) frag {
+	if w.d.literal != nil {
+		return frag{sql: w.d.literal(s)}
+	}
+	return frag{sql: "CAST(? AS VARCHAR)", args: []any{s}}
+}
 
 func (w *writer) join(parts []frag, sep string) frag {
 	if len(parts) == 0 {
@@ -143,7 +151,10 @@ func (w *writer) cond(n *node) frag {
 	if w.stop() {
 		return frag{sql: "NULL"}
 	}
-	if w.inline == nil {
+	if what := beyond(n); what != "" && w.d.Name != duckDB.Name {
+		return w.lacks(n, what)
+	}
+	if w.inline == nil && w.d.Name == duckDB.Name {
 		if side, ok := documentOf(n); ok {
 			if usesXML(n) {
 				return w.inXML(n, side)
@@ -159,7 +170,7 @@ func (w *writer) cond(n *node) frag {
 		return frag{sql: "FALSE"}
 	case opTruth:
 		if x := n.args[0]; x.op == opCol {
-			return w.f("(@ IS NOT NULL AND @)", quote(x.str), quote(x.str))
+			return w.f("(@ IS NOT NULL AND @)", w.quote(x.str), w.quote(x.str))
 		}
 		return w.f("coalesce(@, FALSE)", w.value(n.args[0]))
 	case opAnd:
@@ -192,7 +203,8 @@ func (w *writer) cond(n *node) frag {
 		return w.finding(n)
 	case opHeader:
 		v := w.fresh()
-		return w.f(`coalesce(len(list_filter("headers", lambda ` + v + `: ` + v + `."kind" = '` + n.str + `')) > 0, FALSE)`)
+		is := frag{sql: v + "." + w.quote("kind").sql + " = '" + n.str + "'"}
+		return w.f("coalesce(@ > 0, FALSE)", w.f(w.d.length, w.fn(w.d.filter, v, w.quote("headers"), is)))
 	}
 	return w.body(n)
 }
@@ -208,7 +220,7 @@ func (w *writer) compare(n *node) frag {
 	}
 	if a.op == opHex && b.op == opConst {
 		if raw, err := hex.DecodeString(b.str); err == nil {
-			return w.guarded(n.str, a.args[0], w.value(a.args[0]), w.f("unhex(@)", text(hex.EncodeToString(raw))))
+			return w.guarded(n.str, a.args[0], w.value(a.args[0]), w.f(w.d.unhex, w.text(hex.EncodeToString(raw))))
 		}
 	}
 	if b.op == opConst {
@@ -230,15 +242,15 @@ func (w *writer) guarded(op string, n *node, x, constant frag) frag {
 
 func (w *writer) compareBytes(n, a, b *node) frag {
 	if b.op == opConst {
-		return w.guarded(n.str, a, w.value(a), w.f("unhex(@)", text(hex.EncodeToString([]byte(b.str)))))
+		return w.guarded(n.str, a, w.value(a), w.f(w.d.unhex, w.text(hex.EncodeToString([]byte(b.str)))))
 	}
-	return w.f("coalesce(@ "+sqlOps[n.str]+" encode(@), FALSE)", w.value(a), w.value(b))
+	return w.f("coalesce(@ "+sqlOps[n.str]+" @, FALSE)", w.value(a), w.f(w.d.bytesOf, w.value(b)))
 }
 
 func (w *writer) in(n *node) frag {
 	x, list := n.args[0], n.args[1]
 	if list.op != opList {
-		return w.f("coalesce(list_contains(@, @), FALSE)", w.value(list), w.value(x))
+		return w.f("coalesce("+w.d.has+", FALSE)", w.value(list), w.value(x))
 	}
 	if len(list.args) == 0 {
 		return frag{sql: "FALSE"}
@@ -252,24 +264,26 @@ func (w *writer) in(n *node) frag {
 }
 
 func (w *writer) textTest(n *node) frag {
-	f := map[string]string{"contains": "contains", "startsWith": "starts_with", "endsWith": "ends_with"}[n.str]
+	f := map[string]string{"contains": w.d.contains, "startsWith": w.d.startsWith, "endsWith": w.d.endsWith}[n.str]
 	a, b := w.value(n.args[0]), w.value(n.args[1])
 	if n.args[0].typ.kind == kBytes {
 		return w.f("coalesce(@, FALSE)", w.bytesTest(n.str, a, b))
 	}
-	return w.f("coalesce("+f+"(@, @), FALSE)", a, b)
+	return w.f("coalesce("+f+", FALSE)", a, b)
 }
 
-// bytesTest searches a BLOB for the bytes of a text. DuckDB cannot search a BLOB, so both are
-// compared as hexadecimal, and a match must begin at an even digit.
+// bytesTest searches a BLOB for the bytes of a text.
 func (w *writer) bytesTest(how string, blob, part frag) frag {
 	switch how {
 	case "startsWith":
-		return w.f("starts_with(hex(@), hex(encode(@)))", blob, part)
+		return w.f(w.d.bytesStart, blob, part)
 	case "endsWith":
-		return w.f("ends_with(hex(@), hex(encode(@)))", blob, part)
+		return w.f(w.d.bytesEnd, blob, part)
 	}
-	return w.f("(contains(hex(@), hex(encode(@))) AND regexp_matches(hex(@), '(^(?:[0-9A-F]{2})*?' || hex(encode(@)) || ')'))", blob, part, blob, part)
+	if strings.Count(w.d.bytesContain, "@") == 2 {
+		return w.f(w.d.bytesContain, blob, part)
+	}
+	return w.f(w.d.bytesContain, blob, part, blob, part)
 }
 
 // matches searches for a pattern. The group around the pattern is needed because DuckDB 1.5.5
@@ -277,15 +291,19 @@ func (w *writer) bytesTest(how string, blob, part frag) frag {
 // as in "$1".
 func (w *writer) matches(s frag, n *node) frag {
 	if re, err := syntax.Parse(n.re.String(), syntax.Perl); err == nil && re.Op == syntax.OpLiteral && re.Flags&syntax.FoldCase == 0 {
-		return w.f("contains(@, @)", s, text(string(re.Rune)))
+		return w.f(w.d.contains, s, w.text(string(re.Rune)))
 	}
-	return w.f("regexp_matches(@, @)", s, text("("+n.re.String()+")"))
+	return w.f(w.d.matches, s, w.pattern("("+n.re.String()+")"))
 }
 
 func (w *writer) quantify(n *node) frag {
-	test := map[op]string{opAny: ": @)) > 0", opAll: ": NOT @)) = 0", opOne: ": @)) = 1"}[n.op]
+	test := map[op]string{opAny: " > 0", opAll: " = 0", opOne: " = 1"}[n.op]
 	return w.f("coalesce(@, FALSE)", w.over(w.value(n.args[0]), func(list frag) frag {
-		return w.f("len(list_filter(@, lambda kfl_v"+strconv.FormatInt(n.num, 10)+test, list, w.cond(n.args[1]))
+		is := w.cond(n.args[1])
+		if n.op == opAll {
+			is = w.f("NOT @", is)
+		}
+		return w.f("@"+test, w.f(w.d.length, w.fn(w.d.filter, variableSQL(n.num), list, is)))
 	}))
 }
 
@@ -300,15 +318,18 @@ func (w *writer) value(n *node) frag {
 	if w.stop() {
 		return frag{sql: "NULL"}
 	}
+	if what := beyond(n); what != "" && w.d.Name != duckDB.Name {
+		return w.lacks(n, what)
+	}
 	switch n.op {
 	case opConst:
-		return constant(n)
+		return w.constant(n)
 	case opAbsent:
-		return frag{sql: "CAST(NULL AS " + n.typ.sql() + ")"}
+		return frag{sql: "CAST(NULL AS " + n.typ.in(w.d) + ")"}
 	case opCol:
-		return quote(n.str)
+		return w.quote(n.str)
 	case opHex:
-		return w.f("lower(hex(@))", w.value(n.args[0]))
+		return w.f(w.d.hex, w.value(n.args[0]))
 	case opVar:
 		return frag{sql: variableSQL(n.num)}
 	case opArith:
@@ -317,7 +338,7 @@ func (w *writer) value(n *node) frag {
 		if n.typ.kind == kFloat {
 			return w.f("(-@)", w.value(n.args[0]))
 		}
-		return w.fits(w.f("-CAST(@ AS HUGEINT)", w.value(n.args[0])))
+		return w.fits(w.f("-@", w.f(w.d.wide, w.value(n.args[0]))))
 	case opJoin:
 		return w.f("(@ || @)", w.value(n.args[0]), w.value(n.args[1]))
 	case opCond:
@@ -325,25 +346,24 @@ func (w *writer) value(n *node) frag {
 	case opSize:
 		return w.size(n.args[0])
 	case opCall:
-		return w.f(stringCalls[n.str].sql, w.each(n.args, w.value)...)
+		return w.call(n)
 	case opList:
 		v := w.fresh()
 		if len(n.args) == 0 {
-			return frag{sql: "CAST([] AS " + n.typ.sql() + ")"}
+			return frag{sql: "CAST(" + put(w.d.list, "") + " AS " + n.typ.in(w.d) + ")"}
 		}
-		return w.f("list_filter([@], lambda "+v+": "+v+" IS NOT NULL)", w.join(w.each(n.args, w.value), ", "))
+		return w.fn(w.d.filter, v, w.f(w.d.list, w.join(w.each(n.args, w.value), ", ")), frag{sql: v + " IS NOT NULL"})
 	case opFilter:
 		return w.over(w.value(n.args[0]), func(list frag) frag {
-			return w.f("list_filter(@, lambda kfl_v"+strconv.FormatInt(n.num, 10)+": @)", list, w.cond(n.args[1]))
+			return w.fn(w.d.filter, variableSQL(n.num), list, w.cond(n.args[1]))
 		})
 	case opMap:
 		v := w.fresh()
 		return w.over(w.value(n.args[0]), func(list frag) frag {
-			return w.f("list_filter(list_transform(@, lambda kfl_v"+strconv.FormatInt(n.num, 10)+": @), lambda "+v+": "+v+" IS NOT NULL)", list, w.value(n.args[1]))
+			return w.fn(w.d.filter, v, w.fn(w.d.transform, variableSQL(n.num), list, w.value(n.args[1])), frag{sql: v + " IS NOT NULL"})
 		})
 	case opElem:
-		// Bounds prevent overflow of the sum; element 0 and the one past the end are NULL.
-		return w.f("list_extract(@, greatest(least(@, 2147483646), -1) + 1)", w.value(n.args[0]), w.value(n.args[1]))
+		return w.f(w.d.element, w.value(n.args[0]), w.value(n.args[1]))
 	case opConvert:
 		return w.convert(n)
 	case opLookup:
@@ -364,86 +384,4 @@ func (w *writer) value(n *node) frag {
 		return w.joined(n)
 	}
 	panic(fmt.Sprintf("kfl: operation %d is not a value", n.op))
-}
-
-func constant(n *node) frag {
-	switch n.typ.kind {
-	case kText:
-		return text(n.str)
-	case kFloat:
-		return frag{sql: "CAST(" + strconv.FormatFloat(n.flt, 'e', -1, 64) + " AS DOUBLE)"}
-	case kBytes:
-		return frag{sql: "unhex(?)", args: []any{hex.EncodeToString([]byte(n.str))}}
-	}
-	if n.num == -1<<63 {
-		return frag{sql: "CAST(-9223372036854775808 AS BIGINT)"}
-	}
-	return frag{sql: strconv.FormatInt(n.num, 10)}
-}
-
-// arith prevents overflow errors in DuckDB: integers are computed in 128 bits and converted back
-// if they fit, and floats must be finite. Division by zero is NULL.
-func (w *writer) arith(n *node) frag {
-	a, b := w.value(n.args[0]), w.value(n.args[1])
-	if n.typ.kind == kFloat {
-		return w.finite(w.f("@ "+n.str+" @", a, b))
-	}
-	op := n.str
-	if op == "/" {
-		op = "//"
-	}
-	return w.fits(w.f("CAST(@ AS HUGEINT) "+op+" CAST(@ AS HUGEINT)", a, b))
-}
-
-// fits converts a HUGEINT to a BIGINT, or NULL if it does not fit. TRY_CAST does not work here:
-// DuckDB 1.5.5 compares the number with a constant before the cast, so that a number that does
-// not fit is not NULL.
-func (w *writer) fits(x frag) frag {
-	v := w.fresh()
-	return w.f("CAST(list_filter([@], lambda "+v+": "+v+" BETWEEN -9223372036854775808 AND 9223372036854775807)[1] AS BIGINT)", x)
-}
-
-// tried separates a TRY_CAST from the enclosing comparison, for the same reason.
-func (w *writer) tried(x frag) frag {
-	v := w.fresh()
-	return w.f("list_filter([@], lambda "+v+": "+v+" IS NOT NULL)[1]", x)
-}
-
-// finite returns x if it is finite, without writing x twice.
-func (w *writer) finite(x frag) frag {
-	v := w.fresh()
-	return w.f("list_filter([@], lambda "+v+": isfinite("+v+"))[1]", x)
-}
-
-func (w *writer) size(x *node) frag {
-	switch x.typ.kind {
-	case kMap:
-		return w.f("len(@)", w.keys(x))
-	case kList:
-		return w.f("len(@)", w.value(x))
-	case kBytes:
-		return w.f("octet_length(@)", w.value(x))
-	}
-	return w.f("length(@)", w.value(x))
-}
-
-func (w *writer) convert(n *node) frag {
-	x, to := n.args[0], n.typ.kind
-	if x.typ.kind == kJSON {
-		return w.jsonAs(x, to)
-	}
-	v := w.value(x)
-	switch from := x.typ.kind; {
-	case from == kFloat && to == kInt:
-		return w.tried(w.f("TRY_CAST(trunc(@) AS BIGINT)", v))
-	case from == kText && to == kInt:
-		return w.tried(w.f("TRY_CAST(nullif(regexp_extract(@, '"+digitsPattern+"'), '') AS BIGINT)", v))
-	case from == kText && to == kFloat:
-		return w.finite(w.f("TRY_CAST(nullif(regexp_extract(@, '"+decimalPattern+"'), '') AS DOUBLE)", v))
-	case to == kFloat:
-		return w.f("CAST(@ AS DOUBLE)", v)
-	case to == kText:
-		return w.f("CAST(@ AS VARCHAR)", v)
-	}
-	return v
 }

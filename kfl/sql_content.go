@@ -11,16 +11,10 @@ import (
 // lowerSQL lowercases only ASCII letters, like the matcher; lower() lowercases all of Unicode.
 const lowerSQL = "translate(@, 'ABCDEFGHIJKLMNOPQRSTUVWXYZ', 'abcdefghijklmnopqrstuvwxyz')"
 
-// lowerName is lowerSQL for a column. For ASCII text, which has as many bytes as characters, it
-// uses lower(), which is ten times as fast as translate().
-func lowerName(column string) string {
-	return "CASE WHEN strlen(" + column + ") = length(" + column + ") THEN lower(" + column + ") ELSE " + strings.Replace(lowerSQL, "@", column, 1) + " END"
-}
-
 // isName compares a header's name with an ASCII name in lower case. Comparing the lengths in
 // bytes excludes non-ASCII names with the same lower case.
 func isName(column, name string, value frag, w *writer) frag {
-	return w.f("strlen("+column+") = "+strconv.Itoa(len(name))+" AND lower("+column+") = @", value)
+	return w.f(put(w.d.octets, column)+" = "+strconv.Itoa(len(name))+" AND lower("+column+") = @", value)
 }
 
 func isASCII(s string) bool { return !strings.ContainsFunc(s, func(r rune) bool { return r >= 0x80 }) }
@@ -38,18 +32,23 @@ func (w *writer) pairs(n *node) pairs {
 	p := pairs{v: v}
 	what, arg, _ := strings.Cut(n.str, ":")
 	cut := func(s string) (key, value string) {
-		return "split_part(" + s + ", '=', 1)", "CASE WHEN contains(" + s + ", '=') THEN substr(" + s + ", instr(" + s + ", '=') + 1) ELSE '' END"
+		return w.part(s, "=", "1"), "CASE WHEN " + strings.Replace(strings.Replace(w.d.contains, "@", s, 1), "@", "'='", 1) + " THEN " + put(w.d.tail, s) + " ELSE '' END"
 	}
-	const blank = ", chr(32) || chr(9))"
+	trim := func(s string) string { return put(w.d.trimBlanks, s) }
+	own := func(v, field string) string { return v + "." + w.quote(field).sql }
 	switch what {
 	case "headers":
-		p.list = frag{sql: `"headers"`}
-		p.when = v + `."kind" = '` + arg + "'"
-		p.key, p.value = lowerName(v+`."name"`), v+`."value"`
+		p.list = w.quote("headers")
+		p.when = own(v, "kind") + " = '" + arg + "'"
+		p.key, p.value = put(w.d.lowerName, own(v, "name")), own(v, "value")
 	case "labels":
-		p.list = quote(arg)
-		p.key, p.value = v+`."name"`, v+`."value"`
+		p.list = w.quote(arg)
+		p.key, p.value = own(v, "name"), own(v, "value")
 	case "query":
+		if w.d.Name != duckDB.Name { // no engine leaves an invalid %XY as it is
+			p.list = w.lacks(n, "the parameters of query_string")
+			break
+		}
 		p.list = w.f("string_split(coalesce(@, ''), '&')", w.value(n.args[1]))
 		p.when = v + " <> ''"
 		k, val := cut(v)
@@ -57,24 +56,33 @@ func (w *writer) pairs(n *node) pairs {
 		p.key, p.value = decode(k), decode(val)
 	case "cookies":
 		h := w.fresh()
-		name, each := "cookie", "string_split("+h+`."value", ';')`
+		name, each := "cookie", w.splitAt(own(h, "value"), ";")
 		if arg == "response" {
-			name, each = "set-cookie", "[split_part("+h+`."value", ';', 1)]`
+			name, each = "set-cookie", put(w.d.list, w.part(own(h, "value"), ";", "1"))
 		}
-		p.list = frag{sql: `flatten(list_transform(list_filter("headers", lambda ` + h + ": " + h + `."kind" = '` + arg + "' AND " +
-			isName(h+`."name"`, name, frag{sql: "'" + name + "'"}, w).sql + "), lambda " + h + ": " + each + "))"}
-		p.when = "trim(" + v + blank + " <> ''"
-		k, val := cut("trim(" + v + blank)
-		p.key, p.value = "trim("+k+blank, "trim("+val+blank
+		is := w.f(own(h, "kind")+" = '"+arg+"' AND @", isName(own(h, "name"), name, frag{sql: "'" + name + "'"}, w))
+		p.list = w.f(w.d.flatten, w.fn(w.d.transform, h, w.fn(w.d.filter, h, w.quote("headers"), is), frag{sql: each}))
+		p.when = trim(v) + " <> ''"
+		k, val := cut(trim(v))
+		p.key, p.value = trim(k), trim(val)
 	}
 	return p
+}
+
+// part writes element n of a text split at sep.
+func (w *writer) part(s, sep, n string) string {
+	return w.f(w.d.part, frag{sql: s}, frag{sql: sep}, frag{sql: n}).sql
+}
+
+func (w *writer) splitAt(s, sep string) string {
+	return w.f(w.d.split, frag{sql: s}, frag{sql: sep}).sql
 }
 
 // key returns a key to look up, in the form of the map's keys.
 func (w *writer) key(m, key *node) frag {
 	if foldsCase(m) {
 		if key.op == opConst {
-			return text(lowerASCII(key.str))
+			return w.text(lowerASCII(key.str))
 		}
 		return w.f(lowerSQL, w.value(key))
 	}
@@ -90,21 +98,21 @@ func (w *writer) found(p pairs, m, key *node) frag {
 	return w.over(p.list, func(list frag) frag {
 		is := w.f(p.key+" = @", w.key(m, key))
 		if name := lowerASCII(key.str); foldsCase(m) && key.op == opConst && isASCII(name) {
-			is = isName(p.v+`."name"`, name, text(name), w)
+			is = isName(p.v+"."+w.quote("name").sql, name, w.text(name), w)
 		}
-		return w.f("list_filter(@, lambda "+p.v+": "+when+"@)", list, is)
+		return w.fn(w.d.filter, p.v, list, w.f(when+"@", is))
 	})
 }
 
 func (w *writer) hasKey(m, key *node) frag {
 	p := w.pairs(m)
-	return w.f("(@ AND coalesce(len(@) > 0, FALSE))", w.cond(m.args[0]), w.found(p, m, key))
+	return w.f("(@ AND coalesce(@ > 0, FALSE))", w.cond(m.args[0]), w.f(w.d.length, w.found(p, m, key)))
 }
 
 func (w *writer) lookup(n *node) frag {
 	m, key := n.args[0], n.args[1]
 	p := w.pairs(m)
-	value := w.f("array_to_string(list_transform(@, lambda "+p.v+": "+p.value+"), ', ')", w.found(p, m, key))
+	value := w.f(w.d.concat, w.fn(w.d.transform, p.v, w.found(p, m, key), frag{sql: p.value}))
 	there := w.cond(m.args[0])
 	if key.op != opConst {
 		there = w.f("(@ AND @ IS NOT NULL)", there, w.value(key))
@@ -119,9 +127,9 @@ func (w *writer) keys(m *node) frag {
 	p := w.pairs(m)
 	list := p.list
 	if p.when != "" {
-		list = w.f("list_filter(@, lambda "+p.v+": "+p.when+")", list)
+		list = w.fn(w.d.filter, p.v, list, frag{sql: p.when})
 	}
-	return w.f("(CASE WHEN @ THEN list_sort(list_distinct(list_transform(@, lambda "+p.v+": "+p.key+"))) END)", w.cond(m.args[0]), list)
+	return w.f("(CASE WHEN @ THEN @ END)", w.cond(m.args[0]), w.f(w.d.keys, w.fn(w.d.transform, p.v, list, frag{sql: p.key})))
 }
 
 // inRange tests an address, which is text as in RFC 5952.
@@ -132,7 +140,7 @@ func (w *writer) inRange(n *node) frag {
 		if p.Addr().Is4() {
 			any = append(any, w.range4(x, p))
 		} else {
-			any = append(any, w.range6(x, p))
+			any = append(any, w.range6(n, x, p))
 		}
 	}
 	return w.f("coalesce(@, FALSE)", w.join(any, " OR "))
@@ -150,17 +158,18 @@ func (w *writer) range4(x frag, p netip.Prefix) frag {
 		return w.f("(@ = '"+head+"' OR @ = '"+mappedHead+head+"')", x, x)
 	}
 	// After the first octet, a mapped address has the octets of a plain one.
-	out := w.f("((starts_with(@, '"+head+"') OR starts_with(@, '"+mappedHead+head+"'))", x, x)
+	starts := func(s string) frag { return w.f(w.d.startsWith, x, frag{sql: "'" + s + "'"}) }
+	out := w.f("((@ OR @)", starts(head), starts(mappedHead+head))
 	if head == "" {
-		out = w.f("((NOT contains(@, ':') OR starts_with(@, '"+mappedHead+"') AND contains(@, '.'))", x, x, x)
+		out = w.f("((NOT @ OR @ AND @)", w.f(w.d.contains, x, frag{sql: "':'"}), starts(mappedHead), w.f(w.d.contains, x, frag{sql: "'.'"}))
 	}
 	if rest > 0 {
-		octet := w.f(fmt.Sprintf("split_part(@, '.', %d)", whole+1), x)
+		octet := w.f(w.d.part, x, frag{sql: "."}, frag{sql: strconv.Itoa(whole + 1)})
 		if whole == 0 {
-			octet = w.f("split_part(@, ':', -1)", octet)
+			octet = w.f(w.d.last, octet)
 		}
 		low := int(octets[whole])
-		out = w.f(fmt.Sprintf("@ AND @ BETWEEN %d AND %d", low, low|0xff>>rest), out, w.tried(w.f("TRY_CAST(@ AS INTEGER)", octet)))
+		out = w.f(fmt.Sprintf("@ AND @ BETWEEN %d AND %d", low, low|0xff>>rest), out, w.tried(w.f(w.d.tryCast, octet, frag{sql: "INTEGER"})))
 	}
 	return w.f("@)", out)
 }
@@ -169,11 +178,21 @@ func (w *writer) range4(x frag, p netip.Prefix) frag {
 const mappedHead = "::ffff:"
 
 // range6 expands the address to 32 hexadecimal digits and compares those.
-func (w *writer) range6(x frag, p netip.Prefix) frag {
+func (w *writer) range6(n *node, x frag, p netip.Prefix) frag {
 	low := p.Addr().As16()
 	high := low
 	for i := p.Bits(); i < 128; i++ {
 		high[i/8] |= 0x80 >> (i % 8)
+	}
+	g, v, v2 := w.fresh(), w.fresh(), w.fresh()
+	// The first group excludes nearly all addresses, and decides if the range is not narrower.
+	first := w.tried(w.f(w.d.hexNumber, w.f(w.d.part, x, frag{sql: ":"}, frag{sql: "1"})))
+	glance := w.f(fmt.Sprintf("@ BETWEEN %d AND %d", int(low[0])<<8|int(low[1]), int(high[0])<<8|int(high[1])), first)
+	if p.Bits() <= 16 {
+		return w.f("(CASE WHEN @ THEN @ ELSE FALSE END)", w.f(w.d.contains, x, frag{sql: "':'"}), glance)
+	}
+	if w.d.Name != duckDB.Name {
+		return w.lacks(n, "an IPv6 range of more than 16 bits")
 	}
 	// Convert the tail of an address such as ::ffff:1.2.3.4 to two groups first.
 	octet := func(i int) string {
@@ -181,18 +200,11 @@ func (w *writer) range6(x frag, p netip.Prefix) frag {
 	}
 	tail := "printf('%02x%02x:%02x%02x', " + octet(1) + ", " + octet(2) + ", " + octet(3) + ", " + octet(4) + ")"
 	plain := w.f("CASE WHEN contains(@, '.') THEN regexp_extract(@, '^.*:') || "+tail+" ELSE @ END", x, x, x, x, x, x, x)
-	g, v, v2 := w.fresh(), w.fresh(), w.fresh()
 	// left has the groups before ::, right those after it, with zeros between.
 	left := "list_filter(string_split(split_part(" + v + ", '::', 1), ':'), lambda " + g + ": " + g + " <> '')"
 	right := "list_filter(string_split(split_part(" + v + ", '::', 2), ':'), lambda " + g + ": " + g + " <> '')"
 	full := "list_transform([" + left + "], lambda " + v2 + ": list_concat(" + v2 + ", list_transform(range(8 - len(" + v2 + ") - len(" + right + ")), lambda " + g + ": '0'), " + right + "))[1]"
 	spelt := "array_to_string(list_transform(" + full + ", lambda " + g + ": lpad(" + g + ", 4, '0')), '')"
-	// The first group excludes nearly all addresses, and decides if the range is not narrower.
-	first := w.tried(w.f("TRY_CAST('0x0' || split_part(@, ':', 1) AS INTEGER)", x))
-	glance := w.f(fmt.Sprintf("@ BETWEEN %d AND %d", int(low[0])<<8|int(low[1]), int(high[0])<<8|int(high[1])), first)
-	if p.Bits() <= 16 {
-		return w.f("(CASE WHEN contains(@, ':') THEN @ ELSE FALSE END)", x, glance)
-	}
 	return w.f("(CASE WHEN NOT contains(@, ':') THEN FALSE WHEN @ THEN list_transform([@], lambda "+v+": "+spelt+" BETWEEN '"+hex.EncodeToString(low[:])+"' AND '"+hex.EncodeToString(high[:])+"')[1] ELSE FALSE END)",
 		x, glance, plain)
 }
@@ -206,7 +218,7 @@ func (w *writer) body(n *node) frag {
 }
 
 func (w *writer) bodyLookUp(n *node) frag {
-	sha := quote(n.str + "_body_sha256")
+	sha := w.quote(n.str + "_body_sha256")
 	if n.op == opBodyIs {
 		x := n.args[0]
 		if x.op == opConst {
@@ -244,7 +256,7 @@ func (w *writer) bodyTest(n *node, p string, part frag) frag {
 
 func (w *writer) wholeText(n *node) frag {
 	return w.lookUp(func() frag {
-		return w.f("(SELECT any_value(kfl_text) FROM "+bodies+" WHERE kfl_sha = @ AND kfl_part = 0 AND kfl_size = strlen(kfl_text))", quote(n.str+"_body_sha256"))
+		return w.f("(SELECT any_value(kfl_text) FROM "+bodies+" WHERE kfl_sha = @ AND kfl_part = 0 AND kfl_size = strlen(kfl_text))", w.quote(n.str+"_body_sha256"))
 	})
 }
 
@@ -260,7 +272,7 @@ func (w *writer) json(n *node, form string) frag {
 		if len(path) == 0 {
 			return frag{sql: doc}
 		}
-		return w.f("json_extract("+doc+", @)", text(pointer(path)))
+		return w.f("json_extract("+doc+", @)", w.text(pointer(path)))
 	}
 	if root.op == opDoc && w.inline != nil {
 		value := at("kfl_j")
@@ -274,13 +286,13 @@ func (w *writer) json(n *node, form string) frag {
 		form = strings.ReplaceAll(form, "@", "kfl_j")
 		return w.lookUp(func() frag {
 			return w.f("(SELECT any_value("+form+") FROM (SELECT kfl_sha, @ AS kfl_j FROM "+bodies+" WHERE kfl_part = 0 AND kfl_size = strlen(kfl_text)) AS kfl_d WHERE kfl_sha = @)",
-				at("TRY_CAST(kfl_text AS JSON)"), quote(root.str+"_body_sha256"))
+				at("TRY_CAST(kfl_text AS JSON)"), w.quote(root.str+"_body_sha256"))
 		})
 	}
 	doc := w.value(root)
 	value := doc
 	if len(path) > 0 {
-		value = w.f("json_extract(@, @)", doc, text(pointer(path)))
+		value = w.f("json_extract(@, @)", doc, w.text(pointer(path)))
 	}
 	parts := make([]frag, strings.Count(form, "@"))
 	for i := range parts {

@@ -76,7 +76,7 @@ func (w *writer) inDocument(n *node, side string) frag {
 		w.inline = &inline{side}
 		cond := w.cond(n)
 		w.inline = nil
-		return w.f("coalesce(@ IN (SELECT kfl_sha FROM "+documents+" AS kfl_d WHERE kfl_j IS NOT NULL AND @), FALSE)", quote(side+"_body_sha256"), w.mayContain(requiredText(n)), cond)
+		return w.f("coalesce(@ IN (SELECT kfl_sha FROM "+documents+" AS kfl_d WHERE kfl_j IS NOT NULL AND @), FALSE)", w.quote(side+"_body_sha256"), w.mayContain(requiredText(n)), cond)
 	})
 }
 
@@ -86,12 +86,12 @@ func (w *writer) inDocument(n *node, side string) frag {
 func (w *writer) deep(n *node) frag {
 	pattern := `(?s)[{, \t\r\n]"` + regexp.QuoteMeta(n.path[0]) + `"[ \t\r\n]*:[ \t\r\n]*("(?:[^"\\]|\\.)*"|-?[0-9][-+.0-9eE]*|true|false)`
 	v := w.fresh()
-	list := w.f("list_transform(regexp_extract_all(kfl_text, @, 1), lambda "+v+": TRY_CAST("+v+" AS JSON))", text(pattern))
+	list := w.f("list_transform(regexp_extract_all(kfl_text, @, 1), lambda "+v+": TRY_CAST("+v+" AS JSON))", w.text(pattern))
 	if w.inline != nil {
 		return list
 	}
 	return w.lookUp(func() frag {
-		return w.f("(SELECT any_value(@) FROM "+documents+" AS kfl_d WHERE kfl_j IS NOT NULL AND kfl_sha = @)", list, frag{sql: "TRUE"}, quote(n.str+"_body_sha256"))
+		return w.f("(SELECT any_value(@) FROM "+documents+" AS kfl_d WHERE kfl_j IS NOT NULL AND kfl_sha = @)", list, frag{sql: "TRUE"}, w.quote(n.str+"_body_sha256"))
 	})
 }
 
@@ -103,7 +103,7 @@ func (w *writer) mayContain(list []string) frag {
 		if i == 3 {
 			break
 		}
-		out = w.f("@ AND contains(kfl_text, @)", out, text(s))
+		out = w.f("@ AND contains(kfl_text, @)", out, w.text(s))
 	}
 	if len(list) == 0 {
 		return out

@@ -31,7 +31,7 @@ var (
 )
 
 var stringCalls = map[string]stringCall{
-	"lowerAscii": {form: "x.lowerAscii()", on: kText, result: plainText, sql: "translate(@, '" + upperCase + "', '" + lowerCase + "')",
+	"lowerAscii": {form: "x.lowerAscii()", on: kText, result: plainText, sql: lowerSQL,
 		eval: func(a []Value) Value { return Text(strings.Map(asciiLower, a[0].str)) }},
 	"upperAscii": {form: "x.upperAscii()", on: kText, result: plainText, sql: "translate(@, '" + lowerCase + "', '" + upperCase + "')",
 		eval: func(a []Value) Value { return Text(strings.Map(asciiUpper, a[0].str)) }},

@@ -54,17 +54,18 @@ func (t typ) String() string {
 
 func (t typ) number() bool { return t.kind == kInt || t.kind == kFloat }
 
-// sqlTypes are the DuckDB types of expressions of each kind.
-var sqlTypes = [...]string{
+// duckTypes are the DuckDB types of expressions of each kind.
+var duckTypes = map[kind]string{
 	kBool: "BOOLEAN", kInt: "BIGINT", kFloat: "DOUBLE", kText: "VARCHAR", kTime: "BIGINT", kDuration: "BIGINT",
 	kBytes: "BLOB", kJSON: "JSON",
 }
 
-func (t typ) sql() string {
+// in returns the type's name in a dialect.
+func (t typ) in(d *Dialect) string {
 	if t.kind == kList {
-		return sqlTypes[t.elem] + "[]"
+		return put(d.listOf, d.types[t.elem])
 	}
-	return sqlTypes[t.kind]
+	return d.types[t.kind]
 }
 
 // op is the operation of an expression. Values may be absent (NULL in SQL); conditions never

@@ -190,7 +190,7 @@ func (w *writer) inXML(n *node, side string) frag {
 	}
 	slices.Sort(list)
 	return w.lookUp(func() frag {
-		return w.f("coalesce(@ IN (SELECT unhex(unnest(@))), FALSE)", quote(side+"_body_sha256"), frag{sql: "CAST(? AS VARCHAR[])", args: []any{slices.Compact(list)}})
+		return w.f("coalesce(@ IN (SELECT unhex(unnest(@))), FALSE)", w.quote(side+"_body_sha256"), frag{sql: "CAST(? AS VARCHAR[])", args: []any{slices.Compact(list)}})
 	})
 }
 

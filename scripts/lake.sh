@@ -123,6 +123,8 @@ for table in bundles calls endpoints flows bodies anomalies; do
 done | (echo '{'; cat; echo '}') | sed "s|s3://|$work/s3/|" >"$work/files.json"
 export LAKE_JDBC=jdbc:postgresql://127.0.0.1:$db/lake LAKE_WAREHOUSE=s3://lake/warehouse SPARK_JARS=$cache/iceberg-spark.jar,$cache/iceberg-aws.jar,$cache/postgresql.jar
 "$cache/py/bin/python" scripts/lake/ask.py duckdb "$work/files.json" >"$work/duckdb.json"
+go test ./kfl -run 'TestDialects$' -count=1 -args -dialects "$work/kfl.json" >/dev/null
+"$cache/py/bin/python" scripts/lake/kfl.py "$work/kfl.json" duckdb
 
 start_trino() {
 	http=$(port)
@@ -169,12 +171,14 @@ answers() { # ENGINE
 	trino)
 		start_trino
 		"$cache/py/bin/python" scripts/lake/ask.py trino "$http" >"$work/trino.json"
+		"$cache/py/bin/python" scripts/lake/kfl.py "$work/kfl.json" trino "$http"
 		kill "$trino"
 		wait "$trino" 2>/dev/null || true
 		;;
 	spark)
 		JAVA_HOME=$JAVA_SPARK "$cache/py/bin/python" scripts/lake/ask.py spark >"$work/spark.json" 2>"$work/spark.log" || { tail -n 60 "$work/spark.log" >&2; exit 1; }
 		grep -o 'spark: .* s$' "$work/spark.log" >&2 || true
+		JAVA_HOME=$JAVA_SPARK "$cache/py/bin/python" scripts/lake/kfl.py "$work/kfl.json" spark 2>"$work/kfl.log" || { tail -n 60 "$work/kfl.log" >&2; exit 1; }
 		;;
 	esac
 }

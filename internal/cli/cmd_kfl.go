@@ -30,13 +30,13 @@ from pcapsule/macros.kfl in the configuration folder ($XDG_CONFIG_HOME or ~/.con
   pcapsule kfl complete 'http && sta' --json`,
 		RunE: func(c *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				return exit.Usagef("unknown command %q of kfl: want check, fmt, explain, complete or fields", args[0])
+				return exit.Usagef("unknown command %q of kfl: want check, fmt, explain, sql, complete or fields", args[0])
 			}
 			return c.Help()
 		},
 		Args: cobra.ArbitraryArgs,
 	}
-	for _, sub := range []*cobra.Command{e.cmdKFLCheck(), e.cmdKFLFmt(), e.cmdKFLExplain(), e.cmdKFLComplete(), e.cmdKFLFields()} {
+	for _, sub := range []*cobra.Command{e.cmdKFLCheck(), e.cmdKFLFmt(), e.cmdKFLExplain(), e.cmdKFLSQL(), e.cmdKFLComplete(), e.cmdKFLFields()} {
 		sub.Args = command.CheckArgs(sub.Args)
 		run := sub.RunE
 		sub.RunE = func(c *cobra.Command, args []string) error { return e.questionError(run(c, args)) }

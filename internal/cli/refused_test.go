@@ -68,7 +68,7 @@ func refused(ts *testscript.TestScript, _ bool, args []string) {
 	if len(faults) > 0 {
 		ts.Fatalf("%s", strings.Join(faults, "\n"))
 	}
-	needed := []string{"check", "serve", "mcp", "kfl check", "kfl fmt", "kfl explain", "kfl complete", "kfl fields"}
+	needed := []string{"check", "serve", "mcp", "kfl check", "kfl fmt", "kfl explain", "kfl sql", "kfl complete", "kfl fields"}
 	for _, q := range all.Questions() {
 		needed = append(needed, "ask "+q.Name)
 	}
