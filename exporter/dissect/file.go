@@ -16,6 +16,7 @@ type File struct {
 	Name    string           // in the protocol's own words; may be empty
 	NamedBy string           // value of column named_by; empty without a name
 	Offset  table.Opt[int64] // where the body begins in the file, if only a part was requested
+	Why     string           // why a body without gaps is not the whole file: a value of column why; empty if it is
 }
 
 // objects lists the files of a finished body. Column call_no is still missing, and so are others that
@@ -74,6 +75,9 @@ func (b *Body) object(side string) table.Object {
 		o.Name, o.NamedBy, o.FileFrom = fileName(f.Name), table.NonEmpty(f.NamedBy), f.Offset
 		if f.Offset.OK && o.Complete {
 			o.Complete, o.Why = false, table.Some(object.Range)
+		}
+		if f.Why != "" && o.Complete {
+			o.Complete, o.Why = false, table.Some(f.Why)
 		}
 	}
 	return o

@@ -20,7 +20,7 @@ type Object struct {
 	Name     Opt[string] `col:"name" doc:"name of the file in the protocol's own words, at most 1 KiB; null if it has none"`
 	NamedBy  Opt[string] `col:"named_by" enc:"dict" doc:"where the name comes from: disposition, type (parameter name of Content-Type), url, path, subject"`
 	Kind     Opt[string] `col:"detected_type" enc:"dict" doc:"type by content: of the first 3 KiB; null if sha256 covers encoded bytes or nothing"`
-	Why      Opt[string] `col:"why" enc:"dict" doc:"why the file is not complete, or its parts are not listed: gap, cut, range (only a part was requested), limit, decoding; see docs/format/objects.md"`
+	Why      Opt[string] `col:"why" enc:"dict" doc:"why the file is not complete, or its parts are not listed: gap, cut, range (only a part was requested), hole, rewritten, limit, decoding; see docs/format/objects.md"`
 	FileFrom Opt[int64]  `col:"file_offset" unit:"bytes" doc:"where the bytes begin in the file, if only a part was requested"`
 	Part     Opt[string] `col:"mime_part" doc:"position in a MIME message, such as 2 or 1.2; null for the whole body"`
 

@@ -41,6 +41,7 @@ var seenAs = map[string][]string{
 	"rtp":        {"rtp", "rtcp"},
 	"diameter":   {"diameter"},
 	"modbus":     {"modbus"},
+	"bgp":        {"bgp"},
 	"kerberos":   {"kerberos"},
 	"tds":        {"tds"},
 	"stomp":      {"stomp"},

@@ -35,7 +35,7 @@ func (e *env) cmdObjects() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "objects BUNDLE|CAPTURE... [KFL]",
 		Short: "List files seen in transfer, and write them to a folder",
-		Long: `List the files that HTTP, FTP and mail carried: name, type, size, SHA-256, and the call. The last
+		Long: `List the files that HTTP, FTP, SMB, NFS and mail carried: name, type, size, SHA-256, and the call. The last
 argument may be a KFL filter for the calls; docs/format/objects.md says which bodies are files.
 
 With --extract the files are written to a new folder under safe names, never executable, with a

@@ -119,16 +119,41 @@ func TestExtractingIsBounded(t *testing.T) {
 	}
 }
 
+const smbSample = "../../samples/smb.pcapng"
+
+// TestFilesOfShares extracts what smbclient and libnfs wrote and read.
+func TestFilesOfShares(t *testing.T) {
+	for _, c := range []struct{ sample, want string }{
+		{smbSample, "list.txt 3500 true; list.txt 3500 true; list.txt 3500 true; list.txt 3500 true; plain.txt 3500 true; plain.txt 3500 true"},
+		{"../../samples/nfs.pcapng", "copy.txt 3500 true; menu.txt 400 true"},
+	} {
+		dir := filepath.Join(t.TempDir(), "out")
+		printed(t, "objects", c.sample, "--extract", dir)
+		var got []string
+		for _, e := range extracted(t, dir) {
+			data, err := os.ReadFile(filepath.Join(dir, e.File))
+			if err != nil {
+				t.Fatal(err)
+			}
+			got = append(got, fmt.Sprintf("%s %d %v", e.Name, len(data), e.Complete))
+		}
+		slices.Sort(got)
+		if s := strings.Join(got, "; "); s != c.want {
+			t.Errorf("%s: got %s, want %s", c.sample, s, c.want)
+		}
+	}
+}
+
 // TestObjectsAgreeWithTshark compares hashes with tshark's. It exports every body of HTTP; those that are
 // messages between programs and error pages are no files here.
 func TestObjectsAgreeWithTshark(t *testing.T) {
 	if _, err := exec.LookPath("tshark"); err != nil {
 		t.Skip("needs tshark")
 	}
-	ours := printed(t, "objects", filesBundle(t), "--columns", "sha256", "--format", "csv")
-	for _, kind := range []string{"http", "ftp-data", "imf"} {
+	ours := printed(t, "objects", filesBundle(t), "--columns", "sha256", "--format", "csv") + printed(t, "objects", smbSample, "--columns", "sha256", "--format", "csv")
+	for _, kind := range []string{"http", "ftp-data", "imf", "smb"} {
 		dir := t.TempDir()
-		if out, err := exec.Command("tshark", "-r", filesSample, "-Q", "--export-objects", kind+","+dir).CombinedOutput(); err != nil {
+		if out, err := exec.Command("tshark", "-r", map[bool]string{true: smbSample, false: filesSample}[kind == "smb"], "-Q", "--export-objects", kind+","+dir).CombinedOutput(); err != nil {
 			t.Fatalf("tshark: %v: %s", err, out)
 		}
 		list, err := os.ReadDir(dir)

@@ -65,6 +65,7 @@ func scenarios() []scenario {
 		{"rtp", makeRTP},
 		{"diameter", makeDiameter},
 		{"modbus", makeModbus},
+		{"bgp", makeBGP},
 		{"radius", makeRADIUS},
 		{"snmp", makeSNMP},
 		{"kerberos", makeKerberos},

@@ -6,6 +6,7 @@ package all
 import (
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/dissect/amqp"
+	"github.com/pcapsule/pcapsule/exporter/dissect/bgp"
 	"github.com/pcapsule/pcapsule/exporter/dissect/cassandra"
 	"github.com/pcapsule/pcapsule/exporter/dissect/dhcp"
 	"github.com/pcapsule/pcapsule/exporter/dissect/diameter"
@@ -88,6 +89,7 @@ func Protocols(keys *secrets.Store) []*dissect.Protocol {
 		rtp.Protocol(),
 		diameter.Protocol(),
 		modbus.Protocol(),
+		bgp.Protocol(),
 		kerberos.Protocol(),
 		tds.Protocol(),
 		smb.Protocol(),

@@ -45,6 +45,7 @@ var alsoIn = map[string][]string{
 	"rtp":        {"sip"},
 	"diameter":   {},
 	"modbus":     {"other"},
+	"bgp":        {"link", "malformed", "other"},
 	"tds":        {"mssql", "smb"}, // a login with NTLM
 	"smb":        {"ipfrag", "kerberos", "ldap", "malformed"},
 	"nfs":        {"ipfrag", "malformed"},

@@ -37,6 +37,7 @@ var unpiped = map[string]string{
 	"ntp":       "a client waits for one answer",
 	"proxy":     "a header without a response",
 	"radius":    "a number of 8 bits tells the waiting requests apart",
+	"bgp":       "only one OPEN waits",
 	"modbus":    "it is limited like ldap, by byid.Table",
 	"diameter":  "it is limited like ldap, by byid.Table",
 	"rtp":       "a stream is one row",

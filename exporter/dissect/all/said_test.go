@@ -46,6 +46,7 @@ func TestRowsAreWhatTheClientSaid(t *testing.T) {
 		"rtp":       rtpDid,
 		"diameter":  diameterDid,
 		"modbus":    modbusDid,
+		"bgp":       bgpDid,
 		"kerberos":  kerberosDid,
 		"tds":       tdsDid,
 		"smb":       smbDid,

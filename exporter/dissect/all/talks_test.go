@@ -64,6 +64,7 @@ var samples = map[string]string{
 	"rtp.pcapng":        "rtp",
 	"diameter.pcapng":   "diameter",
 	"modbus.pcapng":     "modbus",
+	"bgp.pcapng":        "bgp",
 	"kerberos.pcapng":   "kerberos",
 	"tds.pcapng":        "tds",
 	"smb.pcapng":        "smb",

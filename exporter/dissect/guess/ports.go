@@ -4,7 +4,7 @@ package guess
 // with a dissector are not listed: their dissector has not recognized the content. Sources: IANA
 // Service Name and Transport Protocol Port Number Registry, and the defaults of the programs.
 var streamPorts = map[uint16]string{
-	23: "telnet", 43: "whois", 102: "s7comm", 111: "sunrpc", 119: "nntp", 179: "bgp",
+	23: "telnet", 43: "whois", 102: "s7comm", 111: "sunrpc", 119: "nntp",
 	554: "rtsp", 873: "rsync", 1521: "oracle", 1723: "pptp",
 	2181: "zookeeper", 3260: "iscsi", 3389: "rdp", 3478: "stun", 4150: "nsq", 5222: "xmpp",
 	5269: "xmpp", 5900: "vnc", 6000: "x11", 6650: "pulsar", 6667: "irc", 6881: "bittorrent", 7687: "bolt", 8009: "ajp",

@@ -21,7 +21,6 @@ var streams = []form{
 	{"stomp", func(c, s *Side) bool { return prefix(c.Head, "CONNECT\n", "STOMP\n") || prefix(s.Head, "CONNECTED\n") }},
 	{"clickhouse", func(c, _ *Side) bool { return prefix(c.Head, "\x00") && contains(c.Head, "ClickHouse") }},
 	{"rtsp", func(c, s *Side) bool { return isRTSP(c.Head) || isRTSP(s.Head) }},
-	{"bgp", func(c, s *Side) bool { return isBGP(c.Head) || isBGP(s.Head) }},
 	{"pptp", func(c, _ *Side) bool { return len(c.Head) >= 8 && binary.BigEndian.Uint32(c.Head[4:]) == 0x1a2b3c4d }},
 	{"stun", func(c, _ *Side) bool { return isSTUN(c.Head) }},
 	{"mqtt", isMQTT},
@@ -54,20 +53,6 @@ var streams = []form{
 // isGit reports a pkt-line with the name of a service (gitprotocol-pack).
 func isGit(c, _ *Side) bool {
 	return len(c.Head) > 8 && c.Head[0] == '0' && prefix(c.Head[4:], "git-upload-pack ", "git-receive-pack ", "git-upload-archive ")
-}
-
-// isBGP reports the marker, length and type of a message (RFC 4271 section 4.1).
-func isBGP(b []byte) bool {
-	if len(b) < 19 || b[18] < 1 || b[18] > 5 {
-		return false
-	}
-	for _, x := range b[:16] {
-		if x != 0xff {
-			return false
-		}
-	}
-	n := binary.BigEndian.Uint16(b[16:])
-	return n >= 19 && n <= 4096
 }
 
 // isMQTT reports a CONNECT with the protocol's name (MQTT 5.0 section 3.1).

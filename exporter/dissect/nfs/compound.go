@@ -3,11 +3,13 @@ package nfs
 import (
 	"strings"
 
+	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
 // Operations of NFS 4 that are not read by a list of fields, RFC 7530 section 16.
 const (
+	opClose     = 4
 	opCreate    = 6
 	opGetFH     = 10
 	opLink      = 11
@@ -32,11 +34,11 @@ var arguments4 = map[int64]string{3: "i", 4: "iS", 5: "hi", 7: "h", 8: "S", 9: "
 	30: "h", 34: "Sf", 35: "hoiooi", 36: "hh", 37: "f", 39: "ho", 41: "Sii", 44: "S", 45: "S", 52: "i", 53: "Siiii", 57: "h", 58: "i", 59: "Shh", 62: "Shh", 69: "Shi"}
 
 // results4 are the fields of results.
-var results4 = map[int64]string{3: "ii", 4: "S", 5: "h", 6: "ihhb", 7: "", 8: "", 9: "f", 11: "ihh", 12: "S", 13: "", 14: "S", 15: "", 16: "", 17: "", 19: "", 20: "S", 21: "S", 22: "", 23: "", 24: "", 28: "ihh",
+var results4 = map[int64]string{3: "ii", 5: "h", 6: "ihhb", 7: "", 8: "", 9: "f", 11: "ihh", 12: "S", 13: "", 14: "S", 15: "", 16: "", 17: "", 19: "", 20: "S", 21: "S", 22: "", 23: "", 24: "", 28: "ihh",
 	29: "ihhihh", 30: "", 31: "", 32: "", 34: "b", 35: "hh", 36: "", 37: "", 38: "iih", 39: "", 41: "Sii", 44: "", 45: "", 53: "Siiiii", 57: "", 58: "", 59: "", 62: ""}
 
 // compound reads the operations of a call. What follows one of an unknown form is not read.
-func (k *conn) compound(c *call, r *reader) {
+func (k *conn) compound(in *dissect.Input, c *call, r *reader) {
 	r.opaque() // tag
 	c.row.Minor = table.Some(int32(r.u32()))
 	n := r.u32()
@@ -47,7 +49,7 @@ func (k *conn) compound(c *call, r *reader) {
 			return
 		}
 		c.row.Operations = append(c.row.Operations, tables()["operation"].Name(op, "operation_"))
-		if !k.operation(c, r, op, &path, &saved) || r.short {
+		if !k.operation(in, c, r, op, &path, &saved) || r.short {
 			return
 		}
 		c.steps = append(c.steps, step{op, path})
@@ -56,13 +58,13 @@ func (k *conn) compound(c *call, r *reader) {
 
 // operation reads the arguments of an operation, and follows the current file. It returns false if their
 // form is unknown.
-func (k *conn) operation(c *call, r *reader, op int64, path, saved *string) bool {
+func (k *conn) operation(in *dissect.Input, c *call, r *reader, op int64, path, saved *string) bool {
 	row := c.row
 	show := func(p string) { row.File = table.NonEmpty(p) }
 	switch op {
 	case opPutFH:
 		h := string(r.opaque())
-		*path = k.paths[h]
+		*path, c.handle = k.paths[h], h
 		row.Handle = handleText(h)
 		show(*path)
 	case opPutRoot:
@@ -114,6 +116,7 @@ func (k *conn) operation(c *call, r *reader, op int64, path, saved *string) bool
 		r.u32()
 		n := r.u32()
 		row.Length = table.Some(n)
+		k.carries(in, c, r, n)
 		r.take(int(min((n+3)&^3, maxMessage)))
 	default:
 		fields, ok := arguments4[op]
@@ -151,7 +154,7 @@ func (k *conn) open(r *reader, path string) string {
 }
 
 // compounded reads the results of a compound: which operation failed, and the handles of files.
-func (k *conn) compounded(c *call, r *reader) {
+func (k *conn) compounded(in *dissect.Input, c *call, r *reader) {
 	r.opaque() // tag
 	n := r.u32()
 	if c.row.Status.V != 0 && n > 0 && n <= int64(len(c.row.Operations)) {
@@ -160,6 +163,9 @@ func (k *conn) compounded(c *call, r *reader) {
 	for i := range min(n, int64(len(c.steps))) {
 		op, status := r.u32(), r.u32()
 		if s := c.steps[i]; r.short || op != s.op || status != 0 {
+			if op == opWrite && !r.short {
+				k.failed(c.handle)
+			}
 			return
 		}
 		switch op {
@@ -168,9 +174,13 @@ func (k *conn) compounded(c *call, r *reader) {
 			c.row.Handle = handleText(h)
 			k.remember(h, c.steps[i].path)
 		case opRead:
-			r.u32()
+			c.eof = r.u32() != 0
 			c.row.Bytes = table.Some(r.u32())
+			k.carries(in, c, r, c.row.Bytes.V)
 			r.take(int(min((c.row.Bytes.V+3)&^3, maxMessage)))
+		case opClose:
+			c.ends = true
+			r.take(16)
 		case opWrite:
 			c.row.Bytes = table.Some(r.u32())
 			r.skip("ih")

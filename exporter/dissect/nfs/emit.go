@@ -20,7 +20,7 @@ func (k *conn) emit(c *call, why string) {
 	switch {
 	case c.gap && (why == "" || c.done):
 		why = string(dissect.LossGap)
-	case why == "" && !c.x.HasRequest():
+	case why == "" && !c.single && !c.x.HasRequest():
 		why = "no_request"
 	}
 	row.Error, row.Complete = table.NonEmpty(why), why == ""

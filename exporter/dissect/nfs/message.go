@@ -28,14 +28,14 @@ func (k *conn) message(in *dissect.Input, b []byte) (c *call, reply bool, err er
 		return nil, false, fmt.Errorf("reading a message: its %d bytes are too few", len(b))
 	}
 	id := key{server: in.Dir == dissect.ToClient, xid: binary.BigEndian.Uint32(b)}
-	r := &reader{b: b[4:]}
+	r := &reader{b: b[4:], size: len(b)}
 	switch kind := r.u32(); kind {
 	case 0:
 		c, err = k.request(in, id, r, len(b))
 		return c, false, err
 	case 1:
 		id.server = !id.server
-		c, err = k.reply(id, r)
+		c, err = k.reply(in, id, r)
 		return c, true, err
 	default:
 		return nil, false, fmt.Errorf("reading a message: type %d is neither a call nor a reply", kind)
@@ -57,7 +57,7 @@ func (k *conn) request(in *dissect.Input, id key, r *reader, size int) (*call, e
 	r.u32() // verifier
 	r.opaque()
 	if !sealed {
-		k.arguments(c, r)
+		k.arguments(in, c, r)
 	}
 	if old, ok := k.Get(id); ok && old.program == c.program && old.proc == c.proc && in.Datagram {
 		row.Attempt = table.Some(max(old.row.Attempt.V, 1) + 1)
@@ -146,13 +146,13 @@ func join(dir, name string) string {
 }
 
 // arguments reads what a call is about.
-func (k *conn) arguments(c *call, r *reader) {
+func (k *conn) arguments(in *dissect.Input, c *call, r *reader) {
 	row := c.row
 	switch {
 	case c.program == nfs && c.version == 4 && c.proc == 1:
-		k.compound(c, r)
+		k.compound(in, c, r)
 	case c.program == nfs && c.proc > 0:
-		k.file34(c, r)
+		k.file34(in, c, r)
 	case c.program == mount && (c.proc == 1 || c.proc == 3):
 		c.name = r.name()
 		row.File = table.NonEmpty(c.name)
@@ -172,7 +172,7 @@ func (k *conn) arguments(c *call, r *reader) {
 }
 
 // file34 reads the arguments of NFS 2 and 3, RFC 1094 section 2.2 and RFC 1813 section 3.3.
-func (k *conn) file34(c *call, r *reader) {
+func (k *conn) file34(in *dissect.Input, c *call, r *reader) {
 	row, name := c.row, c.row.Procedure.V
 	switch name {
 	case "lookup", "create", "mkdir", "symlink", "mknod", "remove", "rmdir":
@@ -198,13 +198,20 @@ func (k *conn) file34(c *call, r *reader) {
 			r.u32()
 			row.Length = table.Some(r.u32())
 		}
+		if name == "write" {
+			if c.version == 3 {
+				r.u32() // how stable
+				r.u32()
+			}
+			k.carries(in, c, r, row.Length.V)
+		}
 	default:
 		k.file(c, r, false)
 	}
 }
 
 // reply reads a reply and finds its call.
-func (k *conn) reply(id key, r *reader) (*call, error) {
+func (k *conn) reply(in *dissect.Input, id key, r *reader) (*call, error) {
 	state := r.u32()
 	if state > 1 {
 		return nil, fmt.Errorf("reading a reply: state %d is neither accepted nor denied", state)
@@ -229,7 +236,7 @@ func (k *conn) reply(id key, r *reader) (*call, error) {
 			c.row.Outcome = table.ServerError
 		}
 	case c.program != 0 && c.row.Auth.V != "gss":
-		k.result(c, r)
+		k.result(in, c, r)
 	}
 	return c, nil
 }
@@ -245,16 +252,19 @@ func (c *call) denied(r *reader) {
 }
 
 // result reads what a call returns.
-func (k *conn) result(c *call, r *reader) {
+func (k *conn) result(in *dissect.Input, c *call, r *reader) {
 	row := c.row
 	switch {
 	case c.proc == 0:
 	case c.program == nfs || c.program == nfsACL:
 		c.status(r.u32(), "status")
+		if c.program == nfs && c.version < 4 && c.row.Procedure.V == "write" && row.Status.V != 0 {
+			k.failed(c.handle)
+		}
 		if c.version == 4 {
-			k.compounded(c, r)
+			k.compounded(in, c, r)
 		} else if row.Status.V == 0 && c.program == nfs {
-			k.results34(c, r)
+			k.results34(in, c, r)
 		}
 	case c.program == mount && c.proc == 1:
 		c.status(r.u32(), "mount_status")
@@ -271,7 +281,7 @@ func (k *conn) result(c *call, r *reader) {
 }
 
 // results34 reads the results of NFS 2 and 3.
-func (k *conn) results34(c *call, r *reader) {
+func (k *conn) results34(in *dissect.Input, c *call, r *reader) {
 	row := c.row
 	attributes := func() { // perhaps
 		if r.u32() != 0 {
@@ -288,10 +298,18 @@ func (k *conn) results34(c *call, r *reader) {
 	case "read":
 		if c.version == 3 {
 			attributes()
+			row.Bytes = table.Some(r.u32())
+			c.eof = r.u32() != 0
+			r.u32()
 		} else {
-			r.take(68)
+			size := int64(-1)
+			if b := r.take(68); b != nil {
+				size = int64(binary.BigEndian.Uint32(b[20:]))
+			}
+			row.Bytes = table.Some(r.u32())
+			c.eof = row.Offset.V+row.Bytes.V == size
 		}
-		row.Bytes = table.Some(r.u32())
+		k.carries(in, c, r, row.Bytes.V)
 	case "write":
 		if c.version == 2 {
 			row.Bytes = row.Length
@@ -302,6 +320,8 @@ func (k *conn) results34(c *call, r *reader) {
 		}
 		attributes()
 		row.Bytes = table.Some(r.u32())
+	case "commit":
+		c.ends = true
 	}
 }
 

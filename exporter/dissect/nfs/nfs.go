@@ -15,6 +15,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/byid"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/names"
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/pieces"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
@@ -27,6 +28,7 @@ const (
 	maxOps     = 128      // operations of a compound
 	maxHandle  = 128      // bytes of a file handle
 	maxPaths   = 4096     // file handles whose paths are known
+	maxFiles   = 64       // files whose content is put together at a time
 	wait       = 60e9     // ns after which a call in a datagram counts as unanswered
 )
 
@@ -36,7 +38,7 @@ type Row struct {
 	Program    string            `col:"nfs_program" enc:"dict" doc:"nfs, mount, portmap, nlm, nsm, nfs_acl or nfs_callback; null if only the reply was captured"`
 	Version    table.Opt[int32]  `col:"nfs_version" doc:"version of the program; of NFS 2, 3 or 4"`
 	Minor      table.Opt[int32]  `col:"nfs_minor_version" doc:"minor version of NFS 4: 0, 1 or 2"`
-	Procedure  table.Opt[string] `col:"nfs_procedure" enc:"dict" doc:"procedure, such as lookup, read or compound"`
+	Procedure  table.Opt[string] `col:"nfs_procedure" enc:"dict" doc:"procedure, such as lookup, read or compound; transfer for what was read or written of a file without a reply that ends it"`
 	XID        int64             `col:"nfs_xid" doc:"number that pairs call and reply"`
 	Operations []string          `col:"nfs_operations" doc:"operations of a compound in order; at most 128"`
 	FailedOp   table.Opt[string] `col:"nfs_failed_operation" enc:"dict" doc:"operation of a compound that failed"`
@@ -95,8 +97,11 @@ type call struct {
 	handle  string // directory or file
 	name    string // in the directory
 	steps   []step // of a compound
+	eof     bool   // the reply has the end of the file
+	ends    bool   // the reply ends the transfers of the file
 	gap     bool
 	done    bool
+	single  bool // it is no message of its own
 }
 
 // step is an operation of a compound, and the path after it.
@@ -114,6 +119,7 @@ type side struct {
 	call  *call
 	reply bool
 	more  bool // the next fragment continues the message
+	data  pieces.Stream
 }
 
 type conn struct {
@@ -123,6 +129,7 @@ type conn struct {
 	order []string
 	next  int
 	cost  int
+	files []*file // whose content is transferred, the oldest first
 }
 
 func newConn(c *dissect.Conn) dissect.Dissector {
@@ -136,7 +143,7 @@ func newConn(c *dissect.Conn) dissect.Dissector {
 
 // Kept implements dissect.Dissector.
 func (k *conn) Kept() int {
-	n := k.cost
+	n := k.cost + len(k.files)*fileCost
 	for i := range k.sides {
 		if k.sides[i].call != nil {
 			n += callCost
@@ -176,11 +183,15 @@ func (k *conn) Read(in *dissect.Input) (int, error) {
 		if len(in.Data) == 0 {
 			return 0, nil
 		}
+		s := &k.sides[in.Dir]
+		s.data = pieces.Stream{}
 		c, reply, err := k.message(in, in.Data[:min(len(in.Data), maxWhole)])
 		if err != nil {
 			return 0, err
 		}
 		c.add(in, 0, len(in.Data))
+		s.data.Feed(in, 0, len(in.Data))
+		s.data.Cut()
 		k.ended(c, reply)
 		return len(in.Data), nil
 	}
@@ -194,6 +205,7 @@ func (k *conn) read(in *dissect.Input, cut bool) (int, error) {
 		if s := &k.sides[in.Dir]; s.left > 0 {
 			n = int(min(s.left, int64(len(in.Data)-at)))
 			s.call.add(in, at, at+n)
+			s.data.Feed(in, at, at+n)
 			if s.left -= int64(n); s.left == 0 {
 				k.finish(in.Dir)
 			}
@@ -241,12 +253,14 @@ func (k *conn) fragment(in *dissect.Input, at int, cut bool) (int, error) {
 		}
 		want = len(b)
 	}
+	s.data = pieces.Stream{}
 	c, reply, err := k.message(in, b[:want])
 	if err != nil {
 		return 0, err
 	}
 	c.add(in, at, at+mark+want)
-	*s = side{left: size - int64(want), last: final, call: c, reply: reply}
+	*s = side{left: size - int64(want), last: final, call: c, reply: reply, data: s.data}
+	s.data.Feed(in, at+mark, at+mark+want)
 	if s.left == 0 {
 		k.finish(in.Dir)
 	}
@@ -272,6 +286,7 @@ func (k *conn) ended(c *call, reply bool) {
 	}
 	c.done = true
 	k.drop(c)
+	k.transferred(c)
 	k.emit(c, "")
 }
 
@@ -307,6 +322,7 @@ func (k *conn) Gap(in *dissect.Input, missing int64) bool {
 	if s.call != nil {
 		s.call.gap = true
 	}
+	s.data.Lose(missing)
 	if s.left -= missing; s.left == 0 {
 		k.finish(in.Dir)
 	}
@@ -316,6 +332,7 @@ func (k *conn) Gap(in *dissect.Input, missing int64) bool {
 // Resync implements dissect.Dissector.
 func (k *conn) Resync(dir dissect.Dir, why dissect.Loss) {
 	k.Table.Resync(dir, why)
+	k.sides[dir].data.Cut()
 	s := k.sides[dir]
 	k.sides[dir] = side{}
 	if s.call != nil {
@@ -330,6 +347,7 @@ func (k *conn) Resync(dir dissect.Dir, why dissect.Loss) {
 // Close implements dissect.Dissector.
 func (k *conn) Close(why dissect.End) {
 	for dir, s := range k.sides {
+		s.data.Cut()
 		if s.call != nil && s.reply {
 			k.drop(s.call)
 			k.emit(s.call, "cut")
@@ -337,4 +355,7 @@ func (k *conn) Close(why dissect.End) {
 		k.sides[dir] = side{}
 	}
 	k.Table.Close(why)
+	for len(k.files) > 0 {
+		k.leave()
+	}
 }

@@ -64,10 +64,10 @@ var (
 )
 
 var samples = []dissecttest.Sample{
-	{Name: "NFS 3", Rows: 5, Chunks: chunks{client(ask3(1, 3, be("root", "a"))), server(reply3(1, be(0, "dir1", attributes, 0))), client(ask3(2, 3, be("dir1", "list.txt"))), server(reply3(2, be(0, "file", attributes, 0))),
+	{Name: "NFS 3", Rows: 7, Chunks: chunks{client(ask3(1, 3, be("root", "a"))), server(reply3(1, be(0, "dir1", attributes, 0))), client(ask3(2, 3, be("dir1", "list.txt"))), server(reply3(2, be(0, "file", attributes, 0))),
 		client(ask3(3, 6, be("file", int64(100), 4000)) + ask3(4, 3, be("dir1", "none"))), server(reply3(4, be(2, 0)) + reply3(3, be(0, attributes, 4000, 1, strings.Repeat("x", 4000)))),
 		client(ask3(5, 7, be("file", int64(0), 70_000, 2, strings.Repeat("y", 70_000)))), server(reply3(5, be(0, 0, 0, 70_000, 2, int64(1))))}},
-	{Name: "NFS 4.1", Rows: 3, Chunks: chunks{client(compound(1, 4, sequence+be(24, 15, "export", 10))), server(compounded(1, 0, 4, sequenced+be(24, 0, 15, 0, 10, 0, "dir1"))),
+	{Name: "NFS 4.1", Rows: 4, Chunks: chunks{client(compound(1, 4, sequence+be(24, 15, "export", 10))), server(compounded(1, 0, 4, sequenced+be(24, 0, 15, 0, 10, 0, "dir1"))),
 		client(compound(2, 4, sequence+be(22, "dir1", 18, 0, 1, 0, int64(5), "owner", 0, 0, "list.txt", 10))), server(compounded(2, 0, 4, sequenced+be(22, 0, 18, 0, state, 1, int64(1), int64(2), 0, 0, 0, 10, 0, "file"))),
 		client(compound(3, 3, sequence+be(22, "file", 25, state, int64(0), 100))), server(compounded(3, 0, 3, sequenced+be(22, 0, 25, 0, 1, "data")))}},
 	{Name: "two fragments", Rows: 1, Chunks: chunks{client(be(64) + ask(9, nfs, 3, 1, "")), client(be(8|last) + be("root")), server(reply3(9, be(0, raw(zeros(84)))))}},
@@ -85,11 +85,14 @@ func TestRows(t *testing.T) {
 			"NFS LOOKUP a/list.txt → NFS_OK auth_kind=sys nfs_uid=1000 nfs_machine=till nfs_handle=66696c65",
 			"NFS LOOKUP a/none → NFSERR_NOENT outcome=client_error auth_kind=sys nfs_uid=1000 nfs_machine=till nfs_handle=64697231",
 			"NFS READ a/list.txt 4000 at 100 → NFS_OK auth_kind=sys nfs_uid=1000 nfs_machine=till nfs_handle=66696c65 nfs_bytes=4000",
-			"NFS WRITE a/list.txt 70000 at 0 → NFS_OK auth_kind=sys nfs_uid=1000 nfs_machine=till nfs_handle=66696c65 nfs_bytes=70000"}},
+			"NFS WRITE a/list.txt 70000 at 0 → NFS_OK auth_kind=sys nfs_uid=1000 nfs_machine=till nfs_handle=66696c65 nfs_bytes=70000",
+			"NFS TRANSFER a/list.txt → cut error=cut outcome=cut nfs_uid=1000 nfs_machine=till nfs_handle=66696c65",
+			"NFS TRANSFER a/list.txt → cut error=cut outcome=cut nfs_uid=1000 nfs_machine=till nfs_handle=66696c65"}},
 		{Name: "operations of NFS 4", Chunks: samples[1].Chunks, Want: []string{
 			"NFS LOOKUP /export → NFS_OK auth_kind=sys nfs_operations=[sequence putrootfh lookup getfh] nfs_uid=1000 nfs_machine=till nfs_handle=64697231",
 			"NFS OPEN /export/list.txt → NFS_OK auth_kind=sys nfs_operations=[sequence putfh open getfh] nfs_uid=1000 nfs_machine=till nfs_handle=66696c65",
-			"NFS READ /export/list.txt 100 at 0 → NFS_OK auth_kind=sys nfs_operations=[sequence putfh read] nfs_uid=1000 nfs_machine=till nfs_handle=66696c65 nfs_bytes=4"}},
+			"NFS READ /export/list.txt 100 at 0 → NFS_OK auth_kind=sys nfs_operations=[sequence putfh read] nfs_uid=1000 nfs_machine=till nfs_handle=66696c65 nfs_bytes=4",
+			"NFS TRANSFER /export/list.txt → cut error=cut outcome=cut nfs_uid=1000 nfs_machine=till nfs_handle=66696c65"}},
 		{Name: "an operation fails", Chunks: chunks{client(compound(1, 3, be(24, 28, "x", 10))), server(compounded(1, 13, 2, be(24, 0, 28, 13)))}, Want: []string{
 			"NFS REMOVE /x → NFSERR_ACCES outcome=refused auth_kind=sys nfs_operations=[putrootfh remove getfh] nfs_failed_operation=remove nfs_uid=1000 nfs_machine=till"}},
 		{Name: "a rename of NFS 3", Chunks: chunks{client(ask3(1, 14, be("dir1", "a", "dir1", "b"))), server(reply3(1, be(0, 0, 0, 0, 0)))}, Want: []string{

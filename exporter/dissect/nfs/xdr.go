@@ -10,7 +10,11 @@ import (
 type reader struct {
 	b     []byte
 	short bool
+	size  int // of the whole message
 }
+
+// pos is the position in the message.
+func (r *reader) pos() int { return r.size - len(r.b) }
 
 // take is the next n bytes.
 func (r *reader) take(n int) []byte {

@@ -34,6 +34,9 @@ const (
 	Range    = "range"    // only a part of the file was requested
 	Limit    = "limit"    // it is too large for its parts to be listed
 	Decoding = "decoding" // the bytes are not what the encoding allows
+
+	Hole      = "hole"      // bytes between those that were transferred were not
+	Rewritten = "rewritten" // a part was transferred again, and differently
 )
 
 // File is a part of a body that is a file.

@@ -14,6 +14,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/byid"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/names"
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/pieces"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
@@ -30,7 +31,7 @@ const (
 type Row struct {
 	table.Call
 	Version     string            `col:"smb_version" enc:"dict" doc:"family of the message: smb1, smb2 (SMB 2 and 3), or netbios for what opens a session of NetBIOS"`
-	Command     string            `col:"smb_command" enc:"dict" doc:"command, such as negotiate, session_setup, tree_connect, create, read; of SMB 1 nt_create_andx, trans2, …; encrypted or compressed for all such messages of a connection together"`
+	Command     string            `col:"smb_command" enc:"dict" doc:"command, such as negotiate, session_setup, tree_connect, create, read; of SMB 1 nt_create_andx, trans2, …; encrypted or compressed for all such messages of a connection together, transfer for what was read or written of a file that was not closed"`
 	MessageID   table.Opt[int64]  `col:"smb_message_id" doc:"message id, which pairs request and response; of SMB 1 the multiplex id"`
 	Chain       []string          `col:"smb_chain" doc:"commands that follow in the same message of SMB 1 (AndX)"`
 	Compound    bool              `col:"smb_compound" doc:"the request was sent in one message with others"`
@@ -140,8 +141,11 @@ type tree struct{ share, kind string }
 
 // file is an open file, or a pipe with the interfaces that are bound to it.
 type file struct {
-	name  table.Opt[string] // null if the command that opened it was not captured
-	bound map[int]string
+	name     table.Opt[string] // null if the command that opened it was not captured
+	bound    map[int]string
+	size     table.Opt[int64] // when it was opened
+	up, down *pieces.Transfer // what was written and read; nil if nothing
+	first    *Row             // of the first read or write
 }
 
 // known keeps what ids stand for, at most maxKnown of them; the oldest go first.
@@ -153,15 +157,18 @@ type known[K comparable, V any] struct {
 	next  int
 }
 
-func (k *known[K, V]) put(id K, v V, cost int) {
+// put adds v and returns what it replaces.
+func (k *known[K, V]) put(id K, v V, cost int) (old V) {
 	if k.all == nil {
 		k.all = map[K]V{}
 	}
 	cost += 128
-	if _, ok := k.all[id]; !ok {
+	var had bool
+	if old, had = k.all[id]; !had {
 		if len(k.ring) < maxKnown {
 			k.ring, k.costs = append(k.ring, id), append(k.costs, cost)
 		} else {
+			old = k.all[k.ring[k.next]]
 			delete(k.all, k.ring[k.next])
 			k.cost -= k.costs[k.next]
 			k.ring[k.next], k.costs[k.next] = id, cost
@@ -170,6 +177,7 @@ func (k *known[K, V]) put(id K, v V, cost int) {
 		k.cost += cost
 	}
 	k.all[id] = v
+	return old
 }
 
 // treeKey identifies a tree.
@@ -187,6 +195,7 @@ type conn struct {
 	files     known[string, *file]
 	negotiate *call    // of SMB 1, which a response of SMB 2 may answer
 	counted   [2]*call // encrypted and compressed messages
+	transfers int      // of open files
 }
 
 func newConn(c *dissect.Conn) dissect.Dissector {
@@ -197,7 +206,7 @@ func newConn(c *dissect.Conn) dissect.Dissector {
 
 // Kept implements dissect.Dissector.
 func (k *conn) Kept() int {
-	n := k.sessions.cost + k.trees.cost + k.files.cost
+	n := k.sessions.cost + k.trees.cost + k.files.cost + k.transfers*transferCost
 	for _, c := range [...]*call{k.sides[0].call, k.sides[1].call, k.counted[0], k.counted[1]} {
 		if c != nil {
 			n += callCost

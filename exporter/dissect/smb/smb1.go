@@ -156,6 +156,7 @@ func (k *conn) ask1(in *dissect.Input, c *call, m *message) {
 			row.Offset = table.Some(m.u32(39) | m.u32(57)<<32)
 		}
 		k.pipe(in, c, m, m.u16(55), row.Length.V)
+		k.carries(in, c, m.u16(55), row.Length.V)
 	case locking1:
 		k.of1(c, m, 37)
 	case transaction1, transaction2, ntTransact:

@@ -70,6 +70,12 @@ func (k *conn) response1(in *dissect.Input, m *message, id key) (*call, bool) {
 		}
 	}
 	words := m.u8(head1)
+	switch {
+	case c.row.Outcome != "" && (c.command == readAndX || c.command == writeAndX):
+		k.failed(c, c.command == writeAndX)
+	case c.row.Outcome == "" && c.command == close1:
+		k.closed(c)
+	}
 	if words == 0 || status>>30 == 3 && status != statusMore {
 		return c, !(ok && c.partial && status == 0) // the server asks for the rest of a transaction
 	}
@@ -137,6 +143,7 @@ func (k *conn) answer1(in *dissect.Input, c *call, m *message, words int) bool {
 	case readAndX:
 		row.Bytes = table.Some(int64(m.u16(43) | m.u16(47)<<16))
 		k.pipe(in, c, m, m.u16(45), row.Bytes.V)
+		k.carries(in, c, m.u16(45), row.Bytes.V)
 	case writeAndX:
 		row.Bytes = table.Some(int64(m.u16(37) | m.u16(41)<<16))
 	case transaction1, transaction2:
@@ -161,6 +168,6 @@ func (c *call) more(valid bool, parameters, data, p, d int64) bool {
 func (k *conn) opened1(c *call, m *message, at int) {
 	if id := m.bytes(at, 2); id != nil {
 		c.file, c.row.FileID = string(id), fileID(id)
-		k.files.put(c.file, &file{name: c.row.File}, len(c.row.File.V))
+		k.opened(c)
 	}
 }

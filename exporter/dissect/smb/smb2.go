@@ -139,6 +139,7 @@ func (k *conn) ask2(in *dissect.Input, c *call, m *message) {
 		k.of(in, c, m.bytes(80, 16))
 		row.Length, row.Offset = table.Some(m.u32(68)), table.Some(int64(m.u64(72)))
 		k.pipe(in, c, m, m.u16(66), row.Length.V)
+		k.carries(in, c, m.u16(66), row.Length.V)
 	case ioctl2:
 		k.of(in, c, m.bytes(72, 16))
 		row.Ioctl = ioctl(m.u32(68))
@@ -217,6 +218,9 @@ func (k *conn) response2(in *dissect.Input, m *message) (*call, bool) {
 		return c, false
 	}
 	c.status(status)
+	if status>>30 == 3 && (command == read2 || command == write2) {
+		k.failed(c, command == write2)
+	}
 	if c.session == 0 {
 		c.session = m.u64(40)
 		k.inside(c, -1)
@@ -252,13 +256,16 @@ func (k *conn) answer2(in *dissect.Input, c *call, m *message, command int) {
 		row.FileSize = table.Some(int64(m.u64(112)))
 		if id := m.bytes(128, 16); id != nil {
 			row.FileID, c.file = fileID(id), string(id)
-			k.files.put(c.file, &file{name: row.File}, len(row.File.V))
+			k.opened(c)
 		}
 	case read2:
 		row.Bytes = table.Some(m.u32(68))
 		k.pipe(in, c, m, m.u8(66), row.Bytes.V)
+		k.carries(in, c, m.u8(66), row.Bytes.V)
 	case write2:
 		row.Bytes = table.Some(m.u32(68))
+	case close2:
+		k.closed(c)
 	case ioctl2:
 		if !row.Ioctl.OK {
 			row.Ioctl = ioctl(m.u32(68))

@@ -131,7 +131,7 @@ var samples = []dissecttest.Sample{
 	{Name: "a file is read", Rows: 6, Chunks: chunks{client(frame(loginAsk(1, ntlm1))), server(frame(loginReply(1, statusMore, ntlm2))), client(frame(loginAsk(2, ntlm3("SHOP", "ann", "TILL", secret+"long")))),
 		server(frame(loginReply(2, 0, ""))), client(frame(treeAsk(3, `\\files\public`))), server(frame(treeReply(3, 1))), client(frame(createAsk(4, `a\list.txt`))), server(frame(createReply(4))),
 		client(frame(readAsk(5, 4000, 100))), server(frame(readReply(5, 4000))), client(frame(closeAsk(6, fid))), server(frame(closeReply(6)))}},
-	{Name: "commands in one message, and out of order", Rows: 5, Chunks: chunks{client(frame(createAsk(4, "b"), v2(close2, 5, 0, flagRelated, 5, le(uint16(24), uint16(0), uint32(0), strings.Repeat("\xff", 16))))),
+	{Name: "commands in one message, and out of order", Rows: 6, Chunks: chunks{client(frame(createAsk(4, "b"), v2(close2, 5, 0, flagRelated, 5, le(uint16(24), uint16(0), uint32(0), strings.Repeat("\xff", 16))))),
 		server(frame(createReply(4), closeReply(5))), client(frame(createAsk(6, "c"))), client(frame(createAsk(7, "d"))), server(frame(reply(create2, 7, 0xc0000034, failure))), server(frame(createReply(6))),
 		client(frame(readAsk(8, 70_000, 0))), server(frame(readReply(8, 70_000)))}},
 	{Name: "SMB 1", Rows: 5, Chunks: chunks{client(v1(negotiate1, 8, 1, "", "\x02NT LM 0.12\x00")), server(v1(negotiate1, 0x88, 1, zeros(34), "")),
@@ -162,7 +162,7 @@ func TestRows(t *testing.T) {
 		{Name: "commands of one message, and answers out of order", Chunks: samples[1].Chunks, Want: []string{
 			"CREATE b open → STATUS_SUCCESS smb_compound=true smb_access=[read_data read_attributes] smb_action=opened", "CLOSE b → STATUS_SUCCESS smb_compound=true",
 			"CREATE d open → STATUS_OBJECT_NAME_NOT_FOUND outcome=client_error smb_access=[read_data read_attributes]",
-			"CREATE c open → STATUS_SUCCESS smb_access=[read_data read_attributes] smb_action=opened", "READ c 70000 at 0 → STATUS_SUCCESS smb_bytes=70000"}},
+			"CREATE c open → STATUS_SUCCESS smb_access=[read_data read_attributes] smb_action=opened", "READ c 70000 at 0 → STATUS_SUCCESS smb_bytes=70000", "TRANSFER c → cut error=cut outcome=cut"}},
 		{Name: "SMB 1", Chunks: samples[2].Chunks, Want: []string{
 			"NEGOTIATE NT LM 0.12 → STATUS_SUCCESS", `TREE_CONNECT_ANDX \\files\c → STATUS_SUCCESS smb_share=\\files\c`,
 			`NT_CREATE_ANDX a.txt open → STATUS_SUCCESS smb_share=\\files\c smb_access=[read_data] smb_action=opened`,
@@ -179,7 +179,7 @@ func TestRows(t *testing.T) {
 		{Name: "an answer of SMB 2 to SMB 1", Chunks: chunks{client(v1(negotiate1, 8, 1, "", "\x02SMB 2.???\x00")), server(frame(v2(negotiate2, 0, 0, flagResponse, 0, le(uint16(65), uint16(3), uint16(0x2ff), zeros(58)))))}, Want: []string{
 			"NEGOTIATE 2.??? → STATUS_SUCCESS"}},
 		{Name: "the data of a read has a gap", Chunks: chunks{client(frame(readAsk(5, 4000, 100))), server(frame(readReply(5, 4000))[:200]), {Dir: dissect.ToClient, Gap: 1000}, server(frame(readReply(5, 4000))[1200:])}, Want: []string{
-			"READ 4000 at 100 ? → STATUS_SUCCESS error=gap smb_bytes=4000"}},
+			"READ 4000 at 100 ? → STATUS_SUCCESS error=gap smb_bytes=4000", "TRANSFER ? → cut error=cut outcome=cut"}},
 		{Name: "no answer", Chunks: chunks{client(frame(closeAsk(3, fid)))}, End: dissect.EndReset, Want: []string{"CLOSE ? → reset error=reset outcome=no_answer"}},
 	}...)
 }

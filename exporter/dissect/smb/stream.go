@@ -6,6 +6,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/clip"
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/pieces"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
@@ -32,6 +33,7 @@ type side struct {
 	final    bool  // the command ends its call
 	compound *call // first of the commands in this message
 	prior    *call // command before in this message
+	data     pieces.Stream
 }
 
 // Read implements dissect.Dissector.
@@ -44,6 +46,7 @@ func (k *conn) read(in *dissect.Input, cut bool) (int, error) {
 		if s := &k.sides[in.Dir]; s.left > 0 {
 			n = int(min(s.left, int64(len(in.Data)-at)))
 			s.call.add(in, at, at+n)
+			s.data.Feed(in, at, at+n)
 			s.frame -= int64(n)
 			if s.left -= int64(n); s.left == 0 {
 				k.ended(in.Dir)
@@ -89,11 +92,13 @@ func (k *conn) next(in *dissect.Input, at int, cut bool) (int, error) {
 		want = len(b)
 	}
 	m := &message{b: b[:want], at: at + prefix}
+	s.data = pieces.Stream{}
 	c, final, err := k.message(in, kind, m, int64(want) < length)
 	if err != nil {
 		return 0, err
 	}
 	c.add(in, at, at+prefix+want)
+	s.data.Feed(in, at+prefix, at+prefix+want)
 	s.frame, s.left, s.call, s.final = size-int64(want), length-int64(want), c, final
 	if s.left == 0 {
 		k.ended(in.Dir)
@@ -242,6 +247,7 @@ func (k *conn) Gap(in *dissect.Input, missing int64) bool {
 	if s.call != nil {
 		s.call.gap = true
 	}
+	s.data.Lose(missing)
 	s.frame -= missing
 	if s.left -= missing; s.left == 0 {
 		k.ended(in.Dir)
@@ -252,6 +258,7 @@ func (k *conn) Gap(in *dissect.Input, missing int64) bool {
 // Resync implements dissect.Dissector.
 func (k *conn) Resync(dir dissect.Dir, why dissect.Loss) {
 	k.Table.Resync(dir, why)
+	k.sides[dir].data.Cut()
 	s := k.sides[dir]
 	k.sides[dir] = side{}
 	for _, c := range k.counted {
@@ -271,6 +278,7 @@ func (k *conn) Resync(dir dissect.Dir, why dissect.Loss) {
 // Close implements dissect.Dissector.
 func (k *conn) Close(why dissect.End) {
 	for dir, s := range k.sides {
+		s.data.Cut()
 		if s.call != nil && s.final {
 			k.drop(s.call)
 			k.emit(s.call, "cut")
@@ -283,6 +291,9 @@ func (k *conn) Close(why dissect.End) {
 			k.counted[i], c.done = nil, true
 			k.emit(c, "")
 		}
+	}
+	for _, id := range k.files.ring {
+		k.leave(k.files.all[id])
 	}
 }
 

@@ -44,13 +44,13 @@ type Object struct {
 	Size      int64  `json:"size" jsonschema:"captured bytes"`
 	SHA256    string `json:"sha256"`
 	Complete  bool   `json:"complete"`
-	Why       string `json:"why,omitempty" jsonschema:"why it is not complete: gap, cut, range, limit, decoding"`
+	Why       string `json:"why,omitempty" jsonschema:"why it is not complete: gap, cut, range, hole, rewritten, limit, decoding"`
 	Packets   string `json:"packets" jsonschema:"numbers of the call's packets"`
 }
 
 // Question is the question list_objects.
 func Question() ask.Question {
-	return ask.New("list_objects", "List files seen in transfer", "Files that HTTP, FTP and mail carried: name, declared type and type by content, size, SHA-256, completeness, call.", false, Ask)
+	return ask.New("list_objects", "List files seen in transfer", "Files that HTTP, FTP, SMB, NFS and mail carried: name, declared type and type by content, size, SHA-256, completeness, call.", false, Ask)
 }
 
 // Ask answers list_objects.

@@ -24,6 +24,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/finding"
 	"github.com/pcapsule/pcapsule/forensics/finding/adminaccess"
 	"github.com/pcapsule/pcapsule/forensics/finding/beacon"
+	"github.com/pcapsule/pcapsule/forensics/finding/bruteforce"
 	"github.com/pcapsule/pcapsule/forensics/finding/certificate"
 	"github.com/pcapsule/pcapsule/forensics/finding/coveragegap"
 	"github.com/pcapsule/pcapsule/forensics/finding/deprecated"
@@ -64,6 +65,7 @@ func Analyzers() []finding.Analyzer {
 		dnstunnel.Analyzer(),
 		dnsfailures.Analyzer(),
 		scan.Analyzer(),
+		bruteforce.Analyzer(),
 		unusual.Analyzer(),
 		coveragegap.Analyzer(),
 	}
