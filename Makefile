@@ -34,7 +34,7 @@ RELEASE ?= $(shell git describe --tags --always 2>/dev/null || echo dev)
 export GOFLAGS := $(filter-out -buildvcs=false -trimpath,$(GOFLAGS)) -buildvcs=false -trimpath
 export CGO_ENABLED = 1
 
-.PHONY: accept extended chart images stores lake lake-program casts demo test build recorder hub setup lint race compile fuzz fuzz-short bench bench-ask bench-tls bench-record kills kernels kernels-short e2e conformance rest-check unit clean release release-check release-short
+.PHONY: accept extended generators chart images stores lake lake-program casts demo test build recorder hub setup lint race compile fuzz fuzz-short bench bench-ask bench-tls bench-record kills kernels kernels-short e2e conformance rest-check unit clean release release-check release-short
 
 build:
 	$(GO) build -ldflags '-s -w' -o bin/pcapsule ./cmd/pcapsule
@@ -57,7 +57,7 @@ demo: setup build
 # change the machine's networks and control groups and wait for its processes. Before, everything is
 # compiled once: two parts that compile the same package at the same time would each do all the work.
 TEST := unit lint kernels-short chart
-EXTENDED := accept fuzz-short release-short race
+EXTENDED := accept fuzz-short release-short generators race
 test: setup
 	@$(MAKE) --no-print-directory timed-compile
 	@echo "$(TEST): two at a time"
@@ -119,6 +119,10 @@ UNIT := $(GO) test -vet=off -timeout 40m -json
 unit: build .cache/testgate
 	set -o pipefail; { rc=0; $(UNIT) $$($(GO) list ./... | grep -v '/internal/acceptance$$') || rc=1; (cd lake && $(UNIT) ./...) || rc=1; exit $$rc; } | \
 		tee .cache/unit.json | .cache/testgate $(skips) | tee .cache/unit.txt
+
+# The programs that make samples/ are a module of their own, because they need many servers and clients.
+generators:
+	$(GO) build -C samples/gen ./...
 
 accept: .cache/testgate
 	set -o pipefail; $(UNIT) ./internal/acceptance | \

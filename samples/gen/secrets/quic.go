@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strconv"
 	"time"
+
+	"github.com/quic-go/quic-go"
 )
 
 // quicgo configures a client and a server of quic-go.
