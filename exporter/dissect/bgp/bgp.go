@@ -60,7 +60,7 @@ type Row struct {
 	ErrorCode        table.Opt[string] `col:"bgp_error" enc:"dict" doc:"error of a NOTIFICATION, such as Cease"`
 	ErrorSubcode     table.Opt[string] `col:"bgp_error_subcode" enc:"dict" doc:"subcode, such as Administrative Shutdown"`
 	Reason           table.Opt[string] `col:"bgp_reason" doc:"operator's text in a NOTIFICATION (RFC 9003), at most 255 bytes"`
-	Messages         table.Opt[int64]  `col:"bgp_messages" doc:"number of KEEPALIVEs of both sides"`
+	Messages         table.Opt[int64]  `col:"bgp_messages" doc:"number of KEEPALIVEs that the sender sent on this connection"`
 }
 
 // Protocol is BGP.
@@ -138,7 +138,8 @@ type conn struct {
 	open  *call // an OPEN that waits for the peer's
 	from  dissect.Dir
 	sent  [2]*offer // what the OPEN of each direction states
-	alive *call     // all KEEPALIVEs
+	alive [2]*call  // the KEEPALIVEs of each direction
+	lost  dissect.Loss
 }
 
 func newConn(c *dissect.Conn) dissect.Dissector { return &conn{c: c} }
@@ -162,15 +163,14 @@ func (k *conn) Read(in *dissect.Input) (int, error) {
 
 func (k *conn) message(in *dissect.Input, kind byte, b []byte, size int) error {
 	if kind == keepalive {
-		if k.alive == nil {
-			k.alive = &call{row: Row{Type: "KEEPALIVE"}}
+		c := k.alive[in.Dir]
+		if c == nil {
+			c = &call{row: Row{Type: "KEEPALIVE"}}
+			c.x.Reversed = in.Dir == dissect.ToClient
+			k.alive[in.Dir] = c
 		}
-		k.alive.row.Messages = table.Some(k.alive.row.Messages.V + 1)
-		if in.Dir == dissect.ToServer {
-			k.alive.x.Request(in, 0, size)
-		} else {
-			k.alive.x.Response(in, 0, size)
-		}
+		c.row.Messages = table.Some(c.row.Messages.V + 1)
+		c.x.Request(in, 0, size)
 		return nil
 	}
 	c := &call{row: Row{Type: tables()["type"][int64(kind)]}}
@@ -182,7 +182,12 @@ func (k *conn) message(in *dissect.Input, kind byte, b []byte, size int) error {
 		ok = k.update(in.Dir, &c.row, b)
 	case notification:
 		c.row.notify(b)
-		if k.open != nil && k.from != in.Dir {
+		switch {
+		case k.open == nil || k.from == in.Dir:
+		case in.Offset(0) > 0: // its own OPEN, which answers the other's, was not captured
+			k.emit(k.open, string(dissect.LossGap))
+			k.open = nil
+		default:
 			k.open.row.ErrorCode, k.open.row.ErrorSubcode, k.open.row.Reason = c.row.ErrorCode, c.row.ErrorSubcode, c.row.Reason
 			k.open.row.StatusCode, k.open.row.StatusText, k.open.row.Outcome = c.row.StatusCode, c.row.StatusText, table.Refused
 			k.answered(in, size)
@@ -263,6 +268,7 @@ func (k *conn) Gap(*dissect.Input, int64) bool { return false }
 
 // Resync implements dissect.Dissector.
 func (k *conn) Resync(_ dissect.Dir, why dissect.Loss) {
+	k.lost = why // a KEEPALIVE may be among what is lost
 	if c := k.open; c != nil {
 		k.open = nil
 		k.emit(c, string(why))
@@ -272,7 +278,7 @@ func (k *conn) Resync(_ dissect.Dir, why dissect.Loss) {
 // Kept implements dissect.Dissector.
 func (k *conn) Kept() int {
 	n := 0
-	for _, c := range [...]*call{k.open, k.alive} {
+	for _, c := range [...]*call{k.open, k.alive[0], k.alive[1]} {
 		if c != nil {
 			n += rowCost
 		}
@@ -289,10 +295,14 @@ const rowCost = 4 << 10 // memory of a row, or of what an OPEN states
 
 // Shed implements dissect.Dissector.
 func (k *conn) Shed() bool {
-	for _, c := range [...]**call{&k.open, &k.alive} {
+	for _, c := range [...]**call{&k.open, &k.alive[0], &k.alive[1]} {
 		if waiting := *c; waiting != nil {
 			*c = nil
-			k.emit(waiting, map[bool]string{true: "cut"}[c == &k.open])
+			why := string(k.lost)
+			if c == &k.open {
+				why = "cut"
+			}
+			k.emit(waiting, why)
 			return true
 		}
 	}
@@ -305,9 +315,11 @@ func (k *conn) Close(why dissect.End) {
 		k.open = nil
 		k.emit(c, why.CallError())
 	}
-	if c := k.alive; c != nil {
-		k.alive = nil
-		k.emit(c, "")
+	for dir, c := range k.alive {
+		if c != nil {
+			k.alive[dir] = nil
+			k.emit(c, string(k.lost))
+		}
 	}
 }
 

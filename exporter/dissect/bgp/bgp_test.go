@@ -46,7 +46,7 @@ var (
 )
 
 var samples = []dissecttest.Sample{
-	{Name: "a session", Rows: 5, Chunks: append(session[:3:3], client(updates("", path, "\x18\x0a\x01\x02\x08\x0b")), server(updates("\x18\x0a\x01\x02", "", "")), client(message(notification, "\x06\x02\x04bye!")))},
+	{Name: "a session", Rows: 6, Chunks: append(session[:3:3], client(updates("", path, "\x18\x0a\x01\x02\x08\x0b")), server(updates("\x18\x0a\x01\x02", "", "")), client(message(notification, "\x06\x02\x04bye!")))},
 	{Name: "a refused session", Rows: 1, Chunks: chunks{client(opens("\xfd\xe9")), server(message(notification, "\x02\x02\xfd\xe8"))}},
 	{Name: "a long update", Rows: 3, Chunks: append(session[:2:2], client(updates("", path, strings.Repeat("\x18\x0a\x01\x02", 900))))},
 }
@@ -63,7 +63,7 @@ func TestRows(t *testing.T) {
 			"UPDATE ipv4/unicast +2 10.1.2.0/24 via 65001 65538 {1,2} bgp_families=[ipv4/unicast] bgp_prefixes=[10.1.2.0/24 11.0.0.0/8] bgp_as_path=65001 65538 {1,2} bgp_origin=igp bgp_next_hop=10.0.0.9",
 			"UPDATE ipv4/unicast -1 10.1.2.0/24 bgp_families=[ipv4/unicast] bgp_withdrawn_prefixes=[10.1.2.0/24]",
 			"NOTIFICATION → Cease/Administrative Shutdown bgp_reason=bye!",
-			"KEEPALIVE ×2 bgp_messages=2"}},
+			"KEEPALIVE ×1 bgp_messages=1", "KEEPALIVE ×1 bgp_messages=1"}},
 		{Name: "the server answers an OPEN by an error", Chunks: samples[1].Chunks, Want: []string{"OPEN AS 65001 → OPEN Message Error/Bad Peer AS outcome=refused bgp_hold_time=180"}},
 		{Name: "no answer", Chunks: chunks{client(opens("\xfd\xe9"))}, End: dissect.EndReset, Want: []string{"OPEN AS 65001 → reset error=reset outcome=no_answer bgp_hold_time=180"}},
 		{Name: "the server opens first", Chunks: chunks{server(opens("\xfd\xe9")), client(opens("\xfd\xea"))}, Want: []string{"OPEN AS 65001 → AS 65002 bgp_hold_time=180"}},
