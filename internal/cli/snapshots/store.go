@@ -196,7 +196,10 @@ func (s *Store) read(name string) (x store.Snapshot, err error) {
 	if err := named("snapshot", name); err != nil {
 		return x, err
 	}
+	s.mu.Lock() // a recording that ends changes both at once
 	text, err := os.ReadFile(filepath.Join(s.dir, name, infoName))
+	c := s.captures[name]
+	s.mu.Unlock()
 	if errors.Is(err, fs.ErrNotExist) {
 		return x, fmt.Errorf("%s: %w", name, store.ErrNoSnapshot)
 	}
@@ -213,13 +216,12 @@ func (s *Store) read(name string) (x store.Snapshot, err error) {
 			x.Dissections = append(x.Dissections, d.DB)
 		}
 	}
-	s.mu.Lock()
-	if c := s.captures[name]; c != nil {
+	switch {
+	case c != nil && x.Status == recording:
 		x.Packets, x.Bytes = c.packets.Load(), c.bytes.Load()
-	} else if x.Status == recording {
+	case x.Status == recording:
 		x.Status, x.Error = failed, "the server ended during the recording"
 	}
-	s.mu.Unlock()
 	return x, err
 }
 
