@@ -110,6 +110,15 @@ func TestPairsOfDatagrams(t *testing.T) {
 			c.time += 1_100_000
 			ask(c, pod, dnsPod, 77, 1)
 		}, "10.244.0.5 10.96.0.10 true, 10.244.0.5 10.244.1.7 true", "single 1, single 1", "0"},
+		{"a translator that forgets gives one conversation a sixth port", func(c *translated) {
+			for i := range 6 {
+				m, end := query(uint16(i), "svc.local"), fmt.Sprintf("10.0.0.1:%d", 61000+i)
+				c.udp(pod, dnsService, m)
+				c.udp(end, dnsPod, m)
+				c.udp(dnsPod, end, reply(m, 1))
+				c.udp(dnsService, pod, reply(m, 1))
+			}
+		}, strings.Repeat("10.244.0.5 10.96.0.10 true, ", 5) + "10.244.0.5 10.96.0.10 true", "payload 7", "12"},
 		{"questions that nobody answers are two", func(c *translated) {
 			c.udp(pod, dnsService, q)
 			c.udp(pod, dnsPod, q)

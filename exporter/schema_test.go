@@ -10,15 +10,18 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
-var update = flag.Bool("update", false, "rewrite docs/format/tables.md and the lists in exporter/table")
+var update = flag.Bool("update", false, "rewrite the columns in docs/format and the lists in exporter/table")
 
-// TestTablesPage compares docs/format/tables.md and the list of columns of protocols with the schemas.
+// TestTablesPage compares the pages that list columns and the lists for packages that do not dissect
+// with the schemas.
 func TestTablesPage(t *testing.T) {
-	for path, want := range map[string]string{
-		"../docs/format/tables.md": tablesPage(),
-		"table/protocols.tsv":      table.FormatProtocolColumns(Schemas()[0]),
-		"table/traits.json":        table.FormatTraits(traits()),
-	} {
+	files := map[string]string{
+		"table/protocols.tsv": table.FormatProtocolColumns(Schemas()[0]),
+		"table/traits.json":   table.FormatTraits(traits()),
+	}
+	own := columnsOfPages(t, files)
+	files["../docs/format/tables.md"] = tablesPage(own)
+	for path, want := range files {
 		if *update {
 			if err := os.WriteFile(path, []byte(want), 0o644); err != nil {
 				t.Fatal(err)
@@ -34,7 +37,45 @@ func TestTablesPage(t *testing.T) {
 	}
 }
 
-func tablesPage() string {
+// columnsOfPages adds the pages of protocols, each with the columns that begin with its name, and returns
+// the names of these columns.
+func columnsOfPages(t *testing.T, files map[string]string) map[string]bool {
+	const folder, start, end = "../docs/format/protocols/", "<!-- columns -->\n", "<!-- end -->"
+	pages, err := os.ReadDir(folder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	own := map[string]bool{}
+	for _, page := range pages {
+		raw, err := os.ReadFile(folder + page.Name())
+		if err != nil {
+			t.Fatal(err)
+		}
+		head, rest, ok := strings.Cut(string(raw), start)
+		_, tail, ok2 := strings.Cut(rest, end)
+		if !ok || !ok2 {
+			t.Errorf("%s has no place for its columns: want %s%s", page.Name(), start, end)
+			continue
+		}
+		list := "| column | type | meaning |\n|---|---|---|\n"
+		for _, c := range Schemas()[0].Columns {
+			if c.Protocol == "" || !strings.HasPrefix(c.Name, strings.TrimSuffix(page.Name(), ".md")+"_") {
+				continue
+			}
+			own[c.Name] = true
+			unit := ""
+			if c.Unit != "" {
+				unit = ", " + c.Unit
+			}
+			list += fmt.Sprintf("| `%s` | %s%s | %s |\n", c.Name, c.Kind, unit, strings.ReplaceAll(c.Doc, "|", `\|`))
+		}
+		files[folder+page.Name()] = head + start + list + end + tail
+	}
+	return own
+}
+
+// tablesPage is the page of all tables, without the columns that pages of protocols list.
+func tablesPage(own map[string]bool) string {
 	var b strings.Builder
 	b.WriteString("# Tables\n\nEvery table of a bundle with its columns, as `pcapsule schema` prints them. A name has the same type in every\n" +
 		"table. Counts are BIGINT; there is no floating point. Times are nanoseconds since 1970 UTC if the name ends in\n" +
@@ -43,11 +84,15 @@ func tablesPage() string {
 		"rows.\n" +
 		"\nThe views of `data/open.sql` add the columns of both ends to calls, flows and connections, as `src_…` and `dst_…`\n" +
 		"(src_pod, dst_service, …).\n" +
-		"\nTable calls has the columns of all protocols (`of`). A query of pcapsule may name any of them; `SELECT *` has only\n" +
-		"those of protocols that the opened bundles have calls of, and those that the query names. docs/format/calls.md tells more.\n")
+		"\nTable calls has columns of each protocol too, which begin with its name: its [page](protocols/) lists them,\n" +
+		"`pcapsule schema calls` prints all. A query of pcapsule may name any of them; `SELECT *` has only those of\n" +
+		"protocols that the opened bundles have calls of, and those that the query names. [calls](calls.md) says more.\n")
 	for _, s := range Schemas() {
 		fmt.Fprintf(&b, "\n## %s\n\n%s.\n\n| column | type | null | unit | of | meaning |\n|---|---|---|---|---|---|\n", s.Name, strings.ToUpper(s.Doc[:1])+s.Doc[1:])
 		for _, c := range s.Columns {
+			if own[c.Name] {
+				continue
+			}
 			null := ""
 			if c.Optional {
 				null = "yes"

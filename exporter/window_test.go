@@ -58,6 +58,7 @@ func TestTimesThatGoBackAreTold(t *testing.T) {
 		{"in order", []uint32{1, 2, 3, 4}, ""},
 		{"1 s back", []uint32{1, 3, 2, 4}, ""},
 		{"2 s back", []uint32{1, 4, 2, 3}, "2"},
+		{"back in small steps", []uint32{19, 18, 17, 16, 15, 14}, "2,4"},
 		{"two interleaved clocks", []uint32{10, 20, 11, 21, 12}, "2,4"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

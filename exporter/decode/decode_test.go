@@ -183,7 +183,7 @@ func TestDecode(t *testing.T) {
 		{"UDP length below 8", linkRaw, ipv4(protoUDP, 1, 0, join("13 88 00 35 00 04 00 00 61 62")), "ip 10.0.0.1:5000>10.0.0.2:53 proto=17 payload=2/2 !bad_length"},
 		{"TCP offset below 20", linkRaw, ipv4(protoTCP, 1, 0, join("00 01 00 02", make([]byte, 8), "40 02", make([]byte, 6))), "ip 10.0.0.1:1>10.0.0.2:2 proto=6 payload=0/0 !bad_header"},
 		{"TCP header beyond the packet", linkRaw, ipv4(protoTCP, 1, 0, join("00 01 00 02", make([]byte, 8), "f0 02", make([]byte, 6))), "ip 10.0.0.1:1>10.0.0.2:2 proto=6 payload=0/0 !bad_length"},
-		{"SCTP", linkRaw, ipv4(protoSCTP, 1, 0, join("00 01 00 02 00 00 00 09 00 00 00 00 01 02 03 04")), "ip 10.0.0.1:1>10.0.0.2:2 proto=132 payload=4/4"},
+		{"SCTP", linkRaw, ipv4(protoSCTP, 1, 0, join("00 01 00 02 00 00 00 09 00 00 00 00 01 02 03 04")), "ip 10.0.0.1:1>10.0.0.2:2 proto=132 payload=16/16"},
 		{"nothing at all", linkEthernet, nil, "none !bad_length"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -234,12 +234,16 @@ func TestTCPOptions(t *testing.T) {
 		{"two SACK blocks", "01 01 05 12 00 00 00 01 00 00 00 02 00 00 00 03 00 00 00 04", "mss=0 ws=-1 sackok=false ts=false,0,0 sack=[{1 2} {3 4}] "},
 		{"length 0", "02 00 05 b4", "mss=0 ws=-1 sackok=false ts=false,0,0 sack=[] bad_options"},
 		{"length beyond the header", "08 0a 00 00", "mss=0 ws=-1 sackok=false ts=false,0,0 sack=[] bad_options"},
+		{"Multipath TCP", "1e 0c 01 81 00 00 00 00 00 00 00 01", "mss=0 ws=-1 sackok=false ts=false,0,0 sack=[] multipath"},
 		{"end hides what follows", "00 02 04 05", "mss=0 ws=-1 sackok=false ts=false,0,0 sack=[] "},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			pkt := ipv4(protoTCP, 1, 0, tcpSegment(1, 2, 3, 4, SYN, join(c.options), nil))
 			f := decodeOne(linkRaw, pkt, len(pkt))
 			got := fmt.Sprintf("mss=%d ws=%d sackok=%v ts=%v,%d,%d sack=%v %v", f.MSS, f.WScale, f.SACKPermitted, f.HasTS, f.TSVal, f.TSEcr, f.SACK[:f.NSACK], f.Problems)
+			if f.Multipath {
+				got += "multipath"
+			}
 			if got != c.want {
 				t.Errorf("\n got %s\nwant %s", got, c.want)
 			}

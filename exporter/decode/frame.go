@@ -215,6 +215,7 @@ type Frame struct {
 	L4            bool // the ports are valid; so are the fields after them unless Problems has HeaderCut
 	HasTS         bool
 	SACKPermitted bool
+	Multipath     bool // an option of Multipath TCP, RFC 8684
 	HasPPPoE      bool
 	PDU           bool // not a packet: bytes of a stream or datagram with the ends of its connection (LINKTYPE_WIRESHARK_UPPER_PDU)
 	NSACK         uint8
@@ -240,7 +241,6 @@ type Frame struct {
 
 	Seq, Ack     uint32
 	TSVal, TSEcr uint32
-	VTag         uint32 // SCTP verification tag
 	IPID         uint32 // of IPv4, or of an IPv6 fragment header
 	IfIndex      uint32 // of SLL2, 0 elsewhere
 
@@ -249,8 +249,8 @@ type Frame struct {
 	Src, Dst   Addr
 
 	// Payload is the captured transport payload without link padding: for TCP, UDP, DCCP and
-	// UDP-Lite the bytes after their header; for SCTP its chunks; for ICMP, ICMPv6 and IGMP the
-	// whole message with its header; for other protocols everything after the IP headers. A
+	// UDP-Lite the bytes after their header; for SCTP, ICMP, ICMPv6 and IGMP the whole message
+	// with its header; for other protocols everything after the IP headers. A
 	// fragment has its own bytes, ARP its whole packet, KindNone the bytes after the EtherType
 	// if that is known.
 	Payload []byte

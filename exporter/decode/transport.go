@@ -113,6 +113,8 @@ func (w *walk) tcpOptions(o []byte, cut bool) {
 				f.SACK[f.NSACK] = SACKBlock{be32(v), be32(v[4:])}
 				f.NSACK++
 			}
+		case kind == 30 && len(v) > 0:
+			f.Multipath = true
 		case kind == 8 && len(v) == 8:
 			f.HasTS, f.TSVal, f.TSEcr = true, be32(v), be32(v[4:])
 		case kind == 2 || kind == 3 || kind == 4 || kind == 5 || kind == 8:
@@ -209,9 +211,7 @@ func (w *walk) sctp() layer {
 		return w.shortPorts(12)
 	}
 	f.SrcPort, f.DstPort = be16(b), be16(b[2:])
-	f.VTag = be32(b[4:])
 	f.L4 = true
-	w.skip(12)
 	return w.payload()
 }
 

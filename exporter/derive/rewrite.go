@@ -4,13 +4,13 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
-	"hash/crc32"
 	"io"
 	"os"
 	"slices"
 
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/exporter/decode"
+	"github.com/pcapsule/pcapsule/exporter/dissect/sctp"
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
 	"github.com/pcapsule/pcapsule/recorder/workload"
 )
@@ -101,7 +101,7 @@ func (x *rewriter) apply(p *pcapng.Packet, list []change) {
 	x.sums, x.addrs = x.sums[:0], x.addrs[:0]
 	x.d.Decode(decode.Input{LinkType: p.LinkType, Interface: p.Interface, Data: p.Data, OrigLen: p.OrigLen, Time: p.Time, No: p.Index}, &x.frame)
 	x.old = append(x.old[:0], p.Data...)
-	sctp := x.frame.Proto == 132 && x.crc(p.Data, false)
+	isSCTP := x.frame.Proto == 132 && x.crc(p.Data, false)
 	for _, c := range list {
 		copy(p.Data[min(int(c.at), len(p.Data)):], c.with)
 	}
@@ -115,7 +115,7 @@ func (x *rewriter) apply(p *pcapng.Packet, list []change) {
 	x.count(p.Index, list)
 	if x.frame.FragNos != nil || x.frame.Kind != decode.KindIP {
 		x.sums = x.sums[:0]
-	} else if sctp {
+	} else if isSCTP {
 		x.crc(p.Data, true)
 	} else if x.frame.Proto == 1 || x.frame.Proto == 58 { // the sum is in the first bytes of the payload
 		x.icmp(p.Data)
@@ -184,20 +184,16 @@ func (x *rewriter) icmp(data []byte) {
 	binary.BigEndian.PutUint16(data[at+2:], s.Change(stated, at, x.old[at:end], data[at:end]))
 }
 
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
-
 // crc reports whether the checksum of an SCTP packet (RFC 9260 section 6.8) is right, and writes
 // the right one if set.
 func (x *rewriter) crc(data []byte, set bool) bool {
 	const head, place = 12, 8
-	at := cap(data) - cap(x.frame.Payload) - head
-	end := at + head + len(x.frame.Payload)
-	if at < 0 || end > len(data) || len(x.frame.Payload) != x.frame.PayloadLen {
+	at := cap(data) - cap(x.frame.Payload)
+	end := at + len(x.frame.Payload)
+	if at < 0 || end > len(data) || end < at+head || len(x.frame.Payload) != x.frame.PayloadLen {
 		return false
 	}
-	sum := crc32.Update(0, castagnoli, data[at:at+place])
-	sum = crc32.Update(sum, castagnoli, []byte{0, 0, 0, 0})
-	sum = crc32.Update(sum, castagnoli, data[at+head:end])
+	sum := sctp.Checksum(data[at:end])
 	if set {
 		binary.LittleEndian.PutUint32(data[at+place:], sum)
 	}

@@ -64,7 +64,7 @@ func (c *Conn) detectSides(dir Dir, head []byte) (p *Protocol, v Verdict, swappe
 		return q, w, true
 	case q != nil && w > v:
 		return nil, More, false
-	case q != nil && q == p && (c.Info.Transport == TCP || c.Info.Transport == QUIC):
+	case q != nil && q == p && !datagrams(c.Info.Transport):
 		return c.undecided(p, dir, head)
 	}
 	return p, max(v, w), false

@@ -94,5 +94,5 @@ func (e *Encryption) Saw(dir Dir, n int, ns int64) {
 	if dir == ToClient {
 		size = -size
 	}
-	e.Sizes, e.Times = append(e.Sizes, size), append(e.Times, us(e.first, ns))
+	e.Sizes, e.Times = append(e.Sizes, size), append(e.Times, max(ns-e.first, 0)/1000)
 }

@@ -64,6 +64,7 @@ type Engine struct {
 	spanNo      int64 // see Engine.undoing
 	spanDecoded int64
 	kept        int64
+	kinds       fileKinds
 	repanic     bool
 	trace       bool // see Trace
 	hidden      map[*Exchange]*hidden
@@ -93,7 +94,7 @@ type DecodeAs struct {
 // NewEngine makes an engine for the protocols, which detection tries in this order. With
 // repanic, a dissector's panic ends the program, for tests.
 func NewEngine(protocols []*Protocol, as []DecodeAs, sink Sink, repanic bool) (*Engine, error) {
-	e := &Engine{sink: sink, byName: map[string]*Protocol{}, rowIndex: map[reflect.Type]int{},
+	e := &Engine{sink: sink, byName: map[string]*Protocol{}, rowIndex: map[reflect.Type]int{}, kinds: fileKinds{},
 		decodeAs: map[portKey]*Protocol{}, repanic: repanic, limit: engineBudget}
 	for t := range e.byPort {
 		e.byPort[t] = map[uint16][]*Protocol{}
@@ -142,6 +143,7 @@ func (e *Engine) add(p *Protocol) {
 		e.byKind[t] = append(e.byKind[t], p)
 		if t == TCP {
 			e.byKind[QUIC] = append(e.byKind[QUIC], p)
+			e.byKind[Association] = append(e.byKind[Association], p)
 		}
 		for _, port := range p.Ports {
 			e.byPort[t][port] = append(e.byPort[t][port], p)
@@ -346,7 +348,7 @@ func (c *Conn) emit(proto int, x *Exchange, row table.CallRow, details []Detail)
 	c.judge(x, b)
 	e := Emission{Row: row, Protocol: proto, Conn: outer, At: c.now.No, Reversed: x.Reversed, Request: x.req.span(), Response: x.resp.span(),
 		ReqBody: x.ReqBody, RespBody: x.RespBody, Details: details, Hidden: c.engine.hiddenOf(x),
-		Objects: append(x.ReqBody.objects("request"), x.RespBody.objects("response")...)}
+		Objects: append(x.ReqBody.objects("request", c.engine.kinds), x.RespBody.objects("response", c.engine.kinds)...)}
 	if !c.holdBack(e) {
 		c.engine.sink.Call(e)
 	}

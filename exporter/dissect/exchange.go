@@ -54,6 +54,15 @@ func (x *Exchange) Request(in *Input, from, to int) { x.add(&x.req, in, from, to
 // Response adds in.Data[from:to] to the response.
 func (x *Exchange) Response(in *Input, from, to int) { x.add(&x.resp, in, from, to) }
 
+// Add adds in.Data[from:to] to the request if the client sent it, else to the response.
+func (x *Exchange) Add(in *Input, from, to int) {
+	if in.Dir == ToServer {
+		x.add(&x.req, in, from, to)
+	} else {
+		x.add(&x.resp, in, from, to)
+	}
+}
+
 // Cite cites in.Data[from:to] without counting its bytes. The bytes concern the call but belong
 // to neither its request nor its response, such as a frame that resets its stream.
 func (x *Exchange) Cite(in *Input, from, to int) {
@@ -181,17 +190,15 @@ func (x *Exchange) fill(c *table.Call) {
 	c.Ts = table.Micros(floorDiv(lead.first, 1000))
 	c.RequestBytes, c.ResponseBytes = x.req.bytes, x.resp.bytes
 	if x.req.seen {
-		c.SendUs = table.Some(us(x.req.first, x.req.last))
+		c.SendUs = us(x.req.first, x.req.last)
 	}
 	if x.resp.seen {
-		c.ReceiveUs = table.Some(us(x.resp.first, x.resp.last))
+		c.ReceiveUs = us(x.resp.first, x.resp.last)
 	}
 	if x.req.seen && x.resp.seen {
-		c.ElapsedUs = table.Some(us(x.req.first, x.resp.last))
-		c.TTFBUs = table.Some(us(x.req.first, x.resp.first))
-		if x.resp.first >= x.req.last { // an early answer has no waiting time
-			c.WaitUs = table.Some(us(x.req.last, x.resp.first))
-		}
+		c.ElapsedUs = us(x.req.first, x.resp.last)
+		c.TTFBUs = us(x.req.first, x.resp.first)
+		c.WaitUs = us(x.req.last, x.resp.first) // an early answer has no waiting time
 	}
 	c.StreamID = x.StreamID
 	c.Cites = x.cites
@@ -225,9 +232,13 @@ func (c *Conn) id(x *Exchange, protocol string) (id table.ID) {
 	return id
 }
 
-// us is the time from a to b in microseconds, at least 0 because packets may be captured out of
-// order.
-func us(a, b int64) int64 { return max(b-a, 0) / 1000 }
+// us is the time from a to b in microseconds, null if the clock went back between them.
+func us(a, b int64) table.Opt[int64] {
+	if b < a {
+		return table.Opt[int64]{}
+	}
+	return table.Some((b - a) / 1000)
+}
 
 func floorDiv(a, b int64) int64 {
 	q := a / b

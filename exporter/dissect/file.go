@@ -21,7 +21,7 @@ type File struct {
 
 // objects lists the files of a finished body. Column call_no is still missing, and so are others that
 // the call has.
-func (b *Body) objects(side string) []table.Object {
+func (b *Body) objects(side string, kinds fileKinds) []table.Object {
 	if b == nil || b.size == 0 || b.File == nil && !b.Large {
 		return nil
 	}
@@ -33,7 +33,7 @@ func (b *Body) objects(side string) []table.Object {
 	}
 	var list []table.Object
 	if !container || b.Large || scan == nil {
-		list = append(list, b.object(side))
+		list = append(list, b.object(side, kinds))
 	}
 	if scan == nil || b.File == nil {
 		return list
@@ -60,12 +60,12 @@ func (b *Body) why() string {
 }
 
 // object is the body as a file.
-func (b *Body) object(side string) table.Object {
+func (b *Body) object(side string, kinds fileKinds) table.Object {
 	o := table.Object{SHA256: b.Hash, Size: b.decoded, Complete: b.why() == "", Side: side, ContentType: table.NonEmpty(b.ContentType), Why: table.NonEmpty(b.why())}
 	if b.Large {
 		o.Size, o.Encoding, o.Kind = b.size, table.NonEmpty(b.Encoding), table.NonEmpty(b.kind)
 	} else {
-		o.BodySHA256, o.Kind = table.Some(b.Hash), table.NonEmpty(object.KindOf(b.Bytes()))
+		o.BodySHA256, o.Kind = table.Some(b.Hash), table.NonEmpty(kinds.of(b))
 		if contentCodings(b.Encoding) != nil && b.Codings == "" {
 			o.Encoding, o.Kind = table.NonEmpty(b.Encoding), table.Opt[string]{}
 		}
@@ -81,6 +81,24 @@ func (b *Body) object(side string) table.Object {
 		}
 	}
 	return o
+}
+
+// fileKinds are the types of recent bodies by their hashes: many responses are equal, and to find the type of
+// a text costs as much as to read it.
+type fileKinds map[table.Hash]string
+
+const maxFileKinds = 1024
+
+func (k fileKinds) of(b *Body) string {
+	kind, ok := k[b.Hash]
+	if !ok {
+		if len(k) == maxFileKinds {
+			clear(k)
+		}
+		kind = object.KindOf(b.Bytes())
+		k[b.Hash] = kind
+	}
+	return kind
 }
 
 // fileName is a name that a sender chose, on one line.

@@ -64,6 +64,19 @@ func (in *Input) Time(i int) int64 { return in.at(i).Time }
 // Offset is the stream offset of Data[i].
 func (in *Input) Offset(i int) int64 { return in.base + int64(i) }
 
+// Each calls read with the position of each message in the input. read returns the bytes it read;
+// 0 or an error ends Each. Each returns what all of them read.
+func (in *Input) Each(read func(at int) (int, error)) (int, error) {
+	at := 0
+	for at < len(in.Data) {
+		n, err := read(at)
+		if at += n; n == 0 || err != nil {
+			return at, err
+		}
+	}
+	return at, nil
+}
+
 // Cite adds the packets that carry Data[from:to] to c.
 func (in *Input) Cite(c *table.Cites, from, to int) {
 	if from >= to || len(in.segs) == 0 {

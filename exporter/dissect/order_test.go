@@ -9,9 +9,13 @@ import (
 // lineProbe reads whole lines and records them; "up" requests an upgrade.
 type lineProbe struct {
 	Stateless
-	c   *Conn
-	out *[]string
+	c      *Conn
+	out    *[]string
+	losses int
 }
+
+// Resync implements Dissector.
+func (p *lineProbe) Resync(Dir, Loss) { p.losses++ }
 
 func (p *lineProbe) Read(in *Input) (int, error) {
 	i := bytes.IndexByte(in.Data, '\n')
@@ -52,6 +56,19 @@ func TestRequestIsReadBeforeTheResponseThatIdentifiedTheProtocol(t *testing.T) {
 		t.Errorf("read %s, want %s", got, want)
 	}
 	c.Close(EndFin, Packet{No: 2})
+}
+
+// A call may begin between two gaps, before the direction is in step again.
+func TestEachGapIsTold(t *testing.T) {
+	c, out := lineConn(t)
+	c.Data(ToClient, []byte("YES answer\n"), Packet{})
+	c.Gap(ToClient, 10, Packet{No: 1})
+	c.Data(ToServer, []byte("YES request\n"), Packet{No: 2})
+	c.Gap(ToClient, 10, Packet{No: 3})
+	if n := c.d.(*lineProbe).losses; n != 2 {
+		t.Errorf("the dissector heard of %d losses after %q, want 2", n, *out)
+	}
+	c.Close(EndFin, Packet{No: 4})
 }
 
 func TestRestOfAnEarlierMessageDoesNotHideTheNext(t *testing.T) {

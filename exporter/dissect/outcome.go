@@ -58,7 +58,7 @@ func (c *Conn) mayFollow(x *Exchange) bool {
 		r.now.Time <= x.req.last && r.closedAt-x.req.last < freshQuestion
 }
 
-func datagrams(t Transport) bool { return t != TCP && t != QUIC }
+func datagrams(t Transport) bool { return t != TCP && t != QUIC && t != Association }
 
 // peerEnded reports whether the connection, not the capture, ended before the answer did.
 func (c *Conn) peerEnded(x *Exchange) bool {
@@ -90,5 +90,5 @@ func (c *Conn) waited(x *Exchange, b *table.Call) table.Opt[int64] {
 	if datagrams(r.Info.Transport) {
 		until = min(until, x.req.last+longestWait)
 	}
-	return table.Some(us(x.req.first, max(until, x.resp.last)))
+	return us(x.req.first, max(until, x.resp.last))
 }

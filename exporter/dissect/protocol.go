@@ -36,21 +36,30 @@ func (d Dir) String() string {
 	return "to_client"
 }
 
+// Sender is the side that sends in the direction: "client" or "server".
+func (d Dir) Sender() string {
+	if d == ToServer {
+		return "client"
+	}
+	return "server"
+}
+
 // Transport is what carries a connection.
 type Transport uint8
 
 // The transports that the engine feeds.
 const (
-	TCP   Transport = iota // a stream: Read gets bytes in order and Gap reports missing ones
-	UDP                    // datagrams: each Read gets one
-	ICMP                   // ICMP and ICMPv6 messages from the type byte on, one per Read
-	SCTP                   // chunks of one packet, one packet per Read
-	Other                  // payload of another IP protocol, one packet per Read
-	QUIC                   // a stream of a QUIC connection; any dissector for TCP can read it
+	TCP         Transport = iota // a stream: Read gets bytes in order and Gap reports missing ones
+	UDP                          // datagrams: each Read gets one
+	ICMP                         // ICMP and ICMPv6 messages from the type byte on, one per Read
+	SCTP                         // packets from the common header on, one per Read
+	Other                        // payload of another IP protocol, one packet per Read
+	QUIC                         // a stream of a QUIC connection; any dissector for TCP can read it
+	Association                  // user messages of an SCTP association; any dissector for TCP can read them
 	transports
 )
 
-var transportNames = [...]string{"tcp", "udp", "icmp", "sctp", "ip", "quic"}
+var transportNames = [...]string{"tcp", "udp", "icmp", "sctp", "ip", "quic", "sctp"}
 
 // String is the value of column transport.
 func (t Transport) String() string { return transportNames[t] }

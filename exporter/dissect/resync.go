@@ -96,6 +96,9 @@ func (c *Conn) gap(dir Dir, n int64) {
 		if c.state == detecting && len(s.buf) > 0 {
 			c.giveUp()
 		}
+		if c.state == reading {
+			c.resync(dir, LossGap) // calls that began after the first loss may be affected too
+		}
 		c.unknownGap(n)
 		return
 	}

@@ -37,6 +37,10 @@ func unknownProtocol(t Transport) *Protocol {
 		name = "icmp_payload"
 	case QUIC:
 		name = "quic_stream"
+	case SCTP:
+		name = "sctp_payload"
+	case Association:
+		name = "sctp_messages"
 	}
 	return &Protocol{Name: name, Doc: "payload of " + t.String() + " without a matching protocol",
 		Transports: []Transport{t}, Row: &Unknown{}}
@@ -59,7 +63,7 @@ func (c *Conn) giveUp() {
 // capture may start in the middle of a connection.
 func (c *Conn) skip(dir Dir, data []byte, p Packet) {
 	was := c.flipped
-	if (c.Info.Transport == TCP || c.Info.Transport == QUIC) && c.redetect(dir, data) {
+	if !datagrams(c.Info.Transport) && c.redetect(dir, data) {
 		if c.flipped != was {
 			dir = dir.Other()
 		}
@@ -168,9 +172,9 @@ func (c *Conn) emitUnknown(why End) {
 	c.emit(c.engine.unknown[c.Info.Transport], &u.x, row, nil)
 }
 
-// guess returns the protocol that the payload probably is. LIMIT: only of TCP, UDP and QUIC.
+// guess returns the protocol that the payload probably is. LIMIT: only of streams and UDP.
 func (u *unknownState) guess(c *Conn) guess.Guess {
-	if t := c.Info.Transport; t != TCP && t != UDP && t != QUIC {
+	if t := c.Info.Transport; t != UDP && datagrams(t) {
 		return guess.Guess{}
 	}
 	start := guess.Start{Client: u.sides[ToServer], Server: u.sides[ToClient], ClientPort: c.Info.ClientPort, ServerPort: c.Info.ServerPort,

@@ -112,7 +112,7 @@ type Column struct {
 	Bloom    bool   // looked up by single values: has a bloom filter
 	Unit     string // ns, us, bytes, packets, or empty
 	Doc      string // one sentence
-	Protocol string // the protocol that defines this column, empty for a column of all protocols
+	Protocol string // protocols that define this column, with spaces between, empty for a column of all protocols
 	Field    []int  // reflect index path in the row struct
 }
 
@@ -252,22 +252,29 @@ func Union(base *Schema, others ...*Schema) (*Schema, error) {
 	for _, c := range base.Columns {
 		have[c.Name] = c
 	}
-	var extra []Column
+	var extra []string
 	for _, o := range others {
 		for _, c := range o.Columns {
 			old, ok := have[c.Name]
 			if ok && old.Kind != c.Kind {
 				return nil, fmt.Errorf("column %s of %s: type %s, elsewhere %s", c.Name, o.Name, c.Kind, old.Kind)
 			}
-			if !ok {
-				c.Protocol, c.Optional = strings.TrimPrefix(o.Name, base.Name+"/"), true
+			protocol := strings.TrimPrefix(o.Name, base.Name+"/")
+			switch {
+			case !ok:
+				c.Protocol, c.Optional = protocol, true
 				have[c.Name] = c
-				extra = append(extra, c)
+				extra = append(extra, c.Name)
+			case old.Protocol != "":
+				old.Protocol += " " + protocol
+				have[c.Name] = old
 			}
 		}
 	}
-	sort.Slice(extra, func(i, j int) bool { return extra[i].Name < extra[j].Name })
-	u.Columns = append(u.Columns, extra...)
+	slices.Sort(extra)
+	for _, name := range extra {
+		u.Columns = append(u.Columns, have[name])
+	}
 	return u, nil
 }
 

@@ -214,33 +214,6 @@ func TestWriterRefuses(t *testing.T) {
 	}
 }
 
-func TestMerge(t *testing.T) {
-	w, out := newTestWriter(t, WriterOptions{})
-	var sources []*Reader
-	for _, data := range [][]byte{sampleNg(50, true), sampleClassic(50), sampleNg(50, false)} {
-		r, err := NewReader(bytes.NewReader(data), Options{Window: 3000})
-		must(t, err)
-		sources = append(sources, r)
-	}
-	must(t, Merge(w, sources, func(source int, i *Interface, p *Packet, more *OptionList) (bool, error) {
-		more.Comment("from " + string(rune('A'+source)))
-		return p.Index%2 == 0, nil
-	}), w.Flush())
-	list, r := readAll(t, out.Bytes(), Options{})
-	if len(list) != 75 || len(r.Interfaces()) != 3 || r.DamageTotal().Places != 0 {
-		t.Fatalf("%d packets, %d interfaces, %v", len(list), len(r.Interfaces()), r.Damage())
-	}
-	for n, p := range list {
-		if n > 0 && p.Time < list[n-1].Time {
-			t.Errorf("packet %d goes back in time", n)
-		}
-		if c := p.Comments(); len(c) != 1 || c[0] != "from "+string(rune('A'+n%3)) || int(p.Interface) != n%3 {
-			t.Errorf("packet %d: %q of interface %d", n, c, p.Interface)
-		}
-	}
-	checkWithTools(t, out.Bytes(), 75)
-}
-
 // checkWithTools checks that tshark and tcpdump read a file to its end.
 func checkWithTools(t *testing.T, data []byte, packets int) {
 	t.Helper()
@@ -262,15 +235,14 @@ func TestPacketWithoutTimeIsCopied(t *testing.T) {
 	_, err := in.AddInterface(Interface{LinkType: 1, SnapLen: 3, TsResol: 6, FCSLen: -1})
 	must(t, err, in.WritePacket(&Packet{Kind: KindSimple, OrigLen: 9, Data: []byte("abc")}, nil), in.Flush())
 	for _, withComment := range []bool{false, true} {
-		r, err := NewReader(bytes.NewReader(buf.Bytes()), Options{})
-		must(t, err)
+		from, r := readAll(t, buf.Bytes(), Options{})
 		w, out := newTestWriter(t, WriterOptions{})
-		must(t, Merge(w, []*Reader{r}, func(_ int, _ *Interface, _ *Packet, more *OptionList) (bool, error) {
-			if withComment {
-				more.Comment("mine")
-			}
-			return true, nil
-		}), w.Flush())
+		more := &OptionList{}
+		if withComment {
+			more.Comment("mine")
+		}
+		must(t, NewCopier(w).Packet(0, &r.Interfaces()[0], &from[0], more), w.Flush())
+		checkWithTools(t, out.Bytes(), 1)
 		list, _ := readAll(t, out.Bytes(), Options{})
 		p := list[0]
 		if p.TimeOK != withComment || string(p.Data) != "abc" || p.OrigLen != 9 || withComment && len(p.Comments()) != 2 {

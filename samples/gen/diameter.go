@@ -27,18 +27,11 @@ func makeDiameter(ctx context.Context, out string) error {
 	}
 	defer l.close()
 	for i, h := range diameterHosts {
-		name := l.tmp + "/" + h.name
-		if err := exec.CommandContext(ctx, "openssl", "req", "-new", "-newkey", "rsa:2048", "-nodes", "-x509", "-days", "3650", "-subj", "/CN="+h.name+".shop.example", "-keyout", name+".key", "-out", name+".crt").Run(); err != nil {
-			return fmt.Errorf("making a certificate: %w", err)
+		lines := []string{fmt.Sprintf("ListenOn = %q;", h.ip), fmt.Sprintf("LoadExtension = \"/usr/lib/freeDiameter/acl_wl.fdx\" : %q;", l.tmp+"/acl")}
+		if i > 0 {
+			lines[1] = fmt.Sprintf(`ConnectPeer = "hss.shop.example" { No_TLS; ConnectTo = %q; Port = 3868; };`, diameterHosts[0].ip)
 		}
-		lines := []string{fmt.Sprintf("Identity = %q;", h.name+".shop.example"), `Realm = "shop.example";`, "No_SCTP;", "No_IPv6;", "SecPort = 0;", "TwTimer = 6;", fmt.Sprintf("ListenOn = %q;", h.ip),
-			fmt.Sprintf("TLS_Cred = %q, %q;", name+".crt", name+".key"), fmt.Sprintf("TLS_CA = %q;", name+".crt"), `LoadExtension = "/usr/lib/freeDiameter/dbg_msg_dumps.fdx" : "0x0080";`}
-		if i == 0 {
-			lines = append(lines, fmt.Sprintf("LoadExtension = \"/usr/lib/freeDiameter/acl_wl.fdx\" : %q;", l.tmp+"/acl"))
-		} else {
-			lines = append(lines, fmt.Sprintf(`ConnectPeer = "hss.shop.example" { No_TLS; ConnectTo = %q; Port = 3868; };`, diameterHosts[0].ip))
-		}
-		if err := os.WriteFile(name+".conf", []byte(strings.Join(lines, "\n")+"\n"), 0o644); err != nil {
+		if err := diameterPeer(ctx, l, h.name, lines...); err != nil {
 			return err
 		}
 	}
@@ -73,6 +66,17 @@ func makeDiameter(ctx context.Context, out string) error {
 		return err
 	}
 	return os.WriteFile(filepath.Join(out, "diameter.said.tsv"), []byte(diameterSaid(string(b))), 0o644)
+}
+
+// diameterPeer writes the configuration of freeDiameter.
+func diameterPeer(ctx context.Context, l *lab, peer string, more ...string) error {
+	name := l.tmp + "/" + peer
+	if err := exec.CommandContext(ctx, "openssl", "req", "-new", "-newkey", "rsa:2048", "-nodes", "-x509", "-days", "3650", "-subj", "/CN="+peer+".shop.example", "-keyout", name+".key", "-out", name+".crt").Run(); err != nil {
+		return fmt.Errorf("making a certificate: %w", err)
+	}
+	lines := []string{fmt.Sprintf("Identity = %q;", peer+".shop.example"), `Realm = "shop.example";`, "No_SCTP;", "No_IPv6;", "SecPort = 0;", "TwTimer = 6;",
+		fmt.Sprintf("TLS_Cred = %q, %q;", name+".crt", name+".key"), fmt.Sprintf("TLS_CA = %q;", name+".crt"), `LoadExtension = "/usr/lib/freeDiameter/dbg_msg_dumps.fdx" : "0x0080";`}
+	return os.WriteFile(name+".conf", []byte(strings.Join(append(lines, more...), "\n")+"\n"), 0o644)
 }
 
 var (

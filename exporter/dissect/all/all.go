@@ -6,6 +6,7 @@ package all
 import (
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/dissect/amqp"
+	"github.com/pcapsule/pcapsule/exporter/dissect/amqp1"
 	"github.com/pcapsule/pcapsule/exporter/dissect/bgp"
 	"github.com/pcapsule/pcapsule/exporter/dissect/cassandra"
 	"github.com/pcapsule/pcapsule/exporter/dissect/dhcp"
@@ -36,6 +37,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect/radius"
 	"github.com/pcapsule/pcapsule/exporter/dissect/redis"
 	"github.com/pcapsule/pcapsule/exporter/dissect/rtp"
+	"github.com/pcapsule/pcapsule/exporter/dissect/sctp"
 	"github.com/pcapsule/pcapsule/exporter/dissect/sip"
 	"github.com/pcapsule/pcapsule/exporter/dissect/smb"
 	"github.com/pcapsule/pcapsule/exporter/dissect/smtp"
@@ -58,6 +60,7 @@ func Protocols(keys *secrets.Store) []*dissect.Protocol {
 		http1.Protocol(),
 		dns.Protocol(),
 		icmp.Protocol(),
+		sctp.Protocol(),
 		http2.Protocol(),
 		grpc.Protocol(),
 		redis.Protocol(),
@@ -68,6 +71,7 @@ func Protocols(keys *secrets.Store) []*dissect.Protocol {
 		mongodb.Protocol(),
 		mqtt.Protocol(),
 		amqp.Protocol(),
+		amqp1.Protocol(),
 		stomp.Protocol(),
 		memcached.Protocol(),
 		ldap.Protocol(),

@@ -44,6 +44,7 @@ var alsoIn = map[string][]string{
 	"kerberos":   {"ldap"},
 	"rtp":        {"sip"},
 	"diameter":   {},
+	"sctp":       {},
 	"modbus":     {"other"},
 	"bgp":        {"link", "malformed", "other"},
 	"tds":        {"mssql", "smb"}, // a login with NTLM

@@ -13,7 +13,7 @@ import (
 // TestMidwayOnAnyPort begins each recorded conversation at every packet, on the port that its
 // protocol hints at and on another one, for which the first sender is assumed to be the client.
 // The rows must be the same. Encrypted TLS records and SSH do not show their sender, so only the
-// number of their rows must be the same. Encrypted messages of SMB, the watchdogs of Diameter, and BGP,
+// number of their rows must be the same. Encrypted messages of SMB, the watchdogs of Diameter, BGP and AMQP 1.0,
 // whose two sides say the same, do not show it either. Nor does PUBLISH of MQTT show its sender or version: only other complete calls
 // must be the same.
 func TestMidwayOnAnyPort(t *testing.T) {
@@ -45,7 +45,7 @@ func TestMidwayOnAnyPort(t *testing.T) {
 					if !slices.Equal(a, b) && (protocol != "tls" && protocol != "ssh" || len(a) != len(b)) {
 						t.Fatalf("%s from packet %d of %d:\n got %v\nwant %v", k.name, from, len(chunks), a, b)
 					}
-					if p := got.Conn.Protocol(); p != nil && !slices.Contains([]string{"tls", "ssh", "diameter", "bgp"}, p.Name) && !encryptedSMB(rest[0]) && got.Conn.Flipped() != turned {
+					if p := got.Conn.Protocol(); p != nil && !slices.Contains([]string{"tls", "ssh", "diameter", "bgp", "amqp1"}, p.Name) && !encryptedSMB(rest[0]) && got.Conn.Flipped() != turned {
 						t.Errorf("%s from packet %d: flipped %v, want %v", k.name, from, got.Conn.Flipped(), turned)
 					}
 				}

@@ -25,6 +25,7 @@ type pipeline struct {
 // unpiped are the protocols without a request of which many may wait, and why.
 var unpiped = map[string]string{
 	"amqp":      "requests wait one at a time in each channel",
+	"amqp1":     "it is limited like ldap, by byid.Table",
 	"cassandra": "a number of 15 bits tells the waiting requests apart",
 	"dhcp":      "a client waits for one answer",
 	"grpc":      "it is carried in http2",
@@ -41,6 +42,7 @@ var unpiped = map[string]string{
 	"modbus":    "it is limited like ldap, by byid.Table",
 	"diameter":  "it is limited like ldap, by byid.Table",
 	"rtp":       "a stream is one row",
+	"sctp":      "an association is one row",
 	"sip":       "it is limited like ldap, by byid.Table",
 	"smb":       "it is limited like ldap, by byid.Table",
 	"snmp":      "it is limited like ldap, by byid.Table",

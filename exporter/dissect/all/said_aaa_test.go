@@ -5,11 +5,14 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/dissect/diameter"
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/clip"
 	"github.com/pcapsule/pcapsule/exporter/dissect/kerberos"
 	"github.com/pcapsule/pcapsule/exporter/dissect/modbus"
 	"github.com/pcapsule/pcapsule/exporter/dissect/radius"
 	"github.com/pcapsule/pcapsule/exporter/dissect/rtp"
+	"github.com/pcapsule/pcapsule/exporter/dissect/sctp"
 	"github.com/pcapsule/pcapsule/exporter/dissect/sip"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
@@ -73,6 +76,21 @@ func diameterDid(row table.CallRow) []string {
 		return []string{"another protocol: " + row.Base().Summary}
 	}
 	return []string{r.CommandName + "\t" + r.StatusText.V}
+}
+
+// sctpDid is an association with the messages of both sides, or a request of Diameter in one.
+func sctpDid(row table.CallRow) []string {
+	switch r := row.(type) {
+	case *dissect.Unknown:
+		return nil
+	case *sctp.Row:
+		did := fmt.Sprintf("association\t%s of %d bytes sent, %d received", clip.Count(r.ClientMessages, "message", "messages"), r.ClientBytes, r.ServerMessages)
+		if _, said, ok := strings.Cut(r.Cause.V, "abort: "); ok {
+			did += ", aborted: " + said
+		}
+		return []string{did}
+	}
+	return diameterDid(row)
 }
 
 // modbusDid is a function of Modbus, its address and the registers that it read, or the exception.

@@ -18,6 +18,7 @@ import (
 func TestRowsAreWhatTheClientSaid(t *testing.T) {
 	for file, did := range map[string]func(table.CallRow) []string{
 		"amqp":      amqpDid,
+		"amqp1":     amqp1Did,
 		"apis":      apisDid,
 		"cassandra": cqlDid,
 		"kafka":     kafkaDid,
@@ -45,6 +46,7 @@ func TestRowsAreWhatTheClientSaid(t *testing.T) {
 		"sip":       sipDid,
 		"rtp":       rtpDid,
 		"diameter":  diameterDid,
+		"sctp":      sctpDid,
 		"modbus":    modbusDid,
 		"bgp":       bgpDid,
 		"kerberos":  kerberosDid,

@@ -28,6 +28,7 @@ type talk struct {
 // samples lists the recordings of package samples with their protocols.
 var samples = map[string]string{
 	"amqp.pcapng":       "amqp",
+	"amqp1.pcapng":      "amqp1",
 	"apis.pcapng":       "http1",
 	"cassandra.pcapng":  "cassandra",
 	"dns.pcap":          "dns",
@@ -63,6 +64,7 @@ var samples = map[string]string{
 	"sip.pcapng":        "sip",
 	"rtp.pcapng":        "rtp",
 	"diameter.pcapng":   "diameter",
+	"sctp.pcapng":       "sctp",
 	"modbus.pcapng":     "modbus",
 	"bgp.pcapng":        "bgp",
 	"kerberos.pcapng":   "kerberos",
@@ -128,11 +130,11 @@ func conversations(t testing.TB, file string) (list []*talk) {
 }
 
 // inDatagrams are the recordings of protocols of datagrams.
-var inDatagrams = map[string]bool{"ntp": true, "dhcp": true, "syslog": true, "radius": true, "snmp": true, "sip": true, "rtp": true, "kerberos": true}
+var inDatagrams = map[string]bool{"ntp": true, "dhcp": true, "syslog": true, "radius": true, "snmp": true, "sip": true, "rtp": true, "kerberos": true, "sctp": true}
 
-// datagrams reads the UDP conversations of a recording.
+// datagrams reads the conversations of UDP and SCTP in a recording.
 func datagrams(t testing.TB, file string) []*talk {
-	return slices.DeleteFunc(conversations(t, file), func(k *talk) bool { return k.kind != dissect.UDP })
+	return slices.DeleteFunc(conversations(t, file), func(k *talk) bool { return k.kind != dissect.UDP && k.kind != dissect.SCTP })
 }
 
 // inClear is what a conversation of a protocol said before it continued in TLS.

@@ -27,7 +27,7 @@ const (
 type Row struct {
 	table.Call
 	Method      table.Opt[string] `col:"amqp_method" enc:"dict" doc:"class and method, such as basic.publish"`
-	Methods     []string          `col:"amqp_methods" doc:"all methods of this row, in order"`
+	Methods     []string          `col:"amqp_methods" doc:"all methods of this row, in order; an acknowledgement counts with its first message"`
 	Channel     int32             `col:"amqp_channel" doc:"number of the channel; 0 for the connection"`
 	Exchange    table.Opt[string] `col:"amqp_exchange" enc:"dict" doc:"exchange; empty for the default one, which sends to the queue that the routing key names"`
 	Key         table.Opt[string] `col:"amqp_routing_key" doc:"routing key"`

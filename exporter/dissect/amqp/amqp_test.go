@@ -124,12 +124,7 @@ func TestRows(t *testing.T) {
 }
 
 func TestDetect(t *testing.T) {
-	for _, c := range []struct {
-		name string
-		dir  dissect.Dir
-		head string
-		want dissect.Verdict
-	}{
+	dissecttest.Detect(t, detect, dissecttest.Heads{
 		{"the protocol header", dissect.ToServer, preface, dissect.Yes},
 		{"its beginning", dissect.ToServer, "AMQP", dissect.More},
 		{"that of AMQP 1.0", dissect.ToServer, "AMQP\x00\x01\x00\x00", dissect.No},
@@ -138,11 +133,7 @@ func TestDetect(t *testing.T) {
 		{"a method that both sides send", dissect.ToServer, method(1, ack, tagOf(1)+"\x00"), dissect.No},
 		{"a method without its end octet", dissect.ToServer, strings.TrimSuffix(open, "\xce") + "\x00", dissect.No},
 		{"a method of the connection on a channel", dissect.ToServer, method(1, connOpen, short("/")+"\x00\x00"), dissect.No},
-	} {
-		if got := detect(c.dir, []byte(c.head)); got != c.want {
-			t.Errorf("%s: %v, want %v", c.name, got, c.want)
-		}
-	}
+	})
 }
 
 // TestNoSecretLeavesThePackage looks for the password of a login in its rows.

@@ -4,7 +4,6 @@ import (
 	_ "embed" // for names.txt
 	"math"
 	"strconv"
-	"sync"
 
 	"github.com/pcapsule/pcapsule/exporter/cursor"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/message"
@@ -15,12 +14,8 @@ import (
 //go:embed names.txt
 var namesText string
 
-type nameTables struct{ client, server, both, serverError names.Table }
-
-var tables = sync.OnceValue(func() nameTables {
-	t := names.Read(namesText)
-	return nameTables{t["client"], t["server"], t["both"], t["server_error"]}
-})
+// tables are the sections of names.txt.
+var tables = names.Lazy(namesText)
 
 type cursorT = cursor.Cursor
 

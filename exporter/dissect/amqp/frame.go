@@ -26,21 +26,12 @@ const preface = "AMQP\x00\x00\x09\x01"
 // Read implements dissect.Dissector.
 func (k *conn) Read(in *dissect.Input) (int, error) {
 	s := &k.sides[in.Dir]
-	at := 0
-	for at < len(in.Data) {
-		var n int
-		var err error
+	return in.Each(func(at int) (int, error) {
 		if s.inFrame {
-			n, err = k.piece(s, in, at)
-		} else {
-			n, err = k.frame(s, in, at)
+			return k.piece(s, in, at)
 		}
-		at += n
-		if n == 0 || err != nil {
-			return at, err
-		}
-	}
-	return at, nil
+		return k.frame(s, in, at)
+	})
 }
 
 // frame reads a frame, or the beginning of a body frame.
@@ -219,14 +210,14 @@ func (k *conn) forget(number uint16) {
 // methodName is the name of a method, "" if the side does not send it.
 func methodName(dir dissect.Dir, id uint32) string {
 	t := tables()
-	own := t.client
+	own := t["client"]
 	if dir == dissect.ToClient {
-		own = t.server
+		own = t["server"]
 	}
 	if s := own[int64(id)]; s != "" {
 		return s
 	}
-	return t.both[int64(id)]
+	return t["both"][int64(id)]
 }
 
 // resume accepts the protocol header, and frames with methods that the side may send.
@@ -267,7 +258,7 @@ func resume(dir dissect.Dir, head []byte) dissect.Verdict {
 
 // detect accepts the protocol header, and methods that only this side sends.
 func detect(dir dissect.Dir, head []byte) dissect.Verdict {
-	if len(head) >= frameHead+4 && head[0] == frameMethod && tables().both[int64(binary.BigEndian.Uint32(head[frameHead:]))] != "" {
+	if len(head) >= frameHead+4 && head[0] == frameMethod && tables()["both"][int64(binary.BigEndian.Uint32(head[frameHead:]))] != "" {
 		return dissect.No
 	}
 	return resume(dir, head)

@@ -70,7 +70,7 @@ func (k *conn) method(in *dissect.Input, at, end int, number uint16) error {
 	id := binary.BigEndian.Uint32(b)
 	name := methodName(in.Dir, id)
 	if name == "" {
-		return fmt.Errorf("reading a method: the %s does not send class %d, method %d", sender(in.Dir), id>>16, id&0xffff)
+		return fmt.Errorf("reading a method: the %s does not send class %d, method %d", in.Dir.Sender(), id>>16, id&0xffff)
 	}
 	if (id>>16 == classConnection) != (number == 0) {
 		return fmt.Errorf("reading %s: it cannot be on channel %d", name, number)
@@ -94,13 +94,6 @@ func (k *conn) method(in *dissect.Input, at, end int, number uint16) error {
 		err = fmt.Errorf("reading %s: it ends within a field", name)
 	}
 	return err
-}
-
-func sender(dir dissect.Dir) string {
-	if dir == dissect.ToServer {
-		return "client"
-	}
-	return "server"
 }
 
 // isAnswer reports whether a method answers another one.
@@ -250,7 +243,7 @@ func (c *call) refused(code int32, text string) {
 	if code > 0 {
 		row.ReplyCode, row.StatusCode = table.Some(code), table.Some(code)
 	}
-	if tables().serverError[int64(code)] != "" {
+	if tables()["server_error"][int64(code)] != "" {
 		row.Outcome = table.ServerError
 	}
 }

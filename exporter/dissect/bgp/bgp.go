@@ -9,7 +9,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"strings"
-	"sync"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/names"
@@ -52,7 +51,7 @@ type Row struct {
 	Withdrawn        table.Opt[int64]  `col:"bgp_withdrawn" doc:"prefixes that an UPDATE withdraws"`
 	Prefixes         []string          `col:"bgp_prefixes" doc:"announced prefixes of IPv4 and IPv6; at most 64"`
 	WithdrawnList    []string          `col:"bgp_withdrawn_prefixes" doc:"withdrawn prefixes of IPv4 and IPv6; at most 64"`
-	ASPath           table.Opt[string] `col:"bgp_as_path" doc:"AS path, the neighbour first; sets in braces, confederations in parentheses"`
+	ASPath           table.Opt[string] `col:"bgp_as_path" doc:"AS path, the neighbour first, with AS4_PATH for numbers of 4 bytes; sets in braces, confederations in parentheses"`
 	Origin           table.Opt[string] `col:"bgp_origin" enc:"dict" doc:"origin of the path: igp, egp or incomplete"`
 	NextHop          table.Opt[string] `col:"bgp_next_hop" enc:"dict" doc:"next hop; the first one of several"`
 	Communities      []string          `col:"bgp_communities" doc:"communities and large communities; at most 64"`
@@ -82,7 +81,7 @@ func Protocol() *dissect.Protocol {
 var namesText string
 
 // tables are the sections of names.txt.
-var tables = sync.OnceValue(func() map[string]names.Table { return names.Read(namesText) })
+var tables = names.Lazy(namesText)
 
 var marker = strings.Repeat("\xff", 16)
 

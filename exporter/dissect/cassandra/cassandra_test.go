@@ -137,12 +137,7 @@ func TestNoPasswordIsKept(t *testing.T) {
 }
 
 func TestDetect(t *testing.T) {
-	for _, c := range []struct {
-		name string
-		dir  dissect.Dir
-		head string
-		want dissect.Verdict
-	}{
+	dissecttest.Detect(t, detect, dissecttest.Heads{
 		{"STARTUP", dissect.ToServer, ask(0, opStartup, u16(1)+startup), dissect.Yes},
 		{"its beginning", dissect.ToServer, ask(0, opStartup, u16(1)+startup)[:12], dissect.More},
 		{"a query", dissect.ToServer, ask(1, opQuery, query("SELECT 1")), dissect.Yes},
@@ -153,9 +148,5 @@ func TestDetect(t *testing.T) {
 		{"a hello of SOCKS 5", dissect.ToServer, "\x05\x01\x00", dissect.More},
 		{"a connection request of RDP", dissect.ToServer, "\x03\x00\x00\x13\x0e\xe0\x00\x00\x00\x00\x00\x01\x00\x08\x00\x03\x00\x00\x00", dissect.No},
 		{"a length of 1 GB", dissect.ToServer, "\x04\x00\x00\x01\x07\x40\x00\x00\x00", dissect.No},
-	} {
-		if got := detect(c.dir, []byte(c.head)); got != c.want {
-			t.Errorf("%s: %v, want %v", c.name, got, c.want)
-		}
-	}
+	})
 }

@@ -126,7 +126,7 @@ func detectResponse(h head, b []byte, whole bool) dissect.Verdict {
 		return likely(whole && r.Left() == 0 && bytes.Contains(name, []byte("org.apache.cassandra")))
 	case opError:
 		code, text := r.Uint32(), r.string()
-		return likely(whole && tables().errors[int64(code)] != "" && len(text) > 0 && !r.Short())
+		return likely(whole && tables()["error"][int64(code)] != "" && len(text) > 0 && !r.Short())
 	case opEvent:
 		return likely(whole && h.stream == -1 && bytes.HasSuffix(r.string(), []byte("_CHANGE")))
 	case opResult:

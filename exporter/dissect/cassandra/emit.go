@@ -4,7 +4,6 @@ import (
 	_ "embed" // for names.txt
 	"strconv"
 	"strings"
-	"sync"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/clip"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/names"
@@ -17,12 +16,8 @@ const maxSummary = 120 // bytes of an error in a summary
 //go:embed names.txt
 var namesText string
 
-type nameTables struct{ opcode, request, consistency, result, errors, server names.Table }
-
-var tables = sync.OnceValue(func() nameTables {
-	t := names.Read(namesText)
-	return nameTables{t["opcode"], t["request"], t["consistency"], t["result"], t["error"], t["server"]}
-})
+// tables are the sections of names.txt.
+var tables = names.Lazy(namesText)
 
 // emit emits a call. why is the value of column error, empty if the call ended normally.
 func (k *conn) emit(c *call, why string) {
@@ -52,7 +47,7 @@ func (k *conn) emit(c *call, why string) {
 	}
 	if row.ErrCode.OK {
 		row.StatusCode, row.StatusText = row.ErrCode, row.ErrName
-		if row.Outcome = table.ClientError; tables().server[int64(row.ErrCode.V)] != "" {
+		if row.Outcome = table.ClientError; tables()["server"][int64(row.ErrCode.V)] != "" {
 			row.Outcome = table.ServerError
 		}
 	}

@@ -56,13 +56,13 @@ func readHead(b []byte) head {
 // check reports what contradicts a head.
 func (h head) check(dir dissect.Dir) error {
 	version := h.version &^ answer
-	request := tables().request[int64(h.opcode)] != ""
+	request := tables()["request"][int64(h.opcode)] != ""
 	switch {
 	case version < minVersion || version > maxVersion || (h.version >= answer) != (dir == dissect.ToClient):
 		return fmt.Errorf("reading a message: version %#x goes %s", h.version, dir)
 	case h.flags > flagCompressed|flagTracing|flagPayload|flagWarning|flagBeta:
 		return fmt.Errorf("reading a message: flags %#x", h.flags)
-	case tables().opcode[int64(h.opcode)] == "" || request != (dir == dissect.ToServer):
+	case tables()["opcode"][int64(h.opcode)] == "" || request != (dir == dissect.ToServer):
 		return fmt.Errorf("reading a message: opcode %#x goes %s", h.opcode, dir)
 	case h.length < 0 || h.length > maxMessage:
 		return fmt.Errorf("reading a message: length %d is outside 0 to %d", h.length, maxMessage)
@@ -101,7 +101,7 @@ func (k *conn) Message(in *dissect.Input, at int, b []byte, partial bool) (*call
 func (k *conn) begin(dir dissect.Dir, h head) (*call, error) {
 	row := &Row{Version: int32(h.version &^ answer), Stream: int32(h.stream)}
 	if dir == dissect.ToServer {
-		row.Opcode, row.Ahead = table.Some(tables().opcode[int64(h.opcode)]), int32(k.Len())
+		row.Opcode, row.Ahead = table.Some(tables()["opcode"][int64(h.opcode)]), int32(k.Len())
 		return &call{row: row, opcode: h.opcode}, nil
 	}
 	if h.opcode == opEvent {

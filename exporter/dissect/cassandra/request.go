@@ -201,7 +201,7 @@ func (f *facts) parameters(s *statement) {
 func (f *facts) consistency() {
 	level := f.r.Uint16()
 	if !f.r.Short() {
-		f.row.Consistency = table.Some(tables().consistency.Name(int64(level), "consistency_"))
+		f.row.Consistency = table.Some(tables()["consistency"].Name(int64(level), "consistency_"))
 	}
 }
 

@@ -39,7 +39,7 @@ func (f *facts) response(h head) {
 	case opError:
 		code := r.Uint32()
 		row.ErrCode = table.Some(int32(code))
-		row.ErrName = table.Some(tables().errors.Name(int64(code), "error_"))
+		row.ErrName = table.Some(tables()["error"].Name(int64(code), "error_"))
 		row.ErrMessage = table.NonEmpty(clip.Text(sqltext.Text(r.string()), maxError))
 	case opResult:
 		f.result()
@@ -50,7 +50,7 @@ func (f *facts) response(h head) {
 	}
 	if r.Short() && !f.partial {
 		f.c.bad = true
-		f.k.Conn.Anomaly("malformed", "reading "+tables().opcode[int64(h.opcode)]+": its body is too short", 0)
+		f.k.Conn.Anomaly("malformed", "reading "+tables()["opcode"][int64(h.opcode)]+": its body is too short", 0)
 	}
 }
 
@@ -72,7 +72,7 @@ func (f *facts) change() string {
 func (f *facts) result() {
 	row := f.row
 	k := f.r.int()
-	row.Result = table.Some(tables().result.Name(int64(k), "result_"))
+	row.Result = table.Some(tables()["result"].Name(int64(k), "result_"))
 	switch k {
 	case resultRows:
 		f.rows()

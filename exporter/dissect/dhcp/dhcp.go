@@ -8,7 +8,6 @@ package dhcp
 import (
 	"fmt"
 	"strings"
-	"unsafe"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/byid"
@@ -67,12 +66,7 @@ func Protocol() *dissect.Protocol {
 // wait is how long, in ns, a request may be answered.
 const wait = int64(60e9)
 
-type call struct {
-	x   dissect.Exchange
-	row *Row
-}
-
-const callCost = int(unsafe.Sizeof(call{})+unsafe.Sizeof(Row{})) + 4*maxText
+type call = byid.Call[*Row, struct{}]
 
 // key identifies a request.
 type key struct {
@@ -81,11 +75,14 @@ type key struct {
 	id      int64
 }
 
-type conn struct{ byid.Table[key, *call] }
+type conn struct {
+	byid.Pairs[key, *Row, struct{}]
+}
 
 func newConn(c *dissect.Conn) dissect.Dissector {
 	k := &conn{}
-	k.Table = byid.Table[key, *call]{Conn: c, Emit: k.emit, Wait: wait}
+	k.Start(c, wait, fill)
+	k.Alone = true // its request went to all
 	return k
 }
 
@@ -116,27 +113,23 @@ func (k *conn) Read(in *dissect.Input) (int, error) {
 	m.row.Version, m.row.Transaction = m.version, m.id
 	if m.request {
 		m.row.Type = m.kind
-		c := &call{row: m.row}
-		c.x.Request(in, 0, m.end)
-		c.x.Reversed = in.Dir == dissect.ToClient
+		c := k.Request(in, m.end, m.row)
 		if !m.expects || k.Conn.Info.Multicast {
-			k.emit(c, "")
+			k.End(c, "")
 			return m.end, nil
 		}
-		k.Put(key{in.Dir, m.version, m.id}, c, callCost)
+		k.Await(key{in.Dir, m.version, m.id}, c, 4*maxText)
 		return m.end, nil
 	}
 	c, paired := k.Take(key{in.Dir.Other(), m.version, m.id})
 	if paired {
-		c.row.merge(m.row)
+		c.Row.merge(m.row)
 	} else {
 		m.row.Type = m.kind
-		c = &call{row: m.row}
-		c.x.Reversed = in.Dir == dissect.ToServer
 	}
-	c.row.ResponseType = table.Some(m.kind)
-	c.x.Response(in, 0, m.end)
-	k.emit(c, "")
+	c = k.Response(in, m.end, c, m.row)
+	c.Row.ResponseType = table.Some(m.kind)
+	k.End(c, "")
 	return m.end, nil
 }
 
@@ -161,13 +154,11 @@ func (r *Row) merge(s *Row) {
 	}
 }
 
-// emit emits a call. why is the value of column error, empty if the call ended normally. A response
-// alone is complete: its request went to all.
-func (k *conn) emit(c *call, why string) {
-	row := c.row
-	row.Error, row.Complete = table.NonEmpty(why), why == ""
+// fill sets what the row of a call says about its end.
+func fill(c *call, why string) {
+	row := c.Row
 	row.Method = table.Some(row.Type)
-	if c.x.HasResponse() {
+	if c.X.HasResponse() {
 		row.StatusText = row.ResponseType
 		switch {
 		case row.ResponseType.V == "NAK" || row.ResponseType.V == "LEASEUNKNOWN":
@@ -182,8 +173,7 @@ func (k *conn) emit(c *call, why string) {
 	if row.Hostname.OK {
 		row.Host = row.Hostname
 	}
-	row.Summary = summary(row, c.x.HasRequest(), why)
-	k.Conn.Emit(&c.x, row)
+	row.Summary = summary(row, c.X.HasRequest(), why)
 }
 
 func summary(row *Row, asked bool, why string) string {

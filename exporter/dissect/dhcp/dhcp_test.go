@@ -108,12 +108,7 @@ func TestDetect(t *testing.T) {
 	for range maxRelays + 2 {
 		deep = relayed(relayForward, deep)
 	}
-	for _, c := range []struct {
-		name string
-		dir  dissect.Dir
-		head string
-		want dissect.Verdict
-	}{
+	dissecttest.Detect(t, detect, dissecttest.Heads{
 		{"a request", dissect.ToServer, discover, dissect.Yes},
 		{"a request from the server", dissect.ToClient, discover, dissect.No},
 		{"a response", dissect.ToClient, offer, dissect.Yes},
@@ -126,9 +121,5 @@ func TestDetect(t *testing.T) {
 		{"a client that asks for information without a DUID", dissect.ToServer, "\x0b\x00\x00\x07" + option6(opt6Requested, "\x00\x17"), dissect.Likely},
 		{"zeros of another protocol", dissect.ToServer, "\x0b" + strings.Repeat("\x00", 47), dissect.No},
 		{"a client without a DUID", dissect.ToServer, "\x01\x00\x00\x07" + option6(opt6ClientID, "\x00\x09\x00\x01\x02\x00\x00\x00\x00\x01"), dissect.No},
-	} {
-		if got := detect(c.dir, []byte(c.head)); got != c.want {
-			t.Errorf("%s: %v, want %v", c.name, got, c.want)
-		}
-	}
+	})
 }

@@ -1,4 +1,4 @@
-// Package diameter reads Diameter over TCP (RFC 6733): the base protocol, and the sessions of its applications.
+// Package diameter reads Diameter over TCP and SCTP (RFC 6733): the base protocol, and the sessions of its applications.
 //
 // A row is a request with its answer, paired by the hop-by-hop identifier. Either side sends requests. Passwords,
 // keys and the content of EAP are in no column: of an AVP that no column names, only its name is kept.
@@ -7,8 +7,6 @@ package diameter
 import (
 	_ "embed" // for names.txt
 	"fmt"
-	"sync"
-	"unsafe"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/byid"
@@ -63,7 +61,7 @@ func Protocol() *dissect.Protocol {
 var namesText string
 
 // tables are the sections of names.txt.
-var tables = sync.OnceValue(func() map[string]names.Table { return names.Read(namesText) })
+var tables = names.Lazy(namesText)
 
 // key identifies a request.
 type key struct {
@@ -71,19 +69,17 @@ type key struct {
 	id  uint32
 }
 
-// call is a request that waits for its answer, or an answer without a request.
-type call struct {
-	x   dissect.Exchange
-	row *Row
+type call = byid.Call[*Row, struct{}]
+
+const textCost = 2*maxAVPs*24 + 4<<10 // memory that the row of a request refers to
+
+type conn struct {
+	byid.Pairs[key, *Row, struct{}]
 }
-
-const callCost = int(unsafe.Sizeof(call{})+unsafe.Sizeof(Row{})) + 2*maxAVPs*24 + 4<<10
-
-type conn struct{ byid.Table[key, *call] }
 
 func newConn(c *dissect.Conn) dissect.Dissector {
 	k := &conn{}
-	k.Table = byid.Table[key, *call]{Conn: c, Emit: k.emit}
+	k.Start(c, 0, fill)
 	return k
 }
 
@@ -115,32 +111,29 @@ func (k *conn) Read(in *dissect.Input) (int, error) {
 }
 
 func (k *conn) request(in *dissect.Input, h *head, c *content) {
-	q := &call{row: c.row}
-	q.x.Request(in, 0, h.size)
-	q.x.Reversed = in.Dir == dissect.ToClient
-	q.row.AVPs, q.row.AuthKind, q.row.Host = c.names, c.auth, c.row.DestinationHost
+	q := k.Request(in, h.size, c.row)
+	q.Row.AVPs, q.Row.AuthKind, q.Row.Host = c.names, c.auth, c.row.DestinationHost
 	if h.flags&isRepeated != 0 {
-		q.row.Attempt = table.Some(int32(2))
+		q.Row.Attempt = table.Some(int32(2))
 	}
-	k.Put(key{in.Dir, h.hopByHop}, q, callCost)
+	k.Await(key{in.Dir, h.hopByHop}, q, textCost)
 }
 
 func (k *conn) answer(in *dissect.Input, h *head, c *content) {
 	id := key{in.Dir.Other(), h.hopByHop}
 	q, ok := k.Get(id)
-	if ok && q.row.Command == h.command {
+	if ok && q.Row.Command == h.command {
 		k.Take(id)
-		q.row.merge(c.row)
+		q.Row.merge(c.row)
 	} else {
-		q = &call{row: c.row}
-		q.x.Reversed = in.Dir == dissect.ToServer
+		q = nil
 		c.row.AnswerHost, c.row.OriginHost, c.row.OriginRealm = c.row.OriginHost, table.Opt[string]{}, table.Opt[string]{}
 		c.row.AnswerApps, c.row.Applications = c.row.Applications, nil
 	}
-	q.x.Response(in, 0, h.size)
-	q.row.AnswerAVPs = c.names
-	q.row.judge(c)
-	k.emit(q, "")
+	q = k.Response(in, h.size, q, c.row)
+	q.Row.AnswerAVPs = c.names
+	q.Row.judge(c)
+	k.End(q, "")
 }
 
 // merge adds what the answer states.
@@ -178,13 +171,9 @@ func (r *Row) judge(c *content) {
 	}
 }
 
-// emit emits a call. why is the value of column error, empty if the call ended normally.
-func (k *conn) emit(c *call, why string) {
-	row := c.row
-	if why == "" && !c.x.HasRequest() {
-		why = "no_request"
-	}
-	row.Error, row.Complete = table.NonEmpty(why), why == ""
+// fill sets what the row of a call says about its end.
+func fill(c *call, why string) {
+	row := c.Row
 	row.Method = table.Some(row.CommandName)
 	s := row.CommandName
 	for _, part := range [...]string{row.Step.V, row.User.V, row.DestinationRealm.V} {
@@ -199,5 +188,4 @@ func (k *conn) emit(c *call, why string) {
 		s += " → " + why
 	}
 	row.Summary = clip.Line([]byte(s), 300)
-	k.Conn.Emit(&c.x, row)
 }

@@ -100,12 +100,7 @@ func TestNested(t *testing.T) {
 }
 
 func TestDetect(t *testing.T) {
-	for _, c := range []struct {
-		name string
-		dir  dissect.Dir
-		head string
-		want dissect.Verdict
-	}{
+	dissecttest.Detect(t, detect, dissecttest.Heads{
 		{"a request", dissect.ToServer, cer, dissect.Yes},
 		{"a request of the server", dissect.ToClient, dwr, dissect.Likely},
 		{"an answer", dissect.ToClient, cea, dissect.Yes},
@@ -118,9 +113,5 @@ func TestDetect(t *testing.T) {
 		{"an unknown AVP first", dissect.ToServer, msg(r, 257, 0, 1, avp(9999, "x")), dissect.No},
 		{"a length that is no multiple of 4", dissect.ToServer, cer[:3] + "\x7d" + cer[4:], dissect.No},
 		{"TLS", dissect.ToServer, "\x16\x03\x01\x02\x00\x01", dissect.No},
-	} {
-		if got := detect(c.dir, []byte(c.head)); got != c.want {
-			t.Errorf("%s: %v, want %v", c.name, got, c.want)
-		}
-	}
+	})
 }

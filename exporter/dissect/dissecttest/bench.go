@@ -6,6 +6,11 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 )
 
+// Exchange is a request and its response.
+func Exchange(request, response string) []Chunk {
+	return []Chunk{{Dir: dissect.ToServer, Data: []byte(request)}, {Dir: dissect.ToClient, Data: []byte(response)}}
+}
+
 // Bench measures a protocol: it plays the beginning of a connection once, and the rest again and
 // again.
 func Bench(b *testing.B, p *dissect.Protocol, begin, again []Chunk) {
@@ -33,6 +38,9 @@ func Bench(b *testing.B, p *dissect.Protocol, begin, again []Chunk) {
 	b.ReportAllocs()
 	for b.Loop() {
 		play(again)
+	}
+	if sink.calls < b.N {
+		b.Fatal("calls were lost")
 	}
 	b.ReportMetric(float64(sink.calls)/float64(b.N), "rows/op")
 }

@@ -8,6 +8,8 @@
 package dissecttest
 
 import (
+	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
@@ -106,4 +108,38 @@ func Play(t testing.TB, o Options, chunks ...Chunk) *Result {
 	c.Close(o.End, p)
 	r.Held = e.Held()
 	return r
+}
+
+// Lines renders rows in short form: stream, summary, error, complete, failed, bodies.
+func Lines(r *Result) string {
+	var b strings.Builder
+	for _, e := range r.Emissions {
+		c := e.Row.Base()
+		fmt.Fprintf(&b, "%d %s", c.StreamID.V, c.Summary)
+		if c.Error.OK {
+			b.WriteString(" error=" + c.Error.V)
+		}
+		if c.Complete {
+			b.WriteString(" complete")
+		}
+		if c.Failed {
+			b.WriteString(" failed")
+		}
+		for i, body := range []*dissect.Body{e.ReqBody, e.RespBody} {
+			if body != nil {
+				fmt.Fprintf(&b, " %s=%q", []string{"sent", "got"}[i], body.Decoded)
+			}
+		}
+		b.WriteString("\n")
+	}
+	return b.String()
+}
+
+// Kinds lists the kinds of the anomalies.
+func Kinds(r *Result) string {
+	var s []string
+	for _, a := range r.Anomalies {
+		s = append(s, a.Kind)
+	}
+	return strings.Join(s, " ")
 }

@@ -164,7 +164,7 @@ func damage(t *testing.T, o Options, s Sample) {
 // noise passes random bytes to Detect; a protocol that answers Yes claims other protocols'
 // traffic.
 func noise(t *testing.T, p *dissect.Protocol) {
-	if p.Detect == nil || p.Transports[0] == dissect.ICMP { // this transport carries nothing else
+	if p.Detect == nil || p.Transports[0] == dissect.ICMP || p.Transports[0] == dissect.SCTP { // these transports carry nothing else
 		return
 	}
 	rnd := rand.New(rand.NewSource(3))

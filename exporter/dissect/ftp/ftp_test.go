@@ -55,12 +55,7 @@ func TestRows(t *testing.T) {
 }
 
 func TestDetect(t *testing.T) {
-	for _, c := range []struct {
-		name string
-		dir  dissect.Dir
-		head string
-		want dissect.Verdict
-	}{
+	dissecttest.Detect(t, detect, dissecttest.Heads{
 		{"a name", dissect.ToServer, "USER ann\r\n", dissect.More},
 		{"a name and a command of FTP", dissect.ToServer, "USER ann\r\nPASS x\r\nSYST\r\n", dissect.Likely},
 		{"a name and a command of POP3", dissect.ToServer, "USER ann\r\nPASS x\r\nUIDL\r\n", dissect.No},
@@ -69,9 +64,5 @@ func TestDetect(t *testing.T) {
 		{"a greeting of SMTP", dissect.ToClient, "220 a ESMTP\r\n250 b\r\n", dissect.No},
 		{"a greeting and a reply of SMTP", dissect.ToClient, "220 a\r\n250 b\r\n", dissect.No},
 		{"HTTP", dissect.ToServer, "GET / HTTP/1.1\r\n\r\n", dissect.No},
-	} {
-		if got := detect(c.dir, []byte(c.head)); got != c.want {
-			t.Errorf("%s: %v, want %v", c.name, got, c.want)
-		}
-	}
+	})
 }

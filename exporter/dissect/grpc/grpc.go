@@ -34,7 +34,7 @@ type Row struct {
 	Encoding       table.Opt[string] `col:"grpc_encoding" enc:"dict" doc:"grpc-encoding of the request: compression of its messages"`
 	AnswerEncoding table.Opt[string] `col:"grpc_response_encoding" enc:"dict" doc:"grpc-encoding of the response"`
 	TimeoutUs      table.Opt[int64]  `col:"grpc_timeout_us" unit:"us" doc:"grpc-timeout of the request"`
-	Web            bool              `col:"grpc_web" doc:"gRPC-Web"`
+	Web            bool              `col:"grpc_web" doc:"gRPC-Web; the trailers in its body are in headers too"`
 	RequestText    table.Opt[string] `col:"grpc_request_text" doc:"first messages of the client, one per line, shown without a schema, at most 4 KiB"`
 	ResponseText   table.Opt[string] `col:"grpc_response_text" doc:"first messages of the server, one per line, shown without a schema, at most 4 KiB"`
 	ResetCode      table.Opt[int64]  `col:"grpc_reset_code" doc:"error code of the RST_STREAM or GOAWAY that ended the stream, RFC 9113 section 7; over HTTP/3 that of RFC 9114 section 8.1"`

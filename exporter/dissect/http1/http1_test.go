@@ -179,12 +179,7 @@ func TestColumns(t *testing.T) {
 }
 
 func TestDetect(t *testing.T) {
-	for _, row := range []struct {
-		name string
-		dir  dissect.Dir
-		head string
-		want dissect.Verdict
-	}{
+	dissecttest.Detect(t, detect, dissecttest.Heads{
 		{"request line", dissect.ToServer, "GET / HTTP/1.1\r\n", dissect.Yes},
 		{"unknown method", dissect.ToServer, "FROB /x HTTP/1.0\r\n", dissect.Yes},
 		{"half a request line", dissect.ToServer, "GET /ind", dissect.More},
@@ -200,11 +195,7 @@ func TestDetect(t *testing.T) {
 		{"half a status line", dissect.ToClient, "HTTP/1.", dissect.More},
 		{"RTSP status is not", dissect.ToClient, "RTSP/1.0 200 OK\r\n", dissect.No},
 		{"a bad code is not", dissect.ToClient, "HTTP/1.1 2x0", dissect.No},
-	} {
-		if got := detect(row.dir, []byte(row.head)); got != row.want {
-			t.Errorf("%s: got %d, want %d", row.name, got, row.want)
-		}
-	}
+	})
 }
 
 func TestCallWithoutAllItsHeadersIsNotComplete(t *testing.T) {

@@ -81,7 +81,7 @@ func TestGaps(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			c, s := begin()
 			r := play(t, dissect.EndFin, tc.talk(c, s)...)
-			if got := lines(r); got != tc.want {
+			if got := dissecttest.Lines(r); got != tc.want {
 				t.Errorf("got\n%swant\n%s%v", got, tc.want, r.Anomalies)
 			}
 		})
@@ -97,15 +97,15 @@ func TestMidConnection(t *testing.T) {
 	r := play(t, dissect.EndCapture, s.ok(3, "answer").flush(), c.get(5, "/5").flush(), s.ok(5, "y").flush(),
 		c.get(7, "/5").flush(), s.ok(7, "z").flush())
 	want := "3 ? ? → 200, no request error=no_request got=\"answer\"\n5 GET /5 → 200 complete got=\"y\"\n7 GET /5 → 200 complete got=\"z\"\n"
-	if got := lines(r); got != want {
+	if got := dissecttest.Lines(r); got != want {
 		t.Fatalf("got\n%swant\n%s%v", got, want, r.Anomalies)
 	}
 	row := r.Emissions[1].Row.(*Row)
 	if row.UnknownHeaders != 3 || row.Headers[0].Name != "(unknown)" || row.Headers[0].Value != "(unknown)" || row.Host.OK {
 		t.Errorf("%d unknown headers: %v", row.UnknownHeaders, row.Headers)
 	}
-	if !strings.Contains(kinds(r), "hpack_unknown") {
-		t.Errorf("anomalies %s", kinds(r))
+	if !strings.Contains(dissecttest.Kinds(r), "hpack_unknown") {
+		t.Errorf("anomalies %s", dissecttest.Kinds(r))
 	}
 }
 
@@ -163,8 +163,8 @@ func TestGoAwaysAreLimited(t *testing.T) {
 		s.fr.WriteGoAway(1, 0, nil)
 	}
 	chunks = append(chunks, s.flush())
-	if r := play(t, dissect.EndFin, chunks...); !strings.HasPrefix(kinds(r), "limit") {
-		t.Errorf("%d rows, %s", len(r.Emissions), kinds(r))
+	if r := play(t, dissect.EndFin, chunks...); !strings.HasPrefix(dissecttest.Kinds(r), "limit") {
+		t.Errorf("%d rows, %s", len(r.Emissions), dissecttest.Kinds(r))
 	}
 }
 

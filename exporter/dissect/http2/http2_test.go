@@ -82,39 +82,6 @@ func play(t testing.TB, end dissect.End, chunks ...dissecttest.Chunk) *dissectte
 	return dissecttest.Play(t, dissecttest.Options{Transport: dissect.TCP, Protocols: protocols(), End: end}, chunks...)
 }
 
-// lines renders rows in short form: stream, summary, error, complete, failed, bodies.
-func lines(r *dissecttest.Result) string {
-	var b strings.Builder
-	for _, e := range r.Emissions {
-		c := e.Row.Base()
-		fmt.Fprintf(&b, "%d %s", c.StreamID.V, c.Summary)
-		if c.Error.OK {
-			b.WriteString(" error=" + c.Error.V)
-		}
-		if c.Complete {
-			b.WriteString(" complete")
-		}
-		if c.Failed {
-			b.WriteString(" failed")
-		}
-		for i, body := range []*dissect.Body{e.ReqBody, e.RespBody} {
-			if body != nil {
-				fmt.Fprintf(&b, " %s=%q", []string{"sent", "got"}[i], body.Decoded)
-			}
-		}
-		b.WriteString("\n")
-	}
-	return b.String()
-}
-
-func kinds(r *dissecttest.Result) string {
-	var s []string
-	for _, a := range r.Anomalies {
-		s = append(s, a.Kind)
-	}
-	return strings.Join(s, " ")
-}
-
 func TestStreams(t *testing.T) {
 	for _, tc := range []struct {
 		name      string
@@ -242,10 +209,10 @@ func TestStreams(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			c, s := begin()
 			r := play(t, tc.end, tc.talk(c, s)...)
-			if got := lines(r); got != tc.want {
+			if got := dissecttest.Lines(r); got != tc.want {
 				t.Errorf("got\n%swant\n%s", got, tc.want)
 			}
-			if got := kinds(r); got != tc.anomalies {
+			if got := dissecttest.Kinds(r); got != tc.anomalies {
 				t.Errorf("anomalies %q, want %q: %v", got, tc.anomalies, r.Anomalies)
 			}
 		})
@@ -259,7 +226,7 @@ func TestColumns(t *testing.T) {
 	s.headers(1, false, ":status", "103", "link", "<a>").headers(1, false, ":status", "201", "content-type", "text/plain").data(1, false, "ok").headers(1, true, "x-t", "1")
 	r := play(t, dissect.EndFin, c.flush(), s.flush())
 	if len(r.Emissions) != 1 {
-		t.Fatal(lines(r))
+		t.Fatal(dissecttest.Lines(r))
 	}
 	row := r.Emissions[0].Row.(*Row)
 	got := fmt.Sprint(row.Method.V, row.Host.V, row.Path.V, row.Query.V, row.StatusCode.V, row.Scheme.V, row.Authority.V, row.Interim.V,
@@ -294,7 +261,7 @@ func TestUpgrade(t *testing.T) {
 	}
 	chunks := []dissecttest.Chunk{dissecttest.Client("GET"), c.flush(), s.ok(1, "one").flush(), c.get(3, "/3").flush(), s.ok(3, "three").flush()}
 	r := dissecttest.Play(t, dissecttest.Options{Protocols: []*dissect.Protocol{up, grpc.Protocol(), Protocol()}}, chunks...)
-	if got, want := lines(r), "1 GET /up → 200 complete got=\"one\"\n3 GET /3 → 200 complete got=\"three\"\n"; got != want {
+	if got, want := dissecttest.Lines(r), "1 GET /up → 200 complete got=\"one\"\n3 GET /3 → 200 complete got=\"three\"\n"; got != want {
 		t.Fatalf("got\n%swant\n%s", got, want)
 	}
 	if row := r.Emissions[0].Row.(*Row); !row.Upgraded || row.Host.V != "h" || row.Scheme.V != "http" || row.UserAgent.V != "u" || row.RequestBytes != 3 {

@@ -129,7 +129,7 @@ func TestRealPeers(t *testing.T) {
 		"5 GET /missing → 404 complete failed got=\"no such thing\\n\"\n" +
 		"7 GET /gzip → 200 complete got=\"packed /gzip\"\n" +
 		"9 HEAD /orders → 200 complete\n"
-	if got := lines(r); got != want || len(r.Anomalies) > 0 {
+	if got := dissecttest.Lines(r); got != want || len(r.Anomalies) > 0 {
 		t.Errorf("got\n%swant\n%s%v", got, want, r.Anomalies)
 	}
 }
@@ -228,7 +228,7 @@ func greetTalk(t testing.TB) []dissecttest.Chunk {
 func TestRealGRPC(t *testing.T) {
 	r := play(t, dissect.EndFin, greetTalk(t)...)
 	if len(r.Emissions) != 4 || len(r.Anomalies) > 0 {
-		t.Fatalf("%s%v", lines(r), r.Anomalies)
+		t.Fatalf("%s%v", dissecttest.Lines(r), r.Anomalies)
 	}
 	var got strings.Builder
 	for _, e := range r.Emissions {
@@ -286,7 +286,7 @@ func TestGRPCMidConnection(t *testing.T) {
 	call(3)
 	r := play(t, dissect.EndCapture, c.flush(), s.flush())
 	if len(r.Emissions) != 1 {
-		t.Fatal(lines(r))
+		t.Fatal(dissecttest.Lines(r))
 	}
 	g, ok := r.Emissions[0].Row.(*grpc.Row)
 	if !ok || !g.Guessed || g.Failed || !g.Complete || g.RequestText.V != `{1: "q"}` || g.ResponseText.V != `{1: "a"}` || g.RequestCount.V != 1 || g.ResponseCount.V != 1 {

@@ -120,15 +120,9 @@ func (h *conn) Shed() bool {
 	if s == nil {
 		return false
 	}
-	if s.ShedTunnel() {
-		return true
+	if !s.Shed() {
+		h.emit(s, "cut")
 	}
-	for d := range s.Half {
-		if s.Half[d].Body.Spill() {
-			return true
-		}
-	}
-	h.emit(s, "cut")
 	return true
 }
 

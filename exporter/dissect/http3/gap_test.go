@@ -38,10 +38,10 @@ func TestGaps(t *testing.T) {
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			r := play(t, dissect.EndFin, -1, row.steps...)
-			if got := lines(r); got != row.want {
+			if got := dissecttest.Lines(r); got != row.want {
 				t.Errorf("rows\n%swant\n%s", got, row.want)
 			}
-			if got := kinds(r); got != row.kinds {
+			if got := dissecttest.Kinds(r); got != row.kinds {
 				t.Errorf("anomalies %q, want %q: %v", got, row.kinds, r.Anomalies)
 			}
 		})
@@ -74,7 +74,7 @@ func TestLimits(t *testing.T) {
 	t.Run("header section", func(t *testing.T) {
 		big := frameOf(frameHeaders, "\x00\x00"+strings.Repeat("\xd1", maxHeaderList))
 		r := play(t, dissect.EndFin, -1, with(fin(0, up, big), fin(0, down, response("x")))...)
-		if got := lines(r); got != "0 ? ? → 200, gap error=gap got=\"x\"\n" || kinds(r) != "limit" {
+		if got := dissecttest.Lines(r); got != "0 ? ? → 200, gap error=gap got=\"x\"\n" || dissecttest.Kinds(r) != "limit" {
 			t.Errorf("%s%v", got, r.Anomalies)
 		}
 	})
@@ -83,7 +83,7 @@ func TestLimits(t *testing.T) {
 		for i := range int64(maxUni + 5) {
 			steps = append(steps, say(4*i+14, up, num(0x21)))
 		}
-		if r := play(t, dissect.EndFin, -1, with(steps...)...); !strings.HasPrefix(kinds(r), "malformed") {
+		if r := play(t, dissect.EndFin, -1, with(steps...)...); !strings.HasPrefix(dissecttest.Kinds(r), "malformed") {
 			t.Errorf("%v", r.Anomalies)
 		}
 	})

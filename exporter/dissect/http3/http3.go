@@ -32,7 +32,7 @@ type Row struct {
 	UnknownHeaders int32             `col:"http3_unknown_headers" doc:"number of headers whose name or value was in a compression table entry that was not captured"`
 	Datagrams      table.Opt[int64]  `col:"http3_datagrams" doc:"number of HTTP datagrams of both sides that belong to the call, RFC 9297 section 2.1"`
 	DatagramBytes  table.Opt[int64]  `col:"http3_datagram_bytes" unit:"bytes" doc:"payload bytes of these datagrams"`
-	Capsules       table.Opt[string] `col:"http3_capsules" doc:"types of the capsules in both bodies with the number of each, such as DATAGRAM 12 (RFC 9297 section 3)"`
+	Capsules       table.Opt[string] `col:"http3_capsules" doc:"types of the capsules in both bodies with the number of each, such as DATAGRAM 12 (RFC 9297 section 3), if capsule-protocol is ?1, and of connect-udp, connect-ip and webtransport"`
 	SessionStreams table.Opt[int64]  `col:"http3_webtransport_streams" doc:"streams of the WebTransport session that this request opened"`
 	SessionBytes   table.Opt[int64]  `col:"http3_webtransport_bytes" unit:"bytes" doc:"bytes of these streams, both ways"`
 	SessionList    table.Opt[string] `col:"http3_webtransport_list" doc:"the first 64 of these streams as id:bytes from client/bytes from server"`

@@ -3,8 +3,6 @@ package http3
 import (
 	"bytes"
 	"encoding/binary"
-	"fmt"
-	"strings"
 	"testing"
 
 	"github.com/quic-go/qpack"
@@ -122,39 +120,6 @@ func account(t testing.TB, r *dissecttest.Result) {
 	}
 }
 
-// lines renders rows in short form: stream, summary, error, complete, failed, bodies.
-func lines(r *dissecttest.Result) string {
-	var b strings.Builder
-	for _, e := range r.Emissions {
-		c := e.Row.Base()
-		fmt.Fprintf(&b, "%d %s", c.StreamID.V, c.Summary)
-		if c.Error.OK {
-			b.WriteString(" error=" + c.Error.V)
-		}
-		if c.Complete {
-			b.WriteString(" complete")
-		}
-		if c.Failed {
-			b.WriteString(" failed")
-		}
-		for i, body := range []*dissect.Body{e.ReqBody, e.RespBody} {
-			if body != nil {
-				fmt.Fprintf(&b, " %s=%q", []string{"sent", "got"}[i], body.Decoded)
-			}
-		}
-		b.WriteString("\n")
-	}
-	return b.String()
-}
-
-func kinds(r *dissecttest.Result) string {
-	var out []string
-	for _, a := range r.Anomalies {
-		out = append(out, a.Kind)
-	}
-	return strings.Join(out, " ")
-}
-
 // A dynamic table written by hand: insertions of literal names without Huffman coding.
 func capacity() string { return "\x3f\xe1\x1f" } // 4096
 func insertion(name, value string) string {
@@ -231,10 +196,10 @@ func TestRows(t *testing.T) {
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			r := play(t, row.end, row.code, row.steps...)
-			if got := lines(r); got != row.want {
+			if got := dissecttest.Lines(r); got != row.want {
 				t.Errorf("rows\n%swant\n%s", got, row.want)
 			}
-			if got := kinds(r); got != row.kinds {
+			if got := dissecttest.Kinds(r); got != row.kinds {
 				t.Errorf("anomalies %q, want %q: %v", got, row.kinds, r.Anomalies)
 			}
 		})

@@ -163,15 +163,9 @@ func (h *conn) Shed() bool {
 	if s == nil {
 		return false
 	}
-	if s.ShedTunnel() {
-		return true
+	if !s.Shed() {
+		h.cutShort(s, "cut")
 	}
-	for d := range s.Half {
-		if s.Half[d].Body.Spill() {
-			return true
-		}
-	}
-	h.cutShort(s, "cut")
 	return true
 }
 

@@ -56,7 +56,7 @@ func TestDynamicTable(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) {
 			r := play(t, dissect.EndFin, noError, row.steps...)
 			if len(r.Emissions) != row.rows {
-				t.Fatalf("%d rows, want %d:\n%s%v", len(r.Emissions), row.rows, lines(r), r.Anomalies)
+				t.Fatalf("%d rows, want %d:\n%s%v", len(r.Emissions), row.rows, dissecttest.Lines(r), r.Anomalies)
 			}
 			got := showHeaders(r, row.rows-1)
 			if i := strings.Index(got, "user-agent: t/1\n"); i >= 0 {
@@ -65,7 +65,7 @@ func TestDynamicTable(t *testing.T) {
 			if got != row.want {
 				t.Errorf("headers\n%swant\n%s", got, row.want)
 			}
-			if got := kinds(r); got != row.kinds {
+			if got := dissecttest.Kinds(r); got != row.kinds {
 				t.Errorf("anomalies %q, want %q: %v", got, row.kinds, r.Anomalies)
 			}
 		})

@@ -101,7 +101,7 @@ func TestColumns(t *testing.T) {
 			if fmt.Sprintf("%q", got) != fmt.Sprintf("%q", row.want) {
 				t.Errorf("rows\n%q\nwant\n%q", got, row.want)
 			}
-			if got := kinds(r); got != row.kinds {
+			if got := dissecttest.Kinds(r); got != row.kinds {
 				t.Errorf("anomalies %q, want %q: %v", got, row.kinds, r.Anomalies)
 			}
 		})

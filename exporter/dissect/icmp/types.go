@@ -3,7 +3,6 @@ package icmp
 import (
 	_ "embed" // for names.txt
 	"strconv"
-	"sync"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/names"
 )
@@ -82,7 +81,7 @@ func kindOf(v6 bool, typ uint8) kind {
 //go:embed names.txt
 var namesText string
 
-var tables = sync.OnceValue(func() map[string]names.Table { return names.Read(namesText) })
+var tables = names.Lazy(namesText)
 
 // version is the section of names.txt for an IP version.
 func version(v6 bool) string {

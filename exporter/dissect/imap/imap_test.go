@@ -97,12 +97,7 @@ func TestCompressed(t *testing.T) {
 }
 
 func TestDetect(t *testing.T) {
-	for _, c := range []struct {
-		name string
-		dir  dissect.Dir
-		head string
-		want dissect.Verdict
-	}{
+	dissecttest.Detect(t, detect, dissecttest.Heads{
 		{"a greeting with capabilities", dissect.ToClient, greeting, dissect.Yes},
 		{"a greeting", dissect.ToClient, "* OK ready\r\n", dissect.Likely},
 		{"the beginning of a greeting", dissect.ToClient, "* O", dissect.More},
@@ -118,11 +113,7 @@ func TestDetect(t *testing.T) {
 		{"a status of HTTP", dissect.ToClient, "HTTP/1.1 200 OK\r\n", dissect.No},
 		{"a reply of SMTP", dissect.ToClient, "250 OK id=1Mugho-0003Dg-Un\r\n", dissect.No},
 		{"no text", dissect.ToClient, "* OK \x00\r\n", dissect.No},
-	} {
-		if got := detect(c.dir, []byte(c.head)); got != c.want {
-			t.Errorf("%s: %v, want %v", c.name, got, c.want)
-		}
-	}
+	})
 }
 
 // TestSecretsStayInside plays logins and looks for the password in every row and anomaly.

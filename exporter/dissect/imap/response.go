@@ -74,7 +74,7 @@ func tagged(line []byte) (tag, status string, text []byte, ok bool) {
 	return string(word), verb, text, verb == "OK" || verb == "NO" || verb == "BAD"
 }
 
-// maxSearched is how many of the oldest commands are examined after a loss.
+// maxSearched is how many of the oldest commands are examined for untagged responses after a loss.
 const maxSearched = 64
 
 // waiting is the command to which untagged responses belong: the oldest one, but after a loss the
@@ -94,10 +94,11 @@ func (k *conn) waiting() (oldest *call) {
 // pass gives up the commands whose response was lost: the server answered a later one.
 func (k *conn) pass(answered *call) {
 	var lost []*call
-	for c := range k.Oldest(maxSearched) {
-		if c.lossy && c.no < answered.no {
-			lost = append(lost, c)
+	for c := range k.Oldest(k.Len()) {
+		if !c.lossy || c.no >= answered.no { // those sent before a loss come first, so each is looked at once
+			break
 		}
+		lost = append(lost, c)
 	}
 	for _, c := range lost {
 		k.Take(c.tag)

@@ -3,7 +3,6 @@ package kafka
 import (
 	_ "embed" // for names.txt
 	"strings"
-	"sync"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/clip"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/httpfield"
@@ -14,12 +13,8 @@ import (
 //go:embed names.txt
 var namesText string
 
-type nameTables struct{ api, errors, server, step, compression names.Table }
-
-var tables = sync.OnceValue(func() nameTables {
-	t := names.Read(namesText)
-	return nameTables{t["api"], t["error"], t["server"], t["step"], t["compression"]}
-})
+// tables are the sections of names.txt.
+var tables = names.Lazy(namesText)
 
 // emit emits a call. why is the value of column error, empty if the call ended normally.
 func (k *conn) emit(c *call, why string) {
@@ -37,7 +32,7 @@ func (k *conn) emit(c *call, why string) {
 	row.Complete = why == "" && c.whole && (answered || c.acks0)
 	row.StatusCode = row.ErrorCode
 	if n := row.ErrorCode; n.OK && n.V != 0 {
-		row.StatusText = table.Some(tables().errors.Name(int64(n.V), "error_"))
+		row.StatusText = table.Some(tables()["error"].Name(int64(n.V), "error_"))
 		if row.Outcome = outcome(n.V); c.key == apiVersions && n.V == unsupportedVersion { // the client asks again
 			row.Outcome = table.OK
 		}
@@ -57,9 +52,9 @@ func (k *conn) emit(c *call, why string) {
 func outcome(code int32) string {
 	t := tables()
 	switch {
-	case t.step[int64(code)] != "":
+	case t["step"][int64(code)] != "":
 		return table.OK
-	case t.server[int64(code)] != "":
+	case t["server"][int64(code)] != "":
 		return table.ServerError
 	}
 	return table.ClientError

@@ -123,7 +123,7 @@ func (k *conn) request(b []byte, partial bool, no int64) (*call, error) {
 	row := &Row{Correlation: h.id, Mechanism: table.NonEmpty(k.mechanism), User: table.NonEmpty(k.user),
 		Software: table.NonEmpty(k.software), Ahead: int32(k.Len())}
 	row.APIKey, row.Version = table.Some(int32(h.key)), table.Some(int32(h.version))
-	name := tables().api.Name(int64(h.key), "api_")
+	name := tables()["api"].Name(int64(h.key), "api_")
 	row.Method, row.API = table.Some(name), table.Some(capitals(name))
 	row.Client = table.NonEmpty(message.Text(h.client))
 	c := &call{row: row, key: h.key, version: h.version}

@@ -38,7 +38,7 @@ type Row struct {
 	Topics       []string          `col:"kafka_topics" doc:"names of the topics, at most 64; of a topic whose name is not known, its id"`
 	TopicIDs     []string          `col:"kafka_topic_ids" doc:"ids of the topics (UUID), if the messages have them; at most 64"`
 	Partitions   []string          `col:"kafka_partitions" doc:"partitions as topic/number, at most 64"`
-	Offsets      []string          `col:"kafka_offsets" doc:"offsets of the records that were written, or returned from the requested offset on, as topic/number:first-last; at most 64"`
+	Offsets      []string          `col:"kafka_offsets" doc:"offsets of the records that were written, or returned from the requested offset on, as topic/number:first-last; at most 64. They link a record that was produced to the Fetch that returned it"`
 	Group        table.Opt[string] `col:"kafka_group" enc:"dict" doc:"consumer group"`
 	Member       table.Opt[string] `col:"kafka_member" doc:"member id in the group"`
 	Generation   table.Opt[int32]  `col:"kafka_generation" doc:"generation, or epoch of the member, in the group"`
@@ -137,20 +137,12 @@ func (k *conn) Kept() int {
 // Read implements dissect.Dissector.
 func (k *conn) Read(in *dissect.Input) (int, error) {
 	s := k.side(in.Dir)
-	at := 0
-	for at < len(in.Data) {
-		n, err := 0, error(nil)
+	return in.Each(func(at int) (int, error) {
 		if s.left > 0 {
-			n = k.count(s, in, at)
-		} else {
-			n, err = k.message(s, in, at, in.End)
+			return k.count(s, in, at), nil
 		}
-		at += n
-		if n == 0 || err != nil {
-			return at, err
-		}
-	}
-	return at, nil
+		return k.message(s, in, at, in.End)
+	})
 }
 
 func (k *conn) side(dir dissect.Dir) *side {

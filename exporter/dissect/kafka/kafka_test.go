@@ -341,12 +341,7 @@ func TestDetect(t *testing.T) {
 	heartbeat := at(kmsg.NewPtrHeartbeatRequest(), 4)
 	heartbeat.Group = "billing"
 	whole := ask(1, heartbeat)
-	for _, c := range []struct {
-		name string
-		dir  dissect.Dir
-		head string
-		want dissect.Verdict
-	}{
+	dissecttest.Detect(t, detect, dissecttest.Heads{
 		{"a request", dissect.ToServer, whole, dissect.Yes},
 		{"the beginning of a request", dissect.ToServer, whole[:9], dissect.More},
 		{"a request with a byte too many", dissect.ToServer, "\x00\x00\x00" + string([]byte{whole[3] + 1}) + whole[4:] + "x", dissect.No},
@@ -357,9 +352,5 @@ func TestDetect(t *testing.T) {
 		{"zeros", dissect.ToServer, "\x00\x00\x00\x14" + strings.Repeat("\x00", 20), dissect.No},
 		{"a session of ZooKeeper", dissect.ToServer, "\x00\x00\x00\x2c" + strings.Repeat("\x00", 18) + "\x75\x30" + strings.Repeat("\x00", 8) + "\x00\x00\x00\x10" + strings.Repeat("\x00", 12), dissect.No},
 		{"a call of Thrift", dissect.ToServer, "\x00\x00\x00\x11\x80\x01\x00\x01\x00\x00\x00\x04ping\x00\x00\x00\x00\x00", dissect.No},
-	} {
-		if got := detect(c.dir, []byte(c.head)); got != c.want {
-			t.Errorf("%s: %v, want %v", c.name, got, c.want)
-		}
-	}
+	})
 }

@@ -82,13 +82,13 @@ func (f *facts) batch2(b []byte, complete bool) int64 {
 // compressed keeps the compression of the first batch.
 func (f *facts) compressed(attributes uint16) {
 	if !f.row.Compression.OK {
-		f.row.Compression = table.Some(tables().compression.Name(int64(attributes&7), "compression_"))
+		f.row.Compression = table.Some(tables()["compression"].Name(int64(attributes&7), "compression_"))
 	}
 }
 
 // inflate decompresses the records of a batch, as far as they are shown.
 func (f *facts) inflate(attributes uint16, b []byte) []byte {
-	coding := tables().compression.Name(int64(attributes&7), "compression_")
+	coding := tables()["compression"].Name(int64(attributes&7), "compression_")
 	if coding == "none" {
 		return b
 	}

@@ -9,13 +9,9 @@ import (
 
 const maxSummary = 300
 
-// emit emits a call. why is the value of column error, empty if the call ended normally.
-func (k *conn) emit(c *call, why string) {
-	row := c.row
-	if why == "" && !c.x.HasRequest() {
-		why = "no_request"
-	}
-	row.Error, row.Complete = table.NonEmpty(why), why == ""
+// fill sets what the row of a call says about its end.
+func fill(c *call, why string) {
+	row := c.Row
 	row.Method, row.Path = table.Some(row.Type), row.Service
 	if service, host, ok := strings.Cut(row.Service.V, "/"); ok && service != "krbtgt" {
 		row.Host = table.NonEmpty(host)
@@ -24,8 +20,7 @@ func (k *conn) emit(c *call, why string) {
 		row.StatusCode, row.StatusText = code, table.Some(tables()["error"].Name(int64(code.V), "error_"))
 		row.Outcome = outcome(int64(code.V))
 	}
-	row.Summary = row.summary(c.x.HasRequest(), why)
-	k.Conn.Emit(&c.x, row)
+	row.Summary = row.summary(c.X.HasRequest(), why)
 }
 
 // outcome is what an error code says about who is to blame.

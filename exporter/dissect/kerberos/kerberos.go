@@ -10,8 +10,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"hash/fnv"
-	"sync"
-	"unsafe"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/byid"
@@ -64,7 +62,7 @@ func Protocol() *dissect.Protocol {
 var namesText string
 
 // tables are the sections of names.txt.
-var tables = sync.OnceValue(func() map[string]names.Table { return names.Read(namesText) })
+var tables = names.Lazy(namesText)
 
 // Limits of a connection.
 const (
@@ -73,16 +71,15 @@ const (
 	wait       = int64(60e9) // ns after which a request in a datagram counts as unanswered
 )
 
-// call is a request that waits for its response, or a response without a request.
-type call struct {
-	x    dissect.Exchange
-	row  *Row
+// call is a request with its response.
+type call = byid.Call[*Row, note]
+
+// note is what is remembered of a request.
+type note struct {
 	key  key
 	kind int64
-	hash uint64 // of the request, to know it when it is sent again
+	hash uint64 // of its bytes, to know it when it is sent again
 }
-
-const callCost = int(unsafe.Sizeof(call{}) + unsafe.Sizeof(Row{}))
 
 // key identifies a request. Nothing in it is also in the response, so requests are numbered.
 type key struct {
@@ -91,13 +88,13 @@ type key struct {
 }
 
 type conn struct {
-	byid.Table[key, *call]
+	byid.Pairs[key, *Row, note]
 	requests int64
 }
 
 func newConn(c *dissect.Conn) dissect.Dissector {
 	k := &conn{}
-	k.Table = byid.Table[key, *call]{Conn: c, Emit: k.emit, Wait: wait}
+	k.Start(c, wait, fill)
 	if c.Info.Transport != dissect.UDP {
 		k.Wait = 0
 	}
@@ -144,43 +141,42 @@ func (k *conn) request(in *dissect.Input, m *message, b []byte, size int) {
 	h := fnv.New64a()
 	h.Write(b)
 	k.requests++
-	c := &call{row: m.row, kind: m.kind, key: key{in.Dir, k.requests}, hash: h.Sum64()}
+	c := k.Request(in, size, m.row)
+	c.Note = note{key{in.Dir, k.requests}, m.kind, h.Sum64()}
 	m.row.Type = m.name()
-	c.x.Request(in, 0, size)
-	c.x.Reversed = in.Dir == dissect.ToClient
 	for old := range k.Newest(maxSearch) {
-		if in.Datagram && old.hash == c.hash && old.key.dir == in.Dir {
-			k.Take(old.key)
-			m.row.Attempt = table.Some(max(old.row.Attempt.V, 1) + 1)
-			k.emit(old, "no_response")
+		if in.Datagram && old.Note.hash == c.Note.hash && old.Note.key.dir == in.Dir {
+			k.Take(old.Note.key)
+			m.row.Attempt = table.Some(max(old.Row.Attempt.V, 1) + 1)
+			k.End(old, "no_response")
 			break
 		}
 	}
-	k.Put(c.key, c, callCost+m.row.cost())
+	k.Await(c.Note.key, c, m.row.cost())
 }
 
 func (k *conn) response(in *dissect.Input, m *message, size int) {
 	c := k.answered(in.Dir.Other(), m)
 	if c != nil {
-		k.Take(c.key)
-		c.row.merge(m.row)
+		k.Take(c.Note.key)
+		c.Row.merge(m.row)
 	} else {
-		c = &call{row: m.row}
-		c.x.Reversed = in.Dir == dissect.ToServer
 		m.row.Type = m.name()
 	}
-	c.row.ResponseType = table.Some(m.name())
-	c.x.Response(in, 0, size)
-	k.emit(c, "")
+	c = k.Response(in, size, c, m.row)
+	c.Row.ResponseType = table.Some(m.name())
+	k.End(c, "")
 }
 
 // answered finds the request of a response: the oldest one that fits its kind and names, or, if nothing was
 // lost, its kind.
 func (k *conn) answered(dir dissect.Dir, m *message) (first *call) {
+	n := 0
 	for c := range k.Oldest(maxSearch) {
+		n++
 		switch {
-		case c.key.dir != dir || m.kind != krbError && m.kind != c.kind+1:
-		case same(c.row.Client, m.row.Client) && same(c.row.Service, m.row.Service):
+		case c.Note.key.dir != dir || m.kind != krbError && m.kind != c.Note.kind+1:
+		case same(c.Row.Client, m.row.Client) && same(c.Row.Service, m.row.Service):
 			return c
 		case first == nil:
 			first = c
@@ -188,6 +184,9 @@ func (k *conn) answered(dir dissect.Dir, m *message) (first *call) {
 	}
 	if k.Lost() {
 		return nil
+	}
+	if n == maxSearch {
+		k.Conn.Anomaly("limit", fmt.Sprintf("%d requests or more wait: a response goes to the oldest of its kind, though its names may be those of a later one", n), 0)
 	}
 	return first
 }

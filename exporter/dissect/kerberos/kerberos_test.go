@@ -154,12 +154,7 @@ func TestNoSecrets(t *testing.T) {
 }
 
 func TestDetect(t *testing.T) {
-	for _, c := range []struct {
-		name string
-		dir  dissect.Dir
-		head string
-		want dissect.Verdict
-	}{
+	dissecttest.Detect(t, detect, dissecttest.Heads{
 		{"a request", dissect.ToServer, first, dissect.Yes},
 		{"a request from the server", dissect.ToClient, first, dissect.No},
 		{"a response", dissect.ToClient, granted, dissect.Yes},
@@ -175,9 +170,5 @@ func TestDetect(t *testing.T) {
 		{"bytes after the end", dissect.ToServer, first + "\x00", dissect.No},
 		{"a bind of LDAP", dissect.ToServer, seq(number(1), el(0x60, number(3), el(ber.Octets, "cn=a"), el(0x80, "x"))), dissect.No},
 		{"zeros", dissect.ToServer, strings.Repeat("\x00", 64), dissect.No},
-	} {
-		if got := detect(c.dir, []byte(c.head)); got != c.want {
-			t.Errorf("%s: %v, want %v", c.name, got, c.want)
-		}
-	}
+	})
 }

@@ -3,7 +3,6 @@ package ldap
 import (
 	_ "embed" // for names.txt
 	"strings"
-	"sync"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/clip"
@@ -15,11 +14,11 @@ import (
 var namesText string
 
 // tables are the sections of names.txt.
-var tables = sync.OnceValue(func() map[string]names.Table { return names.Read(namesText) })
+var tables = names.Lazy(namesText)
 
 // emit emits a call. why is the value of column error, empty if the call ended normally.
 func (k *conn) emit(c *call, why string) {
-	k.release(c)
+	c.gap = k.parts.Forget(c) || c.gap
 	row := c.row
 	if c.losses != k.losses && row.Type == "search" && !c.single {
 		c.gap = true // entries may be missing

@@ -13,6 +13,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/ber"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/byid"
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/framed"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
@@ -88,17 +89,10 @@ type call struct {
 
 const callCost = int(unsafe.Sizeof(call{}) + unsafe.Sizeof(Row{}))
 
-// side is the state of one direction: a message that is read in pieces.
-type side struct {
-	left  int64
-	call  *call
-	final bool // the message ends its call
-}
-
 // conn is the state of a connection.
 type conn struct {
 	byid.Table[int64, *call]
-	sides   [2]side
+	parts   framed.Parts[*call]
 	user    string
 	losses  int
 	layer   bool // SASL may protect messages
@@ -118,29 +112,18 @@ func newConn(c *dissect.Conn) dissect.Dissector {
 
 // Read implements dissect.Dissector.
 func (k *conn) Read(in *dissect.Input) (int, error) {
-	at := 0
-	for at < len(in.Data) && !k.upgrade {
-		n, err := k.next(in, at)
-		if at += n; n == 0 || err != nil {
-			if err == nil && in.Datagram {
-				err = fmt.Errorf("reading a datagram: its message is longer than the %d bytes left", len(in.Data)-at)
-			}
-			return at, err
-		}
+	n, err := k.parts.Read(k, in, false)
+	if err == nil && in.Datagram && n < len(in.Data) && !k.upgrade {
+		err = fmt.Errorf("reading a datagram: its message is longer than the %d bytes left", len(in.Data)-n)
 	}
-	return at, nil
+	return n, err
 }
 
-// next reads one message, or a piece of a long one.
-func (k *conn) next(in *dissect.Input, at int) (int, error) {
-	s, b := &k.sides[in.Dir], in.Data[at:]
-	if s.left > 0 {
-		n := int(min(s.left, int64(len(b))))
-		s.call.add(in, at, at+n)
-		if s.left -= int64(n); s.left == 0 {
-			k.ended(in.Dir)
-		}
-		return n, nil
+// Next implements framed.Owner: it reads one message, or the beginning of a long one.
+func (k *conn) Next(in *dissect.Input, at int, _ bool) (int, error) {
+	b := in.Data[at:]
+	if k.upgrade {
+		return 0, nil
 	}
 	if b[0] == 0 && (k.layer || k.gaps) {
 		return k.protected(in, at)
@@ -166,9 +149,10 @@ func (k *conn) next(in *dissect.Input, at int) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	*s = side{left: length - int64(want-size), call: c, final: final}
-	if s.left == 0 {
-		k.ended(in.Dir)
+	s := &k.parts[in.Dir]
+	*s = framed.Side[*call]{Left: length - int64(want-size), Call: c, Final: final}
+	if s.Left == 0 {
+		k.Ended(in.Dir, "")
 	}
 	return want, nil
 }
@@ -184,71 +168,50 @@ func (k *conn) plausible(dir dissect.Dir, b []byte) error {
 	return nil
 }
 
-// add counts bytes of the input for the call, which is nil if it was given up.
-func (c *call) add(in *dissect.Input, from, to int) {
-	switch {
-	case c == nil:
-	case in.Dir == dissect.ToServer:
-		c.x.Request(in, from, to)
-	default:
-		c.x.Response(in, from, to)
+// Add implements framed.Call.
+func (c *call) Add(in *dissect.Input, from, to int) {
+	if c != nil {
+		c.x.Add(in, from, to)
 	}
 }
 
-// ended handles the end of a message.
-func (k *conn) ended(dir dissect.Dir) {
-	s := k.sides[dir]
-	k.sides[dir] = side{}
-	if s.call == nil || !s.final {
+// Ended implements framed.Owner.
+func (k *conn) Ended(dir dissect.Dir, why string) {
+	s := k.parts.Take(dir)
+	c := s.Call
+	if c == nil {
 		return
 	}
-	if dir == dissect.ToClient {
-		k.Take(s.call.id)
+	c.gap = c.gap || s.Gap || why == string(dissect.LossGap)
+	c.bad = c.bad || why == string(dissect.LossMalformed)
+	if s.Final {
+		if dir == dissect.ToClient {
+			k.Take(c.id)
+		}
+		c.done = why == ""
+		k.emit(c, why)
 	}
-	s.call.done = true
-	k.emit(s.call, "")
 }
 
 // Gap implements dissect.Dissector. Bytes in a message of known length can be missing.
 func (k *conn) Gap(in *dissect.Input, missing int64) bool {
-	s := &k.sides[in.Dir]
-	if len(in.Data) > 0 || s.left < missing {
-		return false
-	}
-	if s.call != nil {
-		s.call.gap = true
-	}
-	if s.left -= missing; s.left == 0 {
-		k.ended(in.Dir)
-	}
-	return true
+	return len(in.Data) == 0 && k.parts.Gap(k, in, missing)
 }
 
 // Resync implements dissect.Dissector.
 func (k *conn) Resync(dir dissect.Dir, why dissect.Loss) {
 	k.Table.Resync(dir, why)
 	k.gaps = true
-	s := k.sides[dir]
-	k.sides[dir] = side{}
 	if dir == dissect.ToClient {
 		k.losses++
 	}
-	if s.call == nil {
-		return
-	}
-	s.call.gap, s.call.bad = why == dissect.LossGap, why == dissect.LossMalformed
-	if s.final {
-		if dir == dissect.ToClient {
-			k.Take(s.call.id)
-		}
-		k.emit(s.call, string(why))
-	}
+	k.parts.Stop(k, dir, string(why))
 }
 
 // Kept implements dissect.Dissector.
 func (k *conn) Kept() int {
 	n := len(k.user)
-	for _, c := range [...]*call{k.sealed, k.sides[0].call, k.sides[1].call} {
+	for _, c := range [...]*call{k.sealed, k.parts[0].Call, k.parts[1].Call} {
 		if c != nil {
 			n += callCost
 		}
@@ -258,13 +221,8 @@ func (k *conn) Kept() int {
 
 // Close implements dissect.Dissector.
 func (k *conn) Close(why dissect.End) {
-	for _, s := range k.sides {
-		if s.call != nil && s.final {
-			k.Take(s.call.id)
-			k.emit(s.call, "cut")
-		}
-	}
-	k.sides = [2]side{}
+	k.parts.Stop(k, dissect.ToServer, "cut")
+	k.parts.Stop(k, dissect.ToClient, "cut")
 	k.Table.Close(why)
 	if c := k.sealed; c != nil {
 		k.sealed, c.done = nil, true

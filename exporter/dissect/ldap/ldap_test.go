@@ -146,12 +146,7 @@ func TestDatagrams(t *testing.T) {
 }
 
 func TestDetect(t *testing.T) {
-	for _, c := range []struct {
-		name string
-		dir  dissect.Dir
-		head string
-		want dissect.Verdict
-	}{
+	dissecttest.Detect(t, detect, dissecttest.Heads{
 		{"a bind", dissect.ToServer, bind(1, "cn=a", simple("x")), dissect.Yes},
 		{"the beginning of a bind", dissect.ToServer, bind(1, "cn=a", simple("x"))[:8], dissect.More},
 		{"a bind from the server", dissect.ToClient, bind(1, "cn=a", simple("x")), dissect.No},
@@ -160,9 +155,5 @@ func TestDetect(t *testing.T) {
 		{"SNMP", dissect.ToServer, el(0x30, "\x02\x01\x01", octets("public"), el(0xa0, "\x02\x01\x01")), dissect.No},
 		{"a certificate", dissect.ToServer, el(0x30, el(0x30, el(0xa0, "\x02\x01\x02"), "\x02\x01\x01")), dissect.No},
 		{"an operation longer than its message", dissect.ToServer, el(0x30, "\x02\x01\x01\x60\x70\x02\x01\x03\x04\x00\x80\x00"), dissect.No},
-	} {
-		if got := detect(c.dir, []byte(c.head)); got != c.want {
-			t.Errorf("%s: %v, want %v", c.name, got, c.want)
-		}
-	}
+	})
 }

@@ -79,7 +79,7 @@ func (k *conn) message(in *dissect.Input, b []byte, from, to int, partial bool) 
 	if err != nil {
 		return nil, false, err
 	}
-	c.add(in, from, to)
+	c.Add(in, from, to)
 	if list, ok := r.Optional(ber.Context | ber.Constructed); ok && !partial {
 		c.controls(list)
 	}
@@ -270,17 +270,7 @@ func (k *conn) abandon(b []byte) {
 	if id, ok := ber.Int(b); ok {
 		if c, ok := k.Take(id); ok {
 			c.row.Abandoned = true
-			k.release(c)
 			k.emit(c, "no_response")
-		}
-	}
-}
-
-// release forgets that a message of a call is being read.
-func (k *conn) release(c *call) {
-	for d := range k.sides {
-		if k.sides[d].call == c {
-			k.sides[d].call, k.sides[d].final = nil, false
 		}
 	}
 }

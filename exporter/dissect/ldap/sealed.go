@@ -7,6 +7,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/ber"
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/framed"
 )
 
 const maxFrame = 1 << 20 // bytes of a protected message that are read
@@ -30,8 +31,8 @@ func (k *conn) protected(in *dissect.Input, at int) (int, error) {
 	plain := unwrap(b[4:want])
 	if size > maxFrame || !isMessages(in.Dir, plain) {
 		c := k.seal()
-		c.add(in, at, at+want)
-		k.sides[in.Dir] = side{left: 4 + size - int64(want), call: c}
+		c.Add(in, at, at+want)
+		k.parts[in.Dir] = framed.Side[*call]{Left: 4 + size - int64(want), Call: c}
 		return want, nil
 	}
 	from, to := at, at+want
@@ -45,8 +46,8 @@ func (k *conn) protected(in *dissect.Input, at int) (int, error) {
 			c.x.Cite(in, at, to)
 		}
 		if from, plain = to, plain[head+int(n):]; final {
-			k.sides[in.Dir] = side{call: c, final: true}
-			k.ended(in.Dir)
+			k.parts[in.Dir] = framed.Side[*call]{Call: c, Final: true}
+			k.Ended(in.Dir, "")
 		}
 	}
 	return want, nil

@@ -59,14 +59,14 @@ func readPacket(b []byte, magic byte) (p packet, err error) {
 	key, extras, body := int(binary.BigEndian.Uint16(b[2:])), int(b[4]), int64(binary.BigEndian.Uint32(b[8:]))
 	p = packet{opcode: b[1], status: binary.BigEndian.Uint16(b[6:]), opaque: binary.BigEndian.Uint32(b[12:]), cas: binary.BigEndian.Uint64(b[16:]), value: body - int64(key+extras)}
 	switch {
-	case b[0] != magic || b[5] != 0 || tables().opcode[int64(p.opcode)] == "":
+	case b[0] != magic || b[5] != 0 || tables()["opcode"][int64(p.opcode)] == "":
 		return p, fmt.Errorf("reading a binary message: magic %#x, opcode %#x, data type %d", b[0], p.opcode, b[5])
 	case p.value < 0 || p.value > maxValue || key > maxKey:
-		return p, fmt.Errorf("reading %s: lengths %d, %d, %d", tables().opcode[int64(p.opcode)], key, extras, body)
+		return p, fmt.Errorf("reading %s: lengths %d, %d, %d", tables()["opcode"][int64(p.opcode)], key, extras, body)
 	case magic == magicRequest && !p.fits(key, extras):
-		return p, fmt.Errorf("reading %s: key of %d bytes, extras of %d", tables().opcode[int64(p.opcode)], key, extras)
-	case magic == magicResponse && (extras > 8 || tables().status[int64(p.status)] == ""):
-		return p, fmt.Errorf("reading the response to %s: status %#x, extras of %d bytes", tables().opcode[int64(p.opcode)], p.status, extras)
+		return p, fmt.Errorf("reading %s: key of %d bytes, extras of %d", tables()["opcode"][int64(p.opcode)], key, extras)
+	case magic == magicResponse && (extras > 8 || tables()["status"][int64(p.status)] == ""):
+		return p, fmt.Errorf("reading the response to %s: status %#x, extras of %d bytes", tables()["opcode"][int64(p.opcode)], p.status, extras)
 	}
 	if n := binaryHead + extras + key; len(b) >= n {
 		p.size, p.extras, p.key = n, b[binaryHead:binaryHead+extras], b[binaryHead+extras:n]
@@ -133,7 +133,7 @@ func (k *conn) readBinary(in *dissect.Input, at int) (int, error) {
 	if in.Dir == dissect.ToClient {
 		return k.response(in, at, &p)
 	}
-	row := &Row{Form: "binary", Command: table.Some(tables().opcode[int64(p.opcode)]), Opaque: table.Some(strconv.FormatUint(uint64(p.opaque), 16))}
+	row := &Row{Form: "binary", Command: table.Some(tables()["opcode"][int64(p.opcode)]), Opaque: table.Some(strconv.FormatUint(uint64(p.opaque), 16))}
 	c := &call{row: row, binary: true, opcode: p.opcode, opaque: p.opaque, quiet: isQuiet(p.opcode), datagram: k.datagram.id}
 	row.Quiet = c.quiet
 	c.secret = p.opcode == opSASLAuth || p.opcode == opSASLStep
@@ -181,15 +181,15 @@ func (k *conn) response(in *dissect.Input, at int, p *packet) (int, error) {
 	if c == nil || c.opcode != p.opcode {
 		if c = k.asked(in, at, p); c == nil {
 			if k.c.Unproved() && k.c.Info.RolesKnown {
-				return 0, fmt.Errorf("reading the response to %s: no such request", tables().opcode[int64(p.opcode)])
+				return 0, fmt.Errorf("reading the response to %s: no such request", tables()["opcode"][int64(p.opcode)])
 			}
-			c = &call{row: &Row{Form: "binary", Command: table.Some(tables().opcode[int64(p.opcode)])}, binary: true, opcode: p.opcode, opaque: p.opaque}
+			c = &call{row: &Row{Form: "binary", Command: table.Some(tables()["opcode"][int64(p.opcode)])}, binary: true, opcode: p.opcode, opaque: p.opaque}
 		}
 	}
 	k.cite(c, in, at, at+p.size)
 	row := c.row
-	row.Status = table.Some(tables().status[int64(p.status)])
-	c.failed = tables().result[int64(p.status)] == ""
+	row.Status = table.Some(tables()["status"][int64(p.status)])
+	c.failed = tables()["result"][int64(p.status)] == ""
 	row.StatusCode = table.Some(int32(p.status))
 	if len(p.extras) == 4 && !row.Flags.OK {
 		row.Flags = table.Some(int64(binary.BigEndian.Uint32(p.extras)))

@@ -4,7 +4,6 @@ import (
 	_ "embed" // for names.txt
 	"strconv"
 	"strings"
-	"sync"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/clip"
@@ -17,12 +16,8 @@ const maxShown = 3 // keys in a summary
 //go:embed names.txt
 var namesText string
 
-type nameTables struct{ opcode, status, result, server names.Table }
-
-var tables = sync.OnceValue(func() nameTables {
-	t := names.Read(namesText)
-	return nameTables{t["opcode"], t["status"], t["result"], t["server"]}
-})
+// tables are the sections of names.txt.
+var tables = names.Lazy(namesText)
 
 // emit emits a call. why is the value of column error, empty if the call ended normally.
 func (k *conn) emit(c *call, why string) {
@@ -63,7 +58,7 @@ func (k *conn) emit(c *call, why string) {
 
 // outcome is what an error says about who is to blame.
 func (c *call) outcome() string {
-	if c.row.Status.V == "SERVER_ERROR" || c.binary && tables().server[int64(c.row.StatusCode.V)] != "" {
+	if c.row.Status.V == "SERVER_ERROR" || c.binary && tables()["server"][int64(c.row.StatusCode.V)] != "" {
 		return table.ServerError
 	}
 	return table.ClientError

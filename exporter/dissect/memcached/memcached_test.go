@@ -132,12 +132,7 @@ func TestDatagrams(t *testing.T) {
 }
 
 func TestDetect(t *testing.T) {
-	for _, c := range []struct {
-		name string
-		dir  dissect.Dir
-		head string
-		want dissect.Verdict
-	}{
+	dissecttest.Detect(t, detect, dissecttest.Heads{
 		{"a command with its value", dissect.ToServer, "set k 0 0 5\r\nhello\r\n", dissect.Yes},
 		{"a value of another length", dissect.ToServer, "set k 0 0 5\r\nhello world\r\n", dissect.No},
 		{"a command that others have too", dissect.ToServer, "get key\r\n", dissect.More},
@@ -152,11 +147,7 @@ func TestDetect(t *testing.T) {
 		{"a line of beanstalkd", dissect.ToServer, "put 0 0 60 5\r\nhello\r\n", dissect.No},
 		{"a request of HTTP", dissect.ToServer, "GET / HTTP/1.1\r\n\r\n", dissect.No},
 		{"a datagram", dissect.ToServer, "\x00\x01\x00\x00\x00\x01\x00\x00set k 0 0 2\r\nhi\r\n", dissect.Yes},
-	} {
-		if got := detect(c.dir, []byte(c.head)); got != c.want {
-			t.Errorf("%s: %v, want %v", c.name, got, c.want)
-		}
-	}
+	})
 }
 
 // TestQuietCommandsWithoutLimit has a reply behind more quiet commands than any constant limits, and

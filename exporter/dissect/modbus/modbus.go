@@ -7,8 +7,6 @@ import (
 	_ "embed" // for names.txt
 	"fmt"
 	"strconv"
-	"sync"
-	"unsafe"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/byid"
@@ -51,7 +49,7 @@ func Protocol() *dissect.Protocol {
 var namesText string
 
 // tables are the sections of names.txt.
-var tables = sync.OnceValue(func() map[string]names.Table { return names.Read(namesText) })
+var tables = names.Lazy(namesText)
 
 // key identifies a request. Some clients use one transaction for all.
 type key struct {
@@ -59,19 +57,15 @@ type key struct {
 	unit, function uint8
 }
 
-// call is a request that waits for its response, or a response without a request.
-type call struct {
-	x   dissect.Exchange
-	row *Row
+type call = byid.Call[*Row, struct{}]
+
+type conn struct {
+	byid.Pairs[key, *Row, struct{}]
 }
-
-const callCost = int(unsafe.Sizeof(call{})+unsafe.Sizeof(Row{})) + 2*125*(16+8)
-
-type conn struct{ byid.Table[key, *call] }
 
 func newConn(c *dissect.Conn) dissect.Dissector {
 	k := &conn{}
-	k.Table = byid.Table[key, *call]{Conn: c, Emit: k.emit}
+	k.Start(c, 0, fill)
 	return k
 }
 
@@ -117,12 +111,11 @@ func newRow(h *head) *Row {
 }
 
 func (k *conn) request(in *dissect.Input, h *head, id key, d []byte, fits bool) {
-	c := &call{row: newRow(h)}
-	c.x.Request(in, 0, h.size)
+	c := k.Request(in, h.size, newRow(h))
 	if fits {
-		c.row.asked(h.function, d)
+		c.Row.asked(h.function, d)
 	}
-	k.Put(id, c, callCost)
+	k.Await(id, c, 2*125*(16+8))
 }
 
 // number is a column with two bytes.
@@ -165,18 +158,15 @@ func registers(b []byte) (list []string) {
 }
 
 func (k *conn) response(in *dissect.Input, h *head, id key, d []byte, fits bool) {
-	c, ok := k.Take(id)
-	if !ok {
-		c = &call{row: newRow(h)}
-	}
-	c.x.Response(in, 0, h.size)
+	c, _ := k.Take(id)
+	c = k.Response(in, h.size, c, newRow(h))
 	switch {
 	case h.failed && fits:
-		c.row.fail(int64(d[0]))
+		c.Row.fail(int64(d[0]))
 	case !h.failed && fits && (h.function == 3 || h.function == 4 || h.function == 23):
-		c.row.Values = registers(d[1:])
+		c.Row.Values = registers(d[1:])
 	}
-	k.emit(c, "")
+	k.End(c, "")
 }
 
 // fail sets the result of an exception.
@@ -191,13 +181,9 @@ func (r *Row) fail(code int64) {
 	}
 }
 
-// emit emits a call. why is the value of column error, empty if the call ended normally.
-func (k *conn) emit(c *call, why string) {
-	row := c.row
-	if why == "" && !c.x.HasRequest() {
-		why = "no_request"
-	}
-	row.Error, row.Complete = table.NonEmpty(why), why == ""
+// fill sets what the row of a call says about its end.
+func fill(c *call, why string) {
+	row := c.Row
 	row.Method = table.Some(row.Name)
 	s := fmt.Sprintf("%s, unit %d", row.Name, row.Unit)
 	if row.Address.OK {
@@ -213,5 +199,4 @@ func (k *conn) emit(c *call, why string) {
 		s += " → " + why
 	}
 	row.Summary = s
-	k.Conn.Emit(&c.x, row)
 }

@@ -57,12 +57,7 @@ func TestRows(t *testing.T) {
 }
 
 func TestDetect(t *testing.T) {
-	for _, c := range []struct {
-		name string
-		dir  dissect.Dir
-		head string
-		want dissect.Verdict
-	}{
+	dissecttest.Detect(t, detect, dissecttest.Heads{
 		{"a request", dissect.ToServer, read, dissect.Likely},
 		{"a response", dissect.ToClient, values, dissect.Likely},
 		{"an exception", dissect.ToClient, illegal, dissect.Likely},
@@ -77,9 +72,5 @@ func TestDetect(t *testing.T) {
 		{"an unknown exception", dissect.ToClient, msg(1, "\x83\x7f"), dissect.No},
 		{"something else after the message", dissect.ToServer, read + "GET / HTTP/1.1", dissect.No},
 		{"a length below the unit and the function", dissect.ToServer, "\x00\x01\x00\x00\x00\x01\x01", dissect.No},
-	} {
-		if got := detect(c.dir, []byte(c.head)); got != c.want {
-			t.Errorf("%s: %v, want %v", c.name, got, c.want)
-		}
-	}
+	})
 }

@@ -4,35 +4,11 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/dissect/dissecttest"
 )
 
-type discard struct{ dissecttest.Result }
-
-func (d *discard) Call(dissect.Emission) {}
-
 func benchmark(b *testing.B, request, response string) {
-	e, err := dissect.NewEngine([]*dissect.Protocol{Protocol()}, nil, &discard{}, true)
-	if err != nil {
-		b.Fatal(err)
-	}
-	c := e.NewConn(dissect.Info{ServerPort: 27017, RolesKnown: true, ConnectUs: -1})
-	q, a := []byte(request), []byte(response)
-	b.SetBytes(int64(len(q) + len(a)))
-	b.ReportAllocs()
-	var p dissect.Packet
-	for b.Loop() {
-		p.No++
-		p.Time += 1000
-		c.Data(dissect.ToServer, q, p)
-		p.No++
-		p.Time += 1000
-		c.Data(dissect.ToClient, a, p)
-	}
-	if c.Calls() < int64(b.N) {
-		b.Fatal("calls were lost")
-	}
+	dissecttest.Bench(b, Protocol(), nil, dissecttest.Exchange(request, response))
 }
 
 func BenchmarkFind(b *testing.B) { benchmark(b, msg(1, 0, 0, find), msg(8, 1, 0, found)) }

@@ -94,8 +94,12 @@ type call struct {
 	texts  int  // bytes of text in row
 }
 
-// Part implements framed.Call.
-func (c *call) Part() *dissect.Exchange { return &c.x }
+// Add implements framed.Call.
+func (c *call) Add(in *dissect.Input, from, to int) {
+	if c != nil {
+		c.x.Add(in, from, to)
+	}
+}
 
 // callCost is the memory of a pending call in addition to its text.
 const callCost = int(unsafe.Sizeof(call{}) + unsafe.Sizeof(Row{}))

@@ -228,12 +228,7 @@ func TestNoSecretIsKept(t *testing.T) {
 
 func TestDetect(t *testing.T) {
 	query := message(1, 0, opQuery, i32(0)+"admin.$cmd\x00"+i32(0)+i32(-1)+string(d("isMaster", 1)))
-	for _, c := range []struct {
-		name string
-		dir  dissect.Dir
-		head string
-		want dissect.Verdict
-	}{
+	dissecttest.Detect(t, detect, dissecttest.Heads{
 		{"a command", dissect.ToServer, msg(1, 0, 0, find), dissect.Yes},
 		{"the beginning of a command", dissect.ToServer, msg(1, 0, 0, find)[:30], dissect.More},
 		{"a command without its database", dissect.ToServer, msg(1, 0, 0, d("ping", 1)), dissect.Likely},
@@ -248,9 +243,5 @@ func TestDetect(t *testing.T) {
 		{"flags that are not defined", dissect.ToServer, msg(1, 0, 4, find), dissect.No},
 		{"an operation that does not exist", dissect.ToServer, message(1, 0, 2003, i32(0)+"a.b\x00"), dissect.No},
 		{"a length of 3 GB", dissect.ToServer, "\xff\xff\xff\xbf" + msg(1, 0, 0, find)[4:], dissect.No},
-	} {
-		if got := detect(c.dir, []byte(c.head)); got != c.want {
-			t.Errorf("%s: %v, want %v", c.name, got, c.want)
-		}
-	}
+	})
 }

@@ -3,7 +3,6 @@ package mqtt
 import (
 	_ "embed" // for names.txt
 	"strings"
-	"sync"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/message"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/names"
@@ -13,12 +12,8 @@ import (
 //go:embed names.txt
 var namesText string
 
-type nameTables struct{ packet, version, connack, reason, server, refused, property names.Table }
-
-var tables = sync.OnceValue(func() nameTables {
-	t := names.Read(namesText)
-	return nameTables{t["packet"], t["version"], t["connack"], t["reason"], t["server"], t["refused"], t["property"]}
-})
+// tables are the sections of names.txt.
+var tables = names.Lazy(namesText)
 
 // emit emits a call. why is the value of column error, empty if the call ended normally.
 func (k *conn) emit(c *call, why string) {

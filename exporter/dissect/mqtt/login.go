@@ -113,10 +113,10 @@ func (k *conn) authenticate(in *dissect.Input, at, end int, r *reader) *call {
 func (c *call) fails(code, version byte) {
 	t := tables()
 	row := c.row
-	name := t.reason.Name(int64(code), "reason_")
+	name := t["reason"].Name(int64(code), "reason_")
 	refused := code >= firstError
 	if old := version&0x7f < 5 && (version != 0 || code < 6); old && (c.kind == connect || c.kind == connack) {
-		name, refused = t.connack.Name(int64(code), "return_code_"), code != 0
+		name, refused = t["connack"].Name(int64(code), "return_code_"), code != 0
 	}
 	row.Reason, row.ReasonText = table.Some(int32(code)), table.Some(name)
 	row.StatusCode = row.Reason
@@ -125,9 +125,9 @@ func (c *call) fails(code, version byte) {
 	}
 	row.StatusText, row.Outcome = row.ReasonText, table.ClientError
 	switch {
-	case t.server[int64(code)] != "", strings.HasPrefix(name, "server unavailable"):
+	case t["server"][int64(code)] != "", strings.HasPrefix(name, "server unavailable"):
 		row.Outcome = table.ServerError
-	case t.refused[int64(code)] != "":
+	case t["refused"][int64(code)] != "":
 		row.Outcome = table.Refused
 	}
 }

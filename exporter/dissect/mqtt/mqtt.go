@@ -29,7 +29,7 @@ type Row struct {
 	Version    table.Opt[string] `col:"mqtt_version" enc:"dict" doc:"3.1, 3.1.1 or 5.0; null if CONNECT was not captured"`
 	Client     table.Opt[string] `col:"mqtt_client_id" enc:"dict" doc:"client identifier of CONNECT, or the one that the server assigned"`
 	User       table.Opt[string] `col:"mqtt_user" enc:"dict" doc:"user name of CONNECT"`
-	Topic      table.Opt[string] `col:"mqtt_topic" doc:"topic of a published message, at most 256 bytes"`
+	Topic      table.Opt[string] `col:"mqtt_topic" doc:"topic of a published message, also if only its alias was sent, at most 256 bytes"`
 	Filters    []string          `col:"mqtt_filters" doc:"topic filters of SUBSCRIBE and UNSUBSCRIBE, at most 64"`
 	PacketID   table.Opt[int32]  `col:"mqtt_packet_id" doc:"packet identifier, which pairs a message with its acknowledgement"`
 	QoS        table.Opt[int32]  `col:"mqtt_qos" doc:"quality of service of a published message, or the highest one that a subscription requests"`
@@ -129,21 +129,12 @@ func newConn(c *dissect.Conn) dissect.Dissector {
 // Read implements dissect.Dissector.
 func (k *conn) Read(in *dissect.Input) (int, error) {
 	s := &k.sides[in.Dir]
-	at := 0
-	for at < len(in.Data) {
-		var n int
-		var err error
+	return in.Each(func(at int) (int, error) {
 		if s.call != nil {
-			n = k.payload(s, in, at)
-		} else {
-			n, err = k.packet(in, at)
+			return k.payload(s, in, at), nil
 		}
-		at += n
-		if n == 0 || err != nil {
-			return at, err
-		}
-	}
-	return at, nil
+		return k.packet(in, at)
+	})
 }
 
 // Gap implements dissect.Dissector. Bytes of a payload can be missing.

@@ -92,12 +92,7 @@ func TestRows(t *testing.T) {
 }
 
 func TestDetect(t *testing.T) {
-	for _, c := range []struct {
-		name string
-		dir  dissect.Dir
-		head string
-		want dissect.Verdict
-	}{
+	dissecttest.Detect(t, detect, dissecttest.Heads{
 		{"CONNECT", dissect.ToServer, login5, dissect.Yes},
 		{"its beginning", dissect.ToServer, login5[:6], dissect.More},
 		{"CONNECT of an unknown version", dissect.ToServer, strings.Replace(login5, "\x05", "\x09", 1), dissect.No},
@@ -111,11 +106,7 @@ func TestDetect(t *testing.T) {
 		{"an acknowledgement, which shows too little", dissect.ToClient, accepted, dissect.More},
 		{"a request of LDAP", dissect.ToServer, "\x30\x0c\x02\x01\x01\x60\x07\x02\x01\x03\x04\x00\x80\x00", dissect.No},
 		{"a line of SMTP", dissect.ToClient, "220 mail.example ESMTP\r\n", dissect.No},
-	} {
-		if got := detect(c.dir, []byte(c.head)); got != c.want {
-			t.Errorf("%s: %v, want %v", c.name, got, c.want)
-		}
-	}
+	})
 }
 
 // TestNoSecretLeavesThePackage looks for the credentials of a login in its row.

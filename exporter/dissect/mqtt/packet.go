@@ -44,7 +44,7 @@ func header(dir dissect.Dir, b []byte) (f fixed, err error) {
 	}
 	f.kind, f.flags = b[0]>>4, b[0]&15
 	if !allowed(dir, f.kind, f.flags) {
-		return f, fmt.Errorf("reading a packet: the %s does not send type %d with flags %d", sender(dir), f.kind, f.flags)
+		return f, fmt.Errorf("reading a packet: the %s does not send type %d with flags %d", dir.Sender(), f.kind, f.flags)
 	}
 	for i := 1; i < len(b); i++ {
 		f.left |= int64(b[i]&0x7f) << (7 * (i - 1))
@@ -116,14 +116,7 @@ func sized(kind, flags byte, n int64) bool {
 	return n <= maxPacket
 }
 
-func sender(dir dissect.Dir) string {
-	if dir == dissect.ToServer {
-		return "client"
-	}
-	return "server"
-}
-
-func kindName(kind byte) string { return tables().packet.Name(int64(kind), "packet_") }
+func kindName(kind byte) string { return tables()["packet"].Name(int64(kind), "packet_") }
 
 // packet reads a packet, or the beginning of PUBLISH up to its payload.
 func (k *conn) packet(in *dissect.Input, at int) (int, error) {
@@ -198,7 +191,7 @@ func (k *conn) newCall(dir dissect.Dir, kind byte) *call {
 	c.x.Reversed = dir == dissect.ToClient
 	c.row.Method = table.Some(name)
 	c.row.Client, c.row.User = table.NonEmpty(k.client), table.NonEmpty(k.user)
-	c.row.Version = table.NonEmpty(tables().version[int64(k.version&0x7f)])
+	c.row.Version = table.NonEmpty(tables()["version"][int64(k.version&0x7f)])
 	return c
 }
 

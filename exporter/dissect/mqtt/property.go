@@ -56,7 +56,7 @@ func (r *reader) properties(c *call) {
 	p := reader{Cursor: r.Sub(int(r.varint()))}
 	for p.Left() > 0 && !p.Short() {
 		id := p.varint()
-		coding, ok := tables().property[id]
+		coding, ok := tables()["property"][id]
 		if !ok {
 			r.Bytes(-1)
 			return
@@ -144,7 +144,7 @@ func (r *reader) granted(c *call, kind byte) {
 		code := r.Uint8()
 		text := "QoS " + string('0'+rune(code&3))
 		if code >= firstError || kind == unsuback {
-			text = tables().reason.Name(int64(code), "reason_")
+			text = tables()["reason"].Name(int64(code), "reason_")
 		}
 		if len(c.row.Granted) < maxList {
 			c.row.Granted = append(c.row.Granted, text)

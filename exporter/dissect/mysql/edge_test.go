@@ -137,12 +137,7 @@ func TestWithoutTheBeginning(t *testing.T) {
 
 func TestDetect(t *testing.T) {
 	thrift := "\x80\x01\x00\x02\x00\x00\x00\x1ayet_another_command_passed\x00\x00\x00\x00\x0e" + strings.Repeat("\x0b\x00\x00\x00\xdf", 80)
-	for _, tc := range []struct {
-		name string
-		dir  dissect.Dir
-		head string
-		want dissect.Verdict
-	}{
+	dissecttest.Detect(t, detect, dissecttest.Heads{
 		{"OK", dissect.ToClient, okPacket(1, 1, 0, 2, ""), dissect.Likely},
 		{"OK with a changed database", dissect.ToClient, okPacket(1, 0, 0, statusAutocommit|statusSessionState, "\x00\x07\x01\x05\x04shop"), dissect.Likely},
 		{"OK with the name of a setting that does not fill it", dissect.ToClient, okPacket(1, 0, 0, statusAutocommit|statusSessionState, "\x00\x06\x01\x05\x04shop"), dissect.No},
@@ -153,11 +148,7 @@ func TestDetect(t *testing.T) {
 		{"a query that is no statement", dissect.ToServer, query("hello, is anybody there?"), dissect.No},
 		{"an execution", dissect.ToServer, com(comExecute, u32(7)+"\x00"+u32(1)), dissect.Likely},
 		{"an execution that repeats", dissect.ToServer, com(comExecute, u32(7)+"\x00"+u32(2)), dissect.No},
-	} {
-		if got := detect(tc.dir, []byte(tc.head)); got != tc.want {
-			t.Errorf("%s: verdict %d, want %d", tc.name, got, tc.want)
-		}
-	}
+	})
 }
 
 func TestBinaryValues(t *testing.T) {

@@ -40,11 +40,11 @@ type Row struct {
 	table.Call
 	Command      table.Opt[string] `col:"mysql_command" enc:"dict" doc:"name of the command, such as COM_QUERY or COM_STMT_EXECUTE; CONNECT for the connection phase, SSL_REQUEST for one that continues in TLS; null if the command was not captured"`
 	SQL          table.Opt[string] `col:"mysql_query" doc:"the statement as sent, at most 64 KiB; for prepared statements null if COM_STMT_PREPARE was not captured"`
-	Database     table.Opt[string] `col:"mysql_database" enc:"dict" doc:"database of the connection: from its beginning, COM_INIT_DB or USE"`
+	Database     table.Opt[string] `col:"mysql_database" enc:"dict" doc:"database of the connection: from its beginning, COM_INIT_DB, USE or session tracking"`
 	User         table.Opt[string] `col:"mysql_user" enc:"dict" doc:"user of the connection, if its beginning was captured"`
 	Application  table.Opt[string] `col:"mysql_application" enc:"dict" doc:"connection attribute program_name, else _client_name"`
 	Statement    table.Opt[int64]  `col:"mysql_statement_id" doc:"number of the prepared statement"`
-	Params       []string          `col:"mysql_params" doc:"parameters as text, NULL for null; in hex if the type is unknown; at most 100 of 256 bytes"`
+	Params       []string          `col:"mysql_params" doc:"parameters as text, NULL for null; in hex if the type is unknown; at most 100 of 256 bytes. Rows of a bulk execution of MariaDB are not shown"`
 	ParamTypes   []string          `col:"mysql_param_types" doc:"types of the parameters by the protocol's names, such as LONGLONG or VAR_STRING"`
 	Attributes   []string          `col:"mysql_attributes" doc:"query attributes as name=value"`
 	Columns      []string          `col:"mysql_columns" doc:"names of the columns of the first result"`

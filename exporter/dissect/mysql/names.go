@@ -2,7 +2,6 @@ package mysql
 
 import (
 	_ "embed" // for names.txt
-	"sync"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/names"
 )
@@ -11,7 +10,7 @@ import (
 var namesText string
 
 // tables are the sections of names.txt.
-var tables = sync.OnceValue(func() map[string]names.Table { return names.Read(namesText) })
+var tables = names.Lazy(namesText)
 
 func nameOf(what string, n int) string { return tables()[what].Name(int64(n), what+" ") }
 

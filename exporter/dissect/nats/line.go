@@ -42,7 +42,7 @@ func parse(dir dissect.Dir, b []byte) (f frame, err error) {
 		return f, begins(dir, f.op)
 	}
 	if who, ok := operations[f.op]; !ok || dir == dissect.ToServer && !who.client || dir == dissect.ToClient && !who.server {
-		return f, fmt.Errorf("reading a line: the %s does not send %.20q", sender(dir), b)
+		return f, fmt.Errorf("reading a line: the %s does not send %.20q", dir.Sender(), b)
 	}
 	eol := bytes.IndexByte(b[:min(len(b), maxLine)], '\n')
 	if eol < 0 {
@@ -66,14 +66,7 @@ func begins(dir dissect.Dir, op string) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("reading a line: the %s does not send %.20q", sender(dir), op)
-}
-
-func sender(dir dissect.Dir) string {
-	if dir == dissect.ToServer {
-		return "client"
-	}
-	return "server"
+	return fmt.Errorf("reading a line: the %s does not send %.20q", dir.Sender(), op)
 }
 
 // arguments reads the words after the operation.

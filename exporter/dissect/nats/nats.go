@@ -146,21 +146,12 @@ func newConn(c *dissect.Conn) dissect.Dissector {
 // Read implements dissect.Dissector.
 func (k *conn) Read(in *dissect.Input) (int, error) {
 	s := &k.sides[in.Dir]
-	at := 0
-	for at < len(in.Data) {
-		var n int
-		var err error
+	return in.Each(func(at int) (int, error) {
 		if s.call != nil {
-			n, err = k.payload(s, in, at)
-		} else {
-			n, err = k.line(s, in, at)
+			return k.payload(s, in, at)
 		}
-		at += n
-		if n == 0 || err != nil {
-			return at, err
-		}
-	}
-	return at, nil
+		return k.line(s, in, at)
+	})
 }
 
 // cite counts bytes of a message.

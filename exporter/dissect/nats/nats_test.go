@@ -101,12 +101,7 @@ func TestRows(t *testing.T) {
 }
 
 func TestDetect(t *testing.T) {
-	for _, c := range []struct {
-		name string
-		dir  dissect.Dir
-		head string
-		want dissect.Verdict
-	}{
+	dissecttest.Detect(t, detect, dissecttest.Heads{
 		{"the server's first line", dissect.ToClient, info, dissect.Yes},
 		{"its beginning", dissect.ToClient, info[:9], dissect.More},
 		{"JSON of another server", dissect.ToClient, "INFO {\"id\":1}\r\n", dissect.No},
@@ -118,11 +113,7 @@ func TestDetect(t *testing.T) {
 		{"a message of MSN", dissect.ToClient, "MSG a@example.org Ann 5\r\nhelloMSG", dissect.No},
 		{"a message from the wrong side", dissect.ToClient, pub("a.b", "", "hello"), dissect.No},
 		{"a ping, which Redis has too", dissect.ToServer, "PING\r\n", dissect.No},
-	} {
-		if got := detect(c.dir, []byte(c.head)); got != c.want {
-			t.Errorf("%s: %v, want %v", c.name, got, c.want)
-		}
-	}
+	})
 }
 
 // TestNoSecretLeavesThePackage looks for the credentials of all conversations in their rows.

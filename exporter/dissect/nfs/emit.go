@@ -11,11 +11,7 @@ import (
 
 // emit emits a call. why is the value of column error, empty if the call ended normally.
 func (k *conn) emit(c *call, why string) {
-	for d := range k.sides {
-		if k.sides[d].call == c {
-			k.sides[d].call = nil
-		}
-	}
+	c.gap = k.parts.Forget(c) || c.gap
 	row := c.row
 	switch {
 	case c.gap && (why == "" || c.done):

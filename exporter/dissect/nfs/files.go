@@ -55,7 +55,7 @@ func (k *conn) carries(in *dissect.Input, c *call, r *reader, n int64) {
 	if c.eof && !up {
 		(*t).Size = table.Some(row.Offset.V + max(n, 0))
 	}
-	k.sides[in.Dir].data.Expect(*t, int64(r.pos()), n, row.Offset.V)
+	k.parts[in.Dir].Data.Expect(*t, int64(r.pos()), n, row.Offset.V)
 }
 
 // failed notes that a write failed.

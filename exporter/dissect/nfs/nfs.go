@@ -9,11 +9,11 @@ import (
 	_ "embed" // for names.txt
 	"encoding/binary"
 	"fmt"
-	"sync"
 	"unsafe"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/byid"
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/framed"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/names"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/pieces"
 	"github.com/pcapsule/pcapsule/exporter/table"
@@ -78,7 +78,7 @@ func Protocol() *dissect.Protocol {
 var namesText string
 
 // tables are the sections of names.txt.
-var tables = sync.OnceValue(func() map[string]names.Table { return names.Read(namesText) })
+var tables = names.Lazy(namesText)
 
 // key identifies a call: who sent it, and its number.
 type key struct {
@@ -112,19 +112,16 @@ type step struct {
 
 const callCost = int(unsafe.Sizeof(call{}) + unsafe.Sizeof(Row{}))
 
-// side is the state of one direction: a fragment that is read in pieces.
-type side struct {
-	left  int64
-	last  bool // the fragment ends its message
-	call  *call
-	reply bool
-	more  bool // the next fragment continues the message
-	data  pieces.Stream
+// fragments is the state of one direction.
+type fragments struct {
+	last bool // the fragment ends its message
+	more bool // the next fragment continues the message
 }
 
 type conn struct {
 	byid.Table[key, *call]
-	sides [2]side
+	parts framed.Parts[*call]
+	marks [2]fragments
 	paths map[string]string // by file handle
 	order []string
 	next  int
@@ -144,8 +141,8 @@ func newConn(c *dissect.Conn) dissect.Dissector {
 // Kept implements dissect.Dissector.
 func (k *conn) Kept() int {
 	n := k.cost + len(k.files)*fileCost
-	for i := range k.sides {
-		if k.sides[i].call != nil {
+	for i := range k.parts {
+		if k.parts[i].Call != nil {
 			n += callCost
 		}
 	}
@@ -183,40 +180,19 @@ func (k *conn) Read(in *dissect.Input) (int, error) {
 		if len(in.Data) == 0 {
 			return 0, nil
 		}
-		s := &k.sides[in.Dir]
-		s.data = pieces.Stream{}
+		s := &k.parts[in.Dir]
+		s.Data = pieces.Stream{}
 		c, reply, err := k.message(in, in.Data[:min(len(in.Data), maxWhole)])
 		if err != nil {
 			return 0, err
 		}
-		c.add(in, 0, len(in.Data))
-		s.data.Feed(in, 0, len(in.Data))
-		s.data.Cut()
+		c.Add(in, 0, len(in.Data))
+		s.Data.Feed(in, 0, len(in.Data))
+		s.Data.Cut()
 		k.ended(c, reply)
 		return len(in.Data), nil
 	}
-	return k.read(in, in.End)
-}
-
-func (k *conn) read(in *dissect.Input, cut bool) (int, error) {
-	at := 0
-	for at < len(in.Data) {
-		n, err := 0, error(nil)
-		if s := &k.sides[in.Dir]; s.left > 0 {
-			n = int(min(s.left, int64(len(in.Data)-at)))
-			s.call.add(in, at, at+n)
-			s.data.Feed(in, at, at+n)
-			if s.left -= int64(n); s.left == 0 {
-				k.finish(in.Dir)
-			}
-		} else {
-			n, err = k.fragment(in, at, cut)
-		}
-		if at += n; n == 0 || err != nil {
-			return at, err
-		}
-	}
-	return at, nil
+	return k.parts.Read(k, in, in.End)
 }
 
 const (
@@ -225,22 +201,22 @@ const (
 	least = 20      // bytes of a message
 )
 
-// fragment reads the beginning of a fragment.
-func (k *conn) fragment(in *dissect.Input, at int, cut bool) (int, error) {
-	s, b := &k.sides[in.Dir], in.Data[at:]
+// Next implements framed.Owner: it reads the beginning of a fragment.
+func (k *conn) Next(in *dissect.Input, at int, cut bool) (int, error) {
+	s, f, b := &k.parts[in.Dir], &k.marks[in.Dir], in.Data[at:]
 	if len(b) < mark {
 		return 0, nil
 	}
 	head := binary.BigEndian.Uint32(b)
 	size, final := int64(head&^last), head&last != 0
-	if size > maxMessage || size < least && !s.more {
+	if size > maxMessage || size < least && !f.more {
 		return 0, fmt.Errorf("reading a fragment: it has %d bytes", size)
 	}
-	if s.more { // of the message before
-		s.call.add(in, at, at+mark)
-		s.left, s.last = size, final
+	if f.more { // of the message before
+		s.Call.Add(in, at, at+mark)
+		s.Left, f.last = size, final
 		if size == 0 {
-			k.finish(in.Dir)
+			k.Ended(in.Dir, "")
 		}
 		return mark, nil
 	}
@@ -253,30 +229,41 @@ func (k *conn) fragment(in *dissect.Input, at int, cut bool) (int, error) {
 		}
 		want = len(b)
 	}
-	s.data = pieces.Stream{}
+	s.Data = pieces.Stream{}
 	c, reply, err := k.message(in, b[:want])
 	if err != nil {
 		return 0, err
 	}
-	c.add(in, at, at+mark+want)
-	*s = side{left: size - int64(want), last: final, call: c, reply: reply, data: s.data}
-	s.data.Feed(in, at+mark, at+mark+want)
-	if s.left == 0 {
-		k.finish(in.Dir)
+	c.Add(in, at, at+mark+want)
+	*s, *f = framed.Side[*call]{Left: size - int64(want), Call: c, Final: reply, Data: s.Data}, fragments{last: final}
+	s.Data.Feed(in, at+mark, at+mark+want)
+	if s.Left == 0 {
+		k.Ended(in.Dir, "")
 	}
 	return mark + want, nil
 }
 
-// finish handles the end of a fragment.
-func (k *conn) finish(dir dissect.Dir) {
-	s := &k.sides[dir]
-	if !s.last {
-		s.more = true
+// Ended implements framed.Owner.
+func (k *conn) Ended(dir dissect.Dir, why string) {
+	f := &k.marks[dir]
+	if why == "" && !f.last {
+		f.more = true
 		return
 	}
-	c, reply := s.call, s.reply
-	*s = side{}
-	k.ended(c, reply)
+	*f = fragments{}
+	s := k.parts.Take(dir)
+	c := s.Call
+	if c == nil {
+		return
+	}
+	c.gap = c.gap || s.Gap || why != ""
+	switch {
+	case why == "":
+		k.ended(c, s.Final)
+	case s.Final:
+		byid.Drop(&k.Table, c.key, c)
+		k.emit(c, why)
+	}
 }
 
 // ended handles the end of a message.
@@ -285,22 +272,15 @@ func (k *conn) ended(c *call, reply bool) {
 		return
 	}
 	c.done = true
-	k.drop(c)
+	byid.Drop(&k.Table, c.key, c)
 	k.transferred(c)
 	k.emit(c, "")
 }
 
-// drop removes a call from the pending ones.
-func (k *conn) drop(c *call) {
-	if waiting, ok := k.Get(c.key); ok && waiting == c {
-		k.Take(c.key)
-	}
-}
-
-// add counts bytes of the input for the call, which is nil if it was given up.
-func (c *call) add(in *dissect.Input, from, to int) {
+// Add implements framed.Call.
+func (c *call) Add(in *dissect.Input, from, to int) {
 	switch {
-	case c == nil:
+	case c == nil: // it was given up
 	case (in.Dir == dissect.ToServer) != c.key.server:
 		c.x.Request(in, from, to)
 	default:
@@ -309,51 +289,18 @@ func (c *call) add(in *dissect.Input, from, to int) {
 }
 
 // Gap implements dissect.Dissector. Bytes in a fragment of known length can be missing.
-func (k *conn) Gap(in *dissect.Input, missing int64) bool {
-	s := &k.sides[in.Dir]
-	if s.left == 0 && len(in.Data) > 0 && !in.Datagram {
-		if n, err := k.read(in, true); err != nil || n < len(in.Data) {
-			return false
-		}
-	}
-	if s.left < missing {
-		return false
-	}
-	if s.call != nil {
-		s.call.gap = true
-	}
-	s.data.Lose(missing)
-	if s.left -= missing; s.left == 0 {
-		k.finish(in.Dir)
-	}
-	return true
-}
+func (k *conn) Gap(in *dissect.Input, missing int64) bool { return k.parts.Gap(k, in, missing) }
 
 // Resync implements dissect.Dissector.
 func (k *conn) Resync(dir dissect.Dir, why dissect.Loss) {
 	k.Table.Resync(dir, why)
-	k.sides[dir].data.Cut()
-	s := k.sides[dir]
-	k.sides[dir] = side{}
-	if s.call != nil {
-		s.call.gap = true
-		if s.reply {
-			k.drop(s.call)
-			k.emit(s.call, string(why))
-		}
-	}
+	k.parts.Stop(k, dir, string(why))
 }
 
 // Close implements dissect.Dissector.
 func (k *conn) Close(why dissect.End) {
-	for dir, s := range k.sides {
-		s.data.Cut()
-		if s.call != nil && s.reply {
-			k.drop(s.call)
-			k.emit(s.call, "cut")
-		}
-		k.sides[dir] = side{}
-	}
+	k.parts.Stop(k, dissect.ToServer, "cut")
+	k.parts.Stop(k, dissect.ToClient, "cut")
 	k.Table.Close(why)
 	for len(k.files) > 0 {
 		k.leave()

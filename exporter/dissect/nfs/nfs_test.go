@@ -116,12 +116,7 @@ func TestDatagrams(t *testing.T) {
 }
 
 func TestDetect(t *testing.T) {
-	for _, c := range []struct {
-		name string
-		dir  dissect.Dir
-		head string
-		want dissect.Verdict
-	}{
+	dissecttest.Detect(t, detect, dissecttest.Heads{
 		{"a call", dissect.ToServer, ask3(1, 1, be("root")), dissect.Yes},
 		{"a call in a datagram", dissect.ToServer, ask(1, nfs, 3, 1, be("root")), dissect.Yes},
 		{"the beginning of a call", dissect.ToServer, ask3(1, 1, be("root"))[:10], dissect.More},
@@ -131,9 +126,5 @@ func TestDetect(t *testing.T) {
 		{"another version of RPC", dissect.ToServer, record(be(1, 0, 3, nfs, 3, 1, 0, 0, 0, 0)), dissect.No},
 		{"a request of HTTP", dissect.ToServer, "GET / HTTP/1.1\r\n\r\n", dissect.No},
 		{"zeros", dissect.ToServer, zeros(200), dissect.No},
-	} {
-		if got := detect(c.dir, []byte(c.head)); got != c.want {
-			t.Errorf("%s: %v, want %v", c.name, got, c.want)
-		}
-	}
+	})
 }

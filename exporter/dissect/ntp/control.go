@@ -58,24 +58,24 @@ func (k *conn) control(in *dissect.Input) (int, error) {
 	sequence := uint64(binary.BigEndian.Uint16(b[2:]))
 	if b[1]&0x80 == 0 {
 		c := k.begin(in, n, modeControl)
-		c.row.Operation = table.Some(op)
-		k.Put(key{in.Dir, modeControl, sequence}, c, callCost)
+		c.Row.Operation = table.Some(op)
+		k.Await(key{in.Dir, modeControl, sequence}, c, 0)
 		return n, nil
 	}
 	id := key{in.Dir.Other(), modeControl, sequence}
 	if more := b[1]&0x20 != 0; more {
 		if c, ok := k.Get(id); ok { // a fragment
-			c.x.Response(in, 0, n)
+			c.X.Response(in, 0, n)
 			return n, nil
 		}
 	}
 	c := k.answer(in, n, modeControl, id)
-	c.row.Operation = table.Some(op)
+	c.Row.Operation = table.Some(op)
 	if b[1]&0x40 != 0 {
-		c.row.Status = table.Some(int32(b[4]))
-		c.row.StatusText = name(controlErrors, c.row.Status.V)
+		c.Row.Status = table.Some(int32(b[4]))
+		c.Row.StatusText = name(controlErrors, c.Row.Status.V)
 	}
-	k.emit(c, "")
+	k.End(c, "")
 	return n, nil
 }
 
@@ -103,22 +103,22 @@ func (k *conn) private(in *dissect.Input) (int, error) {
 	op, id := privateRequests[b[3]], uint64(b[2])<<8|uint64(b[3])
 	if b[0]&0x80 == 0 {
 		c := k.begin(in, n, modePrivate)
-		c.row.Operation = table.Some(op)
-		k.Put(key{in.Dir, modePrivate, id}, c, callCost)
+		c.Row.Operation = table.Some(op)
+		k.Await(key{in.Dir, modePrivate, id}, c, 0)
 		return n, nil
 	}
 	if b[0]&0x40 != 0 {
 		if c, ok := k.Get(key{in.Dir.Other(), modePrivate, id}); ok {
-			c.x.Response(in, 0, n)
+			c.X.Response(in, 0, n)
 			return n, nil
 		}
 	}
 	c := k.answer(in, n, modePrivate, key{in.Dir.Other(), modePrivate, id})
-	c.row.Operation = table.Some(op)
+	c.Row.Operation = table.Some(op)
 	if code := int32(b[4] >> 4); code != 0 {
-		c.row.Status, c.row.StatusText = table.Some(code), name(privateErrors, code)
+		c.Row.Status, c.Row.StatusText = table.Some(code), name(privateErrors, code)
 	}
-	k.emit(c, "")
+	k.End(c, "")
 	return n, nil
 }
 

@@ -7,8 +7,7 @@ import (
 )
 
 // judge sets the outcome of a response.
-func (c *call) judge() {
-	row := c.row
+func (row *Row) judge() {
 	switch {
 	case row.Status.OK:
 		row.Outcome = table.ClientError
@@ -30,8 +29,7 @@ func (c *call) judge() {
 	}
 }
 
-func (c *call) summary(why string) string {
-	row := c.row
+func (row *Row) summary(answered bool, why string) string {
 	s := fmt.Sprintf("NTPv%d %s", row.Version, row.Mode)
 	if row.Operation.OK {
 		s = fmt.Sprintf("NTPv%d %s %s", row.Version, row.Mode, row.Operation.V)
@@ -39,7 +37,7 @@ func (c *call) summary(why string) string {
 	switch {
 	case row.Mode == modes[modeBroadcast]:
 		return s + fmt.Sprintf(": stratum %d", row.Stratum.V)
-	case !c.x.HasResponse():
+	case !answered:
 		return s + " → " + why
 	case row.StatusText.OK:
 		s += " → " + row.StatusText.V

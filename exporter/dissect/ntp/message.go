@@ -83,9 +83,8 @@ func parse(b []byte) (m message, ok bool) {
 	return m, true
 }
 
-// fill sets the columns of a message; those of a response replace the request's.
-func (c *call) fill(m *message) {
-	row := c.row
+// read sets the columns of a message; those of a response replace the request's.
+func (row *Row) read(m *message) {
 	row.Leap, row.Stratum = table.Some(leaps[m.leap]), table.Some(int32(m.stratum))
 	row.Poll, row.Precision = table.Some(int32(m.poll)), table.Some(int32(m.precision))
 	row.RootDelay, row.RootDispersion = table.Some(short(m.delay)), table.Some(short(m.dispersion))
@@ -124,15 +123,16 @@ func unix(stamp uint64, now int64) int64 {
 }
 
 // measure compares the clocks, with a response captured at now.
-func (c *call) measure(now int64, m *message) {
+func measure(c *call, now int64, m *message) {
 	if m.received == 0 || m.transmit == 0 {
 		return
 	}
 	received, sent := unix(m.received, now), unix(m.transmit, now)
 	if sent >= received {
-		c.row.Server = table.Some((sent - received) / 1000)
+		c.Row.Server = table.Some((sent - received) / 1000)
 	}
-	if c.x.HasRequest() {
-		c.row.Offset = table.Some(((received-c.sent)/2 + (sent-now)/2) / 1000)
+	if c.X.HasRequest() {
+		asked, _ := c.X.RequestTime()
+		c.Row.Offset = table.Some(((received-asked)/2 + (sent-now)/2) / 1000)
 	}
 }

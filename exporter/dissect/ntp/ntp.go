@@ -7,7 +7,6 @@ package ntp
 
 import (
 	"fmt"
-	"unsafe"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/byid"
@@ -54,14 +53,7 @@ func Protocol() *dissect.Protocol {
 // wait is how long, in ns, a request may be answered.
 const wait = int64(30e9)
 
-// call is a request that waits for its response, or a message without one.
-type call struct {
-	x    dissect.Exchange
-	row  *Row
-	sent int64 // when the request was captured, ns
-}
-
-const callCost = int(unsafe.Sizeof(call{}) + unsafe.Sizeof(Row{}))
+type call = byid.Call[*Row, struct{}]
 
 // key identifies a request.
 type key struct {
@@ -70,11 +62,13 @@ type key struct {
 	id   uint64
 }
 
-type conn struct{ byid.Table[key, *call] }
+type conn struct {
+	byid.Pairs[key, *Row, struct{}]
+}
 
 func newConn(c *dissect.Conn) dissect.Dissector {
 	k := &conn{}
-	k.Table = byid.Table[key, *call]{Conn: c, Emit: k.emit, Wait: wait}
+	k.Start(c, wait, fill)
 	return k
 }
 
@@ -102,23 +96,20 @@ func (k *conn) Read(in *dissect.Input) (int, error) {
 	}
 }
 
+func newRow(in *dissect.Input, mode uint8) *Row {
+	return &Row{Version: int32(in.Data[0] >> 3 & 7), Mode: modes[mode]}
+}
+
 // begin begins a call with a request.
 func (k *conn) begin(in *dissect.Input, n int, mode uint8) *call {
-	c := &call{row: &Row{Version: int32(in.Data[0] >> 3 & 7), Mode: modes[mode]}, sent: in.Time(0)}
-	c.x.Request(in, 0, n)
-	c.x.Reversed = in.Dir == dissect.ToClient
-	return c
+	return k.Request(in, n, newRow(in, mode))
 }
 
 // answer finds the request of a response. If it was not captured, the response is a call of its own.
 func (k *conn) answer(in *dissect.Input, n int, mode uint8, id key) *call {
-	c, ok := k.Take(id)
-	if !ok {
-		c = &call{row: &Row{Version: int32(in.Data[0] >> 3 & 7), Mode: modes[mode]}}
-		c.x.Reversed = in.Dir == dissect.ToServer
-	}
-	c.x.Response(in, 0, n)
-	c.row.ResponseMode = table.Some(modes[mode])
+	c, _ := k.Take(id)
+	c = k.Response(in, n, c, newRow(in, mode))
+	c.Row.ResponseMode = table.Some(modes[mode])
 	return c
 }
 
@@ -127,44 +118,41 @@ func (k *conn) time(in *dissect.Input, m *message) {
 	switch m.mode {
 	case modeBroadcast:
 		c := k.begin(in, m.end, m.mode)
-		c.fill(m)
-		k.emit(c, "")
+		c.Row.read(m)
+		k.End(c, "")
 		return
 	case modeServer, modePassive:
-		c := k.answer(in, m.end, m.mode, key{in.Dir.Other(), m.mode - 1, m.origin})
-		c.fill(m)
-		c.measure(in.Time(0), m)
-		k.emit(c, "")
+		k.answered(in, m, k.answer(in, m.end, m.mode, key{in.Dir.Other(), m.mode - 1, m.origin}))
 		return
 	case modeActive:
 		if c, ok := k.Take(key{in.Dir.Other(), m.mode, m.origin}); ok {
-			c.x.Response(in, 0, m.end)
-			c.row.ResponseMode = table.Some(modes[m.mode])
-			c.fill(m)
-			c.measure(in.Time(0), m)
-			k.emit(c, "")
+			c.X.Response(in, 0, m.end)
+			c.Row.ResponseMode = table.Some(modes[m.mode])
+			k.answered(in, m, c)
 			return
 		}
 	}
 	c := k.begin(in, m.end, m.mode)
-	c.fill(m)
-	k.Put(key{in.Dir, m.mode, m.transmit}, c, callCost)
+	c.Row.read(m)
+	k.Await(key{in.Dir, m.mode, m.transmit}, c, 0)
 }
 
-// emit emits a call. why is the value of column error, empty if the call ended normally.
-func (k *conn) emit(c *call, why string) {
-	row := c.row
-	if why == "" && !c.x.HasRequest() {
-		why = "no_request"
-	}
-	row.Error, row.Complete = table.NonEmpty(why), why == ""
+// answered ends a call with a response.
+func (k *conn) answered(in *dissect.Input, m *message, c *call) {
+	c.Row.read(m)
+	measure(c, in.Time(0), m)
+	k.End(c, "")
+}
+
+// fill sets what the row of a call says about its end.
+func fill(c *call, why string) {
+	row := c.Row
 	row.Method = table.Some(row.Mode)
 	if row.Operation.OK {
 		row.Method = row.Operation
 	}
-	if c.x.HasResponse() {
-		c.judge()
+	if c.X.HasResponse() {
+		row.judge()
 	}
-	row.Summary = c.summary(why)
-	k.Conn.Emit(&c.x, row)
+	row.Summary = row.summary(c.X.HasResponse(), why)
 }

@@ -68,12 +68,7 @@ func TestBody(t *testing.T) {
 }
 
 func TestDetect(t *testing.T) {
-	for _, c := range []struct {
-		name string
-		dir  dissect.Dir
-		head string
-		want dissect.Verdict
-	}{
+	dissecttest.Detect(t, detect, dissecttest.Heads{
 		{"a greeting that names POP3", dissect.ToClient, "+OK POP3 ready\r\n", dissect.Likely},
 		{"a greeting with a time stamp", dissect.ToClient, "+OK ready <1.2@mx>\r\n", dissect.Likely},
 		{"another greeting", dissect.ToClient, "+OK Dovecot ready.\r\n", dissect.More},
@@ -85,11 +80,7 @@ func TestDetect(t *testing.T) {
 		{"a login, which FTP has too", dissect.ToServer, "USER ann\r\n", dissect.More},
 		{"a login of FTP", dissect.ToServer, "USER ann\r\nPASS x\r\nSYST\r\n", dissect.No},
 		{"HTTP", dissect.ToServer, "GET / HTTP/1.1\r\n\r\n", dissect.No},
-	} {
-		if got := detect(c.dir, []byte(c.head)); got != c.want {
-			t.Errorf("%s: %v, want %v", c.name, got, c.want)
-		}
-	}
+	})
 }
 
 // TestSecretsStayInside plays logins and looks for the password in every row and anomaly.

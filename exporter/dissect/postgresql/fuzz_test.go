@@ -4,7 +4,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/dissect/dissecttest"
 )
 
@@ -18,33 +17,8 @@ func FuzzConversation(f *testing.F) {
 		dissecttest.Sample{Chunks: chunks{client(query("select " + strings.Repeat("x", 300))), server("D\x00\x01\x00\x00ab" + msg('A', 1, "a\x00b\x00"))}})
 }
 
-type discard struct{ dissecttest.Result }
-
-func (d *discard) Call(dissect.Emission) {}
-
-func benchmark(b *testing.B, prepare, prepared, req, resp string) {
-	e, err := dissect.NewEngine([]*dissect.Protocol{Protocol()}, nil, &discard{}, true)
-	if err != nil {
-		b.Fatal(err)
-	}
-	c := e.NewConn(dissect.Info{ServerPort: 5432, RolesKnown: true, ConnectUs: -1})
-	var p dissect.Packet
-	c.Data(dissect.ToServer, []byte(prepare), p)
-	c.Data(dissect.ToClient, []byte(prepared), p)
-	q, a := []byte(req), []byte(resp)
-	b.SetBytes(int64(len(q) + len(a)))
-	b.ReportAllocs()
-	for b.Loop() {
-		p.No++
-		p.Time += 1000
-		c.Data(dissect.ToServer, q, p)
-		p.No++
-		p.Time += 1000
-		c.Data(dissect.ToClient, a, p)
-	}
-	if c.Calls() < int64(b.N) {
-		b.Fatal("calls were lost")
-	}
+func benchmark(b *testing.B, prepare, prepared, request, response string) {
+	dissecttest.Bench(b, Protocol(), dissecttest.Exchange(prepare, prepared), dissecttest.Exchange(request, response))
 }
 
 func BenchmarkSimple(b *testing.B) {

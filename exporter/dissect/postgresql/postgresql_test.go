@@ -308,12 +308,7 @@ func TestBinary(t *testing.T) {
 }
 
 func TestDetect(t *testing.T) {
-	for _, c := range []struct {
-		name string
-		dir  dissect.Dir
-		head string
-		want dissect.Verdict
-	}{
+	dissecttest.Detect(t, detect, dissecttest.Heads{
 		{"a start-up", dissect.ToServer, startup("user", "x"), dissect.Yes},
 		{"a request for encryption", dissect.ToServer, untyped(codeSSL, ""), dissect.Yes},
 		{"a start-up of version 2", dissect.ToServer, untyped(131072, strings.Repeat("\x00", 288)), dissect.No},
@@ -324,9 +319,5 @@ func TestDetect(t *testing.T) {
 		{"a command that completed", dissect.ToClient, tag("SELECT 1") + ready("I"), dissect.Likely},
 		{"rows without their end", dissect.ToClient, row("a") + row("b"), dissect.More},
 		{"a greeting of MySQL", dissect.ToClient, "\x4a\x00\x00\x00\x0a8.0.1\x00", dissect.No},
-	} {
-		if got := detect(c.dir, []byte(c.head)); got != c.want {
-			t.Errorf("%s: %v, want %v", c.name, got, c.want)
-		}
-	}
+	})
 }

@@ -79,12 +79,7 @@ func TestChecksum(t *testing.T) {
 }
 
 func TestDetect(t *testing.T) {
-	for _, c := range []struct {
-		name string
-		dir  dissect.Dir
-		head string
-		want dissect.Verdict
-	}{
+	dissecttest.Detect(t, detect, dissecttest.Heads{
 		{"version 1", dissect.ToServer, text4 + "GET /", dissect.Yes},
 		{"a part of it", dissect.ToServer, text4[:20], dissect.More},
 		{"a letter", dissect.ToServer, "P", dissect.More},
@@ -97,9 +92,5 @@ func TestDetect(t *testing.T) {
 		{"version 3", dissect.ToServer, sign + "\x31\x11\x00\x0c", dissect.No},
 		{"too short for its addresses", dissect.ToServer, v2(1, 0x21, addrs4), dissect.No},
 		{"the server", dissect.ToClient, text4, dissect.No},
-	} {
-		if got := detect(c.dir, []byte(c.head)); got != c.want {
-			t.Errorf("%s: %v, want %v", c.name, got, c.want)
-		}
-	}
+	})
 }

@@ -8,8 +8,6 @@ package radius
 import (
 	_ "embed" // for names.txt
 	"fmt"
-	"sync"
-	"unsafe"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/byid"
@@ -69,20 +67,13 @@ func Protocol() *dissect.Protocol {
 var namesText string
 
 // tables are the sections of names.txt.
-var tables = sync.OnceValue(func() map[string]names.Table { return names.Read(namesText) })
+var tables = names.Lazy(namesText)
 
 // wait is how long, in ns, a request may be answered.
 const wait = int64(60e9)
 
-// call is a request that waits for its response, or a response without a request.
-type call struct {
-	x             dissect.Exchange
-	row           *Row
-	code          uint8
-	authenticator [16]byte
-}
-
-const callCost = int(unsafe.Sizeof(call{})+unsafe.Sizeof(Row{})) + 2*maxMessage
+// call is a request with its response; its note is the authenticator of the request.
+type call = byid.Call[*Row, [16]byte]
 
 // key identifies a request.
 type key struct {
@@ -90,11 +81,13 @@ type key struct {
 	id  uint8
 }
 
-type conn struct{ byid.Table[key, *call] }
+type conn struct {
+	byid.Pairs[key, *Row, [16]byte]
+}
 
 func newConn(c *dissect.Conn) dissect.Dissector {
 	k := &conn{}
-	k.Table = byid.Table[key, *call]{Conn: c, Emit: k.emit, Wait: wait}
+	k.Start(c, wait, fill)
 	return k
 }
 
@@ -121,30 +114,29 @@ func (k *conn) Read(in *dissect.Input) (int, error) {
 // request begins a call. A request with the identifier and the authenticator of one that waits is the
 // same one, sent again.
 func (k *conn) request(in *dissect.Input, m *message) {
-	c := &call{row: m.row, code: m.code, authenticator: m.authenticator}
-	c.x.Request(in, 0, m.size)
-	c.x.Reversed = in.Dir == dissect.ToClient
+	c := k.Request(in, m.size, m.row)
+	c.Note = m.authenticator
 	m.row.Code, m.row.Type, m.row.Attributes = int32(m.code), m.name(), m.attributes
 	m.row.Authenticated, m.row.AuthKind = table.Some(m.signed), m.auth
 	id := key{in.Dir, m.id}
-	if old, ok := k.Get(id); ok && old.authenticator == m.authenticator {
-		m.row.Attempt = table.Some(max(old.row.Attempt.V, 1) + 1)
+	if old, ok := k.Get(id); ok && old.Note == m.authenticator {
+		m.row.Attempt = table.Some(max(old.Row.Attempt.V, 1) + 1)
 	}
-	k.Put(id, c, callCost)
+	k.Await(id, c, 2*maxMessage)
 }
 
 func (k *conn) response(in *dissect.Input, m *message) {
 	id := key{in.Dir.Other(), m.id}
 	c, ok := k.Get(id)
-	if ok && fits(c.code, m.code) {
+	if ok && fits(uint8(c.Row.Code), m.code) {
 		k.Take(id)
-		c.row.merge(m.row)
+		c.Row.merge(m.row)
 	} else {
-		c = &call{row: m.row}
-		c.x.Reversed = in.Dir == dissect.ToServer
+		c = nil
 		m.row.Code, m.row.Type = int32(m.code), m.name()
 	}
-	row := c.row
+	c = k.Response(in, m.size, c, m.row)
+	row := c.Row
 	row.ResponseType, row.Response, row.Answered = table.Some(m.name()), m.attributes, table.Some(m.signed)
 	row.StatusCode, row.StatusText = table.Some(int32(m.code)), row.ResponseType
 	switch m.code {
@@ -162,8 +154,7 @@ func (k *conn) response(in *dissect.Input, m *message) {
 			row.StatusText = row.ErrorCause
 		}
 	}
-	c.x.Response(in, 0, m.size)
-	k.emit(c, "")
+	k.End(c, "")
 }
 
 // merge adds what the response states.
@@ -182,16 +173,11 @@ func (r *Row) merge(s *Row) {
 	}
 }
 
-// emit emits a call. why is the value of column error, empty if the call ended normally.
-func (k *conn) emit(c *call, why string) {
-	row := c.row
-	if why == "" && !c.x.HasRequest() {
-		why = "no_request"
-	}
-	row.Error, row.Complete = table.NonEmpty(why), why == ""
+// fill sets what the row of a call says about its end.
+func fill(c *call, why string) {
+	row := c.Row
 	row.Method = table.Some(row.Type)
-	row.Summary = summary(row, c.x.HasRequest(), why)
-	k.Conn.Emit(&c.x, row)
+	row.Summary = summary(row, c.X.HasRequest(), why)
 }
 
 func summary(row *Row, asked bool, why string) string {

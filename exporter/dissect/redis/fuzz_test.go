@@ -4,7 +4,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/dissect/dissecttest"
 )
 
@@ -18,31 +17,8 @@ func FuzzConversation(f *testing.F) {
 		dissecttest.Sample{Chunks: chunks{client(cmd("MONITOR") + cmd("XREAD", "STREAMS", "a", "0") + cmd("EVAL", "x", "1", "\xff")), server("+OK\r\n+1.1 [0 x] \"a\"\r\n*-1\r\n=5\r\ntxt:a\r\n")}})
 }
 
-type discard struct{ dissecttest.Result }
-
-func (d *discard) Call(dissect.Emission) {}
-
-func benchmark(b *testing.B, req, resp string) {
-	e, err := dissect.NewEngine([]*dissect.Protocol{Protocol()}, nil, &discard{}, true)
-	if err != nil {
-		b.Fatal(err)
-	}
-	c := e.NewConn(dissect.Info{ServerPort: 6379, RolesKnown: true, ConnectUs: -1})
-	q, a := []byte(req), []byte(resp)
-	b.SetBytes(int64(len(q) + len(a)))
-	b.ReportAllocs()
-	var p dissect.Packet
-	for b.Loop() {
-		p.No++
-		p.Time += 1000
-		c.Data(dissect.ToServer, q, p)
-		p.No++
-		p.Time += 1000
-		c.Data(dissect.ToClient, a, p)
-	}
-	if c.Calls() < int64(b.N) {
-		b.Fatal("calls were lost")
-	}
+func benchmark(b *testing.B, request, response string) {
+	dissecttest.Bench(b, Protocol(), nil, dissecttest.Exchange(request, response))
 }
 
 func BenchmarkSet(b *testing.B) { benchmark(b, cmd("SET", "key:000000012345", "xxx"), "+OK\r\n") }

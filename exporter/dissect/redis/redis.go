@@ -36,7 +36,7 @@ type Row struct {
 	Keys     int32             `col:"redis_keys" doc:"number of keys of the command; 0 if it has none or its keys are unknown"`
 	DB       table.Opt[int32]  `col:"redis_db" doc:"database selected by an earlier SELECT; null if no SELECT was seen"`
 	User     table.Opt[string] `col:"redis_user" enc:"dict" doc:"user name from AUTH or HELLO on this connection"`
-	Reply    table.Opt[string] `col:"redis_reply" doc:"reply as text, at most 1 KiB; aggregates in brackets"`
+	Reply    table.Opt[string] `col:"redis_reply" doc:"reply as text, at most 1 KiB; lists in [ ], maps in { }, null as (nil), without attributes"`
 	Elements table.Opt[int64]  `col:"redis_elements" doc:"number of elements of an aggregate reply, or of pairs of a map"`
 	ErrText  table.Opt[string] `col:"redis_error" doc:"error reply of the server, complete line; for EXEC and similar commands the first error inside"`
 	Errors   int32             `col:"redis_errors" doc:"number of errors in the reply, including those inside aggregates"`

@@ -183,12 +183,7 @@ func TestNoSecretInBody(t *testing.T) {
 }
 
 func TestDetect(t *testing.T) {
-	for _, c := range []struct {
-		name string
-		dir  dissect.Dir
-		head string
-		want dissect.Verdict
-	}{
+	dissecttest.Detect(t, detect, dissecttest.Heads{
 		{"a command", dissect.ToServer, "*1\r\n$4\r\nPING\r\n", dissect.Yes},
 		{"a command's beginning", dissect.ToServer, "*1\r\n$4\r\nPI", dissect.More},
 		{"a line of SMTP", dissect.ToServer, "EHLO example.org\r\n", dissect.No},
@@ -202,9 +197,5 @@ func TestDetect(t *testing.T) {
 		{"a command seen from the wrong side", dissect.ToClient, "*3\r\n$3\r\nSET\r\n$1\r\na\r\n$1\r\nb\r\n", dissect.No},
 		{"an array", dissect.ToClient, "*2\r\n$1\r\na\r\n", dissect.Likely},
 		{"a line of IRC", dissect.ToClient, ":irc.example.org 001 hi\r\n", dissect.No},
-	} {
-		if got := detect(c.dir, []byte(c.head)); got != c.want {
-			t.Errorf("%s: %v, want %v", c.name, got, c.want)
-		}
-	}
+	})
 }

@@ -10,7 +10,6 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"fmt"
-	"unsafe"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/byid"
@@ -72,18 +71,15 @@ type key struct {
 }
 
 // call is a request that waits for its final response, or a message without one.
-type call struct {
-	x   dissect.Exchange
-	row *Row
+type call = byid.Call[*Row, struct{}]
+
+type conn struct {
+	byid.Pairs[key, *Row, struct{}]
 }
-
-const callCost = int(unsafe.Sizeof(call{})+unsafe.Sizeof(Row{})) + 2<<10
-
-type conn struct{ byid.Table[key, *call] }
 
 func newConn(c *dissect.Conn) dissect.Dissector {
 	k := &conn{}
-	k.Table = byid.Table[key, *call]{Conn: c, Emit: k.emit, Wait: wait}
+	k.Start(c, wait, fill)
 	return k
 }
 
@@ -140,11 +136,9 @@ func (k *conn) Read(in *dissect.Input) (int, error) {
 
 // keepAlive emits bytes that only keep a connection open, RFC 5626 section 3.5.1.
 func (k *conn) keepAlive(in *dissect.Input) {
-	c := &call{row: &Row{}}
-	c.x.Request(in, 0, len(in.Data))
-	c.x.Reversed = in.Dir == dissect.ToClient
-	c.row.Method = table.Some("keep-alive")
-	k.emit(c, "")
+	c := k.Request(in, len(in.Data), &Row{})
+	c.Row.Method = table.Some("keep-alive")
+	k.End(c, "")
 }
 
 // message handles a message, in.Data[:n].
@@ -155,32 +149,28 @@ func (k *conn) message(in *dissect.Input, m *message, n int) {
 		k.response(in, m, id, n)
 		return
 	}
-	c := &call{row: &Row{}}
-	c.x.Request(in, 0, n)
-	c.x.Reversed = in.Dir == dissect.ToClient
-	c.row.asked(m)
+	c := k.Request(in, n, &Row{})
+	c.Row.asked(m)
 	if m.method == "ACK" {
-		k.emit(c, "")
+		k.End(c, "")
 		return
 	}
 	if old, ok := k.Get(id); ok {
-		c.row.Attempt = table.Some(max(old.row.Attempt.V, 1) + 1)
+		c.Row.Attempt = table.Some(max(old.Row.Attempt.V, 1) + 1)
 	}
-	k.Put(id, c, callCost+m.cost())
+	k.Await(id, c, 2<<10+m.cost())
 }
 
 func (k *conn) response(in *dissect.Input, m *message, id key, n int) {
 	c, ok := k.Get(id)
+	c = k.Response(in, n, c, &Row{})
 	if !ok {
-		c = &call{row: &Row{}}
-		c.x.Reversed = in.Dir == dissect.ToServer
-		c.row.common(m)
+		c.Row.common(m)
 	}
-	c.x.Response(in, 0, n)
-	c.row.answered(m)
+	c.Row.answered(m)
 	if m.status < 200 && ok {
-		if first, _ := c.x.RequestTime(); (m.status == 180 || m.status == 183) && !c.row.Ringing.OK {
-			c.row.Ringing = table.Some(max(in.Time(0)-first, 0) / 1000)
+		if first, _ := c.X.RequestTime(); (m.status == 180 || m.status == 183) && !c.Row.Ringing.OK {
+			c.Row.Ringing = table.Some(max(in.Time(0)-first, 0) / 1000)
 		}
 		k.Grow(id, m.cost())
 		return
@@ -188,9 +178,9 @@ func (k *conn) response(in *dissect.Input, m *message, id key, n int) {
 	if ok {
 		k.Take(id)
 	}
-	c.row.StatusCode, c.row.StatusText = table.Some(int32(m.status)), table.NonEmpty(m.reason)
-	c.row.judge(m.status)
-	k.emit(c, "")
+	c.Row.StatusCode, c.Row.StatusText = table.Some(int32(m.status)), table.NonEmpty(m.reason)
+	c.Row.judge(m.status)
+	k.End(c, "")
 }
 
 // common sets what both messages have.
@@ -259,13 +249,9 @@ func (r *Row) judge(status int) {
 	}
 }
 
-// emit emits a call. why is the value of column error, empty if the call ended normally.
-func (k *conn) emit(c *call, why string) {
-	row := c.row
-	if why == "" && !c.x.HasRequest() {
-		why = "no_request"
-	}
-	row.Error, row.Complete = table.NonEmpty(why), why == ""
+// fill sets what the row of a call says about its end.
+func fill(c *call, why string) {
+	row := c.Row
 	s := row.Method.V
 	switch {
 	case row.URI.OK:
@@ -282,7 +268,6 @@ func (k *conn) emit(c *call, why string) {
 		s += " → " + why
 	}
 	row.Summary = clip.Line([]byte(s), 300)
-	k.Conn.Emit(&c.x, row)
 }
 
 // id is a hash of what identifies a transaction.

@@ -116,12 +116,7 @@ func TestLimits(t *testing.T) {
 }
 
 func TestDetect(t *testing.T) {
-	for _, c := range []struct {
-		name string
-		dir  dissect.Dir
-		head string
-		want dissect.Verdict
-	}{
+	dissecttest.Detect(t, detect, dissecttest.Heads{
 		{"a request", dissect.ToServer, register, dissect.Yes},
 		{"a request of the server", dissect.ToClient, register, dissect.Likely},
 		{"a response", dissect.ToClient, challenge, dissect.Yes},
@@ -136,9 +131,5 @@ func TestDetect(t *testing.T) {
 		{"a method in small letters", dissect.ToServer, "invite sip:a@b SIP/2.0\r\n", dissect.No},
 		{"a status that does not exist", dissect.ToClient, "SIP/2.0 999 OK\r\n", dissect.No},
 		{"a line without an end", dissect.ToServer, "INVITE sip:" + strings.Repeat("a", maxFirst), dissect.No},
-	} {
-		if got := detect(c.dir, []byte(c.head)); got != c.want {
-			t.Errorf("%s: %v, want %v", c.name, got, c.want)
-		}
-	}
+	})
 }

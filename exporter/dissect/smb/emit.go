@@ -33,11 +33,7 @@ func (c *call) status(n int64) {
 
 // emit emits a call. why is the value of column error, empty if the call ended normally.
 func (k *conn) emit(c *call, why string) {
-	for d := range k.sides {
-		if s := &k.sides[d]; s.call == c {
-			s.call, s.final = nil, false
-		}
-	}
+	c.gap = k.parts.Forget(c) || c.gap
 	if k.negotiate == c {
 		k.negotiate = nil
 	}

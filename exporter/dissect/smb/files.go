@@ -45,7 +45,7 @@ func (k *conn) carries(in *dissect.Input, c *call, from int, n int64) {
 	if in.Dir == dissect.ToClient && !f.size.OK && n < row.Length.V { // the end of the file
 		(*t).Size = table.Some(row.Offset.V + n)
 	}
-	k.sides[in.Dir].data.Expect(*t, int64(from), n, row.Offset.V)
+	k.parts[in.Dir].Data.Expect(*t, int64(from), n, row.Offset.V)
 }
 
 // failed notes that a read or a write failed. A read beyond the end of the file tells its size.

@@ -13,6 +13,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/byid"
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/framed"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/names"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/pieces"
 	"github.com/pcapsule/pcapsule/exporter/table"
@@ -94,7 +95,7 @@ var namesText string
 var interfacesText string
 
 // tables are the sections of names.txt.
-var tables = sync.OnceValue(func() map[string]names.Table { return names.Read(namesText) })
+var tables = names.Lazy(namesText)
 
 // interfaces are the names of interfaces by their UUIDs.
 var interfaces = sync.OnceValue(func() map[string]string {
@@ -189,7 +190,8 @@ type treeKey struct {
 // conn is the state of a connection.
 type conn struct {
 	byid.Table[key, *call]
-	sides     [2]side
+	parts     framed.Parts[*call]
+	chains    [2]chain
 	sessions  known[uint64, login]
 	trees     known[treeKey, tree]
 	files     known[string, *file]
@@ -207,7 +209,7 @@ func newConn(c *dissect.Conn) dissect.Dissector {
 // Kept implements dissect.Dissector.
 func (k *conn) Kept() int {
 	n := k.sessions.cost + k.trees.cost + k.files.cost + k.transfers*transferCost
-	for _, c := range [...]*call{k.sides[0].call, k.sides[1].call, k.counted[0], k.counted[1]} {
+	for _, c := range [...]*call{k.parts[0].Call, k.parts[1].Call, k.counted[0], k.counted[1]} {
 		if c != nil {
 			n += callCost
 		}

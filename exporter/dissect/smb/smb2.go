@@ -93,7 +93,7 @@ func (k *conn) inside(c *call, id int64) {
 
 // request2 reads a request.
 func (k *conn) request2(in *dissect.Input, m *message) *call {
-	s := &k.sides[in.Dir]
+	s := &k.chains[in.Dir]
 	c := k.call2(m)
 	row := c.row
 	if prior := s.prior; prior != nil && m.u32(16)&flagRelated != 0 {
@@ -185,7 +185,7 @@ func (k *conn) of(in *dissect.Input, c *call, id []byte) {
 	for _, b := range id {
 		all = all && b == 0xff
 	}
-	if prior := k.sides[in.Dir].prior; all && prior != nil { // the file of the command before
+	if prior := k.chains[in.Dir].prior; all && prior != nil { // the file of the command before
 		c.file, c.row.FileID, c.row.File = prior.file, prior.row.FileID, prior.row.File
 		return
 	}

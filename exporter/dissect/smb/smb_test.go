@@ -203,12 +203,7 @@ func TestNoSecrets(t *testing.T) {
 }
 
 func TestDetect(t *testing.T) {
-	for _, c := range []struct {
-		name string
-		dir  dissect.Dir
-		head string
-		want dissect.Verdict
-	}{
+	dissecttest.Detect(t, detect, dissecttest.Heads{
 		{"a request", dissect.ToServer, frame(closeAsk(3, fid)), dissect.Yes},
 		{"a response", dissect.ToClient, frame(closeReply(3)), dissect.Yes},
 		{"a response from the client", dissect.ToServer, frame(closeReply(3)), dissect.No},
@@ -220,9 +215,5 @@ func TestDetect(t *testing.T) {
 		{"a positive answer", dissect.ToClient, "\x82\x00\x00\x00", dissect.Likely},
 		{"a request of HTTP", dissect.ToServer, "GET / HTTP/1.1\r\n\r\n", dissect.No},
 		{"zeros", dissect.ToServer, zeros(100), dissect.No},
-	} {
-		if got := detect(c.dir, []byte(c.head)); got != c.want {
-			t.Errorf("%s: %v, want %v", c.name, got, c.want)
-		}
-	}
+	})
 }

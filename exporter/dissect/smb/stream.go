@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/byid"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/clip"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/pieces"
 	"github.com/pcapsule/pcapsule/exporter/table"
@@ -25,46 +26,21 @@ const (
 	compressed = "\xfcSMB"
 )
 
-// side is the state of one direction: a message with a chain of commands, each read in pieces.
-type side struct {
-	frame    int64 // bytes of the message still to come
-	left     int64 // bytes of the command still to come
-	call     *call
-	final    bool  // the command ends its call
+// chain is the state of one direction: a message with a chain of commands, each read in parts.
+type chain struct {
+	frame    int64 // bytes of the message after this command
 	compound *call // first of the commands in this message
 	prior    *call // command before in this message
-	data     pieces.Stream
 }
 
 // Read implements dissect.Dissector.
-func (k *conn) Read(in *dissect.Input) (int, error) { return k.read(in, in.End) }
+func (k *conn) Read(in *dissect.Input) (int, error) { return k.parts.Read(k, in, in.End) }
 
-func (k *conn) read(in *dissect.Input, cut bool) (int, error) {
-	at := 0
-	for at < len(in.Data) {
-		n, err := 0, error(nil)
-		if s := &k.sides[in.Dir]; s.left > 0 {
-			n = int(min(s.left, int64(len(in.Data)-at)))
-			s.call.add(in, at, at+n)
-			s.data.Feed(in, at, at+n)
-			s.frame -= int64(n)
-			if s.left -= int64(n); s.left == 0 {
-				k.ended(in.Dir)
-			}
-		} else {
-			n, err = k.next(in, at, cut)
-		}
-		if at += n; n == 0 || err != nil {
-			return at, err
-		}
-	}
-	return at, nil
-}
-
-// next reads the next command of a message, or what NetBIOS sends between messages.
-func (k *conn) next(in *dissect.Input, at int, cut bool) (int, error) {
-	s, b := &k.sides[in.Dir], in.Data[at:]
-	size, prefix := s.frame, 0
+// Next implements framed.Owner: it reads the next command of a message, or what NetBIOS sends between
+// messages.
+func (k *conn) Next(in *dissect.Input, at int, cut bool) (int, error) {
+	s, f, b := &k.parts[in.Dir], &k.chains[in.Dir], in.Data[at:]
+	size, prefix := f.frame, 0
 	if size == 0 {
 		if len(b) < frameHead {
 			return 0, nil
@@ -76,7 +52,7 @@ func (k *conn) next(in *dissect.Input, at int, cut bool) (int, error) {
 		case size == 0:
 			return frameHead, nil // a keepalive of some clients
 		}
-		s.compound, s.prior = nil, nil
+		f.compound, f.prior = nil, nil
 		b = b[frameHead:]
 	}
 	kind, length, err := commandSize(in.Dir, b, size)
@@ -92,16 +68,16 @@ func (k *conn) next(in *dissect.Input, at int, cut bool) (int, error) {
 		want = len(b)
 	}
 	m := &message{b: b[:want], at: at + prefix}
-	s.data = pieces.Stream{}
+	s.Data = pieces.Stream{}
 	c, final, err := k.message(in, kind, m, int64(want) < length)
 	if err != nil {
 		return 0, err
 	}
-	c.add(in, at, at+prefix+want)
-	s.data.Feed(in, at+prefix, at+prefix+want)
-	s.frame, s.left, s.call, s.final = size-int64(want), length-int64(want), c, final
-	if s.left == 0 {
-		k.ended(in.Dir)
+	c.Add(in, at, at+prefix+want)
+	s.Data.Feed(in, at+prefix, at+prefix+want)
+	f.frame, s.Left, s.Call, s.Final = size-length, length-int64(want), c, final
+	if s.Left == 0 {
+		k.Ended(in.Dir, "")
 	}
 	return prefix + want, nil
 }
@@ -168,7 +144,7 @@ func (k *conn) netbios(in *dissect.Input, at int, b []byte) (int, error) {
 	case kind == 0x81 && in.Dir == dissect.ToServer:
 		c := &call{row: &Row{Version: "netbios", Command: "session_request"}, key: id}
 		c.row.Share = table.NonEmpty(netbiosName(b[frameHead : frameHead+size]))
-		c.add(in, at, end)
+		c.Add(in, at, end)
 		k.Put(id, c, callCost)
 	case in.Dir == dissect.ToClient:
 		c, ok := k.Take(id)
@@ -179,7 +155,7 @@ func (k *conn) netbios(in *dissect.Input, at int, b []byte) (int, error) {
 		if kind == 0x83 {
 			c.row.Outcome = table.Refused
 		}
-		c.add(in, at, end)
+		c.Add(in, at, end)
 		k.emit(c, "")
 	default:
 		return 0, fmt.Errorf("reading a message of NetBIOS: type %#x of the other side", kind)
@@ -202,10 +178,10 @@ func netbiosName(b []byte) string {
 	return clip.Line(name, 16)
 }
 
-// add counts bytes of the input for the call, which is nil if it was given up.
-func (c *call) add(in *dissect.Input, from, to int) {
+// Add implements framed.Call.
+func (c *call) Add(in *dissect.Input, from, to int) {
 	switch {
-	case c == nil:
+	case c == nil: // it was given up
 	case (in.Dir == dissect.ToServer) != c.key.server:
 		c.x.Request(in, from, to)
 	default:
@@ -213,78 +189,42 @@ func (c *call) add(in *dissect.Input, from, to int) {
 	}
 }
 
-// ended handles the end of a command.
-func (k *conn) ended(dir dissect.Dir) {
-	s := &k.sides[dir]
-	c, final := s.call, s.final
-	s.call, s.final, s.left = nil, false, 0
-	if c == nil || !final {
+// Ended implements framed.Owner.
+func (k *conn) Ended(dir dissect.Dir, why string) {
+	s := k.parts.Take(dir)
+	c := s.Call
+	if why != "" {
+		k.chains[dir] = chain{}
+	}
+	if c == nil {
 		return
 	}
-	c.done = true
-	k.drop(c)
-	k.emit(c, "")
-}
-
-// drop removes a call from the pending ones.
-func (k *conn) drop(c *call) {
-	if waiting, ok := k.Get(c.key); ok && waiting == c {
-		k.Take(c.key)
+	c.gap = c.gap || s.Gap || why != ""
+	if s.Final {
+		c.done = why == ""
+		byid.Drop(&k.Table, c.key, c)
+		k.emit(c, why)
 	}
 }
 
 // Gap implements dissect.Dissector. Bytes in a command of known length can be missing.
-func (k *conn) Gap(in *dissect.Input, missing int64) bool {
-	s := &k.sides[in.Dir]
-	if s.left == 0 && len(in.Data) > 0 {
-		if n, err := k.read(in, true); err != nil || n < len(in.Data) {
-			return false
-		}
-	}
-	if s.left < missing {
-		return false
-	}
-	if s.call != nil {
-		s.call.gap = true
-	}
-	s.data.Lose(missing)
-	s.frame -= missing
-	if s.left -= missing; s.left == 0 {
-		k.ended(in.Dir)
-	}
-	return true
-}
+func (k *conn) Gap(in *dissect.Input, missing int64) bool { return k.parts.Gap(k, in, missing) }
 
 // Resync implements dissect.Dissector.
 func (k *conn) Resync(dir dissect.Dir, why dissect.Loss) {
 	k.Table.Resync(dir, why)
-	k.sides[dir].data.Cut()
-	s := k.sides[dir]
-	k.sides[dir] = side{}
 	for _, c := range k.counted {
 		if c != nil {
 			c.gap = true // messages may be missing
 		}
 	}
-	if s.call != nil {
-		s.call.gap = true
-		if s.final {
-			k.drop(s.call)
-			k.emit(s.call, string(why))
-		}
-	}
+	k.parts.Stop(k, dir, string(why))
 }
 
 // Close implements dissect.Dissector.
 func (k *conn) Close(why dissect.End) {
-	for dir, s := range k.sides {
-		s.data.Cut()
-		if s.call != nil && s.final {
-			k.drop(s.call)
-			k.emit(s.call, "cut")
-		}
-		k.sides[dir] = side{}
-	}
+	k.parts.Stop(k, dissect.ToServer, "cut")
+	k.parts.Stop(k, dissect.ToClient, "cut")
 	k.Table.Close(why)
 	for i, c := range k.counted {
 		if c != nil {

@@ -29,6 +29,9 @@ func (k *conn) reply(in *dissect.Input, at int) (int, error) {
 	if line.First {
 		if k.answering = k.find(in, at, code); k.answering == nil {
 			k.orphan = &call{row: &Row{}, over: true}
+			if code != codeClosing && (in.Offset(at) != 0 || !k.Conn.Info.RolesKnown) {
+				k.orphan.why = "no_request" // only 421 comes unasked, RFC 5321 section 3.8
+			}
 		}
 	}
 	c := k.orphan
@@ -99,8 +102,10 @@ func (k *conn) answered(code int) {
 		}
 		if c.row.Command == "NOTICE" {
 			c.row.Client, c.row.User = table.NonEmpty(k.client), table.NonEmpty(k.user)
+		} else {
+			c.why = ""
 		}
-		k.emit(c, "")
+		k.emit(c, c.why)
 		return
 	}
 	c = s.call
@@ -239,7 +244,7 @@ func (k *conn) emit(c *call, why string) {
 		row.StatusText = table.NonEmpty(row.Reply.V)
 		row.Outcome = outcome(int(row.StatusCode.V))
 	}
-	if why != "" && c.steps >= 0 && c.why != "" {
+	if why != "" && c.steps >= 0 && c.why != "" { // hides the code of the last reply
 		row.Outcome = ""
 	}
 	row.Summary = c.summary(why)

@@ -63,7 +63,7 @@ func TestRows(t *testing.T) {
 		{Name: "chunks of a message", Chunks: samples[2].Chunks[3:], Want: []string{"MAIL <a@b> to <c@d> \"x\" (16 bytes) → 250 d smtp_subject=x smtp_chunks=2 smtp_codes=[250 250 250 250]"}},
 		{Name: "a server that rejects the content", Chunks: after(client("MAIL FROM:<a@b>\r\n"), server("250 a\r\n"), client("DATA\r\n"), server("503 b\r\n"), client("QUIT\r\n"), server("221 c\r\n")), Want: rows(
 			"MAIL <a@b> to nobody → 503 b outcome=client_error smtp_codes=[250 503]", "QUIT → 221 c smtp_codes=[221]")},
-		{Name: "a server that is not asked", Chunks: chunks{server("554 no\r\n"), client("EHLO a\r\n"), server("421 bye\r\n")}, Want: []string{"NOTICE → 554 no outcome=refused smtp_codes=[554]", "EHLO a → 421 bye outcome=server_error smtp_codes=[421]"}},
+		{Name: "a reply to a command before the capture", Chunks: chunks{server("554 no\r\n"), client("EHLO a\r\n"), server("421 bye\r\n")}, Want: []string{"NOTICE → 554 no, no_request error=no_request outcome=cut smtp_codes=[554]", "EHLO a → 421 bye outcome=server_error smtp_codes=[421]"}},
 		{Name: "content that is cut", Chunks: after(client("MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\n"), server("250 a\r\n250 b\r\n354 c\r\n"), client("Subject: x\r\n")), End: dissect.EndReset, Want: rows(
 			`MAIL <a@b> to <c@d> "x" (12 bytes) → 354 c, reset error=reset outcome=no_answer smtp_subject=x smtp_codes=[250 250 354]`)},
 		{Name: "a gap in the content, with its end", Chunks: after(client("MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\n"), server("250 a\r\n250 b\r\n354 c\r\n"), client("Subject: x\r\n\r\nab\r\n"),
@@ -80,7 +80,7 @@ func TestRows(t *testing.T) {
 			server("334 UGFzc3dvcmQ6\r\n"), client(coded("secret")+"\r\n"), server("235 ok\r\n")), Want: rows("AUTH LOGIN → 235 ok auth_kind=password smtp_codes=[334 334 235]")},
 		{Name: "a login whose first answer is no base64", Chunks: after(client("AUTH LOGIN\r\n"), server("334 VXNlcm5hbWU6\r\n"), client("%\r\n"),
 			server("334 UGFzc3dvcmQ6\r\n"), client(coded("secret")+"\r\n"), server("535 no\r\n")), Want: rows("AUTH LOGIN → 535 no outcome=client_error auth_kind=password smtp_codes=[334 334 535]")},
-		{Name: "the server's side alone", Chunks: chunks{server(greeting + "250 a\r\n")}, Want: []string{"GREETING → 220 mx.example ESMTP Postfix smtp_codes=[220]", "NOTICE → 250 a smtp_codes=[250]"}},
+		{Name: "the server's side alone", Chunks: chunks{server(greeting + "250 a\r\n")}, Want: []string{"GREETING → 220 mx.example ESMTP Postfix smtp_codes=[220]", "NOTICE → 250 a, no_request error=no_request outcome=cut smtp_codes=[250]"}},
 	}...)
 }
 
@@ -94,12 +94,7 @@ func TestBody(t *testing.T) {
 }
 
 func TestDetect(t *testing.T) {
-	for _, c := range []struct {
-		name string
-		dir  dissect.Dir
-		head string
-		want dissect.Verdict
-	}{
+	dissecttest.Detect(t, detect, dissecttest.Heads{
 		{"a client's name", dissect.ToServer, "EHLO a.example\r\n", dissect.Yes},
 		{"an envelope", dissect.ToServer, "MAIL FROM:<a@b>\r\n", dissect.Yes},
 		{"the beginning of a command", dissect.ToServer, "EH", dissect.More},
@@ -109,11 +104,7 @@ func TestDetect(t *testing.T) {
 		{"a login of FTP or POP3", dissect.ToServer, "USER ann\r\n", dissect.No},
 		{"HTTP", dissect.ToServer, "GET / HTTP/1.1\r\n\r\n", dissect.No},
 		{"no text", dissect.ToServer, "EHLO \x00\r\n", dissect.No},
-	} {
-		if got := detect(c.dir, []byte(c.head)); got != c.want {
-			t.Errorf("%s: %v, want %v", c.name, got, c.want)
-		}
-	}
+	})
 }
 
 // TestReplyOfDATABehindMany has the reply that only DATA gets behind more commands than a constant would limit.

@@ -7,19 +7,14 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
-// emit emits a call. why is the value of column error, empty if the call ended normally.
-func (k *conn) emit(c *call, why string) {
-	row := c.row
-	if why == "" && !c.x.HasRequest() {
-		why = "no_request"
-	}
-	row.Error, row.Complete = table.NonEmpty(why), why == ""
+// fill sets what the row of a call says about its end.
+func fill(c *call, why string) {
+	row := c.Row
 	row.Method = table.Some(row.PDU)
-	if c.x.HasResponse() {
+	if c.X.HasResponse() {
 		row.judge()
 	}
-	row.Summary = row.summary(c.x.HasRequest(), why)
-	k.Conn.Emit(&c.x, row)
+	row.Summary = row.summary(c.X.HasRequest(), why)
 }
 
 // judge sets the outcome of a response.

@@ -7,8 +7,6 @@ package snmp
 
 import (
 	_ "embed" // for names.txt
-	"sync"
-	"unsafe"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/byid"
@@ -39,7 +37,7 @@ type Row struct {
 	OIDs           []string          `col:"snmp_oids" doc:"names of the variables of the request, else of the response; at most 64"`
 	Values         []string          `col:"snmp_values" doc:"variables with their values, as in 1.3.6.1.2.1.1.5.0 = till: of the response, else of a set, inform or trap; at most 64 of at most 256 bytes; values that are keys, passwords or communities are ***"`
 	Variables      table.Opt[int64]  `col:"snmp_variables" doc:"number of variables in the response, else in the request"`
-	Trap           table.Opt[string] `col:"snmp_trap" enc:"dict" doc:"what a trap or inform notifies of: its OID, or its name if it is a generic one, such as linkDown"`
+	Trap           table.Opt[string] `col:"snmp_trap" enc:"dict" doc:"what a trap or inform notifies of: its OID, or its name if it is a generic one, such as linkDown; an enterprise's own trap of version 1 as RFC 3584 converts it"`
 	Enterprise     table.Opt[string] `col:"snmp_enterprise" enc:"dict" doc:"enterprise of a trap of version 1"`
 	Agent          table.Opt[string] `col:"snmp_agent" enc:"dict" doc:"address of the agent in a trap of version 1"`
 	Uptime         table.Opt[int64]  `col:"snmp_uptime_ms" unit:"ms" doc:"how long the agent has run, as a trap or inform states it"`
@@ -63,18 +61,12 @@ func Protocol() *dissect.Protocol {
 var namesText string
 
 // tables are the sections of names.txt.
-var tables = sync.OnceValue(func() map[string]names.Table { return names.Read(namesText) })
+var tables = names.Lazy(namesText)
 
 // wait is how long, in ns, a request may be answered.
 const wait = int64(60e9)
 
-// call is a request that waits for its response, or a message without one.
-type call struct {
-	x   dissect.Exchange
-	row *Row
-}
-
-const callCost = int(unsafe.Sizeof(call{}) + unsafe.Sizeof(Row{}))
+type call = byid.Call[*Row, struct{}]
 
 // key identifies a request: its message id in version 3, else its request id.
 type key struct {
@@ -83,11 +75,13 @@ type key struct {
 	id  int64
 }
 
-type conn struct{ byid.Table[key, *call] }
+type conn struct {
+	byid.Pairs[key, *Row, struct{}]
+}
 
 func newConn(c *dissect.Conn) dissect.Dissector {
 	k := &conn{}
-	k.Table = byid.Table[key, *call]{Conn: c, Emit: k.emit, Wait: wait}
+	k.Start(c, wait, fill)
 	return k
 }
 
@@ -109,18 +103,16 @@ func (k *conn) Read(in *dissect.Input) (int, error) {
 		k.response(in, &m, id)
 		return m.size, nil
 	}
-	c := &call{row: m.row}
-	c.x.Request(in, 0, m.size)
-	c.x.Reversed = in.Dir == dissect.ToClient
+	c := k.Request(in, m.size, m.row)
 	m.row.request(&m)
 	if m.tag == tagTrap || m.tag == tagTrap2 || m.tag == 0 && !m.reportable { // nobody answers a trap
-		k.emit(c, "")
+		k.End(c, "")
 		return m.size, nil
 	}
-	if old, ok := k.Get(id); ok && old.row.PDU == m.row.PDU {
-		m.row.Attempt = table.Some(max(old.row.Attempt.V, 1) + 1)
+	if old, ok := k.Get(id); ok && old.Row.PDU == m.row.PDU {
+		m.row.Attempt = table.Some(max(old.Row.Attempt.V, 1) + 1)
 	}
-	k.Put(id, c, callCost+m.row.cost())
+	k.Await(id, c, m.row.cost())
 	return m.size, nil
 }
 
@@ -134,16 +126,14 @@ func (r *Row) request(m *message) {
 
 func (k *conn) response(in *dissect.Input, m *message, id key) {
 	c, ok := k.Take(id)
-	if !ok {
-		c = &call{row: m.row}
-		c.x.Reversed = in.Dir == dissect.ToServer
-		m.row.PDU = m.name()
+	if ok {
+		c.Row.merge(m.row)
 	} else {
-		c.row.merge(m.row)
+		m.row.PDU = m.name()
 	}
-	c.row.ResponsePDU = table.Some(m.name())
-	c.x.Response(in, 0, m.size)
-	k.emit(c, "")
+	c = k.Response(in, m.size, c, m.row)
+	c.Row.ResponsePDU = table.Some(m.name())
+	k.End(c, "")
 }
 
 // merge sets what the response states.

@@ -139,12 +139,7 @@ func TestManyVariables(t *testing.T) {
 }
 
 func TestDetect(t *testing.T) {
-	for _, c := range []struct {
-		name string
-		dir  dissect.Dir
-		head string
-		want dissect.Verdict
-	}{
+	dissecttest.Detect(t, detect, dissecttest.Heads{
 		{"a request", dissect.ToServer, get, dissect.Yes},
 		{"a request from the server", dissect.ToClient, get, dissect.No},
 		{"a response", dissect.ToClient, got, dissect.Yes},
@@ -159,9 +154,5 @@ func TestDetect(t *testing.T) {
 		{"bytes after the end", dissect.ToServer, get + "\x00", dissect.No},
 		{"cut", dissect.ToServer, get[:len(get)-1], dissect.No},
 		{"LDAP", dissect.ToServer, seq(number(1), el(0x60, number(3), octets("cn=a"), el(0x80, "x"))), dissect.No},
-	} {
-		if got := detect(c.dir, []byte(c.head)); got != c.want {
-			t.Errorf("%s: %v, want %v", c.name, got, c.want)
-		}
-	}
+	})
 }

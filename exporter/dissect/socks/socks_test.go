@@ -67,12 +67,7 @@ func TestRows(t *testing.T) {
 }
 
 func TestDetect(t *testing.T) {
-	for _, c := range []struct {
-		name string
-		dir  dissect.Dir
-		head string
-		want dissect.Verdict
-	}{
+	dissecttest.Detect(t, detect, dissecttest.Heads{
 		{"methods", dissect.ToServer, offer, dissect.Likely},
 		{"methods and a login", dissect.ToServer, "\x05\x01\x02" + login, dissect.Likely},
 		{"a part of the methods", dissect.ToServer, offer[:3], dissect.More},
@@ -93,9 +88,5 @@ func TestDetect(t *testing.T) {
 		{"SOCKS 4 and more", dissect.ToServer, ask4 + "x", dissect.No},
 		{"a request of CQL 4", dissect.ToServer, "\x04\x01\x00\xc0\x07\x00\x00\x00E\x00", dissect.No},
 		{"CQL 4", dissect.ToServer, "\x04\x00\x00\x00\x05\x00\x00\x00\x00", dissect.No},
-	} {
-		if got := detect(c.dir, []byte(c.head)); got != c.want {
-			t.Errorf("%s: %v, want %v", c.name, got, c.want)
-		}
-	}
+	})
 }

@@ -3,6 +3,7 @@ package stomp
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
@@ -168,7 +169,7 @@ func (s subscription) cost(key string) int {
 // subscribe remembers a subscription.
 func (k *conn) subscribe(key string, s subscription) {
 	k.unsubscribe(key)
-	if len(k.subs) >= maxSubs || !k.c.Hold(s.cost(key)) {
+	if !k.c.Hold(s.cost(key)) {
 		return
 	}
 	if k.subs == nil {
@@ -199,17 +200,8 @@ func (k *conn) acknowledge(in *dissect.Input, at, end int, f *frame) int {
 		return 0
 	}
 	list := []*call{c}
-	if k.subs[c.sub].mode == "client" { // covers those before it
-		list = nil
-		for d := range k.delivered.Oldest(maxMultiple) {
-			if d == c {
-				break
-			}
-			if d.sub == c.sub {
-				list = append(list, d)
-			}
-		}
-		list = append(list, c)
+	if k.subs[c.sub].mode == "client" {
+		list = k.upTo(c)
 	}
 	word := strings.ToLower(f.command)
 	for _, d := range list {
@@ -220,13 +212,58 @@ func (k *conn) acknowledge(in *dissect.Input, at, end int, f *frame) int {
 			d.x.Response(in, at, end)
 		}
 		d.answered = true
-		d.gap = d.gap || d.unsure && len(list) > 1
+		d.gap = d.gap || d.no <= k.unsure && len(list) > 1
 		if d.row.Ack = table.Some(word); word == "nack" {
 			d.row.Outcome, d.row.StatusText = table.ClientError, table.Some("NACK")
 		}
 		k.emit(d, "")
 	}
 	return len(list)
+}
+
+// await keeps a message until its acknowledgement.
+func (k *conn) await(c *call) {
+	k.count++
+	c.no = k.count
+	k.delivered.Put(c.place, c, callCost+waitCost+c.texts)
+	if k.lines == nil {
+		k.lines = map[string][]waiting{}
+	}
+	k.lines[c.sub] = append(k.lines[c.sub], waiting{c.no, c.place})
+	if k.inLines++; k.inLines <= 2*k.delivered.Len()+64 {
+		return
+	}
+	k.inLines = 0
+	for sub, line := range k.lines {
+		line = slices.DeleteFunc(line, func(w waiting) bool { return k.waits(w) == nil })
+		if k.inLines += len(line); len(line) == 0 {
+			delete(k.lines, sub)
+		} else {
+			k.lines[sub] = slices.Clip(line)
+		}
+	}
+}
+
+// waits is the message in a line, nil if it does not wait any more.
+func (k *conn) waits(w waiting) *call {
+	if c, ok := k.delivered.Get(w.place); ok && c.no == w.no {
+		return c
+	}
+	return nil
+}
+
+// upTo removes c and the messages before it from the line of its subscription, and returns them.
+func (k *conn) upTo(c *call) (list []*call) {
+	line := k.lines[c.sub]
+	for len(line) > 0 && line[0].no <= c.no {
+		if d := k.waits(line[0]); d != nil {
+			list = append(list, d)
+		}
+		line = line[1:]
+		k.inLines--
+	}
+	k.lines[c.sub] = line
+	return list
 }
 
 // acknowledged is the message that ACK or NACK names: by its ack header in STOMP 1.2, else by its id.

@@ -90,11 +90,7 @@ func begins(dir dissect.Dir, b []byte) error {
 }
 
 func unexpected(dir dissect.Dir, b []byte) error {
-	who := "client"
-	if dir == dissect.ToClient {
-		who = "server"
-	}
-	return fmt.Errorf("reading a frame: the %s does not send %.20q", who, b)
+	return fmt.Errorf("reading a frame: the %s does not send %.20q", dir.Sender(), b)
 }
 
 // headEnd is where the empty line ends that follows the headers, -1 if there is none. The line of
@@ -149,21 +145,12 @@ func (f *frame) lines(b []byte) error {
 // Read implements dissect.Dissector.
 func (k *conn) Read(in *dissect.Input) (int, error) {
 	s := &k.sides[in.Dir]
-	at := 0
-	for at < len(in.Data) {
-		var n int
-		var err error
+	return in.Each(func(at int) (int, error) {
 		if s.call != nil {
-			n, err = k.piece(s, in, at)
-		} else {
-			n, err = k.frame(s, in, at)
+			return k.piece(s, in, at)
 		}
-		at += n
-		if n == 0 || err != nil {
-			return at, err
-		}
-	}
-	return at, nil
+		return k.frame(s, in, at)
+	})
 }
 
 // frame reads a frame without a body, or the head of one with a body, or a line end between frames,

@@ -129,7 +129,7 @@ func (k *conn) ended(dir dissect.Dir) {
 		return
 	case c.may:
 		c.row.Value = shown
-		k.delivered.Put(c.place, c, callCost+c.texts)
+		k.await(c)
 		return
 	}
 	if c.row.Value = shown; c.sent {

@@ -16,12 +16,10 @@ import (
 
 // Limits of one connection.
 const (
-	maxHead     = 64 << 10 // bytes of the command and the headers of a frame
-	maxBody     = 1 << 30  // bytes of a body whose length is announced
-	maxHeaders  = 256      // headers of a frame that are read
-	maxList     = 64       // headers in a row
-	maxSubs     = 1 << 12  // subscriptions that are known
-	maxMultiple = 1 << 10  // messages that one acknowledgement covers
+	maxHead    = 64 << 10 // bytes of the command and the headers of a frame
+	maxBody    = 1 << 30  // bytes of a body whose length is announced
+	maxHeaders = 256      // headers of a frame that are read
+	maxList    = 64       // headers in a row
 )
 
 // Row is one frame with its answer.
@@ -33,7 +31,7 @@ type Row struct {
 	Mode         table.Opt[string] `col:"stomp_ack_mode" enc:"dict" doc:"how the subscription's messages are acknowledged: auto, client or client-individual"`
 	Selector     table.Opt[string] `col:"stomp_selector" doc:"condition of the subscription"`
 	MessageID    table.Opt[string] `col:"stomp_message_id" doc:"message-id that the server gave to a delivered message"`
-	OwnID        table.Opt[string] `col:"stomp_publisher_id" doc:"message id that the publisher chose: message-id of SEND, or header amqp-message-id"`
+	OwnID        table.Opt[string] `col:"stomp_publisher_id" doc:"message id that the publisher chose, the same on both sides: message-id of SEND, or header amqp-message-id"`
 	Correlation  table.Opt[string] `col:"stomp_correlation_id" doc:"header correlation-id"`
 	ReplyTo      table.Opt[string] `col:"stomp_reply_to" doc:"header reply-to: the destination for the answer"`
 	Transaction  table.Opt[string] `col:"stomp_transaction" doc:"transaction that the frame belongs to"`
@@ -75,9 +73,9 @@ type call struct {
 	sub      string // key of the subscription
 	sent     bool   // by the server
 	answered bool
-	alone    bool // nothing answers it
-	may      bool // an acknowledgement may follow, but need not
-	unsure   bool // an acknowledgement may be lost, so that a later one that covers several may not be its own
+	alone    bool  // nothing answers it
+	may      bool  // an acknowledgement may follow, but need not
+	no       int64 // among the messages that await an acknowledgement, from 1
 	whole    bool
 	gap      bool
 	bad      bool
@@ -95,6 +93,15 @@ type request struct {
 
 // delivery is the place of a message that waits for its acknowledgement.
 type delivery struct{ id, sub string }
+
+// waiting is a message in the line of its subscription. It may have its acknowledgement already.
+type waiting struct {
+	no    int64
+	place delivery
+}
+
+// waitCost is the memory of a message in the line of its subscription, and of one that is stale.
+const waitCost = 4 * int(unsafe.Sizeof(waiting{}))
 
 // subscription is what is known of one.
 type subscription struct{ destination, mode string }
@@ -114,6 +121,10 @@ type conn struct {
 	asked     byid.Table[request, *call]
 	delivered byid.Table[delivery, *call]
 	sides     [2]side
+	lines     map[string][]waiting // by subscription, oldest first
+	inLines   int
+	count     int64 // messages that awaited an acknowledgement
+	unsure    int64 // an acknowledgement of one up to this may be lost, so that a later one that covers several may not be its own
 	subs      map[string]subscription
 	subsHave  int  // bytes of the budget
 	begun     bool // all frames since the login were seen
@@ -151,9 +162,7 @@ func (k *conn) Resync(dir dissect.Dir, why dissect.Loss) {
 	k.asked.Resync(dir, why)
 	k.delivered.Resync(dir.Other(), why)
 	if dir == dissect.ToServer {
-		for c := range k.delivered.Newest(maxMultiple) {
-			c.unsure = true
-		}
+		k.unsure = k.count
 		k.forget()
 	}
 	if c := s.call; c != nil {

@@ -83,12 +83,7 @@ func TestRows(t *testing.T) {
 }
 
 func TestDetect(t *testing.T) {
-	for _, c := range []struct {
-		name string
-		dir  dissect.Dir
-		head string
-		want dissect.Verdict
-	}{
+	dissecttest.Detect(t, detect, dissecttest.Heads{
 		{"a login", dissect.ToServer, "CONNECT\naccept-version:1.2\n\n\x00", dissect.Yes},
 		{"the oldest login", dissect.ToServer, "CONNECT\n\n\x00", dissect.Yes},
 		{"its beginning", dissect.ToServer, "CONNECT\naccept", dissect.More},
@@ -102,11 +97,7 @@ func TestDetect(t *testing.T) {
 		{"a message of SIP", dissect.ToClient, "MESSAGE sip:a@b SIP/2.0\r\n\r\n", dissect.No},
 		{"a message in the middle", dissect.ToClient, deliver(1), dissect.Yes},
 		{"a line end", dissect.ToClient, "\n", dissect.No},
-	} {
-		if got := detect(c.dir, []byte(c.head)); got != c.want {
-			t.Errorf("%s: %v, want %v", c.name, got, c.want)
-		}
-	}
+	})
 }
 
 // TestNoSecretLeavesThePackage looks for the passcode of a login in its rows.
@@ -114,6 +105,36 @@ func TestNoSecretLeavesThePackage(t *testing.T) {
 	for _, row := range dissecttest.Play(t, dissecttest.OptionsOf(Protocol()), login()...).Rows() {
 		if text := fmt.Sprintf("%+v", row); strings.Contains(text, "s3cret") {
 			t.Error(text)
+		}
+	}
+}
+
+// TestAcknowledgementsOfMany has one ACK for more messages than a constant would limit, and messages
+// whose ids are used again and again.
+func TestAcknowledgementsOfMany(t *testing.T) {
+	const n = 5000
+	var many, again strings.Builder
+	for i := range n {
+		many.WriteString(deliver(i + 1))
+		again.WriteString(deliver(i%3 + 1))
+	}
+	for _, c := range []struct {
+		name, messages, id string
+		acked              int
+	}{
+		{"up to the last but one", many.String(), fmt.Sprintf("a-%d", n-1), n - 1},
+		{"ids that are used again", again.String(), "a-2", 3},
+	} {
+		o := dissecttest.OptionsOf(Protocol())
+		o.Budget = 64 << 20
+		acked := 0
+		for _, r := range dissecttest.Play(t, o, subscribed("client", server(c.messages), client("ACK\nid:"+c.id+"\n\n\x00"))...).Rows() {
+			if r.(*Row).Ack.V == "ack" {
+				acked++
+			}
+		}
+		if acked != c.acked {
+			t.Errorf("%s: %d messages are acknowledged, want %d", c.name, acked, c.acked)
 		}
 	}
 }

@@ -40,18 +40,11 @@ func isRecord(b []byte) bool {
 
 // Read implements dissect.Dissector.
 func (k *conn) Read(in *dissect.Input) (int, error) {
-	at := 0
-	for at < len(in.Data) {
-		n, err := k.next(in, at)
-		at += n
-		if err != nil || n == 0 {
-			return at, err
-		}
-	}
-	if in.End && k.tunnel != nil {
+	at, err := in.Each(func(at int) (int, error) { return k.next(in, at) })
+	if err == nil && at == len(in.Data) && in.End && k.tunnel != nil {
 		k.tunnel.End(in.Dir, k.c.Now())
 	}
-	return at, nil
+	return at, err
 }
 
 // next reads a packet, or a piece of a record of TLS.

@@ -9,7 +9,6 @@ package tds
 
 import (
 	_ "embed" // for names.txt
-	"sync"
 	"unsafe"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
@@ -106,7 +105,7 @@ func Protocol() *dissect.Protocol {
 var namesText string
 
 // tables are the sections of names.txt.
-var tables = sync.OnceValue(func() map[string]names.Table { return names.Read(namesText) })
+var tables = names.Lazy(namesText)
 
 // Types of a packet, section 2.2.3.1.1.
 const (

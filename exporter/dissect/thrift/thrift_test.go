@@ -122,12 +122,7 @@ func TestLimits(t *testing.T) {
 }
 
 func TestDetect(t *testing.T) {
-	for _, c := range []struct {
-		name string
-		dir  dissect.Dir
-		head string
-		want dissect.Verdict
-	}{
+	dissecttest.Detect(t, detect, dissecttest.Heads{
 		{"a call", dissect.ToServer, binaryMessage(1, "add", 0, two), dissect.Yes},
 		{"its beginning", dissect.ToServer, binaryMessage(1, "add", 0, two)[:6], dissect.More},
 		{"a call of the server", dissect.ToClient, binaryMessage(1, "add", 0, two), dissect.No},
@@ -140,9 +135,5 @@ func TestDetect(t *testing.T) {
 		{"compact with a short name", dissect.ToServer, compactMessage(1, "a", 1, "\x15\x02"), dissect.Likely},
 		{"compact, version 2", dissect.ToServer, "\x82\x22" + compactMessage(1, "add", 1, "")[2:], dissect.No},
 		{"a length", dissect.ToServer, "\x00\x00\x00\x20abcdefgh", dissect.No},
-	} {
-		if got := detect(c.dir, []byte(c.head)); got != c.want {
-			t.Errorf("%s: %v, want %v", c.name, got, c.want)
-		}
-	}
+	})
 }

@@ -33,26 +33,26 @@ type Row struct {
 	SNI           table.Opt[string] `col:"tls_sni" enc:"dict" doc:"server name that the client requested"`
 	ALPN          table.Opt[string] `col:"tls_alpn" enc:"dict" doc:"application protocol that the server chose; from TLS 1.3 on only if keys decrypted it"`
 	ALPNOffered   []string          `col:"tls_alpn_offered" doc:"application protocols that the client offered, in its order"`
-	Version       table.Opt[int32]  `col:"tls_version" doc:"negotiated version: 2 SSL 2.0, 0x0300 SSL 3.0, 0x0301 TLS 1.0 … 0x0304 TLS 1.3, 0xfeff DTLS 1.0, 0xfefd DTLS 1.2"`
+	Version       table.Opt[int32]  `col:"tls_version" doc:"negotiated version: 2 SSL 2.0, 0x0300 SSL 3.0, 0x0301 TLS 1.0 … 0x0304 TLS 1.3, 0xfeff DTLS 1.0, 0xfefd DTLS 1.2; drafts 0x7fNN"`
 	VersionName   table.Opt[string] `col:"tls_version_name" enc:"dict" doc:"name of the negotiated version, such as TLS 1.3"`
 	Suite         table.Opt[int32]  `col:"tls_cipher_suite" doc:"negotiated cipher suite"`
 	SuiteName     table.Opt[string] `col:"tls_cipher_suite_name" enc:"dict" doc:"negotiated cipher suite by IANA's name"`
 	Suites        []string          `col:"tls_cipher_suites" doc:"cipher suites that the client offered, in its order, by IANA's names; GREASE for reserved values without meaning"`
 	Groups        []string          `col:"tls_groups" doc:"groups for key exchange that the client offered"`
-	Group         table.Opt[string] `col:"tls_group" enc:"dict" doc:"group that the server chose"`
+	Group         table.Opt[string] `col:"tls_group" enc:"dict" doc:"group that the server chose, in key_share of TLS 1.3, in ServerKeyExchange before"`
 	Schemes       []string          `col:"tls_signature_algorithms" doc:"signature schemes that the client offered"`
-	JA3           table.Opt[string] `col:"tls_ja3" enc:"dict" doc:"JA3 fingerprint of the client"`
+	JA3           table.Opt[string] `col:"tls_ja3" enc:"dict" doc:"JA3 fingerprint of the client; none for a hello in the form of SSL 2.0"`
 	JA3S          table.Opt[string] `col:"tls_ja3s" enc:"dict" doc:"JA3S fingerprint of the server"`
 	JA4           table.Opt[string] `col:"tls_ja4" enc:"dict" doc:"JA4 fingerprint of the client"`
 	Resumed       table.Opt[string] `col:"tls_resumed" enc:"dict" doc:"how an earlier session was resumed: id, ticket or psk; null for a full handshake"`
-	EarlyData     bool              `col:"tls_early_data" doc:"the client offered data before the end of the handshake (0-RTT)"`
+	EarlyData     bool              `col:"tls_early_data" doc:"the client offered data before the end of the handshake (0-RTT); with keys, encrypted_extensions of table tls says whether it was accepted"`
 	HelloRetry    bool              `col:"tls_hello_retry" doc:"the server requested another ClientHello: HelloRetryRequest, or HelloVerifyRequest of DTLS"`
 	ECH           table.Opt[string] `col:"tls_ech" enc:"dict" doc:"the client's real hello may be hidden: ech (Encrypted ClientHello, also when only greased) or esni"`
 	ClientCert    table.Opt[string] `col:"tls_client_certificate" enc:"dict" doc:"requested, sent, or empty if the client had none; null if the server did not request it or its request was not decrypted"`
 	CertState     table.Opt[string] `col:"tls_certificate_state" enc:"dict" doc:"the server's certificate: observed, not_observable (encrypted and not decrypted), or none (resumed or anonymous); null if the handshake was not seen up to that point"`
-	Alerts        []string          `col:"tls_alerts" doc:"alerts up to the end of the handshake, in order, by IANA's names; \"encrypted\" if the content is unknown"`
+	Alerts        []string          `col:"tls_alerts" doc:"alerts up to the end of the handshake, in order, at most 16, by IANA's names; encrypted if the content is unknown. Later ones are in alerts of table connections"`
 	Info          table.Opt[string] `col:"tls_info" enc:"dict" doc:"hellos seen: ClientHello, ServerHello, or both separated by a slash"`
-	Messages      []string          `col:"tls_messages" doc:"handshake messages that were seen, in clear text or decrypted, in order, by IANA's names"`
+	Messages      []string          `col:"tls_messages" doc:"handshake messages that were seen, in clear text or decrypted, in order, at most 64, by IANA's names; tickets and key updates after it are in no row"`
 	Midstream     bool              `col:"tls_midstream" doc:"neither hello was captured, so the row only shows that there is TLS"`
 	Renegotiation bool              `col:"tls_renegotiation" doc:"the handshake took place inside an encrypted connection"`
 }

@@ -33,6 +33,8 @@ const (
 	maxRowBytes        = 1 << 28 // raw bytes of one row: escaped there may be four times as many, and a page's size is an int32
 	batchRows          = 512     // rows staged together, so that they stay in the CPU's cache
 	maxParts           = 1000    // part numbers have three digits
+	footerGroups       = 4       // bytes of a part's row group descriptions, in groups' bytes; at most for half of maxParts
+	minFooter          = 2 << 20 // bytes that these may always have
 )
 
 // Level is the compression level of zstd.
@@ -42,7 +44,7 @@ type Level = zstd.EncoderLevel
 type Options struct {
 	ReleaseName    string // of the program, for the parts' created_by
 	ReleaseVersion string
-	RowsPerPart    int64       // rows of each part file except the last; DefaultRowsPerPart if 0
+	RowsPerPart    int64       // rows of each part file except the last, unless it has many small row groups; DefaultRowsPerPart if 0
 	GroupBytes     int         // raw bytes of rows held before a row group is written; DefaultGroupBytes if 0
 	Compression    Level       // zstd.SpeedFastest if 0
 	Mode           fs.FileMode // of the parts; 0644 if 0
@@ -221,7 +223,8 @@ func (t *Table) flush() error {
 		}
 		t.staged, t.raw = 0, 0
 	}
-	if t.partRows == t.options.RowsPerPart {
+	large := t.part.footer >= max(footerGroups*t.options.GroupBytes, minFooter) && len(t.parts) < maxParts/2
+	if t.partRows == t.options.RowsPerPart || large {
 		return t.endPart()
 	}
 	return nil

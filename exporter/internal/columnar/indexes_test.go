@@ -3,6 +3,7 @@ package columnar
 import (
 	"bytes"
 	"math/rand/v2"
+	"path/filepath"
 	"slices"
 	"testing"
 
@@ -44,5 +45,35 @@ func TestIndexesCanBeReadBack(t *testing.T) {
 		if err != nil || len(got) < len(index) || !slices.Equal(got[:len(index)], index) {
 			t.Fatalf("%d entries: %v\ngot  %v\nwant %v", entries, err, got, index)
 		}
+	}
+}
+
+// The descriptions of row groups stay in memory until their part ends.
+func TestManySmallGroupsEndAPart(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "t")
+	w, err := Create(dir, everySchema, Options{GroupBytes: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const n = 200
+	largest := 0
+	for _, row := range rowsOf(n, 1) {
+		if err := Append(w, []everything{row}); err != nil {
+			t.Fatal(err)
+		}
+		if w.part != nil {
+			largest = max(largest, w.part.footer)
+		}
+	}
+	got, err := w.Close()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var rows int64
+	for _, p := range got.Parts {
+		rows += p.Rows
+	}
+	if rows != n || len(got.Parts) < 2 || largest > minFooter {
+		t.Errorf("%d rows in %d parts, %d bytes of descriptions", rows, len(got.Parts), largest)
 	}
 }

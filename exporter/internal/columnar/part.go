@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"unsafe"
 
 	"github.com/parquet-go/parquet-go/encoding/thrift"
 	"github.com/parquet-go/parquet-go/format"
@@ -31,8 +32,11 @@ type part struct {
 	schema []format.SchemaElement
 	leaves [][]leaf // of each column
 	groups []format.RowGroup
+	footer int // bytes of memory that groups take
 	rows   int64
 }
+
+const chunkCost = int(unsafe.Sizeof(format.ColumnChunk{})) + 128 // with its bounds
 
 func createPart(path string, mode fs.FileMode, s *table.Schema, columns []*column) (*part, error) {
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
@@ -87,6 +91,7 @@ func (p *part) writeGroup(columns []*column, rows int, w *workspace) error {
 		m.BloomFilterLength = int32(p.offset - m.BloomFilterOffset)
 	}
 	p.groups = append(p.groups, g)
+	p.footer += len(g.Columns) * chunkCost
 	p.rows += int64(rows)
 	return nil
 }

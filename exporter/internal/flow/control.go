@@ -41,7 +41,7 @@ func (s *Shard) reused(c *Conn, p *Packet, srcIsLo bool) bool {
 	case decode.SYN:
 		switch {
 		case c.hasISN[side] && c.isn[side] == p.Seq:
-			return false
+			return over && c.d != nil && c.shownAgain(p)
 		case !c.hasISN[side] && c.hasSeq[side] && c.firstSeq[side] == p.Seq+1: // the capture shows the SYN late
 			return false
 		case over:
@@ -54,6 +54,15 @@ func (s *Shard) reused(c *Conn, p *Packet, srcIsLo bool) bool {
 		return c.answered(p) != nil && c.pending.fromLo != srcIsLo || over && c.hasISN[side] && c.isn[side] != p.Seq
 	}
 	return c.goesOn(p, side, srcIsLo)
+}
+
+// shownAgain reports whether an interface that has shown the connection's SYN shows it later than
+// copies come. After the end of a conversation that is another one: a generator or a replay uses one
+// number for all.
+func (c *Conn) shownAgain(p *Packet) bool {
+	return slices.ContainsFunc(c.flows, func(f *Flow) bool {
+		return f.Interface == p.Interface && f.Device == p.Device && f.seen&seenSYN != 0 && p.Time-f.syn > sightingSlack
+	})
 }
 
 // answered is the SYN that p answers, nil where there is none.
@@ -105,6 +114,10 @@ func (s *Shard) control(c *Conn, f *Flow, dir dissect.Dir, p *Packet) bool {
 		s.odd(c, f, packetRef(p), kind, detail, n)
 		return false
 	}
+	if p.Multipath && flags&(decode.SYN|decode.ACK) != decode.SYN && !c.multipath { // the other side agreed
+		c.multipath = true
+		s.odd(c, f, packetRef(p), "multipath", "a connection of Multipath TCP (RFC 8684): other connections may have carried a part of its messages; each is read alone", 0)
+	}
 	switch {
 	case flags&decode.RST != 0:
 		f.rare(dir).resets++
@@ -143,6 +156,7 @@ type synPayload struct {
 // keepSYN keeps the payload of a SYN until the other side says whether it took it.
 func (s *Shard) keepSYN(c *Conn, f *Flow, dir dissect.Dir, p *Packet) {
 	n := int64(len(p.Payload))
+	s.settleSYN(c, dir, p) // a SYN-ACK may carry payload too, RFC 7413 section 4.2.2
 	switch y := c.synPayload; {
 	case y == nil:
 		c.synPayload = &synPayload{dir, packetRef(p), f, slices.Clone(p.Payload), int(p.PayloadLen)}
@@ -164,12 +178,17 @@ func (s *Shard) settleSYN(c *Conn, dir dissect.Dir, ack *Packet) {
 	}
 	c.synPayload = nil
 	s.budget.Left += len(y.data)
-	if ack != nil && ack.Ack-y.at.Seq-1 >= uint32(y.size) && ack.Ack-y.at.Seq-1 < maxNearSYN {
-		s.stream(c, y.dir, &Packet{No: y.at.No, Time: y.at.Time, Seq: y.at.Seq + 1, FragNos: y.at.Also, Payload: y.data, PayloadLen: int32(y.size)})
-		return
+	rest := y.data
+	if ack != nil && ack.Ack != y.at.Seq+1 && ack.Ack-y.at.Seq-1 < maxNearSYN {
+		took := min(y.size, int(ack.Ack-y.at.Seq-1))
+		data := y.data[:min(took, len(y.data))]
+		rest = y.data[len(data):]
+		s.stream(c, y.dir, &Packet{No: y.at.No, Time: y.at.Time, Seq: y.at.Seq + 1, FragNos: y.at.Also, Payload: data, PayloadLen: int32(took)})
 	}
-	y.flow.rare(y.dir).anomalous += int64(len(y.data))
-	s.odd(c, y.flow, y.at, "syn_payload", "the payload of a SYN that its receiver did not take with it (RFC 7413)", int64(len(y.data)))
+	if len(rest) > 0 {
+		y.flow.rare(y.dir).anomalous += int64(len(rest))
+		s.odd(c, y.flow, y.at, "syn_payload", "payload of a SYN that its receiver did not take with it (RFC 7413)", int64(len(rest)))
+	}
 }
 
 // straySYN reports whether a segment with SYN is none of the handshake.

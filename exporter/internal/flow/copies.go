@@ -2,6 +2,7 @@ package flow
 
 import (
 	"hash/maphash"
+	"slices"
 
 	"github.com/pcapsule/pcapsule/exporter/decode"
 	"github.com/pcapsule/pcapsule/exporter/dissect"
@@ -96,6 +97,56 @@ func (d *datagrams) drop() (cost int) {
 	return cost
 }
 
+func (s *Shard) datagram(c *Conn, f *Flow, dir dissect.Dir, p *Packet) {
+	f.count(dir, p)
+	if p.PayloadLen <= 0 && len(p.Payload) == 0 {
+		return
+	}
+	if !s.whole(c, f, dir, p) {
+		return
+	}
+	f.seen |= seenData
+	if c.d == nil {
+		c.begin(-1)
+	}
+	if p.Awaits && s.shorter(c, f, dir, p) {
+		return
+	}
+	if c.copied(f, dir, p) {
+		f.sightings++
+		f.rare(dir).duplicate += int64(len(p.Payload))
+		p.Mark |= Sighting
+		return
+	}
+	ref := packetRef(p)
+	if lost := int(p.PayloadLen) - len(p.Payload); lost > 0 {
+		ref.Cut = int32(lost)
+		c.d.GapBytes += int64(lost)
+	}
+	c.d.Datagram(dir, p.Payload, ref)
+	if p.Problems&decode.FragmentMissing != 0 {
+		c.d.AnomalyFrom("ip", "fragments_missing", "not all fragments of a datagram came; its payload ends at the first one missing", int64(ref.Cut))
+	}
+}
+
+// shorter reports whether another interface shows a datagram that the snap length of this one cut. The
+// two cannot be compared, so the cut one is not read.
+//
+// LIMIT: a cut datagram is read if it comes before the other interface has shown its direction; then
+// both give a call, and the anomaly is at the second one.
+func (s *Shard) shorter(c *Conn, f *Flow, dir dissect.Dir, p *Packet) bool {
+	for _, g := range c.flows {
+		if g != f && !g.short && g.side[dir].packets > 0 && p.Time-g.lastNs < copySlack {
+			n := int64(len(p.Payload))
+			f.rare(dir).anomalous += n
+			s.odd(c, f, packetRef(p), "cut_copy", "cut by the snap length of its interface, while another one shows the conversation: it is not read", n)
+			return true
+		}
+	}
+	f.short = true
+	return false
+}
+
 // copied reports whether the datagram was already seen: on another interface, each of
 // which shows a datagram once in each direction, or on this one with the same IP
 // identification.
@@ -112,7 +163,7 @@ func (c *Conn) copied(f *Flow, dir dissect.Dir, p *Packet) bool {
 	k := c.datagramKey(dir, p)
 	d := &c.shard.datagrams
 	var other *sent // the oldest that this flow has not shown
-	again := false
+	again, unsure := false, false
 	d.find(k, func(x *sent) bool {
 		since := p.Time - x.at
 		switch {
@@ -120,11 +171,19 @@ func (c *Conn) copied(f *Flow, dir dissect.Dir, p *Packet) bool {
 			other = x
 		case x.seenBy&me != 0 && p.IPID != 0 && x.ipid == p.IPID && since < sightingSlack:
 			again = true
+		case x.seenBy&me != 0 && p.IPID == 0 && x.ipid == 0 && since < unmarkedSlack:
+			unsure = true
 		}
 		return true
 	})
 	if again {
 		return true
+	}
+	switch {
+	case unsure:
+		c.shard.odd(c, f, packetRef(p), "equal_datagrams", "equal datagrams less than 0.1 ms apart, without an IP identification: sent twice or seen twice; both are read", 0)
+	case other == nil && !p.Awaits && slices.ContainsFunc(c.flows, func(g *Flow) bool { return g != f && g.short && p.Time-g.lastNs < copySlack }):
+		c.shard.odd(c, f, packetRef(p), "cut_copy", "another interface, whose snap length cuts datagrams, showed the conversation before: both are read", 0)
 	}
 	if other != nil {
 		if other.seenBy |= me; p.IPID == 0 || p.IPID == other.ipid {

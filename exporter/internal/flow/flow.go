@@ -40,6 +40,7 @@ type Conn struct {
 	displacedAt    int64       // when another took its ports, ns
 	beside         bool        // another has its ports
 	wentOn         bool        // after another took its ports
+	multipath      bool        // it agreed on Multipath TCP
 	unsummed       bool        // mixed checksums were told
 	rewritten      bool        // a wrong checksum among no right ones was told
 	synPayload     *synPayload
@@ -98,6 +99,7 @@ type Flow struct {
 	ack         int64
 	seen        uint8 // completeness bits
 	refused     bool
+	short       bool // it showed datagrams that its snap length cut, before another flow showed them
 	sightings   int64
 	snapCuts    int64
 	rtt         *rtt      // nil before the first segment with payload

@@ -3,6 +3,7 @@ package flow
 import (
 	"net/netip"
 	"runtime"
+	"slices"
 	"testing"
 
 	"github.com/pcapsule/pcapsule/exporter/decode"
@@ -127,6 +128,92 @@ func TestCopiesOnOneInterfaceAreSightings(t *testing.T) {
 	f := play(t, twice...).Flows[0].Row
 	if f.Sightings != 7 || f.Retransmissions != 0 {
 		t.Errorf("%d sightings and %d retransmissions, want 7 and 0", f.Sightings, f.Retransmissions)
+	}
+}
+
+// TestCopiesWithoutMarks has packets again that have neither an IP identification nor a time stamp.
+func TestCopiesWithoutMarks(t *testing.T) {
+	for _, tt := range []struct {
+		later     int64
+		sightings int64
+		sentAgain int64
+		udp       []string
+	}{{5e3, 6, 0, []string{"equal_datagrams"}}, {5e6, 0, 6, nil}} {
+		var twice []step
+		for i, s := range exchange(1000, 0, 0) {
+			s.at, s.ipid = int64(i+1)*10e6, 0
+			copy := s
+			copy.at += tt.later
+			twice = append(twice, s, copy)
+		}
+		f := play(t, twice...).Flows[0].Row
+		if f.Sightings != tt.sightings || f.Retransmissions != tt.sentAgain {
+			t.Errorf("%d ns later: %d sightings and %d retransmissions, want %d and %d", tt.later, f.Sightings, f.Retransmissions, tt.sightings, tt.sentAgain)
+		}
+		q := lookup(1, "a", 0, 0, 0, 1000)[0]
+		q.IPID = 0
+		again := q
+		again.Packet.Time, again.at = q.Time+tt.later, q.at+tt.later
+		if got := kinds(shown(t, []placed{q, again})); !slices.Equal(got, tt.udp) {
+			t.Errorf("equal datagrams %d ns apart: anomalies %q, want %q", tt.later, got, tt.udp)
+		}
+	}
+}
+
+// TestCopiesThatAreCut has a lookup on two interfaces, one of which has a smaller snap length.
+func TestCopiesThatAreCut(t *testing.T) {
+	for _, tt := range []struct {
+		name     string
+		cut, all int64 // when each shows it
+		calls    int
+		kinds    []string
+	}{
+		{"cut later", 2000, 1000, 1, []string{"cut_copy", "cut_copy"}},
+		{"cut before", 1000, 2000, 2, []string{"cut_copy", "cut_copy"}},
+	} {
+		cut := lookup(1, "a", 0, 0, 0, tt.cut)
+		for i := range cut {
+			cut[i].Payload, cut[i].Awaits = cut[i].Payload[:8], true
+		}
+		out := shown(t, cut, lookup(1, "a", 0, 0, 1, tt.all))
+		if got := kinds(out); len(out.Calls) != tt.calls || !slices.Equal(got, tt.kinds) {
+			t.Errorf("%s: %d calls, want %d; anomalies %q, want %q", tt.name, len(out.Calls), tt.calls, got, tt.kinds)
+		}
+	}
+}
+
+// A clock that goes back leaves no time from question to answer.
+func TestTimesThatGoBackGiveNoDuration(t *testing.T) {
+	steps := exchange(1000, 0, 7)
+	for i := range steps {
+		steps[i].at = int64(len(steps)-i) * 1e6
+	}
+	if c := play(t, steps...).Calls[0].Row.Base(); !c.Complete || c.ElapsedUs.OK || c.TTFBUs.OK || c.WaitUs.OK {
+		t.Errorf("complete %t, elapsed_us %v, ttfb_us %v, wait_us %v", c.Complete, c.ElapsedUs, c.TTFBUs, c.WaitUs)
+	}
+}
+
+// The rest of a request whose start was lost is no request, even after a handshake.
+func TestRestOfARequestIsNoRequest(t *testing.T) {
+	steps := exchange(1000, 0, 7)
+	for i := range steps {
+		if s := &steps[i]; s.text == get {
+			s.seq, s.text = s.seq+6, get[6:]
+		}
+	}
+	if c := play(t, steps...).Calls[0].Row.Base(); c.Complete || c.Error.V != "no_request" {
+		t.Errorf("complete %t, error %q: %s", c.Complete, c.Error.V, c.Summary)
+	}
+}
+
+// TestOneNumberForAllConnections plays conversations with the same ports and sequence numbers.
+func TestOneNumberForAllConnections(t *testing.T) {
+	var steps []step
+	for i := range 3 {
+		steps = append(steps, exchange(int64(i+1)*1e9, 0, uint32(100*i+1))...)
+	}
+	if out := play(t, steps...); len(out.Conns) != 3 || len(out.Calls) != 3 || len(out.Anomalies) != 0 {
+		t.Errorf("%d connections, %d calls, %d anomalies; want 3, 3 and none", len(out.Conns), len(out.Calls), len(out.Anomalies))
 	}
 }
 

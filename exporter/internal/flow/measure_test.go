@@ -206,7 +206,7 @@ func TestPayloadOfASYNCountsIfItIsAcknowledged(t *testing.T) {
 		name       string
 		ack        uint32
 		rows, odds int64
-	}{{"acknowledged, as TCP Fast Open does", 101 + uint32(len(get)), int64(len(get)), 0}, {"not acknowledged", 101, 0, int64(len(get))}, {"not answered", 0, 0, int64(len(get))}} {
+	}{{"acknowledged, as TCP Fast Open does", 101 + uint32(len(get)), int64(len(get)), 0}, {"acknowledged in part", 105, 4, int64(len(get)) - 4}, {"not acknowledged", 101, 0, int64(len(get))}, {"not answered", 0, 0, int64(len(get))}} {
 		t.Run(tt.name, func(t *testing.T) {
 			p := packetsOf(step{1e6, cl, sv, syn, 100, 0, get, 0, 1}, step{2e6, sv, cl, syn | ack, 500, tt.ack, "", 0, 2})
 			if tt.ack == 0 {
@@ -216,6 +216,26 @@ func TestPayloadOfASYNCountsIfItIsAcknowledged(t *testing.T) {
 				t.Errorf("%d bytes in rows and %d odd, want %d and %d", f.Row.RowBytes, f.Row.AnomalyBytes, tt.rows, tt.odds)
 			}
 		})
+	}
+}
+
+func TestMultipathIsToldIfBothAgree(t *testing.T) {
+	for at, want := range []int{0, 1} {
+		p := conversation()
+		p[at].Multipath = true
+		out, _ := playPackets(t, p)
+		if got := kinds(out); len(got) != want || want == 1 && got[0] != "multipath" {
+			t.Errorf("option in packet %d: anomalies %q", at, got)
+		}
+	}
+}
+
+func TestPayloadOfASYNACKCounts(t *testing.T) {
+	const answer = "HTTP/1.1 204 No Content\r\n\r\n"
+	n := 101 + uint32(len(get))
+	b, f := playPackets(t, packetsOf(step{1e6, cl, sv, syn, 100, 0, get, 0, 1}, step{2e6, sv, cl, syn | ack, 500, n, answer, 0, 2}, step{3e6, cl, sv, ack, n, 501 + uint32(len(answer)), "", 0, 3}))
+	if len(b.Calls) != 1 || !b.Calls[0].Row.Base().Complete || f.Row.AnomalyBytes != 0 {
+		t.Errorf("%d calls, %d odd bytes", len(b.Calls), f.Row.AnomalyBytes)
 	}
 }
 

@@ -37,6 +37,8 @@ type Packet struct {
 	L4          bool
 	PDU         bool // no packet, but bytes of a stream or datagram
 	GivenUp     bool // no packet, but a datagram whose fragments did not all come
+	Multipath   bool // an option of Multipath TCP
+	Awaits      bool // truncated, and another interface has a larger snap length
 	SrcPort     uint16
 	DstPort     uint16
 	TCPFlags    uint16

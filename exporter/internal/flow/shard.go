@@ -18,6 +18,7 @@ const (
 	datagramIdle  = 600e9        // ns of silence that end any other conversation
 	maxFlows      = 16           // flows of one connection
 	sightingSlack = int64(100e6) // ns within which a packet's copies are seen
+	unmarkedSlack = int64(100e3) // the same for those without IP identification and time stamp: no sender repeats itself that soon
 	reorderSlack  = int64(3e6)   // ns within which a late segment is out of order, not sent again
 	fastSlack     = int64(20e6)  // ns after duplicate ACKs within which a segment is a fast retransmission
 )
@@ -311,35 +312,6 @@ func (c *Conn) begin(connectUs int64) {
 		IPVersion: version, Multicast: to.IsMulticast() || to == limitedBroadcast,
 		RolesKnown: c.role == bySYN || c.role == bySYNACK, ConnectUs: connectUs, OpenedBy: by, Owner: c,
 		Client: c.client.addr.Netip(), Server: to, Opened: dissect.Packet{No: c.flows[0].First, Time: c.first}})
-}
-
-func (s *Shard) datagram(c *Conn, f *Flow, dir dissect.Dir, p *Packet) {
-	f.count(dir, p)
-	if p.PayloadLen <= 0 && len(p.Payload) == 0 {
-		return
-	}
-	if !s.whole(c, f, dir, p) {
-		return
-	}
-	f.seen |= seenData
-	if c.d == nil {
-		c.begin(-1)
-	}
-	if c.copied(f, dir, p) {
-		f.sightings++
-		f.rare(dir).duplicate += int64(len(p.Payload))
-		p.Mark |= Sighting
-		return
-	}
-	ref := packetRef(p)
-	if lost := int(p.PayloadLen) - len(p.Payload); lost > 0 {
-		ref.Cut = int32(lost)
-		c.d.GapBytes += int64(lost)
-	}
-	c.d.Datagram(dir, p.Payload, ref)
-	if p.Problems&decode.FragmentMissing != 0 {
-		c.d.AnomalyFrom("ip", "fragments_missing", "not all fragments of a datagram came; its payload ends at the first one missing", int64(ref.Cut))
-	}
 }
 
 // touch moves a connection to the young end of its list.

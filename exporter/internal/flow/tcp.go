@@ -73,7 +73,7 @@ func (s *Shard) stream(c *Conn, dir dissect.Dir, p *Packet) stream.Verdict {
 	}
 	seg := &s.segment
 	*seg = stream.Segment{Packet: stream.Packet{No: p.No, Time: p.Time, Also: p.FragNos}, Seq: p.Seq, Ack: p.Ack,
-		Flags: p.TCPFlags, Payload: p.Payload, Len: int(p.PayloadLen)}
+		Flags: p.TCPFlags, Payload: p.Payload, Len: int(p.PayloadLen), Awaits: p.Awaits}
 	if p.TCPFlags&decode.SYN != 0 { // settleSYN brings its payload
 		seg.Payload, seg.Len = nil, 0
 	}
@@ -114,10 +114,12 @@ func (t *tcpSink) Data(dir uint8, data []byte, s *stream.Segment) {
 }
 
 // Gap implements stream.Sink.
-func (t *tcpSink) Gap(dir uint8, n int64, s *stream.Segment) {
+func (t *tcpSink) Gap(dir uint8, n int64, more bool, s *stream.Segment) {
 	t.conn().Gap(dissect.Dir(dir), n, ref(s))
 	f := t.flows[0]
-	f.rare(dissect.Dir(dir)).lost++
+	if !more {
+		f.rare(dissect.Dir(dir)).lost++
+	}
 	t.shard.event(f, dissect.Dir(dir), s.No, s.Time, "gap", n)
 }
 
@@ -180,22 +182,27 @@ func (f *Flow) count(dir dissect.Dir, p *Packet) {
 
 // sighted reports whether the packet has the numbers of one that this flow has already seen: capturing
 // on several devices of one machine shows a packet more than once. A segment sent again
-// by TCP has another IP identification or time stamp.
+// by TCP has another IP identification or time stamp, or comes later.
 func (f *Flow) sighted(dir dissect.Dir, p *Packet) bool {
 	sig := signature{p.Seq, p.Ack, p.TSVal, p.IPID, p.PayloadLen, p.TCPFlags, dir == dissect.ToServer, p.Time}
-	if p.Proto != protoTCP || p.IPID == 0 && !p.HasTS {
+	slack := sightingSlack
+	if p.IPID == 0 && !p.HasTS {
+		slack = unmarkedSlack
+	}
+	takes := p.SeqLen() > 0 // an ACK alone may be repeated at once
+	if p.Proto != protoTCP || slack == unmarkedSlack && !takes {
 		return false
 	}
 	if !f.signed {
 		f.firstSig, f.signed = sig, true
 		return false
 	}
-	again := f.firstSig.same(&sig)
+	again := f.firstSig.same(&sig, slack)
 	d := sig.digest()
 	for i := range f.sigs {
-		again = again || f.sigs[i].sum == d.sum && d.at-f.sigs[i].at < sightingSlack
+		again = again || f.sigs[i].sum == d.sum && d.at-f.sigs[i].at < slack
 	}
-	if again && (p.IPID != 0 || p.PayloadLen > 0) {
+	if again && (p.IPID != 0 || takes) {
 		return true
 	}
 	if len(f.sigs) < maxSigs {
@@ -208,9 +215,9 @@ func (f *Flow) sighted(dir dissect.Dir, p *Packet) bool {
 }
 
 // same reports whether q is the packet of s, seen a moment later.
-func (s *signature) same(q *signature) bool {
+func (s *signature) same(q *signature, slack int64) bool {
 	return s.seq == q.seq && s.ack == q.ack && s.len == q.len && s.ipid == q.ipid && s.tsval == q.tsval &&
-		s.flags == q.flags && s.src == q.src && q.at-s.at < sightingSlack
+		s.flags == q.flags && s.src == q.src && q.at-s.at < slack
 }
 
 type segmentKind uint8

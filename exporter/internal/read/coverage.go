@@ -64,12 +64,12 @@ func (r *Reader) outlier(f *flow.Packet) {
 // backSlack is how far times in a file go back where processors write packets side by side.
 const backSlack = int64(1e9) // ns
 
-// timeBack writes an anomaly for a packet whose time is before that of the packet before it.
+// timeBack writes an anomaly for a packet whose time is before that of an earlier packet.
 func (r *Reader) timeBack(f *flow.Packet, by int64) {
 	const kind = "time_back"
 	r.capped[kind]++
 	if r.capped[kind] <= maxSameProblem {
-		r.anomaly(f.No, f.Time, "file", kind, fmt.Sprintf("its time is %s before that of the packet before it in the file; the file's order is kept",
+		r.anomaly(f.No, f.Time, "file", kind, fmt.Sprintf("its time is %s before that of an earlier packet in the file; the file's order is kept",
 			time.Duration(by).Round(time.Millisecond)), 0)
 	}
 }

@@ -103,7 +103,8 @@ type opened struct {
 	clock      clock // of the packets before the next one
 	now        int64 // orders the next packet
 	outlier    bool  // its own time differs
-	back       int64 // nanoseconds by which it is earlier than the packet before it
+	high       int64 // latest time since the clock last went back
+	back       int64 // nanoseconds by which the clock went back; 0 up to backSlack
 	ifBase     int32 // number of its first interface over all files
 	ifaces     int
 	stats      map[uint32]pcapng.Statistics // by interface of the last section
@@ -198,8 +199,8 @@ func (o *opened) order() {
 	o.ordered = o.at + 1
 	o.now, o.outlier = o.clock.at(o.win.Packets, o.at)
 	o.back = 0
-	if o.clock.set {
-		o.back = max(o.clock.now-o.now, 0)
+	if o.high = max(o.high, o.now); o.clock.set && o.high-o.now > backSlack {
+		o.back, o.high = o.high-o.now, o.now
 	}
 	o.clock = clock{o.now, true}
 }

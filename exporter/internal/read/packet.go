@@ -38,7 +38,7 @@ func (r *Reader) add(o *opened, p *pcapng.Packet, pass bool) {
 	if o.outlier {
 		r.outlier(f)
 	}
-	if o.back > backSlack {
+	if o.back > 0 {
 		r.timeBack(f, o.back)
 	}
 	r.numbered++
@@ -77,6 +77,7 @@ func (r *Reader) decode(o *opened, p *pcapng.Packet, f *flow.Packet) {
 		namespace = o.side.namespace(socket.Netns)
 	}
 	f.Take(fr, namespace)
+	f.Awaits = f.PayloadLen > int32(len(f.Payload)) && l.snap < r.snap
 	if fr.Problems&decode.UnfinishedSum != 0 && !l.unsummed {
 		l.unsummed = true
 		r.anomaly(f.No, f.Time, "link", "unfinished_checksums", "the network adapter fills in checksums later: on this interface they prove nothing", 0)

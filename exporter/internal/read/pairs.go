@@ -17,7 +17,7 @@ const (
 	maxMessages = 32_768     // messages kept, as many as may lie between two views
 	maxFirst    = 64         // messages of a conversation to examine until one is seen elsewhere
 	maxFirstTCP = 8          // the same for TCP
-	maxCopies   = 4          // other views of a conversation; a message seen in more conversations proves nothing
+	maxCopies   = 4          // other views of a conversation at the same time; a message seen in more conversations proves nothing
 	minMessage  = 12         // bytes of a datagram that may prove a pair: the size of a DNS header
 	maxWaiting  = 2048       // possible views at the same time
 	maxAwaited  = 1024       // packets of a possible view that are held until it is proved
@@ -167,7 +167,7 @@ func (p *pairs) listen(t *talk, m message, s spot) {
 		}
 		x := e.of
 		translated := x.at.tuple != t.at.tuple // equal ends in two networks are compared with their payload, see package flow
-		if translated && e.by <= maxCopies && x.like == nil && len(t.copies) == 0 && len(x.copies) < maxCopies && x.tcp == t.tcp {
+		if translated && e.by <= maxCopies && x.like == nil && len(t.copies) == 0 && x.tcp == t.tcp && x.room() {
 			p.begin(t, e, m, s)
 		}
 		return

@@ -12,6 +12,7 @@ import (
 	"context"
 	"fmt"
 	"hash/maphash"
+	"math"
 	"slices"
 	"strings"
 
@@ -62,6 +63,7 @@ type Reader struct {
 	cur         *round.Round
 	ahead       []*round.Round // finished, not sent
 	links       []link         // by interface over all files
+	snap        uint32         // the largest of their snap lengths
 	incomplete  []incomplete   // datagrams given up while decoding the last packet
 	views       views
 	quicViews   quicViews
@@ -90,6 +92,7 @@ type link struct {
 	owner     int32
 	groups    []linkGroup // what was learned about it later
 	unsummed  bool        // its packets have unfinished checksums
+	snap      uint32      // its snap length; the maximum if it has none
 	namespace uint64      // a hash of the pod or node with its network namespace, 0 unknown
 }
 
@@ -235,6 +238,10 @@ func (r *Reader) adopt(o *opened) {
 		l.owner, said = r.interfaceOwner(f)
 		r.adoptGroups(o, &l, said)
 		l.namespace = namespaceOf(said)
+		if l.snap = f.SnapLen; l.snap == 0 {
+			l.snap = math.MaxUint32
+		}
+		r.snap = max(r.snap, l.snap)
 		r.cur.Facts.Clocks = append(r.cur.Facts.Clocks, clockOf(int32(len(r.links)), o, f))
 		r.cur.Facts.Links = append(r.cur.Facts.Links, l.Link)
 		r.links = append(r.links, l)

@@ -45,6 +45,24 @@ func (t *talk) ends() [2]flow.End {
 	return t.at.tuple
 }
 
+// room makes room for another view. A translator that forgot a conversation gives it a new view, so
+// the proven one that was silent longest goes, unless it waits for an answer.
+func (t *talk) room() bool {
+	if len(t.copies) < maxCopies {
+		return true
+	}
+	var oldest *talk
+	for _, c := range t.copies {
+		if asked := c.like.asked[0].dir; c.like.proven && c.last[1-asked] > c.last[asked] && (oldest == nil || c.last[1-asked] < oldest.last[1-asked]) {
+			oldest = c
+		}
+	}
+	if oldest != nil {
+		oldest.leave()
+	}
+	return oldest != nil
+}
+
 // like makes a conversation a view of another, or a possible one.
 type like struct {
 	of        *talk

@@ -168,19 +168,25 @@ func (v *views) answered(f *flow.Packet, at place, cookie uint64) *flow.View {
 // learn assigns the direction of a SYN-ACK its own network if it acknowledges a SYN of another
 // network.
 func (v *views) learn(f *flow.Packet, at place) {
-	if v.dials.m[at] != nil || v.known.m[at] != nil {
+	if d, s := v.dials.m[at], v.known.m[at]; d != nil && !d.over(f) || s != nil && !s.of.over(f) {
 		return
 	}
+	delete(v.known.m, at)
 	asked := place{at.tuple, v.networks.m[at.tuple]}
 	if asked.network == f.Network {
 		asked.network = 0
 	}
-	if d := v.dials.m[asked]; d != nil && f.Ack == d.key.seq+1 {
+	if d := v.dials.m[asked]; d != nil {
 		v.dials.put(at, d, v.limit.Scale(maxViews))
 	}
 	if s := v.known.m[asked]; s != nil && f.Ack == s.of.key.seq+1 {
 		v.known.put(at, s, v.limit.Scale(maxViews))
 	}
+}
+
+// over reports whether a SYN-ACK answers a later SYN on the same ports.
+func (d *dial) over(f *flow.Packet) bool {
+	return d.key != (synKey{}) && d.answer.known && f.Ack != d.key.seq+1
 }
 
 // prove records ends whose payload showed that they are a view.

@@ -34,6 +34,16 @@ func TestViewsInNetworks(t *testing.T) {
 			{0, client, service, 0, syn, 100, 0, false}, {1, client, pod, 5, syn, 100, 0, true},
 			{2, pod, client, 6, synAck, 500, 777, false}, {3, pod, client, 5, synAck, 500, 101, true},
 		}},
+		{"ports used again, without a translation: the answer's network is that of the new connection", []step{
+			{0, client, service, 0, syn, 100, 0, false}, {1, client, pod, 5, syn, 100, 0, true},
+			{2, pod, client, 6, synAck, 500, 101, true}, {3, service, client, 0, synAck, 500, 101, false},
+			{2 * second, client, pod, 5, syn, 900, 0, false}, {2*second + 1, pod, client, 6, synAck, 700, 901, false},
+		}},
+		{"ports used again: the answer in another network ends the search for the new SYN", []step{
+			{0, client, service, 5, syn, 100, 0, false}, {1, service, client, 6, synAck, 500, 101, false},
+			{2 * second, client, service, 5, syn, 900, 0, false}, {2*second + 1, service, client, 6, synAck, 700, 901, false},
+			{2*second + 2, client, pod, 7, syn, 900, 0, false},
+		}},
 		{"a SYN that was answered has no other view, though another tenant's had the same numbers", []step{
 			{0, client, service, 0, syn, 100, 0, false},
 			{2 * second, client, service, 6, syn, 100, 0, false}, {2*second + 1, service, client, 6, synAck, 500, 101, false},

@@ -195,10 +195,15 @@ func (c *Conn) giveUp(dir uint8, s *Segment) {
 			c.forget(h)
 			return
 		}
+		if o := &c.half[dir^1]; o.ready() { // what waits there had received only a part of the missing bytes
+			if n := int64(int32(o.held[0].Ack - h.next)); o.held[0].Flags&ACK != 0 && n > 0 {
+				hole = min(hole, n)
+			}
+		}
 		at := *first
 		at.Payload = nil
 		c.gap(dir, h, h.next, hole, &at)
-		h.next = first.Seq
+		h.next += uint32(hole)
 	}
 	c.drain()
 	c.finish(dir, s)

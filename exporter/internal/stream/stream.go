@@ -50,6 +50,7 @@ type Segment struct {
 	Flags    uint16
 	Payload  []byte // captured bytes
 	Len      int    // payload bytes on the wire; more than len(Payload) if truncated
+	Awaits   bool   // another view may show the bytes that are truncated
 }
 
 // Oddity is the reason why bytes of a segment are not data, or why an end does not count.
@@ -69,8 +70,8 @@ const (
 type Sink interface {
 	// Data is the next bytes of a direction; valid during the call only.
 	Data(dir uint8, data []byte, s *Segment)
-	// Gap reports that n bytes were not captured.
-	Gap(dir uint8, n int64, s *Segment)
+	// Gap reports that n bytes were not captured. More means that they follow the last gap.
+	Gap(dir uint8, n int64, more bool, s *Segment)
 	// End reports that a FIN closed the direction and everything before it was reported.
 	End(dir uint8, s *Segment)
 	// Odd reports that n captured bytes of s are in no Data. For a Conflict, first is the packet
@@ -196,6 +197,9 @@ func (c *Conn) Segment(dir uint8, s *Segment) Verdict {
 		c.In[dir] += int64(len(s.Payload))
 		c.Budget.cur = *s
 		c.Budget.cur.Seq = seq
+		if s.Awaits {
+			c.Budget.cur.cutBack(len(s.Payload))
+		}
 		v = c.data(dir, h, &c.Budget.cur)
 		c.Budget.cur.Payload, c.Budget.cur.Also = nil, nil
 	}
@@ -275,11 +279,18 @@ func (c *Conn) deliver(dir uint8, h *half, s *Segment) {
 // gap reports a gap and stores its position.
 func (c *Conn) gap(dir uint8, h *half, seq uint32, n int64, s *Segment) {
 	h.own()
-	if len(h.lost) == maxLost {
+	k := len(h.lost) - 1
+	more := k >= 0 && h.lost[k].seq+h.lost[k].n == seq
+	switch {
+	case more:
+		h.lost[k].n += uint32(n)
+	case k+1 == maxLost:
 		h.lost = append(h.lost[:0], h.lost[1:]...)
+		fallthrough
+	default:
+		h.lost = append(h.lost, lost{seq, uint32(n)})
 	}
-	h.lost = append(h.lost, lost{seq, uint32(n)})
-	c.Sink.Gap(dir, n, s)
+	c.Sink.Gap(dir, n, more, s)
 }
 
 // odd reports captured bytes of s that count nowhere else.
@@ -343,7 +354,7 @@ func (c *Conn) Close(last *Segment) {
 		}
 		if n := int64(end - h.next); n > 0 && n <= farAhead && !h.ended {
 			h.next = end
-			c.Sink.Gap(uint8(d), n, last)
+			c.gap(uint8(d), h, end-uint32(n), n, last)
 		}
 		c.finish(uint8(d), last)
 		h.disorder = &inOrder

@@ -22,7 +22,7 @@ func (h *heard) Data(dir uint8, data []byte, _ *Segment) {
 	h.log = append(h.log, fmt.Sprintf("%d:%s", dir, data))
 }
 
-func (h *heard) Gap(dir uint8, n int64, _ *Segment) {
+func (h *heard) Gap(dir uint8, n int64, _ bool, _ *Segment) {
 	h.gaps[dir] += n
 	h.data[dir].WriteString(strings.Repeat("?", int(min(n, 1<<16))))
 	h.log = append(h.log, fmt.Sprintf("%d:gap %d", dir, n))
@@ -49,7 +49,7 @@ type step struct {
 	seq   uint32
 	text  string
 	ack   uint32
-	cut   int   // bytes that the snap length cut off
+	cut   int   // bytes that the snap length cut off; negative: another view may show them
 	later int64 // ns after the step before
 }
 
@@ -65,7 +65,7 @@ func play(steps []step) *heard {
 			flags |= ACK
 		}
 		s = Segment{Packet: Packet{No: int64(i), Time: s.Time + 1000 + st.later}, Seq: st.seq, Ack: st.ack, Flags: flags,
-			Payload: []byte(st.text), Len: len(st.text) + st.cut}
+			Payload: []byte(st.text), Len: len(st.text) + max(st.cut, -st.cut), Awaits: st.cut < 0}
 		in := s
 		c.Segment(st.dir, &in)
 	}
@@ -223,6 +223,6 @@ func BenchmarkInOrder(b *testing.B) {
 type nothing struct{}
 
 func (nothing) Data(uint8, []byte, *Segment)            {}
-func (nothing) Gap(uint8, int64, *Segment)              {}
+func (nothing) Gap(uint8, int64, bool, *Segment)        {}
 func (nothing) End(uint8, *Segment)                     {}
 func (nothing) Odd(uint8, Oddity, int, int64, *Segment) {}

@@ -21,7 +21,7 @@ type Procedure struct {
 	Stream    table.Opt[bool]   `col:"connect_stream" doc:"a streaming call: messages in envelopes"`
 	Requests  table.Opt[int32]  `col:"connect_request_messages" doc:"messages of the client, of a streaming call; null if a gap made the count uncertain"`
 	Responses table.Opt[int32]  `col:"connect_response_messages" doc:"messages of the server, of a streaming call, without the last envelope; null if a gap made the count uncertain"`
-	Code      table.Opt[string] `col:"connect_code" enc:"dict" doc:"error code, such as not_found"`
+	Code      table.Opt[string] `col:"connect_code" enc:"dict" doc:"error code of the body, of a streaming call that of the last envelope, such as not_found"`
 	Message   table.Opt[string] `col:"connect_message" doc:"message of the error"`
 }
 

@@ -13,7 +13,7 @@ import (
 
 // Action is what was done to which index.
 type Action struct {
-	Operation table.Opt[string] `col:"elasticsearch_operation" enc:"dict" doc:"operation: index, get, delete, search, bulk, or the API of the path without its underscore, such as cluster/health. Not null in every call of Elasticsearch or OpenSearch"`
+	Operation table.Opt[string] `col:"elasticsearch_operation" enc:"dict" doc:"operation: index, get, delete, search, bulk, or the API of the path without its underscore, such as cluster/health or, of an index itself, indices/create. Not null in every call of Elasticsearch or OpenSearch"`
 	Index     table.Opt[string] `col:"elasticsearch_index" enc:"dict" doc:"index, or several with commas, as the path has them"`
 	ID        table.Opt[string] `col:"elasticsearch_id" doc:"id of the document"`
 	TookMs    table.Opt[int64]  `col:"elasticsearch_took_ms" unit:"ms" doc:"time that the server says it took"`

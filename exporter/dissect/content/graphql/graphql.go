@@ -21,7 +21,7 @@ type Operation struct {
 	Name      table.Opt[string] `col:"graphql_operation" enc:"dict" doc:"name of the operation"`
 	Fields    []string          `col:"graphql_fields" doc:"top-level fields of the operation, by their names in the schema, at most 32; those of fragments too"`
 	Persisted table.Opt[string] `col:"graphql_persisted_hash" doc:"SHA-256 of the document that the request names instead of sending it (persisted query), or in addition"`
-	Batch     table.Opt[int32]  `col:"graphql_batch" doc:"number of operations in a batch; the columns show the first"`
+	Batch     table.Opt[int32]  `col:"graphql_batch" doc:"number of operations in a batch; the columns show the first, graphql_errors counts all"`
 	Errors    table.Opt[int32]  `col:"graphql_errors" doc:"number of errors in the answer; null if no answer was read"`
 	ErrorCode table.Opt[string] `col:"graphql_error_code" enc:"dict" doc:"extensions.code of the first error that has one, such as UNAUTHENTICATED"`
 	Error     table.Opt[string] `col:"graphql_error" doc:"message of the first error"`

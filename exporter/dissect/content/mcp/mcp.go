@@ -16,7 +16,7 @@ import (
 
 // Use is what was used, in which session. Method, id and errors are those of jsonrpc.
 type Use struct {
-	Action   table.Opt[string] `col:"mcp_action" enc:"dict" doc:"method of the message, such as tools/call; listen for the stream of the server's messages, end for the end of a session. Not null in every MCP call"`
+	Action   table.Opt[string] `col:"mcp_action" enc:"dict" doc:"method of the message, such as tools/call; listen for the stream of the server's messages, end for the end of a session, response if the client answers the server. Not null in every MCP call"`
 	Tool     table.Opt[string] `col:"mcp_tool" enc:"dict" doc:"tool that was called"`
 	Prompt   table.Opt[string] `col:"mcp_prompt" enc:"dict" doc:"prompt that the client requested"`
 	Resource table.Opt[string] `col:"mcp_resource" doc:"URI of the resource that was read, or subscribed to"`

@@ -38,20 +38,11 @@ func TestRows(t *testing.T) {
 }
 
 func TestDetect(t *testing.T) {
-	for _, c := range []struct {
-		name string
-		dir  dissect.Dir
-		head string
-		want dissect.Verdict
-	}{
+	dissecttest.Detect(t, detect, dissecttest.Heads{
 		{"a question", dissect.ToServer, "6193, 23\r\n", dissect.Likely},
 		{"the beginning of a question", dissect.ToServer, "6193,", dissect.More},
 		{"a reply", dissect.ToClient, "6193, 23 : ERROR : HIDDEN-USER\r\n", dissect.Yes},
 		{"a line of SMTP", dissect.ToClient, "220 mail.example ESMTP\r\n", dissect.No},
 		{"a request of HTTP", dissect.ToServer, "GET / HTTP/1.1\r\n\r\n", dissect.No},
-	} {
-		if got := detect(c.dir, []byte(c.head)); got != c.want {
-			t.Errorf("%s: %v, want %v", c.name, got, c.want)
-		}
-	}
+	})
 }

@@ -21,14 +21,12 @@ const (
 	maxPack  = 64       // numbers shown of one packed field
 )
 
-// Text renders msg in at most limit bytes or slightly more; truncated text ends with "…":
+// Append renders msg in at most limit bytes or slightly more, and appends that to dst; truncated text
+// ends with "…":
 //
 //	{1: "world", 2: 150, 3: {1: -1}, 4: [1, 2, 3], 5: 0x00ff}
 //
 // Fields are in wire order, including repeated ones. Bytes that are not a message become hex.
-func Text(msg []byte, limit int) string { return string(Append(nil, msg, limit)) }
-
-// Append appends the result of Text to dst; limit counts what is added.
 func Append(dst, msg []byte, limit int) []byte {
 	v := viewer{out: dst, end: len(dst) + limit}
 	switch text, _ := isText(msg[:min(len(msg), maxLook)]); {

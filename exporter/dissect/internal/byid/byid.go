@@ -127,6 +127,13 @@ func (t *Table[K, C]) Take(key K) (c C, ok bool) {
 	return e.call, true
 }
 
+// Drop removes the newest request with a key if it is c.
+func Drop[K, C comparable](t *Table[K, C], key K, c C) {
+	if e := t.byKey[key]; e != nil && e.call == c {
+		t.Remove(e)
+	}
+}
+
 // Len is the number of requests.
 func (t *Table[K, C]) Len() int { return len(t.byKey) }
 

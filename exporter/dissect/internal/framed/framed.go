@@ -6,14 +6,6 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 )
 
-// Call is what a message belongs to, usually a pointer to the dissector's record of it.
-type Call interface {
-	comparable
-
-	// Part is where the bytes of its messages are cited.
-	Part() *dissect.Exchange
-}
-
 // Handler is a protocol.
 type Handler[C Call] interface {
 	// Size is the length of the message at the front of b in bytes, its head included. It is 0 if b
@@ -36,58 +28,14 @@ type Reader[C Call] struct {
 	Most    int // bytes of a message that are read
 	Least   int // bytes of a message that are worth reading if no more will come
 
-	sides [2]side[C]
-}
-
-// side is the position in a message that is being counted.
-type side[C Call] struct {
-	left int64 // bytes of it still to come
-	call C
-	gap  bool
+	parts Parts[C]
 }
 
 // Read is Dissector.Read.
-func (r *Reader[C]) Read(in *dissect.Input) (int, error) {
-	at := 0
-	for at < len(in.Data) {
-		n, err := 0, error(nil)
-		if s := &r.sides[in.Dir]; s.left > 0 {
-			n = r.count(s, in, at)
-		} else {
-			n, err = r.message(in, at, in.End)
-		}
-		at += n
-		if n == 0 || err != nil {
-			return at, err
-		}
-	}
-	return at, nil
-}
+func (r *Reader[C]) Read(in *dissect.Input) (int, error) { return r.parts.Read(r, in, in.End) }
 
-// count takes more bytes of a long message.
-func (r *Reader[C]) count(s *side[C], in *dissect.Input, at int) int {
-	n := int(min(s.left, int64(len(in.Data)-at)))
-	r.cite(s.call, in, at, at+n)
-	if s.left -= int64(n); s.left == 0 {
-		r.ended(in.Dir, "")
-	}
-	return n
-}
-
-func (r *Reader[C]) cite(c C, in *dissect.Input, from, to int) {
-	var none C
-	switch {
-	case c == none: // it was given up
-	case in.Dir == dissect.ToServer:
-		c.Part().Request(in, from, to)
-	default:
-		c.Part().Response(in, from, to)
-	}
-}
-
-// message reads the beginning of a message, which is all of a short one. With cut, no more bytes
-// of it will come.
-func (r *Reader[C]) message(in *dissect.Input, at int, cut bool) (int, error) {
+// Next implements Owner.
+func (r *Reader[C]) Next(in *dissect.Input, at int, cut bool) (int, error) {
 	b := in.Data[at:]
 	size, err := r.Handler.Size(in.Dir, b)
 	if err != nil || size == 0 {
@@ -106,48 +54,32 @@ func (r *Reader[C]) message(in *dissect.Input, at int, cut bool) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	r.cite(c, in, at, at+len(b))
-	s := &r.sides[in.Dir]
-	s.call, s.left = c, size-int64(len(b))
-	if s.left == 0 {
-		r.ended(in.Dir, "")
+	c.Add(in, at, at+len(b))
+	s := &r.parts[in.Dir]
+	s.Call, s.Left = c, size-int64(len(b))
+	if s.Left == 0 {
+		r.Ended(in.Dir, "")
 	}
 	return len(b), nil
 }
 
-// ended ends the message that is being read.
-func (r *Reader[C]) ended(dir dissect.Dir, why string) {
-	s := r.sides[dir]
-	r.sides[dir] = side[C]{}
+// Ended implements Owner.
+func (r *Reader[C]) Ended(dir dissect.Dir, why string) {
+	s := r.parts.Take(dir)
 	var none C
-	if s.gap && why == "" {
+	if s.Gap && why == "" {
 		why = string(dissect.LossGap)
 	}
-	if s.call != none {
-		r.Handler.Ended(dir, s.call, why)
+	if s.Call != none {
+		r.Handler.Ended(dir, s.Call, why)
 	}
 }
 
 // Gap is Dissector.Gap. Bytes in a message of known length can be missing.
-func (r *Reader[C]) Gap(in *dissect.Input, missing int64) bool {
-	s := &r.sides[in.Dir]
-	if s.left == 0 && len(in.Data) > 0 { // it waited for more of this message
-		if n, err := r.message(in, 0, true); err != nil || n < len(in.Data) {
-			return false
-		}
-	}
-	if s.left < missing {
-		return false
-	}
-	s.gap = true
-	if s.left -= missing; s.left == 0 {
-		r.ended(in.Dir, "")
-	}
-	return true
-}
+func (r *Reader[C]) Gap(in *dissect.Input, missing int64) bool { return r.parts.Gap(r, in, missing) }
 
 // Resync ends the message that is being read in a direction.
-func (r *Reader[C]) Resync(dir dissect.Dir, why dissect.Loss) { r.ended(dir, string(why)) }
+func (r *Reader[C]) Resync(dir dissect.Dir, why dissect.Loss) { r.parts.Stop(r, dir, string(why)) }
 
 // Close ends the messages that are being read, those of the server first.
 func (r *Reader[C]) Close(why dissect.End) {
@@ -155,19 +87,12 @@ func (r *Reader[C]) Close(why dissect.End) {
 	if why == dissect.EndFin {
 		word = "cut"
 	}
-	r.ended(dissect.ToClient, word)
-	r.ended(dissect.ToServer, word)
+	r.parts.Stop(r, dissect.ToClient, word)
+	r.parts.Stop(r, dissect.ToServer, word)
 }
 
 // Forget gives up a call: the rest of its messages is counted only. Emit needs it.
-func (r *Reader[C]) Forget(c C) {
-	for i := range r.sides {
-		if r.sides[i].call == c {
-			var none C
-			r.sides[i].call = none
-		}
-	}
-}
+func (r *Reader[C]) Forget(c C) { r.parts.Forget(c) }
 
 // Reading is the call of the message that is being read in a direction, or the zero value.
-func (r *Reader[C]) Reading(dir dissect.Dir) C { return r.sides[dir].call }
+func (r *Reader[C]) Reading(dir dissect.Dir) C { return r.parts[dir].Call }

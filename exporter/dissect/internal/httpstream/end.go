@@ -181,12 +181,8 @@ func (s *Stream) ResetColumns(e *End) (code table.Opt[int64], name, by table.Opt
 	if s.ResetCode.OK {
 		code, name = s.ResetCode, table.Some(e.CodeName)
 	}
-	switch {
-	case !s.Reset:
-	case s.ResetBy == dissect.ToServer:
-		by = table.Some("client")
-	default:
-		by = table.Some("server")
+	if s.Reset {
+		by = table.Some(s.ResetBy.Sender())
 	}
 	return code, name, by
 }

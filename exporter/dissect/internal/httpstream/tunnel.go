@@ -40,8 +40,10 @@ func (s *Stream) LoseTunnel(c *dissect.Conn, dir dissect.Dir) {
 	}
 }
 
-// ShedTunnel is Conn.Shed for what the stream carries.
-func (s *Stream) ShedTunnel() bool { return s.inner != nil && s.inner.Shed() }
+// Shed frees memory of what the stream carries and of its bodies. It reports whether it could.
+func (s *Stream) Shed() bool {
+	return s.inner != nil && s.inner.Shed() || s.Half[0].Body.Spill() || s.Half[1].Body.Spill()
+}
 
 // EndTunnel ends what the stream carries. cause is that of Cause.
 func (s *Stream) EndTunnel(c *dissect.Conn, cause string) {

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"sync"
 )
 
 // Table is a section of a file.
@@ -35,6 +36,11 @@ func Read(text string) map[string]Table {
 		}
 	}
 	return all
+}
+
+// Lazy returns a function that reads a file once, when it is needed first.
+func Lazy(text string) func() map[string]Table {
+	return sync.OnceValue(func() map[string]Table { return Read(text) })
 }
 
 // Name is the name of n, or the number after prefix, as in "alert_7".
