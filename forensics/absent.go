@@ -123,15 +123,15 @@ func (c *Case) withAbsent(db *duck.DB, f *duck.Facts) *duck.DB {
 		return db
 	}
 	c.full.Do(func() {
-		var begin []string
+		var views []duck.View
 		for _, name := range []string{"calls_raw", "calls"} {
 			sql := "CREATE TEMP VIEW temp.main." + name + " AS SELECT *"
 			for _, col := range v.absent {
 				sql += ", " + nullSQL(col)
 			}
-			begin = append(begin, sql+" FROM "+maskedSchema+"."+name)
+			views = append(views, duck.View{Name: name, SQL: sql + " FROM " + maskedSchema + "." + name})
 		}
-		c.full.db = c.db.With(begin)
+		c.full.db = c.db.With(views)
 	})
 	return db.Like(c.full.db)
 }

@@ -75,7 +75,7 @@ type Case struct {
 	known    *knownOnce
 	gated    *gated
 	pages    *pages.Store
-	unmasked []string        // views that hide those of the masked case; see Unmasked
+	unmasked []duck.View     // views that hide those of the masked case; see Unmasked
 	whole    *Case           // the unmasked case of a masked one
 	part     bool            // part of another case, which closes the database
 	kept     map[string]bool // tables of a case aside; see Keep

@@ -320,9 +320,7 @@ func (c *Case) makeSightings(ctx context.Context) error {
 	}
 	source = c.masked(source, cols, every)
 	for _, name := range []string{"sightings", "sightings_raw"} {
-		if err := c.db.Exec(ctx, "CREATE VIEW memory.main."+name+" AS "+source); err != nil {
-			return err
-		}
+		c.db.Define(duck.View{Name: name, SQL: "CREATE VIEW memory.main." + name + " AS " + source})
 	}
 	v := &view{name: "sightings", columns: cols, raw: cols, key: []string{"ts_ns", "bundle", "call_no"}, from: "ts_ns", to: "ts_ns"}
 	c.views[v.name] = v

@@ -182,7 +182,7 @@ func (c *Case) short(p *plan, sql string, args []any, do func(db *duck.DB, sql s
 		return do(p.db, sql, args)
 	}
 	if short, all := c.narrow(sql, args, *p.facts); short != sql {
-		err := do(p.db, short, all)
+		err := do(p.db.Hiding("calls", "calls_raw"), short, all)
 		if bad := (*duck.SyntaxError)(nil); !errors.As(err, &bad) {
 			return err
 		}

@@ -220,11 +220,7 @@ func (c *Case) makeView(ctx context.Context, name string, schemas []*table.Schem
 	if c.mask && (seen != source || strings.Contains(joined[1], "JOIN")) {
 		c.unmasked = append(c.unmasked, viewSQL("CREATE TEMP VIEW", unmaskedSchema, name, source, c.joined(v, unmaskedSchema))...)
 	}
-	for _, sql := range viewSQL("CREATE VIEW", maskedSchema, name, seen, joined) {
-		if err := c.db.Exec(ctx, sql); err != nil {
-			return err
-		}
-	}
+	c.db.Define(viewSQL("CREATE VIEW", maskedSchema, name, seen, joined)...)
 	if name == "calls" {
 		v.absent = slices.DeleteFunc(slices.Clone(c.calls.all), func(col duck.Column) bool { return hasColumn(v.columns, col.Name) })
 	}
@@ -238,11 +234,11 @@ const maskedSchema, unmaskedSchema = "memory.main", "temp.main"
 
 // viewSQL makes the views of a table in a schema: NAME_raw reads its source, and NAME adds the columns
 // of joined.
-func viewSQL(create, schema, name, source string, joined [2]string) []string {
+func viewSQL(create, schema, name, source string, joined [2]string) []duck.View {
 	raw := schema + "." + duck.Ident(name+"_raw")
-	return []string{
-		create + " " + raw + " AS " + source,
-		create + " " + schema + "." + duck.Ident(name) + " AS " + joined[0] + raw + joined[1],
+	return []duck.View{
+		{Name: name + "_raw", SQL: create + " " + raw + " AS " + source},
+		{Name: name, SQL: create + " " + schema + "." + duck.Ident(name) + " AS " + joined[0] + raw + joined[1]},
 	}
 }
 

@@ -1,7 +1,6 @@
 package forensics
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -64,9 +63,6 @@ func (c *Case) countOf(ctx context.Context, condition string, from, to int64) (i
 
 // unfit explains why a single condition matches no call, as the end of a sentence.
 func (c *Case) unfit(ctx context.Context, p kfl.Condition, from, to int64) string {
-	if p.Undissected != "" {
-		return ": no dissector reads " + p.Undissected + " yet; " + cmp.Or(c.likely(ctx, p.Undissected, from, to), "its bytes are calls of the protocol tcp or udp")
-	}
 	k, err := c.compile(ctx, p.Text, nil)
 	if err != nil {
 		return ""
@@ -102,11 +98,11 @@ func (c *Case) unfit(ctx context.Context, p kfl.Condition, from, to int64) strin
 			return fmt.Sprintf("; did you mean %q?", near)
 		}
 	}
+	named := c.named(ctx, p.Texts)
 	for _, text := range p.Texts {
-		named := c.named(ctx, text)
 		for _, side := range sides {
 			asked := slices.ContainsFunc(k.Columns(), func(name string) bool { return strings.HasSuffix(name, "_"+side.column) })
-			if !asked && named[side.column] {
+			if !asked && slices.Contains(named[side.column], any(text)) {
 				return fmt.Sprintf("; %q is a %[2]s: use src.%[2]s or dst.%[2]s", text, side.field)
 			}
 		}
@@ -162,19 +158,19 @@ func (c *Case) valuesOf(ctx context.Context, column string, isText bool, from, t
 	return values, any || len(values) > 0
 }
 
-// named are the columns of sides in which an endpoint of the case has this name. One question
-// about all of them takes hardly longer than one about a single column.
-func (c *Case) named(ctx context.Context, name string) map[string]bool {
+// named are those of the names that endpoints of the case have, by the column of sides. One question
+// about all of them takes hardly longer than one about a single name or column.
+func (c *Case) named(ctx context.Context, names []string) map[string][]any {
 	v := c.views["endpoints"]
-	if v == nil {
+	if v == nil || len(names) == 0 {
 		return nil
 	}
 	var columns, list []string
 	var args []any
 	for _, side := range sides {
 		if hasColumn(v.raw, side.column) {
-			columns, args = append(columns, side.column), append(args, name)
-			list = append(list, "bool_or("+duck.Ident(side.column)+" = ?)")
+			columns, args = append(columns, side.column), append(args, names)
+			list = append(list, fmt.Sprintf("list(DISTINCT %[1]s) FILTER (list_contains(?, %[1]s))", duck.Ident(side.column)))
 		}
 	}
 	if len(list) == 0 {
@@ -184,9 +180,9 @@ func (c *Case) named(ctx context.Context, name string) map[string]bool {
 	if err != nil || len(r.Rows) != 1 {
 		return nil
 	}
-	found := map[string]bool{}
+	found := map[string][]any{}
 	for i, column := range columns {
-		found[column] = r.Rows[0][i] == true
+		found[column], _ = r.Rows[0][i].([]any)
 	}
 	return found
 }

@@ -15,7 +15,7 @@ type Env struct {
 	Macros map[string]string
 	// Columns are the columns of the view calls, with their DuckDB types. A field without its
 	// column is absent; a column without a field can be used under its own name. Nil means the
-	// columns in names.tsv.
+	// columns that fields read.
 	Columns map[string]string
 	// Absent are columns of calls that the view lacks because none of its rows has a value of
 	// them, with their DuckDB types. A query may name them; they are absent.
@@ -23,7 +23,7 @@ type Env struct {
 	// Tables are the columns of the tables that a query may look up for a call, by table name:
 	// flows, connections, tls. If a table NAME_raw exists for one of these or for calls, it is
 	// read instead, because endpoints are not joined to it. Nil means no tables or, if Columns
-	// is nil too, those in names.tsv.
+	// is nil too, those that fields read.
 	Tables map[string]map[string]string
 	// Bodies evaluates conditions on XML. If it is nil, SQL with such a condition fails when it
 	// is run: an empty answer would be misleading.

@@ -6,8 +6,6 @@ import "strings"
 type Condition struct {
 	Text  string   // as written in the query
 	Texts []string // the text literals in it, such as payment in dst.service == "payment"
-	// Undissected is a protocol in the condition that has no dissector, so that no call has it.
-	Undissected string
 }
 
 // Conditions splits a query at its top-level &&. It returns none for an empty query or one with an
@@ -18,7 +16,6 @@ func Conditions(src string) []Condition {
 		return nil
 	}
 	var list []Condition
-	known := names()
 	var split func(n *ast)
 	split = func(n *ast) {
 		if n.kind == nAnd {
@@ -28,23 +25,18 @@ func Conditions(src string) []Condition {
 			return
 		}
 		one := Condition{Text: strings.TrimSpace(src[n.pos:n.end])}
-		one.collect(n, known)
+		one.collect(n)
 		list = append(list, one)
 	}
 	split(e.root)
 	return list
 }
 
-func (c *Condition) collect(n *ast, known *nameTable) {
-	switch {
-	case n.kind == nLit && n.tok.kind == tokText:
+func (c *Condition) collect(n *ast) {
+	if n.kind == nLit && n.tok.kind == tokText {
 		c.Texts = append(c.Texts, n.tok.text)
-	case n.kind == nIdent:
-		if f := known.byName[n.text]; f != nil && strings.HasSuffix(f.doc, "until there is a dissector for it") {
-			c.Undissected = f.name
-		}
 	}
 	for _, a := range n.args {
-		c.collect(a, known)
+		c.collect(a)
 	}
 }

@@ -47,8 +47,13 @@ func (c *checker) compareBody(n *ast, op string, body, text *node) (*node, *Erro
 	if err != nil || op == "==" {
 		return is, err
 	}
+	return c.differ(n, is, body, text)
+}
+
+// differ is != of two values whose == is the condition is: false if one of them is absent.
+func (c *checker) differ(n *ast, is *node, values ...*node) (*node, *Error) {
 	out := node{op: opAnd, typ: typ{kind: kBool}}
-	for _, x := range []*node{body, text} {
+	for _, x := range values {
 		there, err := c.exists(n, x)
 		if err != nil {
 			return nil, err
@@ -129,20 +134,7 @@ func (c *checker) compareJSON(n *ast, op string, j, x *node) (*node, *Error) {
 		if err != nil {
 			return nil, err
 		}
-		out := node{op: opAnd, typ: typ{kind: kBool}}
-		for _, v := range []*node{j, x} {
-			there, err := c.exists(n, v)
-			if err != nil {
-				return nil, err
-			}
-			out.args = append(out.args, there)
-		}
-		not, err := c.make(n, node{op: opNot, typ: typ{kind: kBool}, args: []*node{is}})
-		if err != nil {
-			return nil, err
-		}
-		out.args = append(out.args, not)
-		return c.make(n, out)
+		return c.differ(n, is, j, x)
 	}
 	switch x.typ.kind {
 	case kJSON:

@@ -90,7 +90,7 @@ var spark = Dialect{
 		wide: "CAST(@ AS DECIMAL(19, 0))",
 		quotient: "get(transform(array(named_struct('a', CAST(@ AS BIGINT), 'b', CAST(@ AS BIGINT))), $ -> CASE WHEN $.b = 0 THEN NULL " +
 			"WHEN $.b = -1 THEN -CAST($.a AS DECIMAL(20, 0)) ELSE CAST($.a div $.b AS DECIMAL(20, 0)) END), 0)",
-		remainder: "get(transform(array(named_struct('a', CAST(@ AS BIGINT), 'b', CAST(@ AS BIGINT))), $ -> CASE WHEN $.b = 0 THEN NULL WHEN $.b = -1 THEN 0 ELSE $.a % $.b END), 0)",
+		remainder: "get(transform(array(named_struct('a', CAST(@ AS BIGINT), 'b', CAST(@ AS BIGINT))), $ -> CASE WHEN $.b = 0 THEN NULL WHEN $.b = -1 THEN $.a - $.a ELSE $.a % $.b END), 0)",
 		over:      "try_divide(@, @)",
 		fits:      "CAST(get(filter(array(@), $ -> $ BETWEEN -9223372036854775808BD AND 9223372036854775807BD), 0) AS BIGINT)",
 		tried:     "@", finite: "get(filter(array(@), $ -> abs($) < CAST('Infinity' AS DOUBLE)), 0)",
@@ -123,7 +123,7 @@ var trino = Dialect{
 	numbers: numbers{
 		wide:      "CAST(@ AS DECIMAL(19, 0))",
 		quotient:  "element_at(transform(ARRAY[ROW(CAST(@ AS BIGINT), CAST(@ AS BIGINT))], $ -> CASE WHEN $[2] = 0 THEN NULL WHEN $[2] = -1 THEN -CAST($[1] AS DECIMAL(20, 0)) ELSE CAST($[1] / $[2] AS DECIMAL(20, 0)) END), 1)",
-		remainder: "element_at(transform(ARRAY[ROW(CAST(@ AS BIGINT), CAST(@ AS BIGINT))], $ -> CASE WHEN $[2] = 0 THEN NULL WHEN $[2] = -1 THEN 0 ELSE $[1] % $[2] END), 1)",
+		remainder: "element_at(transform(ARRAY[ROW(CAST(@ AS BIGINT), CAST(@ AS BIGINT))], $ -> CASE WHEN $[2] = 0 THEN NULL WHEN $[2] = -1 THEN $[1] - $[1] ELSE $[1] % $[2] END), 1)",
 		over:      "CAST(@ AS DOUBLE) / CAST(@ AS DOUBLE)",
 		fits:      "CAST(element_at(filter(ARRAY[@], $ -> $ BETWEEN DECIMAL '-9223372036854775808' AND DECIMAL '9223372036854775807'), 1) AS BIGINT)",
 		tried:     "@", finite: "element_at(filter(ARRAY[@], $ -> is_finite($)), 1)",

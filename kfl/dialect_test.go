@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"slices"
@@ -14,11 +15,17 @@ import (
 
 var dialectCases = flag.String("dialects", "", "write the cases of TestDialects as JSON to this file, for scripts/lake/kfl.py")
 
-// dialectCase is a question that every engine must answer with the same rows.
+// dialectCase is a condition that every engine must find true for the same rows.
 type dialectCase struct {
-	KFL  string            `json:"kfl"`
-	SQL  map[string]string `json:"sql"`
-	Rows []int             `json:"rows"`
+	KFL   string            `json:"kfl"`
+	Where map[string]string `json:"where"` // by dialect
+	Rows  []int             `json:"rows"`
+}
+
+// dialectRun is what the engines get: one relation, and conditions on it.
+type dialectRun struct {
+	Calls map[string]string `json:"calls"` // by dialect
+	Cases []dialectCase     `json:"cases"`
 }
 
 // dialectEdges are conditions on which engines differ, if their forms are naive.
@@ -56,18 +63,22 @@ func TestDialects(t *testing.T) {
 		rows = append(rows, g.row())
 	}
 	var cases []dialectCase
+	columns := map[string]bool{}
 	add := func(src string) bool {
 		q, err := Compile(src, Env{Now: noon})
 		if err != nil {
 			return false
 		}
-		c := dialectCase{KFL: src, SQL: map[string]string{}, Rows: []int{}}
+		c := dialectCase{KFL: src, Where: map[string]string{}, Rows: []int{}}
 		for _, d := range dialects {
 			where, err := q.SQLIn(d.Name)
 			if err != nil {
 				return false
 			}
-			c.SQL[d.Name] = relation(d, rows, q) + where + " ORDER BY kfl_row"
+			c.Where[d.Name] = where
+		}
+		for _, name := range q.Columns() {
+			columns[name] = true
 		}
 		for i, r := range rows {
 			if q.Match(r) {
@@ -101,7 +112,11 @@ func TestDialects(t *testing.T) {
 	if *dialectCases == "" {
 		return
 	}
-	raw, err := json.Marshal(cases)
+	run := dialectRun{Calls: map[string]string{}, Cases: cases}
+	for _, d := range dialects {
+		run.Calls[d.Name] = relation(d, rows, slices.Sorted(maps.Keys(columns)))
+	}
+	raw, err := json.Marshal(run)
 	if err == nil {
 		err = os.WriteFile(*dialectCases, raw, 0o644)
 	}
@@ -110,22 +125,22 @@ func TestDialects(t *testing.T) {
 	}
 }
 
-// relation begins a statement over the columns of rows that q reads.
-func relation(d *Dialect, rows []*testRow, q *Query) string {
+// relation is a statement that returns the columns of the rows, and their numbers.
+func relation(d *Dialect, rows []*testRow, columns []string) string {
 	w := &writer{d: d}
 	types := viewColumns()
 	var names, lines []string
-	for _, c := range append(q.Columns(), "kfl_row") {
+	for _, c := range append(columns, "kfl_row") {
 		names = append(names, w.quote(c).sql)
 	}
 	for i, r := range rows {
 		var cells []string
-		for _, c := range q.Columns() {
+		for _, c := range columns {
 			cells = append(cells, cell(d, r.columns[c], types[c]))
 		}
 		lines = append(lines, "("+strings.Join(append(cells, fmt.Sprint(i)), ", ")+")")
 	}
-	return "SELECT kfl_row FROM (VALUES " + strings.Join(lines, ", ") + ") AS calls(" + strings.Join(names, ", ") + ") WHERE "
+	return "SELECT * FROM (VALUES " + strings.Join(lines, ", ") + ") AS calls(" + strings.Join(names, ", ") + ")"
 }
 
 // cell writes a value of a column whose type in DuckDB is given.

@@ -149,27 +149,3 @@ func TestEveryNameCompiles(t *testing.T) {
 		}
 	}
 }
-
-// TestEveryColumnHasAName reads the columns of protocols: a filter can name each of them.
-func TestEveryColumnHasAName(t *testing.T) {
-	raw, err := os.ReadFile("../exporter/table/protocols.tsv")
-	if err != nil {
-		t.Fatal(err)
-	}
-	sources := map[string]bool{}
-	for _, f := range names().fields {
-		if f.kind == srcColumn {
-			sources[f.arg] = true
-		}
-	}
-	n := 0
-	for line := range strings.Lines(string(raw)) {
-		column, _, _ := strings.Cut(line, "\t")
-		if n++; !sources[column] && names().byName[column] == nil {
-			t.Errorf("column %s has no name in names.tsv", column)
-		}
-	}
-	if n < 900 {
-		t.Errorf("only %d columns were read", n)
-	}
-}

@@ -2,8 +2,8 @@
 // which is a subset of CEL, and of the older forms that people still use. It parses a query,
 // checks names and types, and compiles it to two equivalent forms: a condition in DuckDB's SQL
 // and a matcher for single rows. An absent value is never an error at run time: a comparison
-// with it is false. An invalid query is refused with the position of the error. The package
-// imports no other package of the project. names.tsv defines the names, docs/kfl.md the language.
+// with it is false. An invalid query is refused with the position of the error. names.tsv
+// and the columns of protocols in exporter/table are the names, docs/kfl.md describes the language.
 package kfl
 
 import (

@@ -6,6 +6,8 @@ import (
 	"sort"
 	"strings"
 	"sync"
+
+	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
 //go:embed names.tsv
@@ -40,7 +42,7 @@ const (
 	srcHandshake
 )
 
-// field is a row of names.tsv.
+// field is a row of names.tsv, or a column of a protocol.
 type field struct {
 	name    string
 	typ     typ
@@ -51,7 +53,7 @@ type field struct {
 	doc     string
 }
 
-// nameTable is the content of names.tsv.
+// nameTable is the content of names.tsv, and the columns of protocols.
 type nameTable struct {
 	fields []*field
 	byName map[string]*field // every name and alias
@@ -59,8 +61,8 @@ type nameTable struct {
 	all    []string          // every name, sorted
 }
 
-// names reads the embedded table once. It panics on an invalid row, which every test would
-// find.
+// names reads the embedded table once, and adds the columns of all protocols. It panics on an invalid
+// row, which every test would find.
 var names = sync.OnceValue(func() *nameTable {
 	t := &nameTable{byName: map[string]*field{}, heads: map[string]bool{}}
 	for i, line := range strings.Split(strings.TrimSuffix(namesFile, "\n"), "\n") {
@@ -71,23 +73,43 @@ var names = sync.OnceValue(func() *nameTable {
 		if err != nil {
 			panic(fmt.Sprintf("names.tsv:%d: %v", i+1, err))
 		}
-		t.fields = append(t.fields, f)
-		for _, n := range append([]string{f.name}, f.aliases...) {
-			if t.byName[n] != nil {
-				panic(fmt.Sprintf("names.tsv:%d: name %s is defined twice", i+1, n))
-			}
-			t.byName[n] = f
-			t.all = append(t.all, n)
-			for j := range n {
-				if n[j] == '.' {
-					t.heads[n[:j]] = true
-				}
-			}
+		if err := t.add(f); err != nil {
+			panic(fmt.Sprintf("names.tsv:%d: %v", i+1, err))
+		}
+	}
+	for _, c := range table.ProtocolColumns() {
+		if t.byName[c.Name] != nil {
+			continue // names.tsv gives it other names, or the meaning that it has in KFL2
+		}
+		typ, ok := columnType(c.Kind.String())
+		if !ok {
+			continue
+		}
+		typ.unit = c.Unit
+		if err := t.add(&field{name: c.Name, typ: typ, kind: srcColumn, arg: c.Name, scope: strings.Fields(c.Protocol), doc: c.Doc}); err != nil {
+			panic(err)
 		}
 	}
 	sort.Strings(t.all)
 	return t
 })
+
+func (t *nameTable) add(f *field) error {
+	t.fields = append(t.fields, f)
+	for _, n := range append([]string{f.name}, f.aliases...) {
+		if t.byName[n] != nil {
+			return fmt.Errorf("name %s is defined twice", n)
+		}
+		t.byName[n] = f
+		t.all = append(t.all, n)
+		for j := range n {
+			if n[j] == '.' {
+				t.heads[n[:j]] = true
+			}
+		}
+	}
+	return nil
+}
 
 func parseField(line string) (*field, error) {
 	c := strings.Split(line, "\t")

@@ -120,7 +120,7 @@ func TestXMLNeedsBodies(t *testing.T) {
 	if !q.Match(r) {
 		t.Error("the matcher needs only the row's bodies, but does not match")
 	}
-	if _, err := answers(duck(t, []*testRow{r}), q, 1); err == nil || !strings.Contains(err.Error(), "bodies of a bundle") {
+	if _, err := answers(duck(t, []*testRow{r}), 1, q); err == nil || !strings.Contains(err.Error(), "bodies of a bundle") {
 		t.Errorf("SQL without bodies: %v, want an error", err)
 	}
 	b := &testBodies{rows: []*testRow{r}}

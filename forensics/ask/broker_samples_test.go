@@ -72,6 +72,15 @@ func TestSamplesThroughBrokers(t *testing.T) {
 			"SEND /queue/bills (6 B) => MESSAGE /queue/bills (6 B) → ack (likely)",
 			"SEND /queue/old (13 B) → ok => MESSAGE /queue/old (13 B) → ack (likely)",
 		},
+		"amqp1.pcapng": {
+			"transfer /queue/orders (16 B) → accepted => transfer /queue/orders (16 B) → accepted",
+			"transfer /queue/orders (10000 B) → accepted => transfer /queue/orders (10000 B) → accepted",
+			"transfer /queue/orders (7 B) → accepted => transfer /queue/orders (7 B) → shop:unknown-order",
+			"transfer /queue/orders (40 B) → accepted => transfer /queue/orders (40 B) → released",
+			"transfer /queue/orders (40 B) → accepted => transfer /queue/orders (40 B) → accepted",
+			"transfer /queue/orders (48 B) → accepted => transfer /queue/orders (48 B) → accepted",
+			"transfer /queue/orders (56 B) → settled => transfer /queue/orders (56 B) → accepted",
+		},
 		"redis.pcap": nil, // publishes to itself
 	} {
 		dir := filepath.Join(t.TempDir(), "x.pcapsule")

@@ -11,12 +11,6 @@ import "strings"
 // Mask is the default text that replaces a secret.
 const Mask = "[masked]"
 
-// Header masks the value of a header by the default policy.
-func Header(name, value string) string { return Default().Header(name, value) }
-
-// Query masks a URL query by the default policy.
-func Query(q string) string { return Default().Query(q) }
-
 // SecretHeader reports whether the policy masks all values of a header.
 func (p *Policy) SecretHeader(name string) bool {
 	if len(name) > maxName {

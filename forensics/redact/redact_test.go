@@ -11,7 +11,7 @@ func TestHeader(t *testing.T) {
 		{"an API key", "X-API-Key", "k", "[masked]"},
 		{"a plain header stays", "Content-Type", "text/plain", "text/plain"},
 	} {
-		if got := Header(tt.header, tt.value); got != tt.want {
+		if got := Default().Header(tt.header, tt.value); got != tt.want {
 			t.Errorf("%s: %q, want %q", tt.name, got, tt.want)
 		}
 	}
@@ -24,7 +24,7 @@ func TestQuery(t *testing.T) {
 		{"nothing secret", "page=2&q=token", "page=2&q=token"},
 		{"empty", "", ""},
 	} {
-		if got := Query(tt.q); got != tt.want {
+		if got := Default().Query(tt.q); got != tt.want {
 			t.Errorf("%s: %q, want %q", tt.name, got, tt.want)
 		}
 	}

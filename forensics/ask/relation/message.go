@@ -19,15 +19,15 @@ const (
 )
 
 // Brokers are the protocols of message brokers.
-const Brokers = `('kafka', 'nats', 'amqp', 'mqtt', 'stomp', 'redis')`
+const Brokers = `('kafka', 'nats', 'amqp', 'amqp1', 'mqtt', 'stomp', 'redis')`
 
 // The roles of a call at a broker. A consumer asks for messages, or the broker sends them.
 const (
 	puts = `(protocol = 'kafka' AND kafka_api_key = 0 OR protocol = 'nats' AND method = 'PUB' AND path IS NOT NULL AND nats_api IS NULL OR protocol = 'amqp' AND amqp_method = 'basic.publish'
-		OR protocol = 'stomp' AND method = 'SEND' AND stomp_destination IS NOT NULL OR protocol = 'mqtt' AND method = 'PUBLISH' AND NOT mqtt_delivered OR protocol = 'redis' AND method IN ('XADD', 'PUBLISH', 'SPUBLISH') AND NOT failed)`
+		OR protocol = 'amqp1' AND method = 'transfer' AND NOT amqp1_delivered AND path IS NOT NULL OR protocol = 'stomp' AND method = 'SEND' AND stomp_destination IS NOT NULL OR protocol = 'mqtt' AND method = 'PUBLISH' AND NOT mqtt_delivered OR protocol = 'redis' AND method IN ('XADD', 'PUBLISH', 'SPUBLISH') AND NOT failed)`
 	polls = `(protocol = 'kafka' AND kafka_api_key = 1 AND kafka_records > 0 AND NOT starts_with(coalesce(kafka_client_id, ''), 'broker-') OR protocol = 'amqp' AND amqp_method = 'basic.get' AND amqp_delivery_tag IS NOT NULL
 		OR protocol = 'redis' AND (method IN ('XREAD', 'XREADGROUP', 'XCLAIM', 'XAUTOCLAIM') AND redis_elements > 0 OR redis_push IN ('message', 'smessage', 'pmessage')))`
-	sent = `(protocol = 'nats' AND method = 'MSG' AND path IS NOT NULL OR protocol = 'amqp' AND amqp_method = 'basic.deliver' OR protocol = 'stomp' AND method = 'MESSAGE' AND stomp_destination IS NOT NULL OR protocol = 'mqtt' AND method = 'PUBLISH' AND mqtt_delivered)`
+	sent = `(protocol = 'nats' AND method = 'MSG' AND path IS NOT NULL OR protocol = 'amqp' AND amqp_method = 'basic.deliver' OR protocol = 'amqp1' AND method = 'transfer' AND amqp1_delivered AND path IS NOT NULL OR protocol = 'stomp' AND method = 'MESSAGE' AND stomp_destination IS NOT NULL OR protocol = 'mqtt' AND method = 'PUBLISH' AND mqtt_delivered)`
 )
 
 // names is SQL for the identities of the messages of a call: a name with a range of numbers. alone
@@ -36,6 +36,7 @@ const names = `CASE WHEN protocol = 'kafka' THEN list_transform(kafka_offsets, o
 	WHEN protocol = 'nats' AND nats_stream_sequence IS NOT NULL THEN [{'name': 'nats ' || nats_stream, 'lo': nats_stream_sequence, 'hi': nats_stream_sequence, 'alone': false}]
 	WHEN protocol = 'nats' AND starts_with(nats_reply_to, '_INBOX.') THEN [{'name': concat_ws(' ', 'nats', nats_subject, nats_reply_to), 'lo': 0, 'hi': 0, 'alone': true}]
 	WHEN protocol = 'amqp' AND amqp_message_id IS NOT NULL THEN [{'name': concat_ws(chr(0), 'amqp', amqp_exchange, amqp_routing_key, amqp_message_id), 'lo': 0, 'hi': 0, 'alone': true}]
+	WHEN protocol = 'amqp1' AND amqp1_message_id IS NOT NULL THEN [{'name': concat_ws(chr(0), 'amqp1', amqp1_message_id), 'lo': 0, 'hi': 0, 'alone': true}]
 	WHEN protocol = 'stomp' AND stomp_publisher_id IS NOT NULL THEN [{'name': concat_ws(chr(0), 'stomp', stomp_destination, stomp_publisher_id), 'lo': 0, 'hi': 0, 'alone': true}]
 	WHEN protocol = 'mqtt' AND mqtt_response_topic IS NOT NULL AND mqtt_correlation_data IS NOT NULL THEN [{'name': concat_ws(chr(0), 'mqtt', mqtt_topic, mqtt_response_topic, mqtt_correlation_data), 'lo': 0, 'hi': 0, 'alone': true}]
 	WHEN method = 'XADD' THEN [{'name': concat_ws(' ', 'redis', redis_key, redis_reply), 'lo': 0, 'hi': 0, 'alone': true}]
@@ -46,6 +47,7 @@ const names = `CASE WHEN protocol = 'kafka' THEN list_transform(kafka_offsets, o
 const likeness = `CASE WHEN protocol = 'kafka' AND put AND len(kafka_partitions) = 1 THEN concat_ws(chr(0), 'kafka', kafka_partitions[1], coalesce(trace_id, ''), hex(request_body_sha256))
 	WHEN protocol = 'kafka' AND len(kafka_offsets) = 1 THEN concat_ws(chr(0), 'kafka', split_part(kafka_offsets[1], ':', 1), coalesce(trace_id, ''), hex(response_body_sha256))
 	WHEN protocol = 'amqp' THEN concat_ws(chr(0), 'amqp', amqp_exchange, amqp_routing_key, coalesce(amqp_correlation_id, ''), coalesce(trace_id, ''), hex(coalesce(request_body_sha256, response_body_sha256)))
+	WHEN protocol = 'amqp1' THEN concat_ws(chr(0), 'amqp1', path, coalesce(amqp1_correlation_id, ''), coalesce(trace_id, ''), hex(request_body_sha256))
 	WHEN protocol = 'stomp' THEN concat_ws(chr(0), 'stomp', stomp_destination, coalesce(stomp_correlation_id, ''), coalesce(trace_id, ''), hex(request_body_sha256))
 	WHEN protocol = 'nats' THEN concat_ws(chr(0), 'nats', nats_subject, coalesce(trace_id, ''), hex(request_body_sha256))
 	WHEN protocol = 'mqtt' THEN concat_ws(chr(0), 'mqtt', mqtt_topic, coalesce(trace_id, ''), hex(request_body_sha256))
@@ -64,7 +66,7 @@ const likeness = `CASE WHEN protocol = 'kafka' AND put AND len(kafka_partitions)
 // time that it got a message, an ASOF join finds the range with the offset. Without an identity on
 // both sides, the only message with this topic and payload of a minute is taken.
 func Messages(c terms.Several) string {
-	return fmt.Sprintf(`, msg AS MATERIALIZED (SELECT %[1]s AS k, put, CASE WHEN put OR sent THEN ts_ns ELSE ts_ns + coalesce(elapsed_us, 0) * 1000 END AS ns, CASE WHEN sent AND protocol IN ('nats', 'amqp', 'stomp') OR put AND protocol = 'nats' THEN ts_ns + elapsed_us * 1000 END AS told,
+	return fmt.Sprintf(`, msg AS MATERIALIZED (SELECT %[1]s AS k, put, CASE WHEN put OR sent THEN ts_ns ELSE ts_ns + coalesce(elapsed_us, 0) * 1000 END AS ns, CASE WHEN sent AND protocol IN ('nats', 'amqp', 'amqp1', 'stomp') OR put AND protocol = 'nats' THEN ts_ns + elapsed_us * 1000 END AS told,
 			ap AS up, CASE WHEN sent THEN bp ELSE ap END AS pod, CASE WHEN sent THEN dst_id ELSE src_id END AS endpoint, CASE WHEN sent THEN src_who ELSE dst_who END AS broker, hash(%[2]sclock_id) AS clock, CASE WHEN NOT put AND NOT sent AND protocol <> 'kafka' THEN hash(%[2]sconn_id) END AS loop, %[3]s, ts_ns AS began,
 			coalesce(%[4]s, []) AS ids, CASE WHEN coalesce(request_body_size, response_body_size, 1) > 0 THEN %[5]s END AS same
 			FROM (SELECT *, coalesce(%[6]s, false) AS put, coalesce(%[7]s, false) AS sent FROM x WHERE protocol IN %[8]s) WHERE put OR sent OR coalesce(%[9]s, false)),

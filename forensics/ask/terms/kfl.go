@@ -73,7 +73,7 @@ func DstKFL(by, name, place, levels string, asked bool) string {
 }
 
 // NotCarriers is the KFL equivalent of IsRequest, to append to a filter.
-const NotCarriers = ` and protocol not in ["tls", "dtls", "quic", "tcp", "udp"]`
+var NotCarriers = ` and protocol not in ` + strings.NewReplacer("(", "[", ")", "]", "'", `"`).Replace(carriers)
 
 // whoKFL is the KFL for one end, "src" or "dst", that has a name in Who. levels are the results of
 // level for it, joined with commas.

@@ -58,6 +58,7 @@ type DB struct {
 	kind  int                         // of its connections
 	alone bool                        // its queries share a worker with nobody's
 	asked bool                        // the text of its queries is a user's, see Asked
+	hides []string                    // names of views that its queries define themselves, see Hiding
 	aside *aside                      // of a DB that Aside made
 	ready func(context.Context) error // is called before each query; may be nil
 }
@@ -87,11 +88,32 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 	return d, nil
 }
 
-// With returns the same database with connections of another kind: each is set up by the statements,
-// such as views in schema temp, which hide views of the same name. Connections of d do not see them. It
-// is closed with d.
-func (d *DB) With(begin []string) *DB {
-	return &DB{database: d.database, kind: d.pool.addKind(begin), alone: d.alone, asked: d.asked}
+// View is a view that a worker makes when a query first names it, because DuckDB binds all columns of a
+// view to make it. An error in SQL is the error of that query.
+type View struct {
+	Name string // without its schema
+	SQL  string // the statement that makes it
+}
+
+// Define adds views for all connections.
+func (d *DB) Define(list ...View) {
+	d.pool.mu.Lock()
+	defer d.pool.mu.Unlock()
+	d.pool.define(0, list)
+}
+
+// With returns the same database with connections of another kind, which have views of their own in schema
+// temp. These hide views of the same name; connections of d do not see them. It is closed with d.
+func (d *DB) With(list []View) *DB {
+	return &DB{database: d.database, kind: d.pool.addKind(list), alone: d.alone, asked: d.asked}
+}
+
+// Hiding returns the same database for queries whose first WITH defines these names, so that views of the
+// same name are not made.
+func (d *DB) Hiding(names ...string) *DB {
+	one := *d
+	one.hides = names
+	return &one
 }
 
 // Like returns the same database with connections of the kind of one that With returned.

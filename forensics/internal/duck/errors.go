@@ -95,6 +95,9 @@ func explain(ctx context.Context, sql string, err error) error {
 	return errors.New("SQL: " + f.Msg)
 }
 
+// tooLarge matches what DuckDB says about lists and texts above its own limits.
+var tooLarge = regexp.MustCompile(`(?i)larger than 2\^|exceeds (the )?(maximum|48-bit)|maximum (allowed|supported|combined|total) |too (large|long) (for|to be)`)
+
 // said converts a message of DuckDB to an error.
 func said(sql, msg string) error {
 	kind, text, _ := strings.Cut(msg, ": ")
@@ -115,6 +118,9 @@ func said(sql, msg string) error {
 	}
 	if strings.Contains(msg, "std::bad_alloc") {
 		return &limitError{ErrMemory, "the database process reached its memory limit"}
+	}
+	if tooLarge.MatchString(text) && kind != "Conversion Error" {
+		return &limitError{ErrMemory, "a list or text of the query is too large (" + firstLine(text) + "); make it shorter"}
 	}
 	if damaged(kind, text) {
 		return &limitError{ErrDamaged, firstLine(text)}

@@ -46,6 +46,7 @@ var hostile = []struct {
 	{"a regular expression", "select regexp_replace(repeat('a', 10000000), '(a?){500}', 'b', 'g')", []error{nil, ErrDeadline, ErrMemory}},
 	{"a printed number", "select printf('%2000000000d', 1)", []error{ErrMemory, ErrDeadline}},
 	{"a padded text", "select length(lpad('x', 2000000000, 'y'))", []error{nil, ErrMemory, ErrDeadline}},
+	{"a list beyond DuckDB's limit", "select unnest(range(1000000000000))", []error{ErrMemory}},
 	{"a file", "from read_text('/etc/passwd')", []error{ErrRefused}},
 	{"a file through the case", "from read_text('DIR/../../../../../etc/passwd')", []error{ErrRefused}},
 	{"a link in the case", "from read_text('DIR/link')", []error{ErrRefused}},

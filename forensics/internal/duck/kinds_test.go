@@ -21,7 +21,7 @@ func first(d *DB, sql string) (any, error) {
 
 func TestConnectionsOfAKindSeeTheirOwnViews(t *testing.T) {
 	d, _ := locked(t)
-	other := d.With([]string{"CREATE TEMP VIEW temp.main.calls AS SELECT call_no, 'other' AS host FROM memory.main.calls"})
+	other := d.With([]View{{"calls", "CREATE TEMP VIEW temp.main.calls AS SELECT call_no, 'other' AS host FROM memory.main.calls"}})
 	var open []*Rows
 	for range 3 { // several connections of each kind, then those again
 		for _, k := range []*DB{d, other} {
@@ -68,9 +68,9 @@ func TestConnectionsOfAKindSeeTheirOwnViews(t *testing.T) {
 
 func TestAKindThatCannotBeMade(t *testing.T) {
 	d, _ := locked(t)
-	bad := d.With([]string{"CREATE TEMP VIEW a AS SELECT 1", "CREATE TEMP VIEW b AS FROM nosuch"})
+	bad := d.With([]View{{"a", "CREATE TEMP VIEW a AS SELECT 1"}, {"b", "CREATE TEMP VIEW b AS FROM nosuch"}})
 	for range 2 * maxAnswers { // a slot that was not given back would block here
-		if _, err := first(bad, "SELECT 1"); err == nil || !strings.Contains(err.Error(), "nosuch") {
+		if _, err := first(bad, "FROM a JOIN b"); err == nil || !strings.Contains(err.Error(), "nosuch") {
 			t.Fatalf("%v, want the reason", err)
 		}
 	}

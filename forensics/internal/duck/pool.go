@@ -33,7 +33,8 @@ type pool struct {
 	alone    int           // questions that are
 	changed  chan struct{} // closed when a worker may have become free
 	setup    []string      // statements with which each worker begins
-	kinds    [][]string    // of connections
+	kinds    int           // of connections
+	views    [][]byte      // frames of the views that each kind has
 	masks    []byte        // a frame of what views mask; nil: not known yet
 	closed   bool
 	leaving  sync.WaitGroup // workers that were told to before it was closed
@@ -59,10 +60,10 @@ func (p *pool) take(ctx context.Context, alone bool) (*process, error) {
 		if w == nil && room && p.working()+p.starting < maxWorkers {
 			return p.start(ctx, alone)
 		}
-		kinds, masks, changed := p.kinds, p.masks, p.changed
+		views, masks, changed := p.views, p.masks, p.changed
 		if w != nil && room {
 			p.begins(w, alone)
-			err := w.tell(kinds, masks)
+			err := w.tell(views, masks)
 			p.mu.Unlock()
 			if err == nil {
 				return w, nil
@@ -117,7 +118,7 @@ func (p *pool) start(ctx context.Context, alone bool) (*process, error) {
 	if alone {
 		p.alone++ // so that no other takes its place
 	}
-	setup, kinds, masks := slices.Clone(p.setup), p.kinds, p.masks
+	setup, views, masks := slices.Clone(p.setup), p.views, p.masks
 	p.mu.Unlock()
 	w, err := start(ctx, &p.o)
 	for _, sql := range setup {
@@ -126,7 +127,7 @@ func (p *pool) start(ctx context.Context, alone bool) (*process, error) {
 		}
 	}
 	if err == nil {
-		err = w.tell(kinds, masks)
+		err = w.tell(views, masks)
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -214,12 +215,22 @@ func (p *pool) keep(w *process, sql string) {
 	p.setup = append(p.setup, sql)
 }
 
-// addKind adds a kind of connections and gives its number.
-func (p *pool) addKind(begin []string) int {
+// addKind adds a kind of connections with its views, and returns its number.
+func (p *pool) addKind(list []View) int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.kinds = append(slices.Clip(p.kinds), begin)
-	return len(p.kinds)
+	p.kinds++
+	p.define(p.kinds, list)
+	return p.kinds
+}
+
+// define adds views to a kind. The caller has locked p.
+func (p *pool) define(kind int, list []View) {
+	v := wire.Views{Kind: kind}
+	for _, one := range list {
+		v.Names, v.SQL = append(v.Names, one.Name), append(v.SQL, one.SQL)
+	}
+	p.views = append(slices.Clip(p.views), v.Append(nil))
 }
 
 // setMasks has every worker mask so with the next question that it takes.

@@ -40,7 +40,7 @@ type process struct {
 	mu      sync.Mutex
 	answers map[uint64]*answer
 	number  uint64 // the last stream or connection number
-	kinds   int    // known to it
+	views   int    // number of Define frames that it has
 	masked  bool   // it has the masks of views
 	why     error  // why it was killed
 	cause   error  // set before dead is closed
@@ -283,16 +283,16 @@ func (w *process) exec(ctx context.Context, sql string) error {
 	return errors.Join(rows.Err(), rows.Close())
 }
 
-// tell sends the worker the kinds of connections and the masks that it lacks.
-func (w *process) tell(kinds [][]string, masks []byte) error {
+// tell sends the worker the views and the masks that it lacks.
+func (w *process) tell(views [][]byte, masks []byte) error {
 	if !w.masked && masks != nil {
 		if err := w.send(wire.Mask, 0, masks); err != nil {
 			return err
 		}
 		w.masked = true
 	}
-	for ; w.kinds < len(kinds); w.kinds++ {
-		if err := w.send(wire.Begin, 0, wire.AppendTexts(nil, kinds[w.kinds])); err != nil {
+	for ; w.views < len(views); w.views++ {
+		if err := w.send(wire.Define, 0, views[w.views]); err != nil {
 			return err
 		}
 	}

@@ -40,7 +40,7 @@ func (d *DB) run(ctx context.Context, sql string, args []any, setup bool) (*Rows
 			return nil, err
 		}
 	}
-	q := wire.Question{Kind: d.kind, Setup: setup, SQL: sql, Args: args}
+	q := wire.Question{Kind: d.kind, Setup: setup, SQL: sql, Hidden: d.hides, Args: args}
 	if d.aside != nil {
 		if err := d.aside.take(ctx); err != nil {
 			return nil, explain(ctx, sql, err)

@@ -26,15 +26,17 @@ type database struct {
 	masks atomic.Pointer[masks] // masks of views; nil until the program has sent them
 
 	mu     sync.Mutex
-	begin  [][]string            // statements that set up each connection of a kind; the first kind has none
-	free   [][]duckdb.Connection // of each kind
-	own    map[uint64]*own       // connections that only some queries use
-	trimAt time.Time             // earliest time to return freed memory again
+	kinds  []*kindOf
+	own    map[uint64]*own // connections that only some queries use
+	trimAt time.Time       // earliest time to return freed memory again
+
+	making sync.Mutex      // held while views are made
+	made   map[string]bool // views of the first kind, which all connections have
 }
 
 // own is a connection for one user, who may have temporary tables in it.
 type own struct {
-	conn  duckdb.Connection
+	*session
 	turns chan struct{} // holds one token while the connection is free
 }
 
@@ -66,7 +68,7 @@ func openDatabase(o *wire.Settings) (*database, error) {
 			return nil, fmt.Errorf("option %s=%s refused", kv[0], kv[1])
 		}
 	}
-	d := &database{begin: [][]string{nil}, free: make([][]duckdb.Connection, 1), own: map[uint64]*own{}}
+	d := &database{kinds: []*kindOf{{views: map[string]string{}}}, own: map[uint64]*own{}, made: map[string]bool{}}
 	var msg string
 	if duckdb.OpenExt("", &d.db, cfg, &msg) == duckdb.StateError {
 		return nil, errors.New(msg)
@@ -83,10 +85,10 @@ func openDatabase(o *wire.Settings) (*database, error) {
 		return nil, err
 	}
 	defer d.give(0, c)
-	if err := d.addMask(c); err != nil {
+	if err := d.addMask(c.conn); err != nil {
 		return nil, err
 	}
-	return d, each(c, settle)
+	return d, each(c.conn, settle)
 }
 
 // each runs statements.
@@ -100,49 +102,36 @@ func each(c duckdb.Connection, list []string) error {
 		}
 		duckdb.DestroyResult(&r)
 		if state == duckdb.StateError {
-			return errors.New(msg)
+			return said(msg)
 		}
 	}
 	return nil
 }
 
-// addKind adds a kind of connections.
-func (d *database) addKind(begin []string) {
+// take returns a free connection of a kind, or a new one.
+func (d *database) take(kind int) (*session, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.begin = append(d.begin, begin)
-	d.free = append(d.free, nil)
-}
-
-// take returns a free connection of a kind, or a new one.
-func (d *database) take(kind int) (c duckdb.Connection, err error) {
-	d.mu.Lock()
-	if kind < 0 || kind >= len(d.begin) {
-		d.mu.Unlock()
-		return c, fmt.Errorf("connection of kind %d of %d", kind, len(d.begin))
+	if kind < 0 || kind >= len(d.kinds) {
+		return nil, fmt.Errorf("connection of kind %d of %d", kind, len(d.kinds))
 	}
-	if n := len(d.free[kind]); n > 0 {
-		c = d.free[kind][n-1]
-		d.free[kind] = d.free[kind][:n-1]
-		d.mu.Unlock()
-		return c, nil
+	k := d.kinds[kind]
+	if n := len(k.free); n > 0 {
+		s := k.free[n-1]
+		k.free = k.free[:n-1]
+		return s, nil
 	}
-	begin := d.begin[kind]
-	d.mu.Unlock()
-	if duckdb.Connect(d.db, &c) == duckdb.StateError {
-		return c, errors.New("connecting to the database")
+	s := &session{made: map[string]bool{}}
+	if duckdb.Connect(d.db, &s.conn) == duckdb.StateError {
+		return nil, errors.New("connecting to the database")
 	}
-	if err := each(c, begin); err != nil {
-		duckdb.Disconnect(&c)
-		return c, err
-	}
-	return c, nil
+	return s, nil
 }
 
 // give returns a connection for the next query of its kind.
-func (d *database) give(kind int, c duckdb.Connection) {
+func (d *database) give(kind int, s *session) {
 	d.mu.Lock()
-	d.free[kind] = append(d.free[kind], c)
+	d.kinds[kind].free = append(d.kinds[kind].free, s)
 	due := time.Now().After(d.trimAt)
 	if due {
 		d.trimAt = time.Now().Add(trimEvery)
@@ -154,15 +143,15 @@ func (d *database) give(kind int, c duckdb.Connection) {
 }
 
 // takeOwn waits for the connection with a number; the first query with that number opens it.
-func (d *database) takeOwn(kind int, number uint64, stop <-chan struct{}) (c duckdb.Connection, give func(), err error) {
+func (d *database) takeOwn(kind int, number uint64, stop <-chan struct{}) (s *session, give func(), err error) {
 	d.mu.Lock()
 	o := d.own[number]
 	d.mu.Unlock()
 	if o == nil {
-		if c, err = d.take(kind); err != nil {
-			return c, nil, err
+		if s, err = d.take(kind); err != nil {
+			return nil, nil, err
 		}
-		o = &own{conn: c, turns: make(chan struct{}, 1)}
+		o = &own{session: s, turns: make(chan struct{}, 1)}
 		o.turns <- struct{}{}
 		d.mu.Lock()
 		d.own[number] = o
@@ -171,11 +160,11 @@ func (d *database) takeOwn(kind int, number uint64, stop <-chan struct{}) (c duc
 	select {
 	case _, open := <-o.turns:
 		if !open {
-			return c, nil, errors.New("the connection was ended")
+			return nil, nil, errors.New("the connection was ended")
 		}
-		return o.conn, func() { o.turns <- struct{}{} }, nil
+		return o.session, func() { o.turns <- struct{}{} }, nil
 	case <-stop:
-		return c, nil, errStopped
+		return nil, nil, errStopped
 	}
 }
 

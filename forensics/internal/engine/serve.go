@@ -82,12 +82,12 @@ func (s *server) open(f wire.Frame, confine func(*wire.Settings) error) error {
 // frame processes a frame. It never waits for DuckDB, so that a Stop is always processed.
 func (s *server) frame(f wire.Frame) error {
 	switch f.Kind {
-	case wire.Begin:
-		list, err := wire.ReadTexts(f.Body)
+	case wire.Define:
+		v, err := wire.ReadViews(f.Body)
 		if err != nil {
 			return err
 		}
-		s.db.addKind(list)
+		return s.db.define(&v)
 	case wire.Mask:
 		m, err := wire.ReadMasks(f.Body)
 		if err != nil {

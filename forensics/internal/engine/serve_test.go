@@ -43,13 +43,15 @@ func TestServeRefusesFrames(t *testing.T) {
 	}
 	endless := question(wire.Question{SQL: "select * from range(1000000000)"})
 	for name, frames := range map[string][]wire.Frame{
-		"an unknown kind":        {{Kind: '?', Stream: 3}},
-		"settings twice":         {{Kind: wire.Open, Stream: 3}},
-		"a question cut short":   {{Kind: wire.Query, Stream: 3, Body: endless[:5]}},
-		"a stream twice":         {{Kind: wire.Query, Stream: 3, Body: endless}, {Kind: wire.Query, Stream: 3, Body: endless}},
-		"two batches at once":    {{Kind: wire.Query, Stream: 3, Body: endless}, {Kind: wire.Next, Stream: 3}, {Kind: wire.Next, Stream: 3}, {Kind: wire.Next, Stream: 3}, {Kind: wire.Next, Stream: 3}},
-		"statements cut short":   {{Kind: wire.Begin, Body: []byte{9}}},
-		"only settings, no more": {{Kind: wire.Begin, Body: []byte{0, 0}}},
+		"an unknown kind":      {{Kind: '?', Stream: 3}},
+		"settings twice":       {{Kind: wire.Open, Stream: 3}},
+		"a question cut short": {{Kind: wire.Query, Stream: 3, Body: endless[:5]}},
+		"a stream twice":       {{Kind: wire.Query, Stream: 3, Body: endless}, {Kind: wire.Query, Stream: 3, Body: endless}},
+		"two batches at once":  {{Kind: wire.Query, Stream: 3, Body: endless}, {Kind: wire.Next, Stream: 3}, {Kind: wire.Next, Stream: 3}, {Kind: wire.Next, Stream: 3}, {Kind: wire.Next, Stream: 3}},
+		"views cut short":      {{Kind: wire.Define, Body: []byte{0, 9}}},
+		"a view without SQL":   {{Kind: wire.Define, Body: (&wire.Views{Names: []string{"a"}}).Append(nil)}},
+		"a kind left out":      {{Kind: wire.Define, Body: (&wire.Views{Kind: 2}).Append(nil)}},
+		"more than views":      {{Kind: wire.Define, Body: []byte{0, 0, 0, 0}}},
 	} {
 		in := opening(t)
 		for _, f := range frames {
@@ -140,7 +142,7 @@ func FuzzServe(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	if err := each(c, []string{"SET enable_external_access=false"}); err != nil {
+	if err := each(c.conn, []string{"SET enable_external_access=false"}); err != nil {
 		f.Fatal(err)
 	}
 	db.give(0, c)

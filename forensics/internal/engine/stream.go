@@ -30,7 +30,7 @@ type stream struct {
 	cancel context.CancelCauseFunc
 	wanted chan struct{} // holds one token if a batch is requested
 
-	conn  duckdb.Connection
+	*session
 	stmt  duckdb.PreparedStatement
 	res   duckdb.Result
 	open  bool // res holds a result
@@ -82,13 +82,13 @@ func (st *stream) run() {
 
 func (st *stream) connect() (give func(), err error) {
 	if st.q.Own != 0 {
-		st.conn, give, err = st.s.db.takeOwn(st.q.Kind, st.q.Own, st.ctx.Done())
+		st.session, give, err = st.s.db.takeOwn(st.q.Kind, st.q.Own, st.ctx.Done())
 		return give, err
 	}
-	if st.conn, err = st.s.db.take(st.q.Kind); err != nil {
+	if st.session, err = st.s.db.take(st.q.Kind); err != nil {
 		return nil, fmt.Errorf("connecting to the database: %w", err)
 	}
-	return func() { st.s.db.give(st.q.Kind, st.conn) }, nil
+	return func() { st.s.db.give(st.q.Kind, st.session) }, nil
 }
 
 // answer runs the query and sends rows on request.
@@ -100,6 +100,9 @@ func (st *stream) answer() error {
 	// query.
 	defer watching.Wait()
 	defer close(stop)
+	if err := st.s.db.makeViews(st.session, &st.q); err != nil {
+		return err
+	}
 	if err := st.start(); err != nil {
 		return err
 	}

@@ -3,6 +3,7 @@ package wire
 import (
 	"encoding/binary"
 	"fmt"
+	"math"
 )
 
 // Settings define how a worker opens its database.
@@ -21,13 +22,21 @@ type Masks struct {
 	Values []string // values that are secret everywhere
 }
 
+// Views are made when a query on a connection of their kind first names one of them.
+type Views struct {
+	Kind  int      // 0: all connections; the next number begins a new kind
+	Names []string // of the views
+	SQL   []string // statements that make them
+}
+
 // Question is a query for a worker.
 type Question struct {
-	Kind  int    // kind of its connection: the number of its Begin frame, from 1; 0: none
-	Own   uint64 // number of a connection that only queries with this number use; 0: any free one
-	Setup bool   // any statement, not only a query
-	SQL   string
-	Args  []any
+	Kind   int    // kind of its connection, see Views
+	Own    uint64 // number of a connection that only queries with this number use; 0: any free one
+	Setup  bool   // any statement, not only a query
+	SQL    string
+	Hidden []string // names that SQL defines for all of its parts, so that they are no views
+	Args   []any
 }
 
 // Column is one column of an answer.
@@ -90,6 +99,18 @@ func ReadMasks(body []byte) (m Masks, err error) {
 	return m, r.end()
 }
 
+// Append writes v.
+func (v *Views) Append(b []byte) []byte {
+	return AppendTexts(AppendTexts(binary.AppendUvarint(b, uint64(v.Kind)), v.Names), v.SQL)
+}
+
+// ReadViews reads what Append wrote.
+func ReadViews(body []byte) (v Views, err error) {
+	r := Reader{data: body}
+	v.Kind, v.Names, v.SQL = int(min(r.uvarint(), math.MaxInt32)), r.texts(), r.texts()
+	return v, r.end()
+}
+
 // Append writes q. It fails if a value has no form on the wire.
 func (q *Question) Append(b []byte) ([]byte, error) {
 	b = binary.AppendUvarint(b, uint64(q.Kind))
@@ -98,7 +119,7 @@ func (q *Question) Append(b []byte) ([]byte, error) {
 	if q.Setup {
 		b[len(b)-1] = 1
 	}
-	b = AppendText(b, q.SQL)
+	b = AppendTexts(AppendText(b, q.SQL), q.Hidden)
 	b = binary.AppendUvarint(b, uint64(len(q.Args)))
 	var err error
 	for i, a := range q.Args {
@@ -112,7 +133,7 @@ func (q *Question) Append(b []byte) ([]byte, error) {
 // ReadQuestion reads what Append wrote.
 func ReadQuestion(body []byte) (q Question, err error) {
 	r := Reader{data: body}
-	q.Kind, q.Own, q.Setup, q.SQL = int(r.count()), r.uvarint(), r.byte() != 0, r.text()
+	q.Kind, q.Own, q.Setup, q.SQL, q.Hidden = int(r.count()), r.uvarint(), r.byte() != 0, r.text(), r.texts()
 	n := r.count()
 	for range n {
 		q.Args = append(q.Args, r.value(0))

@@ -30,11 +30,11 @@ const (
 // Kind is the kind of a frame.
 type Kind byte
 
-// Frames that the program sends. All except Begin, Mask and Trim belong to a stream; the program
+// Frames that the program sends. All except Define, Mask and Trim belong to a stream; the program
 // chooses its number.
 const (
 	Open   Kind = 'O' // the first frame: Settings; answered by Ready or Failed
-	Begin  Kind = 'B' // statements that set up each connection of the next kind
+	Define Kind = 'B' // Views of connections of one kind
 	Mask   Kind = 'M' // Masks: what views mask from now on
 	Query  Kind = 'Q' // a Question; answered by Head or Failed
 	Next   Kind = 'N' // requests the batch after Head or Batch; answered by Batch or Failed

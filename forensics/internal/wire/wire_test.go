@@ -53,7 +53,7 @@ func TestMessages(t *testing.T) {
 	if got, err := ReadSettings(s.Append(nil)); err != nil || !reflect.DeepEqual(got, s) {
 		t.Errorf("%+v, %v", got, err)
 	}
-	q := Question{Kind: 3, Own: 9, Setup: true, SQL: "select ?", Args: []any{nil, true, int64(-1), int32(7), uint64(math.MaxUint64), 2.5, "a\x00b", []byte{0, 255},
+	q := Question{Kind: 3, Own: 9, Setup: true, SQL: "select ?", Hidden: []string{"a"}, Args: []any{nil, true, int64(-1), int32(7), uint64(math.MaxUint64), 2.5, "a\x00b", []byte{0, 255},
 		time.Unix(1, 2).UTC(), []string{"x", ""}, []int64{math.MinInt64}}}
 	body, err := q.Append(nil)
 	if err != nil {
@@ -66,6 +66,10 @@ func TestMessages(t *testing.T) {
 		if _, err := (&Question{Args: []any{bad}}).Append(nil); err == nil {
 			t.Errorf("argument %v passes", bad)
 		}
+	}
+	v := Views{Kind: 300, Names: []string{"a", "b"}, SQL: []string{"x", ""}}
+	if got, err := ReadViews(v.Append(nil)); err != nil || !reflect.DeepEqual(got, v) {
+		t.Errorf("%+v, %v", got, err)
 	}
 	h := Header{Columns: []Column{{"a", "INTEGER"}, {"", ""}}, Shapes: []Shape{{"x", "y"}, {}}}
 	if got, rest, err := ReadHeader(append(h.Append(nil), "rest"...)); err != nil || !reflect.DeepEqual(got, h) || string(rest) != "rest" {
@@ -210,11 +214,12 @@ func FuzzMessages(f *testing.F) {
 	f.Add((&Settings{Dirs: []string{"a"}}).Append(nil), 1)
 	q, _ := (&Question{SQL: "x", Args: []any{int64(1), []string{"a"}}}).Append(nil)
 	f.Add(q, 1)
+	f.Add((&Views{Kind: 1, Names: []string{"a"}, SQL: []string{"b"}}).Append(nil), 1)
 	f.Add((&Masks{Policy: "version: 1\n", Values: []string{"a"}}).Append(nil), 1)
 	f.Fuzz(func(t *testing.T, data []byte, columns int) {
 		_, _ = ReadSettings(data)
 		_, _ = ReadQuestion(data)
-		_, _ = ReadTexts(data)
+		_, _ = ReadViews(data)
 		_, _ = ReadMasks(data)
 		_ = ReadFailure(data)
 		h, rest, err := ReadHeader(data)
