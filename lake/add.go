@@ -27,6 +27,7 @@ const tablesPrefix = "data/tables/"
 type part struct {
 	path string // as engines read it
 	file transfer.File
+	own  bool // written by the lake in place of the bundle's
 }
 
 // source is a bundle that is to be added.
@@ -60,11 +61,14 @@ func (l *Lake) Add(ctx context.Context, address, cluster string, progress func(d
 	if have, err := l.Find(ctx, r.Fingerprint()); err == nil {
 		return have, false, nil
 	}
+	if err := l.refuseRemoved(ctx, r.Fingerprint()); err != nil {
+		return b, false, fmt.Errorf("%s: %w", address, err)
+	}
 	src, err := read(ctx, r, cluster)
 	if err != nil {
 		return b, false, err
 	}
-	if err := verify(ctx, r, src, progress); err != nil {
+	if err := l.verify(ctx, r, src, progress); err != nil {
 		return b, false, err
 	}
 	src.Added = time.Now().UTC().Truncate(time.Microsecond)
@@ -131,10 +135,10 @@ func read(ctx context.Context, r *store.Remote, cluster string) (*source, error)
 			continue
 		}
 		name, _, _ := strings.Cut(rel, "/")
-		if !plainName.MatchString(name) || name == bundlesTable || name == removalsTable {
+		if !plainName.MatchString(name) || isOwn(name) {
 			return nil, fmt.Errorf("%s: table %q cannot be one of a lake", r.Address(), name)
 		}
-		src.parts[name] = append(src.parts[name], part{r.Address() + "/" + f.Name, f})
+		src.parts[name] = append(src.parts[name], part{path: r.Address() + "/" + f.Name, file: f})
 		src.Files++
 		src.Bytes += f.Size
 	}
@@ -144,11 +148,17 @@ func read(ctx context.Context, r *store.Remote, cluster string) (*source, error)
 	return src, nil
 }
 
-func verify(ctx context.Context, r *store.Remote, src *source, progress func(done, total int64)) error {
+// verify reads every file and compares it with its hash, also those that the lake wrote in place of the
+// bundle's.
+func (l *Lake) verify(ctx context.Context, r *store.Remote, src *source, progress func(done, total int64)) error {
 	done := int64(0)
 	for _, name := range slices.Sorted(maps.Keys(src.parts)) {
 		for _, p := range src.parts[name] {
-			if err := r.Verify(ctx, p.file); err != nil {
+			check := r.Verify
+			if p.own {
+				check = l.verifyOwn
+			}
+			if err := check(ctx, p.file); err != nil {
 				return fmt.Errorf("%s: %w", r.Address(), err)
 			}
 			if done += p.file.Size; progress != nil {
@@ -197,27 +207,35 @@ func (l *Lake) append(ctx context.Context, name string, src *source) (*table.Tra
 	}
 	var list []iceberg.DataFile
 	for _, p := range src.parts[name] {
-		fs, err := l.files(ctx, p.path)
+		f, err := l.dataFile(ctx, t, p.path, p.file.Size, src.Bundle)
 		if err != nil {
 			return nil, err
 		}
-		f, err := table.FileToDataFile(ctx, fs, p.path, t.Schema(), *iceberg.UnpartitionedSpec, 0, t.Properties())
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", p.path, err)
+		if f.Count() > 0 { // others only have the columns
+			list = append(list, f)
 		}
-		if f.FileSizeBytes() != p.file.Size {
-			return nil, fmt.Errorf("%s: has %d bytes, but had %d when it was verified", p.path, f.FileSizeBytes(), p.file.Size)
-		}
-		if f.Count() == 0 {
-			continue // it only has the columns
-		}
-		if f, err = withConstants(f, t, src.Bundle); err != nil {
-			return nil, err
-		}
-		list = append(list, f)
 	}
 	tx := t.NewTransaction()
 	return tx, tx.AddDataFiles(ctx, list, iceberg.Properties{"pcapsule.bundle": src.ID})
+}
+
+// dataFile is the entry of a file with its statistics.
+func (l *Lake) dataFile(ctx context.Context, t *table.Table, path string, size int64, b Bundle) (iceberg.DataFile, error) {
+	fs, err := l.files(ctx, path)
+	if err != nil {
+		return nil, err
+	}
+	f, err := table.FileToDataFile(ctx, fs, path, t.Schema(), *iceberg.UnpartitionedSpec, 0, t.Properties())
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	if f.FileSizeBytes() != size {
+		return nil, fmt.Errorf("%s: has %d bytes, but had %d when it was verified", path, f.FileSizeBytes(), size)
+	}
+	if f.Count() == 0 {
+		return f, nil // it is not listed
+	}
+	return withConstants(f, t, b)
 }
 
 // columns is the union of the parts' columns.

@@ -41,12 +41,16 @@ func (l *Lake) Check(ctx context.Context, o Options) ([]Problem, error) {
 	if err != nil {
 		return nil, err
 	}
+	removals, err := l.Removals(ctx)
+	if err != nil {
+		return nil, err
+	}
 	have, problems, err := l.listed(ctx)
 	if err != nil {
 		return nil, err
 	}
 	for i, b := range known {
-		found, err := l.checkBundle(ctx, b, have[b.ID], o)
+		found, err := l.checkBundle(ctx, b, have[b.ID], removed(removals, b.ID), o)
 		if err != nil {
 			return problems, err
 		}
@@ -79,7 +83,7 @@ func (l *Lake) listed(ctx context.Context) (map[string]listed, []Problem, error)
 	have := map[string]listed{}
 	problems := []Problem{}
 	for _, name := range names {
-		if name == bundlesTable || name == removalsTable {
+		if isOwn(name) {
 			continue
 		}
 		t, err := l.load(ctx, name)
@@ -92,7 +96,7 @@ func (l *Lake) listed(ctx context.Context) (map[string]listed, []Problem, error)
 		}
 		for _, task := range tasks {
 			id := bundleOf(t, task.File)
-			if len(task.DeleteFiles)+len(task.EqualityDeleteFiles)+len(task.DeletionVectorFiles) > 0 {
+			if hasDeletes(task) {
 				problems = append(problems, Problem{Table: name, Bundle: id, What: "another program deleted rows of " + task.File.FilePath()})
 			}
 			if have[id] == nil {
@@ -105,7 +109,7 @@ func (l *Lake) listed(ctx context.Context) (map[string]listed, []Problem, error)
 }
 
 // checkBundle compares what the tables list of a bundle with the bundle in its store.
-func (l *Lake) checkBundle(ctx context.Context, b Bundle, have listed, o Options) (problems []Problem, err error) {
+func (l *Lake) checkBundle(ctx context.Context, b Bundle, have listed, without []Removal, o Options) (problems []Problem, err error) {
 	add := func(form string, args ...any) {
 		problems = append(problems, Problem{Bundle: b.ID, What: fmt.Sprintf(form, args...)})
 	}
@@ -132,8 +136,9 @@ func (l *Lake) checkBundle(ctx context.Context, b Bundle, have listed, o Options
 		add("%v", err)
 		return problems, nil
 	}
+	src.apply(without)
 	if o.Deep {
-		if err := verify(ctx, r, src, nil); err != nil {
+		if err := l.verify(ctx, r, src, nil); err != nil {
 			add("%v", err)
 			return problems, nil
 		}
@@ -165,7 +170,7 @@ func (l *Lake) checkBundle(ctx context.Context, b Bundle, have listed, o Options
 	if err := l.remove(ctx, b.ID); err != nil {
 		return problems, err
 	}
-	if err := verify(ctx, r, src, nil); err != nil {
+	if err := l.verify(ctx, r, src, nil); err != nil {
 		return problems, err
 	}
 	if err := l.retry(ctx, func() error { return l.register(ctx, src) }); err != nil {
@@ -203,10 +208,7 @@ func (l *Lake) orphans(ctx context.Context, o Options) (problems []Problem, err 
 		if err != nil {
 			return problems, err
 		}
-		at := t.Location() + "/metadata"
-		if name == bundlesTable || name == removalsTable {
-			at = t.Location() // its data is the lake's own
-		}
+		at := t.Location() // also of data that the lake wrote itself
 		find := func(dry bool) (table.OrphanCleanupResult, error) {
 			return t.DeleteOrphanFiles(ctx, table.WithLocation(at), table.WithFilesOlderThan(o.Orphans), table.WithDryRun(dry))
 		}

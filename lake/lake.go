@@ -38,6 +38,7 @@ var (
 	ErrHeld     = errors.New("the bundle must be kept")
 	ErrConflict = errors.New("other writers changed the lake at the same time")
 	ErrScheme   = errors.New("engines cannot read this store")
+	ErrRemoved  = errors.New("rows of the bundle were removed")
 )
 
 // Config says where a lake is.

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -158,7 +159,7 @@ func TestAddListExpire(t *testing.T) {
 			want = b
 		}
 		want.First, want.Last = want.First.Truncate(time.Microsecond), want.Last.Truncate(time.Microsecond)
-		if x != want {
+		if !reflect.DeepEqual(x, want) {
 			t.Errorf("listed %+v, added %+v", x, want)
 		}
 	}

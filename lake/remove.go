@@ -85,6 +85,9 @@ func (l *Lake) remove(ctx context.Context, id string) error {
 		}
 		var changes []*table.Transaction
 		for _, name := range names {
+			if name == removalsTable { // a record stays
+				continue
+			}
 			tx, err := l.without(ctx, name, id)
 			if err != nil {
 				return fmt.Errorf("table %s: %w", name, err)
@@ -103,32 +106,11 @@ func (l *Lake) remove(ctx context.Context, id string) error {
 
 // without removes a bundle's files from a table, or returns nil if there are none.
 func (l *Lake) without(ctx context.Context, name, id string) (*table.Transaction, error) {
-	t, err := l.load(ctx, name)
-	if err != nil {
+	t, list, _, err := l.filesOf(ctx, name, id)
+	if err != nil || len(list) == 0 {
 		return nil, err
 	}
-	tasks, err := t.Scan(table.WithRowFilter(iceberg.EqualTo(iceberg.Reference(columnBundle), id))).PlanFiles(ctx)
-	if err != nil || len(tasks) == 0 {
-		return nil, err
-	}
-	var list []iceberg.DataFile
-	for _, task := range tasks {
-		if bundleOf(t, task.File) == id {
-			list = append(list, task.File)
-		}
-	}
-	tx := t.NewTransaction()
-	if err := tx.ReplaceDataFilesWithDataFiles(ctx, list, nil, iceberg.Properties{"pcapsule.removed": id}); err != nil {
-		return nil, err
-	}
-	// No snapshot may show the rows any longer. Without the hook, no file is deleted.
-	if err := tx.SetProperties(iceberg.Properties{table.GCEnabledKey: "true"}); err != nil {
-		return nil, err
-	}
-	if err := tx.ExpireSnapshots(table.WithOlderThan(0), table.WithRetainLast(1), table.WithPostCommit(false)); err != nil {
-		return nil, err
-	}
-	return tx, tx.SetProperties(iceberg.Properties{table.GCEnabledKey: "false"})
+	return replace(ctx, t, list, nil, id)
 }
 
 // bundleOf returns the bundle that a file of a table belongs to, empty if the entry does not say.

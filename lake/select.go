@@ -51,7 +51,7 @@ func (l *Lake) Files(ctx context.Context, name string, s Selection) (list []File
 		return nil, 0, err
 	}
 	for _, task := range tasks {
-		if len(task.DeleteFiles)+len(task.EqualityDeleteFiles)+len(task.DeletionVectorFiles) > 0 {
+		if hasDeletes(task) {
 			return nil, 0, fmt.Errorf("table %s: another program deleted rows of %s, which is not read; pcapsule-lake check tells more", name, task.File.FilePath())
 		}
 		id := bundleOf(t, task.File)
@@ -79,9 +79,19 @@ func (l *Lake) Selected(ctx context.Context, s Selection) ([]Bundle, error) {
 	if err != nil {
 		return nil, err
 	}
-	return slices.DeleteFunc(all, func(b Bundle) bool {
+	all = slices.DeleteFunc(all, func(b Bundle) bool {
 		return !slices.ContainsFunc(files, func(f File) bool { return f.Bundle == b.ID })
-	}), nil
+	})
+	removals, err := l.Removals(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for i := range all {
+		for _, r := range removed(removals, all[i].ID) {
+			all[i].Removed = append(all[i].Removed, r.Namespace)
+		}
+	}
+	return all, nil
 }
 
 // filter is the selection as far as a table has the columns.

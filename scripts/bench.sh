@@ -1,13 +1,15 @@
 #!/usr/bin/env bash
 # Measures pcapsule and the tools a person would use instead, in one run, and prints
 # ratios. CPU is user and system seconds of the whole process; memory is its peak.
+#   scripts/bench.sh floods  only long floods, whose memory has a limit; 1 min
 #   BENCH_DIR   where the captures are or will be made (default .cache/bench)
 #   BENCH_LARGE bytes of the large capture (default 1 GB); BENCH_SMALL of the small one
 set -euo pipefail
 cd "$(dirname "$0")/.."
 dir=${BENCH_DIR:-.cache/bench}
 bin=$PWD/bin/pcapsule
-[ -f "$dir/large.pcap" ] || scripts/bench/captures.sh "$dir" "${BENCH_SMALL:-200000000}" "${BENCH_LARGE:-1000000000}"
+mkdir -p "$dir"
+[ "${1:-}" = floods ] || [ -f "$dir/large.pcap" ] || scripts/bench/captures.sh "$dir" "${BENCH_SMALL:-200000000}" "${BENCH_LARGE:-1000000000}"
 command -v tcpflow >/dev/null || { apt-get update -qq >/dev/null && apt-get install -y -qq --no-install-recommends tcpflow >/dev/null; } || true
 out=$(mktemp -d "$dir/run.XXXXXX")
 trap 'rm -rf "$out"' EXIT
@@ -19,13 +21,14 @@ measure() { # NAME COMMAND…: prints a row and remembers the CPU seconds
 	shift
 	"$time_bin" -f '%U %S %e %M' -o "$out/t" "$@" >"$out/stdout" 2>"$out/stderr" || { echo "$name failed:"; cat "$out/stderr"; }
 	read -r u s e m < <(tail -n 1 "$out/t")
-	cpu[$name]=$(echo "$u + $s" | bc)
+	cpu[$name]=$(echo "$u + $s" | bc) peak=$((m / 1024))
 	printf '%-38s %9.2f %9.2f %9d\n' "$name" "${cpu[$name]}" "$e" $((m / 1024))
 }
 ratio() { printf '%-62s %6.1f\n' "$3" "$(echo "scale=3; ${cpu[$1]} / ${cpu[$2]}" | bc)"; }
 header() { printf '\n%-38s %9s %9s %9s\n' "$1" "CPU s" "wall s" "peak MiB"; }
 
-for size in small large; do
+if [ "${1:-}" = floods ]; then sizes=(); else sizes=(small large); fi
+for size in "${sizes[@]}"; do
 	f=$dir/$size.pcap
 	bytes=$(stat -L -c %s "$f")
 	cat "$f" >/dev/null # into the page cache, for all of them
@@ -54,7 +57,31 @@ for size in small large; do
 	[ "$size" = small ] && ratio "tshark -Y http -T ek" "pcapsule bundle" "tshark -T ek / pcapsule bundle"
 	rm -rf "$out"/a.pcapsule "$out"/*.pcap*
 done
+# Long floods must stay below --memory, which does not count the program's own pages: what a small
+# capture takes, and 16 MiB because the collector may run late.
+flood() { # NAME ARGUMENTS of crowd: makes a bundle with the default limit and with 64 MiB
+	local f=$out/flood.pcap
+	"$out/crowd" "${@:2}" >"$f"
+	header "$1, $(($(stat -c %s "$f") / 1000000)) MB"
+	for limit in 256 64; do
+		measure "pcapsule bundle --memory ${limit}MiB" "$bin" bundle "$f" --memory "${limit}MiB" -o "$out/a.pcapsule"
+		[ $peak -le $((limit + own + 16)) ] || { echo "the peak is above the limit"; flooded=1; }
+		rm -rf "$out/a.pcapsule"
+	done
+	rm -f "$f"
+}
+flooded=0
+header "samples/dns.pcap"
+measure "pcapsule bundle" "$bin" bundle samples/dns.pcap -o "$out/a.pcapsule"
+own=$peak
+rm -rf "$out/a.pcapsule"
+go build -o "$out/crowd" ./scripts/bench/crowd
+flood "unanswered HTTP requests" -conns 10000 -calls 1 -unanswered -size 27000
+flood "a million unanswered HTTP requests" -conns 30000 -calls 34 -unanswered
+flood "30,000 connections that wait at once" -conns 30000 -calls 2
+if [ "${1:-}" = floods ]; then exit $flooded; fi
 printf '\nthroughput of each protocol, on one processor\n'
 go test ./exporter/dissect/all -run '^$' -bench Protocols -benchtime 1x
 printf '\nquestions over MCP\n'
 BENCH_DIR=$dir scripts/bench/ask.sh
+exit $flooded

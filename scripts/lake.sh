@@ -2,13 +2,22 @@
 # The lake with real parts: versitygw as the object store, PostgreSQL as the catalog, and Spark, Trino and
 # DuckDB as engines, all on this machine and from package registries. Bundles of samples/ are pushed and
 # registered by two writers at once; then each engine answers scripts/lake/questions.sql, and the answers
-# must be the same.
+# must be the same, also after the rows of a namespace were removed.
+#
+# scripts/lake.sh short: versitygw and DuckDB only, with SQLite as the catalog and three bundles; under a
+# minute. LAKE_BUNDLES=N limits the number of bundles; default 100, and beyond the samples pairs of them.
 #
 # It needs bin/pcapsule, PostgreSQL's programs, python3, Maven, Java 17 for Spark and Java 24 or newer for
 # Trino (JAVA_SPARK and JAVA_TRINO name their folders), about 2 GB in .cache/lake, and 5 GB of memory.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 cache=$PWD/.cache/lake
+engines=${LAKE_ENGINES-trino spark}
+bundles=${LAKE_BUNDLES:-100}
+requirements=scripts/lake/requirements.txt
+if [ "${1:-}" = short ]; then
+	engines='' bundles=3 requirements=scripts/lake/short.txt cache=$PWD/.cache/lake-short
+fi
 work=$(mktemp -d /tmp/pcapsule-lake.XXXXXX)
 pids=()
 finish() {
@@ -28,10 +37,13 @@ java_of() { # the folder of the newest Java that is at least $1
 	[ -n "$best" ] || { echo "lake: no Java of version $1 to $2 in /usr/lib/jvm; install one, or name its folder in JAVA_SPARK or JAVA_TRINO" >&2; exit 1; }
 	echo "$best"
 }
-JAVA_SPARK=${JAVA_SPARK:-$(java_of 11 17)}
-JAVA_TRINO=${JAVA_TRINO:-$(java_of 24 99)}
-pg=$(ls -d /usr/lib/postgresql/*/bin 2>/dev/null | tail -n 1)
-[ -n "$pg" ] || { echo "lake: no PostgreSQL in /usr/lib/postgresql; install the package postgresql" >&2; exit 1; }
+full() { [ -n "$engines" ]; } # other engines need Java and PostgreSQL
+if full; then
+	JAVA_SPARK=${JAVA_SPARK:-$(java_of 11 17)}
+	JAVA_TRINO=${JAVA_TRINO:-$(java_of 24 99)}
+	pg=$(ls -d /usr/lib/postgresql/*/bin 2>/dev/null | tail -n 1)
+	[ -n "$pg" ] || { echo "lake: no PostgreSQL in /usr/lib/postgresql; install the package postgresql" >&2; exit 1; }
+fi
 
 # What the registries have.
 mkdir -p "$cache"
@@ -41,24 +53,26 @@ artifact() { # GROUP:NAME:VERSION:TYPE[:CLASSIFIER] FILE
 	IFS=: read -r group name version type classifier <<<"$1"
 	cp "$HOME/.m2/repository/${group//.//}/$name/$version/$name-$version${classifier:+-$classifier}.$type" "$cache/$2"
 }
-artifact org.apache.iceberg:iceberg-spark-runtime-3.5_2.12:1.11.0:jar iceberg-spark.jar
-artifact org.apache.iceberg:iceberg-aws-bundle:1.11.0:jar iceberg-aws.jar
-artifact org.postgresql:postgresql:42.7.7:jar postgresql.jar
-if [ ! -d "$cache/trino/plugin/iceberg" ]; then
-	artifact io.trino:trino-server-core:476:tar.gz trino.tar.gz
-	artifact io.trino:trino-iceberg:476:zip trino-iceberg.zip
-	mkdir -p "$cache/trino" "$cache/trino/iceberg.part"
-	tar xzf "$cache/trino.tar.gz" -C "$cache/trino" --strip-components=1
-	python3 -c 'import sys, zipfile, pathlib
+if full; then
+	artifact org.apache.iceberg:iceberg-spark-runtime-3.5_2.12:1.11.0:jar iceberg-spark.jar
+	artifact org.apache.iceberg:iceberg-aws-bundle:1.11.0:jar iceberg-aws.jar
+	artifact org.postgresql:postgresql:42.7.7:jar postgresql.jar
+	if [ ! -d "$cache/trino/plugin/iceberg" ]; then
+		artifact io.trino:trino-server-core:476:tar.gz trino.tar.gz
+		artifact io.trino:trino-iceberg:476:zip trino-iceberg.zip
+		mkdir -p "$cache/trino" "$cache/trino/iceberg.part"
+		tar xzf "$cache/trino.tar.gz" -C "$cache/trino" --strip-components=1
+		python3 -c 'import sys, zipfile, pathlib
 for n in zipfile.ZipFile(sys.argv[1]).namelist():
     if n.endswith(".jar"): (pathlib.Path(sys.argv[2]) / pathlib.Path(n).name).write_bytes(zipfile.ZipFile(sys.argv[1]).read(n))' "$cache/trino-iceberg.zip" "$cache/trino/iceberg.part"
-	mv "$cache/trino/iceberg.part" "$cache/trino/plugin/iceberg"
-	rm "$cache/trino.tar.gz" "$cache/trino-iceberg.zip"
+		mv "$cache/trino/iceberg.part" "$cache/trino/plugin/iceberg"
+		rm "$cache/trino.tar.gz" "$cache/trino-iceberg.zip"
+	fi
 fi
-if ! cmp -s scripts/lake/requirements.txt "$cache/py/requirements.txt"; then
+if ! cmp -s "$requirements" "$cache/py/requirements.txt"; then
 	python3 -m venv "$cache/py"
-	"$cache/py/bin/pip" install -q -r scripts/lake/requirements.txt
-	cp scripts/lake/requirements.txt "$cache/py/"
+	"$cache/py/bin/pip" install -q -r "$requirements"
+	cp "$requirements" "$cache/py/requirements.txt"
 fi
 [ -x .cache/versitygw ] || go build -C store/testdata/gateway -o "$PWD/.cache/versitygw" github.com/versity/versitygw/cmd/versitygw
 go build -C lake -ldflags '-s -w' -o "$PWD/bin/pcapsule-lake" ./cmd/pcapsule-lake
@@ -83,23 +97,42 @@ pids+=($!)
 until_up versitygw 10 curl -s "http://127.0.0.1:$s3/"
 
 # Catalog. PostgreSQL refuses to run as root.
-as() { if [ "$(id -u)" = 0 ]; then setpriv --reuid=postgres --regid=postgres --clear-groups "$@"; else "$@"; fi; }
-db=$(port)
-mkdir "$work/pg"
-chmod 711 "$work"
-if [ "$(id -u)" = 0 ]; then chown postgres "$work/pg"; fi
-as "$pg/initdb" -D "$work/pg/data" -U lake -A trust >"$work/pg.log"
-as "$pg/postgres" -D "$work/pg/data" -p "$db" -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c fsync=off >>"$work/pg.log" 2>&1 &
-pids+=($!)
-until_up PostgreSQL 20 "$pg/pg_isready" -h 127.0.0.1 -p "$db"
-psql -q -h 127.0.0.1 -p "$db" -U lake -d postgres -c 'CREATE DATABASE lake'
-export PCAPSULE_LAKE="postgres://lake@127.0.0.1:$db/lake?sslmode=disable"
+if full; then
+	as() { if [ "$(id -u)" = 0 ]; then setpriv --reuid=postgres --regid=postgres --clear-groups "$@"; else "$@"; fi; }
+	db=$(port)
+	mkdir "$work/pg"
+	chmod 711 "$work"
+	if [ "$(id -u)" = 0 ]; then chown postgres "$work/pg"; fi
+	as "$pg/initdb" -D "$work/pg/data" -U lake -A trust >"$work/pg.log"
+	as "$pg/postgres" -D "$work/pg/data" -p "$db" -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c fsync=off >>"$work/pg.log" 2>&1 &
+	pids+=($!)
+	until_up PostgreSQL 20 "$pg/pg_isready" -h 127.0.0.1 -p "$db"
+	psql -q -h 127.0.0.1 -p "$db" -U lake -d postgres -c 'CREATE DATABASE lake'
+	export PCAPSULE_LAKE="postgres://lake@127.0.0.1:$db/lake?sslmode=disable"
+else
+	export PCAPSULE_LAKE="sqlite://$work/lake.db"
+fi
 
 # Bundles, pushed and registered by two writers at once.
 mkdir "$work/bundles"
-for f in ${LAKE_SAMPLES:-samples/*.pcap samples/*.pcapng}; do # LAKE_SAMPLES: fewer captures
-	name=$(basename "${f%.*}")
-	[ -e "$work/bundles/$name.pcapsule" ] || bin/pcapsule bundle "$f" -o "$work/bundles/$name.pcapsule" >/dev/null 2>&1 || echo "lake: $f makes no bundle" >&2
+captures=(samples/shop.pcapng samples/redis.pcap samples/dns.pcap)
+for f in samples/*.pcap samples/*.pcapng; do
+	case " ${captures[*]} " in *" $f "*) ;; *) captures+=("$f") ;; esac
+done
+made=0
+capsule() { # NAME CAPTURE...
+	[ "$made" -lt "$bundles" ] || return 0
+	local name=$1
+	shift
+	bin/pcapsule bundle "$@" --kube samples/shop.kube.json -o "$work/bundles/$name.pcapsule" >"$work/bundle.log" 2>&1 || { echo "lake: $* makes no bundle: $(tail -n 1 "$work/bundle.log")" >&2; return 0; }
+	made=$((made + 1))
+}
+for f in "${captures[@]}"; do capsule "$(basename "${f%.*}")" "$f"; done
+for step in 1 2; do # pairs
+	for i in $(seq 0 $((${#captures[@]} - 1 - step))); do
+		a=${captures[$i]} b=${captures[$((i + step))]}
+		capsule "$(basename "${a%.*}")-$(basename "${b%.*}")" "$a" "$b"
+	done
 done
 bin/pcapsule store push "$work"/bundles/*.pcapsule "s3://evidence/2026?use_path_style=true" >/dev/null
 mapfile -t addresses < <(cd "$work/bundles" && printf 's3://evidence/2026/%s\n' *.pcapsule)
@@ -114,14 +147,20 @@ wait "$first"
 echo "registered ${#addresses[@]} bundles in $((SECONDS - begin)) s"
 "$lake" check --deep
 "$lake" files calls --protocol redis >/dev/null
+of() { "$lake" files "$1" --json | python3 -c 'import json, sys; print(sum(f["rows"] for f in json.load(sys.stdin)))'; }
+before=$(of calls)
+"$lake" remove kube-system --by lake.sh --reason test >"$work/removed"
+"$lake" check --deep
+[ "$(of calls)" -lt "$before" ] || { echo "lake: removing a namespace left all $before calls" >&2; exit 1; }
+echo "removed a namespace from $(wc -l <"$work/removed") bundles: $((before - $(of calls))) of $before calls"
 
 # Engines.
-for table in bundles calls endpoints flows bodies anomalies; do
+for table in bundles calls endpoints flows bodies anomalies removals; do
 	printf '"%s": ' "$table"
 	"$lake" files "$table" --json
-	[ "$table" = anomalies ] || echo ,
+	[ "$table" = removals ] || echo ,
 done | (echo '{'; cat; echo '}') | sed "s|s3://|$work/s3/|" >"$work/files.json"
-export LAKE_JDBC=jdbc:postgresql://127.0.0.1:$db/lake LAKE_WAREHOUSE=s3://lake/warehouse SPARK_JARS=$cache/iceberg-spark.jar,$cache/iceberg-aws.jar,$cache/postgresql.jar
+export LAKE_JDBC=jdbc:postgresql://127.0.0.1:${db:-}/lake LAKE_WAREHOUSE=s3://lake/warehouse SPARK_JARS=$cache/iceberg-spark.jar,$cache/iceberg-aws.jar,$cache/postgresql.jar
 "$cache/py/bin/python" scripts/lake/ask.py duckdb "$work/files.json" >"$work/duckdb.json"
 go test ./kfl -run 'TestDialects$' -count=1 -args -dialects "$work/kfl.json" >/dev/null
 "$cache/py/bin/python" scripts/lake/kfl.py "$work/kfl.json" duckdb
@@ -183,10 +222,9 @@ answers() { # ENGINE
 	esac
 }
 
-# LAKE_ENGINES chooses engines; empty: only DuckDB asks.
-for engine in ${LAKE_ENGINES-trino spark}; do
+# LAKE_ENGINES chooses engines.
+for engine in $engines; do
 	answers "$engine"
 	diff -u "$work/duckdb.json" "$work/$engine.json" || { echo "lake: DuckDB and $engine differ" >&2; exit 1; }
 done
-engines=${LAKE_ENGINES-trino spark}
 echo "$(grep -c '^-- name' scripts/lake/questions.sql) questions over ${#addresses[@]} bundles: the same answers from duckdb ${engines}"

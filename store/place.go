@@ -52,7 +52,7 @@ func (b *Remote) Open(ctx context.Context, dir string) (*bundle.Bundle, error) {
 }
 
 func newPackets(ctx context.Context, s *Store, name string, there map[string]object) *packets {
-	return &packets{ctx: ctx, store: s, name: name, there: there, blocks: map[block]*list.Element{}}
+	return &packets{ctx: ctx, store: s, name: name, there: there, wait: patience, blocks: map[block]*list.Element{}}
 }
 
 type block struct {
@@ -71,6 +71,7 @@ type packets struct {
 	store *Store
 	name  string
 	there map[string]object
+	wait  time.Duration // for a block
 
 	mu     sync.Mutex
 	blocks map[block]*list.Element
@@ -140,7 +141,7 @@ func (p *packets) block(at block, size int64) ([]byte, error) {
 func sameTime(a, b time.Time) bool { return a.Unix() == b.Unix() }
 
 func (p *packets) load(at block, n int64) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(p.ctx, patience)
+	ctx, cancel := context.WithTimeout(p.ctx, p.wait)
 	defer cancel()
 	key := p.name + "/" + at.rel
 	r, err := p.store.bucket.NewRangeReader(ctx, key, at.no*blockSize, n, nil)
@@ -154,6 +155,10 @@ func (p *packets) load(at block, n int64) ([]byte, error) {
 	data := make([]byte, n)
 	if _, err := io.ReadFull(r, data); err != nil {
 		return nil, p.store.failed("reading", key, err)
+	}
+	if more, err := r.Read(make([]byte, 1)); more > 0 || !errors.Is(err, io.EOF) {
+		// The bytes could be those of another place in the file.
+		return nil, p.store.failed("reading", key, errors.New("the server did not send the range that was requested"))
 	}
 	return data, nil
 }

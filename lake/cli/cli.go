@@ -80,10 +80,12 @@ func explained(err error) error {
 		return exit.With(err, exit.NotBundle, "pcapsule store ls STORE lists the bundles of a store")
 	case errors.Is(err, lake.ErrNone):
 		return exit.With(err, exit.Other, "pcapsule lake ls lists the bundles of the lake")
+	case errors.Is(err, lake.ErrRemoved):
+		return exit.With(err, exit.Refused, "pcapsule redact makes a bundle without what must not be shown")
 	case errors.Is(err, bundle.ErrNewerSchema):
 		return exit.With(err, exit.Newer, "use the release that made it, or a later one")
 	case errors.As(err, &damaged):
-		return exit.With(err, exit.Verify, "the bundle was not registered")
+		return exit.With(err, exit.Verify, "nothing of the bundle was changed in the lake")
 	case errors.Is(err, fs.ErrPermission):
 		return exit.With(err, exit.Other, "check the credentials, such as AWS_ACCESS_KEY_ID, and what their account may do")
 	}
@@ -110,7 +112,7 @@ Credentials of the store are those of the AWS programs; AWS_ENDPOINT_URL names a
 	f.StringVar(&e.config.Warehouse, "warehouse", "", "where a new lake keeps its metadata, s3://BUCKET/PREFIX or file:///FOLDER")
 	f.StringVar(&e.config.Namespace, "namespace", lake.CatalogName, "namespace of the tables in the catalog")
 	f.BoolVar(&e.asJSON, "json", false, "print JSON")
-	list := []*cobra.Command{e.add(), e.list(), e.files(), e.bundles(), e.expire(), e.check()}
+	list := []*cobra.Command{e.add(), e.list(), e.files(), e.bundles(), e.expire(), e.remove(), e.check()}
 	for _, sub := range list {
 		sub.Args = command.CheckArgs(sub.Args)
 		c.AddCommand(sub)

@@ -39,7 +39,7 @@ def duckdb_engine(files):
         db.execute("CREATE TABLE files_%s(path VARCHAR, bundle_id VARCHAR, cluster VARCHAR, day DATE)" % table)
         db.executemany("INSERT INTO files_%s VALUES (?, ?, ?, ?)" % table, [(f["path"], f["bundle_id"], f["cluster"], f["day"]) for f in list_])
         db.execute("SET VARIABLE files = (SELECT list(path ORDER BY path) FROM files_%s)" % table)
-        own = "" if table == "bundles" else ", f.bundle_id, f.cluster, f.day"
+        own = "" if table in ("bundles", "removals") else ", f.bundle_id, f.cluster, f.day"
         db.execute("CREATE TABLE %s AS SELECT t.* EXCLUDE (filename)%s FROM read_parquet(getvariable('files'), union_by_name=true, filename=true, hive_partitioning=false) t JOIN files_%s f ON f.path = t.filename" % (table, own, table))
     return lambda sql: db.execute(sql).fetchall()
 

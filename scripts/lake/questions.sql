@@ -39,3 +39,9 @@ SELECT count(*) AS bodies FROM bodies WHERE text LIKE '%card%';
 
 -- name: what was not understood, and lost bytes
 SELECT kind, count(*) AS times, sum(lost_bytes) AS lost FROM anomalies GROUP BY kind ORDER BY kind;
+
+-- name: what was removed, and what is left of it
+SELECT r.namespace, count(*) AS bundles, sum(r.row_count) AS removed,
+(SELECT count(*) FROM endpoints e WHERE e.namespace = 'kube-system') AS endpoints_left,
+(SELECT count(*) FROM calls c JOIN endpoints e ON e.bundle_id = c.bundle_id AND e.endpoint_id = c.src_id WHERE e.namespace = 'kube-system') AS calls_left
+FROM removals r GROUP BY r.namespace ORDER BY r.namespace;
