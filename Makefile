@@ -6,16 +6,17 @@
 # make hub  build bin/pcapsule-hub, the static program that collects from them
 # make lint unit chart accept race  parts of make test and make extended
 # make fuzz   2 seconds on every fuzz target (FUZZTIME=30s for longer); make fuzz-short: those that scripts/fuzz.sh lists
-# make bench-ask  measure how long questions about 5 million calls take
+# make bench-ask  measure how long questions and reports about 5 million calls take
 # make bench-tls  measure the cost of decryption, on one conversation in clear text and as TLS
 # make bench-record  compare packet recorders; needs root (BENCH_SHORT=1: 2 min, else 20)
 # make kills  kill recorders 100 times and fill their disks, with traffic and accounts checked; needs root; 6 min
 # make kernels  test the recorder on Debian's kernels from 5.10 to 7.2 in QEMU; 15 min (make kernels-short: two of them, 2 min)
 # make chart  test deploy/chart with Helm's library
+# make lake-short  the lake with versitygw and DuckDB only, under a minute; part of make e2e
 # make e2e  test the recorder and the hub on real clusters of one and two nodes; needs root and a cluster's programs (scripts/e2e/lib.sh)
 # make stores  test stores against an S3 server, versitygw; builds it: 2 min
 # make lake-program  build bin/pcapsule-lake, which registers bundles as Iceberg tables; it is a module of its own, lake/
-# make lake  compare Spark, Trino and DuckDB over registered bundles and on KFL, with versitygw and PostgreSQL; downloads 1 GB once, 10 min (LAKE_ENGINES=: DuckDB only)
+# make lake  compare Spark, Trino and DuckDB over registered bundles and on KFL, with versitygw and PostgreSQL; 100 bundles (LAKE_BUNDLES=N); downloads 1 GB once
 # make casts  record the terminal sessions of docs/recordings again
 # make conformance  run the official MCP suites against the server's HTTP; needs npm
 # make rest-check  compare serve with its OpenAPI description by schemathesis; needs Python and PyPI (EXAMPLES=20: 1 min, else 15)
@@ -34,7 +35,7 @@ RELEASE ?= $(shell git describe --tags --always 2>/dev/null || echo dev)
 export GOFLAGS := $(filter-out -buildvcs=false -trimpath,$(GOFLAGS)) -buildvcs=false -trimpath
 export CGO_ENABLED = 1
 
-.PHONY: accept extended generators chart images stores lake lake-program casts demo test build recorder hub setup lint race compile fuzz fuzz-short bench bench-ask bench-tls bench-record kills kernels kernels-short e2e conformance rest-check unit clean release release-check release-short
+.PHONY: accept extended generators chart images stores lake lake-short lake-program casts demo test build recorder hub setup lint race compile fuzz fuzz-short bench bench-ask bench-tls bench-record kills kernels kernels-short e2e conformance rest-check unit clean release release-check release-short
 
 build:
 	$(GO) build -ldflags '-s -w' -o bin/pcapsule ./cmd/pcapsule
@@ -83,16 +84,19 @@ lake-program:
 lake: build lake-program
 	@scripts/lake.sh
 
+lake-short: build lake-program
+	@scripts/lake.sh short
+
 casts: build
 	$(GO) run ./scripts/cast
 
-compile:
-	@$(GO) list -test -deps -export ./... >/dev/null
-	@cd lake && $(GO) list -test -deps -export ./... >/dev/null
-
-# The heap may grow to 5 times its live size before it is collected. So the linters, and the
-# compilers that they start, need a quarter less processor time and at most a few GB.
+# The heap may grow to 5 times its live size before it is collected. So the linters need a quarter
+# less processor time, compilers 8 % less, and both at most a few GB.
 LINT_GOGC := 400
+
+compile:
+	@GOGC=$(LINT_GOGC) $(GO) list -test -deps -export ./... >/dev/null
+	@cd lake && GOGC=$(LINT_GOGC) $(GO) list -test -deps -export ./... >/dev/null
 
 lint:
 	@unformatted=$$(git ls-files '*.go' | xargs gofmt -l); if [ -n "$$unformatted" ]; then echo "not formatted (gofmt):"; echo "$$unformatted"; exit 1; fi
@@ -149,6 +153,7 @@ bench: setup build
 
 bench-ask: setup build
 	@scripts/bench/ask.sh
+	@scripts/bench/report.sh
 
 bench-tls: setup build
 	@scripts/bench-tls.sh
@@ -171,7 +176,7 @@ kernels-short:
 chart:
 	$(GO) test -C deploy/helm -count=1 ./...
 
-e2e: build
+e2e: build lake-short
 	@scripts/e2e.sh
 
 conformance:

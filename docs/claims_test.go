@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -82,35 +83,27 @@ func TestPagesAreListed(t *testing.T) {
 	}
 }
 
-// TestMain removes the programs.
-func TestMain(m *testing.M) {
-	rc := m.Run()
-	if bin != "" {
-		os.RemoveAll(bin)
-	}
-	os.Exit(rc)
-}
-
-// bin is the folder of both programs.
-var bin string
-
-// programs returns a folder with both programs, which it builds once for all tests.
+// programs returns a folder with both programs. They are those of make build and make recorder, so
+// nothing is linked if they are up to date.
 func programs(t *testing.T) string {
 	t.Helper()
-	if bin != "" {
-		return bin
-	}
-	dir, err := os.MkdirTemp("", "pcapsule-docs-")
+	built.Do(func() {
+		for name, cgo := range map[string]string{"pcapsule": "1", "pcapsule-recorder": "0"} {
+			c := exec.Command("go", "build", "-ldflags=-s -w", "-o", filepath.Join("..", "bin", name), "../cmd/"+name)
+			c.Env = append(os.Environ(), "CGO_ENABLED="+cgo)
+			if out, err := c.CombinedOutput(); err != nil {
+				t.Fatalf("building: %v\n%s", err, out)
+			}
+		}
+	})
+	bin, err := filepath.Abs(filepath.Join("..", "bin"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if out, err := exec.Command("go", "build", "-ldflags=-s -w", "-o", dir, "../cmd/pcapsule", "../cmd/pcapsule-recorder").CombinedOutput(); err != nil {
-		os.RemoveAll(dir)
-		t.Fatalf("building: %v\n%s", err, out)
-	}
-	bin = dir
 	return bin
 }
+
+var built sync.Once
 
 // words splits a command line as a shell does, up to the first operator or comment.
 func words(line string) (list []string) {

@@ -31,6 +31,32 @@ var phrases = []struct{ not, but string }{
 	{`\b(Failed|failed) to (open|read|write|parse|load|create|make)\b`, "an error says what was being done: opening x: …"},
 }
 
+// changing is what has several forms in a pattern: a group, an optional letter, the border of a word.
+var changing = regexp.MustCompile(`\(.*?\)\??|.\?|\\b`)
+
+// always is the longest text that everything has that matches a pattern.
+func always(pattern string) (longest string) {
+	for _, part := range changing.Split(pattern, -1) {
+		if len(part) > len(longest) {
+			longest = part
+		}
+	}
+	return longest
+}
+
+func TestAlways(t *testing.T) {
+	for pattern, want := range map[string]string{`\bstays? shut\b`: " shut", `\blook(s|ed)? whether\b`: " whether", `\b(that|it) is no (file|call)\b`: " is no ", `sure exact`: "sure exact"} {
+		if got := always(pattern); got != want {
+			t.Errorf("%s: %q, want %q", pattern, got, want)
+		}
+	}
+	for _, p := range phrases {
+		if part := always(p.not); len(part) < 4 || strings.ContainsAny(part, `\[]{}()|*+?.^$`) {
+			t.Errorf("%s: %q", p.not, part)
+		}
+	}
+}
+
 // TestPhrases reads documents, comments, messages and scripts for phrases that read as
 // translated or that only the authors understand.
 func TestPhrases(t *testing.T) {
@@ -43,8 +69,9 @@ func TestPhrases(t *testing.T) {
 		t.Fatal(err)
 	}
 	var not []*regexp.Regexp
+	var parts []string
 	for _, p := range phrases {
-		not = append(not, regexp.MustCompile(p.not))
+		not, parts = append(not, regexp.MustCompile(p.not)), append(parts, always(p.not))
 	}
 	read := 0
 	for _, name := range strings.Fields(string(out)) {
@@ -58,6 +85,9 @@ func TestPhrases(t *testing.T) {
 		read++
 		for n, line := range strings.Split(string(text), "\n") {
 			for i, re := range not {
+				if !strings.Contains(line, parts[i]) {
+					continue // quick
+				}
 				if found := re.FindString(line); found != "" {
 					t.Errorf("%s:%d: %q: %s", name, n+1, found, phrases[i].but)
 				}

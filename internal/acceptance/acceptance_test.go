@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -56,7 +57,8 @@ type outcome struct {
 	theirs, ours, same int64 // values that were counted, and those that are equal
 }
 
-// TestTruth runs every capture through the exporter and compares facts.
+// TestTruth runs every capture through the exporter and compares facts. Rules need no peer: they are checked in
+// every capture.
 func TestTruth(t *testing.T) {
 	dir := captures.Dir(t)
 	known := readKnown(t)
@@ -191,9 +193,11 @@ func examine(t *testing.T, db *sql.DB, dir, name string) (out []outcome) {
 	if capture != name {
 		keys = []string{filepath.Join(dir, strings.TrimSuffix(capture, ".pcap")+".keylog")}
 	}
+	list := facts()
 	data, err := os.ReadFile(filepath.Join(dir, "truth", name+".json"))
-	if err != nil {
-		return nil
+	if err != nil { // nobody compared it
+		data = []byte("{}")
+		list = slices.DeleteFunc(list, func(f fact) bool { return !f.rule })
 	}
 	if err := errors.Join(json.Unmarshal(data, &tr), json.Unmarshal(data, &tr.raw)); err != nil {
 		t.Errorf("%s: %v", name, err)
@@ -216,8 +220,7 @@ func examine(t *testing.T, db *sql.DB, dir, name string) (out []outcome) {
 	}
 	out = append(out, outcome{fact: "readable", capture: name, agreed: true})
 	c := &comparison{t: t, db: db, name: name, tr: &tr, m: m, tables: filepath.Join(path, "data", "tables")}
-	list := facts()
-	got, err := c.ask(list)
+	got, err := c.ask(slices.DeleteFunc(slices.Clone(list), func(f fact) bool { return f.idle(m) }))
 	if err != nil {
 		t.Errorf("%s: %v", name, err)
 		return out
@@ -256,13 +259,18 @@ type comparison struct {
 	tables string
 }
 
-// ask reads the values of all facts with one statement, in which {name} is a table.
+// words matches names, among them those of columns.
+var words = regexp.MustCompile(`[a-z]\w*`)
+
+// ask reads the values of all facts with one statement, in which {name} is a table. It reads only columns
+// that the statement names, because planning costs as much for each of the hundreds of others.
 func (c *comparison) ask(list []fact) (map[string]counts, error) {
 	var parts []string
 	for _, f := range list {
 		parts = append(parts, fmt.Sprintf("select '%s', cast(v as varchar), cast(n as bigint) from (%s) q(v, n)", f.name, f.sql))
 	}
 	stmt := strings.Join(parts, "\nunion all ")
+	columns := "^(" + strings.Join(words.FindAllString(stmt, -1), "|") + ")$"
 	var with []string
 	for _, name := range []string{"calls", "flows", "connections", "packets", "tls", "anomalies", "tcp_events"} {
 		if !strings.Contains(stmt, "{"+name+"}") {
@@ -273,7 +281,7 @@ func (c *comparison) ask(list []fact) (map[string]counts, error) {
 			pattern = filepath.Join(c.tables, name, "**", "*.parquet")
 		}
 		stmt = strings.ReplaceAll(stmt, "{"+name+"}", name)
-		with = append(with, name+" as materialized (select * from read_parquet('"+pattern+"', union_by_name=true, hive_partitioning=false))")
+		with = append(with, name+" as materialized (select columns('"+columns+"') from read_parquet('"+pattern+"', union_by_name=true, hive_partitioning=false))")
 	}
 	stmt = "with " + strings.Join(with, ",\n") + "\n" + stmt
 	rows, err := c.db.Query(stmt)

@@ -19,6 +19,7 @@ var seenAs = map[string][]string{
 	"memcached":  {"memcache"},
 	"mqtt":       {"mqtt"},
 	"amqp":       {"amqp"},
+	"amqp1":      {"amqp"},
 	"cassandra":  {"cql"},
 	"tls":        {"tls", "dtls"},
 	"quic":       {"quic", "gquic"},

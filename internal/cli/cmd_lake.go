@@ -33,7 +33,7 @@ pcapsule or in PATH. docs/guide/lake.md tells more.`,
 		Args: cobra.ArbitraryArgs,
 		RunE: func(c *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				return exit.Usagef("unknown command %q of lake: want add, ls, files, bundles, sql, query, expire or check", args[0])
+				return exit.Usagef("unknown command %q of lake: want add, ls, files, bundles, sql, query, expire, remove or check", args[0])
 			}
 			return c.Help()
 		},
@@ -72,6 +72,7 @@ var (
 		{"files TABLE", "List a table's files that may have selected rows", lakeSelects},
 		{"bundles", "List the bundles that may have selected calls", lakeSelects},
 		{"expire [BUNDLE...]", "Take bundles out of the lake, except those with a legal hold", [][2]string{{"before", "those whose last packet is before this time"}}},
+		{"remove NAMESPACE", "Remove the rows of a Kubernetes namespace from all tables", [][2]string{{"reason", "why, for the record"}, {"by", "who removes them (default: this account)"}}},
 		{"check", "Compare the lake with the bundles in their stores", [][2]string{
 			{"repair", "!repair what can be repaired"}, {"deep", "!read each file and compare it with its hash"}, {"orphans", "age of metadata that no table names, such as 24h"},
 		}},
@@ -176,13 +177,19 @@ func (e *env) selected(ctx context.Context, args []string) ([]string, error) {
 		return nil, exit.OfProgram(err)
 	}
 	var list []struct {
-		Address string `json:"address"`
+		Name    string   `json:"name"`
+		Address string   `json:"address"`
+		Removed []string `json:"removed_namespaces"`
 	}
 	if err := json.Unmarshal(out, &list); err != nil {
 		return nil, fmt.Errorf("reading the answer of %s: %w", lakeProgram, err)
 	}
 	var addresses []string
 	for _, b := range list {
+		if len(b.Removed) > 0 {
+			// The bundle still has what nobody may see.
+			return nil, exit.With(fmt.Errorf("rows of namespace %s were removed from bundle %s", b.Removed[0], b.Name), exit.Refused, "ask Spark or Trino, or select other bundles with --in-bundle")
+		}
 		a := b.Address
 		if strings.HasPrefix(a, "s3://") && (os.Getenv("AWS_ENDPOINT_URL") != "" || os.Getenv("AWS_ENDPOINT_URL_S3") != "") {
 			a += "?use_path_style=true" // as pcapsule-lake reads it

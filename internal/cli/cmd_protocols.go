@@ -67,7 +67,7 @@ func infoOf(p *dissect.Protocol) protocolInfo {
 	}
 	own := map[string]bool{}
 	for _, col := range table.ProtocolColumns() {
-		if col.Protocol == p.Name {
+		if slices.Contains(strings.Fields(col.Protocol), p.Name) {
 			own[col.Name] = true
 			i.Columns = append(i.Columns, schemaColumn{col.Name, col.Kind.String(), col.Unit, col.Optional, col.Protocol, col.Doc})
 		}

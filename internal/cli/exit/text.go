@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"regexp"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -36,6 +38,15 @@ func Text(err error) string {
 	return before + at.Path + " " + problem + after
 }
 
+// ranges are the values of the types of flags.
+var ranges = map[string]string{
+	"int": "-9223372036854775808 to 9223372036854775807", "int64": "-9223372036854775808 to 9223372036854775807", "int32": "-2147483648 to 2147483647",
+	"uint": "0 to 18446744073709551615", "uint64": "0 to 18446744073709551615", "uint32": "0 to 4294967295", "uint16": "0 to 65535",
+}
+
+// length is the form of a length of time, which may still be too long for one.
+var length = regexp.MustCompile(`^[+-]?([0-9]+(\.[0-9]*)?(ns|us|µs|ms|s|m|h))+$`)
+
 // flagText describes a wrong value of a flag.
 func flagText(e *pflag.InvalidValueError) string {
 	f := e.GetFlag()
@@ -51,9 +62,21 @@ func flagText(e *pflag.InvalidValueError) string {
 		want = "want a number"
 	case "duration":
 		want = "want a length of time such as 30s, 15m or 2h"
+		if length.MatchString(e.GetValue()) {
+			want = "too long, the longest is 292 years (2562047h)"
+		}
 	default:
 		if cause := errors.Unwrap(e); cause != nil {
 			want = cause.Error()
+		}
+	}
+	if errors.Is(e, strconv.ErrRange) {
+		want = "the number is too large"
+		if strings.HasPrefix(e.GetValue(), "-") {
+			want = "the number is too small"
+		}
+		if most := ranges[f.Value.Type()]; most != "" {
+			want += ", want " + most
 		}
 	}
 	return fmt.Sprintf("--%s %q: %s", f.Name, e.GetValue(), want)
