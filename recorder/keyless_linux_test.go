@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -198,6 +200,8 @@ func TestWhyAKeyIsMissing(t *testing.T) {
 		}
 	}()
 	_, nobody, _ := net.SplitHostPort(silent.Addr().String())
+	slow := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { time.Sleep(2 * time.Second) }))
+	defer slow.Close()
 	chosen := keys.Selector{Cgroups: []string{path}}
 	golang := func() []string {
 		return []string{built(t, "main.go", goClient, "go", "build", "-o", "OUT", "IN"), port}
@@ -207,11 +211,12 @@ func TestWhyAKeyIsMissing(t *testing.T) {
 		choose keys.Selector
 		run    func() []string
 		keyed  bool   // a key may have been read
-		reason string // of the handshake without one, or two that are possible; "" if it has one
+		reason string // of the handshake without one, or two that are possible; "" if it must have one
 	}{
 		{"a Go program that waits for its probe", chosen, func() []string { return append(golang(), "1s") }, true, ""},
 		{"a Go program that is faster than its probe", chosen, func() []string { return append(golang(), "0s") }, true, "late gone"},
-		{"a program with libssl", chosen, func() []string { return []string{"curl", "-sk", "https://127.0.0.1:" + port} }, true, ""},
+		{"a program with libssl that waits for its probe", chosen, func() []string { return []string{"curl", "-sk", slow.URL, "https://127.0.0.1:" + port} }, true, ""},
+		{"a program with libssl that is faster than its probe", chosen, func() []string { return []string{"curl", "-sk", "https://127.0.0.1:" + port} }, true, "late gone"},
 		{"a program that no rule chooses", keys.Selector{Executables: []string{"other"}}, func() []string { return []string{"curl", "-sk", "https://127.0.0.1:" + port} }, false, "not_chosen"},
 		{"a server that does not answer", chosen, func() []string { return []string{"curl", "-sk", "https://127.0.0.1:" + nobody} }, false, "unfinished"},
 		{"Java", chosen, func() []string { return []string{"keytool", "-printcert", "-sslserver", "127.0.0.1:" + port} }, false, "unsupported"},
@@ -227,7 +232,7 @@ func TestWhyAKeyIsMissing(t *testing.T) {
 			mustLook(t, args[0])
 			var k *KeyStats
 			var lines []keyless
-			for range 10 { // on a busy machine a program may end before it is examined, or greet before the probe is there
+			for range 3 { // on a busy machine a program may end before it is examined, or greet before the probe is there
 				file := filepath.Join(t.TempDir(), "x.pcapng")
 				k = record(t, Options{Cgroup: path, File: file, Keys: &Keys{Select: tt.choose}}, func() { t.Log(in(t, folder, args...)) }).Keys
 				lines = keylessLines(t, file)
