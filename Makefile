@@ -4,7 +4,7 @@
 # make build  build bin/pcapsule
 # make recorder  build bin/pcapsule-recorder, the static program for a cluster's nodes
 # make hub  build bin/pcapsule-hub, the static program that collects from them
-# make lint unit chart accept race  parts of make test and make extended
+# make lint unit lake-unit chart accept race  parts of make test and make extended
 # make fuzz   2 seconds on every fuzz target (FUZZTIME=30s for longer); make fuzz-short: those that scripts/fuzz.sh lists
 # make bench-ask  measure how long questions and reports about 5 million calls take
 # make bench-tls  measure the cost of decryption, on one conversation in clear text and as TLS
@@ -35,7 +35,7 @@ RELEASE ?= $(shell git describe --tags --always 2>/dev/null || echo dev)
 export GOFLAGS := $(filter-out -buildvcs=false -trimpath,$(GOFLAGS)) -buildvcs=false -trimpath
 export CGO_ENABLED = 1
 
-.PHONY: accept extended generators chart images stores lake lake-short lake-program casts demo test build recorder hub setup lint race compile fuzz fuzz-short bench bench-ask bench-tls bench-record kills kernels kernels-short e2e conformance rest-check unit clean release release-check release-short
+.PHONY: accept extended generators chart images stores lake lake-short lake-unit lake-program casts demo test build recorder hub setup lint race compile fuzz fuzz-short bench bench-ask bench-tls bench-record kills kernels kernels-short e2e conformance rest-check unit clean release release-check release-short
 
 build:
 	$(GO) build -ldflags '-s -w' -o bin/pcapsule ./cmd/pcapsule
@@ -57,13 +57,13 @@ demo: setup build
 # fails fails make, and no other begins. race comes last and alone with short parts, because its tests
 # change the machine's networks and control groups and wait for its processes. Before, everything is
 # compiled once: two parts that compile the same package at the same time would each do all the work.
-TEST := unit lint kernels-short chart
+TEST := unit lint kernels-short chart lake-unit
 EXTENDED := accept fuzz-short release-short generators race
 test: setup
 	@$(MAKE) --no-print-directory timed-compile
 	@echo "$(TEST): two at a time"
 	@$(MAKE) --no-print-directory -j2 -Orecurse $(TEST:%=timed-%)
-	@tail -n 1 .cache/unit.txt
+	@tail -qn 1 .cache/unit.txt .cache/lake.txt
 
 extended: setup
 	@echo "$(EXTENDED): two at a time"
@@ -91,19 +91,20 @@ casts: build
 	$(GO) run ./scripts/cast
 
 # The heap may grow to 5 times its live size before it is collected. So the linters need a quarter
-# less processor time, compilers 8 % less, and both at most a few GB.
-LINT_GOGC := 400
+# less processor time, compilers 8 % less, and both at most a few GB; tests need less, too. Tests of
+# memory set their own limit.
+FEW_GC := 400
 
 compile:
-	@GOGC=$(LINT_GOGC) $(GO) list -test -deps -export ./... >/dev/null
-	@cd lake && GOGC=$(LINT_GOGC) $(GO) list -test -deps -export ./... >/dev/null
+	@GOGC=$(FEW_GC) $(GO) list -test -deps -export ./... >/dev/null
+	@cd lake && GOGC=$(FEW_GC) $(GO) list -test -deps -export ./... >/dev/null
 
 lint:
 	@unformatted=$$(git ls-files '*.go' | xargs gofmt -l); if [ -n "$$unformatted" ]; then echo "not formatted (gofmt):"; echo "$$unformatted"; exit 1; fi
 	@mkdir -p .cache
 	cd .ci/tools && $(GO) build -o ../../.cache/lint ./lint
-	GOGC=$(LINT_GOGC) .cache/lint ./...
-	cd lake && GOGC=$(LINT_GOGC) ../.cache/lint ./...
+	GOGC=$(FEW_GC) .cache/lint ./...
+	cd lake && GOGC=$(FEW_GC) ../.cache/lint ./...
 
 # Tests that may skip. Without root there are more, because setup installs nothing and the
 # kernel refuses some operations.
@@ -119,10 +120,16 @@ norace := StrippedPrograms|CostIsLinear|AnswersFitTheirBudget|PromptsWork|SkillW
 
 # "make lint" has the analyzers of go vet, so go test need not run them again. accept asks
 # every question in every way, also about the public captures.
-UNIT := $(GO) test -vet=off -timeout 40m -json
+# One package more than processors, because some tests wait. Packages that take longest come first,
+# so that the last minutes do not have one busy processor only.
+UNIT := GOGC=$(FEW_GC) $(GO) test -vet=off -timeout 40m -p $(shell expr $$(nproc) + 1) -json
+LONGEST := $(addprefix ./,recorder internal/cli exporter mcp exporter/dissect/all forensics kfl exporter/internal/read recorder/keys)
 unit: build .cache/testgate
-	set -o pipefail; { rc=0; $(UNIT) $$($(GO) list ./... | grep -v '/internal/acceptance$$') || rc=1; (cd lake && $(UNIT) ./...) || rc=1; exit $$rc; } | \
+	set -o pipefail; $(UNIT) $(LONGEST) $$($(GO) list ./... | grep -v '/internal/acceptance$$') | \
 		tee .cache/unit.json | .cache/testgate $(skips) | tee .cache/unit.txt
+
+lake-unit: .cache/testgate
+	set -o pipefail; (cd lake && $(UNIT) ./...) | tee .cache/lake.json | .cache/testgate $(skips) | tee .cache/lake.txt
 
 # The programs that make samples/ are a module of their own, because they need many servers and clients.
 generators:

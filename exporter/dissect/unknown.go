@@ -95,6 +95,7 @@ func (u *unknownState) add(in *Input, n int) {
 	}
 	s := &u.sides[in.Dir]
 	if datagrams(in.conn.Info.Transport) && n > 0 {
+		u.gap += int64(in.Packet(0).Cut)
 		switch {
 		case s.Size == 0:
 			s.Size = len(in.Data)
@@ -115,6 +116,7 @@ func (u *unknownState) merge(c *Conn, v *unknownState) {
 		u.x.cites.Add(r.First, r.Last)
 	}
 	u.x.charge(c)
+	u.gap += v.gap
 	for d := range u.sides {
 		s, t := &u.sides[d], &v.sides[d]
 		if len(s.Head) == 0 {

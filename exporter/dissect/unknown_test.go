@@ -63,3 +63,20 @@ func TestUpgradeNamesWhatFollows(t *testing.T) {
 		t.Errorf("rows %v", g.calls)
 	}
 }
+
+// TestUnknownCutDatagram checks that a datagram without its end gives no complete row.
+func TestUnknownCutDatagram(t *testing.T) {
+	for _, cut := range []int32{0, 40} {
+		g := &recordingSink{}
+		c := claimEngine(t, g).NewConn(Info{Transport: UDP, ServerPort: 9, RolesKnown: true, ConnectUs: -1})
+		c.Data(ToServer, []byte("\x01\x02\x03\x04"), Packet{No: 1, Cut: cut})
+		c.Close(EndCapture, Packet{No: 2})
+		if len(g.calls) != 1 {
+			t.Fatalf("%d rows", len(g.calls))
+		}
+		row := g.calls[0].Row.Base()
+		if row.Complete != (cut == 0) || cut > 0 && row.Error.V != "gap" {
+			t.Errorf("%d bytes are missing: complete %t, error %q", cut, row.Complete, row.Error.V)
+		}
+	}
+}
