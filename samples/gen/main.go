@@ -2,7 +2,7 @@
 // network namespaces, and tcpdump or dumpcap records them.
 //
 // It needs root, ip, tcpdump, dumpcap, dnsmasq, nginx, redis-server, PostgreSQL, MariaDB, mosquitto,
-// rabbitmq-server, memcached, libmemcached-tools, slapd, Postfix, Dovecot, vsftpd, OpenSSH, chrony, udhcpc,
+// rabbitmq-server, clickhouse-server, memcached, libmemcached-tools, slapd, Postfix, Dovecot, vsftpd, OpenSSH, chrony, udhcpc,
 // dhclient, rsyslog, dante-server, HAProxy, curl, SIPp, freeDiameter, Python, Node, and Java with Maven. No traffic leaves
 // the machine: every address is private or from a range for documentation, and the namespaces have no
 // route to other networks. It ends only processes that it started, and removes its files.
@@ -47,6 +47,7 @@ func scenarios() []scenario {
 		{"amqp", makeAMQP},
 		{"amqp1", makeAMQP1},
 		{"stomp", makeSTOMP},
+		{"clickhouse", makeClickHouse},
 		{"memcached", makeMemcached},
 		{"ldap", makeLDAP},
 		{"smtp", makeSMTP},

@@ -9,6 +9,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect/amqp1"
 	"github.com/pcapsule/pcapsule/exporter/dissect/bgp"
 	"github.com/pcapsule/pcapsule/exporter/dissect/cassandra"
+	"github.com/pcapsule/pcapsule/exporter/dissect/clickhouse"
 	"github.com/pcapsule/pcapsule/exporter/dissect/dhcp"
 	"github.com/pcapsule/pcapsule/exporter/dissect/diameter"
 	"github.com/pcapsule/pcapsule/exporter/dissect/dns"
@@ -96,6 +97,7 @@ func Protocols(keys *secrets.Store) []*dissect.Protocol {
 		bgp.Protocol(),
 		kerberos.Protocol(),
 		tds.Protocol(),
+		clickhouse.Protocol(),
 		smb.Protocol(),
 		nfs.Protocol(),
 		tls.Protocol(keys),

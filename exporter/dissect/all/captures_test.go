@@ -31,6 +31,7 @@ var alsoIn = map[string][]string{
 	"mongodb":    {},
 	"memcached":  {},
 	"cassandra":  {},
+	"clickhouse": {},
 	"imap":       {"other", "smb", "tcp"},
 	"pop3":       {"other", "smb"},
 	"ntp":        {"mixed", "pcapng"},

@@ -118,6 +118,8 @@ func pipelines() []pipeline {
 		{"tds", dissect.TCP, 1433, nil, func(i int) string {
 			return "\x01\x01\x00\x22\x00\x00\x01\x00" + utf16LE(fmt.Sprintf("SELECT %06d", i))
 		}, fixed("\x04\x01\x00\x11\x00\x34\x01\x00\xfd\x10\x00\xc1\x00\x01\x00\x00\x00")},
+		{"clickhouse", dissect.TCP, 9000, list(fromClient("\x00\x06client\x01\x01\x8c\xa9\x03\x00\x01a\x00"), fromServer("\x00\x0aClickHouse\x12\x10\x8c\xa9\x03\x03UTC\x01a\x01")),
+			fixed("\x04"), fixed("\x04")},
 		{"dns", dissect.UDP, 53, nil, ask, reply},
 		{"dns, tcp", dissect.TCP, 53, nil, framed(ask), framed(reply)},
 		{"icmp", dissect.ICMP, 0, nil, echo(8), echo(0)},

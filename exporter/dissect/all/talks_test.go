@@ -69,6 +69,7 @@ var samples = map[string]string{
 	"bgp.pcapng":        "bgp",
 	"kerberos.pcapng":   "kerberos",
 	"tds.pcapng":        "tds",
+	"clickhouse.pcapng": "clickhouse",
 	"smb.pcapng":        "smb",
 	"nfs.pcapng":        "nfs",
 }

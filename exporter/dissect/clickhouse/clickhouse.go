@@ -1,0 +1,292 @@
+// Package clickhouse reads the native protocol of ClickHouse.
+//
+// A row is one request with its response: a login, a statement, or a ping. A connection has one request
+// at a time. Blocks of data have no length, so their columns are followed value by value; a block with a
+// type that this package does not know makes the rest of its response unreadable, until the client
+// sends the next request. Source: src/Core/ProtocolDefines.h, src/Core/Protocol.h and
+// src/Client/Connection.cpp of ClickHouse. Passwords never leave the package.
+package clickhouse
+
+import (
+	_ "embed" // names.txt
+	"unsafe"
+
+	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/inorder"
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/names"
+	"github.com/pcapsule/pcapsule/exporter/table"
+)
+
+// Limits of what is read.
+const (
+	maxName     = 1 << 10  // bytes of a name: of a client, user, column or query
+	maxType     = 64 << 10 // bytes of the name of a type: an enumeration lists its values
+	maxQuery    = 64 << 10 // bytes kept of a statement
+	maxText     = 16 << 20 // bytes of a text that is read whole
+	maxColumns  = 4096     // columns of a block
+	maxSettings = 32       // settings and parameters kept
+	maxValue    = 256      // bytes kept of one value
+	maxPreview  = 4 << 10  // bytes of rows shown
+	maxError    = 1 << 10  // bytes shown of an error's text
+	maxFrame    = 4 << 20  // bytes of a compressed frame, and of its content
+)
+
+// Row is one request with its response.
+type Row struct {
+	table.Call
+	Kind        table.Opt[string] `col:"clickhouse_kind" enc:"dict" doc:"kind of the request: HELLO (a login), QUERY, PING, TABLES (a server asks for the state of tables) or DATA (data that the client still sends after its statement failed); null if the request was not captured"`
+	SQL         table.Opt[string] `col:"clickhouse_query" doc:"the statement as sent, at most 64 KiB"`
+	QueryID     table.Opt[string] `col:"clickhouse_query_id" doc:"id of the statement, if the client chose one"`
+	Params      []string          `col:"clickhouse_params" doc:"parameters of the statement as name=value, at most 32 of 256 bytes"`
+	Settings    []string          `col:"clickhouse_settings" doc:"settings of the statement as name=value, at most 32 of 256 bytes"`
+	Columns     []string          `col:"clickhouse_columns" doc:"names of the result's columns"`
+	Types       []string          `col:"clickhouse_types" doc:"their types"`
+	Rows        table.Opt[int64]  `col:"clickhouse_rows" doc:"number of rows returned; null if there was no result set"`
+	Preview     table.Opt[string] `col:"clickhouse_preview" doc:"first rows, with tabs between values and \\N for null, at most 4 KiB; arrays, tuples and maps are shown as …"`
+	Inserted    table.Opt[int64]  `col:"clickhouse_inserted_rows" doc:"number of rows that the client sent; null if it sent none"`
+	ReadRows    table.Opt[int64]  `col:"clickhouse_read_rows" doc:"number of rows that the server read, by its reports of progress"`
+	ReadBytes   table.Opt[int64]  `col:"clickhouse_read_bytes" doc:"number of bytes that the server read, by its reports of progress"`
+	WrittenRows table.Opt[int64]  `col:"clickhouse_written_rows" doc:"number of rows that the server wrote, by its reports of progress"`
+	Compression table.Opt[string] `col:"clickhouse_compression" enc:"dict" doc:"compression of blocks: none, lz4 or zstd; null if no block was sent"`
+	Success     bool              `col:"clickhouse_success" doc:"the server answered and reported no error"`
+	ErrCode     table.Opt[int32]  `col:"clickhouse_error_code" doc:"number of the error, such as 60"`
+	ErrName     table.Opt[string] `col:"clickhouse_error_code_name" enc:"dict" doc:"name of the error, such as UNKNOWN_TABLE"`
+	ErrMessage  table.Opt[string] `col:"clickhouse_error_message" doc:"the error's text, at most 1 KiB"`
+	User        table.Opt[string] `col:"clickhouse_user" enc:"dict" doc:"user of the connection, if its login was captured"`
+	Initial     table.Opt[string] `col:"clickhouse_initial_user" enc:"dict" doc:"user whose statement another server passed on"`
+	Database    table.Opt[string] `col:"clickhouse_database" enc:"dict" doc:"database that the login chose"`
+	Application table.Opt[string] `col:"clickhouse_application" enc:"dict" doc:"name of the client"`
+	ClientHost  table.Opt[string] `col:"clickhouse_client_host" enc:"dict" doc:"client's host name as the statement states it"`
+	OSUser      table.Opt[string] `col:"clickhouse_os_user" enc:"dict" doc:"client's user of the operating system as the statement states it"`
+	Server      table.Opt[string] `col:"clickhouse_server_version" enc:"dict" doc:"version of the server, from its answer to the login"`
+	Revision    table.Opt[int64]  `col:"clickhouse_revision" doc:"revision of the protocol that both sides know; a guess if the login was not captured"`
+	Cancelled   bool              `col:"clickhouse_cancelled" doc:"the client asked to cancel the statement"`
+	Partial     bool              `col:"clickhouse_partial" doc:"a part could not be read, so that lists and counts may be incomplete"`
+}
+
+// Protocol is ClickHouse.
+func Protocol() *dissect.Protocol {
+	return &dissect.Protocol{
+		Name:       "clickhouse",
+		Doc:        "native protocol of ClickHouse",
+		Versions:   "revisions 54032 (2016) to 54479; not with chunked packets",
+		Depth:      "statements with settings and parameters, the shape and first rows of results, inserted rows, progress, errors; LZ4 and Zstandard",
+		Transports: []dissect.Transport{dissect.TCP},
+		Ports:      []uint16{9000},
+		Detect:     detect,
+		Resume:     resume,
+		New:        newConn,
+		Row:        &Row{},
+		Traits: table.Traits{Pooled: true, Login: true, TooMany: "clickhouse_error_code = 202", Statements: &table.Statements{
+			Kind: "clickhouse_kind", Executed: "clickhouse_kind = 'QUERY'",
+			Error: "clickhouse_error_code_name || ': ' || clickhouse_error_message", Errors: []string{"clickhouse_error_message"}}},
+	}
+}
+
+//go:embed names.txt
+var namesText string
+
+// tables are the sections of names.txt.
+var tables = names.Lazy(namesText)
+
+// call is a request that waits for its response, or a response without a request.
+type call struct {
+	x        dissect.Exchange
+	waiting  inorder.Request
+	row      *Row
+	whole    bool // the request was captured
+	answered bool
+	lost     string // what bytes of it met: gap or malformed
+	texts    int    // bytes of text in row
+}
+
+// Asked implements inorder.Call.
+func (c *call) Asked() *inorder.Request { return &c.waiting }
+
+// Waits implements inorder.Call.
+func (c *call) Waits() bool { return !c.answered }
+
+const callCost = int(unsafe.Sizeof(call{}) + unsafe.Sizeof(Row{}))
+
+// side is the position in one direction.
+type side struct {
+	call  *call     // of the packet that is being read; of the server: until its response ends
+	block *incoming // that is being read; nil between packets
+}
+
+// conn is one connection.
+type conn struct {
+	inorder.Queue[*call]
+	sides    [2]side
+	blind    bool // the position in the server's bytes is lost until the next request
+	addendum bool // the client may send the rest of its login
+	client   uint64
+	server   uint64 // revisions, 0 if unknown
+	stray    *call  // data of the client that belong to no request that waits
+	types    map[string]*kind
+
+	user, database, application, version string
+}
+
+func newConn(c *dissect.Conn) dissect.Dissector {
+	k := &conn{types: map[string]*kind{}}
+	k.Queue = inorder.Queue[*call]{Conn: c, Emit: k.emit, Busy: func(c *call) bool {
+		out, back := &k.sides[dissect.ToServer], &k.sides[dissect.ToClient]
+		return c == back.call || c == out.call && out.block != nil
+	}}
+	return k
+}
+
+// revision is what both sides know, 0 if no login was captured.
+func (k *conn) revision() uint64 {
+	switch {
+	case k.client == 0:
+		return k.server
+	case k.server == 0:
+		return k.client
+	}
+	return min(k.client, k.server)
+}
+
+// newCall makes a call with what is known of the connection.
+func (k *conn) newCall(what string) *call {
+	row := &Row{Kind: table.NonEmpty(what), User: table.NonEmpty(k.user), Database: table.NonEmpty(k.database), Application: table.NonEmpty(k.application), Server: table.NonEmpty(k.version)}
+	if r := k.revision(); r > 0 {
+		row.Revision = table.Some(int64(r))
+	}
+	return &call{row: row}
+}
+
+// Read implements dissect.Dissector.
+func (k *conn) Read(in *dissect.Input) (int, error) {
+	at := 0
+	for at < len(in.Data) {
+		n, err := k.next(in, at)
+		if err != nil || n == 0 {
+			return at, err
+		}
+		at += n
+	}
+	return at, nil
+}
+
+// next reads a packet or a part of one. It returns 0 if it needs more bytes.
+func (k *conn) next(in *dissect.Input, at int) (n int, err error) {
+	s := &k.sides[in.Dir]
+	switch {
+	case in.Dir == dissect.ToClient && k.blind:
+		if n = k.skip(in, at); n > 0 {
+			return n, nil
+		}
+		return k.fromServer(in, at)
+	case s.block != nil:
+		n, err = k.readBlock(in, at)
+	case in.Dir == dissect.ToServer:
+		return k.fromClient(in, at)
+	default:
+		return k.fromServer(in, at)
+	}
+	return n, err
+}
+
+// skip counts bytes of the server whose meaning is lost. It returns 0 where the response to the next
+// request begins.
+func (k *conn) skip(in *dissect.Input, at int) int {
+	s := &k.sides[dissect.ToClient]
+	n := len(in.Data) - at
+	for _, c := range k.All() {
+		if c == s.call || !c.Waits() {
+			continue
+		}
+		if ahead := int(int32(c.waiting.Ack - in.Seq(at))); ahead < n {
+			n = max(ahead, 0)
+		}
+		break
+	}
+	if n == 0 {
+		k.blind = false
+		if s.call != nil {
+			k.emit(s.call, "")
+		}
+		return 0
+	}
+	if s.call == nil {
+		s.call = k.newCall("")
+	}
+	s.call.x.Response(in, at, at+n)
+	return n
+}
+
+// lose gives up the position in the server's bytes.
+func (k *conn) lose(why string) {
+	s := &k.sides[dissect.ToClient]
+	k.blind = true
+	s.block = nil
+	if s.call == nil {
+		s.call = k.Front()
+	}
+	if s.call != nil && s.call.lost == "" {
+		s.call.lost = why
+	}
+}
+
+// Gap implements dissect.Dissector. After a gap in a response, the next request tells where the next
+// response begins.
+func (k *conn) Gap(in *dissect.Input, _ int64) bool {
+	if in.Dir == dissect.ToServer {
+		return false
+	}
+	if len(in.Data) > 0 {
+		if s := &k.sides[in.Dir]; s.call != nil {
+			s.call.x.Response(in, 0, len(in.Data))
+		}
+	}
+	k.lose(string(dissect.LossGap))
+	return true
+}
+
+// Resync implements dissect.Dissector.
+func (k *conn) Resync(dir dissect.Dir, why dissect.Loss) {
+	k.Queue.Resync(dir, why)
+	s := &k.sides[dir]
+	c := s.call
+	*s = side{}
+	if dir == dissect.ToClient {
+		k.blind = false
+		if c != nil {
+			k.emit(c, string(why))
+		}
+	} else if c != nil && c.lost == "" {
+		c.lost = string(why)
+	}
+}
+
+// Kept implements dissect.Dissector.
+func (k *conn) Kept() int {
+	n := len(k.user) + len(k.database) + len(k.application) + len(k.version) + len(k.types)*int(unsafe.Sizeof(kind{}))
+	for i := range k.sides {
+		if b := k.sides[i].block; b != nil {
+			n += b.kept()
+		}
+	}
+	if c := k.sides[dissect.ToClient].call; c != nil && c.row.Kind.V == "" {
+		n += callCost + c.texts
+	}
+	if k.stray != nil {
+		n += callCost
+	}
+	return n
+}
+
+// Close implements dissect.Dissector.
+func (k *conn) Close(why dissect.End) {
+	k.endStray()
+	if c := k.sides[dissect.ToClient].call; c != nil {
+		word := why.CallError()
+		if why == dissect.EndFin {
+			word = "cut"
+		}
+		k.emit(c, word)
+	}
+	k.Queue.Close(why)
+}

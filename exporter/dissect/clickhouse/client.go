@@ -1,0 +1,447 @@
+package clickhouse
+
+import (
+	"errors"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/clip"
+	"github.com/pcapsule/pcapsule/exporter/table"
+)
+
+// Packets of the client.
+const (
+	clientHello       = 0
+	clientQuery       = 1
+	clientData        = 2
+	clientCancel      = 3
+	clientPing        = 4
+	clientTables      = 5
+	clientKeepAlive   = 6
+	clientScalar      = 7
+	clientIgnored     = 8
+	clientSSHRequest  = 11
+	clientSSHResponse = 12
+)
+
+// Revisions of the protocol that added a field.
+const (
+	revLeast         = 54032 // information about the client
+	revTimezone      = 54058
+	revQuota         = 54060
+	revDisplayName   = 54372
+	revPatch         = 54401
+	revWritten       = 54420
+	revSettings      = 54429 // settings as text
+	revSecret        = 54441
+	revOpenTelemetry = 54442
+	revForwarded     = 54443
+	revReferer       = 54447
+	revDepth         = 54448
+	revTime          = 54449
+	revReplicas      = 54453
+	revCustom        = 54454 // columns say how they are written
+	revAddendum      = 54458
+	revParameters    = 54459
+	revElapsed       = 54460
+	revRules         = 54461
+	revNonce         = 54462
+	revTotalBytes    = 54463
+	revAggregation   = 54469
+	revChunked       = 54470
+	revParallel      = 54471
+	revRoles         = 54472
+	revServerSet     = 54474
+	revLine          = 54475
+	revJWT           = 54476
+	revPlan          = 54477
+	revCluster       = 54479
+	revMost          = 60000
+)
+
+// guesses are the revisions that change a statement's fields, newest first.
+var guesses = []uint64{revJWT, revLine, revRoles, revParameters, revReplicas, revTime, revDepth, revReferer, revForwarded, revOpenTelemetry, revSecret, revSettings, revPatch, revQuota, revLeast}
+
+const maxMajor = 1000 // of a program's version
+
+// hello is the first packet of a client.
+type hello struct {
+	client, user, database string
+	password               bool
+	revision               uint64
+}
+
+// readHello reads the packet after its number.
+func readHello(r *cursor) (h hello) {
+	if h.client = r.name(); r.err == nil && h.client == "" {
+		r.fail(errBytes)
+	}
+	major, _ := r.uvarint(), r.uvarint()
+	h.revision = r.uvarint()
+	if r.err == nil && (major > maxMajor || h.revision < revLeast || h.revision > revMost) {
+		r.fail(errBytes)
+	}
+	h.database, h.user = r.name(), r.name()
+	h.password = len(r.bytes(maxType)) > 0
+	return h
+}
+
+// query is a statement.
+type query struct {
+	id, sql, initial, osUser, host, client string
+	forwarded, compressed                  bool
+	revision                               uint64 // of the client
+	trace                                  string
+	settings, params                       []string
+}
+
+// Ways in which the first client came.
+const (
+	overTCP  = 1
+	overHTTP = 2
+)
+
+// readQuery reads the packet after its number, as the given revision of the protocol has it.
+func readQuery(r *cursor, rev uint64) (q query) {
+	q.id = r.name()
+	switch r.byte() {
+	case 0: // no information about the client
+	case 1:
+		readClient(r, rev, &q)
+	case 2:
+		q.forwarded = true
+		readClient(r, rev, &q)
+	default:
+		r.fail(errBytes)
+	}
+	q.settings = readSettings(r, rev)
+	if rev >= revRoles {
+		r.bytes(maxType)
+	}
+	if rev >= revSecret {
+		r.bytes(maxName)
+	}
+	stage, packed := r.uvarint(), r.uvarint()
+	if stage > 8 || packed > 1 {
+		r.fail(errBytes)
+	}
+	q.compressed = packed == 1
+	sql := r.bytes(maxText)
+	if r.err == nil && (len(sql) == 0 || !utf8.Valid(sql) || slices.Contains(sql, 0)) {
+		r.fail(errBytes)
+	}
+	q.sql = string(sql[:min(len(sql), maxQuery)])
+	if rev >= revParameters {
+		q.params = readSettings(r, rev)
+	}
+	return q
+}
+
+// readClient reads who sent the statement first.
+func readClient(r *cursor, rev uint64, q *query) {
+	q.initial = r.name()
+	r.name() // its id there
+	r.name() // address
+	if rev >= revTime {
+		r.take(8)
+	}
+	way := r.byte()
+	switch way {
+	case overTCP:
+		q.osUser, q.host, q.client = r.name(), r.name(), r.name()
+		major, _ := r.uvarint(), r.uvarint()
+		q.revision = r.uvarint()
+		if r.err == nil && (major > maxMajor || q.revision < revLeast || q.revision > revMost) {
+			r.fail(errBytes)
+		}
+	case overHTTP:
+		r.byte() // method
+		q.client = r.name()
+		if rev >= revForwarded {
+			r.name()
+		}
+		if rev >= revReferer {
+			r.name()
+		}
+	default:
+		r.fail(errBytes)
+	}
+	if rev >= revQuota {
+		r.name()
+	}
+	if rev >= revDepth {
+		r.uvarint()
+	}
+	if rev >= revPatch && way == overTCP {
+		r.uvarint()
+	}
+	if rev >= revOpenTelemetry && r.flag() {
+		q.trace = traceID(r.take(16))
+		r.take(8)
+		r.name()
+		r.byte()
+	}
+	if rev >= revReplicas {
+		r.uvarint()
+		r.uvarint()
+		r.uvarint()
+	}
+	if rev >= revLine {
+		r.uvarint()
+		r.uvarint()
+	}
+	if rev >= revJWT && r.flag() {
+		r.bytes(maxType)
+	}
+}
+
+// traceID is the id of a trace of OpenTelemetry, which is sent as two numbers of 8 bytes.
+func traceID(b []byte) string {
+	if b == nil {
+		return ""
+	}
+	const digits = "0123456789abcdef"
+	var text []byte
+	for _, half := range [][]byte{b[:8], b[8:]} {
+		for i := 7; i >= 0; i-- {
+			text = append(text, digits[half[i]>>4], digits[half[i]&15])
+		}
+	}
+	return string(text)
+}
+
+// textual are the ends of the names of settings that old revisions sent as text. The others are numbers.
+var textual = []string{"_mode", "_balancing", "_implementation", "_method", "_probability", "_ratio", "_factor", "_strictness", "_level", "_format", "_prefix", "_timezone"}
+
+// readSettings reads pairs until an empty name.
+func readSettings(r *cursor, rev uint64) (list []string) {
+	for r.err == nil {
+		name := r.name()
+		if name == "" {
+			return list
+		}
+		value := ""
+		switch {
+		case rev >= revSettings:
+			r.uvarint() // flags
+			value = clip.Text(r.bytes(maxText), maxValue)
+		case slices.ContainsFunc(textual, func(end string) bool { return strings.HasSuffix(name, end) }):
+			value = r.name()
+		default:
+			value = strconv.FormatUint(r.uvarint(), 10)
+		}
+		if len(list) < maxSettings {
+			list = append(list, name+"="+value)
+		}
+	}
+	return nil
+}
+
+// readAnyQuery reads a statement of a connection whose revision may not be known.
+func readAnyQuery(b []byte, known uint64) (q query, rev uint64, r *cursor) {
+	if known > 0 {
+		r = &cursor{b: b, at: 1}
+		return readQuery(r, known), known, r
+	}
+	var short *cursor
+	for _, rev := range guesses {
+		r = &cursor{b: b, at: 1}
+		if q = readQuery(r, rev); r.err == nil && (q.revision == 0 || q.revision >= rev) && (r.at == len(b) || b[r.at] == clientData) {
+			return q, rev, r
+		}
+		if errors.Is(r.err, errShort) && (short == nil || short.need == 0 || r.need > 0 && r.need < short.need) {
+			short = r
+		}
+	}
+	if short != nil {
+		return query{}, 0, short
+	}
+	return query{}, 0, &cursor{err: errBytes}
+}
+
+// fromClient reads a packet of the client, without a block that follows.
+func (k *conn) fromClient(in *dissect.Input, at int) (int, error) {
+	b := in.Data[at:]
+	if k.addendum {
+		n, err := k.afterHello(b)
+		if err != nil || n < 0 {
+			return 0, err
+		}
+		if k.addendum = false; n > 0 {
+			if c := k.sides[in.Dir].call; c != nil {
+				c.x.Request(in, at, at+n)
+			}
+			return n, nil
+		}
+	}
+	r := &cursor{b: b, at: 1}
+	switch b[0] {
+	case clientHello:
+		h := readHello(r)
+		return k.packet(in, at, r, func() { k.login(in, at, r.at, h) })
+	case clientQuery:
+		q, rev, r := readAnyQuery(b, k.revision())
+		return k.packet(in, at, r, func() {
+			if k.revision() == 0 {
+				k.server, k.client = rev, q.revision
+			}
+			k.query(in, at, r.at, q)
+		})
+	case clientPing, clientKeepAlive:
+		return k.packet(in, at, r, func() {
+			if b[0] == clientPing {
+				k.push(in, at, r.at, k.newCall("PING"))
+			}
+		})
+	case clientCancel:
+		return k.packet(in, at, r, func() {
+			if c := k.newest(); c != nil {
+				c.row.Cancelled = true
+				c.x.Request(in, at, at+1)
+			}
+		})
+	case clientData, clientScalar:
+		name := r.name()
+		return k.packet(in, at, r, func() { k.begin(in, at, r.at, k.sender(), name == "" && b[0] == clientData) })
+	case clientTables:
+		n := r.uvarint()
+		for range min(n, maxColumns) {
+			r.name()
+			r.name()
+		}
+		return k.packet(in, at, r, func() { k.push(in, at, r.at, k.newCall("TABLES")) })
+	case clientIgnored:
+		r.take(int(min(r.uvarint(), maxColumns)) * 16)
+		return k.packet(in, at, r, func() {})
+	case clientSSHRequest:
+		return k.packet(in, at, r, func() {})
+	case clientSSHResponse:
+		r.bytes(maxType)
+		return k.packet(in, at, r, func() {})
+	}
+	return 0, errBytes
+}
+
+// packet finishes a packet of the cursor's length.
+func (k *conn) packet(in *dissect.Input, at int, r *cursor, done func()) (int, error) {
+	switch {
+	case errors.Is(r.err, errShort):
+		if at == 0 && r.need > 0 {
+			k.Conn.Need(in.Dir, r.need)
+		}
+		return 0, nil
+	case r.err != nil:
+		return 0, r.err
+	}
+	done()
+	return r.at, nil
+}
+
+// afterHello returns the length of the rest of a login, which newer clients send after the answer: a
+// key of quotas, and from later revisions two words about chunks and a version. It returns -1 if it
+// needs more bytes.
+func (k *conn) afterHello(b []byte) (int, error) {
+	if b[0] == clientQuery {
+		if _, _, r := readAnyQuery(b, k.revision()); r.err == nil || errors.Is(r.err, errShort) && len(b) > 1 && r.at > 1 {
+			return 0, nil
+		}
+	}
+	if b[0] == clientPing && len(b) == 1 {
+		return 0, nil
+	}
+	r := &cursor{b: b}
+	r.name()
+	end := r.at
+	if r.err != nil || end == len(b) {
+		return -1, nil
+	}
+	if next := b[end:]; next[0] != byte(len(notChunked)) && !(next[0] == byte(len(chunked)) && (len(next) == 1 || next[1] == chunked[0])) {
+		return end, nil
+	}
+	send, receive := r.name(), r.name()
+	if k.revision() >= revParallel {
+		r.uvarint()
+	}
+	switch {
+	case r.err != nil:
+		return -1, nil
+	case send == chunked || receive == chunked:
+		return 0, errors.New("reading a login: chunked packets are not read")
+	}
+	return r.at, nil
+}
+
+// Words of a login about packets in chunks.
+const (
+	chunked    = "chunked"
+	notChunked = "notchunked"
+)
+
+// login begins the call of a hello.
+func (k *conn) login(in *dissect.Input, at, n int, h hello) {
+	k.client, k.server, k.version = h.revision, 0, ""
+	k.user, k.database, k.application = clip.Text(h.user, maxName), clip.Text(h.database, maxName), clip.Text(h.client, maxName)
+	k.addendum = h.revision >= revAddendum
+	c := k.newCall("HELLO")
+	c.row.AuthKind = table.Some("none")
+	if h.password {
+		c.row.AuthKind = table.Some("password")
+	}
+	k.push(in, at, n, c)
+}
+
+// query begins the call of a statement.
+func (k *conn) query(in *dissect.Input, at, n int, q query) {
+	c := k.newCall("QUERY")
+	row := c.row
+	row.SQL, row.QueryID = table.Some(clip.Text(q.sql, maxQuery)), table.NonEmpty(q.id)
+	row.Params, row.Settings = q.params, q.settings
+	if q.forwarded {
+		row.Initial = table.NonEmpty(q.initial)
+	}
+	if q.client != "" {
+		row.Application = table.Some(q.client)
+	}
+	row.ClientHost, row.OSUser, row.TraceID = table.NonEmpty(q.host), table.NonEmpty(q.osUser), table.NonEmpty(q.trace)
+	c.texts = len(q.sql)
+	for _, list := range [][]string{q.params, q.settings} {
+		for _, s := range list {
+			c.texts += len(s)
+		}
+	}
+	k.push(in, at, n, c)
+}
+
+// push adds a request to those that wait.
+func (k *conn) push(in *dissect.Input, at, n int, c *call) {
+	k.endStray()
+	c.whole = true
+	c.x.Request(in, at, at+n)
+	k.Push(c, in.Packet(at).Ack, callCost+c.texts)
+	k.sides[dissect.ToServer].call = c
+}
+
+// newest is the request that the client sent last, if it waits.
+func (k *conn) newest() *call { return k.sides[dissect.ToServer].call }
+
+// sender is the call to which data of the client belong.
+func (k *conn) sender() *call {
+	if c := k.newest(); c != nil {
+		return c
+	}
+	if k.stray == nil {
+		k.stray = k.newCall("DATA")
+		k.stray.whole = true
+	}
+	return k.stray
+}
+
+// endStray emits data that the server ignored.
+func (k *conn) endStray() {
+	if c := k.stray; c != nil {
+		k.emit(c, "")
+	}
+}

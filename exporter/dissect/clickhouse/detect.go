@@ -1,0 +1,65 @@
+package clickhouse
+
+import (
+	"errors"
+	"strings"
+
+	"github.com/pcapsule/pcapsule/exporter/dissect"
+)
+
+// product is how a server calls itself. Clients have longer names.
+const product = "ClickHouse"
+
+// detect accepts a login, the answer to it, and a statement of a connection that began before the
+// capture. All of them have a revision of the protocol, which is a number of three bytes.
+func detect(dir dissect.Dir, head []byte) dissect.Verdict {
+	if len(head) == 0 {
+		return dissect.More
+	}
+	r := &cursor{b: head, at: 1}
+	switch {
+	case dir == dissect.ToServer && head[0] == clientHello:
+		if h := readHello(r); h.client == product {
+			return dissect.No
+		}
+	case dir == dissect.ToServer && head[0] == clientQuery:
+		_, _, r = readAnyQuery(head, 0)
+	case dir == dissect.ToClient && head[0] == serverHello:
+		if n := min(len(head), 2+len(product)); string(head[1:n]) != ("\x0a" + product)[:n-1] {
+			return dissect.No
+		}
+		readWelcome(r, revTimezone) // only as far as all revisions are the same
+	case dir == dissect.ToClient && head[0] == serverException:
+		if len(head) > 6 && !strings.HasPrefix("DB::", string(head[6:min(len(head), 10)])) {
+			return dissect.No
+		}
+		readException(r)
+	default:
+		return dissect.No
+	}
+	switch {
+	case errors.Is(r.err, errShort):
+		return dissect.More
+	case r.err != nil:
+		return dissect.No
+	}
+	return dissect.Yes
+}
+
+// resume accepts also the other packets that can begin a segment.
+func resume(dir dissect.Dir, head []byte) dissect.Verdict {
+	if v := detect(dir, head); v == dissect.Yes || len(head) == 0 {
+		return v
+	}
+	switch {
+	case head[0] == clientPing && len(head) == 1, dir == dissect.ToClient && head[0] == serverEnd && len(head) == 1:
+		return dissect.Yes
+	case dir == dissect.ToClient && len(head) > 10 && (head[0] == serverData || head[0] == serverTotals) && head[1] == 0:
+		if d := (&decoder{}); string(head[2:4]) == "\x01\x00" && head[4] == 2 {
+			if _, err := d.read(head[2:10]); err == nil && d.stage == 1 {
+				return dissect.Yes
+			}
+		}
+	}
+	return dissect.No
+}

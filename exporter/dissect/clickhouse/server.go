@@ -1,0 +1,235 @@
+package clickhouse
+
+import (
+	"strconv"
+
+	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/clip"
+	"github.com/pcapsule/pcapsule/exporter/table"
+)
+
+// Packets of the server.
+const (
+	serverHello       = 0
+	serverData        = 1
+	serverException   = 2
+	serverProgress    = 3
+	serverPong        = 4
+	serverEnd         = 5
+	serverProfile     = 6
+	serverTotals      = 7
+	serverExtremes    = 8
+	serverTables      = 9
+	serverLog         = 10
+	serverColumns     = 11
+	serverPartIDs     = 12
+	serverProfileLog  = 14
+	serverTimezone    = 17
+	serverSSH         = 18
+	serverLast        = serverSSH
+	maxNested         = 16 // exceptions in one another
+	maxRules          = 64 // of passwords
+	maxServerSettings = 4096
+)
+
+// answering is the call to which the server's bytes at a place belong.
+func (k *conn) answering(in *dissect.Input, at int) *call {
+	s := &k.sides[dissect.ToClient]
+	if s.call == nil {
+		if s.call = k.Answer(in.Seq(at)); s.call == nil {
+			s.call = k.stray
+		}
+		if s.call == nil {
+			s.call = k.newCall("")
+		}
+	}
+	return s.call
+}
+
+// fromServer reads a packet of the server, without the block of data that follows.
+func (k *conn) fromServer(in *dissect.Input, at int) (int, error) {
+	b := in.Data[at:]
+	r := &cursor{b: b, at: 1}
+	rev := k.revision()
+	if rev == 0 {
+		rev = revMost
+	}
+	part := func() *call {
+		c := k.answering(in, at)
+		c.x.Response(in, at, at+r.at)
+		return c
+	}
+	switch b[0] {
+	case serverHello:
+		h := readWelcome(r, k.client)
+		return k.packet(in, at, r, func() {
+			k.server, k.version = h.revision, h.version
+			c := part()
+			c.row.Server, c.row.Revision = table.Some(h.version), table.Some(int64(k.revision()))
+			k.answered(c)
+		})
+	case serverPong, serverEnd:
+		return k.packet(in, at, r, func() { k.answered(part()) })
+	case serverException:
+		e := readException(r)
+		return k.packet(in, at, r, func() { k.failed(part(), e) })
+	case serverProgress:
+		p := readProgress(r, rev)
+		return k.packet(in, at, r, func() { k.progress(part().row, p) })
+	case serverProfile:
+		r.uvarint()
+		r.uvarint()
+		r.uvarint()
+		r.flag()
+		r.uvarint()
+		r.flag()
+		if rev >= revAggregation {
+			r.flag()
+			r.uvarint()
+		}
+		return k.packet(in, at, r, func() { part() })
+	case serverData, serverTotals, serverExtremes, serverLog, serverProfileLog:
+		r.name()
+		return k.packet(in, at, r, func() { k.begin(in, at, r.at, k.answering(in, at), b[0] == serverData) })
+	case serverColumns:
+		r.bytes(maxText)
+		r.bytes(maxText)
+		return k.packet(in, at, r, func() { part() })
+	case serverPartIDs:
+		r.take(int(min(r.uvarint(), maxColumns)) * 16)
+		return k.packet(in, at, r, func() { part() })
+	case serverTimezone, serverSSH:
+		r.bytes(maxName)
+		return k.packet(in, at, r, func() { part() })
+	}
+	if b[0] > serverLast {
+		return 0, errBytes
+	}
+	// What servers send each other has no reader here.
+	k.answering(in, at).row.Partial = true
+	k.lose("unread")
+	return k.skip(in, at), nil
+}
+
+// welcome is the server's answer to a login.
+type welcome struct {
+	version  string
+	revision uint64
+}
+
+// readWelcome reads the packet after its number. client is the revision of the client, 0 if it is unknown.
+func readWelcome(r *cursor, client uint64) (w welcome) {
+	name := r.name()
+	major, minor := r.uvarint(), r.uvarint()
+	w.revision = r.uvarint()
+	if r.err == nil && (name == "" || major > maxMajor || w.revision < revLeast || w.revision > revMost) {
+		r.fail(errBytes)
+	}
+	w.version = name + " " + strconv.FormatUint(major, 10) + "." + strconv.FormatUint(minor, 10)
+	rev := w.revision
+	if client > 0 {
+		rev = min(rev, client)
+	}
+	if rev >= revParallel {
+		r.uvarint()
+	}
+	if rev >= revTimezone {
+		r.name()
+	}
+	if rev >= revDisplayName {
+		r.name()
+	}
+	if rev >= revPatch {
+		w.version += "." + strconv.FormatUint(r.uvarint(), 10)
+	}
+	if rev >= revChunked {
+		r.name()
+		r.name()
+	}
+	if rev >= revRules {
+		for range min(r.uvarint(), maxRules) {
+			r.bytes(maxName)
+			r.bytes(maxName)
+		}
+	}
+	if rev >= revNonce {
+		r.take(8)
+	}
+	if rev >= revServerSet {
+		for range maxServerSettings {
+			if r.name() == "" || r.err != nil {
+				break
+			}
+			r.uvarint()
+			r.bytes(maxType)
+		}
+	}
+	if rev >= revPlan {
+		r.uvarint()
+	}
+	if rev >= revCluster {
+		r.uvarint()
+	}
+	return w
+}
+
+// exception is an error with those that caused it.
+type exception struct {
+	code       int32
+	name, text string
+}
+
+func readException(r *cursor) (e exception) {
+	for i := range maxNested {
+		code, name, text := int32(r.u32()), r.name(), r.bytes(maxText)
+		r.bytes(maxText) // the server's stack
+		if i == 0 {
+			e = exception{code, name, clip.Text(text, maxError)}
+		}
+		if !r.flag() {
+			break
+		}
+	}
+	return e
+}
+
+// progress is what a server has done since its last report.
+type progress struct{ rows, bytes, written uint64 }
+
+func readProgress(r *cursor, rev uint64) (p progress) {
+	p.rows, p.bytes = r.uvarint(), r.uvarint()
+	r.uvarint() // rows in all
+	if rev >= revTotalBytes {
+		r.uvarint()
+	}
+	if rev >= revWritten {
+		p.written = r.uvarint()
+		r.uvarint()
+	}
+	if rev >= revElapsed {
+		r.uvarint()
+	}
+	return p
+}
+
+func (k *conn) progress(row *Row, p progress) {
+	row.ReadRows = table.Some(row.ReadRows.V + int64(p.rows))
+	row.ReadBytes = table.Some(row.ReadBytes.V + int64(p.bytes))
+	if p.written > 0 {
+		row.WrittenRows = table.Some(row.WrittenRows.V + int64(p.written))
+	}
+}
+
+// answered ends a call.
+func (k *conn) answered(c *call) {
+	c.answered = true
+	k.emit(c, "")
+}
+
+// failed ends a call with an error.
+func (k *conn) failed(c *call, e exception) {
+	row := c.row
+	row.ErrCode, row.ErrMessage = table.Some(e.code), table.Some(e.text)
+	row.ErrName = table.Some(tables()["error"].Name(int64(e.code), "ERROR_"))
+	k.answered(c)
+}
