@@ -70,7 +70,7 @@ const maxMajor = 1000 // of a program's version
 // hello is the first packet of a client.
 type hello struct {
 	client, user, database string
-	password               bool
+	password               [2]int // where it is, after its length
 	revision               uint64
 }
 
@@ -85,7 +85,8 @@ func readHello(r *cursor) (h hello) {
 		r.fail(errBytes)
 	}
 	h.database, h.user = r.name(), r.name()
-	h.password = len(r.bytes(maxType)) > 0
+	n := len(r.bytes(maxType))
+	h.password = [2]int{r.at - n, r.at}
 	return h
 }
 
@@ -387,8 +388,9 @@ func (k *conn) login(in *dissect.Input, at, n int, h hello) {
 	k.addendum = h.revision >= revAddendum
 	c := k.newCall("HELLO")
 	c.row.AuthKind = table.Some("none")
-	if h.password {
+	if from, to := at+h.password[0], at+h.password[1]; from < to {
 		c.row.AuthKind = table.Some("password")
+		c.x.Hide(in, from, to)
 	}
 	k.push(in, at, n, c)
 }
