@@ -1,9 +1,13 @@
 package derive_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -135,4 +139,62 @@ func shape(t *testing.T, b *bundle.Bundle) []string {
 		t.Fatal(err)
 	}
 	return append(list, more...)
+}
+
+// samplePassword is the password with which the clients of samples/ log in.
+const samplePassword = "sample-password"
+
+// TestPasswordsOfLoginsGo redacts each sample whose clients sent their password as it is: no protocol
+// keeps it, and the logins stay.
+func TestPasswordsOfLoginsGo(t *testing.T) {
+	files, err := filepath.Glob("../../samples/*.pcap*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	tried := 0
+	for _, file := range files {
+		raw, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Contains(raw, []byte(samplePassword)) {
+			continue
+		}
+		tried++
+		t.Run(filepath.Base(file), func(t *testing.T) {
+			b := bundleOf(t, file)
+			d, _ := redacted(t, b, policy)
+			if bytes.Contains(payloads(t, d), []byte(samplePassword)) {
+				t.Error("the packets hold the password")
+			}
+			was, now := logged(t, b), logged(t, d)
+			if !slices.Equal(was, now) {
+				t.Errorf("logins were\n%s\nand are\n%s", strings.Join(was, "\n"), strings.Join(now, "\n"))
+			}
+		})
+	}
+	if tried < 15 {
+		t.Errorf("%d samples have the password", tried)
+	}
+}
+
+// logged lists the calls with a password that no key opened.
+func logged(t *testing.T, b *bundle.Bundle) []string {
+	t.Helper()
+	list, err := derive.Columns(context.Background(), b, "calls", "auth_kind", "method", "status_code", "complete", "decrypted_by", "conn_id")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return slices.DeleteFunc(list, func(row string) bool {
+		return !regexp.MustCompile(`\[(password|community|pap) .* <nil> \d+\]$`).MatchString(row)
+	})
+}
+
+// payloads are the bytes of all packets, one after the other.
+func payloads(t *testing.T, b *bundle.Bundle) []byte {
+	var all []byte
+	for _, p := range packetsOf(t, b) {
+		all = append(all, p.Data...)
+	}
+	return all
 }

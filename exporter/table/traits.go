@@ -36,8 +36,8 @@ type Statements struct {
 	Errors   []string `json:"errors"`   // columns with it
 }
 
-// NoLogin are the values of auth_kind with which a login proves nothing.
-var NoLogin = []string{"trust", "anonymous", "none"}
+// NoLogin are the values of auth_kind with which a login proves nothing: the client only states who it is.
+var NoLogin = []string{"trust", "anonymous", "none", "sys"}
 
 // SentLogin are the values of auth_kind with which a secret is on the wire: as it is, or so that whoever
 // records it can try passwords. Other kinds prove a secret by a challenge, a signature or a ticket.

@@ -262,9 +262,11 @@ func (f *Finder) Row(columns []string, row []any) {
 		}
 	}
 	f.preview(columns, row, text)
-	// Dissectors leave out what logs in to databases, so only the packets hold it.
+	// Dissectors leave out what logs in, so only the packets hold it. Headers of HTTP and its like hold
+	// it themselves; those of a protocol with a login of its own do not.
 	t := task{p: f.r.Policy}
-	if kind := text("auth_kind"); kind != "" && !slices.Contains(table.NoLogin, kind) && !slices.ContainsFunc(row, func(v any) bool { h, ok := v.([]table.Header); return ok && len(h) > 0 }) && t.passwords() {
+	shown := slices.ContainsFunc(row, func(v any) bool { h, ok := v.([]table.Header); return ok && len(h) > 0 }) && !table.TraitsOf(text("protocol")).Login
+	if kind := text("auth_kind"); kind != "" && !slices.Contains(table.NoLogin, kind) && !shown && t.passwords() {
 		f.found(byName, "", "", true)
 	}
 }

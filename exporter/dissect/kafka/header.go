@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -176,6 +177,7 @@ func (k *conn) authenticate(c *call, token []byte) {
 	}
 	c.row.User, c.row.Mechanism = table.NonEmpty(k.user), table.NonEmpty(k.mechanism)
 	c.row.AuthKind = table.NonEmpty(sasl.Kind(k.mechanism))
+	c.secret = token[bytes.LastIndexByte(token, 0)+1:] // the password of PLAIN (RFC 4616), else the whole token
 }
 
 // token is a SASL token without a header, which follows SaslHandshake version 0.

@@ -7,6 +7,7 @@
 package kafka
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"unsafe"
@@ -93,7 +94,8 @@ type call struct {
 	whole   bool // the request was captured completely
 	wrote   []written
 	wanted  []wanted
-	texts   int // bytes of text in row
+	texts   int    // bytes of text in row
+	secret  []byte // of a token, until its place is noted
 }
 
 // callCost is the memory of a pending call in addition to its text.
@@ -205,11 +207,23 @@ func (k *conn) message(s *side, in *dissect.Input, at int, cut bool) (int, error
 		return 0, err
 	}
 	k.cite(c, in, at, at+len(b))
+	c.hide(in, at)
 	s.call, s.left = c, 4+size-int64(len(b))
 	if s.left == 0 {
 		k.ended(in.Dir)
 	}
 	return len(b), nil
+}
+
+// hide notes where the secret is in the message at in.Data[at:].
+func (c *call) hide(in *dissect.Input, at int) {
+	if c == nil || len(c.secret) == 0 {
+		return
+	}
+	if i := bytes.LastIndex(in.Data[at:], c.secret); i >= 0 {
+		c.x.Hide(in, at+i, at+i+len(c.secret))
+	}
+	c.secret = nil
 }
 
 // ended handles the end of a message.

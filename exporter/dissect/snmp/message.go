@@ -52,6 +52,7 @@ type message struct {
 	size       int
 	row        *Row
 	odd        string // what is wrong with it; empty if nothing is
+	secret     []byte // its community, or the digest that proves a password
 }
 
 func (m *message) name() string {
@@ -80,6 +81,7 @@ func parse(b []byte) (m message, err error) {
 	if body.Bad() {
 		return m, errHeader
 	}
+	m.secret = community
 	m.row.Community, m.row.AuthKind = table.Some(shown(community)), table.Some("community")
 	m.pdu(&body)
 	if m.tag == 0 {
@@ -145,6 +147,7 @@ func (m *message) security(b []byte) {
 	if r.Bad() {
 		return // another model
 	}
+	m.secret = r.Expect(ber.Octets)
 	row := m.row
 	row.User = table.NonEmpty(clip.Line(user, maxText))
 	if len(engine) > 0 {

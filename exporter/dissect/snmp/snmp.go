@@ -104,6 +104,7 @@ func (k *conn) Read(in *dissect.Input) (int, error) {
 		return m.size, nil
 	}
 	c := k.Request(in, m.size, m.row)
+	m.hide(in, &c.X)
 	m.row.request(&m)
 	if m.tag == tagTrap || m.tag == tagTrap2 || m.tag == 0 && !m.reportable { // nobody answers a trap
 		k.End(c, "")
@@ -114,6 +115,14 @@ func (k *conn) Read(in *dissect.Input) (int, error) {
 	}
 	k.Await(id, c, m.row.cost())
 	return m.size, nil
+}
+
+// hide notes where the secret of a message is.
+func (m *message) hide(in *dissect.Input, x *dissect.Exchange) {
+	if n := len(m.secret); n > 0 { // it is a part of in.Data
+		at := cap(in.Data) - cap(m.secret)
+		x.Hide(in, at, at+n)
+	}
 }
 
 // request sets the kind of the request.
@@ -132,6 +141,7 @@ func (k *conn) response(in *dissect.Input, m *message, id key) {
 		m.row.PDU = m.name()
 	}
 	c = k.Response(in, m.size, c, m.row)
+	m.hide(in, &c.X)
 	c.Row.ResponsePDU = table.Some(m.name())
 	k.End(c, "")
 }
