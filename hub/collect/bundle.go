@@ -24,13 +24,15 @@ func (p Part) bundled() (bool, error) {
 // Bundle makes the bundle of a part that was received, is missing or failed, unless it is there, and reads its numbers.
 // It returns the final state. Several programs may do so at once: the first that finishes gives the bundle its name.
 func (c *Collector) Bundle(ctx context.Context, p Part, n resource.Node) (resource.Node, error) {
-	from, err := c.input(p, n)
+	there, err := p.bundled()
 	if err != nil {
 		return n, err
 	}
-	if there, err := p.bundled(); err != nil {
-		return n, err
-	} else if !there {
+	from := p.source(n)
+	if !there {
+		if err := c.state(from, p, n); err != nil {
+			return n, err
+		}
 		if err := c.make(ctx, from, p); err != nil {
 			return n, fmt.Errorf("making the bundle of node %s: %w", p.Node, err)
 		}
@@ -123,23 +125,30 @@ func sweep(node string) error {
 	return err
 }
 
-// input is the folder to make a bundle of: what was received, or a ring that only states the gap.
-func (c *Collector) input(p Part, n resource.Node) (string, error) {
+// source is the folder to make a bundle of: what was received, or a ring that only states the gap.
+func (p Part) source(n resource.Node) string {
 	if _, err := os.Stat(filepath.Join(p.Held(), "seals.jsonl")); err == nil && n.State != resource.Failed {
-		return p.Held(), nil
+		return p.Held()
 	}
-	dir := filepath.Join(p.node(), "absent")
+	return filepath.Join(p.node(), "absent")
+}
+
+// state makes the ring that only states the gap, unless dir is what was received.
+func (c *Collector) state(dir string, p Part, n resource.Node) error {
+	if dir == p.Held() {
+		return nil
+	}
 	if err := os.RemoveAll(dir); err != nil {
-		return "", err
+		return err
 	}
 	if err := os.MkdirAll(p.node(), 0o700); err != nil {
-		return "", err
+		return err
 	}
 	reason := n.Reason
 	if reason == "" {
 		reason = Gone
 	}
-	return dir, ring.Absent(dir, p.Node, c.Hub, ring.Hole{Reason: reason, From: p.From, To: p.To, Packets: -1, Detail: "node " + p.Node + ": " + n.Message})
+	return ring.Absent(dir, p.Node, c.Hub, ring.Hole{Reason: reason, From: p.From, To: p.To, Packets: -1, Detail: "node " + p.Node + ": " + n.Message})
 }
 
 // gaps counts the coverage gaps in the window.

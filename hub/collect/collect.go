@@ -101,7 +101,6 @@ func (c *Collector) Receive(ctx context.Context, p Part, report func(resource.No
 		had := n.Received
 		err := c.attempt(ctx, p, &n, report)
 		var altered transfer.AlteredErrors
-		var disk *fs.PathError
 		switch {
 		case ctx.Err() != nil:
 			return n, context.Cause(ctx)
@@ -112,7 +111,7 @@ func (c *Collector) Receive(ctx context.Context, p Part, report func(resource.No
 			// The rest is there. The bundle reports each segment that is missing.
 			n.State, n.Reason, n.Message = resource.Missing, Gone, err.Error()
 			return n, c.keep(p, missingName, n)
-		case errors.As(err, &disk):
+		case IsDisk(err):
 			return n, err
 		}
 		if n.Received > had {
@@ -131,6 +130,13 @@ func (c *Collector) Receive(ctx context.Context, p Part, report func(resource.No
 		case <-time.After(c.Retry):
 		}
 	}
+}
+
+// IsDisk reports whether an error is that of the hub's own files. Waiting for the node does not help then.
+func IsDisk(err error) bool {
+	var path *fs.PathError
+	var link *os.LinkError // such as of a rename
+	return errors.As(err, &path) || errors.As(err, &link)
 }
 
 func reasonOf(err error) string {

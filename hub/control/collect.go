@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"slices"
 	"strings"
 	"sync"
@@ -54,9 +53,8 @@ func (c *Controller) collect(ctx context.Context, s *resource.Snapshot) error {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		var disk *fs.PathError
 		reason := "Error"
-		if errors.As(err, &disk) {
+		if collect.IsDisk(err) {
 			reason = "HubDisk"
 		}
 		return errors.Join(err, c.update(ctx, s, func(s *resource.Snapshot) {
