@@ -112,16 +112,14 @@ func TestNamesOfSnapshots(t *testing.T) {
 // TestAnotherHubIsFirst has a second hub create the Job between this one's question and its attempt.
 func TestAnotherHubIsFirst(t *testing.T) {
 	r, f := runner(t)
+	if _, err := r.Jobs.Create(t.Context(), r.job(snapshot("x", uid), prefix+uid, 2), meta.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
 	first := true
 	f.PrependReactor("get", "jobs", func(clienttesting.Action) (bool, runtime.Object, error) {
-		if !first {
-			return false, nil, nil
-		}
+		before := first
 		first = false
-		if _, err := r.Jobs.Create(t.Context(), r.job(snapshot("x", uid), prefix+uid, 2), meta.CreateOptions{}); err != nil {
-			t.Error(err)
-		}
-		return true, nil, apierrors.NewNotFound(batch.Resource("jobs"), prefix+uid)
+		return before, nil, apierrors.NewNotFound(batch.Resource("jobs"), prefix+uid)
 	})
 	all, err := r.Look(t.Context(), snapshot("x", uid), 2)
 	if err != nil || len(all) != 2 || all[0].State != Waiting {

@@ -81,7 +81,7 @@ Exit codes: 0 ended by a signal; 1 other; 2 usage; 6 disk.`,
 		SilenceErrors:     true,
 		SilenceUsage:      true,
 		DisableAutoGenTag: true,
-		Args:              cobra.NoArgs,
+		Args:              noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if err := fromEnvironment(c.Flags(), env); err != nil {
 				return err
@@ -110,6 +110,14 @@ Exit codes: 0 ended by a signal; 1 other; 2 usage; 6 disk.`,
 	fl.StringVar(&f.large, "job-threshold", "4Gi", "size of all parts above which a snapshot is large; 0: never")
 	c.AddCommand(partCommand(env))
 	return c
+}
+
+// noArgs refuses arguments that are no flags.
+func noArgs(_ *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return exit.Usagef("unexpected argument %q", args[0])
+	}
+	return nil
 }
 
 // fromEnvironment sets flags that were not given from environment variables.

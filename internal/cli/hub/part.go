@@ -27,7 +27,7 @@ The hub runs it as an Indexed Job of Kubernetes, which sets JOB_COMPLETION_INDEX
 
 Exit codes: 0 the bundle is there; 1 other; 2 usage; 6 disk; 130 interrupted.`,
 		Example: `  pcapsule-hub part --data /var/lib/pcapsule-hub --snapshot 0a1b2c3d-0000-4000-8000-000000000000 --index 0`,
-		Args:    cobra.NoArgs,
+		Args:    noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if index == "" {
 				index, _ = env("JOB_COMPLETION_INDEX")
