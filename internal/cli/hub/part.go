@@ -11,6 +11,7 @@ import (
 	"github.com/pcapsule/pcapsule/hub/collect"
 	"github.com/pcapsule/pcapsule/hub/resource"
 	"github.com/pcapsule/pcapsule/internal/cli/exit"
+	"github.com/pcapsule/pcapsule/internal/plural"
 	"github.com/pcapsule/pcapsule/internal/version"
 )
 
@@ -52,7 +53,7 @@ Exit codes: 0 the bundle is there; 1 other; 2 usage; 6 disk; 130 interrupted.`,
 			if err != nil {
 				return err
 			}
-			_, err = fmt.Fprintf(c.OutOrStdout(), "%s: %d packets, %d calls\n", n.Bundle, n.Packets, n.Calls)
+			_, err = fmt.Fprintln(c.OutOrStdout(), plural.Sprintf("%s: %d {packet|packets}, %d {call|calls}", n.Bundle, n.Packets, n.Calls))
 			return err
 		},
 	}
