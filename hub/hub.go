@@ -17,10 +17,12 @@ import (
 	"sync"
 	"time"
 
+	batch "k8s.io/api/batch/v1"
 	meta "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/dynamic"
 	authenticationclient "k8s.io/client-go/kubernetes/typed/authentication/v1"
 	authorizationclient "k8s.io/client-go/kubernetes/typed/authorization/v1"
+	batchclient "k8s.io/client-go/kubernetes/typed/batch/v1"
 	certificatesclient "k8s.io/client-go/kubernetes/typed/certificates/v1"
 	coordinationclient "k8s.io/client-go/kubernetes/typed/coordination/v1"
 	coreclient "k8s.io/client-go/kubernetes/typed/core/v1"
@@ -32,6 +34,7 @@ import (
 	"github.com/pcapsule/pcapsule/hub/collect"
 	"github.com/pcapsule/pcapsule/hub/control"
 	"github.com/pcapsule/pcapsule/hub/download"
+	"github.com/pcapsule/pcapsule/hub/jobs"
 	"github.com/pcapsule/pcapsule/hub/rollout"
 	"github.com/pcapsule/pcapsule/recorder/mutual"
 	"github.com/pcapsule/pcapsule/recorder/ring"
@@ -42,6 +45,9 @@ const (
 	serviceName  = "pcapsule-hub"
 	refreshEvery = 5 * time.Minute // of the authority
 )
+
+// Snapshots is the folder of the collected snapshots, in that of the hub.
+const Snapshots = "snapshots"
 
 // Options of a hub.
 type Options struct {
@@ -56,6 +62,9 @@ type Options struct {
 
 	Make  func(ctx context.Context, from, to string, window [2]ring.Time) error // makes a bundle; nothing is left behind if it fails
 	Count func(bundle string) (collect.Counts, error)
+	// Job is what the Jobs are made of that bundle snapshots of more than Large bytes; nil: the hub bundles all.
+	Job   *batch.Job
+	Large int64
 	// Cutter makes what people see who may not see all; nil refuses them.
 	Cutter download.Cutter
 }
@@ -68,6 +77,7 @@ type hub struct {
 	review    *authenticationclient.AuthenticationV1Client
 	access    *authorizationclient.AuthorizationV1Client
 	leases    *coordinationclient.CoordinationV1Client
+	batch     *batchclient.BatchV1Client
 	objects   *dynamic.DynamicClient
 	authority *authority.Authority
 	state     state
@@ -148,6 +158,9 @@ func (h *hub) connect() error {
 		h.leases, err = coordinationclient.NewForConfigAndClient(c, client)
 	}
 	if err == nil {
+		h.batch, err = batchclient.NewForConfigAndClient(c, client)
+	}
+	if err == nil {
 		h.objects, err = dynamic.NewForConfigAndClient(dynamic.ConfigFor(c), client)
 	}
 	return err
@@ -169,8 +182,8 @@ func (h *hub) lead(ctx context.Context) (err error) {
 		}
 	}
 	nodes := h.finder()
-	controller := control.New(control.Options{Client: h.objects, Namespace: h.Namespace, Dir: filepath.Join(h.Dir, "snapshots"), Nodes: h.nodes,
-		Collector: h.collector(nodes), Log: h.Log})
+	controller := control.New(control.Options{Client: h.objects, Namespace: h.Namespace, Dir: filepath.Join(h.Dir, Snapshots), Nodes: h.nodes,
+		Collector: h.collector(nodes), Jobs: h.jobs(), Large: h.Large, Log: h.Log})
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	stop, err := h.download(controller)
@@ -250,4 +263,12 @@ func (h *hub) finder() *finder {
 // collector collects from this cluster's nodes.
 func (h *hub) collector(f *finder) *collect.Collector {
 	return &collect.Collector{Find: f.find, Make: h.Make, Count: h.Count, Hub: "pcapsule-hub " + h.Release, Retry: 2 * time.Second, Log: h.Log}
+}
+
+// jobs runs Jobs in the hub's namespace.
+func (h *hub) jobs() *jobs.Runner {
+	if h.Job == nil {
+		return nil
+	}
+	return &jobs.Runner{Jobs: h.batch.Jobs(h.Namespace), Pods: h.core.Pods(h.Namespace), Template: h.Job}
 }

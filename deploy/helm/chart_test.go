@@ -3,6 +3,7 @@ package helm
 import (
 	"bytes"
 	"flag"
+	"fmt"
 	"maps"
 	"os"
 	"path"
@@ -17,8 +18,12 @@ import (
 	chart "helm.sh/helm/v4/pkg/chart/v2"
 	"helm.sh/helm/v4/pkg/chart/v2/loader"
 	"helm.sh/helm/v4/pkg/engine"
+	admission "k8s.io/api/admissionregistration/v1"
 	apps "k8s.io/api/apps/v1"
+	batch "k8s.io/api/batch/v1"
 	core "k8s.io/api/core/v1"
+	networking "k8s.io/api/networking/v1"
+	rbac "k8s.io/api/rbac/v1"
 	apiextensions "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/serializer"
@@ -191,6 +196,29 @@ func TestValues(t *testing.T) {
 		{"a claim that exists", "hub: {storage: {existingClaim: mine}}", "Deployment/pcapsule-hub", func(o runtime.Object) bool {
 			return o.(*apps.Deployment).Spec.Template.Spec.Volumes[0].PersistentVolumeClaim.ClaimName == "mine"
 		}},
+		{"a claim for many nodes", "hub: {storage: {size: 50Gi, accessMode: ReadWriteMany}}", "PersistentVolumeClaim/pcapsule-hub", func(o runtime.Object) bool {
+			return slices.Equal(o.(*core.PersistentVolumeClaim).Spec.AccessModes, []core.PersistentVolumeAccessMode{core.ReadWriteMany})
+		}},
+		{"the hub's Jobs", "hub: {storage: {size: 50Gi}, jobs: {threshold: 10Gi}}", "Deployment/pcapsule-hub", func(o runtime.Object) bool {
+			p := o.(*apps.Deployment).Spec.Template
+			return slices.Contains(p.Spec.Containers[0].Args, "--job-threshold=10Gi") && slices.Contains(p.Spec.Containers[0].Args, "--job=/etc/pcapsule/job.yaml") &&
+				p.Spec.Volumes[1].ConfigMap.Name == "pcapsule-job" && len(p.Annotations["pcapsule.dev/job"]) == 16
+		}},
+		{"the right to create Jobs", "hub: {storage: {size: 50Gi}}", "Role/pcapsule-hub", func(o runtime.Object) bool { return mayCreateJobs(o.(*rbac.Role)) }},
+		{"no Jobs without a volume", "", "Role/pcapsule-hub", func(o runtime.Object) bool { return !mayCreateJobs(o.(*rbac.Role)) }},
+		{"no Jobs with the threshold 0", "hub: {storage: {size: 50Gi}, jobs: {threshold: 0}}", "Role/pcapsule-hub", func(o runtime.Object) bool { return !mayCreateJobs(o.(*rbac.Role)) }},
+		{"nor with the values of an earlier release", "hub: {storage: {size: 50Gi, accessMode: null}, jobs: null}", "Role/pcapsule-hub", func(o runtime.Object) bool { return !mayCreateJobs(o.(*rbac.Role)) }},
+		{"nothing else of Jobs then", "hub: {jobs: {threshold: 1Gi}}", "-ConfigMap/pcapsule-job", nil},
+		{"a policy for Jobs", "hub: {storage: {existingClaim: mine}, image: 'other.example/hub@sha256:00'}", "ValidatingAdmissionPolicy/pcapsule-hub-jobs", func(o runtime.Object) bool {
+			p := o.(*admission.ValidatingAdmissionPolicy)
+			all := fmt.Sprint(p.Spec.Validations)
+			return *p.Spec.FailurePolicy == admission.Fail && p.Spec.MatchConditions[0].Expression == "request.userInfo.username == 'system:serviceaccount:elsewhere:pcapsule-hub'" &&
+				strings.Contains(all, `"other.example/hub@sha256:00"`) && strings.Contains(all, `claimName == "mine"`)
+		}},
+		{"pods of Jobs without a network", "hub: {storage: {size: 50Gi}}", "NetworkPolicy/pcapsule-part", func(o runtime.Object) bool {
+			p := o.(*networking.NetworkPolicy).Spec
+			return len(p.PolicyTypes) == 2 && p.Ingress == nil && p.Egress == nil
+		}},
 		{"the fewest capabilities", "", "DaemonSet/pcapsule-recorder", func(o runtime.Object) bool {
 			return slices.Equal(o.(*apps.DaemonSet).Spec.Template.Spec.Containers[0].SecurityContext.Capabilities.Add, []core.Capability{"BPF", "PERFMON", "NET_ADMIN"})
 		}},
@@ -238,6 +266,65 @@ func TestValues(t *testing.T) {
 	}
 }
 
+func mayCreateJobs(r *rbac.Role) bool {
+	return slices.ContainsFunc(r.Rules, func(x rbac.PolicyRule) bool {
+		return slices.Equal(x.APIGroups, []string{"batch"}) && slices.Contains(x.Verbs, "create")
+	})
+}
+
+// TestJob decodes the Job that the hub makes others of, and checks that its pods have no rights.
+func TestJob(t *testing.T) {
+	for _, tt := range []struct {
+		name, values string
+		check        func(*batch.JobSpec) bool
+	}{
+		{"defaults", "hub: {storage: {size: 1Gi}}", func(j *batch.JobSpec) bool {
+			return *j.Parallelism == 4 && *j.BackoffLimitPerIndex == 2 && *j.ActiveDeadlineSeconds == 21600 && *j.TTLSecondsAfterFinished == 3600
+		}},
+		{"a volume of one node", "hub: {storage: {existingClaim: mine}}", func(j *batch.JobSpec) bool {
+			p := j.Template.Spec
+			return p.Volumes[0].PersistentVolumeClaim.ClaimName == "mine" && len(p.Affinity.PodAffinity.RequiredDuringSchedulingIgnoredDuringExecution) == 1 && p.TopologySpreadConstraints == nil
+		}},
+		{"a volume of all nodes", "hub: {storage: {size: 1Gi, accessMode: ReadWriteMany}}", func(j *batch.JobSpec) bool {
+			return j.Template.Spec.Affinity == nil && len(j.Template.Spec.TopologySpreadConstraints) == 1
+		}},
+		{"values", "image: {pullSecrets: [{name: pull}]}\nhub: {storage: {size: 1Gi}, jobs: {parallelism: 9, retries: 0, deadline: 60, keepFor: 61, memory: 3Gi, resources: {limits: {memory: 5Gi}}, nodeSelector: {a: b}, tolerations: [{key: batch}]}}", func(j *batch.JobSpec) bool {
+			p := j.Template.Spec
+			return *j.Parallelism == 9 && *j.BackoffLimitPerIndex == 0 && *j.ActiveDeadlineSeconds == 60 && *j.TTLSecondsAfterFinished == 61 && slices.Contains(p.Containers[0].Args, "--memory=3Gi") &&
+				p.Containers[0].Resources.Limits.Memory().String() == "5Gi" && p.NodeSelector["a"] == "b" && p.Tolerations[0].Key == "batch" && p.ImagePullSecrets[0].Name == "pull"
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			files, err := render(t, "elsewhere", tt.values)
+			if err != nil {
+				t.Fatal(err)
+			}
+			all := objects(t, files)
+			o, _, err := decoder(t).Decode([]byte(all["ConfigMap/pcapsule-job"].(*core.ConfigMap).Data["job.yaml"]), nil, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			j := o.(*batch.Job).Spec
+			if !tt.check(&j) {
+				t.Errorf("%+v", j)
+			}
+			p := j.Template.Spec
+			c, hub := p.Containers[0], all["Deployment/pcapsule-hub"].(*apps.Deployment).Spec.Template.Spec
+			if p.RestartPolicy != core.RestartPolicyNever || *p.AutomountServiceAccountToken || p.ServiceAccountName != "" || len(p.Containers) != 1 || len(p.Volumes) != 1 {
+				t.Errorf("%+v", p)
+			}
+			x, y := c.SecurityContext, hub.Containers[0].SecurityContext
+			if *x.AllowPrivilegeEscalation || !*x.ReadOnlyRootFilesystem || !slices.Equal(x.Capabilities.Drop, y.Capabilities.Drop) || x.Capabilities.Add != nil || *p.SecurityContext.RunAsUser != *hub.SecurityContext.RunAsUser ||
+				*p.SecurityContext.FSGroup != *hub.SecurityContext.FSGroup || !*p.SecurityContext.RunAsNonRoot || p.SecurityContext.SeccompProfile.Type != core.SeccompProfileTypeRuntimeDefault {
+				t.Errorf("%+v, %+v", x, p.SecurityContext)
+			}
+			if c.Image != hub.Containers[0].Image || c.VolumeMounts[0].MountPath != "/var/lib/pcapsule-hub" || c.Args[0] != "part" {
+				t.Errorf("%+v", c)
+			}
+		})
+	}
+}
+
 func TestWrongValuesAreRefused(t *testing.T) {
 	for _, tt := range []struct{ values, want string }{
 		{"mcp: {port: '8898'}", "/mcp/port"},
@@ -257,6 +344,13 @@ func TestWrongValuesAreRefused(t *testing.T) {
 		{"image: {pullPolicy: Sometimes}", "/image/pullPolicy"},
 		{"image: {tag: 'a/b'}", "/image/tag"},
 		{"hub: {storage: {size: 10Gi, existingClaim: mine}}", "/hub/storage"},
+		{"hub: {storage: {accessMode: ReadWriteOncePod}}", "/hub/storage/accessMode"},
+		{"hub: {jobs: {threshold: lots}}", "/hub/jobs/threshold"},
+		{"hub: {jobs: {threshold: -1}}", "/hub/jobs/threshold"},
+		{"hub: {jobs: {parallelism: 0}}", "/hub/jobs/parallelism"},
+		{"hub: {jobs: {retries: -1}}", "/hub/jobs/retries"},
+		{"hub: {jobs: {deadline: 6h}}", "/hub/jobs/deadline"},
+		{"hub: {jobs: {size: 1Gi}}", "/hub/jobs"},
 		{"investigators: [{kind: ServiceAccount, name: a}]", "/investigators/0"},
 		{"investigators: [{kind: Robot, name: a}]", "/investigators/0/kind"},
 	} {

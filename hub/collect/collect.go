@@ -2,19 +2,21 @@
 //
 // Everything it knows is in a folder, so a hub that was killed continues:
 //
-//	nodes/NODE/pin.json      what the node listed
-//	nodes/NODE/held/         its files, complete or in held/.part/
-//	nodes/NODE/missing.json  why the node's part, or some of it, did not come
-//	bundles/NODE.pcapsule    the finished bundle; nodes/NODE is removed then
+//	job.json                  the nodes whose parts a Job bundles, by index
+//	nodes/NODE/pin.json       what the node listed
+//	nodes/NODE/held/          its files, complete or in held/.part/
+//	nodes/NODE/received.json  the state of a part that came
+//	nodes/NODE/missing.json   why the node's part, or some of it, did not come
+//	nodes/NODE/failed.json    why no bundle was made of what came; the files stay
+//	bundles/NODE.pcapsule     the finished bundle; nodes/NODE is removed then
 //
-// A part that did not come gets a bundle too, which states the gap.
+// A part that did not come, or of which no bundle was made, gets a bundle too, which states the gap.
 package collect
 
 import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -30,10 +32,12 @@ import (
 )
 
 const (
-	pinName     = "pin.json"
-	heldName    = "held"
-	missingName = "missing.json"
-	extension   = ".pcapsule"
+	pinName      = "pin.json"
+	heldName     = "held"
+	receivedName = "received.json"
+	missingName  = "missing.json"
+	failedName   = "failed.json"
+	extension    = ".pcapsule"
 )
 
 // Reasons why a part is missing, as in table coverage.
@@ -97,18 +101,17 @@ func (c *Collector) Receive(ctx context.Context, p Part, report func(resource.No
 		had := n.Received
 		err := c.attempt(ctx, p, &n, report)
 		var altered transfer.AlteredErrors
-		var disk *fs.PathError
 		switch {
 		case ctx.Err() != nil:
 			return n, context.Cause(ctx)
 		case err == nil:
 			n.State = resource.Received
-			return n, nil
+			return n, c.keep(p, receivedName, n)
 		case errors.As(err, &altered) && tries > 0:
 			// The rest is there. The bundle reports each segment that is missing.
 			n.State, n.Reason, n.Message = resource.Missing, Gone, err.Error()
-			return n, c.keepMissing(p, n)
-		case errors.As(err, &disk):
+			return n, c.keep(p, missingName, n)
+		case IsDisk(err):
 			return n, err
 		}
 		if n.Received > had {
@@ -116,7 +119,7 @@ func (c *Collector) Receive(ctx context.Context, p Part, report func(resource.No
 		}
 		if time.Since(contact) >= p.Patience || isFinal(err) {
 			n.State, n.Reason, n.Message = resource.Missing, reasonOf(err), err.Error()
-			return n, c.keepMissing(p, n)
+			return n, c.keep(p, missingName, n)
 		}
 		c.Log.Warn("a node's part does not come; trying again", "node", p.Node, "pin", p.Pin, "error", err)
 		n.Message = err.Error()
@@ -127,6 +130,13 @@ func (c *Collector) Receive(ctx context.Context, p Part, report func(resource.No
 		case <-time.After(c.Retry):
 		}
 	}
+}
+
+// IsDisk reports whether an error is that of the hub's own files. Waiting for the node does not help then.
+func IsDisk(err error) bool {
+	var path *fs.PathError
+	var link *os.LinkError // such as of a rename
+	return errors.As(err, &path) || errors.As(err, &link)
 }
 
 func reasonOf(err error) string {
@@ -144,27 +154,29 @@ func isFinal(err error) bool {
 
 // finished fills in the state of a part that needs nothing more from its node.
 func (c *Collector) finished(p Part, n *resource.Node) (bool, error) {
-	text, err := os.ReadFile(filepath.Join(p.node(), missingName))
-	if err == nil {
-		return true, json.Unmarshal(text, n)
+	for _, name := range []string{failedName, missingName, receivedName} {
+		text, err := os.ReadFile(filepath.Join(p.node(), name))
+		if err == nil {
+			return true, json.Unmarshal(text, n)
+		}
+		if !errors.Is(err, fs.ErrNotExist) {
+			return false, err
+		}
 	}
-	if !errors.Is(err, fs.ErrNotExist) {
-		return false, err
+	there, err := p.bundled()
+	if there {
+		n.State = resource.Received
 	}
-	_, err = os.Stat(p.Bundle())
-	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil
-	}
-	n.State = resource.Received
-	return err == nil, err
+	return there, err
 }
 
-func (c *Collector) keepMissing(p Part, n resource.Node) error {
+// keep stores the state of a part, so that a hub that was killed does not need the node again.
+func (c *Collector) keep(p Part, name string, n resource.Node) error {
 	text, err := json.Marshal(n)
 	if err != nil {
 		return err
 	}
-	err = ring.WriteNew(filepath.Join(p.node(), missingName), text, 0o600)
+	err = ring.WriteNew(filepath.Join(p.node(), name), text, 0o600)
 	if errors.Is(err, fs.ErrExist) {
 		return nil
 	}
@@ -191,10 +203,11 @@ func (c *Collector) attempt(ctx context.Context, p Part, n *resource.Node, repor
 		n.Received += k
 		report(*n)
 	}}
-	return f.Fetch(ctx, client.Files(p.Pin), pin.Files, p.held())
+	return f.Fetch(ctx, client.Files(p.Pin), pin.Files, p.Held())
 }
 
-func (p Part) held() string { return filepath.Join(p.node(), heldName) }
+// Held is the folder of the files that came.
+func (p Part) Held() string { return filepath.Join(p.node(), heldName) }
 
 // begin stores the listing. If the node has lost the pin and made another, files that are not the same
 // any more are removed; segments that only the earlier one had stay.
@@ -215,7 +228,7 @@ func (c *Collector) begin(p Part, pin *pins.Pin) error {
 		if pin.Ring == old.Ring && (now == f || !there) {
 			continue
 		}
-		if err := os.Remove(filepath.Join(p.held(), filepath.FromSlash(f.Name))); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := os.Remove(filepath.Join(p.Held(), filepath.FromSlash(f.Name))); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 	}
@@ -233,74 +246,4 @@ func isSegment(name string) int {
 		return 1
 	}
 	return 0
-}
-
-// Bundle makes the bundle of a part that was received or is missing, or counts that which there is, and releases the
-// files. It returns the final state.
-func (c *Collector) Bundle(ctx context.Context, p Part, n resource.Node) (resource.Node, error) {
-	if err := os.MkdirAll(filepath.Dir(p.Bundle()), 0o700); err != nil {
-		return n, err
-	}
-	if _, err := os.Stat(p.Bundle()); errors.Is(err, fs.ErrNotExist) {
-		from, err := c.input(p, n)
-		if err != nil {
-			return n, err
-		}
-		gaps(from, p, &n)
-		if err := c.Make(ctx, from, p.Bundle(), [2]ring.Time{p.From, p.To}); err != nil {
-			return n, fmt.Errorf("making the bundle of node %s: %w", p.Node, err)
-		}
-	}
-	counts, err := c.Count(p.Bundle())
-	if err != nil {
-		return n, fmt.Errorf("reading the bundle of node %s: %w", p.Node, err)
-	}
-	n.Packets, n.Calls, n.Bundle = counts.Packets, counts.Calls, p.Node+extension
-	if n.State != resource.Missing {
-		n.State = resource.Bundled
-	}
-	return n, nil
-}
-
-// Clean removes what a finished bundle no longer needs, here and on the node, which may be gone.
-func (c *Collector) Clean(ctx context.Context, p Part) error {
-	if client, err := c.Find(ctx, p.Node); err == nil {
-		if err := client.Release(ctx, p.Pin); err != nil {
-			c.Log.Warn("a node keeps its part for a day", "node", p.Node, "pin", p.Pin, "error", err)
-		}
-	}
-	return os.RemoveAll(p.node())
-}
-
-// input is the folder to make a bundle of: what was received, or a ring that only states the gap.
-func (c *Collector) input(p Part, n resource.Node) (string, error) {
-	if _, err := os.Stat(filepath.Join(p.held(), "seals.jsonl")); err == nil {
-		return p.held(), nil
-	}
-	dir := filepath.Join(p.node(), "absent")
-	if err := os.RemoveAll(dir); err != nil {
-		return "", err
-	}
-	if err := os.MkdirAll(p.node(), 0o700); err != nil {
-		return "", err
-	}
-	reason := n.Reason
-	if reason == "" {
-		reason = Gone
-	}
-	return dir, ring.Absent(dir, p.Node, c.Hub, ring.Hole{Reason: reason, From: p.From, To: p.To, Packets: -1, Detail: "node " + p.Node + ": " + n.Message})
-}
-
-// gaps counts the coverage gaps in the window.
-func gaps(dir string, p Part, n *resource.Node) {
-	r, err := ring.Open(dir)
-	if err != nil {
-		return // the exporter reports it
-	}
-	n.Gaps = 0
-	for _, h := range r.Holes {
-		if (h.From == 0 || h.From <= p.To) && (h.To == 0 || h.To >= p.From) {
-			n.Gaps++
-		}
-	}
 }

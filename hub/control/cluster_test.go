@@ -24,6 +24,7 @@ import (
 	"k8s.io/client-go/dynamic/fake"
 
 	"github.com/pcapsule/pcapsule/hub/collect"
+	"github.com/pcapsule/pcapsule/hub/jobs"
 	"github.com/pcapsule/pcapsule/hub/resource"
 	"github.com/pcapsule/pcapsule/recorder/pins"
 	"github.com/pcapsule/pcapsule/recorder/ring"
@@ -39,6 +40,8 @@ type cluster struct {
 	dir  string
 	node map[string]*node
 	made atomic.Int64 // bundles
+	jobs *jobs.Runner // of hubs that are started; nil: none
+	size int64        // of a large snapshot
 	full atomic.Bool  // the hub's disk
 }
 
@@ -103,33 +106,38 @@ func (c *cluster) find(_ context.Context, name string) (*pins.Client, error) {
 	return &pins.Client{URL: u, HTTP: n.server.Client()}, err
 }
 
+// collector is that of a hub, and of a Job's pod.
+func (c *cluster) collector() *collect.Collector {
+	return &collect.Collector{Find: c.find, Hub: "test", Retry: time.Millisecond, Log: slog.New(slog.DiscardHandler),
+		Make: func(_ context.Context, from, to string, _ [2]ring.Time) error {
+			if c.full.Load() {
+				return &os.PathError{Op: "write", Path: to, Err: errors.New("no space left on device")}
+			}
+			c.made.Add(1)
+			return os.CopyFS(to, os.DirFS(from)) // as good as a bundle here
+		},
+		Count: func(path string) (n collect.Counts, err error) {
+			list, err := ring.Segments(path)
+			for _, s := range list {
+				if s.Seal != nil && !s.Missing {
+					n.Packets += int64(s.Seal.Packets)
+				}
+			}
+			return n, err
+		}}
+}
+
 // start starts a hub; stop ends it.
 func (c *cluster) start() (stop func()) {
 	c.t.Helper()
-	x := New(Options{Client: c.api, Namespace: namespace, Dir: c.dir, Retry: time.Millisecond, Log: slog.New(slog.DiscardHandler),
+	x := New(Options{Client: c.api, Namespace: namespace, Dir: c.dir, Retry: time.Millisecond, Log: slog.New(slog.DiscardHandler), Jobs: c.jobs, Large: c.size,
 		Nodes: func(context.Context) (names []string, err error) {
 			for name := range c.node {
 				names = append(names, name)
 			}
 			return names, nil
 		},
-		Collector: &collect.Collector{Find: c.find, Hub: "test", Retry: time.Millisecond, Log: slog.New(slog.DiscardHandler),
-			Make: func(_ context.Context, from, to string, _ [2]ring.Time) error {
-				if c.full.Load() {
-					return &os.PathError{Op: "write", Path: to, Err: errors.New("no space left on device")}
-				}
-				c.made.Add(1)
-				return os.CopyFS(to, os.DirFS(from)) // as good as a bundle here
-			},
-			Count: func(path string) (n collect.Counts, err error) {
-				list, err := ring.Segments(path)
-				for _, s := range list {
-					if s.Seal != nil && !s.Missing {
-						n.Packets += int64(s.Seal.Packets)
-					}
-				}
-				return n, err
-			}}})
+		Collector: c.collector()})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() { defer close(done); x.Run(ctx) }()

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"slices"
 	"strings"
 	"sync"
@@ -43,7 +42,10 @@ func (c *Controller) collect(ctx context.Context, s *resource.Snapshot) error {
 	if err := sleepUntil(ctx, time.Unix(0, int64(to)).Add(c.o.Retry)); err != nil {
 		return err
 	}
-	j := &job{c: c, s: s, nodes: slices.Clone(s.Status.Nodes)}
+	j := &collection{c: c, s: s, dir: dir, nodes: slices.Clone(s.Status.Nodes)}
+	if j.plan, err = collect.ReadPlan(dir); err != nil {
+		return err
+	}
 	for _, n := range j.nodes {
 		j.parts = append(j.parts, collect.Part{Dir: dir, Pin: string(s.UID), Node: n.Name, From: from, To: to, Patience: s.Patience()})
 	}
@@ -51,9 +53,8 @@ func (c *Controller) collect(ctx context.Context, s *resource.Snapshot) error {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		var disk *fs.PathError
 		reason := "Error"
-		if errors.As(err, &disk) {
+		if collect.IsDisk(err) {
 			reason = "HubDisk"
 		}
 		return errors.Join(err, c.update(ctx, s, func(s *resource.Snapshot) {
@@ -113,7 +114,7 @@ func finish(s *resource.Snapshot, nodes []resource.Node) {
 	s.Status.Phase, s.Status.Nodes, s.Status.CompletedAt = resource.Ready, nodes, &now
 	var missing []string
 	for _, n := range nodes {
-		if n.State == resource.Missing {
+		if n.Gone() {
 			missing = append(missing, fmt.Sprintf("%s (%s)", n.Name, n.Message))
 		}
 	}
@@ -125,10 +126,12 @@ func finish(s *resource.Snapshot, nodes []resource.Node) {
 	condition(s, resource.Done, true, "Bundled", "get the bundles with pcapsule fetch")
 }
 
-// job collects the parts of one snapshot.
-type job struct {
+// collection collects the parts of one snapshot.
+type collection struct {
 	c     *Controller
 	s     *resource.Snapshot
+	dir   string
+	plan  *collect.Plan // of the snapshot's Job; nil while it has none
 	parts []collect.Part
 
 	mu    sync.Mutex
@@ -136,14 +139,35 @@ type job struct {
 	news  bool
 }
 
-func (j *job) set(i int, n resource.Node) {
+func (j *collection) set(i int, n resource.Node) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.nodes[i], j.news = n, true
+	j.news = j.news || j.nodes[i] != n
+	j.nodes[i] = n
 }
 
-// run receives all parts at once and bundles each when it is there.
-func (j *job) run(ctx context.Context) error {
+func (j *collection) get(i int) resource.Node {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.nodes[i]
+}
+
+// run receives and bundles all parts, and writes the progress to the status meanwhile.
+func (j *collection) run(ctx context.Context) error {
+	done := make(chan struct{})
+	told := make(chan struct{})
+	go func() { defer close(told); j.tell(ctx, done) }()
+	err := j.receive(ctx)
+	if err == nil {
+		err = j.runJob(ctx)
+	}
+	close(done)
+	<-told
+	return err
+}
+
+// receive receives all parts at once and bundles each when it is there, except those that a Job will bundle.
+func (j *collection) receive(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	turns := make(chan struct{}, j.c.o.Parallel)
@@ -157,19 +181,12 @@ func (j *job) run(ctx context.Context) error {
 			}
 		})
 	}
-	done := make(chan struct{})
-	told := make(chan struct{})
-	go func() { defer close(told); j.tell(ctx, done) }()
 	all.Wait()
-	close(done)
-	<-told
 	return context.Cause(ctx)
 }
 
-func (j *job) part(ctx context.Context, i int) error {
-	j.mu.Lock()
-	n := j.nodes[i]
-	j.mu.Unlock()
+func (j *collection) part(ctx context.Context, i int) error {
+	n := j.get(i)
 	if !n.Finished() {
 		var err error
 		if n, err = j.c.o.Collector.Receive(ctx, j.parts[i], func(n resource.Node) { j.set(i, n) }); err != nil {
@@ -177,13 +194,21 @@ func (j *job) part(ctx context.Context, i int) error {
 		}
 		j.set(i, n)
 	}
+	if n.Bundle == "" && j.large(n) {
+		return nil
+	}
+	return j.bundle(ctx, i)
+}
+
+// bundle bundles a part here, after those of other snapshots.
+func (j *collection) bundle(ctx context.Context, i int) error {
 	select {
 	case j.c.bundles <- struct{}{}:
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
 	defer func() { <-j.c.bundles }()
-	n, err := j.c.o.Collector.Bundle(ctx, j.parts[i], n)
+	n, err := j.c.o.Collector.Bundle(ctx, j.parts[i], j.get(i))
 	if err == nil {
 		j.set(i, n)
 	}
@@ -191,7 +216,7 @@ func (j *job) part(ctx context.Context, i int) error {
 }
 
 // tell writes the progress to the status until done.
-func (j *job) tell(ctx context.Context, done <-chan struct{}) {
+func (j *collection) tell(ctx context.Context, done <-chan struct{}) {
 	t := time.NewTicker(progressEvery)
 	defer t.Stop()
 	for {
@@ -211,6 +236,10 @@ func (j *job) tell(ctx context.Context, done <-chan struct{}) {
 		// If the API is away, the next time says more.
 		err := j.c.tryUpdate(ctx, &s, func(s *resource.Snapshot) {
 			s.Status.Nodes, s.Status.Phase = nodes, phaseOf(nodes)
+			if s.Status.Phase == resource.Bundling {
+				done := len(nodes) - len(slices.DeleteFunc(slices.Clone(nodes), func(n resource.Node) bool { return n.Bundle != "" }))
+				condition(s, resource.Done, false, "Bundling", fmt.Sprintf("%d of %d bundles are made", done, len(nodes)))
+			}
 		})
 		if errors.Is(err, errDeleted) {
 			return

@@ -27,6 +27,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/hub/collect"
 	"github.com/pcapsule/pcapsule/hub/download"
+	"github.com/pcapsule/pcapsule/hub/jobs"
 	"github.com/pcapsule/pcapsule/hub/resource"
 )
 
@@ -43,6 +44,8 @@ type Options struct {
 	Dir       string                                      // for collected files
 	Nodes     func(ctx context.Context) ([]string, error) // of the cluster
 	Collector *collect.Collector
+	Jobs      *jobs.Runner  // bundles the parts of large snapshots; nil: the hub bundles all
+	Large     int64         // bytes of all parts above which a snapshot is large
 	Parallel  int           // nodes that are asked at once for a snapshot; 0 means 16
 	Retry     time.Duration // first delay after an error; 0 means 1 s
 	Log       *slog.Logger
@@ -259,6 +262,14 @@ func (c *Controller) delete(ctx context.Context, s *resource.Snapshot) error {
 	if err != nil {
 		return err
 	}
+	if c.o.Jobs != nil {
+		if gone, err := c.o.Jobs.Remove(ctx, s.UID); err != nil {
+			return err
+		} else if !gone { // its pods may still write
+			c.queue.AddAfter(types.NamespacedName{Namespace: s.Namespace, Name: s.Name}, 2*c.o.Retry)
+			return nil
+		}
+	}
 	if !s.Status.Finished() { // otherwise the nodes have released their parts
 		short, cancel := context.WithTimeout(ctx, 10*time.Second)
 		defer cancel()
@@ -282,7 +293,7 @@ func (c *Controller) delete(ctx context.Context, s *resource.Snapshot) error {
 func (c *Controller) expire(ctx context.Context, s *resource.Snapshot) error {
 	if dir, err := c.folder(s.UID); err == nil {
 		// Left by a hub that ended after it had written the status.
-		if err := os.RemoveAll(filepath.Join(dir, "nodes")); err != nil {
+		if err := collect.Sweep(dir); err != nil {
 			return err
 		}
 	}

@@ -123,7 +123,7 @@ func (h *handler) describe(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	for _, n := range s.Status.Nodes {
-		if n.State == resource.Missing {
+		if n.Gone() {
 			a.Missing = append(a.Missing, offer.Gap{Node: n.Name, Reason: n.Reason, Message: n.Message})
 		}
 		if n.Bundle == "" || !a.Ready || !resource.NodeName(n.Name) {

@@ -53,7 +53,7 @@ const (
 	Collecting = "Collecting"
 	Bundling   = "Bundling"
 	Ready      = "Ready"  // there are bundles
-	Failed     = "Failed" // there is none, and will be none
+	Failed     = "Failed" // there is none, and will be none; as a state of a node: see below
 )
 
 // Conditions.
@@ -77,7 +77,8 @@ type Status struct {
 	Conditions  []meta.Condition `json:"conditions,omitempty"`
 }
 
-// States of a node's part.
+// States of a node's part. A part that came, but of which no bundle could be made, is Failed: there is a bundle that
+// says so, and the hub keeps the part.
 const (
 	Waiting   = "Waiting"   // not reached yet
 	Receiving = "Receiving" // pinned
@@ -102,7 +103,10 @@ type Node struct {
 }
 
 // Finished reports whether nothing will change any more.
-func (n *Node) Finished() bool { return n.State == Bundled || n.State == Missing }
+func (n *Node) Finished() bool { return n.State == Bundled || n.Gone() }
+
+// Gone reports whether the node's bundle states a gap instead of its part, or of some of it.
+func (n *Node) Gone() bool { return n.State == Missing || n.State == Failed }
 
 // Find returns the status of a node, nil if there is none.
 func (s *Status) Find(node string) *Node {

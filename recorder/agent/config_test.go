@@ -1,6 +1,9 @@
 package agent
 
 import (
+	"encoding/json"
+	"errors"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -107,5 +110,33 @@ func TestDamagedConfigurationStopsTheStart(t *testing.T) {
 	}
 	if _, err := openConfig(dir); err == nil || !strings.Contains(err.Error(), "remove it") {
 		t.Error(err)
+	}
+}
+
+// TestBrokenVersionComesBeforeTheFirstRecording has an API that answers at once: the version that was in force when the
+// recorder ended stays, and is not forgotten.
+func TestBrokenVersionComesBeforeTheFirstRecording(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "ring")
+	if err := os.WriteFile(dir+".config.json", []byte(`{"uid": "u", "generation": 1, "spec": {"never": [{"port": [53]}]}}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, err := openConfig(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := &agent{o: flagged(t), config: c}
+	a.o.Log = slog.New(slog.DiscardHandler)
+	broken := known{UID: "u", Generation: 2, Spec: json.RawMessage(`{"filter": "port ("}`)}
+	c.offer(broken)
+	k, _, err := a.next()
+	if err != nil || k.Generation != 1 {
+		t.Fatalf("version %d, %v; want 1", k.Generation, err)
+	}
+	if s := c.state(); s.Problem == "" || s.Generation != 2 {
+		t.Errorf("%+v", s)
+	}
+	c.reject(k, errors.New("it cannot start any more"))
+	if k, _, err := a.next(); err != nil || k.UID != "" {
+		t.Errorf("%+v, %v; want that of the flags", k, err)
 	}
 }

@@ -44,6 +44,7 @@ type config struct {
 	answered bool
 	wanted   known  // last seen
 	good     known  // in force
+	kept     known  // in force when the recorder ended, until it is rejected
 	bad      known  // cannot be applied
 	problem  string // of bad
 	change   func() // ends the recording; nil while there is none
@@ -63,6 +64,7 @@ func openConfig(ringDir string) (*config, error) {
 	if err := json.Unmarshal(text, &c.wanted); err != nil {
 		return nil, fmt.Errorf("reading the last configuration %s: %w; remove it to begin without one", c.file, err)
 	}
+	c.kept = c.wanted
 	c.answer()
 	return c, nil
 }
@@ -94,6 +96,9 @@ func (c *config) reject(k known, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.bad, c.problem = k, err.Error()
+	if k.same(&c.kept) {
+		c.kept = known{}
+	}
 }
 
 // choose returns the version to record with: the last seen, unless it was rejected.
@@ -105,17 +110,20 @@ func (c *config) choose() (k known, rejected bool) {
 
 // chosen is choose while c.mu is held.
 func (c *config) chosen() (k known, rejected bool) {
-	if c.problem != "" && c.wanted.same(&c.bad) {
-		return c.good, true
+	switch {
+	case c.problem == "" || !c.wanted.same(&c.bad):
+		return c.wanted, false
+	case c.good.UID == "": // the API answered before the first recording began
+		return c.kept, true
 	}
-	return c.wanted, false
+	return c.good, true
 }
 
 // accept makes a version the one in force, and remembers it on the disk.
 func (c *config) accept(k known) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.good = k
+	c.good, c.kept = k, known{}
 	if c.bad.same(&k) || !c.wanted.same(&c.bad) {
 		c.bad, c.problem = known{}, ""
 	}

@@ -64,3 +64,116 @@ start() {
 # A case is one bundle or several. A question that fails is not an empty answer.
 count() { bin/pcapsule query "${bundles[@]}" "$1" --count 2>>"$dir/query.err" | tail -n 1 | tr -d ', ' || echo "the question failed"; }
 rows() { bin/pcapsule sql "${bundles[@]}" "$1" --format csv 2>>"$dir/query.err" | tail -n +2 || echo "the question failed"; }
+
+trouble() {
+	k -n pcapsule get pods,jobs -o wide || true
+	k -n pcapsule logs ds/pcapsule-recorder --all-pods --tail 30 || true
+	k -n pcapsule logs deploy/pcapsule-hub --tail 60 || true
+	k -n pcapsule get snapshots -o yaml || true
+}
+# install_chart VALUES: the chart, and waits until all of it runs.
+install_chart() {
+	say "installing"
+	h install pcapsule deploy/chart -n pcapsule --create-namespace -f "$1" >"$dir/install.log" 2>&1 || { cat "$dir/install.log"; exit 1; }
+	k -n pcapsule rollout status ds/pcapsule-recorder --timeout=90s >/dev/null || { trouble; k -n pcapsule describe pods; exit 1; }
+	k -n pcapsule rollout status deploy/pcapsule-hub --timeout=90s >/dev/null || { trouble; k -n pcapsule describe pods; exit 1; }
+}
+
+# start_pods: those of two-nodes.yaml, which talk for a while.
+start_pods() {
+	local d
+	say "starting pods"
+	k apply -f scripts/e2e/two-nodes.yaml >/dev/null
+	for d in web store front back; do k -n shop rollout status "deploy/$d" --timeout=90s >/dev/null; done
+	sleep "$seconds"
+	for d in front back; do
+		k -n shop logs "deploy/$d" >"$dir/talked"
+		grep -q '^200 OK' "$dir/talked" || { echo "e2e: $d does not talk:" >&2; tail -n 5 "$dir/talked" >&2; exit 1; }
+	done
+}
+
+# snapshot NAME SPEC: creates one. ready NAME waits until it is ready.
+snapshot() {
+	cat >"$dir/snapshot.yaml" <<-EOF
+		apiVersion: pcapsule.dev/v1alpha1
+		kind: Snapshot
+		metadata: {name: $1, namespace: pcapsule}
+		spec: $2
+	EOF
+	k apply -f "$dir/snapshot.yaml" >/dev/null
+}
+ready() { k -n pcapsule wait --for=condition=Ready "snapshot/$1" --timeout=110s >/dev/null || { trouble; exit 1; }; }
+complete() { k -n pcapsule get snapshot "$1" -o jsonpath='{.status.conditions[?(@.type=="Complete")].status}'; }
+# people: an account that may fetch, and what fetch needs.
+people() {
+	k -n pcapsule get configmap pcapsule-ca -o jsonpath='{.data.ca\.crt}' >"$dir/ca.crt"
+	k -n pcapsule create serviceaccount investigator >/dev/null
+	k -n pcapsule create rolebinding investigator --role=pcapsule-investigator --serviceaccount=pcapsule:investigator >/dev/null
+	k -n pcapsule create token investigator >"$dir/token"
+	hub=$(k -n pcapsule get service pcapsule-hub -o jsonpath='{.spec.clusterIP}')
+}
+fetch() { # SNAPSHOT TOKEN FLAGS...
+	timeout 110 "$cluster/in.sh" "$dir/pcapsule" fetch "https://$hub:8443" "$1" --ca "$dir/ca.crt" --server-name pcapsule-hub.pcapsule.svc --token-file "$dir/$2" "${@:3}"
+}
+# both_sides SNAPSHOT: every call of the clients was seen on both nodes, and none is missing.
+both_sides() {
+	local window way client server from to calls all first last least most
+	# Without the first and the last second: a call at the edge may be in one node's window only.
+	window=($(k -n pcapsule get snapshot "$1" -o jsonpath='{.status.from} {.status.to}'))
+	first=$(($(date -d "${window[0]}" +%s%N) + 1000000000)) last=$(($(date -d "${window[1]}" +%s%N) - 1000000000))
+	for way in "front web node1 node2" "back store node2 node1"; do
+		read -r client server from to <<<"$way"
+		calls="http && path == '/from-$client' && status_code == 200 && ts_ns > $first && ts_ns < $last"
+		all=$(count "$calls")
+		some "calls from $client to $server" "$all"
+		is "of these with pod, workload and node of both sides, service and process" "$all" "$(count "$calls && src.namespace == 'shop' && src.pod.startsWith('$client-') && src.workload == '$client' && src.node == '$from' && src.process == 'talk' && dst.namespace == 'shop' && dst.pod.startsWith('$server-') && dst.workload == '$server' && dst.service == '$server' && dst.node == '$to' && dst.process == 'talk'")"
+		is "of these seen on both nodes" "$all" "$(rows "select count(*) from calls c join sightings s on s.of_bundle = c.bundle and s.of_call_no = c.call_no where c.path = '/from-$client' and c.status_code = 200 and c.ts_ns > $first and c.ts_ns < $last and s.bundle <> c.bundle")"
+	done
+	# What the clients say that they did: each request has a number. Nothing was lost, so nothing may be missing.
+	for client in front back; do
+		rows "select regexp_extract(query_string, 'n=([0-9]+)', 1) from calls where path = '/from-$client' and status_code = 200 and ts_ns > $first and ts_ns < $last" | sort -n >"$dir/seen"
+		least=$(head -n 1 "$dir/seen") most=$(tail -n 1 "$dir/seen")
+		k -n shop logs "deploy/$client" | sed -n 's/^200 OK .*?n=//p' | awk -v a="${least:-1}" -v b="${most:-0}" '$1 >= a && $1 <= b' | sort -n >"$dir/said"
+		some "requests that $client says it made, from number ${least:-?} to ${most:-?}" "$(wc -l <"$dir/said")"
+		is "requests of $client that are missing, or there twice" "" "$(diff "$dir/said" "$dir/seen" | grep '^[<>]' | tr '\n' ' ')"
+	done
+}
+# configure SPEC [NAME]: writes the RecorderConfig.
+configure() {
+	cat >"$dir/config.yaml" <<-EOF
+		apiVersion: pcapsule.dev/v1alpha1
+		kind: RecorderConfig
+		metadata: {name: ${2:-default}, namespace: pcapsule}
+		spec: $1
+	EOF
+	k apply -f "$dir/config.yaml" >/dev/null
+}
+status() { k -n pcapsule get recorderconfig default -o jsonpath="$1"; }
+rolled_out() { # REASON: waits until the condition has it, for this version
+	local n
+	for ((n = 0; n < 60; n++)); do
+		[ "$(status '{.status.conditions[?(@.type=="Applied")].reason} {.status.observedGeneration}')" = "$1 $(status '{.metadata.generation}')" ] && break
+		sleep 1
+	done
+	is "what became of it" "$1" "$(status '{.status.conditions[?(@.type=="Applied")].reason}')"
+}
+kill_one() { # POD-SELECTOR NODE
+	kill_container "$(k -n pcapsule get pod -l "app.kubernetes.io/name=$1" --field-selector "spec.nodeName=$2" -o jsonpath='{.items[0].status.containerStatuses[0].containerID}')"
+}
+# kill_container ID: all its processes, found by its control group: names are cut, and other clusters have the same.
+kill_container() {
+	local id=$1 pids
+	pids=$(grep -ls -- "${id#containerd://}" /proc/[0-9]*/cgroup | cut -d / -f 3 || true)
+	if [ -n "$id" ] && [ -n "$pids" ]; then kill -9 $pids; return; fi
+	say "WRONG: no process of container ${id:-?}"; failed=$((failed + 1))
+}
+# finish: says how many were wrong, and fails if some were.
+finish() {
+	if [ "$failed" != 0 ]; then
+		trouble
+		echo "--- questions"; sort -u "$dir/query.err" 2>/dev/null | head -n 20
+		echo "e2e: $failed wrong" >&2
+		exit 1
+	fi
+	say "all as it should be"
+}

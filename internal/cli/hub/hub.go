@@ -25,10 +25,10 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/hub"
 	"github.com/pcapsule/pcapsule/hub/collect"
+	"github.com/pcapsule/pcapsule/hub/jobs"
 	"github.com/pcapsule/pcapsule/internal/cli/console"
 	"github.com/pcapsule/pcapsule/internal/cli/exit"
 	"github.com/pcapsule/pcapsule/internal/version"
-	"github.com/pcapsule/pcapsule/recorder/ring"
 )
 
 // Main runs the program and returns its exit code.
@@ -59,7 +59,7 @@ func Main(args []string, out, errOut io.Writer) int {
 }
 
 type flags struct {
-	namespace, dir, listen, health, kubeconfig, memory, identity, logFormat string
+	namespace, dir, listen, health, kubeconfig, memory, identity, logFormat, job, large string
 }
 
 func command(env func(string) (string, bool), errOut io.Writer) *cobra.Command {
@@ -71,7 +71,8 @@ func command(env func(string) (string, bool), errOut io.Writer) *cobra.Command {
 segments, make a bundle for each node, and hand the bundles out to pcapsule fetch. It also signs
 the certificates of recorders.
 
-It continues after a restart. Every flag can be set by an environment variable, such as --data by
+With --job, Jobs of Kubernetes make the bundles of a large snapshot (pcapsule-hub part). It continues
+after a restart. Every flag can be set by an environment variable, such as --data by
 PCAPSULE_DATA. POD_NAMESPACE also sets the namespace, and POD_NAME the identity.
 
 Exit codes: 0 ended by a signal; 1 other; 2 usage; 6 disk.`,
@@ -80,7 +81,7 @@ Exit codes: 0 ended by a signal; 1 other; 2 usage; 6 disk.`,
 		SilenceErrors:     true,
 		SilenceUsage:      true,
 		DisableAutoGenTag: true,
-		Args:              cobra.NoArgs,
+		Args:              noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if err := fromEnvironment(c.Flags(), env); err != nil {
 				return err
@@ -105,14 +106,25 @@ Exit codes: 0 ended by a signal; 1 other; 2 usage; 6 disk.`,
 	fl.StringVar(&f.memory, "memory", "", "memory for making a bundle, such as 1Gi")
 	fl.StringVar(&f.identity, "identity", "", "name of this hub among several (default: $POD_NAME, else the host name)")
 	fl.StringVar(&f.logFormat, "log", "text", "log format on standard error: text or json")
+	fl.StringVar(&f.job, "job", "", "file with the Job that makes the bundles of a large snapshot; empty: the hub makes all")
+	fl.StringVar(&f.large, "job-threshold", "4Gi", "size of all parts above which a snapshot is large; 0: never")
+	c.AddCommand(partCommand(env))
 	return c
+}
+
+// noArgs refuses arguments that are no flags.
+func noArgs(_ *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return exit.Usagef("unexpected argument %q", args[0])
+	}
+	return nil
 }
 
 // fromEnvironment sets flags that were not given from environment variables.
 func fromEnvironment(fl *pflag.FlagSet, env func(string) (string, bool)) (first error) {
 	also := map[string]string{"namespace": "POD_NAMESPACE", "identity": "POD_NAME", "kubeconfig": "KUBECONFIG"}
 	fl.VisitAll(func(x *pflag.Flag) {
-		for _, name := range []string{"PCAPSULE_" + strings.ToUpper(x.Name), also[x.Name]} {
+		for _, name := range []string{"PCAPSULE_" + strings.ReplaceAll(strings.ToUpper(x.Name), "-", "_"), also[x.Name]} {
 			text, ok := env(name)
 			if !ok || text == "" || x.Changed || first != nil || x.Name == "help" || x.Name == "version" {
 				continue
@@ -140,22 +152,16 @@ func (f *flags) options(errOut io.Writer) (hub.Options, error) {
 	if f.namespace == "" || f.dir == "" || f.listen == "" {
 		return o, exit.Usagef("--namespace, --data and --listen must not be empty")
 	}
-	memory := exporter.DefaultMemory
-	if f.memory != "" {
-		q, err := resource.ParseQuantity(strings.TrimSuffix(f.memory, "B"))
-		if err != nil || q.Value() < 64<<20 {
-			return o, exit.Usagef("--memory %q: want a size of at least 64Mi", f.memory)
-		}
-		memory = q.Value()
+	memory, err := memoryLimit(f.memory)
+	if err != nil {
+		return o, err
 	}
-	debug.SetMemoryLimit(exporter.HeapLimit(memory))
+	if err := f.jobs(&o); err != nil {
+		return o, err
+	}
 	x := &maker{memory: memory, turn: make(chan struct{}, 1)}
 	o.Cutter = x
-	o.Make = func(ctx context.Context, from, to string, window [2]ring.Time) error {
-		defer x.alone()()
-		_, err := exporter.Run(ctx, []string{from}, to, exporter.Options{FromNs: int64(window[0]), ToNs: int64(window[1]), Memory: memory, Release: version.Release})
-		return err
-	}
+	o.Make = x.make
 	o.Count = count
 	if o.Identity == "" {
 		name, err := os.Hostname()
@@ -164,11 +170,39 @@ func (f *flags) options(errOut io.Writer) (hub.Options, error) {
 		}
 		o.Identity = name
 	}
-	var err error
 	if o.Cluster, err = hub.Cluster(f.kubeconfig, "pcapsule-hub "+version.Release); err != nil {
 		return o, exit.With(err, exit.Usage, "")
 	}
 	return o, nil
+}
+
+// jobs reads the flags about Jobs.
+func (f *flags) jobs(o *hub.Options) error {
+	q, err := resource.ParseQuantity(f.large)
+	if err != nil || q.Value() < 0 {
+		return exit.Usagef("--job-threshold %q: want a size such as 4Gi, or 0", f.large)
+	}
+	if o.Large = q.Value(); o.Large == 0 || f.job == "" {
+		return nil
+	}
+	if o.Job, err = jobs.Read(f.job); err != nil {
+		return exit.With(err, exit.Usage, "")
+	}
+	return nil
+}
+
+// memoryLimit reads the flag --memory, and limits the heap of this program.
+func memoryLimit(text string) (int64, error) {
+	memory := exporter.DefaultMemory
+	if text != "" {
+		q, err := resource.ParseQuantity(strings.TrimSuffix(text, "B"))
+		if err != nil || q.Value() < 64<<20 {
+			return 0, exit.Usagef("--memory %q: want a size of at least 64Mi", text)
+		}
+		memory = q.Value()
+	}
+	debug.SetMemoryLimit(exporter.HeapLimit(memory))
+	return memory, nil
 }
 
 // count reads the numbers of a bundle.

@@ -10,6 +10,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/derive"
 	"github.com/pcapsule/pcapsule/hub/download"
 	"github.com/pcapsule/pcapsule/internal/version"
+	"github.com/pcapsule/pcapsule/recorder/ring"
 )
 
 // maker makes bundles, one at a time, because each may use all of the memory.
@@ -22,6 +23,13 @@ type maker struct {
 func (m *maker) alone() (done func()) {
 	m.turn <- struct{}{}
 	return func() { <-m.turn }
+}
+
+// make makes the bundle of a part of a snapshot.
+func (m *maker) make(ctx context.Context, from, to string, window [2]ring.Time) error {
+	defer m.alone()()
+	_, err := exporter.Run(ctx, []string{from}, to, exporter.Options{FromNs: int64(window[0]), ToNs: int64(window[1]), Memory: m.memory, Release: version.Release})
+	return err
 }
 
 // Namespaces implements download.Cutter.

@@ -83,7 +83,10 @@ func (e *env) record(ctx context.Context, namespace, pod string, length time.Dur
 		return err
 	}
 	for _, n := range s.Status.Nodes {
-		if n.State == "Missing" {
+		switch n.State {
+		case "Failed":
+			return fmt.Errorf("node %s: %s", n.Name, n.Message)
+		case "Missing":
 			return fmt.Errorf("node %s recorded nothing (%s): %s", n.Name, n.Reason, n.Message)
 		}
 	}

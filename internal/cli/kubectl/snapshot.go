@@ -177,7 +177,7 @@ func (e *env) summary(s *snapshot) {
 	fmt.Fprintf(e.Out, "%s: ready, %s nodes, %s, %s\n", s.Metadata.Name, s.Status.Collected,
 		plural.Count(s.Status.Packets, "packet", "packets"), plural.Count(s.Status.Calls, "call", "calls"))
 	for _, n := range s.Status.Nodes {
-		if n.State == "Missing" {
+		if n.State == "Missing" || n.State == "Failed" {
 			e.Warn("coverage gap: node %s (%s): %s", n.Name, n.Reason, n.Message)
 		}
 	}

@@ -1,0 +1,67 @@
+package hub
+
+import (
+	"fmt"
+	"path/filepath"
+	"strconv"
+
+	"github.com/spf13/cobra"
+
+	"github.com/pcapsule/pcapsule/hub"
+	"github.com/pcapsule/pcapsule/hub/collect"
+	"github.com/pcapsule/pcapsule/hub/resource"
+	"github.com/pcapsule/pcapsule/internal/cli/exit"
+	"github.com/pcapsule/pcapsule/internal/plural"
+	"github.com/pcapsule/pcapsule/internal/version"
+)
+
+// partCommand is what a pod of a snapshot's Job runs.
+func partCommand(env func(string) (string, bool)) *cobra.Command {
+	var dir, snapshot, memory, index string
+	c := &cobra.Command{
+		Use:   "part",
+		Short: "Make the bundle of one node's part of a snapshot, in a pod of its Job",
+		Long: `Make the bundle of one node's part of a snapshot whose files the hub has collected, as the hub
+does. A bundle that is there is left as it is. Only the folder of the hub is needed, not the API.
+
+The hub runs it as an Indexed Job of Kubernetes, which sets JOB_COMPLETION_INDEX.
+
+Exit codes: 0 the bundle is there; 1 other; 2 usage; 6 disk; 130 interrupted.`,
+		Example: `  pcapsule-hub part --data /var/lib/pcapsule-hub --snapshot 0a1b2c3d-0000-4000-8000-000000000000 --index 0`,
+		Args:    noArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			if index == "" {
+				index, _ = env("JOB_COMPLETION_INDEX")
+			}
+			k, err := strconv.Atoi(index)
+			if err != nil || k < 0 {
+				return exit.Usagef("--index %q: want a whole number, which the Job gives as $JOB_COMPLETION_INDEX", index)
+			}
+			if !resource.NodeName(snapshot) {
+				return exit.Usagef("--snapshot %.80q: want the UID of a snapshot", snapshot)
+			}
+			limit, err := memoryLimit(memory)
+			if err != nil {
+				return err
+			}
+			x := &maker{memory: limit, turn: make(chan struct{}, 1)}
+			n, err := (&collect.Collector{Make: x.make, Count: count, Hub: "pcapsule-hub " + version.Release}).
+				BundleIndex(c.Context(), filepath.Join(dir, hub.Snapshots, snapshot), k)
+			if err != nil && c.Context().Err() != nil {
+				return exit.With(err, exit.Interrupted, "")
+			}
+			if err != nil {
+				return err
+			}
+			_, err = fmt.Fprintln(c.OutOrStdout(), plural.Sprintf("%s: %d {packet|packets}, %d {call|calls}", n.Bundle, n.Packets, n.Calls))
+			return err
+		},
+	}
+	fl := c.Flags()
+	fl.SortFlags = false
+	fl.StringVar(&dir, "data", "/var/lib/pcapsule-hub", "folder of the hub")
+	fl.StringVar(&snapshot, "snapshot", "", "UID of the snapshot")
+	fl.StringVar(&index, "index", "", "which node's part (default: $JOB_COMPLETION_INDEX)")
+	fl.StringVar(&memory, "memory", "", "memory for making the bundle, such as 1Gi")
+	return c
+}
