@@ -1,12 +1,16 @@
 package secrets
 
 import (
+	"slices"
 	"sync"
 	"sync/atomic"
 )
 
-// maxGrown is how many secrets a store keeps that were added while it is in use.
-const maxGrown = 1 << 17
+// Limits of what is added to a store in use.
+const (
+	maxGrown      = 1 << 17 // identifiers; each has a few secrets
+	maxCandidates = 4096    // of each kind, see Masters and Randoms
+)
 
 // grown are the secrets that were added to a store in use. The oldest are forgotten.
 type grown struct {
@@ -16,6 +20,8 @@ type grown struct {
 	ids  []grownID // oldest first from at once the list is full
 	at   int
 	n    SourceStats
+
+	randoms, masters [][]byte // candidates, the oldest first
 }
 
 type grownID struct {
@@ -66,6 +72,12 @@ func (g *grown) add(x Secret) {
 		return
 	}
 	g.byID[id] = append(list[:len(list):len(list)], x) // others may read the list
+	if x.Label == ClientRandom {
+		g.masters = newest(g.masters, x.Value)
+	}
+	if traffic := func(s Secret) bool { return s.Label == ClientTraffic || s.Label == ServerTraffic }; traffic(x) && !slices.ContainsFunc(list, traffic) {
+		g.randoms = newest(g.randoms, x.ID)
+	}
 	if known {
 		return
 	}
@@ -76,6 +88,34 @@ func (g *grown) add(x Secret) {
 	delete(g.byID, g.ids[g.at])
 	g.ids[g.at] = id
 	g.at = (g.at + 1) % maxGrown
+}
+
+// newest appends to a list that others may read, and drops half of one that is full.
+func newest(list [][]byte, x []byte) [][]byte {
+	if len(list) == maxCandidates {
+		list = slices.Clone(list[maxCandidates/2:])
+	}
+	return append(list, x)
+}
+
+// Growth is the number of lines that Grow has added so far: a result of Randoms or Masters is complete
+// as long as it stays.
+func (s *Store) Growth() int64 {
+	if s == nil || !s.grown.any.Load() {
+		return 0
+	}
+	return s.Grown().Keys
+}
+
+// candidates appends up to max candidates that were added.
+func (g *grown) candidates(list [][]byte, max int, of func(*grown) [][]byte) [][]byte {
+	if !g.any.Load() {
+		return list
+	}
+	g.mu.RLock()
+	defer g.mu.RUnlock()
+	more := of(g)
+	return append(list[:len(list):len(list)], more[len(more)-min(len(more), max-len(list)):]...)
 }
 
 // find returns the secrets of an identifier.
