@@ -224,7 +224,7 @@ func (s *Store) View(r Request, packets bundle.Packets, extra func(rows []table.
 	dir := filepath.Join(s.dir, "views", fmt.Sprintf("%06d.pcapsule", s.made))
 	files, err := s.link(dir, sets, m)
 	if err == nil {
-		files, err = s.cover(dir, files, m, from, extra)
+		files, err = s.cover(dir, files, m, r, from, extra)
 	}
 	if err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
@@ -375,12 +375,15 @@ func columnsOf(name string) (list []bundle.Column) {
 const lagging = 3 * time.Second
 
 // cover adds what a view lacks to its coverage.
-func (s *Store) cover(dir string, files []string, m *bundle.Manifest, from int64, extra func([]table.Coverage, write.Folder) ([]write.Part, error)) ([]string, error) {
+func (s *Store) cover(dir string, files []string, m *bundle.Manifest, r Request, from int64, extra func([]table.Coverage, write.Folder) ([]write.Part, error)) ([]string, error) {
 	var rows []table.Coverage
 	hole := func(from, to int64, reason, detail string) {
 		rows = append(rows, table.Coverage{FileID: -1, Source: "live", FromNs: from, ToNs: max(from, to), Kind: "hole", Reason: reason, Detail: detail})
 	}
-	if s.removed > from && m.Window.FirstNs != nil {
+	if r.After > 0 && len(s.small) > 0 && s.small[0].Cut > r.After+1 {
+		hole(s.small[0].First, s.small[0].First, "retention", fmt.Sprintf("calls of %d cuts were removed before they were asked for", s.small[0].Cut-r.After-1))
+	}
+	if r.After == 0 && s.removed > from && m.Window.FirstNs != nil {
 		why := fmt.Sprintf("the live bundle keeps %s", s.keep)
 		if s.shortage {
 			why = fmt.Sprintf("the live bundle keeps at most %d MiB", s.most>>20)
