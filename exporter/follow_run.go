@@ -3,6 +3,7 @@ package exporter
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/pcapsule/pcapsule/exporter/internal/join"
@@ -26,6 +27,7 @@ type following struct {
 	largeSet, smallSet live.Set
 	cuts               int // whose rows large has
 	last               *round.Cut
+	lastTook           atomic.Int64 // ns
 }
 
 // follow follows the ring from a time on.
@@ -41,7 +43,7 @@ func (l *Live) follow(ctx context.Context, from int64) error {
 	defer f.abort()
 	protocols := o.protocols(f.keys)
 	reads := func(pool round.Pool) (*read.Reader, error) {
-		return read.Follow(read.Followed{Dir: l.ring, From: from, Every: l.o.Every, Settle: settleFor, Keep: 2 * l.o.Keep, Once: l.o.Once, CutAt: l.o.cutAt}, f.keys, pool,
+		return read.Follow(read.Followed{Dir: l.ring, From: from, Every: l.o.Every, Took: f.took, Settle: settleFor, Keep: 2 * l.o.Keep, Once: l.o.Once, CutAt: l.o.cutAt}, f.keys, pool,
 			read.Options{Limit: o.limit(), Explained: explained(protocols())})
 	}
 	if _, err := pipe(ctx, reads, false, protocols, o, f.round); err != nil {
@@ -130,8 +132,13 @@ func (f *following) round(r *round.Round) error {
 	return f.show(r)
 }
 
+// took is how long the last cut took.
+func (f *following) took() time.Duration { return time.Duration(f.lastTook.Load()) }
+
 // show publishes a cut.
 func (f *following) show(r *round.Round) error {
+	begin := time.Now()
+	defer func() { f.lastTook.Store(int64(time.Since(begin))) }()
 	openSet := f.next("o")
 	open := f.tables(&openSet)
 	defer open.Abort()

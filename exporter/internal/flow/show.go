@@ -7,7 +7,7 @@ import (
 )
 
 // mostShown is how many connections of a shard Show shows: their rows wait in memory.
-const mostShown = 2048
+const mostShown = 512
 
 // Show leaves in out what would follow if the capture ended here: the flows and connections that are
 // open, those with the newest packets first, and the calls that wait. It ends nothing.

@@ -72,6 +72,7 @@ type Store struct {
 	known    Set   // endpoints and clocks
 	open     Set   // of the last cut
 	merged   int64 // the last cut whose rows are in a large set
+	gone     int64 // small sets up to this capture time are removed, ns
 	removed  int64 // rows up to this capture time are removed, ns; 0: none
 	shortage bool  // because of the limit of bytes
 	cut      Cut
@@ -118,7 +119,7 @@ func (s *Store) Begin(empty Set) error {
 	for _, old := range slices.Concat(s.small, s.large, []Set{s.known, s.open, s.empty}) {
 		err = errors.Join(err, s.remove(&old))
 	}
-	s.small, s.large, s.known, s.open, s.empty, s.merged = nil, nil, Set{}, Set{}, empty, s.cut.No
+	s.small, s.large, s.known, s.open, s.empty, s.merged, s.gone = nil, nil, Set{}, Set{}, empty, s.cut.No, 0
 	return err
 }
 
@@ -160,12 +161,14 @@ func (s *Store) Publish(c Cut, f Finished) error {
 
 // retire takes out the sets that are no longer kept.
 func (s *Store) retire() (old []Set) {
-	for len(s.small) > 0 && s.small[0].Cut <= s.merged && s.small[0].To < s.cut.Now-int64(smallFor) {
-		old, s.small = append(old, s.small[0]), s.small[1:]
-	}
 	total := int64(0)
 	for _, x := range slices.Concat(s.small, s.large) {
 		total += x.bytes()
+	}
+	for len(s.small) > 0 && s.small[0].Cut <= s.merged && (total > s.most || s.small[0].To < s.cut.Now-int64(smallFor)) {
+		total -= s.small[0].bytes()
+		s.gone = max(s.gone, s.small[0].To)
+		old, s.small = append(old, s.small[0]), s.small[1:]
 	}
 	for len(s.large) > 0 && (total > s.most || s.large[0].To < s.cut.Now-int64(s.keep)) {
 		s.shortage = total > s.most
@@ -266,7 +269,7 @@ func (s *Store) choose(r Request) (list []chosen, from int64) {
 		from = s.cut.At.UnixNano() - int64(r.Last)
 	}
 	others := func(name string) bool { return !remembered(name) }
-	short := r.After > 0 || r.Last > 0 && r.Last <= smallFor
+	short := r.After > 0 || r.Last > 0 && r.Last <= smallFor && from > s.gone
 	for i := range s.large {
 		if x := &s.large[i]; !short && x.To >= from {
 			list = append(list, chosen{x, others})

@@ -43,6 +43,7 @@ type Followed struct {
 	Dir    string
 	From   int64                    // segments that end before are not read, ns since 1970 UTC
 	Every  time.Duration            // between cuts; 0 means 1 s
+	Took   func() time.Duration     // how long the last cut took to be shown; may be nil
 	Settle time.Duration            // how long bytes wait for what side files say of them
 	Keep   time.Duration            // of capture time that ended inputs are listed
 	Once   bool                     // end with what the ring has
@@ -115,7 +116,7 @@ func (l *live) next(ctx context.Context, r *Reader) (*opened, *pcapng.Packet, er
 		if over {
 			return nil, nil, nil
 		}
-		wait := time.Until(l.cutAt.Add(l.o.Every))
+		wait := time.Until(l.cutAt.Add(l.every()))
 		if best != nil {
 			wait = moreSoon
 		}
@@ -141,10 +142,18 @@ func (l *live) look(ctx context.Context, r *Reader) error {
 	if l.looks++; l.looks%looksEvery != 1 && l.anyReady() {
 		return nil
 	}
-	if time.Since(l.cutAt) >= l.o.Every {
+	if time.Since(l.cutAt) >= l.every() {
 		return l.cut(ctx, r)
 	}
 	return nil
+}
+
+// every is the time between cuts: at most a third of the time is spent on showing what there is.
+func (l *live) every() time.Duration {
+	if l.o.Took == nil {
+		return l.o.Every
+	}
+	return l.o.Every + 2*l.o.Took()
 }
 
 func (l *live) anyReady() bool {

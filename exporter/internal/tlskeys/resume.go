@@ -11,7 +11,7 @@ type Engine struct {
 	masters [][]byte
 	asked   int64 // 1 more than the growth of the store that masters are of; 0: not yet
 	trials  []trial
-	listed  int64 // the same for trials, in steps of trialStep
+	listed  int64             // the same for trials, in steps of trialStep
 	header  [1 + 255 + 4]byte // of the DTLS 1.3 record being decrypted
 }
 
