@@ -203,7 +203,7 @@ func newPlainWriter(ctx context.Context, out io.Writer, sources *read.Inputs, o 
 // run is build without tables: the same reading, rounds and shards.
 func (j *plainWriter) run(ctx context.Context, sources *read.Inputs, o Options, protocols func() []*dissect.Protocol) error {
 	j.total = sources.Total()
-	reader, err := pipe(ctx, sources, nil, protocols, o, j.round)
+	reader, err := pipe(ctx, o.reads(sources, nil, protocols), true, protocols, o, j.round)
 	if err != nil {
 		return err
 	}

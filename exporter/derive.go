@@ -108,7 +108,7 @@ func Trace(ctx context.Context, b *bundle.Bundle, o Options, keep func(file int3
 	}
 	defer keys.Store.Close()
 	protocols := o.protocols(keys.Store)
-	_, err = pipe(ctx, sources, nil, protocols, o, func(r *round.Round) error {
+	_, err = pipe(ctx, o.reads(sources, nil, protocols), false, protocols, o, func(r *round.Round) error {
 		for s := range r.Out {
 			for i := range r.Out[s].Calls {
 				c := &r.Out[s].Calls[i]

@@ -179,7 +179,7 @@ func build(ctx context.Context, sources *read.Inputs, b *bundle.Builder, o Optio
 	joiner := join.New(out, join.NewIdentity(who.Index, who.Known), used, o.limit())
 	m := &bundle.Manifest{Tool: bundle.Tool{Name: "pcapsule", Release: o.Release}}
 	protocols := o.protocols(keys.Store)
-	reader, err := pipe(ctx, sources, b, protocols, o, func(r *round.Round) error {
+	reader, err := pipe(ctx, o.reads(sources, b, protocols), false, protocols, o, func(r *round.Round) error {
 		if err := joiner.Join(r); err != nil {
 			return err
 		}
@@ -205,15 +205,22 @@ func build(ctx context.Context, sources *read.Inputs, b *bundle.Builder, o Optio
 // progress it limits the memory for packets.
 const roundsAhead = 1
 
-// pipe reads and assembles, and passes each round to last in order. b receives copies of the
-// inputs; without b, rounds also hold decrypted bytes.
-func pipe(ctx context.Context, sources *read.Inputs, b *bundle.Builder, protocols func() []*dissect.Protocol, o Options, last func(*round.Round) error) (*read.Reader, error) {
+// reads returns a function that makes the reader of complete inputs. b receives copies of them.
+func (o *Options) reads(sources *read.Inputs, b *bundle.Builder, protocols func() []*dissect.Protocol) func(round.Pool) (*read.Reader, error) {
+	return func(pool round.Pool) (*read.Reader, error) {
+		return read.New(sources, b, pool, read.Options{Filter: o.Filter, FromNs: o.FromNs, ToNs: o.ToNs, Keep: o.keep, Limit: o.limit(), Explained: explained(protocols())})
+	}
+}
+
+// pipe reads and assembles, and passes each round to last in order. With plain, rounds also hold
+// decrypted bytes.
+func pipe(ctx context.Context, reads func(round.Pool) (*read.Reader, error), plain bool, protocols func() []*dissect.Protocol, o Options, last func(*round.Round) error) (*read.Reader, error) {
 	pool := round.NewPool(o.limit())
-	shards, err := assemble.New(flow.Options{Protocols: protocols, DecodeAs: o.DecodeAs, Repanic: o.Repanic, Plain: b == nil && !o.trace, Trace: o.trace}, o.limit().Connections(), pool)
+	shards, err := assemble.New(flow.Options{Protocols: protocols, DecodeAs: o.DecodeAs, Repanic: o.Repanic, Plain: plain, Trace: o.trace}, o.limit().Connections(), pool)
 	if err != nil {
 		return nil, err
 	}
-	reader, err := read.New(sources, b, pool, read.Options{Filter: o.Filter, FromNs: o.FromNs, ToNs: o.ToNs, Keep: o.keep, Limit: o.limit(), Explained: explained(protocols())})
+	reader, err := reads(pool)
 	if err != nil {
 		return nil, err
 	}

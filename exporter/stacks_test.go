@@ -86,7 +86,8 @@ func openCapture(ctx context.Context, path string, o Options) ([]*stackConn, err
 	defer keys.Store.Close()
 	var list []*stackConn
 	open := map[flow.ID]*stackConn{}
-	_, err = pipe(ctx, sources, nil, func() []*dissect.Protocol { return all.Protocols(keys.Store) }, o, func(r *round.Round) error {
+	protocols := func() []*dissect.Protocol { return all.Protocols(keys.Store) }
+	_, err = pipe(ctx, o.reads(sources, nil, protocols), !o.trace, protocols, o, func(r *round.Round) error {
 		for s := range r.Out {
 			b := &r.Out[s]
 			for i := range b.Started {

@@ -119,7 +119,8 @@ func takeIn(t *testing.T, data []byte) *taken {
 	type account struct{ payload, told int64 }
 	accounts := map[flow.ID]*account{}
 	conns := map[flow.ID]flow.ID{}
-	_, x.err = pipe(context.Background(), sources, nil, Protocols, Options{Repanic: true, Jobs: 1}, func(r *round.Round) error {
+	o := Options{Repanic: true, Jobs: 1}
+	_, x.err = pipe(context.Background(), o.reads(sources, nil, Protocols), true, Protocols, o, func(r *round.Round) error {
 		for i := range r.Packets {
 			if p := &r.Packets[i]; !p.GivenUp {
 				x.packets = append(x.packets, fmt.Sprint(p.No, p.Offset, p.Len, p.CapLen, p.Src, p.Dst))

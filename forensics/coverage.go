@@ -36,7 +36,7 @@ type Hole struct {
 	Bundle   int
 	Source   string // interface, node or file
 	From, To int64
-	Reason   string // filter, policy, drop, restart, retention, redaction, damaged, not_scheduled, not_recorded
+	Reason   string // filter, policy, drop, restart, retention, redaction, damaged, not_scheduled, not_read, not_recorded
 	Packets  int64  // known to be lost
 	Detail   string
 }

@@ -233,6 +233,9 @@ func (s *Server) Handler(o HTTPOptions) http.Handler {
 		s.serveFirst(w, r, len(o.Tokens) > 0 || o.OAuth != nil)
 	})
 	for _, rt := range s.routes() {
+		if rt.stream {
+			rt.handle = inner.limited(s, rt.handle)
+		}
 		if rt.handle != nil {
 			mux.HandleFunc(rt.Method+" "+rt.Path, s.strict(rt))
 		}

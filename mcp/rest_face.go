@@ -66,7 +66,10 @@ func (s *Server) restRoutes() []route {
 	create.body = s.env.Every["create_snapshot"].In
 	pcap := get("/mcp/snapshots/{name}/pcap", "A snapshot's packets as PCAPNG", name, text("nodes", "separated by commas"), text("bpf_filter", "as pcap-filter(7)"), millis("start_time"), millis("end_time"))
 	pcap.media, pcap.handle = "application/vnd.tcpdump.pcap", s.restPCAP
+	tail := get("/mcp/tail", "Calls that match a KFL filter, as server-sent events from now on: call, gap and end", text("kfl", "KFL filter"), of("format", "compact", "full"))
+	tail.media, tail.handle, tail.stream = "text/event-stream", s.restTail, true
 	return append(list,
+		tail,
 		s.ofTool(get("/mcp/data-boundaries", "Recorded time ranges"), "get_data_boundaries", nil),
 		s.ofTool(get("/mcp/snapshots", "Snapshots, the newest first"), "list_snapshots", nil),
 		s.ofTool(create, "create_snapshot", bodyArgs),

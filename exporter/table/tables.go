@@ -277,7 +277,7 @@ type Coverage struct {
 	FromNs  int64  `col:"from_ns" unit:"ns" doc:"start of the time range"`
 	ToNs    int64  `col:"to_ns" unit:"ns" doc:"end of the time range, included"`
 	Kind    string `col:"kind" enc:"dict" doc:"recorded, or hole for a coverage gap"`
-	Reason  string `col:"reason" enc:"dict" doc:"reason of a gap: filter, policy, drop, disk, restart, retention, missing, redaction, damaged, not_scheduled; empty for recorded"`
+	Reason  string `col:"reason" enc:"dict" doc:"reason of a gap: filter, policy, drop, disk, restart, retention, missing, redaction, damaged, not_scheduled, not_read (by a live run so far); empty for recorded"`
 	Packets int64  `col:"packets" doc:"number of packets recorded, or known to be lost in a gap"`
 	Detail  string `col:"detail" doc:"further information"`
 }

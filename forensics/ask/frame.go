@@ -55,7 +55,7 @@ type Coverage struct {
 // Hole is a coverage gap: a time range that was not recorded, or only in part.
 type Hole struct {
 	Source  string `json:"source"`
-	Reason  string `json:"reason" jsonschema:"filter, policy, drop, restart, retention, redaction, damaged, not_scheduled or not_recorded"`
+	Reason  string `json:"reason" jsonschema:"filter, policy, drop, restart, retention, redaction, damaged, not_scheduled, not_read or not_recorded"`
 	From    string `json:"from"`
 	To      string `json:"to"`
 	Packets int64  `json:"packets,omitempty" jsonschema:"packets known to be lost"`

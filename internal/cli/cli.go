@@ -169,6 +169,7 @@ func (e *env) commands() []*cobra.Command {
 		e.cmdAsk(),
 		e.cmdCheck(),
 		e.cmdQuery(),
+		e.cmdTail(),
 		e.cmdSQL(),
 		e.cmdShell(),
 		e.cmdKFL(),

@@ -27,11 +27,12 @@ func (e *env) serving() serve.Options {
 }
 
 // openSnapshots opens the store of a ring's snapshots.
-func openSnapshots(ring, folder string, warn func(format string, args ...any)) (store.Store, func(), error) {
+func openSnapshots(ring, folder string, live exporter.FollowOptions, warn func(format string, args ...any)) (store.Store, func(), error) {
 	if _, err := os.Stat(ring); err != nil {
 		return nil, nil, fmt.Errorf("opening ring: %w", err)
 	}
-	s, err := snapshots.Open(snapshots.Options{Ring: ring, Dir: folder, Export: exportHeld, Program: "pcapsule " + version.Release, OnError: func(err error) { warn("%v", err) }})
+	live.Release = version.Release
+	s, err := snapshots.Open(snapshots.Options{Ring: ring, Dir: folder, Live: live, Export: exportHeld, Program: "pcapsule " + version.Release, OnError: func(err error) { warn("%v", err) }})
 	if err != nil {
 		return nil, nil, ringcmd.Error(err)
 	}

@@ -94,7 +94,7 @@ func runPhases(t *testing.T, target, bad string) (string, error) {
 	if err := os.MkdirAll(filepath.Join(dir, ".cache"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	for name, text := range map[string]string{"Makefile": b.String(), ".cache/unit.txt": "a summary\n"} {
+	for name, text := range map[string]string{"Makefile": b.String(), ".cache/unit.txt": "a summary\n", ".cache/lake.txt": "another\n"} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
 			t.Fatal(err)
 		}

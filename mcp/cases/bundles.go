@@ -166,3 +166,6 @@ func (bundles) Capture(context.Context, store.CaptureRequest) (store.Snapshot, e
 
 // Live implements store.Store.
 func (bundles) Live(context.Context, time.Duration) (string, error) { return "", ErrNoRing }
+
+// LiveAfter implements store.Store.
+func (bundles) LiveAfter(context.Context, int64) (string, int64, error) { return "", 0, ErrNoRing }

@@ -82,6 +82,17 @@ func (k *Cases) OfDB(ctx context.Context, name string) (c *forensics.Case, relea
 	return k.dbs.acquire(ctx, path, k.open)
 }
 
+// LiveAfter acquires the case of the calls that the live run has finished after a cut, see
+// store.Store. The callers that wait for the same cut share one case.
+func (k *Cases) LiveAfter(ctx context.Context, after int64) (c *forensics.Case, cut int64, release func(), err error) {
+	path, cut, err := k.Store().LiveAfter(ctx, after)
+	if err != nil {
+		return nil, 0, nil, err
+	}
+	c, release, err = k.dbs.acquire(ctx, path, k.open)
+	return c, cut, release, err
+}
+
 // pathOf returns the path of the bundle that a db names.
 func (k *Cases) pathOf(ctx context.Context, name string) (string, error) {
 	if rest, ok := strings.CutPrefix(name, "live"); ok && !strings.Contains(name, "/") {

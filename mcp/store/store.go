@@ -39,6 +39,10 @@ type Store interface {
 	// Live returns a bundle of the last seconds of the recording. It is never sealed, and is
 	// deleted after a while.
 	Live(ctx context.Context, last time.Duration) (path string, err error)
+	// LiveAfter waits until there is a newer cut of the live run than after, and returns a bundle
+	// of the calls that were finished since, with the newest cut. After 0 it returns the newest
+	// cut at once, without calls.
+	LiveAfter(ctx context.Context, after int64) (path string, cut int64, err error)
 }
 
 // Errors of a Store.

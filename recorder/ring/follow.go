@@ -9,6 +9,8 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
@@ -19,6 +21,8 @@ type FollowOptions struct {
 	Series string        // "" if the ring has only one
 	From   int64         // earlier packets are skipped; 0 starts with the segment that is being written
 	Poll   time.Duration // interval between checks for more packets; 0 means 50 ms
+	Settle time.Duration // time that bytes must have been in the file; side files are written a little later than packets
+	Once   bool          // do not wait: end with io.EOF after what the ring has
 }
 
 // Follower reads a ring while it is written, across rotations and restarts of the recorder.
@@ -31,6 +35,7 @@ type Follower struct {
 	file   *os.File
 	reader *pcapng.Reader
 	missed uint64
+	idle   atomic.Bool
 }
 
 // Follow starts to read. The ring must exist; it need not have a segment yet.
@@ -48,18 +53,21 @@ func Follow(ctx context.Context, dir string, opt FollowOptions) (*Follower, erro
 		}
 	}
 	f := &Follower{ctx: ctx, dir: dir, opt: opt, id: ID{Series: opt.Series}}
+	f.start(r)
+	return f, nil
+}
+
+// start begins after the last segment that has nothing to read.
+func (f *Follower) start(r *Ring) {
 	for _, s := range r.Segments {
-		if s.ID.Series != opt.Series {
+		if s.ID.Series != f.opt.Series {
 			continue
 		}
-		// Start after the last segment that has nothing to read.
-		if s.Missing || s.Seal != nil && !s.Open && (opt.From == 0 || s.Seal.Last < Time(opt.From)) {
-			f.id.Sequence = s.ID.Sequence
-		} else {
-			break
+		if !s.Missing && (s.Seal == nil || s.Open || f.opt.From != 0 && s.Seal.Last >= Time(f.opt.From)) {
+			return
 		}
+		f.id.Sequence = s.ID.Sequence
 	}
-	return f, nil
 }
 
 // OnlySeries returns the series of the segments if there is only one. Series have different
@@ -78,11 +86,74 @@ func OnlySeries(list []Segment) (string, error) {
 	return name, nil
 }
 
+// SeriesNames lists the series of a ring, sorted, those without a sealed segment too.
+func SeriesNames(dir string) ([]string, error) {
+	list, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, fmt.Errorf("following ring: %w", err)
+	}
+	var names []string
+	for _, e := range list {
+		if id, kind, _, ok := ParseName(e.Name()); ok && kind == "pcapng" && !slices.Contains(names, id.Series) {
+			names = append(names, id.Series)
+		}
+	}
+	slices.Sort(names)
+	return names, nil
+}
+
+// OpenSegment opens a segment of a ring by its name, also while it is written.
+func OpenSegment(dir, name string) (*os.File, error) {
+	id, kind, _, ok := ParseName(name)
+	if !ok || kind != "pcapng" {
+		return nil, fmt.Errorf("opening segment %s: %w", name, fs.ErrNotExist)
+	}
+	f, err := os.Open(filepath.Join(dir, id.Segment()))
+	if errors.Is(err, fs.ErrNotExist) {
+		if f, err = os.Open(filepath.Join(dir, id.hidden())); errors.Is(err, fs.ErrNotExist) {
+			return os.Open(filepath.Join(dir, id.Segment())) // it was sealed meanwhile
+		}
+	}
+	return f, err
+}
+
+// Dir is the ring's folder.
+func (f *Follower) Dir() string { return f.dir }
+
 // Segment returns the segment of the last batch.
 func (f *Follower) Segment() ID { return f.id }
 
 // Missed returns the number of segments that retention removed before they were read.
 func (f *Follower) Missed() uint64 { return f.missed }
+
+// Idle reports whether everything in the ring was read. It may be called from any goroutine.
+func (f *Follower) Idle() bool { return f.idle.Load() }
+
+// NextSegment waits for the next segment. The reader returns the bytes of the segment, whole blocks
+// only, waits for more while it is written, and ends with it. Segment names it. Use either
+// NextSegment or Next.
+func (f *Follower) NextSegment() (io.Reader, error) {
+	if f.file != nil {
+		f.file.Close() // read only: nothing can be lost
+		f.file = nil
+	}
+	for {
+		opened, err := f.open()
+		if err != nil {
+			return nil, err
+		}
+		if opened {
+			return f.tail(), nil
+		}
+		if err := f.wait(); err != nil {
+			return nil, err
+		}
+	}
+}
+
+func (f *Follower) tail() *tail {
+	return &tail{f: f.file, ended: f.ended, wait: f.wait, busy: func() { f.idle.Store(false) }, settle: f.opt.Settle}
+}
 
 // Next waits for packets and fills b in the same way as pcapng.Reader.Next. A batch has
 // packets of one segment. If the context ends, Next returns its cause.
@@ -100,8 +171,7 @@ func (f *Follower) Next(b *pcapng.Batch) error {
 			}
 			continue
 		}
-		f.reader = nil
-		if e := f.file.Close(); err == io.EOF && e != nil {
+		if e := f.Close(); err == io.EOF && e != nil {
 			err = e
 		}
 		if err != io.EOF {
@@ -135,50 +205,57 @@ func (f *Follower) keep(b *pcapng.Batch) bool {
 
 // Close stops reading.
 func (f *Follower) Close() error {
-	if f.reader == nil {
+	if f.file == nil {
 		return nil
 	}
 	f.reader = nil
-	return f.file.Close()
+	file := f.file
+	f.file = nil
+	return file.Close()
 }
 
-// nextSegment waits for the next segment and opens it.
+// nextSegment waits for the next segment and starts to read its packets.
 func (f *Follower) nextSegment() error {
 	for {
-		id, hidden, err := f.after(f.id.Sequence)
+		src, err := f.NextSegment()
 		if err != nil {
 			return err
 		}
-		if id.Sequence != 0 {
-			name := id.Segment()
-			if hidden {
-				name = id.hidden()
-			}
-			file, err := os.Open(filepath.Join(f.dir, name))
-			if errors.Is(err, fs.ErrNotExist) {
-				continue // renamed or removed meanwhile
-			}
-			if err != nil {
-				return fmt.Errorf("following ring: %w", err)
-			}
-			if f.id.Sequence != 0 {
-				f.missed += id.Sequence - f.id.Sequence - 1
-			}
-			f.id, f.file = id, file
-			r, err := pcapng.NewReader(&tail{f: file, ended: f.ended, wait: f.wait}, pcapng.Options{Live: true, Window: 256 << 10})
-			if err == nil {
-				f.reader = r
-				return nil
-			}
-			file.Close()
-			if f.ctx.Err() != nil || !errors.Is(err, pcapng.ErrTooShort) {
-				return f.because(err)
-			}
-			// Its header was never written: it is empty.
+		if f.reader, err = pcapng.NewReader(src, pcapng.Options{Live: true, Window: 256 << 10}); err == nil {
+			return nil
 		}
-		if err := f.wait(); err != nil {
-			return err
+		f.reader = nil
+		if f.ctx.Err() != nil || !errors.Is(err, pcapng.ErrTooShort) {
+			return f.because(err)
 		}
+		// Its header was never written: it is empty.
+	}
+}
+
+// open opens the next segment, if there is one.
+func (f *Follower) open() (bool, error) {
+	for {
+		id, hidden, err := f.after(f.id.Sequence)
+		if err != nil || id.Sequence == 0 {
+			return false, err
+		}
+		name := id.Segment()
+		if hidden {
+			name = id.hidden()
+		}
+		file, err := os.Open(filepath.Join(f.dir, name))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // renamed or removed meanwhile
+		}
+		if err != nil {
+			return false, fmt.Errorf("following ring: %w", err)
+		}
+		if f.id.Sequence != 0 {
+			f.missed += id.Sequence - f.id.Sequence - 1
+		}
+		f.id, f.file = id, file
+		f.idle.Store(false)
+		return true, nil
 	}
 }
 
@@ -215,6 +292,10 @@ func (f *Follower) ended() (bool, error) {
 }
 
 func (f *Follower) wait() error {
+	if f.opt.Once {
+		return io.EOF
+	}
+	f.idle.Store(true)
 	select {
 	case <-f.ctx.Done():
 		return context.Cause(f.ctx)
@@ -232,6 +313,44 @@ type tail struct {
 	at    int64
 	buf   []byte
 	ready []byte // whole blocks in buf
+
+	busy   func() // called when there are bytes; may be nil
+	settle time.Duration
+	sizes  []sizeAt // of the file, oldest first
+}
+
+// sizeAt is the size that a file had at a time.
+type sizeAt struct {
+	size int64
+	at   time.Time
+}
+
+// settled returns the size that the file had a while ago.
+func (t *tail) settled() (size int64, err error) {
+	info, err := t.f.Stat()
+	if err != nil {
+		return 0, err
+	}
+	now := time.Now()
+	if n := len(t.sizes); n == 0 || t.sizes[n-1].size != info.Size() {
+		t.sizes = append(t.sizes, sizeAt{info.Size(), now})
+	}
+	for len(t.sizes) > 1 && now.Sub(t.sizes[1].at) >= t.settle {
+		t.sizes = t.sizes[1:]
+	}
+	if now.Sub(t.sizes[0].at) < t.settle {
+		return 0, nil
+	}
+	return t.sizes[0].size, nil
+}
+
+// visible is the number of bytes from at on that may be returned.
+func (t *tail) visible(last bool) (int, error) {
+	if t.settle == 0 || last {
+		return len(t.buf), nil
+	}
+	size, err := t.settled()
+	return int(min(max(size-t.at, 0), int64(len(t.buf)))), err
 }
 
 // Read returns whole blocks, waits for more, and ends at the end of the segment.
@@ -241,7 +360,11 @@ func (t *tail) Read(p []byte) (int, error) {
 		if t.buf == nil {
 			t.buf = make([]byte, 2*maxBlock)
 		}
-		n, err := t.f.ReadAt(t.buf, t.at)
+		limit, err := t.visible(last)
+		if err != nil {
+			return 0, err
+		}
+		n, err := t.f.ReadAt(t.buf[:limit], t.at)
 		if err != nil && err != io.EOF {
 			return 0, err
 		}
@@ -252,6 +375,9 @@ func (t *tail) Read(p []byte) (int, error) {
 		t.ready = t.buf[:whole]
 		t.at += int64(whole)
 		if whole > 0 {
+			if t.busy != nil {
+				t.busy()
+			}
 			break
 		}
 		if last {

@@ -14,7 +14,8 @@ func (s *Store) Randoms(max int) [][]byte {
 		return nil
 	}
 	// Search both sides' lines, because one of them may be missing.
-	return s.candidates(&s.randoms, max, 2, func(x *Secret) []byte { return x.ID }, ClientTraffic, ServerTraffic)
+	list := s.candidates(&s.randoms, max, 2, func(x *Secret) []byte { return x.ID }, ClientTraffic, ServerTraffic)
+	return s.grown.candidates(list, max, func(g *grown) [][]byte { return g.randoms })
 }
 
 // Masters returns up to max master secrets of versions before TLS 1.3 in the order of their
@@ -23,7 +24,8 @@ func (s *Store) Masters(max int) [][]byte {
 	if s == nil {
 		return nil
 	}
-	return s.candidates(&s.masters, max, 1, func(x *Secret) []byte { return x.Value }, ClientRandom)
+	list := s.candidates(&s.masters, max, 1, func(x *Secret) []byte { return x.Value }, ClientRandom)
+	return s.grown.candidates(list, max, func(g *grown) [][]byte { return g.masters })
 }
 
 // candidates collects what pick returns for the lines with one of the labels, at most times

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"sort"
 	"sync"
 	"sync/atomic"
@@ -94,7 +95,8 @@ type Store struct {
 	buf     []byte // read buffer
 	line    []byte // buffer of a decoded line
 
-	gone atomic.Int64
+	gone  atomic.Int64
+	grown grown
 
 	mu      sync.Mutex // guards the candidates
 	randoms candidates
@@ -230,7 +232,9 @@ func (s *Store) Ready() error {
 }
 
 // Empty reports whether no key was found in any source.
-func (s *Store) Empty() bool { return s == nil || s.index.entries == 0 && len(s.keys) == 0 }
+func (s *Store) Empty() bool {
+	return s == nil || s.index.entries == 0 && len(s.keys) == 0 && !s.grown.any.Load()
+}
 
 // Stats returns the counters of all sources in the order of adding.
 func (s *Store) Stats() []SourceStats { return s.stats }
@@ -251,10 +255,13 @@ func (s *Store) Find(clientRandom []byte) []Secret { return s.find(byRandom, cli
 func (s *Store) FindSession(id []byte) []Secret { return s.find(bySession, id) }
 
 func (s *Store) find(kind byte, id []byte) []Secret {
-	if s == nil || !s.ready || s.index.entries == 0 || len(id) == 0 {
+	if s == nil || !s.ready || len(id) == 0 {
 		return nil
 	}
-	var found []Secret
+	found := slices.Clip(s.grown.find(kind, id))
+	if s.index.entries == 0 {
+		return found
+	}
 	var same [1 << labelBits]uint8
 	looked := 0
 	var buf []byte

@@ -165,3 +165,6 @@ func (k *conn) switchKeys(o origin, typ uint8) {
 
 // Shed implements dissect.Dissector for the inner connection.
 func (k *conn) Shed() bool { return k.inner != nil && k.inner.Shed() }
+
+// Inside implements dissect.Carrier.
+func (k *conn) Inside() *dissect.Conn { return k.inner }

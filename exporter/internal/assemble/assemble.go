@@ -272,9 +272,14 @@ func (s *Shards) do(t task, workers *sync.WaitGroup) (replaced bool) {
 	})
 	sh.Run(t.j.Packets, t.j.Shards[t.shard], out)
 	last := dissect.Packet{No: max(t.j.Last, 0), Time: t.j.Now}
-	sh.Expire(t.j.Now, last, out)
+	if !t.j.More { // where rounds end, connections end in the order of their times
+		sh.Expire(t.j.Now, last, out)
+	}
 	if t.j.Final {
 		sh.Close(last, out)
+	}
+	if t.j.Cut != nil {
+		sh.Show(last, &t.j.Open[t.shard])
 	}
 	s.mu.Lock()
 	s.used[t.j.seq%len(s.used)][t.shard] = usage{sh.Held(), out.Memory()}

@@ -49,6 +49,7 @@ type Options struct {
 	Compression    Level       // zstd.SpeedFastest if 0
 	Mode           fs.FileMode // of the parts; 0644 if 0
 	Scratch        *Scratch    // shared with other tables; if nil, the table's own
+	NoDigests      bool        // for parts that are kept for a short time
 }
 
 // Part is one file of a table.
@@ -210,7 +211,9 @@ func (t *Table) flush() error {
 		go func() {
 			defer close(done)
 			for _, c := range t.columns {
-				t.work.digester.digest(c)
+				if !t.options.NoDigests {
+					t.work.digester.digest(c)
+				}
 			}
 		}()
 		err := t.part.writeGroup(t.columns, t.staged, t.work)

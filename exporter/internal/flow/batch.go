@@ -133,6 +133,7 @@ type Batch struct {
 	Events    []EventRow
 	Anomalies []AnomalyRow
 	Plain     []Plain // only where Options.Plain asked for it
+	LeftOut   int     // connections that Show did not show
 	plain     []byte
 
 	at    int32     // index of the packet that the shard works on
@@ -249,6 +250,6 @@ func (b *Batch) Reset() {
 	clear(b.Anomalies)
 	b.Started, b.Owners, b.Calls, b.Flows = b.Started[:0], b.Owners[:0], b.Calls[:0], b.Flows[:0]
 	b.Conns, b.Events, b.Anomalies = b.Conns[:0], b.Events[:0], b.Anomalies[:0]
-	b.at, b.size, b.marks = 0, 0, b.marks[:0]
+	b.at, b.size, b.marks, b.LeftOut = 0, 0, b.marks[:0], 0
 	b.resetPlain()
 }

@@ -15,6 +15,13 @@ type sink Shard
 
 // Call implements dissect.Sink.
 func (s *sink) Call(e dissect.Emission) {
+	s.out.size += callMemory(&e, s.rowSizes[e.Protocol])
+	s.out.Calls = append(s.out.Calls, (*Shard)(s).callRow(&e))
+	(*Shard)(s).makeRoom()
+}
+
+// callRow fills the columns of a call that its connection knows.
+func (s *Shard) callRow(e *dissect.Emission) CallRow {
 	c := e.Conn.Info.Owner.(*Conn)
 	b := e.Row.Base()
 	src, dst := &c.client, &c.server
@@ -36,9 +43,7 @@ func (s *sink) Call(e dissect.Emission) {
 	if c.writers != nil {
 		writers[asked], writers[answered] = c.writers[asked].of(&e.Request, tcp), c.writers[answered].of(&e.Response, tcp)
 	}
-	s.out.size += callMemory(&e, s.rowSizes[e.Protocol])
-	s.out.Calls = append(s.out.Calls, CallRow{Conn: c.id, At: e.At, Row: e.Row, Swapped: swapped, Writers: writers, ReqBody: e.ReqBody, RespBody: e.RespBody, Details: e.Details, Hidden: e.Hidden, Objects: e.Objects})
-	(*Shard)(s).makeRoom()
+	return CallRow{Conn: c.id, At: e.At, Row: e.Row, Swapped: swapped, Writers: writers, ReqBody: e.ReqBody, RespBody: e.RespBody, Details: e.Details, Hidden: e.Hidden, Objects: e.Objects}
 }
 
 // Anomaly implements dissect.Sink.

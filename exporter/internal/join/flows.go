@@ -12,15 +12,10 @@ func (j *Joiner) writeFlows(r *round.Round) error {
 	list := j.rows.flows[:0]
 	j.order = r.Order(j.order, func(b *flow.Batch) int { return len(b.Flows) }, func(b *flow.Batch, i int) int64 { return b.Flows[i].At })
 	for _, m := range j.order {
-		f := &r.Out[m.Shard].Flows[m.I]
-		row, at := f.Row, j.known.flow(f.Flow)
-		j.known.laterOwners(at)
-		row.FlowID, row.ConnID = at.no, j.known.conn(at.conn).no
-		row.SrcID, row.DstID = ends(at.ids, f.Swapped)
+		row := j.flowRow(&r.Out[m.Shard].Flows[m.I])
 		if row.Turned {
 			j.turned++
 		}
-		row.Interface = j.known.links[at.link].Name
 		j.acc.RowBytes += row.RowBytes
 		j.acc.CutBytes += row.CutBytes
 		j.acc.GapBytes += row.GapBytes
@@ -39,15 +34,31 @@ func (j *Joiner) writeFlows(r *round.Round) error {
 	return err
 }
 
+// flowRow completes the row of a flow.
+func (j *Joiner) flowRow(f *flow.FlowRow) *table.Flow {
+	row, at := f.Row, j.known.flow(f.Flow)
+	j.known.laterOwners(at)
+	row.FlowID, row.ConnID = at.no, j.known.conn(at.conn).no
+	row.SrcID, row.DstID = ends(at.ids, f.Swapped)
+	row.Interface = j.known.links[at.link].Name
+	return row
+}
+
+// connRow completes the row of a connection.
+func (j *Joiner) connRow(c *flow.ConnRow) *table.Connection {
+	row, at := c.Row, j.known.conn(c.Conn)
+	row.ConnID, row.FlowID = at.no, j.known.flow(at.flow).no
+	row.SrcID, row.DstID = ends(at.ids, c.Swapped)
+	return row
+}
+
 // writeConns writes the connections that ended in the round, and keeps their keys.
 func (j *Joiner) writeConns(r *round.Round) error {
 	var list []table.Connection
 	j.order = r.Order(j.order, func(b *flow.Batch) int { return len(b.Conns) }, func(b *flow.Batch, i int) int64 { return b.Conns[i].At })
 	for _, m := range j.order {
 		c := &r.Out[m.Shard].Conns[m.I]
-		row, at := c.Row, j.known.conn(c.Conn)
-		row.ConnID, row.FlowID = at.no, j.known.flow(at.flow).no
-		row.SrcID, row.DstID = ends(at.ids, c.Swapped)
+		row := j.connRow(c)
 		if err := j.keys.keep(row.ClientRandom, c.KeyLines); err != nil {
 			return err
 		}

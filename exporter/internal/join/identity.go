@@ -29,6 +29,7 @@ type Identity struct {
 	byUse     list.List // of *endpoint, the one used last in front
 	next      int64
 	made      []table.Endpoint // not yet written
+	keepRows  bool             // endpoints keep their rows, see Joiner.Remember
 	names     map[netip.Addr]dnsName
 	namesBy   []netip.Addr // ring, oldest first from namesAt
 	namesAt   int
@@ -61,6 +62,7 @@ type endpointKey struct {
 type endpoint struct {
 	key endpointKey
 	id  int64
+	row *table.Endpoint // only if Identity.keepRows
 }
 
 type dnsName struct {
@@ -152,7 +154,7 @@ func (w *Identity) endpoint(addr decode.Addr, port uint16, proto uint8, at int64
 	met := a.Unmap().WithZone("")
 	delete(w.kube.left, met)
 	delete(w.hosts.left, met)
-	e := &endpoint{key, w.next}
+	e := &endpoint{key: key, id: w.next}
 	w.next++
 	w.endpoints[key] = w.byUse.PushFront(e)
 	if w.byUse.Len() > w.limit.Scale(maxEndpoints) {
@@ -161,6 +163,10 @@ func (w *Identity) endpoint(addr decode.Addr, port uint16, proto uint8, at int64
 		w.byUse.Remove(last)
 	}
 	w.made = append(w.made, w.row(e.id, a, id, known, dns))
+	if w.keepRows {
+		row := w.made[len(w.made)-1]
+		e.row = &row
+	}
 	return e.id
 }
 

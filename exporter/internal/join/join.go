@@ -141,12 +141,7 @@ func (j *Joiner) call(e *flow.CallRow) error {
 	c.CallNo = j.numbers.calls
 	j.numbers.calls++
 	j.ids.unique(c)
-	c.ConnID, c.FlowID = conn.no, j.known.flow(conn.flow).no
-	ids := conn.ids
-	for side, w := range e.Writers {
-		ids[side] = j.writer(conn, side, w)
-	}
-	c.SrcID, c.DstID = ends(ids, e.Swapped)
+	j.place(c, e, conn)
 	j.names(e, conn)
 	if r, ok := e.Row.(dissect.IDNamer); ok {
 		r.NameIDs(j.idNames)
@@ -164,15 +159,31 @@ func (j *Joiner) call(e *flow.CallRow) error {
 			j.rows.tls = append(j.rows.tls, *t)
 		}
 	}
-	if j.rows.calls[c.Protocol] == nil {
-		j.rows.protocols = append(j.rows.protocols, c.Protocol)
-		slices.Sort(j.rows.protocols)
-	}
-	j.rows.calls[c.Protocol] = append(j.rows.calls[c.Protocol], rowPointer(e.Row))
+	j.queue(e.Row)
 	if j.bodies.size > bodyFlush {
 		return j.flushCalls()
 	}
 	return nil
+}
+
+// queue adds a call to the rows that wait to be written.
+func (j *Joiner) queue(row table.CallRow) {
+	p := row.Base().Protocol
+	if j.rows.calls[p] == nil {
+		j.rows.protocols = append(j.rows.protocols, p)
+		slices.Sort(j.rows.protocols)
+	}
+	j.rows.calls[p] = append(j.rows.calls[p], rowPointer(row))
+}
+
+// place says to which connection, flow and endpoints a call belongs.
+func (j *Joiner) place(c *table.Call, e *flow.CallRow, conn *joinedConn) {
+	c.ConnID, c.FlowID = conn.no, j.known.flow(conn.flow).no
+	ids := conn.ids
+	for side, w := range e.Writers {
+		ids[side] = j.writer(conn, side, w)
+	}
+	c.SrcID, c.DstID = ends(ids, e.Swapped)
 }
 
 // ends are the client and the server, or the other way round.

@@ -93,7 +93,8 @@ func (h *eventsFile) line(line []byte) {
 
 // write stores used lines in the bundle.
 func (h *eventsFile) write() {
-	if len(h.buf) == 0 || h.err != nil {
+	if len(h.buf) == 0 || h.err != nil || h.r.b == nil {
+		h.buf = h.buf[:0]
 		return
 	}
 	if h.used == nil {

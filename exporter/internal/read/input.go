@@ -60,6 +60,7 @@ type input struct {
 	keep   bool          // copy it although it comes from a bundle
 	move   bool          // instead of copying it
 	moved  string        // where it is then
+	grows  io.Reader     // of a segment that is followed, else nil
 }
 
 // Inputs are the captures of a run.
@@ -325,6 +326,8 @@ func (x *input) open(id int32, b *bundle.Builder, count func(int64)) (*opened, e
 // input that was not spooled can be read once.
 func (x *input) raw() (r io.Reader, f *os.File, err error) {
 	switch {
+	case x.grows != nil:
+		return x.grows, nil, nil
 	case x.spool != nil:
 		return io.NewSectionReader(x.spool, 0, x.size), nil, nil
 	case x.stdin != nil:

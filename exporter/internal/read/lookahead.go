@@ -3,6 +3,7 @@ package read
 import (
 	"context"
 	"slices"
+	"time"
 )
 
 // maxAhead is how many finished rounds may wait because their packets may belong to a view of a
@@ -11,11 +12,48 @@ const maxAhead = 4
 
 // send finishes the round and begins a new one.
 func (r *Reader) send(ctx context.Context) {
+	r.finish()
+	r.forward(ctx, maxAhead)
+	r.begin()
+}
+
+// sendPart sends what the round has so far; the new round continues it.
+func (r *Reader) sendPart(ctx context.Context) {
+	c := r.cur
+	r.finish()
+	r.begin()
+	r.cur.Continue(c)
+	r.forward(ctx, maxAhead)
+}
+
+// finish adds the round to those that wait.
+func (r *Reader) finish() {
 	c := r.cur
 	c.Now, c.Last, c.Facts.ReadBytes = r.now, r.numbered-1, r.readBytes
 	c.Kept = r.kept()
 	r.ahead = append(r.ahead, c)
-	r.forward(ctx, maxAhead)
+	if r.live != nil {
+		r.live.since = append(r.live.since, time.Now())
+	}
+}
+
+// mayWait reports whether the oldest round may wait for a proof: only so many whole ones do, and in a
+// live run none for long.
+func (r *Reader) mayWait(most int) bool {
+	if r.live != nil && time.Since(r.live.since[0]) > heldMost {
+		return false
+	}
+	whole := 0
+	for _, c := range r.ahead {
+		if !c.More {
+			whole++
+		}
+	}
+	return whole <= most
+}
+
+// begin begins an empty round.
+func (r *Reader) begin() {
 	r.cur = r.pool.Get()
 	for _, o := range r.active {
 		if o.win != nil {
@@ -40,7 +78,7 @@ func (r *Reader) forward(ctx context.Context, wait int) {
 	for len(r.ahead) > 0 {
 		c := r.ahead[0]
 		for pairs, sums := r.pairs.awaits(c), r.sums.awaits(c); pairs || sums; pairs, sums = r.pairs.awaits(c), r.sums.awaits(c) {
-			if len(r.ahead) <= wait {
+			if wait > 0 && r.mayWait(wait) {
 				return
 			}
 			if pairs {
@@ -51,6 +89,9 @@ func (r *Reader) forward(ctx context.Context, wait int) {
 			}
 		}
 		r.ahead = slices.Delete(r.ahead, 0, 1)
+		if r.live != nil {
+			r.live.since = slices.Delete(r.live.since, 0, 1)
+		}
 		select {
 		case r.out <- c:
 		case <-ctx.Done():

@@ -131,7 +131,7 @@ func (o *opened) closeFile() {
 
 // start reads the file's header.
 func (o *opened) start(other func(*opened, pcapng.Block)) error {
-	r, err := pcapng.NewReader(io.TeeReader(o.data, o.copy), pcapng.Options{Window: o.window(), OnBlock: func(b pcapng.Block) {
+	r, err := pcapng.NewReader(io.TeeReader(o.data, o.copy), pcapng.Options{Window: o.window(), Live: o.grows != nil, OnBlock: func(b pcapng.Block) {
 		o.block(b)
 		other(o, b)
 	}})
@@ -146,6 +146,9 @@ func (o *opened) start(other func(*opened, pcapng.Block)) error {
 // reaches its end; 0, the reader's default, if the size is unknown. Clearing a default window takes
 // longer than reading a small file.
 func (o *opened) window() int {
+	if o.grows != nil {
+		return followedWindow
+	}
 	if o.size < 0 || o.size > maxSmall || o.compression() != pcapng.CompressionNone {
 		return 0
 	}
@@ -208,15 +211,21 @@ func (o *opened) order() {
 // finish closes the copy and describes the file.
 func (o *opened) finish() (bundle.Input, error) {
 	defer o.closeFile()
-	in := bundle.Input{FileID: o.id, Path: o.rel, Name: o.name, Packets: o.packets, Sections: int64(o.reader.Sections()), Secrets: o.secrets}
 	if _, err := io.Copy(io.Discard, io.TeeReader(o.data, o.copy)); err != nil {
 		o.failed = err
 	}
 	err := o.copy.Close()
 	o.src.Close()
 	if err != nil {
-		return in, fmt.Errorf("copying %s: %w", o.path, err)
+		return bundle.Input{}, fmt.Errorf("copying %s: %w", o.path, err)
 	}
+	return o.describe(true), nil
+}
+
+// describe describes the file as far as it was read. Counters of interfaces are totals of the whole
+// file, so they belong to a description of the whole only.
+func (o *opened) describe(whole bool) bundle.Input {
+	in := bundle.Input{FileID: o.id, Path: o.rel, Name: o.name, Packets: o.packets, Sections: int64(o.reader.Sections()), Secrets: o.secrets}
 	in.SHA256, in.Size = o.copy.Sum(), o.copy.Size()
 	if o.src.Compression != pcapng.CompressionNone {
 		var d bundle.Digest
@@ -239,14 +248,14 @@ func (o *opened) finish() (bundle.Input, error) {
 	if o.failed != nil {
 		in.AddDamage(bundle.Damage{Offset: in.Size, Kind: unreadable, Detail: o.failed.Error()})
 	}
-	o.describeInterfaces(&in)
+	o.describeInterfaces(&in, whole)
 	if o.header != nil {
 		in.Node, in.Segment = o.node(), segmentOf(o.header)
 	}
-	return in, nil
+	return in
 }
 
-func (o *opened) describeInterfaces(in *bundle.Input) {
+func (o *opened) describeInterfaces(in *bundle.Input, whole bool) {
 	in.Drops = o.drops
 	for i := range o.reader.Interfaces() {
 		f := &o.reader.Interfaces()[i]
@@ -254,7 +263,7 @@ func (o *opened) describeInterfaces(in *bundle.Input) {
 			SnapLen: int64(f.SnapLen), TsResol: f.TsResol, TsOffset: f.TsOffset, Offset: f.Offset, Section: int64(f.Section),
 			BigEndian: f.BigEndian, Filter: f.Filter, OS: f.OS, Hardware: f.Hardware, Comments: f.Comments}
 		in.BigEndian = in.BigEndian || f.BigEndian
-		if s, ok := o.stats[uint32(f.Section)<<16|f.ID&0xffff]; ok {
+		if s, ok := o.stats[uint32(f.Section)<<16|f.ID&0xffff]; ok && whole {
 			if s.Received.Known {
 				d.Received = int64(s.Received.N)
 			}

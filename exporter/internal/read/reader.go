@@ -84,16 +84,19 @@ type Reader struct {
 
 	k8sEvents int // of side files
 	readBytes int64
+
+	live *live // nil: the inputs are complete
 }
 
 // link is an interface while its file is being read.
 type link struct {
 	round.Link
 	owner     int32
-	groups    []linkGroup // what was learned about it later
-	unsummed  bool        // its packets have unfinished checksums
-	snap      uint32      // its snap length; the maximum if it has none
-	namespace uint64      // a hash of the pod or node with its network namespace, 0 unknown
+	groups    []linkGroup                // what was learned about it later
+	said      *workload.InterfaceComment // of a segment's interface
+	unsummed  bool                       // its packets have unfinished checksums
+	snap      uint32                     // its snap length; the maximum if it has none
+	namespace uint64                     // a hash of the pod or node with its network namespace, 0 unknown
 }
 
 // New prepares to read sources. b receives copies of all inputs, unless it is nil. Rounds come
@@ -127,7 +130,11 @@ func (r *Reader) Run(ctx context.Context, out chan<- *round.Round) error {
 	defer r.closeAll()
 	r.out = out
 	r.stopped = func() error { return context.Cause(ctx) }
-	if err := r.packets(ctx); err != nil {
+	err := r.packets(ctx)
+	if r.live != nil {
+		r.live.end()
+	}
+	if err != nil {
 		return err
 	}
 	r.decoder.Flush()
@@ -138,13 +145,16 @@ func (r *Reader) Run(ctx context.Context, out chan<- *round.Round) error {
 	}
 	r.send(ctx)
 	r.forward(ctx, 0)
+	if r.live != nil {
+		return r.live.cut(ctx, r)
+	}
 	return context.Cause(ctx)
 }
 
 // packets reads all packets.
 func (r *Reader) packets(ctx context.Context) error {
 	for ctx.Err() == nil {
-		src, p, err := r.next()
+		src, p, err := r.nextOf(ctx)
 		if p == nil || err != nil {
 			return err
 		}
@@ -159,6 +169,14 @@ func (r *Reader) packets(ctx context.Context) error {
 		}
 	}
 	return context.Cause(ctx)
+}
+
+// nextOf is the next packet of the inputs, whether they are complete or grow.
+func (r *Reader) nextOf(ctx context.Context) (*opened, *pcapng.Packet, error) {
+	if r.live != nil {
+		return r.live.next(ctx, r)
+	}
+	return r.next()
 }
 
 func (r *Reader) closeAll() {
@@ -234,10 +252,9 @@ func (r *Reader) adopt(o *opened) {
 	for list := o.reader.Interfaces(); o.ifaces < len(list); o.ifaces++ {
 		f := &list[o.ifaces]
 		l := link{Link: round.Link{Name: cmp.Or(f.Name, f.Description), File: o.id}}
-		var said *workload.InterfaceComment
-		l.owner, said = r.interfaceOwner(f)
-		r.adoptGroups(o, &l, said)
-		l.namespace = namespaceOf(said)
+		l.owner, l.said = r.interfaceOwner(f)
+		r.adoptGroups(o, &l, 0)
+		l.namespace = namespaceOf(l.said)
 		if l.snap = f.SnapLen; l.snap == 0 {
 			l.snap = math.MaxUint32
 		}

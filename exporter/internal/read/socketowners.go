@@ -26,6 +26,7 @@ type sideOwners struct {
 	groups  []workload.GroupOwner
 	side    bundle.SideInput
 	numbers map[ownerKey]int32 // of owners, by their parts
+	names   int                // addresses of known that were passed on
 }
 
 // ownerKey identifies an owner: the interface's owner, and the process.
@@ -53,7 +54,7 @@ func (r *Reader) openOwners(o *opened) {
 	h := fnv.New64a()
 	h.Write([]byte(cmp.Or(o.header.BootID, o.header.Node)))
 	o.side = &sideOwners{machine: h.Sum64(), known: workload.NewOwners(min(ownersRoom, ownersRooms-r.ownersCost)), numbers: map[ownerKey]int32{}}
-	if o.sides.owners == "" {
+	if o.sides.owners == "" || o.grows != nil { // see sideTails
 		return
 	}
 	side, long, err := readSide(o.sides.owners, "owners", o.id, r.stopped, o.side.known.Add)
@@ -62,13 +63,20 @@ func (r *Reader) openOwners(o *opened) {
 	}
 	s := &o.side.known.Stats
 	o.side.side, o.side.groups = side, o.side.known.Groups()
-	for _, a := range o.side.known.Addresses() {
-		a.Comment.Identity.Source = word(o.header.Ring)
-		r.addName(round.Name{Addr: a.Addr, Peer: &a.Comment.Identity})
-	}
+	r.addPeers(o)
 	r.ownersCost += o.side.known.Cost()
 	r.sideCounts(side.Name, map[string]int64{"owners/lines": s.Lines, "owners/malformed": s.Malformed, "owners/oversize": long,
 		"owners/limited": s.Limited, "owners/replaced": s.Replaced})
+}
+
+// addPeers passes on the addresses of an owners file that were not passed on before.
+func (r *Reader) addPeers(o *opened) {
+	list := o.side.known.Addresses()
+	for _, a := range list[min(o.side.names, len(list)):] {
+		a.Comment.Identity.Source = word(o.header.Ring)
+		r.addName(round.Name{Addr: a.Addr, Peer: &a.Comment.Identity})
+	}
+	o.side.names = len(list)
 }
 
 // namespace is a hash of the network namespace with this number on the recorded machine.
@@ -105,8 +113,9 @@ func (r *Reader) sideCounts(name string, counts map[string]int64) {
 	}
 }
 
-// adoptGroups finds the workload lines for a new interface.
-func (r *Reader) adoptGroups(o *opened, l *link, c *workload.InterfaceComment) {
+// adoptGroups finds the workload lines for an interface among the groups after the first few.
+func (r *Reader) adoptGroups(o *opened, l *link, after int) {
+	c := l.said
 	if o.side == nil || c == nil {
 		return
 	}
@@ -114,7 +123,7 @@ func (r *Reader) adoptGroups(o *opened, l *link, c *workload.InterfaceComment) {
 	if l.owner != 0 && c.Cgroup != "" && len(r.byGroup) < maxOwners {
 		r.byGroup[o.header.Ring+"\x00"+c.Cgroup] = l.owner
 	}
-	for i := range o.side.groups {
+	for i := after; i < len(o.side.groups); i++ {
 		g := &o.side.groups[i]
 		if g.Comment.Cgroup != c.Cgroup && (g.Comment.Cgroup != "" || g.Comment.Identity.PodUID != c.Identity.PodUID) {
 			continue

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"unsafe"
 
+	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/exporter/internal/flow"
 	"github.com/pcapsule/pcapsule/exporter/internal/memory"
 	"github.com/pcapsule/pcapsule/exporter/table"
@@ -26,13 +27,26 @@ type Round struct {
 	Now     int64 // newest capture time so far, ns
 	Last    int64 // number of its last packet
 	Final   bool  // it has no packets: all connections end
+	More    bool  // the next round continues it: a cut came before it was full
+	Cut     *Cut  // nil unless a live run shows what it has so far
 	Kept    int   // bytes that the reader keeps for later rounds
 
-	Out [flow.ShardCount]flow.Batch // from the shards
+	Out  [flow.ShardCount]flow.Batch // from the shards
+	Open [flow.ShardCount]flow.Batch // at a cut: what would be in Out if the capture ended here
 
 	buffers []Buffer
 	bytes   int
+	begun   struct{ packets, bytes int } // in the rounds that this one continues
 	limit   memory.Limit
+}
+
+// Cut is a place at which a live run shows what it has so far.
+type Cut struct {
+	Inputs   []bundle.Input   // read so far, without those that are long past
+	Coverage []table.Coverage // of the inputs that are being read
+	Warnings []string
+	Now      int64 // newest capture time so far, ns
+	Idle     bool  // everything in the ring was read
 }
 
 // Facts are what the reader learned since the previous round. The lists are in order.
@@ -131,10 +145,12 @@ func (r *Round) Reset() {
 	clear(r.buffers)
 	clear(r.Packets)
 	r.Packets, r.buffers = r.Packets[:0], r.buffers[:0]
-	r.Facts, r.bytes, r.Final, r.Kept = Facts{}, 0, false, 0
+	r.Facts, r.bytes, r.Final, r.Kept, r.More, r.Cut = Facts{}, 0, false, 0, false, nil
+	r.begun.packets, r.begun.bytes = 0, 0
 	for i := range r.Out {
 		r.Shards[i] = r.Shards[i][:0]
 		r.Out[i].Reset()
+		r.Open[i].Reset()
 	}
 }
 
@@ -187,7 +203,13 @@ func (r *Round) Memory() int {
 
 // Full reports whether the round takes no more packets.
 func (r *Round) Full() bool {
-	return len(r.Packets) >= r.limit.Scale(maxPackets) || r.bytes >= r.limit.Scale(maxBytes)
+	return r.begun.packets+len(r.Packets) >= r.limit.Scale(maxPackets) || r.begun.bytes+r.bytes >= r.limit.Scale(maxBytes)
+}
+
+// Continue makes an empty round the rest of another, so that it ends where that would have ended.
+func (r *Round) Continue(of *Round) {
+	of.More = true
+	r.begun.packets, r.begun.bytes = of.begun.packets+len(of.Packets), of.begun.bytes+of.bytes
 }
 
 // Pool keeps a few rounds for use again.

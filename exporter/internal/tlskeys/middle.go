@@ -124,10 +124,11 @@ type trial struct {
 // engine can share them.
 func (k *Keys) middleTrials() []trial {
 	e := k.engine
-	if e.listed {
+	n := k.store.Growth()/trialStep + 1
+	if e.listed == n {
 		return e.trials
 	}
-	e.listed = true
+	e.listed, e.trials = n, nil
 	for _, random := range k.store.Randoms(maxSessions) {
 		group := k.store.Find(random)
 		for _, s := range group {

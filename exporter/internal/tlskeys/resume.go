@@ -9,9 +9,9 @@ type Engine struct {
 	spent   int64 // numbers tried for connections without captured hellos
 	tried   int64 // secrets tried for sessions under another random
 	masters [][]byte
-	asked   bool
+	asked   int64 // 1 more than the growth of the store that masters are of; 0: not yet
 	trials  []trial
-	listed  bool
+	listed  int64             // the same for trials, in steps of trialStep
 	header  [1 + 255 + 4]byte // of the DTLS 1.3 record being decrypted
 }
 
@@ -19,6 +19,7 @@ type Engine struct {
 const (
 	maxMaster = 4096    // master secrets of the key logs to try for one connection
 	maxTried  = 1 << 18 // secrets for all of one engine
+	trialStep = 64      // lines by which a store grows until trials are listed again
 )
 
 // resumes reports whether the server resumed a session, according to the hellos. If a stack logs
@@ -35,8 +36,8 @@ func (k *Keys) mayResume(g *generation) bool {
 }
 
 func (e *Engine) list(store *secrets.Store) [][]byte {
-	if !e.asked {
-		e.asked, e.masters = true, store.Masters(maxMaster)
+	if n := store.Growth() + 1; e.asked != n {
+		e.asked, e.masters = n, store.Masters(maxMaster)
 	}
 	return e.masters
 }

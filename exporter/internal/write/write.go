@@ -7,6 +7,7 @@ package write
 import (
 	"encoding/hex"
 	"fmt"
+	"io/fs"
 	"path/filepath"
 	"reflect"
 	"unsafe"
@@ -22,9 +23,17 @@ import (
 // default limit: six full groups.
 const stagedBytes = 6 * columnar.DefaultGroupBytes
 
+// Folder is where tables are written, such as an unfinished bundle.
+type Folder interface {
+	// Path is the absolute path of a file, whose folder is made; empty if the folder is being removed.
+	Path(rel string) string
+	// Mode is the mode of new files.
+	Mode() fs.FileMode
+}
+
 // Tables are the Parquet tables of an unfinished bundle.
 type Tables struct {
-	b      *bundle.Builder
+	b      Folder
 	protos []*dissect.Protocol
 	opts   columnar.Options
 	plain  map[string]*columnar.Table
@@ -33,6 +42,7 @@ type Tables struct {
 	calls  map[string]*columnar.Table // by protocol, created with the first row
 	rows   map[string]int64
 	known  map[string]*table.Schema // calls/<protocol>
+	also   *Tables                  // gets every row too; nil: none
 }
 
 // Schemas lists every table in the form that queries see: calls has the columns of all
@@ -62,7 +72,7 @@ func withUnknown(list []*dissect.Protocol) []*dissect.Protocol {
 
 // Open begins the tables of b, with parts of table calls for protocols. release is the
 // program's; the limit bounds the rows that wait for their row group.
-func Open(b *bundle.Builder, release string, protocols []*dissect.Protocol, limit memory.Limit) (*Tables, error) {
+func Open(b Folder, release string, protocols []*dissect.Protocol, limit memory.Limit) (*Tables, error) {
 	t := &Tables{b: b, protos: withUnknown(protocols), opts: columnar.Options{ReleaseName: "pcapsule", ReleaseVersion: release, Mode: b.Mode(), GroupBytes: limit.Scale(columnar.DefaultGroupBytes), Scratch: &columnar.Scratch{StagedBytes: limit.Scale(stagedBytes)}},
 		plain: map[string]*columnar.Table{}, schema: map[string]*table.Schema{}, calls: map[string]*columnar.Table{},
 		rows: map[string]int64{}, known: map[string]*table.Schema{}}
@@ -71,25 +81,24 @@ func Open(b *bundle.Builder, release string, protocols []*dissect.Protocol, limi
 	}
 	for _, s := range Schemas(protocols) {
 		t.schema[s.Name] = s
-		if s.Name == "calls" {
-			continue
-		}
-		if err := t.open(s); err != nil {
-			t.Abort()
-			return nil, err
+		if s.Name != "calls" {
+			t.order = append(t.order, s.Name)
 		}
 	}
 	return t, nil
 }
 
-func (t *Tables) open(s *table.Schema) error {
-	c, err := t.create("data/tables/"+s.Name, s)
-	if err != nil {
-		return err
+// plainTable is a table other than calls, created with its first row.
+func (t *Tables) plainTable(name string) (*columnar.Table, error) {
+	if c := t.plain[name]; c != nil {
+		return c, nil
 	}
-	t.plain[s.Name] = c
-	t.order = append(t.order, s.Name)
-	return nil
+	c, err := t.create("data/tables/"+name, t.schema[name])
+	if err != nil {
+		return nil, err
+	}
+	t.plain[name] = c
+	return c, nil
 }
 
 // create creates a table in a folder of the bundle.
@@ -103,16 +112,30 @@ func (t *Tables) create(folder string, s *table.Schema) (*columnar.Table, error)
 
 // Append appends rows to a table other than calls.
 func Append[T any](t *Tables, name string, rows []T) error {
-	return columnar.Append(t.plain[name], rows)
+	for ; t != nil && len(rows) > 0; t = t.also {
+		c, err := t.plainTable(name)
+		if err != nil {
+			return err
+		}
+		if err := columnar.Append(c, rows); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // AppendCalls appends rows, given by address, to a protocol's part of table calls.
 func (t *Tables) AppendCalls(protocol string, rows []unsafe.Pointer) error {
-	c, err := t.callTable(protocol)
-	if err != nil {
-		return err
+	for ; t != nil; t = t.also {
+		c, err := t.callTable(protocol)
+		if err != nil {
+			return err
+		}
+		if err := c.AppendPointers(rows); err != nil {
+			return err
+		}
 	}
-	return c.AppendPointers(rows)
+	return nil
 }
 
 // callTable is the table of one protocol's calls, created with its first row.
@@ -156,7 +179,11 @@ func (t *Tables) Finish(m *bundle.Manifest) error {
 		}
 	}
 	for _, name := range t.order {
-		if err := t.close(m, name, "", "data/tables/"+name+"/", t.plain[name]); err != nil {
+		c, err := t.plainTable(name)
+		if err != nil {
+			return err
+		}
+		if err := t.close(m, name, "", "data/tables/"+name+"/", c); err != nil {
 			return err
 		}
 	}

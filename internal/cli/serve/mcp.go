@@ -16,6 +16,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/pcapsule/pcapsule/exporter"
+	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/forensics/finding"
@@ -40,8 +42,9 @@ type Options struct {
 	AccessLog func() *accesslog.Log
 	// Report renders the report on a case.
 	Report func(ctx context.Context, c *forensics.Case) (text, mimeType string, err error)
-	// Store opens the snapshots of a ring, which are in a folder. warn prints a warning.
-	Store func(ring, folder string, warn func(format string, args ...any)) (s store.Store, end func(), err error)
+	// Store opens the snapshots of a ring, which are in a folder, and follows the ring as live says.
+	// warn prints a warning.
+	Store func(ring, folder string, live exporter.FollowOptions, warn func(format string, args ...any)) (s store.Store, end func(), err error)
 }
 
 // answerFlags are the flags of commands that serve answers to assistants.
@@ -50,9 +53,10 @@ type answerFlags struct {
 	ring, snapshots          string
 	secrets, show, packets   bool
 	allow                    []string
-	deadline                 time.Duration
+	deadline, liveKeep       time.Duration
 	parallel                 int
 	memory, temp, keep       command.Size
+	liveMost                 command.Size
 }
 
 func (a *answerFlags) flags(c *cobra.Command) {
@@ -62,6 +66,9 @@ func (a *answerFlags) flags(c *cobra.Command) {
 	f.StringSliceVar(&a.allow, "allow", nil, "folder from which open_case may open bundles; can be repeated")
 	f.StringVar(&a.ring, "ring", "", "ring of a recorder on this machine: clients can freeze, dissect and query its time ranges, and its last seconds")
 	f.StringVar(&a.snapshots, "snapshots", "", "with --ring: folder for snapshots, preferably on the ring's disk (default: RING.snapshots)")
+	f.DurationVar(&a.liveKeep, "live-keep", exporter.DefaultLiveKeep, "with --ring: how long db live keeps calls; 0: db live is off")
+	a.liveMost = exporter.DefaultLiveBytes
+	f.Var(&a.liveMost, "live-most", "with --ring: temporary files for db live; older calls are removed early if they need more")
 	f.StringVar(&a.redact, "redact", "", "policy file that says what to mask; without it, credentials are masked")
 	f.BoolVar(&a.secrets, "secrets", false, "mask nothing")
 	f.BoolVar(&a.show, "show-secrets", false, "the same as --secrets")
@@ -99,6 +106,11 @@ func (a *answerFlags) server(ctx context.Context, with Options, paths []string) 
 	o.Open = func(ctx context.Context, paths []string) (*forensics.Case, error) {
 		options := room.options()
 		options.MaskSecrets, options.Policy = !a.secrets, o.Policy
+		if views, ok := o.Store.(interface {
+			OpenBundle(path string, o bundle.OpenOptions) (*bundle.Bundle, error)
+		}); ok {
+			options.Open = views.OpenBundle
+		}
 		c, err := forensics.Open(ctx, paths, options)
 		if err == nil {
 			finding.Bind(c, with.Analyzers)
@@ -117,7 +129,7 @@ func (a *answerFlags) server(ctx context.Context, with Options, paths []string) 
 	}()
 	if a.ring != "" {
 		folder := cmp.Or(a.snapshots, strings.TrimRight(filepath.Clean(a.ring), "/")+".snapshots")
-		snapshots, end, err := with.Store(a.ring, folder, with.Warn)
+		snapshots, end, err := with.Store(a.ring, folder, exporter.FollowOptions{Keep: a.liveKeep, Most: int64(a.liveMost)}, with.Warn)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -178,6 +190,10 @@ func (a *answerFlags) check() error {
 		return exit.Usagef("--max-temp %s: want at most 1024TiB", &a.temp)
 	case a.keep > 1<<40:
 		return exit.Usagef("--keep %s: want at most 1TiB", &a.keep)
+	case a.liveKeep < 0 || a.liveKeep > exporter.MaxLiveKeep:
+		return exit.Usagef("--live-keep %s: want 0 to %s", a.liveKeep, exporter.MaxLiveKeep)
+	case a.liveMost < minLive || a.liveMost > 1<<50:
+		return exit.Usagef("--live-most %s: want 16MiB to 1024TiB", &a.liveMost)
 	case a.memory < minMemory || a.memory > 1<<40:
 		return exit.Usagef("--memory %s: want 64MiB to 1TiB", &a.memory)
 	}

@@ -17,6 +17,9 @@ const minHeap = 64 << 20
 // minMemory is the smallest value of --memory.
 const minMemory = 64 << 20
 
+// minLive is the smallest value of --live-most.
+const minLive = 16 << 20
+
 // minHeadroom is how far the program may exceed its memory limit, in bytes: it also needs
 // memory for its code and for dissection.
 const minHeadroom = 512 << 20

@@ -3,86 +3,94 @@ package snapshots
 import (
 	"context"
 	"errors"
-	"os"
-	"path/filepath"
-	"strconv"
-	"sync"
 	"time"
 
-	"github.com/pcapsule/pcapsule/recorder/ring"
+	"github.com/pcapsule/pcapsule/exporter"
+	"github.com/pcapsule/pcapsule/exporter/bundle"
+	"github.com/pcapsule/pcapsule/mcp/store"
 )
 
-const (
-	maxLive  = 10 * time.Minute
-	freshFor = 2 * time.Second // how long a bundle of the last seconds is reused
-	keptLive = 3               // bundles, so that answers that still read one can finish
-)
+// catchUp is how long a question about live waits for a run that has just begun.
+const catchUp = 10 * time.Second
 
-// live keeps bundles of the last seconds, in a folder that is removed with the store.
-type live struct {
-	mu    sync.Mutex
-	dir   string
-	n     int
-	paths []string // the newest last
-	last  time.Duration
-	at    time.Time
+// follow begins the live run of the ring.
+func (s *Store) follow(o exporter.FollowOptions) error {
+	o.OnError = s.onError
+	var err error
+	s.live, err = exporter.Follow(s.ctx, s.ring, o)
+	s.liveKeep = o.Keep
+	return err
 }
 
-func (l *live) forget() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.dir != "" {
-		_ = os.RemoveAll(l.dir) // temporary files
-	}
-	l.dir, l.paths = "", nil
-}
+var errNotLive = &store.RequestError{Text: "db live is off: this server was started with --live-keep 0"}
 
-// Live implements store.Store. The bundle is never sealed: it is a view of the running
-// recording, and is rebuilt when it is older than 2 seconds.
+// Live implements store.Store. The bundle is a view of the live run: it is never sealed.
 func (s *Store) Live(ctx context.Context, last time.Duration) (string, error) {
-	if last <= 0 || last > maxLive {
-		return "", badRequest("the last %s: want up to %s; make a snapshot for more", last, maxLive)
+	switch {
+	case s.live == nil:
+		return "", errNotLive
+	case last <= 0 || last > s.liveKeep:
+		return "", badRequest("the last %s: want up to %s, which serve --live-keep sets; make a snapshot for more", last, s.liveKeep)
 	}
-	s.live.mu.Lock()
-	defer s.live.mu.Unlock()
-	if n := len(s.live.paths); n > 0 && s.live.last == last && time.Since(s.live.at) < freshFor {
-		return s.live.paths[n-1], nil
+	if err := s.caughtUp(ctx); err != nil {
+		return "", err
 	}
-	if s.live.dir == "" {
-		dir, err := os.MkdirTemp("", "pcapsule-live-")
-		if err != nil {
-			return "", err
-		}
-		s.live.dir = dir
+	v, err := s.live.View(last)
+	if errors.Is(err, exporter.ErrNothingLive) {
+		return "", badRequest("nothing was recorded in the last %s", last)
 	}
-	if err := s.seal(ctx); err != nil {
-		s.onError(err)
-	}
-	s.live.n++
-	name := strconv.Itoa(s.live.n)
-	now := time.Now()
-	from := now.Add(-last).UnixNano()
-	held := filepath.Join(s.live.dir, "held"+name)
-	p, err := ring.Pin(ctx, s.ring, from, now.UnixNano(), held, ring.PinOptions{Keys: true})
 	if err != nil {
 		return "", err
 	}
-	defer os.RemoveAll(held)
-	if len(p.Segments) == 0 {
-		return "", badRequest("nothing was recorded in the last %s", last)
+	return v.Path, nil
+}
+
+// caughtUp waits until a run that has just begun has read the ring. Later a run that is behind says so
+// in its answers.
+func (s *Store) caughtUp(ctx context.Context) error {
+	s.begun.Do(func() {
+		ctx, cancel := context.WithTimeout(ctx, catchUp)
+		defer cancel()
+		for c := s.live.Last(); !c.Idle; {
+			var err error
+			if c, err = s.live.Wait(ctx, c.No); err != nil {
+				return
+			}
+		}
+	})
+	if s.live.Last().No > 0 {
+		return nil
 	}
-	path := filepath.Join(s.live.dir, name+bundled)
-	if _, err := s.export(ctx, held, path, from, now.UnixNano(), nil); err != nil {
-		return "", err
+	_, err := s.live.Wait(ctx, 0)
+	return err
+}
+
+// LiveAfter implements store.Store.
+func (s *Store) LiveAfter(ctx context.Context, after int64) (path string, cut int64, err error) {
+	if s.live == nil {
+		return "", 0, errNotLive
 	}
-	s.live.paths, s.live.last, s.live.at = append(s.live.paths, path), last, time.Now()
-	var old error
-	for len(s.live.paths) > keptLive {
-		old = errors.Join(old, os.RemoveAll(s.live.paths[0]))
-		s.live.paths = s.live.paths[1:]
+	if after <= 0 {
+		if err := s.caughtUp(ctx); err != nil {
+			return "", 0, err
+		}
+		after = s.live.Last().No
+	} else if _, err := s.live.Wait(ctx, after); err != nil {
+		return "", 0, err
 	}
-	if old != nil {
-		s.onError(old)
+	v, err := s.live.Since(after)
+	if err != nil {
+		return "", 0, err
 	}
-	return path, nil
+	return v.Path, v.Cut, nil
+}
+
+// OpenBundle opens a bundle, or a view of the live run.
+func (s *Store) OpenBundle(path string, o bundle.OpenOptions) (*bundle.Bundle, error) {
+	if s.live != nil {
+		if b, ok := s.live.Open(path); ok {
+			return b, nil
+		}
+	}
+	return bundle.OpenWith(path, o)
 }

@@ -22,6 +22,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/pcapsule/pcapsule/exporter"
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/internal/plural"
 	"github.com/pcapsule/pcapsule/mcp/store"
@@ -54,7 +55,9 @@ type Store struct {
 	jobs     map[string]*job     // by db
 	known    map[string]known    // by bundle.json
 	captures map[string]*capture // running, by name
-	live     live
+	live     *exporter.Live      // nil: off
+	liveKeep time.Duration
+	begun    sync.Once       // the first question about live has waited
 	ctx      context.Context // ends with the store
 	end      context.CancelFunc
 	running  sync.WaitGroup
@@ -72,8 +75,9 @@ type Options struct {
 	Ring    string
 	Dir     string // folder of the snapshots; created if it does not exist
 	Export  Export
-	Program string      // name and version, for recordings
-	OnError func(error) // called for errors that no request returns
+	Program string                 // name and version, for recordings
+	OnError func(error)            // called for errors that no request returns
+	Live    exporter.FollowOptions // of the live run; without Keep there is none
 }
 
 // Open opens the folder of a store.
@@ -96,6 +100,12 @@ func Open(o Options) (*Store, error) {
 	if _, err := ring.SweepHolds(o.Dir, ringDir, filepath.Dir(ringDir)); err != nil {
 		s.onError(err)
 	}
+	if o.Live.Keep > 0 {
+		if err := s.follow(o.Live); err != nil {
+			s.end()
+			return nil, err
+		}
+	}
 	return s, nil
 }
 
@@ -103,7 +113,12 @@ func Open(o Options) (*Store, error) {
 func (s *Store) Close() {
 	s.end()
 	s.running.Wait()
-	s.live.forget()
+	if s.live == nil {
+		return
+	}
+	if err := s.live.Close(); err != nil {
+		s.onError(err)
+	}
 }
 
 var goodName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$`)

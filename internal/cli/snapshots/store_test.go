@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -153,8 +154,12 @@ func TestInvalidSnapshots(t *testing.T) {
 }
 
 func TestLiveNeedsRecentPackets(t *testing.T) {
-	ringDir := ringOf(t, "http1.pcapng")
-	s := opened(t, ringDir, filepath.Join(t.TempDir(), "store"))
+	temp := t.TempDir()
+	t.Setenv("TMPDIR", temp)
+	s, err := Open(Options{Ring: ringOf(t, "http1.pcapng"), Dir: filepath.Join(t.TempDir(), "store"), Live: exporter.FollowOptions{Keep: time.Minute}})
+	if err != nil {
+		t.Fatal(err)
+	}
 	if _, err := s.Live(ctx, time.Minute); err == nil {
 		t.Error("Live accepts a ring without recent packets")
 	}
@@ -162,7 +167,11 @@ func TestLiveNeedsRecentPackets(t *testing.T) {
 		t.Error("Live accepts an hour")
 	}
 	s.Close()
-	if s.live.dir != "" {
-		t.Error("its folder is left behind")
+	if left, err := os.ReadDir(temp); err != nil || len(left) > 0 {
+		t.Errorf("%v is left behind, %v", left, err)
+	}
+	off := opened(t, ringOf(t, "http1.pcapng"), filepath.Join(t.TempDir(), "store"))
+	if _, err := off.Live(ctx, time.Minute); err == nil || !strings.Contains(err.Error(), "--live-keep 0") {
+		t.Errorf("without a live run: %v", err)
 	}
 }

@@ -1,0 +1,30 @@
+package http2
+
+import (
+	"slices"
+
+	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/exporter/dissect/grpc"
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/httpstream"
+	"github.com/pcapsule/pcapsule/exporter/table"
+)
+
+// Waiting implements dissect.Waiter.
+func (h *conn) Waiting(show func(*dissect.Exchange, table.CallRow)) {
+	e := httpstream.End{Error: "cut"}
+	for s := h.oldest; s != nil; s = s.next {
+		if !s.Half[dissect.ToServer].Head {
+			continue
+		}
+		var row table.CallRow
+		if s.GRPC {
+			row = &grpc.Row{Authority: httpstream.Some(s.Authority), UnknownHeaders: s.Unknown}
+		} else {
+			row = &Row{Scheme: httpstream.Some(s.Scheme), Authority: httpstream.Some(s.Authority), Tunnel: httpstream.Some(s.Tunnel)}
+		}
+		b := row.Base()
+		s.Row(b, &e)
+		b.Headers = slices.Clone(b.Headers)
+		show(&s.X, row)
+	}
+}

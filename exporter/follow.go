@@ -1,0 +1,264 @@
+package exporter
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/pcapsule/pcapsule/exporter/bundle"
+	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/exporter/internal/live"
+	"github.com/pcapsule/pcapsule/exporter/internal/read"
+	"github.com/pcapsule/pcapsule/exporter/internal/write"
+	"github.com/pcapsule/pcapsule/exporter/table"
+	"github.com/pcapsule/pcapsule/recorder/ring"
+)
+
+// Limits and defaults of a live run.
+const (
+	DefaultLiveKeep  = 10 * time.Minute
+	DefaultLiveBytes = 2 << 30
+	MaxLiveKeep      = 24 * time.Hour
+	liveMemory       = 192 << 20 // bytes, of the stages
+	settleFor        = 300 * time.Millisecond
+	againAfter       = time.Second // until a run that failed begins again
+	cutsOfLarge      = 30          // small sets whose rows are also in one large set
+	livePrefix       = "pcapsule-live-"
+)
+
+// FollowOptions of Follow. The zero value keeps 10 minutes.
+type FollowOptions struct {
+	Keep  time.Duration // of rows; 0 means DefaultLiveKeep
+	Most  int64         // bytes of parts; 0 means DefaultLiveBytes
+	Every time.Duration // between cuts; 0 means 1 s
+	From  int64         // begin with the segments that reach this time, ns; 0 begins Keep before now
+	Once  bool          // end with what the ring has
+	Temp  string        // folder for the temporary folder; empty: the system's
+
+	DecodeAs []dissect.DecodeAs
+	Release  string
+	OnError  func(error) // gets errors after which the run goes on; may be nil
+
+	repanic bool
+	cutAt   func(packets int64) bool
+}
+
+// Live is a run that follows a ring and keeps the last minutes as a bundle that grows.
+type Live struct {
+	ring  string
+	o     FollowOptions
+	store *live.Store
+	held  *bundle.Held
+	dir   string
+	stop  context.CancelFunc
+	ended chan struct{}
+	err   error // of a run with Once, after ended
+
+	cut int64 // of the run's goroutine
+	n   int64 // sets begun
+}
+
+// Cut is a place at which a live run shows what it has so far.
+type Cut struct {
+	No   int64
+	At   time.Time // when it was made
+	Now  int64     // newest capture time that was read, ns since 1970 UTC
+	Idle bool      // everything in the ring was read
+}
+
+// View is a bundle of the last part of a live run. Its folder stays for a minute at least, and until two
+// newer ones were made.
+type View struct {
+	Path   string
+	Bundle *bundle.Bundle
+	Cut    int64 // the last cut whose rows it has
+}
+
+// Errors of a live run.
+var (
+	ErrNothingLive = live.ErrNothing
+	ErrLiveEnded   = errors.New("the live run has ended")
+)
+
+// Follow begins to follow a ring. The run ends with ctx or Close, and keeps its parts in a private
+// temporary folder, which Close removes; what a killed program left is removed by the next one.
+func Follow(ctx context.Context, dir string, o FollowOptions) (*Live, error) {
+	if _, err := ring.Open(dir); err != nil {
+		return nil, err
+	}
+	o.Keep, o.Most, o.Every = cmp.Or(o.Keep, DefaultLiveKeep), cmp.Or(o.Most, DefaultLiveBytes), cmp.Or(o.Every, time.Second)
+	o.Temp = cmp.Or(o.Temp, os.TempDir())
+	if o.OnError == nil {
+		o.OnError = func(error) {}
+	}
+	l := &Live{ring: dir, o: o, ended: make(chan struct{})}
+	if err := l.makeFolder(); err != nil {
+		return nil, fmt.Errorf("making the folder of the live bundle: %w", err)
+	}
+	var err error
+	if l.store, err = live.NewStore(l.dir, o.Keep, o.Most); err != nil {
+		l.held.Release()
+		return nil, errors.Join(err, os.RemoveAll(l.dir))
+	}
+	ctx, l.stop = context.WithCancel(ctx)
+	go func() {
+		defer close(l.ended)
+		l.run(ctx)
+	}()
+	return l, nil
+}
+
+// makeFolder makes the temporary folder, and removes those that killed programs left.
+func (l *Live) makeFolder() (err error) {
+	left, _ := filepath.Glob(filepath.Join(l.o.Temp, livePrefix+"*")) // the pattern is valid
+	for _, dir := range left {
+		bundle.RemoveUnheld(dir)
+	}
+	for range 3 { // another program may take a folder for a leftover before it is held
+		if l.dir, err = os.MkdirTemp(l.o.Temp, livePrefix); err != nil {
+			return err
+		}
+		if l.held, err = bundle.Hold(l.dir); err == nil {
+			return nil
+		}
+	}
+	return err
+}
+
+// run runs until ctx ends. After an error the run begins again, with the rows that the ring still has.
+func (l *Live) run(ctx context.Context) {
+	from := cmp.Or(l.o.From, time.Now().Add(-l.o.Keep).UnixNano())
+	for {
+		err := l.follow(ctx, from)
+		if l.o.Once || ctx.Err() != nil {
+			l.err = err
+			return
+		}
+		if !errors.Is(err, read.ErrFull) {
+			l.o.OnError(fmt.Errorf("following ring %s: %w; the live bundle is built again", l.ring, err))
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(againAfter):
+		}
+		from = time.Now().Add(-l.o.Keep).UnixNano()
+	}
+}
+
+// Close ends the run and removes its folder.
+func (l *Live) Close() error {
+	l.stop()
+	<-l.ended
+	err := l.store.Close()
+	l.held.Release()
+	return err
+}
+
+// Ended is closed when the run has ended.
+func (l *Live) Ended() <-chan struct{} { return l.ended }
+
+// Err is the error of a run with Once, after it has ended.
+func (l *Live) Err() error {
+	<-l.ended
+	return l.err
+}
+
+// Last returns the newest cut; its number is 0 before the first.
+func (l *Live) Last() Cut {
+	c, _ := l.store.Last()
+	return Cut{c.No, c.At, c.Now, c.Idle}
+}
+
+// Wait waits for a cut with a number above after. It returns ErrLiveEnded if there will be none.
+func (l *Live) Wait(ctx context.Context, after int64) (Cut, error) {
+	for {
+		c, next := l.store.Last()
+		if c.No > after {
+			return Cut{c.No, c.At, c.Now, c.Idle}, nil
+		}
+		select {
+		case <-next:
+		case <-l.ended:
+			if c, _ := l.store.Last(); c.No <= after {
+				return Cut{}, ErrLiveEnded
+			}
+		case <-ctx.Done():
+			return Cut{}, context.Cause(ctx)
+		}
+	}
+}
+
+// View makes a bundle of the rows of the last so much time, or of all that is kept if last is 0, with
+// what is still open. It returns ErrNothingLive if there is nothing.
+func (l *Live) View(last time.Duration) (*View, error) { return l.view(live.Request{Last: last}) }
+
+// Since makes a bundle of the rows that were finished after a cut, for those who saw the ones before.
+func (l *Live) Since(cut int64) (*View, error) { return l.view(live.Request{After: max(cut, 1)}) }
+
+func (l *Live) view(r live.Request) (*View, error) {
+	v, err := l.store.View(r, ringPackets{l.ring}, l.coverage)
+	if err != nil {
+		return nil, err
+	}
+	return &View{v.Path, v.Bundle, v.Cut}, nil
+}
+
+// Open returns the bundle of a view by its path; ok is false for another path.
+func (l *Live) Open(path string) (b *bundle.Bundle, ok bool) {
+	if v := l.store.Opened(path); v != nil {
+		return v.Bundle, true
+	}
+	return nil, false
+}
+
+// coverage writes coverage rows of a view.
+func (l *Live) coverage(rows []table.Coverage, to write.Folder) ([]write.Part, error) {
+	t, err := write.Open(to, l.o.Release, Protocols(), liveMemory)
+	if err != nil {
+		return nil, err
+	}
+	if err := write.Append(t, "coverage", rows); err != nil {
+		return nil, err
+	}
+	return t.FinishRows()
+}
+
+// ringPackets reads packets from the segments of a ring.
+type ringPackets struct{ dir string }
+
+// Size implements bundle.Packets.
+func (p ringPackets) Size(rel string) (int64, error) {
+	f, err := p.open(rel)
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return 0, err
+	}
+	return info.Size(), nil
+}
+
+// ReadAt implements bundle.Packets.
+func (p ringPackets) ReadAt(rel string, b []byte, off int64) (int, error) {
+	f, err := p.open(rel)
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	return f.ReadAt(b, off)
+}
+
+func (p ringPackets) open(rel string) (*os.File, error) {
+	f, err := ring.OpenSegment(p.dir, filepath.Base(rel))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("segment %s: the ring has removed it; its packets are gone: %w", filepath.Base(rel), err)
+	}
+	return f, err
+}

@@ -1,0 +1,460 @@
+package read
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"hash"
+	"io"
+	"maps"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/pcapsule/pcapsule/exporter/bundle"
+	"github.com/pcapsule/pcapsule/exporter/internal/round"
+	"github.com/pcapsule/pcapsule/exporter/table"
+	"github.com/pcapsule/pcapsule/recorder/pcapng"
+	"github.com/pcapsule/pcapsule/recorder/ring"
+	"github.com/pcapsule/pcapsule/recorder/secrets"
+)
+
+// Limits of following a ring.
+const (
+	followedWindow = 256 << 10             // bytes read at once
+	heldMost       = time.Second           // that a round may wait for a proof, see lookahead
+	moreSoon       = 5 * time.Millisecond  // to wait for another series that has more
+	looksEvery     = 128                   // packets between looks at the clock
+	maxLinks       = 1 << 16               // interfaces of all segments: each is remembered while its flows may last
+	sidesFor       = 2 * time.Minute       // that the key log of an ended segment is read on
+	sidesEvery     = 50 * time.Millisecond // between looks for side files that did not exist
+	defaultEvery   = time.Second           // between cuts
+)
+
+// ErrFull means that a live run has met as many interfaces as it remembers. Another one begins with
+// none.
+var ErrFull = errors.New("the live run has met 65536 interfaces and begins anew")
+
+// Followed is a ring that is read while it is written.
+type Followed struct {
+	Dir    string
+	From   int64                    // segments that end before are not read, ns since 1970 UTC
+	Every  time.Duration            // between cuts; 0 means 1 s
+	Took   func() time.Duration     // how long the last cut took to be shown; may be nil
+	Settle time.Duration            // how long bytes wait for what side files say of them
+	Keep   time.Duration            // of capture time that ended inputs are listed
+	Once   bool                     // end with what the ring has
+	CutAt  func(packets int64) bool // cuts also after this number of packets, for tests; may be nil
+}
+
+// live is the state of a run that follows a ring. Each series has a goroutine while it waits for
+// bytes; it owns the series meanwhile.
+type live struct {
+	o       Followed
+	ctx     context.Context // of the goroutines
+	stop    context.CancelFunc
+	running sync.WaitGroup
+	keys    *secrets.Store
+	series  map[string]*series
+	filled  chan *series
+	cutAt   time.Time
+	looks   int
+	since   []time.Time // when the rounds of Reader.ahead began to wait
+	sides   sideTails
+}
+
+// series is a series of segments that is followed.
+type series struct {
+	name   string
+	f      *ring.Follower
+	o      *opened // the segment that is read; nil before the first and between two
+	busy   bool    // its goroutine owns it
+	over   bool    // nothing will come
+	missed uint64  // segments that retention removed, and that were stated
+	last   int64   // newest time of the segments before
+	blocks []pcapng.Block
+	listed bundle.Input // of o, when its goroutine began
+	rows   []table.Coverage
+
+	next *opened // opened by the goroutine
+	win  *window // filled by it
+	err  error
+}
+
+// Follow prepares to read a ring while it is written. Keys in the ring go to store.
+func Follow(o Followed, store *secrets.Store, pool round.Pool, opt Options) (*Reader, error) {
+	r, err := New(&Inputs{}, nil, pool, opt)
+	if err != nil {
+		return nil, err
+	}
+	o.Every = cmp.Or(o.Every, defaultEvery)
+	r.live = &live{o: o, keys: store, series: map[string]*series{}, filled: make(chan *series), cutAt: time.Now()}
+	r.live.sides = sideTails{live: r.live, list: map[string]*sideTail{}}
+	return r, nil
+}
+
+// next finds the next packet, or waits for one. Series are merged by time as far as they can be
+// read; a series that waits for the recorder delays no other.
+func (l *live) next(ctx context.Context, r *Reader) (*opened, *pcapng.Packet, error) {
+	if l.ctx == nil {
+		l.ctx, l.stop = context.WithCancel(ctx)
+		if err := l.find(); err != nil {
+			return nil, nil, err
+		}
+	}
+	for {
+		if err := l.look(ctx, r); err != nil {
+			return nil, nil, err
+		}
+		best, behind, over := l.best(r)
+		if best != nil && !behind {
+			return best.o, &best.o.win.Packets[best.o.at], nil
+		}
+		if over {
+			return nil, nil, nil
+		}
+		wait := time.Until(l.cutAt.Add(l.every()))
+		if best != nil {
+			wait = moreSoon
+		}
+		timer := time.NewTimer(max(wait, 0))
+		select {
+		case s := <-l.filled:
+			if err := l.took(r, s); err != nil {
+				return nil, nil, err
+			}
+		case <-timer.C:
+		case <-ctx.Done():
+			return nil, nil, context.Cause(ctx)
+		}
+		timer.Stop()
+	}
+}
+
+// look makes a cut when it is time.
+func (l *live) look(ctx context.Context, r *Reader) error {
+	if l.o.CutAt != nil && l.o.CutAt(r.numbered) {
+		return l.cut(ctx, r)
+	}
+	if l.looks++; l.looks%looksEvery != 1 && l.anyReady() {
+		return nil
+	}
+	if time.Since(l.cutAt) >= l.every() {
+		return l.cut(ctx, r)
+	}
+	return nil
+}
+
+// every is the time between cuts: at most a third of the time is spent on showing what there is.
+func (l *live) every() time.Duration {
+	if l.o.Took == nil {
+		return l.o.Every
+	}
+	return l.o.Every + 2*l.o.Took()
+}
+
+func (l *live) anyReady() bool {
+	for _, s := range l.series {
+		if s.ready() {
+			return true
+		}
+	}
+	return false
+}
+
+// ready reports whether a series has a packet.
+func (s *series) ready() bool {
+	return !s.busy && s.o != nil && s.o.win != nil && s.o.at < len(s.o.win.Packets)
+}
+
+// best is the series with the earliest packet. behind says that another one may have an earlier
+// packet soon, over that nothing will come.
+func (l *live) best(r *Reader) (best *series, behind, over bool) {
+	over = true
+	for _, name := range slices.Sorted(maps.Keys(l.series)) {
+		s := l.series[name]
+		if !s.busy && !s.over && !s.ready() {
+			l.read(r, s)
+		}
+		switch {
+		case s.ready():
+			if s.o.order(); best == nil || s.o.now < best.o.now {
+				best = s
+			}
+		case s.busy && !s.f.Idle():
+			behind = true
+		}
+		over = over && s.over
+	}
+	return best, behind, over
+}
+
+// read begins to read the next window of a series.
+func (l *live) read(r *Reader, s *series) {
+	var w *window
+	if s.o != nil {
+		if s.o.win != nil {
+			s.o.win.Release()
+			s.o.win = nil
+		}
+		s.listed, s.rows = l.soFar(r, s.o)
+		select {
+		case w = <-r.free:
+		default:
+			w = &window{home: r.free}
+		}
+		w.uses.Store(1)
+	}
+	s.busy, s.win = true, w
+	id := r.files
+	l.running.Go(func() {
+		s.err = s.fill(w, id)
+		select {
+		case l.filled <- s:
+		case <-l.ctx.Done():
+		}
+	})
+}
+
+// soFar describes a segment that is being read, with its coverage rows.
+func (l *live) soFar(r *Reader, o *opened) (in bundle.Input, rows []table.Coverage) {
+	in = o.describe(false)
+	kept := r.cur.Facts.Coverage
+	r.cur.Facts.Coverage = nil
+	r.cover(o, &in)
+	rows, r.cur.Facts.Coverage = r.cur.Facts.Coverage, kept
+	return in, rows
+}
+
+// fill reads the next window, or opens the next segment.
+func (s *series) fill(w *window, id int32) error {
+	if w != nil {
+		return s.o.reader.Next(&w.Batch)
+	}
+	for {
+		src, err := s.f.NextSegment()
+		if err != nil {
+			return err
+		}
+		head := make([]byte, headSize)
+		n, err := src.Read(head)
+		if errors.Is(err, io.EOF) && n == 0 {
+			continue // nothing was ever written to it
+		}
+		if err != nil {
+			return err
+		}
+		x := &input{size: -1, ng: true, grows: io.MultiReader(bytes.NewReader(head[:n]), src), header: headerOf(head[:n])}
+		if x.header == nil {
+			continue // not a segment of ours
+		}
+		return s.open(x, id)
+	}
+}
+
+// open begins to read a segment.
+func (s *series) open(x *input, id int32) error {
+	at := s.f.Segment()
+	x.name = at.Segment()
+	x.path = filepath.Join(s.f.Dir(), x.name)
+	o, err := x.open(id, nil, func(int64) {})
+	if err != nil {
+		return err
+	}
+	o.copy, o.rel = &hashed{hash: sha256.New()}, FollowedPath(at)
+	s.next = o
+	return o.start(func(_ *opened, b pcapng.Block) {
+		b.Body = slices.Clone(b.Body)
+		s.blocks = append(s.blocks, b)
+	})
+}
+
+// FollowedPath is the path of a followed segment inside a live bundle.
+func FollowedPath(id ring.ID) string { return followedDir + id.Segment() }
+
+// followedDir is the folder of followed segments.
+const followedDir = "data/packets/ring/"
+
+// took takes over what the goroutine of a series has read.
+func (l *live) took(r *Reader, s *series) error {
+	s.busy = false
+	l.sides.read(r)
+	r.tookBlocks(s)
+	switch {
+	case s.err == nil && s.next != nil:
+		return l.opened(r, s)
+	case s.err == nil:
+		s.o.win, s.o.at, s.o.ordered = s.win, 0, 0
+		r.adopt(s.o)
+		l.stateMissed(r, s)
+		r.cur.Hold(s.win)
+		if len(r.links) > maxLinks {
+			return ErrFull
+		}
+		return nil
+	case s.o == nil:
+		if errors.Is(s.err, io.EOF) {
+			s.over = true
+			return nil
+		}
+		return s.err
+	}
+	s.win.Release()
+	if !errors.Is(s.err, io.EOF) {
+		return &InputError{s.o.path, s.err}
+	}
+	return l.ended(r, s)
+}
+
+// tookBlocks processes the blocks other than packets that the goroutine met.
+func (r *Reader) tookBlocks(s *series) {
+	o := cmp.Or(s.next, s.o)
+	for _, b := range s.blocks {
+		if o == nil {
+			break
+		}
+		if b.Type == pcapng.BlockSecrets && r.live.keys != nil {
+			if k, err := pcapng.ParseSecrets(b); err == nil && k.Type == pcapng.SecretsTLS {
+				r.live.sides.grow(k.Data)
+			}
+		}
+		r.block(o, b)
+	}
+	s.blocks = s.blocks[:0]
+}
+
+// opened takes over a new segment, and states the segments that were missed before it.
+func (l *live) opened(r *Reader, s *series) error {
+	o := s.next
+	s.o, s.next = o, nil
+	o.id, r.files = r.files, r.files+1
+	o.since = func(name string, total int64) int64 { return r.droppedSince(o, name, total) }
+	o.ifBase = int32(len(r.links))
+	r.openOwners(o)
+	r.active = append(r.active, o)
+	l.sides.follow(o)
+	l.sides.read(r)
+	return nil
+}
+
+// stateMissed states the segments that retention removed before they were read.
+func (l *live) stateMissed(r *Reader, s *series) {
+	n := s.f.Missed()
+	if n == s.missed || s.last == 0 {
+		return
+	}
+	to := max(s.last, s.o.win.Packets[0].Time)
+	r.addCoverage(table.Coverage{FileID: -1, Source: s.o.name, FromNs: s.last, ToNs: to, Kind: "hole", Reason: "retention",
+		Detail: countText(int64(n-s.missed), "segment was", "segments were") + " removed by retention before the live run read them"})
+	s.missed = n
+}
+
+// ended retires a segment that was read to its end.
+func (l *live) ended(r *Reader, s *series) error {
+	o := s.o
+	s.o, s.last = nil, max(s.last, o.last)
+	o.done = true
+	r.active = slices.DeleteFunc(r.active, func(x *opened) bool { return x == o })
+	l.sides.leave(o)
+	if err := r.retire(o); err != nil {
+		return err
+	}
+	before := r.now - int64(l.o.Keep)
+	r.closed = slices.DeleteFunc(r.closed, func(in bundle.Input) bool { return l.o.Keep > 0 && in.LastNs != nil && int64(*in.LastNs) < before })
+	r.sides = r.sides[:0]
+	return nil
+}
+
+// cut sends what was read so far, and a round that says what the inputs are.
+func (l *live) cut(ctx context.Context, r *Reader) error {
+	l.cutAt = time.Now()
+	if err := l.find(); err != nil {
+		return err
+	}
+	l.sides.read(r)
+	r.sendPart(ctx)
+	c := &round.Cut{Inputs: slices.Clone(r.closed), Warnings: slices.Clone(r.warnings), Now: r.now, Idle: true}
+	for _, name := range slices.Sorted(maps.Keys(l.series)) {
+		s := l.series[name]
+		c.Idle = c.Idle && (s.over || s.busy && s.f.Idle())
+		if s.o == nil {
+			continue
+		}
+		in, rows := s.listed, s.rows
+		if !s.busy {
+			in, rows = l.soFar(r, s.o)
+		}
+		c.Inputs, c.Coverage = append(c.Inputs, in), append(c.Coverage, rows...)
+	}
+	m := r.pool.Get()
+	m.Now, m.Last, m.Facts.ReadBytes, m.More, m.Cut = r.now, r.numbered-1, r.readBytes, true, c
+	select {
+	case r.out <- m:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// find looks for new series.
+func (l *live) find() error {
+	names, err := ring.SeriesNames(l.o.Dir)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if l.series[name] != nil {
+			continue
+		}
+		o := ring.FollowOptions{Series: name, From: l.o.From, Settle: l.o.Settle, Once: l.o.Once}
+		if l.o.Once {
+			o.Settle = 0
+		}
+		f, err := ring.Follow(l.ctx, l.o.Dir, o)
+		if err != nil {
+			return err
+		}
+		l.series[name] = &series{name: name, f: f}
+	}
+	return nil
+}
+
+// end stops the goroutines.
+func (l *live) end() {
+	if l.stop == nil {
+		return
+	}
+	l.stop()
+	l.running.Wait()
+	for _, s := range l.series {
+		_ = s.f.Close() // read only: nothing can be lost
+	}
+	l.sides.close()
+}
+
+// hashed counts and hashes bytes, and keeps none.
+type hashed struct {
+	hash hash.Hash
+	n    int64
+}
+
+// Write implements io.Writer.
+func (h *hashed) Write(p []byte) (int, error) {
+	h.n += int64(len(p))
+	return h.hash.Write(p)
+}
+
+// Close implements io.Closer.
+func (*hashed) Close() error { return nil }
+
+// Sum is the hash of the bytes so far.
+func (h *hashed) Sum() (d bundle.Digest) {
+	h.hash.Sum(d[:0])
+	return d
+}
+
+// Size is their number.
+func (h *hashed) Size() int64 { return h.n }
