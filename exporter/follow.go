@@ -62,27 +62,8 @@ type Live struct {
 	n   int64 // sets begun
 }
 
-// Cut is a place at which a live run shows what it has so far.
-type Cut struct {
-	No   int64
-	At   time.Time // when it was made
-	Now  int64     // newest capture time that was read, ns since 1970 UTC
-	Idle bool      // everything in the ring was read
-}
-
-// View is a bundle of the last part of a live run. Its folder stays for a minute at least, and until two
-// newer ones were made.
-type View struct {
-	Path   string
-	Bundle *bundle.Bundle
-	Cut    int64 // the last cut whose rows it has
-}
-
-// Errors of a live run.
-var (
-	ErrNothingLive = live.ErrNothing
-	ErrLiveEnded   = errors.New("the live run has ended")
-)
+// ErrLiveEnded is the error of waiting for a cut of a run that has ended.
+var ErrLiveEnded = errors.New("the live run has ended")
 
 // Follow begins to follow a ring. The run ends with ctx or Close, and keeps its parts in a private
 // temporary folder, which Close removes; what a killed program left is removed by the next one.
@@ -169,43 +150,47 @@ func (l *Live) Err() error {
 }
 
 // Last returns the newest cut; its number is 0 before the first.
-func (l *Live) Last() Cut {
+func (l *Live) Last() bundle.LiveCut {
 	c, _ := l.store.Last()
-	return Cut{c.No, c.At, c.Now, c.Idle}
+	return bundle.LiveCut{No: c.No, At: c.At, Now: c.Now, Idle: c.Idle}
 }
 
 // Wait waits for a cut with a number above after. It returns ErrLiveEnded if there will be none.
-func (l *Live) Wait(ctx context.Context, after int64) (Cut, error) {
+func (l *Live) Wait(ctx context.Context, after int64) (bundle.LiveCut, error) {
 	for {
 		c, next := l.store.Last()
 		if c.No > after {
-			return Cut{c.No, c.At, c.Now, c.Idle}, nil
+			return bundle.LiveCut{No: c.No, At: c.At, Now: c.Now, Idle: c.Idle}, nil
 		}
 		select {
 		case <-next:
 		case <-l.ended:
 			if c, _ := l.store.Last(); c.No <= after {
-				return Cut{}, ErrLiveEnded
+				return bundle.LiveCut{}, ErrLiveEnded
 			}
 		case <-ctx.Done():
-			return Cut{}, context.Cause(ctx)
+			return bundle.LiveCut{}, context.Cause(ctx)
 		}
 	}
 }
 
 // View makes a bundle of the rows of the last so much time, or of all that is kept if last is 0, with
-// what is still open. It returns ErrNothingLive if there is nothing.
-func (l *Live) View(last time.Duration) (*View, error) { return l.view(live.Request{Last: last}) }
+// what is still open. It returns bundle.ErrNothingLive if there is nothing.
+func (l *Live) View(last time.Duration) (*bundle.LiveView, error) {
+	return l.view(live.Request{Last: last})
+}
 
 // Since makes a bundle of the rows that were finished after a cut, for those who saw the ones before.
-func (l *Live) Since(cut int64) (*View, error) { return l.view(live.Request{After: max(cut, 1)}) }
+func (l *Live) Since(cut int64) (*bundle.LiveView, error) {
+	return l.view(live.Request{After: max(cut, 1)})
+}
 
-func (l *Live) view(r live.Request) (*View, error) {
+func (l *Live) view(r live.Request) (*bundle.LiveView, error) {
 	v, err := l.store.View(r, ringPackets{l.ring}, l.coverage)
 	if err != nil {
 		return nil, err
 	}
-	return &View{v.Path, v.Bundle, v.Cut}, nil
+	return &bundle.LiveView{Path: v.Path, Bundle: v.Bundle, Cut: v.Cut}, nil
 }
 
 // Open returns the bundle of a view by its path; ok is false for another path.

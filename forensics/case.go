@@ -33,17 +33,20 @@ const (
 	leastAbove    = 512 << 20 // memory of the database processes above a small limit
 )
 
+// Opener opens one bundle, or what a live run shows as one.
+type Opener func(path string, o bundle.OpenOptions) (*bundle.Bundle, error)
+
 // Options define how to open a case. The zero value is valid.
 type Options struct {
-	MemoryLimit int64                                                           // memory for queries in bytes, see counted; 0 means 1 GiB
-	Threads     int                                                             // 0 means one per processor
-	TempDir     string                                                          // private folder for queries above the memory limit; empty: they fail
-	MaxTemp     int64                                                           // bytes in TempDir; 0 means 8 GiB
-	CacheDir    string                                                          // where transport ZIPs are unpacked; see bundle.OpenOptions
-	Open        func(path string, o bundle.OpenOptions) (*bundle.Bundle, error) // opens each bundle; nil means bundle.OpenWith
-	Ceiling     int64                                                           // bytes of all database processes above which a query ends with ErrMemory; 0: twice MemoryLimit
-	Guard       *Guard                                                          // of the database processes of several cases together; nil: only of this case, with Ceiling
-	MaskSecrets bool                                                            // mask all texts of all tables by the policy, for every kind of query
+	MemoryLimit int64  // memory for queries in bytes, see counted; 0 means 1 GiB
+	Threads     int    // 0 means one per processor
+	TempDir     string // private folder for queries above the memory limit; empty: they fail
+	MaxTemp     int64  // bytes in TempDir; 0 means 8 GiB
+	CacheDir    string // where transport ZIPs are unpacked; see bundle.OpenOptions
+	Open        Opener // opens each bundle; nil means bundle.OpenWith
+	Ceiling     int64  // bytes of all database processes above which a query ends with ErrMemory; 0: twice MemoryLimit
+	Guard       *Guard // of the database processes of several cases together; nil: only of this case, with Ceiling
+	MaskSecrets bool   // mask all texts of all tables by the policy, for every kind of query
 
 	Policy *redact.Policy // with MaskSecrets: what is masked; nil means redact.Default
 

@@ -1,10 +1,31 @@
 package bundle
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
 )
+
+// LiveCut is a place at which a live run shows what it has so far.
+type LiveCut struct {
+	No   int64
+	At   time.Time // when it was made
+	Now  int64     // newest capture time that was read, ns since 1970 UTC
+	Idle bool      // everything in the ring was read
+}
+
+// LiveView is a bundle of the last part of a live run. Its folder stays for a minute at least, and until two
+// newer ones were made.
+type LiveView struct {
+	Path   string
+	Bundle *Bundle
+	Cut    int64 // the last cut whose rows it has
+}
+
+// ErrNothingLive is the error of a view in whose time nothing was recorded.
+var ErrNothingLive = errors.New("nothing was recorded in this time")
 
 // Assemble returns a bundle of files below dir that no manifest lists, such as a view of a live run. It
 // writes bundle.json. Packet files are read from packets. Such a bundle has no hashes of its tables and

@@ -23,20 +23,26 @@ import (
 // serving returns what the commands mcp and serve take from this package.
 func (e *env) serving() serve.Options {
 	return serve.Options{Streams: &e.Streams, Questions: findings.Questions(), Analyzers: findings.Analyzers(),
-		AccessLog: func() *accesslog.Log { return e.access }, Report: renderReport, Store: openSnapshots}
+		AccessLog: func() *accesslog.Log { return e.access }, Report: renderReport, Store: openSnapshots,
+		Live: serve.Live{Keep: exporter.DefaultLiveKeep, MaxKeep: exporter.MaxLiveKeep, Bytes: exporter.DefaultLiveBytes}}
 }
 
 // openSnapshots opens the store of a ring's snapshots.
-func openSnapshots(ring, folder string, live exporter.FollowOptions, warn func(format string, args ...any)) (store.Store, func(), error) {
+func openSnapshots(ring, folder string, live serve.Live, warn func(format string, args ...any)) (store.Store, forensics.Opener, func(), error) {
 	if _, err := os.Stat(ring); err != nil {
-		return nil, nil, fmt.Errorf("opening ring: %w", err)
+		return nil, nil, nil, fmt.Errorf("opening ring: %w", err)
 	}
-	live.Release = version.Release
-	s, err := snapshots.Open(snapshots.Options{Ring: ring, Dir: folder, Live: live, Export: exportHeld, Program: "pcapsule " + version.Release, OnError: func(err error) { warn("%v", err) }})
+	o := snapshots.Options{Ring: ring, Dir: folder, Keep: live.Keep, Export: exportHeld, Program: "pcapsule " + version.Release, OnError: func(err error) { warn("%v", err) }}
+	if live.Keep > 0 {
+		o.Follow = func(ctx context.Context, ring string, onError func(error)) (snapshots.Live, error) {
+			return exporter.Follow(ctx, ring, exporter.FollowOptions{Keep: live.Keep, Most: live.Bytes, Release: version.Release, OnError: onError})
+		}
+	}
+	s, err := snapshots.Open(o)
 	if err != nil {
-		return nil, nil, ringcmd.Error(err)
+		return nil, nil, nil, ringcmd.Error(err)
 	}
-	return s, s.Close, nil
+	return s, s.OpenBundle, s.Close, nil
 }
 
 // exportHeld makes a bundle of a snapshot's segments.

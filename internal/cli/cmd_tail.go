@@ -161,7 +161,7 @@ func (t *ringTail) follow(ctx context.Context) error {
 		after = 0
 	}
 	for err == nil {
-		var v *exporter.View
+		var v *bundle.LiveView
 		if v, err = t.live.Since(after); err != nil {
 			break
 		}
@@ -177,7 +177,7 @@ func (t *ringTail) follow(ctx context.Context) error {
 }
 
 // show prints the calls of a view.
-func (t *ringTail) show(ctx context.Context, v *exporter.View) error {
+func (t *ringTail) show(ctx context.Context, v *bundle.LiveView) error {
 	c, err := forensics.Open(ctx, []string{v.Path}, t.o)
 	if err != nil {
 		return err

@@ -202,9 +202,6 @@ type Request struct {
 	After int64         // only rows finished after this cut, and nothing that is open; 0: no such limit
 }
 
-// ErrNothing means that a view would have nothing in it.
-var ErrNothing = errors.New("nothing was recorded in that time")
-
 // View makes a bundle. A view of the same cut and the same request is made once.
 func (s *Store) View(r Request, packets bundle.Packets, extra func(rows []table.Coverage, f write.Folder) ([]write.Part, error)) (*View, error) {
 	s.mu.Lock()
@@ -221,7 +218,7 @@ func (s *Store) View(r Request, packets bundle.Packets, extra func(rows []table.
 	sets, from := s.choose(r)
 	m := s.manifest(sets)
 	if r.After == 0 && r.Last > 0 && (m.Window.LastNs == nil && len(s.open.Parts) == 0 || s.cut.Now < from) {
-		return nil, ErrNothing
+		return nil, bundle.ErrNothingLive
 	}
 	s.made++
 	dir := filepath.Join(s.dir, "views", fmt.Sprintf("%06d.pcapsule", s.made))

@@ -48,7 +48,7 @@ func TestNewestBundles(t *testing.T) {
 func TestAwaitsTheFirstBundle(t *testing.T) {
 	dir := t.TempDir()
 	var said bytes.Buffer
-	f := serveFlags{answerFlags: answerFlags{allow: []string{dir}, deadline: time.Second, parallel: 1, memory: 1 << 30}}
+	f := serveFlags{answerFlags: answerFlags{allow: []string{dir}, deadline: time.Second, parallel: 1, memory: 1 << 30, liveMost: minLive}}
 	with := Options{Streams: &console.Streams{Err: &said}}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()

@@ -16,8 +16,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/pcapsule/pcapsule/exporter"
-	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/forensics/finding"
@@ -42,9 +40,17 @@ type Options struct {
 	AccessLog func() *accesslog.Log
 	// Report renders the report on a case.
 	Report func(ctx context.Context, c *forensics.Case) (text, mimeType string, err error)
+	// Live has the defaults of db live.
+	Live Live
 	// Store opens the snapshots of a ring, which are in a folder, and follows the ring as live says.
-	// warn prints a warning.
-	Store func(ring, folder string, live exporter.FollowOptions, warn func(format string, args ...any)) (s store.Store, end func(), err error)
+	// warn prints a warning; open also opens what db live answers from.
+	Store func(ring, folder string, live Live, warn func(format string, args ...any)) (s store.Store, open forensics.Opener, end func(), err error)
+}
+
+// Live says what db live keeps: calls of the time Keep, at most MaxKeep, in files of at most Bytes.
+type Live struct {
+	Keep, MaxKeep time.Duration
+	Bytes         int64
 }
 
 // answerFlags are the flags of commands that serve answers to assistants.
@@ -59,15 +65,15 @@ type answerFlags struct {
 	liveMost                 command.Size
 }
 
-func (a *answerFlags) flags(c *cobra.Command) {
+func (a *answerFlags) flags(c *cobra.Command, live Live) {
 	f := c.Flags()
 	f.StringVar(&a.tools, "tools", "all", "tools to offer: names of sets and of tools, separated by commas; sets are all, core, cases, calls, network, services, incidents, performance, security, checks and ring")
 	f.StringVar(&a.exportDir, "export-dir", "", "folder into which export_pcap may write; without it, that tool is refused")
 	f.StringSliceVar(&a.allow, "allow", nil, "folder from which open_case may open bundles; can be repeated")
 	f.StringVar(&a.ring, "ring", "", "ring of a recorder on this machine: clients can freeze, dissect and query its time ranges, and its last seconds")
 	f.StringVar(&a.snapshots, "snapshots", "", "with --ring: folder for snapshots, preferably on the ring's disk (default: RING.snapshots)")
-	f.DurationVar(&a.liveKeep, "live-keep", exporter.DefaultLiveKeep, "with --ring: how long db live keeps calls; 0: db live is off")
-	a.liveMost = exporter.DefaultLiveBytes
+	f.DurationVar(&a.liveKeep, "live-keep", live.Keep, "with --ring: how long db live keeps calls; 0: db live is off")
+	a.liveMost = command.Size(live.Bytes)
 	f.Var(&a.liveMost, "live-most", "with --ring: temporary files for db live; older calls are removed early if they need more")
 	f.StringVar(&a.redact, "redact", "", "policy file that says what to mask; without it, credentials are masked")
 	f.BoolVar(&a.secrets, "secrets", false, "mask nothing")
@@ -83,7 +89,7 @@ func (a *answerFlags) flags(c *cobra.Command) {
 
 // server opens bundles and makes a server for them. end closes both.
 func (a *answerFlags) server(ctx context.Context, with Options, paths []string) (s *mcp.Server, end func(), err error) {
-	if err := cmp.Or(a.named(paths), a.check(), exit.Outside(a.exportDir, a.snapshots)); err != nil {
+	if err := cmp.Or(a.named(paths), a.check(with.Live), exit.Outside(a.exportDir, a.snapshots)); err != nil {
 		return nil, nil, err
 	}
 	if err := command.Distinct(paths); err != nil {
@@ -103,14 +109,11 @@ func (a *answerFlags) server(ctx context.Context, with Options, paths []string) 
 	}
 	room := a.room(with.Warn)
 	ends := []func(){room.close}
+	var opener forensics.Opener
 	o.Open = func(ctx context.Context, paths []string) (*forensics.Case, error) {
 		options := room.options()
 		options.MaskSecrets, options.Policy = !a.secrets, o.Policy
-		if views, ok := o.Store.(interface {
-			OpenBundle(path string, o bundle.OpenOptions) (*bundle.Bundle, error)
-		}); ok {
-			options.Open = views.OpenBundle
-		}
+		options.Open = opener
 		c, err := forensics.Open(ctx, paths, options)
 		if err == nil {
 			finding.Bind(c, with.Analyzers)
@@ -129,12 +132,12 @@ func (a *answerFlags) server(ctx context.Context, with Options, paths []string) 
 	}()
 	if a.ring != "" {
 		folder := cmp.Or(a.snapshots, strings.TrimRight(filepath.Clean(a.ring), "/")+".snapshots")
-		snapshots, end, err := with.Store(a.ring, folder, exporter.FollowOptions{Keep: a.liveKeep, Most: int64(a.liveMost)}, with.Warn)
+		snapshots, open, end, err := with.Store(a.ring, folder, Live{Keep: a.liveKeep, Bytes: int64(a.liveMost)}, with.Warn)
 		if err != nil {
 			return nil, nil, err
 		}
 		ends = append(ends, end)
-		o.Store = snapshots
+		o.Store, opener = snapshots, open
 	}
 	var c *forensics.Case
 	if len(paths) > 0 || a.ring == "" {
@@ -167,7 +170,7 @@ func (a *answerFlags) named(args []string) error {
 	return nil
 }
 
-func (a *answerFlags) check() error {
+func (a *answerFlags) check(live Live) error {
 	a.secrets = a.secrets || a.show
 	if a.exportDir != "" {
 		if info, err := os.Stat(a.exportDir); err != nil || !info.IsDir() {
@@ -190,8 +193,8 @@ func (a *answerFlags) check() error {
 		return exit.Usagef("--max-temp %s: want at most 1024TiB", &a.temp)
 	case a.keep > 1<<40:
 		return exit.Usagef("--keep %s: want at most 1TiB", &a.keep)
-	case a.liveKeep < 0 || a.liveKeep > exporter.MaxLiveKeep:
-		return exit.Usagef("--live-keep %s: want 0 to %s", a.liveKeep, exporter.MaxLiveKeep)
+	case a.liveKeep < 0 || a.liveKeep > live.MaxKeep:
+		return exit.Usagef("--live-keep %s: want 0 to %s", a.liveKeep, live.MaxKeep)
 	case a.liveMost < minLive || a.liveMost > 1<<50:
 		return exit.Usagef("--live-most %s: want 16MiB to 1024TiB", &a.liveMost)
 	case a.memory < minMemory || a.memory > 1<<40:
@@ -231,6 +234,6 @@ a recorder's ring on this machine. pcapsule serve does the same over HTTP.`,
 			return err
 		},
 	}
-	a.flags(c)
+	a.flags(c, with.Live)
 	return c
 }

@@ -46,7 +46,7 @@ machine only; any other address needs --token-file or tokens of an authorization
 		ValidArgsFunction: command.CompleteBundles,
 		RunE:              func(c *cobra.Command, args []string) error { return f.run(c, with, args) },
 	}
-	f.flags(c)
+	f.flags(c, with.Live)
 	fl := c.Flags()
 	fl.BoolVar(&f.packets, "packets", false, "allow downloads of snapshots' packets although answers are masked: packets are never masked")
 	fl.StringVar(&f.addr, "addr", "127.0.0.1:8898", "address to listen on")

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"time"
 
-	"github.com/pcapsule/pcapsule/exporter"
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/mcp/store"
 )
@@ -13,14 +12,18 @@ import (
 // catchUp is how long a question about live waits for a run that has just begun.
 const catchUp = 10 * time.Second
 
-// follow begins the live run of the ring.
-func (s *Store) follow(o exporter.FollowOptions) error {
-	o.OnError = s.onError
-	var err error
-	s.live, err = exporter.Follow(s.ctx, s.ring, o)
-	s.liveKeep = o.Keep
-	return err
+// Live is a run that follows a ring. A view is of the last time, or of what is newer than a cut.
+type Live interface {
+	Last() bundle.LiveCut
+	Wait(ctx context.Context, after int64) (bundle.LiveCut, error)
+	View(last time.Duration) (*bundle.LiveView, error)
+	Since(cut int64) (*bundle.LiveView, error)
+	Open(path string) (b *bundle.Bundle, ok bool)
+	Close() error
 }
+
+// Follow begins a live run.
+type Follow func(ctx context.Context, ring string, onError func(error)) (Live, error)
 
 var errNotLive = &store.RequestError{Text: "db live is off: this server was started with --live-keep 0"}
 
@@ -36,7 +39,7 @@ func (s *Store) Live(ctx context.Context, last time.Duration) (string, error) {
 		return "", err
 	}
 	v, err := s.live.View(last)
-	if errors.Is(err, exporter.ErrNothingLive) {
+	if errors.Is(err, bundle.ErrNothingLive) {
 		return "", badRequest("nothing was recorded in the last %s", last)
 	}
 	if err != nil {

@@ -75,10 +75,15 @@ func (r *growing) play(sample string, from, to int) {
 	r.s.Flush()
 }
 
+// followed begins a live run with a cut every 0.1 s.
+func followed(ctx context.Context, ring string, onError func(error)) (Live, error) {
+	return exporter.Follow(ctx, ring, exporter.FollowOptions{Keep: time.Minute, Every: 100 * time.Millisecond, OnError: onError})
+}
+
 // serve serves a ring with a live run.
 func (r *growing) serve() string {
 	r.t.Helper()
-	s, err := Open(Options{Ring: r.dir, Dir: filepath.Join(r.t.TempDir(), "store"), Export: export, Live: exporter.FollowOptions{Keep: time.Minute, Every: 100 * time.Millisecond}, OnError: func(err error) { r.t.Error(err) }})
+	s, err := Open(Options{Ring: r.dir, Dir: filepath.Join(r.t.TempDir(), "store"), Export: export, Keep: time.Minute, Follow: followed, OnError: func(err error) { r.t.Error(err) }})
 	if err != nil {
 		r.t.Fatal(err)
 	}

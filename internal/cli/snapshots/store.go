@@ -22,7 +22,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/pcapsule/pcapsule/exporter"
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/internal/plural"
 	"github.com/pcapsule/pcapsule/mcp/store"
@@ -55,7 +54,7 @@ type Store struct {
 	jobs     map[string]*job     // by db
 	known    map[string]known    // by bundle.json
 	captures map[string]*capture // running, by name
-	live     *exporter.Live      // nil: off
+	live     Live                // nil: off
 	liveKeep time.Duration
 	begun    sync.Once       // the first question about live has waited
 	ctx      context.Context // ends with the store
@@ -75,9 +74,10 @@ type Options struct {
 	Ring    string
 	Dir     string // folder of the snapshots; created if it does not exist
 	Export  Export
-	Program string                 // name and version, for recordings
-	OnError func(error)            // called for errors that no request returns
-	Live    exporter.FollowOptions // of the live run; without Keep there is none
+	Program string        // name and version, for recordings
+	OnError func(error)   // called for errors that no request returns
+	Follow  Follow        // begins the live run; nil: there is none
+	Keep    time.Duration // of the live run
 }
 
 // Open opens the folder of a store.
@@ -92,7 +92,7 @@ func Open(o Options) (*Store, error) {
 	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
 		return nil, err
 	}
-	s := &Store{ring: ringDir, dir: o.Dir, export: o.Export, program: o.Program, onError: o.OnError, jobs: map[string]*job{}, known: map[string]known{}, captures: map[string]*capture{}}
+	s := &Store{ring: ringDir, liveKeep: o.Keep, dir: o.Dir, export: o.Export, program: o.Program, onError: o.OnError, jobs: map[string]*job{}, known: map[string]known{}, captures: map[string]*capture{}}
 	if s.onError == nil {
 		s.onError = func(error) {}
 	}
@@ -100,8 +100,8 @@ func Open(o Options) (*Store, error) {
 	if _, err := ring.SweepHolds(o.Dir, ringDir, filepath.Dir(ringDir)); err != nil {
 		s.onError(err)
 	}
-	if o.Live.Keep > 0 {
-		if err := s.follow(o.Live); err != nil {
+	if o.Follow != nil {
+		if s.live, err = o.Follow(s.ctx, s.ring, s.onError); err != nil {
 			s.end()
 			return nil, err
 		}

@@ -156,7 +156,7 @@ func TestInvalidSnapshots(t *testing.T) {
 func TestLiveNeedsRecentPackets(t *testing.T) {
 	temp := t.TempDir()
 	t.Setenv("TMPDIR", temp)
-	s, err := Open(Options{Ring: ringOf(t, "http1.pcapng"), Dir: filepath.Join(t.TempDir(), "store"), Live: exporter.FollowOptions{Keep: time.Minute}})
+	s, err := Open(Options{Ring: ringOf(t, "http1.pcapng"), Dir: filepath.Join(t.TempDir(), "store"), Keep: time.Minute, Follow: followed})
 	if err != nil {
 		t.Fatal(err)
 	}

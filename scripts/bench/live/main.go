@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/pcapsule/pcapsule/exporter"
+	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
 	"github.com/pcapsule/pcapsule/recorder/ring"
 )
@@ -76,7 +77,7 @@ func run(rate int, length time.Duration, dir string) error {
 // cut that has read its last packet.
 func watch(ctx context.Context, l *exporter.Live) (lags []time.Duration, heap uint64) {
 	const step = 5 * time.Millisecond
-	var before exporter.Cut
+	var before bundle.LiveCut
 	for n := int64(0); ; {
 		c, err := l.Wait(ctx, n)
 		if err != nil {
