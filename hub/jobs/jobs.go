@@ -79,7 +79,7 @@ func (r *Runner) Look(ctx context.Context, s *resource.Snapshot, n int) ([]Index
 		return nil, fmt.Errorf("there is a Job %s that does not belong to the snapshot; delete it", name)
 	}
 	if job.Spec.Completions == nil || int(*job.Spec.Completions) != n {
-		return nil, fmt.Errorf("Job %s does not have %d indexes; delete it, and the hub makes another", name, n)
+		return nil, fmt.Errorf("there is a Job %s without %d indexes; delete it, and the hub makes another", name, n)
 	}
 	return r.indexes(ctx, job, n)
 }
