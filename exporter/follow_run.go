@@ -25,7 +25,8 @@ type following struct {
 
 	large, small       *write.Tables
 	largeSet, smallSet live.Set
-	cuts               int // whose rows large has
+	cuts               int   // whose rows large has
+	rows               int64 // bytes of their small sets
 	last               *round.Cut
 	lastTook           atomic.Int64 // ns
 }
@@ -84,7 +85,7 @@ func (f *following) next(kind string) live.Set {
 func (f *following) tables(s *live.Set) *write.Tables { return f.base.Again(f.store.Folder(s.Dir)) }
 
 func (f *following) nextLarge() {
-	f.largeSet, f.cuts = f.next("l"), 0
+	f.largeSet, f.cuts, f.rows = f.next("l"), 0, 0
 	f.large = f.tables(&f.largeSet)
 	f.nextSmall()
 }
@@ -163,7 +164,10 @@ func (f *following) show(r *round.Round) error {
 		done.Open.Parts, err = open.FinishRows()
 	}
 	done.Small.Cut, done.Small.To = c.No, c.Now
-	if f.cuts++; err == nil && f.cuts >= cutsOfLarge {
+	// A set is removed as a whole, and small ones only once a large one has their rows. So no set may be a large part of
+	// what is kept.
+	f.rows += done.Small.Bytes()
+	if f.cuts++; err == nil && (f.cuts >= cutsOfLarge || f.rows > f.Live.o.Most/8) {
 		err = f.finishLarge(r.Cut, &done, &c)
 	}
 	if err != nil {
