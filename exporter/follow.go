@@ -26,7 +26,8 @@ const (
 	liveMemory       = 192 << 20 // bytes, of the stages
 	settleFor        = 300 * time.Millisecond
 	againAfter       = time.Second // until a run that failed begins again
-	cutsOfLarge      = 30          // small sets whose rows are also in one large set
+	cutsOfLarge      = 30          // small sets whose rows are also in one large set, at most
+	partOfSmall      = 8           // of the bytes that are kept: a large set also ends when its small sets have this part
 	livePrefix       = "pcapsule-live-"
 )
 

@@ -25,7 +25,8 @@ type following struct {
 
 	large, small       *write.Tables
 	largeSet, smallSet live.Set
-	cuts               int // whose rows large has
+	cuts               int   // whose rows large has
+	bytes              int64 // of their small sets
 	last               *round.Cut
 	lastTook           atomic.Int64 // ns
 }
@@ -84,7 +85,7 @@ func (f *following) next(kind string) live.Set {
 func (f *following) tables(s *live.Set) *write.Tables { return f.base.Again(f.store.Folder(s.Dir)) }
 
 func (f *following) nextLarge() {
-	f.largeSet, f.cuts = f.next("l"), 0
+	f.largeSet, f.cuts, f.bytes = f.next("l"), 0, 0
 	f.large = f.tables(&f.largeSet)
 	f.nextSmall()
 }
@@ -163,7 +164,8 @@ func (f *following) show(r *round.Round) error {
 		done.Open.Parts, err = open.FinishRows()
 	}
 	done.Small.Cut, done.Small.To = c.No, c.Now
-	if f.cuts++; err == nil && f.cuts >= cutsOfLarge {
+	f.bytes += done.Small.Bytes()
+	if f.cuts++; err == nil && (f.cuts >= cutsOfLarge || f.bytes > f.o.Most/partOfSmall) {
 		err = f.finishLarge(r.Cut, &done, &c)
 	}
 	if err != nil {

@@ -42,7 +42,8 @@ type Set struct {
 	Calls       map[string]int64 // by protocol
 }
 
-func (s *Set) bytes() (n int64) {
+// Bytes is the size of the parts.
+func (s *Set) Bytes() (n int64) {
 	for _, p := range s.Parts {
 		n += p.Bytes
 	}
@@ -195,10 +196,10 @@ func (s *Store) Publish(c Cut, f Finished) error {
 func (s *Store) retire() (old []Set) {
 	total := int64(0)
 	for _, x := range slices.Concat(s.small, s.large) {
-		total += x.bytes()
+		total += x.Bytes()
 	}
 	for len(s.small) > 0 && s.small[0].Cut <= s.merged && (total > s.most || s.small[0].To < s.cut.Now-int64(smallFor)) {
-		total -= s.small[0].bytes()
+		total -= s.small[0].Bytes()
 		s.gone = max(s.gone, s.small[0].To)
 		old, s.small = append(old, s.small[0]), s.small[1:]
 	}
@@ -207,7 +208,7 @@ func (s *Store) retire() (old []Set) {
 		if total > s.most {
 			s.why = fmt.Sprintf("the live bundle keeps at most %d MiB", s.most>>20)
 		}
-		total -= s.large[0].bytes()
+		total -= s.large[0].Bytes()
 		s.removed = max(s.removed, s.large[0].To)
 		old, s.large = append(old, s.large[0]), s.large[1:]
 	}
